@@ -1,0 +1,51 @@
+"""The failures a user can meet: three kinds, because each asks something else of them.
+
+`str()` of every one of them is a finished sentence for the menu, without a full stop and without the word "Error".
+"""
+
+from __future__ import annotations
+
+
+class CloudError(Exception):
+    """Anything that went wrong in a way we foresaw."""
+
+
+class Refused(CloudError):
+    """Nothing was done: the wish breaks a rule, and the sentence says which and what is allowed."""
+
+
+class Interrupted(CloudError):
+    """The user pressed Ctrl-C while hosts were being changed."""
+
+
+class CommandFailed(CloudError):
+    """A program on a host ended with a status that its step does not accept.
+
+    `status` is the exit status, `stderr` everything the program said; the sentence quotes its last line.
+    """
+
+    def __init__(self, host: str, title: str, argv: tuple[str, ...], status: int, stderr: str) -> None:
+        self.host = host
+        self.title = title
+        self.argv = argv
+        self.status = status
+        self.stderr = stderr
+        super().__init__(f"{host}: {title}: {last_line(stderr) or f'{argv[0]} ended with status {status}'}")
+
+
+class HostUnreachable(CloudError):
+    """A host could not be connected to, or stopped answering."""
+
+    def __init__(self, host: str, reason: str) -> None:
+        self.host = host
+        self.reason = reason
+        super().__init__(f"{host} does not answer: {reason}")
+
+
+def last_line(text: str) -> str:
+    """The last line of `text` that says something, without control characters (it came from a foreign program)."""
+    for line in reversed(text.splitlines()):
+        printable = "".join(character for character in line if character.isprintable()).strip()
+        if printable:
+            return printable
+    return ""

@@ -1,0 +1,86 @@
+"""What the operator owns and decides: hosts, how to reach them, how guests run, the way to the internet.
+
+Read from `database.yaml` (DESIGN 6); every field has the documented default. Pure values: nothing here talks to a host.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+
+INTERNET_VLAN = 400
+"""VLAN of the shared way to the internet (spec/networking.txt); never given to a link."""
+
+
+@dataclass(frozen=True)
+class SSHSettings:
+    """How the manager reaches a host. `host_keys`: `accept-new` remembers an unknown host's key, `strict` refuses it."""
+
+    user: str = "ubuntu"
+    port: int = 22
+    key_file: str = "~/.ssh/id_ed25519"
+    known_hosts: str = "~/.ssh/known_hosts"
+    host_keys: str = "accept-new"
+
+
+@dataclass(frozen=True)
+class HypervisorSettings:
+    """How guests run on a worker.
+
+    `accel` is `auto`, `kvm` or `tcg`. `images_dir` is absolute or begins with `~/`, the SSH user's home.
+    `cpu_overcommit` is how many guest cores one core of a worker may promise; memory and disk are never overcommitted.
+    """
+
+    accel: str = "auto"
+    images_dir: str = "~/vm_images"
+    cpu_overcommit: float = 16.0
+
+    @property
+    def images_path(self) -> str:
+        """`images_dir` as commands on the worker name it: absolute, or relative to the SSH user's home."""
+        return self.images_dir.removeprefix("~/").rstrip("/")
+
+
+@dataclass(frozen=True)
+class InternetSettings:
+    """The shared network for `eth0` with internet access, and the network node's interface that leads out."""
+
+    vlan_id: int = INTERNET_VLAN
+    cidr: str = "10.60.7.0/24"
+    gateway: str = "10.60.7.1"
+    uplink: str = "ens3"
+    dns: str = "8.8.8.8"
+
+    @property
+    def network(self) -> ipaddress.IPv4Network:
+        """`cidr` as a network; at least a /24, so that .2 and .10 to .250 exist."""
+        return ipaddress.IPv4Network(self.cidr)
+
+
+@dataclass
+class Worker:
+    """A worker as discovery last saw it: what it has, and what its VMs were promised. Memory and disk in GiB."""
+
+    max_cores: int = 0
+    max_ram_gb: float = 0.0
+    max_disk_gb: float = 0.0
+    used_cores: int = 0
+    used_ram_gb: float = 0.0
+    used_disk_gb: float = 0.0
+    up: bool = True
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The hosts and the settings, as one value that plans are made from."""
+
+    workers_list: tuple[str, ...] = ("10.0.10.1", "10.0.10.2")
+    network_node: str = "10.0.10.3"
+    ssh: SSHSettings = field(default_factory=SSHSettings)
+    hypervisor: HypervisorSettings = field(default_factory=HypervisorSettings)
+    internet: InternetSettings = field(default_factory=InternetSettings)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Every host once, workers first."""
+        return tuple(dict.fromkeys((*self.workers_list, self.network_node)))

@@ -1,0 +1,594 @@
+"""The domain: users, flavors, slices and what is in them. Pure: no file, no host, no clock.
+
+Everything that is derived from an id is derived here: VLAN pools, MACs, subnets, addresses, names on the hosts. `to_dict`
+gives the layout that `database.yaml` documents (spec/models.txt); what we add follows the documented keys and is left
+out while it is empty.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from errors import Refused
+from inventory import INTERNET_VLAN, InternetSettings
+
+Record = dict[str, Any]
+"""A mapping of plain values, as it stands in `database.yaml`."""
+
+FIRST_ID = 1000
+LAST_ID = 99_999
+"""`tap_99999_eth10` has 15 characters, the most that Linux gives an interface's name."""
+
+MAX_DATA_INTERFACES = 10
+POOL_SIZE = 20
+POOL_COUNT = 100
+FIRST_VNC_PORT = 5901
+LAST_VNC_PORT = 65_535
+MAX_NAME_LENGTH = 32
+_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME_LENGTH}}}")
+
+DHCP_SERVER_HOST = 2
+DHCP_FIRST_HOST = 10
+DHCP_LAST_HOST = 250
+
+
+class User:
+    """Someone who can log in: a digest of the password, a quota of VMs, the ids of the slices owned."""
+
+    def __init__(self, username: str, password_hash: str, quota_vms: int = 10) -> None:
+        self.username = username
+        self.password_hash = password_hash
+        self.quota_vms = quota_vms
+        self.used_vms = 0
+        self.slices: list[int] = []
+
+    def can_create_vms(self, count: int) -> bool:
+        """Whether `count` more VMs stay within the quota."""
+        return self.used_vms + count <= self.quota_vms
+
+    def to_dict(self) -> Record:
+        """The user's entry in `database.yaml`."""
+        return {
+            "username": self.username,
+            "password_hash": self.password_hash,
+            "quota_vms": self.quota_vms,
+            "used_vms": self.used_vms,
+            "slices": list(self.slices),
+        }
+
+    @classmethod
+    def from_dict(cls, record: Record) -> User:
+        """The user that `to_dict` wrote; `KeyError` where a required key is missing."""
+        user = cls(record["username"], record["password_hash"], record.get("quota_vms", 10))
+        user.used_vms = record.get("used_vms", 0)
+        user.slices = list(record.get("slices", ()))
+        return user
+
+
+class Flavor:
+    """The built-in VM sizes: cores, memory and disk in GiB, and the base image's path on the manager."""
+
+    FLAVORS: ClassVar[dict[str, Record]] = {
+        "cirros": {"cores": 1, "ram_gb": 0.5, "disk_gb": 1, "image": "/tmp/vm_images/cirros-0.6.2-x86_64-disk.img"},
+        "ubuntu": {"cores": 1, "ram_gb": 0.5, "disk_gb": 2.2, "image": "/tmp/vm_images/focal-server-cloudimg-amd64.img"},
+    }
+
+    @classmethod
+    def get(cls, flavor_name: str) -> Record | None:
+        """The size named `flavor_name`, or None."""
+        return cls.FLAVORS.get(flavor_name)
+
+
+class Interface:
+    """A VM's network interface. `vlan_id` None is a NIC without a wire; `ip_config` is set on an `eth0` with internet."""
+
+    def __init__(
+        self,
+        name: str,
+        vlan_id: int | None = None,
+        mac: str | None = None,
+        ip_config: Record | None = None,
+        link_id: int | None = None,
+    ) -> None:
+        self.name = name
+        self.vlan_id = vlan_id
+        self.mac = mac
+        self.ip_config = ip_config
+        self.link_id = link_id
+
+    @property
+    def can_be_linked(self) -> bool:
+        """Whether this is a data interface (`eth1` and up) that no link holds yet."""
+        return self.name != "eth0" and self.link_id is None
+
+    def to_dict(self) -> Record:
+        """The interface as it stands in its VM."""
+        return {
+            "name": self.name,
+            "vlan_id": self.vlan_id,
+            "mac": self.mac,
+            "ip_config": dict(self.ip_config) if self.ip_config else None,
+            "link_id": self.link_id,
+        }
+
+    @classmethod
+    def from_dict(cls, record: Record) -> Interface:
+        """The interface that `to_dict` wrote."""
+        return cls(
+            record["name"],
+            record.get("vlan_id"),
+            record.get("mac"),
+            record.get("ip_config"),
+            record.get("link_id"),
+        )
+
+
+class Link:
+    """A layer-2 wire between two interfaces of a slice: one VLAN, of which nobody else is a member."""
+
+    def __init__(
+        self, link_id: int, vlan_id: int, vm1_id: int, vm1_interface: str, vm2_id: int, vm2_interface: str
+    ) -> None:
+        self.link_id = link_id
+        self.vlan_id = vlan_id
+        self.vm1_id = vm1_id
+        self.vm1_interface = vm1_interface
+        self.vm2_id = vm2_id
+        self.vm2_interface = vm2_interface
+
+    @property
+    def ends(self) -> tuple[tuple[int, str], tuple[int, str]]:
+        """Both ends as (vm id, interface name), in the order in which they get .10 and .11 of the subnet."""
+        return (self.vm1_id, self.vm1_interface), (self.vm2_id, self.vm2_interface)
+
+    def address_of(self, vm_id: int) -> str:
+        """The address DHCP reserves for the end at `vm_id`: the first two of the documented range."""
+        return vlan_address(self.vlan_id, DHCP_FIRST_HOST + (vm_id == self.vm2_id))
+
+    def peer_of(self, vm_id: int) -> tuple[int, str]:
+        """The other end, seen from `vm_id`."""
+        return self.ends[0] if vm_id == self.vm2_id else self.ends[1]
+
+    def to_dict(self) -> Record:
+        """The link as it stands in its slice."""
+        return {
+            "link_id": self.link_id,
+            "vlan_id": self.vlan_id,
+            "vm1_id": self.vm1_id,
+            "vm1_interface": self.vm1_interface,
+            "vm2_id": self.vm2_id,
+            "vm2_interface": self.vm2_interface,
+        }
+
+    @classmethod
+    def from_dict(cls, record: Record) -> Link:
+        """The link that `to_dict` wrote."""
+        return cls(
+            record["link_id"],
+            record["vlan_id"],
+            record["vm1_id"],
+            record["vm1_interface"],
+            record["vm2_id"],
+            record["vm2_interface"],
+        )
+
+
+class VM:
+    """A virtual machine of a slice, placed on one worker.
+
+    Status goes `pending` (being created) -> `design` (overlay made) -> `running`. `vnc_secret` is what a VNC client is
+    asked for, made anew at each deployment; `flavor_name` is what `flavor` was called when the VM was added.
+    """
+
+    def __init__(
+        self,
+        vm_id: int,
+        name: str,
+        owner: str,
+        worker_ip: str,
+        vnc_port: int,
+        interfaces: list[Interface],
+        flavor: Record | None = None,
+        qcow_image: str | None = None,
+    ) -> None:
+        self.vm_id = vm_id
+        self.name = name
+        self.owner = owner
+        self.worker_ip = worker_ip
+        self.vnc_port = vnc_port
+        self.interfaces = interfaces
+        self.flavor: Record = flavor or {}
+        self.qcow_image = qcow_image
+        self.status = "pending"
+        self.pid: str | None = None
+        self.flavor_name: str | None = None
+        self.vnc_secret: str | None = None
+
+    @property
+    def cores(self) -> int:
+        """Processors of the guest (documented default 1)."""
+        return int(self.flavor.get("cores", 1))
+
+    @property
+    def ram_mib(self) -> int:
+        """Memory of the guest in MiB (documented default 512)."""
+        return int(self.flavor.get("ram_gb", 0.5) * 1024)
+
+    @property
+    def disk_mib(self) -> int:
+        """Disk of the guest in MiB."""
+        return int(self.flavor.get("disk_gb", 1) * 1024)
+
+    def interface(self, name: str) -> Interface | None:
+        """The interface called `name`, or None."""
+        return next((interface for interface in self.interfaces if interface.name == name), None)
+
+    def to_dict(self) -> Record:
+        """The VM as it stands in its slice."""
+        record = {
+            "vm_id": self.vm_id,
+            "name": self.name,
+            "owner": self.owner,
+            "worker_ip": self.worker_ip,
+            "vnc_port": self.vnc_port,
+            "status": self.status,
+            "pid": self.pid,
+            "qcow_image": self.qcow_image,
+            "flavor": dict(self.flavor),
+            "interfaces": [interface.to_dict() for interface in self.interfaces],
+        }
+        return record | _filled({"flavor_name": self.flavor_name, "vnc_secret": self.vnc_secret})
+
+    @classmethod
+    def from_dict(cls, record: Record) -> VM:
+        """The VM that `to_dict` wrote."""
+        vm = cls(
+            record["vm_id"],
+            record["name"],
+            record["owner"],
+            record["worker_ip"],
+            record["vnc_port"],
+            [Interface.from_dict(interface) for interface in record["interfaces"]],
+            record.get("flavor"),
+            record.get("qcow_image"),
+        )
+        vm.status = record.get("status", "pending")
+        vm.pid = record.get("pid")
+        vm.flavor_name = record.get("flavor_name")
+        vm.vnc_secret = record.get("vnc_secret")
+        return vm
+
+
+class Network:
+    """The subnet of a link's VLAN. Status is `pending`, and `running` while the slice is deployed."""
+
+    def __init__(
+        self, vlan_id: int, cidr: str, gateway_ip: str, dhcp_enabled: bool = False, dhcp_range: str | None = None
+    ) -> None:
+        self.vlan_id = vlan_id
+        self.cidr = cidr
+        self.gateway_ip = gateway_ip
+        self.dhcp_enabled = dhcp_enabled
+        self.dhcp_range = dhcp_range
+        self.status = "pending"
+
+    def to_dict(self) -> Record:
+        """The network as it stands in its slice."""
+        return {
+            "vlan_id": self.vlan_id,
+            "cidr": self.cidr,
+            "gateway_ip": self.gateway_ip,
+            "dhcp_enabled": self.dhcp_enabled,
+            "dhcp_range": self.dhcp_range,
+            "status": self.status,
+        }
+
+    @classmethod
+    def from_dict(cls, record: Record) -> Network:
+        """The network that `to_dict` wrote."""
+        network = cls(
+            record["vlan_id"],
+            record["cidr"],
+            record["gateway_ip"],
+            record.get("dhcp_enabled", False),
+            record.get("dhcp_range"),
+        )
+        network.status = record.get("status", "pending")
+        return network
+
+    @classmethod
+    def of_vlan(cls, vlan_id: int) -> Network:
+        """The network that a link on `vlan_id` gets: addresses from the VLAN's number, DHCP on."""
+        return cls(vlan_id, vlan_cidr(vlan_id), vlan_address(vlan_id, 1), True, vlan_dhcp_range(vlan_id))
+
+
+class Slice:
+    """A tenant's topology: VMs, links and networks, with a pool of 20 VLANs that no other live slice holds.
+
+    Status is `design`, `deploying`, `running` or `deleting`. `left` names what a deletion could not remove yet.
+    """
+
+    def __init__(self, slice_id: int, owner: str, topology_type: str = "custom") -> None:
+        self.slice_id = slice_id
+        self.owner = owner
+        self.topology_type = topology_type
+        self.vlan_pool_start = 100 + (slice_id % POOL_COUNT) * POOL_SIZE
+        self.vlan_pool_end = self.vlan_pool_start + POOL_SIZE - 1
+        self.vlan_pool_used: list[int] = []
+        self.vms: list[VM] = []
+        self.links: list[Link] = []
+        self.networks: list[Network] = []
+        self.status = "design"
+        self.name = ""
+        self.left: list[str] = []
+
+    def get_next_vlan(self, reserved: int = INTERNET_VLAN) -> int | None:
+        """Take the pool's first unused VLAN, never `reserved`; None when the pool is exhausted."""
+        for vlan_id in range(self.vlan_pool_start, self.vlan_pool_end + 1):
+            if vlan_id != reserved and vlan_id not in self.vlan_pool_used:
+                self.vlan_pool_used.append(vlan_id)
+                return vlan_id
+        return None
+
+    def vm(self, vm_id: int) -> VM | None:
+        """The VM with this id, or None."""
+        return next((vm for vm in self.vms if vm.vm_id == vm_id), None)
+
+    def link(self, link_id: int | None) -> Link | None:
+        """The link with this id, or None."""
+        return next((link for link in self.links if link.link_id == link_id), None)
+
+    def address_of(self, vm: VM, interface: Interface) -> str | None:
+        """The address that DHCP reserves for `interface`, or None where there is no DHCP."""
+        if interface.ip_config:
+            return str(interface.ip_config["ip"])
+        link = self.link(interface.link_id)
+        return link.address_of(vm.vm_id) if link else None
+
+    def connect(
+        self, vm1_id: int, vm1_interface: str, vm2_id: int, vm2_interface: str, reserved: int = INTERNET_VLAN
+    ) -> Link:
+        """Join two unconnected data interfaces of two VMs by a link on the pool's next VLAN.
+
+        `Refused` where an end may not be linked or the pool is exhausted; then no VLAN is spent.
+        """
+        if vm1_id == vm2_id:
+            raise Refused(f"A link joins two different VMs; VM {vm1_id} was given twice")
+        ends = [self._free_end(vm1_id, vm1_interface), self._free_end(vm2_id, vm2_interface)]
+        vlan_id = self.get_next_vlan(reserved)
+        if vlan_id is None:
+            count = POOL_SIZE - (self.vlan_pool_start <= reserved <= self.vlan_pool_end)
+            raise Refused(f"VLAN pool exhausted: this slice can have {count} links; put further VMs into another slice")
+        link_id = max((link.link_id for link in self.links), default=0) + 1
+        link = Link(link_id, vlan_id, vm1_id, vm1_interface, vm2_id, vm2_interface)
+        for interface in ends:
+            interface.vlan_id, interface.link_id = vlan_id, link_id
+        self.links.append(link)
+        self.networks.append(Network.of_vlan(vlan_id))
+        return link
+
+    def _free_end(self, vm_id: int, name: str) -> Interface:
+        vm = self.vm(vm_id)
+        if vm is None:
+            raise Refused(f"Slice {self.slice_id} has no VM {vm_id}; its VMs: {_listed(v.vm_id for v in self.vms)}")
+        interface = vm.interface(name)
+        if interface is None or not interface.can_be_linked:
+            why = f"{name} is taken" if interface and name != "eth0" else f"{name!r} cannot be linked"
+            free = _listed(i.name for i in vm.interfaces if i.can_be_linked)
+            raise Refused(f"VM {vm_id} ({vm.name}): {why}; its free data interfaces: {free}")
+        return interface
+
+    def to_dict(self) -> Record:
+        """The slice's entry in `database.yaml`."""
+        record: Record = {
+            "slice_id": self.slice_id,
+            "owner": self.owner,
+            "topology_type": self.topology_type,
+            "vlan_pool_start": self.vlan_pool_start,
+            "vlan_pool_end": self.vlan_pool_end,
+            "vlan_pool_used": list(self.vlan_pool_used),
+            "status": self.status,
+            "vms": [vm.to_dict() for vm in self.vms],
+            "links": [link.to_dict() for link in self.links],
+            "networks": [network.to_dict() for network in self.networks],
+        }
+        return record | _filled({"name": self.name, "left": list(self.left)})
+
+    @classmethod
+    def from_dict(cls, record: Record) -> Slice:
+        """The slice that `to_dict` wrote; the pool's bounds follow from the id."""
+        tenant = cls(record["slice_id"], record["owner"], record.get("topology_type", "custom"))
+        tenant.vlan_pool_used = list(record.get("vlan_pool_used", ()))
+        tenant.status = record.get("status", "design")
+        tenant.vms = [VM.from_dict(vm) for vm in record.get("vms", ())]
+        tenant.links = [Link.from_dict(link) for link in record.get("links", ())]
+        tenant.networks = [Network.from_dict(network) for network in record.get("networks", ())]
+        tenant.name = record.get("name", "")
+        tenant.left = list(record.get("left", ()))
+        return tenant
+
+
+# --- From a VLAN's number to its subnet (spec/networking.txt) ---------------------------------------------------------
+
+
+def vlan_address(vlan_id: int, host: int) -> str:
+    """Address number `host` in the subnet of a link's VLAN."""
+    return f"192.168.{vlan_id % 256}.{host}"
+
+
+def vlan_cidr(vlan_id: int) -> str:
+    """The subnet of a link's VLAN; it repeats every 256 VLANs, which is why each slice has its own router namespace."""
+    return f"{vlan_address(vlan_id, 0)}/24"
+
+
+def vlan_dhcp_range(vlan_id: int) -> str:
+    """First and last address that dnsmasq leases on a link's VLAN, with a comma between."""
+    return f"{vlan_address(vlan_id, DHCP_FIRST_HOST)},{vlan_address(vlan_id, DHCP_LAST_HOST)}"
+
+
+# --- From ids to names on the hosts (DESIGN 4) ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class VMFiles:
+    """A VM's files on its worker, all in one folder per slice; `images_path` is that of `HypervisorSettings`."""
+
+    images_path: str
+    slice_id: int
+    vm_name: str
+
+    @property
+    def folder(self) -> str:
+        """The folder of the slice, readable by its owner only."""
+        return f"{self.images_path}/slice-{self.slice_id}"
+
+    @property
+    def overlay(self) -> str:
+        """The guest's disk."""
+        return f"{self.folder}/{self.vm_name}_img.qcow2"
+
+    @property
+    def pid(self) -> str:
+        """QEMU's process id."""
+        return f"{self.folder}/{self.vm_name}.pid"
+
+    @property
+    def console(self) -> str:
+        """UNIX socket of the guest's serial console."""
+        return f"{self.folder}/{self.vm_name}.console"
+
+    @property
+    def log(self) -> str:
+        """What the guest wrote to its serial console."""
+        return f"{self.folder}/{self.vm_name}.log"
+
+    @property
+    def messages(self) -> str:
+        """What QEMU itself had to say."""
+        return f"{self.folder}/{self.vm_name}.qemu"
+
+    @property
+    def vnc_secret(self) -> str:
+        """The password that QEMU asks VNC clients for."""
+        return f"{self.folder}/{self.vm_name}.vnc"
+
+
+def tap_name(vm_id: int, interface: str) -> str:
+    """The TAP of a VM's interface on the worker."""
+    return f"tap_{vm_id}_{interface}"
+
+
+def process_name(slice_id: int, vm_id: int) -> str:
+    """QEMU's `-name`: with the pid file it is the proof that a process is ours."""
+    return f"slice{slice_id}-vm{vm_id}"
+
+
+def gateway_port(vlan_id: int) -> str:
+    """The gateway's port on the network node."""
+    return f"gw_vlan{vlan_id}"
+
+
+def router_namespace(slice_id: int) -> str:
+    """The namespace that holds all gateways of a slice."""
+    return f"ns-gw-slice{slice_id}"
+
+
+def dhcp_namespace(vlan_id: int) -> str:
+    """The namespace in which a VLAN's dnsmasq runs."""
+    return f"ns-dhcp-vlan{vlan_id}"
+
+
+def dhcp_port(vlan_id: int) -> str:
+    """The port of a VLAN's dnsmasq."""
+    return f"dhcp_v{vlan_id}"
+
+
+# --- Allocation: what is given out never has two owners ---------------------------------------------------------------
+
+
+def is_valid_name(name: str) -> bool:
+    """Whether `name` may name a VM, a slice or a user: letters, digits, hyphen, underscore, at most 32."""
+    return _NAME.fullmatch(name) is not None
+
+
+def mac_address(vm_id: int, index: int) -> str:
+    """The MAC of interface number `index` (spec/managing-vms.txt)."""
+    return f"52:54:00:{(vm_id >> 8) & 0xFF:02x}:{vm_id & 0xFF:02x}:{index:02x}"
+
+
+def next_vm_id(start: int, slices: Collection[Slice]) -> int:
+    """The first id from `start` on that no live slice or VM has and whose MACs are free.
+
+    A MAC holds the lower 16 bits of an id only, so 65,536 ids later it comes back.
+    """
+    live = _live_ids(slices)
+    macs = {vm.vm_id % 65_536 for tenant in slices for vm in tenant.vms}
+    return _first(start, lambda candidate: candidate not in live and candidate % 65_536 not in macs)
+
+
+def next_slice_id(start: int, slices: Collection[Slice]) -> int:
+    """The first id from `start` on whose pool of VLANs no live slice holds; `Refused` when all 100 pools are held."""
+    live = _live_ids(slices)
+    pools = {tenant.slice_id % POOL_COUNT for tenant in slices}
+    if len(pools) == POOL_COUNT:
+        raise Refused(f"All {POOL_COUNT} VLAN pools are in use: delete a slice first")
+    return _first(start, lambda candidate: candidate not in live and candidate % POOL_COUNT not in pools)
+
+
+def next_vnc_port(slices: Iterable[Slice]) -> int:
+    """The lowest VNC port that no VM holds."""
+    taken = {vm.vnc_port for tenant in slices for vm in tenant.vms}
+    for port in range(FIRST_VNC_PORT, LAST_VNC_PORT + 1):
+        if port not in taken:
+            return port
+    raise Refused("All VNC ports are in use: delete a slice first")
+
+
+def next_internet_address(vm_id: int, slices: Iterable[Slice], internet: InternetSettings) -> Record:
+    """The `ip_config` of an `eth0` with internet: the documented address where it is free, else the first free one."""
+    taken = {str(config["ip"]) for config in _internet_configs(slices)} | {internet.gateway}
+    wanted = (100 + vm_id % 100, *range(DHCP_FIRST_HOST, DHCP_LAST_HOST + 1))
+    for address in (str(internet.network[host]) for host in wanted):
+        if address not in taken:
+            return {"ip": address, "cidr": internet.cidr, "gateway": internet.gateway}
+    raise Refused(f"All addresses of the internet network {internet.cidr} are in use: add the VM without internet access")
+
+
+def internet_interfaces(tenant: Slice) -> Iterator[tuple[VM, Interface]]:
+    """The interfaces of a slice that are on the shared internet VLAN."""
+    for vm in tenant.vms:
+        for interface in vm.interfaces:
+            if interface.ip_config:
+                yield vm, interface
+
+
+def _internet_configs(slices: Iterable[Slice]) -> Iterator[Record]:
+    for tenant in slices:
+        for _, interface in internet_interfaces(tenant):
+            if interface.ip_config:
+                yield interface.ip_config
+
+
+def _live_ids(slices: Collection[Slice]) -> set[int]:
+    return {tenant.slice_id for tenant in slices} | {vm.vm_id for tenant in slices for vm in tenant.vms}
+
+
+def _first(start: int, is_free: Callable[[int], bool]) -> int:
+    """The first free id from `start` on; after the last one the search goes on from the first."""
+    span = LAST_ID - FIRST_ID + 1
+    for offset in range(span):
+        candidate = FIRST_ID + (start - FIRST_ID + offset) % span
+        if is_free(candidate):
+            return candidate
+    raise Refused("All ids are in use: delete a slice first")
+
+
+def _filled(record: Record) -> Record:
+    return {key: value for key, value in record.items() if value not in (None, "", [])}
+
+
+def _listed(items: Iterable[object]) -> str:
+    return ", ".join(map(str, items)) or "none"

@@ -1,0 +1,57 @@
+"""Background processes on a host: known by a pid file *and* by a mark on their own command line, never by a pattern.
+
+Each function returns an argv. The scripts are constants; what varies comes to them as positional arguments, so nothing
+is ever put together to be read by a shell. `mark` is one whole argument of the process.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Argv = tuple[str, ...]
+
+_IS_RUNNING = 'pid=$(cat "$1" 2>/dev/null) && grep -qzxF -- "$2" "/proc/$pid/cmdline" 2>/dev/null'
+
+# A program in the background holds the batch's streams open for all its life unless they are taken from it; its pid file is
+# written before the next command, so that nobody has to guess whether it has started yet.
+_START = 'pidfile=$1 messages=$2; shift 2; setsid "$@" </dev/null >"$messages" 2>&1 & echo $! >"$pidfile"'
+
+_STOP = f"""{_IS_RUNNING} || exit 0
+kill -"$3" "$pid"
+tries=0
+while [ -d "/proc/$pid" ]; do
+  tries=$((tries + 1))
+  [ $tries -ne 60 ] || kill -KILL "$pid" 2>/dev/null
+  [ $tries -le 120 ] || {{ echo "process $pid does not end" >&2; exit 1; }}
+  sleep 0.05
+done"""
+
+# Being there is not enough: the port is opened when everything else in the process has come up.
+_AWAIT_PORT = f"""tries=0
+while {_IS_RUNNING}; do
+  case $(ss -Hltnp "sport = :$3") in *"pid=$pid,"*) echo "$5 $pid"; exit 0;; esac
+  tries=$((tries + 1))
+  [ $tries -le 300 ] || {{ echo "not listening on port $3 after 30 s" >&2; exit 1; }}
+  sleep 0.1
+done
+echo "ended at once: $(tail -n 1 "$4" 2>/dev/null)" >&2; exit 1"""
+
+
+def is_running(pid_file: str, mark: str) -> Argv:
+    """Succeeds while the process lives."""
+    return ("sh", "-c", _IS_RUNNING, "sh", pid_file, mark)
+
+
+def start(pid_file: str, messages: str, argv: Argv) -> Argv:
+    """Starts `argv` in the background, in a session of its own; what it says goes to the file `messages`."""
+    return ("sh", "-c", _START, "sh", pid_file, messages, *argv)
+
+
+def stop(pid_file: str, mark: str, signal: Literal["TERM", "KILL"]) -> Argv:
+    """Sends `signal` if the process is ours, and waits until it is gone; KILL follows after 3 s, failure after 6 s."""
+    return ("sh", "-c", _STOP, "sh", pid_file, mark, signal)
+
+
+def await_port(pid_file: str, mark: str, port: int, messages: str, label: str) -> Argv:
+    """Waits until the process listens on TCP `port` and prints `label` and its pid; fails at once when it has ended."""
+    return ("sh", "-c", _AWAIT_PORT, "sh", pid_file, mark, str(port), messages, label)

@@ -1,0 +1,180 @@
+"""Runs a plan over hosts: stages in turn, hosts side by side, each host's steps in one batch.
+
+A failure on one host never stops another within a stage; it is kept in the report, and no further stage begins. What
+was changed until then is in the report too, as the plan that takes it back.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from errors import CloudError, CommandFailed, HostUnreachable, Interrupted
+from remote.batch import Outcome, Progress
+from remote.events import Event, Listener, StageStarted, StepDone, StepFailed, Transferred, ignore
+from remote.plan import Command, Plan, Stage, Step, undo_plan
+
+
+class Host(Protocol):
+    """A host that runs steps: over SSH, or a fake in the tests."""
+
+    def run(self, steps: Sequence[Step], *, keep_going: bool = False) -> Generator[Outcome | Progress, None, None]:
+        """Run the steps in their order and yield how each action ended.
+
+        Ends after the first failure unless `keep_going`. Raises `HostUnreachable` when the connection cannot be made or
+        is lost, and another `CloudError` when the batch as a whole is refused.
+        """
+
+
+@dataclass
+class StepResult:
+    """What is known of a step: the outcomes of its actions so far, and why it ended badly, if it did."""
+
+    step: Step
+    outcomes: list[Outcome] = field(default_factory=list)
+    error: CloudError | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether some action of it ran, rather than finding everything there."""
+        return any(outcome.status is not None for outcome in self.outcomes)
+
+    @property
+    def stdout(self) -> str:
+        """What its actions wrote to standard output, one after the other."""
+        return "".join(outcome.stdout for outcome in self.outcomes)
+
+
+@dataclass
+class Report:
+    """What became of a plan. `results` are the steps that were begun, in the order of the plan."""
+
+    results: list[StepResult] = field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def failures(self) -> list[StepResult]:
+        """The steps that ended badly."""
+        return [result for result in self.results if result.error]
+
+    @property
+    def error(self) -> CloudError | None:
+        """Why the plan did not come to its end: the first failure, or the user's interruption."""
+        for result in self.failures:
+            return result.error
+        return Interrupted("Interrupted") if self.interrupted else None
+
+    def taken_back(self) -> Plan:
+        """The plan that undoes what this run changed, the half-done steps included."""
+        return undo_plan("take back", tuple(r.step for r in self.results if r.changed or r.error))
+
+
+class Runner:
+    """Carries plans to hosts. `connect` gives the host of an address without talking to it yet.
+
+    `interrupted` is asked between stages and while files are copied: once it says True, nothing further is begun.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[str], Host],
+        listen: Listener = ignore,
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._connect = connect
+        self._listen = listen
+        self._interrupted = interrupted
+        self._telling = threading.Lock()
+
+    def run(self, plan: Plan, *, keep_going: bool = False) -> Report:
+        """Run `plan`; with `keep_going` past every failure and interruption, as taking back and removing must."""
+        report = Report()
+        for stage in plan.stages:
+            self._tell(StageStarted(stage))
+            report.results.extend(self._run_stage(stage, keep_going=keep_going))
+            if keep_going:
+                continue
+            report.interrupted = self._interrupted()
+            if report.error:
+                break
+        return report
+
+    def _run_stage(self, stage: Stage, *, keep_going: bool) -> Iterator[StepResult]:
+        hosts = stage.by_host
+        with ThreadPoolExecutor(max_workers=max(len(hosts), 1)) as pool:
+            running = [
+                pool.submit(self._run_host, stage, host, steps, keep_going=keep_going) for host, steps in hosts.items()
+            ]
+        for future in running:
+            yield from future.result()
+
+    def _run_host(self, stage: Stage, host: str, steps: tuple[Step, ...], *, keep_going: bool) -> list[StepResult]:
+        """Run the steps of one host; the results of those that were, or may have been, begun."""
+        watch = _Watch(self._tell, stage, steps)
+        try:
+            with closing(self._connect(host).run(steps, keep_going=keep_going)) as news:
+                for item in news:
+                    if isinstance(item, Outcome):
+                        watch.note(item)
+                    else:
+                        self._tell(Transferred(host, steps[item.step].title, item.done, item.total))
+                        if self._interrupted() and not keep_going:
+                            raise Interrupted("Interrupted")
+        except CloudError as error:
+            watch.fail(error)
+        return watch.begun
+
+    def _tell(self, event: Event) -> None:
+        with self._telling:
+            self._listen(event)
+
+
+class _Watch:
+    """Follows one host through a stage: which step is done, how long it took, which one failed."""
+
+    def __init__(self, tell: Listener, stage: Stage, steps: Sequence[Step]) -> None:
+        self._tell = tell
+        self._stage = stage
+        self._results = [StepResult(step) for step in steps]
+        self._since = time.monotonic()
+
+    def note(self, outcome: Outcome) -> None:
+        """Take in how an action ended."""
+        result = self._results[outcome.step]
+        result.outcomes.append(outcome)
+        action = result.step.do[outcome.action]
+        if isinstance(action, Command) and outcome.status is not None and outcome.status not in action.ok:
+            self._end(
+                result,
+                CommandFailed(result.step.host, result.step.title, action.argv, outcome.status, outcome.stderr),
+            )
+        elif outcome.action == len(result.step.do) - 1:
+            self._end(result, None)
+
+    def fail(self, error: CloudError) -> None:
+        """The batch as a whole came to nothing from here on.
+
+        When a host was lost nobody knows how far it came: then all that was not heard of counts as begun.
+        """
+        unheard = [r for r in self._results if not r.error and len(r.outcomes) < len(r.step.do)]
+        for result in unheard if isinstance(error, HostUnreachable) else unheard[:1]:
+            self._end(result, error)
+
+    @property
+    def begun(self) -> list[StepResult]:
+        """The steps that were, or may have been, begun."""
+        return [result for result in self._results if result.outcomes or result.error]
+
+    def _end(self, result: StepResult, error: CloudError | None) -> None:
+        now = time.monotonic()
+        if error and not result.error:
+            result.error = error
+            self._tell(StepFailed(self._stage, result.step, error))
+        elif not result.error:
+            self._tell(StepDone(self._stage, result.step, now - self._since, result.changed))
+        self._since = now

@@ -1,0 +1,309 @@
+"""Hosts over SSH: one connection each, reused; one batch of commands at a time. The only file that imports paramiko."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+import paramiko
+
+from errors import CloudError, CommandFailed, HostUnreachable, Refused, last_line
+from inventory import SSHSettings
+from remote.batch import Batch, Outcome, Progress, Transcript, UploadWanted
+from remote.plan import Step, Upload, shell
+
+CONNECT_SECONDS = 5.0
+SILENCE_SECONDS = 60.0
+"""A batch that says nothing for so long is given up: every command ends, or is waited for, well within it."""
+
+LOST_SECONDS = 10
+"""A host that does not even acknowledge packets for so long is gone."""
+
+SHELL = "sudo -n sh -s"
+"""What a batch is sent to; the one right that sudo has to grant."""
+
+_BLOCK = 1 << 20
+
+
+class SSHHost:
+    """A host that runs steps over one SSH connection, made when it is first needed, and again after it was lost."""
+
+    def __init__(self, address: str, settings: SSHSettings) -> None:
+        self.address = address
+        self._settings = settings
+        self._client: paramiko.SSHClient | None = None
+        self._busy = threading.RLock()
+        self.round_trips = 0
+
+    def run(self, steps: Sequence[Step], *, keep_going: bool = False) -> Generator[Outcome | Progress, None, None]:
+        """Run the steps and yield how each action ended; see `remote.runner.Host`."""
+        with self._busy:
+            batch: Batch | None = Batch(steps, keep_going)
+            while batch:
+                wanted = yield from self._run_batch(batch)
+                batch = None
+                if wanted:
+                    yield from self._upload(steps[wanted.step], wanted)
+                    batch = Batch(steps, keep_going, (wanted.step, wanted.action + 1))
+
+    def open_terminal(self, argv: tuple[str, ...]) -> paramiko.Channel:
+        """Run `argv` as the SSH user and give its channel: bytes both ways, until it ends."""
+        with self._busy, self._translated():
+            channel = self._transport().open_session(timeout=CONNECT_SECONDS)
+            channel.exec_command(shell(argv))
+            return channel
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._client:
+            self._client.close()
+            self._client = None
+
+    def _run_batch(self, batch: Batch) -> Generator[Outcome, None, UploadWanted | None]:
+        if batch.is_empty:
+            return None
+        nonce = secrets.token_hex(12)
+        transcript = Transcript(batch, nonce)
+        wanted = None
+        with self._session(SHELL) as channel:
+            with self._translated():
+                channel.sendall(batch.script(nonce).encode())
+                channel.shutdown_write()
+            self.round_trips += 1
+            for receive in self._pieces(channel, transcript.stdout, transcript.stderr):
+                receive()
+                for item in transcript.finished():
+                    if isinstance(item, UploadWanted):
+                        wanted = item
+                    else:
+                        yield item
+            if not transcript.begun:
+                raise CommandFailed(self.address, SHELL, (SHELL,), channel.exit_status, _refusal(transcript.rest))
+        return wanted
+
+    @contextmanager
+    def _session(self, command: str) -> Iterator[paramiko.Channel]:
+        with self._translated():
+            channel = self._transport().open_session(timeout=CONNECT_SECONDS)
+            channel.settimeout(SILENCE_SECONDS)
+            channel.exec_command(command)
+        try:
+            yield channel
+        finally:
+            channel.close()
+
+    def _pieces(
+        self, channel: paramiko.Channel, stdout: Callable[[bytes], None], stderr: Callable[[bytes], None]
+    ) -> Iterator[Callable[[], None]]:
+        """Both output streams as they come, to the end of the channel; each item hands one piece to its receiver.
+
+        Reading one stream to its end before the other would block for ever once the other fills the channel's window.
+        """
+        poll = select.poll()
+        poll.register(channel.fileno(), select.POLLIN)
+        deadline = time.monotonic() + SILENCE_SECONDS
+        while True:
+            if channel.recv_ready():
+                yield lambda: stdout(channel.recv(_BLOCK))
+            elif channel.recv_stderr_ready():
+                yield lambda: stderr(channel.recv_stderr(_BLOCK))
+            elif channel.exit_status_ready() and (channel.eof_received or channel.closed):
+                break
+            elif time.monotonic() > deadline:
+                self.close()
+                raise HostUnreachable(self.address, f"silent for {SILENCE_SECONDS:.0f} s in the middle of a command")
+            else:
+                poll.poll(200)
+                continue
+            deadline = time.monotonic() + SILENCE_SECONDS
+        if channel.exit_status < 0:
+            self.close()
+            raise HostUnreachable(self.address, "the connection was lost in the middle of a command")
+
+    # --- uploads ------------------------------------------------------------------------------------------------------
+
+    def _upload(self, step: Step, wanted: UploadWanted) -> Generator[Outcome | Progress, None, None]:
+        """Copy a file under a temporary name, compare its digest there, and only then give it its name."""
+        upload = step.do[wanted.action]
+        assert isinstance(upload, Upload)  # noqa: S101  (for the type checker: only uploads are ever wanted)
+        source = Path(upload.source).expanduser()
+        target = PurePosixPath(upload.target)
+        part = str(target.with_name(f".{target.name}.{secrets.token_hex(4)}.part"))
+        with self._translated(), self._open_sftp() as sftp:
+            try:
+                digest = yield from self._send(sftp, source, part, wanted)
+                self._expect_digest(step, part, digest)
+                _rename_once(sftp, part, str(target))
+            except paramiko.SSHException:
+                raise
+            except OSError as error:
+                why = f"cannot copy {source} to {target}: {error.strerror or error} (is the disk full?)"
+                raise CommandFailed(self.address, step.title, ("sftp", upload.target), 1, why) from error
+            finally:
+                with suppress(OSError, paramiko.SSHException, EOFError):
+                    sftp.remove(part)
+        yield Outcome(wanted.step, wanted.action, 0)
+
+    def _send(
+        self, sftp: paramiko.SFTPClient, source: Path, part: str, wanted: UploadWanted
+    ) -> Generator[Progress, None, str]:
+        digest = hashlib.sha256()
+        with _open_image(source) as image, sftp.open(part, "wb") as remote:
+            remote.set_pipelined(True)
+            total, done = os.fstat(image.fileno()).st_size, 0
+            while block := image.read(_BLOCK):
+                remote.write(block)
+                digest.update(block)
+                done += len(block)
+                yield Progress(wanted.step, wanted.action, done, total)
+        return digest.hexdigest()
+
+    def _expect_digest(self, step: Step, part: str, digest: str) -> None:
+        argv = ("sha256sum", "--", part)
+        said, complaints = bytearray(), bytearray()
+        with self._session(shell(argv)) as channel:
+            for receive in self._pieces(channel, said.extend, complaints.extend):
+                receive()
+        if said.decode(errors="replace").split(" ")[0] != digest:
+            why = f"{part} arrived damaged; try again. {last_line(complaints.decode(errors='replace'))}".strip()
+            raise CommandFailed(self.address, step.title, argv, channel.exit_status, why)
+
+    @contextmanager
+    def _open_sftp(self) -> Iterator[paramiko.SFTPClient]:
+        sftp = self._transport().open_sftp_client()
+        if sftp is None:
+            raise HostUnreachable(self.address, "it offers no SFTP")
+        try:
+            yield sftp
+        finally:
+            sftp.close()
+
+    # --- the connection -----------------------------------------------------------------------------------------------
+
+    def _transport(self) -> paramiko.Transport:
+        transport = self._client.get_transport() if self._client else None
+        if transport is None or not transport.is_active():
+            self.close()
+            self._client = self._connect()
+            transport = self._client.get_transport()
+        if transport is None:
+            raise HostUnreachable(self.address, "the connection was lost")
+        return transport
+
+    def _connect(self) -> paramiko.SSHClient:
+        settings = self._settings
+        key_file = Path(settings.key_file).expanduser()
+        if not key_file.is_file():
+            raise HostUnreachable(self.address, f"the SSH key {key_file} is not there; see ssh: key_file")
+        client = paramiko.SSHClient()
+        known_hosts = Path(settings.known_hosts).expanduser()
+        if known_hosts.exists():
+            client.load_host_keys(str(known_hosts))
+        client.set_missing_host_key_policy(_UnknownHostKey(known_hosts, accept=settings.host_keys == "accept-new"))
+        connection = socket.create_connection((self.address, settings.port), CONNECT_SECONDS)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_SECONDS * 1000)
+        client.connect(
+            self.address,
+            settings.port,
+            settings.user,
+            key_filename=str(key_file),
+            sock=connection,
+            timeout=CONNECT_SECONDS,
+            banner_timeout=CONNECT_SECONDS,
+            auth_timeout=CONNECT_SECONDS,
+            allow_agent=False,
+            look_for_keys=False,
+        )
+        transport = client.get_transport()
+        if transport:
+            # Something has to be sent for the kernel to notice that nobody acknowledges it.
+            transport.set_keepalive(3)
+        return client
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """What goes wrong with the connection, as `HostUnreachable` with a reason that says what to do."""
+        try:
+            yield
+        except CloudError:
+            raise
+        except paramiko.BadHostKeyException as error:
+            reason = (
+                f"its host key is not the one in {self._settings.known_hosts} "
+                f"(now {error.key.get_name()} {error.key.fingerprint}); if it was reinstalled, remove that line"
+            )
+            raise self._lost(reason) from error
+        except paramiko.AuthenticationException as error:
+            reason = f"it refuses user {self._settings.user} with the key {self._settings.key_file}"
+            raise self._lost(reason) from error
+        except TimeoutError as error:
+            raise self._lost(f"no answer on port {self._settings.port} within {CONNECT_SECONDS:.0f} s") from error
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise self._lost(last_line(str(error)) or "the connection was lost") from error
+
+    def _lost(self, reason: str) -> HostUnreachable:
+        self.close()
+        return HostUnreachable(self.address, reason)
+
+
+class Connections:
+    """The hosts of one process, each with its one connection."""
+
+    def __init__(self, settings: SSHSettings) -> None:
+        self._settings = settings
+        self._hosts: dict[str, SSHHost] = {}
+        self._adding = threading.Lock()
+
+    def host(self, address: str) -> SSHHost:
+        """The host at `address`; nothing is sent to it yet."""
+        with self._adding:
+            return self._hosts.setdefault(address, SSHHost(address, self._settings))
+
+    def close(self) -> None:
+        """End all connections."""
+        for host in self._hosts.values():
+            host.close()
+
+
+class _UnknownHostKey(paramiko.MissingHostKeyPolicy):
+    """A host that `known_hosts` does not name: remembered at first sight, or refused."""
+
+    def __init__(self, known_hosts: Path, *, accept: bool) -> None:
+        self._known_hosts = known_hosts
+        self._accept = accept
+
+    def missing_host_key(self, _client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        if not self._accept:
+            raise paramiko.SSHException("its host key is unknown and ssh: host_keys is strict; add it with ssh-keyscan")
+        self._known_hosts.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # One line, appended in one write: other processes may be adding their hosts at the same time.
+        with self._known_hosts.open("a", encoding="ascii") as file:
+            file.write(f"{hostname} {key.get_name()} {key.get_base64()}\n")
+
+
+def _open_image(source: Path) -> BinaryIO:
+    try:
+        return source.open("rb")
+    except OSError as error:
+        raise Refused(f"The image {source} cannot be read on this machine: {error.strerror}") from error
+
+
+def _rename_once(sftp: paramiko.SFTPClient, part: str, target: str) -> None:
+    """Give `part` its name unless somebody else was faster: SFTP's rename never replaces a file that is there."""
+    try:
+        sftp.rename(part, target)
+    except OSError:
+        sftp.stat(target)
+
+
+def _refusal(stderr: str) -> str:
+    return f"sudo refuses: {last_line(stderr) or 'no word of why'}; README lists the right it has to grant"
