@@ -1,6 +1,6 @@
 """What the operator owns and decides: hosts, how to reach them, how guests run, the way to the internet.
 
-Read from `database.yaml` (DESIGN 6); every field has the documented default. Pure values: nothing here talks to a host.
+Read from `database.yaml` (DESIGN 6); each field has its documented default. Pure values: nothing here talks to a host.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ INTERNET_VLAN = 400
 
 @dataclass(frozen=True)
 class SSHSettings:
-    """How the manager reaches a host. `host_keys`: `accept-new` remembers an unknown host's key, `strict` refuses it."""
+    """How the manager reaches a host. `host_keys`: `accept-new` remembers an unknown key, `strict` refuses it."""
 
     user: str = "ubuntu"
     port: int = 22
@@ -59,7 +59,10 @@ class InternetSettings:
 
 @dataclass
 class Worker:
-    """A worker as discovery last saw it: what it has, and what its VMs were promised. Memory and disk in GiB."""
+    """A worker as discovery last saw it: what it has, and what its VMs were promised. Memory and disk in GiB.
+
+    `up` is False when it gets no VMs at present, and `problem` says why.
+    """
 
     max_cores: int = 0
     max_ram_gb: float = 0.0
@@ -68,6 +71,7 @@ class Worker:
     used_ram_gb: float = 0.0
     used_disk_gb: float = 0.0
     up: bool = True
+    problem: str = ""
 
 
 @dataclass(frozen=True)

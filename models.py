@@ -1,6 +1,6 @@
 """The domain: users, flavors, slices and what is in them. Pure: no file, no host, no clock.
 
-Everything that is derived from an id is derived here: VLAN pools, MACs, subnets, addresses, names on the hosts. `to_dict`
+Everything that is derived from an id is derived here: VLAN pools, MACs, subnets, addresses, names on hosts. `to_dict`
 gives the layout that `database.yaml` documents (spec/models.txt); what we add follows the documented keys and is left
 out while it is empty.
 """
@@ -73,7 +73,12 @@ class Flavor:
 
     FLAVORS: ClassVar[dict[str, Record]] = {
         "cirros": {"cores": 1, "ram_gb": 0.5, "disk_gb": 1, "image": "/tmp/vm_images/cirros-0.6.2-x86_64-disk.img"},
-        "ubuntu": {"cores": 1, "ram_gb": 0.5, "disk_gb": 2.2, "image": "/tmp/vm_images/focal-server-cloudimg-amd64.img"},
+        "ubuntu": {
+            "cores": 1,
+            "ram_gb": 0.5,
+            "disk_gb": 2.2,
+            "image": "/tmp/vm_images/focal-server-cloudimg-amd64.img",
+        },
     }
 
     @classmethod
@@ -83,7 +88,7 @@ class Flavor:
 
 
 class Interface:
-    """A VM's network interface. `vlan_id` None is a NIC without a wire; `ip_config` is set on an `eth0` with internet."""
+    """A VM's network interface. `vlan_id` None: a NIC without a wire; `ip_config`: set on an `eth0` with internet."""
 
     def __init__(
         self,
@@ -121,7 +126,7 @@ class Interface:
             record["name"],
             record.get("vlan_id"),
             record.get("mac"),
-            record.get("ip_config"),
+            dict(record.get("ip_config") or {}) or None,
             record.get("link_id"),
         )
 
@@ -252,7 +257,7 @@ class VM:
             record["worker_ip"],
             record["vnc_port"],
             [Interface.from_dict(interface) for interface in record["interfaces"]],
-            record.get("flavor"),
+            dict(record.get("flavor") or {}),
             record.get("qcow_image"),
         )
         vm.status = record.get("status", "pending")
@@ -302,7 +307,13 @@ class Network:
     @classmethod
     def of_vlan(cls, vlan_id: int) -> Network:
         """The network that a link on `vlan_id` gets: addresses from the VLAN's number, DHCP on."""
-        return cls(vlan_id, vlan_cidr(vlan_id), vlan_address(vlan_id, 1), True, vlan_dhcp_range(vlan_id))
+        return cls(
+            vlan_id,
+            vlan_cidr(vlan_id),
+            vlan_address(vlan_id, 1),
+            dhcp_enabled=True,
+            dhcp_range=vlan_dhcp_range(vlan_id),
+        )
 
 
 class Slice:
@@ -554,7 +565,9 @@ def next_internet_address(vm_id: int, slices: Iterable[Slice], internet: Interne
     for address in (str(internet.network[host]) for host in wanted):
         if address not in taken:
             return {"ip": address, "cidr": internet.cidr, "gateway": internet.gateway}
-    raise Refused(f"All addresses of the internet network {internet.cidr} are in use: add the VM without internet access")
+    raise Refused(
+        f"All addresses of the internet network {internet.cidr} are in use: add the VM without internet access"
+    )
 
 
 def internet_interfaces(tenant: Slice) -> Iterator[tuple[VM, Interface]]:

@@ -1,6 +1,6 @@
 """Steps of one host as a single shell script, and the script's two output streams read back per command.
 
-The script is one function that is called on its last line: a shell runs nothing of it before all of it has arrived, so a
+The script is one function that is called on its last line: a shell runs nothing of it before all of it is there, so a
 connection lost half-way through sending changes nothing. After each command it writes a marker with the exit status on
 both streams, so that every command keeps its own status, stdout and stderr.
 """
@@ -69,7 +69,7 @@ class Batch:
     def script(self, nonce: str) -> str:
         """The batch for `sh -s`, run by sudo in the SSH user's home; `nonce` sets its markers apart from output."""
         lines = [
-            f"mark() {{ printf '\\n{nonce} %s %s\\n' \"$1\" \"$2\"; printf '\\n{nonce} %s %s\\n' \"$1\" \"$2\" >&2; }}",
+            f'mark() {{ printf \'\\n{nonce} %s %s\\n\' "$1" "$2"; printf \'\\n{nonce} %s %s\\n\' "$1" "$2" >&2; }}',
             "batch() {",
             "umask 022; export LC_ALL=C",
             "mark 0 begin",

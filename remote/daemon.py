@@ -12,8 +12,8 @@ Argv = tuple[str, ...]
 
 _IS_RUNNING = 'pid=$(cat "$1" 2>/dev/null) && grep -qzxF -- "$2" "/proc/$pid/cmdline" 2>/dev/null'
 
-# A program in the background holds the batch's streams open for all its life unless they are taken from it; its pid file is
-# written before the next command, so that nobody has to guess whether it has started yet.
+# A program in the background holds the batch's streams open for all its life unless they are taken from it. Its pid file
+# is written before the next command, so that nobody has to guess whether it has started yet.
 _START = 'pidfile=$1 messages=$2; shift 2; setsid "$@" </dev/null >"$messages" 2>&1 & echo $! >"$pidfile"'
 
 _STOP = f"""{_IS_RUNNING} || exit 0

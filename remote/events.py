@@ -18,7 +18,7 @@ class StageStarted:
 
 @dataclass(frozen=True)
 class StepDone:
-    """A step ended well, `seconds` after the one before it on that host; `changed` is False when all of it was there."""
+    """A step ended well, `seconds` after the one before it on that host; `changed` False: all of it was there."""
 
     stage: Stage
     step: Step

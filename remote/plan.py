@@ -83,8 +83,14 @@ class Plan:
         """The plan that takes this one back: every `undo`, newest first, all hosts side by side in one stage."""
         return undo_plan(title, tuple(self.steps))
 
+    def without(self, other: Plan) -> Plan:
+        """This plan minus the steps that `other` has too."""
+        known = frozenset(other.steps)
+        stages = (Stage(stage.title, tuple(step for step in stage.steps if step not in known)) for stage in self.stages)
+        return Plan(tuple(stage for stage in stages if stage.steps))
+
     def text(self) -> str:
-        """The dry run: stage, host, title and the commands of every step. What goes to a program's input is not shown."""
+        """The dry run: stage, host, title and commands of every step. What a program gets as input is not shown."""
         return "".join(_stage_lines(stage) for stage in self.stages)
 
 

@@ -1,0 +1,55 @@
+# What a fresh Debian or Ubuntu machine needs is installed by the first target that needs it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+LAB := $(PYTHON) -m lab
+
+.PHONY: run stop test check bench packages clean lock
+
+run: packages $(VENV)/ready  ## the menu on a lab of three hosts
+	$(LAB) up
+	@echo "The lab goes on running when you leave the menu; 'make stop' ends it."
+	$(LAB) run $(CURDIR)/$(BIN)/python $(CURDIR)/cli.py --database $(CURDIR)/.lab/default/database.yaml
+
+stop:  ## the lab of `make run` is taken down, and all its disks with it
+	$(LAB) down
+
+check: $(VENV)/ready  ## style, types, import rules and unit tests: no root, no host, no network
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q -m "not lab"
+
+test: packages check  ## all tests; those on the lab need root
+	$(SUDO) env "PATH=$$PATH" $(CURDIR)/$(BIN)/pytest -q -m lab
+
+bench: packages $(VENV)/ready  ## a ring of VMs against one ssh process per command
+	$(SUDO) env "PATH=$$PATH" $(CURDIR)/$(BIN)/python -m bench
+
+packages:  ## Debian's packages for the lab and its guest
+	@missing=$$(for p in $$(sed 's/ *#.*//' lab/packages.txt); do \
+	    dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	    $(SUDO) apt-get update -qq && \
+	    $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	fi
+
+$(VENV)/ready: requirements-dev.lock
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	    $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends python3-venv; }
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock
+	touch $@
+
+lock:  ## the locked versions anew, within the bounds of pyproject.toml (needs uv)
+	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --group dev \
+	    -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean:  ## everything that was built here; labs that run are taken down first
+	[ ! -d .lab ] || for lab in .lab/*/; do [ ! -d "$$lab" ] || $(LAB) --name "$$(basename "$$lab")" down; done
+	$(SUDO) rm -rf $(VENV) .lab .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec $(SUDO) rm -rf {} +

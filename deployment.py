@@ -1,0 +1,141 @@
+"""From a slice and the inventory to plans: MACs, addresses, placement, the order of the stages. Pure: runs nothing."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import Collection, Iterable, Mapping
+
+from inventory import Inventory, Worker
+from models import (
+    VM,
+    Interface,
+    Record,
+    Slice,
+    internet_interfaces,
+    mac_address,
+    next_internet_address,
+    next_vnc_port,
+)
+from placement import place
+from qcow_manager import QCOWManager
+from remote.plan import Command, Plan, Stage, Step
+from vlan_manager import VLANManager
+from vm_launcher import VMLauncher
+
+# Four numbers: cores, memory, free disk and disk that our overlays hold already, the last three in KiB.
+_MEASURE = """folder=$1; [ -d "$folder" ] || folder=.
+nproc
+sed -n 's/^MemTotal: *\\([0-9]*\\) kB$/\\1/p' /proc/meminfo
+df --output=avail -k "$folder" | tail -n 1
+du -sck "$folder"/slice-* 2>/dev/null | tail -n 1 | cut -f 1"""
+
+_KIB_PER_GIB = 1 << 20
+_SECRET_LENGTH = 8
+"""All that the VNC protocol looks at."""
+
+
+class DeploymentAPI:
+    """Makes the plans. The same slice and inventory give the same plan, whatever the hosts look like at the moment."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+        self._qcow = QCOWManager(inventory.hypervisor)
+        self._vlans = VLANManager(inventory)
+        self._launcher = VMLauncher(inventory)
+
+    # --- designing ----------------------------------------------------------------------------------------------------
+
+    def generate_unique_macs(self, vm_id: int, count: int) -> list[str]:
+        """The MACs of a VM's first `count` interfaces."""
+        return [mac_address(vm_id, index) for index in range(count)]
+
+    def create_vm_with_qcow(
+        self,
+        tenant: Slice,
+        vm_id: int,
+        name: str,
+        flavor_name: str,
+        flavor: Record,
+        data_interfaces_count: int,
+        internet_enabled: bool,
+        workers: Mapping[str, Worker],
+        slices: Collection[Slice],
+    ) -> VM:
+        """Design a VM and add it to `tenant`: worker, VNC port, MACs, address; `image_plan` makes its overlay.
+
+        `slices` are all live slices, `tenant` among them. `Refused` when it fits on no worker or an address is lacking.
+        """
+        macs = self.generate_unique_macs(vm_id, data_interfaces_count + 1)
+        interfaces = [Interface(f"eth{index}", mac=mac) for index, mac in enumerate(macs)]
+        if internet_enabled:
+            interfaces[0].vlan_id = self._inventory.internet.vlan_id
+            interfaces[0].ip_config = next_internet_address(vm_id, slices, self._inventory.internet)
+        worker = place(flavor_name, flavor, self._inventory, workers, slices)
+        vm = VM(vm_id, name, tenant.owner, worker, next_vnc_port(slices), interfaces, dict(flavor))
+        vm.flavor_name = flavor_name
+        vm.qcow_image = self._qcow.image_path(tenant, vm)
+        tenant.vms.append(vm)
+        return vm
+
+    def renew_secrets(self, tenant: Slice) -> None:
+        """Give every VM a new VNC password, for the deployment that is about to begin."""
+        letters = string.ascii_letters + string.digits
+        for vm in tenant.vms:
+            vm.vnc_secret = "".join(secrets.choice(letters) for _ in range(_SECRET_LENGTH))
+
+    # --- plans --------------------------------------------------------------------------------------------------------
+
+    def image_plan(self, tenant: Slice, vms: Iterable[VM]) -> Plan:
+        """What `add_vm_to_slice` needs on the hosts: base image and overlay of each VM."""
+        return Plan((Stage("prepare", self._images(tenant, vms)),))
+
+    def deploy_plan(self, tenant: Slice) -> Plan:
+        """The whole slice. Undone it is the teardown: what is shared stays while other slices use it."""
+        workers = list(dict.fromkeys(vm.worker_ip for vm in tenant.vms))
+        uses_network = bool(tenant.links) or any(internet_interfaces(tenant))
+        preflight = [step for worker in workers for step in self._launcher.preflight(tenant, worker)]
+        preflight += self._vlans.preflight() if uses_network else ()
+        verify = [step for worker in workers for step in self._launcher.verify(tenant, worker)]
+        launch = [step for worker in workers for step in self._launcher.launch(tenant, worker)]
+        return Plan(
+            (
+                Stage("preflight", tuple(preflight)),
+                Stage("prepare", (*self._images(tenant, tenant.vms), *self._vlans.provide(tenant))),
+                Stage("launch", tuple(launch)),
+                Stage("verify", (*verify, *self._vlans.verify(tenant))),
+            )
+        )
+
+    def running_plan(self, tenant: Slice) -> Plan:
+        """The part of `deploy_plan` that a slice in design does not have: all but its overlays."""
+        return self.deploy_plan(tenant).without(self.image_plan(tenant, tenant.vms))
+
+    def console(self, tenant: Slice, vm: VM) -> tuple[str, ...]:
+        """The argv, on the VM's worker, that speaks with its serial console."""
+        return self._launcher.console(tenant, vm)
+
+    def _images(self, tenant: Slice, vms: Iterable[VM]) -> tuple[Step, ...]:
+        # Many VMs share a base image; one look at it is enough.
+        steps = (step for vm in vms for step in self._qcow.create_backing_image(tenant, vm))
+        return tuple(dict.fromkeys(steps))
+
+    # --- discovery ----------------------------------------------------------------------------------------------------
+
+    def discovery_plan(self) -> Plan:
+        """Read-only: cores, memory and disk of all workers."""
+        measure = Command(("sh", "-c", _MEASURE, "sh", self._inventory.hypervisor.images_path))
+        steps = (Step(worker, "resources", (measure,)) for worker in self._inventory.workers_list)
+        return Plan((Stage("discovery", tuple(steps)),))
+
+    @staticmethod
+    def measured(stdout: str) -> Worker:
+        """The worker that wrote `stdout` in answer to `discovery_plan`; `ValueError` when it makes no sense."""
+        cores, memory, free, own = (int(line) for line in stdout.split())
+        disk = (free + own) / _KIB_PER_GIB
+        return Worker(max_cores=cores, max_ram_gb=round(memory / _KIB_PER_GIB, 2), max_disk_gb=round(disk, 2))
+
+    @staticmethod
+    def pids(stdout: str) -> dict[int, str]:
+        """VM id -> pid, from what the stage `verify` printed."""
+        return {int(vm_id): pid for vm_id, pid in (line.split() for line in stdout.splitlines() if line)}

@@ -1,0 +1,460 @@
+"""The use-cases: what a user can wish for, each as one method of `OrchestratorAPI`.
+
+Here three meet that know nothing of each other: the database (what shall be), the plans (how) and the runner (done).
+Every method that can fail answers `(True, value)` or `(False, "sentence")`; no failure we foresaw leaves it otherwise.
+
+A change of hosts has three parts: what is about to happen is written down, the plan is run without the file's lock, and
+the result is written down. A manager that dies in between leaves the status of the first part as its trace.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, Protocol, TypeVar
+
+from accounts import Accounts
+from database import Database, State
+from deployment import DeploymentAPI
+from errors import CloudError, Interrupted, Refused
+from inventory import SSHSettings, Worker
+from models import (
+    MAX_DATA_INTERFACES,
+    MAX_NAME_LENGTH,
+    VM,
+    Link,
+    Record,
+    Slice,
+    User,
+    is_valid_name,
+    next_slice_id,
+    next_vm_id,
+)
+from placement import promised
+from remote import interrupts
+from remote.events import Listener, ignore
+from remote.plan import Plan
+from remote.runner import Host, Report, Runner
+
+if TYPE_CHECKING:
+    from remote.ssh import Connections
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Result = tuple[Literal[True], T] | tuple[Literal[False], str]
+
+
+class ConsoleSession(Protocol):
+    """A guest's serial console: bytes both ways."""
+
+    def fileno(self) -> int:
+        """A descriptor that becomes readable when there is something to receive."""
+
+    def recv(self, nbytes: int, /) -> bytes:
+        """What the guest wrote; empty when the console ended."""
+
+    def send(self, s: bytes, /) -> int:
+        """Type to the guest."""
+
+    def close(self) -> None:
+        """Leave the console; the guest goes on."""
+
+
+class Connected(Host, Protocol):
+    """A host that can also give a terminal."""
+
+    def open_terminal(self, argv: tuple[str, ...]) -> ConsoleSession:
+        """Run `argv` there and speak with it."""
+
+
+def _answers(
+    method: Callable[Concatenate[OrchestratorAPI, P], T],
+) -> Callable[Concatenate[OrchestratorAPI, P], Result[T]]:
+    """The one boundary at which failures become sentences."""
+
+    @functools.wraps(method)
+    def answer(self: OrchestratorAPI, /, *args: P.args, **kwargs: P.kwargs) -> Result[T]:
+        try:
+            return True, method(self, *args, **kwargs)
+        except CloudError as error:
+            return False, str(error)
+
+    return answer
+
+
+class OrchestratorAPI:
+    """The cloud, as its menu sees it. `connect` gives the host of an address; None means SSH as the file says."""
+
+    def __init__(self, database: Database, connect: Callable[[str], Connected] | None = None) -> None:
+        self._database = database
+        self._inventory = database.load().inventory
+        self._deployment = DeploymentAPI(self._inventory)
+        self._connect = connect or _over_ssh(self._inventory.ssh)
+        self.accounts = Accounts(database)
+
+    # --- who, and what there is ---------------------------------------------------------------------------------------
+
+    @_answers
+    def authenticate(self, username: str, password: str) -> User:
+        """The user of that name and password."""
+        return self.accounts.authenticate(username, password)
+
+    @_answers
+    def get_user(self, username: str) -> User:
+        """The user as the file has them now."""
+        return _user(self._database.load(), username)
+
+    def flavors(self) -> dict[str, Record]:
+        """The sizes a VM can have, by name."""
+        return self._database.load().all_flavors
+
+    @_answers
+    def list_slices(self, owner: str) -> list[Slice]:
+        """The user's slices, oldest first."""
+        slices = self._database.load().slices
+        return [tenant for _, tenant in sorted(slices.items()) if tenant.owner == owner]
+
+    @_answers
+    def get_slice(self, owner: str, slice_id: int) -> Slice:
+        """One slice of the user."""
+        return _own(self._database.load(), owner, slice_id)
+
+    @_answers
+    def discover_workers(self) -> dict[str, Worker]:
+        """Measure all workers at once; one that does not answer within a connection's deadline is down."""
+        return self._discover()
+
+    def _discover(self) -> dict[str, Worker]:
+        plan = self._deployment.discovery_plan()
+        report = Runner(self._connect).run(plan)
+        found = {result.step.host: self._measured(result.stdout, result.error) for result in report.results}
+        with self._database.transaction() as state:
+            for address, worker in found.items():
+                known = state.workers.get(address, Worker())
+                state.workers[address] = worker if worker.up else replace(known, up=False, problem=worker.problem)
+            _recount(state)
+            return dict(state.workers)
+
+    def _measured(self, stdout: str, error: CloudError | None) -> Worker:
+        if error:
+            return Worker(up=False, problem=str(error))
+        try:
+            return self._deployment.measured(stdout)
+        except ValueError:
+            return Worker(up=False, problem="its resources could not be measured")
+
+    # --- designing ----------------------------------------------------------------------------------------------------
+
+    @_answers
+    def create_slice(self, owner: str, name: str = "", topology_type: str = "custom") -> Slice:
+        """An empty slice in design, with the next id whose pool of VLANs is free."""
+        if name:
+            _check_name("slice", name)
+        with self._database.transaction() as state:
+            user = _user(state, owner)
+            slice_id = next_slice_id(state.next_vm_id, state.slices.values())
+            tenant = Slice(slice_id, owner, topology_type)
+            tenant.name = name
+            state.next_vm_id = slice_id + 1
+            state.slices[slice_id] = tenant
+            user.slices.append(slice_id)
+        return tenant
+
+    @_answers
+    def add_vm_to_slice(
+        self,
+        owner: str,
+        slice_id: int,
+        name: str,
+        flavor_name: str,
+        data_interfaces_count: int = 1,
+        internet_enabled: bool = False,
+        listen: Listener = ignore,
+    ) -> VM:
+        """Design a VM, and make its overlay on the worker it was placed on; if that fails nothing is recorded."""
+        _check_name("VM", name)
+        if not 0 <= data_interfaces_count <= MAX_DATA_INTERFACES:
+            raise Refused(f"A VM has 0 to {MAX_DATA_INTERFACES} data interfaces, not {data_interfaces_count}")
+        with self._working_on(slice_id, listen) as runner:
+            if not self._database.load().workers:
+                self._discover()
+            with self._database.transaction() as state:
+                tenant = _designed(state, owner, slice_id)
+                user = _user(state, owner)
+                flavor = state.all_flavors.get(flavor_name)
+                if flavor is None:
+                    raise Refused(f"There is no flavor {flavor_name}; there are {', '.join(state.all_flavors)}")
+                if not user.can_create_vms(1):
+                    raise Refused(
+                        f"Quota exceeded: you have {user.used_vms} of {user.quota_vms} VMs; delete a slice first"
+                    )
+                if any(vm.name == name for vm in tenant.vms):
+                    raise Refused(f"Slice {slice_id} has a VM {name} already; choose another name")
+                slices = state.slices.values()
+                vm_id = next_vm_id(state.next_vm_id, slices)
+                vm = self._deployment.create_vm_with_qcow(
+                    tenant, vm_id, name, flavor_name, flavor,
+                    data_interfaces_count, internet_enabled, state.workers, slices,
+                )  # fmt: skip
+                state.next_vm_id = vm_id + 1
+                user.used_vms += 1
+                _recount(state)
+            return self._make_images(runner, tenant, [vm])[0]
+
+    @_answers
+    def create_link(
+        self, owner: str, slice_id: int, vm1_id: int, vm1_interface: str, vm2_id: int, vm2_interface: str
+    ) -> Link:
+        """Join two unconnected data interfaces of two VMs by the next VLAN of the slice's pool."""
+        with self._database.transaction() as state:
+            tenant = _designed(state, owner, slice_id)
+            return tenant.connect(
+                vm1_id, vm1_interface, vm2_id, vm2_interface, reserved=self._inventory.internet.vlan_id
+            )
+
+    # --- deploying and deleting ---------------------------------------------------------------------------------------
+
+    @_answers
+    def plan_slice(self, owner: str, slice_id: int) -> Plan:
+        """The dry run: what deploying the slice would do, and how it would be taken back."""
+        return self._deployment.deploy_plan(_own(self._database.load(), owner, slice_id))
+
+    @_answers
+    def deploy_slice(self, owner: str, slice_id: int, listen: Listener = ignore) -> Slice:
+        """Bring the slice up, or leave every host as it was."""
+        with self._working_on(slice_id, listen) as runner:
+            with self._database.transaction() as state:
+                tenant = _own(state, owner, slice_id)
+                if tenant.status == "running":
+                    raise Refused("Slice already running")
+                _require_design(tenant)
+                if not tenant.vms:
+                    raise Refused(f"Slice {slice_id} has no VMs; add one first")
+                tenant.status = "deploying"
+                self._deployment.renew_secrets(tenant)
+            return self._deploy(runner, tenant)
+
+    @_answers
+    def delete_slice(self, owner: str, slice_id: int, listen: Listener = ignore) -> Slice:
+        """Remove everything of the slice and nothing else; what could not be removed is kept in the slice's `left`."""
+        with self._working_on(slice_id, listen) as runner:
+            return self._delete(runner, owner, slice_id)
+
+    @_answers
+    def open_console(self, owner: str, vm_id: int) -> ConsoleSession:
+        """The serial console of a running VM of the user."""
+        slices = self._database.load().slices.values()
+        tenant = next((s for s in slices if s.owner == owner and s.vm(vm_id)), None)
+        vm = tenant.vm(vm_id) if tenant else None
+        if not tenant or not vm:
+            raise Refused(f"You have no VM {vm_id}; View my Slices shows the ids")
+        if vm.status != "running":
+            raise Refused(f"VM {vm_id} is not running; deploy slice {tenant.slice_id} first")
+        return self._connect(vm.worker_ip).open_terminal(self._deployment.console(tenant, vm))
+
+    # --- what a manager that died left behind -------------------------------------------------------------------------
+
+    @_answers
+    def unfinished(self, owner: str) -> list[Slice]:
+        """The user's slices that were in the middle of a change and that nobody works on now."""
+        slices = (tenant for tenant in self._database.load().slices.values() if tenant.owner == owner)
+        return [s for s in slices if _is_unfinished(s) and not self._database.is_claimed(s.slice_id)]
+
+    @_answers
+    def finish_slice(self, owner: str, slice_id: int, listen: Listener = ignore) -> str:
+        """Carry the change on that was under way; every step finds out what is there already."""
+        with self._working_on(slice_id, listen) as runner:
+            tenant = _own(self._database.load(), owner, slice_id)
+            if tenant.status == "deleting":
+                self._delete(runner, owner, slice_id)
+                return f"Slice {slice_id} is deleted"
+            if tenant.status == "deploying":
+                self._deploy(runner, tenant)
+                return f"Slice {slice_id} is running"
+            self._make_images(runner, tenant, _pending(tenant))
+            return f"Slice {slice_id} is in design, its VMs are complete"
+
+    @_answers
+    def take_back_slice(self, owner: str, slice_id: int, listen: Listener = ignore) -> str:
+        """Take the change back that was under way: a deployment, or the VMs that were being added."""
+        with self._working_on(slice_id, listen) as runner:
+            tenant = _own(self._database.load(), owner, slice_id)
+            if tenant.status == "deleting":
+                raise Refused(f"Slice {slice_id} is being deleted, which cannot be taken back; finish it")
+            if tenant.status == "deploying":
+                left = _left(runner.run(self._deployment.running_plan(tenant).undone("take back"), keep_going=True))
+                if left:
+                    raise CloudError(f"Slice {slice_id} is not all taken back: {_what_is_left(left)}; try again later")
+                self._back_to_design(slice_id)
+            if pending := _pending(tenant):
+                plan = self._deployment.image_plan(tenant, pending).undone("take back")
+                self._forget(runner.run(plan, keep_going=True), tenant, pending, "Taken back")
+            return f"Slice {slice_id} is in design"
+
+    # --- the parts ----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _working_on(self, slice_id: int, listen: Listener) -> Iterator[Runner]:
+        """Nobody else changes the slice meanwhile, and Ctrl-C does not tear the change apart."""
+        with self._database.claim(slice_id), interrupts.held(listen) as interrupted:
+            yield Runner(self._connect, listen, interrupted)
+
+    def _make_images(self, runner: Runner, tenant: Slice, vms: list[VM]) -> list[VM]:
+        """Overlays of new VMs, which then are in design; if one fails, none of them is recorded any more."""
+        report = runner.run(self._deployment.image_plan(tenant, vms))
+        if report.error:
+            back = runner.run(report.taken_back(), keep_going=True)
+            self._forget(back, tenant, vms, str(report.error))
+            raise CloudError(f"{report.error}; nothing was added")
+        with self._database.transaction() as state:
+            for vm in vms:
+                vm.status = "design"
+                _stored(state, tenant, vm).status = "design"
+        return vms
+
+    def _forget(self, back: Report, tenant: Slice, vms: list[VM], why: str) -> None:
+        """Strike out VMs whose overlays were taken back; while something of them is left they stay `pending`."""
+        if left := _left(back):
+            raise CloudError(
+                f"{why}; not all could be taken back: {_what_is_left(left)}; log in again to try once more"
+            )
+        with self._database.transaction() as state:
+            stored = state.slices[tenant.slice_id]
+            gone = {vm.vm_id for vm in vms}
+            stored.vms = [vm for vm in stored.vms if vm.vm_id not in gone]
+            user = _user(state, tenant.owner)
+            user.used_vms = max(0, user.used_vms - len(gone))
+            _recount(state)
+
+    def _deploy(self, runner: Runner, tenant: Slice) -> Slice:
+        plan = self._deployment.deploy_plan(tenant)
+        report = runner.run(plan)
+        if report.error:
+            left = _left(runner.run(report.taken_back(), keep_going=True))
+            self._back_to_design(tenant.slice_id)
+            raise CloudError(_not_deployed(report.error, left))
+        verified = set(plan.stages[-1].steps)
+        pids = self._deployment.pids("".join(r.stdout for r in report.results if r.step in verified))
+        with self._database.transaction() as state:
+            stored = state.slices[tenant.slice_id]
+            stored.status = "running"
+            stored.left = []
+            for vm in stored.vms:
+                vm.status, vm.pid = "running", pids[vm.vm_id]
+            for network in stored.networks:
+                network.status = "running"
+            return stored
+
+    def _back_to_design(self, slice_id: int) -> None:
+        with self._database.transaction() as state:
+            stored = state.slices[slice_id]
+            stored.status = "design"
+            for vm in stored.vms:
+                vm.pid, vm.vnc_secret = None, None
+
+    def _delete(self, runner: Runner, owner: str, slice_id: int) -> Slice:
+        with self._database.transaction() as state:
+            tenant = _own(state, owner, slice_id)
+            tenant.status = "deleting"
+        left = _left(runner.run(self._deployment.deploy_plan(tenant).undone("remove"), keep_going=True))
+        with self._database.transaction() as state:
+            if left:
+                state.slices[slice_id].left = list(left)
+            else:
+                user = _user(state, owner)
+                user.used_vms = max(0, user.used_vms - len(tenant.vms))
+                user.slices.remove(slice_id)
+                del state.slices[slice_id]
+                _recount(state)
+        if left:
+            raise CloudError(f"Slice {slice_id} is not all gone: {_what_is_left(left)}; delete it again later")
+        return tenant
+
+
+def _over_ssh(settings: SSHSettings) -> Callable[[str], Connected]:
+    """Hosts over SSH; paramiko is imported when the first one is needed, not before the menu is on the screen."""
+
+    @functools.cache
+    def connections() -> Connections:
+        from remote.ssh import Connections  # noqa: PLC0415
+
+        return Connections(settings)
+
+    return lambda address: connections().host(address)
+
+
+def _user(state: State, username: str) -> User:
+    user = state.users.get(username)
+    if user is None:
+        raise Refused(f"There is no user {username} any more")
+    return user
+
+
+def _own(state: State, owner: str, slice_id: int) -> Slice:
+    """The slice, if it is the user's: others' slices are answered as if they were not there."""
+    tenant = state.slices.get(slice_id)
+    if tenant is None or tenant.owner != owner:
+        own = ", ".join(str(s.slice_id) for s in state.slices.values() if s.owner == owner)
+        raise Refused(f"You have no slice {slice_id}; your slices: {own or 'none yet, create one first'}")
+    return tenant
+
+
+def _designed(state: State, owner: str, slice_id: int) -> Slice:
+    """The user's slice, if it may be edited."""
+    tenant = _own(state, owner, slice_id)
+    if tenant.status == "running":
+        raise Refused(f"Slice {slice_id} is running and cannot be edited; delete it and create a new one")
+    _require_design(tenant)
+    return tenant
+
+
+def _require_design(tenant: Slice) -> None:
+    if tenant.status != "design":
+        advice = "delete it again" if tenant.status == "deleting" else "log in again to finish it or take it back"
+        raise Refused(f"Slice {tenant.slice_id} is in the middle of {tenant.status}; {advice}")
+
+
+def _check_name(what: str, name: str) -> None:
+    if not is_valid_name(name):
+        raise Refused(f"A {what} name is 1 to {MAX_NAME_LENGTH} letters, digits, hyphens and underscores")
+
+
+def _stored(state: State, tenant: Slice, vm: VM) -> VM:
+    stored = state.slices[tenant.slice_id].vm(vm.vm_id)
+    if stored is None:
+        raise Refused(f"VM {vm.vm_id} was deleted meanwhile")
+    return stored
+
+
+def _pending(tenant: Slice) -> list[VM]:
+    return [vm for vm in tenant.vms if vm.status == "pending"]
+
+
+def _is_unfinished(tenant: Slice) -> bool:
+    return tenant.status in {"deploying", "deleting"} or bool(_pending(tenant))
+
+
+def _recount(state: State) -> None:
+    """What each worker's VMs were promised, counted anew from the slices."""
+    for address, worker in state.workers.items():
+        state.workers[address] = promised(worker, address, state.slices.values())
+
+
+def _left(report: Report) -> dict[str, CloudError]:
+    """What a run that takes back or removes could not reach: name and place -> why."""
+    return {f"{r.step.title} on {r.step.host}": r.error for r in report.failures if r.error}
+
+
+def _what_is_left(left: dict[str, CloudError]) -> str:
+    reasons = "; ".join(dict.fromkeys(str(error) for error in left.values()))
+    return f"{reasons}; left: {', '.join(left)}"
+
+
+def _not_deployed(error: CloudError, left: dict[str, CloudError]) -> str:
+    if left:
+        return f"{error}; not all could be taken back ({_what_is_left(left)}); deploy or delete the slice to clean up"
+    if isinstance(error, Interrupted):
+        return "Interrupted; what was done has been taken back and the slice is in design"
+    return f"{error}; what was done has been taken back and the slice is in design"

@@ -1,0 +1,76 @@
+"""Disks on a worker: the cached base image, and one thin qcow2 overlay per VM (spec/flavors.txt). Returns steps."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from inventory import HypervisorSettings
+from models import VM, Slice, VMFiles
+from remote.plan import Command, Step, Upload
+
+# A guest's disk is the flavor's, but never smaller than the base image, which would cut off its end. It gets its name
+# when it is whole: an overlay that exists is a good one, also after a crash half-way.
+_MAKE_OVERLAY = r"""base=$1 overlay=$2 mib=$3
+qemu-img create -q -f qcow2 -b "$base" -F qcow2 "$overlay.part" >&2 || exit
+size=$(qemu-img info --output=json "$overlay.part" | sed -n 's/^ *"virtual-size": \([0-9]*\),*$/\1/p' | tail -n 1)
+[ "$size" -ge $((mib * 1048576)) ] || qemu-img resize -q "$overlay.part" "${mib}M" >&2 || exit
+mv "$overlay.part" "$overlay"
+"""
+
+
+class QCOWManager:
+    """Plans the disks of VMs; `images_path` of the settings is the worker's folder for them."""
+
+    def __init__(self, hypervisor: HypervisorSettings) -> None:
+        self._images = hypervisor.images_path
+
+    def create_backing_image(self, tenant: Slice, vm: VM) -> tuple[Step, ...]:
+        """The steps that leave `vm` with its overlay: base image cached on the worker, overlay made.
+
+        The cached base image is shared by all slices and stays when a slice is deleted.
+        """
+        return self._cache_base(vm), self._make_overlay(tenant, vm)
+
+    def image_path(self, tenant: Slice, vm: VM) -> str:
+        """The overlay as `database.yaml` names it, e.g. `~/vm_images/slice-1000/vm1_img.qcow2`."""
+        overlay = self._files(tenant, vm).overlay
+        return overlay if overlay.startswith("/") else f"~/{overlay}"
+
+    def _cache_base(self, vm: VM) -> Step:
+        source = str(vm.flavor["image"])
+        target = f"{self._images}/{_file_name(vm)}"
+        return Step(
+            vm.worker_ip,
+            f"base image {_file_name(vm)}",
+            do=(
+                Command(("mkdir", "-p", self._images), unless=("test", "-d", self._images), as_user=True),
+                Upload(source, target, unless=("test", "-s", target)),
+            ),
+        )
+
+    def _make_overlay(self, tenant: Slice, vm: VM) -> Step:
+        files = self._files(tenant, vm)
+        make = ("sh", "-c", _MAKE_OVERLAY, "sh", f"../{_file_name(vm)}", files.overlay, str(vm.disk_mib))
+        return Step(
+            vm.worker_ip,
+            f"overlay of {vm.name}",
+            do=(
+                Command(("mkdir", "-p", "-m", "700", files.folder), unless=("test", "-d", files.folder), as_user=True),
+                Command(make, unless=("test", "-e", files.overlay), as_user=True),
+            ),
+            undo=(
+                Command(("rm", "-f", files.overlay, f"{files.overlay}.part"), as_user=True),
+                Command(
+                    ("rmdir", "--ignore-fail-on-non-empty", files.folder),
+                    unless=("test", "!", "-e", files.folder),
+                    as_user=True,
+                ),
+            ),
+        )
+
+    def _files(self, tenant: Slice, vm: VM) -> VMFiles:
+        return VMFiles(self._images, tenant.slice_id, vm.name)
+
+
+def _file_name(vm: VM) -> str:
+    return PurePosixPath(vm.flavor["image"]).name

@@ -1,0 +1,74 @@
+"""Ports of the Open vSwitch bridge br-int: added and read back many at once, for each `ovs-vsctl` takes its time.
+
+A port without a tag carries every VLAN, so a port is never there without one: port, tag and mark are one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from remote.plan import Command
+
+BRIDGE = "br-int"
+OWNER = "cloud-repositorio"
+
+# A port that hangs on a dead ovs-vswitchd would wait for ever.
+_VSCTL = ("ovs-vsctl", "--timeout=20")
+
+_CARRY_TAGS = """ports=$(ovs-vsctl --timeout=20 --format=csv --no-headings --columns=name,tag list Port) || exit
+newline='
+'
+for wanted; do
+  case "$newline$ports$newline" in
+    *"$newline$wanted$newline"*) ;;
+    *) echo "port ${wanted%,*} is not on the bridge with tag ${wanted#*,}" >&2; exit 1;;
+  esac
+done"""
+
+_IS_READY = f"""ovs-vsctl --timeout=10 br-exists {BRIDGE}
+case $? in
+  0) ovs-appctl --timeout=10 version >/dev/null ;;
+  2) echo "Open vSwitch has no bridge {BRIDGE}; add it with: ovs-vsctl add-br {BRIDGE}" >&2; exit 1 ;;
+  *) echo "Open vSwitch does not answer; start it with: systemctl start openvswitch-switch" >&2; exit 1 ;;
+esac || {{ echo "ovs-vswitchd does not answer; start it with: systemctl start openvswitch-switch" >&2; exit 1; }}"""
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port on br-int. `internal`: an interface of the host itself; otherwise a device that is there already."""
+
+    name: str
+    tag: int
+    marks: tuple[tuple[str, str], ...] = ()
+    internal: bool = False
+
+
+def add_ports(ports: Sequence[Port]) -> Command:
+    """Adds the ports in one transaction, unless all of them are there with their tags."""
+    argv: list[str] = [*_VSCTL]
+    for number, port in enumerate(ports):
+        argv += ["--"] * (number > 0)
+        argv += ["--may-exist", "add-port", BRIDGE, port.name, f"tag={port.tag}", "--", "set", "Interface", port.name]
+        argv += ["type=internal"] * port.internal
+        argv += [f"external_ids:{key}={value}" for key, value in (("owner", OWNER), *port.marks)]
+    return Command(tuple(argv), unless=carry_tags(ports))
+
+
+def remove_ports(ports: Sequence[Port]) -> Command:
+    """Removes the ports in one transaction; those that are gone do not matter."""
+    argv: list[str] = [*_VSCTL]
+    for number, port in enumerate(ports):
+        argv += ["--"] * (number > 0)
+        argv += ["--if-exists", "del-port", BRIDGE, port.name]
+    return Command(tuple(argv))
+
+
+def carry_tags(ports: Sequence[Port]) -> tuple[str, ...]:
+    """Succeeds when all ports are there with their tags; otherwise says which is not."""
+    return ("sh", "-c", _CARRY_TAGS, "sh", *(f"{port.name},{port.tag}" for port in ports))
+
+
+def is_ready() -> tuple[str, ...]:
+    """Succeeds when br-int is there and the switch answers; otherwise says what to do."""
+    return ("sh", "-c", _IS_READY)

@@ -1,0 +1,198 @@
+"""VMs on a worker: TAPs, ports on br-int, and QEMU (spec/networking.txt, qemu-system(1)). Returns steps."""
+
+from __future__ import annotations
+
+import base64
+
+from inventory import Inventory
+from models import VM, Interface, Slice, VMFiles, process_name, tap_name
+from remote import daemon, ovs
+from remote.plan import Command, Step
+
+TOOLS = ("ip", "ovs-vsctl", "qemu-img", "qemu-system-x86_64", "setpriv", "setsid", "socat", "ss")
+
+_SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+_WRITE_PRIVATELY = 'umask 077; cat >"$1"'
+
+# Of VMs that run already neither memory nor port is needed again: a second deployment finds everything there.
+_HAS_ROOM = r"""folder=$1; shift
+needed=0 count=0
+while [ $# -gt 0 ]; do
+  if ! { pid=$(cat "$1" 2>/dev/null) && grep -qzxF -- "$2" "/proc/$pid/cmdline" 2>/dev/null; }; then
+    needed=$((needed + $3)) count=$((count + 1))
+    taken=$(ss -Hltn "sport = :$4")
+    [ -z "$taken" ] || { echo "VNC port $4 is taken by another program; end it, or delete the slice" >&2; exit 1; }
+  fi
+  shift 4
+done
+free=$(($(sed -n 's/^MemAvailable: *\([0-9]*\) kB$/\1/p' /proc/meminfo) / 1024))
+[ "$free" -ge "$needed" ] ||
+  { echo "the VMs need $needed MiB of memory and $free MiB are free; delete other slices or VMs there" >&2; exit 1; }
+room=$(($(df --output=avail -k "$folder" | tail -n 1) / 1024))
+[ "$room" -ge $((count * 16)) ] || { echo "the disk is full: $room MiB are left in $folder" >&2; exit 1; }
+"""
+
+_HAS_TOOLS = """missing=
+for tool; do command -v "$tool" >/dev/null || missing="$missing $tool"; done
+[ -z "$missing" ] || { echo "not installed:$missing (README lists the packages)" >&2; exit 1; }"""
+
+
+class VMLauncher:
+    """Plans the start and the end of VMs."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+
+    def preflight(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
+        """Read-only: tools, bridge, memory, disk and VNC ports for the slice's VMs on `worker`."""
+        needs = [self._images]
+        for vm in _on(tenant, worker):
+            name = process_name(tenant.slice_id, vm.vm_id)
+            needs += [self._files(tenant, vm).pid, name, str(vm.ram_mib), str(vm.vnc_port)]
+        return (
+            check_tools(worker, TOOLS),
+            check_bridge(worker),
+            Step(worker, "room for the VMs", (Command(("sh", "-c", _HAS_ROOM, "sh", *needs)),)),
+        )
+
+    def launch(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
+        """TAPs, ports and QEMU of all the slice's VMs on `worker`."""
+        vms = _on(tenant, worker)
+        taps = [tap for vm in vms for tap in self._taps(tenant, vm)]
+        return (
+            *(self._make_taps(vm) for vm in vms if _wired(vm)),
+            *([_plug_in(worker, taps)] if taps else []),
+            *(self._start(tenant, vm) for vm in vms),
+        )
+
+    def verify(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
+        """Read-only: every QEMU is up and ours, every port carries its tag. Prints `<vm id> <pid>` for each VM."""
+        vms = _on(tenant, worker)
+        taps = [tap for vm in vms for tap in self._taps(tenant, vm)]
+        steps = [Step(worker, f"VM {vm.name} answers", (Command(self._await(tenant, vm)),)) for vm in vms]
+        if taps:
+            steps.append(Step(worker, "tags of the TAPs", (Command(ovs.carry_tags(taps)),)))
+        return tuple(steps)
+
+    def console(self, tenant: Slice, vm: VM) -> tuple[str, ...]:
+        """The program on the worker that joins its standard streams with the guest's serial console."""
+        return ("socat", "-", f"UNIX-CONNECT:{self._files(tenant, vm).console}")
+
+    # --- TAPs ---------------------------------------------------------------------------------------------------------
+
+    def _make_taps(self, vm: VM) -> Step:
+        names = [tap_name(vm.vm_id, interface.name) for interface in _wired(vm)]
+        return Step(
+            vm.worker_ip,
+            f"TAPs of {vm.name}",
+            do=tuple(self._make_tap(name) for name in names),
+            undo=tuple(
+                Command(("ip", "link", "del", "dev", name), unless=("test", "!", "-e", f"/sys/class/net/{name}"))
+                for name in names
+            ),
+        )
+
+    def _make_tap(self, name: str) -> Command:
+        """A TAP that the SSH user may open; without an IPv6 address, which would put the worker on the wire."""
+        lines = (
+            f"tuntap add mode tap name {name} user {self._inventory.ssh.user}",
+            f"link set dev {name} addrgenmode none up",
+        )
+        return Command(("ip", "-batch", "-"), stdin="\n".join(lines), unless=("test", "-e", f"/sys/class/net/{name}"))
+
+    def _taps(self, tenant: Slice, vm: VM) -> list[ovs.Port]:
+        marks = (("slice", str(tenant.slice_id)), ("vm", str(vm.vm_id)))
+        return [
+            ovs.Port(tap_name(vm.vm_id, interface.name), interface.vlan_id, marks)
+            for interface in _wired(vm)
+            if interface.vlan_id is not None
+        ]
+
+    # --- QEMU ---------------------------------------------------------------------------------------------------------
+
+    def _start(self, tenant: Slice, vm: VM) -> Step:
+        files, name = self._files(tenant, vm), process_name(tenant.slice_id, vm.vm_id)
+        runs = daemon.is_running(files.pid, name)
+        write_secret = ("sh", "-c", _WRITE_PRIVATELY, "sh", files.vnc_secret)
+        secret = base64.b64encode((vm.vnc_secret or "").encode()).decode()
+        return Step(
+            vm.worker_ip,
+            f"QEMU of {vm.name}",
+            do=(
+                Command(write_secret, stdin=secret, unless=runs, as_user=True),
+                Command(daemon.start(files.pid, files.messages, self.qemu_argv(tenant, vm)), unless=runs, as_user=True),
+            ),
+            undo=(
+                Command(daemon.stop(files.pid, name, "KILL")),
+                Command(
+                    ("rm", "-f", files.pid, files.console, files.log, files.messages, files.vnc_secret), as_user=True
+                ),
+            ),
+        )
+
+    def _await(self, tenant: Slice, vm: VM) -> tuple[str, ...]:
+        files, name = self._files(tenant, vm), process_name(tenant.slice_id, vm.vm_id)
+        return daemon.await_port(files.pid, name, vm.vnc_port, files.messages, str(vm.vm_id))
+
+    def qemu_argv(self, tenant: Slice, vm: VM) -> tuple[str, ...]:
+        """The QEMU command line of `vm`: no root, sandboxed, secrets only in files that nobody else can read."""
+        files = self._files(tenant, vm)
+        return (
+            "qemu-system-x86_64",
+            *("-name", process_name(tenant.slice_id, vm.vm_id)),
+            *("-no-user-config", "-nodefaults", "-machine", "pc", "-cpu", "max"),
+            *_accelerators(self._inventory.hypervisor.accel),
+            *("-smp", str(vm.cores), "-m", str(vm.ram_mib)),
+            *("-drive", f"file={files.overlay},format=qcow2,if=virtio,discard=unmap"),
+            *(word for index, nic in enumerate(vm.interfaces) for word in _nic(vm, index, nic)),
+            *("-device", "virtio-rng-pci", "-vga", "std"),
+            *("-chardev", f"socket,id=console,path={files.console},server=on,wait=off,logfile={files.log}"),
+            *("-serial", "chardev:console"),
+            *("-object", f"secret,id=vnc,format=base64,file={files.vnc_secret}"),
+            *("-vnc", f":{vm.vnc_port - 5900},password-secret=vnc"),
+            *("-sandbox", _SANDBOX),
+        )
+
+    def _files(self, tenant: Slice, vm: VM) -> VMFiles:
+        return VMFiles(self._images, tenant.slice_id, vm.name)
+
+    @property
+    def _images(self) -> str:
+        return self._inventory.hypervisor.images_path
+
+
+def check_tools(host: str, tools: tuple[str, ...]) -> Step:
+    """Read-only: the programs are installed on `host`."""
+    return Step(host, "programs", (Command(("sh", "-c", _HAS_TOOLS, "sh", *tools)),))
+
+
+def check_bridge(host: str) -> Step:
+    """Read-only: br-int is there and Open vSwitch answers."""
+    return Step(host, "bridge br-int", (Command(ovs.is_ready()),))
+
+
+def _plug_in(worker: str, taps: list[ovs.Port]) -> Step:
+    return Step(worker, "ports of the TAPs", (ovs.add_ports(taps),), (ovs.remove_ports(taps),))
+
+
+def _on(tenant: Slice, worker: str) -> list[VM]:
+    return [vm for vm in tenant.vms if vm.worker_ip == worker]
+
+
+def _wired(vm: VM) -> list[Interface]:
+    return [interface for interface in vm.interfaces if interface.vlan_id is not None]
+
+
+def _nic(vm: VM, index: int, interface: Interface) -> tuple[str, ...]:
+    """A virtio NIC in its place in the design; one with no VLAN is a NIC without a wire."""
+    device = f"virtio-net-pci,mac={interface.mac},romfile="
+    if interface.vlan_id is None:
+        return ("-device", device)
+    netdev = f"tap,id=nic{index},ifname={tap_name(vm.vm_id, interface.name)},script=no,downscript=no"
+    return ("-netdev", netdev, "-device", f"{device},netdev=nic{index}")
+
+
+def _accelerators(accel: str) -> tuple[str, ...]:
+    """`auto`: QEMU itself takes KVM where its user can open it, else TCG."""
+    names = ("kvm", "tcg") if accel == "auto" else (accel,)
+    return tuple(word for name in names for word in ("-accel", name))
