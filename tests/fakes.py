@@ -1,0 +1,371 @@
+"""Hosts that exist in memory only: they answer what a real host would, and refuse what a real host would refuse.
+
+A program or script that is not in the table is a failure of the test: nothing is waved through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+
+import deployment
+import qcow_manager
+import vlan_manager
+import vm_launcher
+from errors import HostUnreachable
+from remote import daemon, ovs
+from remote.batch import Outcome, Progress
+from remote.plan import Command, Step, Upload
+
+MAX_INTERFACE_NAME = 15
+MAX_SOCKET_PATH = 107
+
+Answer = tuple[int, str, str]
+OK: Answer = (0, "", "")
+
+
+def no(words: str, status: int = 1) -> Answer:
+    return status, "", words
+
+
+@dataclass
+class FakeHost:
+    """One host. `faults` maps a part of a step's title to what its first command answers; `dead` answers nothing."""
+
+    address: str
+    folders: set[str] = field(default_factory=lambda: {"/run", "/tmp"})
+    files: dict[str, str] = field(default_factory=dict)
+    namespaces: dict[str, dict[str, set[str]]] = field(default_factory=lambda: {"": {"ens3": set(), "ens4": set()}})
+    ports: dict[str, int] = field(default_factory=dict)
+    processes: dict[str, tuple[str, int]] = field(default_factory=dict)
+    rules: list[tuple[str, ...]] = field(default_factory=list)
+    forwarding: set[str] = field(default_factory=set)
+    faults: dict[str, Answer] = field(default_factory=dict)
+    dead: bool = False
+    dies_after: int | None = None
+    runs: int = 0
+    _last_pid: int = 100
+
+    def run(self, steps: Sequence[Step], *, keep_going: bool = False) -> Generator[Outcome | Progress, None, None]:
+        self.runs += 1
+        for number, step in enumerate(steps):
+            fault = next((answer for part, answer in self.faults.items() if part in step.title), None)
+            for index, action in enumerate(step.do):
+                self._live()
+                if action.unless and self.program(action.unless)[0] == 0:
+                    yield Outcome(number, index, None)
+                    continue
+                status, stdout, stderr = fault if fault and index == 0 else self._act(action)
+                yield Outcome(number, index, status, stdout, stderr)
+                if isinstance(action, Command) and status not in action.ok and not keep_going:
+                    return
+
+    def state(self) -> dict[str, object]:
+        """All that a slice could leave behind; the cache of base images is meant to stay."""
+        return {
+            "files": {path: text for path, text in self.files.items() if not path.endswith("cirros.img")},
+            "folders": self.folders - {"vm_images"},
+            "namespaces": self.namespaces,
+            "ports": self.ports,
+            "processes": self.processes,
+            "rules": self.rules,
+        }
+
+    def _live(self) -> None:
+        if self.dies_after is not None:
+            self.dies_after -= 1
+            self.dead = self.dead or self.dies_after < 0
+        if self.dead:
+            raise HostUnreachable(self.address, "no answer on port 22 within 5 s")
+
+    def _act(self, action: Command | Upload) -> Answer:
+        if isinstance(action, Upload):
+            self.files[action.target] = "image"
+            return OK
+        return self.program(action.argv, action.stdin)
+
+    def program(self, argv: tuple[str, ...], stdin: str = "") -> Answer:
+        """Run one program."""
+        if argv[:2] == ("sh", "-c"):
+            return SCRIPTS[argv[2]](self, argv[4:], stdin)
+        return PROGRAMS[argv[0]](self, argv[1:], stdin)
+
+    # --- coreutils ----------------------------------------------------------------------------------------------------
+
+    def exists(self, path: str) -> bool:
+        if path.startswith("/sys/class/net/"):
+            return path.rsplit("/", 1)[1] in self.namespaces[""]
+        if path.startswith("/run/netns/"):
+            return path.rsplit("/", 1)[1] in self.namespaces
+        return path in self.files or path in self.folders
+
+    def test(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        match argv:
+            case ("!", *rest) if "-o" in rest:
+                split = rest.index("-o")
+                first, second = self.test(("!", *rest[:split]), ""), self.test(tuple(rest[split + 1 :]), "")
+                return (min(first[0], second[0]), "", "")
+            case ("!", *rest):
+                return (1 - self.test(tuple(rest), "")[0], "", "")
+            case ("-d", path):
+                return (int(path not in self.folders), "", "")
+            case ("-e", path):
+                return (int(not self.exists(path)), "", "")
+            case ("-s", path):
+                return (int(not self.files.get(path)), "", "")
+        raise AssertionError(argv)
+
+    def mkdir(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        parts = argv[-1].split("/")
+        self.folders |= {"/".join(parts[: end + 1]) for end in range(len(parts)) if parts[end]}
+        return OK
+
+    def rm(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        for path in argv[1:]:
+            if path in self.folders and argv[0] != "-rf":
+                return no(f"rm: cannot remove '{path}': Is a directory")
+            inside = [p for p in (*self.files, *self.folders) if p.startswith(f"{path}/")]
+            for gone in (path, *inside):
+                self.files.pop(gone, None)
+                self.folders.discard(gone)
+        return OK
+
+    def rmdir(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        assert argv[0] == "--ignore-fail-on-non-empty"
+        if argv[1] not in self.folders:
+            return no(f"rmdir: failed to remove '{argv[1]}': No such file or directory")
+        if not any(path.startswith(f"{argv[1]}/") for path in (*self.files, *self.folders)):
+            self.folders.discard(argv[1])
+        return OK
+
+    def write(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        folder = argv[0].rpartition("/")[0]
+        if folder not in self.folders:
+            return no(f"sh: cannot create {argv[0]}: Directory nonexistent", 2)
+        self.files[argv[0]] = stdin
+        return OK
+
+    # --- iproute2 -----------------------------------------------------------------------------------------------------
+
+    def ip(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        match argv:
+            case ("-n", namespace, *rest):
+                if namespace not in self.namespaces:
+                    return no(f'Cannot open network namespace "{namespace}": No such file or directory')
+                return self._ip(namespace, tuple(rest), stdin)
+            case ("netns", "exec", namespace, *rest):
+                if namespace not in self.namespaces:
+                    return no(f'Cannot open network namespace "{namespace}": No such file or directory')
+                if rest[0] == "sysctl":
+                    self.forwarding.add(namespace)
+                    return OK
+                return self.dnsmasq(namespace, rest[1:])
+            case ("netns", "add", namespace):
+                if namespace in self.namespaces:
+                    return no(f'Cannot create namespace file "/run/netns/{namespace}": File exists')
+                self.namespaces[namespace] = {"lo": set()}
+                return OK
+            case ("netns", "del", namespace):
+                if self.namespaces.pop(namespace, None) is None:
+                    return no(f'Cannot remove namespace file "/run/netns/{namespace}": No such file or directory')
+                self.forwarding.discard(namespace)
+                return OK
+        return self._ip("", argv, stdin)
+
+    def _ip(self, namespace: str, argv: tuple[str, ...], stdin: str) -> Answer:
+        devices = self.namespaces[namespace]
+        match argv:
+            case ("-batch", "-"):
+                answers = [self._ip(namespace, tuple(line.split()), "") for line in stdin.splitlines()]
+                return next((answer for answer in answers if answer[0]), OK)
+            case ("tuntap", "add", "mode", "tap", "name", name, "user", _):
+                if len(name) > MAX_INTERFACE_NAME:
+                    return no(f'Error: argument "{name}" is wrong: "name" not a valid ifname', 255)
+                devices[name] = set()
+                return OK
+            case ("link", "del", "dev", name) | ("link", "show", "dev", name) if name not in devices:
+                return no(f'Cannot find device "{name}"')
+            case ("link", "del", "dev", name):
+                del devices[name]
+                return OK
+            case ("link", "set", "dev", name, *_) | ("addr", "replace", _, "dev", name) if name not in devices:
+                return no(f'Cannot find device "{name}"')
+            case ("link", "set", "dev", name, "netns", target):
+                self.namespaces[target][name] = devices.pop(name)
+                return OK
+            case ("addr", "replace", address, "dev", name):
+                devices[name].add(address.split("/")[0])
+                return OK
+            case ("link", "show" | "set", *_):
+                return OK
+        raise AssertionError(argv)
+
+    def has_address(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        namespace, device, address = argv if len(argv) == 3 else ("", *argv)
+        found = address in self.namespaces.get(namespace, {}).get(device, set())
+        return (int(not found), "", "")
+
+    def routes(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        return (int(argv[0] not in self.forwarding), "", "")
+
+    def sysctl(self, _argv: tuple[str, ...], _stdin: str) -> Answer:
+        self.forwarding.add("")
+        return OK
+
+    def grep(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        assert argv == ("-qx", "1", "/proc/sys/net/ipv4/ip_forward")
+        return (int("" not in self.forwarding), "", "")
+
+    def iptables(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        assert argv[:3] == ("-w", "10", "-t")
+        table, verb, *rest = argv[3:]
+        rule = (table, *rest)
+        assert rule[-2:] == ("--comment", ovs.OWNER), "a rule without our mark"
+        if verb == "-I":
+            self.rules.insert(0, rule)
+        elif rule not in self.rules:
+            return no("iptables: Bad rule (does a matching rule exist in that chain?).")
+        elif verb == "-D":
+            self.rules.remove(rule)
+        return OK
+
+    # --- Open vSwitch -------------------------------------------------------------------------------------------------
+
+    def vsctl(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        for words in _split(argv[1:]):
+            match words:
+                case ("--may-exist", "add-port", ovs.BRIDGE, name, tag):
+                    self.ports[name] = int(tag.removeprefix("tag="))
+                case ("set", "Interface", name, *settings):
+                    assert f"external_ids:owner={ovs.OWNER}" in settings
+                    if "type=internal" in settings:
+                        assert len(name) <= MAX_INTERFACE_NAME
+                        self.namespaces[""].setdefault(name, set())
+                    elif name not in self.namespaces[""]:
+                        return no(f"could not open network device {name} (No such device)")
+                case ("--if-exists", "del-port", ovs.BRIDGE, name):
+                    if self.ports.pop(name, None) is not None and not name.startswith("tap_"):
+                        for devices in self.namespaces.values():
+                            devices.pop(name, None)
+                case _:
+                    raise AssertionError(words)
+        return OK
+
+    def carry_tags(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        for wanted in argv:
+            name, tag = wanted.split(",")
+            if self.ports.get(name) != int(tag):
+                return no(f"port {name} is not on the bridge with tag {tag}")
+        return OK
+
+    # --- processes ----------------------------------------------------------------------------------------------------
+
+    def dnsmasq(self, namespace: str, options: list[str]) -> Answer:
+        values = dict(option.removeprefix("--").partition("=")[::2] for option in options)
+        if values["interface"] not in self.namespaces[namespace]:
+            return no(f"dnsmasq: unknown interface {values['interface']}", 2)
+        self.files[values["log-facility"]] = ""
+        self._begin(values["pid-file"], f"--pid-file={values['pid-file']}")
+        return OK
+
+    def is_running(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        process = self.processes.get(argv[0])
+        return (int(process is None or process[0] != argv[1]), "", "")
+
+    def start(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        pid_file, messages, program, *options = argv
+        assert program == "qemu-system-x86_64"
+        self.files[messages] = ""
+        socket = next(o for o in options if o.startswith("socket,")).split("path=")[1].split(",")[0]
+        assert len(socket) <= MAX_SOCKET_PATH
+        for option in (o for o in options if o.startswith("tap,")):
+            tap = option.split("ifname=")[1].split(",")[0]
+            if tap not in self.namespaces[""]:
+                return no(f"could not configure /dev/net/tun ({tap}): Operation not permitted")
+        self._begin(pid_file, options[options.index("-name") + 1])
+        return OK
+
+    def stop(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        if self.is_running(argv, "")[0] == 0:
+            del self.processes[argv[0]]
+        return OK
+
+    def await_port(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        if self.is_running(argv, "")[0]:
+            return no("ended at once: no such thing")
+        return (0, f"{argv[4]} {self.processes[argv[0]][1]}\n", "")
+
+    def _begin(self, pid_file: str, mark: str) -> None:
+        self._last_pid += 1
+        self.files[pid_file] = str(self._last_pid)
+        self.processes[pid_file] = (mark, self._last_pid)
+
+    def make_overlay(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        base, overlay, _mib = argv
+        if f"vm_images/{base.removeprefix('../')}" not in self.files:
+            return no(f"qemu-img: {overlay}: Could not open backing file: No such file or directory")
+        self.files[overlay] = "overlay"
+        return OK
+
+    def fine(self, _argv: tuple[str, ...], _stdin: str) -> Answer:
+        return OK
+
+    def measure(self, _argv: tuple[str, ...], _stdin: str) -> Answer:
+        return (0, "4\n16777216\n104857600\n0\n", "")
+
+
+@dataclass
+class FakeCloud:
+    """Hosts by address, each made when it is first asked for."""
+
+    hosts: dict[str, FakeHost] = field(default_factory=dict)
+
+    def connect(self, address: str) -> FakeHost:
+        return self.hosts.setdefault(address, FakeHost(address))
+
+    def state(self) -> dict[str, object]:
+        return {address: host.state() for address, host in sorted(self.hosts.items())}
+
+
+Program = Callable[[FakeHost, tuple[str, ...], str], Answer]
+
+PROGRAMS: dict[str, Program] = {
+    "grep": FakeHost.grep,
+    "ip": FakeHost.ip,
+    "iptables": FakeHost.iptables,
+    "mkdir": FakeHost.mkdir,
+    "ovs-vsctl": FakeHost.vsctl,
+    "rm": FakeHost.rm,
+    "rmdir": FakeHost.rmdir,
+    "sysctl": FakeHost.sysctl,
+    "test": FakeHost.test,
+}
+
+SCRIPTS: dict[str, Program] = {
+    daemon.is_running("", "")[2]: FakeHost.is_running,
+    daemon.start("", "", ())[2]: FakeHost.start,
+    daemon.stop("", "", "TERM")[2]: FakeHost.stop,
+    daemon.await_port("", "", 0, "", "")[2]: FakeHost.await_port,
+    ovs.carry_tags(())[2]: FakeHost.carry_tags,
+    ovs.is_ready()[2]: FakeHost.fine,
+    qcow_manager._MAKE_OVERLAY: FakeHost.make_overlay,
+    vlan_manager._HAS_ADDRESS: FakeHost.has_address,
+    vlan_manager._ROOT_HAS_ADDRESS: FakeHost.has_address,
+    vlan_manager._ROUTES: FakeHost.routes,
+    vlan_manager._WRITE: FakeHost.write,
+    vm_launcher._HAS_ROOM: FakeHost.fine,
+    vm_launcher._HAS_TOOLS: FakeHost.fine,
+    vm_launcher._WRITE_PRIVATELY: FakeHost.write,
+    deployment._MEASURE: FakeHost.measure,
+}
+
+
+def _split(argv: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The transactions's commands, which `--` separates."""
+    commands: list[list[str]] = [[]]
+    for word in argv:
+        if word == "--":
+            commands.append([])
+        else:
+            commands[-1].append(word)
+    return [tuple(words) for words in commands]
