@@ -149,14 +149,15 @@ class VLANManager:
         While other slices stay, dnsmasq is started anew: it would go on holding the addresses that were leased.
         """
         folder, namespace = _folder(subnet.vlan_id), dhcp_namespace(subnet.vlan_id)
-        hosts = f"{folder}/hosts"
-        in_use, unused = ("test", "-d", hosts), ("test", "!", "-d", hosts)
-        stop = daemon.stop(f"{folder}/pid", _pid_option(subnet.vlan_id), "TERM")
+        hosts, mark = f"{folder}/hosts", _pid_option(subnet.vlan_id)
+        own, in_use = f"{hosts}/slice-{tenant.slice_id}", ("test", "-d", hosts)
+        stop = daemon.stop(f"{folder}/pid", mark, "TERM")
         return (
-            Command(("rm", "-f", f"{hosts}/slice-{tenant.slice_id}")),
-            Command(("rmdir", "--ignore-fail-on-non-empty", hosts), unless=unused),
-            Command(stop),
-            Command(self._dnsmasq(subnet, *extra), unless=unused),
+            Command(stop, unless=("test", "!", "-e", own)),
+            Command(("rm", "-f", own)),
+            Command(("rmdir", "--ignore-fail-on-non-empty", hosts), unless=("test", "!", "-d", hosts)),
+            Command(stop, unless=in_use),
+            Command(self._dnsmasq(subnet, *extra), unless=daemon.is_running_or_unwanted(f"{folder}/pid", mark, hosts)),
             _remove_namespace(namespace, unless_also=hosts),
             Command(("rm", "-rf", folder, _log(subnet.vlan_id)), unless=in_use),
         )

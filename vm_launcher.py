@@ -119,7 +119,7 @@ class VMLauncher:
             vm.worker_ip,
             f"QEMU of {vm.name}",
             do=(
-                Command(write_secret, stdin=secret, unless=runs, as_user=True),
+                Command(write_secret, stdin=secret, unless=runs, as_user=True, secret=True),
                 Command(daemon.start(files.pid, files.messages, self.qemu_argv(tenant, vm)), unless=runs, as_user=True),
             ),
             undo=(

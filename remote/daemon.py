@@ -12,8 +12,8 @@ Argv = tuple[str, ...]
 
 _IS_RUNNING = 'pid=$(cat "$1" 2>/dev/null) && grep -qzxF -- "$2" "/proc/$pid/cmdline" 2>/dev/null'
 
-# A program in the background holds the batch's streams open for all its life unless they are taken from it. Its pid file
-# is written before the next command, so that nobody has to guess whether it has started yet.
+# A program in the background holds the batch's streams open for all its life unless they are taken from it. Its pid
+# file is written before the next command, so that nobody has to guess whether it has started yet.
 _START = 'pidfile=$1 messages=$2; shift 2; setsid "$@" </dev/null >"$messages" 2>&1 & echo $! >"$pidfile"'
 
 _STOP = f"""{_IS_RUNNING} || exit 0
@@ -40,6 +40,11 @@ echo "ended at once: $(tail -n 1 "$4" 2>/dev/null)" >&2; exit 1"""
 def is_running(pid_file: str, mark: str) -> Argv:
     """Succeeds while the process lives."""
     return ("sh", "-c", _IS_RUNNING, "sh", pid_file, mark)
+
+
+def is_running_or_unwanted(pid_file: str, mark: str, folder: str) -> Argv:
+    """Succeeds while the process lives, and also when `folder`, without which nobody wants it, is gone."""
+    return ("sh", "-c", f'[ ! -d "$3" ] || {{ {_IS_RUNNING}; }}', "sh", pid_file, mark, folder)
 
 
 def start(pid_file: str, messages: str, argv: Argv) -> Argv:

@@ -7,7 +7,7 @@ ever expands anything. This is the one place where a command is quoted for a she
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 
@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 class Command:
     """One program on a host, run as root, or as the SSH user where `as_user` is set.
 
-    `ok` are the exit statuses that mean success. `unless` is the guard: an argv that is tried first, as the same user;
-    when it succeeds the command is skipped, because what it would do is there already.
+    `stdin` is what it is given to read; `secret` keeps that out of everything that is shown. `ok` are the exit statuses
+    that mean success. `unless` is the guard: an argv that is tried first, as the same user; when it succeeds the command
+    is skipped, because what it would do is there already.
     """
 
     argv: tuple[str, ...]
@@ -24,6 +25,7 @@ class Command:
     ok: tuple[int, ...] = (0,)
     unless: tuple[str, ...] = ()
     as_user: bool = False
+    secret: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,21 @@ class Plan:
         return Plan(tuple(stage for stage in stages if stage.steps))
 
     def text(self) -> str:
-        """The dry run: stage, host, title and commands of every step. What a program gets as input is not shown."""
-        return "".join(_stage_lines(stage) for stage in self.stages)
+        """The dry run: stage, host, title and commands of every step; `#` runs as root, `$` as the SSH user.
+
+        Scripts are written once, before the stages, and named in them as what they are there: shell variables.
+        """
+        scripts = list(dict.fromkeys(argv[2] for argv in self._argvs() if _is_script(argv)))
+        names = {script: f"SCRIPT_{number}" for number, script in enumerate(scripts, start=1)}
+        heading = "".join(f"{name}={shlex.quote(script)}\n\n" for script, name in names.items())
+        return heading + "".join(line for stage in self.stages for line in _stage_lines(stage, names))
+
+    def _argvs(self) -> Iterator[tuple[str, ...]]:
+        for step in self.steps:
+            for action in (*step.do, *step.undo):
+                yield action.unless
+                if isinstance(action, Command):
+                    yield action.argv
 
 
 def undo_plan(title: str, done: tuple[Step, ...]) -> Plan:
@@ -105,19 +120,33 @@ def shell(argv: tuple[str, ...]) -> str:
     return shlex.join(argv)
 
 
-def _stage_lines(stage: Stage) -> str:
-    lines = [f"{stage.title}\n"]
+def _is_script(argv: tuple[str, ...]) -> bool:
+    return argv[:2] == ("sh", "-c")
+
+
+def _stage_lines(stage: Stage, scripts: Mapping[str, str]) -> Iterator[str]:
+    yield f"{stage.title}\n"
     for host, steps in stage.by_host.items():
         for step in steps:
-            lines.append(f"  {host}: {step.title}{' (one slice at a time)' if step.lock else ''}\n")
-            lines.extend(f"    $ {_shown(action)}\n" for action in step.do)
-            lines.extend(f"    undo $ {_shown(command)}\n" for command in step.undo)
-    return "".join(lines)
+            yield f"  {host}: {step.title}{' (one slice at a time)' if step.lock else ''}\n"
+            for action in step.do:
+                yield from _action_lines("", action, scripts)
+            for action in step.undo:
+                yield from _action_lines("undo ", action, scripts)
 
 
-def _shown(action: Action) -> str:
-    guard = f"    [unless {shell(action.unless)}]" if action.unless else ""
+def _action_lines(verb: str, action: Action, scripts: Mapping[str, str]) -> Iterator[str]:
     if isinstance(action, Upload):
-        return f"copy {shell((action.source, action.target))}{guard}"
-    entered = "    [input not shown]" if action.stdin else ""
-    return f"{'' if action.as_user else '# '}{shell(action.argv)}{entered}{guard}"
+        yield f"    {verb}copy {shell((action.source, action.target))}\n"
+    else:
+        yield f"    {verb}{'$' if action.as_user else '#'} {_named(action.argv, scripts)}\n"
+        lines = ["(secret)"] if action.secret else action.stdin.splitlines()
+        yield from (f"        < {line}\n" for line in lines)
+    if action.unless:
+        yield f"        unless {_named(action.unless, scripts)}\n"
+
+
+def _named(argv: tuple[str, ...], scripts: Mapping[str, str]) -> str:
+    if not _is_script(argv):
+        return shell(argv)
+    return f'sh -c "${scripts[argv[2]]}" {shell(argv[3:])}'.rstrip()

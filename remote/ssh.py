@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -15,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import paramiko
+from paramiko.pkey import UnknownKeyType
 
 from errors import CloudError, CommandFailed, HostUnreachable, Refused, last_line
 from inventory import SSHSettings
@@ -58,7 +60,7 @@ class SSHHost:
     def open_terminal(self, argv: tuple[str, ...]) -> paramiko.Channel:
         """Run `argv` as the SSH user and give its channel: bytes both ways, until it ends."""
         with self._busy, self._translated():
-            channel = self._transport().open_session(timeout=CONNECT_SECONDS)
+            channel = self._open_channel()
             channel.exec_command(shell(argv))
             return channel
 
@@ -93,7 +95,7 @@ class SSHHost:
     @contextmanager
     def _session(self, command: str) -> Iterator[paramiko.Channel]:
         with self._translated():
-            channel = self._transport().open_session(timeout=CONNECT_SECONDS)
+            channel = self._open_channel()
             channel.settimeout(SILENCE_SECONDS)
             channel.exec_command(command)
         try:
@@ -165,6 +167,9 @@ class SSHHost:
                 digest.update(block)
                 done += len(block)
                 yield Progress(wanted.step, wanted.action, done, total)
+        # Pipelined writes are not waited for one by one; what became of the last ones shows in the size.
+        if sftp.stat(part).st_size != done:
+            raise OSError(errno.ENOSPC, "it arrived incomplete")
         return digest.hexdigest()
 
     def _expect_digest(self, step: Step, part: str, digest: str) -> None:
@@ -189,6 +194,14 @@ class SSHHost:
 
     # --- the connection -----------------------------------------------------------------------------------------------
 
+    def _open_channel(self) -> paramiko.Channel:
+        if self._client:
+            # The connection may have been lost while nobody used it; nothing was sent yet, so another one will do.
+            with suppress(OSError, EOFError, paramiko.SSHException):
+                return self._transport().open_session(timeout=CONNECT_SECONDS)
+            self.close()
+        return self._transport().open_session(timeout=CONNECT_SECONDS)
+
     def _transport(self) -> paramiko.Transport:
         transport = self._client.get_transport() if self._client else None
         if transport is None or not transport.is_active():
@@ -201,9 +214,7 @@ class SSHHost:
 
     def _connect(self) -> paramiko.SSHClient:
         settings = self._settings
-        key_file = Path(settings.key_file).expanduser()
-        if not key_file.is_file():
-            raise HostUnreachable(self.address, f"the SSH key {key_file} is not there; see ssh: key_file")
+        key = self._key()
         client = paramiko.SSHClient()
         known_hosts = Path(settings.known_hosts).expanduser()
         if known_hosts.exists():
@@ -215,7 +226,7 @@ class SSHHost:
             self.address,
             settings.port,
             settings.user,
-            key_filename=str(key_file),
+            pkey=key,
             sock=connection,
             timeout=CONNECT_SECONDS,
             banner_timeout=CONNECT_SECONDS,
@@ -228,6 +239,20 @@ class SSHHost:
             # Something has to be sent for the kernel to notice that nobody acknowledges it.
             transport.set_keepalive(3)
         return client
+
+    def _key(self) -> paramiko.PKey:
+        key_file = Path(self._settings.key_file).expanduser()
+        try:
+            return paramiko.PKey.from_path(key_file)
+        except FileNotFoundError as error:
+            why = "is not there; see ssh: key_file in the database"
+            raise HostUnreachable(self.address, f"the SSH key {key_file} {why}") from error
+        except paramiko.PasswordRequiredException as error:
+            why = "has a passphrase, and nobody is there to type it; use one without"
+            raise HostUnreachable(self.address, f"the SSH key {key_file} {why}") from error
+        except (OSError, ValueError, TypeError, paramiko.SSHException, UnknownKeyType) as error:
+            why = f"cannot be read as a private key ({last_line(str(error)) or type(error).__name__})"
+            raise HostUnreachable(self.address, f"the SSH key {key_file} {why}") from error
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import deployment
 import qcow_manager
@@ -30,7 +31,7 @@ def no(words: str, status: int = 1) -> Answer:
 
 @dataclass
 class FakeHost:
-    """One host. `faults` maps a part of a step's title to what its first command answers; `dead` answers nothing."""
+    """One host. `faults`: part of a step's title -> what it answers, once, instead of running; `dead`: no answer."""
 
     address: str
     folders: set[str] = field(default_factory=lambda: {"/run", "/tmp"})
@@ -49,18 +50,18 @@ class FakeHost:
     def run(self, steps: Sequence[Step], *, keep_going: bool = False) -> Generator[Outcome | Progress, None, None]:
         self.runs += 1
         for number, step in enumerate(steps):
-            fault = next((answer for part, answer in self.faults.items() if part in step.title), None)
+            part = next((part for part in self.faults if part in step.title), None)
             for index, action in enumerate(step.do):
-                self._live()
+                self._live()  # a host can die between any two commands
                 if action.unless and self.program(action.unless)[0] == 0:
                     yield Outcome(number, index, None)
                     continue
-                status, stdout, stderr = fault if fault and index == 0 else self._act(action)
+                status, stdout, stderr = self.faults.pop(part) if part in self.faults else self._act(action)
                 yield Outcome(number, index, status, stdout, stderr)
                 if isinstance(action, Command) and status not in action.ok and not keep_going:
                     return
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> dict[str, Any]:
         """All that a slice could leave behind; the cache of base images is meant to stay."""
         return {
             "files": {path: text for path, text in self.files.items() if not path.endswith("cirros.img")},
@@ -272,6 +273,9 @@ class FakeHost:
         process = self.processes.get(argv[0])
         return (int(process is None or process[0] != argv[1]), "", "")
 
+    def is_running_or_unwanted(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        return self.is_running(argv, stdin) if argv[2] in self.folders else OK
+
     def start(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         pid_file, messages, program, *options = argv
         assert program == "qemu-system-x86_64"
@@ -323,7 +327,7 @@ class FakeCloud:
     def connect(self, address: str) -> FakeHost:
         return self.hosts.setdefault(address, FakeHost(address))
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> dict[str, dict[str, Any]]:
         return {address: host.state() for address, host in sorted(self.hosts.items())}
 
 
@@ -343,6 +347,7 @@ PROGRAMS: dict[str, Program] = {
 
 SCRIPTS: dict[str, Program] = {
     daemon.is_running("", "")[2]: FakeHost.is_running,
+    daemon.is_running_or_unwanted("", "", "")[2]: FakeHost.is_running_or_unwanted,
     daemon.start("", "", ())[2]: FakeHost.start,
     daemon.stop("", "", "TERM")[2]: FakeHost.stop,
     daemon.await_port("", "", 0, "", "")[2]: FakeHost.await_port,

@@ -1,0 +1,48 @@
+"""What all tests share: the wall around them, and slices made without a database."""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+
+import pytest
+
+from inventory import Inventory, Worker
+from models import Slice
+from tests.designs import design
+
+
+def _stay_at_home(event: str, args: tuple[object, ...]) -> None:
+    """The default addresses belong to somebody: no test may send them, or anybody else, a packet by mistake.
+
+    What has to reach a host does so from a process inside the lab's namespaces.
+    """
+    if event not in {"socket.connect", "socket.sendto"} or not isinstance(args[-1], tuple):
+        return
+    host = str(args[-1][0])
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    if not loopback:
+        raise PermissionError(f"a test tried to reach {host}")
+
+
+sys.addaudithook(_stay_at_home)
+
+
+@pytest.fixture
+def inventory() -> Inventory:
+    return Inventory()
+
+
+@pytest.fixture
+def workers() -> dict[str, Worker]:
+    """Two workers with much room."""
+    return {address: Worker(8, 64.0, 500.0) for address in ("10.0.10.1", "10.0.10.2")}
+
+
+@pytest.fixture
+def line() -> Slice:
+    """Three VMs in a line over two workers, the first with internet."""
+    return design("line")

@@ -1,0 +1,213 @@
+"""An SSH server on the loopback interface, in this process: real protocol, real shell; it misbehaves when told to."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import paramiko
+from paramiko import common, sftp
+
+from inventory import SSHSettings
+
+DISK_FULL = 1 << 22
+
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+
+@dataclass
+class LoopbackHost:
+    """What the server is like. `home` is where commands run and files arrive; `sudo` is what `sudo -n` becomes."""
+
+    home: Path
+    user_key: paramiko.PKey
+    host_key: paramiko.PKey = field(default_factory=paramiko.ECDSAKey.generate)
+    sudo: str = "sh -s"
+    accepts: bool = True
+    hangs_up: bool = False
+    damages_files: bool = False
+    connections: int = 0
+    _listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
+    _transports: list[paramiko.Transport] = field(default_factory=list)
+
+    @property
+    def port(self) -> int:
+        return int(self._listener.getsockname()[1])
+
+    def settings(self, tmp_path: Path, **changes: str) -> SSHSettings:
+        """How to reach it: its port, the user's key and a `known_hosts` in `tmp_path`."""
+        key_file = tmp_path / "key"
+        if not key_file.exists():
+            self.user_key.write_private_key_file(str(key_file))
+        known_hosts = changes.pop("known_hosts", str(tmp_path / "ssh" / "known_hosts"))
+        return SSHSettings("ubuntu", self.port, str(key_file), known_hosts, **changes)
+
+    def serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            transport = paramiko.Transport(connection)
+            transport.add_server_key(self.host_key)
+            transport.set_subsystem_handler("sftp", paramiko.SFTPServer, _Files, self)
+            self._transports.append(transport)
+            transport.start_server(event=threading.Event(), server=_Session(self))
+
+    def cut(self) -> None:
+        """Every connection ends, as when the host loses its power."""
+        for transport in self._transports:
+            transport.close()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+
+
+class _Session(paramiko.ServerInterface):
+    def __init__(self, host: LoopbackHost) -> None:
+        self._host = host
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        known = self._host.accepts and username == "ubuntu" and key == self._host.user_key
+        return common.AUTH_SUCCESSFUL if known else common.AUTH_FAILED
+
+    def get_allowed_auths(self, username: str) -> str:
+        assert username
+        return "publickey"
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        assert chanid >= 0
+        return common.OPEN_SUCCEEDED if kind == "session" else common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        words = command.decode()
+        words = self._host.sudo if words == "sudo -n sh -s" else words
+        threading.Thread(target=self._serve, args=(channel, words), daemon=True).start()
+        return True
+
+    def _serve(self, channel: paramiko.Channel, words: str) -> None:
+        if self._host.hangs_up:
+            self._host.cut()
+            return
+        environment = os.environ | {"SUDO_UID": str(os.getuid()), "SUDO_GID": str(os.getgid())}
+        process = subprocess.Popen(
+            ["sh", "-c", words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            cwd=self._host.home,
+            env=environment,
+        )
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
+        _in_background(channel.recv, stdin.write, stdin.close)
+        outputs = [
+            _in_background(lambda size: os.read(stdout.fileno(), size), channel.sendall),
+            _in_background(lambda size: os.read(stderr.fileno(), size), channel.sendall_stderr),
+        ]
+        for output in outputs:
+            output.join()
+        channel.send_exit_status(process.wait())
+        channel.close()
+        stdout.close()
+        stderr.close()
+
+
+def _in_background(
+    read: Callable[[int], bytes], write: Callable[[bytes], object], end: Callable[[], None] = lambda: None
+) -> threading.Thread:
+    """Copy from `read` to `write` until either has had enough: a program need not read what it is sent."""
+
+    def copy() -> None:
+        with suppress(OSError):
+            while data := read(1 << 16):
+                write(data)
+            end()
+
+    thread = threading.Thread(target=copy, daemon=True)
+    thread.start()
+    return thread
+
+
+class _Files(paramiko.SFTPServerInterface):
+    """Files below the host's home; a disk that is full after 4 MiB."""
+
+    def __init__(self, _server: paramiko.ServerInterface, host: LoopbackHost) -> None:
+        super().__init__(_server)
+        self._host = host
+
+    def _path(self, path: str) -> Path:
+        return self._host.home / path.lstrip("/")
+
+    def open(self, path: str, flags: int, attr: paramiko.SFTPAttributes) -> paramiko.SFTPHandle | int:
+        assert attr is not None
+        try:
+            descriptor = os.open(self._path(path), flags, 0o644)
+        except OSError as error:
+            return paramiko.SFTPServer.convert_errno(error.errno or 0)
+        handle = _Handle(flags, damages=self._host.damages_files)
+        handle.file = os.fdopen(descriptor, "wb")
+        return handle
+
+    def stat(self, path: str) -> paramiko.SFTPAttributes | int:
+        try:
+            return paramiko.SFTPAttributes.from_stat(self._path(path).stat())
+        except OSError as error:
+            return paramiko.SFTPServer.convert_errno(error.errno or 0)
+
+    def rename(self, oldpath: str, newpath: str) -> int:
+        if self._path(newpath).exists():
+            return sftp.SFTP_FAILURE
+        self._path(oldpath).rename(self._path(newpath))
+        return sftp.SFTP_OK
+
+    def remove(self, path: str) -> int:
+        self._path(path).unlink(missing_ok=True)
+        return sftp.SFTP_OK
+
+
+class _Handle(paramiko.SFTPHandle):
+    def __init__(self, flags: int, *, damages: bool) -> None:
+        super().__init__(flags)
+        self._damages = damages
+        self.file = open(os.devnull, "wb")  # noqa: PTH123, SIM115  (replaced by the file itself)
+
+    def write(self, offset: int, data: Buffer) -> int:
+        content = bytes(data)
+        if offset + len(content) > DISK_FULL:
+            return sftp.SFTP_FAILURE
+        self.file.seek(offset)
+        self.file.write(content[::-1] if self._damages else content)
+        return sftp.SFTP_OK
+
+    def close(self) -> None:
+        self.file.close()
+
+
+@contextmanager
+def loopback_host(home: Path) -> Iterator[LoopbackHost]:
+    """The server, for as long as the body runs."""
+    home.mkdir(exist_ok=True)
+    host = LoopbackHost(home, paramiko.ECDSAKey.generate())
+    thread = threading.Thread(target=host.serve, daemon=True)
+    thread.start()
+    try:
+        yield host
+    finally:
+        host.close()
+        thread.join(timeout=10)

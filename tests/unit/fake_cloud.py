@@ -1,0 +1,310 @@
+"""A cloud in memory with the use-cases of `menu.api`, for the tests of the menu: real models, no file and no host."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import cli
+from errors import CloudError, Interrupted, Refused
+from inventory import InternetSettings, Worker
+from models import (
+    VM,
+    Flavor,
+    Interface,
+    Link,
+    Record,
+    Slice,
+    User,
+    mac_address,
+    next_internet_address,
+    next_slice_id,
+    next_vm_id,
+    next_vnc_port,
+)
+from remote.events import InterruptNoted, Listener, StageStarted, StepDone, StepFailed, Transferred
+from remote.interrupts import held
+from remote.plan import Command, Plan, Stage, Step
+
+T = TypeVar("T")
+Answer = tuple[Literal[True], T] | tuple[Literal[False], str]
+
+WORKERS = ("10.0.10.1", "10.0.10.2")
+NETWORK_NODE = "10.0.10.3"
+
+
+def answering(method: Callable[..., T]) -> Callable[..., Answer[T]]:
+    @functools.wraps(method)
+    def answer(*args: object) -> Answer[T]:
+        try:
+            return True, method(*args)
+        except CloudError as error:
+            return False, str(error)
+
+    return answer
+
+
+class Guest:
+    """The far end of a console: says hello, then gives back what it is sent, in capitals; `bye` ends it."""
+
+    def __init__(self) -> None:
+        self._socket, self._far = socket.socketpair()
+        self._far.sendall(b"login: ")
+        self.closed = False
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def recv(self, size: int, /) -> bytes:
+        return self._socket.recv(size)
+
+    def send(self, typed: bytes, /) -> int:
+        taken = typed[:7]  # as a channel with little room in its window
+        if b"crash" in typed:
+            raise OSError("the connection is gone")
+        self._far.sendall(taken.upper())
+        if b"bye" in taken:
+            self._far.close()
+        return len(taken)
+
+    def close(self) -> None:
+        self.closed = True
+        self._socket.close()
+
+
+class FakeAccounts:
+    def __init__(self, users: dict[str, User]) -> None:
+        self.users = users
+
+    def add(self, username: str, password: str, quota: int) -> None:
+        if username in self.users:
+            raise Refused(f"There is a user {username} already")
+        self.users[username] = User(username, password, quota)
+
+    def set_password(self, username: str, password: str) -> None:
+        self._user(username).password_hash = password
+
+    def set_quota(self, username: str, quota: int) -> None:
+        self._user(username).quota_vms = quota
+
+    def remove(self, username: str) -> None:
+        del self.users[self._user(username).username]
+
+    def list(self) -> Iterable[User]:
+        return self.users.values()
+
+    def _user(self, username: str) -> User:
+        if username not in self.users:
+            raise Refused(f"There is no user {username}; user list shows all")
+        return self.users[username]
+
+
+class FakeCloud:
+    """`pace` is how many seconds a step takes; `down` are workers that do not answer."""
+
+    def __init__(self, pace: float = 0.0, down: tuple[str, ...] = ()) -> None:
+        self.users = {"admin": User("admin", "admin"), "student": User("student", "student", 6)}
+        self.accounts = FakeAccounts(self.users)
+        self.slices: dict[int, Slice] = {}
+        self.left_over: list[int] = []
+        self.guests: list[Guest] = []
+        self.pace = pace
+        self.down = down
+        self.fails_at = ""
+        self.interrupts_at = ""
+
+    def flavors(self) -> dict[str, Record]:
+        return Flavor.FLAVORS
+
+    @answering
+    def authenticate(self, username: str, password: str) -> User:
+        user = self.users.get(username)
+        if not user or user.password_hash != password:
+            raise Refused("Wrong user name or password")
+        return user
+
+    @answering
+    def discover_workers(self) -> dict[str, Worker]:
+        return {address: Worker(4, 8.0, 100.0, 1, 0.5, 1.0, address not in self.down) for address in WORKERS}
+
+    @answering
+    def get_user(self, username: str) -> User:
+        return self.users[username]
+
+    @answering
+    def list_slices(self, owner: str) -> list[Slice]:
+        return [copy.deepcopy(tenant) for tenant in self.slices.values() if tenant.owner == owner]
+
+    @answering
+    def get_slice(self, owner: str, slice_id: int) -> Slice:
+        return copy.deepcopy(self._own(owner, slice_id))
+
+    @answering
+    def create_slice(self, owner: str, name: str) -> Slice:
+        tenant = Slice(next_slice_id(self._next_id(), self.slices.values()), owner)
+        tenant.name = name
+        self.slices[tenant.slice_id] = tenant
+        return tenant
+
+    @answering
+    def add_vm_to_slice(
+        self, owner: str, slice_id: int, name: str, flavor_name: str, count: int, internet: bool, listen: Listener
+    ) -> VM:
+        tenant = self._own(owner, slice_id)
+        if not self.users[owner].can_create_vms(1):
+            raise Refused("Quota exceeded")
+        if any(vm.name == name for vm in tenant.vms):
+            raise Refused(f"Slice {slice_id} has a VM {name} already")
+        vm_id = next_vm_id(self._next_id(), self.slices.values())
+        interfaces = [Interface(f"eth{i}", mac=mac_address(vm_id, i)) for i in range(count + 1)]
+        if internet:
+            interfaces[0].vlan_id = 400
+            interfaces[0].ip_config = next_internet_address(vm_id, self.slices.values(), InternetSettings())
+        worker = WORKERS[len(tenant.vms) % 2]
+        self._play(Plan((Stage("prepare", (step(worker, f"base image and overlay of {name}"),)),)), listen, upload=True)
+        vm = VM(vm_id, name, owner, worker, next_vnc_port(self.slices.values()), interfaces, Flavor.get(flavor_name))
+        vm.flavor_name, vm.status = flavor_name, "design"
+        tenant.vms.append(vm)
+        self.users[owner].used_vms += 1
+        return vm
+
+    @answering
+    def create_link(self, owner: str, slice_id: int, vm1: int, interface1: str, vm2: int, interface2: str) -> Link:
+        return self._own(owner, slice_id).connect(vm1, interface1, vm2, interface2)
+
+    @answering
+    def plan_slice(self, owner: str, slice_id: int) -> Plan:
+        return deployment_of(self._own(owner, slice_id))
+
+    @answering
+    def deploy_slice(self, owner: str, slice_id: int, listen: Listener) -> Slice:
+        tenant = self._own(owner, slice_id)
+        if tenant.status == "running":
+            raise Refused("Slice already running")
+        with held(listen) as pressed:
+            plan = deployment_of(tenant)
+            self._play(plan, listen)
+            if pressed():
+                self._play(plan.undone("take back"), listen)
+                raise Interrupted("Interrupted; everything was taken back")
+        tenant.status = "running"
+        for vm in tenant.vms:
+            vm.status, vm.vnc_secret = "running", f"x7Kd{vm.vm_id}"
+        return tenant
+
+    @answering
+    def delete_slice(self, owner: str, slice_id: int, listen: Listener) -> Slice:
+        tenant = self._own(owner, slice_id)
+        self._play(deployment_of(tenant).undone("remove"), listen)
+        del self.slices[slice_id]
+        self.users[owner].used_vms -= len(tenant.vms)
+        return tenant
+
+    @answering
+    def unfinished(self, owner: str) -> list[Slice]:
+        return [self.slices[slice_id] for slice_id in self.left_over if self.slices[slice_id].owner == owner]
+
+    @answering
+    def finish_slice(self, owner: str, slice_id: int, listen: Listener) -> str:
+        self._play(deployment_of(self._own(owner, slice_id)), listen)
+        self.left_over.remove(slice_id)
+        return f"Slice {slice_id} is running"
+
+    @answering
+    def take_back_slice(self, owner: str, slice_id: int, listen: Listener) -> str:
+        self._play(deployment_of(self._own(owner, slice_id)).undone("take back"), listen)
+        self.left_over.remove(slice_id)
+        return f"Slice {slice_id} is in design"
+
+    @answering
+    def open_console(self, owner: str, vm_id: int) -> Guest:
+        if not any(tenant.vm(vm_id) for tenant in self.slices.values() if tenant.owner == owner):
+            raise Refused(f"You have no VM {vm_id}; View my Slices shows the ids")
+        self.guests.append(Guest())
+        return self.guests[-1]
+
+    def _own(self, owner: str, slice_id: int) -> Slice:
+        tenant = self.slices.get(slice_id)
+        if not tenant or tenant.owner != owner:
+            raise Refused(f"You have no slice {slice_id}; View my Slices shows the ids")
+        return tenant
+
+    def _next_id(self) -> int:
+        used = [*self.slices, *(vm.vm_id for tenant in self.slices.values() for vm in tenant.vms)]
+        return max(used, default=999) + 1
+
+    def _play(self, plan: Plan, listen: Listener, *, upload: bool = False) -> None:
+        """Tell `listen` what a runner would."""
+        for stage in plan.stages:
+            listen(StageStarted(stage))
+            if stage.title == self.interrupts_at:
+                listen(InterruptNoted())
+            for number, each in enumerate(stage.steps):
+                if stage.title == self.fails_at:
+                    error = CloudError(f"{each.host}: {each.title}: no space left on device")
+                    listen(StepFailed(stage, each, error))
+                    raise error
+                for done in range(0, 20 * 2**20, 2**20) if upload else ():
+                    listen(Transferred(each.host, each.title, done, 20 * 2**20))
+                    time.sleep(self.pace / 10)
+                time.sleep(self.pace)
+                listen(StepDone(stage, each, 0.12 + self.pace, number % 3 != 2))
+
+
+def step(host: str, title: str) -> Step:
+    return Step(host, title, (Command(("true", title)),), (Command(("false", title)),))
+
+
+def deployment_of(tenant: Slice) -> Plan:
+    """A plan with the stages of a deployment."""
+    hosts = (*WORKERS, NETWORK_NODE)
+    guests = [(vm.worker_ip, vm.name) for vm in tenant.vms]
+    return Plan(
+        (
+            Stage("preflight", tuple(step(host, "tools and bridge") for host in hosts)),
+            Stage(
+                "prepare",
+                (
+                    *(step(worker, f"base image and overlay of {name}") for worker, name in guests),
+                    *(step(NETWORK_NODE, f"VLAN {link.vlan_id}: gateway and DHCP") for link in tenant.links),
+                ),
+            ),
+            Stage("launch", tuple(step(worker, f"QEMU of {name}") for worker, name in guests)),
+            Stage("verify", tuple(step(worker, f"process and ports of {name}") for worker, name in guests)),
+        )
+    )
+
+
+def furnished(**options: Any) -> FakeCloud:
+    """A cloud in which admin has one slice in design: 1000 (net1) with vm1 to vm3, vm1 and vm2 linked."""
+    cloud = FakeCloud(**options)
+    pace, cloud.pace = cloud.pace, 0.0
+    cloud.create_slice("admin", "net1")
+    for number in (1, 2, 3):
+        cloud.add_vm_to_slice("admin", 1000, f"vm{number}", "cirros", 2, number == 1, lambda _event: None)
+    cloud.create_link("admin", 1000, 1001, "eth1", 1002, "eth1")
+    cloud.pace = pace
+    return cloud
+
+
+def open_fake(database: Path) -> FakeCloud:
+    """What the real program opens in a test of its own process; the file's name says which cloud."""
+    match database.stem:
+        case "refused":
+            raise Refused(f"{database}: line 3: users is missing")
+        case "broken":
+            raise ValueError("nobody \x1b[31mforesaw\nthis")
+        case "slow":
+            return furnished(pace=0.3, down=("10.0.10.2",))
+    return furnished(pace=float(os.environ.get("FAKE_PACE", "0")))
+
+
+if __name__ == "__main__":
+    sys.exit(cli.main(open_api=open_fake))

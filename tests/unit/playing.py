@@ -1,0 +1,117 @@
+"""Plays the menu: the real loop with scripted input in this process, and the real program on pipes or a terminal."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from menu import session
+from menu.entries import ENTRIES
+from menu.keyboard import Keyboard, Lines
+from menu.screen import Screen
+from tests.unit.fake_cloud import FakeCloud
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = (sys.executable, "-m", "tests.unit.fake_cloud")
+LOGIN = "admin\nadmin\n"
+
+
+class Interrupting(Lines):
+    """Where the script ends, Ctrl-C is pressed."""
+
+    def line(self) -> str:
+        try:
+            return super().line()
+        except EOFError:
+            raise KeyboardInterrupt from None
+
+
+def screen_of(stream: io.BytesIO, *, terminal: bool = False, width: int = 80) -> Screen:
+    text = io.TextIOWrapper(stream, encoding="utf-8", write_through=True)
+    return Screen(text, terminal=terminal, width=width)
+
+
+def play(cloud: FakeCloud, script: str | bytes, reader: type[Lines] = Lines) -> tuple[int, str]:
+    """The exit status and everything written, when `script` is piped into the menu."""
+    output = io.BytesIO()
+    screen = screen_of(output)
+    with tempfile.TemporaryFile() as file:
+        file.write(script.encode() if isinstance(script, str) else script)
+        file.seek(0)
+        status = session.run(cloud, screen, Keyboard(reader(file.fileno()), screen), ENTRIES)
+    return status, output.getvalue().decode()
+
+
+def run_program(
+    *arguments: str, stdin: bytes = b"", cwd: Path = ROOT, line: str = ""
+) -> subprocess.CompletedProcess[bytes]:
+    """The real program on pipes; `line` is a line of shell in which `"$@"` stands for the program."""
+    command = ("sh", "-c", line, "sh", *PROGRAM, *arguments) if line else (*PROGRAM, *arguments)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(command, input=stdin, capture_output=True, cwd=cwd, env=environment, timeout=60, check=False)
+
+
+@dataclass
+class Terminal:
+    """The real program on a terminal of its own."""
+
+    pid: int
+    master: int
+    seen: str = ""
+
+    def type(self, text: str) -> None:
+        os.write(self.master, text.encode())
+
+    def wait_for(self, text: str, deadline: float = 20.0) -> str:
+        """What was shown up to `text`, and forget it."""
+        end = time.monotonic() + deadline
+        while text not in self.seen:
+            assert time.monotonic() < end, f"{text!r} never came; seen: {self.seen!r}"
+            self._read(0.2)
+        before, _, self.seen = self.seen.partition(text)
+        return before
+
+    def exit_status(self, deadline: float = 20.0) -> int:
+        end = time.monotonic() + deadline
+        while time.monotonic() < end:
+            self._read(0.05)
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.pid = 0
+                return os.waitstatus_to_exitcode(status)
+        raise AssertionError(f"still running; seen: {self.seen!r}")
+
+    def _read(self, timeout: float) -> None:
+        if not select.select([self.master], [], [], timeout)[0]:
+            return
+        try:
+            self.seen += os.read(self.master, 65_536).decode(errors="replace")
+        except OSError:  # Linux says so when the last process has closed its side
+            time.sleep(timeout)
+
+
+@contextmanager
+def on_terminal(*arguments: str, **environment: str) -> Iterator[Terminal]:
+    pid, master = pty.fork()
+    if pid == 0:
+        os.chdir(ROOT)
+        os.environ.update({"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "50", **environment})
+        os.execv(sys.executable, (*PROGRAM, *arguments))  # noqa: S606 - a shell is what a terminal test can do without
+    terminal = Terminal(pid, master)
+    try:
+        yield terminal
+    finally:
+        os.close(master)
+        if terminal.pid:
+            os.kill(terminal.pid, 9)
+            os.waitpid(terminal.pid, 0)

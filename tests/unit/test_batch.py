@@ -1,0 +1,142 @@
+"""Batches, run by a real shell: statuses, streams, guards, input, and what happens to half a script."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from remote.batch import Batch, Outcome, Transcript, UploadWanted
+from remote.plan import Action, Command, Step, Upload
+
+NONCE = "0123456789abcdef"
+ME = {"SUDO_UID": str(os.getuid()), "SUDO_GID": str(os.getgid()), "PATH": os.environ["PATH"]}
+
+
+def step(*do: Action, lock: bool = False) -> Step:
+    return Step("host", "a step", do, lock=lock)
+
+
+def sh(*words: str) -> Command:
+    return Command(("sh", "-c", *words))
+
+
+def run(steps: Sequence[Step], *, keep_going: bool = False, cwd: Path | None = None) -> list[Outcome | UploadWanted]:
+    """The outcomes of a batch; its streams are fed to the transcript in pieces of three bytes."""
+    batch = Batch(steps, keep_going)
+    done = subprocess.run(
+        ["sh", "-s"], input=batch.script(NONCE).encode(), capture_output=True, env=ME, cwd=cwd, check=True, timeout=20
+    )
+    transcript = Transcript(batch, NONCE)
+    for at in range(0, max(len(done.stdout), len(done.stderr)), 3):
+        transcript.stdout(done.stdout[at : at + 3])
+        transcript.stderr(done.stderr[at : at + 3])
+    assert transcript.begun
+    return list(transcript.finished())
+
+
+def test_each_command_keeps_its_status_and_both_streams() -> None:
+    steps = [step(sh("echo one; echo two >&2"), sh("printf three; exit 0")), step(sh("echo bad >&2; exit 7"))]
+    assert run(steps) == [
+        Outcome(0, 0, 0, "one\n", "two\n"),
+        Outcome(0, 1, 0, "three", ""),
+        Outcome(1, 0, 7, "", "bad\n"),
+    ]
+
+
+def test_a_failure_ends_the_batch(tmp_path: Path) -> None:
+    outcomes = run([step(sh("exit 3")), step(Command(("touch", "late")))], cwd=tmp_path)
+    assert [o.status for o in outcomes if isinstance(o, Outcome)] == [3]
+    assert not (tmp_path / "late").exists()
+
+
+def test_keep_going_goes_past_failures(tmp_path: Path) -> None:
+    outcomes = run([step(sh("exit 3")), step(Command(("touch", "late")))], keep_going=True, cwd=tmp_path)
+    assert [o.status for o in outcomes if isinstance(o, Outcome)] == [3, 0]
+    assert (tmp_path / "late").exists()
+
+
+def test_an_accepted_status_is_no_failure() -> None:
+    assert len(run([step(Command(("sh", "-c", "exit 1"), ok=(0, 1)), sh("exit 0"))])) == 2
+
+
+def test_a_guard_that_succeeds_skips(tmp_path: Path) -> None:
+    guarded = Command(("touch", "made"), unless=("test", "-e", "there"))
+    (tmp_path / "there").touch()
+    assert run([step(guarded)], cwd=tmp_path) == [Outcome(0, 0, None)]
+    (tmp_path / "there").unlink()
+    assert run([step(guarded)], cwd=tmp_path) == [Outcome(0, 0, 0)]
+    assert (tmp_path / "made").exists()
+
+
+def test_input_reaches_the_program_and_nothing_of_it_is_expanded() -> None:
+    text = "$HOME `id` \\ \"quoted\" 'too'\nEOF\n"
+    assert run([step(Command(("cat",), stdin=text))]) == [Outcome(0, 0, 0, text, "")]
+
+
+def test_a_command_without_input_cannot_eat_the_script() -> None:
+    assert [o.status for o in run([step(Command(("cat",)), sh("exit 0"))]) if isinstance(o, Outcome)] == [0, 0]
+
+
+def test_a_command_in_the_background_does_not_hold_the_batch() -> None:
+    background = sh("sleep 30 </dev/null >/dev/null 2>&1 & echo $!")
+    (outcome,) = run([step(background)])
+    assert isinstance(outcome, Outcome)
+    os.kill(int(outcome.stdout), 15)
+
+
+@pytest.mark.lab
+def test_as_user_runs_as_the_one_who_called_sudo() -> None:
+    command = Command(("id", "-u"), as_user=True)
+    script = Batch([step(command)]).script(NONCE)
+    env = ME | {"SUDO_UID": "65534", "SUDO_GID": "65534"}
+    done = subprocess.run(["sh", "-s"], input=script, capture_output=True, text=True, env=env, check=True, timeout=20)
+    assert "\n65534\n" in done.stdout
+
+
+def test_half_a_script_runs_nothing(tmp_path: Path) -> None:
+    """A connection can be lost at any byte: a shell runs the whole batch or nothing of it."""
+    script = Batch([step(Command(("touch", "made"))), step(Command(("touch", "made too"), stdin="x"))]).script(NONCE)
+    whole = script.index("batch </dev/null") + len("batch")
+    for cut in range(0, whole, 7):
+        subprocess.run(["sh", "-s"], input=script[:cut].encode(), capture_output=True, cwd=tmp_path, check=False)
+        assert not list(tmp_path.iterdir()), script[:cut]
+
+
+def test_an_upload_whose_guard_fails_stops_the_batch(tmp_path: Path) -> None:
+    upload = Upload("here", "there", unless=("test", "-e", "there"))
+    steps = [step(Command(("true",)), upload, Command(("touch", "after")))]
+    assert run(steps, cwd=tmp_path) == [Outcome(0, 0, 0), UploadWanted(0, 1)]
+    assert not (tmp_path / "after").exists()
+    (tmp_path / "there").touch()
+    assert run(steps, cwd=tmp_path) == [Outcome(0, 0, 0), Outcome(0, 1, None), Outcome(0, 2, 0)]
+
+
+def test_the_rest_of_a_batch_begins_where_it_is_told() -> None:
+    batch = Batch([step(sh("a"), sh("b")), step(sh("c"))], start=(0, 1))
+    assert [batch.place(1), batch.place(2)] == [(0, 1), (1, 0)]
+    assert Batch([step(sh("a"))], start=(0, 1)).is_empty
+
+
+def test_output_that_looks_like_a_marker_of_another_batch_is_output() -> None:
+    assert run([step(sh("printf '\\nfedcba 1 0\\n'"))]) == [Outcome(0, 0, 0, "\nfedcba 1 0\n", "")]
+
+
+def test_what_sudo_says_instead_is_kept() -> None:
+    transcript = Transcript(Batch([step(sh("a"))]), NONCE)
+    transcript.stderr(b"sudo: a password is required\n")
+    assert not transcript.begun
+    assert transcript.rest == "sudo: a password is required\n"
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.text(st.characters(blacklist_characters="\0", codec="utf-8")), min_size=1, max_size=5))
+def test_every_argument_arrives_as_it_was(words: list[str]) -> None:
+    outcome = run([step(Command(("printf", "%s\\n", *words)))])[0]
+    assert isinstance(outcome, Outcome)
+    assert outcome.stdout == "".join(f"{word}\n" for word in words)

@@ -1,0 +1,153 @@
+"""The serial console: bytes both ways, a way out, and a terminal that is as before afterwards."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import signal
+import termios
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from menu import console
+from menu.console import Ending, raw_mode, visit
+from menu.keyboard import Lines
+from tests.unit.fake_cloud import Guest, furnished
+from tests.unit.playing import LOGIN, play, screen_of
+
+
+@pytest.fixture(autouse=True)
+def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "QUIET", 0.05)
+
+
+def piped(guest: Guest, typed: bytes) -> tuple[Ending, bytes, bytes]:
+    """How the visit ended, what was heard, and what is left for the menu."""
+    reading, writing = os.pipe()
+    os.write(writing, typed)
+    os.close(writing)
+    lines = Lines(reading)
+    output = io.BytesIO()
+    screen = screen_of(output)
+    ending = visit(guest, lines, screen)
+    rest = lines.take()
+    os.close(reading)
+    return ending, output.getvalue(), rest
+
+
+def test_piped_all_is_passed_on_until_the_end_of_input_and_the_guest_is_heard_out() -> None:
+    ending, heard, rest = piped(Guest(), b"uname -a\n\xff\x00")
+    assert (ending, rest) == (Ending.LEFT, b"")
+    assert heard == b"login: UNAME -A\n\xff\x00"
+
+
+def test_piped_what_follows_ctrl_bracket_belongs_to_the_menu() -> None:
+    ending, heard, rest = piped(Guest(), b"hello\x1d0\n\x1d")
+    assert (ending, heard, rest) == (Ending.LEFT, b"login: HELLO", b"0\n\x1d")
+
+
+def test_piped_a_guest_that_closes_ends_it() -> None:
+    ending, heard, _ = piped(Guest(), b"bye")
+    assert (ending, heard) == (Ending.CLOSED, b"login: BYE")
+
+
+def test_piped_a_lost_connection_ends_it() -> None:
+    ending, _, rest = piped(Guest(), b"crash\x1d0\n")
+    assert (ending, rest) == (Ending.CLOSED, b"0\n")
+
+
+def test_piped_a_guest_that_never_stops_talking_is_left_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "PATIENCE", 0.3)
+
+    class Talking(Guest):
+        def recv(self, _size: int, /) -> bytes:
+            time.sleep(0.01)
+            return b"."
+
+    began = time.monotonic()
+    ending, heard, _ = piped(Talking(), b"")
+    assert ending is Ending.LEFT
+    assert heard.startswith(b"...")
+    assert time.monotonic() - began < 3
+
+
+def test_what_was_read_with_the_menus_lines_reaches_the_guest() -> None:
+    cloud = furnished()
+    _, output = play(cloud, LOGIN + "9\n1001\nroot\npassword\n\x1d0\n")
+    lines = output.splitlines()
+
+    at = lines.index("Connected to vm1. Leave with Ctrl-].")
+    assert lines[at + 1 : at + 5] == ["login: ROOT", "PASSWORD", "", "Left the console"]
+    assert lines[-1] == "Goodbye"
+    assert cloud.guests[0].closed
+
+
+def test_the_menu_says_that_a_console_was_closed() -> None:
+    _, output = play(furnished(), LOGIN + "9\n1001\nbye\n")
+    assert output.splitlines()[-1] == "Goodbye"
+    assert "The console was closed" in output.splitlines()
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    """Both sides of a terminal: ours, on which the user types, and the program's."""
+    user, program = pty.openpty()
+    yield user, program
+    for descriptor in (user, program):
+        with suppress(OSError):
+            os.close(descriptor)
+
+
+def typed(terminal: tuple[int, int], guest: Guest, keys: bytes) -> tuple[Ending, bytes]:
+    user, program = terminal
+    output = io.BytesIO()
+    screen = screen_of(output, terminal=True)
+    # A key pressed before the terminal is raw would count as Ctrl-C to the test itself.
+    threading.Timer(0.2, os.write, (user, keys)).start()
+    ending = visit(guest, Lines(program), screen)
+    return ending, output.getvalue()
+
+
+def test_typed_every_key_reaches_the_guest_and_the_terminal_is_as_before(terminal: tuple[int, int]) -> None:
+    before = termios.tcgetattr(terminal[1])
+    ending, heard = typed(terminal, Guest(), b"a\x03\x04\x1a\r\x1dmore")
+
+    assert ending is Ending.LEFT
+    assert heard.startswith(b"login: ")
+    assert heard.endswith(b"\x1b[0m\x1b[?25h\r\n")  # whatever colour the guest left
+    assert termios.tcgetattr(terminal[1]) == before
+
+
+def test_typed_a_closed_console_gives_the_terminal_back(terminal: tuple[int, int]) -> None:
+    before = termios.tcgetattr(terminal[1])
+    ending, heard = typed(terminal, Guest(), b"bye")
+
+    assert ending is Ending.CLOSED
+    assert b"BYE" in heard
+    assert termios.tcgetattr(terminal[1]) == before
+
+
+def test_typed_a_closed_window_ends_it() -> None:
+    user, program = pty.openpty()
+    threading.Timer(0.2, os.close, (user,)).start()
+    screen = screen_of(io.BytesIO(), terminal=True)
+
+    assert visit(Guest(), Lines(program), screen) is Ending.LEFT
+    os.close(program)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_the_program_gives_the_terminal_back(terminal: tuple[int, int], number: int) -> None:
+    before = termios.tcgetattr(terminal[1])
+    handler = signal.getsignal(number)
+    with pytest.raises(SystemExit) as ending, raw_mode(terminal[1]):
+        signal.raise_signal(number)
+
+    assert ending.value.code == 128 + number
+    assert termios.tcgetattr(terminal[1]) == before
+    assert signal.getsignal(number) == handler

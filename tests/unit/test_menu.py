@@ -1,0 +1,298 @@
+"""The menu from login to exit, played by a script on a cloud in memory."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+
+import pytest
+
+from errors import CloudError, Refused
+from inventory import Worker
+from menu.entries import ENTRIES
+from menu.keyboard import Keyboard, Lines
+from menu.session import Discovery, run
+from tests.unit.fake_cloud import Answer, FakeCloud, furnished
+from tests.unit.playing import LOGIN, play, screen_of
+
+MENU = [
+    "1. View quota and resources",
+    "2. Create Slice",
+    "3. Add VM to Slice",
+    "4. Create Link between VMs",
+    "5. View my Slices",
+    "6. Deploy Slice",
+    "7. Delete Slice",
+    "8. Logout",
+    "9. Open a VM's console",
+    "10. Show the plan of a Slice",
+    "0. Exit",
+]
+
+DESIGN = "2\nlab\n3\n1000\nvm1\n1\n1\ny\n3\n1000\nvm2\n2\n2\nn\n4\n1000\n1001\neth1\n1002\neth2\n"
+
+
+def lines_of(cloud: FakeCloud, script: str) -> list[str]:
+    return play(cloud, LOGIN + script + "0\n")[1].splitlines()
+
+
+def test_a_first_slice_from_design_to_deletion() -> None:
+    cloud = FakeCloud()
+    status, output = play(cloud, LOGIN + DESIGN + "6\n1000\n7\n1000\ny\n5\n0\n")
+    lines = output.splitlines()
+
+    wanted = [
+        "Slice created! ID: 1000",
+        "VM added! ID: 1001, VNC: 5901, Flavor: cirros",
+        "VM added! ID: 1002, VNC: 5902, Flavor: ubuntu",
+        "Link created! VLAN: 100",
+        "Slice deployed successfully",
+        "Slice deleted",
+        "You have no slices yet: 2 creates one",
+        "Goodbye",
+    ]
+    assert [line for line in lines if line in wanted] == wanted
+    assert "Error" not in output
+    assert status == 0
+    assert not cloud.slices
+
+
+def test_the_prompts_come_as_designed() -> None:
+    _, output = play(FakeCloud(), LOGIN + DESIGN + "6\n1000\n7\n1000\ny\n0\n")
+
+    prompts = [line for line in output.splitlines() if line.endswith((": ", "? (y/n): "))]
+    choose = "Choose an option: "
+    vm = [
+        "Slice ID: ",
+        "VM name: ",
+        "Choose flavor (1-2): ",
+        "Number of data interfaces (eth1, eth2, ...): ",
+        "Enable internet access (eth0 in VLAN 400)? (y/n): ",
+    ]
+    link = [
+        "First VM ID: ",
+        "First VM interface (e.g., eth1): ",
+        "Second VM ID: ",
+        "Second VM interface (e.g., eth1): ",
+    ]
+    deletion = ["Slice ID: ", "Delete slice 1000 (lab) with its VMs vm1, vm2? (y/n): "]
+    assert prompts == [
+        *("Username: ", "Password: ", choose, "Slice name: ", choose, *vm, choose, *vm, choose, "Slice ID: ", *link),
+        *(choose, "Slice ID to deploy: ", choose, *deletion, choose),
+    ]
+
+
+def test_the_entries_keep_their_numbers() -> None:
+    lines = lines_of(FakeCloud(), "")
+    assert [line for line in lines if line in MENU] == MENU
+    assert [f"{entry.number}. {entry.title}" for entry in ENTRIES] == MENU
+
+
+def test_what_can_be_linked_is_shown_between_the_prompts() -> None:
+    lines = lines_of(furnished(), "4\n1000\n..\n")
+    at = lines.index("Available VMs and interfaces:")
+    assert lines[at - 1] == "Slice ID: "
+    assert lines[at + 1 : at + 4] == [
+        "  VM 1001: vm1",
+        "    - eth1 (connected to vm2 eth1)",
+        "    - eth2 (unconnected)",
+    ]
+    assert "First VM ID: " in lines[at:]
+
+
+def test_flavors_are_numbered_before_they_are_asked_for() -> None:
+    lines = lines_of(furnished(), "3\n1000\nvm9\n..\n")
+    assert "  2. ubuntu (1 core, 0.5 GiB RAM, 2.2 GiB disk)" in lines
+
+
+def test_after_deployment_it_says_how_to_reach_each_vm() -> None:
+    lines = lines_of(furnished(), "6\n1000\n")
+    assert (
+        "  VM 1001 (vm1): eth0 10.60.7.101 (internet), eth1 192.168.100.10 (-> vm2 eth1), "
+        "VNC 10.0.10.1:5901 password x7Kd1001"
+    ) in lines
+
+
+@pytest.mark.parametrize(
+    ("script", "sentence"),
+    [
+        ("3\n77\n", "You have no slice 77; View my Slices shows the ids"),
+        ("3\n1000\nvm1\n1\n0\nn\n", "Slice 1000 has a VM vm1 already"),
+        ("4\n77\n", "You have no slice 77; View my Slices shows the ids"),
+        ("4\n1000\n1001\neth0\n1002\neth2\n", "VM 1001 (vm1): 'eth0' cannot be linked; its free data interfaces: eth2"),
+        ("4\n1000\n1001\neth2\n7\neth2\n", "Slice 1000 has no VM 7; its VMs: 1001, 1002, 1003"),
+        ("6\n77\n", "You have no slice 77; View my Slices shows the ids"),
+        ("6\n1000\n6\n1000\n", "Slice already running"),
+        ("7\n77\n", "You have no slice 77; View my Slices shows the ids"),
+        ("9\n77\n", "You have no VM 77; View my Slices shows the ids"),
+        ("10\n77\n", "You have no slice 77; View my Slices shows the ids"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_the_menu_again(script: str, sentence: str) -> None:
+    lines = lines_of(furnished(), script)
+
+    assert [line for line in lines if line.startswith("Error")] == [f"Error: {sentence}"]
+    assert lines[-2:] == ["Choose an option: ", "Goodbye"]
+
+
+def test_other_peoples_slices_do_not_exist() -> None:
+    cloud = furnished()
+    for entry in ("3", "4", "6", "7", "10"):
+        _, output = play(cloud, f"student\nstudent\n{entry}\n1000\n0\n")
+        assert "Error: You have no slice 1000; View my Slices shows the ids" in output.splitlines()
+    assert cloud.slices[1000].status == "design"
+
+
+def test_a_failed_step_is_shown_and_its_reason_said_once() -> None:
+    cloud = furnished()
+    cloud.fails_at = "launch"
+    lines = lines_of(cloud, "6\n1000\n")
+
+    assert "[launch] 10.0.10.1: QEMU of vm1 ... failed: 10.0.10.1: QEMU of vm1: no space left on device" in lines
+    assert "Error: 10.0.10.1: QEMU of vm1: no space left on device" in lines
+    assert "Slice deployed successfully" not in lines
+
+
+def test_nothing_is_deleted_without_a_yes() -> None:
+    cloud = furnished()
+    assert "Nothing was deleted" in lines_of(cloud, "7\n1000\nn\n")
+    assert 1000 in cloud.slices
+
+
+def test_an_empty_slice_is_named_in_the_question_too() -> None:
+    lines = lines_of(FakeCloud(), "2\nlab\n7\n1000\nn\n")
+    assert "Delete slice 1000 (lab), which has no VMs? (y/n): " in lines
+
+
+def test_the_plan_is_shown_and_nothing_is_done() -> None:
+    cloud = furnished()
+    lines = lines_of(cloud, "10\n1000\n")
+    at = lines.index("preflight")
+    assert lines[at + 1 : at + 3] == ["  10.0.10.1: tools and bridge", "    # true 'tools and bridge'"]
+    assert cloud.slices[1000].status == "design"
+
+
+def test_a_wrong_password_is_asked_again_and_three_end_it() -> None:
+    cloud = FakeCloud()
+    wrong = "Error: Wrong user name or password"
+
+    assert play(cloud, "admin\nguess\n" + LOGIN + "0\n")[1].splitlines().count(wrong) == 1
+    status, output = play(cloud, "admin\nguess\n" * 3 + LOGIN)
+    assert output.splitlines().count(wrong) == 3
+    assert output.splitlines()[-1] == "Too many wrong logins. Goodbye"
+    assert status == 1
+
+
+def test_logout_leads_to_the_next_login() -> None:
+    status, output = play(furnished(), LOGIN + "8\nstudent\nstudent\n5\n0\n")
+    lines = output.splitlines()
+    assert "Logged out" in lines
+    assert any(line.startswith("Cloud Repositorio: student") for line in lines)
+    assert "You have no slices yet: 2 creates one" in lines
+    assert status == 0
+
+
+def test_workers_that_do_not_answer_are_named_after_login() -> None:
+    lines = lines_of(furnished(down=("10.0.10.2",)), "1\n")
+    warning = lines.index("Warning: worker 10.0.10.2 does not answer; it gets no VMs")
+    assert lines.index("Password: ") < warning < lines.index("1. View quota and resources")
+    assert any(line.startswith("Worker 10.0.10.2: does not answer") for line in lines)
+
+
+def test_the_menu_opens_although_nobody_could_look_at_the_workers() -> None:
+    class Blind(FakeCloud):
+        def discover_workers(self) -> Answer[dict[str, Worker]]:
+            return False, "The key file is missing"
+
+    status, output = play(Blind(), LOGIN + "1\n0\n")
+    assert output.splitlines().count("Error: The key file is missing") == 2
+    assert status == 0
+
+
+def test_a_sentence_raised_instead_of_answered_ends_only_the_entry() -> None:
+    class Raising(FakeCloud):
+        def flavors(self) -> dict[str, dict[str, object]]:
+            raise Refused("database.yaml: line 3 makes no sense")
+
+    status, output = play(Raising(), LOGIN + "1\n0\n")
+    assert "Error: database.yaml: line 3 makes no sense" in output.splitlines()
+    assert status == 0
+
+
+def test_the_workers_are_looked_at_while_the_user_types() -> None:
+    looking = threading.Event()
+
+    class Watched(FakeCloud):
+        def discover_workers(self) -> Answer[dict[str, Worker]]:
+            looking.set()
+            return True, {}
+
+    cloud = Watched()
+    reading, writing = os.pipe()
+    screen = screen_of(io.BytesIO())
+    menu = threading.Thread(target=run, args=(cloud, screen, Keyboard(Lines(reading), screen), ENTRIES))
+    menu.start()
+    assert looking.wait(10)  # nothing was typed yet
+    os.close(writing)
+    menu.join(10)
+    os.close(reading)
+    assert not menu.is_alive()
+
+
+def test_what_breaks_in_the_background_is_raised_where_it_is_asked_for() -> None:
+    class Broken(FakeCloud):
+        def discover_workers(self) -> Answer[dict[str, Worker]]:
+            raise CloudError("broken")
+
+    with pytest.raises(CloudError, match="broken"):
+        Discovery(Broken()).workers()
+
+
+def unfinished(status: str, vm_status: str = "design") -> FakeCloud:
+    cloud = furnished()
+    cloud.left_over = [1000]
+    cloud.slices[1000].status = status
+    cloud.slices[1000].vms[2].status = vm_status
+    return cloud
+
+
+@pytest.mark.parametrize(
+    ("cloud", "found", "question"),
+    [
+        (unfinished("deploying"), "was being deployed when its manager stopped.", "(f)inish, (t)ake back or (l)ater? "),
+        (unfinished("deleting"), "was being deleted when its manager stopped.", "(f)inish or (l)ater? "),
+        (
+            unfinished("design", "pending"),
+            "was given vm3 when its manager stopped.",
+            "(f)inish, (t)ake back or (l)ater? ",
+        ),
+    ],
+    ids=["deploying", "deleting", "pending"],
+)
+def test_what_a_manager_left_is_offered_after_login(cloud: FakeCloud, found: str, question: str) -> None:
+    lines = lines_of(cloud, "l\n")
+    assert lines[lines.index(question) - 1] == f"Slice 1000 (net1) {found}"
+    assert cloud.left_over == [1000]
+
+
+@pytest.mark.parametrize(
+    ("answer", "result"), [("f", "Slice 1000 is running"), ("T", "Slice 1000 is in design")], ids=["finish", "back"]
+)
+def test_what_was_left_is_finished_or_taken_back(answer: str, result: str) -> None:
+    cloud = unfinished("deploying")
+    assert result in lines_of(cloud, f"{answer}\n")
+    assert not cloud.left_over
+
+
+def test_a_deletion_cannot_be_taken_back() -> None:
+    lines = lines_of(unfinished("deleting"), "t\nl\n")
+    assert "Error: Answer f (finish) or l (later)" in lines
+
+
+def test_what_cannot_be_finished_leads_to_the_menu_all_the_same() -> None:
+    cloud = unfinished("deploying")
+    cloud.fails_at = "launch"
+    lines = lines_of(cloud, "f\n")
+    assert "Error: 10.0.10.1: QEMU of vm1: no space left on device" in lines
+    assert lines[-1] == "Goodbye"

@@ -1,0 +1,443 @@
+"""The use-cases over fake hosts: what is recorded, what is left, and what the user is told."""
+
+from __future__ import annotations
+
+import copy
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from database import Database
+from models import Slice
+from orchestrator import OrchestratorAPI, Result
+from remote.events import Event, StageStarted, StepDone, StepFailed
+from tests.designs import FLAVOR
+from tests.fakes import FakeCloud, FakeHost
+
+WORKERS = ("10.0.10.1", "10.0.10.2")
+NETWORK = "10.0.10.3"
+PASSWORD_HASH = "8c6976e5b5410415bde908bd4dee15dfb167a9c873fc4bb8a81f6f2ab448a918"
+
+
+class ConsoleHost(FakeHost):
+    """A fake host that notes which console was opened."""
+
+    opened: tuple[str, ...] = ()
+
+    def open_terminal(self, argv: tuple[str, ...]) -> Any:
+        self.opened = argv
+        return "console"
+
+
+@dataclass
+class Desk:
+    """A menu's seat: the API, its file and the hosts behind it."""
+
+    api: OrchestratorAPI
+    path: Path
+    cloud: FakeCloud
+
+    def ok(self, result: Result[Any]) -> Any:
+        assert result[0], result[1]
+        return result[1]
+
+    def no(self, result: Result[Any]) -> str:
+        assert not result[0], result[1]
+        assert isinstance(result[1], str)
+        assert "\n" not in result[1]
+        return result[1]
+
+    def slice(self, slice_id: int = 1000, owner: str = "student") -> Slice:
+        tenant = self.ok(self.api.get_slice(owner, slice_id))
+        assert isinstance(tenant, Slice)
+        return tenant
+
+    def used(self, owner: str = "student") -> int:
+        return int(self.ok(self.api.get_user(owner)).used_vms)
+
+    def ring(self, count: int, owner: str = "student") -> Slice:
+        """A ring of VMs with internet, in design."""
+        tenant = self.ok(self.api.create_slice(owner, "ring"))
+        vms = [
+            self.ok(self.api.add_vm_to_slice(owner, tenant.slice_id, f"vm{number}", "cirros", 2, True))
+            for number in range(count)
+        ]
+        for vm, following in zip(vms, [*vms[1:], vms[0]], strict=True):
+            self.ok(self.api.create_link(owner, tenant.slice_id, vm.vm_id, "eth1", following.vm_id, "eth2"))
+        return self.slice(tenant.slice_id, owner)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    path = tmp_path / "database.yaml"
+    users = {
+        name: {"username": name, "password_hash": PASSWORD_HASH, "quota_vms": quota, "used_vms": 0, "slices": []}
+        for name, quota in (("admin", 10), ("student", 6))
+    }
+    path.write_text(yaml.safe_dump({"users": users, "flavors": {"cirros": FLAVOR}}), encoding="utf-8")
+    cloud = FakeCloud({address: ConsoleHost(address) for address in (*WORKERS, NETWORK)})
+    api = OrchestratorAPI(Database(path), cloud.connect)  # type: ignore[arg-type]
+    assert api.discover_workers()[0]
+    return Desk(api, path, cloud)
+
+
+# --- designing --------------------------------------------------------------------------------------------------------
+
+
+def test_slices_and_vms_draw_from_one_counter(desk: Desk) -> None:
+    first = desk.ring(2)
+    second = desk.ok(desk.api.create_slice("admin", "other"))
+    assert [first.slice_id, *(vm.vm_id for vm in first.vms), second.slice_id] == [1000, 1001, 1002, 1003]
+    assert [vm.vnc_port for vm in first.vms] == [5901, 5902]
+
+
+def test_vms_go_round_the_workers_and_have_their_overlays(desk: Desk) -> None:
+    tenant = desk.ring(3)
+    assert [vm.worker_ip for vm in tenant.vms] == [WORKERS[0], WORKERS[1], WORKERS[0]]
+    assert {vm.status for vm in tenant.vms} == {"design"}
+    for vm in tenant.vms:
+        assert f"vm_images/slice-1000/{vm.name}_img.qcow2" in desk.cloud.hosts[vm.worker_ip].files
+        assert vm.qcow_image == f"~/vm_images/slice-1000/{vm.name}_img.qcow2"
+
+
+def test_a_worker_that_is_down_gets_no_vms_and_comes_back(desk: Desk) -> None:
+    desk.cloud.hosts[WORKERS[0]].dead = True
+    workers = desk.ok(desk.api.discover_workers())
+    assert [workers[address].up for address in WORKERS] == [False, True]
+    assert "does not answer" in workers[WORKERS[0]].problem
+    assert {vm.worker_ip for vm in desk.ring(3).vms} == {WORKERS[1]}
+    desk.cloud.hosts[WORKERS[0]].dead = False
+    assert desk.ok(desk.api.discover_workers())[WORKERS[0]].up
+
+
+def test_no_worker_answers(desk: Desk) -> None:
+    for address in WORKERS:
+        desk.cloud.hosts[address].dead = True
+    desk.ok(desk.api.discover_workers())
+    desk.ok(desk.api.create_slice("student", "s"))
+    assert "No worker answers" in desk.no(desk.api.add_vm_to_slice("student", 1000, "vm1", "cirros"))
+    assert desk.used() == 0
+
+
+@pytest.mark.parametrize(
+    ("wish", "sentence"),
+    [
+        (("student", 1000, "", "cirros"), "VM name is 1 to 32"),
+        (("student", 1000, "a" * 33, "cirros"), "VM name is 1 to 32"),
+        (("student", 1000, "$(reboot)", "cirros"), "VM name is 1 to 32"),
+        (("student", 1000, "vm0", "cirros"), "has a VM vm0 already"),
+        (("student", 1000, "new", "windows"), "no flavor windows; there are cirros, ubuntu"),
+        (("student", 1000, "new", "cirros", 11), "0 to 10 data interfaces"),
+        (("student", 1000, "new", "cirros", -1), "0 to 10 data interfaces"),
+        (("student", 9999, "new", "cirros"), "You have no slice 9999; your slices: 1000"),
+        (("admin", 1000, "new", "cirros"), "You have no slice 1000; your slices: none yet"),
+        (("nobody", 1000, "new", "cirros"), "You have no slice 1000"),
+    ],
+)
+def test_a_vm_that_may_not_be(desk: Desk, wish: tuple[Any, ...], sentence: str) -> None:
+    desk.ring(1 + 1)
+    before = desk.path.read_text()
+    assert sentence in desk.no(desk.api.add_vm_to_slice(*wish))
+    assert desk.path.read_text() == before
+
+
+def test_the_quota_is_exact(desk: Desk) -> None:
+    desk.ring(6)
+    assert desk.no(desk.api.add_vm_to_slice("student", 1000, "seven", "cirros")).startswith("Quota exceeded")
+    assert desk.used() == 6
+
+
+def test_a_vm_that_fits_nowhere_names_the_closest_worker(desk: Desk) -> None:
+    text = yaml.safe_load(desk.path.read_text())
+    text["flavors"]["huge"] = FLAVOR | {"ram_gb": 20.0}
+    desk.path.write_text(yaml.safe_dump(text))
+    desk.ring(2)
+    sentence = desk.no(desk.api.add_vm_to_slice("student", 1000, "big", "huge"))
+    assert sentence.startswith("No worker has room for huge")
+    assert "10.0.10.1 comes closest: 15.5 GB of memory left" in sentence
+
+
+def test_an_overlay_that_fails_leaves_no_vm_and_no_file(desk: Desk) -> None:
+    desk.ok(desk.api.create_slice("student", "s"))
+    before, users = desk.cloud.hosts[WORKERS[0]].state(), desk.used()
+    before = copy.deepcopy(before)
+    desk.cloud.hosts[WORKERS[0]].faults = {"overlay": (1, "", "qemu-img: No space left on device")}
+    sentence = desk.no(desk.api.add_vm_to_slice("student", 1000, "vm1", "cirros"))
+    assert sentence == "10.0.10.1: overlay of vm1: qemu-img: No space left on device; nothing was added"
+    assert desk.cloud.hosts[WORKERS[0]].state() == before
+    assert (desk.slice().vms, desk.used()) == ([], users)
+
+
+def test_the_worker_dies_while_a_vm_is_added(desk: Desk) -> None:
+    desk.ok(desk.api.create_slice("student", "s"))
+    desk.cloud.hosts[WORKERS[0]].dies_after = 2
+    assert "not all could be taken back" in desk.no(desk.api.add_vm_to_slice("student", 1000, "vm1", "cirros"))
+    assert [s.slice_id for s in desk.ok(desk.api.unfinished("student"))] == [1000]
+    desk.cloud.hosts[WORKERS[0]].dead, desk.cloud.hosts[WORKERS[0]].dies_after = False, None
+    desk.ok(desk.api.take_back_slice("student", 1000))
+    assert (desk.slice().vms, desk.used(), desk.ok(desk.api.unfinished("student"))) == ([], 0, [])
+
+
+@pytest.mark.parametrize(
+    ("link", "sentence"),
+    [
+        ((1001, "eth1", 1001, "eth2"), "two different VMs"),
+        ((1001, "eth0", 1002, "eth1"), "'eth0' cannot be linked; its free data interfaces"),
+        ((1001, "eth9", 1002, "eth1"), "'eth9' cannot be linked"),
+        ((7777, "eth1", 1001, "eth1"), "has no VM 7777; its VMs: 1001, 1002"),
+        ((1001, "eth1", 1002, "eth2"), "eth1 is taken"),
+    ],
+)
+def test_a_link_that_may_not_be_spends_no_vlan(desk: Desk, link: tuple[Any, ...], sentence: str) -> None:
+    desk.ring(2)
+    before = desk.path.read_text()
+    assert sentence in desk.no(desk.api.create_link("student", 1000, *link))
+    assert desk.path.read_text() == before
+
+
+def test_links_record_their_networks(desk: Desk) -> None:
+    tenant = desk.ring(2)
+    assert [network.to_dict() for network in tenant.networks][0] == {
+        "vlan_id": 100,
+        "cidr": "192.168.100.0/24",
+        "gateway_ip": "192.168.100.1",
+        "dhcp_enabled": True,
+        "dhcp_range": "192.168.100.10,192.168.100.250",
+        "status": "pending",
+    }
+
+
+# --- deploying and deleting -------------------------------------------------------------------------------------------
+
+
+def test_deploy_and_delete(desk: Desk) -> None:
+    desk.ring(4)
+    before = {address: host.state() for address, host in desk.cloud.hosts.items()}
+    before = copy.deepcopy(before)
+    events: list[Event] = []
+    tenant = desk.ok(desk.api.deploy_slice("student", 1000, events.append))
+    assert tenant.status == "running"
+    assert [e.stage.title for e in events if isinstance(e, StageStarted)] == [
+        "preflight",
+        "prepare",
+        "launch",
+        "verify",
+    ]
+    assert {vm.status for vm in tenant.vms} == {"running"}
+    assert all(vm.pid and vm.pid.isdigit() for vm in tenant.vms)
+    assert all(vm.vnc_secret and len(vm.vnc_secret) == 8 for vm in tenant.vms)
+    assert len({vm.vnc_secret for vm in tenant.vms}) == 4
+    assert {network.status for network in tenant.networks} == {"running"}
+    assert desk.no(desk.api.deploy_slice("student", 1000)) == "Slice already running"
+    assert "is running and cannot be edited" in desk.no(desk.api.add_vm_to_slice("student", 1000, "x", "cirros"))
+    assert "is running and cannot be edited" in desk.no(desk.api.create_link("student", 1000, 1, "eth1", 2, "eth1"))
+    assert desk.cloud.state() != before
+    assert desk.ok(desk.api.delete_slice("student", 1000)).slice_id == 1000
+    for host in desk.cloud.hosts.values():
+        assert not host.ports
+        assert not host.processes
+        assert not host.rules
+        assert not [path for path in host.files if "slice" in path or "vlan" in path]
+    assert desk.ok(desk.api.list_slices("student")) == []
+    assert (desk.used(), desk.ok(desk.api.get_user("student")).slices) == (0, [])
+
+
+def test_secrets_are_in_no_command_line(desk: Desk) -> None:
+    desk.ring(2)
+    tenant = desk.ok(desk.api.deploy_slice("student", 1000))
+    text = desk.ok(desk.api.plan_slice("student", 1000)).text()
+    assert not [vm for vm in tenant.vms if vm.vnc_secret in text]
+    assert "(secret)" in text
+
+
+def test_round_trips_do_not_depend_on_the_size(desk: Desk) -> None:
+    counts = []
+    for size in (2, 6):
+        desk.ring(size, "admin" if size == 6 else "student")
+        owner, slice_id = ("student", 1000) if size == 2 else ("admin", 1003)
+        before = {address: host.runs for address, host in desk.cloud.hosts.items()}
+        desk.ok(desk.api.deploy_slice(owner, slice_id))
+        counts.append({address: host.runs - before[address] for address, host in desk.cloud.hosts.items()})
+    assert counts[0] == counts[1]
+    assert max(counts[0].values()) <= 6
+
+
+@pytest.mark.parametrize(
+    ("host", "title"),
+    [
+        (WORKERS[0], "bridge"),
+        (WORKERS[1], "room for the VMs"),
+        (NETWORK, "programs"),
+        (NETWORK, "DHCP of VLAN 101"),
+        (NETWORK, "internet on VLAN 400"),
+        (WORKERS[0], "ports of the TAPs"),
+        (WORKERS[1], "QEMU of vm1"),
+        (WORKERS[0], "VM vm2 answers"),
+        (NETWORK, "tags of the VLANs"),
+    ],
+)
+def test_a_failure_in_any_stage_takes_all_back(desk: Desk, host: str, title: str) -> None:
+    desk.ring(3)
+    before = copy.deepcopy(desk.cloud.state())
+    desk.cloud.hosts[host].faults = {title: (1, "", "first line\nout of luck")}
+    sentence = desk.no(desk.api.deploy_slice("student", 1000))
+    assert sentence.startswith(f"{host}: {title}")
+    assert sentence.endswith(": out of luck; what was done has been taken back and the slice is in design")
+    assert desk.cloud.state() == before
+    tenant = desk.slice()
+    assert (tenant.status, {vm.status for vm in tenant.vms}, {vm.pid for vm in tenant.vms}) == (
+        "design",
+        {"design"},
+        {None},
+    )
+    desk.cloud.hosts[host].faults = {}
+    assert desk.ok(desk.api.deploy_slice("student", 1000)).status == "running"
+
+
+@pytest.mark.parametrize("host", [*WORKERS, NETWORK])
+@pytest.mark.parametrize("after", [0, 3, 9, 14])
+def test_a_host_that_stops_answering_lets_the_others_be_taken_back(desk: Desk, host: str, after: int) -> None:
+    desk.ring(3)
+    before = copy.deepcopy(desk.cloud.state())
+    desk.cloud.hosts[host].dies_after = after
+    sentence = desk.no(desk.api.deploy_slice("student", 1000))
+    assert sentence.startswith(f"{host} does not answer")
+    others = [address for address in before if address != host]
+    assert {a: desk.cloud.state()[a] for a in others} == {a: before[a] for a in others}
+    assert desk.slice().status == "design"
+    desk.cloud.hosts[host].dead, desk.cloud.hosts[host].dies_after = False, None
+    assert desk.ok(desk.api.deploy_slice("student", 1000)).status == "running"
+    desk.ok(desk.api.delete_slice("student", 1000))
+    assert not [h for h in desk.cloud.hosts.values() if h.ports or h.processes]
+
+
+def test_deleting_keeps_what_it_could_not_remove(desk: Desk) -> None:
+    desk.ring(3)
+    desk.ok(desk.api.deploy_slice("student", 1000))
+    desk.cloud.hosts[WORKERS[1]].dead = True
+    sentence = desk.no(desk.api.delete_slice("student", 1000))
+    assert sentence.startswith("Slice 1000 is not all gone: 10.0.10.2 does not answer")
+    tenant = desk.slice()
+    assert tenant.status == "deleting"
+    assert "QEMU of vm1 on 10.0.10.2" in tenant.left
+    assert not [entry for entry in tenant.left if not entry.endswith("on 10.0.10.2")]
+    assert desk.used() == 3
+    assert "in the middle of deleting" in desk.no(desk.api.deploy_slice("student", 1000))
+    desk.cloud.hosts[WORKERS[1]].dead = False
+    desk.ok(desk.api.delete_slice("student", 1000))
+    assert desk.used() == 0
+
+
+def test_deleting_a_slice_in_design_removes_its_overlays(desk: Desk) -> None:
+    desk.ring(3)
+    desk.ok(desk.api.delete_slice("student", 1000))
+    assert not [path for host in desk.cloud.hosts.values() for path in host.files if "slice" in path]
+
+
+def test_an_empty_slice_is_not_deployed_but_deleted(desk: Desk) -> None:
+    desk.ok(desk.api.create_slice("student", "empty"))
+    assert "has no VMs; add one first" in desk.no(desk.api.deploy_slice("student", 1000))
+    desk.ok(desk.api.delete_slice("student", 1000))
+
+
+@pytest.mark.parametrize("use", ["deploy_slice", "delete_slice", "plan_slice", "get_slice", "finish_slice"])
+def test_others_slices_are_as_if_they_were_not_there(desk: Desk, use: str) -> None:
+    desk.ring(2)
+    call: Callable[[str, int], Result[Any]] = getattr(desk.api, use)
+    assert desk.no(call("admin", 1000)) == desk.no(call("admin", 4711)).replace("4711", "1000")
+
+
+def test_consoles_are_for_the_owner_and_for_running_vms(desk: Desk) -> None:
+    desk.ring(2)
+    assert "not running" in desk.no(desk.api.open_console("student", 1001))
+    desk.ok(desk.api.deploy_slice("student", 1000))
+    assert "You have no VM 1001" in desk.no(desk.api.open_console("admin", 1001))
+    assert desk.ok(desk.api.open_console("student", 1001)) == "console"
+    host = desk.cloud.hosts[WORKERS[0]]
+    assert isinstance(host, ConsoleHost)
+    assert host.opened == ("socat", "-", "UNIX-CONNECT:vm_images/slice-1000/vm0.console")
+
+
+# --- interruptions and managers that die ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", ["preflight", "prepare", "launch", "verify"])
+def test_ctrl_c_takes_back_and_says_so(desk: Desk, stage: str) -> None:
+    desk.ring(3)
+    before = copy.deepcopy(desk.cloud.state())
+
+    def press(event: Event) -> None:
+        if isinstance(event, StageStarted) and event.stage.title == stage:
+            signal.raise_signal(signal.SIGINT)
+
+    assert desk.no(desk.api.deploy_slice("student", 1000, press)).startswith(
+        "Interrupted; what was done has been taken"
+    )
+    assert desk.cloud.state() == before
+    assert desk.slice().status == "design"
+
+
+class ManagerDiesError(BaseException):
+    """Stands for `kill -9`: nothing of ours catches it."""
+
+
+@pytest.mark.parametrize("finish", [True, False])
+@pytest.mark.parametrize("at", [1, 5, 12, 20, 30])
+def test_a_manager_that_dies_while_deploying(desk: Desk, at: int, finish: bool) -> None:
+    desk.ring(3)
+    before = copy.deepcopy(desk.cloud.state())
+    _die_at(desk.api.deploy_slice, at)
+    assert desk.slice().status == "deploying"
+    assert [s.slice_id for s in desk.ok(desk.api.unfinished("student"))] == [1000]
+    assert desk.ok(desk.api.unfinished("admin")) == []
+    if finish:
+        assert desk.ok(desk.api.finish_slice("student", 1000)) == "Slice 1000 is running"
+        assert desk.slice().status == "running"
+    else:
+        assert desk.ok(desk.api.take_back_slice("student", 1000)) == "Slice 1000 is in design"
+        assert desk.cloud.state() == before
+    assert desk.ok(desk.api.unfinished("student")) == []
+
+
+@pytest.mark.parametrize("at", [1, 8])
+def test_a_manager_that_dies_while_deleting(desk: Desk, at: int) -> None:
+    desk.ring(3)
+    desk.ok(desk.api.deploy_slice("student", 1000))
+    _die_at(desk.api.delete_slice, at)
+    assert desk.slice().status == "deleting"
+    assert "cannot be taken back" in desk.no(desk.api.take_back_slice("student", 1000))
+    assert desk.ok(desk.api.finish_slice("student", 1000)) == "Slice 1000 is deleted"
+    assert desk.used() == 0
+
+
+def test_a_slice_that_somebody_works_on_is_left_alone(desk: Desk) -> None:
+    desk.ring(2)
+    seen = []
+
+    def look(event: Event) -> None:
+        if isinstance(event, StageStarted):
+            seen.append(desk.no(desk.api.delete_slice("student", 1000)))
+            assert desk.ok(desk.api.unfinished("student")) == []
+
+    desk.ok(desk.api.deploy_slice("student", 1000, look))
+    assert len(seen) == 4
+    assert all("being worked on by another session" in sentence for sentence in seen)
+
+
+def _die_at(change: Callable[..., Any], at: int) -> None:
+    """Let the manager die when the `at`-th step ends."""
+    left = [at]
+
+    def count(event: Event) -> None:
+        if isinstance(event, StepDone | StepFailed):
+            left[0] -= 1
+            if left[0] == 0:
+                raise ManagerDiesError
+
+    with pytest.raises(ManagerDiesError):
+        change("student", 1000, count)

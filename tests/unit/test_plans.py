@@ -1,0 +1,163 @@
+"""The plans, word for word: each design's plan stands beside it in `plans/`, and is carried out by fake hosts.
+
+After a change that is meant, write them anew with `python -m tests.unit.test_plans` and read the difference.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployment import DeploymentAPI
+from inventory import HypervisorSettings, InternetSettings, Inventory, SSHSettings
+from models import Slice
+from remote.plan import Plan
+from remote.runner import Runner
+from tests.designs import DESIGNS, design
+from tests.fakes import FakeCloud
+
+PLANS = Path(__file__).parent / "plans"
+
+
+def expected(name: str) -> str:
+    return (PLANS / f"{name}.txt").read_text(encoding="utf-8")
+
+
+def plan_of(name: str) -> Plan:
+    return DeploymentAPI(Inventory()).deploy_plan(design(name))
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_plan_is_the_one_beside_it(name: str) -> None:
+    assert plan_of(name).text() == expected(name)
+
+
+def test_every_golden_plan_belongs_to_a_design() -> None:
+    assert {path.stem for path in PLANS.iterdir()} == set(DESIGNS)
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_plan_runs_and_undone_leaves_nothing(name: str) -> None:
+    cloud, plan = FakeCloud(), plan_of(name)
+    runner = Runner(cloud.connect)
+    runner.run(plan.undone("remove"), keep_going=True)
+    before = copy.deepcopy(cloud.state())
+    assert runner.run(plan).error is None
+    assert cloud.state() != before
+    assert not runner.run(plan.undone("remove"), keep_going=True).failures
+    assert cloud.state() == before
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_second_run_changes_nothing(name: str) -> None:
+    cloud, plan = FakeCloud(), plan_of(name)
+    runner = Runner(cloud.connect)
+    runner.run(plan)
+    before = copy.deepcopy(cloud.state())
+    report = runner.run(plan)
+    assert report.error is None
+    assert cloud.state() == before
+    assert not [result.step.title for result in report.results if result.changed and result.step.undo]
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_undoing_what_never_was_is_no_error(name: str) -> None:
+    report = Runner(FakeCloud().connect).run(plan_of(name).undone("remove"), keep_going=True)
+    assert not [(r.step.title, str(r.error)) for r in report.failures]
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_every_failing_step_is_taken_back(name: str) -> None:
+    """Let each step fail in turn: what was there before is there again."""
+    plan = plan_of(name)
+    for step in plan.steps:
+        cloud = FakeCloud()
+        Runner(cloud.connect).run(plan.undone("remove"), keep_going=True)
+        before = copy.deepcopy(cloud.state())
+        cloud.hosts[step.host].faults = {step.title: (1, "", "out of luck")}
+        report = Runner(cloud.connect).run(plan)
+        assert str(report.error) == f"{step.host}: {step.title}: out of luck"
+        cloud.hosts[step.host].faults = {}
+        assert not Runner(cloud.connect).run(report.taken_back(), keep_going=True).failures
+        assert cloud.state() == before, step.title
+
+
+def test_internet_stays_while_another_slice_uses_it() -> None:
+    cloud = FakeCloud()
+    runner, deployment = Runner(cloud.connect), DeploymentAPI(Inventory())
+    mine, theirs = (deployment.deploy_plan(design(name)) for name in ("internet", "ring"))
+    runner.run(theirs)
+    with_theirs = copy.deepcopy(cloud.state())
+    assert runner.run(mine).error is None
+    runner.run(mine.undone("remove"), keep_going=True)
+    network = cloud.hosts["10.0.10.3"]
+    assert network.ports["gw_vlan400"] == 400
+    assert network.rules
+    assert set(network.processes) >= {"/run/ns-dhcp-vlan400/pid"}
+    assert [path for path in network.files if "vlan400/hosts" in path] == ["/run/ns-dhcp-vlan400/hosts/slice-2015"]
+    assert _without_pids(cloud.state()) == _without_pids(with_theirs)
+    runner.run(theirs.undone("remove"), keep_going=True)
+    assert not network.rules
+    assert not network.ports
+
+
+def _without_pids(state: Mapping[str, Mapping[str, Any]]) -> dict[str, object]:
+    """The shared dnsmasq is started anew when a slice leaves, so that it forgets that slice's leases."""
+    return {
+        address: host | {"processes": set(host["processes"]), "files": set(host["files"])}
+        for address, host in ((address, dict(host)) for address, host in state.items())
+    }
+
+
+def test_running_plan_keeps_the_overlays() -> None:
+    tenant = design("line")
+    running = DeploymentAPI(Inventory()).running_plan(tenant)
+    titles = [step.title for step in running.steps]
+    assert not [title for title in titles if title.startswith(("overlay", "base image"))]
+    assert "QEMU of vm1" in titles
+
+
+def test_no_two_slices_share_an_object_on_a_host() -> None:
+    """What is made for one slice is not named in another's plan, shared things apart."""
+    one, other = design("line"), design("ring")
+    deployment = DeploymentAPI(Inventory())
+    shared = ("programs", "bridge br-int", "base image cirros.img", "internet on VLAN 400", "DHCP of VLAN 400 answers")
+
+    def names(tenant: Slice) -> set[str]:
+        steps = [step for step in deployment.deploy_plan(tenant).steps if step.title not in shared]
+        words = {word for step in steps for command in step.undo for word in command.argv}
+        return {word for word in words if any(mark in word for mark in ("tap_", "vlan", "slice", "ns-"))}
+
+    assert names(one)
+    assert not names(one) & names(other)
+
+
+def test_settings_reach_the_commands() -> None:
+    inventory = Inventory(
+        workers_list=("worker-a.example",),
+        network_node="net.example",
+        ssh=SSHSettings(user="cloud"),
+        hypervisor=HypervisorSettings(accel="auto", images_dir="/srv/images"),
+        internet=InternetSettings(500, "172.20.0.0/24", "172.20.0.1", "eno1", "9.9.9.9"),
+    )
+    text = DeploymentAPI(inventory).deploy_plan(design("line", inventory)).text()
+    for words in (
+        "tap name tap_1001_eth0 user cloud",
+        "/srv/images/slice-1000/vm1_img.qcow2",
+        "-accel kvm -accel tcg",
+        "gw_vlan500 tag=500",
+        "-s 172.20.0.0/24 -o eno1 -j MASQUERADE",
+        "--dhcp-option=6,9.9.9.9",
+    ):
+        assert words in text
+    assert "10.60.7" not in text
+    assert "-d worker-a.example" not in text, "a name is no address for iptables"
+
+
+if __name__ == "__main__":
+    for case in DESIGNS:
+        (PLANS / f"{case}.txt").write_text(plan_of(case).text(), encoding="utf-8")

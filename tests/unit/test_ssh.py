@@ -1,0 +1,238 @@
+"""Batches and files over a real SSH connection to the loopback interface, and every way in which that goes wrong."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import paramiko
+import pytest
+
+from errors import CloudError, CommandFailed, HostUnreachable, Refused
+from inventory import SSHSettings
+from remote import ssh
+from remote.batch import Outcome, Progress
+from remote.plan import Action, Command, Step, Upload
+from tests.loopback import DISK_FULL, LoopbackHost, loopback_host
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[LoopbackHost]:
+    with loopback_host(tmp_path / "home") as server:
+        yield server
+
+
+@pytest.fixture
+def client(host: LoopbackHost, tmp_path: Path) -> Iterator[ssh.SSHHost]:
+    connected = ssh.SSHHost("127.0.0.1", host.settings(tmp_path))
+    yield connected
+    connected.close()
+
+
+def step(*do: Action) -> Step:
+    return Step("127.0.0.1", "a step", do)
+
+
+def sh(script: str) -> Command:
+    return Command(("sh", "-c", script))
+
+
+def outcomes(client: ssh.SSHHost, steps: Sequence[Step]) -> list[Outcome]:
+    return [item for item in client.run(steps) if isinstance(item, Outcome)]
+
+
+def failure(client: ssh.SSHHost, *do: Action) -> CloudError:
+    with pytest.raises(CloudError) as caught:
+        outcomes(client, [step(*(do or (sh("true"),)))])
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def test_outcomes_come_back_and_one_connection_and_one_round_trip_serve_them(
+    host: LoopbackHost, client: ssh.SSHHost
+) -> None:
+    steps = [step(sh("echo out; echo err >&2")), step(sh("pwd"))]
+    assert outcomes(client, steps) == [
+        Outcome(0, 0, 0, "out\n", "err\n"),
+        Outcome(1, 0, 0, f"{host.home}\n", ""),
+    ]
+    assert client.round_trips == 1
+    outcomes(client, steps)
+    assert (host.connections, client.round_trips) == (1, 2)
+
+
+def test_nothing_to_do_is_no_round_trip(host: LoopbackHost, client: ssh.SSHHost) -> None:
+    assert not outcomes(client, [Step("127.0.0.1", "nothing", ())])
+    assert (host.connections, client.round_trips) == (0, 0)
+
+
+@pytest.mark.parametrize("stream", ["1", "2"])
+def test_five_megabytes_on_either_stream_do_not_block(client: ssh.SSHHost, stream: str) -> None:
+    (outcome, _) = outcomes(client, [step(sh(f"head -c 5000000 /dev/zero | tr '\\0' x >&{stream}"), sh("true"))])
+    assert len(outcome.stdout) + len(outcome.stderr) == 5_000_000
+
+
+def test_a_lost_connection_is_made_again(host: LoopbackHost, client: ssh.SSHHost) -> None:
+    outcomes(client, [step(sh("true"))])
+    host.cut()
+    assert outcomes(client, [step(sh("true"))])
+    assert host.connections == 2
+
+
+def test_connection_lost_in_the_middle(host: LoopbackHost, client: ssh.SSHHost) -> None:
+    host.hangs_up = True
+    assert isinstance(failure(client), HostUnreachable)
+
+
+def test_silence_is_given_up(client: ssh.SSHHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh, "SILENCE_SECONDS", 1.0)
+    error = failure(client, sh("exec sleep 20"))
+    assert isinstance(error, HostUnreachable)
+    assert "silent for 1 s" in str(error)
+
+
+def test_sudo_that_refuses(host: LoopbackHost, client: ssh.SSHHost) -> None:
+    host.sudo = "echo sudo: a password is required >&2; exit 1"
+    error = failure(client)
+    assert isinstance(error, CommandFailed)
+    assert "sudo refuses: sudo: a password is required" in str(error)
+
+
+def test_key_that_is_refused(host: LoopbackHost, client: ssh.SSHHost) -> None:
+    host.accepts = False
+    assert "refuses user ubuntu with the key" in str(failure(client))
+
+
+def test_key_file_that_is_not_there(host: LoopbackHost, tmp_path: Path) -> None:
+    settings = host.settings(tmp_path)
+    Path(settings.key_file).unlink()
+    assert "see ssh: key_file" in str(failure(ssh.SSHHost("127.0.0.1", settings)))
+
+
+@pytest.mark.parametrize("content", ["", "junk", "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n"])
+def test_key_file_that_is_no_key(host: LoopbackHost, tmp_path: Path, content: str) -> None:
+    settings = host.settings(tmp_path)
+    Path(settings.key_file).write_text(content, encoding="ascii")
+    assert isinstance(failure(ssh.SSHHost("127.0.0.1", settings)), HostUnreachable)
+
+
+def test_nobody_listens(tmp_path: Path, host: LoopbackHost) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    settings = SSHSettings(port=port, key_file=host.settings(tmp_path).key_file)
+    assert "refused" in str(failure(ssh.SSHHost("127.0.0.1", settings)))
+
+
+def test_somebody_listens_and_says_nothing(tmp_path: Path, host: LoopbackHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh, "CONNECT_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = SSHSettings(port=silent.getsockname()[1], key_file=host.settings(tmp_path).key_file)
+        assert isinstance(failure(ssh.SSHHost("127.0.0.1", settings)), HostUnreachable)
+
+
+def test_an_unknown_host_key_is_remembered_and_a_changed_one_refused(
+    host: LoopbackHost, client: ssh.SSHHost, tmp_path: Path
+) -> None:
+    outcomes(client, [step(sh("true"))])
+    known_hosts = tmp_path / "ssh" / "known_hosts"
+    assert host.host_key.get_base64() in known_hosts.read_text(encoding="ascii")
+    remembered = known_hosts.read_text(encoding="ascii")
+    host.host_key = paramiko.ECDSAKey.generate()
+    host.cut()
+    assert "host key is not the one" in str(failure(client))
+    assert known_hosts.read_text(encoding="ascii") == remembered
+
+
+def test_strict_refuses_an_unknown_host_key(host: LoopbackHost, tmp_path: Path) -> None:
+    settings = host.settings(tmp_path, host_keys="strict")
+    assert "host_keys is strict" in str(failure(ssh.SSHHost("127.0.0.1", settings)))
+    assert not (tmp_path / "ssh" / "known_hosts").exists()
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "base.img"
+    path.write_bytes(b"image" * 600_000)
+    return path
+
+
+def upload(image: Path) -> tuple[Action, ...]:
+    return sh("mkdir -p images"), Upload(str(image), "images/base.img", ("test", "-e", "images/base.img")), sh("true")
+
+
+def test_a_file_arrives_whole_and_the_rest_of_the_batch_follows(
+    host: LoopbackHost, client: ssh.SSHHost, image: Path
+) -> None:
+    news = list(client.run([step(*upload(image)), step(sh("echo then"))]))
+    progress = [item for item in news if isinstance(item, Progress)]
+    assert progress[-1].done == progress[-1].total == image.stat().st_size
+    assert [(o.step, o.action) for o in news if isinstance(o, Outcome)] == [(0, 0), (0, 1), (0, 2), (1, 0)]
+    assert (host.home / "images" / "base.img").read_bytes() == image.read_bytes()
+    assert [path.name for path in (host.home / "images").iterdir()] == ["base.img"]
+
+
+def test_a_file_that_is_there_is_not_sent_again(client: ssh.SSHHost, image: Path) -> None:
+    list(client.run([step(*upload(image))]))
+    again = list(client.run([step(*upload(image))]))
+    assert [o.status for o in again if isinstance(o, Outcome)] == [0, None, 0]
+
+
+def test_a_file_that_arrives_damaged_does_not_get_its_name(
+    host: LoopbackHost, client: ssh.SSHHost, image: Path
+) -> None:
+    host.damages_files = True
+    assert "arrived damaged" in str(failure(client, *upload(image)))
+    assert not list((host.home / "images").iterdir())
+
+
+def test_a_full_disk_leaves_nothing(host: LoopbackHost, client: ssh.SSHHost, image: Path) -> None:
+    image.write_bytes(b"x" * (DISK_FULL + 1))
+    assert "is the disk full?" in str(failure(client, *upload(image)))
+    assert not list((host.home / "images").iterdir())
+
+
+def test_an_image_that_is_not_on_the_manager(host: LoopbackHost, client: ssh.SSHHost, tmp_path: Path) -> None:
+    error = failure(client, *upload(tmp_path / "nowhere.img"))
+    assert isinstance(error, Refused)
+    assert "nowhere.img cannot be read on this machine" in str(error)
+    assert not list((host.home / "images").iterdir())
+
+
+def test_who_comes_second_with_the_same_file_is_content(
+    host: LoopbackHost, client: ssh.SSHHost, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = ssh.SSHHost._send
+
+    def overtaken(*args: object) -> object:
+        (host.home / "images" / "base.img").write_bytes(image.read_bytes())
+        return send(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ssh.SSHHost, "_send", overtaken)
+    list(client.run([step(*upload(image))]))
+    assert [path.name for path in (host.home / "images").iterdir()] == ["base.img"]
+
+
+def test_an_upload_that_is_left_half_way_leaves_nothing(host: LoopbackHost, client: ssh.SSHHost, image: Path) -> None:
+    news = client.run([step(*upload(image))])
+    while not isinstance(next(news), Progress):
+        pass
+    news.close()
+    assert not list((host.home / "images").iterdir())
+
+
+def test_a_terminal_passes_bytes_both_ways(client: ssh.SSHHost) -> None:
+    channel = client.open_terminal(("cat",))
+    channel.send(b"hello\x1b[0m")
+    assert channel.recv(100) == b"hello\x1b[0m"
+    channel.close()
+
+
+def test_connections_hand_out_one_host_per_address() -> None:
+    connections = ssh.Connections(SSHSettings())
+    assert connections.host("127.0.0.1") is connections.host("127.0.0.1")
+    assert connections.host("127.0.0.1") is not connections.host("127.0.0.2")
+    connections.close()
