@@ -5,10 +5,9 @@ from __future__ import annotations
 import copy
 import functools
 import os
-import socket
-import sys
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -32,6 +31,7 @@ from models import (
 from remote.events import InterruptNoted, Listener, StageStarted, StepDone, StepFailed, Transferred
 from remote.interrupts import held
 from remote.plan import Command, Plan, Stage, Step
+from tests.unit.fake_guest import Guest
 
 T = TypeVar("T")
 Answer = tuple[Literal[True], T] | tuple[Literal[False], str]
@@ -49,34 +49,6 @@ def answering(method: Callable[..., T]) -> Callable[..., Answer[T]]:
             return False, str(error)
 
     return answer
-
-
-class Guest:
-    """The far end of a console: says hello, then gives back what it is sent, in capitals; `bye` ends it."""
-
-    def __init__(self) -> None:
-        self._socket, self._far = socket.socketpair()
-        self._far.sendall(b"login: ")
-        self.closed = False
-
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
-    def recv(self, size: int, /) -> bytes:
-        return self._socket.recv(size)
-
-    def send(self, typed: bytes, /) -> int:
-        taken = typed[:7]  # as a channel with little room in its window
-        if b"crash" in typed:
-            raise OSError("the connection is gone")
-        self._far.sendall(taken.upper())
-        if b"bye" in taken:
-            self._far.close()
-        return len(taken)
-
-    def close(self) -> None:
-        self.closed = True
-        self._socket.close()
 
 
 class FakeAccounts:
@@ -294,6 +266,15 @@ def furnished(**options: Any) -> FakeCloud:
     return cloud
 
 
+class Silent(FakeCloud):
+    """Its workers do not answer, and a thread waits for them that Python would not leave alone at exit."""
+
+    def discover_workers(self) -> Answer[dict[str, Worker]]:
+        with ThreadPoolExecutor() as pool:
+            pool.submit(time.sleep, 30).result()
+        return True, {}
+
+
 def open_fake(database: Path) -> FakeCloud:
     """What the real program opens in a test of its own process; the file's name says which cloud."""
     match database.stem:
@@ -303,8 +284,10 @@ def open_fake(database: Path) -> FakeCloud:
             raise ValueError("nobody \x1b[31mforesaw\nthis")
         case "slow":
             return furnished(pace=0.3, down=("10.0.10.2",))
+        case "silent":
+            return Silent()
     return furnished(pace=float(os.environ.get("FAKE_PACE", "0")))
 
 
 if __name__ == "__main__":
-    sys.exit(cli.main(open_api=open_fake))
+    cli.leave(cli.main(open_api=open_fake))

@@ -106,7 +106,7 @@ def on_terminal(*arguments: str, **environment: str) -> Iterator[Terminal]:
     if pid == 0:
         os.chdir(ROOT)
         os.environ.update({"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "50", **environment})
-        os.execv(sys.executable, (*PROGRAM, *arguments))  # noqa: S606 - a shell is what a terminal test can do without
+        os.execv(sys.executable, (*PROGRAM, *arguments))  # noqa: S606 - this very interpreter
     terminal = Terminal(pid, master)
     try:
         yield terminal

@@ -6,6 +6,7 @@ import os
 import signal
 import stat
 import termios
+import time
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,13 @@ def test_a_stream_that_is_lost_or_was_never_there_gives_no_traceback(redirection
 def test_output_that_nobody_reads_ends_it_quietly(stream: str, status: int) -> None:
     done = run_program(stdin=SESSION, line=f'"$@" >{stream}')
     assert (done.returncode, done.stderr) == (status, b"")
+
+
+def test_it_ends_at_once_although_a_worker_is_still_waited_for() -> None:
+    began = time.monotonic()
+    done = run_program("--database", "silent.yaml")
+    assert (done.returncode, done.stdout) == (0, b"Username: \nGoodbye\n")
+    assert time.monotonic() - began < 10
 
 
 def test_a_file_that_is_refused_is_one_sentence() -> None:

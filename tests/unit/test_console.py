@@ -16,8 +16,10 @@ import pytest
 
 from menu import console
 from menu.console import Ending, raw_mode, visit
+from menu.interrupts import heeded
 from menu.keyboard import Lines
-from tests.unit.fake_cloud import Guest, furnished
+from tests.unit.fake_cloud import furnished
+from tests.unit.fake_guest import Guest
 from tests.unit.playing import LOGIN, play, screen_of
 
 
@@ -91,6 +93,21 @@ def test_the_menu_says_that_a_console_was_closed() -> None:
     _, output = play(furnished(), LOGIN + "9\n1001\nbye\n")
     assert output.splitlines()[-1] == "Goodbye"
     assert "The console was closed" in output.splitlines()
+
+
+def press_and_clean_up() -> None:
+    try:
+        signal.raise_signal(signal.SIGINT)
+    finally:
+        time.sleep(0.3)  # the repeated signal must not strike here
+
+
+def test_ctrl_c_at_a_prompt_is_heeded_once_and_everything_is_as_before() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), heeded():
+        press_and_clean_up()
+    assert signal.getsignal(signal.SIGINT) == before
+    assert signal.set_wakeup_fd(-1) == -1
 
 
 @pytest.fixture

@@ -690,6 +690,21 @@ def test_a_claim_ends_when_its_body_raises(database: Database) -> None:
     assert not database.is_claimed(1000)
 
 
+def test_a_lock_on_a_file_that_its_holder_just_removed_excludes_nobody_and_is_not_taken(
+    path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try_lock = files._try_lock
+
+    def late(descriptor: int, kind: int) -> bool:
+        monkeypatch.setattr(files, "_try_lock", try_lock)
+        path.with_name("database.yaml.slice-1000.lock").unlink()
+        return try_lock(descriptor, kind)
+
+    monkeypatch.setattr(files, "_try_lock", late)
+    with database.claim(1000):
+        assert "Slice 1000 is being worked on" in refusal(lambda: database.claim(1000).__enter__())
+
+
 def count_up(path: Path, counter: Path) -> None:
     done = 0
     while done < ROUNDS:

@@ -1,0 +1,191 @@
+"""A whole lab: its hosts, its switch and its manager, brought up, entered and taken down as one."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import daemons, guest, manager, paths, switch, topology
+from lab.entry import Entry
+from lab.errors import LabError, wait_until
+from lab.node import Node
+from lab.topology import MANAGER_HOST, SWITCH, Host, Role
+
+HOST_NAMESPACES = ("--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child")
+HOLD_SECONDS = 10.0
+BOOT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """A line of `status`; the switch has no address."""
+
+    name: str
+    address: str
+    pid: int | None
+    ready: bool
+
+
+class Lab(Entry):
+    """One lab by name; making the object starts nothing. What it does with namespaces and mounts needs root."""
+
+    def __init__(
+        self, name: str = "default", workers: int = 2, report: Callable[[str], None] = lambda _line: None
+    ) -> None:
+        super().__init__(paths.lab_folder(name))
+        self.workers = workers
+        self.report = report
+        self.files = manager.ManagerFiles(self.folder)
+
+    @property
+    def database(self) -> Path:
+        """The database.yaml that describes this lab."""
+        return self.files.database
+
+    @property
+    def key_file(self) -> Path:
+        """The manager's private key, whose public half every worker and the network node accept."""
+        return self.files.key
+
+    @property
+    def image(self) -> Path:
+        """The guest image, built first if there is none of this recipe."""
+        return guest.image(self.report)
+
+    @property
+    def hosts(self) -> list[Host]:
+        """The hosts asked for and those left from an `up` with more workers."""
+        return topology.hosts(max(self.workers, len(list(self.nodes_folder.glob("worker*")))))
+
+    def status(self) -> list[NodeStatus]:
+        """Every part of the lab, the switch first."""
+        parts = [(SWITCH, ""), *((host.name, host.address) for host in self.hosts)]
+        nodes = [(self.node(name), address) for name, address in parts]
+        return [NodeStatus(node.name, address, node.pid, node.ready) for node, address in nodes]
+
+    def up(self) -> None:
+        """Bring up what is not up; hosts that live are left alone, whatever state a crash left the rest in."""
+        caller = paths.caller()
+        with self._locked():
+            image = self.image
+            accel = guest.accel(image, self.report)
+            self.folder.mkdir(exist_ok=True)
+            # The product puts its database, the lock and the previous version beside it there.
+            caller.own(self.folder)
+            self.nodes_folder.mkdir(mode=0o700, exist_ok=True)
+            self.files.make_key(caller)
+            self._boot(self.hosts)
+            self.files.write_database(caller, self.hosts, image, accel)
+
+    def down(self) -> None:
+        """End every process of the lab and delete all it has on disk; a lab that is not there is no error."""
+        with self._locked():
+            nodes = [Node(folder) for folder in self.nodes_folder.glob("*")]
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(lambda node: node.kill(gently=True), nodes))
+            if self.folder.exists():
+                shutil.rmtree(self.folder)
+
+    def stop_host(self, name: str) -> None:
+        """Pull the plug of a host; it is gone, with all its processes, when this returns."""
+        self.node(self._host(name).name).kill()
+
+    def start_host(self, name: str) -> None:
+        """Boot a host again, its disk as it was; nothing happens when it runs."""
+        with self._locked():
+            self._boot([self._host(name)])
+
+    def cut(self, name: str) -> None:
+        """Take the host's management link down at the switch: nothing answers, not even with a refusal."""
+        switch.set_management_link(self.node(SWITCH), self._host(name), "down")
+
+    def mend(self, name: str) -> None:
+        """Take it up again."""
+        switch.set_management_link(self.node(SWITCH), self._host(name), "up")
+
+    def _boot(self, hosts: list[Host]) -> None:
+        """Boot what is dead; all over again when a part that had been killed just before was not dead yet."""
+        alive = [node for node in map(self.node, [SWITCH, *(host.name for host in hosts)]) if node.pid]
+        try:
+            self._boot_once(hosts)
+        except LabError:
+            if all(node.pid for node in alive):
+                raise
+            self._boot(hosts)
+
+    def _boot_once(self, hosts: list[Host]) -> None:
+        """Start those of the hosts that are dead, all at once, and see that all of them are plugged in."""
+        bridges = self.node(SWITCH)
+        if bridges.pid is None:
+            switch.start(bridges)
+        dead = [host for host in hosts if self.node(host.name).pid is None]
+        for host in dead:
+            self.report(f"starting {host.name} ({host.address})")
+            self._start(host)
+        _wait(bridges, lambda: bridges.ready, HOLD_SECONDS, "starts")
+        for host in hosts:
+            self._plug_in(host, anew=host in dead)
+        for host in hosts:
+            self._wait_for_boot(self.node(host.name))
+
+    def _start(self, host: Host) -> None:
+        node = self.node(host.name)
+        if host.role is Role.MANAGER:
+            node.start(["--net"], ["lab.hold", str(node.folder)])
+            return
+        host_key = node.folder / "ssh_host_ed25519_key"
+        if host.is_node and not host_key.exists():
+            node.folder.mkdir(exist_ok=True)
+            manager.make_key(host_key, host.name)
+        node.start(HOST_NAMESPACES, ["lab.init", str(node.folder), host.name])
+
+    def _plug_in(self, host: Host, *, anew: bool) -> None:
+        node, bridges = self.node(host.name), self.node(SWITCH)
+        if anew:
+            _wait(node, lambda: node.pid is not None, HOLD_SECONDS, "starts")
+        if anew or not switch.is_plugged(bridges, host):
+            switch.plug(bridges, host, node)
+            if node.ready and host.is_node:
+                for command in daemons.RENEW_TRUNK:
+                    self.exec(host.name, command)
+        switch.set_management_link(bridges, host, "up")
+
+    def _wait_for_boot(self, node: Node) -> None:
+        _wait(node, lambda: node.ready or node.pid is None, BOOT_SECONDS, "comes up")
+        if not node.ready:
+            raise LabError(f"{node.name} ended while it booted, after it said:\n{node.last_words()}")
+
+    def _host(self, name: str) -> Host:
+        for host in self.hosts:
+            if host.name == name and host is not MANAGER_HOST:
+                return host
+        raise LabError(f"no host {name} in this lab")
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One change at a time: the lock is on the folder of all labs, for a lab's own comes and goes."""
+        if os.geteuid() != 0:
+            raise LabError("namespaces and mounts need root")
+        folder = paths.lab_dir()
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            paths.caller().own(folder)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _wait(node: Node, condition: Callable[[], bool], seconds: float, what: str) -> None:
+    try:
+        wait_until(condition, seconds, f"{node.name} {what}")
+    except LabError as error:
+        raise LabError(f"{error}; it said:\n{node.last_words()}") from error

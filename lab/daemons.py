@@ -1,0 +1,81 @@
+"""The daemons of each kind of host, as data: what runs, how one sees that it answers, what is set once it does."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+from lab.disk import OVS_DATABASE
+from lab.topology import DATA_PORT, INTERNET_ADDRESS, SSH_PORT, Host, Role
+
+BRIDGE = "br-int"
+# ovs-vswitchd goes on listening to a trunk port that is gone, though one of the same name has taken its place. Two
+# transactions: within one it would see no change.
+RENEW_TRUNK = (
+    ("ovs-vsctl", "--timeout=20", "--if-exists", "del-port", BRIDGE, DATA_PORT),
+    ("ovs-vsctl", "--timeout=20", "add-port", BRIDGE, DATA_PORT),
+)
+OVS_SOCKET = "/run/openvswitch/db.sock"
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """A program that stays in the foreground and is started again when it ends.
+
+    `answers` is the TCP address or UNIX socket that takes connections once it is up; `then` runs after that.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    answers: tuple[str, int] | str | None = None
+    then: tuple[str, ...] | None = None
+
+    def is_answering(self) -> bool:
+        """Whether a connection is taken at this moment."""
+        if self.answers is None:
+            return True
+        family = socket.AF_UNIX if isinstance(self.answers, str) else socket.AF_INET
+        with socket.socket(family) as connection:
+            return connection.connect_ex(self.answers) == 0
+
+
+def _open_vswitch() -> list[Daemon]:
+    """ovsdb-server and ovs-vswitchd with br-int in user space, for which no kernel module is needed.
+
+    TCP through it stalls unless user-space TSO is on before ovs-vswitchd starts: checksums left to offload are never
+    filled in. ens4 has no tag: it is the trunk that carries every VLAN.
+    """
+    settings = "ovs-vsctl --no-wait init -- set Open_vSwitch . other_config:userspace-tso-enable=true"
+    bridge = (
+        f"ovs-vsctl --timeout=20 --may-exist add-br {BRIDGE} -- set Bridge {BRIDGE} datapath_type=netdev "
+        f"-- --may-exist add-port {BRIDGE} {DATA_PORT}"
+    )
+    quiet = ("--pidfile", "--log-file", "-vconsole:off")
+    database = ("ovsdb-server", OVS_DATABASE, f"--remote=punix:{OVS_SOCKET}", *quiet)
+    switch = ("ovs-vswitchd", f"unix:{OVS_SOCKET}", *quiet)
+    return [
+        Daemon("ovsdb-server", database, answers=OVS_SOCKET, then=tuple(settings.split())),
+        Daemon("ovs-vswitchd", switch, then=tuple(bridge.split())),
+    ]
+
+
+def _internet() -> list[Daemon]:
+    """A resolver that answers every name with its own address, and a web page."""
+    dnsmasq = (
+        "dnsmasq --keep-in-foreground --conf-file=/dev/null --pid-file --no-resolv --no-hosts --user=root "
+        f"--bind-interfaces --listen-address={INTERNET_ADDRESS} --address=/#/{INTERNET_ADDRESS}"
+    )
+    web = "busybox httpd -f -p 80 -h /srv"
+    return [
+        Daemon("dnsmasq", tuple(dnsmasq.split()), answers=(INTERNET_ADDRESS, 53)),
+        Daemon("httpd", tuple(web.split()), answers=(INTERNET_ADDRESS, 80)),
+    ]
+
+
+def of(host: Host) -> list[Daemon]:
+    """The daemons of this host, in the order in which they start."""
+    if host.role is Role.INTERNET:
+        return _internet()
+    # The full path: sshd starts itself again for every connection and refuses to without it.
+    sshd = Daemon("sshd", ("/usr/sbin/sshd", "-D", "-e"), answers=(host.address, SSH_PORT))
+    return [*_open_vswitch(), sshd]

@@ -1,0 +1,90 @@
+"""Running commands inside a lab: in a host as one of its users, or in the manager's network as whoever asked."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lab import paths
+from lab.command import SYSTEM_ENVIRONMENT
+from lab.errors import LabError
+from lab.node import Node
+from lab.topology import MANAGER
+
+Result = subprocess.CompletedProcess[str]
+
+
+class Entry:
+    """The doors into one lab's namespaces."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.nodes_folder = folder / "hosts"
+
+    def node(self, name: str) -> Node:
+        """The process behind a host, or behind the switch."""
+        return Node(self.nodes_folder / name)
+
+    def host_argv(self, host: str, argv: Sequence[str], user: str | None = None) -> list[str]:
+        """The argv that runs a command inside a host, as root or as the user; no shell reads it on the way."""
+        door = self.node(host).enter("--mount", "--net", "--uts", "--ipc", "--pid")
+        become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--reset-env", "--"]
+        return [*door, *(become if user else []), *argv]
+
+    def manager_argv(self, argv: Sequence[str]) -> list[str]:
+        """The argv that runs a command in the manager's network, as the user behind sudo."""
+        caller = paths.caller()
+        become = ["setpriv", f"--reuid={caller.uid}", f"--regid={caller.gid}", "--init-groups", "--"]
+        return [*self.node(MANAGER).enter("--net"), *(become if caller.uid else []), *argv]
+
+    def exec(
+        self,
+        host: str,
+        argv: Sequence[str],
+        *,
+        input: str | None = None,  # noqa: A002 - the name subprocess.run gives it
+        check: bool = True,
+        timeout: float = 60,
+        user: str | None = None,
+    ) -> Result:
+        """Run a command inside a host to its end; LabError with its last words if it fails and `check` is set."""
+        done = _finish(self.host_argv(host, argv, user), SYSTEM_ENVIRONMENT, "/", input, timeout)
+        return _checked(done, host, argv) if check else done
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        input: str | None = None,  # noqa: A002 - as above
+        check: bool = True,
+        timeout: float = 60,
+    ) -> Result:
+        """Run a command in the manager's network to its end; LabError as for `exec`."""
+        done = _finish(self.manager_argv(argv), paths.caller().environment(), None, input, timeout)
+        return _checked(done, MANAGER, argv) if check else done
+
+    def popen(self, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+        """Start a command in the manager's network; `options` are those of subprocess.Popen."""
+        environment = options.pop("env", paths.caller().environment())
+        return subprocess.Popen(self.manager_argv(argv), env=environment, **options)
+
+    def popen_in(self, host: str, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+        """Start a command inside a host, as root."""
+        return subprocess.Popen(self.host_argv(host, argv), env=SYSTEM_ENVIRONMENT, cwd="/", **options)
+
+
+def _finish(argv: list[str], env: Mapping[str, str], cwd: str | None, text: str | None, timeout: float) -> Result:
+    # Never the terminal's input: what a command in a test reads is what the test says.
+    source: dict[str, Any] = {"stdin": subprocess.DEVNULL} if text is None else {"input": text}
+    return subprocess.run(
+        argv, env=env, cwd=cwd, timeout=timeout, capture_output=True, text=True, errors="replace", check=False, **source
+    )
+
+
+def _checked(done: Result, where: str, argv: Sequence[str]) -> Result:
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip() or "nothing"
+        raise LabError(f"{where}: {' '.join(argv)}: exit {done.returncode}, said: {said}")
+    return done

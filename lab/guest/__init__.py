@@ -1,0 +1,8 @@
+"""The guest of the lab: a Linux that boots in seconds, gets addresses by DHCP and offers a shell on its serial console.
+
+It is built on the spot from the distribution's kernel and busybox, because no image needs to be downloaded then.
+"""
+
+from lab.guest.cache import accel, image
+
+__all__ = ["accel", "image"]

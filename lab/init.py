@@ -1,0 +1,119 @@
+"""`python -m lab.init FOLDER HOST`: pid 1 of a host. Makes its file tree, starts its daemons, reaps what ends.
+
+Daemons that put themselves into the background become children of pid 1; one that does not wait for them collects
+zombies until the process table is full.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from lab import daemons, hold, node, root, topology
+from lab.command import SYSTEM_ENVIRONMENT, run
+from lab.daemons import Daemon
+from lab.errors import POLL_SECONDS, wait_until
+from lab.topology import Host, Role
+
+RESTART_SECONDS = 1.0
+DAEMON_SECONDS = 20.0
+END_SECONDS = 1.0
+
+
+class Init:
+    """The daemons of one host by pid, each with the moment it was started."""
+
+    def __init__(self) -> None:
+        self.running: dict[int, tuple[Daemon, float]] = {}
+
+    def start(self, daemon: Daemon) -> None:
+        """Start it with its output in /var/log; the signals Python ignores are as a program expects them."""
+        log = os.open(f"/var/log/{daemon.name}.console", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+        null = os.open(os.devnull, os.O_RDONLY)
+        pid = os.posix_spawnp(
+            daemon.argv[0],
+            daemon.argv,
+            SYSTEM_ENVIRONMENT,
+            file_actions=[(os.POSIX_SPAWN_DUP2, *pair) for pair in ((null, 0), (log, 1), (log, 2))],
+            setsid=True,
+            setsigdef=[signal.SIGPIPE, signal.SIGTERM],
+        )
+        os.close(log)
+        os.close(null)
+        self.running[pid] = (daemon, time.monotonic())
+
+    def start_and_wait(self, daemon: Daemon) -> None:
+        """Start it, wait until it answers and run what has to follow."""
+        self.start(daemon)
+        wait_until(daemon.is_answering, DAEMON_SECONDS, f"{daemon.name} answers")
+        if daemon.then:
+            run(daemon.then)
+
+    def reap_forever(self) -> NoReturn:
+        """Collect every child that ends, and start a daemon that ended again, not more often than once a second."""
+        while True:
+            pid, _ = os.waitpid(-1, 0)
+            daemon, started = self.running.pop(pid, (None, 0.0))
+            if daemon:
+                time.sleep(max(0.0, started + RESTART_SECONDS - time.monotonic()))
+                self.start(daemon)
+
+
+def wait_for_cable(address: str) -> None:
+    """Wait until the host's management port is plugged in and has its address, for as long as that takes."""
+    while True:
+        with socket.socket() as probe:
+            try:
+                probe.bind((address, 0))
+            except OSError:
+                time.sleep(POLL_SECONDS)
+            else:
+                return
+
+
+def set_up_kernel(host: Host) -> None:
+    """The host's name and network defaults; a new namespace inherits forwarding from a machine that runs Docker."""
+    socket.sethostname(host.name)
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("0")
+    hold.prepare_network()
+    if host.role is Role.INTERNET:
+        run(["ip", "address", "add", f"{topology.INTERNET_ADDRESS}/32", "dev", "lo"])
+
+
+def end(_number: int, _frame: FrameType | None) -> NoReturn:
+    """On SIGTERM: ask every process of the host to end, wait a little, and leave; the kernel ends those that stayed."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.kill(-1, signal.SIGTERM)
+    deadline = time.monotonic() + END_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                time.sleep(POLL_SECONDS)
+        except ChildProcessError:
+            break
+    os._exit(0)
+
+
+def main() -> None:
+    """Boot, announce it, and stay."""
+    folder, host = Path(sys.argv[1]), topology.host(sys.argv[2])
+    signal.signal(signal.SIGTERM, end)
+    set_up_kernel(host)  # before anybody can plug a cable into it
+    state = node.claim(folder)
+    root.enter(folder, host)
+    wait_for_cable(host.address)
+    init = Init()
+    for daemon in daemons.of(host):
+        init.start_and_wait(daemon)
+    node.announce_ready(state)
+    init.reap_forever()
+
+
+if __name__ == "__main__":
+    main()

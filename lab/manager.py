@@ -1,0 +1,83 @@
+"""What the manager has in the lab's folder: its key pair, and the database.yaml that tells the product of the lab."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+from lab.command import run
+from lab.paths import Caller
+from lab.topology import NETWORK, SSH_PORT, SSH_USER, Host, Role
+
+TEMPLATE = Path(__file__).with_name("database.yaml.in")
+
+
+@dataclass(frozen=True)
+class ManagerFiles:
+    """The paths of these files."""
+
+    folder: Path
+
+    @property
+    def key(self) -> Path:
+        """The private key of the manager; the public one is beside it, with `.pub`."""
+        return self.folder / "id_ed25519"
+
+    @property
+    def known_hosts(self) -> Path:
+        """Left to the product, which accepts and remembers each host's key at its first connection."""
+        return self.folder / "known_hosts"
+
+    @property
+    def database(self) -> Path:
+        """The product's state file; the lab writes it once and never touches it again."""
+        return self.folder / "database.yaml"
+
+    def make_key(self, caller: Caller) -> None:
+        """Make the key pair unless there is one."""
+        if not self.key.exists():
+            make_key(self.key, "cloud-repositorio lab")
+        caller.own(self.key, self.key.with_name("id_ed25519.pub"))
+
+    def write_database(self, caller: Caller, hosts: Sequence[Host], image: Path, accel: str) -> None:
+        """Write database.yaml unless there is one: its slices must survive another `up`."""
+        if self.database.exists():
+            return
+        workers = ", ".join(f'"{host.address}"' for host in hosts if host.role is Role.WORKER)
+        text = Template(TEMPLATE.read_text()).substitute(
+            workers=workers,
+            network_node=NETWORK.address,
+            user=SSH_USER,
+            port=SSH_PORT,
+            key_file=quoted(self.key),
+            known_hosts=quoted(self.known_hosts),
+            accel=accel,
+            image=quoted(image),
+            admin_hash=hashlib.sha256(b"admin").hexdigest(),
+            student_hash=hashlib.sha256(b"student").hexdigest(),
+        )
+        new = self.database.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+        caller.own(new)
+        new.rename(self.database)
+
+
+def quoted(path: Path) -> str:
+    """The path as a YAML double-quoted scalar."""
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def make_key(path: Path, comment: str) -> None:
+    """Make an ed25519 key without a passphrase; a half-written one never has the final name."""
+    new = path.with_name(path.name + ".new")
+    for leftover in (new, new.with_name(new.name + ".pub")):
+        leftover.unlink(missing_ok=True)
+    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", new])
+    new.with_name(new.name + ".pub").rename(path.with_name(path.name + ".pub"))
+    new.rename(path)

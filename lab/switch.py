@@ -1,0 +1,53 @@
+"""The two Linux bridges of a lab, in a network namespace of their own, and the cables from hosts to them.
+
+A cable is a veth pair. It is made with both ends in place, so nothing ever shows up in the machine's own namespace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lab.command import run
+from lab.node import Node
+from lab.topology import DATA, MGMT, MGMT_PORT, MGMT_PREFIX, Host, switch_port
+
+
+def start(node: Node) -> None:
+    """Start the namespace that holds the bridges; a plain Linux bridge passes tagged frames."""
+    node.start(["--net"], ["lab.hold", str(node.folder), MGMT, DATA])
+
+
+def _ip(node: Node, lines: Iterable[str]) -> str:
+    return run([*node.enter("--net"), "ip", "-oneline", "-batch", "-"], stdin="\n".join(lines) + "\n")
+
+
+def is_plugged(switch: Node, host: Host) -> bool:
+    """Whether all cables of the host are in their bridges, which is the last thing `plug` does."""
+    ports = _ip(switch, (f"link show master {bridge}" for bridge in (MGMT, DATA)))
+    return all(f" {switch_port(host.name, bridge)}@" in ports for bridge in host.cables.values())
+
+
+def plug(switch: Node, host: Host, node: Node) -> None:
+    """Lay the host's cables anew and give its management port the address and the default route."""
+    ports = {port: switch_port(host.name, bridge) for port, bridge in host.cables.items()}
+    # What is left of a host that died may still be there: the kernel takes namespaces apart at its leisure.
+    for port in ports.values():
+        run([*switch.enter("--net"), "ip", "link", "del", port], check=False)
+    _ip(
+        switch,
+        (
+            f"link add {end} type veth peer name {port} address {host.mac(port)} netns {node.pid}"
+            for port, end in ports.items()
+        ),
+    )
+    lines = [f"link set {port} up" for port in ports]
+    lines.append(f"address add {host.address}/{MGMT_PREFIX} dev {MGMT_PORT}")
+    if host.gateway:
+        lines.append(f"route add default via {host.gateway} dev {MGMT_PORT}")
+    _ip(node, lines)
+    _ip(switch, (f"link set {end} up master {host.cables[port]}" for port, end in ports.items()))
+
+
+def set_management_link(switch: Node, host: Host, state: str) -> None:
+    """Put the switch's end of the management cable `up` or `down`."""
+    _ip(switch, [f"link set {switch_port(host.name, MGMT)} {state}"])

@@ -1,0 +1,169 @@
+"""The rules between the records of `database.yaml`.
+
+No two own the same, nothing points to what is not there, counts are right, both ends of a link tell the same.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+
+import models
+from inventory import InternetSettings
+from models import VM, Interface, Slice, User
+from schema import Broken, Key, equal, no_twice, show
+from state import State
+
+
+def check(state: State) -> None:
+    """`Broken` where the state keeps one of the rules not."""
+    internet = state.inventory.internet
+    _check_gateway(internet.gateway, internet.cidr, "internet", "gateway")
+    _check_ownership(state.users, state.slices)
+    _check_slices(state)
+
+
+def _check_slices(state: State) -> None:
+    internet = state.inventory.internet
+    cloud = _Cloud(internet)
+    for tenant in state.slices.values():
+        for rule in (_check_pool, _check_links, _check_interfaces, _check_networks):
+            try:
+                rule(tenant, internet)
+            except Broken as fault:
+                fault.path = ("slices", str(tenant.slice_id), *fault.path)
+                raise
+        cloud.add(tenant)
+
+
+class _Owners:
+    """Who has what, of one kind of thing that only one may have."""
+
+    def __init__(self, kind: str, taken: Mapping[Key, str] | None = None) -> None:
+        self._kind = kind
+        self._owners = dict(taken or {})
+
+    def give(self, thing: Key, owner: str, *path: Key) -> None:
+        """Record the owner of `thing`; `Broken` where it has one."""
+        if thing in self._owners:
+            raise Broken(f"{self._kind} {thing} belongs to {self._owners[thing]} already", *path)
+        self._owners[thing] = owner
+
+
+class _Cloud:
+    """What only one slice, VM or interface of the whole cloud may have."""
+
+    def __init__(self, internet: InternetSettings) -> None:
+        self._network = internet.network
+        self._ids = _Owners("id")
+        self._pools = _Owners("the VLAN pool from")
+        self._ports = _Owners("VNC port")
+        self._macs = _Owners("MAC")
+        server = str(self._network[models.DHCP_SERVER_HOST])
+        self._addresses = _Owners("address", {server: "the DHCP server", internet.gateway: "the gateway"})
+
+    def add(self, tenant: Slice) -> None:
+        """Record what the slice has; `Broken` where another has it."""
+        owner = f"slice {tenant.slice_id}"
+        here = ("slices", str(tenant.slice_id))
+        self._ids.give(tenant.slice_id, owner, *here)
+        self._pools.give(tenant.vlan_pool_start, owner, *here)
+        for index, vm in enumerate(tenant.vms):
+            self._ids.give(vm.vm_id, f"VM {vm.vm_id} of {owner}", *here, "vms", index, "vm_id")
+            self._ports.give(vm.vnc_port, f"VM {vm.vm_id}", *here, "vms", index, "vnc_port")
+            for position, interface in enumerate(vm.interfaces):
+                self._add_interface(vm, interface, (*here, "vms", index, "interfaces", position))
+
+    def _add_interface(self, vm: VM, interface: Interface, here: tuple[Key, ...]) -> None:
+        owner = f"VM {vm.vm_id} {interface.name}"
+        if interface.mac:
+            self._macs.give(interface.mac.lower(), owner, *here, "mac")
+        if interface.ip_config:
+            path = (*here, "ip_config", "ip")
+            address = interface.ip_config["ip"]
+            if ipaddress.IPv4Address(address) not in self._network:
+                raise Broken(f"{address} is not in the internet network {self._network}", *path)
+            self._addresses.give(address, owner, *path)
+
+
+def _check_ownership(users: Mapping[str, User], slices: Mapping[int, Slice]) -> None:
+    owned: dict[str, list[Slice]] = {name: [] for name in users}
+    for slice_id, tenant in slices.items():
+        if tenant.owner not in owned:
+            raise Broken(f"there is no user {show(tenant.owner)}", "slices", str(slice_id), "owner")
+        owned[tenant.owner].append(tenant)
+    for name, user in users.items():
+        no_twice("slice", user.slices, "users", name, "slices")
+        ids = [tenant.slice_id for tenant in owned[name]]
+        if set(user.slices) != set(ids):
+            raise Broken(f"must be the slices that {name} owns: {_listed(ids)}", "users", name, "slices")
+        count = sum(len(tenant.vms) for tenant in owned[name])
+        equal(f"the number of VMs in the slices of {name},", count, user.used_vms, "users", name, "used_vms")
+
+
+def _check_pool(tenant: Slice, internet: InternetSettings) -> None:
+    no_twice("VLAN", tenant.vlan_pool_used, "vlan_pool_used")
+    for index, vlan_id in enumerate(tenant.vlan_pool_used):
+        if not tenant.vlan_pool_start <= vlan_id <= tenant.vlan_pool_end:
+            bounds = f"{tenant.vlan_pool_start} to {tenant.vlan_pool_end}"
+            raise Broken(f"VLAN {vlan_id} is not in the slice's pool, {bounds}", "vlan_pool_used", index)
+        if vlan_id == internet.vlan_id:
+            raise Broken(f"VLAN {vlan_id} is the internet's and no link's", "vlan_pool_used", index)
+
+
+def _check_links(tenant: Slice, _: InternetSettings) -> None:
+    no_twice("link id", [link.link_id for link in tenant.links], "links")
+    no_twice("VLAN", [link.vlan_id for link in tenant.links], "links")
+    vms = {vm.vm_id: vm for vm in tenant.vms}
+    for index, link in enumerate(tenant.links):
+        if link.vlan_id not in tenant.vlan_pool_used:
+            raise Broken(f"VLAN {link.vlan_id} is not in vlan_pool_used", "links", index, "vlan_id")
+        if link.vm1_id == link.vm2_id:
+            raise Broken(f"joins VM {link.vm1_id} with itself", "links", index)
+        for vm_id, name in link.ends:
+            vm = vms.get(vm_id)
+            end = vm.interface(name) if vm else None
+            if end is None or name == "eth0":
+                raise Broken(f"the slice has no data interface {name} of VM {vm_id}", "links", index)
+            if (end.link_id, end.vlan_id) != (link.link_id, link.vlan_id):
+                raise Broken(f"{name} of VM {vm_id} does not say the same", "links", index)
+
+
+def _check_interfaces(tenant: Slice, internet: InternetSettings) -> None:
+    no_twice("VM name", [vm.name for vm in tenant.vms], "vms")
+    ends = {end for link in tenant.links for end in link.ends}
+    for index, vm in enumerate(tenant.vms):
+        if vm.owner != tenant.owner:
+            raise Broken(f"must be {tenant.owner}, who owns the slice", "vms", index, "owner")
+        for position, interface in enumerate(vm.interfaces):
+            here = ("vms", index, "interfaces", position)
+            equal("the name by its place,", f"eth{position}", interface.name, *here, "name")
+            if position == 0:
+                if interface.link_id is not None or interface.vlan_id not in {None, internet.vlan_id}:
+                    raise Broken(f"eth0 is on VLAN {internet.vlan_id} (internet) or on none, and no link's end", *here)
+                if interface.ip_config and interface.vlan_id is None:
+                    raise Broken("eth0 has an address but no VLAN", *here)
+            elif interface.ip_config:
+                raise Broken("only eth0 has an ip_config", *here)
+            elif (vm.vm_id, interface.name) not in ends and (interface.link_id, interface.vlan_id) != (None, None):
+                raise Broken("is on a VLAN without a link of the slice that ends here", *here)
+
+
+def _check_networks(tenant: Slice, _: InternetSettings) -> None:
+    no_twice("VLAN", [network.vlan_id for network in tenant.networks], "networks")
+    for index, network in enumerate(tenant.networks):
+        if network.vlan_id not in tenant.vlan_pool_used:
+            raise Broken(f"VLAN {network.vlan_id} is not in vlan_pool_used", "networks", index, "vlan_id")
+        _check_gateway(network.gateway_ip, network.cidr, "networks", index, "gateway_ip")
+
+
+def _check_gateway(gateway: str, cidr: str, *path: Key) -> None:
+    network = ipaddress.IPv4Network(cidr)
+    taken = (network[0], network[models.DHCP_SERVER_HOST], network[-1])
+    address = ipaddress.IPv4Address(gateway)
+    if address not in network or address in taken:
+        raise Broken(f"{gateway} cannot be the gateway of {cidr}: {_listed(taken)} are taken", *path)
+
+
+def _listed(items: Iterable[object]) -> str:
+    return ", ".join(map(str, items)) or "none"

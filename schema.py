@@ -1,0 +1,358 @@
+"""What a record of `database.yaml` may say: one table per kind of record.
+
+A check takes a value as YAML gives it and raises `Broken` where the value is not what the table asks for. Keys that are
+not in the table are refused: a misspelt one would be ignored when read, and lost when written.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import models
+import passwords
+from models import Record, Slice, is_valid_name
+
+Key = str | int
+Check = Callable[[Any], None]
+Fields = dict[str, Check]
+
+MAX_QUOTA = 10_000
+MAX_IMAGES_DIR = 54
+"""Characters of `images_dir`: the path of a console socket under it ends at 107 (unix(7))."""
+
+_PLAIN_KEY = re.compile(r"[\w.-]{1,64}")
+
+
+class Broken(Exception):
+    """A rule that the database does not keep. `path` leads to the value, `key` names an entry without a place there."""
+
+    def __init__(self, reason: str, *path: Key, key: Key | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.path = path
+        self.key = key
+
+    def __str__(self) -> str:
+        where = ".".join(str(part) if _PLAIN_KEY.fullmatch(str(part)) else show(part) for part in self.path)
+        return f"{where}: {self.reason}" if where else self.reason
+
+
+def show(value: object) -> str:
+    """A value as a sentence names it: on one line, and not longer than a line."""
+    if isinstance(value, str):
+        return f'"{repr(value[:40])[1:-1]}{"..." if len(value) > 40 else ""}"'
+    if isinstance(value, int | float):
+        return repr(value).lower()  # true and false as YAML has them
+    names: dict[type, str] = {type(None): "nothing", dict: "a mapping", list: "a list"}
+    return names.get(type(value), f"a {type(value).__name__}")
+
+
+# --- What a table is made of ------------------------------------------------------------------------------------------
+
+
+def whole(low: int, high: int) -> Check:
+    """A whole number from `low` to `high`. YAML's true and false are none, though Python counts them among them."""
+
+    def check(value: object) -> None:
+        if type(value) is not int or not low <= value <= high:
+            raise Broken(f"must be a whole number from {low} to {high}, not {show(value)}")
+
+    return check
+
+
+def number(low: float, high: float) -> Check:
+    """A number from `low` to `high`; "not a number" is none."""
+
+    def check(value: object) -> None:
+        if type(value) not in {int, float} or not low <= value <= high:  # type: ignore[operator]
+            raise Broken(f"must be a number from {low} to {high}, not {show(value)}")
+
+    return check
+
+
+def text(accepts: Callable[[str], object], what: str, *, secret: bool = False) -> Check:
+    """A text that `accepts` says yes to; a `secret` one is not repeated in the refusal."""
+
+    def check(value: object) -> None:
+        if not isinstance(value, str) or not accepts(value):
+            raise Broken(f"must be {what}" + ("" if secret else f", not {show(value)}"))
+
+    return check
+
+
+def one_of(*words: str) -> Check:
+    """One of a few words."""
+    return text(words.__contains__, "one of " + ", ".join(words))
+
+
+def flag(value: object) -> None:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise Broken(f"must be true or false, not {show(value)}")
+
+
+def or_nothing(check: Check) -> Check:
+    """What `check` accepts, or null."""
+    return lambda value: None if value is None else check(value)
+
+
+def list_of(item: Check) -> Check:
+    """A list of what `item` accepts."""
+
+    def check(value: object) -> None:
+        if not isinstance(value, list):
+            raise Broken(f"must be a list, not {show(value)}")
+        for index, element in enumerate(value):
+            _inside(index, item, element)
+
+    return check
+
+
+def mapping_of(key: Check, item: Check) -> Check:
+    """A mapping with any number of entries, keys that `key` accepts and values that `item` accepts."""
+
+    def check(value: object) -> None:
+        for name, element in _mapping(value).items():
+            _inside(name, key, name)
+            _inside(name, item, element)
+
+    return check
+
+
+def record(required: Fields, optional: Fields | None = None) -> Check:
+    """A mapping with these keys and no others."""
+    fields = required | (optional or {})
+
+    def check(value: object) -> None:
+        entries = _mapping(value)
+        for key, element in entries.items():
+            if key not in fields:
+                raise Broken(f"unknown key {show(key)}; known here: {', '.join(fields)}", key=key)
+            _inside(key, fields[key], element)
+        for key in required:
+            if key not in entries:
+                raise Broken(f"the key {key} is missing")
+
+    return check
+
+
+def _mapping(value: object) -> Record:
+    if not isinstance(value, dict):
+        raise Broken(f"must be a mapping, not {show(value)}")
+    return value
+
+
+def _inside(key: Key, check: Check, value: object) -> None:
+    try:
+        check(value)
+    except Broken as fault:
+        fault.path = (key, *fault.path)
+        raise
+
+
+def equal(what: str, wanted: object, found: object, *path: Key) -> None:
+    """`Broken` where `found` is not `wanted`."""
+    if found != wanted:
+        raise Broken(f"must be {what} {show(wanted)}, not {show(found)}", *path)
+
+
+def no_twice(kind: str, things: Iterable[Key], *path: Key) -> None:
+    """`Broken` where one of the things is there twice."""
+    for thing, count in Counter(things).items():
+        if count > 1:
+            raise Broken(f"{kind} {thing} is there {count} times", *path)
+
+
+# --- The texts --------------------------------------------------------------------------------------------------------
+
+
+def _matches(pattern: str) -> Callable[[str], object]:
+    return re.compile(pattern).fullmatch
+
+
+def _is_ipv4(value: str) -> bool:
+    try:
+        ipaddress.IPv4Address(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_subnet(value: str) -> bool:
+    """With its prefix and without bits of a host; not smaller than a /24, so that .2 and .10 to .250 are in it."""
+    try:
+        network = ipaddress.IPv4Network(value)
+    except ValueError:
+        return False
+    return str(network) == value and 8 <= network.prefixlen <= 24
+
+
+def _is_host(value: str) -> bool:
+    if value.replace(".", "").isdecimal():
+        return _is_ipv4(value)
+    return len(value) <= 253 and _HOST(value) is not None
+
+
+def _is_remote_path(value: str) -> bool:
+    return _REMOTE_PATH(value) is not None and ".." not in value.split("/")
+
+
+_CONTROL = r"\x00-\x1f\x7f"
+_SURROGATES = r"\ud800-\udfff"  # what a terminal or a program says in something else than UTF-8; no file can hold it
+_HOST = _matches(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+_REMOTE_PATH = _matches(r"(~/|/)[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*/?")
+
+NAME = text(is_valid_name, "1 to 32 letters, digits, hyphens or underscores")
+FLAVOR_NAME = text(_matches(r"[A-Za-z0-9._-]{1,32}"), "1 to 32 letters, digits, dots, hyphens or underscores")
+HOST = text(_is_host, "an IPv4 address or a host name of letters, digits, dots and hyphens")
+LOGIN = text(_matches(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,31}"), "a login name")
+ADDRESS = text(_is_ipv4, "an IPv4 address")
+SUBNET = text(_is_subnet, "an IPv4 subnet from /8 to /24, such as 10.60.7.0/24")
+LOCAL_PATH = text(_matches(rf"[^{_CONTROL}{_SURROGATES}]{{1,4096}}"), "the path of a file")
+REMOTE_PATH = text(_is_remote_path, "a path that begins with / or ~/, of letters, digits and . _ - / and without ..")
+IMAGES_DIR = text(
+    lambda value: len(value) <= MAX_IMAGES_DIR and _is_remote_path(value),
+    f"a path that begins with / or ~/, of at most {MAX_IMAGES_DIR} letters, digits and . _ - / and without ..",
+)
+UPLINK = text(_matches(r"[A-Za-z0-9._-]{1,15}"), "the name of a network interface, at most 15 characters")
+MAC = text(_matches(r"52:54:00(:[0-9a-fA-F]{2}){3}"), "a MAC address 52:54:00:XX:XX:XX, in quotes")
+PROCESS_ID = text(_matches(r"[1-9][0-9]{0,9}"), "a process id, in quotes")
+DIGEST = text(passwords.is_digest, "64 hexadecimal digits (SHA-256) or a scrypt digest", secret=True)
+VNC_SECRET = text(_matches(r"[!-~]{1,64}"), "a text without blanks", secret=True)
+WORDS = text(_matches(rf"[^{_CONTROL}{_SURROGATES}]{{1,200}}"), "a text on one line, of 1 to 200 characters")
+REMARK = text(_matches(rf"[^{_SURROGATES}]*"), "a text")
+INTERFACE_NAME = text(_matches(r"eth([0-9]|10)"), "eth0 to eth10")
+LEASES = text(
+    lambda value: len(value.split(",")) == 2 and all(map(_is_ipv4, value.split(","))),
+    "two IPv4 addresses with a comma between",
+)
+
+ID = whole(models.FIRST_ID, models.LAST_ID)
+VLAN = whole(1, 4094)
+LINK_ID = whole(1, 1_000_000)
+AMOUNT = number(0, 1e9)
+
+# --- The records (DESIGN 6, spec/models.txt, spec/slices.txt) ---------------------------------------------------------
+
+SSH = record(
+    {},
+    {
+        "user": LOGIN,
+        "port": whole(1, 65_535),
+        "key_file": LOCAL_PATH,
+        "known_hosts": LOCAL_PATH,
+        "host_keys": one_of("accept-new", "strict"),
+    },
+)
+HYPERVISOR = record(
+    {}, {"accel": one_of("auto", "kvm", "tcg"), "images_dir": IMAGES_DIR, "cpu_overcommit": number(0.1, 1000)}
+)
+INTERNET = record({}, {"vlan_id": VLAN, "cidr": SUBNET, "gateway": ADDRESS, "uplink": UPLINK, "dns": ADDRESS})
+SIZE: Fields = {"cores": whole(1, 64), "ram_gb": number(0.0625, 1024), "disk_gb": number(0.001, 16_384)}
+WORKER = record(
+    {},
+    {
+        "max_cores": whole(0, 1_000_000),
+        "max_ram_gb": AMOUNT,
+        "max_disk_gb": AMOUNT,
+        "used_cores": whole(0, 1_000_000),
+        "used_ram_gb": AMOUNT,
+        "used_disk_gb": AMOUNT,
+        "up": flag,
+        "problem": REMARK,
+    },
+)
+USER = record(
+    {"username": NAME, "password_hash": DIGEST},
+    {"quota_vms": whole(0, MAX_QUOTA), "used_vms": whole(0, 1_000_000), "slices": list_of(ID)},
+)
+INTERFACE = record(
+    {"name": INTERFACE_NAME},
+    {
+        "vlan_id": or_nothing(VLAN),
+        "mac": or_nothing(MAC),
+        "ip_config": or_nothing(record({"ip": ADDRESS, "cidr": SUBNET, "gateway": ADDRESS})),
+        "link_id": or_nothing(LINK_ID),
+    },
+)
+VIRTUAL_MACHINE = record(
+    {
+        "vm_id": ID,
+        "name": NAME,
+        "owner": NAME,
+        "worker_ip": HOST,
+        "vnc_port": whole(models.FIRST_VNC_PORT, models.LAST_VNC_PORT),
+        "interfaces": list_of(INTERFACE),
+    },
+    {
+        "status": one_of("pending", "design", "running"),
+        "pid": or_nothing(PROCESS_ID),
+        "qcow_image": or_nothing(REMOTE_PATH),
+        "flavor": or_nothing(record({}, SIZE | {"image": LOCAL_PATH})),
+        "flavor_name": FLAVOR_NAME,
+        "vnc_secret": VNC_SECRET,
+    },
+)
+LINK = record(
+    {
+        "link_id": LINK_ID,
+        "vlan_id": VLAN,
+        "vm1_id": ID,
+        "vm1_interface": INTERFACE_NAME,
+        "vm2_id": ID,
+        "vm2_interface": INTERFACE_NAME,
+    }
+)
+NETWORK = record(
+    {"vlan_id": VLAN, "cidr": SUBNET, "gateway_ip": ADDRESS},
+    {"dhcp_enabled": flag, "dhcp_range": or_nothing(LEASES), "status": one_of("pending", "running")},
+)
+SLICE = record(
+    {"slice_id": ID, "owner": NAME},
+    {
+        "topology_type": WORDS,
+        "vlan_pool_start": VLAN,
+        "vlan_pool_end": VLAN,
+        "vlan_pool_used": list_of(VLAN),
+        "status": one_of("design", "deploying", "running", "deleting"),
+        "vms": list_of(VIRTUAL_MACHINE),
+        "links": list_of(LINK),
+        "networks": list_of(NETWORK),
+        "name": NAME,
+        "left": list_of(REMARK),
+    },
+)
+DATABASE = record(
+    {"users": mapping_of(NAME, USER)},
+    {
+        "workers_list": list_of(HOST),
+        "network_node": HOST,
+        "ssh": SSH,
+        "hypervisor": HYPERVISOR,
+        "internet": INTERNET,
+        "flavors": mapping_of(FLAVOR_NAME, record(SIZE | {"image": LOCAL_PATH})),
+        "workers": mapping_of(HOST, WORKER),
+        "slices": mapping_of(text(str.isdecimal, "a slice id"), SLICE),
+        "next_vm_id": whole(models.FIRST_ID, models.LAST_ID + 1),
+        "next_vlan_id": whole(1, 1_000_000),
+    },
+)
+
+
+def check(database: object) -> None:
+    """Every record has the shape of its table, and says the same as its key and its id; else `Broken`."""
+    DATABASE(database)
+    entries = _mapping(database)
+    no_twice("host", entries.get("workers_list", ()), "workers_list")
+    for name, user in entries["users"].items():
+        equal("the key", name, user["username"], "users", name, "username")
+    for key, tenant in entries.get("slices", {}).items():
+        equal("the key", key, str(tenant["slice_id"]), "slices", key, "slice_id")
+        derived = Slice(tenant["slice_id"], "")
+        for bound in ("vlan_pool_start", "vlan_pool_end"):
+            wanted = getattr(derived, bound)
+            equal("what follows from the slice's id,", wanted, tenant.get(bound, wanted), "slices", key, bound)

@@ -1,0 +1,191 @@
+"""A user's seat on the lab: the real menu in the manager's namespace, and eyes on the hosts and in the guests."""
+
+from __future__ import annotations
+
+import re
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from lab import GuestConsole, Lab
+
+ROOT = Path(__file__).parents[2]
+MENU_PROMPT = "Choose an option: "
+HOSTS = {"10.0.10.1": "worker1", "10.0.10.2": "worker2", "10.0.10.3": "network"}
+ANSWER_SECONDS = 120.0
+
+
+class Menu:
+    """One session of `cli.py`, scripted over a pipe, logged in."""
+
+    def __init__(self, lab: Lab, user: str = "admin") -> None:
+        self._process = lab.popen(
+            [sys.executable, str(ROOT / "cli.py"), "--database", str(lab.database)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        self._heard = ""
+        self.type(user, user)
+        self.greeting = self.read()
+
+    def type(self, *lines: str) -> None:
+        """Type lines without waiting for what comes of it."""
+        assert self._process.stdin
+        self._process.stdin.write("".join(f"{line}\n" for line in lines).encode())
+        self._process.stdin.flush()
+
+    def read(self, until: str = MENU_PROMPT, seconds: float = ANSWER_SECONDS) -> str:
+        """All that is shown up to `until`, which is the menu's own prompt unless told otherwise."""
+        assert self._process.stdout
+        deadline = time.monotonic() + seconds
+        while until not in self._heard:
+            ready = select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]
+            piece = self._process.stdout.read1(65536) if ready else b""  # type: ignore[attr-defined]
+            assert piece, f"the menu did not come to {until!r}: {self._heard[-2000:]}"
+            self._heard += piece.decode(errors="replace")
+        shown, _, self._heard = self._heard.partition(until)
+        return shown
+
+    def choose(self, entry: int, *answers: object) -> str:
+        """Choose a menu entry, answer its prompts, and give what it showed."""
+        self.type(str(entry), *map(str, answers))
+        return self.read()
+
+    def close(self) -> int:
+        """Choose Exit; the exit status."""
+        self.type("0")
+        output, _ = self._process.communicate(timeout=30)
+        assert b"Traceback" not in output
+        return self._process.returncode
+
+    # --- the entries --------------------------------------------------------------------------------------------------
+
+    def create_slice(self, name: str) -> int:
+        return int(_found(r"Slice created! ID: (\d+)", self.choose(2, name)))
+
+    def add_vm(self, slice_id: int, name: str, nics: int = 1, *, internet: bool = False) -> int:
+        shown = self.choose(3, slice_id, name, 1, nics, "y" if internet else "n")
+        return int(_found(r"VM added! ID: (\d+), VNC: \d+, Flavor: cirros", shown))
+
+    def link(self, slice_id: int, first: int, eth_a: str, second: int, eth_b: str) -> int:
+        return int(_found(r"Link created! VLAN: (\d+)", self.choose(4, slice_id, first, eth_a, second, eth_b)))
+
+    def deploy(self, slice_id: int) -> str:
+        shown = self.choose(6, slice_id)
+        assert "Slice deployed successfully" in shown, shown
+        return shown
+
+    def delete(self, slice_id: int) -> str:
+        shown = self.choose(7, slice_id, "y")
+        assert "Slice deleted" in shown, shown
+        return shown
+
+    def topology(self, slice_id: int) -> dict[str, SeenVM]:
+        """The VMs of a slice by name, as "View my Slices" shows them."""
+        blocks = re.split(r"^(?=Slice )", self.choose(5), flags=re.MULTILINE)
+        (block,) = [block for block in blocks if block.startswith(f"Slice {slice_id}:")]
+        vms = [SeenVM(part) for part in re.split(r"^  (?=VM )", block, flags=re.MULTILINE)[1:]]
+        return {vm.name: vm for vm in vms}
+
+
+@dataclass
+class SeenVM:
+    """A VM as the menu shows it."""
+
+    text: str
+
+    @cached_property
+    def vm_id(self) -> int:
+        return int(_found(r"^VM (\d+):", self.text))
+
+    @cached_property
+    def name(self) -> str:
+        return _found(r"^VM \d+: ([\w-]+)", self.text)
+
+    @cached_property
+    def worker(self) -> str:
+        return HOSTS[_found(r"worker ([\d.]+)", self.text)]
+
+    @cached_property
+    def running(self) -> bool:
+        return bool(re.search(r"running$", self.text.splitlines()[0]))
+
+    @cached_property
+    def addresses(self) -> dict[str, str]:
+        """Interface -> address, of those that have one."""
+        return dict(re.findall(r"(eth\d+): MAC .*?address ([\d.]+)", self.text))
+
+    @cached_property
+    def vlans(self) -> dict[str, int]:
+        return {name: int(vlan) for name, vlan in re.findall(r"(eth\d+): MAC .*?VLAN (\d+)", self.text)}
+
+    @cached_property
+    def macs(self) -> dict[str, str]:
+        return dict(re.findall(r"(eth\d+): MAC ([0-9a-f:]+)", self.text))
+
+
+class Guest:
+    """A shell in a guest, through its serial console."""
+
+    def __init__(self, lab: Lab, slice_id: int, vm: SeenVM) -> None:
+        self.vm = vm
+        folder = f"/home/ubuntu/vm_images/slice-{slice_id}"
+        self.console = GuestConsole(lab, vm.worker, f"{folder}/{vm.name}.console")
+        self.console.login(120)
+        wait_until(lambda: self.addresses() == vm.addresses, f"the addresses of {vm.name}", 90)
+
+    def addresses(self) -> dict[str, str]:
+        """Interface -> IPv4 address, as the guest has them."""
+        return dict(re.findall(r"(eth\d+) +inet ([\d.]+)/", self.run("ip -4 -o addr")))
+
+    def run(self, command: str, seconds: float = 60) -> str:
+        return self.console.run(command, seconds)[0]
+
+    def succeeds(self, command: str, seconds: float = 60) -> bool:
+        return self.console.run(command, seconds)[1] == 0
+
+    def reaches(self, address: str) -> bool:
+        """Whether a ping is answered, now or within some seconds: OVS has to learn ports first."""
+        return any(self.succeeds(f"ping -c 1 -W 2 {address}") for _ in range(5))
+
+    def never_reaches(self, address: str) -> bool:
+        return not self.succeeds(f"ping -c 4 -W 1 {address}")
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float) -> None:
+    """Look again and again until `condition` holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"still waiting for {what} after {seconds:g} s"
+        time.sleep(0.2)
+
+
+def traces(lab: Lab) -> dict[str, str]:
+    """What every host shows of switches, links, namespaces, rules, processes and files; nothing that only ages."""
+    return {host: _trace(lab, host) for host in HOSTS.values()}
+
+
+_TRACE = r"""
+ovs-vsctl show
+ip -br link | awk '{print $1, $2}' | sort
+ip netns | cut -d' ' -f1 | sort
+iptables-save 2>/dev/null | grep '^-' || true
+for pid in /proc/[0-9]*; do tr '\0' ' ' <$pid/cmdline 2>/dev/null; echo; done | grep -E 'qemu|dnsmasq|socat' | sort || true
+find /run /tmp /home/ubuntu /etc -xdev -not -path '*/openvswitch/*' 2>/dev/null | sort
+"""
+
+
+def _trace(lab: Lab, host: str) -> str:
+    return lab.exec(host, ["sh", "-c", _TRACE]).stdout
+
+
+def _found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text, re.MULTILINE)
+    assert match, f"nothing like {pattern!r} in: {text}"
+    return match[1]
