@@ -72,7 +72,9 @@ def test_an_event_out_of_turn_is_no_reason_to_fail() -> None:
 @pytest.mark.parametrize("width", [80, 120])
 def test_live_there_is_a_line_per_host_with_its_step_and_time(width: int) -> None:
     board = board_of(StageStarted(LAUNCH), StepDone(LAUNCH, FIRST, 0.5, changed=True))
-    lines = text_of(live_table(board.stages, Spinner("dots"), 3.0), width).splitlines()
+    lines = text_of(live_table(board.stages, Spinner("dots"), 3.0, width), width).splitlines()
+
+    assert all(len(line) <= width - 4 for line in lines)  # room for the terminal's echo of ^C
 
     assert lines[0].split() == ["launch", "3.00", "s"]
     assert re.search(r"10\.0\.10\.1 1/2 QEMU of vm2 +2\.00 s 0\.50 s QEMU of vm1", lines[1])
@@ -82,7 +84,7 @@ def test_live_there_is_a_line_per_host_with_its_step_and_time(width: int) -> Non
 def test_live_a_host_that_is_done_or_failed_says_so() -> None:
     error = CloudError("no space left")
     board = board_of(StageStarted(LAUNCH), StepFailed(LAUNCH, FIRST, error), StepDone(LAUNCH, OTHER, 1.5, changed=True))
-    text = text_of(live_table(board.stages, Spinner("dots"), 3.0))
+    text = text_of(live_table(board.stages, Spinner("dots"), 3.0, 80))
 
     assert re.search(r"✗ 10\.0\.10\.1 0/2 QEMU of vm1", text)
     assert re.search(r"✓ 10\.0\.10\.2 1/1 +1\.50 s", text)
@@ -91,16 +93,16 @@ def test_live_a_host_that_is_done_or_failed_says_so() -> None:
 def test_live_a_file_on_its_way_has_a_bar_and_its_size() -> None:
     upload = Transferred("10.0.10.2", "base image of [red]vm2", 5 * 2**20, 20 * 2**20)
     board = board_of(StageStarted(LAUNCH), upload)
-    text = text_of(live_table(board.stages, Spinner("dots"), 3.0))
+    text = text_of(live_table(board.stages, Spinner("dots"), 3.0, 80))
 
     assert re.search(r"base image.* ━+.* 3\.00 s 5\.0 MiB of 20\.0 MiB", text)
     board.note(StepDone(LAUNCH, OTHER, 1.5, changed=True), 4.0)
-    assert "MiB" not in text_of(live_table(board.stages, Spinner("dots"), 4.0))
+    assert "MiB" not in text_of(live_table(board.stages, Spinner("dots"), 4.0, 80))
 
 
 def test_live_the_stages_before_keep_their_times() -> None:
     board = board_of(StageStarted(Stage("preflight", ())), StageStarted(LAUNCH))
-    assert text_of(live_table(board.stages, Spinner("dots"), 3.0)).startswith("preflight 1.00 s")
+    assert text_of(live_table(board.stages, Spinner("dots"), 3.0, 80)).startswith("preflight 1.00 s")
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -1,0 +1,143 @@
+"""Cloud Repositorio's entry: the numbered menu, and the accounts by subcommand. Knows no host and no command."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
+from pathlib import Path
+from typing import NoReturn
+
+from errors import CloudError
+from menu import session, users
+from menu.api import API
+from menu.arguments import parser
+from menu.crash import crash_sentence
+from menu.entries import ENTRIES
+from menu.keyboard import Keyboard, Lines
+from menu.screen import OutputLost, Screen, clean, on_terminal
+
+FAILED = 1
+UNEXPECTED = 70
+INTERRUPTED = 130
+OUTPUT_LOST = 141
+"""As a shell sees a program that SIGPIPE ended."""
+
+
+def main(arguments: Sequence[str] | None = None, open_api: Callable[[Path], API] | None = None) -> int:
+    """Run the program; its exit status. Whatever happens, no traceback reaches the screen."""
+    _open_closed_streams()
+    try:
+        wish = parser(_default_database()).parse_args(arguments)
+        return _guarded(wish, open_api or _open_api)
+    finally:
+        _flush()
+
+
+def _guarded(wish: Namespace, open_api: Callable[[Path], API]) -> int:
+    report = wish.database.with_name(f"{wish.database.name}.crash.log")
+    try:
+        with _quiet_threads(report):
+            return _run(wish, open_api(wish.database))
+    except CloudError as error:
+        return _fail(str(error), FAILED)
+    except OutputLost:
+        return OUTPUT_LOST
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last line of defence
+        return _fail(crash_sentence(error, report), UNEXPECTED)
+
+
+def _run(wish: Namespace, api: API) -> int:
+    terminal = on_terminal(sys.stdin.fileno(), sys.stdout.fileno())
+    screen = Screen(sys.stdout, terminal=terminal)
+    keyboard = Keyboard(Lines(sys.stdin.fileno()), screen, _line_editor() if terminal else None)
+    if wish.command == "user":
+        users.manage(api.accounts, wish, keyboard, screen)
+        return 0
+    return session.run(api, screen, keyboard, ENTRIES)
+
+
+def _open_api(database: Path) -> API:
+    """The use-cases on a state file; imported here, so that help and wrong arguments need no SSH library."""
+    from database import Database  # noqa: PLC0415
+    from orchestrator import OrchestratorAPI  # noqa: PLC0415
+
+    return OrchestratorAPI(Database(database))
+
+
+def _default_database() -> Path:
+    """The one in this folder, or else the one beside this file."""
+    here = Path("database.yaml")
+    return here if here.exists() else Path(__file__).with_name(here.name)
+
+
+def _line_editor() -> Callable[[str], str]:
+    """`input`, with arrow keys and history where Python was built with readline."""
+    with suppress(ImportError):
+        import readline  # noqa: PLC0415
+
+        readline.parse_and_bind("set disable-completion on")  # Tab would offer the files of this folder
+        readline.parse_and_bind("set enable-bracketed-paste off")  # pasted lines are as many answers
+    return input
+
+
+def _open_closed_streams() -> None:
+    """Give a stream that was closed at start a place to lead to: else the next file opened would take its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+@contextmanager
+def _quiet_threads(report: Path) -> Iterator[None]:
+    """Keep what threads and libraries have to say about failures off the screen; it goes into `report`."""
+    logging.basicConfig(handlers=[logging.NullHandler()])
+    before = threading.excepthook
+
+    def note(failure: threading.ExceptHookArgs) -> None:
+        crash_sentence(failure.exc_value or failure.exc_type(), report)
+
+    threading.excepthook = note
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
+def _fail(sentence: str, status: int) -> int:
+    with suppress(OSError, ValueError):
+        print(f"Error: {clean(sentence)}", file=sys.stderr)
+    return status
+
+
+def _flush() -> None:
+    """Write out what is left; where nobody reads it, throw it away before Python complains about it at exit."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def leave(status: int) -> NoReturn:
+    """End at once.
+
+    Python's own way out waits for all threads, and one of them may still be waiting for a worker that does not answer.
+    """
+    with suppress(OSError, ValueError):
+        sys.stderr.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    leave(main())

@@ -1,0 +1,1 @@
+"""The menu's parts: asking, showing, drawing progress, the console. They know the use-cases in `menu.api`, no more."""

@@ -1,0 +1,127 @@
+"""What the menu needs from the orchestrator: the use-cases, as protocols, so that the menu depends on none of its code.
+
+Every use-case answers `(True, value)` or `(False, "sentence")`; `value_of` gives the value or raises the sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol, TypeVar, cast
+
+from errors import CloudError
+from inventory import Worker
+from models import VM, Link, Record, Slice, User
+from remote.events import Listener
+from remote.plan import Plan
+
+T = TypeVar("T")
+
+
+def value_of(answer: tuple[bool, T | str]) -> T:
+    """The value of a use-case's answer; `CloudError` with its sentence where it did not work."""
+    ok, value = answer
+    if not ok:
+        raise CloudError(str(value))
+    return cast("T", value)
+
+
+class ConsoleSession(Protocol):
+    """An open serial console; `fileno` is readable when `recv` has something, `recv` gives b"" once it is closed."""
+
+    def fileno(self) -> int:
+        """What `select` waits on."""
+
+    def recv(self, size: int, /) -> bytes:
+        """What the guest wrote, at most `size` bytes."""
+
+    def send(self, typed: bytes, /) -> int:
+        """Type to the guest; how many of the bytes were taken."""
+
+    def close(self) -> None:
+        """Let go of the console; the guest runs on."""
+
+
+class Accounts(Protocol):
+    """The accounts; every method raises `errors.CloudError` where it cannot do what was asked."""
+
+    def add(self, username: str, password: str, quota: int) -> object:
+        """Make an account."""
+
+    def set_password(self, username: str, password: str) -> object:
+        """Replace the password."""
+
+    def set_quota(self, username: str, quota: int) -> object:
+        """Allow this many VMs."""
+
+    def remove(self, username: str) -> object:
+        """Remove an account that owns nothing."""
+
+    def list(self) -> Iterable[User]:
+        """All accounts."""
+
+
+class API(Protocol):
+    """The use-cases of the menu; `orchestrator.OrchestratorAPI` has them."""
+
+    @property
+    def accounts(self) -> Accounts:
+        """Who may log in."""
+
+    def authenticate(self, username: str, password: str) -> tuple[bool, User | str]:
+        """The user, when the password is right."""
+
+    def flavors(self) -> Mapping[str, Record]:
+        """The sizes on offer, in the order of display."""
+
+    def discover_workers(self) -> tuple[bool, dict[str, Worker] | str]:
+        """All workers as they are now; takes as long as the deadline when one of them does not answer."""
+
+    def get_user(self, username: str) -> tuple[bool, User | str]:
+        """The user with quota and use as they are now."""
+
+    def list_slices(self, owner: str) -> tuple[bool, list[Slice] | str]:
+        """The user's slices."""
+
+    def get_slice(self, owner: str, slice_id: int) -> tuple[bool, Slice | str]:
+        """One slice of the user."""
+
+    def create_slice(self, owner: str, name: str) -> tuple[bool, Slice | str]:
+        """A new, empty slice."""
+
+    def add_vm_to_slice(
+        self,
+        owner: str,
+        slice_id: int,
+        name: str,
+        flavor_name: str,
+        data_interfaces_count: int,
+        internet_enabled: bool,
+        listen: Listener,
+    ) -> tuple[bool, VM | str]:
+        """A new VM, with its disk on a worker."""
+
+    def create_link(
+        self, owner: str, slice_id: int, vm1_id: int, vm1_interface: str, vm2_id: int, vm2_interface: str
+    ) -> tuple[bool, Link | str]:
+        """A new link between two data interfaces."""
+
+    def deploy_slice(self, owner: str, slice_id: int, listen: Listener) -> tuple[bool, Slice | str]:
+        """The slice, brought to life."""
+
+    def delete_slice(self, owner: str, slice_id: int, listen: Listener) -> tuple[bool, Slice | str]:
+        """The slice that was removed."""
+
+    def plan_slice(self, owner: str, slice_id: int) -> tuple[bool, Plan | str]:
+        """What a deployment would do."""
+
+    def unfinished(self, owner: str) -> tuple[bool, list[Slice] | str]:
+        """The slices that a manager left half-done, and on which nobody works now."""
+
+    def finish_slice(self, owner: str, slice_id: int, listen: Listener) -> tuple[bool, str]:
+        """Bring what was left half-done to its end; the value is a sentence."""
+
+    def take_back_slice(self, owner: str, slice_id: int, listen: Listener) -> tuple[bool, str]:
+        """Take back what was left half-done; the value is a sentence."""
+
+    def open_console(self, owner: str, vm_id: int) -> tuple[bool, ConsoleSession | str]:
+        """The serial console of a running VM."""

@@ -1,0 +1,66 @@
+"""The command line: the menu's options and the subcommands for accounts."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from menu.prompts import whole_number
+from menu.screen import clean
+
+DEFAULT_QUOTA = 10
+MAX_QUOTA = 10_000
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2."""
+        self.exit(2, f"Error: {clean(message)}; {self.prog} --help says more\n")
+
+
+def parser(default_database: Path) -> Parser:
+    """The parser of `python3 cli.py`."""
+    whole = Parser(
+        prog="cli.py",
+        description="Design, deploy, use and delete slices of virtual machines from a numbered menu.",
+        epilog="Without a command the menu opens. Its prompts and results are plain lines when input or output is no "
+        "terminal, so that a session can be scripted.",
+        allow_abbrev=False,
+    )
+    whole.add_argument(
+        "--database",
+        metavar="FILE",
+        type=Path,
+        default=default_database,
+        help="the state file (default: database.yaml in this folder, or else beside cli.py)",
+    )
+    commands = whole.add_subparsers(dest="command", metavar="COMMAND")
+    user = commands.add_parser("user", help="manage the accounts", description="Manage the accounts.")
+    _add_actions(user.add_subparsers(dest="action", metavar="ACTION", required=True))
+    return whole
+
+
+def _add_actions(actions: argparse._SubParsersAction[Parser]) -> None:
+    asked = "The password is asked for twice on a terminal, and is one line of standard input otherwise."
+    quota = f"how many VMs the user may have, 0 to {MAX_QUOTA}"
+    add = actions.add_parser("add", help="add a user", description=f"Add a user. {asked}")
+    passwd = actions.add_parser("passwd", help="change a password", description=f"Change a password. {asked}")
+    change = actions.add_parser("quota", help="change a quota", description="Change a user's quota of VMs.")
+    remove = actions.add_parser("remove", help="remove a user", description="Remove a user who owns no slice.")
+    actions.add_parser("list", help="list the users", description="List the users, one per line.")
+    for action in (add, passwd, change, remove):
+        action.add_argument("name", metavar="NAME", help="the user's name")
+    add.add_argument(
+        "--quota", metavar="N", type=_quota, default=DEFAULT_QUOTA, help=f"{quota} (default: {DEFAULT_QUOTA})"
+    )
+    change.add_argument("quota", metavar="N", type=_quota, help=quota)
+
+
+def _quota(text: str) -> int:
+    quota = whole_number(text, 0, MAX_QUOTA)
+    if quota is None:
+        raise argparse.ArgumentTypeError(f"a quota is a whole number from 0 to {MAX_QUOTA}")
+    return quota

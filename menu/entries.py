@@ -1,0 +1,152 @@
+"""What each numbered entry of the menu does: ask, hand over to a use-case, say how it went."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from errors import CloudError
+from menu.api import value_of
+from menu.console import visit
+from menu.facts import by_id, flavor_size, linkable_lines, slice_title
+from menu.screen import WARNING, clean
+from menu.session import EXIT, LOGOUT, Entry, Session
+from menu.views import HEAD, ReachView, ResourcesView, SliceView
+from models import MAX_DATA_INTERFACES, Slice
+
+
+def view_resources(session: Session) -> None:
+    """Quota, workers and flavors as they are now."""
+    user = value_of(session.api.get_user(session.owner))
+    with session.screen.waiting("Looking at the workers"):
+        workers = value_of(session.api.discover_workers())
+    session.show(ResourcesView(user, workers, session.api.flavors()))
+
+
+def create_slice(session: Session) -> None:
+    """A new slice by name."""
+    name = session.ask.name("Slice name: ", "A slice name")
+    tenant = value_of(session.api.create_slice(session.owner, name))
+    session.say(f"Slice created! ID: {tenant.slice_id}")
+
+
+def add_vm(session: Session) -> None:
+    """A new VM in a slice, with its disk on a worker."""
+    slice_id = _ask_for_slice(session, "Slice ID: ").slice_id
+    name = session.ask.name("VM name: ", "A VM name")
+    flavor = _ask_for_flavor(session)
+    count = session.ask.number(
+        "Number of data interfaces (eth1, eth2, ...): ", "The number of data interfaces", 0, MAX_DATA_INTERFACES
+    )
+    internet = session.ask.yes("Enable internet access (eth0 in VLAN 400)? (y/n): ")
+    with session.progress() as listen:
+        answer = session.api.add_vm_to_slice(session.owner, slice_id, name, flavor, count, internet, listen)
+    vm = value_of(answer)
+    session.say(f"VM added! ID: {vm.vm_id}, VNC: {vm.vnc_port}, Flavor: {flavor}")
+
+
+def create_link(session: Session) -> None:
+    """A link between two data interfaces of a slice's VMs."""
+    tenant = _ask_for_slice(session, "Slice ID: ")
+    for line, free in linkable_lines(tenant):
+        session.screen.line(line, WARNING if free else "")
+    vm1_id = session.ask.identifier("First VM ID: ", "A VM ID")
+    vm1_interface = session.ask.interface("First VM interface (e.g., eth1): ")
+    vm2_id = session.ask.identifier("Second VM ID: ", "A VM ID")
+    vm2_interface = session.ask.interface("Second VM interface (e.g., eth1): ")
+    link = value_of(
+        session.api.create_link(session.owner, tenant.slice_id, vm1_id, vm1_interface, vm2_id, vm2_interface)
+    )
+    session.say(f"Link created! VLAN: {link.vlan_id}")
+
+
+def view_slices(session: Session) -> None:
+    """Every slice of the user with everything in it."""
+    slices = by_id(value_of(session.api.list_slices(session.owner)))
+    for tenant in slices:
+        session.show(SliceView(tenant))
+    if not slices:
+        session.screen.line("You have no slices yet: 2 creates one")
+
+
+def deploy_slice(session: Session) -> None:
+    """Bring a slice to life and say how to reach its VMs."""
+    slice_id = session.ask.identifier("Slice ID to deploy: ", "A slice ID")
+    with session.progress() as listen:
+        answer = session.api.deploy_slice(session.owner, slice_id, listen)
+    tenant = value_of(answer)
+    session.say("Slice deployed successfully")
+    session.show(ReachView(tenant))
+
+
+def delete_slice(session: Session) -> None:
+    """Remove a slice and everything in it, after asking."""
+    tenant = _ask_for_slice(session, "Slice ID: ")
+    if not session.ask.yes(f"Delete {_with_vms(tenant)}? (y/n): "):
+        session.screen.line("Nothing was deleted")
+        return
+    with session.progress() as listen:
+        answer = session.api.delete_slice(session.owner, tenant.slice_id, listen)
+    value_of(answer)
+    session.say("Slice deleted")
+
+
+def open_console(session: Session) -> None:
+    """The serial console of a VM, in this terminal."""
+    vm_id = session.ask.identifier("VM ID: ", "A VM ID")
+    console = value_of(session.api.open_console(session.owner, vm_id))
+    with closing(console):
+        session.say(f"Connected to {_vm_name(session, vm_id)}. Leave with Ctrl-].")
+        ending = visit(console, session.keyboard.lines, session.screen)
+    session.screen.line()
+    session.screen.line(ending.value)
+
+
+def show_plan(session: Session) -> None:
+    """What a deployment would do, host by host; nothing is done."""
+    slice_id = session.ask.identifier("Slice ID: ", "A slice ID")
+    for line in value_of(session.api.plan_slice(session.owner, slice_id)).text().splitlines():
+        session.screen.line(line, "" if line.startswith(" ") else HEAD)
+
+
+def _leave(_session: Session) -> None:
+    """Leaving is up to whoever shows the menu."""
+
+
+ENTRIES = (
+    Entry(1, "View quota and resources", view_resources),
+    Entry(2, "Create Slice", create_slice),
+    Entry(3, "Add VM to Slice", add_vm),
+    Entry(4, "Create Link between VMs", create_link),
+    Entry(5, "View my Slices", view_slices),
+    Entry(6, "Deploy Slice", deploy_slice),
+    Entry(7, "Delete Slice", delete_slice),
+    Entry(LOGOUT, "Logout", _leave),
+    Entry(9, "Open a VM's console", open_console),
+    Entry(10, "Show the plan of a Slice", show_plan),
+    Entry(EXIT, "Exit", _leave),
+)
+
+
+def _ask_for_slice(session: Session, prompt: str) -> Slice:
+    return value_of(session.api.get_slice(session.owner, session.ask.identifier(prompt, "A slice ID")))
+
+
+def _ask_for_flavor(session: Session) -> str:
+    """The name of the chosen flavor, after a list of all."""
+    flavors = session.api.flavors()
+    for number, (name, size) in enumerate(flavors.items(), start=1):
+        session.screen.line(f"  {number}. {name} ({flavor_size(size)})")
+    return session.ask.choice(f"Choose flavor (1-{len(flavors)}): ", list(flavors))
+
+
+def _with_vms(tenant: Slice) -> str:
+    names = ", ".join(clean(vm.name) for vm in tenant.vms)
+    return f"{slice_title(tenant)} with its VMs {names}" if names else f"{slice_title(tenant)}, which has no VMs"
+
+
+def _vm_name(session: Session, vm_id: int) -> str:
+    for tenant in value_of(session.api.list_slices(session.owner)):
+        vm = tenant.vm(vm_id)
+        if vm:
+            return vm.name
+    raise CloudError(f"VM {vm_id} is gone")

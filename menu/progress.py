@@ -1,0 +1,168 @@
+"""Draws what happens while a plan runs: live on a terminal, with a summary at the end; elsewhere a line per step."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.constrain import Constrain
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from menu.board import Board, HostRun, StageRun
+from menu.facts import mib, seconds
+from menu.screen import BAD, GOOD, WARNING, OutputLost, Screen, clean, lost_output
+from remote.events import Event, InterruptNoted, StepDone, StepFailed
+
+DIM = "dim"
+INTERRUPTED = "Interrupted: what is under way is brought to its end first"
+
+
+class Progress:
+    """A listener for the length of a `with` block; it never fails, as a deployment must not end with its picture."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._board = Board()
+        self._lock = threading.Lock()
+        self._announcer: threading.Thread | None = None
+        self._spinner = Spinner("dots", style="cyan")
+        self._live = Live(
+            console=screen.console,
+            get_renderable=self._drawn,
+            refresh_per_second=10,
+            transient=True,
+            auto_refresh=screen.terminal,
+        )
+
+    def __enter__(self) -> Self:
+        if self._screen.terminal:
+            with lost_output():
+                self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._announcer:
+            self._announcer.join()
+        self._board.end(time.monotonic())
+        if self._screen.terminal:
+            with lost_output():
+                self._live.stop()
+                if any(stage.steps for stage in self._board.stages):
+                    self._screen.console.print(summary(self._board.stages))
+
+    def __call__(self, event: Event) -> None:
+        """Take in an event, from any thread."""
+        if isinstance(event, InterruptNoted):
+            self._announce()
+            return
+        with self._lock:
+            self._board.note(event, time.monotonic())
+        if isinstance(event, StepFailed):
+            self._line(f"{_place(event)} ... failed: {event.error}", BAD)
+        elif isinstance(event, StepDone) and not self._screen.terminal:
+            took = f"done in {seconds(event.seconds)}" if event.changed else "already there"
+            self._line(f"{_place(event)} ... {took}")
+
+    def _announce(self) -> None:
+        """Say that Ctrl-C was noticed, once.
+
+        This is called from a signal handler, which must not wait for a lock, or write into a stream, that the very code
+        it interrupted is holding: a thread of its own does both.
+        """
+        if self._announcer is None:
+            self._announcer = threading.Thread(target=self._line, args=(INTERRUPTED, WARNING))
+            self._announcer.start()
+
+    def _line(self, text: str, style: str = "") -> None:
+        with suppress(OutputLost):  # the menu's next line meets it again, when nothing is under way any more
+            self._screen.line(text, style)
+
+    def _drawn(self) -> RenderableType:
+        with self._lock:
+            stages = self._board.stages
+            if not stages:
+                return Text()
+            return live_table(stages, self._spinner, time.monotonic(), self._screen.console.width)
+
+
+def live_table(stages: list[StageRun], spinner: Spinner, now: float, width: int) -> RenderableType:
+    """The finished stages in one line, and a line per host of the stage under way."""
+    stage = stages[-1]
+    finished = "  ".join(f"{run.title} {seconds(_duration(run, now))}" for run in stages[:-1])
+    table = Table.grid(padding=(0, 1), expand=True)
+    for name in ("mark", "host", "count"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("under way", ratio=3, no_wrap=True, overflow="ellipsis")
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("last", ratio=2, no_wrap=True, overflow="ellipsis")
+    for name, host in stage.hosts.items():
+        table.add_row(*_host_cells(name, host, spinner, now))
+    title = Text.assemble((stage.title, "bold"), (f"  {seconds(_duration(stage, now))}", DIM))
+    lines = Group(*([Text(finished, DIM)] if finished else []), title, table)
+    # A terminal echoes ^C at the cursor: in the last column that would begin a new line, and the picture would slip.
+    return Constrain(lines, width - 4)
+
+
+def summary(stages: list[StageRun]) -> Table:
+    """What remains on the screen: per stage the steps, how long they took on each host, and which took longest."""
+    table = Table(box=box.SIMPLE, padding=(0, 1), pad_edge=False)
+    table.add_column("Stage")
+    table.add_column("Steps", justify="right")
+    table.add_column("Time", justify="right", no_wrap=True)
+    table.add_column("On each host", overflow="fold")
+    table.add_column("Longest step", overflow="fold")
+    for stage in stages:
+        hosts = "\n".join(f"{clean(name)} {seconds(host.seconds)}" for name, host in stage.hosts.items())
+        slowest = stage.slowest
+        longest = f"{seconds(slowest.seconds)} {clean(slowest.step.title)}" if slowest else ""
+        failed = any(host.failed for host in stage.hosts.values())
+        title = Text(clean(stage.title), BAD if failed else GOOD)
+        table.add_row(title, str(len(stage.steps)), seconds(_duration(stage, stage.began)), hosts, longest)
+    return table
+
+
+def _host_cells(name: str, host: HostRun, spinner: Spinner, now: float) -> list[RenderableType]:
+    count = Text(f"{len(host.done)}/{len(host.titles)}", DIM)
+    last = Text(_last(host), DIM)
+    if host.failed:
+        return [Text("✗", BAD), clean(name), count, Text(clean(host.failed.step.title), BAD), "", last]
+    if not host.current:
+        return [Text("✓", GOOD), clean(name), count, "", Text(seconds(host.seconds), GOOD), last]
+    return [spinner, clean(name), count, _under_way(host), seconds(now - host.since), last]
+
+
+def _last(host: HostRun) -> str:
+    """The size of a file on its way, or else what was finished last."""
+    if host.transfer:
+        return f"{mib(host.transfer.done)} of {mib(host.transfer.total)}"
+    return clean(f"{seconds(host.done[-1].seconds)} {host.done[-1].step.title}") if host.done else ""
+
+
+def _under_way(host: HostRun) -> RenderableType:
+    """The step under way; a file on its way gets a bar."""
+    if not host.transfer:
+        return Text(clean(host.current))
+    row = Table.grid(padding=(0, 1))
+    row.add_column(no_wrap=True, overflow="ellipsis")
+    bar = ProgressBar(total=max(host.transfer.total, 1), completed=host.transfer.done, width=12)
+    row.add_row(Text(clean(host.transfer.title)), bar)
+    return row
+
+
+def _duration(stage: StageRun, now: float) -> float:
+    return (now if stage.ended is None else stage.ended) - stage.began
+
+
+def _place(event: StepDone | StepFailed) -> str:
+    return f"[{event.stage.title}] {event.step.host}: {event.step.title}"

@@ -1,0 +1,113 @@
+"""Asking: every prompt asks again, after one sentence that names what is allowed, until the answer has its form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from menu.keyboard import Keyboard
+from menu.screen import Screen
+from models import LAST_ID, MAX_NAME_LENGTH, is_valid_name
+
+T = TypeVar("T")
+
+BACK = ".."
+"""Leads from any question back to the menu; it is no valid name, number or letter, so that it hides nothing."""
+
+LONGEST_ANSWER = 256
+
+NAME_RULE = f"1 to {MAX_NAME_LENGTH} letters (a-z, A-Z), digits, hyphens or underscores"
+
+_INTERFACE = re.compile(r"eth[0-9]{1,2}")
+
+
+class Back(Exception):
+    """The user wants the menu instead of this question."""
+
+
+class Prompts:
+    """The kinds of question that the menu asks. Each raises `Back`, and `EOFError` at the end of input."""
+
+    def __init__(self, keyboard: Keyboard, screen: Screen) -> None:
+        self._keyboard = keyboard
+        self._screen = screen
+
+    def name(self, prompt: str, what: str) -> str:
+        """A name for a slice or a VM."""
+        return self._ask(prompt, _name, f"{what} has {NAME_RULE}")
+
+    def username(self, prompt: str) -> str:
+        """A user's name; there is no menu yet to go back to."""
+        while True:
+            try:
+                return self.name(prompt, "A user name")
+            except Back:
+                self._screen.error(f"A user name has {NAME_RULE}")
+
+    def password(self, prompt: str) -> str:
+        """A password; spaces belong to it."""
+        while True:
+            answer = self._keyboard.secret(prompt)
+            if 0 < len(answer) <= LONGEST_ANSWER:
+                return answer
+            self._screen.error(f"A password has 1 to {LONGEST_ANSWER} characters")
+
+    def number(self, prompt: str, what: str, low: int, high: int) -> int:
+        """A whole number from `low` to `high`."""
+        return self._ask(
+            prompt, lambda answer: whole_number(answer, low, high), f"{what} is a whole number from {low} to {high}"
+        )
+
+    def identifier(self, prompt: str, what: str) -> int:
+        """The id of a slice or a VM; whether there is such a one only the orchestrator knows."""
+        return self.number(prompt, what, 1, LAST_ID)
+
+    def choice(self, prompt: str, options: Sequence[T]) -> T:
+        """One of the options, by its number as displayed, counted from 1."""
+        return options[self.number(prompt, "The choice", 1, len(options)) - 1]
+
+    def interface(self, prompt: str) -> str:
+        """The name of an interface."""
+        return self._ask(prompt, _interface, "An interface is one of those listed above, such as eth1")
+
+    def yes(self, prompt: str) -> bool:
+        """Whether the answer is yes."""
+        return self._ask(prompt, lambda answer: _YES_OR_NO.get(answer.lower()), "Answer y or n")
+
+    def letter(self, prompt: str, meanings: Mapping[str, str]) -> str:
+        """One of the letters; `meanings` says what each stands for."""
+        allowed = " or ".join(f"{letter} ({meaning})" for letter, meaning in meanings.items())
+        return self._ask(
+            prompt, lambda answer: answer.lower() if answer.lower() in meanings else None, f"Answer {allowed}"
+        )
+
+    def _ask(self, prompt: str, parse: Callable[[str], T | None], allowed: str) -> T:
+        while True:
+            answer = self._keyboard.line(prompt).strip(" \t")
+            if answer == BACK:
+                raise Back
+            parsed = parse(answer) if len(answer) <= LONGEST_ANSWER else None
+            if parsed is not None:
+                return parsed
+            self._screen.error(allowed)
+
+
+_YES_OR_NO = {"y": True, "yes": True, "n": False, "no": False}
+
+
+def whole_number(text: str, low: int, high: int) -> int | None:
+    """`text` as a number from `low` to `high`, or None. ASCII digits only: `int()` would take others, and spaces."""
+    # int() refuses, with an exception, more digits than sys.get_int_max_str_digits(): the length is looked at first.
+    if not (text.isascii() and text.isdigit()) or len(text.lstrip("0")) > len(str(high)):
+        return None
+    number = int(text.lstrip("0") or "0")
+    return number if low <= number <= high else None
+
+
+def _name(answer: str) -> str | None:
+    return answer if is_valid_name(answer) else None
+
+
+def _interface(answer: str) -> str | None:
+    return answer if _INTERFACE.fullmatch(answer) else None

@@ -1,0 +1,103 @@
+"""Where the menu writes: lines, views and raw bytes; in colour on a terminal, as plain lines everywhere else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Protocol, TextIO
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+BAD = "bold red"
+GOOD = "green"
+WARNING = "yellow"
+
+
+class OutputLost(Exception):
+    """Nobody reads what we write any more: the pipe is broken, the terminal closed, the disk full."""
+
+
+@contextmanager
+def lost_output() -> Iterator[None]:
+    """Turn a write that fails, also because the stream was closed meanwhile, into `OutputLost`."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise OutputLost(str(error)) from error
+
+
+class View(Protocol):
+    """Something to show, as twins with the same facts: drawn for a terminal, lines for everything else."""
+
+    def drawn(self) -> RenderableType:
+        """What rich draws on a terminal."""
+
+    def lines(self) -> list[str]:
+        """Plain lines, stable for scripts."""
+
+
+class Screen:
+    """Standard output. Text from outside is never markup, and its control characters never reach the terminal."""
+
+    def __init__(self, stream: TextIO, *, terminal: bool, width: int | None = None) -> None:
+        self.terminal = terminal
+        self._stream = stream
+        self.console = Console(
+            file=stream, force_terminal=terminal, width=width, markup=False, emoji=False, highlight=False
+        )
+
+    def line(self, text: str = "", style: str = "") -> None:
+        """Write one line; `style` counts on a terminal only."""
+        if self.terminal:
+            with lost_output():
+                self.console.print(Text(clean(text), style), soft_wrap=True)
+        else:
+            self._write(clean(text) + "\n")
+
+    def error(self, sentence: str) -> None:
+        """Say what did not work."""
+        self.line(f"Error: {sentence}", BAD)
+
+    def prompt(self, text: str) -> None:
+        """Write a prompt, after which the answer follows."""
+        self._write(text)
+
+    def show(self, view: View) -> None:
+        """Show a view in the form that suits where it goes."""
+        if self.terminal:
+            with lost_output():
+                self.console.print(view.drawn())
+        else:
+            self._write("".join(clean(line) + "\n" for line in view.lines()))
+
+    def raw(self, output: bytes) -> None:
+        """Pass bytes through as they are: what a guest's console sends is meant for the terminal itself."""
+        with lost_output():
+            self._stream.flush()
+            self._stream.buffer.write(output)
+            self._stream.buffer.flush()
+
+    def waiting(self, sentence: str) -> AbstractContextManager[object]:
+        """Show that something takes a moment, on a terminal."""
+        return self.console.status(Text(sentence)) if self.terminal else nullcontext()
+
+    def _write(self, text: str) -> None:
+        with lost_output():
+            self._stream.write(text)
+            self._stream.flush()
+
+
+def clean(text: str) -> str:
+    """`text` as one line without control characters, whatever a file or a host put into it."""
+    return "".join(character if character.isprintable() else _stand_in(character) for character in text)
+
+
+def on_terminal(*descriptors: int) -> bool:
+    """Whether all of these are a terminal that can move its cursor."""
+    return os.environ.get("TERM") != "dumb" and all(os.isatty(descriptor) for descriptor in descriptors)
+
+
+def _stand_in(character: str) -> str:
+    return " " if character.isspace() else "?"

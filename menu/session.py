@@ -1,0 +1,193 @@
+"""A visit from start to end: log in, be told what needs attention, use the menu, log out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from errors import CloudError
+from inventory import Worker
+from menu.api import API, value_of
+from menu.facts import by_id, slice_title
+from menu.keyboard import Keyboard
+from menu.progress import Progress
+from menu.prompts import Back, Prompts
+from menu.screen import GOOD, WARNING, Screen, View
+from menu.views import MenuView
+from models import Slice
+
+ATTEMPTS = 3
+"""Wrong logins in a row after which the program ends."""
+
+LOGOUT = 8
+EXIT = 0
+
+LEAVE = 0
+TOO_MANY_ATTEMPTS = 1
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Session:
+    """Who is logged in, and what the entries of the menu work with."""
+
+    api: API
+    screen: Screen
+    keyboard: Keyboard
+    ask: Prompts
+    owner: str
+
+    def say(self, sentence: str) -> None:
+        """Tell that something worked."""
+        self.screen.line(sentence, GOOD)
+
+    def show(self, view: View) -> None:
+        """Show a view."""
+        self.screen.show(view)
+
+    def progress(self) -> Progress:
+        """A listener that draws what happens."""
+        return Progress(self.screen)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A numbered entry of the menu; the numbers never change."""
+
+    number: int
+    title: str
+    run: Callable[[Session], None]
+
+
+class Discovery:
+    """Looks at the workers while the user is still typing; a worker that is down makes that take seconds."""
+
+    def __init__(self, api: API) -> None:
+        self._api = api
+        self._answer: Future[dict[str, Worker]] = Future()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def workers(self) -> dict[str, Worker]:
+        """The workers, once they are known; `CloudError` when they could not be looked at."""
+        return self._answer.result()
+
+    def _run(self) -> None:
+        try:
+            self._answer.set_result(value_of(self._api.discover_workers()))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the answer is asked for
+            self._answer.set_exception(error)
+
+
+def run(api: API, screen: Screen, keyboard: Keyboard, entries: Sequence[Entry]) -> int:
+    """Everything from the first prompt to the exit status. End of input and Ctrl-C lead out from every prompt."""
+    try:
+        return _visits(api, screen, keyboard, entries)
+    except EOFError:
+        status = LEAVE
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    screen.line("Goodbye")
+    return status
+
+
+def _visits(api: API, screen: Screen, keyboard: Keyboard, entries: Sequence[Entry]) -> int:
+    ask = Prompts(keyboard, screen)
+    while True:
+        discovery = Discovery(api)
+        owner = log_in(api, screen, ask)
+        if owner is None:
+            screen.line("Too many wrong logins. Goodbye")
+            return TOO_MANY_ATTEMPTS
+        session = Session(api, screen, keyboard, ask, owner)
+        _warn(session, discovery)
+        _guarded(session, offer_unfinished)
+        if use_menu(session, entries) == EXIT:
+            screen.line("Goodbye")
+            return LEAVE
+        session.say("Logged out")
+
+
+def log_in(api: API, screen: Screen, ask: Prompts) -> str | None:
+    """The name of whoever gave the right password, or None after too many attempts."""
+    for _ in range(ATTEMPTS):
+        username = ask.username("Username: ")
+        password = ask.password("Password: ")
+        try:
+            return value_of(api.authenticate(username, password)).username
+        except CloudError as failure:
+            screen.error(str(failure))
+    return None
+
+
+def offer_unfinished(session: Session) -> None:
+    """Ask what to do with each slice that a manager left half-done."""
+    for tenant in by_id(value_of(session.api.unfinished(session.owner))):
+        session.screen.line(_found(tenant), WARNING)
+        meanings = {"f": "finish", "t": "take back", "l": "later"}
+        prompt = "(f)inish, (t)ake back or (l)ater? "
+        if tenant.status == "deleting":  # what is half deleted can only be deleted
+            del meanings["t"]
+            prompt = "(f)inish or (l)ater? "
+        answer = session.ask.letter(prompt, meanings)
+        if answer == "l":
+            continue
+        carry_out = session.api.finish_slice if answer == "f" else session.api.take_back_slice
+        with session.progress() as listen:
+            outcome = carry_out(session.owner, tenant.slice_id, listen)
+        try:
+            session.say(value_of(outcome))
+        except CloudError as failure:
+            session.screen.error(str(failure))
+
+
+def use_menu(session: Session, entries: Sequence[Entry]) -> int:
+    """Show the menu and do what is chosen, until it is to log out or to exit; the number of that."""
+    numbers = [entry.number for entry in entries]
+    titles = [(entry.number, entry.title) for entry in entries]
+    actions = {entry.number: entry.run for entry in entries}
+    while True:
+        session.screen.line()
+        session.show(MenuView(session.owner, titles))
+        try:
+            choice = session.ask.number("Choose an option: ", "The choice", min(numbers), max(numbers))
+        except Back:
+            continue
+        if choice in {LOGOUT, EXIT}:
+            return choice
+        _guarded(session, actions[choice])
+
+
+def _guarded(session: Session, action: Callable[[Session], None]) -> None:
+    """Do it; what does not work is one sentence, and the way back is always open."""
+    try:
+        action(session)
+    except CloudError as failure:
+        session.screen.error(str(failure))
+    except Back:
+        pass
+
+
+def _warn(session: Session, discovery: Discovery) -> None:
+    try:
+        with session.screen.waiting("Looking for the workers"):
+            workers = discovery.workers()
+    except CloudError as failure:
+        session.screen.error(str(failure))
+        return
+    for address, worker in workers.items():
+        if not worker.up:
+            hint = " (1 says why)" if worker.problem else ""
+            session.screen.line(f"Warning: worker {address} does not answer; it gets no VMs{hint}", WARNING)
+
+
+def _found(tenant: Slice) -> str:
+    """What an interrupted manager left, in one sentence."""
+    title = slice_title(tenant).capitalize()
+    if tenant.status == "deploying":
+        return f"{title} was being deployed when its manager stopped."
+    if tenant.status == "deleting":
+        return f"{title} was being deleted when its manager stopped."
+    names = ", ".join(vm.name for vm in tenant.vms if vm.status == "pending")
+    return f"{title} was given {names} when its manager stopped."

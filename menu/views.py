@@ -1,0 +1,247 @@
+"""What the menu shows of the cloud: each view is drawn for a terminal and has the same facts as plain lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from inventory import Worker
+from menu.facts import NOTHING, InterfaceFacts, VMFacts, flavor_amounts, flavor_size, gib, slice_title, vms_of
+from menu.prompts import BACK
+from menu.screen import clean
+from models import Record, Slice, User
+
+STATUS_STYLES = {"running": "green", "design": "cyan", "deploying": "yellow", "deleting": "yellow", "pending": "yellow"}
+BAD_STATE = "bold red"
+DIM = "dim"
+HEAD = "bold"
+
+MENU_WIDTH = 76
+CONSOLE_HINT = "Their serial consoles: 9. Open a VM's console"
+
+
+@dataclass(frozen=True)
+class MenuView:
+    """The numbered entries, in the order of display."""
+
+    owner: str
+    entries: Sequence[tuple[int, str]]
+
+    @property
+    def _hint(self) -> str:
+        return f'"{BACK}" at any question leads back to this menu'
+
+    def drawn(self) -> RenderableType:
+        """A panel of two columns: so the menu leaves room, also on 24 lines, for what was shown before it."""
+        half = (len(self.entries) + 1) // 2
+        rows = Table.grid(padding=(0, 1))
+        for _ in range(2):
+            rows.add_column(justify="right")
+            rows.add_column(min_width=28)
+        for left, right in zip_longest(self.entries[:half], self.entries[half:]):
+            rows.add_row(*_menu_cells(left), *_menu_cells(right))
+        heading = Text.assemble("Cloud Repositorio: ", (clean(self.owner), HEAD))
+        return Panel(rows, title=heading, subtitle=Text(self._hint, DIM), width=MENU_WIDTH, padding=(0, 2))
+
+    def lines(self) -> list[str]:
+        """A title and one line per entry."""
+        return [f"Cloud Repositorio: {self.owner} ({self._hint})", *(f"{n}. {title}" for n, title in self.entries)]
+
+
+def _menu_cells(entry: tuple[int, str] | None) -> tuple[Text, Text]:
+    number, title = entry or ("", "")
+    return Text(f"{number}." if entry else "", "bold cyan"), Text(title)
+
+
+@dataclass(frozen=True)
+class ResourcesView:
+    """The user's quota, the workers' room and the flavors."""
+
+    user: User
+    workers: Mapping[str, Worker]
+    flavors: Mapping[str, Record]
+
+    def drawn(self) -> RenderableType:
+        """A bar for the quota and two tables."""
+        quota = Table.grid(padding=(0, 1))
+        used, allowed = self.user.used_vms, self.user.quota_vms
+        bar = ProgressBar(total=max(allowed, 1), completed=used, width=20)
+        quota.add_row(Text("Quota:", HEAD), bar, Text(self._quota))
+        return Group(quota, "", self._worker_table(), "", self._flavor_table())
+
+    def lines(self) -> list[str]:
+        """One line for the quota, one per worker, one per flavor."""
+        workers = (
+            f"Worker {address}: {', '.join(_worker_cells(worker, ('{} cores', '{} RAM', '{} disk')))}"
+            f"{f', {worker.problem}' if worker.problem else ''}"
+            for address, worker in self.workers.items()
+        )
+        flavors = (
+            f"Flavor {name}: {flavor_size(size)}, base image {size.get('image', NOTHING)}"
+            for name, size in self.flavors.items()
+        )
+        return [f"Quota: {self._quota}", *workers, *flavors]
+
+    @property
+    def _quota(self) -> str:
+        return f"{self.user.used_vms} of {self.user.quota_vms} VMs used"
+
+    def _worker_table(self) -> Table:
+        table = _table("Worker", "State", "Cores", "RAM", "Disk", title="Workers: promised to VMs, of what there is")
+        for address, worker in self.workers.items():
+            state, *amounts = _worker_cells(worker)
+            table.add_row(clean(address), Text(state, "green" if worker.up else BAD_STATE), *amounts)
+        problems = [f"{address}: {worker.problem}" for address, worker in self.workers.items() if worker.problem]
+        table.caption = Text("\n".join(clean(problem) for problem in problems), "yellow") if problems else None
+        return table
+
+    def _flavor_table(self) -> Table:
+        table = _table("Flavor", "Cores", "RAM", "Disk", "Base image", title="Flavors")
+        for name, size in self.flavors.items():
+            table.add_row(clean(name), *flavor_amounts(size), clean(str(size.get("image", ""))))
+        return table
+
+
+def _worker_cells(worker: Worker, forms: Sequence[str] = ("{}", "{}", "{}")) -> list[str]:
+    """State, cores, memory and disk of a worker; amounts of which nothing was ever measured are not shown."""
+    amounts = (
+        (f"{worker.used_cores} of {worker.max_cores}", worker.max_cores),
+        (f"{gib(worker.used_ram_gb)} of {gib(worker.max_ram_gb)}", worker.max_ram_gb),
+        (f"{gib(worker.used_disk_gb)} of {gib(worker.max_disk_gb)}", worker.max_disk_gb),
+    )
+    shown = [form.format(text if known else NOTHING) for form, (text, known) in zip(forms, amounts, strict=True)]
+    return ["up" if worker.up else "does not answer", *shown]
+
+
+@dataclass(frozen=True)
+class SliceView:
+    """The topology of a slice: every VM, every interface, and what it is connected to."""
+
+    tenant: Slice
+
+    def drawn(self) -> RenderableType:
+        """A tree."""
+        tenant = self.tenant
+        status = (clean(tenant.status), STATUS_STYLES.get(tenant.status, ""))
+        number = (f"Slice {tenant.slice_id}", HEAD)
+        heading = Text.assemble(number, f"  {clean(tenant.name)}  ", status, (f"  {self._pool}", DIM))
+        tree = Tree(heading, guide_style=DIM)
+        vms = vms_of(tenant)
+        for vm in vms:
+            branch = tree.add(_vm_text(vm))
+            for text in _interface_texts(vm.interfaces):
+                branch.add(text)
+        if not vms:
+            tree.add(Text("no VMs yet", DIM))
+        for item in tenant.left:
+            tree.add(Text(f"still to be removed: {clean(item)}", "yellow"))
+        return Padding(tree, (1, 0, 0, 0))
+
+    def lines(self) -> list[str]:
+        """One line for the slice, one per VM, one per interface, one per thing that a deletion left."""
+        tenant = self.tenant
+        lines = [f"Slice {tenant.slice_id}: {tenant.name or NOTHING}, {tenant.status}, {self._pool}"]
+        for vm in vms_of(tenant):
+            lines.append(
+                f"  VM {vm.vm_id}: {vm.name}, worker {vm.worker}, VNC {_vnc(vm)}, flavor {vm.flavor}, {vm.status}"
+            )
+            lines.extend(
+                f"    VM {vm.vm_id} {interface.name}: MAC {interface.mac}, VLAN {interface.vlan}, "
+                f"address {interface.address}, {interface.connected_to}"
+                for interface in vm.interfaces
+            )
+        return [*lines, *(f"  still to be removed: {item}" for item in tenant.left)]
+
+    @property
+    def _pool(self) -> str:
+        return f"VLANs {self.tenant.vlan_pool_start}-{self.tenant.vlan_pool_end}"
+
+
+@dataclass(frozen=True)
+class ReachView:
+    """How to reach the VMs of a slice that was just deployed."""
+
+    tenant: Slice
+
+    def drawn(self) -> RenderableType:
+        """A tree."""
+        tree = Tree(Text(self._title, HEAD), guide_style=DIM)
+        for vm in vms_of(self.tenant):
+            branch = tree.add(Text.assemble((vm.name, HEAD), f"  VM {vm.vm_id}  VNC {_vnc(vm)}"))
+            for text in _address_texts(vm):
+                branch.add(text)
+        return Group(tree, Text(CONSOLE_HINT))
+
+    def lines(self) -> list[str]:
+        """One line per VM."""
+        lines = [f"{self._title}:"]
+        for vm in vms_of(self.tenant):
+            addresses = (f"{i.name} {i.address} ({i.connected_to})" for i in _with_address(vm))
+            lines.append(f"  VM {vm.vm_id} ({vm.name}): {', '.join([*addresses, f'VNC {_vnc(vm)}'])}")
+        return [*lines, CONSOLE_HINT]
+
+    @property
+    def _title(self) -> str:
+        return f"How to reach the VMs of {slice_title(self.tenant)}"
+
+
+def _with_address(vm: VMFacts) -> list[InterfaceFacts]:
+    return [interface for interface in vm.interfaces if interface.address != NOTHING]
+
+
+def _address_texts(vm: VMFacts) -> list[Text]:
+    shown = _with_address(vm)
+    width = max((len(interface.address) for interface in shown), default=0)
+    return [Text(f"{i.name:5}  {i.address:{width}}  {i.connected_to}") for i in shown]
+
+
+def _vnc(vm: VMFacts) -> str:
+    return f"{vm.vnc} password {vm.vnc_password}" if vm.vnc_password else vm.vnc
+
+
+def _vm_text(vm: VMFacts) -> Text:
+    """Two lines about a VM: what it is, and where."""
+    status = (vm.status, STATUS_STYLES.get(vm.status, ""))
+    return Text.assemble(
+        (vm.name, HEAD), f"  VM {vm.vm_id}  ", status, f"  {vm.flavor}  on {vm.worker}\n", (f"VNC {_vnc(vm)}", DIM)
+    )
+
+
+def _interface_texts(interfaces: Sequence[InterfaceFacts]) -> list[Text]:
+    """One text per interface, its columns below those of the others."""
+    names, vlans, addresses = (
+        max((len(text) for text in texts), default=0)
+        for texts in (
+            [interface.name for interface in interfaces],
+            [interface.vlan for interface in interfaces],
+            [interface.address for interface in interfaces],
+        )
+    )
+    return [
+        Text.assemble(
+            (f"{interface.name:{names}}", "cyan"),
+            f"  {interface.mac}  VLAN {interface.vlan:{vlans}}  {interface.address:{addresses}}  ",
+            (interface.connected_to, "" if interface.connected else DIM),
+        )
+        for interface in interfaces
+    ]
+
+
+def _table(*columns: str, title: str) -> Table:
+    """A table that breaks long cells into lines rather than cut them."""
+    table = Table(
+        box=box.ROUNDED, title=Text(title, HEAD), title_justify="left", caption_justify="left", border_style=DIM
+    )
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

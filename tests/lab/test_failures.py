@@ -1,0 +1,243 @@
+"""Faults put into each stage: one clear sentence, the slice back in design, and the hosts as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import pytest
+
+from lab import Lab
+from tests.lab.seat import Menu, traces, wait_until
+
+pytestmark = pytest.mark.lab
+
+IMAGES = "/home/ubuntu/vm_images"
+Fault = Callable[[Lab], AbstractContextManager[None]]
+
+
+def design(menu: Menu, name: str) -> int:
+    """Two linked VMs with internet, one on each worker; the slice's id."""
+    slice_id = menu.create_slice(name)
+    one, two = (menu.add_vm(slice_id, vm, 1, internet=True) for vm in ("one", "two"))
+    menu.link(slice_id, one, "eth1", two, "eth1")
+    return slice_id
+
+
+@pytest.fixture(scope="module")
+def pair(lab: Lab) -> Iterator[int]:
+    """A slice in design that all faults may have a go at."""
+    menu = Menu(lab)
+    slice_id = design(menu, "faults")
+    yield slice_id
+    menu.delete(slice_id)
+    menu.close()
+
+
+@contextmanager
+def replaced(lab: Lab, host: str, program: str, script: str | None) -> Iterator[None]:
+    """`program` is a script of ours for a while, or not there at all."""
+    lab.exec(host, ["mv", program, f"{program}.real"])
+    try:
+        if script is not None:
+            lab.exec(host, ["sh", "-c", 'printf "#!/bin/sh\n%s\n" "$1" >"$2"; chmod 755 "$2"', "sh", script, program])
+        yield
+    finally:
+        lab.exec(host, ["mv", f"{program}.real", program])
+
+
+def broken(host: str, program: str, script: str | None = None) -> Fault:
+    return lambda lab: replaced(lab, host, program, script)
+
+
+def full_disk(host: str) -> Fault:
+    """The folder of images is on a disk of its own that has hardly any room left."""
+
+    @contextmanager
+    def fault(lab: Lab) -> Iterator[None]:
+        lab.exec(
+            host, ["sh", "-c", f"mount --bind {IMAGES} /mnt && mount -t tmpfs -o size=15m,mode=755 tmpfs {IMAGES}"]
+        )
+        try:
+            lab.exec(host, ["sh", "-c", f"chown ubuntu: {IMAGES} && cp -a /mnt/. {IMAGES}/"])
+            yield
+        finally:
+            lab.exec(host, ["umount", IMAGES])
+            lab.exec(host, ["umount", "/mnt"])
+
+    return fault
+
+
+@contextmanager
+def no_bridge(lab: Lab) -> Iterator[None]:
+    lab.exec("worker1", ["ovs-vsctl", "del-br", "br-int"])
+    try:
+        yield
+    finally:
+        bridge = ["add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev"]
+        lab.exec("worker1", ["ovs-vsctl", *bridge, "--", "add-port", "br-int", "ens4"])
+
+
+@contextmanager
+def port_taken(lab: Lab) -> Iterator[None]:
+    """A stranger listens where the slice's first VM wants to."""
+    stranger = lab.popen_in("worker1", ["socat", "TCP-LISTEN:5901,fork,reuseaddr", "EXEC:true"])
+    try:
+        wait_until(lambda: "5901" in lab.exec("worker1", ["ss", "-Hltn"]).stdout, "the stranger", 10)
+        yield
+    finally:
+        stranger.terminate()
+        stranger.wait(10)
+
+
+@contextmanager
+def cut_off(lab: Lab) -> Iterator[None]:
+    lab.cut("worker2")
+    try:
+        yield
+    finally:
+        lab.mend("worker2")
+
+
+QEMU, DNSMASQ, VSCTL = "/usr/bin/qemu-system-x86_64", "/usr/sbin/dnsmasq", "/usr/bin/ovs-vsctl"
+NO_PORTS = 'case "$*" in *add-port*) echo ovs-vsctl: database is read-only >&2; exit 1;; esac; exec ovs-vsctl.real "$@"'
+FAULTS: dict[str, tuple[Fault, str]] = {
+    "preflight: dnsmasq is not installed": (
+        broken("network", DNSMASQ),
+        "10.0.10.3: programs: not installed: dnsmasq (README lists the packages)",
+    ),
+    "preflight: a full disk": (full_disk("worker1"), "10.0.10.1: room for the VMs: the disk is full"),
+    "preflight: no bridge": (lambda lab: no_bridge(lab), "10.0.10.1: bridge br-int: Open vSwitch has no bridge br-int"),
+    "preflight: a port that is taken": (
+        lambda lab: port_taken(lab),
+        "10.0.10.1: room for the VMs: VNC port 5901 is taken by another program",
+    ),
+    "preflight: a host that does not answer": (lambda lab: cut_off(lab), "10.0.10.2 does not answer"),
+    "prepare: dnsmasq does not start": (
+        broken("network", DNSMASQ, "echo dnsmasq: out of luck >&2; exit 2"),
+        "10.0.10.3: DHCP of VLAN",
+    ),
+    "launch: no port can be added": (
+        broken("worker2", VSCTL, NO_PORTS),
+        "10.0.10.2: ports of the TAPs: ovs-vsctl: data",
+    ),
+    "verify: QEMU ends at once": (
+        broken("worker1", QEMU, "echo qemu: cannot set up guest memory >&2; exit 1"),
+        "10.0.10.1: VM one answers: ended at once: qemu: cannot set up guest memory",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_ends_in_one_sentence_and_leaves_the_hosts_as_they_were(
+    lab: Lab, menu: Menu, pair: int, fault: str
+) -> None:
+    inject, sentence = FAULTS[fault]
+    before = traces(lab)
+    with inject(lab):
+        shown = menu.choose(6, pair)
+    (error,) = [line for line in shown.splitlines() if line.startswith("Error: ")]
+    assert error.startswith(f"Error: {sentence}")
+    assert error.endswith("the slice is in design")
+    assert traces(lab) == before
+    assert f"Slice {pair}: faults, design" in menu.choose(5)
+
+
+def test_deleting_restores_every_host_to_what_it_was(lab: Lab, menu: Menu, pair: int) -> None:
+    """The base image is in the workers' caches already: it is meant to stay."""
+    before = traces(lab)
+    one, two = design(menu, "one"), design(menu, "two")
+    only_one = _deployed(lab, menu, one)
+    assert only_one != before
+    menu.deploy(two)
+    menu.delete(two)
+    assert traces(lab) == {host: _without(text, f"slice-{two}") for host, text in only_one.items()}
+    menu.delete(one)
+    assert traces(lab) == before
+    assert f"Slice {pair}: faults, design" in menu.choose(5)
+
+
+def test_a_host_that_is_lost_in_the_middle_lets_the_other_hosts_be_taken_back(lab: Lab, menu: Menu) -> None:
+    slice_id = design(menu, "lost")
+    before = traces(lab)
+    menu.type("6", str(slice_id))
+    menu.read("[prepare]")
+    lab.cut("worker2")
+    try:
+        shown = menu.read()
+        assert "Error: 10.0.10.2 does not answer" in shown
+        after = traces(lab)
+        assert [after[host] for host in ("worker1", "network")] == [before[host] for host in ("worker1", "network")]
+        shown = menu.choose(7, slice_id, "y")
+        assert f"Error: Slice {slice_id} is not all gone: 10.0.10.2 does not answer" in shown
+        assert "left: " in menu.choose(5)
+    finally:
+        lab.mend("worker2")
+    menu.delete(slice_id)
+
+
+def test_a_disk_that_fills_while_a_vm_is_added(lab: Lab, menu: Menu) -> None:
+    slice_id = menu.create_slice("nodisk")
+    before = traces(lab)
+    for host in ("worker1", "worker2"):
+        lab.exec(host, ["mount", "-t", "tmpfs", "-o", "size=4m,mode=777", "tmpfs", IMAGES])
+    try:
+        shown = menu.choose(3, slice_id, "big", 1, 1, "n")
+        assert "is the disk full?" in shown
+        assert "nothing was added" in shown
+        assert not lab.exec("worker1", ["ls", "-A", IMAGES]).stdout
+        assert not lab.exec("worker2", ["ls", "-A", IMAGES]).stdout
+    finally:
+        for host in ("worker1", "worker2"):
+            lab.exec(host, ["umount", IMAGES])
+    assert traces(lab) == before
+    menu.delete(slice_id)
+
+
+def test_a_worker_that_is_down_is_named_gets_no_vms_and_the_menu_opens(lab: Lab) -> None:
+    with cut_off(lab):
+        menu = Menu(lab)
+        assert "Warning: worker 10.0.10.2 does not answer; it gets no VMs" in menu.greeting
+        slice_id = menu.create_slice("alone")
+        for name in ("one", "two"):
+            menu.add_vm(slice_id, name, 0)
+        assert {vm.worker for vm in menu.topology(slice_id).values()} == {"worker1"}
+        menu.delete(slice_id)
+        menu.close()
+
+
+def test_strangers_things_on_the_hosts_survive(lab: Lab, menu: Menu) -> None:
+    """A namespace, a port, a rule, a file and processes of somebody else, named much like ours."""
+    lab.exec("network", ["ip", "netns", "add", "ns-dhcp-vlan4000"])
+    lab.exec("network", ["iptables", "-A", "FORWARD", "-i", "ens9", "-j", "ACCEPT"])
+    port = ["add-port", "br-int", "gw_vlan4000", "tag=4000", "--", "set", "Interface", "gw_vlan4000", "type=internal"]
+    lab.exec("network", ["ovs-vsctl", *port])
+    slice_id = menu.create_slice("guarded")
+    lab.exec("worker1", ["install", "-D", "-o", "ubuntu", "/dev/null", f"{IMAGES}/slice-{slice_id}/notes.txt"])
+    lab.exec("worker1", ["chown", "ubuntu:", f"{IMAGES}/slice-{slice_id}"])
+    process = lab.popen_in("worker1", ["bash", "-c", "exec -a qemu-system-x86_64 sleep 600 -name vm1"])
+    before = traces(lab)
+    try:
+        for name in ("vm1", "vm10"):
+            menu.add_vm(slice_id, name, 1, internet=True)
+        menu.deploy(slice_id)
+        menu.delete(slice_id)
+        assert process.poll() is None
+        assert f"slice-{slice_id}/notes.txt" in before["worker1"]
+        assert traces(lab) == before
+    finally:
+        process.terminate()
+        process.wait(10)
+        lab.exec("worker1", ["rm", "-r", f"{IMAGES}/slice-{slice_id}"])
+        lab.exec("network", ["ovs-vsctl", "del-port", "gw_vlan4000"])
+        lab.exec("network", ["iptables", "-D", "FORWARD", "-i", "ens9", "-j", "ACCEPT"])
+        lab.exec("network", ["ip", "netns", "del", "ns-dhcp-vlan4000"])
+
+
+def _deployed(lab: Lab, menu: Menu, slice_id: int) -> dict[str, str]:
+    menu.deploy(slice_id)
+    return traces(lab)
+
+
+def _without(text: str, part: str) -> str:
+    return "".join(line for line in text.splitlines(keepends=True) if part not in line)
