@@ -142,8 +142,8 @@ def test_vnc_listens_and_asks_for_its_password(line: Line, lab: Lab) -> None:
     """RFC 6143, 7.1: the server names its version, then its security types; 2 is VNC authentication."""
     address, port = re.findall(r"VNC ([\d.]+):(\d+)", line.vm("web").text)[0]
     client = (
-        "import socket; s = socket.create_connection((%r, %s), 5); v = s.recv(12); s.sendall(v);"
-        " print(v.decode().strip(), list(s.recv(2)))" % (address, port)
+        f"import socket; s = socket.create_connection(({address!r}, {port}), 5);"
+        " v = s.recv(12); s.sendall(v); print(v.decode().strip(), list(s.recv(2)))"
     )
     assert lab.run(["python3", "-c", client]).stdout.split() == ["RFB", "003.008", "[1,", "2]"]
 
