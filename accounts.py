@@ -9,7 +9,7 @@ import passwords
 from database import Database, State
 from errors import CloudError, Refused
 from models import User, is_valid_name
-from schema import MAX_QUOTA
+from storage.schema import MAX_QUOTA
 
 
 class Accounts:

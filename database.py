@@ -19,13 +19,12 @@ from typing import Any
 
 import yaml
 
-import rules
-import schema
 from errors import Refused
-from files import is_locked, locked, replace
 from models import Record, next_vm_id
-from schema import Broken
-from state import State
+from storage import rules, schema
+from storage.files import is_locked, locked, replace
+from storage.schema import Broken
+from storage.state import State
 
 __all__ = ["Database", "State"]
 

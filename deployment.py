@@ -7,16 +7,8 @@ import string
 from collections.abc import Collection, Iterable, Mapping
 
 from inventory import Inventory, Worker
-from models import (
-    VM,
-    Interface,
-    Record,
-    Slice,
-    internet_interfaces,
-    mac_address,
-    next_internet_address,
-    next_vnc_port,
-)
+from models import VM, Interface, Record, Slice, internet_interfaces, next_internet_address, next_vnc_port
+from names import mac_address
 from placement import place
 from qcow_manager import QCOWManager
 from remote.plan import Command, Plan, Stage, Step

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from errors import Refused
 from inventory import INTERNET_VLAN, InternetSettings
+from names import DHCP_FIRST_HOST, DHCP_LAST_HOST, vlan_address, vlan_cidr, vlan_dhcp_range
 
 Record = dict[str, Any]
 """A mapping of plain values, as it stands in `database.yaml`."""
@@ -29,10 +29,6 @@ FIRST_VNC_PORT = 5901
 LAST_VNC_PORT = 65_535
 MAX_NAME_LENGTH = 32
 _NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME_LENGTH}}}")
-
-DHCP_SERVER_HOST = 2
-DHCP_FIRST_HOST = 10
-DHCP_LAST_HOST = 250
 
 
 class User:
@@ -422,112 +418,12 @@ class Slice:
         return tenant
 
 
-# --- From a VLAN's number to its subnet (spec/networking.txt) ---------------------------------------------------------
-
-
-def vlan_address(vlan_id: int, host: int) -> str:
-    """Address number `host` in the subnet of a link's VLAN."""
-    return f"192.168.{vlan_id % 256}.{host}"
-
-
-def vlan_cidr(vlan_id: int) -> str:
-    """The subnet of a link's VLAN; it repeats every 256 VLANs, which is why each slice has its own router namespace."""
-    return f"{vlan_address(vlan_id, 0)}/24"
-
-
-def vlan_dhcp_range(vlan_id: int) -> str:
-    """First and last address that dnsmasq leases on a link's VLAN, with a comma between."""
-    return f"{vlan_address(vlan_id, DHCP_FIRST_HOST)},{vlan_address(vlan_id, DHCP_LAST_HOST)}"
-
-
-# --- From ids to names on the hosts (DESIGN 4) ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class VMFiles:
-    """A VM's files on its worker, all in one folder per slice; `images_path` is that of `HypervisorSettings`."""
-
-    images_path: str
-    slice_id: int
-    vm_name: str
-
-    @property
-    def folder(self) -> str:
-        """The folder of the slice, readable by its owner only."""
-        return f"{self.images_path}/slice-{self.slice_id}"
-
-    @property
-    def overlay(self) -> str:
-        """The guest's disk."""
-        return f"{self.folder}/{self.vm_name}_img.qcow2"
-
-    @property
-    def pid(self) -> str:
-        """QEMU's process id."""
-        return f"{self.folder}/{self.vm_name}.pid"
-
-    @property
-    def console(self) -> str:
-        """UNIX socket of the guest's serial console."""
-        return f"{self.folder}/{self.vm_name}.console"
-
-    @property
-    def log(self) -> str:
-        """What the guest wrote to its serial console."""
-        return f"{self.folder}/{self.vm_name}.log"
-
-    @property
-    def messages(self) -> str:
-        """What QEMU itself had to say."""
-        return f"{self.folder}/{self.vm_name}.qemu"
-
-    @property
-    def vnc_secret(self) -> str:
-        """The password that QEMU asks VNC clients for."""
-        return f"{self.folder}/{self.vm_name}.vnc"
-
-
-def tap_name(vm_id: int, interface: str) -> str:
-    """The TAP of a VM's interface on the worker."""
-    return f"tap_{vm_id}_{interface}"
-
-
-def process_name(slice_id: int, vm_id: int) -> str:
-    """QEMU's `-name`: with the pid file it is the proof that a process is ours."""
-    return f"slice{slice_id}-vm{vm_id}"
-
-
-def gateway_port(vlan_id: int) -> str:
-    """The gateway's port on the network node."""
-    return f"gw_vlan{vlan_id}"
-
-
-def router_namespace(slice_id: int) -> str:
-    """The namespace that holds all gateways of a slice."""
-    return f"ns-gw-slice{slice_id}"
-
-
-def dhcp_namespace(vlan_id: int) -> str:
-    """The namespace in which a VLAN's dnsmasq runs."""
-    return f"ns-dhcp-vlan{vlan_id}"
-
-
-def dhcp_port(vlan_id: int) -> str:
-    """The port of a VLAN's dnsmasq."""
-    return f"dhcp_v{vlan_id}"
-
-
 # --- Allocation: what is given out never has two owners ---------------------------------------------------------------
 
 
 def is_valid_name(name: str) -> bool:
     """Whether `name` may name a VM, a slice or a user: letters, digits, hyphen, underscore, at most 32."""
     return _NAME.fullmatch(name) is not None
-
-
-def mac_address(vm_id: int, index: int) -> str:
-    """The MAC of interface number `index` (spec/managing-vms.txt)."""
-    return f"52:54:00:{(vm_id >> 8) & 0xFF:02x}:{vm_id & 0xFF:02x}:{index:02x}"
 
 
 def next_vm_id(start: int, slices: Collection[Slice]) -> int:

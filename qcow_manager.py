@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from inventory import HypervisorSettings
-from models import VM, Slice, VMFiles
+from models import VM, Slice
+from names import VMFiles
 from remote.plan import Command, Step, Upload
 
 # A guest's disk is the flavor's, but never smaller than the base image, which would cut off its end. It gets its name

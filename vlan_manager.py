@@ -11,16 +11,14 @@ import ipaddress
 from dataclasses import dataclass
 
 from inventory import Inventory
-from models import (
+from models import Link, Slice, internet_interfaces
+from names import (
     DHCP_FIRST_HOST,
     DHCP_LAST_HOST,
     DHCP_SERVER_HOST,
-    Link,
-    Slice,
     dhcp_namespace,
     dhcp_port,
     gateway_port,
-    internet_interfaces,
     router_namespace,
     vlan_address,
 )

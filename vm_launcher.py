@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 
 from inventory import Inventory
-from models import VM, Interface, Slice, VMFiles, process_name, tap_name
+from models import VM, Interface, Slice
+from names import VMFiles, process_name, tap_name
 from remote import daemon, ovs
 from remote.plan import Command, Step
 

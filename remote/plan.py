@@ -16,8 +16,8 @@ class Command:
     """One program on a host, run as root, or as the SSH user where `as_user` is set.
 
     `stdin` is what it is given to read; `secret` keeps that out of everything that is shown. `ok` are the exit statuses
-    that mean success. `unless` is the guard: an argv that is tried first, as the same user; when it succeeds the command
-    is skipped, because what it would do is there already.
+    that mean success. `unless` is the guard: an argv that is tried first, as the same user; when that succeeds the
+    command is skipped, because what it would do is there already.
     """
 
     argv: tuple[str, ...]

@@ -83,6 +83,7 @@ def no_bridge(lab: Lab) -> Iterator[None]:
 def stranger(lab: Lab, host: str, *argv: str) -> Iterator[str]:
     """A process of somebody else on `host`, for a while; its pid there. (What is started is only its way in.)"""
     way_in = lab.popen_in(host, ["bash", "-c", 'echo $$; exec "$@"', "bash", *argv], stdout=subprocess.PIPE, text=True)
+    assert way_in.stdout
     pid = way_in.stdout.readline().strip()
     try:
         yield pid

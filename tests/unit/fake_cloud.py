@@ -22,12 +22,12 @@ from models import (
     Record,
     Slice,
     User,
-    mac_address,
     next_internet_address,
     next_slice_id,
     next_vm_id,
     next_vnc_port,
 )
+from names import mac_address
 from remote.events import InterruptNoted, Listener, StageStarted, StepDone, StepFailed, Transferred
 from remote.interrupts import held
 from remote.plan import Command, Plan, Stage, Step

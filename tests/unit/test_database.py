@@ -21,11 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import database as database_module
-import files
 from database import Database, State
 from errors import Refused
 from inventory import Inventory, Worker
 from models import VM, Flavor, Interface, Slice, User
+from storage import files
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(__file__).parent / "data"

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 import models
-import rules
+import names
 from errors import Refused
 from inventory import INTERNET_VLAN, HypervisorSettings, InternetSettings, Inventory
-from models import VM, Flavor, Interface, Link, Network, Record, Slice, User, VMFiles
-from state import State
+from models import VM, Flavor, Interface, Link, Network, Record, Slice, User
+from names import VMFiles
+from storage import rules
+from storage.state import State
 
 DATA = Path(__file__).parent / "data"
 INTERNET = InternetSettings()
@@ -30,7 +32,7 @@ def sample(slice_id: int) -> Record:
 
 
 def machine(vm_id: int, data_interfaces: int = 1, name: str | None = None, port: int | None = None) -> VM:
-    interfaces = [Interface(f"eth{i}", mac=models.mac_address(vm_id, i)) for i in range(1 + data_interfaces)]
+    interfaces = [Interface(f"eth{i}", mac=names.mac_address(vm_id, i)) for i in range(1 + data_interfaces)]
     return VM(vm_id, name or f"vm{vm_id}", "admin", "10.0.10.1", port or 5901 + vm_id % 1000, interfaces)
 
 
@@ -181,33 +183,33 @@ def test_the_documented_subnet_of_a_vlan() -> None:
         "dhcp_range": "192.168.120.10,192.168.120.250",
         "status": "pending",
     }
-    assert models.vlan_cidr(1100) == "192.168.76.0/24"
+    assert names.vlan_cidr(1100) == "192.168.76.0/24"
 
 
 def test_the_documented_macs() -> None:
-    assert [models.mac_address(1001, i) for i in (0, 1)] == ["52:54:00:03:e9:00", "52:54:00:03:e9:01"]
+    assert [names.mac_address(1001, i) for i in (0, 1)] == ["52:54:00:03:e9:00", "52:54:00:03:e9:01"]
 
 
 def test_names_on_the_hosts_are_the_documented_ones() -> None:
-    assert models.tap_name(1002, "eth1") == "tap_1002_eth1"
-    assert models.gateway_port(120) == "gw_vlan120"
-    assert models.dhcp_namespace(120) == "ns-dhcp-vlan120"
-    assert models.dhcp_port(120) == "dhcp_v120"
-    assert models.router_namespace(1000) == "ns-gw-slice1000"
-    assert models.process_name(1000, 1001) == "slice1000-vm1001"
+    assert names.tap_name(1002, "eth1") == "tap_1002_eth1"
+    assert names.gateway_port(120) == "gw_vlan120"
+    assert names.dhcp_namespace(120) == "ns-dhcp-vlan120"
+    assert names.dhcp_port(120) == "dhcp_v120"
+    assert names.router_namespace(1000) == "ns-gw-slice1000"
+    assert names.process_name(1000, 1001) == "slice1000-vm1001"
     assert VMFiles("vm_images", 1000, "vm1").overlay == "vm_images/slice-1000/vm1_img.qcow2"
 
 
 # --- There and back ---------------------------------------------------------------------------------------------------
 
-names = st.text("abcXYZ019_-", min_size=1, max_size=32)
+valid_names = st.text("abcXYZ019_-", min_size=1, max_size=32)
 maybe = st.none() | st.integers(1, 4094)
 interfaces = st.builds(
     Interface,
-    names,
+    valid_names,
     maybe,
-    st.none() | names,
-    st.none() | st.fixed_dictionaries({"ip": names, "cidr": names, "gateway": names}),
+    st.none() | valid_names,
+    st.none() | st.fixed_dictionaries({"ip": valid_names, "cidr": valid_names, "gateway": valid_names}),
     maybe,
 )
 
@@ -215,28 +217,32 @@ interfaces = st.builds(
 @st.composite
 def vms(draw: st.DrawFn) -> VM:
     flavor = st.none() | st.fixed_dictionaries(
-        {"cores": st.integers(1, 64), "ram_gb": st.floats(0.1, 9), "image": names}
+        {"cores": st.integers(1, 64), "ram_gb": st.floats(0.1, 9), "image": valid_names}
     )
     vm = VM(
-        draw(ids), draw(names), draw(names), draw(names), draw(st.integers(5901, 65_535)),
-        draw(st.lists(interfaces, max_size=3)), draw(flavor), draw(st.none() | names),
+        draw(ids), draw(valid_names), draw(valid_names), draw(valid_names), draw(st.integers(5901, 65_535)),
+        draw(st.lists(interfaces, max_size=3)), draw(flavor), draw(st.none() | valid_names),
     )  # fmt: skip
     vm.status = draw(st.sampled_from(["pending", "design", "running"]))
-    vm.pid, vm.flavor_name, vm.vnc_secret = draw(st.none() | names), draw(st.none() | names), draw(st.none() | names)
+    vm.pid, vm.flavor_name, vm.vnc_secret = (
+        draw(st.none() | valid_names),
+        draw(st.none() | valid_names),
+        draw(st.none() | valid_names),
+    )
     return vm
 
 
 @st.composite
 def slices(draw: st.DrawFn) -> Slice:
-    tenant = Slice(draw(ids), draw(names), draw(names))
+    tenant = Slice(draw(ids), draw(valid_names), draw(valid_names))
     tenant.vlan_pool_used = draw(st.lists(st.integers(1, 4094), max_size=3))
     tenant.vms = draw(st.lists(vms(), max_size=3))
-    link = st.builds(Link, st.integers(1, 20), st.integers(1, 4094), ids, names, ids, names)
+    link = st.builds(Link, st.integers(1, 20), st.integers(1, 4094), ids, valid_names, ids, valid_names)
     tenant.links = draw(st.lists(link, max_size=3))
-    network = st.builds(Network, st.integers(1, 4094), names, names, st.booleans(), st.none() | names)
+    network = st.builds(Network, st.integers(1, 4094), valid_names, valid_names, st.booleans(), st.none() | valid_names)
     tenant.networks = draw(st.lists(network, max_size=3))
     tenant.status = draw(st.sampled_from(["design", "deploying", "running", "deleting"]))
-    tenant.name, tenant.left = draw(st.just("") | names), draw(st.lists(names, max_size=2))
+    tenant.name, tenant.left = draw(st.just("") | valid_names), draw(st.lists(valid_names, max_size=2))
     return tenant
 
 
@@ -257,7 +263,7 @@ def test_a_slice_read_back_is_the_slice_written_and_shares_nothing_with_it(tenan
     assert json.dumps(record) == json.dumps(tenant.to_dict()) == text
 
 
-@given(names, names, st.integers(0, 10_000), st.integers(0, 10_000), st.lists(ids))
+@given(valid_names, valid_names, st.integers(0, 10_000), st.integers(0, 10_000), st.lists(ids))
 def test_a_user_read_back_is_the_user_written(name: str, digest: str, quota: int, used: int, owned: list[int]) -> None:
     user = User(name, digest, quota)
     user.used_vms, user.slices = used, owned
@@ -389,7 +395,7 @@ def test_after_the_last_id_the_first_free_one_is_next() -> None:
 def test_an_id_whose_macs_are_held_by_an_id_65536_away_is_skipped() -> None:
     tenant = Slice(1000, "admin")
     tenant.vms = [machine(1001)]
-    assert models.mac_address(1001 + 65_536, 0) == models.mac_address(1001, 0)
+    assert names.mac_address(1001 + 65_536, 0) == names.mac_address(1001, 0)
     assert models.next_vm_id(1001 + 65_536, [tenant]) == 1002 + 65_536
 
 
@@ -420,14 +426,14 @@ def test_when_all_internet_addresses_are_held_the_next_is_refused() -> None:
 
 @given(ids, st.integers(0, models.MAX_DATA_INTERFACES))
 def test_every_name_fits_into_what_linux_allows(vm_id: int, index: int) -> None:
-    assert len(models.tap_name(vm_id, f"eth{index}")) <= 15
+    assert len(names.tap_name(vm_id, f"eth{index}")) <= 15
     for vlan_id in (1, 100, 400, 2099, 4094):
-        assert len(models.gateway_port(vlan_id)) <= 15
-        assert len(models.dhcp_port(vlan_id)) <= 15
+        assert len(names.gateway_port(vlan_id)) <= 15
+        assert len(names.dhcp_port(vlan_id)) <= 15
 
 
 def test_a_console_socket_in_the_longest_folder_fits_into_what_linux_allows() -> None:
-    from schema import MAX_IMAGES_DIR  # noqa: PLC0415 - the bound and what it is for, side by side
+    from storage.schema import MAX_IMAGES_DIR  # noqa: PLC0415 - the bound and what it is for, side by side
 
     files = VMFiles("x" * MAX_IMAGES_DIR, models.LAST_ID, "n" * models.MAX_NAME_LENGTH)
     assert len(files.console) == 107
@@ -510,10 +516,10 @@ class Cloud(RuleBasedStateMachine):
         tenant = self.live[data.draw(st.sampled_from(able))]
         for _ in range(count):
             ends = data.draw(st.lists(st.sampled_from(tenant.vms), min_size=2, max_size=2))
-            names = [data.draw(st.sampled_from([i.name for i in vm.interfaces])) for vm in ends]
+            valid_names = [data.draw(st.sampled_from([i.name for i in vm.interfaces])) for vm in ends]
             before = tenant.to_dict()
             try:
-                tenant.connect(ends[0].vm_id, names[0], ends[1].vm_id, names[1])
+                tenant.connect(ends[0].vm_id, valid_names[0], ends[1].vm_id, valid_names[1])
             except Refused:
                 assert tenant.to_dict() == before
 
@@ -535,8 +541,8 @@ class Cloud(RuleBasedStateMachine):
             [vm.vnc_port for vm in machines],
             [interface.mac for _, interface in nics],
             [interface.ip_config["ip"] for _, interface in nics if interface.ip_config],
-            [models.tap_name(vm.vm_id, interface.name) for vm, interface in nics],
-            [models.process_name(tenant.slice_id, vm.vm_id) for tenant in everyone for vm in tenant.vms],
+            [names.tap_name(vm.vm_id, interface.name) for vm, interface in nics],
+            [names.process_name(tenant.slice_id, vm.vm_id) for tenant in everyone for vm in tenant.vms],
         ):
             assert len(set(things)) == len(things)
 

@@ -202,7 +202,7 @@ def test_a_link_that_may_not_be_spends_no_vlan(desk: Desk, link: tuple[Any, ...]
 
 def test_links_record_their_networks(desk: Desk) -> None:
     tenant = desk.ring(2)
-    assert [network.to_dict() for network in tenant.networks][0] == {
+    assert tenant.networks[0].to_dict() == {
         "vlan_id": 100,
         "cidr": "192.168.100.0/24",
         "gateway_ip": "192.168.100.1",

@@ -8,11 +8,11 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping
 
-import models
+import names
 from inventory import InternetSettings
 from models import VM, Interface, Slice, User
-from schema import Broken, Key, equal, no_twice, show
-from state import State
+from storage.schema import Broken, Key, equal, no_twice, show
+from storage.state import State
 
 
 def check(state: State) -> None:
@@ -59,7 +59,7 @@ class _Cloud:
         self._pools = _Owners("the VLAN pool from")
         self._ports = _Owners("VNC port")
         self._macs = _Owners("MAC")
-        server = str(self._network[models.DHCP_SERVER_HOST])
+        server = str(self._network[names.DHCP_SERVER_HOST])
         self._addresses = _Owners("address", {server: "the DHCP server", internet.gateway: "the gateway"})
 
     def add(self, tenant: Slice) -> None:
@@ -159,7 +159,7 @@ def _check_networks(tenant: Slice, _: InternetSettings) -> None:
 
 def _check_gateway(gateway: str, cidr: str, *path: Key) -> None:
     network = ipaddress.IPv4Network(cidr)
-    taken = (network[0], network[models.DHCP_SERVER_HOST], network[-1])
+    taken = (network[0], network[names.DHCP_SERVER_HOST], network[-1])
     address = ipaddress.IPv4Address(gateway)
     if address not in network or address in taken:
         raise Broken(f"{gateway} cannot be the gateway of {cidr}: {_listed(taken)} are taken", *path)

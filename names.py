@@ -1,0 +1,106 @@
+"""From ids to what they stand for outside: subnets and addresses of VLANs, MACs, names of objects on hosts (DESIGN 4).
+
+Nothing of this is stored: the same id gives the same name on every host and in every process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DHCP_SERVER_HOST = 2
+DHCP_FIRST_HOST = 10
+DHCP_LAST_HOST = 250
+
+
+def vlan_address(vlan_id: int, host: int) -> str:
+    """Address number `host` in the subnet of a link's VLAN."""
+    return f"192.168.{vlan_id % 256}.{host}"
+
+
+def vlan_cidr(vlan_id: int) -> str:
+    """The subnet of a link's VLAN; it repeats every 256 VLANs, which is why each slice has its own router namespace."""
+    return f"{vlan_address(vlan_id, 0)}/24"
+
+
+def vlan_dhcp_range(vlan_id: int) -> str:
+    """First and last address that dnsmasq leases on a link's VLAN, with a comma between."""
+    return f"{vlan_address(vlan_id, DHCP_FIRST_HOST)},{vlan_address(vlan_id, DHCP_LAST_HOST)}"
+
+
+def mac_address(vm_id: int, index: int) -> str:
+    """The MAC of interface number `index` (spec/managing-vms.txt)."""
+    return f"52:54:00:{(vm_id >> 8) & 0xFF:02x}:{vm_id & 0xFF:02x}:{index:02x}"
+
+
+@dataclass(frozen=True)
+class VMFiles:
+    """A VM's files on its worker, all in one folder per slice; `images_path` is that of `HypervisorSettings`."""
+
+    images_path: str
+    slice_id: int
+    vm_name: str
+
+    @property
+    def folder(self) -> str:
+        """The folder of the slice, readable by its owner only."""
+        return f"{self.images_path}/slice-{self.slice_id}"
+
+    @property
+    def overlay(self) -> str:
+        """The guest's disk."""
+        return f"{self.folder}/{self.vm_name}_img.qcow2"
+
+    @property
+    def pid(self) -> str:
+        """QEMU's process id."""
+        return f"{self.folder}/{self.vm_name}.pid"
+
+    @property
+    def console(self) -> str:
+        """UNIX socket of the guest's serial console."""
+        return f"{self.folder}/{self.vm_name}.console"
+
+    @property
+    def log(self) -> str:
+        """What the guest wrote to its serial console."""
+        return f"{self.folder}/{self.vm_name}.log"
+
+    @property
+    def messages(self) -> str:
+        """What QEMU itself had to say."""
+        return f"{self.folder}/{self.vm_name}.qemu"
+
+    @property
+    def vnc_secret(self) -> str:
+        """The password that QEMU asks VNC clients for."""
+        return f"{self.folder}/{self.vm_name}.vnc"
+
+
+def tap_name(vm_id: int, interface: str) -> str:
+    """The TAP of a VM's interface on the worker."""
+    return f"tap_{vm_id}_{interface}"
+
+
+def process_name(slice_id: int, vm_id: int) -> str:
+    """QEMU's `-name`: with the pid file it is the proof that a process is ours."""
+    return f"slice{slice_id}-vm{vm_id}"
+
+
+def gateway_port(vlan_id: int) -> str:
+    """The gateway's port on the network node."""
+    return f"gw_vlan{vlan_id}"
+
+
+def router_namespace(slice_id: int) -> str:
+    """The namespace that holds all gateways of a slice."""
+    return f"ns-gw-slice{slice_id}"
+
+
+def dhcp_namespace(vlan_id: int) -> str:
+    """The namespace in which a VLAN's dnsmasq runs."""
+    return f"ns-dhcp-vlan{vlan_id}"
+
+
+def dhcp_port(vlan_id: int) -> str:
+    """The port of a VLAN's dnsmasq."""
+    return f"dhcp_v{vlan_id}"

@@ -1,0 +1,1 @@
+"""What `database.py` is made of: layout, rules between records, locks and atomic replacement."""
