@@ -3,22 +3,21 @@
 Here three meet that know nothing of each other: the database (what shall be), the plans (how) and the runner (done).
 Every method that can fail answers `(True, value)` or `(False, "sentence")`; no failure we foresaw leaves it otherwise.
 
-A change of hosts has three parts: what is about to happen is written down, the plan is run without the file's lock, and
-the result is written down. A manager that dies in between leaves the status of the first part as its trace.
+What changes hosts is in `changes.py`; here is who may wish for it, and when.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
 from accounts import Accounts
+from changes import Changes
 from database import Database, State
 from deployment import DeploymentAPI
-from errors import CloudError, Interrupted, Refused
+from errors import CloudError, Refused
 from inventory import SSHSettings, Worker
 from models import (
     MAX_DATA_INTERFACES,
@@ -32,11 +31,10 @@ from models import (
     next_slice_id,
     next_vm_id,
 )
-from placement import promised
-from remote import interrupts
+from placement import recount
 from remote.events import Listener, ignore
 from remote.plan import Plan
-from remote.runner import Host, Report, Runner
+from remote.runner import Host, Runner
 
 if TYPE_CHECKING:
     from remote.ssh import Connections
@@ -92,6 +90,7 @@ class OrchestratorAPI:
         self._inventory = database.load().inventory
         self._deployment = DeploymentAPI(self._inventory)
         self._connect = connect or _over_ssh(self._inventory.ssh)
+        self._changes = Changes(database, self._deployment, self._connect)
         self.accounts = Accounts(database)
 
     # --- who, and what there is ---------------------------------------------------------------------------------------
@@ -134,7 +133,7 @@ class OrchestratorAPI:
             for address, worker in found.items():
                 known = state.workers.get(address, Worker())
                 state.workers[address] = worker if worker.up else replace(known, up=False, problem=worker.problem)
-            _recount(state)
+            recount(state.workers, state.slices.values())
             return dict(state.workers)
 
     def _measured(self, stdout: str, error: CloudError | None) -> Worker:
@@ -177,7 +176,7 @@ class OrchestratorAPI:
         _check_name("VM", name)
         if not 0 <= data_interfaces_count <= MAX_DATA_INTERFACES:
             raise Refused(f"A VM has 0 to {MAX_DATA_INTERFACES} data interfaces, not {data_interfaces_count}")
-        with self._working_on(slice_id, listen) as runner:
+        with self._changes.of(slice_id, listen) as change:
             if not self._database.load().workers:
                 self._discover()
             with self._database.transaction() as state:
@@ -200,8 +199,9 @@ class OrchestratorAPI:
                 )  # fmt: skip
                 state.next_vm_id = vm_id + 1
                 user.used_vms += 1
-                _recount(state)
-            return self._make_images(runner, tenant, [vm])[0]
+                recount(state.workers, state.slices.values())
+            change.make_images(tenant, [vm])
+            return vm
 
     @_answers
     def create_link(
@@ -224,7 +224,7 @@ class OrchestratorAPI:
     @_answers
     def deploy_slice(self, owner: str, slice_id: int, listen: Listener = ignore) -> Slice:
         """Bring the slice up, or leave every host as it was."""
-        with self._working_on(slice_id, listen) as runner:
+        with self._changes.of(slice_id, listen) as change:
             with self._database.transaction() as state:
                 tenant = _own(state, owner, slice_id)
                 if tenant.status == "running":
@@ -234,13 +234,17 @@ class OrchestratorAPI:
                     raise Refused(f"Slice {slice_id} has no VMs; add one first")
                 tenant.status = "deploying"
                 self._deployment.renew_secrets(tenant)
-            return self._deploy(runner, tenant)
+            return change.deploy(tenant)
 
     @_answers
     def delete_slice(self, owner: str, slice_id: int, listen: Listener = ignore) -> Slice:
         """Remove everything of the slice and nothing else; what could not be removed is kept in the slice's `left`."""
-        with self._working_on(slice_id, listen) as runner:
-            return self._delete(runner, owner, slice_id)
+        with self._changes.of(slice_id, listen) as change:
+            with self._database.transaction() as state:
+                tenant = _own(state, owner, slice_id)
+                tenant.status = "deleting"
+            change.delete(tenant)
+            return tenant
 
     @_answers
     def open_console(self, owner: str, vm_id: int) -> ConsoleSession:
@@ -265,112 +269,29 @@ class OrchestratorAPI:
     @_answers
     def finish_slice(self, owner: str, slice_id: int, listen: Listener = ignore) -> str:
         """Carry the change on that was under way; every step finds out what is there already."""
-        with self._working_on(slice_id, listen) as runner:
+        with self._changes.of(slice_id, listen) as change:
             tenant = _own(self._database.load(), owner, slice_id)
             if tenant.status == "deleting":
-                self._delete(runner, owner, slice_id)
+                change.delete(tenant)
                 return f"Slice {slice_id} is deleted"
             if tenant.status == "deploying":
-                self._deploy(runner, tenant)
+                change.deploy(tenant)
                 return f"Slice {slice_id} is running"
-            self._make_images(runner, tenant, _pending(tenant))
+            change.make_images(tenant, _pending(tenant))
             return f"Slice {slice_id} is in design, its VMs are complete"
 
     @_answers
     def take_back_slice(self, owner: str, slice_id: int, listen: Listener = ignore) -> str:
         """Take the change back that was under way: a deployment, or the VMs that were being added."""
-        with self._working_on(slice_id, listen) as runner:
+        with self._changes.of(slice_id, listen) as change:
             tenant = _own(self._database.load(), owner, slice_id)
             if tenant.status == "deleting":
                 raise Refused(f"Slice {slice_id} is being deleted, which cannot be taken back; finish it")
             if tenant.status == "deploying":
-                left = _left(runner.run(self._deployment.running_plan(tenant).undone("take back"), keep_going=True))
-                if left:
-                    raise CloudError(f"Slice {slice_id} is not all taken back: {_what_is_left(left)}; try again later")
-                self._back_to_design(slice_id)
+                change.take_back_deployment(tenant)
             if pending := _pending(tenant):
-                plan = self._deployment.image_plan(tenant, pending).undone("take back")
-                self._forget(runner.run(plan, keep_going=True), tenant, pending, "Taken back")
+                change.forget_vms(tenant, pending)
             return f"Slice {slice_id} is in design"
-
-    # --- the parts ----------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _working_on(self, slice_id: int, listen: Listener) -> Iterator[Runner]:
-        """Nobody else changes the slice meanwhile, and Ctrl-C does not tear the change apart."""
-        with self._database.claim(slice_id), interrupts.held(listen) as interrupted:
-            yield Runner(self._connect, listen, interrupted)
-
-    def _make_images(self, runner: Runner, tenant: Slice, vms: list[VM]) -> list[VM]:
-        """Overlays of new VMs, which then are in design; if one fails, none of them is recorded any more."""
-        report = runner.run(self._deployment.image_plan(tenant, vms))
-        if report.error:
-            back = runner.run(report.taken_back(), keep_going=True)
-            self._forget(back, tenant, vms, str(report.error))
-            raise CloudError(f"{report.error}; nothing was added")
-        with self._database.transaction() as state:
-            for vm in vms:
-                vm.status = "design"
-                _stored(state, tenant, vm).status = "design"
-        return vms
-
-    def _forget(self, back: Report, tenant: Slice, vms: list[VM], why: str) -> None:
-        """Strike out VMs whose overlays were taken back; while something of them is left they stay `pending`."""
-        if left := _left(back):
-            raise CloudError(
-                f"{why}; not all could be taken back: {_what_is_left(left)}; log in again to try once more"
-            )
-        with self._database.transaction() as state:
-            stored = state.slices[tenant.slice_id]
-            gone = {vm.vm_id for vm in vms}
-            stored.vms = [vm for vm in stored.vms if vm.vm_id not in gone]
-            user = _user(state, tenant.owner)
-            user.used_vms = max(0, user.used_vms - len(gone))
-            _recount(state)
-
-    def _deploy(self, runner: Runner, tenant: Slice) -> Slice:
-        plan = self._deployment.deploy_plan(tenant)
-        report = runner.run(plan)
-        if report.error:
-            left = _left(runner.run(report.taken_back(), keep_going=True))
-            self._back_to_design(tenant.slice_id)
-            raise CloudError(_not_deployed(report.error, left))
-        verified = set(plan.stages[-1].steps)
-        pids = self._deployment.pids("".join(r.stdout for r in report.results if r.step in verified))
-        with self._database.transaction() as state:
-            stored = state.slices[tenant.slice_id]
-            stored.status = "running"
-            stored.left = []
-            for vm in stored.vms:
-                vm.status, vm.pid = "running", pids[vm.vm_id]
-            for network in stored.networks:
-                network.status = "running"
-            return stored
-
-    def _back_to_design(self, slice_id: int) -> None:
-        with self._database.transaction() as state:
-            stored = state.slices[slice_id]
-            stored.status = "design"
-            for vm in stored.vms:
-                vm.pid, vm.vnc_secret = None, None
-
-    def _delete(self, runner: Runner, owner: str, slice_id: int) -> Slice:
-        with self._database.transaction() as state:
-            tenant = _own(state, owner, slice_id)
-            tenant.status = "deleting"
-        left = _left(runner.run(self._deployment.deploy_plan(tenant).undone("remove"), keep_going=True))
-        with self._database.transaction() as state:
-            if left:
-                state.slices[slice_id].left = list(left)
-            else:
-                user = _user(state, owner)
-                user.used_vms = max(0, user.used_vms - len(tenant.vms))
-                user.slices.remove(slice_id)
-                del state.slices[slice_id]
-                _recount(state)
-        if left:
-            raise CloudError(f"Slice {slice_id} is not all gone: {_what_is_left(left)}; delete it again later")
-        return tenant
 
 
 def _over_ssh(settings: SSHSettings) -> Callable[[str], Connected]:
@@ -421,40 +342,9 @@ def _check_name(what: str, name: str) -> None:
         raise Refused(f"A {what} name is 1 to {MAX_NAME_LENGTH} letters, digits, hyphens and underscores")
 
 
-def _stored(state: State, tenant: Slice, vm: VM) -> VM:
-    stored = state.slices[tenant.slice_id].vm(vm.vm_id)
-    if stored is None:
-        raise Refused(f"VM {vm.vm_id} was deleted meanwhile")
-    return stored
-
-
 def _pending(tenant: Slice) -> list[VM]:
     return [vm for vm in tenant.vms if vm.status == "pending"]
 
 
 def _is_unfinished(tenant: Slice) -> bool:
     return tenant.status in {"deploying", "deleting"} or bool(_pending(tenant))
-
-
-def _recount(state: State) -> None:
-    """What each worker's VMs were promised, counted anew from the slices."""
-    for address, worker in state.workers.items():
-        state.workers[address] = promised(worker, address, state.slices.values())
-
-
-def _left(report: Report) -> dict[str, CloudError]:
-    """What a run that takes back or removes could not reach: name and place -> why."""
-    return {f"{r.step.title} on {r.step.host}": r.error for r in report.failures if r.error}
-
-
-def _what_is_left(left: dict[str, CloudError]) -> str:
-    reasons = "; ".join(dict.fromkeys(str(error) for error in left.values()))
-    return f"{reasons}; left: {', '.join(left)}"
-
-
-def _not_deployed(error: CloudError, left: dict[str, CloudError]) -> str:
-    if left:
-        return f"{error}; not all could be taken back ({_what_is_left(left)}); deploy or delete the slice to clean up"
-    if isinstance(error, Interrupted):
-        return "Interrupted; what was done has been taken back and the slice is in design"
-    return f"{error}; what was done has been taken back and the slice is in design"

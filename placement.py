@@ -21,6 +21,12 @@ def promised(worker: Worker, address: str, slices: Iterable[Slice]) -> Worker:
     )
 
 
+def recount(workers: dict[str, Worker], slices: Collection[Slice]) -> None:
+    """Count anew what all workers' VMs were promised."""
+    for address, worker in workers.items():
+        workers[address] = promised(worker, address, slices)
+
+
 def place(
     flavor_name: str, flavor: Record, inventory: Inventory, workers: Mapping[str, Worker], slices: Collection[Slice]
 ) -> str:

@@ -30,8 +30,11 @@ ALLOWED = {
     "deployment": STEPS | {"placement", "qcow_manager", "vlan_manager", "vm_launcher"},
     "orchestrator": {
         *PURE,
-        *("accounts", "database", "deployment", "placement"),
-        *("remote", "remote.events", "remote.interrupts", "remote.runner", "remote.ssh"),
+        *("accounts", "changes", "database", "deployment", "placement", "remote.events", "remote.runner", "remote.ssh"),
+    },
+    "changes": {
+        *("database", "deployment", "errors", "models", "placement"),
+        *("remote.events", "remote.interrupts", "remote.runner"),
     },
     "passwords": {"errors"},
     "accounts": {"database", "errors", "models", "passwords", "storage.schema"},

@@ -1,0 +1,144 @@
+"""Changes of hosts, and what the database says of them: begun, done, or taken back.
+
+Each has three parts: what is about to happen is written down, the plan is run without the file's lock, and the result
+is written down. A manager that dies in between leaves the status of the first part as its trace, from which the same
+change can be finished or taken back: every step finds out on the host what is there already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from database import Database
+from deployment import DeploymentAPI
+from errors import CloudError, Interrupted
+from models import VM, Slice
+from placement import recount
+from remote import interrupts
+from remote.events import Listener
+from remote.runner import Host, Report, Runner
+
+
+class Changes:
+    """Whoever works on a slice gets a `Change` from here, and no two have one of the same slice."""
+
+    def __init__(self, database: Database, deployment: DeploymentAPI, connect: Callable[[str], Host]) -> None:
+        self._database = database
+        self._deployment = deployment
+        self._connect = connect
+
+    @contextmanager
+    def of(self, slice_id: int, listen: Listener) -> Iterator[Change]:
+        """Nobody else changes the slice meanwhile, and Ctrl-C does not tear the change apart.
+
+        `Refused` when another session works on the slice.
+        """
+        with self._database.claim(slice_id), interrupts.held(listen) as interrupted:
+            yield Change(self._database, self._deployment, Runner(self._connect, listen, interrupted))
+
+
+class Change:
+    """One change under way. Every method ends with hosts and database agreeing, or raises with what is left to do."""
+
+    def __init__(self, database: Database, deployment: DeploymentAPI, runner: Runner) -> None:
+        self._database = database
+        self._deployment = deployment
+        self._runner = runner
+
+    def make_images(self, tenant: Slice, vms: list[VM]) -> None:
+        """Overlays of new VMs, which then are in design; if one fails, none of them is recorded any more."""
+        report = self._runner.run(self._deployment.image_plan(tenant, vms))
+        if report.error:
+            self._forget(self._runner.run(report.taken_back(), keep_going=True), tenant, vms, str(report.error))
+            raise CloudError(f"{report.error}; nothing was added")
+        with self._database.transaction() as state:
+            for vm in vms:
+                vm.status = "design"
+                stored = state.slices[tenant.slice_id].vm(vm.vm_id)
+                if stored:
+                    stored.status = vm.status
+
+    def forget_vms(self, tenant: Slice, vms: list[VM]) -> None:
+        """VMs that were being added are no more, and neither are their overlays."""
+        plan = self._deployment.image_plan(tenant, vms).undone("take back")
+        self._forget(self._runner.run(plan, keep_going=True), tenant, vms, "Taken back")
+
+    def deploy(self, tenant: Slice) -> Slice:
+        """Bring a slice up whose status is `deploying`; if that fails it is in design, and the hosts as before."""
+        plan = self._deployment.deploy_plan(tenant)
+        report = self._runner.run(plan)
+        if report.error:
+            left = _left(self._runner.run(report.taken_back(), keep_going=True))
+            self._back_to_design(tenant.slice_id)
+            raise CloudError(_not_deployed(report.error, left))
+        verified = set(plan.stages[-1].steps)
+        pids = self._deployment.pids("".join(r.stdout for r in report.results if r.step in verified))
+        with self._database.transaction() as state:
+            stored = state.slices[tenant.slice_id]
+            stored.status = "running"
+            for vm in stored.vms:
+                vm.status, vm.pid = "running", pids[vm.vm_id]
+            for network in stored.networks:
+                network.status = "running"
+            return stored
+
+    def take_back_deployment(self, tenant: Slice) -> None:
+        """A slice whose status is `deploying` is in design again, all but its overlays removed."""
+        plan = self._deployment.running_plan(tenant).undone("take back")
+        if left := _left(self._runner.run(plan, keep_going=True)):
+            raise CloudError(f"Slice {tenant.slice_id} is not all taken back: {_what_is_left(left)}; try again later")
+        self._back_to_design(tenant.slice_id)
+
+    def delete(self, tenant: Slice) -> None:
+        """Remove a slice whose status is `deleting`; what could not be removed is kept in its `left`."""
+        plan = self._deployment.deploy_plan(tenant).undone("remove")
+        left = _left(self._runner.run(plan, keep_going=True))
+        with self._database.transaction() as state:
+            if left:
+                state.slices[tenant.slice_id].left = list(left)
+            else:
+                user = state.users[tenant.owner]
+                user.used_vms = max(0, user.used_vms - len(tenant.vms))
+                user.slices.remove(tenant.slice_id)
+                del state.slices[tenant.slice_id]
+                recount(state.workers, state.slices.values())
+        if left:
+            raise CloudError(f"Slice {tenant.slice_id} is not all gone: {_what_is_left(left)}; delete it again later")
+
+    def _forget(self, back: Report, tenant: Slice, vms: list[VM], why: str) -> None:
+        """Strike out VMs whose overlays were taken back; while something of them is left they stay `pending`."""
+        if left := _left(back):
+            raise CloudError(f"{why}; not all could be taken back: {_what_is_left(left)}; log in again to retry")
+        with self._database.transaction() as state:
+            stored = state.slices[tenant.slice_id]
+            gone = {vm.vm_id for vm in vms}
+            stored.vms = [vm for vm in stored.vms if vm.vm_id not in gone]
+            user = state.users[tenant.owner]
+            user.used_vms = max(0, user.used_vms - len(gone))
+            recount(state.workers, state.slices.values())
+
+    def _back_to_design(self, slice_id: int) -> None:
+        with self._database.transaction() as state:
+            stored = state.slices[slice_id]
+            stored.status = "design"
+            for vm in stored.vms:
+                vm.pid, vm.vnc_secret = None, None
+
+
+def _left(report: Report) -> dict[str, CloudError]:
+    """What a run that takes back or removes could not reach: name and place -> why."""
+    return {f"{r.step.title} on {r.step.host}": r.error for r in report.failures if r.error}
+
+
+def _what_is_left(left: dict[str, CloudError]) -> str:
+    reasons = "; ".join(dict.fromkeys(str(error) for error in left.values()))
+    return f"{reasons}; left: {', '.join(left)}"
+
+
+def _not_deployed(error: CloudError, left: dict[str, CloudError]) -> str:
+    if left:
+        return f"{error}; not all could be taken back ({_what_is_left(left)}); deploy or delete the slice to clean up"
+    if isinstance(error, Interrupted):
+        return "Interrupted; what was done has been taken back and the slice is in design"
+    return f"{error}; what was done has been taken back and the slice is in design"
