@@ -11,7 +11,7 @@ LAB := $(PYTHON) -m lab
 run: packages $(VENV)/ready  ## the menu on a lab of three hosts
 	$(LAB) up
 	@echo "The lab goes on running when you leave the menu; 'make stop' ends it."
-	$(LAB) run $(CURDIR)/$(BIN)/python $(CURDIR)/cli.py --database $(CURDIR)/.lab/default/database.yaml
+	$(LAB) run $(BIN)/python cli.py --database .lab/default/database.yaml
 
 stop:  ## the lab of `make run` is taken down, and all its disks with it
 	$(LAB) down
@@ -23,22 +23,16 @@ check: $(VENV)/ready  ## style, types, import rules and unit tests: no root, no 
 	$(BIN)/pytest -q -m "not lab"
 
 test: packages check  ## all tests; those on the lab need root
-	$(SUDO) env "PATH=$$PATH" $(CURDIR)/$(BIN)/pytest -q -m lab
+	$(SUDO) $(BIN)/pytest -q -m lab
 
 bench: packages $(VENV)/ready  ## a ring of VMs against one ssh process per command
-	$(SUDO) env "PATH=$$PATH" $(CURDIR)/$(BIN)/python -m bench
+	$(SUDO) $(BIN)/python -m bench
 
-packages:  ## Debian's packages for the lab and its guest
-	@missing=$$(for p in $$(sed 's/ *#.*//' lab/packages.txt); do \
-	    dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
-	if [ -n "$$missing" ]; then \
-	    $(SUDO) apt-get update -qq && \
-	    $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
-	fi
+packages:  ## Debian's packages for the lab and its guest; asks for root only when one is missing
+	@sh lab/install-packages
 
 $(VENV)/ready: requirements-dev.lock
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
-	    $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends python3-venv; }
+	@sh lab/install-packages python3-venv
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock

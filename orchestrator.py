@@ -17,7 +17,7 @@ from accounts import Accounts
 from changes import Changes
 from database import Database, State
 from deployment import DeploymentAPI
-from errors import CloudError, Refused
+from errors import CloudError, HostUnreachable, Refused
 from inventory import SSHSettings, Worker
 from models import (
     MAX_DATA_INTERFACES,
@@ -138,7 +138,7 @@ class OrchestratorAPI:
 
     def _measured(self, stdout: str, error: CloudError | None) -> Worker:
         if error:
-            return Worker(up=False, problem=str(error))
+            return Worker(up=False, problem=error.reason if isinstance(error, HostUnreachable) else str(error))
         try:
             return self._deployment.measured(stdout)
         except ValueError:

@@ -70,7 +70,7 @@ def flavor_amounts(flavor: Record) -> tuple[str, str, str]:
 
 def gib(amount: float) -> str:
     """An amount of memory or disk, without needless digits."""
-    return f"{round(float(amount), 1):g} GiB"
+    return f"{round(float(amount), 2):g} GiB"
 
 
 def mib(size: int) -> str:

@@ -115,7 +115,7 @@ class ResourcesView:
 def _worker_cells(worker: Worker, forms: Sequence[str] = ("{}", "{}", "{}")) -> list[str]:
     """State, cores, memory and disk of a worker; amounts of which nothing was ever measured are not shown."""
     amounts = (
-        (f"{worker.used_cores} of {worker.max_cores}", worker.max_cores),
+        (f"{worker.used_cores} on {worker.max_cores}", worker.max_cores),
         (f"{gib(worker.used_ram_gb)} of {gib(worker.max_ram_gb)}", worker.max_ram_gb),
         (f"{gib(worker.used_disk_gb)} of {gib(worker.max_disk_gb)}", worker.max_disk_gb),
     )

@@ -136,12 +136,12 @@ def test_resources_in_both_forms(width: int) -> None:
     view = ResourcesView(user, workers, Flavor.FLAVORS)
 
     text = drawn(view, width)
-    facts = ["3 of 10 VMs used", "10.0.10.1 up 2 of 4", "1 GiB of 7.5 GiB", "3.2 GiB of 100 GiB", "timed out"]
+    facts = ["3 of 10 VMs used", "10.0.10.1 up 2 on 4", "1 GiB of 7.5 GiB", "3.2 GiB of 100 GiB", "timed out"]
     for fact in [*facts, "10.0.10.2 does not answer - - -", "ubuntu 1 0.5 GiB 2.2 GiB"]:
         assert fact in text
     assert plain(view).splitlines() == [
         "Quota: 3 of 10 VMs used",
-        "Worker 10.0.10.1: up, 2 of 4 cores, 1 GiB of 7.5 GiB RAM, 3.2 GiB of 100 GiB disk",
+        "Worker 10.0.10.1: up, 2 on 4 cores, 1 GiB of 7.5 GiB RAM, 3.2 GiB of 100 GiB disk",
         "Worker 10.0.10.2: does not answer, - cores, - RAM, - disk, 10.0.10.2 does not answer: timed out",
         f"Flavor cirros: 1 core, 0.5 GiB RAM, 1 GiB disk, base image {Flavor.FLAVORS['cirros']['image']}",
         f"Flavor ubuntu: 1 core, 0.5 GiB RAM, 2.2 GiB disk, base image {Flavor.FLAVORS['ubuntu']['image']}",
@@ -190,7 +190,7 @@ def test_linkable_interfaces_as_the_page_on_managing_vms_shows_them() -> None:
 
 
 def test_amounts_and_durations() -> None:
-    assert [gib(0.5), gib(1), gib(2.2), gib(1999.96)] == ["0.5 GiB", "1 GiB", "2.2 GiB", "2000 GiB"]
+    assert [gib(0.25), gib(1), gib(2.2), gib(1999.996)] == ["0.25 GiB", "1 GiB", "2.2 GiB", "2000 GiB"]
     assert [seconds(0.004), seconds(59.99), seconds(60), seconds(754.6)] == [
         "0.00 s",
         "59.99 s",
