@@ -6,12 +6,14 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 LAB := $(PYTHON) -m lab
 
-.PHONY: run stop test check bench packages clean lock
+.PHONY: run setup stop test check bench packages clean lock
 
 run: packages $(VENV)/ready  ## the menu on a lab of three hosts
 	$(LAB) up
 	@echo "The lab goes on running when you leave the menu; 'make stop' ends it."
 	$(LAB) run $(BIN)/python cli.py --database .lab/default/database.yaml
+
+setup: $(VENV)/ready  ## the Python packages only: all that is needed with hosts of your own
 
 stop:  ## the lab of `make run` is taken down, and all its disks with it
 	$(LAB) down

@@ -13,6 +13,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
+import environment  # noqa: F401 - for its effect: it finds the packages that the rest needs
 from errors import CloudError
 from menu import session, users
 from menu.api import API
