@@ -1,0 +1,82 @@
+"""README's session and its list of packages, held against the lab."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import vlan_manager
+import vm_launcher
+from lab import Lab
+from tests.lab.seat import ROOT
+
+pytestmark = pytest.mark.lab
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SESSION = re.findall(r"<!-- a test types these answers and expects these lines -->\n```\n(.*?)```", README, re.DOTALL)[
+    0
+]
+PROMPT = re.compile(r"(.*?(?::|\(y/n\):)) (\S.*)$")
+DRAWN = ("├──", "└──", "│")
+NO_PROMPTS = ("Slice created!", "VM added!", "Link created!", "  VM ")
+
+
+def typed(session: str) -> tuple[list[str], list[str]]:
+    """What is answered in the session, and which lines it shows besides."""
+    answers, shown = [], []
+    for line in session.splitlines():
+        found = PROMPT.match(line)
+        if found and not line.startswith(NO_PROMPTS):
+            answers.append(found[2])
+            shown.append(found[1])
+        else:
+            shown.append(line)
+    return answers, shown
+
+
+def facts(line: str) -> set[str]:
+    """The words of a line, drawings and passwords apart."""
+    words = re.sub(r"password \w{8}", "", line).split()
+    return {word.strip(",:()") for word in words} - {*DRAWN, ""}
+
+
+def test_the_first_slice_is_as_shown(lab: Lab, tmp_path: Path) -> None:
+    """The session begins with an empty file, so that the ids are those shown; in the lab other slices may be there."""
+    database = tmp_path / "database.yaml"
+    text = re.sub(r"next_vm_id: \d+", "next_vm_id: 1000", lab.database.read_text(encoding="utf-8"))
+    database.write_text(re.sub(r"^slices:.*?^next", "slices: {}\nnext", text, flags=re.DOTALL | re.MULTILINE))
+    _forget_users_slices(database)
+    answers, shown = typed(SESSION)
+    assert len(answers) > 20
+    argv = [f"{ROOT}/.venv/bin/python", f"{ROOT}/cli.py", "--database", str(database)]
+    seen = lab.run(argv, input="".join(f"{answer}\n" for answer in answers)).stdout.splitlines()
+    for line in shown:
+        if line.startswith(DRAWN):  # a terminal gets a tree, a pipe gets one line per VM, with the same facts
+            assert facts(line) <= set().union(*map(facts, seen)), line
+            continue
+        while seen and not facts(line) <= facts(seen[0]):
+            seen.pop(0)
+        assert seen, f"README shows {line!r}, the menu did not, or not there"
+
+
+def _forget_users_slices(database: Path) -> None:
+    text = database.read_text(encoding="utf-8")
+    text = re.sub(r"used_vms: \d+", "used_vms: 0", text)
+    database.write_text(re.sub(r"slices: \[[^\]]*\]", "slices: []", text), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("host", "tools", "paragraph"),
+    [
+        ("worker1", vm_launcher.TOOLS, "**1. Every worker**"),
+        ("network", vlan_manager.TOOLS, "and **the network node**"),
+    ],
+)
+def test_the_packages_it_lists_bring_every_program(lab: Lab, host: str, tools: tuple[str, ...], paragraph: str) -> None:
+    listed = re.findall(r"apt-get install (.*)", README[README.index(paragraph) :])[0].split()
+    for tool in (*tools, "sudo", "sshd"):
+        program = lab.exec(host, ["sh", "-c", 'readlink -f "$(command -v "$1")"', "sh", tool]).stdout.strip()
+        owners = lab.exec(host, ["dpkg", "-S", f"*bin/{Path(program).name}"]).stdout
+        assert {line.split(":")[0] for line in owners.splitlines()} & set(listed), tool
