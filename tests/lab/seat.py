@@ -23,9 +23,9 @@ ANSWER_SECONDS = 60.0
 class Menu:
     """One session of `cli.py`, scripted over a pipe, logged in."""
 
-    def __init__(self, lab: Lab, user: str = "admin") -> None:
+    def __init__(self, lab: Lab, user: str = "admin", database: Path | None = None) -> None:
         self._process = lab.popen(
-            [sys.executable, str(ROOT / "cli.py"), "--database", str(lab.database)],
+            [sys.executable, str(ROOT / "cli.py"), "--database", str(database or lab.database)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,0 +1,121 @@
+"""The same product on hosts that are set up otherwise: user, folders, sudo, network, and a chatty login."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lab import GuestConsole, Lab
+from tests.lab.seat import HOSTS, Menu, traces
+
+pytestmark = pytest.mark.lab
+
+IMAGES = "/srv/cloud/images"
+
+_PREPARE = r"""
+useradd --create-home --shell /bin/bash --password '*' cloud
+echo 'Defaults:cloud use_pty, !requiretty' >/etc/sudoers.d/cloud
+echo 'cloud ALL=(root) NOPASSWD: /usr/bin/sh -s' >>/etc/sudoers.d/cloud
+install -d -o cloud -m 700 ~cloud/.ssh /srv/cloud
+install -o cloud -m 600 ~ubuntu/.ssh/authorized_keys ~cloud/.ssh/authorized_keys
+{ echo 'echo good morning'; echo 'echo have a nice day >&2'; } | cat - ~cloud/.bashrc >/tmp/bashrc
+mv /tmp/bashrc ~cloud/.bashrc
+chown -R cloud: ~cloud
+"""
+
+
+@dataclass
+class OtherLab:
+    """The lab, seen through another database."""
+
+    lab: Lab
+    database: Path
+
+    def menu(self) -> Menu:
+        return Menu(self.lab, database=self.database)
+
+
+@pytest.fixture(scope="module")
+def other(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherLab]:
+    for host in HOSTS.values():
+        lab.exec(host, ["bash", "-c", _PREPARE])
+    text = lab.database.read_text(encoding="utf-8")
+    for old, new in (
+        ("user: ubuntu", "user: cloud"),
+        ("images_dir: ~/vm_images", f"images_dir: {IMAGES}"),
+        ("vlan_id: 400", "vlan_id: 450"),
+        ("cidr: 10.60.7.0/24", "cidr: 172.30.5.0/24"),
+        ("gateway: 10.60.7.1", "gateway: 172.30.5.1"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    text = re.sub(r"used_vms: \d+", "used_vms: 0", re.sub(r"slices: \[[^\]]*\]", "slices: []", text))
+    text = re.sub(r"^slices:.*?^next", "slices: {}\nnext", text, flags=re.DOTALL | re.MULTILINE)
+    database = tmp_path_factory.mktemp("other") / "database.yaml"
+    database.write_text(text, encoding="utf-8")
+    yield OtherLab(lab, database)
+
+
+def test_a_slice_lives_and_dies_there_too(other: OtherLab) -> None:
+    lab, menu = other.lab, other.menu()
+    slice_id = menu.create_slice("elsewhere")
+    for name in ("warm", "up"):  # the base image comes to both workers, and stays
+        menu.add_vm(slice_id, name, 0)
+    menu.delete(slice_id)
+    before = traces(lab)
+    slice_id = menu.create_slice("elsewhere")
+    one, two = (menu.add_vm(slice_id, name, 1, internet=True) for name in ("one", "two"))
+    menu.link(slice_id, one, "eth1", two, "eth1")
+    menu.deploy(slice_id)
+    seen = menu.topology(slice_id)
+    assert seen["one"].addresses["eth0"].startswith("172.30.5.")
+    assert seen["one"].vlans["eth0"] == 450
+    processes = lab.exec("worker1", ["sh", "-c", "ps -eo user:20,args | grep '[q]emu-system'"]).stdout
+    assert processes.startswith("cloud ")
+    with GuestConsole(lab, "worker1", f"{IMAGES}/slice-{slice_id}/one.console") as console:
+        console.login(120)
+        assert any(console.run("ping -c 1 -W 2 8.8.8.8")[1] == 0 for _ in range(20))
+        assert any(console.run(f"ping -c 1 -W 2 {seen['two'].addresses['eth1']}")[1] == 0 for _ in range(20))
+    menu.delete(slice_id)
+    menu.close()
+    assert traces(lab) == before
+
+
+def test_a_flavor_with_an_image_of_another_name_and_size(other: OtherLab, tmp_path: Path) -> None:
+    """A disk larger than the flavor's keeps its size, spaces in its name or not."""
+    image = tmp_path / "my own image.qcow2"
+    other.lab.run(["qemu-img", "convert", "-O", "qcow2", str(other.lab.image), str(image)])
+    other.lab.run(["qemu-img", "resize", "-q", str(image), "3G"])
+    flavor = f'\n  own: {{cores: 2, ram_gb: 0.25, disk_gb: 1, image: "{image}"}}'
+    text = other.database.read_text(encoding="utf-8")
+    other.database.write_text(re.sub(r"^flavors:", f"flavors:{flavor}", text, flags=re.MULTILINE), encoding="utf-8")
+    menu = other.menu()
+    slice_id = menu.create_slice("own")
+    shown = menu.choose(3, slice_id, "mine", 3, 0, "n")
+    assert "Flavor: own" in shown, shown
+    menu.deploy(slice_id)
+    (worker,) = [vm.worker for vm in menu.topology(slice_id).values()]
+    with GuestConsole(other.lab, worker, f"{IMAGES}/slice-{slice_id}/mine.console") as console:
+        console.login(120)
+        assert console.run("cat /sys/block/vda/size")[0].split() == [str(3 * 2**30 // 512)]
+        assert console.run("nproc")[0].split() == ["2"]
+    menu.delete(slice_id)
+    menu.close()
+
+
+def test_a_user_that_may_not_use_sudo_is_told_so(other: OtherLab) -> None:
+    for host in HOSTS.values():
+        other.lab.exec(host, ["mv", "/etc/sudoers.d/cloud", "/root/sudoers"])
+    try:
+        menu = other.menu()
+        assert menu.greeting.count("Warning: worker") == 2
+        shown = menu.choose(1)
+        assert "sudo refuses" in shown
+        menu.close()
+    finally:
+        for host in HOSTS.values():
+            other.lab.exec(host, ["mv", "/root/sudoers", "/etc/sudoers.d/cloud"])
