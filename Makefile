@@ -37,7 +37,7 @@ $(VENV)/ready: requirements-dev.lock
 	@sh lab/install-packages python3-venv
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install -qq --require-hashes -r requirements-dev.lock
 	touch $@
 
 lock:  ## the locked versions anew, within the bounds of pyproject.toml (needs uv)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +39,7 @@ class OtherLab:
 
 
 @pytest.fixture(scope="module")
-def other(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherLab]:
+def other(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> OtherLab:
     for host in HOSTS.values():
         lab.exec(host, ["bash", "-c", _PREPARE])
     text = lab.database.read_text(encoding="utf-8")
@@ -57,7 +56,7 @@ def other(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherL
     text = re.sub(r"^slices:.*?^next", "slices: {}\nnext", text, flags=re.DOTALL | re.MULTILINE)
     database = tmp_path_factory.mktemp("other") / "database.yaml"
     database.write_text(text, encoding="utf-8")
-    yield OtherLab(lab, database)
+    return OtherLab(lab, database)
 
 
 def test_a_slice_lives_and_dies_there_too(other: OtherLab) -> None:
