@@ -22,13 +22,14 @@ check: $(VENV)/ready  ## style, types, import rules and unit tests: no root, no 
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -m "not lab"
+	$(BIN)/pytest -q -n auto -m "not lab"
 
 test: packages check  ## all tests; those on the lab need root
 	$(SUDO) $(BIN)/pytest -q -m lab
 
-bench: packages $(VENV)/ready  ## a ring of VMs against one ssh process per command
+bench: packages $(VENV)/ready  ## a ring of VMs against one ssh process per command; the menu's start on a large file
 	$(SUDO) $(BIN)/python -m bench
+	$(SUDO) $(BIN)/python -m bench start
 
 packages:  ## Debian's packages for the lab and its guest; asks for root only when one is missing
 	@sh lab/install-packages
@@ -41,8 +42,8 @@ $(VENV)/ready: requirements-dev.lock
 	touch $@
 
 lock:  ## the locked versions anew, within the bounds of pyproject.toml (needs uv)
-	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
-	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --group dev \
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev \
 	    -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean:  ## everything that was built here; labs that run are taken down first

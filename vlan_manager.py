@@ -138,7 +138,7 @@ class VLANManager:
             Command(("sh", "-c", _WRITE, "sh", own), "\n".join(subnet.reservations), unless=("test", "-s", own)),
             _add_namespace(namespace),
             *_place(dhcp_port(subnet.vlan_id), namespace, subnet.dhcp_server, subnet.prefix),
-            Command(self._dnsmasq(subnet, *extra), unless=_dnsmasq_runs(subnet.vlan_id)),
+            *self._start(subnet, _dnsmasq_runs(subnet.vlan_id), *extra),
         )
 
     def _no_dhcp(self, tenant: Slice, subnet: _Subnet, *extra: str) -> tuple[Command, ...]:
@@ -155,9 +155,20 @@ class VLANManager:
             Command(("rm", "-f", own)),
             Command(("rmdir", "--ignore-fail-on-non-empty", hosts), unless=("test", "!", "-d", hosts)),
             Command(stop, unless=in_use),
-            Command(self._dnsmasq(subnet, *extra), unless=daemon.is_running_or_unwanted(f"{folder}/pid", mark, hosts)),
+            *self._start(subnet, daemon.is_running_or_unwanted(f"{folder}/pid", mark, hosts), *extra),
             _remove_namespace(namespace, unless_also=hosts),
             Command(("rm", "-rf", folder, _log(subnet.vlan_id)), unless=in_use),
+        )
+
+    def _start(self, subnet: _Subnet, unless: tuple[str, ...], *extra: str) -> tuple[Command, Command]:
+        """Start dnsmasq on a new log.
+
+        It gives the log to its own user, and where fs.protected_regular is set (proc(5)) not even root may open another
+        user's file in /tmp again.
+        """
+        return (
+            Command(("rm", "-f", _log(subnet.vlan_id)), unless=unless),
+            Command(self._dnsmasq(subnet, *extra), unless=unless),
         )
 
     def _dnsmasq(self, subnet: _Subnet, *extra: str) -> tuple[str, ...]:

@@ -21,9 +21,9 @@ kill -"$3" "$pid"
 tries=0
 while [ -d "/proc/$pid" ]; do
   tries=$((tries + 1))
-  [ $tries -ne 60 ] || kill -KILL "$pid" 2>/dev/null
-  [ $tries -le 120 ] || {{ echo "process $pid does not end" >&2; exit 1; }}
-  sleep 0.05
+  [ $tries -ne 300 ] || kill -KILL "$pid" 2>/dev/null
+  [ $tries -le 600 ] || {{ echo "process $pid does not end" >&2; exit 1; }}
+  sleep 0.01
 done"""
 
 # Being there is not enough: the port is opened when everything else in the process has come up.
