@@ -265,6 +265,8 @@ class FakeHost:
         values = dict(option.removeprefix("--").partition("=")[::2] for option in options)
         if values["interface"] not in self.namespaces[namespace]:
             return no(f"dnsmasq: unknown interface {values['interface']}", 2)
+        if values["log-facility"] in self.files:  # as where fs.protected_regular is set
+            return no(f"dnsmasq: cannot open log {values['log-facility']}: Permission denied", 3)
         self.files[values["log-facility"]] = ""
         self._begin(values["pid-file"], f"--pid-file={values['pid-file']}")
         return OK
