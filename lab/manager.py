@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
+from tempfile import TemporaryDirectory
 
 from lab.command import run
 from lab.paths import Caller
@@ -74,10 +75,12 @@ def quoted(path: Path) -> str:
 
 
 def make_key(path: Path, comment: str) -> None:
-    """Make an ed25519 key without a passphrase; a half-written one never has the final name."""
-    new = path.with_name(path.name + ".new")
-    for leftover in (new, new.with_name(new.name + ".pub")):
-        leftover.unlink(missing_ok=True)
-    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", new])
-    new.with_name(new.name + ".pub").rename(path.with_name(path.name + ".pub"))
-    new.rename(path)
+    """Make an ed25519 key without a passphrase; a half-written one never has the final name.
+
+    It is made in a folder of its own: the ssh-keygen of an `up` that was killed may still be writing.
+    """
+    with TemporaryDirectory(prefix=path.name, dir=path.parent) as folder:
+        new = Path(folder) / "key"
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", new])
+        new.with_suffix(".pub").rename(path.with_name(path.name + ".pub"))
+        new.rename(path)

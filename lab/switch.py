@@ -30,9 +30,10 @@ def is_plugged(switch: Node, host: Host) -> bool:
 def plug(switch: Node, host: Host, node: Node) -> None:
     """Lay the host's cables anew and give its management port the address and the default route."""
     ports = {port: switch_port(host.name, bridge) for port, bridge in host.cables.items()}
-    # What is left of a host that died may still be there: the kernel takes namespaces apart at its leisure.
-    for port in ports.values():
-        run([*switch.enter("--net"), "ip", "link", "del", port], check=False)
+    # What is left of a host or a switch that died may still be there: the kernel takes namespaces apart at its leisure.
+    for port, end in ports.items():
+        run([*switch.enter("--net"), "ip", "link", "del", end], check=False)
+        run([*node.enter("--net"), "ip", "link", "del", port], check=False)
     _ip(
         switch,
         (
