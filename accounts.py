@@ -8,8 +8,7 @@ from contextlib import suppress
 import passwords
 from database import Database, State
 from errors import CloudError, Refused
-from models import User, is_valid_name
-from storage.schema import MAX_QUOTA
+from models import MAX_QUOTA, User, is_valid_name
 
 
 class Accounts:

@@ -7,16 +7,18 @@ change can be finished or taken back: every step finds out on the host what is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from database import Database
 from deployment import DeploymentAPI
-from errors import CloudError, Interrupted
+from errors import CloudError, HostUnreachable, Interrupted
 from models import VM, Slice
 from placement import recount
 from remote import interrupts
 from remote.events import Listener
+from remote.plan import Plan
 from remote.runner import Host, Report, Runner
 
 
@@ -46,11 +48,17 @@ class Change:
         self._deployment = deployment
         self._runner = runner
 
-    def make_images(self, tenant: Slice, vms: list[VM]) -> None:
-        """Overlays of new VMs, which then are in design; if one fails, none of them is recorded any more."""
-        report = self._runner.run(self._deployment.image_plan(tenant, vms))
+    def make_images(self, tenant: Slice, vms: list[VM], *, resumed: bool = False) -> None:
+        """Overlays of new VMs, which then are in design; if one fails, none of them is recorded any more.
+
+        `resumed`: an earlier run may have made some of it, so all of it is taken back and not this run's part only.
+        """
+        plan = self._deployment.image_plan(tenant, vms)
+        report = self._runner.run(plan)
         if report.error:
-            self._forget(self._runner.run(report.taken_back(), keep_going=True), tenant, vms, str(report.error))
+            back = plan.undone("take back") if resumed else report.taken_back()
+            lost = [r.error for r in report.failures if isinstance(r.error, HostUnreachable)]
+            self._forget(self._runner.run(back, keep_going=True), tenant, vms, str(report.error), lost)
             raise CloudError(f"{report.error}; nothing was added")
         with self._database.transaction() as state:
             for vm in vms:
@@ -64,19 +72,23 @@ class Change:
         plan = self._deployment.image_plan(tenant, vms).undone("take back")
         self._forget(self._runner.run(plan, keep_going=True), tenant, vms, "Taken back")
 
-    def deploy(self, tenant: Slice) -> Slice:
-        """Bring a slice up whose status is `deploying`; if that fails it is in design, and the hosts as before."""
+    def deploy(self, tenant: Slice, *, resumed: bool = False) -> Slice:
+        """Bring a slice up whose status is `deploying`; if that fails it is in design, and the hosts as before.
+
+        `resumed` as above. What a host that does not answer still has is kept in the slice's `left`.
+        """
         plan = self._deployment.deploy_plan(tenant)
         report = self._runner.run(plan)
         if report.error:
-            left = _left(self._runner.run(report.taken_back(), keep_going=True))
-            self._back_to_design(tenant.slice_id)
+            back = self._undo_running(tenant) if resumed else report.taken_back()
+            left = _left(self._runner.run(back, keep_going=True))
+            self._back_to_design(tenant.slice_id, left)
             raise CloudError(_not_deployed(report.error, left))
         verified = set(plan.stages[-1].steps)
         pids = self._deployment.pids("".join(r.stdout for r in report.results if r.step in verified))
         with self._database.transaction() as state:
             stored = state.slices[tenant.slice_id]
-            stored.status = "running"
+            stored.status, stored.left = "running", []
             for vm in stored.vms:
                 vm.status, vm.pid = "running", pids[vm.vm_id]
             for network in stored.networks:
@@ -84,11 +96,11 @@ class Change:
             return stored
 
     def take_back_deployment(self, tenant: Slice) -> None:
-        """A slice whose status is `deploying` is in design again, all but its overlays removed."""
-        plan = self._deployment.running_plan(tenant).undone("take back")
-        if left := _left(self._runner.run(plan, keep_going=True)):
+        """The slice is in design and nothing of it but its overlays is on any host."""
+        left = _left(self._runner.run(self._undo_running(tenant), keep_going=True))
+        if left:
             raise CloudError(f"Slice {tenant.slice_id} is not all taken back: {_what_is_left(left)}; try again later")
-        self._back_to_design(tenant.slice_id)
+        self._back_to_design(tenant.slice_id, left)
 
     def delete(self, tenant: Slice) -> None:
         """Remove a slice whose status is `deleting`; what could not be removed is kept in its `left`."""
@@ -106,7 +118,9 @@ class Change:
         if left:
             raise CloudError(f"Slice {tenant.slice_id} is not all gone: {_what_is_left(left)}; delete it again later")
 
-    def _forget(self, back: Report, tenant: Slice, vms: list[VM], why: str) -> None:
+    def _forget(
+        self, back: Report, tenant: Slice, vms: list[VM], why: str, unreachable: Sequence[HostUnreachable] = ()
+    ) -> None:
         """Strike out VMs whose overlays were taken back; while something of them is left they stay `pending`."""
         if left := _left(back):
             raise CloudError(f"{why}; not all could be taken back: {_what_is_left(left)}; log in again to retry")
@@ -116,12 +130,18 @@ class Change:
             stored.vms = [vm for vm in stored.vms if vm.vm_id not in gone]
             user = state.users[tenant.owner]
             user.used_vms = max(0, user.used_vms - len(gone))
+            for lost in unreachable:
+                if lost.host in state.workers:  # no further VM is to be placed there before it was seen again
+                    state.workers[lost.host] = replace(state.workers[lost.host], up=False, problem=lost.reason)
             recount(state.workers, state.slices.values())
 
-    def _back_to_design(self, slice_id: int) -> None:
+    def _undo_running(self, tenant: Slice) -> Plan:
+        return self._deployment.running_plan(tenant).undone("take back")
+
+    def _back_to_design(self, slice_id: int, left: dict[str, CloudError]) -> None:
         with self._database.transaction() as state:
             stored = state.slices[slice_id]
-            stored.status = "design"
+            stored.status, stored.left = "design", list(left)
             for vm in stored.vms:
                 vm.pid, vm.vnc_secret = None, None
 

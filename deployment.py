@@ -87,7 +87,7 @@ class DeploymentAPI:
         workers = list(dict.fromkeys(vm.worker_ip for vm in tenant.vms))
         uses_network = bool(tenant.links) or any(internet_interfaces(tenant))
         preflight = [step for worker in workers for step in self._launcher.preflight(tenant, worker)]
-        preflight += self._vlans.preflight() if uses_network else ()
+        preflight += self._vlans.preflight(tenant) if uses_network else ()
         verify = [step for worker in workers for step in self._launcher.verify(tenant, worker)]
         launch = [step for worker in workers for step in self._launcher.launch(tenant, worker)]
         return Plan(
@@ -116,7 +116,8 @@ class DeploymentAPI:
 
     def discovery_plan(self) -> Plan:
         """Read-only: cores, memory and disk of all workers."""
-        measure = Command(("sh", "-c", _MEASURE, "sh", self._inventory.hypervisor.images_path))
+        folder = self._inventory.hypervisor.images_path
+        measure = Command(("timeout", "5", "sh", "-c", _MEASURE, "sh", folder))
         steps = (Step(worker, "resources", (measure,)) for worker in self._inventory.workers_list)
         return Plan((Stage("discovery", tuple(steps)),))
 

@@ -7,11 +7,18 @@ from __future__ import annotations
 
 
 class CloudError(Exception):
-    """Anything that went wrong in a way we foresaw."""
+    """Anything that went wrong in a way we foresaw.
+
+    `begun` is False when it is certain that nothing was done on a host.
+    """
+
+    begun = True
 
 
 class Refused(CloudError):
     """Nothing was done: the wish breaks a rule, and the sentence says which and what is allowed."""
+
+    begun = False
 
 
 class Interrupted(CloudError):
@@ -33,12 +40,20 @@ class CommandFailed(CloudError):
         super().__init__(f"{host}: {title}: {last_line(stderr) or f'{argv[0]} ended with status {status}'}")
 
 
-class HostUnreachable(CloudError):
-    """A host could not be connected to, or stopped answering."""
+class Unforeseen(CloudError):
+    """A fault of ours while hosts were being changed: kept as a failure, so that what was done can be taken back."""
 
-    def __init__(self, host: str, reason: str) -> None:
+    def __init__(self, host: str, title: str, fault: Exception) -> None:
+        super().__init__(f"{host}: {title}: an unexpected {type(fault).__name__}: {last_line(str(fault)) or 'no word'}")
+
+
+class HostUnreachable(CloudError):
+    """A host could not be connected to (`begun` False), or stopped answering while it worked."""
+
+    def __init__(self, host: str, reason: str, *, begun: bool = False) -> None:
         self.host = host
         self.reason = reason
+        self.begun = begun
         super().__init__(f"{host} does not answer: {reason}")
 
 

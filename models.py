@@ -1,8 +1,8 @@
 """The domain: users, flavors, slices and what is in them. Pure: no file, no host, no clock.
 
-Everything that is derived from an id is derived here: VLAN pools, MACs, subnets, addresses, names on hosts. `to_dict`
-gives the layout that `database.yaml` documents (spec/models.txt); what we add follows the documented keys and is left
-out while it is empty.
+What is given out is given out here: ids, pools of VLANs, ports, addresses; what they are called is in `names.py`.
+`to_dict` gives the layout that `database.yaml` documents (spec/models.txt); what we add follows the documented keys and
+is left out while it is empty.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ POOL_SIZE = 20
 POOL_COUNT = 100
 FIRST_VNC_PORT = 5901
 LAST_VNC_PORT = 65_535
+MAX_QUOTA = 10_000
 MAX_NAME_LENGTH = 32
 _NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME_LENGTH}}}")
 
@@ -201,7 +202,7 @@ class VM:
         self.worker_ip = worker_ip
         self.vnc_port = vnc_port
         self.interfaces = interfaces
-        self.flavor: Record = flavor or {}
+        self.flavor = flavor
         self.qcow_image = qcow_image
         self.status = "pending"
         self.pid: str | None = None
@@ -211,17 +212,36 @@ class VM:
     @property
     def cores(self) -> int:
         """Processors of the guest (documented default 1)."""
-        return int(self.flavor.get("cores", 1))
+        return int(self._size("cores", 1))
 
     @property
     def ram_mib(self) -> int:
         """Memory of the guest in MiB (documented default 512)."""
-        return int(self.flavor.get("ram_gb", 0.5) * 1024)
+        return int(self.ram_gb * 1024)
 
     @property
     def disk_mib(self) -> int:
         """Disk of the guest in MiB."""
-        return int(self.flavor.get("disk_gb", 1) * 1024)
+        return int(self.disk_gb * 1024)
+
+    @property
+    def ram_gb(self) -> float:
+        """Memory of the guest in GiB (documented default 0.5)."""
+        return self._size("ram_gb", 0.5)
+
+    @property
+    def disk_gb(self) -> float:
+        """Disk of the guest in GiB."""
+        return self._size("disk_gb", 1)
+
+    @property
+    def image(self) -> str | None:
+        """The base image's path on the manager; None in files that do not record it."""
+        image = (self.flavor or {}).get("image")
+        return str(image) if image else None
+
+    def _size(self, key: str, default: float) -> float:
+        return float((self.flavor or {}).get(key, default))
 
     def interface(self, name: str) -> Interface | None:
         """The interface called `name`, or None."""
@@ -238,7 +258,7 @@ class VM:
             "status": self.status,
             "pid": self.pid,
             "qcow_image": self.qcow_image,
-            "flavor": dict(self.flavor),
+            "flavor": None if self.flavor is None else dict(self.flavor),
             "interfaces": [interface.to_dict() for interface in self.interfaces],
         }
         return record | _filled({"flavor_name": self.flavor_name, "vnc_secret": self.vnc_secret})
@@ -253,7 +273,7 @@ class VM:
             record["worker_ip"],
             record["vnc_port"],
             [Interface.from_dict(interface) for interface in record["interfaces"]],
-            dict(record.get("flavor") or {}),
+            None if record.get("flavor") is None else dict(record["flavor"]),
             record.get("qcow_image"),
         )
         vm.status = record.get("status", "pending")

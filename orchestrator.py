@@ -32,6 +32,7 @@ from models import (
     next_vm_id,
 )
 from placement import recount
+from remote.console import ConsoleSession
 from remote.events import Listener, ignore
 from remote.plan import Plan
 from remote.runner import Host, Runner
@@ -42,22 +43,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 Result = tuple[Literal[True], T] | tuple[Literal[False], str]
-
-
-class ConsoleSession(Protocol):
-    """A guest's serial console: bytes both ways."""
-
-    def fileno(self) -> int:
-        """A descriptor that becomes readable when there is something to receive."""
-
-    def recv(self, nbytes: int, /) -> bytes:
-        """What the guest wrote; empty when the console ended."""
-
-    def send(self, s: bytes, /) -> int:
-        """Type to the guest."""
-
-    def close(self) -> None:
-        """Leave the console; the guest goes on."""
 
 
 class Connected(Host, Protocol):
@@ -133,6 +118,8 @@ class OrchestratorAPI:
             for address, worker in found.items():
                 known = state.workers.get(address, Worker())
                 state.workers[address] = worker if worker.up else replace(known, up=False, problem=worker.problem)
+            for gone in state.workers.keys() - set(self._inventory.workers_list):
+                del state.workers[gone]
             recount(state.workers, state.slices.values())
             return dict(state.workers)
 
@@ -210,6 +197,9 @@ class OrchestratorAPI:
         """Join two unconnected data interfaces of two VMs by the next VLAN of the slice's pool."""
         with self._database.transaction() as state:
             tenant = _designed(state, owner, slice_id)
+            for vm in _pending(tenant):
+                if vm.vm_id in (vm1_id, vm2_id):
+                    raise Refused(f"VM {vm.vm_id} ({vm.name}) is still being added; link it when that is done")
             return tenant.connect(
                 vm1_id, vm1_interface, vm2_id, vm2_interface, reserved=self._inventory.internet.vlan_id
             )
@@ -225,13 +215,12 @@ class OrchestratorAPI:
     def deploy_slice(self, owner: str, slice_id: int, listen: Listener = ignore) -> Slice:
         """Bring the slice up, or leave every host as it was."""
         with self._changes.of(slice_id, listen) as change:
+            tenant = _own(self._database.load(), owner, slice_id)
+            if tenant.status == "design" and tenant.left:
+                change.take_back_deployment(tenant)
             with self._database.transaction() as state:
                 tenant = _own(state, owner, slice_id)
-                if tenant.status == "running":
-                    raise Refused("Slice already running")
-                _require_design(tenant)
-                if not tenant.vms:
-                    raise Refused(f"Slice {slice_id} has no VMs; add one first")
+                _require_deployable(tenant)
                 tenant.status = "deploying"
                 self._deployment.renew_secrets(tenant)
             return change.deploy(tenant)
@@ -275,9 +264,10 @@ class OrchestratorAPI:
                 change.delete(tenant)
                 return f"Slice {slice_id} is deleted"
             if tenant.status == "deploying":
-                change.deploy(tenant)
+                change.deploy(tenant, resumed=True)
                 return f"Slice {slice_id} is running"
-            change.make_images(tenant, _pending(tenant))
+            _require_unfinished(tenant)
+            change.make_images(tenant, _pending(tenant), resumed=True)
             return f"Slice {slice_id} is in design, its VMs are complete"
 
     @_answers
@@ -287,6 +277,7 @@ class OrchestratorAPI:
             tenant = _own(self._database.load(), owner, slice_id)
             if tenant.status == "deleting":
                 raise Refused(f"Slice {slice_id} is being deleted, which cannot be taken back; finish it")
+            _require_unfinished(tenant)
             if tenant.status == "deploying":
                 change.take_back_deployment(tenant)
             if pending := _pending(tenant):
@@ -328,7 +319,25 @@ def _designed(state: State, owner: str, slice_id: int) -> Slice:
     if tenant.status == "running":
         raise Refused(f"Slice {slice_id} is running and cannot be edited; delete it and create a new one")
     _require_design(tenant)
+    if tenant.left:
+        raise Refused(f"Slice {slice_id} has things left on a host that did not answer; deploy or delete it first")
     return tenant
+
+
+def _require_deployable(tenant: Slice) -> None:
+    if tenant.status == "running":
+        raise Refused("Slice already running")
+    _require_design(tenant)
+    if not tenant.vms:
+        raise Refused(f"Slice {tenant.slice_id} has no VMs; add one first")
+    without_image = ", ".join(vm.name for vm in tenant.vms if vm.image is None)
+    if without_image:
+        raise Refused(f"No base image is recorded for {without_image}; delete slice {tenant.slice_id} and make it anew")
+
+
+def _require_unfinished(tenant: Slice) -> None:
+    if not _is_unfinished(tenant):
+        raise Refused(f"Slice {tenant.slice_id} is {tenant.status}: somebody else has finished it meanwhile")
 
 
 def _require_design(tenant: Slice) -> None:

@@ -16,8 +16,8 @@ def promised(worker: Worker, address: str, slices: Iterable[Slice]) -> Worker:
     return replace(
         worker,
         used_cores=sum(vm.cores for vm in vms),
-        used_ram_gb=round(sum(float(vm.flavor.get("ram_gb", 0.5)) for vm in vms), 3),
-        used_disk_gb=round(sum(float(vm.flavor.get("disk_gb", 1)) for vm in vms), 3),
+        used_ram_gb=round(sum(vm.ram_gb for vm in vms), 3),
+        used_disk_gb=round(sum(vm.disk_gb for vm in vms), 3),
     )
 
 

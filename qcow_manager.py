@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from inventory import HypervisorSettings
@@ -28,30 +29,34 @@ class QCOWManager:
     def create_backing_image(self, tenant: Slice, vm: VM) -> tuple[Step, ...]:
         """The steps that leave `vm` with its overlay: base image cached on the worker, overlay made.
 
-        The cached base image is shared by all slices and stays when a slice is deleted.
+        The cached base image is shared by all slices and stays when a slice is deleted. A VM of an older file may have
+        no base image recorded: nothing can be made of it, only removed.
         """
-        return self._cache_base(vm), self._make_overlay(tenant, vm)
+        if vm.image is None:
+            return (replace(self._make_overlay(tenant, vm, ""), do=()),)
+        return self._cache_base(tenant, vm, vm.image), self._make_overlay(tenant, vm, PurePosixPath(vm.image).name)
 
     def image_path(self, tenant: Slice, vm: VM) -> str:
         """The overlay as `database.yaml` names it, e.g. `~/vm_images/slice-1000/vm1_img.qcow2`."""
         overlay = self._files(tenant, vm).overlay
         return overlay if overlay.startswith("/") else f"~/{overlay}"
 
-    def _cache_base(self, vm: VM) -> Step:
-        source = str(vm.flavor["image"])
-        target = f"{self._images}/{_file_name(vm)}"
+    def _cache_base(self, tenant: Slice, vm: VM, image: str) -> Step:
+        name = PurePosixPath(image).name
+        target, part = f"{self._images}/{name}", f"{self._images}/.{name}.slice-{tenant.slice_id}.part"
         return Step(
             vm.worker_ip,
-            f"base image {_file_name(vm)}",
+            f"base image {name}",
             do=(
                 Command(("mkdir", "-p", self._images), unless=("test", "-d", self._images), as_user=True),
-                Upload(source, target, unless=("test", "-s", target)),
+                Upload(image, target, part, unless=("test", "-s", target)),
             ),
+            undo=(Command(("rm", "-f", part), as_user=True),),
         )
 
-    def _make_overlay(self, tenant: Slice, vm: VM) -> Step:
+    def _make_overlay(self, tenant: Slice, vm: VM, base: str) -> Step:
         files = self._files(tenant, vm)
-        make = ("sh", "-c", _MAKE_OVERLAY, "sh", f"../{_file_name(vm)}", files.overlay, str(vm.disk_mib))
+        make = ("sh", "-c", _MAKE_OVERLAY, "sh", f"../{base}", files.overlay, str(vm.disk_mib))
         return Step(
             vm.worker_ip,
             f"overlay of {vm.name}",
@@ -71,7 +76,3 @@ class QCOWManager:
 
     def _files(self, tenant: Slice, vm: VM) -> VMFiles:
         return VMFiles(self._images, tenant.slice_id, vm.name)
-
-
-def _file_name(vm: VM) -> str:
-    return PurePosixPath(vm.flavor["image"]).name

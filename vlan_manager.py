@@ -8,6 +8,7 @@ slices that use it are files on the network node: the last one to take its file 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from inventory import Inventory
@@ -24,14 +25,35 @@ from names import (
 )
 from remote import daemon, ovs
 from remote.plan import Command, Step
-from vm_launcher import check_bridge, check_tools
+from vm_launcher import check_bridge, check_ours, check_tools
 
-TOOLS = ("dnsmasq", "flock", "ip", "iptables", "ovs-vsctl", "ss", "sysctl")
+TOOLS = ("dnsmasq", "flock", "ip", "iptables", "ovs-vsctl", "sysctl")
 
 _HAS_ADDRESS = 'test -n "$(ip -n "$1" -4 -o addr show dev "$2" up to "$3" 2>/dev/null)"'
 _ROOT_HAS_ADDRESS = 'test -n "$(ip -4 -o addr show dev "$1" up to "$2" 2>/dev/null)"'
 _WRITE = 'cat >"$1"'
 _ROUTES = 'test "$(ip netns exec "$1" cat /proc/sys/net/ipv4/ip_forward 2>/dev/null)" = 1'
+
+_ARE_OURS = """for namespace; do
+  [ ! -e "/run/netns/$namespace" ] || [ -d "/run/$namespace" ] ||
+    { echo "a namespace $namespace is there that is not ours; remove it or give it another name" >&2; exit 1; }
+done"""
+
+# In front of the rules that let guests out: what the uplink is connected to directly is no part of the internet.
+_KEEP_FROM_NEAR = """inside=$1 uplink=$2 owner=$3 verb=$4
+for near in $(ip -4 -o route show dev "$uplink" scope link | cut -d ' ' -f 1); do
+  set -- FORWARD -i "$inside" -d "$near" -j DROP -m comment --comment "$owner"
+  iptables -w 10 -C "$@" 2>/dev/null || iptables -w 10 "$verb" "$@" || exit
+done"""
+
+# By their mark and not by their text: the hosts they name may have been others when they were made.
+_REMOVE_RULES = r"""owner=$1
+for place in 'nat POSTROUTING' 'filter FORWARD' 'filter INPUT'; do
+  set -- $place
+  iptables -w 10 -t "$1" -S "$2" | grep -e "--comment \"*$owner\"* " | while read -r verb rule; do
+    iptables -w 10 -t "$1" -D $rule || exit
+  done || exit
+done"""
 
 
 @dataclass(frozen=True)
@@ -55,15 +77,23 @@ class VLANManager:
         self._internet = inventory.internet
         self._hosts = tuple(host for host in inventory.hosts if _is_address(host))
 
-    def preflight(self) -> tuple[Step, ...]:
-        """Read-only: programs and bridge of the network node."""
-        return check_tools(self._node, TOOLS), check_bridge(self._node)
+    def preflight(self, tenant: Slice) -> tuple[Step, ...]:
+        """Read-only: programs and bridge of the network node, and that nobody else has our names there."""
+        vlans = self._vlans(tenant)
+        namespaces = [router_namespace(tenant.slice_id), *(dhcp_namespace(vlan) for vlan in vlans)]
+        return (
+            check_tools(self._node, TOOLS),
+            check_bridge(self._node),
+            check_ours(self._node, [port for vlan in vlans for port in _ports(vlan)]),
+            Step(self._node, "names of the namespaces", (Command(("sh", "-c", _ARE_OURS, "sh", *namespaces)),)),
+        )
 
     def provide(self, tenant: Slice) -> tuple[Step, ...]:
         """Router namespace, ports, gateways and DHCP of the slice's links, and its part of the internet VLAN."""
         steps: list[Step] = []
         if tenant.links:
-            ports = [port for link in tenant.links for port in _link_ports(tenant, link.vlan_id)]
+            marks = (("slice", str(tenant.slice_id)),)
+            ports = [port for link in tenant.links for port in _ports(link.vlan_id, marks)]
             steps = [
                 Step(self._node, "ports of the VLANs", (ovs.add_ports(ports),), (ovs.remove_ports(ports),)),
                 self._router(tenant),
@@ -76,14 +106,20 @@ class VLANManager:
 
     def verify(self, tenant: Slice) -> tuple[Step, ...]:
         """Read-only: every dnsmasq lives, every port carries its tag."""
-        vlans = [link.vlan_id for link in tenant.links]
-        ports = [port for vlan in vlans for port in _link_ports(tenant, vlan)]
-        if any(internet_interfaces(tenant)):
-            vlans.append(self._internet.vlan_id)
-            ports += _internet_ports(self._internet.vlan_id)
-        alive = [Step(self._node, f"DHCP of VLAN {vlan} answers", (Command(_dnsmasq_runs(vlan)),)) for vlan in vlans]
+        vlans = self._vlans(tenant)
+        ports = [port for vlan in vlans for port in _ports(vlan)]
+        # A slice that leaves the internet VLAN has its dnsmasq away for a moment.
+        alive = [
+            Step(self._node, f"dnsmasq of VLAN {vlan}", (_expect_dnsmasq(vlan),), lock=vlan == self._internet.vlan_id)
+            for vlan in vlans
+        ]
         tags = [Step(self._node, "tags of the VLANs", (Command(ovs.carry_tags(ports)),))] if ports else []
         return (*alive, *tags)
+
+    def _vlans(self, tenant: Slice) -> list[int]:
+        """The VLANs that the slice has a part in."""
+        links = [link.vlan_id for link in tenant.links]
+        return [*links, self._internet.vlan_id] if any(internet_interfaces(tenant)) else links
 
     # --- links --------------------------------------------------------------------------------------------------------
 
@@ -93,8 +129,8 @@ class VLANManager:
         return Step(
             self._node,
             f"router namespace {namespace}",
-            do=(_add_namespace(namespace), Command(forward, unless=("sh", "-c", _ROUTES, "sh", namespace))),
-            undo=(_remove_namespace(namespace),),
+            do=(*_add_namespace(namespace), Command(forward, unless=("sh", "-c", _ROUTES, "sh", namespace))),
+            undo=_remove_namespace(namespace),
         )
 
     def _gateway(self, tenant: Slice, link: Link) -> Step:
@@ -131,12 +167,13 @@ class VLANManager:
 
         dnsmasq notices new files in `--dhcp-hostsdir` by itself (dnsmasq(8)).
         """
-        folder, namespace = _folder(subnet.vlan_id), dhcp_namespace(subnet.vlan_id)
-        own = f"{folder}/hosts/slice-{tenant.slice_id}"
+        namespace = dhcp_namespace(subnet.vlan_id)
+        hosts = f"{_folder(namespace)}/hosts"
+        own = f"{hosts}/slice-{tenant.slice_id}"
         return (
-            Command(("mkdir", "-p", f"{folder}/hosts"), unless=("test", "-d", f"{folder}/hosts")),
+            *_add_namespace(namespace),
+            Command(("mkdir", hosts), unless=("test", "-d", hosts)),
             Command(("sh", "-c", _WRITE, "sh", own), "\n".join(subnet.reservations), unless=("test", "-s", own)),
-            _add_namespace(namespace),
             *_place(dhcp_port(subnet.vlan_id), namespace, subnet.dhcp_server, subnet.prefix),
             *self._start(subnet, _dnsmasq_runs(subnet.vlan_id), *extra),
         )
@@ -146,18 +183,18 @@ class VLANManager:
 
         While other slices stay, dnsmasq is started anew: it would go on holding the addresses that were leased.
         """
-        folder, namespace = _folder(subnet.vlan_id), dhcp_namespace(subnet.vlan_id)
-        hosts, mark = f"{folder}/hosts", _pid_option(subnet.vlan_id)
+        namespace, pid_file, mark = dhcp_namespace(subnet.vlan_id), _pid_file(subnet.vlan_id), _mark(subnet.vlan_id)
+        hosts = f"{_folder(namespace)}/hosts"
         own, in_use = f"{hosts}/slice-{tenant.slice_id}", ("test", "-d", hosts)
-        stop = daemon.stop(f"{folder}/pid", mark, "TERM")
+        stop = daemon.stop(pid_file, mark, "TERM")
         return (
             Command(stop, unless=("test", "!", "-e", own)),
             Command(("rm", "-f", own)),
             Command(("rmdir", "--ignore-fail-on-non-empty", hosts), unless=("test", "!", "-d", hosts)),
             Command(stop, unless=in_use),
-            *self._start(subnet, daemon.is_running_or_unwanted(f"{folder}/pid", mark, hosts), *extra),
-            _remove_namespace(namespace, unless_also=hosts),
-            Command(("rm", "-rf", folder, _log(subnet.vlan_id)), unless=in_use),
+            *self._start(subnet, daemon.is_running_or_unwanted(pid_file, mark, hosts), *extra),
+            Command(("rm", "-f", pid_file, _log(subnet.vlan_id)), unless=in_use),
+            *_remove_namespace(namespace, unless_also=hosts),
         )
 
     def _start(self, subnet: _Subnet, unless: tuple[str, ...], *extra: str) -> tuple[Command, Command]:
@@ -187,8 +224,8 @@ class VLANManager:
             f"--log-facility={_log(subnet.vlan_id)}",
             *("--conf-file=/dev/null", "--port=0", "--no-resolv", "--no-hosts"),
             *("--dhcp-authoritative", "--leasefile-ro"),
-            f"--dhcp-hostsdir={_folder(subnet.vlan_id)}/hosts",
-            _pid_option(subnet.vlan_id),
+            f"--dhcp-hostsdir={_folder(dhcp_namespace(subnet.vlan_id))}/hosts",
+            _mark(subnet.vlan_id),
             *extra,
         )
 
@@ -197,11 +234,10 @@ class VLANManager:
     def _internet_step(self, tenant: Slice) -> Step:
         """The shared VLAN: its gateway in the root namespace, DHCP for known MACs only, forwarding and MASQUERADE."""
         vlan = self._internet.vlan_id
-        ports = _internet_ports(vlan)
+        ports = _ports(vlan)
         subnet = self._internet_subnet(tenant)
         only_known = "--dhcp-ignore=tag:!known"
-        in_use = ("test", "-d", f"{_folder(vlan)}/hosts")
-        unplug = ovs.remove_ports(ports)
+        in_use = ("test", "-d", f"{_folder(dhcp_namespace(vlan))}/hosts")
         return Step(
             self._node,
             f"internet on VLAN {vlan}",
@@ -213,12 +249,12 @@ class VLANManager:
                     ("sysctl", "-q", "-w", "net.ipv4.ip_forward=1"),
                     unless=("grep", "-qx", "1", "/proc/sys/net/ipv4/ip_forward"),
                 ),
-                *(_add_rule(rule) for rule in reversed(self._rules())),
+                *self._add_rules(),
             ),
             undo=(
                 *self._no_dhcp(tenant, subnet, only_known),
-                *(_remove_rule(rule, in_use) for rule in self._rules()),
-                Command(unplug.argv, unless=in_use),
+                Command(("sh", "-c", _REMOVE_RULES, "sh", ovs.OWNER), unless=in_use),
+                Command(ovs.remove_ports(ports).argv, unless=in_use),
             ),
             lock=True,
         )
@@ -233,23 +269,28 @@ class VLANManager:
         vlan, gateway = self._internet.vlan_id, self._internet.gateway
         return _Subnet(vlan, network.prefixlen, gateway, server, first, last, reservations)
 
-    def _rules(self) -> tuple[tuple[str, ...], ...]:
-        """Our rules in the order in which they are to stand, before any of the operator's own: table, chain, rule.
+    def _add_rules(self) -> Iterator[Command]:
+        """Our rules, each put before all others: so the first to be added is the last to be asked.
 
-        Guests get out to the internet and answers come back; they reach neither this node nor the cloud's own hosts.
+        Guests get out to the internet and answers come back; they reach neither this node nor the cloud's own hosts;
+        of the networks that the uplink itself is in they reach the name server only, if it is there.
         """
-        inside, uplink = gateway_port(self._internet.vlan_id), self._internet.uplink
+        inside, uplink, dns = gateway_port(self._internet.vlan_id), self._internet.uplink, self._internet.dns
         answers = ("-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED")
-        return (
-            ("nat", "POSTROUTING", "-s", self._internet.cidr, "-o", uplink, "-j", "MASQUERADE"),
-            *(("filter", "FORWARD", "-i", inside, "-d", host, "-j", "DROP") for host in self._hosts),
-            ("filter", "FORWARD", "-i", inside, "-o", uplink, "-j", "ACCEPT"),
-            ("filter", "FORWARD", "-i", uplink, "-o", inside, *answers, "-j", "ACCEPT"),
-            ("filter", "FORWARD", "-i", inside, "-j", "DROP"),
-            ("filter", "FORWARD", "-o", inside, "-j", "DROP"),
-            ("filter", "INPUT", "-i", inside, "-p", "icmp", "-d", self._internet.gateway, "-j", "ACCEPT"),
-            ("filter", "INPUT", "-i", inside, "-j", "DROP"),
-        )
+        near = ("sh", "-c", _KEEP_FROM_NEAR, "sh", inside, uplink, ovs.OWNER)
+        yield _add_rule("filter", "INPUT", "-i", inside, "-j", "DROP")
+        yield _add_rule("filter", "INPUT", "-i", inside, "-p", "icmp", "-d", self._internet.gateway, "-j", "ACCEPT")
+        yield _add_rule("filter", "FORWARD", "-o", inside, "-j", "DROP")
+        yield _add_rule("filter", "FORWARD", "-i", inside, "-j", "DROP")
+        yield _add_rule("filter", "FORWARD", "-i", uplink, "-o", inside, *answers, "-j", "ACCEPT")
+        yield _add_rule("filter", "FORWARD", "-i", inside, "-o", uplink, "-j", "ACCEPT")
+        for host in self._hosts:
+            yield _add_rule("filter", "FORWARD", "-i", inside, "-d", host, "-j", "DROP")
+        yield Command((*near, "-I"), unless=(*near, "-C"))
+        for protocol in ("udp", "tcp"):
+            name_server = ("-p", protocol, "-d", dns, "--dport", "53")
+            yield _add_rule("filter", "FORWARD", "-i", inside, "-o", uplink, *name_server, "-j", "ACCEPT")
+        yield _add_rule("nat", "POSTROUTING", "-s", self._internet.cidr, "-o", uplink, "-j", "MASQUERADE")
 
 
 def _is_address(host: str) -> bool:
@@ -260,23 +301,27 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _link_ports(tenant: Slice, vlan: int) -> list[ovs.Port]:
-    marks = (("slice", str(tenant.slice_id)),)
+def _ports(vlan: int, marks: tuple[tuple[str, str], ...] = ()) -> list[ovs.Port]:
+    """Gateway and DHCP server of a VLAN."""
     return [ovs.Port(name, vlan, marks, internal=True) for name in (gateway_port(vlan), dhcp_port(vlan))]
 
 
-def _internet_ports(vlan: int) -> list[ovs.Port]:
-    return [ovs.Port(name, vlan, internal=True) for name in (gateway_port(vlan), dhcp_port(vlan))]
+def _add_namespace(name: str) -> tuple[Command, ...]:
+    """The namespace, and the folder in /run that says it is ours: both are gone after a reboot."""
+    return (
+        Command(("mkdir", _folder(name)), unless=("test", "-d", _folder(name))),
+        Command(("ip", "netns", "add", name), unless=("test", "-e", f"/run/netns/{name}")),
+    )
 
 
-def _add_namespace(name: str) -> Command:
-    return Command(("ip", "netns", "add", name), unless=("test", "-e", f"/run/netns/{name}"))
-
-
-def _remove_namespace(name: str, unless_also: str = "") -> Command:
-    """The namespace goes, unless it is gone, or the folder `unless_also` says that somebody still needs it."""
-    still_used = ("-o", "-d", unless_also) if unless_also else ()
-    return Command(("ip", "netns", "del", name), unless=("test", "!", "-e", f"/run/netns/{name}", *still_used))
+def _remove_namespace(name: str, unless_also: str = "") -> tuple[Command, ...]:
+    """The namespace goes, if it is ours, and unless the folder `unless_also` says that somebody still needs it."""
+    folder = _folder(name)
+    kept = ("test", "!", "-d", folder, *(("-o", "-d", unless_also) if unless_also else ()))
+    return (
+        Command(("ip", "netns", "del", name), unless=(*kept, "-o", "!", "-e", f"/run/netns/{name}")),
+        Command(("rmdir", folder), unless=kept),
+    )
 
 
 def _place(port: str, namespace: str, address: str, prefix: int) -> tuple[Command, ...]:
@@ -306,31 +351,31 @@ def _place(port: str, namespace: str, address: str, prefix: int) -> tuple[Comman
 
 
 def _dnsmasq_runs(vlan: int) -> tuple[str, ...]:
-    return daemon.is_running(f"{_folder(vlan)}/pid", _pid_option(vlan))
+    return daemon.is_running(_pid_file(vlan), _mark(vlan))
 
 
-def _pid_option(vlan: int) -> str:
-    return f"--pid-file={_folder(vlan)}/pid"
+def _expect_dnsmasq(vlan: int) -> Command:
+    return Command(daemon.expect_running(_pid_file(vlan), _mark(vlan)))
 
 
-def _folder(vlan: int) -> str:
-    """Where a VLAN's dnsmasq keeps its pid and reservations: gone after a reboot, as the namespace is."""
-    return f"/run/{dhcp_namespace(vlan)}"
+def _pid_file(vlan: int) -> str:
+    return f"{_folder(dhcp_namespace(vlan))}/pid"
+
+
+def _mark(vlan: int) -> str:
+    return f"--pid-file={_pid_file(vlan)}"
+
+
+def _folder(namespace: str) -> str:
+    """What a namespace of ours keeps on disk; that it is there says that the namespace is ours."""
+    return f"/run/{namespace}"
 
 
 def _log(vlan: int) -> str:
     return f"/tmp/dnsmasq_vlan{vlan}.log"  # noqa: S108  (the documented place)
 
 
-def _add_rule(rule: tuple[str, ...]) -> Command:
-    return Command(_iptables("-I", rule), unless=_iptables("-C", rule))
-
-
-def _remove_rule(rule: tuple[str, ...], in_use: tuple[str, ...]) -> Command:
-    """The rule goes; status 1 says that it was not there."""
-    return Command(_iptables("-D", rule), ok=(0, 1), unless=in_use)
-
-
-def _iptables(verb: str, rule: tuple[str, ...]) -> tuple[str, ...]:
-    table, chain, *rest = rule
-    return ("iptables", "-w", "10", "-t", table, verb, chain, *rest, "-m", "comment", "--comment", ovs.OWNER)
+def _add_rule(table: str, chain: str, *rule: str) -> Command:
+    marked = (chain, *rule, "-m", "comment", "--comment", ovs.OWNER)
+    iptables = ("iptables", "-w", "10", "-t", table)
+    return Command((*iptables, "-I", *marked), unless=(*iptables, "-C", *marked))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 
 from inventory import Inventory
 from models import VM, Interface, Slice
@@ -17,6 +18,7 @@ _WRITE_PRIVATELY = 'umask 077; cat >"$1"'
 
 # Of VMs that run already neither memory nor port is needed again: a second deployment finds everything there.
 _HAS_ROOM = r"""folder=$1; shift
+[ -d "$folder" ] || folder=.
 needed=0 count=0
 while [ $# -gt 0 ]; do
   if ! { pid=$(cat "$1" 2>/dev/null) && grep -qzxF -- "$2" "/proc/$pid/cmdline" 2>/dev/null; }; then
@@ -53,13 +55,13 @@ class VMLauncher:
         return (
             check_tools(worker, TOOLS),
             check_bridge(worker),
-            Step(worker, "room for the VMs", (Command(("sh", "-c", _HAS_ROOM, "sh", *needs)),)),
+            check_ours(worker, self._plugs(tenant, worker)),
+            Step(worker, "room for the VMs", (Command(("sh", "-c", _HAS_ROOM, "sh", *needs), as_user=True),)),
         )
 
     def launch(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
         """TAPs, ports and QEMU of all the slice's VMs on `worker`."""
-        vms = _on(tenant, worker)
-        taps = [tap for vm in vms for tap in self._taps(tenant, vm)]
+        vms, taps = _on(tenant, worker), self._plugs(tenant, worker)
         return (
             *(self._make_taps(vm) for vm in vms if _wired(vm)),
             *([_plug_in(worker, taps)] if taps else []),
@@ -68,9 +70,8 @@ class VMLauncher:
 
     def verify(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
         """Read-only: every QEMU is up and ours, every port carries its tag. Prints `<vm id> <pid>` for each VM."""
-        vms = _on(tenant, worker)
-        taps = [tap for vm in vms for tap in self._taps(tenant, vm)]
-        steps = [Step(worker, f"VM {vm.name} answers", (Command(self._await(tenant, vm)),)) for vm in vms]
+        vms, taps = _on(tenant, worker), self._plugs(tenant, worker)
+        steps = [Step(worker, f"VM {vm.name}", (Command(self._await(tenant, vm), as_user=True),)) for vm in vms]
         if taps:
             steps.append(Step(worker, "tags of the TAPs", (Command(ovs.carry_tags(taps)),)))
         return tuple(steps)
@@ -101,13 +102,10 @@ class VMLauncher:
         )
         return Command(("ip", "-batch", "-"), stdin="\n".join(lines), unless=("test", "-e", f"/sys/class/net/{name}"))
 
-    def _taps(self, tenant: Slice, vm: VM) -> list[ovs.Port]:
-        marks = (("slice", str(tenant.slice_id)), ("vm", str(vm.vm_id)))
-        return [
-            ovs.Port(tap_name(vm.vm_id, interface.name), interface.vlan_id, marks)
-            for interface in _wired(vm)
-            if interface.vlan_id is not None
-        ]
+    @staticmethod
+    def _plugs(tenant: Slice, worker: str) -> list[ovs.Port]:
+        """The ports of all the slice's TAPs on `worker`."""
+        return [port for vm in _on(tenant, worker) for port in _ports(tenant, vm)]
 
     # --- QEMU ---------------------------------------------------------------------------------------------------------
 
@@ -124,9 +122,11 @@ class VMLauncher:
                 Command(daemon.start(files.pid, files.messages, self.qemu_argv(tenant, vm)), unless=runs, as_user=True),
             ),
             undo=(
-                Command(daemon.stop(files.pid, name, "KILL")),
+                Command(daemon.stop(files.pid, name, "KILL"), as_user=True),
                 Command(
-                    ("rm", "-f", files.pid, files.console, files.log, files.messages, files.vnc_secret), as_user=True
+                    ("rm", "-f", files.pid, files.console, files.log, files.messages, files.vnc_secret),
+                    unless=runs,  # without its pid file a process that does not end would be forgotten
+                    as_user=True,
                 ),
             ),
         )
@@ -167,6 +167,11 @@ def check_tools(host: str, tools: tuple[str, ...]) -> Step:
     return Step(host, "programs", (Command(("sh", "-c", _HAS_TOOLS, "sh", *tools)),))
 
 
+def check_ours(host: str, ports: Sequence[ovs.Port]) -> Step:
+    """Read-only: no port has a name of ours that was made by somebody else."""
+    return Step(host, "names of the ports", (Command(ovs.are_ours(ports)),))
+
+
 def check_bridge(host: str) -> Step:
     """Read-only: br-int is there and Open vSwitch answers."""
     return Step(host, "bridge br-int", (Command(ovs.is_ready()),))
@@ -178,6 +183,15 @@ def _plug_in(worker: str, taps: list[ovs.Port]) -> Step:
 
 def _on(tenant: Slice, worker: str) -> list[VM]:
     return [vm for vm in tenant.vms if vm.worker_ip == worker]
+
+
+def _ports(tenant: Slice, vm: VM) -> list[ovs.Port]:
+    marks = (("slice", str(tenant.slice_id)), ("vm", str(vm.vm_id)))
+    return [
+        ovs.Port(tap_name(vm.vm_id, interface.name), interface.vlan_id, marks)
+        for interface in vm.interfaces
+        if interface.vlan_id is not None
+    ]
 
 
 def _wired(vm: VM) -> list[Interface]:

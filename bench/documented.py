@@ -62,7 +62,7 @@ class DocumentedDesign:
     # --- VMs ----------------------------------------------------------------------------------------------------------
 
     def _overlay(self, vm: VM) -> Line:
-        base = PurePosixPath(vm.flavor["image"]).name
+        base = PurePosixPath(vm.image or "").name
         return Line(
             vm.worker_ip,
             f"cd {self._hypervisor.images_path} && qemu-img create -f qcow2 -b {base} -F qcow2 {_disk(vm)}",

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar, cast
 from errors import CloudError
 from inventory import Worker
 from models import VM, Link, Record, Slice, User
+from remote.console import ConsoleSession
 from remote.events import Listener
 from remote.plan import Plan
 
@@ -23,22 +24,6 @@ def value_of(answer: tuple[bool, T | str]) -> T:
     if not ok:
         raise CloudError(str(value))
     return cast("T", value)
-
-
-class ConsoleSession(Protocol):
-    """An open serial console; `fileno` is readable when `recv` has something, `recv` gives b"" once it is closed."""
-
-    def fileno(self) -> int:
-        """What `select` waits on."""
-
-    def recv(self, size: int, /) -> bytes:
-        """What the guest wrote, at most `size` bytes."""
-
-    def send(self, typed: bytes, /) -> int:
-        """Type to the guest; how many of the bytes were taken."""
-
-    def close(self) -> None:
-        """Let go of the console; the guest runs on."""
 
 
 class Accounts(Protocol):

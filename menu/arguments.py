@@ -8,9 +8,9 @@ from typing import NoReturn
 
 from menu.prompts import whole_number
 from menu.screen import clean
+from models import MAX_QUOTA
 
 DEFAULT_QUOTA = 10
-MAX_QUOTA = 10_000
 
 
 class Parser(argparse.ArgumentParser):

@@ -13,9 +13,9 @@ from enum import Enum
 from types import FrameType
 
 from errors import CloudError
-from menu.api import ConsoleSession
 from menu.keyboard import Lines
 from menu.screen import Screen
+from remote.console import ConsoleSession
 
 ESCAPE = b"\x1d"
 """Ctrl-], as telnet and virsh have it."""

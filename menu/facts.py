@@ -110,7 +110,7 @@ def _vm_facts(tenant: Slice, vm: VM) -> VMFacts:
         clean(vm.worker_ip),
         clean(f"{vm.worker_ip}:{vm.vnc_port}"),
         clean(vm.vnc_secret or "") if vm.status == "running" else "",
-        clean(vm.flavor_name or flavor_size(vm.flavor)),
+        clean(vm.flavor_name or flavor_size(vm.flavor or {})),
         clean(vm.status),
         tuple(_interface_facts(tenant, vm, interface) for interface in vm.interfaces),
     )

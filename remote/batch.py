@@ -16,6 +16,9 @@ from remote.plan import Action, Command, Step, Upload, shell
 LOCK = "/run/openvswitch"
 """A folder that is there on every host of ours: locked while a step that slices share is done, it leaves no file."""
 
+LOCK_SECONDS = 50
+_NO_LOCK = 'echo "another slice keeps Open vSwitch or this host busy" >&2'
+
 _AS_USER = 'setpriv --reuid="$SUDO_UID" --regid="$SUDO_GID" --init-groups -- '
 _SKIPPED = "skipped"
 _WANTED = "wanted"
@@ -91,7 +94,7 @@ class Batch:
         action = step.do[index]
         lines = []
         if step.lock and index == 0:
-            lines.append(f"exec 9<{LOCK}; flock 9")
+            lines.append(f"{{ command exec 9<{LOCK} && flock -w {LOCK_SECONDS} 9; }} || {{ {_NO_LOCK}; exit 1; }}")
         run = _run(action, nonce)
         done = f"mark {number} $status"
         if not self._keep_going:

@@ -14,7 +14,9 @@ _IS_RUNNING = 'pid=$(cat "$1" 2>/dev/null) && grep -qzxF -- "$2" "/proc/$pid/cmd
 
 # A program in the background holds the batch's streams open for all its life unless they are taken from it. Its pid
 # file is written before the next command, so that nobody has to guess whether it has started yet.
-_START = 'pidfile=$1 messages=$2; shift 2; setsid "$@" </dev/null >"$messages" 2>&1 & echo $! >"$pidfile"'
+_START = """pidfile=$1 messages=$2; shift 2
+setsid "$@" </dev/null >"$messages" 2>&1 &
+echo $! >"$pidfile" || { kill -KILL $!; exit 1; }"""
 
 _STOP = f"""{_IS_RUNNING} || exit 0
 kill -"$3" "$pid"
@@ -35,6 +37,11 @@ while {_IS_RUNNING}; do
   sleep 0.1
 done
 echo "ended at once: $(tail -n 1 "$4" 2>/dev/null)" >&2; exit 1"""
+
+
+def expect_running(pid_file: str, mark: str) -> Argv:
+    """Succeeds while the process lives, and says otherwise that it does not run."""
+    return ("sh", "-c", f'{_IS_RUNNING} || {{ echo "it does not run" >&2; exit 1; }}', "sh", pid_file, mark)
 
 
 def is_running(pid_file: str, mark: str) -> Argv:

@@ -26,6 +26,27 @@ for wanted; do
   esac
 done"""
 
+_LIST_OURS = (
+    f"ovs-vsctl --timeout=20 --format=csv --no-headings --columns=name find Interface external_ids:owner={OWNER}"
+)
+
+_REMOVE = f"""ours=$({_LIST_OURS}) || exit
+for port; do
+  shift
+  case " $(echo $ours) " in *" $port "*) set -- "$@" -- --if-exists del-port {BRIDGE} "$port";; esac
+done
+[ $# -eq 0 ] || ovs-vsctl --timeout=20 "$@"
+"""
+
+_ARE_OURS = f"""ours=$({_LIST_OURS}) || exit
+there=$(ovs-vsctl --timeout=20 --format=csv --no-headings --columns=name list Interface) || exit
+for port; do
+  case " $(echo $ours) " in *" $port "*) continue;; esac
+  case " $(echo $there) " in
+    *" $port "*) echo "a port $port is there that is not ours; remove it or give it another name" >&2; exit 1;;
+  esac
+done"""
+
 _IS_READY = f"""ovs-vsctl --timeout=10 br-exists {BRIDGE}
 case $? in
   0) ovs-appctl --timeout=10 version >/dev/null ;;
@@ -56,12 +77,13 @@ def add_ports(ports: Sequence[Port]) -> Command:
 
 
 def remove_ports(ports: Sequence[Port]) -> Command:
-    """Removes the ports in one transaction; those that are gone do not matter."""
-    argv: list[str] = [*_VSCTL]
-    for number, port in enumerate(ports):
-        argv += ["--"] * (number > 0)
-        argv += ["--if-exists", "del-port", BRIDGE, port.name]
-    return Command(tuple(argv))
+    """Removes those of the ports that carry our mark, in one transaction."""
+    return Command(("sh", "-c", _REMOVE, "sh", *(port.name for port in ports)))
+
+
+def are_ours(ports: Sequence[Port]) -> tuple[str, ...]:
+    """Succeeds when those of the ports that are there carry our mark; otherwise says which does not."""
+    return ("sh", "-c", _ARE_OURS, "sh", *(port.name for port in ports))
 
 
 def carry_tags(ports: Sequence[Port]) -> tuple[str, ...]:

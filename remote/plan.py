@@ -30,10 +30,14 @@ class Command:
 
 @dataclass(frozen=True)
 class Upload:
-    """A file of the manager, brought to a host in one piece, as the SSH user, unless the guard `unless` succeeds."""
+    """A file of the manager, brought to a host in one piece, as the SSH user, unless the guard `unless` succeeds.
+
+    It is `part` until it is whole, and on the same disk as `target`.
+    """
 
     source: str
     target: str
+    part: str
     unless: tuple[str, ...]
     as_user: bool = True
 

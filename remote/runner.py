@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from errors import CloudError, CommandFailed, HostUnreachable, Interrupted
+from errors import CloudError, CommandFailed, Interrupted, Unforeseen
 from remote.batch import Outcome, Progress
 from remote.events import Event, Listener, StageStarted, StepDone, StepFailed, Transferred, ignore
 from remote.plan import Command, Plan, Stage, Step, undo_plan
@@ -41,8 +41,9 @@ class StepResult:
 
     @property
     def changed(self) -> bool:
-        """Whether some action of it ran, rather than finding everything there."""
-        return any(outcome.status is not None for outcome in self.outcomes)
+        """Whether some action of it ran, or may have run, rather than finding everything there."""
+        ran = any(outcome.status is not None for outcome in self.outcomes)
+        return ran or (self.error is not None and self.error.begun)
 
     @property
     def stdout(self) -> str:
@@ -71,7 +72,7 @@ class Report:
 
     def taken_back(self) -> Plan:
         """The plan that undoes what this run changed, the half-done steps included."""
-        return undo_plan("take back", tuple(r.step for r in self.results if r.changed or r.error))
+        return undo_plan("take back", tuple(r.step for r in self.results if r.changed))
 
 
 class Runner:
@@ -124,9 +125,12 @@ class Runner:
                     else:
                         self._tell(Transferred(host, steps[item.step].title, item.done, item.total))
                         if self._interrupted() and not keep_going:
-                            raise Interrupted("Interrupted")
+                            watch.fail(Interrupted("Interrupted"), all_of_them=False)
+                            break
         except CloudError as error:
-            watch.fail(error)
+            watch.fail(error, all_of_them=keep_going)
+        except Exception as fault:  # noqa: BLE001 - whatever it is, the other hosts have to be taken back
+            watch.fail(Unforeseen(host, stage.title, fault), all_of_them=keep_going)
         return watch.begun
 
     def _tell(self, event: Event) -> None:
@@ -156,13 +160,14 @@ class _Watch:
         elif outcome.action == len(result.step.do) - 1:
             self._end(result, None)
 
-    def fail(self, error: CloudError) -> None:
+    def fail(self, error: CloudError, *, all_of_them: bool) -> None:
         """The batch as a whole came to nothing from here on.
 
-        When a host was lost nobody knows how far it came: then all that was not heard of counts as begun.
+        Once it was begun nobody knows how far the host came, so all that was not heard of has failed, and may be there.
+        If it was not begun, that is said once; but of what was to be removed, all of it is left (`all_of_them`).
         """
         unheard = [r for r in self._results if not r.error and len(r.outcomes) < len(r.step.do)]
-        for result in unheard if isinstance(error, HostUnreachable) else unheard[:1]:
+        for result in unheard if error.begun or all_of_them else unheard[:1]:
             self._end(result, error)
 
     @property

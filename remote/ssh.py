@@ -12,10 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
 import paramiko
+from paramiko.hostkeys import InvalidHostKey
 from paramiko.pkey import UnknownKeyType
 
 from errors import CloudError, CommandFailed, HostUnreachable, Refused, last_line
@@ -25,7 +26,10 @@ from remote.plan import Step, Upload, shell
 
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 60.0
-"""A batch that says nothing for so long is given up: every command ends, or is waited for, well within it."""
+"""A batch or transfer that says nothing for so long is given up: every command ends, or is waited for, within it."""
+
+DIGEST_BYTES_PER_SECOND = 20_000_000
+"""A digest is silent until it is done; this much a tired disk reads at least."""
 
 LOST_SECONDS = 10
 """A host that does not even acknowledge packets for so long is gone."""
@@ -34,6 +38,12 @@ SHELL = "sudo -n sh -s"
 """What a batch is sent to; the one right that sudo has to grant."""
 
 _BLOCK = 1 << 20
+
+
+class NotBegun(CommandFailed):
+    """`sudo` or the shell refused: nothing of the batch was run."""
+
+    begun = False
 
 
 class SSHHost:
@@ -61,6 +71,7 @@ class SSHHost:
         """Run `argv` as the SSH user and give its channel: bytes both ways, until it ends."""
         with self._busy, self._translated():
             channel = self._open_channel()
+            channel.set_combine_stderr(True)
             channel.exec_command(shell(argv))
             return channel
 
@@ -77,7 +88,7 @@ class SSHHost:
         transcript = Transcript(batch, nonce)
         wanted = None
         with self._session(SHELL) as channel:
-            with self._translated():
+            with self._translated(begun=True):
                 channel.sendall(batch.script(nonce).encode())
                 channel.shutdown_write()
             self.round_trips += 1
@@ -88,8 +99,11 @@ class SSHHost:
                         wanted = item
                     else:
                         yield item
+            # A batch ends with status 0, whatever became of its commands.
             if not transcript.begun:
-                raise CommandFailed(self.address, SHELL, (SHELL,), channel.exit_status, _refusal(transcript.rest))
+                raise NotBegun(self.address, SHELL, (SHELL,), channel.exit_status, _refusal(transcript.rest))
+            if channel.exit_status:
+                raise CommandFailed(self.address, SHELL, (SHELL,), channel.exit_status, transcript.rest)
         return wanted
 
     @contextmanager
@@ -104,15 +118,22 @@ class SSHHost:
             channel.close()
 
     def _pieces(
-        self, channel: paramiko.Channel, stdout: Callable[[bytes], None], stderr: Callable[[bytes], None]
+        self,
+        channel: paramiko.Channel,
+        stdout: Callable[[bytes], None],
+        stderr: Callable[[bytes], None],
+        patience: float = 0.0,
     ) -> Iterator[Callable[[], None]]:
         """Both output streams as they come, to the end of the channel; each item hands one piece to its receiver.
+
+        Silence is endured for `SILENCE_SECONDS`, and for `patience` seconds more.
 
         Reading one stream to its end before the other would block for ever once the other fills the channel's window.
         """
         poll = select.poll()
         poll.register(channel.fileno(), select.POLLIN)
-        deadline = time.monotonic() + SILENCE_SECONDS
+        silence = SILENCE_SECONDS + patience
+        deadline = time.monotonic() + silence
         while True:
             if channel.recv_ready():
                 yield lambda: stdout(channel.recv(_BLOCK))
@@ -122,14 +143,16 @@ class SSHHost:
                 break
             elif time.monotonic() > deadline:
                 self.close()
-                raise HostUnreachable(self.address, f"silent for {SILENCE_SECONDS:.0f} s in the middle of a command")
+                raise HostUnreachable(
+                    self.address, f"silent for {silence:.0f} s in the middle of a command", begun=True
+                )
             else:
                 poll.poll(200)
                 continue
-            deadline = time.monotonic() + SILENCE_SECONDS
+            deadline = time.monotonic() + silence
         if channel.exit_status < 0:
             self.close()
-            raise HostUnreachable(self.address, "the connection was lost in the middle of a command")
+            raise HostUnreachable(self.address, "the connection was lost in the middle of a command", begun=True)
 
     # --- uploads ------------------------------------------------------------------------------------------------------
 
@@ -137,27 +160,28 @@ class SSHHost:
         """Copy a file under a temporary name, compare its digest there, and only then give it its name."""
         upload = step.do[wanted.action]
         assert isinstance(upload, Upload)  # noqa: S101  (for the type checker: only uploads are ever wanted)
-        source = Path(upload.source).expanduser()
-        target = PurePosixPath(upload.target)
-        part = str(target.with_name(f".{target.name}.{secrets.token_hex(4)}.part"))
-        with self._translated(), self._open_sftp() as sftp:
+        source = Path(upload.source)
+        with self._translated(begun=True), self._open_sftp() as sftp:
             try:
-                digest = yield from self._send(sftp, source, part, wanted)
-                self._expect_digest(step, part, digest)
-                _rename_once(sftp, part, str(target))
-            except paramiko.SSHException:
+                digest, size = yield from self._send(sftp, source, upload.part, wanted)
+                self._expect_digest(step, upload.part, digest, size)
+                _rename_once(sftp, upload.part, upload.target, size)
+            except (paramiko.SSHException, TimeoutError, CloudError):
                 raise
             except OSError as error:
-                why = f"cannot copy {source} to {target}: {error.strerror or error} (is the disk full?)"
+                if not self._is_connected:
+                    raise
+                why = f"cannot copy {source} to {upload.target}: {error.strerror or error} (is the disk full?)"
                 raise CommandFailed(self.address, step.title, ("sftp", upload.target), 1, why) from error
             finally:
                 with suppress(OSError, paramiko.SSHException, EOFError):
-                    sftp.remove(part)
+                    sftp.remove(upload.part)
         yield Outcome(wanted.step, wanted.action, 0)
 
     def _send(
         self, sftp: paramiko.SFTPClient, source: Path, part: str, wanted: UploadWanted
-    ) -> Generator[Progress, None, str]:
+    ) -> Generator[Progress, None, tuple[str, int]]:
+        """Send the file and give its digest and size."""
         digest = hashlib.sha256()
         with _open_image(source) as image, sftp.open(part, "wb") as remote:
             remote.set_pipelined(True)
@@ -170,13 +194,13 @@ class SSHHost:
         # Pipelined writes are not waited for one by one; what became of the last ones shows in the size.
         if sftp.stat(part).st_size != done:
             raise OSError(errno.ENOSPC, "it arrived incomplete")
-        return digest.hexdigest()
+        return digest.hexdigest(), done
 
-    def _expect_digest(self, step: Step, part: str, digest: str) -> None:
+    def _expect_digest(self, step: Step, part: str, digest: str, size: int) -> None:
         argv = ("sha256sum", "--", part)
         said, complaints = bytearray(), bytearray()
         with self._session(shell(argv)) as channel:
-            for receive in self._pieces(channel, said.extend, complaints.extend):
+            for receive in self._pieces(channel, said.extend, complaints.extend, size / DIGEST_BYTES_PER_SECOND):
                 receive()
         # A login shell may have greeted before.
         if f"{digest} " not in said.decode(errors="replace"):
@@ -185,9 +209,10 @@ class SSHHost:
 
     @contextmanager
     def _open_sftp(self) -> Iterator[paramiko.SFTPClient]:
-        sftp = self._transport().open_sftp_client()
-        if sftp is None:
-            raise HostUnreachable(self.address, "it offers no SFTP")
+        channel = self._open_channel()
+        channel.settimeout(SILENCE_SECONDS)
+        channel.invoke_subsystem("sftp")
+        sftp = paramiko.SFTPClient(channel)
         try:
             yield sftp
         finally:
@@ -203,6 +228,11 @@ class SSHHost:
             self.close()
         return self._transport().open_session(timeout=CONNECT_SECONDS)
 
+    @property
+    def _is_connected(self) -> bool:
+        transport = self._client.get_transport() if self._client else None
+        return transport is not None and transport.is_active()
+
     def _transport(self) -> paramiko.Transport:
         transport = self._client.get_transport() if self._client else None
         if transport is None or not transport.is_active():
@@ -217,9 +247,7 @@ class SSHHost:
         settings = self._settings
         key = self._key()
         client = paramiko.SSHClient()
-        known_hosts = Path(settings.known_hosts).expanduser()
-        if known_hosts.exists():
-            client.load_host_keys(str(known_hosts))
+        known_hosts = self._known_hosts(client)
         client.set_missing_host_key_policy(_UnknownHostKey(known_hosts, accept=settings.host_keys == "accept-new"))
         connection = socket.create_connection((self.address, settings.port), CONNECT_SECONDS)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_SECONDS * 1000)
@@ -241,22 +269,33 @@ class SSHHost:
             transport.set_keepalive(3)
         return client
 
-    def _key(self) -> paramiko.PKey:
-        key_file = Path(self._settings.key_file).expanduser()
+    def _known_hosts(self, client: paramiko.SSHClient) -> Path:
+        """Load the known host keys, if there are any yet; one line that is none makes paramiko give up the file."""
         try:
-            return paramiko.PKey.from_path(key_file)
+            known_hosts = Path(self._settings.known_hosts).expanduser()
+            if known_hosts.exists():
+                client.load_host_keys(str(known_hosts))
+        except (OSError, ValueError, RuntimeError, paramiko.SSHException, InvalidHostKey) as error:
+            why = f"{self._settings.known_hosts} cannot be read ({last_line(str(error)) or type(error).__name__})"
+            raise HostUnreachable(self.address, f"{why}; mend it or name another file in ssh: known_hosts") from error
+        return known_hosts
+
+    def _key(self) -> paramiko.PKey:
+        key_file = self._settings.key_file
+        try:
+            return paramiko.PKey.from_path(Path(key_file).expanduser())
         except FileNotFoundError as error:
             why = "is not there; see ssh: key_file in the database"
             raise HostUnreachable(self.address, f"the SSH key {key_file} {why}") from error
         except paramiko.PasswordRequiredException as error:
             why = "has a passphrase, and nobody is there to type it; use one without"
             raise HostUnreachable(self.address, f"the SSH key {key_file} {why}") from error
-        except (OSError, ValueError, TypeError, paramiko.SSHException, UnknownKeyType) as error:
+        except (OSError, ValueError, TypeError, RuntimeError, paramiko.SSHException, UnknownKeyType) as error:
             why = f"cannot be read as a private key ({last_line(str(error)) or type(error).__name__})"
             raise HostUnreachable(self.address, f"the SSH key {key_file} {why}") from error
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, *, begun: bool = False) -> Iterator[None]:
         """What goes wrong with the connection, as `HostUnreachable` with a reason that says what to do."""
         try:
             yield
@@ -272,13 +311,13 @@ class SSHHost:
             reason = f"it refuses user {self._settings.user} with the key {self._settings.key_file}"
             raise self._lost(reason) from error
         except TimeoutError as error:
-            raise self._lost(f"no answer on port {self._settings.port} within {CONNECT_SECONDS:.0f} s") from error
-        except (OSError, EOFError, paramiko.SSHException) as error:
-            raise self._lost(last_line(str(error)) or "the connection was lost") from error
+            raise self._lost(f"no answer on port {self._settings.port} in time", begun=begun) from error
+        except (OSError, EOFError, paramiko.SSHException, paramiko.SFTPError) as error:
+            raise self._lost(last_line(str(error)) or "the connection was lost", begun=begun) from error
 
-    def _lost(self, reason: str) -> HostUnreachable:
+    def _lost(self, reason: str, *, begun: bool = False) -> HostUnreachable:
         self.close()
-        return HostUnreachable(self.address, reason)
+        return HostUnreachable(self.address, reason, begun=begun)
 
 
 class Connections:
@@ -311,9 +350,12 @@ class _UnknownHostKey(paramiko.MissingHostKeyPolicy):
         if not self._accept:
             raise paramiko.SSHException("its host key is unknown and ssh: host_keys is strict; add it with ssh-keyscan")
         self._known_hosts.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # One line, appended in one write: other processes may be adding their hosts at the same time.
-        with self._known_hosts.open("a", encoding="ascii") as file:
-            file.write(f"{hostname} {key.get_name()} {key.get_base64()}\n")
+        # Appended in one write: other processes may be adding their hosts at the same time. A last line that somebody
+        # left without its end would swallow the new one.
+        with self._known_hosts.open("a+b") as file:
+            unended = file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
+            line = f"{hostname} {key.get_name()} {key.get_base64()}\n"
+            file.write((b"\n" if unended else b"") + line.encode("ascii"))
 
 
 def _open_image(source: Path) -> BinaryIO:
@@ -323,12 +365,13 @@ def _open_image(source: Path) -> BinaryIO:
         raise Refused(f"The image {source} cannot be read on this machine: {error.strerror}") from error
 
 
-def _rename_once(sftp: paramiko.SFTPClient, part: str, target: str) -> None:
+def _rename_once(sftp: paramiko.SFTPClient, part: str, target: str, size: int) -> None:
     """Give `part` its name unless somebody else was faster: SFTP's rename never replaces a file that is there."""
     try:
         sftp.rename(part, target)
-    except OSError:
-        sftp.stat(target)
+    except OSError as error:
+        if sftp.stat(target).st_size != size:
+            raise OSError(errno.EEXIST, "a file of that name and another size is there, remove it") from error
 
 
 def _refusal(stderr: str) -> str:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
 
 import names
 from inventory import InternetSettings
-from models import VM, Interface, Slice, User
+from models import VM, Interface, Record, Slice, User
 from storage.schema import Broken, Key, equal, no_twice, show
 from storage.state import State
 
@@ -19,8 +20,19 @@ def check(state: State) -> None:
     """`Broken` where the state keeps one of the rules not."""
     internet = state.inventory.internet
     _check_gateway(internet.gateway, internet.cidr, "internet", "gateway")
+    _check_images(state.all_flavors)
     _check_ownership(state.users, state.slices)
     _check_slices(state)
+
+
+def _check_images(flavors: Mapping[str, Record]) -> None:
+    """On a worker an image is known by its file name alone."""
+    paths: dict[str, str] = {}
+    for name, flavor in flavors.items():
+        path = str(flavor["image"])
+        other = paths.setdefault(PurePosixPath(path).name, path)
+        if other != path:
+            raise Broken(f"the image {show(path)} has the same file name as {show(other)}, rename one", "flavors", name)
 
 
 def _check_slices(state: State) -> None:

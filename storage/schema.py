@@ -14,13 +14,12 @@ from typing import Any
 
 import models
 import passwords
-from models import Record, Slice, is_valid_name
+from models import MAX_QUOTA, Record, Slice, is_valid_name
 
 Key = str | int
 Check = Callable[[Any], None]
 Fields = dict[str, Check]
 
-MAX_QUOTA = 10_000
 MAX_IMAGES_DIR = 54
 """Characters of `images_dir`: the path of a console socket under it ends at 107 (unix(7))."""
 

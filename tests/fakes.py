@@ -38,6 +38,7 @@ class FakeHost:
     files: dict[str, str] = field(default_factory=dict)
     namespaces: dict[str, dict[str, set[str]]] = field(default_factory=lambda: {"": {"ens3": set(), "ens4": set()}})
     ports: dict[str, int] = field(default_factory=dict)
+    ours: set[str] = field(default_factory=set)
     processes: dict[str, tuple[str, int]] = field(default_factory=dict)
     rules: list[tuple[str, ...]] = field(default_factory=list)
     forwarding: set[str] = field(default_factory=set)
@@ -52,7 +53,7 @@ class FakeHost:
         for number, step in enumerate(steps):
             part = next((part for part in self.faults if part in step.title), None)
             for index, action in enumerate(step.do):
-                self._live()  # a host can die between any two commands
+                self._live(begun=bool(number or index))  # a host can die between any two commands
                 if action.unless and self.program(action.unless)[0] == 0:
                     yield Outcome(number, index, None)
                     continue
@@ -72,12 +73,12 @@ class FakeHost:
             "rules": self.rules,
         }
 
-    def _live(self) -> None:
+    def _live(self, *, begun: bool) -> None:
         if self.dies_after is not None:
             self.dies_after -= 1
             self.dead = self.dead or self.dies_after < 0
         if self.dead:
-            raise HostUnreachable(self.address, "no answer on port 22 within 5 s")
+            raise HostUnreachable(self.address, "no answer on port 22 in time", begun=begun)
 
     def _act(self, action: Command | Upload) -> Answer:
         if isinstance(action, Upload):
@@ -101,11 +102,11 @@ class FakeHost:
         return path in self.files or path in self.folders
 
     def test(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        """test(1) with `!` and `-o`, which binds less."""
+        if "-o" in argv:
+            split = argv.index("-o")
+            return min(self.test(argv[:split], ""), self.test(argv[split + 1 :], ""))
         match argv:
-            case ("!", *rest) if "-o" in rest:
-                split = rest.index("-o")
-                first, second = self.test(("!", *rest[:split]), ""), self.test(tuple(rest[split + 1 :]), "")
-                return (min(first[0], second[0]), "", "")
             case ("!", *rest):
                 return (1 - self.test(tuple(rest), "")[0], "", "")
             case ("-d", path):
@@ -132,11 +133,13 @@ class FakeHost:
         return OK
 
     def rmdir(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        assert argv[0] == "--ignore-fail-on-non-empty"
-        if argv[1] not in self.folders:
-            return no(f"rmdir: failed to remove '{argv[1]}': No such file or directory")
-        if not any(path.startswith(f"{argv[1]}/") for path in (*self.files, *self.folders)):
-            self.folders.discard(argv[1])
+        *options, folder = argv
+        if folder not in self.folders:
+            return no(f"rmdir: failed to remove '{folder}': No such file or directory")
+        if not any(path.startswith(f"{folder}/") for path in (*self.files, *self.folders)):
+            self.folders.discard(folder)
+        elif options != ["--ignore-fail-on-non-empty"]:
+            return no(f"rmdir: failed to remove '{folder}': Directory not empty")
         return OK
 
     def write(self, argv: tuple[str, ...], stdin: str) -> Answer:
@@ -220,14 +223,22 @@ class FakeHost:
     def iptables(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         assert argv[:3] == ("-w", "10", "-t")
         table, verb, *rest = argv[3:]
-        rule = (table, *rest)
-        assert rule[-2:] == ("--comment", ovs.OWNER), "a rule without our mark"
+        assert rest[-2:] == ["--comment", ovs.OWNER], "a rule without our mark"
+        return self._rule(verb, (table, *rest))
+
+    def keep_from_near(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        inside, uplink, owner, verb = argv
+        return self._rule(verb, ("filter", "FORWARD", inside, f"networks of {uplink}", owner))
+
+    def remove_rules(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        self.rules = [rule for rule in self.rules if rule[-1] != argv[0]]
+        return OK
+
+    def _rule(self, verb: str, rule: tuple[str, ...]) -> Answer:
         if verb == "-I":
             self.rules.insert(0, rule)
         elif rule not in self.rules:
             return no("iptables: Bad rule (does a matching rule exist in that chain?).")
-        elif verb == "-D":
-            self.rules.remove(rule)
         return OK
 
     # --- Open vSwitch -------------------------------------------------------------------------------------------------
@@ -239,18 +250,32 @@ class FakeHost:
                     self.ports[name] = int(tag.removeprefix("tag="))
                 case ("set", "Interface", name, *settings):
                     assert f"external_ids:owner={ovs.OWNER}" in settings
+                    self.ours.add(name)
                     if "type=internal" in settings:
                         assert len(name) <= MAX_INTERFACE_NAME
                         self.namespaces[""].setdefault(name, set())
                     elif name not in self.namespaces[""]:
                         return no(f"could not open network device {name} (No such device)")
-                case ("--if-exists", "del-port", ovs.BRIDGE, name):
-                    if self.ports.pop(name, None) is not None and not name.startswith("tap_"):
-                        for devices in self.namespaces.values():
-                            devices.pop(name, None)
                 case _:
                     raise AssertionError(words)
         return OK
+
+    def remove_ports(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        for name in self.ours & set(argv):
+            self.ours.discard(name)
+            del self.ports[name]
+            for devices in self.namespaces.values():
+                if not name.startswith("tap_"):
+                    devices.pop(name, None)
+        return OK
+
+    def ports_are_ours(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        foreign = [name for name in argv if name in self.ports and name not in self.ours]
+        return no(f"a port {foreign[0]} is there that is not ours") if foreign else OK
+
+    def namespaces_are_ours(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        foreign = [name for name in argv if name in self.namespaces and f"/run/{name}" not in self.folders]
+        return no(f"a namespace {foreign[0]} is there that is not ours") if foreign else OK
 
     def carry_tags(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         for wanted in argv:
@@ -274,6 +299,9 @@ class FakeHost:
     def is_running(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         process = self.processes.get(argv[0])
         return (int(process is None or process[0] != argv[1]), "", "")
+
+    def expect_running(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        return OK if self.is_running(argv, stdin)[0] == 0 else no("it does not run")
 
     def is_running_or_unwanted(self, argv: tuple[str, ...], stdin: str) -> Answer:
         return self.is_running(argv, stdin) if argv[2] in self.folders else OK
@@ -345,18 +373,25 @@ PROGRAMS: dict[str, Program] = {
     "rmdir": FakeHost.rmdir,
     "sysctl": FakeHost.sysctl,
     "test": FakeHost.test,
+    "timeout": lambda host, argv, stdin: host.program(argv[1:], stdin),
 }
 
 SCRIPTS: dict[str, Program] = {
     daemon.is_running("", "")[2]: FakeHost.is_running,
     daemon.is_running_or_unwanted("", "", "")[2]: FakeHost.is_running_or_unwanted,
+    daemon.expect_running("", "")[2]: FakeHost.expect_running,
     daemon.start("", "", ())[2]: FakeHost.start,
     daemon.stop("", "", "TERM")[2]: FakeHost.stop,
     daemon.await_port("", "", 0, "", "")[2]: FakeHost.await_port,
     ovs.carry_tags(())[2]: FakeHost.carry_tags,
     ovs.is_ready()[2]: FakeHost.fine,
+    ovs.are_ours(())[2]: FakeHost.ports_are_ours,
+    ovs.remove_ports(()).argv[2]: FakeHost.remove_ports,
     qcow_manager._MAKE_OVERLAY: FakeHost.make_overlay,
+    vlan_manager._ARE_OURS: FakeHost.namespaces_are_ours,
     vlan_manager._HAS_ADDRESS: FakeHost.has_address,
+    vlan_manager._KEEP_FROM_NEAR: FakeHost.keep_from_near,
+    vlan_manager._REMOVE_RULES: FakeHost.remove_rules,
     vlan_manager._ROOT_HAS_ADDRESS: FakeHost.has_address,
     vlan_manager._ROUTES: FakeHost.routes,
     vlan_manager._WRITE: FakeHost.write,

@@ -35,6 +35,7 @@ class LoopbackHost:
     accepts: bool = True
     hangs_up: bool = False
     damages_files: bool = False
+    silent_files: bool = False
     connections: int = 0
     _listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
     _transports: list[paramiko.Transport] = field(default_factory=list)
@@ -156,6 +157,8 @@ class _Files(paramiko.SFTPServerInterface):
 
     def open(self, path: str, flags: int, attr: paramiko.SFTPAttributes) -> paramiko.SFTPHandle | int:
         assert attr is not None
+        if self._host.silent_files:
+            threading.Event().wait(3)
         try:
             descriptor = os.open(self._path(path), flags, 0o644)
         except OSError as error:

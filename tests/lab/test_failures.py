@@ -133,7 +133,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     ),
     "verify: QEMU ends at once": (
         broken("worker1", QEMU, "echo qemu: cannot set up guest memory >&2; exit 1"),
-        "10.0.10.1: VM one answers: ended at once: qemu: cannot set up guest memory",
+        "10.0.10.1: VM one: ended at once: qemu: cannot set up guest memory",
     ),
 }
 

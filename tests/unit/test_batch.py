@@ -109,7 +109,7 @@ def test_half_a_script_runs_nothing(tmp_path: Path) -> None:
 
 
 def test_an_upload_whose_guard_fails_stops_the_batch(tmp_path: Path) -> None:
-    upload = Upload("here", "there", unless=("test", "-e", "there"))
+    upload = Upload("here", "there", ".part", unless=("test", "-e", "there"))
     steps = [step(Command(("true",)), upload, Command(("touch", "after")))]
     assert run(steps, cwd=tmp_path) == [Outcome(0, 0, 0), UploadWanted(0, 1)]
     assert not (tmp_path / "after").exists()

@@ -151,6 +151,7 @@ def test_what_a_caller_does_to_a_loaded_state_is_not_seen_by_the_next(
     untouched = database.load().to_dict()
     state = database.load()
     vm = state.slices[1000].vms[0]
+    assert vm.flavor
     vm.flavor["cores"] = 9
     assert vm.interfaces[0].ip_config
     vm.interfaces[0].ip_config["ip"] = "changed"

@@ -125,7 +125,7 @@ def test_no_two_slices_share_an_object_on_a_host() -> None:
     """What is made for one slice is not named in another's plan, shared things apart."""
     one, other = design("line"), design("ring")
     deployment = DeploymentAPI(Inventory())
-    shared = ("programs", "bridge br-int", "base image cirros.img", "internet on VLAN 400", "DHCP of VLAN 400 answers")
+    shared = ("programs", "bridge br-int", "base image cirros.img", "internet on VLAN 400", "dnsmasq of VLAN 400")
 
     def names(tenant: Slice) -> set[str]:
         steps = [step for step in deployment.deploy_plan(tenant).steps if step.title not in shared]

@@ -93,13 +93,28 @@ def test_what_was_there_before_is_not_taken_back() -> None:
 
 
 def test_all_that_a_lost_host_was_sent_counts_as_begun() -> None:
-    _, events, back = run({"a1": HostUnreachable("a", "gone")})
+    _, events, back = run({"a1": HostUnreachable("a", "gone", begun=True)})
     assert back == ["b1", "a2", "a1"]
     assert len([event for event in events if isinstance(event, StepFailed)]) == 2
 
 
-def test_a_batch_that_was_refused_spoils_its_first_step_only() -> None:
-    assert run({"a1": Refused("no such image")})[2] == ["b1", "a1"]
+@pytest.mark.parametrize("error", [Refused("no such image"), HostUnreachable("a", "no answer")])
+def test_of_a_host_that_began_nothing_nothing_is_taken_back(error: Exception) -> None:
+    _, events, back = run({"a1": error})
+    assert back == ["b1"]
+    assert len([event for event in events if isinstance(event, StepFailed)]) == 1
+
+
+def test_of_a_host_that_cannot_be_reached_all_that_was_to_be_removed_is_left() -> None:
+    _, events, _ = run({"a1": HostUnreachable("a", "no answer")}, keep_going=True)
+    assert [event.step.title for event in events if isinstance(event, StepFailed)] == ["a1", "a2"]
+
+
+def test_a_fault_of_our_own_is_kept_so_that_all_can_be_taken_back() -> None:
+    _, events, back = run({"a2": KeyError("surprise")})
+    (failed,) = [event for event in events if isinstance(event, StepFailed)]
+    assert str(failed.error) == "a: first: an unexpected KeyError: 'surprise'"
+    assert back == ["b1", "a2", "a1"]
 
 
 def test_keep_going_goes_past_failures_and_reports_them() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from errors import CloudError, CommandFailed, HostUnreachable, Refused
 from inventory import SSHSettings
-from remote import ssh
+from remote import batch, ssh
 from remote.batch import Outcome, Progress
 from remote.plan import Action, Command, Step, Upload
 from tests.loopback import DISK_FULL, LoopbackHost, loopback_host
@@ -150,6 +150,39 @@ def test_strict_refuses_an_unknown_host_key(host: LoopbackHost, tmp_path: Path) 
     assert not (tmp_path / "ssh" / "known_hosts").exists()
 
 
+@pytest.mark.parametrize("line", [b"[127.0.0.1]:22 ssh-ed25519 A\n", b"caf\xe9 ssh-rsa AAAA\n"])
+def test_known_hosts_that_cannot_be_read(host: LoopbackHost, tmp_path: Path, line: bytes) -> None:
+    known_hosts = tmp_path / "broken"
+    known_hosts.write_bytes(line)
+    settings = host.settings(tmp_path, known_hosts=str(known_hosts))
+    assert "mend it or name another file" in str(failure(ssh.SSHHost("127.0.0.1", settings)))
+
+
+def test_a_line_that_was_left_without_its_end_does_not_swallow_the_new_one(host: LoopbackHost, tmp_path: Path) -> None:
+    known_hosts = tmp_path / "known"
+    known_hosts.write_bytes(b"# by hand")
+    settings = host.settings(tmp_path, known_hosts=str(known_hosts))
+    for _ in range(2):
+        assert outcomes(ssh.SSHHost("127.0.0.1", settings), [step(sh("true"))])
+    assert known_hosts.read_text(encoding="ascii").startswith("# by hand\n[127.0.0.1]:")
+    assert known_hosts.read_text(encoding="ascii").count("\n") == 2
+
+
+def test_a_lock_that_cannot_be_had_fails_the_batch(client: ssh.SSHHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "LOCK", "/nowhere")
+    locked = Step("127.0.0.1", "shared", (sh("true"),), lock=True)
+    with pytest.raises(CommandFailed, match="keeps Open vSwitch or this host busy"):
+        list(client.run([step(sh("true")), locked, step(sh("true"))], keep_going=True))
+
+
+def test_nothing_was_begun_where_nobody_was_let_in(host: LoopbackHost, client: ssh.SSHHost) -> None:
+    host.sudo = "exit 1"
+    assert not failure(client).begun
+    host.accepts = False
+    host.cut()
+    assert not failure(client).begun
+
+
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
@@ -161,7 +194,8 @@ def image(tmp_path: Path) -> Path:
 
 
 def upload(image: Path) -> tuple[Action, ...]:
-    return sh("mkdir -p images"), Upload(str(image), "images/base.img", ("test", "-e", "images/base.img")), sh("true")
+    target, part = "images/base.img", "images/.base.img.part"
+    return sh("mkdir -p images"), Upload(str(image), target, part, ("test", "-e", target)), sh("true")
 
 
 def test_a_file_arrives_whole_and_the_rest_of_the_batch_follows(
@@ -200,6 +234,38 @@ def test_an_image_that_is_not_on_the_manager(host: LoopbackHost, client: ssh.SSH
     assert isinstance(error, Refused)
     assert "nowhere.img cannot be read on this machine" in str(error)
     assert not list((host.home / "images").iterdir())
+
+
+def test_an_sftp_server_that_says_nothing_is_given_up(
+    host: LoopbackHost, client: ssh.SSHHost, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh, "SILENCE_SECONDS", 1.0)
+    host.silent_files = True
+    assert isinstance(failure(client, *upload(image)), HostUnreachable)
+
+
+def test_a_connection_that_is_lost_in_the_middle_of_a_file(
+    host: LoopbackHost, client: ssh.SSHHost, image: Path
+) -> None:
+    news = client.run([step(*upload(image))])
+
+    def cut_at_the_first_piece() -> None:
+        for item in news:
+            if isinstance(item, Progress):
+                host.cut()
+
+    with pytest.raises(HostUnreachable):
+        cut_at_the_first_piece()
+
+
+def test_a_file_of_that_name_and_another_size_is_not_taken_for_it(
+    host: LoopbackHost, client: ssh.SSHHost, image: Path
+) -> None:
+    (host.home / "images").mkdir()
+    (host.home / "images" / "base.img").write_bytes(b"")
+    target, part = "images/base.img", "images/.base.img.part"
+    error = failure(client, Upload(str(image), target, part, ("test", "-s", target)))
+    assert "another size is there, remove it" in str(error)
 
 
 def test_who_comes_second_with_the_same_file_is_content(
