@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+INTERNET_GATEWAY_MAC = "02:c1:0d:00:00:01"
+INTERNET_DHCP_MAC = "02:c1:0d:00:00:02"
+"""Who guests on the internet VLAN may speak to; locally administered, and no MAC of a VM begins like this."""
+
 DHCP_SERVER_HOST = 2
 DHCP_FIRST_HOST = 10
 DHCP_LAST_HOST = 250
@@ -84,6 +88,11 @@ def tap_name(vm_id: int, interface: str) -> str:
 def process_name(slice_id: int, vm_id: int) -> str:
     """QEMU's `-name`: with the pid file it is the proof that a process is ours."""
     return f"slice{slice_id}-vm{vm_id}"
+
+
+def flow_cookie(slice_id: int) -> str:
+    """What marks a slice's flows on a worker's bridge."""
+    return f"{0xC10D_0000_0000_0000 + slice_id:#x}"
 
 
 def gateway_port(vlan_id: int) -> str:

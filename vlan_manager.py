@@ -17,6 +17,8 @@ from names import (
     DHCP_FIRST_HOST,
     DHCP_LAST_HOST,
     DHCP_SERVER_HOST,
+    INTERNET_DHCP_MAC,
+    INTERNET_GATEWAY_MAC,
     dhcp_namespace,
     dhcp_port,
     gateway_port,
@@ -67,6 +69,7 @@ class _Subnet:
     first: str
     last: str
     reservations: tuple[str, ...]
+    dhcp_mac: str = ""
 
 
 class VLANManager:
@@ -174,7 +177,7 @@ class VLANManager:
             *_add_namespace(namespace),
             Command(("mkdir", hosts), unless=("test", "-d", hosts)),
             Command(("sh", "-c", _WRITE, "sh", own), "\n".join(subnet.reservations), unless=("test", "-s", own)),
-            *_place(dhcp_port(subnet.vlan_id), namespace, subnet.dhcp_server, subnet.prefix),
+            *_place(dhcp_port(subnet.vlan_id), namespace, subnet.dhcp_server, subnet.prefix, subnet.dhcp_mac),
             *self._start(subnet, _dnsmasq_runs(subnet.vlan_id), *extra),
         )
 
@@ -243,7 +246,7 @@ class VLANManager:
             f"internet on VLAN {vlan}",
             do=(
                 ovs.add_ports(ports),
-                *_place(gateway_port(vlan), "", subnet.gateway, subnet.prefix),
+                *_place(gateway_port(vlan), "", subnet.gateway, subnet.prefix, INTERNET_GATEWAY_MAC),
                 *self._dhcp(tenant, subnet, only_known),
                 Command(
                     ("sysctl", "-q", "-w", "net.ipv4.ip_forward=1"),
@@ -267,7 +270,7 @@ class VLANManager:
             f"{interface.mac},{tenant.address_of(vm, interface)}" for vm, interface in internet_interfaces(tenant)
         )
         vlan, gateway = self._internet.vlan_id, self._internet.gateway
-        return _Subnet(vlan, network.prefixlen, gateway, server, first, last, reservations)
+        return _Subnet(vlan, network.prefixlen, gateway, server, first, last, reservations, INTERNET_DHCP_MAC)
 
     def _add_rules(self) -> Iterator[Command]:
         """Our rules, each put before all others: so the first to be added is the last to be asked.
@@ -324,13 +327,13 @@ def _remove_namespace(name: str, unless_also: str = "") -> tuple[Command, ...]:
     )
 
 
-def _place(port: str, namespace: str, address: str, prefix: int) -> tuple[Command, ...]:
-    """Bring an internal port into `namespace` ("" is the root namespace) and give it its address.
+def _place(port: str, namespace: str, address: str, prefix: int, mac: str = "") -> tuple[Command, ...]:
+    """Bring an internal port into `namespace` ("" is the root namespace) and give it its address, and `mac` if any.
 
     No IPv6 address: by it guests would reach whatever listens on the host.
     """
     lines = (
-        f"link set dev {port} addrgenmode none",
+        f"link set dev {port} addrgenmode none{f' address {mac}' if mac else ''}",
         f"addr replace {address}/{prefix} dev {port}",
         f"link set dev {port} up",
     )

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from inventory import Inventory
-from models import VM, Interface, Slice
-from names import VMFiles, process_name, tap_name
+from models import VM, Interface, Slice, internet_interfaces
+from names import (
+    DHCP_SERVER_HOST,
+    INTERNET_DHCP_MAC,
+    INTERNET_GATEWAY_MAC,
+    VMFiles,
+    flow_cookie,
+    process_name,
+    tap_name,
+)
 from remote import daemon, ovs
 from remote.plan import Command, Step
 
-TOOLS = ("ip", "ovs-vsctl", "qemu-img", "qemu-system-x86_64", "setpriv", "setsid", "socat", "ss")
+TOOLS = ("ip", "ovs-ofctl", "ovs-vsctl", "qemu-img", "qemu-system-x86_64", "setpriv", "setsid", "socat", "ss")
 
+_NO_ADDRESS_YET = "0.0.0.0"  # noqa: S104 - nothing listens there: it is what a DHCP client sends from
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 _WRITE_PRIVATELY = 'umask 077; cat >"$1"'
 
@@ -65,6 +74,7 @@ class VMLauncher:
         return (
             *(self._make_taps(vm) for vm in vms if _wired(vm)),
             *([_plug_in(worker, taps)] if taps else []),
+            *self._wall_in(tenant, worker),
             *(self._start(tenant, vm) for vm in vms),
         )
 
@@ -74,6 +84,9 @@ class VMLauncher:
         steps = [Step(worker, f"VM {vm.name}", (Command(self._await(tenant, vm), as_user=True),)) for vm in vms]
         if taps:
             steps.append(Step(worker, "tags of the TAPs", (Command(ovs.carry_tags(taps)),)))
+        if flows := self._flows(tenant, worker):
+            check = Command(ovs.have_flows(flow_cookie(tenant.slice_id), flows))
+            steps.append(Step(worker, "walls on the internet VLAN", (check,)))
         return tuple(steps)
 
     def console(self, tenant: Slice, vm: VM) -> tuple[str, ...]:
@@ -101,6 +114,29 @@ class VMLauncher:
             f"link set dev {name} addrgenmode none up",
         )
         return Command(("ip", "-batch", "-"), stdin="\n".join(lines), unless=("test", "-e", f"/sys/class/net/{name}"))
+
+    def _wall_in(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
+        """On the VLAN that all slices share, a VM speaks to the gateway and the DHCP server, and as itself only."""
+        flows, cookie = self._flows(tenant, worker), flow_cookie(tenant.slice_id)
+        if not flows:
+            return ()
+        add, remove = ovs.add_flows(cookie, flows), ovs.remove_flows(cookie)
+        return (Step(worker, "walls on the internet VLAN", (add,), (remove,)),)
+
+    def _flows(self, tenant: Slice, worker: str) -> list[str]:
+        internet = self._inventory.internet
+        dhcp_server = str(internet.network[DHCP_SERVER_HOST])
+        return [
+            flow
+            for vm, interface in internet_interfaces(tenant)
+            if vm.worker_ip == worker
+            for flow in _flows_of(
+                tap_name(vm.vm_id, interface.name),
+                f"dl_src={interface.mac}",
+                str(tenant.address_of(vm, interface)),
+                {INTERNET_GATEWAY_MAC: internet.gateway, INTERNET_DHCP_MAC: dhcp_server},
+            )
+        ]
 
     @staticmethod
     def _plugs(tenant: Slice, worker: str) -> list[ovs.Port]:
@@ -183,6 +219,26 @@ def _plug_in(worker: str, taps: list[ovs.Port]) -> Step:
 
 def _on(tenant: Slice, worker: str) -> list[VM]:
     return [vm for vm in tenant.vms if vm.worker_ip == worker]
+
+
+def _flows_of(tap: str, own_mac: str, own_address: str, peers: Mapping[str, str]) -> Iterator[str]:
+    """What may come out of a TAP on the internet VLAN (ovs-fields(7)); everything else that comes is dropped.
+
+    `peers`: MAC -> address. What a guest sends to everybody is sent to the one it is meant for, so that no other guest
+    gets it.
+    """
+    for mac, address in peers.items():
+        yield (
+            f"priority=220,in_port={tap},{own_mac},arp,arp_spa={own_address},arp_tpa={address},"
+            f"actions=mod_dl_dst:{mac},NORMAL"
+        )
+        yield f"priority=220,in_port={tap},{own_mac},dl_dst={mac},ip,nw_src={own_address},actions=NORMAL"
+    for address in (_NO_ADDRESS_YET, own_address):
+        yield (
+            f"priority=230,in_port={tap},{own_mac},udp,nw_src={address},nw_dst=255.255.255.255,tp_src=68,tp_dst=67,"
+            f"actions=mod_dl_dst:{INTERNET_DHCP_MAC},NORMAL"
+        )
+    yield f"priority=210,in_port={tap},actions=drop"
 
 
 def _ports(tenant: Slice, vm: VM) -> list[ovs.Port]:

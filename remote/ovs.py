@@ -47,6 +47,9 @@ for port; do
   esac
 done"""
 
+_HAVE_FLOWS = f"""found=$(ovs-ofctl --timeout=20 dump-flows {BRIDGE} "cookie=$1/-1" | grep -c "cookie=")
+[ "$found" = "$2" ] || {{ echo "$found of $2 flows are there" >&2; exit 1; }}"""
+
 _IS_READY = f"""ovs-vsctl --timeout=10 br-exists {BRIDGE}
 case $? in
   0) ovs-appctl --timeout=10 version >/dev/null ;;
@@ -84,6 +87,22 @@ def remove_ports(ports: Sequence[Port]) -> Command:
 def are_ours(ports: Sequence[Port]) -> tuple[str, ...]:
     """Succeeds when those of the ports that are there carry our mark; otherwise says which does not."""
     return ("sh", "-c", _ARE_OURS, "sh", *(port.name for port in ports))
+
+
+def add_flows(cookie: str, flows: Sequence[str]) -> Command:
+    """Adds flows in one go, all marked with `cookie`, unless as many of that mark are there."""
+    lines = "\n".join(f"cookie={cookie},{flow}" for flow in flows)
+    return Command(("ovs-ofctl", "--timeout=20", "add-flows", BRIDGE, "-"), lines, unless=have_flows(cookie, flows))
+
+
+def remove_flows(cookie: str) -> Command:
+    """Removes the flows that are marked with `cookie`."""
+    return Command(("ovs-ofctl", "--timeout=20", "del-flows", BRIDGE, f"cookie={cookie}/-1"))
+
+
+def have_flows(cookie: str, flows: Sequence[str]) -> tuple[str, ...]:
+    """Succeeds when as many flows marked with `cookie` are there; they are lost when ovs-vswitchd starts anew."""
+    return ("sh", "-c", _HAVE_FLOWS, "sh", cookie, str(len(flows)))
 
 
 def carry_tags(ports: Sequence[Port]) -> tuple[str, ...]:

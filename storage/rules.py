@@ -32,7 +32,7 @@ def _check_images(flavors: Mapping[str, Record]) -> None:
         path = str(flavor["image"])
         other = paths.setdefault(PurePosixPath(path).name, path)
         if other != path:
-            raise Broken(f"the image {show(path)} has the same file name as {show(other)}, rename one", "flavors", name)
+            raise Broken(f"the image {show(path)} has the file name of another flavor's, rename it", "flavors", name)
 
 
 def _check_slices(state: State) -> None:

@@ -5,6 +5,7 @@ A program or script that is not in the table is a failure of the test: nothing i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +40,7 @@ class FakeHost:
     namespaces: dict[str, dict[str, set[str]]] = field(default_factory=lambda: {"": {"ens3": set(), "ens4": set()}})
     ports: dict[str, int] = field(default_factory=dict)
     ours: set[str] = field(default_factory=set)
+    flows: dict[str, list[str]] = field(default_factory=dict)
     processes: dict[str, tuple[str, int]] = field(default_factory=dict)
     rules: list[tuple[str, ...]] = field(default_factory=list)
     forwarding: set[str] = field(default_factory=set)
@@ -69,6 +71,7 @@ class FakeHost:
             "folders": self.folders - {"vm_images"},
             "namespaces": self.namespaces,
             "ports": self.ports,
+            "flows": self.flows,
             "processes": self.processes,
             "rules": self.rules,
         }
@@ -277,6 +280,24 @@ class FakeHost:
         foreign = [name for name in argv if name in self.namespaces and f"/run/{name}" not in self.folders]
         return no(f"a namespace {foreign[0]} is there that is not ours") if foreign else OK
 
+    def ofctl(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        match argv[1:]:
+            case ("add-flows", ovs.BRIDGE, "-"):
+                missing = {tap for tap in re.findall(r"in_port=(\w+)", stdin) if tap not in self.ports}
+                if missing:
+                    return no(f"ovs-ofctl: {missing}: invalid or unknown port for in_port")
+                for line in stdin.splitlines():
+                    self.flows.setdefault(line.split(",")[0], []).append(line)
+            case ("del-flows", ovs.BRIDGE, cookie):
+                self.flows.pop(cookie.removesuffix("/-1"), None)
+            case _:
+                raise AssertionError(argv)
+        return OK
+
+    def have_flows(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        found = len(self.flows.get(f"cookie={argv[0]}", []))
+        return OK if found == int(argv[1]) else no(f"{found} of {argv[1]} flows are there")
+
     def carry_tags(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         for wanted in argv:
             name, tag = wanted.split(",")
@@ -368,6 +389,7 @@ PROGRAMS: dict[str, Program] = {
     "ip": FakeHost.ip,
     "iptables": FakeHost.iptables,
     "mkdir": FakeHost.mkdir,
+    "ovs-ofctl": FakeHost.ofctl,
     "ovs-vsctl": FakeHost.vsctl,
     "rm": FakeHost.rm,
     "rmdir": FakeHost.rmdir,
@@ -385,6 +407,7 @@ SCRIPTS: dict[str, Program] = {
     daemon.await_port("", "", 0, "", "")[2]: FakeHost.await_port,
     ovs.carry_tags(())[2]: FakeHost.carry_tags,
     ovs.is_ready()[2]: FakeHost.fine,
+    ovs.have_flows("", ())[2]: FakeHost.have_flows,
     ovs.are_ours(())[2]: FakeHost.ports_are_ours,
     ovs.remove_ports(()).argv[2]: FakeHost.remove_ports,
     qcow_manager._MAKE_OVERLAY: FakeHost.make_overlay,

@@ -175,6 +175,7 @@ def traces(lab: Lab) -> dict[str, str]:
 # all, and is iproute2's own.
 _TRACE = r"""
 ovs-vsctl show | sort
+ovs-ofctl --no-stats dump-flows br-int 2>/dev/null | sort
 ip -br link | awk '{print $1, $2}' | sort
 ip netns | cut -d' ' -f1 | sort
 iptables-save 2>/dev/null | grep '^-'

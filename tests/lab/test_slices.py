@@ -16,11 +16,11 @@ pytestmark = pytest.mark.lab
 class Line:
     """web -- app -- db over two workers, web with internet."""
 
-    def __init__(self, lab: Lab, menu: Menu, name: str) -> None:
+    def __init__(self, lab: Lab, menu: Menu, name: str, *, app_has_internet: bool = False) -> None:
         self.lab = lab
         self.slice_id = menu.create_slice(name)
         web = menu.add_vm(self.slice_id, "web", 1, internet=True)
-        app = menu.add_vm(self.slice_id, "app", 2)
+        app = menu.add_vm(self.slice_id, "app", 2, internet=app_has_internet)
         db = menu.add_vm(self.slice_id, "db", 2)
         self.vlans = (
             menu.link(self.slice_id, web, "eth1", app, "eth1"),
@@ -188,7 +188,7 @@ def twin(lab: Lab, line: Line) -> Iterator[Line]:
         spare.append(made)
     for slice_id in (*spare, made):
         menu.delete(slice_id)
-    other = Line(lab, menu, "twin")
+    other = Line(lab, menu, "twin", app_has_internet=True)
     yield other
     other.hang_up()
     if f"Slice {other.slice_id}:" in menu.choose(5):
@@ -215,6 +215,39 @@ def test_slices_do_not_reach_each_other_by_way_of_their_gateways(line: Line, twi
             web.run(f"ip route replace 192.168.{vlan % 256}.0/24 via {gateway} dev eth1")
             assert web.never_reaches(f"192.168.{vlan % 256}.1")
     assert web.reaches(gateway)
+
+
+@pytest.mark.parametrize("name", ["web", "app"])
+def test_vms_of_two_slices_do_not_reach_each_other_on_the_internet_vlan(line: Line, twin: Line, name: str) -> None:
+    """One of the two is on the same worker, the other on the other one."""
+    assert {twin.vm("web").worker, twin.vm("app").worker} == {"worker1", "worker2"}
+    web, victim = line.guest("web"), twin.vm(name).addresses["eth0"]
+    assert twin.guest(name).reaches("8.8.8.8")
+    assert web.never_reaches(victim)
+    assert not web.succeeds(f"arping -c 3 -w 4 -I eth0 {victim}")
+    web.run(f"ip neigh replace {victim} lladdr {twin.vm(name).macs['eth0']} dev eth0")
+    assert web.never_reaches(victim), "not with the right MAC either"
+    web.run(f"ip neigh del {victim} dev eth0")
+
+
+def test_a_vm_cannot_take_anothers_address_or_mac(line: Line, twin: Line) -> None:
+    web, theirs = line.guest("web"), twin.vm("web")
+    own, victim = line.vm("web"), theirs.addresses["eth0"]
+    web.run(f"ip addr add {victim}/24 dev eth0")
+    try:
+        assert not web.succeeds(f"ping -c 3 -W 1 -I {victim} 10.60.7.1")
+        assert not web.succeeds(f"arping -c 2 -w 3 -I eth0 -s {victim} 10.60.7.1")
+        assert twin.guest("web").reaches("8.8.8.8")
+    finally:
+        web.run(f"ip addr del {victim}/24 dev eth0")
+    web.run(f"ip link set eth0 down; ip link set eth0 address {theirs.macs['eth0']} up")
+    try:
+        assert not web.succeeds("ping -c 3 -W 1 10.60.7.1")
+        assert twin.guest("web").reaches("8.8.8.8")
+    finally:
+        web.run(f"ip link set eth0 down; ip link set eth0 address {own.macs['eth0']} up")
+    web.run("ip route replace default via 10.60.7.1 dev eth0")
+    assert web.reaches("8.8.8.8")
 
 
 def test_deleting_one_slice_leaves_the_others_packets_flowing(line: Line, twin: Line, lab: Lab) -> None:
