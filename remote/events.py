@@ -52,7 +52,7 @@ class InterruptNoted:
 
 Event = StageStarted | StepDone | StepFailed | Transferred | InterruptNoted
 Listener = Callable[[Event], None]
-"""Called from several threads, one call at a time."""
+"""Called from several threads, one call at a time; `InterruptNoted` comes from the signal handler, whenever it will."""
 
 
 def ignore(_event: Event) -> None:
