@@ -102,7 +102,7 @@ class _Session(paramiko.ServerInterface):
         if self._host.hangs_up:
             self._host.cut()
             return
-        environment = os.environ | {"SUDO_UID": str(os.getuid()), "SUDO_GID": str(os.getgid())}
+        environment = os.environ | {"PATH": f"{Path(__file__).parent / 'bin'}:{os.environ['PATH']}"}
         process = subprocess.Popen(
             ["sh", "-c", words],
             stdin=subprocess.PIPE,

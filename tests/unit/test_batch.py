@@ -15,7 +15,7 @@ from remote.batch import Batch, Outcome, Transcript, UploadWanted
 from remote.plan import Action, Command, Step, Upload
 
 NONCE = "0123456789abcdef"
-ME = {"SUDO_UID": str(os.getuid()), "SUDO_GID": str(os.getgid()), "PATH": os.environ["PATH"]}
+ME = {"PATH": f"{Path(__file__).parents[1] / 'bin'}:{os.environ['PATH']}"}
 
 
 def step(*do: Action, lock: bool = False) -> Step:
@@ -94,7 +94,7 @@ def test_a_command_in_the_background_does_not_hold_the_batch() -> None:
 def test_as_user_runs_as_the_one_who_called_sudo() -> None:
     command = Command(("id", "-u"), as_user=True)
     script = Batch([step(command)]).script(NONCE)
-    env = ME | {"SUDO_UID": "65534", "SUDO_GID": "65534"}
+    env = {"SUDO_UID": "65534", "SUDO_GID": "65534", "PATH": os.environ["PATH"]}
     done = subprocess.run(["sh", "-s"], input=script, capture_output=True, text=True, env=env, check=True, timeout=20)
     assert "\n65534\n" in done.stdout
 
