@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from lab import Lab
+from lab import Lab, paths
 from tests.lab.seat import Menu
 
 
@@ -19,6 +20,15 @@ def lab() -> Iterator[Lab]:
         yield lab
     finally:
         lab.down()
+
+
+@pytest.fixture(scope="module")
+def desk(lab: Lab, request: pytest.FixtureRequest) -> Path:
+    """A folder for files of whoever sits at the manager, who is not root where `make test` was called by a user."""
+    folder = lab.folder / f"desk-{request.module.__name__}"
+    folder.mkdir()
+    paths.caller().own(folder)
+    return folder
 
 
 @pytest.fixture

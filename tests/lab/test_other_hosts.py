@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import GuestConsole, Lab
+from lab import GuestConsole, Lab, paths
 from tests.lab.seat import HOSTS, Menu, traces
 
 pytestmark = pytest.mark.lab
@@ -39,7 +39,7 @@ class OtherLab:
 
 
 @pytest.fixture(scope="module")
-def other(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> OtherLab:
+def other(lab: Lab, desk: Path) -> OtherLab:
     for host in HOSTS.values():
         lab.exec(host, ["bash", "-c", _PREPARE])
     text = lab.database.read_text(encoding="utf-8")
@@ -54,8 +54,9 @@ def other(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> OtherLab:
         text = text.replace(old, new)
     text = re.sub(r"used_vms: \d+", "used_vms: 0", re.sub(r"slices: \[[^\]]*\]", "slices: []", text))
     text = re.sub(r"^slices:.*?^next", "slices: {}\nnext", text, flags=re.DOTALL | re.MULTILINE)
-    database = tmp_path_factory.mktemp("other") / "database.yaml"
+    database = desk / "database.yaml"
     database.write_text(text, encoding="utf-8")
+    paths.caller().own(database)
     return OtherLab(lab, database)
 
 
@@ -84,9 +85,9 @@ def test_a_slice_lives_and_dies_there_too(other: OtherLab) -> None:
     assert traces(lab) == before
 
 
-def test_a_flavor_with_an_image_of_another_name_and_size(other: OtherLab, tmp_path: Path) -> None:
+def test_a_flavor_with_an_image_of_another_name_and_size(other: OtherLab, desk: Path) -> None:
     """A disk larger than the flavor's keeps its size, spaces in its name or not."""
-    image = tmp_path / "my own image.qcow2"
+    image = desk / "my own image.qcow2"
     other.lab.run(["qemu-img", "convert", "-O", "qcow2", str(other.lab.image), str(image)])
     other.lab.run(["qemu-img", "resize", "-q", str(image), "3G"])
     flavor = f'\n  own: {{cores: 2, ram_gb: 0.25, disk_gb: 1, image: "{image}"}}'
