@@ -21,9 +21,9 @@ ANSWER_SECONDS = 60.0
 
 
 class Menu:
-    """One session of `cli.py`, scripted over a pipe, logged in."""
+    """One session of `cli.py`, scripted over a pipe, logged in; `answers` are for questions before the menu."""
 
-    def __init__(self, lab: Lab, user: str = "admin", database: Path | None = None) -> None:
+    def __init__(self, lab: Lab, user: str = "admin", database: Path | None = None, *answers: str) -> None:
         self._process = lab.popen(
             [sys.executable, str(ROOT / "cli.py"), "--database", str(database or lab.database)],
             stdin=subprocess.PIPE,
@@ -31,7 +31,7 @@ class Menu:
             stderr=subprocess.STDOUT,
         )
         self._heard = ""
-        self.type(user, user)
+        self.type(user, user, *answers)
         self.greeting = self.read()
 
     def type(self, *lines: str) -> None:
@@ -56,6 +56,11 @@ class Menu:
         """Choose a menu entry, answer its prompts, and give what it showed."""
         self.type(str(entry), *map(str, answers))
         return self.read()
+
+    def kill(self) -> None:
+        """End the manager as `kill -9` does."""
+        self._process.kill()
+        self._process.communicate(timeout=30)
 
     def close(self) -> int:
         """Choose Exit; the exit status."""
