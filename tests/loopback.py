@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -39,6 +40,7 @@ class LoopbackHost:
     connections: int = 0
     _listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
     _transports: list[paramiko.Transport] = field(default_factory=list)
+    _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def port(self) -> int:
@@ -74,6 +76,9 @@ class LoopbackHost:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut()
+        for process in self._processes:
+            with suppress(ProcessLookupError):  # it has ended, and all that it started
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 class _Session(paramiko.ServerInterface):
@@ -109,12 +114,14 @@ class _Session(paramiko.ServerInterface):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
+            start_new_session=True,
             cwd=self._host.home,
             env=environment,
         )
         assert process.stdin
         assert process.stdout
         assert process.stderr
+        self._host._processes.append(process)
         stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
         _in_background(channel.recv, stdin.write, stdin.close)
         outputs = [
@@ -123,8 +130,9 @@ class _Session(paramiko.ServerInterface):
         ]
         for output in outputs:
             output.join()
-        channel.send_exit_status(process.wait())
-        channel.close()
+        with suppress(OSError, EOFError):  # the client may be gone
+            channel.send_exit_status(process.wait() % 256)  # a killed one has a negative status
+            channel.close()
         stdout.close()
         stderr.close()
 
