@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -172,16 +171,8 @@ class Lab(Entry):
         """One change at a time: the lock is on the folder of all labs, for a lab's own comes and goes."""
         if os.geteuid() != 0:
             raise LabError("namespaces and mounts need root")
-        folder = paths.lab_dir()
-        if not folder.exists():
-            folder.mkdir(parents=True)
-            paths.caller().own(folder)
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with paths.locked(paths.lab_dir()):
             yield
-        finally:
-            os.close(descriptor)
 
 
 def _wait(node: Node, condition: Callable[[], bool], seconds: float, what: str) -> None:

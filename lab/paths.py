@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,3 +65,17 @@ def caller() -> Caller:
     uid = int(os.environ.get("SUDO_UID", "0"))
     account = pwd.getpwuid(uid)
     return Caller(uid, int(os.environ.get("SUDO_GID", account.pw_gid)), account.pw_name, account.pw_dir)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One at a time works in this folder, which is made for the caller where it is missing."""
+    for missing in [parent for parent in (folder.parent, folder) if not parent.exists()]:
+        missing.mkdir(parents=True)
+        caller().own(missing)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

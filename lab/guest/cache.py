@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from lab import paths
@@ -27,7 +25,7 @@ def image(report: Callable[[str], None]) -> Path:
     path = cache / f"lab-guest-{_digest()}.qcow2"
     if path.exists():
         return path
-    with _locked(cache):
+    with paths.locked(cache):
         if not path.exists():
             report("building the guest image (once)")
             for leftover in cache.glob(f"{TEMPORARY}*"):
@@ -46,7 +44,7 @@ def accel(path: Path, report: Callable[[str], None]) -> str:
     That /dev/kvm opens is not enough: on some virtual machines a Linux guest then hangs without a word.
     """
     decision = path.with_suffix(".accel")
-    with _locked(path.parent):
+    with paths.locked(path.parent):
         if not decision.exists():
             report("trying the guest under KVM (once)")
             usable = os.access("/dev/kvm", os.R_OK | os.W_OK) and trial.boots(path, "kvm", KVM_SECONDS)
@@ -68,17 +66,3 @@ def _digest() -> str:
         digest.update(f"\0{file.relative_to(HERE)}\0".encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One build at a time."""
-    for missing in [parent for parent in (folder.parent, folder) if not parent.exists()]:
-        missing.mkdir(parents=True)
-        paths.caller().own(missing)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -18,7 +18,6 @@ from tests.designs import DESIGNS, design
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
-SHELL_WORDS = {"sh", "test"}
 PROGRAMS_IN_SCRIPTS = (
     *("cat", "cut", "df", "du", "grep", "ip", "kill", "nproc", "ovs-appctl", "ovs-ofctl", "ovs-vsctl"),
     *("sed", "sleep", "ss", "tail"),
