@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 LAB := $(PYTHON) -m lab
 
-.PHONY: run setup stop test check bench packages clean lock
+.PHONY: run setup stop test torture check bench packages clean lock
 
 run: packages $(VENV)/ready  ## the menu on a lab of three hosts
 	$(LAB) up
@@ -26,6 +26,9 @@ check: $(VENV)/ready  ## style, types, import rules and unit tests: no root, no 
 
 test: packages check  ## all tests; those on the lab need root
 	$(SUDO) $(BIN)/pytest -q -m lab
+
+torture: packages $(VENV)/ready  ## the long versions of the tests that have one: every step boundary, thousands of histories
+	$(SUDO) env CLOUD_TORTURE=1 $(BIN)/pytest -q -m torture
 
 bench: packages $(VENV)/ready  ## a ring of VMs against one ssh process per command; the menu's start on a large file
 	$(SUDO) $(BIN)/python -m bench
