@@ -8,7 +8,7 @@ from contextlib import suppress
 import passwords
 from database import Database, State
 from errors import CloudError, Refused
-from models import MAX_QUOTA, User, is_valid_name
+from models import ADMIN, MAX_QUOTA, STUDENT, User, is_valid_name
 
 
 class Accounts:
@@ -30,17 +30,18 @@ class Accounts:
                 self._renew(user, password)
         return user
 
-    def add(self, username: str, password: str, quota: int = 10) -> None:
+    def add(self, username: str, password: str, quota: int = 10, role: str = STUDENT) -> None:
         """Add a user who owns nothing yet."""
         if not is_valid_name(username):
             raise Refused("A user name has 1 to 32 letters, digits, hyphens and underscores")
         _check_quota(quota)
+        _check_role(role)
         passwords.check_new(password)
         digest = passwords.hash_password(password)
         with self._database.transaction() as state:
             if username in state.users:
                 raise Refused(f"There is a user {username} already")
-            state.users[username] = User(username, digest, quota)
+            state.users[username] = User(username, digest, quota, role)
 
     def set_password(self, username: str, password: str) -> None:
         """Give a user a new password."""
@@ -54,6 +55,12 @@ class Accounts:
         _check_quota(quota)
         with self._database.transaction() as state:
             _user(state, username).quota_vms = quota
+
+    def set_role(self, username: str, role: str) -> None:
+        """Make a user an admin, or a student; it holds from their next wish on, also where they are logged in."""
+        _check_role(role)
+        with self._database.transaction() as state:
+            _user(state, username).role = role
 
     def remove(self, username: str) -> None:
         """Remove a user who owns no slice."""
@@ -80,6 +87,11 @@ def _user(state: State, username: str) -> User:
         return state.users[username]
     except KeyError:
         raise Refused(f"There is no user {username!r}; users: {', '.join(sorted(state.users))}") from None
+
+
+def _check_role(role: str) -> None:
+    if role not in {STUDENT, ADMIN}:
+        raise Refused(f"A role is {STUDENT} or {ADMIN}")
 
 
 def _check_quota(quota: int) -> None:

@@ -28,19 +28,28 @@ POOL_COUNT = 100
 FIRST_VNC_PORT = 5901
 LAST_VNC_PORT = 65_535
 MAX_QUOTA = 10_000
+STUDENT, ADMIN = "student", "admin"
 MAX_NAME_LENGTH = 32
 _NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME_LENGTH}}}")
 
 
 class User:
-    """Someone who can log in: a digest of the password, a quota of VMs, the ids of the slices owned."""
+    """Someone who can log in: a digest of the password, a quota of VMs, the ids of the slices owned.
 
-    def __init__(self, username: str, password_hash: str, quota_vms: int = 10) -> None:
+    The role `student` works on slices of their own, `admin` on everybody's.
+    """
+
+    def __init__(self, username: str, password_hash: str, quota_vms: int = 10, role: str = STUDENT) -> None:
         self.username = username
         self.password_hash = password_hash
         self.quota_vms = quota_vms
         self.used_vms = 0
         self.slices: list[int] = []
+        self.role = role
+
+    def may_work_on(self, tenant: Slice) -> bool:
+        """Whether a slice is theirs, or they are an admin."""
+        return self.role == ADMIN or tenant.owner == self.username
 
     def can_create_vms(self, count: int) -> bool:
         """Whether `count` more VMs stay within the quota."""
@@ -48,18 +57,21 @@ class User:
 
     def to_dict(self) -> Record:
         """The user's entry in `database.yaml`."""
-        return {
+        record = {
             "username": self.username,
             "password_hash": self.password_hash,
             "quota_vms": self.quota_vms,
             "used_vms": self.used_vms,
             "slices": list(self.slices),
         }
+        return record if self.role == STUDENT else record | {"role": self.role}
 
     @classmethod
     def from_dict(cls, record: Record) -> User:
         """The user that `to_dict` wrote; `KeyError` where a required key is missing."""
-        user = cls(record["username"], record["password_hash"], record.get("quota_vms", 10))
+        user = cls(
+            record["username"], record["password_hash"], record.get("quota_vms", 10), record.get("role", STUDENT)
+        )
         user.used_vms = record.get("used_vms", 0)
         user.slices = list(record.get("slices", ()))
         return user

@@ -9,12 +9,13 @@ What changes hosts is in `changes.py`; here is who may wish for it, and when.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
 from accounts import Accounts
-from changes import Changes
+from changes import Change, Changes
 from database import Database, State
 from deployment import DeploymentAPI
 from errors import CloudError, HostUnreachable, Refused
@@ -95,15 +96,14 @@ class OrchestratorAPI:
         return self._database.load().all_flavors
 
     @_answers
-    def list_slices(self, owner: str) -> list[Slice]:
-        """The user's slices, oldest first."""
-        slices = self._database.load().slices
-        return [tenant for _, tenant in sorted(slices.items()) if tenant.owner == owner]
+    def list_slices(self, actor: str) -> list[Slice]:
+        """The slices that the user may work on, oldest first: a student's own, everybody's for an admin."""
+        return _visible(self._database.load(), actor)
 
     @_answers
-    def get_slice(self, owner: str, slice_id: int) -> Slice:
-        """One slice of the user."""
-        return _own(self._database.load(), owner, slice_id)
+    def get_slice(self, actor: str, slice_id: int) -> Slice:
+        """One slice that the user may work on."""
+        return _own(self._database.load(), actor, slice_id)
 
     @_answers
     def discover_workers(self) -> dict[str, Worker]:
@@ -134,14 +134,14 @@ class OrchestratorAPI:
     # --- designing ----------------------------------------------------------------------------------------------------
 
     @_answers
-    def create_slice(self, owner: str, name: str = "", topology_type: str = "custom") -> Slice:
+    def create_slice(self, actor: str, name: str = "", topology_type: str = "custom") -> Slice:
         """An empty slice in design, with the next id whose pool of VLANs is free."""
         if name:
             _check_name("slice", name)
         with self._database.transaction() as state:
-            user = _user(state, owner)
+            user = _user(state, actor)
             slice_id = next_slice_id(state.next_vm_id, state.slices.values())
-            tenant = Slice(slice_id, owner, topology_type)
+            tenant = Slice(slice_id, actor, topology_type)
             tenant.name = name
             state.next_vm_id = slice_id + 1
             state.slices[slice_id] = tenant
@@ -151,7 +151,7 @@ class OrchestratorAPI:
     @_answers
     def add_vm_to_slice(
         self,
-        owner: str,
+        actor: str,
         slice_id: int,
         name: str,
         flavor_name: str,
@@ -163,18 +163,19 @@ class OrchestratorAPI:
         _check_name("VM", name)
         if not 0 <= data_interfaces_count <= MAX_DATA_INTERFACES:
             raise Refused(f"A VM has 0 to {MAX_DATA_INTERFACES} data interfaces, not {data_interfaces_count}")
-        with self._changes.of(slice_id, listen) as change:
+        with self._change(actor, slice_id, listen) as change:
             if not self._database.load().workers:
                 self._discover()
             with self._database.transaction() as state:
-                tenant = _designed(state, owner, slice_id)
-                user = _user(state, owner)
+                tenant = _designed(state, actor, slice_id)
+                user = _user(state, tenant.owner)
                 flavor = state.all_flavors.get(flavor_name)
                 if flavor is None:
                     raise Refused(f"There is no flavor {flavor_name}; there are {', '.join(state.all_flavors)}")
                 if not user.can_create_vms(1):
+                    has = "you have" if user.username == actor else f"{user.username} has"
                     raise Refused(
-                        f"Quota exceeded: you have {user.used_vms} of {user.quota_vms} VMs; delete a slice first"
+                        f"Quota exceeded: {has} {user.used_vms} of {user.quota_vms} VMs; delete a slice first"
                     )
                 if any(vm.name == name for vm in tenant.vms):
                     raise Refused(f"Slice {slice_id} has a VM {name} already; choose another name")
@@ -192,11 +193,11 @@ class OrchestratorAPI:
 
     @_answers
     def create_link(
-        self, owner: str, slice_id: int, vm1_id: int, vm1_interface: str, vm2_id: int, vm2_interface: str
+        self, actor: str, slice_id: int, vm1_id: int, vm1_interface: str, vm2_id: int, vm2_interface: str
     ) -> Link:
         """Join two unconnected data interfaces of two VMs by the next VLAN of the slice's pool."""
         with self._database.transaction() as state:
-            tenant = _designed(state, owner, slice_id)
+            tenant = _designed(state, actor, slice_id)
             for vm in _pending(tenant):
                 if vm.vm_id in (vm1_id, vm2_id):
                     raise Refused(f"VM {vm.vm_id} ({vm.name}) is still being added; link it when that is done")
@@ -207,39 +208,38 @@ class OrchestratorAPI:
     # --- deploying and deleting ---------------------------------------------------------------------------------------
 
     @_answers
-    def plan_slice(self, owner: str, slice_id: int) -> Plan:
+    def plan_slice(self, actor: str, slice_id: int) -> Plan:
         """The dry run: what deploying the slice would do, and how it would be taken back."""
-        return self._deployment.deploy_plan(_own(self._database.load(), owner, slice_id))
+        return self._deployment.deploy_plan(_own(self._database.load(), actor, slice_id))
 
     @_answers
-    def deploy_slice(self, owner: str, slice_id: int, listen: Listener = ignore) -> Slice:
+    def deploy_slice(self, actor: str, slice_id: int, listen: Listener = ignore) -> Slice:
         """Bring the slice up, or leave every host as it was."""
-        with self._changes.of(slice_id, listen) as change:
-            tenant = _own(self._database.load(), owner, slice_id)
+        with self._change(actor, slice_id, listen) as change:
+            tenant = _own(self._database.load(), actor, slice_id)
             if tenant.status == "design" and tenant.left:
                 change.take_back_deployment(tenant)
             with self._database.transaction() as state:
-                tenant = _own(state, owner, slice_id)
+                tenant = _own(state, actor, slice_id)
                 _require_deployable(tenant)
                 tenant.status = "deploying"
                 self._deployment.renew_secrets(tenant)
             return change.deploy(tenant)
 
     @_answers
-    def delete_slice(self, owner: str, slice_id: int, listen: Listener = ignore) -> Slice:
+    def delete_slice(self, actor: str, slice_id: int, listen: Listener = ignore) -> Slice:
         """Remove everything of the slice and nothing else; what could not be removed is kept in the slice's `left`."""
-        with self._changes.of(slice_id, listen) as change:
+        with self._change(actor, slice_id, listen) as change:
             with self._database.transaction() as state:
-                tenant = _own(state, owner, slice_id)
+                tenant = _own(state, actor, slice_id)
                 tenant.status = "deleting"
             change.delete(tenant)
             return tenant
 
     @_answers
-    def open_console(self, owner: str, vm_id: int) -> ConsoleSession:
-        """The serial console of a running VM of the user."""
-        slices = self._database.load().slices.values()
-        tenant = next((s for s in slices if s.owner == owner and s.vm(vm_id)), None)
+    def open_console(self, actor: str, vm_id: int) -> ConsoleSession:
+        """The serial console of a running VM in a slice that the user may work on."""
+        tenant = next((s for s in _visible(self._database.load(), actor) if s.vm(vm_id)), None)
         vm = tenant.vm(vm_id) if tenant else None
         if not tenant or not vm:
             raise Refused(f"You have no VM {vm_id}; View my Slices shows the ids")
@@ -247,19 +247,29 @@ class OrchestratorAPI:
             raise Refused(f"VM {vm_id} is not running; deploy slice {tenant.slice_id} first")
         return self._connect(vm.worker_ip).open_terminal(self._deployment.console(tenant, vm))
 
+    @contextmanager
+    def _change(self, actor: str, slice_id: int, listen: Listener) -> Iterator[Change]:
+        """A change of a slice by a user who may work on it.
+
+        That is looked at before the slice is claimed: "somebody works on it" would tell a stranger that it exists.
+        """
+        _own(self._database.load(), actor, slice_id)
+        with self._changes.of(slice_id, listen) as change:
+            yield change
+
     # --- what a manager that died left behind -------------------------------------------------------------------------
 
     @_answers
-    def unfinished(self, owner: str) -> list[Slice]:
-        """The user's slices that were in the middle of a change and that nobody works on now."""
-        slices = (tenant for tenant in self._database.load().slices.values() if tenant.owner == owner)
+    def unfinished(self, actor: str) -> list[Slice]:
+        """Of the slices the user may work on: those in the middle of a change that nobody carries on now."""
+        slices = _visible(self._database.load(), actor)
         return [s for s in slices if _is_unfinished(s) and not self._database.is_claimed(s.slice_id)]
 
     @_answers
-    def finish_slice(self, owner: str, slice_id: int, listen: Listener = ignore) -> str:
+    def finish_slice(self, actor: str, slice_id: int, listen: Listener = ignore) -> str:
         """Carry the change on that was under way; every step finds out what is there already."""
-        with self._changes.of(slice_id, listen) as change:
-            tenant = _own(self._database.load(), owner, slice_id)
+        with self._change(actor, slice_id, listen) as change:
+            tenant = _own(self._database.load(), actor, slice_id)
             if tenant.status == "deleting":
                 change.delete(tenant)
                 return f"Slice {slice_id} is deleted"
@@ -271,10 +281,10 @@ class OrchestratorAPI:
             return f"Slice {slice_id} is in design, its VMs are complete"
 
     @_answers
-    def take_back_slice(self, owner: str, slice_id: int, listen: Listener = ignore) -> str:
+    def take_back_slice(self, actor: str, slice_id: int, listen: Listener = ignore) -> str:
         """Take the change back that was under way: a deployment, or the VMs that were being added."""
-        with self._changes.of(slice_id, listen) as change:
-            tenant = _own(self._database.load(), owner, slice_id)
+        with self._change(actor, slice_id, listen) as change:
+            tenant = _own(self._database.load(), actor, slice_id)
             if tenant.status == "deleting":
                 raise Refused(f"Slice {slice_id} is being deleted, which cannot be taken back; finish it")
             _require_unfinished(tenant)
@@ -304,18 +314,25 @@ def _user(state: State, username: str) -> User:
     return user
 
 
-def _own(state: State, owner: str, slice_id: int) -> Slice:
-    """The slice, if it is the user's: others' slices are answered as if they were not there."""
-    tenant = state.slices.get(slice_id)
-    if tenant is None or tenant.owner != owner:
-        own = ", ".join(str(s.slice_id) for s in state.slices.values() if s.owner == owner)
-        raise Refused(f"You have no slice {slice_id}; your slices: {own or 'none yet, create one first'}")
-    return tenant
+def _visible(state: State, actor: str) -> list[Slice]:
+    """The one place that says whose slices a user may work on; all others are answered as if they were not there."""
+    user = state.users.get(actor)
+    return [tenant for _, tenant in sorted(state.slices.items()) if user and user.may_work_on(tenant)]
 
 
-def _designed(state: State, owner: str, slice_id: int) -> Slice:
-    """The user's slice, if it may be edited."""
-    tenant = _own(state, owner, slice_id)
+def _own(state: State, actor: str, slice_id: int) -> Slice:
+    """The slice, if the user may work on it."""
+    visible = _visible(state, actor)
+    for tenant in visible:
+        if tenant.slice_id == slice_id:
+            return tenant
+    own = ", ".join(str(tenant.slice_id) for tenant in visible)
+    raise Refused(f"You have no slice {slice_id}; your slices: {own or 'none yet, create one first'}")
+
+
+def _designed(state: State, actor: str, slice_id: int) -> Slice:
+    """The slice, if the user may work on it and it may be edited."""
+    tenant = _own(state, actor, slice_id)
     if tenant.status == "running":
         raise Refused(f"Slice {slice_id} is running and cannot be edited; delete it and create a new one")
     _require_design(tenant)

@@ -29,7 +29,7 @@ def value_of(answer: tuple[bool, T | str]) -> T:
 class Accounts(Protocol):
     """The accounts; every method raises `errors.CloudError` where it cannot do what was asked."""
 
-    def add(self, username: str, password: str, quota: int) -> object:
+    def add(self, username: str, password: str, quota: int, role: str) -> object:
         """Make an account."""
 
     def set_password(self, username: str, password: str) -> object:
@@ -37,6 +37,9 @@ class Accounts(Protocol):
 
     def set_quota(self, username: str, quota: int) -> object:
         """Allow this many VMs."""
+
+    def set_role(self, username: str, role: str) -> object:
+        """Make a student or an admin of a user."""
 
     def remove(self, username: str) -> object:
         """Remove an account that owns nothing."""
@@ -46,7 +49,10 @@ class Accounts(Protocol):
 
 
 class API(Protocol):
-    """The use-cases of the menu; `orchestrator.OrchestratorAPI` has them."""
+    """The use-cases of the menu; `orchestrator.OrchestratorAPI` has them.
+
+    `actor` is who wishes for it: a student works on slices of their own, an admin on everybody's.
+    """
 
     @property
     def accounts(self) -> Accounts:
@@ -64,18 +70,18 @@ class API(Protocol):
     def get_user(self, username: str) -> tuple[bool, User | str]:
         """The user with quota and use as they are now."""
 
-    def list_slices(self, owner: str) -> tuple[bool, list[Slice] | str]:
-        """The user's slices."""
+    def list_slices(self, actor: str) -> tuple[bool, list[Slice] | str]:
+        """The slices that the user may work on."""
 
-    def get_slice(self, owner: str, slice_id: int) -> tuple[bool, Slice | str]:
-        """One slice of the user."""
+    def get_slice(self, actor: str, slice_id: int) -> tuple[bool, Slice | str]:
+        """One of them."""
 
-    def create_slice(self, owner: str, name: str) -> tuple[bool, Slice | str]:
+    def create_slice(self, actor: str, name: str) -> tuple[bool, Slice | str]:
         """A new, empty slice."""
 
     def add_vm_to_slice(
         self,
-        owner: str,
+        actor: str,
         slice_id: int,
         name: str,
         flavor_name: str,
@@ -86,27 +92,27 @@ class API(Protocol):
         """A new VM, with its disk on a worker."""
 
     def create_link(
-        self, owner: str, slice_id: int, vm1_id: int, vm1_interface: str, vm2_id: int, vm2_interface: str
+        self, actor: str, slice_id: int, vm1_id: int, vm1_interface: str, vm2_id: int, vm2_interface: str
     ) -> tuple[bool, Link | str]:
         """A new link between two data interfaces."""
 
-    def deploy_slice(self, owner: str, slice_id: int, listen: Listener) -> tuple[bool, Slice | str]:
+    def deploy_slice(self, actor: str, slice_id: int, listen: Listener) -> tuple[bool, Slice | str]:
         """The slice, brought to life."""
 
-    def delete_slice(self, owner: str, slice_id: int, listen: Listener) -> tuple[bool, Slice | str]:
+    def delete_slice(self, actor: str, slice_id: int, listen: Listener) -> tuple[bool, Slice | str]:
         """The slice that was removed."""
 
-    def plan_slice(self, owner: str, slice_id: int) -> tuple[bool, Plan | str]:
+    def plan_slice(self, actor: str, slice_id: int) -> tuple[bool, Plan | str]:
         """What a deployment would do."""
 
-    def unfinished(self, owner: str) -> tuple[bool, list[Slice] | str]:
+    def unfinished(self, actor: str) -> tuple[bool, list[Slice] | str]:
         """The slices that a manager left half-done, and on which nobody works now."""
 
-    def finish_slice(self, owner: str, slice_id: int, listen: Listener) -> tuple[bool, str]:
+    def finish_slice(self, actor: str, slice_id: int, listen: Listener) -> tuple[bool, str]:
         """Bring what was left half-done to its end; the value is a sentence."""
 
-    def take_back_slice(self, owner: str, slice_id: int, listen: Listener) -> tuple[bool, str]:
+    def take_back_slice(self, actor: str, slice_id: int, listen: Listener) -> tuple[bool, str]:
         """Take back what was left half-done; the value is a sentence."""
 
-    def open_console(self, owner: str, vm_id: int) -> tuple[bool, ConsoleSession | str]:
+    def open_console(self, actor: str, vm_id: int) -> tuple[bool, ConsoleSession | str]:
         """The serial console of a running VM."""

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from menu.prompts import whole_number
 from menu.screen import clean
-from models import MAX_QUOTA
+from models import ADMIN, MAX_QUOTA, STUDENT
 
 DEFAULT_QUOTA = 10
 
@@ -49,13 +49,16 @@ def _add_actions(actions: argparse._SubParsersAction[Parser]) -> None:
     add = actions.add_parser("add", help="add a user", description=f"Add a user. {asked}")
     passwd = actions.add_parser("passwd", help="change a password", description=f"Change a password. {asked}")
     change = actions.add_parser("quota", help="change a quota", description="Change a user's quota of VMs.")
+    role = actions.add_parser("role", help="change a role", description="Change what a user may work on.")
     remove = actions.add_parser("remove", help="remove a user", description="Remove a user who owns no slice.")
     actions.add_parser("list", help="list the users", description="List the users, one per line.")
-    for action in (add, passwd, change, remove):
+    for action in (add, passwd, change, role, remove):
         action.add_argument("name", metavar="NAME", help="the user's name")
     add.add_argument(
         "--quota", metavar="N", type=_quota, default=DEFAULT_QUOTA, help=f"{quota} (default: {DEFAULT_QUOTA})"
     )
+    add.add_argument("--admin", action="store_true", help="the user may see and change everybody's slices")
+    role.add_argument("role", metavar="ROLE", choices=(STUDENT, ADMIN), help=f"{ADMIN} or {STUDENT}")
     change.add_argument("quota", metavar="N", type=_quota, help=quota)
 
 

@@ -7,7 +7,7 @@ from contextlib import closing
 from errors import CloudError
 from menu.api import value_of
 from menu.console import visit
-from menu.facts import by_id, flavor_size, linkable_lines, slice_title
+from menu.facts import by_id, flavor_size, linkable_lines, title_for
 from menu.screen import WARNING, clean
 from menu.session import EXIT, LOGOUT, Entry, Session
 from menu.views import HEAD, ReachView, ResourcesView, SliceView
@@ -60,10 +60,10 @@ def create_link(session: Session) -> None:
 
 
 def view_slices(session: Session) -> None:
-    """Every slice of the user with everything in it."""
+    """Every slice that the user may work on, with everything in it."""
     slices = by_id(value_of(session.api.list_slices(session.owner)))
     for tenant in slices:
-        session.show(SliceView(tenant))
+        session.show(SliceView(tenant, session.owner))
     if not slices:
         session.screen.line("You have no slices yet: 2 creates one")
 
@@ -81,7 +81,7 @@ def deploy_slice(session: Session) -> None:
 def delete_slice(session: Session) -> None:
     """Remove a slice and everything in it, after asking."""
     tenant = _ask_for_slice(session, "Slice ID: ")
-    if not session.ask.yes(f"Delete {_with_vms(tenant)}? (y/n): "):
+    if not session.ask.yes(f"Delete {_with_vms(tenant, session.owner)}? (y/n): "):
         session.screen.line("Nothing was deleted")
         return
     with session.progress() as listen:
@@ -139,9 +139,10 @@ def _ask_for_flavor(session: Session) -> str:
     return session.ask.choice(f"Choose flavor (1-{len(flavors)}): ", list(flavors))
 
 
-def _with_vms(tenant: Slice) -> str:
+def _with_vms(tenant: Slice, viewer: str) -> str:
+    title = title_for(tenant, viewer)
     names = ", ".join(clean(vm.name) for vm in tenant.vms)
-    return f"{slice_title(tenant)} with its VMs {names}" if names else f"{slice_title(tenant)}, which has no VMs"
+    return f"{title} with its VMs {names}" if names else f"{title}, which has no VMs"
 
 
 def _vm_name(session: Session, vm_id: int) -> str:

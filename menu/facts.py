@@ -57,6 +57,16 @@ def slice_title(tenant: Slice) -> str:
     return f"slice {tenant.slice_id} ({clean(tenant.name)})" if tenant.name else f"slice {tenant.slice_id}"
 
 
+def owner_note(tenant: Slice, viewer: str) -> str:
+    """Whose slice it is, for an admin who looks at somebody else's; empty for one's own."""
+    return "" if viewer in {"", tenant.owner} else f"of {clean(tenant.owner)}"
+
+
+def title_for(tenant: Slice, viewer: str) -> str:
+    """`slice_title`, and whose slice it is where it is not the viewer's own."""
+    return f"{slice_title(tenant)} {owner_note(tenant, viewer)}".rstrip()
+
+
 def flavor_size(flavor: Record) -> str:
     """Cores, memory and disk of a flavor."""
     cores, ram, disk = flavor_amounts(flavor)

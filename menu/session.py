@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from errors import CloudError
 from inventory import Worker
 from menu.api import API, value_of
-from menu.facts import by_id, slice_title
+from menu.facts import by_id, title_for
 from menu.keyboard import Keyboard
 from menu.progress import Progress
 from menu.prompts import Back, Prompts
@@ -124,7 +124,7 @@ def log_in(api: API, screen: Screen, ask: Prompts) -> str | None:
 def offer_unfinished(session: Session) -> None:
     """Ask what to do with each slice that a manager left half-done."""
     for tenant in by_id(value_of(session.api.unfinished(session.owner))):
-        session.screen.line(_found(tenant), WARNING)
+        session.screen.line(_found(tenant, session.owner), WARNING)
         meanings = {"f": "finish", "t": "take back", "l": "later"}
         prompt = "(f)inish, (t)ake back or (l)ater? "
         if tenant.status == "deleting":  # what is half deleted can only be deleted
@@ -182,9 +182,10 @@ def _warn(session: Session, discovery: Discovery) -> None:
             session.screen.line(f"Warning: worker {address} does not answer; it gets no VMs{hint}", WARNING)
 
 
-def _found(tenant: Slice) -> str:
+def _found(tenant: Slice, viewer: str) -> str:
     """What an interrupted manager left, in one sentence."""
-    title = slice_title(tenant).capitalize()
+    title = title_for(tenant, viewer)
+    title = title[0].upper() + title[1:]
     if tenant.status == "deploying":
         return f"{title} was being deployed when its manager stopped."
     if tenant.status == "deleting":

@@ -1,4 +1,4 @@
-"""The accounts, without the menu: `python3 cli.py user add|passwd|quota|remove|list`."""
+"""The accounts, without the menu: `python3 cli.py user add|passwd|quota|role|remove|list`."""
 
 from __future__ import annotations
 
@@ -10,21 +10,25 @@ from menu.api import Accounts
 from menu.keyboard import Keyboard
 from menu.prompts import LONGEST_ANSWER
 from menu.screen import Screen
-from models import User
+from models import ADMIN, STUDENT, User
 
 
 def manage(accounts: Accounts, wish: Namespace, keyboard: Keyboard, screen: Screen) -> None:
     """Do what the command line asks for, and say so; `CloudError` where that is impossible."""
     match wish.action:
         case "add":
-            accounts.add(wish.name, _new_password(keyboard), wish.quota)
-            screen.line(f"User {wish.name} added, quota {wish.quota} VMs")
+            role = ADMIN if wish.admin else STUDENT
+            accounts.add(wish.name, _new_password(keyboard), wish.quota, role)
+            screen.line(f"User {wish.name} added, {role}, quota {wish.quota} VMs")
         case "passwd":
             accounts.set_password(wish.name, _new_password(keyboard))
             screen.line(f"Password of {wish.name} changed")
         case "quota":
             accounts.set_quota(wish.name, wish.quota)
             screen.line(f"Quota of {wish.name} is {wish.quota} VMs now")
+        case "role":
+            accounts.set_role(wish.name, wish.role)
+            screen.line(f"Role of {wish.name} is {wish.role} now")
         case "remove":
             accounts.remove(wish.name)
             screen.line(f"User {wish.name} removed")
@@ -55,4 +59,4 @@ def _usable(password: str) -> str:
 
 def _user_line(user: User) -> str:
     slices = ", ".join(map(str, sorted(user.slices))) or "none"
-    return f"{user.username}: {user.used_vms} of {user.quota_vms} VMs used, slices: {slices}"
+    return f"{user.username}: {user.role}, {user.used_vms} of {user.quota_vms} VMs used, slices: {slices}"

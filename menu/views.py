@@ -16,7 +16,17 @@ from rich.text import Text
 from rich.tree import Tree
 
 from inventory import Worker
-from menu.facts import NOTHING, InterfaceFacts, VMFacts, flavor_amounts, flavor_size, gib, slice_title, vms_of
+from menu.facts import (
+    NOTHING,
+    InterfaceFacts,
+    VMFacts,
+    flavor_amounts,
+    flavor_size,
+    gib,
+    owner_note,
+    slice_title,
+    vms_of,
+)
 from menu.prompts import BACK
 from menu.screen import clean
 from models import Record, Slice, User
@@ -125,9 +135,10 @@ def _worker_cells(worker: Worker, forms: Sequence[str] = ("{}", "{}", "{}")) -> 
 
 @dataclass(frozen=True)
 class SliceView:
-    """The topology of a slice: every VM, every interface, and what it is connected to."""
+    """The topology of a slice: every VM, every interface, what it is connected to; whose it is, if not the viewer's."""
 
     tenant: Slice
+    viewer: str = ""
 
     def drawn(self) -> RenderableType:
         """A tree."""
@@ -135,6 +146,8 @@ class SliceView:
         status = (clean(tenant.status), STATUS_STYLES.get(tenant.status, ""))
         number = (f"Slice {tenant.slice_id}", HEAD)
         heading = Text.assemble(number, f"  {clean(tenant.name)}  ", status, (f"  {self._pool}", DIM))
+        if note := owner_note(tenant, self.viewer):
+            heading.append(f"  {note}", HEAD)
         tree = Tree(heading, guide_style=DIM)
         vms = vms_of(tenant)
         for vm in vms:
@@ -150,7 +163,7 @@ class SliceView:
     def lines(self) -> list[str]:
         """One line for the slice, one per VM, one per interface, one per thing that a deletion left."""
         tenant = self.tenant
-        lines = [f"Slice {tenant.slice_id}: {tenant.name or NOTHING}, {tenant.status}, {self._pool}"]
+        lines = [f"Slice {tenant.slice_id}: {tenant.name or NOTHING}, {tenant.status}, {self._pool}{self._owner}"]
         for vm in vms_of(tenant):
             lines.append(
                 f"  VM {vm.vm_id}: {vm.name}, worker {vm.worker}, VNC {_vnc(vm)}, flavor {vm.flavor}, {vm.status}"
@@ -161,6 +174,11 @@ class SliceView:
                 for interface in vm.interfaces
             )
         return [*lines, *(f"  still to be removed: {item}" for item in tenant.left)]
+
+    @property
+    def _owner(self) -> str:
+        note = owner_note(self.tenant, self.viewer)
+        return f", {note}" if note else ""
 
     @property
     def _pool(self) -> str:

@@ -267,7 +267,12 @@ WORKER = record(
 )
 USER = record(
     {"username": NAME, "password_hash": DIGEST},
-    {"quota_vms": whole(0, MAX_QUOTA), "used_vms": whole(0, 1_000_000), "slices": list_of(ID)},
+    {
+        "quota_vms": whole(0, MAX_QUOTA),
+        "used_vms": whole(0, 1_000_000),
+        "slices": list_of(ID),
+        "role": one_of(models.STUDENT, models.ADMIN),
+    },
 )
 INTERFACE = record(
     {"name": INTERFACE_NAME},

@@ -55,16 +55,19 @@ class FakeAccounts:
     def __init__(self, users: dict[str, User]) -> None:
         self.users = users
 
-    def add(self, username: str, password: str, quota: int) -> None:
+    def add(self, username: str, password: str, quota: int, role: str) -> None:
         if username in self.users:
             raise Refused(f"There is a user {username} already")
-        self.users[username] = User(username, password, quota)
+        self.users[username] = User(username, password, quota, role)
 
     def set_password(self, username: str, password: str) -> None:
         self._user(username).password_hash = password
 
     def set_quota(self, username: str, quota: int) -> None:
         self._user(username).quota_vms = quota
+
+    def set_role(self, username: str, role: str) -> None:
+        self._user(username).role = role
 
     def remove(self, username: str) -> None:
         del self.users[self._user(username).username]
@@ -111,25 +114,26 @@ class FakeCloud:
         return self.users[username]
 
     @answering
-    def list_slices(self, owner: str) -> list[Slice]:
-        return [copy.deepcopy(tenant) for tenant in self.slices.values() if tenant.owner == owner]
+    def list_slices(self, actor: str) -> list[Slice]:
+        return [copy.deepcopy(tenant) for tenant in self.slices.values() if self._may(actor, tenant)]
 
     @answering
-    def get_slice(self, owner: str, slice_id: int) -> Slice:
-        return copy.deepcopy(self._own(owner, slice_id))
+    def get_slice(self, actor: str, slice_id: int) -> Slice:
+        return copy.deepcopy(self._own(actor, slice_id))
 
     @answering
-    def create_slice(self, owner: str, name: str) -> Slice:
-        tenant = Slice(next_slice_id(self._next_id(), self.slices.values()), owner)
+    def create_slice(self, actor: str, name: str) -> Slice:
+        tenant = Slice(next_slice_id(self._next_id(), self.slices.values()), actor)
         tenant.name = name
         self.slices[tenant.slice_id] = tenant
         return tenant
 
     @answering
     def add_vm_to_slice(
-        self, owner: str, slice_id: int, name: str, flavor_name: str, count: int, internet: bool, listen: Listener
+        self, actor: str, slice_id: int, name: str, flavor_name: str, count: int, internet: bool, listen: Listener
     ) -> VM:
-        tenant = self._own(owner, slice_id)
+        tenant = self._own(actor, slice_id)
+        owner = tenant.owner
         if not self.users[owner].can_create_vms(1):
             raise Refused("Quota exceeded")
         if any(vm.name == name for vm in tenant.vms):
@@ -148,16 +152,16 @@ class FakeCloud:
         return vm
 
     @answering
-    def create_link(self, owner: str, slice_id: int, vm1: int, interface1: str, vm2: int, interface2: str) -> Link:
-        return self._own(owner, slice_id).connect(vm1, interface1, vm2, interface2)
+    def create_link(self, actor: str, slice_id: int, vm1: int, interface1: str, vm2: int, interface2: str) -> Link:
+        return self._own(actor, slice_id).connect(vm1, interface1, vm2, interface2)
 
     @answering
-    def plan_slice(self, owner: str, slice_id: int) -> Plan:
-        return deployment_of(self._own(owner, slice_id))
+    def plan_slice(self, actor: str, slice_id: int) -> Plan:
+        return deployment_of(self._own(actor, slice_id))
 
     @answering
-    def deploy_slice(self, owner: str, slice_id: int, listen: Listener) -> Slice:
-        tenant = self._own(owner, slice_id)
+    def deploy_slice(self, actor: str, slice_id: int, listen: Listener) -> Slice:
+        tenant = self._own(actor, slice_id)
         if tenant.status == "running":
             raise Refused("Slice already running")
         with held(listen) as pressed:
@@ -172,41 +176,45 @@ class FakeCloud:
         return tenant
 
     @answering
-    def delete_slice(self, owner: str, slice_id: int, listen: Listener) -> Slice:
-        tenant = self._own(owner, slice_id)
+    def delete_slice(self, actor: str, slice_id: int, listen: Listener) -> Slice:
+        tenant = self._own(actor, slice_id)
         self._play(deployment_of(tenant).undone("remove"), listen)
         del self.slices[slice_id]
-        self.users[owner].used_vms -= len(tenant.vms)
+        self.users[tenant.owner].used_vms -= len(tenant.vms)
         return tenant
 
     @answering
-    def unfinished(self, owner: str) -> list[Slice]:
-        return [self.slices[slice_id] for slice_id in self.left_over if self.slices[slice_id].owner == owner]
+    def unfinished(self, actor: str) -> list[Slice]:
+        left_over = [self.slices[slice_id] for slice_id in self.left_over]
+        return [tenant for tenant in left_over if self._may(actor, tenant)]
 
     @answering
-    def finish_slice(self, owner: str, slice_id: int, listen: Listener) -> str:
-        self._play(deployment_of(self._own(owner, slice_id)), listen)
+    def finish_slice(self, actor: str, slice_id: int, listen: Listener) -> str:
+        self._play(deployment_of(self._own(actor, slice_id)), listen)
         self.left_over.remove(slice_id)
         return f"Slice {slice_id} is running"
 
     @answering
-    def take_back_slice(self, owner: str, slice_id: int, listen: Listener) -> str:
-        self._play(deployment_of(self._own(owner, slice_id)).undone("take back"), listen)
+    def take_back_slice(self, actor: str, slice_id: int, listen: Listener) -> str:
+        self._play(deployment_of(self._own(actor, slice_id)).undone("take back"), listen)
         self.left_over.remove(slice_id)
         return f"Slice {slice_id} is in design"
 
     @answering
-    def open_console(self, owner: str, vm_id: int) -> Guest:
-        if not any(tenant.vm(vm_id) for tenant in self.slices.values() if tenant.owner == owner):
+    def open_console(self, actor: str, vm_id: int) -> Guest:
+        if not any(tenant.vm(vm_id) for tenant in self.slices.values() if self._may(actor, tenant)):
             raise Refused(f"You have no VM {vm_id}; View my Slices shows the ids")
         self.guests.append(Guest())
         return self.guests[-1]
 
-    def _own(self, owner: str, slice_id: int) -> Slice:
+    def _own(self, actor: str, slice_id: int) -> Slice:
         tenant = self.slices.get(slice_id)
-        if not tenant or tenant.owner != owner:
+        if not tenant or not self._may(actor, tenant):
             raise Refused(f"You have no slice {slice_id}; View my Slices shows the ids")
         return tenant
+
+    def _may(self, actor: str, tenant: Slice) -> bool:
+        return self.users[actor].may_work_on(tenant)
 
     def _next_id(self) -> int:
         used = [*self.slices, *(vm.vm_id for tenant in self.slices.values() for vm in tenant.vms)]

@@ -12,9 +12,10 @@ import passwords
 from accounts import Accounts
 from database import Database
 from errors import Refused
-from models import User
+from models import ADMIN, STUDENT, User
 
 DATA = Path(__file__).parent / "data"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -226,3 +227,24 @@ def test_without_a_database_nobody_logs_in(tmp_path: Path) -> None:
     assert "does not exist" in refusal(
         lambda: Accounts(Database(tmp_path / "none.yaml")).authenticate("admin", "admin")
     )
+
+
+def test_a_role_is_student_unless_told_otherwise_and_only_then_written(database: Database, accounts: Accounts) -> None:
+    accounts.add("guest", "long enough")
+    accounts.add("boss", "long enough", role=ADMIN)
+    users = database.load().users
+    assert [users["guest"].role, users["boss"].role] == [STUDENT, ADMIN]
+    assert "role" not in users["guest"].to_dict()
+    accounts.set_role("boss", STUDENT)
+    assert database.load().users["boss"].to_dict().keys() == users["guest"].to_dict().keys()
+
+
+@pytest.mark.parametrize("role", ["", "root", "Admin"])
+def test_a_role_that_does_not_exist_is_refused(accounts: Accounts, role: str) -> None:
+    assert refusal(lambda: accounts.set_role("admin", role)) == "A role is student or admin"
+    assert refusal(lambda: accounts.add("guest", "long enough", 1, role)) == "A role is student or admin"
+
+
+def test_the_shipped_admin_is_an_admin() -> None:
+    users = Database(ROOT / "database.yaml").load().users
+    assert {name: user.role for name, user in users.items()} == {"admin": ADMIN, "student": STUDENT}

@@ -101,6 +101,8 @@ def test_a_report_that_cannot_be_written_does_not_make_it_worse(tmp_path: Path) 
         (["user"], "ACTION"),
         (["user", "add"], "NAME"),
         (["user", "quota", "admin"], "N"),
+        (["user", "role", "admin"], "ROLE"),
+        (["user", "role", "admin", "root"], "student"),
         (["user", "quota", "admin", "-1"], "from 0 to 10000"),
         (["user", "quota", "admin", "9" * 5000], "from 0 to 10000"),
         (["user", "add", "ann", "--quota", "٣"], "from 0 to 10000"),
@@ -128,9 +130,16 @@ def test_help_is_there(arguments: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "stdin", "said"),
     [
-        (["list"], b"", "admin: 3 of 10 VMs used, slices: none\nstudent: 0 of 6 VMs used, slices: none\n"),
-        (["add", "ann", "--quota", "3"], b"secret\n", "User ann added, quota 3 VMs\n"),
-        (["add", "ann"], b"secret", "User ann added, quota 10 VMs\n"),
+        (
+            ["list"],
+            b"",
+            "admin: student, 3 of 10 VMs used, slices: none\nstudent: student, 0 of 6 VMs used, slices: none\n",
+        ),
+        (["add", "ann", "--quota", "3"], b"secret\n", "User ann added, student, quota 3 VMs\n"),
+        (["add", "ann"], b"secret", "User ann added, student, quota 10 VMs\n"),
+        (["add", "ann", "--admin"], b"secret", "User ann added, admin, quota 10 VMs\n"),
+        (["role", "student", "admin"], b"", "Role of student is admin now\n"),
+        (["role", "admin", "student"], b"", "Role of admin is student now\n"),
         (["passwd", "admin"], b"new one\n", "Password of admin changed\n"),
         (["quota", "admin", "0"], b"", "Quota of admin is 0 VMs now\n"),
         (["remove", "student"], b"", "User student removed\n"),
@@ -145,6 +154,7 @@ def test_accounts_are_managed_without_the_menu(arguments: list[str], stdin: byte
     ("arguments", "stdin", "sentence"),
     [
         (["add", "admin"], b"x\n", "There is a user admin already"),
+        (["role", "nobody", "admin"], b"", "There is no user nobody; user list shows all"),
         (["remove", "nobody"], b"", "There is no user nobody; user list shows all"),
         (["add", "ann"], b"", "No password was given; nothing was changed"),
         (["passwd", "admin"], b"\n", "A password has 1 to 256 characters; nothing was changed"),

@@ -13,6 +13,7 @@ from inventory import Worker
 from menu.entries import ENTRIES
 from menu.keyboard import Keyboard, Lines
 from menu.session import Discovery, run
+from models import ADMIN
 from tests.unit.fake_cloud import Answer, FakeCloud, furnished
 from tests.unit.playing import LOGIN, play, screen_of
 
@@ -296,3 +297,22 @@ def test_what_cannot_be_finished_leads_to_the_menu_all_the_same() -> None:
     lines = lines_of(cloud, "f\n")
     assert "Error: 10.0.10.1: QEMU of vm1: no space left on device" in lines
     assert lines[-1] == "Goodbye"
+
+
+def test_before_an_admin_deletes_somebody_elses_slice_they_are_told_whose_it_is() -> None:
+    cloud = furnished()
+    cloud.create_slice("student", "Theirs")
+    cloud.users["admin"].role = ADMIN
+    lines = lines_of(cloud, "5\n7\n1004\nn\n7\n1000\nn\n")
+    assert "Slice 1004: Theirs, design, VLANs 180-199, of student" in lines
+    assert "Delete slice 1004 (Theirs) of student, which has no VMs? (y/n): " in lines
+    assert "Delete slice 1000 (net1) with its VMs vm1, vm2, vm3? (y/n): " in lines
+
+
+def test_an_admin_is_told_whose_half_done_slice_it_is() -> None:
+    cloud = furnished()
+    cloud.create_slice("student", "Theirs")
+    cloud.slices[1004].status = "deploying"
+    cloud.left_over.append(1004)
+    cloud.users["admin"].role = ADMIN
+    assert "Slice 1004 (Theirs) of student was being deployed when its manager stopped." in lines_of(cloud, "l\n")

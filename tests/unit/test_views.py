@@ -204,3 +204,11 @@ def test_amounts_and_durations() -> None:
 def test_clean_keeps_letters_of_all_scripts() -> None:
     assert clean("señal 網路 🙂") == "señal 網路 🙂"
     assert clean("a\tb\x00c\ud800\u200b") == "a b?c??"
+
+
+def test_an_admin_is_told_whose_slice_it_is_and_its_owner_is_not() -> None:
+    tenant = Slice(1000, "alice")
+    assert plain(SliceView(tenant, "alice")) == "Slice 1000: -, design, VLANs 100-119\n"
+    assert plain(SliceView(tenant, "admin")) == "Slice 1000: -, design, VLANs 100-119, of alice\n"
+    assert "of alice" in drawn(SliceView(tenant, "admin"), 80)
+    assert "alice" not in drawn(SliceView(tenant, "alice"), 80)

@@ -1,0 +1,85 @@
+"""A menu's seat on a cloud of fake hosts: the real use-cases over a real file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from database import Database
+from models import Slice
+from orchestrator import OrchestratorAPI, Result
+from tests.designs import FLAVOR
+from tests.fakes import FakeCloud, FakeHost
+
+WORKERS = ("10.0.10.1", "10.0.10.2")
+NETWORK = "10.0.10.3"
+PASSWORD_HASH = "8c6976e5b5410415bde908bd4dee15dfb167a9c873fc4bb8a81f6f2ab448a918"
+
+
+class ConsoleHost(FakeHost):
+    """A fake host that notes which console was opened."""
+
+    opened: tuple[str, ...] = ()
+
+    def open_terminal(self, argv: tuple[str, ...]) -> Any:
+        self.opened = argv
+        return "console"
+
+
+@dataclass
+class Desk:
+    """A menu's seat: the API, its file and the hosts behind it."""
+
+    api: OrchestratorAPI
+    path: Path
+    cloud: FakeCloud
+
+    @property
+    def database(self) -> Database:
+        return Database(self.path)
+
+    def ok(self, result: Result[Any]) -> Any:
+        assert result[0], result[1]
+        return result[1]
+
+    def no(self, result: Result[Any]) -> str:
+        assert not result[0], result[1]
+        assert isinstance(result[1], str)
+        assert "\n" not in result[1]
+        return result[1]
+
+    def slice(self, slice_id: int = 1000, owner: str = "student") -> Slice:
+        tenant = self.ok(self.api.get_slice(owner, slice_id))
+        assert isinstance(tenant, Slice)
+        return tenant
+
+    def used(self, owner: str = "student") -> int:
+        return int(self.ok(self.api.get_user(owner)).used_vms)
+
+    def ring(self, count: int, owner: str = "student") -> Slice:
+        """A ring of VMs with internet, in design."""
+        tenant = self.ok(self.api.create_slice(owner, "ring"))
+        vms = [
+            self.ok(self.api.add_vm_to_slice(owner, tenant.slice_id, f"vm{number}", "cirros", 2, True))
+            for number in range(count)
+        ]
+        for vm, following in zip(vms, [*vms[1:], vms[0]], strict=True):
+            self.ok(self.api.create_link(owner, tenant.slice_id, vm.vm_id, "eth1", following.vm_id, "eth2"))
+        return self.slice(tenant.slice_id, owner)
+
+
+def open_desk(folder: Path) -> Desk:
+    """A cloud of fake hosts with two students, `admin` and `student`, and one flavor of ours."""
+    path = folder / "database.yaml"
+    users = {
+        name: {"username": name, "password_hash": PASSWORD_HASH, "quota_vms": quota, "used_vms": 0, "slices": []}
+        for name, quota in (("admin", 10), ("student", 6))
+    }
+    path.write_text(yaml.safe_dump({"users": users, "flavors": {"cirros": FLAVOR}}), encoding="utf-8")
+    cloud = FakeCloud({address: ConsoleHost(address) for address in (*WORKERS, NETWORK)})
+    api = OrchestratorAPI(Database(path), cloud.connect)  # type: ignore[arg-type]
+    assert api.discover_workers()[0]
+    return Desk(api, path, cloud)
