@@ -11,7 +11,7 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,15 +22,18 @@ import yaml
 from errors import Refused
 from models import Record, next_vm_id
 from storage import rules, schema
-from storage.files import is_locked, locked, replace
+from storage.files import is_locked, locked, replace, require_replaceable
 from storage.schema import Broken
-from storage.state import State
+from storage.state import SECTIONS, State
 
 __all__ = ["Database", "State"]
 
 LOCK_WAIT_S = 60.0
 CLAIM_WAIT_S = 0.2
 """Long enough to sit out another session that only asks `is_claimed`."""
+
+MAX_BYTES = 32 << 20
+"""Some 40,000 VMs. What is larger is no database of ours, and would keep the manager busy for minutes."""
 
 SETTLED_NS = 1_000_000_000
 """Age from which a file's times tell it from a later one: the kernel's clock for files ticks every few milliseconds."""
@@ -69,7 +72,7 @@ class Database:
             message = "a transaction inside a transaction would wait for itself"
             raise RuntimeError(message)
         busy = f"{self.path} has been locked by another session for {LOCK_WAIT_S:.0f} s; try again when it is done"
-        with locked(self._beside("lock"), LOCK_WAIT_S, busy):
+        with locked(self._beside("lock"), self._file, LOCK_WAIT_S, busy) as is_alone:
             self._writer = threading.get_ident()
             try:
                 version = self._read()
@@ -78,7 +81,7 @@ class Database:
                 yield state
                 after = state.to_dict()
                 if after != before:
-                    self._save(after, version)
+                    self._save(after, version, is_alone)
             finally:
                 self._writer = None
 
@@ -89,10 +92,10 @@ class Database:
             state.next_vm_id = vm_id + 1
             return vm_id
 
-    def claim(self, slice_id: int) -> AbstractContextManager[None]:
+    def claim(self, slice_id: int) -> AbstractContextManager[object]:
         """The exclusive right to change what a slice has on the hosts; `Refused` while another session has it."""
         busy = f"Slice {slice_id} is being worked on by another session; try again when it is done"
-        return locked(self._claim_file(slice_id), CLAIM_WAIT_S, busy, remove=True)
+        return locked(self._claim_file(slice_id), self._file, CLAIM_WAIT_S, busy, remove=True)
 
     def is_claimed(self, slice_id: int) -> bool:
         """Whether any session, this one included, is changing what a slice has on the hosts."""
@@ -113,48 +116,79 @@ class Database:
                 return self._settled
             with self._file.open("rb") as file:
                 found = os.fstat(file.fileno())
-                content = file.read()
+                content = file.read(MAX_BYTES + 1)
         except FileNotFoundError:
             raise Refused(
                 f"{self.path} does not exist: name the database with --database, or put a copy of the shipped one there"
+                f"{self._way_back()}"
             ) from None
         except OSError as error:
             raise Refused(f"{self.path} cannot be read ({error.strerror}): check its rights") from error
-        version = _Version(self._parsed(content), _signature(found))
+        try:
+            record = _parsed(content)
+            self._require_whole(record, content)
+        except _Unreadable as fault:
+            raise Refused(f"{self.path}, line {fault.line}: {fault}{self._way_back()}") from fault
+        version = _Version(record, _signature(found))
         # An inode can be given anew, and a file can change twice in one tick of the clock: only an older one is kept.
         self._settled = version if time.time_ns() - found.st_ctime_ns > SETTLED_NS else None
         return version
 
-    def _parsed(self, content: bytes) -> Record:
-        try:
-            text = _decoded(content)
-            record: Record = _Reader(text).document()
-            try:
-                _check(record)
-            except Broken as fault:
-                raise _Unreadable(str(fault), _line_of(text, fault)) from fault
-        except _Unreadable as fault:
-            way_back = f"; the version before the last change is {self.previous.name}" if self.previous.exists() else ""
-            raise Refused(f"{self.path}, line {fault.line}: {fault}{way_back}") from fault
-        return record
+    def _require_whole(self, record: Record, content: bytes) -> None:
+        """A file saved before has all sections: one with the first ones only has lost its end."""
+        there = tuple(record)
+        if there != SECTIONS and there == SECTIONS[: len(there)] and self.previous.exists():
+            raise _Unreadable(f"ends after {there[-1]}, it was cut off", content.count(b"\n") + 1)
 
-    def _save(self, record: Record, version: _Version) -> None:
+    def _way_back(self) -> str:
+        """How to get the previous version back, where it is there and good."""
+        try:
+            with self.previous.open("rb") as file:
+                _parsed(file.read(MAX_BYTES + 1))
+        except (OSError, _Unreadable):
+            return ""
+        return f"; to go back to the version before the last change: cp {self.previous} {self._file}"
+
+    def _save(self, record: Record, version: _Version, is_alone: Callable[[], bool]) -> None:
         """Replace `version`, which is good, by `record`, and keep it as the previous one."""
+
+        def last_look() -> None:
+            if not is_alone():
+                raise Refused(f"{self._beside('lock')} was removed by somebody just now; nothing was saved, try again")
+            if _signature(self._file.stat()) != version.signature:
+                raise Refused(f"{self.path} was changed by another program just now; nothing was saved, try again")
+
         try:
             _check(record)
         except Broken as fault:
             raise Refused(f"{self.path} was not changed, the new state would be wrong: {fault}") from fault
         try:
             old, like = self._file.read_bytes(), self._file.stat()
-            if _signature(like) != version.signature:
-                raise Refused(f"{self.path} was changed by another program just now; nothing was saved, try again")
+            content = _leading_comment(old) + _yaml(record)
+            require_replaceable(self._file, like)
+            if len(content) > MAX_BYTES:
+                raise Refused(f"{self.path} would outgrow {MAX_BYTES >> 20} MiB, nothing was saved: delete slices")
+            last_look()
             replace(self.previous, old, like)
-            replace(self._file, _leading_comment(old) + _yaml(record), like)
+            replace(self._file, content, like, last_look)
         except OSError as error:
             raise Refused(
                 f"{self.path} cannot be saved ({error.strerror}), it is as it was: check free space and rights in "
                 f"{self._file.parent}"
             ) from error
+
+
+def _parsed(content: bytes) -> Record:
+    """The record in a file's content, checked; `_Unreadable` where it is none."""
+    if len(content) > MAX_BYTES:
+        raise _Unreadable(f"has more than {MAX_BYTES >> 20} MiB, and no database is that large", 1)
+    text = _decoded(content)
+    record: Record = _Reader(text).document()
+    try:
+        _check(record)
+    except Broken as fault:
+        raise _Unreadable(str(fault), _line_of(text, fault)) from fault
+    return record
 
 
 def _check(record: Record) -> None:
@@ -176,7 +210,8 @@ _MAX_DEPTH = 12
 _MAX_PLAIN = 64
 _WIDTH = 120
 _JUNK = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_LEADING_COMMENT = re.compile(rb"(?:[ \t]*(?:#.*)?\r?\n)*")
+_ENDS = r"\r\n\x85\u2028\u2029"
+_LEADING_COMMENT = re.compile(rf"(?:[ \t]*(?:#[^{_ENDS}]*)?\r?\n)*")  # YAML 1.1 ends a comment in each of these
 
 
 class _Unreadable(Exception):
@@ -357,5 +392,5 @@ def _is_leaf(items: Iterable[object]) -> bool:
 
 def _leading_comment(content: bytes) -> bytes:
     """The comment at the top of the file, which is the operator's: the only one that survives a change."""
-    match = _LEADING_COMMENT.match(content)
-    return match[0] if match else b""
+    match = _LEADING_COMMENT.match(content.decode("utf-8-sig"))
+    return match[0].encode() if match else b""

@@ -6,7 +6,7 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,23 +16,25 @@ POLL_S = 0.01
 
 
 @contextmanager
-def locked(path: Path, wait_s: float, busy: str, *, remove: bool = False) -> Iterator[None]:
+def locked(path: Path, like: Path, wait_s: float, busy: str, *, remove: bool = False) -> Iterator[Callable[[], bool]]:
     """Hold the lock file `path`, against other processes and other threads; `Refused(busy)` after `wait_s` seconds.
 
-    The kernel releases it when the process dies. `remove` takes the file away afterwards.
+    The kernel releases it when the process dies. Whoever may write the file `like` may lock. `remove` takes the lock
+    file away afterwards. Yields whether it is still there: who deletes it lets others in.
     """
     try:
-        descriptor = _acquire(path, wait_s)
+        descriptor = _acquire(path, like, wait_s)
     except OSError as error:
-        raise Refused(f"{path} cannot be locked ({error.strerror}): check the rights of its folder") from error
+        raise Refused(f"{path} cannot be locked ({error.strerror}): check its rights and its folder's") from error
     if descriptor is None:
         raise Refused(busy)
     try:
-        yield
+        yield lambda: _is_at(path, descriptor)
     finally:
         if remove:
             with suppress(OSError):  # while it is still held; see `_acquire`. A file that stays is no lock.
-                path.unlink()
+                if _is_at(path, descriptor):  # else it is another's by now
+                    path.unlink()
         os.close(descriptor)
 
 
@@ -50,10 +52,11 @@ def is_locked(path: Path) -> bool:
         os.close(descriptor)
 
 
-def replace(path: Path, content: bytes, like: os.stat_result) -> None:
+def replace(path: Path, content: bytes, like: os.stat_result, last_look: Callable[[], None] = lambda: None) -> None:
     """Put `content` at `path`, with mode and owner of `like`: at every moment the old or the new file is there, whole.
 
-    The temporary file has a fixed name, so that a killed process leaves one at most; callers hold a lock.
+    `last_look` is called when only the renaming is left, and raises if that must not be. The temporary file has a fixed
+    name, so that a killed process leaves one at most; callers hold a lock.
     """
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
@@ -66,6 +69,7 @@ def replace(path: Path, content: bytes, like: os.stat_result) -> None:
             file.write(content)
             file.flush()
             os.fsync(descriptor)
+        last_look()
         fresh.replace(path)
     finally:
         with suppress(OSError):
@@ -74,13 +78,25 @@ def replace(path: Path, content: bytes, like: os.stat_result) -> None:
         _sync_folder(path.parent)
 
 
-def _acquire(path: Path, wait_s: float) -> int | None:
+def require_replaceable(path: Path, found: os.stat_result) -> None:
+    """`Refused` where somebody has said that the file shall not change, or where a change would make two of it."""
+    if not stat.S_IMODE(found.st_mode) & 0o222 or not os.access(path, os.W_OK):
+        raise Refused(f"{path} is read-only; nothing was saved: give yourself the right to write it")
+    if found.st_nlink > 1:  # the other name would go on with the old version, as a second database of the same hosts
+        raise Refused(
+            f"{path} has a second name (a hard link), which would not see the change; nothing was saved: make the "
+            "other name a symbolic link, or a copy"
+        )
+
+
+def _acquire(path: Path, like: Path, wait_s: float) -> int | None:
     deadline = time.monotonic() + wait_s
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             # The holder may have removed the file after we opened it: a lock on that one excludes nobody.
             if _try_lock(descriptor, fcntl.LOCK_EX) and _is_at(path, descriptor):
+                _share(descriptor, like)
                 return descriptor
         except BaseException:
             os.close(descriptor)
@@ -89,6 +105,17 @@ def _acquire(path: Path, wait_s: float) -> int | None:
         if time.monotonic() >= deadline:
             return None
         time.sleep(POLL_S)
+
+
+def _share(descriptor: int, like: Path) -> None:
+    """Give a lock file of ours the owner and rights of what it locks: root's must not keep everybody else out."""
+    with suppress(OSError):  # whose it is not, cannot; and a database that is not there is the reader's to refuse
+        wanted, found = like.stat(), os.fstat(descriptor)
+        if (found.st_uid, found.st_gid) != (wanted.st_uid, wanted.st_gid):
+            os.fchown(descriptor, wanted.st_uid, wanted.st_gid)
+        mode = 0o600 | (wanted.st_mode & 0o060)
+        if stat.S_IMODE(found.st_mode) != mode:
+            os.fchmod(descriptor, mode)
 
 
 def _try_lock(descriptor: int, kind: int) -> bool:

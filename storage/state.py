@@ -9,6 +9,12 @@ import models
 from inventory import HypervisorSettings, InternetSettings, Inventory, SSHSettings, Worker
 from models import Flavor, Record, Slice, User
 
+SECTIONS = (
+    *("workers_list", "network_node", "ssh", "hypervisor", "internet", "flavors"),
+    *("users", "workers", "slices", "next_vm_id", "next_vlan_id"),
+)
+"""What `to_dict` gives, in its order: a saved file that lacks the last ones has lost its end."""
+
 
 @dataclass
 class State:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -166,7 +167,7 @@ def test_what_a_caller_does_to_a_loaded_state_is_not_seen_by_the_next(
 def test_an_unchanged_file_is_not_read_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_module, "SETTLED_NS", -1)
     expected = database.load().to_dict()
-    monkeypatch.setattr(database, "_parsed", pytest.fail)
+    monkeypatch.setattr(database_module, "_parsed", pytest.fail)
     assert database.load().to_dict() == expected
 
 
@@ -182,7 +183,7 @@ def test_a_file_younger_than_the_clocks_resolution_is_always_read_again(
 ) -> None:
     monkeypatch.setattr(database_module, "SETTLED_NS", 10**18)
     database.load()
-    monkeypatch.setattr(database, "_parsed", failing(0))
+    monkeypatch.setattr(database_module, "_parsed", failing(0))
     with pytest.raises(OSError, match="Success"):
         database.load()
 
@@ -324,8 +325,9 @@ def test_any_value_in_any_place_is_read_or_refused(
 def test_a_refused_file_names_the_previous_version_as_the_way_back(path: Path, database: Database) -> None:
     database.get_next_vm_id()
     path.write_text("users: 1\n")
-    assert refusal(database.load).endswith("; the version before the last change is database.yaml.previous")
-    database.previous.replace(path)
+    sentence = refusal(database.load)
+    assert "; to go back to the version before the last change: cp " in sentence
+    subprocess.run(sentence.rpartition(": ")[2].split(), check=True)
     assert database.load().next_vm_id == 1017
 
 
@@ -528,7 +530,7 @@ def test_a_file_that_cannot_be_saved_stays_as_it_is(
 def test_a_lock_that_cannot_be_made_is_refused(path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "open", failing(30))
     for action in (database.get_next_vm_id, lambda: database.claim(1000).__enter__()):
-        assert "cannot be locked (Read-only file system): check the rights of its folder" in refusal(action)
+        assert "cannot be locked (Read-only file system): check its rights and its folder's" in refusal(action)
     assert "cannot be opened (Read-only file system)" in refusal(lambda: database.is_claimed(1000))
     assert path.read_text() == CLOUD
 
