@@ -35,7 +35,7 @@ def locked(path: Path, like: Path, wait_s: float, busy: str, *, remove: bool = F
             with suppress(OSError):  # while it is still held; see `_acquire`. A file that stays is no lock.
                 if _is_at(path, descriptor):  # else it is another's by now
                     path.unlink()
-        os.close(descriptor)
+        _close(descriptor)
 
 
 def is_locked(path: Path) -> bool:
@@ -48,8 +48,10 @@ def is_locked(path: Path) -> bool:
         raise Refused(f"{path} cannot be opened ({error.strerror}): check its rights") from error
     try:
         return not _try_lock(descriptor, fcntl.LOCK_SH)
+    except OSError as error:
+        raise Refused(f"{path} cannot be locked ({error.strerror}): check its rights") from error
     finally:
-        os.close(descriptor)
+        _close(descriptor)
 
 
 def replace(path: Path, content: bytes, like: os.stat_result, last_look: Callable[[], None] = lambda: None) -> None:
@@ -116,6 +118,12 @@ def _share(descriptor: int, like: Path) -> None:
         mode = 0o600 | (wanted.st_mode & 0o060)
         if stat.S_IMODE(found.st_mode) != mode:
             os.fchmod(descriptor, mode)
+
+
+def _close(descriptor: int) -> None:
+    """Let go of a lock; that it was closed counts also where the disk complains (close(2)), and nothing was written."""
+    with suppress(OSError):
+        os.close(descriptor)
 
 
 def _try_lock(descriptor: int, kind: int) -> bool:
