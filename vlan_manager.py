@@ -7,10 +7,9 @@ slices that use it are files on the network node: the last one to take its file 
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterator
 from dataclasses import dataclass
 
+import firewall
 from inventory import Inventory
 from models import Link, Slice, internet_interfaces
 from names import (
@@ -25,14 +24,13 @@ from names import (
     router_namespace,
     vlan_address,
 )
+from namespaces import Place, add_namespace, folder, put_in_place, remove_namespace
 from remote import daemon, ovs
 from remote.plan import Command, Step
 from vm_launcher import check_bridge, check_ours, check_tools
 
-TOOLS = ("dnsmasq", "flock", "ip", "iptables", "ovs-vsctl", "sysctl")
+TOOLS = ("dnsmasq", "flock", "ip", "iptables-restore", "iptables-save", "ovs-vsctl", "ss", "sysctl")
 
-_HAS_ADDRESS = 'test -n "$(ip -n "$1" -4 -o addr show dev "$2" up to "$3" 2>/dev/null)"'
-_ROOT_HAS_ADDRESS = 'test -n "$(ip -4 -o addr show dev "$1" up to "$2" 2>/dev/null)"'
 _WRITE = 'cat >"$1"'
 _ROUTES = 'test "$(ip netns exec "$1" cat /proc/sys/net/ipv4/ip_forward 2>/dev/null)" = 1'
 
@@ -41,21 +39,9 @@ _ARE_OURS = """for namespace; do
     { echo "a namespace $namespace is there that is not ours; remove it or give it another name" >&2; exit 1; }
 done"""
 
-# In front of the rules that let guests out: what the uplink is connected to directly is no part of the internet.
-_KEEP_FROM_NEAR = """inside=$1 uplink=$2 owner=$3 verb=$4
-for near in $(ip -4 -o route show dev "$uplink" scope link | cut -d ' ' -f 1); do
-  set -- FORWARD -i "$inside" -d "$near" -j DROP -m comment --comment "$owner"
-  iptables -w 10 -C "$@" 2>/dev/null || iptables -w 10 "$verb" "$@" || exit
-done"""
-
-# By their mark and not by their text: the hosts they name may have been others when they were made.
-_REMOVE_RULES = r"""owner=$1
-for place in 'nat POSTROUTING' 'filter FORWARD' 'filter INPUT'; do
-  set -- $place
-  iptables -w 10 -t "$1" -S "$2" | grep -e "--comment \"*$owner\"* " | while read -r verb rule; do
-    iptables -w 10 -t "$1" -D $rule || exit
-  done || exit
-done"""
+# dnsmasq binds its socket to the interface, and goes on holding it when another one has taken the name.
+_SERVES = f'{{ {daemon.RUNNING}; }} && case $(ss -N "$3" -Hlun "sport = :67") in *%if*) exit 1;; esac'
+_EXPECT_SERVING = f'{{ {_SERVES}; }} || {{ echo "it does not serve" >&2; exit 1; }}'
 
 
 @dataclass(frozen=True)
@@ -72,13 +58,25 @@ class _Subnet:
     dhcp_mac: str = ""
 
 
+@dataclass(frozen=True)
+class Server:
+    """A VLAN's dnsmasq, and one slice's reservations in it: lines of MAC and address in the file `hosts`."""
+
+    vlan_id: int
+    namespace: str
+    pid_file: str
+    mark: str
+    hosts: str
+    reservations: tuple[str, ...]
+
+
 class VLANManager:
     """Plans what a slice needs on the network node."""
 
     def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
         self._node = inventory.network_node
         self._internet = inventory.internet
-        self._hosts = tuple(host for host in inventory.hosts if _is_address(host))
 
     def preflight(self, tenant: Slice) -> tuple[Step, ...]:
         """Read-only: programs and bridge of the network node, and that nobody else has our names there."""
@@ -95,8 +93,7 @@ class VLANManager:
         """Router namespace, ports, gateways and DHCP of the slice's links, and its part of the internet VLAN."""
         steps: list[Step] = []
         if tenant.links:
-            marks = (("slice", str(tenant.slice_id)),)
-            ports = [port for link in tenant.links for port in _ports(link.vlan_id, marks)]
+            ports = [port for link in tenant.links for port in _ports(link.vlan_id, _marks(tenant))]
             steps = [
                 Step(self._node, "ports of the VLANs", (ovs.add_ports(ports),), (ovs.remove_ports(ports),)),
                 self._router(tenant),
@@ -119,6 +116,37 @@ class VLANManager:
         tags = [Step(self._node, "tags of the VLANs", (Command(ovs.carry_tags(ports)),))] if ports else []
         return (*alive, *tags)
 
+    # --- what has to be there, for whoever looks ----------------------------------------------------------------------
+
+    def ports(self, tenant: Slice) -> list[ovs.Port]:
+        """The ports of the slice on the network node, and those that it shares."""
+        return [place.port for place in self.places(tenant)]
+
+    def places(self, tenant: Slice) -> list[Place]:
+        """Where these ports belong."""
+        places = [self._gateway_place(tenant, link) for link in tenant.links]
+        if any(internet_interfaces(tenant)):
+            places.append(self._internet_gateway())
+        return [*places, *(self._dhcp_place(tenant, subnet) for subnet in self._subnets(tenant))]
+
+    def servers(self, tenant: Slice) -> list[Server]:
+        """The DHCP servers that know the slice."""
+        return [
+            Server(
+                subnet.vlan_id,
+                dhcp_namespace(subnet.vlan_id),
+                _pid_file(subnet.vlan_id),
+                _mark(subnet.vlan_id),
+                _hosts_file(tenant, subnet.vlan_id),
+                subnet.reservations,
+            )
+            for subnet in self._subnets(tenant)
+        ]
+
+    def _subnets(self, tenant: Slice) -> list[_Subnet]:
+        subnets = [self._link_subnet(tenant, link) for link in tenant.links]
+        return [*subnets, self._internet_subnet(tenant)] if any(internet_interfaces(tenant)) else subnets
+
     def _vlans(self, tenant: Slice) -> list[int]:
         """The VLANs that the slice has a part in."""
         links = [link.vlan_id for link in tenant.links]
@@ -132,17 +160,17 @@ class VLANManager:
         return Step(
             self._node,
             f"router namespace {namespace}",
-            do=(*_add_namespace(namespace), Command(forward, unless=("sh", "-c", _ROUTES, "sh", namespace))),
-            undo=_remove_namespace(namespace),
+            do=(*add_namespace(namespace), Command(forward, unless=("sh", "-c", _ROUTES, "sh", namespace))),
+            undo=remove_namespace(namespace),
         )
 
     def _gateway(self, tenant: Slice, link: Link) -> Step:
-        port, namespace = gateway_port(link.vlan_id), router_namespace(tenant.slice_id)
-        return Step(
-            self._node,
-            f"gateway of VLAN {link.vlan_id}",
-            do=_place(port, namespace, vlan_address(link.vlan_id, 1), 24),
-        )
+        return Step(self._node, f"gateway of VLAN {link.vlan_id}", do=put_in_place(self._gateway_place(tenant, link)))
+
+    @staticmethod
+    def _gateway_place(tenant: Slice, link: Link) -> Place:
+        namespace = router_namespace(tenant.slice_id)
+        return Place(_gateway(link.vlan_id, _marks(tenant)), namespace, vlan_address(link.vlan_id, 1), 24)
 
     def _link_subnet(self, tenant: Slice, link: Link) -> _Subnet:
         reservations = []
@@ -171,14 +199,18 @@ class VLANManager:
         dnsmasq notices new files in `--dhcp-hostsdir` by itself (dnsmasq(8)).
         """
         namespace = dhcp_namespace(subnet.vlan_id)
-        hosts = f"{_folder(namespace)}/hosts"
-        own = f"{hosts}/slice-{tenant.slice_id}"
+        hosts = f"{folder(namespace)}/hosts"
+        own = _hosts_file(tenant, subnet.vlan_id)
         return (
-            *_add_namespace(namespace),
+            *add_namespace(namespace),
             Command(("mkdir", hosts), unless=("test", "-d", hosts)),
             Command(("sh", "-c", _WRITE, "sh", own), "\n".join(subnet.reservations), unless=("test", "-s", own)),
-            *_place(dhcp_port(subnet.vlan_id), namespace, subnet.dhcp_server, subnet.prefix, subnet.dhcp_mac),
-            *self._start(subnet, _dnsmasq_runs(subnet.vlan_id), *extra),
+            *put_in_place(self._dhcp_place(tenant, subnet)),
+            Command(
+                daemon.stop(_pid_file(subnet.vlan_id), _mark(subnet.vlan_id), "TERM"),
+                unless=_dnsmasq_serves(subnet.vlan_id),
+            ),
+            *self._start(subnet, _dnsmasq_serves(subnet.vlan_id), *extra),
         )
 
     def _no_dhcp(self, tenant: Slice, subnet: _Subnet, *extra: str) -> tuple[Command, ...]:
@@ -187,8 +219,8 @@ class VLANManager:
         While other slices stay, dnsmasq is started anew: it would go on holding the addresses that were leased.
         """
         namespace, pid_file, mark = dhcp_namespace(subnet.vlan_id), _pid_file(subnet.vlan_id), _mark(subnet.vlan_id)
-        hosts = f"{_folder(namespace)}/hosts"
-        own, in_use = f"{hosts}/slice-{tenant.slice_id}", ("test", "-d", hosts)
+        hosts = f"{folder(namespace)}/hosts"
+        own, in_use = _hosts_file(tenant, subnet.vlan_id), ("test", "-d", hosts)
         stop = daemon.stop(pid_file, mark, "TERM")
         return (
             Command(stop, unless=("test", "!", "-e", own)),
@@ -197,7 +229,7 @@ class VLANManager:
             Command(stop, unless=in_use),
             *self._start(subnet, daemon.is_running_or_unwanted(pid_file, mark, hosts), *extra),
             Command(("rm", "-f", pid_file, _log(subnet.vlan_id)), unless=in_use),
-            *_remove_namespace(namespace, unless_also=hosts),
+            *remove_namespace(namespace, unless_also=hosts),
         )
 
     def _start(self, subnet: _Subnet, unless: tuple[str, ...], *extra: str) -> tuple[Command, Command]:
@@ -227,7 +259,7 @@ class VLANManager:
             f"--log-facility={_log(subnet.vlan_id)}",
             *("--conf-file=/dev/null", "--port=0", "--no-resolv", "--no-hosts"),
             *("--dhcp-authoritative", "--leasefile-ro"),
-            f"--dhcp-hostsdir={_folder(dhcp_namespace(subnet.vlan_id))}/hosts",
+            f"--dhcp-hostsdir={folder(dhcp_namespace(subnet.vlan_id))}/hosts",
             _mark(subnet.vlan_id),
             *extra,
         )
@@ -240,27 +272,36 @@ class VLANManager:
         ports = _ports(vlan)
         subnet = self._internet_subnet(tenant)
         only_known = "--dhcp-ignore=tag:!known"
-        in_use = ("test", "-d", f"{_folder(dhcp_namespace(vlan))}/hosts")
+        in_use = ("test", "-d", f"{folder(dhcp_namespace(vlan))}/hosts")
         return Step(
             self._node,
             f"internet on VLAN {vlan}",
             do=(
                 ovs.add_ports(ports),
-                *_place(gateway_port(vlan), "", subnet.gateway, subnet.prefix, INTERNET_GATEWAY_MAC),
+                *put_in_place(self._internet_gateway()),
                 *self._dhcp(tenant, subnet, only_known),
                 Command(
                     ("sysctl", "-q", "-w", "net.ipv4.ip_forward=1"),
                     unless=("grep", "-qx", "1", "/proc/sys/net/ipv4/ip_forward"),
                 ),
-                *self._add_rules(),
+                firewall.put_up(self._inventory),
             ),
             undo=(
                 *self._no_dhcp(tenant, subnet, only_known),
-                Command(("sh", "-c", _REMOVE_RULES, "sh", ovs.OWNER), unless=in_use),
+                firewall.take_down(unless=in_use),
                 Command(ovs.remove_ports(ports).argv, unless=in_use),
             ),
             lock=True,
         )
+
+    def _internet_gateway(self) -> Place:
+        internet = self._internet
+        return Place(_gateway(internet.vlan_id), "", internet.gateway, internet.network.prefixlen, INTERNET_GATEWAY_MAC)
+
+    def _dhcp_place(self, tenant: Slice, subnet: _Subnet) -> Place:
+        marks = _marks(tenant) if subnet.vlan_id != self._internet.vlan_id else ()
+        namespace = dhcp_namespace(subnet.vlan_id)
+        return Place(_server(subnet.vlan_id, marks), namespace, subnet.dhcp_server, subnet.prefix, subnet.dhcp_mac)
 
     def _internet_subnet(self, tenant: Slice) -> _Subnet:
         network = self._internet.network
@@ -272,113 +313,47 @@ class VLANManager:
         vlan, gateway = self._internet.vlan_id, self._internet.gateway
         return _Subnet(vlan, network.prefixlen, gateway, server, first, last, reservations, INTERNET_DHCP_MAC)
 
-    def _add_rules(self) -> Iterator[Command]:
-        """Our rules, each put before all others: so the first to be added is the last to be asked.
 
-        Guests get out to the internet and answers come back; they reach neither this node nor the cloud's own hosts;
-        of the networks that the uplink itself is in they reach the name server only, if it is there.
-        """
-        inside, uplink, dns = gateway_port(self._internet.vlan_id), self._internet.uplink, self._internet.dns
-        answers = ("-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED")
-        near = ("sh", "-c", _KEEP_FROM_NEAR, "sh", inside, uplink, ovs.OWNER)
-        yield _add_rule("filter", "INPUT", "-i", inside, "-j", "DROP")
-        yield _add_rule("filter", "INPUT", "-i", inside, "-p", "icmp", "-d", self._internet.gateway, "-j", "ACCEPT")
-        yield _add_rule("filter", "FORWARD", "-o", inside, "-j", "DROP")
-        yield _add_rule("filter", "FORWARD", "-i", inside, "-j", "DROP")
-        yield _add_rule("filter", "FORWARD", "-i", uplink, "-o", inside, *answers, "-j", "ACCEPT")
-        yield _add_rule("filter", "FORWARD", "-i", inside, "-o", uplink, "-j", "ACCEPT")
-        for host in self._hosts:
-            yield _add_rule("filter", "FORWARD", "-i", inside, "-d", host, "-j", "DROP")
-        yield Command((*near, "-I"), unless=(*near, "-C"))
-        for protocol in ("udp", "tcp"):
-            name_server = ("-p", protocol, "-d", dns, "--dport", "53")
-            yield _add_rule("filter", "FORWARD", "-i", inside, "-o", uplink, *name_server, "-j", "ACCEPT")
-        yield _add_rule("nat", "POSTROUTING", "-s", self._internet.cidr, "-o", uplink, "-j", "MASQUERADE")
+Marks = tuple[tuple[str, str], ...]
 
 
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.IPv4Address(host)
-    except ValueError:
-        return False
-    return True
+def _marks(tenant: Slice) -> Marks:
+    return (("slice", str(tenant.slice_id)),)
 
 
-def _ports(vlan: int, marks: tuple[tuple[str, str], ...] = ()) -> list[ovs.Port]:
+def _gateway(vlan: int, marks: Marks = ()) -> ovs.Port:
+    return ovs.Port(gateway_port(vlan), vlan, marks, internal=True)
+
+
+def _server(vlan: int, marks: Marks = ()) -> ovs.Port:
+    return ovs.Port(dhcp_port(vlan), vlan, marks, internal=True)
+
+
+def _ports(vlan: int, marks: Marks = ()) -> list[ovs.Port]:
     """Gateway and DHCP server of a VLAN."""
-    return [ovs.Port(name, vlan, marks, internal=True) for name in (gateway_port(vlan), dhcp_port(vlan))]
+    return [_gateway(vlan, marks), _server(vlan, marks)]
 
 
-def _add_namespace(name: str) -> tuple[Command, ...]:
-    """The namespace, and the folder in /run that says it is ours: both are gone after a reboot."""
-    return (
-        Command(("mkdir", _folder(name)), unless=("test", "-d", _folder(name))),
-        Command(("ip", "netns", "add", name), unless=("test", "-e", f"/run/netns/{name}")),
-    )
-
-
-def _remove_namespace(name: str, unless_also: str = "") -> tuple[Command, ...]:
-    """The namespace goes, if it is ours, and unless the folder `unless_also` says that somebody still needs it."""
-    folder = _folder(name)
-    kept = ("test", "!", "-d", folder, *(("-o", "-d", unless_also) if unless_also else ()))
-    return (
-        Command(("ip", "netns", "del", name), unless=(*kept, "-o", "!", "-e", f"/run/netns/{name}")),
-        Command(("rmdir", folder), unless=kept),
-    )
-
-
-def _place(port: str, namespace: str, address: str, prefix: int, mac: str = "") -> tuple[Command, ...]:
-    """Bring an internal port into `namespace` ("" is the root namespace) and give it its address, and `mac` if any.
-
-    No IPv6 address: by it guests would reach whatever listens on the host.
-    """
-    lines = (
-        f"link set dev {port} addrgenmode none{f' address {mac}' if mac else ''}",
-        f"addr replace {address}/{prefix} dev {port}",
-        f"link set dev {port} up",
-    )
-    if not namespace:
-        guard = ("sh", "-c", _ROOT_HAS_ADDRESS, "sh", port, address)
-        return (Command(("ip", "-batch", "-"), "\n".join(lines), unless=guard),)
-    return (
-        Command(
-            ("ip", "link", "set", "dev", port, "netns", namespace),
-            unless=("ip", "-n", namespace, "link", "show", "dev", port),
-        ),
-        Command(
-            ("ip", "-n", namespace, "-batch", "-"),
-            "\n".join(("link set dev lo up", *lines)),
-            unless=("sh", "-c", _HAS_ADDRESS, "sh", namespace, port, address),
-        ),
-    )
-
-
-def _dnsmasq_runs(vlan: int) -> tuple[str, ...]:
-    return daemon.is_running(_pid_file(vlan), _mark(vlan))
+def _dnsmasq_serves(vlan: int, script: str = _SERVES) -> tuple[str, ...]:
+    """Succeeds while dnsmasq lives and listens on the interface that is there now."""
+    return ("sh", "-c", script, "sh", _pid_file(vlan), _mark(vlan), dhcp_namespace(vlan))
 
 
 def _expect_dnsmasq(vlan: int) -> Command:
-    return Command(daemon.expect_running(_pid_file(vlan), _mark(vlan)))
+    return Command(_dnsmasq_serves(vlan, _EXPECT_SERVING))
 
 
 def _pid_file(vlan: int) -> str:
-    return f"{_folder(dhcp_namespace(vlan))}/pid"
+    return f"{folder(dhcp_namespace(vlan))}/pid"
 
 
 def _mark(vlan: int) -> str:
     return f"--pid-file={_pid_file(vlan)}"
 
 
-def _folder(namespace: str) -> str:
-    """What a namespace of ours keeps on disk; that it is there says that the namespace is ours."""
-    return f"/run/{namespace}"
+def _hosts_file(tenant: Slice, vlan: int) -> str:
+    return f"{folder(dhcp_namespace(vlan))}/hosts/slice-{tenant.slice_id}"
 
 
 def _log(vlan: int) -> str:
     return f"/tmp/dnsmasq_vlan{vlan}.log"  # noqa: S108  (the documented place)
-
-
-def _add_rule(table: str, chain: str, *rule: str) -> Command:
-    marked = (chain, *rule, "-m", "comment", "--comment", ovs.OWNER)
-    iptables = ("iptables", "-w", "10", "-t", table)
-    return Command((*iptables, "-I", *marked), unless=(*iptables, "-C", *marked))

@@ -44,6 +44,20 @@ room=$(($(df --output=avail -k "$folder" | tail -n 1) / 1024))
 [ "$room" -ge $((count * 16)) ] || { echo "the disk is full: $room MiB are left in $folder" >&2; exit 1; }
 """
 
+# A TAP of ours is known by its alias, also when its port is gone. A file of the kernel's that is empty fails `read`.
+_IS_READY = """read -r alias <"/sys/class/net/$1/ifalias" && read -r flags <"/sys/class/net/$1/flags" &&
+[ "$alias" = "$2" ] && [ $(($flags & 1)) = 1 ]"""
+
+_IS_NOT_OURS = """read -r alias 2>/dev/null <"/sys/class/net/$1/ifalias"
+[ "$alias" != "$2" ]"""
+
+_TAPS_ARE_OURS = """owner=$1; shift
+for tap; do
+  [ -e "/sys/class/net/$tap" ] || continue
+  read -r alias <"/sys/class/net/$tap/ifalias" && [ "$alias" = "$owner" ] ||
+    { echo "a device $tap is there that is not ours; remove it or give it another name" >&2; exit 1; }
+done"""
+
 _HAS_TOOLS = """missing=
 for tool; do command -v "$tool" >/dev/null || missing="$missing $tool"; done
 [ -z "$missing" ] || { echo "not installed:$missing (README lists the packages)" >&2; exit 1; }"""
@@ -60,17 +74,18 @@ class VMLauncher:
         needs = [self._images]
         for vm in _on(tenant, worker):
             name = process_name(tenant.slice_id, vm.vm_id)
-            needs += [self._files(tenant, vm).pid, name, str(vm.ram_mib), str(vm.vnc_port)]
+            needs += [self.files(tenant, vm).pid, name, str(vm.ram_mib), str(vm.vnc_port)]
         return (
             check_tools(worker, TOOLS),
             check_bridge(worker),
-            check_ours(worker, self._plugs(tenant, worker)),
+            check_ours(worker, self.ports(tenant, worker)),
+            self._check_taps(tenant, worker),
             Step(worker, "room for the VMs", (Command(("sh", "-c", _HAS_ROOM, "sh", *needs), as_user=True),)),
         )
 
     def launch(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
         """TAPs, ports and QEMU of all the slice's VMs on `worker`."""
-        vms, taps = _on(tenant, worker), self._plugs(tenant, worker)
+        vms, taps = _on(tenant, worker), self.ports(tenant, worker)
         return (
             *(self._make_taps(vm) for vm in vms if _wired(vm)),
             *([_plug_in(worker, taps)] if taps else []),
@@ -80,18 +95,18 @@ class VMLauncher:
 
     def verify(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
         """Read-only: every QEMU is up and ours, every port carries its tag. Prints `<vm id> <pid>` for each VM."""
-        vms, taps = _on(tenant, worker), self._plugs(tenant, worker)
+        vms, taps = _on(tenant, worker), self.ports(tenant, worker)
         steps = [Step(worker, f"VM {vm.name}", (Command(self._await(tenant, vm), as_user=True),)) for vm in vms]
         if taps:
             steps.append(Step(worker, "tags of the TAPs", (Command(ovs.carry_tags(taps)),)))
-        if flows := self._flows(tenant, worker):
+        if flows := self.flows(tenant, worker):
             check = Command(ovs.have_flows(flow_cookie(tenant.slice_id), flows))
             steps.append(Step(worker, "walls on the internet VLAN", (check,)))
         return tuple(steps)
 
     def console(self, tenant: Slice, vm: VM) -> tuple[str, ...]:
         """The program on the worker that joins its standard streams with the guest's serial console."""
-        return ("socat", "-", f"UNIX-CONNECT:{self._files(tenant, vm).console}")
+        return ("socat", "-", f"UNIX-CONNECT:{self.files(tenant, vm).console}")
 
     # --- TAPs ---------------------------------------------------------------------------------------------------------
 
@@ -100,30 +115,34 @@ class VMLauncher:
         return Step(
             vm.worker_ip,
             f"TAPs of {vm.name}",
-            do=tuple(self._make_tap(name) for name in names),
-            undo=tuple(
-                Command(("ip", "link", "del", "dev", name), unless=("test", "!", "-e", f"/sys/class/net/{name}"))
-                for name in names
-            ),
+            do=tuple(command for name in names for command in self._make_tap(name)),
+            undo=tuple(remove_tap(name) for name in names),
         )
 
-    def _make_tap(self, name: str) -> Command:
+    def _make_tap(self, name: str) -> tuple[Command, ...]:
         """A TAP that the SSH user may open; without an IPv6 address, which would put the worker on the wire."""
         lines = (
             f"tuntap add mode tap name {name} user {self._inventory.ssh.user}",
-            f"link set dev {name} addrgenmode none up",
+            f"link set dev {name} alias {ovs.OWNER}",
         )
-        return Command(("ip", "-batch", "-"), stdin="\n".join(lines), unless=("test", "-e", f"/sys/class/net/{name}"))
+        return (
+            Command(("ip", "-batch", "-"), stdin="\n".join(lines), unless=("test", "-e", f"/sys/class/net/{name}")),
+            Command(
+                ("ip", "link", "set", "dev", name, "alias", ovs.OWNER, "addrgenmode", "none", "up"),
+                unless=("sh", "-c", _IS_READY, "sh", name, ovs.OWNER),
+            ),
+        )
 
     def _wall_in(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
         """On the VLAN that all slices share, a VM speaks to the gateway and the DHCP server, and as itself only."""
-        flows, cookie = self._flows(tenant, worker), flow_cookie(tenant.slice_id)
+        flows, cookie = self.flows(tenant, worker), flow_cookie(tenant.slice_id)
         if not flows:
             return ()
         add, remove = ovs.add_flows(cookie, flows), ovs.remove_flows(cookie)
         return (Step(worker, "walls on the internet VLAN", (add,), (remove,)),)
 
-    def _flows(self, tenant: Slice, worker: str) -> list[str]:
+    def flows(self, tenant: Slice, worker: str) -> list[str]:
+        """The walls around the slice's VMs on `worker`, as `ovs-ofctl add-flows` reads them, without their cookie."""
         internet = self._inventory.internet
         dhcp_server = str(internet.network[DHCP_SERVER_HOST])
         return [
@@ -139,14 +158,18 @@ class VMLauncher:
         ]
 
     @staticmethod
-    def _plugs(tenant: Slice, worker: str) -> list[ovs.Port]:
-        """The ports of all the slice's TAPs on `worker`."""
+    def ports(tenant: Slice, worker: str) -> list[ovs.Port]:
+        """The ports of all the slice's TAPs on `worker`; each TAP is called as its port."""
         return [port for vm in _on(tenant, worker) for port in _ports(tenant, vm)]
+
+    def _check_taps(self, tenant: Slice, worker: str) -> Step:
+        names = (port.name for port in self.ports(tenant, worker))
+        return Step(worker, "names of the TAPs", (Command(("sh", "-c", _TAPS_ARE_OURS, "sh", ovs.OWNER, *names)),))
 
     # --- QEMU ---------------------------------------------------------------------------------------------------------
 
     def _start(self, tenant: Slice, vm: VM) -> Step:
-        files, name = self._files(tenant, vm), process_name(tenant.slice_id, vm.vm_id)
+        files, name = self.files(tenant, vm), process_name(tenant.slice_id, vm.vm_id)
         runs = daemon.is_running(files.pid, name)
         write_secret = ("sh", "-c", _WRITE_PRIVATELY, "sh", files.vnc_secret)
         secret = base64.b64encode((vm.vnc_secret or "").encode()).decode()
@@ -154,6 +177,11 @@ class VMLauncher:
             vm.worker_ip,
             f"QEMU of {vm.name}",
             do=(
+                Command(
+                    daemon.stop(files.pid, name, "KILL"),
+                    unless=daemon.holds_taps_or_ended(files.pid, name, [port.name for port in _ports(tenant, vm)]),
+                    as_user=True,
+                ),
                 Command(write_secret, stdin=secret, unless=runs, as_user=True, secret=True),
                 Command(daemon.start(files.pid, files.messages, self.qemu_argv(tenant, vm)), unless=runs, as_user=True),
             ),
@@ -168,12 +196,12 @@ class VMLauncher:
         )
 
     def _await(self, tenant: Slice, vm: VM) -> tuple[str, ...]:
-        files, name = self._files(tenant, vm), process_name(tenant.slice_id, vm.vm_id)
+        files, name = self.files(tenant, vm), process_name(tenant.slice_id, vm.vm_id)
         return daemon.await_port(files.pid, name, vm.vnc_port, files.messages, str(vm.vm_id))
 
     def qemu_argv(self, tenant: Slice, vm: VM) -> tuple[str, ...]:
         """The QEMU command line of `vm`: no root, sandboxed, secrets only in files that nobody else can read."""
-        files = self._files(tenant, vm)
+        files = self.files(tenant, vm)
         return (
             "qemu-system-x86_64",
             *("-name", process_name(tenant.slice_id, vm.vm_id)),
@@ -190,12 +218,18 @@ class VMLauncher:
             *("-sandbox", _SANDBOX),
         )
 
-    def _files(self, tenant: Slice, vm: VM) -> VMFiles:
+    def files(self, tenant: Slice, vm: VM) -> VMFiles:
+        """The VM's files on its worker."""
         return VMFiles(self._images, tenant.slice_id, vm.name)
 
     @property
     def _images(self) -> str:
         return self._inventory.hypervisor.images_path
+
+
+def remove_tap(name: str) -> Command:
+    """Removes the TAP if it carries our mark."""
+    return Command(("ip", "link", "del", "dev", name), unless=("sh", "-c", _IS_NOT_OURS, "sh", name, ovs.OWNER))
 
 
 def check_tools(host: str, tools: tuple[str, ...]) -> Step:

@@ -6,11 +6,13 @@ is ever put together to be read by a shell. `mark` is one whole argument of the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 Argv = tuple[str, ...]
 
-_IS_RUNNING = 'pid=$(cat "$1" 2>/dev/null) && grep -qzxF -- "$2" "/proc/$pid/cmdline" 2>/dev/null'
+# With a process's pid file and mark as $1 and $2: whether it runs.
+RUNNING = 'pid=$(cat "$1" 2>/dev/null) && grep -qzxF -- "$2" "/proc/$pid/cmdline" 2>/dev/null'
 
 # A program in the background holds the batch's streams open for all its life unless they are taken from it. Its pid
 # file is written before the next command, so that nobody has to guess whether it has started yet.
@@ -18,7 +20,7 @@ _START = """pidfile=$1 messages=$2; shift 2
 setsid "$@" </dev/null >"$messages" 2>&1 &
 echo $! >"$pidfile" || { kill -KILL $!; exit 1; }"""
 
-_STOP = f"""{_IS_RUNNING} || exit 0
+_STOP = f"""{RUNNING} || exit 0
 kill -"$3" "$pid"
 tries=0
 while [ -d "/proc/$pid" ]; do
@@ -30,7 +32,7 @@ done"""
 
 # Being there is not enough: the port is opened when everything else in the process has come up.
 _AWAIT_PORT = f"""tries=0
-while {_IS_RUNNING}; do
+while {RUNNING}; do
   case $(ss -Hltnp "sport = :$3") in *"pid=$pid,"*) echo "$5 $pid"; exit 0;; esac
   tries=$((tries + 1))
   [ $tries -le 300 ] || {{ echo "not listening on port $3 after 30 s" >&2; exit 1; }}
@@ -39,19 +41,32 @@ done
 echo "ended at once: $(tail -n 1 "$4" 2>/dev/null)" >&2; exit 1"""
 
 
+# A TAP has a carrier while a process holds it. One that was made anew has none, and the process holds nothing.
+_HOLDS_TAPS = f"""{{ {RUNNING}; }} || exit 0
+shift 2
+for tap; do
+  read -r carrier <"/sys/class/net/$tap/carrier" && [ "$carrier" = 1 ] || exit 1
+done"""
+
+
 def expect_running(pid_file: str, mark: str) -> Argv:
     """Succeeds while the process lives, and says otherwise that it does not run."""
-    return ("sh", "-c", f'{_IS_RUNNING} || {{ echo "it does not run" >&2; exit 1; }}', "sh", pid_file, mark)
+    return ("sh", "-c", f'{RUNNING} || {{ echo "it does not run" >&2; exit 1; }}', "sh", pid_file, mark)
 
 
 def is_running(pid_file: str, mark: str) -> Argv:
     """Succeeds while the process lives."""
-    return ("sh", "-c", _IS_RUNNING, "sh", pid_file, mark)
+    return ("sh", "-c", RUNNING, "sh", pid_file, mark)
 
 
 def is_running_or_unwanted(pid_file: str, mark: str, folder: str) -> Argv:
     """Succeeds while the process lives, and also when `folder`, without which nobody wants it, is gone."""
-    return ("sh", "-c", f'[ ! -d "$3" ] || {{ {_IS_RUNNING}; }}', "sh", pid_file, mark, folder)
+    return ("sh", "-c", f'[ ! -d "$3" ] || {{ {RUNNING}; }}', "sh", pid_file, mark, folder)
+
+
+def holds_taps_or_ended(pid_file: str, mark: str, taps: Sequence[str]) -> Argv:
+    """Succeeds unless the process lives and one of its `taps` is not the one that it opened."""
+    return ("sh", "-c", _HOLDS_TAPS, "sh", pid_file, mark, *taps)
 
 
 def start(pid_file: str, messages: str, argv: Argv) -> Argv:

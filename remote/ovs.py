@@ -16,15 +16,27 @@ OWNER = "cloud-repositorio"
 # A port that hangs on a dead ovs-vswitchd would wait for ever.
 _VSCTL = ("ovs-vsctl", "--timeout=20")
 
-_CARRY_TAGS = """ports=$(ovs-vsctl --timeout=20 --format=csv --no-headings --columns=name,tag list Port) || exit
-newline='
+# A port that is in the database alone carries nothing: ovs-vswitchd has given a number to those that it has opened. It
+# sees by itself when the device of a port comes back, a moment later.
+_CARRY_TAGS = """newline='
 '
-for wanted; do
-  case "$newline$ports$newline" in
-    *"$newline$wanted$newline"*) ;;
-    *) echo "port ${wanted%,*} is not on the bridge with tag ${wanted#*,}" >&2; exit 1;;
-  esac
-done"""
+for try in 1 2 3 4 5 6 7 8 9 10; do
+  ports=$(ovs-vsctl --timeout=20 --format=csv --no-headings \\
+    --columns=name,tag list Port -- --columns=ofport,name list Interface) || exit
+  closed=
+  for wanted; do
+    case "$newline$ports$newline" in
+      *"$newline$wanted$newline"*) ;;
+      *) echo "port ${wanted%,*} is not on the bridge with tag ${wanted#*,}" >&2; exit 1;;
+    esac
+    case "$newline$ports$newline" in
+      *"$newline-1,${wanted%,*}$newline"* | *"$newline[],${wanted%,*}$newline"*) closed=${wanted%,*};;
+    esac
+  done
+  [ "$closed" ] || exit 0
+  sleep 0.2
+done
+echo "port $closed is not opened by ovs-vswitchd: is its device there?" >&2; exit 1"""
 
 _LIST_OURS = (
     f"ovs-vsctl --timeout=20 --format=csv --no-headings --columns=name find Interface external_ids:owner={OWNER}"
@@ -47,6 +59,7 @@ for port; do
   esac
 done"""
 
+# Those that are missing are the lines with a plus; other slices' flows are not asked for (ovs-ofctl(8), diff-flows).
 _HAVE_FLOWS = f"""found=$(ovs-ofctl --timeout=20 dump-flows {BRIDGE} "cookie=$1/-1" | grep -c "cookie=")
 [ "$found" = "$2" ] || {{ echo "$found of $2 flows are there" >&2; exit 1; }}"""
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import deployment
+import firewall
+import namespaces
 import qcow_manager
 import vlan_manager
 import vm_launcher
@@ -42,7 +44,12 @@ class FakeHost:
     ours: set[str] = field(default_factory=set)
     flows: dict[str, list[str]] = field(default_factory=dict)
     processes: dict[str, tuple[str, int]] = field(default_factory=dict)
-    rules: list[tuple[str, ...]] = field(default_factory=list)
+    argvs: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    down: set[str] = field(default_factory=set)
+    holders: dict[str, int] = field(default_factory=dict)
+    deaf: set[str] = field(default_factory=set)
+    rules: list[str] = field(default_factory=list)
     forwarding: set[str] = field(default_factory=set)
     faults: dict[str, Answer] = field(default_factory=dict)
     dead: bool = False
@@ -179,7 +186,7 @@ class FakeHost:
                 return OK
         return self._ip("", argv, stdin)
 
-    def _ip(self, namespace: str, argv: tuple[str, ...], stdin: str) -> Answer:
+    def _ip(self, namespace: str, argv: tuple[str, ...], stdin: str) -> Answer:  # noqa: C901
         devices = self.namespaces[namespace]
         match argv:
             case ("-batch", "-"):
@@ -194,18 +201,54 @@ class FakeHost:
                 return no(f'Cannot find device "{name}"')
             case ("link", "del", "dev", name):
                 del devices[name]
+                self.aliases.pop(name, None)
+                self.holders.pop(name, None)
+                return OK
+            case ("link", "set", "dev", name, "alias", alias, *rest):
+                self.aliases[name] = alias
+                if rest == ["addrgenmode", "none", "up"]:
+                    self.down.discard(name)
                 return OK
             case ("link", "set", "dev", name, *_) | ("addr", "replace", _, "dev", name) if name not in devices:
                 return no(f'Cannot find device "{name}"')
-            case ("link", "set", "dev", name, "netns", target):
-                self.namespaces[target][name] = devices.pop(name)
-                return OK
             case ("addr", "replace", address, "dev", name):
                 devices[name].add(address.split("/")[0])
                 return OK
             case ("link", "show" | "set", *_):
                 return OK
         raise AssertionError(argv)
+
+    def tap_is_ready(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        tap, owner = argv
+        ready = tap in self.namespaces[""] and self.aliases.get(tap) == owner and tap not in self.down
+        return (int(not ready), "", "")
+
+    def tap_is_not_ours(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        tap, owner = argv
+        return (int(self.aliases.get(tap) == owner), "", "")
+
+    def taps_are_ours(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        owner, *taps = argv
+        foreign = [tap for tap in taps if tap in self.namespaces[""] and self.aliases.get(tap) != owner]
+        return no(f"a device {foreign[0]} is there that is not ours") if foreign else OK
+
+    def is_moved(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        namespace, port = argv
+        moved = port not in self.namespaces[""] and port in self.namespaces.get(namespace, {})
+        return (int(not moved), "", "")
+
+    def make_anew(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        self.ports.pop(argv[0], None)
+        return self.program(argv[1:])
+
+    def move(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        namespace, port, *add = argv
+        if port not in self.namespaces[""]:
+            self.make_anew((port, *add), "")
+        if self.namespaces[namespace].pop(port, None) is not None:
+            self.deaf.add(namespace)
+        self.namespaces[namespace][port] = self.namespaces[""].pop(port)
+        return OK
 
     def has_address(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         namespace, device, address = argv if len(argv) == 3 else ("", *argv)
@@ -223,25 +266,14 @@ class FakeHost:
         assert argv == ("-qx", "1", "/proc/sys/net/ipv4/ip_forward")
         return (int("" not in self.forwarding), "", "")
 
-    def iptables(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        assert argv[:3] == ("-w", "10", "-t")
-        table, verb, *rest = argv[3:]
-        assert rest[-2:] == ["--comment", ovs.OWNER], "a rule without our mark"
-        return self._rule(verb, (table, *rest))
+    def has_rules(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        owner, _uplink, *rules = argv
+        return (int(self.rules != [rule for rule in rules if f" --comment {owner} " in rule]), "", "")
 
-    def keep_from_near(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        inside, uplink, owner, verb = argv
-        return self._rule(verb, ("filter", "FORWARD", inside, f"networks of {uplink}", owner))
-
-    def remove_rules(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        self.rules = [rule for rule in self.rules if rule[-1] != argv[0]]
-        return OK
-
-    def _rule(self, verb: str, rule: tuple[str, ...]) -> Answer:
-        if verb == "-I":
-            self.rules.insert(0, rule)
-        elif rule not in self.rules:
-            return no("iptables: Bad rule (does a matching rule exist in that chain?).")
+    def put_up_rules(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        _owner, _uplink, *self.rules = argv
+        self.rules = [rule for rule in self.rules if rule]
+        assert all(f"--comment {ovs.OWNER} " in rule for rule in self.rules), "a rule without our mark"
         return OK
 
     # --- Open vSwitch -------------------------------------------------------------------------------------------------
@@ -314,12 +346,26 @@ class FakeHost:
         if values["log-facility"] in self.files:  # as where fs.protected_regular is set
             return no(f"dnsmasq: cannot open log {values['log-facility']}: Permission denied", 3)
         self.files[values["log-facility"]] = ""
-        self._begin(values["pid-file"], f"--pid-file={values['pid-file']}")
+        self.deaf.discard(namespace)
+        self._begin(values["pid-file"], f"--pid-file={values['pid-file']}", ("dnsmasq", *options))
         return OK
 
     def is_running(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         process = self.processes.get(argv[0])
         return (int(process is None or process[0] != argv[1]), "", "")
+
+    def serves(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        pid_file, mark, namespace = argv
+        return (int(bool(self.is_running((pid_file, mark), "")[0]) or namespace in self.deaf), "", "")
+
+    def expect_serving(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        return OK if self.serves(argv, stdin)[0] == 0 else no("it does not serve")
+
+    def holds_taps_or_ended(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        pid_file, mark, *taps = argv
+        if self.is_running((pid_file, mark), stdin)[0]:
+            return OK
+        return (int(any(self.holders.get(tap) != self.processes[pid_file][1] for tap in taps)), "", "")
 
     def expect_running(self, argv: tuple[str, ...], stdin: str) -> Answer:
         return OK if self.is_running(argv, stdin)[0] == 0 else no("it does not run")
@@ -333,16 +379,19 @@ class FakeHost:
         self.files[messages] = ""
         socket = next(o for o in options if o.startswith("socket,")).split("path=")[1].split(",")[0]
         assert len(socket) <= MAX_SOCKET_PATH
-        for option in (o for o in options if o.startswith("tap,")):
-            tap = option.split("ifname=")[1].split(",")[0]
+        taps = [option.split("ifname=")[1].split(",")[0] for option in options if option.startswith("tap,")]
+        for tap in taps:
             if tap not in self.namespaces[""]:
                 return no(f"could not configure /dev/net/tun ({tap}): Operation not permitted")
-        self._begin(pid_file, options[options.index("-name") + 1])
+        self._begin(pid_file, options[options.index("-name") + 1], (program, *options))
+        self.holders |= dict.fromkeys(taps, self._last_pid)
         return OK
 
     def stop(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         if self.is_running(argv, "")[0] == 0:
-            del self.processes[argv[0]]
+            _, pid = self.processes.pop(argv[0])
+            self.argvs.pop(pid, None)
+            self.holders = {tap: holder for tap, holder in self.holders.items() if holder != pid}
         return OK
 
     def await_port(self, argv: tuple[str, ...], _stdin: str) -> Answer:
@@ -350,10 +399,11 @@ class FakeHost:
             return no("ended at once: no such thing")
         return (0, f"{argv[4]} {self.processes[argv[0]][1]}\n", "")
 
-    def _begin(self, pid_file: str, mark: str) -> None:
+    def _begin(self, pid_file: str, mark: str, argv: tuple[str, ...]) -> None:
         self._last_pid += 1
         self.files[pid_file] = str(self._last_pid)
         self.processes[pid_file] = (mark, self._last_pid)
+        self.argvs[self._last_pid] = argv
 
     def make_overlay(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         base, overlay, _mib = argv
@@ -387,7 +437,6 @@ Program = Callable[[FakeHost, tuple[str, ...], str], Answer]
 PROGRAMS: dict[str, Program] = {
     "grep": FakeHost.grep,
     "ip": FakeHost.ip,
-    "iptables": FakeHost.iptables,
     "mkdir": FakeHost.mkdir,
     "ovs-ofctl": FakeHost.ofctl,
     "ovs-vsctl": FakeHost.vsctl,
@@ -412,10 +461,19 @@ SCRIPTS: dict[str, Program] = {
     ovs.remove_ports(()).argv[2]: FakeHost.remove_ports,
     qcow_manager._MAKE_OVERLAY: FakeHost.make_overlay,
     vlan_manager._ARE_OURS: FakeHost.namespaces_are_ours,
-    vlan_manager._HAS_ADDRESS: FakeHost.has_address,
-    vlan_manager._KEEP_FROM_NEAR: FakeHost.keep_from_near,
-    vlan_manager._REMOVE_RULES: FakeHost.remove_rules,
-    vlan_manager._ROOT_HAS_ADDRESS: FakeHost.has_address,
+    namespaces._HAS_ADDRESS: FakeHost.has_address,
+    firewall._ARE_THERE: FakeHost.has_rules,
+    firewall._APPLY: FakeHost.put_up_rules,
+    vlan_manager._EXPECT_SERVING: FakeHost.expect_serving,
+    namespaces._IS_MOVED: FakeHost.is_moved,
+    namespaces._MOVE: FakeHost.move,
+    namespaces._MAKE_ANEW: FakeHost.make_anew,
+    vlan_manager._SERVES: FakeHost.serves,
+    vm_launcher._IS_NOT_OURS: FakeHost.tap_is_not_ours,
+    vm_launcher._IS_READY: FakeHost.tap_is_ready,
+    vm_launcher._TAPS_ARE_OURS: FakeHost.taps_are_ours,
+    daemon.holds_taps_or_ended("", "", ())[2]: FakeHost.holds_taps_or_ended,
+    namespaces._ROOT_HAS_ADDRESS: FakeHost.has_address,
     vlan_manager._ROUTES: FakeHost.routes,
     vlan_manager._WRITE: FakeHost.write,
     vm_launcher._HAS_ROOM: FakeHost.fine,

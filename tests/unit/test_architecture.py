@@ -25,7 +25,9 @@ ALLOWED = {
     "models": {"errors", "inventory", "names"},
     "placement": {"errors", "inventory", "models"},
     "qcow_manager": STEPS,
-    "vlan_manager": STEPS | {"vm_launcher"},
+    "firewall": STEPS,
+    "namespaces": STEPS,
+    "vlan_manager": STEPS | {"firewall", "namespaces", "vm_launcher"},
     "vm_launcher": STEPS,
     "deployment": STEPS | {"placement", "qcow_manager", "vlan_manager", "vm_launcher"},
     "orchestrator": {

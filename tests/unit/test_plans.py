@@ -150,7 +150,7 @@ def test_settings_reach_the_commands() -> None:
         "/srv/images/slice-1000/vm1_img.qcow2",
         "-accel kvm -accel tcg",
         "gw_vlan500 tag=500",
-        "-s 172.20.0.0/24 -o eno1 -j MASQUERADE",
+        "-s 172.20.0.0/24 -o eno1 -m comment --comment cloud-repositorio -j MASQUERADE",
         "--dhcp-option=6,9.9.9.9",
     ):
         assert words in text

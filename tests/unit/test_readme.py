@@ -20,7 +20,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 PROGRAMS_IN_SCRIPTS = (
     *("cat", "cut", "df", "du", "grep", "ip", "kill", "nproc", "ovs-appctl", "ovs-ofctl", "ovs-vsctl"),
-    *("sed", "sleep", "ss", "tail"),
+    *("iptables-restore", "iptables-save", "sed", "sleep", "ss", "tac", "tail", "tr"),
 )
 
 
@@ -32,7 +32,7 @@ def programs_run_as_root() -> set[str]:
     commands = [command for step in steps for command in (*step.do, *step.undo) if isinstance(command, Command)]
     argvs = [argv for c in commands if not c.as_user for argv in (c.argv, c.unless) if argv]
     scripts = " ".join(argv[2] for argv in argvs if argv[:2] == ("sh", "-c"))
-    inside = {program for program in PROGRAMS_IN_SCRIPTS if re.search(rf"(?<![-\w]){program} ", scripts)}
+    inside = {program for program in PROGRAMS_IN_SCRIPTS if re.search(rf"(?<![-\w]){program}[ )]", scripts)}
     return {argv[0] for argv in argvs} | inside | ({"flock"} if any(step.lock for step in steps) else set())
 
 
@@ -40,7 +40,7 @@ def test_every_program_that_runs_as_root_is_listed() -> None:
     table = README[README.index("| program | on |") : README.index("**5. `database.yaml`**")]
     listed = set(re.findall(r"`([\w-]+)`", "\n".join(row.split("|")[1] for row in table.splitlines() if "|" in row)))
     programs = programs_run_as_root()
-    assert {"ovs-vsctl", "iptables", "kill", "ip"} <= programs
+    assert {"ovs-vsctl", "iptables-restore", "kill", "ip"} <= programs
     assert programs <= listed
 
 

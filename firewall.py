@@ -1,0 +1,125 @@
+"""What the network node lets pass between the internet VLAN and the rest of the world (spec/networking.txt, DESIGN 5).
+
+All slices share these rules, each marked with our comment. They stand before all others of their chains, in the order
+in which they are written here and as `iptables-save` shows them. What is missing or in the wrong place is mended by
+putting all of them there anew, in one transaction per table, so that nothing is open for a moment.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from inventory import Inventory
+from names import gateway_port
+from remote import ovs
+from remote.plan import Command
+
+NEAR = "NEAR"
+"""Stands for each network that the uplink itself is in; the host knows which these are."""
+
+TABLES = ("nat", "filter")
+
+_FUNCTIONS = r"""owner=$1 uplink=$2; shift 2
+wanted() {
+  for rule; do
+    case $rule in
+      *NEAR*)
+        for near in $(ip -4 -o route show dev "$uplink" scope link | cut -d ' ' -f 1); do
+          case $near in default) continue;; */*) ;; *) near=$near/32;; esac
+          echo "${rule%%NEAR*}$near${rule#*NEAR}"
+        done;;
+      *) echo "$rule";;
+    esac
+  done
+}
+found() {
+  for table in nat filter; do
+    iptables-save -t "$table" | tr -d '"' | sed -n "s/^-A \(.* --comment $owner .*\)/$table -A \1/p"
+  done
+}
+"""
+
+_ARE_THERE = f"""{_FUNCTIONS}
+[ "$(wanted "$@")" = "$(found)" ]"""
+
+_APPLY = rf"""{_FUNCTIONS}
+for table in nat filter; do
+  {{
+    echo "*$table"
+    found | sed -n "s/^$table -A /-D /p"
+    wanted "$@" | sed -n "s/^$table -A /-I /p" | tac
+    echo COMMIT
+  }} | iptables-restore -w 10 --noflush || exit
+done"""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule of ours; `match` and `target` as `iptables-save` writes them."""
+
+    table: str
+    chain: str
+    match: str
+    target: str
+
+    @property
+    def text(self) -> str:
+        """Table and rule, with our mark."""
+        return f"{self.table} -A {self.chain} {self.match} -m comment --comment {ovs.OWNER} -j {self.target}"
+
+
+def rules(inventory: Inventory) -> tuple[Rule, ...]:
+    """All of them, chain by chain, each chain in the order in which its rules are asked.
+
+    Guests get out to the internet and answers come back; they reach neither this node nor the cloud's own hosts; of the
+    networks that the uplink itself is in they reach the name server only, if it is there.
+    """
+    return (*_nat(inventory), *_input(inventory), *_forward(inventory))
+
+
+def _nat(inventory: Inventory) -> Iterator[Rule]:
+    internet = inventory.internet
+    yield Rule("nat", "POSTROUTING", f"-s {internet.network} -o {internet.uplink}", "MASQUERADE")
+
+
+def _input(inventory: Inventory) -> Iterator[Rule]:
+    inside = gateway_port(inventory.internet.vlan_id)
+    yield Rule("filter", "INPUT", f"-d {inventory.internet.gateway}/32 -i {inside} -p icmp", "ACCEPT")
+    yield Rule("filter", "INPUT", f"-i {inside}", "DROP")
+
+
+def _forward(inventory: Inventory) -> Iterator[Rule]:
+    internet = inventory.internet
+    inside, uplink = gateway_port(internet.vlan_id), internet.uplink
+    for protocol in ("tcp", "udp"):
+        match = f"-d {internet.dns}/32 -i {inside} -o {uplink} -p {protocol} -m {protocol} --dport 53"
+        yield Rule("filter", "FORWARD", match, "ACCEPT")
+    yield Rule("filter", "FORWARD", f"-d {NEAR} -i {inside}", "DROP")
+    for host in filter(_is_address, inventory.hosts):
+        yield Rule("filter", "FORWARD", f"-d {host}/32 -i {inside}", "DROP")
+    yield Rule("filter", "FORWARD", f"-i {inside} -o {uplink}", "ACCEPT")
+    answers = f"-i {uplink} -o {inside} -m conntrack --ctstate RELATED,ESTABLISHED"
+    yield Rule("filter", "FORWARD", answers, "ACCEPT")
+    yield Rule("filter", "FORWARD", f"-i {inside}", "DROP")
+    yield Rule("filter", "FORWARD", f"-o {inside}", "DROP")
+
+
+def put_up(inventory: Inventory) -> Command:
+    """All of our rules, in their order and in front of others, unless that is so."""
+    words = (ovs.OWNER, inventory.internet.uplink, *(rule.text for rule in rules(inventory)))
+    return Command(("sh", "-c", _APPLY, "sh", *words), unless=("sh", "-c", _ARE_THERE, "sh", *words))
+
+
+def take_down(unless: tuple[str, ...] = ()) -> Command:
+    """None of our rules: whatever carries our mark, for the hosts it names may have been others when it was made."""
+    return Command(("sh", "-c", _APPLY, "sh", ovs.OWNER, ""), unless=unless)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return False
+    return True
