@@ -11,8 +11,14 @@ from typing import Literal
 
 Argv = tuple[str, ...]
 
-# With a process's pid file and mark as $1 and $2: whether it runs.
-RUNNING = 'pid=$(cat "$1" 2>/dev/null) && grep -qzxF -- "$2" "/proc/$pid/cmdline" 2>/dev/null'
+# With a process's pid file and mark as $1 and $2: whether it runs. While a process becomes another program its command
+# line is empty for a moment: one that was started just now must not be taken for one that has ended.
+RUNNING = r"""pid=$(cat "$1" 2>/dev/null) && { grep -qzxF -- "$2" "/proc/$pid/cmdline" 2>/dev/null || {
+  for again in 1 2 3 4 5; do
+    { [ -d "/proc/$pid" ] && ! grep -qz . "/proc/$pid/cmdline" 2>/dev/null; } || break
+    sleep 0.1
+  done
+  grep -qzxF -- "$2" "/proc/$pid/cmdline" 2>/dev/null; }; }"""
 
 # A program in the background holds the batch's streams open for all its life unless they are taken from it. Its pid
 # file is written before the next command, so that nobody has to guess whether it has started yet.
