@@ -1,0 +1,360 @@
+"""Random histories of everything that the menu can do, with hosts that fail and managers that die on the way."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import event as note
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from database import Database, State
+from deployment import DeploymentAPI
+from errors import Refused
+from models import Slice, User
+from orchestrator import OrchestratorAPI
+from remote.events import Event, StageStarted, StepDone, StepFailed
+from remote.plan import Plan
+from remote.runner import Runner
+from tests.agreement import counts_are_right, hosts_agree, nothing_has_two_owners
+from tests.designs import FLAVOR
+from tests.fakes import FakeCloud
+from tests.scale import LONG, scaled
+from tests.unit.desk import NETWORK, PASSWORD_HASH, WORKERS
+
+HOSTS = (*WORKERS, NETWORK)
+QUOTAS = {"ann": 4, "ben": 3, "root": 5}
+MEMORY = Path("/dev/shm")
+TITLES = (
+    *("programs", "bridge", "overlay of", "base image", "ports of", "gateway", "DHCP", "internet", "TAPs of"),
+    *("QEMU of", "VM vm", "tags of", "room for", "router", "walls", "resources", "names of"),
+)
+
+
+class ManagerDiesError(BaseException):
+    """Stands for `kill -9`: nothing of ours catches it."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong during one wish, and when: at which step, stage or save, or after how many commands of a host."""
+
+    kind: str = "none"
+    host: str = HOSTS[0]
+    at: int = 0
+    title: str = ""
+
+
+AT_A_SAVE = ("killed before a save", "killed after a save", "no room")
+FAULTS = st.one_of(
+    st.just(Fault()),
+    st.builds(Fault, st.sampled_from(["a host is dead", "a host dies"]), st.sampled_from(HOSTS), st.integers(0, 25)),
+    st.builds(Fault, st.just("a step fails"), st.sampled_from(HOSTS), st.just(0), st.sampled_from(TITLES)),
+    st.builds(Fault, st.just("Ctrl-C"), st.just(""), st.integers(0, 4)),
+    st.builds(Fault, st.just("killed at a step"), st.just(""), st.integers(0, 30)),
+    st.builds(
+        Fault,
+        st.sampled_from(["killed before a save", "killed after a save", "no room"]),
+        st.just(""),
+        st.integers(0, 2),
+    ),
+)
+
+
+class MortalDatabase(Database):
+    """A database whose manager can be killed around a save, or whose disk can be full."""
+
+    fault = Fault()
+    saves = 0
+
+    def _save(self, *arguments: Any) -> None:
+        self.saves += 1
+        strikes = self.saves == self.fault.at + 1
+        if strikes and self.fault.kind == "killed before a save":
+            raise ManagerDiesError
+        if strikes and self.fault.kind == "no room":
+            raise Refused("the file cannot be saved (No space left on device)")
+        super()._save(*arguments)
+        if strikes and self.fault.kind == "killed after a save":
+            raise ManagerDiesError
+
+
+class Histories(RuleBasedStateMachine):
+    """Two students and an admin, two workers and a network node."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
+        self.path = self.folder / "database.yaml"
+        users = {name: User(name, PASSWORD_HASH, quota).to_dict() for name, quota in QUOTAS.items()}
+        users["root"]["role"] = "admin"
+        self.path.write_text(yaml.safe_dump({"users": users, "flavors": {"cirros": FLAVOR}}))
+        self.cloud = FakeCloud()
+        for address in HOSTS:
+            self.cloud.connect(address)
+        self.touched: int | None = None
+        self.start_manager()
+
+    def start_manager(self) -> None:
+        self.database = MortalDatabase(self.path)
+        self.api = OrchestratorAPI(self.database, self.cloud.connect)  # type: ignore[arg-type]
+
+    def teardown(self) -> None:
+        try:
+            self.end_well()
+        finally:
+            shutil.rmtree(self.folder)
+
+    # --- what the menu can do -----------------------------------------------------------------------------------------
+
+    @initialize()
+    def workers_are_found(self) -> None:
+        self.wish(lambda _: self.api.discover_workers(), Fault())
+
+    @rule(user=st.sampled_from(sorted(QUOTAS)), fault=FAULTS)
+    def create_slice(self, user: str, fault: Fault) -> None:
+        self.wish(lambda _: self.api.create_slice(user, "net"), fault)
+
+    @rule(fault=FAULTS)
+    def look_for_workers(self, fault: Fault) -> None:
+        self.wish(lambda _: self.api.discover_workers(), fault)
+
+    @precondition(lambda self: self.slices())
+    @rule(data=st.data(), count=st.integers(1, 3), nics=st.integers(0, 3), internet=st.booleans(), fault=FAULTS)
+    def add_vms(self, data: st.DataObject, count: int, nics: int, internet: bool, fault: Fault) -> None:
+        tenant = self.a_slice(data)
+        for _ in range(count):
+            taken = {vm.name for vm in tenant.vms}
+            name = next(f"vm{number}" for number in range(9) if f"vm{number}" not in taken)
+            before = self.state().users[tenant.owner]
+            actor, slice_id = self.actor(data, tenant), tenant.slice_id
+            wished = self.wish(
+                lambda listen: self.api.add_vm_to_slice(actor, slice_id, name, "cirros", nics, internet, listen),  # noqa: B023
+                fault, tenant,
+            )  # fmt: skip
+            fault = Fault()
+            assert not wished or before.used_vms < before.quota_vms
+            tenant = self.state().slices[slice_id]
+
+    @precondition(lambda self: any(len(tenant.vms) > 1 for tenant in self.slices()))
+    @rule(data=st.data(), fault=FAULTS)
+    def create_link(self, data: st.DataObject, fault: Fault) -> None:
+        tenant = self.a_slice(data, lambda tenant: len(tenant.vms) > 1)
+        free = [(vm.vm_id, i.name) for vm in tenant.vms for i in vm.interfaces if i.can_be_linked or data.draw(RARELY)]
+        if len(free) < 2:
+            return
+        one, other = data.draw(st.permutations(free))[:2]
+        actor = self.actor(data, tenant)
+        self.wish(lambda _: self.api.create_link(actor, tenant.slice_id, *one, *other), fault, tenant)
+
+    @precondition(lambda self: self.slices())
+    @rule(data=st.data(), fault=FAULTS)
+    def deploy(self, data: st.DataObject, fault: Fault) -> None:
+        tenant = self.a_slice(data)
+        actor = self.actor(data, tenant)
+        self.wish(lambda listen: self.api.deploy_slice(actor, tenant.slice_id, listen), fault, tenant)
+
+    @precondition(lambda self: self.slices())
+    @rule(data=st.data(), fault=FAULTS)
+    def delete(self, data: st.DataObject, fault: Fault) -> None:
+        tenant = self.a_slice(data)
+        actor = self.actor(data, tenant)
+        self.wish(lambda listen: self.api.delete_slice(actor, tenant.slice_id, listen), fault, tenant)
+
+    @precondition(lambda self: self.slices())
+    @rule(data=st.data())
+    def look(self, data: st.DataObject) -> None:
+        tenant = self.a_slice(data)
+        before = self.path.read_bytes(), copy.deepcopy(self.cloud.state())
+        for user in QUOTAS:
+            seen = self.api.get_slice(user, tenant.slice_id)[0]
+            assert seen == (user in {tenant.owner, "root"})
+            assert self.api.plan_slice(user, tenant.slice_id)[0] == seen
+            assert self.api.list_slices(user)[0]
+        assert (self.path.read_bytes(), self.cloud.state()) == before
+
+    @precondition(lambda self: self.unfinished())
+    @rule(data=st.data(), finish=st.booleans(), fault=FAULTS)
+    def answer_what_was_found(self, data: st.DataObject, finish: bool, fault: Fault) -> None:
+        tenant = data.draw(st.sampled_from(self.unfinished()))
+        answer = self.api.finish_slice if finish else self.api.take_back_slice
+        actor = self.actor(data, tenant)
+        self.wish(lambda listen: answer(actor, tenant.slice_id, listen), fault, tenant)
+
+    @precondition(lambda self: any(host.dead for host in self.cloud.hosts.values()))
+    @rule()
+    def hosts_come_back(self) -> None:
+        self.revive()
+
+    # --- how a wish is carried out ------------------------------------------------------------------------------------
+
+    def wish(
+        self, carry_out: Callable[[Callable[[Event], None]], Any], fault: Fault, tenant: Slice | None = None
+    ) -> bool:
+        """Carry it out while `fault` happens: whether it worked. What did not is one sentence, or a dead manager."""
+        self.touched = tenant.slice_id if tenant else None
+        self.arm(fault)
+        steps = stages = 0
+
+        def listen(event: Event) -> None:
+            nonlocal steps, stages
+            if isinstance(event, StageStarted):
+                if fault.kind == "Ctrl-C" and stages == fault.at:
+                    signal.raise_signal(signal.SIGINT)
+                stages += 1
+            if isinstance(event, StepDone | StepFailed):
+                if fault.kind == "killed at a step" and steps == fault.at:
+                    steps += 1
+                    raise ManagerDiesError
+                steps += 1
+
+        try:
+            ok, value = carry_out(listen)
+        except ManagerDiesError:
+            note(f"{fault.kind}: dead")
+            self.start_manager()
+            return False
+        finally:
+            self.database.fault = Fault()
+            for host in self.cloud.hosts.values():
+                host.faults, host.dies_after = {}, None
+        note(f"{fault.kind}: {'done' if ok else 'refused or taken back'}")
+        if not ok:
+            assert isinstance(value, str)
+            assert value.isprintable()
+        return bool(ok)
+
+    def arm(self, fault: Fault) -> None:
+        self.database.fault, self.database.saves = fault, 0
+        if fault.kind == "a host is dead":
+            self.cloud.hosts[fault.host].dead = True
+        if fault.kind == "a host dies":
+            self.cloud.hosts[fault.host].dies_after = fault.at
+        if fault.kind == "a step fails":
+            self.cloud.hosts[fault.host].faults = {fault.title: (1, "", "out of luck")}
+
+    def revive(self) -> None:
+        for host in self.cloud.hosts.values():
+            host.dead = False
+
+    def state(self) -> State:
+        return self.database.load()
+
+    def slices(self) -> list[Slice]:
+        return [tenant for _, tenant in sorted(self.state().slices.items())]
+
+    def unfinished(self) -> list[Slice]:
+        _, found = self.api.unfinished("root")
+        assert isinstance(found, list)
+        return found
+
+    def a_slice(self, data: st.DataObject, fits: Callable[[Slice], bool] = lambda _: True) -> Slice:
+        return data.draw(st.sampled_from([tenant for tenant in self.slices() if fits(tenant)]))
+
+    @staticmethod
+    def actor(data: st.DataObject, tenant: Slice) -> str:
+        return data.draw(st.sampled_from([tenant.owner, "root"]))
+
+    # --- what has to hold after each ----------------------------------------------------------------------------------
+
+    @invariant()
+    def nothing_has_two_owners(self) -> None:
+        nothing_has_two_owners(self.state())
+
+    @invariant()
+    def counts_are_right(self) -> None:
+        counts_are_right(self.state())
+
+    @invariant()
+    def the_file_is_what_its_manager_thinks(self) -> None:
+        state = Database(self.path).load()
+        assert state.to_dict() == self.state().to_dict() == State.from_dict(state.to_dict()).to_dict()
+        assert {entry.name for entry in self.folder.iterdir()} <= NAMES
+
+    @invariant()
+    def hosts_agree(self) -> None:
+        hosts_agree(self.cloud, self.state())
+
+    @invariant()
+    def a_plan_undone_and_redone_is_the_same(self) -> None:
+        tenant = self.state().slices.get(self.touched or 0)
+        if not tenant or tenant.left or tenant.status not in {"design", "running"} or not tenant.vms:
+            return
+        if any(vm.status == "pending" for vm in tenant.vms):
+            return
+        cloud = copy.deepcopy(self.cloud)
+        for host in cloud.hosts.values():
+            host.dead = False
+        deployment = DeploymentAPI(self.state().inventory)
+        plan = deployment.deploy_plan(tenant)
+        before = plain(cloud)
+        if tenant.status == "running":
+            carry_out(cloud, plan)
+            assert plain(cloud) == before, "running it again changes something"
+            carry_out(cloud, plan.undone("remove"))
+            carry_out(cloud, plan)
+        else:
+            carry_out(cloud, plan)
+            carry_out(cloud, deployment.running_plan(tenant).undone("take back"))
+        assert plain(cloud) == before
+
+    def end_well(self) -> None:
+        """When all hosts answer, what is unfinished takes one answer, and all can be deleted with nothing left."""
+        self.revive()
+        self.start_manager()
+        for number, tenant in enumerate(self.unfinished()):
+            answer = self.api.take_back_slice if number % 2 and tenant.status != "deleting" else self.api.finish_slice
+            ok, value = answer("root", tenant.slice_id)
+            assert ok, value
+            self.hosts_agree()
+        assert not self.unfinished()
+        for tenant in self.slices():
+            deleted = self.api.delete_slice(tenant.owner, tenant.slice_id)
+            assert deleted[0], deleted[1]
+            self.hosts_agree()
+        assert not self.state().slices
+        assert {user.used_vms for user in self.state().users.values()} == {0}
+        for host in self.cloud.hosts.values():
+            assert (host.ports, host.processes, host.rules, host.flows) == ({}, {}, [], {})
+            assert host.namespaces == {"": {"ens3": set(), "ens4": set()}}
+            assert host.folders <= {"/run", "/tmp", "vm_images"}
+            assert all(path == "vm_images/cirros.img" for path in host.files)
+
+
+NAMES = {f"database.yaml{suffix}" for suffix in ("", ".lock", ".previous")}
+RARELY = st.sampled_from([False, False, False, True])
+
+
+def carry_out(cloud: FakeCloud, plan: Plan) -> None:
+    report = Runner(cloud.connect).run(plan, keep_going=False)
+    assert not report.error, report.error
+
+
+def plain(cloud: FakeCloud) -> dict[str, Any]:
+    """The hosts' state without what is new each time: process ids."""
+    state = copy.deepcopy(cloud.state())
+    for host in state.values():
+        host["processes"] = {path: mark for path, (mark, _) in host["processes"].items()}
+        host["files"] = {path: "" if path.endswith("pid") else text for path, text in host["files"].items()}
+    return state
+
+
+Histories.TestCase.settings = settings(
+    max_examples=scaled(40, 2000),
+    stateful_step_count=scaled(15, 25),
+    deadline=None,
+    database=None,
+    derandomize=not LONG,  # the long run looks elsewhere each time; a failure prints how to come back to it
+    print_blob=True,
+)
+TestHistories = pytest.mark.torture(Histories.TestCase)
