@@ -11,7 +11,7 @@ from models import VM, Interface, Record, Slice, internet_interfaces, next_inter
 from names import mac_address
 from placement import place
 from qcow_manager import QCOWManager
-from remote.plan import Command, Plan, Stage, Step
+from remote.plan import LOOK_SECONDS, Command, Plan, Stage, Step
 from vlan_manager import VLANManager
 from vm_launcher import VMLauncher
 
@@ -80,7 +80,7 @@ class DeploymentAPI:
 
     def image_plan(self, tenant: Slice, vms: Iterable[VM]) -> Plan:
         """What `add_vm_to_slice` needs on the hosts: base image and overlay of each VM."""
-        return Plan((Stage("prepare", self._images(tenant, vms)),))
+        return Plan((Stage("prepare", self._images(tenant, vms)),), lock=_lock(tenant))
 
     def deploy_plan(self, tenant: Slice) -> Plan:
         """The whole slice. Undone it is the teardown: what is shared stays while other slices use it."""
@@ -96,7 +96,8 @@ class DeploymentAPI:
                 Stage("prepare", (*self._images(tenant, tenant.vms), *self._vlans.provide(tenant))),
                 Stage("launch", tuple(launch)),
                 Stage("verify", (*verify, *self._vlans.verify(tenant))),
-            )
+            ),
+            lock=_lock(tenant),
         )
 
     def running_plan(self, tenant: Slice) -> Plan:
@@ -119,7 +120,7 @@ class DeploymentAPI:
         folder = self._inventory.hypervisor.images_path
         measure = Command(("timeout", "5", "sh", "-c", _MEASURE, "sh", folder))
         steps = (Step(worker, "resources", (measure,)) for worker in self._inventory.workers_list)
-        return Plan((Stage("discovery", tuple(steps)),))
+        return Plan((Stage("discovery", tuple(steps)),), patience=LOOK_SECONDS)
 
     @staticmethod
     def measured(stdout: str) -> Worker:
@@ -132,3 +133,8 @@ class DeploymentAPI:
     def pids(stdout: str) -> dict[int, str]:
         """VM id -> pid, from what the stage `verify` printed."""
         return {int(vm_id): pid for vm_id, pid in (line.split() for line in stdout.splitlines() if line)}
+
+
+def _lock(tenant: Slice) -> str:
+    """What keeps the batches of a slice on a host one after the other."""
+    return f"slice-{tenant.slice_id}"

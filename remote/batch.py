@@ -17,7 +17,27 @@ LOCK = "/run/openvswitch"
 """A folder that is there on every host of ours: locked while a step that slices share is done, it leaves no file."""
 
 LOCK_SECONDS = 50
+"""How long a batch waits for others; less than the silence that is endured of it."""
+
+SLICE_LOCK = "/run/cloud-repositorio-{}.lock"
+"""What a batch with a lock holds; the file is gone when the last of them has ended."""
+
 _NO_LOCK = 'echo "another slice keeps Open vSwitch or this host busy" >&2'
+
+# Whoever holds the lock removes its file, so once the lock is ours the file is looked at again: it may be another one
+# by then. No command inherits the descriptor, which a daemon would hold for ever; the shell holds it until its command
+# ended. A manager that dies closes the batch's streams: the next mark fails, and the batch ends there in good order.
+_CLAIM = """claim() {
+read up _ </proc/uptime; end=$((${up%.*} + $2))
+while { command exec 8>>"$1"; } 2>/dev/null; do
+  read up _ </proc/uptime; left=$((end - ${up%.*}))
+  [ $left -gt 0 ] && flock -w $left 8 || { echo "$3" >&2; return 1; }
+  [ "$1" -ef /proc/self/fd/8 ] && return
+done
+echo "$1 cannot be made; is /run full?" >&2; return 1
+}"""
+_AT_WORK = "an earlier command of this slice is still at work there; try again in a minute"
+_BUSY = "busy"
 
 _AS_USER = 'setpriv --reuid="$SUDO_UID" --regid="$SUDO_GID" --init-groups -- '
 _SKIPPED = "skipped"
@@ -56,12 +76,16 @@ class UploadWanted:
 class Batch:
     """The actions of `steps` that a host runs in one go.
 
-    `start` is the (step, action) to begin with. The batch ends at the first failure, unless `keep_going`.
+    `start` is the (step, action) to begin with. The batch ends at the first failure, unless `keep_going`. A host runs
+    batches with the same `lock` one at a time.
     """
 
-    def __init__(self, steps: Sequence[Step], keep_going: bool = False, start: tuple[int, int] = (0, 0)) -> None:
+    def __init__(
+        self, steps: Sequence[Step], keep_going: bool = False, start: tuple[int, int] = (0, 0), lock: str = ""
+    ) -> None:
         self._steps = steps
         self._keep_going = keep_going
+        self._lock = lock
         self._places = [
             (number, index)
             for number, step in enumerate(steps)
@@ -75,11 +99,22 @@ class Batch:
             f'mark() {{ printf \'\\n{nonce} %s %s\\n\' "$1" "$2"; printf \'\\n{nonce} %s %s\\n\' "$1" "$2" >&2; }}',
             "batch() {",
             "umask 022; export LC_ALL=C",
+            *self._claim(),
             "mark 0 begin",
         ]
         for number, (step, action) in enumerate(self._places, start=1):
             lines.append(self._entry(number, self._steps[step], action, nonce))
         return "\n".join([*lines, "}", "batch </dev/null", "exit 0", ""])
+
+    def _claim(self) -> list[str]:
+        if not self._lock:
+            return []
+        lock = shell((SLICE_LOCK.format(self._lock),))
+        return [
+            _CLAIM,
+            f"claim {lock} {LOCK_SECONDS} {shell((_AT_WORK,))} || {{ mark 0 {_BUSY}; exit 0; }}",
+            f"trap 'rm -f {lock}' EXIT; trap 'exit 0' HUP PIPE TERM",
+        ]
 
     @property
     def is_empty(self) -> bool:
@@ -120,17 +155,24 @@ class Transcript:
         self._stderr = _Stream(nonce)
         self._marks: dict[int, tuple[str, str]] = {}
         self.begun = False
+        self._busy = False
 
     def stdout(self, data: bytes) -> None:
         """A piece of standard output."""
         for number, status, text in self._stdout.feed(data):
-            self.begun = True
+            self._busy = status == _BUSY
+            self.begun = not self._busy
             if number:
                 self._marks[number] = (status, text)
 
     def stderr(self, data: bytes) -> None:
         """A piece of standard error."""
         self._stderr.texts.update({number: text for number, _, text in self._stderr.feed(data)})
+
+    @property
+    def busy(self) -> str:
+        """Why the batch did not get its lock, in words; empty if it did."""
+        return self._stderr.texts.get(0, "it is busy") if self._busy else ""
 
     @property
     def rest(self) -> str:
@@ -179,10 +221,10 @@ def _as_user(action: Action) -> str:
 
 
 def _run(action: Action, nonce: str) -> str:
-    """The lines that run a command and keep its status; what it leaves running must not inherit the lock."""
+    """The lines that run a command and keep its status; what it leaves running must not inherit the locks."""
     if isinstance(action, Upload):
         return ""
-    line = f"{_as_user(action)}{shell(action.argv)} 9<&-"
+    line = f"{_as_user(action)}{shell(action.argv)} 8<&- 9<&-"
     if action.stdin:
         text = action.stdin if action.stdin.endswith("\n") else f"{action.stdin}\n"
         line = f"{line} <<'{nonce}'\n{text}{nonce}"

@@ -10,6 +10,12 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+PATIENCE_SECONDS = 60.0
+"""Silence endured of a host that is being changed: every command ends, or is waited for, within it."""
+
+LOOK_SECONDS = 10.0
+"""Silence endured where somebody only wants to look, and would rather be told that a host hangs than wait."""
+
 
 @dataclass(frozen=True)
 class Command:
@@ -76,9 +82,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class Plan:
-    """Stages that run in turn."""
+    """Stages that run in turn.
+
+    Of batches with the same `lock` (a name such as `slice-1000`) a host runs one at a time, also when another manager
+    sent the other, or one that died meanwhile. `patience`: seconds of silence after which a host is given up.
+    """
 
     stages: tuple[Stage, ...]
+    lock: str = ""
+    patience: float = PATIENCE_SECONDS
 
     @property
     def steps(self) -> Iterator[Step]:
@@ -87,13 +99,18 @@ class Plan:
 
     def undone(self, title: str) -> Plan:
         """The plan that takes this one back: every `undo`, newest first, all hosts side by side in one stage."""
-        return undo_plan(title, tuple(self.steps))
+        return self.taking_back(title, tuple(self.steps))
+
+    def taking_back(self, title: str, done: tuple[Step, ...]) -> Plan:
+        """The plan that takes `done`, steps of this one, back, newest first."""
+        steps = tuple(replace(step, do=step.undo, undo=()) for step in reversed(done) if step.undo)
+        return replace(self, stages=(Stage(title, steps),) if steps else ())
 
     def without(self, other: Plan) -> Plan:
         """This plan minus the steps that `other` has too."""
         known = frozenset(other.steps)
         stages = (Stage(stage.title, tuple(step for step in stage.steps if step not in known)) for stage in self.stages)
-        return Plan(tuple(stage for stage in stages if stage.steps))
+        return replace(self, stages=tuple(stage for stage in stages if stage.steps))
 
     def text(self) -> str:
         """The dry run: stage, host, title and commands of every step; `#` runs as root, `$` as the SSH user.
@@ -111,12 +128,6 @@ class Plan:
                 yield action.unless
                 if isinstance(action, Command):
                     yield action.argv
-
-
-def undo_plan(title: str, done: tuple[Step, ...]) -> Plan:
-    """The plan that takes `done` back, newest first."""
-    steps = tuple(replace(step, do=step.undo, undo=()) for step in reversed(done) if step.undo)
-    return Plan((Stage(title, steps),) if steps else ())
 
 
 def shell(argv: tuple[str, ...]) -> str:

@@ -17,17 +17,19 @@ from typing import Protocol
 from errors import CloudError, CommandFailed, Interrupted, Unforeseen
 from remote.batch import Outcome, Progress
 from remote.events import Event, Listener, StageStarted, StepDone, StepFailed, Transferred, ignore
-from remote.plan import Command, Plan, Stage, Step, undo_plan
+from remote.plan import PATIENCE_SECONDS, Command, Plan, Stage, Step
 
 
 class Host(Protocol):
     """A host that runs steps: over SSH, or a fake in the tests."""
 
-    def run(self, steps: Sequence[Step], *, keep_going: bool = False) -> Generator[Outcome | Progress, None, None]:
+    def run(
+        self, steps: Sequence[Step], *, keep_going: bool = False, lock: str = "", patience: float = PATIENCE_SECONDS
+    ) -> Generator[Outcome | Progress, None, None]:
         """Run the steps in their order and yield how each action ended.
 
-        Ends after the first failure unless `keep_going`. Raises `HostUnreachable` when the connection cannot be made or
-        is lost, and another `CloudError` when the batch as a whole is refused.
+        Ends after the first failure unless `keep_going`. `lock` and `patience` are the plan's. Raises `HostUnreachable`
+        when the connection cannot be made or is lost, and another `CloudError` when the batch as a whole is refused.
         """
 
 
@@ -53,8 +55,9 @@ class StepResult:
 
 @dataclass
 class Report:
-    """What became of a plan. `results` are the steps that were begun, in the order of the plan."""
+    """What became of `plan`. `results` are the steps that were begun, in the order of the plan."""
 
+    plan: Plan
     results: list[StepResult] = field(default_factory=list)
     interrupted: bool = False
 
@@ -72,7 +75,7 @@ class Report:
 
     def taken_back(self) -> Plan:
         """The plan that undoes what this run changed, the half-done steps included."""
-        return undo_plan("take back", tuple(r.step for r in self.results if r.changed))
+        return self.plan.taking_back("take back", tuple(r.step for r in self.results if r.changed))
 
 
 class Runner:
@@ -94,10 +97,10 @@ class Runner:
 
     def run(self, plan: Plan, *, keep_going: bool = False) -> Report:
         """Run `plan`; with `keep_going` past every failure and interruption, as taking back and removing must."""
-        report = Report()
+        report = Report(plan)
         for stage in plan.stages:
             self._tell(StageStarted(stage))
-            report.results.extend(self._run_stage(stage, keep_going=keep_going))
+            report.results.extend(self._run_stage(plan, stage, keep_going=keep_going))
             if keep_going:
                 continue
             report.interrupted = self._interrupted()
@@ -105,20 +108,20 @@ class Runner:
                 break
         return report
 
-    def _run_stage(self, stage: Stage, *, keep_going: bool) -> Iterator[StepResult]:
+    def _run_stage(self, plan: Plan, stage: Stage, *, keep_going: bool) -> Iterator[StepResult]:
         hosts = stage.by_host
         with ThreadPoolExecutor(max_workers=max(len(hosts), 1)) as pool:
-            running = [
-                pool.submit(self._run_host, stage, host, steps, keep_going=keep_going) for host, steps in hosts.items()
-            ]
+            running = [pool.submit(self._run_host, plan, stage, host, keep_going=keep_going) for host in hosts]
         for future in running:
             yield from future.result()
 
-    def _run_host(self, stage: Stage, host: str, steps: tuple[Step, ...], *, keep_going: bool) -> list[StepResult]:
+    def _run_host(self, plan: Plan, stage: Stage, host: str, *, keep_going: bool) -> list[StepResult]:
         """Run the steps of one host; the results of those that were, or may have been, begun."""
+        steps = stage.by_host[host]
         watch = _Watch(self._tell, stage, steps)
         try:
-            with closing(self._connect(host).run(steps, keep_going=keep_going)) as news:
+            news = self._connect(host).run(steps, keep_going=keep_going, lock=plan.lock, patience=plan.patience)
+            with closing(news):
                 for item in news:
                     if isinstance(item, Outcome):
                         watch.note(item)

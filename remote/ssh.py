@@ -22,12 +22,9 @@ from paramiko.pkey import UnknownKeyType
 from errors import CloudError, CommandFailed, HostUnreachable, Refused, last_line
 from inventory import SSHSettings
 from remote.batch import Batch, Outcome, Progress, Transcript, UploadWanted
-from remote.plan import Step, Upload, shell
+from remote.plan import PATIENCE_SECONDS, Step, Upload, shell
 
 CONNECT_SECONDS = 5.0
-SILENCE_SECONDS = 60.0
-"""A batch or transfer that says nothing for so long is given up: every command ends, or is waited for, within it."""
-
 DIGEST_BYTES_PER_SECOND = 20_000_000
 """A digest is silent until it is done; this much a tired disk reads at least."""
 
@@ -41,7 +38,7 @@ _BLOCK = 1 << 20
 
 
 class NotBegun(CommandFailed):
-    """`sudo` or the shell refused: nothing of the batch was run."""
+    """`sudo` or the shell refused, or others were not done there in time: nothing of the batch was run."""
 
     begun = False
 
@@ -53,26 +50,30 @@ class SSHHost:
         self.address = address
         self._settings = settings
         self._client: paramiko.SSHClient | None = None
+        self._connection: socket.socket | None = None
         self._busy = threading.RLock()
         self.round_trips = 0
 
-    def run(self, steps: Sequence[Step], *, keep_going: bool = False) -> Generator[Outcome | Progress, None, None]:
+    def run(
+        self, steps: Sequence[Step], *, keep_going: bool = False, lock: str = "", patience: float = PATIENCE_SECONDS
+    ) -> Generator[Outcome | Progress, None, None]:
         """Run the steps and yield how each action ended; see `remote.runner.Host`."""
         with self._busy:
-            batch: Batch | None = Batch(steps, keep_going)
+            batch: Batch | None = Batch(steps, keep_going, lock=lock)
             while batch:
-                wanted = yield from self._run_batch(batch)
+                wanted = yield from self._run_batch(batch, patience)
                 batch = None
                 if wanted:
-                    yield from self._upload(steps[wanted.step], wanted)
-                    batch = Batch(steps, keep_going, (wanted.step, wanted.action + 1))
+                    yield from self._upload(steps[wanted.step], wanted, patience)
+                    batch = Batch(steps, keep_going, (wanted.step, wanted.action + 1), lock)
 
     def open_terminal(self, argv: tuple[str, ...]) -> paramiko.Channel:
         """Run `argv` as the SSH user and give its channel: bytes both ways, until it ends."""
         with self._busy, self._translated():
             channel = self._open_channel()
             channel.set_combine_stderr(True)
-            channel.exec_command(shell(argv))
+            with self._bounded(CONNECT_SECONDS):
+                channel.exec_command(shell(argv))
             return channel
 
     def close(self) -> None:
@@ -81,18 +82,18 @@ class SSHHost:
             self._client.close()
             self._client = None
 
-    def _run_batch(self, batch: Batch) -> Generator[Outcome, None, UploadWanted | None]:
+    def _run_batch(self, batch: Batch, patience: float) -> Generator[Outcome, None, UploadWanted | None]:
         if batch.is_empty:
             return None
         nonce = secrets.token_hex(12)
         transcript = Transcript(batch, nonce)
         wanted = None
-        with self._session(SHELL) as channel:
-            with self._translated(begun=True):
+        with self._session(SHELL, patience) as channel:
+            with self._translated(begun=True), self._bounded(patience):
                 channel.sendall(batch.script(nonce).encode())
                 channel.shutdown_write()
             self.round_trips += 1
-            for receive in self._pieces(channel, transcript.stdout, transcript.stderr):
+            for receive in self._pieces(channel, transcript.stdout, transcript.stderr, patience):
                 receive()
                 for item in transcript.finished():
                     if isinstance(item, UploadWanted):
@@ -100,6 +101,8 @@ class SSHHost:
                     else:
                         yield item
             # A batch ends with status 0, whatever became of its commands.
+            if transcript.busy:
+                raise NotBegun(self.address, "busy", (SHELL,), channel.exit_status, transcript.busy)
             if not transcript.begun:
                 raise NotBegun(self.address, SHELL, (SHELL,), channel.exit_status, _refusal(transcript.rest))
             if channel.exit_status:
@@ -107,11 +110,12 @@ class SSHHost:
         return wanted
 
     @contextmanager
-    def _session(self, command: str) -> Iterator[paramiko.Channel]:
+    def _session(self, command: str, patience: float) -> Iterator[paramiko.Channel]:
         with self._translated():
             channel = self._open_channel()
-            channel.settimeout(SILENCE_SECONDS)
-            channel.exec_command(command)
+            channel.settimeout(patience)
+            with self._bounded(CONNECT_SECONDS):
+                channel.exec_command(command)
         try:
             yield channel
         finally:
@@ -122,18 +126,17 @@ class SSHHost:
         channel: paramiko.Channel,
         stdout: Callable[[bytes], None],
         stderr: Callable[[bytes], None],
-        patience: float = 0.0,
+        patience: float,
     ) -> Iterator[Callable[[], None]]:
         """Both output streams as they come, to the end of the channel; each item hands one piece to its receiver.
 
-        Silence is endured for `SILENCE_SECONDS`, and for `patience` seconds more.
+        Silence is endured for `patience` seconds.
 
         Reading one stream to its end before the other would block for ever once the other fills the channel's window.
         """
         poll = select.poll()
         poll.register(channel.fileno(), select.POLLIN)
-        silence = SILENCE_SECONDS + patience
-        deadline = time.monotonic() + silence
+        deadline = time.monotonic() + patience
         while True:
             if channel.recv_ready():
                 yield lambda: stdout(channel.recv(_BLOCK))
@@ -144,27 +147,27 @@ class SSHHost:
             elif time.monotonic() > deadline:
                 self.close()
                 raise HostUnreachable(
-                    self.address, f"silent for {silence:.0f} s in the middle of a command", begun=True
+                    self.address, f"silent for {patience:.0f} s in the middle of a command", begun=True
                 )
             else:
                 poll.poll(200)
                 continue
-            deadline = time.monotonic() + silence
+            deadline = time.monotonic() + patience
         if channel.exit_status < 0:
             self.close()
             raise HostUnreachable(self.address, "the connection was lost in the middle of a command", begun=True)
 
     # --- uploads ------------------------------------------------------------------------------------------------------
 
-    def _upload(self, step: Step, wanted: UploadWanted) -> Generator[Outcome | Progress, None, None]:
+    def _upload(self, step: Step, wanted: UploadWanted, patience: float) -> Generator[Outcome | Progress, None, None]:
         """Copy a file under a temporary name, compare its digest there, and only then give it its name."""
         upload = step.do[wanted.action]
         assert isinstance(upload, Upload)  # noqa: S101  (for the type checker: only uploads are ever wanted)
         source = Path(upload.source)
-        with self._translated(begun=True), self._open_sftp() as sftp:
+        with self._translated(begun=True), self._open_sftp(patience) as sftp:
             try:
-                digest, size = yield from self._send(sftp, source, upload.part, wanted)
-                self._expect_digest(step, upload.part, digest, size)
+                digest, size = yield from self._send(sftp, source, upload.part, wanted, patience)
+                self._expect_digest(step, upload.part, digest, patience + size / DIGEST_BYTES_PER_SECOND)
                 _rename_once(sftp, upload.part, upload.target, size)
             except (paramiko.SSHException, TimeoutError, CloudError):
                 raise
@@ -179,7 +182,7 @@ class SSHHost:
         yield Outcome(wanted.step, wanted.action, 0)
 
     def _send(
-        self, sftp: paramiko.SFTPClient, source: Path, part: str, wanted: UploadWanted
+        self, sftp: paramiko.SFTPClient, source: Path, part: str, wanted: UploadWanted, patience: float
     ) -> Generator[Progress, None, tuple[str, int]]:
         """Send the file and give its digest and size."""
         digest = hashlib.sha256()
@@ -187,7 +190,8 @@ class SSHHost:
             remote.set_pipelined(True)
             total, done = os.fstat(image.fileno()).st_size, 0
             while block := image.read(_BLOCK):
-                remote.write(block)
+                with self._bounded(patience):
+                    remote.write(block)
                 digest.update(block)
                 done += len(block)
                 yield Progress(wanted.step, wanted.action, done, total)
@@ -196,11 +200,11 @@ class SSHHost:
             raise OSError(errno.ENOSPC, "it arrived incomplete")
         return digest.hexdigest(), done
 
-    def _expect_digest(self, step: Step, part: str, digest: str, size: int) -> None:
+    def _expect_digest(self, step: Step, part: str, digest: str, patience: float) -> None:
         argv = ("sha256sum", "--", part)
         said, complaints = bytearray(), bytearray()
-        with self._session(shell(argv)) as channel:
-            for receive in self._pieces(channel, said.extend, complaints.extend, size / DIGEST_BYTES_PER_SECOND):
+        with self._session(shell(argv), patience) as channel:
+            for receive in self._pieces(channel, said.extend, complaints.extend, patience):
                 receive()
         # A login shell may have greeted before.
         if f"{digest} " not in said.decode(errors="replace"):
@@ -208,17 +212,45 @@ class SSHHost:
             raise CommandFailed(self.address, step.title, argv, channel.exit_status, why)
 
     @contextmanager
-    def _open_sftp(self) -> Iterator[paramiko.SFTPClient]:
+    def _open_sftp(self, patience: float) -> Iterator[paramiko.SFTPClient]:
         channel = self._open_channel()
-        channel.settimeout(SILENCE_SECONDS)
-        channel.invoke_subsystem("sftp")
-        sftp = paramiko.SFTPClient(channel)
+        channel.settimeout(patience)
+        with self._bounded(CONNECT_SECONDS):
+            channel.invoke_subsystem("sftp")
+        with self._bounded(patience):
+            sftp = paramiko.SFTPClient(channel)
         try:
             yield sftp
         finally:
             sftp.close()
 
     # --- the connection -----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _bounded(self, seconds: float) -> Iterator[None]:
+        """End the connection when the body takes longer: paramiko waits without an end where a host is hung.
+
+        Its kernel goes on acknowledging packets, so nothing else would ever notice.
+        """
+        connection, late = self._connection, threading.Event()
+
+        def end() -> None:
+            late.set()
+            with suppress(OSError):  # it has ended meanwhile
+                if connection:
+                    connection.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(seconds, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except (OSError, EOFError, paramiko.SSHException):
+            if late.is_set():
+                raise TimeoutError from None
+            raise
+        finally:
+            timer.cancel()
 
     def _open_channel(self) -> paramiko.Channel:
         if self._client:
@@ -251,6 +283,7 @@ class SSHHost:
         client.set_missing_host_key_policy(_UnknownHostKey(known_hosts, accept=settings.host_keys == "accept-new"))
         connection = socket.create_connection((self.address, settings.port), CONNECT_SECONDS)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_SECONDS * 1000)
+        self._connection = connection
         client.connect(
             self.address,
             settings.port,

@@ -19,7 +19,7 @@ import vm_launcher
 from errors import HostUnreachable
 from remote import daemon, ovs
 from remote.batch import Outcome, Progress
-from remote.plan import Command, Step, Upload
+from remote.plan import PATIENCE_SECONDS, Command, Step, Upload
 
 MAX_INTERFACE_NAME = 15
 MAX_SOCKET_PATH = 107
@@ -55,10 +55,15 @@ class FakeHost:
     dead: bool = False
     dies_after: int | None = None
     runs: int = 0
+    locks: list[str] = field(default_factory=list)
     _last_pid: int = 100
 
-    def run(self, steps: Sequence[Step], *, keep_going: bool = False) -> Generator[Outcome | Progress, None, None]:
+    def run(
+        self, steps: Sequence[Step], *, keep_going: bool = False, lock: str = "", patience: float = PATIENCE_SECONDS
+    ) -> Generator[Outcome | Progress, None, None]:
         self.runs += 1
+        self.locks.append(lock)
+        assert patience > 0
         for number, step in enumerate(steps):
             part = next((part for part in self.faults if part in step.title), None)
             for index, action in enumerate(step.do):

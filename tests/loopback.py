@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ class LoopbackHost:
     sudo: str = "sh -s"
     accepts: bool = True
     hangs_up: bool = False
+    hangs: bool = False
     damages_files: bool = False
     silent_files: bool = False
     connections: int = 0
@@ -73,6 +75,7 @@ class LoopbackHost:
             transport.close()
 
     def close(self) -> None:
+        self.hangs = False
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut()
@@ -95,6 +98,8 @@ class _Session(paramiko.ServerInterface):
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
         assert chanid >= 0
+        while self._host.hangs:
+            time.sleep(0.05)
         return common.OPEN_SUCCEEDED if kind == "session" else common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from remote import batch
 from remote.batch import Batch, Outcome, Transcript, UploadWanted
 from remote.plan import Action, Command, Step, Upload
 
@@ -28,11 +30,11 @@ def sh(*words: str) -> Command:
 
 def run(steps: Sequence[Step], *, keep_going: bool = False, cwd: Path | None = None) -> list[Outcome | UploadWanted]:
     """The outcomes of a batch; its streams are fed to the transcript in pieces of three bytes."""
-    batch = Batch(steps, keep_going)
+    sent = Batch(steps, keep_going)
     done = subprocess.run(
-        ["sh", "-s"], input=batch.script(NONCE).encode(), capture_output=True, env=ME, cwd=cwd, check=True, timeout=20
+        ["sh", "-s"], input=sent.script(NONCE).encode(), capture_output=True, env=ME, cwd=cwd, check=True, timeout=20
     )
-    transcript = Transcript(batch, NONCE)
+    transcript = Transcript(sent, NONCE)
     for at in range(0, max(len(done.stdout), len(done.stderr)), 3):
         transcript.stdout(done.stdout[at : at + 3])
         transcript.stderr(done.stderr[at : at + 3])
@@ -118,8 +120,8 @@ def test_an_upload_whose_guard_fails_stops_the_batch(tmp_path: Path) -> None:
 
 
 def test_the_rest_of_a_batch_begins_where_it_is_told() -> None:
-    batch = Batch([step(sh("a"), sh("b")), step(sh("c"))], start=(0, 1))
-    assert [batch.place(1), batch.place(2)] == [(0, 1), (1, 0)]
+    rest = Batch([step(sh("a"), sh("b")), step(sh("c"))], start=(0, 1))
+    assert [rest.place(1), rest.place(2)] == [(0, 1), (1, 0)]
     assert Batch([step(sh("a"))], start=(0, 1)).is_empty
 
 
@@ -132,6 +134,94 @@ def test_what_sudo_says_instead_is_kept() -> None:
     transcript.stderr(b"sudo: a password is required\n")
     assert not transcript.begun
     assert transcript.rest == "sudo: a password is required\n"
+
+
+# --- the lock of a slice ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder instead of /run."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    monkeypatch.setattr(batch, "SLICE_LOCK", f"{folder}/{{}}.lock")
+    return folder
+
+
+def start(cwd: Path, lock: str, *scripts: str) -> subprocess.Popen[bytes]:
+    """A batch of one command per script, under way."""
+    script = Batch([step(sh(text)) for text in scripts], lock=lock).script(NONCE)
+    process = subprocess.Popen(
+        ["sh", "-s"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ME, cwd=cwd
+    )
+    assert process.stdin
+    process.stdin.write(script.encode())
+    process.stdin.close()
+    return process
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 10
+    while not path.exists():
+        assert time.monotonic() < deadline, path
+        time.sleep(0.01)
+
+
+def test_batches_with_one_lock_run_one_after_the_other_and_leave_no_file(tmp_path: Path, locks: Path) -> None:
+    twice = "[ ! -e inside ] || touch clash; touch inside; sleep 0.02; rm inside; echo >>done"
+    batches = [start(tmp_path, "slice-1", twice, twice) for _ in range(8)]
+    assert [process.wait(timeout=30) for process in batches] == [0] * 8
+    assert not (tmp_path / "clash").exists()
+    assert len((tmp_path / "done").read_text()) == 16
+    assert not list(locks.iterdir())
+
+
+def test_batches_with_other_locks_do_not_wait(tmp_path: Path, locks: Path) -> None:
+    first = start(tmp_path, "slice-1", "touch begun; while [ ! -e end ]; do sleep 0.01; done")
+    wait_for(tmp_path / "begun")
+    assert start(tmp_path, "slice-11", "touch end").wait(timeout=10) == 0
+    assert first.wait(timeout=10) == 0
+    assert not list(locks.iterdir())
+
+
+def test_a_batch_whose_manager_died_ends_after_its_command_and_the_next_one_waits_for_that(
+    tmp_path: Path, locks: Path
+) -> None:
+    orphan = start(tmp_path, "slice-1", "touch begun; while [ ! -e end ]; do sleep 0.01; done; touch first", "touch no")
+    wait_for(tmp_path / "begun")
+    for stream in (orphan.stdout, orphan.stderr):
+        assert stream
+        stream.close()  # what sshd does when the connection ends
+    following = start(tmp_path, "slice-1", "[ -e first ] && touch second")
+    with pytest.raises(subprocess.TimeoutExpired):
+        following.wait(timeout=0.3)
+    (tmp_path / "end").touch()
+    orphan.wait(timeout=10)
+    assert following.wait(timeout=10) == 0
+    assert (tmp_path / "second").exists()
+    assert not (tmp_path / "no").exists()
+    assert not list(locks.iterdir())
+
+
+def test_what_a_batch_starts_in_the_background_does_not_hold_its_lock(tmp_path: Path, locks: Path) -> None:
+    background = "sleep 30 </dev/null >/dev/null 2>&1 & echo $! >pid"
+    assert start(tmp_path, "slice-1", background).wait(timeout=10) == 0
+    assert start(tmp_path, "slice-1", "true").wait(timeout=10) == 0
+    os.kill(int((tmp_path / "pid").read_text()), 15)
+    assert not list(locks.iterdir())
+
+
+def test_a_lock_that_cannot_be_made_is_said(tmp_path: Path, locks: Path) -> None:
+    locks.rmdir()
+    process = start(tmp_path, "slice-1", "touch no")
+    transcript = Transcript(Batch([step(sh(""))]), NONCE)
+    assert process.stdout
+    assert process.stderr
+    transcript.stdout(process.stdout.read())
+    transcript.stderr(process.stderr.read())
+    assert not transcript.begun
+    assert "is /run full?" in transcript.busy
+    assert not (tmp_path / "no").exists()
 
 
 @settings(deadline=None, max_examples=60)

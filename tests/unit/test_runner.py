@@ -10,7 +10,7 @@ import pytest
 from errors import CommandFailed, HostUnreachable, Interrupted, Refused
 from remote.batch import Outcome, Progress
 from remote.events import Event, StageStarted, StepDone, StepFailed, Transferred
-from remote.plan import Command, Plan, Stage, Step
+from remote.plan import PATIENCE_SECONDS, Command, Plan, Stage, Step
 from remote.runner import Runner
 
 
@@ -21,7 +21,10 @@ class Scripted:
         self._answers = answers
         self._log = log
 
-    def run(self, steps: Sequence[Step], *, keep_going: bool = False) -> Generator[Outcome | Progress, None, None]:
+    def run(
+        self, steps: Sequence[Step], *, keep_going: bool = False, lock: str = "", patience: float = PATIENCE_SECONDS
+    ) -> Generator[Outcome | Progress, None, None]:
+        assert (lock, patience) == (PLAN.lock, PLAN.patience)
         for number, step in enumerate(steps):
             answer = self._answers.get(step.title, 0)
             if isinstance(answer, Exception):
@@ -41,7 +44,9 @@ PLAN = Plan(
     (
         Stage("first", (step("a", "a1"), step("b", "b1"), step("a", "a2"))),
         Stage("second", (step("a", "a3"),)),
-    )
+    ),
+    lock="slice-1000",
+    patience=7.0,
 )
 
 
@@ -67,8 +72,10 @@ def test_hosts_of_a_stage_run_side_by_side() -> None:
     both = threading.Barrier(2, timeout=10)
 
     class Meeting:
-        def run(self, steps: Sequence[Step], *, keep_going: bool = False) -> Generator[Outcome, None, None]:
-            assert steps
+        def run(
+            self, steps: Sequence[Step], *, keep_going: bool = False, lock: str = "", patience: float = PATIENCE_SECONDS
+        ) -> Generator[Outcome, None, None]:
+            assert (bool(steps), lock, patience) == (True, "", PATIENCE_SECONDS)
             assert not keep_going
             both.wait()
             yield Outcome(0, 0, 0)
@@ -136,8 +143,10 @@ def test_interruption_ends_an_upload() -> None:
     closed = []
 
     class Uploading:
-        def run(self, _steps: Sequence[Step], *, keep_going: bool = False) -> Generator[Progress, None, None]:
-            assert not keep_going
+        def run(
+            self, steps: Sequence[Step], *, keep_going: bool = False, lock: str = "", patience: float = PATIENCE_SECONDS
+        ) -> Generator[Progress, None, None]:
+            assert (bool(steps), keep_going, lock, patience) == (True, False, PLAN.lock, PLAN.patience)
             try:
                 for done in range(1000):
                     yield Progress(0, 0, done, 1000)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -38,13 +40,13 @@ def sh(script: str) -> Command:
     return Command(("sh", "-c", script))
 
 
-def outcomes(client: ssh.SSHHost, steps: Sequence[Step]) -> list[Outcome]:
-    return [item for item in client.run(steps) if isinstance(item, Outcome)]
+def outcomes(client: ssh.SSHHost, steps: Sequence[Step], lock: str = "", patience: float = 60.0) -> list[Outcome]:
+    return [item for item in client.run(steps, lock=lock, patience=patience) if isinstance(item, Outcome)]
 
 
-def failure(client: ssh.SSHHost, *do: Action) -> CloudError:
+def failure(client: ssh.SSHHost, *do: Action, lock: str = "", patience: float = 60.0) -> CloudError:
     with pytest.raises(CloudError) as caught:
-        outcomes(client, [step(*(do or (sh("true"),)))])
+        outcomes(client, [step(*(do or (sh("true"),)))], lock, patience)
     assert "\n" not in str(caught.value)
     return caught.value
 
@@ -85,11 +87,42 @@ def test_connection_lost_in_the_middle(host: LoopbackHost, client: ssh.SSHHost) 
     assert isinstance(failure(client), HostUnreachable)
 
 
-def test_silence_is_given_up(client: ssh.SSHHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ssh, "SILENCE_SECONDS", 1.0)
-    error = failure(client, sh("exec sleep 20"))
+def test_silence_is_given_up(client: ssh.SSHHost) -> None:
+    error = failure(client, sh("exec sleep 20"), patience=1.0)
     assert isinstance(error, HostUnreachable)
     assert "silent for 1 s" in str(error)
+
+
+def test_a_host_that_takes_the_connection_and_hangs_is_given_up(
+    host: LoopbackHost, client: ssh.SSHHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its kernel acknowledges every packet, so that nothing but a clock can tell."""
+    outcomes(client, [step(sh("true"))])
+    monkeypatch.setattr(ssh, "CONNECT_SECONDS", 1.0)
+    host.hangs = True
+    began = time.monotonic()
+    error = failure(client, patience=5.0)
+    assert isinstance(error, HostUnreachable)
+    assert not error.begun
+    assert time.monotonic() - began < 5
+
+
+def test_a_batch_that_does_not_get_its_lock_did_nothing(
+    client: ssh.SSHHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "SLICE_LOCK", f"{tmp_path}/{{}}.lock")
+    monkeypatch.setattr(batch, "LOCK_SECONDS", 1)
+    with (tmp_path / "slice-7.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        error = failure(client, sh("touch changed"), lock="slice-7")
+        assert not outcomes(client, [step(sh("true"))], "slice-8")[0].status
+    assert not error.begun
+    assert str(error) == (
+        "127.0.0.1: busy: an earlier command of this slice is still at work there; try again in a minute"
+    )
+    assert not list((tmp_path / "home").iterdir())
+    assert not outcomes(client, [step(sh("true"))], "slice-7")[0].status
+    assert not list(tmp_path.glob("*.lock"))
 
 
 def test_sudo_that_refuses(host: LoopbackHost, client: ssh.SSHHost) -> None:
@@ -236,12 +269,9 @@ def test_an_image_that_is_not_on_the_manager(host: LoopbackHost, client: ssh.SSH
     assert not list((host.home / "images").iterdir())
 
 
-def test_an_sftp_server_that_says_nothing_is_given_up(
-    host: LoopbackHost, client: ssh.SSHHost, image: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ssh, "SILENCE_SECONDS", 1.0)
+def test_an_sftp_server_that_says_nothing_is_given_up(host: LoopbackHost, client: ssh.SSHHost, image: Path) -> None:
     host.silent_files = True
-    assert isinstance(failure(client, *upload(image)), HostUnreachable)
+    assert isinstance(failure(client, *upload(image), patience=1.0), HostUnreachable)
 
 
 def test_a_connection_that_is_lost_in_the_middle_of_a_file(
