@@ -185,7 +185,7 @@ class FakeCloud:
 
     @answering
     def unfinished(self, actor: str) -> list[Slice]:
-        left_over = [self.slices[slice_id] for slice_id in self.left_over]
+        left_over = [self.slices[slice_id] for slice_id in self.left_over if slice_id in self.slices]
         return [tenant for tenant in left_over if self._may(actor, tenant)]
 
     @answering

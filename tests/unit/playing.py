@@ -21,6 +21,7 @@ from menu.keyboard import Keyboard, Lines
 from menu.screen import Screen
 from tests.unit.fake_cloud import FakeCloud
 
+ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 ROOT = Path(__file__).parents[2]
 PROGRAM = (sys.executable, "-m", "tests.unit.fake_cloud")
 LOGIN = "admin\nadmin\n"
@@ -80,6 +81,22 @@ class Terminal:
             self._read(0.2)
         before, _, self.seen = self.seen.partition(text)
         return before
+
+    def play(self, typed: bytes, leave: bytes, deadline: float = 60.0) -> str:
+        """Type it all, then `leave` until the program has ended; what was shown."""
+        end = time.monotonic() + deadline
+        while os.waitid(os.P_PID, self.pid, ENDED) is None:
+            assert time.monotonic() < end, f"still running; seen: {self.seen[-500:]!r}"
+            piece, typed = typed[:200] or leave, typed[200:]
+            os.write(self.master, piece)
+            self._read(0.02 if typed else 0.2)
+        while select.select([self.master], [], [], 0)[0] and time.monotonic() < end:
+            before = len(self.seen)
+            self._read(0)
+            if len(self.seen) == before:
+                break
+        shown, self.seen = self.seen, ""
+        return shown
 
     def exit_status(self, deadline: float = 20.0) -> int:
         end = time.monotonic() + deadline
