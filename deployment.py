@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from inventory import Inventory, Worker
 from models import VM, Interface, Record, Slice, internet_interfaces, next_internet_address, next_vnc_port
@@ -78,9 +78,10 @@ class DeploymentAPI:
 
     # --- plans --------------------------------------------------------------------------------------------------------
 
-    def image_plan(self, tenant: Slice, vms: Iterable[VM]) -> Plan:
-        """What `add_vm_to_slice` needs on the hosts: base image and overlay of each VM."""
-        return Plan((Stage("prepare", self._images(tenant, vms)),), lock=_lock(tenant))
+    def image_plan(self, tenant: Slice, vms: Sequence[VM], *, new: bool = False) -> Plan:
+        """What `add_vm_to_slice` needs on the hosts: base image and overlay of each VM; a `new` one has none yet."""
+        checks = tuple(self._qcow.require_free(tenant, vm) for vm in vms if new)
+        return Plan((Stage("prepare", (*checks, *self._images(tenant, vms))),), lock=_lock(tenant))
 
     def deploy_plan(self, tenant: Slice) -> Plan:
         """The whole slice. Undone it is the teardown: what is shared stays while other slices use it."""

@@ -19,6 +19,11 @@ size=$(qemu-img info --output=json "$overlay.part" | sed -n 's/^ *"virtual-size"
 mv "$overlay.part" "$overlay"
 """
 
+# What is there under the name of a new VM belongs to somebody whom the database has forgotten: an older version of it
+# was put back, say. An overlay that exists is a good one, but not for this VM's owner.
+_IS_FREE = """[ ! -e "$1" ] || { echo "$1 is there already, of a slice that database.yaml does not know (was an older\\
+ version put back?); create another slice, and have the operator look" >&2; exit 1; }"""
+
 
 class QCOWManager:
     """Plans the disks of VMs; `images_path` of the settings is the worker's folder for them."""
@@ -35,6 +40,14 @@ class QCOWManager:
         if vm.image is None:
             return (replace(self._make_overlay(tenant, vm, ""), do=()),)
         return self._cache_base(tenant, vm, vm.image), self._make_overlay(tenant, vm, PurePosixPath(vm.image).name)
+
+    def require_free(self, tenant: Slice, vm: VM) -> Step:
+        """Read-only: nothing is there under the name of a new VM, and no folder before the first one's on a worker."""
+        files = self._files(tenant, vm)
+        known = any(other.worker_ip == vm.worker_ip and other is not vm for other in tenant.vms)
+        place = files.overlay if known else files.folder
+        check = Command(("sh", "-c", _IS_FREE, "sh", place), as_user=True)
+        return Step(vm.worker_ip, f"place for the disk of {vm.name}", (check,))
 
     def image_path(self, tenant: Slice, vm: VM) -> str:
         """The overlay as `database.yaml` names it, e.g. `~/vm_images/slice-1000/vm1_img.qcow2`."""

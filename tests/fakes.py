@@ -410,6 +410,9 @@ class FakeHost:
         self.processes[pid_file] = (mark, self._last_pid)
         self.argvs[self._last_pid] = argv
 
+    def is_free(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        return no(f"{argv[0]} is there already, of a slice") if self.exists(argv[0]) else OK
+
     def make_overlay(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         base, overlay, _mib = argv
         if f"vm_images/{base.removeprefix('../')}" not in self.files:
@@ -464,6 +467,7 @@ SCRIPTS: dict[str, Program] = {
     ovs.have_flows("", ())[2]: FakeHost.have_flows,
     ovs.are_ours(())[2]: FakeHost.ports_are_ours,
     ovs.remove_ports(()).argv[2]: FakeHost.remove_ports,
+    qcow_manager._IS_FREE: FakeHost.is_free,
     qcow_manager._MAKE_OVERLAY: FakeHost.make_overlay,
     vlan_manager._ARE_OURS: FakeHost.namespaces_are_ours,
     namespaces._HAS_ADDRESS: FakeHost.has_address,
