@@ -3,68 +3,91 @@
 from __future__ import annotations
 
 import builtins
-from contextlib import suppress
+import getpass
+import os
+import time
+from contextlib import AbstractContextManager, suppress
 
 import passwords
+from audit import UNKNOWN, Audit, Entry
 from database import Database, State
 from errors import CloudError, Refused
+from logins import CannotCount, Logins
 from models import ADMIN, MAX_QUOTA, STUDENT, User, is_valid_name
+
+UNCOUNTED_PAUSE_S = 2.0
+"""What a login costs while wrong ones cannot be counted, the disk being full, say: that locks nobody out."""
 
 
 class Accounts:
-    """The users of one database."""
+    """The users of one database. What changes them is written to `audit`, as done by the operator at this machine."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, audit: Audit | None = None, logins: Logins | None = None) -> None:
         self._database = database
+        self._audit = audit or Audit(database.path)
+        self._logins = logins or Logins(database.beside("logins"), database.path)
 
     def authenticate(self, username: str, password: str) -> User:
         """The user with this name and password; `Refused` with the same sentence, and as late, where either is wrong.
 
-        The documented SHA-256 digest is replaced by a salted one, now that the password is known.
+        After some wrong ones `Refused` says how long to wait. The documented SHA-256 digest is replaced by a salted
+        one, now that the password is known.
         """
-        user = self._database.load().users.get(username)
-        if not passwords.verify(user.password_hash if user else "", password) or user is None:
-            raise Refused("Wrong user name or password")
-        if passwords.is_outdated(user.password_hash):
-            with suppress(CloudError):  # a file that cannot be written just now must not keep the user out
-                self._renew(user, password)
-        return user
+        known = username in self._database.load().users
+        with self._audit.noted(Entry(username if known else UNKNOWN, "log in")):
+            user = self._verified(username, password)
+            if passwords.is_outdated(user.password_hash):
+                with suppress(CloudError):  # a file that cannot be written just now must not keep the user out
+                    self._renew(user, password)
+            return user
+
+    def change_password(self, username: str, current: str, new: str) -> None:
+        """Give a user who knows the current password a new one; `Refused` where either does not do."""
+        user = self._verified(username, current, "This is not your current password; nothing was changed")
+        passwords.check_new(username, new)
+        if new == current:
+            raise Refused("This is your password already; nothing was changed")
+        self._store(user, new)
 
     def add(self, username: str, password: str, quota: int = 10, role: str = STUDENT) -> None:
         """Add a user who owns nothing yet."""
-        if not is_valid_name(username):
-            raise Refused("A user name has 1 to 32 letters, digits, hyphens and underscores")
-        _check_quota(quota)
-        _check_role(role)
-        passwords.check_new(password)
-        digest = passwords.hash_password(password)
-        with self._database.transaction() as state:
-            if username in state.users:
-                raise Refused(f"There is a user {username} already")
-            state.users[username] = User(username, digest, quota, role)
+        with self._noted(f"add user {_named(username)}"):
+            if not is_valid_name(username):
+                raise Refused("A user name has 1 to 32 letters, digits, hyphens and underscores")
+            _check_quota(quota)
+            _check_role(role)
+            passwords.check_new(username, password)
+            digest = passwords.hash_password(password)
+            with self._database.transaction() as state:
+                if username in state.users:
+                    raise Refused(f"There is a user {username} already")
+                state.users[username] = User(username, digest, quota, role)
 
     def set_password(self, username: str, password: str) -> None:
         """Give a user a new password."""
-        passwords.check_new(password)
-        digest = passwords.hash_password(password)
-        with self._database.transaction() as state:
-            _user(state, username).password_hash = digest
+        with self._noted(f"set password of {_named(username)}"):
+            passwords.check_new(username, password)
+            digest = passwords.hash_password(password)
+            with self._database.transaction() as state:
+                _user(state, username).password_hash = digest
 
     def set_quota(self, username: str, quota: int) -> None:
         """Give a user another quota of VMs; one below what is in use keeps those VMs and allows no new ones."""
-        _check_quota(quota)
-        with self._database.transaction() as state:
-            _user(state, username).quota_vms = quota
+        with self._noted(f"set quota of {_named(username)}"):
+            _check_quota(quota)
+            with self._database.transaction() as state:
+                _user(state, username).quota_vms = quota
 
     def set_role(self, username: str, role: str) -> None:
         """Make a user an admin, or a student; it holds from their next wish on, also where they are logged in."""
-        _check_role(role)
-        with self._database.transaction() as state:
-            _user(state, username).role = role
+        with self._noted(f"set role of {_named(username)}"):
+            _check_role(role)
+            with self._database.transaction() as state:
+                _user(state, username).role = role
 
     def remove(self, username: str) -> None:
         """Remove a user who owns no slice."""
-        with self._database.transaction() as state:
+        with self._noted(f"remove user {_named(username)}"), self._database.transaction() as state:
             owned = ", ".join(map(str, _user(state, username).slices))
             if owned:
                 raise Refused(f"User {username} still owns slices ({owned}): delete them first")
@@ -74,12 +97,49 @@ class Accounts:
         """All users, by name."""
         return sorted(self._database.load().users.values(), key=lambda user: user.username)
 
+    def _verified(self, username: str, password: str, wrong: str = "Wrong user name or password") -> User:
+        """The user, if the password is right; every wrong one is counted, also for names that are nobody's."""
+        try:
+            self._logins.attempt(username)
+        except CannotCount:
+            time.sleep(UNCOUNTED_PAUSE_S)
+        user = self._database.load().users.get(username)
+        if not passwords.verify(user.password_hash if user else "", password) or user is None:
+            raise Refused(wrong)
+        with suppress(CannotCount):
+            self._logins.succeeded(username)
+        return user
+
     def _renew(self, user: User, password: str) -> None:
-        verified, digest = user.password_hash, passwords.hash_password(password)
+        digest = passwords.hash_password(password)
         with self._database.transaction() as state:
             stored = state.users.get(user.username)
-            if stored and stored.password_hash == verified:  # else it was changed since: theirs is the newer word
+            if stored and stored.password_hash == user.password_hash:  # else it was changed: theirs is the newer word
                 stored.password_hash = digest
+
+    def _store(self, user: User, password: str) -> None:
+        digest = passwords.hash_password(password)
+        with self._database.transaction() as state:
+            stored = _user(state, user.username)
+            if stored.password_hash != user.password_hash:
+                raise Refused("Your password was changed elsewhere just now; nothing was changed here")
+            stored.password_hash = digest
+
+    def _noted(self, action: str) -> AbstractContextManager[Entry]:
+        return self._audit.noted(Entry(f"operator {_login()}", action))
+
+
+def _named(username: str) -> str:
+    """A name as it may stand in the log: what is none may be anything that was pasted."""
+    return username if is_valid_name(username) else UNKNOWN
+
+
+def _login() -> str:
+    """Who sits at this machine, as the system knows them."""
+    try:
+        return getpass.getuser() if os.environ.get("SUDO_USER") is None else os.environ["SUDO_USER"]
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _user(state: State, username: str) -> User:

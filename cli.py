@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import environment  # noqa: F401 - for its effect: it finds the packages that the rest needs
-from errors import CloudError
-from menu import session, users
+from errors import CloudError, FileFault, Refused
+from menu import log, session, users
 from menu.api import API
 from menu.arguments import parser
 from menu.crash import crash_sentence
@@ -26,6 +26,10 @@ from menu.screen import OutputLost, Screen, clean, on_terminal
 FAILED = 1
 UNEXPECTED = 70
 INTERRUPTED = 130
+CRASH_AT_SEAT = "Something unexpected happened, and the session ends; tell the operator, who finds a report of it"
+TELLING_KEYS = (r"\e&", r"\e~", r"\e=", r"\e?", r"\e*", r"\C-x\C-r")
+"""Keys of readline that name files and home folders, or read a file of keys again."""
+
 OUTPUT_LOST = 141
 """As a shell sees a program that SIGPIPE ended."""
 
@@ -44,25 +48,47 @@ def _guarded(wish: Namespace, open_api: Callable[[Path], API]) -> int:
     report = wish.database.with_name(f"{wish.database.name}.crash.log")
     try:
         with _quiet_threads(report):
-            return _run(wish, open_api(wish.database))
+            return _show_log(wish) if wish.command == "log" else _run(wish, open_api(wish.database))
     except CloudError as error:
-        return _fail(str(error), FAILED)
+        hidden = isinstance(error, FileFault) and wish.seat
+        return _fail(_at_seat(error, wish) if hidden else str(error), FAILED)
     except OutputLost:
         return OUTPUT_LOST
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last line of defence
-        return _fail(crash_sentence(error, report), UNEXPECTED)
+        sentence = crash_sentence(error, report)
+        return _fail(CRASH_AT_SEAT if wish.seat else sentence, UNEXPECTED)
 
 
 def _run(wish: Namespace, api: API) -> int:
     terminal = on_terminal(sys.stdin.fileno(), sys.stdout.fileno())
     screen = Screen(sys.stdout, terminal=terminal)
-    keyboard = Keyboard(Lines(sys.stdin.fileno()), screen, _line_editor() if terminal else None)
+    keyboard = Keyboard(Lines(sys.stdin.fileno()), screen, *(_line_editor() if terminal else ()))
     if wish.command == "user":
         users.manage(api.accounts, wish, keyboard, screen)
+        if news := api.news():
+            _warn(news)
         return 0
-    return session.run(api, screen, keyboard, ENTRIES)
+    return session.run(api, screen, keyboard, ENTRIES, wish.seat or "")
+
+
+def _show_log(wish: Namespace) -> int:
+    import audit  # noqa: PLC0415 - not needed for the menu's first prompt
+
+    try:
+        log.show(audit.read(wish.database), wish, Screen(sys.stdout, terminal=False))
+    except OSError as error:
+        raise Refused(f"{audit.log_of(wish.database)} cannot be read ({error.strerror}): check its rights") from error
+    return 0
+
+
+def _at_seat(fault: CloudError, wish: Namespace) -> str:
+    """What a user hears of a broken file; the operator finds the rest in the audit log."""
+    from audit import Audit, Entry  # noqa: PLC0415
+
+    Audit(wish.database).write(Entry(wish.seat, "open menu"), str(fault), 0.0)
+    return FileFault.PUBLIC
 
 
 def _open_api(database: Path) -> API:
@@ -79,14 +105,18 @@ def _default_database() -> Path:
     return here if here.exists() else Path(__file__).with_name(here.name)
 
 
-def _line_editor() -> Callable[[str], str]:
-    """`input`, with arrow keys and history where Python was built with readline."""
-    with suppress(ImportError):
+def _line_editor() -> tuple[Callable[[str], str], Callable[[], None]]:
+    """`input`, with arrow keys and history where Python was built with readline, and what forgets the history."""
+    try:
         import readline  # noqa: PLC0415
-
-        readline.parse_and_bind("set disable-completion on")  # Tab would offer the files of this folder
-        readline.parse_and_bind("set enable-bracketed-paste off")  # pasted lines are as many answers
-    return input
+    except ImportError:
+        return input, lambda: None
+    readline.parse_and_bind("set disable-completion on")  # Tab would offer the files of this folder
+    readline.parse_and_bind("set enable-bracketed-paste off")  # pasted lines are as many answers
+    readline.set_completer(lambda _text, _state: None)  # some of the keys below complete all the same: nothing, then
+    for key in TELLING_KEYS:
+        readline.parse_and_bind(f'"{key}": abort')
+    return input, readline.clear_history
 
 
 def _open_closed_streams() -> None:
@@ -119,6 +149,11 @@ def _fail(sentence: str, status: int) -> int:
     with suppress(OSError, ValueError):
         print(f"Error: {clean(sentence)}", file=sys.stderr)
     return status
+
+
+def _warn(sentence: str) -> None:
+    with suppress(OSError, ValueError):
+        print(f"Warning: {clean(sentence)}", file=sys.stderr)
 
 
 def _flush() -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from errors import Refused
+from errors import FileFault
 from models import Record, next_vm_id
 from storage import rules, schema
 from storage.files import is_locked, locked, replace, require_replaceable
@@ -59,7 +59,7 @@ class Database:
     @property
     def previous(self) -> Path:
         """The version before the last change."""
-        return self._beside("previous")
+        return self.beside("previous")
 
     def load(self) -> State:
         """The state as it is now, the caller's own."""
@@ -72,7 +72,7 @@ class Database:
             message = "a transaction inside a transaction would wait for itself"
             raise RuntimeError(message)
         busy = f"{self.path} has been locked by another session for {LOCK_WAIT_S:.0f} s; try again when it is done"
-        with locked(self._beside("lock"), self._file, LOCK_WAIT_S, busy) as is_alone:
+        with locked(self.beside("lock"), self._file, LOCK_WAIT_S, busy) as is_alone:
             self._writer = threading.get_ident()
             try:
                 version = self._read()
@@ -101,34 +101,35 @@ class Database:
         """Whether any session, this one included, is changing what a slice has on the hosts."""
         return is_locked(self._claim_file(slice_id))
 
-    def _beside(self, suffix: str) -> Path:
+    def beside(self, suffix: str) -> Path:
+        """A file that goes with the database: `<database>.<suffix>`, in its folder."""
         return self._file.with_name(f"{self._file.name}.{suffix}")
 
     def _claim_file(self, slice_id: int) -> Path:
-        return self._beside(f"slice-{slice_id}.lock")
+        return self.beside(f"slice-{slice_id}.lock")
 
     def _read(self) -> _Version:
         try:
             found = self._file.stat()
             if not stat.S_ISREG(found.st_mode):  # opening a FIFO would wait for ever
-                raise Refused(f"{self.path} is not a file: name the database with --database")
+                raise FileFault(f"{self.path} is not a file: name the database with --database")
             if self._settled and self._settled.signature == _signature(found):
                 return self._settled
             with self._file.open("rb") as file:
                 found = os.fstat(file.fileno())
                 content = file.read(MAX_BYTES + 1)
         except FileNotFoundError:
-            raise Refused(
+            raise FileFault(
                 f"{self.path} does not exist: name the database with --database, or put a copy of the shipped one there"
                 f"{self._way_back()}"
             ) from None
         except OSError as error:
-            raise Refused(f"{self.path} cannot be read ({error.strerror}): check its rights") from error
+            raise FileFault(f"{self.path} cannot be read ({error.strerror}): check its rights") from error
         try:
             record = _parsed(content)
             self._require_whole(record, content)
         except _Unreadable as fault:
-            raise Refused(f"{self.path}, line {fault.line}: {fault}{self._way_back()}") from fault
+            raise FileFault(f"{self.path}, line {fault.line}: {fault}{self._way_back()}") from fault
         version = _Version(record, _signature(found))
         # An inode can be given anew, and a file can change twice in one tick of the clock: only an older one is kept.
         self._settled = version if time.time_ns() - found.st_ctime_ns > SETTLED_NS else None
@@ -136,7 +137,7 @@ class Database:
 
     def _require_whole(self, record: Record, content: bytes) -> None:
         """A file saved before has all sections: one with the first ones only has lost its end."""
-        there = tuple(record)
+        there = tuple(section for section in record if section in SECTIONS)
         if there != SECTIONS and there == SECTIONS[: len(there)] and self.previous.exists():
             raise _Unreadable(f"ends after {there[-1]}, it was cut off", content.count(b"\n") + 1)
 
@@ -154,25 +155,25 @@ class Database:
 
         def last_look() -> None:
             if not is_alone():
-                raise Refused(f"{self._beside('lock')} was removed by somebody just now; nothing was saved, try again")
+                raise FileFault(f"{self.beside('lock')} was removed by somebody just now; nothing was saved, try again")
             if _signature(self._file.stat()) != version.signature:
-                raise Refused(f"{self.path} was changed by another program just now; nothing was saved, try again")
+                raise FileFault(f"{self.path} was changed by another program just now; nothing was saved, try again")
 
         try:
             _check(record)
         except Broken as fault:
-            raise Refused(f"{self.path} was not changed, the new state would be wrong: {fault}") from fault
+            raise FileFault(f"{self.path} was not changed, the new state would be wrong: {fault}") from fault
         try:
             old, like = self._file.read_bytes(), self._file.stat()
             content = _leading_comment(old) + _yaml(record)
             require_replaceable(self._file, like)
             if len(content) > MAX_BYTES:
-                raise Refused(f"{self.path} would outgrow {MAX_BYTES >> 20} MiB, nothing was saved: delete slices")
+                raise FileFault(f"{self.path} would outgrow {MAX_BYTES >> 20} MiB, nothing was saved: delete slices")
             last_look()
             replace(self.previous, old, like)
             replace(self._file, content, like, last_look)
         except OSError as error:
-            raise Refused(
+            raise FileFault(
                 f"{self.path} cannot be saved ({error.strerror}), it is as it was: check free space and rights in "
                 f"{self._file.parent}"
             ) from error

@@ -21,6 +21,12 @@ class Refused(CloudError):
     begun = False
 
 
+class FileFault(Refused):
+    """A fault in the cloud's own files: what `str()` says of them is for whoever owns them, others get `PUBLIC`."""
+
+    PUBLIC = "The cloud's own files have a fault, nothing was done: tell the operator (the audit log says more)"
+
+
 class Interrupted(CloudError):
     """The user pressed Ctrl-C while hosts were being changed."""
 

@@ -57,6 +57,13 @@ class InternetSettings:
         return ipaddress.IPv4Network(self.cidr)
 
 
+@dataclass(frozen=True)
+class LoginSettings:
+    """`shipped_passwords`: `change` asks whoever logs in with one for a new one, `keep` does not (a lab)."""
+
+    shipped_passwords: str = "change"
+
+
 @dataclass
 class Worker:
     """A worker as discovery last saw it: what it has, and what its VMs were promised. Memory and disk in GiB.
@@ -83,6 +90,7 @@ class Inventory:
     ssh: SSHSettings = field(default_factory=SSHSettings)
     hypervisor: HypervisorSettings = field(default_factory=HypervisorSettings)
     internet: InternetSettings = field(default_factory=InternetSettings)
+    login: LoginSettings = field(default_factory=LoginSettings)
 
     @property
     def hosts(self) -> tuple[str, ...]:

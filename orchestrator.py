@@ -9,18 +9,22 @@ What changes hosts is in `changes.py`; here is who may wish for it, and when.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
+import passwords
 from accounts import Accounts
+from audit import UNKNOWN, Audit, Entry
 from changes import Change, Changes
 from database import Database, State
 from deployment import DeploymentAPI
-from errors import CloudError, HostUnreachable, Refused
+from errors import CloudError, FileFault, HostUnreachable, Refused
 from inventory import SSHSettings, Worker
 from models import (
+    ADMIN,
     MAX_DATA_INTERFACES,
     MAX_NAME_LENGTH,
     VM,
@@ -53,15 +57,48 @@ class Connected(Host, Protocol):
         """Run `argv` there and speak with it."""
 
 
+RECORDED = {
+    "change_password": "change password",
+    "create_slice": "create slice",
+    "add_vm_to_slice": "add VM",
+    "create_link": "create link",
+    "deploy_slice": "deploy",
+    "delete_slice": "delete",
+    "finish_slice": "finish",
+    "take_back_slice": "take back",
+    "open_console": "open console",
+}
+"""What the audit log calls the use-cases that change something or open a console; those that only look are not in it.
+
+Logins and what an operator does to users is recorded by the accounts themselves."""
+
+LONG = {"deploy_slice", "delete_slice", "finish_slice", "take_back_slice"}
+"""Also recorded when they begin: their manager may not live to see the end."""
+
+
 def _answers(
     method: Callable[Concatenate[OrchestratorAPI, P], T],
 ) -> Callable[Concatenate[OrchestratorAPI, P], Result[T]]:
-    """The one boundary at which failures become sentences."""
+    """The one boundary at which failures become sentences, and wishes lines of the audit log."""
+    signature = inspect.signature(method)
+    name = method.__name__
 
     @functools.wraps(method)
     def answer(self: OrchestratorAPI, /, *args: P.args, **kwargs: P.kwargs) -> Result[T]:
+        given = signature.bind(self, *args, **kwargs).arguments
+        actor = str(given.get("actor", UNKNOWN))
+        entry = Entry(actor, RECORDED.get(name, ""), given.get("slice_id"), given.get("vm_id"))
         try:
-            return True, method(self, *args, **kwargs)
+            if not entry.action:
+                return True, method(self, *args, **kwargs)
+            with self._audit.noted(entry, announced=name in LONG):
+                value = method(self, *args, **kwargs)
+                self._fill_in(entry, value)
+                return True, value
+        except FileFault as fault:
+            if not entry.action:
+                self._audit.write(replace(entry, action=name.replace("_", " ")), str(fault), 0.0)
+            return False, str(fault) if actor in self._operators else fault.PUBLIC
         except CloudError as error:
             return False, str(error)
 
@@ -77,19 +114,47 @@ class OrchestratorAPI:
         self._deployment = DeploymentAPI(self._inventory)
         self._connect = connect or _over_ssh(self._inventory.ssh)
         self._changes = Changes(database, self._deployment, self._connect)
-        self.accounts = Accounts(database)
+        self._audit = Audit(database.path)
+        self._operators: set[str] = set()  # kept here, as it has to be known when the file cannot be read any more
+        self.accounts = Accounts(database, self._audit)
+
+    def news(self) -> str:
+        """What whoever sits here should be told once, besides answers; mostly nothing."""
+        return self._audit.news()
+
+    def _fill_in(self, entry: Entry, value: object) -> None:
+        """What of slice and VM an entry only knows now that it is done."""
+        match value:
+            case Slice():
+                entry.slice_id = value.slice_id
+            case VM():
+                entry.vm_id = value.vm_id
+        if entry.vm_id and entry.slice_id is None:
+            visible = _visible(self._database.load(), entry.actor)
+            entry.slice_id = next((tenant.slice_id for tenant in visible if tenant.vm(entry.vm_id)), None)
 
     # --- who, and what there is ---------------------------------------------------------------------------------------
 
     @_answers
     def authenticate(self, username: str, password: str) -> User:
         """The user of that name and password."""
-        return self.accounts.authenticate(username, password)
+        user = self.accounts.authenticate(username, password)
+        (self._operators.add if user.role == ADMIN else self._operators.discard)(username)
+        return user
+
+    def needs_new_password(self, username: str, password: str) -> bool:
+        """Whether a password that was right has to be replaced before anything else, as everybody knows it."""
+        return self._inventory.login.shipped_passwords == "change" and passwords.is_shipped(username, password)
 
     @_answers
-    def get_user(self, username: str) -> User:
+    def change_password(self, actor: str, current: str, new: str) -> None:
+        """Give the user a new password, if the current one is right."""
+        self.accounts.change_password(actor, current, new)
+
+    @_answers
+    def get_user(self, actor: str) -> User:
         """The user as the file has them now."""
-        return _user(self._database.load(), username)
+        return _user(self._database.load(), actor)
 
     def flavors(self) -> dict[str, Record]:
         """The sizes a VM can have, by name."""

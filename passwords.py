@@ -20,6 +20,7 @@ COST_N, COST_R, COST_P = 16_384, 8, 1
 MAX_MEMORY = 64 * 1024 * 1024
 """Most memory that one derivation may take, in bytes: a stored cost beyond it does not verify. Ours takes 16 MiB."""
 
+_SHIPPED = {"admin", "student"}
 _CURRENT = f"scrypt${COST_N}${COST_R}${COST_P}$"
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _SCRYPT = re.compile(r"scrypt\$([0-9]{1,7})\$([0-9]{1,2})\$([0-9])\$([0-9a-f]{32,128})\$([0-9a-f]{64})")
@@ -35,8 +36,15 @@ def is_outdated(stored: str) -> bool:
     return not (stored.startswith(_CURRENT) and is_digest(stored))
 
 
-def check_new(password: str) -> None:
-    """`Refused` where `password` is too short or too long to be taken as a new one."""
+def is_shipped(username: str, password: str) -> bool:
+    """Whether `password` is one that everybody knows: the user's own name, or one of a fresh `database.yaml`."""
+    return password == username or password in _SHIPPED
+
+
+def check_new(username: str, password: str) -> None:
+    """`Refused` where `password` may not become the user's: too short, too long, or one that everybody knows."""
+    if is_shipped(username, password):
+        raise Refused("A password is not the user's name; choose another one")
     if not MIN_NEW_LENGTH <= len(password) <= MAX_LENGTH:
         raise Refused(f"A password has {MIN_NEW_LENGTH} to {MAX_LENGTH} characters")
 

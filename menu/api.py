@@ -61,13 +61,22 @@ class API(Protocol):
     def authenticate(self, username: str, password: str) -> tuple[bool, User | str]:
         """The user, when the password is right."""
 
+    def needs_new_password(self, username: str, password: str) -> bool:
+        """Whether the password, which was right, has to be replaced before the menu opens."""
+
+    def change_password(self, actor: str, current: str, new: str) -> tuple[bool, str | None]:
+        """A new password for the user, who knows the current one."""
+
+    def news(self) -> str:
+        """What is to be told once, besides answers; mostly nothing."""
+
     def flavors(self) -> Mapping[str, Record]:
         """The sizes on offer, in the order of display."""
 
     def discover_workers(self) -> tuple[bool, dict[str, Worker] | str]:
         """All workers as they are now; takes as long as the deadline when one of them does not answer."""
 
-    def get_user(self, username: str) -> tuple[bool, User | str]:
+    def get_user(self, actor: str) -> tuple[bool, User | str]:
         """The user with quota and use as they are now."""
 
     def list_slices(self, actor: str) -> tuple[bool, list[Slice] | str]:

@@ -1,4 +1,4 @@
-"""The command line: the menu's options and the subcommands for accounts."""
+"""The command line: the menu's options, and the subcommands for accounts and the audit log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from menu.prompts import whole_number
 from menu.screen import clean
-from models import ADMIN, MAX_QUOTA, STUDENT
+from models import ADMIN, MAX_QUOTA, STUDENT, is_valid_name
 
 DEFAULT_QUOTA = 10
 
@@ -37,9 +37,21 @@ def parser(default_database: Path) -> Parser:
         default=default_database,
         help="the state file (default: database.yaml in this folder, or else beside cli.py)",
     )
+    whole.add_argument(
+        "--user",
+        metavar="NAME",
+        type=_name,
+        dest="seat",
+        help="the menu for this user only, as a forced command of sshd: README, Letting students in",
+    )
     commands = whole.add_subparsers(dest="command", metavar="COMMAND")
     user = commands.add_parser("user", help="manage the accounts", description="Manage the accounts.")
     _add_actions(user.add_subparsers(dest="action", metavar="ACTION", required=True))
+    log = commands.add_parser("log", help="show who did what", description="Show the audit log, oldest first.")
+    log.add_argument("--user", metavar="NAME", dest="of", help="only what this user did")
+    log.add_argument("--slice", metavar="N", type=_count, help="only what was done to this slice")
+    log.add_argument("--last", metavar="N", type=_count, help="only so many of the last entries")
+    log.add_argument("--json", action="store_true", help="one line of JSON per entry")
     return whole
 
 
@@ -60,6 +72,19 @@ def _add_actions(actions: argparse._SubParsersAction[Parser]) -> None:
     add.add_argument("--admin", action="store_true", help="the user may see and change everybody's slices")
     role.add_argument("role", metavar="ROLE", choices=(STUDENT, ADMIN), help=f"{ADMIN} or {STUDENT}")
     change.add_argument("quota", metavar="N", type=_quota, help=quota)
+
+
+def _name(text: str) -> str:
+    if not is_valid_name(text):
+        raise argparse.ArgumentTypeError("a user name has 1 to 32 letters, digits, hyphens and underscores")
+    return text
+
+
+def _count(text: str) -> int:
+    count = whole_number(text, 0, 10**9)
+    if count is None:
+        raise argparse.ArgumentTypeError("that is no whole number")
+    return count
 
 
 def _quota(text: str) -> int:

@@ -108,6 +108,13 @@ def show_plan(session: Session) -> None:
         session.screen.line(line, "" if line.startswith(" ") else HEAD)
 
 
+def change_password(session: Session) -> None:
+    """A new password, for whoever knows the current one."""
+    current = session.ask.secret("Current password: ")
+    value_of(session.api.change_password(session.owner, current, session.ask.new_password()))
+    session.say("Password changed")
+
+
 def _leave(_session: Session) -> None:
     """Leaving is up to whoever shows the menu."""
 
@@ -123,6 +130,7 @@ ENTRIES = (
     Entry(LOGOUT, "Logout", _leave),
     Entry(9, "Open a VM's console", open_console),
     Entry(10, "Show the plan of a Slice", show_plan),
+    Entry(12, "Change my password", change_password),
     Entry(EXIT, "Exit", _leave),
 )
 

@@ -61,10 +61,20 @@ class Lines:
 
 
 class Keyboard:
-    """Asks for a line or a password. `typed` reads a line from a terminal, with editing; without it lines are piped."""
+    """Asks for a line or a password. `typed` reads a line from a terminal, with editing; without it lines are piped.
 
-    def __init__(self, lines: Lines, screen: Screen, typed: Callable[[str], str] | None = None) -> None:
+    `forget` throws away what the line editing remembers: the next user is not to see the last one's lines.
+    """
+
+    def __init__(
+        self,
+        lines: Lines,
+        screen: Screen,
+        typed: Callable[[str], str] | None = None,
+        forget: Callable[[], None] = lambda: None,
+    ) -> None:
         self.lines = lines
+        self.forget = forget
         self._screen = screen
         self._typed = typed
 

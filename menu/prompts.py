@@ -53,6 +53,21 @@ class Prompts:
                 return answer
             self._screen.error(f"A password has 1 to {LONGEST_ANSWER} characters")
 
+    def secret(self, prompt: str) -> str:
+        """A password, inside the menu: `..` leads back."""
+        answer = self.password(prompt)
+        if answer == BACK:
+            raise Back
+        return answer
+
+    def new_password(self) -> str:
+        """A new password, given twice; whether it does is the orchestrator's to say."""
+        while True:
+            password = self.secret("New password: ")
+            if self.secret("The same again: ") == password:
+                return password
+            self._screen.error("The two differ")
+
     def number(self, prompt: str, what: str, low: int, high: int) -> int:
         """A whole number from `low` to `high`."""
         return self._ask(

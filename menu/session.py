@@ -80,10 +80,13 @@ class Discovery:
             self._answer.set_exception(error)
 
 
-def run(api: API, screen: Screen, keyboard: Keyboard, entries: Sequence[Entry]) -> int:
-    """Everything from the first prompt to the exit status. End of input and Ctrl-C lead out from every prompt."""
+def run(api: API, screen: Screen, keyboard: Keyboard, entries: Sequence[Entry], seat: str = "") -> int:
+    """Everything from the first prompt to the exit status. End of input and Ctrl-C lead out from every prompt.
+
+    `seat` is the only user who may log in here, once; "" is anybody, one after the other.
+    """
     try:
-        return _visits(api, screen, keyboard, entries)
+        return _visits(api, screen, keyboard, entries, seat)
     except EOFError:
         status = LEAVE
     except KeyboardInterrupt:
@@ -92,33 +95,56 @@ def run(api: API, screen: Screen, keyboard: Keyboard, entries: Sequence[Entry]) 
     return status
 
 
-def _visits(api: API, screen: Screen, keyboard: Keyboard, entries: Sequence[Entry]) -> int:
+def _visits(api: API, screen: Screen, keyboard: Keyboard, entries: Sequence[Entry], seat: str) -> int:
     ask = Prompts(keyboard, screen)
     while True:
         discovery = Discovery(api)
-        owner = log_in(api, screen, ask)
+        owner = log_in(api, screen, ask, seat)
         if owner is None:
             screen.line("Too many wrong logins. Goodbye")
             return TOO_MANY_ATTEMPTS
         session = Session(api, screen, keyboard, ask, owner)
         _warn(session, discovery)
         _guarded(session, offer_unfinished)
-        if use_menu(session, entries) == EXIT:
+        choice = use_menu(session, entries)
+        keyboard.forget()
+        if choice == EXIT or seat:
             screen.line("Goodbye")
             return LEAVE
         session.say("Logged out")
 
 
-def log_in(api: API, screen: Screen, ask: Prompts) -> str | None:
+def log_in(api: API, screen: Screen, ask: Prompts, seat: str = "") -> str | None:
     """The name of whoever gave the right password, or None after too many attempts."""
+    if seat:
+        screen.line(f"User: {seat}")
     for _ in range(ATTEMPTS):
-        username = ask.username("Username: ")
+        username = seat or ask.username("Username: ")
         password = ask.password("Password: ")
         try:
-            return value_of(api.authenticate(username, password)).username
+            value_of(api.authenticate(username, password))
         except CloudError as failure:
             screen.error(str(failure))
+            continue
+        if api.needs_new_password(username, password):
+            screen.line("This password is one that everybody knows: choose another one before you go on", WARNING)
+            _replace_password(api, screen, ask, username, password)
+        return username
     return None
+
+
+def _replace_password(api: API, screen: Screen, ask: Prompts, owner: str, current: str) -> None:
+    """Ask until the user has a password of their own; the end of input and Ctrl-C are the only other ways out."""
+    while True:
+        try:
+            value_of(api.change_password(owner, current, ask.new_password()))
+        except Back:
+            screen.error("The menu opens when you have a new password")
+        except CloudError as failure:
+            screen.error(str(failure))
+        else:
+            screen.line("Password changed", GOOD)
+            return
 
 
 def offer_unfinished(session: Session) -> None:
@@ -156,7 +182,10 @@ def use_menu(session: Session, entries: Sequence[Entry]) -> int:
             continue
         if choice in {LOGOUT, EXIT}:
             return choice
-        _guarded(session, actions[choice])
+        if choice in actions:
+            _guarded(session, actions[choice])
+        else:
+            session.screen.error(f"There is no entry {choice} in this menu")
 
 
 def _guarded(session: Session, action: Callable[[Session], None]) -> None:
@@ -167,6 +196,8 @@ def _guarded(session: Session, action: Callable[[Session], None]) -> None:
         session.screen.error(str(failure))
     except Back:
         pass
+    if news := session.api.news():
+        session.screen.line(f"Warning: {news}", WARNING)
 
 
 def _warn(session: Session, discovery: Discovery) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from errors import Refused
+from errors import FileFault, Refused
 
 POLL_S = 0.01
 
@@ -25,7 +25,7 @@ def locked(path: Path, like: Path, wait_s: float, busy: str, *, remove: bool = F
     try:
         descriptor = _acquire(path, like, wait_s)
     except OSError as error:
-        raise Refused(f"{path} cannot be locked ({error.strerror}): check its rights and its folder's") from error
+        raise FileFault(f"{path} cannot be locked ({error.strerror}): check its rights and its folder's") from error
     if descriptor is None:
         raise Refused(busy)
     try:
@@ -45,7 +45,7 @@ def is_locked(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise Refused(f"{path} cannot be opened ({error.strerror}): check its rights") from error
+        raise FileFault(f"{path} cannot be opened ({error.strerror}): check its rights") from error
     try:
         return not _try_lock(descriptor, fcntl.LOCK_SH)
     except OSError as error:
@@ -83,9 +83,9 @@ def replace(path: Path, content: bytes, like: os.stat_result, last_look: Callabl
 def require_replaceable(path: Path, found: os.stat_result) -> None:
     """`Refused` where somebody has said that the file shall not change, or where a change would make two of it."""
     if not stat.S_IMODE(found.st_mode) & 0o222 or not os.access(path, os.W_OK):
-        raise Refused(f"{path} is read-only; nothing was saved: give yourself the right to write it")
+        raise FileFault(f"{path} is read-only; nothing was saved: give yourself the right to write it")
     if found.st_nlink > 1:  # the other name would go on with the old version, as a second database of the same hosts
-        raise Refused(
+        raise FileFault(
             f"{path} has a second name (a hard link), which would not see the change; nothing was saved: make the "
             "other name a symbolic link, or a copy"
         )

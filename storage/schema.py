@@ -338,6 +338,7 @@ DATABASE = record(
         "ssh": SSH,
         "hypervisor": HYPERVISOR,
         "internet": INTERNET,
+        "login": record({}, {"shipped_passwords": one_of("change", "keep")}),
         "flavors": mapping_of(FLAVOR_NAME, record(SIZE | {"image": LOCAL_PATH})),
         "workers": mapping_of(HOST, WORKER),
         "slices": mapping_of(text(str.isdecimal, "a slice id"), SLICE),

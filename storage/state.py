@@ -6,14 +6,14 @@ import dataclasses
 from dataclasses import dataclass
 
 import models
-from inventory import HypervisorSettings, InternetSettings, Inventory, SSHSettings, Worker
+from inventory import HypervisorSettings, InternetSettings, Inventory, LoginSettings, SSHSettings, Worker
 from models import Flavor, Record, Slice, User
 
 SECTIONS = (
     *("workers_list", "network_node", "ssh", "hypervisor", "internet", "flavors"),
     *("users", "workers", "slices", "next_vm_id", "next_vlan_id"),
 )
-"""What `to_dict` gives, in its order: a saved file that lacks the last ones has lost its end."""
+"""What `to_dict` always gives, in its order: a saved file that lacks the last ones has lost its end."""
 
 
 @dataclass
@@ -36,6 +36,8 @@ class State:
     def to_dict(self) -> Record:
         """The content of `database.yaml`."""
         settings = dataclasses.asdict(self.inventory)
+        if self.inventory.login == LoginSettings():
+            del settings["login"]
         return {
             **settings,
             "workers_list": list(self.inventory.workers_list),
@@ -57,6 +59,7 @@ class State:
             SSHSettings(**record.get("ssh", {})),
             HypervisorSettings(**record.get("hypervisor", {})),
             InternetSettings(**record.get("internet", {})),
+            LoginSettings(**record.get("login", {})),
         )
         return cls(
             inventory,

@@ -79,6 +79,7 @@ def open_desk(folder: Path) -> Desk:
         for name, quota in (("admin", 10), ("student", 6))
     }
     path.write_text(yaml.safe_dump({"users": users, "flavors": {"cirros": FLAVOR}}), encoding="utf-8")
+    path.chmod(0o600)
     cloud = FakeCloud({address: ConsoleHost(address) for address in (*WORKERS, NETWORK)})
     api = OrchestratorAPI(Database(path), cloud.connect)  # type: ignore[arg-type]
     assert api.discover_workers()[0]

@@ -94,6 +94,8 @@ class FakeCloud:
         self.down = down
         self.fails_at = ""
         self.interrupts_at = ""
+        self.asks_for_new_password = False
+        self.warning = ""
 
     def flavors(self) -> dict[str, Record]:
         return Flavor.FLAVORS
@@ -104,6 +106,21 @@ class FakeCloud:
         if not user or user.password_hash != password:
             raise Refused("Wrong user name or password")
         return user
+
+    def needs_new_password(self, username: str, password: str) -> bool:
+        return self.asks_for_new_password and username == password
+
+    @answering
+    def change_password(self, actor: str, current: str, new: str) -> None:
+        if self.users[actor].password_hash != current:
+            raise Refused("This is not your current password; nothing was changed")
+        if len(new) < 8:
+            raise Refused("A password has 8 to 256 characters")
+        self.users[actor].password_hash = new
+
+    def news(self) -> str:
+        told, self.warning = self.warning, ""
+        return told
 
     @answering
     def discover_workers(self) -> dict[str, Worker]:

@@ -331,7 +331,7 @@ class Histories(RuleBasedStateMachine):
             assert all(path == "vm_images/cirros.img" for path in host.files)
 
 
-NAMES = {f"database.yaml{suffix}" for suffix in ("", ".lock", ".previous")}
+NAMES = {f"database.yaml{suffix}" for suffix in ("", ".lock", ".previous", ".audit.log")}
 RARELY = st.sampled_from([False, False, False, True])
 
 

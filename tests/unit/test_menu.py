@@ -28,6 +28,7 @@ MENU = [
     "8. Logout",
     "9. Open a VM's console",
     "10. Show the plan of a Slice",
+    "12. Change my password",
     "0. Exit",
 ]
 
@@ -316,3 +317,60 @@ def test_an_admin_is_told_whose_half_done_slice_it_is() -> None:
     cloud.left_over.append(1004)
     cloud.users["admin"].role = ADMIN
     assert "Slice 1004 (Theirs) of student was being deployed when its manager stopped." in lines_of(cloud, "l\n")
+
+
+def test_a_password_is_changed_with_the_current_one_and_the_new_one_twice() -> None:
+    cloud = furnished()
+    lines = lines_of(cloud, "12\nadmin\na new one\na new one\n")
+    at = lines.index("Current password: ")
+    assert lines[at : at + 4] == ["Current password: ", "New password: ", "The same again: ", "Password changed"]
+    assert cloud.users["admin"].password_hash == "a new one"
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ("wrong\na new one\na new one\n", "Error: This is not your current password; nothing was changed"),
+        ("admin\nshort\nshort\n", "Error: A password has 8 to 256 characters"),
+        ("admin\na new one\nanother one\n..\n", "Error: The two differ"),
+        ("..\n", "Current password: "),
+    ],
+)
+def test_a_password_that_is_not_changed(answers: str, said: str) -> None:
+    cloud = furnished()
+    assert said in lines_of(cloud, f"12\n{answers}")
+    assert cloud.users["admin"].password_hash == "admin"
+
+
+def test_whoever_logs_in_with_a_shipped_password_gets_another_one_before_the_menu() -> None:
+    cloud = furnished()
+    cloud.asks_for_new_password = True
+    lines = lines_of(cloud, "short\nshort\n..\na new one\nx\na new one\na new one\n")
+    menu = lines.index("Choose an option: ")
+    assert [line for line in lines[:menu] if line.startswith(("Error", "Password c"))] == [
+        "Error: A password has 8 to 256 characters",
+        "Error: The menu opens when you have a new password",
+        "Error: The two differ",
+        "Password changed",
+    ]
+    assert cloud.users["admin"].password_hash == "a new one"
+
+
+def test_without_a_new_password_there_is_no_menu() -> None:
+    cloud = furnished()
+    cloud.asks_for_new_password = True
+    status, output = play(cloud, LOGIN + "short\n")
+    assert "Choose an option" not in output
+    assert (status, output.splitlines()[-1]) == (0, "Goodbye")
+
+
+def test_what_is_to_be_told_is_told_after_the_next_answer() -> None:
+    cloud = furnished()
+    cloud.warning = "The audit log cannot be written"
+    assert lines_of(cloud, "5\n").count("Warning: The audit log cannot be written") == 1
+
+
+def test_a_number_without_an_entry_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = tuple(entry for entry in ENTRIES if entry.number != 9)
+    monkeypatch.setattr("tests.unit.playing.ENTRIES", entries)
+    assert "Error: There is no entry 9 in this menu" in lines_of(furnished(), "9\n")

@@ -132,9 +132,9 @@ def test_every_verification_makes_one_derivation_of_the_same_cost(stored: str, m
 @pytest.mark.parametrize("password", ["", "1234567", "x" * 257])
 def test_a_new_password_too_short_or_too_long_is_refused(password: str) -> None:
     with pytest.raises(Refused, match=r"^A password has 8 to 256 characters$"):
-        check_new(password)
+        check_new("alice", password)
 
 
 @pytest.mark.parametrize("password", ["12345678", "x" * 256, "        "])
 def test_a_new_password_of_8_to_256_characters_is_taken(password: str) -> None:
-    check_new(password)
+    check_new("alice", password)

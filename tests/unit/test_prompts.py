@@ -54,7 +54,7 @@ NEW_LINK = "4\n1000\n"
 PROMPTS = {
     # prompt: what leads to it, what it refuses, what the sentence names
     "Username: ": ("", NAMES, "1 to 32 letters"),
-    "Choose an option: ": (LOGIN, NUMBERS, "from 0 to 10"),
+    "Choose an option: ": (LOGIN, NUMBERS, "from 0 to 12"),
     "Slice name: ": (LOGIN + "2\n", NAMES, "1 to 32 letters"),
     "Slice ID: ": (LOGIN + "3\n", NUMBERS, "from 1 to 99999"),
     "VM name: ": (LOGIN + NEW_VM, NAMES, "1 to 32 letters"),

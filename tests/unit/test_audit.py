@@ -1,0 +1,287 @@
+"""The audit log: what is in it, what never is, and that it survives crowds, half lines and full disks."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import audit
+from audit import FIELDS, Audit, Entry
+from orchestrator import LONG, RECORDED, OrchestratorAPI
+from remote.events import StageStarted
+from tests.unit.desk import WORKERS, Desk
+from tests.unit.playing import run_program
+
+LOOKS_ONLY = {"get_user", "list_slices", "get_slice", "discover_workers", "plan_slice", "unfinished"}
+BY_THE_ACCOUNTS = {"authenticate"}
+NO_ANSWER = {"flavors", "needs_new_password", "news"}
+
+
+def entries(desk: Desk) -> list[dict[str, Any]]:
+    return list(audit.read(desk.path))
+
+
+def test_every_use_case_that_changes_something_is_recorded() -> None:
+    methods = {name for name, _ in inspect.getmembers(OrchestratorAPI, inspect.isfunction) if not name.startswith("_")}
+    assert methods == set(RECORDED) | LOOKS_ONLY | BY_THE_ACCOUNTS | NO_ANSWER
+    assert set(RECORDED) >= LONG
+
+
+def test_a_slices_life_is_in_it(desk: Desk) -> None:
+    desk.ok(desk.api.authenticate("student", "admin"))
+    desk.ring(2)
+    desk.ok(desk.api.deploy_slice("student", 1000))
+    desk.ok(desk.api.open_console("student", 1001))
+    desk.ok(desk.api.delete_slice("student", 1000))
+    found = entries(desk)
+    assert [(e["actor"], e["action"], e["slice"], e["vm"], e["result"]) for e in found] == [
+        ("student", "log in", None, None, "ok"),
+        ("student", "create slice", 1000, None, "ok"),
+        ("student", "add VM", 1000, 1001, "ok"),
+        ("student", "add VM", 1000, 1002, "ok"),
+        ("student", "create link", 1000, None, "ok"),
+        ("student", "create link", 1000, None, "ok"),
+        ("student", "deploy", 1000, None, "begun"),
+        ("student", "deploy", 1000, None, "ok"),
+        ("student", "open console", 1000, 1001, "ok"),
+        ("student", "delete", 1000, None, "begun"),
+        ("student", "delete", 1000, None, "ok"),
+    ]
+    for entry in found:
+        assert tuple(entry) == FIELDS
+        at = datetime.strptime(entry["time"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        assert abs(datetime.now(UTC) - at) < timedelta(minutes=5)
+        assert 0 <= entry["seconds"] < 60
+    assert stat.S_IMODE(audit.log_of(desk.path).stat().st_mode) == 0o600
+
+
+def test_failures_are_in_it_with_their_sentence(desk: Desk) -> None:
+    desk.ring(2)
+    sentences = [
+        desk.no(desk.api.deploy_slice("admin", 1000)),
+        desk.no(desk.api.add_vm_to_slice("student", 1000, "vm0", "cirros")),
+        desk.no(desk.api.open_console("student", 1001)),
+    ]
+    desk.cloud.hosts[WORKERS[0]].faults = {"bridge": (1, "", "out of luck")}
+    sentences.append(desk.no(desk.api.deploy_slice("student", 1000)))
+    found = [entry["result"] for entry in entries(desk) if entry["result"] not in {"ok", "begun"}]
+    assert found == sentences
+
+
+def test_a_manager_that_dies_leaves_the_line_that_it_began(desk: Desk) -> None:
+    desk.ring(2)
+    seen: list[dict[str, Any]] = []
+    desk.ok(desk.api.deploy_slice("student", 1000, lambda _: seen.extend(entries(desk)[-1:])))
+    assert {(e["action"], e["slice"], e["result"]) for e in seen} == {("deploy", 1000, "begun")}
+
+
+class DiesError(BaseException):
+    pass
+
+
+def test_what_ends_an_action_from_outside_is_said(desk: Desk) -> None:
+    desk.ring(2)
+
+    def die(event: object) -> None:
+        if isinstance(event, StageStarted):
+            raise DiesError
+
+    with pytest.raises(DiesError):
+        desk.api.deploy_slice("student", 1000, die)
+    assert entries(desk)[-1]["result"] == "ended by DiesError"
+
+
+def test_logins_and_what_the_operator_does_are_in_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_USER", "root_of_all")
+    accounts = desk.api.accounts
+    desk.no(desk.api.authenticate("student", "wrong one"))
+    desk.no(desk.api.authenticate("pa55word-typed-as-a-name", "x"))
+    accounts.add("ann", "long enough")
+    accounts.set_quota("ann", 3)
+    accounts.set_role("ann", "admin")
+    accounts.set_password("ann", "another one")
+    desk.ok(desk.api.change_password("ann", "another one", "her own one"))
+    accounts.remove("ann")
+    assert [(e["actor"], e["action"], e["result"]) for e in entries(desk)] == [
+        ("student", "log in", "Wrong user name or password"),
+        ("(unknown)", "log in", "Wrong user name or password"),
+        ("operator root_of_all", "add user ann", "ok"),
+        ("operator root_of_all", "set quota of ann", "ok"),
+        ("operator root_of_all", "set role of ann", "ok"),
+        ("operator root_of_all", "set password of ann", "ok"),
+        ("ann", "change password", "ok"),
+        ("operator root_of_all", "remove user ann", "ok"),
+    ]
+
+
+def test_no_secret_is_in_it_nor_in_any_other_log(desk: Desk) -> None:
+    api, accounts = desk.api, desk.api.accounts
+    words = [f"s3cret-{number}-word" for number in range(8)]
+    accounts.add("ann", words[0])
+    desk.no(api.authenticate("ann", words[1]))
+    desk.no(api.authenticate(words[2], words[3]))
+    desk.ok(api.change_password("ann", words[0], words[4]))
+    desk.no(api.change_password("ann", words[5], words[6]))
+    accounts.set_password("ann", words[7])
+    desk.ring(2)
+    tenant = desk.ok(api.deploy_slice("student", 1000))
+    desk.ok(api.open_console("student", 1001))
+    secrets = [*words, *(vm.vnc_secret for vm in tenant.vms)]
+    assert all(secrets)
+    desk.ok(api.delete_slice("student", 1000))
+    files = [path for path in desk.path.parent.iterdir() if path.suffix not in {".yaml", ".previous"}]
+    assert {path.suffix for path in files} >= {".log", ".logins"}
+    for path in files:
+        assert not [secret for secret in secrets if secret.encode() in path.read_bytes()], path
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+WRITER = """
+import sys
+from pathlib import Path
+import audit
+audit.LARGEST_FILE = 4000
+log = audit.Audit(Path(sys.argv[1]))
+for number in range(60):
+    log.write(audit.Entry(sys.argv[2], "deploy", number, None), "x" * 50, 0.0)
+assert not log.news()
+"""
+
+
+def test_many_processes_write_and_rotate_and_no_line_is_torn(tmp_path: Path) -> None:
+    database = tmp_path / "database.yaml"
+    database.touch(0o600)
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(database), f"user{number}"],
+            cwd=Path(__file__).parents[2],
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+        for number in range(4)
+    ]
+    assert [writer.wait(60) for writer in writers] == [0] * 4
+    files = sorted(tmp_path.glob("database.yaml.audit.log*"))
+    assert [path.name.removeprefix("database.yaml.audit.log") for path in files] == ["", ".1", ".2", ".3", ".4", ".5"]
+    lines = [line for path in files for line in path.read_text().splitlines()]
+    assert {tuple(json.loads(line)) for line in lines} == {FIELDS}
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 and path.stat().st_size <= 4000 for path in files)
+    kept = list(audit.read(database))
+    assert len(kept) == len(lines)
+    for number in range(4):  # what is kept is the end of what each wrote, in order and without a gap
+        theirs = [entry["slice"] for entry in kept if entry["actor"] == f"user{number}"]
+        assert theirs == list(range(60 - len(theirs), 60)) or max(theirs, default=0) < 59
+        assert theirs == sorted(theirs)
+
+
+def test_half_a_line_is_left_out_and_the_next_one_is_whole(tmp_path: Path) -> None:
+    database = tmp_path / "database.yaml"
+    database.touch(0o600)
+    log = Audit(database)
+    log.write(Entry("ann", "deploy", 1), "ok", 0.5)
+    with audit.log_of(database).open("ab") as file:
+        file.write(b'{"time": "2026-01-01T00:00:00Z", "act')
+    log.write(Entry("bob", "deploy", 2), "ok", 0.5)
+    with audit.log_of(database).open("ab") as file:
+        file.write(b"\xff\xfe junk\n[1]\n{}\nnull\n" + b"[" * 50_000 + b"\n")
+    log.write(Entry("eve\nann\x1b[31m", "deploy", 3), "a\nb", 0.5)
+    assert [(e["actor"], e["slice"]) for e in audit.read(database)] == [("ann", 1), ("bob", 2), ("eve\nann\x1b[31m", 3)]
+
+
+def test_a_log_that_cannot_be_written_stops_nothing_and_is_told_once(desk: Desk) -> None:
+    audit.log_of(desk.path).mkdir()
+    desk.ring(2)
+    desk.ok(desk.api.deploy_slice("student", 1000))
+    assert "audit log cannot be written" in desk.api.news()
+    desk.ok(desk.api.delete_slice("student", 1000))
+    assert desk.api.news() == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_stops_nothing(desk: Desk) -> None:
+    audit.log_of(desk.path).symlink_to("/dev/full")
+    desk.ring(2)
+    assert "cannot be written" in desk.api.news()
+
+
+# --- who is told what of the cloud's own files ------------------------------------------------------------------------
+
+
+def test_of_a_broken_file_a_student_hears_that_it_is_and_the_operator_what(desk: Desk) -> None:
+    desk.ring(1 + 1)
+    desk.api.accounts.set_role("admin", "admin")
+    desk.ok(desk.api.authenticate("admin", "admin"))
+    desk.ok(desk.api.authenticate("student", "admin"))
+    desk.path.write_text(desk.path.read_text().replace("vlan_pool_start: 100", "vlan_pool_start: 7"))
+    for wish in (desk.api.list_slices, desk.api.unfinished, desk.api.get_user, desk.api.create_slice):
+        told = desk.no(wish("student"))
+        assert told.startswith("The cloud's own files have a fault")
+        assert "1000" not in told
+        assert "slices.1000.vlan_pool_start" in entries(desk)[-1]["result"]
+        assert "slices.1000.vlan_pool_start" in desk.no(wish("admin"))
+
+
+# --- python3 cli.py log -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def logged(tmp_path: Path) -> Path:
+    database = tmp_path / "database.yaml"
+    database.write_text("not a database: [")  # the log is readable when the database is not
+    log = Audit(database, lambda: datetime(2026, 11, 21, 9, 30, tzinfo=UTC))
+    log.write(Entry("ann", "log in"), "ok", 0.05)
+    log.write(Entry("ann", "deploy", 1000), "begun", 0.0)
+    audit._rotate(audit.log_of(database))
+    log.write(Entry("bob", "open console", 1003, 1004), "VM 1004 is not \x1b[31mrunning", 0.001)
+    log.write(Entry("ann", "deploy", 1000), "ok", 12.3)
+    return database
+
+
+LINES = [
+    "2026-11-21T09:30:00Z  ann  log in  0.05 s  ok",
+    "2026-11-21T09:30:00Z  ann  deploy slice 1000  0.00 s  begun",
+    "2026-11-21T09:30:00Z  bob  open console slice 1003 vm 1004  0.00 s  VM 1004 is not ?[31mrunning",
+    "2026-11-21T09:30:00Z  ann  deploy slice 1000  12.30 s  ok",
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ([], [0, 1, 2, 3]),
+        (["--user", "ann"], [0, 1, 3]),
+        (["--slice", "1000"], [1, 3]),
+        (["--last", "2"], [2, 3]),
+        (["--user", "ann", "--last", "1"], [3]),
+        (["--last", "0"], []),
+        (["--user", "nobody"], []),
+    ],
+)
+def test_the_log_is_read_over_rotated_files(logged: Path, arguments: list[str], shown: list[int]) -> None:
+    done = run_program("--database", str(logged), "log", *arguments)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode().splitlines() == [LINES[index] for index in shown]
+
+
+def test_the_log_is_json_for_programs(logged: Path) -> None:
+    done = run_program("--database", str(logged), "log", "--json", "--slice", "1003")
+    (entry,) = map(json.loads, done.stdout.splitlines())
+    assert (entry["actor"], entry["vm"], tuple(entry)) == ("bob", 1004, FIELDS)
+
+
+def test_no_log_yet_is_no_failure_and_one_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+    assert run_program("--database", str(tmp_path / "none.yaml"), "log").returncode == 0
+    audit.log_of(tmp_path / "odd.yaml").mkdir()
+    done = run_program("--database", str(tmp_path / "odd.yaml"), "log")
+    assert done.returncode == 1
+    assert re.fullmatch(r"Error: .*cannot be read \(Is a directory\): check its rights\n", done.stderr.decode())
