@@ -86,7 +86,8 @@ def _nat(inventory: Inventory) -> Iterator[Rule]:
 
 def _input(inventory: Inventory) -> Iterator[Rule]:
     inside = gateway_port(inventory.internet.vlan_id)
-    yield Rule("filter", "INPUT", f"-d {inventory.internet.gateway}/32 -i {inside} -p icmp", "ACCEPT")
+    ping = "-p icmp -m icmp --icmp-type 8"
+    yield Rule("filter", "INPUT", f"-d {inventory.internet.gateway}/32 -i {inside} {ping}", "ACCEPT")
     yield Rule("filter", "INPUT", f"-i {inside}", "DROP")
 
 

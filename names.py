@@ -11,6 +11,9 @@ INTERNET_GATEWAY_MAC = "02:c1:0d:00:00:01"
 INTERNET_DHCP_MAC = "02:c1:0d:00:00:02"
 """Who guests on the internet VLAN may speak to; locally administered, and no MAC of a VM begins like this."""
 
+VM_MACS = "52:54:00:00:00:00/ff:ff:ff:00:00:00"
+OUR_MACS = "02:c1:0d:00:00:00/ff:ff:ff:00:00:00"
+
 DHCP_SERVER_HOST = 2
 DHCP_FIRST_HOST = 10
 DHCP_LAST_HOST = 250
@@ -88,6 +91,11 @@ def tap_name(vm_id: int, interface: str) -> str:
 def process_name(slice_id: int, vm_id: int) -> str:
     """QEMU's `-name`: with the pid file it is the proof that a process is ours."""
     return f"slice{slice_id}-vm{vm_id}"
+
+
+def vm_macs(vm_id: int) -> str:
+    """All MACs of a VM, and VM_MACS those of all VMs, as Open vSwitch matches them: value/mask (ovs-fields(7))."""
+    return f"{mac_address(vm_id, 0)}/ff:ff:ff:ff:ff:00"
 
 
 def flow_cookie(slice_id: int) -> str:

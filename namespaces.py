@@ -8,6 +8,7 @@ from remote import ovs
 from remote.plan import Command
 
 _HAS_ADDRESS = 'test -n "$(ip -n "$1" -4 -o addr show dev "$2" up to "$3" 2>/dev/null)"'
+_ROUTES_NOT = 'test "$(ip netns exec "$1" cat /proc/sys/net/ipv4/ip_forward 2>/dev/null)" = 0'
 _ROOT_HAS_ADDRESS = 'test -n "$(ip -4 -o addr show dev "$1" up to "$2" 2>/dev/null)"'
 
 # A port that ovs-vswitchd made anew is in the root namespace again, and what is left of the one before it is dead. One
@@ -89,3 +90,9 @@ def put_in_place(place: Place) -> tuple[Command, ...]:
 def folder(namespace: str) -> str:
     """What a namespace of ours keeps on disk; that it is there says that the namespace is ours."""
     return f"/run/{namespace}"
+
+
+def do_not_route(namespace: str) -> Command:
+    """A new namespace routes if its host does (ip-sysctl: devconf_inherit_init_net), and guests could reach others."""
+    forward_not = ("ip", "netns", "exec", namespace, "sysctl", "-q", "-w", "net.ipv4.ip_forward=0")
+    return Command(forward_not, unless=("sh", "-c", _ROUTES_NOT, "sh", namespace))

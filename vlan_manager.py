@@ -24,15 +24,23 @@ from names import (
     router_namespace,
     vlan_address,
 )
-from namespaces import Place, add_namespace, folder, put_in_place, remove_namespace
+from namespaces import Place, add_namespace, do_not_route, folder, put_in_place, remove_namespace
 from remote import daemon, ovs
 from remote.plan import Command, Step
 from vm_launcher import check_bridge, check_ours, check_tools
+from walls import hear_no_more, hear_own_requests
 
-TOOLS = ("dnsmasq", "flock", "ip", "iptables-restore", "iptables-save", "ovs-vsctl", "ss", "sysctl")
+TOOLS = (
+    *("dnsmasq", "flock", "ip", "iptables", "iptables-restore", "iptables-save"),
+    *("ovs-vsctl", "prlimit", "ss", "sysctl"),
+)
 
 _WRITE = 'cat >"$1"'
 _ROUTES = 'test "$(ip netns exec "$1" cat /proc/sys/net/ipv4/ip_forward 2>/dev/null)" = 1'
+
+# A guest can ask for addresses all day. A write beyond the limit fails, and dnsmasq goes on without it (setrlimit(2)).
+_LOG_BYTES = 1 << 20
+_WITH_BOUNDED_FILES = 'trap "" XFSZ; limit=$1; shift; exec prlimit --fsize="$limit" -- "$@"'
 
 _ARE_OURS = """for namespace; do
   [ ! -e "/run/netns/$namespace" ] || [ -d "/run/$namespace" ] ||
@@ -205,6 +213,7 @@ class VLANManager:
             *add_namespace(namespace),
             Command(("mkdir", hosts), unless=("test", "-d", hosts)),
             Command(("sh", "-c", _WRITE, "sh", own), "\n".join(subnet.reservations), unless=("test", "-s", own)),
+            do_not_route(namespace),
             *put_in_place(self._dhcp_place(tenant, subnet)),
             Command(
                 daemon.stop(_pid_file(subnet.vlan_id), _mark(subnet.vlan_id), "TERM"),
@@ -249,7 +258,8 @@ class VLANManager:
         Leases are kept in memory only: every address is a reservation, so there is nothing to remember.
         """
         return (
-            *("ip", "netns", "exec", dhcp_namespace(subnet.vlan_id), "dnsmasq"),
+            *("ip", "netns", "exec", dhcp_namespace(subnet.vlan_id)),
+            *("sh", "-c", _WITH_BOUNDED_FILES, "sh", str(_LOG_BYTES), "dnsmasq"),
             f"--interface={dhcp_port(subnet.vlan_id)}",
             "--bind-interfaces",
             f"--dhcp-range={subnet.first},{subnet.last},24h",
@@ -271,7 +281,7 @@ class VLANManager:
         vlan = self._internet.vlan_id
         ports = _ports(vlan)
         subnet = self._internet_subnet(tenant)
-        only_known = "--dhcp-ignore=tag:!known"
+        only_known = ("--dhcp-ignore=tag:!known", "--dhcp-ignore-clid")
         in_use = ("test", "-d", f"{folder(dhcp_namespace(vlan))}/hosts")
         return Step(
             self._node,
@@ -279,7 +289,8 @@ class VLANManager:
             do=(
                 ovs.add_ports(ports),
                 *put_in_place(self._internet_gateway()),
-                *self._dhcp(tenant, subnet, only_known),
+                *self._dhcp(tenant, subnet, *only_known),
+                hear_own_requests(tenant.slice_id, vlan, subnet.reservations),
                 Command(
                     ("sysctl", "-q", "-w", "net.ipv4.ip_forward=1"),
                     unless=("grep", "-qx", "1", "/proc/sys/net/ipv4/ip_forward"),
@@ -287,7 +298,8 @@ class VLANManager:
                 firewall.put_up(self._inventory),
             ),
             undo=(
-                *self._no_dhcp(tenant, subnet, only_known),
+                hear_no_more(tenant.slice_id, vlan),
+                *self._no_dhcp(tenant, subnet, *only_known),
                 firewall.take_down(unless=in_use),
                 Command(ovs.remove_ports(ports).argv, unless=in_use),
             ),

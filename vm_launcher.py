@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 from inventory import Inventory
-from models import VM, Interface, Slice, internet_interfaces
+from models import VM, Interface, Slice
 from names import (
-    DHCP_SERVER_HOST,
-    INTERNET_DHCP_MAC,
-    INTERNET_GATEWAY_MAC,
     VMFiles,
     flow_cookie,
     process_name,
@@ -18,10 +15,10 @@ from names import (
 )
 from remote import daemon, ovs
 from remote.plan import Command, Step
+from walls import flows_around
 
 TOOLS = ("ip", "ovs-ofctl", "ovs-vsctl", "qemu-img", "qemu-system-x86_64", "setpriv", "setsid", "socat", "ss")
 
-_NO_ADDRESS_YET = "0.0.0.0"  # noqa: S104 - nothing listens there: it is what a DHCP client sends from
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 _WRITE_PRIVATELY = 'umask 077; cat >"$1"'
 
@@ -101,7 +98,7 @@ class VMLauncher:
             steps.append(Step(worker, "tags of the TAPs", (Command(ovs.carry_tags(taps)),)))
         if flows := self.flows(tenant, worker):
             check = Command(ovs.have_flows(flow_cookie(tenant.slice_id), flows))
-            steps.append(Step(worker, "walls on the internet VLAN", (check,)))
+            steps.append(Step(worker, "walls around the TAPs", (check,)))
         return tuple(steps)
 
     def console(self, tenant: Slice, vm: VM) -> tuple[str, ...]:
@@ -134,33 +131,21 @@ class VMLauncher:
         )
 
     def _wall_in(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
-        """On the VLAN that all slices share, a VM speaks to the gateway and the DHCP server, and as itself only."""
+        """Flows that hold what comes out of the TAPs, and on the VLAN that all slices share also what goes in."""
         flows, cookie = self.flows(tenant, worker), flow_cookie(tenant.slice_id)
         if not flows:
             return ()
         add, remove = ovs.add_flows(cookie, flows), ovs.remove_flows(cookie)
-        return (Step(worker, "walls on the internet VLAN", (add,), (remove,)),)
+        return (Step(worker, "walls around the TAPs", (add,), (remove,)),)
 
     def flows(self, tenant: Slice, worker: str) -> list[str]:
         """The walls around the slice's VMs on `worker`, as `ovs-ofctl add-flows` reads them, without their cookie."""
-        internet = self._inventory.internet
-        dhcp_server = str(internet.network[DHCP_SERVER_HOST])
-        return [
-            flow
-            for vm, interface in internet_interfaces(tenant)
-            if vm.worker_ip == worker
-            for flow in _flows_of(
-                tap_name(vm.vm_id, interface.name),
-                f"dl_src={interface.mac}",
-                str(tenant.address_of(vm, interface)),
-                {INTERNET_GATEWAY_MAC: internet.gateway, INTERNET_DHCP_MAC: dhcp_server},
-            )
-        ]
+        return flows_around(self._inventory, tenant, worker)
 
-    @staticmethod
-    def ports(tenant: Slice, worker: str) -> list[ovs.Port]:
+    def ports(self, tenant: Slice, worker: str) -> list[ovs.Port]:
         """The ports of all the slice's TAPs on `worker`; each TAP is called as its port."""
-        return [port for vm in _on(tenant, worker) for port in _ports(tenant, vm)]
+        shared = self._inventory.internet.vlan_id
+        return [port for vm in _on(tenant, worker) for port in _ports(tenant, vm, shared)]
 
     def _check_taps(self, tenant: Slice, worker: str) -> Step:
         names = (port.name for port in self.ports(tenant, worker))
@@ -171,6 +156,7 @@ class VMLauncher:
     def _start(self, tenant: Slice, vm: VM) -> Step:
         files, name = self.files(tenant, vm), process_name(tenant.slice_id, vm.vm_id)
         runs = daemon.is_running(files.pid, name)
+        taps = [tap_name(vm.vm_id, nic.name) for nic in _wired(vm)]
         write_secret = ("sh", "-c", _WRITE_PRIVATELY, "sh", files.vnc_secret)
         secret = base64.b64encode((vm.vnc_secret or "").encode()).decode()
         return Step(
@@ -179,7 +165,7 @@ class VMLauncher:
             do=(
                 Command(
                     daemon.stop(files.pid, name, "KILL"),
-                    unless=daemon.holds_taps_or_ended(files.pid, name, [port.name for port in _ports(tenant, vm)]),
+                    unless=daemon.holds_taps_or_ended(files.pid, name, taps),
                     as_user=True,
                 ),
                 Command(write_secret, stdin=secret, unless=runs, as_user=True, secret=True),
@@ -255,30 +241,10 @@ def _on(tenant: Slice, worker: str) -> list[VM]:
     return [vm for vm in tenant.vms if vm.worker_ip == worker]
 
 
-def _flows_of(tap: str, own_mac: str, own_address: str, peers: Mapping[str, str]) -> Iterator[str]:
-    """What may come out of a TAP on the internet VLAN (ovs-fields(7)); everything else that comes is dropped.
-
-    `peers`: MAC -> address. What a guest sends to everybody is sent to the one it is meant for, so that no other guest
-    gets it.
-    """
-    for mac, address in peers.items():
-        yield (
-            f"priority=220,in_port={tap},{own_mac},arp,arp_spa={own_address},arp_tpa={address},"
-            f"actions=mod_dl_dst:{mac},NORMAL"
-        )
-        yield f"priority=220,in_port={tap},{own_mac},dl_dst={mac},ip,nw_src={own_address},actions=NORMAL"
-    for address in (_NO_ADDRESS_YET, own_address):
-        yield (
-            f"priority=230,in_port={tap},{own_mac},udp,nw_src={address},nw_dst=255.255.255.255,tp_src=68,tp_dst=67,"
-            f"actions=mod_dl_dst:{INTERNET_DHCP_MAC},NORMAL"
-        )
-    yield f"priority=210,in_port={tap},actions=drop"
-
-
-def _ports(tenant: Slice, vm: VM) -> list[ovs.Port]:
+def _ports(tenant: Slice, vm: VM, shared: int) -> list[ovs.Port]:
     marks = (("slice", str(tenant.slice_id)), ("vm", str(vm.vm_id)))
     return [
-        ovs.Port(tap_name(vm.vm_id, interface.name), interface.vlan_id, marks)
+        ovs.Port(tap_name(vm.vm_id, interface.name), interface.vlan_id, marks, protected=interface.vlan_id == shared)
         for interface in vm.interfaces
         if interface.vlan_id is not None
     ]

@@ -73,12 +73,16 @@ esac || {{ echo "ovs-vswitchd does not answer; start it with: systemctl start op
 
 @dataclass(frozen=True)
 class Port:
-    """A port on br-int. `internal`: an interface of the host itself; otherwise a device that is there already."""
+    """A port on br-int. `internal`: an interface of the host itself; otherwise a device that is there already.
+
+    `protected`: nothing goes from it to another protected port, whatever the switch has learned or forgotten.
+    """
 
     name: str
     tag: int
     marks: tuple[tuple[str, str], ...] = ()
     internal: bool = False
+    protected: bool = False
 
 
 def add_ports(ports: Sequence[Port]) -> Command:
@@ -86,7 +90,9 @@ def add_ports(ports: Sequence[Port]) -> Command:
     argv: list[str] = [*_VSCTL]
     for number, port in enumerate(ports):
         argv += ["--"] * (number > 0)
-        argv += ["--may-exist", "add-port", BRIDGE, port.name, f"tag={port.tag}", "--", "set", "Interface", port.name]
+        argv += ["--may-exist", "add-port", BRIDGE, port.name, f"tag={port.tag}"]
+        argv += ["protected=true"] * port.protected
+        argv += ["--", "set", "Interface", port.name]
         argv += ["type=internal"] * port.internal
         argv += [f"external_ids:{key}={value}" for key, value in (("owner", OWNER), *port.marks)]
     return Command(tuple(argv), unless=carry_tags(ports))

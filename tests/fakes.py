@@ -16,6 +16,7 @@ import namespaces
 import qcow_manager
 import vlan_manager
 import vm_launcher
+import walls
 from errors import HostUnreachable
 from remote import daemon, ovs
 from remote.batch import Outcome, Progress
@@ -51,6 +52,7 @@ class FakeHost:
     deaf: set[str] = field(default_factory=set)
     rules: list[str] = field(default_factory=list)
     forwarding: set[str] = field(default_factory=set)
+    filters: dict[str, set[str]] = field(default_factory=dict)
     faults: dict[str, Answer] = field(default_factory=dict)
     dead: bool = False
     dies_after: int | None = None
@@ -86,6 +88,7 @@ class FakeHost:
             "flows": self.flows,
             "processes": self.processes,
             "rules": self.rules,
+            "filters": {namespace: chains for namespace, chains in self.filters.items() if chains},
         }
 
     def _live(self, *, begun: bool) -> None:
@@ -175,21 +178,30 @@ class FakeHost:
             case ("netns", "exec", namespace, *rest):
                 if namespace not in self.namespaces:
                     return no(f'Cannot open network namespace "{namespace}": No such file or directory')
-                if rest[0] == "sysctl":
-                    self.forwarding.add(namespace)
-                    return OK
-                return self.dnsmasq(namespace, rest[1:])
+                return self._in_namespace(namespace, rest, stdin)
             case ("netns", "add", namespace):
                 if namespace in self.namespaces:
                     return no(f'Cannot create namespace file "/run/netns/{namespace}": File exists')
                 self.namespaces[namespace] = {"lo": set()}
+                self.forwarding |= {namespace} if "" in self.forwarding else set()  # as after a boot
                 return OK
             case ("netns", "del", namespace):
                 if self.namespaces.pop(namespace, None) is None:
                     return no(f'Cannot remove namespace file "/run/netns/{namespace}": No such file or directory')
                 self.forwarding.discard(namespace)
+                self.filters.pop(namespace, None)
                 return OK
         return self._ip("", argv, stdin)
+
+    def _in_namespace(self, namespace: str, rest: list[str], stdin: str) -> Answer:
+        if rest[0] == "sysctl":
+            change = self.forwarding.add if rest[-1] == "net.ipv4.ip_forward=1" else self.forwarding.discard
+            change(namespace)
+            return OK
+        if rest[0] == "iptables-restore":
+            return self._restore(namespace, stdin)
+        assert rest[:3] == ["sh", "-c", vlan_manager._WITH_BOUNDED_FILES]
+        return self.dnsmasq(namespace, rest[6:])
 
     def _ip(self, namespace: str, argv: tuple[str, ...], stdin: str) -> Answer:  # noqa: C901
         devices = self.namespaces[namespace]
@@ -263,6 +275,25 @@ class FakeHost:
     def routes(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         return (int(argv[0] not in self.forwarding), "", "")
 
+    def routes_not(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        return (int(argv[0] in self.forwarding), "", "")
+
+    def _restore(self, namespace: str, stdin: str) -> Answer:
+        """iptables-restore(8) without flushing: all of it or nothing."""
+        chains = self.filters.setdefault(namespace, set())
+        jumps = {line.split(" -j ")[1] for line in stdin.splitlines() if line.startswith("-A INPUT ")}
+        gone = {line.split()[1] for line in stdin.splitlines() if line.startswith("-X ")}
+        if jumps & chains or gone - chains:
+            return no("iptables-restore: line 3 failed")
+        self.filters[namespace] = (chains | jumps) - gone
+        return OK
+
+    def has_filter(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        return (int(argv[1] not in self.filters.get(argv[0], ())), "", "")
+
+    def has_no_filter(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        return (int(argv[1] in self.filters.get(argv[0], ())), "", "")
+
     def sysctl(self, _argv: tuple[str, ...], _stdin: str) -> Answer:
         self.forwarding.add("")
         return OK
@@ -286,7 +317,8 @@ class FakeHost:
     def vsctl(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         for words in _split(argv[1:]):
             match words:
-                case ("--may-exist", "add-port", ovs.BRIDGE, name, tag):
+                case ("--may-exist", "add-port", ovs.BRIDGE, name, tag, *settings):
+                    assert set(settings) <= {"protected=true"}
                     self.ports[name] = int(tag.removeprefix("tag="))
                 case ("set", "Interface", name, *settings):
                     assert f"external_ids:owner={ovs.OWNER}" in settings
@@ -484,10 +516,13 @@ SCRIPTS: dict[str, Program] = {
     daemon.holds_taps_or_ended("", "", ())[2]: FakeHost.holds_taps_or_ended,
     namespaces._ROOT_HAS_ADDRESS: FakeHost.has_address,
     vlan_manager._ROUTES: FakeHost.routes,
+    namespaces._ROUTES_NOT: FakeHost.routes_not,
     vlan_manager._WRITE: FakeHost.write,
     vm_launcher._HAS_ROOM: FakeHost.fine,
     vm_launcher._HAS_TOOLS: FakeHost.fine,
     vm_launcher._WRITE_PRIVATELY: FakeHost.write,
+    walls._HAS_FILTER: FakeHost.has_filter,
+    walls._HAS_NO_FILTER: FakeHost.has_no_filter,
     deployment._MEASURE: FakeHost.measure,
 }
 

@@ -27,8 +27,9 @@ ALLOWED = {
     "qcow_manager": STEPS,
     "firewall": STEPS,
     "namespaces": STEPS,
-    "vlan_manager": STEPS | {"firewall", "namespaces", "vm_launcher"},
-    "vm_launcher": STEPS,
+    "walls": {"inventory", "models", "names", "remote.plan"},
+    "vlan_manager": STEPS | {"firewall", "namespaces", "vm_launcher", "walls"},
+    "vm_launcher": STEPS | {"walls"},
     "deployment": STEPS | {"placement", "qcow_manager", "vlan_manager", "vm_launcher"},
     "orchestrator": {
         *PURE,
