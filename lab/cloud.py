@@ -14,7 +14,7 @@ from lab import daemons, guest, manager, paths, switch, topology
 from lab.entry import Entry
 from lab.errors import LabError, wait_until
 from lab.node import Node
-from lab.topology import MANAGER_HOST, SWITCH, Host, Role
+from lab.topology import MANAGER_HOST, RELAY, SWITCH, Host, Role
 
 HOST_NAMESPACES = ("--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child")
 HOLD_SECONDS = 10.0
@@ -107,6 +107,14 @@ class Lab(Entry):
     def mend(self, name: str) -> None:
         """Take it up again."""
         switch.set_management_link(self.node(SWITCH), self._host(name), "up")
+
+    def set_round_trip(self, milliseconds: float) -> None:
+        """Make the way between the manager and every host so long; 0 makes it short again. Bandwidth has no limit."""
+        bridges, relay = self.node(SWITCH), self.node(RELAY)
+        switch.shorten(bridges, relay)
+        if milliseconds:
+            switch.lengthen(bridges, relay, milliseconds / 2000)
+            _wait(relay, lambda: relay.ready, HOLD_SECONDS, "starts")
 
     def _boot(self, hosts: list[Host]) -> None:
         """Boot what is dead; all over again when a part that had been killed just before was not dead yet."""

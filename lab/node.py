@@ -66,13 +66,15 @@ class Node:
         """Whether it is alive and has announced that it is ready."""
         return self.pid is not None and (self.folder / "state").read_text() == READY
 
-    def start(self, namespaces: Sequence[str], program: Sequence[str]) -> None:
+    def start(self, namespaces: Sequence[str], program: Sequence[str], beside: Node | None = None) -> None:
         """Start `python -m PROGRAM` in new namespaces (arguments of unshare(1)) without waiting for it.
 
-        `setsid --fork` makes it nobody's child: it outlives this process and leaves no zombie to it.
+        With `beside` they are that node's own (arguments of nsenter(1)). `setsid --fork` makes it nobody's child: it
+        outlives this process and leaves no zombie to it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        argv = ["setsid", "--fork", "unshare", *namespaces, "--", sys.executable, "-B", "-m", *program]
+        door = beside.enter(*namespaces) if beside else ["unshare", *namespaces, "--"]
+        argv = ["setsid", "--fork", *door, sys.executable, "-B", "-m", *program]
         with (self.folder / "console.log").open("ab") as console:
             subprocess.run(
                 argv,

@@ -9,7 +9,11 @@ from collections.abc import Iterable
 
 from lab.command import run
 from lab.node import Node
-from lab.topology import DATA, MGMT, MGMT_PORT, MGMT_PREFIX, Host, switch_port
+from lab.topology import DATA, MANAGER, MGMT, MGMT_PORT, MGMT_PREFIX, Host, switch_port
+
+# A slow cable ends in the first of them; the second is its end in the bridge.
+RELAY_PORTS = ("relay-cable", "relay-bridge")
+MANAGER_PORT = switch_port(MANAGER, MGMT)
 
 
 def start(node: Node) -> None:
@@ -52,3 +56,25 @@ def plug(switch: Node, host: Host, node: Node) -> None:
 def set_management_link(switch: Node, host: Host, state: str) -> None:
     """Put the switch's end of the management cable `up` or `down`."""
     _ip(switch, [f"link set {switch_port(host.name, MGMT)} {state}"])
+
+
+def lengthen(switch: Node, relay: Node, seconds: float) -> None:
+    """Put a relay into the manager's cable that keeps every frame for so long, in either direction."""
+    cable, bridge = RELAY_PORTS
+    _ip(
+        switch,
+        (
+            f"link add {cable} type veth peer name {bridge}",
+            f"link set {MANAGER_PORT} nomaster",
+            f"link set {cable} up",
+            f"link set {bridge} up master {MGMT}",
+        ),
+    )
+    relay.start(["--net"], ["lab.relay", str(relay.folder), f"{seconds:g}", MANAGER_PORT, cable], beside=switch)
+
+
+def shorten(switch: Node, relay: Node) -> None:
+    """Take the relay out again; nothing happens where there is none."""
+    relay.kill()
+    run([*switch.enter("--net"), "ip", "link", "del", RELAY_PORTS[0]], check=False)
+    _ip(switch, [f"link set {MANAGER_PORT} master {MGMT}"])

@@ -14,6 +14,7 @@ INTERNET_ADDRESS = "8.8.8.8"
 SSH_PORT = 22
 SSH_USER = "ubuntu"
 SWITCH = "switch"
+RELAY = "relay"
 MANAGER = "manager"
 MAX_WORKERS = 200  # worker201 would be 10.0.10.202: still free, but far beyond any machine that runs a lab
 
