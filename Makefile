@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := .cache/bench
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 LAB := $(PYTHON) -m lab
 
@@ -30,9 +31,9 @@ test: packages check  ## all tests; those on the lab need root
 torture: packages $(VENV)/ready  ## the long versions of the tests that have one: every step boundary, thousands of histories
 	$(SUDO) env CLOUD_TORTURE=1 $(BIN)/pytest -q -m torture
 
-bench: packages $(VENV)/ready  ## a ring of VMs against one ssh process per command; the menu's start on a large file
-	$(SUDO) $(BIN)/python -m bench
-	$(SUDO) $(BIN)/python -m bench start
+bench: packages $(VENV)/ready $(BENCH)/ready  ## docs/performance.md anew; WHAT=--full for all of it, WHAT="start design" for parts
+	@sh lab/install-packages $$(sed 's/#.*//' bench/packages.txt)
+	$(SUDO) $(BIN)/python -m bench $(WHAT)
 
 packages:  ## Debian's packages for the lab and its guest; asks for root only when one is missing
 	@sh lab/install-packages
@@ -44,10 +45,19 @@ $(VENV)/ready: requirements-dev.lock
 	$(BIN)/pip install -qq --require-hashes -r requirements-dev.lock
 	touch $@
 
+$(BENCH)/ready: bench/requirements.lock
+	@sh lab/install-packages python3-venv
+	rm -rf $(BENCH)
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/pip install -qq --require-hashes -r bench/requirements.lock
+	touch $@
+
 lock:  ## the locked versions anew, within the bounds of pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev \
 	    -c requirements.lock pyproject.toml -o requirements-dev.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group bench \
+	    -o bench/requirements.lock
 
 clean:  ## everything that was built here; labs that run are taken down first
 	[ ! -d .lab ] || for lab in .lab/*/; do [ ! -d "$$lab" ] || $(LAB) --name "$$(basename "$$lab")" down; done

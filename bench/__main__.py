@@ -1,61 +1,134 @@
-"""`python -m bench [ring] [--vms N] [--repeat N]` and `python -m bench start [--repeat N]`."""
+"""`python -m bench [PART...]`: what the project promises about speed, against all that one could use instead of it."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import signal
+import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-from bench import report, rounds, startup
-from bench.ring import MAX_VMS, MIN_VMS
-from lab import LabError
+from bench import booting, copying, designing, machine, parts, report, startup, together
+from bench.parts import PARTS, ROUNDS, Wish
+from bench.rounds import ROOT, Arena, arena
+from bench.samples import BenchError, Sample, Samples
+from bench.work import Work
+from lab import LabError, paths
 
 FAILED = 1
 NOT_MEASURED = 2
+PROGRAMS = ROOT / ".cache/bench/bin"
+RESULTS = ROOT / ".cache/performance.json"
+PAGE = ROOT / "docs/performance.md"
+ON_LAB = ("deploy", "links", "together", "boot", "image")
 
 
 def main() -> int:
-    """Measure and show it; 1 when a bound is missed, 2 when nothing could be measured."""
+    """Measure, write the page and show the summary; 1 when a promise is missed, 2 when nothing could be measured."""
     signal.signal(signal.SIGTERM, _leave)
-    wish = _parser().parse_args(_with_command(sys.argv[1:]))
-    _show([f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} when it began"])
+    wanted = _parser().parse_args()
     try:
-        return _start(wish.repeat) if wish.command == "start" else _ring(wish.vms, wish.repeat)
-    except (rounds.BenchError, LabError, TimeoutError) as error:
-        _say(f"nothing was measured: {error}")
+        wish = _wish(wanted)
+    except ValueError as error:
+        _say(str(error))
         return NOT_MEASURED
+    before = Samples.read(RESULTS) if (wanted.keep or wanted.report) and RESULTS.exists() else Samples()
+    samples = Samples(about=before.about if wanted.report else machine.describe(PROGRAMS))
+    failed = "" if wanted.report else _measure(wish, samples)
+    before.drop(samples.series)
+    samples.add(before.all)
+    if failed and not samples.series:
+        return NOT_MEASURED
+    samples.save(RESULTS)
+    write(samples, wanted.page)
+    _show(report.summary(samples))
+    if failed:
+        return NOT_MEASURED
+    return FAILED if report.missed(samples) else 0
+
+
+def write(samples: Samples, page: Path) -> None:
+    """The page and the picture beside it, the caller's own."""
+    picture = page.with_suffix(".svg")
+    python = PROGRAMS / "python"
+    if python.exists():
+        subprocess.run([python, "-m", "bench.plot", RESULTS, picture], cwd=ROOT, check=True)
+    page.write_text(report.page(samples, picture.name if picture.exists() else ""))
+    paths.caller().own(*(path for path in (page, picture, RESULTS, RESULTS.parent) if path.exists()))
+
+
+def _measure(wish: Wish, samples: Samples) -> str:
+    """Take all samples in; what was measured before a failure counts. Why it failed, if it did."""
+    try:
+        for sample in _all(wish):
+            samples.add([sample])
+    except (BenchError, LabError, TimeoutError, subprocess.SubprocessError) as error:
+        _say(f"nothing more was measured: {error}")
+        return str(error)
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+        _say("interrupted")
+        return "interrupted"
+    return ""
 
 
-def _ring(vms: int, repeat: int) -> int:
-    results = rounds.measure(vms, repeat, _say)
-    _show(report.lines(results, vms, repeat))
-    return FAILED if report.missed(results) else 0
+def _all(wish: Wish) -> Iterator[Sample]:
+    if "start" in wish.parts:
+        yield from startup.measure(wish.rounds, _say)
+    if "design" in wish.parts:
+        yield from designing.measure(wish.rounds, _say)
+    if any(part in wish.parts for part in ON_LAB):
+        with arena(wish.workers, PROGRAMS, _say) as there:
+            yield from _on_lab(wish, there)
 
 
-def _start(repeat: int) -> int:
-    seen = startup.measure(repeat, _say)
-    _show(seen.lines())
-    return FAILED if seen.missed else 0
+def _on_lab(wish: Wish, there: Arena) -> Iterator[Sample]:
+    if "image" in wish.parts:
+        yield from copying.measure(there, wish.image_rounds)
+    for series in wish.series:
+        yield from there.run(series)
+    if "together" in wish.parts:
+        for processes, vms, rounds in wish.together:
+            yield from together.measure(there, processes, vms, rounds)
+    if "boot" in wish.parts:
+        for work, rounds in wish.boot:
+            yield from booting.measure(there, work, rounds)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="ring | start")
-    ring = commands.add_parser("ring", help="deploy and delete a ring of VMs, against one ssh process per command")
-    ring.add_argument("--vms", type=int, default=8, choices=range(MIN_VMS, MAX_VMS + 1), metavar="N")
-    ring.add_argument("--repeat", type=int, default=3, metavar="N", help="rounds; the table has medians")
-    start = commands.add_parser("start", help="the time to the menu on a file of 100 slices, and its memory")
-    start.add_argument("--repeat", type=int, default=5, metavar="N")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"what to measure: {', '.join(PARTS)} (default: all)")
+    parser.add_argument("--full", action="store_true", help="everything that is promised; takes hours")
+    parser.add_argument(
+        "--rounds", type=int, default=ROUNDS, metavar="N", help=f"medians of so many (default: {ROUNDS})"
+    )
+    parser.add_argument("--slow-rounds", type=int, metavar="N", help="rounds of ssh and Ansible (default: 1, or all)")
+    parser.add_argument("--works", default="", metavar="ring:8,line:20:4", help="shape, VMs and workers to deploy")
+    parser.add_argument("--contenders", default="", metavar="ours,floor", help="who takes part in `deploy` and `links`")
+    parser.add_argument("--delays", default="100", metavar="MS,MS", help="round trips of `links`, with --works")
+    parser.add_argument("--keep", action="store_true", help="add to the last run's results")
+    parser.add_argument("--report", action="store_true", help="measure nothing, write the last run's page again")
+    parser.add_argument("--page", type=Path, default=PAGE, metavar="FILE")
     return parser
 
 
-def _with_command(words: list[str]) -> list[str]:
-    """Without a subcommand it is the ring that is measured."""
-    return words if words and words[0] in {"ring", "start", "-h", "--help"} else ["ring", *words]
+def _wish(wanted: argparse.Namespace) -> Wish:
+    chosen = tuple(wanted.parts) or PARTS
+    if unknown := [part for part in chosen if part not in PARTS]:
+        raise ValueError(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    if wanted.rounds < 1:
+        raise ValueError("at least one round is needed")
+    contenders = tuple(filter(None, wanted.contenders.split(",")))
+    parts.check(contenders)
+    return Wish(
+        parts=chosen,
+        full=wanted.full,
+        rounds=wanted.rounds,
+        slow_rounds=wanted.slow_rounds or (wanted.rounds if wanted.full else 1),
+        works=tuple(Work.parse(text) for text in filter(None, wanted.works.split(","))),
+        contenders=contenders,
+        delays=tuple(int(text) for text in wanted.delays.split(",")),
+    )
 
 
 def _leave(_signal: int, _frame: object) -> None:
@@ -69,7 +142,7 @@ def _show(lines: Iterable[str]) -> None:
 
 
 def _say(line: str) -> None:
-    """Progress goes to standard error: standard output is the report."""
+    """Progress goes to standard error: standard output is the summary."""
     print(f"bench: {line}", file=sys.stderr, flush=True)
 
 

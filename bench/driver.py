@@ -1,4 +1,4 @@
-"""`python -m bench.driver CONTENDER VMS DATABASE IMAGE`: drives the hosts, from the manager's namespace.
+"""`python -m bench.driver FILE`: drives the hosts, from the manager's namespace, as the contender that FILE names.
 
 Reads phases from standard input, one per line, and answers each with one line of JSON: how long it took and what else
 there is to say about it, or why it failed.
@@ -11,27 +11,48 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-from bench import contenders
-from bench.ring import Ring
+from bench.copying import Copying
+from bench.jobs import Turn
+from bench.one_ssh import OneSSHPerCommand
+from bench.ours import Ours
+from bench.samples import Facts
+from bench.with_ansible import WithAnsible
+from bench.with_libvirt import WithLibvirt
+from bench.work import Work
+from database import Database
 
-PHASES = ("design", "deploy", "delete")
+
+def contender(record: dict[str, Any]) -> Any:
+    """The contender of that name, ready to begin; its phases are its methods."""
+    database, image, name = Path(record["database"]), Path(record["image"]), record["contender"]
+    work = Work(**record["work"])
+    if name == "ours":
+        return Ours(work, database, image, tuple(record["slice_ids"]))
+    if name == "ssh":
+        return OneSSHPerCommand(work, database, image)
+    if name == "copy":
+        return Copying(work, database, image, record["number"])
+    inventory = Database(database).load().inventory
+    if name == "libvirt":
+        return WithLibvirt(work, inventory, image, Path(record["folder"]))
+    life = {phase: [Turn.from_dict(turn) for turn in turns] for phase, turns in record["life"].items()}
+    return WithAnsible(inventory, life, Path(record["programs"]), Path(record["folder"]))
 
 
 def main() -> None:
     """Answer until the input ends."""
-    name, vms, database, image = sys.argv[1:]
-    contender = contenders.of(name, Ring(int(vms)), Path(database), Path(image))
+    driven = contender(json.loads(Path(sys.argv[1]).read_text()))
     for line in sys.stdin:
-        sys.stdout.write(json.dumps(_timed(contender, line.strip())) + "\n")
+        sys.stdout.write(json.dumps(_timed(driven, line.strip())) + "\n")
         sys.stdout.flush()
 
 
-def _timed(contender: contenders.Contender, phase: str) -> contenders.Facts:
-    run = {"design": contender.design, "deploy": contender.deploy, "delete": contender.delete}[phase]
+def _timed(driven: Any, phase: str) -> Facts:
     began = time.monotonic()
     try:
-        facts = run()
+        facts = {} if phase == "ready" else getattr(driven, phase)()
     except Exception as error:  # noqa: BLE001 - the parent has to know, and to take its lab down
         return {"error": f"{type(error).__name__}: {error}"}
     return {"seconds": time.monotonic() - began, **facts}

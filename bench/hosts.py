@@ -1,25 +1,32 @@
-"""What is on the lab's hosts at this moment, counted from outside the product: as root, by looking."""
+"""What is on the lab's hosts, counted from outside the product, as root; and what contenders need to find there."""
 
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
+from bench.work import Work
 from lab import Lab
-from lab.topology import SSH_USER
+from lab.errors import wait_until
+from lab.topology import SSH_USER, Role
 
-HOSTS = ("worker1", "worker2", "network")
 IMAGES = f"/home/{SSH_USER}/vm_images"
 
-SAME = ("QEMU processes", "VNC ports", "TAPs", "tagged ports", "overlays", "dnsmasq processes", "DHCP namespaces")
-"""What both contenders make the same number of; the rest may differ, but must be gone in the end."""
+VMS = ("QEMU processes", "VNC ports", "TAPs", "tagged ports of VMs")
+"""What everybody makes who only starts VMs."""
+
+SAME = (*VMS, "other tagged ports", "overlays", "dnsmasq processes", "DHCP namespaces")
+"""What the contenders make the same number of; the rest may differ, but must be gone in the end."""
 
 _COUNT = f"""
 count() {{ printf '%s\\t%s\\n' "$1" "$(grep -c "$2")"; }}
+ports() {{ ovs-vsctl --timeout=20 --format=csv --no-headings --columns=name,tag list Port; }}
 cat /proc/[0-9]*/comm 2>/dev/null | count 'QEMU processes' '^qemu-system'
 cat /proc/[0-9]*/comm 2>/dev/null | count 'dnsmasq processes' '^dnsmasq$'
 ss -Hlt4n 'sport >= 5901 and sport < 6000' | count 'VNC ports' '^LISTEN'
 ls /sys/class/net | count 'TAPs' '^tap_'
-ovs-vsctl --timeout=20 --format=csv --no-headings --columns=tag list Port | count 'tagged ports' '^[0-9]'
+ports | count 'tagged ports of VMs' '^tap_.*,[0-9]'
+ports | grep -v ^tap_ | count 'other tagged ports' ',[0-9]'
 ls /tmp | count 'logs of dnsmasq' '^dnsmasq_vlan'
 ip netns | count 'DHCP namespaces' '^ns-dhcp-'
 ip netns | count 'router namespaces' '^ns-gw-'
@@ -28,11 +35,48 @@ find {IMAGES} -name '*_img.qcow2' 2>/dev/null | count 'overlays' .
 find {IMAGES} -mindepth 1 ! -name '*.qcow2' 2>/dev/null | count 'other files of VMs' .
 """
 
+# A host of the lab has no systemd, no D-Bus and no cgroups of its own; QEMU runs as the SSH user, as ours does.
+_LIBVIRT = f"""
+grep -q ^libvirt-qemu: /etc/passwd || {{
+  echo libvirt-qemu:x:64055:64055::/var/lib/libvirt:/usr/sbin/nologin >>/etc/passwd
+  echo libvirt-qemu:x:64055: >>/etc/group
+}}
+mkdir -p /etc/libvirt/qemu /var/lib/libvirt /run/libvirt /var/log/libvirt/qemu /var/cache/libvirt
+cat >/etc/libvirt/libvirtd.conf <<END
+unix_sock_group = "{SSH_USER}"
+unix_sock_rw_perms = "0770"
+auth_unix_ro = "none"
+auth_unix_rw = "none"
+END
+cat >/etc/libvirt/qemu.conf <<END
+user = "{SSH_USER}"
+group = "{SSH_USER}"
+dynamic_ownership = 0
+remember_owner = 0
+security_driver = "none"
+cgroup_controllers = [ ]
+namespaces = [ ]
+stdio_handler = "file"
+END
+setsid /usr/sbin/libvirtd </dev/null >/var/log/libvirtd.console 2>&1 &
+"""
+_LIBVIRT_SECONDS = 20.0
+
+
+def names(lab: Lab) -> list[str]:
+    """The hosts that the product drives."""
+    return [host.name for host in lab.hosts if host.is_node]
+
+
+def workers(lab: Lab) -> list[str]:
+    """Those of them that run VMs."""
+    return [host.name for host in lab.hosts if host.role is Role.WORKER]
+
 
 def count(lab: Lab) -> dict[str, int]:
     """All hosts together."""
     total: Counter[str] = Counter()
-    for host in HOSTS:
+    for host in names(lab):
         total.update(parsed(lab.exec(host, ["sh", "-c", _COUNT]).stdout))
     return dict(total)
 
@@ -42,22 +86,35 @@ def parsed(text: str) -> dict[str, int]:
     return {what: int(number) for what, number in (line.split("\t") for line in text.splitlines())}
 
 
-def expected(vms: int) -> dict[str, int]:
-    """What a ring with internet is made of: a VLAN for each link and one for the internet, three TAPs for each VM."""
-    vlans = vms + 1
-    numbers = (vms, vms, 3 * vms, 3 * vms + 2 * vlans, vms, vlans, vlans)
+def expected(work: Work) -> dict[str, int]:
+    """What work with internet is made of: a VLAN for each link and one for all, a TAP for each connected interface."""
+    taps, vlans = work.vms + 2 * work.link_count, work.link_count + 1
+    numbers = (work.vms, work.vms, taps, taps, 2 * vlans, work.vms, vlans, vlans)
     return dict(zip(SAME, numbers, strict=True))
 
 
 def prepare(lab: Lab, image_name: str) -> None:
-    """Put the empty base image on the workers, and let the user do everything by sudo, as the documented design needs.
+    """Put the empty base image on the workers, and let the user do everything by sudo, as the others need.
 
     The product asks for `sh -s` only.
     """
     rule = f"{SSH_USER} ALL=(root) NOPASSWD: ALL\n"
-    for host in HOSTS:
+    for host in names(lab):
         lab.exec(host, ["sh", "-c", "umask 337; cat >/etc/sudoers.d/zz-bench"], input=rule)
-    for worker in HOSTS[:2]:
+    for worker in workers(lab):
         lab.exec(worker, ["mkdir", "-p", IMAGES], user=SSH_USER)
         base = f"{IMAGES}/{image_name}"
         lab.exec(worker, ["qemu-img", "create", "-q", "-f", "qcow2", base, "1G"], user=SSH_USER)
+
+
+def start_libvirt(lab: Lab) -> None:
+    """libvirtd on every worker, until the lab is taken down."""
+    for worker in workers(lab):
+        lab.exec(worker, ["sh", "-c", _LIBVIRT])
+    for worker in workers(lab):
+        wait_until(partial(_has_libvirt, lab, worker), _LIBVIRT_SECONDS, f"libvirtd on {worker} answers")
+
+
+def _has_libvirt(lab: Lab, worker: str) -> bool:
+    ready = ["virsh", "--quiet", "--connect", "qemu:///system", "list"]
+    return lab.exec(worker, ready, check=False).returncode == 0

@@ -1,101 +1,246 @@
-"""From measurements to the lines that are shown, and to the verdict. Pure."""
+"""From samples to what is shown: a summary for the terminal, and the page docs/performance.md. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
-from bench import hosts
-from bench.contenders import Facts
-from bench.driver import PHASES
-from bench.rounds import Measured
+from bench import bounds, clock, copying, designing, startup
+from bench.bounds import Verdict
+from bench.rounds import TITLES
+from bench.samples import Samples, Spread, show
 
-MAX_RATIO = 0.1
-BOUND_PHASES = ("deploy", "delete")
-TITLES = {"ours": "ours", "ssh": "one ssh per command"}
+NODE = "10.0.10.3"
+CHANGES = ("design", "connect", "deploy", "status", "delete")
+WITH_STAGES = ("ours", "floor", "first")
+PHASES = ("preflight", "images", "network", "launch", "verify", "remove")
 
-_LEGEND = """\
-design: a slice, its VMs with their overlays, its links (ours, with discovery and connecting); the overlays alone (ssh).
-deploy: until every VM's VNC port is open and every dnsmasq runs; overlays and base image are there (ours looks again,
-        checks memory, disk and names before, reads everything back after, and makes a router namespace for the slice).
-delete: until nothing is left, overlays included. ssh: OpenSSH's client, default settings, one command after the other.
-Guests have 64 MB and an empty disk, so that the machine does not spend its time booting them."""
+_HEAD = """\
+# Performance
+
+Written by `make bench`; nothing here is typed by hand. Every contender did the same work on the same lab in turn, round
+after round, and after every change the hosts were counted: the same QEMU processes, TAPs, ports, dnsmasq processes and
+overlays after a deployment, nothing left after a deletion. Times are medians with the smallest and the largest in
+brackets; compare ratios, not seconds.
+"""
+
+_HOW = """\
+## How it was measured
+
+- **Work**: VMs in rings or lines over the workers, three interfaces each, one of them in the internet VLAN. More than
+  20 VMs are several slices, for a slice has 20 VLANs; they are deployed one after the other. Guests have 64 MB and an
+  empty disk and stay idle, so that booting does not drown the rest.
+- **The floor**: each host's commands of our own plan as one script on that host, hosts side by side, stage after
+  stage. No SSH, no manager: the bench enters the host's namespaces. *Without barriers* no host waits for another
+  between stages.
+- **The first floor**: the same, with the commands of the day on which this was first measured, kept as data in
+  `bench/first-floor.json.xz`. It stays what it was, so that the floor itself can be seen to fall.
+- **This project**: its use-cases, called as the menu calls them. *connect* is a connection and an empty batch on
+  every host; *images* and *network* are the two halves of the stage `prepare`, which run side by side; *database* is
+  all that is no stage.
+- **pyinfra, Ansible**: the commands of our plan with their guards, one operation or task each, in our order and with
+  our stages, hosts side by side. pyinfra through its API on connections made once, hosts not waiting for each other
+  within a stage. Ansible with pipelining, 50 forks, no facts, `ControlPersist`, the strategy `free`, a list of tasks
+  per host.
+- **libvirt**: VMs only, on networks and disks that were there: one `virsh` per worker over `qemu+ssh`, connected
+  beforehand, told all domains in turn; ports on `br-int` with their tags. It is compared with our launch and
+  verification on the workers.
+- **One ssh per command**: the documented design in sequence, OpenSSH's client with default settings.
+- **status**: every VM, port, tag and dnsmasq of all slices read back, in one go.
+- **Slow links**: a relay in the manager's cable inside the lab keeps every frame for half of the round trip, in both
+  directions. It has no limit of bandwidth of its own and passes on what TCP sends in one piece in one piece.
+"""
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Several durations of the same thing, in seconds."""
-
-    values: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        """The one in the middle."""
-        return median(self.values)
-
-    def __str__(self) -> str:
-        return f"{self.median:.2f} s ({min(self.values):.2f} to {max(self.values):.2f})"
+def summary(samples: Samples) -> Iterator[str]:
+    """What stands on standard output."""
+    for series in samples.series:
+        for contender in samples.contenders(series):
+            cells = [f"{p} {s}" for p in samples.phases(series) if (s := samples.spread(series, contender, p))]
+            yield f"{series:<22} {contender:<8} {', '.join(cells)}"
+    yield ""
+    yield from (_plain(verdict) for verdict in bounds.verdicts(samples) if verdict.seen is not None)
 
 
-def spread(results: Sequence[Measured], contender: str, phase: str) -> Spread:
-    """All rounds of a phase of a contender."""
-    return Spread(tuple(r.seconds for r in results if (r.contender, r.phase) == (contender, phase)))
+def missed(samples: Samples) -> list[Verdict]:
+    """The promises that were measured and not kept."""
+    return [verdict for verdict in bounds.verdicts(samples) if verdict.met is False]
 
 
-def ratio(results: Sequence[Measured], phase: str) -> float:
-    """Our median as a part of the other's."""
-    return spread(results, "ours", phase).median / spread(results, "ssh", phase).median
-
-
-def missed(results: Sequence[Measured]) -> list[str]:
-    """The phases that take longer than they may."""
-    return [phase for phase in BOUND_PHASES if ratio(results, phase) > MAX_RATIO]
-
-
-def lines(results: Sequence[Measured], vms: int, repeat: int) -> list[str]:
-    """The whole report."""
-    objects = ", ".join(f"{number} {what}" for what, number in hosts.expected(vms).items())
-    return [
-        f"A ring of {vms} VMs with internet on two workers; rounds: {repeat}, interleaved; median (min to max)",
-        f"Both made, counted on the hosts: {objects}; and left nothing behind",
-        "",
-        _row("", TITLES["ours"], TITLES["ssh"], "ratio"),
-        *(_phase(results, phase) for phase in PHASES),
-        "",
-        *(_round_trips(results, phase) for phase in BOUND_PHASES),
-        *(_stages(results, phase) for phase in BOUND_PHASES),
-        "",
-        *_LEGEND.splitlines(),
+def page(samples: Samples, plot: str) -> str:
+    """The whole page; `plot` is the picture's name beside it, empty when there is none."""
+    sections = [
+        _HEAD,
+        _table(("machine", ""), ((name, text) for name, text in samples.about.items())),
+        f"![Times of deployment as parts of the floor's]({plot})\n" if plot else "",
+        "## Promises\n",
+        _table(("promise", "bound", "seen", ""), (_cells(verdict) for verdict in bounds.verdicts(samples))),
+        *_deployments(samples),
+        *_at_once(samples),
+        *_others(samples),
+        _HOW,
     ]
+    return "\n".join(section for section in sections if section)
 
 
-def _phase(results: Sequence[Measured], phase: str) -> str:
-    part = ratio(results, phase)
-    verdict = f"   bound {MAX_RATIO:g}: {'MISSED' if part > MAX_RATIO else 'met'}" if phase in BOUND_PHASES else ""
-    commands = _last(results, "ssh", phase)["commands"]
-    theirs = f"{spread(results, 'ssh', phase)}, {commands} commands"
-    return _row(phase, str(spread(results, "ours", phase)), theirs, f"{part:.3f}{verdict}")
+# --- deployments ------------------------------------------------------------------------------------------------------
 
 
-def _row(*cells: str) -> str:
-    return "{:<8}{:<28}{:<44}{}".format(*cells).rstrip()
+def _deployments(samples: Samples) -> Iterator[str]:
+    found = [series for series in samples.series if samples.of(series, "ours", "deploy") and series.endswith(" ms")]
+    for series in found:
+        work, delay = series.rsplit(" ", 2)[0], series.rsplit(" ", 2)[1]
+        over = f", {delay} ms round trip" if delay != "0" else ""
+        yield f"## {title(work)}{over}\n"
+        yield _table(("", "rounds", *CHANGES, "deploy / floor", "delete / floor"), _contenders(samples, series))
+        yield _table(("seconds", *_shares_header(samples, series)), _shares(samples, series))
 
 
-def _round_trips(results: Sequence[Measured], phase: str) -> str:
-    trips = _last(results, "ours", phase)["round_trips"]
-    return f"{phase}, ours, SSH round trips: " + ", ".join(f"{host} {count}" for host, count in trips.items())
+def title(work: str) -> str:
+    """`ring:8:2` for people."""
+    shape, vms, workers = work.split(":")
+    return f"A {shape} of {vms} VMs on {workers} workers"
 
 
-def _stages(results: Sequence[Measured], phase: str) -> str:
-    """Where our time goes, in the last round: per stage, each host's time until its last step was done."""
-    stages = _last(results, "ours", phase)["stages"]
-    parts = (
-        f"{stage} " + "/".join(f"{seconds:.2f}" for _, seconds in sorted(by_host.items()))
-        for stage, by_host in stages.items()
-    )
-    return f"{phase}, ours, seconds by stage and host, last round: " + ", ".join(parts)
+def _contenders(samples: Samples, series: str) -> Iterator[tuple[str, ...]]:
+    for contender in samples.contenders(series):
+        spreads = [samples.spread(series, contender, phase) for phase in CHANGES]
+        ratios = [samples.ratio(series, phase, contender, "floor") for phase in ("deploy", "delete")]
+        rounds = len(samples.of(series, contender, "deploy"))
+        yield (TITLES[contender], str(rounds), *map(_cell, spreads), *map(_number, ratios))
 
 
-def _last(results: Sequence[Measured], contender: str, phase: str) -> Facts:
-    return [r.facts for r in results if (r.contender, r.phase) == (contender, phase)][-1]
+def _shares_header(samples: Samples, series: str) -> list[str]:
+    phases = [
+        p for p in PHASES if any(p in row for who in ("ours", "floor", "first") for row in _rows(samples, series, who))
+    ]
+    return [*phases, "database", "all hosts"]
+
+
+def _shares(samples: Samples, series: str) -> Iterator[tuple[str, ...]]:
+    """Where the time goes: for each phase the host that took longest, the median of all rounds."""
+    header = _shares_header(samples, series)
+    for contender in WITH_STAGES:
+        rows = _rows(samples, series, contender)
+        if rows:
+            cells = [_median([row[p] for row in rows if p in row]) for p in header[:-1]]
+            yield (TITLES[contender], *cells, _hosts(samples, series, contender))
+
+
+def _rows(samples: Samples, series: str, contender: str) -> list[dict[str, float]]:
+    rows = []
+    for deploy, delete in zip(
+        samples.of(series, contender, "deploy"), samples.of(series, contender, "delete"), strict=False
+    ):
+        row = clock.phases({**deploy.facts["stages"], **delete.facts["stages"]}, NODE)
+        if "database" in deploy.facts:
+            row["database"] = deploy.facts["database"] + delete.facts["database"]
+        rows.append(row)
+    return rows
+
+
+def _hosts(samples: Samples, series: str, contender: str) -> str:
+    """Each host's own time in the deployment of the last round, waiting for others left out."""
+    total: dict[str, float] = {}
+    for hosts in samples.facts(series, contender, "deploy").get("stages", {}).values():
+        for host, seconds in hosts.items():
+            total[host] = total.get(host, 0.0) + seconds
+    return ", ".join(f"{host} {seconds:.2f}" for host, seconds in sorted(total.items()))
+
+
+def _at_once(samples: Samples) -> Iterator[str]:
+    found = [series for series in samples.series if series.endswith(("at once", "booting"))]
+    if found:
+        yield "## At the same time, and booting\n"
+        rows = [
+            (series, TITLES[who], phase, str(samples.spread(series, who, phase)))
+            for series in found
+            for who in samples.contenders(series)
+            for phase in samples.phases(series)
+            if samples.of(series, who, phase)
+        ]
+        yield _table(("", "", "until", ""), rows)
+
+
+# --- the manager alone ------------------------------------------------------------------------------------------------
+
+
+def _others(samples: Samples) -> Iterator[str]:
+    if copying.SERIES in samples.series:
+        yield f"## A base {copying.SERIES}\n"
+        rows = [
+            (TITLES.get(who, who), phase, str(spread))
+            for phase in samples.phases(copying.SERIES)
+            for who in samples.contenders(copying.SERIES)
+            if (spread := samples.spread(copying.SERIES, who, phase))
+        ]
+        yield _table(("", "to", "until it is there, checked"), rows)
+    sizes = [vms for vms in designing.SIZES if designing.series(vms) in samples.series]
+    if sizes:
+        yield "## Operations of the design\n"
+        operations = ("load", *designing.OPERATIONS)
+        costs = [[op, *(_operation(samples, designing.series(vms), op) for vms in sizes)] for op in operations]
+        yield _table(("", *(f"{vms} VMs" for vms in sizes)), costs)
+    if "imports" in samples.series:
+        yield "## The start of the menu\n"
+        names = [startup.series(sizes) for sizes in (startup.SMALL, startup.LARGE)]
+        rows = [(name, str(samples.spread(name, "ours", "menu")), _memory(samples, name)) for name in names]
+        yield _table(("", "until the menu", "memory at rest, peak"), rows)
+        slowest = samples.facts("imports", "ours", "menu")["slowest"]
+        yield (
+            "Slowest imports, each with all that it imports: "
+            + ", ".join(f"`{n}` {show(s)}" for n, s in slowest)
+            + ".\n"
+        )
+
+
+def _operation(samples: Samples, series: str, operation: str) -> str:
+    spread = samples.spread(series, "ours", operation)
+    fsync = [sample.facts["fsync"] for sample in samples.of(series, "ours", operation) if "fsync" in sample.facts]
+    return f"{_cell(spread)}{f', fsync {show(median(fsync))}' if fsync else ''}"
+
+
+def _memory(samples: Samples, series: str) -> str:
+    facts = [sample.facts for sample in samples.of(series, "ours", "menu")]
+    return ", ".join(f"{max(fact[field] for fact in facts):.0f} MB" for field in ("rest", "peak"))
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _cells(verdict: Verdict) -> tuple[str, ...]:
+    relation = "at least" if verdict.at_least else "at most"
+    word = verdict.word if verdict.met is not False else f"**{verdict.word}**"
+    return verdict.promise, f"{relation} {_amount(verdict.bound, verdict.unit)}", _seen(verdict), word
+
+
+def _plain(verdict: Verdict) -> str:
+    promise, bound, seen, _ = _cells(verdict)
+    return f"{verdict.word:<7} {promise:<58} {seen:>9}   {bound}"
+
+
+def _seen(verdict: Verdict) -> str:
+    return "" if verdict.seen is None else _amount(verdict.seen, verdict.unit)
+
+
+def _amount(number: float, unit: str) -> str:
+    if unit == "s":
+        return show(number)
+    return f"{number:.0f} {unit}" if unit else f"{number:.2f}".rstrip("0").rstrip(".")
+
+
+def _cell(spread: Spread | None) -> str:
+    return str(spread) if spread else ""
+
+
+def _number(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.2f}"
+
+
+def _median(values: Sequence[float]) -> str:
+    return f"{median(values):.2f}" if values else ""

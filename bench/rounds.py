@@ -1,4 +1,4 @@
-"""Both contenders in turn on one lab, round after round, with a look at the hosts after each phase."""
+"""The contenders in turn on one lab, round after round, with a look at the hosts after each change."""
 
 from __future__ import annotations
 
@@ -8,65 +8,232 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import hosts
-from bench.contenders import Facts
-from bench.driver import PHASES
-from lab import Lab
+from bench import frozen, hosts, jobs
+from bench.floor import Floor
+from bench.samples import BenchError, Facts, Sample
+from bench.work import Work
+from database import Database
+from inventory import Inventory
+from lab import Lab, paths
 
-CONTENDERS = ("ours", "ssh")
 IMAGE = "blank.qcow2"
 LEAVE_SECONDS = 30.0
+ROOT = Path(__file__).parents[1]
+
+TITLES = {
+    "ours": "this project",
+    "floor": "the floor",
+    "free": "the floor without barriers",
+    "first": "the first floor",
+    "pyinfra": "pyinfra",
+    "ansible": "Ansible",
+    "libvirt": "libvirt (VMs only)",
+    "ssh": "one ssh per command",
+}
+FLOORS = ("floor", "free", "first")
+SLOW = ("ssh", "ansible")
+"""Those that take minutes where others take seconds: they may do fewer rounds."""
+
+PHASES = {
+    **dict.fromkeys(FLOORS, ("design", "deploy", "status", "delete")),
+    "ours": ("design", "connect", "deploy", "status", "delete"),
+    "pyinfra": ("connect", "design", "deploy", "status", "delete"),
+    "ansible": ("connect", "design", "deploy", "status", "delete"),
+    "libvirt": ("connect", "deploy", "delete"),
+    "ssh": ("design", "deploy", "delete"),
+}
+
+LOOKS = 5
+"""A look at what runs changes nothing, so each round has several."""
 
 Say = Callable[[str], None]
-
-
-class BenchError(Exception):
-    """The measurement is worth nothing: a contender failed, or did not do what the other one did."""
+Ask = Callable[[str], Facts]
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One phase of one contender in one round."""
+class Series:
+    """Work, who does it how often, and over what kind of link (milliseconds of a round trip)."""
 
-    contender: str
-    phase: str
-    facts: Facts
+    work: Work
+    contenders: tuple[str, ...]
+    rounds: int
+    slow_rounds: int
+    delay: int = 0
 
     @property
-    def seconds(self) -> float:
-        """How long it took."""
-        return float(self.facts["seconds"])
+    def name(self) -> str:
+        """What its samples are found under."""
+        return f"{self.work} {self.delay} ms"
 
 
-def measure(vms: int, repeat: int, say: Say) -> list[Measured]:
-    """All rounds, on a lab of our own that is taken down whatever happens."""
-    with _lab(say) as lab:
+class Arena:
+    """A lab that is up and ready for every contender; `programs` has the other orchestrators' programs."""
+
+    def __init__(self, lab: Lab, programs: Path, say: Say) -> None:
+        self.lab = lab
+        self.say = say
+        self.desk = lab.folder / "bench"
+        self.desk.mkdir(exist_ok=True)
+        paths.caller().own(self.desk)
+        self._programs = programs
+        self._libvirt = False
         hosts.prepare(lab, IMAGE)
-        empty = hosts.count(lab)
-        results: list[Measured] = []
-        for number in range(1, repeat + 1):
-            for contender in CONTENDERS if number % 2 else reversed(CONTENDERS):
-                say(f"round {number} of {repeat}: {contender}")
-                results += _life(lab, contender, vms, empty)
-        return results
+
+    def run(self, series: Series) -> Iterator[Sample]:
+        """All rounds of a series; every second one begins at the other end."""
+        self.lab.set_round_trip(series.delay)
+        try:
+            for number in range(1, series.rounds + 1):
+                for contender in series.contenders if number % 2 else reversed(series.contenders):
+                    if contender not in SLOW or number <= series.slow_rounds:
+                        self.say(f"{series.name}, round {number} of {series.rounds}: {TITLES[contender]}")
+                        yield from self._life(series, contender)
+        finally:
+            self.lab.set_round_trip(0)
+
+    def _life(self, series: Series, contender: str) -> Iterator[Sample]:
+        """The work from design to deletion: the same objects must be there, and in the end nothing more than before."""
+        before = hosts.count(self.lab)
+        beside = self._beside(series.work, contender)
+        beside("design")
+        with self.asking(series.work, contender) as ask:
+            for phase in _asked_for(contender):
+                facts = ask(phase)
+                yield Sample(series.name, contender, phase, facts.pop("seconds"), facts)
+                if phase == "deploy":
+                    self._expect_work(series.work, contender)
+        beside("delete")
+        _expect(contender, "delete", before, hosts.count(self.lab))
+
+    def _expect_work(self, work: Work, contender: str) -> None:
+        same = hosts.VMS if contender == "libvirt" else hosts.SAME
+        wanted, found = hosts.expected(work), hosts.count(self.lab)
+        _expect(contender, "deploy", {what: wanted[what] for what in same}, found)
+
+    def _beside(self, work: Work, contender: str) -> Callable[[str], object]:
+        """What is made and removed around a contender that only starts VMs."""
+        if contender != "libvirt":
+            return lambda _phase: None
+        if not self._libvirt:
+            hosts.start_libvirt(self.lab)
+            self._libvirt = True
+        return Floor(self.lab, jobs.life(work, self.inventory, self.image(work))).run
+
+    @contextmanager
+    def asking(self, work: Work, contender: str) -> Iterator[Ask]:
+        """A contender that is ready to do the work, asked for one phase after the other."""
+        if contender in FLOORS:
+            yield Floor(self.lab, self._floor(work, contender), barriers=contender != "free").run
+        else:
+            with self.driver(self.record(work, contender)) as ask:
+                yield ask
+
+    def _floor(self, work: Work, contender: str) -> jobs.Life:
+        if contender == "first":
+            return frozen.life(work, self.inventory)
+        return jobs.life(work, self.inventory, self.image(work))
+
+    def image(self, work: Work) -> Path:
+        """The base image: the lab's own guest, or a disk with nothing on it, so that guests stay idle."""
+        return self.lab.image if work.boots else self.desk / IMAGE
+
+    @property
+    def inventory(self) -> Inventory:
+        """The lab's."""
+        return Database(self.lab.database).load().inventory
+
+    def record(self, work: Work, contender: str, slice_ids: Sequence[int] = ()) -> dict[str, Any]:
+        """What a driver has to know; a database of its own, as the lab made it, unless it has slices already."""
+        database = self.desk / f"{contender}.yaml"
+        if not slice_ids:
+            shutil.copyfile(self.lab.database, database)
+            database.chmod(0o600)
+            paths.caller().own(database)
+        record: dict[str, Any] = {
+            "contender": contender,
+            "work": asdict(work),
+            "database": str(database),
+            "image": str(self.image(work)),
+            "slice_ids": list(slice_ids),
+            "folder": str(self.desk / contender),
+            "programs": str(self._programs),
+        }
+        if contender in {"ansible", "pyinfra"}:
+            inventory = self.inventory
+            life = jobs.life(work, inventory, self.image(work))
+            record["life"] = {phase: [turn.to_dict() for turn in turns] for phase, turns in life.items()}
+            record["hosts"] = [*inventory.workers_list[: work.workers], inventory.network_node]
+            record["ssh"] = _for_pyinfra(inventory)
+        return record
+
+    @contextmanager
+    def driver(self, record: dict[str, Any], tag: str = "") -> Iterator[Ask]:
+        """A process in the manager's namespace that drives the hosts; it is asked for one phase after the other."""
+        contender = record["contender"]
+        file = self.desk / f"{contender}{tag}.json"
+        file.write_text(json.dumps(record))
+        paths.caller().own(file)
+        python, module = sys.executable, "bench.driver"
+        if contender == "pyinfra":
+            python, module = str(self._programs / "python"), "bench.with_pyinfra"
+        # A session of its own: Ctrl-C is for us, who take everything down in order. nsenter and setpriv become it.
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "start_new_session": True}
+        with self.lab.popen([python, "-m", module, str(file)], cwd=ROOT, **pipes) as process:
+            try:
+                asked(process, contender, "ready")  # its imports are no part of any phase
+                yield lambda phase: asked(process, contender, phase)
+                process.communicate(timeout=LEAVE_SECONDS)
+            finally:
+                if process.poll() is None:  # an `ssh` that it waits for would outlive it
+                    os.killpg(process.pid, signal.SIGKILL)
 
 
-def _life(lab: Lab, contender: str, vms: int, empty: dict[str, int]) -> Iterator[Measured]:
-    """One ring from design to deletion. The same objects must be there, and in the end nothing more than before."""
-    with _driver(lab, contender, vms) as answer:
-        for phase in PHASES:
-            yield Measured(contender, phase, answer(phase))
-            found = hosts.count(lab)
-            if phase == "deploy":
-                same = {what: found[what] for what in hosts.SAME}
-                _expect(contender, phase, hosts.expected(vms), same)
-        _expect(contender, "delete", empty, found)
+@contextmanager
+def arena(workers: int, programs: Path, say: Say, name: str = "bench") -> Iterator[Arena]:
+    """A lab of our own that is taken down whatever happens."""
+    lab = Lab(name, workers=workers, report=say)
+    lab.down()
+    try:
+        lab.up()
+        yield Arena(lab, programs, say)
+    finally:
+        lab.down()
+
+
+def asked(process: subprocess.Popen[Any], contender: str, phase: str) -> Facts:
+    """The answer of a driver to one phase."""
+    tell(process, phase)
+    return answer(process, contender, phase)
+
+
+def tell(process: subprocess.Popen[Any], phase: str) -> None:
+    """Let a driver begin with a phase."""
+    assert process.stdin  # noqa: S101 - for the type checker: it is a pipe
+    process.stdin.write(f"{phase}\n")
+    process.stdin.flush()
+
+
+def answer(process: subprocess.Popen[Any], contender: str, phase: str) -> Facts:
+    """What it has to say when it is done; lines that are no answer are chatter of the program that it is made of."""
+    assert process.stdout  # noqa: S101 - as above
+    for line in process.stdout:
+        if line.startswith("{"):
+            facts: Facts = json.loads(line)
+            if "error" in facts:
+                raise BenchError(f"{phase} of {contender}: {facts['error']}")
+            return facts
+    raise BenchError(f"{phase} of {contender}: the driver ended without an answer")
+
+
+def _asked_for(contender: str) -> Iterator[str]:
+    for phase in PHASES[contender]:
+        yield from [phase] * (LOOKS if phase == "status" and contender not in SLOW else 1)
 
 
 def _expect(contender: str, phase: str, wanted: dict[str, int], found: dict[str, int]) -> None:
@@ -75,47 +242,14 @@ def _expect(contender: str, phase: str, wanted: dict[str, int], found: dict[str,
         raise BenchError(f"after the {phase} of {contender} there are {', '.join(wrong)}")
 
 
-@contextmanager
-def _lab(say: Say) -> Iterator[Lab]:
-    lab = Lab("bench", report=say)
-    lab.down()
-    try:
-        lab.up()
-        yield lab
-    finally:
-        lab.down()
-
-
-@contextmanager
-def _driver(lab: Lab, contender: str, vms: int) -> Iterator[Callable[[str], Facts]]:
-    """A process in the manager's namespace that drives the hosts, with a database of its own as the lab made it."""
-    database, image = lab.folder / f"{contender}.yaml", lab.folder / IMAGE
-    shutil.copyfile(lab.database, database)
-    shutil.copystat(lab.database, database)
-    owner = lab.database.stat()
-    shutil.chown(database, owner.st_uid, owner.st_gid)
-    argv = [sys.executable, "-m", "bench.driver", contender, str(vms), str(database), str(image)]
-    root = Path(__file__).parents[1]
-    # A session of its own: Ctrl-C is for us, who take everything down in order. nsenter and setpriv become the driver.
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "start_new_session": True}
-    with lab.popen(argv, cwd=root, **pipes) as process:
-        try:
-            yield lambda phase: _asked(process, contender, phase)
-            process.communicate(timeout=LEAVE_SECONDS)
-        finally:
-            if process.poll() is None:  # an `ssh` that it waits for would outlive it
-                os.killpg(process.pid, signal.SIGKILL)
-
-
-def _asked(process: subprocess.Popen[Any], contender: str, phase: str) -> Facts:
-    assert process.stdin  # noqa: S101 - for the type checker: it is a pipe
-    assert process.stdout  # noqa: S101 - as above
-    process.stdin.write(f"{phase}\n")
-    process.stdin.flush()
-    line = process.stdout.readline()
-    if not line:
-        raise BenchError(f"{phase} of {contender}: the driver ended without an answer")
-    facts: Facts = json.loads(line)
-    if "error" in facts:
-        raise BenchError(f"{phase} of {contender}: {facts['error']}")
-    return facts
+def _for_pyinfra(inventory: Inventory) -> dict[str, Any]:
+    ssh = inventory.ssh
+    return {
+        "ssh_user": ssh.user,
+        "ssh_port": ssh.port,
+        "ssh_key": ssh.key_file,
+        "ssh_known_hosts_file": ssh.known_hosts,
+        "ssh_strict_host_key_checking": "accept-new",
+        "ssh_allow_agent": False,
+        "ssh_look_for_keys": False,
+    }

@@ -1,20 +1,25 @@
 from __future__ import annotations
 
+import json
+import subprocess
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from bench import hosts, report, startup
-from bench.contenders import Facts, StageClock, ssh_argv
+from bench import designing, frozen, hosts, jobs, startup
+from bench.clock import StageClock, phases
 from bench.documented import DocumentedDesign, Line
-from bench.ring import Ring
-from bench.rounds import Measured
+from bench.one_ssh import ssh_argv
+from bench.samples import BenchError
+from bench.with_ansible import WithAnsible
+from bench.with_libvirt import domain
+from bench.work import Work
 from database import Database
 from deployment import DeploymentAPI
 from inventory import Inventory, SSHSettings
 from remote.events import StageStarted, StepDone
-from remote.plan import Stage, Step
+from remote.plan import Command, Plan, Stage, Step, Upload
 
 IMAGE = Path("/images/blank.qcow2")
 NODE = "10.0.10.3"
@@ -28,26 +33,67 @@ DNSMASQ = (
 
 def documented(vms: int) -> DocumentedDesign:
     inventory = Inventory()
-    return DocumentedDesign(Ring(vms).slice(inventory, IMAGE), inventory)
+    (tenant,) = Work("ring", vms).slices(inventory, IMAGE)
+    return DocumentedDesign(tenant, inventory)
 
 
 def count(lines: list[Line], part: str) -> int:
     return sum(part in line.text for line in lines)
 
 
-# --- the ring ---------------------------------------------------------------------------------------------------------
+# --- the work ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("vms", SIZES)
 def test_a_ring_uses_every_data_interface_once(vms: int) -> None:
-    tenant = Ring(vms).slice(Inventory(), IMAGE)
+    (tenant,) = Work("ring", vms).slices(Inventory(), IMAGE)
     assert all(interface.vlan_id for vm in tenant.vms for interface in vm.interfaces)
     assert len({link.vlan_id for link in tenant.links}) == len(tenant.vms) == vms
 
 
-def test_a_ring_is_spread_evenly_over_the_workers() -> None:
-    tenant = Ring(8).slice(Inventory(), IMAGE)
-    assert Counter(vm.worker_ip for vm in tenant.vms) == {"10.0.10.1": 4, "10.0.10.2": 4}
+def test_a_line_leaves_its_two_ends_open() -> None:
+    (tenant,) = Work("line", 4).slices(Inventory(), IMAGE)
+    assert len(tenant.links) == 3
+    assert [vm.name for vm in tenant.vms if not all(i.vlan_id for i in vm.interfaces)] == ["vm1", "vm4"]
+
+
+def test_vms_are_spread_evenly_over_the_workers_that_take_part() -> None:
+    inventory = Inventory(workers_list=frozen.ADDRESSES)
+    (two,) = Work("ring", 8, 2).slices(inventory, IMAGE)
+    assert Counter(vm.worker_ip for vm in two.vms) == {"10.0.10.1": 4, "10.0.10.2": 4}
+    (four,) = Work("ring", 8, 4).slices(inventory, IMAGE)
+    assert set(Counter(vm.worker_ip for vm in four.vms).values()) == {2}
+
+
+@pytest.mark.parametrize(
+    ("work", "parts"),
+    [
+        (Work("ring", 20), [20]),
+        (Work("ring", 40), [20, 20]),
+        (Work("line", 80), [20, 20, 20, 20]),
+        (Work("ring", 21), [11, 10]),
+        (Work("ring", 6, per_slice=2), [2, 2, 2]),
+    ],
+)
+def test_more_vms_than_a_pool_has_vlans_are_several_slices(work: Work, parts: list[int]) -> None:
+    tenants = work.slices(Inventory(), IMAGE)
+    assert work.parts == [len(tenant.vms) for tenant in tenants] == parts
+    vlans = [link.vlan_id for tenant in tenants for link in tenant.links]
+    assert len(set(vlans)) == len(vlans) == work.link_count
+    assert len({vm.vm_id for tenant in tenants for vm in tenant.vms}) == work.vms
+
+
+def test_work_is_read_as_it_is_written() -> None:
+    assert Work.parse("line:20:4") == Work("line", 20, 4)
+    assert str(Work.parse("ring:8")) == "ring:8:2"
+
+
+@pytest.mark.parametrize(
+    "text", ["star:8", "ring", "ring:1", "ring:81", "ring:8:0", "ring:8:9", "ring:8:2:2", "ring:-8"]
+)
+def test_other_work_is_refused_with_a_sentence(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^work "):
+        Work.parse(text)
 
 
 # --- the documented design --------------------------------------------------------------------------------------------
@@ -56,17 +102,19 @@ def test_a_ring_is_spread_evenly_over_the_workers() -> None:
 @pytest.mark.parametrize("vms", SIZES)
 def test_the_documented_design_makes_what_is_expected_on_the_hosts(vms: int) -> None:
     lines = documented(vms).deploy()
+    ports = [line for line in lines if " add-port " in line.text]
     made = {
         "QEMU processes": count(lines, " qemu-system-x86_64 "),
         "VNC ports": count(lines, " -vnc "),
         "TAPs": count(lines, " tuntap add "),
-        "tagged ports": count(lines, " add-port "),
+        "tagged ports of VMs": count(ports, " tap_"),
+        "other tagged ports": len(ports) - count(ports, " tap_"),
         "overlays": count(documented(vms).design(), "qemu-img create"),
         "dnsmasq processes": count(lines, " dnsmasq "),
         "DHCP namespaces": count(lines, " netns add "),
     }
-    assert made == hosts.expected(vms)
-    assert all(" tag=" in line.text for line in lines if "add-port" in line.text)
+    assert made == hosts.expected(Work("ring", vms))
+    assert all(" tag=" in line.text for line in ports)
 
 
 @pytest.mark.parametrize("vms", SIZES)
@@ -88,8 +136,8 @@ def test_the_documented_design_removes_what_it_made(vms: int) -> None:
 
 def test_the_documented_design_takes_these_many_commands_for_eight_vms() -> None:
     design = documented(8)
-    phases = [design.design(), design.deploy(), design.delete()]
-    assert [len(lines) for lines in phases] == [8, 9 * 9 + 4 + 8 * (3 * 3 + 1), 8 * (1 + 3 * 2) + 9 * 4 + 3 + 8]
+    lives = [design.design(), design.deploy(), design.delete()]
+    assert [len(lines) for lines in lives] == [8, 9 * 9 + 4 + 8 * (3 * 3 + 1), 8 * (1 + 3 * 2) + 9 * 4 + 3 + 8]
 
 
 def test_the_documented_commands_are_those_of_the_pages() -> None:
@@ -116,7 +164,7 @@ def test_the_documented_commands_are_those_of_the_pages() -> None:
 
 def test_the_documented_design_connects_guests_to_the_vlans_of_our_plan() -> None:
     inventory = Inventory()
-    tenant = Ring(4).slice(inventory, IMAGE)
+    (tenant,) = Work("ring", 4).slices(inventory, IMAGE)
     ours = DeploymentAPI(inventory).deploy_plan(tenant).text()
     for line in DocumentedDesign(tenant, inventory).deploy():
         words = line.text.split()
@@ -126,73 +174,179 @@ def test_the_documented_design_connects_guests_to_the_vlans_of_our_plan() -> Non
 
 
 def test_each_command_is_an_ssh_process_without_settings_of_the_machine() -> None:
-    argv = ssh_argv(SSHSettings(key_file="/k", known_hosts="/h"), Line(NODE, "sudo true"))
+    argv = ssh_argv(SSHSettings(key_file="/k", known_hosts="/h"), NODE, "sudo true")
     assert argv[:3] == ["ssh", "-F", "none"]
     assert argv[-2:] == [f"ubuntu@{NODE}", "sudo true"]
     assert not [word for word in argv if "Control" in word]
 
 
-# --- counting and reporting -------------------------------------------------------------------------------------------
+# --- a plan as lines and scripts --------------------------------------------------------------------------------------
+
+
+def run(*actions: Command | Upload, lock: bool = False) -> subprocess.CompletedProcess[str]:
+    """The floor's script of a step that is done by root, really run."""
+    (turn,) = jobs.turns(Plan((Stage("all", (Step("here", "it", actions, lock=lock),)),)))
+    program = jobs.program(turn.scripts["here"])
+    return subprocess.run(["sh", "-s"], input=program, capture_output=True, text=True, check=False)
+
+
+def test_a_script_does_what_the_commands_say(tmp_path: Path) -> None:
+    there, new = tmp_path / "there", tmp_path / "new"
+    there.touch()
+    done = run(
+        Command(("sh", "-c", 'cat >"$1"', "sh", str(new)), stdin="it's $HOME\n`two`"),
+        Command(("rm", str(there)), unless=("test", "-e", str(there))),
+        Command(("sh", "-c", "exit 3"), ok=(0, 3)),
+        Command(("cat",)),
+        Upload("/somewhere", str(there), "", unless=("true",), as_user=False),
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert new.read_text() == "it's $HOME\n`two`\n"
+    assert there.exists()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        Command(("false",)),
+        Command(("false",), unless=("false",)),
+        Command(("sh", "-c", "exit 4"), ok=(0, 3)),
+        Upload("/somewhere", "/there", "", unless=("false",), as_user=False),
+    ],
+)
+def test_a_script_ends_with_the_first_failure(broken: Command | Upload) -> None:
+    done = run(Command(("echo", "before")), broken, Command(("echo", "after")))
+    assert done.returncode
+    assert done.stdout == "before\n"
+
+
+def test_a_line_alone_does_the_same_for_those_who_run_lines(tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    write = Command(("sh", "-c", 'cat >"$1"', "sh", str(new)), stdin="text", unless=("test", "-e", str(new)))
+    (turn,) = jobs.turns(Plan((Stage("all", (Step("here", "it", (write,)),)),)))
+    (job,) = turn.jobs["here"]
+    for _ in range(2):
+        subprocess.run(["sh", "-c", job.text], check=True)
+    assert new.read_text() == "text\n"
+    assert not job.as_user
+
+
+def test_what_is_done_as_the_user_is_said_so_and_drops_to_it_in_a_script() -> None:
+    (turn,) = jobs.turns(Plan((Stage("all", (Step("here", "it", (Command(("id",), as_user=True),)),)),)))
+    assert turn.jobs["here"][0].as_user
+    assert "setpriv" not in turn.jobs["here"][0].text
+    assert 'setpriv --reuid="$SUDO_UID" --regid="$SUDO_GID" --init-groups -- id' in turn.scripts["here"]
+
+
+def test_everybody_has_the_commands_of_our_plan_in_its_order() -> None:
+    inventory = Inventory()
+    (tenant,) = Work("ring", 3).slices(inventory, IMAGE)
+    plan = DeploymentAPI(inventory).deploy_plan(tenant)
+    turns = jobs.life_of(tenant, inventory)["deploy"]
+    assert [turn.title for turn in turns] == [stage.title for stage in plan.stages]
+    for stage, turn in zip(plan.stages, turns, strict=True):
+        assert {host: sum(len(step.do) for step in steps) for host, steps in stage.by_host.items()} == {
+            host: len(found) for host, found in turn.jobs.items()
+        }
+
+
+def test_slices_are_deployed_in_turn_and_looked_at_together() -> None:
+    life = jobs.life(Work("ring", 4, per_slice=2), Inventory(), IMAGE)
+    assert [turn.title for turn in life["deploy"]] == ["preflight", "prepare", "launch", "verify"] * 2
+    (status,) = life["status"]
+    assert sorted(status.jobs) == ["10.0.10.1", "10.0.10.2", NODE]
+
+
+def test_stages_survive_their_way_through_a_file() -> None:
+    turns = jobs.life(Work("line", 2), Inventory(), IMAGE)["deploy"]
+    text = json.dumps([turn.to_dict() for turn in turns])
+    assert [jobs.Turn.from_dict(record) for record in json.loads(text)] == turns
+
+
+# --- the first floor --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("work", frozen.works(), ids=str)
+def test_the_first_floor_is_there_for_every_work(work: Work) -> None:
+    life = frozen.life(work, Inventory(workers_list=frozen.ADDRESSES))
+    scripts = "".join(script for turn in life["deploy"] for script in turn.scripts.values())
+    assert scripts.count("qemu-system-x86_64 -name ") == work.vms
+    assert scripts.count("-accel kvm -accel tcg -smp") == work.vms
+    assert scripts.count("tuntap add mode tap name ") == hosts.expected(work)["TAPs"]
+    assert "@ACCEL@" not in scripts
+    assert {host for turn in life["deploy"] for host in turn.scripts} == {
+        *frozen.ADDRESSES[: min(work.workers, work.vms)],
+        NODE,
+    }
+
+
+def test_what_was_not_kept_is_refused() -> None:
+    with pytest.raises(BenchError, match="first floor has no ring:9:2"):
+        frozen.life(Work("ring", 9), Inventory())
+
+
+# --- the other contenders ---------------------------------------------------------------------------------------------
+
+
+def test_ansible_gets_a_list_of_tasks_for_each_stage_and_host(tmp_path: Path) -> None:
+    inventory = Inventory()
+    life = jobs.life(Work("ring", 2), inventory, IMAGE)
+    WithAnsible(inventory, life, Path("/programs"), tmp_path / "desk")
+    plays = json.loads((tmp_path / "desk/deploy.json").read_text())
+    assert [play["name"] for play in plays] == [turn.title for turn in life["deploy"]]
+    assert {(play["strategy"], play["gather_facts"]) for play in plays} == {("free", False)}
+    for number, turn in enumerate(life["deploy"]):
+        for host, found in turn.jobs.items():
+            tasks = json.loads((tmp_path / f"desk/deploy-{number}-{host}.json").read_text())
+            commands = [task["ansible.builtin.shell"]["cmd"] for task in tasks]
+            assert commands == ["{% raw %}" + job.text + "{% endraw %}" for job in found]
+            assert [task["become"] for task in tasks] == [not job.as_user for job in found]
+
+
+def test_libvirt_gets_the_machine_that_we_start() -> None:
+    (tenant,) = Work("ring", 2).slices(Inventory(), IMAGE)
+    vm = tenant.vms[0]
+    root = domain(vm, "slice1000-vm1001", "/home/ubuntu/overlay", "tcg")
+    assert root.get("type") == "qemu"
+    nics = root.findall("devices/interface")
+    assert [nic.find("vlan/tag").get("id") for nic in nics] == [str(i.vlan_id) for i in vm.interfaces]  # type: ignore[union-attr]
+    assert [nic.find("mac").get("address") for nic in nics] == [i.mac for i in vm.interfaces]  # type: ignore[union-attr]
+    assert {nic.find("virtualport").get("type") for nic in nics} == {"openvswitch"}  # type: ignore[union-attr]
+    assert root.find("devices/graphics").get("port") == str(vm.vnc_port)  # type: ignore[union-attr]
+
+
+# --- counting and timing ----------------------------------------------------------------------------------------------
 
 
 def test_counts_are_read_from_what_the_hosts_print() -> None:
     assert hosts.parsed("TAPs\t24\nQEMU processes\t8\n") == {"TAPs": 24, "QEMU processes": 8}
 
 
-def test_the_stage_clock_keeps_the_last_step_of_each_host() -> None:
+def test_the_stage_clock_keeps_the_last_step_of_each_host_and_adds_changes_up() -> None:
     clock = StageClock()
     steps = (Step("a", "one", ()), Step("a", "two", ()), Step("b", "one", ()))
     stage = Stage("launch", steps)
-    clock(StageStarted(stage))
-    for step in steps:
-        clock(StepDone(stage, step, 0.0, changed=True))
-    assert list(clock.seconds) == ["launch"]
-    assert sorted(clock.seconds["launch"]) == ["a", "b"]
+    for _ in range(2):
+        clock(StageStarted(stage))
+        for step in steps:
+            clock(StepDone(stage, step, 0.0, changed=True))
+        clock.end()
+    assert list(clock.stages) == list(clock.walls) == ["launch"]
+    assert sorted(clock.stages["launch"]) == ["a", "b"]
+    assert 0 < clock.stages["launch"]["a"] <= clock.stages["launch"]["b"] <= clock.walls["launch"]
 
 
-def results(deploy: tuple[float, ...], delete: tuple[float, ...]) -> list[Measured]:
-    """Rounds in which ssh always takes 10 s."""
-    ours: Facts = {"round_trips": {NODE: 3}, "stages": {"launch": {NODE: 0.5}}}
-    phases = {"design": (1.0,), "deploy": deploy, "delete": delete}
-    return [
-        measured
-        for phase, times in phases.items()
-        for seconds in times
-        for measured in (
-            Measured("ours", phase, {"seconds": seconds, **ours}),
-            Measured("ssh", phase, {"seconds": 10.0, "commands": 7}),
-        )
-    ]
+def test_the_stage_prepare_is_images_on_the_workers_and_the_network_on_its_node() -> None:
+    stages = {"prepare": {"a": 1.0, "b": 2.0, NODE: 5.0}, "launch": {"a": 3.0, "b": 2.5}}
+    assert phases(stages, NODE) == {"images": 2.0, "network": 5.0, "launch": 3.0}
 
 
-def test_the_ratio_is_that_of_the_medians() -> None:
-    assert report.ratio(results((0.5, 9.0, 0.4), (1.0,)), "deploy") == pytest.approx(0.05)
-
-
-@pytest.mark.parametrize(
-    ("deploy", "delete", "missed"),
-    [(1.0, 1.0, []), (1.01, 1.0, ["deploy"]), (0.1, 1.5, ["delete"]), (2.0, 2.0, ["deploy", "delete"])],
-)
-def test_a_tenth_is_the_bound(deploy: float, delete: float, missed: list[str]) -> None:
-    assert report.missed(results((deploy,), (delete,))) == missed
-
-
-def test_the_table_says_medians_spread_ratio_and_verdict() -> None:
-    shown = report.lines(results((0.5, 9.0, 0.4), (2.0,)), vms=8, repeat=3)
-    (deploy,) = [line for line in shown if line.startswith("deploy  ")]
-    assert "0.50 s (0.40 to 9.00)" in deploy
-    assert deploy.endswith("0.050   bound 0.1: met")
-    (delete,) = [line for line in shown if line.startswith("delete  ")]
-    assert delete.endswith("0.200   bound 0.1: MISSED")
-    assert f"deploy, ours, SSH round trips: {NODE} 3" in shown
-
-
-# --- the start of the menu --------------------------------------------------------------------------------------------
+# --- the manager alone ------------------------------------------------------------------------------------------------
 
 
 def test_the_big_file_is_valid_and_has_nobody_to_talk_to(tmp_path: Path) -> None:
     path = tmp_path / "database.yaml"
-    startup.write_file(path)
+    startup.write_file(path, startup.LARGE)
     state = Database(path).load()
     assert len(state.slices) == 100
     assert sum(len(tenant.vms) for tenant in state.slices.values()) == 1000
@@ -201,12 +355,30 @@ def test_the_big_file_is_valid_and_has_nobody_to_talk_to(tmp_path: Path) -> None
     assert state.inventory.hosts == ("127.0.0.1",)
 
 
-def test_peak_memory_is_read_from_proc() -> None:
-    assert startup.peak_megabytes("Name:\tpython\nVmHWM:\t  100000 kB\nVmRSS:\t 1 kB\n") == pytest.approx(102.4)
+def test_memory_is_read_from_proc() -> None:
+    status = "Name:\tpython\nVmHWM:\t  100000 kB\nVmRSS:\t 1 kB\n"
+    assert startup.megabytes(status, "VmHWM") == pytest.approx(102.4)
+    assert startup.megabytes(status, "VmRSS") == pytest.approx(0.001024)
     with pytest.raises(ValueError, match="no VmHWM"):
-        startup.peak_megabytes("Name:\tkthreadd\n")
+        startup.megabytes("Name:\tkthreadd\n", "VmHWM")
 
 
-@pytest.mark.parametrize(("seconds", "megabytes", "missed"), [(1.5, 100, False), (1.6, 50, True), (0.5, 101, True)])
-def test_both_bounds_of_the_start_count(seconds: float, megabytes: float, missed: bool) -> None:
-    assert startup.Startup(report.Spread((seconds,)), megabytes).missed is missed
+def test_the_slowest_imports_are_read_from_what_python_prints() -> None:
+    text = "import time: self [us] | cumulative | imported package\n"
+    text += "import time:       120 |        120 |   _io\nimport time:     30000 |      90000 | rich.console\n"
+    assert startup.slowest_imports(text, 1) == [("rich.console", 0.09)]
+
+
+def test_every_operation_of_the_design_is_timed_with_its_fsyncs() -> None:
+    samples = list(designing.measure(1, lambda _line: None, sizes=(10,)))
+    assert [sample.phase for sample in samples] == [
+        *("load", "create slice", "add VM", "add VM", "create link", "delete slice")
+    ]
+    for sample in samples[1:]:
+        assert sample.facts["fsyncs"] > 0
+        assert 0 < sample.facts["fsync"] < sample.seconds
+
+
+def test_a_file_of_each_size_has_so_many_vms_and_room_for_one_more_slice() -> None:
+    assert {vms: sum(sizes) for vms, sizes in designing.SIZES.items()} == {10: 10, 100: 100, 1000: 1000}
+    assert all(len(sizes) < 100 and max(sizes) <= 20 for sizes in designing.SIZES.values())

@@ -1,0 +1,160 @@
+"""What the project promises about speed, as bounds on what was measured. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import median
+
+from bench import copying, designing, startup, together
+from bench.samples import Samples
+from bench.work import Work
+
+TO_FLOOR = 1.15
+TO_FIRST_FLOOR = 0.70
+ROUND_TRIPS = 8
+SLOW_LINK = 100
+FASTER = {"ssh": 20.0, "ansible": 5.0, "pyinfra": 2.0, "libvirt": 2.0}
+FLEET_SECONDS = 0.3
+TO_SCP = 1.2
+OPERATION_SECONDS = 0.025
+FSYNC_SHARE = 0.5
+FLAT = 1.5
+LOAD_SECONDS = 0.7
+MENU_SECONDS, MENU_MEGABYTES = 0.4, 60.0
+LARGE_SECONDS, LARGE_MEGABYTES = 1.5, 100.0
+CHANGES = ("deploy", "delete")
+_WHEN = {"rest": "at rest", "peak": "at its peak"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A promise, its bound, and what was seen; `seen` None: this was not measured."""
+
+    promise: str
+    bound: float
+    seen: float | None
+    unit: str = ""
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool | None:
+        """Whether it was kept; None when nobody knows."""
+        if self.seen is None:
+            return None
+        return self.seen >= self.bound if self.at_least else self.seen <= self.bound
+
+    @property
+    def word(self) -> str:
+        """The verdict in a word."""
+        return {True: "met", False: "MISSED", None: "not measured"}[self.met]
+
+
+def ring(vms: int, delay: int = 0) -> str:
+    """The name of a ring's series on two workers."""
+    return f"{Work('ring', vms)} {delay} ms"
+
+
+def verdicts(samples: Samples) -> list[Verdict]:
+    """Every promise."""
+    makers: tuple[Callable[[Samples], Iterator[Verdict]], ...] = (
+        _floor, _links, _others, _status, _together, _image, _design, _start,
+    )  # fmt: skip
+    return [verdict for maker in makers for verdict in maker(samples)]
+
+
+def vms_part(samples: Samples, series: str, phase: str) -> float | None:
+    """What of our time is the VMs' alone: TAPs, ports and QEMU until its port is open; or until all of it is gone."""
+    workers = samples.facts(series, "libvirt", "deploy").get("stages", {}).get("VMs", {})
+    names = ("launch", "verify") if phase == "deploy" else ("remove",)
+    found = []
+    for sample in samples.of(series, "ours", phase):
+        stages = sample.facts["stages"]
+        found.append(sum(max((stages[name].get(host, 0.0) for host in workers), default=0.0) for name in names))
+    return median(found) if found and workers else None
+
+
+def _floor(samples: Samples) -> Iterator[Verdict]:
+    for vms in (8, 20, 40):
+        for phase in CHANGES:
+            yield Verdict(
+                f"{phase}, ring of {vms}: times the floor", TO_FLOOR, samples.ratio(ring(vms), phase, "ours", "floor")
+            )
+    yield Verdict(
+        "deploy, ring of 20: times the first floor", TO_FIRST_FLOOR, samples.ratio(ring(20), "deploy", "ours", "first")
+    )
+
+
+def _links(samples: Samples) -> Iterator[Verdict]:
+    for phase in CHANGES:
+        ours, floor = (samples.spread(ring(8, SLOW_LINK), who, phase) for who in ("ours", "floor"))
+        trips = (ours.median - floor.median) / (SLOW_LINK / 1000) if ours and floor else None
+        yield Verdict(f"{phase} at {SLOW_LINK} ms: round trips above the floor", ROUND_TRIPS, trips)
+
+
+def _others(samples: Samples) -> Iterator[Verdict]:
+    for other, times in FASTER.items():
+        for phase in CHANGES:
+            if other == "libvirt":
+                part, theirs = vms_part(samples, ring(8), phase), samples.spread(ring(8), other, phase)
+                seen = theirs.median / part if part and theirs else None
+            else:
+                seen = samples.ratio(ring(8), phase, other, "ours")
+            yield Verdict(f"{phase}, ring of 8: faster than {other}, times", times, seen, at_least=True)
+
+
+def _status(samples: Samples) -> Iterator[Verdict]:
+    spread = samples.spread(ring(80), "ours", "status")
+    yield Verdict("status of 80 VMs", FLEET_SECONDS, spread.median if spread else None, "s")
+    trips = samples.facts(ring(80), "ours", "status").get("round_trips", {})
+    yield Verdict("status of 80 VMs: round trips per host", 1, max(trips.values()) if trips else None)
+
+
+def _together(samples: Samples) -> Iterator[Verdict]:
+    one, two = together.series(1, 8), together.series(2, 8)
+
+    def growth(contender: str) -> float | None:
+        alone, both = samples.spread(one, contender, "deploy"), samples.spread(two, contender, "deploy")
+        return both.median / alone.median if alone and both else None
+
+    ours, floor = growth("ours"), growth("floor")
+    seen = ours / floor if ours and floor else None
+    yield Verdict("two slices at once instead of one: growth, times the floor's", TO_FLOOR, seen)
+    many = samples.ratio(together.series(20, 2), "deploy", "ours", "floor")
+    yield Verdict("20 slices by 20 processes: times the floor", TO_FLOOR, many)
+
+
+def _image(samples: Samples) -> Iterator[Verdict]:
+    for workers in (1, 2):
+        phase = copying.phase(workers, 1)
+        seen = samples.ratio(copying.SERIES, phase, "ours", "scp")
+        yield Verdict(f"{copying.SERIES} to {phase}: times scp", TO_SCP, seen)
+    one, twice = (samples.spread(copying.SERIES, "ours", copying.phase(1, n)) for n in (1, 2))
+    seen = twice.median / one.median if one and twice else None
+    yield Verdict(f"{copying.SERIES} for two slices at once: times one", TO_SCP, seen)
+
+
+def _design(samples: Samples) -> Iterator[Verdict]:
+    small, large = designing.series(10), designing.series(1000)
+    for operation in designing.OPERATIONS:
+        found = samples.of(large, "ours", operation)
+        spread, before = samples.spread(large, "ours", operation), samples.spread(small, "ours", operation)
+        yield Verdict(f"{operation} at 1,000 VMs", OPERATION_SECONDS, spread.median if spread else None, "s")
+        share = sum(s.facts["fsync"] for s in found) / sum(s.seconds for s in found) if found else None
+        yield Verdict(f"{operation} at 1,000 VMs: part of it that is fsync", FSYNC_SHARE, share, at_least=True)
+        growth = spread.median / before.median if spread and before else None
+        yield Verdict(f"{operation}: times that at 10 VMs", FLAT, growth)
+    load = samples.spread(large, "ours", "load")
+    yield Verdict("loading 1,000 VMs", LOAD_SECONDS, load.median if load else None, "s")
+
+
+def _start(samples: Samples) -> Iterator[Verdict]:
+    small, large = startup.series(startup.SMALL), startup.series(startup.LARGE)
+    for name, seconds, megabytes, field in (
+        (small, MENU_SECONDS, MENU_MEGABYTES, "rest"),
+        (large, LARGE_SECONDS, LARGE_MEGABYTES, "peak"),
+    ):
+        spread = samples.spread(name, "ours", "menu")
+        yield Verdict(f"{name}: until the menu", seconds, spread.median if spread else None, "s")
+        memory = [sample.facts[field] for sample in samples.of(name, "ours", "menu")]
+        yield Verdict(f"{name}: memory {_WHEN[field]}", megabytes, max(memory, default=None), "MB")

@@ -1,0 +1,113 @@
+"""What a change of the design costs in the file: each operation at 10, 100 and 1,000 VMs, and how much of it is fsync.
+
+The use-cases run as they are, with hosts that have everything done at once: what is measured is the database.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench import startup
+from bench.samples import BenchError, Sample
+from database import Database
+from inventory import Inventory, Worker
+from orchestrator import OrchestratorAPI
+from remote.batch import Outcome, Progress
+from remote.plan import Step
+
+SIZES = {10: [10], 100: [10] * 10, 1000: [10] * 98 + [20]}
+"""VMs of each slice: with the one that is made and deleted again there are 100 at most, for more there are no VLANs."""
+
+ACTOR = "student0"
+OPERATIONS = ("create slice", "add VM", "create link", "delete slice")
+
+
+def series(vms: int) -> str:
+    """What the samples are found under."""
+    return f"design with {vms} VMs"
+
+
+class Willing:
+    """A host where every command succeeds at once."""
+
+    def run(self, steps: Sequence[Step], **_: Any) -> Generator[Outcome | Progress, None, None]:
+        """Everything is done."""
+        for number, step in enumerate(steps):
+            for action in range(len(step.do)):
+                yield Outcome(number, action, 0)
+
+    def open_terminal(self, argv: tuple[str, ...]) -> Any:
+        """Nobody asks for a console here."""
+        raise NotImplementedError(argv)
+
+
+def measure(rounds: int, say: Callable[[str], None], sizes: Sequence[int] = tuple(SIZES)) -> Iterator[Sample]:
+    """A small slice is designed and deleted, so many times in files of each size."""
+    for vms in sizes:
+        say(f"{series(vms)}, {rounds} rounds")
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            path = Path(folder) / "database.yaml"
+            startup.write_file(path, SIZES[vms])
+            _add_workers(path)
+            for _ in range(rounds):
+                yield from _round(path, series(vms))
+
+
+def _round(path: Path, name: str) -> Iterator[Sample]:
+    began = time.monotonic()
+    Database(path).load()
+    yield Sample(name, "ours", "load", time.monotonic() - began, {"bytes": path.stat().st_size})
+    api = OrchestratorAPI(Database(path), lambda _address: Willing())
+    tenant, sample = _timed(name, "create slice", lambda: api.create_slice(ACTOR, "new"))
+    yield sample
+    one, sample = _timed(name, "add VM", lambda: api.add_vm_to_slice(ACTOR, tenant.slice_id, "vm1", "cirros", 1))
+    yield sample
+    two, sample = _timed(name, "add VM", lambda: api.add_vm_to_slice(ACTOR, tenant.slice_id, "vm2", "cirros", 1))
+    yield sample
+    ends = (one.vm_id, "eth1", two.vm_id, "eth1")
+    _, sample = _timed(name, "create link", lambda: api.create_link(ACTOR, tenant.slice_id, *ends))
+    yield sample
+    _, sample = _timed(name, "delete slice", lambda: api.delete_slice(ACTOR, tenant.slice_id))
+    yield sample
+
+
+def _timed(name: str, operation: str, call: Callable[[], tuple[bool, Any]]) -> tuple[Any, Sample]:
+    with _fsyncs() as spent:
+        began = time.monotonic()
+        succeeded, value = call()
+        took = time.monotonic() - began
+    if not succeeded:
+        raise BenchError(f"{operation}: {value}")
+    return value, Sample(name, "ours", operation, took, {"fsync": sum(spent), "fsyncs": len(spent)})
+
+
+@contextmanager
+def _fsyncs() -> Iterator[list[float]]:
+    """How long each fsync took, while the body runs."""
+    real, spent = os.fsync, []
+
+    def timed(fd: Any) -> None:
+        began = time.monotonic()
+        real(fd)
+        spent.append(time.monotonic() - began)
+
+    os.fsync = timed
+    try:
+        yield spent
+    finally:
+        os.fsync = real
+
+
+def _add_workers(path: Path) -> None:
+    with Database(path).transaction() as state:
+        workers = Inventory().workers_list
+        state.inventory = replace(state.inventory, workers_list=workers)
+        state.workers = {address: Worker(10_000, 10_000.0, 100_000.0) for address in workers}
+        state.users[ACTOR].quota_vms = state.users[ACTOR].used_vms + 2

@@ -1,0 +1,134 @@
+"""A plan's commands as others carry them out: one shell line per command, or one script per stage and host. Pure.
+
+Guards, input and accepted statuses are part of a line, so that whoever runs it does exactly what the plan says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from bench.work import Work
+from deployment import DeploymentAPI
+from inventory import Inventory
+from models import Slice
+from remote.batch import LOCK
+from remote.plan import Action, Plan, Stage, Step, Upload, shell
+
+PHASES = ("design", "deploy", "status", "delete")
+_END = "END-OF-INPUT"
+_AS_USER = 'setpriv --reuid="$SUDO_UID" --regid="$SUDO_GID" --init-groups -- '
+
+
+@dataclass(frozen=True)
+class Job:
+    """A line for a POSIX shell in the SSH user's home, run as root, or as that user where `as_user` is set."""
+
+    text: str
+    as_user: bool
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A stage: each host's jobs in their order, hosts side by side."""
+
+    title: str
+    jobs: dict[str, list[Job]]
+    scripts: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a file."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> Self:
+        """From a file."""
+        jobs = {host: [Job(**job) for job in found] for host, found in record["jobs"].items()}
+        return cls(record["title"], jobs, record["scripts"])
+
+
+Life = dict[str, list[Turn]]
+"""Phase -> stages in turn; slice after slice, as one person deploys them from the menu."""
+
+
+def life(work: Work, inventory: Inventory, image: Path) -> Life:
+    """Everything that is done on the hosts for `work`, from its overlays to its deletion."""
+    tenants = work.slices(inventory, image)
+    return _joined([life_of(tenant, inventory) for tenant in tenants])
+
+
+def life_of(tenant: Slice, inventory: Inventory) -> Life:
+    """The same for one slice."""
+    deployment = DeploymentAPI(inventory)
+    deploy = deployment.deploy_plan(tenant)
+    return {
+        "design": turns(deployment.image_plan(tenant, tenant.vms)),
+        "deploy": turns(deploy),
+        "status": turns(Plan(deploy.stages[-1:])),
+        "delete": turns(deploy.undone("remove")),
+    }
+
+
+def turns(plan: Plan) -> list[Turn]:
+    """The stages of a plan."""
+    return [_turn(stage) for stage in plan.stages]
+
+
+def together(found: Sequence[Turn], title: str) -> Turn:
+    """Stages as one: what each host does in all of them, in one go."""
+    hosts = dict.fromkeys(host for turn in found for host in turn.jobs)
+    jobs = {host: [job for turn in found for job in turn.jobs.get(host, ())] for host in hosts}
+    scripts = {host: "".join(turn.scripts.get(host, "") for turn in found) for host in hosts}
+    return Turn(title, jobs, scripts)
+
+
+def program(body: str) -> str:
+    """What is fed to `sh -s` on a host; a function, so that no command eats the rest of the script as its input."""
+    return f"batch() {{\numask 022; export LC_ALL=C\n{body}}}\nbatch </dev/null\n"
+
+
+def _joined(lives: Iterable[Life]) -> Life:
+    """One slice after the other, but one look at all of them: that is what `status` is."""
+    found = list(lives)
+    joined = {phase: [turn for one in found for turn in one[phase]] for phase in PHASES}
+    return {**joined, "status": [together(joined["status"], "status")]}
+
+
+def _turn(stage: Stage) -> Turn:
+    jobs = {host: [_job(action) for step in steps for action in step.do] for host, steps in stage.by_host.items()}
+    scripts = {host: "".join(_in_script(step) for step in steps) for host, steps in stage.by_host.items()}
+    return Turn(stage.title, jobs, scripts)
+
+
+def _job(action: Action) -> Job:
+    return Job(_line(action, ""), action.as_user)
+
+
+def _in_script(step: Step) -> str:
+    """The step's lines, ended by the first failure; what it leaves running does not inherit the lock."""
+    lines = list(_step_lines(step))
+    if step.lock and lines:
+        lines = [f"exec 9<{LOCK} && flock 9 || exit", *lines, "exec 9<&-"]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _step_lines(step: Step) -> Iterator[str]:
+    for action in step.do:
+        prefix = _AS_USER if action.as_user else ""
+        yield f"{{\n{_line(action, prefix, ' 9<&-' if step.lock else '')}\n}} || exit"
+
+
+def _line(action: Action, prefix: str, suffix: str = "") -> str:
+    """The command with its guard. A file to be copied has to be there: the floor has nobody to get it from."""
+    if isinstance(action, Upload):
+        return f"{prefix}{shell(action.unless)}"
+    command = f"{prefix}{shell(action.argv)}{suffix}"
+    if action.stdin:
+        command += f" <<'{_END}'\n{action.stdin.rstrip(chr(10))}\n{_END}"
+    if action.ok != (0,):
+        command += f"\ncase $? in {'|'.join(map(str, action.ok))}) ;; *) exit 1;; esac"
+    if not action.unless:
+        return command
+    return f"if {prefix}{shell(action.unless)} >/dev/null 2>&1; then :; else\n{command}\nfi"

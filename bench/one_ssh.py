@@ -1,0 +1,58 @@
+"""The documented design as a contender: OpenSSH's client with its default settings, one process per command in turn."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from bench.documented import DocumentedDesign, Line
+from bench.samples import BenchError, Facts
+from bench.work import Work
+from database import Database
+from inventory import SSHSettings
+
+COMMAND_SECONDS = 60.0
+
+
+class OneSSHPerCommand:
+    """One slice, for the pages know of no slices that share the internet VLAN."""
+
+    def __init__(self, work: Work, database: Path, image: Path) -> None:
+        inventory = Database(database).load().inventory
+        (tenant,) = work.slices(inventory, image)
+        self._ssh = inventory.ssh
+        self._lines = DocumentedDesign(tenant, inventory)
+
+    def design(self) -> Facts:
+        """An overlay for each VM."""
+        return self._run(self._lines.design())
+
+    def deploy(self) -> Facts:
+        """VLANs and VMs."""
+        return self._run(self._lines.deploy())
+
+    def delete(self) -> Facts:
+        """VMs, VLANs and overlays go."""
+        return self._run(self._lines.delete())
+
+    def _run(self, lines: list[Line]) -> Facts:
+        for line in lines:
+            done = subprocess.run(
+                ssh_argv(self._ssh, line.host, line.text), capture_output=True, text=True, timeout=COMMAND_SECONDS,
+                check=False, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+            if done.returncode:
+                raise BenchError(f"{line.host}: {line.text}: {done.stderr.strip() or done.returncode}")
+        return {"commands": len(lines)}
+
+
+def ssh_options(settings: SSHSettings) -> list[str]:
+    """Whose key, which known_hosts and no questions; nothing else is set, and nothing of the machine's is read."""
+    options = [f"UserKnownHostsFile={settings.known_hosts}", "IdentitiesOnly=yes", "BatchMode=yes"]
+    options.append("StrictHostKeyChecking=accept-new")
+    return ["-F", "none", *(word for option in options for word in ("-o", option)), "-i", settings.key_file]
+
+
+def ssh_argv(settings: SSHSettings, host: str, text: str) -> list[str]:
+    """The `ssh` process for one command line."""
+    return ["ssh", *ssh_options(settings), "-p", str(settings.port), f"{settings.user}@{host}", text]

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench import bounds, copying, designing, frozen, report, startup, together
+from bench.parts import PARTS, Wish, check
+from bench.samples import Sample, Samples, Spread, show
+from bench.work import Work
+
+RING = bounds.ring(8)
+STAGES = {
+    "deploy": {"launch": {"10.0.10.1": 0.2, "10.0.10.2": 0.3}, "verify": {"10.0.10.1": 0.1, report.NODE: 9.0}},
+    "delete": {"remove": {"10.0.10.1": 0.25, "10.0.10.2": 0.2}},
+}
+
+
+def samples(series: str, **seconds: dict[str, tuple[float, ...]]) -> Samples:
+    """Contender -> phase -> rounds."""
+    return Samples(
+        Sample(series, contender, phase, value, {"stages": STAGES.get(phase, {}), "database": 0.1})
+        for contender, phases in seconds.items()
+        for phase, values in phases.items()
+        for value in values
+    )
+
+
+def verdict(found: Samples, promise: str) -> bounds.Verdict:
+    (wanted,) = [v for v in bounds.verdicts(found) if v.promise == promise]
+    return wanted
+
+
+# --- samples ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_spread_is_the_median_with_the_ends() -> None:
+    assert str(Spread((0.5, 9.0, 0.4))) == "500 ms (400 ms to 9.00 s)"
+    assert str(Spread((0.5,))) == "500 ms"
+    assert [show(seconds) for seconds in (2.0, 0.0456, 0.0012)] == ["2.00 s", "46 ms", "1.2 ms"]
+
+
+def test_the_ratio_is_that_of_the_medians() -> None:
+    found = samples(RING, ours={"deploy": (1.0, 2.0, 90.0)}, floor={"deploy": (4.0, 1.0, 1.0)})
+    assert found.ratio(RING, "deploy", "ours", "floor") == pytest.approx(2.0)
+    assert found.ratio(RING, "deploy", "ours", "ansible") is None
+
+
+def test_samples_survive_their_way_through_a_file(tmp_path: Path) -> None:
+    found = Samples([Sample("a", "ours", "deploy", 1.5, {"each": [1]})], {"python": "3"})
+    found.save(tmp_path / "new/results.json")
+    read = Samples.read(tmp_path / "new/results.json")
+    assert (read.all, read.about) == (found.all, found.about)
+
+
+def test_what_is_measured_anew_replaces_what_was_there() -> None:
+    found = Samples([Sample("a", "ours", "deploy", 1.0), Sample("b", "ours", "deploy", 2.0)])
+    found.drop(["a"])
+    assert found.series == ["b"]
+
+
+# --- promises ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("ours", "word"), [(1.15, "met"), (1.16, "MISSED")])
+def test_a_promise_is_kept_up_to_its_bound(ours: float, word: str) -> None:
+    found = samples(RING, ours={"deploy": (ours,)}, floor={"deploy": (1.0,)})
+    assert verdict(found, "deploy, ring of 8: times the floor").word == word
+    assert [v.promise for v in report.missed(found)] == (
+        ["deploy, ring of 8: times the floor"] if word != "met" else []
+    )
+
+
+@pytest.mark.parametrize(("theirs", "word"), [(20.0, "met"), (19.9, "MISSED")])
+def test_others_have_to_be_slower_by_so_much(theirs: float, word: str) -> None:
+    found = samples(RING, ours={"deploy": (1.0,)}, ssh={"deploy": (theirs,)})
+    assert verdict(found, "deploy, ring of 8: faster than ssh, times").word == word
+
+
+def test_libvirt_is_compared_with_what_the_workers_do_for_vms() -> None:
+    found = samples(RING, ours={"deploy": (30.0,), "delete": (30.0,)})
+    there = {"stages": {"VMs": {"10.0.10.1": 0.9, "10.0.10.2": 1.0}}}
+    found.add(Sample(RING, "libvirt", phase, 1.0, there) for phase in ("deploy", "delete"))
+    assert verdict(found, "deploy, ring of 8: faster than libvirt, times").seen == pytest.approx(1.0 / (0.3 + 0.1))
+    assert verdict(found, "delete, ring of 8: faster than libvirt, times").seen == pytest.approx(1.0 / 0.25)
+
+
+def test_on_slow_links_round_trips_above_the_floor_count() -> None:
+    found = samples(bounds.ring(8, 100), ours={"deploy": (2.9,)}, floor={"deploy": (2.0,)})
+    seen = verdict(found, "deploy at 100 ms: round trips above the floor")
+    assert seen.seen == pytest.approx(9.0)
+    assert seen.word == "MISSED"
+
+
+def test_two_slices_may_grow_as_the_floor_does() -> None:
+    found = Samples()
+    for count, ours, floor in ((1, 2.0, 1.0), (2, 3.0, 1.5)):
+        found.add(samples(together.series(count, 8), ours={"deploy": (ours,)}, floor={"deploy": (floor,)}).all)
+    assert verdict(found, "two slices at once instead of one: growth, times the floor's").seen == pytest.approx(1.0)
+
+
+def test_copies_operations_and_starts_have_their_bounds() -> None:
+    found = samples(copying.SERIES, ours={"1 worker": (1.3,)}, scp={"1 worker": (1.0,)})
+    found.add([Sample(designing.series(10), "ours", "add VM", 0.020, {"fsync": 0.015})])
+    found.add([Sample(designing.series(1000), "ours", "add VM", 0.040, {"fsync": 0.010})])
+    found.add([Sample(startup.series(startup.SMALL), "ours", "menu", 0.3, {"rest": 61.0, "peak": 70.0})])
+    missed = {v.promise for v in report.missed(found)}
+    assert missed == {
+        "image of 500 MB to 1 worker: times scp",
+        "add VM at 1,000 VMs",
+        "add VM at 1,000 VMs: part of it that is fsync",
+        "add VM: times that at 10 VMs",
+        "start with 4 VMs: memory at rest",
+    }
+    assert verdict(found, "start with 4 VMs: until the menu").word == "met"
+
+
+def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
+    assert {v.word for v in bounds.verdicts(Samples())} == {"not measured"}
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_has_medians_ratios_phases_and_verdicts() -> None:
+    found = samples(
+        RING,
+        ours={"deploy": (2.0, 3.0, 2.5), "delete": (1.0,)},
+        floor={"deploy": (2.0,), "delete": (1.0,)},
+    )
+    found.about = {"processor": "2 x something"}
+    lines = report.page(found, "performance.svg").splitlines()
+    assert "| processor | 2 x something |" in lines
+    assert "| deploy, ring of 8: times the floor | at most 1.15 | 1.25 | **MISSED** |" in lines
+    assert "## A ring of 8 VMs on 2 workers" in lines
+    assert "| this project | 3 |  |  | 2.50 s (2.00 s to 3.00 s) |  | 1.00 s | 1.25 | 1.00 |" in lines
+    (shares,) = [line for line in lines if line.startswith("| this project | 0.30")]
+    assert shares.endswith("| 10.0.10.1 0.30, 10.0.10.2 0.30, 10.0.10.3 9.00 |")
+    assert "](performance.svg)" in "".join(lines)
+
+
+def test_the_summary_says_what_was_seen_and_what_was_promised() -> None:
+    found = samples(RING, ours={"deploy": (2.0,)}, floor={"deploy": (1.0,)})
+    shown = list(report.summary(found))
+    assert any(line.startswith("ring:8:2 0 ms") and "deploy 2.00 s" in line for line in shown)
+    (line,) = [line for line in shown if line.startswith("MISSED")]
+    assert line.split()[-4:] == ["2", "at", "most", "1.15"]
+
+
+# --- what a run does --------------------------------------------------------------------------------------------------
+
+
+def test_a_run_measures_every_contender_at_8_vms() -> None:
+    (ring,) = [series for series in Wish().series if series.name == RING]
+    assert {"ours", "floor", "first", "pyinfra", "ansible", "libvirt", "ssh"} <= set(ring.contenders)
+    assert ring.rounds == 5
+    assert Wish().workers == 2
+
+
+def test_a_full_run_has_every_size_and_shape_two_and_four_workers_and_both_slow_links() -> None:
+    wish = Wish(full=True, slow_rounds=5)
+    works = {series.work for series in wish.series if not series.delay}
+    assert works == {*frozen.works()}
+    assert {series.delay for series in wish.series} == {0, 20, 100}
+    assert {series.slow_rounds for series in wish.series} == {5}
+    assert wish.workers == 4
+
+
+def test_a_run_can_be_narrowed() -> None:
+    wish = Wish(parts=("deploy", "links"), works=(Work("line", 4, 3),), contenders=("ours",), delays=(20,), rounds=1)
+    assert [(str(series.work), series.delay, series.contenders, series.rounds) for series in wish.series] == [
+        ("line:4:3", 0, ("ours",), 1),
+        ("line:4:3", 20, ("ours",), 1),
+    ]
+    assert wish.workers == 3
+
+
+def test_without_deployments_none_are_made() -> None:
+    assert Wish(parts=("start",)).series == []
+    assert set(PARTS) == {"deploy", "links", "together", "boot", "image", "design", "start"}
+
+
+def test_an_unknown_contender_is_refused() -> None:
+    with pytest.raises(ValueError, match="there is no contender terraform; there are ours"):
+        check(("ours", "terraform"))
