@@ -44,13 +44,19 @@ def screen_of(stream: io.BytesIO, *, terminal: bool = False, width: int = 80) ->
 
 def play(cloud: FakeCloud, script: str | bytes, reader: type[Lines] = Lines) -> tuple[int, str]:
     """The exit status and everything written, when `script` is piped into the menu."""
+    status, output = play_raw(cloud, script, reader)
+    return status, output.decode()
+
+
+def play_raw(cloud: FakeCloud, script: str | bytes, reader: type[Lines] = Lines) -> tuple[int, bytes]:
+    """The same in bytes: a guest's console may have sent any."""
     output = io.BytesIO()
     screen = screen_of(output)
     with tempfile.TemporaryFile() as file:
         file.write(script.encode() if isinstance(script, str) else script)
         file.seek(0)
         status = session.run(cloud, screen, Keyboard(reader(file.fileno()), screen), ENTRIES)
-    return status, output.getvalue().decode()
+    return status, output.getvalue()
 
 
 def run_program(
