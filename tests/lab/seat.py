@@ -15,6 +15,7 @@ from pathlib import Path
 from lab import GuestConsole, Lab
 
 ROOT = Path(__file__).parents[2]
+IMAGES = "/home/ubuntu/vm_images"
 MENU_PROMPT = "Choose an option: "
 HOSTS = {"10.0.10.1": "worker1", "10.0.10.2": "worker2", "10.0.10.3": "network"}
 ANSWER_SECONDS = 60.0
