@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from database import Database
 from deployment import DeploymentAPI
-from errors import CloudError, HostUnreachable, Interrupted
+from errors import CloudError, HostUnreachable, Refused
 from models import VM, Slice
 from placement import recount
 from remote import interrupts
@@ -82,11 +82,14 @@ class Change:
         if report.error:
             back = self._undo_running(tenant) if resumed else report.taken_back()
             left = _left(self._runner.run(back, keep_going=True))
-            self._back_to_design(tenant.slice_id, left)
-            raise CloudError(_not_deployed(report.error, left))
+            sentence = _not_deployed(report.error, left, changed=bool(back.stages))
+            with _said_first(sentence):
+                self._back_to_design(tenant.slice_id, left)
+            raise CloudError(sentence)
         verified = set(plan.stages[-1].steps)
         pids = self._deployment.pids("".join(r.stdout for r in report.results if r.step in verified))
-        with self._database.transaction() as state:
+        done = f"The hosts run slice {tenant.slice_id}, but that could not be written down"
+        with _said_first(done), self._database.transaction() as state:
             stored = state.slices[tenant.slice_id]
             stored.status, stored.left = "running", []
             for vm in stored.vms:
@@ -106,7 +109,8 @@ class Change:
         """Remove a slice whose status is `deleting`; what could not be removed is kept in its `left`."""
         plan = self._deployment.deploy_plan(tenant).undone("remove")
         left = _left(self._runner.run(plan, keep_going=True))
-        with self._database.transaction() as state:
+        done = f"The hosts were cleared of slice {tenant.slice_id}, but that could not be written down"
+        with _said_first(done), self._database.transaction() as state:
             if left:
                 state.slices[tenant.slice_id].left = list(left)
             else:
@@ -156,9 +160,17 @@ def _what_is_left(left: dict[str, CloudError]) -> str:
     return f"{reasons}; left: {', '.join(left)}"
 
 
-def _not_deployed(error: CloudError, left: dict[str, CloudError]) -> str:
+def _not_deployed(error: CloudError, left: dict[str, CloudError], *, changed: bool) -> str:
     if left:
         return f"{error}; not all could be taken back ({_what_is_left(left)}); deploy or delete the slice to clean up"
-    if isinstance(error, Interrupted):
-        return "Interrupted; what was done has been taken back and the slice is in design"
-    return f"{error}; what was done has been taken back and the slice is in design"
+    back = "what was done has been taken back" if changed else "nothing was changed"
+    return f"{error}; {back} and the slice is in design"
+
+
+@contextmanager
+def _said_first(sentence: str) -> Iterator[None]:
+    """When the file cannot be saved after the hosts were changed, both is said: it still has the change under way."""
+    try:
+        yield
+    except Refused as error:
+        raise CloudError(f"{sentence}: {error}; then log in again to finish it") from error

@@ -15,14 +15,18 @@ from remote.plan import LOOK_SECONDS, Command, Plan, Stage, Step
 from vlan_manager import VLANManager
 from vm_launcher import VMLauncher
 
-# Four numbers: cores, memory, free disk and disk that our overlays hold already, the last three in KiB.
+# Five numbers: cores, memory, free disk and disk that our overlays hold already, these three in KiB, and the time.
 _MEASURE = """folder=$1; [ -d "$folder" ] || folder=.
 nproc
 sed -n 's/^MemTotal: *\\([0-9]*\\) kB$/\\1/p' /proc/meminfo
 df --output=avail -k "$folder" | tail -n 1
-du -sck "$folder"/slice-* 2>/dev/null | tail -n 1 | cut -f 1"""
+du -sck "$folder"/slice-* 2>/dev/null | tail -n 1 | cut -f 1
+date +%s"""
 
 _KIB_PER_GIB = 1 << 20
+MAX_SKEW_SECONDS = 30
+"""How far the clocks of worker and manager may be apart before somebody is told: an answer may be 10 s old."""
+
 _SECRET_LENGTH = 8
 """All that the VNC protocol looks at."""
 
@@ -88,6 +92,7 @@ class DeploymentAPI:
         workers = list(dict.fromkeys(vm.worker_ip for vm in tenant.vms))
         uses_network = bool(tenant.links) or any(internet_interfaces(tenant))
         preflight = [step for worker in workers for step in self._launcher.preflight(tenant, worker)]
+        preflight += [step for worker in workers for step in self._qcow.preflight(tenant, worker)]
         preflight += self._vlans.preflight(tenant) if uses_network else ()
         verify = [step for worker in workers for step in self._launcher.verify(tenant, worker)]
         launch = [step for worker in workers for step in self._launcher.launch(tenant, worker)]
@@ -124,11 +129,20 @@ class DeploymentAPI:
         return Plan((Stage("discovery", tuple(steps)),), patience=LOOK_SECONDS)
 
     @staticmethod
-    def measured(stdout: str) -> Worker:
-        """The worker that wrote `stdout` in answer to `discovery_plan`; `ValueError` when it makes no sense."""
-        cores, memory, free, own = (int(line) for line in stdout.split())
-        disk = (free + own) / _KIB_PER_GIB
-        return Worker(max_cores=cores, max_ram_gb=round(memory / _KIB_PER_GIB, 2), max_disk_gb=round(disk, 2))
+    def measured(stdout: str, now: float) -> Worker:
+        """The worker that wrote `stdout` in answer to `discovery_plan`; `ValueError` when it makes no sense.
+
+        `now`: the manager's time, in seconds since the epoch. A clock that is wrong keeps no VM away from a worker.
+        """
+        cores, memory, free, own, clock = (int(line) for line in stdout.split())
+        skew = round(clock - now)
+        problem = ""
+        if abs(skew) > MAX_SKEW_SECONDS:
+            problem = (
+                f"its clock is {abs(skew)} s {'ahead of' if skew > 0 else 'behind'} the manager's; set one of them"
+            )
+        disk = round((free + own) / _KIB_PER_GIB, 2)
+        return Worker(cores, round(memory / _KIB_PER_GIB, 2), disk, problem=problem)
 
     @staticmethod
     def pids(stdout: str) -> dict[int, str]:

@@ -46,6 +46,7 @@ _ARE_THERE = f"""{_FUNCTIONS}
 
 _APPLY = rf"""{_FUNCTIONS}
 for table in nat filter; do
+  [ $# -gt 0 ] || found | grep -q "^$table " || continue
   {{
     echo "*$table"
     found | sed -n "s/^$table -A /-D /p"

@@ -68,7 +68,7 @@ class LoginSettings:
 class Worker:
     """A worker as discovery last saw it: what it has, and what its VMs were promised. Memory and disk in GiB.
 
-    `up` is False when it gets no VMs at present, and `problem` says why.
+    `up` is False when it gets no VMs at present, and `problem` says why; one that is up can have a problem as well.
     """
 
     max_cores: int = 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -192,7 +193,7 @@ class OrchestratorAPI:
         if error:
             return Worker(up=False, problem=error.reason if isinstance(error, HostUnreachable) else str(error))
         try:
-            return self._deployment.measured(stdout)
+            return self._deployment.measured(stdout, time.time())
         except ValueError:
             return Worker(up=False, problem="its resources could not be measured")
 

@@ -25,6 +25,34 @@ _IS_FREE = """[ ! -e "$1" ] || { echo "$1 is there already, of a slice that data
  version put back?); create another slice, and have the operator look" >&2; exit 1; }"""
 
 
+# Where it ends too early, its own tables point beyond its end. Status 3: clusters that nobody uses, which is no damage.
+_IS_WHOLE = """qemu-img check -q -U -f qcow2 "$1" >/dev/null 2>&1
+case $? in 0 | 3) ;; *) echo "$2 is not a whole qcow2 image; $3" >&2; exit 1;; esac
+"""
+
+_IS_SEALED = """[ "$(stat -c '%s %Y' "$1" 2>/dev/null)" = "$(cat "$2" 2>/dev/null)" ]"""
+
+# Disks of VMs hold only what differs from their base image: with another one under them, they are garbage.
+_SEAL = f"""if [ -s "$4" ]; then
+  {_IS_SEALED.replace('"$2"', '"$4"')} && exit
+  echo "$1 is not the image that disks of VMs were built on; put that one back (if it is that one: rm $4)" >&2; exit 1
+fi
+{_IS_WHOLE}stat -c '%s %Y' "$1" >"$4.part" && {{ mv "$4.part" "$4" 2>/dev/null || [ -s "$4" ]; }}
+"""
+
+_ARE_GOOD = f"""base=$1 seal=$2; shift 2
+if [ -e "$base" ] && [ -s "$seal" ]; then
+  {_IS_SEALED.replace('"$1"', '"$base"').replace('"$2"', '"$seal"')} || {{
+    echo "$base is not the image that disks of VMs were built on; put that one back (if it is that one: rm $seal)" >&2
+    exit 1
+  }}
+fi
+for disk; do
+  [ ! -e "$disk" ] || qemu-img info -U -f qcow2 "$disk" >/dev/null 2>&1 ||
+    {{ echo "the disk $disk is damaged; bring it back from a copy, or delete the slice" >&2; exit 1; }}
+done"""
+
+
 class QCOWManager:
     """Plans the disks of VMs; `images_path` of the settings is the worker's folder for them."""
 
@@ -49,6 +77,25 @@ class QCOWManager:
         check = Command(("sh", "-c", _IS_FREE, "sh", place), as_user=True)
         return Step(vm.worker_ip, f"place for the disk of {vm.name}", (check,))
 
+    def preflight(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
+        """Read-only: neither base images nor overlays that are there already were changed behind our back."""
+        disks: dict[str, list[str]] = {}
+        for vm in tenant.vms:
+            if vm.worker_ip == worker and vm.image is not None:
+                disks.setdefault(PurePosixPath(vm.image).name, []).append(self._files(tenant, vm).overlay)
+        return tuple(
+            Step(
+                worker,
+                f"disks on {name}",
+                (Command(("sh", "-c", _ARE_GOOD, "sh", *self._base(name), *overlays), as_user=True),),
+            )
+            for name, overlays in disks.items()
+        )
+
+    def _base(self, name: str) -> tuple[str, str]:
+        """A base image on a worker, and its seal: size and time of change, as they were when it was first used."""
+        return f"{self._images}/{name}", f"{self._images}/.{name}.seal"
+
     def image_path(self, tenant: Slice, vm: VM) -> str:
         """The overlay as `database.yaml` names it, e.g. `~/vm_images/slice-1000/vm1_img.qcow2`."""
         overlay = self._files(tenant, vm).overlay
@@ -56,13 +103,22 @@ class QCOWManager:
 
     def _cache_base(self, tenant: Slice, vm: VM, image: str) -> Step:
         name = PurePosixPath(image).name
-        target, part = f"{self._images}/{name}", f"{self._images}/.{name}.slice-{tenant.slice_id}.part"
+        (target, seal), part = self._base(name), f"{self._images}/.{name}.slice-{tenant.slice_id}.part"
+        is_there = ("test", "-s", target)
+        whole = ("sh", "-c", _IS_WHOLE, "sh", part, f"{image} on the manager", "replace it")
+        advice = "remove it there, and a good one is brought"
         return Step(
             vm.worker_ip,
             f"base image {name}",
             do=(
                 Command(("mkdir", "-p", self._images), unless=("test", "-d", self._images), as_user=True),
-                Upload(image, target, part, unless=("test", "-s", target)),
+                Command(("rm", "-f", seal), unless=is_there, as_user=True),
+                Upload(image, target, part, unless=is_there, check=whole),
+                Command(
+                    ("sh", "-c", _SEAL, "sh", target, target, advice, seal),
+                    unless=("sh", "-c", _IS_SEALED, "sh", target, seal),
+                    as_user=True,
+                ),
             ),
             undo=(Command(("rm", "-f", part), as_user=True),),
         )

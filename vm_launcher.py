@@ -39,6 +39,8 @@ free=$(($(sed -n 's/^MemAvailable: *\([0-9]*\) kB$/\1/p' /proc/meminfo) / 1024))
   { echo "the VMs need $needed MiB of memory and $free MiB are free; delete other slices or VMs there" >&2; exit 1; }
 room=$(($(df --output=avail -k "$folder" | tail -n 1) / 1024))
 [ "$room" -ge $((count * 16)) ] || { echo "the disk is full: $room MiB are left in $folder" >&2; exit 1; }
+[ -w "$folder" ] ||
+  { echo "$folder cannot be written; is its disk mounted read-only, or is it another user's?" >&2; exit 1; }
 """
 
 # A TAP of ours is known by its alias, also when its port is gone. A file of the kernel's that is empty fails `read`.

@@ -211,6 +211,8 @@ def _warn(session: Session, discovery: Discovery) -> None:
         if not worker.up:
             hint = " (1 says why)" if worker.problem else ""
             session.screen.line(f"Warning: worker {address} does not answer; it gets no VMs{hint}", WARNING)
+        elif worker.problem:
+            session.screen.line(f"Warning: worker {address}: {worker.problem}", WARNING)
 
 
 def _found(tenant: Slice, viewer: str) -> str:

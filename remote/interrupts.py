@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from remote.events import InterruptNoted, Listener
 
@@ -20,7 +20,8 @@ def held(listen: Listener) -> Iterator[Callable[[], bool]]:
 
     def note(_signal: int, _frame: object) -> None:
         pressed.set()
-        listen(InterruptNoted())
+        with suppress(Exception):  # as in the runner: what cannot be shown must not end a change half-way
+            listen(InterruptNoted())
 
     if threading.current_thread() is not threading.main_thread():
         yield pressed.is_set

@@ -38,13 +38,15 @@ class Command:
 class Upload:
     """A file of the manager, brought to a host in one piece, as the SSH user, unless the guard `unless` succeeds.
 
-    It is `part` until it is whole, and on the same disk as `target`.
+    It is `part` until it is whole, and on the same disk as `target`. `check` is an argv that has to succeed before it
+    gets its name.
     """
 
     source: str
     target: str
     part: str
     unless: tuple[str, ...]
+    check: tuple[str, ...] = ()
     as_user: bool = True
 
 
@@ -126,8 +128,7 @@ class Plan:
         for step in self.steps:
             for action in (*step.do, *step.undo):
                 yield action.unless
-                if isinstance(action, Command):
-                    yield action.argv
+                yield action.argv if isinstance(action, Command) else action.check
 
 
 def shell(argv: tuple[str, ...]) -> str:
@@ -153,6 +154,8 @@ def _stage_lines(stage: Stage, scripts: Mapping[str, str]) -> Iterator[str]:
 def _action_lines(verb: str, action: Action, scripts: Mapping[str, str]) -> Iterator[str]:
     if isinstance(action, Upload):
         yield f"    {verb}copy {shell((action.source, action.target))}\n"
+        if action.check:
+            yield f"        checked by {_named(action.check, scripts)}\n"
     else:
         yield f"    {verb}{'$' if action.as_user else '#'} {_named(action.argv, scripts)}\n"
         lines = ["(secret)"] if action.secret else action.stdin.splitlines()

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -137,7 +137,8 @@ class Runner:
         return watch.begun
 
     def _tell(self, event: Event) -> None:
-        with self._telling:
+        # Nothing is lost when it cannot be shown, but much when a change ends half-way because of that.
+        with self._telling, suppress(Exception):
             self._listen(event)
 
 

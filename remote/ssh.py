@@ -34,6 +34,7 @@ LOST_SECONDS = 10
 SHELL = "sudo -n sh -s"
 """What a batch is sent to; the one right that sudo has to grant."""
 
+_HUNG = "it takes connections and does nothing more; it hangs, or is much too busy"
 _BLOCK = 1 << 20
 
 
@@ -104,7 +105,8 @@ class SSHHost:
             if transcript.busy:
                 raise NotBegun(self.address, "busy", (SHELL,), channel.exit_status, transcript.busy)
             if not transcript.begun:
-                raise NotBegun(self.address, SHELL, (SHELL,), channel.exit_status, _refusal(transcript.rest))
+                why = _refusal(self._settings.user, transcript.rest)
+                raise NotBegun(self.address, SHELL, (SHELL,), channel.exit_status, why)
             if channel.exit_status:
                 raise CommandFailed(self.address, SHELL, (SHELL,), channel.exit_status, transcript.rest)
         return wanted
@@ -168,6 +170,7 @@ class SSHHost:
             try:
                 digest, size = yield from self._send(sftp, source, upload.part, wanted, patience)
                 self._expect_digest(step, upload.part, digest, patience + size / DIGEST_BYTES_PER_SECOND)
+                self._expect_whole(step, upload.check, patience)
                 _rename_once(sftp, upload.part, upload.target, size)
             except (paramiko.SSHException, TimeoutError, CloudError):
                 raise
@@ -210,6 +213,17 @@ class SSHHost:
         if f"{digest} " not in said.decode(errors="replace"):
             why = f"{part} arrived damaged; try again. {last_line(complaints.decode(errors='replace'))}".strip()
             raise CommandFailed(self.address, step.title, argv, channel.exit_status, why)
+
+    def _expect_whole(self, step: Step, check: tuple[str, ...], patience: float) -> None:
+        if not check:
+            return
+        complaints = bytearray()
+        with self._session(shell(check), patience) as channel:
+            for receive in self._pieces(channel, lambda _: None, complaints.extend, patience):
+                receive()
+        if channel.exit_status:
+            why = complaints.decode(errors="replace")
+            raise CommandFailed(self.address, step.title, check, channel.exit_status, why)
 
     @contextmanager
     def _open_sftp(self, patience: float) -> Iterator[paramiko.SFTPClient]:
@@ -343,9 +357,15 @@ class SSHHost:
         except paramiko.AuthenticationException as error:
             reason = f"it refuses user {self._settings.user} with the key {self._settings.key_file}"
             raise self._lost(reason) from error
+        except paramiko.SSHException as error:
+            if "banner" not in str(error) and "Timeout" not in str(error):
+                raise self._lost(last_line(str(error)) or "the connection was lost", begun=begun) from error
+            raise self._lost(_HUNG, begun=begun) from error
         except TimeoutError as error:
-            raise self._lost(f"no answer on port {self._settings.port} in time", begun=begun) from error
-        except (OSError, EOFError, paramiko.SSHException, paramiko.SFTPError) as error:
+            is_connected = self._client is not None
+            reason = _HUNG if is_connected else f"no answer on port {self._settings.port} in time"
+            raise self._lost(reason, begun=begun) from error
+        except (OSError, EOFError, paramiko.SFTPError) as error:
             raise self._lost(last_line(str(error)) or "the connection was lost", begun=begun) from error
 
     def _lost(self, reason: str, *, begun: bool = False) -> HostUnreachable:
@@ -407,5 +427,6 @@ def _rename_once(sftp: paramiko.SFTPClient, part: str, target: str, size: int) -
             raise OSError(errno.EEXIST, "a file of that name and another size is there, remove it") from error
 
 
-def _refusal(stderr: str) -> str:
-    return f"sudo refuses: {last_line(stderr) or 'no word of why'}; README lists the right it has to grant"
+def _refusal(user: str, stderr: str) -> str:
+    said = last_line(stderr) or "no word of why"
+    return f"sudo refuses: {said}; it has to let {user} run /usr/bin/sh -s as root without a password (see README)"

@@ -6,6 +6,7 @@ A program or script that is not in the table is a failure of the test: nothing i
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ from remote import daemon, ovs
 from remote.batch import Outcome, Progress
 from remote.plan import PATIENCE_SECONDS, Command, Step, Upload
 
+CLOCK = time.time
 MAX_INTERFACE_NAME = 15
 MAX_SOCKET_PATH = 107
 
@@ -81,7 +83,7 @@ class FakeHost:
     def state(self) -> dict[str, Any]:
         """All that a slice could leave behind; the cache of base images is meant to stay."""
         return {
-            "files": {path: text for path, text in self.files.items() if not path.endswith("cirros.img")},
+            "files": {path: text for path, text in self.files.items() if "cirros.img" not in path},
             "folders": self.folders - {"vm_images"},
             "namespaces": self.namespaces,
             "ports": self.ports,
@@ -452,11 +454,20 @@ class FakeHost:
         self.files[overlay] = "overlay"
         return OK
 
+    def is_sealed(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        return (int(argv[1] not in self.files), "", "")
+
+    def seal(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        if not self.files.get(argv[0]):
+            return no(f"{argv[0]} is not a whole qcow2 image")
+        self.files[argv[3]] = "size and time"
+        return OK
+
     def fine(self, _argv: tuple[str, ...], _stdin: str) -> Answer:
         return OK
 
     def measure(self, _argv: tuple[str, ...], _stdin: str) -> Answer:
-        return (0, "4\n16777216\n104857600\n0\n", "")
+        return (0, f"4\n16777216\n104857600\n0\n{CLOCK():.0f}\n", "")
 
 
 @dataclass
@@ -500,7 +511,10 @@ SCRIPTS: dict[str, Program] = {
     ovs.are_ours(())[2]: FakeHost.ports_are_ours,
     ovs.remove_ports(()).argv[2]: FakeHost.remove_ports,
     qcow_manager._IS_FREE: FakeHost.is_free,
+    qcow_manager._ARE_GOOD: FakeHost.fine,
+    qcow_manager._IS_SEALED: FakeHost.is_sealed,
     qcow_manager._MAKE_OVERLAY: FakeHost.make_overlay,
+    qcow_manager._SEAL: FakeHost.seal,
     vlan_manager._ARE_OURS: FakeHost.namespaces_are_ours,
     namespaces._HAS_ADDRESS: FakeHost.has_address,
     firewall._ARE_THERE: FakeHost.has_rules,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import pytest
+import yaml
 
-from lab import Lab
-from tests.lab.seat import Menu, traces, wait_until
+from lab import Lab, paths
+from tests.lab.seat import IMAGES, Menu, traces, wait_until
 
 pytestmark = pytest.mark.lab
 
-IMAGES = "/home/ubuntu/vm_images"
+
 Fault = Callable[[Lab], AbstractContextManager[None]]
 
 
@@ -109,27 +112,96 @@ def cut_off(lab: Lab) -> Iterator[None]:
         lab.mend("worker2")
 
 
+@contextmanager
+def shell(lab: Lab, host: str, breaks: str, mends: str) -> Iterator[None]:
+    lab.exec(host, ["sh", "-c", breaks])
+    try:
+        yield
+    finally:
+        lab.exec(host, ["sh", "-c", mends])
+
+
+def done_by(host: str, breaks: str, mends: str) -> Fault:
+    """A fault that one shell script makes and another one mends."""
+    return lambda lab: shell(lab, host, breaks, mends)
+
+
+def stopped(host: str, daemon: str) -> Fault:
+    """A daemon of Open vSwitch that is there and does nothing."""
+    pid = f"$(cat /run/openvswitch/{daemon}.pid)"
+    return done_by(host, f"kill -STOP {pid}", f"kill -CONT {pid}")
+
+
+def changed(name: str, how: str) -> Fault:
+    """A file below the folder of images on worker1 is another one for a while; `$1` is its name in `how`."""
+    there = f"set -- {IMAGES}/{name}; cp -a $1 /var/tmp/kept; "
+    return done_by("worker1", there + how, f"mv -f /var/tmp/kept $(echo {IMAGES}/{name})")
+
+
 QEMU, DNSMASQ, VSCTL = "/usr/bin/qemu-system-x86_64", "/usr/sbin/dnsmasq", "/usr/bin/ovs-vsctl"
 NO_PORTS = 'case "$*" in *add-port*) echo ovs-vsctl: database is read-only >&2; exit 1;; esac; exec ovs-vsctl.real "$@"'
+NO_NAT = "echo iptables-restore: unable to initialize table nat >&2; exit 3"
+NO_FORWARDING = "echo sysctl: permission denied on key net.ipv4.ip_forward >&2; exit 255"
+READ_ONLY = f"mount --bind {IMAGES} {IMAGES} && mount -o remount,ro,bind {IMAGES}"
 FAULTS: dict[str, tuple[Fault, str]] = {
     "preflight: dnsmasq is not installed": (
         broken("network", DNSMASQ),
-        "10.0.10.3: programs: not installed: dnsmasq (README lists the packages)",
+        "10.0.10.3: programs: not installed: dnsmasq (README lists the packages); nothing was changed",
     ),
     "preflight: a full disk": (full_disk("worker1"), "10.0.10.1: room for the VMs: the disk is full"),
+    "preflight: a read-only disk": (
+        done_by("worker1", READ_ONLY, f"umount {IMAGES}"),
+        "10.0.10.1: room for the VMs: vm_images cannot be written; is its disk mounted read-only",
+    ),
     "preflight: no bridge": (no_bridge, "10.0.10.1: bridge br-int: Open vSwitch has no bridge br-int"),
+    "preflight: ovs-vswitchd does nothing": (
+        stopped("worker1", "ovs-vswitchd"),
+        "10.0.10.1: bridge br-int: ovs-vswitchd does not answer; start it with",
+    ),
+    "preflight: ovsdb-server does nothing": (
+        stopped("network", "ovsdb-server"),
+        "10.0.10.3: bridge br-int: Open vSwitch does not answer; start it with",
+    ),
     "preflight: a port that is taken": (
         port_taken,
         "10.0.10.1: room for the VMs: VNC port 5901 is taken by another program",
+    ),
+    "preflight: a base image that was cut off": (
+        changed("lab-guest-*.qcow2", "truncate -s -100K $1"),
+        "10.0.10.1: disks on lab-guest-",
+    ),
+    "preflight: a base image that is another one": (
+        changed("lab-guest-*.qcow2", "touch $1"),
+        "10.0.10.1: disks on lab-guest-",
+    ),
+    "preflight: an overlay that is damaged": (
+        changed("slice-*/one_img.qcow2", "echo junk >$1"),
+        "10.0.10.1: disks on lab-guest-",
+    ),
+    "preflight: sudo refuses": (
+        done_by("worker2", "mv /etc/sudoers.d/* /var/tmp/", "mv /var/tmp/* /etc/sudoers.d/; rm -r /run/sudo"),
+        "10.0.10.2: sudo -n sh -s: sudo refuses: sudo: a password is required; it has to let ubuntu run /usr/bin/sh -s",
     ),
     "preflight: a host that does not answer": (cut_off, "10.0.10.2 does not answer"),
     "prepare: dnsmasq does not start": (
         broken("network", DNSMASQ, "echo dnsmasq: out of luck >&2; exit 2"),
         "10.0.10.3: DHCP of VLAN",
     ),
+    "prepare: no kernel module for NAT": (
+        broken("network", "/usr/sbin/iptables-restore", NO_NAT),
+        "10.0.10.3: internet on VLAN 400: iptables-restore: unable to initialize table nat",
+    ),
+    "prepare: forwarding cannot be switched on": (
+        broken("network", "/usr/sbin/sysctl", NO_FORWARDING),
+        "10.0.10.3: router namespace",
+    ),
     "launch: no port can be added": (
         broken("worker2", VSCTL, NO_PORTS),
         "10.0.10.2: ports of the TAPs: ovs-vsctl: data",
+    ),
+    "launch: no more processes": (
+        broken("worker1", "/usr/bin/setsid", "echo setsid: fork: Resource temporarily unavailable >&2; exit 1"),
+        "10.0.10.1: VM one: ended at once: setsid: fork: Resource temporarily unavailable",
     ),
     "verify: QEMU ends at once": (
         broken("worker1", QEMU, "echo qemu: cannot set up guest memory >&2; exit 1"),
@@ -151,6 +223,47 @@ def test_a_fault_ends_in_one_sentence_and_leaves_the_hosts_as_they_were(
     assert error.endswith("the slice is in design")
     assert traces(lab) == before
     assert f"Slice {pair}: faults, design" in menu.choose(5)
+
+
+def test_clocks_that_are_apart_are_told_and_deploying_works(lab: Lab, pair: int) -> None:
+    with replaced(lab, "worker1", "/usr/bin/date", 'exec date.real --date=+2hours "$@"'):
+        menu = Menu(lab)
+        assert re.search(r"Warning: worker 10\.0\.10\.1: its clock is 7\d+ s ahead of the manager's", menu.greeting)
+        before = traces(lab)
+        slice_id = design(menu, "late")
+        menu.deploy(slice_id)
+        menu.delete(slice_id)
+        assert traces(lab) == before
+        assert menu.close() == 0
+    assert pair
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"), [("cut", "is not a whole qcow2 image; replace it"), ("", "cannot be")]
+)
+def test_an_image_that_is_bad_on_the_manager(lab: Lab, desk: Path, content: str, sentence: str) -> None:
+    """It is never put into a worker's cache."""
+    record = yaml.safe_load(lab.database.read_text())
+    image, database = desk / f"{content or 'none'}.qcow2", desk / f"{content or 'none'}.yaml"
+    if content:
+        image.write_bytes(lab.image.read_bytes()[:-100_000])
+    record["flavors"]["cirros"]["image"] = str(image)
+    record |= {"slices": {}, "next_vm_id": 3000}
+    record["users"]["admin"] |= {"used_vms": 0, "slices": []}
+    database.write_text(yaml.safe_dump(record, sort_keys=False))
+    database.chmod(0o600)
+    for path in desk.iterdir():
+        paths.caller().own(path)
+    before = traces(lab)
+    menu = Menu(lab, "admin", database)
+    slice_id = menu.create_slice("bad")
+    shown = menu.choose(3, slice_id, "one", 1, 1, "n")
+    assert sentence in shown
+    assert str(image) in shown
+    assert "nothing was added" in shown
+    assert traces(lab) == before
+    menu.delete(slice_id)
+    assert menu.close() == 0
 
 
 def test_deleting_restores_every_host_to_what_it_was(lab: Lab, menu: Menu, pair: int) -> None:
@@ -223,27 +336,22 @@ def test_strangers_things_on_the_hosts_survive(lab: Lab, menu: Menu) -> None:
     port = ["add-port", "br-int", "gw_vlan4000", "tag=4000", "--", "set", "Interface", "gw_vlan4000", "type=internal"]
     lab.exec("network", ["ovs-vsctl", *port])
     slice_id = menu.create_slice("guarded")
-    lab.exec("worker1", ["install", "-D", "-o", "ubuntu", "/dev/null", f"{IMAGES}/slice-{slice_id}/notes.txt"])
-    lab.exec("worker1", ["chown", "ubuntu:", f"{IMAGES}/slice-{slice_id}"])
+    notes = f"{IMAGES}/slice-{slice_id}/notes.txt"
     try:
         with stranger(lab, "worker1", "bash", "-c", "exec -a qemu-system-x86_64 sleep 600") as pid:
             before = traces(lab)
-            _come_and_go(menu, slice_id)
+            for name in ("vm1", "vm10"):
+                menu.add_vm(slice_id, name, 1, internet=True)
+            lab.exec("worker1", ["install", "-o", "ubuntu", "/dev/null", notes])
+            menu.deploy(slice_id)
+            menu.delete(slice_id)
+            assert lab.exec("worker1", ["rm", "-v", notes, "-d", notes.rpartition("/")[0]]).stdout.count("removed") == 2
             assert traces(lab) == before
-            assert f"slice-{slice_id}/notes.txt" in before["worker1"]
             assert lab.exec("worker1", ["cat", f"/proc/{pid}/comm"]).stdout == "sleep\n"
     finally:
-        lab.exec("worker1", ["rm", "-r", f"{IMAGES}/slice-{slice_id}"])
         lab.exec("network", ["ovs-vsctl", "del-port", "gw_vlan4000"])
         lab.exec("network", ["iptables", "-D", "FORWARD", "-i", "ens9", "-j", "ACCEPT"])
         lab.exec("network", ["ip", "netns", "del", "ns-dhcp-vlan4000"])
-
-
-def _come_and_go(menu: Menu, slice_id: int) -> None:
-    for name in ("vm1", "vm10"):
-        menu.add_vm(slice_id, name, 1, internet=True)
-    menu.deploy(slice_id)
-    menu.delete(slice_id)
 
 
 def _deployed(lab: Lab, menu: Menu, slice_id: int) -> dict[str, str]:

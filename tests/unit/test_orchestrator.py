@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import base64
 import copy
+import errno
 import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import yaml
 
+import database
 from database import Database
 from orchestrator import OrchestratorAPI, Result
 from remote.events import Event, StageStarted, StepDone, StepFailed
+from storage.files import replace
 from tests.designs import FLAVOR
 from tests.unit.desk import NETWORK, WORKERS, ConsoleHost, Desk
 
@@ -218,7 +222,9 @@ def test_a_failure_in_any_stage_takes_all_back(desk: Desk, host: str, title: str
     desk.cloud.hosts[host].faults = {title: (1, "", "first line\nout of luck")}
     sentence = desk.no(desk.api.deploy_slice("student", 1000))
     assert sentence.startswith(f"{host}: {title}")
-    assert sentence.endswith(": out of luck; what was done has been taken back and the slice is in design")
+    is_preflight = title in {"bridge", "room for the VMs", "programs"}
+    done = "nothing was changed" if is_preflight else "what was done has been taken back"
+    assert sentence.endswith(f": out of luck; {done} and the slice is in design")
     assert desk.cloud.state() == before
     tenant = desk.slice()
     assert (tenant.status, {vm.status for vm in tenant.vms}, {vm.pid for vm in tenant.vms}) == (
@@ -306,9 +312,9 @@ def test_ctrl_c_takes_back_and_says_so(desk: Desk, stage: str) -> None:
         if isinstance(event, StageStarted) and event.stage.title == stage:
             signal.raise_signal(signal.SIGINT)
 
-    assert desk.no(desk.api.deploy_slice("student", 1000, press)).startswith(
-        "Interrupted; what was done has been taken"
-    )
+    done = "nothing was changed" if stage == "preflight" else "what was done has been taken back"
+    sentence = desk.no(desk.api.deploy_slice("student", 1000, press))
+    assert sentence == f"Interrupted; {done} and the slice is in design"
     assert desk.cloud.state() == before
     assert desk.slice().status == "design"
 
@@ -458,3 +464,55 @@ def _die_at(change: Callable[..., Any], at: int) -> None:
 
     with pytest.raises(ManagerDiesError):
         change("student", 1000, count)
+
+
+def test_a_listener_that_fails_does_not_break_a_change(desk: Desk) -> None:
+    desk.ring(3)
+
+    def stumble(event: Event) -> None:
+        raise BrokenPipeError(event)
+
+    assert desk.ok(desk.api.deploy_slice("student", 1000, stumble)).status == "running"
+
+
+class DiskFullLater:
+    """Replaces files until the second save: a save replaces the previous version and the file."""
+
+    def __init__(self) -> None:
+        self._left = 2
+
+    def __call__(self, *words: Any) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(*words)
+
+
+def test_a_file_that_cannot_be_saved_after_the_hosts_were_changed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the change under way, from which the next login goes on."""
+    desk.ring(2)
+    for action, status, said in (
+        (desk.api.deploy_slice, "deploying", "The hosts run slice 1000, but that could not be written down"),
+        (desk.api.delete_slice, "deleting", "The hosts were cleared of slice 1000, but that could not be written down"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(database, "replace", DiskFullLater())
+            sentence = desk.no(action("student", 1000))
+        assert sentence.startswith(said)
+        assert "No space left on device" in sentence
+        assert sentence.endswith("then log in again to finish it")
+        assert desk.slice().status == status
+        desk.ok(desk.api.finish_slice("student", 1000))
+    assert not desk.ok(desk.api.list_slices("student"))
+
+
+@pytest.mark.parametrize(("skew", "words"), [(3600, "3600 s ahead of"), (-90, "90 s behind"), (5, "")])
+def test_a_clock_that_is_wrong_is_told_and_keeps_no_vm_away(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, skew: int, words: str
+) -> None:
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now - skew)
+    monkeypatch.setattr("tests.fakes.CLOCK", lambda: now)
+    worker = desk.ok(desk.api.discover_workers())[WORKERS[0]]
+    assert worker.up
+    assert worker.problem == (f"its clock is {words} the manager's; set one of them" if words else "")
