@@ -270,12 +270,12 @@ class _Reader:
     def document(self) -> Any:
         """The only document's value."""
         try:
-            value = None
+            value, begun = None, False
             for event in self._events:
                 if isinstance(event, yaml.DocumentStartEvent):
-                    if value is not None:
+                    if begun:
                         raise _Unreadable("a second document begins here", _line(event))
-                    value = self._value(next(self._events), 0)
+                    value, begun = self._value(next(self._events), 0), True
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
             problem = getattr(error, "problem", None) or "is not YAML"

@@ -109,6 +109,7 @@ def test_every_prefix_of_a_file_is_refused_or_has_lost_nothing(path: Path, datab
         (b"users: {}\n" + b"x" * 1_000_000 + b": 1\n", "line 2: "),
         (b"users: {}\n" + b"\n" * 1_000_000 + b"!", "line 1000003: "),
         (b"users: {}\n---\nusers: {}\n", "line 2: a second document begins here"),
+        (b"---\n---\n", "line 2: a second document begins here"),
         (b"%YAML 9.9\n---\nusers: {}\n", "line 1: "),
         (b"users: {}\nslices: [" + b"1," * 200_000 + b"]\n", "line 2: slices: must be a mapping, not a list"),
     ],
