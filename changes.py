@@ -7,7 +7,7 @@ change can be finished or taken back: every step finds out on the host what is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -18,8 +18,8 @@ from models import VM, Slice
 from placement import recount
 from remote import interrupts
 from remote.events import Listener
-from remote.plan import Plan
-from remote.runner import Host, Report, Runner
+from remote.plan import Plan, Stage
+from remote.runner import Host, Report, Runner, StepResult
 
 
 class Changes:
@@ -98,6 +98,31 @@ class Change:
                 network.status = "running"
             return stored
 
+    def repair(self, tenant: Slice) -> list[str]:
+        """Bring back what is missing of a running slice, and nothing else; the titles of the steps that did something.
+
+        Nothing is ever taken back: what runs is left alone. Hosts that do not answer do not keep the others waiting.
+        """
+        plan = self._deployment.deploy_plan(tenant)
+        report = self._runner.run(plan)
+        lost = {r.step.host for r in report.failures if isinstance(r.error, HostUnreachable)}
+        error = report.error
+        if lost and not report.interrupted:
+            report = self._runner.run(_elsewhere(plan, lost))
+        mended = [f"{r.step.title} on {r.step.host}" for r in report.results if _did_something(r)]
+        verified = set(plan.stages[-1].steps)
+        self._note_pids(tenant, "".join(r.stdout for r in report.results if r.step in verified and not r.error))
+        if error := error or report.error:
+            brought = f"brought back: {', '.join(mended)}; " if mended else ""
+            raise CloudError(f"{error}; {brought}what runs was left alone; repair the slice again when that is mended")
+        return mended
+
+    def _note_pids(self, tenant: Slice, stdout: str) -> None:
+        pids = self._deployment.pids(stdout)
+        with self._database.transaction() as state:
+            for vm in state.slices[tenant.slice_id].vms:
+                vm.pid = pids.get(vm.vm_id, vm.pid)
+
     def take_back_deployment(self, tenant: Slice) -> None:
         """The slice is in design and nothing of it but its overlays is on any host."""
         left = _left(self._runner.run(self._undo_running(tenant), keep_going=True))
@@ -148,6 +173,17 @@ class Change:
             stored.status, stored.left = "design", list(left)
             for vm in stored.vms:
                 vm.pid, vm.vnc_secret = None, None
+
+
+def _elsewhere(plan: Plan, lost: Collection[str]) -> Plan:
+    """The plan without the hosts that were lost."""
+    stages = (Stage(s.title, tuple(step for step in s.steps if step.host not in lost)) for s in plan.stages)
+    return replace(plan, stages=tuple(stage for stage in stages if stage.steps))
+
+
+def _did_something(result: StepResult) -> bool:
+    """Whether a command ran whose guard did not find everything there; commands without a guard only read."""
+    return any(o.status is not None and result.step.do[o.action].unless for o in result.outcomes)
 
 
 def _left(report: Report) -> dict[str, CloudError]:

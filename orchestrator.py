@@ -23,6 +23,8 @@ from changes import Change, Changes
 from database import Database, State
 from deployment import DeploymentAPI
 from errors import CloudError, FileFault, HostUnreachable, Refused
+from inspection.findings import summary
+from inspection.inspector import Inspector
 from inventory import SSHSettings, Worker
 from models import (
     ADMIN,
@@ -64,6 +66,7 @@ RECORDED = {
     "add_vm_to_slice": "add VM",
     "create_link": "create link",
     "deploy_slice": "deploy",
+    "repair_slice": "repair slice",
     "delete_slice": "delete",
     "finish_slice": "finish",
     "take_back_slice": "take back",
@@ -73,7 +76,7 @@ RECORDED = {
 
 Logins and what an operator does to users is recorded by the accounts themselves."""
 
-LONG = {"deploy_slice", "delete_slice", "finish_slice", "take_back_slice"}
+LONG = {"deploy_slice", "repair_slice", "delete_slice", "finish_slice", "take_back_slice"}
 """Also recorded when they begin: their manager may not live to see the end."""
 
 
@@ -116,6 +119,7 @@ class OrchestratorAPI:
         self._connect = connect or _over_ssh(self._inventory.ssh)
         self._changes = Changes(database, self._deployment, self._connect)
         self._audit = Audit(database.path)
+        self._inspector = Inspector(self._inventory, self._connect)
         self._operators: set[str] = set()  # kept here, as it has to be known when the file cannot be read any more
         self.accounts = Accounts(database, self._audit)
 
@@ -291,6 +295,21 @@ class OrchestratorAPI:
                 tenant.status = "deploying"
                 self._deployment.renew_secrets(tenant)
             return change.deploy(tenant)
+
+    @_answers
+    def repair_slice(self, actor: str, slice_id: int, listen: Listener = ignore) -> list[str]:
+        """Bring back what is missing of a running slice; the parts, none when nothing was missing."""
+        with self._change(actor, slice_id, listen) as change:
+            tenant = _own(self._database.load(), actor, slice_id)
+            if tenant.status != "running":
+                raise Refused(f"Slice {slice_id} is in {tenant.status}; only a running slice is repaired")
+            return change.repair(tenant)
+
+    @_answers
+    def ailments(self, actor: str) -> dict[int, list[str]]:
+        """What does not run of the user's running slices, in sentences; a slice that somebody works on is left out."""
+        slices = [s for s in _visible(self._database.load(), actor) if not self._database.is_claimed(s.slice_id)]
+        return {slice_id: summary(found) for slice_id, found in self._inspector.ailments(slices).items() if found}
 
     @_answers
     def delete_slice(self, actor: str, slice_id: int, listen: Listener = ignore) -> Slice:

@@ -108,6 +108,12 @@ class API(Protocol):
     def deploy_slice(self, actor: str, slice_id: int, listen: Listener) -> tuple[bool, Slice | str]:
         """The slice, brought to life."""
 
+    def repair_slice(self, actor: str, slice_id: int, listen: Listener) -> tuple[bool, list[str] | str]:
+        """The parts of a running slice that were brought back."""
+
+    def ailments(self, actor: str) -> tuple[bool, dict[int, list[str]] | str]:
+        """What does not run of the user's running slices, by slice."""
+
     def delete_slice(self, actor: str, slice_id: int, listen: Listener) -> tuple[bool, Slice | str]:
         """The slice that was removed."""
 

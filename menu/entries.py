@@ -62,8 +62,10 @@ def create_link(session: Session) -> None:
 def view_slices(session: Session) -> None:
     """Every slice that the user may work on, with everything in it."""
     slices = by_id(value_of(session.api.list_slices(session.owner)))
+    with session.screen.waiting("Looking at the hosts"):
+        ailments = value_of(session.api.ailments(session.owner))
     for tenant in slices:
-        session.show(SliceView(tenant, session.owner))
+        session.show(SliceView(tenant, session.owner, tuple(ailments.get(tenant.slice_id, ()))))
     if not slices:
         session.screen.line("You have no slices yet: 2 creates one")
 
@@ -76,6 +78,20 @@ def deploy_slice(session: Session) -> None:
     tenant = value_of(answer)
     session.say("Slice deployed successfully")
     session.show(ReachView(tenant))
+
+
+def repair_slice(session: Session) -> None:
+    """Bring back what is missing of a running slice, and say how much that was."""
+    slice_id = session.ask.identifier("Slice ID to repair: ", "A slice ID")
+    with session.progress() as listen:
+        answer = session.api.repair_slice(session.owner, slice_id, listen)
+    mended = value_of(answer)
+    if not mended:
+        session.say("Nothing was missing: 0 changes")
+        return
+    session.say(f"Slice repaired: {len(mended)} {'change' if len(mended) == 1 else 'changes'}")
+    for part in mended:
+        session.screen.line(f"  brought back: {part}")
 
 
 def delete_slice(session: Session) -> None:
@@ -130,6 +146,7 @@ ENTRIES = (
     Entry(LOGOUT, "Logout", _leave),
     Entry(9, "Open a VM's console", open_console),
     Entry(10, "Show the plan of a Slice", show_plan),
+    Entry(11, "Repair Slice", repair_slice),
     Entry(12, "Change my password", change_password),
     Entry(EXIT, "Exit", _leave),
 )

@@ -139,6 +139,7 @@ class SliceView:
 
     tenant: Slice
     viewer: str = ""
+    ailments: tuple[str, ...] = ()
 
     def drawn(self) -> RenderableType:
         """A tree."""
@@ -156,6 +157,8 @@ class SliceView:
                 branch.add(text)
         if not vms:
             tree.add(Text("no VMs yet", DIM))
+        for ailment in self.ailments:
+            tree.add(Text(f"not well: {clean(ailment)}", BAD_STATE))
         for item in tenant.left:
             tree.add(Text(f"still to be removed: {clean(item)}", "yellow"))
         return Padding(tree, (1, 0, 0, 0))
@@ -173,6 +176,7 @@ class SliceView:
                 f"address {interface.address}, {interface.connected_to}"
                 for interface in vm.interfaces
             )
+        lines += (f"  not well: {ailment}" for ailment in self.ailments)
         return [*lines, *(f"  still to be removed: {item}" for item in tenant.left)]
 
     @property

@@ -90,8 +90,10 @@ def add_ports(ports: Sequence[Port]) -> Command:
     argv: list[str] = [*_VSCTL]
     for number, port in enumerate(ports):
         argv += ["--"] * (number > 0)
-        argv += ["--may-exist", "add-port", BRIDGE, port.name, f"tag={port.tag}"]
-        argv += ["protected=true"] * port.protected
+        # `--may-exist` leaves the tag of a port that is there as it is.
+        protected = ["protected=true"] * port.protected
+        argv += ["--may-exist", "add-port", BRIDGE, port.name, f"tag={port.tag}", *protected]
+        argv += ["--", "set", "Port", port.name, f"tag={port.tag}", "trunks=[]", "vlan_mode=[]", *protected]
         argv += ["--", "set", "Interface", port.name]
         argv += ["type=internal"] * port.internal
         argv += [f"external_ids:{key}={value}" for key, value in (("owner", OWNER), *port.marks)]

@@ -22,6 +22,7 @@ from errors import HostUnreachable
 from remote import daemon, ovs
 from remote.batch import Outcome, Progress
 from remote.plan import PATIENCE_SECONDS, Command, Step, Upload
+from tests import fake_look
 
 CLOCK = time.time
 MAX_INTERFACE_NAME = 15
@@ -49,6 +50,10 @@ class FakeHost:
     processes: dict[str, tuple[str, int]] = field(default_factory=dict)
     argvs: dict[int, tuple[str, ...]] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
+    macs: dict[str, str] = field(default_factory=dict)
+    marks: dict[str, dict[str, str]] = field(default_factory=dict)
+    lacking: set[str] = field(default_factory=set)
+    skew: float = 0.0
     down: set[str] = field(default_factory=set)
     holders: dict[str, int] = field(default_factory=dict)
     deaf: set[str] = field(default_factory=set)
@@ -108,6 +113,8 @@ class FakeHost:
 
     def program(self, argv: tuple[str, ...], stdin: str = "") -> Answer:
         """Run one program."""
+        if seen := fake_look.answer(self, argv):
+            return seen
         if argv[:2] == ("sh", "-c"):
             return SCRIPTS[argv[2]](self, argv[4:], stdin)
         return PROGRAMS[argv[0]](self, argv[1:], stdin)
@@ -223,6 +230,9 @@ class FakeHost:
                 self.aliases.pop(name, None)
                 self.holders.pop(name, None)
                 return OK
+            case ("link", "set", "dev", name, "addrgenmode", "none", "address", mac):
+                self.macs[name] = mac
+                return OK
             case ("link", "set", "dev", name, "alias", alias, *rest):
                 self.aliases[name] = alias
                 if rest == ["addrgenmode", "none", "up"]:
@@ -321,10 +331,16 @@ class FakeHost:
             match words:
                 case ("--may-exist", "add-port", ovs.BRIDGE, name, tag, *settings):
                     assert set(settings) <= {"protected=true"}
+                    self.ports.setdefault(name, int(tag.removeprefix("tag=")))
+                case ("set", "Port", name, tag, "trunks=[]", "vlan_mode=[]", *_):
                     self.ports[name] = int(tag.removeprefix("tag="))
                 case ("set", "Interface", name, *settings):
                     assert f"external_ids:owner={ovs.OWNER}" in settings
                     self.ours.add(name)
+                    ids = (
+                        word.removeprefix("external_ids:").split("=") for word in settings if "external_ids:" in word
+                    )
+                    self.marks[name] = {key: value for key, value in ids if key != "owner"}
                     if "type=internal" in settings:
                         assert len(name) <= MAX_INTERFACE_NAME
                         self.namespaces[""].setdefault(name, set())

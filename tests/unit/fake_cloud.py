@@ -88,6 +88,7 @@ class FakeCloud:
         self.users = {"admin": User("admin", "admin"), "student": User("student", "student", 6)}
         self.accounts = FakeAccounts(self.users)
         self.slices: dict[int, Slice] = {}
+        self.ill: dict[int, list[str]] = {}
         self.left_over: list[int] = []
         self.guests: list[Guest] = []
         self.pace = pace
@@ -191,6 +192,15 @@ class FakeCloud:
         for vm in tenant.vms:
             vm.status, vm.vnc_secret = "running", f"x7Kd{vm.vm_id}"
         return tenant
+
+    @answering
+    def ailments(self, actor: str) -> dict[int, list[str]]:
+        return {number: words for number, words in self.ill.items() if self._own(actor, number)}
+
+    @answering
+    def repair_slice(self, actor: str, slice_id: int, listen: Listener) -> list[str]:
+        self._play(deployment_of(self._own(actor, slice_id)), listen)
+        return self.ill.pop(slice_id, [])
 
     @answering
     def delete_slice(self, actor: str, slice_id: int, listen: Listener) -> Slice:

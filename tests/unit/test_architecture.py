@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(
     path.relative_to(ROOT)
-    for folder in (".", "remote", "storage", "menu", "lab", "bench")
+    for folder in (".", "inspection", "remote", "storage", "menu", "lab", "bench")
     for path in (ROOT / folder).glob("*.py")
 )
 
@@ -39,6 +39,8 @@ ALLOWED = {
             "changes",
             "database",
             "deployment",
+            "inspection.findings",
+            "inspection.inspector",
             "passwords",
             "placement",
             "remote.console",
@@ -46,6 +48,16 @@ ALLOWED = {
             "remote.runner",
             "remote.ssh",
         ),
+    },
+    "inspection.look": STEPS,
+    "inspection.reading": {"remote.ovs"},
+    "inspection.findings": {
+        *STEPS,
+        *("firewall", "inspection.reading", "namespaces", "vlan_manager", "vm_launcher"),
+    },
+    "inspection.inspector": {
+        *("errors", "inspection.findings", "inspection.look", "inspection.reading", "inventory", "models"),
+        "remote.runner",
     },
     "changes": {
         *("database", "deployment", "errors", "models", "placement"),
@@ -109,7 +121,7 @@ def test_imports_point_downwards(name: str) -> None:
 
 
 def test_only_the_menu_the_lab_and_the_bench_are_free_of_the_table_above() -> None:
-    packages = {"lab", "menu", "remote", "storage", "bench", "cli", "environment"}
+    packages = {"inspection", "lab", "menu", "remote", "storage", "bench", "cli", "environment"}
     assert not [name for name in OURS - set(ALLOWED) - packages if name.split(".")[0] not in {"lab", "menu", "bench"}]
 
 

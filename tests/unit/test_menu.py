@@ -28,6 +28,7 @@ MENU = [
     "8. Logout",
     "9. Open a VM's console",
     "10. Show the plan of a Slice",
+    "11. Repair Slice",
     "12. Change my password",
     "0. Exit",
 ]

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from menu import console
+from menu.entries import ENTRIES
 from menu.keyboard import LONGEST_LINE, Lines
 from menu.prompts import whole_number
 from tests.unit.fake_cloud import furnished
@@ -54,7 +55,7 @@ NEW_LINK = "4\n1000\n"
 PROMPTS = {
     # prompt: what leads to it, what it refuses, what the sentence names
     "Username: ": ("", NAMES, "1 to 32 letters"),
-    "Choose an option: ": (LOGIN, NUMBERS, "from 0 to 12"),
+    "Choose an option: ": (LOGIN, NUMBERS, f"from 0 to {max(entry.number for entry in ENTRIES)}"),
     "Slice name: ": (LOGIN + "2\n", NAMES, "1 to 32 letters"),
     "Slice ID: ": (LOGIN + "3\n", NUMBERS, "from 1 to 99999"),
     "VM name: ": (LOGIN + NEW_VM, NAMES, "1 to 32 letters"),

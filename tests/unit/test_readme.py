@@ -9,6 +9,8 @@ import pytest
 
 from database import Database
 from deployment import DeploymentAPI
+from inspection.findings import tools_of
+from inspection.look import look_plan
 from inventory import Inventory
 from lab import disk
 from menu.arguments import parser
@@ -20,7 +22,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 PROGRAMS_IN_SCRIPTS = (
     *("cat", "cut", "df", "du", "grep", "ip", "kill", "nproc", "ovs-appctl", "ovs-ofctl", "ovs-vsctl"),
-    *("iptables-restore", "iptables-save", "sed", "sleep", "ss", "tac", "tail", "tr"),
+    *("find", "head", "ls", "nsenter", "iptables-restore", "iptables-save", "sed", "sleep", "ss", "tac", "tail", "tr"),
 )
 
 
@@ -28,7 +30,9 @@ def programs_run_as_root() -> set[str]:
     """Every program that some plan runs as root, those inside scripts included."""
     deployment = DeploymentAPI(Inventory())
     plans = [deployment.deploy_plan(design(name)) for name in DESIGNS]
-    steps = [step for plan in (*plans, deployment.discovery_plan()) for step in plan.steps]
+    inventory = Inventory()
+    look = look_plan(inventory, inventory.hosts, tools_of(inventory))
+    steps = [step for plan in (*plans, deployment.discovery_plan(), look) for step in plan.steps]
     commands = [command for step in steps for command in (*step.do, *step.undo) if isinstance(command, Command)]
     argvs = [argv for c in commands if not c.as_user for argv in (c.argv, c.unless) if argv]
     scripts = " ".join(argv[2] for argv in argvs if argv[:2] == ("sh", "-c"))

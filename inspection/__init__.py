@@ -1,0 +1,1 @@
+"""What is really there on the hosts, compared with what the database says: drift, orphans, isolation."""

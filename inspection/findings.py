@@ -1,0 +1,364 @@
+"""What is wrong on the hosts, each thing with a code: the database's word against what was seen. Pure.
+
+What a slice has to have comes from those who plan it (`vm_launcher.py`, `vlan_manager.py`, `firewall.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import firewall
+from errors import CloudError, CommandFailed, HostUnreachable
+from inspection.reading import Device, Flow, Port, Sight, flow
+from inventory import Inventory
+from models import VM, Slice, internet_interfaces
+from names import flow_cookie, process_name, router_namespace
+from namespaces import Place
+from remote import ovs
+from vlan_manager import TOOLS as NETWORK_TOOLS
+from vlan_manager import Server, VLANManager
+from vm_launcher import TOOLS as WORKER_TOOLS
+from vm_launcher import VMLauncher
+
+Severity = Literal["error", "warning"]
+
+REPAIR = "Repair Slice (menu entry 11) brings it back"
+ADMIN = "an operator has to look at it"
+FIX = "doctor --fix removes it"
+SHOWN = 4
+"""So many sentences about one slice are shown in the menu."""
+
+SKEW_S = 30.0
+LEAST_DISK_MIB, LEAST_MEMORY_MIB = 512, 256
+
+CODES: Mapping[str, tuple[Severity, str, str]] = {
+    "host-unreachable": (
+        "error",
+        "the host does not answer",
+        "start it, or mend its network",
+    ),
+    "sudo-refused": ("error", "the host answers, and sudo refuses", "give the SSH user the right that README lists"),
+    "look-failed": ("error", "the host answered nonsense", "run doctor again; report it if it stays"),
+    "unread": ("warning", "a part of the look failed there", "see which program is missing or fails"),
+    "tool-missing": ("error", "a program is not installed", "README lists the packages"),
+    "tool-too-old": ("error", "a program is older than what is needed", "upgrade the host"),
+    "bridge-missing": ("error", "Open vSwitch has no bridge br-int", "ovs-vsctl add-br br-int, and its data port"),
+    "switch-down": ("error", "ovs-vswitchd does not answer", "systemctl start openvswitch-switch"),
+    "no-room": ("warning", "hardly any memory or disk is left", "delete slices or VMs there, or make room"),
+    "clock-skew": ("warning", "the host's clock is not the manager's", "let both follow a time server"),
+    "overlay-missing": ("error", "a VM's disk is not there", "delete the slice and make it anew: its data is lost"),
+    "qemu-dead": ("error", "a VM does not run", REPAIR),
+    "qemu-wrong": ("warning", "a VM runs with another command line than designed", "delete and deploy the slice"),
+    "tap-missing": ("error", "a VM's TAP is not there", REPAIR),
+    "tap-down": ("error", "a VM's TAP is down", REPAIR),
+    "tap-dead": ("error", "a VM runs and does not hold its TAP", f"{REPAIR}: the VM starts anew"),
+    "port-missing": ("error", "a port of br-int is not there", REPAIR),
+    "port-closed": ("error", "a port is in the database of Open vSwitch only", REPAIR),
+    "untagged-port": ("error", "a port of ours carries every VLAN", REPAIR),
+    "wrong-tag": ("error", "a port is on the wrong VLAN", REPAIR),
+    "port-foreign": ("error", "a port has a name of ours and not our mark", "remove it, then Repair Slice"),
+    "flows-missing": ("error", "the walls around a VM on the internet VLAN are not whole", REPAIR),
+    "namespace-missing": ("error", "a namespace is not there", REPAIR),
+    "port-astray": ("error", "a port is not in its namespace", REPAIR),
+    "address-missing": ("error", "a gateway or DHCP server has lost its address", REPAIR),
+    "dnsmasq-dead": ("error", "a DHCP server does not run", REPAIR),
+    "dnsmasq-deaf": ("error", "a DHCP server listens on an interface that is gone", REPAIR),
+    "reservations-missing": ("error", "a DHCP server does not know the slice's addresses", REPAIR),
+    "rules-missing": ("error", "the rules around VLAN 400 are not whole, or not in their order", REPAIR),
+    "forwarding-off": ("error", "a router does not forward", REPAIR),
+    "leftover": ("warning", "something runs of a slice in design", "deploy the slice, or delete it"),
+    "stray-process": ("error", "a QEMU says it is ours and no pid file does", "look at it and end it by its pid"),
+    "orphan-process": ("warning", "a process of ours belongs to no slice", FIX),
+    "orphan-port": ("warning", "a port of ours belongs to no slice", FIX),
+    "orphan-tap": ("warning", "a TAP of ours belongs to no slice", FIX),
+    "orphan-flows": ("warning", "flows of ours belong to no slice", FIX),
+    "orphan-overlay": ("warning", "files of ours belong to no slice", FIX),
+    "orphan-namespace": ("warning", "a namespace of ours belongs to no slice", FIX),
+    "orphan-rules": ("warning", "the rules around VLAN 400 are there, and no slice uses it", FIX),
+}
+"""Code -> how bad, what it means, what to do."""
+
+OLDEST = {"dnsmasq": (2, 73), "ovs-vsctl": (2, 8), "qemu-system-x86_64": (6, 1)}
+"""Since when: `--dhcp-hostsdir`; `ovs-ofctl --names`; `-vnc password-secret=`."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not as it should be."""
+
+    code: str
+    host: str
+    what: str
+    slice_id: int | None = None
+    vm_id: int | None = None
+
+    @property
+    def severity(self) -> Severity:
+        """How bad: `error` keeps something from working, a `warning` does not."""
+        return CODES[self.code][0]
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong, and where."""
+        return f"{self.host}: {self.what}"
+
+    @property
+    def advice(self) -> str:
+        """What to do."""
+        return CODES[self.code][2]
+
+    @property
+    def is_repairable(self) -> bool:
+        """Whether Repair Slice brings it back."""
+        return self.advice.startswith(REPAIR)
+
+    def record(self) -> dict[str, str | int | None]:
+        """The finding for `--json`."""
+        return {
+            "code": self.code, "severity": self.severity, "host": self.host, "slice": self.slice_id, "vm": self.vm_id,
+            "sentence": self.sentence, "advice": self.advice,
+        }  # fmt: skip
+
+
+def tools_of(inventory: Inventory) -> dict[str, tuple[str, ...]]:
+    """The programs that each host needs."""
+    needed = {worker: dict.fromkeys(WORKER_TOOLS) for worker in inventory.workers_list}
+    needed.setdefault(inventory.network_node, {}).update(dict.fromkeys(NETWORK_TOOLS))
+    return {host: tuple(sorted(tools)) for host, tools in needed.items()}
+
+
+def of_error(host: str, error: CloudError) -> Finding:
+    """Why a host could not be looked at."""
+    if isinstance(error, HostUnreachable):
+        return Finding("host-unreachable", host, f"does not answer: {error.reason}")
+    code = "sudo-refused" if isinstance(error, CommandFailed) and not error.begun else "look-failed"
+    return Finding(code, host, str(error).removeprefix(f"{host}: "))
+
+
+def of_host(inventory: Inventory, sight: Sight, began: float, ended: float) -> Iterator[Finding]:
+    """What is wrong with a host itself; `began` and `ended` are when it was looked at, in seconds since the epoch."""
+    host = sight.host
+    for name in sight.unread:
+        if name not in {"switch", "ports", "flows"}:
+            yield Finding("unread", host, f"its {name} could not be read")
+    for tool, said in sight.tools.items():
+        if said is None:
+            yield Finding("tool-missing", host, f"{tool} is not installed")
+        elif (oldest := OLDEST.get(tool)) and not _is_new_enough(said, oldest):
+            yield Finding("tool-too-old", host, f"{said}; {'.'.join(map(str, oldest))} is needed")
+    yield from _of_switch(sight)
+    if sight.clock is not None and not began - SKEW_S <= sight.clock <= ended + SKEW_S:
+        yield Finding("clock-skew", host, f"its clock is {sight.clock - ended:+.0f} s from the manager's")
+    if sight.disk_mib is not None and sight.disk_mib < LEAST_DISK_MIB and host in inventory.workers_list:
+        yield Finding("no-room", host, f"{sight.disk_mib} MiB are left for disks")
+    if sight.memory_mib is not None and sight.memory_mib < LEAST_MEMORY_MIB:
+        yield Finding("no-room", host, f"{sight.memory_mib} MiB of memory are free")
+
+
+def _of_switch(sight: Sight) -> Iterator[Finding]:
+    if not sight.switch:
+        yield Finding("switch-down", sight.host, "ovs-vswitchd does not answer")
+    if ovs.BRIDGE not in sight.bridges and "ports" not in sight.unread:
+        yield Finding("bridge-missing", sight.host, "there is no bridge br-int")
+
+
+def _is_new_enough(said: str, oldest: tuple[int, ...]) -> bool:
+    found = re.search(r"(\d+)\.(\d+)", said)
+    return found is None or tuple(map(int, found.groups())) >= oldest
+
+
+class Comparison:
+    """The slices' parts on the hosts, against what was seen there."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+        self.launcher = VMLauncher(inventory)
+        self.vlans = VLANManager(inventory)
+
+    def of_slice(self, tenant: Slice, sights: Mapping[str, Sight]) -> list[Finding]:
+        """What is missing of a slice that shall run, on the hosts that were seen."""
+        found: list[Finding] = []
+        for host, sight in sights.items():
+            blind = list(_of_switch(sight)) if host in self.hosts_of([tenant]) else []
+            found += (Finding(f.code, f.host, f.what, tenant.slice_id) for f in blind)
+            found += self._of_worker(tenant, sight, blind=bool(blind))
+            if host == self._inventory.network_node:
+                found += self._of_network(tenant, sight, blind=bool(blind))
+        return found
+
+    def hosts_of(self, tenants: Iterable[Slice]) -> list[str]:
+        """Where the slices have anything, each host once."""
+        hosts: dict[str, None] = {}
+        for tenant in tenants:
+            hosts |= dict.fromkeys(vm.worker_ip for vm in tenant.vms)
+            if tenant.links or any(internet_interfaces(tenant)):
+                hosts[self._inventory.network_node] = None
+        return list(hosts)
+
+    # --- workers ------------------------------------------------------------------------------------------------------
+
+    def _of_worker(self, tenant: Slice, sight: Sight, *, blind: bool) -> Iterator[Finding]:
+        for vm in tenant.vms:
+            if vm.worker_ip == sight.host:
+                yield from self._of_vm(tenant, vm, sight)
+        if blind:
+            return
+        for port in self.launcher.ports(tenant, sight.host):
+            device = sight.devices.get(port.name)
+            yield from self._of_port(tenant, port, sight, device, int(dict(port.marks)["vm"]))
+        if missing := missing_flows(self.wanted_flows(tenant, sight.host), sight):
+            what = f"{len(missing)} flows of the walls on the internet VLAN are missing"
+            yield Finding("flows-missing", sight.host, what, tenant.slice_id)
+
+    def wanted_flows(self, tenant: Slice, worker: str) -> list[Flow]:
+        """The walls of the slice on `worker`, to be compared with what the switch shows."""
+        cookie = flow_cookie(tenant.slice_id)
+        return [flow(f"cookie={cookie},{line}") for line in self.launcher.flows(tenant, worker)]
+
+    def overlays(self, tenant: Slice, sight: Sight) -> Iterator[Finding]:
+        """The disks that have to be there, whether the VMs run or not."""
+        for vm in tenant.vms:
+            if vm.worker_ip == sight.host and vm.status != "pending" and "files" not in sight.unread:
+                overlay = self._relative(self.launcher.files(tenant, vm).overlay)
+                if overlay not in sight.files:
+                    yield self._finding("overlay-missing", tenant, vm, f"the disk of {vm.name} is not there")
+
+    def _of_vm(self, tenant: Slice, vm: VM, sight: Sight) -> Iterator[Finding]:
+        files, name = self.launcher.files(tenant, vm), process_name(tenant.slice_id, vm.vm_id)
+        process = sight.has_process(files.pid, name)
+        yield from self.overlays_of(tenant, vm, sight)
+        if process is None:
+            yield self._finding("qemu-dead", tenant, vm, f"VM {vm.name} does not run")
+        elif process.argv != self.launcher.qemu_argv(tenant, vm):
+            yield self._finding("qemu-wrong", tenant, vm, f"VM {vm.name} runs with another command line")
+        for port in self.launcher.ports(tenant, sight.host):
+            if dict(port.marks)["vm"] == str(vm.vm_id):
+                yield from self._of_tap(tenant, vm, sight.devices.get(port.name), port.name, alive=process is not None)
+
+    def overlays_of(self, tenant: Slice, vm: VM, sight: Sight) -> Iterator[Finding]:
+        """Whether the VM's disk is there."""
+        return (finding for finding in self.overlays(tenant, sight) if finding.vm_id == vm.vm_id)
+
+    def _of_tap(self, tenant: Slice, vm: VM, tap: Device | None, name: str, *, alive: bool) -> Iterator[Finding]:
+        if tap is None:
+            yield self._finding("tap-missing", tenant, vm, f"{name} of VM {vm.name} is not there")
+        elif not tap.up or not tap.is_ours:
+            yield self._finding("tap-down", tenant, vm, f"{name} of VM {vm.name} is down, or without our mark")
+        elif alive and not tap.carrier:
+            yield self._finding("tap-dead", tenant, vm, f"VM {vm.name} runs and does not hold {name}")
+
+    @staticmethod
+    def _of_port(
+        tenant: Slice, wanted: ovs.Port, sight: Sight, device: Device | None, vm_id: int | None = None
+    ) -> Iterator[Finding]:
+        seen = sight.ports.get(wanted.name)
+        problem = _port_problem(wanted, seen, device)
+        if problem:
+            yield Finding(problem[0], sight.host, f"port {wanted.name} {problem[1]}", tenant.slice_id, vm_id)
+
+    def _relative(self, path: str) -> str:
+        return path.removeprefix(f"{self._inventory.hypervisor.images_path}/")
+
+    @staticmethod
+    def _finding(code: str, tenant: Slice, vm: VM, what: str) -> Finding:
+        return Finding(code, vm.worker_ip, what, tenant.slice_id, vm.vm_id)
+
+    # --- network node -------------------------------------------------------------------------------------------------
+
+    def _of_network(self, tenant: Slice, sight: Sight, *, blind: bool) -> Iterator[Finding]:
+        number = tenant.slice_id
+        names = [router_namespace(number)] if tenant.links else []
+        for name in (*names, *(server.namespace for server in self.vlans.servers(tenant))):
+            if name not in sight.namespaces or name not in sight.marked:
+                yield Finding("namespace-missing", sight.host, f"namespace {name} is not there", number)
+        for name in names:
+            if name in sight.namespaces and not sight.namespaces[name].routes:
+                yield Finding("forwarding-off", sight.host, f"{name} does not forward", number)
+        if not blind:
+            for place in self.vlans.places(tenant):
+                yield from self._of_place(tenant, place, sight)
+        for server in self.vlans.servers(tenant):
+            yield from self._of_server(tenant, server, sight)
+        if any(internet_interfaces(tenant)):
+            yield from self._of_internet(tenant, sight)
+
+    def _of_place(self, tenant: Slice, place: Place, sight: Sight) -> Iterator[Finding]:
+        name, number = place.port.name, tenant.slice_id
+        inside = sight.namespaces[place.namespace].devices if place.namespace in sight.namespaces else {}
+        device = inside.get(name) if place.namespace else sight.devices.get(name)
+        yield from self._of_port(tenant, place.port, sight, device)
+        if place.namespace and place.namespace not in sight.namespaces:
+            return  # said already
+        if device is None or (place.namespace and name in sight.devices):
+            where = place.namespace or "the root namespace"
+            yield Finding("port-astray", sight.host, f"port {name} is not in {where}", number)
+        elif place.address not in device.addresses or not device.up or (place.mac and device.mac != place.mac):
+            yield Finding("address-missing", sight.host, f"{name} has not its address {place.address}, up", number)
+
+    @staticmethod
+    def _of_server(tenant: Slice, server: Server, sight: Sight) -> Iterator[Finding]:
+        number, name = tenant.slice_id, f"dnsmasq of VLAN {server.vlan_id}"
+        namespace = sight.namespaces.get(server.namespace)
+        if not sight.has_process(server.pid_file, server.mark):
+            yield Finding("dnsmasq-dead", sight.host, f"{name} does not run", number)
+        elif namespace and namespace.is_deaf:
+            yield Finding("dnsmasq-deaf", sight.host, f"{name} listens on an interface that is gone", number)
+        if set(sight.hosts.get(server.hosts, ())) != set(server.reservations):
+            yield Finding("reservations-missing", sight.host, f"{name} does not know the slice's addresses", number)
+
+    def _of_internet(self, tenant: Slice, sight: Sight) -> Iterator[Finding]:
+        if not sight.forwards:
+            yield Finding("forwarding-off", sight.host, "net.ipv4.ip_forward is off", tenant.slice_id)
+        if wanted_rules(self._inventory, sight) != our_rules(sight):
+            what = "the rules around VLAN 400 are not whole, or not in their order"
+            yield Finding("rules-missing", sight.host, what, tenant.slice_id)
+
+
+def summary(found: Sequence[Finding]) -> list[str]:
+    """A slice's findings in a few sentences for its owner: the worst first, and at the end what to do."""
+    ordered = sorted(found, key=lambda finding: finding.severity != "error")
+    sentences = list(dict.fromkeys(finding.sentence for finding in ordered))
+    shown = sentences[:SHOWN]
+    if len(sentences) > SHOWN:
+        shown.append(f"and {len(sentences) - SHOWN} more parts")
+    if any(finding.is_repairable for finding in found):
+        return [*shown, "11 repairs it"]
+    return [*shown, *dict.fromkeys(finding.advice for finding in ordered)]
+
+
+def wanted_rules(inventory: Inventory, sight: Sight) -> list[str]:
+    """Our rules as the network node shows them when all is well."""
+    expanded = []
+    for rule in firewall.rules(inventory):
+        networks = sight.near if firewall.NEAR in rule.text else ("",)
+        expanded += [rule.text.replace(firewall.NEAR, network) for network in networks]
+    return expanded
+
+
+def our_rules(sight: Sight) -> list[str]:
+    """The rules with our mark, table by table as in `wanted_rules`."""
+    ours = [rule for rule in sight.rules if f"--comment {ovs.OWNER} " in rule]
+    return sorted(ours, key=lambda rule: firewall.TABLES.index(rule.split()[0]))
+
+
+def missing_flows(wanted: Iterable[Flow], sight: Sight) -> list[Flow]:
+    """Those of `wanted` that the switch does not have."""
+    there = set(sight.flows)
+    return [each for each in wanted if each not in there]
+
+
+def _port_problem(wanted: ovs.Port, seen: Port | None, device: Device | None) -> tuple[str, str] | None:
+    if seen is None or seen.bridge != ovs.BRIDGE:
+        return "port-missing", "is not on br-int"
+    if not seen.is_ours:
+        return "port-foreign", "has not our mark"
+    if seen.tag is None or seen.trunks:
+        return "untagged-port", f"carries every VLAN instead of {wanted.tag}"
+    if seen.tag != wanted.tag:
+        return "wrong-tag", f"is on VLAN {seen.tag} instead of {wanted.tag}"
+    if seen.number < 0 and device:
+        return "port-closed", "is not opened by ovs-vswitchd"
+    return None

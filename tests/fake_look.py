@@ -1,0 +1,149 @@
+"""What a fake host answers to a look: its state, in the words of the real programs."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from inspection import look
+from remote import ovs
+
+if TYPE_CHECKING:
+    from tests.fakes import Answer, FakeHost
+
+
+def ports(host: FakeHost) -> str:
+    """Three tables, as `ovs-vsctl --format=json` writes them."""
+    rows, interfaces = [], []
+    for name in ["br-int", "ens4", *host.ports]:
+        identity = ["uuid", f"port-{name}"]
+        rows.append([identity, name, host.ports.get(name, _set()), _set(), _set(), ["uuid", f"interface-{name}"]])
+        device = any(name in devices for devices in host.namespaces.values())
+        marks = [["owner", ovs.OWNER], *host.marks.get(name, {}).items()] if name in host.ours else []
+        kind = "" if name.startswith(("tap_", "ens")) else "internal"
+        number = 7 if device or name == "br-int" else -1
+        interfaces.append([["uuid", f"interface-{name}"], name, kind, number, _set(), ["map", list(map(list, marks))]])
+    bridge = [["br-int", ["set", [row[0] for row in rows]]]]
+    tables = (
+        (["name", "ports"], bridge),
+        (["_uuid", "name", "tag", "trunks", "vlan_mode", "interfaces"], rows),
+        (["_uuid", "name", "type", "ofport", "error", "external_ids"], interfaces),
+    )
+    return "".join(json.dumps({"headings": headings, "data": data}) + "\n" for headings, data in tables)
+
+
+def _set() -> list[Any]:
+    return ["set", []]
+
+
+def devices(host: FakeHost, namespace: str) -> str:
+    """As `ip -j -d addr` writes it."""
+    return json.dumps(
+        [
+            {
+                "ifname": name,
+                "address": host.macs.get(name, "02:00:00:00:00:99"),
+                "flags": [*(["UP"] if name not in host.down else []), *(["LOWER_UP"] if _carrier(host, name) else [])],
+                **({"ifalias": host.aliases[name]} if name in host.aliases else {}),
+                "addr_info": [{"family": "inet", "local": address} for address in sorted(addresses)],
+            }
+            for name, addresses in host.namespaces[namespace].items()
+        ]
+    )
+
+
+def _carrier(host: FakeHost, name: str) -> bool:
+    return not name.startswith("tap_") or name in host.holders
+
+
+def processes(host: FakeHost) -> str:
+    running = host.argvs
+    lines = [f"/proc/{pid}/cmdline:{word}\n" for pid, argv in running.items() for word in argv]
+    disks = [
+        f"/proc/{pid}/fd /home/ubuntu/{disk}\n"
+        for pid, argv in running.items()
+        for word in argv
+        for disk in re.findall(r"^file=([^,]+)", word)
+    ]
+    return f"{''.join(lines)}\n{''.join(disks)}" if lines else ""
+
+
+def files(host: FakeHost, folder: str) -> str:
+    inside = [(f"{path} ", "f", len(text)) for path, text in host.files.items() if path.startswith(f"{folder}/")]
+    inside += [(f"{path} ", "d", 4096) for path in host.folders if path.startswith(f"{folder}/")]
+    listing = "".join(f"{kind} {size} {path.strip()[len(folder) + 1 :]}\n" for path, kind, size in inside)
+    pid_file = rf"{folder}/slice-[^/]+/[^/]+\.pid$"
+    pids = (f"{path}:{text}\n" for path, text in host.files.items() if re.match(pid_file, path))
+    return f"{listing}\n{''.join(pids)}"
+
+
+def marks(host: FakeHost) -> str:
+    folders = "".join(f"{path}\n" for path in host.folders if re.match(r"/run/ns-[^/]+$", path))
+    kept = {path: text for path, text in host.files.items() if re.match(r"/run/ns-[^/]+/(pid|hosts/.+)$", path)}
+    return f"{folders}\n" + "".join(f"{path}:{line}\n" for path, text in kept.items() for line in text.splitlines())
+
+
+def namespaces(host: FakeHost) -> str:
+    said = ""
+    for name in host.namespaces:
+        if name.startswith("ns-"):
+            inside = [device for device in host.namespaces[name] if device.startswith("dhcp_")]
+            bound = [] if not inside else ["if12"] if name in host.deaf else inside
+            sockets = "".join(f"UNCONN 0 0 0.0.0.0%{device}:67 0.0.0.0:*\n" for device in bound)
+            said += f"namespace {name}\n{int(name in host.forwarding)}\n{devices(host, name)}\n{sockets}"
+    return said
+
+
+def rules(host: FakeHost) -> str:
+    """As `iptables-save` writes them; the uplink is in one network."""
+    said = ""
+    for table in ("filter", "nat"):
+        ours = [rule.removeprefix(f"{table} ") for rule in host.rules if rule.startswith(f"{table} ")]
+        said += f"*{table}\n" + "".join(f"{rule.replace('NEAR', '10.0.10.0/24')}\n" for rule in ours) + "COMMIT\n"
+    return said
+
+
+def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C901
+    """What the host answers to a command of a look; None when it is no such command."""
+    match argv:
+        case ("date", "+%s.%N"):
+            said = f"{time.time() + host.skew:.9f}\n"
+        case ("ovs-appctl", "--timeout=5", "version"):
+            said = "ovs-vswitchd (Open vSwitch) 3.1.0\n"
+        case ("ovs-vsctl", "--timeout=5", "--format=json", *_):
+            said = ports(host)
+        case ("ovs-ofctl", "--timeout=5", "--no-stats", "--names", "dump-flows", _):
+            said = "".join(f" {flow}\n" for flows in host.flows.values() for flow in flows)
+        case ("ip", "-j", "-d", "addr"):
+            said = devices(host, "")
+        case ("ip", "-4", "-o", "route", "show", "dev", *_):
+            said = "10.0.10.0/24 proto kernel src 10.0.10.3 \n"
+        case ("iptables-save",):
+            said = rules(host)
+        case ("cat", "/proc/sys/net/ipv4/ip_forward"):
+            said = f"{int('' in host.forwarding)}\n"
+        case ("sh", "-c", script, _, *words):
+            return _script(host, script, words)
+        case ("sh", "-c", script):
+            return _script(host, script, [])
+        case _:
+            return None
+    return 0, said, ""
+
+
+def _script(host: FakeHost, script: str, words: list[str]) -> Answer | None:
+    if script == look._PROCESSES:
+        return 0, processes(host), ""
+    if script == look._FILES:
+        return 0, files(host, words[0]), ""
+    if script == look._MARKS:
+        return 0, marks(host), ""
+    if script == look._NAMESPACES:
+        return 0, namespaces(host), ""
+    if script == look._ROOM:
+        return 0, "104857600\n16777216\n", ""
+    if script == look._TOOLS:
+        return 0, "".join(f"{word}{'' if word in host.lacking else ' there'}\n" for word in words), ""
+    return None

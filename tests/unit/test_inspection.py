@@ -1,0 +1,198 @@
+"""The comparison of database and hosts: a whole slice has no findings, and each thing that is broken has its code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from deployment import DeploymentAPI
+from errors import CommandFailed
+from inspection import findings, reading
+from inspection.findings import CODES, Finding
+from inspection.inspector import Inspector
+from inventory import Inventory
+from models import Slice
+from remote.runner import Runner
+from tests.designs import DESIGNS, design
+from tests.fakes import FakeCloud, FakeHost
+
+WORKER, OTHER, NETWORK = "10.0.10.1", "10.0.10.2", "10.0.10.3"
+
+
+@dataclass
+class Scene:
+    """A slice that runs on fake hosts, and who looks at them."""
+
+    cloud: FakeCloud
+    tenant: Slice
+    inspector: Inspector
+
+    @property
+    def worker(self) -> FakeHost:
+        return self.cloud.hosts[WORKER]
+
+    @property
+    def network(self) -> FakeHost:
+        return self.cloud.hosts[NETWORK]
+
+    def found(self) -> list[Finding]:
+        return self.inspector.ailments([self.tenant])[self.tenant.slice_id]
+
+    def repair(self) -> None:
+        report = Runner(self.cloud.connect).run(DeploymentAPI(Inventory()).deploy_plan(self.tenant))
+        assert report.error is None, report.error
+
+
+def deployed(name: str) -> Scene:
+    cloud, tenant = FakeCloud(), design(name)
+    scene = Scene(cloud, tenant, Inspector(Inventory(), cloud.connect))
+    scene.repair()
+    tenant.status = "running"
+    for vm in tenant.vms:
+        vm.status = "running"
+    return scene
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_a_whole_slice_has_no_findings(name: str) -> None:
+    scene = deployed(name)
+    assert scene.found() == []
+    hosts = scene.inspector.comparison.hosts_of([scene.tenant])
+    look = scene.inspector.look(hosts, tools=True)
+    assert not look.errors
+    for sight in look.sights.values():
+        assert sight.unread == ()
+        assert list(findings.of_host(Inventory(), sight, look.began, look.ended)) == []
+
+
+def _kill(host: FakeHost, pid_file: str) -> None:
+    _, pid = host.processes.pop(pid_file)
+    del host.argvs[pid]
+    host.holders = {tap: holder for tap, holder in host.holders.items() if holder != pid}
+
+
+def _lose_tap(host: FakeHost, *, made_anew: bool) -> None:
+    host.namespaces[""].pop("tap_1001_eth1")
+    host.aliases.pop("tap_1001_eth1")
+    host.holders.pop("tap_1001_eth1")
+    if made_anew:
+        host.namespaces[""]["tap_1001_eth1"] = set()
+        host.aliases["tap_1001_eth1"] = "cloud-repositorio"
+
+
+def _astray(host: FakeHost) -> None:
+    host.namespaces[""]["gw_vlan100"] = set()
+
+
+BREAKS: dict[str, tuple[str, Callable[[Scene], object], bool]] = {
+    "qemu-dead": ("VM vm1 does not run", lambda s: _kill(s.worker, "vm_images/slice-1000/vm1.pid"), True),
+    "qemu-wrong": ("VM vm1 runs with another", lambda s: s.worker.argvs.update({101: ("slice1000-vm1001",)}), False),
+    "overlay-missing": ("disk of vm1", lambda s: s.worker.files.pop("vm_images/slice-1000/vm1_img.qcow2"), True),
+    "tap-missing": ("tap_1001_eth1 of VM vm1 is not there", lambda s: _lose_tap(s.worker, made_anew=False), True),
+    "tap-dead": ("VM vm1 runs and does not hold tap_1001_eth1", lambda s: _lose_tap(s.worker, made_anew=True), True),
+    "tap-down": ("tap_1001_eth1 of VM vm1 is down", lambda s: s.worker.down.add("tap_1001_eth1"), True),
+    "port-missing": ("port tap_1001_eth1 is not on br-int", lambda s: s.worker.ports.pop("tap_1001_eth1"), True),
+    "wrong-tag": ("is on VLAN 101 instead of 100", lambda s: s.worker.ports.update(tap_1001_eth1=101), True),
+    "port-foreign": ("port tap_1001_eth1 has not our mark", lambda s: s.worker.ours.discard("tap_1001_eth1"), False),
+    "flows-missing": ("7 flows of the walls", lambda s: s.worker.flows.clear(), True),
+    "namespace-missing": ("namespace ns-dhcp-vlan101", lambda s: s.network.namespaces.pop("ns-dhcp-vlan101"), True),
+    "port-astray": ("port gw_vlan100 is not in ns-gw-slice1000", lambda s: _astray(s.network), True),
+    "address-missing": (
+        "dhcp_v100 has not its address 192.168.100.2",
+        lambda s: s.network.namespaces["ns-dhcp-vlan100"]["dhcp_v100"].clear(),
+        True,
+    ),
+    "dnsmasq-dead": ("dnsmasq of VLAN 400 does not", lambda s: _kill(s.network, "/run/ns-dhcp-vlan400/pid"), True),
+    "dnsmasq-deaf": ("dnsmasq of VLAN 100 listens on", lambda s: s.network.deaf.add("ns-dhcp-vlan100"), True),
+    "reservations-missing": (
+        "dnsmasq of VLAN 100 does not know",
+        lambda s: s.network.files.pop("/run/ns-dhcp-vlan100/hosts/slice-1000"),
+        True,
+    ),
+    "rules-missing": ("the rules around VLAN 400", lambda s: s.network.rules.pop(2), True),
+    "forwarding-off": ("net.ipv4.ip_forward is off", lambda s: s.network.forwarding.discard(""), True),
+    "host-unreachable": ("does not answer", lambda s: setattr(s.worker, "dead", True), False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", BREAKS)
+def test_what_is_broken_has_its_code_and_its_repair(code: str) -> None:
+    words, break_it, repairable = BREAKS[code]
+    scene = deployed("line")
+    break_it(scene)
+    found = scene.found()
+    assert code in {finding.code for finding in found}
+    assert words in next(finding.sentence for finding in found if finding.code == code)
+    if repairable:
+        scene.repair()
+        assert scene.found() == []
+
+
+def test_the_order_of_the_rules_counts() -> None:
+    scene = deployed("internet")
+    scene.network.rules[3], scene.network.rules[4] = scene.network.rules[4], scene.network.rules[3]
+    assert [finding.code for finding in scene.found()] == ["rules-missing"]
+
+
+def test_a_switch_that_is_down_is_one_finding_and_not_one_for_each_port() -> None:
+    sight = reading.read(WORKER, {"ports": "", "switch": ""})
+    found = list(findings.Comparison(Inventory()).of_slice(deployed("line").tenant, {WORKER: sight}))
+    assert {"switch-down", "qemu-dead"} <= {finding.code for finding in found}
+    assert not [finding for finding in found if "port" in finding.code]
+
+
+HOSTS: dict[str, tuple[str, Callable[[FakeHost], object]]] = {
+    "clock-skew": ("its clock is +3600 s", lambda host: setattr(host, "skew", 3600.0)),
+    "tool-missing": ("socat is not installed", lambda host: host.lacking.add("socat")),
+}
+
+
+@pytest.mark.parametrize("code", HOSTS)
+def test_what_is_wrong_with_a_host_itself(code: str) -> None:
+    words, break_it = HOSTS[code]
+    scene = deployed("line")
+    break_it(scene.worker)
+    look = scene.inspector.look([WORKER], tools=True)
+    found = list(findings.of_host(Inventory(), look.sights[WORKER], look.began, look.ended))
+    assert [finding.code for finding in found] == [code]
+    assert words in found[0].sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "code"),
+    [
+        ("tools", "qemu-system-x86_64 QEMU emulator version 5.2.0\n", "tool-too-old"),
+        ("room", "102400\n16777216\n", "no-room"),
+        ("room", "104857600\n102400\n", "no-room"),
+        ("ports", '{"data":[],"headings":["name","ports"]}\n' * 3, "bridge-missing"),
+        ("switch", "", "switch-down"),
+        ("devices", "no such thing", "unread"),
+    ],
+)
+def test_what_a_host_may_say(name: str, answer: str, code: str) -> None:
+    whole = {"switch": "ovs-vswitchd (Open vSwitch) 3.1.0", "ports": '{"data":[["br-int",["set",[]]]],"headings":'
+             '["name","ports"]}\n' + '{"data":[],"headings":[]}\n' * 2}  # fmt: skip
+    sight = reading.read(WORKER, {**whole, name: answer})
+    assert [finding.code for finding in findings.of_host(Inventory(), sight, 0, 0)] == [code]
+
+
+def test_a_host_that_refuses_is_told_from_one_that_does_not_answer() -> None:
+    refusal = CommandFailed(WORKER, "sudo", ("sudo",), 1, "sudo: a password is required")
+    refusal.begun = False
+    assert findings.of_error(WORKER, refusal).code == "sudo-refused"
+    assert findings.of_error(WORKER, CommandFailed(WORKER, "sh", ("sh",), 1, "killed")).code == "look-failed"
+
+
+def test_every_code_says_what_to_do() -> None:
+    assert all(severity in {"error", "warning"} and meaning and advice for severity, meaning, advice in CODES.values())
+
+
+def test_a_summary_is_short_and_ends_with_what_to_do() -> None:
+    scene = deployed("ring")
+    scene.worker.namespaces[""] = {"ens3": set(), "ens4": set()}
+    scene.worker.processes.clear()
+    lines = findings.summary(scene.found())
+    assert len(lines) == findings.SHOWN + 2
+    assert lines[-1] == "11 repairs it"
