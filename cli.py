@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import environment  # noqa: F401 - for its effect: it finds the packages that the rest needs
 from errors import CloudError, FileFault, Refused
-from menu import log, session, users
+from menu import log, operator, session, users
 from menu.api import API
 from menu.arguments import parser
 from menu.crash import crash_sentence
@@ -51,7 +51,8 @@ def _guarded(wish: Namespace, open_api: Callable[[Path], API]) -> int:
             return _show_log(wish) if wish.command == "log" else _run(wish, open_api(wish.database))
     except CloudError as error:
         hidden = isinstance(error, FileFault) and wish.seat
-        return _fail(_at_seat(error, wish) if hidden else str(error), FAILED)
+        failed = operator.BLIND if wish.command in {"doctor", "prove"} else FAILED
+        return _fail(_at_seat(error, wish) if hidden else str(error), failed)
     except OutputLost:
         return OUTPUT_LOST
     except KeyboardInterrupt:
@@ -70,6 +71,10 @@ def _run(wish: Namespace, api: API) -> int:
         if news := api.news():
             _warn(news)
         return 0
+    if wish.command == "doctor":
+        return operator.diagnose(api.doctor, wish, screen)
+    if wish.command == "prove":
+        return operator.prove(api.prover, wish, screen)
     return session.run(api, screen, keyboard, ENTRIES, wish.seat or "")
 
 

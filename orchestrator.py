@@ -23,8 +23,10 @@ from changes import Change, Changes
 from database import Database, State
 from deployment import DeploymentAPI
 from errors import CloudError, FileFault, HostUnreachable, Refused
+from inspection.doctor import Doctor
 from inspection.findings import summary
 from inspection.inspector import Inspector
+from inspection.prover import Prover, Verdict
 from inventory import SSHSettings, Worker
 from models import (
     ADMIN,
@@ -120,6 +122,8 @@ class OrchestratorAPI:
         self._changes = Changes(database, self._deployment, self._connect)
         self._audit = Audit(database.path)
         self._inspector = Inspector(self._inventory, self._connect)
+        self.doctor = Doctor(database, self._inspector, Runner(self._connect))
+        self.prover = Prover(database, self._inspector, Runner(self._connect))
         self._operators: set[str] = set()  # kept here, as it has to be known when the file cannot be read any more
         self.accounts = Accounts(database, self._audit)
 
@@ -310,6 +314,11 @@ class OrchestratorAPI:
         """What does not run of the user's running slices, in sentences; a slice that somebody works on is left out."""
         slices = [s for s in _visible(self._database.load(), actor) if not self._database.is_claimed(s.slice_id)]
         return {slice_id: summary(found) for slice_id, found in self._inspector.ailments(slices).items() if found}
+
+    @_answers
+    def prove_isolation(self, actor: str) -> Verdict:
+        """The isolation proof as the user may see it: of others' slices the counts only."""
+        return self.prover.prove_for(actor)
 
     @_answers
     def delete_slice(self, actor: str, slice_id: int, listen: Listener = ignore) -> Slice:

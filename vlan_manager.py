@@ -346,6 +346,18 @@ def _ports(vlan: int, marks: Marks = ()) -> list[ovs.Port]:
     return [_gateway(vlan, marks), _server(vlan, marks)]
 
 
+def remove_server(vlan: int) -> tuple[Command, ...]:
+    """The dnsmasq of a VLAN that nobody uses, with its files and its namespace, if the namespace is ours."""
+    namespace = dhcp_namespace(vlan)
+    strange = ("test", "!", "-d", folder(namespace))
+    return (
+        Command(daemon.stop(_pid_file(vlan), _mark(vlan), "TERM"), unless=strange),
+        Command(("rm", "-rf", f"{folder(namespace)}/hosts"), unless=strange),
+        Command(("rm", "-f", _pid_file(vlan), _log(vlan)), unless=strange),
+        *remove_namespace(namespace),
+    )
+
+
 def _dnsmasq_serves(vlan: int, script: str = _SERVES) -> tuple[str, ...]:
     """Succeeds while dnsmasq lives and listens on the interface that is there now."""
     return ("sh", "-c", script, "sh", _pid_file(vlan), _mark(vlan), dhcp_namespace(vlan))

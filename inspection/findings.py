@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import firewall
 from errors import CloudError, CommandFailed, HostUnreachable
+from inspection.codes import CODES, REPAIR, Severity
 from inspection.reading import Device, Flow, Port, Sight, flow
 from inventory import Inventory
 from models import VM, Slice, internet_interfaces
@@ -23,63 +23,11 @@ from vlan_manager import Server, VLANManager
 from vm_launcher import TOOLS as WORKER_TOOLS
 from vm_launcher import VMLauncher
 
-Severity = Literal["error", "warning"]
-
-REPAIR = "Repair Slice (menu entry 11) brings it back"
-ADMIN = "an operator has to look at it"
-FIX = "doctor --fix removes it"
 SHOWN = 4
 """So many sentences about one slice are shown in the menu."""
 
 SKEW_S = 30.0
 LEAST_DISK_MIB, LEAST_MEMORY_MIB = 512, 256
-
-CODES: Mapping[str, tuple[Severity, str, str]] = {
-    "host-unreachable": (
-        "error",
-        "the host does not answer",
-        "start it, or mend its network",
-    ),
-    "sudo-refused": ("error", "the host answers, and sudo refuses", "give the SSH user the right that README lists"),
-    "look-failed": ("error", "the host answered nonsense", "run doctor again; report it if it stays"),
-    "unread": ("warning", "a part of the look failed there", "see which program is missing or fails"),
-    "tool-missing": ("error", "a program is not installed", "README lists the packages"),
-    "tool-too-old": ("error", "a program is older than what is needed", "upgrade the host"),
-    "bridge-missing": ("error", "Open vSwitch has no bridge br-int", "ovs-vsctl add-br br-int, and its data port"),
-    "switch-down": ("error", "ovs-vswitchd does not answer", "systemctl start openvswitch-switch"),
-    "no-room": ("warning", "hardly any memory or disk is left", "delete slices or VMs there, or make room"),
-    "clock-skew": ("warning", "the host's clock is not the manager's", "let both follow a time server"),
-    "overlay-missing": ("error", "a VM's disk is not there", "delete the slice and make it anew: its data is lost"),
-    "qemu-dead": ("error", "a VM does not run", REPAIR),
-    "qemu-wrong": ("warning", "a VM runs with another command line than designed", "delete and deploy the slice"),
-    "tap-missing": ("error", "a VM's TAP is not there", REPAIR),
-    "tap-down": ("error", "a VM's TAP is down", REPAIR),
-    "tap-dead": ("error", "a VM runs and does not hold its TAP", f"{REPAIR}: the VM starts anew"),
-    "port-missing": ("error", "a port of br-int is not there", REPAIR),
-    "port-closed": ("error", "a port is in the database of Open vSwitch only", REPAIR),
-    "untagged-port": ("error", "a port of ours carries every VLAN", REPAIR),
-    "wrong-tag": ("error", "a port is on the wrong VLAN", REPAIR),
-    "port-foreign": ("error", "a port has a name of ours and not our mark", "remove it, then Repair Slice"),
-    "flows-missing": ("error", "the walls around a VM on the internet VLAN are not whole", REPAIR),
-    "namespace-missing": ("error", "a namespace is not there", REPAIR),
-    "port-astray": ("error", "a port is not in its namespace", REPAIR),
-    "address-missing": ("error", "a gateway or DHCP server has lost its address", REPAIR),
-    "dnsmasq-dead": ("error", "a DHCP server does not run", REPAIR),
-    "dnsmasq-deaf": ("error", "a DHCP server listens on an interface that is gone", REPAIR),
-    "reservations-missing": ("error", "a DHCP server does not know the slice's addresses", REPAIR),
-    "rules-missing": ("error", "the rules around VLAN 400 are not whole, or not in their order", REPAIR),
-    "forwarding-off": ("error", "a router does not forward", REPAIR),
-    "leftover": ("warning", "something runs of a slice in design", "deploy the slice, or delete it"),
-    "stray-process": ("error", "a QEMU says it is ours and no pid file does", "look at it and end it by its pid"),
-    "orphan-process": ("warning", "a process of ours belongs to no slice", FIX),
-    "orphan-port": ("warning", "a port of ours belongs to no slice", FIX),
-    "orphan-tap": ("warning", "a TAP of ours belongs to no slice", FIX),
-    "orphan-flows": ("warning", "flows of ours belong to no slice", FIX),
-    "orphan-overlay": ("warning", "files of ours belong to no slice", FIX),
-    "orphan-namespace": ("warning", "a namespace of ours belongs to no slice", FIX),
-    "orphan-rules": ("warning", "the rules around VLAN 400 are there, and no slice uses it", FIX),
-}
-"""Code -> how bad, what it means, what to do."""
 
 OLDEST = {"dnsmasq": (2, 73), "ovs-vsctl": (2, 8), "qemu-system-x86_64": (6, 1)}
 """Since when: `--dhcp-hostsdir`; `ovs-ofctl --names`; `-vnc password-secret=`."""
@@ -210,7 +158,7 @@ class Comparison:
             device = sight.devices.get(port.name)
             yield from self._of_port(tenant, port, sight, device, int(dict(port.marks)["vm"]))
         if missing := missing_flows(self.wanted_flows(tenant, sight.host), sight):
-            what = f"{len(missing)} flows of the walls on the internet VLAN are missing"
+            what = f"{len(missing)} flows of the walls around VMs are missing"
             yield Finding("flows-missing", sight.host, what, tenant.slice_id)
 
     def wanted_flows(self, tenant: Slice, worker: str) -> list[Flow]:

@@ -155,7 +155,12 @@ def _merged(found: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]
 
 def flow(text: str) -> Flow:
     """A flow as `ovs-ofctl dump-flows --names` shows it, or as `add-flows` takes it."""
-    plain = re.sub(r"\b0x([0-9a-f]+)\b", lambda number: str(int(number[1], 16)), text.strip()).replace('"', "").replace(" actions=", ",actions=").replace(", ", ",")
+    plain = (
+        re.sub(r"\b0x([0-9a-f]+)\b", lambda number: str(int(number[1], 16)), text.strip())
+        .replace('"', "")
+        .replace(" actions=", ",actions=")
+        .replace(", ", ",")
+    )
     match, _, actions = plain.partition("actions=")
     words = [word for word in match.split(",") if word]
     cookie = next((int(word[7:], 0) for word in words if word.startswith("cookie=")), 0)

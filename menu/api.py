@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar, cast
 
 from errors import CloudError
 from inventory import Worker
+from menu.proofs import Hospital, Prover, Verdict
 from models import VM, Link, Record, Slice, User
 from remote.console import ConsoleSession
 from remote.events import Listener
@@ -57,6 +58,14 @@ class API(Protocol):
     @property
     def accounts(self) -> Accounts:
         """Who may log in."""
+
+    @property
+    def doctor(self) -> Hospital:
+        """Who compares the hosts with the database."""
+
+    @property
+    def prover(self) -> Prover:
+        """Who proves isolation."""
 
     def authenticate(self, username: str, password: str) -> tuple[bool, User | str]:
         """The user, when the password is right."""
@@ -113,6 +122,9 @@ class API(Protocol):
 
     def ailments(self, actor: str) -> tuple[bool, dict[int, list[str]] | str]:
         """What does not run of the user's running slices, by slice."""
+
+    def prove_isolation(self, actor: str) -> tuple[bool, Verdict | str]:
+        """The isolation proof, as the user may see it."""
 
     def delete_slice(self, actor: str, slice_id: int, listen: Listener) -> tuple[bool, Slice | str]:
         """The slice that was removed."""

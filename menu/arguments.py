@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
+from inspection.codes import CODES
 from menu.prompts import whole_number
 from menu.screen import clean
 from models import ADMIN, MAX_QUOTA, STUDENT, is_valid_name
@@ -52,7 +53,28 @@ def parser(default_database: Path) -> Parser:
     log.add_argument("--slice", metavar="N", type=_count, help="only what was done to this slice")
     log.add_argument("--last", metavar="N", type=_count, help="only so many of the last entries")
     log.add_argument("--json", action="store_true", help="one line of JSON per entry")
+    _add_looks(commands)
     return whole
+
+
+def _add_looks(commands: argparse._SubParsersAction[Parser]) -> None:
+    codes = "\n".join(f"  {code:20}  {meaning}: {advice}" for code, (_, meaning, advice) in CODES.items())
+    doctor = commands.add_parser(
+        "doctor",
+        help="compare the hosts with the database",
+        description="Compare the hosts with the database. Exit status: 0 nothing found, 1 something, 2 could not look.",
+        epilog=f"codes:\n{codes}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    doctor.add_argument("--fix", action="store_true", help="remove what carries our mark and belongs to no slice")
+    prove = commands.add_parser(
+        "prove",
+        help="prove from the hosts that slices are kept apart",
+        description="Prove from the hosts, without touching guests, that slices are kept apart. Exit status: 0 it "
+        "holds, 1 there is a breach, 2 could not look.",
+    )
+    for command in (doctor, prove):
+        command.add_argument("--json", action="store_true", help="as one line of JSON")
 
 
 def _add_actions(actions: argparse._SubParsersAction[Parser]) -> None:

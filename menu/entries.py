@@ -10,6 +10,7 @@ from menu.console import visit
 from menu.facts import by_id, flavor_size, linkable_lines, title_for
 from menu.screen import WARNING, clean
 from menu.session import EXIT, LOGOUT, Entry, Session
+from menu.verdict import VerdictView
 from menu.views import HEAD, ReachView, ResourcesView, SliceView
 from models import MAX_DATA_INTERFACES, Slice
 
@@ -94,6 +95,13 @@ def repair_slice(session: Session) -> None:
         session.screen.line(f"  brought back: {part}")
 
 
+def prove_isolation(session: Session) -> None:
+    """Check from the hosts that slices are kept apart; guests are not touched."""
+    with session.screen.waiting("Looking at the hosts"):
+        verdict = value_of(session.api.prove_isolation(session.owner))
+    session.show(VerdictView(verdict))
+
+
 def delete_slice(session: Session) -> None:
     """Remove a slice and everything in it, after asking."""
     tenant = _ask_for_slice(session, "Slice ID: ")
@@ -148,6 +156,7 @@ ENTRIES = (
     Entry(10, "Show the plan of a Slice", show_plan),
     Entry(11, "Repair Slice", repair_slice),
     Entry(12, "Change my password", change_password),
+    Entry(13, "Prove isolation", prove_isolation),
     Entry(EXIT, "Exit", _leave),
 )
 

@@ -25,6 +25,9 @@ from remote.batch import Batch, Outcome, Progress, Transcript, UploadWanted
 from remote.plan import PATIENCE_SECONDS, Step, Upload, shell
 
 CONNECT_SECONDS = 5.0
+RENEW_SECONDS = 1.5
+"""A connection on which nothing happens for so long is given up for a new one: a host that is gone costs both waits."""
+
 DIGEST_BYTES_PER_SECOND = 20_000_000
 """A digest is silent until it is done; this much a tired disk reads at least."""
 
@@ -270,7 +273,7 @@ class SSHHost:
         if self._client:
             # The connection may have been lost while nobody used it; nothing was sent yet, so another one will do.
             with suppress(OSError, EOFError, paramiko.SSHException):
-                return self._transport().open_session(timeout=CONNECT_SECONDS)
+                return self._transport().open_session(timeout=min(RENEW_SECONDS, CONNECT_SECONDS))
             self.close()
         return self._transport().open_session(timeout=CONNECT_SECONDS)
 

@@ -105,7 +105,7 @@ def rules(host: FakeHost) -> str:
     return said
 
 
-def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C901
+def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C901, PLR0912
     """What the host answers to a command of a look; None when it is no such command."""
     match argv:
         case ("date", "+%s.%N"):
@@ -120,6 +120,13 @@ def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C90
             said = devices(host, "")
         case ("ip", "-4", "-o", "route", "show", "dev", *_):
             said = "10.0.10.0/24 proto kernel src 10.0.10.3 \n"
+        case ("ovs-appctl", "--timeout=5", "ofproto/trace", _, packet):
+            said = f"Final flow: unchanged\nDatapath actions: {_passed(host, packet)}\n"
+        case ("ip", "-n", namespace, "route", "get", address):
+            found = namespace in host.ways
+            return (
+                (0, f"{address} dev ens3 \n", "") if found else (2, "", "RTNETLINK answers: Network is unreachable\n")
+            )
         case ("iptables-save",):
             said = rules(host)
         case ("cat", "/proc/sys/net/ipv4/ip_forward"):
@@ -131,6 +138,15 @@ def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C90
         case _:
             return None
     return 0, said, ""
+
+
+def _passed(host: FakeHost, packet: str) -> str:
+    """A broadcast of a VM's own goes out on its VLAN, all else is dropped."""
+    port = packet.split(",", maxsplit=1)[0].removeprefix("in_port=")
+    if any(port.startswith(name) for name in host.lets_through):
+        return "push_vlan(vid=4000,pcp=0),1"
+    tame = "dl_vlan=" not in packet and "dl_src=52:54:00" in packet and ",ip," not in packet and ",arp," not in packet
+    return f"push_vlan(vid={host.ports[port]},pcp=0),1" if tame else "drop"
 
 
 def _script(host: FakeHost, script: str, words: list[str]) -> Answer | None:

@@ -54,6 +54,8 @@ class FakeHost:
     marks: dict[str, dict[str, str]] = field(default_factory=dict)
     lacking: set[str] = field(default_factory=set)
     skew: float = 0.0
+    lets_through: set[str] = field(default_factory=set)
+    ways: set[str] = field(default_factory=set)
     down: set[str] = field(default_factory=set)
     holders: dict[str, int] = field(default_factory=dict)
     deaf: set[str] = field(default_factory=set)

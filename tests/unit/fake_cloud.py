@@ -13,6 +13,10 @@ from typing import Any, Literal, TypeVar
 
 import cli
 from errors import CloudError, Interrupted, Refused
+from inspection.doctor import Diagnosis
+from inspection.findings import Finding
+from inspection.proof import Breach, Property
+from inspection.prover import Verdict
 from inventory import InternetSettings, Worker
 from models import (
     VM,
@@ -81,6 +85,33 @@ class FakeAccounts:
         return self.users[username]
 
 
+class FakeDoctor:
+    """Finds what it was given; `--fix` removes the orphans among it."""
+
+    def __init__(self) -> None:
+        self.found: tuple[Finding, ...] = ()
+        self.unseen: tuple[str, ...] = ()
+
+    def examine(self) -> Diagnosis:
+        return Diagnosis(self.found, self.unseen)
+
+    def fix(self) -> Diagnosis:
+        removed = [finding.sentence for finding in self.found if finding.code.startswith("orphan")]
+        left = tuple(finding for finding in self.found if finding.sentence not in removed)
+        return Diagnosis(left, self.unseen, tuple(removed))
+
+
+class FakeProver:
+    """One property, broken where it was told to be."""
+
+    def __init__(self) -> None:
+        self.breaches: list[Breach] = []
+        self.unseen: tuple[str, ...] = ()
+
+    def prove(self) -> Verdict:
+        return Verdict((Property("ports: every port has its tag", 7, self.breaches),), self.unseen)
+
+
 class FakeCloud:
     """`pace` is how many seconds a step takes; `down` are workers that do not answer."""
 
@@ -89,6 +120,8 @@ class FakeCloud:
         self.accounts = FakeAccounts(self.users)
         self.slices: dict[int, Slice] = {}
         self.ill: dict[int, list[str]] = {}
+        self.doctor = FakeDoctor()
+        self.prover = FakeProver()
         self.left_over: list[int] = []
         self.guests: list[Guest] = []
         self.pace = pace
@@ -196,6 +229,11 @@ class FakeCloud:
     @answering
     def ailments(self, actor: str) -> dict[int, list[str]]:
         return {number: words for number, words in self.ill.items() if self._own(actor, number)}
+
+    @answering
+    def prove_isolation(self, actor: str) -> Verdict:
+        assert actor in self.users
+        return self.prover.prove()
 
     @answering
     def repair_slice(self, actor: str, slice_id: int, listen: Listener) -> list[str]:

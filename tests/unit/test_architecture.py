@@ -39,8 +39,10 @@ ALLOWED = {
             "changes",
             "database",
             "deployment",
+            "inspection.doctor",
             "inspection.findings",
             "inspection.inspector",
+            "inspection.prover",
             "passwords",
             "placement",
             "remote.console",
@@ -53,7 +55,27 @@ ALLOWED = {
     "inspection.reading": {"remote.ovs"},
     "inspection.findings": {
         *STEPS,
-        *("firewall", "inspection.reading", "namespaces", "vlan_manager", "vm_launcher"),
+        *("firewall", "inspection.codes", "inspection.reading", "namespaces", "vlan_manager", "vm_launcher"),
+    },
+    "inspection.codes": set(),
+    "inspection.orphans": {
+        *STEPS,
+        *(
+            "firewall",
+            "inspection.findings",
+            "inspection.reading",
+            "namespaces",
+            "vlan_manager",
+            "vm_launcher",
+            "walls",
+        ),
+    },
+    "inspection.proof": {*STEPS, "inspection.findings", "inspection.look", "inspection.reading"},
+    "inspection.doctor": {
+        *("database", "errors", "inspection.findings", "inspection.inspector", "inspection.orphans", "remote.runner"),
+    },
+    "inspection.prover": {
+        *("database", "errors", "inspection.inspector", "inspection.proof", "models", "remote.runner"),
     },
     "inspection.inspector": {
         *("errors", "inspection.findings", "inspection.look", "inspection.reading", "inventory", "models"),

@@ -22,7 +22,16 @@ from remote.events import StageStarted
 from tests.unit.desk import WORKERS, Desk
 from tests.unit.playing import run_program
 
-LOOKS_ONLY = {"get_user", "list_slices", "get_slice", "discover_workers", "plan_slice", "unfinished"}
+LOOKS_ONLY = {
+    "get_user",
+    "list_slices",
+    "get_slice",
+    "discover_workers",
+    "plan_slice",
+    "unfinished",
+    "ailments",
+    "prove_isolation",
+}
 BY_THE_ACCOUNTS = {"authenticate"}
 NO_ANSWER = {"flavors", "needs_new_password", "news"}
 

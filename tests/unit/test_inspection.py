@@ -10,7 +10,8 @@ import pytest
 from deployment import DeploymentAPI
 from errors import CommandFailed
 from inspection import findings, reading
-from inspection.findings import CODES, Finding
+from inspection.codes import CODES
+from inspection.findings import Finding
 from inspection.inspector import Inspector
 from inventory import Inventory
 from models import Slice
@@ -96,7 +97,7 @@ BREAKS: dict[str, tuple[str, Callable[[Scene], object], bool]] = {
     "port-missing": ("port tap_1001_eth1 is not on br-int", lambda s: s.worker.ports.pop("tap_1001_eth1"), True),
     "wrong-tag": ("is on VLAN 101 instead of 100", lambda s: s.worker.ports.update(tap_1001_eth1=101), True),
     "port-foreign": ("port tap_1001_eth1 has not our mark", lambda s: s.worker.ours.discard("tap_1001_eth1"), False),
-    "flows-missing": ("7 flows of the walls", lambda s: s.worker.flows.clear(), True),
+    "flows-missing": ("flows of the walls", lambda s: s.worker.flows.clear(), True),
     "namespace-missing": ("namespace ns-dhcp-vlan101", lambda s: s.network.namespaces.pop("ns-dhcp-vlan101"), True),
     "port-astray": ("port gw_vlan100 is not in ns-gw-slice1000", lambda s: _astray(s.network), True),
     "address-missing": (

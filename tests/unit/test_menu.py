@@ -30,6 +30,7 @@ MENU = [
     "10. Show the plan of a Slice",
     "11. Repair Slice",
     "12. Change my password",
+    "13. Prove isolation",
     "0. Exit",
 ]
 

@@ -22,6 +22,7 @@ TOUCHES: dict[str, Call] = {
     "create_link": lambda api, actor, slice_id, vm: api.create_link(actor, slice_id, vm, "eth1", vm + 1, "eth1"),
     "plan_slice": lambda api, actor, slice_id, _: api.plan_slice(actor, slice_id),
     "deploy_slice": lambda api, actor, slice_id, _: api.deploy_slice(actor, slice_id),
+    "repair_slice": lambda api, actor, slice_id, _: api.repair_slice(actor, slice_id),
     "delete_slice": lambda api, actor, slice_id, _: api.delete_slice(actor, slice_id),
     "open_console": lambda api, actor, _, vm: api.open_console(actor, vm),
     "finish_slice": lambda api, actor, slice_id, _: api.finish_slice(actor, slice_id),
@@ -29,11 +30,11 @@ TOUCHES: dict[str, Call] = {
 }
 """Every use-case that is about one slice or VM: a new one needs its line here."""
 
-LISTS = {"list_slices", "unfinished"}
+LISTS = {"list_slices", "unfinished", "ailments"}
 OWN = {"authenticate", "get_user", "create_slice", "change_password", "needs_new_password", "news"}
 """About the user who wishes for it, and nobody else."""
 
-EVERYBODYS = {"flavors", "discover_workers"}
+EVERYBODYS = {"flavors", "discover_workers", "prove_isolation"}
 
 ABSENT, ABSENT_VM = 4711, 4712
 

@@ -1,0 +1,417 @@
+"""The isolation proof: each property that keeps slices apart, checked from the hosts without touching a guest. Pure.
+
+Two looks are enough: what is there, and what the switches and routers would do with packets that must not pass
+(ovs-vswitchd(8), ofproto/trace; ip-route(8), get). Neither sends anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from inspection.findings import Comparison, missing_flows, our_rules, wanted_rules
+from inspection.look import ANY, PATIENCE_SECONDS
+from inspection.reading import Port, Process, Sight
+from inventory import Inventory
+from models import VM, Interface, Slice, internet_interfaces
+from names import (
+    INTERNET_GATEWAY_MAC,
+    flow_cookie,
+    gateway_port,
+    process_name,
+    router_namespace,
+    tap_name,
+    vlan_address,
+)
+from remote import ovs
+from remote.plan import Command, Plan, Stage, Step
+
+FORGED_MAC = "52:54:00:ff:ff:ff"
+WALL_PRIORITY = 10
+"""The lowest priority of the walls."""
+
+
+@dataclass(frozen=True)
+class Breach:
+    """Where a property does not hold; `slices` are those whose isolation it concerns."""
+
+    host: str
+    what: str
+    slices: frozenset[int] = frozenset()
+
+    @property
+    def sentence(self) -> str:
+        """It in words."""
+        return f"{self.host}: {self.what}"
+
+
+@dataclass
+class Property:
+    """A property of isolation, how often it was looked at, and where it does not hold."""
+
+    title: str
+    checked: int = 0
+    breaches: list[Breach] = field(default_factory=list)
+
+    def check(self, host: str, what: str, *slices: int, holds: bool) -> None:
+        """Count one look, and note where it does not hold."""
+        self.checked += 1
+        if not holds:
+            self.breaches.append(Breach(host, what, frozenset(slices)))
+
+    def seen_by(self, slices: Collection[int]) -> Property:
+        """It as far as it concerns these slices: nothing is told of others' but their number."""
+        own = [breach for breach in self.breaches if breach.slices and breach.slices <= set(slices)]
+        others = len(self.breaches) - len(own)
+        told = [Breach("elsewhere", f"{others} more, which an operator sees")] if others else []
+        return Property(self.title, self.checked, [*own, *told])
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A packet that must not pass: how it is asked for, and what has to be in the answer of the host."""
+
+    host: str
+    what: str
+    slice_id: int
+    command: Command
+    allowed_vlan: int | None = None
+
+    def holds(self, answer: str) -> bool:
+        """Whether the packet is dropped, or at least stays on its own VLAN."""
+        if self.command.argv[0] == "ip":
+            return bool(re.search(r"unreachable|prohibit", answer)) and " dev " not in answer
+        actions = re.findall(r"^Datapath actions: (.*)$", answer, re.MULTILINE)
+        if self.allowed_vlan is not None and actions:
+            return set(re.findall(r"vid=(\d+)", actions[-1])) <= {str(self.allowed_vlan)}
+        return actions == ["drop"]
+
+
+class Proof:
+    """The properties of one cloud: its running slices, what was seen of the hosts, and the answers to the probes."""
+
+    def __init__(self, inventory: Inventory, slices: Iterable[Slice], sights: Mapping[str, Sight]) -> None:
+        self._inventory = inventory
+        self._internet = inventory.internet
+        self._comparison = Comparison(inventory)
+        self._all = list(slices)
+        self._running = [tenant for tenant in self._all if tenant.status == "running"]
+        self._sights = sights
+        self._vlans = {link.vlan_id: tenant.slice_id for tenant in self._all for link in tenant.links}
+
+    def properties(self) -> list[Property]:
+        """All that shows in what was seen."""
+        return [
+            self._tags(), self._vlan_owners(), self._routers(), self._macs(),
+            self._vnc_ports(), self._disks(), self._walls(), self._rules(),
+        ]  # fmt: skip
+
+    # --- layer 2 ------------------------------------------------------------------------------------------------------
+
+    def _tags(self) -> Property:
+        """Every port of br-int has a tag, but for the bridge itself and one trunk; a live VLAN has our ports only."""
+        found = Property("ports: every port has its tag, and no stranger is on a slice's VLAN")
+        wanted = {
+            (host, port.name): (port.tag, tenant.slice_id)
+            for tenant in self._all
+            for host in self._sights
+            for port in self._ports_of(tenant, host)
+        }
+        for host, sight in self._sights.items():
+            ports = [port for port in sight.ports.values() if port.bridge == ovs.BRIDGE]
+            trunks = [port for port in ports if _carries_all(port) and _may_be_trunk(port, sight)]
+            for port in ports:
+                tag, owner = wanted.get((host, port.name), (None, 0))
+                if port in trunks:
+                    names = _listed(port.name for port in trunks)
+                    what = f"ports {names} carry every VLAN; one may, the data network's"
+                    found.check(host, what, holds=len(trunks) == 1)
+                elif _carries_all(port):
+                    what = f"port {port.name} carries every VLAN"
+                    found.check(host, what, *([owner] if owner else []), holds=port.name == ovs.BRIDGE)
+                elif tag is not None:
+                    what = f"port {port.name} is on VLAN {port.tag} instead of {tag}"
+                    found.check(host, what, owner, holds=port.tag == tag and port.is_ours)
+                else:
+                    tenant = self._vlans.get(port.tag or 0)
+                    used = tenant is not None or (port.tag == self._internet.vlan_id and self._uses_internet)
+                    what = f"port {port.name}, a stranger's, is on VLAN {port.tag}"
+                    found.check(host, what, *([tenant] if tenant else []), holds=not used)
+        return found
+
+    def _ports_of(self, tenant: Slice, host: str) -> list[ovs.Port]:
+        ports = self._comparison.launcher.ports(tenant, host)
+        return [*ports, *self._comparison.vlans.ports(tenant)] if host == self._inventory.network_node else ports
+
+    @property
+    def _uses_internet(self) -> bool:
+        return any(any(internet_interfaces(tenant)) for tenant in self._all)
+
+    def _vlan_owners(self) -> Property:
+        found = Property("VLANs: each has one slice")
+        owners: dict[int, set[int]] = defaultdict(set)
+        for tenant in self._all:
+            for link in tenant.links:
+                owners[link.vlan_id].add(tenant.slice_id)
+        for vlan, slices in sorted(owners.items()):
+            what = f"VLAN {vlan} has the slices {_listed(slices)}"
+            found.check("database", what, *slices, holds=len(slices) == 1 and vlan != self._internet.vlan_id)
+        for host, sight in self._sights.items():
+            for port in sight.ports.values():
+                slice_mark = port.marks.get("slice", "")
+                if port.is_ours and port.tag in owners and slice_mark.isdigit():
+                    what = f"port {port.name} of slice {slice_mark} is on VLAN {port.tag}"
+                    found.check(
+                        host, what, *owners[port.tag], int(slice_mark), holds={int(slice_mark)} == owners[port.tag]
+                    )
+        return found
+
+    # --- layer 3 ------------------------------------------------------------------------------------------------------
+
+    def _routers(self) -> Property:
+        """Every gateway is in its slice's router, and nothing else is in there."""
+        found = Property("subnets: each router has its slice's gateways only")
+        host = self._inventory.network_node
+        sight = self._sights.get(host)
+        for tenant in self._running if sight else ():
+            assert sight  # noqa: S101 - for the type checker
+            places = {p.port.name: p for p in self._comparison.vlans.places(tenant) if p.namespace}
+            for name in {place.namespace for place in places.values()}:
+                namespace = sight.namespaces.get(name)
+                for device in namespace.devices.values() if namespace else ():
+                    place = places.get(device.name)
+                    holds = device.name == "lo" or (
+                        place is not None and place.namespace == name and device.addresses == (place.address,)
+                    )
+                    what = f"{device.name} with {_listed(device.addresses) or 'no address'} is in {name}"
+                    found.check(host, what, tenant.slice_id, holds=holds)
+                if namespace and name != router_namespace(tenant.slice_id):
+                    found.check(host, f"{name} forwards", tenant.slice_id, holds=not namespace.routes)
+            for name in places:
+                found.check(host, f"{name} is in the root namespace", tenant.slice_id, holds=name not in sight.devices)
+        return found
+
+    def _rules(self) -> Property:
+        """Our rules are whole and in their order, and no other rule lets guests through before them."""
+        found = Property("network node: what VLAN 400 may reach is decided by our rules, in their order")
+        host = self._inventory.network_node
+        sight = self._sights.get(host)
+        if sight is None or not any(any(internet_interfaces(tenant)) for tenant in self._running):
+            return found
+        wanted, ours = wanted_rules(self._inventory, sight), our_rules(sight)
+        for number, rule in enumerate(wanted):
+            there = number < len(ours) and ours[number] == rule
+            found.check(host, f"rule {number + 1} of ours is not '{rule}'", holds=there)
+        found.check(host, f"{len(ours)} rules carry our mark instead of {len(wanted)}", holds=len(ours) == len(wanted))
+        for chain in ("INPUT", "FORWARD"):
+            rules = [rule for rule in sight.rules if rule.startswith(f"filter -A {chain} ")]
+            first = next((n for n, rule in enumerate(rules) if rule in ours), len(rules))
+            for rule in rules[:first]:
+                found.check(host, f"'{rule}' is asked before our rules", holds=not self._lets_guests_in(rule))
+        return found
+
+    def _lets_guests_in(self, rule: str) -> bool:
+        inside = gateway_port(self._internet.vlan_id)
+        interface = re.search(r"(?<!! )-i (\S+)", rule)
+        concerns = interface is None or inside.startswith(interface[1].removesuffix("+"))
+        return concerns and not re.search(r"-j (DROP|REJECT|LOG)\b", rule)
+
+    # --- VMs ----------------------------------------------------------------------------------------------------------
+
+    def _machines(self) -> Iterator[tuple[str, Process]]:
+        for host, sight in self._sights.items():
+            yield from ((host, process) for process in sight.processes.values() if process.is_qemu)
+
+    def _vms(self) -> Iterator[tuple[Slice, VM]]:
+        yield from ((tenant, vm) for tenant in self._running for vm in tenant.vms)
+
+    def _macs(self) -> Property:
+        found = Property("MACs: each has one VM")
+        owner = {
+            i.mac: (t.slice_id, process_name(t.slice_id, vm.vm_id)) for t, vm in self._vms() for i in vm.interfaces
+        }
+        holders: dict[str, list[str]] = defaultdict(list)
+        concerned: dict[str, set[int]] = defaultdict(set)
+        for host, process in self._machines():
+            for mac in process.macs:
+                holders[mac].append(f"{process.name or 'a stranger'} (process {process.pid} on {host})")
+                slice_id, name = owner.get(mac, (0, process.name))
+                concerned[mac] |= _concerned(slice_id, process.name)
+                what = f"process {process.pid} ({process.name or 'a stranger'}) has the MAC {mac} of {name}"
+                found.check(host, what, *_concerned(slice_id, process.name), holds=process.name == name)
+        for mac, machines in holders.items():
+            what = f"{mac} is that of {_listed(machines)}"
+            found.check("workers", what, *concerned[mac], holds=len(machines) == 1)
+        return found
+
+    def _vnc_ports(self) -> Property:
+        found = Property("VNC: each port of a worker has one VM, and asks for its secret")
+        wanted = {
+            (vm.worker_ip, vm.vnc_port): (t.slice_id, process_name(t.slice_id, vm.vm_id)) for t, vm in self._vms()
+        }
+        for host, process in self._machines():
+            words = iter(process.argv)
+            vnc = next((next(words, "") for word in words if word == "-vnc"), "")
+            number = re.match(r"[\d.]*:(\d+)", vnc)
+            if not number:
+                continue
+            slice_id, name = wanted.get((host, 5900 + int(number[1])), (0, process.name))
+            what = (
+                f"process {process.pid} ({process.name or 'a stranger'}) has VNC port {5900 + int(number[1])} of {name}"
+            )
+            secret = not slice_id or "password-secret=" in vnc
+            found.check(host, what, *_concerned(slice_id, process.name), holds=process.name == name and secret)
+        return found
+
+    def _disks(self) -> Property:
+        found = Property("disks: each is open in its own VM only")
+        owner: dict[tuple[str, str], tuple[int, str]] = {}
+        for tenant, vm in self._vms():
+            overlay = self._comparison.launcher.files(tenant, vm).overlay.rpartition("slice-")
+            owner[vm.worker_ip, f"slice-{overlay[2]}"] = tenant.slice_id, process_name(tenant.slice_id, vm.vm_id)
+        for host, process in self._machines():
+            for disk in sorted(process.disks):
+                slice_id, name = owner.get((host, "/".join(disk.split("/")[-2:])), (0, ""))
+                if slice_id:
+                    what = f"process {process.pid} ({process.name or 'a stranger'}) has the disk of {name} open"
+                    found.check(host, what, *_concerned(slice_id, process.name), holds=process.name == name)
+        return found
+
+    def _walls(self) -> Property:
+        found = Property("walls: the flows around every VM are whole, and no other flow passes them")
+        for host, sight in self._sights.items():
+            taps: dict[str, int] = {}
+            wanted_of = {tenant.slice_id: self._comparison.wanted_flows(tenant, host) for tenant in self._running}
+            for tenant in self._running:
+                wanted = wanted_of[tenant.slice_id]
+                taps |= {_in_port(each.match): tenant.slice_id for each in wanted}
+                for each in wanted:
+                    missing = bool(missing_flows([each], sight))
+                    what = f"the flow {','.join(sorted(each.match))} is missing"
+                    found.check(host, what, tenant.slice_id, holds=not missing)
+            known = {each for flows in wanted_of.values() for each in flows}
+            busy = {int(flow_cookie(t.slice_id), 0) for t in self._all if t.status not in {"running", "design"}}
+            for each in sight.flows if taps else ():
+                port, priority = _in_port(each.match), _priority(each.match)
+                if each not in known and each.cookie not in busy and priority >= WALL_PRIORITY and port in {"", *taps}:
+                    what = f"the flow {','.join(sorted(each.match))} passes the walls"
+                    slices = [taps[port]] if port else []
+                    found.check(host, what, *slices, holds=each.actions == ("drop",))
+        return found
+
+    # --- probes -------------------------------------------------------------------------------------------------------
+
+    def probes(self) -> list[Probe]:
+        """Packets that must not pass, of the hosts that were seen."""
+        found = [probe for tenant in self._running for probe in (*self._frames(tenant), *self._ways_out(tenant))]
+        return [probe for probe in found if probe.host in self._sights]
+
+    def _frames(self, tenant: Slice) -> Iterator[Probe]:
+        for vm in tenant.vms:
+            for interface in vm.interfaces:
+                if interface.vlan_id is not None:
+                    tagged = f"dl_vlan={self._foreign_vlan(tenant)},dl_src={interface.mac},dl_dst=ff:ff:ff:ff:ff:ff"
+                    yield _frame(tenant, vm, interface, "a frame with another VLAN's tag", tagged)
+                    if interface.vlan_id == self._internet.vlan_id:
+                        yield from self._forgeries(tenant, vm, interface)
+                    else:
+                        flood = f"dl_src={interface.mac},dl_dst=ff:ff:ff:ff:ff:ff"
+                        probe = _frame(tenant, vm, interface, "a broadcast leaves its VLAN", flood)
+                        yield replace(probe, allowed_vlan=interface.vlan_id)
+                        lie = f"dl_src={INTERNET_GATEWAY_MAC},dl_dst=ff:ff:ff:ff:ff:ff"
+                        yield _frame(tenant, vm, interface, "a frame with the internet gateway's MAC", lie)
+
+    def _forgeries(self, tenant: Slice, vm: VM, nic: Interface) -> Iterator[Probe]:
+        own, gateway = tenant.address_of(vm, nic), self._internet.gateway
+        victim, victim_mac = self._victim(vm)
+        source = f"dl_src={nic.mac}"
+        out = f"dl_dst={INTERNET_GATEWAY_MAC},ip"
+        yield _frame(tenant, vm, nic, "a forged MAC", f"dl_src={FORGED_MAC},{out},nw_src={own},nw_dst=192.0.2.1")
+        yield _frame(tenant, vm, nic, "a forged address", f"{source},{out},nw_src={victim},nw_dst=192.0.2.1")
+        direct = f"{source},dl_dst={victim_mac},ip,nw_src={own},nw_dst={victim}"
+        yield _frame(tenant, vm, nic, "a packet to another VM", direct)
+        lie = f"{source},dl_dst=ff:ff:ff:ff:ff:ff,arp,arp_op=2,arp_spa={gateway},arp_tpa={victim}"
+        yield _frame(tenant, vm, nic, "an ARP answer in the gateway's name", lie)
+
+    def _victim(self, vm: VM) -> tuple[str, str]:
+        """Address and MAC of another VM on the internet VLAN, or of one that could be there."""
+        for tenant, other in self._vms():
+            for interface in other.interfaces:
+                if other is not vm and interface.ip_config:
+                    return str(tenant.address_of(other, interface)), str(interface.mac)
+        return str(self._internet.network[9]), FORGED_MAC
+
+    def _foreign_vlan(self, tenant: Slice) -> int:
+        """A VLAN of another slice, if there is one."""
+        own = {link.vlan_id for link in tenant.links}
+        return next((vlan for vlan in sorted(self._vlans) if vlan not in own), self._internet.vlan_id)
+
+    def _ways_out(self, tenant: Slice) -> Iterator[Probe]:
+        """From the slice's router no way leads to other slices, to the hosts, or to the internet VLAN."""
+        if not tenant.links:
+            return
+        own = {vlan % 256 for vlan, owner in self._vlans.items() if owner == tenant.slice_id}
+        others = [vlan for vlan, owner in sorted(self._vlans.items()) if owner != tenant.slice_id]
+        targets = {vlan_address(vlan, 1): "another slice's gateway" for vlan in others if vlan % 256 not in own}
+        targets |= {host: "a host of the cloud" for host in self._inventory.hosts if re.fullmatch(r"[\d.]+", host)}
+        targets |= {self._internet.gateway: "the internet VLAN", self._internet.dns: "the internet"}
+        name = router_namespace(tenant.slice_id)
+        for address, what in targets.items():
+            route = Command(("ip", "-n", name, "route", "get", address), ok=ANY)
+            yield Probe(self._inventory.network_node, f"{name} has a way to {address}, {what}", tenant.slice_id, route)
+
+
+def probe_plan(probes: Sequence[Probe]) -> Plan:
+    """The probes of each host as one step, hosts side by side."""
+    hosts = dict.fromkeys(probe.host for probe in probes)
+    steps = (Step(host, "probes", tuple(p.command for p in probes if p.host == host)) for host in hosts)
+    return Plan((Stage("probe", tuple(steps)),), patience=PATIENCE_SECONDS)
+
+
+def verdicts(probes: Sequence[Probe], answers: Mapping[str, Sequence[str]]) -> list[Property]:
+    """What became of the probes; `answers` by host, in the order of its probes."""
+    frames = Property("probes of the switches: forged, tagged and misdirected frames are dropped")
+    ways = Property("probes of the routers: no way leads to others")
+    left = {host: iter(texts) for host, texts in answers.items()}
+    for probe in probes:
+        found = ways if probe.command.argv[0] == "ip" else frames
+        answer = next(left.get(probe.host, iter(())), None)
+        if answer is not None:
+            found.check(probe.host, probe.what, probe.slice_id, holds=probe.holds(answer))
+    return [frames, ways]
+
+
+def _frame(tenant: Slice, vm: VM, interface: Interface, what: str, packet: str) -> Probe:
+    tap = tap_name(vm.vm_id, interface.name)
+    trace = ("ovs-appctl", "--timeout=5", "ofproto/trace", ovs.BRIDGE, f"in_port={tap},{packet}")
+    return Probe(vm.worker_ip, f"{tap} lets through: {what}", tenant.slice_id, Command(trace, ok=ANY))
+
+
+def _concerned(slice_id: int, name: str) -> set[int]:
+    """The slices that a sentence about a process tells of: the one it harms, and the one it says it belongs to."""
+    own = re.match(r"slice(\d+)-vm", name)
+    return {number for number in (slice_id, int(own[1]) if own else 0) if number}
+
+
+def _carries_all(port: Port) -> bool:
+    return port.tag is None or port.trunks
+
+
+def _may_be_trunk(port: Port, sight: Sight) -> bool:
+    """A cable or a tunnel, not something that a program or guest holds."""
+    device = sight.devices.get(port.name)
+    return port.kind != "internal" and not port.is_ours and (device is None or device.kind != "tun")
+
+
+def _in_port(match: Iterable[str]) -> str:
+    return next((word.removeprefix("in_port=") for word in match if word.startswith("in_port=")), "")
+
+
+def _priority(match: Iterable[str]) -> int:
+    return next((int(word.removeprefix("priority=")) for word in match if word.startswith("priority=")), 32768)
+
+
+def _listed(items: Iterable[object]) -> str:
+    return ", ".join(sorted(map(str, items)))

@@ -1,0 +1,64 @@
+"""Carries out the isolation proof: looks, asks the probes, and judges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from database import Database
+from errors import Refused
+from inspection import proof
+from inspection.inspector import Inspector
+from inspection.proof import Probe, Proof, Property
+from models import ADMIN
+from remote.runner import Runner
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The properties with their breaches, and the hosts that could not be looked at."""
+
+    properties: tuple[Property, ...]
+    unseen: tuple[str, ...]
+
+    @property
+    def breaches(self) -> int:
+        """How many."""
+        return sum(len(each.breaches) for each in self.properties)
+
+
+class Prover:
+    """Proves isolation for all slices; what one user is shown of it are counts, and their own slices."""
+
+    def __init__(self, database: Database, inspector: Inspector, runner: Runner) -> None:
+        self._database = database
+        self._inspector = inspector
+        self._runner = runner
+
+    def prove(self) -> Verdict:
+        """All properties on all hosts. Slices that are being changed just now count as neighbours only."""
+        inventory = self._inspector.inventory
+        steady = {number for number, tenant in self._database.load().slices.items() if tenant.status == "running"}
+        look = self._inspector.look(inventory.hosts)
+        slices = list(self._database.load().slices.values())
+        for tenant in slices:
+            if tenant.slice_id not in steady or self._database.is_claimed(tenant.slice_id):
+                tenant.status = "deploying" if tenant.status == "running" else tenant.status
+        judge = Proof(inventory, slices, look.sights)
+        probes = judge.probes()
+        return Verdict((*judge.properties(), *proof.verdicts(probes, self._ask(probes))), tuple(look.errors))
+
+    def prove_for(self, actor: str) -> Verdict:
+        """The same as one user is shown it."""
+        state = self._database.load()
+        user = state.users.get(actor)
+        if user is None:
+            raise Refused(f"There is no user {actor} any more")
+        own = [number for number, tenant in state.slices.items() if user.may_work_on(tenant)]
+        verdict = self.prove()
+        if user.role == ADMIN:
+            return verdict
+        return Verdict(tuple(each.seen_by(own) for each in verdict.properties), verdict.unseen)
+
+    def _ask(self, probes: list[Probe]) -> dict[str, list[str]]:
+        results = self._runner.run(proof.probe_plan(probes)).results if probes else []
+        return {r.step.host: [f"{o.stdout}{o.stderr}" for o in r.outcomes] for r in results}

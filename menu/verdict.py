@@ -1,0 +1,51 @@
+"""The isolation proof, drawn for a terminal and as plain lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from menu.proofs import Property, Verdict
+from menu.screen import BAD, GOOD, clean
+
+
+@dataclass(frozen=True)
+class VerdictView:
+    """The isolation proof as a table: property, how often it was checked, result."""
+
+    verdict: Verdict
+
+    def drawn(self) -> RenderableType:
+        """A table, the breaches below it."""
+        table = Table(box=box.ROUNDED, title=Text("Isolation proof", "bold"), title_justify="left", border_style="dim")
+        for column in ("Property", "Checked", "Result"):
+            table.add_column(column, overflow="fold", justify="right" if column == "Checked" else "left")
+        for each in self.verdict.properties:
+            table.add_row(clean(each.title), str(each.checked), Text(_result(each), BAD if each.breaches else GOOD))
+        return Group(table, *(Text(clean(line), BAD) for line in self._breaches()), Text(clean(self._last)))
+
+    def lines(self) -> list[str]:
+        """One line per property, one per breach, and what it comes to."""
+        rows = [f"{each.title}: {each.checked} checked, {_result(each)}" for each in self.verdict.properties]
+        return [*rows, *self._breaches(), self._last]
+
+    def _breaches(self) -> list[str]:
+        found = [f"breach: {breach.sentence}" for each in self.verdict.properties for breach in each.breaches]
+        return [*found, *(f"not looked at: {host} does not answer" for host in self.verdict.unseen)]
+
+    @property
+    def _last(self) -> str:
+        count = self.verdict.breaches
+        if count:
+            return f"Isolation does not hold: {count} {'breach' if count == 1 else 'breaches'}"
+        seen = " on the hosts that answered" if self.verdict.unseen else ""
+        return f"Isolation holds{seen}: {sum(each.checked for each in self.verdict.properties)} checks"
+
+
+def _result(each: Property) -> str:
+    count = len(each.breaches)
+    return "holds" if not count else f"{count} {'breach' if count == 1 else 'breaches'}"

@@ -1,0 +1,337 @@
+"""Hosts that drift under a running slice: what the menu says, what a repair brings back, what the doctor removes."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from lab import Lab
+from tests.lab.seat import IMAGES, ROOT, Guest, Menu, traces, wait_until
+from tests.lab.test_failures import design, stranger
+
+pytestmark = pytest.mark.lab
+
+
+def cli(lab: Lab, *words: str, database: Path | None = None) -> tuple[int, str]:
+    """A subcommand of the program; its exit status and what it said."""
+    argv = [sys.executable, str(ROOT / "cli.py"), "--database", str(database or lab.database), *words]
+    done = lab.run(argv, check=False)
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+def codes(lab: Lab, *words: str, database: Path | None = None) -> set[str]:
+    """What the doctor finds."""
+    _, said = cli(lab, "doctor", "--json", *words, database=database)
+    return {finding["code"] for finding in json.loads(said)["findings"]}
+
+
+class Pair:
+    """Two linked VMs with internet, one on each worker."""
+
+    def __init__(self, lab: Lab, menu: Menu, name: str) -> None:
+        self.lab, self.menu = lab, menu
+        self.slice_id = design(menu, name)
+        menu.deploy(self.slice_id)
+        self.vms = menu.topology(self.slice_id)
+        self.vlan = self.vms["one"].vlans["eth1"]
+
+    def tap(self, name: str, nic: str) -> str:
+        return f"tap_{self.vms[name].vm_id}_{nic}"
+
+    def pid(self, name: str) -> str:
+        return self.lab.exec(
+            self.vms[name].worker, ["cat", f"{IMAGES}/slice-{self.slice_id}/{name}.pid"]
+        ).stdout.strip()
+
+    def unwell(self) -> list[str]:
+        """What the menu says of this slice."""
+        blocks = re.split(r"^(?=Slice )", self.menu.choose(5), flags=re.MULTILINE)
+        (own,) = [block for block in blocks if block.startswith(f"Slice {self.slice_id}:")]
+        return [line.strip() for line in own.splitlines() if line.startswith("  not well: ")]
+
+    def repair(self) -> list[str]:
+        """What was brought back."""
+        shown = self.menu.choose(11, self.slice_id)
+        if "Nothing was missing: 0 changes" in shown:
+            return []
+        assert "Slice repaired: " in shown, shown
+        return [line.split(": ", 1)[1] for line in shown.splitlines() if line.startswith("  brought back: ")]
+
+
+@pytest.fixture(scope="module")
+def pair(lab: Lab) -> Iterator[Pair]:
+    menu = Menu(lab)
+    made = Pair(lab, menu, "drift")
+    yield made
+    menu.delete(made.slice_id)
+    menu.close()
+
+
+def _reboot(host: str) -> Callable[[Pair], None]:
+    def reboot(pair: Pair) -> None:
+        pair.lab.stop_host(host)
+        pair.lab.start_host(host)
+
+    return reboot
+
+
+def _kill_switch(host: str) -> Callable[[Pair], None]:
+    """ovs-vswitchd by its pid; the host starts it again."""
+
+    def kill(pair: Pair) -> None:
+        pid_file = "/run/openvswitch/ovs-vswitchd.pid"
+        before = pair.lab.exec(host, ["cat", pid_file]).stdout
+        pair.lab.exec(host, ["kill", "-KILL", before.strip()])
+
+        def is_back() -> bool:
+            now = pair.lab.exec(host, ["cat", pid_file], check=False).stdout
+            answers = pair.lab.exec(host, ["ovs-appctl", "--timeout=2", "version"], check=False).returncode == 0
+            return now not in ("", before) and answers
+
+        wait_until(is_back, "ovs-vswitchd", 20)
+        pair.lab.exec(
+            host, ["ovs-vsctl", "--timeout=20", "set", "Open_vSwitch", ".", f"external_ids:seen={before.strip()}"]
+        )
+
+    return kill
+
+
+def _exec(host: str, *argv: str) -> Callable[[Pair], None]:
+    def act(pair: Pair) -> None:
+        words = {"TAP": pair.tap("one", "eth1"), "VLAN": str(pair.vlan), "SLICE": str(pair.slice_id)}
+        line = [filled(word, words) for word in argv]
+        pair.lab.exec(host, line)
+
+    return act
+
+
+def filled(word: str, words: dict[str, str]) -> str:
+    for name, value in words.items():
+        word = word.replace(name, value)
+    return word
+
+
+def _kill_dnsmasq(pair: Pair) -> None:
+    pid = pair.lab.exec("network", ["cat", f"/run/ns-dhcp-vlan{pair.vlan}/pid"]).stdout.strip()
+    pair.lab.exec("network", ["kill", "-KILL", pid])
+
+
+def _kill_qemu(pair: Pair) -> None:
+    pair.lab.exec("worker1", ["kill", "-KILL", pair.pid("one")])
+    folder = f"/proc/{pair.pid('one')}"
+    wait_until(lambda: pair.lab.exec("worker1", ["test", "-d", folder], check=False).returncode != 0, "QEMU's end", 10)
+
+
+DRIFT: dict[str, tuple[Callable[[Pair], None], set[str], set[str]]] = {
+    # what happens: codes of the doctor, steps of the repair
+    "a worker is rebooted": (
+        _reboot("worker1"),
+        {"qemu-dead", "tap-missing", "flows-missing"},
+        {"TAPs of one", "QEMU of one", "walls on the internet VLAN"},
+    ),
+    "the network node is rebooted": (
+        _reboot("network"),
+        {"namespace-missing", "dnsmasq-dead", "address-missing",
+         "rules-missing", "reservations-missing", "forwarding-off"},
+        {"router namespace ns-gw-sliceSLICE", "gateway of VLAN VLAN", "DHCP of VLAN VLAN", "internet on VLAN 400"},
+    ),
+    "ovs-vswitchd of a worker is killed": (
+        _kill_switch("worker1"), {"flows-missing"}, {"walls on the internet VLAN"},
+    ),
+    "ovs-vswitchd of the network node is killed": (
+        _kill_switch("network"), {"port-astray"},
+        {"gateway of VLAN VLAN", "DHCP of VLAN VLAN", "internet on VLAN 400"},
+    ),
+    "dnsmasq is killed": (_kill_dnsmasq, {"dnsmasq-dead"}, {"DHCP of VLAN VLAN"}),
+    "QEMU is killed": (_kill_qemu, {"qemu-dead"}, {"QEMU of one"}),
+    "a TAP is deleted": (
+        _exec("worker1", "ip", "link", "del", "TAP"), {"tap-missing"}, {"TAPs of one", "QEMU of one"},
+    ),
+    "a port is deleted": (_exec("worker1", "ovs-vsctl", "del-port", "TAP"), {"port-missing"}, {"ports of the TAPs"}),
+    "a tag is wrong": (
+        _exec("worker1", "ovs-vsctl", "set", "Port", "TAP", "tag=2099"), {"wrong-tag"}, {"ports of the TAPs"},
+    ),
+    "a tag is gone": (
+        _exec("worker1", "ovs-vsctl", "clear", "Port", "TAP", "tag"), {"untagged-port"}, {"ports of the TAPs"},
+    ),
+    "flows are deleted": (
+        _exec("worker1", "ovs-ofctl", "del-flows", "br-int", "arp"), {"flows-missing"}, {"walls on the internet VLAN"},
+    ),
+    "a rule is deleted": (
+        _exec("network", "iptables", "-D", "FORWARD", "-i", "gw_vlan400", "-m", "comment", "--comment",
+              "cloud-repositorio", "-j", "DROP"),
+        {"rules-missing"}, {"internet on VLAN 400"},
+    ),
+    "an address is gone": (
+        _exec("network", "ip", "-n", "ns-gw-sliceSLICE", "addr", "flush", "dev", "gw_vlanVLAN"),
+        {"address-missing"}, {"gateway of VLAN VLAN"},
+    ),
+    "a namespace is deleted": (
+        _exec("network", "ip", "netns", "del", "ns-gw-sliceSLICE"), {"namespace-missing"},
+        {"router namespace ns-gw-sliceSLICE", "gateway of VLAN VLAN"},
+    ),
+    "forwarding is switched off": (
+        _exec("network", "sysctl", "-q", "-w", "net.ipv4.ip_forward=0"), {"forwarding-off"}, {"internet on VLAN 400"},
+    ),
+}  # fmt: skip
+
+
+def test_a_healthy_slice_is_shown_as_ever_and_a_repair_changes_nothing(pair: Pair, lab: Lab) -> None:
+    before = traces(lab)
+    assert pair.unwell() == []
+    assert pair.repair() == []
+    assert pair.repair() == []
+    assert traces(lab) == before
+    assert cli(lab, "doctor") == (0, "Database and hosts agree: no findings\n")
+
+
+@pytest.mark.parametrize("what", DRIFT)
+def test_what_drifts_is_told_and_repaired_and_nothing_else_is_touched(pair: Pair, lab: Lab, what: str) -> None:
+    happen, expected, steps = DRIFT[what]
+    words = {"VLAN VLAN": f"VLAN {pair.vlan}", "SLICE": str(pair.slice_id)}
+    untouched = pair.pid("two")
+    happen(pair)
+    try:
+        assert codes(lab) == expected
+    except AssertionError:
+        pair.repair()  # the next one begins with a whole slice
+        raise
+    unwell = pair.unwell()
+    assert unwell
+    assert unwell[-1] == "not well: 11 repairs it"
+    mended = pair.repair()
+    assert {part.rpartition(" on ")[0] for part in mended} == {filled(step, words) for step in steps}
+    assert pair.repair() == []
+    assert pair.unwell() == []
+    assert codes(lab) == set()
+    assert pair.pid("two") == untouched
+
+
+def test_a_guest_beside_a_rebooted_worker_goes_on_and_reaches_the_other_again(pair: Pair, lab: Lab) -> None:
+    """Its uptime shows that it was not touched."""
+    two = Guest(lab, pair.slice_id, pair.vms["two"])
+    up = float(two.run("cut -d ' ' -f 1 /proc/uptime"))
+    for host in ("worker1", "network"):
+        _reboot(host)(pair)
+    assert pair.repair()
+    address = pair.vms["one"].addresses["eth1"]
+    wait_until(lambda: two.succeeds(f"ping -c 1 -W 2 {address}"), "the guest that started anew", 90)
+    assert two.reaches("8.8.8.8")
+    assert float(two.run("cut -d ' ' -f 1 /proc/uptime")) > up
+    two.console.close()
+
+
+def test_a_worker_that_is_down_is_told_in_time_and_the_rest_is_repaired(pair: Pair, lab: Lab) -> None:
+    lab.exec("network", ["iptables", "-D", "INPUT", "-i", "gw_vlan400", *_MARK, "-j", "DROP"])
+    lab.cut("worker2")
+    try:
+        began = time.monotonic()
+        unwell = pair.unwell()
+        assert time.monotonic() - began < 8
+        assert any("10.0.10.2: does not answer" in line for line in unwell)
+        assert any("rules around VLAN 400" in line for line in unwell)
+        shown = pair.menu.choose(11, pair.slice_id)
+        assert "Error: 10.0.10.2 does not answer" in shown
+        assert "brought back: internet on VLAN 400 on 10.0.10.3; what runs was left alone" in shown
+        status, _ = cli(lab, "doctor")
+        assert status == 2
+    finally:
+        lab.mend("worker2")
+    assert pair.repair() == []
+
+
+_MARK = ("-m", "comment", "--comment", "cloud-repositorio")
+
+
+# --- orphans and strangers --------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def strangers(lab: Lab) -> Iterator[dict[str, str]]:
+    """What others have on the same hosts, named much like ours; processes by host."""
+    namespace = "ns-dhcp-vlan4000"
+    port = [
+        "add-port",
+        "br-int",
+        "tap_99999_eth1",
+        "tag=4000",
+        "--",
+        "set",
+        "Interface",
+        "tap_99999_eth1",
+        "type=internal",
+    ]
+    notes = f"{IMAGES}/slice-99998/notes.txt"
+    beside = f"{IMAGES}/slice-99997/mine.log"
+    with ExitStack() as stack:
+        for host, argv, back in (
+            ("network", ["ip", "netns", "add", namespace], ["ip", "netns", "del", namespace]),
+            ("network", ["iptables", "-A", "FORWARD", "-i", "ens9", "-j", "ACCEPT"],
+             ["iptables", "-D", "FORWARD", "-i", "ens9", "-j", "ACCEPT"]),
+            ("worker1", ["ovs-vsctl", *port], ["ovs-vsctl", "del-port", "tap_99999_eth1"]),
+            ("worker1", ["ip", "tuntap", "add", "mode", "tap", "name", "tap_99999_eth0"],
+             ["ip", "link", "del", "tap_99999_eth0"]),
+            ("worker1", ["install", "-D", "-o", "ubuntu", "/dev/null", notes], ["rm", "-r", f"{IMAGES}/slice-99998"]),
+            ("worker1", ["install", "-D", "-o", "ubuntu", "/dev/null", beside], ["rm", "-r", f"{IMAGES}/slice-99997"]),
+        ):  # fmt: skip
+            lab.exec(host, argv)
+            stack.callback(lab.exec, host, back)
+        machine = ["qemu-system-x86_64", "-name", "slice99999-vm99999", "-S", "-display", "none", "-m", "16"]
+        qemu = stack.enter_context(stranger(lab, "worker1", *machine, "-accel", "tcg", "-nodefaults"))
+        server = ["dnsmasq", "-k", "--port=0", "--conf-file=/dev/null", "--pid-file=/run/mine.pid"]
+        dnsmasq = stack.enter_context(stranger(lab, "network", *server))
+        yield {"worker1": qemu, "network": dnsmasq}
+
+
+ORPHANS = ("process", "port", "tap", "flows", "overlay", "namespace", "reservations")
+
+
+def test_orphans_are_found_and_removed_and_strangers_survive(lab: Lab, pair: Pair, desk: Path) -> None:
+    """A slice that the file knows nothing of, as when an older version of it was put back."""
+    older = desk / "older.yaml"
+    shutil.copy(lab.database, older)
+    shutil.chown(older, *_owner(lab.database))
+    with strangers(lab) as processes:
+        before = traces(lab)
+        lost = Pair(lab, pair.menu, "lost")
+        expected = {f"orphan-{kind}" for kind in ORPHANS}
+        assert codes(lab, database=older) == expected | {"stray-process"}
+        assert codes(lab) == {"stray-process"}
+        status, said = cli(lab, "doctor", "--fix", "--json", database=older)
+        told = json.loads(said)
+        assert status == 1
+        assert {finding["code"] for finding in told["findings"]} == {"stray-process"}
+        assert not told["not_removed"]
+        assert any(f"QEMU slice{lost.slice_id}-vm" in sentence for sentence in told["removed"])
+        assert traces(lab) == before
+        for host, pid in processes.items():
+            assert lab.exec(host, ["test", "-d", f"/proc/{pid}"], check=False).returncode == 0
+        assert pair.unwell() == []
+        pair.menu.delete(lost.slice_id)
+        assert traces(lab) == before
+
+
+def test_nothing_is_removed_of_a_slice_that_somebody_works_on(lab: Lab, pair: Pair) -> None:
+    """The slice is being deployed while the doctor removes what has no slice."""
+    slice_id = design(pair.menu, "busy")
+    pair.menu.type("6", str(slice_id))
+    pair.menu.read("[prepare]")
+    status, said = cli(lab, "doctor", "--fix", "--json")
+    assert json.loads(said)["removed"] == []
+    assert "Slice deployed successfully" in pair.menu.read()
+    assert status in (0, 1)
+    assert codes(lab) == set()
+    pair.menu.delete(slice_id)
+
+
+def _owner(path: Path) -> tuple[str, str]:
+    return path.owner(), path.group()

@@ -1,0 +1,162 @@
+"""The isolation proof: it holds on a healthy cloud, and each property that is broken by hand is found and named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+
+from lab import Lab
+from tests.lab.seat import IMAGES, Menu
+from tests.lab.test_drift import Pair, cli, filled
+from tests.lab.test_failures import stranger
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="module")
+def two(lab: Lab) -> Iterator[tuple[Pair, Pair]]:
+    """Slices of two users."""
+    menus = Menu(lab), Menu(lab, "student")
+    pairs = Pair(lab, menus[0], "mine"), Pair(lab, menus[1], "theirs")
+    yield pairs
+    for pair, menu in zip(pairs, menus, strict=True):
+        menu.delete(pair.slice_id)
+        menu.close()
+
+
+def proof(lab: Lab) -> tuple[int, dict[str, list[str]]]:
+    """The exit status, and the breaches by the first word of their property."""
+    status, said = cli(lab, "prove", "--json")
+    told = json.loads(said)
+    assert told["unseen"] == []
+    assert all(row["checked"] for row in told["properties"])
+    return status, {row["property"].split(":")[0]: row["breaches"] for row in told["properties"] if row["breaches"]}
+
+
+Break = Callable[[Pair, Pair], AbstractContextManager[object]]
+
+
+def changed(host: str, do: str, undo: str) -> Break:
+    """A command of somebody with root on `host`, and one that takes it back; names of the first slice in capitals."""
+
+    @contextmanager
+    def change(pair: Pair, other: Pair) -> Iterator[None]:
+        words = {
+            "TAP1": pair.tap("one", "eth1"), "TAP0": pair.tap("one", "eth0"), "OTHER": str(other.vlan),
+            "SLICE": str(pair.slice_id), "VLAN": str(pair.vlan), "MARK": "-m comment --comment cloud-repositorio",
+        }  # fmt: skip
+        pair.lab.exec(host, ["sh", "-c", filled(do, words)])
+        try:
+            yield
+        finally:
+            pair.lab.exec(host, ["sh", "-c", filled(undo, words)])
+            pair.repair()
+
+    return change
+
+
+def machine(*words: str) -> Break:
+    """A virtual machine of somebody else on the first worker."""
+
+    def start(pair: Pair, _other: Pair) -> AbstractContextManager[object]:
+        disk = f"{IMAGES}/slice-{pair.slice_id}/one_img.qcow2"
+        line = [word.replace("DISK", disk).replace("MAC", pair.vms["one"].macs["eth1"]) for word in words]
+        start = ["qemu-system-x86_64", "-S", "-display", "none", "-m", "16", "-accel", "tcg", "-nodefaults"]
+        return stranger(pair.lab, "worker1", *start, *line)
+
+    return start
+
+
+PORT = "ovs-vsctl add-port br-int foreign"
+INTERNAL = "-- set Interface foreign type=internal"
+GONE = "ovs-vsctl del-port foreign"
+BREAKS: dict[str, tuple[Break, str, str]] = {
+    "a wrong tag": (
+        changed("worker1", "ovs-vsctl set Port TAP1 tag=OTHER", "true"), "ports", "is on VLAN",
+    ),
+    "no tag": (changed("worker1", "ovs-vsctl clear Port TAP1 tag", "true"), "ports", "carries every VLAN"),
+    "a stranger on a slice's VLAN": (
+        changed("worker2", f"{PORT} tag=VLAN {INTERNAL}", GONE), "ports", "port foreign, a stranger's, is on VLAN",
+    ),
+    "a stranger on every VLAN": (
+        changed("worker2", f"{PORT} {INTERNAL}", GONE), "ports", "port foreign carries every VLAN",
+    ),
+    "no walls": (
+        changed("worker1", "ovs-ofctl del-flows br-int in_port=TAP0", "true"), "walls", "is missing",
+    ),
+    "a hole in the walls": (
+        changed("worker1", "ovs-ofctl add-flow br-int priority=999,in_port=TAP0,actions=NORMAL",
+                "ovs-ofctl --strict del-flows br-int priority=999,in_port=TAP0"),
+        "walls", "passes the walls",
+    ),
+    "frames that pass": (
+        changed("worker1", "ovs-ofctl add-flow br-int priority=999,in_port=TAP0,actions=NORMAL",
+                "ovs-ofctl --strict del-flows br-int priority=999,in_port=TAP0"),
+        "probes of the switches", "lets through: an ARP answer in the gateway's name",
+    ),
+    "a moved gateway": (
+        changed("network", "ip -n ns-gw-sliceSLICE link set dev gw_vlanVLAN netns 1", "true"),
+        "subnets", "gw_vlanVLAN is in the root namespace",
+    ),
+    "another address on a gateway": (
+        changed("network", "ip -n ns-gw-sliceSLICE addr add 192.168.77.1/24 dev gw_vlanVLAN",
+                "ip -n ns-gw-sliceSLICE addr del 192.168.77.1/24 dev gw_vlanVLAN"),
+        "subnets", "192.168.77.1",
+    ),
+    "a router with a way out": (
+        changed("network", "ip -n ns-gw-sliceSLICE route add 10.0.10.0/24 dev gw_vlanVLAN",
+                "ip -n ns-gw-sliceSLICE route del 10.0.10.0/24"),
+        "probes of the routers", "has a way to 10.0.10.1, a host of the cloud",
+    ),
+    "a rule less": (
+        changed("network", "iptables -D FORWARD -d 10.0.10.2/32 -i gw_vlan400 MARK -j DROP", "true"),
+        "network node", "-d 10.0.10.2/32 -i gw_vlan400",
+    ),
+    "somebody's rule before ours": (
+        changed("network", "iptables -I FORWARD -i gw_vlan400 -j ACCEPT",
+                "iptables -D FORWARD -i gw_vlan400 -j ACCEPT"),
+        "network node", "is asked before our rules",
+    ),
+    "a second VM on a disk": (
+        machine("-drive", "file=DISK,format=qcow2,file.locking=off,if=none,id=x"), "disks", "has the disk of slice",
+    ),
+    "a second VM with a MAC": (machine("-device", "virtio-net-pci,mac=MAC,romfile="), "MACs", "has the MAC"),
+}  # fmt: skip
+
+
+def test_the_proof_holds(lab: Lab, two: tuple[Pair, Pair]) -> None:
+    assert proof(lab) == (0, {})
+    status, said = cli(lab, "prove")
+    assert status == 0
+    assert "Isolation holds: " in said
+    assert two
+
+
+@pytest.mark.parametrize("what", BREAKS)
+def test_what_is_broken_is_found_and_named(lab: Lab, two: tuple[Pair, Pair], what: str) -> None:
+    break_it, title, words = BREAKS[what]
+    mine, theirs = two
+    with break_it(mine, theirs):
+        status, breaches = proof(lab)
+        assert status == 1
+        assert title in breaches, breaches
+        assert any(words.replace("VLAN", str(mine.vlan), words.startswith("gw_")) in line for line in breaches[title])
+    assert proof(lab) == (0, {})
+
+
+def test_a_student_sees_counts_and_nothing_of_others(lab: Lab, two: tuple[Pair, Pair]) -> None:
+    mine, theirs = two
+    assert "Isolation holds: " in theirs.menu.choose(13)
+    lab.exec("worker1", ["ovs-vsctl", "set", "Port", mine.tap("one", "eth1"), f"tag={theirs.vlan}"])
+    try:
+        shown = theirs.menu.choose(13)
+        assert "Isolation does not hold" in shown
+        assert "elsewhere: 1 more, which an operator sees" in shown
+        assert mine.tap("one", "eth1") not in shown
+        assert str(mine.slice_id) not in shown
+        assert mine.tap("one", "eth1") in mine.menu.choose(13)
+    finally:
+        mine.repair()

@@ -1,0 +1,248 @@
+"""Doctor and isolation proof over fake hosts: orphans go, others' things stay, each broken property is named."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from inspection.findings import Finding
+from inspection.proof import Breach
+from menu import operator
+from menu.arguments import parser
+from menu.screen import Screen
+from models import ADMIN
+from remote.events import Event, StageStarted
+from tests.fakes import FakeHost
+from tests.unit.desk import Desk
+from tests.unit.fake_cloud import FakeDoctor, FakeProver
+
+WORKER, NETWORK = "10.0.10.1", "10.0.10.3"
+
+
+@pytest.fixture
+def running(desk: Desk) -> Desk:
+    desk.ring(2)
+    desk.ok(desk.api.deploy_slice("student", 1000))
+    return desk
+
+
+def forget(desk: Desk) -> None:
+    """The file loses the slice, as when an older version of it is put back."""
+    with desk.database.transaction() as state:
+        del state.slices[1000]
+        state.users["student"].slices.clear()
+        state.users["student"].used_vms = 0
+
+
+def codes(desk: Desk) -> list[str]:
+    return sorted({finding.code for finding in desk.api.doctor.examine().findings})
+
+
+def test_nothing_is_wrong_with_a_cloud_that_runs(running: Desk) -> None:
+    assert running.api.doctor.examine().findings == ()
+    diagnosis = running.api.doctor.fix()
+    assert (diagnosis.findings, diagnosis.removed) == ((), ())
+
+
+def test_orphans_are_removed_and_what_is_not_proven_ours_stays(running: Desk) -> None:
+    worker, network = running.cloud.hosts[WORKER], running.cloud.hosts[NETWORK]
+    worker.ports["tap_4000_eth1"] = 4000
+    worker.namespaces[""]["tap_4000_eth0"] = set()
+    worker.argvs[77] = ("qemu-system-x86_64", "-name", "slice4000-vm4001")
+    worker.files["vm_images/slice-4000/notes.txt"] = worker.files["vm_images/slice-4000/a.log"] = "theirs"
+    worker.folders.add("vm_images/slice-4000")
+    network.namespaces["ns-dhcp-vlan4000"] = {"lo": set()}
+    theirs = copy.deepcopy((worker.state(), network.state()))
+    forget(running)
+    kinds = ("flows", "namespace", "overlay", "port", "process", "rules", "tap")
+    assert codes(running) == [*(f"orphan-{kind}" for kind in kinds), "stray-process"]
+    diagnosis = running.api.doctor.fix()
+    assert diagnosis.not_removed == ()
+    assert [finding.code for finding in diagnosis.findings] == ["stray-process"]
+    assert len(diagnosis.removed) > 10
+    assert not worker.ours
+    assert not network.ours
+    assert not worker.processes
+    assert not network.processes
+    assert worker.ports == {"tap_4000_eth1": 4000}
+    assert "tap_4000_eth0" in worker.namespaces[""]
+    assert 77 in worker.argvs
+    assert set(network.namespaces) == {"", "ns-dhcp-vlan4000"}
+    left = {path for path in worker.files if path.startswith("vm_images/slice-")}
+    assert left == {"vm_images/slice-4000/notes.txt", "vm_images/slice-4000/a.log"}
+    assert theirs
+
+
+def test_a_slice_that_is_being_changed_is_left_alone(desk: Desk) -> None:
+    desk.ring(2)
+    removed: list[tuple[str, ...]] = []
+
+    def look(event: Event) -> None:
+        if isinstance(event, StageStarted) and event.stage.title == "verify":
+            removed.append(desk.api.doctor.fix().removed)
+
+    desk.ok(desk.api.deploy_slice("student", 1000, look))
+    assert removed == [()]
+    assert codes(desk) == []
+
+
+def test_a_repair_says_what_it_brought_back_and_keeps_the_secret(running: Desk) -> None:
+    worker = running.cloud.hosts[WORKER]
+    secret = worker.files["vm_images/slice-1000/vm0.vnc"]
+    assert running.ok(running.api.repair_slice("student", 1000)) == []
+    worker.namespaces[""] = {"ens3": set(), "ens4": set()}
+    for books in (worker.processes, worker.argvs, worker.holders, worker.aliases, worker.flows):
+        books.clear()
+    assert running.ok(running.api.ailments("student"))[1000][-1] == "11 repairs it"
+    mended = running.ok(running.api.repair_slice("student", 1000))
+    assert f"QEMU of vm0 on {WORKER}" in mended
+    assert worker.files["vm_images/slice-1000/vm0.vnc"] == secret
+    assert running.slice().vms[0].pid == str(worker.processes["vm_images/slice-1000/vm0.pid"][1])
+    assert running.ok(running.api.repair_slice("student", 1000)) == []
+    assert running.ok(running.api.ailments("student")) == {}
+
+
+def test_a_repair_with_a_host_down_mends_the_others_and_takes_nothing_back(running: Desk) -> None:
+    running.cloud.hosts[WORKER].dead = True
+    running.cloud.hosts[NETWORK].rules.pop()
+    said = running.no(running.api.repair_slice("student", 1000))
+    assert said.startswith(f"{WORKER} does not answer")
+    assert f"brought back: internet on VLAN 400 on {NETWORK}; what runs was left alone" in said
+    assert running.slice().status == "running"
+    assert running.cloud.hosts[WORKER].processes
+
+
+def test_only_a_running_slice_is_repaired(desk: Desk) -> None:
+    desk.ring(1 + 1)
+    assert "only a running slice is repaired" in desk.no(desk.api.repair_slice("student", 1000))
+
+
+# --- the proof --------------------------------------------------------------------------------------------------------
+
+
+def _second_machine(worker: FakeHost, *words: str) -> None:
+    worker.argvs[77] = ("qemu-system-x86_64", "-name", "other", *words)
+
+
+BREAKS: dict[str, tuple[str, Callable[[Desk], object]]] = {
+    "wrong tag": ("ports", lambda d: d.cloud.hosts[WORKER].ports.update(tap_1001_eth1=101)),
+    "stranger on the VLAN": ("ports", lambda d: d.cloud.hosts[WORKER].ports.update(foreign=100)),
+    "another slice's port": ("VLANs", lambda d: d.cloud.hosts[WORKER].marks["tap_1001_eth1"].update(slice="2000")),
+    "moved gateway": ("subnets", lambda d: d.cloud.hosts[NETWORK].namespaces[""].update(gw_vlan100=set())),
+    "foreign device": (
+        "subnets", lambda d: d.cloud.hosts[NETWORK].namespaces["ns-gw-slice1000"].update(gw_vlan900=set()),
+    ),
+    "second MAC": (
+        "MACs", lambda d: _second_machine(d.cloud.hosts[WORKER], "-device", "virtio-net-pci,mac=52:54:00:03:e9:01"),
+    ),
+    "second VNC": ("VNC", lambda d: _second_machine(d.cloud.hosts[WORKER], "-vnc", ":1")),
+    "VNC without secret": (
+        "VNC", lambda d: d.cloud.hosts[WORKER].argvs.update(
+            {101: ("qemu-system-x86_64", "-name", "slice1000-vm1001", "-vnc", ":1")}
+        ),
+    ),
+    "second disk": (
+        "disks",
+        lambda d: _second_machine(d.cloud.hosts[WORKER], "-drive", "file=vm_images/slice-1000/vm0_img.qcow2"),
+    ),
+    "no walls": ("walls", lambda d: d.cloud.hosts[WORKER].flows.clear()),
+    "a hole": (
+        "walls",
+        lambda d: d.cloud.hosts[WORKER].flows.update(theirs=["priority=999,in_port=tap_1001_eth0,actions=NORMAL"]),
+    ),
+    "a rule less": ("network node", lambda d: d.cloud.hosts[NETWORK].rules.pop()),
+    "a rule before ours": (
+        "network node", lambda d: d.cloud.hosts[NETWORK].rules.insert(0, "filter -A FORWARD -i gw_vlan400 -j ACCEPT"),
+    ),
+    "a switch that lets through": (
+        "probes of the switches", lambda d: d.cloud.hosts[WORKER].lets_through.add("tap_1001"),
+    ),
+    "a router that leads out": ("probes of the routers", lambda d: d.cloud.hosts[NETWORK].ways.add("ns-gw-slice1000")),
+}  # fmt: skip
+
+
+def test_the_proof_holds(running: Desk) -> None:
+    verdict = running.api.prover.prove()
+    assert [(each.title, each.breaches) for each in verdict.properties if each.breaches] == []
+    assert all(each.checked for each in verdict.properties)
+
+
+@pytest.mark.parametrize("what", BREAKS)
+def test_each_broken_property_is_found(running: Desk, what: str) -> None:
+    title, break_it = BREAKS[what]
+    break_it(running)
+    broken = [each.title for each in running.api.prover.prove().properties if each.breaches]
+    assert any(each.startswith(f"{title}: ") for each in broken)
+
+
+def test_others_see_how_many_breaches_there_are_and_not_whose(running: Desk) -> None:
+    running.api.accounts.add("mallory", "long enough")
+    running.api.accounts.set_role("admin", ADMIN)
+    running.cloud.hosts[WORKER].ports.update(tap_1001_eth1=101)
+    ports = running.ok(running.api.prove_isolation("mallory")).properties[0]
+    assert [breach.sentence for breach in ports.breaches] == ["elsewhere: 1 more, which an operator sees"]
+    for actor in ("student", "admin"):
+        own = running.ok(running.api.prove_isolation(actor)).properties[0]
+        assert "tap_1001_eth1" in own.breaches[0].sentence
+    assert "no user nobody" in running.no(running.api.prove_isolation("nobody"))
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def said(run: Callable[[Screen], int]) -> tuple[int, str]:
+    stream = StringIO()
+    return run(Screen(stream, terminal=False)), stream.getvalue()
+
+
+ORPHAN = Finding("orphan-tap", WORKER, "TAP tap_4000_eth1", None, 4000)
+DEAD = Finding("qemu-dead", WORKER, "VM web does not run", 1000, 1001)
+
+
+@pytest.mark.parametrize(
+    ("words", "found", "unseen", "status"),
+    [
+        ((), (), (), 0),
+        ((), (DEAD, ORPHAN), (), 1),
+        (("--fix",), (ORPHAN,), (), 0),
+        (("--fix",), (DEAD, ORPHAN), (), 1),
+        ((), (), (WORKER,), 2),
+    ],
+)
+def test_doctors_words_and_exit_status(
+    words: tuple[str, ...], found: tuple[Finding, ...], unseen: tuple[str, ...], status: int
+) -> None:
+    doctor = FakeDoctor()
+    doctor.found, doctor.unseen = found, unseen
+    wish = parser(Path("x")).parse_args(["doctor", *words])
+    outcome, text = said(lambda screen: operator.diagnose(doctor, wish, screen))
+    assert outcome == status
+    assert ("no findings" in text) == (not found or (words == ("--fix",) and found == (ORPHAN,)))
+    if DEAD in found:
+        assert "error    qemu-dead             10.0.10.1: VM web does not run (Repair Slice (menu entry 11)" in text
+    wish.json = True
+    outcome, text = said(lambda screen: operator.diagnose(doctor, wish, screen))
+    told = json.loads(text)
+    assert (outcome, told["unseen"]) == (status, list(unseen))
+    assert len(told["removed"]) == (ORPHAN in found and "--fix" in words)
+
+
+@pytest.mark.parametrize(
+    ("breaches", "unseen", "status"), [(0, (), 0), (1, (), 1), (2, (WORKER,), 1), (0, (WORKER,), 2)]
+)
+def test_proves_words_and_exit_status(breaches: int, unseen: tuple[str, ...], status: int) -> None:
+    prover = FakeProver()
+    prover.breaches, prover.unseen = [Breach(WORKER, "port x carries every VLAN")] * breaches, unseen
+    wish = parser(Path("x")).parse_args(["prove"])
+    outcome, text = said(lambda screen: operator.prove(prover, wish, screen))
+    assert outcome == status
+    assert text.count("breach: 10.0.10.1: port x carries every VLAN") == breaches
+    wish.json = True
+    outcome, text = said(lambda screen: operator.prove(prover, wish, screen))
+    assert outcome == status
+    assert len(json.loads(text)["properties"][0]["breaches"]) == breaches
