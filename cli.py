@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -15,7 +16,7 @@ from typing import NoReturn
 
 import environment  # noqa: F401 - for its effect: it finds the packages that the rest needs
 from errors import CloudError, FileFault, Refused
-from menu import log, operator, session, users
+from menu import endings, log, operator, session, users
 from menu.api import API
 from menu.arguments import parser
 from menu.crash import crash_sentence
@@ -29,6 +30,9 @@ INTERRUPTED = 130
 CRASH_AT_SEAT = "Something unexpected happened, and the session ends; tell the operator, who finds a report of it"
 TELLING_KEYS = (r"\e&", r"\e~", r"\e=", r"\e?", r"\e*", r"\C-x\C-r")
 """Keys of readline that name files and home folders, or read a file of keys again."""
+
+TERMINAL_LOST = (errno.EIO, errno.EPIPE, errno.EBADF)
+"""What the thread that draws meets when nobody looks any more: no fault of ours, so nothing to report."""
 
 OUTPUT_LOST = 141
 """As a shell sees a program that SIGPIPE ended."""
@@ -47,6 +51,9 @@ def main(arguments: Sequence[str] | None = None, open_api: Callable[[Path], API]
 def _guarded(wish: Namespace, open_api: Callable[[Path], API]) -> int:
     report = wish.database.with_name(f"{wish.database.name}.crash.log")
     try:
+        endings.heed()
+        if wish.seat:
+            endings.sit_down()
         with _quiet_threads(report):
             return _show_log(wish) if wish.command == "log" else _run(wish, open_api(wish.database))
     except CloudError as error:
@@ -57,6 +64,8 @@ def _guarded(wish: Namespace, open_api: Callable[[Path], API]) -> int:
         return OUTPUT_LOST
     except KeyboardInterrupt:
         return INTERRUPTED
+    except endings.Ended as end:
+        return end.status
     except Exception as error:  # noqa: BLE001 - the last line of defence
         sentence = crash_sentence(error, report)
         return _fail(CRASH_AT_SEAT if wish.seat else sentence, UNEXPECTED)
@@ -141,6 +150,8 @@ def _quiet_threads(report: Path) -> Iterator[None]:
     before = threading.excepthook
 
     def note(failure: threading.ExceptHookArgs) -> None:
+        if isinstance(failure.exc_value, OSError) and failure.exc_value.errno in TERMINAL_LOST:
+            return
         crash_sentence(failure.exc_value or failure.exc_type(), report)
 
     threading.excepthook = note

@@ -18,22 +18,27 @@ from rich.table import Table
 from rich.text import Text
 
 from menu.board import Board, HostRun, StageRun
+from menu.endings import Ended
 from menu.facts import mib, seconds
 from menu.screen import BAD, GOOD, WARNING, OutputLost, Screen, clean, lost_output
-from remote.events import Event, InterruptNoted, StepDone, StepFailed
+from remote.events import EndNoted, Event, InterruptNoted, StepDone, StepFailed
 
 DIM = "dim"
 INTERRUPTED = "Interrupted: what is under way is brought to its end first"
 
 
 class Progress:
-    """A listener for the length of a `with` block; it never fails, as a deployment must not end with its picture."""
+    """A listener for the length of a `with` block; it never fails, as a deployment must not end with its picture.
+
+    When the block ends it raises what was held back: `OutputLost`, or `Ended` where a signal is to end the program.
+    """
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
         self._board = Board()
         self._lock = threading.Lock()
         self._announcer: threading.Thread | None = None
+        self._ended: int | None = None
         self._spinner = Spinner("dots", style="cyan")
         self._live = Live(
             console=screen.console,
@@ -60,11 +65,16 @@ class Progress:
                 self._live.stop()
                 if any(stage.steps for stage in self._board.stages):
                     self._screen.console.print(summary(self._board.stages))
+        if self._ended is not None and kind is None:
+            raise Ended(self._ended)
 
     def __call__(self, event: Event) -> None:
         """Take in an event, from any thread."""
         if isinstance(event, InterruptNoted):
             self._announce()
+            return
+        if isinstance(event, EndNoted):
+            self._ended = event.number
             return
         with self._lock:
             self._board.note(event, time.monotonic())

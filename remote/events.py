@@ -50,9 +50,16 @@ class InterruptNoted:
     """Ctrl-C was pressed; what is under way is brought to its end first."""
 
 
-Event = StageStarted | StepDone | StepFailed | Transferred | InterruptNoted
+@dataclass(frozen=True)
+class EndNoted:
+    """The program was told to end, by the signal `number`; it does when the change is done."""
+
+    number: int
+
+
+Event = StageStarted | StepDone | StepFailed | Transferred | InterruptNoted | EndNoted
 Listener = Callable[[Event], None]
-"""Called from several threads, one call at a time; `InterruptNoted` comes from the signal handler, whenever it will."""
+"""Called from several threads, one call at a time; what is noted comes from a signal handler, whenever it will."""
 
 
 def ignore(_event: Event) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C, kept from tearing a change apart: it is noted, and whoever carries out the change asks for it."""
+"""Signals, kept from tearing a change apart: they are noted, and whoever carries out the change asks for them."""
 
 from __future__ import annotations
 
@@ -7,27 +7,37 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from remote.events import InterruptNoted, Listener
+from remote.events import EndNoted, InterruptNoted, Listener
 
 
 @contextmanager
 def held(listen: Listener) -> Iterator[Callable[[], bool]]:
     """While the body runs, Ctrl-C only sets what the yielded function answers, and tells `listen`.
 
-    Signals reach the main thread alone; elsewhere there is nothing to hold and the answer stays False.
+    SIGTERM does the same, and SIGHUP, for which nobody is to blame, lets the change come to its end; `listen` hears of
+    both, to end the program afterwards. Signals reach the main thread alone; elsewhere there is nothing to hold.
     """
     pressed = threading.Event()
 
-    def note(_signal: int, _frame: object) -> None:
-        pressed.set()
+    def note(number: int, _frame: object) -> None:
+        if number != signal.SIGHUP:
+            pressed.set()
         with suppress(Exception):  # as in the runner: what cannot be shown must not end a change half-way
-            listen(InterruptNoted())
+            if number != signal.SIGINT:
+                listen(EndNoted(number))
+            if number != signal.SIGHUP:
+                listen(InterruptNoted())
 
     if threading.current_thread() is not threading.main_thread():
         yield pressed.is_set
         return
-    before = signal.signal(signal.SIGINT, note)
+    signals = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    before = {number: signal.getsignal(number) for number in signals}
+    for number in signals:
+        if number == signal.SIGINT or before[number] is not signal.SIG_IGN:
+            signal.signal(number, note)
     try:
         yield pressed.is_set
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

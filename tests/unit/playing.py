@@ -6,6 +6,7 @@ import io
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -125,11 +126,21 @@ class Terminal:
 
 @contextmanager
 def on_terminal(*arguments: str, **environment: str) -> Iterator[Terminal]:
+    """The program on the cloud in memory, on a terminal."""
+    with terminal_of((*PROGRAM, *arguments), **environment) as terminal:
+        yield terminal
+
+
+@contextmanager
+def terminal_of(argv: tuple[str, ...], **environment: str) -> Iterator[Terminal]:
+    """Any program on a terminal; what is left of it at the end is killed."""
     pid, master = pty.fork()
     if pid == 0:
         os.chdir(ROOT)
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):  # not as `nohup` left them
+            signal.signal(number, signal.SIG_DFL)
         os.environ.update({"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "50", **environment})
-        os.execv(sys.executable, (*PROGRAM, *arguments))  # noqa: S606 - this very interpreter
+        os.execvp(argv[0], argv)  # noqa: S606 - a program of the test's own
     terminal = Terminal(pid, master)
     try:
         yield terminal

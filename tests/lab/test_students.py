@@ -1,0 +1,429 @@
+"""Students at the door: the service account set up word by word as README says, and attacked with the real ssh."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+import passwords
+from lab import Lab
+from tests.lab.seat import ROOT, wait_until
+from tests.unit.playing import Terminal, terminal_of
+
+pytestmark = pytest.mark.lab
+
+HOST, ADDRESS = "network", "10.0.10.3"
+PASSWORDS = {"alice": "alice in the lab", "mallory": "mallory in the lab"}
+PACKAGES = (
+    *("rich", "pygments", "markdown_it", "mdurl", "paramiko", "invoke", "cryptography", "bcrypt", "nacl", "yaml"),
+    *("_yaml", "cffi", "_cffi_backend*", "*.dist-info"),
+)
+MENU = "Choose an option: "
+_REMOVE = (
+    "userdel --remove cloud; rm -rf /srv/cloud /srv/python /srv/*.qcow2 /etc/ssh/cloud_students "
+    "/etc/ld.so.conf.d/python.conf /root/database.yaml /root/id_ed25519"
+)
+# Worse than any default: whatever a client sends along gets in.
+_OPEN_ENVIRONMENT = "AcceptEnv *\n"
+
+
+def _readme() -> tuple[str, str, str]:
+    """The commands, sshd's lines and a student's line, as README has them."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.partition("## Letting students in")[2].partition("\n## ")[0]
+    blocks = re.findall(r"^```(?:sh)?\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 3, blocks
+    return blocks[0], blocks[1], blocks[2]
+
+
+@dataclass(frozen=True)
+class Door:
+    """The manager with its service account; `keys` are the students' private keys."""
+
+    lab: Lab
+    keys: dict[str, Path]
+
+    def ssh(self, who: str, *arguments: str, program: str = "ssh") -> tuple[str, ...]:
+        """The argv of a client in the manager's network that trusts nothing of this machine's own settings."""
+        options = ["-F", "none", "-i", str(self.keys[who]), "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"]
+        options += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
+        return tuple(self.lab.manager_argv([program, *options, *arguments]))
+
+    def piped(self, who: str, *command: str, stdin: str = "", before: tuple[str, ...] = ()) -> str:
+        """What a client without a terminal hears until the other side ends."""
+        argv = self.ssh(who, "-T", *before, f"cloud@{ADDRESS}", *command)
+        done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+        return done.stdout + done.stderr
+
+    @contextmanager
+    def terminal(self, who: str, *before: str) -> Iterator[Terminal]:
+        with terminal_of(self.ssh(who, "-tt", "-e", "none", *before, f"cloud@{ADDRESS}")) as terminal:
+            yield terminal
+
+    def processes(self) -> list[str]:
+        """The service account's processes."""
+        return self.lab.exec(HOST, ["ps", "-u", "cloud", "-o", "args="], check=False).stdout.splitlines()
+
+    def root(self, script: str) -> str:
+        return self.lab.exec(HOST, ["sh", "-c", script]).stdout
+
+
+def _install_program(lab: Lab) -> None:
+    """The checkout in /srv/cloud, with an interpreter of its own where the machine's is in somebody's home."""
+    lab.exec(HOST, ["mkdir", "-p", "/srv/cloud/.venv/lib/python3/site-packages"])
+    hidden = [".git", ".venv", ".lab", ".cache", "tests", "bench", "lab", "__pycache__", ".hypothesis", "*.previous"]
+    _copy(lab, ROOT, ["."], "/srv/cloud", hidden)
+    base, version = Path(sys.base_prefix), f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    site = Path(yaml.__file__).parents[1]
+    target = f"/srv/cloud/.venv/lib/{version}/site-packages"
+    packages = sorted({path.name for pattern in PACKAGES for path in site.glob(pattern)})
+    lab.exec(HOST, ["mkdir", "-p", target, "/srv/cloud/.venv/bin"])
+    _copy(lab, site, packages, target, ["__pycache__", "tests"])
+    home = base
+    if not base.is_relative_to("/usr"):
+        home = Path("/srv/python")
+        lab.exec(HOST, ["mkdir", "-p", str(home)])
+        libraries = [f"lib/{path.name}" for path in (base / "lib").glob("libpython*")]
+        parts = [f"bin/{version}", f"lib/{version}", *libraries]
+        _copy(lab, base, parts, str(home), ["__pycache__", "test", "site-packages", "idlelib", "ensurepip", "*.a"])
+        lab.exec(HOST, ["sh", "-c", f"echo {home}/lib >/etc/ld.so.conf.d/python.conf && ldconfig"])
+    lab.exec(HOST, ["ln", "-sf", f"{home}/bin/{version}", "/srv/cloud/.venv/bin/python"])
+    lab.exec(HOST, ["tee", "/srv/cloud/.venv/pyvenv.cfg"], input=f"home = {home}/bin\n")
+
+
+def _copy(lab: Lab, folder: Path, names: list[str], target: str, without: list[str]) -> None:
+    excludes = [f"--exclude={name}" for name in without]
+    packing = subprocess.Popen(["tar", "-C", str(folder), *excludes, "-cf", "-", *names], stdout=subprocess.PIPE)
+    unpacking = lab.popen_in(HOST, ["tar", "-C", target, "--no-same-owner", "-xf", "-"], stdin=packing.stdout)
+    assert unpacking.wait(120) == 0
+    assert packing.wait(10) == 0
+
+
+def _write_database(lab: Lab) -> None:
+    record = yaml.safe_load(lab.database.read_text(encoding="utf-8"))
+    image = Path(record["flavors"]["cirros"]["image"])
+    _copy(lab, image.parent, [image.name], "/srv", [])
+    record["ssh"] |= {"key_file": "~/.ssh/id_ed25519", "known_hosts": "~/.ssh/known_hosts"}
+    record["flavors"] = {"cirros": record["flavors"]["cirros"] | {"image": f"/srv/{image.name}"}}
+    record["users"] = {
+        name: {"username": name, "password_hash": passwords.hash_password(word), "quota_vms": 4, "slices": []}
+        for name, word in PASSWORDS.items()
+    }
+    record |= {"slices": {}, "workers": {}, "next_vm_id": 7000}
+    del record["login"]
+    lab.exec(HOST, ["tee", "/root/database.yaml"], input=yaml.safe_dump(record, sort_keys=False))
+    lab.exec(HOST, ["tee", "/root/id_ed25519"], input=lab.key_file.read_text())
+
+
+def _reload_sshd(lab: Lab) -> None:
+    lab.exec(HOST, ["sh", "-c", 'kill -HUP "$(cat /run/sshd.pid)"'])
+
+
+@pytest.fixture(scope="module")
+def door(lab: Lab, desk: Path) -> Iterator[Door]:
+    commands, sshd, line = _readme()
+    keys = {}
+    for name in PASSWORDS:
+        keys[name] = desk / name
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", keys[name]], check=True)
+    before = lab.exec(HOST, ["cat", "/etc/ssh/sshd_config"]).stdout
+    _install_program(lab)
+    _write_database(lab)
+    lab.exec(HOST, ["sh", "-euc", f"cd /root\n{commands}"])
+    lines = [
+        re.sub(r"ssh-ed25519 AAAA\S* alice", keys[name].with_suffix(".pub").read_text().strip(), line).replace(
+            "--user alice", f"--user {name}"
+        )
+        for name in PASSWORDS
+    ]
+    lab.exec(HOST, ["tee", "/etc/ssh/cloud_students"], input="".join(lines))
+    lab.exec(HOST, ["tee", "/etc/ssh/sshd_config"], input=f"{before}{_OPEN_ENVIRONMENT}{sshd}")
+    _reload_sshd(lab)
+    door = Door(lab, keys)
+    wait_until(lambda: "User: alice" in door.piped("alice"), "the door", 30)
+    try:
+        yield door
+    finally:
+        lab.exec(HOST, ["tee", "/etc/ssh/sshd_config"], input=before)
+        _reload_sshd(lab)
+        lab.exec(HOST, ["sh", "-c", _REMOVE], check=False)
+        for key in keys.values():
+            key.unlink()
+
+
+def log_in(terminal: Terminal, who: str) -> None:
+    terminal.wait_for("Password: ", 60)
+    terminal.type(f"{PASSWORDS[who]}\r")
+    terminal.wait_for(MENU, 60)
+
+
+def choose(terminal: Terminal, *answers: tuple[str, str], until: str = MENU) -> str:
+    for answer, prompt in answers:
+        terminal.type(f"{answer}\r")
+        terminal.wait_for(prompt, 60)
+    return terminal.wait_for(until, 120) if until else ""
+
+
+@pytest.fixture(scope="module")
+def slice_of_alice(door: Door) -> int:
+    """A slice with one VM, in design."""
+    script = f"{PASSWORDS['alice']}\n2\nprivate\n3\n7000\nhers\n1\n1\nn\n0\n"
+    shown = door.piped("alice", stdin=script)
+    assert "Slice created! ID: 7000" in shown, shown
+    assert "VM added! ID: 7001" in shown, shown
+    return 7000
+
+
+# --- no way but the menu ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["cat /var/lib/cloud/database.yaml", "sh -i; $(id) `id` && /bin/bash", "scp -f /etc/passwd", "x" * 20_000],
+)
+def test_a_command_is_ignored_and_the_menu_asks(door: Door, command: str) -> None:
+    shown = door.piped("alice", command)
+    assert "User: alice\nPassword: \nGoodbye\n" in shown
+    for word in ("uid=", "root:", "workers_list", "password_hash", "Traceback", "$ "):
+        assert word not in shown
+
+
+@pytest.mark.parametrize(("program", "arguments"), [
+    ("sftp", ["-b", "/dev/null", f"cloud@{ADDRESS}"]),
+    ("sftp", ["-s", "/usr/lib/openssh/sftp-server", "-b", "/dev/null", f"cloud@{ADDRESS}"]),
+    ("scp", [f"cloud@{ADDRESS}:/var/lib/cloud/database.yaml", "."]),
+    ("scp", ["-O", f"cloud@{ADDRESS}:/var/lib/cloud/database.yaml", "."]),
+    ("scp", ["-O", "/etc/hostname", f"cloud@{ADDRESS}:/tmp/stolen"]),
+])  # fmt: skip
+def test_no_file_comes_out_or_goes_in(door: Door, tmp_path: Path, program: str, arguments: list[str]) -> None:
+    argv = door.ssh("alice", *arguments, program=program)
+    done = subprocess.run(
+        argv, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode != 0
+    assert not list(tmp_path.iterdir())
+    assert "workers_list" not in done.stdout + done.stderr
+    assert "stolen" not in door.root("ls /tmp")
+
+
+def _says_nothing(door: Door, here: Path, there: str) -> bool:
+    """Whether a connection through `ssh -L here:there` ends without a word."""
+    client = subprocess.Popen(
+        door.ssh("alice", "-N", "-L", f"{here}:{there}", f"cloud@{ADDRESS}"),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_until(here.exists, "the client's socket", 30)
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(30)
+            connection.connect(str(here))
+            with suppress(BrokenPipeError):
+                connection.sendall(b'{"method": "list_dbs", "params": [], "id": 0}')
+            try:
+                return connection.recv(100) == b""
+            except ConnectionResetError:
+                return True
+    finally:
+        client.kill()
+        client.wait(30)
+
+
+def test_nothing_is_forwarded(door: Door, tmp_path: Path) -> None:
+    local = door.ssh("alice", "-T", "-W", "10.0.10.1:22", f"cloud@{ADDRESS}")
+    done = subprocess.run(local, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    assert "stdio forwarding failed" in done.stderr
+    assert "SSH-2.0" not in done.stdout
+    remote = door.ssh("alice", "-N", "-o", "ExitOnForwardFailure=yes", "-R", "2200:127.0.0.1:22", f"cloud@{ADDRESS}")
+    done = subprocess.run(remote, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 255
+    assert "remote port forwarding failed" in done.stderr
+    assert _says_nothing(door, tmp_path / "ovs", "/run/openvswitch/db.sock")
+    assert _says_nothing(door, tmp_path / "sshd", f"{ADDRESS}:22")
+    agent = ("ssh-agent", *door.ssh("alice", "-A", "-tt", f"cloud@{ADDRESS}"))
+    with terminal_of(agent) as terminal:
+        terminal.wait_for("Password: ", 60)
+        assert door.root("ls -d /tmp/ssh-* 2>/dev/null || true") == ""
+        terminal.type("\x03")
+        terminal.wait_for("Goodbye")
+        assert terminal.exit_status() == 130
+    wait_until(lambda: not door.processes(), "the end of all sessions", 30)
+
+
+def test_only_with_a_key_of_the_list_and_as_the_user_it_is_for(door: Door, tmp_path: Path) -> None:
+    stranger = tmp_path / "stranger"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", stranger], check=True)
+    other = Door(door.lab, {"stranger": stranger})
+    assert "Permission denied (publickey)" in other.piped("stranger")
+    shown = door.piped("mallory", stdin="mallory\nalice\n" + PASSWORDS["alice"] + "\n")
+    assert "User: mallory" in shown
+    assert MENU not in shown
+
+
+def test_the_environment_that_is_sent_along_counts_for_nothing(door: Door) -> None:
+    sent = ["PYTHONSTARTUP=/etc/passwd", "PYTHONPATH=/tmp", "PYTHONINSPECT=1", "PYTHONHOME=/tmp", "INPUTRC=/etc/passwd"]
+    sent += ["EDITOR=sh", "PAGER=sh", "LC_ALL=../../x", "COLUMNS=1", "FORCE_COLOR=1", "ENV=/etc/passwd", "IFS=/"]
+    option = "SetEnv=" + " ".join(f'"{variable}"' for variable in sent)
+    shown = door.piped("alice", before=("-o", option))
+    assert "User: alice\nPassword: \nGoodbye" in shown
+    assert "\x1b" not in shown
+    for term in ("../../../etc/passwd", ""):
+        argv = door.ssh("alice", "-tt", "-o", option, f"cloud@{ADDRESS}")
+        with terminal_of(argv, TERM=term) as terminal:
+            log_in(terminal, "alice")
+            terminal.type("0\r")
+            terminal.wait_for("Goodbye")
+
+
+# --- signals and escapes ----------------------------------------------------------------------------------------------
+
+LEADS_OUT = "\x03"
+HARMLESS = ["\x1a", "\x1c", "\x1a\x1c\x1a", "\x1b?", "\x1b*", "~/\x1b&", "\t\t", "\x18\x05", "\x18\x12", "!sh", "`sh`"]
+
+
+@pytest.mark.usefixtures("slice_of_alice")
+@pytest.mark.parametrize("way", [[], [("3", "Slice ID: ")], [("7", "Slice ID: ")], [("9", "VM ID: ")],
+                                 [("12", "Current password: ")], [("2", "Slice name: ")]])  # fmt: skip
+def test_no_key_at_any_kind_of_prompt_gives_a_shell(door: Door, way: list[tuple[str, str]]) -> None:
+    with door.terminal("alice") as terminal:
+        log_in(terminal, "alice")
+        if way:
+            choose(terminal, *way, until="")
+        prompt = way[-1][1] if way else MENU
+        shown = ""
+        for keys in HARMLESS:
+            terminal.type(f"{keys}\r")
+            shown += terminal.wait_for(prompt if way[-1:] != [("12", "Current password: ")] else ": ")
+            if prompt == "Current password: ":
+                break
+        for word in ("$ ", "# ", "/srv", "/var/lib", "cli.py", "Stopped", "Quit", "root:"):
+            assert word not in shown
+        terminal.type(LEADS_OUT)
+        terminal.wait_for("Goodbye")
+        assert terminal.exit_status() == 130
+    wait_until(lambda: not door.processes(), "the end of the session", 30)
+
+
+@pytest.mark.parametrize("key", ["\x03", "\x1a", "\x1c"])
+def test_no_key_at_the_password_prompt_gives_a_shell(door: Door, key: str) -> None:
+    with door.terminal("alice") as terminal:
+        terminal.wait_for("Password: ", 60)
+        terminal.type(key)
+        if key == "\x03":
+            terminal.wait_for("Goodbye")
+        else:
+            terminal.type(f"{PASSWORDS['alice']}\r")
+            terminal.wait_for(MENU)
+
+
+def test_ctrl_c_from_the_first_moment_on_shows_no_traceback(door: Door) -> None:
+    with door.terminal("alice") as terminal:
+        for _ in range(200):  # from before the account's shell is up until the menu answers
+            with suppress(OSError, AssertionError):
+                terminal.type("\x03")
+                assert terminal.exit_status(0.3) in {130, 255}
+                break
+        assert not terminal.pid
+        assert "Traceback" not in terminal.seen
+
+
+# --- others' slices, and a whole deployment ---------------------------------------------------------------------------
+
+
+def test_another_students_slice_is_not_there(door: Door, slice_of_alice: int) -> None:
+    script = textwrap.dedent(f"""\
+        {PASSWORDS["mallory"]}
+        5
+        6
+        {slice_of_alice}
+        7
+        {slice_of_alice}
+        9
+        {slice_of_alice + 1}
+        10
+        {slice_of_alice}
+        1
+        0
+        """)
+    shown = door.piped("mallory", stdin=script)
+    assert shown.count(f"You have no slice {slice_of_alice}; your slices: none yet, create one first") == 3
+    assert f"You have no VM {slice_of_alice + 1}" in shown
+    assert "alice" not in shown
+    assert "private" not in shown
+    assert "hers" not in shown
+
+
+def test_a_window_closed_while_deploying_leaves_a_slice_that_runs(door: Door, slice_of_alice: int) -> None:
+    with door.terminal("alice") as terminal:
+        log_in(terminal, "alice")
+        terminal.type("6\r")
+        terminal.wait_for("deploy: ")
+        terminal.type(f"{slice_of_alice}\r")
+        terminal.wait_for("prepare", 60)
+    wait_until(lambda: not door.processes(), "the end of the session that nobody watches", 90)
+    shown = door.piped("alice", stdin=f"{PASSWORDS['alice']}\n5\n0\n")
+    assert f"Slice {slice_of_alice}: private, running" in shown, shown
+    assert "its manager stopped" not in shown
+    log = door.root("cat /var/lib/cloud/database.yaml.audit.log")
+    assert [line for line in log.splitlines() if '"deploy"' in line][-1].count('"result": "ok"') == 1
+
+
+def test_a_console_leads_back_to_the_menu_and_nowhere_else(door: Door, slice_of_alice: int) -> None:
+    with door.terminal("alice") as terminal:
+        log_in(terminal, "alice")
+        choose(terminal, ("9", "VM ID: "), (str(slice_of_alice + 1), "Leave with Ctrl-]."), until="")
+        terminal.type("\r\x1a\x1c~.\r~^Z\r\x01c\x01x\x01h\r")  # of the shell, ssh, and QEMU's own monitor
+        terminal.type("\x1d")
+        shown = terminal.wait_for("Left the console", 60)
+        assert "(qemu)" not in shown
+        assert "VNC" in choose(terminal, ("5", "hers"))
+    wait_until(lambda: not door.processes(), "the end of the session", 60)
+
+
+def test_a_window_closed_in_a_console_ends_the_session(door: Door, slice_of_alice: int) -> None:
+    with door.terminal("alice") as terminal:
+        log_in(terminal, "alice")
+        choose(terminal, ("9", "VM ID: "), (str(slice_of_alice + 1), "Leave with Ctrl-]."), until="")
+    wait_until(lambda: not door.processes(), "the end of the session", 60)
+
+
+def test_a_pipe_that_breaks_while_deleting_lets_it_come_to_its_end(door: Door, slice_of_alice: int) -> None:
+    client = subprocess.Popen(
+        door.ssh("alice", "-T", f"cloud@{ADDRESS}"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert client.stdin
+    assert client.stdout
+    client.stdin.write(f"{PASSWORDS['alice']}\n7\n{slice_of_alice}\ny\n".encode())
+    client.stdin.flush()
+    heard = b""
+    while b"[remove]" not in heard:
+        piece = client.stdout.read1(4096)  # type: ignore[attr-defined]
+        assert piece, heard
+        heard += piece
+    client.kill()
+    client.communicate()
+    wait_until(lambda: not door.processes(), "the end of the session", 90)
+    assert "You have no slices yet" in door.piped("alice", stdin=f"{PASSWORDS['alice']}\n5\n0\n")
+    for worker in ("worker1", "worker2"):
+        listed = door.lab.exec(worker, ["sh", "-c", "ls /home/ubuntu/vm_images; ps -eo args"]).stdout
+        assert f"slice-{slice_of_alice}" not in listed
+        assert f"slice{slice_of_alice}-" not in listed
+
+
+def test_no_password_is_in_any_log_of_the_account(door: Door) -> None:
+    door.piped("mallory", stdin="a wrong password\n")
+    logs = door.root("cd /var/lib/cloud; cat database.yaml.audit.log database.yaml.logins /var/log/sshd.console")
+    assert '"log in"' in logs
+    for word in (*PASSWORDS.values(), "a wrong password"):
+        assert word not in logs
+    assert door.root("ls /var/lib/cloud/*.crash.log 2>/dev/null || true") == ""
