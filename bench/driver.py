@@ -47,6 +47,8 @@ def main() -> None:
     for line in sys.stdin:
         sys.stdout.write(json.dumps(_timed(driven, line.strip())) + "\n")
         sys.stdout.flush()
+    if hasattr(driven, "close"):
+        driven.close()
 
 
 def _timed(driven: Any, phase: str) -> Facts:

@@ -162,7 +162,7 @@ def test_a_full_run_has_every_size_and_shape_two_and_four_workers_and_both_slow_
     works = {series.work for series in wish.series if not series.delay}
     assert works == {*frozen.works()}
     assert {series.delay for series in wish.series} == {0, 20, 100}
-    assert {series.slow_rounds for series in wish.series} == {5}
+    assert {(series.delay, series.slow_rounds) for series in wish.series} == {(0, 5), (20, 1), (100, 1)}
     assert wish.workers == 4
 
 
