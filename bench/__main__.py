@@ -6,7 +6,8 @@ import argparse
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from bench import booting, copying, designing, machine, parts, report, startup, together
@@ -21,7 +22,6 @@ NOT_MEASURED = 2
 PROGRAMS = ROOT / ".cache/bench/bin"
 RESULTS = ROOT / ".cache/performance.json"
 PAGE = ROOT / "docs/performance.md"
-ON_LAB = ("deploy", "links", "together", "boot", "image")
 
 
 def main() -> int:
@@ -35,15 +35,15 @@ def main() -> int:
         return NOT_MEASURED
     before = Samples.read(RESULTS) if (wanted.keep or wanted.report) and RESULTS.exists() else Samples()
     samples = Samples(about=before.about if wanted.report else machine.describe(PROGRAMS))
-    failed = "" if wanted.report else _measure(wish, samples)
+    failures = [] if wanted.report else _measure(wish, samples)
     before.drop(samples.series)
     samples.add(before.all)
-    if failed and not samples.series:
+    if failures and not samples.series:
         return NOT_MEASURED
     samples.save(RESULTS)
     write(samples, wanted.page)
     _show(report.summary(samples))
-    if failed:
+    if failures:
         return NOT_MEASURED
     return FAILED if report.missed(samples) else 0
 
@@ -58,41 +58,44 @@ def write(samples: Samples, page: Path) -> None:
     paths.caller().own(*(path for path in (page, picture, RESULTS, RESULTS.parent) if path.exists()))
 
 
-def _measure(wish: Wish, samples: Samples) -> str:
-    """Take all samples in; what was measured before a failure counts. Why it failed, if it did."""
+def _measure(wish: Wish, samples: Samples) -> list[str]:
+    """Take all samples in, those before a failure too, and go on with the next part. Why parts failed, if some did."""
+    failures = []
     try:
-        for sample in _all(wish):
-            samples.add([sample])
-    except (BenchError, LabError, TimeoutError, subprocess.SubprocessError) as error:
-        _say(f"nothing more was measured: {error}")
-        return str(error)
+        for part in _all(wish):
+            try:
+                for sample in part:
+                    samples.add([sample])
+            except (BenchError, LabError, TimeoutError, subprocess.SubprocessError) as error:
+                failures.append(str(error))
+                _say(f"not measured: {error}")
     except KeyboardInterrupt:
+        failures.append("interrupted")
         _say("interrupted")
-        return "interrupted"
-    return ""
+    if failures:
+        samples.about["not measured"] = "; ".join(failures)
+    return failures
 
 
-def _all(wish: Wish) -> Iterator[Sample]:
+def _all(wish: Wish) -> Iterator[Iterator[Sample]]:
+    """Every part, each with a lab of its own if it needs one."""
     if "start" in wish.parts:
-        yield from startup.measure(wish.rounds, _say)
+        yield startup.measure(wish.rounds, _say)
     if "design" in wish.parts:
-        yield from designing.measure(wish.rounds, _say)
-    if any(part in wish.parts for part in ON_LAB):
-        with arena(wish.workers, PROGRAMS, _say) as there:
-            yield from _on_lab(wish, there)
-
-
-def _on_lab(wish: Wish, there: Arena) -> Iterator[Sample]:
+        yield designing.measure(wish.rounds, _say)
     if "image" in wish.parts:
-        yield from copying.measure(there, wish.image_rounds)
+        yield _on_lab(2, partial(copying.measure, rounds=wish.image_rounds))
     for series in wish.series:
-        yield from there.run(series)
-    if "together" in wish.parts:
-        for processes, vms, rounds in wish.together:
-            yield from together.measure(there, processes, vms, rounds)
-    if "boot" in wish.parts:
-        for work, rounds in wish.boot:
-            yield from booting.measure(there, work, rounds)
+        yield _on_lab(max(2, series.work.workers), partial(Arena.run, series=series))
+    for processes, vms, rounds in wish.together:
+        yield _on_lab(2, partial(together.measure, processes=processes, vms=vms, rounds=rounds))
+    for work, rounds in wish.boot:
+        yield _on_lab(2, partial(booting.measure, work=work, rounds=rounds))
+
+
+def _on_lab(workers: int, measure: Callable[[Arena], Iterator[Sample]]) -> Iterator[Sample]:
+    with arena(workers, PROGRAMS, _say) as there:
+        yield from measure(there)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -120,6 +120,9 @@ def _together(samples: Samples) -> Iterator[Verdict]:
     ours, floor = growth("ours"), growth("floor")
     seen = ours / floor if ours and floor else None
     yield Verdict("two slices at once instead of one: growth, times the floor's", TO_FLOOR, seen)
+    crowd = samples.of(together.series(20, 2), "ours", "connect")
+    refused = max((sample.facts["refused"] for sample in crowd), default=None)
+    yield Verdict("20 processes connecting at once: connections refused", 0, refused)
     many = samples.ratio(together.series(20, 2), "deploy", "ours", "floor")
     yield Verdict("20 slices by 20 processes: times the floor", TO_FLOOR, many)
 

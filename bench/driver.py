@@ -7,6 +7,7 @@ there is to say about it, or why it failed.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import time
@@ -43,6 +44,7 @@ def contender(record: dict[str, Any]) -> Any:
 
 def main() -> None:
     """Answer until the input ends."""
+    logging.basicConfig(handlers=[logging.NullHandler()])  # as in cli.py: what paramiko has to say is in its errors
     driven = contender(json.loads(Path(sys.argv[1]).read_text()))
     for line in sys.stdin:
         sys.stdout.write(json.dumps(_timed(driven, line.strip())) + "\n")

@@ -40,23 +40,22 @@ class Wish:
     @property
     def together(self) -> list[tuple[int, int, int]]:
         """Processes, VMs of each one's slice, rounds."""
+        if "together" not in self.parts:
+            return []
         rounds = self.rounds if self.full else min(self.rounds, 3)
         return [(1, 8, rounds), (2, 8, rounds), (20, 2, rounds if self.full else 1)]
 
     @property
     def boot(self) -> list[tuple[Work, int]]:
         """What boots, and how often."""
+        if "boot" not in self.parts:
+            return []
         return [(Work("ring", 8), self.rounds)] if self.full else [(Work("ring", 2), min(self.rounds, 3))]
 
     @property
     def image_rounds(self) -> int:
         """How often the image is copied."""
         return self.rounds if self.full else min(self.rounds, 3)
-
-    @property
-    def workers(self) -> int:
-        """How many workers the lab needs for all of it."""
-        return max([2, *(series.work.workers for series in self.series)])
 
     def _narrowed(self, series: Series) -> Series:
         wanted = self.contenders or series.contenders

@@ -58,6 +58,7 @@ def draw(samples: Samples, path: Path) -> None:
     left.set_yticks(range(len(found)), [contender for contender, _, _ in found])
     left.invert_yaxis()
     left.set_xscale("log")
+    left.xaxis.set_major_formatter("{x:g}")
     left.set_xlim(right=max([2.0, *(max(bar[1:]) for bar in found)]) * 2)
     left.set_title("ring of 8: times the floor (deploy; paler: delete)")
     for contender, points in curves(samples).items():
