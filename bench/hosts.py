@@ -32,7 +32,7 @@ ip netns | count 'DHCP namespaces' '^ns-dhcp-'
 ip netns | count 'router namespaces' '^ns-gw-'
 iptables-save | count 'iptables rules' '^-A'
 find {IMAGES} -name '*_img.qcow2' 2>/dev/null | count 'overlays' .
-find {IMAGES} -mindepth 1 ! -name '*.qcow2' 2>/dev/null | count 'other files of VMs' .
+find {IMAGES} -mindepth 1 ! -name '*.qcow2' ! -name '.*.seal' 2>/dev/null | count 'other files of VMs' .
 """
 
 # A host of the lab has no systemd, no D-Bus and no cgroups of its own; QEMU runs as the SSH user, as ours does.

@@ -5,13 +5,15 @@ Guards, input and accepted statuses are part of a line, so that whoever runs it 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from bench.work import Work
 from deployment import DeploymentAPI
+from inspection.findings import Comparison
+from inspection.look import look_plan
 from inventory import Inventory
 from models import Slice
 from remote.batch import LOCK
@@ -56,7 +58,9 @@ Life = dict[str, list[Turn]]
 def life(work: Work, inventory: Inventory, image: Path) -> Life:
     """Everything that is done on the hosts for `work`, from its overlays to its deletion."""
     tenants = work.slices(inventory, image)
-    return _joined([life_of(tenant, inventory) for tenant in tenants])
+    lives = [life_of(tenant, inventory) for tenant in tenants]
+    joined = {phase: [turn for one in lives for turn in one[phase]] for phase in PHASES}
+    return {**joined, "status": look(tenants, inventory)}
 
 
 def life_of(tenant: Slice, inventory: Inventory) -> Life:
@@ -66,9 +70,14 @@ def life_of(tenant: Slice, inventory: Inventory) -> Life:
     return {
         "design": turns(deployment.image_plan(tenant, tenant.vms)),
         "deploy": turns(deploy),
-        "status": turns(Plan(deploy.stages[-1:])),
+        "status": look([tenant], inventory),
         "delete": turns(deploy.undone("remove")),
     }
+
+
+def look(tenants: Sequence[Slice], inventory: Inventory) -> list[Turn]:
+    """One look at every host that the slices are on, however many they are."""
+    return turns(look_plan(inventory, Comparison(inventory).hosts_of(tenants)))
 
 
 def turns(plan: Plan) -> list[Turn]:
@@ -87,13 +96,6 @@ def together(found: Sequence[Turn], title: str) -> Turn:
 def program(body: str) -> str:
     """What is fed to `sh -s` on a host; a function, so that no command eats the rest of the script as its input."""
     return f"batch() {{\numask 022; export LC_ALL=C\n{body}}}\nbatch </dev/null\n"
-
-
-def _joined(lives: Iterable[Life]) -> Life:
-    """One slice after the other, but one look at all of them: that is what `status` is."""
-    found = list(lives)
-    joined = {phase: [turn for one in found for turn in one[phase]] for phase in PHASES}
-    return {**joined, "status": [together(joined["status"], "status")]}
 
 
 def _turn(stage: Stage) -> Turn:

@@ -46,7 +46,8 @@ _HOW = """\
   beforehand, told all domains in turn; ports on `br-int` with their tags. It is compared with our launch and
   verification on the workers.
 - **One ssh per command**: the documented design in sequence, OpenSSH's client with default settings.
-- **status**: every VM, port, tag and dnsmasq of all slices read back, in one go.
+- **status**: what "View my Slices" asks: one look at each host for all slices, and, by this project, its comparison
+  with the database. Five looks a round.
 - **Slow links**: a relay in the manager's cable inside the lab keeps every frame for half of the round trip, in both
   directions. It has no limit of bandwidth of its own and passes on what TCP sends in one piece in one piece.
 """

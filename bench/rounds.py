@@ -42,6 +42,7 @@ SLOW = ("ssh", "ansible")
 
 PHASES = {
     **dict.fromkeys(FLOORS, ("design", "deploy", "status", "delete")),
+    "first": ("design", "deploy", "delete"),
     "ours": ("design", "connect", "deploy", "status", "delete"),
     "pyinfra": ("connect", "design", "deploy", "status", "delete"),
     "ansible": ("connect", "design", "deploy", "status", "delete"),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from bench import bounds, hosts
-from bench.rounds import Arena, Series
+from bench.rounds import PHASES, Arena, Series
 from bench.samples import Samples
 from bench.work import Work
 from lab import Lab
@@ -42,7 +42,7 @@ def test_we_and_the_floor_make_the_same_and_leave_nothing(there: Arena) -> None:
     assert hosts.count(there.lab) == before
     name = bounds.ring(2)
     for contender in ("ours", "floor", "first"):
-        for phase in ("design", "deploy", "status", "delete"):
+        for phase in PHASES[contender]:
             spread = samples.spread(name, contender, phase)
             assert spread
             assert spread.median > 0
