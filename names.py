@@ -78,6 +78,11 @@ class VMFiles:
         return f"{self.folder}/{self.vm_name}.qemu"
 
     @property
+    def pipes(self) -> tuple[str, ...]:
+        """The ways to both, which have their names for a moment only."""
+        return f"{self.log}.pipe", f"{self.messages}.pipe"
+
+    @property
     def vnc_secret(self) -> str:
         """The password that QEMU asks VNC clients for."""
         return f"{self.folder}/{self.vm_name}.vnc"

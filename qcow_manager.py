@@ -25,8 +25,12 @@ _IS_FREE = """[ ! -e "$1" ] || { echo "$1 is there already, of a slice that data
  version put back?); create another slice, and have the operator look" >&2; exit 1; }"""
 
 
-# Where it ends too early, its own tables point beyond its end. Status 3: clusters that nobody uses, which is no damage.
-_IS_WHOLE = """qemu-img check -q -U -f qcow2 "$1" >/dev/null 2>&1
+# A qcow2 file can name others, which QEMU would open for the guest: any that the SSH user may read. Where a file ends
+# too early, its own tables point beyond its end. Status 3: clusters that nobody uses, which is no damage.
+_IS_WHOLE = """case $(qemu-img info -U -f qcow2 --output=json "$1" 2>/dev/null) in
+  *'"backing-filename"'* | *'"data-file"'*) echo "$2 names another file as a part of it; $3" >&2; exit 1;;
+esac
+qemu-img check -q -U -f qcow2 "$1" >/dev/null 2>&1
 case $? in 0 | 3) ;; *) echo "$2 is not a whole qcow2 image; $3" >&2; exit 1;; esac
 """
 

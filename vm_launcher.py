@@ -17,7 +17,10 @@ from remote import daemon, ovs
 from remote.plan import Command, Step
 from walls import flows_around
 
-TOOLS = ("ip", "ovs-ofctl", "ovs-vsctl", "qemu-img", "qemu-system-x86_64", "setpriv", "setsid", "socat", "ss")
+TOOLS = (
+    *("ip", "ovs-ofctl", "ovs-vsctl", "qemu-img", "qemu-system-x86_64"),
+    *("setpriv", "setsid", "socat", "ss", "stdbuf", "taskset"),
+)
 
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 _WRITE_PRIVATELY = 'umask 077; cat >"$1"'
@@ -159,6 +162,8 @@ class VMLauncher:
         files, name = self.files(tenant, vm), process_name(tenant.slice_id, vm.vm_id)
         runs = daemon.is_running(files.pid, name)
         taps = [tap_name(vm.vm_id, nic.name) for nic in _wired(vm)]
+        argv = self.qemu_argv(tenant, vm)
+        start = daemon.start(files.pid, files.messages, argv, log=files.log, cores=vm.cores)
         write_secret = ("sh", "-c", _WRITE_PRIVATELY, "sh", files.vnc_secret)
         secret = base64.b64encode((vm.vnc_secret or "").encode()).decode()
         return Step(
@@ -171,12 +176,12 @@ class VMLauncher:
                     as_user=True,
                 ),
                 Command(write_secret, stdin=secret, unless=runs, as_user=True, secret=True),
-                Command(daemon.start(files.pid, files.messages, self.qemu_argv(tenant, vm)), unless=runs, as_user=True),
+                Command(start, unless=runs, as_user=True),
             ),
             undo=(
                 Command(daemon.stop(files.pid, name, "KILL"), as_user=True),
                 Command(
-                    ("rm", "-f", files.pid, files.console, files.log, files.messages, files.vnc_secret),
+                    ("rm", "-f", files.pid, files.console, files.log, files.messages, files.vnc_secret, *files.pipes),
                     unless=runs,  # without its pid file a process that does not end would be forgotten
                     as_user=True,
                 ),
@@ -199,7 +204,7 @@ class VMLauncher:
             *("-drive", f"file={files.overlay},format=qcow2,if=virtio,discard=unmap"),
             *(word for index, nic in enumerate(vm.interfaces) for word in _nic(vm, index, nic)),
             *("-device", "virtio-rng-pci", "-vga", "std"),
-            *("-chardev", f"socket,id=console,path={files.console},server=on,wait=off,logfile={files.log}"),
+            *("-chardev", f"socket,id=console,path={files.console},server=on,wait=off,logfile={daemon.LOG_DEVICE}"),
             *("-serial", "chardev:console"),
             *("-object", f"secret,id=vnc,format=base64,file={files.vnc_secret}"),
             *("-vnc", f":{vm.vnc_port - 5900},password-secret=vnc"),

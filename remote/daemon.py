@@ -20,11 +20,46 @@ RUNNING = r"""pid=$(cat "$1" 2>/dev/null) && { grep -qzxF -- "$2" "/proc/$pid/cm
   done
   grep -qzxF -- "$2" "/proc/$pid/cmdline" 2>/dev/null; }; }"""
 
+MESSAGES_BYTES = 1 << 16
+LOG_BYTES = 1 << 20
+LOG_DEVICE = "/dev/fd/9"
+"""Where a process that is started with a log writes it, by this name: opened anew it can be written only."""
+
 # A program in the background holds the batch's streams open for all its life unless they are taken from it. Its pid
 # file is written before the next command, so that nobody has to guess whether it has started yet.
-_START = """pidfile=$1 messages=$2; shift 2
-setsid "$@" </dev/null >"$messages" 2>&1 &
-echo $! >"$pidfile" || { kill -KILL $!; exit 1; }"""
+#
+# What it says is at a guest's mercy, so it goes through pipes to processes that keep the beginning, throw the rest away
+# and end with the program. They never refuse: QEMU mistakes an error of its log for one of the console and stops there.
+# Both ends of a pipe are open before its name goes.
+#
+# The CPUs are those on which the fewest of our processes may run; their pid files are beside this one, a folder up.
+_START = rf"""pidfile=$1 messages=$2 log=$3 cores=$4; shift 4
+bounded() {{
+  rm -f "$1.pipe" && mkfifo -m 600 "$1.pipe" && : >"$1" || return
+  setsid sh -c 'stdbuf -o0 head -c "$2" >"$1"; exec cat' sh "$1" "$2" <"$1.pipe" >/dev/null 2>&1 8>&- 9>&- &
+}}
+cpus() {{
+  sed -n 's/^Cpus_allowed_list:[^0-9]*//p' "/proc/$1/status" 2>/dev/null | tr , '\n' |
+    while IFS=- read -r first last; do seq "$first" "${{last:-$first}}"; done
+}}
+used() {{
+  for file in "${{pidfile%/*/*}}"/*/*.pid; do
+    pid=$(cat "$file" 2>/dev/null) && [ -n "$pid" ] && cpus "$pid" | grep -xF "$own"
+  done
+}}
+bounded "$messages" {MESSAGES_BYTES} || exit
+exec 8>"$messages.pipe"; rm -f "$messages.pipe"
+if [ -n "$log" ]; then
+  bounded "$log" {LOG_BYTES} || exit
+  exec 9>"$log.pipe"; rm -f "$log.pipe"
+fi
+own=$(cpus self)
+if [ "$cores" -gt 0 ] && [ "$(echo "$own" | wc -l)" -gt "$cores" ]; then
+  least=$({{ echo "$own"; used; }} | sort -n | uniq -c | sort -n -k 1,1 -k 2,2 | head -n "$cores" | sed 's/.* //')
+  set -- taskset -c "$(echo "$least" | paste -sd , -)" "$@"
+fi
+setsid "$@" </dev/null >&8 2>&1 8>&- &
+echo $! >"$pidfile" || {{ kill -KILL $!; exit 1; }}"""
 
 _STOP = f"""{RUNNING} || exit 0
 kill -"$3" "$pid"
@@ -42,6 +77,10 @@ while {RUNNING}; do
   case $(ss -Hltnp "sport = :$3") in *"pid=$pid,"*) echo "$5 $pid"; exit 0;; esac
   tries=$((tries + 1))
   [ $tries -le 300 ] || {{ echo "not listening on port $3 after 30 s" >&2; exit 1; }}
+  sleep 0.1
+done
+for again in 1 2 3 4 5 6 7 8 9; do  # its last words may still be on their way
+  [ ! -s "$4" ] || break
   sleep 0.1
 done
 echo "ended at once: $(tail -n 1 "$4" 2>/dev/null)" >&2; exit 1"""
@@ -75,9 +114,13 @@ def holds_taps_or_ended(pid_file: str, mark: str, taps: Sequence[str]) -> Argv:
     return ("sh", "-c", _HOLDS_TAPS, "sh", pid_file, mark, *taps)
 
 
-def start(pid_file: str, messages: str, argv: Argv) -> Argv:
-    """Starts `argv` in the background, in a session of its own; what it says goes to the file `messages`."""
-    return ("sh", "-c", _START, "sh", pid_file, messages, *argv)
+def start(pid_file: str, messages: str, argv: Argv, *, log: str = "", cores: int = 0) -> Argv:
+    """Starts `argv` in the background, in a session of its own.
+
+    The beginning of what it says goes to the file `messages`, and the beginning of what it writes to `LOG_DEVICE` to
+    the file `log`. All its threads together run on as many CPUs as `cores` says, 0: on all.
+    """
+    return ("sh", "-c", _START, "sh", pid_file, messages, log, str(cores), *argv)
 
 
 def stop(pid_file: str, mark: str, signal: Literal["TERM", "KILL"]) -> Argv:

@@ -431,9 +431,10 @@ class FakeHost:
         return self.is_running(argv, stdin) if argv[2] in self.folders else OK
 
     def start(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        pid_file, messages, program, *options = argv
+        pid_file, messages, log, cores, program, *options = argv
         assert program == "qemu-system-x86_64"
-        self.files[messages] = ""
+        assert options[options.index("-smp") + 1] == cores
+        self.files |= {messages: "", log: ""}
         socket = next(o for o in options if o.startswith("socket,")).split("path=")[1].split(",")[0]
         assert len(socket) <= MAX_SOCKET_PATH
         taps = [option.split("ifname=")[1].split(",")[0] for option in options if option.startswith("tap,")]

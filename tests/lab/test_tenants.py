@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import re
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +15,7 @@ from functools import cached_property, partial
 
 import pytest
 
+import qcow_manager
 from lab import Lab
 from tests.lab import frames as f
 from tests.lab import intruder
@@ -22,6 +28,7 @@ GATEWAY, GATEWAY_MAC = "10.60.7.1", "02:c1:0d:00:00:01"
 DHCP_SERVER, DHCP_MAC = "10.60.7.2", "02:c1:0d:00:00:02"
 INTERNET_VLAN = 400
 HOSTS = ("10.0.10.1", "10.0.10.2", "10.0.10.3", "10.0.10.250")
+STRANGER = "daemon"
 FLOOD_FRAMES = scaled(10_000, 200_000)
 
 
@@ -63,6 +70,7 @@ class Street:
     attacker: Tenant
     victim: Tenant
     attacks: dict[str, str]
+    seen_by_stranger: str
 
 
 def link_attacks(own: SeenVM, other: Tenant, victim: SeenVM) -> Iterator[tuple[str, list[bytes]]]:
@@ -208,7 +216,14 @@ def control(vm: SeenVM, mark: bytes) -> bytes:
 @pytest.fixture(scope="module")
 def street(lab: Lab) -> Iterator[Street]:
     """Both tenants, all guests with their tools, and all frames made."""
-    attacker, victim = Tenant(lab, "admin"), Tenant(lab, "student")
+    with subprocess.Popen(
+        lab.host_argv("worker1", ["python3", "-c", _WATCH], user=STRANGER),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as watch:
+        attacker, victim = Tenant(lab, "admin"), Tenant(lab, "student")
+        seen_by_stranger, _ = watch.communicate("", timeout=30)
     attacks: dict[str, str] = {}
     ready: dict[str, list[bytes | str]] = {}
     for worker, own in attacker.vms.items():
@@ -234,12 +249,15 @@ def street(lab: Lab) -> Iterator[Street]:
     ready["doors"] += [f"{DHCP_SERVER} {port}" for port in (22, 53)]
     away = [*HOSTS, victim.gateway, victim.gateway.removesuffix("1") + "2"]
     ready["away"] = [*away, *(address for vm in victim.vms.values() for address in vm.addresses.values())]
+    own = attacker.vms["worker1"]
+    ask = f.udp(f.NOBODY, "255.255.255.255", (68, 67), f.dhcp(f.DISCOVER, own.macs["eth1"], b"ATTK8888"))
+    ready["asking"] = [f.ethernet(own.macs["eth1"], f.BROADCAST, 0x0800, ask)] * 2500
     ready["near"] = [GATEWAY, attacker.gateway, "8.8.8.8"]
     intruder.offer_tools(lab, ready)
     for tenant in (attacker, victim):
         for guest in tenant.guests.values():
             intruder.equip(guest)
-    yield Street(attacker, victim, attacks)
+    yield Street(attacker, victim, attacks, seen_by_stranger)
     for tenant in (attacker, victim):
         tenant.delete()
 
@@ -261,18 +279,25 @@ class Traffic:
                 )
 
     def losses(self) -> dict[str, int]:
-        """Ends the pings; how many were not answered, by who asked whom. The last one may still be on its way."""
+        """Ends the pings; how many were not answered though a later one was, by who asked whom.
+
+        Those on their way at the end say nothing, so some that were sent after the attack are waited for.
+        """
+        asking = [(self._guests[worker], target) for worker, targets in self._targets.items() for target in targets]
+        later = {(guest.vm.vm_id, target): self._last(guest, target) + 10 for guest, target in asking}
         lost = {}
-        for worker, targets in self._targets.items():
-            for target in targets:
-                guest = self._guests[worker]
-                guest.run(f"kill -INT $(cat /tmp/pid.{target})")
-                wait_until(lambda g=guest, t=target: "packet loss" in g.run(f"cat /tmp/ping.{t}"), "the summary", 20)  # type: ignore[misc]
-                said = guest.run(f"tail -n 3 /tmp/ping.{target}")
-                sent, answered = map(int, re.findall(r"(\d+) packets transmitted, (\d+) packets received", said)[0])
-                assert sent > 5, said
-                lost[f"{worker} -> {target}"] = max(0, sent - answered - 1)
+        for guest, target in asking:
+            wait_until(lambda g=guest, t=target: self._last(g, t) > later[g.vm.vm_id, t], "answers", 30)  # type: ignore[misc]
+            guest.run(f"kill $(cat /tmp/pid.{target})")
+            answered = int(guest.run(f"grep 'bytes from' /tmp/ping.{target} | grep -vc DUP").split()[0])
+            lost[f"{guest.vm.worker} -> {target}"] = self._last(guest, target) + 1 - answered
         return lost
+
+    @staticmethod
+    def _last(guest: Guest, target: str) -> int:
+        """The number of the last ping that was answered, counted from 0."""
+        said = guest.run(f"grep 'bytes from' /tmp/ping.{target} | tail -n 1")
+        return int(*re.findall(r"seq=(\d+)", said))
 
 
 def test_no_frame_arrives_in_another_tenants_slice(street: Street) -> None:
@@ -378,3 +403,210 @@ done"""
 
 def _vnc(vm: SeenVM) -> list[tuple[str, str]]:
     return re.findall(r"VNC ([\d.]+):(\d+)", vm.text)
+
+
+# --- consoles ---------------------------------------------------------------------------------------------------------
+
+# What another user of the worker can read of others' processes, all the time until its input ends.
+_WATCH = """import glob, select, sys
+seen = set()
+while not select.select([sys.stdin], [], [], 0)[0]:
+    for path in glob.glob("/proc/[0-9]*/cmdline") + glob.glob("/proc/[0-9]*/environ"):
+        try:
+            with open(path, errors="replace") as file: seen.add(file.read())
+        except OSError: pass
+print("\\n".join(seen))
+"""
+
+# RFC 6143, 7.1 and 7.2.2. DES is what TripleDES does with three times the same key; VNC turns the bits of each byte.
+_VNC_LOGIN = """import socket, sys, warnings
+warnings.simplefilter("ignore")
+from cryptography.hazmat.primitives.ciphers import Cipher, modes
+try: from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+except ImportError: from cryptography.hazmat.primitives.ciphers.algorithms import TripleDES
+host, port, secret = sys.argv[1:]
+server = socket.create_connection((host, int(port)), 10).makefile("rwb", buffering=0)
+server.write(server.read(12))
+kinds = server.read(server.read(1)[0])
+assert list(kinds) == [2], kinds
+server.write(bytes([2]))
+key = bytes(int(f"{byte:08b}"[::-1], 2) for byte in secret.encode().ljust(8, b"\\0")[:8])
+answer = Cipher(TripleDES(key * 3), modes.ECB()).encryptor().update(server.read(16))
+server.write(answer)
+print(int.from_bytes(server.read(4), "big"))
+"""
+
+
+def _secret(vm: SeenVM) -> str:
+    return str(re.findall(r"password (\w{8})", vm.text)[0])
+
+
+def test_vnc_lets_the_owner_in_and_nobody_with_another_password(street: Street, lab: Lab) -> None:
+    vms = [vm for tenant in (street.attacker, street.victim) for vm in tenant.vms.values()]
+    assert len({_secret(vm) for vm in vms}) == len(vms)
+    own, other = street.victim.vms["worker1"], street.attacker.vms["worker1"]
+    ((host, port),) = _vnc(own)
+    for secret, answer in ((_secret(own), "0"), (_secret(other), "1"), ("", "1"), (_secret(own).swapcase(), "1")):
+        assert lab.run([sys.executable, "-c", _VNC_LOGIN, host, port, secret]).stdout.strip() == answer, secret
+
+
+def test_no_other_user_of_the_worker_sees_a_secret_or_reaches_a_console(street: Street, lab: Lab) -> None:
+    assert "qemu-system-x86_64" in street.seen_by_stranger
+    assert "setpriv" in street.seen_by_stranger
+    for tenant in (street.attacker, street.victim):
+        vm = tenant.vms["worker1"]
+        secret = _secret(vm)
+        assert secret not in street.seen_by_stranger
+        assert base64.b64encode(secret.encode()).decode() not in street.seen_by_stranger
+        files = f"/home/ubuntu/vm_images/slice-{tenant.slice_id}/{vm.name}"
+        for name in (".console", ".vnc", ".log", ".qemu", ".pid", "_img.qcow2"):
+            look = ["test", "-r", f"{files}{name}"]
+            assert lab.exec("worker1", look, user="ubuntu", check=False).returncode == 0, name
+            assert lab.exec("worker1", look, user=STRANGER, check=False).returncode == 1, name
+        connect = ["socat", "-u", "OPEN:/dev/null", f"UNIX-CONNECT:{files}.console"]
+        assert "Permission denied" in lab.exec("worker1", connect, user=STRANGER, check=False).stderr
+
+
+# --- QEMU -------------------------------------------------------------------------------------------------------------
+
+
+def _files(tenant: Tenant, worker: str) -> str:
+    return f"/home/ubuntu/vm_images/slice-{tenant.slice_id}/{tenant.vms[worker].name}"
+
+
+def _pid(lab: Lab, tenant: Tenant, worker: str) -> str:
+    return lab.exec(worker, ["cat", f"{_files(tenant, worker)}.pid"]).stdout.strip()
+
+
+def test_qemu_is_no_root_is_in_its_sandbox_and_offers_no_monitor(street: Street, lab: Lab) -> None:
+    for tenant in (street.attacker, street.victim):
+        for worker in tenant.vms:
+            pid = _pid(lab, tenant, worker)
+            status = lab.exec(worker, ["cat", f"/proc/{pid}/status"]).stdout
+            assert re.search(r"^Uid:\t1000\t1000\t1000\t1000$", status, re.MULTILINE)
+            assert re.search(r"^Seccomp:\t2$", status, re.MULTILINE)
+            assert re.search(r"^CapEff:\t0+$", status, re.MULTILINE)
+            listening = lab.exec(worker, ["ss", "-Hlntxp"]).stdout.splitlines()
+            doors = [line.split()[4] for line in listening if f"pid={pid}," in line]
+            ((_, port),) = _vnc(tenant.vms[worker])
+            assert {door.rpartition(":")[2] for door in doors if "console" not in door} == {port}
+            assert [door for door in doors if "console" in door] == [
+                f"vm_images/slice-{tenant.slice_id}/{tenant.vms[worker].name}.console"
+            ]
+
+
+def test_a_disk_that_pretends_to_be_an_image_gains_nothing(street: Street, lab: Lab) -> None:
+    """A guest writes the header of a qcow2 file whose backing file is /etc/passwd onto its disk."""
+    guest = street.attacker.guests["worker2"]
+    overlay = f"{_files(street.attacker, 'worker2')}_img.qcow2"
+    make = "qemu-img create -q -f qcow2 -F raw -b /etc/passwd /tmp/evil.qcow2 && od -An -v -tx1 -N 512 /tmp/evil.qcow2"
+    header = "".join(lab.exec("worker2", ["sh", "-c", f"{make}; rm /tmp/evil.qcow2"], user="ubuntu").stdout.split())
+    saved = "dd if=/dev/vda of=/tmp/sector bs=512 count=1"
+    write = f'perl -e \'print pack("H*", "{header[:400]}")\' | dd of=/dev/vda conv=notrunc; sync'
+    assert guest.succeeds(f"{saved} && {write}")
+    try:
+        info = lab.exec("worker2", ["qemu-img", "info", "-U", "--output=json", overlay], user="ubuntu").stdout
+        assert '"format": "qcow2"' in info
+        assert "passwd" not in info
+    finally:
+        guest.run("dd if=/tmp/sector of=/dev/vda; sync")
+
+
+def test_a_base_image_that_names_another_file_is_refused(lab: Lab) -> None:
+    folder = "/tmp/images"
+    make = f"""mkdir {folder}; cd {folder}; qemu-img create -q -f qcow2 whole 1M
+qemu-img create -q -f qcow2 -F raw -b /etc/passwd backed; echo text >text; cp /etc/passwd raw; truncate -s 1M raw
+qemu-img create -q -f qcow2 -o data_file=raw,data_file_raw=on split 1M"""
+    lab.exec("worker1", ["sh", "-c", make], user="ubuntu")
+    check = ["sh", "-c", qcow_manager._IS_WHOLE, "sh"]
+    said = {
+        name: lab.exec("worker1", [*check, f"{folder}/{name}", name, "mend it"], check=False).stderr
+        for name in ("whole", "backed", "split", "text")
+    }
+    lab.exec("worker1", ["rm", "-r", folder])
+    assert said["whole"] == ""
+    assert "names another file" in said["backed"]
+    assert "names another file" in said["split"]
+    assert "is not a whole qcow2 image" in said["text"]
+
+
+# --- no more than its share -------------------------------------------------------------------------------------------
+
+
+def test_a_disk_written_again_and_again_grows_to_its_flavors_size_only(street: Street, lab: Lab) -> None:
+    guest = street.attacker.guests["worker2"]
+    overlay = f"{_files(street.attacker, 'worker2')}_img.qcow2"
+    first = int(guest.run("cat /etc/first-free-megabyte").split()[0])
+    size = int(guest.run("cat /sys/block/vda/size").split()[0]) // 2048
+    megabytes = scaled(40, size - first)
+    for _ in range(3):
+        fill = f"dd if=/dev/urandom of=/dev/vda bs=1M seek={first} count={megabytes} conv=notrunc && sync"
+        assert guest.succeeds(fill, scaled(120, 1800))
+        guest.run(f"blkdiscard -o {(first + 8) << 20} -l {32 << 20} /dev/vda")
+    assert guest.succeeds(fill, scaled(120, 1800))
+    used = int(lab.exec("worker2", ["du", "-k", overlay]).stdout.split()[0]) / 1024
+    assert megabytes <= used <= megabytes * 1.02 + 4
+    # Beyond the disk there is nothing to write to.
+    assert not guest.succeeds(f"dd if=/dev/zero of=/dev/vda bs=1M seek={size} count=1 conv=notrunc")
+
+
+def test_a_vm_goes_on_when_its_console_log_is_full(street: Street, lab: Lab) -> None:
+    """The log's end is that of the process that keeps it; here it is ended by hand, in the unit test by its size."""
+    guest, log = street.attacker.guests["worker1"], f"{_files(street.attacker, 'worker1')}.log"
+    assert "guest ready" in lab.exec("worker1", ["cat", log]).stdout
+    heads = "for p in $(grep -lx head /proc/[0-9]*/comm); do p=${p%/comm}"
+    find = f'{heads}; [ "$(readlink $p/fd/1)" != "$1" ] || echo $p; done'
+    keeper = lab.exec("worker1", ["sh", "-c", find, "sh", log])
+    (process,) = keeper.stdout.split()
+    lab.exec("worker1", ["kill", process.removeprefix("/proc/")])
+    before = lab.exec("worker1", ["stat", "-c", "%s", log]).stdout
+    assert "goes on" in guest.run("seq 2000; echo it goes on")
+    for _ in range(20):
+        assert len(guest.run("seq 500").split()) == 500
+    assert lab.exec("worker1", ["stat", "-c", "%s", log]).stdout == before
+
+
+def test_asking_for_addresses_all_day_fills_no_disk(street: Street, lab: Lab) -> None:
+    guest, log = street.attacker.guests["worker1"], f"/tmp/dnsmasq_vlan{street.attacker.vlan}.log"
+    intruder.send(guest, "eth1", "asking")
+    wait_until(lambda: _size(lab, log) == 1 << 20, "the end of the log", scaled(60, 60))
+    intruder.send(guest, "eth1", "asking")
+    assert guest.succeeds("udhcpc -i eth1 -n -q -t 20 -T 1 -s /etc/udhcpc.script", 60)
+    assert guest.addresses()["eth1"] == guest.vm.addresses["eth1"]
+    assert _size(lab, log) == 1 << 20
+
+
+def _size(lab: Lab, path: str) -> int:
+    return int(lab.exec("network", ["stat", "-c", "%s", path]).stdout)
+
+
+def test_a_vm_takes_no_more_cpu_than_its_cores(street: Street, lab: Lab) -> None:
+    busy, neighbour = street.attacker, street.victim
+    status = [lab.exec("worker1", ["cat", f"/proc/{_pid(lab, who, 'worker1')}/status"]) for who in (busy, neighbour)]
+    cpus = [re.findall(r"Cpus_allowed_list:\t(.*)", each.stdout)[0] for each in status]
+    assert len(set(cpus)) == 2, "each has a CPU of its own"
+    assert all(cpu.isdecimal() for cpu in cpus), "and one only"
+    guest = busy.guests["worker1"]
+    guest.run("for i in 1 2 3 4 5 6; do (while :; do :; done) & done")
+    guest.run("(while :; do dd if=/dev/vda of=/dev/null bs=1M count=32; done) 2>/dev/null &")
+    try:
+        pid = _pid(lab, busy, "worker1")
+        idle = _idle_seconds(guest)
+        used, began = _cpu_seconds(lab, pid), time.monotonic()
+        wait_until(lambda: time.monotonic() > began + scaled(6, 60), "some time", 90)
+        share = (_cpu_seconds(lab, pid) - used) / (time.monotonic() - began)
+        assert share <= 1.1
+        assert _idle_seconds(guest) - idle < 1, "the guest is busy all the time"
+        assert neighbour.guests["worker1"].reaches("8.8.8.8")
+        assert neighbour.guests["worker1"].run("echo hello", 10).strip() == "hello"
+    finally:
+        guest.run("kill $(jobs -p)")
+
+
+def _idle_seconds(guest: Guest) -> float:
+    return int(guest.run("sed -n 's/^cpu  *//p' /proc/stat").split()[3]) / 100
+
+
+def _cpu_seconds(lab: Lab, pid: str) -> float:
+    fields = lab.exec("worker1", ["cat", f"/proc/{pid}/stat"]).stdout.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -110,3 +110,80 @@ def test_nobody_wants_it_where_its_folder_is_gone(pid_file: Path, tmp_path: Path
     argv = daemon.is_running_or_unwanted(str(pid_file), MARK, str(tmp_path / "gone"))
     assert run(argv).returncode == 0
     assert run(daemon.is_running_or_unwanted(str(pid_file), MARK, str(tmp_path))).returncode == 1
+
+
+# --- what a guest could make grow -------------------------------------------------------------------------------------
+
+_TALKER = f"""import os, sys, time
+log, told = open({daemon.LOG_DEVICE!r}, "wb", buffering=0), 0
+for stream in (log, sys.stdout.buffer):
+    try:
+        for _ in range(300): stream.write(b"x" * 10000); stream.flush()
+    except OSError: told += 1
+os.close(1)
+open(sys.argv[1], "w").write(f"refused {{told}}")
+time.sleep(60)"""
+
+
+def test_logs_end_at_their_bounds_and_the_program_goes_on(pid_file: Path, tmp_path: Path) -> None:
+    messages, log, done = tmp_path / "messages", tmp_path / "log", tmp_path / "done"
+    argv = ("python3", "-c", _TALKER, str(done), "-name", MARK)
+    assert run(daemon.start(str(pid_file), str(messages), argv, log=str(log))).returncode == 0
+    deadline = time.monotonic() + 20
+    while not (done.exists() and done.read_text() == "refused 0"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert is_running(pid_file)
+    assert (messages.stat().st_size, log.stat().st_size) == (daemon.MESSAGES_BYTES, daemon.LOG_BYTES)
+    assert {path.name for path in tmp_path.iterdir()} == {"vm.pid", "messages", "log", "done"}
+
+
+def test_who_keeps_the_logs_ends_with_the_program(pid_file: Path, tmp_path: Path) -> None:
+    messages, log = tmp_path / "messages", tmp_path / "log"
+    run(daemon.start(str(pid_file), str(messages), SLEEPER, log=str(log)))
+    _await_writers(2, messages, log)
+    run(daemon.stop(str(pid_file), MARK, "KILL"))
+    _await_writers(0, messages, log)
+
+
+def _await_writers(count: int, *files: Path) -> None:
+    deadline = time.monotonic() + 10
+    while len(found := _writers_of(*files)) != count:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.01)
+
+
+def _writers_of(*files: Path) -> set[str]:
+    """The processes that keep the beginning; the shell around each has its standard output lent to it."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "fd" / "1").readlink() in files and (process / "comm").read_text() == "head\n":
+                found.add(process.name)
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one CPU only")
+def test_processes_are_spread_over_the_cpus_each_on_as_many_as_it_has_cores(tmp_path: Path) -> None:
+    cpus = os.sched_getaffinity(0)
+    seen: list[set[int]] = []
+    try:
+        for number in range(len(cpus)):
+            folder = tmp_path / f"slice-{number}"
+            folder.mkdir()
+            pid_file = folder / "vm.pid"
+            assert run(daemon.start(str(pid_file), str(folder / "m"), SLEEPER, cores=1)).returncode == 0
+            deadline = time.monotonic() + 10
+            while len(os.sched_getaffinity(int(pid_file.read_text()))) > 1:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            seen.append(os.sched_getaffinity(int(pid_file.read_text())))
+        assert set.union(*seen) == cpus, "each has one of its own"
+        everywhere = tmp_path / "slice-0" / "all.pid"
+        run(daemon.start(str(everywhere), str(tmp_path / "m"), SLEEPER, cores=len(cpus)))
+        assert os.sched_getaffinity(int(everywhere.read_text())) == cpus
+    finally:
+        for path in tmp_path.glob("*/*.pid"):
+            run(daemon.stop(str(path), MARK, "KILL"))
