@@ -7,7 +7,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -172,9 +172,9 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float) -> None
         time.sleep(0.2)
 
 
-def traces(lab: Lab) -> dict[str, str]:
+def traces(lab: Lab, hosts: Collection[str] = tuple(HOSTS.values())) -> dict[str, str]:
     """What every host shows of switches, links, namespaces, rules, processes and files; nothing that only ages."""
-    return {host: _trace(lab, host) for host in HOSTS.values()}
+    return {host: _trace(lab, host) for host in hosts}
 
 
 # The order in which Open vSwitch shows ports says nothing. The folder /run/netns is made by the first `ip netns add` of
