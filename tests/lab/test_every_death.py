@@ -104,6 +104,7 @@ def grave(lab: Lab, desk: Path) -> Grave:
     database.chmod(0o600)
     for path in (folder, database):
         paths.caller().own(path)
+    Menu(lab, "admin", database).close()  # what every login leaves beside the database is there
     return Grave(lab, database)
 
 
@@ -133,7 +134,7 @@ def spread(items: Sequence[T], count: int) -> list[T]:
 def seen(lab: Lab) -> dict[str, str]:
     """The traces; the numbers that Open vSwitch gives to ports, and their order, say nothing."""
     return {
-        host: "\n".join(sorted(re.sub(r"in_port=\d+", "in_port=N", text).splitlines()))
+        host: "\n".join(sorted(re.sub(r"(in_port=|output:)\d+", r"\1N", text).splitlines()))
         for host, text in traces(lab).items()
     }
 
@@ -262,5 +263,6 @@ def _expect_pids(lab: Lab, record: dict[str, Any]) -> None:
 def _forget_added(lab: Lab, grave: Grave, designed: bytes) -> None:
     """The overlay and the cached image of the VM that was added go, and the file is as before."""
     grave.database.write_bytes(designed)
+    cached = f"{IMAGES}/copied.qcow2 {IMAGES}/.copied.qcow2.seal"
     for host in ("worker1", "worker2"):
-        lab.exec(host, ["sh", "-c", f"rm -f {IMAGES}/copied.qcow2 {IMAGES}/slice-*/added_img.qcow2"])
+        lab.exec(host, ["sh", "-c", f"rm -f {cached} {IMAGES}/slice-*/added_img.qcow2"])
