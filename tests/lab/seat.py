@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -57,6 +58,10 @@ class Menu:
         """Choose a menu entry, answer its prompts, and give what it showed."""
         self.type(str(entry), *map(str, answers))
         return self.read()
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        self._process.send_signal(signal.SIGINT)
 
     def kill(self) -> None:
         """End the manager as `kill -9` does."""

@@ -1,118 +1,266 @@
-"""Hosts that die or hang before, during and after a deployment: one sentence in time, and the others are clean."""
+"""Hosts that die, hang or are slow at any moment of a change: one sentence in time, and all can be put right again."""
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 import pytest
 
+import cli
 from lab import Lab
-from tests.lab.seat import Menu, traces
+from tests.lab.seat import HOSTS, ROOT, Menu, traces, wait_until
 from tests.scale import scaled
+from tests.unit.playing import terminal_of
 
 pytestmark = [pytest.mark.lab, pytest.mark.torture]
 
-LOST = "worker2"
-ADDRESS = "10.0.10.2"
-OTHERS = ("worker1", "network")
+ADDRESSES = {name: address for address, name in HOSTS.items()}
+ALL = "all"
+"""Where the way from the manager to every host is concerned."""
+
+SECONDS = {"before": 25, "during deploy": 100, "after": 25, "during delete": 100}
+"""The README's deadlines: a host that was lost before, and one that is lost in the middle of a change."""
+
+ENDED_BY_LOSS = (128 + signal.SIGHUP, cli.OUTPUT_LOST)
+"""Whether the end of the connection or of what takes the output is met first is chance."""
+
+INTERRUPTED = "Interrupted: what is under way is brought to its end first"
 _LASTS_NOT = re.compile(r"^/run/.*\n?|@if\d+", re.MULTILINE)
-Fault = Callable[[Lab], AbstractContextManager[None]]
+
+Act = Callable[[Lab, str], object]
 
 
-@contextmanager
-def cut(lab: Lab) -> Iterator[None]:
-    """Nothing answers."""
-    lab.cut(LOST)
-    try:
-        yield
-    finally:
-        lab.mend(LOST)
+@dataclass(frozen=True)
+class Fault:
+    """How it comes to a host and goes again; `bearable` is one that must change nothing but the time it takes."""
+
+    breaks: Act
+    mends: Act
+    hosts: tuple[str, ...] = ("worker2", "network")
+    bearable: bool = False
 
 
-@contextmanager
-def unplugged(lab: Lab) -> Iterator[None]:
-    """Its pid 1 is killed, and everything with it; later it boots."""
-    lab.stop_host(LOST)
-    try:
-        yield
-    finally:
-        lab.start_host(LOST)
+def _shell(script: str) -> Act:
+    return lambda lab, host: lab.exec(host, ["sh", "-c", script])
 
 
-@contextmanager
-def no_sshd(lab: Lab) -> Iterator[None]:
-    """sshd and all its sessions end; the rest lives."""
-    lab.exec(
-        LOST, ["sh", "-c", "for p in /proc/[0-9]*; do case $(cat $p/comm) in sshd*) kill -9 ${p#/proc/};; esac; done"]
-    )
-    try:
-        yield
-    finally:
-        lab.exec(LOST, ["/usr/sbin/sshd"])
+def _round_trip(milliseconds: float) -> Act:
+    return lambda lab, _host: lab.set_round_trip(milliseconds)
 
 
-@contextmanager
-def frozen(lab: Lab) -> Iterator[None]:
-    """Every process but pid 1 stands still; the kernel goes on answering in their name."""
-    lab.exec(LOST, ["sh", "-c", "kill -STOP -1"])
-    try:
-        yield
-    finally:
-        lab.exec(LOST, ["sh", "-c", "kill -CONT -1"])
+# The host starts sshd again when it ends, so it must not come up.
+_NO_SSHD = """mv /usr/sbin/sshd /usr/sbin/sshd.real && install -m 755 /bin/false /usr/sbin/sshd
+for p in /proc/[0-9]*; do case $(cat $p/comm) in sshd*) kill -9 ${p#/proc/};; esac; done 2>/dev/null
+:"""
+_SSHD_AGAIN = """mv /usr/sbin/sshd.real /usr/sbin/sshd
+for try in $(seq 100); do ss -Hltn sport = :22 | grep -q . && exit; sleep 0.1; done
+exit 1"""
+FAULTS = {
+    # Nothing answers, not even with a refusal.
+    "cut": Fault(Lab.cut, Lab.mend),
+    # Its pid 1 is killed, and everything with it; later it boots.
+    "unplugged": Fault(Lab.stop_host, Lab.start_host),
+    # sshd and all its sessions end; the rest lives.
+    "no sshd": Fault(_shell(_NO_SSHD), _shell(_SSHD_AGAIN)),
+    # Every process but pid 1 stands still; the kernel goes on acknowledging packets in their name.
+    "frozen": Fault(_shell("kill -STOP -1"), _shell("kill -CONT -1")),
+    "slow": Fault(_round_trip(600), _round_trip(0), (ALL,), bearable=True),
+    "too slow": Fault(_round_trip(40_000), _round_trip(0), (ALL,)),
+}
+CASES = [(fault, moment, host) for fault in FAULTS for moment in SECONDS for host in FAULTS[fault].hosts]
+BOUNDED = [
+    ("frozen", "before", "worker2"),
+    ("no sshd", "during deploy", "network"),
+    ("slow", "during deploy", ALL),
+    ("cut", "after", "network"),
+    ("unplugged", "during delete", "worker2"),
+]
 
-
-FAULTS: dict[str, Fault] = {"cut": cut, "unplugged": unplugged, "no sshd": no_sshd, "frozen": frozen}
-# The longest a fault may keep the menu: silence in the middle of a batch is endured for 60 s, then all is taken back.
-SECONDS = {"before": 25, "during": 100, "after": 25}
-CASES = [(fault, moment) for fault in FAULTS for moment in SECONDS]
-BOUNDED = [("cut", "after"), ("unplugged", "during"), ("no sshd", "during"), ("frozen", "before")]
+# Where a port comes or goes, Open vSwitch's tool waits as long as the first file is there, and says so by the second.
+_GATE, _AT_GATE = "/run/gate", "/run/at-gate"
+_VSCTL = "/usr/bin/ovs-vsctl"
+_GATED = f"""#!/bin/sh
+case "$*" in *add-port*|*del-port*)
+  [ ! -e {_GATE} ] || : >{_AT_GATE}
+  while [ -e {_GATE} ]; do sleep 0.1; done
+  rm -f {_AT_GATE};;
+esac
+exec {_VSCTL}.real "$@"
+"""
 
 
 def design(menu: Menu, name: str) -> int:
-    slice_id = menu.create_slice(name)
+    slice_id = menu.create_slice(re.sub(r"\W", "-", name))
     one, two = (menu.add_vm(slice_id, vm, 1, internet=True) for vm in ("one", "two"))
     menu.link(slice_id, one, "eth1", two, "eth1")
     return slice_id
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _images(lab: Lab) -> None:
-    """The base image is in the workers' caches, where it is meant to stay."""
+def _gates(lab: Lab) -> Iterator[None]:
+    """Each host can be held in the middle of a batch; the base image is in the workers' caches, where it stays."""
     menu = Menu(lab)
     menu.delete(design(menu, "first"))
     menu.close()
+    for host in ADDRESSES:
+        lab.exec(host, ["mv", _VSCTL, f"{_VSCTL}.real"])
+        lab.exec(host, ["install", "-m", "755", "/dev/stdin", _VSCTL], input=_GATED)
+    yield
+    for host in ADDRESSES:
+        lab.exec(host, ["mv", f"{_VSCTL}.real", _VSCTL])
 
 
-@pytest.mark.parametrize(("fault", "moment"), scaled(BOUNDED, CASES))
-def test_a_host_that_is_lost(lab: Lab, menu: Menu, fault: str, moment: str) -> None:
+@contextmanager
+def lost_in_the_middle(lab: Lab, fault: str, host: str, begin: Callable[[], None]) -> Iterator[None]:
+    """The change that `begin` begins is under way on the host when the fault comes; the host is not held any more."""
+    held = "worker2" if host == ALL else host
+    lab.exec(held, ["touch", _GATE])
+    begin()
+    wait_until(lambda: not lab.exec(held, ["test", "-e", _AT_GATE], check=False).returncode, "the batch", 30)
+    with broken(lab, fault, host):
+        if lab.node(held).pid:
+            lab.exec(held, ["rm", _GATE])
+        yield
+
+
+@contextmanager
+def broken(lab: Lab, fault: str, host: str) -> Iterator[None]:
+    FAULTS[fault].breaks(lab, host)
+    try:
+        yield
+    finally:
+        FAULTS[fault].mends(lab, host)
+
+
+@pytest.mark.parametrize(("fault", "moment", "host"), scaled(BOUNDED, CASES))
+def test_a_host_that_is_lost(lab: Lab, menu: Menu, fault: str, moment: str, host: str) -> None:
     before_all = traces(lab)
-    slice_id = design(menu, re.sub(r"\W", "-", f"{fault}-{moment}"))
-    designed = traces(lab)
-    if moment == "after":
+    slice_id = design(menu, f"{fault}-{moment}")
+    others = [name for name in ADDRESSES if host not in {name, ALL}]
+    deleting = moment in {"after", "during delete"}
+    # What the others are to be like: without the slice, or as designed.
+    expected = before_all if deleting else traces(lab)
+    if deleting:
         menu.deploy(slice_id)
-    if moment == "during":
-        menu.type("6", str(slice_id))
-        menu.read("[launch]")
-    with FAULTS[fault](lab):
+    entry = ("7", str(slice_id), "y") if deleting else ("6", str(slice_id))
+    in_the_middle = moment.startswith("during")
+    lost = (
+        lost_in_the_middle(lab, fault, host, lambda: menu.type(*entry)) if in_the_middle else broken(lab, fault, host)
+    )
+    with lost:
         began = time.monotonic()
-        if moment == "during":
-            shown = menu.read(seconds=SECONDS[moment])
+        if not in_the_middle:
+            menu.type(*entry)
+        shown = menu.read(seconds=SECONDS[moment])
+        took = time.monotonic() - began
+        if FAULTS[fault].bearable:
+            assert ("Slice deleted" if deleting else "Slice deployed successfully") in shown, shown
         else:
-            entry = ("7", slice_id, "y") if moment == "after" else ("6", slice_id)
-            menu.type(*map(str, entry))
-            shown = menu.read(seconds=SECONDS[moment])
-        assert time.monotonic() - began < SECONDS[moment]
-        assert f"{ADDRESS} does not answer" in shown, shown
-        error = next(line for line in shown.splitlines() if line.startswith("Error: "))
-        assert re.search(r"in design|to clean up|delete it again later", error), error
+            expect_sentence(shown, host)
+            assert {name: traces(lab, [name])[name] for name in others} == {name: expected[name] for name in others}
+            listed = menu.choose(5)
+            assert f"Slice {slice_id}:" in listed
+            assert not deleting or re.search(rf"still to be removed: .* on {address_of(host)}", listed), listed
+    print(f"{fault} {moment} {host}: {took:.1f} s")  # noqa: T201
+    if not FAULTS[fault].bearable and not deleting:
+        menu.deploy(slice_id)
+    if not (FAULTS[fault].bearable and deleting):
+        menu.delete(slice_id)
+    assert _lasting(traces(lab)) == _lasting(before_all)
+
+
+def expect_sentence(shown: str, host: str) -> None:
+    """Which host, and what to do."""
+    error = next(line for line in shown.splitlines() if line.startswith("Error: "))
+    assert re.search(rf"{address_of(host)} does not answer", error), shown
+    assert re.search(r"in design|to clean up|delete it again later", error), error
+
+
+def address_of(host: str) -> str:
+    """A pattern for it."""
+    return r"10\.0\.10\.\d" if host == ALL else re.escape(ADDRESSES[host])
+
+
+@pytest.mark.parametrize("fault", scaled(["cut"], ["cut", "frozen", "no sshd", "unplugged", "too slow"]))
+def test_ctrl_c_while_a_host_hangs(lab: Lab, menu: Menu, fault: str) -> None:
+    """It is noticed at once, and what it says is true: the host is waited for no longer than without it."""
+    before_all = traces(lab)
+    slice_id = design(menu, f"ctrl-c-{fault}")
+    designed = traces(lab)
+    host = "worker2" if "worker2" in FAULTS[fault].hosts else ALL
+    with lost_in_the_middle(lab, fault, host, lambda: menu.type("6", str(slice_id))):
+        menu.interrupt()
+        menu.read(INTERRUPTED, 5)
+        expect_sentence(menu.read(seconds=SECONDS["during deploy"]), host)
         assert f"Slice {slice_id}:" in menu.choose(5)
-        if moment != "after":
-            assert traces(lab, OTHERS) == {host: designed[host] for host in OTHERS}
+        if host != ALL:
+            assert traces(lab, ["worker1"])["worker1"] == designed["worker1"]
+    menu.deploy(slice_id)
     menu.delete(slice_id)
     assert _lasting(traces(lab)) == _lasting(before_all)
+
+
+@pytest.mark.parametrize("fault", scaled(["no sshd"], ["no sshd", "cut", "frozen", "unplugged", "too slow"]))
+def test_the_terminal_is_lost_while_a_host_hangs(lab: Lab, fault: str) -> None:
+    """Nobody looks any more: the manager takes back what it can, ends by itself, and the next login is not asked."""
+    before_all = traces(lab)
+    host = "worker2" if "worker2" in FAULTS[fault].hosts else ALL
+    seat = Menu(lab)
+    slice_id = design(seat, f"lost-{fault}")
+    seat.close()
+    designed = traces(lab)
+    program = lab.manager_argv([sys.executable, str(ROOT / "cli.py"), "--database", str(lab.database)])
+    with terminal_of(tuple(program)) as terminal:
+        for answer, prompt in (("admin", "Username: "), ("admin", "Password: ")):
+            terminal.wait_for(prompt)
+            terminal.type(f"{answer}\r")
+
+        def begin() -> None:
+            for answer, prompt in (("6", "Choose an option: "), (str(slice_id), "Slice ID to deploy: ")):
+                terminal.wait_for(prompt, 60)
+                terminal.type(f"{answer}\r")
+
+        with lost_in_the_middle(lab, fault, host, begin):
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, terminal.master)  # the last one who held the terminal's other end
+            os.close(null)
+            status = _ended(terminal.pid, SECONDS["during deploy"])
+            terminal.pid = 0
+            assert status in ENDED_BY_LOSS
+            if host != ALL:
+                assert traces(lab, ["worker1"])["worker1"] == designed["worker1"]
+    seat = Menu(lab)
+    assert "when its manager stopped" not in seat.greeting
+    assert re.search(rf"^Slice {slice_id}: .*design", seat.choose(5), re.MULTILINE)
+    seat.delete(slice_id)
+    seat.close()
+    assert _lasting(traces(lab)) == _lasting(before_all)
+
+
+def _ended(pid: int, seconds: float) -> int:
+    """The exit status of a child that ends by itself; killed, if it does not."""
+    status: list[int] = []
+
+    def has_ended() -> bool:
+        found, said = os.waitpid(pid, os.WNOHANG)
+        status.extend([os.waitstatus_to_exitcode(said)] if found else [])
+        return bool(found)
+
+    try:
+        wait_until(has_ended, "the end of the manager", seconds)
+    finally:
+        with suppress(ProcessLookupError):
+            if not status:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+    return status[0]
 
 
 def _lasting(state: dict[str, str]) -> dict[str, str]:
