@@ -128,7 +128,7 @@ def test_a_terminal_takes_whatever_is_typed(shard: int) -> None:
             typed = typed.replace(bytes([stops]), b"")
         with on_terminal("--database", "/nonexistent/fuzz") as terminal:
             terminal.wait_for("Username: ")
-            shown = terminal.play(typed, b"\x1d\r\x04")
+            shown = terminal.play(typed, b"\x1d\r\r\x04")
             status = terminal.exit_status()
         assert status in {0, 1, 130}, (name, typed)
         assert "Traceback" not in shown, (name, typed)
