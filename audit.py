@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from errors import CloudError
+from errors import CloudError, Refused
 from storage.files import locked
 
 FIELDS = ("time", "actor", "action", "slice", "vm", "result", "seconds")
@@ -81,9 +81,12 @@ class Audit:
         )
         line = json.dumps(dict(zip(FIELDS, values, strict=True))).encode() + b"\n"
         try:
-            with locked(self._path, self._database, _LOCK_WAIT_S, "it is locked by another process"):
-                if self._path.stat().st_size + len(line) > LARGEST_FILE:
-                    _rotate(self._path)
+            try:
+                with locked(self._path, self._database, _LOCK_WAIT_S, "it is locked by another process"):
+                    if self._path.stat().st_size + len(line) > LARGEST_FILE:
+                        _rotate(self._path)
+                    _append(self._path, line)
+            except Refused:  # only making room needs the lock: the kernel puts one write behind the other (write(2))
                 _append(self._path, line)
         except OSError as error:
             self._problem = self._problem or error.strerror or str(error)

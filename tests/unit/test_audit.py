@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import inspect
 import json
 import os
@@ -161,6 +162,7 @@ import sys
 from pathlib import Path
 import audit
 audit.LARGEST_FILE = 4000
+audit._LOCK_WAIT_S = 50.0  # polling is not fair: where the processor is busy, one may wait until the others have ended
 log = audit.Audit(Path(sys.argv[1]))
 for number in range(60):
     log.write(audit.Entry(sys.argv[2], "deploy", number, None), "x" * 50, 0.0)
@@ -191,6 +193,25 @@ def test_many_processes_write_and_rotate_and_no_line_is_torn(tmp_path: Path) -> 
         theirs = [entry["slice"] for entry in kept if entry["actor"] == f"user{number}"]
         assert theirs == list(range(60 - len(theirs), 60)) or max(theirs, default=0) < 59
         assert theirs == sorted(theirs)
+
+
+def test_a_lock_that_is_never_free_loses_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "_LOCK_WAIT_S", 0.02)
+    monkeypatch.setattr(audit, "LARGEST_FILE", 300)
+    database = tmp_path / "database.yaml"
+    database.touch(0o600)
+    log = Audit(database)
+    log.write(Entry("ann", "deploy", 1), "ok", 0.5)
+    with audit.log_of(database).open("rb") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        for number in range(2, 6):
+            log.write(Entry("ann", "deploy", number), "ok", 0.5)
+        assert log.news() == ""
+        assert [entry["slice"] for entry in audit.read(database)] == [1, 2, 3, 4, 5]
+        assert [path.name for path in tmp_path.glob("*.log*")] == ["database.yaml.audit.log"]
+    log.write(Entry("ann", "deploy", 6), "ok", 0.5)  # the lock is free: now room is made
+    assert [entry["slice"] for entry in audit.read(database)] == [1, 2, 3, 4, 5, 6]
+    assert (tmp_path / "database.yaml.audit.log.1").exists()
 
 
 def test_half_a_line_is_left_out_and_the_next_one_is_whole(tmp_path: Path) -> None:
