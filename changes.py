@@ -77,7 +77,7 @@ class Change:
 
         `resumed` as above. What a host that does not answer still has is kept in the slice's `left`.
         """
-        plan = self._deployment.deploy_plan(tenant)
+        plan = self._deployment.deploy_plan(tenant, new=not resumed)
         report = self._runner.run(plan)
         if report.error:
             back = self._undo_running(tenant) if resumed else report.taken_back()

@@ -87,13 +87,18 @@ class DeploymentAPI:
         checks = tuple(self._qcow.require_free(tenant, vm) for vm in vms if new)
         return Plan((Stage("prepare", (*checks, *self._images(tenant, vms))),), lock=_lock(tenant))
 
-    def deploy_plan(self, tenant: Slice) -> Plan:
-        """The whole slice. Undone it is the teardown: what is shared stays while other slices use it."""
+    def deploy_plan(self, tenant: Slice, *, new: bool = False) -> Plan:
+        """The whole slice. Undone it is the teardown: what is shared stays while other slices use it.
+
+        Of a `new` one, which is in design, nothing may be there yet but its overlays.
+        """
         workers = list(dict.fromkeys(vm.worker_ip for vm in tenant.vms))
         uses_network = bool(tenant.links) or any(internet_interfaces(tenant))
         preflight = [step for worker in workers for step in self._launcher.preflight(tenant, worker)]
         preflight += [step for worker in workers for step in self._qcow.preflight(tenant, worker)]
+        preflight += [self._launcher.check_new(tenant, worker) for worker in workers if new]
         preflight += self._vlans.preflight(tenant) if uses_network else ()
+        preflight += [self._vlans.check_new(tenant)] if uses_network and new else []
         verify = [step for worker in workers for step in self._launcher.verify(tenant, worker)]
         launch = [step for worker in workers for step in self._launcher.launch(tenant, worker)]
         return Plan(

@@ -284,7 +284,8 @@ class OrchestratorAPI:
     @_answers
     def plan_slice(self, actor: str, slice_id: int) -> Plan:
         """The dry run: what deploying the slice would do, and how it would be taken back."""
-        return self._deployment.deploy_plan(_own(self._database.load(), actor, slice_id))
+        tenant = _own(self._database.load(), actor, slice_id)
+        return self._deployment.deploy_plan(tenant, new=tenant.status == "design")
 
     @_answers
     def deploy_slice(self, actor: str, slice_id: int, listen: Listener = ignore) -> Slice:

@@ -27,7 +27,7 @@ from names import (
 from namespaces import Place, add_namespace, do_not_route, folder, put_in_place, remove_namespace
 from remote import daemon, ovs
 from remote.plan import Command, Step
-from vm_launcher import check_bridge, check_ours, check_tools
+from vm_launcher import check_bridge, check_free, check_ours, check_tools
 from walls import hear_no_more, hear_own_requests
 
 TOOLS = (
@@ -96,6 +96,13 @@ class VLANManager:
             check_ours(self._node, [port for vlan in vlans for port in _ports(vlan)]),
             Step(self._node, "names of the namespaces", (Command(("sh", "-c", _ARE_OURS, "sh", *namespaces)),)),
         )
+
+    def check_new(self, tenant: Slice) -> Step:
+        """Read-only: nothing is there yet of what the slice does not share with others."""
+        links = [link.vlan_id for link in tenant.links]
+        namespaces = [router_namespace(tenant.slice_id), *map(dhcp_namespace, links)]
+        own = [*map(folder, namespaces), _hosts_file(tenant, self._internet.vlan_id)]
+        return check_free(self._node, [port for vlan in links for port in _ports(vlan)], own)
 
     def provide(self, tenant: Slice) -> tuple[Step, ...]:
         """Router namespace, ports, gateways and DHCP of the slice's links, and its part of the internet VLAN."""

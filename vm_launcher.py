@@ -60,6 +60,10 @@ for tap; do
     { echo "a device $tap is there that is not ours; remove it or give it another name" >&2; exit 1; }
 done"""
 
+_ARE_FREE = f"""for path; do
+  [ ! -e "$path" ] || {{ echo "$path {ovs.FORGOTTEN}" >&2; exit 1; }}
+done"""
+
 _HAS_TOOLS = """missing=
 for tool; do command -v "$tool" >/dev/null || missing="$missing $tool"; done
 [ -z "$missing" ] || { echo "not installed:$missing (README lists the packages)" >&2; exit 1; }"""
@@ -84,6 +88,12 @@ class VMLauncher:
             self._check_taps(tenant, worker),
             Step(worker, "room for the VMs", (Command(("sh", "-c", _HAS_ROOM, "sh", *needs), as_user=True),)),
         )
+
+    def check_new(self, tenant: Slice, worker: str) -> Step:
+        """Read-only: nothing is there yet of what a slice has while it runs."""
+        ports = self.ports(tenant, worker)
+        pids = [self.files(tenant, vm).pid for vm in _on(tenant, worker)]
+        return check_free(worker, ports, [*(f"/sys/class/net/{port.name}" for port in ports), *pids], as_user=True)
 
     def launch(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
         """TAPs, ports and QEMU of all the slice's VMs on `worker`."""
@@ -233,6 +243,15 @@ def check_tools(host: str, tools: tuple[str, ...]) -> Step:
 def check_ours(host: str, ports: Sequence[ovs.Port]) -> Step:
     """Read-only: no port has a name of ours that was made by somebody else."""
     return Step(host, "names of the ports", (Command(ovs.are_ours(ports)),))
+
+
+def check_free(host: str, ports: Sequence[ovs.Port], paths: Sequence[str], *, as_user: bool = False) -> Step:
+    """Read-only: ports and files of a slice that never ran are not there; by ids that came again they would be taken.
+
+    Ids come again where an older `database.yaml` was put back.
+    """
+    look = Command(("sh", "-c", _ARE_FREE, "sh", *paths), as_user=as_user)
+    return Step(host, "nothing of a forgotten slice", (Command(ovs.are_free(ports)), look))
 
 
 def check_bridge(host: str) -> Step:

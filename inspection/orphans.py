@@ -39,18 +39,19 @@ class Orphan:
 
 
 class Owners:
-    """Which slices there are, and what could belong to each; `busy` are those that somebody works on."""
+    """Which slices there are, and what could belong to each; `busy` are those that somebody works on.
+
+    A slice in design has its overlays and nothing else: `active` are those that may have more.
+    """
 
     def __init__(self, inventory: Inventory, slices: Iterable[Slice], busy: Callable[[int], bool]) -> None:
         self.inventory = inventory
         self.slices = {tenant.slice_id: tenant for tenant in slices}
-        self.vms = {vm.vm_id: tenant for tenant in self.slices.values() for vm in tenant.vms}
-        self.vlans = {link.vlan_id for tenant in self.slices.values() for link in tenant.links}
         in_use = [s for s in self.slices.values() if s.status != "design" or s.left or busy(s.slice_id)]
+        self.active = {s.slice_id: s for s in in_use}
+        self.vms = {vm.vm_id: tenant for tenant in in_use for vm in tenant.vms}
+        self.vlans = {link.vlan_id for tenant in in_use for link in tenant.links}
         self.internet_users = {s.slice_id for s in in_use if any(internet_interfaces(s))}
-        self.idle = {
-            s.slice_id for s in self.slices.values() if s.status == "design" and not s.left and not busy(s.slice_id)
-        }
 
     def needs_vlan(self, vlan: int) -> bool:
         """Whether some slice may have something on this VLAN."""
@@ -80,14 +81,11 @@ def _processes(owners: Owners, sight: Sight) -> Iterator[Orphan]:
         if pid_file is None:
             what = f"process {process.pid} ({process.name}) has no pid file"
             yield Orphan(Finding("stray-process", sight.host, what, slice_id, vm_id))
-        elif slice_id not in owners.slices or vm_id not in owners.vms:
+        elif slice_id not in owners.active or vm_id not in owners.vms:
             yield Orphan(
                 Finding("orphan-process", sight.host, f"QEMU {process.name}, process {process.pid}", slice_id, vm_id),
                 (Command(daemon.stop(pid_file, process.name, "KILL"), as_user=True),),
             )
-        elif slice_id in owners.idle:
-            what = f"QEMU {process.name} runs, and its slice is in design"
-            yield Orphan(Finding("leftover", sight.host, what, slice_id, vm_id))
 
 
 def _ports(owners: Owners, sight: Sight) -> Iterator[Orphan]:
@@ -103,7 +101,7 @@ def _has_owner(owners: Owners, port: str, slice_mark: str) -> bool:
         return int(tap[1]) in owners.vms
     if vlan := re.fullmatch(r"(?:gw_vlan|dhcp_v)(\d+)", port):
         return owners.needs_vlan(int(vlan[1]))
-    return slice_mark.isdigit() and int(slice_mark) in owners.slices
+    return slice_mark.isdigit() and int(slice_mark) in owners.active
 
 
 def _taps(owners: Owners, sight: Sight) -> Iterator[Orphan]:
@@ -116,7 +114,7 @@ def _taps(owners: Owners, sight: Sight) -> Iterator[Orphan]:
 
 def _flows(owners: Owners, sight: Sight) -> Iterator[Orphan]:
     marked = {flow.cookie & (1 << 48) - 1 for flow in sight.flows if flow.cookie >> 48 == COOKIE_MARK}
-    for slice_id in sorted(marked - owners.slices.keys()):
+    for slice_id in sorted(marked - owners.active.keys()):
         finding = Finding("orphan-flows", sight.host, f"flows of slice {slice_id}", slice_id)
         yield Orphan(finding, (ovs.remove_flows(flow_cookie(slice_id)),))
 
@@ -149,7 +147,7 @@ def _files(owners: Owners, sight: Sight) -> Iterator[Orphan]:
 
 def _namespaces(owners: Owners, sight: Sight) -> Iterator[Orphan]:
     for name in sorted(sight.marked):
-        if (router := re.fullmatch(r"ns-gw-slice(\d+)", name)) and int(router[1]) not in owners.slices:
+        if (router := re.fullmatch(r"ns-gw-slice(\d+)", name)) and int(router[1]) not in owners.active:
             slice_id = int(router[1])
             finding = Finding("orphan-namespace", sight.host, f"namespace {name}", slice_id)
             yield Orphan(finding, remove_namespace(router_namespace(slice_id)))
@@ -164,7 +162,7 @@ def _reservations(owners: Owners, sight: Sight) -> Iterator[Orphan]:
     vlan = owners.inventory.internet.vlan_id
     for path in sorted(sight.hosts) if owners.needs_vlan(vlan) else ():
         own = re.fullmatch(rf"/run/{dhcp_namespace(vlan)}/hosts/slice-(\d+)", path)
-        if own and int(own[1]) not in owners.slices:
+        if own and int(own[1]) not in owners.active:
             finding = Finding("orphan-reservations", sight.host, f"addresses of slice {own[1]}", int(own[1]))
             yield Orphan(finding, (hear_no_more(int(own[1]), vlan), Command(("rm", "-f", path))))
 

@@ -59,6 +59,16 @@ for port; do
   esac
 done"""
 
+FORGOTTEN = (
+    "is there already, of a slice that database.yaml does not know (was an older version put back?); have the operator "
+    "remove it with: python3 cli.py doctor --fix"
+)
+
+_ARE_FREE = f"""there=$(ovs-vsctl --timeout=20 --format=csv --no-headings --columns=name list Interface) || exit
+for port; do
+  case " $(echo $there) " in *" $port "*) echo "port $port {FORGOTTEN}" >&2; exit 1;; esac
+done"""
+
 # Those that are missing are the lines with a plus; other slices' flows are not asked for (ovs-ofctl(8), diff-flows).
 _HAVE_FLOWS = f"""found=$(ovs-ofctl --timeout=20 dump-flows {BRIDGE} "cookie=$1/-1" | grep -c "cookie=")
 [ "$found" = "$2" ] || {{ echo "$found of $2 flows are there" >&2; exit 1; }}"""
@@ -108,6 +118,11 @@ def remove_ports(ports: Sequence[Port]) -> Command:
 def are_ours(ports: Sequence[Port]) -> tuple[str, ...]:
     """Succeeds when those of the ports that are there carry our mark; otherwise says which does not."""
     return ("sh", "-c", _ARE_OURS, "sh", *(port.name for port in ports))
+
+
+def are_free(ports: Sequence[Port]) -> tuple[str, ...]:
+    """Succeeds when none of the ports is there; otherwise says which is."""
+    return ("sh", "-c", _ARE_FREE, "sh", *(port.name for port in ports))
 
 
 def add_flows(cookie: str, flows: Sequence[str]) -> Command:

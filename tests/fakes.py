@@ -365,6 +365,14 @@ class FakeHost:
         foreign = [name for name in argv if name in self.ports and name not in self.ours]
         return no(f"a port {foreign[0]} is there that is not ours") if foreign else OK
 
+    def ports_are_free(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        found = [name for name in argv if name in self.ports]
+        return no(f"port {found[0]} {ovs.FORGOTTEN}") if found else OK
+
+    def paths_are_free(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        found = [path for path in argv if self.exists(path)]
+        return no(f"{found[0]} {ovs.FORGOTTEN}") if found else OK
+
     def namespaces_are_ours(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         foreign = [name for name in argv if name in self.namespaces and f"/run/{name}" not in self.folders]
         return no(f"a namespace {foreign[0]} is there that is not ours") if foreign else OK
@@ -528,6 +536,7 @@ SCRIPTS: dict[str, Program] = {
     ovs.is_ready()[2]: FakeHost.fine,
     ovs.have_flows("", ())[2]: FakeHost.have_flows,
     ovs.are_ours(())[2]: FakeHost.ports_are_ours,
+    ovs.are_free(())[2]: FakeHost.ports_are_free,
     ovs.remove_ports(()).argv[2]: FakeHost.remove_ports,
     qcow_manager._IS_FREE: FakeHost.is_free,
     qcow_manager._ARE_GOOD: FakeHost.fine,
@@ -545,6 +554,7 @@ SCRIPTS: dict[str, Program] = {
     vlan_manager._SERVES: FakeHost.serves,
     vm_launcher._IS_NOT_OURS: FakeHost.tap_is_not_ours,
     vm_launcher._IS_READY: FakeHost.tap_is_ready,
+    vm_launcher._ARE_FREE: FakeHost.paths_are_free,
     vm_launcher._TAPS_ARE_OURS: FakeHost.taps_are_ours,
     daemon.holds_taps_or_ended("", "", ())[2]: FakeHost.holds_taps_or_ended,
     namespaces._ROOT_HAS_ADDRESS: FakeHost.has_address,

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import copy
+import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import qcow_manager
-from tests.unit.desk import WORKERS, Desk
+import vm_launcher
+from remote import ovs
+from tests.agreement import hosts_agree
+from tests.fakes import FakeHost
+from tests.unit.desk import NETWORK, WORKERS, Desk
 
 
 def put_back(desk: Desk, version: bytes) -> None:
@@ -63,3 +69,109 @@ def test_the_look_at_the_place_says_what_to_do(tmp_path: Path) -> None:
     )
     shutil.rmtree(tmp_path / "slice-1000")
     assert look().returncode == 0
+
+
+# --- what a forgotten slice has where the new one has no disk yet -----------------------------------------------------
+
+
+def line(desk: Desk, owner: str, *, links: bool) -> None:
+    """Two VMs with internet on one worker: the first for one tenant, the second for the other."""
+    other = desk.cloud.hosts[WORKERS[owner == "admin"]]
+    other.dead = True
+    desk.ok(desk.api.discover_workers())
+    other.dead = False
+    desk.ok(desk.api.create_slice(owner, "line"))
+    for name in ("a", "b"):
+        desk.ok(desk.api.add_vm_to_slice(owner, 1000, name, "cirros", 1, True))
+    if links:
+        desk.ok(desk.api.create_link(owner, 1000, 1001, "eth1", 1002, "eth1"))
+
+
+def reboot(host: FakeHost) -> None:
+    """Open vSwitch remembers its ports."""
+    host.namespaces = {"": {"ens3": set(), "ens4": set()}}
+    host.folders = {path for path in host.folders if not path.startswith("/run/")}
+    host.files = {path: text for path, text in host.files.items() if not path.startswith(("/run/", "/tmp/"))}
+    for books in (host.processes, host.argvs, host.holders, host.aliases, host.rules, host.filters, host.forwarding):
+        books.clear()
+
+
+def lose_ports(host: FakeHost) -> None:
+    host.ports.clear()
+    host.ours.clear()
+
+
+DAMAGE: dict[str, tuple[str, Callable[[FakeHost], None]]] = {
+    "nothing": (NETWORK, lambda _: None),
+    "its worker was started anew": (WORKERS[0], reboot),
+    "its worker has lost its ports": (WORKERS[0], lose_ports),
+    "the network node was started anew": (NETWORK, reboot),
+    "the network node has lost its ports": (NETWORK, lose_ports),
+}
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("settle", ["doctor", "wait"])
+def test_a_new_slice_takes_over_nothing_of_a_forgotten_one(desk: Desk, damage: str, links: bool, settle: str) -> None:
+    links = links or damage == "the network node was started anew"  # else it has nothing of the forgotten slice left
+    before = desk.path.read_bytes()
+    line(desk, "admin", links=links)
+    desk.ok(desk.api.deploy_slice("admin", 1000))
+    after = desk.path.read_bytes()
+    address, strike = DAMAGE[damage]
+    strike(desk.cloud.hosts[address])
+    put_back(desk, before)
+    line(desk, "student", links=links)
+    assert {vm.worker_ip for vm in desk.slice().vms} == {WORKERS[1]}
+    hosts = copy.deepcopy(desk.cloud.state())
+    said = desk.no(desk.api.deploy_slice("student", 1000))
+    assert "is there already, of a slice that database.yaml does not know" in said
+    assert "python3 cli.py doctor --fix; nothing was changed and the slice is in design" in said
+    assert (desk.cloud.state(), desk.slice().status, desk.slice().left) == (hosts, "design", [])
+    if settle == "wait":  # nothing of the old tenant's was touched: with their file they have it all again
+        put_back(desk, after)
+        desk.ok(desk.api.repair_slice("admin", 1000))
+        return
+    assert desk.api.doctor.fix().not_removed == ()
+    assert desk.api.doctor.examine().findings == ()
+    assert not any(h.ours or h.flows or h.rules or h.processes for h in desk.cloud.hosts.values())
+    desk.ok(desk.api.deploy_slice("student", 1000))
+    hosts_agree(desk.cloud, desk.database.load())
+    assert desk.api.doctor.examine().findings == ()
+
+
+def test_what_all_slices_share_is_no_forgotten_things(desk: Desk) -> None:
+    desk.ring(2, "admin")
+    desk.ok(desk.api.deploy_slice("admin", 1000))
+    desk.ring(2)
+    desk.ok(desk.api.deploy_slice("student", 1003))
+    assert desk.api.doctor.examine().findings == ()
+
+
+def test_the_look_for_forgotten_files_says_what_to_do(tmp_path: Path) -> None:
+    def look(*paths: Path) -> subprocess.CompletedProcess[str]:
+        argv = ("sh", "-c", vm_launcher._ARE_FREE, "sh", *map(str, paths))
+        return subprocess.run(argv, capture_output=True, text=True, check=False)
+
+    assert look().returncode == look(tmp_path / "a", tmp_path / "b").returncode == 0
+    (tmp_path / "b").mkdir()
+    found = look(tmp_path / "a", tmp_path / "b")
+    assert (found.returncode, found.stderr) == (1, f"{tmp_path}/b {ovs.FORGOTTEN}\n")
+
+
+def test_the_look_for_forgotten_ports_says_what_to_do(tmp_path: Path) -> None:
+    program = tmp_path / "ovs-vsctl"
+    program.write_text("#!/bin/sh\nprintf 'br-int\\ngw_vlan100\\ntap_1001_eth0\\n'\n")
+    program.chmod(0o755)
+
+    def look(*ports: str) -> subprocess.CompletedProcess[str]:
+        argv = ovs.are_free([ovs.Port(port, 100) for port in ports])
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        return subprocess.run(argv, capture_output=True, text=True, check=False, env={"PATH": path})
+
+    assert look().returncode == look("gw_vlan10", "vlan100", "tap_1001_eth").returncode == 0
+    found = look("gw_vlan101", "tap_1001_eth0")
+    assert (found.returncode, found.stderr) == (1, f"port tap_1001_eth0 {ovs.FORGOTTEN}\n")
+    program.write_text("#!/bin/sh\nexit 1\n")
+    assert look("gw_vlan101").returncode == 1
