@@ -31,6 +31,10 @@ class Ended(BaseException):
         """As a shell sees a program that the signal ended."""
 
 
+_ENDS: dict[int, Ended] = {number: Ended(number) for number in (signal.SIGHUP, signal.SIGTERM)}
+"""Made beforehand: readline runs handlers while an exception is set, and then every call in one is a SystemError."""
+
+
 def heed() -> None:
     """From now on: no core dump, no way into the background, and an end by signal is `Ended` in the main thread."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # passwords have been in this memory
@@ -56,4 +60,4 @@ def sit_down() -> None:
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
-    raise Ended(number)
+    raise _ENDS[number]
