@@ -318,12 +318,14 @@ class FakeHost:
 
     def has_rules(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         owner, _uplink, *rules = argv
-        return (int(self.rules != [rule for rule in rules if f" --comment {owner} " in rule]), "", "")
+        ours = [rule for rule in self.rules if f" --comment {owner} " in rule]
+        return (int(ours != [rule for rule in rules if f" --comment {owner} " in rule]), "", "")
 
     def put_up_rules(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        _owner, _uplink, *self.rules = argv
-        self.rules = [rule for rule in self.rules if rule]
-        assert all(f"--comment {ovs.OWNER} " in rule for rule in self.rules), "a rule without our mark"
+        owner, _uplink, *rules = argv
+        wanted = [rule for rule in rules if rule]
+        assert all(f" --comment {ovs.OWNER} " in rule for rule in wanted), "a rule without our mark"
+        self.rules = [*wanted, *(rule for rule in self.rules if f" --comment {owner} " not in rule)]
         return OK
 
     # --- Open vSwitch -------------------------------------------------------------------------------------------------

@@ -24,9 +24,11 @@ from deployment import DeploymentAPI
 from errors import Refused
 from models import VM, Record, Slice, User
 from orchestrator import OrchestratorAPI
+from placement import recount
 from remote.events import Event, StageStarted, StepDone, StepFailed
 from remote.plan import Plan
 from remote.runner import Runner
+from tests import damage
 from tests.agreement import counts_are_right, hosts_agree, nothing_has_two_owners
 from tests.designs import FLAVOR
 from tests.fakes import FakeCloud
@@ -204,6 +206,71 @@ class Histories(RuleBasedStateMachine):
     def hosts_come_back(self) -> None:
         self.revive()
 
+    # --- what happens behind our back, and what an operator does about it ---------------------------------------------
+
+    def all_is_settled(self) -> bool:
+        """Every host answers, and no slice is in the middle of a change or has anything left."""
+        dead = any(host.dead for host in self.cloud.hosts.values())
+        return not dead and not self.unfinished() and not any(tenant.left for tenant in self.slices())
+
+    @precondition(all_is_settled)
+    @rule(data=st.data(), fault=FAULTS)
+    def damage_and_repair(self, data: st.DataObject, fault: Fault) -> None:
+        doctor = self.api.doctor
+        assert doctor.examine().findings == ()
+        if not any(tenant.status == "running" for tenant in self.slices()):
+            for design in self.slices():
+                self.wish(lambda _: self.api.deploy_slice("root", design.slice_id), Fault())  # noqa: B023
+        running = [tenant for tenant in self.slices() if tenant.status == "running"]
+        if not running:
+            return
+        tenant = data.draw(st.sampled_from(running))
+        before, saved = whole(self.cloud), self.state().to_dict()
+        wanted = data.draw(st.lists(st.sampled_from(damage.possible(self.cloud, tenant)), min_size=1, max_size=4))
+        note(f"damage: {wanted[0].title.split()[0]}")
+        for each in wanted:
+            each.strike()
+        assert doctor.examine().findings, [each.title for each in wanted]
+        actor = self.actor(data, tenant)
+        if not self.wish(lambda listen: self.api.repair_slice(actor, tenant.slice_id, listen), fault, tenant):
+            self.revive()
+        for each_slice in running:  # what is shared may be another's too
+            ok, value = self.api.repair_slice("root", each_slice.slice_id)
+            assert ok, (value, [each.title for each in wanted])
+        assert whole(self.cloud) == before, [each.title for each in wanted]
+        assert without_pids(self.state().to_dict()) == without_pids(saved)
+        assert doctor.examine().findings == (), [each.title for each in wanted]
+        assert self.api.repair_slice(actor, tenant.slice_id) == (True, [])
+
+    @precondition(all_is_settled)
+    @rule(data=st.data())
+    def forget_and_clear_away(self, data: st.DataObject) -> None:
+        """`doctor --fix` does to a slice that the file has lost what deleting it would have done: on copies."""
+        slices = self.slices()
+        if not slices:
+            return
+        tenant = data.draw(st.sampled_from(slices))
+        there, wanted = copy.deepcopy(self.cloud), copy.deepcopy(self.cloud)
+        state = self.state()
+        carry_out(wanted, DeploymentAPI(state.inventory).deploy_plan(tenant).undone("remove"))
+        for cloud in (there, wanted):
+            for host in cloud.hosts.values():
+                damage.put_strangers(host)
+        with tempfile.TemporaryDirectory(dir=self.folder.parent) as folder:
+            path = Path(folder) / "database.yaml"
+            shutil.copy(self.path, path)
+            with Database(path).transaction() as copied:
+                del copied.slices[tenant.slice_id]
+                owner = copied.users[tenant.owner]
+                owner.slices.remove(tenant.slice_id)
+                owner.used_vms -= len(tenant.vms)
+                recount(copied.workers, copied.slices.values())
+            doctor = OrchestratorAPI(Database(path), there.connect).doctor  # type: ignore[arg-type]
+            assert bool(doctor.examine().findings) == bool(tenant.vms)
+            diagnosis = doctor.fix()
+        assert (diagnosis.findings, diagnosis.not_removed) == ((), ())
+        assert whole(there) == whole(wanted)
+
     # --- how a wish is carried out ------------------------------------------------------------------------------------
 
     def wish(
@@ -367,6 +434,32 @@ def plain(cloud: FakeCloud) -> dict[str, Any]:
         host["processes"] = {path: mark for path, (mark, _) in host["processes"].items()}
         host["files"] = {path: "" if path.endswith("pid") else text for path, text in host["files"].items()}
     return state
+
+
+def whole(cloud: FakeCloud) -> dict[str, Any]:
+    """Also what a slice does not leave behind, but needs."""
+    books = {
+        address: (
+            host.ours,
+            host.marks,
+            host.aliases,
+            host.macs,
+            host.down,
+            {name for name in host.deaf if "dhcp" in name},
+            host.forwarding,
+            set(host.holders),
+        )
+        for address, host in sorted(cloud.hosts.items())
+    }
+    return copy.deepcopy({"state": plain(cloud), "books": books})
+
+
+def without_pids(record: Record) -> Record:
+    record = copy.deepcopy(record)
+    for tenant in record["slices"].values():
+        for vm in tenant["vms"]:
+            vm.pop("pid", None)
+    return record
 
 
 Histories.TestCase.settings = settings(
