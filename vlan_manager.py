@@ -35,7 +35,7 @@ TOOLS = (
     *("ovs-vsctl", "prlimit", "ss", "sysctl"),
 )
 
-_WRITE = 'cat >"$1"'
+_WRITE = 'cat >"$1" || { echo "$1 cannot be written; is /run full?" >&2; exit 1; }'
 _ROUTES = 'test "$(ip netns exec "$1" cat /proc/sys/net/ipv4/ip_forward 2>/dev/null)" = 1'
 
 # A guest can ask for addresses all day. A write beyond the limit fails, and dnsmasq goes on without it (setrlimit(2)).

@@ -175,7 +175,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     ),
     "prepare: /run is full": (
         done_by("network", FULL_RUN, ROOM_IN_RUN),
-        "10.0.10.3: DHCP of VLAN *: cat: write error: No space left on device",
+        "10.0.10.3: DHCP of VLAN *: /run/ns-dhcp-vlan*/hosts/slice-* cannot be written; is /run full?",
     ),
     "preflight: no bridge": (no_bridge, "10.0.10.1: bridge br-int: Open vSwitch has no bridge br-int"),
     "preflight: ovs-vswitchd does nothing": (
