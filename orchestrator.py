@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import functools
 import inspect
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
 import passwords
+import rights
 from accounts import Accounts
 from audit import UNKNOWN, Audit, Entry
 from changes import Change, Changes
-from database import Database, State
+from database import Database
 from deployment import DeploymentAPI
-from errors import CloudError, FileFault, HostUnreachable, Refused
+from discovery import Discovery
+from errors import CloudError, FileFault, Refused
 from inspection.doctor import Doctor
 from inspection.findings import summary
 from inspection.inspector import Inspector
@@ -31,13 +32,11 @@ from inventory import SSHSettings, Worker
 from models import (
     ADMIN,
     MAX_DATA_INTERFACES,
-    MAX_NAME_LENGTH,
     VM,
     Link,
     Record,
     Slice,
     User,
-    is_valid_name,
     next_slice_id,
     next_vm_id,
 )
@@ -121,6 +120,7 @@ class OrchestratorAPI:
         self._connect = connect or _over_ssh(self._inventory.ssh)
         self._changes = Changes(database, self._deployment, self._connect)
         self._audit = Audit(database.path)
+        self._discovery = Discovery(database, self._deployment, Runner(self._connect))
         self._inspector = Inspector(self._inventory, self._connect)
         self.doctor = Doctor(database, self._inspector, Runner(self._connect))
         self.prover = Prover(database, self._inspector, Runner(self._connect))
@@ -139,7 +139,7 @@ class OrchestratorAPI:
             case VM():
                 entry.vm_id = value.vm_id
         if entry.vm_id and entry.slice_id is None:
-            visible = _visible(self._database.load(), entry.actor)
+            visible = rights.visible(self._database.load(), entry.actor)
             entry.slice_id = next((tenant.slice_id for tenant in visible if tenant.vm(entry.vm_id)), None)
 
     # --- who, and what there is ---------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ class OrchestratorAPI:
     @_answers
     def get_user(self, actor: str) -> User:
         """The user as the file has them now."""
-        return _user(self._database.load(), actor)
+        return rights.user_of(self._database.load(), actor)
 
     def flavors(self) -> dict[str, Record]:
         """The sizes a VM can have, by name."""
@@ -172,38 +172,17 @@ class OrchestratorAPI:
     @_answers
     def list_slices(self, actor: str) -> list[Slice]:
         """The slices that the user may work on, oldest first: a student's own, everybody's for an admin."""
-        return _visible(self._database.load(), actor)
+        return rights.visible(self._database.load(), actor)
 
     @_answers
     def get_slice(self, actor: str, slice_id: int) -> Slice:
         """One slice that the user may work on."""
-        return _own(self._database.load(), actor, slice_id)
+        return rights.own(self._database.load(), actor, slice_id)
 
     @_answers
     def discover_workers(self) -> dict[str, Worker]:
         """Measure all workers at once; one that does not answer within a connection's deadline is down."""
-        return self._discover()
-
-    def _discover(self) -> dict[str, Worker]:
-        plan = self._deployment.discovery_plan()
-        report = Runner(self._connect).run(plan)
-        found = {result.step.host: self._measured(result.stdout, result.error) for result in report.results}
-        with self._database.transaction() as state:
-            for address, worker in found.items():
-                known = state.workers.get(address, Worker())
-                state.workers[address] = worker if worker.up else replace(known, up=False, problem=worker.problem)
-            for gone in state.workers.keys() - set(self._inventory.workers_list):
-                del state.workers[gone]
-            recount(state.workers, state.slices.values())
-            return dict(state.workers)
-
-    def _measured(self, stdout: str, error: CloudError | None) -> Worker:
-        if error:
-            return Worker(up=False, problem=error.reason if isinstance(error, HostUnreachable) else str(error))
-        try:
-            return self._deployment.measured(stdout, time.time())
-        except ValueError:
-            return Worker(up=False, problem="its resources could not be measured")
+        return self._discovery.workers()
 
     # --- designing ----------------------------------------------------------------------------------------------------
 
@@ -211,9 +190,9 @@ class OrchestratorAPI:
     def create_slice(self, actor: str, name: str = "", topology_type: str = "custom") -> Slice:
         """An empty slice in design, with the next id whose pool of VLANs is free."""
         if name:
-            _check_name("slice", name)
+            rights.check_name("slice", name)
         with self._database.transaction() as state:
-            user = _user(state, actor)
+            user = rights.user_of(state, actor)
             slice_id = next_slice_id(state.next_vm_id, state.slices.values())
             tenant = Slice(slice_id, actor, topology_type)
             tenant.name = name
@@ -234,15 +213,15 @@ class OrchestratorAPI:
         listen: Listener = ignore,
     ) -> VM:
         """Design a VM, and make its overlay on the worker it was placed on; if that fails nothing is recorded."""
-        _check_name("VM", name)
+        rights.check_name("VM", name)
         if not 0 <= data_interfaces_count <= MAX_DATA_INTERFACES:
             raise Refused(f"A VM has 0 to {MAX_DATA_INTERFACES} data interfaces, not {data_interfaces_count}")
         with self._change(actor, slice_id, listen) as change:
             if not self._database.load().workers:
-                self._discover()
+                self._discovery.workers()
             with self._database.transaction() as state:
-                tenant = _designed(state, actor, slice_id)
-                user = _user(state, tenant.owner)
+                tenant = rights.designed(state, actor, slice_id)
+                user = rights.user_of(state, tenant.owner)
                 flavor = state.all_flavors.get(flavor_name)
                 if flavor is None:
                     raise Refused(f"There is no flavor {flavor_name}; there are {', '.join(state.all_flavors)}")
@@ -271,8 +250,8 @@ class OrchestratorAPI:
     ) -> Link:
         """Join two unconnected data interfaces of two VMs by the next VLAN of the slice's pool."""
         with self._database.transaction() as state:
-            tenant = _designed(state, actor, slice_id)
-            for vm in _pending(tenant):
+            tenant = rights.designed(state, actor, slice_id)
+            for vm in rights.pending(tenant):
                 if vm.vm_id in (vm1_id, vm2_id):
                     raise Refused(f"VM {vm.vm_id} ({vm.name}) is still being added; link it when that is done")
             return tenant.connect(
@@ -284,19 +263,19 @@ class OrchestratorAPI:
     @_answers
     def plan_slice(self, actor: str, slice_id: int) -> Plan:
         """The dry run: what deploying the slice would do, and how it would be taken back."""
-        tenant = _own(self._database.load(), actor, slice_id)
+        tenant = rights.own(self._database.load(), actor, slice_id)
         return self._deployment.deploy_plan(tenant, new=tenant.status == "design")
 
     @_answers
     def deploy_slice(self, actor: str, slice_id: int, listen: Listener = ignore) -> Slice:
         """Bring the slice up, or leave every host as it was."""
         with self._change(actor, slice_id, listen) as change:
-            tenant = _own(self._database.load(), actor, slice_id)
+            tenant = rights.own(self._database.load(), actor, slice_id)
             if tenant.status == "design" and tenant.left:
                 change.take_back_deployment(tenant)
             with self._database.transaction() as state:
-                tenant = _own(state, actor, slice_id)
-                _require_deployable(tenant)
+                tenant = rights.own(state, actor, slice_id)
+                rights.require_deployable(tenant)
                 tenant.status = "deploying"
                 self._deployment.renew_secrets(tenant)
             return change.deploy(tenant)
@@ -305,7 +284,7 @@ class OrchestratorAPI:
     def repair_slice(self, actor: str, slice_id: int, listen: Listener = ignore) -> list[str]:
         """Bring back what is missing of a running slice; the parts, none when nothing was missing."""
         with self._change(actor, slice_id, listen) as change:
-            tenant = _own(self._database.load(), actor, slice_id)
+            tenant = rights.own(self._database.load(), actor, slice_id)
             if tenant.status != "running":
                 raise Refused(f"Slice {slice_id} is in {tenant.status}; only a running slice is repaired")
             return change.repair(tenant)
@@ -313,7 +292,7 @@ class OrchestratorAPI:
     @_answers
     def ailments(self, actor: str) -> dict[int, list[str]]:
         """What does not run of the user's running slices, in sentences; a slice that somebody works on is left out."""
-        slices = [s for s in _visible(self._database.load(), actor) if not self._database.is_claimed(s.slice_id)]
+        slices = [s for s in rights.visible(self._database.load(), actor) if not self._database.is_claimed(s.slice_id)]
         return {slice_id: summary(found) for slice_id, found in self._inspector.ailments(slices).items() if found}
 
     @_answers
@@ -326,7 +305,7 @@ class OrchestratorAPI:
         """Remove everything of the slice and nothing else; what could not be removed is kept in the slice's `left`."""
         with self._change(actor, slice_id, listen) as change:
             with self._database.transaction() as state:
-                tenant = _own(state, actor, slice_id)
+                tenant = rights.own(state, actor, slice_id)
                 tenant.status = "deleting"
             change.delete(tenant)
             return tenant
@@ -334,7 +313,7 @@ class OrchestratorAPI:
     @_answers
     def open_console(self, actor: str, vm_id: int) -> ConsoleSession:
         """The serial console of a running VM in a slice that the user may work on."""
-        tenant = next((s for s in _visible(self._database.load(), actor) if s.vm(vm_id)), None)
+        tenant = next((s for s in rights.visible(self._database.load(), actor) if s.vm(vm_id)), None)
         vm = tenant.vm(vm_id) if tenant else None
         if not tenant or not vm:
             raise Refused(f"You have no VM {vm_id}; View my Slices shows the ids")
@@ -348,7 +327,7 @@ class OrchestratorAPI:
 
         That is looked at before the slice is claimed: "somebody works on it" would tell a stranger that it exists.
         """
-        _own(self._database.load(), actor, slice_id)
+        rights.own(self._database.load(), actor, slice_id)
         with self._changes.of(slice_id, listen) as change:
             yield change
 
@@ -357,35 +336,35 @@ class OrchestratorAPI:
     @_answers
     def unfinished(self, actor: str) -> list[Slice]:
         """Of the slices the user may work on: those in the middle of a change that nobody carries on now."""
-        slices = _visible(self._database.load(), actor)
-        return [s for s in slices if _is_unfinished(s) and not self._database.is_claimed(s.slice_id)]
+        slices = rights.visible(self._database.load(), actor)
+        return [s for s in slices if rights.is_unfinished(s) and not self._database.is_claimed(s.slice_id)]
 
     @_answers
     def finish_slice(self, actor: str, slice_id: int, listen: Listener = ignore) -> str:
         """Carry the change on that was under way; every step finds out what is there already."""
         with self._change(actor, slice_id, listen) as change:
-            tenant = _own(self._database.load(), actor, slice_id)
+            tenant = rights.own(self._database.load(), actor, slice_id)
             if tenant.status == "deleting":
                 change.delete(tenant)
                 return f"Slice {slice_id} is deleted"
             if tenant.status == "deploying":
                 change.deploy(tenant, resumed=True)
                 return f"Slice {slice_id} is running"
-            _require_unfinished(tenant)
-            change.make_images(tenant, _pending(tenant), resumed=True)
+            rights.require_unfinished(tenant)
+            change.make_images(tenant, rights.pending(tenant), resumed=True)
             return f"Slice {slice_id} is in design, its VMs are complete"
 
     @_answers
     def take_back_slice(self, actor: str, slice_id: int, listen: Listener = ignore) -> str:
         """Take the change back that was under way: a deployment, or the VMs that were being added."""
         with self._change(actor, slice_id, listen) as change:
-            tenant = _own(self._database.load(), actor, slice_id)
+            tenant = rights.own(self._database.load(), actor, slice_id)
             if tenant.status == "deleting":
                 raise Refused(f"Slice {slice_id} is being deleted, which cannot be taken back; finish it")
-            _require_unfinished(tenant)
+            rights.require_unfinished(tenant)
             if tenant.status == "deploying":
                 change.take_back_deployment(tenant)
-            if pending := _pending(tenant):
+            if pending := rights.pending(tenant):
                 change.forget_vms(tenant, pending)
             return f"Slice {slice_id} is in design"
 
@@ -400,72 +379,3 @@ def _over_ssh(settings: SSHSettings) -> Callable[[str], Connected]:
         return Connections(settings)
 
     return lambda address: connections().host(address)
-
-
-def _user(state: State, username: str) -> User:
-    user = state.users.get(username)
-    if user is None:
-        raise Refused(f"There is no user {username} any more")
-    return user
-
-
-def _visible(state: State, actor: str) -> list[Slice]:
-    """The one place that says whose slices a user may work on; all others are answered as if they were not there."""
-    user = state.users.get(actor)
-    return [tenant for _, tenant in sorted(state.slices.items()) if user and user.may_work_on(tenant)]
-
-
-def _own(state: State, actor: str, slice_id: int) -> Slice:
-    """The slice, if the user may work on it."""
-    visible = _visible(state, actor)
-    for tenant in visible:
-        if tenant.slice_id == slice_id:
-            return tenant
-    own = ", ".join(str(tenant.slice_id) for tenant in visible)
-    raise Refused(f"You have no slice {slice_id}; your slices: {own or 'none yet, create one first'}")
-
-
-def _designed(state: State, actor: str, slice_id: int) -> Slice:
-    """The slice, if the user may work on it and it may be edited."""
-    tenant = _own(state, actor, slice_id)
-    if tenant.status == "running":
-        raise Refused(f"Slice {slice_id} is running and cannot be edited; delete it and create a new one")
-    _require_design(tenant)
-    if tenant.left:
-        raise Refused(f"Slice {slice_id} has things left on a host that did not answer; deploy or delete it first")
-    return tenant
-
-
-def _require_deployable(tenant: Slice) -> None:
-    if tenant.status == "running":
-        raise Refused("Slice already running")
-    _require_design(tenant)
-    if not tenant.vms:
-        raise Refused(f"Slice {tenant.slice_id} has no VMs; add one first")
-    without_image = ", ".join(vm.name for vm in tenant.vms if vm.image is None)
-    if without_image:
-        raise Refused(f"No base image is recorded for {without_image}; delete slice {tenant.slice_id} and make it anew")
-
-
-def _require_unfinished(tenant: Slice) -> None:
-    if not _is_unfinished(tenant):
-        raise Refused(f"Slice {tenant.slice_id} is {tenant.status}: somebody else has finished it meanwhile")
-
-
-def _require_design(tenant: Slice) -> None:
-    if tenant.status != "design":
-        advice = "delete it again" if tenant.status == "deleting" else "log in again to finish it or take it back"
-        raise Refused(f"Slice {tenant.slice_id} is in the middle of {tenant.status}; {advice}")
-
-
-def _check_name(what: str, name: str) -> None:
-    if not is_valid_name(name):
-        raise Refused(f"A {what} name is 1 to {MAX_NAME_LENGTH} letters, digits, hyphens and underscores")
-
-
-def _pending(tenant: Slice) -> list[VM]:
-    return [vm for vm in tenant.vms if vm.status == "pending"]
-
-
-def _is_unfinished(tenant: Slice) -> bool:
-    return tenant.status in {"deploying", "deleting"} or bool(_pending(tenant))

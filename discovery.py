@@ -1,0 +1,43 @@
+"""What the workers have, measured: for placement, and for whoever looks at quota and resources."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from database import Database
+from deployment import DeploymentAPI
+from errors import CloudError, HostUnreachable
+from inventory import Worker
+from placement import recount
+from remote.runner import Runner
+
+
+class Discovery:
+    """Looks at all workers of the inventory at once and notes in the database what it saw."""
+
+    def __init__(self, database: Database, deployment: DeploymentAPI, runner: Runner) -> None:
+        self._database = database
+        self._deployment = deployment
+        self._runner = runner
+
+    def workers(self) -> dict[str, Worker]:
+        """Address -> what was measured; of one that does not answer, what is known from before, and why it is down."""
+        report = self._runner.run(self._deployment.discovery_plan())
+        found = {result.step.host: self._measured(result.stdout, result.error) for result in report.results}
+        with self._database.transaction() as state:
+            for address, worker in found.items():
+                known = state.workers.get(address, Worker())
+                state.workers[address] = worker if worker.up else replace(known, up=False, problem=worker.problem)
+            for gone in state.workers.keys() - found.keys():
+                del state.workers[gone]
+            recount(state.workers, state.slices.values())
+            return dict(state.workers)
+
+    def _measured(self, stdout: str, error: CloudError | None) -> Worker:
+        if error:
+            return Worker(up=False, problem=error.reason if isinstance(error, HostUnreachable) else str(error))
+        try:
+            return self._deployment.measured(stdout, time.time())
+        except ValueError:
+            return Worker(up=False, problem="its resources could not be measured")

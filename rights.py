@@ -1,0 +1,82 @@
+"""Who may work on which slice, and what a slice's status allows; `Refused` with what to do instead. Pure."""
+
+from __future__ import annotations
+
+from errors import Refused
+from models import MAX_NAME_LENGTH, VM, Slice, User, is_valid_name
+from storage.state import State
+
+
+def user_of(state: State, username: str) -> User:
+    """The user of that name."""
+    user = state.users.get(username)
+    if user is None:
+        raise Refused(f"There is no user {username} any more")
+    return user
+
+
+def visible(state: State, actor: str) -> list[Slice]:
+    """The one place that says whose slices a user may work on; all others are answered as if they were not there."""
+    user = state.users.get(actor)
+    return [tenant for _, tenant in sorted(state.slices.items()) if user and user.may_work_on(tenant)]
+
+
+def own(state: State, actor: str, slice_id: int) -> Slice:
+    """The slice, if the user may work on it."""
+    mine = visible(state, actor)
+    for tenant in mine:
+        if tenant.slice_id == slice_id:
+            return tenant
+    ids = ", ".join(str(tenant.slice_id) for tenant in mine)
+    raise Refused(f"You have no slice {slice_id}; your slices: {ids or 'none yet, create one first'}")
+
+
+def designed(state: State, actor: str, slice_id: int) -> Slice:
+    """The slice, if the user may work on it and it may be edited."""
+    tenant = own(state, actor, slice_id)
+    if tenant.status == "running":
+        raise Refused(f"Slice {slice_id} is running and cannot be edited; delete it and create a new one")
+    _require_design(tenant)
+    if tenant.left:
+        raise Refused(f"Slice {slice_id} has things left on a host that did not answer; deploy or delete it first")
+    return tenant
+
+
+def require_deployable(tenant: Slice) -> None:
+    """A slice in design that has VMs, each with its base image."""
+    if tenant.status == "running":
+        raise Refused("Slice already running")
+    _require_design(tenant)
+    if not tenant.vms:
+        raise Refused(f"Slice {tenant.slice_id} has no VMs; add one first")
+    without_image = ", ".join(vm.name for vm in tenant.vms if vm.image is None)
+    if without_image:
+        raise Refused(f"No base image is recorded for {without_image}; delete slice {tenant.slice_id} and make it anew")
+
+
+def require_unfinished(tenant: Slice) -> None:
+    """A slice that was left in the middle of a change."""
+    if not is_unfinished(tenant):
+        raise Refused(f"Slice {tenant.slice_id} is {tenant.status}: somebody else has finished it meanwhile")
+
+
+def _require_design(tenant: Slice) -> None:
+    if tenant.status != "design":
+        advice = "delete it again" if tenant.status == "deleting" else "log in again to finish it or take it back"
+        raise Refused(f"Slice {tenant.slice_id} is in the middle of {tenant.status}; {advice}")
+
+
+def check_name(what: str, name: str) -> None:
+    """A name that slices and VMs may have; `what` says which of them it is for."""
+    if not is_valid_name(name):
+        raise Refused(f"A {what} name is 1 to {MAX_NAME_LENGTH} letters, digits, hyphens and underscores")
+
+
+def pending(tenant: Slice) -> list[VM]:
+    """The VMs that are still being added."""
+    return [vm for vm in tenant.vms if vm.status == "pending"]
+
+
+def is_unfinished(tenant: Slice) -> bool:
+    """Whether a change of it was begun and not brought to its end."""
+    return tenant.status in {"deploying", "deleting"} or bool(pending(tenant))
