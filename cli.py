@@ -1,4 +1,4 @@
-"""Cloud Repositorio's entry: the numbered menu, and the accounts by subcommand. Knows no host and no command."""
+"""Cloud Repositorio's entry: the numbered menu, and the operator's subcommands. Knows no host and no command."""
 
 from __future__ import annotations
 

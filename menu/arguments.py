@@ -1,4 +1,4 @@
-"""The command line: the menu's options, and the subcommands for accounts and the audit log."""
+"""The command line: the menu's options, and the operator's subcommands."""
 
 from __future__ import annotations
 

@@ -94,11 +94,6 @@ for tap; do
 done"""
 
 
-def expect_running(pid_file: str, mark: str) -> Argv:
-    """Succeeds while the process lives, and says otherwise that it does not run."""
-    return ("sh", "-c", f'{RUNNING} || {{ echo "it does not run" >&2; exit 1; }}', "sh", pid_file, mark)
-
-
 def is_running(pid_file: str, mark: str) -> Argv:
     """Succeeds while the process lives."""
     return ("sh", "-c", RUNNING, "sh", pid_file, mark)

@@ -49,7 +49,7 @@ def is_locked(path: Path) -> bool:
     try:
         return not _try_lock(descriptor, fcntl.LOCK_SH)
     except OSError as error:
-        raise Refused(f"{path} cannot be locked ({error.strerror}): check its rights") from error
+        raise FileFault(f"{path} cannot be locked ({error.strerror}): check its rights") from error
     finally:
         _close(descriptor)
 

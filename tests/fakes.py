@@ -434,9 +434,6 @@ class FakeHost:
             return OK
         return (int(any(self.holders.get(tap) != self.processes[pid_file][1] for tap in taps)), "", "")
 
-    def expect_running(self, argv: tuple[str, ...], stdin: str) -> Answer:
-        return OK if self.is_running(argv, stdin)[0] == 0 else no("it does not run")
-
     def is_running_or_unwanted(self, argv: tuple[str, ...], stdin: str) -> Answer:
         return self.is_running(argv, stdin) if argv[2] in self.folders else OK
 
@@ -530,7 +527,6 @@ PROGRAMS: dict[str, Program] = {
 SCRIPTS: dict[str, Program] = {
     daemon.is_running("", "")[2]: FakeHost.is_running,
     daemon.is_running_or_unwanted("", "", "")[2]: FakeHost.is_running_or_unwanted,
-    daemon.expect_running("", "")[2]: FakeHost.expect_running,
     daemon.start("", "", ())[2]: FakeHost.start,
     daemon.stop("", "", "TERM")[2]: FakeHost.stop,
     daemon.await_port("", "", 0, "", "")[2]: FakeHost.await_port,

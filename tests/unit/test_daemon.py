@@ -101,11 +101,6 @@ def test_a_process_that_ends_at_once_is_told_with_its_last_words(pid_file: Path)
     assert (done.returncode, done.stderr) == (1, "ended at once: no memory\n")
 
 
-def test_what_does_not_run_is_said_to_be_so(tmp_path: Path) -> None:
-    done = run(daemon.expect_running(str(tmp_path / "none"), MARK))
-    assert (done.returncode, done.stderr) == (1, "it does not run\n")
-
-
 def test_nobody_wants_it_where_its_folder_is_gone(pid_file: Path, tmp_path: Path) -> None:
     argv = daemon.is_running_or_unwanted(str(pid_file), MARK, str(tmp_path / "gone"))
     assert run(argv).returncode == 0

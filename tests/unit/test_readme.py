@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,22 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 PROGRAMS_IN_SCRIPTS = (
-    *("cat", "cut", "df", "du", "grep", "ip", "kill", "nproc", "ovs-appctl", "ovs-ofctl", "ovs-vsctl"),
-    *("find", "head", "ls", "nsenter", "iptables-restore", "iptables-save", "sed", "sleep", "ss", "tac", "tail", "tr"),
+    *("cat", "cut", "df", "du", "grep", "ip", "kill", "nproc", "ovs-appctl", "ovs-ofctl", "ovs-vsctl", "prlimit"),
+    *(
+        "find",
+        "head",
+        "ls",
+        "nsenter",
+        "iptables",
+        "iptables-restore",
+        "iptables-save",
+        "sed",
+        "sleep",
+        "ss",
+        "tac",
+        "tail",
+        "tr",
+    ),
 )
 
 
@@ -36,7 +51,7 @@ def programs_run_as_root() -> set[str]:
     commands = [command for step in steps for command in (*step.do, *step.undo) if isinstance(command, Command)]
     argvs = [argv for c in commands if not c.as_user for argv in (c.argv, c.unless) if argv]
     scripts = " ".join(argv[2] for argv in argvs if argv[:2] == ("sh", "-c"))
-    inside = {program for program in PROGRAMS_IN_SCRIPTS if re.search(rf"(?<![-\w]){program}[ )]", scripts)}
+    inside = {program for program in PROGRAMS_IN_SCRIPTS if re.search(rf"(?<![-\w]){program}(?![-\w])", scripts)}
     return {argv[0] for argv in argvs} | inside | ({"flock"} if any(step.lock for step in steps) else set())
 
 
@@ -63,8 +78,8 @@ def test_every_file_it_names_exists() -> None:
     assert not [name for name in named if not (ROOT / name).exists()]
 
 
-@pytest.mark.parametrize("line", re.findall(r"^python3 cli\.py (user .*)$", README, re.MULTILINE))
-def test_every_user_command_is_understood(line: str) -> None:
+@pytest.mark.parametrize("line", re.findall(r"^python3 cli\.py (.+)$", README, re.MULTILINE))
+def test_every_command_of_the_operator_is_understood(line: str) -> None:
     assert parser(Path("database.yaml")).parse_args(line.split())
 
 
@@ -78,3 +93,16 @@ def test_the_shipped_database_is_the_one_it_describes() -> None:
 
 def test_every_image_the_built_in_flavors_need_is_named() -> None:
     assert not [f for f in Database(ROOT / "database.yaml").load().all_flavors.values() if f["image"] not in README]
+
+
+RELIABILITY = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"`(\.venv/bin/pytest .*?)`", RELIABILITY))))
+def test_every_command_of_the_table_of_faults_names_tests_that_are_there(command: str) -> None:
+    words = shlex.split(command)
+    files = [ROOT / word for word in words if word.endswith(".py")]
+    known = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    wanted = words[words.index("-k") + 1].replace(" or ", " ").split() if "-k" in words else []
+    assert files
+    assert not [word for word in wanted if word not in known]
