@@ -104,15 +104,15 @@ class Change:
         Nothing is ever taken back: what runs is left alone. Hosts that do not answer do not keep the others waiting.
         """
         plan = self._deployment.deploy_plan(tenant)
-        report = self._runner.run(plan)
-        lost = {r.step.host for r in report.failures if isinstance(r.error, HostUnreachable)}
-        error = report.error
-        if lost and not report.interrupted:
-            report = self._runner.run(_elsewhere(plan, lost))
-        mended = [f"{r.step.title} on {r.step.host}" for r in report.results if _did_something(r)]
+        runs = [self._runner.run(plan)]
+        lost = {r.step.host for r in runs[0].failures if isinstance(r.error, HostUnreachable)}
+        if lost and not runs[0].interrupted:
+            runs.append(self._runner.run(_elsewhere(plan, lost)))
+        results = [result for report in runs for result in report.results]
+        mended = list(dict.fromkeys(f"{r.step.title} on {r.step.host}" for r in results if _did_something(r)))
         verified = set(plan.stages[-1].steps)
-        self._note_pids(tenant, "".join(r.stdout for r in report.results if r.step in verified and not r.error))
-        if error := error or report.error:
+        self._note_pids(tenant, "".join(r.stdout for r in results if r.step in verified and not r.error))
+        if error := next((report.error for report in runs if report.error), None):
             brought = f"brought back: {', '.join(mended)}; " if mended else ""
             raise CloudError(f"{error}; {brought}what runs was left alone; repair the slice again when that is mended")
         return mended

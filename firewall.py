@@ -7,7 +7,6 @@ putting all of them there anew, in one transaction per table, so that nothing is
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,6 +19,14 @@ NEAR = "NEAR"
 """Stands for each network that the uplink itself is in; the host knows which these are."""
 
 TABLES = ("nat", "filter")
+
+MOST_CONNECTIONS = 1000
+"""Of one guest at a time: with all 240 guests the kernel's table (nf_conntrack_max, 262,144) is not full."""
+
+_TOO_MANY = (
+    "-m conntrack --ctstate NEW "
+    f"-m connlimit --connlimit-above {MOST_CONNECTIONS} --connlimit-mask 32 --connlimit-saddr"
+)
 
 _FUNCTIONS = r"""owner=$1 uplink=$2; shift 2
 wanted() {
@@ -39,10 +46,18 @@ found() {
     iptables-save -t "$table" | tr -d '"' | sed -n "s/^-A \(.* --comment $owner .*\)/$table -A \1/p"
   done
 }
+# The rules of each chain up to the last one of ours, and those that strangers have put before it.
+standing() {
+  for table in nat filter; do
+    iptables-save -t "$table" | tr -d '"' | grep '^-A ' | tac |
+      awk -v mark=" --comment $owner " -v table="$table" \
+        'index($0, mark) { ours[$2] = 1 } ours[$2] { print table, $0 }' | tac
+  done
+}
 """
 
 _ARE_THERE = f"""{_FUNCTIONS}
-[ "$(wanted "$@")" = "$(found)" ]"""
+[ "$(wanted "$@")" = "$(standing)" ]"""
 
 _APPLY = rf"""{_FUNCTIONS}
 for table in nat filter; do
@@ -74,8 +89,9 @@ class Rule:
 def rules(inventory: Inventory) -> tuple[Rule, ...]:
     """All of them, chain by chain, each chain in the order in which its rules are asked.
 
-    Guests get out to the internet and answers come back; they reach neither this node nor the cloud's own hosts; of the
-    networks that the uplink itself is in they reach the name server only, if it is there.
+    Guests get out to the internet, each with so many connections at a time, and answers come back; they reach neither
+    this node nor the cloud's own hosts; of the networks that the uplink itself is in they reach the name server only,
+    if it is there.
     """
     return (*_nat(inventory), *_input(inventory), *_forward(inventory))
 
@@ -88,6 +104,7 @@ def _nat(inventory: Inventory) -> Iterator[Rule]:
 def _input(inventory: Inventory) -> Iterator[Rule]:
     inside = gateway_port(inventory.internet.vlan_id)
     ping = "-p icmp -m icmp --icmp-type 8"
+    yield Rule("filter", "INPUT", f"-i {inside} {_TOO_MANY}", "DROP")
     yield Rule("filter", "INPUT", f"-d {inventory.internet.gateway}/32 -i {inside} {ping}", "ACCEPT")
     yield Rule("filter", "INPUT", f"-i {inside}", "DROP")
 
@@ -95,11 +112,12 @@ def _input(inventory: Inventory) -> Iterator[Rule]:
 def _forward(inventory: Inventory) -> Iterator[Rule]:
     internet = inventory.internet
     inside, uplink = gateway_port(internet.vlan_id), internet.uplink
+    yield Rule("filter", "FORWARD", f"-i {inside} {_TOO_MANY}", "DROP")
     for protocol in ("tcp", "udp"):
         match = f"-d {internet.dns}/32 -i {inside} -o {uplink} -p {protocol} -m {protocol} --dport 53"
         yield Rule("filter", "FORWARD", match, "ACCEPT")
     yield Rule("filter", "FORWARD", f"-d {NEAR} -i {inside}", "DROP")
-    for host in filter(_is_address, inventory.hosts):
+    for host in inventory.hosts:
         yield Rule("filter", "FORWARD", f"-d {host}/32 -i {inside}", "DROP")
     yield Rule("filter", "FORWARD", f"-i {inside} -o {uplink}", "ACCEPT")
     answers = f"-i {uplink} -o {inside} -m conntrack --ctstate RELATED,ESTABLISHED"
@@ -117,11 +135,3 @@ def put_up(inventory: Inventory) -> Command:
 def take_down(unless: tuple[str, ...] = ()) -> Command:
     """None of our rules: whatever carries our mark, for the hosts it names may have been others when it was made."""
     return Command(("sh", "-c", _APPLY, "sh", ovs.OWNER, ""), unless=unless)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.IPv4Address(host)
-    except ValueError:
-        return False
-    return True

@@ -333,8 +333,8 @@ SLICE = record(
 DATABASE = record(
     {"users": mapping_of(NAME, USER)},
     {
-        "workers_list": list_of(HOST),
-        "network_node": HOST,
+        "workers_list": list_of(ADDRESS),
+        "network_node": ADDRESS,
         "ssh": SSH,
         "hypervisor": HYPERVISOR,
         "internet": INTERNET,

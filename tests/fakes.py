@@ -318,14 +318,15 @@ class FakeHost:
 
     def has_rules(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         owner, _uplink, *rules = argv
-        ours = [rule for rule in self.rules if f" --comment {owner} " in rule]
-        return (int(ours != [rule for rule in rules if f" --comment {owner} " in rule]), "", "")
+        ours = [index for index, rule in enumerate(self.rules) if f" --comment {owner} " in rule]
+        standing = self.rules[: ours[-1] + 1] if ours else []
+        return (int(standing != [rule for rule in rules if f" --comment {owner} " in rule]), "", "")
 
     def put_up_rules(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         owner, _uplink, *rules = argv
-        wanted = [rule for rule in rules if rule]
-        assert all(f" --comment {ovs.OWNER} " in rule for rule in wanted), "a rule without our mark"
-        self.rules = [*wanted, *(rule for rule in self.rules if f" --comment {owner} " not in rule)]
+        ours = [rule for rule in rules if rule]
+        assert all(f"--comment {ovs.OWNER} " in rule for rule in ours), "a rule without our mark"
+        self.rules = [*ours, *(rule for rule in self.rules if f" --comment {owner} " not in rule)]
         return OK
 
     # --- Open vSwitch -------------------------------------------------------------------------------------------------

@@ -111,15 +111,15 @@ def test_every_section_but_users_has_a_default(path: Path) -> None:
 
 
 def test_every_setting_has_a_default(path: Path) -> None:
-    path.write_text("users: {}\nssh: {}\nhypervisor: {}\ninternet: {}\nworkers: {w1: {}}\n")
+    path.write_text("users: {}\nssh: {}\nhypervisor: {}\ninternet: {}\nworkers: {10.0.0.1: {}}\n")
     state = Database(path).load()
     assert state.inventory == Inventory()
-    assert state.workers == {"w1": Worker()}
+    assert state.workers == {"10.0.0.1": Worker()}
 
 
 def test_a_cloud_becomes_models(database: Database) -> None:
     state = database.load()
-    assert state.inventory.hosts == ("10.0.10.1", "worker2.lab", "10.0.10.3")
+    assert state.inventory.hosts == ("10.0.10.1", "10.0.10.12", "10.0.10.3")
     assert state.slices[1000].vms[0].interfaces[1].link_id == 1
     assert state.slices[1015].left == ["10.0.10.1: overlay of vm1"]
     assert state.workers["10.0.10.1"].max_ram_gb == 15.5
@@ -397,7 +397,7 @@ def test_the_comment_at_the_top_survives(path: Path, database: Database) -> None
     path.write_text("# one\n\n#two: 'x'\r\n\n" + CLOUD.split("\n", 1)[1])
     database.get_next_vm_id()
     database.get_next_vm_id()
-    assert path.read_bytes().startswith(b"# one\n\n#two: 'x'\r\n\nworkers_list: [10.0.10.1, worker2.lab]\n")
+    assert path.read_bytes().startswith(b"# one\n\n#two: 'x'\r\n\nworkers_list: [10.0.10.1, 10.0.10.12]\n")
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
