@@ -196,3 +196,11 @@ def test_the_locked_versions_name_no_index() -> None:
     for lock in (*ROOT.glob("requirements*.lock"), ROOT / "bench/requirements.lock"):
         assert "://" not in lock.read_text(encoding="utf-8"), lock
         assert "--hash=sha256:" in lock.read_text(encoding="utf-8"), lock
+
+
+def test_what_has_a_long_version_is_run_by_make_torture() -> None:
+    scaled = [
+        path for path in (ROOT / "tests").rglob("test_*.py") if "import scaled" in path.read_text(encoding="utf-8")
+    ]
+    assert scaled
+    assert not [path.name for path in scaled if "mark.torture" not in path.read_text(encoding="utf-8")]

@@ -70,6 +70,7 @@ def in_a_process(work: Callable[[], object]) -> None:
 # --- The file itself --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.torture
 def test_every_prefix_of_a_file_is_refused_or_has_lost_nothing(path: Path, database: Database) -> None:
     whole = database.load().to_dict()
     database.get_next_vm_id()
@@ -284,6 +285,7 @@ def test_a_read_only_folder_is_read_from_and_not_saved_to(open_path: Path) -> No
     assert {entry.name for entry in open_path.parent.iterdir()} == NAMES
 
 
+@pytest.mark.torture
 def test_no_room_for_the_new_file_leaves_the_old_one(path: Path, database: Database) -> None:
     database.get_next_vm_id()
     whole = path.stat().st_size
