@@ -27,8 +27,25 @@ _LINK_TABLE = 193
 _NO_ADDRESS_YET = "0.0.0.0"  # noqa: S104 - nothing listens there: it is what a DHCP client sends from
 _UNICAST = "00:00:00:00:00:00/01:00:00:00:00:00"
 
-_HAS_FILTER = 'ip netns exec "$1" iptables -w 10 -C INPUT -j "$2"'
-_HAS_NO_FILTER = '! ip netns exec "$1" iptables -w 10 -C INPUT -j "$2" 2>/dev/null'
+_FILTER = """namespace=$1 chain=$2; shift 2
+filter() { ip netns exec "$namespace" iptables-save -t filter | tr -d '"'; }"""
+
+# The chain rule by rule, the one way into it, and that nothing else comes in; some versions write MACs in capitals.
+_HEARS = rf"""{_FILTER}
+found=$(filter | sed -n -e 's/^\(:INPUT DROP\) .*/\1/p' -e "/^-A INPUT -j $chain\$/p" -e "/^-A $chain /p")
+[ "$(printf '%s\n' "$@" | tr A-Z a-z)" = "$(echo "$found" | tr A-Z a-z)" ]"""
+_HEARS_NOT = f"""{_FILTER}
+! filter | grep -q "^:$chain \""""
+
+# In one transaction. What is there of the chain is replaced, so that a rule deleted or added by hand is mended as well.
+_HEAR = rf"""{_FILTER}
+{{
+  echo "*filter"
+  [ $# -eq 0 ] || printf '%s\n' ":$chain -" ":OUTPUT ACCEPT"
+  filter | sed -n "s/^-A INPUT -j $chain\$/-D INPUT -j $chain/p"
+  if [ $# -gt 0 ]; then printf '%s\n' "$@"; else printf '%s\n' "-F $chain" "-X $chain"; fi
+  echo COMMIT
+}} | ip netns exec "$namespace" iptables-restore -w 10 --noflush"""
 
 
 def flows_around(inventory: Inventory, tenant: Slice, worker: str) -> list[str]:
@@ -58,38 +75,44 @@ def hear_own_requests(slice_id: int, vlan: int, reservations: Iterable[str]) -> 
     that the frame's own MAC is true, and here the rest is compared with it. A chain per slice, in one transaction.
     `reservations`: MAC, address.
     """
-    chain = _chain(slice_id)
-    lines = ["*filter", ":INPUT DROP", ":OUTPUT ACCEPT", f":{chain} -"]
+    words = (dhcp_namespace(vlan), chain(slice_id), *heard(slice_id, reservations))
+    return Command(("sh", "-c", _HEAR, "sh", *words), unless=("sh", "-c", _HEARS, "sh", *words))
+
+
+def heard(slice_id: int, reservations: Iterable[str]) -> tuple[str, ...]:
+    """What `iptables-save -t filter` shows of the slice in the DHCP server's namespace, without counters and quotes."""
+    own = chain(slice_id)
+    rules = []
     for reservation in reservations:
         mac, address = reservation.split(",")
-        match = f"-p udp --dport 67 -m mac --mac-source {mac} -m u32 --u32 {_own_request(mac, address)}"
-        lines.append(f"-A {chain} {match} -j ACCEPT")
-    lines += [f"-A INPUT -j {chain}", "COMMIT"]
-    namespace = dhcp_namespace(vlan)
-    restore = ("ip", "netns", "exec", namespace, "iptables-restore", "-w", "10", "--noflush")
-    return Command(restore, "\n".join(lines), unless=("sh", "-c", _HAS_FILTER, "sh", namespace, chain))
+        match = f"-p udp -m udp --dport 67 -m mac --mac-source {mac} -m u32 --u32 {_own_request(mac, address)}"
+        rules.append(f"-A {own} {match} -j ACCEPT")
+    return (":INPUT DROP", f"-A INPUT -j {own}", *rules)
 
 
 def hear_no_more(slice_id: int, vlan: int) -> Command:
     """Takes the slice's chain away."""
-    namespace, chain = dhcp_namespace(vlan), _chain(slice_id)
-    lines = ("*filter", f"-D INPUT -j {chain}", f"-F {chain}", f"-X {chain}", "COMMIT")
-    restore = ("ip", "netns", "exec", namespace, "iptables-restore", "-w", "10", "--noflush")
-    return Command(restore, "\n".join(lines), unless=("sh", "-c", _HAS_NO_FILTER, "sh", namespace, chain))
+    words = (dhcp_namespace(vlan), chain(slice_id))
+    return Command(("sh", "-c", _HEAR, "sh", *words), unless=("sh", "-c", _HEARS_NOT, "sh", *words))
 
 
 def _own_request(mac: str, address: str) -> str:
     """A match of xt_u32 (iptables-extensions(8)): client MAC and address are its own, no relay, no broadcast.
 
-    Offsets are those of RFC 2131, figure 1, behind 8 bytes of UDP: flags 10, ciaddr 12, giaddr 24, chaddr 28.
+    Offsets are those of RFC 2131, figure 1, behind 8 bytes of UDP: flags 10, ciaddr 12, giaddr 24, chaddr 28. Numbers
+    are as `iptables-save` writes them.
     """
-    start, number = "0>>22&0x3C@", mac.replace(":", "")
-    own = f"0x{int(ipaddress.IPv4Address(address)):x}"
-    tests = ("18>>16=0", f"20=0,{own}", "32=0", f"36=0x{number[:8]}", f"40>>16=0x{number[8:]}")
-    return "&&".join(f"{start}{test}" for test in tests)
+    start, number = "0x0>>0x16&0x3c@", mac.replace(":", "")
+    own = int(ipaddress.IPv4Address(address))
+    fields = (
+        "0x12>>0x10=0x0", f"0x14=0x0,{own:#x}", "0x20=0x0",
+        f"0x24={int(number[:8], 16):#x}", f"0x28>>0x10={int(number[8:], 16):#x}",
+    )  # fmt: skip
+    return "&&".join(f"{start}{field}" for field in fields)
 
 
-def _chain(slice_id: int) -> str:
+def chain(slice_id: int) -> str:
+    """The slice's chain in the namespace of the shared DHCP server."""
     return f"slice-{slice_id}"
 
 

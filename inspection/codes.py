@@ -35,6 +35,7 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "port-closed": ("error", "a port is in the database of Open vSwitch only", REPAIR),
     "untagged-port": ("error", "a port of ours carries every VLAN", REPAIR),
     "wrong-tag": ("error", "a port is on the wrong VLAN", REPAIR),
+    "port-unprotected": ("error", "a port may send to those that it must not reach", REPAIR),
     "port-foreign": ("error", "a port has a name of ours and not our mark", "remove it, then Repair Slice"),
     "flows-missing": ("error", "the walls around a VM are not whole", REPAIR),
     "namespace-missing": ("error", "a namespace is not there", REPAIR),
@@ -44,6 +45,7 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "dnsmasq-deaf": ("error", "a DHCP server listens on an interface that is gone", REPAIR),
     "reservations-missing": ("error", "a DHCP server does not know the slice's addresses", REPAIR),
     "rules-missing": ("error", "the rules around VLAN 400 are not whole, or not in their order", REPAIR),
+    "filter-missing": ("error", "the shared DHCP server does not hear the slice's VMs, or hears others", REPAIR),
     "forwarding-off": ("error", "a router does not forward", REPAIR),
     "stray-process": ("error", "a QEMU says it is ours and no pid file does", "look at it and end it by its pid"),
     "orphan-process": ("warning", "a process of ours belongs to no slice that runs", FIX),
@@ -52,6 +54,7 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "orphan-flows": ("warning", "flows of ours belong to no slice that runs", FIX),
     "orphan-overlay": ("warning", "files of ours belong to no slice", FIX),
     "orphan-reservations": ("warning", "the shared DHCP server knows addresses of no slice", FIX),
+    "orphan-filter": ("warning", "the shared DHCP server hears VMs of no slice that runs", FIX),
     "orphan-namespace": ("warning", "a namespace of ours belongs to no slice that runs", FIX),
     "orphan-rules": ("warning", "the rules around VLAN 400 are there, and no slice uses it", FIX),
 }

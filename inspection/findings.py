@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import firewall
+import walls
 from errors import CloudError, CommandFailed, HostUnreachable
 from inspection.codes import CODES, REPAIR, Severity
 from inspection.reading import Device, Flow, Port, Sight, flow
@@ -157,8 +158,10 @@ class Comparison:
         for port in self.launcher.ports(tenant, sight.host):
             device = sight.devices.get(port.name)
             yield from self._of_port(tenant, port, sight, device, int(dict(port.marks)["vm"]))
-        if missing := missing_flows(self.wanted_flows(tenant, sight.host), sight):
-            what = f"{len(missing)} flows of the walls around VMs are missing"
+        wanted = self.wanted_flows(tenant, sight.host)
+        missing, foreign = missing_flows(wanted, sight), foreign_flows(tenant, wanted, sight)
+        if missing or foreign:
+            what = f"{len(missing)} flows of the walls around VMs are missing, {len(foreign)} are not ours"
             yield Finding("flows-missing", sight.host, what, tenant.slice_id)
 
     def wanted_flows(self, tenant: Slice, worker: str) -> list[Flow]:
@@ -263,6 +266,15 @@ class Comparison:
         if wanted_rules(self._inventory, sight) != our_rules(sight):
             what = "the rules around VLAN 400 are not whole, or not in their order"
             yield Finding("rules-missing", sight.host, what, tenant.slice_id)
+        if self.wanted_heard(tenant) != heard_of(tenant, sight) and "heard" not in sight.unread:
+            what = f"the DHCP server of VLAN {self._inventory.internet.vlan_id} does not hear this slice's VMs only"
+            yield Finding("filter-missing", sight.host, what, tenant.slice_id)
+
+    def wanted_heard(self, tenant: Slice) -> list[str]:
+        """What the shared DHCP server hears of the slice when all is well, to be compared with `heard_of`."""
+        vlan = self._inventory.internet.vlan_id
+        shared = (server for server in self.vlans.servers(tenant) if server.vlan_id == vlan)
+        return [line.lower() for server in shared for line in walls.heard(tenant.slice_id, server.reservations)]
 
 
 def summary(found: Sequence[Finding]) -> list[str]:
@@ -298,15 +310,37 @@ def missing_flows(wanted: Iterable[Flow], sight: Sight) -> list[Flow]:
     return [each for each in wanted if each not in there]
 
 
+def foreign_flows(tenant: Slice, wanted: Iterable[Flow], sight: Sight) -> list[Flow]:
+    """Those that carry the slice's cookie and are none of `wanted`."""
+    cookie = int(flow_cookie(tenant.slice_id), 0)
+    return [each for each in sight.flows if each.cookie == cookie and each not in set(wanted)]
+
+
+def heard_of(tenant: Slice, sight: Sight) -> list[str]:
+    """What the shared DHCP server hears of the slice: the policy, the way into its chain, and its rules."""
+    chain = walls.chain(tenant.slice_id)
+    return [
+        line
+        for line in sight.heard
+        if line in {":input drop", f"-a input -j {chain}"} or line.startswith(f"-a {chain} ")
+    ]
+
+
 def _port_problem(wanted: ovs.Port, seen: Port | None, device: Device | None) -> tuple[str, str] | None:
     if seen is None or seen.bridge != ovs.BRIDGE:
         return "port-missing", "is not on br-int"
     if not seen.is_ours:
         return "port-foreign", "has not our mark"
+    if seen.number < 0 and device:
+        return "port-closed", "is not opened by ovs-vswitchd"
+    return _reach_problem(wanted, seen)
+
+
+def _reach_problem(wanted: ovs.Port, seen: Port) -> tuple[str, str] | None:
     if seen.tag is None or seen.trunks:
         return "untagged-port", f"carries every VLAN instead of {wanted.tag}"
     if seen.tag != wanted.tag:
         return "wrong-tag", f"is on VLAN {seen.tag} instead of {wanted.tag}"
-    if seen.number < 0 and device:
-        return "port-closed", "is not opened by ovs-vswitchd"
+    if seen.protected != wanted.protected:
+        return "port-unprotected", f"is {'not ' if wanted.protected else ''}protected from others of its kind"
     return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from inventory import Inventory
+from names import dhcp_namespace
 from remote import ovs
 from remote.plan import Command, Plan, Stage, Step
 
@@ -59,7 +60,7 @@ done"""
 _PORTS = (
     *("ovs-vsctl", "--timeout=5", "--format=json"),
     *("--columns=name,ports", "list", "Bridge"),
-    *("--", "--columns=_uuid,name,tag,trunks,vlan_mode,interfaces", "list", "Port"),
+    *("--", "--columns=_uuid,name,tag,trunks,vlan_mode,protected,interfaces", "list", "Port"),
     *("--", "--columns=_uuid,name,type,ofport,error,external_ids", "list", "Interface"),
 )
 
@@ -78,10 +79,12 @@ def commands(inventory: Inventory, host: str, tools: tuple[str, ...] = ()) -> di
     if host in inventory.workers_list:
         asked["files"] = ("sh", "-c", _FILES, "sh", inventory.hypervisor.images_path)
     if host == inventory.network_node:
+        shared = dhcp_namespace(inventory.internet.vlan_id)
         asked |= {
             "marks": ("sh", "-c", _MARKS),
             "namespaces": ("sh", "-c", _NAMESPACES),
             "rules": ("iptables-save",),
+            "heard": ("ip", "netns", "exec", shared, "iptables-save", "-t", "filter"),
             "forwarding": ("cat", "/proc/sys/net/ipv4/ip_forward"),
             "near": ("ip", "-4", "-o", "route", "show", "dev", inventory.internet.uplink, "scope", "link"),
         }

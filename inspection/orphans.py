@@ -60,7 +60,7 @@ class Owners:
 
 def orphans(owners: Owners, sight: Sight) -> list[Orphan]:
     """All that is on the host and belongs to no slice, in the order in which it is to be removed."""
-    finders = (_processes, _ports, _taps, _flows, _files, _reservations, _namespaces, _rules)
+    finders = (_processes, _ports, _taps, _flows, _files, _filters, _reservations, _namespaces, _rules)
     return [orphan for find in finders for orphan in find(owners, sight)]
 
 
@@ -157,6 +157,16 @@ def _namespaces(owners: Owners, sight: Sight) -> Iterator[Orphan]:
             yield Orphan(finding, remove_server(vlan))
 
 
+def _filters(owners: Owners, sight: Sight) -> Iterator[Orphan]:
+    """Whom the shared DHCP server still hears; while no slice uses it, all of it goes with its namespace."""
+    vlan = owners.inventory.internet.vlan_id
+    for line in sight.heard if owners.needs_vlan(vlan) and dhcp_namespace(vlan) in sight.marked else ():
+        chain = re.fullmatch(r":slice-(\d+) -", line)
+        if chain and int(chain[1]) not in owners.active:
+            finding = Finding("orphan-filter", sight.host, f"filter of slice {chain[1]}", int(chain[1]))
+            yield Orphan(finding, (hear_no_more(int(chain[1]), vlan),))
+
+
 def _reservations(owners: Owners, sight: Sight) -> Iterator[Orphan]:
     """What the shared DHCP server still knows of a slice; while no slice uses it, all of it goes with its namespace."""
     vlan = owners.inventory.internet.vlan_id
@@ -164,7 +174,7 @@ def _reservations(owners: Owners, sight: Sight) -> Iterator[Orphan]:
         own = re.fullmatch(rf"/run/{dhcp_namespace(vlan)}/hosts/slice-(\d+)", path)
         if own and int(own[1]) not in owners.active:
             finding = Finding("orphan-reservations", sight.host, f"addresses of slice {own[1]}", int(own[1]))
-            yield Orphan(finding, (hear_no_more(int(own[1]), vlan), Command(("rm", "-f", path))))
+            yield Orphan(finding, (Command(("rm", "-f", path)),))
 
 
 def _rules(owners: Owners, sight: Sight) -> Iterator[Orphan]:

@@ -1,34 +1,24 @@
 """The isolation proof: each property that keeps slices apart, checked from the hosts without touching a guest. Pure.
 
 Two looks are enough: what is there, and what the switches and routers would do with packets that must not pass
-(ovs-vswitchd(8), ofproto/trace; ip-route(8), get). Neither sends anything.
+(`probes.py`). Neither sends anything.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
-from inspection.findings import Comparison, missing_flows, our_rules, wanted_rules
-from inspection.look import ANY, PATIENCE_SECONDS
+import walls
+from inspection.findings import Comparison, heard_of, missing_flows, our_rules, wanted_rules
 from inspection.reading import Port, Process, Sight
 from inventory import Inventory
-from models import VM, Interface, Slice, internet_interfaces
-from names import (
-    INTERNET_GATEWAY_MAC,
-    flow_cookie,
-    gateway_port,
-    process_name,
-    router_namespace,
-    tap_name,
-    vlan_address,
-)
+from models import VM, Slice, internet_interfaces
+from names import flow_cookie, gateway_port, process_name, router_namespace
 from remote import ovs
-from remote.plan import Command, Plan, Stage, Step
 
-FORGED_MAC = "52:54:00:ff:ff:ff"
 WALL_PRIORITY = 10
 """The lowest priority of the walls."""
 
@@ -69,28 +59,8 @@ class Property:
         return Property(self.title, self.checked, [*own, *told])
 
 
-@dataclass(frozen=True)
-class Probe:
-    """A packet that must not pass: how it is asked for, and what has to be in the answer of the host."""
-
-    host: str
-    what: str
-    slice_id: int
-    command: Command
-    allowed_vlan: int | None = None
-
-    def holds(self, answer: str) -> bool:
-        """Whether the packet is dropped, or at least stays on its own VLAN."""
-        if self.command.argv[0] == "ip":
-            return bool(re.search(r"unreachable|prohibit", answer)) and " dev " not in answer
-        actions = re.findall(r"^Datapath actions: (.*)$", answer, re.MULTILINE)
-        if self.allowed_vlan is not None and actions:
-            return set(re.findall(r"vid=(\d+)", actions[-1])) <= {str(self.allowed_vlan)}
-        return actions == ["drop"]
-
-
 class Proof:
-    """The properties of one cloud: its running slices, what was seen of the hosts, and the answers to the probes."""
+    """The properties of one cloud: its running slices, and what was seen of the hosts."""
 
     def __init__(self, inventory: Inventory, slices: Iterable[Slice], sights: Mapping[str, Sight]) -> None:
         self._inventory = inventory
@@ -105,7 +75,7 @@ class Proof:
         """All that shows in what was seen."""
         return [
             self._tags(), self._vlan_owners(), self._routers(), self._macs(),
-            self._vnc_ports(), self._disks(), self._walls(), self._rules(),
+            self._vnc_ports(), self._disks(), self._walls(), self._rules(), self._heard(),
         ]  # fmt: skip
 
     # --- layer 2 ------------------------------------------------------------------------------------------------------
@@ -114,7 +84,7 @@ class Proof:
         """Every port of br-int has a tag, but for the bridge itself and one trunk; a live VLAN has our ports only."""
         found = Property("ports: every port has its tag, and no stranger is on a slice's VLAN")
         wanted = {
-            (host, port.name): (port.tag, tenant.slice_id)
+            (host, port.name): (port, tenant.slice_id)
             for tenant in self._all
             for host in self._sights
             for port in self._ports_of(tenant, host)
@@ -123,7 +93,7 @@ class Proof:
             ports = [port for port in sight.ports.values() if port.bridge == ovs.BRIDGE]
             trunks = [port for port in ports if _carries_all(port) and _may_be_trunk(port, sight)]
             for port in ports:
-                tag, owner = wanted.get((host, port.name), (None, 0))
+                planned, owner = wanted.get((host, port.name), (None, 0))
                 if port in trunks:
                     names = _listed(port.name for port in trunks)
                     what = f"ports {names} carry every VLAN; one may, the data network's"
@@ -131,9 +101,12 @@ class Proof:
                 elif _carries_all(port):
                     what = f"port {port.name} carries every VLAN"
                     found.check(host, what, *([owner] if owner else []), holds=port.name == ovs.BRIDGE)
-                elif tag is not None:
-                    what = f"port {port.name} is on VLAN {port.tag} instead of {tag}"
-                    found.check(host, what, owner, holds=port.tag == tag and port.is_ours)
+                elif planned is not None:
+                    what = f"port {port.name} is on VLAN {port.tag} instead of {planned.tag}"
+                    found.check(host, what, owner, holds=port.tag == planned.tag and port.is_ours)
+                    if planned.protected:
+                        what = f"port {port.name} may send to other slices: it is not protected"
+                        found.check(host, what, owner, holds=port.protected)
                 else:
                     tenant = self._vlans.get(port.tag or 0)
                     used = tenant is not None or (port.tag == self._internet.vlan_id and self._uses_internet)
@@ -210,6 +183,24 @@ class Proof:
             first = next((n for n, rule in enumerate(rules) if rule in ours), len(rules))
             for rule in rules[:first]:
                 found.check(host, f"'{rule}' is asked before our rules", holds=not self._lets_guests_in(rule))
+        return found
+
+    def _heard(self) -> Property:
+        """The shared DHCP server hears each slice by its own chain, and nobody else."""
+        found = Property("DHCP of VLAN 400: the server hears each VM about its own address only")
+        host = self._inventory.network_node
+        sight = self._sights.get(host)
+        tenants = [tenant for tenant in self._running if any(internet_interfaces(tenant))]
+        if sight is None or not tenants:
+            return found
+        for tenant in tenants:
+            whole = self._comparison.wanted_heard(tenant) == heard_of(tenant, sight)
+            what = f"the rules for slice {tenant.slice_id} are not whole, or not alone"
+            found.check(host, what, tenant.slice_id, holds=whole)
+        known = {f"-a input -j {walls.chain(tenant.slice_id)}" for tenant in self._all}
+        for line in sight.heard:
+            if line.startswith("-a input "):
+                found.check(host, f"it hears by '{line}' as well", holds=line in known or line.endswith("-j drop"))
         return found
 
     def _lets_guests_in(self, rule: str) -> bool:
@@ -300,93 +291,6 @@ class Proof:
                     slices = [taps[port]] if port else []
                     found.check(host, what, *slices, holds=each.actions == ("drop",))
         return found
-
-    # --- probes -------------------------------------------------------------------------------------------------------
-
-    def probes(self) -> list[Probe]:
-        """Packets that must not pass, of the hosts that were seen."""
-        found = [probe for tenant in self._running for probe in (*self._frames(tenant), *self._ways_out(tenant))]
-        return [probe for probe in found if probe.host in self._sights]
-
-    def _frames(self, tenant: Slice) -> Iterator[Probe]:
-        for vm in tenant.vms:
-            for interface in vm.interfaces:
-                if interface.vlan_id is not None:
-                    tagged = f"dl_vlan={self._foreign_vlan(tenant)},dl_src={interface.mac},dl_dst=ff:ff:ff:ff:ff:ff"
-                    yield _frame(tenant, vm, interface, "a frame with another VLAN's tag", tagged)
-                    if interface.vlan_id == self._internet.vlan_id:
-                        yield from self._forgeries(tenant, vm, interface)
-                    else:
-                        flood = f"dl_src={interface.mac},dl_dst=ff:ff:ff:ff:ff:ff"
-                        probe = _frame(tenant, vm, interface, "a broadcast leaves its VLAN", flood)
-                        yield replace(probe, allowed_vlan=interface.vlan_id)
-                        lie = f"dl_src={INTERNET_GATEWAY_MAC},dl_dst=ff:ff:ff:ff:ff:ff"
-                        yield _frame(tenant, vm, interface, "a frame with the internet gateway's MAC", lie)
-
-    def _forgeries(self, tenant: Slice, vm: VM, nic: Interface) -> Iterator[Probe]:
-        own, gateway = tenant.address_of(vm, nic), self._internet.gateway
-        victim, victim_mac = self._victim(vm)
-        source = f"dl_src={nic.mac}"
-        out = f"dl_dst={INTERNET_GATEWAY_MAC},ip"
-        yield _frame(tenant, vm, nic, "a forged MAC", f"dl_src={FORGED_MAC},{out},nw_src={own},nw_dst=192.0.2.1")
-        yield _frame(tenant, vm, nic, "a forged address", f"{source},{out},nw_src={victim},nw_dst=192.0.2.1")
-        direct = f"{source},dl_dst={victim_mac},ip,nw_src={own},nw_dst={victim}"
-        yield _frame(tenant, vm, nic, "a packet to another VM", direct)
-        lie = f"{source},dl_dst=ff:ff:ff:ff:ff:ff,arp,arp_op=2,arp_spa={gateway},arp_tpa={victim}"
-        yield _frame(tenant, vm, nic, "an ARP answer in the gateway's name", lie)
-
-    def _victim(self, vm: VM) -> tuple[str, str]:
-        """Address and MAC of another VM on the internet VLAN, or of one that could be there."""
-        for tenant, other in self._vms():
-            for interface in other.interfaces:
-                if other is not vm and interface.ip_config:
-                    return str(tenant.address_of(other, interface)), str(interface.mac)
-        return str(self._internet.network[9]), FORGED_MAC
-
-    def _foreign_vlan(self, tenant: Slice) -> int:
-        """A VLAN of another slice, if there is one."""
-        own = {link.vlan_id for link in tenant.links}
-        return next((vlan for vlan in sorted(self._vlans) if vlan not in own), self._internet.vlan_id)
-
-    def _ways_out(self, tenant: Slice) -> Iterator[Probe]:
-        """From the slice's router no way leads to other slices, to the hosts, or to the internet VLAN."""
-        if not tenant.links:
-            return
-        own = {vlan % 256 for vlan, owner in self._vlans.items() if owner == tenant.slice_id}
-        others = [vlan for vlan, owner in sorted(self._vlans.items()) if owner != tenant.slice_id]
-        targets = {vlan_address(vlan, 1): "another slice's gateway" for vlan in others if vlan % 256 not in own}
-        targets |= {host: "a host of the cloud" for host in self._inventory.hosts if re.fullmatch(r"[\d.]+", host)}
-        targets |= {self._internet.gateway: "the internet VLAN", self._internet.dns: "the internet"}
-        name = router_namespace(tenant.slice_id)
-        for address, what in targets.items():
-            route = Command(("ip", "-n", name, "route", "get", address), ok=ANY)
-            yield Probe(self._inventory.network_node, f"{name} has a way to {address}, {what}", tenant.slice_id, route)
-
-
-def probe_plan(probes: Sequence[Probe]) -> Plan:
-    """The probes of each host as one step, hosts side by side."""
-    hosts = dict.fromkeys(probe.host for probe in probes)
-    steps = (Step(host, "probes", tuple(p.command for p in probes if p.host == host)) for host in hosts)
-    return Plan((Stage("probe", tuple(steps)),), patience=PATIENCE_SECONDS)
-
-
-def verdicts(probes: Sequence[Probe], answers: Mapping[str, Sequence[str]]) -> list[Property]:
-    """What became of the probes; `answers` by host, in the order of its probes."""
-    frames = Property("probes of the switches: forged, tagged and misdirected frames are dropped")
-    ways = Property("probes of the routers: no way leads to others")
-    left = {host: iter(texts) for host, texts in answers.items()}
-    for probe in probes:
-        found = ways if probe.command.argv[0] == "ip" else frames
-        answer = next(left.get(probe.host, iter(())), None)
-        if answer is not None:
-            found.check(probe.host, probe.what, probe.slice_id, holds=probe.holds(answer))
-    return [frames, ways]
-
-
-def _frame(tenant: Slice, vm: VM, interface: Interface, what: str, packet: str) -> Probe:
-    tap = tap_name(vm.vm_id, interface.name)
-    trace = ("ovs-appctl", "--timeout=5", "ofproto/trace", ovs.BRIDGE, f"in_port={tap},{packet}")
-    return Probe(vm.worker_ip, f"{tap} lets through: {what}", tenant.slice_id, Command(trace, ok=ANY))
 
 
 def _concerned(slice_id: int, name: str) -> set[int]:

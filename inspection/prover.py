@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from database import Database
 from errors import Refused
-from inspection import proof
+from inspection import probes
 from inspection.inspector import Inspector
-from inspection.proof import Probe, Proof, Property
+from inspection.probes import Probe, Probes
+from inspection.proof import Proof, Property
 from models import ADMIN
 from remote.runner import Runner
 
@@ -43,9 +44,9 @@ class Prover:
         for tenant in slices:
             if tenant.slice_id not in steady or self._database.is_claimed(tenant.slice_id):
                 tenant.status = "deploying" if tenant.status == "running" else tenant.status
-        judge = Proof(inventory, slices, look.sights)
-        probes = judge.probes()
-        return Verdict((*judge.properties(), *proof.verdicts(probes, self._ask(probes))), tuple(look.errors))
+        seen = Proof(inventory, slices, look.sights).properties()
+        asked = Probes(inventory, slices).on(look.sights)
+        return Verdict((*seen, *probes.verdicts(asked, self._ask(asked))), tuple(look.errors))
 
     def prove_for(self, actor: str) -> Verdict:
         """The same as one user is shown it."""
@@ -59,6 +60,6 @@ class Prover:
             return verdict
         return Verdict(tuple(each.seen_by(own) for each in verdict.properties), verdict.unseen)
 
-    def _ask(self, probes: list[Probe]) -> dict[str, list[str]]:
-        results = self._runner.run(proof.probe_plan(probes)).results if probes else []
+    def _ask(self, asked: list[Probe]) -> dict[str, list[str]]:
+        results = self._runner.run(probes.probe_plan(asked)).results if asked else []
         return {r.step.host: [f"{o.stdout}{o.stderr}" for o in r.outcomes] for r in results}

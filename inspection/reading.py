@@ -28,6 +28,7 @@ class Port:
     number: int
     marks: Mapping[str, str]
     trunks: bool = False
+    protected: bool = False
 
     @property
     def is_ours(self) -> bool:
@@ -104,7 +105,10 @@ class Namespace:
 
 @dataclass(frozen=True)
 class Sight:
-    """What a host has. Paths of `files` are relative to the folder of images; sizes in bytes, room in MiB."""
+    """What a host has. Paths of `files` are relative to the folder of images; sizes in bytes, room in MiB.
+
+    `heard`: whom the DHCP server that slices share hears, chains and rules in small letters.
+    """
 
     host: str
     clock: float | None = None
@@ -121,6 +125,7 @@ class Sight:
     hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     namespaces: Mapping[str, Namespace] = field(default_factory=dict)
     rules: tuple[str, ...] = ()
+    heard: tuple[str, ...] = ()
     forwards: bool = False
     near: tuple[str, ...] = ()
     disk_mib: int | None = None
@@ -192,6 +197,7 @@ def _ports(text: str) -> dict[str, Any]:
             number if isinstance(number, int) else UNWIRED,
             dict(interface["external_ids"] or ()),
             trunks=bool(row["trunks"]) or row["vlan_mode"] not in ([], "access"),
+            protected=row["protected"] is True,
         )
     return {"ports": found, "bridges": frozenset(row["name"] for row in bridges)}
 
@@ -312,6 +318,12 @@ def _rule_lines(text: str) -> Iterator[str]:
             yield f"{table} {line.strip()}".replace('"', "")
 
 
+def _heard(text: str) -> dict[str, Any]:
+    """Without counters and quotes; some versions write MACs in capitals."""
+    lines = (line.partition(" [")[0].replace('"', "").strip() for line in text.splitlines())
+    return {"heard": tuple(line.lower() for line in lines if line.startswith((":", "-A ")))}
+
+
 def _forwarding(text: str) -> dict[str, Any]:
     return {"forwards": text.strip() == "1"}
 
@@ -343,6 +355,7 @@ _READERS: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "marks": _marks,
     "namespaces": _namespaces,
     "rules": _rules,
+    "heard": _heard,
     "forwarding": _forwarding,
     "near": _near,
     "room": _room,

@@ -5,7 +5,7 @@ A port without a tag carries every VLAN, so a port is never there without one: p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from remote.plan import Command
@@ -22,15 +22,15 @@ _CARRY_TAGS = """newline='
 '
 for try in 1 2 3 4 5 6 7 8 9 10; do
   ports=$(ovs-vsctl --timeout=20 --format=csv --no-headings \\
-    --columns=name,tag list Port -- --columns=ofport,name list Interface) || exit
+    --columns=name,tag,protected list Port -- --columns=ofport,name list Interface) || exit
   closed=
   for wanted; do
     case "$newline$ports$newline" in
       *"$newline$wanted$newline"*) ;;
-      *) echo "port ${wanted%,*} is not on the bridge with tag ${wanted#*,}" >&2; exit 1;;
+      *) echo "port ${wanted%%,*} is not on the bridge with tag and protection ${wanted#*,}" >&2; exit 1;;
     esac
     case "$newline$ports$newline" in
-      *"$newline-1,${wanted%,*}$newline"* | *"$newline[],${wanted%,*}$newline"*) closed=${wanted%,*};;
+      *"$newline-1,${wanted%%,*}$newline"* | *"$newline[],${wanted%%,*}$newline"*) closed=${wanted%%,*};;
     esac
   done
   [ "$closed" ] || exit 0
@@ -69,9 +69,11 @@ for port; do
   case " $(echo $there) " in *" $port "*) echo "port $port {FORGOTTEN}" >&2; exit 1;; esac
 done"""
 
-# Those that are missing are the lines with a plus; other slices' flows are not asked for (ovs-ofctl(8), diff-flows).
-_HAVE_FLOWS = f"""found=$(ovs-ofctl --timeout=20 dump-flows {BRIDGE} "cookie=$1/-1" | grep -c "cookie=")
-[ "$found" = "$2" ] || {{ echo "$found of $2 flows are there" >&2; exit 1; }}"""
+# What differs is told with its cookie, in either direction; other slices' flows differ too (ovs-ofctl(8), diff-flows).
+_HAVE_FLOWS = f"""cookie=$1; shift
+differing=$(printf '%s\\n' "$@" | ovs-ofctl --timeout=20 --names diff-flows {BRIDGE} /dev/stdin)
+case $? in 0 | 2) ;; *) exit 1;; esac
+case $differing in *"cookie=$cookie "*) echo "the flows of $cookie are not those that were made" >&2; exit 1;; esac"""
 
 _IS_READY = f"""ovs-vsctl --timeout=10 br-exists {BRIDGE}
 case $? in
@@ -101,9 +103,9 @@ def add_ports(ports: Sequence[Port]) -> Command:
     for number, port in enumerate(ports):
         argv += ["--"] * (number > 0)
         # `--may-exist` leaves the tag of a port that is there as it is.
-        protected = ["protected=true"] * port.protected
-        argv += ["--may-exist", "add-port", BRIDGE, port.name, f"tag={port.tag}", *protected]
-        argv += ["--", "set", "Port", port.name, f"tag={port.tag}", "trunks=[]", "vlan_mode=[]", *protected]
+        settings = [f"tag={port.tag}", f"protected={_truth(port.protected)}"]
+        argv += ["--may-exist", "add-port", BRIDGE, port.name, *settings]
+        argv += ["--", "set", "Port", port.name, *settings, "trunks=[]", "vlan_mode=[]"]
         argv += ["--", "set", "Interface", port.name]
         argv += ["type=internal"] * port.internal
         argv += [f"external_ids:{key}={value}" for key, value in (("owner", OWNER), *port.marks)]
@@ -126,9 +128,10 @@ def are_free(ports: Sequence[Port]) -> tuple[str, ...]:
 
 
 def add_flows(cookie: str, flows: Sequence[str]) -> Command:
-    """Adds flows in one go, all marked with `cookie`, unless as many of that mark are there."""
-    lines = "\n".join(f"cookie={cookie},{flow}" for flow in flows)
-    return Command(("ovs-ofctl", "--timeout=20", "add-flows", BRIDGE, "-"), lines, unless=have_flows(cookie, flows))
+    """Makes these the only flows marked with `cookie`, in one transaction, unless they are (ovs-ofctl(8), --bundle)."""
+    lines = "\n".join((f"delete cookie={cookie}/-1", *(f"add {flow}" for flow in _marked(cookie, flows))))
+    argv = ("ovs-ofctl", "--timeout=20", "--bundle", "add-flows", BRIDGE, "-")
+    return Command(argv, lines, unless=have_flows(cookie, flows))
 
 
 def remove_flows(cookie: str) -> Command:
@@ -137,15 +140,24 @@ def remove_flows(cookie: str) -> Command:
 
 
 def have_flows(cookie: str, flows: Sequence[str]) -> tuple[str, ...]:
-    """Succeeds when as many flows marked with `cookie` are there; they are lost when ovs-vswitchd starts anew."""
-    return ("sh", "-c", _HAVE_FLOWS, "sh", cookie, str(len(flows)))
+    """Succeeds when these and no others are marked with `cookie`; they are lost when ovs-vswitchd starts anew."""
+    return ("sh", "-c", _HAVE_FLOWS, "sh", cookie, *_marked(cookie, flows))
 
 
 def carry_tags(ports: Sequence[Port]) -> tuple[str, ...]:
-    """Succeeds when all ports are there with their tags; otherwise says which is not."""
-    return ("sh", "-c", _CARRY_TAGS, "sh", *(f"{port.name},{port.tag}" for port in ports))
+    """Succeeds when all ports are there with their tags, protected or not; otherwise says which is not."""
+    wanted = (f"{port.name},{port.tag},{_truth(port.protected)}" for port in ports)
+    return ("sh", "-c", _CARRY_TAGS, "sh", *wanted)
 
 
 def is_ready() -> tuple[str, ...]:
     """Succeeds when br-int is there and the switch answers; otherwise says what to do."""
     return ("sh", "-c", _IS_READY)
+
+
+def _marked(cookie: str, flows: Sequence[str]) -> Iterator[str]:
+    return (f"cookie={cookie},{flow}" for flow in flows)
+
+
+def _truth(value: bool) -> str:
+    return "true" if value else "false"

@@ -19,7 +19,10 @@ def ports(host: FakeHost) -> str:
     rows, interfaces = [], []
     for name in ["br-int", "ens4", *host.ports]:
         identity = ["uuid", f"port-{name}"]
-        rows.append([identity, name, host.ports.get(name, _set()), _set(), _set(), ["uuid", f"interface-{name}"]])
+        protected = name in host.protected
+        rows.append(
+            [identity, name, host.ports.get(name, _set()), _set(), _set(), protected, ["uuid", f"interface-{name}"]]
+        )
         device = any(name in devices for devices in host.namespaces.values())
         marks = [["owner", ovs.OWNER], *host.marks.get(name, {}).items()] if name in host.ours else []
         kind = "" if name.startswith(("tap_", "ens")) else "internal"
@@ -28,7 +31,7 @@ def ports(host: FakeHost) -> str:
     bridge = [["br-int", ["set", [row[0] for row in rows]]]]
     tables = (
         (["name", "ports"], bridge),
-        (["_uuid", "name", "tag", "trunks", "vlan_mode", "interfaces"], rows),
+        (["_uuid", "name", "tag", "trunks", "vlan_mode", "protected", "interfaces"], rows),
         (["_uuid", "name", "type", "ofport", "error", "external_ids"], interfaces),
     )
     return "".join(json.dumps({"headings": headings, "data": data}) + "\n" for headings, data in tables)
@@ -105,6 +108,17 @@ def rules(host: FakeHost) -> str:
     return said
 
 
+def heard(host: FakeHost, namespace: str) -> str:
+    """As `iptables-save -t filter` writes the chains of slices: INPUT first."""
+    chains = host.filters.get(namespace, {})
+    lines = [line for rules in chains.values() for line in rules]
+    entries = "".join(f"{line}\n" for line in lines if line.startswith("-A INPUT "))
+    rest = "".join(f"{line}\n" for line in lines if not line.startswith(("-A INPUT ", ":")))
+    policy = "DROP" if ":INPUT DROP" in lines else "ACCEPT"
+    made = "".join(f":{chain} - [0:0]\n" for chain in chains)
+    return f"*filter\n:INPUT {policy} [0:0]\n:OUTPUT ACCEPT [0:0]\n{made}{entries}{rest}COMMIT\n"
+
+
 def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C901, PLR0912
     """What the host answers to a command of a look; None when it is no such command."""
     match argv:
@@ -127,6 +141,8 @@ def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C90
             return (
                 (0, f"{address} dev ens3 \n", "") if found else (2, "", "RTNETLINK answers: Network is unreachable\n")
             )
+        case ("ip", "netns", "exec", namespace, "iptables-save", "-t", "filter"):
+            return (0, heard(host, namespace), "") if namespace in host.namespaces else (1, "", "Cannot open")
         case ("iptables-save",):
             said = rules(host)
         case ("cat", "/proc/sys/net/ipv4/ip_forward"):

@@ -61,7 +61,8 @@ class FakeHost:
     deaf: set[str] = field(default_factory=set)
     rules: list[str] = field(default_factory=list)
     forwarding: set[str] = field(default_factory=set)
-    filters: dict[str, set[str]] = field(default_factory=dict)
+    filters: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    protected: set[str] = field(default_factory=set)
     faults: dict[str, Answer] = field(default_factory=dict)
     dead: bool = False
     dies_after: int | None = None
@@ -189,7 +190,7 @@ class FakeHost:
             case ("netns", "exec", namespace, *rest):
                 if namespace not in self.namespaces:
                     return no(f'Cannot open network namespace "{namespace}": No such file or directory')
-                return self._in_namespace(namespace, rest, stdin)
+                return self._in_namespace(namespace, rest)
             case ("netns", "add", namespace):
                 if namespace in self.namespaces:
                     return no(f'Cannot create namespace file "/run/netns/{namespace}": File exists')
@@ -204,13 +205,11 @@ class FakeHost:
                 return OK
         return self._ip("", argv, stdin)
 
-    def _in_namespace(self, namespace: str, rest: list[str], stdin: str) -> Answer:
+    def _in_namespace(self, namespace: str, rest: list[str]) -> Answer:
         if rest[0] == "sysctl":
             change = self.forwarding.add if rest[-1] == "net.ipv4.ip_forward=1" else self.forwarding.discard
             change(namespace)
             return OK
-        if rest[0] == "iptables-restore":
-            return self._restore(namespace, stdin)
         assert rest[:3] == ["sh", "-c", vlan_manager._WITH_BOUNDED_FILES]
         return self.dnsmasq(namespace, rest[6:])
 
@@ -292,21 +291,24 @@ class FakeHost:
     def routes_not(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         return (int(argv[0] in self.forwarding), "", "")
 
-    def _restore(self, namespace: str, stdin: str) -> Answer:
-        """iptables-restore(8) without flushing: all of it or nothing."""
-        chains = self.filters.setdefault(namespace, set())
-        jumps = {line.split(" -j ")[1] for line in stdin.splitlines() if line.startswith("-A INPUT ")}
-        gone = {line.split()[1] for line in stdin.splitlines() if line.startswith("-X ")}
-        if jumps & chains or gone - chains:
-            return no("iptables-restore: line 3 failed")
-        self.filters[namespace] = (chains | jumps) - gone
+    def hear(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        """A chain is replaced by its rules; without rules it goes, and one that is not there cannot."""
+        namespace, chain, *rules = argv
+        if namespace not in self.namespaces:
+            return no(f'Cannot open network namespace "{namespace}": No such file or directory')
+        chains = self.filters.setdefault(namespace, {})
+        if rules:
+            chains[chain] = tuple(rules)
+        elif chains.pop(chain, None) is None:
+            return no("iptables-restore: line 2 failed")
         return OK
 
-    def has_filter(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        return (int(argv[1] not in self.filters.get(argv[0], ())), "", "")
+    def hears(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        namespace, chain, *rules = argv
+        return (int(self.filters.get(namespace, {}).get(chain) != tuple(rules)), "", "")
 
-    def has_no_filter(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        return (int(argv[1] in self.filters.get(argv[0], ())), "", "")
+    def hears_not(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        return (int(argv[1] in self.filters.get(argv[0], {})), "", "")
 
     def sysctl(self, _argv: tuple[str, ...], _stdin: str) -> Answer:
         self.forwarding.add("")
@@ -334,11 +336,11 @@ class FakeHost:
     def vsctl(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         for words in _split(argv[1:]):
             match words:
-                case ("--may-exist", "add-port", ovs.BRIDGE, name, tag, *settings):
-                    assert set(settings) <= {"protected=true"}
+                case ("--may-exist", "add-port", ovs.BRIDGE, name, tag, "protected=true" | "protected=false"):
                     self.ports.setdefault(name, int(tag.removeprefix("tag=")))
-                case ("set", "Port", name, tag, "trunks=[]", "vlan_mode=[]", *_):
+                case ("set", "Port", name, tag, protected, "trunks=[]", "vlan_mode=[]"):
                     self.ports[name] = int(tag.removeprefix("tag="))
+                    (self.protected.add if protected == "protected=true" else self.protected.discard)(name)
                 case ("set", "Interface", name, *settings):
                     assert f"external_ids:owner={ovs.OWNER}" in settings
                     self.ours.add(name)
@@ -358,6 +360,7 @@ class FakeHost:
     def remove_ports(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         for name in self.ours & set(argv):
             self.ours.discard(name)
+            self.protected.discard(name)
             del self.ports[name]
             for devices in self.namespaces.values():
                 if not name.startswith("tap_"):
@@ -382,12 +385,14 @@ class FakeHost:
 
     def ofctl(self, argv: tuple[str, ...], stdin: str) -> Answer:
         match argv[1:]:
-            case ("add-flows", ovs.BRIDGE, "-"):
+            case ("--bundle", "add-flows", ovs.BRIDGE, "-"):
                 missing = {tap for tap in re.findall(r"in_port=(\w+)", stdin) if tap not in self.ports}
                 if missing:
                     return no(f"ovs-ofctl: {missing}: invalid or unknown port for in_port")
-                for line in stdin.splitlines():
-                    self.flows.setdefault(line.split(",")[0], []).append(line)
+                delete, *lines = stdin.splitlines()
+                cookie = delete.removeprefix("delete ").removesuffix("/-1")
+                self.flows[cookie] = [line.removeprefix("add ") for line in lines]
+                assert all(line.startswith(f"add {cookie},") for line in lines), lines
             case ("del-flows", ovs.BRIDGE, cookie):
                 self.flows.pop(cookie.removesuffix("/-1"), None)
             case _:
@@ -395,14 +400,15 @@ class FakeHost:
         return OK
 
     def have_flows(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        found = len(self.flows.get(f"cookie={argv[0]}", []))
-        return OK if found == int(argv[1]) else no(f"{found} of {argv[1]} flows are there")
+        cookie, *flows = argv
+        same = sorted(self.flows.get(f"cookie={cookie}", [])) == sorted(flows)
+        return OK if same else no(f"the flows of {cookie} are not those that were made")
 
     def carry_tags(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         for wanted in argv:
-            name, tag = wanted.split(",")
-            if self.ports.get(name) != int(tag):
-                return no(f"port {name} is not on the bridge with tag {tag}")
+            name, tag, protected = wanted.split(",")
+            if self.ports.get(name) != int(tag) or (name in self.protected) != (protected == "true"):
+                return no(f"port {name} is not on the bridge with tag and protection {tag},{protected}")
         return OK
 
     # --- processes ----------------------------------------------------------------------------------------------------
@@ -563,8 +569,9 @@ SCRIPTS: dict[str, Program] = {
     vm_launcher._HAS_ROOM: FakeHost.fine,
     vm_launcher._HAS_TOOLS: FakeHost.fine,
     vm_launcher._WRITE_PRIVATELY: FakeHost.write,
-    walls._HAS_FILTER: FakeHost.has_filter,
-    walls._HAS_NO_FILTER: FakeHost.has_no_filter,
+    walls._HEAR: FakeHost.hear,
+    walls._HEARS: FakeHost.hears,
+    walls._HEARS_NOT: FakeHost.hears_not,
     deployment._MEASURE: FakeHost.measure,
 }
 

@@ -60,6 +60,7 @@ ALLOWED = {
     "inspection.findings": {
         *STEPS,
         *("firewall", "inspection.codes", "inspection.reading", "namespaces", "vlan_manager", "vm_launcher"),
+        "walls",
     },
     "inspection.codes": set(),
     "inspection.orphans": {
@@ -74,12 +75,14 @@ ALLOWED = {
             "walls",
         ),
     },
-    "inspection.proof": {*STEPS, "inspection.findings", "inspection.look", "inspection.reading"},
+    "inspection.proof": {*STEPS, "inspection.findings", "inspection.reading", "walls"},
+    "inspection.probes": {*STEPS, "inspection.look", "inspection.proof"},
     "inspection.doctor": {
         *("database", "errors", "inspection.findings", "inspection.inspector", "inspection.orphans", "remote.runner"),
     },
     "inspection.prover": {
-        *("database", "errors", "inspection.inspector", "inspection.proof", "models", "remote.runner"),
+        *("database", "errors", "inspection.inspector", "inspection.probes", "inspection.proof"),
+        *("models", "remote.runner"),
     },
     "inspection.inspector": {
         *("errors", "inspection.findings", "inspection.look", "inspection.reading", "inventory", "models"),

@@ -78,6 +78,15 @@ def test_orphans_are_removed_and_what_is_not_proven_ours_stays(running: Desk) ->
     assert theirs
 
 
+def test_a_filter_of_no_slice_is_removed_and_those_of_slices_stay(running: Desk) -> None:
+    chains = running.cloud.hosts[NETWORK].filters["ns-dhcp-vlan400"]
+    before = dict(chains)
+    chains["slice-4000"] = ("-A INPUT -j slice-4000", "-A slice-4000 -j ACCEPT")
+    assert codes(running) == ["orphan-filter"]
+    assert running.api.doctor.fix().removed == (f"{NETWORK}: orphan-filter: filter of slice 4000",)
+    assert chains == before
+
+
 def test_a_slice_that_is_being_changed_is_left_alone(desk: Desk) -> None:
     desk.ring(2)
     removed: list[tuple[str, ...]] = []
@@ -154,6 +163,12 @@ BREAKS: dict[str, tuple[str, Callable[[Desk], object]]] = {
     "a hole": (
         "walls",
         lambda d: d.cloud.hosts[WORKER].flows.update(theirs=["priority=999,in_port=tap_1001_eth0,actions=NORMAL"]),
+    ),
+    "no protection": ("ports", lambda d: d.cloud.hosts[WORKER].protected.clear()),
+    "a deaf filter": ("DHCP of VLAN 400", lambda d: d.cloud.hosts[NETWORK].filters["ns-dhcp-vlan400"].clear()),
+    "another's filter": (
+        "DHCP of VLAN 400",
+        lambda d: d.cloud.hosts[NETWORK].filters["ns-dhcp-vlan400"].update(theirs=("-A INPUT -p udp -j ACCEPT",)),
     ),
     "a rule less": ("network node", lambda d: d.cloud.hosts[NETWORK].rules.pop()),
     "a rule before ours": (

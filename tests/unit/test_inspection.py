@@ -112,6 +112,10 @@ BREAKS: dict[str, tuple[str, Callable[[Scene], object], bool]] = {
         lambda s: s.network.files.pop("/run/ns-dhcp-vlan100/hosts/slice-1000"),
         True,
     ),
+    "port-unprotected": (
+        "port tap_1001_eth0 is not protected", lambda s: s.worker.protected.discard("tap_1001_eth0"), True,
+    ),
+    "filter-missing": ("does not hear this slice's VMs only", lambda s: s.network.filters.clear(), True),
     "rules-missing": ("the rules around VLAN 400", lambda s: s.network.rules.pop(2), True),
     "forwarding-off": ("net.ipv4.ip_forward is off", lambda s: s.network.forwarding.discard(""), True),
     "host-unreachable": ("does not answer", lambda s: setattr(s.worker, "dead", True), False),
@@ -129,6 +133,31 @@ def test_what_is_broken_has_its_code_and_its_repair(code: str) -> None:
     if repairable:
         scene.repair()
         assert scene.found() == []
+
+
+@pytest.mark.parametrize("change", ["one more", "another", "one less"])
+def test_a_flow_of_ours_that_was_changed_is_found_and_mended(change: str) -> None:
+    scene = deployed("line")
+    ((cookie, flows),) = scene.worker.flows.items()
+    made = [*flows]
+    hole = f"{cookie},priority=999,in_port=tap_1001_eth0,actions=NORMAL"
+    scene.worker.flows[cookie] = {"one more": [*made, hole], "another": [hole, *made[1:]], "one less": made[1:]}[change]
+    missing, foreign = int(change != "one more"), int(change != "one less")
+    what = f"{missing} flows of the walls around VMs are missing, {foreign} are not ours"
+    assert [finding.what for finding in scene.found()] == [what]
+    scene.repair()
+    assert (scene.found(), scene.worker.flows) == ([], {cookie: made})
+
+
+def test_what_the_dhcp_server_hears_besides_is_found_and_mended() -> None:
+    scene = deployed("internet")
+    chains = scene.network.filters["ns-dhcp-vlan400"]
+    ((name, made),) = chains.items()
+    for changed in ((*made, f"-A {name} -j ACCEPT"), made[:-1], tuple(line for line in made if "DROP" not in line)):
+        chains[name] = changed
+        assert [finding.code for finding in scene.found()] == ["filter-missing"]
+        scene.repair()
+        assert (scene.found(), chains) == ([], {name: made})
 
 
 def test_the_order_of_the_rules_counts() -> None:
