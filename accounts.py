@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import builtins
-import getpass
-import os
 import time
 from contextlib import AbstractContextManager, suppress
 
 import passwords
-from audit import UNKNOWN, Audit, Entry
+from audit import UNKNOWN, Audit, Entry, operator
 from database import Database, State
 from errors import CloudError, Refused
 from logins import CannotCount, Logins
@@ -126,20 +124,12 @@ class Accounts:
             stored.password_hash = digest
 
     def _noted(self, action: str) -> AbstractContextManager[Entry]:
-        return self._audit.noted(Entry(f"operator {_login()}", action))
+        return self._audit.noted(Entry(operator(), action))
 
 
 def _named(username: str) -> str:
     """A name as it may stand in the log: what is none may be anything that was pasted."""
     return username if is_valid_name(username) else UNKNOWN
-
-
-def _login() -> str:
-    """Who sits at this machine, as the system knows them."""
-    try:
-        return getpass.getuser() if os.environ.get("SUDO_USER") is None else os.environ["SUDO_USER"]
-    except (KeyError, OSError):
-        return str(os.getuid())
 
 
 def _user(state: State, username: str) -> User:

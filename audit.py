@@ -6,6 +6,7 @@ that there are: so no password gets in, not even one that was typed as a name.
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import time
@@ -99,6 +100,15 @@ class Audit:
             return ""
         self._told = True
         return "The audit log cannot be written; tell the operator to look at the disk and the rights of its folder"
+
+
+def operator() -> str:
+    """Whoever sits at this machine, as the system knows them: the actor of what the command line does."""
+    try:
+        name = getpass.getuser() if os.environ.get("SUDO_USER") is None else os.environ["SUDO_USER"]
+    except (KeyError, OSError):
+        name = str(os.getuid())
+    return f"operator {name}"
 
 
 def log_of(database: Path) -> Path:

@@ -122,7 +122,7 @@ class OrchestratorAPI:
         self._audit = Audit(database.path)
         self._discovery = Discovery(database, self._deployment, Runner(self._connect))
         self._inspector = Inspector(self._inventory, self._connect)
-        self.doctor = Doctor(database, self._inspector, Runner(self._connect))
+        self.doctor = Doctor(database, self._inspector, Runner(self._connect), self._audit)
         self.prover = Prover(database, self._inspector, Runner(self._connect))
         self._operators: set[str] = set()  # kept here, as it has to be known when the file cannot be read any more
         self.accounts = Accounts(database, self._audit)

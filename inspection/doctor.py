@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from audit import Audit, Entry, operator
 from database import Database, State
 from errors import CloudError
 from inspection import findings, orphans
@@ -26,10 +27,11 @@ class Diagnosis:
 class Doctor:
     """Looks first and reads the file after: what was made in between has its slice in the file then."""
 
-    def __init__(self, database: Database, inspector: Inspector, runner: Runner) -> None:
+    def __init__(self, database: Database, inspector: Inspector, runner: Runner, audit: Audit) -> None:
         self._database = database
         self._inspector = inspector
         self._runner = runner
+        self._audit = audit
 
     def examine(self) -> Diagnosis:
         """Everything that is wrong, on all hosts; nothing is changed."""
@@ -42,15 +44,22 @@ class Doctor:
 
         The file is locked meanwhile: nobody can make a slice, or begin to change one, between the look and the removal.
         """
+        with self._audit.noted(Entry(operator(), "remove orphans"), announced=True) as entry:
+            removed, left = self._remove()
+            if removed or left:
+                entry.result = "; ".join((f"{len(removed)} removed", *left))
+        after = self.examine()
+        return Diagnosis(after.findings, after.unseen, removed, left)
+
+    def _remove(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Sentences about what was removed, and about what could not be."""
         with self._database.transaction() as state:
             look = self._inspector.look(self._inspector.inventory.hosts)
             plan = orphans.removal_plan(self._orphans(state, look))
             report = self._runner.run(plan, keep_going=True)
         failed = {result.step: result.error for result in report.failures if result.error}
         removed = tuple(f"{step.host}: {step.title}" for step in plan.steps if step not in failed)
-        left = tuple(_not_removed(step.host, step.title, error) for step, error in failed.items())
-        after = self.examine()
-        return Diagnosis(after.findings, after.unseen, removed, left)
+        return removed, tuple(_not_removed(step.host, step.title, error) for step, error in failed.items())
 
     def _found(self, state: State, look: Look) -> list[Finding]:
         found = [*look.unseen]

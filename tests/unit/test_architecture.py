@@ -78,7 +78,8 @@ ALLOWED = {
     "inspection.proof": {*STEPS, "inspection.findings", "inspection.reading", "walls"},
     "inspection.probes": {*STEPS, "inspection.look", "inspection.proof"},
     "inspection.doctor": {
-        *("database", "errors", "inspection.findings", "inspection.inspector", "inspection.orphans", "remote.runner"),
+        *("audit", "database", "errors", "inspection.findings", "inspection.inspector", "inspection.orphans"),
+        "remote.runner",
     },
     "inspection.prover": {
         *("database", "errors", "inspection.inspector", "inspection.probes", "inspection.proof"),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import audit
 from inspection.findings import Finding
 from inspection.proof import Breach
 from menu import operator
@@ -63,6 +64,9 @@ def test_orphans_are_removed_and_what_is_not_proven_ours_stays(running: Desk) ->
     assert codes(running) == [*(f"orphan-{kind}" for kind in kinds), "stray-process"]
     diagnosis = running.api.doctor.fix()
     assert diagnosis.not_removed == ()
+    noted = [entry for entry in audit.read(running.path) if entry["action"] == "remove orphans"]
+    assert [entry["result"] for entry in noted] == ["begun", f"{len(diagnosis.removed)} removed"]
+    assert all(entry["actor"].startswith("operator ") for entry in noted)
     assert [finding.code for finding in diagnosis.findings] == ["stray-process"]
     assert len(diagnosis.removed) > 10
     assert not worker.ours
