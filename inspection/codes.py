@@ -26,6 +26,11 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "no-room": ("warning", "hardly any memory or disk is left", "delete slices or VMs there, or make room"),
     "clock-skew": ("warning", "the host's clock is not the manager's", "let both follow a time server"),
     "overlay-missing": ("error", "a VM's disk is not there", "delete the slice and make it anew: its data is lost"),
+    "image-changed": (
+        "error",
+        "the base image under VMs' disks is gone or another one",
+        "put back the one that its seal tells of (.<image>.seal: size, time), or delete the slices",
+    ),
     "qemu-dead": ("error", "a VM does not run", REPAIR),
     "qemu-wrong": ("warning", "a VM runs with another command line than designed", "delete and deploy the slice"),
     "tap-missing": ("error", "a VM's TAP is not there", REPAIR),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import firewall
 import walls
@@ -176,6 +177,8 @@ class Comparison:
                 overlay = self._relative(self.launcher.files(tenant, vm).overlay)
                 if overlay not in sight.files:
                     yield self._finding("overlay-missing", tenant, vm, f"the disk of {vm.name} is not there")
+                if vm.image and (what := _image_problem(PurePosixPath(vm.image).name, sight)):
+                    yield self._finding("image-changed", tenant, vm, what)
 
     def _of_vm(self, tenant: Slice, vm: VM, sight: Sight) -> Iterator[Finding]:
         files, name = self.launcher.files(tenant, vm), process_name(tenant.slice_id, vm.vm_id)
@@ -324,6 +327,13 @@ def heard_of(tenant: Slice, sight: Sight) -> list[str]:
         for line in sight.heard
         if line in {":input drop", f"-a input -j {chain}"} or line.startswith(f"-a {chain} ")
     ]
+
+
+def _image_problem(name: str, sight: Sight) -> str:
+    if name not in sight.images:
+        return f"the base image {name} is not there"
+    sealed = sight.seals.get(name, sight.images[name])  # none was made by older versions
+    return "" if sealed == sight.images[name] else f"{name} is not the image that disks of VMs were built on"
 
 
 def _port_problem(wanted: ovs.Port, seen: Port | None, device: Device | None) -> tuple[str, str] | None:

@@ -30,9 +30,9 @@ echo
 for file; do shift; set -- "$@" "${file%/cmdline}/fd"; done
 find "$@" -maxdepth 1 -lname '/*' ! -lname '/dev/*' ! -lname '/proc/*' -printf '%h %l\n' 2>/dev/null"""
 
-_FILES = r"""find "$1/" -mindepth 1 -maxdepth 2 -printf '%y %s %P\n' 2>/dev/null
+_FILES = r"""find "$1/" -mindepth 1 -maxdepth 2 -printf '%y %s %T@ %P\n' 2>/dev/null
 echo
-grep -sH '' "$1"/slice-*/*.pid"""
+grep -sH '' "$1"/slice-*/*.pid "$1"/.*.seal"""
 
 _MARKS = """ls -d /run/ns-*
 echo

@@ -107,6 +107,7 @@ class Namespace:
 class Sight:
     """What a host has. Paths of `files` are relative to the folder of images; sizes in bytes, room in MiB.
 
+    `images` are size and time of files, `seals` what these were of base images when disks were first built on them.
     `heard`: whom the DHCP server that slices share hears, chains and rules in small letters.
     """
 
@@ -120,6 +121,8 @@ class Sight:
     processes: Mapping[int, Process] = field(default_factory=dict)
     files: Mapping[str, int] = field(default_factory=dict)
     folders: frozenset[str] = frozenset()
+    images: Mapping[str, str] = field(default_factory=dict)
+    seals: Mapping[str, str] = field(default_factory=dict)
     pid_files: Mapping[str, int] = field(default_factory=dict)
     marked: frozenset[str] = frozenset()
     hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -264,10 +267,13 @@ def _processes(text: str) -> dict[str, Any]:
 
 def _files(text: str) -> dict[str, Any]:
     lines, _, pids = text.partition("\n\n")
-    entries = [line.split(" ", 2) for line in lines.splitlines() if line]
+    entries = [line.split(" ", 3) for line in lines.splitlines() if line]
+    seals = (line.rpartition(":")[::2] for line in pids.splitlines() if ".seal:" in line)
     return {
-        "files": {path: int(size) for kind, size, path in entries if kind != "d"},
-        "folders": frozenset(path for kind, _, path in entries if kind == "d"),
+        "files": {path: int(size) for kind, size, _, path in entries if kind != "d"},
+        "folders": frozenset(path for kind, _, _, path in entries if kind == "d"),
+        "images": {p: f"{size} {changed.partition('.')[0]}" for kind, size, changed, p in entries if kind == "f"},
+        "seals": {path.rpartition("/.")[2].removesuffix(".seal"): said for path, said in seals},
         "pid_files": _pids(pids),
     }
 

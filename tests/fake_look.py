@@ -76,9 +76,10 @@ def processes(host: FakeHost) -> str:
 def files(host: FakeHost, folder: str) -> str:
     inside = [(f"{path} ", "f", len(text)) for path, text in host.files.items() if path.startswith(f"{folder}/")]
     inside += [(f"{path} ", "d", 4096) for path in host.folders if path.startswith(f"{folder}/")]
-    listing = "".join(f"{kind} {size} {path.strip()[len(folder) + 1 :]}\n" for path, kind, size in inside)
+    listing = "".join(f"{kind} {size} 0.5 {path.strip()[len(folder) + 1 :]}\n" for path, kind, size in inside)
     pid_file = rf"{folder}/slice-[^/]+/[^/]+\.pid$"
-    pids = (f"{path}:{text}\n" for path, text in host.files.items() if re.match(pid_file, path))
+    told = rf"{pid_file}|{folder}/\.[^/]+\.seal$"
+    pids = (f"{path}:{text}\n" for path, text in host.files.items() if re.match(told, path))
     return f"{listing}\n{''.join(pids)}"
 
 

@@ -44,6 +44,7 @@ class Pair:
         self.slice_id = design(menu, name)
         menu.deploy(self.slice_id)
         self.vms = menu.topology(self.slice_id)
+        self.image = lab.exec("worker1", ["sh", "-c", f"echo {IMAGES}/*.qcow2"]).stdout.strip()
         self.vlan = self.vms["one"].vlans["eth1"]
 
     def tap(self, name: str, nic: str) -> str:
@@ -268,6 +269,27 @@ def test_a_worker_that_is_down_is_told_in_time_and_the_rest_is_repaired(pair: Pa
     finally:
         lab.mend("worker2")
     assert pair.repair() == []
+
+
+@pytest.mark.parametrize(
+    ("do", "undo"),
+    [
+        ("mv $1 .away", "mv .away $1"),
+        ("touch -r $1 .away && touch -d 2001-01-01 $1", "touch -r .away $1 && rm .away"),
+    ],
+    ids=["gone", "another"],
+)
+def test_a_base_image_that_is_not_the_one_under_the_disks_is_told(pair: Pair, lab: Lab, do: str, undo: str) -> None:
+    def change(how: str) -> None:
+        lab.exec("worker1", ["sh", "-c", f"cd {IMAGES} && set -- *.qcow2 && {how}"])
+
+    change(do)
+    try:
+        assert codes(lab) == {"image-changed"}
+        assert "11 repairs it" not in "".join(pair.unwell())
+    finally:
+        change(undo.replace("$1", Path(pair.image).name))
+    assert codes(lab) == set()
 
 
 _MARK = ("-m", "comment", "--comment", "cloud-repositorio")

@@ -91,6 +91,10 @@ BREAKS: dict[str, tuple[str, Callable[[Scene], object], bool]] = {
     "qemu-dead": ("VM vm1 does not run", lambda s: _kill(s.worker, "vm_images/slice-1000/vm1.pid"), True),
     "qemu-wrong": ("VM vm1 runs with another", lambda s: s.worker.argvs.update({101: ("slice1000-vm1001",)}), False),
     "overlay-missing": ("disk of vm1", lambda s: s.worker.files.pop("vm_images/slice-1000/vm1_img.qcow2"), True),
+    "image-changed": (
+        "cirros.img is not the image that disks",
+        lambda s: s.worker.files.update({"vm_images/cirros.img": "another image"}), False,
+    ),
     "tap-missing": ("tap_1001_eth1 of VM vm1 is not there", lambda s: _lose_tap(s.worker, made_anew=False), True),
     "tap-dead": ("VM vm1 runs and does not hold tap_1001_eth1", lambda s: _lose_tap(s.worker, made_anew=True), True),
     "tap-down": ("tap_1001_eth1 of VM vm1 is down", lambda s: s.worker.down.add("tap_1001_eth1"), True),
@@ -158,6 +162,13 @@ def test_what_the_dhcp_server_hears_besides_is_found_and_mended() -> None:
         assert [finding.code for finding in scene.found()] == ["filter-missing"]
         scene.repair()
         assert (scene.found(), chains) == ([], {name: made})
+
+
+def test_a_base_image_that_is_gone_is_told() -> None:
+    scene = deployed("line")
+    del scene.worker.files["vm_images/cirros.img"]
+    found = {(finding.code, finding.what) for finding in scene.found()}
+    assert found == {("image-changed", "the base image cirros.img is not there")}
 
 
 def test_the_order_of_the_rules_counts() -> None:
