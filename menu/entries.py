@@ -17,7 +17,7 @@ from models import MAX_DATA_INTERFACES, Slice
 
 def view_resources(session: Session) -> None:
     """Quota, workers and flavors as they are now."""
-    user = value_of(session.api.get_user(session.owner))
+    user = value_of(session.api.get_user(session.actor))
     with session.screen.waiting("Looking at the workers"):
         workers = value_of(session.api.discover_workers())
     session.show(ResourcesView(user, workers, session.api.flavors()))
@@ -26,7 +26,7 @@ def view_resources(session: Session) -> None:
 def create_slice(session: Session) -> None:
     """A new slice by name."""
     name = session.ask.name("Slice name: ", "A slice name")
-    tenant = value_of(session.api.create_slice(session.owner, name))
+    tenant = value_of(session.api.create_slice(session.actor, name))
     session.say(f"Slice created! ID: {tenant.slice_id}")
 
 
@@ -40,7 +40,7 @@ def add_vm(session: Session) -> None:
     )
     internet = session.ask.yes("Enable internet access (eth0 in VLAN 400)? (y/n): ")
     with session.progress() as listen:
-        answer = session.api.add_vm_to_slice(session.owner, slice_id, name, flavor, count, internet, listen)
+        answer = session.api.add_vm_to_slice(session.actor, slice_id, name, flavor, count, internet, listen)
     vm = value_of(answer)
     session.say(f"VM added! ID: {vm.vm_id}, VNC: {vm.vnc_port}, Flavor: {flavor}")
 
@@ -55,18 +55,18 @@ def create_link(session: Session) -> None:
     vm2_id = session.ask.identifier("Second VM ID: ", "A VM ID")
     vm2_interface = session.ask.interface("Second VM interface (e.g., eth1): ")
     link = value_of(
-        session.api.create_link(session.owner, tenant.slice_id, vm1_id, vm1_interface, vm2_id, vm2_interface)
+        session.api.create_link(session.actor, tenant.slice_id, vm1_id, vm1_interface, vm2_id, vm2_interface)
     )
     session.say(f"Link created! VLAN: {link.vlan_id}")
 
 
 def view_slices(session: Session) -> None:
     """Every slice that the user may work on, with everything in it."""
-    slices = by_id(value_of(session.api.list_slices(session.owner)))
+    slices = by_id(value_of(session.api.list_slices(session.actor)))
     with session.screen.waiting("Looking at the hosts"):
-        ailments = value_of(session.api.ailments(session.owner))
+        ailments = value_of(session.api.ailments(session.actor))
     for tenant in slices:
-        session.show(SliceView(tenant, session.owner, tuple(ailments.get(tenant.slice_id, ()))))
+        session.show(SliceView(tenant, session.actor, tuple(ailments.get(tenant.slice_id, ()))))
     if not slices:
         session.screen.line("You have no slices yet: 2 creates one")
 
@@ -75,7 +75,7 @@ def deploy_slice(session: Session) -> None:
     """Bring a slice to life and say how to reach its VMs."""
     slice_id = session.ask.identifier("Slice ID to deploy: ", "A slice ID")
     with session.progress() as listen:
-        answer = session.api.deploy_slice(session.owner, slice_id, listen)
+        answer = session.api.deploy_slice(session.actor, slice_id, listen)
     tenant = value_of(answer)
     session.say("Slice deployed successfully")
     session.show(ReachView(tenant))
@@ -85,7 +85,7 @@ def repair_slice(session: Session) -> None:
     """Bring back what is missing of a running slice, and say how much that was."""
     slice_id = session.ask.identifier("Slice ID to repair: ", "A slice ID")
     with session.progress() as listen:
-        answer = session.api.repair_slice(session.owner, slice_id, listen)
+        answer = session.api.repair_slice(session.actor, slice_id, listen)
     mended = value_of(answer)
     if not mended:
         session.say("Nothing was missing: 0 changes")
@@ -98,18 +98,18 @@ def repair_slice(session: Session) -> None:
 def prove_isolation(session: Session) -> None:
     """Check from the hosts that slices are kept apart; guests are not touched."""
     with session.screen.waiting("Looking at the hosts"):
-        verdict = value_of(session.api.prove_isolation(session.owner))
+        verdict = value_of(session.api.prove_isolation(session.actor))
     session.show(VerdictView(verdict))
 
 
 def delete_slice(session: Session) -> None:
     """Remove a slice and everything in it, after asking."""
     tenant = _ask_for_slice(session, "Slice ID: ")
-    if not session.ask.yes(f"Delete {_with_vms(tenant, session.owner)}? (y/n): "):
+    if not session.ask.yes(f"Delete {_with_vms(tenant, session.actor)}? (y/n): "):
         session.screen.line("Nothing was deleted")
         return
     with session.progress() as listen:
-        answer = session.api.delete_slice(session.owner, tenant.slice_id, listen)
+        answer = session.api.delete_slice(session.actor, tenant.slice_id, listen)
     value_of(answer)
     session.say("Slice deleted")
 
@@ -117,7 +117,7 @@ def delete_slice(session: Session) -> None:
 def open_console(session: Session) -> None:
     """The serial console of a VM, in this terminal."""
     vm_id = session.ask.identifier("VM ID: ", "A VM ID")
-    console = value_of(session.api.open_console(session.owner, vm_id))
+    console = value_of(session.api.open_console(session.actor, vm_id))
     with closing(console):
         session.say(f"Connected to {_vm_name(session, vm_id)}. Leave with Ctrl-].")
         ending = visit(console, session.keyboard.lines, session.screen)
@@ -128,14 +128,14 @@ def open_console(session: Session) -> None:
 def show_plan(session: Session) -> None:
     """What a deployment would do, host by host; nothing is done."""
     slice_id = session.ask.identifier("Slice ID: ", "A slice ID")
-    for line in value_of(session.api.plan_slice(session.owner, slice_id)).text().splitlines():
+    for line in value_of(session.api.plan_slice(session.actor, slice_id)).text().splitlines():
         session.screen.line(line, "" if line.startswith(" ") else HEAD)
 
 
 def change_password(session: Session) -> None:
     """A new password, for whoever knows the current one."""
     current = session.ask.secret("Current password: ")
-    value_of(session.api.change_password(session.owner, current, session.ask.new_password()))
+    value_of(session.api.change_password(session.actor, current, session.ask.new_password()))
     session.say("Password changed")
 
 
@@ -162,7 +162,7 @@ ENTRIES = (
 
 
 def _ask_for_slice(session: Session, prompt: str) -> Slice:
-    return value_of(session.api.get_slice(session.owner, session.ask.identifier(prompt, "A slice ID")))
+    return value_of(session.api.get_slice(session.actor, session.ask.identifier(prompt, "A slice ID")))
 
 
 def _ask_for_flavor(session: Session) -> str:
@@ -180,7 +180,7 @@ def _with_vms(tenant: Slice, viewer: str) -> str:
 
 
 def _vm_name(session: Session, vm_id: int) -> str:
-    for tenant in value_of(session.api.list_slices(session.owner)):
+    for tenant in value_of(session.api.list_slices(session.actor)):
         vm = tenant.vm(vm_id)
         if vm:
             return vm.name

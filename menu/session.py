@@ -37,7 +37,7 @@ class Session:
     screen: Screen
     keyboard: Keyboard
     ask: Prompts
-    owner: str
+    actor: str
 
     def say(self, sentence: str) -> None:
         """Tell that something worked."""
@@ -99,11 +99,11 @@ def _visits(api: API, screen: Screen, keyboard: Keyboard, entries: Sequence[Entr
     ask = Prompts(keyboard, screen)
     while True:
         discovery = Discovery(api)
-        owner = log_in(api, screen, ask, seat)
-        if owner is None:
+        actor = log_in(api, screen, ask, seat)
+        if actor is None:
             screen.line("Too many wrong logins. Goodbye")
             return TOO_MANY_ATTEMPTS
-        session = Session(api, screen, keyboard, ask, owner)
+        session = Session(api, screen, keyboard, ask, actor)
         _warn(session, discovery)
         _guarded(session, offer_unfinished)
         choice = use_menu(session, entries)
@@ -133,11 +133,11 @@ def log_in(api: API, screen: Screen, ask: Prompts, seat: str = "") -> str | None
     return None
 
 
-def _replace_password(api: API, screen: Screen, ask: Prompts, owner: str, current: str) -> None:
+def _replace_password(api: API, screen: Screen, ask: Prompts, actor: str, current: str) -> None:
     """Ask until the user has a password of their own; the end of input and Ctrl-C are the only other ways out."""
     while True:
         try:
-            value_of(api.change_password(owner, current, ask.new_password()))
+            value_of(api.change_password(actor, current, ask.new_password()))
         except Back:
             screen.error("The menu opens when you have a new password")
         except CloudError as failure:
@@ -149,8 +149,8 @@ def _replace_password(api: API, screen: Screen, ask: Prompts, owner: str, curren
 
 def offer_unfinished(session: Session) -> None:
     """Ask what to do with each slice that a manager left half-done."""
-    for tenant in by_id(value_of(session.api.unfinished(session.owner))):
-        session.screen.line(_found(tenant, session.owner), WARNING)
+    for tenant in by_id(value_of(session.api.unfinished(session.actor))):
+        session.screen.line(_found(tenant, session.actor), WARNING)
         meanings = {"f": "finish", "t": "take back", "l": "later"}
         prompt = "(f)inish, (t)ake back or (l)ater? "
         if tenant.status == "deleting":  # what is half deleted can only be deleted
@@ -161,7 +161,7 @@ def offer_unfinished(session: Session) -> None:
             continue
         carry_out = session.api.finish_slice if answer == "f" else session.api.take_back_slice
         with session.progress() as listen:
-            outcome = carry_out(session.owner, tenant.slice_id, listen)
+            outcome = carry_out(session.actor, tenant.slice_id, listen)
         try:
             session.say(value_of(outcome))
         except CloudError as failure:
@@ -175,7 +175,7 @@ def use_menu(session: Session, entries: Sequence[Entry]) -> int:
     actions = {entry.number: entry.run for entry in entries}
     while True:
         session.screen.line()
-        session.show(MenuView(session.owner, titles))
+        session.show(MenuView(session.actor, titles))
         try:
             choice = session.ask.number("Choose an option: ", "The choice", min(numbers), max(numbers))
         except Back:

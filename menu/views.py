@@ -44,7 +44,7 @@ CONSOLE_HINT = "Their serial consoles: 9. Open a VM's console"
 class MenuView:
     """The numbered entries, in the order of display."""
 
-    owner: str
+    user: str
     entries: Sequence[tuple[int, str]]
 
     @property
@@ -60,12 +60,12 @@ class MenuView:
             rows.add_column(min_width=28)
         for left, right in zip_longest(self.entries[:half], self.entries[half:]):
             rows.add_row(*_menu_cells(left), *_menu_cells(right))
-        heading = Text.assemble("Cloud Repositorio: ", (clean(self.owner), HEAD))
+        heading = Text.assemble("Cloud Repositorio: ", (clean(self.user), HEAD))
         return Panel(rows, title=heading, subtitle=Text(self._hint, DIM), width=MENU_WIDTH, padding=(0, 2))
 
     def lines(self) -> list[str]:
         """A title and one line per entry."""
-        return [f"Cloud Repositorio: {self.owner} ({self._hint})", *(f"{n}. {title}" for n, title in self.entries)]
+        return [f"Cloud Repositorio: {self.user} ({self._hint})", *(f"{n}. {title}" for n, title in self.entries)]
 
 
 def _menu_cells(entry: tuple[int, str] | None) -> tuple[Text, Text]:
