@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from database import Database
 from deployment import DeploymentAPI
-from errors import CloudError, HostUnreachable, Refused
+from errors import CloudError, FileFault, HostUnreachable, Refused
 from models import VM, Slice
 from placement import recount
 from remote import interrupts
@@ -60,7 +60,8 @@ class Change:
             lost = [r.error for r in report.failures if isinstance(r.error, HostUnreachable)]
             self._forget(self._runner.run(back, keep_going=True), tenant, vms, str(report.error), lost)
             raise CloudError(f"{report.error}; nothing was added")
-        with self._database.transaction() as state:
+        done = f"The disk of {', '.join(vm.name for vm in vms)} is made, but that could not be written down"
+        with _said_first(done), self._database.transaction() as state:
             for vm in vms:
                 vm.status = "design"
                 stored = state.slices[tenant.slice_id].vm(vm.vm_id)
@@ -208,5 +209,8 @@ def _said_first(sentence: str) -> Iterator[None]:
     """When the file cannot be saved after the hosts were changed, both is said: it still has the change under way."""
     try:
         yield
+    except FileFault as fault:  # what it names of the file is not everybody's
+        public = f"{sentence}: tell the operator (the audit log says more), then log in again to finish it"
+        raise FileFault(f"{sentence}: {fault}; then log in again to finish it", public, begun=True) from fault
     except Refused as error:
         raise CloudError(f"{sentence}: {error}; then log in again to finish it") from error

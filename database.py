@@ -71,7 +71,7 @@ class Database:
         if self._writer == threading.get_ident():
             message = "a transaction inside a transaction would wait for itself"
             raise RuntimeError(message)
-        busy = f"{self.path} has been locked by another session for {LOCK_WAIT_S:.0f} s; try again when it is done"
+        busy = f"The database has been locked by another session for {LOCK_WAIT_S:.0f} s; try again when it is done"
         with locked(self.beside("lock"), self._file, LOCK_WAIT_S, busy) as is_alone:
             self._writer = threading.get_ident()
             try:

@@ -22,9 +22,17 @@ class Refused(CloudError):
 
 
 class FileFault(Refused):
-    """A fault in the cloud's own files: what `str()` says of them is for whoever owns them, others get `PUBLIC`."""
+    """A fault in the cloud's own files: what `str()` says of them is for whoever owns them, others get `public`.
+
+    `begun` is True where the fault was met after hosts had been changed; then `public` says what was done.
+    """
 
     PUBLIC = "The cloud's own files have a fault, nothing was done: tell the operator (the audit log says more)"
+
+    def __init__(self, detail: str, public: str = PUBLIC, *, begun: bool = False) -> None:
+        self.public = public
+        self.begun = begun
+        super().__init__(detail)
 
 
 class Interrupted(CloudError):

@@ -103,7 +103,7 @@ def _answers(
         except FileFault as fault:
             if not entry.action:
                 self._audit.write(replace(entry, action=name.replace("_", " ")), str(fault), 0.0)
-            return False, str(fault) if actor in self._operators else fault.PUBLIC
+            return False, str(fault) if actor in self._operators else fault.public
         except CloudError as error:
             return False, str(error)
 
@@ -165,7 +165,8 @@ class OrchestratorAPI:
         """The user as the file has them now."""
         return rights.user_of(self._database.load(), actor)
 
-    def flavors(self) -> dict[str, Record]:
+    @_answers
+    def flavors(self, actor: str) -> dict[str, Record]:  # noqa: ARG002 - says who is told what of a broken file
         """The sizes a VM can have, by name."""
         return self._database.load().all_flavors
 

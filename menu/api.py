@@ -79,7 +79,7 @@ class API(Protocol):
     def news(self) -> str:
         """What is to be told once, besides answers; mostly nothing."""
 
-    def flavors(self) -> Mapping[str, Record]:
+    def flavors(self, actor: str) -> tuple[bool, Mapping[str, Record] | str]:
         """The sizes on offer, in the order of display."""
 
     def discover_workers(self) -> tuple[bool, dict[str, Worker] | str]:

@@ -20,7 +20,7 @@ def view_resources(session: Session) -> None:
     user = value_of(session.api.get_user(session.actor))
     with session.screen.waiting("Looking at the workers"):
         workers = value_of(session.api.discover_workers())
-    session.show(ResourcesView(user, workers, session.api.flavors()))
+    session.show(ResourcesView(user, workers, value_of(session.api.flavors(session.actor))))
 
 
 def create_slice(session: Session) -> None:
@@ -167,7 +167,7 @@ def _ask_for_slice(session: Session, prompt: str) -> Slice:
 
 def _ask_for_flavor(session: Session) -> str:
     """The name of the chosen flavor, after a list of all."""
-    flavors = session.api.flavors()
+    flavors = value_of(session.api.flavors(session.actor))
     for number, (name, size) in enumerate(flavors.items(), start=1):
         session.screen.line(f"  {number}. {name} ({flavor_size(size)})")
     return session.ask.choice(f"Choose flavor (1-{len(flavors)}): ", list(flavors))

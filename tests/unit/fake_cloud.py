@@ -131,7 +131,8 @@ class FakeCloud:
         self.asks_for_new_password = False
         self.warning = ""
 
-    def flavors(self) -> dict[str, Record]:
+    @answering
+    def flavors(self, _actor: str) -> dict[str, Record]:
         return Flavor.FLAVORS
 
     @answering

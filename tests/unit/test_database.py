@@ -567,7 +567,7 @@ def test_a_lock_held_for_too_long_is_refused(path: Path, database: Database, mon
     monkeypatch.setattr(database_module, "LOCK_WAIT_S", 0.05)
     with Database(path).transaction():
         sentence = refusal(database.get_next_vm_id)
-    assert sentence == f"{path} has been locked by another session for 0 s; try again when it is done"
+    assert sentence == "The database has been locked by another session for 0 s; try again when it is done"
 
 
 # --- Many at once -----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+from typing import NoReturn
 
 import pytest
 
@@ -216,7 +217,7 @@ def test_the_menu_opens_although_nobody_could_look_at_the_workers() -> None:
 
 def test_a_sentence_raised_instead_of_answered_ends_only_the_entry() -> None:
     class Raising(FakeCloud):
-        def flavors(self) -> dict[str, dict[str, object]]:
+        def flavors(self, _actor: str) -> NoReturn:
             raise Refused("database.yaml: line 3 makes no sense")
 
     status, output = play(Raising(), LOGIN + "1\n0\n")
