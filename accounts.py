@@ -49,7 +49,7 @@ class Accounts:
 
     def add(self, username: str, password: str, quota: int = 10, role: str = STUDENT) -> None:
         """Add a user who owns nothing yet."""
-        with self._noted(f"add user {_named(username)}"):
+        with self._noted("add user", username) as entry:
             if not is_valid_name(username):
                 raise Refused("A user name has 1 to 32 letters, digits, hyphens and underscores")
             _check_quota(quota)
@@ -60,10 +60,11 @@ class Accounts:
                 if username in state.users:
                     raise Refused(f"There is a user {username} already")
                 state.users[username] = User(username, digest, quota, role)
+            entry.action = f"add user {username}"
 
     def set_password(self, username: str, password: str) -> None:
         """Give a user a new password."""
-        with self._noted(f"set password of {_named(username)}"):
+        with self._noted("set password of", username):
             passwords.check_new(username, password)
             digest = passwords.hash_password(password)
             with self._database.transaction() as state:
@@ -71,21 +72,21 @@ class Accounts:
 
     def set_quota(self, username: str, quota: int) -> None:
         """Give a user another quota of VMs; one below what is in use keeps those VMs and allows no new ones."""
-        with self._noted(f"set quota of {_named(username)}"):
+        with self._noted("set quota of", username):
             _check_quota(quota)
             with self._database.transaction() as state:
                 _user(state, username).quota_vms = quota
 
     def set_role(self, username: str, role: str) -> None:
         """Make a user an admin, or a student; it holds from their next wish on, also where they are logged in."""
-        with self._noted(f"set role of {_named(username)}"):
+        with self._noted("set role of", username):
             _check_role(role)
             with self._database.transaction() as state:
                 _user(state, username).role = role
 
     def remove(self, username: str) -> None:
         """Remove a user who owns no slice."""
-        with self._noted(f"remove user {_named(username)}"), self._database.transaction() as state:
+        with self._noted("remove user", username), self._database.transaction() as state:
             owned = ", ".join(map(str, _user(state, username).slices))
             if owned:
                 raise Refused(f"User {username} still owns slices ({owned}): delete them first")
@@ -118,25 +119,28 @@ class Accounts:
     def _store(self, user: User, password: str) -> None:
         digest = passwords.hash_password(password)
         with self._database.transaction() as state:
-            stored = _user(state, user.username)
-            if stored.password_hash != user.password_hash:
+            stored = state.users.get(user.username)
+            if stored is None or stored.password_hash != user.password_hash:
                 raise Refused("Your password was changed elsewhere just now; nothing was changed here")
             stored.password_hash = digest
 
-    def _noted(self, action: str) -> AbstractContextManager[Entry]:
-        return self._audit.noted(Entry(operator(), action))
+    def _noted(self, action: str, username: str) -> AbstractContextManager[Entry]:
+        return self._audit.noted(Entry(operator(), f"{action} {self._named(username)}"))
 
-
-def _named(username: str) -> str:
-    """A name as it may stand in the log: what is none may be anything that was pasted."""
-    return username if is_valid_name(username) else UNKNOWN
+    def _named(self, username: str) -> str:
+        """A name as it may stand in the log: what is nobody's may be a password that was typed in its place."""
+        with suppress(CloudError):
+            if username in self._database.load().users:
+                return username
+        return UNKNOWN
 
 
 def _user(state: State, username: str) -> User:
     try:
         return state.users[username]
     except KeyError:
-        raise Refused(f"There is no user {username!r}; users: {', '.join(sorted(state.users))}") from None
+        # Not what was typed: that may have been a password, and the sentence is for the audit log too.
+        raise Refused(f"There is no user of that name; users: {', '.join(sorted(state.users))}") from None
 
 
 def _check_role(role: str) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from errors import CloudError, Refused
-from storage.files import locked
+from storage.files import locked, share
 
 FIELDS = ("time", "actor", "action", "slice", "vm", "result", "seconds")
 """`time` in UTC (ISO 8601); `seconds` since the action began; `slice` and `vm` are ids, or null."""
@@ -86,9 +86,9 @@ class Audit:
                 with locked(self._path, self._database, _LOCK_WAIT_S, "it is locked by another process"):
                     if self._path.stat().st_size + len(line) > LARGEST_FILE:
                         _rotate(self._path)
-                    _append(self._path, line)
+                    _append(self._path, line, self._database)
             except Refused:  # only making room needs the lock: the kernel puts one write behind the other (write(2))
-                _append(self._path, line)
+                _append(self._path, line, self._database)
         except OSError as error:
             self._problem = self._problem or error.strerror or str(error)
         except CloudError as error:
@@ -148,10 +148,11 @@ def _rotate(path: Path) -> None:
     path.replace(_old(path, 1))
 
 
-def _append(path: Path, line: bytes) -> None:
-    """One write, behind whatever a full disk may have left of an earlier one."""
+def _append(path: Path, line: bytes, like: Path) -> None:
+    """One write, behind whatever a full disk may have left of an earlier one; a new log is for whom `like` is."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
+        share(descriptor, like)
         size = os.fstat(descriptor).st_size
         torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
         whole = b"\n" + line if torn else line

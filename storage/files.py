@@ -80,6 +80,17 @@ def replace(path: Path, content: bytes, like: os.stat_result, last_look: Callabl
         _sync_folder(path.parent)
 
 
+def share(descriptor: int, like: Path) -> None:
+    """Give an open file of ours the owner and rights of what it goes with: root's must not keep everybody else out."""
+    with suppress(OSError):  # whose it is not, cannot; and a database that is not there is the reader's to refuse
+        wanted, found = like.stat(), os.fstat(descriptor)
+        if (found.st_uid, found.st_gid) != (wanted.st_uid, wanted.st_gid):
+            os.fchown(descriptor, wanted.st_uid, wanted.st_gid)
+        mode = 0o600 | (wanted.st_mode & 0o060)
+        if stat.S_IMODE(found.st_mode) != mode:
+            os.fchmod(descriptor, mode)
+
+
 def require_replaceable(path: Path, found: os.stat_result) -> None:
     """`Refused` where somebody has said that the file shall not change, or where a change would make two of it."""
     if not stat.S_IMODE(found.st_mode) & 0o222 or not os.access(path, os.W_OK):
@@ -98,7 +109,7 @@ def _acquire(path: Path, like: Path, wait_s: float) -> int | None:
         try:
             # The holder may have removed the file after we opened it: a lock on that one excludes nobody.
             if _try_lock(descriptor, fcntl.LOCK_EX) and _is_at(path, descriptor):
-                _share(descriptor, like)
+                share(descriptor, like)
                 return descriptor
         except BaseException:
             os.close(descriptor)
@@ -107,17 +118,6 @@ def _acquire(path: Path, like: Path, wait_s: float) -> int | None:
         if time.monotonic() >= deadline:
             return None
         time.sleep(POLL_S)
-
-
-def _share(descriptor: int, like: Path) -> None:
-    """Give a lock file of ours the owner and rights of what it locks: root's must not keep everybody else out."""
-    with suppress(OSError):  # whose it is not, cannot; and a database that is not there is the reader's to refuse
-        wanted, found = like.stat(), os.fstat(descriptor)
-        if (found.st_uid, found.st_gid) != (wanted.st_uid, wanted.st_gid):
-            os.fchown(descriptor, wanted.st_uid, wanted.st_gid)
-        mode = 0o600 | (wanted.st_mode & 0o060)
-        if stat.S_IMODE(found.st_mode) != mode:
-            os.fchmod(descriptor, mode)
 
 
 def _close(descriptor: int) -> None:

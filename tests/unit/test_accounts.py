@@ -214,7 +214,7 @@ def test_a_user_who_owns_nothing_is_removed(accounts: Accounts) -> None:
 def test_an_unknown_user_is_refused_with_those_there_are(
     accounts: Accounts, action: Callable[[Accounts], None]
 ) -> None:
-    assert refusal(lambda: action(accounts)) == "There is no user 'nobody'; users: admin, student"
+    assert refusal(lambda: action(accounts)) == "There is no user of that name; users: admin, student"
 
 
 def test_users_are_listed_by_name(database: Database, accounts: Accounts) -> None:

@@ -10,6 +10,7 @@ import re
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ import pytest
 
 import audit
 from audit import FIELDS, Audit, Entry
+from errors import Refused
 from orchestrator import LONG, RECORDED, OrchestratorAPI
 from remote.events import StageStarted
 from tests.unit.desk import WORKERS, Desk
 from tests.unit.playing import run_program
 
 LOOKS_ONLY = {
+    "flavors",
     "get_user",
     "list_slices",
     "get_slice",
@@ -34,7 +37,7 @@ LOOKS_ONLY = {
     "prove_isolation",
 }
 BY_THE_ACCOUNTS = {"authenticate"}
-NO_ANSWER = {"flavors", "needs_new_password", "news"}
+NO_ANSWER = {"needs_new_password", "news"}
 
 
 def entries(desk: Desk) -> list[dict[str, Any]]:
@@ -134,6 +137,26 @@ def test_logins_and_what_the_operator_does_are_in_it(desk: Desk, monkeypatch: py
     ]
 
 
+@pytest.mark.parametrize("typed", ["p@ss word!", "hunter2secret"])
+def test_what_was_typed_as_a_name_is_not_in_it(desk: Desk, typed: str) -> None:
+    accounts = desk.api.accounts
+    wishes: tuple[Callable[[], None], ...] = (
+        lambda: accounts.add(typed, "short"),
+        lambda: accounts.set_password(typed, "long enough"),
+        lambda: accounts.set_quota(typed, 3),
+        lambda: accounts.set_role(typed, "admin"),
+        lambda: accounts.remove(typed),
+    )
+    for wish in wishes:
+        with pytest.raises(Refused) as refused:
+            wish()
+        assert typed not in str(refused.value)
+    found = [entry["action"] for entry in entries(desk)]
+    whose = ["add user", "set password of", "set quota of", "set role of", "remove user"]
+    assert found == [f"{action} (unknown)" for action in whose]
+    assert typed.encode() not in audit.log_of(desk.path).read_bytes()
+
+
 def test_no_secret_is_in_it_nor_in_any_other_log(desk: Desk) -> None:
     api, accounts = desk.api, desk.api.accounts
     words = [f"s3cret-{number}-word" for number in range(8)]
@@ -214,6 +237,20 @@ def test_a_lock_that_is_never_free_loses_no_line(tmp_path: Path, monkeypatch: py
     assert (tmp_path / "database.yaml.audit.log.1").exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_log_that_root_begins_is_the_database_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "LARGEST_FILE", 300)
+    database = tmp_path / "database.yaml"
+    database.touch(0o600)
+    os.chown(database, 65_534, 65_534)
+    log = Audit(database)
+    for number in range(6):
+        log.write(Entry("operator root", "set quota of ann", number), "ok", 0.5)
+        files = list(tmp_path.glob("database.yaml.audit.log*"))
+        assert {(path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) for path in files} == {(65_534, 0o600)}
+    assert len(files) > 2
+
+
 def test_half_a_line_is_left_out_and_the_next_one_is_whole(tmp_path: Path) -> None:
     database = tmp_path / "database.yaml"
     database.touch(0o600)
@@ -253,7 +290,8 @@ def test_of_a_broken_file_a_student_hears_that_it_is_and_the_operator_what(desk:
     desk.ok(desk.api.authenticate("admin", "admin"))
     desk.ok(desk.api.authenticate("student", "admin"))
     desk.path.write_text(desk.path.read_text().replace("vlan_pool_start: 100", "vlan_pool_start: 7"))
-    for wish in (desk.api.list_slices, desk.api.unfinished, desk.api.get_user, desk.api.create_slice):
+    api = desk.api
+    for wish in (api.flavors, api.list_slices, api.unfinished, api.get_user, api.create_slice):
         told = desk.no(wish("student"))
         assert told.startswith("The cloud's own files have a fault")
         assert "1000" not in told
