@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-import errno
-import logging
-import os
-import sys
-import threading
-from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from io import TextIOWrapper
-from pathlib import Path
-from typing import NoReturn
+INTERRUPTED = 130
 
-import environment  # noqa: F401 - for its effect: it finds the packages that the rest needs
-from errors import CloudError, FileFault, Refused
-from menu import endings, log, operator, session, users
-from menu.api import API
-from menu.arguments import parser
-from menu.crash import crash_sentence
-from menu.entries import ENTRIES
-from menu.keyboard import Keyboard, Lines
-from menu.screen import OutputLost, Screen, clean, on_terminal
+try:
+    import errno
+    import logging
+    import os
+    import sys
+    import threading
+    from argparse import Namespace
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import contextmanager, suppress
+    from io import TextIOWrapper
+    from pathlib import Path
+    from typing import NoReturn
+
+    import environment  # noqa: F401 - for its effect: it finds the packages that the rest needs
+    from errors import CloudError, FileFault, Refused
+    from menu import endings, log, operator, session, users
+    from menu.api import API
+    from menu.arguments import parser
+    from menu.crash import crash_sentence
+    from menu.entries import ENTRIES
+    from menu.keyboard import Keyboard, Lines
+    from menu.screen import OutputLost, Screen, clean, on_terminal
+except KeyboardInterrupt:  # before there was anything to end
+    raise SystemExit(INTERRUPTED) from None
 
 FAILED = 1
 UNEXPECTED = 70
-INTERRUPTED = 130
 CRASH_AT_SEAT = "Something unexpected happened, and the session ends; tell the operator, who finds a report of it"
 TELLING_KEYS = (r"\e&", r"\e~", r"\e=", r"\e?", r"\e*", r"\C-x\C-r")
 """Keys of readline that name files and home folders, or read a file of keys again."""
@@ -40,10 +44,12 @@ OUTPUT_LOST = 141
 
 def main(arguments: Sequence[str] | None = None, open_api: Callable[[Path], API] | None = None) -> int:
     """Run the program; its exit status. Whatever happens, no traceback reaches the screen."""
-    _open_closed_streams()
     try:
+        _open_closed_streams()
         wish = parser(_default_database()).parse_args(arguments)
         return _guarded(wish, open_api or _open_api)
+    except KeyboardInterrupt:
+        return INTERRUPTED
     finally:
         _flush()
 
@@ -57,9 +63,8 @@ def _guarded(wish: Namespace, open_api: Callable[[Path], API]) -> int:
         with _quiet_threads(report):
             return _show_log(wish) if wish.command == "log" else _run(wish, open_api(wish.database))
     except CloudError as error:
-        hidden = isinstance(error, FileFault) and wish.seat
         failed = operator.BLIND if wish.command in {"doctor", "prove"} else FAILED
-        return _fail(_at_seat(error, wish) if hidden else str(error), failed)
+        return _fail(_at_seat(error, wish) if wish.seat and isinstance(error, FileFault) else str(error), failed)
     except OutputLost:
         return OUTPUT_LOST
     except KeyboardInterrupt:
@@ -74,7 +79,7 @@ def _guarded(wish: Namespace, open_api: Callable[[Path], API]) -> int:
 def _run(wish: Namespace, api: API) -> int:
     terminal = on_terminal(sys.stdin.fileno(), sys.stdout.fileno())
     screen = Screen(sys.stdout, terminal=terminal)
-    keyboard = Keyboard(Lines(sys.stdin.fileno()), screen, *(_line_editor() if terminal else ()))
+    keyboard = Keyboard(Lines(sys.stdin.fileno()), screen, *_line_editor(wish.seat) if terminal else ())
     if wish.command == "user":
         users.manage(api.accounts, wish, keyboard, screen)
         if news := api.news():
@@ -97,12 +102,12 @@ def _show_log(wish: Namespace) -> int:
     return 0
 
 
-def _at_seat(fault: CloudError, wish: Namespace) -> str:
+def _at_seat(fault: FileFault, wish: Namespace) -> str:
     """What a user hears of a broken file; the operator finds the rest in the audit log."""
     from audit import Audit, Entry  # noqa: PLC0415
 
     Audit(wish.database).write(Entry(wish.seat, "open menu"), str(fault), 0.0)
-    return FileFault.PUBLIC
+    return fault.public
 
 
 def _open_api(database: Path) -> API:
@@ -119,8 +124,13 @@ def _default_database() -> Path:
     return here if here.exists() else Path(__file__).with_name(here.name)
 
 
-def _line_editor() -> tuple[Callable[[str], str], Callable[[], None]]:
-    """`input`, with arrow keys and history where Python was built with readline, and what forgets the history."""
+def _line_editor(seat: str | None) -> tuple[Callable[[str], str], Callable[[], None]]:
+    """`input`, with arrow keys and history where Python was built with readline, and what forgets the history.
+
+    At a student's seat lines are edited by the terminal alone: readline has too many keys that look at this machine.
+    """
+    if seat:
+        return input, lambda: None
     try:
         import readline  # noqa: PLC0415
     except ImportError:

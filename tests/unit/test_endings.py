@@ -260,15 +260,60 @@ def test_a_seat_believes_nothing_that_comes_with_the_connection(term: str, taken
 READLINE_KEYS = {"possible completions": "\x1b?", "insert completions": "\x1b*", "tilde": "~root\x1b&", "tab": "\t\t"}
 
 
-@pytest.mark.parametrize("key", READLINE_KEYS)
-def test_no_key_names_files_or_home_folders(key: str) -> None:
+def test_no_key_names_files_or_home_folders() -> None:
     with on_terminal() as terminal:
         at_prompt(terminal, "Slice name: ")
-        terminal.type(f"{READLINE_KEYS[key]}\r")
-        shown = terminal.wait_for("Slice name: ")
-        assert "cli.py" not in shown
-        assert "/root" not in shown
-        assert "Error: A slice name has" in shown
+        for keys in READLINE_KEYS.values():
+            terminal.type(f"{keys}\r")
+            shown = terminal.wait_for("Slice name: ")
+            assert "cli.py" not in shown
+            assert "/root" not in shown
+            assert "Error: A slice name has" in shown
+
+
+SEAT_KEYS = [
+    *READLINE_KEYS.values(),
+    *(f"\x1b{enter}~daemon\x1b{key}" for enter in "\n\r" for key in "&*=\\"),
+    "\x1bxdump-functions\r",
+    "\x18\x12",
+    "\x18\x05",
+]
+"""Among them those that make readline vi, where other keys name homes and files, and those that run its functions."""
+
+
+def test_at_a_seat_no_key_does_anything_but_edit_the_line() -> None:
+    with on_terminal("--user", "admin") as terminal:
+        terminal.wait_for("Password: ")
+        terminal.type("admin\r")
+        terminal.wait_for("Choose an option: ")
+        terminal.type("2\r")
+        terminal.wait_for("Slice name: ")
+        for keys in SEAT_KEYS:
+            terminal.type(f"{keys}\r")
+            lines = 1 + sum(map(keys.count, "\r\n"))
+            shown = "".join(terminal.wait_for("Slice name: ") for _ in range(lines))
+            assert shown.count("Error: A slice name has") == lines
+            for word in ("cli.py", "/root", "/usr/sbin", "database", "abort"):
+                assert word not in shown
+        terminal.type("simple\x7f\x15my-slice\r")  # the terminal's own keys: erase, and kill the line
+        assert "Slice created! ID:" in terminal.wait_for("Choose an option: ")
+
+
+EARLY = "import os, signal; os.kill(os.getpid(), signal.SIGINT)\n"
+
+
+@pytest.mark.parametrize("module", ["argparse", "yaml", "rich"])
+def test_ctrl_c_while_the_program_is_still_loading_ends_it_silently(tmp_path: Path, module: str) -> None:
+    (tmp_path / f"{module}.py").write_text(EARLY)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "cli.py"), "user", "list"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # not as a background job has it
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
 def test_the_next_user_does_not_see_the_last_ones_lines() -> None:
