@@ -30,6 +30,11 @@ class Look:
         """Why hosts could not be looked at."""
         return [findings.of_error(host, error) for host, error in self.errors.items()]
 
+    @property
+    def partly(self) -> list[str]:
+        """The hosts of which a part is not known, or nothing at all."""
+        return [*self.errors, *(host for host, sight in self.sights.items() if sight.unread)]
+
 
 class Inspector:
     """One round trip to each host that is asked."""

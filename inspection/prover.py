@@ -16,7 +16,7 @@ from remote.runner import Runner
 
 @dataclass(frozen=True)
 class Verdict:
-    """The properties with their breaches, and the hosts that could not be looked at."""
+    """The properties with their breaches, and the hosts of which not everything could be seen."""
 
     properties: tuple[Property, ...]
     unseen: tuple[str, ...]
@@ -46,7 +46,10 @@ class Prover:
                 tenant.status = "deploying" if tenant.status == "running" else tenant.status
         seen = Proof(inventory, slices, look.sights).properties()
         asked = Probes(inventory, slices).on(look.sights)
-        return Verdict((*seen, *probes.verdicts(asked, self._ask(asked))), tuple(look.errors))
+        answers = self._ask(asked)
+        unseen = {*look.partly, *(probe.host for probe in asked if probe.host not in answers)}
+        verdicts = probes.verdicts(asked, answers)
+        return Verdict((*seen, *verdicts), tuple(host for host in inventory.hosts if host in unseen))
 
     def prove_for(self, actor: str) -> Verdict:
         """The same as one user is shown it."""
@@ -61,5 +64,6 @@ class Prover:
         return Verdict(tuple(each.seen_by(own) for each in verdict.properties), verdict.unseen)
 
     def _ask(self, asked: list[Probe]) -> dict[str, list[str]]:
+        """What the hosts answer; one that was lost meanwhile answers nothing."""
         results = self._runner.run(probes.probe_plan(asked)).results if asked else []
-        return {r.step.host: [f"{o.stdout}{o.stderr}" for o in r.outcomes] for r in results}
+        return {r.step.host: [f"{o.stdout}{o.stderr}" for o in r.outcomes] for r in results if not r.error}

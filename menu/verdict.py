@@ -35,14 +35,14 @@ class VerdictView:
 
     def _breaches(self) -> list[str]:
         found = [f"breach: {breach.sentence}" for each in self.verdict.properties for breach in each.breaches]
-        return [*found, *(f"not looked at: {host} does not answer" for host in self.verdict.unseen)]
+        return [*found, *(f"not looked at: {host} (doctor says why)" for host in self.verdict.unseen)]
 
     @property
     def _last(self) -> str:
         count = self.verdict.breaches
         if count:
             return f"Isolation does not hold: {count} {'breach' if count == 1 else 'breaches'}"
-        seen = " on the hosts that answered" if self.verdict.unseen else ""
+        seen = " on the hosts that were looked at" if self.verdict.unseen else ""
         return f"Isolation holds{seen}: {sum(each.checked for each in self.verdict.properties)} checks"
 
 

@@ -11,13 +11,17 @@ from pathlib import Path
 import pytest
 
 import audit
+from inspection import look
 from inspection.findings import Finding
 from inspection.proof import Breach
+from inventory import Inventory
 from menu import operator
 from menu.arguments import parser
 from menu.screen import Screen
+from menu.verdict import VerdictView
 from models import ADMIN
 from remote.events import Event, StageStarted
+from tests import fake_look
 from tests.fakes import FakeHost
 from tests.unit.desk import Desk
 from tests.unit.fake_cloud import FakeDoctor, FakeProver
@@ -189,6 +193,21 @@ def test_the_proof_holds(running: Desk) -> None:
     verdict = running.api.prover.prove()
     assert [(each.title, each.breaches) for each in verdict.properties if each.breaches] == []
     assert all(each.checked for each in verdict.properties)
+
+
+def test_a_host_that_was_lost_before_the_probes_is_not_seen(running: Desk) -> None:
+    running.cloud.hosts[WORKER].dies_after = len(look.commands(Inventory(), WORKER))
+    verdict = running.api.prover.prove()
+    assert verdict.unseen == (WORKER,)
+    assert verdict.breaches == 0
+
+
+def test_a_host_whose_look_cannot_be_read_whole_is_not_seen(running: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fake_look.ports
+    monkeypatch.setattr(fake_look, "ports", lambda host: "" if host.address == WORKER else whole(host))
+    verdict = running.api.prover.prove()
+    assert verdict.unseen == (WORKER,)
+    assert f"not looked at: {WORKER} (doctor says why)" in VerdictView(verdict).lines()
 
 
 @pytest.mark.parametrize("what", BREAKS)
