@@ -30,14 +30,15 @@ LOG_DEVICE = "/dev/fd/9"
 #
 # What it says is at a guest's mercy, so it goes through pipes to processes that keep the beginning, throw the rest away
 # and end with the program. They never refuse: QEMU mistakes an error of its log for one of the console and stops there.
-# Both ends of a pipe are open before its name goes.
+# Both ends of a pipe are open before its name goes. Where no session can be made, what is said about that still counts.
 #
 # The CPUs are those on which the fewest of our processes may run; their pid files are beside this one, a folder up.
 _START = rf"""pidfile=$1 messages=$2 log=$3 cores=$4; shift 4
 bounded() {{
   rm -f "$1.pipe" && mkfifo -m 600 "$1.pipe" && : >"$1" || return
-  setsid sh -c 'stdbuf -o0 head -c "$2" >"$1"; exec cat' sh "$1" "$2" <"$1.pipe" >/dev/null 2>&1 8>&- 9>&- &
+  {{ setsid sh -c "$keep" sh "$1" "$2" || sh -c "$keep" sh "$1" "$2"; }} <"$1.pipe" >/dev/null 2>&1 8>&- 9>&- &
 }}
+keep='stdbuf -o0 head -c "$2" >"$1"; exec cat'
 cpus() {{
   sed -n 's/^Cpus_allowed_list:[^0-9]*//p' "/proc/$1/status" 2>/dev/null | tr , '\n' |
     while IFS=- read -r first last; do seq "$first" "${{last:-$first}}"; done
@@ -83,7 +84,8 @@ for again in 1 2 3 4 5 6 7 8 9; do  # its last words may still be on their way
   [ ! -s "$4" ] || break
   sleep 0.1
 done
-echo "ended at once: $(tail -n 1 "$4" 2>/dev/null)" >&2; exit 1"""
+words=$(tail -n 1 "$4" 2>/dev/null); words=${{words:+: $words}}
+echo "ended at once${{words:-, without a word: are memory and processes left for its user?}}" >&2; exit 1"""
 
 
 # A TAP has a carrier while a process holds it. One that was made anew has none, and the process holds nothing.

@@ -13,17 +13,17 @@ from tests.lab.seat import HOSTS, Menu, traces
 
 pytestmark = pytest.mark.lab
 
-IMAGES = "/srv/cloud/images"
+IMAGES = "/srv/keeper/images"
 
 _PREPARE = r"""
-useradd --create-home --shell /bin/bash --password '*' cloud
-echo 'Defaults:cloud use_pty, !requiretty' >/etc/sudoers.d/cloud
-echo 'cloud ALL=(root) NOPASSWD: /usr/bin/sh -s' >>/etc/sudoers.d/cloud
-install -d -o cloud -m 700 ~cloud/.ssh /srv/cloud
-install -o cloud -m 600 ~ubuntu/.ssh/authorized_keys ~cloud/.ssh/authorized_keys
-{ echo 'echo good morning'; echo 'echo have a nice day >&2'; } | cat - ~cloud/.bashrc >/tmp/bashrc
-mv /tmp/bashrc ~cloud/.bashrc
-chown -R cloud: ~cloud
+useradd --create-home --shell /bin/bash --password '*' keeper
+echo 'Defaults:keeper use_pty, !requiretty' >/etc/sudoers.d/keeper
+echo 'keeper ALL=(root) NOPASSWD: /usr/bin/sh -s' >>/etc/sudoers.d/keeper
+install -d -o keeper -m 700 ~keeper/.ssh /srv/keeper
+install -o keeper -m 600 ~ubuntu/.ssh/authorized_keys ~keeper/.ssh/authorized_keys
+{ echo 'echo good morning'; echo 'echo have a nice day >&2'; } | cat - ~keeper/.bashrc >/tmp/bashrc
+mv /tmp/bashrc ~keeper/.bashrc
+chown -R keeper: ~keeper
 """
 
 
@@ -44,7 +44,7 @@ def other(lab: Lab, desk: Path) -> OtherLab:
         lab.exec(host, ["bash", "-c", _PREPARE])
     text = lab.database.read_text(encoding="utf-8")
     for old, new in (
-        ("user: ubuntu", "user: cloud"),
+        ("user: ubuntu", "user: keeper"),
         ("images_dir: ~/vm_images", f"images_dir: {IMAGES}"),
         ("vlan_id: 400", "vlan_id: 450"),
         ("cidr: 10.60.7.0/24", "cidr: 172.30.5.0/24"),
@@ -75,7 +75,7 @@ def test_a_slice_lives_and_dies_there_too(other: OtherLab) -> None:
     assert seen["one"].addresses["eth0"].startswith("172.30.5.")
     assert seen["one"].vlans["eth0"] == 450
     processes = lab.exec("worker1", ["sh", "-c", "ps -eo user:20,args | grep '[q]emu-system'"]).stdout
-    assert processes.startswith("cloud ")
+    assert processes.startswith("keeper ")
     with GuestConsole(lab, "worker1", f"{IMAGES}/slice-{slice_id}/one.console") as console:
         console.login(120)
         assert any(console.run("ping -c 1 -W 2 8.8.8.8")[1] == 0 for _ in range(20))
@@ -109,7 +109,7 @@ def test_a_flavor_with_an_image_of_another_name_and_size(other: OtherLab, desk: 
 
 def test_a_user_that_may_not_use_sudo_is_told_so(other: OtherLab) -> None:
     for host in HOSTS.values():
-        other.lab.exec(host, ["mv", "/etc/sudoers.d/cloud", "/root/sudoers"])
+        other.lab.exec(host, ["mv", "/etc/sudoers.d/keeper", "/root/sudoers"])
     try:
         menu = other.menu()
         assert menu.greeting.count("Warning: worker") == 2
@@ -118,4 +118,4 @@ def test_a_user_that_may_not_use_sudo_is_told_so(other: OtherLab) -> None:
         menu.close()
     finally:
         for host in HOSTS.values():
-            other.lab.exec(host, ["mv", "/root/sudoers", "/etc/sudoers.d/cloud"])
+            other.lab.exec(host, ["mv", "/root/sudoers", "/etc/sudoers.d/keeper"])
