@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import pytest
 
@@ -43,9 +43,17 @@ class Line:
             guest.console.close()
 
 
+def go_to_pool(menu: Menu, pools: Collection[int]) -> None:
+    """Spend ids until the next slice has one of these pools of VLANs."""
+    while (spent := menu.create_slice("spare") + 1) % 100 not in pools:
+        menu.delete(spent - 1)
+    menu.delete(spent - 1)
+
+
 @pytest.fixture(scope="module")
 def line(lab: Lab) -> Iterator[Line]:
     menu = Menu(lab)
+    go_to_pool(menu, range(36))  # 64 pools further on there is one more with the same subnets, of 100
     made = Line(lab, menu, "line")
     yield made
     made.hang_up()
@@ -183,11 +191,7 @@ def test_a_second_run_of_the_same_plan_changes_nothing(line: Line, lab: Lab) -> 
 def twin(lab: Lab, line: Line) -> Iterator[Line]:
     """A slice of another user with the same VM names, whose first link has the same subnet: 64 pools further on."""
     menu = Menu(lab, "student")
-    spare = []
-    while (made := menu.create_slice("spare")) % 100 != (line.slice_id + 63) % 100:
-        spare.append(made)
-    for slice_id in (*spare, made):
-        menu.delete(slice_id)
+    go_to_pool(menu, [line.slice_id % 100 + 64])
     other = Line(lab, menu, "twin", app_has_internet=True)
     yield other
     other.hang_up()
