@@ -72,8 +72,13 @@ def _guarded(wish: Namespace, open_api: Callable[[Path], API]) -> int:
     except endings.Ended as end:
         return end.status
     except Exception as error:  # noqa: BLE001 - the last line of defence
-        sentence = crash_sentence(error, report)
-        return _fail(CRASH_AT_SEAT if wish.seat else sentence, UNEXPECTED)
+        ended = endings.noted() if isinstance(error, SystemError) else None
+        return ended.status if ended else _crash(error, report, wish)
+
+
+def _crash(error: Exception, report: Path, wish: Namespace) -> int:
+    sentence = crash_sentence(error, report)
+    return _fail(CRASH_AT_SEAT if wish.seat else sentence, UNEXPECTED)
 
 
 def _run(wish: Namespace, api: API) -> int:
@@ -86,7 +91,7 @@ def _run(wish: Namespace, api: API) -> int:
             _warn(news)
         return 0
     if wish.command == "doctor":
-        return operator.diagnose(api.doctor, wish, screen)
+        return operator.diagnose(api.doctor, wish, screen, keyboard)
     if wish.command == "prove":
         return operator.prove(api.prover, wish, screen)
     return session.run(api, screen, keyboard, ENTRIES, wish.seat or "")

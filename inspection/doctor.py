@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 from audit import Audit, Entry, operator
 from database import Database, State
@@ -11,15 +12,17 @@ from inspection import findings, orphans
 from inspection.findings import Finding
 from inspection.inspector import Inspector, Look
 from inspection.orphans import Orphan, Owners
+from remote.plan import Step
 from remote.runner import Runner
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the doctor found. `removed` and `not_removed` are sentences about what `--fix` did."""
+    """What the doctor found: sentences about what `--fix` would remove, and about what it did."""
 
     findings: tuple[Finding, ...]
     unseen: tuple[str, ...]
+    removable: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     not_removed: tuple[str, ...] = ()
 
@@ -36,29 +39,33 @@ class Doctor:
     def examine(self) -> Diagnosis:
         """Everything that is wrong, on all hosts; nothing is changed."""
         look = self._inspector.look(self._inspector.inventory.hosts, tools=True)
-        found = self._found(self._database.load(), look)
-        return Diagnosis(tuple(found), tuple(look.errors))
+        state = self._database.load()
+        plan = orphans.removal_plan(self._orphans(state, look))
+        return Diagnosis(tuple(self._found(state, look)), tuple(look.errors), tuple(map(_sentence, plan.steps)))
 
-    def fix(self) -> Diagnosis:
+    def fix(self, agreed: Collection[str] | None = None) -> Diagnosis:
         """Remove what carries our mark and belongs to no slice; what is wrong besides is told as by `examine`.
+
+        With `agreed`, what an earlier look called `removable`, nothing else is removed.
 
         The file is locked meanwhile: nobody can make a slice, or begin to change one, between the look and the removal.
         """
         with self._audit.noted(Entry(operator(), "remove orphans"), announced=True) as entry:
-            removed, left = self._remove()
+            removed, left = self._remove(agreed)
             if removed or left:
                 entry.result = "; ".join((f"{len(removed)} removed", *left))
         after = self.examine()
-        return Diagnosis(after.findings, after.unseen, removed, left)
+        return replace(after, removed=removed, not_removed=left)
 
-    def _remove(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _remove(self, agreed: Collection[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Sentences about what was removed, and about what could not be."""
         with self._database.transaction() as state:
             look = self._inspector.look(self._inspector.inventory.hosts)
-            plan = orphans.removal_plan(self._orphans(state, look))
+            found = self._orphans(state, look)
+            plan = orphans.removal_plan(o for o in found if agreed is None or _sentence(o.step) in agreed)
             report = self._runner.run(plan, keep_going=True)
         failed = {result.step: result.error for result in report.failures if result.error}
-        removed = tuple(f"{step.host}: {step.title}" for step in plan.steps if step not in failed)
+        removed = tuple(_sentence(step) for step in plan.steps if step not in failed)
         return removed, tuple(_not_removed(step.host, step.title, error) for step, error in failed.items())
 
     def _found(self, state: State, look: Look) -> list[Finding]:
@@ -79,6 +86,10 @@ class Doctor:
     def _orphans(self, state: State, look: Look) -> list[Orphan]:
         owners = Owners(self._inspector.inventory, state.slices.values(), self._database.is_claimed)
         return [orphan for sight in look.sights.values() for orphan in orphans.orphans(owners, sight)]
+
+
+def _sentence(step: Step) -> str:
+    return f"{step.host}: {step.title}"
 
 
 def _not_removed(host: str, title: str, error: CloudError) -> str:

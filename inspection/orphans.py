@@ -24,6 +24,9 @@ from vm_launcher import remove_tap
 from walls import hear_no_more
 
 COOKIE_MARK = 0xC10D
+PATIENCE_SECONDS = 20.0
+"""Silence endured of a host while orphans are removed: nobody can change the file meanwhile."""
+
 _OUR_FILE = re.compile(r"slice-(\d+)/(.+?)(_img\.qcow2|_img\.qcow2\.part|\.pid|\.console|\.log|\.qemu|\.vnc)")
 _UPLOAD = re.compile(r"\.(.+)\.slice-(\d+)\.part")
 _PROOF = ("_img.qcow2", "_img.qcow2.part", ".pid", ".console", ".vnc")
@@ -36,6 +39,12 @@ class Orphan:
 
     finding: Finding
     remove: tuple[Command, ...] = ()
+    lock: bool = False
+
+    @property
+    def step(self) -> Step:
+        """The removal."""
+        return Step(self.finding.host, f"{self.finding.code}: {self.finding.what}", self.remove, lock=self.lock)
 
 
 class Owners:
@@ -53,6 +62,11 @@ class Owners:
         self.vlans = {link.vlan_id for tenant in in_use for link in tenant.links}
         self.internet_users = {s.slice_id for s in in_use if any(internet_interfaces(s))}
 
+    def has_vm(self, slice_id: int, vm_id: int) -> bool:
+        """Whether this VM of this slice may run: ids come again, so one of another slice is another VM."""
+        owner = self.vms.get(vm_id)
+        return owner is not None and owner.slice_id == slice_id
+
     def needs_vlan(self, vlan: int) -> bool:
         """Whether some slice may have something on this VLAN."""
         return vlan in self.vlans or (vlan == self.inventory.internet.vlan_id and bool(self.internet_users))
@@ -66,8 +80,8 @@ def orphans(owners: Owners, sight: Sight) -> list[Orphan]:
 
 def removal_plan(found: Iterable[Orphan]) -> Plan:
     """The plan that removes what may be removed."""
-    steps = (Step(o.finding.host, f"{o.finding.code}: {o.finding.what}", o.remove) for o in found if o.remove)
-    return Plan((Stage("remove orphans", tuple(steps)),), patience=20.0)
+    steps = (orphan.step for orphan in found if orphan.remove)
+    return Plan((Stage("remove orphans", tuple(steps)),), patience=PATIENCE_SECONDS)
 
 
 def _processes(owners: Owners, sight: Sight) -> Iterator[Orphan]:
@@ -81,7 +95,7 @@ def _processes(owners: Owners, sight: Sight) -> Iterator[Orphan]:
         if pid_file is None:
             what = f"process {process.pid} ({process.name}) has no pid file"
             yield Orphan(Finding("stray-process", sight.host, what, slice_id, vm_id))
-        elif slice_id not in owners.active or vm_id not in owners.vms:
+        elif not owners.has_vm(slice_id, vm_id):
             yield Orphan(
                 Finding("orphan-process", sight.host, f"QEMU {process.name}, process {process.pid}", slice_id, vm_id),
                 (Command(daemon.stop(pid_file, process.name, "KILL"), as_user=True),),
@@ -138,11 +152,23 @@ def _files(owners: Owners, sight: Sight) -> Iterator[Orphan]:
         there = {path for path in sight.files if path.startswith(f"slice-{slice_id}/")}
         if there and not paths:
             continue  # a stranger's folder, whatever its name
-        remove = Command(("rm", "-f", *(f"{images}/{path}" for path in sorted(paths))), as_user=True)
+        pid_files = {f"{images}/{path}" for path in paths if path.endswith(".pid")}
+        others = sorted({f"{images}/{path}" for path in paths} - pid_files)
+        remove = (
+            *([Command(("rm", "-f", *others), as_user=True)] if others else []),
+            *(_forget_process(sight, pid_file) for pid_file in sorted(pid_files)),
+        )
         gone = ("test", "!", "-e", folder)
         finding = Finding("orphan-overlay", sight.host, f"{len(paths)} files of slice {slice_id}", slice_id)
         tidy = Command(("rmdir", "--ignore-fail-on-non-empty", folder), unless=gone, as_user=True)
-        yield Orphan(finding, (*([remove] if paths else []), tidy))
+        yield Orphan(finding, (*remove, tidy))
+
+
+def _forget_process(sight: Sight, pid_file: str) -> Command:
+    """Removes a pid file, unless its process runs all the same: without it nobody would know whose that is."""
+    process = sight.processes.get(sight.pid_files.get(pid_file, 0))
+    runs = daemon.is_running(pid_file, process.name) if process else ()
+    return Command(("rm", "-f", pid_file), unless=runs, as_user=True)
 
 
 def _namespaces(owners: Owners, sight: Sight) -> Iterator[Orphan]:

@@ -67,6 +67,7 @@ def _add_looks(commands: argparse._SubParsersAction[Parser]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     doctor.add_argument("--fix", action="store_true", help="remove what carries our mark and belongs to no slice")
+    doctor.add_argument("--yes", action="store_true", help="with --fix: without a question")
     prove = commands.add_parser(
         "prove",
         help="prove from the hosts that slices are kept apart",

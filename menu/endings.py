@@ -34,6 +34,8 @@ class Ended(BaseException):
 _ENDS: dict[int, Ended] = {number: Ended(number) for number in (signal.SIGHUP, signal.SIGTERM)}
 """Made beforehand: readline runs handlers while an exception is set, and then every call in one is a SystemError."""
 
+_NOTED: dict[int, bool] = {}
+
 
 def heed() -> None:
     """From now on: no core dump, no way into the background, and an end by signal is `Ended` in the main thread."""
@@ -59,5 +61,11 @@ def sit_down() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
+def noted() -> Ended | None:
+    """The end that a signal asked for, also where Python made a SystemError of it on the way out of readline."""
+    return next((_ENDS[number] for number in _NOTED), None)
+
+
 def _end(number: int, _frame: FrameType | None) -> None:
+    _NOTED[number] = True  # no call: see `_ENDS`
     raise _ENDS[number]

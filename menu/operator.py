@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from errors import Refused
+from menu.keyboard import Keyboard
+from menu.prompts import Back, Prompts
 from menu.proofs import Diagnosis, Hospital, Prover
 from menu.screen import BAD, GOOD, WARNING, Screen
 from menu.verdict import VerdictView
@@ -14,14 +17,26 @@ CLEAN, FOUND, BLIND = 0, 1, 2
 """Exit statuses: nothing found, something found, some host could not be looked at."""
 
 
-def diagnose(hospital: Hospital, wish: Namespace, screen: Screen) -> int:
-    """Carry out `doctor`; the exit status."""
+NOBODY_TO_ASK = (
+    "doctor --fix removes every VM and disk that the database does not name: see what doctor finds, and whether "
+    "--database is the right file; on a terminal it asks before, elsewhere it needs --yes"
+)
+
+
+def diagnose(hospital: Hospital, wish: Namespace, screen: Screen, keyboard: Keyboard) -> int:
+    """Carry out `doctor`; the exit status. Nothing is removed before somebody said yes to a list of it."""
+    if wish.fix and not wish.yes and (wish.json or not screen.terminal):
+        raise Refused(NOBODY_TO_ASK)
     with screen.waiting("Looking at the hosts"):
-        diagnosis = hospital.fix() if wish.fix else hospital.examine()
+        diagnosis = hospital.fix() if wish.fix and wish.yes else hospital.examine()
+    if wish.fix and not wish.yes and diagnosis.removable and _agrees(diagnosis.removable, wish, screen, keyboard):
+        with screen.waiting("Removing"):
+            diagnosis = hospital.fix(diagnosis.removable)
     if wish.json:
         record = {
             "findings": [finding.record() for finding in diagnosis.findings],
             "unseen": list(diagnosis.unseen),
+            "removable": list(diagnosis.removable),
             "removed": list(diagnosis.removed),
             "not_removed": list(diagnosis.not_removed),
         }
@@ -31,6 +46,18 @@ def diagnose(hospital: Hospital, wish: Namespace, screen: Screen) -> int:
     if diagnosis.unseen:
         return BLIND
     return FOUND if diagnosis.findings or diagnosis.not_removed else CLEAN
+
+
+def _agrees(removable: Sequence[str], wish: Namespace, screen: Screen, keyboard: Keyboard) -> bool:
+    _lines(screen, "would be removed", removable, WARNING)
+    count = f"{len(removable)} {'thing' if len(removable) == 1 else 'things'}"
+    try:
+        if Prompts(keyboard, screen).yes(f"Remove {count} that {wish.database} does not name? (y/n): "):
+            return True
+    except (Back, EOFError):
+        pass
+    screen.line("Nothing was removed")
+    return False
 
 
 def _tell(diagnosis: Diagnosis, screen: Screen) -> None:

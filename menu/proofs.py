@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 
@@ -41,6 +41,10 @@ class Diagnosis(Protocol):
         """The hosts that could not be looked at."""
 
     @property
+    def removable(self) -> Sequence[str]:
+        """What would be removed."""
+
+    @property
     def removed(self) -> Sequence[str]:
         """What was removed."""
 
@@ -55,8 +59,8 @@ class Hospital(Protocol):
     def examine(self) -> Diagnosis:
         """All that is wrong."""
 
-    def fix(self) -> Diagnosis:
-        """The same after the orphans were removed."""
+    def fix(self, agreed: Collection[str] | None = None) -> Diagnosis:
+        """The same after what is removable was removed; of `agreed`, where that is given, and of nothing else."""
 
 
 class Breach(Protocol):

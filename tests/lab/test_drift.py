@@ -349,7 +349,7 @@ def test_orphans_are_found_and_removed_and_strangers_survive(lab: Lab, pair: Pai
         expected = {f"orphan-{kind}" for kind in ORPHANS}
         assert codes(lab, database=older) == expected | {"stray-process"}
         assert codes(lab) == {"stray-process"}
-        status, said = cli(lab, "doctor", "--fix", "--json", database=older)
+        status, said = cli(lab, "doctor", "--fix", "--yes", "--json", database=older)
         told = json.loads(said)
         assert status == 1
         assert {finding["code"] for finding in told["findings"]} == {"stray-process"}
@@ -368,7 +368,7 @@ def test_nothing_is_removed_of_a_slice_that_somebody_works_on(lab: Lab, pair: Pa
     slice_id = design(pair.menu, "busy")
     pair.menu.type("6", str(slice_id))
     pair.menu.read("[prepare]")
-    status, said = cli(lab, "doctor", "--fix", "--json")
+    status, said = cli(lab, "doctor", "--fix", "--yes", "--json")
     assert json.loads(said)["removed"] == []
     assert "Slice deployed successfully" in pair.menu.read()
     assert status in (0, 1)

@@ -6,7 +6,7 @@ import copy
 import functools
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -91,14 +91,19 @@ class FakeDoctor:
     def __init__(self) -> None:
         self.found: tuple[Finding, ...] = ()
         self.unseen: tuple[str, ...] = ()
+        self.asked: list[Collection[str] | None] = []
 
     def examine(self) -> Diagnosis:
-        return Diagnosis(self.found, self.unseen)
+        return Diagnosis(self.found, self.unseen, self._removable())
 
-    def fix(self) -> Diagnosis:
-        removed = [finding.sentence for finding in self.found if finding.code.startswith("orphan")]
+    def fix(self, agreed: Collection[str] | None = None) -> Diagnosis:
+        self.asked.append(agreed)
+        removed = [each for each in self._removable() if agreed is None or each in agreed]
         left = tuple(finding for finding in self.found if finding.sentence not in removed)
-        return Diagnosis(left, self.unseen, tuple(removed))
+        return Diagnosis(left, self.unseen, removed=tuple(removed))
+
+    def _removable(self) -> tuple[str, ...]:
+        return tuple(finding.sentence for finding in self.found if finding.code.startswith("orphan"))
 
 
 class FakeProver:

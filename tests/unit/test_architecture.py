@@ -80,6 +80,7 @@ ALLOWED = {
     "inspection.doctor": {
         *("audit", "database", "errors", "inspection.findings", "inspection.inspector", "inspection.orphans"),
         "remote.runner",
+        "remote.plan",
     },
     "inspection.prover": {
         *("database", "errors", "inspection.inspector", "inspection.probes", "inspection.proof"),

@@ -11,18 +11,21 @@ from pathlib import Path
 import pytest
 
 import audit
+from errors import Refused
 from inspection import look
 from inspection.findings import Finding
 from inspection.proof import Breach
 from inventory import Inventory
 from menu import operator
 from menu.arguments import parser
+from menu.keyboard import Keyboard, Lines
 from menu.screen import Screen
 from menu.verdict import VerdictView
 from models import ADMIN
+from remote import daemon
 from remote.events import Event, StageStarted
 from tests import fake_look
-from tests.fakes import FakeHost
+from tests.fakes import SCRIPTS, FakeHost, no
 from tests.unit.desk import Desk
 from tests.unit.fake_cloud import FakeDoctor, FakeProver
 
@@ -52,6 +55,32 @@ def test_nothing_is_wrong_with_a_cloud_that_runs(running: Desk) -> None:
     assert running.api.doctor.examine().findings == ()
     diagnosis = running.api.doctor.fix()
     assert (diagnosis.findings, diagnosis.removed) == ((), ())
+
+
+def test_of_what_was_agreed_nothing_else_is_removed(running: Desk) -> None:
+    forget(running)
+    flows, *others = running.api.doctor.examine().removable
+    assert len(others) > 10
+    assert running.api.doctor.fix([flows]).removed == (flows,)
+    assert running.api.doctor.examine().removable == tuple(others)
+
+
+def test_a_vm_that_does_not_end_is_not_forgotten(running: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = running.cloud.hosts[WORKER]
+    forget(running)
+    monkeypatch.setattr(worker, "stop", lambda _argv, _stdin: no("process 101 does not end"))
+    monkeypatch.setitem(SCRIPTS, daemon.stop("", "", "TERM")[2], lambda host, argv, stdin: host.stop(argv, stdin))
+    assert any("does not end" in left for left in running.api.doctor.fix().not_removed)
+    assert [path for path in worker.files if path.endswith(".pid")]
+    assert "orphan-process" in codes(running)
+
+
+def test_a_vm_of_another_slice_by_now_is_an_orphan(running: Desk) -> None:
+    worker = running.cloud.hosts[WORKER]
+    (pid_file, (name, pid)) = next((p, v) for p, v in worker.processes.items() if v[0] == "slice1000-vm1001")
+    worker.processes[pid_file] = ("slice4000-vm1001", pid)
+    worker.argvs[pid] = tuple("slice4000-vm1001" if word == name else word for word in worker.argvs[pid])
+    assert "orphan-process" in codes(running)
 
 
 def test_orphans_are_removed_and_what_is_not_proven_ours_stays(running: Desk) -> None:
@@ -238,6 +267,12 @@ def said(run: Callable[[Screen], int]) -> tuple[int, str]:
     return run(Screen(stream, terminal=False)), stream.getvalue()
 
 
+def typed(screen: Screen, *answers: str) -> Keyboard:
+    """Somebody who types these answers."""
+    waiting = iter(answers)
+    return Keyboard(Lines(-1), screen, lambda _prompt: next(waiting))
+
+
 ORPHAN = Finding("orphan-tap", WORKER, "TAP tap_4000_eth1", None, 4000)
 DEAD = Finding("qemu-dead", WORKER, "VM web does not run", 1000, 1001)
 
@@ -247,8 +282,8 @@ DEAD = Finding("qemu-dead", WORKER, "VM web does not run", 1000, 1001)
     [
         ((), (), (), 0),
         ((), (DEAD, ORPHAN), (), 1),
-        (("--fix",), (ORPHAN,), (), 0),
-        (("--fix",), (DEAD, ORPHAN), (), 1),
+        (("--fix", "--yes"), (ORPHAN,), (), 0),
+        (("--fix", "--yes"), (DEAD, ORPHAN), (), 1),
         ((), (), (WORKER,), 2),
     ],
 )
@@ -258,13 +293,13 @@ def test_doctors_words_and_exit_status(
     doctor = FakeDoctor()
     doctor.found, doctor.unseen = found, unseen
     wish = parser(Path("x")).parse_args(["doctor", *words])
-    outcome, text = said(lambda screen: operator.diagnose(doctor, wish, screen))
+    outcome, text = said(lambda screen: operator.diagnose(doctor, wish, screen, typed(screen)))
     assert outcome == status
-    assert ("no findings" in text) == (not found or (words == ("--fix",) and found == (ORPHAN,)))
+    assert ("no findings" in text) == (not found or ("--fix" in words and found == (ORPHAN,)))
     if DEAD in found:
         assert "error    qemu-dead             10.0.10.1: VM web does not run (Repair Slice (menu entry 11)" in text
     wish.json = True
-    outcome, text = said(lambda screen: operator.diagnose(doctor, wish, screen))
+    outcome, text = said(lambda screen: operator.diagnose(doctor, wish, screen, typed(screen)))
     told = json.loads(text)
     assert (outcome, told["unseen"]) == (status, list(unseen))
     assert len(told["removed"]) == (ORPHAN in found and "--fix" in words)
@@ -284,3 +319,25 @@ def test_proves_words_and_exit_status(breaches: int, unseen: tuple[str, ...], st
     outcome, text = said(lambda screen: operator.prove(prover, wish, screen))
     assert outcome == status
     assert len(json.loads(text)["properties"][0]["breaches"]) == breaches
+
+
+@pytest.mark.parametrize(("answer", "removed"), [("y", 1), ("n", 0), ("..", 0)])
+def test_doctor_asks_on_a_terminal_before_it_removes_what_it_lists(answer: str, removed: int) -> None:
+    doctor, stream = FakeDoctor(), StringIO()
+    doctor.found = (ORPHAN,)
+    screen = Screen(stream, terminal=True)
+    wish = parser(Path("x.yaml")).parse_args(["doctor", "--fix"])
+    operator.diagnose(doctor, wish, screen, typed(screen, answer))
+    assert "would be removed" in stream.getvalue()
+    assert ("Nothing was removed" in stream.getvalue()) == (removed == 0)
+    assert len(doctor.asked) == removed
+
+
+@pytest.mark.parametrize("words", [("--fix",), ("--fix", "--json")])
+def test_where_nobody_can_be_asked_doctor_removes_nothing_without_yes(words: tuple[str, ...]) -> None:
+    doctor = FakeDoctor()
+    doctor.found = (ORPHAN,)
+    wish = parser(Path("x.yaml")).parse_args(["doctor", *words])
+    with pytest.raises(Refused, match="needs --yes"):
+        said(lambda screen: operator.diagnose(doctor, wish, screen, typed(screen)))
+    assert not doctor.asked
