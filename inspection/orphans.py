@@ -35,7 +35,10 @@ _PROOF = ("_img.qcow2", "_img.qcow2.part", ".pid", ".console", ".vnc")
 
 @dataclass(frozen=True)
 class Orphan:
-    """Something without a slice: what is said of it, and how it is removed; no commands where proof is lacking."""
+    """Something without a slice: what is said of it, and how it is removed; no commands where proof is lacking.
+
+    `lock`: it is a part of what slices share.
+    """
 
     finding: Finding
     remove: tuple[Command, ...] = ()
@@ -190,7 +193,7 @@ def _filters(owners: Owners, sight: Sight) -> Iterator[Orphan]:
         chain = re.fullmatch(r":slice-(\d+) -", line)
         if chain and int(chain[1]) not in owners.active:
             finding = Finding("orphan-filter", sight.host, f"filter of slice {chain[1]}", int(chain[1]))
-            yield Orphan(finding, (hear_no_more(int(chain[1]), vlan),))
+            yield Orphan(finding, (hear_no_more(int(chain[1]), vlan),), lock=True)
 
 
 def _reservations(owners: Owners, sight: Sight) -> Iterator[Orphan]:
@@ -200,10 +203,10 @@ def _reservations(owners: Owners, sight: Sight) -> Iterator[Orphan]:
         own = re.fullmatch(rf"/run/{dhcp_namespace(vlan)}/hosts/slice-(\d+)", path)
         if own and int(own[1]) not in owners.active:
             finding = Finding("orphan-reservations", sight.host, f"addresses of slice {own[1]}", int(own[1]))
-            yield Orphan(finding, (Command(("rm", "-f", path)),))
+            yield Orphan(finding, (Command(("rm", "-f", path)),), lock=True)
 
 
 def _rules(owners: Owners, sight: Sight) -> Iterator[Orphan]:
     ours = [rule for rule in sight.rules if f"--comment {ovs.OWNER} " in rule]
     if ours and not owners.internet_users:
-        yield Orphan(Finding("orphan-rules", sight.host, f"{len(ours)} rules"), (firewall.take_down(),))
+        yield Orphan(Finding("orphan-rules", sight.host, f"{len(ours)} rules"), (firewall.take_down(),), lock=True)
