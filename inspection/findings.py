@@ -266,7 +266,7 @@ class Comparison:
     def _of_internet(self, tenant: Slice, sight: Sight) -> Iterator[Finding]:
         if not sight.forwards:
             yield Finding("forwarding-off", sight.host, "net.ipv4.ip_forward is off", tenant.slice_id)
-        if wanted_rules(self._inventory, sight) != our_rules(sight):
+        if wanted_rules(self._inventory, sight) != standing_rules(sight):
             what = "the rules around VLAN 400 are not whole, or not in their order"
             yield Finding("rules-missing", sight.host, what, tenant.slice_id)
         if self.wanted_heard(tenant) != heard_of(tenant, sight) and "heard" not in sight.unread:
@@ -305,6 +305,17 @@ def our_rules(sight: Sight) -> list[str]:
     """The rules with our mark, table by table as in `wanted_rules`."""
     ours = [rule for rule in sight.rules if f"--comment {ovs.OWNER} " in rule]
     return sorted(ours, key=lambda rule: firewall.TABLES.index(rule.split()[0]))
+
+
+def standing_rules(sight: Sight) -> list[str]:
+    """The rules of each chain up to the last one of ours, and so those that strangers have put before it too."""
+    ours = set(our_rules(sight))
+    standing: list[str] = []
+    for chain in dict.fromkeys(tuple(rule.split()[:3]) for rule in sight.rules):
+        rules = [rule for rule in sight.rules if tuple(rule.split()[:3]) == chain]
+        last = max((number for number, rule in enumerate(rules) if rule in ours), default=-1)
+        standing += rules[: last + 1]
+    return sorted(standing, key=lambda rule: firewall.TABLES.index(rule.split()[0]))
 
 
 def missing_flows(wanted: Iterable[Flow], sight: Sight) -> list[Flow]:

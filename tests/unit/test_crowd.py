@@ -53,7 +53,7 @@ class SharedHost:
                 yield outcome
 
     def open_terminal(self, argv: tuple[str, ...]) -> Any:
-        raise NotImplementedError
+        raise AssertionError(argv)
 
     def load(self) -> FakeHost:
         if not self._path.exists():

@@ -171,9 +171,19 @@ def test_a_base_image_that_is_gone_is_told() -> None:
     assert found == {("image-changed", "the base image cirros.img is not there")}
 
 
+def test_a_strangers_rule_in_front_of_ours_is_found_and_put_behind() -> None:
+    scene = deployed("internet")
+    rule = "filter -A FORWARD -i gw_vlan400 -j ACCEPT"
+    scene.network.rules.insert(0, rule)
+    assert [finding.code for finding in scene.found()] == ["rules-missing"]
+    scene.repair()
+    assert not scene.found()
+    assert scene.network.rules[-1] == rule
+
+
 def test_the_order_of_the_rules_counts() -> None:
     scene = deployed("internet")
-    scene.network.rules[3], scene.network.rules[4] = scene.network.rules[4], scene.network.rules[3]
+    scene.network.rules[5], scene.network.rules[6] = scene.network.rules[6], scene.network.rules[5]
     assert [finding.code for finding in scene.found()] == ["rules-missing"]
 
 
