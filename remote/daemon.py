@@ -36,8 +36,9 @@ LOG_DEVICE = "/dev/fd/9"
 _START = rf"""pidfile=$1 messages=$2 log=$3 cores=$4; shift 4
 bounded() {{
   rm -f "$1.pipe" && mkfifo -m 600 "$1.pipe" && : >"$1" || return
-  {{ setsid sh -c "$keep" sh "$1" "$2" || sh -c "$keep" sh "$1" "$2"; }} <"$1.pipe" >/dev/null 2>&1 8>&- 9>&- &
+  $session sh -c "$keep" sh "$1" "$2" <"$1.pipe" >/dev/null 2>&1 8>&- 9>&- &
 }}
+session=$(setsid sh -c 'true & wait $! && echo setsid' 2>/dev/null)
 keep='stdbuf -o0 head -c "$2" >"$1"; exec cat'
 cpus() {{
   sed -n 's/^Cpus_allowed_list:[^0-9]*//p' "/proc/$1/status" 2>/dev/null | tr , '\n' |
