@@ -45,7 +45,7 @@ for my $number (1 .. $count) {
     my $source = pack("CCN", 0x06, int(rand(256)), int(rand(2 ** 32)));
     my $target = pack("CCN", 0x06, int(rand(256)), int(rand(2 ** 32)));
     send($wire, $target . $source . pack("n", 0x88b5) . $mark . "\0" x 40, 0);
-    select(undef, undef, undef, 0.02) unless $number % 20;  # it is the table that is flooded, not the switch's CPU
+    select(undef, undef, undef, 0.05) unless $number % 20;  # it is the table that is flooded, not the switch's CPU
 }
 print "sent $count\n";
 """

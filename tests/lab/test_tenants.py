@@ -29,7 +29,7 @@ DHCP_SERVER, DHCP_MAC = "10.60.7.2", "02:c1:0d:00:00:02"
 INTERNET_VLAN = 400
 HOSTS = ("10.0.10.1", "10.0.10.2", "10.0.10.3", "10.0.10.250")
 STRANGER = "daemon"
-FLOOD_FRAMES = scaled(10_000, 200_000)
+FLOOD_FRAMES = scaled(8_000, 200_000)
 
 
 class Tenant:
@@ -322,7 +322,7 @@ def test_a_flood_of_macs_stops_nobodys_traffic(street: Street, lab: Lab) -> None
     for guest in street.attacker.guests.values():
         guest.run(f"perl /intruder/flood.pl eth1 {FLOOD_FRAMES} ATTK9999 >/tmp/flood 2>&1 &")
     for guest in street.attacker.guests.values():
-        wait_until(lambda g=guest: "sent" in g.run("cat /tmp/flood"), "the end of the flood", scaled(90, 900))  # type: ignore[misc]
+        wait_until(lambda g=guest: "sent" in g.run("cat /tmp/flood"), "the end of the flood", scaled(90, 1800))  # type: ignore[misc]
     known = lab.exec("worker1", ["ovs-appctl", "fdb/stats-show", "br-int"]).stdout
     evicted = re.findall(r"evicted MAC entries *: *(\d+)", known)
     assert int(*evicted) > 0, known
