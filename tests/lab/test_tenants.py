@@ -29,7 +29,7 @@ DHCP_SERVER, DHCP_MAC = "10.60.7.2", "02:c1:0d:00:00:02"
 INTERNET_VLAN = 400
 HOSTS = ("10.0.10.1", "10.0.10.2", "10.0.10.3", "10.0.10.250")
 STRANGER = "daemon"
-FLOOD_FRAMES = scaled(8_000, 200_000)
+FLOOD_FRAMES = scaled(10_000, 200_000)
 
 
 class Tenant:
@@ -326,8 +326,7 @@ def test_a_flood_of_macs_stops_nobodys_traffic(street: Street, lab: Lab) -> None
     known = lab.exec("worker1", ["ovs-appctl", "fdb/stats-show", "br-int"]).stdout
     evicted = re.findall(r"evicted MAC entries *: *(\d+)", known)
     assert int(*evicted) > 0, known
-    # The lab's switch forwards in user space and shares its processors with all guests: single pings get lost there.
-    assert max(traffic.losses().values()) <= 0.02
+    assert not any(traffic.losses().values())
     assert not any("ATTK9999" in intruder.heard(guest) for guest in street.victim.guests.values())
 
 
