@@ -5,6 +5,7 @@ Nothing of this is stored: the same id gives the same name on every host and in 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 INTERNET_GATEWAY_MAC = "02:c1:0d:00:00:01"
@@ -13,6 +14,8 @@ INTERNET_DHCP_MAC = "02:c1:0d:00:00:02"
 
 VM_MACS = "52:54:00:00:00:00/ff:ff:ff:00:00:00"
 OUR_MACS = "02:c1:0d:00:00:00/ff:ff:ff:00:00:00"
+
+_COOKIES = 0xC10D_0000_0000_0000
 
 DHCP_SERVER_HOST = 2
 DHCP_FIRST_HOST = 10
@@ -50,7 +53,7 @@ class VMFiles:
     @property
     def folder(self) -> str:
         """The folder of the slice, readable by its owner only."""
-        return f"{self.images_path}/slice-{self.slice_id}"
+        return f"{self.images_path}/{slice_part(self.slice_id)}"
 
     @property
     def overlay(self) -> str:
@@ -88,14 +91,44 @@ class VMFiles:
         return f"{self.folder}/{self.vm_name}.vnc"
 
 
+_VM_FILE = re.compile(r"(slice-(\d+)/.+?)(_img\.qcow2|_img\.qcow2\.part|\.pid|\.console|\.log|\.qemu|\.vnc)")
+
+
+def vm_file(path: str) -> tuple[int, str, str] | None:
+    """Slice, path without its ending, and ending of a file of `VMFiles`, relative to the folder of images."""
+    found = _VM_FILE.fullmatch(path)
+    return (int(found[2]), found[1], found[3]) if found else None
+
+
+def upload_part(image: str, slice_id: int) -> str:
+    """What a base image is called while it is copied for a slice."""
+    return f".{image}.{slice_part(slice_id)}.part"
+
+
+def slice_of_upload(path: str) -> int | None:
+    """The slice of an `upload_part`."""
+    return _number(r"\..+\.slice-(\d+)\.part", path)
+
+
 def tap_name(vm_id: int, interface: str) -> str:
     """The TAP of a VM's interface on the worker."""
     return f"tap_{vm_id}_{interface}"
 
 
+def vm_of_tap(name: str) -> int | None:
+    """The VM of a `tap_name`."""
+    return _number(r"tap_(\d+)_eth\d+", name)
+
+
 def process_name(slice_id: int, vm_id: int) -> str:
     """QEMU's `-name`: with the pid file it is the proof that a process is ours."""
     return f"slice{slice_id}-vm{vm_id}"
+
+
+def ids_of_process(name: str) -> tuple[int, int] | None:
+    """Slice and VM of a `process_name`."""
+    found = re.fullmatch(r"slice(\d+)-vm(\d+)", name)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def vm_macs(vm_id: int) -> str:
@@ -105,7 +138,12 @@ def vm_macs(vm_id: int) -> str:
 
 def flow_cookie(slice_id: int) -> str:
     """What marks a slice's flows on a worker's bridge."""
-    return f"{0xC10D_0000_0000_0000 + slice_id:#x}"
+    return f"{_COOKIES + slice_id:#x}"
+
+
+def slice_of_cookie(cookie: int) -> int | None:
+    """The slice of a `flow_cookie`."""
+    return cookie - _COOKIES if cookie >> 48 == _COOKIES >> 48 else None
 
 
 def gateway_port(vlan_id: int) -> str:
@@ -118,11 +156,36 @@ def router_namespace(slice_id: int) -> str:
     return f"ns-gw-slice{slice_id}"
 
 
+def slice_of_router(namespace: str) -> int | None:
+    """The slice of a `router_namespace`."""
+    return _number(r"ns-gw-slice(\d+)", namespace)
+
+
 def dhcp_namespace(vlan_id: int) -> str:
     """The namespace in which a VLAN's dnsmasq runs."""
     return f"ns-dhcp-vlan{vlan_id}"
 
 
+def vlan_of_dhcp(namespace: str) -> int | None:
+    """The VLAN of a `dhcp_namespace`."""
+    return _number(r"ns-dhcp-vlan(\d+)", namespace)
+
+
 def dhcp_port(vlan_id: int) -> str:
     """The port of a VLAN's dnsmasq."""
     return f"dhcp_v{vlan_id}"
+
+
+def slice_part(slice_id: int) -> str:
+    """What a slice's part is called in something that slices share: a folder of disks, a file, a chain of rules."""
+    return f"slice-{slice_id}"
+
+
+def slice_of_part(name: str) -> int | None:
+    """The slice of a `slice_part`."""
+    return _number(r"slice-(\d+)", name)
+
+
+def _number(pattern: str, name: str) -> int | None:
+    found = re.fullmatch(pattern, name)
+    return int(found[1]) if found else None

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from inventory import HypervisorSettings
 from models import VM, Slice
-from names import VMFiles
+from names import VMFiles, upload_part
 from remote.plan import Command, Step, Upload
 
 # A guest's disk is the flavor's, but never smaller than the base image, which would cut off its end. It gets its name
@@ -107,7 +107,7 @@ class QCOWManager:
 
     def _cache_base(self, tenant: Slice, vm: VM, image: str) -> Step:
         name = PurePosixPath(image).name
-        (target, seal), part = self._base(name), f"{self._images}/.{name}.slice-{tenant.slice_id}.part"
+        (target, seal), part = self._base(name), f"{self._images}/{upload_part(name, tenant.slice_id)}"
         is_there = ("test", "-s", target)
         whole = ("sh", "-c", _IS_WHOLE, "sh", part, f"{image} on the manager", "replace it")
         advice = "remove it there, and a good one is brought"

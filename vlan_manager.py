@@ -7,7 +7,7 @@ slices that use it are files on the network node: the last one to take its file 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import firewall
 from inventory import Inventory
@@ -22,6 +22,7 @@ from names import (
     dhcp_port,
     gateway_port,
     router_namespace,
+    slice_part,
     vlan_address,
 )
 from namespaces import Place, add_namespace, do_not_route, folder, put_in_place, remove_namespace
@@ -130,6 +131,11 @@ class VLANManager:
         ]
         tags = [Step(self._node, "tags of the VLANs", (Command(ovs.carry_tags(ports)),))] if ports else []
         return (*alive, *tags)
+
+    def forget_internet(self, slice_id: int) -> Step:
+        """Takes a slice that nobody knows any more off the internet VLAN, as its deletion would have."""
+        step = self._internet_step(Slice(slice_id, ""))
+        return replace(step, do=step.undo, undo=())
 
     # --- what has to be there, for whoever looks ----------------------------------------------------------------------
 
@@ -383,7 +389,7 @@ def _mark(vlan: int) -> str:
 
 
 def _hosts_file(tenant: Slice, vlan: int) -> str:
-    return f"{folder(dhcp_namespace(vlan))}/hosts/slice-{tenant.slice_id}"
+    return f"{folder(dhcp_namespace(vlan))}/hosts/{slice_part(tenant.slice_id)}"
 
 
 def _log(vlan: int) -> str:

@@ -18,6 +18,7 @@ from names import (
     OUR_MACS,
     VM_MACS,
     dhcp_namespace,
+    slice_part,
     tap_name,
     vm_macs,
 )
@@ -113,7 +114,7 @@ def _own_request(mac: str, address: str) -> str:
 
 def chain(slice_id: int) -> str:
     """The slice's chain in the namespace of the shared DHCP server."""
-    return f"slice-{slice_id}"
+    return slice_part(slice_id)
 
 
 def _link_flows(tenant: Slice, taps: Sequence[str]) -> Iterator[str]:

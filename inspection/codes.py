@@ -58,8 +58,7 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "orphan-tap": ("warning", "a TAP of ours belongs to no slice that runs", FIX),
     "orphan-flows": ("warning", "flows of ours belong to no slice that runs", FIX),
     "orphan-overlay": ("warning", "files of ours belong to no slice", FIX),
-    "orphan-reservations": ("warning", "the shared DHCP server knows addresses of no slice", FIX),
-    "orphan-filter": ("warning", "the shared DHCP server hears VMs of no slice that runs", FIX),
+    "orphan-internet": ("warning", "the shared DHCP server knows or hears VMs of no slice that runs", FIX),
     "orphan-namespace": ("warning", "a namespace of ours belongs to no slice that runs", FIX),
     "orphan-rules": ("warning", "the rules around VLAN 400 are there, and no slice uses it", FIX),
 }

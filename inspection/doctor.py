@@ -40,8 +40,8 @@ class Doctor:
         """Everything that is wrong, on all hosts; nothing is changed."""
         look = self._inspector.look(self._inspector.inventory.hosts, tools=True)
         state = self._database.load()
-        plan = orphans.removal_plan(self._orphans(state, look))
-        return Diagnosis(tuple(self._found(state, look)), tuple(look.errors), tuple(map(_sentence, plan.steps)))
+        removable = [_sentence(step) for orphan in self._orphans(state, look) for step in orphan.steps]
+        return Diagnosis(tuple(self._found(state, look)), tuple(look.errors), tuple(removable))
 
     def fix(self, agreed: Collection[str] | None = None) -> Diagnosis:
         """Remove what carries our mark and belongs to no slice; what is wrong besides is told as by `examine`.
@@ -61,8 +61,8 @@ class Doctor:
         """Sentences about what was removed, and about what could not be."""
         with self._database.transaction() as state:
             look = self._inspector.look(self._inspector.inventory.hosts)
-            found = self._orphans(state, look)
-            plan = orphans.removal_plan(o for o in found if agreed is None or _sentence(o.step) in agreed)
+            steps = (step for orphan in self._orphans(state, look) for step in orphan.steps)
+            plan = orphans.removal_plan(step for step in steps if agreed is None or _sentence(step) in agreed)
             report = self._runner.run(plan, keep_going=True)
         failed = {result.step: result.error for result in report.failures if result.error}
         removed = tuple(_sentence(step) for step in plan.steps if step not in failed)
@@ -84,7 +84,7 @@ class Doctor:
         return list({(f.code, f.host, f.what): f for f in reversed(found)}.values())[::-1]
 
     def _orphans(self, state: State, look: Look) -> list[Orphan]:
-        owners = Owners(self._inspector.inventory, state.slices.values(), self._database.is_claimed)
+        owners = Owners(self._inspector.comparison, state.slices.values(), self._database.is_claimed)
         return [orphan for sight in look.sights.values() for orphan in orphans.orphans(owners, sight)]
 
 

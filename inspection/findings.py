@@ -124,9 +124,14 @@ class Comparison:
     """The slices' parts on the hosts, against what was seen there."""
 
     def __init__(self, inventory: Inventory) -> None:
-        self._inventory = inventory
+        self.inventory = inventory
         self.launcher = VMLauncher(inventory)
         self.vlans = VLANManager(inventory)
+
+    def ports(self, tenant: Slice, host: str) -> list[ovs.Port]:
+        """The ports of the slice on the host, as a worker, as the network node, or as both."""
+        ports = self.launcher.ports(tenant, host)
+        return [*ports, *self.vlans.ports(tenant)] if host == self.inventory.network_node else ports
 
     def of_slice(self, tenant: Slice, sights: Mapping[str, Sight]) -> list[Finding]:
         """What is missing of a slice that shall run, on the hosts that were seen."""
@@ -135,7 +140,7 @@ class Comparison:
             blind = list(_of_switch(sight)) if host in self.hosts_of([tenant]) else []
             found += (Finding(f.code, f.host, f.what, tenant.slice_id) for f in blind)
             found += self._of_worker(tenant, sight, blind=bool(blind))
-            if host == self._inventory.network_node:
+            if host == self.inventory.network_node:
                 found += self._of_network(tenant, sight, blind=bool(blind))
         return found
 
@@ -145,7 +150,7 @@ class Comparison:
         for tenant in tenants:
             hosts |= dict.fromkeys(vm.worker_ip for vm in tenant.vms)
             if tenant.links or any(internet_interfaces(tenant)):
-                hosts[self._inventory.network_node] = None
+                hosts[self.inventory.network_node] = None
         return list(hosts)
 
     # --- workers ------------------------------------------------------------------------------------------------------
@@ -214,7 +219,7 @@ class Comparison:
             yield Finding(problem[0], sight.host, f"port {wanted.name} {problem[1]}", tenant.slice_id, vm_id)
 
     def _relative(self, path: str) -> str:
-        return path.removeprefix(f"{self._inventory.hypervisor.images_path}/")
+        return path.removeprefix(f"{self.inventory.hypervisor.images_path}/")
 
     @staticmethod
     def _finding(code: str, tenant: Slice, vm: VM, what: str) -> Finding:
@@ -266,16 +271,16 @@ class Comparison:
     def _of_internet(self, tenant: Slice, sight: Sight) -> Iterator[Finding]:
         if not sight.forwards:
             yield Finding("forwarding-off", sight.host, "net.ipv4.ip_forward is off", tenant.slice_id)
-        if wanted_rules(self._inventory, sight) != standing_rules(sight):
+        if wanted_rules(self.inventory, sight) != standing_rules(sight):
             what = "the rules around VLAN 400 are not whole, or not in their order"
             yield Finding("rules-missing", sight.host, what, tenant.slice_id)
         if self.wanted_heard(tenant) != heard_of(tenant, sight) and "heard" not in sight.unread:
-            what = f"the DHCP server of VLAN {self._inventory.internet.vlan_id} does not hear this slice's VMs only"
+            what = f"the DHCP server of VLAN {self.inventory.internet.vlan_id} does not hear this slice's VMs only"
             yield Finding("filter-missing", sight.host, what, tenant.slice_id)
 
     def wanted_heard(self, tenant: Slice) -> list[str]:
         """What the shared DHCP server hears of the slice when all is well, to be compared with `heard_of`."""
-        vlan = self._inventory.internet.vlan_id
+        vlan = self.inventory.internet.vlan_id
         shared = (server for server in self.vlans.servers(tenant) if server.vlan_id == vlan)
         return [line.lower() for server in shared for line in walls.heard(tenant.slice_id, server.reservations)]
 

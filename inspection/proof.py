@@ -16,7 +16,7 @@ from inspection.findings import Comparison, heard_of, missing_flows, our_rules, 
 from inspection.reading import Port, Process, Sight
 from inventory import Inventory
 from models import VM, Slice, internet_interfaces
-from names import flow_cookie, gateway_port, process_name, router_namespace
+from names import flow_cookie, gateway_port, ids_of_process, process_name, router_namespace
 from remote import ovs
 
 WALL_PRIORITY = 10
@@ -87,7 +87,7 @@ class Proof:
             (host, port.name): (port, tenant.slice_id)
             for tenant in self._all
             for host in self._sights
-            for port in self._ports_of(tenant, host)
+            for port in self._comparison.ports(tenant, host)
         }
         for host, sight in self._sights.items():
             ports = [port for port in sight.ports.values() if port.bridge == ovs.BRIDGE]
@@ -113,10 +113,6 @@ class Proof:
                     what = f"port {port.name}, a stranger's, is on VLAN {port.tag}"
                     found.check(host, what, *([tenant] if tenant else []), holds=not used)
         return found
-
-    def _ports_of(self, tenant: Slice, host: str) -> list[ovs.Port]:
-        ports = self._comparison.launcher.ports(tenant, host)
-        return [*ports, *self._comparison.vlans.ports(tenant)] if host == self._inventory.network_node else ports
 
     @property
     def _uses_internet(self) -> bool:
@@ -295,8 +291,8 @@ class Proof:
 
 def _concerned(slice_id: int, name: str) -> set[int]:
     """The slices that a sentence about a process tells of: the one it harms, and the one it says it belongs to."""
-    own = re.match(r"slice(\d+)-vm", name)
-    return {number for number in (slice_id, int(own[1]) if own else 0) if number}
+    own = ids_of_process(name)
+    return {number for number in (slice_id, own[0] if own else 0) if number}
 
 
 def _carries_all(port: Port) -> bool:

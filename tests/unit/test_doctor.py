@@ -112,13 +112,63 @@ def test_orphans_are_removed_and_what_is_not_proven_ours_stays(running: Desk) ->
     assert left == {"vm_images/slice-4000/notes.txt", "vm_images/slice-4000/a.log"}
 
 
-def test_a_filter_of_no_slice_is_removed_and_those_of_slices_stay(running: Desk) -> None:
-    chains = running.cloud.hosts[NETWORK].filters["ns-dhcp-vlan400"]
-    before = dict(chains)
+def test_a_forgotten_slice_leaves_the_internet_vlan_as_a_deleted_one_does(running: Desk) -> None:
+    """dnsmasq holds what it read and what it leased: without its file the slice's addresses would stay in use."""
+    network = running.cloud.hosts[NETWORK]
+    chains = network.filters["ns-dhcp-vlan400"]
+    before = dict(chains), dict(network.files), network.processes["/run/ns-dhcp-vlan400/pid"]
     chains["slice-4000"] = ("-A INPUT -j slice-4000", "-A slice-4000 -j ACCEPT")
-    assert codes(running) == ["orphan-filter"]
-    assert running.api.doctor.fix().removed == (f"{NETWORK}: orphan-filter: filter of slice 4000",)
-    assert chains == before
+    network.files["/run/ns-dhcp-vlan400/hosts/slice-4000"] = "52:54:00:0f:a1:00,10.60.7.101"
+    assert codes(running) == ["orphan-internet"]
+    assert running.api.doctor.fix().removed == (f"{NETWORK}: orphan-internet: slice 4000 on VLAN 400",)
+    pid = network.files.pop("/run/ns-dhcp-vlan400/pid")
+    assert (chains, network.files | {"/run/ns-dhcp-vlan400/pid": before[1]["/run/ns-dhcp-vlan400/pid"]}) == before[:2]
+    assert pid != str(before[2][1])
+
+
+@pytest.mark.parametrize("trace", ["filter", "reservations"])
+def test_half_a_trace_of_a_forgotten_slice_is_enough(running: Desk, trace: str) -> None:
+    network = running.cloud.hosts[NETWORK]
+    if trace == "filter":
+        network.filters["ns-dhcp-vlan400"]["slice-4000"] = ("-A INPUT -j slice-4000",)
+    else:
+        network.files["/run/ns-dhcp-vlan400/hosts/slice-4000"] = "52:54:00:0f:a1:00,10.60.7.101"
+    assert codes(running) == ["orphan-internet"]
+    assert running.api.doctor.fix().findings == ()
+
+
+@pytest.mark.parametrize("host", [WORKER, "10.0.10.2"])
+def test_a_tap_with_the_id_of_a_vm_elsewhere_or_of_another_slice_is_an_orphan(running: Desk, host: str) -> None:
+    """VM ids come again where an older file was put back. VM 1001 of slice 1000 is on the first worker."""
+    fake = running.cloud.hosts[host]
+    name = "tap_1001_eth7" if host == WORKER else "tap_1001_eth1"
+    fake.namespaces[""][name] = set()
+    fake.aliases[name] = "cloud-repositorio"
+    fake.ports[name], fake.marks[name] = 100, {"slice": "4000", "vm": "1001"}
+    fake.ours.add(name)
+    assert codes(running) == ["orphan-port", "orphan-tap"]
+    assert running.api.doctor.fix().findings == ()
+    assert name not in {*fake.ports, *fake.namespaces[""]}
+
+
+def test_a_port_in_the_place_of_ours_that_another_slice_left_there_is_an_orphan(running: Desk) -> None:
+    worker = running.cloud.hosts[WORKER]
+    worker.marks["tap_1001_eth1"]["slice"] = "4000"
+    assert codes(running) == ["orphan-port"]
+    assert {finding.code for finding in running.api.doctor.fix().findings} == {"port-missing"}
+    running.ok(running.api.repair_slice("student", 1000))
+    assert codes(running) == []
+
+
+def test_a_pid_file_of_a_forgotten_slice_goes_when_its_number_is_a_strangers_by_now(running: Desk) -> None:
+    worker = running.cloud.hosts[WORKER]
+    forget(running)
+    pid_file = next(iter(worker.processes))
+    worker.processes[pid_file] = ("theirs", 77)
+    worker.files[pid_file] = "77"
+    worker.argvs[77] = ("qemu-system-x86_64", "-name", "theirs")
+    assert not running.api.doctor.fix().not_removed
+    assert (pid_file in worker.files, 77 in worker.argvs) == (False, True)
 
 
 def test_a_slice_that_is_being_changed_is_left_alone(desk: Desk) -> None:
