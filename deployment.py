@@ -100,12 +100,13 @@ class DeploymentAPI:
         preflight += self._vlans.preflight(tenant) if uses_network else ()
         preflight += [self._vlans.check_new(tenant)] if uses_network and new else []
         verify = [step for worker in workers for step in self._launcher.verify(tenant, worker)]
+        wiring = [step for worker in workers for step in self._launcher.wire(tenant, worker)]
         launch = [step for worker in workers for step in self._launcher.launch(tenant, worker)]
         return Plan(
             (
                 Stage("preflight", tuple(preflight)),
-                Stage("prepare", (*self._images(tenant, tenant.vms), *self._vlans.provide(tenant))),
-                Stage("launch", tuple(launch)),
+                Stage("prepare", (*self._images(tenant, tenant.vms), *wiring, *self._vlans.prepare(tenant))),
+                Stage("launch", (*launch, *self._vlans.serve(tenant))),
                 Stage("verify", (*verify, *self._vlans.verify(tenant))),
             ),
             lock=_lock(tenant),

@@ -2,27 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from remote import ovs
 from remote.plan import Command
 
-_HAS_ADDRESS = 'test -n "$(ip -n "$1" -4 -o addr show dev "$2" up to "$3" 2>/dev/null)"'
-_ROUTES_NOT = 'test "$(ip netns exec "$1" cat /proc/sys/net/ipv4/ip_forward 2>/dev/null)" = 0'
-_ROOT_HAS_ADDRESS = 'test -n "$(ip -4 -o addr show dev "$1" up to "$2" 2>/dev/null)"'
+# What is inside: each device with `up`, its MAC and its addresses on one line, and whether packets are passed on. A new
+# namespace routes if its host does (ip-sysctl: devconf_inherit_init_net), and guests could reach others.
+_LOOK = r"""namespace=$1 routes=$2 count=$3; shift 3
+inside() { if [ "$namespace" ]; then nsenter --net="/run/netns/$namespace" "$@"; else "$@"; fi; }
+newline='
+'
+there=$(inside sh -c 'read -r routes </proc/sys/net/ipv4/ip_forward; echo "routes $routes"; exec ip addr' |
+  while read -r first second third rest; do
+    case $first in
+      routes) echo "routes $second";;
+      *:) printf '\n%s' "${second%%[:@]*}"; case $third in *[,\<]UP[,\>]*) printf ' up';; esac;;
+      link/* | inet) printf ' %s' "$second";;
+    esac
+  done)
+is_set() { case $there in *"routes $routes$newline"*) ;; *) [ -z "$routes" ];; esac; }
+line_of() {
+  line=${there#*"$newline$1 "}
+  [ "$line" != "$there" ] && line=" ${line%%"$newline"*} "
+}
+is_right() {
+  [ -z "$namespace" ] || [ ! -e "/sys/class/net/$1" ] && line_of "$1" || return
+  for word in up "$2" $3; do
+    case $line in *" $word "*) ;; *) return 1;; esac
+  done
+}
+"""
+
+_ARE_IN_PLACE = f"""{_LOOK}is_set || exit
+while [ "$count" -gt 0 ]; do
+  is_right "$1" "$2" "$3" || exit
+  shift 3; count=$((count - 1))
+done"""
 
 # A port that ovs-vswitchd made anew is in the root namespace again, and what is left of the one before it is dead. One
 # whose namespace was deleted has no device any more, and gets one only as a new port.
-_IS_MOVED = '[ ! -e "/sys/class/net/$2" ] && ip -n "$1" link show dev "$2"'
-_MOVE = f"""namespace=$1 port=$2; shift 2
-if [ -e "/sys/class/net/$port" ]; then
-  ip -n "$namespace" link del dev "$port" 2>/dev/null
-else
-  ovs-vsctl --timeout=20 --if-exists del-port {ovs.BRIDGE} "$port" && "$@" || exit
-fi
-ip link set dev "$port" netns "$namespace"
+_PUT_IN_PLACE = rf"""{_LOOK}dead='' lost='' moves='' settings=''
+while [ "$count" -gt 0 ]; do
+  if ! is_right "$1" "$2" "$3"; then
+    is_here=; [ ! -e "/sys/class/net/$1" ] || is_here=1
+    is_inside=; line_of "$1" && is_inside=1
+    [ "$is_here$is_inside" ] || lost="$lost -- --if-exists del-port {ovs.BRIDGE} $1"
+    if [ "$namespace" ] && {{ [ "$is_here" ] || [ ! "$is_inside" ]; }}; then
+      moves="${{moves}}link set dev $1 netns $namespace$newline"
+      [ ! "$is_inside" ] || dead="${{dead}}link del dev $1$newline"
+    fi
+    settings="${{settings}}link set dev $1 addrgenmode none${{3:+ address $3}}
+addr replace $2 dev $1
+link set dev $1 up$newline"
+  fi
+  shift 3; count=$((count - 1))
+done
+[ -z "$lost" ] || {{ ovs-vsctl --timeout=20 $lost && "$@" || exit; }}
+[ -z "$dead" ] || printf %s "$dead" | inside ip -batch - || exit
+[ -z "$moves" ] || printf %s "$moves" | ip -batch - || exit
+[ -z "$namespace" ] || settings="link set dev lo up$newline$settings"
+printf %s "$settings" |
+  inside sh -c '[ -z "$1" ] || echo "$1" >/proc/sys/net/ipv4/ip_forward && exec ip -batch -' sh "$routes"
 """
-_MAKE_ANEW = f'ovs-vsctl --timeout=20 --if-exists del-port {ovs.BRIDGE} "$1" && shift && "$@"'
 
 
 @dataclass(frozen=True)
@@ -36,10 +79,14 @@ class Place:
     mac: str = ""
 
 
-def add_namespace(name: str) -> tuple[Command, ...]:
-    """The namespace, and the folder in /run that says it is ours: both are gone after a reboot."""
+def add_namespace(name: str, inside: str = "") -> tuple[Command, ...]:
+    """The namespace, and the folder in /run that says it is ours: both are gone after a reboot.
+
+    `inside`: a folder in this one, which is there as well then.
+    """
+    mark = inside or folder(name)
     return (
-        Command(("mkdir", folder(name)), unless=("test", "-d", folder(name))),
+        Command(("mkdir", "-p", mark), unless=("test", "-d", mark)),
         Command(("ip", "netns", "add", name), unless=("test", "-e", f"/run/netns/{name}")),
     )
 
@@ -54,45 +101,19 @@ def remove_namespace(name: str, unless_also: str = "") -> tuple[Command, ...]:
     )
 
 
-def put_in_place(place: Place) -> tuple[Command, ...]:
-    """Bring an internal port into its namespace and give it its address, and its MAC if it has one of ours.
+def put_in_place(places: Sequence[Place], *, routes: bool | None = None) -> Command:
+    """Bring internal ports into the one namespace they share, and give them their addresses, and their MACs if ours.
 
-    No IPv6 address: by it guests would reach whatever listens on the host.
+    `routes`: whether the namespace passes packets on; None leaves that as it is. No IPv6 address: by it guests would
+    reach whatever listens on the host.
     """
-    port, namespace, address = place.port.name, place.namespace, place.address
-    add = ovs.add_ports([place.port]).argv
-    lines = (
-        f"link set dev {port} addrgenmode none{f' address {place.mac}' if place.mac else ''}",
-        f"addr replace {address}/{place.prefix} dev {port}",
-        f"link set dev {port} up",
-    )
-    if not namespace:
-        guard = ("sh", "-c", _ROOT_HAS_ADDRESS, "sh", port, address)
-        return (
-            Command(
-                ("sh", "-c", _MAKE_ANEW, "sh", port, *add),
-                unless=("test", "-e", f"/sys/class/net/{port}"),
-            ),
-            Command(("ip", "-batch", "-"), "\n".join(lines), unless=guard),
-        )
-    return (
-        Command(
-            ("sh", "-c", _MOVE, "sh", namespace, port, *add), unless=("sh", "-c", _IS_MOVED, "sh", namespace, port)
-        ),
-        Command(
-            ("ip", "-n", namespace, "-batch", "-"),
-            "\n".join(("link set dev lo up", *lines)),
-            unless=("sh", "-c", _HAS_ADDRESS, "sh", namespace, port, address),
-        ),
-    )
+    words = [places[0].namespace, "" if routes is None else str(int(routes)), str(len(places))]
+    for place in places:
+        words += [place.port.name, f"{place.address}/{place.prefix}", place.mac]
+    add = ovs.add_ports([place.port for place in places]).argv
+    return Command(("sh", "-c", _PUT_IN_PLACE, "sh", *words, *add), unless=("sh", "-c", _ARE_IN_PLACE, "sh", *words))
 
 
 def folder(namespace: str) -> str:
     """What a namespace of ours keeps on disk; that it is there says that the namespace is ours."""
     return f"/run/{namespace}"
-
-
-def do_not_route(namespace: str) -> Command:
-    """A new namespace routes if its host does (ip-sysctl: devconf_inherit_init_net), and guests could reach others."""
-    forward_not = ("ip", "netns", "exec", namespace, "sysctl", "-q", "-w", "net.ipv4.ip_forward=0")
-    return Command(forward_not, unless=("sh", "-c", _ROUTES_NOT, "sh", namespace))

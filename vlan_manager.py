@@ -25,7 +25,7 @@ from names import (
     slice_part,
     vlan_address,
 )
-from namespaces import Place, add_namespace, do_not_route, folder, put_in_place, remove_namespace
+from namespaces import Place, add_namespace, folder, put_in_place, remove_namespace
 from remote import daemon, ovs
 from remote.plan import Command, Step
 from vm_launcher import check_bridge, check_free, check_ours, check_tools
@@ -33,15 +33,20 @@ from walls import hear_no_more, hear_own_requests
 
 TOOLS = (
     *("dnsmasq", "flock", "ip", "iptables", "iptables-restore", "iptables-save"),
-    *("ovs-vsctl", "prlimit", "ss", "sysctl"),
+    *("nsenter", "ovs-vsctl", "ss", "sysctl"),
 )
 
-_WRITE = 'cat >"$1" || { echo "$1 cannot be written; is /run full?" >&2; exit 1; }'
-_ROUTES = 'test "$(ip netns exec "$1" cat /proc/sys/net/ipv4/ip_forward 2>/dev/null)" = 1'
+_WRITE = """own=$1; shift
+printf '%s\\n' "$@" >"$own" || { echo "$own cannot be written; is /run full?" >&2; exit 1; }"""
 
-# A guest can ask for addresses all day. A write beyond the limit fails, and dnsmasq goes on without it (setrlimit(2)).
-_LOG_BYTES = 1 << 20
-_WITH_BOUNDED_FILES = 'trap "" XFSZ; limit=$1; shift; exec prlimit --fsize="$limit" -- "$@"'
+_LOG_BLOCKS = (1 << 20) // 512
+
+# dnsmasq gives its log to its own user, and where fs.protected_regular is set (proc(5)) not even root may open another
+# user's file in /tmp again. A guest can ask for addresses all day: a write beyond the limit fails, and dnsmasq goes on
+# without it (setrlimit(2)).
+_ON_A_NEW_LOG = """log=$1 blocks=$2; shift 2
+[ ! -e "$log" ] || rm -f "$log" || exit
+trap "" XFSZ; ulimit -f "$blocks" && exec "$@\""""
 
 _ARE_OURS = """for namespace; do
   [ ! -e "/run/netns/$namespace" ] || [ -d "/run/$namespace" ] ||
@@ -105,17 +110,29 @@ class VLANManager:
         own = [*map(folder, namespaces), _hosts_file(tenant, self._internet.vlan_id)]
         return check_free(self._node, [port for vlan in links for port in _ports(vlan)], own)
 
-    def provide(self, tenant: Slice) -> tuple[Step, ...]:
-        """Router namespace, ports, gateways and DHCP of the slice's links, and its part of the internet VLAN."""
+    def prepare(self, tenant: Slice) -> tuple[Step, ...]:
+        """Ports and router namespace of the slice's links."""
+        if not tenant.links:
+            return ()
+        ports = [port for link in tenant.links for port in _ports(link.vlan_id, _marks(tenant))]
+        namespace = router_namespace(tenant.slice_id)
+        return (
+            Step(self._node, "ports of the VLANs", (ovs.add_ports(ports),), (ovs.remove_ports(ports),)),
+            Step(
+                self._node,
+                f"router namespace {namespace}",
+                add_namespace(namespace),
+                remove_namespace(namespace),
+            ),
+        )
+
+    def serve(self, tenant: Slice) -> tuple[Step, ...]:
+        """Gateways and DHCP of the slice's links, and its part of the internet VLAN."""
         steps: list[Step] = []
         if tenant.links:
-            ports = [port for link in tenant.links for port in _ports(link.vlan_id, _marks(tenant))]
-            steps = [
-                Step(self._node, "ports of the VLANs", (ovs.add_ports(ports),), (ovs.remove_ports(ports),)),
-                self._router(tenant),
-            ]
-        for link in tenant.links:
-            steps += [self._gateway(tenant, link), self._dhcp_step(tenant, self._link_subnet(tenant, link))]
+            gateways = [self._gateway_place(tenant, link) for link in tenant.links]
+            steps.append(Step(self._node, "gateways of the VLANs", (put_in_place(gateways, routes=True),)))
+        steps += [self._dhcp_step(tenant, self._link_subnet(tenant, link)) for link in tenant.links]
         if any(internet_interfaces(tenant)):
             steps.append(self._internet_step(tenant))
         return tuple(steps)
@@ -175,19 +192,6 @@ class VLANManager:
 
     # --- links --------------------------------------------------------------------------------------------------------
 
-    def _router(self, tenant: Slice) -> Step:
-        namespace = router_namespace(tenant.slice_id)
-        forward = ("ip", "netns", "exec", namespace, "sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
-        return Step(
-            self._node,
-            f"router namespace {namespace}",
-            do=(*add_namespace(namespace), Command(forward, unless=("sh", "-c", _ROUTES, "sh", namespace))),
-            undo=remove_namespace(namespace),
-        )
-
-    def _gateway(self, tenant: Slice, link: Link) -> Step:
-        return Step(self._node, f"gateway of VLAN {link.vlan_id}", do=put_in_place(self._gateway_place(tenant, link)))
-
     @staticmethod
     def _gateway_place(tenant: Slice, link: Link) -> Place:
         namespace = router_namespace(tenant.slice_id)
@@ -223,16 +227,14 @@ class VLANManager:
         hosts = f"{folder(namespace)}/hosts"
         own = _hosts_file(tenant, subnet.vlan_id)
         return (
-            *add_namespace(namespace),
-            Command(("mkdir", hosts), unless=("test", "-d", hosts)),
-            Command(("sh", "-c", _WRITE, "sh", own), "\n".join(subnet.reservations), unless=("test", "-s", own)),
-            do_not_route(namespace),
-            *put_in_place(self._dhcp_place(tenant, subnet)),
+            *add_namespace(namespace, hosts),
+            Command(("sh", "-c", _WRITE, "sh", own, *subnet.reservations), unless=("test", "-s", own)),
+            put_in_place([self._dhcp_place(tenant, subnet)], routes=False),
             Command(
                 daemon.stop(_pid_file(subnet.vlan_id), _mark(subnet.vlan_id), "TERM"),
                 unless=_dnsmasq_serves(subnet.vlan_id),
             ),
-            *self._start(subnet, _dnsmasq_serves(subnet.vlan_id), *extra),
+            Command(self._dnsmasq(subnet, *extra), unless=_dnsmasq_serves(subnet.vlan_id)),
         )
 
     def _no_dhcp(self, tenant: Slice, subnet: _Subnet, *extra: str) -> tuple[Command, ...]:
@@ -249,20 +251,9 @@ class VLANManager:
             Command(("rm", "-f", own)),
             Command(("rmdir", "--ignore-fail-on-non-empty", hosts), unless=("test", "!", "-d", hosts)),
             Command(stop, unless=in_use),
-            *self._start(subnet, daemon.is_running_or_unwanted(pid_file, mark, hosts), *extra),
+            Command(self._dnsmasq(subnet, *extra), unless=daemon.is_running_or_unwanted(pid_file, mark, hosts)),
             Command(("rm", "-f", pid_file, _log(subnet.vlan_id)), unless=in_use),
             *remove_namespace(namespace, unless_also=hosts),
-        )
-
-    def _start(self, subnet: _Subnet, unless: tuple[str, ...], *extra: str) -> tuple[Command, Command]:
-        """Start dnsmasq on a new log.
-
-        It gives the log to its own user, and where fs.protected_regular is set (proc(5)) not even root may open another
-        user's file in /tmp again.
-        """
-        return (
-            Command(("rm", "-f", _log(subnet.vlan_id)), unless=unless),
-            Command(self._dnsmasq(subnet, *extra), unless=unless),
         )
 
     def _dnsmasq(self, subnet: _Subnet, *extra: str) -> tuple[str, ...]:
@@ -272,7 +263,7 @@ class VLANManager:
         """
         return (
             *("ip", "netns", "exec", dhcp_namespace(subnet.vlan_id)),
-            *("sh", "-c", _WITH_BOUNDED_FILES, "sh", str(_LOG_BYTES), "dnsmasq"),
+            *("sh", "-c", _ON_A_NEW_LOG, "sh", _log(subnet.vlan_id), str(_LOG_BLOCKS), "dnsmasq"),
             f"--interface={dhcp_port(subnet.vlan_id)}",
             "--bind-interfaces",
             f"--dhcp-range={subnet.first},{subnet.last},24h",
@@ -301,7 +292,7 @@ class VLANManager:
             f"internet on VLAN {vlan}",
             do=(
                 ovs.add_ports(ports),
-                *put_in_place(self._internet_gateway()),
+                put_in_place([self._internet_gateway()]),
                 *self._dhcp(tenant, subnet, *only_known),
                 hear_own_requests(tenant.slice_id, vlan, subnet.reservations),
                 Command(

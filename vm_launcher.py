@@ -95,15 +95,18 @@ class VMLauncher:
         pids = [self.files(tenant, vm).pid for vm in _on(tenant, worker)]
         return check_free(worker, ports, [*(f"/sys/class/net/{port.name}" for port in ports), *pids], as_user=True)
 
-    def launch(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
-        """TAPs, ports and QEMU of all the slice's VMs on `worker`."""
+    def wire(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
+        """TAPs of all the slice's VMs on `worker`, their ports and the walls around them."""
         vms, taps = _on(tenant, worker), self.ports(tenant, worker)
         return (
             *(self._make_taps(vm) for vm in vms if _wired(vm)),
             *([_plug_in(worker, taps)] if taps else []),
             *self._wall_in(tenant, worker),
-            *(self._start(tenant, vm) for vm in vms),
         )
+
+    def launch(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
+        """QEMU of all the slice's VMs on `worker`."""
+        return tuple(self._start(tenant, vm) for vm in _on(tenant, worker))
 
     def verify(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
         """Read-only: every QEMU is up and ours, every port carries its tag. Prints `<vm id> <pid>` for each VM."""

@@ -173,10 +173,11 @@ class FakeHost:
         return OK
 
     def write(self, argv: tuple[str, ...], stdin: str) -> Answer:
-        folder = argv[0].rpartition("/")[0]
+        path, *lines = argv
+        folder = path.rpartition("/")[0]
         if folder not in self.folders:
-            return no(f"sh: cannot create {argv[0]}: Directory nonexistent", 2)
-        self.files[argv[0]] = stdin
+            return no(f"sh: cannot create {path}: Directory nonexistent", 2)
+        self.files[path] = "".join(f"{line}\n" for line in lines) or stdin
         return OK
 
     # --- iproute2 -----------------------------------------------------------------------------------------------------
@@ -206,12 +207,9 @@ class FakeHost:
         return self._ip("", argv, stdin)
 
     def _in_namespace(self, namespace: str, rest: list[str]) -> Answer:
-        if rest[0] == "sysctl":
-            change = self.forwarding.add if rest[-1] == "net.ipv4.ip_forward=1" else self.forwarding.discard
-            change(namespace)
-            return OK
-        assert rest[:3] == ["sh", "-c", vlan_manager._WITH_BOUNDED_FILES]
-        return self.dnsmasq(namespace, rest[6:])
+        assert rest[:3] == ["sh", "-c", vlan_manager._ON_A_NEW_LOG]
+        self.files.pop(rest[4], None)
+        return self.dnsmasq(namespace, rest[7:])
 
     def _ip(self, namespace: str, argv: tuple[str, ...], stdin: str) -> Answer:  # noqa: C901
         devices = self.namespaces[namespace]
@@ -262,34 +260,37 @@ class FakeHost:
         foreign = [tap for tap in taps if tap in self.namespaces[""] and self.aliases.get(tap) != owner]
         return no(f"a device {foreign[0]} is there that is not ours") if foreign else OK
 
-    def is_moved(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        namespace, port = argv
-        moved = port not in self.namespaces[""] and port in self.namespaces.get(namespace, {})
-        return (int(not moved), "", "")
+    def are_in_place(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        namespace, routes, _ = argv[:3]
+        good = namespace in self.namespaces and routes in ("", str(int(namespace in self.forwarding)))
+        return (int(not (good and all(self._is_right(namespace, *place) for place in _places(argv)))), "", "")
 
-    def make_anew(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        self.ports.pop(argv[0], None)
-        return self.program(argv[1:])
-
-    def move(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        namespace, port, *add = argv
-        if port not in self.namespaces[""]:
-            self.make_anew((port, *add), "")
-        if self.namespaces[namespace].pop(port, None) is not None:
-            self.deaf.add(namespace)
-        self.namespaces[namespace][port] = self.namespaces[""].pop(port)
+    def put_in_place(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        namespace, routes, count = argv[:3]
+        if namespace not in self.namespaces:
+            return no(f"nsenter: cannot open /run/netns/{namespace}: No such file or directory")
+        wrong = [place for place in _places(argv) if not self._is_right(namespace, *place)]
+        devices, here = self.namespaces[namespace], self.namespaces[""]
+        if lost := [port for port, _, _ in wrong if port not in here and port not in devices]:
+            for port in lost:
+                self.ports.pop(port, None)
+            self.program(argv[3 + 3 * int(count) :])
+        for port, address, mac in wrong:
+            if namespace and port in here:
+                if devices.pop(port, None) is not None:
+                    self.deaf.add(namespace)
+                devices[port] = here.pop(port)
+            devices[port].add(address.split("/")[0])
+            self.macs |= {port: mac} if mac else {}
+        if routes:
+            (self.forwarding.add if routes == "1" else self.forwarding.discard)(namespace)
         return OK
 
-    def has_address(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        namespace, device, address = argv if len(argv) == 3 else ("", *argv)
-        found = address in self.namespaces.get(namespace, {}).get(device, set())
-        return (int(not found), "", "")
-
-    def routes(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        return (int(argv[0] not in self.forwarding), "", "")
-
-    def routes_not(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        return (int(argv[0] in self.forwarding), "", "")
+    def _is_right(self, namespace: str, port: str, address: str, mac: str) -> bool:
+        if namespace and port in self.namespaces[""]:
+            return False
+        found = self.namespaces[namespace].get(port, set())
+        return address.split("/", maxsplit=1)[0] in found and mac in ("", self.macs.get(port))
 
     def hear(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         """A chain is replaced by its rules; without rules it goes, and one that is not there cannot."""
@@ -549,22 +550,17 @@ SCRIPTS: dict[str, Program] = {
     qcow_manager._MAKE_OVERLAY: FakeHost.make_overlay,
     qcow_manager._SEAL: FakeHost.seal,
     vlan_manager._ARE_OURS: FakeHost.namespaces_are_ours,
-    namespaces._HAS_ADDRESS: FakeHost.has_address,
+    namespaces._ARE_IN_PLACE: FakeHost.are_in_place,
+    namespaces._PUT_IN_PLACE: FakeHost.put_in_place,
     firewall._ARE_THERE: FakeHost.has_rules,
     firewall._APPLY: FakeHost.put_up_rules,
     vlan_manager._EXPECT_SERVING: FakeHost.expect_serving,
-    namespaces._IS_MOVED: FakeHost.is_moved,
-    namespaces._MOVE: FakeHost.move,
-    namespaces._MAKE_ANEW: FakeHost.make_anew,
     vlan_manager._SERVES: FakeHost.serves,
     vm_launcher._IS_NOT_OURS: FakeHost.tap_is_not_ours,
     vm_launcher._IS_READY: FakeHost.tap_is_ready,
     vm_launcher._ARE_FREE: FakeHost.paths_are_free,
     vm_launcher._TAPS_ARE_OURS: FakeHost.taps_are_ours,
     daemon.holds_taps_or_ended("", "", ())[2]: FakeHost.holds_taps_or_ended,
-    namespaces._ROOT_HAS_ADDRESS: FakeHost.has_address,
-    vlan_manager._ROUTES: FakeHost.routes,
-    namespaces._ROUTES_NOT: FakeHost.routes_not,
     vlan_manager._WRITE: FakeHost.write,
     vm_launcher._HAS_ROOM: FakeHost.fine,
     vm_launcher._HAS_TOOLS: FakeHost.fine,
@@ -574,6 +570,12 @@ SCRIPTS: dict[str, Program] = {
     walls._HEARS_NOT: FakeHost.hears_not,
     deployment._MEASURE: FakeHost.measure,
 }
+
+
+def _places(argv: tuple[str, ...]) -> list[tuple[str, str, str]]:
+    """Port, address and MAC of each place, from the arguments of the scripts that look at them."""
+    words = argv[3 : 3 + 3 * int(argv[2])]
+    return list(zip(words[::3], words[1::3], words[2::3], strict=True))
 
 
 def _split(argv: tuple[str, ...]) -> list[tuple[str, ...]]:

@@ -136,7 +136,7 @@ DRIFT: dict[str, tuple[Callable[[Pair], None], set[str], set[str]]] = {
     ),
     "ovs-vswitchd of the network node is killed": (
         _kill_switch("network"), {"port-astray"},
-        {"gateway of VLAN VLAN", "DHCP of VLAN VLAN", "internet on VLAN 400"},
+        {"gateways of the VLANs", "DHCP of VLAN VLAN", "internet on VLAN 400"},
     ),
     "dnsmasq is killed": (_kill_dnsmasq, {"dnsmasq-dead"}, {"DHCP of VLAN VLAN"}),
     "QEMU is killed": (_kill_qemu, {"qemu-dead"}, {"QEMU of one"}),
@@ -181,11 +181,11 @@ DRIFT: dict[str, tuple[Callable[[Pair], None], set[str], set[str]]] = {
     ),
     "an address is gone": (
         _exec("network", "ip", "-n", "ns-gw-sliceSLICE", "addr", "flush", "dev", "gw_vlanVLAN"),
-        {"address-missing"}, {"gateway of VLAN VLAN"},
+        {"address-missing"}, {"gateways of the VLANs"},
     ),
     "a namespace is deleted": (
         _exec("network", "ip", "netns", "del", "ns-gw-sliceSLICE"), {"namespace-missing"},
-        {"router namespace ns-gw-sliceSLICE", "gateway of VLAN VLAN"},
+        {"router namespace ns-gw-sliceSLICE", "gateways of the VLANs"},
     ),
     "forwarding is switched off": (
         _exec("network", "sysctl", "-q", "-w", "net.ipv4.ip_forward=0"), {"forwarding-off"}, {"internet on VLAN 400"},
@@ -229,7 +229,7 @@ REBOOTED = (
     {"qemu-dead", "tap-missing", "flows-missing", "namespace-missing", "dnsmasq-dead", "address-missing",
      "rules-missing", "filter-missing", "reservations-missing", "forwarding-off"},
     {"TAPs of one", "QEMU of one", "walls around the TAPs", "router namespace ns-gw-sliceSLICE",
-     "gateway of VLAN VLAN", "DHCP of VLAN VLAN", "internet on VLAN 400"},
+     "gateways of the VLANs", "DHCP of VLAN VLAN", "internet on VLAN 400"},
 )  # fmt: skip
 
 

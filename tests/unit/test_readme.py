@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 PROGRAMS_IN_SCRIPTS = (
-    *("cat", "cut", "df", "du", "grep", "ip", "kill", "nproc", "ovs-appctl", "ovs-ofctl", "ovs-vsctl", "prlimit"),
+    *("cat", "cut", "df", "du", "grep", "ip", "kill", "nproc", "ovs-appctl", "ovs-ofctl", "ovs-vsctl"),
     *(
         "find",
         "head",
