@@ -43,6 +43,9 @@ class Willing:
             for action in range(len(step.do)):
                 yield Outcome(number, action, 0)
 
+    def release(self) -> None:
+        """Nothing is kept."""
+
     def open_terminal(self, argv: tuple[str, ...]) -> Any:
         """Nobody asks for a console here."""
         raise AssertionError(argv)

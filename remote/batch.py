@@ -1,17 +1,22 @@
 """Steps of one host as a single shell script, and the script's two output streams read back per command.
 
-The script is one function that is called on its last line: a shell runs nothing of it before all of it is there, so a
-connection lost half-way through sending changes nothing. After each command it writes a marker with the exit status on
-both streams, so that every command keeps its own status, stdout and stderr.
+The script is functions and texts, and a last line that runs them: a shell runs nothing of it before all of it is there,
+so a connection lost half-way through sending changes nothing. After each command it writes a marker with the exit
+status on both streams, so that every command keeps its own status, stdout and stderr; a last marker ends the batch.
+
+A process is what costs most. So root's `sh -c TEXT` is a fork of the shell that reads the batch, commands of the SSH
+user that follow one another share one shell of that user, and guards like `test` are the shell's own. Each text is sent
+once.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
-from remote.plan import Action, Command, Step, Upload, shell
+from remote.plan import Action, Command, Step, Upload, script_names, shell
 
 LOCK = "/run/openvswitch"
 """A folder that is there on every host of ours: locked while a step that slices share is done, it leaves no file."""
@@ -28,6 +33,7 @@ _NO_LOCK = 'echo "another slice keeps Open vSwitch or this host busy" >&2'
 # by then. No command inherits the descriptor, which a daemon would hold for ever; the shell holds it until its command
 # ended. A manager that dies closes the batch's streams: the next mark fails, and the batch ends there in good order.
 _CLAIM = """claim() {
+local up end left
 read up _ </proc/uptime; end=$((${up%.*} + $2))
 while { command exec 8>>"$1"; } 2>/dev/null; do
   read up _ </proc/uptime; left=$((end - ${up%.*}))
@@ -39,9 +45,23 @@ echo "$1 cannot be made; is /run full?" >&2; return 1
 _AT_WORK = "an earlier command of this slice is still at work there; try again in a minute"
 _BUSY = "busy"
 
-_AS_USER = 'setpriv --reuid="$SUDO_UID" --regid="$SUDO_GID" --init-groups -- '
+_AS_USER = 'setpriv --reuid="$SUDO_UID" --regid="$SUDO_GID" --init-groups -- sh -s'
 _SKIPPED = "skipped"
 _WANTED = "wanted"
+_STOPPED = 100
+"""The status of a shell that does not go on, and whose last marker says why."""
+
+# `mark NUMBER STATUS [ACCEPTED]`, and `call TEXT sh WORD...` for `sh -c TEXT sh WORD...`, put in parentheses.
+_FUNCTIONS = """mark() {{
+printf '\\n{nonce} %s %s\\n' "$1" "$2"; printf '\\n{nonce} %s %s\\n' "$1" "$2" >&2
+case " ${{3-0}} " in *" $2 "*) ;; *) return {stopped};; esac
+}}
+call() {{ eval "shift 2
+$1"; }}"""
+_EVERY_STATUS = frozenset(range(256))
+
+_Entry = str | tuple[int, Action]
+"""A line of root's, or an action and the number of its marker."""
 
 
 @dataclass(frozen=True)
@@ -95,16 +115,35 @@ class Batch:
 
     def script(self, nonce: str) -> str:
         """The batch for `sh -s`, run by sudo in the SSH user's home; `nonce` sets its markers apart from output."""
+        groups = [(as_user, list(group)) for as_user, group in groupby(self._entries(), _is_users)]
+        roots = (entry for as_user, group in groups for entry in group if not as_user)
+        root = _Part(nonce, roots, self._keep_going, without=" 8<&- 9<&-")
+        lines = ["umask 022; export LC_ALL=C", *self._claim(), "mark 0 begin"]
+        for as_user, group in groups:
+            lines += self._as_user(group, nonce) if as_user else map(root.line, group)
         lines = [
-            f'mark() {{ printf \'\\n{nonce} %s %s\\n\' "$1" "$2"; printf \'\\n{nonce} %s %s\\n\' "$1" "$2" >&2; }}',
-            "batch() {",
-            "umask 022; export LC_ALL=C",
-            *self._claim(),
-            "mark 0 begin",
+            *root.definitions,
+            *_function("batch", lines),
+            "(batch) </dev/null",
+            f"mark {self.last} $? '0 {_STOPPED}'",
         ]
-        for number, (step, action) in enumerate(self._places, start=1):
-            lines.append(self._entry(number, self._steps[step], action, nonce))
-        return "\n".join([*lines, "}", "batch </dev/null", "exit 0", ""])
+        return "\n".join([*lines, ""])
+
+    def _entries(self) -> Iterator[_Entry]:
+        """The actions in their order, and what takes and frees the lock that a step needs."""
+        for number, places in groupby(enumerate(self._places, start=1), lambda place: place[1][0]):
+            step = self._steps[number]
+            if step.lock:
+                yield f"{{ command exec 9<{LOCK} && flock -w {LOCK_SECONDS} 9; }} || {{ {_NO_LOCK}; exit 1; }}"
+            yield from ((marker, step.do[index]) for marker, (_, index) in places)
+            if step.lock:
+                yield "exec 9<&-"
+
+    def _as_user(self, group: list[_Entry], nonce: str) -> list[str]:
+        """The lines by which root's shell has the user's do the entries; what that leaves running inherits no lock."""
+        part, end = _Part(nonce, group, self._keep_going), f"{nonce}-user"
+        lines = [*part.definitions, *_function("part", map(part.line, group)), "part </dev/null", "exit 0"]
+        return [f"{_AS_USER} 8<&- 9<&- <<'{end}' || exit", *lines, end]
 
     def _claim(self) -> list[str]:
         if not self._lock:
@@ -112,8 +151,8 @@ class Batch:
         lock = shell((SLICE_LOCK.format(self._lock),))
         return [
             _CLAIM,
-            f"claim {lock} {LOCK_SECONDS} {shell((_AT_WORK,))} || {{ mark 0 {_BUSY}; exit 0; }}",
-            f"trap 'rm -f {lock}' EXIT; trap 'exit 0' HUP PIPE TERM",
+            f"claim {lock} {LOCK_SECONDS} {shell((_AT_WORK,))} || {{ mark 0 {_BUSY}; exit {_STOPPED}; }}",
+            f"trap 'rm -f {lock}' EXIT; trap 'exit {_STOPPED}' HUP PIPE TERM",
         ]
 
     @property
@@ -121,29 +160,62 @@ class Batch:
         """Whether there is nothing to run."""
         return not self._places
 
+    @property
+    def last(self) -> int:
+        """The number of the marker that ends the batch."""
+        return len(self._places) + 1
+
     def place(self, number: int) -> tuple[int, int]:
         """The (step, action) that marker `number` stands for."""
         return self._places[number - 1]
 
-    def _entry(self, number: int, step: Step, index: int, nonce: str) -> str:
-        action = step.do[index]
-        lines = []
-        if step.lock and index == 0:
-            lines.append(f"{{ command exec 9<{LOCK} && flock -w {LOCK_SECONDS} 9; }} || {{ {_NO_LOCK}; exit 1; }}")
-        run = _run(action, nonce)
-        done = f"mark {number} $status"
-        if not self._keep_going:
-            done += f"; case $status in {'|'.join(map(str, _accepted(action)))}) ;; *) exit 0;; esac"
+
+class _Part:
+    """What one shell does of a batch; `without` is put behind each command, to close what it must not inherit."""
+
+    def __init__(self, nonce: str, entries: Iterable[_Entry], keep_going: bool, without: str = "") -> None:
+        self._nonce = nonce
+        self._keep_going = keep_going
+        self._without = without
+        actions = [entry[1] for entry in entries if not isinstance(entry, str)]
+        self._names = script_names(argv for action in actions for argv in (action.unless, _argv(action)))
+
+    @property
+    def definitions(self) -> list[str]:
+        """The functions, and each script once, as a variable."""
+        functions = _FUNCTIONS.format(nonce=self._nonce, stopped=_STOPPED)
+        return [functions, *(f"{name}={shell((script,))}" for script, name in self._names.items())]
+
+    def line(self, entry: _Entry) -> str:
+        """The command with its guard, its input and its marker."""
+        if isinstance(entry, str):
+            return entry
+        number, action = entry
         if isinstance(action, Upload):
-            run, done = "", f"mark {number} {_WANTED}; exit 0"
-        if action.unless:
-            guard = f"{_as_user(action)}{shell(action.unless)} >/dev/null 2>&1"
-            lines.append(f"if {guard}; then mark {number} {_SKIPPED}; else\n{run}{done}\nfi")
+            run = f"mark {number} {_WANTED} || exit"
         else:
-            lines.append(f"{run}{done}")
-        if step.lock and index == len(step.do) - 1:
-            lines.append("exec 9<&-")
-        return "\n".join(lines)
+            run = f"{self._call(action.argv)}{self._without}{self._input(action)}\n{self._mark(number, action)}"
+        if not action.unless:
+            return run
+        return f"if {self._call(action.unless)} >/dev/null 2>&1; then mark {number} {_SKIPPED}; else\n{run}\nfi"
+
+    def _call(self, argv: tuple[str, ...]) -> str:
+        line = shell(argv, self._names)
+        if argv[:2] != ("sh", "-c"):
+            return line
+        return f"( call {line.removeprefix('sh -c ')}{'' if argv[3:] else ' sh'} )"
+
+    def _input(self, command: Command) -> str:
+        if not command.stdin:
+            return ""
+        text = command.stdin if command.stdin.endswith("\n") else f"{command.stdin}\n"
+        return f" <<'{self._nonce}'\n{text}{self._nonce}"
+
+    def _mark(self, number: int, command: Command) -> str:
+        if self._keep_going or _EVERY_STATUS.issubset(command.ok):
+            return f"mark {number} $?"
+        accepted = "" if command.ok == (0,) else f" '{' '.join(map(str, command.ok))}'"
+        return f"mark {number} $?{accepted} || exit"
 
 
 class Transcript:
@@ -154,20 +226,32 @@ class Transcript:
         self._stdout = _Stream(nonce)
         self._stderr = _Stream(nonce)
         self._marks: dict[int, tuple[str, str]] = {}
+        self._status: int | None = None
         self.begun = False
         self._busy = False
 
     def stdout(self, data: bytes) -> None:
         """A piece of standard output."""
         for number, status, text in self._stdout.feed(data):
-            self._busy = status == _BUSY
-            self.begun = not self._busy
-            if number:
+            if number == 0:
+                self._busy, self.begun = status == _BUSY, status != _BUSY
+            elif number == self._batch.last:
+                self._status = int(status)
+            else:
                 self._marks[number] = (status, text)
 
     def stderr(self, data: bytes) -> None:
         """A piece of standard error."""
         self._stderr.texts.update({number: text for number, _, text in self._stderr.feed(data)})
+
+    def has_ended(self) -> bool:
+        """Whether all of the batch has been heard; its shell waits for another one."""
+        return self._status is not None and self._batch.last in self._stderr.texts
+
+    @property
+    def status(self) -> int | None:
+        """How the batch as a whole ended, whatever became of its commands: 0 in good order, None not yet."""
+        return 0 if self._status == _STOPPED else self._status
 
     @property
     def busy(self) -> str:
@@ -176,8 +260,8 @@ class Transcript:
 
     @property
     def rest(self) -> str:
-        """What came on standard error behind the last marker: the words of `sudo`, when it refuses."""
-        return self._stderr.rest
+        """What came on standard error behind the last command: the words of `sudo`, when it refuses."""
+        return self._stderr.texts.get(self._batch.last, self._stderr.rest)
 
     def finished(self) -> Iterator[Outcome | UploadWanted]:
         """The commands that ended since the last call; both streams have passed their marker."""
@@ -212,20 +296,13 @@ class _Stream:
         return self._buffer.decode(errors="replace")
 
 
-def _accepted(action: Action) -> tuple[int, ...]:
-    return action.ok if isinstance(action, Command) else (0,)
+def _is_users(entry: _Entry) -> bool:
+    return not isinstance(entry, str) and entry[1].as_user
 
 
-def _as_user(action: Action) -> str:
-    return _AS_USER if action.as_user else ""
+def _argv(action: Action) -> tuple[str, ...]:
+    return () if isinstance(action, Upload) else action.argv
 
 
-def _run(action: Action, nonce: str) -> str:
-    """The lines that run a command and keep its status; what it leaves running must not inherit the locks."""
-    if isinstance(action, Upload):
-        return ""
-    line = f"{_as_user(action)}{shell(action.argv)} 8<&- 9<&-"
-    if action.stdin:
-        text = action.stdin if action.stdin.endswith("\n") else f"{action.stdin}\n"
-        line = f"{line} <<'{nonce}'\n{text}{nonce}"
-    return f"{line}\nstatus=$?\n"
+def _function(name: str, lines: Iterable[str]) -> list[str]:
+    return [f"{name}() {{", *lines, "}"]

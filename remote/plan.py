@@ -7,7 +7,7 @@ ever expands anything. This is the one place where a command is quoted for a she
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 PATIENCE_SECONDS = 60.0
@@ -15,6 +15,8 @@ PATIENCE_SECONDS = 60.0
 
 LOOK_SECONDS = 10.0
 """Silence endured where somebody only wants to look, and would rather be told that a host hangs than wait."""
+
+_SHELL = ("sh", "-c")
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,7 @@ class Plan:
 
         Scripts are written once, before the stages, and named in them as what they are there: shell variables.
         """
-        scripts = list(dict.fromkeys(argv[2] for argv in self._argvs() if _is_script(argv)))
-        names = {script: f"SCRIPT_{number}" for number, script in enumerate(scripts, start=1)}
+        names = script_names(self._argvs())
         heading = "".join(f"{name}={shlex.quote(script)}\n\n" for script, name in names.items())
         return heading + "".join(line for stage in self.stages for line in _stage_lines(stage, names))
 
@@ -131,13 +132,27 @@ class Plan:
                 yield action.argv if isinstance(action, Command) else action.check
 
 
-def shell(argv: tuple[str, ...]) -> str:
-    """`argv` as a line for a POSIX shell that gives exactly these arguments back."""
-    return shlex.join(argv)
+def shell(argv: tuple[str, ...], names: Mapping[str, str] | None = None) -> str:
+    """`argv` as a line for a POSIX shell that gives exactly these arguments back.
+
+    Scripts that are among `names` stand in it as the shell variable of that name.
+    """
+    return " ".join(
+        f'"${names[word]}"' if names and word in names and argv[place - 2 : place] == _SHELL else shlex.quote(word)
+        for place, word in enumerate(argv)
+    )
 
 
-def _is_script(argv: tuple[str, ...]) -> bool:
-    return argv[:2] == ("sh", "-c")
+def script_names(argvs: Iterable[tuple[str, ...]]) -> dict[str, str]:
+    """A name for each text that a shell is given to read, as in `sh -c TEXT`, wherever in an argv."""
+    found = (
+        word
+        for argv in argvs
+        if _SHELL[0] in argv
+        for place, word in enumerate(argv)
+        if argv[place - 2 : place] == _SHELL
+    )
+    return {script: f"SCRIPT_{number}" for number, script in enumerate(dict.fromkeys(found), start=1)}
 
 
 def _stage_lines(stage: Stage, scripts: Mapping[str, str]) -> Iterator[str]:
@@ -155,16 +170,10 @@ def _action_lines(verb: str, action: Action, scripts: Mapping[str, str]) -> Iter
     if isinstance(action, Upload):
         yield f"    {verb}copy {shell((action.source, action.target))}\n"
         if action.check:
-            yield f"        checked by {_named(action.check, scripts)}\n"
+            yield f"        checked by {shell(action.check, scripts)}\n"
     else:
-        yield f"    {verb}{'$' if action.as_user else '#'} {_named(action.argv, scripts)}\n"
+        yield f"    {verb}{'$' if action.as_user else '#'} {shell(action.argv, scripts)}\n"
         lines = ["(secret)"] if action.secret else action.stdin.splitlines()
         yield from (f"        < {line}\n" for line in lines)
     if action.unless:
-        yield f"        unless {_named(action.unless, scripts)}\n"
-
-
-def _named(argv: tuple[str, ...], scripts: Mapping[str, str]) -> str:
-    if not _is_script(argv):
-        return shell(argv)
-    return f'sh -c "${scripts[argv[2]]}" {shell(argv[3:])}'.rstrip()
+        yield f"        unless {shell(action.unless, scripts)}\n"

@@ -32,6 +32,9 @@ class Host(Protocol):
         when the connection cannot be made or is lost, and another `CloudError` when the batch as a whole is refused.
         """
 
+    def release(self) -> None:
+        """Let go of what was kept open for a further stage of the plan; never fails."""
+
 
 @dataclass
 class StepResult:
@@ -98,14 +101,18 @@ class Runner:
     def run(self, plan: Plan, *, keep_going: bool = False) -> Report:
         """Run `plan`; with `keep_going` past every failure and interruption, as taking back and removing must."""
         report = Report(plan)
-        for stage in plan.stages:
-            self._tell(StageStarted(stage))
-            report.results.extend(self._run_stage(plan, stage, keep_going=keep_going))
-            if keep_going:
-                continue
-            report.interrupted = self._interrupted()
-            if report.error:
-                break
+        try:
+            for stage in plan.stages:
+                self._tell(StageStarted(stage))
+                report.results.extend(self._run_stage(plan, stage, keep_going=keep_going))
+                if keep_going:
+                    continue
+                report.interrupted = self._interrupted()
+                if report.error:
+                    break
+        finally:
+            for host in {step.host for step in plan.steps}:
+                self._connect(host).release()
         return report
 
     def _run_stage(self, plan: Plan, stage: Stage, *, keep_going: bool) -> Iterator[StepResult]:

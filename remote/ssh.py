@@ -1,4 +1,7 @@
-"""Hosts over SSH: one connection each, reused; one batch of commands at a time. The only file that imports paramiko."""
+"""Hosts over SSH: one connection each, reused, and one batch of commands at a time. The only file with paramiko.
+
+The shell that reads the batches stays until the plan is done, so that each further stage costs one round trip.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +34,13 @@ RENEW_SECONDS = 1.5
 DIGEST_BYTES_PER_SECOND = 20_000_000
 """A digest is silent until it is done; this much a tired disk reads at least."""
 
+_SOON_SECONDS = 0.1
+
 LOST_SECONDS = 10
 """A host that does not even acknowledge packets for so long is gone."""
 
 SHELL = "sudo -n sh -s"
-"""What a batch is sent to; the one right that sudo has to grant."""
+"""What batches are sent to; the one right that sudo has to grant."""
 
 _HUNG = "it takes connections and does nothing more; it hangs, or is much too busy"
 _BLOCK = 1 << 20
@@ -55,6 +60,7 @@ class SSHHost:
         self._settings = settings
         self._client: paramiko.SSHClient | None = None
         self._connection: socket.socket | None = None
+        self._shell: paramiko.Channel | None = None
         self._busy = threading.RLock()
         self.round_trips = 0
 
@@ -80,8 +86,19 @@ class SSHHost:
                 channel.exec_command(shell(argv))
             return channel
 
+    def release(self) -> None:
+        """End the shell that was kept for the next batch; see `remote.runner.Host`."""
+        if self._busy.acquire(blocking=False):  # or else another plan is at work, which comes here as well
+            try:
+                if self._shell:
+                    self._shell.close()
+                self._shell = None
+            finally:
+                self._busy.release()
+
     def close(self) -> None:
         """End the connection."""
+        self._shell = None
         if self._client:
             self._client.close()
             self._client = None
@@ -92,39 +109,58 @@ class SSHHost:
         nonce = secrets.token_hex(12)
         transcript = Transcript(batch, nonce)
         wanted = None
-        with self._session(SHELL, patience) as channel:
+        with self._open_shell(patience) as channel:
             with self._translated(begun=True), self._bounded(patience):
                 channel.sendall(batch.script(nonce).encode())
-                channel.shutdown_write()
             self.round_trips += 1
-            for receive in self._pieces(channel, transcript.stdout, transcript.stderr, patience):
+            for receive in self._pieces(channel, transcript.stdout, transcript.stderr, patience, transcript.has_ended):
                 receive()
                 for item in transcript.finished():
                     if isinstance(item, UploadWanted):
                         wanted = item
                     else:
                         yield item
-            # A batch ends with status 0, whatever became of its commands.
             if transcript.busy:
-                raise NotBegun(self.address, "busy", (SHELL,), channel.exit_status, transcript.busy)
+                raise NotBegun(self.address, "busy", (SHELL,), 1, transcript.busy)
             if not transcript.begun:
                 why = _refusal(self._settings.user, transcript.rest)
                 raise NotBegun(self.address, SHELL, (SHELL,), channel.exit_status, why)
-            if channel.exit_status:
+            if not transcript.has_ended():
                 raise CommandFailed(self.address, SHELL, (SHELL,), channel.exit_status, transcript.rest)
+            # A batch ends with status 0, whatever became of its commands.
+            if transcript.status:
+                raise CommandFailed(self.address, SHELL, (SHELL,), transcript.status, transcript.rest)
         return wanted
 
     @contextmanager
+    def _open_shell(self, patience: float) -> Iterator[paramiko.Channel]:
+        """The shell that reads batches; unless the body fails it is kept for the next one."""
+        channel, self._shell = self._shell, None
+        if channel is None or channel.exit_status_ready() or not self._is_connected:
+            channel = self._execute(SHELL)
+        channel.settimeout(patience)
+        try:
+            yield channel
+        except BaseException:
+            channel.close()
+            raise
+        self._shell = channel
+
+    @contextmanager
     def _session(self, command: str, patience: float) -> Iterator[paramiko.Channel]:
-        with self._translated():
-            channel = self._open_channel()
-            channel.settimeout(patience)
-            with self._bounded(CONNECT_SECONDS):
-                channel.exec_command(command)
+        channel = self._execute(command)
+        channel.settimeout(patience)
         try:
             yield channel
         finally:
             channel.close()
+
+    def _execute(self, command: str) -> paramiko.Channel:
+        with self._translated():
+            channel = self._open_channel()
+            with self._bounded(CONNECT_SECONDS):
+                channel.exec_command(command)
+            return channel
 
     def _pieces(
         self,
@@ -132,23 +168,25 @@ class SSHHost:
         stdout: Callable[[bytes], None],
         stderr: Callable[[bytes], None],
         patience: float,
+        has_ended: Callable[[], bool] = lambda: False,
     ) -> Iterator[Callable[[], None]]:
         """Both output streams as they come, to the end of the channel; each item hands one piece to its receiver.
 
-        Silence is endured for `patience` seconds.
+        Silence is endured for `patience` seconds. `has_ended`: whether nothing more is expected.
 
         Reading one stream to its end before the other would block for ever once the other fills the channel's window.
         """
         poll = select.poll()
         poll.register(channel.fileno(), select.POLLIN)
         deadline = time.monotonic() + patience
-        while True:
+        while not has_ended():
             if channel.recv_ready():
                 yield lambda: stdout(channel.recv(_BLOCK))
             elif channel.recv_stderr_ready():
                 yield lambda: stderr(channel.recv_stderr(_BLOCK))
             elif channel.exit_status_ready() and (channel.eof_received or channel.closed):
-                break
+                self._expect_status(channel)
+                return
             elif time.monotonic() > deadline:
                 self.close()
                 raise HostUnreachable(
@@ -158,6 +196,8 @@ class SSHHost:
                 poll.poll(200)
                 continue
             deadline = time.monotonic() + patience
+
+    def _expect_status(self, channel: paramiko.Channel) -> None:
         if channel.exit_status < 0:
             self.close()
             raise HostUnreachable(self.address, "the connection was lost in the middle of a command", begun=True)
@@ -293,6 +333,17 @@ class SSHHost:
         return transport
 
     def _connect(self) -> paramiko.SSHClient:
+        """Connect; of many that come at once sshd hangs up on some (sshd_config(5), MaxStartups), which try again."""
+        deadline = time.monotonic() + CONNECT_SECONDS
+        while True:
+            try:
+                return self._log_in()
+            except (paramiko.SSHException, ConnectionResetError, BrokenPipeError, EOFError) as error:
+                if not _was_hung_up_on(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(_SOON_SECONDS * (1 + secrets.randbelow(1000) / 1000))
+
+    def _log_in(self) -> paramiko.SSHClient:
         settings = self._settings
         key = self._key()
         client = paramiko.SSHClient()
@@ -412,6 +463,11 @@ class _UnknownHostKey(paramiko.MissingHostKeyPolicy):
             unended = file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
             line = f"{hostname} {key.get_name()} {key.get_base64()}\n"
             file.write((b"\n" if unended else b"") + line.encode("ascii"))
+
+
+def _was_hung_up_on(error: Exception) -> bool:
+    """Whether the other end hung up before it greeted; if it did not greet in time, there is none left to try again."""
+    return not isinstance(error, paramiko.SSHException) or "protocol banner" in str(error)
 
 
 def _open_image(source: Path) -> BinaryIO:

@@ -35,6 +35,7 @@ class LoopbackHost:
     host_key: paramiko.PKey = field(default_factory=paramiko.ECDSAKey.generate)
     sudo: str = "sh -s"
     accepts: bool = True
+    turns_away: int = 0
     hangs_up: bool = False
     hangs: bool = False
     damages_files: bool = False
@@ -42,7 +43,7 @@ class LoopbackHost:
     connections: int = 0
     _listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
     _transports: list[paramiko.Transport] = field(default_factory=list)
-    _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def port(self) -> int:
@@ -63,6 +64,11 @@ class LoopbackHost:
             except OSError:
                 return
             self.connections += 1
+            if self.turns_away:  # as sshd does with some of many that come at once
+                self.turns_away -= 1
+                connection.sendall(b"Exceeded MaxStartups\r\n")
+                connection.close()
+                continue
             transport = paramiko.Transport(connection)
             transport.add_server_key(self.host_key)
             transport.set_subsystem_handler("sftp", paramiko.SFTPServer, _Files, self)
@@ -79,7 +85,7 @@ class LoopbackHost:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut()
-        for process in self._processes:
+        for process in self.processes:
             with suppress(ProcessLookupError):  # it has ended, and all that it started
                 os.killpg(process.pid, signal.SIGKILL)
 
@@ -126,7 +132,7 @@ class _Session(paramiko.ServerInterface):
         assert process.stdin
         assert process.stdout
         assert process.stderr
-        self._host._processes.append(process)
+        self._host.processes.append(process)
         stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
         _in_background(channel.recv, stdin.write, stdin.close)
         outputs = [

@@ -86,9 +86,10 @@ class MortalHost(SSHHost):
         stdout: Callable[[bytes], None],
         stderr: Callable[[bytes], None],
         patience: float,
+        has_ended: Callable[[], bool] = lambda: False,
     ) -> Iterator[Callable[[], None]]:
         self._fate.meets("batch")
-        for number, receive in enumerate(super()._pieces(channel, stdout, stderr, patience)):
+        for number, receive in enumerate(super()._pieces(channel, stdout, stderr, patience, has_ended)):
             if number == 0:
                 self._fate.meets("bytes")
             yield receive

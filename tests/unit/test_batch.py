@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+import zlib
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.work import Work
+from deployment import DeploymentAPI
+from inventory import Inventory
 from remote import batch
 from remote.batch import Batch, Outcome, Transcript, UploadWanted
-from remote.plan import Action, Command, Step, Upload
+from remote.plan import Action, Command, Step, Upload, script_names, shell
 
 NONCE = "0123456789abcdef"
 ME = {"PATH": f"{Path(__file__).parents[1] / 'bin'}:{os.environ['PATH']}"}
@@ -28,9 +34,11 @@ def sh(*words: str) -> Command:
     return Command(("sh", "-c", *words))
 
 
-def run(steps: Sequence[Step], *, keep_going: bool = False, cwd: Path | None = None) -> list[Outcome | UploadWanted]:
+def run(
+    steps: Sequence[Step], *, keep_going: bool = False, cwd: Path | None = None, lock: str = ""
+) -> list[Outcome | UploadWanted]:
     """The outcomes of a batch; its streams are fed to the transcript in pieces of three bytes."""
-    sent = Batch(steps, keep_going)
+    sent = Batch(steps, keep_going, lock=lock)
     done = subprocess.run(
         ["sh", "-s"], input=sent.script(NONCE).encode(), capture_output=True, env=ME, cwd=cwd, check=True, timeout=20
     )
@@ -39,6 +47,8 @@ def run(steps: Sequence[Step], *, keep_going: bool = False, cwd: Path | None = N
         transcript.stdout(done.stdout[at : at + 3])
         transcript.stderr(done.stderr[at : at + 3])
     assert transcript.begun
+    assert transcript.has_ended()
+    assert transcript.status == 0
     return list(transcript.finished())
 
 
@@ -104,7 +114,7 @@ def test_as_user_runs_as_the_one_who_called_sudo() -> None:
 def test_half_a_script_runs_nothing(tmp_path: Path) -> None:
     """A connection can be lost at any byte: a shell runs the whole batch or nothing of it."""
     script = Batch([step(Command(("touch", "made"))), step(Command(("touch", "made too"), stdin="x"))]).script(NONCE)
-    whole = script.index("batch </dev/null") + len("batch")
+    whole = script.index("(batch) </dev/null") + len("(batch)")
     for cut in range(0, whole, 7):
         subprocess.run(["sh", "-s"], input=script[:cut].encode(), capture_output=True, cwd=tmp_path, check=False)
         assert not list(tmp_path.iterdir()), script[:cut]
@@ -134,6 +144,130 @@ def test_what_sudo_says_instead_is_kept() -> None:
     transcript.stderr(b"sudo: a password is required\n")
     assert not transcript.begun
     assert transcript.rest == "sudo: a password is required\n"
+
+
+# --- without a shell for each script ----------------------------------------------------------------------------------
+
+
+def user(script: str, *words: str, **fields: Any) -> Command:
+    """A script that the SSH user runs."""
+    return Command(("sh", "-c", script, "sh", *words), as_user=True, **fields)
+
+
+SCRIPTS = [
+    ("exit 3", (), 3, ""),
+    ("false", (), 1, ""),
+    ("", (), 0, ""),
+    ("if", (), 2, ""),
+    ("# nothing but words", (), 0, ""),
+    ("return 4", (), 4, ""),
+    ('printf "%s|" "$0" "$#" "$@"', ("a b", "", "*", "'"), 0, "sh|4|a b||*|'|"),
+    ('shift; for word; do shift; set -- "$@" "<$word>"; done; printf %s "$*"', ("1", "2", "3"), 0, "<2> <3>"),
+    ("trap 'printf trapped' EXIT; exit 5", (), 5, "trapped"),
+    ("left=1; echo() { exit 6; }; printf said; echo", (), 6, "said"),
+    ('printf "%s" "$left$status$up$end$text$number"; echo " $(type printf)"', (), 0, " printf is a shell builtin\n"),
+    ("umask 777; cd /; exec 1>&2; unset PATH", (), 0, ""),
+    ('umask; printf %s "$LC_ALL"', (), 0, "0022\nC"),
+    ("cat", (), 0, ""),
+    ("[ ! -e /proc/self/fd/8 ] && [ ! -e /proc/self/fd/9 ]", (), 0, ""),
+    ("true & wait $!; printf %s $?", (), 0, "0"),
+    ("kill -TERM $(sh -c 'echo $PPID'); printf alive", (), 143, ""),
+    ("exec sh -c 'exit 7'", (), 7, ""),
+]
+"""A script, its arguments, and the status and output that `sh -c` has of it; one after the other in one batch."""
+
+
+@pytest.mark.parametrize("as_user", [False, True])
+def test_a_script_does_what_a_shell_of_its_own_would_do(as_user: bool, locks: Path) -> None:
+    assert locks.exists()
+    everything = tuple(range(256))
+    do = tuple(
+        Command(("sh", "-c", text, "sh", *words), ok=everything, as_user=as_user) for text, words, _, _ in SCRIPTS
+    )
+    outcomes = run([step(*do)], lock="slice-1")
+    assert [(o.status, o.stdout) for o in outcomes if isinstance(o, Outcome)] == [
+        (status, stdout) for _, _, status, stdout in SCRIPTS
+    ]
+    alone = [
+        subprocess.run(["sh", "-c", 'umask 022; export LC_ALL=C; exec sh -c "$@"', "sh", text, "sh", *words],
+                       stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        for text, words, _, _ in SCRIPTS
+    ]  # fmt: skip
+    assert [(o.status, o.stdout) for o in outcomes if isinstance(o, Outcome)] == [
+        (done.returncode % 256 if done.returncode >= 0 else 128 - done.returncode, done.stdout) for done in alone
+    ]
+
+
+def test_commands_of_root_and_of_the_user_in_turn(tmp_path: Path) -> None:
+    say = 'printf %s "$1"; cat; [ ! -e "$1" ] || exit 9'
+    steps = [
+        step(user(say, "1", stdin="one"), user(say, "2", stdin="two"), sh("exit 0")),
+        step(user(say, "3", unless=("test", "-e", "3")), user("exit 8", ok=(8,)), user(say, "4")),
+        step(user(say, "5"), sh("touch late")),
+    ]
+    for path in ("3", "4"):
+        (tmp_path / path).touch()
+    assert run(steps, cwd=tmp_path) == [
+        Outcome(0, 0, 0, "1one\n"), Outcome(0, 1, 0, "2two\n"), Outcome(0, 2, 0), Outcome(1, 0, None),
+        Outcome(1, 1, 8), Outcome(1, 2, 9, "4"),
+    ]  # fmt: skip
+    assert not (tmp_path / "late").exists()
+    assert [o.status for o in run(steps, keep_going=True, cwd=tmp_path) if isinstance(o, Outcome)][5:] == [9, 0, 0]
+    assert (tmp_path / "late").exists()
+
+
+def test_an_upload_among_the_users_commands_stops_the_batch(tmp_path: Path) -> None:
+    upload = Upload("here", "there", ".part", unless=("test", "-e", "there"))
+    steps = [step(user("exit 0"), upload, user("touch after")), step(Command(("touch", "late")))]
+    assert run(steps, cwd=tmp_path) == [Outcome(0, 0, 0), UploadWanted(0, 1)]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_users_shell_that_cannot_be_had_ends_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ME, "PATH", os.environ["PATH"])
+    monkeypatch.setattr(batch, "_AS_USER", "no-such-program")
+    sent = Batch([step(user("exit 0")), step(Command(("touch", "late")))], keep_going=True)
+    done = subprocess.run(
+        ["sh", "-s"], input=sent.script(NONCE).encode(), capture_output=True, cwd=tmp_path, check=False
+    )
+    transcript = Transcript(sent, NONCE)
+    transcript.stdout(done.stdout)
+    transcript.stderr(done.stderr)
+    assert (transcript.begun, transcript.has_ended(), transcript.status) == (True, True, 127)
+    assert "no-such-program: not found" in transcript.rest
+    assert not list(transcript.finished())
+    assert not list(tmp_path.iterdir())
+
+
+def test_several_batches_in_one_shell() -> None:
+    batches = [Batch([step(sh("exit 3"), sh("no"))]), Batch([step(user("exit 0"), user("exit 4"), user("no"))])]
+    text = "".join(sent.script(f"{number}{NONCE}") for number, sent in enumerate([*batches, *batches]))
+    done = subprocess.run(["sh", "-s"], input=text.encode(), capture_output=True, env=ME, check=True, timeout=20)
+    for number, sent in enumerate([*batches, *batches]):
+        transcript = Transcript(sent, f"{number}{NONCE}")
+        transcript.stdout(done.stdout)
+        transcript.stderr(done.stderr)
+        assert transcript.has_ended()
+        assert [o.status for o in transcript.finished() if isinstance(o, Outcome)] == [[3], [0, 4]][number % 2]
+
+
+@pytest.mark.parametrize(("vms", "most"), [(8, 53_000), (20, 110_000)])
+def test_what_a_host_is_sent_of_a_ring(vms: int, most: int) -> None:
+    """Each script once, one shell for what the user does, and no other shell; few bytes after SSH's compression."""
+    inventory = Inventory()
+    (ring,) = Work("ring", vms).slices(inventory, Path("/srv/blank.qcow2"))
+    deploy = DeploymentAPI(inventory).deploy_plan(ring)
+    for plan in (deploy, deploy.undone("remove")):
+        for stage in plan.stages:
+            for steps in stage.by_host.values():
+                script = Batch(steps, lock=plan.lock).script("0" * 24)
+                actions = [action for step in steps for action in step.do]
+                texts = script_names(argv for a in actions for argv in (a.unless, getattr(a, "argv", ())))
+                assert [script.count(f"={shell((text,))}\n") for text in texts] == [1] * len(texts)
+                shells = [as_user for as_user, _ in groupby(actions, lambda action: action.as_user)]
+                assert script.count("setpriv --reuid") == sum(shells)
+                assert len(script) < most
+                assert len(zlib.compress(script.encode())) < 14_000, "more than TCP sends at once (RFC 6928)"
 
 
 # --- the lock of a slice ----------------------------------------------------------------------------------------------

@@ -52,6 +52,9 @@ class SharedHost:
                 fresh.replace(self._path)
                 yield outcome
 
+    def release(self) -> None:
+        """Nothing was kept."""
+
     def open_terminal(self, argv: tuple[str, ...]) -> Any:
         raise AssertionError(argv)
 

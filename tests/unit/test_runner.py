@@ -14,7 +14,16 @@ from remote.plan import PATIENCE_SECONDS, Command, Plan, Stage, Step
 from remote.runner import Runner
 
 
-class Scripted:
+class Kept:
+    """A host that keeps something open for the next stage."""
+
+    released = 0
+
+    def release(self) -> None:
+        self.released += 1
+
+
+class Scripted(Kept):
     """A host that answers each step as told: a status, a failure of its connection, or `None` for "skipped"."""
 
     def __init__(self, answers: dict[str, int | Exception | None], log: list[str]) -> None:
@@ -68,10 +77,19 @@ def test_stages_run_in_turn_and_hosts_in_their_order() -> None:
     assert back == ["a3", "b1", "a2", "a1"]
 
 
+@pytest.mark.parametrize("answer", [0, 1, None, HostUnreachable("a", "gone", begun=True), KeyError("surprise")])
+def test_hosts_are_let_go_of_when_the_plan_is_done_or_has_failed(answer: int | Exception | None) -> None:
+    log: list[str] = []
+    hosts = {address: Scripted({"a1": answer}, log) for address in "ab"}
+    for runs in (1, 2):
+        Runner(lambda address: hosts[address]).run(PLAN)
+        assert [host.released for host in hosts.values()] == [runs, runs]
+
+
 def test_hosts_of_a_stage_run_side_by_side() -> None:
     both = threading.Barrier(2, timeout=10)
 
-    class Meeting:
+    class Meeting(Kept):
         def run(
             self, steps: Sequence[Step], *, keep_going: bool = False, lock: str = "", patience: float = PATIENCE_SECONDS
         ) -> Generator[Outcome, None, None]:
@@ -142,7 +160,7 @@ def test_interruption_begins_no_further_stage_unless_taking_back(keep_going: boo
 def test_interruption_ends_an_upload() -> None:
     closed = []
 
-    class Uploading:
+    class Uploading(Kept):
         def run(
             self, steps: Sequence[Step], *, keep_going: bool = False, lock: str = "", patience: float = PATIENCE_SECONDS
         ) -> Generator[Progress, None, None]:

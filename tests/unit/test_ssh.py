@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import signal
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -13,6 +15,7 @@ import pytest
 
 from errors import CloudError, CommandFailed, HostUnreachable, Refused
 from inventory import SSHSettings
+from lab.errors import wait_until
 from remote import batch, ssh
 from remote.batch import Outcome, Progress
 from remote.plan import Action, Command, Step, Upload
@@ -41,7 +44,18 @@ def sh(script: str) -> Command:
 
 
 def outcomes(client: ssh.SSHHost, steps: Sequence[Step], lock: str = "", patience: float = 60.0) -> list[Outcome]:
-    return [item for item in client.run(steps, lock=lock, patience=patience) if isinstance(item, Outcome)]
+    """Of a plan with one stage."""
+    try:
+        return [item for item in client.run(steps, lock=lock, patience=patience) if isinstance(item, Outcome)]
+    finally:
+        client.release()
+
+
+def stage(client: ssh.SSHHost, script: str) -> str:
+    """What a stage says; the plan goes on after it."""
+    (outcome,) = client.run([step(sh(script))])
+    assert isinstance(outcome, Outcome)
+    return outcome.stdout
 
 
 def failure(client: ssh.SSHHost, *do: Action, lock: str = "", patience: float = 60.0) -> CloudError:
@@ -62,6 +76,54 @@ def test_outcomes_come_back_and_one_connection_and_one_round_trip_serve_them(
     assert client.round_trips == 1
     outcomes(client, steps)
     assert (host.connections, client.round_trips) == (1, 2)
+
+
+def test_the_stages_of_a_plan_share_a_shell_that_ends_with_the_plan(host: LoopbackHost, client: ssh.SSHHost) -> None:
+    for _ in range(3):
+        assert stage(client, "exit 0") == ""
+    (shell,) = host.processes
+    assert shell.poll() is None
+    client.release()
+    client.release()
+    assert shell.wait(timeout=10) == 0
+    stage(client, "true")
+    assert len(host.processes) == 2
+
+
+def test_a_failed_stage_leaves_the_shell_to_what_takes_it_back(host: LoopbackHost, client: ssh.SSHHost) -> None:
+    (failed, after) = client.run([step(sh("echo no >&2; exit 3"), sh("true"))], keep_going=True)
+    assert (failed, after) == (Outcome(0, 0, 3, "", "no\n"), Outcome(0, 1, 0))
+    assert stage(client, "echo back") == "back\n"
+    assert len(host.processes) == 1
+
+
+def test_nothing_of_a_stage_is_left_in_the_shell(host: LoopbackHost, client: ssh.SSHHost) -> None:
+    stage(client, "trap 'echo trapped' EXIT; cd /; here=1; umask 777; echo() { :; }; exec 5>&1")
+    assert stage(client, "umask; echo $here; [ -e /proc/self/fd/5 ] || pwd") == f"0022\n\n{host.home}\n"
+
+
+def test_a_shell_that_is_killed_between_two_stages_is_replaced(host: LoopbackHost, client: ssh.SSHHost) -> None:
+    stage(client, "true")
+    (shell,) = host.processes
+    os.killpg(shell.pid, signal.SIGKILL)
+    shell.wait(timeout=10)
+    wait_until(lambda: client._shell is not None and client._shell.exit_status_ready(), 10, "the end of the shell")
+    assert stage(client, "echo again") == "again\n"
+    assert host.connections == 1
+
+
+def test_a_command_that_kills_the_shell_of_its_batch(client: ssh.SSHHost) -> None:
+    error = failure(client, sh("kill -9 $$; sleep 5"))
+    assert error.begun
+    assert stage(client, "echo again") == "again\n"
+
+
+def test_a_connection_that_is_lost_between_two_stages_is_made_again(host: LoopbackHost, client: ssh.SSHHost) -> None:
+    stage(client, "true")
+    host.cut()
+    wait_until(lambda: not client._is_connected, 10, "the end of the connection")
+    assert stage(client, "echo again") == "again\n"
+    assert host.connections == 2
 
 
 def test_nothing_to_do_is_no_round_trip(host: LoopbackHost, client: ssh.SSHHost) -> None:
@@ -162,6 +224,22 @@ def test_somebody_listens_and_says_nothing(tmp_path: Path, host: LoopbackHost, m
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings = SSHSettings(port=silent.getsockname()[1], key_file=host.settings(tmp_path).key_file)
         assert isinstance(failure(ssh.SSHHost("127.0.0.1", settings)), HostUnreachable)
+
+
+def test_a_host_that_hangs_up_on_some_of_many_is_asked_again(host: LoopbackHost, client: ssh.SSHHost) -> None:
+    host.turns_away = 3
+    assert stage(client, "echo in") == "in\n"
+    assert host.connections == 4
+
+
+def test_a_host_that_hangs_up_on_everybody_is_given_up_in_time(
+    host: LoopbackHost, client: ssh.SSHHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh, "CONNECT_SECONDS", 0.5)
+    host.turns_away = 1000
+    began = time.monotonic()
+    assert not failure(client).begun
+    assert time.monotonic() - began < 2
 
 
 def test_an_unknown_host_key_is_remembered_and_a_changed_one_refused(
