@@ -144,7 +144,7 @@ class Change:
                 user.used_vms = max(0, user.used_vms - len(tenant.vms))
                 user.slices.remove(tenant.slice_id)
                 del state.slices[tenant.slice_id]
-                recount(state.workers, state.slices.values())
+                recount(state.workers, state.slices.holdings.values())
         if left:
             raise CloudError(f"Slice {tenant.slice_id} is not all gone: {_what_is_left(left)}; delete it again later")
 
@@ -163,7 +163,7 @@ class Change:
             for lost in unreachable:
                 if lost.host in state.workers:  # no further VM is to be placed there before it was seen again
                     state.workers[lost.host] = replace(state.workers[lost.host], up=False, problem=lost.reason)
-            recount(state.workers, state.slices.values())
+            recount(state.workers, state.slices.holdings.values())
 
     def _undo_running(self, tenant: Slice) -> Plan:
         return self._deployment.running_plan(tenant).undone("take back")

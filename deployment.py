@@ -6,8 +6,9 @@ import secrets
 import string
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from allocation import Holdings, next_internet_address, next_vnc_port
 from inventory import Inventory, Worker
-from models import VM, Interface, Record, Slice, internet_interfaces, next_internet_address, next_vnc_port
+from models import VM, Interface, Record, Slice, internet_interfaces
 from names import mac_address
 from placement import place
 from qcow_manager import QCOWManager
@@ -56,19 +57,19 @@ class DeploymentAPI:
         data_interfaces_count: int,
         internet_enabled: bool,
         workers: Mapping[str, Worker],
-        slices: Collection[Slice],
+        live: Collection[Holdings],
     ) -> VM:
         """Design a VM and add it to `tenant`: worker, VNC port, MACs, address; `image_plan` makes its overlay.
 
-        `slices` are all live slices, `tenant` among them. `Refused` when it fits on no worker or an address is lacking.
+        `live`: what all slices hold, `tenant` among them. `Refused` when it fits on no worker or an address is lacking.
         """
         macs = self.generate_unique_macs(vm_id, data_interfaces_count + 1)
         interfaces = [Interface(f"eth{index}", mac=mac) for index, mac in enumerate(macs)]
         if internet_enabled:
             interfaces[0].vlan_id = self._inventory.internet.vlan_id
-            interfaces[0].ip_config = next_internet_address(vm_id, slices, self._inventory.internet)
-        worker = place(flavor_name, flavor, self._inventory, workers, slices)
-        vm = VM(vm_id, name, tenant.owner, worker, next_vnc_port(slices), interfaces, dict(flavor))
+            interfaces[0].ip_config = next_internet_address(vm_id, live, self._inventory.internet)
+        worker = place(flavor_name, flavor, self._inventory, workers, live)
+        vm = VM(vm_id, name, tenant.owner, worker, next_vnc_port(live), interfaces, dict(flavor))
         vm.flavor_name = flavor_name
         vm.qcow_image = self._qcow.image_path(tenant, vm)
         tenant.vms.append(vm)

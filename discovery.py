@@ -31,7 +31,7 @@ class Discovery:
                 state.workers[address] = worker if worker.up else replace(known, up=False, problem=worker.problem)
             for gone in state.workers.keys() - found.keys():
                 del state.workers[gone]
-            recount(state.workers, state.slices.values())
+            recount(state.workers, state.slices.holdings.values())
             return dict(state.workers)
 
     def _measured(self, stdout: str, error: CloudError | None) -> Worker:

@@ -1,19 +1,19 @@
 """The domain: users, flavors, slices and what is in them. Pure: no file, no host, no clock.
 
-What is given out is given out here: ids, pools of VLANs, ports, addresses; what they are called is in `names.py`.
-`to_dict` gives the layout that `database.yaml` documents (spec/models.txt); what we add follows the documented keys and
-is left out while it is empty.
+What they are given is found in `allocation.py`, what that is called on the hosts in `names.py`. `to_dict` gives the
+layout that `database.yaml` documents (spec/models.txt); what we add follows the documented keys and is left out while
+it is empty.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any, ClassVar
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar, Protocol
 
 from errors import Refused
-from inventory import INTERNET_VLAN, InternetSettings
-from names import DHCP_FIRST_HOST, DHCP_LAST_HOST, vlan_address, vlan_cidr, vlan_dhcp_range
+from inventory import INTERNET_VLAN
+from names import DHCP_FIRST_HOST, vlan_address, vlan_cidr, vlan_dhcp_range
 
 Record = dict[str, Any]
 """A mapping of plain values, as it stands in `database.yaml`."""
@@ -33,6 +33,14 @@ MAX_NAME_LENGTH = 32
 _NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME_LENGTH}}}")
 
 
+class Owned(Protocol):
+    """Something that belongs to a user."""
+
+    @property
+    def owner(self) -> str:
+        """The user's name."""
+
+
 class User:
     """Someone who can log in: a digest of the password, a quota of VMs, the ids of the slices owned.
 
@@ -47,7 +55,7 @@ class User:
         self.slices: list[int] = []
         self.role = role
 
-    def may_work_on(self, tenant: Slice) -> bool:
+    def may_work_on(self, tenant: Owned) -> bool:
         """Whether a slice is theirs, or they are an admin."""
         return self.role == ADMIN or tenant.owner == self.username
 
@@ -450,52 +458,9 @@ class Slice:
         return tenant
 
 
-# --- Allocation: what is given out never has two owners ---------------------------------------------------------------
-
-
 def is_valid_name(name: str) -> bool:
     """Whether `name` may name a VM, a slice or a user: letters, digits, hyphen, underscore, at most 32."""
     return _NAME.fullmatch(name) is not None
-
-
-def next_vm_id(start: int, slices: Collection[Slice]) -> int:
-    """The first id from `start` on that no live slice or VM has and whose MACs are free.
-
-    A MAC holds the lower 16 bits of an id only, so 65,536 ids later it comes back.
-    """
-    live = _live_ids(slices)
-    macs = {vm.vm_id % 65_536 for tenant in slices for vm in tenant.vms}
-    return _first(start, lambda candidate: candidate not in live and candidate % 65_536 not in macs)
-
-
-def next_slice_id(start: int, slices: Collection[Slice]) -> int:
-    """The first id from `start` on whose pool of VLANs no live slice holds; `Refused` when all 100 pools are held."""
-    live = _live_ids(slices)
-    pools = {tenant.slice_id % POOL_COUNT for tenant in slices}
-    if len(pools) == POOL_COUNT:
-        raise Refused(f"All {POOL_COUNT} VLAN pools are in use: delete a slice first")
-    return _first(start, lambda candidate: candidate not in live and candidate % POOL_COUNT not in pools)
-
-
-def next_vnc_port(slices: Iterable[Slice]) -> int:
-    """The lowest VNC port that no VM holds."""
-    taken = {vm.vnc_port for tenant in slices for vm in tenant.vms}
-    for port in range(FIRST_VNC_PORT, LAST_VNC_PORT + 1):
-        if port not in taken:
-            return port
-    raise Refused("All VNC ports are in use: delete a slice first")
-
-
-def next_internet_address(vm_id: int, slices: Iterable[Slice], internet: InternetSettings) -> Record:
-    """The `ip_config` of an `eth0` with internet: the documented address where it is free, else the first free one."""
-    taken = {str(config["ip"]) for config in _internet_configs(slices)} | {internet.gateway}
-    wanted = (100 + vm_id % 100, *range(DHCP_FIRST_HOST, DHCP_LAST_HOST + 1))
-    for address in (str(internet.network[host]) for host in wanted):
-        if address not in taken:
-            return {"ip": address, "cidr": internet.cidr, "gateway": internet.gateway}
-    raise Refused(
-        f"All addresses of the internet network {internet.cidr} are in use: add the VM without internet access"
-    )
 
 
 def internet_interfaces(tenant: Slice) -> Iterator[tuple[VM, Interface]]:
@@ -504,27 +469,6 @@ def internet_interfaces(tenant: Slice) -> Iterator[tuple[VM, Interface]]:
         for interface in vm.interfaces:
             if interface.ip_config:
                 yield vm, interface
-
-
-def _internet_configs(slices: Iterable[Slice]) -> Iterator[Record]:
-    for tenant in slices:
-        for _, interface in internet_interfaces(tenant):
-            if interface.ip_config:
-                yield interface.ip_config
-
-
-def _live_ids(slices: Collection[Slice]) -> set[int]:
-    return {tenant.slice_id for tenant in slices} | {vm.vm_id for tenant in slices for vm in tenant.vms}
-
-
-def _first(start: int, is_free: Callable[[int], bool]) -> int:
-    """The first free id from `start` on; after the last one the search goes on from the first."""
-    span = LAST_ID - FIRST_ID + 1
-    for offset in range(span):
-        candidate = FIRST_ID + (start - FIRST_ID + offset) % span
-        if is_free(candidate):
-            return candidate
-    raise Refused("All ids are in use: delete a slice first")
 
 
 def _filled(record: Record) -> Record:

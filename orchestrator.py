@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, Protocol, Typ
 import passwords
 import rights
 from accounts import Accounts
+from allocation import next_slice_id, next_vm_id
 from audit import UNKNOWN, Audit, Entry
 from changes import Change, Changes
 from database import Database
@@ -37,8 +38,6 @@ from models import (
     Record,
     Slice,
     User,
-    next_slice_id,
-    next_vm_id,
 )
 from placement import recount
 from remote.console import ConsoleSession
@@ -194,7 +193,7 @@ class OrchestratorAPI:
             rights.check_name("slice", name)
         with self._database.transaction() as state:
             user = rights.user_of(state, actor)
-            slice_id = next_slice_id(state.next_vm_id, state.slices.values())
+            slice_id = next_slice_id(state.next_vm_id, state.slices.holdings.values())
             tenant = Slice(slice_id, actor, topology_type)
             tenant.name = name
             state.next_vm_id = slice_id + 1
@@ -233,15 +232,15 @@ class OrchestratorAPI:
                     )
                 if any(vm.name == name for vm in tenant.vms):
                     raise Refused(f"Slice {slice_id} has a VM {name} already; choose another name")
-                slices = state.slices.values()
-                vm_id = next_vm_id(state.next_vm_id, slices)
+                live = state.slices.holdings.values()
+                vm_id = next_vm_id(state.next_vm_id, live)
                 vm = self._deployment.create_vm_with_qcow(
                     tenant, vm_id, name, flavor_name, flavor,
-                    data_interfaces_count, internet_enabled, state.workers, slices,
+                    data_interfaces_count, internet_enabled, state.workers, live,
                 )  # fmt: skip
                 state.next_vm_id = vm_id + 1
                 user.used_vms += 1
-                recount(state.workers, state.slices.values())
+                recount(state.workers, state.slices.holdings.values())
             change.make_images(tenant, [vm])
             return vm
 

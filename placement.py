@@ -5,30 +5,31 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
+from allocation import Holdings
 from errors import Refused
 from inventory import Inventory, Worker
-from models import VM, Record, Slice
+from models import Record
 
 
-def promised(worker: Worker, address: str, slices: Iterable[Slice]) -> Worker:
+def promised(worker: Worker, address: str, live: Iterable[Holdings]) -> Worker:
     """`worker` with what its VMs were promised, counted anew."""
-    vms = [vm for tenant in slices for vm in tenant.vms if vm.worker_ip == address]
+    promises = [holdings.promised[address] for holdings in live if address in holdings.promised]
     return replace(
         worker,
-        used_cores=sum(vm.cores for vm in vms),
-        used_ram_gb=round(sum(vm.ram_gb for vm in vms), 3),
-        used_disk_gb=round(sum(vm.disk_gb for vm in vms), 3),
+        used_cores=sum(promise.cores for promise in promises),
+        used_ram_gb=round(sum(promise.ram_gb for promise in promises), 3),
+        used_disk_gb=round(sum(promise.disk_gb for promise in promises), 3),
     )
 
 
-def recount(workers: dict[str, Worker], slices: Collection[Slice]) -> None:
+def recount(workers: dict[str, Worker], live: Collection[Holdings]) -> None:
     """Count anew what all workers' VMs were promised."""
     for address, worker in workers.items():
-        workers[address] = promised(worker, address, slices)
+        workers[address] = promised(worker, address, live)
 
 
 def place(
-    flavor_name: str, flavor: Record, inventory: Inventory, workers: Mapping[str, Worker], slices: Collection[Slice]
+    flavor_name: str, flavor: Record, inventory: Inventory, workers: Mapping[str, Worker], live: Collection[Holdings]
 ) -> str:
     """The address of the worker for a new VM: the next after the youngest VM's, among those with room.
 
@@ -38,10 +39,10 @@ def place(
     if not up:
         raise Refused("No worker answers at present; ask the operator, or log in again to look for them")
     gaps = {
-        address: _gaps(flavor, promised(workers[address], address, slices), inventory.hypervisor.cpu_overcommit)
+        address: _gaps(flavor, promised(workers[address], address, live), inventory.hypervisor.cpu_overcommit)
         for address in up
     }
-    for address in _after_youngest(inventory.workers_list, slices):
+    for address in _after_youngest(inventory.workers_list, live):
         if address in gaps and not gaps[address]:
             return address
     closest = min(up, key=lambda address: sum(missing for missing, _ in gaps[address]))
@@ -62,8 +63,7 @@ def _gaps(flavor: Record, worker: Worker, cpu_overcommit: float) -> list[tuple[f
     ]
 
 
-def _after_youngest(addresses: tuple[str, ...], slices: Iterable[Slice]) -> tuple[str, ...]:
-    vms: list[VM] = [vm for tenant in slices for vm in tenant.vms]
-    last = max(vms, key=lambda vm: vm.vm_id).worker_ip if vms else ""
+def _after_youngest(addresses: tuple[str, ...], live: Iterable[Holdings]) -> tuple[str, ...]:
+    _, last = max((holdings.youngest for holdings in live), default=(0, ""))
     turn = addresses.index(last) + 1 if last in addresses else 0
     return addresses[turn:] + addresses[:turn]

@@ -16,19 +16,23 @@ def user_of(state: State, username: str) -> User:
 
 
 def visible(state: State, actor: str) -> list[Slice]:
-    """The one place that says whose slices a user may work on; all others are answered as if they were not there."""
-    user = state.users.get(actor)
-    return [tenant for _, tenant in sorted(state.slices.items()) if user and user.may_work_on(tenant)]
+    """The slices that a user may work on, oldest first; all others are answered as if they were not there."""
+    return [state.slices[slice_id] for slice_id in _visible_ids(state, actor)]
 
 
 def own(state: State, actor: str, slice_id: int) -> Slice:
     """The slice, if the user may work on it."""
-    mine = visible(state, actor)
-    for tenant in mine:
-        if tenant.slice_id == slice_id:
-            return tenant
-    ids = ", ".join(str(tenant.slice_id) for tenant in mine)
-    raise Refused(f"You have no slice {slice_id}; your slices: {ids or 'none yet, create one first'}")
+    ids = _visible_ids(state, actor)
+    if slice_id in ids:
+        return state.slices[slice_id]
+    listed = ", ".join(map(str, ids))
+    raise Refused(f"You have no slice {slice_id}; your slices: {listed or 'none yet, create one first'}")
+
+
+def _visible_ids(state: State, actor: str) -> list[int]:
+    """The one place that says whose slices a user may work on; none of them is looked into for that."""
+    user = state.users.get(actor)
+    return sorted(number for number, holdings in state.slices.holdings.items() if user and user.may_work_on(holdings))
 
 
 def designed(state: State, actor: str, slice_id: int) -> Slice:

@@ -15,11 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import passwords
+from allocation import next_slice_id, next_vm_id
 from bench.samples import Facts, Sample
 from database import Database, State
 from deployment import DeploymentAPI
 from inventory import Inventory, Worker
-from models import Flavor, Slice, User, next_slice_id, next_vm_id
+from models import Flavor, Slice, User
 
 OWNERS = 10
 VMS_WITH_INTERNET = 2
@@ -89,8 +90,7 @@ def _owners() -> list[str]:
 
 def _add_slice(state: State, owner: User, vms: int, *, running: bool) -> None:
     """A ring of VMs, every one with a link to the next."""
-    slices = state.slices.values()
-    tenant = Slice(next_slice_id(state.next_vm_id, slices), owner.username)
+    tenant = Slice(next_slice_id(state.next_vm_id, state.slices.holdings.values()), owner.username)
     tenant.name = f"ring-{tenant.slice_id}"
     state.slices[tenant.slice_id] = tenant
     owner.slices.append(tenant.slice_id)
@@ -105,14 +105,12 @@ def _add_slice(state: State, owner: User, vms: int, *, running: bool) -> None:
 
 
 def _add_vm(state: State, tenant: Slice, name: str, *, internet: bool) -> None:
-    inventory, slices = Inventory(), state.slices.values()
+    inventory, live = Inventory(), state.slices.holdings.values()
     workers = dict.fromkeys(inventory.workers_list, _BIG)
-    vm_id = next_vm_id(state.next_vm_id, slices)
+    vm_id = next_vm_id(state.next_vm_id, live)
     state.next_vm_id = vm_id + 1
     flavor = Flavor.FLAVORS["cirros"]
-    vm = DeploymentAPI(inventory).create_vm_with_qcow(
-        tenant, vm_id, name, "cirros", flavor, 2, internet, workers, slices
-    )
+    vm = DeploymentAPI(inventory).create_vm_with_qcow(tenant, vm_id, name, "cirros", flavor, 2, internet, workers, live)
     vm.status = "design"
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from allocation import holdings_of, next_slice_id
 from deployment import DeploymentAPI
 from inventory import Inventory, Worker
-from models import Record, Slice, next_slice_id
+from models import Record, Slice
 
 OWNER = "admin"
 FLAVOR = "blank"
@@ -91,12 +92,12 @@ class Work:
         made: list[Slice] = []
         next_id = FIRST_ID
         for vms in self.parts:
-            tenant = Slice(next_slice_id(next_id, made), OWNER)
+            tenant = Slice(next_slice_id(next_id, holdings_of(made)), OWNER)
             made.append(tenant)
             for number in range(1, vms + 1):
                 deployment.create_vm_with_qcow(
                     tenant, tenant.slice_id + number, f"vm{number}", FLAVOR, self.flavor(image), 2,
-                    internet_enabled=True, workers=workers, slices=made,
+                    internet_enabled=True, workers=workers, live=holdings_of(made),
                 ).vnc_secret = SECRET  # fmt: skip
             for first, eth_a, second, eth_b in self.links(vms):
                 ids = tenant.vms[first].vm_id, tenant.vms[second].vm_id

@@ -57,7 +57,7 @@ class Prover:
         user = state.users.get(actor)
         if user is None:
             raise Refused(f"There is no user {actor} any more")
-        own = [number for number, tenant in state.slices.items() if user.may_work_on(tenant)]
+        own = [number for number, holdings in state.slices.holdings.items() if user.may_work_on(holdings)]
         verdict = self.prove()
         if user.role == ADMIN:
             return verdict

@@ -5,24 +5,32 @@ No two own the same, nothing points to what is not there, counts are right, both
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from ipaddress import IPv4Address, IPv4Network
+from itertools import chain
 from pathlib import PurePosixPath
 
 import names
+from allocation import Holdings
 from inventory import InternetSettings
 from models import VM, Interface, Record, Slice, User
 from storage.schema import Broken, Key, equal, no_twice, show
 from storage.state import State
 
 
-def check(state: State) -> None:
-    """`Broken` where the state keeps one of the rules not."""
+def check(state: State, slices: Collection[int] | None = None) -> None:
+    """`Broken` where the state keeps one of the rules not. `slices`: those not known to be right by themselves."""
     internet = state.inventory.internet
+    live = state.slices.holdings
     _check_gateway(internet.gateway, internet.cidr, "internet", "gateway")
     _check_images(state.all_flavors)
-    _check_ownership(state.users, state.slices)
-    _check_slices(state)
+    _check_ownership(state.users, live)
+    for slice_id in state.slices if slices is None else slices:
+        _check_slice(state.slices[slice_id], internet)
+    if _anything_twice(live.values(), internet):  # then, and only then, all slices are looked into: for whose it is
+        cloud = _Cloud(internet)
+        for tenant in state.slices.values():
+            cloud.add(tenant)
 
 
 def _check_images(flavors: Mapping[str, Record]) -> None:
@@ -35,17 +43,31 @@ def _check_images(flavors: Mapping[str, Record]) -> None:
             raise Broken(f"the image {show(path)} has the file name of another flavor's, rename it", "flavors", name)
 
 
-def _check_slices(state: State) -> None:
-    internet = state.inventory.internet
-    cloud = _Cloud(internet)
-    for tenant in state.slices.values():
-        for rule in (_check_pool, _check_links, _check_interfaces, _check_networks):
-            try:
-                rule(tenant, internet)
-            except Broken as fault:
-                fault.path = ("slices", str(tenant.slice_id), *fault.path)
-                raise
-        cloud.add(tenant)
+def _check_slice(tenant: Slice, internet: InternetSettings) -> None:
+    for rule in (_check_pool, _check_links, _check_interfaces, _check_networks):
+        try:
+            rule(tenant, internet)
+        except Broken as fault:
+            fault.path = ("slices", str(tenant.slice_id), *fault.path)
+            raise
+
+
+def _anything_twice(live: Collection[Holdings], internet: InternetSettings) -> bool:
+    """Whether something that only one may have has two owners; who they are finds `_Cloud`."""
+    things: tuple[Iterable[Iterable[Key]], ...] = (
+        ((holdings.slice_id, *holdings.vm_ids) for holdings in live),
+        ((holdings.pool,) for holdings in live),
+        (holdings.vnc_ports for holdings in live),
+        (holdings.macs for holdings in live),
+        (_reserved(internet), *(holdings.addresses for holdings in live)),
+    )
+    kinds = (list(chain.from_iterable(kind)) for kind in things)
+    return any(len(set(kind)) < len(kind) for kind in kinds)
+
+
+def _reserved(internet: InternetSettings) -> dict[Key, str]:
+    """The addresses of the internet network that are no VM's, and whose they are."""
+    return {str(internet.network[names.DHCP_SERVER_HOST]): "the DHCP server", internet.gateway: "the gateway"}
 
 
 class _Owners:
@@ -66,13 +88,11 @@ class _Cloud:
     """What only one slice, VM or interface of the whole cloud may have."""
 
     def __init__(self, internet: InternetSettings) -> None:
-        self._network = internet.network
         self._ids = _Owners("id")
         self._pools = _Owners("the VLAN pool from")
         self._ports = _Owners("VNC port")
         self._macs = _Owners("MAC")
-        server = str(self._network[names.DHCP_SERVER_HOST])
-        self._addresses = _Owners("address", {server: "the DHCP server", internet.gateway: "the gateway"})
+        self._addresses = _Owners("address", _reserved(internet))
 
     def add(self, tenant: Slice) -> None:
         """Record what the slice has; `Broken` where another has it."""
@@ -91,25 +111,21 @@ class _Cloud:
         if interface.mac:
             self._macs.give(interface.mac.lower(), owner, *here, "mac")
         if interface.ip_config:
-            path = (*here, "ip_config", "ip")
-            address = interface.ip_config["ip"]
-            if ipaddress.IPv4Address(address) not in self._network:
-                raise Broken(f"{address} is not in the internet network {self._network}", *path)
-            self._addresses.give(address, owner, *path)
+            self._addresses.give(interface.ip_config["ip"], owner, *here, "ip_config", "ip")
 
 
-def _check_ownership(users: Mapping[str, User], slices: Mapping[int, Slice]) -> None:
-    owned: dict[str, list[Slice]] = {name: [] for name in users}
-    for slice_id, tenant in slices.items():
-        if tenant.owner not in owned:
-            raise Broken(f"there is no user {show(tenant.owner)}", "slices", str(slice_id), "owner")
-        owned[tenant.owner].append(tenant)
+def _check_ownership(users: Mapping[str, User], live: Mapping[int, Holdings]) -> None:
+    owned: dict[str, list[Holdings]] = {name: [] for name in users}
+    for slice_id, holdings in live.items():
+        if holdings.owner not in owned:
+            raise Broken(f"there is no user {show(holdings.owner)}", "slices", str(slice_id), "owner")
+        owned[holdings.owner].append(holdings)
     for name, user in users.items():
         no_twice("slice", user.slices, "users", name, "slices")
-        ids = [tenant.slice_id for tenant in owned[name]]
+        ids = [holdings.slice_id for holdings in owned[name]]
         if set(user.slices) != set(ids):
             raise Broken(f"must be the slices that {name} owns: {_listed(ids)}", "users", name, "slices")
-        count = sum(len(tenant.vms) for tenant in owned[name])
+        count = sum(len(holdings.vm_ids) for holdings in owned[name])
         equal(f"the number of VMs in the slices of {name},", count, user.used_vms, "users", name, "used_vms")
 
 
@@ -155,6 +171,9 @@ def _check_interfaces(tenant: Slice, internet: InternetSettings) -> None:
                     raise Broken(f"eth0 is on VLAN {internet.vlan_id} (internet) or on none, and no link's end", *here)
                 if interface.ip_config and interface.vlan_id is None:
                     raise Broken("eth0 has an address but no VLAN", *here)
+                if interface.ip_config and IPv4Address(interface.ip_config["ip"]) not in internet.network:
+                    reason = f"{interface.ip_config['ip']} is not in the internet network {internet.network}"
+                    raise Broken(reason, *here, "ip_config", "ip")
             elif interface.ip_config:
                 raise Broken("only eth0 has an ip_config", *here)
             elif (vm.vm_id, interface.name) not in ends and (interface.link_id, interface.vlan_id) != (None, None):
@@ -170,9 +189,9 @@ def _check_networks(tenant: Slice, _: InternetSettings) -> None:
 
 
 def _check_gateway(gateway: str, cidr: str, *path: Key) -> None:
-    network = ipaddress.IPv4Network(cidr)
+    network = IPv4Network(cidr)
     taken = (network[0], network[names.DHCP_SERVER_HOST], network[-1])
-    address = ipaddress.IPv4Address(gateway)
+    address = IPv4Address(gateway)
     if address not in network or address in taken:
         raise Broken(f"{gateway} cannot be the gateway of {cidr}: {_listed(taken)} are taken", *path)
 

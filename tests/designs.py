@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from allocation import holdings_of
 from deployment import DeploymentAPI
 from inventory import Inventory, Worker
 from models import Slice
@@ -52,7 +53,7 @@ def design(name: str, inventory: Inventory | None = None) -> Slice:
             nics,
             number in wanted.internet,
             workers,
-            [tenant],
+            holdings_of([tenant]),
         )
         vm.status, vm.vnc_secret = "design", f"secret{number}"
     for first, eth_a, second, eth_b in wanted.links:

@@ -12,6 +12,14 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import cli
+from allocation import (
+    Holdings,
+    holdings_of,
+    next_internet_address,
+    next_slice_id,
+    next_vm_id,
+    next_vnc_port,
+)
 from errors import CloudError, Interrupted, Refused
 from inspection.doctor import Diagnosis
 from inspection.findings import Finding
@@ -26,10 +34,6 @@ from models import (
     Record,
     Slice,
     User,
-    next_internet_address,
-    next_slice_id,
-    next_vm_id,
-    next_vnc_port,
 )
 from names import mac_address
 from remote.events import InterruptNoted, Listener, StageStarted, StepDone, StepFailed, Transferred
@@ -180,7 +184,7 @@ class FakeCloud:
 
     @answering
     def create_slice(self, actor: str, name: str) -> Slice:
-        tenant = Slice(next_slice_id(self._next_id(), self.slices.values()), actor)
+        tenant = Slice(next_slice_id(self._next_id(), self._live()), actor)
         tenant.name = name
         self.slices[tenant.slice_id] = tenant
         return tenant
@@ -195,14 +199,14 @@ class FakeCloud:
             raise Refused("Quota exceeded")
         if any(vm.name == name for vm in tenant.vms):
             raise Refused(f"Slice {slice_id} has a VM {name} already")
-        vm_id = next_vm_id(self._next_id(), self.slices.values())
+        vm_id = next_vm_id(self._next_id(), self._live())
         interfaces = [Interface(f"eth{i}", mac=mac_address(vm_id, i)) for i in range(count + 1)]
         if internet:
             interfaces[0].vlan_id = 400
-            interfaces[0].ip_config = next_internet_address(vm_id, self.slices.values(), InternetSettings())
+            interfaces[0].ip_config = next_internet_address(vm_id, self._live(), InternetSettings())
         worker = WORKERS[len(tenant.vms) % 2]
         self._play(Plan((Stage("prepare", (step(worker, f"base image and overlay of {name}"),)),)), listen, upload=True)
-        vm = VM(vm_id, name, owner, worker, next_vnc_port(self.slices.values()), interfaces, Flavor.get(flavor_name))
+        vm = VM(vm_id, name, owner, worker, next_vnc_port(self._live()), interfaces, Flavor.get(flavor_name))
         vm.flavor_name, vm.status = flavor_name, "design"
         tenant.vms.append(vm)
         self.users[owner].used_vms += 1
@@ -286,6 +290,9 @@ class FakeCloud:
 
     def _may(self, actor: str, tenant: Slice) -> bool:
         return self.users[actor].may_work_on(tenant)
+
+    def _live(self) -> list[Holdings]:
+        return holdings_of(self.slices.values())
 
     def _next_id(self) -> int:
         used = [*self.slices, *(vm.vm_id for tenant in self.slices.values() for vm in tenant.vms)]

@@ -23,18 +23,20 @@ ALLOWED = {
     "inventory": set(),
     "names": set(),
     "models": {"errors", "inventory", "names"},
-    "placement": {"errors", "inventory", "models"},
+    "allocation": {"errors", "inventory", "models", "names"},
+    "placement": {"allocation", "errors", "inventory", "models"},
     "qcow_manager": STEPS,
     "firewall": STEPS,
     "namespaces": STEPS,
     "walls": {"inventory", "models", "names", "remote.plan"},
     "vlan_manager": STEPS | {"firewall", "namespaces", "vm_launcher", "walls"},
     "vm_launcher": STEPS | {"walls"},
-    "deployment": STEPS | {"placement", "qcow_manager", "vlan_manager", "vm_launcher"},
+    "deployment": STEPS | {"allocation", "placement", "qcow_manager", "vlan_manager", "vm_launcher"},
     "orchestrator": {
         *PURE,
         *(
             "accounts",
+            "allocation",
             "audit",
             "changes",
             "database",
@@ -98,11 +100,18 @@ ALLOWED = {
     "audit": {"errors", "storage.files"},
     "logins": {"errors", "storage.files"},
     "accounts": {"audit", "logins", "database", "errors", "models", "passwords", "storage.schema"},
-    "database": {"errors", "models", "storage.files", "storage.rules", "storage.schema", "storage.state"},
+    "database": {
+        *("allocation", "errors"),
+        *("storage.files", "storage.schema", "storage.state", "storage.text", "storage.version"),
+    },
     "storage.files": {"errors"},
-    "storage.state": {"inventory", "models"},
+    "storage.state": {"allocation", "inventory", "models"},
     "storage.schema": {"models", "passwords"},
-    "storage.rules": {"inventory", "models", "names", "storage.schema", "storage.state"},
+    "storage.rules": {"allocation", "inventory", "models", "names", "storage.schema", "storage.state"},
+    "storage.text": {"models", "storage.schema"},
+    "storage.version": {
+        *("allocation", "models", "storage.rules", "storage.schema", "storage.state", "storage.text"),
+    },
     "remote.plan": set(),
     "remote.console": set(),
     "remote.daemon": set(),
@@ -118,7 +127,7 @@ ALLOWED = {
 ONLY_IN = {
     "paramiko": ("remote/ssh.py",),
     "subprocess": ("lab/", "bench/"),
-    "yaml": ("database.py",),
+    "yaml": ("storage/text.py",),
     "shlex": ("remote/plan.py", "lab/", "bench/"),
 }
 PRINTS_IN = ("cli.py", "lab/__main__.py", "bench/__main__.py")

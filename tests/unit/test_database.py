@@ -27,6 +27,8 @@ from errors import Refused
 from inventory import Inventory, Worker
 from models import VM, Flavor, Interface, Slice, User
 from storage import files
+from storage import text as yaml_text
+from storage.state import Slices
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(__file__).parent / "data"
@@ -34,7 +36,7 @@ CLOUD = (DATA / "cloud.yaml").read_text()
 SHA256_OF_ADMIN = "8c6976e5b5410415bde908bd4dee15dfb167a9c873fc4bb8a81f6f2ab448a918"
 PROCESSES = multiprocessing.get_context("fork")
 DEADLINE_S = 60.0
-YAML: Any = sys.modules["yaml"]  # only database.py imports it
+YAML: Any = sys.modules["yaml"]  # only storage/text.py imports it
 
 
 @pytest.fixture
@@ -101,13 +103,13 @@ def test_the_shipped_file_has_the_documented_content() -> None:
         "admin": (10, 0, []),
         "student": (6, 0, []),
     }
-    assert (state.flavors, state.workers, state.slices) == ({}, {}, {})
+    assert (state.flavors, state.workers, dict(state.slices)) == ({}, {}, {})
     assert (state.next_vm_id, state.next_vlan_id) == (1000, 100)
 
 
 def test_every_section_but_users_has_a_default(path: Path) -> None:
     path.write_text("users: {}\n")
-    assert Database(path).load() == State(Inventory(), {}, {}, {}, {}, 1000, 100)
+    assert Database(path).load() == State(Inventory(), {}, {}, {}, Slices({}), 1000, 100)
 
 
 def test_every_setting_has_a_default(path: Path) -> None:
@@ -145,10 +147,7 @@ def test_flavors_of_the_file_are_added_to_the_built_in_ones_and_replace_them(pat
     assert Flavor.FLAVORS["ubuntu"]["cores"] == 1
 
 
-def test_what_a_caller_does_to_a_loaded_state_is_not_seen_by_the_next(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(database_module, "SETTLED_NS", -1)
+def test_what_a_caller_does_to_a_loaded_state_is_not_seen_by_the_next(database: Database) -> None:
     untouched = database.load().to_dict()
     state = database.load()
     vm = state.slices[1000].vms[0]
@@ -161,46 +160,18 @@ def test_what_a_caller_does_to_a_loaded_state_is_not_seen_by_the_next(
     state.flavors["small"]["cores"] = 9
     state.users["admin"].slices.clear()
     state.workers.clear()
+    for record in database.load().to_dict()["slices"].values():
+        record["vms"].clear()
     assert database.load().to_dict() == untouched
 
 
-def test_an_unchanged_file_is_not_read_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_module, "SETTLED_NS", -1)
-    expected = database.load().to_dict()
-    monkeypatch.setattr(database_module, "_parsed", pytest.fail)
-    assert database.load().to_dict() == expected
-
-
-def test_a_changed_file_is_read_again(database: Database, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_module, "SETTLED_NS", -1)
+def test_a_change_that_the_files_times_do_not_show_is_seen(database: Database, path: Path) -> None:
+    before = path.stat()
     assert database.load().next_vm_id == 1017
-    Database(path).get_next_vm_id()
+    path.write_text(CLOUD.replace("next_vm_id: 1017", "next_vm_id: 1018"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
     assert database.load().next_vm_id == 1018
-
-
-def test_a_file_younger_than_the_clocks_resolution_is_always_read_again(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(database_module, "SETTLED_NS", 10**18)
-    database.load()
-    monkeypatch.setattr(database_module, "_parsed", failing(0))
-    with pytest.raises(OSError, match="Success"):
-        database.load()
-
-
-def test_each_event_is_looked_at_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    # What a stopwatch would tell on a quiet machine only: the slow second pass that finds lines is for refusals.
-    parses: list[str] = []
-    parse = YAML.parse
-
-    def counted(text: str, Loader: Any) -> Any:  # noqa: N803 - PyYAML's name
-        parses.append(text)
-        return parse(text, Loader)
-
-    monkeypatch.setattr(YAML, "parse", counted)
-    monkeypatch.setattr(YAML, "compose", pytest.fail)
-    assert len(database.load().slices) == 2
-    assert len(parses) == 1
 
 
 def test_without_the_c_library_the_same_is_read_and_written(
@@ -210,8 +181,8 @@ def test_without_the_c_library_the_same_is_read_and_written(
     database.get_next_vm_id()
     with_c = path.read_bytes()
     path.write_text(CLOUD)
-    monkeypatch.setattr(database_module, "_Loader", YAML.SafeLoader)
-    monkeypatch.setattr(database_module, "_Dumper", YAML.SafeDumper)
+    monkeypatch.setattr(yaml_text, "_Loader", YAML.SafeLoader)
+    monkeypatch.setattr(yaml_text, "_Dumper", YAML.SafeDumper)
     slow = Database(path)
     assert slow.load().to_dict() == expected
     slow.get_next_vm_id()

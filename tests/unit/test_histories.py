@@ -264,7 +264,7 @@ class Histories(RuleBasedStateMachine):
                 owner = copied.users[tenant.owner]
                 owner.slices.remove(tenant.slice_id)
                 owner.used_vms -= len(tenant.vms)
-                recount(copied.workers, copied.slices.values())
+                recount(copied.workers, copied.slices.holdings.values())
             doctor = OrchestratorAPI(Database(path), there.connect).doctor  # type: ignore[arg-type]
             assert bool(doctor.examine().findings) == bool(tenant.vms)
             diagnosis = doctor.fix()

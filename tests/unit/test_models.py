@@ -11,14 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+import allocation
 import models
 import names
+from allocation import Holdings, holdings_of
 from errors import Refused
 from inventory import INTERNET_VLAN, HypervisorSettings, InternetSettings, Inventory
 from models import VM, Flavor, Interface, Link, Network, Record, Slice, User
 from names import VMFiles
 from storage import rules
-from storage.state import State
+from storage.state import Slices, State
 
 DATA = Path(__file__).parent / "data"
 INTERNET = InternetSettings()
@@ -80,7 +82,7 @@ def test_the_documented_slices_keep_all_rules(slice_id: int) -> None:
     tenant = Slice.from_dict(sample(slice_id))
     user = User(tenant.owner, "")
     user.used_vms, user.slices = len(tenant.vms), [slice_id]
-    rules.check(State(Inventory(), {}, {tenant.owner: user}, {}, {slice_id: tenant}, 1000, 100))
+    rules.check(State(Inventory(), {}, {tenant.owner: user}, {}, Slices({slice_id: tenant}), 1000, 100))
 
 
 def test_keys_are_written_in_the_documented_order() -> None:
@@ -362,67 +364,67 @@ def test_another_vlan_reserved_for_the_internet_is_kept_free_instead_of_400() ->
 
 
 def test_the_first_ids_are_the_documented_ones() -> None:
-    assert models.next_slice_id(1000, []) == 1000
-    assert models.next_vm_id(1001, [Slice(1000, "admin")]) == 1001
-    assert models.next_vnc_port([]) == 5901
+    assert allocation.next_slice_id(1000, []) == 1000
+    assert allocation.next_vm_id(1001, holdings_of([Slice(1000, "admin")])) == 1001
+    assert allocation.next_vnc_port([]) == 5901
 
 
 def test_the_lowest_free_vnc_port_is_given_again_after_deletion() -> None:
     tenant = Slice(1000, "admin")
     tenant.vms = [machine(1001, port=5901), machine(1002, port=5903)]
-    assert models.next_vnc_port([tenant]) == 5902
+    assert allocation.next_vnc_port(holdings_of([tenant])) == 5902
 
 
 def test_when_all_vnc_ports_are_held_the_next_is_refused() -> None:
     tenant = Slice(1000, "admin")
     tenant.vms = [VM(i, "vm", "a", "w", port, []) for i, port in enumerate(range(5901, 65_536))]
     with pytest.raises(Refused, match="All VNC ports are in use"):
-        models.next_vnc_port([tenant])
+        allocation.next_vnc_port(holdings_of([tenant]))
 
 
 def test_a_slice_gets_an_id_whose_pool_is_free_and_the_last_pool_is_found() -> None:
     live = [Slice(1000 + i, "admin") for i in range(100) if i != 37]
-    assert models.next_slice_id(1100, live) == 1137
+    assert allocation.next_slice_id(1100, holdings_of(live)) == 1137
     with pytest.raises(Refused, match="All 100 VLAN pools are in use: delete a slice first"):
-        models.next_slice_id(1100, [*live, Slice(1037, "admin")])
+        allocation.next_slice_id(1100, holdings_of([*live, Slice(1037, "admin")]))
 
 
 def test_after_the_last_id_the_first_free_one_is_next() -> None:
     tenant = Slice(1000, "admin")
     tenant.vms = [machine(1001)]
-    assert models.next_vm_id(models.LAST_ID + 1, [tenant]) == 1002
+    assert allocation.next_vm_id(models.LAST_ID + 1, holdings_of([tenant])) == 1002
 
 
 def test_an_id_whose_macs_are_held_by_an_id_65536_away_is_skipped() -> None:
     tenant = Slice(1000, "admin")
     tenant.vms = [machine(1001)]
     assert names.mac_address(1001 + 65_536, 0) == names.mac_address(1001, 0)
-    assert models.next_vm_id(1001 + 65_536, [tenant]) == 1002 + 65_536
+    assert allocation.next_vm_id(1001 + 65_536, holdings_of([tenant])) == 1002 + 65_536
 
 
-def with_addresses(*hosts: int) -> Slice:
+def with_addresses(*hosts: int) -> list[Holdings]:
     tenant = Slice(1000, "admin")
     for number, host in enumerate(hosts):
         vm = machine(1001 + number)
         vm.interfaces[0].ip_config = {"ip": f"10.60.7.{host}", "cidr": INTERNET.cidr, "gateway": INTERNET.gateway}
         tenant.vms.append(vm)
-    return tenant
+    return holdings_of([tenant])
 
 
 def test_the_documented_internet_address_is_given_where_it_is_free_and_else_the_first_free_one() -> None:
-    assert models.next_internet_address(1001, [], INTERNET) == sample(1000)["vms"][0]["interfaces"][0]["ip_config"]
-    assert models.next_internet_address(1101, [with_addresses(101)], INTERNET)["ip"] == "10.60.7.10"
-    assert models.next_internet_address(1101, [with_addresses(101, 10, 11, 13)], INTERNET)["ip"] == "10.60.7.12"
+    assert allocation.next_internet_address(1001, [], INTERNET) == sample(1000)["vms"][0]["interfaces"][0]["ip_config"]
+    assert allocation.next_internet_address(1101, with_addresses(101), INTERNET)["ip"] == "10.60.7.10"
+    assert allocation.next_internet_address(1101, with_addresses(101, 10, 11, 13), INTERNET)["ip"] == "10.60.7.12"
 
 
 def test_the_gateways_address_is_nobody_elses() -> None:
     internet = InternetSettings(gateway="10.60.7.101")
-    assert models.next_internet_address(1001, [], internet)["ip"] == "10.60.7.10"
+    assert allocation.next_internet_address(1001, [], internet)["ip"] == "10.60.7.10"
 
 
 def test_when_all_internet_addresses_are_held_the_next_is_refused() -> None:
     with pytest.raises(Refused, match=r"All addresses of the internet network 10.60.7.0/24 are in use"):
-        models.next_internet_address(1001, [with_addresses(*range(10, 251))], INTERNET)
+        allocation.next_internet_address(1001, with_addresses(*range(10, 251)), INTERNET)
 
 
 @given(ids, st.integers(0, models.MAX_DATA_INTERFACES))
@@ -486,7 +488,7 @@ class Cloud(RuleBasedStateMachine):
     def create_slices(self, pools: int) -> None:
         for _ in range(pools):
             try:
-                slice_id = models.next_slice_id(self.counter, self.live.values())
+                slice_id = allocation.next_slice_id(self.counter, holdings_of(self.live.values()))
             except Refused:
                 assert len(self.live) == models.POOL_COUNT
                 return
@@ -498,13 +500,13 @@ class Cloud(RuleBasedStateMachine):
     def add_vms(self, data: st.DataObject, count: int, nics: int, internet: bool) -> None:
         tenant = self.live[data.draw(st.sampled_from(sorted(self.live)))]
         for _ in range(count):
-            everyone = list(self.live.values())
-            vm_id = models.next_vm_id(self.counter, everyone)
+            everyone = holdings_of(self.live.values())
+            vm_id = allocation.next_vm_id(self.counter, everyone)
             self.counter = vm_id + 1
-            vm = machine(vm_id, nics, port=models.next_vnc_port(everyone))
+            vm = machine(vm_id, nics, port=allocation.next_vnc_port(everyone))
             if internet:
                 try:
-                    vm.interfaces[0].ip_config = models.next_internet_address(vm_id, everyone, INTERNET)
+                    vm.interfaces[0].ip_config = allocation.next_internet_address(vm_id, everyone, INTERNET)
                 except Refused:
                     return
                 vm.interfaces[0].vlan_id = INTERNET.vlan_id
@@ -563,7 +565,7 @@ class Cloud(RuleBasedStateMachine):
     def all_rules_of_the_database_are_kept(self) -> None:
         user = User("admin", "")
         user.slices, user.used_vms = list(self.live), sum(len(tenant.vms) for tenant in self.live.values())
-        rules.check(State(Inventory(), {}, {"admin": user}, {}, self.live, self.counter, 100))
+        rules.check(State(Inventory(), {}, {"admin": user}, {}, Slices(self.live), self.counter, 100))
 
 
 Cloud.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)

@@ -1,0 +1,208 @@
+"""YAML text to plain values and back.
+
+Over events because that takes a fifth of the time of yaml.load, and because only they show what a hand or an attacker
+may have put in and yaml.load takes silently: a key given twice, an alias, a tag.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import yaml
+from yaml.constructor import SafeConstructor
+from yaml.resolver import Resolver
+
+from models import Record
+from storage import schema
+from storage.schema import Broken
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_MAX_DEPTH = 12
+_MAX_PLAIN = 64
+_WIDTH = 120
+_REMEMBERED = 4096
+_RESOLVER: Any = Resolver()
+_JUNK = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ENDS = r"\r\n\x85\u2028\u2029"
+_LEADING_COMMENT = re.compile(rf"(?:[ \t]*(?:#[^{_ENDS}]*)?\r?\n)*")  # YAML 1.1 ends a comment in each of these
+
+
+class Unreadable(Exception):
+    """Something in the file that keeps it from being used, and its line."""
+
+    def __init__(self, reason: str, line: int) -> None:
+        super().__init__(reason)
+        self.line = line
+
+
+def decoded(content: bytes) -> str:
+    """The text in a file; `Unreadable` where it is none, or has characters that YAML has not."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Unreadable("is not UTF-8 text", content.count(b"\n", 0, error.start) + 1) from None
+    if junk := _JUNK.search(text):
+        raise Unreadable(f"has the character {junk[0]!a}", text.count("\n", 0, junk.start()) + 1)
+    return text
+
+
+# What YAML 1.1 takes a plain scalar for: `on` is true there, and 1:30 is 90. Most of them come again and again.
+
+
+@lru_cache(_REMEMBERED)
+def _value_of(text: str) -> Any:
+    """The value; `ValueError` or `yaml.YAMLError` for what only looks like one (`2024-99-99`)."""
+    return SafeConstructor().construct_object(yaml.ScalarNode(_tag_of(text), text), deep=True)
+
+
+def _tag_of(text: str) -> str:
+    tag: str = _RESOLVER.resolve(yaml.ScalarNode, text, (True, False))
+    return tag
+
+
+_remembered_tag_of = lru_cache(_REMEMBERED)(_tag_of)
+
+
+def _is_string(text: str) -> bool:
+    """Whether `text` is read as itself when it is written without quotes."""
+    tag_of = _remembered_tag_of if len(text) <= _MAX_PLAIN else _tag_of
+    return tag_of(text) == "tag:yaml.org,2002:str"
+
+
+def parsed(text: str) -> Any:
+    """The value that `text` holds; `Unreadable` for anything but one document of mappings, lists and scalars."""
+    return _Reader(text).document()
+
+
+class _Reader:
+    def __init__(self, text: str) -> None:
+        self._events = yaml.parse(text, Loader=_Loader)
+
+    def document(self) -> Any:
+        """The only document's value."""
+        try:
+            value, begun = None, False
+            for event in self._events:
+                if isinstance(event, yaml.DocumentStartEvent):
+                    if begun:
+                        raise Unreadable("a second document begins here", _line(event))
+                    value, begun = self._value(next(self._events), 0), True
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+            problem = getattr(error, "problem", None) or "is not YAML"
+            raise Unreadable(problem, mark.line + 1 if mark else 1) from error
+        return value
+
+    def _value(self, event: Any, depth: int) -> Any:
+        if isinstance(event, yaml.AliasEvent) or event.anchor:
+            raise Unreadable("anchors and aliases (& and *) have no place here", _line(event))
+        if event.tag:
+            raise Unreadable(f"tags such as {schema.show(event.tag)} have no place here", _line(event))
+        if isinstance(event, yaml.ScalarEvent):
+            return self._scalar(event)
+        if depth == _MAX_DEPTH:
+            raise Unreadable("is nested too deeply", _line(event))
+        if isinstance(event, yaml.MappingStartEvent):
+            return self._mapping(depth + 1)
+        return [self._value(item, depth + 1) for item in self._until(yaml.SequenceEndEvent)]
+
+    def _mapping(self, depth: int) -> Record:
+        mapping: Record = {}
+        for event in self._until(yaml.MappingEndEvent):
+            key = self._value(event, depth)
+            if not isinstance(key, str):
+                raise Unreadable(f"the key {schema.show(key)} must be a text, put it in quotes", _line(event))
+            if key in mapping:
+                raise Unreadable(f"the key {schema.show(key)} is there twice", _line(event))
+            mapping[key] = self._value(next(self._events), depth)
+        return mapping
+
+    def _until(self, end: type[yaml.Event]) -> Iterator[yaml.Event]:
+        while not isinstance(event := next(self._events), end):
+            yield event
+
+    def _scalar(self, event: yaml.ScalarEvent) -> Any:
+        if not event.implicit[0]:
+            return event.value
+        if len(event.value) > _MAX_PLAIN:  # no number of ours is that long, and Python takes long over long ones
+            return event.value
+        try:
+            return _value_of(event.value)
+        except (ValueError, OverflowError, yaml.YAMLError):
+            raise Unreadable(f"{schema.show(event.value)} is no value, put it in quotes", _line(event)) from None
+
+
+def _line(event: Any) -> int:
+    return int(event.start_mark.line) + 1
+
+
+def line_of(text: str, fault: Broken) -> int:
+    """The line of what a rule complains about, or of the nearest thing around it. Slow: only a refusal needs it."""
+    node = yaml.compose(text, Loader=_Loader)
+    line = 1
+    for part in (*fault.path, *([] if fault.key is None else [fault.key])):
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == part), None)
+            if found is None:
+                break
+            line, node = found[0].start_mark.line + 1, found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+    return line
+
+
+def written(record: Record) -> str:
+    """`record` as YAML, small collections on one line; in half the time of yaml.dump."""
+    events: list[yaml.Event] = [yaml.StreamStartEvent(), yaml.DocumentStartEvent(explicit=False)]
+
+    def put(value: Any, *, flow: bool = True) -> None:
+        match value:
+            case dict():
+                flow_style = flow and _is_leaf(value.values()) and len(str(value)) < _WIDTH
+                events.append(yaml.MappingStartEvent(None, None, implicit=True, flow_style=flow_style))
+                for key, item in value.items():
+                    put(key)
+                    put(item)
+                events.append(yaml.MappingEndEvent())
+            case list():
+                events.append(yaml.SequenceStartEvent(None, None, implicit=True, flow_style=_is_leaf(value)))
+                for item in value:
+                    put(item)
+                events.append(yaml.SequenceEndEvent())
+            case str():
+                events.append(yaml.ScalarEvent(None, None, (_is_string(value), True), value))
+            case _:
+                events.append(yaml.ScalarEvent(None, None, (True, False), _plain(value)))
+
+    put(record, flow=False)
+    events += yaml.DocumentEndEvent(explicit=False), yaml.StreamEndEvent()
+    text: str = yaml.emit(events, Dumper=_Dumper, width=_WIDTH, allow_unicode=True)
+    return text
+
+
+def _plain(value: object) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case float():
+            digits = repr(value)  # 1e-07 is a text in YAML 1.1, 1.0e-07 a number
+            return digits if "." in digits else digits.replace("e", ".0e")
+        case _:
+            return repr(value)
+
+
+def _is_leaf(items: Iterable[object]) -> bool:
+    return not any(isinstance(item, dict | list) and item for item in items)
+
+
+def leading_comment(text: str) -> str:
+    """The comment at the top of the file, which is the operator's."""
+    match = _LEADING_COMMENT.match(text)
+    return match[0] if match else ""
