@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -101,46 +101,51 @@ class Runner:
     def run(self, plan: Plan, *, keep_going: bool = False) -> Report:
         """Run `plan`; with `keep_going` past every failure and interruption, as taking back and removing must."""
         report = Report(plan)
+        hosts = {address: self._connect(address) for address in dict.fromkeys(step.host for step in plan.steps)}
         try:
             for stage in plan.stages:
                 self._tell(StageStarted(stage))
-                report.results.extend(self._run_stage(plan, stage, keep_going=keep_going))
+                report.results.extend(self._run_stage(plan, stage, hosts, keep_going=keep_going))
                 if keep_going:
                     continue
                 report.interrupted = self._interrupted()
                 if report.error:
                     break
         finally:
-            for host in {step.host for step in plan.steps}:
-                self._connect(host).release()
+            for host in hosts.values():
+                host.release()
         return report
 
-    def _run_stage(self, plan: Plan, stage: Stage, *, keep_going: bool) -> Iterator[StepResult]:
-        hosts = stage.by_host
+    def _run_stage(
+        self, plan: Plan, stage: Stage, hosts: Mapping[str, Host], *, keep_going: bool
+    ) -> Iterator[StepResult]:
         with ThreadPoolExecutor(max_workers=max(len(hosts), 1)) as pool:
-            running = [pool.submit(self._run_host, plan, stage, host, keep_going=keep_going) for host in hosts]
+            running = [
+                pool.submit(self._run_host, plan, stage, address, hosts[address], keep_going=keep_going)
+                for address in stage.by_host
+            ]
         for future in running:
             yield from future.result()
 
-    def _run_host(self, plan: Plan, stage: Stage, host: str, *, keep_going: bool) -> list[StepResult]:
+    def _run_host(self, plan: Plan, stage: Stage, address: str, host: Host, *, keep_going: bool) -> list[StepResult]:
         """Run the steps of one host; the results of those that were, or may have been, begun."""
-        steps = stage.by_host[host]
+        steps = stage.by_host[address]
         watch = _Watch(self._tell, stage, steps)
         try:
-            news = self._connect(host).run(steps, keep_going=keep_going, lock=plan.lock, patience=plan.patience)
+            news = host.run(steps, keep_going=keep_going, lock=plan.lock, patience=plan.patience)
             with closing(news):
                 for item in news:
                     if isinstance(item, Outcome):
                         watch.note(item)
                     else:
-                        self._tell(Transferred(host, steps[item.step].title, item.done, item.total))
+                        self._tell(Transferred(address, steps[item.step].title, item.done, item.total))
                         if self._interrupted() and not keep_going:
                             watch.fail(Interrupted("Interrupted"), all_of_them=False)
                             break
         except CloudError as error:
             watch.fail(error, all_of_them=keep_going)
         except Exception as fault:  # noqa: BLE001 - whatever it is, the other hosts have to be taken back
-            watch.fail(Unforeseen(host, stage.title, fault), all_of_them=keep_going)
+            watch.fail(Unforeseen(address, stage.title, fault), all_of_them=keep_going)
         return watch.begun
 
     def _tell(self, event: Event) -> None:

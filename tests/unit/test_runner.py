@@ -86,6 +86,18 @@ def test_hosts_are_let_go_of_when_the_plan_is_done_or_has_failed(answer: int | E
         assert [host.released for host in hosts.values()] == [runs, runs]
 
 
+def test_hosts_are_asked_for_once_and_by_one_thread_only() -> None:
+    """Two that ask at the same time would each make what both are to share."""
+    asked: list[tuple[str, int]] = []
+
+    def connect(address: str) -> Scripted:
+        asked.append((address, threading.get_ident()))
+        return Scripted({}, [])
+
+    Runner(connect).run(PLAN)
+    assert asked == [(address, threading.get_ident()) for address in "ab"]
+
+
 def test_hosts_of_a_stage_run_side_by_side() -> None:
     both = threading.Barrier(2, timeout=10)
 
