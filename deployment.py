@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from allocation import Holdings, next_internet_address, next_vnc_port
 from inventory import Inventory, Worker
-from models import VM, Interface, Record, Slice, internet_interfaces
+from models import VM, Interface, Record, Slice
 from names import mac_address
 from placement import place
 from qcow_manager import QCOWManager
@@ -94,7 +94,7 @@ class DeploymentAPI:
         Of a `new` one, which is in design, nothing may be there yet but its overlays.
         """
         workers = list(dict.fromkeys(vm.worker_ip for vm in tenant.vms))
-        uses_network = bool(tenant.links) or any(internet_interfaces(tenant))
+        uses_network = bool(tenant.links) or tenant.uses_internet
         preflight = [step for worker in workers for step in self._launcher.preflight(tenant, worker)]
         preflight += [step for worker in workers for step in self._qcow.preflight(tenant, worker)]
         preflight += [self._launcher.check_new(tenant, worker) for worker in workers if new]

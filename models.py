@@ -388,6 +388,11 @@ class Slice:
         """The link with this id, or None."""
         return next((link for link in self.links if link.link_id == link_id), None)
 
+    @property
+    def uses_internet(self) -> bool:
+        """Whether some VM is on the shared internet VLAN."""
+        return any(internet_interfaces(self))
+
     def address_of(self, vm: VM, interface: Interface) -> str | None:
         """The address that DHCP reserves for `interface`, or None where there is no DHCP."""
         if interface.ip_config:

@@ -120,7 +120,7 @@ class OrchestratorAPI:
         self._changes = Changes(database, self._deployment, self._connect)
         self._audit = Audit(database.path)
         self._discovery = Discovery(database, self._deployment, Runner(self._connect))
-        self._inspector = Inspector(self._inventory, self._connect)
+        self._inspector = Inspector(database, self._inventory, self._connect)
         self.doctor = Doctor(database, self._inspector, Runner(self._connect), self._audit)
         self.prover = Prover(database, self._inspector, Runner(self._connect))
         self._operators: set[str] = set()  # kept here, as it has to be known when the file cannot be read any more
@@ -292,8 +292,8 @@ class OrchestratorAPI:
     @_answers
     def ailments(self, actor: str) -> dict[int, list[str]]:
         """What does not run of the user's running slices, in sentences; a slice that somebody works on is left out."""
-        slices = [s for s in rights.visible(self._database.load(), actor) if not self._database.is_claimed(s.slice_id)]
-        return {slice_id: summary(found) for slice_id, found in self._inspector.ailments(slices).items() if found}
+        ailing = self._inspector.ailments(rights.visible(self._database.load(), actor))
+        return {slice_id: summary(found) for slice_id, found in ailing.items() if found}
 
     @_answers
     def prove_isolation(self, actor: str) -> Verdict:

@@ -133,7 +133,7 @@ class VLANManager:
             gateways = [self._gateway_place(tenant, link) for link in tenant.links]
             steps.append(Step(self._node, "gateways of the VLANs", (put_in_place(gateways, routes=True),)))
         steps += [self._dhcp_step(tenant, self._link_subnet(tenant, link)) for link in tenant.links]
-        if any(internet_interfaces(tenant)):
+        if tenant.uses_internet:
             steps.append(self._internet_step(tenant))
         return tuple(steps)
 
@@ -163,7 +163,7 @@ class VLANManager:
     def places(self, tenant: Slice) -> list[Place]:
         """Where these ports belong."""
         places = [self._gateway_place(tenant, link) for link in tenant.links]
-        if any(internet_interfaces(tenant)):
+        if tenant.uses_internet:
             places.append(self._internet_gateway())
         return [*places, *(self._dhcp_place(tenant, subnet) for subnet in self._subnets(tenant))]
 
@@ -183,12 +183,12 @@ class VLANManager:
 
     def _subnets(self, tenant: Slice) -> list[_Subnet]:
         subnets = [self._link_subnet(tenant, link) for link in tenant.links]
-        return [*subnets, self._internet_subnet(tenant)] if any(internet_interfaces(tenant)) else subnets
+        return [*subnets, self._internet_subnet(tenant)] if tenant.uses_internet else subnets
 
     def _vlans(self, tenant: Slice) -> list[int]:
         """The VLANs that the slice has a part in."""
         links = [link.vlan_id for link in tenant.links]
-        return [*links, self._internet.vlan_id] if any(internet_interfaces(tenant)) else links
+        return [*links, self._internet.vlan_id] if tenant.uses_internet else links
 
     # --- links --------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from inventory import Inventory
-from models import VM, Interface, Slice, internet_interfaces
+from models import VM, Interface, Slice
 from names import dhcp_namespace, dhcp_port, gateway_port, tap_name, vlan_address
 
 _BRIDGE = "br-int"
@@ -44,7 +44,7 @@ class DocumentedDesign:
     def deploy(self) -> list[Line]:
         """VLANs on the network node, then the VMs on their workers (spec/slices.txt, spec/networking.txt)."""
         lines = [line for vlan in self._links for line in self._vlan(vlan, vlan_address(vlan, 0))]
-        if any(internet_interfaces(self._tenant)):
+        if self._tenant.uses_internet:
             lines += self._vlan(self._internet.vlan_id, str(self._internet.network[0]))
             lines.append(self._on_node("sudo sysctl -w net.ipv4.ip_forward=1"))
             lines += [self._on_node(f"sudo iptables {rule.format(verb='-A')}") for rule in self._rules]
@@ -54,7 +54,7 @@ class DocumentedDesign:
         """VMs killed by pid, TAPs, VLANs and overlays removed ("What happens on slice deletion", spec/slices.txt)."""
         lines = [line for vm in self._tenant.vms for line in (self._kill(vm), *self._unplug(vm))]
         lines += [line for vlan in self._links for line in self._no_vlan(vlan)]
-        if any(internet_interfaces(self._tenant)):
+        if self._tenant.uses_internet:
             lines += self._no_vlan(self._internet.vlan_id)
             lines += [self._on_node(f"sudo iptables {rule.format(verb='-D')}") for rule in self._rules]
         return lines + [self._remove_files(vm) for vm in self._tenant.vms]

@@ -47,7 +47,7 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "port-astray": ("error", "a port is not in its namespace", REPAIR),
     "address-missing": ("error", "a gateway or DHCP server has lost its address", REPAIR),
     "dnsmasq-dead": ("error", "a DHCP server does not run", REPAIR),
-    "dnsmasq-deaf": ("error", "a DHCP server listens on an interface that is gone", REPAIR),
+    "dnsmasq-deaf": ("error", "a DHCP server does not listen, or on an interface that is gone", REPAIR),
     "reservations-missing": ("error", "a DHCP server does not know the slice's addresses", REPAIR),
     "rules-missing": ("error", "the rules around VLAN 400 are not whole, or not in their order", REPAIR),
     "filter-missing": ("error", "the shared DHCP server does not hear the slice's VMs, or hears others", REPAIR),

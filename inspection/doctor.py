@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from audit import Audit, Entry, operator
-from database import Database, State
+from database import Database
 from errors import CloudError
 from inspection import findings, orphans
 from inspection.findings import Finding
-from inspection.inspector import Inspector, Look
+from inspection.inspector import Inspector, Look, Survey
 from inspection.orphans import Orphan, Owners
 from remote.plan import Step
 from remote.runner import Runner
@@ -28,7 +28,7 @@ class Diagnosis:
 
 
 class Doctor:
-    """Looks first and reads the file after: what was made in between has its slice in the file then."""
+    """Compares the hosts with the whole file, and removes what has no slice."""
 
     def __init__(self, database: Database, inspector: Inspector, runner: Runner, audit: Audit) -> None:
         self._database = database
@@ -38,10 +38,14 @@ class Doctor:
 
     def examine(self) -> Diagnosis:
         """Everything that is wrong, on all hosts; nothing is changed."""
-        look = self._inspector.look(self._inspector.inventory.hosts, tools=True)
-        state = self._database.load()
-        removable = [_sentence(step) for orphan in self._orphans(state, look) for step in orphan.steps]
-        return Diagnosis(tuple(self._found(state, look)), tuple(look.errors), tuple(removable))
+        slices = self._database.load().slices.values()
+        survey = self._inspector.survey(slices, self._inspector.inventory.hosts, thorough=True)
+        lost = self._orphans(Owners(self._inspector.comparison, survey.slices, survey.is_busy), survey.look)
+        found = (*self._found(survey), *(orphan.finding for orphan in lost))
+        # That the switch is down is said once, not once for each slice.
+        once = {(finding.code, finding.host, finding.what): finding for finding in reversed(found)}
+        removable = tuple(_sentence(step) for orphan in lost for step in orphan.steps)
+        return Diagnosis(tuple(once.values())[::-1], tuple(survey.look.errors), removable)
 
     def fix(self, agreed: Collection[str] | None = None) -> Diagnosis:
         """Remove what carries our mark and belongs to no slice; what is wrong besides is told as by `examine`.
@@ -61,30 +65,26 @@ class Doctor:
         """Sentences about what was removed, and about what could not be."""
         with self._database.transaction() as state:
             look = self._inspector.look(self._inspector.inventory.hosts)
-            steps = (step for orphan in self._orphans(state, look) for step in orphan.steps)
+            owners = Owners(self._inspector.comparison, state.slices.values(), self._database.is_claimed)
+            steps = (step for orphan in self._orphans(owners, look) for step in orphan.steps)
             plan = orphans.removal_plan(step for step in steps if agreed is None or _sentence(step) in agreed)
             report = self._runner.run(plan, keep_going=True)
         failed = {result.step: result.error for result in report.failures if result.error}
         removed = tuple(_sentence(step) for step in plan.steps if step not in failed)
         return removed, tuple(_not_removed(step.host, step.title, error) for step, error in failed.items())
 
-    def _found(self, state: State, look: Look) -> list[Finding]:
-        found = [*look.unseen]
+    def _found(self, survey: Survey) -> Iterator[Finding]:
+        look, comparison = survey.look, self._inspector.comparison
+        yield from look.unseen
         for sight in look.sights.values():
-            found += findings.of_host(self._inspector.inventory, sight, look.began, look.ended)
-        for tenant in sorted(state.slices.values(), key=lambda tenant: tenant.slice_id):
-            if self._database.is_claimed(tenant.slice_id):
-                continue
-            if tenant.status == "running":
-                found += self._inspector.comparison.of_slice(tenant, look.sights)
-            elif tenant.status == "design":
-                found += [f for s in look.sights.values() for f in self._inspector.comparison.overlays(tenant, s)]
-        found += [orphan.finding for orphan in self._orphans(state, look)]
-        # That the switch is down is said once, not once for each slice.
-        return list({(f.code, f.host, f.what): f for f in reversed(found)}.values())[::-1]
+            yield from findings.of_host(self._inspector.inventory, sight, look.began, look.ended)
+        for tenant in survey.steady_in("running"):
+            yield from comparison.of_slice(tenant, look.sights)
+        for tenant in survey.steady_in("design"):
+            yield from (finding for sight in look.sights.values() for finding in comparison.overlays(tenant, sight))
 
-    def _orphans(self, state: State, look: Look) -> list[Orphan]:
-        owners = Owners(self._inspector.comparison, state.slices.values(), self._database.is_claimed)
+    @staticmethod
+    def _orphans(owners: Owners, look: Look) -> list[Orphan]:
         return [orphan for sight in look.sights.values() for orphan in orphans.orphans(owners, sight)]
 
 

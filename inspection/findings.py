@@ -7,28 +7,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import firewall
 import walls
+from deployment import MAX_SKEW_SECONDS
 from errors import CloudError, CommandFailed, HostUnreachable
 from inspection.codes import CODES, REPAIR, Severity
 from inspection.reading import Device, Flow, Port, Sight, flow
 from inventory import Inventory
-from models import VM, Slice, internet_interfaces
+from models import VM, Slice
 from names import flow_cookie, process_name, router_namespace
 from namespaces import Place
 from remote import ovs
-from vlan_manager import TOOLS as NETWORK_TOOLS
 from vlan_manager import Server, VLANManager
-from vm_launcher import TOOLS as WORKER_TOOLS
 from vm_launcher import VMLauncher
 
 SHOWN = 4
 """So many sentences about one slice are shown in the menu."""
 
-SKEW_S = 30.0
 LEAST_DISK_MIB, LEAST_MEMORY_MIB = 512, 256
 
 OLDEST = {"dnsmasq": (2, 73), "ovs-vsctl": (2, 8), "qemu-system-x86_64": (6, 1)}
@@ -73,13 +71,6 @@ class Finding:
         }  # fmt: skip
 
 
-def tools_of(inventory: Inventory) -> dict[str, tuple[str, ...]]:
-    """The programs that each host needs."""
-    needed = {worker: dict.fromkeys(WORKER_TOOLS) for worker in inventory.workers_list}
-    needed.setdefault(inventory.network_node, {}).update(dict.fromkeys(NETWORK_TOOLS))
-    return {host: tuple(sorted(tools)) for host, tools in needed.items()}
-
-
 def of_error(host: str, error: CloudError) -> Finding:
     """Why a host could not be looked at."""
     if isinstance(error, HostUnreachable):
@@ -91,16 +82,13 @@ def of_error(host: str, error: CloudError) -> Finding:
 def of_host(inventory: Inventory, sight: Sight, began: float, ended: float) -> Iterator[Finding]:
     """What is wrong with a host itself; `began` and `ended` are when it was looked at, in seconds since the epoch."""
     host = sight.host
-    for name in sight.unread:
-        if name not in {"switch", "ports", "flows"}:
-            yield Finding("unread", host, f"its {name} could not be read")
+    yield from _of_look(sight)
     for tool, said in sight.tools.items():
         if said is None:
             yield Finding("tool-missing", host, f"{tool} is not installed")
         elif (oldest := OLDEST.get(tool)) and not _is_new_enough(said, oldest):
             yield Finding("tool-too-old", host, f"{said}; {'.'.join(map(str, oldest))} is needed")
-    yield from _of_switch(sight)
-    if sight.clock is not None and not began - SKEW_S <= sight.clock <= ended + SKEW_S:
+    if sight.clock is not None and not began - MAX_SKEW_SECONDS <= sight.clock <= ended + MAX_SKEW_SECONDS:
         yield Finding("clock-skew", host, f"its clock is {sight.clock - ended:+.0f} s from the manager's")
     if sight.disk_mib is not None and sight.disk_mib < LEAST_DISK_MIB and host in inventory.workers_list:
         yield Finding("no-room", host, f"{sight.disk_mib} MiB are left for disks")
@@ -108,11 +96,16 @@ def of_host(inventory: Inventory, sight: Sight, began: float, ended: float) -> I
         yield Finding("no-room", host, f"{sight.memory_mib} MiB of memory are free")
 
 
-def _of_switch(sight: Sight) -> Iterator[Finding]:
-    if not sight.switch:
-        yield Finding("switch-down", sight.host, "ovs-vswitchd does not answer")
-    if ovs.BRIDGE not in sight.bridges and "ports" not in sight.unread:
+def _of_look(sight: Sight) -> Iterator[Finding]:
+    """What of the host cannot be seen. Without a bridge there are no flows; the other one to be asked is the switch."""
+    has_bridge = ovs.BRIDGE in sight.bridges or not sight.knows("ports")
+    if not has_bridge:
         yield Finding("bridge-missing", sight.host, "there is no bridge br-int")
+    for part in sight.unread:
+        if part != "flows":
+            yield Finding("unread", sight.host, f"its {part} could not be read")
+        elif has_bridge:
+            yield Finding("switch-down", sight.host, "ovs-vswitchd does not answer")
 
 
 def _is_new_enough(said: str, oldest: tuple[int, ...]) -> bool:
@@ -134,14 +127,14 @@ class Comparison:
         return [*ports, *self.vlans.ports(tenant)] if host == self.inventory.network_node else ports
 
     def of_slice(self, tenant: Slice, sights: Mapping[str, Sight]) -> list[Finding]:
-        """What is missing of a slice that shall run, on the hosts that were seen."""
+        """What is missing of a slice that shall run, on the hosts that were seen; what was not read misses nothing."""
         found: list[Finding] = []
-        for host, sight in sights.items():
-            blind = list(_of_switch(sight)) if host in self.hosts_of([tenant]) else []
-            found += (Finding(f.code, f.host, f.what, tenant.slice_id) for f in blind)
-            found += self._of_worker(tenant, sight, blind=bool(blind))
-            if host == self.inventory.network_node:
-                found += self._of_network(tenant, sight, blind=bool(blind))
+        for host in self.hosts_of([tenant]):
+            if sight := sights.get(host):
+                found += (replace(finding, slice_id=tenant.slice_id) for finding in _of_look(sight))
+                found += self._of_worker(tenant, sight)
+                if host == self.inventory.network_node:
+                    found += self._of_network(tenant, sight)
         return found
 
     def hosts_of(self, tenants: Iterable[Slice]) -> list[str]:
@@ -149,25 +142,25 @@ class Comparison:
         hosts: dict[str, None] = {}
         for tenant in tenants:
             hosts |= dict.fromkeys(vm.worker_ip for vm in tenant.vms)
-            if tenant.links or any(internet_interfaces(tenant)):
+            if tenant.links or tenant.uses_internet:
                 hosts[self.inventory.network_node] = None
         return list(hosts)
 
     # --- workers ------------------------------------------------------------------------------------------------------
 
-    def _of_worker(self, tenant: Slice, sight: Sight, *, blind: bool) -> Iterator[Finding]:
+    def _of_worker(self, tenant: Slice, sight: Sight) -> Iterator[Finding]:
+        planned = self.launcher.ports(tenant, sight.host)
         for vm in tenant.vms:
             if vm.worker_ip == sight.host:
-                yield from self._of_vm(tenant, vm, sight)
-        if blind:
-            return
-        for port in self.launcher.ports(tenant, sight.host):
+                taps = [port.name for port in planned if dict(port.marks)["vm"] == str(vm.vm_id)]
+                yield from self._of_vm(tenant, vm, taps, sight)
+        for port in planned if _has_ports(sight) else ():
             device = sight.devices.get(port.name)
             yield from self._of_port(tenant, port, sight, device, int(dict(port.marks)["vm"]))
-        wanted = self.wanted_flows(tenant, sight.host)
-        missing, foreign = missing_flows(wanted, sight), foreign_flows(tenant, wanted, sight)
-        if missing or foreign:
-            what = f"{len(missing)} flows of the walls around VMs are missing, {len(foreign)} are not ours"
+        wanted, there = frozenset(self.wanted_flows(tenant, sight.host)), sight.walls.get(tenant.slice_id, frozenset())
+        if wanted != there and sight.knows("flows"):
+            missing, foreign = len(wanted - there), len(there - wanted)
+            what = f"{missing} flows of the walls around VMs are missing, {foreign} are not ours"
             yield Finding("flows-missing", sight.host, what, tenant.slice_id)
 
     def wanted_flows(self, tenant: Slice, worker: str) -> list[Flow]:
@@ -176,30 +169,29 @@ class Comparison:
         return [flow(f"cookie={cookie},{line}") for line in self.launcher.flows(tenant, worker)]
 
     def overlays(self, tenant: Slice, sight: Sight) -> Iterator[Finding]:
-        """The disks that have to be there, whether the VMs run or not."""
+        """Which disks are not there that have to be, whether the VMs run or not."""
         for vm in tenant.vms:
-            if vm.worker_ip == sight.host and vm.status != "pending" and "files" not in sight.unread:
-                overlay = self._relative(self.launcher.files(tenant, vm).overlay)
-                if overlay not in sight.files:
-                    yield self._finding("overlay-missing", tenant, vm, f"the disk of {vm.name} is not there")
-                if vm.image and (what := _image_problem(PurePosixPath(vm.image).name, sight)):
-                    yield self._finding("image-changed", tenant, vm, what)
+            if vm.worker_ip == sight.host:
+                yield from self._of_overlay(tenant, vm, sight)
 
-    def _of_vm(self, tenant: Slice, vm: VM, sight: Sight) -> Iterator[Finding]:
-        files, name = self.launcher.files(tenant, vm), process_name(tenant.slice_id, vm.vm_id)
-        process = sight.has_process(files.pid, name)
-        yield from self.overlays_of(tenant, vm, sight)
-        if process is None:
+    def _of_overlay(self, tenant: Slice, vm: VM, sight: Sight) -> Iterator[Finding]:
+        if vm.status == "pending" or not sight.knows("files"):
+            return
+        overlay = self.launcher.files(tenant, vm).overlay.removeprefix(f"{self.inventory.hypervisor.images_path}/")
+        if overlay not in sight.files:
+            yield self._finding("overlay-missing", tenant, vm, f"the disk of {vm.name} is not there")
+        if vm.image and (what := _image_problem(PurePosixPath(vm.image).name, sight)):
+            yield self._finding("image-changed", tenant, vm, what)
+
+    def _of_vm(self, tenant: Slice, vm: VM, taps: Sequence[str], sight: Sight) -> Iterator[Finding]:
+        process = sight.has_process(self.launcher.files(tenant, vm).pid, process_name(tenant.slice_id, vm.vm_id))
+        yield from self._of_overlay(tenant, vm, sight)
+        if process is None and sight.knows("processes", "files"):
             yield self._finding("qemu-dead", tenant, vm, f"VM {vm.name} does not run")
-        elif process.argv != self.launcher.qemu_argv(tenant, vm):
+        elif process and process.argv != self.launcher.qemu_argv(tenant, vm):
             yield self._finding("qemu-wrong", tenant, vm, f"VM {vm.name} runs with another command line")
-        for port in self.launcher.ports(tenant, sight.host):
-            if dict(port.marks)["vm"] == str(vm.vm_id):
-                yield from self._of_tap(tenant, vm, sight.devices.get(port.name), port.name, alive=process is not None)
-
-    def overlays_of(self, tenant: Slice, vm: VM, sight: Sight) -> Iterator[Finding]:
-        """Whether the VM's disk is there."""
-        return (finding for finding in self.overlays(tenant, sight) if finding.vm_id == vm.vm_id)
+        for name in taps if sight.knows("devices") else ():
+            yield from self._of_tap(tenant, vm, sight.devices.get(name), name, alive=process is not None)
 
     def _of_tap(self, tenant: Slice, vm: VM, tap: Device | None, name: str, *, alive: bool) -> Iterator[Finding]:
         if tap is None:
@@ -218,30 +210,29 @@ class Comparison:
         if problem:
             yield Finding(problem[0], sight.host, f"port {wanted.name} {problem[1]}", tenant.slice_id, vm_id)
 
-    def _relative(self, path: str) -> str:
-        return path.removeprefix(f"{self.inventory.hypervisor.images_path}/")
-
     @staticmethod
     def _finding(code: str, tenant: Slice, vm: VM, what: str) -> Finding:
         return Finding(code, vm.worker_ip, what, tenant.slice_id, vm.vm_id)
 
     # --- network node -------------------------------------------------------------------------------------------------
 
-    def _of_network(self, tenant: Slice, sight: Sight, *, blind: bool) -> Iterator[Finding]:
+    def _of_network(self, tenant: Slice, sight: Sight) -> Iterator[Finding]:
         number = tenant.slice_id
-        names = [router_namespace(number)] if tenant.links else []
-        for name in (*names, *(server.namespace for server in self.vlans.servers(tenant))):
-            if name not in sight.namespaces or name not in sight.marked:
-                yield Finding("namespace-missing", sight.host, f"namespace {name} is not there", number)
-        for name in names:
-            if name in sight.namespaces and not sight.namespaces[name].routes:
-                yield Finding("forwarding-off", sight.host, f"{name} does not forward", number)
-        if not blind:
+        routers = [router_namespace(number)] if tenant.links else []
+        servers = self.vlans.servers(tenant)
+        if sight.knows("namespaces", "marks"):
+            for name in (*routers, *(server.namespace for server in servers)):
+                if name not in sight.namespaces or name not in sight.marked:
+                    yield Finding("namespace-missing", sight.host, f"namespace {name} is not there", number)
+            for name in routers:
+                if name in sight.namespaces and not sight.namespaces[name].routes:
+                    yield Finding("forwarding-off", sight.host, f"{name} does not forward", number)
+        if _has_ports(sight) and sight.knows("namespaces"):
             for place in self.vlans.places(tenant):
                 yield from self._of_place(tenant, place, sight)
-        for server in self.vlans.servers(tenant):
+        for server in servers:
             yield from self._of_server(tenant, server, sight)
-        if any(internet_interfaces(tenant)):
+        if tenant.uses_internet:
             yield from self._of_internet(tenant, sight)
 
     def _of_place(self, tenant: Slice, place: Place, sight: Sight) -> Iterator[Finding]:
@@ -255,28 +246,32 @@ class Comparison:
             where = place.namespace or "the root namespace"
             yield Finding("port-astray", sight.host, f"port {name} is not in {where}", number)
         elif place.address not in device.addresses or not device.up or (place.mac and device.mac != place.mac):
-            yield Finding("address-missing", sight.host, f"{name} has not its address {place.address}, up", number)
+            mac = f" and MAC {place.mac}" if place.mac else ""
+            yield Finding("address-missing", sight.host, f"{name} has not its address {place.address}{mac}, up", number)
 
     @staticmethod
     def _of_server(tenant: Slice, server: Server, sight: Sight) -> Iterator[Finding]:
+        if not sight.knows("marks"):
+            return  # neither its pid nor what it shall know
         number, name = tenant.slice_id, f"dnsmasq of VLAN {server.vlan_id}"
         namespace = sight.namespaces.get(server.namespace)
-        if not sight.has_process(server.pid_file, server.mark):
+        if sight.knows("processes") and not sight.has_process(server.pid_file, server.mark):
             yield Finding("dnsmasq-dead", sight.host, f"{name} does not run", number)
-        elif namespace and namespace.is_deaf:
-            yield Finding("dnsmasq-deaf", sight.host, f"{name} listens on an interface that is gone", number)
+        elif namespace and not namespace.serves:
+            yield Finding("dnsmasq-deaf", sight.host, f"{name} does not listen on its interface", number)
         if set(sight.hosts.get(server.hosts, ())) != set(server.reservations):
             yield Finding("reservations-missing", sight.host, f"{name} does not know the slice's addresses", number)
 
     def _of_internet(self, tenant: Slice, sight: Sight) -> Iterator[Finding]:
-        if not sight.forwards:
-            yield Finding("forwarding-off", sight.host, "net.ipv4.ip_forward is off", tenant.slice_id)
-        if wanted_rules(self.inventory, sight) != standing_rules(sight):
+        number = tenant.slice_id
+        if sight.knows("forwarding") and not sight.forwards:
+            yield Finding("forwarding-off", sight.host, "net.ipv4.ip_forward is off", number)
+        if sight.knows("rules", "networks") and wanted_rules(self.inventory, sight) != standing_rules(sight):
             what = "the rules around VLAN 400 are not whole, or not in their order"
-            yield Finding("rules-missing", sight.host, what, tenant.slice_id)
-        if self.wanted_heard(tenant) != heard_of(tenant, sight) and "heard" not in sight.unread:
+            yield Finding("rules-missing", sight.host, what, number)
+        if sight.knows("filter") and self.wanted_heard(tenant) != heard_of(tenant, sight):
             what = f"the DHCP server of VLAN {self.inventory.internet.vlan_id} does not hear this slice's VMs only"
-            yield Finding("filter-missing", sight.host, what, tenant.slice_id)
+            yield Finding("filter-missing", sight.host, what, number)
 
     def wanted_heard(self, tenant: Slice) -> list[str]:
         """What the shared DHCP server hears of the slice when all is well, to be compared with `heard_of`."""
@@ -323,18 +318,6 @@ def standing_rules(sight: Sight) -> list[str]:
     return sorted(standing, key=lambda rule: firewall.TABLES.index(rule.split()[0]))
 
 
-def missing_flows(wanted: Iterable[Flow], sight: Sight) -> list[Flow]:
-    """Those of `wanted` that the switch does not have."""
-    there = set(sight.flows)
-    return [each for each in wanted if each not in there]
-
-
-def foreign_flows(tenant: Slice, wanted: Iterable[Flow], sight: Sight) -> list[Flow]:
-    """Those that carry the slice's cookie and are none of `wanted`."""
-    cookie = int(flow_cookie(tenant.slice_id), 0)
-    return [each for each in sight.flows if each.cookie == cookie and each not in set(wanted)]
-
-
 def heard_of(tenant: Slice, sight: Sight) -> list[str]:
     """What the shared DHCP server hears of the slice: the policy, the way into its chain, and its rules."""
     chain = walls.chain(tenant.slice_id)
@@ -360,6 +343,11 @@ def _port_problem(wanted: ovs.Port, seen: Port | None, device: Device | None) ->
     if seen.number < 0 and device:
         return "port-closed", "is not opened by ovs-vswitchd"
     return _reach_problem(wanted, seen)
+
+
+def _has_ports(sight: Sight) -> bool:
+    """Whether what is said of ports makes sense: the host was read, and has the bridge."""
+    return sight.knows("ports", "devices") and ovs.BRIDGE in sight.bridges
 
 
 def _reach_problem(wanted: ovs.Port, seen: Port) -> tuple[str, str] | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from database import Database
 from errors import CloudError
 from inspection import findings
 from inspection.findings import Comparison, Finding
@@ -36,35 +37,72 @@ class Look:
         return [*self.errors, *(host for host, sight in self.sights.items() if sight.unread)]
 
 
+@dataclass(frozen=True)
+class Survey:
+    """A look, the slices `before` and `after` it, and the ids of those that nobody changed meanwhile."""
+
+    look: Look
+    before: Mapping[int, Slice]
+    after: Mapping[int, Slice]
+    steady: frozenset[int]
+
+    @property
+    def slices(self) -> list[Slice]:
+        """All that were there at some time, as they were last, by their ids."""
+        return [tenant for _, tenant in sorted({**self.before, **self.after}.items())]
+
+    def steady_in(self, status: str) -> list[Slice]:
+        """The slices that were in this status all the time."""
+        return [self.after[number] for number in sorted(self.steady) if self.after[number].status == status]
+
+    def is_busy(self, slice_id: int) -> bool:
+        """Whether the slice was, or may have been, changed meanwhile."""
+        return slice_id not in self.steady
+
+
 class Inspector:
     """One round trip to each host that is asked."""
 
-    def __init__(self, inventory: Inventory, connect: Callable[[str], Host]) -> None:
-        self.inventory = inventory
+    def __init__(self, database: Database, inventory: Inventory, connect: Callable[[str], Host]) -> None:
+        self._database = database
         self._connect = connect
+        self.inventory = inventory
         self.comparison = Comparison(inventory)
 
-    def look(self, hosts: Iterable[str], *, tools: bool = False) -> Look:
-        """What is on the hosts; with `tools` also which programs they have."""
-        needed = findings.tools_of(self.inventory) if tools else {}
-        plan = look_plan(self.inventory, hosts, needed)
+    def look(self, hosts: Iterable[str], *, thorough: bool = False) -> Look:
+        """What is on the hosts; `thorough`: also what only operators are told of."""
+        plan = look_plan(self.inventory, hosts, thorough=thorough)
         look = Look(time.time())
         for result in Runner(self._connect).run(plan).results if plan.stages[0].steps else ():
             host = result.step.host
             if result.error:
                 look.errors[host] = result.error
             else:
-                names = commands(self.inventory, host, needed.get(host, ()))
-                answers = {name: outcome.stdout for name, outcome in zip(names, result.outcomes, strict=True)}
-                look.sights[host] = read(host, answers)
+                said = [outcome.stdout if outcome.status == 0 else None for outcome in result.outcomes]
+                asked = commands(self.inventory, host, thorough=thorough)
+                look.sights[host] = read(host, dict(zip(asked, said, strict=True)))
         look.ended = time.time()
         return look
 
-    def ailments(self, tenants: Iterable[Slice]) -> dict[int, list[Finding]]:
+    def survey(self, slices: Iterable[Slice], hosts: Iterable[str], *, thorough: bool = False) -> Survey:
+        """A look at the hosts between two at the file: `slices` are those of the first, or some of them.
+
+        A slice that is the same in both, and that nobody works on, was as the file says all the time. What was made or
+        removed in between has its slice in one of the two.
+        """
+        before = {tenant.slice_id: tenant for tenant in slices}
+        free = [number for number in before if not self._database.is_claimed(number)]
+        look = self.look(hosts, thorough=thorough)
+        after = self._database.load().slices
+        same = (n for n in free if n in after and after[n].to_dict() == before[n].to_dict())
+        steady = frozenset(number for number in same if not self._database.is_claimed(number))
+        return Survey(look, before, after, steady)
+
+    def ailments(self, slices: Iterable[Slice]) -> dict[int, list[Finding]]:
         """What is missing of running slices, by slice; a host that does not answer is a finding of each of them."""
-        running = [tenant for tenant in tenants if tenant.status == "running"]
-        look = self.look(self.comparison.hosts_of(running))
-        return {tenant.slice_id: self._of(tenant, look) for tenant in running}
+        running = [tenant for tenant in slices if tenant.status == "running"]
+        survey = self.survey(running, self.comparison.hosts_of(running))
+        return {tenant.slice_id: self._of(tenant, survey.look) for tenant in survey.steady_in("running")}
 
     def _of(self, tenant: Slice, look: Look) -> list[Finding]:
         hosts = self.comparison.hosts_of([tenant])

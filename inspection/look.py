@@ -1,6 +1,7 @@
 """The look at a host: one read-only step, one round trip, few processes. Pure: returns plans.
 
-Every command may fail and the rest is still read: a host without Open vSwitch has processes and files all the same.
+Every command may fail and the rest is still read: a host without Open vSwitch has processes and files all the same. A
+command that has nothing to show succeeds: one that fails is a part of the host that could not be read.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ from collections.abc import Iterable
 from inventory import Inventory
 from names import dhcp_namespace
 from remote import ovs
-from remote.plan import Command, Plan, Stage, Step
-
-PATIENCE_SECONDS = 10.0
-"""Whoever waits for a look is at the menu."""
+from remote.plan import LOOK_SECONDS, Command, Plan, Stage, Step
+from vlan_manager import TOOLS as NETWORK_TOOLS
+from vm_launcher import TOOLS as WORKER_TOOLS
 
 ANY = tuple(range(256))
 """A command that fails is an observation too."""
@@ -22,28 +22,61 @@ PROGRAM = r"^(.*/)?(qemu-(system-[a-z0-9_]+|kvm)|dnsmasq)$"
 MARK = r"^(slice[0-9]+-vm[0-9]+|--pid-file=/run/ns-dhcp-vlan[0-9]+/pid)$"
 """Words of a command line that make a process worth a look."""
 
-# One grep finds the processes, one reads their command lines, one find their open disks.
-_PROCESSES = r"""set -- $(grep -lazE -e "$1" -e "$2" /proc/[0-9]*/cmdline 2>/dev/null)
+# One grep finds the processes, one reads their command lines.
+_FOUND = r"""set -- $(grep -lazE -e "$1" -e "$2" /proc/[0-9]*/cmdline 2>/dev/null)
 [ $# -gt 0 ] || exit 0
-grep -azH '' "$@" 2>/dev/null | tr '\n\000' ' \n'
-echo
-for file; do shift; set -- "$@" "${file%/cmdline}/fd"; done
-find "$@" -maxdepth 1 -lname '/*' ! -lname '/dev/*' ! -lname '/proc/*' -printf '%h %l\n' 2>/dev/null"""
+"""
+_PROCESSES = rf"""{_FOUND}grep -azH '' "$@" 2>/dev/null | tr '\n\000' ' \n'"""
+_DISKS = rf"""{_FOUND}for file; do shift; set -- "$@" "${{file%/cmdline}}/fd"; done
+find "$@" -maxdepth 1 -lname '/*' ! -lname '/dev/*' ! -lname '/proc/*' -printf '%h %l\n' 2>/dev/null
+exit 0"""
 
-_FILES = r"""find "$1/" -mindepth 1 -maxdepth 2 -printf '%y %s %T@ %P\n' 2>/dev/null
+_FILES = r"""[ -e "$1" ] || exit 0
+[ -r "$1" ] || exit
+find "$1/" -mindepth 1 -maxdepth 2 -printf '%y %s %T@ %P\n' 2>/dev/null
 echo
-grep -sH '' "$1"/slice-*/*.pid "$1"/.*.seal"""
+grep -sH '' "$1"/slice-*/*.pid "$1"/.*.seal
+exit 0"""
 
-_MARKS = """ls -d /run/ns-*
+_MARKS = """for folder in /run/ns-*; do [ ! -d "$folder" ] || echo "$folder"; done
 echo
-grep -sH '' /run/ns-*/pid /run/ns-*/hosts/*"""
+grep -sH '' /run/ns-*/pid /run/ns-*/hosts/*
+exit 0"""
 
-_NAMESPACES = r"""for path in /run/netns/ns-*; do
+# A process in a namespace shows its network to those outside as well (proc(5), /proc/pid/net): nothing has to be
+# started in there. That is enough where a DHCP server is in its namespace and was started after ovs-vswitchd, so that
+# its interface is the one that it opened. /proc shows no MACs, which only those on the VLAN that is shared have of us,
+# and no addresses without a network, which only the proof of isolation asks for.
+_NAMESPACES = r"""shared=$1 thorough=$2
+facts='
+  FILENAME ~ "/dev$" && sub(":.*", "") { print "in", name, "device", $1 }
+  FILENAME ~ "/route$" && $3 == "00000000" { print "in", name, "network", $2, $8, $1 }
+  FILENAME ~ "/fib_trie$" && $1 == "|--" { address = $2 }
+  FILENAME ~ "/fib_trie$" && $1 == "/32" && $3 == "LOCAL" { print "in", name, "address", address }
+  FILENAME ~ "/ip_forward$" && $1 == 1 { print "in", name, "routes" }'
+set --
+for path in /run/netns/ns-*; do
   [ -e "$path" ] || continue
-  echo "namespace ${path##*/}"
-  nsenter --net="$path" sh -c 'read -r routes </proc/sys/net/ipv4/ip_forward; echo "$routes"; ip -j addr; echo
-    exec ss -Hlun "sport = :67"'
-done"""
+  name=${path##*/} pid=
+  read -r pid 2>/dev/null <"/run/$name/pid"
+  case $thorough$name in
+    ns-gw-*) nsenter --net="$path" awk "$facts" "name=$name" \
+      /proc/net/dev /proc/net/route /proc/net/fib_trie /proc/sys/net/ipv4/ip_forward || exit;;
+    *)
+      if [ ! "$thorough" ] && [ "$name" != "$shared" ] && [ "/proc/$pid/ns/net" -ef "$path" ] &&
+        [ "/run/$name/pid" -nt /run/openvswitch/ovs-vswitchd.pid ]; then
+        set -- "$@" "name=$name" "/proc/$pid/net/dev" "/proc/$pid/net/route" "/proc/$pid/net/fib_trie"
+      else
+        echo "namespace $name"
+        nsenter --net="$path" sh -c 'read -r routes </proc/sys/net/ipv4/ip_forward; echo "$routes"
+          ip -j addr && exec ss -Hlun "sport = :67"' || exit
+      fi;;
+  esac
+done
+[ $# -eq 0 ] || exec awk "$facts" "$@"
+"""
+
+_FILTER = '[ ! -e "/run/netns/$1" ] || exec nsenter --net="/run/netns/$1" iptables-save -t filter'
 
 _ROOM = r"""folder=$1; [ -d "$folder" ] || folder=.
 df --output=avail -k "$folder" | tail -n 1
@@ -65,39 +98,50 @@ _PORTS = (
 )
 
 
-def commands(inventory: Inventory, host: str, tools: tuple[str, ...] = ()) -> dict[str, Command]:
-    """What is asked of a host, by the name under which the answer is read; with `tools` also which programs it has."""
+def tools_of(inventory: Inventory, host: str) -> list[str]:
+    """The programs that a host needs."""
+    on_worker = WORKER_TOOLS if host in inventory.workers_list else ()
+    return sorted({*on_worker, *(NETWORK_TOOLS if host == inventory.network_node else ())})
+
+
+def commands(inventory: Inventory, host: str, *, thorough: bool = False) -> dict[str, Command]:
+    """What is asked of a host, by the name under which the answer is read.
+
+    What a slice's comparison with the host needs; `thorough`: also all that only operators are told of.
+    """
+    images, shared = inventory.hypervisor.images_path, dhcp_namespace(inventory.internet.vlan_id)
     asked = {
-        "clock": ("date", "+%s.%N"),
-        "switch": ("ovs-appctl", "--timeout=5", "version"),
         "ports": _PORTS,
         "flows": ("ovs-ofctl", "--timeout=5", "--no-stats", "--names", "dump-flows", ovs.BRIDGE),
         "devices": ("ip", "-j", "-d", "addr"),
         "processes": ("sh", "-c", _PROCESSES, "sh", PROGRAM, MARK),
-        "room": ("sh", "-c", _ROOM, "sh", inventory.hypervisor.images_path),
     }
     if host in inventory.workers_list:
-        asked["files"] = ("sh", "-c", _FILES, "sh", inventory.hypervisor.images_path)
+        asked["files"] = ("sh", "-c", _FILES, "sh", images)
     if host == inventory.network_node:
-        shared = dhcp_namespace(inventory.internet.vlan_id)
         asked |= {
             "marks": ("sh", "-c", _MARKS),
-            "namespaces": ("sh", "-c", _NAMESPACES),
+            "namespaces": ("sh", "-c", _NAMESPACES, "sh", shared, "thorough" * thorough),
             "rules": ("iptables-save",),
-            "heard": ("ip", "netns", "exec", shared, "iptables-save", "-t", "filter"),
+            "filter": ("sh", "-c", _FILTER, "sh", shared),
             "forwarding": ("cat", "/proc/sys/net/ipv4/ip_forward"),
-            "near": ("ip", "-4", "-o", "route", "show", "dev", inventory.internet.uplink, "scope", "link"),
+            "networks": ("ip", "-4", "-o", "route", "show", "dev", inventory.internet.uplink, "scope", "link"),
         }
-    if tools:
-        asked["tools"] = ("sh", "-c", _TOOLS, "sh", *tools)
+    if thorough:
+        asked |= {
+            "clock": ("date", "+%s.%N"),
+            "disks": ("sh", "-c", _DISKS, "sh", PROGRAM, MARK),
+            "room": ("sh", "-c", _ROOM, "sh", images),
+            "tools": ("sh", "-c", _TOOLS, "sh", *tools_of(inventory, host)),
+        }
     as_user = {"files", "room"}
     return {name: Command(argv, ok=ANY, as_user=name in as_user) for name, argv in asked.items()}
 
 
-def look_plan(inventory: Inventory, hosts: Iterable[str], tools: dict[str, tuple[str, ...]] | None = None) -> Plan:
+def look_plan(inventory: Inventory, hosts: Iterable[str], *, thorough: bool = False) -> Plan:
     """A look at each of the hosts, side by side."""
     steps = (
-        Step(host, "what is there", tuple(commands(inventory, host, (tools or {}).get(host, ())).values()))
+        Step(host, "what is there", tuple(commands(inventory, host, thorough=thorough).values()))
         for host in dict.fromkeys(hosts)
     )
-    return Plan((Stage("look", tuple(steps)),), patience=PATIENCE_SECONDS)
+    return Plan((Stage("look", tuple(steps)),), patience=LOOK_SECONDS)

@@ -19,7 +19,6 @@ from names import (
     dhcp_namespace,
     flow_cookie,
     ids_of_process,
-    slice_of_cookie,
     slice_of_part,
     slice_of_router,
     slice_of_upload,
@@ -130,8 +129,7 @@ def _taps(owners: Owners, sight: Sight) -> Iterator[Orphan]:
 
 
 def _flows(owners: Owners, sight: Sight) -> Iterator[Orphan]:
-    marked = {slice_id for flow in sight.flows if (slice_id := slice_of_cookie(flow.cookie)) is not None}
-    for slice_id in sorted(marked - owners.active.keys()):
+    for slice_id in sorted(sight.walls.keys() - owners.active.keys()):
         finding = Finding("orphan-flows", sight.host, f"flows of slice {slice_id}", slice_id)
         yield Orphan.of(finding, ovs.remove_flows(flow_cookie(slice_id)))
 

@@ -9,13 +9,13 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from inspection.look import ANY, PATIENCE_SECONDS
+from inspection.look import ANY
 from inspection.proof import Property
 from inventory import Inventory
 from models import VM, Interface, Slice, internet_interfaces
 from names import INTERNET_GATEWAY_MAC, router_namespace, tap_name, vlan_address
 from remote import ovs
-from remote.plan import Command, Plan, Stage, Step
+from remote.plan import LOOK_SECONDS, Command, Plan, Stage, Step
 
 FORGED_MAC = "52:54:00:ff:ff:ff"
 
@@ -114,7 +114,7 @@ def probe_plan(probes: Sequence[Probe]) -> Plan:
     """The probes of each host as one step, hosts side by side."""
     hosts = dict.fromkeys(probe.host for probe in probes)
     steps = (Step(host, "probes", tuple(p.command for p in probes if p.host == host)) for host in hosts)
-    return Plan((Stage("probe", tuple(steps)),), patience=PATIENCE_SECONDS)
+    return Plan((Stage("probe", tuple(steps)),), patience=LOOK_SECONDS)
 
 
 def verdicts(probes: Sequence[Probe], answers: Mapping[str, Sequence[str]]) -> list[Property]:

@@ -38,12 +38,11 @@ class Prover:
     def prove(self) -> Verdict:
         """All properties on all hosts. Slices that are being changed just now count as neighbours only."""
         inventory = self._inspector.inventory
-        steady = {number for number, tenant in self._database.load().slices.items() if tenant.status == "running"}
-        look = self._inspector.look(inventory.hosts)
-        slices = list(self._database.load().slices.values())
+        survey = self._inspector.survey(self._database.load().slices.values(), inventory.hosts, thorough=True)
+        look, slices = survey.look, survey.slices
         for tenant in slices:
-            if tenant.slice_id not in steady or self._database.is_claimed(tenant.slice_id):
-                tenant.status = "deploying" if tenant.status == "running" else tenant.status
+            if tenant.status == "running" and survey.is_busy(tenant.slice_id):
+                tenant.status = "deploying"
         seen = Proof(inventory, slices, look.sights).properties()
         asked = Probes(inventory, slices).on(look.sights)
         answers = self._ask(asked)

@@ -5,16 +5,24 @@ Whatever a host answers, also nonsense, becomes a `Sight`; what could not be rea
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
+from names import slice_of_cookie
 from remote import ovs
 
 UNWIRED = -1
 """The number of a port that ovs-vswitchd has not opened."""
+
+
+_HEX = re.compile(r"\b0x[0-9a-f]+\b")
+_FIRST_TABLE = {"table=0"}
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,6 @@ class Process:
 
     pid: int
     argv: tuple[str, ...]
-    disks: frozenset[str] = frozenset()
 
     @property
     def is_qemu(self) -> bool:
@@ -90,17 +97,15 @@ class Process:
 
 @dataclass(frozen=True)
 class Namespace:
-    """A network namespace; `bound` to are the DHCP sockets in it: `if9` is an interface that is gone."""
+    """A network namespace; `serves`: a DHCP server in it listens, and on an interface that is there.
+
+    Of one that was not entered neither MACs are known, nor `routes`, but of a router.
+    """
 
     name: str
     routes: bool
     devices: Mapping[str, Device]
-    bound: frozenset[str]
-
-    @property
-    def is_deaf(self) -> bool:
-        """Whether a server in it listens on an interface that is there no more."""
-        return any(name.startswith("if") and name[2:].isdigit() and name not in self.devices for name in self.bound)
+    serves: bool
 
 
 @dataclass(frozen=True)
@@ -108,17 +113,18 @@ class Sight:
     """What a host has. Paths of `files` are relative to the folder of images; sizes in bytes, room in MiB.
 
     `images` are size and time of files, `seals` what these were of base images when disks were first built on them.
-    `heard`: whom the DHCP server that slices share hears, chains and rules in small letters.
+    `heard`: whom the DHCP server that slices share hears, chains and rules in small letters. `disks`: the files that a
+    process has open, by its pid. `unread`: the parts that were asked for and could not be read.
     """
 
     host: str
     clock: float | None = None
-    switch: bool = False
     bridges: frozenset[str] = frozenset()
     ports: Mapping[str, Port] = field(default_factory=dict)
     flows: tuple[Flow, ...] = ()
     devices: Mapping[str, Device] = field(default_factory=dict)
     processes: Mapping[int, Process] = field(default_factory=dict)
+    disks: Mapping[int, frozenset[str]] = field(default_factory=dict)
     files: Mapping[str, int] = field(default_factory=dict)
     folders: frozenset[str] = frozenset()
     images: Mapping[str, str] = field(default_factory=dict)
@@ -141,16 +147,30 @@ class Sight:
         process = self.processes.get(self.pid_files.get(pid_file, 0))
         return process if process and mark in process.argv else None
 
+    def knows(self, *parts: str) -> bool:
+        """Whether all these parts could be read."""
+        return not any(part in self.unread for part in parts)
 
-def read(host: str, answers: Mapping[str, str]) -> Sight:
-    """The sight of a host from what the commands of `look.commands` wrote, by their names."""
+    @cached_property
+    def walls(self) -> Mapping[int, frozenset[Flow]]:
+        """The flows of slices, by the slice's id."""
+        found: defaultdict[int, set[Flow]] = defaultdict(set)
+        for each in self.flows:
+            if (slice_id := slice_of_cookie(each.cookie)) is not None:
+                found[slice_id].add(each)
+        return {slice_id: frozenset(flows) for slice_id, flows in found.items()}
+
+
+def read(host: str, answers: Mapping[str, str | None]) -> Sight:
+    """The sight of a host from what the commands of `look.commands` wrote, by their names; None: it failed."""
     found: dict[str, Any] = {}
     unread = []
     for name, answer in answers.items():
         try:
-            found |= _merged(found, _READERS[name](answer))
+            found |= {} if answer is None else _merged(found, _READERS[name](answer))
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):
             unread.append(name)
+    unread += (name for name, answer in answers.items() if answer is None)
     known = {each.name for each in fields(Sight)}
     return Sight(host, unread=tuple(unread), **{name: value for name, value in found.items() if name in known})
 
@@ -163,25 +183,17 @@ def _merged(found: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]
 
 def flow(text: str) -> Flow:
     """A flow as `ovs-ofctl dump-flows --names` shows it, or as `add-flows` takes it."""
-    plain = (
-        re.sub(r"\b0x([0-9a-f]+)\b", lambda number: str(int(number[1], 16)), text.strip())
-        .replace('"', "")
-        .replace(" actions=", ",actions=")
-        .replace(", ", ",")
-    )
-    match, _, actions = plain.partition("actions=")
-    words = [word for word in match.split(",") if word]
-    cookie = next((int(word[7:], 0) for word in words if word.startswith("cookie=")), 0)
-    dropped = ("cookie=", "table=0")
-    return Flow(cookie, frozenset(w for w in words if not w.startswith(dropped)), tuple(actions.split(",")))
+    cookie, text = 0, text.strip().replace('"', "")
+    if text.startswith("cookie="):
+        first, _, text = text.removeprefix("cookie=").partition(",")
+        cookie = int(first, 0)
+    match, actions = _HEX.sub(lambda number: str(int(number[0], 16)), text).split("actions=")
+    words = frozenset(match.replace(",", " ").split())
+    return Flow(cookie, words - _FIRST_TABLE, tuple(actions.split(",")))
 
 
 def _clock(text: str) -> dict[str, Any]:
     return {"clock": float(text)}
-
-
-def _switch(text: str) -> dict[str, Any]:
-    return {"switch": "ovs-vswitchd" in text}
 
 
 def _ports(text: str) -> dict[str, Any]:
@@ -228,7 +240,8 @@ def _several(value: Any) -> list[Any]:
 
 
 def _flows(text: str) -> dict[str, Any]:
-    return {"flows": tuple(flow(line) for line in text.splitlines() if "actions=" in line)}
+    """Some versions write a heading."""
+    return {"flows": tuple(flow(line) for line in text.splitlines() if " reply (" not in line)}
 
 
 def _devices(text: str) -> dict[str, Any]:
@@ -252,17 +265,19 @@ def _device_table(text: str) -> dict[str, Device]:
 
 
 def _processes(text: str) -> dict[str, Any]:
-    lines, _, disks = text.partition("\n\n")
     argvs: dict[int, list[str]] = {}
-    for line in lines.splitlines():
+    for line in text.splitlines():
         place, _, word = line.partition(":")
         argvs.setdefault(int(place.split("/")[2]), []).append(word)
-    held: dict[int, set[str]] = {}
-    for line in disks.splitlines():
+    return {"processes": {pid: Process(pid, tuple(words)) for pid, words in argvs.items()}}
+
+
+def _disks(text: str) -> dict[str, Any]:
+    held: defaultdict[int, set[str]] = defaultdict(set)
+    for line in text.splitlines():
         place, _, path = line.partition(" ")
-        held.setdefault(int(place.split("/")[2]), set()).add(path)
-    found = {pid: Process(pid, tuple(words), frozenset(held.get(pid, ()))) for pid, words in argvs.items()}
-    return {"processes": found}
+        held[int(place.split("/")[2])].add(path)
+    return {"disks": {pid: frozenset(paths) for pid, paths in held.items()}}
 
 
 def _files(text: str) -> dict[str, Any]:
@@ -301,14 +316,42 @@ def _marks(text: str) -> dict[str, Any]:
 
 
 def _namespaces(text: str) -> dict[str, Any]:
-    parts = re.split(r"^namespace (\S+)\n", text, flags=re.MULTILINE)[1:]
-    return {"namespaces": {name: _namespace(name, body) for name, body in zip(parts[::2], parts[1::2], strict=True)}}
+    """Those that were entered, and what /proc shows of others: lines that begin with `in` and their name."""
+    shown: defaultdict[str, list[list[str]]] = defaultdict(list)
+    for name, facts in re.findall(r"^in (\S+) (.+)$", text, re.MULTILINE):
+        shown[name].append(facts.split())
+    parts = re.split(r"^namespace (\S+)\n", re.sub(r"^in .+\n", "", text, flags=re.MULTILINE), flags=re.MULTILINE)
+    entered = (_entered(name, body) for name, body in zip(parts[1::2], parts[2::2], strict=True))
+    return {"namespaces": {each.name: each for each in (*entered, *(_shown(*each) for each in shown.items()))}}
 
 
-def _namespace(name: str, body: str) -> Namespace:
-    routes, devices, *sockets = body.split("\n")
-    bound = frozenset(re.findall(r"%(\S+):67\b", "\n".join(sockets)))
-    return Namespace(name, routes == "1", _device_table(devices), bound)
+def _entered(name: str, body: str) -> Namespace:
+    routes, table, *sockets = body.splitlines()
+    devices = _device_table(table)
+    # A socket that is bound to an interface that is gone is shown with its number: %if9.
+    bound = [found[1] for line in sockets if (found := re.search(r"(?:%(\S+))?:67\b", line))]
+    serves = bool(bound) and not any(re.fullmatch(r"if\d+", port or "") and port not in devices for port in bound)
+    return Namespace(name, routes == "1", devices, serves)
+
+
+def _shown(name: str, facts: list[list[str]]) -> Namespace:
+    """From the tables in /proc/pid/net: an address is that of the interface with the network that it is in.
+
+    The kernel takes both away while the interface is down. Numbers in the table of networks are in the host's order of
+    bytes, the lowest first.
+    """
+    addresses = dict.fromkeys(words[1] for words in facts if words[0] == "address")
+    networks = [(int(words[1], 16), int(words[2], 16), words[3]) for words in facts if words[0] == "network"]
+    held: defaultdict[str, list[str]] = defaultdict(list)
+    for address in addresses:
+        number = int.from_bytes(ipaddress.IPv4Address(address).packed, "little")
+        for network, mask, device in networks:
+            if number & mask == network:
+                held[device].append(address)
+    up = {device for *_, device in networks}
+    names = [words[1] for words in facts if words[0] == "device"]
+    devices = {each: Device(each, "", each in up, each in up, "", "", tuple(held[each])) for each in names}
+    return Namespace(name, ["routes"] in facts, devices, serves=True)
 
 
 def _rules(text: str) -> dict[str, Any]:
@@ -322,21 +365,23 @@ def _rule_lines(text: str) -> Iterator[str]:
             table = line[1:].strip()
         elif line.startswith("-A "):
             yield f"{table} {line.strip()}".replace('"', "")
+        elif not line.startswith(("#", ":", "COMMIT")):
+            raise ValueError(line)
 
 
-def _heard(text: str) -> dict[str, Any]:
+def _filter(text: str) -> dict[str, Any]:
     """Without counters and quotes; some versions write MACs in capitals."""
     lines = (line.partition(" [")[0].replace('"', "").strip() for line in text.splitlines())
     return {"heard": tuple(line.lower() for line in lines if line.startswith((":", "-A ")))}
 
 
 def _forwarding(text: str) -> dict[str, Any]:
-    return {"forwards": text.strip() == "1"}
+    return {"forwards": bool(int(text))}
 
 
-def _near(text: str) -> dict[str, Any]:
-    networks = (line.split()[0] for line in text.splitlines() if line.strip())
-    return {"near": tuple(net if "/" in net else f"{net}/32" for net in networks if net != "default")}
+def _networks(text: str) -> dict[str, Any]:
+    found = (line.split()[0] for line in text.splitlines() if line.strip())
+    return {"near": tuple(str(ipaddress.ip_network(network)) for network in found if network != "default")}
 
 
 def _room(text: str) -> dict[str, Any]:
@@ -351,8 +396,6 @@ def _tools(text: str) -> dict[str, Any]:
 
 
 _READERS: Mapping[str, Callable[[str], dict[str, Any]]] = {
-    "clock": _clock,
-    "switch": _switch,
     "ports": _ports,
     "flows": _flows,
     "devices": _devices,
@@ -361,9 +404,11 @@ _READERS: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "marks": _marks,
     "namespaces": _namespaces,
     "rules": _rules,
-    "heard": _heard,
+    "filter": _filter,
     "forwarding": _forwarding,
-    "near": _near,
+    "networks": _networks,
+    "clock": _clock,
+    "disks": _disks,
     "room": _room,
     "tools": _tools,
 }

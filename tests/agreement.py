@@ -13,7 +13,7 @@ from typing import Any
 import names
 from database import State
 from inventory import INTERNET_VLAN
-from models import Slice, internet_interfaces
+from models import Slice
 from tests.fakes import FakeCloud, FakeHost
 
 SHARED = 0
@@ -87,7 +87,7 @@ def hosts_agree(cloud: FakeCloud, state: State) -> None:
 
 
 def internet_interfaces_may_be_up(tenant: Slice) -> bool:
-    return any(internet_interfaces(tenant)) and (tenant.status != "design" or bool(tenant.left))
+    return tenant.uses_internet and (tenant.status != "design" or bool(tenant.left))
 
 
 def may_have_more(tenant: Slice, address: str) -> bool:

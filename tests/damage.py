@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import names
-from models import Slice, internet_interfaces
+from models import Slice
 from tests.fakes import FakeCloud, FakeHost
 
 SWITCH_KEEPS = "a reboot that br-int survives"
@@ -30,7 +30,7 @@ def possible(cloud: FakeCloud, tenant: Slice) -> list[Damage]:
 
 
 def _of_host(host: FakeHost, tenant: Slice) -> Iterator[Damage]:
-    vlans = {link.vlan_id for link in tenant.links} | ({SHARED_VLAN} if any(internet_interfaces(tenant)) else set())
+    vlans = {link.vlan_id for link in tenant.links} | ({SHARED_VLAN} if tenant.uses_internet else set())
     taps = {names.tap_name(vm.vm_id, nic.name) for vm in tenant.vms for nic in vm.interfaces}
     inner = {name for vlan in vlans for name in (names.gateway_port(vlan), names.dhcp_port(vlan))}
     spaces = {names.router_namespace(tenant.slice_id), *map(names.dhcp_namespace, vlans)}
@@ -68,7 +68,7 @@ def _of_network(
     for path in host.files:
         if re.fullmatch(rf"/run/({'|'.join(sorted(spaces))})/hosts/slice-{tenant.slice_id}", path):
             yield damage(f"reservations {path}", lambda h, path: h.files.pop(path), path)
-    if host.rules and any(internet_interfaces(tenant)):
+    if host.rules and tenant.uses_internet:
         yield damage("a rule", lambda h: h.rules.pop(len(h.rules) // 2))
         yield damage("forwarding", lambda h: h.forwarding.discard(""))
 

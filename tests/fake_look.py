@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 import time
@@ -63,14 +64,12 @@ def _carrier(host: FakeHost, name: str) -> bool:
 
 def processes(host: FakeHost) -> str:
     running = host.argvs
-    lines = [f"/proc/{pid}/cmdline:{word}\n" for pid, argv in running.items() for word in argv]
-    disks = [
-        f"/proc/{pid}/fd /home/ubuntu/{disk}\n"
-        for pid, argv in running.items()
-        for word in argv
-        for disk in re.findall(r"^file=([^,]+)", word)
-    ]
-    return f"{''.join(lines)}\n{''.join(disks)}" if lines else ""
+    return "".join(f"/proc/{pid}/cmdline:{word}\n" for pid, argv in running.items() for word in argv)
+
+
+def disks(host: FakeHost) -> str:
+    words = ((pid, word) for pid, argv in host.argvs.items() for word in argv if word.startswith("file="))
+    return "".join(f"/proc/{pid}/fd /home/ubuntu/{word[5:].split(',')[0]}\n" for pid, word in words)
 
 
 def files(host: FakeHost, folder: str) -> str:
@@ -89,15 +88,30 @@ def marks(host: FakeHost) -> str:
     return f"{folders}\n" + "".join(f"{path}:{line}\n" for path, text in kept.items() for line in text.splitlines())
 
 
-def namespaces(host: FakeHost) -> str:
-    said = ""
-    for name in host.namespaces:
-        if name.startswith("ns-"):
-            inside = [device for device in host.namespaces[name] if device.startswith("dhcp_")]
-            bound = [] if not inside else ["if12"] if name in host.deaf else inside
-            sockets = "".join(f"UNCONN 0 0 0.0.0.0%{device}:67 0.0.0.0:*\n" for device in bound)
-            said += f"namespace {name}\n{int(name in host.forwarding)}\n{devices(host, name)}\n{sockets}"
-    return said
+def namespaces(host: FakeHost, shared: str, *, thorough: bool) -> str:
+    """Routers, and those with a DHCP server that is not deaf, show less, but for the shared one."""
+    entered = shown = ""
+    for name, inside in host.namespaces.items():
+        server = host.processes.get(f"/run/{name}/pid")
+        heard = server and name != shared and name not in host.deaf
+        if (heard or name.startswith("ns-gw-")) and not thorough:
+            shown += _shown(host, name)
+        elif name.startswith("ns-"):
+            bound = ["if12"] if name in host.deaf else [device for device in inside if device.startswith("dhcp_")]
+            sockets = "".join(f"UNCONN 0 0 0.0.0.0%{device}:67 0.0.0.0:*\n" for device in bound if server)
+            entered += f"namespace {name}\n{int(name in host.forwarding)}\n{devices(host, name)}\n{sockets}"
+    return entered + shown
+
+
+def _shown(host: FakeHost, name: str) -> str:
+    """What /proc/pid/net tells of it: all subnets have 256 addresses, and numbers the lowest byte first."""
+    facts = ["routes"] if name in host.forwarding and name.startswith("ns-gw-") else []
+    for device, addresses in host.namespaces[name].items():
+        facts.append(f"device {device}")
+        for address in sorted(addresses) if device not in host.down else ():
+            subnet = bytes([0, *reversed(ipaddress.IPv4Address(address).packed[:3])]).hex().upper()
+            facts += [f"network {subnet} 00FFFFFF {device}", f"address {address}", f"address {address}"]
+    return "".join(f"in {name} {fact}\n" for fact in facts)
 
 
 def rules(host: FakeHost) -> str:
@@ -120,13 +134,11 @@ def heard(host: FakeHost, namespace: str) -> str:
     return f"*filter\n:INPUT {policy} [0:0]\n:OUTPUT ACCEPT [0:0]\n{made}{entries}{rest}COMMIT\n"
 
 
-def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C901, PLR0912
+def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C901
     """What the host answers to a command of a look; None when it is no such command."""
     match argv:
         case ("date", "+%s.%N"):
             said = f"{time.time() + host.skew:.9f}\n"
-        case ("ovs-appctl", "--timeout=5", "version"):
-            said = "ovs-vswitchd (Open vSwitch) 3.1.0\n"
         case ("ovs-vsctl", "--timeout=5", "--format=json", *_):
             said = ports(host)
         case ("ovs-ofctl", "--timeout=5", "--no-stats", "--names", "dump-flows", _):
@@ -142,8 +154,6 @@ def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C90
             return (
                 (0, f"{address} dev ens3 \n", "") if found else (2, "", "RTNETLINK answers: Network is unreachable\n")
             )
-        case ("ip", "netns", "exec", namespace, "iptables-save", "-t", "filter"):
-            return (0, heard(host, namespace), "") if namespace in host.namespaces else (1, "", "Cannot open")
         case ("iptables-save",):
             said = rules(host)
         case ("cat", "/proc/sys/net/ipv4/ip_forward"):
@@ -169,12 +179,16 @@ def _passed(host: FakeHost, packet: str) -> str:
 def _script(host: FakeHost, script: str, words: list[str]) -> Answer | None:
     if script == look._PROCESSES:
         return 0, processes(host), ""
+    if script == look._DISKS:
+        return 0, disks(host), ""
     if script == look._FILES:
         return 0, files(host, words[0]), ""
     if script == look._MARKS:
         return 0, marks(host), ""
     if script == look._NAMESPACES:
-        return 0, namespaces(host), ""
+        return 0, namespaces(host, words[0], thorough=bool(words[1])), ""
+    if script == look._FILTER:
+        return 0, heard(host, words[0]) if words[0] in host.namespaces else "", ""
     if script == look._ROOM:
         return 0, "104857600\n16777216\n", ""
     if script == look._TOOLS:

@@ -19,12 +19,13 @@ MODULES = sorted(
 
 IMPORTS = """
 accounts: audit database errors logins models passwords
+allocation: errors inventory models names
 audit: errors storage.files
 changes: database deployment errors models placement remote.events remote.interrupts remote.plan remote.runner
 cli: audit database environment errors menu.api menu.arguments menu.crash menu.endings menu.entries menu.keyboard
     menu.log menu.operator menu.screen menu.session menu.users orchestrator
-database: errors models storage.files storage.rules storage.schema storage.state
-deployment: inventory models names placement qcow_manager remote.plan vlan_manager vm_launcher
+database: allocation errors storage.files storage.schema storage.state storage.text storage.version
+deployment: allocation inventory models names placement qcow_manager remote.plan vlan_manager vm_launcher
 discovery: database deployment errors inventory placement remote.runner
 environment:
 errors:
@@ -69,11 +70,11 @@ menu.views: inventory menu.facts menu.prompts menu.screen models
 models: errors inventory names
 names:
 namespaces: remote.ovs remote.plan
-orchestrator: accounts audit changes database deployment discovery errors inspection.doctor inspection.findings
-    inspection.inspector inspection.prover inventory models passwords placement remote.console remote.events
-    remote.plan remote.runner remote.ssh rights
+orchestrator: accounts allocation audit changes database deployment discovery errors inspection.doctor
+    inspection.findings inspection.inspector inspection.prover inventory models passwords placement remote.console
+    remote.events remote.plan remote.runner remote.ssh rights
 passwords: errors
-placement: errors inventory models
+placement: allocation errors inventory models
 qcow_manager: inventory models names remote.plan
 remote.batch: remote.plan
 remote.console:
@@ -86,9 +87,11 @@ remote.runner: errors remote.batch remote.events remote.plan
 remote.ssh: errors inventory remote.batch remote.plan
 rights: errors models storage.state
 storage.files: errors
-storage.rules: inventory models names storage.schema storage.state
+storage.rules: allocation inventory models names storage.schema storage.state
 storage.schema: models passwords
-storage.state: inventory models
+storage.state: allocation inventory models
+storage.text: models storage.schema
+storage.version: allocation models storage.rules storage.schema storage.state storage.text
 vlan_manager: firewall inventory models names namespaces remote.daemon remote.ovs remote.plan vm_launcher walls
 vm_launcher: inventory models names remote.daemon remote.ovs remote.plan walls
 walls: inventory models names remote.plan
@@ -98,7 +101,7 @@ walls: inventory models names remote.plan
 ONLY_IN = {
     "paramiko": ("remote/ssh.py",),
     "subprocess": ("lab/", "bench/"),
-    "yaml": ("database.py",),
+    "yaml": ("storage/text.py",),
     "shlex": ("remote/plan.py", "lab/", "bench/"),
 }
 PRINTS_IN = ("cli.py", "lab/__main__.py", "bench/__main__.py")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ import audit
 from errors import Refused
 from inspection import look
 from inspection.findings import Finding
+from inspection.inspector import Inspector, Look
 from inspection.proof import Breach
 from inventory import Inventory
 from menu import operator
@@ -184,6 +186,52 @@ def test_a_slice_that_is_being_changed_is_left_alone(desk: Desk) -> None:
     assert codes(desk) == []
 
 
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Lets something happen between the next look at the hosts and the reading of the file after it."""
+
+    def happen(what: Callable[[], object]) -> None:
+        look_at = Inspector.look
+        waiting = [what]
+
+        def look(*args: Any, **kwargs: Any) -> Look:
+            seen = look_at(*args, **kwargs)
+            if waiting:
+                waiting.pop()()
+            return seen
+
+        monkeypatch.setattr(Inspector, "look", look)
+
+    return happen
+
+
+Meanwhile = Callable[[Callable[[], object]], None]
+
+
+WAYS: dict[str, Callable[[Desk], object]] = {
+    "doctor": codes,
+    "menu": lambda desk: desk.ok(desk.api.ailments("student")),
+    "proof": lambda desk: desk.api.prover.prove().breaches,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_slice_that_begins_to_run_meanwhile_is_not_taken_for_a_broken_one(
+    desk: Desk, meanwhile: Meanwhile, way: str
+) -> None:
+    desk.ring(2)
+    meanwhile(lambda: desk.ok(desk.api.deploy_slice("student", 1000)))
+    assert not WAYS[way](desk)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_slice_that_ends_meanwhile_is_neither_broken_nor_forgotten(
+    running: Desk, meanwhile: Meanwhile, way: str
+) -> None:
+    meanwhile(lambda: running.ok(running.api.delete_slice("student", 1000)))
+    assert not WAYS[way](running)
+
+
 def test_a_repair_says_what_it_brought_back_and_keeps_the_secret(running: Desk) -> None:
     worker = running.cloud.hosts[WORKER]
     secret = worker.files["vm_images/slice-1000/vm0.vnc"]
@@ -272,7 +320,7 @@ def test_the_proof_holds(running: Desk) -> None:
 
 
 def test_a_host_that_was_lost_before_the_probes_is_not_seen(running: Desk) -> None:
-    running.cloud.hosts[WORKER].dies_after = len(look.commands(Inventory(), WORKER))
+    running.cloud.hosts[WORKER].dies_after = len(look.commands(Inventory(), WORKER, thorough=True))
     verdict = running.api.prover.prove()
     assert verdict.unseen == (WORKER,)
     assert verdict.breaches == 0

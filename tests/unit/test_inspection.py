@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 
+from database import Database, State
 from deployment import DeploymentAPI
 from errors import CommandFailed
-from inspection import findings, reading
+from inspection import findings, look, reading
 from inspection.codes import CODES
 from inspection.findings import Finding
 from inspection.inspector import Inspector
@@ -20,6 +22,20 @@ from tests.designs import DESIGNS, design
 from tests.fakes import FakeCloud, FakeHost
 
 WORKER, OTHER, NETWORK = "10.0.10.1", "10.0.10.2", "10.0.10.3"
+
+
+class Remembered(Database):
+    """A file that says what one slice is like now."""
+
+    def __init__(self, tenant: Slice) -> None:
+        super().__init__("nowhere.yaml")
+        self._tenant = tenant
+
+    def load(self) -> State:
+        return State.from_dict({"users": {}, "slices": {str(self._tenant.slice_id): self._tenant.to_dict()}})
+
+    def is_claimed(self, _slice_id: int) -> bool:
+        return False
 
 
 @dataclass
@@ -48,7 +64,7 @@ class Scene:
 
 def deployed(name: str) -> Scene:
     cloud, tenant = FakeCloud(), design(name)
-    scene = Scene(cloud, tenant, Inspector(Inventory(), cloud.connect))
+    scene = Scene(cloud, tenant, Inspector(Remembered(tenant), Inventory(), cloud.connect))
     scene.repair()
     tenant.status = "running"
     for vm in tenant.vms:
@@ -61,11 +77,11 @@ def test_a_whole_slice_has_no_findings(name: str) -> None:
     scene = deployed(name)
     assert scene.found() == []
     hosts = scene.inspector.comparison.hosts_of([scene.tenant])
-    look = scene.inspector.look(hosts, tools=True)
-    assert not look.errors
-    for sight in look.sights.values():
+    seen = scene.inspector.look(hosts, thorough=True)
+    assert not seen.errors
+    for sight in seen.sights.values():
         assert sight.unread == ()
-        assert list(findings.of_host(Inventory(), sight, look.began, look.ended)) == []
+        assert list(findings.of_host(Inventory(), sight, seen.began, seen.ended)) == []
 
 
 def _kill(host: FakeHost, pid_file: str) -> None:
@@ -110,7 +126,7 @@ BREAKS: dict[str, tuple[str, Callable[[Scene], object], bool]] = {
         True,
     ),
     "dnsmasq-dead": ("dnsmasq of VLAN 400 does not", lambda s: _kill(s.network, "/run/ns-dhcp-vlan400/pid"), True),
-    "dnsmasq-deaf": ("dnsmasq of VLAN 100 listens on", lambda s: s.network.deaf.add("ns-dhcp-vlan100"), True),
+    "dnsmasq-deaf": ("dnsmasq of VLAN 100 does not listen", lambda s: s.network.deaf.add("ns-dhcp-vlan100"), True),
     "reservations-missing": (
         "dnsmasq of VLAN 100 does not know",
         lambda s: s.network.files.pop("/run/ns-dhcp-vlan100/hosts/slice-1000"),
@@ -164,6 +180,17 @@ def test_what_the_dhcp_server_hears_besides_is_found_and_mended() -> None:
         assert (scene.found(), chains) == ([], {name: made})
 
 
+@pytest.mark.parametrize("port", ["gw_vlan400", "dhcp_v400"])
+def test_a_wrong_mac_on_the_shared_vlan_is_found(port: str) -> None:
+    """Flows on the workers let guests speak to these MACs only."""
+    scene = deployed("internet")
+    right, scene.network.macs[port] = scene.network.macs[port], "02:c1:0d:00:00:99"
+    ((code, what),) = [(finding.code, finding.what) for finding in scene.found()]
+    assert code == "address-missing"
+    assert what.startswith(f"{port} has not its address 10.60.7.")
+    assert f"and MAC {right}" in what
+
+
 def test_a_base_image_that_is_gone_is_told() -> None:
     scene = deployed("line")
     del scene.worker.files["vm_images/cirros.img"]
@@ -187,8 +214,31 @@ def test_the_order_of_the_rules_counts() -> None:
     assert [finding.code for finding in scene.found()] == ["rules-missing"]
 
 
+def answers(scene: Scene, host: str) -> dict[str, str | None]:
+    """What the host says to a look."""
+    asked = look.commands(Inventory(), host, thorough=True)
+    return {name: scene.cloud.hosts[host].program(command.argv)[1] for name, command in asked.items()}
+
+
+@pytest.mark.parametrize(
+    ("host", "part"),
+    [(host, part) for host in (WORKER, NETWORK) for part in look.commands(Inventory(), host, thorough=True)],
+)
+def test_what_could_not_be_read_is_told_and_nothing_is_missed_for_that(host: str, part: str) -> None:
+    """A host that does not say which processes it has may have all that it needs."""
+    scene = deployed("line")
+    sight = reading.read(host, {**answers(scene, host), part: None})
+    code = "switch-down" if part == "flows" else "unread"
+    for found in (
+        scene.inspector.comparison.of_slice(scene.tenant, {host: sight}),
+        [*findings.of_host(Inventory(), sight, time.time(), time.time())],
+    ):
+        assert [finding.code for finding in found] == [code]
+    assert sight.unread == (part,)
+
+
 def test_a_switch_that_is_down_is_one_finding_and_not_one_for_each_port() -> None:
-    sight = reading.read(WORKER, {"ports": "", "switch": ""})
+    sight = reading.read(WORKER, {"ports": None, "flows": None})
     found = list(findings.Comparison(Inventory()).of_slice(deployed("line").tenant, {WORKER: sight}))
     assert {"switch-down", "qemu-dead"} <= {finding.code for finding in found}
     assert not [finding for finding in found if "port" in finding.code]
@@ -205,10 +255,64 @@ def test_what_is_wrong_with_a_host_itself(code: str) -> None:
     words, break_it = HOSTS[code]
     scene = deployed("line")
     break_it(scene.worker)
-    look = scene.inspector.look([WORKER], tools=True)
-    found = list(findings.of_host(Inventory(), look.sights[WORKER], look.began, look.ended))
+    seen = scene.inspector.look([WORKER], thorough=True)
+    found = list(findings.of_host(Inventory(), seen.sights[WORKER], seen.began, seen.ended))
     assert [finding.code for finding in found] == [code]
     assert words in found[0].sentence
+
+
+SHOWN = """\
+in ns-gw-slice1000 device lo
+in ns-gw-slice1000 device gw_vlan100
+in ns-gw-slice1000 device gw_vlan101
+in ns-gw-slice1000 device gw_vlan102
+in ns-gw-slice1000 network 0064A8C0 00FFFFFF gw_vlan100
+in ns-gw-slice1000 network 0065A8C0 00FFFFFF gw_vlan101
+in ns-gw-slice1000 network 00000A0A 0000FFFF gw_vlan101
+in ns-gw-slice1000 address 127.0.0.1
+in ns-gw-slice1000 address 192.168.100.1
+in ns-gw-slice1000 address 192.168.101.1
+in ns-gw-slice1000 address 10.10.3.4
+in ns-gw-slice1000 address 172.16.0.1
+in ns-gw-slice1000 address 192.168.100.1
+in ns-gw-slice1000 routes
+in ns-dhcp-vlan100 device lo
+"""
+
+
+def test_a_namespace_that_was_not_entered_is_read_from_its_tables() -> None:
+    """The third interface is down: the kernel has taken its network away. 172.16.0.1 is in no network."""
+    seen = reading.read(NETWORK, {"namespaces": SHOWN}).namespaces
+    router = seen["ns-gw-slice1000"]
+    assert (router.routes, seen["ns-dhcp-vlan100"].routes, [*seen["ns-dhcp-vlan100"].devices]) == (True, False, ["lo"])
+    assert {device.name: (device.up, device.addresses) for device in router.devices.values()} == {
+        "lo": (False, ()), "gw_vlan100": (True, ("192.168.100.1",)), "gw_vlan102": (False, ()),
+        "gw_vlan101": (True, ("192.168.101.1", "10.10.3.4")),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sockets", "serves"),
+    [
+        ("UNCONN 0 0 0.0.0.0%dhcp_v100:67 0.0.0.0:*", True),
+        ("UNCONN 0 0 0.0.0.0:67 0.0.0.0:*", True),
+        ("UNCONN 0 0 0.0.0.0%if9:67 0.0.0.0:*", False),
+        ("", False),
+    ],
+)
+def test_whether_a_server_listens(sockets: str, serves: bool) -> None:
+    """Without any socket it is in another namespace: the one that was deleted under it."""
+    text = f'namespace ns-dhcp-vlan100\n0\n[{{"ifname":"dhcp_v100","flags":["UP"]}}]\n{sockets}\n'
+    assert reading.read(NETWORK, {"namespaces": text}).namespaces["ns-dhcp-vlan100"].serves is serves
+
+
+def test_a_look_is_one_round_trip_and_asks_the_same_however_many_slices_and_vlans_there_are() -> None:
+    scene = deployed("ring")
+    before = {address: host.runs for address, host in scene.cloud.hosts.items()}
+    assert scene.found() == []
+    assert {host.runs - before[address] for address, host in scene.cloud.hosts.items()} == {1}
+    assert len(look.commands(Inventory(), WORKER)) <= 5
+    assert len(look.commands(Inventory(), NETWORK)) <= 10
 
 
 @pytest.mark.parametrize(
@@ -218,12 +322,19 @@ def test_what_is_wrong_with_a_host_itself(code: str) -> None:
         ("room", "102400\n16777216\n", "no-room"),
         ("room", "104857600\n102400\n", "no-room"),
         ("ports", '{"data":[],"headings":["name","ports"]}\n' * 3, "bridge-missing"),
-        ("switch", "", "switch-down"),
+        ("ports", None, "unread"),
+        ("flows", None, "switch-down"),
+        ("flows", "connection refused", "switch-down"),
         ("devices", "no such thing", "unread"),
+        ("rules", None, "unread"),
+        ("rules", "iptables: no such thing", "unread"),
+        ("networks", None, "unread"),
+        ("networks", "what device", "unread"),
+        ("forwarding", "", "unread"),
     ],
 )
-def test_what_a_host_may_say(name: str, answer: str, code: str) -> None:
-    whole = {"switch": "ovs-vswitchd (Open vSwitch) 3.1.0", "ports": '{"data":[["br-int",["set",[]]]],"headings":'
+def test_what_a_host_may_say(name: str, answer: str | None, code: str) -> None:
+    whole = {"flows": "", "ports": '{"data":[["br-int",["set",[]]]],"headings":'
              '["name","ports"]}\n' + '{"data":[],"headings":[]}\n' * 2}  # fmt: skip
     sight = reading.read(WORKER, {**whole, name: answer})
     assert [finding.code for finding in findings.of_host(Inventory(), sight, 0, 0)] == [code]

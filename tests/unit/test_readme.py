@@ -10,7 +10,6 @@ import pytest
 
 from database import Database
 from deployment import DeploymentAPI
-from inspection.findings import tools_of
 from inspection.look import look_plan
 from inventory import Inventory
 from lab import disk
@@ -46,7 +45,7 @@ def programs_run_as_root() -> set[str]:
     deployment = DeploymentAPI(Inventory())
     plans = [deployment.deploy_plan(design(name)) for name in DESIGNS]
     inventory = Inventory()
-    look = look_plan(inventory, inventory.hosts, tools_of(inventory))
+    look = look_plan(inventory, inventory.hosts, thorough=True)
     steps = [step for plan in (*plans, deployment.discovery_plan(), look) for step in plan.steps]
     commands = [command for step in steps for command in (*step.do, *step.undo) if isinstance(command, Command)]
     argvs = [argv for c in commands if not c.as_user for argv in (c.argv, c.unless) if argv]
