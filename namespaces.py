@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from remote import ovs
@@ -67,6 +67,27 @@ printf %s "$settings" |
   inside sh -c '[ -z "$1" ] || echo "$1" >/proc/sys/net/ipv4/ip_forward && exec ip -batch -' sh "$routes"
 """
 
+_ARE_THERE = """while [ $# -gt 0 ]; do
+  [ -d "$2" ] && [ -e "/run/netns/$1" ] || exit
+  shift 2
+done"""
+
+_ADD = r"""folders='' lines=''
+while [ $# -gt 0 ]; do
+  [ -d "$2" ] || folders="$folders $2"
+  [ -e "/run/netns/$1" ] || lines="${lines}netns add $1\n"
+  shift 2
+done
+[ -z "$folders" ] || mkdir -p $folders && printf "$lines" | ip -batch -"""
+
+_REMOVE = r"""folders='' lines=''
+for name; do
+  [ -d "/run/$name" ] || continue
+  folders="$folders /run/$name"
+  [ ! -e "/run/netns/$name" ] || lines="${lines}netns del $name\n"
+done
+printf "$lines" | ip -batch - && rm -rf $folders"""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -79,26 +100,18 @@ class Place:
     mac: str = ""
 
 
-def add_namespace(name: str, inside: str = "") -> tuple[Command, ...]:
-    """The namespace, and the folder in /run that says it is ours: both are gone after a reboot.
+def add_namespaces(folders: Mapping[str, str]) -> Command:
+    """Namespaces, and in /run the folder of each, which says that it is ours: both are gone after a reboot.
 
-    `inside`: a folder in this one, which is there as well then.
+    `folders`: namespace -> that folder, or one inside it.
     """
-    mark = inside or folder(name)
-    return (
-        Command(("mkdir", "-p", mark), unless=("test", "-d", mark)),
-        Command(("ip", "netns", "add", name), unless=("test", "-e", f"/run/netns/{name}")),
-    )
+    words = [word for pair in folders.items() for word in pair]
+    return Command(("sh", "-c", _ADD, "sh", *words), unless=("sh", "-c", _ARE_THERE, "sh", *words))
 
 
-def remove_namespace(name: str, unless_also: str = "") -> tuple[Command, ...]:
-    """The namespace goes, if it is ours, and unless the folder `unless_also` says that somebody still needs it."""
-    mark = folder(name)
-    kept = ("test", "!", "-d", mark, *(("-o", "-d", unless_also) if unless_also else ()))
-    return (
-        Command(("ip", "netns", "del", name), unless=(*kept, "-o", "!", "-e", f"/run/netns/{name}")),
-        Command(("rmdir", mark), unless=kept),
-    )
+def remove_namespaces(*names: str, unless: tuple[str, ...] = ()) -> Command:
+    """The namespaces go, and their folders, if they are ours."""
+    return Command(("sh", "-c", _REMOVE, "sh", *names), unless=unless)
 
 
 def put_in_place(places: Sequence[Place], *, routes: bool | None = None) -> Command:

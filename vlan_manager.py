@@ -25,7 +25,7 @@ from names import (
     slice_part,
     vlan_address,
 )
-from namespaces import Place, add_namespace, folder, put_in_place, remove_namespace
+from namespaces import Place, add_namespaces, folder, put_in_place, remove_namespaces
 from remote import daemon, ovs
 from remote.plan import Command, Step
 from vm_launcher import check_bridge, check_free, check_ours, check_tools
@@ -111,18 +111,20 @@ class VLANManager:
         return check_free(self._node, [port for vlan in links for port in _ports(vlan)], own)
 
     def prepare(self, tenant: Slice) -> tuple[Step, ...]:
-        """Ports and router namespace of the slice's links."""
+        """Ports and namespaces of the slice's links; with its namespace goes a VLAN's DHCP server, too."""
         if not tenant.links:
             return ()
-        ports = [port for link in tenant.links for port in _ports(link.vlan_id, _marks(tenant))]
-        namespace = router_namespace(tenant.slice_id)
+        vlans = [link.vlan_id for link in tenant.links]
+        ports = [port for vlan in vlans for port in _ports(vlan, _marks(tenant))]
+        router = router_namespace(tenant.slice_id)
+        folders = {router: folder(router)} | {dhcp_namespace(vlan): _hosts_folder(vlan) for vlan in vlans}
         return (
             Step(self._node, "ports of the VLANs", (ovs.add_ports(ports),), (ovs.remove_ports(ports),)),
             Step(
                 self._node,
-                f"router namespace {namespace}",
-                add_namespace(namespace),
-                remove_namespace(namespace),
+                "namespaces of the slice",
+                do=(add_namespaces(folders),),
+                undo=(*remove_servers(*vlans), remove_namespaces(router)),
             ),
         )
 
@@ -132,7 +134,9 @@ class VLANManager:
         if tenant.links:
             gateways = [self._gateway_place(tenant, link) for link in tenant.links]
             steps.append(Step(self._node, "gateways of the VLANs", (put_in_place(gateways, routes=True),)))
-        steps += [self._dhcp_step(tenant, self._link_subnet(tenant, link)) for link in tenant.links]
+        for link in tenant.links:
+            subnet = self._link_subnet(tenant, link)
+            steps.append(Step(self._node, f"DHCP of VLAN {link.vlan_id}", self._dhcp(tenant, subnet)))
         if tenant.uses_internet:
             steps.append(self._internet_step(tenant))
         return tuple(steps)
@@ -208,52 +212,20 @@ class VLANManager:
         gateway, server, first, last = (vlan_address(link.vlan_id, host) for host in hosts)
         return _Subnet(link.vlan_id, 24, gateway, server, first, last, tuple(reservations))
 
-    def _dhcp_step(self, tenant: Slice, subnet: _Subnet) -> Step:
-        return Step(
-            self._node,
-            f"DHCP of VLAN {subnet.vlan_id}",
-            do=self._dhcp(tenant, subnet),
-            undo=self._no_dhcp(tenant, subnet),
-        )
-
     # --- DHCP ---------------------------------------------------------------------------------------------------------
 
     def _dhcp(self, tenant: Slice, subnet: _Subnet, *extra: str) -> tuple[Command, ...]:
-        """A VLAN's dnsmasq in its namespace, and this slice's reservations in its folder.
+        """This slice's reservations in the folder of a VLAN's dnsmasq, and dnsmasq in its namespace.
 
         dnsmasq notices new files in `--dhcp-hostsdir` by itself (dnsmasq(8)).
         """
-        namespace = dhcp_namespace(subnet.vlan_id)
-        hosts = f"{folder(namespace)}/hosts"
         own = _hosts_file(tenant, subnet.vlan_id)
+        serves = _dnsmasq_serves(subnet.vlan_id)
         return (
-            *add_namespace(namespace, hosts),
             Command(("sh", "-c", _WRITE, "sh", own, *subnet.reservations), unless=("test", "-s", own)),
             put_in_place([self._dhcp_place(tenant, subnet)], routes=False),
-            Command(
-                daemon.stop(_pid_file(subnet.vlan_id), _mark(subnet.vlan_id), "TERM"),
-                unless=_dnsmasq_serves(subnet.vlan_id),
-            ),
-            Command(self._dnsmasq(subnet, *extra), unless=_dnsmasq_serves(subnet.vlan_id)),
-        )
-
-    def _no_dhcp(self, tenant: Slice, subnet: _Subnet, *extra: str) -> tuple[Command, ...]:
-        """This slice's reservations go; with the last ones the VLAN's dnsmasq, its namespace and its files go too.
-
-        While other slices stay, dnsmasq is started anew: it would go on holding the addresses that were leased.
-        """
-        namespace, pid_file, mark = dhcp_namespace(subnet.vlan_id), _pid_file(subnet.vlan_id), _mark(subnet.vlan_id)
-        hosts = f"{folder(namespace)}/hosts"
-        own, in_use = _hosts_file(tenant, subnet.vlan_id), ("test", "-d", hosts)
-        stop = daemon.stop(pid_file, mark, "TERM")
-        return (
-            Command(stop, unless=("test", "!", "-e", own)),
-            Command(("rm", "-f", own)),
-            Command(("rmdir", "--ignore-fail-on-non-empty", hosts), unless=("test", "!", "-d", hosts)),
-            Command(stop, unless=in_use),
-            Command(self._dnsmasq(subnet, *extra), unless=daemon.is_running_or_unwanted(pid_file, mark, hosts)),
-            Command(("rm", "-f", pid_file, _log(subnet.vlan_id)), unless=in_use),
-            *remove_namespace(namespace, unless_also=hosts),
+            Command(daemon.stop("TERM", _process(subnet.vlan_id)), unless=serves),
+            Command(self._dnsmasq(subnet, *extra), unless=serves),
         )
 
     def _dnsmasq(self, subnet: _Subnet, *extra: str) -> tuple[str, ...]:
@@ -273,7 +245,7 @@ class VLANManager:
             f"--log-facility={_log(subnet.vlan_id)}",
             *("--conf-file=/dev/null", "--port=0", "--no-resolv", "--no-hosts"),
             *("--dhcp-authoritative", "--leasefile-ro"),
-            f"--dhcp-hostsdir={folder(dhcp_namespace(subnet.vlan_id))}/hosts",
+            f"--dhcp-hostsdir={_hosts_folder(subnet.vlan_id)}",
             _mark(subnet.vlan_id),
             *extra,
         )
@@ -281,18 +253,24 @@ class VLANManager:
     # --- internet -----------------------------------------------------------------------------------------------------
 
     def _internet_step(self, tenant: Slice) -> Step:
-        """The shared VLAN: its gateway in the root namespace, DHCP for known MACs only, forwarding and MASQUERADE."""
+        """The shared VLAN: its gateway in the root namespace, DHCP for known MACs only, forwarding and MASQUERADE.
+
+        The reservations of the slices that use it are files in one folder: with the last of them all of it goes. While
+        others stay, dnsmasq is started anew: it would go on holding the addresses that were leased.
+        """
         vlan = self._internet.vlan_id
-        ports = _ports(vlan)
+        ports, namespace, hosts = _ports(vlan), dhcp_namespace(vlan), _hosts_folder(vlan)
         subnet = self._internet_subnet(tenant)
         only_known = ("--dhcp-ignore=tag:!known", "--dhcp-ignore-clid")
-        in_use = ("test", "-d", f"{folder(dhcp_namespace(vlan))}/hosts")
+        own, in_use = _hosts_file(tenant, vlan), ("test", "-d", hosts)
+        wanted = daemon.is_running_or_unwanted(*_process(vlan), hosts)
         return Step(
             self._node,
             f"internet on VLAN {vlan}",
             do=(
                 ovs.add_ports(ports),
                 put_in_place([self._internet_gateway()]),
+                add_namespaces({namespace: hosts}),
                 *self._dhcp(tenant, subnet, *only_known),
                 hear_own_requests(tenant.slice_id, vlan, subnet.reservations),
                 Command(
@@ -303,7 +281,11 @@ class VLANManager:
             ),
             undo=(
                 hear_no_more(tenant.slice_id, vlan),
-                *self._no_dhcp(tenant, subnet, *only_known),
+                Command(daemon.stop("TERM", _process(vlan)), unless=("test", "!", "-e", own)),
+                Command(("rm", "-f", own)),
+                Command(("rmdir", "--ignore-fail-on-non-empty", hosts), unless=("test", "!", "-d", hosts)),
+                Command(self._dnsmasq(subnet, *only_known), unless=wanted),
+                *(replace(command, unless=in_use) for command in remove_servers(vlan)),
                 firewall.take_down(unless=in_use),
                 Command(ovs.remove_ports(ports).argv, unless=in_use),
             ),
@@ -350,15 +332,12 @@ def _ports(vlan: int, marks: Marks = ()) -> list[ovs.Port]:
     return [_gateway(vlan, marks), _server(vlan, marks)]
 
 
-def remove_server(vlan: int) -> tuple[Command, ...]:
-    """The dnsmasq of a VLAN that nobody uses, with its files and its namespace, if the namespace is ours."""
-    namespace = dhcp_namespace(vlan)
-    strange = ("test", "!", "-d", folder(namespace))
+def remove_servers(*vlans: int) -> tuple[Command, ...]:
+    """The dnsmasq of VLANs that nobody uses any more go, with their namespaces and files."""
     return (
-        Command(daemon.stop(_pid_file(vlan), _mark(vlan), "TERM"), unless=strange),
-        Command(("rm", "-rf", f"{folder(namespace)}/hosts"), unless=strange),
-        Command(("rm", "-f", _pid_file(vlan), _log(vlan)), unless=strange),
-        *remove_namespace(namespace),
+        Command(daemon.stop("TERM", *map(_process, vlans))),
+        remove_namespaces(*map(dhcp_namespace, vlans)),
+        Command(("rm", "-f", *map(_log, vlans))),
     )
 
 
@@ -371,6 +350,10 @@ def _expect_dnsmasq(vlan: int) -> Command:
     return Command(_dnsmasq_serves(vlan, _EXPECT_SERVING))
 
 
+def _process(vlan: int) -> daemon.Process:
+    return _pid_file(vlan), _mark(vlan)
+
+
 def _pid_file(vlan: int) -> str:
     return f"{folder(dhcp_namespace(vlan))}/pid"
 
@@ -380,7 +363,11 @@ def _mark(vlan: int) -> str:
 
 
 def _hosts_file(tenant: Slice, vlan: int) -> str:
-    return f"{folder(dhcp_namespace(vlan))}/hosts/{slice_part(tenant.slice_id)}"
+    return f"{_hosts_folder(vlan)}/{slice_part(tenant.slice_id)}"
+
+
+def _hosts_folder(vlan: int) -> str:
+    return f"{folder(dhcp_namespace(vlan))}/hosts"
 
 
 def _log(vlan: int) -> str:

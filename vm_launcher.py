@@ -184,7 +184,7 @@ class VMLauncher:
             f"QEMU of {vm.name}",
             do=(
                 Command(
-                    daemon.stop(files.pid, name, "KILL"),
+                    daemon.stop("KILL", (files.pid, name)),
                     unless=daemon.holds_taps_or_ended(files.pid, name, taps),
                     as_user=True,
                 ),
@@ -192,7 +192,7 @@ class VMLauncher:
                 Command(start, unless=runs, as_user=True),
             ),
             undo=(
-                Command(daemon.stop(files.pid, name, "KILL"), as_user=True),
+                Command(daemon.stop("KILL", (files.pid, name)), as_user=True),
                 Command(
                     ("rm", "-f", files.pid, files.console, files.log, files.messages, files.vnc_secret, *files.pipes),
                     unless=runs,  # without its pid file a process that does not end would be forgotten

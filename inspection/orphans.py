@@ -29,7 +29,7 @@ from names import (
 )
 from remote import daemon, ovs
 from remote.plan import Command, Plan, Stage, Step
-from vlan_manager import remove_server
+from vlan_manager import remove_servers
 from vm_launcher import remove_tap
 
 PATIENCE_SECONDS = 20.0
@@ -104,7 +104,7 @@ def _processes(owners: Owners, sight: Sight) -> Iterator[Orphan]:
             yield Orphan(Finding("stray-process", sight.host, what, *ids), None)
         elif not owners.has_vm(*ids):
             finding = Finding("orphan-process", sight.host, f"QEMU {process.name}, process {process.pid}", *ids)
-            yield Orphan.of(finding, Command(daemon.stop(pid_file, process.name, "KILL"), as_user=True))
+            yield Orphan.of(finding, Command(daemon.stop("KILL", (pid_file, process.name)), as_user=True))
 
 
 def _ports(owners: Owners, sight: Sight) -> Iterator[Orphan]:
@@ -191,10 +191,10 @@ def _namespaces(owners: Owners, sight: Sight) -> Iterator[Orphan]:
         slice_id, vlan = slice_of_router(name), vlan_of_dhcp(name)
         if slice_id is not None and slice_id not in owners.active:
             finding = Finding("orphan-namespace", sight.host, f"namespace {name}", slice_id)
-            yield Orphan.of(finding, *namespaces.remove_namespace(name))
+            yield Orphan.of(finding, namespaces.remove_namespaces(name))
         elif vlan is not None and vlan not in owners.vlans:
             finding = Finding("orphan-namespace", sight.host, f"namespace {name} with its dnsmasq")
-            yield Orphan.of(finding, *remove_server(vlan))
+            yield Orphan.of(finding, *remove_servers(vlan))
 
 
 def _rules(owners: Owners, sight: Sight) -> Iterator[Orphan]:

@@ -7,18 +7,46 @@ is ever put together to be read by a shell. `mark` is one whole argument of the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Literal
 
 Argv = tuple[str, ...]
+Process = tuple[str, str]
+"""A pid file and a mark."""
 
 # With a process's pid file and mark as $1 and $2: whether it runs. While a process becomes another program its command
 # line is empty for a moment: one that was started just now must not be taken for one that has ended.
-RUNNING = r"""pid=$(cat "$1" 2>/dev/null) && { grep -qzxF -- "$2" "/proc/$pid/cmdline" 2>/dev/null || {
-  for again in 1 2 3 4 5; do
-    { [ -d "/proc/$pid" ] && ! grep -qz . "/proc/$pid/cmdline" 2>/dev/null; } || break
-    sleep 0.1
+RUNNING = r"""{ read -r pid <"$1"; } 2>/dev/null && [ -d "/proc/${pid:-0}" ] && {
+  grep -qzxF -- "$2" "/proc/$pid/cmdline" 2>/dev/null || {
+    for again in 1 2 3 4 5; do
+      { [ -d "/proc/$pid" ] && ! grep -qz . "/proc/$pid/cmdline" 2>/dev/null; } || break
+      sleep 0.1
+    done
+    grep -qzxF -- "$2" "/proc/$pid/cmdline" 2>/dev/null; }; }"""
+
+_RUNS = f"""runs() {{ {RUNNING}; }}
+"""
+
+# `end SIGNAL PIDFILE MARK ...`: all of them are told before the first is waited for.
+_END = f"""{_RUNS}end() {{
+  signal=$1 ending=; shift
+  while [ $# -gt 0 ]; do
+    ! runs "$1" "$2" || {{ kill -"$signal" "$pid"; ending="$ending $pid"; }}
+    shift 2
   done
-  grep -qzxF -- "$2" "/proc/$pid/cmdline" 2>/dev/null; }; }"""
+  set -- $ending
+  tries=0
+  while [ $# -gt 0 ]; do
+    [ -d "/proc/$1" ] || {{ shift; continue; }}
+    tries=$((tries + 1))
+    [ $tries -ne 300 ] || kill -KILL "$@" 2>/dev/null
+    [ $tries -le 600 ] || {{ echo "process $1 does not end" >&2; return 1; }}
+    sleep 0.01
+  done
+}}
+"""
+
+_STOP = f'{_END}end "$@"'
 
 MESSAGES_BYTES = 1 << 16
 LOG_BYTES = 1 << 20
@@ -62,16 +90,6 @@ if [ "$cores" -gt 0 ] && [ "$(echo "$own" | wc -l)" -gt "$cores" ]; then
 fi
 setsid "$@" </dev/null >&8 2>&1 8>&- &
 echo $! >"$pidfile" || {{ kill -KILL $!; exit 1; }}"""
-
-_STOP = f"""{RUNNING} || exit 0
-kill -"$3" "$pid"
-tries=0
-while [ -d "/proc/$pid" ]; do
-  tries=$((tries + 1))
-  [ $tries -ne 300 ] || kill -KILL "$pid" 2>/dev/null
-  [ $tries -le 600 ] || {{ echo "process $pid does not end" >&2; exit 1; }}
-  sleep 0.01
-done"""
 
 # Being there is not enough: the port is opened when everything else in the process has come up.
 _AWAIT_PORT = f"""tries=0
@@ -121,9 +139,9 @@ def start(pid_file: str, messages: str, argv: Argv, *, log: str = "", cores: int
     return ("sh", "-c", _START, "sh", pid_file, messages, log, str(cores), *argv)
 
 
-def stop(pid_file: str, mark: str, signal: Literal["TERM", "KILL"]) -> Argv:
-    """Sends `signal` if the process is ours, and waits until it is gone; KILL follows after 3 s, failure after 6 s."""
-    return ("sh", "-c", _STOP, "sh", pid_file, mark, signal)
+def stop(signal: Literal["TERM", "KILL"], *processes: Process) -> Argv:
+    """Sends `signal` to those that are ours and waits until all are gone; KILL follows after 3 s, failure after 6 s."""
+    return ("sh", "-c", _STOP, "sh", signal, *chain.from_iterable(processes))
 
 
 def await_port(pid_file: str, mark: str, port: int, messages: str, label: str) -> Argv:

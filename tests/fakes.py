@@ -195,24 +195,33 @@ class FakeHost:
                 if namespace not in self.namespaces:
                     return no(f'Cannot open network namespace "{namespace}": No such file or directory')
                 return self._in_namespace(namespace, rest)
-            case ("netns", "add", namespace):
-                if namespace in self.namespaces:
-                    return no(f'Cannot create namespace file "/run/netns/{namespace}": File exists')
-                self.namespaces[namespace] = {"lo": set()}
-                self.forwarding |= {namespace} if "" in self.forwarding else set()  # as after a boot
-                return OK
-            case ("netns", "del", namespace):
-                if self.namespaces.pop(namespace, None) is None:
-                    return no(f'Cannot remove namespace file "/run/netns/{namespace}": No such file or directory')
-                self.forwarding.discard(namespace)
-                self.filters.pop(namespace, None)
-                return OK
         return self._ip("", argv, stdin)
 
     def _in_namespace(self, namespace: str, rest: list[str]) -> Answer:
         assert rest[:3] == ["sh", "-c", vlan_manager._ON_A_NEW_LOG]
         self.files.pop(rest[4], None)
         return self.dnsmasq(namespace, rest[7:])
+
+    def are_there(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        pairs = zip(argv[::2], argv[1::2], strict=True)
+        return (int(not all(name in self.namespaces and path in self.folders for name, path in pairs)), "", "")
+
+    def add_namespaces(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        for name, path in zip(argv[::2], argv[1::2], strict=True):
+            self.mkdir((path,), "")
+            if name not in self.namespaces:
+                self.namespaces[name] = {"lo": set()}
+                self.forwarding |= {name} if "" in self.forwarding else set()  # as after a boot
+        return OK
+
+    def remove_namespaces(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        for name in argv:
+            if f"/run/{name}" in self.folders:
+                self.namespaces.pop(name, None)
+                self.forwarding.discard(name)
+                self.filters.pop(name, None)
+                self.rm(("-rf", f"/run/{name}"), "")
+        return OK
 
     def _ip(self, namespace: str, argv: tuple[str, ...], stdin: str) -> Answer:  # noqa: C901
         devices = self.namespaces[namespace]
@@ -464,10 +473,11 @@ class FakeHost:
         return OK
 
     def stop(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        if self.is_running(argv, "")[0] == 0:
-            _, pid = self.processes.pop(argv[0])
-            self.argvs.pop(pid, None)
-            self.holders = {tap: holder for tap, holder in self.holders.items() if holder != pid}
+        for process in zip(argv[1::2], argv[2::2], strict=True):
+            if self.is_running(process, "")[0] == 0:
+                _, pid = self.processes.pop(process[0])
+                self.argvs.pop(pid, None)
+                self.holders = {tap: holder for tap, holder in self.holders.items() if holder != pid}
         return OK
 
     def await_port(self, argv: tuple[str, ...], _stdin: str) -> Answer:
@@ -539,7 +549,7 @@ SCRIPTS: dict[str, Program] = {
     daemon.is_running("", "")[2]: FakeHost.is_running,
     daemon.is_running_or_unwanted("", "", "")[2]: FakeHost.is_running_or_unwanted,
     daemon.start("", "", ())[2]: FakeHost.start,
-    daemon.stop("", "", "TERM")[2]: FakeHost.stop,
+    daemon.stop("TERM", ("", ""))[2]: FakeHost.stop,
     daemon.await_port("", "", 0, "", "")[2]: FakeHost.await_port,
     ovs.carry_tags(())[2]: FakeHost.carry_tags,
     ovs.is_ready()[2]: FakeHost.fine,
@@ -553,6 +563,9 @@ SCRIPTS: dict[str, Program] = {
     qcow_manager._MAKE_OVERLAY: FakeHost.make_overlay,
     qcow_manager._SEAL: FakeHost.seal,
     vlan_manager._ARE_OURS: FakeHost.namespaces_are_ours,
+    namespaces._ADD: FakeHost.add_namespaces,
+    namespaces._ARE_THERE: FakeHost.are_there,
+    namespaces._REMOVE: FakeHost.remove_namespaces,
     namespaces._ARE_IN_PLACE: FakeHost.are_in_place,
     namespaces._PUT_IN_PLACE: FakeHost.put_in_place,
     firewall._ARE_THERE: FakeHost.has_rules,

@@ -185,7 +185,7 @@ DRIFT: dict[str, tuple[Callable[[Pair], None], set[str], set[str]]] = {
     ),
     "a namespace is deleted": (
         _exec("network", "ip", "netns", "del", "ns-gw-sliceSLICE"), {"namespace-missing"},
-        {"router namespace ns-gw-sliceSLICE", "gateways of the VLANs"},
+        {"namespaces of the slice", "gateways of the VLANs"},
     ),
     "forwarding is switched off": (
         _exec("network", "sysctl", "-q", "-w", "net.ipv4.ip_forward=0"), {"forwarding-off"}, {"internet on VLAN 400"},
@@ -228,7 +228,7 @@ def expect_drift(pair: Pair, happen: Callable[[Pair], None], expected: set[str],
 REBOOTED = (
     {"qemu-dead", "tap-missing", "flows-missing", "namespace-missing", "dnsmasq-dead", "address-missing",
      "rules-missing", "filter-missing", "reservations-missing", "forwarding-off"},
-    {"TAPs of one", "QEMU of one", "walls around the TAPs", "router namespace ns-gw-sliceSLICE",
+    {"TAPs of one", "QEMU of one", "walls around the TAPs", "namespaces of the slice",
      "gateways of the VLANs", "DHCP of VLAN VLAN", "internet on VLAN 400"},
 )  # fmt: skip
 

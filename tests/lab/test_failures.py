@@ -173,7 +173,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
         done_by("worker1", NO_FILES_IN_RUN, ROOM_IN_RUN),
         "10.0.10.1: busy: /run/cloud-repositorio-slice-*.lock cannot be made; is /run full?; nothing was changed",
     ),
-    "prepare: /run is full": (
+    "launch: /run is full": (
         done_by("network", FULL_RUN, ROOM_IN_RUN),
         "10.0.10.3: DHCP of VLAN *: /run/ns-dhcp-vlan*/hosts/slice-* cannot be written; is /run full?",
     ),
@@ -207,17 +207,17 @@ FAULTS: dict[str, tuple[Fault, str]] = {
         "10.0.10.2: sudo -n sh -s: sudo refuses: sudo: a password is required; it has to let ubuntu run /usr/bin/sh -s",
     ),
     "preflight: a host that does not answer": (cut_off, "10.0.10.2 does not answer"),
-    "prepare: dnsmasq does not start": (
+    "launch: dnsmasq does not start": (
         broken("network", DNSMASQ, "echo dnsmasq: out of luck >&2; exit 2"),
         "10.0.10.3: DHCP of VLAN",
     ),
-    "prepare: no kernel module for NAT": (
+    "launch: no kernel module for NAT": (
         broken("network", "/usr/sbin/iptables-restore", NO_NAT),
         "10.0.10.3: internet on VLAN 400: iptables-restore: unable to initialize table nat",
     ),
-    "prepare: forwarding cannot be switched on": (
+    "launch: forwarding cannot be switched on": (
         broken("network", "/usr/sbin/sysctl", NO_FORWARDING),
-        "10.0.10.3: router namespace",
+        "10.0.10.3: internet on VLAN 400: ",
     ),
     "launch: no port can be added": (
         broken("worker2", VSCTL, NO_PORTS),

@@ -70,7 +70,7 @@ def test_a_vm_that_does_not_end_is_not_forgotten(running: Desk, monkeypatch: pyt
     worker = running.cloud.hosts[WORKER]
     forget(running)
     monkeypatch.setattr(worker, "stop", lambda _argv, _stdin: no("process 101 does not end"))
-    monkeypatch.setitem(SCRIPTS, daemon.stop("", "", "TERM")[2], lambda host, argv, stdin: host.stop(argv, stdin))
+    monkeypatch.setitem(SCRIPTS, daemon.stop("TERM", ("", ""))[2], lambda host, argv, stdin: host.stop(argv, stdin))
     assert any("does not end" in left for left in running.api.doctor.fix().not_removed)
     assert [path for path in worker.files if path.endswith(".pid")]
     assert "orphan-process" in codes(running)
