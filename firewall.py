@@ -28,6 +28,16 @@ _TOO_MANY = (
     f"-m connlimit --connlimit-above {MOST_CONNECTIONS} --connlimit-mask 32 --connlimit-saddr"
 )
 
+# A rule that is not there is looked for, which changes nothing. What it says of a match is in the first of its lines.
+_HAS_MATCHES = r"""said=$(iptables -C INPUT -m u32 --u32 0=0 -m connlimit --connlimit-above 1 \
+  -m conntrack --ctstate NEW -m mac --mac-source 02:00:00:00:00:00 -m comment --comment none -j DROP 2>&1)
+case $said in
+  *"load match"* | *"kernel module"*)
+    echo "iptables cannot do what keeps guests apart; install its extensions and the kernel's modules of that name" \
+      "(${said%%"
+"*})" >&2; exit 1;;
+esac"""
+
 _FUNCTIONS = r"""owner=$1 uplink=$2; shift 2
 wanted() {
   for rule; do
@@ -124,6 +134,11 @@ def _forward(inventory: Inventory) -> Iterator[Rule]:
     yield Rule("filter", "FORWARD", answers, "ACCEPT")
     yield Rule("filter", "FORWARD", f"-i {inside}", "DROP")
     yield Rule("filter", "FORWARD", f"-o {inside}", "DROP")
+
+
+def has_matches() -> Command:
+    """Read-only: iptables and the kernel know the matches of these rules and of those in `walls.py`."""
+    return Command(("sh", "-c", _HAS_MATCHES))
 
 
 def put_up(inventory: Inventory) -> Command:

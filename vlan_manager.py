@@ -53,8 +53,16 @@ _ARE_OURS = """for namespace; do
     { echo "a namespace $namespace is there that is not ours; remove it or give it another name" >&2; exit 1; }
 done"""
 
-# dnsmasq binds its socket to the interface, and goes on holding it when another one has taken the name.
-_SERVES = f'{{ {daemon.RUNNING}; }} && case $(ss -N "$3" -Hlun "sport = :67") in *%if*) exit 1;; esac'
+# What is not there yet: a server has three files and two folders in /run. Some file systems count no files.
+_HAS_ROOM = """needed=0
+for path; do [ -e "$path" ] || needed=$((needed + 5)); done
+set -- $(stat -f -c '%a %S %c %d' /run) || exit
+[ $(($1 * $2)) -ge $((needed * 4096)) ] && { [ "$3" = 0 ] || [ "$4" -ge "$needed" ]; } ||
+  { echo "/run is full; see what fills it, or make it larger: mount -o remount,size=SIZE /run" >&2; exit 1; }"""
+
+# dnsmasq binds its socket to the interface, and goes on holding it when another one has taken the name. Where it has no
+# socket at all it lives on in a namespace of that name that was deleted.
+_SERVES = f'{{ {daemon.RUNNING}; }} && case $(ss -N "$3" -Hlun "sport = :67") in "" | *%if*) exit 1;; esac'
 _EXPECT_SERVING = f'{{ {_SERVES}; }} || {{ echo "it does not serve" >&2; exit 1; }}'
 
 
@@ -93,14 +101,17 @@ class VLANManager:
         self._internet = inventory.internet
 
     def preflight(self, tenant: Slice) -> tuple[Step, ...]:
-        """Read-only: programs and bridge of the network node, and that nobody else has our names there."""
+        """Read-only: programs, bridge and room on the network node, and that nobody else has our names there."""
         vlans = self._vlans(tenant)
         namespaces = [router_namespace(tenant.slice_id), *(dhcp_namespace(vlan) for vlan in vlans)]
+        kept = [folder(namespaces[0]), *(_hosts_file(tenant, vlan) for vlan in vlans)]
         return (
             check_tools(self._node, TOOLS),
             check_bridge(self._node),
             check_ours(self._node, [port for vlan in vlans for port in _ports(vlan)]),
             Step(self._node, "names of the namespaces", (Command(("sh", "-c", _ARE_OURS, "sh", *namespaces)),)),
+            Step(self._node, "room in /run", (Command(("sh", "-c", _HAS_ROOM, "sh", *kept)),)),
+            *([Step(self._node, "matches of iptables", (firewall.has_matches(),))] if tenant.uses_internet else []),
         )
 
     def check_new(self, tenant: Slice) -> Step:

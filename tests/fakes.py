@@ -566,6 +566,8 @@ SCRIPTS: dict[str, Program] = {
     namespaces._ADD: FakeHost.add_namespaces,
     namespaces._ARE_THERE: FakeHost.are_there,
     namespaces._REMOVE: FakeHost.remove_namespaces,
+    vlan_manager._HAS_ROOM: FakeHost.fine,
+    firewall._HAS_MATCHES: FakeHost.fine,
     namespaces._ARE_IN_PLACE: FakeHost.are_in_place,
     namespaces._PUT_IN_PLACE: FakeHost.put_in_place,
     firewall._ARE_THERE: FakeHost.has_rules,

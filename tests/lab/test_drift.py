@@ -187,6 +187,9 @@ DRIFT: dict[str, tuple[Callable[[Pair], None], set[str], set[str]]] = {
         _exec("network", "ip", "netns", "del", "ns-gw-sliceSLICE"), {"namespace-missing"},
         {"namespaces of the slice", "gateways of the VLANs"},
     ),
+    "a DHCP namespace is deleted under its server": (
+        _exec("network", "ip", "netns", "del", "ns-dhcp-vlanVLAN"), {"namespace-missing"}, {"DHCP of VLAN VLAN"},
+    ),
     "forwarding is switched off": (
         _exec("network", "sysctl", "-q", "-w", "net.ipv4.ip_forward=0"), {"forwarding-off"}, {"internet on VLAN 400"},
     ),

@@ -154,6 +154,7 @@ READ_ONLY = f"mount --bind {IMAGES} {IMAGES} && mount -o remount,ro,bind {IMAGES
 READ_ONLY_HOME = "mount --bind /home/ubuntu /home/ubuntu && mount -o remount,ro,bind /home/ubuntu"
 FULL_RUN = "mount -o remount,size=1m /run; dd if=/dev/zero of=/run/full bs=4k 2>/dev/null; :"
 NO_FILES_IN_RUN = "mount -o remount,nr_inodes=400 /run; seq -f /run/full.%g 400 | xargs touch 2>/dev/null; :"
+XTABLES = "/usr/lib/*/xtables"
 ROOM_IN_RUN = "rm /run/full*; mount -o remount,size=50%,nr_inodes=1m /run"
 FAULTS: dict[str, tuple[Fault, str]] = {
     "preflight: dnsmasq is not installed": (
@@ -173,9 +174,13 @@ FAULTS: dict[str, tuple[Fault, str]] = {
         done_by("worker1", NO_FILES_IN_RUN, ROOM_IN_RUN),
         "10.0.10.1: busy: /run/cloud-repositorio-slice-*.lock cannot be made; is /run full?; nothing was changed",
     ),
-    "launch: /run is full": (
+    "preflight: /run is full": (
         done_by("network", FULL_RUN, ROOM_IN_RUN),
-        "10.0.10.3: DHCP of VLAN *: /run/ns-dhcp-vlan*/hosts/slice-* cannot be written; is /run full?",
+        "10.0.10.3: room in /run: /run is full; see what fills it",
+    ),
+    "preflight: iptables lacks a match": (
+        done_by("network", f"mv {XTABLES}/libxt_u32.so /var/tmp/", f"mv /var/tmp/libxt_u32.so {XTABLES}/"),
+        "10.0.10.3: matches of iptables: iptables cannot do what keeps guests apart; install its extensions",
     ),
     "preflight: no bridge": (no_bridge, "10.0.10.1: bridge br-int: Open vSwitch has no bridge br-int"),
     "preflight: ovs-vswitchd does nothing": (
