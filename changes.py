@@ -100,7 +100,7 @@ class Change:
             return stored
 
     def repair(self, tenant: Slice) -> list[str]:
-        """Bring back what is missing of a running slice, and nothing else; the titles of the steps that did something.
+        """Bring back what is missing of a running slice, and nothing else; what the steps did that did something.
 
         Nothing is ever taken back: what runs is left alone. Hosts that do not answer do not keep the others waiting.
         """
@@ -110,7 +110,7 @@ class Change:
         if lost and not runs[0].interrupted:
             runs.append(self._runner.run(_elsewhere(plan, lost)))
         results = [result for report in runs for result in report.results]
-        mended = list(dict.fromkeys(f"{r.step.title} on {r.step.host}" for r in results if _did_something(r)))
+        mended = list(dict.fromkeys(_what_it_did(r) for r in results if _did_something(r)))
         verified = set(plan.stages[-1].steps)
         self._note_pids(tenant, "".join(r.stdout for r in results if r.step in verified and not r.error))
         if error := next((report.error for report in runs if report.error), None):
@@ -185,6 +185,12 @@ def _elsewhere(plan: Plan, lost: Collection[str]) -> Plan:
 def _did_something(result: StepResult) -> bool:
     """Whether a command ran whose guard did not find everything there; commands without a guard only read."""
     return any(o.status is not None and result.step.do[o.action].unless for o in result.outcomes)
+
+
+def _what_it_did(result: StepResult) -> str:
+    """Name and place of the step, and which of several things it made, where its commands say that."""
+    made = ", ".join(result.stdout.split())
+    return f"{result.step.title}{f' ({made})' if made else ''} on {result.step.host}"
 
 
 def _left(report: Report) -> dict[str, CloudError]:

@@ -16,6 +16,7 @@ VM_MACS = "52:54:00:00:00:00/ff:ff:ff:00:00:00"
 OUR_MACS = "02:c1:0d:00:00:00/ff:ff:ff:00:00:00"
 
 _COOKIES = 0xC10D_0000_0000_0000
+_GROUPS = 0x0C10_D000
 
 DHCP_SERVER_HOST = 2
 DHCP_FIRST_HOST = 10
@@ -81,14 +82,14 @@ class VMFiles:
         return f"{self.folder}/{self.vm_name}.qemu"
 
     @property
-    def pipes(self) -> tuple[str, ...]:
-        """The ways to both, which have their names for a moment only."""
-        return f"{self.log}.pipe", f"{self.messages}.pipe"
-
-    @property
     def vnc_secret(self) -> str:
         """The password that QEMU asks VNC clients for."""
         return f"{self.folder}/{self.vm_name}.vnc"
+
+    @property
+    def of_its_process(self) -> tuple[str, ...]:
+        """Those that are there while it runs: all but the disk."""
+        return self.pid, self.console, self.log, self.messages, self.vnc_secret
 
 
 _VM_FILE = re.compile(r"(slice-(\d+)/.+?)(_img\.qcow2|_img\.qcow2\.part|\.pid|\.console|\.log|\.qemu|\.vnc)")
@@ -118,6 +119,11 @@ def tap_name(vm_id: int, interface: str) -> str:
 def vm_of_tap(name: str) -> int | None:
     """The VM of a `tap_name`."""
     return _number(r"tap_(\d+)_eth\d+", name)
+
+
+def link_group(number: int) -> str:
+    """The group of network devices (ip-link(8)) into which a slice's, or a VM's, TAPs come to be deleted at once."""
+    return str(_GROUPS + number)
 
 
 def process_name(slice_id: int, vm_id: int) -> str:

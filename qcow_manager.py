@@ -10,14 +10,13 @@ from models import VM, Slice
 from names import VMFiles, upload_part
 from remote.plan import Command, Step, Upload
 
-# A guest's disk is the flavor's, but never smaller than the base image, which would cut off its end. It gets its name
-# when it is whole: an overlay that exists is a good one, also after a crash half-way.
-_MAKE_OVERLAY = r"""base=$1 overlay=$2 mib=$3
-qemu-img create -q -f qcow2 -b "$base" -F qcow2 "$overlay.part" >&2 || exit
-size=$(qemu-img info --output=json "$overlay.part" | sed -n 's/^ *"virtual-size": \([0-9]*\),*$/\1/p' | tail -n 1)
-[ "$size" -ge $((mib * 1048576)) ] || qemu-img resize -q "$overlay.part" "${mib}M" >&2 || exit
-mv "$overlay.part" "$overlay"
-"""
+# A guest's disk is the flavor's, but never smaller than the base image, which would cut off its end: that one's size is
+# in its header (docs/interop/qcow2.txt). A disk gets its name when it is whole: an overlay that exists is a good one,
+# also after a crash half-way.
+_MAKE_OVERLAY = """base=$1 overlay=$2 size=$(($3 * 1048576))
+least=$(od -An -t d8 --endian=big -j 24 -N 8 "${overlay%/*}/$base") || exit
+[ "$size" -ge "$((least))" ] || size=$((least))
+qemu-img create -q -f qcow2 -b "$base" -F qcow2 "$overlay.part" "$size" >&2 && mv "$overlay.part" "$overlay\""""
 
 # What is there under the name of a new VM belongs to somebody whom the database has forgotten: an older version of it
 # was put back, say. An overlay that exists is a good one, but not for this VM's owner.

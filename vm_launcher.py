@@ -7,57 +7,85 @@ from collections.abc import Sequence
 
 from inventory import Inventory
 from models import VM, Interface, Slice
-from names import (
-    VMFiles,
-    flow_cookie,
-    process_name,
-    tap_name,
-)
+from names import VMFiles, flow_cookie, link_group, process_name, tap_name
 from remote import daemon, ovs
 from remote.plan import Command, Step
 from walls import flows_around
 
 TOOLS = (
-    *("ip", "ovs-ofctl", "ovs-vsctl", "qemu-img", "qemu-system-x86_64"),
-    *("setpriv", "setsid", "socat", "ss", "stdbuf", "taskset"),
+    *("awk", "ip", "ovs-ofctl", "ovs-vsctl", "qemu-img", "qemu-system-x86_64"),
+    *("setpriv", "setsid", "socat", "ss", "taskset", "tee"),
 )
 
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
-_WRITE_PRIVATELY = 'umask 077; cat >"$1"'
 
 # Of VMs that run already neither memory nor port is needed again: a second deployment finds everything there.
-_HAS_ROOM = r"""folder=$1; shift
+_HAS_ROOM = rf"""folder=$1; shift
 [ -d "$folder" ] || folder=.
-needed=0 count=0
+runs() {{ {daemon.RUNNING}; }}
+listening=$(ss -Hltn) needed=0 count=0
 while [ $# -gt 0 ]; do
-  if ! { pid=$(cat "$1" 2>/dev/null) && grep -qzxF -- "$2" "/proc/$pid/cmdline" 2>/dev/null; }; then
+  if ! runs "$1" "$2"; then
     needed=$((needed + $3)) count=$((count + 1))
-    taken=$(ss -Hltn "sport = :$4")
-    [ -z "$taken" ] || { echo "VNC port $4 is taken by another program; end it, or delete the slice" >&2; exit 1; }
+    case $listening in *":$4 "*)
+      echo "VNC port $4 is taken by another program; end it, or delete the slice" >&2; exit 1;;
+    esac
   fi
   shift 4
 done
-free=$(($(sed -n 's/^MemAvailable: *\([0-9]*\) kB$/\1/p' /proc/meminfo) / 1024))
-[ "$free" -ge "$needed" ] ||
-  { echo "the VMs need $needed MiB of memory and $free MiB are free; delete other slices or VMs there" >&2; exit 1; }
-room=$(($(df --output=avail -k "$folder" | tail -n 1) / 1024))
-[ "$room" -ge $((count * 16)) ] || { echo "the disk is full: $room MiB are left in $folder" >&2; exit 1; }
+while read -r name free unit; do
+  [ "$name" != MemAvailable: ] || break
+done </proc/meminfo
+[ $((free / 1024)) -ge "$needed" ] || {{
+  echo "the VMs need $needed MiB of memory and $((free / 1024)) MiB are free; delete other slices or VMs there" >&2
+  exit 1
+}}
+room=$(df --output=avail -k "$folder"); room=$((${{room##*[!0-9]}} / 1024))
+[ "$room" -ge $((count * 16)) ] || {{ echo "the disk is full: $room MiB are left in $folder" >&2; exit 1; }}
 [ -w "$folder" ] ||
-  { echo "$folder cannot be written; is its disk mounted read-only, or is it another user's?" >&2; exit 1; }
+  {{ echo "$folder cannot be written; is its disk mounted read-only, or is it another user's?" >&2; exit 1; }}
 """
 
 # A TAP of ours is known by its alias, also when its port is gone. A file of the kernel's that is empty fails `read`.
-_IS_READY = """read -r alias <"/sys/class/net/$1/ifalias" && read -r flags <"/sys/class/net/$1/flags" &&
-[ "$alias" = "$2" ] && [ $(($flags & 1)) = 1 ]"""
+_IS_OURS = """owner=$1; shift
+is_ours() { { read -r alias <"/sys/class/net/$1/ifalias"; } 2>/dev/null && [ "$alias" = "$owner" ]; }
+"""
 
-_IS_NOT_OURS = """read -r alias 2>/dev/null <"/sys/class/net/$1/ifalias"
-[ "$alias" != "$2" ]"""
+_IS_READY = f"""{_IS_OURS}is_ready() {{
+  is_ours "$1" && read -r flags <"/sys/class/net/$1/flags" && [ $((flags & 1)) = 1 ]
+}}
+"""
 
-_TAPS_ARE_OURS = """owner=$1; shift
+_ARE_READY = f"""{_IS_READY}for tap; do
+  is_ready "$tap" || exit
+done"""
+
+# What ip says last is the number of a line.
+_IN_ONE_GO = r"""said=$(printf '%s\n' "$@" | ip -batch - 2>&1) || { echo "${said%Command failed*}" >&2; exit 1; }"""
+
+_MAKE_TAPS = f"""{_IS_READY}user=$1; shift
 for tap; do
-  [ -e "/sys/class/net/$tap" ] || continue
-  read -r alias <"/sys/class/net/$tap/ifalias" && [ "$alias" = "$owner" ] ||
-    { echo "a device $tap is there that is not ours; remove it or give it another name" >&2; exit 1; }
+  shift
+  ! is_ready "$tap" || continue
+  echo "$tap"
+  [ -e "/sys/class/net/$tap" ] || set -- "$@" "tuntap add mode tap name $tap user $user"
+  set -- "$@" "link set dev $tap alias $owner addrgenmode none up"
+done
+{_IN_ONE_GO}"""
+
+# The kernel takes some 20 ms to see the last of a device, and no longer for all of a group.
+_REMOVE_TAPS = f"""{_IS_OURS}group=$1; shift
+for tap; do
+  shift
+  ! is_ours "$tap" || set -- "$@" "link set dev $tap group $group"
+done
+[ $# -gt 0 ] || exit 0
+set -- "$@" "link del group $group"
+{_IN_ONE_GO}"""
+
+_TAPS_ARE_OURS = f"""{_IS_OURS}for tap; do
+  [ ! -e "/sys/class/net/$tap" ] || is_ours "$tap" ||
+    {{ echo "a device $tap is there that is not ours; remove it or give it another name" >&2; exit 1; }}
 done"""
 
 _ARE_FREE = f"""for path; do
@@ -97,21 +125,34 @@ class VMLauncher:
 
     def wire(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
         """TAPs of all the slice's VMs on `worker`, their ports and the walls around them."""
-        vms, taps = _on(tenant, worker), self.ports(tenant, worker)
+        ports = self.ports(tenant, worker)
+        if not ports:
+            return ()
+        taps, group = [port.name for port in ports], link_group(tenant.slice_id)
+        add, remove = ovs.add_ports(ports), ovs.remove_ports(ports)
         return (
-            *(self._make_taps(vm) for vm in vms if _wired(vm)),
-            *([_plug_in(worker, taps)] if taps else []),
+            Step(worker, "TAPs", (self._make_taps(taps),), (remove_taps(taps, group),)),
+            Step(worker, "ports of the TAPs", (add,), (remove,)),
             *self._wall_in(tenant, worker),
         )
 
     def launch(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
         """QEMU of all the slice's VMs on `worker`."""
-        return tuple(self._start(tenant, vm) for vm in _on(tenant, worker))
+        vms = _on(tenant, worker)
+        processes = [self._process(tenant, vm) for vm in vms]
+        files = [file for vm in vms for file in self.files(tenant, vm).of_its_process]
+        undo = (
+            Command(daemon.stop("KILL", *processes), as_user=True),
+            # Without its pid file a process that does not end would be forgotten.
+            Command(("rm", "-f", *files), unless=daemon.some_run(processes), as_user=True),
+        )
+        return (Step(worker, "QEMU", tuple(self._start(tenant, vm) for vm in vms), undo),)
 
     def verify(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
         """Read-only: every QEMU is up and ours, every port carries its tag. Prints `<vm id> <pid>` for each VM."""
         vms, taps = _on(tenant, worker), self.ports(tenant, worker)
-        steps = [Step(worker, f"VM {vm.name}", (Command(self._await(tenant, vm), as_user=True),)) for vm in vms]
+        listen = daemon.await_ports(self._server(tenant, vm) for vm in vms)
+        steps = [Step(worker, "VMs", (Command(listen, as_user=True),))]
         if taps:
             steps.append(Step(worker, "tags of the TAPs", (Command(ovs.carry_tags(taps)),)))
         if flows := self.flows(tenant, worker):
@@ -125,28 +166,10 @@ class VMLauncher:
 
     # --- TAPs ---------------------------------------------------------------------------------------------------------
 
-    def _make_taps(self, vm: VM) -> Step:
-        names = [tap_name(vm.vm_id, interface.name) for interface in _wired(vm)]
-        return Step(
-            vm.worker_ip,
-            f"TAPs of {vm.name}",
-            do=tuple(command for name in names for command in self._make_tap(name)),
-            undo=tuple(remove_tap(name) for name in names),
-        )
-
-    def _make_tap(self, name: str) -> tuple[Command, ...]:
-        """A TAP that the SSH user may open; without an IPv6 address, which would put the worker on the wire."""
-        lines = (
-            f"tuntap add mode tap name {name} user {self._inventory.ssh.user}",
-            f"link set dev {name} alias {ovs.OWNER}",
-        )
-        return (
-            Command(("ip", "-batch", "-"), stdin="\n".join(lines), unless=("test", "-e", f"/sys/class/net/{name}")),
-            Command(
-                ("ip", "link", "set", "dev", name, "alias", ovs.OWNER, "addrgenmode", "none", "up"),
-                unless=("sh", "-c", _IS_READY, "sh", name, ovs.OWNER),
-            ),
-        )
+    def _make_taps(self, taps: Sequence[str]) -> Command:
+        """TAPs that the SSH user may open; without an IPv6 address, which would put the worker on the wire."""
+        make = ("sh", "-c", _MAKE_TAPS, "sh", ovs.OWNER, self._inventory.ssh.user, *taps)
+        return Command(make, unless=("sh", "-c", _ARE_READY, "sh", ovs.OWNER, *taps))
 
     def _wall_in(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
         """Flows that hold what comes out of the TAPs, and on the VLAN that all slices share also what goes in."""
@@ -171,39 +194,20 @@ class VMLauncher:
 
     # --- QEMU ---------------------------------------------------------------------------------------------------------
 
-    def _start(self, tenant: Slice, vm: VM) -> Step:
-        files, name = self.files(tenant, vm), process_name(tenant.slice_id, vm.vm_id)
-        runs = daemon.is_running(files.pid, name)
-        taps = [tap_name(vm.vm_id, nic.name) for nic in _wired(vm)]
-        argv = self.qemu_argv(tenant, vm)
-        start = daemon.start(files.pid, files.messages, argv, log=files.log, cores=vm.cores)
-        write_secret = ("sh", "-c", _WRITE_PRIVATELY, "sh", files.vnc_secret)
-        secret = base64.b64encode((vm.vnc_secret or "").encode()).decode()
-        return Step(
-            vm.worker_ip,
-            f"QEMU of {vm.name}",
-            do=(
-                Command(
-                    daemon.stop("KILL", (files.pid, name)),
-                    unless=daemon.holds_taps_or_ended(files.pid, name, taps),
-                    as_user=True,
-                ),
-                Command(write_secret, stdin=secret, unless=runs, as_user=True, secret=True),
-                Command(start, unless=runs, as_user=True),
-            ),
-            undo=(
-                Command(daemon.stop("KILL", (files.pid, name)), as_user=True),
-                Command(
-                    ("rm", "-f", files.pid, files.console, files.log, files.messages, files.vnc_secret, *files.pipes),
-                    unless=runs,  # without its pid file a process that does not end would be forgotten
-                    as_user=True,
-                ),
-            ),
-        )
+    def _start(self, tenant: Slice, vm: VM) -> Command:
+        """A VM whose TAP was made anew holds a dead wire: it is started again."""
+        files, process = self.files(tenant, vm), self._process(tenant, vm)
+        taps = [tap_name(vm.vm_id, nic.name) for nic in vm.interfaces if nic.vlan_id is not None]
+        argv, secret = self.qemu_argv(tenant, vm), base64.b64encode((vm.vnc_secret or "").encode()).decode()
+        start = daemon.start(process, files.messages, files.log, argv, secret=files.vnc_secret, cores=vm.cores)
+        runs = daemon.runs_on_its_taps(*process, taps)
+        return Command(start, stdin=secret, unless=runs, as_user=True, secret=True)
 
-    def _await(self, tenant: Slice, vm: VM) -> tuple[str, ...]:
-        files, name = self.files(tenant, vm), process_name(tenant.slice_id, vm.vm_id)
-        return daemon.await_port(files.pid, name, vm.vnc_port, files.messages, str(vm.vm_id))
+    def _process(self, tenant: Slice, vm: VM) -> daemon.Process:
+        return self.files(tenant, vm).pid, process_name(tenant.slice_id, vm.vm_id)
+
+    def _server(self, tenant: Slice, vm: VM) -> daemon.Server:
+        return daemon.Server(*self._process(tenant, vm), vm.vnc_port, self.files(tenant, vm).messages, str(vm.vm_id))
 
     def qemu_argv(self, tenant: Slice, vm: VM) -> tuple[str, ...]:
         """The QEMU command line of `vm`: no root, sandboxed, secrets only in files that nobody else can read."""
@@ -233,9 +237,9 @@ class VMLauncher:
         return self._inventory.hypervisor.images_path
 
 
-def remove_tap(name: str) -> Command:
-    """Removes the TAP if it carries our mark."""
-    return Command(("ip", "link", "del", "dev", name), unless=("sh", "-c", _IS_NOT_OURS, "sh", name, ovs.OWNER))
+def remove_taps(names: Sequence[str], group: str) -> Command:
+    """Removes those of the TAPs that carry our mark, at once, as a group of devices that nobody else uses."""
+    return Command(("sh", "-c", _REMOVE_TAPS, "sh", ovs.OWNER, group, *names))
 
 
 def check_tools(host: str, tools: tuple[str, ...]) -> Step:
@@ -262,10 +266,6 @@ def check_bridge(host: str) -> Step:
     return Step(host, "bridge br-int", (Command(ovs.is_ready()),))
 
 
-def _plug_in(worker: str, taps: list[ovs.Port]) -> Step:
-    return Step(worker, "ports of the TAPs", (ovs.add_ports(taps),), (ovs.remove_ports(taps),))
-
-
 def _on(tenant: Slice, worker: str) -> list[VM]:
     return [vm for vm in tenant.vms if vm.worker_ip == worker]
 
@@ -277,10 +277,6 @@ def _ports(tenant: Slice, vm: VM, shared: int) -> list[ovs.Port]:
         for interface in vm.interfaces
         if interface.vlan_id is not None
     ]
-
-
-def _wired(vm: VM) -> list[Interface]:
-    return [interface for interface in vm.interfaces if interface.vlan_id is not None]
 
 
 def _nic(vm: VM, index: int, interface: Interface) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from names import (
     dhcp_namespace,
     flow_cookie,
     ids_of_process,
+    link_group,
     slice_of_part,
     slice_of_router,
     slice_of_upload,
@@ -30,7 +31,7 @@ from names import (
 from remote import daemon, ovs
 from remote.plan import Command, Plan, Stage, Step
 from vlan_manager import remove_servers
-from vm_launcher import remove_tap
+from vm_launcher import remove_taps
 
 PATIENCE_SECONDS = 20.0
 """Silence endured of a host while orphans are removed: nobody can change the file meanwhile."""
@@ -125,7 +126,7 @@ def _taps(owners: Owners, sight: Sight) -> Iterator[Orphan]:
         vm_id = vm_of_tap(device.name)
         if device.is_ours and vm_id is not None and device.name not in owned:
             finding = Finding("orphan-tap", sight.host, f"TAP {device.name}", None, vm_id)
-            yield Orphan.of(finding, remove_tap(device.name))
+            yield Orphan.of(finding, remove_taps([device.name], link_group(vm_id)))
 
 
 def _flows(owners: Owners, sight: Sight) -> Iterator[Orphan]:

@@ -6,9 +6,9 @@ is ever put together to be read by a shell. `mark` is one whole argument of the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Argv = tuple[str, ...]
 Process = tuple[str, str]
@@ -16,7 +16,7 @@ Process = tuple[str, str]
 
 # With a process's pid file and mark as $1 and $2: whether it runs. While a process becomes another program its command
 # line is empty for a moment: one that was started just now must not be taken for one that has ended.
-RUNNING = r"""{ read -r pid <"$1"; } 2>/dev/null && [ -d "/proc/${pid:-0}" ] && {
+RUNNING = r"""[ -r "$1" ] && read -r pid <"$1" && [ -d "/proc/${pid:-0}" ] && {
   grep -qzxF -- "$2" "/proc/$pid/cmdline" 2>/dev/null || {
     for again in 1 2 3 4 5; do
       { [ -d "/proc/$pid" ] && ! grep -qz . "/proc/$pid/cmdline" 2>/dev/null; } || break
@@ -48,71 +48,127 @@ _END = f"""{_RUNS}end() {{
 
 _STOP = f'{_END}end "$@"'
 
+_SOME_RUN = f"""{_RUNS}while [ $# -gt 0 ]; do
+  ! runs "$1" "$2" || exit 0
+  shift 2
+done
+exit 1"""
+
+# A TAP has a carrier while a process holds it. One that was made anew has none, and the process holds nothing.
+_RUNS_ON_ITS_TAPS = f"""{RUNNING} || exit
+shift 2
+for tap; do
+  {{ read -r carrier <"/sys/class/net/$tap/carrier"; }} 2>/dev/null && [ "$carrier" = 1 ] || exit 1
+done"""
+
 MESSAGES_BYTES = 1 << 16
 LOG_BYTES = 1 << 20
 LOG_DEVICE = "/dev/fd/9"
-"""Where a process that is started with a log writes it, by this name: opened anew it can be written only."""
+"""Where a process that is started writes its log, by this name: opened anew it can be written only."""
 
-# A program in the background holds the batch's streams open for all its life unless they are taken from it. Its pid
-# file is written before the next command, so that nobody has to guess whether it has started yet.
+# The CPUs on which the fewest of our processes may run, as a list; none where there are no more than are wanted.
+_LEAST_USED = r"""function take(pid,   status, line, part, range, i, cpu) {
+  status = "/proc/" pid "/status"
+  while ((getline line <status) > 0)
+    if (sub(/^Cpus_allowed_list:[ \t]*/, "", line))
+      for (i = split(line, part, ","); i > 0; i--) {
+        split(part[i] "-" part[i], range, "-")
+        for (cpu = range[1] + 0; cpu <= range[2]; cpu++) uses[cpu]++
+      }
+  close(status)
+}
+BEGIN {
+  take("self")
+  for (cpu in uses) { own[cpu]; left++ }
+  if (left <= cores) exit
+  for (i = 1; i < ARGC; i++) {
+    if ((getline pid <ARGV[i]) > 0) take(pid)
+    close(ARGV[i])
+  }
+  for (; cores > 0; cores--) {
+    best = ""
+    for (cpu in own)
+      if (best == "" || uses[cpu] < uses[best] || (uses[cpu] == uses[best] && cpu + 0 < best + 0)) best = cpu
+    delete own[best]
+    printf "%s%s", comma, best
+    comma = ","
+  }
+}"""
+
+# What a process says is at a guest's mercy, so it goes through pipes to processes that keep the beginning and throw the
+# rest away: a write beyond the limit fails, and tee goes on without its file (setrlimit(2), tee(1)). They never refuse:
+# QEMU mistakes an error of its log for one of the console and stops there. They end with it, when nobody can write any
+# more.
 #
-# What it says is at a guest's mercy, so it goes through pipes to processes that keep the beginning, throw the rest away
-# and end with the program. They never refuse: QEMU mistakes an error of its log for one of the console and stops there.
-# Both ends of a pipe are open before its name goes. Where no session can be made, what is said about that still counts.
-#
-# The CPUs are those on which the fewest of our processes may run; their pid files are beside this one, a folder up.
-_START = rf"""pidfile=$1 messages=$2 log=$3 cores=$4; shift 4
-bounded() {{
-  rm -f "$1.pipe" && mkfifo -m 600 "$1.pipe" && : >"$1" || return
-  $session sh -c "$keep" sh "$1" "$2" <"$1.pipe" >/dev/null 2>&1 8>&- 9>&- &
-}}
-session=$(setsid sh -c 'true & wait $! && echo setsid' 2>/dev/null)
-keep='stdbuf -o0 head -c "$2" >"$1"; exec cat'
-cpus() {{
-  sed -n 's/^Cpus_allowed_list:[^0-9]*//p' "/proc/$1/status" 2>/dev/null | tr , '\n' |
-    while IFS=- read -r first last; do seq "$first" "${{last:-$first}}"; done
-}}
-used() {{
-  for file in "${{pidfile%/*/*}}"/*/*.pid; do
-    pid=$(cat "$file" 2>/dev/null) && [ -n "$pid" ] && cpus "$pid" | grep -xF "$own"
+# A program in the background holds the batch's streams open for all its life unless they are taken from it. What is
+# told of the pid comes to its end when it is written down, for nobody else holds that end: so nobody has to guess
+# whether the process has started yet.
+_LAUNCH = f"""pidfile=$1 messages=$2 log=$3; shift 3
+keep() {{ trap "" XFSZ; ulimit -f $(($2 / 512)) && exec tee "$1" >/dev/null 2>&1 3>&- 8>&-; }}
+told=$(exec 3>&1
+  {{ {{
+    "$@" </dev/null 9>&1 >&8 2>&1 3>&- 8>&- &
+    echo $! >"$pidfile" && echo $! >&3 || kill -KILL $!
+  }} | keep "$log" {LOG_BYTES} & }} 8>&1 | keep "$messages" {MESSAGES_BYTES} &)
+[ "$told" ]"""
+
+# A session for the process and those that keep its words: whatever becomes of the batch's, they go on. The CPUs are
+# taken before it begins, so that whoever starts next sees them taken.
+_START = f"""{_END}
+pidfile=$1 mark=$2 secret=$3 cores=$4; shift 4
+end KILL "$pidfile" "$mark" || exit
+umask 077
+[ -z "$secret" ] || {{ read -r words && echo "$words" >"$secret"; }} || exit
+cpus=
+[ "$cores" -eq 0 ] || cpus=$(awk -v cores="$cores" '{_LEAST_USED}' "${{pidfile%/*/*}}"/*/*.pid) || exit
+setsid --wait ${{cpus:+taskset -c "$cpus"}} "$@" || exit
+name=${{pidfile##*/}}; echo "${{name%.pid}}\""""
+
+# Being there is not enough: the port is opened when everything else in the process has come up. Those that are still
+# waited for are put behind the others. Who has ended may still have its last words on their way.
+_AWAIT_PORTS = f"""{_RUNS}listens() {{
+  local IFS='
+'
+  for line in $listening; do
+    case $line in *":$1 "*"pid=$2,"*) return;; esac
   done
+  return 1
 }}
-bounded "$messages" {MESSAGES_BYTES} || exit
-exec 8>"$messages.pipe"; rm -f "$messages.pipe"
-if [ -n "$log" ]; then
-  bounded "$log" {LOG_BYTES} || exit
-  exec 9>"$log.pipe"; rm -f "$log.pipe"
-fi
-own=$(cpus self)
-if [ "$cores" -gt 0 ] && [ "$(echo "$own" | wc -l)" -gt "$cores" ]; then
-  least=$({{ echo "$own"; used; }} | sort -n | uniq -c | sort -n -k 1,1 -k 2,2 | head -n "$cores" | sed 's/.* //')
-  set -- taskset -c "$(echo "$least" | paste -sd , -)" "$@"
-fi
-setsid "$@" </dev/null >&8 2>&1 8>&- &
-echo $! >"$pidfile" || {{ kill -KILL $!; exit 1; }}"""
-
-# Being there is not enough: the port is opened when everything else in the process has come up.
-_AWAIT_PORT = f"""tries=0
-while {RUNNING}; do
-  case $(ss -Hltnp "sport = :$3") in *"pid=$pid,"*) echo "$5 $pid"; exit 0;; esac
-  tries=$((tries + 1))
-  [ $tries -le 300 ] || {{ echo "not listening on port $3 after 30 s" >&2; exit 1; }}
-  sleep 0.1
-done
-for again in 1 2 3 4 5 6 7 8 9; do  # its last words may still be on their way
-  [ ! -s "$4" ] || break
-  sleep 0.1
-done
-words=$(tail -n 1 "$4" 2>/dev/null); words=${{words:+: $words}}
-echo "ended at once${{words:-, without a word: are memory and processes left for its user?}}" >&2; exit 1"""
-
-
-# A TAP has a carrier while a process holds it. One that was made anew has none, and the process holds nothing.
-_HOLDS_TAPS = f"""{{ {RUNNING}; }} || exit 0
-shift 2
-for tap; do
-  read -r carrier <"/sys/class/net/$tap/carrier" && [ "$carrier" = 1 ] || exit 1
+rounds=0
+while [ $# -gt 0 ]; do
+  [ $rounds -eq 0 ] || sleep 0.1
+  listening=$(ss -Hltnp) left=$(($# / 5))
+  while [ $left -gt 0 ]; do
+    pid= name=${{1##*/}}; name=${{name%.pid}}
+    [ ! -r "$1" ] || read -r pid <"$1"
+    if listens "$3" "$pid" && runs "$1" "$2"; then
+      echo "$5 $pid"
+    elif [ -e "/proc/${{pid:-0}}/exe" ] || runs "$1" "$2"; then
+      [ $rounds -lt 300 ] || {{ echo "$name does not listen on port $3 after 30 s" >&2; exit 1; }}
+      set -- "$@" "$1" "$2" "$3" "$4" "$5"
+    else
+      for again in 1 2 3 4 5 6 7 8 9; do
+        [ ! -s "$4" ] || break
+        sleep 0.1
+      done
+      words=$(tail -n 1 "$4" 2>/dev/null); words=${{words:+: $words}}
+      echo "$name ended at once${{words:-, without a word: are memory and processes left for its user?}}" >&2
+      exit 1
+    fi
+    shift 5; left=$((left - 1))
+  done
+  rounds=$((rounds + 1))
 done"""
+
+
+class Server(NamedTuple):
+    """A process that listens on a TCP port; `label` is printed with its pid."""
+
+    pid_file: str
+    mark: str
+    port: int
+    messages: str
+    label: str
 
 
 def is_running(pid_file: str, mark: str) -> Argv:
@@ -120,23 +176,30 @@ def is_running(pid_file: str, mark: str) -> Argv:
     return ("sh", "-c", RUNNING, "sh", pid_file, mark)
 
 
+def some_run(processes: Iterable[Process]) -> Argv:
+    """Succeeds while one of the processes lives."""
+    return ("sh", "-c", _SOME_RUN, "sh", *chain.from_iterable(processes))
+
+
 def is_running_or_unwanted(pid_file: str, mark: str, folder: str) -> Argv:
     """Succeeds while the process lives, and also when `folder`, without which nobody wants it, is gone."""
     return ("sh", "-c", f'[ ! -d "$3" ] || {{ {RUNNING}; }}', "sh", pid_file, mark, folder)
 
 
-def holds_taps_or_ended(pid_file: str, mark: str, taps: Sequence[str]) -> Argv:
-    """Succeeds unless the process lives and one of its `taps` is not the one that it opened."""
-    return ("sh", "-c", _HOLDS_TAPS, "sh", pid_file, mark, *taps)
+def runs_on_its_taps(pid_file: str, mark: str, taps: Sequence[str]) -> Argv:
+    """Succeeds while the process lives and each of its `taps` is the one that it opened."""
+    return ("sh", "-c", _RUNS_ON_ITS_TAPS, "sh", pid_file, mark, *taps)
 
 
-def start(pid_file: str, messages: str, argv: Argv, *, log: str = "", cores: int = 0) -> Argv:
-    """Starts `argv` in the background, in a session of its own.
+def start(process: Process, messages: str, log: str, argv: Argv, *, secret: str = "", cores: int = 0) -> Argv:
+    """Starts `argv` in the background, in a session of its own, and prints its pid file's name; an older one is ended.
 
     The beginning of what it says goes to the file `messages`, and the beginning of what it writes to `LOG_DEVICE` to
-    the file `log`. All its threads together run on as many CPUs as `cores` says, 0: on all.
+    the file `log`. What the script is given to read, a line, goes to the file `secret` before; the files are its user's
+    only. All its threads together run on as many CPUs as `cores` says, 0: on all.
     """
-    return ("sh", "-c", _START, "sh", pid_file, messages, log, str(cores), *argv)
+    launch = ("sh", "-c", _LAUNCH, "sh", process[0], messages, log, *argv)
+    return ("sh", "-c", _START, "sh", *process, secret, str(cores), *launch)
 
 
 def stop(signal: Literal["TERM", "KILL"], *processes: Process) -> Argv:
@@ -144,6 +207,7 @@ def stop(signal: Literal["TERM", "KILL"], *processes: Process) -> Argv:
     return ("sh", "-c", _STOP, "sh", signal, *chain.from_iterable(processes))
 
 
-def await_port(pid_file: str, mark: str, port: int, messages: str, label: str) -> Argv:
-    """Waits until the process listens on TCP `port` and prints `label` and its pid; fails at once when it has ended."""
-    return ("sh", "-c", _AWAIT_PORT, "sh", pid_file, mark, str(port), messages, label)
+def await_ports(servers: Iterable[Server]) -> Argv:
+    """Waits until all listen, prints label and pid of each; fails at once when one has ended, with its last words."""
+    words = (str(word) for server in servers for word in server)
+    return ("sh", "-c", _AWAIT_PORTS, "sh", *words)

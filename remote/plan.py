@@ -25,7 +25,7 @@ class Command:
 
     `stdin` is what it is given to read; `secret` keeps that out of everything that is shown. `ok` are the exit statuses
     that mean success. `unless` is the guard: an argv that is tried first, as the same user; when that succeeds the
-    command is skipped, because what it would do is there already.
+    command is skipped, because what it would do is there already. One that makes several things prints which it made.
     """
 
     argv: tuple[str, ...]

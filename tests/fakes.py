@@ -38,7 +38,7 @@ def no(words: str, status: int = 1) -> Answer:
 
 @dataclass
 class FakeHost:
-    """One host. `faults`: part of a step's title -> what it answers, once, instead of running; `dead`: no answer."""
+    """One host. `faults`: how a step's title begins -> what it answers, once, instead of running; `dead`: no answer."""
 
     address: str
     folders: set[str] = field(default_factory=lambda: {"/run", "/tmp"})
@@ -77,7 +77,7 @@ class FakeHost:
         self.locks.append(lock)
         assert patience > 0
         for number, step in enumerate(steps):
-            part = next((part for part in self.faults if part in step.title), None)
+            part = next((part for part in self.faults if step.title.startswith(part)), None)
             for index, action in enumerate(step.do):
                 self._live(begun=bool(number or index))  # a host can die between any two commands
                 if action.unless and self.program(action.unless)[0] == 0:
@@ -223,31 +223,19 @@ class FakeHost:
                 self.rm(("-rf", f"/run/{name}"), "")
         return OK
 
-    def _ip(self, namespace: str, argv: tuple[str, ...], stdin: str) -> Answer:  # noqa: C901
+    def _ip(self, namespace: str, argv: tuple[str, ...], stdin: str) -> Answer:
         devices = self.namespaces[namespace]
         match argv:
             case ("-batch", "-"):
                 answers = [self._ip(namespace, tuple(line.split()), "") for line in stdin.splitlines()]
                 return next((answer for answer in answers if answer[0]), OK)
-            case ("tuntap", "add", "mode", "tap", "name", name, "user", _):
-                if len(name) > MAX_INTERFACE_NAME:
-                    return no(f'Error: argument "{name}" is wrong: "name" not a valid ifname', 255)
-                devices[name] = set()
-                return OK
             case ("link", "del", "dev", name) | ("link", "show", "dev", name) if name not in devices:
                 return no(f'Cannot find device "{name}"')
             case ("link", "del", "dev", name):
                 del devices[name]
-                self.aliases.pop(name, None)
-                self.holders.pop(name, None)
                 return OK
             case ("link", "set", "dev", name, "addrgenmode", "none", "address", mac):
                 self.macs[name] = mac
-                return OK
-            case ("link", "set", "dev", name, "alias", alias, *rest):
-                self.aliases[name] = alias
-                if rest == ["addrgenmode", "none", "up"]:
-                    self.down.discard(name)
                 return OK
             case ("link", "set", "dev", name, *_) | ("addr", "replace", _, "dev", name) if name not in devices:
                 return no(f'Cannot find device "{name}"')
@@ -258,14 +246,33 @@ class FakeHost:
                 return OK
         raise AssertionError(argv)
 
-    def tap_is_ready(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        tap, owner = argv
-        ready = tap in self.namespaces[""] and self.aliases.get(tap) == owner and tap not in self.down
-        return (int(not ready), "", "")
+    def taps_are_ready(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        owner, *taps = argv
+        return (int(not all(self._is_ready(owner, tap) for tap in taps)), "", "")
 
-    def tap_is_not_ours(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        tap, owner = argv
-        return (int(self.aliases.get(tap) == owner), "", "")
+    def _is_ready(self, owner: str, tap: str) -> bool:
+        return tap in self.namespaces[""] and self.aliases.get(tap) == owner and tap not in self.down
+
+    def make_taps(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        owner, user, *taps = argv
+        assert user
+        made = [tap for tap in taps if not self._is_ready(owner, tap)]
+        for tap in made:
+            if len(tap) > MAX_INTERFACE_NAME:
+                return no(f'Error: argument "{tap}" is wrong: "name" not a valid ifname', 255)
+            self.namespaces[""].setdefault(tap, set())
+            self.aliases[tap] = owner
+            self.down.discard(tap)
+        return (0, "".join(f"{tap}\n" for tap in made), "")
+
+    def remove_taps(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        owner, group, *taps = argv
+        assert int(group) < 1 << 31
+        for tap in taps:
+            if self.aliases.get(tap) == owner:
+                del self.namespaces[""][tap], self.aliases[tap]
+                self.holders.pop(tap, None)
+        return OK
 
     def taps_are_ours(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         owner, *taps = argv
@@ -448,19 +455,27 @@ class FakeHost:
     def expect_serving(self, argv: tuple[str, ...], stdin: str) -> Answer:
         return OK if self.serves(argv, stdin)[0] == 0 else no("it does not serve")
 
-    def holds_taps_or_ended(self, argv: tuple[str, ...], stdin: str) -> Answer:
+    def runs_on_its_taps(self, argv: tuple[str, ...], stdin: str) -> Answer:
         pid_file, mark, *taps = argv
         if self.is_running((pid_file, mark), stdin)[0]:
-            return OK
+            return no("")
         return (int(any(self.holders.get(tap) != self.processes[pid_file][1] for tap in taps)), "", "")
+
+    def some_run(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        return min(self.is_running(process, stdin) for process in _in_pairs(argv))
 
     def is_running_or_unwanted(self, argv: tuple[str, ...], stdin: str) -> Answer:
         return self.is_running(argv, stdin) if argv[2] in self.folders else OK
 
-    def start(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        pid_file, messages, log, cores, program, *options = argv
-        assert program == "qemu-system-x86_64"
+    def start(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        pid_file, mark, secret, cores, *launch = argv
+        same_pid_file, messages, log, program, *options = launch[4:]
+        assert (program, same_pid_file) == ("qemu-system-x86_64", pid_file)
         assert options[options.index("-smp") + 1] == cores
+        self.stop(("KILL", pid_file, mark), "")
+        answer = self.write((secret,), stdin)
+        if answer[0]:
+            return answer
         self.files |= {messages: "", log: ""}
         socket = next(o for o in options if o.startswith("socket,")).split("path=")[1].split(",")[0]
         assert len(socket) <= MAX_SOCKET_PATH
@@ -470,20 +485,23 @@ class FakeHost:
                 return no(f"could not configure /dev/net/tun ({tap}): Operation not permitted")
         self._begin(pid_file, options[options.index("-name") + 1], (program, *options))
         self.holders |= dict.fromkeys(taps, self._last_pid)
-        return OK
+        return (0, f"{pid_file.rpartition('/')[2].removesuffix('.pid')}\n", "")
 
     def stop(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        for process in zip(argv[1::2], argv[2::2], strict=True):
+        for process in _in_pairs(argv[1:]):
             if self.is_running(process, "")[0] == 0:
                 _, pid = self.processes.pop(process[0])
                 self.argvs.pop(pid, None)
                 self.holders = {tap: holder for tap, holder in self.holders.items() if holder != pid}
         return OK
 
-    def await_port(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        if self.is_running(argv, "")[0]:
-            return no("ended at once: no such thing")
-        return (0, f"{argv[4]} {self.processes[argv[0]][1]}\n", "")
+    def await_ports(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        told = ""
+        for pid_file, mark, _port, _messages, label in zip(*(argv[place::5] for place in range(5)), strict=True):
+            if self.is_running((pid_file, mark), "")[0]:
+                return no(f"{pid_file} ended at once: no such thing")
+            told += f"{label} {self.processes[pid_file][1]}\n"
+        return (0, told, "")
 
     def _begin(self, pid_file: str, mark: str, argv: tuple[str, ...]) -> None:
         self._last_pid += 1
@@ -548,9 +566,10 @@ PROGRAMS: dict[str, Program] = {
 SCRIPTS: dict[str, Program] = {
     daemon.is_running("", "")[2]: FakeHost.is_running,
     daemon.is_running_or_unwanted("", "", "")[2]: FakeHost.is_running_or_unwanted,
-    daemon.start("", "", ())[2]: FakeHost.start,
-    daemon.stop("TERM", ("", ""))[2]: FakeHost.stop,
-    daemon.await_port("", "", 0, "", "")[2]: FakeHost.await_port,
+    daemon.start(("", ""), "", "", ())[2]: FakeHost.start,
+    daemon.stop("TERM")[2]: FakeHost.stop,
+    daemon.await_ports(())[2]: FakeHost.await_ports,
+    daemon.some_run(())[2]: FakeHost.some_run,
     ovs.carry_tags(())[2]: FakeHost.carry_tags,
     ovs.is_ready()[2]: FakeHost.fine,
     ovs.have_flows("", ())[2]: FakeHost.have_flows,
@@ -574,15 +593,15 @@ SCRIPTS: dict[str, Program] = {
     firewall._APPLY: FakeHost.put_up_rules,
     vlan_manager._EXPECT_SERVING: FakeHost.expect_serving,
     vlan_manager._SERVES: FakeHost.serves,
-    vm_launcher._IS_NOT_OURS: FakeHost.tap_is_not_ours,
-    vm_launcher._IS_READY: FakeHost.tap_is_ready,
+    vm_launcher._ARE_READY: FakeHost.taps_are_ready,
+    vm_launcher._MAKE_TAPS: FakeHost.make_taps,
+    vm_launcher._REMOVE_TAPS: FakeHost.remove_taps,
     vm_launcher._ARE_FREE: FakeHost.paths_are_free,
     vm_launcher._TAPS_ARE_OURS: FakeHost.taps_are_ours,
-    daemon.holds_taps_or_ended("", "", ())[2]: FakeHost.holds_taps_or_ended,
+    daemon.runs_on_its_taps("", "", ())[2]: FakeHost.runs_on_its_taps,
     vlan_manager._WRITE: FakeHost.write,
     vm_launcher._HAS_ROOM: FakeHost.fine,
     vm_launcher._HAS_TOOLS: FakeHost.fine,
-    vm_launcher._WRITE_PRIVATELY: FakeHost.write,
     walls._HEAR: FakeHost.hear,
     walls._HEARS: FakeHost.hears,
     walls._HEARS_NOT: FakeHost.hears_not,
@@ -594,6 +613,10 @@ def _places(argv: tuple[str, ...]) -> list[tuple[str, str, str]]:
     """Port, address and MAC of each place, from the arguments of the scripts that look at them."""
     words = argv[3 : 3 + 3 * int(argv[2])]
     return list(zip(words[::3], words[1::3], words[2::3], strict=True))
+
+
+def _in_pairs(argv: tuple[str, ...]) -> list[tuple[str, str]]:
+    return list(zip(argv[::2], argv[1::2], strict=True))
 
 
 def _split(argv: tuple[str, ...]) -> list[tuple[str, ...]]:

@@ -139,9 +139,9 @@ DRIFT: dict[str, tuple[Callable[[Pair], None], set[str], set[str]]] = {
         {"gateways of the VLANs", "DHCP of VLAN VLAN", "internet on VLAN 400"},
     ),
     "dnsmasq is killed": (_kill_dnsmasq, {"dnsmasq-dead"}, {"DHCP of VLAN VLAN"}),
-    "QEMU is killed": (_kill_qemu, {"qemu-dead"}, {"QEMU of one"}),
+    "QEMU is killed": (_kill_qemu, {"qemu-dead"}, {"QEMU (one)"}),
     "a TAP is deleted": (
-        _exec("worker1", "ip", "link", "del", "TAP"), {"tap-missing"}, {"TAPs of one", "QEMU of one"},
+        _exec("worker1", "ip", "link", "del", "TAP"), {"tap-missing"}, {"TAPs (ETH1)", "QEMU (one)"},
     ),
     "a port is deleted": (_exec("worker1", "ovs-vsctl", "del-port", "TAP"),
         # Its flows are by its number, and it gets another one.
@@ -213,6 +213,7 @@ def test_what_drifts_is_told_and_repaired_and_nothing_else_is_touched(pair: Pair
 def expect_drift(pair: Pair, happen: Callable[[Pair], None], expected: set[str], steps: set[str]) -> None:
     """Doctor and menu tell it, one repair brings back those steps, and after it nothing is left to find."""
     words = {"VLAN VLAN": f"VLAN {pair.vlan}", "SLICE": str(pair.slice_id)}
+    words |= {nic.upper(): pair.tap("one", nic) for nic in ("eth0", "eth1")}
     untouched = pair.pid("two")
     happen(pair)
     try:
@@ -231,7 +232,7 @@ def expect_drift(pair: Pair, happen: Callable[[Pair], None], expected: set[str],
 REBOOTED = (
     {"qemu-dead", "tap-missing", "flows-missing", "namespace-missing", "dnsmasq-dead", "address-missing",
      "rules-missing", "filter-missing", "reservations-missing", "forwarding-off"},
-    {"TAPs of one", "QEMU of one", "walls around the TAPs", "namespaces of the slice",
+    {"TAPs (ETH0, ETH1)", "QEMU (one)", "walls around the TAPs", "namespaces of the slice",
      "gateways of the VLANs", "DHCP of VLAN VLAN", "internet on VLAN 400"},
 )  # fmt: skip
 

@@ -230,15 +230,19 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     ),
     "launch: no more processes": (
         broken("worker1", "/usr/bin/setsid", "echo setsid: fork: Resource temporarily unavailable >&2; exit 1"),
-        "10.0.10.1: VM one: ended at once: setsid: fork: Resource temporarily unavailable",
+        "10.0.10.1: QEMU: setsid: fork: Resource temporarily unavailable",
     ),
     "launch: the user's limit of processes": (
         broken("worker1", "/usr/bin/setsid", 'exec prlimit --nproc=1 setsid.real "$@"'),
-        "10.0.10.1: VM one: ended at once: qemu: qemu_thread_create: Resource temporarily unavailable",
+        "10.0.10.1: QEMU: sh: *: Cannot fork",
+    ),
+    "verify: the limit of processes is reached by QEMU": (
+        broken("worker1", QEMU, 'exec prlimit --nproc=1 qemu-system-x86_64.real "$@"'),
+        "10.0.10.1: VMs: one ended at once: qemu: qemu_thread_create: Resource temporarily unavailable",
     ),
     "verify: QEMU ends at once": (
         broken("worker1", QEMU, "echo qemu: cannot set up guest memory >&2; exit 1"),
-        "10.0.10.1: VM one: ended at once: qemu: cannot set up guest memory",
+        "10.0.10.1: VMs: one ended at once: qemu: cannot set up guest memory",
     ),
 }
 

@@ -530,6 +530,16 @@ qemu-img create -q -f qcow2 -o data_file=raw,data_file_raw=on split 1M"""
     assert "is not a whole qcow2 image" in said["text"]
 
 
+def test_a_disk_is_as_large_as_its_flavor_says_and_never_smaller_than_its_base_image(lab: Lab) -> None:
+    folder = "/tmp/disks"
+    script = f"""mkdir -p {folder}/own; cd {folder}; qemu-img create -q -f qcow2 base 3M
+for mib in 2 3 5; do sh -c "$1" sh ../base own/$mib $mib && qemu-img info own/$mib; done; ls -A own"""
+    said = lab.exec("worker1", ["sh", "-c", script, "sh", qcow_manager._MAKE_OVERLAY], user="ubuntu").stdout
+    lab.exec("worker1", ["rm", "-r", folder])
+    assert re.findall(r"virtual size: (\d) MiB", said) == ["3", "3", "5"]
+    assert said.splitlines()[-3:] == ["2", "3", "5"]
+
+
 # --- no more than its share -------------------------------------------------------------------------------------------
 
 
@@ -551,15 +561,13 @@ def test_a_disk_written_again_and_again_grows_to_its_flavors_size_only(street: S
 
 
 def test_a_vm_goes_on_when_its_console_log_is_full(street: Street, lab: Lab) -> None:
-    """The log's end is that of the process that keeps it; here it is ended by hand, in the unit test by its size."""
+    """How much the process that keeps the log may write is as much here as it has; the unit test writes all of it."""
     guest, log = street.attacker.guests["worker1"], f"{_files(street.attacker, 'worker1')}.log"
     assert "guest ready" in lab.exec("worker1", ["cat", log]).stdout
-    heads = "for p in $(grep -lx head /proc/[0-9]*/comm); do p=${p%/comm}"
-    find = f'{heads}; [ "$(readlink $p/fd/1)" != "$1" ] || echo $p; done'
-    keeper = lab.exec("worker1", ["sh", "-c", find, "sh", log])
-    (process,) = keeper.stdout.split()
-    lab.exec("worker1", ["kill", process.removeprefix("/proc/")])
+    keeper = lab.exec("worker1", ["sh", "-c", 'find /proc/[0-9]*/fd -lname "$1"', "sh", log]).stdout
+    (process,) = {path.split("/")[2] for path in keeper.split()}
     before = lab.exec("worker1", ["stat", "-c", "%s", log]).stdout
+    lab.exec("worker1", ["prlimit", "--pid", process, f"--fsize={before.strip()}"])
     assert "goes on" in guest.run("seq 2000; echo it goes on")
     for _ in range(20):
         assert len(guest.run("seq 500").split()) == 500

@@ -70,7 +70,7 @@ def test_a_vm_that_does_not_end_is_not_forgotten(running: Desk, monkeypatch: pyt
     worker = running.cloud.hosts[WORKER]
     forget(running)
     monkeypatch.setattr(worker, "stop", lambda _argv, _stdin: no("process 101 does not end"))
-    monkeypatch.setitem(SCRIPTS, daemon.stop("TERM", ("", ""))[2], lambda host, argv, stdin: host.stop(argv, stdin))
+    monkeypatch.setitem(SCRIPTS, daemon.stop("TERM")[2], lambda host, argv, stdin: host.stop(argv, stdin))
     assert any("does not end" in left for left in running.api.doctor.fix().not_removed)
     assert [path for path in worker.files if path.endswith(".pid")]
     assert "orphan-process" in codes(running)
@@ -241,7 +241,7 @@ def test_a_repair_says_what_it_brought_back_and_keeps_the_secret(running: Desk) 
         books.clear()
     assert running.ok(running.api.ailments("student"))[1000][-1] == "11 repairs it"
     mended = running.ok(running.api.repair_slice("student", 1000))
-    assert f"QEMU of vm0 on {WORKER}" in mended
+    assert f"QEMU (vm0) on {WORKER}" in mended
     assert worker.files["vm_images/slice-1000/vm0.vnc"] == secret
     assert running.slice().vms[0].pid == str(worker.processes["vm_images/slice-1000/vm0.pid"][1])
     assert running.ok(running.api.repair_slice("student", 1000)) == []

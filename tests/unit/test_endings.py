@@ -179,7 +179,7 @@ def test_a_terminal_that_goes_away_tears_nothing_apart(desk: Desk, lasts: int, *
     desk.ring(3)
     before = copy.deepcopy(desk.cloud.state())
     if fails:
-        desk.cloud.hosts["10.0.10.2"].faults = {"QEMU of vm1": (1, "", "out of luck")}
+        desk.cloud.hosts["10.0.10.2"].faults = {"QEMU": (1, "", "out of luck")}
     stream = io.TextIOWrapper(io.BufferedWriter(Lost(lasts), 1), write_through=True)
     with suppress(OutputLost):
         _deploys_while(desk, "", lambda: None, Screen(stream, terminal=terminal, width=80))

@@ -39,8 +39,8 @@ HOSTS = (*WORKERS, NETWORK)
 QUOTAS = {"ann": 4, "ben": 3, "root": 5}
 MEMORY = Path("/dev/shm")
 TITLES = (
-    *("programs", "bridge", "overlay of", "base image", "ports of", "gateway", "DHCP", "internet", "TAPs of"),
-    *("QEMU of", "VM vm", "tags of", "room for", "router", "walls", "resources", "names of"),
+    *("programs", "bridge", "overlay of", "base image", "ports of", "gateway", "DHCP", "internet", "TAPs"),
+    *("QEMU", "VMs", "tags of", "room for", "router", "walls", "resources", "names of"),
 )
 
 
