@@ -567,7 +567,7 @@ def test_a_vm_goes_on_when_its_console_log_is_full(street: Street, lab: Lab) -> 
     keeper = lab.exec("worker1", ["sh", "-c", 'find /proc/[0-9]*/fd -lname "$1"', "sh", log]).stdout
     (process,) = {path.split("/")[2] for path in keeper.split()}
     before = lab.exec("worker1", ["stat", "-c", "%s", log]).stdout
-    lab.exec("worker1", ["prlimit", "--pid", process, f"--fsize={before.strip()}"])
+    lab.exec("worker1", ["prlimit", "--pid", process, f"--fsize={before.strip()}"], user="ubuntu")
     assert "goes on" in guest.run("seq 2000; echo it goes on")
     for _ in range(20):
         assert len(guest.run("seq 500").split()) == 500
