@@ -94,6 +94,8 @@ def removal_plan(steps: Iterable[Step]) -> Plan:
 
 
 def _processes(owners: Owners, sight: Sight) -> Iterator[Orphan]:
+    if not sight.knows("files"):
+        return  # the pid files are among them
     by_pid = {pid: path for path, pid in sight.pid_files.items()}
     for process in sight.processes.values():
         ids = ids_of_process(process.name)
@@ -136,6 +138,8 @@ def _flows(owners: Owners, sight: Sight) -> Iterator[Orphan]:
 
 
 def _files(owners: Owners, sight: Sight) -> Iterator[Orphan]:
+    if not sight.knows("processes"):
+        return  # a pid file proves whose a process is, and nobody knows whether that runs
     images = owners.comparison.inventory.hypervisor.images_path
     of_slice: dict[int, set[str]] = {}
     for path in sight.files:

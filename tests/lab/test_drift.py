@@ -183,6 +183,15 @@ DRIFT: dict[str, tuple[Callable[[Pair], None], set[str], set[str]]] = {
         _exec("network", "ip", "-n", "ns-gw-sliceSLICE", "addr", "flush", "dev", "gw_vlanVLAN"),
         {"address-missing"}, {"gateways of the VLANs"},
     ),
+    "the gateway of the internet VLAN has another MAC": (
+        _exec("network", "ip", "link", "set", "dev", "gw_vlan400", "address", "02:c1:0d:00:00:99"),
+        {"address-missing"}, {"internet on VLAN 400"},
+    ),
+    "the DHCP server of the internet VLAN has another MAC": (
+        _exec("network", "ip", "-n", "ns-dhcp-vlan400", "link", "set", "dev", "dhcp_v400",
+              "address", "02:c1:0d:00:00:99"),
+        {"address-missing"}, {"internet on VLAN 400"},
+    ),
     "a namespace is deleted": (
         _exec("network", "ip", "netns", "del", "ns-gw-sliceSLICE"), {"namespace-missing"},
         {"namespaces of the slice", "gateways of the VLANs"},

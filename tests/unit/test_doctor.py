@@ -76,6 +76,36 @@ def test_a_vm_that_does_not_end_is_not_forgotten(running: Desk, monkeypatch: pyt
     assert "orphan-process" in codes(running)
 
 
+def test_a_vm_is_not_forgotten_where_the_processes_could_not_be_read(
+    running: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget(running)
+    whole = fake_look.processes
+    monkeypatch.setattr(fake_look, "processes", lambda host: "?" if host.address == WORKER else whole(host))
+    diagnosis = running.api.doctor.fix()
+    assert {"unread", "orphan-overlay"} & {finding.code for finding in diagnosis.findings} == {"unread"}
+    monkeypatch.undo()
+    assert {"orphan-process", "orphan-overlay"} <= set(codes(running))
+    assert running.api.doctor.fix().findings == ()
+    assert not running.cloud.hosts[WORKER].processes
+
+
+@pytest.mark.parametrize(
+    ("address", "part"),
+    [(host, part) for host in (WORKER, NETWORK) for part in look.commands(Inventory(), host, thorough=True)],
+)
+def test_a_part_that_cannot_be_read_is_the_only_finding(
+    running: Desk, monkeypatch: pytest.MonkeyPatch, address: str, part: str
+) -> None:
+    host, asked = running.cloud.hosts[address], look.commands(Inventory(), address, thorough=True)[part]
+    program = host.program
+    monkeypatch.setattr(
+        host, "program", lambda argv, stdin="": no("no") if argv == asked.argv else program(argv, stdin)
+    )
+    diagnosis = running.api.doctor.fix()
+    assert (codes(running), diagnosis.removed) == (["switch-down" if part == "flows" else "unread"], ())
+
+
 def test_a_vm_of_another_slice_by_now_is_an_orphan(running: Desk) -> None:
     worker = running.cloud.hosts[WORKER]
     (pid_file, (name, pid)) = next((p, v) for p, v in worker.processes.items() if v[0] == "slice1000-vm1001")

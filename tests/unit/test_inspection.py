@@ -189,6 +189,8 @@ def test_a_wrong_mac_on_the_shared_vlan_is_found(port: str) -> None:
     assert code == "address-missing"
     assert what.startswith(f"{port} has not its address 10.60.7.")
     assert f"and MAC {right}" in what
+    scene.repair()
+    assert scene.found() == []
 
 
 def test_a_base_image_that_is_gone_is_told() -> None:
