@@ -119,7 +119,7 @@ def _ports(owners: Owners, sight: Sight) -> Iterator[Orphan]:
             slice_mark = port.marks.get("slice", "")
             number = int(slice_mark) if slice_mark.isdigit() else None
             finding = Finding("orphan-port", sight.host, f"port {port.name}", number)
-            yield Orphan.of(finding, ovs.remove_ports([ovs.Port(port.name, 0)]))
+            yield Orphan.of(finding, ovs.remove_ports([ovs.Port(port.name, 0, internal=port.kind == "internal")]))
 
 
 def _taps(owners: Owners, sight: Sight) -> Iterator[Orphan]:

@@ -42,20 +42,24 @@ _LIST_OURS = (
     f"ovs-vsctl --timeout=20 --format=csv --no-headings --columns=name find Interface external_ids:owner={OWNER}"
 )
 
-_REMOVE = f"""ours=$({_LIST_OURS}) || exit
+# The switch takes some 15 ms to let go of a port. A device of the host's own goes with its port, so it is waited for.
+_REMOVE = f"""how=$1; shift
+ours=$({_LIST_OURS}) || exit
 for port; do
   shift
   case " $(echo $ours) " in *" $port "*) set -- "$@" -- --if-exists del-port {BRIDGE} "$port";; esac
 done
-[ $# -eq 0 ] || ovs-vsctl --timeout=20 "$@"
+[ $# -eq 0 ] || ovs-vsctl --timeout=20 $how "$@"
 """
 
-_ARE_OURS = f"""ours=$({_LIST_OURS}) || exit
-there=$(ovs-vsctl --timeout=20 --format=csv --no-headings --columns=name list Interface) || exit
+# Ours by their names alone, and then all with their types.
+_ARE_OURS = f"""newline='
+'
+found=$newline$({_LIST_OURS} -- --columns=name,type list Interface)$newline || exit
 for port; do
-  case " $(echo $ours) " in *" $port "*) continue;; esac
-  case " $(echo $there) " in
-    *" $port "*) echo "a port $port is there that is not ours; remove it or give it another name" >&2; exit 1;;
+  case $found in
+    *"$newline$port$newline"*) ;;
+    *"$newline$port,"*) echo "a port $port is there that is not ours; remove it or give it another name" >&2; exit 1;;
   esac
 done"""
 
@@ -113,8 +117,9 @@ def add_ports(ports: Sequence[Port]) -> Command:
 
 
 def remove_ports(ports: Sequence[Port]) -> Command:
-    """Removes those of the ports that carry our mark, in one transaction."""
-    return Command(("sh", "-c", _REMOVE, "sh", *(port.name for port in ports)))
+    """Removes those of the ports that carry our mark, in one transaction; waits until internal ones are gone."""
+    how = "" if any(port.internal for port in ports) else "--no-wait"
+    return Command(("sh", "-c", _REMOVE, "sh", how, *(port.name for port in ports)))
 
 
 def are_ours(ports: Sequence[Port]) -> tuple[str, ...]:

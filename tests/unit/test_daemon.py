@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -170,6 +171,31 @@ def _writers_of(*files: Path) -> set[str]:
         except OSError:
             continue
     return found
+
+
+def test_the_next_one_costs_as_few_processes_as_the_first(tmp_path: Path) -> None:
+    """However many run already."""
+    names = "awk cat cut grep head ls mkfifo rm sed seq setsid sort taskset tee tr"
+    programs, log = tmp_path / "bin", tmp_path / "started"
+    programs.mkdir()
+    for name in names.split():
+        script = f'#!/bin/sh\necho {name} >>{log}\nexec {shutil.which(name)} "$@"\n'
+        (programs / name).write_text(script)
+        (programs / name).chmod(0o700)
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    paths = [tmp_path / f"slice-{number}" / "vm.pid" for number in range(5)]
+    try:
+        for path in paths:
+            path.parent.mkdir()
+            log.write_text("")
+            done = subprocess.run(starting(path, SLEEPER, cores=1), env=environment, capture_output=True, check=False)
+            assert (done.returncode, done.stderr) == (0, b"")
+            _await_writers(2, path.with_suffix(".said"), path.with_suffix(".log"))
+            started = sorted(log.read_text().split())
+            assert [name for name in started if name != "taskset"] == ["awk", "setsid", "tee", "tee"]
+            assert started.count("taskset") <= 1, "none where there is one CPU only"
+    finally:
+        run(daemon.stop("KILL", *((str(path), MARK) for path in paths)))
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one CPU only")

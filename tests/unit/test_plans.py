@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from bench.work import Work
 from deployment import DeploymentAPI
 from inventory import HypervisorSettings, InternetSettings, Inventory, SSHSettings
 from models import Slice
@@ -134,6 +135,19 @@ def test_no_two_slices_share_an_object_on_a_host() -> None:
 
     assert names(one)
     assert not names(one) & names(other)
+
+
+@pytest.mark.parametrize("vms", [8, 20])
+def test_what_a_worker_is_asked_to_do_for_a_ring(vms: int) -> None:
+    """For a VM: its folder and its disk, and to start it; everything else is asked once for all of them."""
+    inventory, worker, own = Inventory(), "10.0.10.1", vms // 2
+    (ring,) = Work("ring", vms).slices(inventory, Path("/srv/blank.qcow2"))
+    deploy = DeploymentAPI(inventory).deploy_plan(ring, new=True)
+    asked = {stage.title: sum(len(step.do) for step in stage.by_host[worker]) for stage in deploy.stages}
+    base_image, wires = 4, 3
+    assert asked == {"preflight": 8, "prepare": base_image + 2 * own + wires, "launch": own, "verify": 3}
+    (remove,) = deploy.undone("remove").stages
+    assert sum(len(step.do) for step in remove.by_host[worker]) == 1 + 2 * own + wires + 2
 
 
 def test_settings_reach_the_commands() -> None:

@@ -1,0 +1,47 @@
+"""What a VM costs its worker in processes, counted where a host has pids of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab import Lab
+from tests.lab.seat import Menu
+from tests.lab.test_look import started
+
+pytestmark = pytest.mark.lab
+
+WORKERS = ("worker1", "worker2")
+MOST_TO_START, MOST_TO_END = 32, 9
+"""Per VM, QEMU's threads among them: a thread has a pid as well."""
+
+
+def counts(lab: Lab) -> dict[str, int]:
+    return {host: started(lab, host) for host in WORKERS}
+
+
+def costs(lab: Lab, menu: Menu, vms: int) -> tuple[dict[str, int], dict[str, int]]:
+    """What deploying a ring of so many VMs, and deleting it, starts on each worker."""
+    slice_id = menu.create_slice(f"ring{vms}")
+    ids = [menu.add_vm(slice_id, f"vm{number}", 2, internet=True) for number in range(vms)]
+    for number, vm_id in enumerate(ids):
+        menu.link(slice_id, vm_id, "eth1", ids[(number + 1) % vms], "eth2")
+    before = counts(lab)
+    menu.deploy(slice_id)
+    deployed = counts(lab)
+    menu.delete(slice_id)
+    after = counts(lab)
+    return (
+        {host: deployed[host] - before[host] for host in WORKERS},
+        {host: after[host] - deployed[host] for host in WORKERS},
+    )
+
+
+def test_a_further_vm_costs_its_worker_few_processes_and_no_more_than_the_one_before(lab: Lab, menu: Menu) -> None:
+    costs(lab, menu, 2)  # the base image comes to both workers
+    (two, end_two), (six, end_six), (ten, end_ten) = (costs(lab, menu, vms) for vms in (2, 6, 10))
+    for host in WORKERS:
+        start = (six[host] - two[host]) / 2, (ten[host] - six[host]) / 2
+        end = (end_six[host] - end_two[host]) / 2, (end_ten[host] - end_six[host]) / 2
+        print(f"{host}: {start} processes for a VM's start, {end} for its end")  # noqa: T201
+        assert max(start) <= MOST_TO_START
+        assert max(end) <= MOST_TO_END
