@@ -11,31 +11,35 @@ from remote.plan import Command
 # What is inside: each device with `up`, its MAC and its addresses on one line, and whether packets are passed on. A new
 # namespace routes if its host does (ip-sysctl: devconf_inherit_init_net), and guests could reach others.
 _LOOK = r"""namespace=$1 routes=$2 count=$3; shift 3
-inside() { if [ "$namespace" ]; then nsenter --net="/run/netns/$namespace" "$@"; else "$@"; fi; }
 newline='
 '
-there=$(inside sh -c 'read -r routes </proc/sys/net/ipv4/ip_forward; echo "routes $routes"; exec ip addr' |
-  while read -r first second third rest; do
-    case $first in
-      routes) echo "routes $second";;
-      *:) printf '\n%s' "${second%%[:@]*}"; case $third in *[,\<]UP[,\>]*) printf ' up';; esac;;
-      link/* | inet) printf ' %s' "$second";;
+inside() { ip ${namespace:+-n "$namespace"} -batch -; }
+look() {
+  there=$(printf 'netconf\naddr\n' | inside | while read -r first second third fourth rest; do
+    case "$first $second $fourth" in
+      "inet all on") echo "routes 1";;
+      "inet all "*) echo "routes 0";;
+      *": "*) printf '\n%s' "${second%%[:@]*}"; case $third in *[,\<]UP[,\>]*) printf ' up';; esac;;
+      link/* | inet\ *.*) printf ' %s' "$second";;
     esac
   done)
-is_set() { case $there in *"routes $routes$newline"*) ;; *) [ -z "$routes" ];; esac; }
+}
+routes_well() { [ -z "$routes" ] || case $there in "routes $routes$newline"*) ;; *) return 1;; esac; }
 line_of() {
   line=${there#*"$newline$1 "}
   [ "$line" != "$there" ] && line=" ${line%%"$newline"*} "
 }
+is_here() { [ -e "/sys/class/net/$1" ]; }
 is_right() {
-  [ -z "$namespace" ] || [ ! -e "/sys/class/net/$1" ] && line_of "$1" || return
+  { [ -z "$namespace" ] || ! is_here "$1"; } && line_of "$1" || return
   for word in up "$2" $3; do
     case $line in *" $word "*) ;; *) return 1;; esac
   done
 }
 """
 
-_ARE_IN_PLACE = f"""{_LOOK}is_set || exit
+_ARE_IN_PLACE = f"""{_LOOK}[ -z "$namespace" ] || ! is_here "$1" || exit
+look; routes_well || exit
 while [ "$count" -gt 0 ]; do
   is_right "$1" "$2" "$3" || exit
   shift 3; count=$((count - 1))
@@ -44,15 +48,14 @@ done"""
 # A port that ovs-vswitchd made anew is in the root namespace again, and what is left of the one before it is dead. One
 # whose namespace was deleted has no device any more, and gets one only as a new port.
 _PUT_IN_PLACE = rf"""{_LOOK}dead='' lost='' moves='' settings=''
+look
 while [ "$count" -gt 0 ]; do
   if ! is_right "$1" "$2" "$3"; then
-    is_here=; [ ! -e "/sys/class/net/$1" ] || is_here=1
-    is_inside=; line_of "$1" && is_inside=1
-    [ "$is_here$is_inside" ] || lost="$lost -- --if-exists del-port {ovs.BRIDGE} $1"
-    if [ "$namespace" ] && {{ [ "$is_here" ] || [ ! "$is_inside" ]; }}; then
-      moves="${{moves}}link set dev $1 netns $namespace$newline"
-      [ ! "$is_inside" ] || dead="${{dead}}link del dev $1$newline"
-    fi
+    place=; ! line_of "$1" || place=inside
+    ! is_here "$1" || place="here$place"
+    [ "$place" ] || lost="$lost -- --if-exists del-port {ovs.BRIDGE} $1"
+    [ "$place" != hereinside ] || dead="${{dead}}link del dev $1$newline"
+    [ "$place" = inside ] || moves="${{moves}}link set dev $1 netns $namespace$newline"
     settings="${{settings}}link set dev $1 addrgenmode none${{3:+ address $3}}
 addr replace $2 dev $1
 link set dev $1 up$newline"
@@ -60,12 +63,13 @@ link set dev $1 up$newline"
   shift 3; count=$((count - 1))
 done
 [ -z "$lost" ] || {{ ovs-vsctl --timeout=20 $lost && "$@" || exit; }}
-[ -z "$dead" ] || printf %s "$dead" | inside ip -batch - || exit
-[ -z "$moves" ] || printf %s "$moves" | ip -batch - || exit
-[ -z "$namespace" ] || settings="link set dev lo up$newline$settings"
-printf %s "$settings" |
-  inside sh -c '[ -z "$1" ] || echo "$1" >/proc/sys/net/ipv4/ip_forward && exec ip -batch -' sh "$routes"
-"""
+if [ "$namespace" ]; then
+  [ -z "$dead" ] || printf %s "$dead" | inside || exit
+  [ -z "$moves" ] || printf %s "$moves" | ip -batch - || exit
+  routes_well || nsenter --net="/run/netns/$namespace" sysctl -q -w "net.ipv4.ip_forward=$routes" || exit
+  settings="link set dev lo up$newline$settings"
+fi
+printf %s "$settings" | inside"""
 
 _ARE_THERE = """while [ $# -gt 0 ]; do
   [ -d "$2" ] && [ -e "/run/netns/$1" ] || exit

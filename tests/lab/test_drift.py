@@ -192,6 +192,10 @@ DRIFT: dict[str, tuple[Callable[[Pair], None], set[str], set[str]]] = {
               "address", "02:c1:0d:00:00:99"),
         {"address-missing"}, {"internet on VLAN 400"},
     ),
+    "a router does not route": (
+        _exec("network", "ip", "netns", "exec", "ns-gw-sliceSLICE", "sysctl", "-q", "-w", "net.ipv4.ip_forward=0"),
+        {"forwarding-off"}, {"gateways of the VLANs"},
+    ),
     "a namespace is deleted": (
         _exec("network", "ip", "netns", "del", "ns-gw-sliceSLICE"), {"namespace-missing"},
         {"namespaces of the slice", "gateways of the VLANs"},
