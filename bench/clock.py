@@ -6,6 +6,9 @@ import time
 
 from remote.events import Event, StageStarted, StepDone
 
+BESIDE = {"prepare": "images", "launch": "launch"}
+"""Stages in which workers and network node do different things side by side, and what the workers' part is called."""
+
 
 class StageClock:
     """`stages`: for each stage and host, seconds until its last step was done; `walls`: until the next stage began.
@@ -42,12 +45,13 @@ class StageClock:
 
 
 def phases(stages: dict[str, dict[str, float]], node: str) -> dict[str, float]:
-    """Stages as the phases that are reported: `prepare` is images on the workers and, beside them, the network."""
+    """Stages as the phases that are reported; what the network node does beside the workers is the phase `network`."""
     found: dict[str, float] = {}
     for title, hosts in stages.items():
-        if title == "prepare":
-            found["images"] = max((seconds for host, seconds in hosts.items() if host != node), default=0.0)
-            found["network"] = hosts.get(node, 0.0)
-        else:
+        if title not in BESIDE:
             found[title] = max(hosts.values(), default=0.0)
+            continue
+        found[BESIDE[title]] = max((seconds for host, seconds in hosts.items() if host != node), default=0.0)
+        if node in hosts:
+            found["network"] = found.get("network", 0.0) + hosts[node]
     return found

@@ -336,9 +336,12 @@ def test_the_stage_clock_keeps_the_last_step_of_each_host_and_adds_changes_up() 
     assert 0 < clock.stages["launch"]["a"] <= clock.stages["launch"]["b"] <= clock.walls["launch"]
 
 
-def test_the_stage_prepare_is_images_on_the_workers_and_the_network_on_its_node() -> None:
-    stages = {"prepare": {"a": 1.0, "b": 2.0, NODE: 5.0}, "launch": {"a": 3.0, "b": 2.5}}
-    assert phases(stages, NODE) == {"images": 2.0, "network": 5.0, "launch": 3.0}
+def test_what_the_network_node_does_beside_the_workers_is_the_network() -> None:
+    stages = {"preflight": {"a": 0.5, NODE: 0.6}, "prepare": {"a": 1.0, "b": 2.0, NODE: 5.0}}
+    launch = {"launch": {"a": 3.0, "b": 2.5}}
+    assert phases(stages | launch, NODE) == {"preflight": 0.6, "images": 2.0, "network": 5.0, "launch": 3.0}
+    launch["launch"][NODE] = 1.5
+    assert phases(stages | launch, NODE)["network"] == 6.5
 
 
 # --- the manager alone ------------------------------------------------------------------------------------------------
