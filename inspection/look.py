@@ -22,11 +22,11 @@ PROGRAM = r"^(.*/)?(qemu-(system-[a-z0-9_]+|kvm)|dnsmasq)$"
 MARK = r"^(slice[0-9]+-vm[0-9]+|--pid-file=/run/ns-dhcp-vlan[0-9]+/pid)$"
 """Words of a command line that make a process worth a look."""
 
-# One grep finds the processes, one reads their command lines.
+# One grep finds the processes, one reads their command lines: a line each, its words apart by a byte that is in none.
 _FOUND = r"""set -- $(grep -lazE -e "$1" -e "$2" /proc/[0-9]*/cmdline 2>/dev/null)
 [ $# -gt 0 ] || exit 0
 """
-_PROCESSES = rf"""{_FOUND}grep -azH '' "$@" 2>/dev/null | tr '\n\000' ' \n'"""
+_PROCESSES = rf"""{_FOUND}grep -aH '' "$@" 2>/dev/null | tr '\000' '\037'"""
 _DISKS = rf"""{_FOUND}for file; do shift; set -- "$@" "${{file%/cmdline}}/fd"; done
 find "$@" -maxdepth 1 -lname '/*' ! -lname '/dev/*' ! -lname '/proc/*' -printf '%h %l\n' 2>/dev/null
 exit 0"""

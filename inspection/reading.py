@@ -265,11 +265,13 @@ def _device_table(text: str) -> dict[str, Device]:
 
 
 def _processes(text: str) -> dict[str, Any]:
-    argvs: dict[int, list[str]] = {}
-    for line in text.splitlines():
-        place, _, word = line.partition(":")
-        argvs.setdefault(int(place.split("/")[2]), []).append(word)
-    return {"processes": {pid: Process(pid, tuple(words)) for pid, words in argvs.items()}}
+    """A word with an end of line in it makes two lines of one process."""
+    lines: defaultdict[int, list[str]] = defaultdict(list)
+    for line in filter(None, text.split("\n")):
+        place, _, words = line.partition(":")
+        lines[int(place.split("/")[2])].append(words)
+    argvs = {pid: tuple("\n".join(parts).removesuffix("\x1f").split("\x1f")) for pid, parts in lines.items()}
+    return {"processes": {pid: Process(pid, argv) for pid, argv in argvs.items()}}
 
 
 def _disks(text: str) -> dict[str, Any]:
@@ -344,7 +346,7 @@ def _shown(name: str, facts: list[list[str]]) -> Namespace:
     networks = [(int(words[1], 16), int(words[2], 16), words[3]) for words in facts if words[0] == "network"]
     held: defaultdict[str, list[str]] = defaultdict(list)
     for address in addresses:
-        number = int.from_bytes(ipaddress.IPv4Address(address).packed, "little")
+        number = int.from_bytes(map(int, address.split(".")), "little")
         for network, mask, device in networks:
             if number & mask == network:
                 held[device].append(address)

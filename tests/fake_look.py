@@ -64,7 +64,7 @@ def _carrier(host: FakeHost, name: str) -> bool:
 
 def processes(host: FakeHost) -> str:
     running = host.argvs
-    return "".join(f"/proc/{pid}/cmdline:{word}\n" for pid, argv in running.items() for word in argv)
+    return "".join("\x1f".join((f"/proc/{pid}/cmdline:{argv[0]}", *argv[1:], "\n")) for pid, argv in running.items())
 
 
 def disks(host: FakeHost) -> str:

@@ -282,6 +282,15 @@ in ns-dhcp-vlan100 device lo
 """
 
 
+def test_command_lines_are_read_whole() -> None:
+    text = "/proc/7/cmdline:dnsmasq|--x=a:b||end|\n/proc/8/cmdline:qemu-kvm|-name|a\n/proc/8/cmdline:b|\n"
+    processes = reading.read(NETWORK, {"processes": text.replace("|", "\x1f")}).processes
+    assert {pid: process.argv for pid, process in processes.items()} == {
+        7: ("dnsmasq", "--x=a:b", "", "end"), 8: ("qemu-kvm", "-name", "a\nb"),
+    }  # fmt: skip
+    assert reading.read(NETWORK, {"processes": "no such file\n"}).unread == ("processes",)
+
+
 def test_a_namespace_that_was_not_entered_is_read_from_its_tables() -> None:
     """The third interface is down: the kernel has taken its network away. 172.16.0.1 is in no network."""
     seen = reading.read(NETWORK, {"namespaces": SHOWN}).namespaces
