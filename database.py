@@ -31,6 +31,9 @@ MAX_BYTES = 32 << 20
 """Some 40,000 VMs. What is larger is no database of ours, and would keep the manager busy for minutes."""
 
 
+_Signature = tuple[int, ...]
+
+
 class Database:
     """One `database.yaml`. Everything that can go wrong with it is `Refused`, with the file's name and what to do."""
 
@@ -47,7 +50,8 @@ class Database:
 
     def load(self) -> State:
         """The state as it is now, the caller's own."""
-        return self._read().state()
+        version, _ = self._read()
+        return version.state()
 
     @contextmanager
     def transaction(self) -> Iterator[State]:
@@ -59,12 +63,12 @@ class Database:
         with locked(self.beside("lock"), self._file, LOCK_WAIT_S, busy) as is_alone:
             self._writer = threading.get_ident()
             try:
-                version = self._read()
+                version, signature = self._read()
                 state = version.state()
                 yield state
                 after = self._after(version, state)
                 if after is not version:
-                    self._save(version, after, is_alone)
+                    self._save(version, after, signature, is_alone)
             finally:
                 self._writer = None
 
@@ -91,9 +95,10 @@ class Database:
     def _claim_file(self, slice_id: int) -> Path:
         return self.beside(f"slice-{slice_id}.lock")
 
-    def _read(self) -> Version:
+    def _read(self) -> tuple[Version, _Signature]:
+        """The version that is there now, and what tells it from a later one while a change of it is worked out."""
         try:
-            content = self._content()
+            content, signature = self._content()
         except FileNotFoundError:
             raise FileFault(
                 f"{self.path} does not exist: name the database with --database, or put a copy of the shipped one there"
@@ -103,20 +108,25 @@ class Database:
             raise FileFault(f"{self.path} cannot be read ({error.strerror}): check its rights") from error
         known = self._known
         if known and known.content == content:
-            return known
+            return known, signature
         try:
             version = _read(content, known)
             self._require_whole(version)
         except Unreadable as fault:
             raise FileFault(f"{self.path}, line {fault.line}: {fault}{self._way_back()}") from fault
         self._known = version
-        return version
+        return version, signature
 
-    def _content(self) -> bytes:
+    def _content(self) -> tuple[bytes, _Signature]:
         if not stat.S_ISREG(self._file.stat().st_mode):  # opening a FIFO would wait for ever
             raise FileFault(f"{self.path} is not a file: name the database with --database")
         with self._file.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+            found = os.fstat(file.fileno())  # before it is read: a change meanwhile is one after it
+            size = min(found.st_size, MAX_BYTES)
+            content = file.read(size + 1)  # with room for no more, as that takes longer than reading
+            if len(content) > size:  # it has grown
+                content += file.read(MAX_BYTES - size)
+            return content, _signature(found)
 
     def _require_whole(self, version: Version) -> None:
         """A file saved before has all sections: one with the first ones only has lost its end."""
@@ -139,13 +149,13 @@ class Database:
         except Broken as fault:
             raise FileFault(f"{self.path} was not changed, the new state would be wrong: {fault}") from fault
 
-    def _save(self, version: Version, after: Version, is_alone: Callable[[], bool]) -> None:
+    def _save(self, version: Version, after: Version, signature: _Signature, is_alone: Callable[[], bool]) -> None:
         """Replace `version`, which is good, by the one `after` it, and keep it as the previous one."""
 
         def last_look() -> None:
             if not is_alone():
                 raise FileFault(f"{self.beside('lock')} was removed by somebody just now; nothing was saved, try again")
-            if self._content() != version.content:
+            if _signature(self._file.stat()) != signature:
                 raise FileFault(f"{self.path} was changed by another program just now; nothing was saved, try again")
 
         try:
@@ -162,6 +172,10 @@ class Database:
                 f"{self._file.parent}"
             ) from error
         self._known = after
+
+
+def _signature(found: os.stat_result) -> _Signature:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _read(content: bytes, known: Version | None = None) -> Version:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network
-from itertools import chain
 from pathlib import PurePosixPath
 
 import names
@@ -54,15 +53,14 @@ def _check_slice(tenant: Slice, internet: InternetSettings) -> None:
 
 def _anything_twice(live: Collection[Holdings], internet: InternetSettings) -> bool:
     """Whether something that only one may have has two owners; who they are finds `_Cloud`."""
-    things: tuple[Iterable[Iterable[Key]], ...] = (
-        ((holdings.slice_id, *holdings.vm_ids) for holdings in live),
-        ((holdings.pool,) for holdings in live),
-        (holdings.vnc_ports for holdings in live),
-        (holdings.macs for holdings in live),
-        (_reserved(internet), *(holdings.addresses for holdings in live)),
+    kinds: tuple[list[Collection[Key]], ...] = (
+        [(holdings.slice_id, *holdings.vm_ids) for holdings in live],
+        [(holdings.pool,) for holdings in live],
+        [holdings.vnc_ports for holdings in live],
+        [holdings.macs for holdings in live],
+        [_reserved(internet), *(holdings.addresses for holdings in live)],
     )
-    kinds = (list(chain.from_iterable(kind)) for kind in things)
-    return any(len(set(kind)) < len(kind) for kind in kinds)
+    return any(len(set[Key]().union(*kind)) < sum(map(len, kind)) for kind in kinds)
 
 
 def _reserved(internet: InternetSettings) -> dict[Key, str]:

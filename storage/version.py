@@ -154,8 +154,8 @@ def _cut(body: str) -> Iterator[tuple[str, bool, str]]:
         if not name or name[1] in seen:
             raise _uncut()
         seen.add(name[1])
-        entries = _parts(_ENTRY, part)
-        if name[1] in ENTRIES and next(entries) == f"{name[1]}:\n":
+        head, *entries = _parts(_ENTRY, part)
+        if entries and name[1] in ENTRIES and head == f"{name[1]}:\n":
             yield from ((name[1], True, entry) for entry in entries)
         else:
             yield name[1], False, part

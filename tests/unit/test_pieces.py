@@ -209,6 +209,15 @@ def read_whole(content: bytes) -> Any:
         return read(content, None)
 
 
+@pytest.mark.parametrize("section", version.ENTRIES)
+def test_a_section_that_says_nothing_is_refused(section: str) -> None:
+    lines = CLOUD.splitlines(keepends=True)
+    at = lines.index(f"{section}:\n")
+    end = next(n for n in range(at + 1, len(lines)) if not lines[n].startswith(" "))
+    content = "".join([*lines[: at + 1], *lines[end:]]).encode()
+    assert read(content, None) == (at + 1, f"{section}: must be a mapping, not nothing")
+
+
 CUTS = (
     *(
         "\n...\n",
