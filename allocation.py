@@ -31,15 +31,16 @@ class Promise(NamedTuple):
 class Holdings:
     """What a slice has that no other may have, whose it is, and what its VMs were `promised`, by worker.
 
-    `youngest` is the highest VM id and that VM's worker, (0, "") in a slice without VMs.
+    `vms` is their number, `youngest` the highest of their ids and that VM's worker; (0, "") where there are none.
     """
 
     slice_id: int
     owner: str
-    vm_ids: tuple[int, ...]
-    vnc_ports: tuple[int, ...]
-    macs: tuple[str, ...]
-    addresses: tuple[str, ...]
+    vms: int
+    vm_ids: frozenset[int]
+    vnc_ports: frozenset[int]
+    macs: frozenset[str]
+    addresses: frozenset[str]
     promised: Mapping[str, Promise]
     youngest: tuple[int, str]
 
@@ -47,6 +48,18 @@ class Holdings:
     def pool(self) -> int:
         """The number of its pool of VLANs, which follows from its id."""
         return self.slice_id % POOL_COUNT
+
+    def clashes_with(self, other: Holdings) -> bool:
+        """Whether both have something that only one may have."""
+        return not (
+            self.pool != other.pool
+            and self.slice_id not in other.vm_ids
+            and other.slice_id not in self.vm_ids
+            and self.vm_ids.isdisjoint(other.vm_ids)
+            and self.vnc_ports.isdisjoint(other.vnc_ports)
+            and self.macs.isdisjoint(other.macs)
+            and self.addresses.isdisjoint(other.addresses)
+        )
 
     @classmethod
     def of(cls, tenant: Slice) -> Holdings:
@@ -58,10 +71,11 @@ class Holdings:
         return cls(
             tenant.slice_id,
             tenant.owner,
-            tuple(vm.vm_id for vm in tenant.vms),
-            tuple(vm.vnc_port for vm in tenant.vms),
-            tuple(interface.mac.lower() for vm in tenant.vms for interface in vm.interfaces if interface.mac),
-            tuple(str(nic.ip_config["ip"]) for _, nic in internet_interfaces(tenant) if nic.ip_config),
+            len(tenant.vms),
+            frozenset(vm.vm_id for vm in tenant.vms),
+            frozenset(vm.vnc_port for vm in tenant.vms),
+            frozenset(interface.mac.lower() for vm in tenant.vms for interface in vm.interfaces if interface.mac),
+            frozenset(str(nic.ip_config["ip"]) for _, nic in internet_interfaces(tenant) if nic.ip_config),
             dict(promised),
             max(((vm.vm_id, vm.worker_ip) for vm in tenant.vms), default=(0, "")),
         )

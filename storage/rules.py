@@ -24,10 +24,11 @@ def check(state: State, slices: Collection[int] | None = None) -> None:
     _check_gateway(internet.gateway, internet.cidr, "internet", "gateway")
     _check_images(state.all_flavors)
     _check_ownership(state.users, live)
-    for slice_id in state.slices if slices is None else slices:
+    fresh = live if slices is None else {slice_id: live[slice_id] for slice_id in slices}
+    for slice_id in fresh:
         _check_slice(state.slices[slice_id], internet)
-    if _anything_twice(live.values(), internet):  # then, and only then, all slices are looked into: for whose it is
-        cloud = _Cloud(internet)
+    if any(mine.clashes_with(other) for mine in fresh.values() for other in live.values() if other is not mine):
+        cloud = _Cloud(internet)  # all slices are looked into only now, to find out who
         for tenant in state.slices.values():
             cloud.add(tenant)
 
@@ -49,23 +50,7 @@ def _check_slice(tenant: Slice, internet: InternetSettings) -> None:
         except Broken as fault:
             fault.path = ("slices", str(tenant.slice_id), *fault.path)
             raise
-
-
-def _anything_twice(live: Collection[Holdings], internet: InternetSettings) -> bool:
-    """Whether something that only one may have has two owners; who they are finds `_Cloud`."""
-    kinds: tuple[list[Collection[Key]], ...] = (
-        [(holdings.slice_id, *holdings.vm_ids) for holdings in live],
-        [(holdings.pool,) for holdings in live],
-        [holdings.vnc_ports for holdings in live],
-        [holdings.macs for holdings in live],
-        [_reserved(internet), *(holdings.addresses for holdings in live)],
-    )
-    return any(len(set[Key]().union(*kind)) < sum(map(len, kind)) for kind in kinds)
-
-
-def _reserved(internet: InternetSettings) -> dict[Key, str]:
-    """The addresses of the internet network that are no VM's, and whose they are."""
-    return {str(internet.network[names.DHCP_SERVER_HOST]): "the DHCP server", internet.gateway: "the gateway"}
+    _Cloud(internet).add(tenant)
 
 
 class _Owners:
@@ -90,7 +75,8 @@ class _Cloud:
         self._pools = _Owners("the VLAN pool from")
         self._ports = _Owners("VNC port")
         self._macs = _Owners("MAC")
-        self._addresses = _Owners("address", _reserved(internet))
+        server = str(internet.network[names.DHCP_SERVER_HOST])
+        self._addresses = _Owners("address", {server: "the DHCP server", internet.gateway: "the gateway"})
 
     def add(self, tenant: Slice) -> None:
         """Record what the slice has; `Broken` where another has it."""
@@ -123,7 +109,7 @@ def _check_ownership(users: Mapping[str, User], live: Mapping[int, Holdings]) ->
         ids = [holdings.slice_id for holdings in owned[name]]
         if set(user.slices) != set(ids):
             raise Broken(f"must be the slices that {name} owns: {_listed(ids)}", "users", name, "slices")
-        count = sum(len(holdings.vm_ids) for holdings in owned[name])
+        count = sum(holdings.vms for holdings in owned[name])
         equal(f"the number of VMs in the slices of {name},", count, user.used_vms, "users", name, "used_vms")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from bench.designing import ACTOR, Willing
 from database import Database
 from errors import Refused
 from inventory import Inventory, Worker
-from models import Slice, User
+from models import VM, Slice, User
 from orchestrator import OrchestratorAPI
 from placement import recount
 from storage import text, version
@@ -192,6 +194,44 @@ def test_a_changed_internet_network_is_held_against_every_slice(path: Path) -> N
     )
     with pytest.raises(Refused, match=r"10\.60\.7\.\d+ is not in the internet network 10\.61\.7\.0/24"):
         database.load()
+
+
+def same_id(vm: VM, other: VM) -> None:
+    vm.vm_id = other.vm_id
+
+
+def same_port(vm: VM, other: VM) -> None:
+    vm.vnc_port = other.vnc_port
+
+
+def same_mac(vm: VM, other: VM) -> None:
+    vm.interfaces[0].mac = other.interfaces[0].mac
+
+
+def same_address(vm: VM, other: VM) -> None:
+    assert vm.interfaces[0].ip_config
+    assert other.interfaces[0].ip_config
+    vm.interfaces[0].ip_config["ip"] = other.interfaces[0].ip_config["ip"]
+
+
+@pytest.mark.parametrize(
+    ("clash", "sentence"),
+    [
+        (same_id, "slices.1015.vms.0.vm_id: id 1001 belongs to VM 1001 of slice 1000 already"),
+        (same_port, "slices.1015.vms.0.vnc_port: VNC port 5901 belongs to VM 1001 already"),
+        (same_mac, "slices.1015.vms.0.interfaces.0.mac: MAC 52:54:00:03:e9:00 belongs to VM 1001 eth0 already"),
+        (same_address, "vms.0.interfaces.0.ip_config.ip: address 10.60.7.101 belongs to VM 1001 eth0 already"),
+    ],
+)
+def test_what_another_slice_has_is_refused_though_that_is_not_looked_into(
+    path: Path, clash: Callable[[VM, VM], None], sentence: str
+) -> None:
+    path.write_text(CLOUD)
+    database = Database(path)
+    other = database.load().slices[1000].vms[0]
+    with pytest.raises(Refused, match=re.escape(sentence)), database.transaction() as state:
+        clash(state.slices[1015].vms[0], other)
+    assert path.read_text() == CLOUD
 
 
 def read(content: bytes, known: Version | None) -> Any:
