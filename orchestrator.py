@@ -25,10 +25,6 @@ from database import Database
 from deployment import DeploymentAPI
 from discovery import Discovery
 from errors import CloudError, FileFault, Refused
-from inspection.doctor import Doctor
-from inspection.findings import summary
-from inspection.inspector import Inspector
-from inspection.prover import Prover, Verdict
 from inventory import SSHSettings, Worker
 from models import (
     ADMIN,
@@ -46,6 +42,9 @@ from remote.plan import Plan
 from remote.runner import Host, Runner
 
 if TYPE_CHECKING:
+    from inspection.doctor import Doctor
+    from inspection.inspector import Inspector
+    from inspection.prover import Prover, Verdict
     from remote.ssh import Connections
 
 P = ParamSpec("P")
@@ -120,11 +119,30 @@ class OrchestratorAPI:
         self._changes = Changes(database, self._deployment, self._connect)
         self._audit = Audit(database.path)
         self._discovery = Discovery(database, self._deployment, Runner(self._connect))
-        self._inspector = Inspector(database, self._inventory, self._connect)
-        self.doctor = Doctor(database, self._inspector, Runner(self._connect), self._audit)
-        self.prover = Prover(database, self._inspector, Runner(self._connect))
         self._operators: set[str] = set()  # kept here, as it has to be known when the file cannot be read any more
         self.accounts = Accounts(database, self._audit)
+
+    # Who looks at hosts knows all that can be on them: imported when somebody asks, and not for the menu to open.
+
+    @functools.cached_property
+    def _inspector(self) -> Inspector:
+        from inspection.inspector import Inspector  # noqa: PLC0415
+
+        return Inspector(self._database, self._inventory, self._connect)
+
+    @functools.cached_property
+    def doctor(self) -> Doctor:
+        """Who compares the hosts with the database."""
+        from inspection.doctor import Doctor  # noqa: PLC0415
+
+        return Doctor(self._database, self._inspector, Runner(self._connect), self._audit)
+
+    @functools.cached_property
+    def prover(self) -> Prover:
+        """Who proves isolation."""
+        from inspection.prover import Prover  # noqa: PLC0415
+
+        return Prover(self._database, self._inspector, Runner(self._connect))
 
     def news(self) -> str:
         """What whoever sits here should be told once, besides answers; mostly nothing."""
@@ -292,6 +310,8 @@ class OrchestratorAPI:
     @_answers
     def ailments(self, actor: str) -> dict[int, list[str]]:
         """What does not run of the user's running slices, in sentences; a slice that somebody works on is left out."""
+        from inspection.findings import summary  # noqa: PLC0415
+
         ailing = self._inspector.ailments(rights.visible(self._database.load(), actor))
         return {slice_id: summary(found) for slice_id, found in ailing.items() if found}
 

@@ -8,15 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from rich import box
-from rich.console import Group, RenderableType
-from rich.constrain import Constrain
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.spinner import Spinner
-from rich.table import Table
-from rich.text import Text
-
+from menu import draw
 from menu.board import Board, HostRun, StageRun
 from menu.endings import Ended
 from menu.facts import mib, seconds
@@ -39,17 +31,15 @@ class Progress:
         self._lock = threading.Lock()
         self._announcer: threading.Thread | None = None
         self._ended: int | None = None
-        self._spinner = Spinner("dots", style="cyan")
-        self._live = Live(
-            console=screen.console,
-            get_renderable=self._drawn,
-            refresh_per_second=10,
-            transient=True,
-            auto_refresh=screen.terminal,
-        )
+        self._live: draw.Live | None = None
+        if screen.terminal:
+            self._spinner = draw.Spinner("dots", style="cyan")
+            self._live = draw.Live(
+                console=screen.console, get_renderable=self._drawn, refresh_per_second=10, transient=True
+            )
 
     def __enter__(self) -> Self:
-        if self._screen.terminal:
+        if self._live:
             with lost_output():
                 self._live.start()
         return self
@@ -60,7 +50,7 @@ class Progress:
         if self._announcer:
             self._announcer.join()
         self._board.end(time.monotonic())
-        if self._screen.terminal:
+        if self._live:
             with lost_output():
                 self._live.stop()
                 if any(stage.steps for stage in self._board.stages):
@@ -98,19 +88,19 @@ class Progress:
         with suppress(OutputLost):  # the menu's next line meets it again, when nothing is under way any more
             self._screen.line(text, style)
 
-    def _drawn(self) -> RenderableType:
+    def _drawn(self) -> draw.RenderableType:
         with self._lock:
             stages = self._board.stages
             if not stages:
-                return Text()
+                return draw.Text()
             return live_table(stages, self._spinner, time.monotonic(), self._screen.console.width)
 
 
-def live_table(stages: list[StageRun], spinner: Spinner, now: float, width: int) -> RenderableType:
+def live_table(stages: list[StageRun], spinner: draw.Spinner, now: float, width: int) -> draw.RenderableType:
     """The finished stages in one line, and a line per host of the stage under way."""
     stage = stages[-1]
     finished = "  ".join(f"{run.title} {seconds(_duration(run, now))}" for run in stages[:-1])
-    table = Table.grid(padding=(0, 1), expand=True)
+    table = draw.Table.grid(padding=(0, 1), expand=True)
     for name in ("mark", "host", "count"):
         table.add_column(name, no_wrap=True)
     table.add_column("under way", ratio=3, no_wrap=True, overflow="ellipsis")
@@ -118,15 +108,15 @@ def live_table(stages: list[StageRun], spinner: Spinner, now: float, width: int)
     table.add_column("last", ratio=2, no_wrap=True, overflow="ellipsis")
     for name, host in stage.hosts.items():
         table.add_row(*_host_cells(name, host, spinner, now))
-    title = Text.assemble((stage.title, "bold"), (f"  {seconds(_duration(stage, now))}", DIM))
-    lines = Group(*([Text(finished, DIM)] if finished else []), title, table)
+    title = draw.Text.assemble((stage.title, "bold"), (f"  {seconds(_duration(stage, now))}", DIM))
+    lines = draw.Group(*([draw.Text(finished, DIM)] if finished else []), title, table)
     # A terminal echoes ^C at the cursor: in the last column that would begin a new line, and the picture would slip.
-    return Constrain(lines, width - 4)
+    return draw.Constrain(lines, width - 4)
 
 
-def summary(stages: list[StageRun]) -> Table:
+def summary(stages: list[StageRun]) -> draw.Table:
     """What remains on the screen: per stage the steps, how long they took on each host, and which took longest."""
-    table = Table(box=box.SIMPLE, padding=(0, 1), pad_edge=False)
+    table = draw.Table(box=draw.SIMPLE, padding=(0, 1), pad_edge=False)
     table.add_column("Stage")
     table.add_column("Steps", justify="right")
     table.add_column("Time", justify="right", no_wrap=True)
@@ -137,18 +127,18 @@ def summary(stages: list[StageRun]) -> Table:
         slowest = stage.slowest
         longest = f"{seconds(slowest.seconds)} {clean(slowest.step.title)}" if slowest else ""
         failed = any(host.failed for host in stage.hosts.values())
-        title = Text(clean(stage.title), BAD if failed else GOOD)
+        title = draw.Text(clean(stage.title), BAD if failed else GOOD)
         table.add_row(title, str(len(stage.steps)), seconds(_duration(stage, stage.began)), hosts, longest)
     return table
 
 
-def _host_cells(name: str, host: HostRun, spinner: Spinner, now: float) -> list[RenderableType]:
-    count = Text(f"{len(host.done)}/{len(host.titles)}", DIM)
-    last = Text(_last(host), DIM)
+def _host_cells(name: str, host: HostRun, spinner: draw.Spinner, now: float) -> list[draw.RenderableType]:
+    count = draw.Text(f"{len(host.done)}/{len(host.titles)}", DIM)
+    last = draw.Text(_last(host), DIM)
     if host.failed:
-        return [Text("✗", BAD), clean(name), count, Text(clean(host.failed.step.title), BAD), "", last]
+        return [draw.Text("✗", BAD), clean(name), count, draw.Text(clean(host.failed.step.title), BAD), "", last]
     if not host.current:
-        return [Text("✓", GOOD), clean(name), count, "", Text(seconds(host.seconds), GOOD), last]
+        return [draw.Text("✓", GOOD), clean(name), count, "", draw.Text(seconds(host.seconds), GOOD), last]
     return [spinner, clean(name), count, _under_way(host), seconds(now - host.since), last]
 
 
@@ -159,14 +149,14 @@ def _last(host: HostRun) -> str:
     return clean(f"{seconds(host.done[-1].seconds)} {host.done[-1].step.title}") if host.done else ""
 
 
-def _under_way(host: HostRun) -> RenderableType:
+def _under_way(host: HostRun) -> draw.RenderableType:
     """The step under way; a file on its way gets a bar."""
     if not host.transfer:
-        return Text(clean(host.current))
-    row = Table.grid(padding=(0, 1))
+        return draw.Text(clean(host.current))
+    row = draw.Table.grid(padding=(0, 1))
     row.add_column(no_wrap=True, overflow="ellipsis")
-    bar = ProgressBar(total=max(host.transfer.total, 1), completed=host.transfer.done, width=12)
-    row.add_row(Text(clean(host.transfer.title)), bar)
+    bar = draw.ProgressBar(total=max(host.transfer.total, 1), completed=host.transfer.done, width=12)
+    row.add_row(draw.Text(clean(host.transfer.title)), bar)
     return row
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cached_property
 from typing import Protocol, TextIO
 
-from rich.console import Console, RenderableType
-from rich.text import Text
+from menu import draw
 
 BAD = "bold red"
 GOOD = "green"
@@ -31,7 +31,7 @@ def lost_output() -> Iterator[None]:
 class View(Protocol):
     """Something to show, as twins with the same facts: drawn for a terminal, lines for everything else."""
 
-    def drawn(self) -> RenderableType:
+    def drawn(self) -> draw.RenderableType:
         """What rich draws on a terminal."""
 
     def lines(self) -> list[str]:
@@ -44,15 +44,25 @@ class Screen:
     def __init__(self, stream: TextIO, *, terminal: bool, width: int | None = None) -> None:
         self.terminal = terminal
         self._stream = stream
-        self.console = Console(
-            file=stream, force_terminal=terminal, width=width, markup=False, emoji=False, highlight=False
+        self._width = width
+
+    @cached_property
+    def console(self) -> draw.Console:
+        """Where rich draws."""
+        return draw.Console(
+            file=self._stream,
+            force_terminal=self.terminal,
+            width=self._width,
+            markup=False,
+            emoji=False,
+            highlight=False,
         )
 
     def line(self, text: str = "", style: str = "") -> None:
         """Write one line; `style` counts on a terminal only."""
         if self.terminal:
             with lost_output():
-                self.console.print(Text(clean(text), style), soft_wrap=True)
+                self.console.print(draw.Text(clean(text), style), soft_wrap=True)
         else:
             self._write(clean(text) + "\n")
 
@@ -81,7 +91,7 @@ class Screen:
 
     def waiting(self, sentence: str) -> AbstractContextManager[object]:
         """Show that something takes a moment, on a terminal."""
-        return self.console.status(Text(sentence)) if self.terminal else nullcontext()
+        return self.console.status(draw.Text(sentence)) if self.terminal else nullcontext()
 
     def _write(self, text: str) -> None:
         with lost_output():

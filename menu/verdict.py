@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rich import box
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
+from menu import draw
 from menu.proofs import Property, Verdict
 from menu.screen import BAD, GOOD, clean
 
@@ -19,14 +15,20 @@ class VerdictView:
 
     verdict: Verdict
 
-    def drawn(self) -> RenderableType:
+    def drawn(self) -> draw.RenderableType:
         """A table, the breaches below it."""
-        table = Table(box=box.ROUNDED, title=Text("Isolation proof", "bold"), title_justify="left", border_style="dim")
+        table = draw.Table(
+            box=draw.ROUNDED, title=draw.Text("Isolation proof", "bold"), title_justify="left", border_style="dim"
+        )
         for column in ("Property", "Checked", "Result"):
             table.add_column(column, overflow="fold", justify="right" if column == "Checked" else "left")
         for each in self.verdict.properties:
-            table.add_row(clean(each.title), str(each.checked), Text(_result(each), BAD if each.breaches else GOOD))
-        return Group(table, *(Text(clean(line), BAD) for line in self._breaches()), Text(clean(self._last)))
+            table.add_row(
+                clean(each.title), str(each.checked), draw.Text(_result(each), BAD if each.breaches else GOOD)
+            )
+        return draw.Group(
+            table, *(draw.Text(clean(line), BAD) for line in self._breaches()), draw.Text(clean(self._last))
+        )
 
     def lines(self) -> list[str]:
         """One line per property, one per breach, and what it comes to."""

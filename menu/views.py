@@ -6,16 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from rich import box
-from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.panel import Panel
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
-from rich.tree import Tree
-
 from inventory import Worker
+from menu import draw
 from menu.facts import (
     NOTHING,
     InterfaceFacts,
@@ -51,26 +43,26 @@ class MenuView:
     def _hint(self) -> str:
         return f'"{BACK}" at any question leads back to this menu'
 
-    def drawn(self) -> RenderableType:
+    def drawn(self) -> draw.RenderableType:
         """A panel of two columns: so the menu leaves room, also on 24 lines, for what was shown before it."""
         half = (len(self.entries) + 1) // 2
-        rows = Table.grid(padding=(0, 1))
+        rows = draw.Table.grid(padding=(0, 1))
         for _ in range(2):
             rows.add_column(justify="right")
             rows.add_column(min_width=28)
         for left, right in zip_longest(self.entries[:half], self.entries[half:]):
             rows.add_row(*_menu_cells(left), *_menu_cells(right))
-        heading = Text.assemble("Cloud Repositorio: ", (clean(self.user), HEAD))
-        return Panel(rows, title=heading, subtitle=Text(self._hint, DIM), width=MENU_WIDTH, padding=(0, 2))
+        heading = draw.Text.assemble("Cloud Repositorio: ", (clean(self.user), HEAD))
+        return draw.Panel(rows, title=heading, subtitle=draw.Text(self._hint, DIM), width=MENU_WIDTH, padding=(0, 2))
 
     def lines(self) -> list[str]:
         """A title and one line per entry."""
         return [f"Cloud Repositorio: {self.user} ({self._hint})", *(f"{n}. {title}" for n, title in self.entries)]
 
 
-def _menu_cells(entry: tuple[int, str] | None) -> tuple[Text, Text]:
+def _menu_cells(entry: tuple[int, str] | None) -> tuple[draw.Text, draw.Text]:
     number, title = entry or ("", "")
-    return Text(f"{number}." if entry else "", "bold cyan"), Text(title)
+    return draw.Text(f"{number}." if entry else "", "bold cyan"), draw.Text(title)
 
 
 @dataclass(frozen=True)
@@ -81,13 +73,13 @@ class ResourcesView:
     workers: Mapping[str, Worker]
     flavors: Mapping[str, Record]
 
-    def drawn(self) -> RenderableType:
+    def drawn(self) -> draw.RenderableType:
         """A bar for the quota and two tables."""
-        quota = Table.grid(padding=(0, 1))
+        quota = draw.Table.grid(padding=(0, 1))
         used, allowed = self.user.used_vms, self.user.quota_vms
-        bar = ProgressBar(total=max(allowed, 1), completed=used, width=20)
-        quota.add_row(Text("Quota:", HEAD), bar, Text(self._quota))
-        return Group(quota, "", self._worker_table(), "", self._flavor_table())
+        bar = draw.ProgressBar(total=max(allowed, 1), completed=used, width=20)
+        quota.add_row(draw.Text("Quota:", HEAD), bar, draw.Text(self._quota))
+        return draw.Group(quota, "", self._worker_table(), "", self._flavor_table())
 
     def lines(self) -> list[str]:
         """One line for the quota, one per worker, one per flavor."""
@@ -106,16 +98,16 @@ class ResourcesView:
     def _quota(self) -> str:
         return f"{self.user.used_vms} of {self.user.quota_vms} VMs used"
 
-    def _worker_table(self) -> Table:
+    def _worker_table(self) -> draw.Table:
         table = _table("Worker", "State", "Cores", "RAM", "Disk", title="Workers: promised to VMs, of what there is")
         for address, worker in self.workers.items():
             state, *amounts = _worker_cells(worker)
-            table.add_row(clean(address), Text(state, "green" if worker.up else BAD_STATE), *amounts)
+            table.add_row(clean(address), draw.Text(state, "green" if worker.up else BAD_STATE), *amounts)
         problems = [f"{address}: {worker.problem}" for address, worker in self.workers.items() if worker.problem]
-        table.caption = Text("\n".join(clean(problem) for problem in problems), "yellow") if problems else None
+        table.caption = draw.Text("\n".join(clean(problem) for problem in problems), "yellow") if problems else None
         return table
 
-    def _flavor_table(self) -> Table:
+    def _flavor_table(self) -> draw.Table:
         table = _table("Flavor", "Cores", "RAM", "Disk", "Base image", title="Flavors")
         for name, size in self.flavors.items():
             table.add_row(clean(name), *flavor_amounts(size), clean(str(size.get("image", ""))))
@@ -141,27 +133,27 @@ class SliceView:
     viewer: str = ""
     ailments: tuple[str, ...] = ()
 
-    def drawn(self) -> RenderableType:
+    def drawn(self) -> draw.RenderableType:
         """A tree."""
         tenant = self.tenant
         status = (clean(tenant.status), STATUS_STYLES.get(tenant.status, ""))
         number = (f"Slice {tenant.slice_id}", HEAD)
-        heading = Text.assemble(number, f"  {clean(tenant.name)}  ", status, (f"  {self._pool}", DIM))
+        heading = draw.Text.assemble(number, f"  {clean(tenant.name)}  ", status, (f"  {self._pool}", DIM))
         if note := owner_note(tenant, self.viewer):
             heading.append(f"  {note}", HEAD)
-        tree = Tree(heading, guide_style=DIM)
+        tree = draw.Tree(heading, guide_style=DIM)
         vms = vms_of(tenant)
         for vm in vms:
             branch = tree.add(_vm_text(vm))
             for text in _interface_texts(vm.interfaces):
                 branch.add(text)
         if not vms:
-            tree.add(Text("no VMs yet", DIM))
+            tree.add(draw.Text("no VMs yet", DIM))
         for ailment in self.ailments:
-            tree.add(Text(f"not well: {clean(ailment)}", BAD_STATE))
+            tree.add(draw.Text(f"not well: {clean(ailment)}", BAD_STATE))
         for item in tenant.left:
-            tree.add(Text(f"still to be removed: {clean(item)}", "yellow"))
-        return Padding(tree, (1, 0, 0, 0))
+            tree.add(draw.Text(f"still to be removed: {clean(item)}", "yellow"))
+        return draw.Padding(tree, (1, 0, 0, 0))
 
     def lines(self) -> list[str]:
         """One line for the slice, one per VM, one per interface, one per thing that a deletion left."""
@@ -195,14 +187,14 @@ class ReachView:
 
     tenant: Slice
 
-    def drawn(self) -> RenderableType:
+    def drawn(self) -> draw.RenderableType:
         """A tree."""
-        tree = Tree(Text(self._title, HEAD), guide_style=DIM)
+        tree = draw.Tree(draw.Text(self._title, HEAD), guide_style=DIM)
         for vm in vms_of(self.tenant):
-            branch = tree.add(Text.assemble((vm.name, HEAD), f"  VM {vm.vm_id}  VNC {_vnc(vm)}"))
+            branch = tree.add(draw.Text.assemble((vm.name, HEAD), f"  VM {vm.vm_id}  VNC {_vnc(vm)}"))
             for text in _address_texts(vm):
                 branch.add(text)
-        return Group(tree, Text(CONSOLE_HINT))
+        return draw.Group(tree, draw.Text(CONSOLE_HINT))
 
     def lines(self) -> list[str]:
         """One line per VM."""
@@ -221,25 +213,25 @@ def _with_address(vm: VMFacts) -> list[InterfaceFacts]:
     return [interface for interface in vm.interfaces if interface.address != NOTHING]
 
 
-def _address_texts(vm: VMFacts) -> list[Text]:
+def _address_texts(vm: VMFacts) -> list[draw.Text]:
     shown = _with_address(vm)
     width = max((len(interface.address) for interface in shown), default=0)
-    return [Text(f"{i.name:5}  {i.address:{width}}  {i.connected_to}") for i in shown]
+    return [draw.Text(f"{i.name:5}  {i.address:{width}}  {i.connected_to}") for i in shown]
 
 
 def _vnc(vm: VMFacts) -> str:
     return f"{vm.vnc} password {vm.vnc_password}" if vm.vnc_password else vm.vnc
 
 
-def _vm_text(vm: VMFacts) -> Text:
+def _vm_text(vm: VMFacts) -> draw.Text:
     """Two lines about a VM: what it is, and where."""
     status = (vm.status, STATUS_STYLES.get(vm.status, ""))
-    return Text.assemble(
+    return draw.Text.assemble(
         (vm.name, HEAD), f"  VM {vm.vm_id}  ", status, f"  {vm.flavor}  on {vm.worker}\n", (f"VNC {_vnc(vm)}", DIM)
     )
 
 
-def _interface_texts(interfaces: Sequence[InterfaceFacts]) -> list[Text]:
+def _interface_texts(interfaces: Sequence[InterfaceFacts]) -> list[draw.Text]:
     """One text per interface, its columns below those of the others."""
     names, vlans, addresses = (
         max((len(text) for text in texts), default=0)
@@ -250,7 +242,7 @@ def _interface_texts(interfaces: Sequence[InterfaceFacts]) -> list[Text]:
         )
     )
     return [
-        Text.assemble(
+        draw.Text.assemble(
             (f"{interface.name:{names}}", "cyan"),
             f"  {interface.mac}  VLAN {interface.vlan:{vlans}}  {interface.address:{addresses}}  ",
             (interface.connected_to, "" if interface.connected else DIM),
@@ -259,10 +251,10 @@ def _interface_texts(interfaces: Sequence[InterfaceFacts]) -> list[Text]:
     ]
 
 
-def _table(*columns: str, title: str) -> Table:
+def _table(*columns: str, title: str) -> draw.Table:
     """A table that breaks long cells into lines rather than cut them."""
-    table = Table(
-        box=box.ROUNDED, title=Text(title, HEAD), title_justify="left", caption_justify="left", border_style=DIM
+    table = draw.Table(
+        box=draw.ROUNDED, title=draw.Text(title, HEAD), title_justify="left", caption_justify="left", border_style=DIM
     )
     for column in columns:
         table.add_column(column, overflow="fold")

@@ -51,6 +51,7 @@ menu.arguments: inspection.codes menu.prompts menu.screen models
 menu.board: remote.events remote.plan
 menu.console: errors menu.keyboard menu.screen remote.console
 menu.crash:
+menu.draw:
 menu.endings:
 menu.entries: errors menu.api menu.console menu.facts menu.screen menu.session menu.verdict menu.views models
 menu.facts: menu.screen models
@@ -58,15 +59,15 @@ menu.interrupts:
 menu.keyboard: menu.interrupts menu.screen
 menu.log: menu.facts menu.screen
 menu.operator: errors menu.keyboard menu.prompts menu.proofs menu.screen menu.verdict
-menu.progress: menu.board menu.endings menu.facts menu.screen remote.events
+menu.progress: menu.board menu.draw menu.endings menu.facts menu.screen remote.events
 menu.prompts: menu.keyboard menu.screen models
 menu.proofs:
-menu.screen:
+menu.screen: menu.draw
 menu.session: errors inventory menu.api menu.facts menu.keyboard menu.progress menu.prompts menu.screen menu.views
     models
 menu.users: errors menu.api menu.keyboard menu.prompts menu.screen models
-menu.verdict: menu.proofs menu.screen
-menu.views: inventory menu.facts menu.prompts menu.screen models
+menu.verdict: menu.draw menu.proofs menu.screen
+menu.views: inventory menu.draw menu.facts menu.prompts menu.screen models
 models: errors inventory names
 names:
 namespaces: remote.ovs remote.plan
@@ -101,6 +102,7 @@ walls: inventory models names remote.plan
 ONLY_IN = {
     "paramiko": ("remote/ssh.py",),
     "subprocess": ("lab/", "bench/"),
+    "rich": ("menu/draw.py",),
     "yaml": ("storage/text.py",),
     "shlex": ("remote/plan.py", "lab/", "bench/"),
 }

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import subprocess
+import sys
 import termios
 import time
 from pathlib import Path
 
 import pytest
 
+from bench import startup
 from tests.unit.playing import LOGIN, on_terminal, run_program
+from tests.unit.test_database import ROOT
 
 SESSION = (LOGIN + "5\n0\n").encode()
 
@@ -24,6 +28,27 @@ def test_piped_the_output_is_plain() -> None:
     assert b"Slice 1000: net1, design, VLANs 100-119\n" in done.stdout
     assert b"\x1b" not in done.stdout
     assert b"\r" not in done.stdout
+
+
+def test_the_menu_opens_on_pipes_without_what_draws_connects_or_examines(tmp_path: Path) -> None:
+    # What a stopwatch would tell on a quiet machine only: importing these takes as long as all the rest.
+    database = tmp_path / "database.yaml"
+    startup.write_file(database, [2])
+    code = "import sys, cli; assert not cli.main(sys.argv[1:]); print(*sys.modules)"
+    session = f"student0\n{startup.PASSWORD}\n0\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--database", database],
+        input=session,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert startup.MENU_PROMPT.decode() in done.stdout
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert {"yaml", "orchestrator", "discovery"} <= loaded
+    assert not {name.partition(".")[0] for name in loaded} & {"rich", "paramiko", "cryptography"}
+    assert {name for name in loaded if name.startswith("inspection.")} == {"inspection.codes"}
 
 
 def test_piped_even_where_colours_are_demanded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,47 @@
+"""What is used of rich, each part imported when it is first used: a session on pipes, and every prompt, need none."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.box import ROUNDED, SIMPLE
+    from rich.console import Console, Group, RenderableType
+    from rich.constrain import Constrain
+    from rich.live import Live
+    from rich.padding import Padding
+    from rich.panel import Panel
+    from rich.progress_bar import ProgressBar
+    from rich.spinner import Spinner
+    from rich.table import Table
+    from rich.text import Text
+    from rich.tree import Tree
+
+__all__ = [
+    "ROUNDED",
+    "SIMPLE",
+    "Console",
+    "Constrain",
+    "Group",
+    "Live",
+    "Padding",
+    "Panel",
+    "ProgressBar",
+    "RenderableType",
+    "Spinner",
+    "Table",
+    "Text",
+    "Tree",
+]
+
+_ELSEWHERE = {"ROUNDED": "box", "SIMPLE": "box", "Group": "console", "ProgressBar": "progress_bar"}
+"""Where those are that are not in the module of their own name."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(name)
+    module = import_module(f"rich.{_ELSEWHERE.get(name, name.lower())}")
+    found = globals()[name] = getattr(module, name)
+    return found
