@@ -1,12 +1,46 @@
-"""What the tests of the use-cases share."""
+"""What the tests of the use-cases and of the file share."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from database import Database
 from tests.unit.desk import Desk, open_desk
+from tests.unit.playing import ROOT
+
+DATA = Path(__file__).parent / "data"
+CLOUD = (DATA / "cloud.yaml").read_text()
+"""A file that keeps all the rules, written by hand."""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    target = tmp_path / "database.yaml"
+    target.write_text(CLOUD)
+    return target
+
+
+@pytest.fixture
+def database(path: Path) -> Database:
+    return Database(path)
+
+
+@pytest.fixture(scope="session")
+def good(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Files that are taken, as JSON."""
+    path = tmp_path_factory.mktemp("good") / "database.yaml"
+    files = []
+    for text in (CLOUD, (ROOT / "database.yaml").read_text()):
+        path.write_text(text)
+        files.append(json.dumps(Database(path).load().to_dict()))
+    for number in (1000, 1001):
+        entry = json.loads((DATA / f"documented_slice_{number}.json").read_text())
+        user = {"username": entry["owner"], "password_hash": "a" * 64, "used_vms": 2, "slices": [number]}
+        files.append(json.dumps({"users": {entry["owner"]: user}, "slices": {str(number): entry}}))
+    return files
 
 
 @pytest.fixture

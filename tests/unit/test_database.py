@@ -29,26 +29,13 @@ from models import VM, Flavor, Interface, Slice, User
 from storage import files
 from storage import text as yaml_text
 from storage.state import Slices
+from tests.unit.conftest import CLOUD, DATA
 
 ROOT = Path(__file__).parents[2]
-DATA = Path(__file__).parent / "data"
-CLOUD = (DATA / "cloud.yaml").read_text()
 SHA256_OF_ADMIN = "8c6976e5b5410415bde908bd4dee15dfb167a9c873fc4bb8a81f6f2ab448a918"
 PROCESSES = multiprocessing.get_context("fork")
 DEADLINE_S = 60.0
 YAML: Any = sys.modules["yaml"]  # only storage/text.py imports it
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    target = tmp_path / "database.yaml"
-    target.write_text(CLOUD)
-    return target
-
-
-@pytest.fixture
-def database(path: Path) -> Database:
-    return Database(path)
 
 
 def in_a_process(target: Callable[..., object], *arguments: object) -> BaseProcess:

@@ -302,7 +302,7 @@ def test_at_a_seat_no_key_does_anything_but_edit_the_line() -> None:
 EARLY = "import os, signal; os.kill(os.getpid(), signal.SIGINT)\n"
 
 
-@pytest.mark.parametrize("module", ["argparse", "yaml", "rich"])
+@pytest.mark.parametrize("module", ["argparse", "yaml", "concurrent"])
 def test_ctrl_c_while_the_program_is_still_loading_ends_it_silently(tmp_path: Path, module: str) -> None:
     (tmp_path / f"{module}.py").write_text(EARLY)
     done = subprocess.run(
@@ -314,6 +314,17 @@ def test_ctrl_c_while_the_program_is_still_loading_ends_it_silently(tmp_path: Pa
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+def test_ctrl_c_while_what_draws_is_loading_ends_it_silently(tmp_path: Path) -> None:
+    (tmp_path / "rich.py").write_text(EARLY)
+    with on_terminal(PYTHONPATH=f"{tmp_path}:{ROOT}") as terminal:
+        terminal.wait_for("Username: ")
+        terminal.type("admin\r")
+        terminal.wait_for("Password: ")
+        terminal.type("admin\r")
+        assert terminal.exit_status() == 130
+        assert terminal.seen.strip() == ""
 
 
 def test_the_next_user_does_not_see_the_last_ones_lines() -> None:

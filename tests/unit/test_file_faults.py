@@ -24,23 +24,12 @@ from models import User
 from storage import files
 from storage.state import SECTIONS
 from tests.scale import scaled
-from tests.unit.test_database import CLOUD, DATA, DEADLINE_S, refusal
+from tests.unit.conftest import CLOUD, DATA
+from tests.unit.test_database import DEADLINE_S, refusal
 
 PROCESSES = multiprocessing.get_context("fork")
 NOBODY = 65_534
 NAMES = {f"database.yaml{suffix}" for suffix in ("", ".lock", ".previous")}
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    target = tmp_path / "database.yaml"
-    target.write_text(CLOUD)
-    return target
-
-
-@pytest.fixture
-def database(path: Path) -> Database:
-    return Database(path)
 
 
 def untouched(path: Path, action: Callable[[], object]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
 import signal
@@ -20,9 +19,9 @@ from errors import CloudError
 from menu import console
 from tests import garbage
 from tests.scale import LONG, scaled
+from tests.unit.conftest import CLOUD
 from tests.unit.fake_cloud import furnished
 from tests.unit.playing import on_terminal, play_raw
-from tests.unit.test_database import CLOUD, DATA, ROOT
 from tests.unit.test_prompts import assert_clean
 
 SEED = random.SystemRandom().getrandbits(32) if LONG else 20
@@ -69,21 +68,6 @@ def test_the_menu_takes_whatever_is_typed(shard: int, monkeypatch: pytest.Monkey
         except BaseException as error:
             error.add_note(f"{name}: {script!r}")
             raise
-
-
-@pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Files that are taken, as JSON."""
-    path = tmp_path_factory.mktemp("good") / "database.yaml"
-    files = []
-    for text in (CLOUD, (ROOT / "database.yaml").read_text()):
-        path.write_text(text)
-        files.append(json.dumps(Database(path).load().to_dict()))
-    for number in (1000, 1001):
-        entry = json.loads((DATA / f"documented_slice_{number}.json").read_text())
-        user = {"username": entry["owner"], "password_hash": "a" * 64, "used_vms": 2, "slices": [number]}
-        files.append(json.dumps({"users": {entry["owner"]: user}, "slices": {str(number): entry}}))
-    return files
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))

@@ -27,10 +27,8 @@ from storage.text import Unreadable
 from storage.version import Version
 from tests import garbage
 from tests.scale import scaled
-from tests.unit.test_database import CLOUD
-from tests.unit.test_fuzz import SHARDS, good, inputs
-
-__all__ = ["good"]
+from tests.unit.conftest import CLOUD
+from tests.unit.test_fuzz import SHARDS, inputs
 
 SLICES = 99
 FIRST = 1000

@@ -13,7 +13,7 @@ from database import Database
 from errors import CloudError
 from tests import syscalls
 from tests.scale import scaled
-from tests.unit.test_database import CLOUD
+from tests.unit.conftest import CLOUD
 
 NAMES = {f"database.yaml{suffix}" for suffix in ("", ".lock", ".previous")}
 OLDER, OLD, NEW = 1017, 1018, 1019
