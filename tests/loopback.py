@@ -12,18 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import paramiko
-from paramiko import common, sftp
+from paramiko import common
 
 from inventory import SSHSettings
 
 DISK_FULL = 1 << 22
-
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+"""Bytes of a file that still fit where the disk is full."""
 
 
 @dataclass
@@ -40,6 +36,8 @@ class LoopbackHost:
     hangs: bool = False
     damages_files: bool = False
     silent_files: bool = False
+    disk_full: bool = False
+    programs: Path = Path(__file__).parent / "bin"
     connections: int = 0
     _listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
     _transports: list[paramiko.Transport] = field(default_factory=list)
@@ -71,7 +69,6 @@ class LoopbackHost:
                 continue
             transport = paramiko.Transport(connection)
             transport.add_server_key(self.host_key)
-            transport.set_subsystem_handler("sftp", paramiko.SFTPServer, _Files, self)
             self._transports.append(transport)
             transport.start_server(event=threading.Event(), server=_Session(self))
 
@@ -118,7 +115,13 @@ class _Session(paramiko.ServerInterface):
         if self._host.hangs_up:
             self._host.cut()
             return
-        environment = os.environ | {"PATH": f"{Path(__file__).parent / 'bin'}:{os.environ['PATH']}"}
+        path = f"{self._host.programs}:{Path(__file__).parent / 'bin'}:{os.environ['PATH']}"
+        takes_file = "count_bytes" in words
+        damages = takes_file and self._host.damages_files
+        if takes_file and self._host.silent_files:
+            words = f"sleep 3; {words}"
+        if takes_file and self._host.disk_full:
+            words = f"trap '' XFSZ; ulimit -f {DISK_FULL // 512}; {words}"
         process = subprocess.Popen(
             ["sh", "-c", words],
             stdin=subprocess.PIPE,
@@ -127,14 +130,14 @@ class _Session(paramiko.ServerInterface):
             bufsize=0,
             start_new_session=True,
             cwd=self._host.home,
-            env=environment,
+            env=os.environ | {"PATH": path},
         )
         assert process.stdin
         assert process.stdout
         assert process.stderr
         self._host.processes.append(process)
         stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
-        _in_background(channel.recv, stdin.write, stdin.close)
+        _in_background(channel.recv, lambda data: stdin.write(data[::-1] if damages else data), stdin.close)
         outputs = [
             _in_background(lambda size: os.read(stdout.fileno(), size), channel.sendall),
             _in_background(lambda size: os.read(stderr.fileno(), size), channel.sendall_stderr),
@@ -162,63 +165,6 @@ def _in_background(
     thread = threading.Thread(target=copy, daemon=True)
     thread.start()
     return thread
-
-
-class _Files(paramiko.SFTPServerInterface):
-    """Files below the host's home; a disk that is full after 4 MiB."""
-
-    def __init__(self, _server: paramiko.ServerInterface, host: LoopbackHost) -> None:
-        super().__init__(_server)
-        self._host = host
-
-    def _path(self, path: str) -> Path:
-        return self._host.home / path.lstrip("/")
-
-    def open(self, path: str, flags: int, attr: paramiko.SFTPAttributes) -> paramiko.SFTPHandle | int:
-        assert attr is not None
-        if self._host.silent_files:
-            threading.Event().wait(3)
-        try:
-            descriptor = os.open(self._path(path), flags, 0o644)
-        except OSError as error:
-            return paramiko.SFTPServer.convert_errno(error.errno or 0)
-        handle = _Handle(flags, damages=self._host.damages_files)
-        handle.file = os.fdopen(descriptor, "wb")
-        return handle
-
-    def stat(self, path: str) -> paramiko.SFTPAttributes | int:
-        try:
-            return paramiko.SFTPAttributes.from_stat(self._path(path).stat())
-        except OSError as error:
-            return paramiko.SFTPServer.convert_errno(error.errno or 0)
-
-    def rename(self, oldpath: str, newpath: str) -> int:
-        if self._path(newpath).exists():
-            return sftp.SFTP_FAILURE
-        self._path(oldpath).rename(self._path(newpath))
-        return sftp.SFTP_OK
-
-    def remove(self, path: str) -> int:
-        self._path(path).unlink(missing_ok=True)
-        return sftp.SFTP_OK
-
-
-class _Handle(paramiko.SFTPHandle):
-    def __init__(self, flags: int, *, damages: bool) -> None:
-        super().__init__(flags)
-        self._damages = damages
-        self.file = open(os.devnull, "wb")  # noqa: PTH123, SIM115  (replaced by the file itself)
-
-    def write(self, offset: int, data: Buffer) -> int:
-        content = bytes(data)
-        if offset + len(content) > DISK_FULL:
-            return sftp.SFTP_FAILURE
-        self.file.seek(offset)
-        self.file.write(content[::-1] if self._damages else content)
-        return sftp.SFTP_OK
-
-    def close(self) -> None:
-        self.file.close()
 
 
 @contextmanager

@@ -197,9 +197,15 @@ _OURS = ("qemu-system", "dnsmasq", "ip netns exec", "sh -s", "socat")
 
 
 def _trace(lab: Lab, host: str) -> str:
-    processes = lab.exec(host, ["sh", "-c", _PROCESSES]).stdout.splitlines()
-    ours = sorted(line for line in processes if line.startswith(_OURS))
+    deadline = time.monotonic() + 2
+    while "sh -s " in (ours := _ours(lab, host)) and time.monotonic() < deadline:
+        time.sleep(0.05)  # a shell ends when its plan has, and nobody waits for that
     return "\n".join([lab.exec(host, ["sh", "-c", _TRACE]).stdout, *ours])
+
+
+def _ours(lab: Lab, host: str) -> list[str]:
+    processes = lab.exec(host, ["sh", "-c", _PROCESSES]).stdout.splitlines()
+    return sorted(line for line in processes if line.startswith(_OURS))
 
 
 def _found(pattern: str, text: str) -> str:

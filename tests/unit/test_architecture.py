@@ -85,7 +85,8 @@ remote.interrupts: remote.events
 remote.ovs: remote.plan
 remote.plan:
 remote.runner: errors remote.batch remote.events remote.plan
-remote.ssh: errors inventory remote.batch remote.plan
+remote.ssh: errors inventory remote.batch remote.plan remote.upload
+remote.upload: errors remote.plan
 rights: errors models storage.state
 storage.files: errors
 storage.rules: allocation inventory models names storage.schema storage.state

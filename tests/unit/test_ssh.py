@@ -17,6 +17,7 @@ from errors import CloudError, CommandFailed, HostUnreachable, Refused
 from inventory import SSHSettings
 from lab.errors import wait_until
 from remote import batch, ssh
+from remote import upload as upload_module
 from remote.batch import Outcome, Progress
 from remote.plan import Action, Command, Step, Upload
 from tests.loopback import DISK_FULL, LoopbackHost, loopback_host
@@ -304,8 +305,20 @@ def image(tmp_path: Path) -> Path:
     return path
 
 
-def upload(image: Path) -> tuple[Action, ...]:
-    target, part = "images/base.img", "images/.base.img.part"
+def nothing_is_left(host: LoopbackHost, *but: str) -> bool:
+    """The host notices by itself, a moment later, that a file will not come."""
+    wait_until(lambda: {path.name for path in (host.home / "images").iterdir()} == {*but}, 10, "removal of the part")
+    return True
+
+
+def until_some_of_it_is_there(news: Iterator[Outcome | Progress]) -> None:
+    for item in news:
+        if isinstance(item, Progress) and item.done:
+            return
+
+
+def upload(image: Path, name: str = ".base.img.part") -> tuple[Action, ...]:
+    target, part = "images/base.img", f"images/{name}"
     return sh("mkdir -p images"), Upload(str(image), target, part, ("test", "-e", target)), sh("true")
 
 
@@ -330,24 +343,39 @@ def test_a_file_that_arrives_damaged_does_not_get_its_name(
     host: LoopbackHost, client: ssh.SSHHost, image: Path
 ) -> None:
     host.damages_files = True
-    assert "arrived damaged" in str(failure(client, *upload(image)))
-    assert not list((host.home / "images").iterdir())
+    assert str(failure(client, *upload(image))).endswith("images/base.img: it arrived damaged; try again")
+    assert nothing_is_left(host)
 
 
 def test_a_full_disk_leaves_nothing(host: LoopbackHost, client: ssh.SSHHost, image: Path) -> None:
-    image.write_bytes(b"x" * (DISK_FULL + 1))
-    assert "is the disk full?" in str(failure(client, *upload(image)))
-    assert not list((host.home / "images").iterdir())
+    host.disk_full = True
+    image.write_bytes(b"x" * DISK_FULL)
+    assert outcomes(client, [step(*upload(image))])[1].status == 0
+    (host.home / "images" / "base.img").unlink()
+    image.write_bytes(b"x" * (DISK_FULL + 10_000_000))
+    assert str(failure(client, *upload(image))).endswith("images/base.img: is the disk full?")
+    assert nothing_is_left(host)
 
 
 def test_an_image_that_is_not_on_the_manager(host: LoopbackHost, client: ssh.SSHHost, tmp_path: Path) -> None:
     error = failure(client, *upload(tmp_path / "nowhere.img"))
     assert isinstance(error, Refused)
     assert "nowhere.img cannot be read on this machine" in str(error)
-    assert not list((host.home / "images").iterdir())
+    assert nothing_is_left(host)
 
 
-def test_an_sftp_server_that_says_nothing_is_given_up(host: LoopbackHost, client: ssh.SSHHost, image: Path) -> None:
+def test_an_image_that_becomes_shorter_while_it_is_copied(host: LoopbackHost, client: ssh.SSHHost, image: Path) -> None:
+    def cut_short() -> None:
+        for item in client.run([step(*upload(image))]):
+            if isinstance(item, Progress):
+                os.truncate(image, 100)
+
+    with pytest.raises(Refused, match="cannot be read on this machine: it has become shorter"):
+        cut_short()
+    assert nothing_is_left(host)
+
+
+def test_a_host_that_says_nothing_to_a_file_is_given_up(host: LoopbackHost, client: ssh.SSHHost, image: Path) -> None:
     host.silent_files = True
     assert isinstance(failure(client, *upload(image), patience=1.0), HostUnreachable)
 
@@ -364,6 +392,7 @@ def test_a_connection_that_is_lost_in_the_middle_of_a_file(
 
     with pytest.raises(HostUnreachable):
         cut_at_the_first_piece()
+    assert nothing_is_left(host)
 
 
 def test_a_file_of_that_name_and_another_size_is_not_taken_for_it(
@@ -395,7 +424,99 @@ def test_an_upload_that_is_left_half_way_leaves_nothing(host: LoopbackHost, clie
     while not isinstance(next(news), Progress):
         pass
     news.close()
-    assert not list((host.home / "images").iterdir())
+    assert nothing_is_left(host)
+
+
+def test_a_file_is_hashed_once_for_all_hosts(client: ssh.SSHHost, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed, real = [], upload_module._hash
+
+    def noting(file: int) -> str:
+        hashed.append(file)
+        return real(file)
+
+    monkeypatch.setattr(upload_module, "_hash", noting)
+    image.write_bytes(os.urandom(100))
+    for target in ("one", "two"):
+        outcomes(client, [step(Upload(str(image), f"./{target}", f"./.{target}.part", ("test", "-e", target)))])
+    assert len(hashed) == 1
+
+
+def test_a_host_without_openssl_hashes_as_well(
+    host: LoopbackHost, client: ssh.SSHHost, image: Path, tmp_path: Path
+) -> None:
+    host.programs = tmp_path / "bin"
+    host.programs.mkdir()
+    (host.programs / "openssl").write_text("#!/bin/sh\nexit 127\n")
+    (host.programs / "openssl").chmod(0o755)
+    assert outcomes(client, [step(*upload(image))])[1].status == 0
+    host.damages_files = True
+    (host.home / "images" / "base.img").unlink()
+    assert "arrived damaged" in str(failure(client, *upload(image)))
+
+
+@pytest.fixture
+def second(host: LoopbackHost, tmp_path: Path) -> Iterator[ssh.SSHHost]:
+    """Another manager's connection to the same host."""
+    connected = ssh.SSHHost("127.0.0.1", host.settings(tmp_path))
+    yield connected
+    connected.close()
+
+
+def test_a_file_that_two_need_at_once_is_copied_once(
+    host: LoopbackHost, client: ssh.SSHHost, second: ssh.SSHHost, image: Path
+) -> None:
+    first = client.run([step(*upload(image))])
+    until_some_of_it_is_there(first)
+    other = second.run([step(*upload(image, ".other.part"))])
+    assert next(other) == Outcome(0, 0, 0)
+    waiting = next(other)
+    assert isinstance(waiting, Progress)
+    assert waiting.done == 0
+    assert [item.status for item in first if isinstance(item, Outcome)] == [0, 0]
+    rest = list(other)
+    assert not [item for item in rest if isinstance(item, Progress) and item.done]
+    assert [item.status for item in rest if isinstance(item, Outcome)] == [None, 0]
+    assert (host.home / "images" / "base.img").read_bytes() == image.read_bytes()
+    assert nothing_is_left(host, "base.img")
+
+
+@pytest.mark.parametrize("dies", [True, False])
+def test_who_waits_for_a_file_that_never_comes_copies_it(
+    host: LoopbackHost, client: ssh.SSHHost, second: ssh.SSHHost, image: Path, dies: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The first one died, or its host does not know yet that it did."""
+    monkeypatch.setattr(upload_module, "STILL_SECONDS", 1)
+    first = client.run([step(*upload(image))])
+    until_some_of_it_is_there(first)
+    other = second.run([step(*upload(image, ".other.part"))])
+    while not isinstance(next(other), Progress):
+        pass
+    if dies:
+        first.close()
+    assert [item.status for item in other if isinstance(item, Outcome)] == [0, 0]
+    assert (host.home / "images" / "base.img").read_bytes() == image.read_bytes()
+    if not dies:
+        assert [item.status for item in first if isinstance(item, Outcome)] == [0, 0], "it finds the same there"
+    assert nothing_is_left(host, "base.img")
+
+
+def test_one_who_comes_back_to_its_own_half_file_begins_anew(
+    host: LoopbackHost, client: ssh.SSHHost, second: ssh.SSHHost, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same slice is resumed while its first manager's session still has the file open, and ends later."""
+    monkeypatch.setattr(upload_module, "STILL_SECONDS", 1)
+    first = client.run([step(*upload(image))])
+    until_some_of_it_is_there(first)
+    other = second.run([step(*upload(image))])
+    for item in other:
+        if isinstance(item, Progress) and item.done:
+            break
+    first.close()
+    wait_until(lambda: len([p for p in host.processes if p.poll() is None]) <= 3, 10, "the end of the first")
+    assert [item.status for item in other if isinstance(item, Outcome)] == [0, 0]
+    assert (host.home / "images" / "base.img").read_bytes() == image.read_bytes()
+    assert nothing_is_left(host, "base.img")
 
 
 def test_a_terminal_passes_bytes_both_ways(client: ssh.SSHHost) -> None:

@@ -1,0 +1,146 @@
+"""A file of the manager on its way to a host: the program that takes it in, and what both say to each other.
+
+The program runs as the SSH user. It asks for the file (`send`), which comes on its standard input with a line that has
+its digest behind it, or says that others are bringing a file there at the moment (`wait`): it waits for them, and needs
+nothing if the file is there afterwards. The file gets its name when it is whole and checked, and never another's.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from errors import Refused
+from remote.plan import Upload
+
+IS_THERE = 10
+"""The program's exit status when somebody else has brought the file meanwhile."""
+
+STILL_SECONDS = 30
+"""A file that does not grow for so long is not waited for."""
+
+PACKET_BYTES = (32 << 10) - 64
+"""What sshd takes at once (32 KiB), and paramiko leaves of it: anything larger is copied again for each packet."""
+
+_BLOCK = 1 << 20
+
+# The lock is the folder, and so leaves no file behind. A manager that died may hold it for hours, until its host
+# notices: nobody waits for a file that does not grow. A file under way is known by its descriptor, for its name may be
+# another's by then (proc(5), /proc/pid/fd), and link(2) never replaces what is there. The digest is of what is there
+# then, for a pipe would cost more than reading it again; OpenSSL's takes a quarter of the time of coreutils'.
+_TAKE_IN = f"""nonce=$1 part=$2 target=$3 size=$4 patience=$5; shift 5
+fail() {{ echo "$*" >&2; exit 1; }}
+exec 9<"${{target%/*}}"
+before='' still=0
+until flock -w 1 9; do
+  echo "$nonce wait"
+  now=$(stat -c '%n %s' "${{target%/*}}"/.*.part 2>/dev/null)
+  [ "$now" = "$before" ] || still=0 before=$now
+  still=$((still + 1))
+  [ $still -le "$patience" ] || break
+done
+[ ! -s "$target" ] || exit {IS_THERE}
+rm -f "$part" && exec 8>"$part" || exit
+trap '[ ! "$part" -ef /proc/self/fd/8 ] || rm -f "$part"' EXIT
+trap 'exit 1' HUP INT PIPE TERM
+file=/proc/$$/fd/8
+echo "$nonce send"
+dd of="$file" bs=256k count="$size" iflag=count_bytes,fullblock status=none || fail "is the disk full?"
+[ "$(stat -L -c %s "$file")" = "$size" ] || fail "it did not arrive whole"
+read -r digest
+found=$(openssl dgst -sha256 -r "$file" 2>/dev/null || sha256sum "$file")
+[ "${{found%% *}}" = "$digest" ] || fail "it arrived damaged; try again"
+[ $# -eq 0 ] || "$@" || exit
+ln -L "$file" "$target" 2>/dev/null || [ "$(stat -c %s "$target" 2>/dev/null)" = "$size" ] ||
+  fail "a file of that name and another size is there, remove it"
+"""
+
+
+def take_in(upload: Upload, size: int, nonce: str) -> tuple[str, ...]:
+    """The argv of the program that takes in a file of `size` bytes; `nonce` marks its lines on standard output."""
+    words = (nonce, upload.part, upload.target, str(size), str(STILL_SECONDS))
+    return ("sh", "-c", _TAKE_IN, "sh", *words, *upload.check)
+
+
+class Content:
+    """What the program is sent: a file in packets, and then its digest, which is found out meanwhile."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        try:
+            self._file = Path(source).open("rb", buffering=0)  # noqa: SIM115 - closed by `close`
+            self.size = os.fstat(self._file.fileno()).st_size
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def packets(self) -> Iterator[bytes]:
+        """All of it; `Refused` when the file cannot be read to what was its end."""
+        file = self._file.fileno()
+        try:
+            digest = _digest(file)
+            for start in range(0, self.size, PACKET_BYTES):
+                yield _read(file, min(PACKET_BYTES, self.size - start), start)
+            yield f"{digest.result()}\n".encode()
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def close(self) -> None:
+        """Done with it."""
+        self._file.close()
+
+    def _unreadable(self, error: OSError) -> Refused:
+        return Refused(f"The image {self._source} cannot be read on this machine: {error.strerror}")
+
+
+def _digest(file: int) -> Future[str]:
+    """The file's digest, found out once for however many hosts, beside them: hashing leaves Python's lock to others."""
+    status = os.fstat(file)
+    known = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    with _adding:
+        if known not in _digests:
+            _digests[known] = _hashing.submit(_hash, os.dup(file))
+        return _digests[known]
+
+
+def _read(file: int, size: int, start: int) -> bytes:
+    content = os.pread(file, size, start)
+    if len(content) < size:
+        raise OSError(errno.EIO, "it has become shorter")
+    return content
+
+
+def _hash(file: int) -> str:
+    digest, start = hashlib.sha256(), 0
+    try:
+        while block := os.pread(file, _BLOCK, start):
+            digest.update(block)
+            start += len(block)
+    finally:
+        os.close(file)
+    return digest.hexdigest()
+
+
+_hashing = ThreadPoolExecutor(1)
+_adding = threading.Lock()
+_digests: dict[tuple[int, ...], Future[str]] = {}
+
+
+class Words:
+    """What the program says on standard output; a login shell may have greeted before."""
+
+    def __init__(self, nonce: str) -> None:
+        self.nonce = nonce
+        self._said = b""
+
+    def hear(self, piece: bytes) -> None:
+        """A piece of it."""
+        self._said += piece
+
+    def ask(self) -> bool:
+        """Whether it asks for the file."""
+        return f"{self.nonce} send\n".encode() in self._said
