@@ -94,8 +94,11 @@ class Terminal:
         end = time.monotonic() + deadline
         while os.waitid(os.P_PID, self.pid, ENDED) is None:
             assert time.monotonic() < end, f"still running; seen: {self.seen[-500:]!r}"
-            piece, typed = typed[:200] or leave, typed[200:]
-            os.write(self.master, piece)
+            try:
+                written = os.write(self.master, typed[:200] or leave)
+            except BlockingIOError:  # nobody reads at present, and if the program has just ended nobody ever will
+                written = 0
+            typed = typed[written:]
             self._read(0.02 if typed else 0.2)
         while select.select([self.master], [], [], 0)[0] and time.monotonic() < end:
             before = len(self.seen)
@@ -141,6 +144,7 @@ def terminal_of(argv: tuple[str, ...], **environment: str) -> Iterator[Terminal]
             signal.signal(number, signal.SIG_DFL)
         os.environ.update({"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "50", **environment})
         os.execvp(argv[0], argv)  # noqa: S606 - a program of the test's own
+    os.set_blocking(master, False)
     terminal = Terminal(pid, master)
     try:
         yield terminal
