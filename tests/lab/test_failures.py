@@ -222,7 +222,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     ),
     "launch: forwarding cannot be switched on": (
         broken("network", "/usr/sbin/sysctl", NO_FORWARDING),
-        "10.0.10.3: internet on VLAN 400: ",
+        "10.0.10.3: gateways of the VLANs: sysctl: permission denied",
     ),
     "launch: no port can be added": (
         broken("worker2", VSCTL, NO_PORTS),
