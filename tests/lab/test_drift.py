@@ -201,7 +201,8 @@ DRIFT: dict[str, tuple[Callable[[Pair], None], set[str], set[str]]] = {
         {"namespaces of the slice", "gateways of the VLANs"},
     ),
     "a DHCP namespace is deleted under its server": (
-        _exec("network", "ip", "netns", "del", "ns-dhcp-vlanVLAN"), {"namespace-missing"}, {"DHCP of VLAN VLAN"},
+        _exec("network", "ip", "netns", "del", "ns-dhcp-vlanVLAN"), {"namespace-missing"},
+        {"namespaces of the slice", "DHCP of VLAN VLAN"},
     ),
     "forwarding is switched off": (
         _exec("network", "sysctl", "-q", "-w", "net.ipv4.ip_forward=0"), {"forwarding-off"}, {"internet on VLAN 400"},
