@@ -201,7 +201,8 @@ class VMLauncher:
         argv, secret = self.qemu_argv(tenant, vm), base64.b64encode((vm.vnc_secret or "").encode()).decode()
         start = daemon.start(process, files.messages, files.log, argv, secret=files.vnc_secret, cores=vm.cores)
         runs = daemon.runs_on_its_taps(*process, taps)
-        return Command(start, stdin=secret, unless=runs, as_user=True, secret=True)
+        # A line, though it be empty: a VM of an older file may have no secret.
+        return Command(start, stdin=f"{secret}\n", unless=runs, as_user=True, secret=True)
 
     def _process(self, tenant: Slice, vm: VM) -> daemon.Process:
         return self.files(tenant, vm).pid, process_name(tenant.slice_id, vm.vm_id)

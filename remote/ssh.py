@@ -96,9 +96,9 @@ class SSHHost:
         """End the shell that was kept for the next batch; see `remote.runner.Host`."""
         if self._busy.acquire(blocking=False):  # or else another plan is at work, which comes here as well
             try:
-                if self._shell:
-                    self._shell.close()
-                self._shell = None
+                channel, self._shell = self._shell, None
+                if channel:
+                    _close(channel)
             finally:
                 self._busy.release()
 
@@ -148,7 +148,7 @@ class SSHHost:
         try:
             yield channel
         except BaseException:
-            channel.close()
+            _close(channel)
             raise
         self._shell = channel
 
@@ -159,7 +159,7 @@ class SSHHost:
         try:
             yield channel
         finally:
-            channel.close()
+            _close(channel)
 
     def _execute(self, command: str) -> paramiko.Channel:
         with self._translated():
@@ -393,6 +393,12 @@ class SSHHost:
     def _lost(self, reason: str, *, begun: bool = False) -> HostUnreachable:
         self.close()
         return HostUnreachable(self.address, reason, begun=begun)
+
+
+def _close(channel: paramiko.Channel) -> None:
+    """Closing says goodbye, and fails where the connection was lost just now: what has to be told is known by then."""
+    with suppress(OSError, EOFError, paramiko.SSHException):
+        channel.close()
 
 
 class Connections:

@@ -102,7 +102,8 @@ def _digest(file: int) -> Future[str]:
     status = os.fstat(file)
     known = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
     with _adding:
-        if known not in _digests:
+        digest = _digests.get(known)
+        if digest is None or (digest.done() and digest.exception()):  # what could not be read may be readable again
             _digests[known] = _hashing.submit(_hash, os.dup(file))
         return _digests[known]
 

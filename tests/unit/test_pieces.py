@@ -194,6 +194,17 @@ def test_a_changed_internet_network_is_held_against_every_slice(path: Path) -> N
         database.load()
 
 
+def test_an_internet_network_that_is_gone_is_held_against_every_slice(path: Path) -> None:
+    """Where the section is left out, the default counts."""
+    cloud = CLOUD.replace("10.60.7", "10.61.7")
+    path.write_text(cloud)
+    database = Database(path)
+    assert database.load().slices[1000].vms[0].interfaces[0].ip_config
+    path.write_text(re.sub(r"^internet:.*\n(?: .*\n)*", "", cloud, flags=re.MULTILINE))
+    with pytest.raises(Refused, match=r"10\.61\.7\.\d+ is not in the internet network 10\.60\.7\.0/24"):
+        database.load()
+
+
 def same_id(vm: VM, other: VM) -> None:
     vm.vm_id = other.vm_id
 

@@ -91,6 +91,21 @@ def test_the_stages_of_a_plan_share_a_shell_that_ends_with_the_plan(host: Loopba
     assert len(host.processes) == 2
 
 
+def test_a_shell_is_released_though_its_connection_was_just_lost(
+    client: ssh.SSHHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever releases it has the report of a plan to bring home."""
+
+    def close(_: object) -> None:
+        raise EOFError
+
+    stage(client, "true")
+    monkeypatch.setattr("paramiko.Channel.close", close)
+    client.release()
+    monkeypatch.undo()
+    assert stage(client, "echo still there") == "still there\n"
+
+
 def test_a_failed_stage_leaves_the_shell_to_what_takes_it_back(host: LoopbackHost, client: ssh.SSHHost) -> None:
     (failed, after) = client.run([step(sh("echo no >&2; exit 3"), sh("true"))], keep_going=True)
     assert (failed, after) == (Outcome(0, 0, 3, "", "no\n"), Outcome(0, 1, 0))
