@@ -16,7 +16,7 @@ from bench.work import Work
 from deployment import DeploymentAPI
 from inventory import HypervisorSettings, InternetSettings, Inventory, SSHSettings
 from models import Slice
-from remote.plan import Plan
+from remote.plan import Command, Plan
 from remote.runner import Runner
 from tests.designs import DESIGNS, design
 from tests.fakes import FakeCloud
@@ -51,6 +51,17 @@ def test_plan_runs_and_undone_leaves_nothing(name: str) -> None:
     assert cloud.state() != before
     assert not runner.run(plan.undone("remove"), keep_going=True).failures
     assert cloud.state() == before
+
+
+def test_a_vm_without_a_secret_starts_with_an_empty_line() -> None:
+    """The script reads one line; without one it would end the VM and fail."""
+    tenant = design("ring")
+    for vm in tenant.vms:
+        vm.vnc_secret = None
+    steps = DeploymentAPI(Inventory()).deploy_plan(tenant).steps
+    starts = [command for step in steps for command in step.do if isinstance(command, Command) and command.secret]
+    assert len(starts) == len(tenant.vms)
+    assert {command.stdin for command in starts} == {"\n"}
 
 
 @pytest.mark.parametrize("name", DESIGNS)
