@@ -147,6 +147,6 @@ def put_up(inventory: Inventory) -> Command:
     return Command(("sh", "-c", _APPLY, "sh", *words), unless=("sh", "-c", _ARE_THERE, "sh", *words))
 
 
-def take_down(unless: tuple[str, ...] = ()) -> Command:
+def take_down() -> Command:
     """None of our rules: whatever carries our mark, for the hosts it names may have been others when it was made."""
-    return Command(("sh", "-c", _APPLY, "sh", ovs.OWNER, ""), unless=unless)
+    return Command(("sh", "-c", _APPLY, "sh", ovs.OWNER, ""))

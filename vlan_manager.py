@@ -169,6 +169,10 @@ class VLANManager:
         step = self._internet_step(Slice(slice_id, ""))
         return replace(step, do=step.undo, undo=())
 
+    def close_internet(self) -> Step:
+        """Takes down what slices share on the internet VLAN, if none of them uses it at that moment."""
+        return Step(self._node, f"end of VLAN {self._internet.vlan_id}", self._close_internet(), lock=True)
+
     # --- what has to be there, for whoever looks ----------------------------------------------------------------------
 
     def ports(self, tenant: Slice) -> list[ovs.Port]:
@@ -273,7 +277,7 @@ class VLANManager:
         ports, namespace, hosts = _ports(vlan), dhcp_namespace(vlan), _hosts_folder(vlan)
         subnet = self._internet_subnet(tenant)
         only_known = ("--dhcp-ignore=tag:!known", "--dhcp-ignore-clid")
-        own, in_use = _hosts_file(tenant, vlan), ("test", "-d", hosts)
+        own = _hosts_file(tenant, vlan)
         wanted = daemon.is_running_or_unwanted(*_process(vlan), hosts)
         return Step(
             self._node,
@@ -294,13 +298,19 @@ class VLANManager:
                 hear_no_more(tenant.slice_id, vlan),
                 Command(daemon.stop("TERM", _process(vlan)), unless=("test", "!", "-e", own)),
                 Command(("rm", "-f", own)),
-                Command(("rmdir", "--ignore-fail-on-non-empty", hosts), unless=("test", "!", "-d", hosts)),
+                *self._close_internet(),
                 Command(self._dnsmasq(subnet, *only_known), unless=wanted),
-                *(replace(command, unless=in_use) for command in remove_servers(vlan)),
-                firewall.take_down(unless=in_use),
-                Command(ovs.remove_ports(ports).argv, unless=in_use),
             ),
             lock=True,
+        )
+
+    def _close_internet(self) -> tuple[Command, ...]:
+        vlan = self._internet.vlan_id
+        hosts = _hosts_folder(vlan)
+        shared = (*remove_servers(vlan), firewall.take_down(), ovs.remove_ports(_ports(vlan)))
+        return (
+            Command(("rmdir", "--ignore-fail-on-non-empty", hosts), unless=("test", "!", "-d", hosts)),
+            *(replace(command, unless=("test", "-d", hosts)) for command in shared),
         )
 
     def _internet_gateway(self) -> Place:

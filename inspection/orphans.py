@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-import firewall
 import namespaces
 from inspection.findings import Comparison, Finding, our_rules
 from inspection.reading import Sight
@@ -17,7 +16,9 @@ from models import Slice
 from names import (
     VMFiles,
     dhcp_namespace,
+    dhcp_port,
     flow_cookie,
+    gateway_port,
     ids_of_process,
     link_group,
     slice_of_part,
@@ -48,9 +49,9 @@ class Orphan:
     removal: Step | None
 
     @classmethod
-    def of(cls, finding: Finding, *commands: Command, lock: bool = False) -> Orphan:
-        """One that these commands remove; `lock`: it is a part of what slices share."""
-        return cls(finding, Step(finding.host, "", commands, lock=lock))
+    def of(cls, finding: Finding, *commands: Command) -> Orphan:
+        """One that these commands remove."""
+        return cls(finding, Step(finding.host, "", commands))
 
     @property
     def steps(self) -> list[Step]:
@@ -77,6 +78,12 @@ class Owners:
         """Whether this VM of this slice may run: ids come again, so one of another slice is another VM."""
         return slice_id in self.active and self.active[slice_id].vm(vm_id) is not None
 
+    def closes(self, port: str, host: str) -> bool:
+        """Whether the port is one that slices share on the internet VLAN, and none of them uses it any more."""
+        vlan = self.shared_vlan
+        shared = host == self.comparison.inventory.network_node and port in {gateway_port(vlan), dhcp_port(vlan)}
+        return shared and vlan not in self.vlans
+
     def ports(self, host: str) -> dict[str, ovs.Port]:
         """The ports that slices may have on the host, by name."""
         return {port.name: port for s in self.active.values() for port in self.comparison.ports(s, host)}
@@ -84,7 +91,7 @@ class Owners:
 
 def orphans(owners: Owners, sight: Sight) -> list[Orphan]:
     """All that is on the host and belongs to no slice, in the order in which it is to be removed."""
-    finders = (_processes, _ports, _taps, _flows, _files, _internet, _namespaces, _rules)
+    finders = (_processes, _internet, _ports, _taps, _flows, _files, _namespaces, _rules)
     return [orphan for find in finders for orphan in find(owners, sight)]
 
 
@@ -119,7 +126,10 @@ def _ports(owners: Owners, sight: Sight) -> Iterator[Orphan]:
             slice_mark = port.marks.get("slice", "")
             number = int(slice_mark) if slice_mark.isdigit() else None
             finding = Finding("orphan-port", sight.host, f"port {port.name}", number)
-            yield Orphan.of(finding, ovs.remove_ports([ovs.Port(port.name, 0, internal=port.kind == "internal")]))
+            if owners.closes(port.name, sight.host):
+                yield Orphan(finding, owners.comparison.vlans.close_internet())
+            else:
+                yield Orphan.of(finding, ovs.remove_ports([ovs.Port(port.name, 0, internal=port.kind == "internal")]))
 
 
 def _taps(owners: Owners, sight: Sight) -> Iterator[Orphan]:
@@ -178,9 +188,9 @@ def _forget_process(sight: Sight, pid_file: str, slice_id: int) -> Command:
 
 
 def _internet(owners: Owners, sight: Sight) -> Iterator[Orphan]:
-    """Who is still on the internet VLAN; while no slice uses it, all of it goes with its namespace."""
+    """Who is still on the internet VLAN: the last one to leave it takes the rest down."""
     vlan = owners.shared_vlan
-    if vlan not in owners.vlans or dhcp_namespace(vlan) not in sight.marked:
+    if dhcp_namespace(vlan) not in sight.marked:
         return
     hosts = f"{namespaces.folder(dhcp_namespace(vlan))}/hosts/"
     known = [path.removeprefix(hosts) for path in sight.hosts if path.startswith(hosts)]
@@ -199,9 +209,13 @@ def _namespaces(owners: Owners, sight: Sight) -> Iterator[Orphan]:
             yield Orphan.of(finding, namespaces.remove_namespaces(name))
         elif vlan is not None and vlan not in owners.vlans:
             finding = Finding("orphan-namespace", sight.host, f"namespace {name} with its dnsmasq")
-            yield Orphan.of(finding, *remove_servers(vlan))
+            if vlan == owners.shared_vlan:
+                yield Orphan(finding, owners.comparison.vlans.close_internet())
+            else:
+                yield Orphan.of(finding, *remove_servers(vlan))
 
 
 def _rules(owners: Owners, sight: Sight) -> Iterator[Orphan]:
     if (ours := our_rules(sight)) and owners.shared_vlan not in owners.vlans:
-        yield Orphan.of(Finding("orphan-rules", sight.host, f"{len(ours)} rules"), firewall.take_down(), lock=True)
+        finding = Finding("orphan-rules", sight.host, f"{len(ours)} rules")
+        yield Orphan(finding, owners.comparison.vlans.close_internet())

@@ -16,13 +16,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from remote.plan import Action, Command, Step, Upload, script_names, shell
+from remote.plan import PATIENCE_SECONDS, Action, Command, Step, Upload, script_names, shell
 
 LOCK = "/run/openvswitch"
 """A folder that is there on every host of ours: locked while a step that slices share is done, it leaves no file."""
 
-LOCK_SECONDS = 50
-"""How long a batch waits for others; less than the silence that is endured of it."""
+LOCK_SHARE = 5 / 6
+"""How much of the silence that is endured of it a batch waits for others: once it was given up it begins nothing."""
 
 SLICE_LOCK = "/run/cloud-repositorio-{}.lock"
 """What a batch with a lock holds; the file is gone when the last of them has ended."""
@@ -97,15 +97,21 @@ class Batch:
     """The actions of `steps` that a host runs in one go.
 
     `start` is the (step, action) to begin with. The batch ends at the first failure, unless `keep_going`. A host runs
-    batches with the same `lock` one at a time.
+    batches with the same `lock` one at a time. `patience`: seconds of silence that are endured of it.
     """
 
     def __init__(
-        self, steps: Sequence[Step], keep_going: bool = False, start: tuple[int, int] = (0, 0), lock: str = ""
+        self,
+        steps: Sequence[Step],
+        keep_going: bool = False,
+        start: tuple[int, int] = (0, 0),
+        lock: str = "",
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._steps = steps
         self._keep_going = keep_going
         self._lock = lock
+        self._wait = max(int(patience * LOCK_SHARE), 1)
         self._places = [
             (number, index)
             for number, step in enumerate(steps)
@@ -134,7 +140,7 @@ class Batch:
         for number, places in groupby(enumerate(self._places, start=1), lambda place: place[1][0]):
             step = self._steps[number]
             if step.lock:
-                yield f"{{ command exec 9<{LOCK} && flock -w {LOCK_SECONDS} 9; }} || {{ {_NO_LOCK}; exit 1; }}"
+                yield f"{{ command exec 9<{LOCK} && flock -w {self._wait} 9; }} || {{ {_NO_LOCK}; exit 1; }}"
             yield from ((marker, step.do[index]) for marker, (_, index) in places)
             if step.lock:
                 yield "exec 9<&-"
@@ -151,7 +157,7 @@ class Batch:
         lock = shell((SLICE_LOCK.format(self._lock),))
         return [
             _CLAIM,
-            f"claim {lock} {LOCK_SECONDS} {shell((_AT_WORK,))} || {{ mark 0 {_BUSY}; exit {_STOPPED}; }}",
+            f"claim {lock} {self._wait} {shell((_AT_WORK,))} || {{ mark 0 {_BUSY}; exit {_STOPPED}; }}",
             f"trap 'rm -f {lock}' EXIT; trap 'exit {_STOPPED}' HUP PIPE TERM",
         ]
 

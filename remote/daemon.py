@@ -27,19 +27,22 @@ RUNNING = r"""[ -r "$1" ] && read -r pid <"$1" && [ -d "/proc/${pid:-0}" ] && {
 _RUNS = f"""runs() {{ {RUNNING}; }}
 """
 
-# `end SIGNAL PIDFILE MARK ...`: all of them are told before the first is waited for.
+# `end SIGNAL PIDFILE MARK ...`: all of them are told before the first is waited for. Whoever stays is looked at once
+# more before it is killed: its pid may be another process's by then.
 _END = f"""{_RUNS}end() {{
-  signal=$1 ending=; shift
-  while [ $# -gt 0 ]; do
-    ! runs "$1" "$2" || {{ kill -"$signal" "$pid"; ending="$ending $pid"; }}
-    shift 2
+  signal=$1 tries=0 left=$(($# / 2)); shift
+  while [ $left -gt 0 ]; do
+    ! runs "$1" "$2" || {{ kill -"$signal" "$pid"; set -- "$@" "$pid" "$2"; }}
+    shift 2; left=$((left - 1))
   done
-  set -- $ending
-  tries=0
   while [ $# -gt 0 ]; do
-    [ -d "/proc/$1" ] || {{ shift; continue; }}
+    [ -d "/proc/$1" ] || {{ shift 2; continue; }}
     tries=$((tries + 1))
-    [ $tries -ne 300 ] || kill -KILL "$@" 2>/dev/null
+    [ $tries -ne 300 ] || left=$(($# / 2))
+    while [ $left -gt 0 ]; do
+      ! grep -qzxF -- "$2" "/proc/$1/cmdline" 2>/dev/null || {{ kill -KILL "$1"; set -- "$@" "$1" "$2"; }}
+      shift 2; left=$((left - 1))
+    done
     [ $tries -le 600 ] || {{ echo "process $1 does not end" >&2; return 1; }}
     sleep 0.01
   done

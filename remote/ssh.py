@@ -74,14 +74,14 @@ class SSHHost:
     ) -> Generator[Outcome | Progress, None, None]:
         """Run the steps and yield how each action ended; see `remote.runner.Host`."""
         with self._busy:
-            batch: Batch | None = Batch(steps, keep_going, lock=lock)
+            batch: Batch | None = Batch(steps, keep_going, lock=lock, patience=patience)
             while batch:
                 wanted = yield from self._run_batch(batch, patience)
                 batch = None
                 if wanted:
                     with closing(SSHHost(self.address, self._settings, compress=False)) as lane:
                         yield from lane._upload(steps[wanted.step], wanted, patience)
-                    batch = Batch(steps, keep_going, (wanted.step, wanted.action + 1), lock)
+                    batch = Batch(steps, keep_going, (wanted.step, wanted.action + 1), lock, patience)
 
     def open_terminal(self, argv: tuple[str, ...]) -> paramiko.Channel:
         """Run `argv` as the SSH user and give its channel: bytes both ways, until it ends."""

@@ -38,7 +38,7 @@ inspection.findings: deployment errors firewall inspection.codes inspection.read
 inspection.inspector: database errors inspection.findings inspection.look inspection.reading inventory models
     remote.runner
 inspection.look: inventory names remote.ovs remote.plan vlan_manager vm_launcher
-inspection.orphans: firewall inspection.findings inspection.reading models names namespaces remote.daemon remote.ovs
+inspection.orphans: inspection.findings inspection.reading models names namespaces remote.daemon remote.ovs
     remote.plan vlan_manager vm_launcher
 inspection.probes: inspection.look inspection.proof inventory models names remote.ovs remote.plan
 inspection.proof: inspection.findings inspection.reading inventory models names remote.ovs walls

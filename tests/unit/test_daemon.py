@@ -68,12 +68,32 @@ def test_a_stopped_process_is_gone_when_stop_returns_and_stopping_again_is_no_er
 def test_a_process_that_ignores_term_is_killed(pid_file: Path) -> None:
     stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
     start(pid_file, ("python3", "-c", stubborn, "-name", MARK))
-    log, deadline = pid_file.with_suffix(".said"), time.monotonic() + 10
-    while "ready" not in log.read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    _first_words(pid_file)
     assert run(stop(pid_file, "TERM")).returncode == 0
     assert not is_running(pid_file)
+
+
+def test_a_process_that_took_the_pid_of_one_that_ended_is_not_killed(pid_file: Path) -> None:
+    """What is told to end becomes another program, as a pid would that was given away meanwhile."""
+    other = "import os; os.execvp('sleep', ['sleep', '60'])"
+    become = f"import signal, time; signal.signal(15, lambda *_: exec({other!r})); print('ready', flush=True)"
+    pid = start(pid_file, ("python3", "-c", f"{become}; time.sleep(60)", "-name", MARK))
+    _first_words(pid_file)
+    try:
+        done = run(stop(pid_file, "TERM"))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\x0060\x00"
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _first_words(pid_file: Path) -> str:
+    """What a process says; its pid is known before there is a file for its words."""
+    said, deadline = pid_file.with_suffix(".said"), time.monotonic() + 10
+    while not (said.exists() and said.read_text().endswith("\n")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return said.read_text()
 
 
 def test_a_process_of_somebody_else_is_not_touched(pid_file: Path) -> None:
@@ -100,11 +120,8 @@ def test_a_process_whose_pid_cannot_be_written_down_does_not_live(tmp_path: Path
 def test_a_port_is_awaited_and_the_pid_told(pid_file: Path) -> None:
     serve = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True);"
     pid = start(pid_file, ("python3", "-c", f"{serve} time.sleep(60)", "-name", MARK))
-    log, deadline = pid_file.with_suffix(".said"), time.monotonic() + 10
-    while not log.read_text().strip():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    done = run(daemon.await_ports([daemon.Server(str(pid_file), MARK, int(log.read_text()), str(log), "1001")]))
+    server = daemon.Server(str(pid_file), MARK, int(_first_words(pid_file)), str(pid_file.with_suffix(".said")), "1001")
+    done = run(daemon.await_ports([server]))
     assert (done.returncode, done.stdout) == (0, f"1001 {pid}\n")
 
 

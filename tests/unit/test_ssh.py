@@ -189,10 +189,9 @@ def test_a_batch_that_does_not_get_its_lock_did_nothing(
     client: ssh.SSHHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch, "SLICE_LOCK", f"{tmp_path}/{{}}.lock")
-    monkeypatch.setattr(batch, "LOCK_SECONDS", 1)
     with (tmp_path / "slice-7.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        error = failure(client, sh("touch changed"), lock="slice-7")
+        error = failure(client, sh("touch changed"), lock="slice-7", patience=2.0)
         assert not outcomes(client, [step(sh("true"))], "slice-8")[0].status
     assert not error.begun
     assert str(error) == (
@@ -201,6 +200,22 @@ def test_a_batch_that_does_not_get_its_lock_did_nothing(
     assert not list((tmp_path / "home").iterdir())
     assert not outcomes(client, [step(sh("true"))], "slice-7")[0].status
     assert not list(tmp_path.glob("*.lock"))
+
+
+def test_a_step_that_does_not_get_the_lock_of_all_slices_is_told_while_somebody_listens(
+    host: LoopbackHost, client: ssh.SSHHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given up before, it would go on once the lock is free, and nobody would know."""
+    monkeypatch.setattr(batch, "LOCK", str(tmp_path))
+    shared = Step("127.0.0.1", "a step", (sh("touch changed"),), lock=True)
+    lock = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(CommandFailed, match="another slice keeps Open vSwitch or this host busy"):
+            outcomes(client, [shared], patience=3.0)
+    finally:
+        os.close(lock)
+    assert not list(host.home.iterdir())
 
 
 def test_sudo_that_refuses(host: LoopbackHost, client: ssh.SSHHost) -> None:
