@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from remote import ovs
+from remote.beside import BESIDE, grouped
 from remote.plan import Command
 
 # What is inside: each device with `up`, its MAC and its addresses on one line, and whether packets are passed on. A new
 # namespace routes if its host does (ip-sysctl: devconf_inherit_init_net), and guests could reach others.
-_LOOK = r"""namespace=$1 routes=$2 count=$3; shift 3
-newline='
+_LOOK = r"""newline='
 '
 inside() { ip ${namespace:+-n "$namespace"} -batch -; }
 look() {
@@ -38,38 +39,47 @@ is_right() {
 }
 """
 
-_ARE_IN_PLACE = f"""{_LOOK}[ -z "$namespace" ] || ! is_here "$1" || exit
-look; routes_well || exit
-while [ "$count" -gt 0 ]; do
-  is_right "$1" "$2" "$3" || exit
-  shift 3; count=$((count - 1))
-done"""
+_ARE_IN_PLACE = f"""{BESIDE}{_LOOK}are_in_place() {{
+  namespace=$1 routes=$2 count=$3; shift 3
+  [ -z "$namespace" ] || ! is_here "$1" || exit
+  look; routes_well || exit
+  while [ "$count" -gt 0 ]; do
+    is_right "$1" "$2" "$3" || exit
+    shift 3; count=$((count - 1))
+  done
+}}
+beside are_in_place "$@"
+"""
 
 # A port that ovs-vswitchd made anew is in the root namespace again, and what is left of the one before it is dead. One
 # whose namespace was deleted has no device any more, and gets one only as a new port.
-_PUT_IN_PLACE = rf"""{_LOOK}dead='' lost='' moves='' settings=''
-look
-while [ "$count" -gt 0 ]; do
-  if ! is_right "$1" "$2" "$3"; then
-    place=; ! line_of "$1" || place=inside
-    ! is_here "$1" || place="here$place"
-    [ "$place" ] || lost="$lost -- --if-exists del-port {ovs.BRIDGE} $1"
-    [ "$place" != hereinside ] || dead="${{dead}}link del dev $1$newline"
-    [ "$place" = inside ] || moves="${{moves}}link set dev $1 netns $namespace$newline"
-    settings="${{settings}}link set dev $1 addrgenmode none${{3:+ address $3}}
+_PUT_IN_PLACE = rf"""{BESIDE}{_LOOK}put_in_place() {{
+  namespace=$1 routes=$2 count=$3 dead='' lost='' moves='' settings=''; shift 3
+  look
+  while [ "$count" -gt 0 ]; do
+    if ! is_right "$1" "$2" "$3"; then
+      place=; ! line_of "$1" || place=inside
+      ! is_here "$1" || place="here$place"
+      [ "$place" ] || lost="$lost -- --if-exists del-port {ovs.BRIDGE} $1"
+      [ "$place" != hereinside ] || dead="${{dead}}link del dev $1$newline"
+      [ "$place" = inside ] || moves="${{moves}}link set dev $1 netns $namespace$newline"
+      settings="${{settings}}link set dev $1 addrgenmode none${{3:+ address $3}}
 addr replace $2 dev $1
 link set dev $1 up$newline"
+    fi
+    shift 3; count=$((count - 1))
+  done
+  [ -z "$lost" ] || {{ ovs-vsctl --timeout=20 $lost && "$@" || exit; }}
+  if [ "$namespace" ]; then
+    [ -z "$dead" ] || printf %s "$dead" | inside || exit
+    [ -z "$moves" ] || printf %s "$moves" | ip -batch - || exit
+    routes_well || nsenter --net="/run/netns/$namespace" sysctl -q -w "net.ipv4.ip_forward=$routes" || exit
+    settings="link set dev lo up$newline$settings"
   fi
-  shift 3; count=$((count - 1))
-done
-[ -z "$lost" ] || {{ ovs-vsctl --timeout=20 $lost && "$@" || exit; }}
-if [ "$namespace" ]; then
-  [ -z "$dead" ] || printf %s "$dead" | inside || exit
-  [ -z "$moves" ] || printf %s "$moves" | ip -batch - || exit
-  routes_well || nsenter --net="/run/netns/$namespace" sysctl -q -w "net.ipv4.ip_forward=$routes" || exit
-  settings="link set dev lo up$newline$settings"
-fi
-printf %s "$settings" | inside"""
+  printf %s "$settings" | inside
+}}
+beside put_in_place "$@"
+"""
 
 _ARE_THERE = """while [ $# -gt 0 ]; do
   [ -d "$2" ] && [ -e "/run/netns/$1" ] || exit
@@ -119,16 +129,21 @@ def remove_namespaces(*names: str, unless: tuple[str, ...] = ()) -> Command:
 
 
 def put_in_place(places: Sequence[Place], *, routes: bool | None = None) -> Command:
-    """Bring internal ports into the one namespace they share, and give them their addresses, and their MACs if ours.
+    """Bring internal ports into their namespaces, and give them their addresses, and their MACs if these are ours.
 
-    `routes`: whether the namespace passes packets on; None leaves that as it is. No IPv6 address: by it guests would
-    reach whatever listens on the host.
+    `routes`: whether the namespaces pass packets on; None leaves that as it is. No IPv6 address: by it guests would
+    reach whatever listens on the host. The namespaces are worked on side by side.
     """
-    words = [places[0].namespace, "" if routes is None else str(int(routes)), str(len(places))]
-    for place in places:
-        words += [place.port.name, f"{place.address}/{place.prefix}", place.mac]
-    add = ovs.add_ports([place.port for place in places]).argv
-    return Command(("sh", "-c", _PUT_IN_PLACE, "sh", *words, *add), unless=("sh", "-c", _ARE_IN_PLACE, "sh", *words))
+    looks, deeds = [], []
+    for namespace, group in groupby(places, lambda place: place.namespace):
+        inside = list(group)
+        words = [namespace, "" if routes is None else str(int(routes)), str(len(inside))]
+        for place in inside:
+            words += [place.port.name, f"{place.address}/{place.prefix}", place.mac]
+        looks.append(words)
+        deeds.append([*words, *ovs.add_ports([place.port for place in inside]).argv])
+    look = ("sh", "-c", _ARE_IN_PLACE, "sh", *grouped(looks))
+    return Command(("sh", "-c", _PUT_IN_PLACE, "sh", *grouped(deeds)), unless=look)
 
 
 def folder(namespace: str) -> str:

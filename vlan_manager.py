@@ -7,6 +7,7 @@ slices that use it are files on the network node: the last one to take its file 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import firewall
@@ -27,6 +28,7 @@ from names import (
 )
 from namespaces import Place, add_namespaces, folder, put_in_place, remove_namespaces
 from remote import daemon, ovs
+from remote.beside import BESIDE, grouped
 from remote.plan import Command, Step
 from vm_launcher import check_bridge, check_free, check_ours, check_tools
 from walls import hear_no_more, hear_own_requests
@@ -36,17 +38,16 @@ TOOLS = (
     *("nsenter", "ovs-vsctl", "ss", "sysctl"),
 )
 
-_WRITE = """own=$1; shift
-printf '%s\\n' "$@" >"$own" || { echo "$own cannot be written; is /run full?" >&2; exit 1; }"""
+# An empty file is one that could not be written.
+_ARE_WRITTEN = """for own; do [ -s "$own" ] || exit; done"""
 
-_LOG_BLOCKS = (1 << 20) // 512
+_WRITE = rf"""{BESIDE}write() {{
+  own=$1; shift
+  [ -s "$own" ] || printf '%s\n' "$@" >"$own" || {{ echo "$own cannot be written; is /run full?" >&2; exit 1; }}
+}}
+beside write "$@"
+"""
 
-# dnsmasq gives its log to its own user, and where fs.protected_regular is set (proc(5)) not even root may open another
-# user's file in /tmp again. A guest can ask for addresses all day: a write beyond the limit fails, and dnsmasq goes on
-# without it (setrlimit(2)).
-_ON_A_NEW_LOG = """log=$1 blocks=$2; shift 2
-[ ! -e "$log" ] || rm -f "$log" || exit
-trap "" XFSZ; ulimit -f "$blocks" && exec "$@\""""
 
 _ARE_OURS = """for namespace; do
   [ ! -e "/run/netns/$namespace" ] || [ -d "/run/$namespace" ] ||
@@ -62,8 +63,34 @@ set -- $(stat -f -c '%a %S %c %d' /run) || exit
 
 # dnsmasq binds its socket to the interface, and goes on holding it when another one has taken the name. Where it has no
 # socket at all it lives on in a namespace of that name that was deleted.
-_SERVES = f'{{ {daemon.RUNNING}; }} && case $(ss -N "$3" -Hlun "sport = :67") in "" | *%if*) exit 1;; esac'
-_EXPECT_SERVING = f'{{ {_SERVES}; }} || {{ echo "it does not serve" >&2; exit 1; }}'
+_SERVES = """serves() {
+  runs "$1" "$2" && case $(ss -N "$3" -Hlun "sport = :67") in "" | *%if*) return 1;; esac
+}
+"""
+
+_ALL_SERVE = f"""{BESIDE}{daemon.RUNS}{_SERVES}beside serves "$@"
+"""
+
+_EXPECT_SERVING = f"""{BESIDE}{daemon.RUNS}{_SERVES}expect() {{
+  serves "$@" || {{ echo "no dnsmasq serves in $3" >&2; exit 1; }}
+}}
+beside expect "$@"
+"""
+
+# dnsmasq gives its log to its own user, and where fs.protected_regular is set (proc(5)) not even root may open another
+# user's file in /tmp again. A guest can ask for addresses all day: a write beyond the limit fails, and dnsmasq goes on
+# without it (setrlimit(2)).
+_SERVE = f"""{BESIDE}{daemon.END}{_SERVES}serve() {{
+  ! serves "$@" || exit 0
+  end TERM "$1" "$2" || exit
+  namespace=$3 log=$4; shift 4
+  [ ! -e "$log" ] || rm -f "$log" || exit
+  trap "" XFSZ; ulimit -f {(1 << 20) // 512} || exit
+  echo "${{namespace##*[!0-9]}}"
+  exec ip netns exec "$namespace" "$@"
+}}
+beside serve "$@"
+"""
 
 
 @dataclass(frozen=True)
@@ -145,24 +172,24 @@ class VLANManager:
         if tenant.links:
             gateways = [self._gateway_place(tenant, link) for link in tenant.links]
             steps.append(Step(self._node, "gateways of the VLANs", (put_in_place(gateways, routes=True),)))
-        for link in tenant.links:
-            subnet = self._link_subnet(tenant, link)
-            steps.append(Step(self._node, f"DHCP of VLAN {link.vlan_id}", self._dhcp(tenant, subnet)))
+            subnets = [self._link_subnet(tenant, link) for link in tenant.links]
+            steps.append(Step(self._node, "DHCP of the VLANs", self._dhcp(tenant, subnets)))
         if tenant.uses_internet:
             steps.append(self._internet_step(tenant))
         return tuple(steps)
 
     def verify(self, tenant: Slice) -> tuple[Step, ...]:
         """Read-only: every dnsmasq lives, every port carries its tag."""
-        vlans = self._vlans(tenant)
-        ports = [port for vlan in vlans for port in _ports(vlan)]
-        # A slice that leaves the internet VLAN has its dnsmasq away for a moment.
-        alive = [
-            Step(self._node, f"dnsmasq of VLAN {vlan}", (_expect_dnsmasq(vlan),), lock=vlan == self._internet.vlan_id)
-            for vlan in vlans
-        ]
-        tags = [Step(self._node, "tags of the VLANs", (Command(ovs.carry_tags(ports)),))] if ports else []
-        return (*alive, *tags)
+        vlans, shared = self._vlans(tenant), self._internet.vlan_id
+        steps = []
+        if links := [vlan for vlan in vlans if vlan != shared]:
+            steps.append(Step(self._node, "dnsmasq of the VLANs", (_expect_serving(links),)))
+        if shared in vlans:
+            # A slice that leaves it has its dnsmasq away for a moment.
+            steps.append(Step(self._node, f"dnsmasq of VLAN {shared}", (_expect_serving([shared]),), lock=True))
+        if ports := [port for vlan in vlans for port in _ports(vlan)]:
+            steps.append(Step(self._node, "tags of the VLANs", (Command(ovs.carry_tags(ports)),)))
+        return tuple(steps)
 
     def forget_internet(self, slice_id: int) -> Step:
         """Takes a slice that nobody knows any more off the internet VLAN, as its deletion would have."""
@@ -229,28 +256,32 @@ class VLANManager:
 
     # --- DHCP ---------------------------------------------------------------------------------------------------------
 
-    def _dhcp(self, tenant: Slice, subnet: _Subnet, *extra: str) -> tuple[Command, ...]:
-        """This slice's reservations in the folder of a VLAN's dnsmasq, and dnsmasq in its namespace.
+    def _dhcp(self, tenant: Slice, subnets: Sequence[_Subnet], *extra: str) -> tuple[Command, ...]:
+        """This slice's reservations in the folder of each VLAN's dnsmasq, and dnsmasq in its namespace.
 
         dnsmasq notices new files in `--dhcp-hostsdir` by itself (dnsmasq(8)).
         """
-        own = _hosts_file(tenant, subnet.vlan_id)
-        serves = _dnsmasq_serves(subnet.vlan_id)
+        files = {_hosts_file(tenant, subnet.vlan_id): subnet.reservations for subnet in subnets}
+        written = grouped((own, *reservations) for own, reservations in files.items())
+        serving = _serving(_ALL_SERVE, [subnet.vlan_id for subnet in subnets])
         return (
-            Command(("sh", "-c", _WRITE, "sh", own, *subnet.reservations), unless=("test", "-s", own)),
-            put_in_place([self._dhcp_place(tenant, subnet)], routes=False),
-            Command(daemon.stop("TERM", _process(subnet.vlan_id)), unless=serves),
-            Command(self._dnsmasq(subnet, *extra), unless=serves),
+            Command(("sh", "-c", _WRITE, "sh", *written), unless=("sh", "-c", _ARE_WRITTEN, "sh", *files)),
+            put_in_place([self._dhcp_place(tenant, subnet) for subnet in subnets], routes=False),
+            Command(self._serve(subnets, *extra), unless=serving),
         )
 
+    def _serve(self, subnets: Sequence[_Subnet], *extra: str) -> tuple[str, ...]:
+        """Starts the dnsmasq of each VLAN that has none that serves, and prints its number."""
+        return ("sh", "-c", _SERVE, "sh", *grouped(self._dnsmasq(subnet, *extra) for subnet in subnets))
+
     def _dnsmasq(self, subnet: _Subnet, *extra: str) -> tuple[str, ...]:
-        """dnsmasq as documented, and cut off from its host's own names and settings.
+        """dnsmasq as documented, and cut off from its host's own names and settings; what is known of it goes before.
 
         Leases are kept in memory only: every address is a reservation, so there is nothing to remember.
         """
         return (
-            *("ip", "netns", "exec", dhcp_namespace(subnet.vlan_id)),
-            *("sh", "-c", _ON_A_NEW_LOG, "sh", _log(subnet.vlan_id), str(_LOG_BLOCKS), "dnsmasq"),
+            *(*_process(subnet.vlan_id), dhcp_namespace(subnet.vlan_id), _log(subnet.vlan_id)),
+            "dnsmasq",
             f"--interface={dhcp_port(subnet.vlan_id)}",
             "--bind-interfaces",
             f"--dhcp-range={subnet.first},{subnet.last},24h",
@@ -286,7 +317,7 @@ class VLANManager:
                 ovs.add_ports(ports),
                 put_in_place([self._internet_gateway()]),
                 add_namespaces({namespace: hosts}),
-                *self._dhcp(tenant, subnet, *only_known),
+                *self._dhcp(tenant, [subnet], *only_known),
                 hear_own_requests(tenant.slice_id, vlan, subnet.reservations),
                 Command(
                     ("sysctl", "-q", "-w", "net.ipv4.ip_forward=1"),
@@ -299,7 +330,7 @@ class VLANManager:
                 Command(daemon.stop("TERM", _process(vlan)), unless=("test", "!", "-e", own)),
                 Command(("rm", "-f", own)),
                 *self._close_internet(),
-                Command(self._dnsmasq(subnet, *only_known), unless=wanted),
+                Command(self._serve([subnet], *only_known), unless=wanted),
             ),
             lock=True,
         )
@@ -362,13 +393,13 @@ def remove_servers(*vlans: int) -> tuple[Command, ...]:
     )
 
 
-def _dnsmasq_serves(vlan: int, script: str = _SERVES) -> tuple[str, ...]:
-    """Succeeds while dnsmasq lives and listens on the interface that is there now."""
-    return ("sh", "-c", script, "sh", _pid_file(vlan), _mark(vlan), dhcp_namespace(vlan))
+def _serving(script: str, vlans: Iterable[int]) -> tuple[str, ...]:
+    """Succeeds while each VLAN's dnsmasq lives and listens on the interface that is there now."""
+    return ("sh", "-c", script, "sh", *grouped((*_process(vlan), dhcp_namespace(vlan)) for vlan in vlans))
 
 
-def _expect_dnsmasq(vlan: int) -> Command:
-    return Command(_dnsmasq_serves(vlan, _EXPECT_SERVING))
+def _expect_serving(vlans: Iterable[int]) -> Command:
+    return Command(_serving(_EXPECT_SERVING, vlans))
 
 
 def _process(vlan: int) -> daemon.Process:

@@ -49,13 +49,13 @@ class Floor:
 
     def _one(self, job: tuple[str, str]) -> float:
         address, body = job
-        # As sudo would have it: the batch drops to this user where a command is not for root.
+        # As sudo would have it: the batch drops to this user where a command is not for root. As sshd would: a session.
         environment = {**SYSTEM_ENVIRONMENT, "SUDO_UID": str(UID), "SUDO_GID": str(GID)}
         argv = self._lab.host_argv(self._names[address], ["sh", "-s"])
         began = time.monotonic()
         done = subprocess.run(
             argv, input=f"cd /home/{SSH_USER}\n{program(body)}", env=environment, cwd="/", capture_output=True,
-            text=True, check=False, timeout=SECONDS,
+            text=True, check=False, timeout=SECONDS, start_new_session=True,
         )  # fmt: skip
         if done.returncode:
             raise BenchError(f"floor on {address}: exit {done.returncode}: {done.stderr.strip()[-500:]}")

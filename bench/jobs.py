@@ -16,7 +16,7 @@ from inspection.findings import Comparison
 from inspection.look import look_plan
 from inventory import Inventory
 from models import Slice
-from remote.batch import LOCK
+from remote.batch import GO_FIRST, LOCK
 from remote.plan import Action, Plan, Stage, Step, Upload, shell
 
 PHASES = ("design", "deploy", "status", "delete")
@@ -100,7 +100,7 @@ def program(body: str) -> str:
 
 def _turn(stage: Stage) -> Turn:
     jobs = {host: [_job(action) for step in steps for action in step.do] for host, steps in stage.by_host.items()}
-    scripts = {host: "".join(_in_script(step) for step in steps) for host, steps in stage.by_host.items()}
+    scripts = {host: f"{GO_FIRST}\n" + "".join(map(_in_script, steps)) for host, steps in stage.by_host.items()}
     return Turn(stage.title, jobs, scripts)
 
 

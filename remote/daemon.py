@@ -24,12 +24,13 @@ RUNNING = r"""[ -r "$1" ] && read -r pid <"$1" && [ -d "/proc/${pid:-0}" ] && {
     done
     grep -qzxF -- "$2" "/proc/$pid/cmdline" 2>/dev/null; }; }"""
 
-_RUNS = f"""runs() {{ {RUNNING}; }}
+RUNS = f"""runs() {{ {RUNNING}; }}
 """
+"""`runs PIDFILE MARK`: whether it runs; its pid is in `$pid` then."""
 
-# `end SIGNAL PIDFILE MARK ...`: all of them are told before the first is waited for. Whoever stays is looked at once
-# more before it is killed: its pid may be another process's by then.
-_END = f"""{_RUNS}end() {{
+# All of them are told before the first is waited for. Whoever stays is looked at once more before it is killed: its pid
+# may be another process's by then.
+END = f"""{RUNS}end() {{
   signal=$1 tries=0 left=$(($# / 2)); shift
   while [ $left -gt 0 ]; do
     ! runs "$1" "$2" || {{ kill -"$signal" "$pid"; set -- "$@" "$pid" "$2"; }}
@@ -48,17 +49,18 @@ _END = f"""{_RUNS}end() {{
   done
 }}
 """
+"""`end SIGNAL PIDFILE MARK PIDFILE MARK ...`, and all that `RUNS` has."""
 
-_STOP = f'{_END}end "$@"'
+_STOP = f'{END}end "$@"'
 
-_SOME_RUN = f"""{_RUNS}while [ $# -gt 0 ]; do
+_SOME_RUN = f"""{RUNS}while [ $# -gt 0 ]; do
   ! runs "$1" "$2" || exit 0
   shift 2
 done
 exit 1"""
 
 # A TAP has a carrier while a process holds it. One that was made anew has none, and the process holds nothing.
-_RUNS_ON_ITS_TAPS = f"""{RUNNING} || exit
+RUNS_ON_ITS_TAPS = f"""{RUNNING} || exit
 shift 2
 for tap; do
   {{ read -r carrier <"/sys/class/net/$tap/carrier"; }} 2>/dev/null && [ "$carrier" = 1 ] || exit 1
@@ -117,7 +119,7 @@ told=$(exec 3>&1
 
 # A session for the process and those that keep its words: whatever becomes of the batch's, they go on. The CPUs are
 # taken before it begins, so that whoever starts next sees them taken.
-_START = f"""{_END}
+_START = f"""{END}
 pidfile=$1 mark=$2 secret=$3 cores=$4; shift 4
 end KILL "$pidfile" "$mark" || exit
 umask 077
@@ -129,7 +131,7 @@ name=${{pidfile##*/}}; echo "${{name%.pid}}\""""
 
 # Being there is not enough: the port is opened when everything else in the process has come up. Those that are still
 # waited for are put behind the others. Who has ended may still have its last words on their way.
-_AWAIT_PORTS = f"""{_RUNS}listens() {{
+_AWAIT_PORTS = f"""{RUNS}listens() {{
   local IFS='
 '
   for line in $listening; do
@@ -191,7 +193,7 @@ def is_running_or_unwanted(pid_file: str, mark: str, folder: str) -> Argv:
 
 def runs_on_its_taps(pid_file: str, mark: str, taps: Sequence[str]) -> Argv:
     """Succeeds while the process lives and each of its `taps` is the one that it opened."""
-    return ("sh", "-c", _RUNS_ON_ITS_TAPS, "sh", pid_file, mark, *taps)
+    return ("sh", "-c", RUNS_ON_ITS_TAPS, "sh", pid_file, mark, *taps)
 
 
 def start(process: Process, messages: str, log: str, argv: Argv, *, secret: str = "", cores: int = 0) -> Argv:

@@ -175,12 +175,17 @@ class FakeHost:
             return no(f"rmdir: failed to remove '{folder}': Directory not empty")
         return OK
 
-    def write(self, argv: tuple[str, ...], stdin: str) -> Answer:
+    def are_written(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        return (int(not all(self.files.get(path) for path in argv)), "", "")
+
+    def write(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         path, *lines = argv
-        folder = path.rpartition("/")[0]
-        if folder not in self.folders:
+        return OK if self.files.get(path) else self._put(path, "".join(f"{line}\n" for line in lines))
+
+    def _put(self, path: str, text: str) -> Answer:
+        if path.rpartition("/")[0] not in self.folders:
             return no(f"sh: cannot create {path}: Directory nonexistent", 2)
-        self.files[path] = "".join(f"{line}\n" for line in lines) or stdin
+        self.files[path] = text
         return OK
 
     # --- iproute2 -----------------------------------------------------------------------------------------------------
@@ -191,16 +196,7 @@ class FakeHost:
                 if namespace not in self.namespaces:
                     return no(f'Cannot open network namespace "{namespace}": No such file or directory')
                 return self._ip(namespace, tuple(rest), stdin)
-            case ("netns", "exec", namespace, *rest):
-                if namespace not in self.namespaces:
-                    return no(f'Cannot open network namespace "{namespace}": No such file or directory')
-                return self._in_namespace(namespace, rest)
         return self._ip("", argv, stdin)
-
-    def _in_namespace(self, namespace: str, rest: list[str]) -> Answer:
-        assert rest[:3] == ["sh", "-c", vlan_manager._ON_A_NEW_LOG]
-        self.files.pop(rest[4], None)
-        return self.dnsmasq(namespace, rest[7:])
 
     def are_there(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         pairs = zip(argv[::2], argv[1::2], strict=True)
@@ -433,7 +429,19 @@ class FakeHost:
 
     # --- processes ----------------------------------------------------------------------------------------------------
 
-    def dnsmasq(self, namespace: str, options: list[str]) -> Answer:
+    def serve(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        pid_file, mark, namespace, log, program, *options = argv
+        if self.serves((pid_file, mark, namespace), stdin)[0] == 0:
+            return OK
+        if namespace not in self.namespaces:
+            return no(f'Cannot open network namespace "{namespace}": No such file or directory')
+        assert program == "dnsmasq"
+        self.stop(("TERM", pid_file, mark), stdin)
+        self.files.pop(log, None)
+        status, _, complaint = self.dnsmasq(namespace, options)
+        return (status, f"{namespace.removeprefix('ns-dhcp-vlan')}\n", complaint)
+
+    def dnsmasq(self, namespace: str, options: Sequence[str]) -> Answer:
         values = dict(option.removeprefix("--").partition("=")[::2] for option in options)
         if values["interface"] not in self.namespaces[namespace]:
             return no(f"dnsmasq: unknown interface {values['interface']}", 2)
@@ -453,7 +461,7 @@ class FakeHost:
         return (int(bool(self.is_running((pid_file, mark), "")[0]) or namespace in self.deaf), "", "")
 
     def expect_serving(self, argv: tuple[str, ...], stdin: str) -> Answer:
-        return OK if self.serves(argv, stdin)[0] == 0 else no("it does not serve")
+        return OK if self.serves(argv, stdin)[0] == 0 else no(f"no dnsmasq serves in {argv[2]}")
 
     def runs_on_its_taps(self, argv: tuple[str, ...], stdin: str) -> Answer:
         pid_file, mark, *taps = argv
@@ -473,7 +481,7 @@ class FakeHost:
         assert (program, same_pid_file) == ("qemu-system-x86_64", pid_file)
         assert options[options.index("-smp") + 1] == cores
         self.stop(("KILL", pid_file, mark), "")
-        answer = self.write((secret,), stdin)
+        answer = self._put(secret, stdin)
         if answer[0]:
             return answer
         self.files |= {messages: "", log: ""}
@@ -563,6 +571,22 @@ PROGRAMS: dict[str, Program] = {
     "timeout": lambda host, argv, stdin: host.program(argv[1:], stdin),
 }
 
+
+def _beside(program: Program) -> Program:
+    """The program for each group of words, which its length goes before; all are done, also after a failure."""
+
+    def run(host: FakeHost, argv: tuple[str, ...], stdin: str) -> Answer:
+        answers, at = [], 0
+        while at < len(argv):
+            end = at + 1 + int(argv[at])
+            answers.append(program(host, argv[at + 1 : end], stdin))
+            at = end
+        statuses, told, complaints = zip(*answers, strict=True)
+        return (int(any(statuses)), "".join(told), "".join(complaints))
+
+    return run
+
+
 SCRIPTS: dict[str, Program] = {
     daemon.is_running("", "")[2]: FakeHost.is_running,
     daemon.is_running_or_unwanted("", "", "")[2]: FakeHost.is_running_or_unwanted,
@@ -587,19 +611,21 @@ SCRIPTS: dict[str, Program] = {
     namespaces._REMOVE: FakeHost.remove_namespaces,
     vlan_manager._HAS_ROOM: FakeHost.fine,
     firewall._HAS_MATCHES: FakeHost.fine,
-    namespaces._ARE_IN_PLACE: FakeHost.are_in_place,
-    namespaces._PUT_IN_PLACE: FakeHost.put_in_place,
+    namespaces._ARE_IN_PLACE: _beside(FakeHost.are_in_place),
+    namespaces._PUT_IN_PLACE: _beside(FakeHost.put_in_place),
     firewall._ARE_THERE: FakeHost.has_rules,
     firewall._APPLY: FakeHost.put_up_rules,
-    vlan_manager._EXPECT_SERVING: FakeHost.expect_serving,
-    vlan_manager._SERVES: FakeHost.serves,
+    vlan_manager._ALL_SERVE: _beside(FakeHost.serves),
+    vlan_manager._EXPECT_SERVING: _beside(FakeHost.expect_serving),
+    vlan_manager._SERVE: _beside(FakeHost.serve),
     vm_launcher._ARE_READY: FakeHost.taps_are_ready,
     vm_launcher._MAKE_TAPS: FakeHost.make_taps,
     vm_launcher._REMOVE_TAPS: FakeHost.remove_taps,
     vm_launcher._ARE_FREE: FakeHost.paths_are_free,
     vm_launcher._TAPS_ARE_OURS: FakeHost.taps_are_ours,
     daemon.runs_on_its_taps("", "", ())[2]: FakeHost.runs_on_its_taps,
-    vlan_manager._WRITE: FakeHost.write,
+    vlan_manager._ARE_WRITTEN: FakeHost.are_written,
+    vlan_manager._WRITE: _beside(FakeHost.write),
     vm_launcher._HAS_ROOM: FakeHost.fine,
     vm_launcher._HAS_TOOLS: FakeHost.fine,
     walls._HEAR: FakeHost.hear,

@@ -136,9 +136,9 @@ DRIFT: dict[str, tuple[Callable[[Pair], None], set[str], set[str]]] = {
     ),
     "ovs-vswitchd of the network node is killed": (
         _kill_switch("network"), {"port-astray"},
-        {"gateways of the VLANs", "DHCP of VLAN VLAN", "internet on VLAN 400"},
+        {"gateways of the VLANs", "DHCP of the VLANs (NUMBER)", "internet on VLAN 400"},
     ),
-    "dnsmasq is killed": (_kill_dnsmasq, {"dnsmasq-dead"}, {"DHCP of VLAN VLAN"}),
+    "dnsmasq is killed": (_kill_dnsmasq, {"dnsmasq-dead"}, {"DHCP of the VLANs (NUMBER)"}),
     "QEMU is killed": (_kill_qemu, {"qemu-dead"}, {"QEMU (one)"}),
     "a TAP is deleted": (
         _exec("worker1", "ip", "link", "del", "TAP"), {"tap-missing"}, {"TAPs (ETH1)", "QEMU (one)"},
@@ -202,7 +202,7 @@ DRIFT: dict[str, tuple[Callable[[Pair], None], set[str], set[str]]] = {
     ),
     "a DHCP namespace is deleted under its server": (
         _exec("network", "ip", "netns", "del", "ns-dhcp-vlanVLAN"), {"namespace-missing"},
-        {"namespaces of the slice", "DHCP of VLAN VLAN"},
+        {"namespaces of the slice", "DHCP of the VLANs (NUMBER)"},
     ),
     "forwarding is switched off": (
         _exec("network", "sysctl", "-q", "-w", "net.ipv4.ip_forward=0"), {"forwarding-off"}, {"internet on VLAN 400"},
@@ -226,7 +226,7 @@ def test_what_drifts_is_told_and_repaired_and_nothing_else_is_touched(pair: Pair
 
 def expect_drift(pair: Pair, happen: Callable[[Pair], None], expected: set[str], steps: set[str]) -> None:
     """Doctor and menu tell it, one repair brings back those steps, and after it nothing is left to find."""
-    words = {"VLAN VLAN": f"VLAN {pair.vlan}", "SLICE": str(pair.slice_id)}
+    words = {"NUMBER": str(pair.vlan), "SLICE": str(pair.slice_id)}
     words |= {nic.upper(): pair.tap("one", nic) for nic in ("eth0", "eth1")}
     untouched = pair.pid("two")
     happen(pair)
@@ -247,7 +247,7 @@ REBOOTED = (
     {"qemu-dead", "tap-missing", "flows-missing", "namespace-missing", "dnsmasq-dead", "address-missing",
      "rules-missing", "filter-missing", "reservations-missing", "forwarding-off"},
     {"TAPs (ETH0, ETH1)", "QEMU (one)", "walls around the TAPs", "namespaces of the slice",
-     "gateways of the VLANs", "DHCP of VLAN VLAN", "internet on VLAN 400"},
+     "gateways of the VLANs", "DHCP of the VLANs (NUMBER)", "internet on VLAN 400"},
 )  # fmt: skip
 
 

@@ -214,7 +214,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "preflight: a host that does not answer": (cut_off, "10.0.10.2 does not answer"),
     "launch: dnsmasq does not start": (
         broken("network", DNSMASQ, "echo dnsmasq: out of luck >&2; exit 2"),
-        "10.0.10.3: DHCP of VLAN",
+        "10.0.10.3: DHCP of the VLANs: dnsmasq: out of luck",
     ),
     "launch: no kernel module for NAT": (
         broken("network", "/usr/sbin/iptables-restore", NO_NAT),

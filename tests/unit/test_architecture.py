@@ -70,7 +70,7 @@ menu.verdict: menu.draw menu.proofs menu.screen
 menu.views: inventory menu.draw menu.facts menu.prompts menu.screen models
 models: errors inventory names
 names:
-namespaces: remote.ovs remote.plan
+namespaces: remote.beside remote.ovs remote.plan
 orchestrator: accounts allocation audit changes database deployment discovery errors inspection.doctor
     inspection.findings inspection.inspector inspection.prover inventory models passwords placement remote.console
     remote.events remote.plan remote.runner remote.ssh rights
@@ -78,6 +78,7 @@ passwords: errors
 placement: allocation errors inventory models
 qcow_manager: inventory models names remote.plan
 remote.batch: remote.plan
+remote.beside:
 remote.console:
 remote.daemon:
 remote.events: errors remote.plan
@@ -94,7 +95,8 @@ storage.schema: models passwords
 storage.state: allocation inventory models
 storage.text: models storage.schema
 storage.version: allocation models storage.rules storage.schema storage.state storage.text
-vlan_manager: firewall inventory models names namespaces remote.daemon remote.ovs remote.plan vm_launcher walls
+vlan_manager: firewall inventory models names namespaces remote.beside remote.daemon remote.ovs remote.plan
+    vm_launcher walls
 vm_launcher: inventory models names remote.daemon remote.ovs remote.plan walls
 walls: inventory models names remote.plan
 """

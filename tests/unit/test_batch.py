@@ -40,7 +40,14 @@ def run(
     """The outcomes of a batch; its streams are fed to the transcript in pieces of three bytes."""
     sent = Batch(steps, keep_going, lock=lock)
     done = subprocess.run(
-        ["sh", "-s"], input=sent.script(NONCE).encode(), capture_output=True, env=ME, cwd=cwd, check=True, timeout=20
+        ["sh", "-s"],
+        input=sent.script(NONCE).encode(),
+        capture_output=True,
+        env=ME,
+        cwd=cwd,
+        check=True,
+        timeout=20,
+        start_new_session=True,
     )
     transcript = Transcript(sent, NONCE)
     for at in range(0, max(len(done.stdout), len(done.stderr)), 3):
@@ -107,8 +114,24 @@ def test_as_user_runs_as_the_one_who_called_sudo() -> None:
     command = Command(("id", "-u"), as_user=True)
     script = Batch([step(command)]).script(NONCE)
     env = {"SUDO_UID": "65534", "SUDO_GID": "65534", "PATH": os.environ["PATH"]}
-    done = subprocess.run(["sh", "-s"], input=script, capture_output=True, text=True, env=env, check=True, timeout=20)
+    done = subprocess.run(
+        ["sh", "-s"],
+        input=script,
+        capture_output=True,
+        text=True,
+        env=env,
+        check=True,
+        timeout=20,
+        start_new_session=True,
+    )
     assert "\n65534\n" in done.stdout
+
+
+@pytest.mark.lab
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this kernel knows no autogroups")
+def test_what_is_done_on_a_host_goes_before_what_it_leaves_running() -> None:
+    looks = [step(sh(f"{session} grep -o 'nice.*' /proc/self/autogroup")) for session in ("", "setsid --wait")]
+    assert [outcome.stdout for outcome in run(looks) if isinstance(outcome, Outcome)] == ["nice -10\n", "nice 0\n"]
 
 
 def test_half_a_script_runs_nothing(tmp_path: Path) -> None:
@@ -116,7 +139,14 @@ def test_half_a_script_runs_nothing(tmp_path: Path) -> None:
     script = Batch([step(Command(("touch", "made"))), step(Command(("touch", "made too"), stdin="x"))]).script(NONCE)
     whole = script.index("(batch) </dev/null") + len("(batch)")
     for cut in range(0, whole, 7):
-        subprocess.run(["sh", "-s"], input=script[:cut].encode(), capture_output=True, cwd=tmp_path, check=False)
+        subprocess.run(
+            ["sh", "-s"],
+            input=script[:cut].encode(),
+            capture_output=True,
+            cwd=tmp_path,
+            check=False,
+            start_new_session=True,
+        )
         assert not list(tmp_path.iterdir()), script[:cut]
 
 
@@ -228,7 +258,12 @@ def test_a_users_shell_that_cannot_be_had_ends_the_batch(tmp_path: Path, monkeyp
     monkeypatch.setattr(batch, "_AS_USER", "no-such-program")
     sent = Batch([step(user("exit 0")), step(Command(("touch", "late")))], keep_going=True)
     done = subprocess.run(
-        ["sh", "-s"], input=sent.script(NONCE).encode(), capture_output=True, cwd=tmp_path, check=False
+        ["sh", "-s"],
+        input=sent.script(NONCE).encode(),
+        capture_output=True,
+        cwd=tmp_path,
+        check=False,
+        start_new_session=True,
     )
     transcript = Transcript(sent, NONCE)
     transcript.stdout(done.stdout)
@@ -242,7 +277,9 @@ def test_a_users_shell_that_cannot_be_had_ends_the_batch(tmp_path: Path, monkeyp
 def test_several_batches_in_one_shell() -> None:
     batches = [Batch([step(sh("exit 3"), sh("no"))]), Batch([step(user("exit 0"), user("exit 4"), user("no"))])]
     text = "".join(sent.script(f"{number}{NONCE}") for number, sent in enumerate([*batches, *batches]))
-    done = subprocess.run(["sh", "-s"], input=text.encode(), capture_output=True, env=ME, check=True, timeout=20)
+    done = subprocess.run(
+        ["sh", "-s"], input=text.encode(), capture_output=True, env=ME, check=True, timeout=20, start_new_session=True
+    )
     for number, sent in enumerate([*batches, *batches]):
         transcript = Transcript(sent, f"{number}{NONCE}")
         transcript.stdout(done.stdout)
@@ -286,7 +323,13 @@ def start(cwd: Path, lock: str, *scripts: str) -> subprocess.Popen[bytes]:
     """A batch of one command per script, under way."""
     script = Batch([step(sh(text)) for text in scripts], lock=lock).script(NONCE)
     process = subprocess.Popen(
-        ["sh", "-s"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ME, cwd=cwd
+        ["sh", "-s"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ME,
+        cwd=cwd,
+        start_new_session=True,
     )
     assert process.stdin
     process.stdin.write(script.encode())

@@ -187,7 +187,9 @@ def run(*actions: Command | Upload, lock: bool = False) -> subprocess.CompletedP
     """The floor's script of a step that is done by root, really run."""
     (turn,) = jobs.turns(Plan((Stage("all", (Step("here", "it", actions, lock=lock),)),)))
     program = jobs.program(turn.scripts["here"])
-    return subprocess.run(["sh", "-s"], input=program, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        ["sh", "-s"], input=program, capture_output=True, text=True, check=False, start_new_session=True
+    )
 
 
 def test_a_script_does_what_the_commands_say(tmp_path: Path) -> None:

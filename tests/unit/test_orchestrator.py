@@ -209,7 +209,7 @@ def test_round_trips_do_not_depend_on_the_size(desk: Desk) -> None:
         (WORKERS[0], "bridge"),
         (WORKERS[1], "room for the VMs"),
         (NETWORK, "programs"),
-        (NETWORK, "DHCP of VLAN 101"),
+        (NETWORK, "DHCP of the VLANs"),
         (NETWORK, "internet on VLAN 400"),
         (WORKERS[0], "ports of the TAPs"),
         (WORKERS[1], "QEMU"),

@@ -1,0 +1,41 @@
+"""One shell function for many objects side by side, run by a real shell."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from remote.beside import BESIDE, grouped
+
+WORDS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=5)
+
+
+def run(function: str, groups: Sequence[Sequence[str]], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    script = f'{BESIDE}one() {{ {function}; }}\nbeside one "$@"'
+    argv = ["sh", "-c", script, "sh", *grouped(groups)]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=cwd, timeout=20)
+
+
+@given(st.lists(st.lists(WORDS, max_size=12), max_size=4))
+def test_each_gets_its_own_words_as_they_are(groups: list[list[str]]) -> None:
+    done = run(r"""said="$#$(printf '|%s' "$@" | od -An -v -tx1 | tr -d ' \n')"; echo "$said" """, groups)
+    expected = [f"{len(words)}{''.join(f'|{word}' for word in words or ['']).encode().hex()}" for words in groups]
+    assert (done.returncode, done.stderr, sorted(done.stdout.split())) == (0, "", sorted(expected))
+
+
+def test_they_run_at_the_same_time(tmp_path: Path) -> None:
+    wait = 'touch "$1"; until [ -e "$2" ]; do sleep 0.01; done'
+    assert run(wait, [("a", "b"), ("b", "c"), ("c", "a")], tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("bad", range(3))
+def test_a_failure_of_one_is_a_failure_and_the_others_come_to_their_end(tmp_path: Path, bad: int) -> None:
+    groups = [(str(number), str(int(number == bad))) for number in range(3)]
+    done = run('[ "$2" = 0 ] || { echo "$1 is bad" >&2; exit 3; }; sleep 0.1; touch "$1"', groups, tmp_path)
+    assert (done.returncode, done.stderr) == (1, f"{bad} is bad\n")
+    assert {path.name for path in tmp_path.iterdir()} == {"0", "1", "2"} - {str(bad)}
