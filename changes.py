@@ -188,9 +188,10 @@ def _did_something(result: StepResult) -> bool:
 
 
 def _what_it_did(result: StepResult) -> str:
-    """Name and place of the step, and which of several things it made, where its commands say that."""
-    made = ", ".join(result.stdout.split())
-    return f"{result.step.title}{f' ({made})' if made else ''} on {result.step.host}"
+    """Name and place of the step, and which of several things it made, where its commands say that and its name not."""
+    title = result.step.title
+    made = ", ".join(name for name in result.stdout.split() if name not in title.split())
+    return f"{title}{f' ({made})' if made else ''} on {result.step.host}"
 
 
 def _left(report: Report) -> dict[str, CloudError]:
