@@ -21,12 +21,15 @@ from inventory import Inventory, Worker
 from orchestrator import OrchestratorAPI
 from remote.batch import Outcome, Progress
 from remote.plan import Step
+from storage import files
 
 SIZES = {10: [10], 100: [10] * 10, 1000: [10] * 98 + [20]}
 """VMs of each slice: with the one that is made and deleted again there are 100 at most, for more there are no VLANs."""
 
 ACTOR = "student0"
 OPERATIONS = ("create slice", "add VM", "create link", "delete slice")
+SAVE = "one save"
+"""The floor of an operation: the file and the version before it are written, and nothing is worked out."""
 
 
 def series(vms: int) -> str:
@@ -67,6 +70,7 @@ def _round(path: Path, name: str) -> Iterator[Sample]:
     began = time.monotonic()
     Database(path).load()
     yield Sample(name, "ours", "load", time.monotonic() - began, {"bytes": path.stat().st_size})
+    yield _saved(path, name)
     api = OrchestratorAPI(Database(path), lambda _address: Willing())
     tenant, sample = _timed(name, "create slice", lambda: api.create_slice(ACTOR, "new"))
     yield sample
@@ -79,6 +83,15 @@ def _round(path: Path, name: str) -> Iterator[Sample]:
     yield sample
     _, sample = _timed(name, "delete slice", lambda: api.delete_slice(ACTOR, tenant.slice_id))
     yield sample
+
+
+def _saved(path: Path, name: str) -> Sample:
+    content, like = path.read_bytes(), path.stat()
+    with _fsyncs() as spent:
+        began = time.monotonic()
+        for copy in ("floor.previous", "floor"):
+            files.replace(path.with_name(copy), content, like)
+        return Sample(name, "floor", SAVE, time.monotonic() - began, {"fsync": sum(spent), "fsyncs": len(spent)})
 
 
 def _timed(name: str, operation: str, call: Callable[[], tuple[bool, Any]]) -> tuple[Any, Sample]:

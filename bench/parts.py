@@ -43,7 +43,7 @@ class Wish:
         if "together" not in self.parts:
             return []
         rounds = self.rounds if self.full else min(self.rounds, 3)
-        return [(1, 8, rounds), (2, 8, rounds), (20, 2, rounds if self.full else 1)]
+        return [(1, 8, rounds), (2, 8, rounds), (20, 2, rounds)]
 
     @property
     def boot(self) -> list[tuple[Work, int]]:
@@ -75,7 +75,7 @@ class _Row:
 _SHORT = (
     _Row(Work("ring", 8), EVERYBODY),
     _Row(Work("ring", 20), FLOORS),
-    _Row(Work("ring", 40), FLOORS, rounds=1),
+    _Row(Work("ring", 40), FLOORS),
     _Row(Work("ring", 80), ("ours",), rounds=1),
 )
 _SHORT_LINKS = (_Row(Work("ring", 8), ("ours", "floor"), delay=100),)

@@ -377,7 +377,7 @@ def test_the_slowest_imports_are_read_from_what_python_prints() -> None:
 def test_every_operation_of_the_design_is_timed_with_its_fsyncs() -> None:
     samples = list(designing.measure(1, lambda _line: None, sizes=(10,)))
     assert [sample.phase for sample in samples] == [
-        *("load", "create slice", "add VM", "add VM", "create link", "delete slice")
+        *("load", "one save", "create slice", "add VM", "add VM", "create link", "delete slice")
     ]
     for sample in samples[1:]:
         assert sample.facts["fsyncs"] > 0
