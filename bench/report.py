@@ -49,7 +49,7 @@ _HOW = """\
 - **status**: what "View my Slices" asks: one look at each host for all slices, and, by this project, its comparison
   with the database. Five looks a round.
 - **A base image**: `scp` copies and is done; this project has the copy's digest compared, `qemu-img` look at it, and an
-  overlay made on it. paramiko makes the packets in Python, 32 KiB each, as sshd takes no larger ones.
+  overlay made on it.
 - **Operations of the design**: the whole use-case. An operation saves once, but "add VM" and "delete slice" twice. *one
   save* is what no operation that replaces the file in one piece and keeps the one before it comes below: both are
   written, synced and renamed. Where a disk syncs in a fraction of a millisecond, writing is what grows with the file.

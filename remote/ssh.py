@@ -13,8 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +23,9 @@ from paramiko.pkey import UnknownKeyType
 from errors import CloudError, CommandFailed, HostUnreachable, last_line
 from inventory import SSHSettings
 from remote.batch import Batch, Outcome, Progress, Transcript, UploadWanted
+from remote.openssh import Copy
 from remote.plan import PATIENCE_SECONDS, Step, Upload, shell
-from remote.upload import IS_THERE, Content, Words, take_in
+from remote.upload import IS_THERE
 
 CONNECT_SECONDS = 5.0
 RENEW_SECONDS = 1.5
@@ -42,8 +41,6 @@ SHELL = "sudo -n sh -s"
 
 _HUNG = "it takes connections and does nothing more; it hangs, or is much too busy"
 _BLOCK = 1 << 20
-_AT_ONCE = 32
-"""Packets, of a MiB together, for which a clock is set and after which somebody is told."""
 
 
 class NotBegun(CommandFailed):
@@ -59,10 +56,9 @@ class SSHHost:
     of their own, without it.
     """
 
-    def __init__(self, address: str, settings: SSHSettings, *, compress: bool = True) -> None:
+    def __init__(self, address: str, settings: SSHSettings) -> None:
         self.address = address
         self._settings = settings
-        self._compress = compress
         self._client: paramiko.SSHClient | None = None
         self._connection: socket.socket | None = None
         self._shell: paramiko.Channel | None = None
@@ -79,8 +75,7 @@ class SSHHost:
                 wanted = yield from self._run_batch(batch, patience)
                 batch = None
                 if wanted:
-                    with closing(SSHHost(self.address, self._settings, compress=False)) as lane:
-                        yield from lane._upload(steps[wanted.step], wanted, patience)
+                    yield from self._upload(steps[wanted.step], wanted, patience)
                     batch = Batch(steps, keep_going, (wanted.step, wanted.action + 1), lock, patience)
 
     def open_terminal(self, argv: tuple[str, ...]) -> paramiko.Channel:
@@ -152,15 +147,6 @@ class SSHHost:
             raise
         self._shell = channel
 
-    @contextmanager
-    def _session(self, command: str, patience: float) -> Iterator[paramiko.Channel]:
-        channel = self._execute(command)
-        channel.settimeout(patience)
-        try:
-            yield channel
-        finally:
-            _close(channel)
-
     def _execute(self, command: str) -> paramiko.Channel:
         with self._translated():
             channel = self._open_channel()
@@ -208,44 +194,18 @@ class SSHHost:
             self.close()
             raise HostUnreachable(self.address, "the connection was lost in the middle of a command", begun=True)
 
-    def _upload(self, step: Step, wanted: UploadWanted, patience: float) -> Generator[Outcome | Progress, None, None]:
-        """Copy a file to the host, in one piece; the program that takes it in is in `remote.upload`."""
+    def _upload(self, step: Step, wanted: UploadWanted, patience: float) -> Iterator[Outcome | Progress]:
+        """Copy a file to the host."""
         upload = step.do[wanted.action]
         assert isinstance(upload, Upload)  # noqa: S101  (for the type checker: only uploads are ever wanted)
-        words, complaints = Words(secrets.token_hex(12)), bytearray()
-        with (
-            closing(Content(upload.source)) as content,
-            self._session(shell(take_in(upload, content.size, words.nonce)), patience) as channel,
-        ):
-            pieces = partial(self._pieces, channel, words.hear, complaints.extend, patience)
-            for receive in pieces(words.ask):
-                receive()
-                yield Progress(wanted.step, wanted.action, 0, content.size)
-            for done in self._send(channel, content, patience) if words.ask() else ():
-                yield Progress(wanted.step, wanted.action, done, content.size)
-            for receive in pieces():
-                receive()
-        if channel.exit_status not in {0, IS_THERE}:
-            reason = last_line(complaints.decode(errors="replace"))
-            why = f"cannot copy {upload.source} to {upload.target}: {reason}"
-            raise CommandFailed(self.address, step.title, ("copy", upload.target), channel.exit_status, why)
-        yield Outcome(wanted.step, wanted.action, None if channel.exit_status else 0)
-
-    def _send(self, channel: paramiko.Channel, content: Content, patience: float) -> Iterator[int]:
-        """Send all of it and give the bytes that are sent, now and then; ends early when nobody takes it any more."""
-        packets, sent = content.packets(), 0
-        while some := list(islice(packets, _AT_ONCE)):
-            with self._translated(begun=True), self._bounded(patience):
-                try:
-                    for packet in some:
-                        channel.sendall(packet)
-                except OSError:
-                    if not channel.exit_status_ready():
-                        raise
-                    return
-            sent = min(sent + sum(map(len, some)), content.size)
-            yield sent
-        channel.shutdown_write()
+        copy = Copy(self.address, self._settings, upload, patience)
+        with closing(copy.news()) as news:
+            for done in news:
+                yield Progress(wanted.step, wanted.action, done, copy.size)
+        if copy.status not in {0, IS_THERE}:
+            why = f"cannot copy {upload.source} to {upload.target}: {copy.complaint}"
+            raise CommandFailed(self.address, step.title, ("copy", upload.target), copy.status, why)
+        yield Outcome(wanted.step, wanted.action, None if copy.status else 0)
 
     # --- the connection -----------------------------------------------------------------------------------------------
 
@@ -329,7 +289,7 @@ class SSHHost:
             auth_timeout=CONNECT_SECONDS,
             allow_agent=False,
             look_for_keys=False,
-            compress=self._compress,
+            compress=True,
             transport_factory=_fast_transport,
         )
         transport = client.get_transport()

@@ -10,8 +10,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import secrets
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,9 +23,6 @@ IS_THERE = 10
 
 STILL_SECONDS = 30
 """A file that does not grow for so long is not waited for."""
-
-PACKET_BYTES = (32 << 10) - 64
-"""What sshd takes at once (32 KiB), and paramiko leaves of it: anything larger is copied again for each packet."""
 
 _BLOCK = 1 << 20
 
@@ -68,26 +65,36 @@ def take_in(upload: Upload, size: int, nonce: str) -> tuple[str, ...]:
 
 
 class Content:
-    """What the program is sent: a file in packets, and then its digest, which is found out meanwhile."""
+    """What the program is sent: a file of `size` bytes, `sent` so far, and its digest, which is found out meanwhile."""
 
     def __init__(self, source: str) -> None:
         self._source = source
+        self.sent = 0
         try:
             self._file = Path(source).open("rb", buffering=0)  # noqa: SIM115 - closed by `close`
             self.size = os.fstat(self._file.fileno()).st_size
         except OSError as error:
             raise self._unreadable(error) from error
 
-    def packets(self) -> Iterator[bytes]:
-        """All of it; `Refused` when the file cannot be read to what was its end."""
+    def feed(self, pipe: int) -> bool:
+        """Put as much as fits into a pipe that does not block; whether there is more, and somebody takes it.
+
+        `Refused` when the file cannot be read to what was its end.
+        """
         file = self._file.fileno()
         try:
             digest = _digest(file)
-            for start in range(0, self.size, PACKET_BYTES):
-                yield _read(file, min(PACKET_BYTES, self.size - start), start)
-            yield f"{digest.result()}\n".encode()
+            if self.sent < self.size:
+                self.sent += _moved(file, pipe, min(_BLOCK, self.size - self.sent), self.sent)
+                return True
+            os.write(pipe, f"{digest.result()}\n".encode())  # all of it or nothing: less than PIPE_BUF (pipe(7))
+        except BlockingIOError:
+            return True
+        except BrokenPipeError:
+            pass
         except OSError as error:
             raise self._unreadable(error) from error
+        return False
 
     def close(self) -> None:
         """Done with it."""
@@ -108,11 +115,12 @@ def _digest(file: int) -> Future[str]:
         return _digests[known]
 
 
-def _read(file: int, size: int, start: int) -> bytes:
-    content = os.pread(file, size, start)
-    if len(content) < size:
+def _moved(file: int, pipe: int, size: int, start: int) -> int:
+    """How much of the file went into the pipe, past this program."""
+    moved = os.splice(file, pipe, size, offset_src=start)
+    if not moved:
         raise OSError(errno.EIO, "it has become shorter")
-    return content
+    return moved
 
 
 def _hash(file: int) -> str:
@@ -134,14 +142,15 @@ _digests: dict[tuple[int, ...], Future[str]] = {}
 class Words:
     """What the program says on standard output; a login shell may have greeted before."""
 
-    def __init__(self, nonce: str) -> None:
-        self.nonce = nonce
+    def __init__(self) -> None:
+        self.nonce = secrets.token_hex(12)
         self._said = b""
 
     def hear(self, piece: bytes) -> None:
         """A piece of it."""
         self._said += piece
 
-    def ask(self) -> bool:
+    @property
+    def asks(self) -> bool:
         """Whether it asks for the file."""
         return f"{self.nonce} send\n".encode() in self._said

@@ -86,7 +86,8 @@ remote.interrupts: remote.events
 remote.ovs: remote.plan
 remote.plan:
 remote.runner: errors remote.batch remote.events remote.plan
-remote.ssh: errors inventory remote.batch remote.plan remote.upload
+remote.openssh: errors inventory remote.plan remote.upload
+remote.ssh: errors inventory remote.batch remote.openssh remote.plan remote.upload
 remote.upload: errors remote.plan
 rights: errors models storage.state
 storage.files: errors
@@ -104,7 +105,7 @@ walls: inventory models names remote.plan
 
 ONLY_IN = {
     "paramiko": ("remote/ssh.py",),
-    "subprocess": ("lab/", "bench/"),
+    "subprocess": ("remote/openssh.py", "lab/", "bench/"),
     "rich": ("menu/draw.py",),
     "yaml": ("storage/text.py",),
     "shlex": ("remote/plan.py", "lab/", "bench/"),

@@ -438,13 +438,13 @@ def test_a_file_of_that_name_and_another_size_is_not_taken_for_it(
 def test_who_comes_second_with_the_same_file_is_content(
     host: LoopbackHost, client: ssh.SSHHost, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send = ssh.SSHHost._send
+    feed = upload_module.Content.feed
 
-    def overtaken(*args: object) -> object:
+    def overtaken(content: upload_module.Content, pipe: int) -> bool:
         (host.home / "images" / "base.img").write_bytes(image.read_bytes())
-        return send(*args)  # type: ignore[arg-type]
+        return feed(content, pipe)
 
-    monkeypatch.setattr(ssh.SSHHost, "_send", overtaken)
+    monkeypatch.setattr(upload_module.Content, "feed", overtaken)
     list(client.run([step(*upload(image))]))
     assert [path.name for path in (host.home / "images").iterdir()] == ["base.img"]
 

@@ -1,0 +1,163 @@
+"""Files go to hosts by OpenSSH's client, each on a connection of its own: packets made in Python take far longer."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from errors import HostUnreachable, Refused, last_line
+from inventory import SSHSettings
+from remote.plan import Upload, shell
+from remote.upload import Content, Words, take_in
+
+CONNECT_SECONDS = 5
+
+_FAILED = 255
+"""What ssh(1) exits with when the fault is its own or the connection's."""
+
+_TURNED_AWAY = "kex_exchange_identification"
+"""It says so where sshd hung up on it before it greeted, as it does with some of many that come at once."""
+
+_OPEN_KEY = "bad permissions"
+
+_SOON_SECONDS = 0.1
+_BLOCK = 1 << 16
+_NEWS_BYTES = 1 << 20
+
+
+class Copy:
+    """A file on its way to a host. After `news` has ended, `status` is the program's there, `complaint` its last word.
+
+    `news` gives the bytes that are sent, now and then. It raises `Refused` when the file cannot be read here, and
+    `HostUnreachable` when the host is silent for `patience` seconds, or gone. Left half-way it ends the connection.
+    """
+
+    def __init__(self, address: str, settings: SSHSettings, upload: Upload, patience: float) -> None:
+        self._address = address
+        self._settings = settings
+        self._upload = upload
+        self._patience = patience
+        self.size = 0
+        self.status = 0
+        self.complaint = ""
+
+    def news(self) -> Generator[int, None, None]:
+        """The copying itself."""
+        with closing(Content(self._upload.source)) as content:
+            self.size = content.size
+            deadline = time.monotonic() + CONNECT_SECONDS
+            while (yield from self._attempt(content, Words())):
+                if time.monotonic() > deadline:
+                    raise HostUnreachable(self._address, self.complaint)
+                time.sleep(_SOON_SECONDS)
+
+    def _attempt(self, content: Content, words: Words) -> Generator[int, None, bool]:
+        """Whether sshd hung up before anything was said, as it does with some of many that come at once."""
+        said = bytearray()
+        command = shell(take_in(self._upload, content.size, words.nonce))
+        with _client([*client(self._address, self._settings), command]) as process:
+            yield from self._exchange(process, content, words, said)
+            try:
+                self.status = process.wait(self._patience)
+            except subprocess.TimeoutExpired:
+                raise self._silent() from None
+        text = said.decode(errors="replace")
+        self.complaint = last_line(text) or "the connection was lost"
+        if _OPEN_KEY in text:
+            key = self._settings.key_file
+            self.complaint = f"others may read the SSH key {key}, and so ssh does not use it: chmod 600 {key}"
+        if self.status != _FAILED and self.status >= 0:
+            return False
+        if not words.asks and _TURNED_AWAY in text:
+            return True
+        raise HostUnreachable(self._address, self.complaint, begun=words.asks)
+
+    def _exchange(
+        self, process: subprocess.Popen[bytes], content: Content, words: Words, said: bytearray
+    ) -> Iterator[int]:
+        """All three streams side by side, to the end of those that are heard; any of them could block the others."""
+        assert process.stdin  # noqa: S101  (for the type checker: all three are pipes)
+        assert process.stdout  # noqa: S101
+        assert process.stderr  # noqa: S101
+        stdin, stdout, stderr = (stream.fileno() for stream in (process.stdin, process.stdout, process.stderr))
+        os.set_blocking(stdin, False)
+        poll, heard, told = select.poll(), {stdout, stderr}, 0
+        for stream in heard:
+            poll.register(stream, select.POLLIN)
+        for stream in self._ready(poll, heard):
+            if stream == stdin:
+                if not content.feed(stdin):
+                    poll.unregister(stdin)
+                    process.stdin.close()
+                if content.sent - told >= _NEWS_BYTES or told < content.sent == content.size:
+                    told = content.sent
+                    yield told
+            elif not (piece := os.read(stream, _BLOCK)):
+                poll.unregister(stream)
+                heard.discard(stream)
+            elif stream == stderr:
+                said += piece
+            else:
+                words.hear(piece)
+                if words.asks and not process.stdin.closed:
+                    poll.register(stdin, select.POLLOUT)
+                yield content.sent
+
+    def _ready(self, poll: select.poll, heard: set[int]) -> Iterator[int]:
+        """The streams on which there is something to do, as long as any is `heard`."""
+        deadline = time.monotonic() + self._patience
+        while heard:
+            for stream, _ in poll.poll(200):
+                deadline = time.monotonic() + self._patience
+                yield stream
+            if time.monotonic() > deadline:
+                raise self._silent()
+
+    def _silent(self) -> HostUnreachable:
+        return HostUnreachable(
+            self._address, f"silent for {self._patience:.0f} s in the middle of a command", begun=True
+        )
+
+
+def client(address: str, settings: SSHSettings) -> list[str]:
+    """The start of the client's argv, with a command to come: the same key, user and known hosts, and no questions."""
+    known_hosts, key = (_quoted(Path(name).expanduser()) for name in (settings.known_hosts, settings.key_file))
+    options = (
+        *("BatchMode=yes", "LogLevel=ERROR", "ControlPath=none", "ClearAllForwardings=yes", "Compression=no"),
+        *(f"IdentityFile={key}", "IdentitiesOnly=yes", "IdentityAgent=none", "UpdateHostKeys=no", "HashKnownHosts=no"),
+        *(f"UserKnownHostsFile={known_hosts}", "GlobalKnownHostsFile=/dev/null", "CheckHostIP=no"),
+        f"StrictHostKeyChecking={'accept-new' if settings.host_keys == 'accept-new' else 'yes'}",
+        *(f"ConnectTimeout={CONNECT_SECONDS}", "ServerAliveInterval=3", "ServerAliveCountMax=3"),
+        "Ciphers=^aes128-gcm@openssh.com",
+    )
+    words = (word for option in options for word in ("-o", option))
+    return ["ssh", "-F", "none", "-T", *words, "-p", str(settings.port), f"{settings.user}@{address}"]
+
+
+def _quoted(path: Path) -> str:
+    """As ssh_config(5) reads it: `%` begins a token, and a name may have blanks in quotes."""
+    return f'"{str(path).replace("%", "%%")}"'
+
+
+@contextmanager
+def _client(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """The process, in a session of its own, so that Ctrl-C is the menu's; it has ended when the body has."""
+    pipe = subprocess.PIPE
+    try:
+        process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0, start_new_session=True)
+    except OSError as error:
+        raise Refused(f"ssh, which copies images, cannot be run on this machine: {error.strerror}") from error
+    try:
+        yield process
+    finally:
+        process.kill()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            with suppress(OSError):
+                if stream:
+                    stream.close()
+        process.wait()

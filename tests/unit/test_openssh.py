@@ -1,0 +1,115 @@
+"""Files by OpenSSH's client: its own faults, and what it must make of our settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import paramiko
+import pytest
+
+from errors import HostUnreachable, Refused
+from inventory import SSHSettings
+from remote.openssh import Copy
+from remote.plan import Upload
+from tests.loopback import LoopbackHost, loopback_host
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[LoopbackHost]:
+    with loopback_host(tmp_path / "home") as server:
+        yield server
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "base.img"
+    path.write_bytes(b"image" * 600_000)
+    return path
+
+
+def settings(host: LoopbackHost, folder: Path, **changes: str) -> SSHSettings:
+    (folder / "ssh").mkdir(parents=True, exist_ok=True)
+    return host.settings(folder, **changes)
+
+
+def copy(settings: SSHSettings, image: Path, patience: float = 20.0) -> Copy:
+    return Copy("127.0.0.1", settings, Upload(str(image), "./base.img", "./.base.img.part", ()), patience)
+
+
+def complaint(settings: SSHSettings, image: Path) -> HostUnreachable:
+    with pytest.raises(HostUnreachable) as caught:
+        list(copy(settings, image).news())
+    assert "\n" not in str(caught.value)
+    assert not caught.value.begun
+    return caught.value
+
+
+def test_it_is_told_of_every_mebibyte_and_of_the_end(host: LoopbackHost, tmp_path: Path, image: Path) -> None:
+    file = copy(settings(host, tmp_path), image)
+    news = list(file.news())
+    assert (news[0], news[-1], file.size, file.status) == (0, 3_000_000, 3_000_000, 0)
+    assert all(later - earlier < 2 << 20 for earlier, later in pairwise(news))
+    assert (host.home / "base.img").read_bytes() == image.read_bytes()
+
+
+def test_names_that_the_client_would_read_otherwise(host: LoopbackHost, tmp_path: Path, image: Path) -> None:
+    folder = tmp_path / "a %h's ~ place"
+    list(copy(settings(host, folder), image).news())
+    assert "127.0.0.1" in (folder / "ssh" / "known_hosts").read_text()
+
+
+def test_an_empty_file_is_a_file(host: LoopbackHost, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.touch()
+    assert list(copy(settings(host, tmp_path), empty).news()) == [0]
+    assert (host.home / "base.img").read_bytes() == b""
+
+
+def test_who_is_turned_away_tries_again(host: LoopbackHost, tmp_path: Path, image: Path) -> None:
+    host.turns_away = 3
+    list(copy(settings(host, tmp_path), image).news())
+    assert host.connections == 4
+
+
+def test_another_host_key_gets_no_file(host: LoopbackHost, tmp_path: Path, image: Path) -> None:
+    wanted = settings(host, tmp_path)
+    key = paramiko.ECDSAKey.generate()
+    line = f"[127.0.0.1]:{host.port} {key.get_name()} {key.get_base64()}\n"
+    Path(wanted.known_hosts).write_text(line, encoding="ascii")
+    assert "Host key verification failed" in str(complaint(wanted, image))
+    assert Path(wanted.known_hosts).read_text(encoding="ascii") == line
+
+
+def test_an_unknown_host_key_is_accepted_at_first_sight_only_where_that_is_wanted(
+    host: LoopbackHost, tmp_path: Path, image: Path
+) -> None:
+    assert "Host key verification failed" in str(complaint(settings(host, tmp_path, host_keys="strict"), image))
+    list(copy(settings(host, tmp_path), image).news())
+    list(copy(settings(host, tmp_path, host_keys="strict"), image).news())
+
+
+def test_a_key_that_is_refused(host: LoopbackHost, tmp_path: Path, image: Path) -> None:
+    host.accepts = False
+    assert "Permission denied (publickey)" in str(complaint(settings(host, tmp_path), image))
+
+
+def test_a_key_that_others_may_read(host: LoopbackHost, tmp_path: Path, image: Path) -> None:
+    wanted = settings(host, tmp_path)
+    Path(wanted.key_file).chmod(0o644)
+    assert str(complaint(wanted, image)).endswith(f": chmod 600 {wanted.key_file}")
+
+
+def test_a_host_that_is_not_there(host: LoopbackHost, tmp_path: Path, image: Path) -> None:
+    nobody = replace(settings(host, tmp_path), port=1)
+    assert "Connection refused" in str(complaint(nobody, image))
+
+
+def test_a_machine_without_the_client(
+    host: LoopbackHost, tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    with pytest.raises(Refused, match=r"^ssh, which copies images, cannot be run on this machine: No such file"):
+        list(copy(settings(host, tmp_path), image).news())
