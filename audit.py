@@ -83,16 +83,24 @@ class Audit:
         line = json.dumps(dict(zip(FIELDS, values, strict=True))).encode() + b"\n"
         try:
             try:
-                with locked(self._path, self._database, _LOCK_WAIT_S, "it is locked by another process"):
-                    if self._path.stat().st_size + len(line) > LARGEST_FILE:
-                        _rotate(self._path)
-                    _append(self._path, line, self._database)
+                while not self._appended(line):
+                    pass
             except Refused:  # only making room needs the lock: the kernel puts one write behind the other (write(2))
                 _append(self._path, line, self._database)
         except OSError as error:
             self._problem = self._problem or error.strerror or str(error)
         except CloudError as error:
             self._problem = self._problem or str(error)
+
+    def _appended(self, line: bytes) -> bool:
+        """Whether the line had room; if not, there is a new log now, which others may be filling already."""
+        with locked(self._path, self._database, _LOCK_WAIT_S, "it is locked by another process"):
+            size = self._path.stat().st_size
+            if size and size + len(line) > LARGEST_FILE:
+                _rotate(self._path)
+                return False
+            _append(self._path, line, self._database)
+            return True
 
     def news(self) -> str:
         """What whoever sits here should know of the log itself: that it cannot be written. Said once, else empty."""

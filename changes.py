@@ -189,8 +189,8 @@ def _did_something(result: StepResult) -> bool:
 
 def _what_it_did(result: StepResult) -> str:
     """Name and place of the step, and which of several things it made, where its commands say that and its name not."""
-    title = result.step.title
-    made = ", ".join(name for name in result.stdout.split() if name not in title.split())
+    title, names = result.step.title, sorted(set(result.stdout.split()))
+    made = ", ".join(name for name in names if not title.endswith(f" {name}"))
     return f"{title}{f' ({made})' if made else ''} on {result.step.host}"
 
 

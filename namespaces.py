@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 from remote import ovs
 from remote.beside import BESIDE, grouped
@@ -14,9 +13,9 @@ from remote.plan import Command
 # namespace routes if its host does (ip-sysctl: devconf_inherit_init_net), and guests could reach others.
 _LOOK = r"""newline='
 '
-inside() { ip ${namespace:+-n "$namespace"} -batch -; }
 look() {
-  there=$(printf 'netconf\naddr\n' | inside | while read -r first second third fourth rest; do
+  there=$(printf 'netconf\naddr\n' | ip ${namespace:+-n "$namespace"} -batch - |
+    while read -r first second third fourth rest; do
     case "$first $second $fourth" in
       "inet all on") echo "routes 1";;
       "inet all "*) echo "routes 0";;
@@ -53,7 +52,12 @@ beside are_in_place "$@"
 
 # A port that ovs-vswitchd made anew is in the root namespace again, and what is left of the one before it is dead. One
 # whose namespace was deleted has no device any more, and gets one only as a new port.
-_PUT_IN_PLACE = rf"""{BESIDE}{_LOOK}put_in_place() {{
+# What ip says last is the number of a line.
+_PUT_IN_PLACE = rf"""{BESIDE}{_LOOK}change() {{
+  said=$(ip "$@" -batch - 2>&1) || {{ echo "${{said%"$newline"Command failed*}}" >&2; exit 1; }}
+}}
+inside() {{ change ${{namespace:+-n "$namespace"}}; }}
+put_in_place() {{
   namespace=$1 routes=$2 count=$3 dead='' lost='' moves='' settings=''; shift 3
   look
   while [ "$count" -gt 0 ]; do
@@ -66,13 +70,14 @@ _PUT_IN_PLACE = rf"""{BESIDE}{_LOOK}put_in_place() {{
       settings="${{settings}}link set dev $1 addrgenmode none${{3:+ address $3}}
 addr replace $2 dev $1
 link set dev $1 up$newline"
+      echo "${{1##*[!0-9]}}"
     fi
     shift 3; count=$((count - 1))
   done
   [ -z "$lost" ] || {{ ovs-vsctl --timeout=20 $lost && "$@" || exit; }}
   if [ "$namespace" ]; then
     [ -z "$dead" ] || printf %s "$dead" | inside || exit
-    [ -z "$moves" ] || printf %s "$moves" | ip -batch - || exit
+    [ -z "$moves" ] || printf %s "$moves" | change || exit
     routes_well || nsenter --net="/run/netns/$namespace" sysctl -q -w "net.ipv4.ip_forward=$routes" || exit
     settings="link set dev lo up$newline$settings"
   fi
@@ -132,11 +137,13 @@ def put_in_place(places: Sequence[Place], *, routes: bool | None = None) -> Comm
     """Bring internal ports into their namespaces, and give them their addresses, and their MACs if these are ours.
 
     `routes`: whether the namespaces pass packets on; None leaves that as it is. No IPv6 address: by it guests would
-    reach whatever listens on the host. The namespaces are worked on side by side.
+    reach whatever listens on the host. The namespaces are worked on side by side; what is printed are VLANs.
     """
     looks, deeds = [], []
-    for namespace, group in groupby(places, lambda place: place.namespace):
-        inside = list(group)
+    grouping: dict[str, list[Place]] = {}
+    for place in places:
+        grouping.setdefault(place.namespace, []).append(place)
+    for namespace, inside in grouping.items():
         words = [namespace, "" if routes is None else str(int(routes)), str(len(inside))]
         for place in inside:
             words += [place.port.name, f"{place.address}/{place.prefix}", place.mac]

@@ -38,12 +38,17 @@ TOOLS = (
     *("nsenter", "ovs-vsctl", "ss", "sysctl"),
 )
 
+_IS_UNUSED = """[ ! -e "$1" ] ||
+  { echo "$1 holds what is not known to be a slice's: $(echo $(ls -A "$1"))" >&2; exit 1; }"""
+
 # An empty file is one that could not be written.
 _ARE_WRITTEN = """for own; do [ -s "$own" ] || exit; done"""
 
 _WRITE = rf"""{BESIDE}write() {{
-  own=$1; shift
-  [ -s "$own" ] || printf '%s\n' "$@" >"$own" || {{ echo "$own cannot be written; is /run full?" >&2; exit 1; }}
+  namespace=$1 own=$2; shift 2
+  [ ! -s "$own" ] || exit 0
+  printf '%s\n' "$@" >"$own" || {{ echo "$own cannot be written; is /run full?" >&2; exit 1; }}
+  echo "${{namespace##*[!0-9]}}"
 }}
 beside write "$@"
 """
@@ -63,8 +68,9 @@ set -- $(stat -f -c '%a %S %c %d' /run) || exit
 
 # dnsmasq binds its socket to the interface, and goes on holding it when another one has taken the name. Where it has no
 # socket at all it lives on in a namespace of that name that was deleted.
+# `serves NAMESPACE PIDFILE MARK`.
 _SERVES = """serves() {
-  runs "$1" "$2" && case $(ss -N "$3" -Hlun "sport = :67") in "" | *%if*) return 1;; esac
+  runs "$2" "$3" && case $(ss -N "$1" -Hlun "sport = :67") in "" | *%if*) return 1;; esac
 }
 """
 
@@ -72,18 +78,20 @@ _ALL_SERVE = f"""{BESIDE}{daemon.RUNS}{_SERVES}beside serves "$@"
 """
 
 _EXPECT_SERVING = f"""{BESIDE}{daemon.RUNS}{_SERVES}expect() {{
-  serves "$@" || {{ echo "no dnsmasq serves in $3" >&2; exit 1; }}
+  serves "$@" || {{ echo "no dnsmasq serves there" >&2; exit 1; }}
 }}
 beside expect "$@"
 """
 
+# `serve NAMESPACE PIDFILE MARK LOG COMMAND...`, where dnsmasq does not serve already.
+#
 # dnsmasq gives its log to its own user, and where fs.protected_regular is set (proc(5)) not even root may open another
 # user's file in /tmp again. A guest can ask for addresses all day: a write beyond the limit fails, and dnsmasq goes on
 # without it (setrlimit(2)).
 _SERVE = f"""{BESIDE}{daemon.END}{_SERVES}serve() {{
   ! serves "$@" || exit 0
-  end TERM "$1" "$2" || exit
-  namespace=$3 log=$4; shift 4
+  end TERM "$2" "$3" || exit
+  namespace=$1 log=$4; shift 4
   [ ! -e "$log" ] || rm -f "$log" || exit
   trap "" XFSZ; ulimit -f {(1 << 20) // 512} || exit
   echo "${{namespace##*[!0-9]}}"
@@ -198,7 +206,9 @@ class VLANManager:
 
     def close_internet(self) -> Step:
         """Takes down what slices share on the internet VLAN, if none of them uses it at that moment."""
-        return Step(self._node, f"end of VLAN {self._internet.vlan_id}", self._close_internet(), lock=True)
+        vlan = self._internet.vlan_id
+        unused = Command(("sh", "-c", _IS_UNUSED, "sh", _hosts_folder(vlan)))
+        return Step(self._node, f"end of VLAN {vlan}", (*self._close_internet(), unused), lock=True)
 
     # --- what has to be there, for whoever looks ----------------------------------------------------------------------
 
@@ -261,9 +271,13 @@ class VLANManager:
 
         dnsmasq notices new files in `--dhcp-hostsdir` by itself (dnsmasq(8)).
         """
-        files = {_hosts_file(tenant, subnet.vlan_id): subnet.reservations for subnet in subnets}
-        written = grouped((own, *reservations) for own, reservations in files.items())
-        serving = _serving(_ALL_SERVE, [subnet.vlan_id for subnet in subnets])
+        vlans = [subnet.vlan_id for subnet in subnets]
+        files = [_hosts_file(tenant, vlan) for vlan in vlans]
+        written = grouped(
+            (dhcp_namespace(subnet.vlan_id), own, *subnet.reservations)
+            for own, subnet in zip(files, subnets, strict=True)
+        )
+        serving = _serving(_ALL_SERVE, vlans)
         return (
             Command(("sh", "-c", _WRITE, "sh", *written), unless=("sh", "-c", _ARE_WRITTEN, "sh", *files)),
             put_in_place([self._dhcp_place(tenant, subnet) for subnet in subnets], routes=False),
@@ -272,15 +286,17 @@ class VLANManager:
 
     def _serve(self, subnets: Sequence[_Subnet], *extra: str) -> tuple[str, ...]:
         """Starts the dnsmasq of each VLAN that has none that serves, and prints its number."""
-        return ("sh", "-c", _SERVE, "sh", *grouped(self._dnsmasq(subnet, *extra) for subnet in subnets))
+        words = (
+            (*_server_words(subnet.vlan_id), _log(subnet.vlan_id), *self._dnsmasq(subnet, *extra)) for subnet in subnets
+        )
+        return ("sh", "-c", _SERVE, "sh", *grouped(words))
 
     def _dnsmasq(self, subnet: _Subnet, *extra: str) -> tuple[str, ...]:
-        """dnsmasq as documented, and cut off from its host's own names and settings; what is known of it goes before.
+        """dnsmasq as documented, and cut off from its host's own names and settings.
 
         Leases are kept in memory only: every address is a reservation, so there is nothing to remember.
         """
         return (
-            *(*_process(subnet.vlan_id), dhcp_namespace(subnet.vlan_id), _log(subnet.vlan_id)),
             "dnsmasq",
             f"--interface={dhcp_port(subnet.vlan_id)}",
             "--bind-interfaces",
@@ -395,11 +411,15 @@ def remove_servers(*vlans: int) -> tuple[Command, ...]:
 
 def _serving(script: str, vlans: Iterable[int]) -> tuple[str, ...]:
     """Succeeds while each VLAN's dnsmasq lives and listens on the interface that is there now."""
-    return ("sh", "-c", script, "sh", *grouped((*_process(vlan), dhcp_namespace(vlan)) for vlan in vlans))
+    return ("sh", "-c", script, "sh", *grouped(map(_server_words, vlans)))
 
 
 def _expect_serving(vlans: Iterable[int]) -> Command:
     return Command(_serving(_EXPECT_SERVING, vlans))
+
+
+def _server_words(vlan: int) -> tuple[str, ...]:
+    return (dhcp_namespace(vlan), *_process(vlan))
 
 
 def _process(vlan: int) -> daemon.Process:

@@ -41,6 +41,7 @@ exit 0"""
 _MARKS = """for folder in /run/ns-*; do [ ! -d "$folder" ] || echo "$folder"; done
 echo
 grep -sH '' /run/ns-*/pid /run/ns-*/hosts/*
+for file in /run/ns-*/hosts/*; do [ ! -f "$file" ] || [ -s "$file" ] || echo "$file:"; done
 exit 0"""
 
 # A process in a namespace shows its network to those outside as well (proc(5), /proc/pid/net): nothing has to be

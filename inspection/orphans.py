@@ -78,7 +78,7 @@ class Owners:
         """Whether this VM of this slice may run: ids come again, so one of another slice is another VM."""
         return slice_id in self.active and self.active[slice_id].vm(vm_id) is not None
 
-    def closes(self, port: str, host: str) -> bool:
+    def shared_and_unused(self, port: str, host: str) -> bool:
         """Whether the port is one that slices share on the internet VLAN, and none of them uses it any more."""
         vlan = self.shared_vlan
         shared = host == self.comparison.inventory.network_node and port in {gateway_port(vlan), dhcp_port(vlan)}
@@ -91,6 +91,7 @@ class Owners:
 
 def orphans(owners: Owners, sight: Sight) -> list[Orphan]:
     """All that is on the host and belongs to no slice, in the order in which it is to be removed."""
+    # Who leaves the internet VLAN last takes down what is shared there, of which others find nothing then.
     finders = (_processes, _internet, _ports, _taps, _flows, _files, _namespaces, _rules)
     return [orphan for find in finders for orphan in find(owners, sight)]
 
@@ -126,7 +127,7 @@ def _ports(owners: Owners, sight: Sight) -> Iterator[Orphan]:
             slice_mark = port.marks.get("slice", "")
             number = int(slice_mark) if slice_mark.isdigit() else None
             finding = Finding("orphan-port", sight.host, f"port {port.name}", number)
-            if owners.closes(port.name, sight.host):
+            if owners.shared_and_unused(port.name, sight.host):
                 yield Orphan(finding, owners.comparison.vlans.close_internet())
             else:
                 yield Orphan.of(finding, ovs.remove_ports([ovs.Port(port.name, 0, internal=port.kind == "internal")]))

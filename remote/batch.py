@@ -22,7 +22,7 @@ LOCK = "/run/openvswitch"
 """A folder that is there on every host of ours: locked while a step that slices share is done, it leaves no file."""
 
 LOCK_SHARE = 5 / 6
-"""How much of the silence that is endured of it a batch waits for others: once it was given up it begins nothing."""
+"""Of the silence that is endured of it, how much a batch waits for others: it says so while somebody still listens."""
 
 SLICE_LOCK = "/run/cloud-repositorio-{}.lock"
 """What a batch with a lock holds; the file is gone when the last of them has ended."""
@@ -47,7 +47,8 @@ _BUSY = "busy"
 
 GO_FIRST = "{ echo -10 >/proc/self/autogroup; } 2>/dev/null"
 """Where guests want all of the CPUs, what the cloud does on their host goes first. That is so for the shell's session:
-what it starts in a session of its own, like QEMU, waits its turn (sched(7), the autogroup feature)."""
+what it starts in a session of its own, like QEMU, waits its turn (sched(7), the autogroup feature). Where the kernel
+has none, or the host's services share the CPUs by cgroups, nothing comes of it."""
 
 _AS_USER = 'setpriv --reuid="$SUDO_UID" --regid="$SUDO_GID" --init-groups -- sh -s'
 _SKIPPED = "skipped"

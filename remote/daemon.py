@@ -29,7 +29,7 @@ RUNS = f"""runs() {{ {RUNNING}; }}
 """`runs PIDFILE MARK`: whether it runs; its pid is in `$pid` then."""
 
 # All of them are told before the first is waited for. Whoever stays is looked at once more before it is killed: its pid
-# may be another process's by then.
+# may be another's by then. One without a command line is on its way out, and has let go of its memory only.
 END = f"""{RUNS}end() {{
   signal=$1 tries=0 left=$(($# / 2)); shift
   while [ $left -gt 0 ]; do
@@ -41,7 +41,8 @@ END = f"""{RUNS}end() {{
     tries=$((tries + 1))
     [ $tries -ne 300 ] || left=$(($# / 2))
     while [ $left -gt 0 ]; do
-      ! grep -qzxF -- "$2" "/proc/$1/cmdline" 2>/dev/null || {{ kill -KILL "$1"; set -- "$@" "$1" "$2"; }}
+      {{ grep -qz . "/proc/$1/cmdline" && ! grep -qzxF -- "$2" "/proc/$1/cmdline"; }} 2>/dev/null ||
+        {{ kill -KILL "$1" 2>/dev/null; set -- "$@" "$1" "$2"; }}
       shift 2; left=$((left - 1))
     done
     [ $tries -le 600 ] || {{ echo "process $1 does not end" >&2; return 1; }}
@@ -60,7 +61,7 @@ done
 exit 1"""
 
 # A TAP has a carrier while a process holds it. One that was made anew has none, and the process holds nothing.
-RUNS_ON_ITS_TAPS = f"""{RUNNING} || exit
+_RUNS_ON_ITS_TAPS = f"""{RUNNING} || exit
 shift 2
 for tap; do
   {{ read -r carrier <"/sys/class/net/$tap/carrier"; }} 2>/dev/null && [ "$carrier" = 1 ] || exit 1
@@ -193,7 +194,7 @@ def is_running_or_unwanted(pid_file: str, mark: str, folder: str) -> Argv:
 
 def runs_on_its_taps(pid_file: str, mark: str, taps: Sequence[str]) -> Argv:
     """Succeeds while the process lives and each of its `taps` is the one that it opened."""
-    return ("sh", "-c", RUNS_ON_ITS_TAPS, "sh", pid_file, mark, *taps)
+    return ("sh", "-c", _RUNS_ON_ITS_TAPS, "sh", pid_file, mark, *taps)
 
 
 def start(process: Process, messages: str, log: str, argv: Argv, *, secret: str = "", cores: int = 0) -> Argv:

@@ -37,7 +37,7 @@ def _of_host(host: FakeHost, tenant: Slice) -> Iterator[Damage]:
 
     def damage(what: str, strike: Callable[..., object], *arguments: object) -> Damage:
         def once() -> None:
-            with suppress(KeyError):  # another damage has taken it already
+            with suppress(KeyError, IndexError):  # another damage has taken it already
                 strike(host, *arguments)
 
         return Damage(f"{what} on {host.address}", once)

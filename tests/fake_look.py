@@ -85,7 +85,9 @@ def files(host: FakeHost, folder: str) -> str:
 def marks(host: FakeHost) -> str:
     folders = "".join(f"{path}\n" for path in host.folders if re.match(r"/run/ns-[^/]+$", path))
     kept = {path: text for path, text in host.files.items() if re.match(r"/run/ns-[^/]+/(pid|hosts/.+)$", path)}
-    return f"{folders}\n" + "".join(f"{path}:{line}\n" for path, text in kept.items() for line in text.splitlines())
+    return f"{folders}\n" + "".join(
+        f"{path}:{line}\n" for path, text in kept.items() for line in text.splitlines() or [""]
+    )
 
 
 def namespaces(host: FakeHost, shared: str, *, thorough: bool) -> str:

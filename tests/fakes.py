@@ -175,12 +175,19 @@ class FakeHost:
             return no(f"rmdir: failed to remove '{folder}': Directory not empty")
         return OK
 
+    def is_unused(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        inside = [path for path in self.files if path.startswith(f"{argv[0]}/")]
+        return no(f"{argv[0]} holds what is not known to be a slice's: {inside}") if self.exists(argv[0]) else OK
+
     def are_written(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         return (int(not all(self.files.get(path) for path in argv)), "", "")
 
     def write(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        path, *lines = argv
-        return OK if self.files.get(path) else self._put(path, "".join(f"{line}\n" for line in lines))
+        namespace, path, *lines = argv
+        if self.files.get(path):
+            return OK
+        status, _, complaint = self._put(path, "".join(f"{line}\n" for line in lines))
+        return (status, f"{namespace.removeprefix('ns-dhcp-vlan')}\n", complaint)
 
     def _put(self, path: str, text: str) -> Answer:
         if path.rpartition("/")[0] not in self.folders:
@@ -299,7 +306,7 @@ class FakeHost:
             self.macs |= {port: mac} if mac else {}
         if routes:
             (self.forwarding.add if routes == "1" else self.forwarding.discard)(namespace)
-        return OK
+        return (0, "".join(f"{port.removeprefix('gw_vlan').removeprefix('dhcp_v')}\n" for port, _, _ in wrong), "")
 
     def _is_right(self, namespace: str, port: str, address: str, mac: str) -> bool:
         if namespace and port in self.namespaces[""]:
@@ -430,8 +437,8 @@ class FakeHost:
     # --- processes ----------------------------------------------------------------------------------------------------
 
     def serve(self, argv: tuple[str, ...], stdin: str) -> Answer:
-        pid_file, mark, namespace, log, program, *options = argv
-        if self.serves((pid_file, mark, namespace), stdin)[0] == 0:
+        namespace, pid_file, mark, log, program, *options = argv
+        if self.serves((namespace, pid_file, mark), stdin)[0] == 0:
             return OK
         if namespace not in self.namespaces:
             return no(f'Cannot open network namespace "{namespace}": No such file or directory')
@@ -457,11 +464,11 @@ class FakeHost:
         return (int(process is None or process[0] != argv[1]), "", "")
 
     def serves(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        pid_file, mark, namespace = argv
+        namespace, pid_file, mark = argv
         return (int(bool(self.is_running((pid_file, mark), "")[0]) or namespace in self.deaf), "", "")
 
     def expect_serving(self, argv: tuple[str, ...], stdin: str) -> Answer:
-        return OK if self.serves(argv, stdin)[0] == 0 else no(f"no dnsmasq serves in {argv[2]}")
+        return OK if self.serves(argv, stdin)[0] == 0 else no(f"{argv[0]}: no dnsmasq serves there")
 
     def runs_on_its_taps(self, argv: tuple[str, ...], stdin: str) -> Answer:
         pid_file, mark, *taps = argv
@@ -605,6 +612,7 @@ SCRIPTS: dict[str, Program] = {
     qcow_manager._IS_SEALED: FakeHost.is_sealed,
     qcow_manager._MAKE_OVERLAY: FakeHost.make_overlay,
     qcow_manager._SEAL: FakeHost.seal,
+    vlan_manager._IS_UNUSED: FakeHost.is_unused,
     vlan_manager._ARE_OURS: FakeHost.namespaces_are_ours,
     namespaces._ADD: FakeHost.add_namespaces,
     namespaces._ARE_THERE: FakeHost.are_there,

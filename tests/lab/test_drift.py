@@ -136,9 +136,17 @@ DRIFT: dict[str, tuple[Callable[[Pair], None], set[str], set[str]]] = {
     ),
     "ovs-vswitchd of the network node is killed": (
         _kill_switch("network"), {"port-astray"},
-        {"gateways of the VLANs", "DHCP of the VLANs (NUMBER)", "internet on VLAN 400"},
+        {"gateways of the VLANs (NUMBER)", "DHCP of the VLANs (NUMBER)", "internet on VLAN 400"},
     ),
     "dnsmasq is killed": (_kill_dnsmasq, {"dnsmasq-dead"}, {"DHCP of the VLANs (NUMBER)"}),
+    "the DHCP server has no address": (
+        _exec("network", "ip", "-n", "ns-dhcp-vlanVLAN", "addr", "flush", "dev", "dhcp_vVLAN"),
+        {"address-missing"}, {"DHCP of the VLANs (NUMBER)"},
+    ),
+    "reservations are deleted": (
+        _exec("network", "rm", "/run/ns-dhcp-vlanVLAN/hosts/slice-SLICE"),
+        {"reservations-missing"}, {"DHCP of the VLANs (NUMBER)"},
+    ),
     "QEMU is killed": (_kill_qemu, {"qemu-dead"}, {"QEMU (one)"}),
     "a TAP is deleted": (
         _exec("worker1", "ip", "link", "del", "TAP"), {"tap-missing"}, {"TAPs (ETH1)", "QEMU (one)"},
@@ -181,7 +189,7 @@ DRIFT: dict[str, tuple[Callable[[Pair], None], set[str], set[str]]] = {
     ),
     "an address is gone": (
         _exec("network", "ip", "-n", "ns-gw-sliceSLICE", "addr", "flush", "dev", "gw_vlanVLAN"),
-        {"address-missing"}, {"gateways of the VLANs"},
+        {"address-missing"}, {"gateways of the VLANs (NUMBER)"},
     ),
     "the gateway of the internet VLAN has another MAC": (
         _exec("network", "ip", "link", "set", "dev", "gw_vlan400", "address", "02:c1:0d:00:00:99"),
@@ -198,7 +206,7 @@ DRIFT: dict[str, tuple[Callable[[Pair], None], set[str], set[str]]] = {
     ),
     "a namespace is deleted": (
         _exec("network", "ip", "netns", "del", "ns-gw-sliceSLICE"), {"namespace-missing"},
-        {"namespaces of the slice", "gateways of the VLANs"},
+        {"namespaces of the slice", "gateways of the VLANs (NUMBER)"},
     ),
     "a DHCP namespace is deleted under its server": (
         _exec("network", "ip", "netns", "del", "ns-dhcp-vlanVLAN"), {"namespace-missing"},
@@ -247,7 +255,7 @@ REBOOTED = (
     {"qemu-dead", "tap-missing", "flows-missing", "namespace-missing", "dnsmasq-dead", "address-missing",
      "rules-missing", "filter-missing", "reservations-missing", "forwarding-off"},
     {"TAPs (ETH0, ETH1)", "QEMU (one)", "walls around the TAPs", "namespaces of the slice",
-     "gateways of the VLANs", "DHCP of the VLANs (NUMBER)", "internet on VLAN 400"},
+     "gateways of the VLANs (NUMBER)", "DHCP of the VLANs (NUMBER)", "internet on VLAN 400"},
 )  # fmt: skip
 
 

@@ -214,7 +214,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "preflight: a host that does not answer": (cut_off, "10.0.10.2 does not answer"),
     "launch: dnsmasq does not start": (
         broken("network", DNSMASQ, "echo dnsmasq: out of luck >&2; exit 2"),
-        "10.0.10.3: DHCP of the VLANs: dnsmasq: out of luck",
+        "10.0.10.3: DHCP of the VLANs: ns-dhcp-vlan*: dnsmasq: out of luck",
     ),
     "launch: no kernel module for NAT": (
         broken("network", "/usr/sbin/iptables-restore", NO_NAT),
@@ -222,7 +222,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     ),
     "launch: forwarding cannot be switched on": (
         broken("network", "/usr/sbin/sysctl", NO_FORWARDING),
-        "10.0.10.3: gateways of the VLANs: sysctl: permission denied",
+        "10.0.10.3: gateways of the VLANs: ns-gw-slice*: sysctl: permission denied",
     ),
     "launch: no port can be added": (
         broken("worker2", VSCTL, NO_PORTS),

@@ -193,6 +193,27 @@ assert not log.news()
 """
 
 
+def test_a_new_log_that_others_have_filled_meanwhile_is_not_written_beyond_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = tmp_path / "database.yaml"
+    database.touch(0o600)
+    monkeypatch.setattr(audit, "LARGEST_FILE", 4000)
+    log, rotate, full = audit.log_of(database), audit._rotate, b"x" * 3999 + b"\n"
+    log.write_bytes(full)
+    others = [full, full]
+
+    def rotate_slowly(path: Path) -> None:
+        rotate(path)
+        if others:
+            path.write_bytes(others.pop())
+
+    monkeypatch.setattr(audit, "_rotate", rotate_slowly)
+    audit.Audit(database).write(audit.Entry("admin", "deploy", 1000), "ok", 0.0)
+    assert [path.stat().st_size for path in sorted(tmp_path.glob("*.log.?"))] == [4000, 4000, 4000]
+    assert json.loads(log.read_text())["actor"] == "admin"
+
+
 def test_many_processes_write_and_rotate_and_no_line_is_torn(tmp_path: Path) -> None:
     database = tmp_path / "database.yaml"
     database.touch(0o600)

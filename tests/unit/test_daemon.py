@@ -87,6 +87,18 @@ def test_a_process_that_took_the_pid_of_one_that_ended_is_not_killed(pid_file: P
         os.kill(pid, signal.SIGKILL)
 
 
+def test_a_process_that_is_on_its_way_out_for_long_is_not_taken_for_one_that_is_gone(pid_file: Path) -> None:
+    """Its command line is empty as soon as its first thread has ended; the others may hold files and devices."""
+    end = "ctypes.CDLL(None).syscall(60, 0)"  # _exit(2) of this thread alone, on x86-64
+    thread = "threading.Thread(target=time.sleep, args=(60,)).start()"
+    program = f"import ctypes, signal, threading, time; {thread}; signal.signal(15, lambda *_: {end})"
+    pid = start(pid_file, ("python3", "-c", f"{program}; print('ready', flush=True); signal.pause()", "-name", MARK))
+    _first_words(pid_file)
+    done = run(stop(pid_file, "TERM"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not Path(f"/proc/{pid}").exists()
+
+
 def _first_words(pid_file: Path) -> str:
     """What a process says; its pid is known before there is a file for its words."""
     said, deadline = pid_file.with_suffix(".said"), time.monotonic() + 10

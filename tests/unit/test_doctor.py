@@ -177,13 +177,26 @@ def test_who_comes_to_the_internet_vlan_meanwhile_keeps_it(running: Desk) -> Non
     assert running.api.doctor.examine().findings == ()
 
 
-@pytest.mark.parametrize("trace", ["filter", "reservations"])
+def test_what_no_slice_is_known_to_have_put_there_keeps_the_internet_vlan_and_is_told(running: Desk) -> None:
+    network = running.cloud.hosts[NETWORK]
+    forget(running)
+    network.files["/run/ns-dhcp-vlan400/hosts/notes"] = "theirs"
+    diagnosis = running.api.doctor.fix()
+    assert not [sentence for sentence in diagnosis.removed if "400" in sentence and "slice" not in sentence]
+    assert len(diagnosis.not_removed) == 4
+    assert all("/run/ns-dhcp-vlan400/hosts holds" in sentence for sentence in diagnosis.not_removed)
+    del network.files["/run/ns-dhcp-vlan400/hosts/notes"]
+    assert running.api.doctor.fix().findings == ()
+
+
+@pytest.mark.parametrize("trace", ["filter", "reservations", "no reservations"])
 def test_half_a_trace_of_a_forgotten_slice_is_enough(running: Desk, trace: str) -> None:
     network = running.cloud.hosts[NETWORK]
     if trace == "filter":
         network.filters["ns-dhcp-vlan400"]["slice-4000"] = ("-A INPUT -j slice-4000",)
     else:
-        network.files["/run/ns-dhcp-vlan400/hosts/slice-4000"] = "52:54:00:0f:a1:00,10.60.7.101"
+        lines = "52:54:00:0f:a1:00,10.60.7.101" if trace == "reservations" else ""
+        network.files["/run/ns-dhcp-vlan400/hosts/slice-4000"] = lines
     assert codes(running) == ["orphan-internet"]
     assert running.api.doctor.fix().findings == ()
 
@@ -295,6 +308,18 @@ def test_a_repair_says_what_it_brought_back_and_keeps_the_secret(running: Desk) 
     assert running.slice().vms[0].pid == str(worker.processes["vm_images/slice-1000/vm0.pid"][1])
     assert running.ok(running.api.repair_slice("student", 1000)) == []
     assert running.ok(running.api.ailments("student")) == {}
+
+
+def test_a_repair_names_each_vlan_that_was_brought_back(running: Desk) -> None:
+    network = running.cloud.hosts[NETWORK]
+    first, second = (link.vlan_id for link in running.slice().links)
+    del network.processes[f"/run/ns-dhcp-vlan{second}/pid"]
+    del network.files[f"/run/ns-dhcp-vlan{first}/hosts/slice-1000"]
+    network.namespaces["ns-gw-slice1000"][f"gw_vlan{second}"].clear()
+    assert running.ok(running.api.repair_slice("student", 1000)) == [
+        f"gateways of the VLANs ({second}) on {NETWORK}",
+        f"DHCP of the VLANs ({first}, {second}) on {NETWORK}",
+    ]
 
 
 def test_a_repair_with_a_host_down_mends_the_others_and_takes_nothing_back(running: Desk) -> None:
