@@ -45,6 +45,12 @@ echo "$1 cannot be made; is /run full?" >&2; return 1
 _AT_WORK = "an earlier command of this slice is still at work there; try again in a minute"
 _BUSY = "busy"
 
+IDLE_SECONDS = 20
+"""How long a shell waits for the next batch: sshd may learn only after hours that its manager is gone."""
+
+# A byte of its own goes before each batch: sh(1) has no `read` that gives up, and dd(1) takes no more than that byte.
+_AWAIT_NEXT = "timeout {} dd bs=1 count=1 >/dev/null 2>&1 || exit"
+
 GO_FIRST = "{ echo -10 >/proc/self/autogroup; } 2>/dev/null"
 """Where guests want all of the CPUs, what the cloud does on their host goes first. That is so for the shell's session:
 what it starts in a session of its own, like QEMU, waits its turn (sched(7), the autogroup feature). Where the kernel
@@ -137,8 +143,9 @@ class Batch:
             *_function("batch", lines),
             "(batch) </dev/null",
             f"mark {self.last} $? '0 {_STOPPED}'",
+            _AWAIT_NEXT.format(IDLE_SECONDS),
         ]
-        return "\n".join([*lines, ""])
+        return "\n".join(["", *lines, ""])
 
     def _entries(self) -> Iterator[_Entry]:
         """The actions in their order, and what takes and frees the lock that a step needs."""

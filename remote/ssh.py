@@ -22,7 +22,7 @@ from paramiko.pkey import UnknownKeyType
 
 from errors import CloudError, CommandFailed, HostUnreachable, last_line
 from inventory import SSHSettings
-from remote.batch import Batch, Outcome, Progress, Transcript, UploadWanted
+from remote.batch import IDLE_SECONDS, Batch, Outcome, Progress, Transcript, UploadWanted
 from remote.openssh import Copy
 from remote.plan import PATIENCE_SECONDS, Step, Upload, shell
 from remote.upload import IS_THERE
@@ -62,6 +62,7 @@ class SSHHost:
         self._client: paramiko.SSHClient | None = None
         self._connection: socket.socket | None = None
         self._shell: paramiko.Channel | None = None
+        self._used = 0.0
         self._busy = threading.RLock()
         self.round_trips = 0
 
@@ -137,6 +138,9 @@ class SSHHost:
     def _open_shell(self, patience: float) -> Iterator[paramiko.Channel]:
         """The shell that reads batches; unless the body fails it is kept for the next one."""
         channel, self._shell = self._shell, None
+        if channel and time.monotonic() - self._used > IDLE_SECONDS / 2:  # it might end just now
+            _close(channel)
+            channel = None
         if channel is None or channel.exit_status_ready() or not self._is_connected:
             channel = self._execute(SHELL)
         channel.settimeout(patience)
@@ -145,7 +149,7 @@ class SSHHost:
         except BaseException:
             _close(channel)
             raise
-        self._shell = channel
+        self._shell, self._used = channel, time.monotonic()
 
     def _execute(self, command: str) -> paramiko.Channel:
         with self._translated():

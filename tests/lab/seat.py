@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from lab import GuestConsole, Lab
+from remote.batch import IDLE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 IMAGES = "/home/ubuntu/vm_images"
@@ -197,9 +198,9 @@ _OURS = ("qemu-system", "dnsmasq", "ip netns exec", "sh -s", "socat")
 
 
 def _trace(lab: Lab, host: str) -> str:
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + IDLE_SECONDS + 5
     while "sh -s " in (ours := _ours(lab, host)) and time.monotonic() < deadline:
-        time.sleep(0.05)  # a shell ends when its plan has, and nobody waits for that
+        time.sleep(0.05)  # a shell ends when its plan has, or notices later that it has lost its manager
     return "\n".join([lab.exec(host, ["sh", "-c", _TRACE]).stdout, *ours])
 
 

@@ -202,6 +202,21 @@ def test_a_batch_that_does_not_get_its_lock_did_nothing(
     assert not list(tmp_path.glob("*.lock"))
 
 
+def test_a_shell_whose_manager_is_silent_for_long_ends_by_itself_and_the_next_batch_gets_another(
+    host: LoopbackHost, client: ssh.SSHHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the connection was lost and sshd does not know: nothing closes its input."""
+    monkeypatch.setattr(batch, "IDLE_SECONDS", 1)
+    first, second = stage(client, "echo $PPID"), stage(client, "echo $PPID")
+    assert first == second
+    wait_until(lambda: host.processes[-1].poll() is not None, 10, "the end of an idle shell")
+    assert stage(client, "echo more") == "more\n"
+    assert len(host.processes) == 2
+    monkeypatch.setattr(ssh, "IDLE_SECONDS", 0)
+    assert stage(client, "echo anew") == "anew\n"
+    assert len(host.processes) == 3
+
+
 def test_a_step_that_does_not_get_the_lock_of_all_slices_is_told_while_somebody_listens(
     host: LoopbackHost, client: ssh.SSHHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
