@@ -189,7 +189,7 @@ def _did_something(result: StepResult) -> bool:
 
 def _what_it_did(result: StepResult) -> str:
     """Name and place of the step, and which of several things it made, where its commands say that and its name not."""
-    title, names = result.step.title, sorted(set(result.stdout.split()))
+    title, names = result.step.title, sorted(set(result.stdout.split()), key=lambda name: (len(name), name))
     made = ", ".join(name for name in names if not title.endswith(f" {name}"))
     return f"{title}{f' ({made})' if made else ''} on {result.step.host}"
 

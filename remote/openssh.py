@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import subprocess
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
+from math import ceil
 from pathlib import Path
 
 from errors import HostUnreachable, Refused, last_line
@@ -23,11 +25,15 @@ _FAILED = 255
 _TURNED_AWAY = "kex_exchange_identification"
 """It says so where sshd hung up on it before it greeted, as it does with some of many that come at once."""
 
-_OPEN_KEY = "bad permissions"
+_FIRST_WORD_SECONDS = 10
+"""The program there begins with a word, and says another each second while it waits."""
 
 _SOON_SECONDS = 0.1
 _BLOCK = 1 << 16
 _NEWS_BYTES = 1 << 20
+
+
+_run = subprocess.Popen
 
 
 class Copy:
@@ -60,22 +66,33 @@ class Copy:
         """Whether sshd hung up before anything was said, as it does with some of many that come at once."""
         said = bytearray()
         command = shell(take_in(self._upload, content.size, words.nonce))
-        with _client([*client(self._address, self._settings), command]) as process:
+        with _client([*client(self._address, self._settings, self._patience), command]) as process:
             yield from self._exchange(process, content, words, said)
             try:
                 self.status = process.wait(self._patience)
             except subprocess.TimeoutExpired:
-                raise self._silent() from None
+                raise self._silent(self._patience) from None
         text = said.decode(errors="replace")
-        self.complaint = last_line(text) or "the connection was lost"
-        if _OPEN_KEY in text:
-            key = self._settings.key_file
-            self.complaint = f"others may read the SSH key {key}, and so ssh does not use it: chmod 600 {key}"
         if self.status != _FAILED and self.status >= 0:
+            self.complaint = last_line(text) or f"it ended with status {self.status}"
             return False
+        self.complaint = self._reason("" if words.asks else text)
         if not words.asks and _TURNED_AWAY in text:
             return True
         raise HostUnreachable(self._address, self.complaint, begun=words.asks)
+
+    def _reason(self, said: str) -> str:
+        """Why there is no connection, from what ssh said."""
+        key, user, known_hosts = self._settings.key_file, self._settings.user, self._settings.known_hosts
+        last = last_line(said).rstrip(".")
+        if unread := re.search(r'^Load key ".*": (.+?)\s*$', said, re.MULTILINE):
+            return f"ssh does not take the SSH key {key} ({unread[1]}): is it whole, and open to its owner only?"
+        if "Permission denied" in last:
+            other = f"; is {key}.pub of another key?" if Path(f"{key}.pub").expanduser().exists() else ""
+            return f"it refuses user {user} with the key {key}{other}"
+        if "Host key verification failed" in last:
+            return f"its host key is not the one in {known_hosts}; if it was reinstalled, remove that line"
+        return last or "the connection was lost, or it hangs"
 
     def _exchange(
         self, process: subprocess.Popen[bytes], content: Content, words: Words, said: bytearray
@@ -89,12 +106,12 @@ class Copy:
         poll, heard, told = select.poll(), {stdout, stderr}, 0
         for stream in heard:
             poll.register(stream, select.POLLIN)
-        for stream in self._ready(poll, heard):
+        for stream in self._ready(poll, heard, words):
             if stream == stdin:
                 if not content.feed(stdin):
                     poll.unregister(stdin)
                     process.stdin.close()
-                if content.sent - told >= _NEWS_BYTES or told < content.sent == content.size:
+                if content.sent - told >= _NEWS_BYTES or content.sent == content.size:
                     told = content.sent
                     yield told
             elif not (piece := os.read(stream, _BLOCK)):
@@ -108,31 +125,37 @@ class Copy:
                     poll.register(stdin, select.POLLOUT)
                 yield content.sent
 
-    def _ready(self, poll: select.poll, heard: set[int]) -> Iterator[int]:
+    def _ready(self, poll: select.poll, heard: set[int], words: Words) -> Iterator[int]:
         """The streams on which there is something to do, as long as any is `heard`."""
-        deadline = time.monotonic() + self._patience
+        since = time.monotonic()
         while heard:
             for stream, _ in poll.poll(200):
-                deadline = time.monotonic() + self._patience
                 yield stream
-            if time.monotonic() > deadline:
-                raise self._silent()
+                since = time.monotonic()  # whoever takes the news may have taken time, too
+            patience = self._patience if words.said else min(self._patience, _FIRST_WORD_SECONDS)
+            if time.monotonic() - since > patience:
+                raise self._silent(patience)
 
-    def _silent(self) -> HostUnreachable:
-        return HostUnreachable(
-            self._address, f"silent for {self._patience:.0f} s in the middle of a command", begun=True
-        )
+    def _silent(self, seconds: float) -> HostUnreachable:
+        return HostUnreachable(self._address, f"silent for {seconds:.0f} s in the middle of a command", begun=True)
 
 
-def client(address: str, settings: SSHSettings) -> list[str]:
-    """The start of the client's argv, with a command to come: the same key, user and known hosts, and no questions."""
+def client(address: str, settings: SSHSettings, patience: float) -> list[str]:
+    """The start of the client's argv, with a command to come: the same key, user and known hosts, and no questions.
+
+    It gives a host up that answers nothing for `patience` seconds.
+    """
     known_hosts, key = (_quoted(Path(name).expanduser()) for name in (settings.known_hosts, settings.key_file))
     options = (
         *("BatchMode=yes", "LogLevel=ERROR", "ControlPath=none", "ClearAllForwardings=yes", "Compression=no"),
         *(f"IdentityFile={key}", "IdentitiesOnly=yes", "IdentityAgent=none", "UpdateHostKeys=no", "HashKnownHosts=no"),
         *(f"UserKnownHostsFile={known_hosts}", "GlobalKnownHostsFile=/dev/null", "CheckHostIP=no"),
         f"StrictHostKeyChecking={'accept-new' if settings.host_keys == 'accept-new' else 'yes'}",
-        *(f"ConnectTimeout={CONNECT_SECONDS}", "ServerAliveInterval=3", "ServerAliveCountMax=3"),
+        *(
+            f"ConnectTimeout={CONNECT_SECONDS}",
+            "ServerAliveInterval=3",
+            f"ServerAliveCountMax={ceil(patience / 3)}",
+        ),
         "Ciphers=^aes128-gcm@openssh.com",
     )
     words = (word for option in options for word in ("-o", option))
@@ -141,7 +164,8 @@ def client(address: str, settings: SSHSettings) -> list[str]:
 
 def _quoted(path: Path) -> str:
     """As ssh_config(5) reads it: `%` begins a token, and a name may have blanks in quotes."""
-    return f'"{str(path).replace("%", "%%")}"'
+    name = str(path).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{name}"'
 
 
 @contextmanager
@@ -149,7 +173,7 @@ def _client(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     """The process, in a session of its own, so that Ctrl-C is the menu's; it has ended when the body has."""
     pipe = subprocess.PIPE
     try:
-        process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0, start_new_session=True)
+        process = _run(argv, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0, start_new_session=True)
     except OSError as error:
         raise Refused(f"ssh, which copies images, cannot be run on this machine: {error.strerror}") from error
     try:

@@ -11,9 +11,9 @@ import errno
 import hashlib
 import os
 import secrets
+import stat
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from errors import Refused
 from remote.plan import Upload
@@ -25,6 +25,7 @@ STILL_SECONDS = 30
 """A file that does not grow for so long is not waited for."""
 
 _BLOCK = 1 << 20
+_SOON_SECONDS = 0.2
 
 # The lock is the folder, and so leaves no file behind. A manager that died may hold it for hours, until its host
 # notices: nobody waits for a file that does not grow. A file under way is known by its descriptor, for its name may be
@@ -69,25 +70,33 @@ class Content:
 
     def __init__(self, source: str) -> None:
         self._source = source
+        self._digest: Future[str] | None = None
         self.sent = 0
         try:
-            self._file = Path(source).open("rb", buffering=0)  # noqa: SIM115 - closed by `close`
-            self.size = os.fstat(self._file.fileno()).st_size
+            self._file = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would be waited for
         except OSError as error:
             raise self._unreadable(error) from error
+        found = os.fstat(self._file)
+        self.size, self._version = found.st_size, _version(found)
+        if not stat.S_ISREG(found.st_mode):
+            self.close()
+            raise Refused(f"The image {source} is not a file")
 
     def feed(self, pipe: int) -> bool:
         """Put as much as fits into a pipe that does not block; whether there is more, and somebody takes it.
 
         `Refused` when the file cannot be read to what was its end.
         """
-        file = self._file.fileno()
         try:
-            digest = _digest(file)
+            self._digest = self._digest or _digest(self._file)
             if self.sent < self.size:
-                self.sent += _moved(file, pipe, min(_BLOCK, self.size - self.sent), self.sent)
+                self.sent += _moved(self._file, pipe, min(_BLOCK, self.size - self.sent), self.sent)
                 return True
-            os.write(pipe, f"{digest.result()}\n".encode())  # all of it or nothing: less than PIPE_BUF (pipe(7))
+            if not wait([self._digest], _SOON_SECONDS).done:
+                return True
+            if _version(os.fstat(self._file)) != self._version:
+                raise self._unreadable(OSError(None, "somebody writes it at the moment"))
+            os.write(pipe, f"{self._digest.result()}\n".encode())  # whole or not at all: less than PIPE_BUF (pipe(7))
         except BlockingIOError:
             return True
         except BrokenPipeError:
@@ -98,7 +107,7 @@ class Content:
 
     def close(self) -> None:
         """Done with it."""
-        self._file.close()
+        os.close(self._file)
 
     def _unreadable(self, error: OSError) -> Refused:
         return Refused(f"The image {self._source} cannot be read on this machine: {error.strerror}")
@@ -106,13 +115,16 @@ class Content:
 
 def _digest(file: int) -> Future[str]:
     """The file's digest, found out once for however many hosts, beside them: hashing leaves Python's lock to others."""
-    status = os.fstat(file)
-    known = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    known = _version(os.fstat(file))
     with _adding:
         digest = _digests.get(known)
         if digest is None or (digest.done() and digest.exception()):  # what could not be read may be readable again
             _digests[known] = _hashing.submit(_hash, os.dup(file))
         return _digests[known]
+
+
+def _version(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _moved(file: int, pipe: int, size: int, start: int) -> int:
@@ -145,6 +157,11 @@ class Words:
     def __init__(self) -> None:
         self.nonce = secrets.token_hex(12)
         self._said = b""
+
+    @property
+    def said(self) -> bool:
+        """Whether it said anything."""
+        return bool(self._said)
 
     def hear(self, piece: bytes) -> None:
         """A piece of it."""
