@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 import passwords
-from lab import Lab
+from lab import Lab, paths
 from tests.lab.seat import ROOT, wait_until
 from tests.unit.playing import Terminal, terminal_of
 
@@ -136,6 +136,7 @@ def door(lab: Lab, desk: Path) -> Iterator[Door]:
     for name in PASSWORDS:
         keys[name] = desk / name
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", keys[name]], check=True)
+        paths.caller().own(keys[name])  # who called sudo is the one at the client
     before = lab.exec(HOST, ["cat", "/etc/ssh/sshd_config"]).stdout
     _install_program(lab)
     _write_database(lab)
@@ -239,7 +240,10 @@ def _says_nothing(door: Door, here: Path, there: str) -> bool:
         client.wait(30)
 
 
-def test_nothing_is_forwarded(door: Door, tmp_path: Path) -> None:
+def test_nothing_is_forwarded(door: Door, desk: Path) -> None:
+    sockets = desk / "sockets"
+    sockets.mkdir()
+    paths.caller().own(sockets)  # the client makes its end of a tunnel there
     local = door.ssh("alice", "-T", "-W", "10.0.10.1:22", f"cloud@{ADDRESS}")
     done = subprocess.run(local, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
     assert "stdio forwarding failed" in done.stderr
@@ -248,8 +252,8 @@ def test_nothing_is_forwarded(door: Door, tmp_path: Path) -> None:
     done = subprocess.run(remote, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 255
     assert "remote port forwarding failed" in done.stderr
-    assert _says_nothing(door, tmp_path / "ovs", "/run/openvswitch/db.sock")
-    assert _says_nothing(door, tmp_path / "sshd", f"{ADDRESS}:22")
+    assert _says_nothing(door, sockets / "ovs", "/run/openvswitch/db.sock")
+    assert _says_nothing(door, sockets / "sshd", f"{ADDRESS}:22")
     agent = ("ssh-agent", *door.ssh("alice", "-A", "-tt", f"cloud@{ADDRESS}"))
     with terminal_of(agent) as terminal:
         terminal.wait_for("Password: ", 60)
