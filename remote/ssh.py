@@ -164,7 +164,7 @@ class SSHHost:
         stdout: Callable[[bytes], None],
         stderr: Callable[[bytes], None],
         patience: float,
-        has_ended: Callable[[], bool] = lambda: False,
+        has_ended: Callable[[], bool],
     ) -> Iterator[Callable[[], None]]:
         """Both output streams as they come, to the end of the channel; each item hands one piece to its receiver.
 

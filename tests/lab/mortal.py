@@ -86,7 +86,7 @@ class MortalHost(SSHHost):
         stdout: Callable[[bytes], None],
         stderr: Callable[[bytes], None],
         patience: float,
-        has_ended: Callable[[], bool] = lambda: False,
+        has_ended: Callable[[], bool],
     ) -> Iterator[Callable[[], None]]:
         self._fate.meets("batch")
         for number, receive in enumerate(super()._pieces(channel, stdout, stderr, patience, has_ended)):

@@ -6,7 +6,7 @@ import os
 import subprocess
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -34,21 +34,23 @@ def sh(*words: str) -> Command:
     return Command(("sh", "-c", *words))
 
 
+def in_shell(
+    script: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """As sshd has it, in a session of its own: a batch gives its session more weight, and must not give it to ours."""
+    return subprocess.run(
+        ["sh", "-s"], input=script.encode(), capture_output=True, env=env or ME, cwd=cwd, check=False, timeout=20,
+        start_new_session=True,
+    )  # fmt: skip
+
+
 def run(
     steps: Sequence[Step], *, keep_going: bool = False, cwd: Path | None = None, lock: str = ""
 ) -> list[Outcome | UploadWanted]:
     """The outcomes of a batch; its streams are fed to the transcript in pieces of three bytes."""
     sent = Batch(steps, keep_going, lock=lock)
-    done = subprocess.run(
-        ["sh", "-s"],
-        input=sent.script(NONCE).encode(),
-        capture_output=True,
-        env=ME,
-        cwd=cwd,
-        check=True,
-        timeout=20,
-        start_new_session=True,
-    )
+    done = in_shell(sent.script(NONCE), cwd)
+    assert done.returncode == 0
     transcript = Transcript(sent, NONCE)
     for at in range(0, max(len(done.stdout), len(done.stderr)), 3):
         transcript.stdout(done.stdout[at : at + 3])
@@ -114,17 +116,7 @@ def test_as_user_runs_as_the_one_who_called_sudo() -> None:
     command = Command(("id", "-u"), as_user=True)
     script = Batch([step(command)]).script(NONCE)
     env = {"SUDO_UID": "65534", "SUDO_GID": "65534", "PATH": os.environ["PATH"]}
-    done = subprocess.run(
-        ["sh", "-s"],
-        input=script,
-        capture_output=True,
-        text=True,
-        env=env,
-        check=True,
-        timeout=20,
-        start_new_session=True,
-    )
-    assert "\n65534\n" in done.stdout
+    assert b"\n65534\n" in in_shell(script, env=env).stdout
 
 
 @pytest.mark.lab
@@ -139,14 +131,7 @@ def test_half_a_script_runs_nothing(tmp_path: Path) -> None:
     script = Batch([step(Command(("touch", "made"))), step(Command(("touch", "made too"), stdin="x"))]).script(NONCE)
     whole = script.index("(batch) </dev/null") + len("(batch)")
     for cut in range(0, whole, 7):
-        subprocess.run(
-            ["sh", "-s"],
-            input=script[:cut].encode(),
-            capture_output=True,
-            cwd=tmp_path,
-            check=False,
-            start_new_session=True,
-        )
+        in_shell(script[:cut], tmp_path)
         assert not list(tmp_path.iterdir()), script[:cut]
 
 
@@ -257,14 +242,7 @@ def test_a_users_shell_that_cannot_be_had_ends_the_batch(tmp_path: Path, monkeyp
     monkeypatch.setitem(ME, "PATH", os.environ["PATH"])
     monkeypatch.setattr(batch, "_AS_USER", "no-such-program")
     sent = Batch([step(user("exit 0")), step(Command(("touch", "late")))], keep_going=True)
-    done = subprocess.run(
-        ["sh", "-s"],
-        input=sent.script(NONCE).encode(),
-        capture_output=True,
-        cwd=tmp_path,
-        check=False,
-        start_new_session=True,
-    )
+    done = in_shell(sent.script(NONCE), tmp_path)
     transcript = Transcript(sent, NONCE)
     transcript.stdout(done.stdout)
     transcript.stderr(done.stderr)
@@ -277,9 +255,8 @@ def test_a_users_shell_that_cannot_be_had_ends_the_batch(tmp_path: Path, monkeyp
 def test_several_batches_in_one_shell() -> None:
     batches = [Batch([step(sh("exit 3"), sh("no"))]), Batch([step(user("exit 0"), user("exit 4"), user("no"))])]
     text = "".join(sent.script(f"{number}{NONCE}") for number, sent in enumerate([*batches, *batches]))
-    done = subprocess.run(
-        ["sh", "-s"], input=text.encode(), capture_output=True, env=ME, check=True, timeout=20, start_new_session=True
-    )
+    done = in_shell(text)
+    assert done.returncode == 0
     for number, sent in enumerate([*batches, *batches]):
         transcript = Transcript(sent, f"{number}{NONCE}")
         transcript.stdout(done.stdout)
