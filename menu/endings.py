@@ -44,6 +44,7 @@ def heed() -> None:
         return
     for number in (signal.SIGTSTP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, no child's exit status is ever told
     for number in (signal.SIGHUP, signal.SIGTERM):
         if signal.getsignal(number) is signal.SIG_DFL:  # who starts it with nohup means that
             signal.signal(number, _end)

@@ -108,7 +108,8 @@ class Batch:
     """The actions of `steps` that a host runs in one go.
 
     `start` is the (step, action) to begin with. The batch ends at the first failure, unless `keep_going`. A host runs
-    batches with the same `lock` one at a time. `patience`: seconds of silence that are endured of it.
+    batches with the same `lock` one at a time. `patience`: seconds of silence that are endured of it. The shell waits
+    for another batch, but not behind the `last` one of a plan, if that cannot stop for an upload.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class Batch:
         start: tuple[int, int] = (0, 0),
         lock: str = "",
         patience: float = PATIENCE_SECONDS,
+        last: bool = False,
     ) -> None:
         self._steps = steps
         self._keep_going = keep_going
@@ -129,6 +131,7 @@ class Batch:
             for index in range(len(step.do))
             if (number, index) >= start
         ]
+        self.is_last = last and not any(isinstance(steps[n].do[index], Upload) for n, index in self._places)
 
     def script(self, nonce: str) -> str:
         """The batch for `sh -s`, run by sudo in the SSH user's home; `nonce` sets its markers apart from output."""
@@ -142,8 +145,8 @@ class Batch:
             *root.definitions,
             *_function("batch", lines),
             "(batch) </dev/null",
-            f"mark {self.last} $? '0 {_STOPPED}'",
-            _AWAIT_NEXT.format(IDLE_SECONDS),
+            f"mark {self.end} $? '0 {_STOPPED}'",
+            *([] if self.is_last else [_AWAIT_NEXT.format(IDLE_SECONDS)]),
         ]
         return "\n".join(["", *lines, ""])
 
@@ -179,7 +182,7 @@ class Batch:
         return not self._places
 
     @property
-    def last(self) -> int:
+    def end(self) -> int:
         """The number of the marker that ends the batch."""
         return len(self._places) + 1
 
@@ -253,7 +256,7 @@ class Transcript:
         for number, status, text in self._stdout.feed(data):
             if number == 0:
                 self._busy, self.begun = status == _BUSY, status != _BUSY
-            elif number == self._batch.last:
+            elif number == self._batch.end:
                 self._status = int(status)
             else:
                 self._marks[number] = (status, text)
@@ -264,7 +267,7 @@ class Transcript:
 
     def has_ended(self) -> bool:
         """Whether all of the batch has been heard; its shell waits for another one."""
-        return self._status is not None and self._batch.last in self._stderr.texts
+        return self._status is not None and self._batch.end in self._stderr.texts
 
     @property
     def status(self) -> int | None:
@@ -279,7 +282,7 @@ class Transcript:
     @property
     def rest(self) -> str:
         """What came on standard error behind the last command: the words of `sudo`, when it refuses."""
-        return self._stderr.texts.get(self._batch.last, self._stderr.rest)
+        return self._stderr.texts.get(self._batch.end, self._stderr.rest)
 
     def finished(self) -> Iterator[Outcome | UploadWanted]:
         """The commands that ended since the last call; both streams have passed their marker."""

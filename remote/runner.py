@@ -24,12 +24,19 @@ class Host(Protocol):
     """A host that runs steps: over SSH, or a fake in the tests."""
 
     def run(
-        self, steps: Sequence[Step], *, keep_going: bool = False, lock: str = "", patience: float = PATIENCE_SECONDS
+        self,
+        steps: Sequence[Step],
+        *,
+        keep_going: bool = False,
+        lock: str = "",
+        patience: float = PATIENCE_SECONDS,
+        last: bool = False,
     ) -> Generator[Outcome | Progress, None, None]:
         """Run the steps in their order and yield how each action ended.
 
-        Ends after the first failure unless `keep_going`. `lock` and `patience` are the plan's. Raises `HostUnreachable`
-        when the connection cannot be made or is lost, and another `CloudError` when the batch as a whole is refused.
+        Ends after the first failure unless `keep_going`. `lock` and `patience` are the plan's; `last`: no further stage
+        of it has steps for this host. Raises `HostUnreachable` when the connection cannot be made or is lost, and
+        another `CloudError` when the batch as a whole is refused.
         """
 
     def release(self) -> None:
@@ -132,7 +139,8 @@ class Runner:
         steps = stage.by_host[address]
         watch = _Watch(self._tell, stage, steps)
         try:
-            news = host.run(steps, keep_going=keep_going, lock=plan.lock, patience=plan.patience)
+            last = plan.last_stages[address] is stage
+            news = host.run(steps, keep_going=keep_going, lock=plan.lock, patience=plan.patience, last=last)
             with closing(news):
                 for item in news:
                     if isinstance(item, Outcome):

@@ -23,11 +23,10 @@ from paramiko.pkey import UnknownKeyType
 from errors import CloudError, CommandFailed, HostUnreachable, last_line
 from inventory import SSHSettings
 from remote.batch import IDLE_SECONDS, Batch, Outcome, Progress, Transcript, UploadWanted
-from remote.openssh import Copy
+from remote.openssh import CONNECT_SECONDS, Copy
 from remote.plan import PATIENCE_SECONDS, Step, Upload, shell
 from remote.upload import IS_THERE
 
-CONNECT_SECONDS = 5.0
 RENEW_SECONDS = 1.5
 """A connection on which nothing happens for so long is given up for a new one: a host that is gone costs both waits."""
 
@@ -67,17 +66,23 @@ class SSHHost:
         self.round_trips = 0
 
     def run(
-        self, steps: Sequence[Step], *, keep_going: bool = False, lock: str = "", patience: float = PATIENCE_SECONDS
+        self,
+        steps: Sequence[Step],
+        *,
+        keep_going: bool = False,
+        lock: str = "",
+        patience: float = PATIENCE_SECONDS,
+        last: bool = False,
     ) -> Generator[Outcome | Progress, None, None]:
         """Run the steps and yield how each action ended; see `remote.runner.Host`."""
         with self._busy:
-            batch: Batch | None = Batch(steps, keep_going, lock=lock, patience=patience)
+            batch: Batch | None = Batch(steps, keep_going, lock=lock, patience=patience, last=last)
             while batch:
                 wanted = yield from self._run_batch(batch, patience)
                 batch = None
                 if wanted:
                     yield from self._upload(steps[wanted.step], wanted, patience)
-                    batch = Batch(steps, keep_going, (wanted.step, wanted.action + 1), lock, patience)
+                    batch = Batch(steps, keep_going, (wanted.step, wanted.action + 1), lock, patience, last)
 
     def open_terminal(self, argv: tuple[str, ...]) -> paramiko.Channel:
         """Run `argv` as the SSH user and give its channel: bytes both ways, until it ends."""
@@ -111,9 +116,11 @@ class SSHHost:
         nonce = secrets.token_hex(12)
         transcript = Transcript(batch, nonce)
         wanted = None
-        with self._open_shell(patience) as channel:
+        with self._open_shell(patience, keep=not batch.is_last) as channel:
             with self._translated(begun=True), self._bounded(patience):
                 channel.sendall(batch.script(nonce).encode())
+                if batch.is_last:
+                    channel.shutdown_write()
             self.round_trips += 1
             for receive in self._pieces(channel, transcript.stdout, transcript.stderr, patience, transcript.has_ended):
                 receive()
@@ -135,8 +142,8 @@ class SSHHost:
         return wanted
 
     @contextmanager
-    def _open_shell(self, patience: float) -> Iterator[paramiko.Channel]:
-        """The shell that reads batches; unless the body fails it is kept for the next one."""
+    def _open_shell(self, patience: float, *, keep: bool) -> Iterator[paramiko.Channel]:
+        """The shell that reads batches; unless the body fails, `keep` it for the next one."""
         channel, self._shell = self._shell, None
         if channel and time.monotonic() - self._used > IDLE_SECONDS / 2:  # it might end just now
             _close(channel)
@@ -149,7 +156,10 @@ class SSHHost:
         except BaseException:
             _close(channel)
             raise
-        self._shell, self._used = channel, time.monotonic()
+        if keep:
+            self._shell, self._used = channel, time.monotonic()
+        else:
+            _close(channel)
 
     def _execute(self, command: str) -> paramiko.Channel:
         with self._translated():

@@ -71,7 +71,13 @@ class FakeHost:
     _last_pid: int = 100
 
     def run(
-        self, steps: Sequence[Step], *, keep_going: bool = False, lock: str = "", patience: float = PATIENCE_SECONDS
+        self,
+        steps: Sequence[Step],
+        *,
+        keep_going: bool = False,
+        lock: str = "",
+        patience: float = PATIENCE_SECONDS,
+        last: bool = False,  # noqa: ARG002 - nothing is kept here for a further stage
     ) -> Generator[Outcome | Progress, None, None]:
         self.runs += 1
         self.locks.append(lock)

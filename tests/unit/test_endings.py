@@ -112,6 +112,14 @@ def test_an_end_by_signal_while_deploying_waits_for_its_end(number: int) -> None
         assert "Choose an option" not in terminal.seen
 
 
+def test_a_failed_child_is_heard_of_whoever_started_the_program() -> None:
+    """Images are copied by one; who ignores SIGCHLD hands that on, and every child seems to end well."""
+    look = "import subprocess; from menu import endings; endings.heed(); print(subprocess.call(['false']))"
+    deaf = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    started = [sys.executable, "-c", deaf, sys.executable, "-c", look]
+    assert subprocess.run(started, capture_output=True, check=True, cwd=ROOT, text=True).stdout == "1\n"
+
+
 def test_no_core_is_dumped() -> None:
     with on_terminal() as terminal:
         at_prompt(terminal, "Username: ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Sequence
+from typing import Any
 
 import pytest
 
@@ -30,10 +31,9 @@ class Scripted(Kept):
         self._answers = answers
         self._log = log
 
-    def run(
-        self, steps: Sequence[Step], *, keep_going: bool = False, lock: str = "", patience: float = PATIENCE_SECONDS
-    ) -> Generator[Outcome | Progress, None, None]:
-        assert (lock, patience) == (PLAN.lock, PLAN.patience)
+    def run(self, steps: Sequence[Step], **how: Any) -> Generator[Outcome | Progress, None, None]:
+        assert (how["lock"], how["patience"]) == (PLAN.lock, PLAN.patience)
+        assert how["last"] == (steps[-1].title in {"a3", "b1"}), "a host is told when nothing follows"
         for number, step in enumerate(steps):
             answer = self._answers.get(step.title, 0)
             if isinstance(answer, Exception):
@@ -41,7 +41,7 @@ class Scripted(Kept):
             self._log.append(f"{step.host} {step.title}")
             for index in range(len(step.do)):
                 yield Outcome(number, index, answer, "", "it went wrong" if answer else "")
-                if answer and not keep_going:
+                if answer and not how["keep_going"]:
                     return
 
 
@@ -102,11 +102,9 @@ def test_hosts_of_a_stage_run_side_by_side() -> None:
     both = threading.Barrier(2, timeout=10)
 
     class Meeting(Kept):
-        def run(
-            self, steps: Sequence[Step], *, keep_going: bool = False, lock: str = "", patience: float = PATIENCE_SECONDS
-        ) -> Generator[Outcome, None, None]:
-            assert (bool(steps), lock, patience) == (True, "", PATIENCE_SECONDS)
-            assert not keep_going
+        def run(self, steps: Sequence[Step], **how: Any) -> Generator[Outcome, None, None]:
+            assert steps
+            assert how == {"keep_going": False, "lock": "", "patience": PATIENCE_SECONDS, "last": True}
             both.wait()
             yield Outcome(0, 0, 0)
 
@@ -173,10 +171,9 @@ def test_interruption_ends_an_upload() -> None:
     closed = []
 
     class Uploading(Kept):
-        def run(
-            self, steps: Sequence[Step], *, keep_going: bool = False, lock: str = "", patience: float = PATIENCE_SECONDS
-        ) -> Generator[Progress, None, None]:
-            assert (bool(steps), keep_going, lock, patience) == (True, False, PLAN.lock, PLAN.patience)
+        def run(self, steps: Sequence[Step], **how: Any) -> Generator[Progress, None, None]:
+            assert steps
+            assert (how["keep_going"], how["lock"], how["patience"]) == (False, PLAN.lock, PLAN.patience)
             try:
                 for done in range(1000):
                     yield Progress(0, 0, done, 1000)

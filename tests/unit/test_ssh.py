@@ -47,7 +47,8 @@ def sh(script: str) -> Command:
 def outcomes(client: ssh.SSHHost, steps: Sequence[Step], lock: str = "", patience: float = 60.0) -> list[Outcome]:
     """Of a plan with one stage."""
     try:
-        return [item for item in client.run(steps, lock=lock, patience=patience) if isinstance(item, Outcome)]
+        news = client.run(steps, lock=lock, patience=patience, last=True)
+        return [item for item in news if isinstance(item, Outcome)]
     finally:
         client.release()
 
@@ -89,6 +90,18 @@ def test_the_stages_of_a_plan_share_a_shell_that_ends_with_the_plan(host: Loopba
     assert shell.wait(timeout=10) == 0
     stage(client, "true")
     assert len(host.processes) == 2
+
+
+def test_behind_the_last_stage_no_shell_waits(host: LoopbackHost, client: ssh.SSHHost) -> None:
+    """Nobody has to end it, and nothing is started to wait there."""
+    assert stage(client, "exit 0") == ""
+    (shell,) = host.processes
+    (outcome,) = client.run([step(sh("echo last"))], last=True)
+    assert outcome == Outcome(0, 0, 0, "last\n")
+    assert shell.wait(timeout=10) == 0
+    assert len(host.processes) == 1
+    script = batch.Batch([step(sh("echo last"))], last=True).script("0" * 24)
+    assert script.splitlines()[-1].startswith("mark ")
 
 
 def test_a_shell_is_released_though_its_connection_was_just_lost(
@@ -370,12 +383,13 @@ def upload(image: Path, name: str = ".base.img.part") -> tuple[Action, ...]:
 def test_a_file_arrives_whole_and_the_rest_of_the_batch_follows(
     host: LoopbackHost, client: ssh.SSHHost, image: Path
 ) -> None:
-    news = list(client.run([step(*upload(image)), step(sh("echo then"))]))
+    news = list(client.run([step(*upload(image)), step(sh("echo then"))], last=True))
     progress = [item for item in news if isinstance(item, Progress)]
     assert progress[-1].done == progress[-1].total == image.stat().st_size
     assert [(o.step, o.action) for o in news if isinstance(o, Outcome)] == [(0, 0), (0, 1), (0, 2), (1, 0)]
     assert (host.home / "images" / "base.img").read_bytes() == image.read_bytes()
     assert [path.name for path in (host.home / "images").iterdir()] == ["base.img"]
+    assert len(host.processes) == 2, "who takes the file in, and one shell for what is before it and behind it"
 
 
 def test_a_file_that_is_there_is_not_sent_again(client: ssh.SSHHost, image: Path) -> None:
