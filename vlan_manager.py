@@ -7,10 +7,12 @@ slices that use it are files on the network node: the last one to take its file 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
+import dhcp
 import firewall
+from dhcp import Server, Subnet, hosts_file, hosts_folder
 from inventory import Inventory
 from models import Link, Slice, internet_interfaces
 from names import (
@@ -23,12 +25,10 @@ from names import (
     dhcp_port,
     gateway_port,
     router_namespace,
-    slice_part,
     vlan_address,
 )
 from namespaces import Place, add_namespaces, folder, put_in_place, remove_namespaces
 from remote import daemon, ovs
-from remote.beside import BESIDE, grouped
 from remote.plan import Command, Step
 from vm_launcher import check_bridge, check_free, check_ours, check_tools
 from walls import hear_no_more, hear_own_requests
@@ -40,18 +40,6 @@ TOOLS = (
 
 _IS_UNUSED = """[ ! -e "$1" ] ||
   { echo "$1 holds what is not known to be a slice's: $(echo $(ls -A "$1"))" >&2; exit 1; }"""
-
-# An empty file is one that could not be written.
-_ARE_WRITTEN = """for own; do [ -s "$own" ] || exit; done"""
-
-_WRITE = rf"""{BESIDE}write() {{
-  namespace=$1 own=$2; shift 2
-  [ ! -s "$own" ] || exit 0
-  printf '%s\n' "$@" >"$own" || {{ echo "$own cannot be written; is /run full?" >&2; exit 1; }}
-  echo "${{namespace##*[!0-9]}}"
-}}
-beside write "$@"
-"""
 
 
 _ARE_OURS = """for namespace; do
@@ -66,66 +54,6 @@ set -- $(stat -f -c '%a %S %c %d' /run) || exit
 [ $(($1 * $2)) -ge $((needed * 4096)) ] && { [ "$3" = 0 ] || [ "$4" -ge "$needed" ]; } ||
   { echo "/run is full; see what fills it, or make it larger: mount -o remount,size=SIZE /run" >&2; exit 1; }"""
 
-# dnsmasq binds its socket to the interface, and goes on holding it when another one has taken the name. Where it has no
-# socket at all it lives on in a namespace of that name that was deleted.
-# `serves NAMESPACE PIDFILE MARK`.
-_SERVES = """serves() {
-  runs "$2" "$3" && case $(ss -N "$1" -Hlun "sport = :67") in "" | *%if*) return 1;; esac
-}
-"""
-
-_ALL_SERVE = f"""{BESIDE}{daemon.RUNS}{_SERVES}beside serves "$@"
-"""
-
-_EXPECT_SERVING = f"""{BESIDE}{daemon.RUNS}{_SERVES}expect() {{
-  serves "$@" || {{ echo "no dnsmasq serves there" >&2; exit 1; }}
-}}
-beside expect "$@"
-"""
-
-# `serve NAMESPACE PIDFILE MARK LOG COMMAND...`, where dnsmasq does not serve already.
-#
-# dnsmasq gives its log to its own user, and where fs.protected_regular is set (proc(5)) not even root may open another
-# user's file in /tmp again. A guest can ask for addresses all day: a write beyond the limit fails, and dnsmasq goes on
-# without it (setrlimit(2)).
-_SERVE = f"""{BESIDE}{daemon.END}{_SERVES}serve() {{
-  ! serves "$@" || exit 0
-  end TERM "$2" "$3" || exit
-  namespace=$1 log=$4; shift 4
-  [ ! -e "$log" ] || rm -f "$log" || exit
-  trap "" XFSZ; ulimit -f {(1 << 20) // 512} || exit
-  echo "${{namespace##*[!0-9]}}"
-  exec ip netns exec "$namespace" "$@"
-}}
-beside serve "$@"
-"""
-
-
-@dataclass(frozen=True)
-class _Subnet:
-    """A VLAN with its addresses and the reservations of one slice in it, as lines for dnsmasq: MAC, address."""
-
-    vlan_id: int
-    prefix: int
-    gateway: str
-    dhcp_server: str
-    first: str
-    last: str
-    reservations: tuple[str, ...]
-    dhcp_mac: str = ""
-
-
-@dataclass(frozen=True)
-class Server:
-    """A VLAN's dnsmasq, and one slice's reservations in it: lines of MAC and address in the file `hosts`."""
-
-    vlan_id: int
-    namespace: str
-    pid_file: str
-    mark: str
-    hosts: str
-    reservations: tuple[str, ...]
-
 
 class VLANManager:
     """Plans what a slice needs on the network node."""
@@ -139,7 +67,7 @@ class VLANManager:
         """Read-only: programs, bridge and room on the network node, and that nobody else has our names there."""
         vlans = self._vlans(tenant)
         namespaces = [router_namespace(tenant.slice_id), *(dhcp_namespace(vlan) for vlan in vlans)]
-        kept = [folder(namespaces[0]), *(_hosts_file(tenant, vlan) for vlan in vlans)]
+        kept = [folder(namespaces[0]), *(hosts_file(tenant.slice_id, vlan) for vlan in vlans)]
         return (
             check_tools(self._node, TOOLS),
             check_bridge(self._node),
@@ -153,7 +81,7 @@ class VLANManager:
         """Read-only: nothing is there yet of what the slice does not share with others."""
         links = [link.vlan_id for link in tenant.links]
         namespaces = [router_namespace(tenant.slice_id), *map(dhcp_namespace, links)]
-        own = [*map(folder, namespaces), _hosts_file(tenant, self._internet.vlan_id)]
+        own = [*map(folder, namespaces), hosts_file(tenant.slice_id, self._internet.vlan_id)]
         return check_free(self._node, [port for vlan in links for port in _ports(vlan)], own)
 
     def prepare(self, tenant: Slice) -> tuple[Step, ...]:
@@ -163,14 +91,14 @@ class VLANManager:
         vlans = [link.vlan_id for link in tenant.links]
         ports = [port for vlan in vlans for port in _ports(vlan, _marks(tenant))]
         router = router_namespace(tenant.slice_id)
-        folders = {router: folder(router)} | {dhcp_namespace(vlan): _hosts_folder(vlan) for vlan in vlans}
+        folders = {router: folder(router)} | {dhcp_namespace(vlan): hosts_folder(vlan) for vlan in vlans}
         return (
             Step(self._node, "ports of the VLANs", (ovs.add_ports(ports),), (ovs.remove_ports(ports),)),
             Step(
                 self._node,
                 "namespaces of the slice",
                 do=(add_namespaces(folders),),
-                undo=(*remove_servers(*vlans), remove_namespaces(router)),
+                undo=(*dhcp.remove_servers(*vlans), remove_namespaces(router)),
             ),
         )
 
@@ -191,10 +119,10 @@ class VLANManager:
         vlans, shared = self._vlans(tenant), self._internet.vlan_id
         steps = []
         if links := [vlan for vlan in vlans if vlan != shared]:
-            steps.append(Step(self._node, "dnsmasq of the VLANs", (_expect_serving(links),)))
+            steps.append(Step(self._node, "dnsmasq of the VLANs", (dhcp.expect_serving(links),)))
         if shared in vlans:
             # A slice that leaves it has its dnsmasq away for a moment.
-            steps.append(Step(self._node, f"dnsmasq of VLAN {shared}", (_expect_serving([shared]),), lock=True))
+            steps.append(Step(self._node, f"dnsmasq of VLAN {shared}", (dhcp.expect_serving([shared]),), lock=True))
         if ports := [port for vlan in vlans for port in _ports(vlan)]:
             steps.append(Step(self._node, "tags of the VLANs", (Command(ovs.carry_tags(ports)),)))
         return tuple(steps)
@@ -207,7 +135,7 @@ class VLANManager:
     def close_internet(self) -> Step:
         """Takes down what slices share on the internet VLAN, if none of them uses it at that moment."""
         vlan = self._internet.vlan_id
-        unused = Command(("sh", "-c", _IS_UNUSED, "sh", _hosts_folder(vlan)))
+        unused = Command(("sh", "-c", _IS_UNUSED, "sh", hosts_folder(vlan)))
         return Step(self._node, f"end of VLAN {vlan}", (*self._close_internet(), unused), lock=True)
 
     # --- what has to be there, for whoever looks ----------------------------------------------------------------------
@@ -225,19 +153,9 @@ class VLANManager:
 
     def servers(self, tenant: Slice) -> list[Server]:
         """The DHCP servers that know the slice."""
-        return [
-            Server(
-                subnet.vlan_id,
-                dhcp_namespace(subnet.vlan_id),
-                _pid_file(subnet.vlan_id),
-                _mark(subnet.vlan_id),
-                _hosts_file(tenant, subnet.vlan_id),
-                subnet.reservations,
-            )
-            for subnet in self._subnets(tenant)
-        ]
+        return [dhcp.server_of(tenant.slice_id, subnet) for subnet in self._subnets(tenant)]
 
-    def _subnets(self, tenant: Slice) -> list[_Subnet]:
+    def _subnets(self, tenant: Slice) -> list[Subnet]:
         subnets = [self._link_subnet(tenant, link) for link in tenant.links]
         return [*subnets, self._internet_subnet(tenant)] if tenant.uses_internet else subnets
 
@@ -253,7 +171,7 @@ class VLANManager:
         namespace = router_namespace(tenant.slice_id)
         return Place(_gateway(link.vlan_id, _marks(tenant)), namespace, vlan_address(link.vlan_id, 1), 24)
 
-    def _link_subnet(self, tenant: Slice, link: Link) -> _Subnet:
+    def _link_subnet(self, tenant: Slice, link: Link) -> Subnet:
         reservations = []
         for vm_id, name in link.ends:
             vm = tenant.vm(vm_id)
@@ -262,54 +180,14 @@ class VLANManager:
                 reservations.append(f"{interface.mac},{link.address_of(vm_id)}")
         hosts = (1, DHCP_SERVER_HOST, DHCP_FIRST_HOST, DHCP_LAST_HOST)
         gateway, server, first, last = (vlan_address(link.vlan_id, host) for host in hosts)
-        return _Subnet(link.vlan_id, 24, gateway, server, first, last, tuple(reservations))
+        return Subnet(link.vlan_id, 24, gateway, server, first, last, tuple(reservations))
 
-    # --- DHCP ---------------------------------------------------------------------------------------------------------
-
-    def _dhcp(self, tenant: Slice, subnets: Sequence[_Subnet], *extra: str) -> tuple[Command, ...]:
-        """This slice's reservations in the folder of each VLAN's dnsmasq, and dnsmasq in its namespace.
-
-        dnsmasq notices new files in `--dhcp-hostsdir` by itself (dnsmasq(8)).
-        """
-        vlans = [subnet.vlan_id for subnet in subnets]
-        files = [_hosts_file(tenant, vlan) for vlan in vlans]
-        written = grouped(
-            (dhcp_namespace(subnet.vlan_id), own, *subnet.reservations)
-            for own, subnet in zip(files, subnets, strict=True)
-        )
-        serving = _serving(_ALL_SERVE, vlans)
+    def _dhcp(self, tenant: Slice, subnets: Sequence[Subnet], *extra: str) -> tuple[Command, ...]:
+        """The slice's reservations, and for each VLAN an interface of its own and dnsmasq on it."""
         return (
-            Command(("sh", "-c", _WRITE, "sh", *written), unless=("sh", "-c", _ARE_WRITTEN, "sh", *files)),
+            dhcp.reserve(tenant.slice_id, subnets),
             put_in_place([self._dhcp_place(tenant, subnet) for subnet in subnets], routes=False),
-            Command(self._serve(subnets, *extra), unless=serving),
-        )
-
-    def _serve(self, subnets: Sequence[_Subnet], *extra: str) -> tuple[str, ...]:
-        """Starts the dnsmasq of each VLAN that has none that serves, and prints its number."""
-        words = (
-            (*_server_words(subnet.vlan_id), _log(subnet.vlan_id), *self._dnsmasq(subnet, *extra)) for subnet in subnets
-        )
-        return ("sh", "-c", _SERVE, "sh", *grouped(words))
-
-    def _dnsmasq(self, subnet: _Subnet, *extra: str) -> tuple[str, ...]:
-        """dnsmasq as documented, and cut off from its host's own names and settings.
-
-        Leases are kept in memory only: every address is a reservation, so there is nothing to remember.
-        """
-        return (
-            "dnsmasq",
-            f"--interface={dhcp_port(subnet.vlan_id)}",
-            "--bind-interfaces",
-            f"--dhcp-range={subnet.first},{subnet.last},24h",
-            f"--dhcp-option=3,{subnet.gateway}",
-            f"--dhcp-option=6,{self._internet.dns}",
-            "--log-dhcp",
-            f"--log-facility={_log(subnet.vlan_id)}",
-            *("--conf-file=/dev/null", "--port=0", "--no-resolv", "--no-hosts"),
-            *("--dhcp-authoritative", "--leasefile-ro"),
-            f"--dhcp-hostsdir={_hosts_folder(subnet.vlan_id)}",
-            _mark(subnet.vlan_id),
-            *extra,
+            dhcp.serve(subnets, self._internet.dns, *extra),
         )
 
     # --- internet -----------------------------------------------------------------------------------------------------
@@ -321,11 +199,12 @@ class VLANManager:
         others stay, dnsmasq is started anew: it would go on holding the addresses that were leased.
         """
         vlan = self._internet.vlan_id
-        ports, namespace, hosts = _ports(vlan), dhcp_namespace(vlan), _hosts_folder(vlan)
+        ports, namespace, hosts = _ports(vlan), dhcp_namespace(vlan), hosts_folder(vlan)
         subnet = self._internet_subnet(tenant)
         only_known = ("--dhcp-ignore=tag:!known", "--dhcp-ignore-clid")
-        own = _hosts_file(tenant, vlan)
-        wanted = daemon.is_running_or_unwanted(*_process(vlan), hosts)
+        own = hosts_file(tenant.slice_id, vlan)
+        serve = dhcp.serve([subnet], self._internet.dns, *only_known)
+        wanted = daemon.is_running_or_unwanted(*dhcp.process(vlan), hosts)
         return Step(
             self._node,
             f"internet on VLAN {vlan}",
@@ -343,18 +222,18 @@ class VLANManager:
             ),
             undo=(
                 hear_no_more(tenant.slice_id, vlan),
-                Command(daemon.stop("TERM", _process(vlan)), unless=("test", "!", "-e", own)),
+                Command(daemon.stop("TERM", dhcp.process(vlan)), unless=("test", "!", "-e", own)),
                 Command(("rm", "-f", own)),
                 *self._close_internet(),
-                Command(self._serve([subnet], *only_known), unless=wanted),
+                replace(serve, unless=wanted),
             ),
             lock=True,
         )
 
     def _close_internet(self) -> tuple[Command, ...]:
         vlan = self._internet.vlan_id
-        hosts = _hosts_folder(vlan)
-        shared = (*remove_servers(vlan), firewall.take_down(), ovs.remove_ports(_ports(vlan)))
+        hosts = hosts_folder(vlan)
+        shared = (*dhcp.remove_servers(vlan), firewall.take_down(), ovs.remove_ports(_ports(vlan)))
         return (
             Command(("rmdir", "--ignore-fail-on-non-empty", hosts), unless=("test", "!", "-d", hosts)),
             *(replace(command, unless=("test", "-d", hosts)) for command in shared),
@@ -364,12 +243,12 @@ class VLANManager:
         internet = self._internet
         return Place(_gateway(internet.vlan_id), "", internet.gateway, internet.network.prefixlen, INTERNET_GATEWAY_MAC)
 
-    def _dhcp_place(self, tenant: Slice, subnet: _Subnet) -> Place:
+    def _dhcp_place(self, tenant: Slice, subnet: Subnet) -> Place:
         marks = _marks(tenant) if subnet.vlan_id != self._internet.vlan_id else ()
         namespace = dhcp_namespace(subnet.vlan_id)
         return Place(_server(subnet.vlan_id, marks), namespace, subnet.dhcp_server, subnet.prefix, subnet.dhcp_mac)
 
-    def _internet_subnet(self, tenant: Slice) -> _Subnet:
+    def _internet_subnet(self, tenant: Slice) -> Subnet:
         network = self._internet.network
         hosts = (DHCP_SERVER_HOST, DHCP_FIRST_HOST, DHCP_LAST_HOST)
         server, first, last = (str(network[host]) for host in hosts)
@@ -377,7 +256,7 @@ class VLANManager:
             f"{interface.mac},{tenant.address_of(vm, interface)}" for vm, interface in internet_interfaces(tenant)
         )
         vlan, gateway = self._internet.vlan_id, self._internet.gateway
-        return _Subnet(vlan, network.prefixlen, gateway, server, first, last, reservations, INTERNET_DHCP_MAC)
+        return Subnet(vlan, network.prefixlen, gateway, server, first, last, reservations, INTERNET_DHCP_MAC)
 
 
 Marks = tuple[tuple[str, str], ...]
@@ -398,49 +277,3 @@ def _server(vlan: int, marks: Marks = ()) -> ovs.Port:
 def _ports(vlan: int, marks: Marks = ()) -> list[ovs.Port]:
     """Gateway and DHCP server of a VLAN."""
     return [_gateway(vlan, marks), _server(vlan, marks)]
-
-
-def remove_servers(*vlans: int) -> tuple[Command, ...]:
-    """The dnsmasq of VLANs that nobody uses any more go, with their namespaces and files."""
-    return (
-        Command(daemon.stop("TERM", *map(_process, vlans))),
-        remove_namespaces(*map(dhcp_namespace, vlans)),
-        Command(("rm", "-f", *map(_log, vlans))),
-    )
-
-
-def _serving(script: str, vlans: Iterable[int]) -> tuple[str, ...]:
-    """Succeeds while each VLAN's dnsmasq lives and listens on the interface that is there now."""
-    return ("sh", "-c", script, "sh", *grouped(map(_server_words, vlans)))
-
-
-def _expect_serving(vlans: Iterable[int]) -> Command:
-    return Command(_serving(_EXPECT_SERVING, vlans))
-
-
-def _server_words(vlan: int) -> tuple[str, ...]:
-    return (dhcp_namespace(vlan), *_process(vlan))
-
-
-def _process(vlan: int) -> daemon.Process:
-    return _pid_file(vlan), _mark(vlan)
-
-
-def _pid_file(vlan: int) -> str:
-    return f"{folder(dhcp_namespace(vlan))}/pid"
-
-
-def _mark(vlan: int) -> str:
-    return f"--pid-file={_pid_file(vlan)}"
-
-
-def _hosts_file(tenant: Slice, vlan: int) -> str:
-    return f"{_hosts_folder(vlan)}/{slice_part(tenant.slice_id)}"
-
-
-def _hosts_folder(vlan: int) -> str:
-    return f"{folder(dhcp_namespace(vlan))}/hosts"
-
-
-def _log(vlan: int) -> str:
-    return f"/tmp/dnsmasq_vlan{vlan}.log"  # noqa: S108  (the documented place)

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 import firewall
 import walls
 from deployment import MAX_SKEW_SECONDS
+from dhcp import Server
 from errors import CloudError, CommandFailed, HostUnreachable
 from inspection.codes import CODES, REPAIR, Severity
 from inspection.reading import Device, Flow, Port, Sight, flow
@@ -21,7 +22,7 @@ from models import VM, Slice
 from names import flow_cookie, process_name, router_namespace
 from namespaces import Place
 from remote import ovs
-from vlan_manager import Server, VLANManager
+from vlan_manager import VLANManager
 from vm_launcher import VMLauncher
 
 SHOWN = 4

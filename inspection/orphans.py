@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import namespaces
+from dhcp import remove_servers
 from inspection.findings import Comparison, Finding, our_rules
 from inspection.reading import Sight
 from models import Slice
@@ -31,7 +32,6 @@ from names import (
 )
 from remote import daemon, ovs
 from remote.plan import Command, Plan, Stage, Step
-from vlan_manager import remove_servers
 from vm_launcher import remove_taps
 
 PATIENCE_SECONDS = 20.0

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import deployment
+import dhcp
 import firewall
 import namespaces
 import qcow_manager
@@ -629,17 +630,17 @@ SCRIPTS: dict[str, Program] = {
     namespaces._PUT_IN_PLACE: _beside(FakeHost.put_in_place),
     firewall._ARE_THERE: FakeHost.has_rules,
     firewall._APPLY: FakeHost.put_up_rules,
-    vlan_manager._ALL_SERVE: _beside(FakeHost.serves),
-    vlan_manager._EXPECT_SERVING: _beside(FakeHost.expect_serving),
-    vlan_manager._SERVE: _beside(FakeHost.serve),
+    dhcp._ALL_SERVE: _beside(FakeHost.serves),
+    dhcp._EXPECT_SERVING: _beside(FakeHost.expect_serving),
+    dhcp._SERVE: _beside(FakeHost.serve),
     vm_launcher._ARE_READY: FakeHost.taps_are_ready,
     vm_launcher._MAKE_TAPS: FakeHost.make_taps,
     vm_launcher._REMOVE_TAPS: FakeHost.remove_taps,
     vm_launcher._ARE_FREE: FakeHost.paths_are_free,
     vm_launcher._TAPS_ARE_OURS: FakeHost.taps_are_ours,
     daemon.runs_on_its_taps("", "", ())[2]: FakeHost.runs_on_its_taps,
-    vlan_manager._ARE_WRITTEN: FakeHost.are_written,
-    vlan_manager._WRITE: _beside(FakeHost.write),
+    dhcp._ARE_WRITTEN: FakeHost.are_written,
+    dhcp._WRITE: _beside(FakeHost.write),
     vm_launcher._HAS_ROOM: FakeHost.fine,
     vm_launcher._HAS_TOOLS: FakeHost.fine,
     walls._HEAR: FakeHost.hear,

@@ -26,6 +26,7 @@ cli: audit database environment errors menu.api menu.arguments menu.crash menu.e
     menu.log menu.operator menu.screen menu.session menu.users orchestrator
 database: allocation errors storage.files storage.schema storage.state storage.text storage.version
 deployment: allocation inventory models names placement qcow_manager remote.plan vlan_manager vm_launcher
+dhcp: names namespaces remote.beside remote.daemon remote.plan
 discovery: database deployment errors inventory placement remote.runner
 environment:
 errors:
@@ -33,13 +34,13 @@ firewall: inventory names remote.ovs remote.plan
 inspection.codes:
 inspection.doctor: audit database errors inspection.findings inspection.inspector inspection.orphans remote.plan
     remote.runner
-inspection.findings: deployment errors firewall inspection.codes inspection.reading inventory models names namespaces
-    remote.ovs vlan_manager vm_launcher walls
+inspection.findings: deployment dhcp errors firewall inspection.codes inspection.reading inventory models names
+    namespaces remote.ovs vlan_manager vm_launcher walls
 inspection.inspector: database errors inspection.findings inspection.look inspection.reading inventory models
     remote.runner
 inspection.look: inventory names remote.ovs remote.plan vlan_manager vm_launcher
-inspection.orphans: inspection.findings inspection.reading models names namespaces remote.daemon remote.ovs
-    remote.plan vlan_manager vm_launcher
+inspection.orphans: dhcp inspection.findings inspection.reading models names namespaces remote.daemon remote.ovs
+    remote.plan vm_launcher
 inspection.probes: inspection.look inspection.proof inventory models names remote.ovs remote.plan
 inspection.proof: inspection.findings inspection.reading inventory models names remote.ovs walls
 inspection.prover: database errors inspection.inspector inspection.probes inspection.proof models remote.runner
@@ -96,8 +97,8 @@ storage.schema: models passwords
 storage.state: allocation inventory models
 storage.text: models storage.schema
 storage.version: allocation models storage.rules storage.schema storage.state storage.text
-vlan_manager: firewall inventory models names namespaces remote.beside remote.daemon remote.ovs remote.plan
-    vm_launcher walls
+vlan_manager: dhcp firewall inventory models names namespaces remote.daemon remote.ovs remote.plan vm_launcher
+    walls
 vm_launcher: inventory models names remote.daemon remote.ovs remote.plan walls
 walls: inventory models names remote.plan
 """

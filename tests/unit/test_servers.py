@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import vlan_manager
+import dhcp
 from remote.beside import grouped
 
 VLANS = (101, 102, 103)
@@ -53,9 +53,9 @@ class Node:
         groups = (
             (*self.words(vlan), str(self.folder / f"{vlan}.log"), "dnsmasq", self.words(vlan)[2]) for vlan in VLANS
         )
-        return self.run(vlan_manager._SERVE, grouped(groups), deaf)
+        return self.run(dhcp._SERVE, grouped(groups), deaf)
 
-    def all_serve(self, script: str = vlan_manager._ALL_SERVE, deaf: str = "") -> subprocess.CompletedProcess[str]:
+    def all_serve(self, script: str = dhcp._ALL_SERVE, deaf: str = "") -> subprocess.CompletedProcess[str]:
         return self.run(script, grouped(map(self.words, VLANS)), deaf)
 
     def pids(self) -> dict[int, str]:
@@ -100,8 +100,8 @@ def test_one_that_holds_an_interface_that_is_gone_is_started_anew(node: Node) ->
 
 def test_the_look_names_the_namespace(node: Node) -> None:
     node.serve()
-    assert node.all_serve(vlan_manager._EXPECT_SERVING).returncode == 0
-    done = node.all_serve(vlan_manager._EXPECT_SERVING, deaf="ns-dhcp-vlan102")
+    assert node.all_serve(dhcp._EXPECT_SERVING).returncode == 0
+    done = node.all_serve(dhcp._EXPECT_SERVING, deaf="ns-dhcp-vlan102")
     assert (done.returncode, done.stderr) == (1, "ns-dhcp-vlan102: no dnsmasq serves there\n")
 
 
@@ -109,9 +109,9 @@ def test_reservations_are_written_where_there_are_none(tmp_path: Path) -> None:
     kept, new = tmp_path / "kept", tmp_path / "new"
     kept.write_text("as it is\n")
     groups = [("ns-dhcp-vlan101", str(kept), "a,b"), ("ns-dhcp-vlan102", str(new), "a,b", "c,d")]
-    look = ["sh", "-c", vlan_manager._ARE_WRITTEN, "sh", str(kept), str(new)]
+    look = ["sh", "-c", dhcp._ARE_WRITTEN, "sh", str(kept), str(new)]
     assert subprocess.run(look, check=False).returncode != 0
-    argv = ["sh", "-c", vlan_manager._WRITE, "sh", *grouped(groups)]
+    argv = ["sh", "-c", dhcp._WRITE, "sh", *grouped(groups)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "102\n", "")
     assert (kept.read_text(), new.read_text()) == ("as it is\n", "a,b\nc,d\n")

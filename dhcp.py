@@ -1,0 +1,182 @@
+"""DHCP of a VLAN: one dnsmasq in a namespace of its own, and each slice's reservations in it. Returns commands.
+
+dnsmasq notices new files in `--dhcp-hostsdir` by itself (dnsmasq(8)), so each slice's reservations are a file of their
+own there. Leases are kept in memory only: every address is a reservation, so there is nothing to remember.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from names import dhcp_namespace, dhcp_port, slice_part
+from namespaces import folder, remove_namespaces
+from remote import daemon
+from remote.beside import BESIDE, grouped
+from remote.plan import Command
+
+# An empty file is one that could not be written.
+_ARE_WRITTEN = """for own; do [ -s "$own" ] || exit; done"""
+
+_WRITE = rf"""{BESIDE}write() {{
+  namespace=$1 own=$2; shift 2
+  [ ! -s "$own" ] || exit 0
+  printf '%s\n' "$@" >"$own" || {{ echo "$own cannot be written; is /run full?" >&2; exit 1; }}
+  echo "${{namespace##*[!0-9]}}"
+}}
+beside write "$@"
+"""
+
+# dnsmasq binds its socket to the interface, and goes on holding it when another one has taken the name. Where it has no
+# socket at all it lives on in a namespace of that name that was deleted.
+# `serves NAMESPACE PIDFILE MARK`.
+_SERVES = """serves() {
+  runs "$2" "$3" && case $(ss -N "$1" -Hlun "sport = :67") in "" | *%if*) return 1;; esac
+}
+"""
+
+_ALL_SERVE = f"""{BESIDE}{daemon.RUNS}{_SERVES}beside serves "$@"
+"""
+
+_EXPECT_SERVING = f"""{BESIDE}{daemon.RUNS}{_SERVES}expect() {{
+  serves "$@" || {{ echo "no dnsmasq serves there" >&2; exit 1; }}
+}}
+beside expect "$@"
+"""
+
+# `serve NAMESPACE PIDFILE MARK LOG COMMAND...`, where dnsmasq does not serve already.
+#
+# dnsmasq gives its log to its own user, and where fs.protected_regular is set (proc(5)) not even root may open another
+# user's file in /tmp again. A guest can ask for addresses all day: a write beyond the limit fails, and dnsmasq goes on
+# without it (setrlimit(2)).
+_SERVE = f"""{BESIDE}{daemon.END}{_SERVES}serve() {{
+  ! serves "$@" || exit 0
+  end TERM "$2" "$3" || exit
+  namespace=$1 log=$4; shift 4
+  [ ! -e "$log" ] || rm -f "$log" || exit
+  trap "" XFSZ; ulimit -f {(1 << 20) // 512} || exit
+  echo "${{namespace##*[!0-9]}}"
+  exec ip netns exec "$namespace" "$@"
+}}
+beside serve "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Subnet:
+    """A VLAN with its addresses and the reservations of one slice in it, as lines for dnsmasq: MAC, address."""
+
+    vlan_id: int
+    prefix: int
+    gateway: str
+    dhcp_server: str
+    first: str
+    last: str
+    reservations: tuple[str, ...]
+    dhcp_mac: str = ""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A VLAN's dnsmasq, and one slice's reservations in it: lines of MAC and address in the file `hosts`."""
+
+    vlan_id: int
+    namespace: str
+    pid_file: str
+    mark: str
+    hosts: str
+    reservations: tuple[str, ...]
+
+
+def server_of(slice_id: int, subnet: Subnet) -> Server:
+    """The server of a subnet, as the slice sees it."""
+    vlan = subnet.vlan_id
+    own = hosts_file(slice_id, vlan)
+    return Server(vlan, dhcp_namespace(vlan), _pid_file(vlan), _mark(vlan), own, subnet.reservations)
+
+
+def reserve(slice_id: int, subnets: Sequence[Subnet]) -> Command:
+    """Writes the slice's reservations into the folder of each VLAN's dnsmasq."""
+    files = [hosts_file(slice_id, subnet.vlan_id) for subnet in subnets]
+    words = (
+        (dhcp_namespace(subnet.vlan_id), own, *subnet.reservations) for own, subnet in zip(files, subnets, strict=True)
+    )
+    write = ("sh", "-c", _WRITE, "sh", *grouped(words))
+    return Command(write, unless=("sh", "-c", _ARE_WRITTEN, "sh", *files))
+
+
+def serve(subnets: Sequence[Subnet], dns: str, *extra: str) -> Command:
+    """Starts the dnsmasq of each VLAN that has none that serves, and prints its number; `extra`: more options."""
+    words = (
+        (*_server_words(subnet.vlan_id), _log(subnet.vlan_id), *_dnsmasq(subnet, dns, *extra)) for subnet in subnets
+    )
+    start = ("sh", "-c", _SERVE, "sh", *grouped(words))
+    return Command(start, unless=_serving(_ALL_SERVE, [subnet.vlan_id for subnet in subnets]))
+
+
+def expect_serving(vlans: Iterable[int]) -> Command:
+    """Read-only: each VLAN's dnsmasq lives and listens on the interface that is there now."""
+    return Command(_serving(_EXPECT_SERVING, vlans))
+
+
+def remove_servers(*vlans: int) -> tuple[Command, ...]:
+    """The dnsmasq of VLANs that nobody uses any more go, with their namespaces and files."""
+    return (
+        Command(daemon.stop("TERM", *map(process, vlans))),
+        remove_namespaces(*map(dhcp_namespace, vlans)),
+        Command(("rm", "-f", *map(_log, vlans))),
+    )
+
+
+def process(vlan: int) -> daemon.Process:
+    """How a VLAN's dnsmasq is known."""
+    return _pid_file(vlan), _mark(vlan)
+
+
+def hosts_folder(vlan: int) -> str:
+    """Where a VLAN's dnsmasq finds reservations."""
+    return f"{folder(dhcp_namespace(vlan))}/hosts"
+
+
+def hosts_file(slice_id: int, vlan: int) -> str:
+    """One slice's file of them."""
+    return f"{hosts_folder(vlan)}/{slice_part(slice_id)}"
+
+
+def _dnsmasq(subnet: Subnet, dns: str, *extra: str) -> tuple[str, ...]:
+    """dnsmasq as documented, and cut off from its host's own names and settings."""
+    return (
+        "dnsmasq",
+        f"--interface={dhcp_port(subnet.vlan_id)}",
+        "--bind-interfaces",
+        f"--dhcp-range={subnet.first},{subnet.last},24h",
+        f"--dhcp-option=3,{subnet.gateway}",
+        f"--dhcp-option=6,{dns}",
+        "--log-dhcp",
+        f"--log-facility={_log(subnet.vlan_id)}",
+        *("--conf-file=/dev/null", "--port=0", "--no-resolv", "--no-hosts"),
+        *("--dhcp-authoritative", "--leasefile-ro"),
+        f"--dhcp-hostsdir={hosts_folder(subnet.vlan_id)}",
+        _mark(subnet.vlan_id),
+        *extra,
+    )
+
+
+def _serving(script: str, vlans: Iterable[int]) -> tuple[str, ...]:
+    return ("sh", "-c", script, "sh", *grouped(map(_server_words, vlans)))
+
+
+def _server_words(vlan: int) -> tuple[str, ...]:
+    return (dhcp_namespace(vlan), *process(vlan))
+
+
+def _pid_file(vlan: int) -> str:
+    return f"{folder(dhcp_namespace(vlan))}/pid"
+
+
+def _mark(vlan: int) -> str:
+    return f"--pid-file={_pid_file(vlan)}"
+
+
+def _log(vlan: int) -> str:
+    return f"/tmp/dnsmasq_vlan{vlan}.log"  # noqa: S108  (the documented place)
