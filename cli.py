@@ -32,8 +32,12 @@ except KeyboardInterrupt:  # before there was anything to end
 FAILED = 1
 UNEXPECTED = 70
 CRASH_AT_SEAT = "Something unexpected happened, and the session ends; tell the operator, who finds a report of it"
-TELLING_KEYS = (r"\e&", r"\e~", r"\e=", r"\e?", r"\e*", r"\C-x\C-r")
-"""Keys of readline that name files and home folders, or read a file of keys again."""
+TELLING_KEYS = (r"\e&", r"\e~", r"\e=", r"\e?", r"\e*", r"\e\C-j", r"\e\C-m")
+"""Keys of readline that name files and home folders, or lead to others that do."""
+
+SEARCH_KEYS = (r"\C-r", r"\C-s", r"\ep", r"\en", r"\C-x")
+"""Nobody searches what was answered to a menu, and readline 8.2 dies of two keys in a search. The last one begins the
+names of macros and of the file of keys, too."""
 
 TERMINAL_LOST = (errno.EIO, errno.EPIPE, errno.EBADF)
 """What the thread that draws meets when nobody looks any more: no fault of ours, so nothing to report."""
@@ -143,7 +147,7 @@ def _line_editor(seat: str | None) -> tuple[Callable[[str], str], Callable[[], N
     readline.parse_and_bind("set disable-completion on")  # Tab would offer the files of this folder
     readline.parse_and_bind("set enable-bracketed-paste off")  # pasted lines are as many answers
     readline.set_completer(lambda _text, _state: None)  # some of the keys below complete all the same: nothing, then
-    for key in TELLING_KEYS:
+    for key in TELLING_KEYS + SEARCH_KEYS:
         readline.parse_and_bind(f'"{key}": abort')
     return input, readline.clear_history
 

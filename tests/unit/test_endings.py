@@ -279,6 +279,18 @@ def test_no_key_names_files_or_home_folders() -> None:
             assert "Error: A slice name has" in shown
 
 
+@pytest.mark.parametrize(
+    "keys", ["\xad\x12\x18\x1d", "\x12x\x18\x1d", "\x1b\r/\x18\x1d", "a\x18(\x18e\x18)\x18e", "\x1bp\x1d"]
+)
+def test_no_key_ends_the_program(keys: str) -> None:
+    """readline 8.2 dies of a prefix of two keys in the middle of a search; who answers a menu searches nothing."""
+    with on_terminal() as terminal:
+        at_prompt(terminal, "Slice name: ")
+        terminal.type(f"{keys}\r\r")
+        terminal.type("\x15my-slice\r")
+        assert "Slice created! ID:" in terminal.wait_for("Choose an option: ")
+
+
 SEAT_KEYS = [
     *READLINE_KEYS.values(),
     *(f"\x1b{enter}~daemon\x1b{key}" for enter in "\n\r" for key in "&*=\\"),
