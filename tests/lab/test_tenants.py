@@ -450,9 +450,15 @@ def test_vnc_lets_the_owner_in_and_nobody_with_another_password(street: Street, 
         assert lab.run([sys.executable, "-c", _VNC_LOGIN, host, port, secret]).stdout.strip() == answer, secret
 
 
+MOMENTARY = {"grep", "ip", "mkdir", "mv", "ovs-ofctl", "ovs-vsctl", "qemu-img", "rm", "setpriv", "setsid", "ss"}
+"""Programs of a deployment that live for some milliseconds. Which of them somebody sees who looks all the time is
+chance; that it is none or two is not."""
+
+
 def test_no_other_user_of_the_worker_sees_a_secret_or_reaches_a_console(street: Street, lab: Lab) -> None:
-    assert "qemu-system-x86_64" in street.seen_by_stranger
-    assert "setpriv" in street.seen_by_stranger
+    programs = {line.partition("\0")[0] for line in street.seen_by_stranger.split("\n")}
+    assert "qemu-system-x86_64" in programs
+    assert len(programs & MOMENTARY) >= 3, "who only sees what stays has not looked well enough"
     for tenant in (street.attacker, street.victim):
         vm = tenant.vms["worker1"]
         secret = _secret(vm)
