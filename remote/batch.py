@@ -27,6 +27,7 @@ LOCK_SHARE = 5 / 6
 SLICE_LOCK = "/run/cloud-repositorio-{}.lock"
 """What a batch with a lock holds; the file is gone when the last of them has ended."""
 
+_NO_SWITCH = 'echo "Open vSwitch does not run there; start it: systemctl start openvswitch-switch" >&2'
 _NO_LOCK = 'echo "another slice keeps Open vSwitch or this host busy" >&2'
 
 # Whoever holds the lock removes its file, so once the lock is ours the file is looked at again: it may be another one
@@ -48,8 +49,10 @@ _BUSY = "busy"
 IDLE_SECONDS = 20
 """How long a shell waits for the next batch: sshd may learn only after hours that its manager is gone."""
 
-# A byte of its own goes before each batch: sh(1) has no `read` that gives up, and dd(1) takes no more than that byte.
-_AWAIT_NEXT = "timeout {} dd bs=1 count=1 >/dev/null 2>&1 || exit"
+# A byte of its own goes before each batch: sh(1) has no `read` that gives up, and dd(1) takes no more than that byte. It
+# stands on the line of the last mark: a shell may have read to the end of a line and no further when it runs it, and
+# what is left would come to it with the next batch, from whose middle dd would take its byte.
+_AWAIT_NEXT = "; timeout {} dd bs=1 count=1 >/dev/null 2>&1 || exit"
 
 GO_FIRST = "{ echo -10 >/proc/self/autogroup; } 2>/dev/null"
 """Where guests want all of the CPUs, what the cloud does on their host goes first. That is so for the shell's session:
@@ -145,8 +148,7 @@ class Batch:
             *root.definitions,
             *_function("batch", lines),
             "(batch) </dev/null",
-            f"mark {self.end} $? '0 {_STOPPED}'",
-            *([] if self.is_last else [_AWAIT_NEXT.format(IDLE_SECONDS)]),
+            f"mark {self.end} $? '0 {_STOPPED}'" + ("" if self.is_last else _AWAIT_NEXT.format(IDLE_SECONDS)),
         ]
         return "\n".join(["", *lines, ""])
 
@@ -155,7 +157,8 @@ class Batch:
         for number, places in groupby(enumerate(self._places, start=1), lambda place: place[1][0]):
             step = self._steps[number]
             if step.lock:
-                yield f"{{ command exec 9<{LOCK} && flock -w {self._wait} 9; }} || {{ {_NO_LOCK}; exit 1; }}"
+                yield f"{{ command exec 9<{LOCK}; }} 2>/dev/null || {{ {_NO_SWITCH}; exit 1; }}"
+                yield f"flock -w {self._wait} 9 || {{ {_NO_LOCK}; exit 1; }}"
             yield from ((marker, step.do[index]) for marker, (_, index) in places)
             if step.lock:
                 yield "exec 9<&-"

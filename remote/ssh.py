@@ -186,11 +186,12 @@ class SSHHost:
         poll.register(channel.fileno(), select.POLLIN)
         deadline = time.monotonic() + patience
         while not has_ended():
+            over = channel.exit_status_ready() and (channel.eof_received or channel.closed)
             if channel.recv_ready():
                 yield lambda: stdout(channel.recv(_BLOCK))
             elif channel.recv_stderr_ready():
                 yield lambda: stderr(channel.recv_stderr(_BLOCK))
-            elif channel.exit_status_ready() and (channel.eof_received or channel.closed):
+            elif over:  # before the streams were asked: what came meanwhile, with the end, is read first
                 self._expect_status(channel)
                 return
             elif time.monotonic() > deadline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import time
@@ -263,6 +264,37 @@ def test_several_batches_in_one_shell() -> None:
         transcript.stderr(done.stderr)
         assert transcript.has_ended()
         assert [o.status for o in transcript.finished() if isinstance(o, Outcome)] == [[3], [0, 4]][number % 2]
+
+
+def test_wherever_a_shell_stops_reading_the_next_batch_arrives_whole() -> None:
+    """dash reads 8,192 bytes at once. Where that is the end of the mark, what is left would come with the next batch,
+    and the byte that goes before it be taken from its middle.
+
+    The shell stands still behind its last mark, for there is no room on standard error, until the next batch is there.
+    """
+    text = "whole" * 4000
+    last = Batch([step(Command(("cat",), stdin=text))]).script(f"1{NONCE}").encode()
+    room = 1 << 12
+    marks = sum(len(f"\n{NONCE} {mark}\n") for mark in ("0 begin", "1 0"))
+    first = Batch([step(sh(f"dd if=/dev/zero bs=1 count={room - marks - 8} status=none >&2"))])
+    script = first.script(NONCE)
+    for length in range(8190, 8260, 5):
+        padded = script.replace("call() {", f"{'#' * (length - len(script) - 1)}\ncall() {{", 1).encode()
+        assert len(padded) == length
+        with subprocess.Popen(
+            ["sh", "-s"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ME, bufsize=0,
+            start_new_session=True,
+        ) as shell:  # fmt: skip
+            assert shell.stdin
+            assert shell.stdout
+            assert shell.stderr
+            fcntl.fcntl(shell.stderr, fcntl.F_SETPIPE_SZ, room)
+            shell.stdin.write(padded)
+            said = b""
+            while f"\n{NONCE} {first.end} 0\n".encode() not in said:
+                said += os.read(shell.stdout.fileno(), 4096) or pytest.fail("it ended")
+            rest, _ = shell.communicate(last, timeout=20)
+        assert text.encode() in rest, f"behind a batch of {length} bytes"
 
 
 @pytest.mark.parametrize(("vms", "most"), [(8, 53_000), (20, 110_000)])

@@ -141,6 +141,23 @@ def test_a_shell_that_is_killed_between_two_stages_is_replaced(host: LoopbackHos
     assert host.connections == 1
 
 
+def test_what_comes_with_the_end_of_a_channel_is_read_before_that(
+    client: ssh.SSHHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last words, the end of both streams and the exit status may come between one question and the next."""
+    ready = paramiko.Channel.recv_stderr_ready
+
+    def late(channel: paramiko.Channel) -> bool:
+        found = ready(channel)
+        if not found:
+            wait_until(lambda: channel.exit_status_ready() and channel.eof_received, 10, "the end of the channel")
+        return found
+
+    monkeypatch.setattr(paramiko.Channel, "recv_stderr_ready", late)
+    (outcome,) = client.run([step(sh("echo words"))], last=True)
+    assert outcome == Outcome(0, 0, 0, "words\n")
+
+
 def test_a_command_that_kills_the_shell_of_its_batch(client: ssh.SSHHost) -> None:
     error = failure(client, sh("kill -9 $$; sleep 5"))
     assert error.begun
@@ -338,10 +355,13 @@ def test_a_line_that_was_left_without_its_end_does_not_swallow_the_new_one(host:
     assert known_hosts.read_text(encoding="ascii").count("\n") == 2
 
 
-def test_a_lock_that_cannot_be_had_fails_the_batch(client: ssh.SSHHost, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_without_a_switch_fails_the_batch_and_says_so(
+    client: ssh.SSHHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is nobody to wait for: where Open vSwitch never ran since the start, its folder is not there."""
     monkeypatch.setattr(batch, "LOCK", "/nowhere")
     locked = Step("127.0.0.1", "shared", (sh("true"),), lock=True)
-    with pytest.raises(CommandFailed, match="keeps Open vSwitch or this host busy"):
+    with pytest.raises(CommandFailed, match="Open vSwitch does not run there; start it"):
         list(client.run([step(sh("true")), locked, step(sh("true"))], keep_going=True))
 
 
