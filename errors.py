@@ -54,6 +54,16 @@ class CommandFailed(CloudError):
         super().__init__(f"{host}: {title}: {last_line(stderr) or f'{argv[0]} ended with status {status}'}")
 
 
+class NotBegun(CommandFailed):
+    """The shell that a host was to run commands in did not begin: nothing was run."""
+
+    begun = False
+
+
+class SudoRefused(NotBegun):
+    """There was no such shell, because `sudo` refused it."""
+
+
 class Unforeseen(CloudError):
     """A fault of ours while hosts were being changed: kept as a failure, so that what was done can be taken back."""
 

@@ -14,7 +14,7 @@ import firewall
 import walls
 from deployment import MAX_SKEW_SECONDS
 from dhcp import Server
-from errors import CloudError, CommandFailed, HostUnreachable
+from errors import CloudError, HostUnreachable, SudoRefused
 from inspection.codes import CODES, REPAIR, Severity
 from inspection.reading import Device, Flow, Port, Sight, flow
 from inventory import Inventory
@@ -76,7 +76,7 @@ def of_error(host: str, error: CloudError) -> Finding:
     """Why a host could not be looked at."""
     if isinstance(error, HostUnreachable):
         return Finding("host-unreachable", host, f"does not answer: {error.reason}")
-    code = "sudo-refused" if isinstance(error, CommandFailed) and not error.begun else "look-failed"
+    code = "sudo-refused" if isinstance(error, SudoRefused) else "look-failed"
     return Finding(code, host, str(error).removeprefix(f"{host}: "))
 
 

@@ -49,8 +49,8 @@ _BUSY = "busy"
 IDLE_SECONDS = 20
 """How long a shell waits for the next batch: sshd may learn only after hours that its manager is gone."""
 
-# A byte of its own goes before each batch: sh(1) has no `read` that gives up, and dd(1) takes no more than that byte. It
-# stands on the line of the last mark: a shell may have read to the end of a line and no further when it runs it, and
+# A byte of its own goes before each batch: sh(1) has no `read` that gives up, and dd(1) takes no more than that byte.
+# This is on the line of the last mark: a shell may have read to the end of a line and no further when it runs it, and
 # what is left would come to it with the next batch, from whose middle dd would take its byte.
 _AWAIT_NEXT = "; timeout {} dd bs=1 count=1 >/dev/null 2>&1 || exit"
 

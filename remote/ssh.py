@@ -20,7 +20,7 @@ import paramiko
 from paramiko.hostkeys import InvalidHostKey
 from paramiko.pkey import UnknownKeyType
 
-from errors import CloudError, CommandFailed, HostUnreachable, last_line
+from errors import CloudError, CommandFailed, HostUnreachable, NotBegun, SudoRefused, last_line
 from inventory import SSHSettings
 from remote.batch import IDLE_SECONDS, Batch, Outcome, Progress, Transcript, UploadWanted
 from remote.openssh import CONNECT_SECONDS, Copy
@@ -40,12 +40,6 @@ SHELL = "sudo -n sh -s"
 
 _HUNG = "it takes connections and does nothing more; it hangs, or is much too busy"
 _BLOCK = 1 << 20
-
-
-class NotBegun(CommandFailed):
-    """`sudo` or the shell refused, or others were not done there in time: nothing of the batch was run."""
-
-    begun = False
 
 
 class SSHHost:
@@ -132,14 +126,21 @@ class SSHHost:
             if transcript.busy:
                 raise NotBegun(self.address, "busy", (SHELL,), 1, transcript.busy)
             if not transcript.begun:
-                why = _refusal(self._settings.user, transcript.rest)
-                raise NotBegun(self.address, SHELL, (SHELL,), channel.exit_status, why)
+                raise self._not_begun(channel.exit_status, last_line(transcript.rest))
             if not transcript.has_ended():
                 raise CommandFailed(self.address, SHELL, (SHELL,), channel.exit_status, transcript.rest)
             # A batch ends with status 0, whatever became of its commands.
             if transcript.status:
                 raise CommandFailed(self.address, SHELL, (SHELL,), transcript.status, transcript.rest)
         return wanted
+
+    def _not_begun(self, status: int, said: str) -> NotBegun:
+        """sudo(8) says why it refuses, and ends with 1; what else a shell may end of does not, or with another one."""
+        if status == 1 and said:
+            right = f"let {self._settings.user} run /usr/bin/sh -s as root without a password (see README)"
+            return SudoRefused(self.address, SHELL, (SHELL,), status, f"sudo refuses: {said}; it has to {right}")
+        why = f"the shell there ended with status {status} before it began: {said or 'without a word'}; try again"
+        return NotBegun(self.address, SHELL, (SHELL,), status, why)
 
     @contextmanager
     def _open_shell(self, patience: float, *, keep: bool) -> Iterator[paramiko.Channel]:
@@ -293,20 +294,24 @@ class SSHHost:
         connection = socket.create_connection((self.address, settings.port), CONNECT_SECONDS)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_SECONDS * 1000)
         self._connection = connection
-        client.connect(
-            self.address,
-            settings.port,
-            settings.user,
-            pkey=key,
-            sock=connection,
-            timeout=CONNECT_SECONDS,
-            banner_timeout=CONNECT_SECONDS,
-            auth_timeout=CONNECT_SECONDS,
-            allow_agent=False,
-            look_for_keys=False,
-            compress=True,
-            transport_factory=_fast_transport,
-        )
+        try:
+            client.connect(
+                self.address,
+                settings.port,
+                settings.user,
+                pkey=key,
+                sock=connection,
+                timeout=CONNECT_SECONDS,
+                banner_timeout=CONNECT_SECONDS,
+                auth_timeout=CONNECT_SECONDS,
+                allow_agent=False,
+                look_for_keys=False,
+                compress=True,
+                transport_factory=_fast_transport,
+            )
+        except BaseException:  # sshd would go on waiting for somebody to log in, and takes a few of those only
+            client.close()
+            raise
         transport = client.get_transport()
         if transport:
             # Something has to be sent for the kernel to notice that nobody acknowledges it.
@@ -425,8 +430,3 @@ def _fast_transport(connection: Any, /, **settings: Any) -> paramiko.Transport:
 def _was_hung_up_on(error: Exception) -> bool:
     """Whether the other end hung up before it greeted; if it did not greet in time, there is none left to try again."""
     return not isinstance(error, paramiko.SSHException) or "protocol banner" in str(error)
-
-
-def _refusal(user: str, stderr: str) -> str:
-    said = last_line(stderr) or "no word of why"
-    return f"sudo refuses: {said}; it has to let {user} run /usr/bin/sh -s as root without a password (see README)"

@@ -10,7 +10,7 @@ import pytest
 
 from database import Database, State
 from deployment import DeploymentAPI
-from errors import CommandFailed
+from errors import CommandFailed, SudoRefused
 from inspection import findings, look, reading
 from inspection.codes import CODES
 from inspection.findings import Finding
@@ -352,8 +352,7 @@ def test_what_a_host_may_say(name: str, answer: str | None, code: str) -> None:
 
 
 def test_a_host_that_refuses_is_told_from_one_that_does_not_answer() -> None:
-    refusal = CommandFailed(WORKER, "sudo", ("sudo",), 1, "sudo: a password is required")
-    refusal.begun = False
+    refusal = SudoRefused(WORKER, "sudo", ("sudo",), 1, "sudo: a password is required")
     assert findings.of_error(WORKER, refusal).code == "sudo-refused"
     assert findings.of_error(WORKER, CommandFailed(WORKER, "sh", ("sh",), 1, "killed")).code == "look-failed"
 

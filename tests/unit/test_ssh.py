@@ -148,9 +148,9 @@ def test_what_comes_with_the_end_of_a_channel_is_read_before_that(
     ready = paramiko.Channel.recv_stderr_ready
 
     def late(channel: paramiko.Channel) -> bool:
-        found = ready(channel)
+        found = bool(ready(channel))
         if not found:
-            wait_until(lambda: channel.exit_status_ready() and channel.eof_received, 10, "the end of the channel")
+            wait_until(lambda: bool(channel.exit_status_ready() and channel.eof_received), 10, "the end of the channel")
         return found
 
     monkeypatch.setattr(paramiko.Channel, "recv_stderr_ready", late)
@@ -270,9 +270,35 @@ def test_sudo_that_refuses(host: LoopbackHost, client: ssh.SSHHost) -> None:
     assert "sudo refuses: sudo: a password is required" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("exit 124", "status 124 before it began: without a word"),
+        ("echo sh: 0: Cannot fork >&2; exit 2", "status 2 before it began: sh: 0: Cannot fork"),
+    ],
+)
+def test_a_shell_that_ends_before_it_begins_is_not_blamed_on_sudo(
+    host: LoopbackHost, client: ssh.SSHHost, script: str, why: str
+) -> None:
+    host.sudo = script
+    error = failure(client)
+    assert f"the shell there ended with {why}; try again" in str(error)
+    assert not error.begun
+
+
 def test_key_that_is_refused(host: LoopbackHost, client: ssh.SSHHost) -> None:
     host.accepts = False
     assert "refuses user ubuntu with the key" in str(failure(client))
+
+
+def test_a_try_to_log_in_that_fails_leaves_no_connection(host: LoopbackHost, client: ssh.SSHHost) -> None:
+    """sshd keeps those for two minutes, and takes a few only (sshd_config(5), LoginGraceTime and MaxStartups)."""
+    host.accepts = False
+    assert "refuses user ubuntu" in str(failure(client))
+    host.host_key = paramiko.ECDSAKey.generate()
+    assert "host key is not the one" in str(failure(client))
+    assert len(host._transports) == 2
+    wait_until(lambda: not any(each.is_active() for each in host._transports), 10, "the end of both connections")
 
 
 def test_key_file_that_is_not_there(host: LoopbackHost, tmp_path: Path) -> None:
