@@ -81,7 +81,8 @@ class Change:
         plan = self._deployment.deploy_plan(tenant, new=not resumed)
         report = self._runner.run(plan)
         if report.error:
-            back = self._undo_running(tenant) if resumed else report.taken_back()
+            kept = self._deployment.design_plan(tenant)
+            back = self._undo_running(tenant) if resumed else report.taken_back(but=kept)
             left = _left(self._runner.run(back, keep_going=True))
             sentence = _not_deployed(report.error, left, changed=bool(back.stages))
             with _said_first(sentence):

@@ -85,8 +85,12 @@ class DeploymentAPI:
 
     def image_plan(self, tenant: Slice, vms: Sequence[VM], *, new: bool = False) -> Plan:
         """What `add_vm_to_slice` needs on the hosts: base image and overlay of each VM; a `new` one has none yet."""
-        checks = tuple(self._qcow.require_free(tenant, vm) for vm in vms if new)
-        return Plan((Stage("prepare", (*checks, *self._images(tenant, vms))),), lock=_lock(tenant))
+        prepare = Stage("prepare", self._images(tenant, vms))
+        if not new:
+            return Plan((prepare,), lock=_lock(tenant))
+        # In one batch nobody could tell, where the connection is lost, whether a disk that is there was there before.
+        checks = Stage("preflight", tuple(self._qcow.require_free(tenant, vm) for vm in vms))
+        return Plan((checks, prepare), lock=_lock(tenant))
 
     def deploy_plan(self, tenant: Slice, *, new: bool = False) -> Plan:
         """The whole slice. Undone it is the teardown: what is shared stays while other slices use it.
@@ -113,9 +117,13 @@ class DeploymentAPI:
             lock=_lock(tenant),
         )
 
+    def design_plan(self, tenant: Slice) -> Plan:
+        """The part of `deploy_plan` that a slice in design has already, and keeps: its overlays."""
+        return Plan((Stage("prepare", tuple(self._qcow.overlay(tenant, vm) for vm in tenant.vms)),), lock=_lock(tenant))
+
     def running_plan(self, tenant: Slice) -> Plan:
-        """The part of `deploy_plan` that a slice in design does not have: all but its overlays."""
-        return self.deploy_plan(tenant).without(self.image_plan(tenant, tenant.vms))
+        """The part of `deploy_plan` that a slice in design does not have."""
+        return self.deploy_plan(tenant).without(self.design_plan(tenant))
 
     def console(self, tenant: Slice, vm: VM) -> tuple[str, ...]:
         """The argv, on the VM's worker, that speaks with its serial console."""

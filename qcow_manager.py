@@ -65,12 +65,16 @@ class QCOWManager:
     def create_backing_image(self, tenant: Slice, vm: VM) -> tuple[Step, ...]:
         """The steps that leave `vm` with its overlay: base image cached on the worker, overlay made.
 
-        The cached base image is shared by all slices and stays when a slice is deleted. A VM of an older file may have
-        no base image recorded: nothing can be made of it, only removed.
+        The cached base image is shared by all slices and stays when a slice is deleted.
         """
+        base = () if vm.image is None else (self._cache_base(tenant, vm, vm.image),)
+        return (*base, self.overlay(tenant, vm))
+
+    def overlay(self, tenant: Slice, vm: VM) -> Step:
+        """The overlay alone. A VM of an older file may have no base image recorded: it can be removed, and not made."""
         if vm.image is None:
-            return (replace(self._make_overlay(tenant, vm, ""), do=()),)
-        return self._cache_base(tenant, vm, vm.image), self._make_overlay(tenant, vm, PurePosixPath(vm.image).name)
+            return replace(self._make_overlay(tenant, vm, ""), do=())
+        return self._make_overlay(tenant, vm, PurePosixPath(vm.image).name)
 
     def require_free(self, tenant: Slice, vm: VM) -> Step:
         """Read-only: nothing is there under the name of a new VM, and no folder before the first one's on a worker."""

@@ -63,6 +63,9 @@ class StepResult:
         return "".join(outcome.stdout for outcome in self.outcomes)
 
 
+NOTHING = Plan(())
+
+
 @dataclass
 class Report:
     """What became of `plan`. `results` are the steps that were begun, in the order of the plan."""
@@ -83,9 +86,15 @@ class Report:
             return result.error
         return Interrupted("Interrupted") if self.interrupted else None
 
-    def taken_back(self) -> Plan:
-        """The plan that undoes what this run changed, the half-done steps included."""
-        return self.plan.taking_back("take back", tuple(r.step for r in self.results if r.changed))
+    def taken_back(self, but: Plan = NOTHING) -> Plan:
+        """The plan that undoes what this run changed, the half-done steps included, `but` not the steps of that plan.
+
+        What was not heard of counts as changed, and may have been there before.
+        """
+        kept = frozenset(but.steps)
+        return self.plan.taking_back(
+            "take back", tuple(r.step for r in self.results if r.changed and r.step not in kept)
+        )
 
 
 class Runner:
@@ -148,12 +157,12 @@ class Runner:
                     else:
                         self._tell(Transferred(address, steps[item.step].title, item.done, item.total))
                         if self._interrupted() and not keep_going:
-                            watch.fail(Interrupted("Interrupted"), all_of_them=False)
+                            watch.fail(Interrupted("Interrupted"), everything=False)
                             break
         except CloudError as error:
-            watch.fail(error, all_of_them=keep_going)
+            watch.fail(error, everything=error.begun or keep_going)
         except Exception as fault:  # noqa: BLE001 - whatever it is, the other hosts have to be taken back
-            watch.fail(Unforeseen(address, stage.title, fault), all_of_them=keep_going)
+            watch.fail(Unforeseen(address, stage.title, fault), everything=True)
         return watch.begun
 
     def _tell(self, event: Event) -> None:
@@ -184,14 +193,14 @@ class _Watch:
         elif outcome.action == len(result.step.do) - 1:
             self._end(result, None)
 
-    def fail(self, error: CloudError, *, all_of_them: bool) -> None:
-        """The batch as a whole came to nothing from here on.
+    def fail(self, error: CloudError, *, everything: bool) -> None:
+        """The batch came to nothing from here on: `everything` that was not heard of has failed, or the next step only.
 
-        Once it was begun nobody knows how far the host came, so all that was not heard of has failed, and may be there.
-        If it was not begun, that is said once; but of what was to be removed, all of it is left (`all_of_them`).
+        Where a host was lost nobody knows how far it came, so all of that may be there; and of what was to be removed,
+        all of it is left. Where it was stopped before a file, or did not begin, that is said once.
         """
         unheard = [r for r in self._results if not r.error and len(r.outcomes) < len(r.step.do)]
-        for result in unheard if error.begun or all_of_them else unheard[:1]:
+        for result in unheard if everything else unheard[:1]:
             self._end(result, error)
 
     @property

@@ -67,6 +67,7 @@ class FakeHost:
     faults: dict[str, Answer] = field(default_factory=dict)
     dead: bool = False
     dies_after: int | None = None
+    cut_after: int | None = None
     runs: int = 0
     locks: list[str] = field(default_factory=list)
     _last_pid: int = 100
@@ -115,6 +116,11 @@ class FakeHost:
         if self.dies_after is not None:
             self.dies_after -= 1
             self.dead = self.dead or self.dies_after < 0
+        if self.cut_after is not None:
+            self.cut_after -= 1
+            if self.cut_after < 0:  # only the connection: the next one finds the host as it is
+                self.cut_after = None
+                raise HostUnreachable(self.address, "the connection was lost in the middle of a command", begun=True)
         if self.dead:
             raise HostUnreachable(self.address, "no answer on port 22 in time", begun=begun)
 

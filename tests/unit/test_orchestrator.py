@@ -7,7 +7,7 @@ import copy
 import errno
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import pytest
@@ -17,7 +17,9 @@ import audit
 import database
 from database import Database
 from orchestrator import OrchestratorAPI, Result
+from remote.batch import Outcome, Progress
 from remote.events import Event, StageStarted, StepDone, StepFailed
+from remote.plan import Step
 from storage.files import replace
 from tests.designs import FLAVOR
 from tests.unit.desk import NETWORK, WORKERS, ConsoleHost, Desk
@@ -252,6 +254,63 @@ def test_a_host_that_stops_answering_lets_the_others_be_taken_back(desk: Desk, h
     assert desk.ok(desk.api.deploy_slice("student", 1000)).status == "running"
     desk.ok(desk.api.delete_slice("student", 1000))
     assert not [h for h in desk.cloud.hosts.values() if h.ports or h.processes]
+
+
+def disks(desk: Desk) -> dict[str, str]:
+    return {
+        f"{worker}:{path}": text
+        for worker in WORKERS
+        for path, text in desk.cloud.hosts[worker].files.items()
+        if path.endswith("_img.qcow2")
+    }
+
+
+def written(desk: Desk, words: str) -> dict[str, str]:
+    """The disks, with these words of a guest on each."""
+    for worker in WORKERS:
+        host = desk.cloud.hosts[worker]
+        host.files.update(dict.fromkeys([path for path in host.files if path.endswith("_img.qcow2")], words))
+    return disks(desk)
+
+
+@pytest.mark.parametrize("after", range(0, 40, 3))
+def test_a_lost_connection_costs_no_disk_of_a_slice_in_design(desk: Desk, after: int) -> None:
+    """What was not heard of counts as done, but the disks were there before: they can have been written to."""
+    desk.ring(4)
+    before = written(desk, "what the guest wrote")
+    desk.cloud.hosts[WORKERS[0]].cut_after = after
+    desk.api.deploy_slice("student", 1000)
+    assert disks(desk) == before
+
+
+def test_ctrl_c_while_an_image_is_copied_costs_no_disk(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.ring(4)
+    before = written(desk, "what the guest wrote")
+    worker = desk.cloud.hosts[WORKERS[0]]
+    run = worker.run
+
+    def copies(steps: Sequence[Step], **how: Any) -> Generator[Outcome | Progress, None, None]:
+        if steps[0].title.startswith("base image"):
+            signal.raise_signal(signal.SIGINT)
+            yield Progress(0, 0, 1, 2)
+        yield from run(steps, **how)
+
+    monkeypatch.setattr(worker, "run", copies)
+    assert desk.no(desk.api.deploy_slice("student", 1000)).startswith("Interrupted")
+    assert disks(desk) == before
+
+
+def test_a_lost_connection_costs_no_disk_of_a_forgotten_slice(desk: Desk) -> None:
+    """By an older file that was put back its name is given again."""
+    desk.ok(desk.api.create_slice("student", "again"))
+    for worker in WORKERS:
+        host = desk.cloud.hosts[worker]
+        host.folders.add("vm_images/slice-1000")
+        host.files["vm_images/slice-1000/web_img.qcow2"] = "what a guest wrote"
+        host.cut_after = 0
+    before = disks(desk)
+    desk.no(desk.api.add_vm_to_slice("student", 1000, "web", "cirros", 1))
+    assert disks(desk) == before
 
 
 def test_deleting_keeps_what_it_could_not_remove(desk: Desk) -> None:
