@@ -63,7 +63,7 @@ PLACES = st.integers(0, 8) | st.integers(0, 30)
 FAULTS = st.one_of(
     st.just(Fault()),
     st.just(Fault()),
-    st.builds(Fault, st.sampled_from(["a host is dead", "a host dies"]), st.sampled_from(HOSTS), PLACES),
+    st.builds(Fault, st.sampled_from(["a host is dead", "a host dies", "a cut"]), st.sampled_from(HOSTS), PLACES),
     st.builds(Fault, st.just("a step fails"), st.sampled_from(HOSTS), st.just(0), st.sampled_from(TITLES)),
     st.builds(Fault, st.just("Ctrl-C"), st.just(""), st.integers(0, 4)),
     st.builds(Fault, st.just("killed at a step"), st.just(""), PLACES),
@@ -302,7 +302,7 @@ class Histories(RuleBasedStateMachine):
         finally:
             self.database.fault = Fault()
             for host in self.cloud.hosts.values():
-                host.faults, host.dies_after = {}, None
+                host.faults, host.dies_after, host.cut_after = {}, None, None
         note(f"{fault.kind}: {'done' if ok else 'refused or taken back'}")
         if not ok:
             assert isinstance(value, str)
@@ -315,6 +315,8 @@ class Histories(RuleBasedStateMachine):
             self.cloud.hosts[fault.host].dead = True
         if fault.kind == "a host dies":
             self.cloud.hosts[fault.host].dies_after = fault.at
+        if fault.kind == "a cut":  # of one connection; the next one finds the host as it is
+            self.cloud.hosts[fault.host].cut_after = fault.at
         if fault.kind == "a step fails":
             self.cloud.hosts[fault.host].faults = {fault.title: (1, "", "out of luck")}
 
