@@ -49,7 +49,7 @@ beside expect "$@"
 # dnsmasq gives its log to its own user, and where fs.protected_regular is set (proc(5)) not even root may open another
 # user's file in /tmp again. A guest can ask for addresses all day: a write beyond the limit fails, and dnsmasq goes on
 # without it (setrlimit(2)).
-_SERVE = f"""{BESIDE}{daemon.END}{_SERVES}serve() {{
+_SERVING = f"""{daemon.END}{_SERVES}serve() {{
   ! serves "$@" || exit 0
   end TERM "$2" "$3" || exit
   namespace=$1 log=$4; shift 4
@@ -58,7 +58,17 @@ _SERVE = f"""{BESIDE}{daemon.END}{_SERVES}serve() {{
   echo "${{namespace##*[!0-9]}}"
   exec ip netns exec "$namespace" "$@"
 }}
-beside serve "$@"
+"""
+
+_SERVE = f"""{BESIDE}{_SERVING}beside serve "$@"
+"""
+
+# The server goes on holding the addresses that it gave (dnsmasq(8)), so it is started anew for those who stay. One
+# command that says nothing in between: if its manager dies meanwhile it goes on, and the others have their server.
+_LEAVE = f"""{_SERVING}own=$1 hosts=$2; shift 2
+if [ -e "$own" ]; then end TERM "$2" "$3" && rm -f "$own" || exit; fi
+rmdir "$hosts" 2>/dev/null
+[ ! -d "$hosts" ] || serve "$@" >/dev/null
 """
 
 
@@ -107,11 +117,14 @@ def reserve(slice_id: int, subnets: Sequence[Subnet]) -> Command:
 
 def serve(subnets: Sequence[Subnet], dns: str, *extra: str) -> Command:
     """Starts the dnsmasq of each VLAN that has none that serves, and prints its number; `extra`: more options."""
-    words = (
-        (*_server_words(subnet.vlan_id), _log(subnet.vlan_id), *_dnsmasq(subnet, dns, *extra)) for subnet in subnets
-    )
-    start = ("sh", "-c", _SERVE, "sh", *grouped(words))
+    start = ("sh", "-c", _SERVE, "sh", *grouped(_starting(subnet, dns, *extra) for subnet in subnets))
     return Command(start, unless=_serving(_ALL_SERVE, [subnet.vlan_id for subnet in subnets]))
+
+
+def leave(slice_id: int, subnet: Subnet, dns: str, *extra: str) -> Command:
+    """Takes the slice out of a server that several share; without others it ends, and its folder is gone."""
+    own, folder_of_all = hosts_file(slice_id, subnet.vlan_id), hosts_folder(subnet.vlan_id)
+    return Command(("sh", "-c", _LEAVE, "sh", own, folder_of_all, *_starting(subnet, dns, *extra)))
 
 
 def expect_serving(vlans: Iterable[int]) -> Command:
@@ -121,16 +134,13 @@ def expect_serving(vlans: Iterable[int]) -> Command:
 
 def remove_servers(*vlans: int) -> tuple[Command, ...]:
     """The dnsmasq of VLANs that nobody uses any more go, with their namespaces and files."""
+    processes = [_process(vlan) for vlan in vlans]
     return (
-        Command(daemon.stop("TERM", *map(process, vlans))),
-        remove_namespaces(*map(dhcp_namespace, vlans)),
+        Command(daemon.stop("TERM", *processes)),
+        # Without its pid file a process that does not end would be forgotten.
+        remove_namespaces(*map(dhcp_namespace, vlans), unless=daemon.some_run(processes)),
         Command(("rm", "-f", *map(_log, vlans))),
     )
-
-
-def process(vlan: int) -> daemon.Process:
-    """How a VLAN's dnsmasq is known."""
-    return _pid_file(vlan), _mark(vlan)
 
 
 def hosts_folder(vlan: int) -> str:
@@ -141,6 +151,10 @@ def hosts_folder(vlan: int) -> str:
 def hosts_file(slice_id: int, vlan: int) -> str:
     """One slice's file of them."""
     return f"{hosts_folder(vlan)}/{slice_part(slice_id)}"
+
+
+def _starting(subnet: Subnet, dns: str, *extra: str) -> tuple[str, ...]:
+    return (*_server_words(subnet.vlan_id), _log(subnet.vlan_id), *_dnsmasq(subnet, dns, *extra))
 
 
 def _dnsmasq(subnet: Subnet, dns: str, *extra: str) -> tuple[str, ...]:
@@ -167,7 +181,11 @@ def _serving(script: str, vlans: Iterable[int]) -> tuple[str, ...]:
 
 
 def _server_words(vlan: int) -> tuple[str, ...]:
-    return (dhcp_namespace(vlan), *process(vlan))
+    return (dhcp_namespace(vlan), *_process(vlan))
+
+
+def _process(vlan: int) -> daemon.Process:
+    return _pid_file(vlan), _mark(vlan)
 
 
 def _pid_file(vlan: int) -> str:

@@ -28,7 +28,7 @@ from names import (
     vlan_address,
 )
 from namespaces import Place, add_namespaces, folder, put_in_place, remove_namespaces
-from remote import daemon, ovs
+from remote import ovs
 from remote.plan import Command, Step
 from vm_launcher import check_bridge, check_free, check_ours, check_tools
 from walls import hear_no_more, hear_own_requests
@@ -202,9 +202,6 @@ class VLANManager:
         ports, namespace, hosts = _ports(vlan), dhcp_namespace(vlan), hosts_folder(vlan)
         subnet = self._internet_subnet(tenant)
         only_known = ("--dhcp-ignore=tag:!known", "--dhcp-ignore-clid")
-        own = hosts_file(tenant.slice_id, vlan)
-        serve = dhcp.serve([subnet], self._internet.dns, *only_known)
-        wanted = daemon.is_running_or_unwanted(*dhcp.process(vlan), hosts)
         return Step(
             self._node,
             f"internet on VLAN {vlan}",
@@ -222,10 +219,8 @@ class VLANManager:
             ),
             undo=(
                 hear_no_more(tenant.slice_id, vlan),
-                Command(daemon.stop("TERM", dhcp.process(vlan)), unless=("test", "!", "-e", own)),
-                Command(("rm", "-f", own)),
+                dhcp.leave(tenant.slice_id, subnet, self._internet.dns, *only_known),
                 *self._close_internet(),
-                replace(serve, unless=wanted),
             ),
             lock=True,
         )

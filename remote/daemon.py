@@ -187,11 +187,6 @@ def some_run(processes: Iterable[Process]) -> Argv:
     return ("sh", "-c", _SOME_RUN, "sh", *chain.from_iterable(processes))
 
 
-def is_running_or_unwanted(pid_file: str, mark: str, folder: str) -> Argv:
-    """Succeeds while the process lives, and also when `folder`, without which nobody wants it, is gone."""
-    return ("sh", "-c", f'[ ! -d "$3" ] || {{ {RUNNING}; }}', "sh", pid_file, mark, folder)
-
-
 def runs_on_its_taps(pid_file: str, mark: str, taps: Sequence[str]) -> Argv:
     """Succeeds while the process lives and each of its `taps` is the one that it opened."""
     return ("sh", "-c", _RUNS_ON_ITS_TAPS, "sh", pid_file, mark, *taps)

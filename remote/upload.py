@@ -30,7 +30,8 @@ _SOON_SECONDS = 0.2
 # The lock is the folder, and so leaves no file behind. A manager that died may hold it for hours, until its host
 # notices: nobody waits for a file that does not grow. A file under way is known by its descriptor, for its name may be
 # another's by then (proc(5), /proc/pid/fd), and link(2) never replaces what is there. The digest is of what is there
-# then, for a pipe would cost more than reading it again; OpenSSL's takes a quarter of the time of coreutils'.
+# then, for a pipe would cost more than reading it again; OpenSSL's takes a quarter of the time of coreutils'. That can
+# take a slow disk minutes, and whoever is silent is given up.
 _TAKE_IN = f"""nonce=$1 part=$2 target=$3 size=$4 patience=$5; shift 5
 fail() {{ echo "$*" >&2; exit 1; }}
 exec 9<"${{target%/*}}"
@@ -44,18 +45,23 @@ until flock -w 1 9; do
 done
 [ ! -s "$target" ] || exit {IS_THERE}
 rm -f "$part" && exec 8>"$part" || exit
-trap '[ ! "$part" -ef /proc/self/fd/8 ] || rm -f "$part"' EXIT
+saying=
+trap '[ ! "$part" -ef /proc/self/fd/8 ] || rm -f "$part"; [ -z "$saying" ] || kill "$saying"' EXIT
 trap 'exit 1' HUP INT PIPE TERM
 file=/proc/$$/fd/8
 echo "$nonce send"
 dd of="$file" bs=256k count="$size" iflag=count_bytes,fullblock status=none || fail "is the disk full?"
 [ "$(stat -L -c %s "$file")" = "$size" ] || fail "it did not arrive whole"
+while sleep 1 >/dev/null 2>&1 8>&- 9<&-; do echo "$nonce wait"; done &
+saying=$!
 read -r digest
 found=$(openssl dgst -sha256 -r "$file" 2>/dev/null || sha256sum "$file")
 [ "${{found%% *}}" = "$digest" ] || fail "it arrived damaged; try again"
 [ $# -eq 0 ] || "$@" || exit
-ln -L "$file" "$target" 2>/dev/null || [ "$(stat -c %s "$target" 2>/dev/null)" = "$size" ] ||
-  fail "a file of that name and another size is there, remove it"
+said=$(ln -L "$file" "$target" 2>&1) || {{
+  [ -e "$target" ] || fail "it cannot be given its name: ${{said##*: }}"
+  [ "$(stat -c %s "$target")" = "$size" ] || fail "a file of that name and another size is there, remove it"
+}}
 """
 
 

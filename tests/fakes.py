@@ -461,6 +461,15 @@ class FakeHost:
         status, _, complaint = self.dnsmasq(namespace, options)
         return (status, f"{namespace.removeprefix('ns-dhcp-vlan')}\n", complaint)
 
+    def leave(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        own, folder, *server = argv
+        if own in self.files:
+            self.stop(("TERM", server[1], server[2]), stdin)
+            del self.files[own]
+        if not any(path.startswith(f"{folder}/") for path in self.files):
+            self.folders.discard(folder)
+        return self.serve(tuple(server), stdin) if folder in self.folders else OK
+
     def dnsmasq(self, namespace: str, options: Sequence[str]) -> Answer:
         values = dict(option.removeprefix("--").partition("=")[::2] for option in options)
         if values["interface"] not in self.namespaces[namespace]:
@@ -491,9 +500,6 @@ class FakeHost:
 
     def some_run(self, argv: tuple[str, ...], stdin: str) -> Answer:
         return min(self.is_running(process, stdin) for process in _in_pairs(argv))
-
-    def is_running_or_unwanted(self, argv: tuple[str, ...], stdin: str) -> Answer:
-        return self.is_running(argv, stdin) if argv[2] in self.folders else OK
 
     def start(self, argv: tuple[str, ...], stdin: str) -> Answer:
         pid_file, mark, secret, cores, *launch = argv
@@ -609,7 +615,6 @@ def _beside(program: Program) -> Program:
 
 SCRIPTS: dict[str, Program] = {
     daemon.is_running("", "")[2]: FakeHost.is_running,
-    daemon.is_running_or_unwanted("", "", "")[2]: FakeHost.is_running_or_unwanted,
     daemon.start(("", ""), "", "", ())[2]: FakeHost.start,
     daemon.stop("TERM")[2]: FakeHost.stop,
     daemon.await_ports(())[2]: FakeHost.await_ports,
@@ -639,6 +644,7 @@ SCRIPTS: dict[str, Program] = {
     dhcp._ALL_SERVE: _beside(FakeHost.serves),
     dhcp._EXPECT_SERVING: _beside(FakeHost.expect_serving),
     dhcp._SERVE: _beside(FakeHost.serve),
+    dhcp._LEAVE: FakeHost.leave,
     vm_launcher._ARE_READY: FakeHost.taps_are_ready,
     vm_launcher._MAKE_TAPS: FakeHost.make_taps,
     vm_launcher._REMOVE_TAPS: FakeHost.remove_taps,

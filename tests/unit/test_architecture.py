@@ -97,7 +97,7 @@ storage.schema: models passwords
 storage.state: allocation inventory models
 storage.text: models storage.schema
 storage.version: allocation models storage.rules storage.schema storage.state storage.text
-vlan_manager: dhcp firewall inventory models names namespaces remote.daemon remote.ovs remote.plan vm_launcher
+vlan_manager: dhcp firewall inventory models names namespaces remote.ovs remote.plan vm_launcher
     walls
 vm_launcher: inventory models names remote.daemon remote.ovs remote.plan walls
 walls: inventory models names remote.plan

@@ -144,12 +144,6 @@ def test_a_process_that_ends_at_once_is_told_with_its_last_words(pid_file: Path)
     assert (done.returncode, done.stderr) == (1, "vm ended at once: no memory\n")
 
 
-def test_nobody_wants_it_where_its_folder_is_gone(pid_file: Path, tmp_path: Path) -> None:
-    argv = daemon.is_running_or_unwanted(str(pid_file), MARK, str(tmp_path / "gone"))
-    assert run(argv).returncode == 0
-    assert run(daemon.is_running_or_unwanted(str(pid_file), MARK, str(tmp_path))).returncode == 1
-
-
 # --- what a guest could make grow -------------------------------------------------------------------------------------
 
 _TALKER = f"""import os, sys, time

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -42,11 +43,20 @@ class Node:
         pid_file = self.folder / f"{vlan}.pid"
         return f"ns-dhcp-vlan{vlan}", str(pid_file), f"--pid-file={pid_file}"
 
-    def run(self, script: str, words: list[str], deaf: str = "") -> subprocess.CompletedProcess[str]:
+    def run(
+        self, script: str, words: list[str], deaf: str = "", *, unheard: bool = False
+    ) -> subprocess.CompletedProcess[str]:
         names = {"BEGUN": str(self.begun), "BROKEN": str(self.broken), "DEAF": deaf}
         environment = os.environ | names | {"PATH": f"{self.programs}:{os.environ['PATH']}"}
         argv = ["sh", "-c", script, "sh", *words]
-        return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=30)
+        if not unheard:
+            return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=30)
+        nobody, end = os.pipe()
+        os.close(nobody)
+        try:
+            return subprocess.run(argv, env=environment, stdout=end, stderr=end, text=True, check=False, timeout=30)
+        finally:
+            os.close(end)
 
     def serve(self, deaf: str = "") -> subprocess.CompletedProcess[str]:
         self.begun.write_text("")
@@ -67,7 +77,8 @@ def node(tmp_path: Path) -> Iterator[Node]:
     made = Node(tmp_path)
     yield made
     for path in tmp_path.glob("*.pid"):
-        os.kill(int(path.read_text()), 9)
+        with suppress(ProcessLookupError):  # one that was to end
+            os.kill(int(path.read_text()), 9)
 
 
 def test_all_come_up_and_a_second_time_none_is_touched(node: Node) -> None:
@@ -103,6 +114,36 @@ def test_the_look_names_the_namespace(node: Node) -> None:
     assert node.all_serve(dhcp._EXPECT_SERVING).returncode == 0
     done = node.all_serve(dhcp._EXPECT_SERVING, deaf="ns-dhcp-vlan102")
     assert (done.returncode, done.stderr) == (1, "ns-dhcp-vlan102: no dnsmasq serves there\n")
+
+
+def leave(node: Node, vlan: int, own: str) -> subprocess.CompletedProcess[str]:
+    """One slice leaves the server of a VLAN, and its manager is gone: nobody reads what is said."""
+    hosts = node.folder / "hosts"
+    server = (*node.words(vlan), str(node.folder / f"{vlan}.log"), "dnsmasq", node.words(vlan)[2])
+    return node.run(dhcp._LEAVE, [str(hosts / own), str(hosts), *server], unheard=True)
+
+
+def test_who_leaves_a_shared_server_leaves_it_to_the_others_whatever_becomes_of_its_manager(node: Node) -> None:
+    hosts = node.folder / "hosts"
+    hosts.mkdir()
+    for name in ("slice-1", "slice-2"):
+        (hosts / name).write_text("a,b\n")
+    node.serve()
+    before = node.pids()
+    assert leave(node, 101, "slice-1").returncode == 0
+    assert [path.name for path in hosts.iterdir()] == ["slice-2"]
+    after = node.pids()
+    assert {vlan for vlan in VLANS if before[vlan] != after[vlan]} == {101}, "it would hold the addresses that it gave"
+    assert node.all_serve().returncode == 0
+    assert leave(node, 101, "slice-1").returncode == 0
+    assert node.pids() == after, "who has left already changes nothing"
+    os.kill(int(after[101]), 9)
+    assert leave(node, 101, "slice-1").returncode == 0
+    assert node.all_serve().returncode == 0, "and brings it back where it is missing"
+    assert leave(node, 101, "slice-2").returncode == 0
+    assert not hosts.exists()
+    assert node.all_serve().returncode == 1
+    assert leave(node, 101, "slice-2").returncode == 0
 
 
 def test_reservations_are_written_where_there_are_none(tmp_path: Path) -> None:

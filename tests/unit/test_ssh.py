@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import time
@@ -565,6 +566,31 @@ def second(host: LoopbackHost, tmp_path: Path) -> Iterator[ssh.SSHHost]:
     connected = ssh.SSHHost("127.0.0.1", host.settings(tmp_path))
     yield connected
     connected.close()
+
+
+def stand_in(host: LoopbackHost, tmp_path: Path, program: str, script: str) -> None:
+    """A program that the host has instead of its own."""
+    folder = tmp_path / "programs"
+    shutil.copytree(host.programs, folder)
+    (folder / program).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / program).chmod(0o755)
+    host.programs = folder
+
+
+def test_a_host_that_hashes_for_long_is_not_silent(
+    host: LoopbackHost, client: ssh.SSHHost, image: Path, tmp_path: Path
+) -> None:
+    stand_in(host, tmp_path, "openssl", f'sleep 3; exec {shutil.which("openssl")} "$@"')
+    statuses = [outcome.status for outcome in outcomes(client, [step(*upload(image))], patience=2.0)]
+    assert statuses == [0, 0, 0]
+
+
+def test_a_file_that_cannot_be_given_its_name(
+    host: LoopbackHost, client: ssh.SSHHost, image: Path, tmp_path: Path
+) -> None:
+    stand_in(host, tmp_path, "ln", "echo 'ln: failed to create hard link: Operation not permitted' >&2; exit 1")
+    assert "it cannot be given its name: Operation not permitted" in str(failure(client, *upload(image)))
+    assert nothing_is_left(host)
 
 
 def test_a_file_that_two_need_at_once_is_copied_once(
