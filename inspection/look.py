@@ -114,7 +114,7 @@ def commands(inventory: Inventory, host: str, *, thorough: bool = False) -> dict
     asked = {
         "ports": _PORTS,
         "flows": ("ovs-ofctl", "--timeout=5", "--no-stats", "--names", "dump-flows", ovs.BRIDGE),
-        "devices": ("ip", "-j", "-d", "addr"),
+        "devices": ("ip", "-j", "-d", "addr"),  # without details it does not tell the alias, our mark
         "processes": ("sh", "-c", _PROCESSES, "sh", PROGRAM, MARK),
     }
     if host in inventory.workers_list:

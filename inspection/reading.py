@@ -187,7 +187,9 @@ def flow(text: str) -> Flow:
     if text.startswith("cookie="):
         first, _, text = text.removeprefix("cookie=").partition(",")
         cookie = int(first, 0)
-    match, actions = _HEX.sub(lambda number: str(int(number[0], 16)), text).split("actions=")
+    if "0x" in text:
+        text = _HEX.sub(lambda number: str(int(number[0], 16)), text)
+    match, actions = text.split("actions=")
     words = frozenset(match.replace(",", " ").split())
     return Flow(cookie, words - _FIRST_TABLE, tuple(actions.split(",")))
 
