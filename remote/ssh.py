@@ -111,7 +111,7 @@ class SSHHost:
         transcript = Transcript(batch, nonce)
         wanted = None
         with self._open_shell(patience, keep=not batch.is_last) as channel:
-            with self._translated(begun=True), self._bounded(patience):
+            with self._translated(begun=True), self._bounded(patience), _unless_ended(channel):
                 channel.sendall(batch.script(nonce).encode())
                 if batch.is_last:
                     channel.shutdown_write()
@@ -373,6 +373,16 @@ class SSHHost:
     def _lost(self, reason: str, *, begun: bool = False) -> HostUnreachable:
         self.close()
         return HostUnreachable(self.address, reason, begun=begun)
+
+
+@contextmanager
+def _unless_ended(channel: paramiko.Channel) -> Iterator[None]:
+    """Where a shell ends before it has taken everything, as one that sudo refuses does, its last words tell why."""
+    try:
+        yield
+    except OSError:
+        if channel.exit_status < 0:
+            raise
 
 
 def _close(channel: paramiko.Channel) -> None:

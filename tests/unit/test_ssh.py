@@ -271,6 +271,22 @@ def test_sudo_that_refuses(host: LoopbackHost, client: ssh.SSHHost) -> None:
     assert "sudo refuses: sudo: a password is required" in str(error)
 
 
+def test_sudo_that_refuses_before_it_has_heard_everything(
+    host: LoopbackHost, client: ssh.SSHHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = paramiko.Channel.sendall
+
+    def late(channel: paramiko.Channel, script: bytes) -> None:
+        wait_until(lambda: channel.closed, 10, "the end of the channel")
+        send(channel, script)
+
+    host.sudo = "echo sudo: a password is required >&2; exit 1"
+    monkeypatch.setattr(paramiko.Channel, "sendall", late)
+    error = failure(client)
+    assert "sudo refuses: sudo: a password is required" in str(error)
+    assert not error.begun
+
+
 @pytest.mark.parametrize(
     ("script", "why"),
     [
