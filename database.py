@@ -68,7 +68,7 @@ class Database:
                 yield state
                 after = self._after(version, state)
                 if after is not version:
-                    self._save(version, after, signature, is_alone)
+                    self._save(after, signature, is_alone)
             finally:
                 self._writer = None
 
@@ -149,8 +149,8 @@ class Database:
         except Broken as fault:
             raise FileFault(f"{self.path} was not changed, the new state would be wrong: {fault}") from fault
 
-    def _save(self, version: Version, after: Version, signature: _Signature, is_alone: Callable[[], bool]) -> None:
-        """Replace `version`, which is good, by the one `after` it, and keep it as the previous one."""
+    def _save(self, after: Version, signature: _Signature, is_alone: Callable[[], bool]) -> None:
+        """Replace the version with this signature by the one `after` it; it is good, and becomes the previous one."""
 
         def last_look() -> None:
             if not is_alone():
@@ -160,12 +160,10 @@ class Database:
 
         try:
             like = self._file.stat()
-            require_replaceable(self._file, like)
+            require_replaceable(self._file, like, self.previous)
             if len(after.content) > MAX_BYTES:
                 raise FileFault(f"{self.path} would outgrow {MAX_BYTES >> 20} MiB, nothing was saved: delete slices")
-            last_look()
-            replace(self.previous, version.content, like)
-            replace(self._file, after.content, like, last_look)
+            replace(self._file, after.content, like, last_look, self.previous)
         except OSError as error:
             raise FileFault(
                 f"{self.path} cannot be saved ({error.strerror}), it is as it was: check free space and rights in "

@@ -51,8 +51,9 @@ _HOW = """\
 - **A base image**: `scp` copies and is done; this project has the copy's digest compared, `qemu-img` look at it, and an
   overlay made on it.
 - **Operations of the design**: the whole use-case. An operation saves once, but "add VM" and "delete slice" twice. *one
-  save* is what no operation that replaces the file in one piece and keeps the one before it comes below: both are
-  written, synced and renamed. Where a disk syncs in a fraction of a millisecond, writing is what grows with the file.
+  save* is what no operation that replaces the file in one piece comes below: it is written, synced and renamed, and the
+  one before it gets another name. Where a disk syncs in a fraction of a millisecond, writing is what grows with the
+  file.
 - **Slow links**: a relay in the manager's cable inside the lab keeps every frame for half of the round trip, in both
   directions. It has no limit of bandwidth of its own and passes on what TCP sends in one piece in one piece.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -13,6 +14,9 @@ from pathlib import Path
 from errors import FileFault, Refused
 
 POLL_S = 0.01
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""What link(2) says where there are no hard links (FAT, some shared folders), or none to a file of another's."""
 
 
 @contextmanager
@@ -29,11 +33,11 @@ def locked(path: Path, like: Path, wait_s: float, busy: str, *, remove: bool = F
     if descriptor is None:
         raise Refused(busy)
     try:
-        yield lambda: _is_at(path, descriptor)
+        yield lambda: _is(path, os.fstat(descriptor))
     finally:
         if remove:
             with suppress(OSError):  # while it is still held; see `_acquire`. A file that stays is no lock.
-                if _is_at(path, descriptor):  # else it is another's by now
+                if _is(path, os.fstat(descriptor)):  # else it is another's by now
                     path.unlink()
         _close(descriptor)
 
@@ -54,13 +58,20 @@ def is_locked(path: Path) -> bool:
         _close(descriptor)
 
 
-def replace(path: Path, content: bytes, like: os.stat_result, last_look: Callable[[], None] = lambda: None) -> None:
+def replace(
+    path: Path,
+    content: bytes,
+    like: os.stat_result,
+    last_look: Callable[[], None] = lambda: None,
+    keep: Path | None = None,
+) -> None:
     """Put `content` at `path`, with mode and owner of `like`: at every moment the old or the new file is there, whole.
 
-    `last_look` is called when only the renaming is left, and raises if that must not be. The temporary file has a fixed
-    name, so that a killed process leaves one at most; callers hold a lock.
+    `last_look` is called when only the renaming is left, and raises if that must not be. The old file is at `keep` from
+    then on. The temporary files have fixed names, so that a killed process leaves one of each at most; callers hold a
+    lock.
     """
-    fresh = path.with_name(f"{path.name}.new")
+    fresh = _temporary(path)
     fresh.unlink(missing_ok=True)
     try:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -72,12 +83,34 @@ def replace(path: Path, content: bytes, like: os.stat_result, last_look: Callabl
             file.flush()
             os.fsync(descriptor)
         last_look()
+        if keep:
+            _keep(path, keep)
         fresh.replace(path)
     finally:
         with suppress(OSError):
             fresh.unlink()
     with suppress(OSError):  # the file is in place by now; a filesystem without this call must not make it a failure
         _sync_folder(path.parent)
+
+
+def _keep(path: Path, kept: Path) -> None:
+    """Have the file `path` at `kept`, too: as a second name, which is not written and not waited for."""
+    second = _temporary(kept)
+    second.unlink(missing_ok=True)
+    try:
+        second.hardlink_to(path)
+        second.replace(kept)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        replace(kept, path.read_bytes(), path.stat())
+    finally:
+        with suppress(OSError):
+            second.unlink()
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"{path.name}.new")
 
 
 def share(descriptor: int, like: Path) -> None:
@@ -91,11 +124,15 @@ def share(descriptor: int, like: Path) -> None:
             os.fchmod(descriptor, mode)
 
 
-def require_replaceable(path: Path, found: os.stat_result) -> None:
-    """`Refused` where somebody has said that the file shall not change, or where a change would make two of it."""
+def require_replaceable(path: Path, found: os.stat_result, kept: Path) -> None:
+    """`FileFault` where somebody has said that the file shall not change, or where a change would make two of it.
+
+    Who died while it was replaced left it with a second name at `kept`, which is none of these.
+    """
     if not stat.S_IMODE(found.st_mode) & 0o222 or not os.access(path, os.W_OK):
         raise FileFault(f"{path} is read-only; nothing was saved: give yourself the right to write it")
-    if found.st_nlink > 1:  # the other name would go on with the old version, as a second database of the same hosts
+    if found.st_nlink > 1 + sum(_is(name, found) for name in (kept, _temporary(kept))):
+        # The other name would go on with the old version, as a second database of the same hosts.
         raise FileFault(
             f"{path} has a second name (a hard link), which would not see the change; nothing was saved: make the "
             "other name a symbolic link, or a copy"
@@ -108,7 +145,7 @@ def _acquire(path: Path, like: Path, wait_s: float) -> int | None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             # The holder may have removed the file after we opened it: a lock on that one excludes nobody.
-            if _try_lock(descriptor, fcntl.LOCK_EX) and _is_at(path, descriptor):
+            if _try_lock(descriptor, fcntl.LOCK_EX) and _is(path, os.fstat(descriptor)):
                 share(descriptor, like)
                 return descriptor
         except BaseException:
@@ -134,9 +171,9 @@ def _try_lock(descriptor: int, kind: int) -> bool:
     return True
 
 
-def _is_at(path: Path, descriptor: int) -> bool:
+def _is(path: Path, found: os.stat_result) -> bool:
     try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
+        return os.path.samestat(path.stat(), found)
     except FileNotFoundError:
         return False
 

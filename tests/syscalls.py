@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 CAN_FAIL = platform.machine() == "x86_64"
 CALLS = {
     0: "read", 1: "write", 2: "open", 3: "close", 4: "stat", 5: "fstat", 6: "lstat", 8: "lseek", 16: "ioctl",
-    21: "access", 73: "flock", 74: "fsync", 75: "fdatasync", 82: "rename", 87: "unlink", 91: "fchmod", 93: "fchown",
-    257: "openat", 262: "newfstatat", 263: "unlinkat", 264: "renameat", 269: "faccessat", 316: "renameat2",
-    332: "statx", 439: "faccessat2",
+    21: "access", 73: "flock", 74: "fsync", 75: "fdatasync", 82: "rename", 86: "link", 87: "unlink", 91: "fchmod",
+    93: "fchown", 257: "openat", 262: "newfstatat", 263: "unlinkat", 264: "renameat", 265: "linkat", 269: "faccessat",
+    316: "renameat2", 332: "statx", 439: "faccessat2",
 }  # fmt: skip
 """What x86-64 calls the calls that have to do with files."""
 

@@ -303,6 +303,19 @@ def test_a_file_with_a_second_name_is_not_split_in_two(path: Path, database: Dat
     assert [Database(other).get_next_vm_id(), database.get_next_vm_id()] == [1018, 1019]
 
 
+@pytest.mark.parametrize("suffix", [".previous", ".previous.new"])
+def test_the_second_name_that_a_dying_manager_gave_it_is_none(path: Path, database: Database, suffix: str) -> None:
+    database.get_next_vm_id()
+    kept = path.read_bytes()
+    second = path.with_name(f"database.yaml{suffix}")
+    second.unlink(missing_ok=True)
+    second.hardlink_to(path)
+    assert database.get_next_vm_id() == 1018
+    assert database.previous.read_bytes() == kept
+    assert {entry.name for entry in path.parent.iterdir()} == NAMES
+    assert path.stat().st_nlink == database.previous.stat().st_nlink == 1
+
+
 def test_a_symbolic_link_and_its_target_share_their_locks(path: Path, database: Database) -> None:
     other = path.parent / "elsewhere"
     other.mkdir()
@@ -387,7 +400,7 @@ def test_a_change_from_outside_while_the_new_file_is_written_is_not_lost(
         "was changed by another program just now; nothing was saved, try again"
     )
     assert database.load().users["student"].quota_vms == 600
-    assert {entry.name for entry in path.parent.iterdir()} == NAMES
+    assert {entry.name for entry in path.parent.iterdir()} == NAMES - {"database.yaml.previous"}
 
 
 def test_a_claim_whose_file_was_removed_does_not_remove_the_next_ones(path: Path, database: Database) -> None:

@@ -536,10 +536,10 @@ def test_a_listener_that_fails_does_not_break_a_change(desk: Desk) -> None:
 
 
 class DiskFullLater:
-    """Replaces files until the second save: a save replaces the previous version and the file."""
+    """Replaces the file once, and not a second time."""
 
     def __init__(self) -> None:
-        self._left = 2
+        self._left = 1
 
     def __call__(self, *words: Any) -> None:
         self._left -= 1

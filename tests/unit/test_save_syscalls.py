@@ -101,12 +101,13 @@ def test_killed_while_it_works_on_a_slice_it_leaves_no_claim(folder: Folder) -> 
         assert folder.names() <= NAMES | {"database.yaml.new", "database.yaml.previous.new"}
 
 
+CHANGES = {"write", "fsync", "link", "rename", "openat", "unlink", "fchmod", "fchown"}
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT)
 
 
 def from_then_on(place: int) -> Callable[[int, str], bool]:
     """Everything that changes a file fails from that call on, as when the disk is full or gone."""
-    return lambda at, name: at >= place and name in {"write", "fsync", "rename", "openat", "unlink", "fchmod", "fchown"}
+    return lambda at, name: at >= place and name in CHANGES
 
 
 def only_then(place: int) -> Callable[[int, str], bool]:
@@ -149,5 +150,16 @@ def test_whichever_call_fails_it_is_one_sentence_and_the_old_file(folder: Folder
 def test_what_is_renamed_is_on_the_disk_and_so_is_the_renaming(folder: Folder) -> None:
     folder.renew()
     names = syscalls.killed(folder.save, None).names
-    order = [name for name in names if name in {"write", "fsync", "rename"}]
-    assert order == ["write", "fsync", "rename", "fsync"] * 2
+    order = [name for name in names if name in {"write", "fsync", "link", "rename"}]
+    assert order == ["write", "fsync", "link", "rename", "rename", "fsync"]
+
+
+@pytest.mark.skipif(not syscalls.CAN_FAIL, reason="written for x86-64")
+@pytest.mark.parametrize("error", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK])
+def test_where_a_file_has_no_second_name_the_version_before_is_copied(folder: Folder, error: int) -> None:
+    folder.renew()
+    assert syscalls.failing(folder.save, lambda _at, name: name == "link", error).answer == f"took {OLD}"
+    previous = folder.path.with_name("database.yaml.previous")
+    assert previous.read_bytes() == folder.old
+    assert previous.stat().st_mode == folder.path.stat().st_mode
+    folder.check_goes_on(NEW)
