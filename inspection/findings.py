@@ -150,14 +150,13 @@ class Comparison:
     # --- workers ------------------------------------------------------------------------------------------------------
 
     def _of_worker(self, tenant: Slice, sight: Sight) -> Iterator[Finding]:
-        planned = self.launcher.ports(tenant, sight.host)
+        planned = [(port, int(dict(port.marks)["vm"])) for port in self.launcher.ports(tenant, sight.host)]
         for vm in tenant.vms:
             if vm.worker_ip == sight.host:
-                taps = [port.name for port in planned if dict(port.marks)["vm"] == str(vm.vm_id)]
+                taps = [port.name for port, vm_id in planned if vm_id == vm.vm_id]
                 yield from self._of_vm(tenant, vm, taps, sight)
-        for port in planned if _has_ports(sight) else ():
-            device = sight.devices.get(port.name)
-            yield from self._of_port(tenant, port, sight, device, int(dict(port.marks)["vm"]))
+        for port, vm_id in planned if _has_ports(sight) else ():
+            yield from self._of_port(tenant, port, sight, sight.devices.get(port.name), vm_id)
         wanted, there = frozenset(self.wanted_flows(tenant, sight.host)), sight.walls.get(tenant.slice_id, frozenset())
         if wanted != there and sight.knows("flows"):
             missing, foreign = len(wanted - there), len(there - wanted)

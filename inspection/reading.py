@@ -11,8 +11,8 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from functools import cached_property
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
 
 from names import slice_of_cookie
 from remote import ovs
@@ -23,6 +23,8 @@ UNWIRED = -1
 
 _HEX = re.compile(r"\b0x[0-9a-f]+\b")
 _FIRST_TABLE = {"table=0"}
+_FLOWS_KNOWN = 1 << 13
+"""Those around some 300 VMs: reading them is most of a look's work, and the next look finds most of them again."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,7 @@ class Device:
         return self.alias == ovs.OWNER
 
 
-@dataclass(frozen=True)
-class Flow:
+class Flow(NamedTuple):
     """A flow of br-int; `match` and `actions` in no order that matters, but for that of the actions."""
 
     cookie: int
@@ -181,6 +182,7 @@ def _merged(found: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]
     return {**more, **({"pid_files": pids} if pids else {})}
 
 
+@lru_cache(_FLOWS_KNOWN)
 def flow(text: str) -> Flow:
     """A flow as `ovs-ofctl dump-flows --names` shows it, or as `add-flows` takes it."""
     cookie, text = 0, text.strip().replace('"', "")
@@ -226,14 +228,12 @@ def _table(line: str) -> list[dict[str, Any]]:
 
 def _value(value: Any) -> Any:
     """A value of the OVSDB protocol (RFC 7047, 5.1) as a plain one."""
-    match value:
-        case ["uuid", name]:
-            return name
-        case ["set", items]:
-            return [_value(item) for item in items]
-        case ["map", pairs]:
-            return {_value(key): _value(item) for key, item in pairs}
-    return value
+    if not isinstance(value, list):
+        return value
+    kind, content = value
+    if kind == "set":
+        return [_value(item) for item in content]
+    return {_value(key): _value(item) for key, item in content} if kind == "map" else content
 
 
 def _several(value: Any) -> list[Any]:

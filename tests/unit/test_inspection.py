@@ -169,6 +169,17 @@ def test_a_flow_of_ours_that_was_changed_is_found_and_mended(change: str) -> Non
     assert (scene.found(), scene.worker.flows) == ([], {cookie: made})
 
 
+def test_the_next_look_reads_only_the_flows_that_are_new() -> None:
+    scene = deployed("line")
+    assert scene.found() == []
+    before = reading.flow.cache_info().misses
+    assert scene.found() == []
+    ((cookie, flows),) = scene.worker.flows.items()
+    scene.worker.flows[cookie] = [*flows, f"{cookie},priority=998,in_port=tap_1001_eth0,actions=NORMAL"]
+    assert [finding.code for finding in scene.found()] == ["flows-missing"]
+    assert reading.flow.cache_info().misses == before + 1
+
+
 def test_what_the_dhcp_server_hears_besides_is_found_and_mended() -> None:
     scene = deployed("internet")
     chains = scene.network.filters["ns-dhcp-vlan400"]
