@@ -72,6 +72,9 @@ case " ${{3-0}} " in *" $2 "*) ;; *) return {stopped};; esac
 }}
 call() {{ eval "shift 2
 $1"; }}"""
+_MARK = re.compile(rb"(\d+) (\w+)\n")
+"""What a mark says behind its nonce. A nonce is of one batch: making a pattern of it takes longer than finding it."""
+
 _EVERY_STATUS = frozenset(range(256))
 
 _Entry = str | tuple[int, Action]
@@ -303,15 +306,18 @@ class _Stream:
     """One output stream, cut at the markers."""
 
     def __init__(self, nonce: str) -> None:
-        self._marker = re.compile(rb"\n%s (\d+) (\w+)\n" % nonce.encode())
+        self._nonce = f"\n{nonce} ".encode()
         self._buffer = b""
         self.texts: dict[int, str] = {}
 
     def feed(self, data: bytes) -> Iterator[tuple[int, str, str]]:
         """The markers that are complete now: number, status, and the text before them."""
         self._buffer += data
-        while found := self._marker.search(self._buffer):
-            text = self._buffer[: found.start()].decode(errors="replace")
+        while (start := self._buffer.find(self._nonce)) >= 0:
+            found = _MARK.match(self._buffer, start + len(self._nonce))
+            if not found:  # its end is still to come
+                break
+            text = self._buffer[:start].decode(errors="replace")
             self._buffer = self._buffer[found.end() :]
             yield int(found[1]), found[2].decode(), text
 
