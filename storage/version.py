@@ -112,7 +112,7 @@ def _checked(state: State, found: Pieces, before: Pieces) -> dict[Place, Piece]:
     pieces = {}
     for place, value in _places(state.record):
         section, key = place
-        piece = found.get(place, Piece("", value))
+        piece = found.get(place) or Piece("", value)
         if place in fresh:
             piece = Piece(piece.text, value, holdings[int(key)] if section == "slices" and key else None)
         pieces[place] = piece
