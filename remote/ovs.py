@@ -22,12 +22,12 @@ _CARRY_TAGS = """newline='
 '
 for try in 1 2 3 4 5 6 7 8 9 10; do
   ports=$(ovs-vsctl --timeout=20 --format=csv --no-headings \\
-    --columns=name,tag,protected list Port -- --columns=ofport,name list Interface) || exit
+    --columns=name,tag,protected,trunks,vlan_mode list Port -- --columns=ofport,name list Interface) || exit
   closed=
   for wanted; do
     case "$newline$ports$newline" in
-      *"$newline$wanted$newline"*) ;;
-      *) echo "port ${wanted%%,*} is not on the bridge with tag and protection ${wanted#*,}" >&2; exit 1;;
+      *"$newline$wanted,[],[]$newline"*) ;;
+      *) echo "port ${wanted%%,*} is not on the bridge with just tag and protection ${wanted#*,}" >&2; exit 1;;
     esac
     case "$newline$ports$newline" in
       *"$newline-1,${wanted%%,*}$newline"* | *"$newline[],${wanted%%,*}$newline"*) closed=${wanted%%,*};;
@@ -150,7 +150,7 @@ def have_flows(cookie: str, flows: Sequence[str]) -> tuple[str, ...]:
 
 
 def carry_tags(ports: Sequence[Port]) -> tuple[str, ...]:
-    """Succeeds when all ports are there with their tags, protected or not; otherwise says which is not."""
+    """Succeeds when all ports are there with their tags and carry no further VLAN, protected or not; or says which."""
     wanted = (f"{port.name},{port.tag},{_truth(port.protected)}" for port in ports)
     return ("sh", "-c", _CARRY_TAGS, "sh", *wanted)
 

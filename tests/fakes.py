@@ -444,7 +444,7 @@ class FakeHost:
         for wanted in argv:
             name, tag, protected = wanted.split(",")
             if self.ports.get(name) != int(tag) or (name in self.protected) != (protected == "true"):
-                return no(f"port {name} is not on the bridge with tag and protection {tag},{protected}")
+                return no(f"port {name} is not on the bridge with just tag and protection {tag},{protected}")
         return OK
 
     # --- processes ----------------------------------------------------------------------------------------------------

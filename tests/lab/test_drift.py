@@ -161,6 +161,14 @@ DRIFT: dict[str, tuple[Callable[[Pair], None], set[str], set[str]]] = {
     "a tag is gone": (
         _exec("worker1", "ovs-vsctl", "clear", "Port", "TAP", "tag"), {"untagged-port"}, {"ports of the TAPs"},
     ),
+    "a port is made a trunk": (
+        _exec("worker1", "ovs-vsctl", "set", "Port", "TAP", "vlan_mode=trunk"),
+        {"untagged-port"}, {"ports of the TAPs"},
+    ),
+    "a port takes tagged frames besides": (
+        _exec("network", "ovs-vsctl", "set", "Port", "gw_vlanVLAN", "vlan_mode=native-tagged", "trunks=2098"),
+        {"untagged-port"}, {"ports of the VLANs"},
+    ),
     "flows are deleted": (
         _exec("worker1", "ovs-ofctl", "del-flows", "br-int", "arp"), {"flows-missing"}, {"walls around the TAPs"},
     ),
