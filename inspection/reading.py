@@ -1,4 +1,4 @@
-"""What a look found, as values: the programs' own output in, frozen dataclasses out. Pure.
+"""What a look found, as values: the programs' own output in, immutable values out. Pure.
 
 Whatever a host answers, also nonsense, becomes a `Sight`; what could not be read is named in its `unread`.
 """
@@ -169,7 +169,7 @@ def read(host: str, answers: Mapping[str, str | None]) -> Sight:
     for name, answer in answers.items():
         try:
             found |= {} if answer is None else _merged(found, _READERS[name](answer))
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
             unread.append(name)
     unread += (name for name, answer in answers.items() if answer is None)
     known = {each.name for each in fields(Sight)}

@@ -26,7 +26,7 @@ for try in 1 2 3 4 5 6 7 8 9 10; do
   closed=
   for wanted; do
     case "$newline$ports$newline" in
-      *"$newline$wanted,[],[]$newline"*) ;;
+      *"$newline$wanted,[],[]$newline"* | *"$newline$wanted,[],access$newline"*) ;;
       *) echo "port ${wanted%%,*} is not on the bridge with just tag and protection ${wanted#*,}" >&2; exit 1;;
     esac
     case "$newline$ports$newline" in
@@ -102,7 +102,7 @@ class Port:
 
 
 def add_ports(ports: Sequence[Port]) -> Command:
-    """Adds the ports in one transaction, unless all of them are there with their tags."""
+    """Adds the ports in one transaction, unless all of them are there with their tags and nothing else."""
     argv: list[str] = [*_VSCTL]
     for number, port in enumerate(ports):
         argv += ["--"] * (number > 0)

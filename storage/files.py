@@ -15,9 +15,6 @@ from errors import FileFault, Refused
 
 POLL_S = 0.01
 
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-"""What link(2) says where there are no hard links (FAT, some shared folders), or none to a file of another's."""
-
 
 @contextmanager
 def locked(path: Path, like: Path, wait_s: float, busy: str, *, remove: bool = False) -> Iterator[Callable[[], bool]]:
@@ -67,46 +64,51 @@ def replace(
 ) -> None:
     """Put `content` at `path`, with mode and owner of `like`: at every moment the old or the new file is there, whole.
 
-    `last_look` is called when only the renaming is left, and raises if that must not be. The old file is at `keep` from
-    then on. The temporary files have fixed names, so that a killed process leaves one of each at most; callers hold a
-    lock.
+    `last_look` is called when nothing but names is left to change, and raises if that must not be. The old file is at
+    `keep` afterwards. The temporary files have fixed names, so that a killed process leaves one of each at most;
+    callers hold a lock.
     """
-    fresh = _temporary(path)
-    fresh.unlink(missing_ok=True)
+    if keep and keep.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), keep)
+    fresh, second = _temporary(path), _temporary(keep or path)
     try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            with suppress(PermissionError):  # only root gives files away; without it the file is ours, as it must be
-                os.fchown(descriptor, like.st_uid, like.st_gid)
-            os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
+        _write(fresh, content, like)
         last_look()
-        if keep:
-            _keep(path, keep)
+        if keep and not _has_second_name(path, second):
+            _write(second, path.read_bytes(), like)
+            last_look()
         fresh.replace(path)
+        if keep:
+            with suppress(OSError):  # the file is in place by now; one that was kept before is no failure either
+                second.replace(keep)
     finally:
-        with suppress(OSError):
-            fresh.unlink()
-    with suppress(OSError):  # the file is in place by now; a filesystem without this call must not make it a failure
+        for name in (fresh, second):
+            with suppress(OSError):
+                name.unlink()
+    with suppress(OSError):  # nor is a filesystem without this call
         _sync_folder(path.parent)
 
 
-def _keep(path: Path, kept: Path) -> None:
-    """Have the file `path` at `kept`, too: as a second name, which is not written and not waited for."""
-    second = _temporary(kept)
-    second.unlink(missing_ok=True)
+def _write(fresh: Path, content: bytes, like: os.stat_result) -> None:
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        with suppress(PermissionError):  # only root gives files away; without it the file is ours, as it must be
+            os.fchown(descriptor, like.st_uid, like.st_gid)
+        os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _has_second_name(path: Path, second: Path) -> bool:
+    """Give the file another name, and say whether it has it: not every filesystem has hard links, or for everybody."""
     try:
+        second.unlink(missing_ok=True)
         second.hardlink_to(path)
-        second.replace(kept)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        replace(kept, path.read_bytes(), path.stat())
-    finally:
-        with suppress(OSError):
-            second.unlink()
+    except OSError:  # a disk that is at fault fails at the copy, too
+        return False
+    return True
 
 
 def _temporary(path: Path) -> Path:
@@ -127,11 +129,11 @@ def share(descriptor: int, like: Path) -> None:
 def require_replaceable(path: Path, found: os.stat_result, kept: Path) -> None:
     """`FileFault` where somebody has said that the file shall not change, or where a change would make two of it.
 
-    Who died while it was replaced left it with a second name at `kept`, which is none of these.
+    Who died while it was replaced, to be kept at `kept`, left it with a second name, which is none of these.
     """
     if not stat.S_IMODE(found.st_mode) & 0o222 or not os.access(path, os.W_OK):
         raise FileFault(f"{path} is read-only; nothing was saved: give yourself the right to write it")
-    if found.st_nlink > 1 + sum(_is(name, found) for name in (kept, _temporary(kept))):
+    if found.st_nlink > 1 + _is(_temporary(kept), found, follow=False):
         # The other name would go on with the old version, as a second database of the same hosts.
         raise FileFault(
             f"{path} has a second name (a hard link), which would not see the change; nothing was saved: make the "
@@ -171,9 +173,9 @@ def _try_lock(descriptor: int, kind: int) -> bool:
     return True
 
 
-def _is(path: Path, found: os.stat_result) -> bool:
+def _is(path: Path, found: os.stat_result, *, follow: bool = True) -> bool:
     try:
-        return os.path.samestat(path.stat(), found)
+        return os.path.samestat(path.stat(follow_symlinks=follow), found)
     except FileNotFoundError:
         return False
 

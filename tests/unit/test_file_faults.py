@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -303,17 +304,27 @@ def test_a_file_with_a_second_name_is_not_split_in_two(path: Path, database: Dat
     assert [Database(other).get_next_vm_id(), database.get_next_vm_id()] == [1018, 1019]
 
 
-@pytest.mark.parametrize("suffix", [".previous", ".previous.new"])
-def test_the_second_name_that_a_dying_manager_gave_it_is_none(path: Path, database: Database, suffix: str) -> None:
+def test_the_second_name_that_a_dying_manager_gave_it_is_none(path: Path, database: Database) -> None:
     database.get_next_vm_id()
     kept = path.read_bytes()
-    second = path.with_name(f"database.yaml{suffix}")
-    second.unlink(missing_ok=True)
-    second.hardlink_to(path)
+    path.with_name("database.yaml.previous.new").hardlink_to(path)
     assert database.get_next_vm_id() == 1018
     assert database.previous.read_bytes() == kept
     assert {entry.name for entry in path.parent.iterdir()} == NAMES
     assert path.stat().st_nlink == database.previous.stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("target", ["database.yaml", "database.yaml.previous.new"])
+def test_a_symbolic_link_in_the_place_of_the_second_name_hides_none(
+    path: Path, database: Database, target: str
+) -> None:
+    symbolic, other = path.with_name("database.yaml.previous.new"), path.with_name("second.yaml")
+    symbolic.symlink_to(target)
+    other.hardlink_to(path)
+    assert "has a second name (a hard link)" in untouched(path, database.get_next_vm_id)
+    other.unlink()
+    assert database.get_next_vm_id() == 1017
+    assert {entry.name for entry in path.parent.iterdir()} == NAMES
 
 
 def test_a_symbolic_link_and_its_target_share_their_locks(path: Path, database: Database) -> None:
@@ -396,6 +407,21 @@ def test_a_change_from_outside_while_the_new_file_is_written_is_not_lost(
         replace(target, *arguments)
 
     monkeypatch.setattr(database_module, "replace", meanwhile)
+    assert refusal(database.get_next_vm_id).endswith(
+        "was changed by another program just now; nothing was saved, try again"
+    )
+    assert database.load().users["student"].quota_vms == 600
+    assert {entry.name for entry in path.parent.iterdir()} == NAMES - {"database.yaml.previous"}
+
+
+def test_where_there_are_no_hard_links_a_change_from_outside_is_not_lost_either(
+    path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        path.write_text(CLOUD.replace("quota_vms: 6", "quota_vms: 600"))
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
     assert refusal(database.get_next_vm_id).endswith(
         "was changed by another program just now; nothing was saved, try again"
     )

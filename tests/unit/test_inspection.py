@@ -300,6 +300,7 @@ def test_command_lines_are_read_whole() -> None:
         7: ("dnsmasq", "--x=a:b", "", "end"), 8: ("qemu-kvm", "-name", "a\nb"),
     }  # fmt: skip
     assert reading.read(NETWORK, {"processes": "no such file\n"}).unread == ("processes",)
+    assert reading.read(NETWORK, {"ports": "[" * 100_000, "devices": "[" * 100_000}).unread == ("ports", "devices")
 
 
 def test_a_namespace_that_was_not_entered_is_read_from_its_tables() -> None:
