@@ -161,28 +161,32 @@ def written(record: Record) -> str:
     events: list[yaml.Event] = [yaml.StreamStartEvent(), yaml.DocumentStartEvent(explicit=False)]
 
     def put(value: Any, *, flow: bool = True) -> None:
-        match value:
-            case dict():
-                flow_style = flow and _is_leaf(value.values()) and len(str(value)) < _WIDTH
-                events.append(yaml.MappingStartEvent(None, None, implicit=True, flow_style=flow_style))
-                for key, item in value.items():
-                    put(key)
-                    put(item)
-                events.append(yaml.MappingEndEvent())
-            case list():
-                events.append(yaml.SequenceStartEvent(None, None, implicit=True, flow_style=_is_leaf(value)))
-                for item in value:
-                    put(item)
-                events.append(yaml.SequenceEndEvent())
-            case str():
-                events.append(yaml.ScalarEvent(None, None, (_is_string(value), True), value))
-            case _:
-                events.append(yaml.ScalarEvent(None, None, (True, False), _plain(value)))
+        if isinstance(value, dict):
+            flow_style = flow and _is_leaf(value.values()) and len(str(value)) < _WIDTH
+            events.append(yaml.MappingStartEvent(None, None, implicit=True, flow_style=flow_style))
+            for key, item in value.items():
+                events.append(_scalar(key))
+                put(item)
+            events.append(yaml.MappingEndEvent())
+        elif isinstance(value, list):
+            events.append(yaml.SequenceStartEvent(None, None, implicit=True, flow_style=_is_leaf(value)))
+            for item in value:
+                put(item)
+            events.append(yaml.SequenceEndEvent())
+        else:
+            events.append(_scalar(value))
 
     put(record, flow=False)
     events += yaml.DocumentEndEvent(explicit=False), yaml.StreamEndEvent()
     text: str = yaml.emit(events, Dumper=_Dumper, width=_WIDTH, allow_unicode=True)
     return text
+
+
+@lru_cache(_REMEMBERED, typed=True)
+def _scalar(value: object) -> yaml.ScalarEvent:
+    if isinstance(value, str):
+        return yaml.ScalarEvent(None, None, (_is_string(value), True), value)
+    return yaml.ScalarEvent(None, None, (True, False), _plain(value))
 
 
 def _plain(value: object) -> str:
