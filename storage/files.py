@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import stat
@@ -65,27 +64,24 @@ def replace(
     """Put `content` at `path`, with mode and owner of `like`: at every moment the old or the new file is there, whole.
 
     `last_look` is called when nothing but names is left to change, and raises if that must not be. The old file is at
-    `keep` afterwards. The temporary files have fixed names, so that a killed process leaves one of each at most;
+    `keep` from then on. The temporary files have fixed names, so that a killed process leaves one of each at most;
     callers hold a lock.
     """
-    if keep and keep.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), keep)
     fresh, second = _temporary(path), _temporary(keep or path)
     try:
         _write(fresh, content, like)
         last_look()
-        if keep and not _has_second_name(path, second):
-            _write(second, path.read_bytes(), like)
-            last_look()
-        fresh.replace(path)
         if keep:
-            with suppress(OSError):  # the file is in place by now; one that was kept before is no failure either
-                second.replace(keep)
+            if not _has_second_name(path, second):
+                _write(second, path.read_bytes(), like)
+                last_look()
+            second.replace(keep)
+        fresh.replace(path)
     finally:
         for name in (fresh, second):
             with suppress(OSError):
                 name.unlink()
-    with suppress(OSError):  # nor is a filesystem without this call
+    with suppress(OSError):  # the file is in place by now; a filesystem without this call must not make it a failure
         _sync_folder(path.parent)
 
 
@@ -133,7 +129,7 @@ def require_replaceable(path: Path, found: os.stat_result, kept: Path) -> None:
     """
     if not stat.S_IMODE(found.st_mode) & 0o222 or not os.access(path, os.W_OK):
         raise FileFault(f"{path} is read-only; nothing was saved: give yourself the right to write it")
-    if found.st_nlink > 1 + _is(_temporary(kept), found, follow=False):
+    if found.st_nlink > 1 + sum(_is(name, found, follow=False) for name in (kept, _temporary(kept))):
         # The other name would go on with the old version, as a second database of the same hosts.
         raise FileFault(
             f"{path} has a second name (a hard link), which would not see the change; nothing was saved: make the "

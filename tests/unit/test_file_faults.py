@@ -304,10 +304,13 @@ def test_a_file_with_a_second_name_is_not_split_in_two(path: Path, database: Dat
     assert [Database(other).get_next_vm_id(), database.get_next_vm_id()] == [1018, 1019]
 
 
-def test_the_second_name_that_a_dying_manager_gave_it_is_none(path: Path, database: Database) -> None:
+@pytest.mark.parametrize("suffix", [".previous", ".previous.new"])
+def test_the_second_name_that_a_dying_manager_gave_it_is_none(path: Path, database: Database, suffix: str) -> None:
     database.get_next_vm_id()
     kept = path.read_bytes()
-    path.with_name("database.yaml.previous.new").hardlink_to(path)
+    second = path.with_name(f"database.yaml{suffix}")
+    second.unlink(missing_ok=True)
+    second.hardlink_to(path)
     assert database.get_next_vm_id() == 1018
     assert database.previous.read_bytes() == kept
     assert {entry.name for entry in path.parent.iterdir()} == NAMES

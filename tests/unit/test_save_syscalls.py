@@ -163,15 +163,3 @@ def test_where_a_file_has_no_second_name_the_version_before_is_copied(folder: Fo
     assert previous.read_bytes() == folder.old
     assert previous.stat().st_mode == folder.path.stat().st_mode
     folder.check_goes_on(NEW)
-
-
-def test_killed_in_the_middle_it_leaves_no_two_files_that_are_changed_by_one_edit(folder: Folder) -> None:
-    folder.renew()
-    count = len(syscalls.killed(folder.save, None).numbers)
-    for at in range(count):
-        folder.renew()
-        syscalls.killed(folder.save, at)
-        previous = folder.path.with_name("database.yaml.previous")
-        kept = previous.read_bytes()
-        folder.path.write_text("by hand\n")
-        assert previous.read_bytes() == kept
