@@ -95,12 +95,19 @@ def page(samples: Samples, plot: str) -> str:
 
 def _deployments(samples: Samples) -> Iterator[str]:
     found = [series for series in samples.series if samples.of(series, "ours", "deploy") and series.endswith(" ms")]
-    for series in found:
-        work, delay = series.rsplit(" ", 2)[0], series.rsplit(" ", 2)[1]
+    for series in sorted(found, key=_by_size):
+        work, delay, _ = series.split(" ")
         over = f", {delay} ms round trip" if delay != "0" else ""
         yield f"## {title(work)}{over}\n"
         yield _table(("", "rounds", *CHANGES, "deploy / floor", "delete / floor"), _contenders(samples, series))
         yield _table(("seconds", *_shares_header(samples, series)), _shares(samples, series))
+
+
+def _by_size(series: str) -> tuple[int, int, bool, int]:
+    """Slow links last, then more workers, lines behind rings: in whatever order and runs they were measured."""
+    work, delay, _ = series.split(" ")
+    shape, vms, workers = work.split(":")
+    return int(delay), int(workers), shape != "ring", int(vms)
 
 
 def title(work: str) -> str:

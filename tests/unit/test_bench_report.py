@@ -139,6 +139,20 @@ def test_the_page_has_medians_ratios_phases_and_verdicts() -> None:
     assert "](performance.svg)" in "".join(lines)
 
 
+def test_the_page_goes_from_small_to_large_in_whatever_order_it_was_measured() -> None:
+    found = Samples()
+    for series in ("ring:8:2 100 ms", "line:2:2 0 ms", "ring:2:4 0 ms", "ring:40:2 0 ms", "ring:8:2 0 ms"):
+        found.add(samples(series, ours={"deploy": (1.0,)}).all)
+    titles = [line for line in report.page(found, "").splitlines() if line.startswith("## A ")]
+    assert titles == [
+        "## A ring of 8 VMs on 2 workers",
+        "## A ring of 40 VMs on 2 workers",
+        "## A line of 2 VMs on 2 workers",
+        "## A ring of 2 VMs on 4 workers",
+        "## A ring of 8 VMs on 2 workers, 100 ms round trip",
+    ]
+
+
 def test_the_summary_says_what_was_seen_and_what_was_promised() -> None:
     found = samples(RING, ours={"deploy": (2.0,)}, floor={"deploy": (1.0,)})
     shown = list(report.summary(found))
