@@ -35,6 +35,8 @@ def main() -> int:
         return NOT_MEASURED
     before = Samples.read(RESULTS) if (wanted.keep or wanted.report) and RESULTS.exists() else Samples()
     samples = Samples(about=before.about if wanted.report else machine.describe(PROGRAMS))
+    if wanted.keep and before.about and not wanted.report:
+        samples.about |= report.kept(before.about)
     failures = [] if wanted.report else _measure(wish, samples)
     before.drop(samples.series)
     samples.add(before.all)

@@ -59,6 +59,9 @@ _HOW = """\
 """
 
 
+KEPT = "parts are of runs before"
+
+
 def summary(samples: Samples) -> Iterator[str]:
     """What stands on standard output."""
     for series in samples.series:
@@ -88,6 +91,12 @@ def page(samples: Samples, plot: str) -> str:
         _HOW,
     ]
     return "\n".join(section for section in sections if section)
+
+
+def kept(about: dict[str, str]) -> dict[str, str]:
+    """What the page says of runs whose parts it keeps: when, and of which commit. That of one run says nothing."""
+    earlier = (about.get(KEPT), f"{about['date']} of {about['commit']}")
+    return {KEPT: "; ".join(filter(None, earlier))}
 
 
 # --- deployments ------------------------------------------------------------------------------------------------------

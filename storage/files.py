@@ -64,8 +64,9 @@ def replace(
     """Put `content` at `path`, with mode and owner of `like`: at every moment the old or the new file is there, whole.
 
     `last_look` is called when nothing but names is left to change, and raises if that must not be. The old file is at
-    `keep` from then on. The temporary files have fixed names, so that a killed process leaves one of each at most;
-    callers hold a lock.
+    `keep` from then on; who dies between the two renamings leaves both names to it until the next change, and what is
+    written into one is then in the other. The temporary files have fixed names, so that a killed process leaves one of
+    each at most; callers hold a lock.
     """
     fresh, second = _temporary(path), _temporary(keep or path)
     try:

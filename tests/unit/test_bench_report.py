@@ -139,6 +139,11 @@ def test_the_page_has_medians_ratios_phases_and_verdicts() -> None:
     assert "](performance.svg)" in "".join(lines)
 
 
+def test_a_page_with_parts_of_earlier_runs_names_them_all() -> None:
+    second = {"date": "2", "commit": "b"} | report.kept({"date": "1", "commit": "a"})
+    assert report.kept(second) == {report.KEPT: "1 of a; 2 of b"}
+
+
 def test_the_page_goes_from_small_to_large_in_whatever_order_it_was_measured() -> None:
     found = Samples()
     for series in ("ring:8:2 100 ms", "line:2:2 0 ms", "ring:2:4 0 ms", "ring:40:2 0 ms", "ring:8:2 0 ms"):
