@@ -237,9 +237,9 @@ def test_a_shell_whose_manager_is_silent_for_long_ends_by_itself_and_the_next_ba
     host: LoopbackHost, client: ssh.SSHHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where the connection was lost and sshd does not know: nothing closes its input."""
+    first = stage(client, "echo $PPID")
     monkeypatch.setattr(batch, "IDLE_SECONDS", 1)
-    first, second = stage(client, "echo $PPID"), stage(client, "echo $PPID")
-    assert first == second
+    assert stage(client, "echo $PPID") == first
     wait_until(lambda: host.processes[-1].poll() is not None, 10, "the end of an idle shell")
     assert stage(client, "echo more") == "more\n"
     assert len(host.processes) == 2
