@@ -50,9 +50,9 @@ class Verdict:
         return {True: "met", False: "MISSED", None: "not measured"}[self.met]
 
 
-def ring(vms: int, delay: int = 0) -> str:
-    """The name of a ring's series on two workers."""
-    return f"{Work('ring', vms)} {delay} ms"
+def ring(vms: int, delay: int = 0, workers: int = 2) -> str:
+    """The name of a ring's series."""
+    return f"{Work('ring', vms, workers)} {delay} ms"
 
 
 def verdicts(samples: Samples) -> list[Verdict]:
@@ -74,12 +74,19 @@ def vms_part(samples: Samples, series: str, phase: str) -> float | None:
     return median(found) if found and workers else None
 
 
+def _places(samples: Samples) -> Iterator[tuple[int, str]]:
+    """Numbers of workers, and how they are told of: two, and four where a run looked at four."""
+    yield 2, ""
+    if any(samples.of(ring(vms, workers=4), "ours", "deploy") for vms in (8, 20, 40, 80)):
+        yield 4, " on 4 workers"
+
+
 def _floor(samples: Samples) -> Iterator[Verdict]:
-    for vms in (8, 20, 40):
-        for phase in CHANGES:
-            yield Verdict(
-                f"{phase}, ring of {vms}: times the floor", TO_FLOOR, samples.ratio(ring(vms), phase, "ours", "floor")
-            )
+    for workers, on in _places(samples):
+        for vms in (8, 20, 40):
+            for phase in CHANGES:
+                seen = samples.ratio(ring(vms, workers=workers), phase, "ours", "floor")
+                yield Verdict(f"{phase}, ring of {vms}{on}: times the floor", TO_FLOOR, seen)
     yield Verdict(
         "deploy, ring of 20: times the first floor", TO_FIRST_FLOOR, samples.ratio(ring(20), "deploy", "ours", "first")
     )
@@ -104,10 +111,12 @@ def _others(samples: Samples) -> Iterator[Verdict]:
 
 
 def _status(samples: Samples) -> Iterator[Verdict]:
-    spread = samples.spread(ring(80), "ours", "status")
-    yield Verdict("status of 80 VMs", FLEET_SECONDS, spread.median if spread else None, "s")
-    trips = samples.facts(ring(80), "ours", "status").get("round_trips", {})
-    yield Verdict("status of 80 VMs: round trips per host", 1, max(trips.values()) if trips else None)
+    for workers, on in _places(samples):
+        fleet = ring(80, workers=workers)
+        spread = samples.spread(fleet, "ours", "status")
+        yield Verdict(f"status of 80 VMs{on}", FLEET_SECONDS, spread.median if spread else None, "s")
+        trips = samples.facts(fleet, "ours", "status").get("round_trips", {})
+        yield Verdict(f"status of 80 VMs{on}: round trips per host", 1, max(trips.values()) if trips else None)
 
 
 def _together(samples: Samples) -> Iterator[Verdict]:

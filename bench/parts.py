@@ -89,7 +89,6 @@ def _full() -> list[_Row]:
 
 
 def _full_links() -> list[_Row]:
-    """The slow ones once only: they show what a round trip per command costs, and take many minutes for it."""
     sizes = ((8, EVERYBODY), (20, ("ours", "floor")))
     return [_Row(Work("ring", vms), who, delay=delay) for delay in (20, 100) for vms, who in sizes]
 
@@ -120,8 +119,7 @@ def _series(wish: Wish, rows: list[_Row] | tuple[_Row, ...]) -> list[Series]:
     found = []
     for row in rows:
         rounds = min(wish.rounds, row.rounds or wish.rounds)
-        slow = 1 if row.delay else min(rounds, wish.slow_rounds)
-        found.append(Series(row.work, row.contenders, rounds, slow, row.delay))
+        found.append(Series(row.work, row.contenders, rounds, min(rounds, wish.slow_rounds), row.delay))
     return found
 
 

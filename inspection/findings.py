@@ -16,7 +16,8 @@ from deployment import MAX_SKEW_SECONDS
 from dhcp import Server
 from errors import CloudError, HostUnreachable, SudoRefused
 from inspection.codes import CODES, REPAIR, Severity
-from inspection.reading import Device, Flow, Port, Sight, flow
+from inspection.reading import flow
+from inspection.sight import Device, Flow, Port, Sight
 from inventory import Inventory
 from models import VM, Slice
 from names import flow_cookie, process_name, router_namespace

@@ -11,7 +11,8 @@ from errors import CloudError
 from inspection import findings
 from inspection.findings import Comparison, Finding
 from inspection.look import commands, look_plan
-from inspection.reading import Sight, read
+from inspection.reading import read
+from inspection.sight import Sight
 from inventory import Inventory
 from models import Slice
 from remote.runner import Host, Runner

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import namespaces
 from dhcp import remove_servers
 from inspection.findings import Comparison, Finding, our_rules
-from inspection.reading import Sight
+from inspection.sight import Sight
 from models import Slice
 from names import (
     VMFiles,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import walls
 from inspection.findings import Comparison, heard_of, our_rules, wanted_rules
-from inspection.reading import Port, Process, Sight
+from inspection.sight import Port, Process, Sight
 from inventory import Inventory
 from models import VM, Slice
 from names import flow_cookie, gateway_port, ids_of_process, process_name, router_namespace

@@ -1,6 +1,6 @@
-"""What a look found, as values: the programs' own output in, immutable values out. Pure.
+"""From the programs' own output to a `Sight`. Pure.
 
-Whatever a host answers, also nonsense, becomes a `Sight`; what could not be read is named in its `unread`.
+Whatever a host answers, also nonsense, becomes one; what could not be read is named in its `unread`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
-from functools import cached_property, lru_cache
-from typing import Any, NamedTuple
+from dataclasses import fields
+from functools import lru_cache
+from typing import Any
 
-from names import slice_of_cookie
-from remote import ovs
+from inspection.sight import Device, Flow, Namespace, Port, Process, Sight
 
 UNWIRED = -1
 """The number of a port that ovs-vswitchd has not opened."""
@@ -25,141 +24,6 @@ _HEX = re.compile(r"\b0x[0-9a-f]+\b")
 _FIRST_TABLE = {"table=0"}
 _FLOWS_KNOWN = 1 << 13
 """Those around some 300 VMs: reading them is most of a look's work, and the next look finds most of them again."""
-
-
-@dataclass(frozen=True)
-class Port:
-    """A port of Open vSwitch; `tag` None carries every VLAN, `number` is negative while nothing passes through it."""
-
-    name: str
-    bridge: str
-    tag: int | None
-    kind: str
-    number: int
-    marks: Mapping[str, str]
-    trunks: bool = False
-    protected: bool = False
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether it carries our mark."""
-        return self.marks.get("owner") == ovs.OWNER
-
-
-@dataclass(frozen=True)
-class Device:
-    """A network interface; `carrier` of a TAP: some process holds it."""
-
-    name: str
-    mac: str
-    up: bool
-    carrier: bool
-    alias: str
-    kind: str
-    addresses: tuple[str, ...]
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether it is a TAP of ours."""
-        return self.alias == ovs.OWNER
-
-
-class Flow(NamedTuple):
-    """A flow of br-int; `match` and `actions` in no order that matters, but for that of the actions."""
-
-    cookie: int
-    match: frozenset[str]
-    actions: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Process:
-    """A process that is a QEMU or a dnsmasq, or says on its command line that it is one of ours."""
-
-    pid: int
-    argv: tuple[str, ...]
-
-    @property
-    def is_qemu(self) -> bool:
-        """Whether it is a virtual machine."""
-        return bool(self.argv) and re.search(r"(^|/)qemu-(system-\w+|kvm)$", self.argv[0]) is not None
-
-    @property
-    def name(self) -> str:
-        """QEMU's `-name`."""
-        words = iter(self.argv)
-        return next((next(words, "") for word in words if word == "-name"), "")
-
-    @property
-    def macs(self) -> tuple[str, ...]:
-        """The MACs of its guest's interfaces."""
-        return tuple(mac.lower() for word in self.argv for mac in re.findall(r"\bmac=([0-9A-Fa-f:]{17})\b", word))
-
-
-@dataclass(frozen=True)
-class Namespace:
-    """A network namespace; `serves`: a DHCP server in it listens, and on an interface that is there.
-
-    Of one that was not entered neither MACs are known, nor `routes`, but of a router.
-    """
-
-    name: str
-    routes: bool
-    devices: Mapping[str, Device]
-    serves: bool
-
-
-@dataclass(frozen=True)
-class Sight:
-    """What a host has. Paths of `files` are relative to the folder of images; sizes in bytes, room in MiB.
-
-    `images` are size and time of files, `seals` what these were of base images when disks were first built on them.
-    `heard`: whom the DHCP server that slices share hears, chains and rules in small letters. `disks`: the files that a
-    process has open, by its pid. `unread`: the parts that were asked for and could not be read.
-    """
-
-    host: str
-    clock: float | None = None
-    bridges: frozenset[str] = frozenset()
-    ports: Mapping[str, Port] = field(default_factory=dict)
-    flows: tuple[Flow, ...] = ()
-    devices: Mapping[str, Device] = field(default_factory=dict)
-    processes: Mapping[int, Process] = field(default_factory=dict)
-    disks: Mapping[int, frozenset[str]] = field(default_factory=dict)
-    files: Mapping[str, int] = field(default_factory=dict)
-    folders: frozenset[str] = frozenset()
-    images: Mapping[str, str] = field(default_factory=dict)
-    seals: Mapping[str, str] = field(default_factory=dict)
-    pid_files: Mapping[str, int] = field(default_factory=dict)
-    marked: frozenset[str] = frozenset()
-    hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    namespaces: Mapping[str, Namespace] = field(default_factory=dict)
-    rules: tuple[str, ...] = ()
-    heard: tuple[str, ...] = ()
-    forwards: bool = False
-    near: tuple[str, ...] = ()
-    disk_mib: int | None = None
-    memory_mib: int | None = None
-    tools: Mapping[str, str | None] = field(default_factory=dict)
-    unread: tuple[str, ...] = ()
-
-    def has_process(self, pid_file: str, mark: str) -> Process | None:
-        """The process that both the pid file and its own command line call ours."""
-        process = self.processes.get(self.pid_files.get(pid_file, 0))
-        return process if process and mark in process.argv else None
-
-    def knows(self, *parts: str) -> bool:
-        """Whether all these parts could be read."""
-        return not any(part in self.unread for part in parts)
-
-    @cached_property
-    def walls(self) -> Mapping[int, frozenset[Flow]]:
-        """The flows of slices, by the slice's id."""
-        found: defaultdict[int, set[Flow]] = defaultdict(set)
-        for each in self.flows:
-            if (slice_id := slice_of_cookie(each.cookie)) is not None:
-                found[slice_id].add(each)
-        return {slice_id: frozenset(flows) for slice_id, flows in found.items()}
 
 
 def read(host: str, answers: Mapping[str, str | None]) -> Sight:

@@ -114,8 +114,7 @@ class Batch:
     """The actions of `steps` that a host runs in one go.
 
     `start` is the (step, action) to begin with. The batch ends at the first failure, unless `keep_going`. A host runs
-    batches with the same `lock` one at a time. `patience`: seconds of silence that are endured of it. The shell waits
-    for another batch, but not behind the `last` one of a plan, if that cannot stop for an upload.
+    batches with the same `lock` one at a time. `patience`: seconds of silence that are endured of it.
     """
 
     def __init__(
@@ -125,7 +124,6 @@ class Batch:
         start: tuple[int, int] = (0, 0),
         lock: str = "",
         patience: float = PATIENCE_SECONDS,
-        last: bool = False,
     ) -> None:
         self._steps = steps
         self._keep_going = keep_going
@@ -137,7 +135,6 @@ class Batch:
             for index in range(len(step.do))
             if (number, index) >= start
         ]
-        self.is_last = last and not any(isinstance(steps[n].do[index], Upload) for n, index in self._places)
 
     def script(self, nonce: str) -> str:
         """The batch for `sh -s`, run by sudo in the SSH user's home; `nonce` sets its markers apart from output."""
@@ -151,7 +148,7 @@ class Batch:
             *root.definitions,
             *_function("batch", lines),
             "(batch) </dev/null",
-            f"mark {self.end} $? '0 {_STOPPED}'" + ("" if self.is_last else _AWAIT_NEXT.format(IDLE_SECONDS)),
+            f"mark {self.end} $? '0 {_STOPPED}'{_AWAIT_NEXT.format(IDLE_SECONDS)}",
         ]
         return "\n".join(["", *lines, ""])
 
@@ -195,6 +192,11 @@ class Batch:
     def place(self, number: int) -> tuple[int, int]:
         """The (step, action) that marker `number` stands for."""
         return self._places[number - 1]
+
+
+def echo(word: str) -> str:
+    """Instead of a batch: has the shell that waits for one say `word`, and wait again."""
+    return f"\necho {word}{_AWAIT_NEXT.format(IDLE_SECONDS)}\n"
 
 
 class _Part:

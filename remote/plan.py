@@ -9,7 +9,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 PATIENCE_SECONDS = 60.0
 """Silence endured of a host that is being changed: every command ends, or is waited for, within it."""
@@ -101,11 +100,6 @@ class Plan:
     def steps(self) -> Iterator[Step]:
         """All steps, in order."""
         return (step for stage in self.stages for step in stage.steps)
-
-    @cached_property
-    def last_stages(self) -> Mapping[str, Stage]:
-        """The last stage of each host that has steps for it."""
-        return {step.host: stage for stage in self.stages for step in stage.steps}
 
     def undone(self, title: str) -> Plan:
         """The plan that takes this one back: every `undo`, newest first, all hosts side by side in one stage."""

@@ -30,17 +30,15 @@ class Host(Protocol):
         keep_going: bool = False,
         lock: str = "",
         patience: float = PATIENCE_SECONDS,
-        last: bool = False,
     ) -> Generator[Outcome | Progress, None, None]:
         """Run the steps in their order and yield how each action ended.
 
-        Ends after the first failure unless `keep_going`. `lock` and `patience` are the plan's; `last`: no further stage
-        of it has steps for this host. Raises `HostUnreachable` when the connection cannot be made or is lost, and
-        another `CloudError` when the batch as a whole is refused.
+        Ends after the first failure unless `keep_going`. `lock` and `patience` are the plan's. Raises `HostUnreachable`
+        when the connection cannot be made or is lost, and another `CloudError` when the batch as a whole is refused.
         """
 
     def release(self) -> None:
-        """Let go of what was kept open for a further stage of the plan; never fails."""
+        """The plan is done: what is kept open is to be asked whether it is there before another one uses it."""
 
 
 @dataclass
@@ -148,8 +146,7 @@ class Runner:
         steps = stage.by_host[address]
         watch = _Watch(self._tell, stage, steps)
         try:
-            last = plan.last_stages[address] is stage
-            news = host.run(steps, keep_going=keep_going, lock=plan.lock, patience=plan.patience, last=last)
+            news = host.run(steps, keep_going=keep_going, lock=plan.lock, patience=plan.patience)
             with closing(news):
                 for item in news:
                     if isinstance(item, Outcome):

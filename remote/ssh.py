@@ -22,7 +22,7 @@ from paramiko.pkey import UnknownKeyType
 
 from errors import CloudError, CommandFailed, HostUnreachable, NotBegun, SudoRefused, last_line
 from inventory import SSHSettings
-from remote.batch import IDLE_SECONDS, Batch, Outcome, Progress, Transcript, UploadWanted
+from remote.batch import IDLE_SECONDS, Batch, Outcome, Progress, Transcript, UploadWanted, echo
 from remote.openssh import CONNECT_SECONDS, Copy
 from remote.plan import PATIENCE_SECONDS, Step, Upload, shell
 from remote.upload import IS_THERE
@@ -56,6 +56,7 @@ class SSHHost:
         self._connection: socket.socket | None = None
         self._shell: paramiko.Channel | None = None
         self._used = 0.0
+        self._is_proved = False
         self._busy = threading.RLock()
         self.round_trips = 0
 
@@ -66,17 +67,16 @@ class SSHHost:
         keep_going: bool = False,
         lock: str = "",
         patience: float = PATIENCE_SECONDS,
-        last: bool = False,
     ) -> Generator[Outcome | Progress, None, None]:
         """Run the steps and yield how each action ended; see `remote.runner.Host`."""
         with self._busy:
-            batch: Batch | None = Batch(steps, keep_going, lock=lock, patience=patience, last=last)
+            batch: Batch | None = Batch(steps, keep_going, lock=lock, patience=patience)
             while batch:
                 wanted = yield from self._run_batch(batch, patience)
                 batch = None
                 if wanted:
                     yield from self._upload(steps[wanted.step], wanted, patience)
-                    batch = Batch(steps, keep_going, (wanted.step, wanted.action + 1), lock, patience, last)
+                    batch = Batch(steps, keep_going, (wanted.step, wanted.action + 1), lock, patience)
 
     def open_terminal(self, argv: tuple[str, ...]) -> paramiko.Channel:
         """Run `argv` as the SSH user and give its channel: bytes both ways, until it ends."""
@@ -88,14 +88,8 @@ class SSHHost:
             return channel
 
     def release(self) -> None:
-        """End the shell that was kept for the next batch; see `remote.runner.Host`."""
-        if self._busy.acquire(blocking=False):  # or else another plan is at work, which comes here as well
-            try:
-                channel, self._shell = self._shell, None
-                if channel:
-                    _close(channel)
-            finally:
-                self._busy.release()
+        """The shell stays open for a while; see `remote.runner.Host`."""
+        self._is_proved = False
 
     def close(self) -> None:
         """End the connection."""
@@ -110,11 +104,9 @@ class SSHHost:
         nonce = secrets.token_hex(12)
         transcript = Transcript(batch, nonce)
         wanted = None
-        with self._open_shell(patience, keep=not batch.is_last) as channel:
+        with self._open_shell(patience) as channel:
             with self._translated(begun=True), self._bounded(patience), _unless_ended(channel):
                 channel.sendall(batch.script(nonce).encode())
-                if batch.is_last:
-                    channel.shutdown_write()
             self.round_trips += 1
             for receive in self._pieces(channel, transcript.stdout, transcript.stderr, patience, transcript.has_ended):
                 receive()
@@ -143,24 +135,45 @@ class SSHHost:
         return NotBegun(self.address, SHELL, (SHELL,), status, why)
 
     @contextmanager
-    def _open_shell(self, patience: float, *, keep: bool) -> Iterator[paramiko.Channel]:
-        """The shell that reads batches; unless the body fails, `keep` it for the next one."""
+    def _open_shell(self, patience: float) -> Iterator[paramiko.Channel]:
+        """The shell that reads batches; unless the body fails, the next one finds it open."""
         channel, self._shell = self._shell, None
-        if channel and time.monotonic() - self._used > IDLE_SECONDS / 2:  # it might end just now
+        if channel and not self._still_reads(channel):
             _close(channel)
             channel = None
-        if channel is None or channel.exit_status_ready() or not self._is_connected:
+        if channel is None:
             channel = self._execute(SHELL)
+        self._is_proved = True
         channel.settimeout(patience)
         try:
             yield channel
         except BaseException:
             _close(channel)
             raise
-        if keep:
-            self._shell, self._used = channel, time.monotonic()
-        else:
-            _close(channel)
+        self._shell, self._used = channel, time.monotonic()
+
+    def _still_reads(self, channel: paramiko.Channel) -> bool:
+        """Whether the shell will read another batch. One that a plan before this one left is asked.
+
+        Nothing of a plan is sent before its host has answered, be it to this question or to a new connection: where it
+        hangs or was lost meanwhile, nothing was begun. To open another shell takes two round trips, and sudo(8).
+        """
+        if time.monotonic() - self._used > IDLE_SECONDS / 2:  # it might end just now
+            return False
+        if channel.exit_status_ready() or not self._is_connected:
+            return False
+        if self._is_proved:
+            return True
+        seconds, word, said = min(RENEW_SECONDS, CONNECT_SECONDS), secrets.token_hex(12), b""
+        channel.settimeout(seconds)
+        try:
+            with self._bounded(seconds):
+                channel.sendall(echo(word).encode())
+            while word.encode() not in said and (piece := channel.recv(_BLOCK)):
+                said += piece
+        except (OSError, EOFError, paramiko.SSHException):
+            self.close()
+        return word.encode() in said
 
     def _execute(self, command: str) -> paramiko.Channel:
         with self._translated():

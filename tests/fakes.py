@@ -79,7 +79,6 @@ class FakeHost:
         keep_going: bool = False,
         lock: str = "",
         patience: float = PATIENCE_SECONDS,
-        last: bool = False,  # noqa: ARG002 - nothing is kept here for a further stage
     ) -> Generator[Outcome | Progress, None, None]:
         self.runs += 1
         self.locks.append(lock)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from lab import GuestConsole, Lab
 from remote.batch import IDLE_SECONDS
@@ -194,19 +195,33 @@ iptables-save 2>/dev/null | grep '^-'
 find /run /tmp /home/ubuntu /etc -xdev -not -path '*/openvswitch/*' -not -path /run/netns 2>/dev/null | sort
 """
 _PROCESSES = "for pid in /proc/[0-9]*; do tr '\\0' ' ' <$pid/cmdline; echo; done 2>/dev/null"
-_OURS = ("qemu-system", "dnsmasq", "ip netns exec", "sh -s", "socat")
+_OURS = ("qemu-system", "dnsmasq", "ip netns exec", "socat")
 
 
 def _trace(lab: Lab, host: str) -> str:
     deadline = time.monotonic() + IDLE_SECONDS + 5
-    while "sh -s " in (ours := _ours(lab, host)) and time.monotonic() < deadline:
-        time.sleep(0.05)  # a shell ends when its plan has, or notices later that it has lost its manager
-    return "\n".join([lab.exec(host, ["sh", "-c", _TRACE]).stdout, *ours])
+    while (found := shells(lab, host)).at_work and time.monotonic() < deadline:
+        time.sleep(0.05)  # one that has lost its manager ends its batch first
+    processes = [line for line in _processes(lab, host) if line.startswith(_OURS)]
+    return "\n".join([lab.exec(host, ["sh", "-c", _TRACE]).stdout, *sorted(processes), f"{found.at_work} at work"])
 
 
-def _ours(lab: Lab, host: str) -> list[str]:
-    processes = lab.exec(host, ["sh", "-c", _PROCESSES]).stdout.splitlines()
-    return sorted(line for line in processes if line.startswith(_OURS))
+class Shells(NamedTuple):
+    """How many of a host's shells run a batch, and how many wait for one."""
+
+    at_work: int
+    waiting: int
+
+
+def shells(lab: Lab, host: str) -> Shells:
+    """The shells that read batches on the host."""
+    processes = _processes(lab, host)
+    waiting = processes.count(f"timeout {IDLE_SECONDS} dd bs=1 count=1 ")
+    return Shells(processes.count("sh -s ") - waiting, waiting)
+
+
+def _processes(lab: Lab, host: str) -> list[str]:
+    return lab.exec(host, ["sh", "-c", _PROCESSES]).stdout.splitlines()
 
 
 def _found(pattern: str, text: str) -> str:

@@ -1,11 +1,12 @@
-"""What "View my Slices" costs the hosts: a handful of processes, however many VLANs there are."""
+"""What looks at hosts cost them: a handful of processes, however many VLANs there are, and none when the menu ends."""
 
 from __future__ import annotations
 
 import pytest
 
 from lab import Lab
-from tests.lab.seat import Menu
+from remote.batch import IDLE_SECONDS
+from tests.lab.seat import HOSTS, Menu, Shells, shells, wait_until
 
 pytestmark = pytest.mark.lab
 
@@ -33,3 +34,17 @@ def test_a_look_at_twenty_vlans_starts_as_many_processes_as_at_one(lab: Lab, men
     count = {host: started(lab, host) - before[host] - 2 * own[host] for host in MOST}
     assert all(0 < count[host] <= most for host, most in MOST.items()), count
     menu.delete(slice_id)
+
+
+def test_shells_wait_for_what_comes_next_and_end_with_the_menu(lab: Lab) -> None:
+    menu = Menu(lab)
+    number = menu.create_slice("short")
+    menu.add_vm(number, "vm1")
+    menu.delete(number)
+    assert Shells(0, 1) in seen(lab)
+    menu.close()
+    wait_until(lambda: seen(lab) == {Shells(0, 0)}, "the end of all shells", IDLE_SECONDS / 2)
+
+
+def seen(lab: Lab) -> set[Shells]:
+    return {shells(lab, host) for host in HOSTS.values()}

@@ -34,17 +34,18 @@ firewall: inventory names remote.ovs remote.plan
 inspection.codes:
 inspection.doctor: audit database errors inspection.findings inspection.inspector inspection.orphans remote.plan
     remote.runner
-inspection.findings: deployment dhcp errors firewall inspection.codes inspection.reading inventory models names
-    namespaces remote.ovs vlan_manager vm_launcher walls
-inspection.inspector: database errors inspection.findings inspection.look inspection.reading inventory models
-    remote.runner
+inspection.findings: deployment dhcp errors firewall inspection.codes inspection.reading inspection.sight inventory
+    models names namespaces remote.ovs vlan_manager vm_launcher walls
+inspection.inspector: database errors inspection.findings inspection.look inspection.reading inspection.sight inventory
+    models remote.runner
 inspection.look: inventory names remote.ovs remote.plan vlan_manager vm_launcher
-inspection.orphans: dhcp inspection.findings inspection.reading models names namespaces remote.daemon remote.ovs
+inspection.orphans: dhcp inspection.findings inspection.sight models names namespaces remote.daemon remote.ovs
     remote.plan vm_launcher
 inspection.probes: inspection.look inspection.proof inventory models names remote.ovs remote.plan
-inspection.proof: inspection.findings inspection.reading inventory models names remote.ovs walls
+inspection.proof: inspection.findings inspection.sight inventory models names remote.ovs walls
 inspection.prover: database errors inspection.inspector inspection.probes inspection.proof models remote.runner
-inspection.reading: names remote.ovs
+inspection.reading: inspection.sight
+inspection.sight: names remote.ovs
 inventory:
 logins: errors storage.files
 menu.api: errors inventory menu.proofs models remote.console remote.events remote.plan

@@ -71,6 +71,16 @@ def test_a_promise_is_kept_up_to_its_bound(ours: float, word: str) -> None:
     )
 
 
+def test_four_workers_have_the_same_bounds_where_they_were_looked_at() -> None:
+    found = samples(bounds.ring(80, workers=4), ours={"deploy": (1.0,), "status": (0.31,)})
+    found.add(samples(bounds.ring(20, workers=4), ours={"delete": (1.2,)}, floor={"delete": (1.0,)}).all)
+    assert [v.promise for v in report.missed(found)] == [
+        "delete, ring of 20 on 4 workers: times the floor",
+        "status of 80 VMs on 4 workers",
+    ]
+    assert not [v for v in bounds.verdicts(samples(RING, ours={"deploy": (1.0,)})) if "4 workers" in v.promise]
+
+
 @pytest.mark.parametrize(("theirs", "word"), [(20.0, "met"), (19.9, "MISSED")])
 def test_others_have_to_be_slower_by_so_much(theirs: float, word: str) -> None:
     found = samples(RING, ours={"deploy": (1.0,)}, ssh={"deploy": (theirs,)})
@@ -180,7 +190,7 @@ def test_a_full_run_has_every_size_and_shape_two_and_four_workers_and_both_slow_
     works = {series.work for series in wish.series if not series.delay}
     assert works == {*frozen.works()}
     assert {series.delay for series in wish.series} == {0, 20, 100}
-    assert {(series.delay, series.slow_rounds) for series in wish.series} == {(0, 5), (20, 1), (100, 1)}
+    assert {(series.delay, series.slow_rounds) for series in wish.series} == {(0, 5), (20, 5), (100, 5)}
 
 
 def test_a_run_can_be_narrowed() -> None:

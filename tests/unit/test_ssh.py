@@ -48,7 +48,7 @@ def sh(script: str) -> Command:
 def outcomes(client: ssh.SSHHost, steps: Sequence[Step], lock: str = "", patience: float = 60.0) -> list[Outcome]:
     """Of a plan with one stage."""
     try:
-        news = client.run(steps, lock=lock, patience=patience, last=True)
+        news = client.run(steps, lock=lock, patience=patience)
         return [item for item in news if isinstance(item, Outcome)]
     finally:
         client.release()
@@ -81,43 +81,55 @@ def test_outcomes_come_back_and_one_connection_and_one_round_trip_serve_them(
     assert (host.connections, client.round_trips) == (1, 2)
 
 
-def test_the_stages_of_a_plan_share_a_shell_that_ends_with_the_plan(host: LoopbackHost, client: ssh.SSHHost) -> None:
+def test_plans_that_follow_one_another_share_a_shell_that_ends_with_the_connection(
+    host: LoopbackHost, client: ssh.SSHHost
+) -> None:
     for _ in range(3):
         assert stage(client, "exit 0") == ""
+        client.release()
+        client.release()
     (shell,) = host.processes
     assert shell.poll() is None
-    client.release()
-    client.release()
-    assert shell.wait(timeout=10) == 0
+    client.close()
+    shell.wait(timeout=10)
     stage(client, "true")
     assert len(host.processes) == 2
 
 
-def test_behind_the_last_stage_no_shell_waits(host: LoopbackHost, client: ssh.SSHHost) -> None:
-    """Nobody has to end it, and nothing is started to wait there."""
-    assert stage(client, "exit 0") == ""
-    (shell,) = host.processes
-    (outcome,) = client.run([step(sh("echo last"))], last=True)
-    assert outcome == Outcome(0, 0, 0, "last\n")
-    assert shell.wait(timeout=10) == 0
-    assert len(host.processes) == 1
-    script = batch.Batch([step(sh("echo last"))], last=True).script("0" * 24)
-    assert script.splitlines()[-1].startswith("mark ")
-
-
-def test_a_shell_is_released_though_its_connection_was_just_lost(
-    client: ssh.SSHHost, monkeypatch: pytest.MonkeyPatch
+def test_a_shell_is_replaced_though_its_connection_was_just_lost(
+    host: LoopbackHost, client: ssh.SSHHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever releases it has the report of a plan to bring home."""
-
     def close(_: object) -> None:
         raise EOFError
 
     stage(client, "true")
     monkeypatch.setattr("paramiko.Channel.close", close)
-    client.release()
-    monkeypatch.undo()
+    monkeypatch.setattr(ssh, "IDLE_SECONDS", 0)
     assert stage(client, "echo still there") == "still there\n"
+    assert len(host.processes) == 2
+
+
+def test_a_shell_that_an_earlier_plan_left_is_asked_before_anything_is_sent(
+    host: LoopbackHost, client: ssh.SSHHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the manager slept for longer than it knows: of the end of the shell it hears only now."""
+    stage(client, "true")
+    client.release()
+    os.killpg(host.processes[0].pid, signal.SIGKILL)
+    host.processes[0].wait(timeout=10)
+    channel = client._shell
+    assert channel
+    wait_until(channel.exit_status_ready, 10, "the end of the shell")
+    monkeypatch.setattr(channel, "exit_status_ready", lambda: False)
+    assert stage(client, "echo once >>said; cat said") == "once\n"
+    assert [process.poll() is None for process in host.processes] == [False, True]
+
+
+def test_what_a_shell_said_between_two_plans_is_not_its_answer(client: ssh.SSHHost) -> None:
+    stage(client, "(sleep 0.2; echo late; echo late >&2) &")
+    client.release()
+    wait_until(lambda: client._shell is not None and client._shell.recv_ready(), 10, "the late words")
+    assert stage(client, "echo on time") == "on time\n"
 
 
 def test_a_failed_stage_leaves_the_shell_to_what_takes_it_back(host: LoopbackHost, client: ssh.SSHHost) -> None:
@@ -143,7 +155,7 @@ def test_a_shell_that_is_killed_between_two_stages_is_replaced(host: LoopbackHos
 
 
 def test_what_comes_with_the_end_of_a_channel_is_read_before_that(
-    client: ssh.SSHHost, monkeypatch: pytest.MonkeyPatch
+    host: LoopbackHost, client: ssh.SSHHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last words, the end of both streams and the exit status may come between one question and the next."""
     ready = paramiko.Channel.recv_stderr_ready
@@ -155,8 +167,8 @@ def test_what_comes_with_the_end_of_a_channel_is_read_before_that(
         return found
 
     monkeypatch.setattr(paramiko.Channel, "recv_stderr_ready", late)
-    (outcome,) = client.run([step(sh("echo words"))], last=True)
-    assert outcome == Outcome(0, 0, 0, "words\n")
+    host.sudo = "echo words >&2; exit 1"
+    assert "refuses: words" in str(failure(client))
 
 
 def test_a_command_that_kills_the_shell_of_its_batch(client: ssh.SSHHost) -> None:
@@ -209,6 +221,7 @@ def test_a_host_that_takes_the_connection_and_hangs_is_given_up(
     outcomes(client, [step(sh("true"))])
     monkeypatch.setattr(ssh, "CONNECT_SECONDS", 1.0)
     host.hangs = True
+    os.killpg(host.processes[0].pid, signal.SIGSTOP)
     began = time.monotonic()
     error = failure(client, patience=5.0)
     assert isinstance(error, HostUnreachable)
@@ -446,7 +459,7 @@ def upload(image: Path, name: str = ".base.img.part") -> tuple[Action, ...]:
 def test_a_file_arrives_whole_and_the_rest_of_the_batch_follows(
     host: LoopbackHost, client: ssh.SSHHost, image: Path
 ) -> None:
-    news = list(client.run([step(*upload(image)), step(sh("echo then"))], last=True))
+    news = list(client.run([step(*upload(image)), step(sh("echo then"))]))
     progress = [item for item in news if isinstance(item, Progress)]
     assert progress[-1].done == progress[-1].total == image.stat().st_size
     assert [(o.step, o.action) for o in news if isinstance(o, Outcome)] == [(0, 0), (0, 1), (0, 2), (1, 0)]
