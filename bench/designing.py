@@ -46,7 +46,7 @@ class Willing:
             for action in range(len(step.do)):
                 yield Outcome(number, action, 0)
 
-    def release(self) -> None:
+    def expect(self) -> None:
         """Nothing is kept."""
 
     def open_terminal(self, argv: tuple[str, ...]) -> Any:

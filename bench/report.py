@@ -36,8 +36,9 @@ _HOW = """\
 - **The first floor**: the same, with the commands of the day on which this was first measured, kept as data in
   `bench/first-floor.json.xz`. It stays what it was, so that the floor itself can be seen to fall.
 - **This project**: its use-cases, called as the menu calls them. *connect* is a connection and an empty batch on
-  every host; *images* is the workers' part of the stage `prepare`, *launch* theirs of `launch`, and *network* what the
-  network node does beside them; *database* is all that is no stage.
+  every host; what follows within 10 s finds the shells open that it left, as a user does. *images* is the workers'
+  part of the stage `prepare`, *launch* theirs of `launch`, and *network* what the network node does beside them;
+  *database* is all that is no stage.
 - **pyinfra, Ansible**: the commands of our plan with their guards, one operation or task each, in our order and with
   our stages, hosts side by side. pyinfra through its API on connections made once, hosts not waiting for each other
   within a stage. Ansible with pipelining, 50 forks, no facts, `ControlPersist`, the strategy `free`, a list of tasks

@@ -141,7 +141,8 @@ class Batch:
         groups = [(as_user, list(group)) for as_user, group in groupby(self._entries(), _is_users)]
         roots = (entry for as_user, group in groups for entry in group if not as_user)
         root = _Part(nonce, roots, self._keep_going, without=" 8<&- 9<&-")
-        lines = ["umask 022; export LC_ALL=C", GO_FIRST, *self._claim(), "mark 0 begin"]
+        # A disk may have been mounted on the home since the shell was opened: its folder is found anew.
+        lines = ['umask 022; export LC_ALL=C; cd "$PWD"', GO_FIRST, *self._claim(), "mark 0 begin"]
         for as_user, group in groups:
             lines += self._as_user(group, nonce) if as_user else map(root.line, group)
         lines = [

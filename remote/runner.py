@@ -37,8 +37,8 @@ class Host(Protocol):
         when the connection cannot be made or is lost, and another `CloudError` when the batch as a whole is refused.
         """
 
-    def release(self) -> None:
-        """The plan is done: what is kept open is to be asked whether it is there before another one uses it."""
+    def expect(self) -> None:
+        """A plan begins: what an earlier one left open is used only once the host has answered there."""
 
 
 @dataclass
@@ -116,18 +116,16 @@ class Runner:
         """Run `plan`; with `keep_going` past every failure and interruption, as taking back and removing must."""
         report = Report(plan)
         hosts = {address: self._connect(address) for address in dict.fromkeys(step.host for step in plan.steps)}
-        try:
-            for stage in plan.stages:
-                self._tell(StageStarted(stage))
-                report.results.extend(self._run_stage(plan, stage, hosts, keep_going=keep_going))
-                if keep_going:
-                    continue
-                report.interrupted = self._interrupted()
-                if report.error:
-                    break
-        finally:
-            for host in hosts.values():
-                host.release()
+        for host in hosts.values():
+            host.expect()
+        for stage in plan.stages:
+            self._tell(StageStarted(stage))
+            report.results.extend(self._run_stage(plan, stage, hosts, keep_going=keep_going))
+            if keep_going:
+                continue
+            report.interrupted = self._interrupted()
+            if report.error:
+                break
         return report
 
     def _run_stage(

@@ -1,6 +1,6 @@
 """Hosts over SSH: one connection each, reused, and one batch of commands at a time. The only file with paramiko.
 
-The shell that reads the batches stays until the plan is done, so that each further stage costs one round trip.
+The shell that reads the batches stays for a while: each further stage costs one round trip, a further plan one more.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from remote.plan import PATIENCE_SECONDS, Step, Upload, shell
 from remote.upload import IS_THERE
 
 RENEW_SECONDS = 1.5
-"""A connection on which nothing happens for so long is given up for a new one: a host that is gone costs both waits."""
+"""A shell that says nothing for so long is given up for another one, and so is a connection: a host that is gone costs
+all these waits."""
 
 _SOON_SECONDS = 0.1
 
@@ -56,7 +57,7 @@ class SSHHost:
         self._connection: socket.socket | None = None
         self._shell: paramiko.Channel | None = None
         self._used = 0.0
-        self._is_proved = False
+        self._has_answered = False
         self._busy = threading.RLock()
         self.round_trips = 0
 
@@ -87,9 +88,9 @@ class SSHHost:
                 channel.exec_command(shell(argv))
             return channel
 
-    def release(self) -> None:
-        """The shell stays open for a while; see `remote.runner.Host`."""
-        self._is_proved = False
+    def expect(self) -> None:
+        """The shell that an earlier plan left is asked before it is used; see `remote.runner.Host`."""
+        self._has_answered = False
 
     def close(self) -> None:
         """End the connection."""
@@ -143,7 +144,7 @@ class SSHHost:
             channel = None
         if channel is None:
             channel = self._execute(SHELL)
-        self._is_proved = True
+            self._has_answered = True
         channel.settimeout(patience)
         try:
             yield channel
@@ -155,25 +156,28 @@ class SSHHost:
     def _still_reads(self, channel: paramiko.Channel) -> bool:
         """Whether the shell will read another batch. One that a plan before this one left is asked.
 
-        Nothing of a plan is sent before its host has answered, be it to this question or to a new connection: where it
-        hangs or was lost meanwhile, nothing was begun. To open another shell takes two round trips, and sudo(8).
+        Nothing of a plan is sent before its host has answered, be it to this question or by a new shell: where it hangs
+        or was lost meanwhile, nothing was begun. To open another shell takes two round trips, and sudo(8).
         """
         if time.monotonic() - self._used > IDLE_SECONDS / 2:  # it might end just now
             return False
         if channel.exit_status_ready() or not self._is_connected:
             return False
-        if self._is_proved:
-            return True
-        seconds, word, said = min(RENEW_SECONDS, CONNECT_SECONDS), secrets.token_hex(12), b""
+        if not self._has_answered:
+            self._has_answered = self._answers(channel)
+        return self._has_answered
+
+    def _answers(self, channel: paramiko.Channel) -> bool:
+        """Whether a shell that waits says what it is asked to say. If not, the connection may still be a good one."""
+        seconds, word, said = min(RENEW_SECONDS, CONNECT_SECONDS), secrets.token_hex(12).encode(), b""
+        deadline = time.monotonic() + seconds
         channel.settimeout(seconds)
-        try:
+        with suppress(OSError, EOFError, paramiko.SSHException):
             with self._bounded(seconds):
-                channel.sendall(echo(word).encode())
-            while word.encode() not in said and (piece := channel.recv(_BLOCK)):
+                channel.sendall(echo(word.decode()).encode())
+            while word not in said and time.monotonic() < deadline and (piece := channel.recv(_BLOCK)):
                 said += piece
-        except (OSError, EOFError, paramiko.SSHException):
-            self.close()
-        return word.encode() in said
+        return word in said
 
     def _execute(self, command: str) -> paramiko.Channel:
         with self._translated():

@@ -95,8 +95,8 @@ class FakeHost:
                 if isinstance(action, Command) and status not in action.ok and not keep_going:
                     return
 
-    def release(self) -> None:
-        """Nothing was kept."""
+    def expect(self) -> None:
+        """Nothing is kept."""
 
     def state(self) -> dict[str, Any]:
         """All that a slice could leave behind; the cache of base images is meant to stay."""

@@ -157,7 +157,7 @@ def _in_background(
     """Copy from `read` to `write` until either has had enough: a program need not read what it is sent."""
 
     def copy() -> None:
-        with suppress(OSError):
+        with suppress(OSError, EOFError):  # the connection was lost
             while data := read(1 << 16):
                 write(data)
             end()

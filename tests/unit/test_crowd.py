@@ -52,8 +52,8 @@ class SharedHost:
                 fresh.replace(self._path)
                 yield outcome
 
-    def release(self) -> None:
-        """Nothing was kept."""
+    def expect(self) -> None:
+        """Nothing is kept."""
 
     def open_terminal(self, argv: tuple[str, ...]) -> Any:
         raise AssertionError(argv)

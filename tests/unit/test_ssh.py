@@ -51,7 +51,7 @@ def outcomes(client: ssh.SSHHost, steps: Sequence[Step], lock: str = "", patienc
         news = client.run(steps, lock=lock, patience=patience)
         return [item for item in news if isinstance(item, Outcome)]
     finally:
-        client.release()
+        client.expect()
 
 
 def stage(client: ssh.SSHHost, script: str) -> str:
@@ -86,8 +86,8 @@ def test_plans_that_follow_one_another_share_a_shell_that_ends_with_the_connecti
 ) -> None:
     for _ in range(3):
         assert stage(client, "exit 0") == ""
-        client.release()
-        client.release()
+        client.expect()
+        client.expect()
     (shell,) = host.processes
     assert shell.poll() is None
     client.close()
@@ -114,7 +114,7 @@ def test_a_shell_that_an_earlier_plan_left_is_asked_before_anything_is_sent(
 ) -> None:
     """As where the manager slept for longer than it knows: of the end of the shell it hears only now."""
     stage(client, "true")
-    client.release()
+    client.expect()
     os.killpg(host.processes[0].pid, signal.SIGKILL)
     host.processes[0].wait(timeout=10)
     channel = client._shell
@@ -123,11 +123,36 @@ def test_a_shell_that_an_earlier_plan_left_is_asked_before_anything_is_sent(
     monkeypatch.setattr(channel, "exit_status_ready", lambda: False)
     assert stage(client, "echo once >>said; cat said") == "once\n"
     assert [process.poll() is None for process in host.processes] == [False, True]
+    assert host.connections == 1
+
+
+@pytest.mark.parametrize("noise", ["true", "while sleep 0.1; do echo noise; done"])
+def test_a_shell_that_says_nothing_is_given_up_and_its_connection_is_not(
+    host: LoopbackHost, client: ssh.SSHHost, noise: str
+) -> None:
+    """A console may be open on it. What else writes there is no answer."""
+    shell = int(stage(client, f"echo $$; ({noise}) &").split()[0])
+    client.expect()
+    os.kill(shell, signal.SIGSTOP)
+    assert stage(client, "echo here") == "here\n"
+    assert (len(host.processes), host.connections) == (2, 1)
+
+
+def test_a_shell_that_waits_does_not_hold_on_to_a_home_that_was_replaced(
+    host: LoopbackHost, client: ssh.SSHHost
+) -> None:
+    """As where a disk is mounted there, or goes read-only: the next plan has to see that."""
+    stage(client, "touch before")
+    host.home.rename(host.home.with_name("old"))
+    host.home.mkdir()
+    stage(client, "touch after")
+    assert [path.name for path in host.home.iterdir()] == ["after"]
+    assert len(host.processes) == 1
 
 
 def test_what_a_shell_said_between_two_plans_is_not_its_answer(client: ssh.SSHHost) -> None:
     stage(client, "(sleep 0.2; echo late; echo late >&2) &")
-    client.release()
+    client.expect()
     wait_until(lambda: client._shell is not None and client._shell.recv_ready(), 10, "the late words")
     assert stage(client, "echo on time") == "on time\n"
 
