@@ -28,8 +28,7 @@ from remote.plan import PATIENCE_SECONDS, Step, Upload, shell
 from remote.upload import IS_THERE
 
 RENEW_SECONDS = 1.5
-"""A shell that says nothing for so long is given up for another one, and so is a connection: a host that is gone costs
-all these waits."""
+"""A connection on which nothing happens for so long is given up for a new one: a host that is gone costs both waits."""
 
 _SOON_SECONDS = 0.1
 
@@ -168,15 +167,19 @@ class SSHHost:
         return self._has_answered
 
     def _answers(self, channel: paramiko.Channel) -> bool:
-        """Whether a shell that waits says what it is asked to say. If not, the connection may still be a good one."""
+        """Whether a shell that waits says what it is asked to say. Where nothing comes, the connection is lost, too."""
         seconds, word, said = min(RENEW_SECONDS, CONNECT_SECONDS), secrets.token_hex(12).encode(), b""
         deadline = time.monotonic() + seconds
         channel.settimeout(seconds)
-        with suppress(OSError, EOFError, paramiko.SSHException):
+        try:
             with self._bounded(seconds):
                 channel.sendall(echo(word.decode()).encode())
             while word not in said and time.monotonic() < deadline and (piece := channel.recv(_BLOCK)):
                 said += piece
+        except TimeoutError:
+            self.close()
+        except (OSError, EOFError, paramiko.SSHException):  # this shell has ended, the connection may be a good one
+            return False
         return word in said
 
     def _execute(self, command: str) -> paramiko.Channel:
