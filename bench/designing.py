@@ -46,7 +46,7 @@ class Willing:
             for action in range(len(step.do)):
                 yield Outcome(number, action, 0)
 
-    def expect(self) -> None:
+    def expect(self, *, repeatable: bool = False) -> None:
         """Nothing is kept."""
 
     def open_terminal(self, argv: tuple[str, ...]) -> Any:

@@ -252,6 +252,7 @@ class Transcript:
     """The output of a batch, fed in pieces as it arrives."""
 
     def __init__(self, batch: Batch, nonce: str) -> None:
+        self.nonce = nonce
         self._batch = batch
         self._stdout = _Stream(nonce)
         self._stderr = _Stream(nonce)

@@ -89,12 +89,14 @@ class Plan:
     """Stages that run in turn.
 
     Of batches with the same `lock` (a name such as `slice-1000`) a host runs one at a time, also when another manager
-    sent the other, or one that died meanwhile. `patience`: seconds of silence after which a host is given up.
+    sent the other, or one that died meanwhile. `patience`: seconds of silence after which a host is given up. One that
+    is `repeatable` changes nothing and waits for nobody: where it is not known what became of it, it is sent again.
     """
 
     stages: tuple[Stage, ...]
     lock: str = ""
     patience: float = PATIENCE_SECONDS
+    repeatable: bool = False
 
     @property
     def steps(self) -> Iterator[Step]:

@@ -37,8 +37,11 @@ class Host(Protocol):
         when the connection cannot be made or is lost, and another `CloudError` when the batch as a whole is refused.
         """
 
-    def expect(self) -> None:
-        """A plan begins: what an earlier one left open is used only once the host has answered there."""
+    def expect(self, *, repeatable: bool = False) -> None:
+        """A plan begins: what an earlier one left open is used only once the host has answered there.
+
+        A `repeatable` plan is sent there at once, and again where no answer comes.
+        """
 
 
 @dataclass
@@ -117,7 +120,7 @@ class Runner:
         report = Report(plan)
         hosts = {address: self._connect(address) for address in dict.fromkeys(step.host for step in plan.steps)}
         for host in hosts.values():
-            host.expect()
+            host.expect(repeatable=plan.repeatable)
         for stage in plan.stages:
             self._tell(StageStarted(stage))
             report.results.extend(self._run_stage(plan, stage, hosts, keep_going=keep_going))

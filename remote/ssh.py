@@ -57,8 +57,10 @@ class SSHHost:
         self._shell: paramiko.Channel | None = None
         self._used = 0.0
         self._has_answered = False
+        self._repeatable = False
         self._busy = threading.RLock()
         self.round_trips = 0
+        """What was sent, so far, and its answer waited for; of what logging in takes, nothing."""
 
     def run(
         self,
@@ -87,9 +89,10 @@ class SSHHost:
                 channel.exec_command(shell(argv))
             return channel
 
-    def expect(self) -> None:
+    def expect(self, *, repeatable: bool = False) -> None:
         """The shell that an earlier plan left is asked before it is used; see `remote.runner.Host`."""
         self._has_answered = False
+        self._repeatable = repeatable
 
     def close(self) -> None:
         """End the connection."""
@@ -101,14 +104,25 @@ class SSHHost:
     def _run_batch(self, batch: Batch, patience: float) -> Generator[Outcome, None, UploadWanted | None]:
         if batch.is_empty:
             return None
-        nonce = secrets.token_hex(12)
-        transcript = Transcript(batch, nonce)
+        if self._repeatable and self._shell and not self._has_answered:
+            transcript = Transcript(batch, secrets.token_hex(12))
+            try:  # the batch itself is the question
+                return (yield from self._converse(batch, transcript, patience, RENEW_SECONDS))
+            except (HostUnreachable, NotBegun):
+                if transcript.begun:
+                    raise
+        return (yield from self._converse(batch, Transcript(batch, secrets.token_hex(12)), patience, patience))
+
+    def _converse(
+        self, batch: Batch, transcript: Transcript, patience: float, first_patience: float
+    ) -> Generator[Outcome, None, UploadWanted | None]:
+        """Send the batch and hear it out; `first_patience` is for the silence before its first word."""
         wanted = None
         with self._open_shell(patience) as channel:
             with self._translated(begun=True), self._bounded(patience), _unless_ended(channel):
-                channel.sendall(batch.script(nonce).encode())
+                channel.sendall(batch.script(transcript.nonce).encode())
             self.round_trips += 1
-            for receive in self._pieces(channel, transcript.stdout, transcript.stderr, patience, transcript.has_ended):
+            for receive in self._pieces(channel, transcript, patience, first_patience):
                 receive()
                 for item in transcript.finished():
                     if isinstance(item, UploadWanted):
@@ -124,6 +138,7 @@ class SSHHost:
             # A batch ends with status 0, whatever became of its commands.
             if transcript.status:
                 raise CommandFailed(self.address, SHELL, (SHELL,), transcript.status, transcript.rest)
+            self._has_answered = True
         return wanted
 
     def _not_begun(self, status: int, said: str) -> NotBegun:
@@ -155,6 +170,8 @@ class SSHHost:
     def _still_reads(self, channel: paramiko.Channel) -> bool:
         """Whether the shell will read another batch. One that a plan before this one left is asked.
 
+        What may be sent again is sent at once: it is a question itself.
+
         Nothing of a plan is sent before its host has answered, be it to this question or by a new shell: where it hangs
         or was lost meanwhile, nothing was begun. To open another shell takes two round trips, and sudo(8).
         """
@@ -162,9 +179,9 @@ class SSHHost:
             return False
         if channel.exit_status_ready() or not self._is_connected:
             return False
-        if not self._has_answered:
+        if not self._has_answered and not self._repeatable:
             self._has_answered = self._answers(channel)
-        return self._has_answered
+        return self._has_answered or self._repeatable
 
     def _answers(self, channel: paramiko.Channel) -> bool:
         """Whether a shell that waits says what it is asked to say. Where nothing comes, the connection is lost, too."""
@@ -174,6 +191,7 @@ class SSHHost:
         try:
             with self._bounded(seconds):
                 channel.sendall(echo(word.decode()).encode())
+            self.round_trips += 1
             while word not in said and time.monotonic() < deadline and (piece := channel.recv(_BLOCK)):
                 said += piece
         except TimeoutError:
@@ -187,43 +205,40 @@ class SSHHost:
             channel = self._open_channel()
             with self._bounded(CONNECT_SECONDS):
                 channel.exec_command(command)
+            self.round_trips += 2
             return channel
 
     def _pieces(
-        self,
-        channel: paramiko.Channel,
-        stdout: Callable[[bytes], None],
-        stderr: Callable[[bytes], None],
-        patience: float,
-        has_ended: Callable[[], bool],
+        self, channel: paramiko.Channel, transcript: Transcript, patience: float, first_patience: float
     ) -> Iterator[Callable[[], None]]:
-        """Both output streams as they come, to the end of the channel; each item hands one piece to its receiver.
+        """Both output streams as they come, to the transcript's end or the channel's; each item hands one piece over.
 
-        Silence is endured for `patience` seconds. `has_ended`: whether nothing more is expected.
+        Silence is endured for `patience` seconds, and before the transcript has begun for `first_patience`.
 
         Reading one stream to its end before the other would block for ever once the other fills the channel's window.
         """
         poll = select.poll()
         poll.register(channel.fileno(), select.POLLIN)
-        deadline = time.monotonic() + patience
-        while not has_ended():
+        heard = time.monotonic()
+        while not transcript.has_ended():
+            endured = patience if transcript.begun else first_patience
             over = channel.exit_status_ready() and (channel.eof_received or channel.closed)
             if channel.recv_ready():
-                yield lambda: stdout(channel.recv(_BLOCK))
+                yield lambda: transcript.stdout(channel.recv(_BLOCK))
             elif channel.recv_stderr_ready():
-                yield lambda: stderr(channel.recv_stderr(_BLOCK))
+                yield lambda: transcript.stderr(channel.recv_stderr(_BLOCK))
             elif over:  # before the streams were asked: what came meanwhile, with the end, is read first
                 self._expect_status(channel)
                 return
-            elif time.monotonic() > deadline:
+            elif time.monotonic() - heard > endured:
                 self.close()
-                raise HostUnreachable(
-                    self.address, f"silent for {patience:.0f} s in the middle of a command", begun=True
-                )
+                why = f"silent for {endured:.0f} s in the middle of a command"
+                raise HostUnreachable(self.address, why, begun=True)
             else:
                 poll.poll(200)
                 continue
-            deadline = time.monotonic() + patience
+            if transcript.begun:  # what else writes there is no answer
+                heard = time.monotonic()
 
     def _expect_status(self, channel: paramiko.Channel) -> None:
         if channel.exit_status < 0:

@@ -95,7 +95,7 @@ class FakeHost:
                 if isinstance(action, Command) and status not in action.ok and not keep_going:
                     return
 
-    def expect(self) -> None:
+    def expect(self, *, repeatable: bool = False) -> None:
         """Nothing is kept."""
 
     def state(self) -> dict[str, Any]:

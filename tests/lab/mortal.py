@@ -27,6 +27,7 @@ import paramiko
 from database import Database, State
 from inventory import SSHSettings
 from orchestrator import OrchestratorAPI
+from remote.batch import Transcript
 from remote.events import Event, InterruptNoted, StageStarted, Transferred
 from remote.ssh import SSHHost
 
@@ -81,15 +82,10 @@ class MortalHost(SSHHost):
         self._fate = fate
 
     def _pieces(
-        self,
-        channel: paramiko.Channel,
-        stdout: Callable[[bytes], None],
-        stderr: Callable[[bytes], None],
-        patience: float,
-        has_ended: Callable[[], bool],
+        self, channel: paramiko.Channel, transcript: Transcript, patience: float, first_patience: float
     ) -> Iterator[Callable[[], None]]:
         self._fate.meets("batch")
-        for number, receive in enumerate(super()._pieces(channel, stdout, stderr, patience, has_ended)):
+        for number, receive in enumerate(super()._pieces(channel, transcript, patience, first_patience)):
             if number == 0:
                 self._fate.meets("bytes")
             yield receive

@@ -52,7 +52,7 @@ class SharedHost:
                 fresh.replace(self._path)
                 yield outcome
 
-    def expect(self) -> None:
+    def expect(self, *, repeatable: bool = False) -> None:
         """Nothing is kept."""
 
     def open_terminal(self, argv: tuple[str, ...]) -> Any:

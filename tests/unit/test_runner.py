@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,10 +19,10 @@ from remote.runner import Runner
 class Kept:
     """A host that keeps something open for what comes next."""
 
-    expected = 0
+    expected: tuple[bool, ...] = ()
 
-    def expect(self) -> None:
-        self.expected += 1
+    def expect(self, *, repeatable: bool = False) -> None:
+        self.expected += (repeatable,)
 
 
 class Scripted(Kept):
@@ -79,10 +80,10 @@ def test_stages_run_in_turn_and_hosts_in_their_order() -> None:
 def test_every_plan_is_announced_to_its_hosts_before_anything_is_sent() -> None:
     log: list[str] = []
     hosts = {address: Scripted({}, log) for address in "ab"}
-    for runs in (1, 2):
-        Runner(lambda address: hosts[address], lambda _: log.append(str(hosts["b"].expected))).run(PLAN)
-        assert [host.expected for host in hosts.values()] == [runs, runs]
-    assert log[0] == "1"
+    for plan, said in ((PLAN, (False,)), (replace(PLAN, repeatable=True), (False, True))):
+        Runner(lambda address: hosts[address], lambda _: log.append(str(hosts["b"].expected))).run(plan)
+        assert [host.expected for host in hosts.values()] == [said, said]
+    assert log[0] == "(False,)"
 
 
 def test_hosts_are_asked_for_once_and_by_one_thread_only() -> None:

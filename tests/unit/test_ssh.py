@@ -8,7 +8,7 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import paramiko
@@ -76,9 +76,11 @@ def test_outcomes_come_back_and_one_connection_and_one_round_trip_serve_them(
         Outcome(0, 0, 0, "out\n", "err\n"),
         Outcome(1, 0, 0, f"{host.home}\n", ""),
     ]
-    assert client.round_trips == 1
+    shell_and_batch = 2 + 1
+    assert client.round_trips == shell_and_batch
     outcomes(client, steps)
-    assert (host.connections, client.round_trips) == (1, 2)
+    question_and_batch = 1 + 1
+    assert (host.connections, client.round_trips) == (1, shell_and_batch + question_and_batch)
 
 
 def test_plans_that_follow_one_another_share_a_shell_that_ends_with_the_connection(
@@ -136,6 +138,54 @@ def test_a_shell_that_says_nothing_is_given_up_and_its_connection_where_that_is_
     os.kill(shell, signal.SIGSTOP)
     assert stage(client, "echo here") == "here\n"
     assert (len(host.processes), host.connections) == (2, connections)
+
+
+@pytest.fixture
+def look(client: ssh.SSHHost) -> Callable[[str], str]:
+    """What a plan says that may be sent twice; a plan before it has left a shell."""
+    stage(client, "true")
+
+    def repeatable(script: str) -> str:
+        client.expect(repeatable=True)
+        return stage(client, script)
+
+    return repeatable
+
+
+def test_what_may_be_sent_twice_is_one_round_trip(client: ssh.SSHHost, look: Callable[[str], str]) -> None:
+    before = client.round_trips
+    assert look("echo seen") == "seen\n"
+    assert client.round_trips == before + 1
+
+
+def test_what_may_be_sent_twice_gets_another_shell_where_the_one_that_was_left_has_ended(
+    host: LoopbackHost, client: ssh.SSHHost, look: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.killpg(host.processes[0].pid, signal.SIGKILL)
+    host.processes[0].wait(timeout=10)
+    channel = client._shell
+    assert channel
+    wait_until(channel.exit_status_ready, 10, "the end of the shell")
+    first, ready = iter([False]), channel.exit_status_ready
+    monkeypatch.setattr(channel, "exit_status_ready", lambda: next(first, None) is None and ready())
+    assert look("echo seen") == "seen\n"
+    assert (len(host.processes), host.connections) == (2, 1)
+
+
+@pytest.mark.parametrize("noise", ["true", "while sleep 0.1; do echo noise; done"])
+def test_what_may_be_sent_twice_is_sent_again_where_no_answer_comes(
+    host: LoopbackHost, client: ssh.SSHHost, look: Callable[[str], str], noise: str
+) -> None:
+    os.kill(int(stage(client, f"echo $$; ({noise}) &").split()[0]), signal.SIGSTOP)
+    assert look("echo seen") == "seen\n"
+    assert (len(host.processes), host.connections) == (2, 2)
+
+
+def test_what_may_be_sent_twice_and_was_begun_is_not_sent_again(host: LoopbackHost, look: Callable[[str], str]) -> None:
+    with pytest.raises(CommandFailed):
+        look("echo once >>said; kill -9 $$; sleep 5")
+    assert (host.home / "said").read_text() == "once\n"
+    assert look("echo seen") == "seen\n"
 
 
 def test_a_shell_that_waits_does_not_hold_on_to_a_home_that_was_replaced(
