@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 INTERNET_VLAN = 400
 """VLAN of the shared way to the internet (spec/networking.txt); never given to a link."""
@@ -54,7 +55,13 @@ class InternetSettings:
     @property
     def network(self) -> ipaddress.IPv4Network:
         """`cidr` as a network; at least a /24, so that .2 and .10 to .250 exist."""
-        return ipaddress.IPv4Network(self.cidr)
+        return _network(self.cidr)
+
+
+@lru_cache(1)
+def _network(cidr: str) -> ipaddress.IPv4Network:
+    """Made once: it is asked for with every VM."""
+    return ipaddress.IPv4Network(cidr)
 
 
 @dataclass(frozen=True)

@@ -234,7 +234,7 @@ class Comparison:
         for server in servers:
             yield from self._of_server(tenant, server, sight)
         if tenant.uses_internet:
-            yield from self._of_internet(tenant, sight)
+            yield from self._of_internet(tenant, servers, sight)
 
     def _of_place(self, tenant: Slice, place: Place, sight: Sight) -> Iterator[Finding]:
         name, number = place.port.name, tenant.slice_id
@@ -263,21 +263,20 @@ class Comparison:
         if set(sight.hosts.get(server.hosts, ())) != set(server.reservations):
             yield Finding("reservations-missing", sight.host, f"{name} does not know the slice's addresses", number)
 
-    def _of_internet(self, tenant: Slice, sight: Sight) -> Iterator[Finding]:
+    def _of_internet(self, tenant: Slice, servers: Sequence[Server], sight: Sight) -> Iterator[Finding]:
         number = tenant.slice_id
         if sight.knows("forwarding") and not sight.forwards:
             yield Finding("forwarding-off", sight.host, "net.ipv4.ip_forward is off", number)
         if sight.knows("rules", "networks") and wanted_rules(self.inventory, sight) != standing_rules(sight):
             what = "the rules around VLAN 400 are not whole, or not in their order"
             yield Finding("rules-missing", sight.host, what, number)
-        if sight.knows("filter") and self.wanted_heard(tenant) != heard_of(tenant, sight):
+        if sight.knows("filter") and self.wanted_heard(tenant, servers) != heard_of(tenant, sight):
             what = f"the DHCP server of VLAN {self.inventory.internet.vlan_id} does not hear this slice's VMs only"
             yield Finding("filter-missing", sight.host, what, number)
 
-    def wanted_heard(self, tenant: Slice) -> list[str]:
-        """What the shared DHCP server hears of the slice when all is well, to be compared with `heard_of`."""
-        vlan = self.inventory.internet.vlan_id
-        shared = (server for server in self.vlans.servers(tenant) if server.vlan_id == vlan)
+    def wanted_heard(self, tenant: Slice, servers: Iterable[Server]) -> list[str]:
+        """What the shared one of the slice's DHCP `servers` hears when all is well, to be compared with `heard_of`."""
+        shared = (server for server in servers if server.vlan_id == self.inventory.internet.vlan_id)
         return [line.lower() for server in shared for line in walls.heard(tenant.slice_id, server.reservations)]
 
 

@@ -190,7 +190,9 @@ class Proof:
         if sight is None or not tenants:
             return found
         for tenant in tenants:
-            whole = self._comparison.wanted_heard(tenant) == heard_of(tenant, sight)
+            whole = self._comparison.wanted_heard(tenant, self._comparison.vlans.servers(tenant)) == heard_of(
+                tenant, sight
+            )
             what = f"the rules for slice {tenant.slice_id} are not whole, or not alone"
             found.check(host, what, tenant.slice_id, holds=whole)
         known = {f"-a input -j {walls.chain(tenant.slice_id)}" for tenant in self._all}

@@ -19,6 +19,8 @@ from inspection.sight import Device, Flow, Namespace, Port, Process, Sight
 UNWIRED = -1
 """The number of a port that ovs-vswitchd has not opened."""
 
+_NOTHING = ["set", []]
+"""A column of Open vSwitch's database without a value."""
 
 _HEX = re.compile(r"\b0x[0-9a-f]+\b")
 _FIRST_TABLE = {"table=0"}
@@ -65,21 +67,23 @@ def _clock(text: str) -> dict[str, Any]:
 
 
 def _ports(text: str) -> dict[str, Any]:
+    """Values are those of the OVSDB protocol (RFC 7047, 5.1): only what is looked at is made plain."""
     bridges, ports, interfaces = (_table(line) for line in text.splitlines() if line)
-    of_port = {port: row["name"] for row in bridges for port in _several(row["ports"])}
-    by_id = {row["_uuid"]: row for row in interfaces}
+    of_port = {port: row["name"] for row in bridges for port in _ids(row["ports"])}
+    by_id = {_ids(row["_uuid"])[0]: row for row in interfaces}
     found = {}
     for row in ports:
-        interface = by_id[_several(row["interfaces"])[0]]
-        tag, number = row["tag"], interface["ofport"]
+        interface = by_id[_ids(row["interfaces"])[0]]
+        tag, number, kind = row["tag"], interface["ofport"], interface["type"]
+        _, marks = interface["external_ids"]
         found[row["name"]] = Port(
             row["name"],
-            of_port.get(row["_uuid"], ""),
+            of_port.get(_ids(row["_uuid"])[0], ""),
             tag if isinstance(tag, int) else None,
-            interface["type"],
+            kind,
             number if isinstance(number, int) else UNWIRED,
-            dict(interface["external_ids"] or ()),
-            trunks=bool(row["trunks"]) or row["vlan_mode"] not in ([], "access"),
+            dict(marks),
+            trunks=row["trunks"] != _NOTHING or row["vlan_mode"] not in (_NOTHING, "access"),
             protected=row["protected"] is True,
         )
     return {"ports": found, "bridges": frozenset(row["name"] for row in bridges)}
@@ -87,22 +91,13 @@ def _ports(text: str) -> dict[str, Any]:
 
 def _table(line: str) -> list[dict[str, Any]]:
     table = json.loads(line)
-    return [dict(zip(table["headings"], map(_value, row), strict=True)) for row in table["data"]]
+    return [dict(zip(table["headings"], row, strict=True)) for row in table["data"]]
 
 
-def _value(value: Any) -> Any:
-    """A value of the OVSDB protocol (RFC 7047, 5.1) as a plain one."""
-    if not isinstance(value, list):
-        return value
+def _ids(value: Any) -> list[str]:
+    """The rows that a column refers to: one, or a set of them."""
     kind, content = value
-    if kind == "set":
-        return [_value(item) for item in content]
-    return {_value(key): _value(item) for key, item in content} if kind == "map" else content
-
-
-def _several(value: Any) -> list[Any]:
-    """A column that holds one value or a set of them."""
-    return value if isinstance(value, list) else [value]
+    return [each for _, each in content] if kind == "set" else [content]
 
 
 def _flows(text: str) -> dict[str, Any]:
