@@ -31,7 +31,7 @@ test: packages check  ## all tests; those on the lab need root
 torture: packages $(VENV)/ready  ## the long versions of the tests that have one: every step boundary, thousands of histories
 	$(SUDO) env CLOUD_TORTURE=1 $(BIN)/pytest -q -m torture
 
-bench: packages $(VENV)/ready $(BENCH)/ready  ## docs/performance.md anew; WHAT=--full for all of it, WHAT="start design" for parts
+bench: packages $(VENV)/ready $(BENCH)/ready  ## docs/performance.md anew; WHAT="start design" for parts of it
 	@sh lab/install-packages $$(sed 's/#.*//' bench/packages.txt)
 	$(SUDO) $(BIN)/python -m bench $(WHAT)
 

@@ -86,13 +86,13 @@ def _all(wish: Wish) -> Iterator[Iterator[Sample]]:
     if "design" in wish.parts:
         yield designing.measure(wish.rounds, _say)
     if "image" in wish.parts:
-        yield _on_lab(2, partial(copying.measure, rounds=wish.image_rounds))
+        yield _on_lab(max(copying.WORKERS), partial(copying.measure, rounds=wish.rounds))
+    for processes, vms in wish.together:
+        yield _on_lab(2, partial(together.measure, processes=processes, vms=vms, rounds=wish.rounds))
+    if "boot" in wish.parts:
+        yield _on_lab(2, partial(booting.measure, work=parts.BOOTING, rounds=wish.rounds))
     for series in wish.series:
         yield _on_lab(max(2, series.work.workers), partial(Arena.run, series=series))
-    for processes, vms, rounds in wish.together:
-        yield _on_lab(2, partial(together.measure, processes=processes, vms=vms, rounds=rounds))
-    for work, rounds in wish.boot:
-        yield _on_lab(2, partial(booting.measure, work=work, rounds=rounds))
 
 
 def _on_lab(workers: int, measure: Callable[[Arena], Iterator[Sample]]) -> Iterator[Sample]:
@@ -103,14 +103,13 @@ def _on_lab(workers: int, measure: Callable[[Arena], Iterator[Sample]]) -> Itera
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"what to measure: {', '.join(PARTS)} (default: all)")
-    parser.add_argument("--full", action="store_true", help="everything that is promised; takes hours")
     parser.add_argument(
         "--rounds", type=int, default=ROUNDS, metavar="N", help=f"medians of so many (default: {ROUNDS})"
     )
-    parser.add_argument("--slow-rounds", type=int, metavar="N", help="rounds of ssh and Ansible (default: 1, or all)")
+    parser.add_argument("--slow-rounds", type=int, default=0, metavar="N", help="those of ssh and Ansible (as many)")
     parser.add_argument("--works", default="", metavar="ring:8,line:20:4", help="shape, VMs and workers to deploy")
     parser.add_argument("--contenders", default="", metavar="ours,floor", help="who takes part in `deploy` and `links`")
-    parser.add_argument("--delays", default="100", metavar="MS,MS", help="round trips of `links`, with --works")
+    parser.add_argument("--delays", default="", metavar="MS,MS", help="round trips of `links` (default: 100,20)")
     parser.add_argument("--keep", action="store_true", help="add to the last run's results")
     parser.add_argument("--report", action="store_true", help="measure nothing, write the last run's page again")
     parser.add_argument("--page", type=Path, default=PAGE, metavar="FILE")
@@ -127,12 +126,11 @@ def _wish(wanted: argparse.Namespace) -> Wish:
     parts.check(contenders)
     return Wish(
         parts=chosen,
-        full=wanted.full,
         rounds=wanted.rounds,
-        slow_rounds=wanted.slow_rounds or (wanted.rounds if wanted.full else 1),
+        slow_rounds=wanted.slow_rounds,
         works=tuple(Work.parse(text) for text in filter(None, wanted.works.split(","))),
         contenders=contenders,
-        delays=tuple(int(text) for text in wanted.delays.split(",")),
+        delays=tuple(int(text) for text in filter(None, wanted.delays.split(","))),
     )
 
 

@@ -137,7 +137,7 @@ def _together(samples: Samples) -> Iterator[Verdict]:
 
 
 def _image(samples: Samples) -> Iterator[Verdict]:
-    for workers in (1, 2):
+    for workers in copying.WORKERS:
         phase = copying.phase(workers, 1)
         seen = samples.ratio(copying.SERIES, phase, "ours", "scp")
         yield Verdict(f"{copying.SERIES} to {phase}: times scp", TO_SCP, seen)

@@ -27,6 +27,9 @@ from remote.ssh import Connections
 MEGABYTES = 500
 NAME = "big.qcow2"
 SERIES = f"image of {MEGABYTES} MB"
+WORKERS = (1, 2, 4)
+"""To so many, side by side."""
+
 SECONDS = 300.0
 _BLOCK = 1 << 20
 
@@ -60,13 +63,13 @@ class Copying:
 
 
 def measure(arena: Arena, rounds: int) -> Iterator[Sample]:
-    """To one worker, to all of them, and to one worker for two slices at once."""
+    """To one worker, to several at once, and to one worker for two slices at once."""
     image = arena.desk / NAME
     arena.say(f"making an {SERIES}")
     make_image(image)
     for number in range(1, rounds + 1):
         arena.say(f"{SERIES}, round {number} of {rounds}")
-        for workers in sorted({1, len(hosts.workers(arena.lab))}):
+        for workers in WORKERS:
             calls: list[Callable[[], Iterator[Sample]]] = [
                 lambda workers=workers: _ours(arena, image, workers, 1),  # type: ignore[misc]
                 lambda workers=workers: _scp(arena, image, workers),  # type: ignore[misc]

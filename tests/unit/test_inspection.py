@@ -15,6 +15,7 @@ from inspection import findings, look, reading
 from inspection.codes import CODES
 from inspection.findings import Finding
 from inspection.inspector import Inspector
+from inspection.sight import Port
 from inventory import Inventory
 from models import Slice
 from remote.runner import Runner
@@ -248,6 +249,36 @@ def test_what_could_not_be_read_is_told_and_nothing_is_missed_for_that(host: str
     ):
         assert [finding.code for finding in found] == [code]
     assert sight.unread == (part,)
+
+
+@pytest.mark.parametrize(
+    ("columns", "tag", "trunks"),
+    [
+        ('100, ["set",[]], ["set",[]]', 100, False),
+        ('100, ["set",[]], "access"', 100, False),
+        ('100, 0, ["set",[]]', 100, True),
+        ('100, ["set",[101,102]], ["set",[]]', 100, True),
+        ('["set",[]], ["set",[]], "trunk"', None, True),
+    ],
+)
+def test_what_a_port_carries_is_read(columns: str, tag: int | None, trunks: bool) -> None:
+    """The columns as ovs-vsctl(8) shows them with --format=json."""
+    tables = (
+        '{"headings":["name","ports"],"data":[["br-int",["set",[["uuid","p"],["uuid","other"]]]]]}',
+        (
+            '{"headings":["_uuid","name","tag","trunks","vlan_mode","protected","interfaces"],'
+            f'"data":[[["uuid","p"],"tap",{columns},true,["uuid","i"]]]}}'
+        ),
+        (
+            '{"headings":["_uuid","name","type","ofport","external_ids"],'
+            '"data":[[["uuid","i"],"tap","",["set",[]],["map",[["owner","cloud-repositorio"],["vm","1001"]]]]]}'
+        ),
+    )
+    found = reading.read(WORKER, {"ports": "\n".join(tables)})
+    assert not found.unread
+    assert found.ports["tap"] == Port(
+        "tap", "br-int", tag, "", reading.UNWIRED, {"owner": "cloud-repositorio", "vm": "1001"}, trunks, protected=True
+    )
 
 
 def test_a_switch_that_is_down_is_one_finding_and_not_one_for_each_port() -> None:
