@@ -93,8 +93,15 @@ def expected(work: Work) -> dict[str, int]:
     return dict(zip(SAME, numbers, strict=True))
 
 
+# A boot sector that halts: where a BIOS finds none it goes on looking, and 80 of them take a quarter of two cores.
+_BLANK = r"""umask 022; raw=$1.raw
+{ printf '\372\364\353\375'; head -c 506 /dev/zero; printf '\125\252'; } >"$raw" && truncate -s 1G "$raw" &&
+  qemu-img convert -f raw -O qcow2 "$raw" "$1" && rm "$raw"
+"""
+
+
 def prepare(lab: Lab, image_name: str) -> None:
-    """Put the empty base image on the workers, and let the user do everything by sudo, as the others need.
+    """Put the base image without a system on the workers, and let the user do everything by sudo, as the others need.
 
     The product asks for `sh -s` only.
     """
@@ -103,8 +110,7 @@ def prepare(lab: Lab, image_name: str) -> None:
         lab.exec(host, ["sh", "-c", "umask 337; cat >/etc/sudoers.d/zz-bench"], input=rule)
     for worker in workers(lab):
         lab.exec(worker, ["mkdir", "-p", IMAGES], user=SSH_USER)
-        base = f"{IMAGES}/{image_name}"
-        lab.exec(worker, ["qemu-img", "create", "-q", "-f", "qcow2", base, "1G"], user=SSH_USER)
+        lab.exec(worker, ["sh", "-c", _BLANK, "sh", f"{IMAGES}/{image_name}"], user=SSH_USER)
 
 
 def start_libvirt(lab: Lab) -> None:

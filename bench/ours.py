@@ -18,7 +18,7 @@ from remote.runner import Report, Runner
 from remote.ssh import Connections
 
 OVERCOMMIT = 1000.0
-"""Guests with an empty disk are idle: the lab's few cores may be promised many times."""
+"""Guests that halt are idle: the lab's few cores may be promised many times."""
 
 
 class Ours:

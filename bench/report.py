@@ -28,8 +28,8 @@ _HOW = """\
 ## How it was measured
 
 - **Work**: VMs in rings or lines over the workers, three interfaces each, one of them in the internet VLAN. More than
-  20 VMs are several slices, for a slice has 20 VLANs; they are deployed one after the other. Guests have 64 MB and an
-  empty disk and stay idle, so that booting does not drown the rest.
+  20 VMs are several slices, for a slice has 20 VLANs; they are deployed one after the other. Guests have 64 MB and
+  a disk whose boot sector halts them, so that booting does not drown the rest.
 - **The floor**: each host's commands of our own plan as one script on that host, hosts side by side, stage after
   stage. No SSH, no manager: the bench enters the host's namespaces. *Without barriers* no host waits for another
   between stages.

@@ -141,7 +141,7 @@ class Arena:
         return jobs.life(work, self.inventory, self.image(work))
 
     def image(self, work: Work) -> Path:
-        """The base image: the lab's own guest, or a disk with nothing on it, so that guests stay idle."""
+        """The base image: the lab's own guest, or a disk that halts its guest, so that it stays idle."""
         return self.lab.image if work.boots else self.desk / IMAGE
 
     @property

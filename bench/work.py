@@ -36,7 +36,7 @@ class Work:
     """So many VMs in slices of at most `per_slice`, over the first `workers` workers.
 
     A VM is linked by its `eth1` to the `eth2` of the next one; in a ring the last one to the first as well. Guests have
-    an empty disk and stay idle, unless the work `boots`.
+    a disk that halts them, unless the work `boots`.
     """
 
     shape: str
