@@ -53,7 +53,7 @@ class Change:
 
         `resumed`: an earlier run may have made some of it, so all of it is taken back and not this run's part only.
         """
-        plan = self._deployment.image_plan(tenant, vms, new=not resumed)
+        plan = self._deployment.image_plan(tenant, vms)
         report = self._runner.run(plan)
         if report.error:
             back = plan.undone("take back") if resumed else report.taken_back()

@@ -59,7 +59,7 @@ class DeploymentAPI:
         workers: Mapping[str, Worker],
         live: Collection[Holdings],
     ) -> VM:
-        """Design a VM and add it to `tenant`: worker, VNC port, MACs, address; `image_plan` makes its overlay.
+        """Design a VM and add it to `tenant`: worker, VNC port, MACs, address, disk; `image_plan` makes that one.
 
         `live`: what all slices hold, `tenant` among them. `Refused` when it fits on no worker or an address is lacking.
         """
@@ -70,7 +70,7 @@ class DeploymentAPI:
             interfaces[0].ip_config = next_internet_address(vm_id, live, self._inventory.internet)
         worker = place(flavor_name, flavor, self._inventory, workers, live)
         vm = VM(vm_id, name, tenant.owner, worker, next_vnc_port(live), interfaces, dict(flavor))
-        vm.flavor_name = flavor_name
+        vm.flavor_name, vm.disk_id = flavor_name, secrets.token_hex(8)
         vm.qcow_image = self._qcow.image_path(tenant, vm)
         tenant.vms.append(vm)
         return vm
@@ -83,14 +83,13 @@ class DeploymentAPI:
 
     # --- plans --------------------------------------------------------------------------------------------------------
 
-    def image_plan(self, tenant: Slice, vms: Sequence[VM], *, new: bool = False) -> Plan:
-        """What `add_vm_to_slice` needs on the hosts: base image and overlay of each VM; a `new` one has none yet."""
-        prepare = Stage("prepare", self._images(tenant, vms))
-        if not new:
-            return Plan((prepare,), lock=_lock(tenant))
-        # In one batch nobody could tell, where the connection is lost, whether a disk that is there was there before.
-        checks = Stage("preflight", tuple(self._qcow.require_free(tenant, vm) for vm in vms))
-        return Plan((checks, prepare), lock=_lock(tenant))
+    def image_plan(self, tenant: Slice, vms: Sequence[VM]) -> Plan:
+        """What `add_vm_to_slice` needs on the hosts: a place for the disk of each VM, base image and overlay.
+
+        One batch for each worker, however many VMs: a disk says whose it is, also where the connection was lost.
+        """
+        steps = (*self._qcow.require_free(tenant, vms), *self._images(tenant, vms))
+        return Plan((Stage("prepare", steps),), lock=_lock(tenant))
 
     def deploy_plan(self, tenant: Slice, *, new: bool = False) -> Plan:
         """The whole slice. Undone it is the teardown: what is shared stays while other slices use it.
@@ -119,7 +118,8 @@ class DeploymentAPI:
 
     def design_plan(self, tenant: Slice) -> Plan:
         """The part of `deploy_plan` that a slice in design has already, and keeps: its overlays."""
-        return Plan((Stage("prepare", tuple(self._qcow.overlay(tenant, vm) for vm in tenant.vms)),), lock=_lock(tenant))
+        steps = (step for vm in tenant.vms for step in self._qcow.disk(tenant, vm))
+        return Plan((Stage("prepare", tuple(dict.fromkeys(steps))),), lock=_lock(tenant))
 
     def running_plan(self, tenant: Slice) -> Plan:
         """The part of `deploy_plan` that a slice in design does not have."""
@@ -130,7 +130,7 @@ class DeploymentAPI:
         return self._launcher.console(tenant, vm)
 
     def _images(self, tenant: Slice, vms: Iterable[VM]) -> tuple[Step, ...]:
-        # Many VMs share a base image; one look at it is enough.
+        # Many VMs share a base image and a folder; one look at each is enough.
         steps = (step for vm in vms for step in self._qcow.create_backing_image(tenant, vm))
         return tuple(dict.fromkeys(steps))
 

@@ -202,7 +202,8 @@ class VM:
     """A virtual machine of a slice, placed on one worker.
 
     Status goes `pending` (being created) -> `design` (overlay made) -> `running`. `vnc_secret` is what a VNC client is
-    asked for, made anew at each deployment; `flavor_name` is what `flavor` was called when the VM was added.
+    asked for, made anew at each deployment; `flavor_name` is what `flavor` was called when the VM was added. `disk_id`
+    tells its disk from one of the same name; VMs of older files have none.
     """
 
     def __init__(
@@ -227,6 +228,7 @@ class VM:
         self.status = "pending"
         self.pid: str | None = None
         self.flavor_name: str | None = None
+        self.disk_id: str | None = None
         self.vnc_secret: str | None = None
 
     @property
@@ -281,7 +283,8 @@ class VM:
             "flavor": None if self.flavor is None else dict(self.flavor),
             "interfaces": [interface.to_dict() for interface in self.interfaces],
         }
-        return record | _filled({"flavor_name": self.flavor_name, "vnc_secret": self.vnc_secret})
+        ours = {"flavor_name": self.flavor_name, "disk_id": self.disk_id, "vnc_secret": self.vnc_secret}
+        return record | _filled(ours)
 
     @classmethod
     def from_dict(cls, record: Record) -> VM:
@@ -299,6 +302,7 @@ class VM:
         vm.status = record.get("status", "pending")
         vm.pid = record.get("pid")
         vm.flavor_name = record.get("flavor_name")
+        vm.disk_id = record.get("disk_id")
         vm.vnc_secret = record.get("vnc_secret")
         return vm
 

@@ -61,6 +61,13 @@ class VMFiles:
         """The guest's disk."""
         return f"{self.folder}/{self.vm_name}_img.qcow2"
 
+    def mark(self, disk_id: str) -> str:
+        """An empty file that says by its name whose the overlay beside it is: the VM's with this `disk_id`.
+
+        The name lasts as the overlay's own does; of what was just written into a file, a power cut can leave nothing.
+        """
+        return f"{self.folder}/{self.vm_name}.id-{disk_id}"
+
     @property
     def pid(self) -> str:
         """QEMU's process id."""
@@ -88,11 +95,16 @@ class VMFiles:
 
     @property
     def of_its_process(self) -> tuple[str, ...]:
-        """Those that are there while it runs: all but the disk."""
+        """Those that are there while it runs: all but the disk and its mark."""
         return self.pid, self.console, self.log, self.messages, self.vnc_secret
 
 
-_VM_FILE = re.compile(r"(slice-(\d+)/.+?)(_img\.qcow2|_img\.qcow2\.part|\.pid|\.console|\.log|\.qemu|\.vnc)")
+DISK_ID = r"[0-9a-f]{16}"
+"""A pattern for what `VM.disk_id` is like."""
+
+_VM_FILE = re.compile(
+    rf"(slice-(\d+)/.+?)(_img\.qcow2|_img\.qcow2\.part|\.id-{DISK_ID}|\.pid|\.console|\.log|\.qemu|\.vnc)"
+)
 
 
 def vm_file(path: str) -> tuple[int, str, str] | None:

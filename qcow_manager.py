@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -10,19 +11,35 @@ from models import VM, Slice
 from names import VMFiles, upload_part
 from remote.plan import Command, Step, Upload
 
+# What is there under the name of a VM and is not marked as its own belongs to somebody whom the database has forgotten:
+# an older version of it was put back, say. An overlay that exists is a good one, but not for this VM's owner.
+_TAKEN = (
+    "is there already, of a slice that database.yaml does not know (was an older version put back?); create another "
+    "slice, and have the operator look"
+)
+
 # A guest's disk is the flavor's, but never smaller than the base image, which would cut off its end: that one's size is
 # in its header (docs/interop/qcow2.txt). A disk gets its name when it is whole: an overlay that exists is a good one,
-# also after a crash half-way.
-_MAKE_OVERLAY = """base=$1 overlay=$2 size=$(($3 * 1048576))
-least=$(od -An -t d8 --endian=big -j 24 -N 8 "${overlay%/*}/$base") || exit
+# also after a crash half-way. Its mark is there before it, so that nothing of it is ever without an owner. A mark of
+# others without an overlay says nothing; it goes, or the new overlay would have two.
+_MAKE_OVERLAY = f"""base=$1 overlay=$2 size=$(($3 * 1048576)) mark=$4
+[ ! -e "$overlay" ] || {{ echo "$overlay {_TAKEN}" >&2; exit 1; }}
+least=$(od -An -t d8 --endian=big -j 24 -N 8 "${{overlay%/*}}/$base") || exit
 [ "$size" -ge "$((least))" ] || size=$((least))
+[ -z "$mark" ] || : >"$mark" || exit
+for other in "${{overlay%_img.qcow2}}".id-*; do
+  [ "$other" = "$mark" ] || [ ! -e "$other" ] || rm -f "$other" || exit
+done
 qemu-img create -q -f qcow2 -b "$base" -F qcow2 "$overlay.part" "$size" >&2 && mv "$overlay.part" "$overlay\""""
 
-# What is there under the name of a new VM belongs to somebody whom the database has forgotten: an older version of it
-# was put back, say. An overlay that exists is a good one, but not for this VM's owner.
-_IS_FREE = """[ ! -e "$1" ] || { echo "$1 is there already, of a slice that database.yaml does not know (was an older\\
- version put back?); create another slice, and have the operator look" >&2; exit 1; }"""
-
+# Overlays and their marks in pairs. The folder is named where nothing in it can be the slice's but what is asked for.
+_ARE_FREE = f"""folder=$1 taken=; shift
+while [ $# -gt 0 ]; do
+  if [ -e "$2" ]; then folder=; elif [ -e "$1" ]; then taken=$1; fi
+  shift 2
+done
+[ ! -e "$folder" ] || taken=$folder
+[ -z "$taken" ] || {{ echo "$taken {_TAKEN}" >&2; exit 1; }}"""
 
 # A qcow2 file can name others, which QEMU would open for the guest: any that the SSH user may read. Where a file ends
 # too early, its own tables point beyond its end. Status 3: clusters that nobody uses, which is no damage.
@@ -50,8 +67,14 @@ if [ -e "$base" ] && [ -s "$seal" ]; then
     exit 1
   }}
 fi
-for disk; do
-  [ ! -e "$disk" ] || qemu-img info -U -f qcow2 "$disk" >/dev/null 2>&1 ||
+while [ $# -gt 0 ]; do
+  disk=$1 mark=$2; shift 2
+  [ -e "$disk" ] || continue
+  [ -z "$mark" ] || [ -e "$mark" ] || {{
+    echo "the disk $disk is another VM's (was an older database.yaml put back?); delete the slice, which leaves that\\
+ disk alone, or have the operator look (if it is this VM's: touch $mark)" >&2; exit 1
+  }}
+  qemu-img info -U -f qcow2 "$disk" >/dev/null 2>&1 ||
     {{ echo "the disk $disk is damaged; bring it back from a copy, or delete the slice" >&2; exit 1; }}
 done"""
 
@@ -63,40 +86,50 @@ class QCOWManager:
         self._images = hypervisor.images_path
 
     def create_backing_image(self, tenant: Slice, vm: VM) -> tuple[Step, ...]:
-        """The steps that leave `vm` with its overlay: base image cached on the worker, overlay made.
+        """The steps that leave `vm` with its disk: base image cached on the worker, overlay made.
 
         The cached base image is shared by all slices and stays when a slice is deleted.
         """
         base = () if vm.image is None else (self._cache_base(tenant, vm, vm.image),)
-        return (*base, self.overlay(tenant, vm))
+        return (*base, *self.disk(tenant, vm))
 
-    def overlay(self, tenant: Slice, vm: VM) -> Step:
-        """The overlay alone. A VM of an older file may have no base image recorded: it can be removed, and not made."""
-        if vm.image is None:
-            return replace(self._make_overlay(tenant, vm, ""), do=())
-        return self._make_overlay(tenant, vm, PurePosixPath(vm.image).name)
+    def disk(self, tenant: Slice, vm: VM) -> tuple[Step, Step]:
+        """The slice's folder and the overlay in it.
 
-    def require_free(self, tenant: Slice, vm: VM) -> Step:
-        """Read-only: nothing is there under the name of a new VM, and no folder before the first one's on a worker."""
-        files = self._files(tenant, vm)
-        known = any(other.worker_ip == vm.worker_ip and other is not vm for other in tenant.vms)
-        place = files.overlay if known else files.folder
-        check = Command(("sh", "-c", _IS_FREE, "sh", place), as_user=True)
-        return Step(vm.worker_ip, f"place for the disk of {vm.name}", (check,))
+        A VM of an older file may have no base image recorded: its overlay can be removed, and not made.
+        """
+        overlay = self._make_overlay(tenant, vm, PurePosixPath(vm.image or "").name)
+        return self._make_folder(tenant, vm), overlay if vm.image else replace(overlay, do=())
+
+    def require_free(self, tenant: Slice, vms: Sequence[VM]) -> tuple[Step, ...]:
+        """Read-only: no disk but their own is there under the names of new VMs.
+
+        Nor is there a folder of the slice on a worker on which it has no others.
+        """
+        new = {vm.vm_id for vm in vms if vm.disk_id}
+        workers = dict.fromkeys(vm.worker_ip for vm in vms if vm.vm_id in new)
+        return tuple(self._require_free(tenant, worker, new) for worker in workers)
+
+    def _require_free(self, tenant: Slice, worker: str, new: Collection[int]) -> Step:
+        here = [vm for vm in tenant.vms if vm.worker_ip == worker]
+        folder = "" if any(vm.vm_id not in new for vm in here) else self._files(tenant, here[0]).folder
+        disks = [word for vm in here if vm.vm_id in new for word in self._disk(tenant, vm)]
+        look = Command(("sh", "-c", _ARE_FREE, "sh", folder, *disks), as_user=True)
+        return Step(worker, "place for the disks", (look,))
 
     def preflight(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
-        """Read-only: neither base images nor overlays that are there already were changed behind our back."""
+        """Read-only: base images and overlays that are there already are the slice's and were not changed since."""
         disks: dict[str, list[str]] = {}
         for vm in tenant.vms:
             if vm.worker_ip == worker and vm.image is not None:
-                disks.setdefault(PurePosixPath(vm.image).name, []).append(self._files(tenant, vm).overlay)
+                disks.setdefault(PurePosixPath(vm.image).name, []).extend(self._disk(tenant, vm))
         return tuple(
             Step(
                 worker,
                 f"disks on {name}",
-                (Command(("sh", "-c", _ARE_GOOD, "sh", *self._base(name), *overlays), as_user=True),),
+                (Command(("sh", "-c", _ARE_GOOD, "sh", *self._base(name), *found), as_user=True),),
             )
-            for name, overlays in disks.items()
+            for name, found in disks.items()
         )
 
     def _base(self, name: str) -> tuple[str, str]:
@@ -130,25 +163,35 @@ class QCOWManager:
             undo=(Command(("rm", "-f", part), as_user=True),),
         )
 
+    def _make_folder(self, tenant: Slice, vm: VM) -> Step:
+        folder = self._files(tenant, vm).folder
+        make = Command(("mkdir", "-p", "-m", "700", folder), unless=("test", "-d", folder), as_user=True)
+        gone = ("test", "!", "-e", folder)
+        remove = Command(("rmdir", "--ignore-fail-on-non-empty", folder), unless=gone, as_user=True)
+        return Step(vm.worker_ip, "folder of the disks", (make,), (remove,))
+
     def _make_overlay(self, tenant: Slice, vm: VM, base: str) -> Step:
-        files = self._files(tenant, vm)
-        make = ("sh", "-c", _MAKE_OVERLAY, "sh", f"../{base}", files.overlay, str(vm.disk_mib))
+        """Whatever came before, this makes and removes the VM's own disk only.
+
+        The mark goes last: what could not be removed is still known as the VM's when that is tried again.
+        """
+        overlay, mark = self._disk(tenant, vm)
+        make = ("sh", "-c", _MAKE_OVERLAY, "sh", f"../{base}", overlay, str(vm.disk_mib), mark)
+        is_own = ("test", "-e", overlay, *(("-a", "-e", mark) if mark else ()))
+        is_anothers = ("test", "!", "-e", mark) if mark else ()
+        remove = Command(("rm", "-f", overlay, f"{overlay}.part"), unless=is_anothers, as_user=True)
+        unmark = Command(("rm", "-f", mark), unless=("test", "-e", overlay, "-o", "!", "-e", mark), as_user=True)
         return Step(
             vm.worker_ip,
             f"overlay of {vm.name}",
-            do=(
-                Command(("mkdir", "-p", "-m", "700", files.folder), unless=("test", "-d", files.folder), as_user=True),
-                Command(make, unless=("test", "-e", files.overlay), as_user=True),
-            ),
-            undo=(
-                Command(("rm", "-f", files.overlay, f"{files.overlay}.part"), as_user=True),
-                Command(
-                    ("rmdir", "--ignore-fail-on-non-empty", files.folder),
-                    unless=("test", "!", "-e", files.folder),
-                    as_user=True,
-                ),
-            ),
+            do=(Command(make, unless=is_own, as_user=True),),
+            undo=(remove, unmark) if mark else (remove,),
         )
+
+    def _disk(self, tenant: Slice, vm: VM) -> tuple[str, str]:
+        """Overlay and mark; the disk of a VM of an older file has none."""
+        files = self._files(tenant, vm)
+        return files.overlay, files.mark(vm.disk_id) if vm.disk_id else ""
 
     def _files(self, tenant: Slice, vm: VM) -> VMFiles:
         return VMFiles(self._images, tenant.slice_id, vm.name)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import models
+import names
 import passwords
 from models import MAX_QUOTA, Record, Slice, is_valid_name
 
@@ -220,6 +221,7 @@ IMAGES_DIR = text(
 UPLINK = text(_matches(r"[A-Za-z0-9._-]{1,15}"), "the name of a network interface, at most 15 characters")
 MAC = text(_matches(r"52:54:00(:[0-9a-fA-F]{2}){3}"), "a MAC address 52:54:00:XX:XX:XX, in quotes")
 PROCESS_ID = text(_matches(r"[1-9][0-9]{0,9}"), "a process id, in quotes")
+DISK_ID = text(_matches(names.DISK_ID), "16 hexadecimal digits, in quotes")
 DIGEST = text(passwords.is_digest, "64 hexadecimal digits (SHA-256) or a scrypt digest", secret=True)
 VNC_SECRET = text(_matches(r"[!-~]{1,64}"), "a text without blanks", secret=True)
 WORDS = text(_matches(rf"[^{_CONTROL}{_SURROGATES}]{{1,200}}"), "a text on one line, of 1 to 200 characters")
@@ -298,6 +300,7 @@ VIRTUAL_MACHINE = record(
         "qcow_image": or_nothing(REMOTE_PATH),
         "flavor": or_nothing(record({}, SIZE | {"image": LOCAL_PATH})),
         "flavor_name": FLAVOR_NAME,
+        "disk_id": DISK_ID,
         "vnc_secret": VNC_SECRET,
     },
 )

@@ -50,6 +50,7 @@ def nothing_has_two_owners(state: State) -> None:
         "address": [interface.ip_config["ip"] for _, interface in nics if interface.ip_config],
         "address in a subnet": [(link.vlan_id, link.address_of(vm_id)) for _, link in links for vm_id, _ in link.ends],
         "disk": [(vm.worker_ip, vm.qcow_image) for _, vm in machines],
+        "disk id": [vm.disk_id or vm.vm_id for _, vm in machines],
         "TAP": [names.tap_name(vm.vm_id, interface.name) for vm, interface in nics],
         "process": [names.process_name(tenant.slice_id, vm.vm_id) for tenant, vm in machines],
     }
@@ -99,10 +100,11 @@ def may_have_more(tenant: Slice, address: str) -> bool:
 
 
 def disks(tenant: Slice, address: str, *, made: bool = False) -> set[str]:
-    """The overlays, and the folder, of a slice's VMs on a worker; `made`: only of those that have been made."""
+    """The overlays, their marks, and the folder of a slice's VMs on a worker; `made`: only of those that were made."""
     vms = [vm for vm in tenant.vms if vm.worker_ip == address and (vm.status != "pending" or not made)]
     folder = f"vm_images/slice-{tenant.slice_id}"
-    return {folder, *(f"{folder}/{vm.name}_img.qcow2" for vm in vms)} if vms else set()
+    marks = {f"{folder}/{vm.name}.id-{vm.disk_id}" for vm in vms if vm.disk_id}
+    return {folder, *marks, *(f"{folder}/{vm.name}_img.qcow2" for vm in vms)} if vms else set()
 
 
 def owners(cloud: FakeCloud, state: State) -> dict[tuple[str, int], list[str]]:

@@ -38,7 +38,7 @@ DESIGNS = {
 
 
 def design(name: str, inventory: Inventory | None = None) -> Slice:
-    """The slice of that name, in design, its VMs numbered from the slice's id up, with fixed VNC secrets."""
+    """The slice of that name, in design, its VMs numbered from the slice's id up, with fixed secrets and disks."""
     wanted = DESIGNS[name]
     deployment = DeploymentAPI(inventory or Inventory())
     workers = {address: Worker(8, 64.0, 500.0) for address in (inventory or Inventory()).workers_list}
@@ -55,7 +55,7 @@ def design(name: str, inventory: Inventory | None = None) -> Slice:
             workers,
             holdings_of([tenant]),
         )
-        vm.status, vm.vnc_secret = "design", f"secret{number}"
+        vm.status, vm.vnc_secret, vm.disk_id = "design", f"secret{number}", f"{number + 1:016x}"
     for first, eth_a, second, eth_b in wanted.links:
         tenant.connect(tenant.vms[first].vm_id, eth_a, tenant.vms[second].vm_id, eth_b)
     return tenant

@@ -147,10 +147,11 @@ class FakeHost:
         return path in self.files or path in self.folders
 
     def test(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        """test(1) with `!` and `-o`, which binds less."""
-        if "-o" in argv:
-            split = argv.index("-o")
-            return min(self.test(argv[:split], ""), self.test(argv[split + 1 :], ""))
+        """test(1) with `!`, `-a`, which binds less, and `-o`, which binds least."""
+        for operator, joined in (("-o", min), ("-a", max)):
+            if operator in argv:
+                split = argv.index(operator)
+                return joined(self.test(argv[:split], ""), self.test(argv[split + 1 :], ""))
         match argv:
             case ("!", *rest):
                 return (1 - self.test(tuple(rest), "")[0], "", "")
@@ -542,13 +543,28 @@ class FakeHost:
         self.processes[pid_file] = (mark, self._last_pid)
         self.argvs[self._last_pid] = argv
 
-    def is_free(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        return no(f"{argv[0]} is there already, of a slice") if self.exists(argv[0]) else OK
+    def are_free(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        folder, *disks = argv
+        pairs = _in_pairs(tuple(disks))
+        own = [mark for _, mark in pairs if self.exists(mark)]
+        taken = [folder] if folder and not own and self.exists(folder) else []
+        taken += [disk for disk, mark in pairs if self.exists(disk) and mark not in own]
+        return no(f"{taken[0]} {qcow_manager._TAKEN}") if taken else OK
+
+    def disks_are_good(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        pairs = [(disk, mark) for disk, mark in _in_pairs(argv[2:]) if mark and self.exists(disk)]
+        foreign = [disk for disk, mark in pairs if not self.exists(mark)]
+        return no(f"the disk {foreign[0]} is another VM's") if foreign else OK
 
     def make_overlay(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        base, overlay, _mib = argv
+        base, overlay, _mib, mark = argv
+        if self.exists(overlay):
+            return no(f"{overlay} {qcow_manager._TAKEN}")
         if f"vm_images/{base.removeprefix('../')}" not in self.files:
             return no(f"qemu-img: {overlay}: Could not open backing file: No such file or directory")
+        for stale in [path for path in self.files if path.startswith(f"{overlay.removesuffix('_img.qcow2')}.id-")]:
+            del self.files[stale]
+        self.files |= {mark: ""} if mark else {}
         self.files[overlay] = "overlay"
         return OK
 
@@ -624,8 +640,8 @@ SCRIPTS: dict[str, Program] = {
     ovs.are_ours(())[2]: FakeHost.ports_are_ours,
     ovs.are_free(())[2]: FakeHost.ports_are_free,
     ovs.remove_ports(()).argv[2]: FakeHost.remove_ports,
-    qcow_manager._IS_FREE: FakeHost.is_free,
-    qcow_manager._ARE_GOOD: FakeHost.fine,
+    qcow_manager._ARE_FREE: FakeHost.are_free,
+    qcow_manager._ARE_GOOD: FakeHost.disks_are_good,
     qcow_manager._IS_SEALED: FakeHost.is_sealed,
     qcow_manager._MAKE_OVERLAY: FakeHost.make_overlay,
     qcow_manager._SEAL: FakeHost.seal,

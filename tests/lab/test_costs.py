@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import sys
+
 import pytest
 
 from lab import Lab
-from tests.lab.seat import Menu
+from tests.lab.seat import Menu, traces
 from tests.lab.test_look import started
 
 pytestmark = pytest.mark.lab
 
 WORKERS = ("worker1", "worker2")
-MOST_TO_START, MOST_TO_END = 32, 9
-"""Per VM, QEMU's threads among them: a thread has a pid as well."""
+MOST_TO_START, MOST_TO_END, MOST_TO_MAKE = 32, 9, 16
+"""Per VM, threads of QEMU and of qemu-img among them: a thread has a pid as well."""
 
 
 def counts(lab: Lab) -> dict[str, int]:
@@ -45,3 +48,19 @@ def test_a_further_vm_costs_its_worker_few_processes_and_no_more_than_the_one_be
         print(f"{host}: {start} processes for a VM's start, {end} for its end")  # noqa: T201
         assert max(start) <= MOST_TO_START
         assert max(end) <= MOST_TO_END
+
+
+def test_a_change_as_large_as_a_template_is_one_batch_for_each_worker(lab: Lab, menu: Menu) -> None:
+    first, slice_id = menu.create_slice("first"), menu.create_slice("template")
+    for name in ("one", "two"):
+        menu.add_vm(first, name)  # the base image comes to both workers
+    before, began = traces(lab, WORKERS), counts(lab)
+    argv = [sys.executable, "-m", "tests.lab.template", str(lab.database), str(slice_id)]
+    said = lab.run(argv).stdout
+    started_for_one = max((counts(lab)[host] - began[host]) / 10 for host in WORKERS)
+    assert json.loads(said) == {"batches": [1, 1], "disks": [10, 10]}
+    print(f"{started_for_one} processes to make a disk and to take it back")  # noqa: T201
+    assert started_for_one <= MOST_TO_MAKE
+    assert traces(lab, WORKERS) == before
+    for each in (first, slice_id):
+        menu.delete(each)

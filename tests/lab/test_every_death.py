@@ -132,9 +132,9 @@ def spread(items: Sequence[T], count: int) -> list[T]:
 
 
 def seen(lab: Lab) -> dict[str, str]:
-    """The traces; the numbers that Open vSwitch gives to ports, and their order, say nothing."""
+    """The traces; the numbers that Open vSwitch gives to ports, their order, and the ids of disks say nothing."""
     return {
-        host: "\n".join(sorted(re.sub(r"(in_port=|output:)\d+", r"\1N", text).splitlines()))
+        host: "\n".join(sorted(re.sub(r"(in_port=|output:|\.id-)\w+", r"\1N", text).splitlines()))
         for host, text in traces(lab).items()
     }
 
@@ -261,8 +261,8 @@ def _expect_pids(lab: Lab, record: dict[str, Any]) -> None:
 
 
 def _forget_added(lab: Lab, grave: Grave, designed: bytes) -> None:
-    """The overlay and the cached image of the VM that was added go, and the file is as before."""
+    """The disk and the cached image of the VM that was added go, and the file is as before."""
     grave.database.write_bytes(designed)
     cached = f"{IMAGES}/copied.qcow2 {IMAGES}/.copied.qcow2.seal"
     for host in ("worker1", "worker2"):
-        lab.exec(host, ["sh", "-c", f"rm -f {cached} {IMAGES}/slice-*/added_img.qcow2"])
+        lab.exec(host, ["sh", "-c", f"rm -f {cached} {IMAGES}/slice-*/added_img.qcow2 {IMAGES}/slice-*/added.id-*"])

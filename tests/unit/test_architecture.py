@@ -94,7 +94,7 @@ remote.upload: errors remote.plan
 rights: errors models storage.state
 storage.files: errors
 storage.rules: allocation inventory models names storage.schema storage.state
-storage.schema: models passwords
+storage.schema: models names passwords
 storage.state: allocation inventory models
 storage.text: models storage.schema
 storage.version: allocation models storage.rules storage.schema storage.state storage.text

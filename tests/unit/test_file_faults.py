@@ -200,7 +200,7 @@ def older(record: dict[str, Any]) -> list[dict[str, Any]]:
         for key in ("topology_type", "vlan_pool_start", "vlan_pool_end", "networks", "name"):
             tenant.pop(key, None)
         for vm in tenant["vms"]:
-            for key in ("status", "pid", "qcow_image", "flavor_name", "vnc_secret"):
+            for key in ("status", "pid", "qcow_image", "flavor_name", "disk_id", "vnc_secret"):
                 vm.pop(key, None)
     return [bare, spare]
 

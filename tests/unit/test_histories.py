@@ -6,7 +6,8 @@ import copy
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -73,6 +74,13 @@ FAULTS = st.one_of(
         st.just(""),
         st.integers(0, 2),
     ),
+)
+
+
+FAULTS_OF_AN_ADDITION = st.one_of(
+    st.builds(Fault, st.just("a cut"), st.sampled_from(WORKERS), st.integers(0, 6)),
+    st.builds(Fault, st.just("killed at a step"), st.just(""), st.integers(0, 2)),
+    st.builds(Fault, st.just("killed after a save"), st.just(""), st.integers(0, 1)),
 )
 
 
@@ -260,16 +268,53 @@ class Histories(RuleBasedStateMachine):
             path = Path(folder) / "database.yaml"
             shutil.copy(self.path, path)
             with Database(path).transaction() as copied:
-                del copied.slices[tenant.slice_id]
-                owner = copied.users[tenant.owner]
-                owner.slices.remove(tenant.slice_id)
-                owner.used_vms -= len(tenant.vms)
-                recount(copied.workers, copied.slices.holdings.values())
+                forget(copied, tenant)
             doctor = OrchestratorAPI(Database(path), there.connect).doctor  # type: ignore[arg-type]
             assert bool(doctor.examine().findings) == bool(tenant.vms)
             diagnosis = doctor.fix()
         assert (diagnosis.findings, diagnosis.not_removed) == ((), ())
         assert whole(there) == whole(wanted)
+
+    @precondition(all_is_settled)
+    @rule(data=st.data(), fault=FAULTS_OF_AN_ADDITION)
+    def ids_come_again(self, data: st.DataObject, fault: Fault) -> None:
+        """Whatever happens to a slice in a forgotten one's place, the disks are what they were: on copies."""
+        slices = self.slices()
+        if not slices:
+            return
+        tenant = data.draw(st.sampled_from(slices))
+        name = data.draw(st.sampled_from([*(vm.name for vm in tenant.vms), "other"]))
+        with self.on_copies():
+            with self.database.transaction() as state:
+                forget(state, tenant)
+                state.next_vm_id = tenant.slice_id
+            before = disks(self.cloud)
+            owner = data.draw(st.sampled_from(sorted(QUOTAS)))
+            _, again = self.api.create_slice(owner, "again")
+            assert isinstance(again, Slice)
+            number = again.slice_id
+            self.wish(lambda listen: self.api.add_vm_to_slice(owner, number, name, "cirros", 1, False, listen), fault)
+            self.revive()
+            if self.unfinished():
+                answers = {"finish": self.api.finish_slice, "take back": self.api.take_back_slice}
+                answers[data.draw(st.sampled_from(sorted(answers)))](owner, number)
+            assert disks(self.cloud).items() >= before.items()
+            deleted = self.api.delete_slice(owner, number)
+            assert deleted[0], deleted[1]
+            assert disks(self.cloud) == before
+
+    @contextmanager
+    def on_copies(self) -> Iterator[None]:
+        """What is done meanwhile is done to another file and other hosts."""
+        mine = self.path, self.cloud, self.database, self.api
+        with tempfile.TemporaryDirectory(dir=self.folder.parent) as folder:
+            self.path, self.cloud = Path(folder) / "database.yaml", copy.deepcopy(self.cloud)
+            shutil.copy(mine[0], self.path)
+            self.start_manager()
+            try:
+                yield
+            finally:
+                self.path, self.cloud, self.database, self.api = mine
 
     # --- how a wish is carried out ------------------------------------------------------------------------------------
 
@@ -422,6 +467,25 @@ def has_pending(tenant: Slice) -> bool:
 
 NAMES = {f"database.yaml{suffix}" for suffix in ("", ".lock", ".previous", ".audit.log")}
 RARELY = st.sampled_from([False, False, False, True])
+
+
+def forget(state: State, tenant: Slice) -> None:
+    """The file does not know the slice any more."""
+    del state.slices[tenant.slice_id]
+    owner = state.users[tenant.owner]
+    owner.slices.remove(tenant.slice_id)
+    owner.used_vms -= len(tenant.vms)
+    recount(state.workers, state.slices.holdings.values())
+
+
+def disks(cloud: FakeCloud) -> dict[str, str]:
+    """Overlays and marks, with what is in them."""
+    return {
+        f"{address}:{path}": text
+        for address, host in cloud.hosts.items()
+        for path, text in host.files.items()
+        if path.endswith("_img.qcow2") or ".id-" in path
+    }
 
 
 def carry_out(cloud: FakeCloud, plan: Plan) -> None:

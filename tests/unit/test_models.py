@@ -107,9 +107,9 @@ def test_what_is_not_documented_follows_and_is_left_out_while_it_is_empty() -> N
     tenant = pair()
     tenant.name, tenant.left = "lab", ["tap"]
     tenant.vms[0].vnc_secret = "s"
-    tenant.vms[0].flavor_name = "cirros"
+    tenant.vms[0].flavor_name, tenant.vms[0].disk_id = "cirros", "00000000000000ff"
     assert list(tenant.to_dict())[-3:] == ["networks", "name", "left"]
-    assert list(tenant.to_dict()["vms"][0])[-3:] == ["interfaces", "flavor_name", "vnc_secret"]
+    assert list(tenant.to_dict()["vms"][0])[-4:] == ["interfaces", "flavor_name", "disk_id", "vnc_secret"]
 
 
 def test_the_constructors_have_the_documented_defaults() -> None:
@@ -226,7 +226,8 @@ def vms(draw: st.DrawFn) -> VM:
         draw(st.lists(interfaces, max_size=3)), draw(flavor), draw(st.none() | valid_names),
     )  # fmt: skip
     vm.status = draw(st.sampled_from(["pending", "design", "running"]))
-    vm.pid, vm.flavor_name, vm.vnc_secret = (
+    vm.pid, vm.flavor_name, vm.disk_id, vm.vnc_secret = (
+        draw(st.none() | valid_names),
         draw(st.none() | valid_names),
         draw(st.none() | valid_names),
         draw(st.none() | valid_names),
@@ -444,13 +445,14 @@ def test_a_console_socket_in_the_longest_folder_fits_into_what_linux_allows() ->
 
 def test_a_vms_files_are_its_own() -> None:
     every = [
-        (files.overlay, files.pid, files.console, files.log, files.messages, files.vnc_secret)
+        (files.overlay, files.mark("0" * 16), files.mark("f" * 16), *files.of_its_process)
         for slice_id in (1000, 10_001, 10_002)
         for name in ("vm", "vm1", "vm11", "vm1_img", "vm-1", "slice-1000")
         for files in [VMFiles("vm_images", slice_id, name)]
     ]
     flat = [path for paths in every for path in paths]
     assert len(set(flat)) == len(flat)
+    assert all(names.vm_file(path.removeprefix("vm_images/")) for path in flat)
 
 
 @pytest.mark.parametrize(

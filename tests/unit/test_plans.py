@@ -150,15 +150,29 @@ def test_no_two_slices_share_an_object_on_a_host() -> None:
 
 @pytest.mark.parametrize("vms", [8, 20])
 def test_what_a_worker_is_asked_to_do_for_a_ring(vms: int) -> None:
-    """For a VM: its folder and its disk, and to start it; everything else is asked once for all of them."""
+    """For a VM: its disk, and to start it; everything else is asked once for all of them."""
     inventory, worker, own = Inventory(), "10.0.10.1", vms // 2
     (ring,) = Work("ring", vms).slices(inventory, Path("/srv/blank.qcow2"))
     deploy = DeploymentAPI(inventory).deploy_plan(ring, new=True)
     asked = {stage.title: sum(len(step.do) for step in stage.by_host[worker]) for stage in deploy.stages}
-    base_image, wires = 4, 3
-    assert asked == {"preflight": 8, "prepare": base_image + 2 * own + wires, "launch": own, "verify": 3}
+    base_image, folder, wires = 4, 1, 3
+    assert asked == {"preflight": 8, "prepare": base_image + folder + own + wires, "launch": own, "verify": 3}
     (remove,) = deploy.undone("remove").stages
-    assert sum(len(step.do) for step in remove.by_host[worker]) == 1 + 2 * own + wires + 2
+    assert sum(len(step.do) for step in remove.by_host[worker]) == 1 + folder + 2 * own + wires + 2
+
+
+def test_twenty_vms_at_once_are_one_batch_for_each_worker() -> None:
+    """A change as large as a template: one look at the place, one at the base image, and the disks."""
+    inventory, cloud = Inventory(), FakeCloud()
+    (ring,) = Work("ring", 20).slices(inventory, Path("/srv/blank.qcow2"))
+    plan = DeploymentAPI(inventory).image_plan(ring, ring.vms)
+    assert Runner(cloud.connect).run(plan).error is None
+    assert {address: host.runs for address, host in cloud.hosts.items()} == dict.fromkeys(inventory.workers_list, 1)
+    place, base_image, folder, own = 1, 4, 1, 10
+    (prepare,) = plan.stages
+    assert {len([c for step in steps for c in step.do]) for steps in prepare.by_host.values()} == {
+        place + base_image + folder + own
+    }
 
 
 def test_settings_reach_the_commands() -> None:

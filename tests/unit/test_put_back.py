@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import copy
 import os
-import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-import qcow_manager
 import vm_launcher
+from errors import HostUnreachable
 from remote import ovs
 from tests.agreement import hosts_agree
 from tests.fakes import FakeHost
@@ -34,7 +34,7 @@ def test_ids_that_come_again_give_nobody_anothers_disk(desk: Desk, deployed: boo
     assert desk.ok(desk.api.create_slice("student", "mine")).slice_id == 1000
     for name in ("vm0", "other"):
         sentence = desk.no(desk.api.add_vm_to_slice("student", 1000, name, "cirros"))
-        assert sentence.startswith(f"{WORKERS[0]}: place for the disk of {name}: vm_images/slice-1000 is there already")
+        assert sentence.startswith(f"{WORKERS[0]}: place for the disks: vm_images/slice-1000 is there already, of a")
         assert sentence.endswith("; nothing was added")
     assert (desk.slice(1000).vms, desk.used()) == ([], 0)
     assert desk.cloud.state() == hosts
@@ -54,21 +54,99 @@ def test_a_second_vm_is_not_given_a_disk_that_is_there(desk: Desk) -> None:
     desk.ok(desk.api.add_vm_to_slice("student", 1000, "vm3", "cirros"))
 
 
-def test_the_look_at_the_place_says_what_to_do(tmp_path: Path) -> None:
-    def look() -> subprocess.CompletedProcess[str]:
-        argv = ("sh", "-c", qcow_manager._IS_FREE, "sh", str(tmp_path / "slice-1000"))
-        return subprocess.run(argv, capture_output=True, text=True, check=False)
+class DiesError(BaseException):
+    """Stands for `kill -9`: nothing of ours catches it."""
 
-    assert look().returncode == 0
-    (tmp_path / "slice-1000").mkdir()
-    found = look()
-    assert found.returncode == 1
-    assert found.stderr == (
-        f"{tmp_path}/slice-1000 is there already, of a slice that database.yaml does not know (was an older version "
-        "put back?); create another slice, and have the operator look\n"
-    )
-    shutil.rmtree(tmp_path / "slice-1000")
-    assert look().returncode == 0
+
+def forgotten(desk: Desk) -> dict[str, FakeHost]:
+    """Slice 1000 and its VM `vm` with a disk that was written to; an older file is put back that knows neither."""
+    before = desk.path.read_bytes()
+    desk.ok(desk.api.create_slice("admin", "first"))
+    desk.ok(desk.api.add_vm_to_slice("admin", 1000, "vm", "cirros"))
+    desk.cloud.hosts[WORKERS[0]].files["vm_images/slice-1000/vm_img.qcow2"] = "what a guest wrote"
+    put_back(desk, before)
+    desk.ok(desk.api.create_slice("student", "second"))
+    return copy.deepcopy(desk.cloud.hosts)
+
+
+def die_before_the_hosts(desk: Desk) -> None:
+    """A VM of the same name is written down, and its manager dies before it has asked any host."""
+
+    def die(_event: object) -> None:
+        raise DiesError
+
+    with pytest.raises(DiesError):
+        desk.api.add_vm_to_slice("student", 1000, "vm", "cirros", 1, False, die)
+    assert [(vm.name, vm.status) for vm in desk.slice().vms] == [("vm", "pending")]
+
+
+def disks(hosts: Mapping[str, FakeHost]) -> list[dict[str, str]]:
+    return [{p: text for p, text in host.files.items() if "slice-" in p} for _, host in sorted(hosts.items())]
+
+
+def test_taking_back_after_a_dead_manager_costs_no_disk_of_a_forgotten_slice(desk: Desk) -> None:
+    hosts = forgotten(desk)
+    die_before_the_hosts(desk)
+    desk.ok(desk.api.take_back_slice("student", 1000))
+    assert (desk.slice().vms, desk.used(), disks(desk.cloud.hosts)) == ([], 0, disks(hosts))
+
+
+def test_deleting_after_a_dead_manager_costs_no_disk_of_a_forgotten_slice(desk: Desk) -> None:
+    hosts = forgotten(desk)
+    die_before_the_hosts(desk)
+    desk.ok(desk.api.delete_slice("student", 1000))
+    assert (desk.used(), disks(desk.cloud.hosts)) == (0, disks(hosts))
+
+
+def test_finishing_after_a_dead_manager_takes_no_disk_of_a_forgotten_slice(desk: Desk) -> None:
+    hosts = forgotten(desk)
+    die_before_the_hosts(desk)
+    sentence = desk.no(desk.api.finish_slice("student", 1000))
+    assert sentence.startswith(f"{WORKERS[0]}: place for the disks: vm_images/slice-1000 is there already, of a slice")
+    assert sentence.endswith("; nothing was added")
+    assert (desk.slice().vms, desk.used(), disks(desk.cloud.hosts)) == ([], 0, disks(hosts))
+
+
+@pytest.mark.parametrize("theirs", [True, False])
+@pytest.mark.parametrize("heard", range(7))
+def test_a_connection_lost_in_the_one_batch_costs_nobody_elses_disk(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, theirs: bool, heard: int
+) -> None:
+    """The host comes to the end of its batch, and of that only so much is heard."""
+    if theirs:
+        forgotten(desk)
+    else:
+        desk.ok(desk.api.create_slice("student", "first"))
+    before, host = copy.deepcopy(desk.cloud.state()), desk.cloud.hosts[WORKERS[0]]
+    run = host.run
+
+    def cut(*steps: Any, **how: Any) -> Iterator[Any]:
+        outcomes = [*run(*steps, **how)]
+        monkeypatch.undo()
+        yield from outcomes[:heard]
+        raise HostUnreachable(WORKERS[0], "the connection was lost", begun=True)
+
+    monkeypatch.setattr(host, "run", cut)
+    assert desk.no(desk.api.add_vm_to_slice("student", 1000, "vm", "cirros")).endswith("; nothing was added")
+    assert (desk.slice().vms, desk.used()) == ([], 0)
+    assert desk.cloud.state() == before
+
+
+def test_a_deployment_takes_no_disk_that_is_not_marked_as_its_own(desk: Desk) -> None:
+    desk.ring(2)
+    worker = desk.cloud.hosts[WORKERS[0]]
+    (mark,) = (path for path in worker.files if ".id-" in path)
+    del worker.files[mark]
+    hosts = copy.deepcopy(desk.cloud.state())
+    sentence = desk.no(desk.api.deploy_slice("student", 1000))
+    assert sentence.startswith(f"{WORKERS[0]}: disks on cirros.img: the disk vm_images/slice-1000/vm0_img.qcow2 is ano")
+    assert sentence.endswith("; nothing was changed and the slice is in design")
+    desk.ok(desk.api.delete_slice("student", 1000))
+    left = [path for host in desk.cloud.hosts.values() for path in host.files if "slice-" in path]
+    assert left == ["vm_images/slice-1000/vm0_img.qcow2"]
+    assert hosts[WORKERS[0]]["files"].items() >= worker.state()["files"].items()
+    assert desk.api.doctor.fix().not_removed == ()
+    assert not [path for path in worker.files if "slice-" in path]
 
 
 # --- what a forgotten slice has where the new one has no disk yet -----------------------------------------------------

@@ -1,0 +1,209 @@
+"""Whose disk is whose: the steps that make and remove disks, carried out by this machine's shell in a folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from inventory import HypervisorSettings
+from models import Slice
+from qcow_manager import QCOWManager
+from remote.plan import Command, Step
+from tests.designs import design
+
+WHOLE = 'for last; do overlay=$size size=$last; done; echo made >"$overlay"'
+HALF = f"{WHOLE}; exit 1"
+
+
+class Worker:
+    """A folder in place of a worker's home, with a `qemu-img` of ours; VMs of one slice are all on it."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.disks = QCOWManager(HypervisorSettings())
+        self.images = home / "vm_images"
+        self.folder = self.images / "slice-1000"
+        self.images.mkdir()
+        (self.images / "cirros.img").write_bytes(bytes(32))
+        self.has_qemu_img(WHOLE)
+
+    def has_qemu_img(self, script: str) -> None:
+        program = self.home / "qemu-img"
+        program.write_text(f"#!/bin/sh\n[ $1 = create ] || exit 0\n{script}\n")
+        program.chmod(0o700)
+
+    def does(self, *steps: Step) -> str:
+        """Carry the steps out, and what went wrong."""
+        return self._run(command for step in steps for command in step.do if isinstance(command, Command))
+
+    def undoes(self, *steps: Step) -> str:
+        return self._run(command for step in reversed(steps) for command in step.undo)
+
+    def _run(self, commands: Iterable[Command]) -> str:
+        wrong = ""
+        for command in commands:
+            if not command.unless or self._call(command.unless).returncode:
+                done = self._call(command.argv)
+                wrong += done.stderr if done.returncode else ""
+        return wrong
+
+    def _call(self, argv: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+        path = f"{self.home}:{os.environ['PATH']}"
+        environment = {"PATH": path, "LC_ALL": "C"}
+        return subprocess.run(argv, cwd=self.home, capture_output=True, text=True, check=False, env=environment)
+
+    def files(self) -> dict[str, str]:
+        return {path.name: path.read_text() for path in self.folder.iterdir()} if self.folder.exists() else {}
+
+    def has(self, **files: str) -> None:
+        """Another's files, `disk` and `mark` of vm1 among them."""
+        self.folder.mkdir(mode=0o700)
+        names = {"disk": "vm1_img.qcow2", "mark": "vm1.id-00000000000000ff", "part": "vm1_img.qcow2.part"}
+        for name, text in files.items():
+            (self.folder / names[name]).write_text(text)
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Worker:
+    return Worker(tmp_path)
+
+
+@pytest.fixture
+def tenant() -> Slice:
+    """Two VMs on one worker."""
+    tenant = design("unconnected")
+    for vm in tenant.vms:
+        vm.worker_ip = tenant.vms[0].worker_ip
+    return tenant
+
+
+MARK = "vm1.id-0000000000000001"
+OWN = {"vm1_img.qcow2": "made\n", MARK: ""}
+
+
+def test_a_disk_is_made_once_and_has_its_mark(worker: Worker, tenant: Slice) -> None:
+    steps = worker.disks.disk(tenant, tenant.vms[0])
+    assert worker.does(*steps) == ""
+    assert worker.files() == OWN
+    (worker.folder / "vm1_img.qcow2").write_text("what the guest wrote")
+    assert worker.does(*steps) == ""
+    assert worker.files() == OWN | {"vm1_img.qcow2": "what the guest wrote"}
+    assert worker.undoes(*steps) == worker.undoes(*steps) == ""
+    assert not worker.folder.exists()
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_anothers_disk_is_neither_taken_nor_removed(worker: Worker, tenant: Slice, marked: bool) -> None:
+    worker.has(disk="theirs", **({"mark": ""} if marked else {}))
+    before, steps = worker.files(), worker.disks.disk(tenant, tenant.vms[0])
+    assert "vm1_img.qcow2 is there already, of a slice that database.yaml does not know" in worker.does(*steps)
+    assert worker.undoes(*steps) == ""
+    assert worker.files() == before
+
+
+def test_a_mark_without_a_disk_says_nothing(worker: Worker, tenant: Slice) -> None:
+    worker.has(mark="")
+    steps = worker.disks.disk(tenant, tenant.vms[0])
+    assert worker.undoes(*steps) == ""
+    assert worker.files() == {"vm1.id-00000000000000ff": ""}
+    assert worker.does(*steps) == ""
+    assert worker.files() == OWN
+
+
+def test_a_disk_that_is_half_made_has_its_mark_and_goes(worker: Worker, tenant: Slice) -> None:
+    steps = worker.disks.disk(tenant, tenant.vms[0])
+    worker.has_qemu_img(HALF)
+    worker.does(*steps)
+    assert worker.files() == {"vm1_img.qcow2.part": "made\n", MARK: ""}
+    worker.has_qemu_img(WHOLE)
+    worker.does(*steps)
+    assert worker.files() == OWN
+    (worker.folder / "vm1_img.qcow2").rename(worker.folder / "vm1_img.qcow2.part")
+    assert worker.undoes(*steps) == ""
+    assert not worker.folder.exists()
+
+
+def test_what_cannot_be_removed_stays_known_as_the_vms(worker: Worker, tenant: Slice) -> None:
+    steps, disk = worker.disks.disk(tenant, tenant.vms[0]), worker.folder / "vm1_img.qcow2"
+    worker.does(*steps)
+    disk.unlink()
+    disk.mkdir()  # rm(1) says no
+    assert "Is a directory" in worker.undoes(*steps)
+    assert (worker.folder / MARK).exists()
+    disk.rmdir()
+    assert worker.undoes(*steps) == ""
+    assert not worker.folder.exists()
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_a_vm_of_an_older_file_has_the_disk_of_its_name(worker: Worker, tenant: Slice, marked: bool) -> None:
+    tenant.vms[0].disk_id = None
+    steps = worker.disks.disk(tenant, tenant.vms[0])
+    worker.has(part="half", **({"mark": ""} if marked else {}))
+    assert worker.does(*steps) == worker.does(*steps) == ""
+    assert worker.files().pop("vm1_img.qcow2") == "made\n"
+    assert worker.files().keys() <= {"vm1_img.qcow2", "vm1_img.qcow2.part"}
+    assert worker.undoes(*steps) == ""
+    assert not worker.folder.exists()
+
+
+# --- the looks --------------------------------------------------------------------------------------------------------
+
+MINE, OTHERS = (lambda worker: (worker.folder / MARK).touch()), (lambda worker: worker.has(mark="", disk="theirs"))
+
+
+@pytest.mark.parametrize(
+    ("there", "known", "taken"),
+    [
+        ([], False, ""),
+        ([OTHERS], False, "slice-1000"),
+        ([OTHERS], True, "slice-1000/vm1_img.qcow2"),
+        ([lambda worker: worker.folder.mkdir()], False, "slice-1000"),
+        ([lambda worker: worker.folder.mkdir()], True, ""),
+        ([OTHERS, MINE], False, ""),
+        ([OTHERS, MINE, lambda worker: (worker.folder / "vm2_img.qcow2").touch()], False, "slice-1000/vm2_img.qcow2"),
+    ],
+)
+def test_a_place_is_free_where_nothing_but_ones_own_is_there(
+    worker: Worker, tenant: Slice, there: list[Callable[[Worker], None]], known: bool, taken: str
+) -> None:
+    """`known`: the slice has another disk there already."""
+    for act in there:
+        act(worker)
+    if known:
+        (older,) = design("single").vms
+        older.vm_id = 1099
+        tenant.vms.append(older)
+    (look,) = worker.disks.require_free(tenant, tenant.vms[:2])
+    what_to_do = "(was an older version put back?); create another slice, and have the operator look"
+    told = f"vm_images/{taken} is there already, of a slice that database.yaml does not know {what_to_do}\n"
+    assert worker.does(look) == (told if taken else "")
+    assert not look.undo
+
+
+def test_disks_of_an_older_file_are_not_looked_at(worker: Worker, tenant: Slice) -> None:
+    """They may be there already: their manager died half-way, and they say not whose they are."""
+    tenant.vms[0].disk_id = None
+    worker.has(disk="mine")
+    (look,) = worker.disks.require_free(tenant, tenant.vms)
+    assert worker.does(look) == ""
+    tenant.vms[1].disk_id = None
+    assert worker.disks.require_free(tenant, tenant.vms) == ()
+
+
+def test_a_deployment_says_what_to_do_about_anothers_disk(worker: Worker, tenant: Slice) -> None:
+    (look,) = worker.disks.preflight(tenant, tenant.vms[0].worker_ip)
+    assert worker.does(look) == ""
+    worker.has(disk="theirs", mark="")
+    said = worker.does(look)
+    assert said.startswith("the disk vm_images/slice-1000/vm1_img.qcow2 is another VM's (was an older database.yaml")
+    assert said.endswith(f"have the operator look (if it is this VM's: touch vm_images/slice-1000/{MARK})\n")
+    (worker.folder / MARK).touch()
+    assert worker.does(look) == ""
+    worker.has_qemu_img("")
+    (worker.home / "qemu-img").write_text("#!/bin/sh\nexit 1\n")
+    assert "vm1_img.qcow2 is damaged; bring it back from a copy" in worker.does(look)
