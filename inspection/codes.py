@@ -26,6 +26,11 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "no-room": ("warning", "hardly any memory or disk is left", "delete slices or VMs there, or make room"),
     "clock-skew": ("warning", "the host's clock is not the manager's", "let both follow a time server"),
     "overlay-missing": ("error", "a VM's disk is not there", "delete the slice and make it anew: its data is lost"),
+    "disk-foreign": (
+        "error",
+        "the disk under a VM's name has not its mark",
+        "delete the slice, which leaves that disk alone; or touch the mark, if the disk is the VM's",
+    ),
     "image-changed": (
         "error",
         "the base image under VMs' disks is gone or another one",

@@ -178,9 +178,13 @@ class Comparison:
     def _of_overlay(self, tenant: Slice, vm: VM, sight: Sight) -> Iterator[Finding]:
         if vm.status == "pending" or not sight.knows("files"):
             return
-        overlay = self.launcher.files(tenant, vm).overlay.removeprefix(f"{self.inventory.hypervisor.images_path}/")
-        if overlay not in sight.files:
+        images, files = f"{self.inventory.hypervisor.images_path}/", self.launcher.files(tenant, vm)
+        if files.overlay.removeprefix(images) not in sight.files:
             yield self._finding("overlay-missing", tenant, vm, f"the disk of {vm.name} is not there")
+        elif vm.disk_id and (mark := files.mark(vm.disk_id)).removeprefix(images) not in sight.files:
+            yield self._finding(
+                "disk-foreign", tenant, vm, f"the disk of {vm.name} is not its own: {mark} is not there"
+            )
         if vm.image and (what := _image_problem(PurePosixPath(vm.image).name, sight)):
             yield self._finding("image-changed", tenant, vm, what)
 

@@ -37,8 +37,8 @@ from vm_launcher import remove_taps
 PATIENCE_SECONDS = 20.0
 """Silence endured of a host while orphans are removed: nobody can change the file meanwhile."""
 
-_PROOF = ("_img.qcow2", "_img.qcow2.part", ".pid", ".console", ".vnc")
-"""Endings of which one has to be there: a stranger may well call something `.log`."""
+_PROOF = ("_img.qcow2", ".id-", ".pid", ".console", ".vnc")
+"""How endings begin of which one has to be there: a stranger may well call something `.log`."""
 
 
 @dataclass(frozen=True)
@@ -153,9 +153,11 @@ def _files(owners: Owners, sight: Sight) -> Iterator[Orphan]:
         return  # a pid file proves whose a process is, and nobody knows whether that runs
     images = owners.comparison.inventory.hypervisor.images_path
     of_slice: dict[int, set[str]] = {}
+    named = {path: ours for path in sight.files if (ours := vm_file(path))}
+    proven = {stem for _, stem, ending in named.values() if ending.startswith(_PROOF)}
     for path in sight.files:
-        if (ours := vm_file(path)) and ours[0] not in owners.slices:
-            if any(f"{ours[1]}{ending}" in sight.files for ending in _PROOF):
+        if (ours := named.get(path)) and ours[0] not in owners.slices:
+            if ours[1] in proven:
                 of_slice.setdefault(ours[0], set()).add(path)
         elif (slice_id := slice_of_upload(path)) is not None and slice_id not in owners.slices:
             finding = Finding("orphan-overlay", sight.host, f"a half copied image {path}", slice_id)

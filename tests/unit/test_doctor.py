@@ -146,6 +146,22 @@ def test_orphans_are_removed_and_what_is_not_proven_ours_stays(running: Desk) ->
     assert left == {"vm_images/slice-4000/notes.txt", "vm_images/slice-4000/a.log"}
 
 
+def test_a_mark_of_a_disk_that_is_gone_is_an_orphan_and_a_strangers_file_is_not(running: Desk) -> None:
+    worker = running.cloud.hosts[WORKER]
+    for path in ("slice-4000/vm.id-00000000000000ff", "slice-4001/vm.id-card", "slice-4001/vm.log"):
+        worker.folders.add(f"vm_images/{path.partition('/')[0]}")
+        worker.files[f"vm_images/{path}"] = ""
+    assert [(f.code, f.what) for f in running.api.doctor.examine().findings] == [
+        ("orphan-overlay", "1 files of slice 4000")
+    ]
+    assert running.api.doctor.fix().findings == ()
+    assert {path for path in worker.files if "slice-400" in path} == {
+        "vm_images/slice-4001/vm.id-card",
+        "vm_images/slice-4001/vm.log",
+    }
+    assert "vm_images/slice-4000" not in worker.folders
+
+
 def test_a_forgotten_slice_leaves_the_internet_vlan_as_a_deleted_one_does(running: Desk) -> None:
     """dnsmasq holds what it read and what it leased: without its file the slice's addresses would stay in use."""
     network = running.cloud.hosts[NETWORK]

@@ -108,6 +108,10 @@ BREAKS: dict[str, tuple[str, Callable[[Scene], object], bool]] = {
     "qemu-dead": ("VM vm1 does not run", lambda s: _kill(s.worker, "vm_images/slice-1000/vm1.pid"), True),
     "qemu-wrong": ("VM vm1 runs with another", lambda s: s.worker.argvs.update({101: ("slice1000-vm1001",)}), False),
     "overlay-missing": ("disk of vm1", lambda s: s.worker.files.pop("vm_images/slice-1000/vm1_img.qcow2"), True),
+    "disk-foreign": (
+        "the disk of vm1 is not its own: vm_images/slice-1000/vm1.id-0000000000000001 is not there",
+        lambda s: s.worker.files.pop("vm_images/slice-1000/vm1.id-0000000000000001"), False,
+    ),
     "image-changed": (
         "cirros.img is not the image that disks",
         lambda s: s.worker.files.update({"vm_images/cirros.img": "another image"}), False,
