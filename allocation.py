@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from errors import Refused
@@ -49,17 +50,16 @@ class Holdings:
         """The number of its pool of VLANs, which follows from its id."""
         return self.slice_id % POOL_COUNT
 
-    def clashes_with(self, other: Holdings) -> bool:
-        """Whether both have something that only one may have."""
-        return not (
-            self.pool != other.pool
-            and self.slice_id not in other.vm_ids
-            and other.slice_id not in self.vm_ids
-            and self.vm_ids.isdisjoint(other.vm_ids)
-            and self.vnc_ports.isdisjoint(other.vnc_ports)
-            and self.macs.isdisjoint(other.macs)
-            and self.addresses.isdisjoint(other.addresses)
-        )
+    def clashes_with(self, others: Iterable[Holdings]) -> bool:
+        """Whether one of the others has something of it that only one may have."""
+        return not all(map(self._claims.isdisjoint, (other._claims for other in others)))
+
+    @cached_property
+    def _claims(self) -> frozenset[str]:
+        """Everything that only one may have, as texts of which no two kinds have one in common."""
+        ids = (f"id {number}" for number in (self.slice_id, *self.vm_ids))
+        ports = (f"port {port}" for port in self.vnc_ports)
+        return frozenset((f"pool {self.pool}", *ids, *ports, *self.macs, *self.addresses))
 
     @classmethod
     def of(cls, tenant: Slice) -> Holdings:

@@ -5,12 +5,18 @@ Read from `database.yaml` (DESIGN 6); each field has its documented default. Pur
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 INTERNET_VLAN = 400
 """VLAN of the shared way to the internet (spec/networking.txt); never given to a link."""
+
+
+@functools.lru_cache(256)
+def network_of(cidr: str) -> ipaddress.IPv4Network:
+    """`cidr` as a network; the same few come again and again, and reading one takes longer than asking it."""
+    return ipaddress.IPv4Network(cidr)
 
 
 @dataclass(frozen=True)
@@ -55,13 +61,7 @@ class InternetSettings:
     @property
     def network(self) -> ipaddress.IPv4Network:
         """`cidr` as a network; at least a /24, so that .2 and .10 to .250 exist."""
-        return _network(self.cidr)
-
-
-@lru_cache(1)
-def _network(cidr: str) -> ipaddress.IPv4Network:
-    """Made once: it is asked for with every VM."""
-    return ipaddress.IPv4Network(cidr)
+        return network_of(self.cidr)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, MutableMapping
 from dataclasses import replace
 
 from allocation import Holdings
@@ -22,7 +22,7 @@ def promised(worker: Worker, address: str, live: Iterable[Holdings]) -> Worker:
     )
 
 
-def recount(workers: dict[str, Worker], live: Collection[Holdings]) -> None:
+def recount(workers: MutableMapping[str, Worker], live: Collection[Holdings]) -> None:
     """Count anew what all workers' VMs were promised."""
     for address, worker in workers.items():
         workers[address] = promised(worker, address, live)

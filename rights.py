@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from allocation import Holdings
 from errors import Refused
 from models import MAX_NAME_LENGTH, VM, Slice, User, is_valid_name
 from storage.state import State
@@ -22,17 +23,21 @@ def visible(state: State, actor: str) -> list[Slice]:
 
 def own(state: State, actor: str, slice_id: int) -> Slice:
     """The slice, if the user may work on it."""
-    ids = _visible_ids(state, actor)
-    if slice_id in ids:
+    if _may_work_on(state, actor, state.slices.held(slice_id)):
         return state.slices[slice_id]
-    listed = ", ".join(map(str, ids))
+    listed = ", ".join(map(str, _visible_ids(state, actor)))
     raise Refused(f"You have no slice {slice_id}; your slices: {listed or 'none yet, create one first'}")
 
 
 def _visible_ids(state: State, actor: str) -> list[int]:
+    held = state.slices.holdings.items()
+    return sorted(slice_id for slice_id, holdings in held if _may_work_on(state, actor, holdings))
+
+
+def _may_work_on(state: State, actor: str, holdings: Holdings | None) -> bool:
     """The one place that says whose slices a user may work on; none of them is looked into for that."""
     user = state.users.get(actor)
-    return sorted(number for number, holdings in state.slices.holdings.items() if user and user.may_work_on(holdings))
+    return user is not None and holdings is not None and user.may_work_on(holdings)
 
 
 def designed(state: State, actor: str, slice_id: int) -> Slice:

@@ -5,29 +5,34 @@ No two own the same, nothing points to what is not there, counts are right, both
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from ipaddress import IPv4Address
 from pathlib import PurePosixPath
 
 import names
 from allocation import Holdings
-from inventory import InternetSettings
+from inventory import InternetSettings, network_of
 from models import VM, Interface, Record, Slice, User
 from storage.schema import Broken, Key, equal, no_twice, show
 from storage.state import State
 
 
-def check(state: State, slices: Collection[int] | None = None) -> None:
-    """`Broken` where the state keeps one of the rules not. `slices`: those not known to be right by themselves."""
+def check(state: State, slices: Collection[int] | None = None, owners: Collection[str] | None = None) -> None:
+    """`Broken` where the state keeps one of the rules not.
+
+    Where it is known to differ from a state that keeps them in a few slices only, and in what a few users are or own,
+    it is looked at those; and at the rest only for what they hold together.
+    """
     internet = state.inventory.internet
     live = state.slices.holdings
-    _check_gateway(internet.gateway, internet.cidr, "internet", "gateway")
-    _check_images(state.all_flavors)
-    _check_ownership(state.users, live)
+    if slices is None:
+        _check_gateway(internet.gateway, internet.cidr, "internet", "gateway")
+        _check_images(state.all_flavors)
+    _check_ownership(state.users, live, owners)
     fresh = live if slices is None else {slice_id: live[slice_id] for slice_id in slices}
     for slice_id in fresh:
         _check_slice(state.slices[slice_id], internet)
-    if any(mine.clashes_with(other) for mine in fresh.values() for other in live.values() if other is not mine):
+    if any(mine.clashes_with(other for other in live.values() if other is not mine) for mine in fresh.values()):
         cloud = _Cloud(internet)  # all slices are looked into only now, to find out who
         for tenant in state.slices.values():
             cloud.add(tenant)
@@ -98,19 +103,30 @@ class _Cloud:
             self._addresses.give(interface.ip_config["ip"], owner, *here, "ip_config", "ip")
 
 
-def _check_ownership(users: Mapping[str, User], live: Mapping[int, Holdings]) -> None:
-    owned: dict[str, list[Holdings]] = {name: [] for name in users}
-    for slice_id, holdings in live.items():
-        if holdings.owner not in owned:
-            raise Broken(f"there is no user {show(holdings.owner)}", "slices", str(slice_id), "owner")
-        owned[holdings.owner].append(holdings)
-    for name, user in users.items():
-        no_twice("slice", user.slices, "users", name, "slices")
-        ids = [holdings.slice_id for holdings in owned[name]]
-        if set(user.slices) != set(ids):
-            raise Broken(f"must be the slices that {name} owns: {_listed(ids)}", "users", name, "slices")
-        count = sum(holdings.vms for holdings in owned[name])
-        equal(f"the number of VMs in the slices of {name},", count, user.used_vms, "users", name, "used_vms")
+def _check_ownership(
+    users: Mapping[str, User], live: Mapping[int, Holdings], names: Collection[str] | None = None
+) -> None:
+    if names is None:
+        names = [*users, *(holdings.owner for holdings in live.values())]
+    owned: dict[str, list[Holdings]] = {name: [] for name in names}
+    for holdings in live.values():
+        if holdings.owner in owned:
+            owned[holdings.owner].append(holdings)
+    for name, theirs in owned.items():
+        if name not in users and theirs:
+            raise Broken(f"there is no user {show(name)}", "slices", str(theirs[0].slice_id), "owner")
+    for name, theirs in owned.items():
+        if name in users:
+            _check_owner(name, users[name], theirs)
+
+
+def _check_owner(name: str, user: User, owned: Sequence[Holdings]) -> None:
+    no_twice("slice", user.slices, "users", name, "slices")
+    ids = [holdings.slice_id for holdings in owned]
+    if set(user.slices) != set(ids):
+        raise Broken(f"must be the slices that {name} owns: {_listed(ids)}", "users", name, "slices")
+    count = sum(holdings.vms for holdings in owned)
+    equal(f"the number of VMs in the slices of {name},", count, user.used_vms, "users", name, "used_vms")
 
 
 def _check_pool(tenant: Slice, internet: InternetSettings) -> None:
@@ -173,7 +189,7 @@ def _check_networks(tenant: Slice, _: InternetSettings) -> None:
 
 
 def _check_gateway(gateway: str, cidr: str, *path: Key) -> None:
-    network = IPv4Network(cidr)
+    network = network_of(cidr)
     taken = (network[0], network[names.DHCP_SERVER_HOST], network[-1])
     address = IPv4Address(gateway)
     if address not in network or address in taken:

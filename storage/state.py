@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
 
 import models
 from allocation import Holdings
 from inventory import HypervisorSettings, InternetSettings, Inventory, LoginSettings, SSHSettings, Worker
 from models import Flavor, Record, Slice, User
+
+V = TypeVar("V")
 
 SECTIONS = (
     *("workers_list", "network_node", "ssh", "hypervisor", "internet", "flavors"),
@@ -16,34 +20,50 @@ SECTIONS = (
 )
 """What `to_dict` always gives, in its order: a saved file that lacks the last ones has lost its end."""
 
+ENTRIES = ("flavors", "users", "workers", "slices")
+"""The sections that may have many entries."""
+
+_DEFAULTS = Inventory()
+
 
 @dataclass(frozen=True)
 class Kept:
-    """A slice as the file has it; several states share it, so nobody changes it."""
+    """A section or an entry as the file has it; several states share it, so nobody changes it. Slices have holdings."""
 
-    record: Record
-    holdings: Holdings
+    value: Any
+    holdings: Holdings | None = None
 
 
-class Slices(MutableMapping[int, Slice]):
-    """The slices by id. One that the file has is made when it is first asked for; from then on the state owns it."""
+class Entries(MutableMapping[str, V]):
+    """The entries of a section. One that the file has is made when it is first asked for; the state owns it then.
 
-    def __init__(self, entries: Mapping[int, Slice | Kept]) -> None:
-        self._entries = dict(entries)
+    Those `touched`, in their order, are all that can differ from `kept`, and so all that a change is looked for in.
+    """
 
-    def __getitem__(self, slice_id: int) -> Slice:
-        entry = self._entries[slice_id]
+    def __init__(self, make: Callable[[Record], V], kept: Mapping[str, Kept]) -> None:
+        self.kept = kept
+        self.touched: dict[str, None] = {}
+        self._make = make
+        self._entries: dict[str, V | Kept] = dict(kept)
+
+    def __getitem__(self, key: str) -> V:
+        entry = self._entries[key]
         if isinstance(entry, Kept):
-            entry = self._entries[slice_id] = Slice.from_dict(entry.record)
+            entry = self[key] = self._make(entry.value)
         return entry
 
-    def __setitem__(self, slice_id: int, tenant: Slice) -> None:
-        self._entries[slice_id] = tenant
+    def __setitem__(self, key: str, entry: V) -> None:
+        self._entries[key] = entry
+        self.touched[key] = None
 
-    def __delitem__(self, slice_id: int) -> None:
-        del self._entries[slice_id]
+    def __delitem__(self, key: str) -> None:
+        del self._entries[key]
+        self.touched[key] = None
 
-    def __iter__(self) -> Iterator[int]:
+    def __contains__(self, key: object) -> bool:
+        return key in self._entries
+
+    def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
     def __len__(self) -> int:
@@ -52,21 +72,58 @@ class Slices(MutableMapping[int, Slice]):
     def __repr__(self) -> str:
         return repr(self._entries)
 
+
+class Slices(MutableMapping[int, Slice]):
+    """The slices by id; `entries` has them by the keys of the file."""
+
+    def __init__(self, slices: Mapping[int, Slice], kept: Mapping[str, Kept] | None = None) -> None:
+        self.entries = Entries(Slice.from_dict, kept or {})
+        self.update(slices)
+
+    def __getitem__(self, slice_id: int) -> Slice:
+        return self.entries[str(slice_id)]
+
+    def __setitem__(self, slice_id: int, tenant: Slice) -> None:
+        self.entries[str(slice_id)] = tenant
+
+    def __delitem__(self, slice_id: int) -> None:
+        del self.entries[str(slice_id)]
+
+    def __contains__(self, slice_id: object) -> bool:
+        return str(slice_id) in self.entries
+
+    def __iter__(self) -> Iterator[int]:
+        return map(int, self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __repr__(self) -> str:
+        return repr(self.entries)
+
+    def held(self, slice_id: int) -> Holdings | None:
+        """What the slice holds at the moment, or None where there is none; one that is kept is not made for that."""
+        key = str(slice_id)
+        kept = None if key in self.entries.touched else self.entries.kept.get(key)
+        if kept and kept.holdings:
+            return kept.holdings
+        return Holdings.of(self.entries[key]) if key in self.entries else None
+
     @property
     def holdings(self) -> dict[int, Holdings]:
         """What each slice holds at the moment, without making those that nobody asked for."""
-        return {
-            slice_id: entry.holdings if isinstance(entry, Kept) else Holdings.of(entry)
-            for slice_id, entry in self._entries.items()
-        }
+        held = dict(self._kept_holdings)
+        for key in self.entries.touched:
+            if key in self.entries:
+                held[int(key)] = Holdings.of(self.entries[key])
+            else:
+                held.pop(int(key), None)
+        return held
 
-    @property
-    def records(self) -> dict[str, Record]:
-        """The section of the file; what nobody asked for is still the file's own record."""
-        return {
-            str(slice_id): entry.record if isinstance(entry, Kept) else entry.to_dict()
-            for slice_id, entry in self._entries.items()
-        }
+    @cached_property
+    def _kept_holdings(self) -> dict[int, Holdings]:
+        kept = self.entries.kept.items()
+        return {int(key): entry.holdings or Holdings.of(self.entries[key]) for key, entry in kept}
 
 
 @dataclass
@@ -74,9 +131,9 @@ class State:
     """Inventory, users, workers and slices, and the counters; `flavors` is the file's own section."""
 
     inventory: Inventory
-    flavors: dict[str, Record]
-    users: dict[str, User]
-    workers: dict[str, Worker]
+    flavors: MutableMapping[str, Record]
+    users: MutableMapping[str, User]
+    workers: MutableMapping[str, Worker]
     slices: Slices
     next_vm_id: int
     next_vlan_id: int
@@ -84,15 +141,18 @@ class State:
     @property
     def all_flavors(self) -> dict[str, Record]:
         """The built-in flavors, added to or replaced by the file's, by name."""
-        return {name: dict(size) for name, size in (Flavor.FLAVORS | self.flavors).items()}
+        return {name: dict(size) for name, size in {**Flavor.FLAVORS, **self.flavors}.items()}
 
     def to_dict(self) -> Record:
         """The content of `database.yaml`, the caller's own."""
-        return self.record | {"slices": {str(slice_id): tenant.to_dict() for slice_id, tenant in self.slices.items()}}
+        return {
+            section: {key: record_of(entry) for key, entry in value.items()} if section in ENTRIES else value
+            for section, value in self.sections.items()
+        }
 
     @property
-    def record(self) -> Record:
-        """The same as `to_dict`, to be looked at only: it has the file's own records of slices."""
+    def sections(self) -> Record:
+        """The sections of `database.yaml`, in their order; entries of those that have many are models still."""
         inventory = self.inventory
         login = {} if inventory.login == LoginSettings() else {"login": dict(vars(inventory.login))}
         return {
@@ -102,39 +162,66 @@ class State:
             "hypervisor": dict(vars(inventory.hypervisor)),
             "internet": dict(vars(inventory.internet)),
             **login,
-            "flavors": {name: dict(size) for name, size in self.flavors.items()},
-            "users": {name: user.to_dict() for name, user in self.users.items()},
-            "workers": {host: dict(vars(worker)) for host, worker in self.workers.items()},
-            "slices": self.slices.records,
+            "flavors": self.flavors,
+            "users": self.users,
+            "workers": self.workers,
+            "slices": self.slices.entries,
             "next_vm_id": self.next_vm_id,
             "next_vlan_id": self.next_vlan_id,
         }
 
     @classmethod
     def from_dict(cls, record: Record) -> State:
-        """The state that `to_dict` wrote, sharing nothing with `record`; what is missing has its default.
-
-        A slice may also be given as it is kept, and then is not made before it is asked for.
-        """
-        defaults = Inventory()
-        inventory = Inventory(
-            tuple(record.get("workers_list", defaults.workers_list)),
-            record.get("network_node", defaults.network_node),
-            SSHSettings(**record.get("ssh", {})),
-            HypervisorSettings(**record.get("hypervisor", {})),
-            InternetSettings(**record.get("internet", {})),
-            LoginSettings(**record.get("login", {})),
-        )
-        slices = {
-            int(key): entry if isinstance(entry, Kept) else Slice.from_dict(entry)
-            for key, entry in record.get("slices", {}).items()
+        """The state that `to_dict` wrote, sharing nothing with `record`; what is missing has its default."""
+        kept = {
+            section: {key: Kept(entry) for key, entry in entries_of(section, value).items()}
+            for section, value in record.items()
         }
+        state = cls.of_kept(kept)
+        for section in ENTRIES:
+            list(state.sections[section].values())  # so that all of them are made
+        return state
+
+    @classmethod
+    def of_kept(cls, kept: Mapping[str, Mapping[str, Kept]]) -> State:
+        """The state that a file keeps, by section and key, of which every entry is made when it is asked for."""
+        settings = {section: entries[""].value for section, entries in kept.items() if "" in entries}
+        many = {section: {} if section in settings else kept.get(section, {}) for section in ENTRIES}
+        inventory = Inventory(
+            tuple(settings.get("workers_list", _DEFAULTS.workers_list)),
+            settings.get("network_node", _DEFAULTS.network_node),
+            SSHSettings(**settings.get("ssh", {})),
+            HypervisorSettings(**settings.get("hypervisor", {})),
+            InternetSettings(**settings.get("internet", {})),
+            LoginSettings(**settings.get("login", {})),
+        )
         return cls(
             inventory,
-            {name: dict(size) for name, size in record.get("flavors", {}).items()},
-            {name: User.from_dict(user) for name, user in record["users"].items()},
-            {host: Worker(**worker) for host, worker in record.get("workers", {}).items()},
-            Slices(slices),
-            record.get("next_vm_id", models.FIRST_ID),
-            record.get("next_vlan_id", 100),
+            Entries(dict, many["flavors"]),
+            Entries(User.from_dict, many["users"]),
+            Entries(_worker, many["workers"]),
+            Slices({}, many["slices"]),
+            settings.get("next_vm_id", models.FIRST_ID),
+            settings.get("next_vlan_id", 100),
         )
+
+
+def entries_of(section: str, value: Any) -> Mapping[str, Any]:
+    """A section as entries by their keys; one that is of one piece has a single one, with the key ""."""
+    return value if section in ENTRIES and value and isinstance(value, Mapping) else {"": value}
+
+
+def record_of(entry: Any) -> Any:
+    """How an entry, or a section that is one piece, stands in the file; the caller's own."""
+    match entry:
+        case User() | Slice():
+            return entry.to_dict()
+        case Worker():
+            return dict(vars(entry))
+        case Mapping():
+            return dict(entry)
+    return entry
+
+
+def _worker(record: Record) -> Worker:
+    return Worker(**record)

@@ -91,7 +91,7 @@ remote.runner: errors remote.batch remote.events remote.plan
 remote.openssh: errors inventory remote.plan remote.upload
 remote.ssh: errors inventory remote.batch remote.openssh remote.plan remote.upload
 remote.upload: errors remote.plan
-rights: errors models storage.state
+rights: allocation errors models storage.state
 storage.files: errors
 storage.rules: allocation inventory models names storage.schema storage.state
 storage.schema: models names passwords

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from allocation import Holdings
 from bench import startup
 from bench.designing import ACTOR, Willing
 from database import Database
@@ -22,7 +24,8 @@ from inventory import Inventory, Worker
 from models import VM, Slice, User
 from orchestrator import OrchestratorAPI
 from placement import recount
-from storage import text, version
+from storage import rules, schema, text, version
+from storage.state import ENTRIES
 from storage.text import Unreadable
 from storage.version import Version
 from tests import garbage
@@ -33,6 +36,17 @@ from tests.unit.test_fuzz import SHARDS, inputs
 SLICES = 99
 FIRST = 1000
 YAML: Any = sys.modules["yaml"]
+WORK: dict[Any, list[str]] = {
+    version: ["record_of", "_written"],
+    schema: ["equal"],
+    rules: ["_check_slice", "_check_owner"],
+    Holdings: ["of"],
+    Slice: ["from_dict"],
+    User: ["from_dict"],
+    VM: ["to_dict"],
+}
+"""What is done for a slice, user or VM that is looked into, and for a piece that is compared, checked or written."""
+
 pytestmark = pytest.mark.torture
 
 
@@ -40,13 +54,18 @@ pytestmark = pytest.mark.torture
 def full_house(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A file with all slices but one that there can be."""
     path = tmp_path_factory.mktemp("full") / "database.yaml"
-    startup.write_file(path, [2] * SLICES)
+    furnish(path, SLICES)
+    return path.read_bytes()
+
+
+def furnish(path: Path, slices: int) -> None:
+    """Write a file with so many slices, and workers that have room for more."""
+    startup.write_file(path, [2] * slices)
     with Database(path).transaction() as state:
         state.users[ACTOR].quota_vms += 10
         state.inventory = replace(state.inventory, workers_list=Inventory().workers_list)
         state.workers = {address: Worker(10_000, 10_000.0, 100_000.0) for address in Inventory().workers_list}
         recount(state.workers, state.slices.holdings.values())
-    return path.read_bytes()
 
 
 @pytest.fixture
@@ -65,7 +84,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def noted(record: dict[str, Any]) -> str:
         ((section, value),) = record.items()
-        pieces.append(f"{section}.{next(iter(value))}" if section in version.ENTRIES else section)
+        pieces.append(f"{section}.{next(iter(value))}" if section in ENTRIES else section)
         return write(record)
 
     monkeypatch.setattr(text, "written", noted)
@@ -138,6 +157,43 @@ def test_among_99_slices_a_change_writes_what_it_changes_and_looks_into_no_other
     assert set(made) == {number}
 
 
+def test_a_change_looks_at_as_much_among_99_slices_as_among_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: Counter[str] = Counter()
+
+    def counted(module: Any, name: str) -> None:
+        real = getattr(module, name)
+
+        def look(*arguments: Any) -> Any:
+            looks[f"{operation}: {name}"] += 1
+            return real(*arguments)
+
+        monkeypatch.setattr(module, name, look)
+
+    for module, names in WORK.items():
+        for name in names:
+            counted(module, name)
+    found = []
+    for slices in (2, SLICES):
+        operation = "write the file"
+        path = tmp_path / f"{slices}.yaml"
+        furnish(path, slices)
+        api = OrchestratorAPI(Database(path), lambda _address: Willing())
+        looks.clear()
+        operation = "create slice"
+        _, tenant = api.create_slice(ACTOR, "new")
+        assert isinstance(tenant, Slice)
+        operation = "add VM"
+        vms = [api.add_vm_to_slice(ACTOR, tenant.slice_id, name, "cirros", 1)[1] for name in ("vm1", "vm2")]
+        one, two = (vm.vm_id for vm in vms if isinstance(vm, VM))
+        operation = "create link"
+        assert api.create_link(ACTOR, tenant.slice_id, one, "eth1", two, "eth1")[0]
+        operation = "delete slice"
+        assert api.delete_slice(ACTOR, tenant.slice_id)[0]
+        found.append(dict(looks))
+    assert found[0] == found[1]
+    assert all(name in {look.partition(": ")[2] for look in looks} for names in WORK.values() for name in names)
+
+
 def test_a_file_is_read_once_and_then_only_what_others_changed(path: Path, parsed: list[str], made: list[int]) -> None:
     ours, theirs = Database(path), Database(path)
     ours.load()
@@ -181,6 +237,30 @@ def test_what_is_written_by_hand_stays_until_it_is_changed(path: Path) -> None:
     with Database(path).transaction() as state:
         state.users["admin"].quota_vms += 1
     assert "    quota_vms: 11\n" in path.read_text()
+
+
+def test_entries_are_written_in_the_order_in_which_they_came(path: Path) -> None:
+    path.write_text(CLOUD)
+    database = Database(path)
+    before = list(database.load().users)
+    names = [f"new{number}" for number in range(20)]
+    with database.transaction() as state:
+        for name in names:
+            state.users[name] = User(name, "a" * 64)
+        del state.users[names[3]]
+    assert list(database.load().users) == list(Database(path).load().users) == [*before, *names[:3], *names[4:]]
+    assert re.findall(r"^  (new\d+):", path.read_text(), re.MULTILINE) == names[:3] + names[4:]
+
+
+def test_what_is_deleted_and_put_back_is_no_change(path: Path) -> None:
+    path.write_text(CLOUD)
+    database = Database(path)
+    with database.transaction() as state:
+        tenant, user = state.slices.pop(1015), state.users.pop("admin")
+        assert 1015 not in state.slices
+        assert state.slices.held(1015) is None
+        state.slices[1015], state.users["admin"] = tenant, user
+    assert path.read_text() == CLOUD
 
 
 def test_a_changed_internet_network_is_held_against_every_slice(path: Path) -> None:
@@ -258,7 +338,7 @@ def read_whole(content: bytes) -> Any:
         return read(content, None)
 
 
-@pytest.mark.parametrize("section", version.ENTRIES)
+@pytest.mark.parametrize("section", ENTRIES)
 def test_a_section_that_says_nothing_is_refused(section: str) -> None:
     lines = CLOUD.splitlines(keepends=True)
     at = lines.index(f"{section}:\n")
