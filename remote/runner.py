@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -121,26 +121,25 @@ class Runner:
         hosts = {address: self._connect(address) for address in dict.fromkeys(step.host for step in plan.steps)}
         for host in hosts.values():
             host.expect(repeatable=plan.repeatable)
-        for stage in plan.stages:
-            self._tell(StageStarted(stage))
-            report.results.extend(self._run_stage(plan, stage, hosts, keep_going=keep_going))
-            if keep_going:
-                continue
-            report.interrupted = self._interrupted()
-            if report.error:
-                break
+        with ThreadPoolExecutor(max_workers=max(len(hosts), 1)) as pool:  # for all stages: threads take time to begin
+            for stage in plan.stages:
+                self._tell(StageStarted(stage))
+                report.results.extend(self._run_stage(pool, plan, stage, hosts, keep_going=keep_going))
+                if keep_going:
+                    continue
+                report.interrupted = self._interrupted()
+                if report.error:
+                    break
         return report
 
     def _run_stage(
-        self, plan: Plan, stage: Stage, hosts: Mapping[str, Host], *, keep_going: bool
-    ) -> Iterator[StepResult]:
-        with ThreadPoolExecutor(max_workers=max(len(hosts), 1)) as pool:
-            running = [
-                pool.submit(self._run_host, plan, stage, address, hosts[address], keep_going=keep_going)
-                for address in stage.by_host
-            ]
-        for future in running:
-            yield from future.result()
+        self, pool: Executor, plan: Plan, stage: Stage, hosts: Mapping[str, Host], *, keep_going: bool
+    ) -> list[StepResult]:
+        running = [
+            pool.submit(self._run_host, plan, stage, address, hosts[address], keep_going=keep_going)
+            for address in stage.by_host
+        ]
+        return [result for future in running for result in future.result()]
 
     def _run_host(self, plan: Plan, stage: Stage, address: str, host: Host, *, keep_going: bool) -> list[StepResult]:
         """Run the steps of one host; the results of those that were, or may have been, begun."""

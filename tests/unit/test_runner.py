@@ -112,6 +112,21 @@ def test_hosts_of_a_stage_run_side_by_side() -> None:
     assert Runner(lambda _: Meeting()).run(plan).error is None
 
 
+def test_a_thread_for_each_host_carries_all_stages() -> None:
+    began: list[int] = []
+
+    class Watched(Scripted):
+        def run(self, steps: Sequence[Step], **how: Any) -> Generator[Outcome | Progress, None, None]:
+            began.append(threading.get_ident())
+            return super().run(steps, **how)
+
+    alone = Plan(tuple(Stage(f"{n}", (step("a", f"a{n}"),)) for n in range(4)), PLAN.lock, PLAN.patience)
+    assert not Runner(lambda _address: Watched({}, [])).run(alone).error
+    assert len(began) == 4
+    assert len(set(began)) == 1
+    assert threading.get_ident() not in began  # where Ctrl-C would tear what a host is doing
+
+
 def test_failure_on_one_host_lets_the_other_end_its_stage_and_begins_no_further_one() -> None:
     log, events, back = run({"a1": 5})
     assert sorted(log) == ["a a1", "b b1"]
