@@ -156,29 +156,41 @@ def line_of(text: str, fault: Broken) -> int:
     return line
 
 
+# Events say nothing of where they stand, so one of each kind is enough for all texts.
+
+_BEGIN = (yaml.StreamStartEvent(), yaml.DocumentStartEvent(explicit=False))
+_END = (yaml.DocumentEndEvent(explicit=False), yaml.StreamEndEvent())
+_MAPPING, _FLOW_MAPPING = (
+    yaml.MappingStartEvent(None, None, implicit=True, flow_style=flow_style) for flow_style in (False, True)
+)
+_LIST, _FLOW_LIST = (
+    yaml.SequenceStartEvent(None, None, implicit=True, flow_style=flow_style) for flow_style in (False, True)
+)
+_MAPPING_END, _LIST_END = yaml.MappingEndEvent(), yaml.SequenceEndEvent()
+
+
 def written(record: Record) -> str:
     """`record` as YAML, small collections on one line; in half the time of yaml.dump."""
-    events: list[yaml.Event] = [yaml.StreamStartEvent(), yaml.DocumentStartEvent(explicit=False)]
+    events: list[yaml.Event] = [*_BEGIN]
 
     def put(value: Any, *, flow: bool = True) -> None:
         if isinstance(value, dict):
-            flow_style = flow and _is_leaf(value.values()) and len(str(value)) < _WIDTH
-            events.append(yaml.MappingStartEvent(None, None, implicit=True, flow_style=flow_style))
+            is_small = flow and _is_leaf(value.values()) and len(str(value)) < _WIDTH
+            events.append(_FLOW_MAPPING if is_small else _MAPPING)
             for key, item in value.items():
                 events.append(_scalar(key))
                 put(item)
-            events.append(yaml.MappingEndEvent())
+            events.append(_MAPPING_END)
         elif isinstance(value, list):
-            events.append(yaml.SequenceStartEvent(None, None, implicit=True, flow_style=_is_leaf(value)))
+            events.append(_FLOW_LIST if _is_leaf(value) else _LIST)
             for item in value:
                 put(item)
-            events.append(yaml.SequenceEndEvent())
+            events.append(_LIST_END)
         else:
             events.append(_scalar(value))
 
     put(record, flow=False)
-    events += yaml.DocumentEndEvent(explicit=False), yaml.StreamEndEvent()
-    text: str = yaml.emit(events, Dumper=_Dumper, width=_WIDTH, allow_unicode=True)
+    text: str = yaml.emit([*events, *_END], Dumper=_Dumper, width=_WIDTH, allow_unicode=True)
     return text
 
 
@@ -203,7 +215,7 @@ def _plain(value: object) -> str:
 
 
 def _is_leaf(items: Iterable[object]) -> bool:
-    return not any(isinstance(item, dict | list) and item for item in items)
+    return not any(item and isinstance(item, (dict, list)) for item in items)
 
 
 def leading_comment(text: str) -> str:
