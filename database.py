@@ -40,13 +40,11 @@ class Database:
     def __init__(self, path: str | Path = "database.yaml") -> None:
         self.path = Path(path)
         self._file = Path(os.path.realpath(path))  # a symbolic link stays one when the file behind it is replaced
+        self.previous = self.beside("previous")
+        """The version before the last change."""
+        self._lock = self.beside("lock")
         self._known: Version | None = None
         self._writer: int | None = None
-
-    @property
-    def previous(self) -> Path:
-        """The version before the last change."""
-        return self.beside("previous")
 
     def load(self) -> State:
         """The state as it is now, the caller's own."""
@@ -60,7 +58,7 @@ class Database:
             message = "a transaction inside a transaction would wait for itself"
             raise RuntimeError(message)
         busy = f"The database has been locked by another session for {LOCK_WAIT_S:.0f} s; try again when it is done"
-        with locked(self.beside("lock"), self._file, LOCK_WAIT_S, busy) as is_alone:
+        with locked(self._lock, self._file, LOCK_WAIT_S, busy) as is_alone:
             self._writer = threading.get_ident()
             try:
                 version, signature = self._read()
@@ -154,7 +152,7 @@ class Database:
 
         def last_look() -> None:
             if not is_alone():
-                raise FileFault(f"{self.beside('lock')} was removed by somebody just now; nothing was saved, try again")
+                raise FileFault(f"{self._lock} was removed by somebody just now; nothing was saved, try again")
             if _signature(self._file.stat()) != signature:
                 raise FileFault(f"{self.path} was changed by another program just now; nothing was saved, try again")
 

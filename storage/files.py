@@ -89,13 +89,16 @@ def replace(
 def _write(fresh: Path, content: bytes, like: os.stat_result) -> None:
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    try:
         with suppress(PermissionError):  # only root gives files away; without it the file is ours, as it must be
             os.fchown(descriptor, like.st_uid, like.st_gid)
         os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
-        file.write(content)
-        file.flush()
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _has_second_name(path: Path, second: Path) -> bool:
@@ -109,7 +112,7 @@ def _has_second_name(path: Path, second: Path) -> bool:
 
 
 def _temporary(path: Path) -> Path:
-    return path.with_name(f"{path.name}.new")
+    return Path(f"{path}.new")
 
 
 def share(descriptor: int, like: Path) -> None:
