@@ -104,7 +104,7 @@ class SSHHost:
     def _run_batch(self, batch: Batch, patience: float) -> Generator[Outcome, None, UploadWanted | None]:
         if batch.is_empty:
             return None
-        if self._repeatable and self._shell and not self._has_answered:
+        if self._repeatable and not self._has_answered and self._shell and self._waits(self._shell):
             transcript = Transcript(batch, secrets.token_hex(12))
             try:  # the batch itself is the question
                 return (yield from self._converse(batch, transcript, patience, RENEW_SECONDS))
@@ -175,13 +175,16 @@ class SSHHost:
         Nothing of a plan is sent before its host has answered, be it to this question or by a new shell: where it hangs
         or was lost meanwhile, nothing was begun. To open another shell takes two round trips, and sudo(8).
         """
-        if time.monotonic() - self._used > IDLE_SECONDS / 2:  # it might end just now
-            return False
-        if channel.exit_status_ready() or not self._is_connected:
+        if not self._waits(channel):
             return False
         if not self._has_answered and not self._repeatable:
             self._has_answered = self._answers(channel)
         return self._has_answered or self._repeatable
+
+    def _waits(self, channel: paramiko.Channel) -> bool:
+        """Whether a shell still waits, as far as is known here, and not for so long that it might end just now."""
+        is_young = time.monotonic() - self._used <= IDLE_SECONDS / 2
+        return is_young and not channel.exit_status_ready() and self._is_connected
 
     def _answers(self, channel: paramiko.Channel) -> bool:
         """Whether a shell that waits says what it is asked to say. Where nothing comes, the connection is lost, too."""

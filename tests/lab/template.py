@@ -1,6 +1,6 @@
 """Adds 20 VMs at once to a slice in design, takes them back, and prints what that cost; run inside the lab.
 
-`python -m tests.lab.template DATABASE SLICE`: the batches of each worker, and its disks in between, as JSON.
+`python -m tests.lab.template DATABASE SLICE`: the round trips to each worker, and its disks in between, as JSON.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def template(database: str, slice_id: int) -> dict[str, list[int]]:
     connections = Connections(state.inventory.ssh)
     plan = deployment.image_plan(tenant, tenant.vms)
     _done(Runner(connections.host).run(plan))
-    batches = [connections.host(worker).round_trips for worker in workers]
+    trips = [connections.host(worker).round_trips for worker in workers]
     count = Command(("sh", "-c", 'ls "$1" | grep -c _img.qcow2', "sh", f"vm_images/slice-{slice_id}"), as_user=True)
     look = Plan((Stage("look", tuple(Step(worker, "disks", (count,)) for worker in workers)),))
     disks = [int(result.stdout) for result in _done(Runner(connections.host).run(look)).results]
     _done(Runner(connections.host).run(plan.undone("take back"), keep_going=True))
     connections.close()
-    return {"batches": batches, "disks": disks}
+    return {"round trips": trips, "disks": disks}
 
 
 def _done(report: Report) -> Report:

@@ -181,6 +181,23 @@ def test_what_may_be_sent_twice_is_sent_again_where_no_answer_comes(
     assert (len(host.processes), host.connections) == (2, 2)
 
 
+def test_what_may_be_sent_twice_is_tried_once_where_no_shell_waits_any_more(
+    client: ssh.SSHHost, look: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that was lost would cost the wait for its connection twice."""
+    tries = []
+
+    def lost(command: str) -> None:
+        tries.append(command)
+        raise HostUnreachable("127.0.0.1", "lost")
+
+    monkeypatch.setattr(ssh, "IDLE_SECONDS", 0)
+    monkeypatch.setattr(client, "_execute", lost)
+    with pytest.raises(HostUnreachable):
+        look("true")
+    assert len(tries) == 1
+
+
 def test_what_may_be_sent_twice_and_was_begun_is_not_sent_again(host: LoopbackHost, look: Callable[[str], str]) -> None:
     with pytest.raises(CommandFailed):
         look("echo once >>said; kill -9 $$; sleep 5")
