@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +33,16 @@ OPERATIONS = ("create slice", "add VM", "create link", "delete slice")
 SAVE = "one save"
 """The floor of an operation: the file is replaced and the version before it kept, and nothing is worked out."""
 
+SLOW_FSYNC = 5
+"""Milliseconds that are added to every fsync to see what becomes of it on a disk without a cache of its own."""
 
-def series(vms: int) -> str:
-    """What the samples are found under."""
-    return f"design with {vms} VMs"
+
+def series(vms: int, longer: int = 0) -> str:
+    """What the samples are found under; `longer`: milliseconds that an fsync takes longer than this machine's."""
+    return f"design with {vms} VMs{f', fsync {longer} ms longer' if longer else ''}"
+
+
+Fsync = Callable[[Any], None]
 
 
 class Willing:
@@ -56,14 +64,15 @@ class Willing:
 
 def measure(rounds: int, say: Callable[[str], None], sizes: Sequence[int] = tuple(SIZES)) -> Iterator[Sample]:
     """A small slice is designed and deleted, so many times in files of each size."""
-    for vms in sizes:
-        say(f"{series(vms)}, {rounds} rounds")
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+    for longer, vms in product((0, SLOW_FSYNC), sizes):
+        name = series(vms, longer)
+        say(f"{name}, {rounds} rounds")
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder, _slower_fsync(longer / 1000):
             path = Path(folder) / "database.yaml"
             startup.write_file(path, SIZES[vms])
             _add_workers(path)
             for _ in range(rounds):
-                yield from _round(path, series(vms))
+                yield from _round(path, name)
 
 
 def _round(path: Path, name: str) -> Iterator[Sample]:
@@ -107,16 +116,35 @@ def _timed(name: str, operation: str, call: Callable[[], tuple[bool, Any]]) -> t
 @contextmanager
 def _fsyncs() -> Iterator[list[float]]:
     """How long each fsync took, while the body runs."""
-    real, spent = os.fsync, []
+    spent: list[float] = []
 
-    def timed(fd: Any) -> None:
+    def timed(fsync: Fsync, fd: Any) -> None:
         began = time.monotonic()
-        real(fd)
+        fsync(fd)
         spent.append(time.monotonic() - began)
 
-    os.fsync = timed
-    try:
+    with _replaced(timed):
         yield spent
+
+
+@contextmanager
+def _slower_fsync(seconds: float) -> Iterator[None]:
+    """As on another disk: every fsync takes so much longer, while the body runs."""
+
+    def slower(fsync: Fsync, fd: Any) -> None:
+        fsync(fd)
+        time.sleep(seconds)
+
+    with _replaced(slower):
+        yield
+
+
+@contextmanager
+def _replaced(by: Callable[[Fsync, Any], None]) -> Iterator[None]:
+    real = os.fsync
+    os.fsync = partial(by, real)
+    try:
+        yield
     finally:
         os.fsync = real
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -374,14 +375,22 @@ def test_the_slowest_imports_are_read_from_what_python_prints() -> None:
     assert startup.slowest_imports(text, 1) == [("rich.console", 0.09)]
 
 
-def test_every_operation_of_the_design_is_timed_with_its_fsyncs() -> None:
-    samples = list(designing.measure(1, lambda _line: None, sizes=(10,)))
+@pytest.mark.parametrize("longer", [0, designing.SLOW_FSYNC])
+def test_every_operation_of_the_design_is_timed_with_its_fsyncs(longer: int) -> None:
+    found = designing.measure(1, lambda _line: None, sizes=(10,))
+    samples = [sample for sample in found if sample.series == designing.series(10, longer)]
     assert [sample.phase for sample in samples] == [
         *("load", "one save", "create slice", "add VM", "add VM", "create link", "delete slice")
     ]
     for sample in samples[1:]:
         assert sample.facts["fsyncs"] > 0
-        assert 0 < sample.facts["fsync"] < sample.seconds
+        assert sample.facts["fsyncs"] * longer / 1000 < sample.facts["fsync"] < sample.seconds
+
+
+def test_who_measures_fsync_leaves_it_as_it_was() -> None:
+    before = os.fsync
+    list(designing.measure(1, lambda _line: None, sizes=(10,)))
+    assert os.fsync is before
 
 
 def test_a_file_of_each_size_has_so_many_vms_and_room_for_one_more_slice() -> None:

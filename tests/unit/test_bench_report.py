@@ -125,6 +125,16 @@ def test_copies_operations_and_starts_have_their_bounds() -> None:
     assert verdict(found, "start with 4 VMs: until the menu").word == "met"
 
 
+def test_a_slow_disk_has_bounds_of_its_own() -> None:
+    longer = designing.SLOW_FSYNC
+    found = Samples([Sample(designing.series(10, longer), "ours", "add VM", 0.020, {"fsync": 0.015})])
+    found.add([Sample(designing.series(1000, longer), "ours", "add VM", 0.040, {"fsync": 0.010})])
+    assert {v.promise for v in report.missed(found)} == {
+        "add VM at 1,000 VMs, fsync 5 ms longer: part of it that is fsync",
+        "add VM, fsync 5 ms longer: times that at 10 VMs",
+    }
+
+
 def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
     assert {v.word for v in bounds.verdicts(Samples())} == {"not measured"}
 
