@@ -205,7 +205,7 @@ def test_slices_with_equal_names_and_subnets_live_side_by_side(line: Line, twin:
     assert line.vm("app").addresses["eth1"] == twin.vm("app").addresses["eth1"]
     for each in (line, twin):
         address = each.vm("app").addresses["eth1"]
-        web = each.guest("web")
+        web, _ = each.guest("web"), each.guest("app")  # both have booted and have their addresses
         assert web.reaches(address)
         assert each.vm("app").macs["eth1"] in web.run(f"ip neigh show {address}")
 
