@@ -21,7 +21,7 @@ def check(state: State, slices: Collection[int] | None = None, owners: Collectio
     """`Broken` where the state keeps one of the rules not.
 
     Where it is known to differ from a state that keeps them in a few slices only, and in what a few users are or own,
-    it is looked at those; and at the rest only for what they hold together.
+    only those are looked at, and of the rest what they may clash with.
     """
     internet = state.inventory.internet
     live = state.slices.holdings
@@ -104,11 +104,11 @@ class _Cloud:
 
 
 def _check_ownership(
-    users: Mapping[str, User], live: Mapping[int, Holdings], names: Collection[str] | None = None
+    users: Mapping[str, User], live: Mapping[int, Holdings], owners: Collection[str] | None = None
 ) -> None:
-    if names is None:
-        names = [*users, *(holdings.owner for holdings in live.values())]
-    owned: dict[str, list[Holdings]] = {name: [] for name in names}
+    if owners is None:
+        owners = [*users, *(holdings.owner for holdings in live.values())]
+    owned: dict[str, list[Holdings]] = {name: [] for name in owners}
     for holdings in live.values():
         if holdings.owner in owned:
             owned[holdings.owner].append(holdings)
