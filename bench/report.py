@@ -31,8 +31,7 @@ _HOW = """\
   20 VMs are several slices, for a slice has 20 VLANs; they are deployed one after the other. Guests have 64 MB and
   a disk whose boot sector halts them, so that booting does not drown the rest.
 - **The floor**: each host's commands of our own plan as one script on that host, hosts side by side, stage after
-  stage. No SSH, no manager: the bench enters the host's namespaces. *Without barriers* no host waits for another
-  between stages.
+  stage. No SSH, no manager: the bench enters the host's namespaces.
 - **The first floor**: the same, with the commands of the day on which this was first measured, kept as data in
   `bench/first-floor.json.xz`. It stays what it was, so that the floor itself can be seen to fall.
 - **This project**: its use-cases, called as the menu calls them. *connect* is a connection and an empty batch on

@@ -44,7 +44,7 @@ def series(sizes: list[int]) -> str:
 
 
 def measure(repeat: int, say: Callable[[str], None]) -> Iterator[Sample]:
-    """Start the menu so many times on a small and on a large file, after one start that only fills the page cache."""
+    """Start the menu so many times on a small and on a large file, after one start that only fills the caches."""
     for sizes in (SMALL, LARGE):
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             database = Path(folder) / "database.yaml"
@@ -60,7 +60,7 @@ def measure(repeat: int, say: Callable[[str], None]) -> Iterator[Sample]:
 def imports(count: int = 8) -> list[tuple[str, float]]:
     """The modules that take longest to import for the menu, with all that they import, in seconds (-X importtime)."""
     argv = [sys.executable, "-X", "importtime", "-c", "import cli"]
-    done = subprocess.run(argv, cwd=_ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(argv, cwd=_ROOT, env=_usual(), capture_output=True, text=True, check=True)
     return slowest_imports(done.stderr, count)
 
 
@@ -127,7 +127,7 @@ def _start(database: Path) -> tuple[float, Facts]:
     """Start the menu on pipes, log in, wait for its prompt: seconds from the start, and memory in MB."""
     argv = [sys.executable, str(_ROOT / "cli.py"), "--database", str(database)]
     began = time.monotonic()
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(argv, env=_usual(), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdin  # noqa: S101 - for the type checker: it is a pipe
             assert process.stdout  # noqa: S101 - as above
@@ -139,6 +139,11 @@ def _start(database: Path) -> tuple[float, Facts]:
             return took, {"peak": megabytes(status, "VmHWM"), "rest": megabytes(status, "VmRSS")}
         finally:
             process.kill()
+
+
+def _usual() -> dict[str, str]:
+    """The environment with byte code kept, as everybody has it who does not forbid that."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _wait_for_menu(descriptor: int, deadline: float) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 from database import Database
 from errors import CloudError
@@ -72,18 +74,23 @@ class Inspector:
 
     def look(self, hosts: Iterable[str], *, thorough: bool = False) -> Look:
         """What is on the hosts; `thorough`: also what only operators are told of."""
-        plan = look_plan(self.inventory, hosts, thorough=thorough)
+        asked = list(dict.fromkeys(hosts))
         look = Look(time.time())
-        for result in Runner(self._connect).run(plan).results if plan.stages[0].steps else ():
-            host = result.step.host
-            if result.error:
-                look.errors[host] = result.error
-            else:
-                said = [outcome.stdout if outcome.status == 0 else None for outcome in result.outcomes]
-                asked = commands(self.inventory, host, thorough=thorough)
-                look.sights[host] = read(host, dict(zip(asked, said, strict=True)))
+        with ThreadPoolExecutor(max_workers=max(len(asked), 1)) as pool:  # what one said is read while others answer
+            for host, seen in zip(asked, pool.map(partial(self._look_at, thorough=thorough), asked), strict=True):
+                if isinstance(seen, Sight):
+                    look.sights[host] = seen
+                else:
+                    look.errors[host] = seen
         look.ended = time.time()
         return look
+
+    def _look_at(self, host: str, *, thorough: bool) -> Sight | CloudError:
+        (result,) = Runner(self._connect).run(look_plan(self.inventory, [host], thorough=thorough)).results
+        if result.error:
+            return result.error
+        said = [outcome.stdout if outcome.status == 0 else None for outcome in result.outcomes]
+        return read(host, dict(zip(commands(self.inventory, host, thorough=thorough), said, strict=True)))
 
     def survey(self, slices: Iterable[Slice], hosts: Iterable[str], *, thorough: bool = False) -> Survey:
         """A look at the hosts between two at the file: `slices` are those of the first, or some of them.

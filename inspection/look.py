@@ -45,32 +45,41 @@ for file in /run/ns-*/hosts/*; do [ ! -f "$file" ] || [ -s "$file" ] || echo "$f
 exit 0"""
 
 # A process in a namespace shows its network to those outside as well (proc(5), /proc/pid/net): nothing has to be
-# started in there. That is enough where a DHCP server is in its namespace and was started after ovs-vswitchd, so that
-# its interface is the one that it opened. /proc shows no MACs, which only those on the VLAN that is shared have of us,
-# and no addresses without a network, which only the proof of isolation asks for.
+# started in there. Where a DHCP server is in its namespace and was started after ovs-vswitchd, its interface is the one
+# that it opened, and it serves. /proc shows no MACs, which only those on the VLAN that is shared have of us, and no
+# addresses without a network, which only the proof of isolation asks for. The table of devices is opened where that of
+# networks has none: a server has one device.
 _NAMESPACES = r"""shared=$1 thorough=$2
 facts='
-  FILENAME ~ "/dev$" && sub(":.*", "") { print "in", name, "device", $1 }
-  FILENAME ~ "/route$" && $3 == "00000000" { print "in", name, "network", $2, $8, $1 }
-  FILENAME ~ "/fib_trie$" && $1 == "|--" { address = $2 }
-  FILENAME ~ "/fib_trie$" && $1 == "/32" && $3 == "LOCAL" { print "in", name, "address", address }
-  FILENAME ~ "/ip_forward$" && $1 == 1 { print "in", name, "routes" }'
+  FNR == 1 { kind = FILENAME; sub(".*/", "", kind) }
+  kind == "dev" && sub(":.*", "") { print "in", name, "device", $1 }
+  kind == "route" && $3 == "00000000" { print "in", name, "network", $2, $8, $1; wired[name] = 1 }
+  kind == "fib_trie" && FNR == 1 && !(name in wired) {
+    table = FILENAME; sub("fib_trie$", "dev", table)
+    while ((getline device <table) > 0) if (sub(":.*", "", device)) print "in", name, "device", device
+  }
+  kind == "fib_trie" && $1 == "|--" { address = $2 }
+  kind == "fib_trie" && $1 == "/32" && $3 == "LOCAL" { print "in", name, "address", address }
+  kind == "ip_forward" && $1 == 1 { print "in", name, "routes" }'
 set --
 for path in /run/netns/ns-*; do
   [ -e "$path" ] || continue
-  name=${path##*/} pid=
+  name=${path##*/} pid= serves=
   read -r pid 2>/dev/null <"/run/$name/pid"
   case $thorough$name in
     ns-gw-*) nsenter --net="$path" awk "$facts" "name=$name" \
       /proc/net/dev /proc/net/route /proc/net/fib_trie /proc/sys/net/ipv4/ip_forward || exit;;
     *)
-      if [ ! "$thorough" ] && [ "$name" != "$shared" ] && [ "/proc/$pid/ns/net" -ef "$path" ] &&
+      if [ ! "$thorough" ] && [ "/proc/$pid/ns/net" -ef "$path" ] &&
         [ "/run/$name/pid" -nt /run/openvswitch/ovs-vswitchd.pid ]; then
-        set -- "$@" "name=$name" "/proc/$pid/net/dev" "/proc/$pid/net/route" "/proc/$pid/net/fib_trie"
+        serves=serves
+      fi
+      if [ "$serves" ] && [ "$name" != "$shared" ]; then
+        set -- "$@" "name=$name" "/proc/$pid/net/route" "/proc/$pid/net/fib_trie"
       else
-        echo "namespace $name"
+        echo "namespace $name $serves"
         nsenter --net="$path" sh -c 'read -r routes </proc/sys/net/ipv4/ip_forward; echo "$routes"
-          ip -j addr && exec ss -Hlun "sport = :67"' || exit
+          ip -j addr && { [ "$1" ] || exec ss -Hlun "sport = :67"; }' sh "$serves" || exit
       fi;;
   esac
 done
@@ -78,6 +87,9 @@ done
 """
 
 _FILTER = '[ ! -e "/run/netns/$1" ] || exec nsenter --net="/run/netns/$1" iptables-save -t filter'
+
+# The kernel gives one byte of it to who reads byte by byte, as sh(1) does, and then says that it is at the end.
+_FORWARDING = 'on=; read -r on </proc/sys/net/ipv4/ip_forward; echo "$on"'
 
 _ROOM = r"""folder=$1; [ -d "$folder" ] || folder=.
 df --output=avail -k "$folder" | tail -n 1
@@ -125,7 +137,7 @@ def commands(inventory: Inventory, host: str, *, thorough: bool = False) -> dict
             "namespaces": ("sh", "-c", _NAMESPACES, "sh", shared, "thorough" * thorough),
             "rules": ("iptables-save",),
             "filter": ("sh", "-c", _FILTER, "sh", shared),
-            "forwarding": ("cat", "/proc/sys/net/ipv4/ip_forward"),
+            "forwarding": ("sh", "-c", _FORWARDING),
             "networks": ("ip", "-4", "-o", "route", "show", "dev", inventory.internet.uplink, "scope", "link"),
         }
     if thorough:

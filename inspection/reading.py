@@ -25,7 +25,10 @@ _NOTHING = ["set", []]
 _HEX = re.compile(r"\b0x[0-9a-f]+\b")
 _FIRST_TABLE = {"table=0"}
 _FLOWS_KNOWN = 1 << 13
-"""Those around some 300 VMs: reading them is most of a look's work, and the next look finds most of them again."""
+"""Those around some 300 VMs: the next look finds most of them again, also where a few others have come."""
+
+_ANSWERS_KNOWN = 1 << 6
+"""Those of six hosts: where nothing has happened since the last look, they say the same again."""
 
 
 def read(host: str, answers: Mapping[str, str | None]) -> Sight:
@@ -34,12 +37,18 @@ def read(host: str, answers: Mapping[str, str | None]) -> Sight:
     unread = []
     for name, answer in answers.items():
         try:
-            found |= {} if answer is None else _merged(found, _READERS[name](answer))
+            found |= {} if answer is None else _merged(found, _part(name, answer))
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
             unread.append(name)
     unread += (name for name, answer in answers.items() if answer is None)
     known = {each.name for each in fields(Sight)}
     return Sight(host, unread=tuple(unread), **{name: value for name, value in found.items() if name in known})
+
+
+@lru_cache(_ANSWERS_KNOWN)
+def _part(name: str, answer: str) -> Mapping[str, Any]:
+    """What an answer tells: parts of a `Sight`, by their names, which nobody changes."""
+    return _READERS[name](answer)
 
 
 def _merged(found: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,14 +192,17 @@ def _namespaces(text: str) -> dict[str, Any]:
     shown: defaultdict[str, list[list[str]]] = defaultdict(list)
     for name, facts in re.findall(r"^in (\S+) (.+)$", text, re.MULTILINE):
         shown[name].append(facts.split())
-    parts = re.split(r"^namespace (\S+)\n", re.sub(r"^in .+\n", "", text, flags=re.MULTILINE), flags=re.MULTILINE)
-    entered = (_entered(name, body) for name, body in zip(parts[1::2], parts[2::2], strict=True))
+    rest = re.sub(r"^in .+\n", "", text, flags=re.MULTILINE)
+    parts = re.split(r"^namespace (\S+) ?(serves)?\n", rest, flags=re.MULTILINE)
+    entered = (_entered(*each) for each in zip(parts[1::3], parts[2::3], parts[3::3], strict=True))
     return {"namespaces": {each.name: each for each in (*entered, *(_shown(*each) for each in shown.items()))}}
 
 
-def _entered(name: str, body: str) -> Namespace:
+def _entered(name: str, known_to_serve: str | None, body: str) -> Namespace:
     routes, table, *sockets = body.splitlines()
     devices = _device_table(table)
+    if known_to_serve:
+        return Namespace(name, routes == "1", devices, serves=True)
     # A socket that is bound to an interface that is gone is shown with its number: %if9.
     bound = [found[1] for line in sockets if (found := re.search(r"(?:%(\S+))?:67\b", line))]
     serves = bool(bound) and not any(re.fullmatch(r"if\d+", port or "") and port not in devices for port in bound)
@@ -212,7 +224,7 @@ def _shown(name: str, facts: list[list[str]]) -> Namespace:
             if number & mask == network:
                 held[device].append(address)
     up = {device for *_, device in networks}
-    names = [words[1] for words in facts if words[0] == "device"]
+    names = dict.fromkeys([*(words[1] for words in facts if words[0] == "device"), *(name for *_, name in networks)])
     devices = {each: Device(each, "", each in up, each in up, "", "", tuple(held[each])) for each in names}
     return Namespace(name, ["routes"] in facts, devices, serves=True)
 

@@ -99,9 +99,10 @@ def namespaces(host: FakeHost, shared: str, *, thorough: bool) -> str:
         if (heard or name.startswith("ns-gw-")) and not thorough:
             shown += _shown(host, name)
         elif name.startswith("ns-"):
+            known = "serves" if server and name not in host.deaf and not thorough else ""
             bound = ["if12"] if name in host.deaf else [device for device in inside if device.startswith("dhcp_")]
-            sockets = "".join(f"UNCONN 0 0 0.0.0.0%{device}:67 0.0.0.0:*\n" for device in bound if server)
-            entered += f"namespace {name}\n{int(name in host.forwarding)}\n{devices(host, name)}\n{sockets}"
+            sockets = "".join(f"UNCONN 0 0 0.0.0.0%{device}:67 0.0.0.0:*\n" for device in bound if server and not known)
+            entered += f"namespace {name} {known}\n{int(name in host.forwarding)}\n{devices(host, name)}\n{sockets}"
     return entered + shown
 
 
@@ -109,10 +110,11 @@ def _shown(host: FakeHost, name: str) -> str:
     """What /proc/pid/net tells of it: all subnets have 256 addresses, and numbers the lowest byte first."""
     facts = ["routes"] if name in host.forwarding and name.startswith("ns-gw-") else []
     for device, addresses in host.namespaces[name].items():
-        facts.append(f"device {device}")
         for address in sorted(addresses) if device not in host.down else ():
             subnet = bytes([0, *reversed(ipaddress.IPv4Address(address).packed[:3])]).hex().upper()
             facts += [f"network {subnet} 00FFFFFF {device}", f"address {address}", f"address {address}"]
+    if name.startswith("ns-gw-") or not any(fact.startswith("network ") for fact in facts):
+        facts += [f"device {device}" for device in host.namespaces[name]]
     return "".join(f"in {name} {fact}\n" for fact in facts)
 
 
@@ -158,8 +160,6 @@ def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C90
             )
         case ("iptables-save",):
             said = rules(host)
-        case ("cat", "/proc/sys/net/ipv4/ip_forward"):
-            said = f"{int('' in host.forwarding)}\n"
         case ("sh", "-c", script, _, *words):
             return _script(host, script, words)
         case ("sh", "-c", script):
@@ -191,6 +191,8 @@ def _script(host: FakeHost, script: str, words: list[str]) -> Answer | None:
         return 0, namespaces(host, words[0], thorough=bool(words[1])), ""
     if script == look._FILTER:
         return 0, heard(host, words[0]) if words[0] in host.namespaces else "", ""
+    if script == look._FORWARDING:
+        return 0, f"{int('' in host.forwarding)}\n", ""
     if script == look._ROOM:
         return 0, "104857600\n16777216\n", ""
     if script == look._TOOLS:

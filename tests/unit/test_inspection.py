@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from database import Database, State
 from deployment import DeploymentAPI
 from errors import CommandFailed, SudoRefused
-from inspection import findings, look, reading
+from inspection import findings, inspector, look, reading
 from inspection.codes import CODES
 from inspection.findings import Finding
 from inspection.inspector import Inspector
-from inspection.sight import Port
+from inspection.sight import Device, Port, Sight
 from inventory import Inventory
 from models import Slice
+from remote.batch import Outcome, Progress
 from remote.runner import Runner
 from tests.designs import DESIGNS, design
 from tests.fakes import FakeCloud, FakeHost
@@ -325,6 +328,8 @@ in ns-gw-slice1000 address 172.16.0.1
 in ns-gw-slice1000 address 192.168.100.1
 in ns-gw-slice1000 routes
 in ns-dhcp-vlan100 device lo
+in ns-dhcp-vlan101 network 0001A8C0 00FFFFFF dhcp_v101
+in ns-dhcp-vlan101 address 192.168.1.2
 """
 
 
@@ -343,10 +348,43 @@ def test_a_namespace_that_was_not_entered_is_read_from_its_tables() -> None:
     seen = reading.read(NETWORK, {"namespaces": SHOWN}).namespaces
     router = seen["ns-gw-slice1000"]
     assert (router.routes, seen["ns-dhcp-vlan100"].routes, [*seen["ns-dhcp-vlan100"].devices]) == (True, False, ["lo"])
+    assert seen["ns-dhcp-vlan101"].devices["dhcp_v101"] == Device("dhcp_v101", "", True, True, "", "", ("192.168.1.2",))
     assert {device.name: (device.up, device.addresses) for device in router.devices.values()} == {
         "lo": (False, ()), "gw_vlan100": (True, ("192.168.100.1",)), "gw_vlan102": (False, ()),
         "gw_vlan101": (True, ("192.168.101.1", "10.10.3.4")),
     }  # fmt: skip
+
+
+def test_a_server_that_is_known_to_serve_is_not_asked_for_its_sockets() -> None:
+    text = 'namespace ns-dhcp-vlan400 serves\n0\n[{"ifname":"dhcp_v400","flags":["UP"]}]\n'
+    seen = reading.read(NETWORK, {"namespaces": text}).namespaces["ns-dhcp-vlan400"]
+    assert (seen.serves, seen.routes, [*seen.devices]) == (True, False, ["dhcp_v400"])
+
+
+def test_what_a_host_says_again_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = deployed("ring")
+    assert scene.found() == []
+    for name in reading._READERS:
+        monkeypatch.setitem(reading._READERS, name, lambda _text: pytest.fail("it was read again"))
+    assert scene.found() == []
+
+
+def test_what_one_host_said_is_read_while_another_still_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, was_read = deployed("ring"), threading.Event()
+    run = scene.network.run
+
+    def late(*words: Any, **options: Any) -> Iterator[Outcome | Progress]:
+        assert was_read.wait(10), "what the workers said is read when all have answered"
+        yield from run(*words, **options)
+
+    monkeypatch.setattr(scene.network, "run", late)
+
+    def read(host: str, answers: Mapping[str, str | None]) -> Sight:
+        was_read.set()
+        return reading.read(host, answers)
+
+    monkeypatch.setattr(inspector, "read", read)
+    assert scene.found() == []
 
 
 @pytest.mark.parametrize(
