@@ -52,12 +52,17 @@ case $? in 0 | 3) ;; *) echo "$2 is not a whole qcow2 image; $3" >&2; exit 1;; e
 
 _IS_SEALED = """[ "$(stat -c '%s %Y' "$1" 2>/dev/null)" = "$(cat "$2" 2>/dev/null)" ]"""
 
-# Disks of VMs hold only what differs from their base image: with another one under them, they are garbage.
+# A seal that is not there yet, for a file that was looked at.
+_PREPARE_SEAL = """stat -c '%s %Y' "$1" >"$4.part"\n"""
+
+# Disks of VMs hold only what differs from their base image: with another one under them, they are garbage. What was
+# brought just now was looked at on its arrival.
 _SEAL = f"""if [ -s "$4" ]; then
   {_IS_SEALED.replace('"$2"', '"$4"')} && exit
   echo "$1 is not the image that disks of VMs were built on; put that one back (if it is that one: rm $4)" >&2; exit 1
 fi
-{_IS_WHOLE}stat -c '%s %Y' "$1" >"$4.part" && {{ mv "$4.part" "$4" 2>/dev/null || [ -s "$4" ]; }}
+[ -s "$4.part" ] && {_IS_SEALED.replace('"$2"', '"$4.part"')} || {{
+{_IS_WHOLE}{_PREPARE_SEAL}}} && {{ mv "$4.part" "$4" 2>/dev/null || [ -s "$4" ]; }}
 """
 
 _ARE_GOOD = f"""base=$1 seal=$2; shift 2
@@ -145,7 +150,7 @@ class QCOWManager:
         name = PurePosixPath(image).name
         (target, seal), part = self._base(name), f"{self._images}/{upload_part(name, tenant.slice_id)}"
         is_there = ("test", "-s", target)
-        whole = ("sh", "-c", _IS_WHOLE, "sh", part, f"{image} on the manager", "replace it")
+        whole = ("sh", "-c", _IS_WHOLE + _PREPARE_SEAL, "sh", part, f"{image} on the manager", "replace it", seal)
         advice = "remove it there, and a good one is brought"
         return Step(
             vm.worker_ip,

@@ -12,7 +12,7 @@ import pytest
 from inventory import HypervisorSettings
 from models import Slice
 from qcow_manager import QCOWManager
-from remote.plan import Command, Step
+from remote.plan import Command, Step, Upload
 from tests.designs import design
 
 WHOLE = 'for last; do overlay=$size size=$last; done; echo made >"$overlay"'
@@ -33,7 +33,7 @@ class Worker:
 
     def has_qemu_img(self, script: str) -> None:
         program = self.home / "qemu-img"
-        program.write_text(f"#!/bin/sh\n[ $1 = create ] || exit 0\n{script}\n")
+        program.write_text(f"#!/bin/sh\n[ $1 = create ] || {{ echo look >>looks; exit 0; }}\n{script}\n")
         program.chmod(0o700)
 
     def does(self, *steps: Step) -> str:
@@ -207,3 +207,29 @@ def test_a_deployment_says_what_to_do_about_anothers_disk(worker: Worker, tenant
     worker.has_qemu_img("")
     (worker.home / "qemu-img").write_text("#!/bin/sh\nexit 1\n")
     assert "vm1_img.qcow2 is damaged; bring it back from a copy" in worker.does(look)
+
+
+def test_an_image_that_was_looked_at_when_it_came_is_not_looked_at_again(tmp_path: Path) -> None:
+    """Nor is any other let in by that: one put there meanwhile, of another size, is."""
+    worker, tenant = Worker(tmp_path), design("single")
+    base, *_ = worker.disks.create_backing_image(tenant, tenant.vms[0])
+    (upload,) = (action for action in base.do if isinstance(action, Upload))
+    image, part, seal = (tmp_path / name for name in (upload.target, upload.part, "vm_images/.cirros.img.seal"))
+    looks = tmp_path / "looks"
+
+    def arrive() -> int:
+        part.write_bytes(bytes(32))
+        assert worker._call(upload.check).returncode == 0
+        part.replace(image)
+        looks.unlink()
+        return image.stat().st_size
+
+    image.unlink()
+    size = arrive()
+    assert (worker.does(base), looks.exists()) == ("", False)
+    assert seal.read_text().split()[0] == str(size)
+    seal.unlink()
+    arrive()
+    image.write_bytes(bytes(64))
+    assert (worker.does(base), looks.exists()) == ("", True)
+    assert seal.read_text().split()[0] == "64"
