@@ -32,7 +32,9 @@ _SOON_SECONDS = 0.2
 # another's by then (proc(5), /proc/pid/fd), and link(2) never replaces what is there. The digest is of what is there
 # then, for a pipe would cost more than reading it again; OpenSSL's takes a quarter of the time of coreutils'. That can
 # take a slow disk minutes, and whoever is silent is given up. Blocks are as large as what SSH brings at a time: with
-# 256 KiB copies to two hosts took 1.3 times as long.
+# 256 KiB copies to two hosts took 1.3 times as long. The file is opened once: of one that was truncated, as dd(1) does
+# with what it opens itself, ext4 writes everything to the disk when it is closed (auto_da_alloc in ext4(5)), and the
+# overlay that is made next waits for that.
 _TAKE_IN = f"""nonce=$1 part=$2 target=$3 size=$4 patience=$5; shift 5
 fail() {{ echo "$*" >&2; exit 1; }}
 exec 9<"${{target%/*}}"
@@ -51,7 +53,7 @@ trap '[ ! "$part" -ef /proc/self/fd/8 ] || rm -f "$part"; [ -z "$saying" ] || ki
 trap 'exit 1' HUP INT PIPE TERM
 file=/proc/$$/fd/8
 echo "$nonce send"
-dd of="$file" bs=32k count="$size" iflag=count_bytes,fullblock status=none || fail "is the disk full?"
+dd bs=32k count="$size" iflag=count_bytes,fullblock status=none >&8 || fail "is the disk full?"
 [ "$(stat -L -c %s "$file")" = "$size" ] || fail "it did not arrive whole"
 while sleep 1 >/dev/null 2>&1 8>&- 9<&-; do echo "$nonce wait"; done &
 saying=$!

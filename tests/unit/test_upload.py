@@ -1,14 +1,17 @@
-"""Images on their way to a worker: what the manager finds out of them."""
+"""Images on their way to a worker: what the manager finds out of them, and how the worker takes them in."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from remote import upload
+from remote.plan import Upload
 
 
 def test_an_image_that_could_not_be_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,3 +29,20 @@ def test_an_image_that_could_not_be_read_is_read_again(tmp_path: Path, monkeypat
         found = upload._digest(image.fileno())
         assert found.result() == hashlib.sha256(b"image").hexdigest()
         assert upload._digest(image.fileno()) is found
+
+
+def test_a_file_is_opened_once_on_its_way_to_the_disk(tmp_path: Path) -> None:
+    """Opened again by its name it is truncated, and then some filesystems keep everybody waiting for the disk."""
+    program, said = tmp_path / "dd", tmp_path / "said"
+    program.write_text(
+        f'#!/bin/sh\n[ /proc/self/fd/1 -ef part ] && echo "$@" >{said}\nexec {shutil.which("dd")} "$@"\n'
+    )
+    program.chmod(0o700)
+    content = b"image" * 1000
+    argv = upload.take_in(Upload("image", f"{tmp_path}/target", "part", ()), len(content), "nonce")
+    done = subprocess.run(
+        argv, cwd=tmp_path, input=content + hashlib.sha256(content).hexdigest().encode() + b"\n", capture_output=True,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, check=False,
+    )  # fmt: skip
+    assert (done.returncode, (tmp_path / "target").read_bytes()) == (0, content), done.stderr
+    assert not [word for word in said.read_text().split() if word.startswith("of=")]
