@@ -52,17 +52,17 @@ case $? in 0 | 3) ;; *) echo "$2 is not a whole qcow2 image; $3" >&2; exit 1;; e
 
 _IS_SEALED = """[ "$(stat -c '%s %Y' "$1" 2>/dev/null)" = "$(cat "$2" 2>/dev/null)" ]"""
 
-# A seal that is not there yet, for a file that was looked at.
-_PREPARE_SEAL = """stat -c '%s %Y' "$1" >"$4.part"\n"""
+# A slice's own seal of a file that it has looked at; it becomes the seal of the image, if that is what it is of.
+_PREPARE_SEAL = """stat -c '%s %Y' "$1" >"$4"\n"""
 
 # Disks of VMs hold only what differs from their base image: with another one under them, they are garbage. What was
-# brought just now was looked at on its arrival.
-_SEAL = f"""if [ -s "$4" ]; then
-  {_IS_SEALED.replace('"$2"', '"$4"')} && exit
-  echo "$1 is not the image that disks of VMs were built on; put that one back (if it is that one: rm $4)" >&2; exit 1
+# brought just now was looked at before it got its name.
+_SEAL = f"""if [ -s "$5" ]; then
+  {_IS_SEALED.replace('"$2"', '"$5"')} && exit
+  echo "$1 is not the image that disks of VMs were built on; put that one back (if it is that one: rm $5)" >&2; exit 1
 fi
-[ -s "$4.part" ] && {_IS_SEALED.replace('"$2"', '"$4.part"')} || {{
-{_IS_WHOLE}{_PREPARE_SEAL}}} && {{ mv "$4.part" "$4" 2>/dev/null || [ -s "$4" ]; }}
+[ -s "$4" ] && {_IS_SEALED.replace('"$2"', '"$4"')} || {{
+{_IS_WHOLE}{_PREPARE_SEAL}}} && {{ mv "$4" "$5" 2>/dev/null || [ -s "$5" ]; }}
 """
 
 _ARE_GOOD = f"""base=$1 seal=$2; shift 2
@@ -148,9 +148,10 @@ class QCOWManager:
 
     def _cache_base(self, tenant: Slice, vm: VM, image: str) -> Step:
         name = PurePosixPath(image).name
-        (target, seal), part = self._base(name), f"{self._images}/{upload_part(name, tenant.slice_id)}"
+        target, seal = self._base(name)
+        part, prepared = (f"{self._images}/{upload_part(each, tenant.slice_id)}" for each in (name, f"{name}.seal"))
         is_there = ("test", "-s", target)
-        whole = ("sh", "-c", _IS_WHOLE + _PREPARE_SEAL, "sh", part, f"{image} on the manager", "replace it", seal)
+        whole = ("sh", "-c", _IS_WHOLE + _PREPARE_SEAL, "sh", part, f"{image} on the manager", "replace it", prepared)
         advice = "remove it there, and a good one is brought"
         return Step(
             vm.worker_ip,
@@ -160,12 +161,12 @@ class QCOWManager:
                 Command(("rm", "-f", seal), unless=is_there, as_user=True),
                 Upload(image, target, part, unless=is_there, check=whole),
                 Command(
-                    ("sh", "-c", _SEAL, "sh", target, target, advice, seal),
+                    ("sh", "-c", _SEAL, "sh", target, target, advice, prepared, seal),
                     unless=("sh", "-c", _IS_SEALED, "sh", target, seal),
                     as_user=True,
                 ),
             ),
-            undo=(Command(("rm", "-f", part), as_user=True),),
+            undo=(Command(("rm", "-f", part, prepared), as_user=True),),
         )
 
     def _make_folder(self, tenant: Slice, vm: VM) -> Step:

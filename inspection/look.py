@@ -45,10 +45,10 @@ for file in /run/ns-*/hosts/*; do [ ! -f "$file" ] || [ -s "$file" ] || echo "$f
 exit 0"""
 
 # A process in a namespace shows its network to those outside as well (proc(5), /proc/pid/net): nothing has to be
-# started in there. Where a DHCP server is in its namespace and was started after ovs-vswitchd, its interface is the one
-# that it opened, and it serves. /proc shows no MACs, which only those on the VLAN that is shared have of us, and no
-# addresses without a network, which only the proof of isolation asks for. The table of devices is opened where that of
-# networks has none: a server has one device.
+# started in there. That is enough where a DHCP server is in its namespace and was started after ovs-vswitchd, so that
+# its interface is the one that it opened. /proc shows no MACs, which only those on the VLAN that is shared have of us,
+# and no addresses without a network, which only the proof of isolation asks for. A server has one device: the table of
+# devices is opened only where that of networks is empty.
 _NAMESPACES = r"""shared=$1 thorough=$2
 facts='
   FNR == 1 { kind = FILENAME; sub(".*/", "", kind) }
@@ -64,22 +64,19 @@ facts='
 set --
 for path in /run/netns/ns-*; do
   [ -e "$path" ] || continue
-  name=${path##*/} pid= serves=
+  name=${path##*/} pid=
   read -r pid 2>/dev/null <"/run/$name/pid"
   case $thorough$name in
     ns-gw-*) nsenter --net="$path" awk "$facts" "name=$name" \
       /proc/net/dev /proc/net/route /proc/net/fib_trie /proc/sys/net/ipv4/ip_forward || exit;;
     *)
-      if [ ! "$thorough" ] && [ "/proc/$pid/ns/net" -ef "$path" ] &&
+      if [ ! "$thorough" ] && [ "$name" != "$shared" ] && [ "/proc/$pid/ns/net" -ef "$path" ] &&
         [ "/run/$name/pid" -nt /run/openvswitch/ovs-vswitchd.pid ]; then
-        serves=serves
-      fi
-      if [ "$serves" ] && [ "$name" != "$shared" ]; then
         set -- "$@" "name=$name" "/proc/$pid/net/route" "/proc/$pid/net/fib_trie"
       else
-        echo "namespace $name $serves"
+        echo "namespace $name"
         nsenter --net="$path" sh -c 'read -r routes </proc/sys/net/ipv4/ip_forward; echo "$routes"
-          ip -j addr && { [ "$1" ] || exec ss -Hlun "sport = :67"; }' sh "$serves" || exit
+          ip -j addr && exec ss -Hlun "sport = :67"' || exit
       fi;;
   esac
 done

@@ -27,8 +27,8 @@ _FIRST_TABLE = {"table=0"}
 _FLOWS_KNOWN = 1 << 13
 """Those around some 300 VMs: the next look finds most of them again, also where a few others have come."""
 
-_ANSWERS_KNOWN = 1 << 6
-"""Those of six hosts: where nothing has happened since the last look, they say the same again."""
+_last: dict[tuple[str, str], tuple[str, Mapping[str, Any]]] = {}
+"""What a host answered last to a command, and what that tells: while nothing happens there, it says the same again."""
 
 
 def read(host: str, answers: Mapping[str, str | None]) -> Sight:
@@ -37,7 +37,7 @@ def read(host: str, answers: Mapping[str, str | None]) -> Sight:
     unread = []
     for name, answer in answers.items():
         try:
-            found |= {} if answer is None else _merged(found, _part(name, answer))
+            found |= {} if answer is None else _merged(found, _part(host, name, answer))
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
             unread.append(name)
     unread += (name for name, answer in answers.items() if answer is None)
@@ -45,10 +45,12 @@ def read(host: str, answers: Mapping[str, str | None]) -> Sight:
     return Sight(host, unread=tuple(unread), **{name: value for name, value in found.items() if name in known})
 
 
-@lru_cache(_ANSWERS_KNOWN)
-def _part(name: str, answer: str) -> Mapping[str, Any]:
+def _part(host: str, name: str, answer: str) -> Mapping[str, Any]:
     """What an answer tells: parts of a `Sight`, by their names, which nobody changes."""
-    return _READERS[name](answer)
+    last = _last.get((host, name))
+    if last is None or last[0] != answer:
+        last = _last[host, name] = answer, _READERS[name](answer)
+    return last[1]
 
 
 def _merged(found: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,17 +194,14 @@ def _namespaces(text: str) -> dict[str, Any]:
     shown: defaultdict[str, list[list[str]]] = defaultdict(list)
     for name, facts in re.findall(r"^in (\S+) (.+)$", text, re.MULTILINE):
         shown[name].append(facts.split())
-    rest = re.sub(r"^in .+\n", "", text, flags=re.MULTILINE)
-    parts = re.split(r"^namespace (\S+) ?(serves)?\n", rest, flags=re.MULTILINE)
-    entered = (_entered(*each) for each in zip(parts[1::3], parts[2::3], parts[3::3], strict=True))
+    parts = re.split(r"^namespace (\S+)\n", re.sub(r"^in .+\n", "", text, flags=re.MULTILINE), flags=re.MULTILINE)
+    entered = (_entered(name, body) for name, body in zip(parts[1::2], parts[2::2], strict=True))
     return {"namespaces": {each.name: each for each in (*entered, *(_shown(*each) for each in shown.items()))}}
 
 
-def _entered(name: str, known_to_serve: str | None, body: str) -> Namespace:
+def _entered(name: str, body: str) -> Namespace:
     routes, table, *sockets = body.splitlines()
     devices = _device_table(table)
-    if known_to_serve:
-        return Namespace(name, routes == "1", devices, serves=True)
     # A socket that is bound to an interface that is gone is shown with its number: %if9.
     bound = [found[1] for line in sockets if (found := re.search(r"(?:%(\S+))?:67\b", line))]
     serves = bool(bound) and not any(re.fullmatch(r"if\d+", port or "") and port not in devices for port in bound)

@@ -32,9 +32,10 @@ _SOON_SECONDS = 0.2
 # another's by then (proc(5), /proc/pid/fd), and link(2) never replaces what is there. The digest is of what is there
 # then, for a pipe would cost more than reading it again; OpenSSL's takes a quarter of the time of coreutils'. That can
 # take a slow disk minutes, and whoever is silent is given up. Blocks are as large as what SSH brings at a time: with
-# 256 KiB copies to two hosts took 1.3 times as long. The file is opened once: of one that was truncated, as dd(1) does
-# with what it opens itself, ext4 writes everything to the disk when it is closed (auto_da_alloc in ext4(5)), and the
-# overlay that is made next waits for that.
+# 256 KiB copies to two hosts took 1.3 times as long. The file is opened for writing once: of one that was truncated, as
+# dd(1) does with what it opens itself, ext4 writes everything to the disk when it is closed (auto_da_alloc in ext4(5)),
+# and the overlay that is made next waits for that. The price: a worker that loses its power within half a minute may
+# have lost the content, too. What is left is an empty file, which is replaced, or one that is not what its seal says.
 _TAKE_IN = f"""nonce=$1 part=$2 target=$3 size=$4 patience=$5; shift 5
 fail() {{ echo "$*" >&2; exit 1; }}
 exec 9<"${{target%/*}}"
@@ -61,6 +62,7 @@ read -r digest
 found=$(openssl dgst -sha256 -r "$file" 2>/dev/null || sha256sum "$file")
 [ "${{found%% *}}" = "$digest" ] || fail "it arrived damaged; try again"
 [ $# -eq 0 ] || "$@" || exit
+[ -s "$target" ] || rm -f "$target"
 said=$(ln -L "$file" "$target" 2>&1) || {{
   [ -e "$target" ] || fail "it cannot be given its name: ${{said##*: }}"
   [ "$(stat -c %s "$target")" = "$size" ] || fail "a file of that name and another size is there, remove it"

@@ -99,10 +99,9 @@ def namespaces(host: FakeHost, shared: str, *, thorough: bool) -> str:
         if (heard or name.startswith("ns-gw-")) and not thorough:
             shown += _shown(host, name)
         elif name.startswith("ns-"):
-            known = "serves" if server and name not in host.deaf and not thorough else ""
             bound = ["if12"] if name in host.deaf else [device for device in inside if device.startswith("dhcp_")]
-            sockets = "".join(f"UNCONN 0 0 0.0.0.0%{device}:67 0.0.0.0:*\n" for device in bound if server and not known)
-            entered += f"namespace {name} {known}\n{int(name in host.forwarding)}\n{devices(host, name)}\n{sockets}"
+            sockets = "".join(f"UNCONN 0 0 0.0.0.0%{device}:67 0.0.0.0:*\n" for device in bound if server)
+            entered += f"namespace {name}\n{int(name in host.forwarding)}\n{devices(host, name)}\n{sockets}"
     return entered + shown
 
 

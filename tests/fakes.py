@@ -574,7 +574,7 @@ class FakeHost:
     def seal(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         if not self.files.get(argv[0]):
             return no(f"{argv[0]} is not a whole qcow2 image")
-        self.files[argv[3]] = f"{len(self.files[argv[0]])} 0"
+        self.files[argv[4]] = f"{len(self.files[argv[0]])} 0"
         return OK
 
     def fine(self, _argv: tuple[str, ...], _stdin: str) -> Answer:

@@ -11,7 +11,7 @@ from tests.lab.seat import HOSTS, Menu, Shells, shells, wait_until
 pytestmark = pytest.mark.lab
 
 NICS = range(1, 11)
-MOST = {"worker1": 20, "worker2": 20, "network": 24}
+MOST = {"worker1": 20, "worker2": 20, "network": 25}
 """The login shell, sudo and the batch's own shells among them."""
 
 

@@ -228,8 +228,12 @@ def test_an_image_that_was_looked_at_when_it_came_is_not_looked_at_again(tmp_pat
     size = arrive()
     assert (worker.does(base), looks.exists()) == ("", False)
     assert seal.read_text().split()[0] == str(size)
+    assert sorted(path.name for path in worker.images.iterdir()) == [".cirros.img.seal", "cirros.img"]
     seal.unlink()
     arrive()
     image.write_bytes(bytes(64))
     assert (worker.does(base), looks.exists()) == ("", True)
     assert seal.read_text().split()[0] == "64"
+    arrive()
+    worker.undoes(base)
+    assert sorted(path.name for path in worker.images.iterdir()) == [".cirros.img.seal", "cirros.img"]

@@ -355,12 +355,6 @@ def test_a_namespace_that_was_not_entered_is_read_from_its_tables() -> None:
     }  # fmt: skip
 
 
-def test_a_server_that_is_known_to_serve_is_not_asked_for_its_sockets() -> None:
-    text = 'namespace ns-dhcp-vlan400 serves\n0\n[{"ifname":"dhcp_v400","flags":["UP"]}]\n'
-    seen = reading.read(NETWORK, {"namespaces": text}).namespaces["ns-dhcp-vlan400"]
-    assert (seen.serves, seen.routes, [*seen.devices]) == (True, False, ["dhcp_v400"])
-
-
 def test_what_a_host_says_again_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = deployed("ring")
     assert scene.found() == []

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import dhcp
+from lab.errors import wait_until
 from remote.beside import grouped
 
 VLANS = (101, 102, 103)
@@ -138,6 +139,7 @@ def test_who_leaves_a_shared_server_leaves_it_to_the_others_whatever_becomes_of_
     assert leave(node, 101, "slice-1").returncode == 0
     assert node.pids() == after, "who has left already changes nothing"
     os.kill(int(after[101]), 9)
+    wait_until(lambda: not Path(f"/proc/{after[101].strip()}").exists(), 10, "the end of a process that was killed")
     assert leave(node, 101, "slice-1").returncode == 0
     assert node.all_serve().returncode == 0, "and brings it back where it is missing"
     assert leave(node, 101, "slice-2").returncode == 0

@@ -623,13 +623,25 @@ def test_a_connection_that_is_lost_in_the_middle_of_a_file(
 
 
 def test_a_file_of_that_name_and_another_size_is_not_taken_for_it(
-    host: LoopbackHost, client: ssh.SSHHost, image: Path
+    host: LoopbackHost, client: ssh.SSHHost, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    feed = upload_module.Content.feed
+
+    def overtaken(content: upload_module.Content, pipe: int) -> bool:
+        (host.home / "images" / "base.img").write_bytes(b"another")
+        return feed(content, pipe)
+
+    monkeypatch.setattr(upload_module.Content, "feed", overtaken)
+    assert "another size is there, remove it" in str(failure(client, *upload(image)))
+    assert (host.home / "images" / "base.img").read_bytes() == b"another"
+
+
+def test_an_empty_file_that_a_power_cut_left_is_replaced(host: LoopbackHost, client: ssh.SSHHost, image: Path) -> None:
     (host.home / "images").mkdir()
     (host.home / "images" / "base.img").write_bytes(b"")
     target, part = "images/base.img", "images/.base.img.part"
-    error = failure(client, Upload(str(image), target, part, ("test", "-s", target)))
-    assert "another size is there, remove it" in str(error)
+    list(client.run([step(Upload(str(image), target, part, ("test", "-s", target)))]))
+    assert (host.home / "images" / "base.img").read_bytes() == image.read_bytes()
 
 
 def test_who_comes_second_with_the_same_file_is_content(
