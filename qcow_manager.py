@@ -66,7 +66,7 @@ fi
 """
 
 _ARE_GOOD = f"""base=$1 seal=$2; shift 2
-if [ -e "$base" ] && [ -s "$seal" ]; then
+if [ -s "$base" ] && [ -s "$seal" ]; then
   {_IS_SEALED.replace('"$1"', '"$base"').replace('"$2"', '"$seal"')} || {{
     echo "$base is not the image that disks of VMs were built on; put that one back (if it is that one: rm $seal)" >&2
     exit 1

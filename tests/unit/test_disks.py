@@ -237,3 +237,13 @@ def test_an_image_that_was_looked_at_when_it_came_is_not_looked_at_again(tmp_pat
     arrive()
     worker.undoes(base)
     assert sorted(path.name for path in worker.images.iterdir()) == [".cirros.img.seal", "cirros.img"]
+
+
+def test_an_empty_image_that_a_power_cut_left_keeps_no_slice_from_being_deployed(tmp_path: Path) -> None:
+    """It is brought anew, as one that is not there; its seal may have come to the disk before it."""
+    worker, tenant = Worker(tmp_path), design("single")
+    (worker.images / ".cirros.img.seal").write_text("32 1\n")
+    look = worker.disks.preflight(tenant, tenant.vms[0].worker_ip)
+    assert "is not the image that disks of VMs were built on" in worker.does(*look)
+    (worker.images / "cirros.img").write_bytes(b"")
+    assert worker.does(*look) == ""
