@@ -28,25 +28,32 @@ RUNS = f"""runs() {{ {RUNNING}; }}
 """
 """`runs PIDFILE MARK`: whether it runs; its pid is in `$pid` then."""
 
-# All of them are told before the first is waited for. Whoever stays is looked at once more before it is killed: its pid
-# may be another's by then. One without a command line is on its way out, and has let go of its memory only.
+# All of them are told before the first is waited for, by a tail for each: a sleep for each look would be a process for
+# each hundredth of a second. A tail ends where nobody can read what it says, so it says it to nobody.
+# Whoever stays is looked at once more before it is killed: its pid may be another's by then. One without a command line
+# is on its way out, and has let go of its memory only.
 END = f"""{RUNS}end() {{
-  signal=$1 tries=0 left=$(($# / 2)); shift
+  signal=$1 left=$(($# / 2)); shift
   while [ $left -gt 0 ]; do
     ! runs "$1" "$2" || {{ kill -"$signal" "$pid"; set -- "$@" "$pid" "$2"; }}
     shift 2; left=$((left - 1))
   done
-  while [ $# -gt 0 ]; do
-    [ -d "/proc/$1" ] || {{ shift 2; continue; }}
-    tries=$((tries + 1))
-    [ $tries -ne 300 ] || left=$(($# / 2))
+  for killed in no yes; do
+    [ $# -gt 0 ] || return 0
+    timeout 3 sh -c 'while [ $# -gt 0 ]; do
+      [ ! -d "/proc/$1" ] || tail --pid="$1" -s 0.01 -f /dev/null >/dev/null
+      shift 2
+    done' sh "$@"
+    left=$(($# / 2))
     while [ $left -gt 0 ]; do
-      {{ grep -qz . "/proc/$1/cmdline" && ! grep -qzxF -- "$2" "/proc/$1/cmdline"; }} 2>/dev/null ||
-        {{ kill -KILL "$1" 2>/dev/null; set -- "$@" "$1" "$2"; }}
+      if [ -d "/proc/$1" ] &&
+        ! {{ grep -qz . "/proc/$1/cmdline" && ! grep -qzxF -- "$2" "/proc/$1/cmdline"; }} 2>/dev/null
+      then
+        [ $killed = no ] || {{ echo "process $1 does not end" >&2; return 1; }}
+        kill -KILL "$1" 2>/dev/null; set -- "$@" "$1" "$2"
+      fi
       shift 2; left=$((left - 1))
     done
-    [ $tries -le 600 ] || {{ echo "process $1 does not end" >&2; return 1; }}
-    sleep 0.01
   done
 }}
 """

@@ -14,7 +14,7 @@ from tests.lab.test_look import started
 pytestmark = pytest.mark.lab
 
 WORKERS = ("worker1", "worker2")
-MOST_TO_START, MOST_TO_END, MOST_TO_MAKE = 32, 9, 16
+MOST_TO_START, MOST_TO_END, MOST_TO_MAKE = 32, 8, 16
 """Per VM, threads of QEMU and of qemu-img among them: a thread has a pid as well."""
 
 

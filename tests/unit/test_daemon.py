@@ -196,29 +196,58 @@ def _writers_of(*files: Path) -> set[str]:
     return found
 
 
+# --- what it costs ----------------------------------------------------------------------------------------------------
+
+
+PROGRAMS = "awk cat cut grep head ls mkfifo rm sed seq setsid sh sleep sort tail taskset tee timeout tr"
+
+
+class Counted:
+    """Runs a script where each program that it starts leaves its name."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._log = folder / "bin", folder / "started"
+        self._folder.mkdir()
+        for name in PROGRAMS.split():
+            script = f'#!/bin/sh\necho {name} >>{self._log}\nexec {shutil.which(name)} "$@"\n'
+            (self._folder / name).write_text(script)
+            (self._folder / name).chmod(0o700)
+
+    def run(self, argv: daemon.Argv) -> None:
+        self._log.write_text("")
+        environment = {**os.environ, "PATH": f"{self._folder}:{os.environ['PATH']}"}
+        done = subprocess.run(["/bin/sh", *argv[1:]], env=environment, capture_output=True, check=False, timeout=30)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+    @property
+    def started(self) -> list[str]:
+        return sorted(self._log.read_text().split())
+
+
 def test_the_next_one_costs_as_few_processes_as_the_first(tmp_path: Path) -> None:
     """However many run already."""
-    names = "awk cat cut grep head ls mkfifo rm sed seq setsid sort taskset tee tr"
-    programs, log = tmp_path / "bin", tmp_path / "started"
-    programs.mkdir()
-    for name in names.split():
-        script = f'#!/bin/sh\necho {name} >>{log}\nexec {shutil.which(name)} "$@"\n'
-        (programs / name).write_text(script)
-        (programs / name).chmod(0o700)
-    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
-    paths = [tmp_path / f"slice-{number}" / "vm.pid" for number in range(5)]
+    counted, paths = Counted(tmp_path), [tmp_path / f"slice-{number}" / "vm.pid" for number in range(5)]
     try:
         for path in paths:
             path.parent.mkdir()
-            log.write_text("")
-            done = subprocess.run(starting(path, SLEEPER, cores=1), env=environment, capture_output=True, check=False)
-            assert (done.returncode, done.stderr) == (0, b"")
+            counted.run(starting(path, SLEEPER, cores=1))
             _await_writers(2, path.with_suffix(".said"), path.with_suffix(".log"))
-            started = sorted(log.read_text().split())
-            assert [name for name in started if name != "taskset"] == ["awk", "setsid", "tee", "tee"]
-            assert started.count("taskset") <= 1, "none where there is one CPU only"
+            started = [name for name in counted.started if name != "taskset"]
+            assert started == ["awk", "setsid", "sh", "tee", "tee"]
+            assert counted.started.count("taskset") <= 1, "none where there is one CPU only"
     finally:
         run(daemon.stop("KILL", *((str(path), MARK) for path in paths)))
+
+
+def test_who_takes_long_to_end_costs_no_process_more(pid_file: Path, tmp_path: Path) -> None:
+    counted, costs = Counted(tmp_path), []
+    for seconds in (0.2, 1.2):
+        slow = f"import signal, time; signal.signal(15, lambda *_: (time.sleep({seconds}), exit()))"
+        start(pid_file, ("python3", "-c", f"{slow}; print('ready', flush=True); signal.pause()", "-name", MARK))
+        _first_words(pid_file)
+        counted.run(stop(pid_file, "TERM"))
+        costs.append(counted.started)
+    assert costs == [["grep", "sh", "tail", "timeout"]] * 2
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one CPU only")
