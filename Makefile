@@ -19,14 +19,15 @@ setup: $(VENV)/ready  ## the Python packages only: all that is needed with hosts
 stop:  ## the lab of `make run` is taken down, and all its disks with it
 	$(LAB) down
 
+# The unit tests wait half of their time, for processes, locks and disks.
 check: $(VENV)/ready  ## style, types, import rules and unit tests: no root, no host, no network
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -n auto -m "not lab"
+	$(BIN)/pytest -q -n $$((2 * $$(nproc))) -m "not lab"
 
-test: packages check  ## all tests; those on the lab need root
-	$(SUDO) $(BIN)/pytest -q -m lab
+test: packages check  ## all tests; those on the lab need root, and have two labs side by side
+	$(SUDO) $(BIN)/pytest -q -n 2 --dist loadfile -m lab
 
 torture: packages $(VENV)/ready  ## the long versions of the tests that have one: every step boundary, thousands of histories
 	$(SUDO) env CLOUD_TORTURE=1 $(BIN)/pytest -q -m torture

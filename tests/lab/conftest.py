@@ -1,4 +1,4 @@
-"""The lab that the product's own tests share: up once, down at the end, whatever happened."""
+"""The lab that tests share: up once in each of pytest's processes, down at the end, whatever happened."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.lab.seat import Menu
 
 
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
-    lab = Lab("test")
+def lab(worker_id: str) -> Iterator[Lab]:
+    lab = Lab(f"test-{worker_id}")
     lab.down()
     try:
         lab.up()

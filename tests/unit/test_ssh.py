@@ -345,7 +345,7 @@ def test_a_shell_whose_manager_is_silent_for_long_ends_by_itself_and_the_next_ba
     first = stage(client, "echo $PPID")
     monkeypatch.setattr(batch, "IDLE_SECONDS", 1)
     assert stage(client, "echo $PPID") == first
-    wait_until(lambda: host.processes[-1].poll() is not None, 10, "the end of an idle shell")
+    wait_until(lambda: client._shell is not None and client._shell.exit_status_ready(), 10, "the end of an idle shell")
     assert stage(client, "echo more") == "more\n"
     assert len(host.processes) == 2
     monkeypatch.setattr(ssh, "IDLE_SECONDS", 0)
