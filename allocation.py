@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 from errors import Refused
@@ -33,6 +32,7 @@ class Holdings:
     """What a slice has that no other may have, whose it is, and what its VMs were `promised`, by worker.
 
     `vms` is their number, `youngest` the highest of their ids and that VM's worker; (0, "") where there are none.
+    `claims` is everything that only one may have, as texts of which no two kinds have one in common.
     """
 
     slice_id: int
@@ -44,6 +44,7 @@ class Holdings:
     addresses: frozenset[str]
     promised: Mapping[str, Promise]
     youngest: tuple[int, str]
+    claims: frozenset[str]
 
     @property
     def pool(self) -> int:
@@ -52,14 +53,7 @@ class Holdings:
 
     def clashes_with(self, others: Iterable[Holdings]) -> bool:
         """Whether one of the others has something of it that only one may have."""
-        return not all(map(self._claims.isdisjoint, (other._claims for other in others)))
-
-    @cached_property
-    def _claims(self) -> frozenset[str]:
-        """Everything that only one may have, as texts of which no two kinds have one in common."""
-        ids = (f"id {number}" for number in (self.slice_id, *self.vm_ids))
-        ports = (f"port {port}" for port in self.vnc_ports)
-        return frozenset((f"pool {self.pool}", *ids, *ports, *self.macs, *self.addresses))
+        return not all(map(self.claims.isdisjoint, (other.claims for other in others)))
 
     @classmethod
     def of(cls, tenant: Slice) -> Holdings:
@@ -68,16 +62,22 @@ class Holdings:
         for vm in tenant.vms:
             cores, ram_gb, disk_gb = promised[vm.worker_ip]
             promised[vm.worker_ip] = Promise(cores + vm.cores, ram_gb + vm.ram_gb, disk_gb + vm.disk_gb)
+        ids = frozenset(vm.vm_id for vm in tenant.vms)
+        ports = frozenset(vm.vnc_port for vm in tenant.vms)
+        macs = frozenset(interface.mac.lower() for vm in tenant.vms for interface in vm.interfaces if interface.mac)
+        addresses = frozenset(str(nic.ip_config["ip"]) for _, nic in internet_interfaces(tenant) if nic.ip_config)
+        marked = (f"pool {tenant.slice_id % POOL_COUNT}", f"id {tenant.slice_id}", *map("id {}".format, ids))
         return cls(
             tenant.slice_id,
             tenant.owner,
             len(tenant.vms),
-            frozenset(vm.vm_id for vm in tenant.vms),
-            frozenset(vm.vnc_port for vm in tenant.vms),
-            frozenset(interface.mac.lower() for vm in tenant.vms for interface in vm.interfaces if interface.mac),
-            frozenset(str(nic.ip_config["ip"]) for _, nic in internet_interfaces(tenant) if nic.ip_config),
+            ids,
+            ports,
+            macs,
+            addresses,
             dict(promised),
             max(((vm.vm_id, vm.worker_ip) for vm in tenant.vms), default=(0, "")),
+            frozenset((*marked, *map("port {}".format, ports), *macs, *addresses)),
         )
 
 
