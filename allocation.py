@@ -31,11 +31,13 @@ class Promise(NamedTuple):
 class Holdings:
     """What a slice has that no other may have, whose it is, and what its VMs were `promised`, by worker.
 
-    `vms` is their number, `youngest` the highest of their ids and that VM's worker; (0, "") where there are none.
-    `claims` is everything that only one may have, as texts of which no two kinds have one in common.
+    `pool` is the number of its pool of VLANs, `vms` that of its VMs, `youngest` the highest of their ids and that VM's
+    worker; (0, "") where there are none. `claims` is everything that only one may have, as texts of which no two kinds
+    have one in common.
     """
 
     slice_id: int
+    pool: int
     owner: str
     vms: int
     vm_ids: frozenset[int]
@@ -45,11 +47,6 @@ class Holdings:
     promised: Mapping[str, Promise]
     youngest: tuple[int, str]
     claims: frozenset[str]
-
-    @property
-    def pool(self) -> int:
-        """The number of its pool of VLANs, which follows from its id."""
-        return self.slice_id % POOL_COUNT
 
     def clashes_with(self, others: Iterable[Holdings]) -> bool:
         """Whether one of the others has something of it that only one may have."""
@@ -66,9 +63,11 @@ class Holdings:
         ports = frozenset(vm.vnc_port for vm in tenant.vms)
         macs = frozenset(interface.mac.lower() for vm in tenant.vms for interface in vm.interfaces if interface.mac)
         addresses = frozenset(str(nic.ip_config["ip"]) for _, nic in internet_interfaces(tenant) if nic.ip_config)
-        marked = (f"pool {tenant.slice_id % POOL_COUNT}", f"id {tenant.slice_id}", *map("id {}".format, ids))
+        pool = tenant.slice_id % POOL_COUNT
+        marked = (f"pool {pool}", f"id {tenant.slice_id}", *map("id {}".format, ids), *map("port {}".format, ports))
         return cls(
             tenant.slice_id,
+            pool,
             tenant.owner,
             len(tenant.vms),
             ids,
@@ -77,7 +76,7 @@ class Holdings:
             addresses,
             dict(promised),
             max(((vm.vm_id, vm.worker_ip) for vm in tenant.vms), default=(0, "")),
-            frozenset((*marked, *map("port {}".format, ports), *macs, *addresses)),
+            frozenset((*marked, *macs, *addresses)),
         )
 
 

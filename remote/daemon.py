@@ -43,7 +43,7 @@ END = f"""{RUNS}end() {{
     timeout 3 sh -c 'while [ $# -gt 0 ]; do
       [ ! -d "/proc/$1" ] || tail --pid="$1" -s 0.01 -f /dev/null >/dev/null
       shift 2
-    done' sh "$@"
+    done' sh "$@" || [ $? -eq 124 ] || return
     left=$(($# / 2))
     while [ $left -gt 0 ]; do
       if [ -d "/proc/$1" ] &&

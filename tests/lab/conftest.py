@@ -1,4 +1,4 @@
-"""The lab that tests share: up once in each of pytest's processes, down at the end, whatever happened."""
+"""The lab that tests share: up once in each of pytest's processes, and down at the end."""
 
 from __future__ import annotations
 

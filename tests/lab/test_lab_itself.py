@@ -10,7 +10,8 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,20 +32,29 @@ def machine_view() -> str:
     return "".join(subprocess.run(argv, capture_output=True, text=True, check=True).stdout for argv in commands)
 
 
-def processes_in(namespaces: set[str]) -> list[str]:
-    """The command lines of all processes in one of these network namespaces."""
+@contextlib.contextmanager
+def watched(pids: Iterable[int | None]) -> Iterator[Callable[[], list[str]]]:
+    """The command lines of all processes in the network namespaces of these ones, also when they have ended.
+
+    A namespace that is held keeps its number: the next that somebody makes would have it.
+    """
+    held = [os.open(f"/proc/{pid}/ns/net", os.O_RDONLY) for pid in pids]
+    try:
+        yield partial(_processes_in, {os.fstat(namespace).st_ino for namespace in held})
+    finally:
+        for namespace in held:
+            os.close(namespace)
+
+
+def _processes_in(namespaces: Collection[int]) -> list[str]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if str((process / "ns/net").readlink()) in namespaces:
+            if (process / "ns/net").stat().st_ino in namespaces:
                 found.append((process / "cmdline").read_text().replace("\0", " "))
         except OSError:  # it has ended since
             continue
     return found
-
-
-def network_namespaces(lab: Lab) -> set[str]:
-    return {str(Path(f"/proc/{pid}/ns/net").readlink()) for pid in pids(lab).values() if pid}
 
 
 def pids(lab: Lab) -> dict[str, int | None]:
@@ -277,9 +287,9 @@ def test_a_host_comes_back_with_its_disk(running: Lab) -> None:
     ssh(running, "10.0.10.1", "touch ~/kept")
     running.exec("worker1", ["sh", "-c", "touch /tmp/gone /run/gone; setsid sleep 1000 </dev/null >/dev/null 2>&1 &"])
     running.exec("worker1", ["ovs-vsctl", "--no-wait", "set", "Bridge", "br-int", "external_ids:kept=yes"])
-    namespaces = {str(Path(f"/proc/{pids(running)['worker1']}/ns/net").readlink())}
-    running.stop_host("worker1")
-    wait_until(lambda: not processes_in(namespaces), 2, "the last process ends")
+    with watched([pids(running)["worker1"]]) as processes:
+        running.stop_host("worker1")
+        wait_until(lambda: not processes(), 2, "the last process ends")
     assert not answers_ssh(running, "10.0.10.1")
     with pytest.raises(LabError, match="worker1 is down"):
         running.exec("worker1", ["true"])
@@ -318,9 +328,9 @@ def test_up_and_down_after_an_up_that_was_killed_half_way(machine_before: str, s
         assert is_up(lab)
         assert ssh(lab, "10.0.10.3", "hostname") == "network\n"
     finally:
-        namespaces = network_namespaces(lab)
-        lab.down()
-    wait_until(lambda: not processes_in(namespaces), 2, "the last process ends")
+        with watched([pid for pid in pids(lab).values() if pid]) as processes:
+            lab.down()
+            wait_until(lambda: not processes(), 2, "the last process ends")
     assert machine_view() == machine_before
 
 
@@ -328,10 +338,11 @@ def test_down_leaves_nothing_and_can_be_repeated(machine_before: str) -> None:
     lab = Lab(f"{NAME}-4", workers=3)
     lab.up()
     assert ssh(lab, "10.0.10.4", "hostname") == "worker3\n"
-    namespaces = network_namespaces(lab)
-    assert len(namespaces) == 7
-    Lab(f"{NAME}-4").down()
-    wait_until(lambda: not processes_in(namespaces), 2, "the last process ends")
+    nodes = pids(lab).values()
+    assert len(nodes) == 7
+    with watched(nodes) as processes:
+        Lab(f"{NAME}-4").down()
+        wait_until(lambda: not processes(), 2, "the last process ends")
     assert not lab.folder.exists()
     assert machine_view() == machine_before
     lab.down()

@@ -12,6 +12,9 @@ from tests.lab.seat import ROOT, Guest, Menu, SeenVM, traces, wait_until
 
 pytestmark = pytest.mark.lab
 
+PINGS = 100
+"""Sent in ten seconds, in which a slice is deleted."""
+
 
 class Line:
     """web -- app -- db over two workers, web with internet."""
@@ -259,16 +262,16 @@ def test_deleting_one_slice_leaves_the_others_packets_flowing(line: Line, twin: 
     assert web.reaches(address)
     assert web.reaches("8.8.8.8")
     for target in (address, "8.8.8.8"):
-        web.run(f"ping -c 60 -i 0.1 {target} >/tmp/{target} 2>&1 &")
+        web.run(f"ping -c {PINGS} -i 0.1 {target} >/tmp/{target} 2>&1 &")
     twin.hang_up()
     menu = Menu(lab, "student")
     answered = _answers(web, address)
     menu.delete(twin.slice_id)
     menu.close()
-    assert 0 < answered < 60, "the slice was deleted while the pings were under way"
+    assert 0 < answered < PINGS, "the slice was deleted while the pings were under way"
     for target in (address, "8.8.8.8"):
         wait_until(lambda target=target: "packet loss" in web.run(f"cat /tmp/{target}"), "ping's summary", 30)  # type: ignore[misc]
-        assert _answers(web, target) == 60
+        assert _answers(web, target) == PINGS
     assert web.succeeds("udhcpc -i eth0 -n -q -t 5"), "the internet's DHCP goes on serving"
 
 

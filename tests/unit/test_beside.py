@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remote.beside import BESIDE, grouped
@@ -23,6 +23,7 @@ def run(function: str, groups: Sequence[Sequence[str]], cwd: Path | None = None)
     return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=cwd, timeout=20)
 
 
+@settings(deadline=None)  # processes are started
 @given(st.lists(st.lists(WORDS, max_size=12), max_size=4))
 def test_each_gets_its_own_words_as_they_are(groups: list[list[str]]) -> None:
     done = run(r"""said="$#$(printf '|%s' "$@" | od -An -v -tx1 | tr -d ' \n')"; echo "$said" """, groups)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +24,36 @@ SLEEPER = ("python3", "-c", "import time; time.sleep(60)", "-name", MARK)
 
 def run(argv: daemon.Argv) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
+
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+@pytest.fixture(autouse=True)
+def seen_off() -> Iterator[None]:
+    """What is started in a session of its own and ends is waited for at once, as by the first process of a real host.
+
+    That of a container may take seconds, and so long an orphan that has ended is there.
+    """
+    over = threading.Event()
+
+    def see_off() -> None:
+        while not over.wait(0.01):
+            for children in Path("/proc/self/task").glob("*/children"):
+                with suppress(OSError):  # a thread or a child that is gone
+                    for child in map(int, children.read_text().split()):
+                        if os.getsid(child) != os.getsid(0):
+                            os.waitpid(child, os.WNOHANG)
+
+    libc, thread = ctypes.CDLL(None), threading.Thread(target=see_off)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
+    thread.start()
+    try:
+        yield
+    finally:
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 0)
+        over.set()
+        thread.join()
 
 
 @pytest.fixture
@@ -73,6 +106,27 @@ def test_a_process_that_ignores_term_is_killed(pid_file: Path) -> None:
     assert not is_running(pid_file)
 
 
+def test_all_are_told_before_the_first_is_waited_for_and_who_stays_is_killed(tmp_path: Path) -> None:
+    stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
+    programs = {"one": SLEEPER, "two": ("python3", "-c", stubborn, "-name", MARK), "three": SLEEPER}
+    paths = {name: tmp_path / f"{name}.pid" for name in (*programs, "never")}
+    for name, program in programs.items():
+        start(paths[name], program)
+    _first_words(paths["two"])
+    done = run(daemon.stop("TERM", *((str(path), MARK) for path in paths.values())))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not any(is_running(path) for path in paths.values())
+
+
+def test_one_that_does_not_end_is_named(pid_file: Path) -> None:
+    """It has ended, but who started it has not waited for it: as long as that it is there, like one that hangs."""
+    with subprocess.Popen(["sleep", "60"]) as child:
+        pid_file.write_text(f"{child.pid}\n")
+        done = run(daemon.stop("KILL", (str(pid_file), "60")))
+        assert (done.returncode, done.stderr) == (1, f"process {child.pid} does not end\n")
+    pid_file.unlink()
+
+
 def test_a_process_that_took_the_pid_of_one_that_ended_is_not_killed(pid_file: Path) -> None:
     """What is told to end becomes another program, as a pid would that was given away meanwhile."""
     other = "import os; os.execvp('sleep', ['sleep', '60'])"
@@ -111,7 +165,7 @@ def _first_words(pid_file: Path) -> str:
 def test_a_process_of_somebody_else_is_not_touched(pid_file: Path) -> None:
     """Its pid is in our file, as after a reboot, but its command line does not say that it is ours."""
     with subprocess.Popen(["sleep", "60"]) as other:
-        pid_file.write_text(str(other.pid))
+        pid_file.write_text(f"{other.pid}\n")
         assert run(stop(pid_file)).returncode == 0
         assert other.poll() is None
         os.kill(other.pid, signal.SIGKILL)
@@ -239,10 +293,11 @@ def test_the_next_one_costs_as_few_processes_as_the_first(tmp_path: Path) -> Non
         run(daemon.stop("KILL", *((str(path), MARK) for path in paths)))
 
 
-def test_who_takes_long_to_end_costs_no_process_more(pid_file: Path, tmp_path: Path) -> None:
+def test_who_takes_long_to_end_costs_no_process_more(tmp_path: Path) -> None:
     counted, costs = Counted(tmp_path), []
-    for seconds in (0.2, 1.2):
+    for name, seconds in (("soon", 0.5), ("late", 1.5)):
         slow = f"import signal, time; signal.signal(15, lambda *_: (time.sleep({seconds}), exit()))"
+        pid_file = tmp_path / f"{name}.pid"
         start(pid_file, ("python3", "-c", f"{slow}; print('ready', flush=True); signal.pause()", "-name", MARK))
         _first_words(pid_file)
         counted.run(stop(pid_file, "TERM"))

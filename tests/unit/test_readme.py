@@ -35,6 +35,7 @@ PROGRAMS_IN_SCRIPTS = (
         "ss",
         "tac",
         "tail",
+        "timeout",
         "tr",
     ),
 )
