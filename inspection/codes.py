@@ -33,7 +33,7 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     ),
     "image-changed": (
         "error",
-        "the base image under VMs' disks is gone or another one",
+        "the base image under VMs' disks is gone, empty or another one",
         "put back the one that its seal tells of (.<image>.seal: size, time), or delete the slices",
     ),
     "qemu-dead": ("error", "a VM does not run", REPAIR),

@@ -219,6 +219,17 @@ def test_a_base_image_that_is_gone_is_told() -> None:
     assert found == {("image-changed", "the base image cirros.img is not there")}
 
 
+def test_a_base_image_of_which_a_power_cut_left_the_name_is_told_with_or_without_its_seal() -> None:
+    scene = deployed("line")
+    scene.worker.files["vm_images/cirros.img"] = ""
+    empty = {("image-changed", "the base image cirros.img is empty, as a power cut can leave it")}
+    assert {(finding.code, finding.what) for finding in scene.found()} == empty
+    del scene.worker.files["vm_images/.cirros.img.seal"]
+    assert {(finding.code, finding.what) for finding in scene.found()} == empty
+    scene.repair()
+    assert scene.found() == []
+
+
 def test_a_strangers_rule_in_front_of_ours_is_found_and_put_behind() -> None:
     scene = deployed("internet")
     rule = "filter -A FORWARD -i gw_vlan400 -j ACCEPT"
