@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from errors import Refused
@@ -31,13 +32,10 @@ class Promise(NamedTuple):
 class Holdings:
     """What a slice has that no other may have, whose it is, and what its VMs were `promised`, by worker.
 
-    `pool` is the number of its pool of VLANs, `vms` that of its VMs, `youngest` the highest of their ids and that VM's
-    worker; (0, "") where there are none. `claims` is everything that only one may have, as texts of which no two kinds
-    have one in common.
+    `vms` is their number, `youngest` the highest of their ids and that VM's worker; (0, "") where there are none.
     """
 
     slice_id: int
-    pool: int
     owner: str
     vms: int
     vm_ids: frozenset[int]
@@ -46,11 +44,22 @@ class Holdings:
     addresses: frozenset[str]
     promised: Mapping[str, Promise]
     youngest: tuple[int, str]
-    claims: frozenset[str]
+
+    @property
+    def pool(self) -> int:
+        """The number of its pool of VLANs, which follows from its id."""
+        return self.slice_id % POOL_COUNT
 
     def clashes_with(self, others: Iterable[Holdings]) -> bool:
         """Whether one of the others has something of it that only one may have."""
-        return not all(map(self.claims.isdisjoint, (other.claims for other in others)))
+        return not all(map(self._claims.isdisjoint, (other._claims for other in others)))
+
+    @cached_property
+    def _claims(self) -> frozenset[str]:
+        """Everything that only one may have, as texts of which no two kinds have one in common."""
+        ids = (f"id {number}" for number in (self.slice_id, *self.vm_ids))
+        ports = (f"port {port}" for port in self.vnc_ports)
+        return frozenset((f"pool {self.pool}", *ids, *ports, *self.macs, *self.addresses))
 
     @classmethod
     def of(cls, tenant: Slice) -> Holdings:
@@ -59,24 +68,16 @@ class Holdings:
         for vm in tenant.vms:
             cores, ram_gb, disk_gb = promised[vm.worker_ip]
             promised[vm.worker_ip] = Promise(cores + vm.cores, ram_gb + vm.ram_gb, disk_gb + vm.disk_gb)
-        ids = frozenset(vm.vm_id for vm in tenant.vms)
-        ports = frozenset(vm.vnc_port for vm in tenant.vms)
-        macs = frozenset(interface.mac.lower() for vm in tenant.vms for interface in vm.interfaces if interface.mac)
-        addresses = frozenset(str(nic.ip_config["ip"]) for _, nic in internet_interfaces(tenant) if nic.ip_config)
-        pool = tenant.slice_id % POOL_COUNT
-        marked = (f"pool {pool}", f"id {tenant.slice_id}", *map("id {}".format, ids), *map("port {}".format, ports))
         return cls(
             tenant.slice_id,
-            pool,
             tenant.owner,
             len(tenant.vms),
-            ids,
-            ports,
-            macs,
-            addresses,
+            frozenset(vm.vm_id for vm in tenant.vms),
+            frozenset(vm.vnc_port for vm in tenant.vms),
+            frozenset(interface.mac.lower() for vm in tenant.vms for interface in vm.interfaces if interface.mac),
+            frozenset(str(nic.ip_config["ip"]) for _, nic in internet_interfaces(tenant) if nic.ip_config),
             dict(promised),
             max(((vm.vm_id, vm.worker_ip) for vm in tenant.vms), default=(0, "")),
-            frozenset((*marked, *macs, *addresses)),
         )
 
 
