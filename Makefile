@@ -19,7 +19,7 @@ setup: $(VENV)/ready  ## the Python packages only: all that is needed with hosts
 stop:  ## the lab of `make run` is taken down, and all its disks with it
 	$(LAB) down
 
-# The unit tests wait half of their time, for processes, locks and disks.
+# More of them than there are cores: the unit tests also wait, for processes, locks and disks.
 check: $(VENV)/ready  ## style, types, import rules and unit tests: no root, no host, no network
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -335,7 +335,7 @@ def heard_of(tenant: Slice, sight: Sight) -> list[str]:
 def _image_problem(name: str, sight: Sight) -> str:
     if name not in sight.images:
         return f"the base image {name} is not there"
-    if sight.images[name].startswith("0 "):
+    if sight.files.get(name) == 0:
         return f"the base image {name} is empty, as a power cut can leave it"
     sealed = sight.seals.get(name, sight.images[name])  # none was made by older versions
     return "" if sealed == sight.images[name] else f"{name} is not the image that disks of VMs were built on"

@@ -16,10 +16,14 @@ from typing import Any, Literal
 
 import pytest
 
+from lab.errors import wait_until
 from remote import daemon
 
 MARK = "slice1000-vm1001"
 SLEEPER = ("python3", "-c", "import time; time.sleep(60)", "-name", MARK)
+_IGNORING = "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
+STUBBORN = ("python3", "-c", _IGNORING, "-name", MARK)
+"""Says a line when it has begun not to hear SIGTERM."""
 
 
 def run(argv: daemon.Argv) -> subprocess.CompletedProcess[str]:
@@ -99,16 +103,14 @@ def test_a_stopped_process_is_gone_when_stop_returns_and_stopping_again_is_no_er
 
 
 def test_a_process_that_ignores_term_is_killed(pid_file: Path) -> None:
-    stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
-    start(pid_file, ("python3", "-c", stubborn, "-name", MARK))
+    start(pid_file, STUBBORN)
     _first_words(pid_file)
     assert run(stop(pid_file, "TERM")).returncode == 0
     assert not is_running(pid_file)
 
 
 def test_all_are_told_before_the_first_is_waited_for_and_who_stays_is_killed(tmp_path: Path) -> None:
-    stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
-    programs = {"one": SLEEPER, "two": ("python3", "-c", stubborn, "-name", MARK), "three": SLEEPER}
+    programs = {"one": SLEEPER, "two": STUBBORN, "three": SLEEPER}
     paths = {name: tmp_path / f"{name}.pid" for name in (*programs, "never")}
     for name, program in programs.items():
         start(paths[name], program)
@@ -155,10 +157,8 @@ def test_a_process_that_is_on_its_way_out_for_long_is_not_taken_for_one_that_is_
 
 def _first_words(pid_file: Path) -> str:
     """What a process says; its pid is known before there is a file for its words."""
-    said, deadline = pid_file.with_suffix(".said"), time.monotonic() + 10
-    while not (said.exists() and said.read_text().endswith("\n")):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    said = pid_file.with_suffix(".said")
+    wait_until(lambda: said.exists() and said.read_text().endswith("\n"), 10, "the first words")
     return said.read_text()
 
 
@@ -214,10 +214,7 @@ time.sleep(60)"""
 def test_logs_end_at_their_bounds_and_the_program_goes_on(pid_file: Path, tmp_path: Path) -> None:
     messages, log, done = tmp_path / "vm.said", tmp_path / "vm.log", tmp_path / "done"
     start(pid_file, ("python3", "-c", _TALKER, str(done), "-name", MARK))
-    deadline = time.monotonic() + 20
-    while not (done.exists() and done.read_text() == "refused 0"):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: done.exists() and done.read_text() == "refused 0", 20, "the end of its words")
     assert is_running(pid_file)
     assert (messages.stat().st_size, log.stat().st_size) == (daemon.MESSAGES_BYTES, daemon.LOG_BYTES)
     assert {path.name for path in tmp_path.iterdir()} == {"vm.pid", "vm.said", "vm.log", "done"}
@@ -232,10 +229,7 @@ def test_who_keeps_the_logs_ends_with_the_program(pid_file: Path, tmp_path: Path
 
 
 def _await_writers(count: int, *files: Path) -> None:
-    deadline = time.monotonic() + 10
-    while len(found := _writers_of(*files)) != count:
-        assert time.monotonic() < deadline, found
-        time.sleep(0.01)
+    wait_until(lambda: len(_writers_of(*files)) == count, 10, f"{count} who write there")
 
 
 def _writers_of(*files: Path) -> set[str]:
