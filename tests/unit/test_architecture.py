@@ -13,7 +13,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(
     path.relative_to(ROOT)
-    for folder in (".", "inspection", "remote", "storage", "menu", "lab", "bench")
+    for folder in (
+        *(".", "accounts", "allocation", "bench", "core", "inspection", "lab", "lifecycle", "menu", "network"),
+        *("remote", "shell", "storage"),
+    )
     for path in (ROOT / folder).glob("*.py")
 )
 

@@ -1,0 +1,1 @@
+"""Changes of hosts, and what the database says of them."""
