@@ -102,7 +102,7 @@ def _run(wish: Namespace, api: API) -> int:
 
 
 def _show_log(wish: Namespace) -> int:
-    import audit  # noqa: PLC0415 - not needed for the menu's first prompt
+    from accounts import audit  # noqa: PLC0415 - not needed for the menu's first prompt
 
     try:
         log.show(audit.read(wish.database), wish, Screen(sys.stdout, terminal=False))
@@ -113,7 +113,7 @@ def _show_log(wish: Namespace) -> int:
 
 def _at_seat(fault: FileFault, wish: Namespace) -> str:
     """What a user hears of a broken file; the operator finds the rest in the audit log."""
-    from audit import Audit, Entry  # noqa: PLC0415
+    from accounts.audit import Audit, Entry  # noqa: PLC0415
 
     Audit(wish.database).write(Entry(wish.seat, "open menu"), str(fault), 0.0)
     return fault.public

@@ -16,10 +16,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
 import passwords
-import rights
-from accounts import Accounts
+from accounts import rights
+from accounts.accounts import Accounts
+from accounts.audit import UNKNOWN, Audit, Entry
 from allocation import next_slice_id, next_vm_id
-from audit import UNKNOWN, Audit, Entry
 from changes import Change, Changes
 from database import Database
 from deployment import DeploymentAPI

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
-from audit import Audit, Entry, operator
+from accounts.audit import Audit, Entry, operator
 from database import Database
 from errors import CloudError
 from inspection import findings, orphans

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import passwords
-from accounts import Accounts
+from accounts.accounts import Accounts
 from database import Database
 from errors import Refused
 from models import ADMIN, STUDENT, User

@@ -21,12 +21,14 @@ MODULES = sorted(
 )
 
 IMPORTS = """
-accounts: audit database errors logins models passwords
+accounts.accounts: accounts.audit accounts.logins database errors models passwords
+accounts.audit: errors storage.files
+accounts.logins: errors storage.files
+accounts.rights: allocation errors models storage.state
 allocation: errors inventory models names
-audit: errors storage.files
 changes: database deployment errors models placement remote.events remote.interrupts remote.plan remote.runner
-cli: audit database environment errors menu.api menu.arguments menu.crash menu.endings menu.entries menu.keyboard
-    menu.log menu.operator menu.screen menu.session menu.users orchestrator
+cli: accounts.audit database environment errors menu.api menu.arguments menu.crash menu.endings menu.entries
+    menu.keyboard menu.log menu.operator menu.screen menu.session menu.users orchestrator
 database: allocation errors storage.files storage.schema storage.state storage.text storage.version
 deployment: allocation inventory models names placement qcow_manager remote.plan vlan_manager vm_launcher
 dhcp: names namespaces remote.beside remote.daemon remote.plan
@@ -35,8 +37,8 @@ environment:
 errors:
 firewall: inventory names remote.ovs remote.plan
 inspection.codes:
-inspection.doctor: audit database errors inspection.findings inspection.inspector inspection.orphans remote.plan
-    remote.runner
+inspection.doctor: accounts.audit database errors inspection.findings inspection.inspector inspection.orphans
+    remote.plan remote.runner
 inspection.findings: deployment dhcp errors firewall inspection.codes inspection.reading inspection.sight inventory
     models names namespaces remote.ovs vlan_manager vm_launcher walls
 inspection.inspector: database errors inspection.findings inspection.look inspection.reading inspection.sight inventory
@@ -50,7 +52,6 @@ inspection.prover: database errors inspection.inspector inspection.probes inspec
 inspection.reading: inspection.sight
 inspection.sight: names remote.ovs
 inventory:
-logins: errors storage.files
 menu.api: errors inventory menu.proofs models remote.console remote.events remote.plan
 menu.arguments: inspection.codes menu.prompts menu.screen models
 menu.board: remote.events remote.plan
@@ -76,9 +77,9 @@ menu.views: inventory menu.draw menu.facts menu.prompts menu.screen models
 models: errors inventory names
 names:
 namespaces: remote.beside remote.ovs remote.plan
-orchestrator: accounts allocation audit changes database deployment discovery errors inspection.doctor
-    inspection.findings inspection.inspector inspection.prover inventory models passwords placement remote.console
-    remote.events remote.plan remote.runner remote.ssh rights
+orchestrator: accounts.accounts accounts.audit accounts.rights allocation changes database deployment discovery errors
+    inspection.doctor inspection.findings inspection.inspector inspection.prover inventory models passwords placement
+    remote.console remote.events remote.plan remote.runner remote.ssh
 passwords: errors
 placement: allocation errors inventory models
 qcow_manager: inventory models names remote.plan
@@ -94,7 +95,6 @@ remote.runner: errors remote.batch remote.events remote.plan
 remote.openssh: errors inventory remote.plan remote.upload
 remote.ssh: errors inventory remote.batch remote.openssh remote.plan remote.upload
 remote.upload: errors remote.plan
-rights: allocation errors models storage.state
 storage.files: errors
 storage.rules: allocation inventory models names storage.schema storage.state
 storage.schema: models names passwords

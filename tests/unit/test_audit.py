@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-import audit
-from audit import FIELDS, Audit, Entry
+from accounts import audit
+from accounts.audit import FIELDS, Audit, Entry
 from errors import Refused
 from orchestrator import LONG, RECORDED, OrchestratorAPI
 from remote.events import StageStarted
@@ -183,7 +183,7 @@ def test_no_secret_is_in_it_nor_in_any_other_log(desk: Desk) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-import audit
+from accounts import audit
 audit.LARGEST_FILE = 4000
 audit._LOCK_WAIT_S = 50.0  # polling is not fair: where the processor is busy, one may wait until the others have ended
 log = audit.Audit(Path(sys.argv[1]))

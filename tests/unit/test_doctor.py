@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import audit
+from accounts import audit
 from errors import Refused
 from inspection import look
 from inspection.findings import Finding

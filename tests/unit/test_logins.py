@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-import accounts as accounts_module
 import passwords
-from accounts import Accounts
+from accounts import accounts as accounts_module
+from accounts.accounts import Accounts
+from accounts.logins import FREE, LONGEST_WAIT_S, MOST_NAMES, CannotCount, Logins, wait_after
 from database import Database
 from errors import Refused
-from logins import FREE, LONGEST_WAIT_S, MOST_NAMES, CannotCount, Logins, wait_after
 from tests.unit.desk import Desk
 
 WRONG = "Wrong user name or password"
@@ -218,7 +218,7 @@ def test_where_failures_cannot_be_counted_a_login_takes_a_moment_and_works(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr("accounts.time.sleep", pauses.append)
+    monkeypatch.setattr("accounts.accounts.time.sleep", pauses.append)
     desk.database.beside("logins").mkdir()
     with pytest.raises(CannotCount):
         Logins(desk.database.beside("logins"), desk.path).attempt("x")

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-import audit
 import database
+from accounts import audit
 from database import Database
 from orchestrator import OrchestratorAPI, Result
 from remote.batch import Outcome, Progress

@@ -7,10 +7,10 @@ import time
 from contextlib import AbstractContextManager, suppress
 
 import passwords
-from audit import UNKNOWN, Audit, Entry, operator
+from accounts.audit import UNKNOWN, Audit, Entry, operator
+from accounts.logins import CannotCount, Logins
 from database import Database, State
 from errors import CloudError, Refused
-from logins import CannotCount, Logins
 from models import ADMIN, MAX_QUOTA, STUDENT, User, is_valid_name
 
 UNCOUNTED_PAUSE_S = 2.0
