@@ -13,6 +13,8 @@ from menu import draw
 BAD = "bold red"
 GOOD = "green"
 WARNING = "yellow"
+NARROWEST_FRAME = 20
+"""Columns; on fewer, frames and columns of tables would vanish."""
 
 
 class OutputLost(Exception):
@@ -75,12 +77,15 @@ class Screen:
         self._write(text)
 
     def show(self, view: View) -> None:
-        """Show a view in the form that suits where it goes."""
-        if self.terminal:
+        """Show a view in the form that suits where it goes; a terminal too narrow for frames gets the plain lines."""
+        if not self.terminal:
+            self._write("".join(clean(line) + "\n" for line in view.lines()))
+        elif self.console.width < NARROWEST_FRAME:
+            for line in view.lines():
+                self.line(line)
+        else:
             with lost_output():
                 self.console.print(view.drawn())
-        else:
-            self._write("".join(clean(line) + "\n" for line in view.lines()))
 
     def raw(self, output: bytes) -> None:
         """Pass bytes through as they are: what a guest's console sends is meant for the terminal itself."""

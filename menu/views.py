@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import Any
 
 from inventory import Worker
 from menu import draw
@@ -44,20 +45,50 @@ class MenuView:
         return f'"{BACK}" at any question leads back to this menu'
 
     def drawn(self) -> draw.RenderableType:
-        """A panel of two columns: so the menu leaves room, also on 24 lines, for what was shown before it."""
+        """Return a panel of two columns, or of one where two have no room.
+
+        Two columns leave room, also on 24 lines, for what was shown before the menu.
+        """
+        return _ByWidth(self._fitting)
+
+    def _fitting(self, width: int) -> draw.RenderableType:
+        hint = draw.Text(self._hint, DIM)
+        if width < MENU_WIDTH:
+            rows = _menu_rows([(entry,) for entry in self.entries])
+            return draw.Group(self._heading, draw.Panel(rows, expand=False), hint)
         half = (len(self.entries) + 1) // 2
-        rows = draw.Table.grid(padding=(0, 1))
-        for _ in range(2):
-            rows.add_column(justify="right")
-            rows.add_column(min_width=28)
-        for left, right in zip_longest(self.entries[:half], self.entries[half:]):
-            rows.add_row(*_menu_cells(left), *_menu_cells(right))
-        heading = draw.Text.assemble("Cloud Repositorio: ", (clean(self.user), HEAD))
-        return draw.Panel(rows, title=heading, subtitle=draw.Text(self._hint, DIM), width=MENU_WIDTH, padding=(0, 2))
+        rows = _menu_rows([*zip_longest(self.entries[:half], self.entries[half:])], min_width=28)
+        return draw.Panel(rows, title=self._heading, subtitle=hint, width=MENU_WIDTH, padding=(0, 2))
+
+    @property
+    def _heading(self) -> draw.Text:
+        return draw.Text.assemble("Cloud Repositorio: ", (clean(self.user), HEAD))
 
     def lines(self) -> list[str]:
         """A title and one line per entry."""
         return [f"Cloud Repositorio: {self.user} ({self._hint})", *(f"{n}. {title}" for n, title in self.entries)]
+
+
+@dataclass(frozen=True)
+class _ByWidth:
+    """A picture that depends on how many columns there are."""
+
+    fitting: Callable[[int], draw.RenderableType]
+
+    def __rich_console__(self, _console: draw.Console, options: Any) -> Iterator[draw.RenderableType]:
+        """Yield the picture for the width that rich gives."""
+        yield self.fitting(options.max_width)
+
+
+def _menu_rows(rows: Iterable[Sequence[tuple[int, str] | None]], min_width: int | None = None) -> draw.Table:
+    """Return the entries as a table, as many beside each other as a row has."""
+    table = draw.Table.grid(padding=(0, 1))
+    for row in rows:
+        for _ in range(len(table.columns) // 2, len(row)):
+            table.add_column(justify="right", no_wrap=True)
+            table.add_column(min_width=min_width, overflow="fold")
+        table.add_row(*(cell for entry in row for cell in _menu_cells(entry)))
+    return table
 
 
 def _menu_cells(entry: tuple[int, str] | None) -> tuple[draw.Text, draw.Text]:

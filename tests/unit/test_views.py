@@ -9,6 +9,7 @@ from itertools import chain
 import pytest
 
 from inventory import Worker
+from menu.entries import ENTRIES
 from menu.facts import flavor_size, gib, linkable_lines, seconds
 from menu.screen import View, clean
 from menu.views import MenuView, ReachView, ResourcesView, SliceView
@@ -169,6 +170,21 @@ def test_the_menu_in_both_forms() -> None:
     assert "1. View 0. Exit 10. Show" in drawn(view, 80)
     assert plain(view).splitlines()[1:] == ["1. View", "10. Show", "0. Exit"]
     assert '".." at any question' in plain(view)
+
+
+@pytest.mark.parametrize("width", [20, 30, 40, 75, 76, 200])
+def test_no_entry_of_the_menu_vanishes_on_a_narrow_terminal(width: int) -> None:
+    view = MenuView("student", [(entry.number, entry.title) for entry in ENTRIES])
+    text = "".join(drawn(view, width).split())
+    assert not [entry for entry in ENTRIES if f"{entry.number}.{''.join(entry.title.split())}" not in text]
+    assert "CloudRepositorio:student" in text
+    assert "leadsbacktothismenu" in text
+
+
+@pytest.mark.parametrize("width", [1, 5, 19])
+def test_below_20_columns_there_are_plain_lines(width: int) -> None:
+    for view in (MenuView("admin", [(1, "View"), (0, "Exit")]), SliceView(running())):
+        assert shown(view, terminal=True, width=width) == plain(view)
 
 
 def test_linkable_interfaces_as_the_page_on_managing_vms_shows_them() -> None:
