@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from accounts import rights
 from database import Database
 from deployment import DeploymentAPI
 from errors import CloudError, FileFault, HostUnreachable, Refused
@@ -62,11 +63,14 @@ class Change:
             raise CloudError(f"{report.error}; nothing was added")
         done = f"The disk of {', '.join(vm.name for vm in vms)} is made, but that could not be written down"
         with _said_first(done), self._database.transaction() as state:
+            slice_ = state.slices[tenant.slice_id]
             for vm in vms:
                 vm.status = "design"
-                stored = state.slices[tenant.slice_id].vm(vm.vm_id)
+                stored = slice_.vm(vm.vm_id)
                 if stored:
                     stored.status = vm.status
+            if not rights.pending(slice_):
+                slice_.left = []
 
     def forget_vms(self, tenant: Slice, vms: list[VM]) -> None:
         """VMs that were being added are no more, and neither are their overlays."""
@@ -154,11 +158,15 @@ class Change:
     ) -> None:
         """Strike out VMs whose overlays were taken back; while something of them is left they stay `pending`."""
         if left := _left(back):
+            with self._database.transaction() as state:
+                state.slices[tenant.slice_id].left = list(left)
             raise CloudError(f"{why}; not all could be taken back: {_what_is_left(left)}; log in again to retry")
         with self._database.transaction() as state:
             stored = state.slices[tenant.slice_id]
             gone = {vm.vm_id for vm in vms}
             stored.vms = [vm for vm in stored.vms if vm.vm_id not in gone]
+            if not rights.pending(stored):
+                stored.left = []
             user = state.users[tenant.owner]
             user.used_vms = max(0, user.used_vms - len(gone))
             for lost in unreachable:
@@ -196,8 +204,17 @@ def _what_it_did(result: StepResult) -> str:
 
 
 def _left(report: Report) -> dict[str, CloudError]:
-    """What a run that takes back or removes could not reach: name and place -> why."""
-    return {f"{r.step.title} on {r.step.host}": r.error for r in report.failures if r.error}
+    """Return what a run that rolls back or removes could not reach: name and place -> why.
+
+    Of a lost host with other parts left, an unfinished copy is not listed: it is removed with them, if there is one.
+    """
+    whole = {r.step.host for r in report.failures if not r.step.residue}
+    listed = (r for r in report.failures if not (r.step.residue and r.step.host in whole and _is_lost(r.error)))
+    return {f"{r.step.title} on {r.step.host}": r.error for r in listed if r.error}
+
+
+def _is_lost(error: CloudError | None) -> bool:
+    return isinstance(error, HostUnreachable)
 
 
 def _what_is_left(left: dict[str, CloudError]) -> str:

@@ -167,6 +167,7 @@ class QCOWManager:
                 ),
             ),
             undo=(Command(("rm", "-f", part, prepared), as_user=True),),
+            residue=f"unfinished copy of {name}",
         )
 
     def _make_folder(self, tenant: Slice, vm: VM) -> Step:

@@ -46,7 +46,7 @@ def designed(state: State, actor: str, slice_id: int) -> Slice:
     if tenant.status == "running":
         raise Refused(f"Slice {slice_id} is running and cannot be edited; delete it and create a new one")
     _require_design(tenant)
-    if tenant.left:
+    if tenant.left and not pending(tenant):
         raise Refused(f"Slice {slice_id} has things left on a host that did not answer; deploy or delete it first")
     return tenant
 

@@ -215,13 +215,18 @@ def _warn(session: Session, discovery: Discovery) -> None:
             session.screen.line(f"Warning: worker {address}: {worker.problem}", WARNING)
 
 
-def _found(tenant: Slice, viewer: str) -> str:
-    """What an interrupted manager left, in one sentence."""
-    title = title_for(tenant, viewer)
+def _found(slice_: Slice, viewer: str) -> str:
+    """Return in one sentence what an unfinished change left, and whether a host or the manager is the cause."""
+    title = title_for(slice_, viewer)
     title = title[0].upper() + title[1:]
-    if tenant.status == "deploying":
+    hosts = ", ".join(dict.fromkeys(item.rpartition(" on ")[2] for item in slice_.left))
+    if slice_.status == "deploying":
         return f"{title} was being deployed when its manager stopped."
-    if tenant.status == "deleting":
+    if slice_.status == "deleting" and hosts:
+        return f"{title} could not be deleted completely: parts of it are left on {hosts}."
+    if slice_.status == "deleting":
         return f"{title} was being deleted when its manager stopped."
-    names = ", ".join(vm.name for vm in tenant.vms if vm.status == "pending")
+    names = ", ".join(vm.name for vm in slice_.vms if vm.status == "pending")
+    if hosts:
+        return f"{title} was given {names}, which failed and could not be taken back: parts are left on {hosts}."
     return f"{title} was given {names} when its manager stopped."

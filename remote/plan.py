@@ -60,7 +60,8 @@ class Step:
     """One named change on one host, and how to take it back.
 
     `title` is a noun: it is shown both when the thing is made and when it is removed. `lock` makes the step wait for
-    all other locked steps on that host: for what slices share.
+    all other locked steps on that host: for what slices share. `residue` names what `undo` removes where that is not
+    what the title names, as with a file that stays.
     """
 
     host: str
@@ -68,6 +69,7 @@ class Step:
     do: tuple[Action, ...]
     undo: tuple[Command, ...] = ()
     lock: bool = False
+    residue: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,11 @@ class Plan:
 
     def taking_back(self, title: str, done: tuple[Step, ...]) -> Plan:
         """The plan that takes `done`, steps of this one, back, newest first."""
-        steps = tuple(replace(step, do=step.undo, undo=()) for step in reversed(done) if step.undo)
+        steps = tuple(
+            replace(step, title=step.residue or step.title, do=step.undo, undo=())
+            for step in reversed(done)
+            if step.undo
+        )
         return replace(self, stages=(Stage(title, steps),) if steps else ())
 
     def without(self, other: Plan) -> Plan:
