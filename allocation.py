@@ -108,9 +108,9 @@ def next_slice_id(start: int, live: Collection[Holdings]) -> int:
     return _first(start, lambda candidate: candidate not in vms and candidate % POOL_COUNT not in pools)
 
 
-def next_vnc_port(live: Iterable[Holdings]) -> int:
-    """The lowest VNC port that no VM holds."""
-    taken = set[int]().union(*(holdings.vnc_ports for holdings in live))
+def next_vnc_port(live: Iterable[Holdings], listening: Collection[int] = ()) -> int:
+    """Return the lowest VNC port that no VM holds, and on which no program of its worker is `listening`."""
+    taken = {*listening}.union(*(holdings.vnc_ports for holdings in live))
     for port in range(FIRST_VNC_PORT, LAST_VNC_PORT + 1):
         if port not in taken:
             return port

@@ -7,20 +7,25 @@ change can be finished or taken back: every step finds out on the host what is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 from accounts import rights
+from allocation import next_vnc_port
 from database import Database
 from deployment import DeploymentAPI
 from errors import CloudError, FileFault, HostUnreachable, Refused
 from models import VM, Slice
 from placement import recount
 from remote import interrupts
-from remote.events import Listener
+from remote.events import Listener, Notice
 from remote.plan import Plan, Stage
 from remote.runner import Host, Report, Runner, StepResult
+from vm_launcher import TakenPorts
+
+PORT_CHANGES = 5
+"""So often a deployment takes other VNC ports, where foreign programs go on opening those that it has chosen."""
 
 
 class Changes:
@@ -82,8 +87,7 @@ class Change:
 
         `resumed` as above. What a host that does not answer still has is kept in the slice's `left`.
         """
-        plan = self._deployment.deploy_plan(tenant, new=not resumed)
-        report = self._runner.run(plan)
+        report = self._run_on_free_ports(tenant, lambda: self._deployment.deploy_plan(tenant, new=not resumed))
         if report.error:
             kept = self._deployment.design_plan(tenant)
             back = self._undo_running(tenant) if resumed else report.taken_back(but=kept)
@@ -92,7 +96,7 @@ class Change:
             with _said_first(sentence):
                 self._back_to_design(tenant.slice_id, left)
             raise CloudError(sentence)
-        verified = set(plan.stages[-1].steps)
+        verified = set(report.plan.stages[-1].steps)
         pids = self._deployment.pids("".join(r.stdout for r in report.results if r.step in verified))
         done = f"The hosts run slice {tenant.slice_id}, but that could not be written down"
         with _said_first(done), self._database.transaction() as state:
@@ -109,8 +113,8 @@ class Change:
 
         Nothing is ever taken back: what runs is left alone. Hosts that do not answer do not keep the others waiting.
         """
-        plan = self._deployment.deploy_plan(tenant)
-        runs = [self._runner.run(plan)]
+        runs = [self._run_on_free_ports(tenant, lambda: self._deployment.deploy_plan(tenant))]
+        plan = runs[0].plan
         lost = {r.step.host for r in runs[0].failures if isinstance(r.error, HostUnreachable)}
         if lost and not runs[0].interrupted:
             runs.append(self._runner.run(_elsewhere(plan, lost)))
@@ -122,6 +126,42 @@ class Change:
             brought = f"brought back: {', '.join(mended)}; " if mended else ""
             raise CloudError(f"{error}; {brought}what runs was left alone; repair the slice again when that is mended")
         return mended
+
+    def _run_on_free_ports(self, slice_: Slice, make_plan: Callable[[], Plan]) -> Report:
+        """Run a deployment's plan; where other programs hold VNC ports of its VMs, store others and run it again.
+
+        The plan depends on the database only: the preflight, which changes nothing, is the question.
+        """
+        for _ in range(PORT_CHANGES):
+            report = self._runner.run(make_plan())
+            taken = {r.step.host: ports for r in report.failures if (ports := self._ports_taken(r))}
+            if not taken or report.interrupted:
+                break
+            try:
+                self._change_ports(slice_, taken)
+            except Refused:  # no port is free, or the file cannot be saved: the report says what failed
+                break
+        return report
+
+    def _ports_taken(self, result: StepResult) -> TakenPorts | None:
+        ends = (self._deployment.ports_taken(outcome.status, outcome.stdout) for outcome in result.outcomes)
+        return next(filter(None, ends), None)
+
+    def _change_ports(self, slice_: Slice, taken: Mapping[str, TakenPorts]) -> None:
+        notices = []
+        with self._database.transaction() as state:
+            for vm in state.slices[slice_.slice_id].vms:
+                here = taken.get(vm.worker_ip)
+                if here and vm.vnc_port in here.wanted:
+                    old, vm.vnc_port = vm.vnc_port, next_vnc_port(state.slices.holdings.values(), here.listening)
+                    notices.append(
+                        f"the VNC port of {vm.name} is {vm.vnc_port} now: another program on {vm.worker_ip} holds {old}"
+                    )
+            ports = {vm.vm_id: vm.vnc_port for vm in state.slices[slice_.slice_id].vms}
+        for vm in slice_.vms:
+            vm.vnc_port = ports[vm.vm_id]
+        for notice in notices:
+            self._runner.tell(Notice(notice))
 
     def _note_pids(self, tenant: Slice, stdout: str) -> None:
         pids = self._deployment.pids(stdout)

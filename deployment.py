@@ -14,7 +14,7 @@ from placement import place
 from qcow_manager import QCOWManager
 from remote.plan import LOOK_SECONDS, Command, Plan, Stage, Step
 from vlan_manager import VLANManager
-from vm_launcher import VMLauncher
+from vm_launcher import TakenPorts, VMLauncher
 
 # Five numbers: cores, memory, free disk and disk that our overlays hold already, these three in KiB, and the time.
 _MEASURE = """folder=$1; [ -d "$folder" ] || folder=.
@@ -158,6 +158,11 @@ class DeploymentAPI:
             )
         disk = round((free + own) / _KIB_PER_GIB, 2)
         return Worker(cores, round(memory / _KIB_PER_GIB, 2), disk, problem=problem)
+
+    @staticmethod
+    def ports_taken(status: int | None, stdout: str) -> TakenPorts | None:
+        """Return which VNC ports other programs hold, from how an action of the preflight ended; mostly None."""
+        return VMLauncher.ports_taken(status, stdout)
 
     @staticmethod
     def pids(stdout: str) -> dict[int, str]:

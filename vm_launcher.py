@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from inventory import Inventory
 from models import VM, Interface, Slice
@@ -19,20 +20,26 @@ TOOLS = (
 
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
+PORT_TAKEN = 98
+"""The exit status of the look for room where other programs hold VNC ports; it says which, and which ports listen."""
+
 # Of VMs that run already neither memory nor port is needed again: a second deployment finds everything there.
 _HAS_ROOM = rf"""folder=$1; shift
 [ -d "$folder" ] || folder=.
 runs() {{ {daemon.RUNNING}; }}
-listening=$(ss -Hltn) needed=0 count=0
+listening=$(ss -Hltn) needed=0 count=0 taken=
 while [ $# -gt 0 ]; do
   if ! runs "$1" "$2"; then
     needed=$((needed + $3)) count=$((count + 1))
-    case $listening in *":$4 "*)
-      echo "VNC port $4 is taken by another program; end it, or delete the slice" >&2; exit 1;;
-    esac
+    case $listening in *":$4 "*) taken="$taken $4";; esac
   fi
   shift 4
 done
+[ -z "$taken" ] || {{
+  printf '%s\n' "$taken" "$listening"
+  echo "VNC ports are taken by other programs:$taken; deploy or repair the slice again, which takes others" >&2
+  exit {PORT_TAKEN}
+}}
 while read -r name free unit; do
   [ "$name" != MemAvailable: ] || break
 done </proc/meminfo
@@ -97,6 +104,13 @@ for tool; do command -v "$tool" >/dev/null || missing="$missing $tool"; done
 [ -z "$missing" ] || { echo "not installed:$missing (README lists the packages)" >&2; exit 1; }"""
 
 
+class TakenPorts(NamedTuple):
+    """VNC ports of VMs that other programs of a worker hold, and all ports on which its programs listen."""
+
+    wanted: frozenset[int]
+    listening: frozenset[int]
+
+
 class VMLauncher:
     """Plans the start and the end of VMs."""
 
@@ -116,6 +130,15 @@ class VMLauncher:
             self._check_taps(tenant, worker),
             Step(worker, "room for the VMs", (Command(("sh", "-c", _HAS_ROOM, "sh", *needs), as_user=True),)),
         )
+
+    @staticmethod
+    def ports_taken(status: int | None, stdout: str) -> TakenPorts | None:
+        """Return what a preflight said of VNC ports that other programs hold; None where there are none."""
+        if status != PORT_TAKEN:
+            return None
+        first, *lines = stdout.splitlines()
+        listening = (line.split()[3].rpartition(":")[2] for line in lines)
+        return TakenPorts(frozenset(map(int, first.split())), frozenset(map(int, listening)))
 
     def check_new(self, tenant: Slice, worker: str) -> Step:
         """Read-only: nothing is there yet of what a slice has while it runs."""

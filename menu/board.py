@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from remote.events import EndNoted, Event, InterruptNoted, StageStarted, StepDone, StepFailed, Transferred
+from remote.events import EndNoted, Event, InterruptNoted, Notice, StageStarted, StepDone, StepFailed, Transferred
 from remote.plan import Stage
 
 
@@ -70,7 +70,7 @@ class Board:
                 self._host(step.host, now).failed = event
             case Transferred(host=name):
                 self._host(name, now).transfer = event
-            case InterruptNoted() | EndNoted():
+            case InterruptNoted() | EndNoted() | Notice():
                 pass
 
     def end(self, now: float) -> None:

@@ -13,7 +13,7 @@ from menu.board import Board, HostRun, StageRun
 from menu.endings import Ended
 from menu.facts import mib, seconds
 from menu.screen import BAD, GOOD, WARNING, OutputLost, Screen, clean, lost_output
-from remote.events import EndNoted, Event, InterruptNoted, StepDone, StepFailed
+from remote.events import EndNoted, Event, InterruptNoted, Notice, StepDone, StepFailed
 
 DIM = "dim"
 INTERRUPTED = "Interrupted: what is under way is brought to its end first"
@@ -65,6 +65,9 @@ class Progress:
             return
         if isinstance(event, EndNoted):
             self._ended = event.number
+            return
+        if isinstance(event, Notice):
+            self._line(f"Note: {event.sentence}", WARNING)
             return
         with self._lock:
             self._board.note(event, time.monotonic())

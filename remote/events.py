@@ -57,7 +57,14 @@ class EndNoted:
     number: int
 
 
-Event = StageStarted | StepDone | StepFailed | Transferred | InterruptNoted | EndNoted
+@dataclass(frozen=True)
+class Notice:
+    """Something of a change that its user has to know besides how it ended, as a sentence."""
+
+    sentence: str
+
+
+Event = StageStarted | StepDone | StepFailed | Transferred | InterruptNoted | EndNoted | Notice
 Listener = Callable[[Event], None]
 """Called from several threads, one call at a time; what is noted comes from a signal handler, whenever it will."""
 

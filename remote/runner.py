@@ -123,7 +123,7 @@ class Runner:
             host.expect(repeatable=plan.repeatable)
         with ThreadPoolExecutor(max_workers=max(len(hosts), 1)) as pool:  # for all stages: threads take time to begin
             for stage in plan.stages:
-                self._tell(StageStarted(stage))
+                self.tell(StageStarted(stage))
                 report.results.extend(self._run_stage(pool, plan, stage, hosts, keep_going=keep_going))
                 if keep_going:
                     continue
@@ -144,7 +144,7 @@ class Runner:
     def _run_host(self, plan: Plan, stage: Stage, address: str, host: Host, *, keep_going: bool) -> list[StepResult]:
         """Run the steps of one host; the results of those that were, or may have been, begun."""
         steps = stage.by_host[address]
-        watch = _Watch(self._tell, stage, steps)
+        watch = _Watch(self.tell, stage, steps)
         try:
             news = host.run(steps, keep_going=keep_going, lock=plan.lock, patience=plan.patience)
             with closing(news):
@@ -152,7 +152,7 @@ class Runner:
                     if isinstance(item, Outcome):
                         watch.note(item)
                     else:
-                        self._tell(Transferred(address, steps[item.step].title, item.done, item.total))
+                        self.tell(Transferred(address, steps[item.step].title, item.done, item.total))
                         if self._interrupted() and not keep_going:
                             watch.fail(Interrupted("Interrupted"), everything=False)
                             break
@@ -162,7 +162,8 @@ class Runner:
             watch.fail(Unforeseen(address, stage.title, fault), everything=True)
         return watch.begun
 
-    def _tell(self, event: Event) -> None:
+    def tell(self, event: Event) -> None:
+        """Hand an event to the listener; one that fails is ignored."""
         # Nothing is lost when it cannot be shown, but much when a change ends half-way because of that.
         with self._telling, suppress(Exception):
             self._listen(event)

@@ -54,6 +54,7 @@ class FakeHost:
     macs: dict[str, str] = field(default_factory=dict)
     marks: dict[str, dict[str, str]] = field(default_factory=dict)
     lacking: set[str] = field(default_factory=set)
+    foreign_ports: set[int] = field(default_factory=set)
     skew: float = 0.0
     lets_through: set[str] = field(default_factory=set)
     ways: set[str] = field(default_factory=set)
@@ -580,6 +581,16 @@ class FakeHost:
     def fine(self, _argv: tuple[str, ...], _stdin: str) -> Answer:
         return OK
 
+    def has_room(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        _folder, *words = argv
+        vms = zip(words[::4], words[1::4], words[3::4], strict=True)
+        wanted = [port for pid_file, mark, port in vms if self.is_running((pid_file, mark), "")[0]]
+        taken = [port for port in wanted if int(port) in self.foreign_ports]
+        if not taken:
+            return OK
+        listening = "".join(f"LISTEN 0 128 0.0.0.0:{port} 0.0.0.0:*\n" for port in sorted(self.foreign_ports))
+        return (vm_launcher.PORT_TAKEN, f"{' '.join(taken)}\n{listening}", f"VNC ports are taken: {' '.join(taken)}")
+
     def measure(self, _argv: tuple[str, ...], _stdin: str) -> Answer:
         return (0, f"4\n16777216\n104857600\n0\n{CLOCK():.0f}\n", "")
 
@@ -668,7 +679,7 @@ SCRIPTS: dict[str, Program] = {
     daemon.runs_on_its_taps("", "", ())[2]: FakeHost.runs_on_its_taps,
     dhcp._ARE_WRITTEN: FakeHost.are_written,
     dhcp._WRITE: _beside(FakeHost.write),
-    vm_launcher._HAS_ROOM: FakeHost.fine,
+    vm_launcher._HAS_ROOM: FakeHost.has_room,
     vm_launcher._HAS_TOOLS: FakeHost.fine,
     walls._HEAR: FakeHost.hear,
     walls._HEARS: FakeHost.hears,

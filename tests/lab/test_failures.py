@@ -105,10 +105,10 @@ def stranger(lab: Lab, host: str, *argv: str) -> Iterator[str]:
 
 
 @contextmanager
-def port_taken(lab: Lab) -> Iterator[None]:
-    """A stranger listens where the slice's first VM wants to."""
-    with stranger(lab, "worker1", "socat", "TCP-LISTEN:5901,fork,reuseaddr", "EXEC:true"):
-        wait_until(lambda: "5901" in lab.exec("worker1", ["ss", "-Hltn"]).stdout, "the stranger", 10)
+def listener(lab: Lab, host: str, port: int) -> Iterator[None]:
+    """Listen on `host` with a foreign program."""
+    with stranger(lab, host, "socat", f"TCP-LISTEN:{port},fork,reuseaddr", "EXEC:true"):
+        wait_until(lambda: f":{port} " in lab.exec(host, ["ss", "-Hltn"]).stdout, "the foreign program", 10)
         yield
 
 
@@ -200,10 +200,6 @@ FAULTS: dict[str, tuple[Fault, str]] = {
         stopped("network", "ovsdb-server"),
         "10.0.10.3: bridge br-int: Open vSwitch does not answer; start it with",
     ),
-    "preflight: a port that is taken": (
-        port_taken,
-        "10.0.10.1: room for the VMs: VNC port 5901 is taken by another program",
-    ),
     "preflight: a base image that was cut off": (
         changed("lab-guest-*.qcow2", "truncate -s -100K $1"),
         "10.0.10.1: disks on lab-guest-",
@@ -269,6 +265,29 @@ def test_a_fault_ends_in_one_sentence_and_leaves_the_hosts_as_they_were(
     assert error.endswith("the slice is in design")
     assert traces(lab) == before
     assert f"Slice {pair}: faults, design" in seat.choose(5)
+
+
+def test_a_foreign_program_on_a_vnc_port_costs_a_vm_its_number_only(lab: Lab, seat: Menu, pair: int) -> None:
+    """At the deployment, and when a VM that ended is repaired; the new number is stored and said."""
+    before = traces(lab)
+    slice_id = seat.create_slice("ports")
+    port = int(re.findall(r"VNC: (\d+)", seat.choose(3, slice_id, "one", 1, 1, "n"))[0])
+    host = seat.topology(slice_id)["one"].worker
+    with listener(lab, host, port), listener(lab, host, port + 1):
+        shown = seat.deploy(slice_id)
+        assert f"Note: the VNC port of one is {port + 2} now: another program on " in shown
+        assert f":{port + 2} password " in shown
+    pid_file = f"{IMAGES}/slice-{slice_id}/one.pid"
+    lab.exec(host, ["sh", "-c", 'kill "$(cat "$1")"', "sh", pid_file])
+    wait_until(lambda: f":{port + 2} " not in lab.exec(host, ["ss", "-Hltn"]).stdout, "the end of QEMU", 10)
+    with listener(lab, host, port + 2):
+        shown = seat.choose(11, slice_id)
+        assert f"Note: the VNC port of one is {port} now: another program on " in shown
+        assert "Slice repaired" in shown
+    assert f":{port} password " in seat.topology(slice_id)["one"].text
+    seat.delete(slice_id)
+    assert traces(lab) == before
+    assert pair
 
 
 def test_clocks_that_are_apart_are_told_and_deploying_works(lab: Lab, pair: int) -> None:

@@ -26,8 +26,8 @@ accounts.audit: errors storage.files
 accounts.logins: errors storage.files
 accounts.rights: allocation errors models storage.state
 allocation: errors inventory models names
-changes: accounts.rights database deployment errors models placement remote.events remote.interrupts remote.plan
-    remote.runner
+changes: accounts.rights allocation database deployment errors models placement remote.events remote.interrupts
+    remote.plan remote.runner vm_launcher
 cli: accounts.audit database environment errors menu.api menu.arguments menu.crash menu.endings menu.entries
     menu.keyboard menu.log menu.operator menu.screen menu.session menu.users orchestrator
 database: allocation errors storage.files storage.schema storage.state storage.text storage.version
