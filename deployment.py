@@ -141,7 +141,7 @@ class DeploymentAPI:
         folder = self._inventory.hypervisor.images_path
         measure = Command(("timeout", "5", "sh", "-c", _MEASURE, "sh", folder))
         steps = (Step(worker, "resources", (measure,)) for worker in self._inventory.workers_list)
-        return Plan((Stage("discovery", tuple(steps)),), patience=LOOK_SECONDS, repeatable=True)
+        return Plan((Stage("discovery", tuple(steps)),), patience=LOOK_SECONDS, deadline=LOOK_SECONDS, repeatable=True)
 
     @staticmethod
     def measured(stdout: str, now: float) -> Worker:

@@ -5,6 +5,11 @@
 
 from __future__ import annotations
 
+LONGEST_WORDS = 300
+"""Characters of a host's or program's own words that are quoted: they may come without an end."""
+
+_READ = 1 << 16
+
 
 class CloudError(Exception):
     """Anything that went wrong in a way we foresaw.
@@ -60,6 +65,10 @@ class NotBegun(CommandFailed):
     begun = False
 
 
+class BadAnswer(ValueError):
+    """The words of a host that are no answer to the question; `str()` says what is wrong with them."""
+
+
 class SudoRefused(NotBegun):
     """There was no such shell, because `sudo` refused it."""
 
@@ -74,17 +83,28 @@ class Unforeseen(CloudError):
 class HostUnreachable(CloudError):
     """A host could not be connected to (`begun` False), or stopped answering while it worked."""
 
+    PREDICATE = "does not answer"
+
     def __init__(self, host: str, reason: str, *, begun: bool = False) -> None:
         self.host = host
-        self.reason = reason
+        self.reason = printable(reason)
         self.begun = begun
-        super().__init__(f"{host} does not answer: {reason}")
+        super().__init__(f"{host} {self.PREDICATE}: {self.reason}")
+
+
+class InvalidAnswer(HostUnreachable):
+    """A host answered what no host of ours can answer; like one that is lost, it cannot be worked with."""
+
+    PREDICATE = "gives an invalid answer"
+
+
+def printable(text: str) -> str:
+    """Return `text` on one line, without control characters and at most `LONGEST_WORDS` long."""
+    words = "".join(character for character in text[:_READ] if character.isprintable()).strip()
+    return words if len(words) <= LONGEST_WORDS else f"{words[: LONGEST_WORDS - 3]}..."
 
 
 def last_line(text: str) -> str:
-    """The last line of `text` that says something, without control characters (it came from a foreign program)."""
-    for line in reversed(text.splitlines()):
-        printable = "".join(character for character in line if character.isprintable()).strip()
-        if printable:
-            return printable
-    return ""
+    """Return the last line of `text` that says something, as `printable` (it came from a foreign program)."""
+    lines = (printable(line) for line in reversed(text[-_READ:].splitlines()))
+    return next(filter(None, lines), "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
@@ -64,10 +65,12 @@ class Doctor:
     def _remove(self, agreed: Collection[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Sentences about what was removed, and about what could not be."""
         with self._database.transaction() as state:
+            began = time.monotonic()
             look = self._inspector.look(self._inspector.inventory.hosts)
             owners = Owners(self._inspector.comparison, state.slices.values(), self._database.is_claimed)
             steps = (step for orphan in self._orphans(owners, look) for step in orphan.steps)
-            plan = orphans.removal_plan(step for step in steps if agreed is None or _sentence(step) in agreed)
+            wanted = [step for step in steps if agreed is None or _sentence(step) in agreed]
+            plan = orphans.removal_plan(wanted, orphans.FIX_SECONDS - (time.monotonic() - began))
             report = self._runner.run(plan, keep_going=True)
         failed = {result.step: result.error for result in report.failures if result.error}
         removed = tuple(_sentence(step) for step in plan.steps if step not in failed)

@@ -154,4 +154,4 @@ def look_plan(inventory: Inventory, hosts: Iterable[str], *, thorough: bool = Fa
         Step(host, "what is there", tuple(commands(inventory, host, thorough=thorough).values()))
         for host in dict.fromkeys(hosts)
     )
-    return Plan((Stage("look", tuple(steps)),), patience=LOOK_SECONDS, repeatable=True)
+    return Plan((Stage("look", tuple(steps)),), patience=LOOK_SECONDS, deadline=LOOK_SECONDS, repeatable=True)

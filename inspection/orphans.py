@@ -34,8 +34,8 @@ from remote import daemon, ovs
 from remote.plan import Command, Plan, Stage, Step
 from vm_launcher import remove_taps
 
-PATIENCE_SECONDS = 20.0
-"""Silence endured of a host while orphans are removed: nobody can change the file meanwhile."""
+FIX_SECONDS = 20.0
+"""All that a look and the removal of what it found may take together: the file is locked meanwhile."""
 
 _PROOF = ("_img.qcow2", ".id-", ".pid", ".console", ".vnc")
 """How endings begin of which one has to be there: a stranger may well call something `.log`."""
@@ -96,9 +96,9 @@ def orphans(owners: Owners, sight: Sight) -> list[Orphan]:
     return [orphan for find in finders for orphan in find(owners, sight)]
 
 
-def removal_plan(steps: Iterable[Step]) -> Plan:
-    """The plan that carries out removals."""
-    return Plan((Stage("remove orphans", tuple(steps)),), patience=PATIENCE_SECONDS)
+def removal_plan(steps: Iterable[Step], seconds: float = FIX_SECONDS) -> Plan:
+    """Return the plan that carries out removals, within as many seconds on each host."""
+    return Plan((Stage("remove orphans", tuple(steps)),), patience=seconds, deadline=seconds)
 
 
 def _processes(owners: Owners, sight: Sight) -> Iterator[Orphan]:

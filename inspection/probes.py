@@ -114,7 +114,7 @@ def probe_plan(probes: Sequence[Probe]) -> Plan:
     """The probes of each host as one step, hosts side by side."""
     hosts = dict.fromkeys(probe.host for probe in probes)
     steps = (Step(host, "probes", tuple(p.command for p in probes if p.host == host)) for host in hosts)
-    return Plan((Stage("probe", tuple(steps)),), patience=LOOK_SECONDS, repeatable=True)
+    return Plan((Stage("probe", tuple(steps)),), patience=LOOK_SECONDS, deadline=LOOK_SECONDS, repeatable=True)
 
 
 def verdicts(probes: Sequence[Probe], answers: Mapping[str, Sequence[str]]) -> list[Property]:

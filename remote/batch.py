@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from errors import BadAnswer
 from remote.plan import PATIENCE_SECONDS, Action, Command, Step, Upload, script_names, shell
 
 LOCK = "/run/openvswitch"
@@ -72,7 +73,13 @@ case " ${{3-0}} " in *" $2 "*) ;; *) return {stopped};; esac
 }}
 call() {{ eval "shift 2
 $1"; }}"""
-_MARK = re.compile(rb"(\d+) (\w+)\n")
+ANSWER_BYTES = 16 << 20
+"""All that a host may say to one batch. A look at a worker with 2,000 TAPs is answered with some 9 MB."""
+
+_MARK_BYTES = 32
+"""No mark is longer behind its nonce."""
+
+_MARK = re.compile(rb"(\d{1,7}) (\w{1,10})\n")
 """What a mark says behind its nonce. A nonce is of one batch: making a pattern of it takes longer than finding it."""
 
 _EVERY_STATUS = frozenset(range(256))
@@ -194,6 +201,27 @@ class Batch:
         """The (step, action) that marker `number` stands for."""
         return self._places[number - 1]
 
+    def accepts(self, number: int, status: str) -> bool:
+        """Return whether marker `number` of this batch can come with this status."""
+        if number == 0:
+            return status in {"begin", _BUSY}
+        if 0 < number < self.end:
+            step, index = self.place(number)
+            action = self._steps[step].do[index]
+            if status == _SKIPPED:
+                return bool(action.unless)
+            if isinstance(action, Upload):
+                return status == _WANTED
+        return number <= self.end and status.isdecimal() and int(status) in _EVERY_STATUS
+
+    def stops_at(self, number: int, status: str) -> bool:
+        """Return whether no further command is run behind marker `number` with this status."""
+        step, index = self.place(number)
+        action = self._steps[step].do[index]
+        if self._keep_going or status == _SKIPPED:
+            return False
+        return isinstance(action, Upload) or int(status) not in action.ok
+
 
 def echo(word: str) -> str:
     """Instead of a batch: has the shell that waits for one say `word`, and wait again."""
@@ -249,13 +277,19 @@ class _Part:
 
 
 class Transcript:
-    """The output of a batch, fed in pieces as it arrives."""
+    """The output of a batch, fed in pieces as it arrives.
+
+    Raises `BadAnswer` for what no shell writes that runs the batch: the host may say anything.
+    """
 
     def __init__(self, batch: Batch, nonce: str) -> None:
         self.nonce = nonce
         self._batch = batch
-        self._stdout = _Stream(nonce)
-        self._stderr = _Stream(nonce)
+        self._stdout = _Stream(batch, nonce)
+        self._stderr = _Stream(batch, nonce)
+        self._bytes = 0
+        self._heard = 0
+        self._has_stopped = False
         self._marks: dict[int, tuple[str, str]] = {}
         self._status: int | None = None
         self.begun = False
@@ -263,6 +297,7 @@ class Transcript:
 
     def stdout(self, data: bytes) -> None:
         """A piece of standard output."""
+        self._count(data)
         for number, status, text in self._stdout.feed(data):
             if number == 0:
                 self._busy, self.begun = status == _BUSY, status != _BUSY
@@ -273,7 +308,13 @@ class Transcript:
 
     def stderr(self, data: bytes) -> None:
         """A piece of standard error."""
+        self._count(data)
         self._stderr.texts.update({number: text for number, _, text in self._stderr.feed(data)})
+
+    def _count(self, data: bytes) -> None:
+        self._bytes += len(data)
+        if self._bytes > ANSWER_BYTES:
+            raise BadAnswer(f"it says more than {ANSWER_BYTES >> 20} MiB to one batch")
 
     def has_ended(self) -> bool:
         """Whether all of the batch has been heard; its shell waits for another one."""
@@ -283,6 +324,11 @@ class Transcript:
     def status(self) -> int | None:
         """How the batch as a whole ended, whatever became of its commands: 0 in good order, None not yet."""
         return 0 if self._status == _STOPPED else self._status
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether each command was heard of, up to the one that the batch stops at."""
+        return self._has_stopped or self._heard == self._batch.end - 1
 
     @property
     def busy(self) -> str:
@@ -297,8 +343,11 @@ class Transcript:
     def finished(self) -> Iterator[Outcome | UploadWanted]:
         """The commands that ended since the last call; both streams have passed their marker."""
         for number in sorted(self._marks.keys() & self._stderr.texts.keys()):
+            if self._has_stopped:
+                raise BadAnswer("it goes on behind a command that failed")
             status, stdout = self._marks.pop(number)
             step, action = self._batch.place(number)
+            self._heard, self._has_stopped = self._heard + 1, self._batch.stops_at(number, status)
             if status == _WANTED:
                 yield UploadWanted(step, action)
             else:
@@ -307,23 +356,36 @@ class Transcript:
 
 
 class _Stream:
-    """One output stream, cut at the markers."""
+    """One output stream, cut at the markers, which come in their order. No byte is searched more than twice."""
 
-    def __init__(self, nonce: str) -> None:
+    def __init__(self, batch: Batch, nonce: str) -> None:
+        self._batch = batch
         self._nonce = f"\n{nonce} ".encode()
-        self._buffer = b""
+        self._buffer = bytearray()
+        self._searched = 0
+        self._next = 0
         self.texts: dict[int, str] = {}
 
     def feed(self, data: bytes) -> Iterator[tuple[int, str, str]]:
         """The markers that are complete now: number, status, and the text before them."""
         self._buffer += data
-        while (start := self._buffer.find(self._nonce)) >= 0:
-            found = _MARK.match(self._buffer, start + len(self._nonce))
-            if not found:  # its end is still to come
-                break
+        while (start := self._buffer.find(self._nonce, self._searched)) >= 0:
+            self._searched, end = start, start + len(self._nonce)
+            mark = bytes(self._buffer[end : end + _MARK_BYTES])
+            found = _MARK.match(mark)
+            if not found:
+                if len(mark) == _MARK_BYTES or b"\n" in mark:
+                    raise BadAnswer("a mark in it makes no sense")
+                return  # its end is still to come
+            number, status = int(found[1]), found[2].decode()
+            is_next = number == self._next or self._next < number == self._batch.end
+            if not is_next or not self._batch.accepts(number, status):
+                raise BadAnswer(f"it marks command {number} with {status}")
             text = self._buffer[:start].decode(errors="replace")
-            self._buffer = self._buffer[found.end() :]
-            yield int(found[1]), found[2].decode(), text
+            del self._buffer[: end + found.end()]
+            self._searched, self._next = 0, number + 1
+            yield number, status, text
+        self._searched = max(len(self._buffer) - len(self._nonce), 0)
 
     @property
     def rest(self) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from errors import HostUnreachable, Refused, last_line
 from inventory import SSHSettings
-from remote.plan import Upload, shell
+from remote.plan import CHANGE_DEADLINE_SECONDS, SLOWEST_COPY, Upload, shell
 from remote.upload import Content, Words, take_in
 
 CONNECT_SECONDS = 5
@@ -31,6 +31,8 @@ _FIRST_WORD_SECONDS = 10
 _SOON_SECONDS = 0.1
 _BLOCK = 1 << 16
 _NEWS_BYTES = 1 << 20
+_SAID_BYTES = 1 << 16
+"""Of what the program says on standard error the end is kept: its last line is quoted."""
 
 
 _run = subprocess.Popen
@@ -40,14 +42,24 @@ class Copy:
     """A file on its way to a host. After `news` has ended, `status` is the program's there, `complaint` its last word.
 
     `news` gives the bytes that are sent, now and then. It raises `Refused` when the file cannot be read here, and
-    `HostUnreachable` when the host is silent for `patience` seconds, or gone. Left half-way it ends the connection.
+    `HostUnreachable` when the host is silent for `patience` seconds, or gone, or when the copy takes longer than its
+    `deadline`, which a slow line's share for its size is added to. Left half-way it ends the connection.
     """
 
-    def __init__(self, address: str, settings: SSHSettings, upload: Upload, patience: float) -> None:
+    def __init__(
+        self,
+        address: str,
+        settings: SSHSettings,
+        upload: Upload,
+        patience: float,
+        deadline: float = CHANGE_DEADLINE_SECONDS,
+    ) -> None:
         self._address = address
         self._settings = settings
         self._upload = upload
         self._patience = patience
+        self._deadline = deadline
+        self._ends = 0.0
         self.size = 0
         self.status = 0
         self.complaint = ""
@@ -56,6 +68,8 @@ class Copy:
         """The copying itself."""
         with closing(Content(self._upload.source)) as content:
             self.size = content.size
+            self._deadline += self.size / SLOWEST_COPY
+            self._ends = time.monotonic() + self._deadline
             deadline = time.monotonic() + CONNECT_SECONDS
             while (yield from self._attempt(content, Words())):
                 if time.monotonic() > deadline:
@@ -119,6 +133,7 @@ class Copy:
                 heard.discard(stream)
             elif stream == stderr:
                 said += piece
+                del said[:-_SAID_BYTES]
             else:
                 words.hear(piece)
                 if words.asks and not process.stdin.closed:
@@ -129,6 +144,9 @@ class Copy:
         """The streams on which there is something to do, as long as any is `heard`."""
         since = time.monotonic()
         while heard:
+            if time.monotonic() > self._ends:
+                why = f"it had not taken the file within {self._deadline:.0f} s; see what keeps it or its network busy"
+                raise HostUnreachable(self._address, why, begun=True)
             for stream, _ in poll.poll(200):
                 yield stream
                 since = time.monotonic()  # whoever takes the news may have taken time, too

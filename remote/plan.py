@@ -14,7 +14,13 @@ PATIENCE_SECONDS = 60.0
 """Silence endured of a host that is being changed: every command ends, or is waited for, within it."""
 
 LOOK_SECONDS = 10.0
-"""Silence endured where somebody only wants to look, and would rather be told that a host hangs than wait."""
+"""All that a look may take, connecting included: its user would rather be told that a host hangs than wait."""
+
+CHANGE_DEADLINE_SECONDS = 600.0
+"""All that a batch of a change may take: a stage of twenty VMs takes seconds, on the slowest disks a minute or two."""
+
+SLOWEST_COPY = 256 * 1024
+"""Bytes a second of a copy, beside a batch's deadline: over a slower line no image is brought."""
 
 _SHELL = ("sh", "-c")
 
@@ -91,13 +97,15 @@ class Plan:
     """Stages that run in turn.
 
     Of batches with the same `lock` (a name such as `slice-1000`) a host runs one at a time, also when another manager
-    sent the other, or one that died meanwhile. `patience`: seconds of silence after which a host is given up. One that
-    is `repeatable` changes nothing and waits for nobody: where it is not known what became of it, it is sent again.
+    sent the other, or one that died meanwhile. `patience`: seconds of silence after which a host is given up;
+    `deadline`: seconds that a batch may take in all, however much the host says meanwhile. A plan that is `repeatable`
+    changes nothing and waits for nobody: where it is not known what became of it, it is sent again.
     """
 
     stages: tuple[Stage, ...]
     lock: str = ""
     patience: float = PATIENCE_SECONDS
+    deadline: float = CHANGE_DEADLINE_SECONDS
     repeatable: bool = False
 
     @property

@@ -17,7 +17,7 @@ from typing import Protocol
 from errors import CloudError, CommandFailed, Interrupted, Unforeseen
 from remote.batch import Outcome, Progress
 from remote.events import Event, Listener, StageStarted, StepDone, StepFailed, Transferred, ignore
-from remote.plan import PATIENCE_SECONDS, Command, Plan, Stage, Step
+from remote.plan import CHANGE_DEADLINE_SECONDS, PATIENCE_SECONDS, Command, Plan, Stage, Step
 
 
 class Host(Protocol):
@@ -30,11 +30,13 @@ class Host(Protocol):
         keep_going: bool = False,
         lock: str = "",
         patience: float = PATIENCE_SECONDS,
+        deadline: float = CHANGE_DEADLINE_SECONDS,
     ) -> Generator[Outcome | Progress, None, None]:
         """Run the steps in their order and yield how each action ended.
 
-        Ends after the first failure unless `keep_going`. `lock` and `patience` are the plan's. Raises `HostUnreachable`
-        when the connection cannot be made or is lost, and another `CloudError` when the batch as a whole is refused.
+        Ends after the first failure unless `keep_going`. `lock`, `patience` and `deadline` are the plan's. Raises
+        `HostUnreachable` when the connection cannot be made or is lost, or the host answers nonsense, and another
+        `CloudError` when the batch as a whole is refused.
         """
 
     def expect(self, *, repeatable: bool = False) -> None:
@@ -146,7 +148,9 @@ class Runner:
         steps = stage.by_host[address]
         watch = _Watch(self.tell, stage, steps)
         try:
-            news = host.run(steps, keep_going=keep_going, lock=plan.lock, patience=plan.patience)
+            news = host.run(
+                steps, keep_going=keep_going, lock=plan.lock, patience=plan.patience, deadline=plan.deadline
+            )
             with closing(news):
                 for item in news:
                     if isinstance(item, Outcome):

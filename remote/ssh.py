@@ -20,11 +20,20 @@ import paramiko
 from paramiko.hostkeys import InvalidHostKey
 from paramiko.pkey import UnknownKeyType
 
-from errors import CloudError, CommandFailed, HostUnreachable, NotBegun, SudoRefused, last_line
+from errors import (
+    BadAnswer,
+    CloudError,
+    CommandFailed,
+    HostUnreachable,
+    InvalidAnswer,
+    NotBegun,
+    SudoRefused,
+    last_line,
+)
 from inventory import SSHSettings
 from remote.batch import IDLE_SECONDS, Batch, Outcome, Progress, Transcript, UploadWanted, echo
 from remote.openssh import CONNECT_SECONDS, Copy
-from remote.plan import PATIENCE_SECONDS, Step, Upload, shell
+from remote.plan import CHANGE_DEADLINE_SECONDS, LOOK_SECONDS, PATIENCE_SECONDS, Step, Upload, shell
 from remote.upload import IS_THERE
 
 RENEW_SECONDS = 1.5
@@ -40,6 +49,7 @@ SHELL = "sudo -n sh -s"
 
 _HUNG = "it takes connections and does nothing more; it hangs, or is much too busy"
 _BLOCK = 1 << 20
+_LEAST_SECONDS = 0.05
 
 
 class SSHHost:
@@ -56,6 +66,7 @@ class SSHHost:
         self._connection: socket.socket | None = None
         self._shell: paramiko.Channel | None = None
         self._used = 0.0
+        self._deadline, self._ends = 0.0, 0.0
         self._has_answered = False
         self._repeatable = False
         self._busy = threading.RLock()
@@ -69,20 +80,23 @@ class SSHHost:
         keep_going: bool = False,
         lock: str = "",
         patience: float = PATIENCE_SECONDS,
+        deadline: float = CHANGE_DEADLINE_SECONDS,
     ) -> Generator[Outcome | Progress, None, None]:
         """Run the steps and yield how each action ended; see `remote.runner.Host`."""
         with self._busy:
             batch: Batch | None = Batch(steps, keep_going, lock=lock, patience=patience)
             while batch:
+                self._begin(deadline)
                 wanted = yield from self._run_batch(batch, patience)
                 batch = None
                 if wanted:
-                    yield from self._upload(steps[wanted.step], wanted, patience)
+                    yield from self._upload(steps[wanted.step], wanted, patience, deadline)
                     batch = Batch(steps, keep_going, (wanted.step, wanted.action + 1), lock, patience)
 
     def open_terminal(self, argv: tuple[str, ...]) -> paramiko.Channel:
         """Run `argv` as the SSH user and give its channel: bytes both ways, until it ends."""
         with self._busy, self._translated():
+            self._begin(LOOK_SECONDS)
             channel = self._open_channel()
             channel.set_combine_stderr(True)
             with self._bounded(CONNECT_SECONDS):
@@ -123,8 +137,7 @@ class SSHHost:
                 channel.sendall(batch.script(transcript.nonce).encode())
             self.round_trips += 1
             for receive in self._pieces(channel, transcript, patience, first_patience):
-                receive()
-                for item in transcript.finished():
+                for item in self._heard(transcript, receive):
                     if isinstance(item, UploadWanted):
                         wanted = item
                     else:
@@ -138,8 +151,22 @@ class SSHHost:
             # A batch ends with status 0, whatever became of its commands.
             if transcript.status:
                 raise CommandFailed(self.address, SHELL, (SHELL,), transcript.status, transcript.rest)
+            if not transcript.is_whole:
+                raise self._invalid("it ends a batch before its last command")
             self._has_answered = True
         return wanted
+
+    def _heard(self, transcript: Transcript, receive: Callable[[], None]) -> list[Outcome | UploadWanted]:
+        """What ended with the next piece of output."""
+        try:
+            receive()
+            return list(transcript.finished())
+        except BadAnswer as fault:
+            raise self._invalid(str(fault)) from fault
+
+    def _invalid(self, why: str) -> InvalidAnswer:
+        self.close()
+        return InvalidAnswer(self.address, why, begun=True)
 
     def _not_begun(self, status: int, said: str) -> NotBegun:
         """sudo(8) says why it refuses, and ends with 1; what else a shell may end of does not, or with another one."""
@@ -188,7 +215,7 @@ class SSHHost:
 
     def _answers(self, channel: paramiko.Channel) -> bool:
         """Whether a shell that waits says what it is asked to say. Where nothing comes, the connection is lost, too."""
-        seconds, word, said = min(RENEW_SECONDS, CONNECT_SECONDS), secrets.token_hex(12).encode(), b""
+        seconds, word, said = self._within(min(RENEW_SECONDS, CONNECT_SECONDS)), secrets.token_hex(12).encode(), b""
         deadline = time.monotonic() + seconds
         channel.settimeout(seconds)
         try:
@@ -196,7 +223,7 @@ class SSHHost:
                 channel.sendall(echo(word.decode()).encode())
             self.round_trips += 1
             while word not in said and time.monotonic() < deadline and (piece := channel.recv(_BLOCK)):
-                said += piece
+                said = (said + piece)[-_BLOCK:]
         except TimeoutError:
             self.close()
         except (OSError, EOFError, paramiko.SSHException):  # this shell has ended, the connection may be a good one
@@ -216,7 +243,8 @@ class SSHHost:
     ) -> Iterator[Callable[[], None]]:
         """Both output streams as they come, to the transcript's end or the channel's; each item hands one piece over.
 
-        Silence is endured for `patience` seconds, and before the transcript has begun for `first_patience`.
+        Silence is endured for `patience` seconds, and before the transcript has begun for `first_patience`; in all, the
+        batch may take until its deadline.
 
         Reading one stream to its end before the other would block for ever once the other fills the channel's window.
         """
@@ -225,7 +253,9 @@ class SSHHost:
         heard = time.monotonic()
         while not transcript.has_ended():
             endured = patience if transcript.begun else first_patience
-            over = channel.exit_status_ready() and (channel.eof_received or channel.closed)
+            now, over = time.monotonic(), channel.exit_status_ready() and (channel.eof_received or channel.closed)
+            if now > self._ends:
+                raise self._too_late(now - heard, endured)
             if channel.recv_ready():
                 yield lambda: transcript.stdout(channel.recv(_BLOCK))
             elif channel.recv_stderr_ready():
@@ -233,26 +263,41 @@ class SSHHost:
             elif over:  # before the streams were asked: what came meanwhile, with the end, is read first
                 self._expect_status(channel)
                 return
-            elif time.monotonic() - heard > endured:
-                self.close()
-                why = f"silent for {endured:.0f} s in the middle of a command"
-                raise HostUnreachable(self.address, why, begun=True)
+            elif now - heard > endured:
+                raise self._too_late(endured, endured)
             else:
                 poll.poll(200)
                 continue
             if transcript.begun:  # what else writes there is no answer
                 heard = time.monotonic()
 
+    def _too_late(self, silent: float, endured: float) -> HostUnreachable:
+        """Give the host up, which was silent at the end, or went on saying something."""
+        self.close()
+        why = f"silent for {silent:.0f} s in the middle of a command"
+        if silent < endured / 2:
+            why = f"it sends on and on, and was not done within {self._deadline:.0f} s; see what keeps it busy"
+        return HostUnreachable(self.address, why, begun=True)
+
+    def _begin(self, deadline: float) -> None:
+        self._deadline, self._ends = deadline, time.monotonic() + deadline
+
+    def _within(self, seconds: float) -> float:
+        """As many seconds, or those that are left of the batch's deadline."""
+        return max(min(seconds, self._ends - time.monotonic()), _LEAST_SECONDS)
+
     def _expect_status(self, channel: paramiko.Channel) -> None:
         if channel.exit_status < 0:
             self.close()
             raise HostUnreachable(self.address, "the connection was lost in the middle of a command", begun=True)
 
-    def _upload(self, step: Step, wanted: UploadWanted, patience: float) -> Iterator[Outcome | Progress]:
+    def _upload(
+        self, step: Step, wanted: UploadWanted, patience: float, deadline: float
+    ) -> Iterator[Outcome | Progress]:
         """Copy a file to the host."""
         upload = step.do[wanted.action]
         assert isinstance(upload, Upload)  # noqa: S101  (for the type checker: only uploads are ever wanted)
-        copy = Copy(self.address, self._settings, upload, patience)
+        copy = Copy(self.address, self._settings, upload, patience, deadline)
         with closing(copy.news()) as news:
             for done in news:
                 yield Progress(wanted.step, wanted.action, done, copy.size)
@@ -277,7 +322,7 @@ class SSHHost:
                 if connection:
                     connection.shutdown(socket.SHUT_RDWR)
 
-        timer = threading.Timer(seconds, end)
+        timer = threading.Timer(self._within(seconds), end)
         timer.daemon = True
         timer.start()
         try:
@@ -293,9 +338,9 @@ class SSHHost:
         if self._client:
             # The connection may have been lost while nobody used it; nothing was sent yet, so another one will do.
             with suppress(OSError, EOFError, paramiko.SSHException):
-                return self._transport().open_session(timeout=min(RENEW_SECONDS, CONNECT_SECONDS))
+                return self._transport().open_session(timeout=self._within(min(RENEW_SECONDS, CONNECT_SECONDS)))
             self.close()
-        return self._transport().open_session(timeout=CONNECT_SECONDS)
+        return self._transport().open_session(timeout=self._within(CONNECT_SECONDS))
 
     @property
     def _is_connected(self) -> bool:
@@ -314,7 +359,7 @@ class SSHHost:
 
     def _connect(self) -> paramiko.SSHClient:
         """Connect; of many that come at once sshd hangs up on some (sshd_config(5), MaxStartups), which try again."""
-        deadline = time.monotonic() + CONNECT_SECONDS
+        deadline = time.monotonic() + self._within(CONNECT_SECONDS)
         while True:
             try:
                 return self._log_in()
@@ -329,24 +374,25 @@ class SSHHost:
         client = paramiko.SSHClient()
         known_hosts = self._known_hosts(client)
         client.set_missing_host_key_policy(_UnknownHostKey(known_hosts, accept=settings.host_keys == "accept-new"))
-        connection = socket.create_connection((self.address, settings.port), CONNECT_SECONDS)
+        connection = socket.create_connection((self.address, settings.port), self._within(CONNECT_SECONDS))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_SECONDS * 1000)
         self._connection = connection
         try:
-            client.connect(
-                self.address,
-                settings.port,
-                settings.user,
-                pkey=key,
-                sock=connection,
-                timeout=CONNECT_SECONDS,
-                banner_timeout=CONNECT_SECONDS,
-                auth_timeout=CONNECT_SECONDS,
-                allow_agent=False,
-                look_for_keys=False,
-                compress=True,
-                transport_factory=_fast_transport,
-            )
+            with self._bounded(self._deadline):
+                client.connect(
+                    self.address,
+                    settings.port,
+                    settings.user,
+                    pkey=key,
+                    sock=connection,
+                    timeout=CONNECT_SECONDS,
+                    banner_timeout=CONNECT_SECONDS,
+                    auth_timeout=CONNECT_SECONDS,
+                    allow_agent=False,
+                    look_for_keys=False,
+                    compress=True,
+                    transport_factory=_fast_transport,
+                )
         except BaseException:  # sshd would go on waiting for somebody to log in, and takes a few of those only
             client.close()
             raise

@@ -167,18 +167,16 @@ class Words:
 
     def __init__(self) -> None:
         self.nonce = secrets.token_hex(12)
-        self._said = b""
-
-    @property
-    def said(self) -> bool:
+        self._request = f"{self.nonce} send\n".encode()
+        self._end = b""
+        self.said = False
         """Whether it said anything."""
-        return bool(self._said)
+        self.asks = False
+        """Whether it asks for the file."""
 
     def hear(self, piece: bytes) -> None:
-        """A piece of it."""
-        self._said += piece
-
-    @property
-    def asks(self) -> bool:
-        """Whether it asks for the file."""
-        return f"{self.nonce} send\n".encode() in self._said
+        """Take in a piece of it; only the end is kept, in which the request may have begun."""
+        heard = self._end + piece
+        self.said = self.said or bool(piece)
+        self.asks = self.asks or self._request in heard
+        self._end = heard[-len(self._request) :]

@@ -22,7 +22,7 @@ import walls
 from errors import HostUnreachable
 from remote import daemon, ovs
 from remote.batch import Outcome, Progress
-from remote.plan import PATIENCE_SECONDS, Command, Step, Upload
+from remote.plan import CHANGE_DEADLINE_SECONDS, PATIENCE_SECONDS, Command, Step, Upload
 from tests import fake_look
 
 CLOCK = time.time
@@ -80,10 +80,11 @@ class FakeHost:
         keep_going: bool = False,
         lock: str = "",
         patience: float = PATIENCE_SECONDS,
+        deadline: float = CHANGE_DEADLINE_SECONDS,
     ) -> Generator[Outcome | Progress, None, None]:
         self.runs += 1
         self.locks.append(lock)
-        assert patience > 0
+        assert 0 < patience <= deadline
         for number, step in enumerate(steps):
             part = next((part for part in self.faults if step.title.startswith(part)), None)
             for index, action in enumerate(step.do):

@@ -84,7 +84,7 @@ orchestrator: accounts.accounts accounts.audit accounts.rights allocation change
 passwords: errors
 placement: allocation errors inventory models
 qcow_manager: inventory models names remote.plan
-remote.batch: remote.plan
+remote.batch: errors remote.plan
 remote.beside:
 remote.console:
 remote.daemon:

@@ -33,7 +33,7 @@ class Scripted(Kept):
         self._log = log
 
     def run(self, steps: Sequence[Step], **how: Any) -> Generator[Outcome | Progress, None, None]:
-        assert (how["lock"], how["patience"]) == (PLAN.lock, PLAN.patience)
+        assert (how["lock"], how["patience"], how["deadline"]) == (PLAN.lock, PLAN.patience, PLAN.deadline)
         for number, step in enumerate(steps):
             answer = self._answers.get(step.title, 0)
             if isinstance(answer, Exception):
@@ -104,7 +104,7 @@ def test_hosts_of_a_stage_run_side_by_side() -> None:
     class Meeting(Kept):
         def run(self, steps: Sequence[Step], **how: Any) -> Generator[Outcome, None, None]:
             assert steps
-            assert how == {"keep_going": False, "lock": "", "patience": PATIENCE_SECONDS}
+            assert how == {"keep_going": False, "lock": "", "patience": PATIENCE_SECONDS, "deadline": 600.0}
             both.wait()
             yield Outcome(0, 0, 0)
 
