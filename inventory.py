@@ -9,6 +9,9 @@ import functools
 import ipaddress
 from dataclasses import dataclass, field
 
+ADMIN_SLICES = 20
+"""How many slices an admin may have at a time, where `login: slices` is not more."""
+
 INTERNET_VLAN = 400
 """VLAN of the shared way to the internet (spec/networking.txt); never given to a link."""
 
@@ -66,9 +69,14 @@ class InternetSettings:
 
 @dataclass(frozen=True)
 class LoginSettings:
-    """`shipped_passwords`: `change` asks whoever logs in with one for a new one, `keep` does not (a lab)."""
+    """What users may have.
+
+    `shipped_passwords`: `change` asks for a new one at the first login, `keep` does not (a lab). `slices`: how many a
+    student may have at a time; a value of the user's own comes first.
+    """
 
     shipped_passwords: str = "change"
+    slices: int = 4
 
 
 @dataclass

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Protocol
 
 from errors import Refused
-from inventory import INTERNET_VLAN
+from inventory import ADMIN_SLICES, INTERNET_VLAN, LoginSettings
 from names import DHCP_FIRST_HOST, vlan_address, vlan_cidr, vlan_dhcp_range
 
 Record = dict[str, Any]
@@ -28,6 +28,9 @@ POOL_COUNT = 100
 FIRST_VNC_PORT = 5901
 LAST_VNC_PORT = 65_535
 MAX_QUOTA = 10_000
+MAX_SLICES = POOL_COUNT
+"""The highest number of slices that a user may be allowed: each slice holds one of the pools of VLANs."""
+
 STUDENT, ADMIN = "student", "admin"
 MAX_NAME_LENGTH = 32
 _NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME_LENGTH}}}")
@@ -44,7 +47,8 @@ class Owned(Protocol):
 class User:
     """Someone who can log in: a digest of the password, a quota of VMs, the ids of the slices owned.
 
-    The role `student` works on slices of their own, `admin` on everybody's.
+    The role `student` works on slices of their own, `admin` on everybody's. `quota_slices` is how many slices the user
+    may have; None is the default of the role.
     """
 
     def __init__(self, username: str, password_hash: str, quota_vms: int = 10, role: str = STUDENT) -> None:
@@ -54,6 +58,7 @@ class User:
         self.used_vms = 0
         self.slices: list[int] = []
         self.role = role
+        self.quota_slices: int | None = None
 
     def may_work_on(self, tenant: Owned) -> bool:
         """Whether a slice is theirs, or they are an admin."""
@@ -63,16 +68,26 @@ class User:
         """Whether `count` more VMs stay within the quota."""
         return self.used_vms + count <= self.quota_vms
 
+    def most_slices(self, login: LoginSettings) -> int:
+        """Return how many slices the user may have at a time."""
+        if self.quota_slices is not None:
+            return self.quota_slices
+        return max(login.slices, ADMIN_SLICES) if self.role == ADMIN else login.slices
+
     def to_dict(self) -> Record:
         """The user's entry in `database.yaml`."""
-        record = {
+        record: Record = {
             "username": self.username,
             "password_hash": self.password_hash,
             "quota_vms": self.quota_vms,
             "used_vms": self.used_vms,
             "slices": list(self.slices),
         }
-        return record if self.role == STUDENT else record | {"role": self.role}
+        if self.role != STUDENT:
+            record["role"] = self.role
+        if self.quota_slices is not None:
+            record["quota_slices"] = self.quota_slices
+        return record
 
     @classmethod
     def from_dict(cls, record: Record) -> User:
@@ -82,6 +97,7 @@ class User:
         )
         user.used_vms = record.get("used_vms", 0)
         user.slices = list(record.get("slices", ()))
+        user.quota_slices = record.get("quota_slices")
         return user
 
 

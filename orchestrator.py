@@ -183,6 +183,12 @@ class OrchestratorAPI:
         return rights.user_of(self._database.load(), actor)
 
     @_answers
+    def most_slices(self, actor: str) -> int:
+        """Return how many slices the user may have at a time."""
+        state = self._database.load()
+        return rights.user_of(state, actor).most_slices(state.inventory.login)
+
+    @_answers
     def flavors(self, actor: str) -> dict[str, Record]:  # noqa: ARG002 - says who is told what of a broken file
         """The sizes a VM can have, by name."""
         return self._database.load().all_flavors
@@ -211,6 +217,7 @@ class OrchestratorAPI:
             rights.check_name("slice", name)
         with self._database.transaction() as state:
             user = rights.user_of(state, actor)
+            rights.require_room_for_slice(state, user, actor)
             slice_id = next_slice_id(state.next_vm_id, state.slices.holdings.values())
             tenant = Slice(slice_id, actor, topology_type)
             tenant.name = name

@@ -11,7 +11,7 @@ from accounts.audit import UNKNOWN, Audit, Entry, operator
 from accounts.logins import CannotCount, Logins
 from database import Database, State
 from errors import CloudError, Refused
-from models import ADMIN, MAX_QUOTA, STUDENT, User, is_valid_name
+from models import ADMIN, MAX_QUOTA, MAX_SLICES, STUDENT, User, is_valid_name
 
 UNCOUNTED_PAUSE_S = 2.0
 """What a login costs while wrong ones cannot be counted, the disk being full, say: that locks nobody out."""
@@ -76,6 +76,19 @@ class Accounts:
             _check_quota(quota)
             with self._database.transaction() as state:
                 _user(state, username).quota_vms = quota
+
+    def set_slices(self, username: str, count: int | None) -> None:
+        """Set how many slices a user may have, None for the default of the role; slices above it are kept."""
+        with self._noted("set slices of", username):
+            if count is not None and not 0 <= count <= MAX_SLICES:
+                raise Refused(f"A user may have 0 to {MAX_SLICES} slices")
+            with self._database.transaction() as state:
+                _user(state, username).quota_slices = count
+
+    def most_slices(self, username: str) -> int:
+        """Return how many slices a user may have at a time."""
+        state = self._database.load()
+        return _user(state, username).most_slices(state.inventory.login)
 
     def set_role(self, username: str, role: str) -> None:
         """Make a user an admin, or a student; it holds from their next wish on, also where they are logged in."""

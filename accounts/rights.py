@@ -16,6 +16,21 @@ def user_of(state: State, username: str) -> User:
     return user
 
 
+def require_room_for_slice(state: State, user: User, actor: str) -> None:
+    """Raise `Refused` where the user has as many slices as allowed.
+
+    A slice in `deleting` counts until it is gone: it still holds its VLANs and what is left of it on a host.
+    """
+    most, has = user.most_slices(state.inventory.login), len(user.slices)
+    if has < most:
+        return
+    whose = "you have" if user.username == actor else f"{user.username} has"
+    raise Refused(
+        f"Slice quota exceeded: {whose} {has} slices, and {most} are allowed; delete a slice first (one in deleting "
+        "counts until it is gone), or ask the operator for more"
+    )
+
+
 def visible(state: State, actor: str) -> list[Slice]:
     """The slices that a user may work on, oldest first; all others are answered as if they were not there."""
     return [state.slices[slice_id] for slice_id in _visible_ids(state, actor)]

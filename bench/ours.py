@@ -12,6 +12,7 @@ from bench.samples import BenchError, Facts
 from bench.work import FLAVOR, OWNER, Work
 from database import Database
 from inventory import Inventory
+from models import MAX_SLICES
 from orchestrator import OrchestratorAPI, Result
 from remote.plan import Command, Plan, Stage, Step
 from remote.runner import Report, Runner
@@ -93,7 +94,7 @@ def prepare(store: Database, work: Work, image: Path) -> None:
     """The flavor without a system, a quota that is large enough, and only the workers that take part."""
     with store.transaction() as state:
         state.flavors[FLAVOR] = work.flavor(image)
-        state.users[OWNER].quota_vms = work.vms
+        state.users[OWNER].quota_vms, state.users[OWNER].quota_slices = work.vms, MAX_SLICES
         state.inventory = _for(work, state.inventory)
 
 

@@ -20,7 +20,7 @@ from bench.samples import Facts, Sample
 from database import Database, State
 from deployment import DeploymentAPI
 from inventory import Inventory, Worker
-from models import Flavor, Slice, User
+from models import MAX_SLICES, Flavor, Slice, User
 
 OWNERS = 10
 VMS_WITH_INTERNET = 2
@@ -78,7 +78,7 @@ def write_file(path: Path, sizes: list[int]) -> None:
         state.users = {name: User(name, "", max(sum(sizes), 1)) for name in _owners()}
         digest = passwords.hash_password(PASSWORD)
         for user in state.users.values():
-            user.password_hash = digest
+            user.password_hash, user.quota_slices = digest, MAX_SLICES
         for number, vms in enumerate(sizes):
             _add_slice(state, state.users[_owners()[number % OWNERS]], vms, running=number % 2 == 0)
         state.inventory = replace(state.inventory, workers_list=(), network_node="127.0.0.1")

@@ -39,6 +39,12 @@ class Accounts(Protocol):
     def set_quota(self, username: str, quota: int) -> object:
         """Allow this many VMs."""
 
+    def set_slices(self, username: str, count: int | None) -> object:
+        """Set how many slices a user may have; None is the default of the role."""
+
+    def most_slices(self, username: str) -> int:
+        """Return how many slices a user may have at a time."""
+
     def set_role(self, username: str, role: str) -> object:
         """Make a student or an admin of a user."""
 
@@ -84,6 +90,9 @@ class API(Protocol):
 
     def discover_workers(self) -> tuple[bool, dict[str, Worker] | str]:
         """All workers as they are now; takes as long as the deadline when one of them does not answer."""
+
+    def most_slices(self, actor: str) -> tuple[bool, int | str]:
+        """How many slices the user may have at a time."""
 
     def get_user(self, actor: str) -> tuple[bool, User | str]:
         """The user with quota and use as they are now."""

@@ -9,9 +9,10 @@ from typing import NoReturn
 from inspection.codes import CODES
 from menu.prompts import whole_number
 from menu.screen import clean
-from models import ADMIN, MAX_QUOTA, STUDENT, is_valid_name
+from models import ADMIN, MAX_QUOTA, MAX_SLICES, STUDENT, is_valid_name
 
 DEFAULT_QUOTA = 10
+DEFAULT = "default"
 
 
 class Parser(argparse.ArgumentParser):
@@ -84,16 +85,22 @@ def _add_actions(actions: argparse._SubParsersAction[Parser]) -> None:
     add = actions.add_parser("add", help="add a user", description=f"Add a user. {asked}")
     passwd = actions.add_parser("passwd", help="change a password", description=f"Change a password. {asked}")
     change = actions.add_parser("quota", help="change a quota", description="Change a user's quota of VMs.")
+    slices = actions.add_parser(
+        "slices", help="change the number of slices", description="Change how many slices a user may have at a time."
+    )
     role = actions.add_parser("role", help="change a role", description="Change what a user may work on.")
     remove = actions.add_parser("remove", help="remove a user", description="Remove a user who owns no slice.")
     actions.add_parser("list", help="list the users", description="List the users, one per line.")
-    for action in (add, passwd, change, role, remove):
+    for action in (add, passwd, change, slices, role, remove):
         action.add_argument("name", metavar="NAME", help="the user's name")
     add.add_argument(
         "--quota", metavar="N", type=_quota, default=DEFAULT_QUOTA, help=f"{quota} (default: {DEFAULT_QUOTA})"
     )
     add.add_argument("--admin", action="store_true", help="the user may see and change everybody's slices")
     role.add_argument("role", metavar="ROLE", choices=(STUDENT, ADMIN), help=f"{ADMIN} or {STUDENT}")
+    slices.add_argument(
+        "slices", metavar="N", type=_slices, help=f"how many slices, 0 to {MAX_SLICES}, or {DEFAULT}: that of the role"
+    )
     change.add_argument("quota", metavar="N", type=_quota, help=quota)
 
 
@@ -107,6 +114,15 @@ def _count(text: str) -> int:
     count = whole_number(text, 0, 10**9)
     if count is None:
         raise argparse.ArgumentTypeError("that is no whole number")
+    return count
+
+
+def _slices(text: str) -> int | None:
+    if text == DEFAULT:
+        return None
+    count = whole_number(text, 0, MAX_SLICES)
+    if count is None:
+        raise argparse.ArgumentTypeError(f"the number of slices is 0 to {MAX_SLICES}, or {DEFAULT}")
     return count
 
 

@@ -20,7 +20,8 @@ def view_resources(session: Session) -> None:
     user = value_of(session.api.get_user(session.actor))
     with session.screen.waiting("Looking at the workers"):
         workers = value_of(session.api.discover_workers())
-    session.show(ResourcesView(user, workers, value_of(session.api.flavors(session.actor))))
+    flavors = value_of(session.api.flavors(session.actor))
+    session.show(ResourcesView(user, workers, flavors, value_of(session.api.most_slices(session.actor))))
 
 
 def create_slice(session: Session) -> None:

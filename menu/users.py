@@ -1,4 +1,4 @@
-"""The accounts, without the menu: `python3 cli.py user add|passwd|quota|role|remove|list`."""
+"""The accounts, without the menu: `python3 cli.py user add|passwd|quota|slices|role|remove|list`."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ def manage(accounts: Accounts, wish: Namespace, keyboard: Keyboard, screen: Scre
         case "quota":
             accounts.set_quota(wish.name, wish.quota)
             screen.line(f"Quota of {wish.name} is {wish.quota} VMs now")
+        case "slices":
+            accounts.set_slices(wish.name, wish.slices)
+            screen.line(f"{wish.name} may have {accounts.most_slices(wish.name)} slices now")
         case "role":
             accounts.set_role(wish.name, wish.role)
             screen.line(f"Role of {wish.name} is {wish.role} now")
@@ -34,7 +37,7 @@ def manage(accounts: Accounts, wish: Namespace, keyboard: Keyboard, screen: Scre
             screen.line(f"User {wish.name} removed")
         case _:
             for user in sorted(accounts.list(), key=lambda user: user.username):
-                screen.line(_user_line(user))
+                screen.line(_user_line(user, accounts.most_slices(user.username)))
 
 
 def _new_password(keyboard: Keyboard) -> str:
@@ -57,6 +60,9 @@ def _usable(password: str) -> str:
     raise Refused(f"A password has 1 to {LONGEST_ANSWER} characters; nothing was changed")
 
 
-def _user_line(user: User) -> str:
+def _user_line(user: User, most_slices: int) -> str:
     slices = ", ".join(map(str, sorted(user.slices))) or "none"
-    return f"{user.username}: {user.role}, {user.used_vms} of {user.quota_vms} VMs used, slices: {slices}"
+    return (
+        f"{user.username}: {user.role}, {user.used_vms} of {user.quota_vms} VMs used, "
+        f"{len(user.slices)} of {most_slices} slices: {slices}"
+    )

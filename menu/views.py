@@ -103,6 +103,7 @@ class ResourcesView:
     user: User
     workers: Mapping[str, Worker]
     flavors: Mapping[str, Record]
+    most_slices: int
 
     def drawn(self) -> draw.RenderableType:
         """A bar for the quota and two tables."""
@@ -127,7 +128,8 @@ class ResourcesView:
 
     @property
     def _quota(self) -> str:
-        return f"{self.user.used_vms} of {self.user.quota_vms} VMs used"
+        vms = f"{self.user.used_vms} of {self.user.quota_vms} VMs used"
+        return f"{vms}, {len(self.user.slices)} of {self.most_slices} slices"
 
     def _worker_table(self) -> draw.Table:
         table = _table("Worker", "State", "Cores", "RAM", "Disk", title="Workers: promised to VMs, of what there is")

@@ -274,6 +274,7 @@ USER = record(
         "used_vms": whole(0, 1_000_000),
         "slices": list_of(ID),
         "role": one_of(models.STUDENT, models.ADMIN),
+        "quota_slices": whole(0, models.MAX_SLICES),
     },
 )
 INTERFACE = record(
@@ -333,6 +334,7 @@ SLICE = record(
         "left": list_of(REMARK),
     },
 )
+LOGIN_SETTINGS = record({}, {"shipped_passwords": one_of("change", "keep"), "slices": whole(0, models.MAX_SLICES)})
 DATABASE = record(
     {"users": mapping_of(NAME, USER)},
     {
@@ -341,7 +343,7 @@ DATABASE = record(
         "ssh": SSH,
         "hypervisor": HYPERVISOR,
         "internet": INTERNET,
-        "login": record({}, {"shipped_passwords": one_of("change", "keep")}),
+        "login": LOGIN_SETTINGS,
         "flavors": mapping_of(FLAVOR_NAME, record(SIZE | {"image": LOCAL_PATH})),
         "workers": mapping_of(HOST, WORKER),
         "slices": mapping_of(text(str.isdecimal, "a slice id"), SLICE),

@@ -25,7 +25,7 @@ from inspection.doctor import Diagnosis
 from inspection.findings import Finding
 from inspection.proof import Breach, Property
 from inspection.prover import Verdict
-from inventory import InternetSettings, Worker
+from inventory import InternetSettings, LoginSettings, Worker
 from models import (
     VM,
     Flavor,
@@ -73,6 +73,12 @@ class FakeAccounts:
 
     def set_quota(self, username: str, quota: int) -> None:
         self._user(username).quota_vms = quota
+
+    def set_slices(self, username: str, count: int | None) -> None:
+        self._user(username).quota_slices = count
+
+    def most_slices(self, username: str) -> int:
+        return self._user(username).most_slices(LoginSettings())
 
     def set_role(self, username: str, role: str) -> None:
         self._user(username).role = role
@@ -169,6 +175,10 @@ class FakeCloud:
     @answering
     def discover_workers(self) -> dict[str, Worker]:
         return {address: Worker(4, 8.0, 100.0, 1, 0.5, 1.0, address not in self.down) for address in WORKERS}
+
+    @answering
+    def most_slices(self, actor: str) -> int:
+        return self.accounts.most_slices(actor)
 
     @answering
     def get_user(self, username: str) -> User:

@@ -28,6 +28,7 @@ from tests.unit.playing import run_program
 LOOKS_ONLY = {
     "flavors",
     "get_user",
+    "most_slices",
     "list_slices",
     "get_slice",
     "discover_workers",

@@ -147,6 +147,9 @@ def test_wrong_arguments_are_one_sentence(arguments: list[str], named: str) -> N
     assert len(sentence.splitlines()) == 1
 
 
+USERS_SHOWN = (("admin: student", "3 of 10"), ("student: student", "0 of 6"))
+
+
 @pytest.mark.parametrize("arguments", [(), ("user",), ("user", "add")])
 def test_help_is_there(arguments: tuple[str, ...]) -> None:
     done = run_program(*arguments, "--help")
@@ -160,7 +163,7 @@ def test_help_is_there(arguments: tuple[str, ...]) -> None:
         (
             ["list"],
             b"",
-            "admin: student, 3 of 10 VMs used, slices: none\nstudent: student, 0 of 6 VMs used, slices: none\n",
+            "".join(f"{name}, {used} VMs used, 0 of 4 slices: none\n" for name, used in USERS_SHOWN),
         ),
         (["add", "ann", "--quota", "3"], b"secret\n", "User ann added, student, quota 3 VMs\n"),
         (["add", "ann"], b"secret", "User ann added, student, quota 10 VMs\n"),
@@ -169,6 +172,8 @@ def test_help_is_there(arguments: tuple[str, ...]) -> None:
         (["role", "admin", "student"], b"", "Role of admin is student now\n"),
         (["passwd", "admin"], b"new one\n", "Password of admin changed\n"),
         (["quota", "admin", "0"], b"", "Quota of admin is 0 VMs now\n"),
+        (["slices", "student", "7"], b"", "student may have 7 slices now\n"),
+        (["slices", "student", "default"], b"", "student may have 4 slices now\n"),
         (["remove", "student"], b"", "User student removed\n"),
     ],
 )

@@ -134,14 +134,14 @@ def test_resources_in_both_forms(width: int) -> None:
         "10.0.10.1": Worker(4, 7.5, 100.0, 2, 1.0, 3.2),
         "10.0.10.2": Worker(up=False, problem="10.0.10.2 does not answer: timed out"),
     }
-    view = ResourcesView(user, workers, Flavor.FLAVORS)
+    view = ResourcesView(user, workers, Flavor.FLAVORS, 4)
 
     text = drawn(view, width)
     facts = ["3 of 10 VMs used", "10.0.10.1 up 2 on 4", "1 GiB of 7.5 GiB", "3.2 GiB of 100 GiB", "timed out"]
     for fact in [*facts, "10.0.10.2 does not answer - - -", "ubuntu 1 0.5 GiB 2.2 GiB"]:
         assert fact in text
     assert plain(view).splitlines() == [
-        "Quota: 3 of 10 VMs used",
+        "Quota: 3 of 10 VMs used, 0 of 4 slices",
         "Worker 10.0.10.1: up, 2 on 4 cores, 1 GiB of 7.5 GiB RAM, 3.2 GiB of 100 GiB disk",
         "Worker 10.0.10.2: does not answer, - cores, - RAM, - disk, 10.0.10.2 does not answer: timed out",
         f"Flavor cirros: 1 core, 0.5 GiB RAM, 1 GiB disk, base image {Flavor.FLAVORS['cirros']['image']}",
@@ -150,10 +150,10 @@ def test_resources_in_both_forms(width: int) -> None:
 
 
 def test_resources_without_any_quota_worker_or_flavor() -> None:
-    view = ResourcesView(User("nobody", "", 0), {}, {})
+    view = ResourcesView(User("nobody", "", 0), {}, {}, 4)
 
     assert "0 of 0 VMs used" in drawn(view, 80)
-    assert plain(view) == "Quota: 0 of 0 VMs used\n"
+    assert plain(view) == "Quota: 0 of 0 VMs used, 0 of 4 slices\n"
 
 
 @pytest.mark.parametrize("width", WIDTHS)
