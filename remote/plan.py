@@ -87,9 +87,11 @@ class Stage:
 
     @property
     def by_host(self) -> dict[str, tuple[Step, ...]]:
-        """The steps of each host, in order."""
-        hosts = dict.fromkeys(step.host for step in self.steps)
-        return {host: tuple(step for step in self.steps if step.host == host) for host in hosts}
+        """Return the steps of each host, in order."""
+        hosts: dict[str, list[Step]] = {}
+        for step in self.steps:
+            hosts.setdefault(step.host, []).append(step)
+        return {host: tuple(steps) for host, steps in hosts.items()}
 
 
 @dataclass(frozen=True)

@@ -138,14 +138,16 @@ class Runner:
         self, pool: Executor, plan: Plan, stage: Stage, hosts: Mapping[str, Host], *, keep_going: bool
     ) -> list[StepResult]:
         running = [
-            pool.submit(self._run_host, plan, stage, address, hosts[address], keep_going=keep_going)
-            for address in stage.by_host
+            pool.submit(self._run_host, plan, stage, steps, hosts[address], keep_going=keep_going)
+            for address, steps in stage.by_host.items()
         ]
         return [result for future in running for result in future.result()]
 
-    def _run_host(self, plan: Plan, stage: Stage, address: str, host: Host, *, keep_going: bool) -> list[StepResult]:
-        """Run the steps of one host; the results of those that were, or may have been, begun."""
-        steps = stage.by_host[address]
+    def _run_host(
+        self, plan: Plan, stage: Stage, steps: Sequence[Step], host: Host, *, keep_going: bool
+    ) -> list[StepResult]:
+        """Run the steps of one host; return the results of those that were, or may have been, begun."""
+        address = steps[0].host
         watch = _Watch(self.tell, stage, steps)
         try:
             news = host.run(
