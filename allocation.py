@@ -50,13 +50,9 @@ class Holdings:
         """The number of its pool of VLANs, which follows from its id."""
         return self.slice_id % POOL_COUNT
 
-    def clashes_with(self, others: Iterable[Holdings]) -> bool:
-        """Whether one of the others has something of it that only one may have."""
-        return not all(map(self._claims.isdisjoint, (other._claims for other in others)))
-
     @cached_property
-    def _claims(self) -> frozenset[str]:
-        """Everything that only one may have, as texts of which no two kinds have one in common."""
+    def claims(self) -> frozenset[str]:
+        """Return all exclusive resources as strings prefixed by kind."""
         ids = (f"id {number}" for number in (self.slice_id, *self.vm_ids))
         ports = (f"port {port}" for port in self.vnc_ports)
         return frozenset((f"pool {self.pool}", *ids, *ports, *self.macs, *self.addresses))
@@ -79,6 +75,19 @@ class Holdings:
             dict(promised),
             max(((vm.vm_id, vm.worker_ip) for vm in tenant.vms), default=(0, "")),
         )
+
+
+def clash(fresh: Iterable[Holdings], rest: Iterable[Holdings]) -> bool:
+    """Return whether one of `fresh` claims what another one of them, or one of `rest`, claims as well.
+
+    The claims of `fresh` are collected in one set, so that the cost grows with the number of slices and not its square.
+    """
+    claimed: set[str] = set()
+    for holdings in fresh:
+        if not claimed.isdisjoint(holdings.claims):
+            return True
+        claimed |= holdings.claims
+    return not all(claimed.isdisjoint(holdings.claims) for holdings in rest)
 
 
 def holdings_of(slices: Iterable[Slice]) -> list[Holdings]:

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 from pathlib import PurePosixPath
 
 import names
-from allocation import Holdings
+from allocation import Holdings, clash
 from inventory import InternetSettings, network_of
 from models import VM, Interface, Record, Slice, User
 from storage.schema import Broken, Key, equal, no_twice, show
@@ -32,7 +32,8 @@ def check(state: State, slices: Collection[int] | None = None, owners: Collectio
     fresh = live if slices is None else {slice_id: live[slice_id] for slice_id in slices}
     for slice_id in fresh:
         _check_slice(state.slices[slice_id], internet)
-    if any(mine.clashes_with(other for other in live.values() if other is not mine) for mine in fresh.values()):
+    rest = (holdings for slice_id, holdings in live.items() if slice_id not in fresh)
+    if clash(fresh.values(), rest):
         cloud = _Cloud(internet)  # all slices are looked into only now, to find out who
         for tenant in state.slices.values():
             cloud.add(tenant)
