@@ -32,7 +32,7 @@ class Promise(NamedTuple):
 class Holdings:
     """What a slice has that no other may have, whose it is, and what its VMs were `promised`, by worker.
 
-    `vms` is their number, `youngest` the highest of their ids and that VM's worker; (0, "") where there are none.
+    `vms` is their number.
     """
 
     slice_id: int
@@ -43,7 +43,6 @@ class Holdings:
     macs: frozenset[str]
     addresses: frozenset[str]
     promised: Mapping[str, Promise]
-    youngest: tuple[int, str]
 
     @property
     def pool(self) -> int:
@@ -73,7 +72,6 @@ class Holdings:
             frozenset(interface.mac.lower() for vm in tenant.vms for interface in vm.interfaces if interface.mac),
             frozenset(str(nic.ip_config["ip"]) for _, nic in internet_interfaces(tenant) if nic.ip_config),
             dict(promised),
-            max(((vm.vm_id, vm.worker_ip) for vm in tenant.vms), default=(0, "")),
         )
 
 

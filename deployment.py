@@ -68,7 +68,8 @@ class DeploymentAPI:
         if internet_enabled:
             interfaces[0].vlan_id = self._inventory.internet.vlan_id
             interfaces[0].ip_config = next_internet_address(vm_id, live, self._inventory.internet)
-        worker = place(flavor_name, flavor, self._inventory, workers, live)
+        used = {vm.worker_ip for vm in tenant.vms}
+        worker = place(flavor_name, flavor, self._inventory, workers, live, used)
         vm = VM(vm_id, name, tenant.owner, worker, next_vnc_port(live), interfaces, dict(flavor))
         vm.flavor_name, vm.disk_id = flavor_name, secrets.token_hex(8)
         vm.qcow_image = self._qcow.image_path(tenant, vm)

@@ -39,11 +39,13 @@ class HypervisorSettings:
 
     `accel` is `auto`, `kvm` or `tcg`. `images_dir` is absolute or begins with `~/`, the SSH user's home.
     `cpu_overcommit` is how many guest cores one core of a worker may promise; memory and disk are never overcommitted.
+    `spread` is how many workers a slice uses before it fills those that it has; 0 is all.
     """
 
     accel: str = "auto"
     images_dir: str = "~/vm_images"
     cpu_overcommit: float = 16.0
+    spread: int = 4
 
     @property
     def images_path(self) -> str:

@@ -1,54 +1,84 @@
-"""Which worker gets a VM: round robin over those that answer and have room. Pure arithmetic on what was measured."""
+"""Which worker gets a VM: the emptiest that answers, for a bounded number of workers per slice. Pure arithmetic."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, MutableMapping
 from dataclasses import replace
 
-from allocation import Holdings
+from allocation import Holdings, Promise
 from errors import Refused
 from inventory import Inventory, Worker
 from models import Record
 
 
-def promised(worker: Worker, address: str, live: Iterable[Holdings]) -> Worker:
-    """`worker` with what its VMs were promised, counted anew."""
-    promises = [holdings.promised[address] for holdings in live if address in holdings.promised]
-    return replace(
-        worker,
-        used_cores=sum(promise.cores for promise in promises),
-        used_ram_gb=round(sum(promise.ram_gb for promise in promises), 3),
-        used_disk_gb=round(sum(promise.disk_gb for promise in promises), 3),
-    )
+def promised(live: Iterable[Holdings]) -> dict[str, Promise]:
+    """Return what the VMs of each worker were promised together."""
+    sums: dict[str, Promise] = defaultdict(Promise)
+    for holdings in live:
+        for address, (cores, ram_gb, disk_gb) in holdings.promised.items():
+            total = sums[address]
+            sums[address] = Promise(total.cores + cores, total.ram_gb + ram_gb, total.disk_gb + disk_gb)
+    return sums
 
 
-def recount(workers: MutableMapping[str, Worker], live: Collection[Holdings]) -> None:
-    """Count anew what all workers' VMs were promised."""
+def recount(workers: MutableMapping[str, Worker], live: Iterable[Holdings]) -> None:
+    """Count again what the VMs of all workers were promised; one pass over the slices, however many workers."""
+    sums = promised(live)
     for address, worker in workers.items():
-        workers[address] = promised(worker, address, live)
+        workers[address] = _with(worker, sums[address])
+
+
+def _with(worker: Worker, promise: Promise) -> Worker:
+    cores, ram_gb, disk_gb = promise
+    return replace(worker, used_cores=cores, used_ram_gb=round(ram_gb, 3), used_disk_gb=round(disk_gb, 3))
 
 
 def place(
-    flavor_name: str, flavor: Record, inventory: Inventory, workers: Mapping[str, Worker], live: Collection[Holdings]
+    flavor_name: str,
+    flavor: Record,
+    inventory: Inventory,
+    workers: Mapping[str, Worker],
+    live: Iterable[Holdings],
+    used: Collection[str],
 ) -> str:
-    """The address of the worker for a new VM: the next after the youngest VM's, among those with room.
+    """Return the address of the worker for a new VM of a slice that has VMs on the workers `used` already.
 
-    `Refused` when the VM fits nowhere; the sentence names the worker that comes closest.
+    Until the slice uses `hypervisor: spread` workers, the emptiest unused one with room is taken, then the emptiest
+    used one; after that, the emptiest used one, and where they are full, a further one. `Refused` when the VM fits
+    nowhere; the sentence names the worker that comes closest.
     """
     up = [address for address in inventory.workers_list if address in workers and workers[address].up]
     if not up:
         raise Refused("No worker answers at present; ask the operator, or log in again to look for them")
-    gaps = {
-        address: _gaps(flavor, promised(workers[address], address, live), inventory.hypervisor.cpu_overcommit)
-        for address in up
-    }
-    for address in _after_youngest(inventory.workers_list, live):
-        if address in gaps and not gaps[address]:
-            return address
+    overcommit, sums = inventory.hypervisor.cpu_overcommit, promised(live)
+    filled = {address: _with(workers[address], sums[address]) for address in up}
+    gaps = {address: _gaps(flavor, worker, overcommit) for address, worker in filled.items()}
+    emptiest = sorted(
+        (address for address in up if not gaps[address]), key=lambda address: _fullness(filled[address], overcommit)
+    )
+    known = [address for address in emptiest if address in used]
+    further = [address for address in emptiest if address not in used]
+    spread = inventory.hypervisor.spread
+    for address in (*further, *known) if len(used) < spread or spread == 0 else (*known, *further):
+        return address
     closest = min(up, key=lambda address: sum(missing for missing, _ in gaps[address]))
     needs = f"{flavor['cores']} cores, {flavor['ram_gb']:g} GB of memory, {flavor['disk_gb']:g} GB of disk"
     lacks = ", ".join(sentence for _, sentence in gaps[closest])
     raise Refused(f"No worker has room for {flavor_name} ({needs}); {closest} comes closest: {lacks}")
+
+
+def _fullness(worker: Worker, cpu_overcommit: float) -> tuple[float, int]:
+    """Return the share of the worker's scarcest resource that is promised, and the promised cores where that is equal.
+
+    The share is rounded: two workers of one kind differ by what their disks hold besides.
+    """
+    shares = (
+        worker.used_cores / (worker.max_cores * cpu_overcommit),
+        worker.used_ram_gb / worker.max_ram_gb,
+        worker.used_disk_gb / worker.max_disk_gb,
+    )
+    return round(max(shares), 3), worker.used_cores
 
 
 def _gaps(flavor: Record, worker: Worker, cpu_overcommit: float) -> list[tuple[float, str]]:
@@ -61,9 +91,3 @@ def _gaps(flavor: Record, worker: Worker, cpu_overcommit: float) -> list[tuple[f
     return [
         ((wanted - free) / wanted, f"{max(free, 0):.4g} {unit} left") for unit, wanted, free in offers if free < wanted
     ]
-
-
-def _after_youngest(addresses: tuple[str, ...], live: Iterable[Holdings]) -> tuple[str, ...]:
-    _, last = max((holdings.youngest for holdings in live), default=(0, ""))
-    turn = addresses.index(last) + 1 if last in addresses else 0
-    return addresses[turn:] + addresses[:turn]

@@ -250,7 +250,13 @@ SSH = record(
     },
 )
 HYPERVISOR = record(
-    {}, {"accel": one_of("auto", "kvm", "tcg"), "images_dir": IMAGES_DIR, "cpu_overcommit": number(0.1, 1000)}
+    {},
+    {
+        "accel": one_of("auto", "kvm", "tcg"),
+        "images_dir": IMAGES_DIR,
+        "cpu_overcommit": number(0.1, 1000),
+        "spread": whole(0, 10_000),
+    },
 )
 INTERNET = record({}, {"vlan_id": VLAN, "cidr": SUBNET, "gateway": ADDRESS, "uplink": UPLINK, "dns": ADDRESS})
 SIZE: Fields = {"cores": whole(1, 64), "ram_gb": number(0.0625, 1024), "disk_gb": number(0.001, 16_384)}
