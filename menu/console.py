@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import select
-import signal
-import termios
 import time
-import tty
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from enum import Enum
-from types import FrameType
 
 from errors import CloudError
 from menu.keyboard import Lines
 from menu.screen import Screen
+from menu.terminal import give_back, raw_mode, reset
 from remote.console import ConsoleSession
 
 ESCAPE = b"\x1d"
@@ -27,8 +22,6 @@ PATIENCE = 10.0
 """Seconds after which a guest that goes on talking is left all the same."""
 
 _CHUNK = 65_536
-_RESET = b"\x1b[0m\x1b[?25h\r\n"
-"""Back to plain colours and a visible cursor, whatever the guest left behind."""
 
 
 class Ending(Enum):
@@ -50,25 +43,6 @@ def visit(console: ConsoleSession, lines: Lines, screen: Screen) -> Ending:
     return Ending.LEFT
 
 
-@contextmanager
-def raw_mode(descriptor: int) -> Iterator[None]:
-    """Every key goes to the guest, Ctrl-C too; the terminal is restored also when this process is told to end."""
-    saved = termios.tcgetattr(descriptor)
-    handlers = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        tty.setraw(descriptor, termios.TCSANOW)  # keeps what was typed ahead
-        yield
-    finally:
-        with suppress(termios.error):  # the terminal's window was closed
-            termios.tcsetattr(descriptor, termios.TCSANOW, saved)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
-def _end(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
-
-
 class _Closed(Exception):
     """The guest's side ended."""
 
@@ -79,15 +53,19 @@ def _visit_typed(console: ConsoleSession, descriptor: int, screen: Screen) -> No
             # Lines of its own: what is typed behind Ctrl-] in the same moment is for nobody.
             _talk(console, Lines(descriptor), screen)
         finally:
-            screen.raw(_RESET)
+            give_back(descriptor, screen.raw, utf8=screen.is_utf8)
 
 
 def _visit_piped(console: ConsoleSession, lines: Lines, screen: Screen) -> None:
     """A script cannot see when the guest has answered: after its last byte the guest is listened to for a while."""
-    _talk(console, lines, screen)
-    deadline = time.monotonic() + PATIENCE
-    while (patience := deadline - time.monotonic()) > 0 and _ready([console], min(QUIET, patience)):
-        _hear(console, screen)
+    try:
+        _talk(console, lines, screen)
+        deadline = time.monotonic() + PATIENCE
+        while (patience := deadline - time.monotonic()) > 0 and _ready([console], min(QUIET, patience)):
+            _hear(console, screen)
+    finally:
+        if screen.draws:  # only what is typed comes from a pipe
+            reset(screen.raw, utf8=screen.is_utf8)
 
 
 def _talk(console: ConsoleSession, lines: Lines, screen: Screen) -> None:

@@ -60,6 +60,19 @@ class Screen:
             highlight=False,
         )
 
+    @property
+    def is_utf8(self) -> bool:
+        """Return whether the stream writes UTF-8."""
+        return self._stream.encoding.lower().replace("-", "") == "utf8"
+
+    @property
+    def draws(self) -> bool:
+        """Return whether a terminal that obeys control sequences shows the output, wherever the input comes from."""
+        try:
+            return on_terminal(self._stream.fileno())
+        except (OSError, ValueError):  # a stream in memory, or a closed one
+            return False
+
     def line(self, text: str = "", style: str = "") -> None:
         """Write one line; `style` counts on a terminal only."""
         if self.terminal:

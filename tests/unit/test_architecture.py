@@ -56,7 +56,7 @@ inventory:
 menu.api: errors inventory menu.proofs models remote.console remote.events remote.plan
 menu.arguments: inspection.codes menu.prompts menu.screen models
 menu.board: remote.events remote.plan
-menu.console: errors menu.keyboard menu.screen remote.console
+menu.console: errors menu.keyboard menu.screen menu.terminal remote.console
 menu.crash:
 menu.draw:
 menu.endings:
@@ -72,6 +72,7 @@ menu.proofs:
 menu.screen: menu.draw
 menu.session: errors inventory menu.api menu.facts menu.keyboard menu.progress menu.prompts menu.screen menu.views
     models
+menu.terminal:
 menu.users: errors menu.api menu.keyboard menu.prompts menu.screen models
 menu.verdict: menu.draw menu.proofs menu.screen
 menu.views: inventory menu.draw menu.facts menu.prompts menu.screen models

@@ -14,10 +14,11 @@ from contextlib import suppress
 
 import pytest
 
-from menu import console
-from menu.console import Ending, raw_mode, visit
+from menu import console, terminal
+from menu.console import Ending, visit
 from menu.interrupts import heeded
 from menu.keyboard import Lines
+from menu.terminal import raw_mode
 from tests.unit.fake_cloud import furnished
 from tests.unit.fake_guest import Guest
 from tests.unit.playing import LOGIN, play, screen_of
@@ -26,6 +27,7 @@ from tests.unit.playing import LOGIN, play, screen_of
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console, "QUIET", 0.05)
+    monkeypatch.setattr(terminal, "ANSWER_SECONDS", 0.1)
 
 
 def piped(guest: Guest, typed: bytes) -> tuple[Ending, bytes, bytes]:
@@ -111,7 +113,7 @@ def test_ctrl_c_at_a_prompt_is_heeded_once_and_everything_is_as_before() -> None
 
 
 @pytest.fixture
-def terminal() -> Iterator[tuple[int, int]]:
+def window() -> Iterator[tuple[int, int]]:
     """Both sides of a terminal: ours, on which the user types, and the program's."""
     user, program = pty.openpty()
     yield user, program
@@ -120,8 +122,8 @@ def terminal() -> Iterator[tuple[int, int]]:
             os.close(descriptor)
 
 
-def typed(terminal: tuple[int, int], guest: Guest, keys: bytes) -> tuple[Ending, bytes]:
-    user, program = terminal
+def typed(window: tuple[int, int], guest: Guest, keys: bytes) -> tuple[Ending, bytes]:
+    user, program = window
     output = io.BytesIO()
     screen = screen_of(output, terminal=True)
     # A key pressed before the terminal is raw would count as Ctrl-C to the test itself.
@@ -130,23 +132,23 @@ def typed(terminal: tuple[int, int], guest: Guest, keys: bytes) -> tuple[Ending,
     return ending, output.getvalue()
 
 
-def test_typed_every_key_reaches_the_guest_and_the_terminal_is_as_before(terminal: tuple[int, int]) -> None:
-    before = termios.tcgetattr(terminal[1])
-    ending, heard = typed(terminal, Guest(), b"a\x03\x04\x1a\r\x1dmore")
+def test_typed_every_key_reaches_the_guest_and_the_terminal_is_as_before(window: tuple[int, int]) -> None:
+    before = termios.tcgetattr(window[1])
+    ending, heard = typed(window, Guest(), b"a\x03\x04\x1a\r\x1dmore")
 
     assert ending is Ending.LEFT
     assert heard.startswith(b"login: ")
     assert heard.endswith(b"\x1b[0m\x1b[?25h\r\n")  # whatever colour the guest left
-    assert termios.tcgetattr(terminal[1]) == before
+    assert termios.tcgetattr(window[1]) == before
 
 
-def test_typed_a_closed_console_gives_the_terminal_back(terminal: tuple[int, int]) -> None:
-    before = termios.tcgetattr(terminal[1])
-    ending, heard = typed(terminal, Guest(), b"bye")
+def test_typed_a_closed_console_gives_the_terminal_back(window: tuple[int, int]) -> None:
+    before = termios.tcgetattr(window[1])
+    ending, heard = typed(window, Guest(), b"bye")
 
     assert ending is Ending.CLOSED
     assert b"BYE" in heard
-    assert termios.tcgetattr(terminal[1]) == before
+    assert termios.tcgetattr(window[1]) == before
 
 
 def test_typed_a_closed_window_ends_it() -> None:
@@ -159,12 +161,12 @@ def test_typed_a_closed_window_ends_it() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_that_ends_the_program_gives_the_terminal_back(terminal: tuple[int, int], number: int) -> None:
-    before = termios.tcgetattr(terminal[1])
+def test_a_signal_that_ends_the_program_gives_the_terminal_back(window: tuple[int, int], number: int) -> None:
+    before = termios.tcgetattr(window[1])
     handler = signal.getsignal(number)
-    with pytest.raises(SystemExit) as ending, raw_mode(terminal[1]):
+    with pytest.raises(SystemExit) as ending, raw_mode(window[1]):
         signal.raise_signal(number)
 
     assert ending.value.code == 128 + number
-    assert termios.tcgetattr(terminal[1]) == before
+    assert termios.tcgetattr(window[1]) == before
     assert signal.getsignal(number) == handler
