@@ -30,7 +30,8 @@ _TOO_MANY = (
 
 # A rule that is not there is looked for, which changes nothing. What it says of a match is in the first of its lines.
 _HAS_MATCHES = r"""said=$(iptables -C INPUT -m u32 --u32 0=0 -m connlimit --connlimit-above 1 \
-  -m conntrack --ctstate NEW -m mac --mac-source 02:00:00:00:00:00 -m comment --comment none -j DROP 2>&1)
+  -m conntrack --ctstate NEW -m mac --mac-source 02:00:00:00:00:00 -m addrtype ! --src-type LOCAL \
+  -m comment --comment none -j DROP 2>&1)
 case $said in
   *"load match"* | *"kernel module"*)
     echo "iptables cannot do what keeps guests apart; install its extensions and the kernel's modules of that name" \
@@ -114,14 +115,22 @@ def _nat(inventory: Inventory) -> Iterator[Rule]:
 def _input(inventory: Inventory) -> Iterator[Rule]:
     inside = gateway_port(inventory.internet.vlan_id)
     ping = "-p icmp -m icmp --icmp-type 8"
+    yield Rule("filter", "INPUT", _forged(inventory), "DROP")
     yield Rule("filter", "INPUT", f"-i {inside} {_TOO_MANY}", "DROP")
     yield Rule("filter", "INPUT", f"-d {inventory.internet.gateway}/32 -i {inside} {ping}", "ACCEPT")
     yield Rule("filter", "INPUT", f"-i {inside}", "DROP")
 
 
+def _forged(inventory: Inventory) -> str:
+    """Match what says that it comes from a guest, and came by another interface than the guests' gateway."""
+    internet = inventory.internet
+    return f"-s {internet.network} ! -i {gateway_port(internet.vlan_id)} -m addrtype ! --src-type LOCAL"
+
+
 def _forward(inventory: Inventory) -> Iterator[Rule]:
     internet = inventory.internet
     inside, uplink = gateway_port(internet.vlan_id), internet.uplink
+    yield Rule("filter", "FORWARD", _forged(inventory), "DROP")
     yield Rule("filter", "FORWARD", f"-i {inside} {_TOO_MANY}", "DROP")
     for protocol in ("tcp", "udp"):
         match = f"-d {internet.dns}/32 -i {inside} -o {uplink} -p {protocol} -m {protocol} --dport 53"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from network.stack import NO_IPV6
 from remote import ovs
 from remote.beside import BESIDE, grouped
 from remote.plan import Command
@@ -31,14 +32,14 @@ line_of() {
 }
 is_here() { [ -e "/sys/class/net/$1" ]; }
 is_right() {
-  { [ -z "$namespace" ] || ! is_here "$1"; } && line_of "$1" || return
+  if [ "$namespace" ]; then ! is_here "$1"; else has_no_ipv6 "$1"; fi && line_of "$1" || return
   for word in up "$2" $3; do
     case $line in *" $word "*) ;; *) return 1;; esac
   done
 }
 """
 
-_ARE_IN_PLACE = f"""{BESIDE}{_LOOK}are_in_place() {{
+_ARE_IN_PLACE = f"""{BESIDE}{NO_IPV6}{_LOOK}are_in_place() {{
   namespace=$1 routes=$2 count=$3; shift 3
   [ -z "$namespace" ] || ! is_here "$1" || exit
   look; routes_well || exit
@@ -53,12 +54,12 @@ beside are_in_place "$@"
 # A port that ovs-vswitchd made anew is in the root namespace again, and what is left of the one before it is dead. One
 # whose namespace was deleted has no device any more, and gets one only as a new port.
 # What ip says last is the number of a line.
-_PUT_IN_PLACE = rf"""{BESIDE}{_LOOK}change() {{
+_PUT_IN_PLACE = rf"""{BESIDE}{NO_IPV6}{_LOOK}change() {{
   said=$(ip "$@" -batch - 2>&1) || {{ echo "${{said%"$newline"Command failed*}}" >&2; exit 1; }}
 }}
 inside() {{ change ${{namespace:+-n "$namespace"}}; }}
 put_in_place() {{
-  namespace=$1 routes=$2 count=$3 dead='' lost='' moves='' settings=''; shift 3
+  namespace=$1 routes=$2 count=$3 dead='' lost='' moves='' settings='' own=''; shift 3
   look
   while [ "$count" -gt 0 ]; do
     if ! is_right "$1" "$2" "$3"; then
@@ -70,6 +71,7 @@ put_in_place() {{
       settings="${{settings}}link set dev $1 addrgenmode none${{3:+ address $3}}
 addr replace $2 dev $1
 link set dev $1 up$newline"
+      own="$own $1"
       echo "${{1##*[!0-9]}}"
     fi
     shift 3; count=$((count - 1))
@@ -80,24 +82,38 @@ link set dev $1 up$newline"
     [ -z "$moves" ] || printf %s "$moves" | change || exit
     routes_well || nsenter --net="/run/netns/$namespace" sysctl -q -w "net.ipv4.ip_forward=$routes" || exit
     settings="link set dev lo up$newline$settings"
+  else
+    for port in $own; do disable_ipv6 "$port" || exit; done
   fi
   printf %s "$settings" | inside
 }}
 beside put_in_place "$@"
 """
 
-_ARE_THERE = """while [ $# -gt 0 ]; do
-  [ -d "$2" ] && [ -e "/run/netns/$1" ] || exit
+# /proc/sys/net shows the network namespace of the process that opens it.
+_IPV6 = r"""ipv6='/proc/sys/net/ipv6/conf'
+holds_no_ipv6() {
+  [ ! -e "$ipv6" ] || nsenter --net="/run/netns/$1" sh -c 'for each in "$1"/*/disable_ipv6; do
+    off=; read -r off <"$each"; [ "$off" = 1 ] || exit
+  done' sh "$ipv6"
+}
+end_ipv6() { [ ! -e "$ipv6" ] || nsenter --net="/run/netns/$1" sh -c 'echo 1 >"$1/all/disable_ipv6"' sh "$ipv6"; }
+"""
+
+_ARE_THERE = rf"""{_IPV6}while [ $# -gt 0 ]; do
+  [ -d "$2" ] && [ -e "/run/netns/$1" ] && holds_no_ipv6 "$1" || exit
   shift 2
 done"""
 
-_ADD = r"""folders='' lines=''
+_ADD = rf"""{_IPV6}folders='' lines='' names=''
 while [ $# -gt 0 ]; do
+  names="$names $1"
   [ -d "$2" ] || folders="$folders $2"
-  [ -e "/run/netns/$1" ] || lines="${lines}netns add $1\n"
+  [ -e "/run/netns/$1" ] || lines="${{lines}}netns add $1\n"
   shift 2
 done
-[ -z "$folders" ] || mkdir -p $folders && printf "$lines" | ip -batch -"""
+[ -z "$folders" ] || mkdir -p $folders && printf "$lines" | ip -batch - || exit
+for name in $names; do end_ipv6 "$name" || exit; done"""
 
 _REMOVE = r"""folders='' lines=''
 for name; do
@@ -120,7 +136,9 @@ class Place:
 
 
 def add_namespaces(folders: Mapping[str, str]) -> Command:
-    """Namespaces, and in /run the folder of each, which says that it is ours: both are gone after a reboot.
+    """Create namespaces without IPv6, and in /run the folder of each, which says that it is ours.
+
+    Both are gone after a reboot. By IPv6 a guest on the wire would give them addresses and routes (RFC 4861, 6.2).
 
     `folders`: namespace -> that folder, or one inside it.
     """
@@ -136,8 +154,9 @@ def remove_namespaces(*names: str, unless: tuple[str, ...] = ()) -> Command:
 def put_in_place(places: Sequence[Place], *, routes: bool | None = None) -> Command:
     """Bring internal ports into their namespaces, and give them their addresses, and their MACs if these are ours.
 
-    `routes`: whether the namespaces pass packets on; None leaves that as it is. No IPv6 address: by it guests would
-    reach whatever listens on the host. The namespaces are worked on side by side; what is printed are VLANs.
+    `routes`: whether the namespaces pass packets on; None leaves that as it is. Ports of the root namespace have no
+    IPv6: by it guests would reach whatever listens on the host. The namespaces are worked on side by side; what is
+    printed are VLANs.
     """
     looks, deeds = [], []
     grouping: dict[str, list[Place]] = {}

@@ -9,12 +9,13 @@ from typing import NamedTuple
 from inventory import Inventory
 from models import VM, Interface, Slice
 from names import VMFiles, flow_cookie, link_group, process_name, tap_name
+from network import stack
 from remote import daemon, ovs
 from remote.plan import Command, Step
 from walls import flows_around
 
 TOOLS = (
-    *("awk", "ip", "ovs-ofctl", "ovs-vsctl", "qemu-img", "qemu-system-x86_64"),
+    *("awk", "ip", "nft", "ovs-ofctl", "ovs-vsctl", "qemu-img", "qemu-system-x86_64"),
     *("setpriv", "setsid", "socat", "ss", "taskset", "tee"),
 )
 
@@ -23,9 +24,14 @@ _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=d
 PORT_TAKEN = 98
 """The exit status of the look for room where other programs hold VNC ports; it says which, and which ports listen."""
 
-# Of VMs that run already neither memory nor port is needed again: a second deployment finds everything there.
-_HAS_ROOM = rf"""folder=$1; shift
+# VNC listens on the address by which the manager knows the worker. Of VMs that run already neither memory nor port is
+# needed again: a second deployment finds everything there.
+_HAS_ROOM = rf"""folder=$1 own=$2 here=; shift 2
 [ -d "$folder" ] || folder=.
+while read -r mark address _; do
+  [ "$mark $address" != "|-- $own" ] || here=1
+done </proc/net/fib_trie
+[ "$here" ] || {{ echo "$own is no address of this host; name it in workers_list by one that it has" >&2; exit 1; }}
 runs() {{ {daemon.RUNNING}; }}
 listening=$(ss -Hltn) needed=0 count=0 taken=
 while [ $# -gt 0 ]; do
@@ -58,37 +64,53 @@ _IS_OURS = """owner=$1; shift
 is_ours() { { read -r alias <"/sys/class/net/$1/ifalias"; } 2>/dev/null && [ "$alias" = "$owner" ]; }
 """
 
-_IS_READY = f"""{_IS_OURS}is_ready() {{
-  is_ours "$1" && read -r flags <"/sys/class/net/$1/flags" && [ $((flags & 1)) = 1 ]
-}}
+# `is_silent` has read the flags of the device; 1 is IFF_UP.
+_IS_READY = f"""{_IS_OURS}{stack.SILENT}is_ready() {{ is_ours "$1" && is_silent "$1" && [ $((flags & 1)) = 1 ]; }}
 """
 
 _ARE_READY = f"""{_IS_READY}for tap; do
   is_ready "$tap" || exit
 done"""
 
-# What ip says last is the number of a line.
-_IN_ONE_GO = r"""said=$(printf '%s\n' "$@" | ip -batch - 2>&1) || { echo "${said%Command failed*}" >&2; exit 1; }"""
+_EXPECT_READY = f"""{_IS_READY}for tap; do
+  is_ready "$tap" || {{ echo "TAP $tap is not as it was made: up, without ARP and IPv6" >&2; exit 1; }}
+done"""
 
-_MAKE_TAPS = f"""{_IS_READY}user=$1; shift
+# What ip says last is the number of a line.
+_IN_ONE_GO = r"""in_one_go() {
+  said=$(printf '%s\n' "$@" | ip -batch - 2>&1) || { echo "${said%Command failed*}" >&2; exit 1; }
+}
+"""
+
+# A TAP goes up last: until then it has no IP stack that could be reached.
+_MAKE_TAPS = f"""{_IS_READY}{_IN_ONE_GO}user=$1 wanted='' up=''; shift
 for tap; do
   shift
   ! is_ready "$tap" || continue
   echo "$tap"
+  wanted="$wanted $tap"
   [ -e "/sys/class/net/$tap" ] || set -- "$@" "tuntap add mode tap name $tap user $user"
-  set -- "$@" "link set dev $tap alias $owner addrgenmode none up"
+  set -- "$@" "link set dev $tap alias $owner addrgenmode none arp off"
 done
-{_IN_ONE_GO}"""
+[ "$wanted" ] || exit 0
+in_one_go "$@"
+set --
+for tap in $wanted; do
+  silence "$tap" || exit
+  set -- "$@" "link set dev $tap up"
+done
+in_one_go "$@"
+"""
 
 # The kernel takes some 20 ms to see the last of a device, and no longer for all of a group.
-_REMOVE_TAPS = f"""{_IS_OURS}group=$1; shift
+_REMOVE_TAPS = f"""{_IS_OURS}{_IN_ONE_GO}group=$1; shift
 for tap; do
   shift
   ! is_ours "$tap" || set -- "$@" "link set dev $tap group $group"
 done
 [ $# -gt 0 ] || exit 0
-set -- "$@" "link del group $group"
-{_IN_ONE_GO}"""
+in_one_go "$@" "link del group $group"
+"""
 
 _TAPS_ARE_OURS = f"""{_IS_OURS}for tap; do
   [ ! -e "/sys/class/net/$tap" ] || is_ours "$tap" ||
@@ -119,7 +141,7 @@ class VMLauncher:
 
     def preflight(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
         """Read-only: tools, bridge, memory, disk and VNC ports for the slice's VMs on `worker`."""
-        needs = [self._images]
+        needs = [self._images, worker]
         for vm in _on(tenant, worker):
             name = process_name(tenant.slice_id, vm.vm_id)
             needs += [self.files(tenant, vm).pid, name, str(vm.ram_mib), str(vm.vnc_port)]
@@ -147,13 +169,18 @@ class VMLauncher:
         return check_free(worker, ports, [*(f"/sys/class/net/{port.name}" for port in ports), *pids], as_user=True)
 
     def wire(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
-        """TAPs of all the slice's VMs on `worker`, their ports and the walls around them."""
+        """Create TAPs of all the slice's VMs on `worker`, their ports and the flows around them.
+
+        What they send is dropped before the worker's own IP stack from the first moment to the last.
+        """
         ports = self.ports(tenant, worker)
         if not ports:
             return ()
         taps, group = [port.name for port in ports], link_group(tenant.slice_id)
         add, remove = ovs.add_ports(ports), ovs.remove_ports(ports)
+        drop, pass_on = stack.drop_taps(tenant.slice_id, taps), stack.remove_drop(tenant.slice_id)
         return (
+            Step(worker, "drop before the IP stack", (drop,), (pass_on,)),
             Step(worker, "TAPs", (self._make_taps(taps),), (remove_taps(taps, group),)),
             Step(worker, "ports of the TAPs", (add,), (remove,)),
             *self._wall_in(tenant, worker),
@@ -178,6 +205,7 @@ class VMLauncher:
         steps = [Step(worker, "VMs", (Command(listen, as_user=True),))]
         if taps:
             steps.append(Step(worker, "tags of the TAPs", (Command(ovs.carry_tags(taps)),)))
+            steps.append(Step(worker, "silence of the TAPs", self._expect_silence(tenant, taps)))
         if flows := self.flows(tenant, worker):
             check = Command(ovs.have_flows(flow_cookie(tenant.slice_id), flows))
             steps.append(Step(worker, "walls around the TAPs", (check,)))
@@ -190,9 +218,15 @@ class VMLauncher:
     # --- TAPs ---------------------------------------------------------------------------------------------------------
 
     def _make_taps(self, taps: Sequence[str]) -> Command:
-        """TAPs that the SSH user may open; without an IPv6 address, which would put the worker on the wire."""
+        """Create TAPs that the SSH user may open, and that the worker itself is not on."""
         make = ("sh", "-c", _MAKE_TAPS, "sh", ovs.OWNER, self._inventory.ssh.user, *taps)
         return Command(make, unless=("sh", "-c", _ARE_READY, "sh", ovs.OWNER, *taps))
+
+    @staticmethod
+    def _expect_silence(slice_: Slice, ports: Sequence[ovs.Port]) -> tuple[Command, ...]:
+        taps = [port.name for port in ports]
+        ready = Command(("sh", "-c", _EXPECT_READY, "sh", ovs.OWNER, *taps))
+        return ready, stack.expect_dropped(slice_.slice_id, taps)
 
     def _wall_in(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
         """Flows that hold what comes out of the TAPs, and on the VLAN that all slices share also what goes in."""
@@ -248,7 +282,7 @@ class VMLauncher:
             *("-chardev", f"socket,id=console,path={files.console},server=on,wait=off,logfile={daemon.LOG_DEVICE}"),
             *("-serial", "chardev:console"),
             *("-object", f"secret,id=vnc,format=base64,file={files.vnc_secret}"),
-            *("-vnc", f":{vm.vnc_port - 5900},password-secret=vnc"),
+            *("-vnc", f"{vm.worker_ip}:{vm.vnc_port - 5900},password-secret=vnc"),
             *("-sandbox", _SANDBOX),
         )
 

@@ -66,7 +66,7 @@ class Doctor:
         """Sentences about what was removed, and about what could not be."""
         with self._database.transaction() as state:
             began = time.monotonic()
-            look = self._inspector.look(self._inspector.inventory.hosts)
+            look = self._inspector.look(self._inspector.inventory.hosts, thorough=True)
             owners = Owners(self._inspector.comparison, state.slices.values(), self._database.is_claimed)
             steps = (step for orphan in self._orphans(owners, look) for step in orphan.steps)
             wanted = [step for step in steps if agreed is None or _sentence(step) in agreed]

@@ -15,6 +15,7 @@ import walls
 from deployment import MAX_SKEW_SECONDS
 from dhcp import Server
 from errors import CloudError, HostUnreachable, SudoRefused
+from inspection import exposure
 from inspection.codes import CODES, REPAIR, Severity
 from inspection.reading import flow
 from inspection.sight import Device, Flow, Port, Sight
@@ -158,6 +159,10 @@ class Comparison:
                 yield from self._of_vm(tenant, vm, taps, sight)
         for port, vm_id in planned if _has_ports(sight) else ():
             yield from self._of_port(tenant, port, sight, sight.devices.get(port.name), vm_id)
+        taps = [port.name for port, _ in planned]
+        if taps and sight.was_asked("drops") and not exposure.is_dropped(sight, tenant.slice_id, taps):
+            what = "frames of TAPs are not dropped before the host's IP stack: its table of nftables is not whole"
+            yield Finding("stack-open", sight.host, what, tenant.slice_id)
         wanted, there = frozenset(self.wanted_flows(tenant, sight.host)), sight.walls.get(tenant.slice_id, frozenset())
         if wanted != there and sight.knows("flows"):
             missing, foreign = len(wanted - there), len(there - wanted)
@@ -196,15 +201,18 @@ class Comparison:
         elif process and process.argv != self.launcher.qemu_argv(tenant, vm):
             yield self._finding("qemu-wrong", tenant, vm, f"VM {vm.name} runs with another command line")
         for name in taps if sight.knows("devices") else ():
-            yield from self._of_tap(tenant, vm, sight.devices.get(name), name, alive=process is not None)
+            yield from self._of_tap(tenant, vm, sight, name, alive=process is not None)
 
-    def _of_tap(self, tenant: Slice, vm: VM, tap: Device | None, name: str, *, alive: bool) -> Iterator[Finding]:
+    def _of_tap(self, tenant: Slice, vm: VM, sight: Sight, name: str, *, alive: bool) -> Iterator[Finding]:
+        tap = sight.devices.get(name)
         if tap is None:
             yield self._finding("tap-missing", tenant, vm, f"{name} of VM {vm.name} is not there")
         elif not tap.up or not tap.is_ours:
             yield self._finding("tap-down", tenant, vm, f"{name} of VM {vm.name} is down, or without our mark")
         elif alive and not tap.carrier:
             yield self._finding("tap-dead", tenant, vm, f"VM {vm.name} runs and does not hold {name}")
+        for what in exposure.of_tap(tap, sight) if tap else ():
+            yield self._finding("stack-open", tenant, vm, what)
 
     @staticmethod
     def _of_port(
@@ -226,12 +234,8 @@ class Comparison:
         routers = [router_namespace(number)] if tenant.links else []
         servers = self.vlans.servers(tenant)
         if sight.knows("namespaces", "marks"):
-            for name in (*routers, *(server.namespace for server in servers)):
-                if name not in sight.namespaces or name not in sight.marked:
-                    yield Finding("namespace-missing", sight.host, f"namespace {name} is not there", number)
-            for name in routers:
-                if name in sight.namespaces and not sight.namespaces[name].routes:
-                    yield Finding("forwarding-off", sight.host, f"{name} does not forward", number)
+            names = [*routers, *(server.namespace for server in servers)]
+            yield from (replace(each, slice_id=number) for each in _of_namespaces(names, routers, sight))
         if _has_ports(sight) and sight.knows("namespaces"):
             for place in self.vlans.places(tenant):
                 yield from self._of_place(tenant, place, sight)
@@ -247,6 +251,8 @@ class Comparison:
         yield from self._of_port(tenant, place.port, sight, device)
         if place.namespace and place.namespace not in sight.namespaces:
             return  # said already
+        for what in exposure.of_gateway(device, sight) if device and not place.namespace else ():
+            yield Finding("stack-open", sight.host, what, number)
         if device is None or (place.namespace and name in sight.devices):
             where = place.namespace or "the root namespace"
             yield Finding("port-astray", sight.host, f"port {name} is not in {where}", number)
@@ -282,6 +288,17 @@ class Comparison:
         """What the shared one of the slice's DHCP `servers` hears when all is well, to be compared with `heard_of`."""
         shared = (server for server in servers if server.vlan_id == self.inventory.internet.vlan_id)
         return [line.lower() for server in shared for line in walls.heard(tenant.slice_id, server.reservations)]
+
+
+def _of_namespaces(names: Iterable[str], routers: Sequence[str], sight: Sight) -> Iterator[Finding]:
+    for name in names:
+        namespace = sight.namespaces.get(name)
+        if namespace is None or name not in sight.marked:
+            yield Finding("namespace-missing", sight.host, f"namespace {name} is not there")
+        if namespace and name in routers and not namespace.routes:
+            yield Finding("forwarding-off", sight.host, f"{name} does not forward")
+        for what in exposure.of_namespace(namespace) if namespace else ():
+            yield Finding("stack-open", sight.host, what)
 
 
 def summary(found: Sequence[Finding]) -> list[str]:

@@ -75,7 +75,12 @@ for path in /run/netns/ns-*; do
         set -- "$@" "name=$name" "/proc/$pid/net/route" "/proc/$pid/net/fib_trie"
       else
         echo "namespace $name"
-        nsenter --net="$path" sh -c 'read -r routes </proc/sys/net/ipv4/ip_forward; echo "$routes"
+        nsenter --net="$path" sh -c 'read -r line </proc/sys/net/ipv4/ip_forward
+          for each in /proc/sys/net/ipv6/conf/*/disable_ipv6; do
+            off=1; [ ! -e "$each" ] || read -r off <"$each"
+            [ "$off" = 1 ] || { each=${each%/*}; line="$line ${each##*/}"; }
+          done
+          echo "$line"
           ip -j addr && exec ss -Hlun "sport = :67"' || exit
       fi;;
   esac
@@ -87,6 +92,18 @@ _FILTER = '[ ! -e "/run/netns/$1" ] || exec nsenter --net="/run/netns/$1" iptabl
 
 # The kernel gives one byte of it to who reads byte by byte, as sh(1) does, and then says that it is at the end.
 _FORWARDING = 'on=; read -r on </proc/sys/net/ipv4/ip_forward; echo "$on"'
+
+# What a host's own IP stack has to do with guests' devices: settings, neighbours and routes; the sockets of programs.
+_STACK = r"""ipv6=/proc/sys/net/ipv6/conf ipv4=/proc/sys/net/ipv4/conf
+for path in /sys/class/net/*; do
+  name=${path##*/}
+  case $name in tap_* | gw_vlan* | dhcp_v*) ;; *) continue;; esac
+  off=1; [ ! -e "$ipv6/$name" ] || read -r off <"$ipv6/$name/disable_ipv6"
+  filter=; read -r filter <"$ipv4/$name/rp_filter"
+  echo "device $name $off $filter"
+done
+{ ip -o neigh show && ip -4 -o route show table all && ip -6 -o route show table all; } | sed 's/^/way /'
+ss -Hltnp | sed 's/^/socket /'"""
 
 _ROOM = r"""folder=$1; [ -d "$folder" ] || folder=.
 df --output=avail -k "$folder" | tail -n 1
@@ -140,10 +157,13 @@ def commands(inventory: Inventory, host: str, *, thorough: bool = False) -> dict
     if thorough:
         asked |= {
             "clock": ("date", "+%s.%N"),
+            "stack": ("sh", "-c", _STACK),
             "disks": ("sh", "-c", _DISKS, "sh", PROGRAM, MARK),
             "room": ("sh", "-c", _ROOM, "sh", images),
             "tools": ("sh", "-c", _TOOLS, "sh", *tools_of(inventory, host)),
         }
+        if host in inventory.workers_list:
+            asked["drops"] = ("nft", "list", "ruleset", "inet")
     as_user = {"files", "room"}
     return {name: Command(argv, ok=ANY, as_user=name in as_user) for name, argv in asked.items()}
 

@@ -30,6 +30,7 @@ from names import (
     vm_file,
     vm_of_tap,
 )
+from network import stack
 from remote import daemon, ovs
 from remote.plan import Command, Plan, Stage, Step
 from vm_launcher import remove_taps
@@ -92,7 +93,7 @@ class Owners:
 def orphans(owners: Owners, sight: Sight) -> list[Orphan]:
     """All that is on the host and belongs to no slice, in the order in which it is to be removed."""
     # Who leaves the internet VLAN last takes down what is shared there, of which others find nothing then.
-    finders = (_processes, _internet, _ports, _taps, _flows, _files, _namespaces, _rules)
+    finders = (_processes, _internet, _ports, _taps, _tables, _flows, _files, _namespaces, _rules)
     return [orphan for find in finders for orphan in find(owners, sight)]
 
 
@@ -140,6 +141,12 @@ def _taps(owners: Owners, sight: Sight) -> Iterator[Orphan]:
         if device.is_ours and vm_id is not None and device.name not in owned:
             finding = Finding("orphan-tap", sight.host, f"TAP {device.name}", None, vm_id)
             yield Orphan.of(finding, remove_taps([device.name], link_group(vm_id)))
+
+
+def _tables(owners: Owners, sight: Sight) -> Iterator[Orphan]:
+    for slice_id in sorted(sight.drops.keys() - owners.active.keys()):
+        finding = Finding("orphan-table", sight.host, f"the table {stack.table_of(slice_id)} of nftables", slice_id)
+        yield Orphan.of(finding, stack.remove_drop(slice_id))
 
 
 def _flows(owners: Owners, sight: Sight) -> Iterator[Orphan]:

@@ -6,11 +6,14 @@ The hosts are asked and nothing is sent (ovs-vswitchd(8), ofproto/trace; ip-rout
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
+from inspection import exposure
 from inspection.look import ANY
 from inspection.proof import Property
+from inspection.sight import Sight
 from inventory import Inventory
 from models import VM, Interface, Slice, internet_interfaces
 from names import INTERNET_GATEWAY_MAC, router_namespace, tap_name, vlan_address
@@ -22,18 +25,24 @@ FORGED_MAC = "52:54:00:ff:ff:ff"
 
 @dataclass(frozen=True)
 class Probe:
-    """A packet that must not pass: how it is asked for, and what has to be in the answer of the host."""
+    """A packet that must not pass: how it is asked for, and what has to be in the answer of the host.
 
+    `dropped`: it does not come so far as to be routed.
+    """
+
+    kind: Literal["frame", "way in", "way out"]
     host: str
     what: str
     slice_id: int
     command: Command
     allowed_vlan: int | None = None
+    dropped: bool = False
 
     def holds(self, answer: str) -> bool:
         """Whether the packet is dropped, or at least stays on its own VLAN."""
-        if self.command.argv[0] == "ip":
-            return bool(re.search(r"unreachable|prohibit", answer)) and " dev " not in answer
+        if self.kind != "frame":
+            refused = re.search(r"unreachable|prohibit|cross-device", answer) and " dev " not in answer
+            return self.dropped or bool(refused)
         actions = re.findall(r"^Datapath actions: (.*)$", answer, re.MULTILINE)
         if self.allowed_vlan is not None and actions:
             return set(re.findall(r"vid=(\d+)", actions[-1])) <= {str(self.allowed_vlan)}
@@ -43,17 +52,19 @@ class Probe:
 class Probes:
     """The probes of one cloud, between all its slices."""
 
-    def __init__(self, inventory: Inventory, slices: Iterable[Slice]) -> None:
+    def __init__(self, inventory: Inventory, slices: Iterable[Slice], sights: Mapping[str, Sight]) -> None:
         self._inventory = inventory
+        self._sights = sights
         self._internet = inventory.internet
         self._all = list(slices)
         self._running = [tenant for tenant in self._all if tenant.status == "running"]
         self._vlans = {link.vlan_id: tenant.slice_id for tenant in self._all for link in tenant.links}
 
-    def on(self, hosts: Collection[str]) -> list[Probe]:
-        """Those that are asked of `hosts`."""
-        found = [probe for tenant in self._running for probe in (*self._frames(tenant), *self._ways_out(tenant))]
-        return [probe for probe in found if probe.host in hosts]
+    def all(self) -> list[Probe]:
+        """Return the probes of all hosts that were seen."""
+        kinds = (self._frames, self._ways_in, self._ways_out)
+        found = [probe for slice_ in self._running for kind in kinds for probe in kind(slice_)]
+        return [probe for probe in found if probe.host in self._sights]
 
     def _frames(self, tenant: Slice) -> Iterator[Probe]:
         for vm in tenant.vms:
@@ -95,6 +106,19 @@ class Probes:
         own = {link.vlan_id for link in tenant.links}
         return next((vlan for vlan in sorted(self._vlans) if vlan not in own), self._internet.vlan_id)
 
+    def _ways_in(self, slice_: Slice) -> Iterator[Probe]:
+        """Ask each worker's kernel what it would do with a packet to itself, from a TAP and in another host's name."""
+        for host in dict.fromkeys(vm.worker_ip for vm in slice_.vms):
+            taps = [tap_name(vm.vm_id, nic.name) for vm in slice_.vms for nic in vm.interfaces
+                    if vm.worker_ip == host and nic.vlan_id is not None]  # fmt: skip
+            sight = self._sights.get(host)
+            forged = next((other for other in self._inventory.hosts if other != host), self._internet.dns)
+            dropped = sight is not None and exposure.is_dropped(sight, slice_.slice_id, taps)
+            for tap in taps:
+                route = Command(("ip", "route", "get", host, "from", forged, "iif", tap), ok=ANY)
+                what = f"the host takes a packet to {host} from {tap}"
+                yield Probe("way in", host, what, slice_.slice_id, route, dropped=dropped)
+
     def _ways_out(self, tenant: Slice) -> Iterator[Probe]:
         """From the slice's router no way leads to other slices, to the hosts, or to the internet VLAN."""
         if not tenant.links:
@@ -105,9 +129,10 @@ class Probes:
         targets |= {host: "a host of the cloud" for host in self._inventory.hosts if re.fullmatch(r"[\d.]+", host)}
         targets |= {self._internet.gateway: "the internet VLAN", self._internet.dns: "the internet"}
         name = router_namespace(tenant.slice_id)
-        for address, what in targets.items():
+        for address, where in targets.items():
             route = Command(("ip", "-n", name, "route", "get", address), ok=ANY)
-            yield Probe(self._inventory.network_node, f"{name} has a way to {address}, {what}", tenant.slice_id, route)
+            what = f"{name} has a way to {address}, {where}"
+            yield Probe("way out", self._inventory.network_node, what, tenant.slice_id, route)
 
 
 def probe_plan(probes: Sequence[Probe]) -> Plan:
@@ -121,16 +146,17 @@ def verdicts(probes: Sequence[Probe], answers: Mapping[str, Sequence[str]]) -> l
     """What became of the probes; `answers` by host, in the order of its probes."""
     frames = Property("probes of the switches: forged, tagged and misdirected frames are dropped")
     ways = Property("probes of the routers: no way leads to others")
+    doors = Property("probes of the hosts: their kernels route nothing that comes from a TAP")
     left = {host: iter(texts) for host, texts in answers.items()}
     for probe in probes:
-        found = ways if probe.command.argv[0] == "ip" else frames
+        found = {"frame": frames, "way out": ways, "way in": doors}[probe.kind]
         answer = next(left.get(probe.host, iter(())), None)
         if answer is not None:
             found.check(probe.host, probe.what, probe.slice_id, holds=probe.holds(answer))
-    return [frames, ways]
+    return [frames, doors, ways]
 
 
 def _frame(tenant: Slice, vm: VM, interface: Interface, what: str, packet: str) -> Probe:
     tap = tap_name(vm.vm_id, interface.name)
     trace = ("ovs-appctl", "--timeout=5", "ofproto/trace", ovs.BRIDGE, f"in_port={tap},{packet}")
-    return Probe(vm.worker_ip, f"{tap} lets through: {what}", tenant.slice_id, Command(trace, ok=ANY))
+    return Probe("frame", vm.worker_ip, f"{tap} lets through: {what}", tenant.slice_id, Command(trace, ok=ANY))

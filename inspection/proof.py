@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import walls
+from inspection import exposure
 from inspection.findings import Comparison, heard_of, our_rules, wanted_rules
 from inspection.sight import Port, Process, Sight
 from inventory import Inventory
@@ -74,7 +75,7 @@ class Proof:
     def properties(self) -> list[Property]:
         """All that shows in what was seen."""
         return [
-            self._tags(), self._vlan_owners(), self._routers(), self._macs(),
+            self._tags(), self._vlan_owners(), self._stacks(), self._routers(), self._macs(),
             self._vnc_ports(), self._disks(), self._walls(), self._rules(), self._heard(),
         ]  # fmt: skip
 
@@ -136,6 +137,40 @@ class Proof:
                         host, what, *owners[port.tag], int(slice_mark), holds={int(slice_mark)} == owners[port.tag]
                     )
         return found
+
+    def _stacks(self) -> Property:
+        """Nothing of a guest's wire reaches a host's own IP stack, but for IPv4 at the gateways."""
+        found = Property("hosts: their own IP stacks hear no TAP, gateway or DHCP port")
+        for host, sight in self._sights.items():
+            for slice_ in self._running if sight.knows("stack", "drops", "devices") else ():
+                taps = [port.name for port in self._comparison.launcher.ports(slice_, host)]
+                number = slice_.slice_id
+                if taps:
+                    what = f"frames of slice {number} are not dropped before the host's IP stack"
+                    found.check(host, what, number, holds=exposure.is_dropped(sight, number, taps))
+                for tap in filter(None, map(sight.devices.get, taps)):
+                    self._note(found, host, number, [*exposure.of_tap(tap, sight), *exposure.ways(tap.name, sight)])
+            if host == self._inventory.network_node and sight.knows("stack", "namespaces"):
+                self._note_network(found, sight)
+        return found
+
+    def _note_network(self, found: Property, sight: Sight) -> None:
+        gateway = sight.devices.get(gateway_port(self._internet.vlan_id))
+        if gateway:
+            self._note(found, sight.host, 0, exposure.of_gateway(gateway, sight))
+        for slice_ in self._running:
+            for name in dict.fromkeys(place.namespace for place in self._comparison.vlans.places(slice_)):
+                if namespace := sight.namespaces.get(name):
+                    self._note(found, sight.host, slice_.slice_id, exposure.of_namespace(namespace))
+
+    @staticmethod
+    def _note(found: Property, host: str, slice_id: int, openings: Iterable[str]) -> None:
+        """Count one look at a device or namespace, and note each of its openings."""
+        openings = list(openings)
+        for what in openings:
+            found.check(host, what, *([slice_id] if slice_id else []), holds=False)
+        if not openings:
+            found.check(host, "", holds=True)
 
     # --- layer 3 ------------------------------------------------------------------------------------------------------
 
@@ -236,7 +271,7 @@ class Proof:
         return found
 
     def _vnc_ports(self) -> Property:
-        found = Property("VNC: each port of a worker has one VM, and asks for its secret")
+        found = Property("VNC: each port of a worker has one VM, asks for its secret, and is on its address only")
         wanted = {
             (vm.worker_ip, vm.vnc_port): (t.slice_id, process_name(t.slice_id, vm.vm_id)) for t, vm in self._vms()
         }
@@ -252,6 +287,9 @@ class Proof:
             )
             secret = not slice_id or "password-secret=" in vnc
             found.check(host, what, *_concerned(slice_id, process.name), holds=process.name == name and secret)
+            for socket in sorted(self._sights[host].sockets.get(process.pid, ())) if slice_id else ():
+                what = f"{process.name} listens on {socket}"
+                found.check(host, what, slice_id, holds=socket.rpartition(":")[0] == host)
         return found
 
     def _disks(self) -> Property:

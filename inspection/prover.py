@@ -44,7 +44,7 @@ class Prover:
             if tenant.status == "running" and survey.is_busy(tenant.slice_id):
                 tenant.status = "deploying"
         seen = Proof(inventory, slices, look.sights).properties()
-        asked = Probes(inventory, slices).on(look.sights)
+        asked = Probes(inventory, slices, look.sights).all()
         answers = self._ask(asked)
         unseen = {*look.partly, *(probe.host for probe in asked if probe.host not in answers)}
         verdicts = probes.verdicts(asked, answers)

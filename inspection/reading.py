@@ -14,7 +14,8 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
-from inspection.sight import Device, Flow, Namespace, Port, Process, Sight
+from inspection.sight import Device, DeviceSettings, Flow, Namespace, Port, Process, Sight
+from network import stack
 
 UNWIRED = -1
 """The number of a port that ovs-vswitchd has not opened."""
@@ -42,7 +43,8 @@ def read(host: str, answers: Mapping[str, str | None]) -> Sight:
             unread.append(name)
     unread += (name for name, answer in answers.items() if answer is None)
     known = {each.name for each in fields(Sight)}
-    return Sight(host, unread=tuple(unread), **{name: value for name, value in found.items() if name in known})
+    parts = {name: value for name, value in found.items() if name in known}
+    return Sight(host, asked=frozenset(answers), unread=tuple(unread), **parts)
 
 
 def _part(host: str, name: str, answer: str) -> Mapping[str, Any]:
@@ -129,11 +131,17 @@ def _device_table(text: str) -> dict[str, Device]:
             "LOWER_UP" in found["flags"],
             found.get("ifalias", ""),
             found.get("linkinfo", {}).get("info_kind", ""),
-            tuple(a["local"] for a in found.get("addr_info", ()) if a.get("family") == "inet" and "local" in a),
+            tuple(_addresses(found, "inet")),
+            "NOARP" not in found["flags"],
+            tuple(_addresses(found, "inet6")),
         )
         for found in json.loads(text)
         if found
     }
+
+
+def _addresses(device: dict[str, Any], family: str) -> Iterator[str]:
+    return (each["local"] for each in device.get("addr_info", ()) if each.get("family") == family and "local" in each)
 
 
 def _processes(text: str) -> dict[str, Any]:
@@ -200,12 +208,13 @@ def _namespaces(text: str) -> dict[str, Any]:
 
 
 def _entered(name: str, body: str) -> Namespace:
-    routes, table, *sockets = body.splitlines()
+    first, table, *sockets = body.splitlines()
+    routes, *ipv6 = first.split()
     devices = _device_table(table)
     # A socket that is bound to an interface that is gone is shown with its number: %if9.
     bound = [found[1] for line in sockets if (found := re.search(r"(?:%(\S+))?:67\b", line))]
     serves = bool(bound) and not any(re.fullmatch(r"if\d+", port or "") and port not in devices for port in bound)
-    return Namespace(name, routes == "1", devices, serves)
+    return Namespace(name, routes == "1", devices, serves, tuple(ipv6))
 
 
 def _shown(name: str, facts: list[list[str]]) -> Namespace:
@@ -258,6 +267,35 @@ def _networks(text: str) -> dict[str, Any]:
     return {"near": tuple(str(ipaddress.ip_network(network)) for network in found if network != "default")}
 
 
+def _stack(text: str) -> dict[str, Any]:
+    """Lines of devices, of ways, which are routes and neighbours, and of sockets."""
+    settings: dict[str, DeviceSettings] = {}
+    ways: defaultdict[str, list[str]] = defaultdict(list)
+    sockets: defaultdict[int, set[str]] = defaultdict(set)
+    for line in text.splitlines():
+        kind, _, rest = line.partition(" ")
+        if kind == "device":
+            name, off, rp_filter = rest.split()
+            settings[name] = DeviceSettings(off != "1", int(rp_filter))
+        elif kind == "way" and (device := re.search(r"\bdev (\S+)", rest)):
+            ways[device[1]].append(" ".join(rest.split()))
+        elif kind == "socket":
+            for pid in re.findall(r"\bpid=(\d+)", rest):
+                sockets[int(pid)].add(rest.split()[3])
+    return {
+        "settings": settings,
+        "ways": {device: tuple(found) for device, found in ways.items()},
+        "sockets": {pid: frozenset(found) for pid, found in sockets.items()},
+    }
+
+
+def _drops(text: str) -> dict[str, Any]:
+    """Our tables as nft(8) lists them; a table begins at the start of a line, and its content is indented."""
+    tables = (table for table in re.split(r"^(?=table )", text, flags=re.MULTILINE) if table)
+    by_slice = ((stack.slice_of_table(table.split()[2]), " ".join(table.split())) for table in tables)
+    return {"drops": {slice_id: listing for slice_id, listing in by_slice if slice_id is not None}}
+
+
 def _room(text: str) -> dict[str, Any]:
     disk, memory = (int(line) // 1024 for line in text.split())
     return {"disk_mib": disk, "memory_mib": memory}
@@ -284,5 +322,7 @@ _READERS: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "clock": _clock,
     "disks": _disks,
     "room": _room,
+    "drops": _drops,
+    "stack": _stack,
     "tools": _tools,
 }

@@ -34,7 +34,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Device:
-    """A network interface; `carrier` of a TAP: some process holds it."""
+    """A network interface; `carrier` of a TAP: some process holds it. `arp`: the host answers and asks by it."""
 
     name: str
     mac: str
@@ -43,11 +43,20 @@ class Device:
     alias: str
     kind: str
     addresses: tuple[str, ...]
+    arp: bool = True
+    ipv6: tuple[str, ...] = ()
 
     @property
     def is_ours(self) -> bool:
         """Whether it is a TAP of ours."""
         return self.alias == ovs.OWNER
+
+
+class DeviceSettings(NamedTuple):
+    """What the host's IP stack does with a device: IPv6, and reverse path filtering as ip-sysctl counts it."""
+
+    ipv6: bool
+    rp_filter: int
 
 
 class Flow(NamedTuple):
@@ -86,13 +95,14 @@ class Process:
 class Namespace:
     """A network namespace; `serves`: a DHCP server in it listens, and on an interface that is there.
 
-    Of one that was not entered neither MACs are known, nor `routes`, but of a router.
+    Of one that was not entered neither MACs are known, nor `routes`, but of a router. `ipv6`: the devices that have it.
     """
 
     name: str
     routes: bool
     devices: Mapping[str, Device]
     serves: bool
+    ipv6: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,7 +111,9 @@ class Sight:
 
     `images` are size and time of files, `seals` what these were of base images when disks were first built on them.
     `heard`: whom the DHCP server that slices share hears, chains and rules in small letters. `disks`: the files that a
-    process has open, by its pid. `unread`: the parts that were asked for and could not be read.
+    process has open, by its pid. `settings`, `ways` (neighbours and routes) are by device; `drops` are our tables of
+    nftables by slice, `sockets` the addresses on which a process listens, by its pid. `asked`: all parts that were
+    asked for, `unread`: those that could not be read.
     """
 
     host: str
@@ -124,10 +136,19 @@ class Sight:
     heard: tuple[str, ...] = ()
     forwards: bool = False
     near: tuple[str, ...] = ()
+    settings: Mapping[str, DeviceSettings] = field(default_factory=dict)
+    ways: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    drops: Mapping[int, str] = field(default_factory=dict)
+    sockets: Mapping[int, frozenset[str]] = field(default_factory=dict)
     disk_mib: int | None = None
     memory_mib: int | None = None
     tools: Mapping[str, str | None] = field(default_factory=dict)
+    asked: frozenset[str] = frozenset()
     unread: tuple[str, ...] = ()
+
+    def was_asked(self, *parts: str) -> bool:
+        """Return whether the host was asked for all these parts, and all could be read."""
+        return self.asked.issuperset(parts) and self.knows(*parts)
 
     def has_process(self, pid_file: str, mark: str) -> Process | None:
         """The process that both the pid file and its own command line call ours."""

@@ -17,8 +17,11 @@ NO_IPV6 = Path("/proc/sys/net/ipv6/conf/default/disable_ipv6")
 
 
 def prepare_network(bridges: Sequence[str] = ()) -> None:
-    """Give a fresh network namespace its loopback and bridges, without the noise of IPv6 autoconfiguration."""
-    if NO_IPV6.exists():
+    """Give a fresh network namespace its loopback and bridges.
+
+    Hosts have IPv6 as Debian has it; the switch, which holds the bridges, does not take part.
+    """
+    if bridges and NO_IPV6.exists():
         NO_IPV6.write_text("1")
     lines = ["link set lo up"]
     for bridge in bridges:

@@ -6,6 +6,7 @@ import ipaddress
 import json
 import re
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from inspection import look
@@ -49,7 +50,7 @@ def devices(host: FakeHost, namespace: str) -> str:
             {
                 "ifname": name,
                 "address": host.macs.get(name, "02:00:00:00:00:99"),
-                "flags": [*(["UP"] if name not in host.down else []), *(["LOWER_UP"] if _carrier(host, name) else [])],
+                "flags": _flags(host, name),
                 **({"ifalias": host.aliases[name]} if name in host.aliases else {}),
                 "addr_info": [{"family": "inet", "local": address} for address in sorted(addresses)],
             }
@@ -58,8 +59,27 @@ def devices(host: FakeHost, namespace: str) -> str:
     )
 
 
+def _flags(host: FakeHost, name: str) -> list[str]:
+    silent = name.startswith("tap_") and name not in host.exposed
+    found = {"UP": name not in host.down, "LOWER_UP": _carrier(host, name), "NOARP": silent}
+    return [flag for flag, is_set in found.items() if is_set]
+
+
 def _carrier(host: FakeHost, name: str) -> bool:
     return not name.startswith("tap_") or name in host.holders
+
+
+def stack(host: FakeHost) -> str:
+    """As the script writes it: settings of devices, and sockets of QEMUs."""
+    devices = [name for name in host.namespaces[""] if name.startswith(("tap_", "gw_vlan", "dhcp_v"))]
+    settings = "".join(f"device {name} {int(name not in host.exposed)} 1\n" for name in devices)
+    sockets = ""
+    for pid, argv in host.argvs.items():
+        if "-vnc" in argv:
+            address, _, number = argv[argv.index("-vnc") + 1].partition(",")[0].rpartition(":")
+            port = f"{address or '*'}:{5900 + int(number)}"
+            sockets += f'socket LISTEN 0 1 {port} 0.0.0.0:* users:(("qemu-system-x86",pid={pid},fd=11))\n'
+    return settings + sockets
 
 
 def processes(host: FakeHost) -> str:
@@ -101,7 +121,8 @@ def namespaces(host: FakeHost, shared: str, *, thorough: bool) -> str:
         elif name.startswith("ns-"):
             bound = ["if12"] if name in host.deaf else [device for device in inside if device.startswith("dhcp_")]
             sockets = "".join(f"UNCONN 0 0 0.0.0.0%{device}:67 0.0.0.0:*\n" for device in bound if server)
-            entered += f"namespace {name}\n{int(name in host.forwarding)}\n{devices(host, name)}\n{sockets}"
+            ipv6 = " lo" if name in host.exposed else ""
+            entered += f"namespace {name}\n{int(name in host.forwarding)}{ipv6}\n{devices(host, name)}\n{sockets}"
     return entered + shown
 
 
@@ -137,7 +158,7 @@ def heard(host: FakeHost, namespace: str) -> str:
     return f"*filter\n:INPUT {policy} [0:0]\n:OUTPUT ACCEPT [0:0]\n{made}{entries}{rest}COMMIT\n"
 
 
-def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C901
+def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C901, PLR0912
     """What the host answers to a command of a look; None when it is no such command."""
     match argv:
         case ("date", "+%s.%N"):
@@ -157,6 +178,15 @@ def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C90
             return (
                 (0, f"{address} dev ens3 \n", "") if found else (2, "", "RTNETLINK answers: Network is unreachable\n")
             )
+        case ("ip", "route", "get", address, "from", _, "iif", tap):
+            found = tap in host.ways
+            return (
+                (0, f"local {address} dev lo \n", "")
+                if found
+                else (2, "", "RTNETLINK answers: Invalid cross-device link\n")
+            )
+        case ("nft", "list", "ruleset", "inet"):
+            said = "".join(f"{table}\n" for table in host.tables.values())
         case ("iptables-save",):
             said = rules(host)
         case ("sh", "-c", script, _, *words):
@@ -178,22 +208,16 @@ def _passed(host: FakeHost, packet: str) -> str:
 
 
 def _script(host: FakeHost, script: str, words: list[str]) -> Answer | None:
-    if script == look._PROCESSES:
-        return 0, processes(host), ""
-    if script == look._DISKS:
-        return 0, disks(host), ""
-    if script == look._FILES:
-        return 0, files(host, words[0]), ""
-    if script == look._MARKS:
-        return 0, marks(host), ""
-    if script == look._NAMESPACES:
-        return 0, namespaces(host, words[0], thorough=bool(words[1])), ""
-    if script == look._FILTER:
-        return 0, heard(host, words[0]) if words[0] in host.namespaces else "", ""
-    if script == look._FORWARDING:
-        return 0, f"{int('' in host.forwarding)}\n", ""
-    if script == look._ROOM:
-        return 0, "104857600\n16777216\n", ""
-    if script == look._TOOLS:
-        return 0, "".join(f"{word}{'' if word in host.lacking else ' there'}\n" for word in words), ""
-    return None
+    said: dict[str, Callable[[], str]] = {
+        look._PROCESSES: lambda: processes(host),
+        look._DISKS: lambda: disks(host),
+        look._FILES: lambda: files(host, words[0]),
+        look._MARKS: lambda: marks(host),
+        look._NAMESPACES: lambda: namespaces(host, words[0], thorough=bool(words[1])),
+        look._FILTER: lambda: heard(host, words[0]) if words[0] in host.namespaces else "",
+        look._FORWARDING: lambda: f"{int('' in host.forwarding)}\n",
+        look._STACK: lambda: stack(host),
+        look._ROOM: lambda: "104857600\n16777216\n",
+        look._TOOLS: lambda: "".join(f"{word}{'' if word in host.lacking else ' there'}\n" for word in words),
+    }
+    return (0, said[script](), "") if script in said else None

@@ -20,6 +20,7 @@ import vlan_manager
 import vm_launcher
 import walls
 from errors import HostUnreachable
+from network import stack
 from remote import daemon, ovs
 from remote.batch import Outcome, Progress
 from remote.plan import CHANGE_DEADLINE_SECONDS, PATIENCE_SECONDS, Command, Step, Upload
@@ -39,7 +40,10 @@ def no(words: str, status: int = 1) -> Answer:
 
 @dataclass
 class FakeHost:
-    """One host. `faults`: how a step's title begins -> what it answers, once, instead of running; `dead`: no answer."""
+    """One host. `faults`: how a step's title begins -> what it answers, once, instead of running; `dead`: no answer.
+
+    `exposed`: devices and namespaces whose wire the host's own IP stack hears.
+    """
 
     address: str
     folders: set[str] = field(default_factory=lambda: {"/run", "/tmp"})
@@ -65,6 +69,8 @@ class FakeHost:
     forwarding: set[str] = field(default_factory=set)
     filters: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     protected: set[str] = field(default_factory=set)
+    tables: dict[str, str] = field(default_factory=dict)
+    exposed: set[str] = field(default_factory=set)
     faults: dict[str, Answer] = field(default_factory=dict)
     dead: bool = False
     dies_after: int | None = None
@@ -110,6 +116,7 @@ class FakeHost:
             "flows": self.flows,
             "processes": self.processes,
             "rules": self.rules,
+            "tables": self.tables,
             "filters": {namespace: chains for namespace, chains in self.filters.items() if chains},
         }
 
@@ -222,11 +229,13 @@ class FakeHost:
 
     def are_there(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         pairs = zip(argv[::2], argv[1::2], strict=True)
-        return (int(not all(name in self.namespaces and path in self.folders for name, path in pairs)), "", "")
+        there = (n in self.namespaces and n not in self.exposed and path in self.folders for n, path in pairs)
+        return (int(not all(there)), "", "")
 
     def add_namespaces(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         for name, path in zip(argv[::2], argv[1::2], strict=True):
             self.mkdir((path,), "")
+            self.exposed.discard(name)
             if name not in self.namespaces:
                 self.namespaces[name] = {"lo": set()}
                 self.forwarding |= {name} if "" in self.forwarding else set()  # as after a boot
@@ -269,7 +278,7 @@ class FakeHost:
         return (int(not all(self._is_ready(owner, tap) for tap in taps)), "", "")
 
     def _is_ready(self, owner: str, tap: str) -> bool:
-        return tap in self.namespaces[""] and self.aliases.get(tap) == owner and tap not in self.down
+        return tap in self.namespaces[""] and self.aliases.get(tap) == owner and tap not in self.down | self.exposed
 
     def make_taps(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         owner, user, *taps = argv
@@ -281,6 +290,7 @@ class FakeHost:
             self.namespaces[""].setdefault(tap, set())
             self.aliases[tap] = owner
             self.down.discard(tap)
+            self.exposed.discard(tap)
         return (0, "".join(f"{tap}\n" for tap in made), "")
 
     def remove_taps(self, argv: tuple[str, ...], _stdin: str) -> Answer:
@@ -291,6 +301,27 @@ class FakeHost:
                 del self.namespaces[""][tap], self.aliases[tap]
                 self.holders.pop(tap, None)
         return OK
+
+    def taps_are_as_made(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        owner, *taps = argv
+        wrong = [tap for tap in taps if not self._is_ready(owner, tap)]
+        return no(f"TAP {wrong[0]} is not as it was made") if wrong else OK
+
+    def nft(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        """A file that makes a table again, or removes it."""
+        assert argv == ("-f", "-")
+        add, delete, *table = stdin.splitlines()
+        name = add.removeprefix("add table inet ")
+        assert delete == f"delete table inet {name}"
+        self.tables.pop(name, None)
+        if table:
+            assert table[0] == f"table inet {name} {{"
+            self.tables[name] = " ".join(" ".join(table).split())
+        return OK
+
+    def drops(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        table, listing = argv
+        return OK if self.tables.get(table) == listing else no(f"nftables has not the table {table} as it was made")
 
     def taps_are_ours(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         owner, *taps = argv
@@ -318,13 +349,14 @@ class FakeHost:
                     self.deaf.add(namespace)
                 devices[port] = here.pop(port)
             devices[port].add(address.split("/")[0])
+            self.exposed.discard(port)
             self.macs |= {port: mac} if mac else {}
         if routes:
             (self.forwarding.add if routes == "1" else self.forwarding.discard)(namespace)
         return (0, "".join(f"{port.removeprefix('gw_vlan').removeprefix('dhcp_v')}\n" for port, _, _ in wrong), "")
 
     def _is_right(self, namespace: str, port: str, address: str, mac: str) -> bool:
-        if namespace and port in self.namespaces[""]:
+        if (namespace and port in self.namespaces[""]) or port in self.exposed:
             return False
         found = self.namespaces[namespace].get(port, set())
         return address.split("/", maxsplit=1)[0] in found and mac in ("", self.macs.get(port))
@@ -583,7 +615,9 @@ class FakeHost:
         return OK
 
     def has_room(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        _folder, *words = argv
+        _folder, own, *words = argv
+        if own != self.address:
+            return no(f"{own} is no address of this host")
         vms = zip(words[::4], words[1::4], words[3::4], strict=True)
         wanted = [port for pid_file, mark, port in vms if self.is_running((pid_file, mark), "")[0]]
         taken = [port for port in wanted if int(port) in self.foreign_ports]
@@ -615,6 +649,7 @@ PROGRAMS: dict[str, Program] = {
     "grep": FakeHost.grep,
     "ip": FakeHost.ip,
     "mkdir": FakeHost.mkdir,
+    "nft": FakeHost.nft,
     "ovs-ofctl": FakeHost.ofctl,
     "ovs-vsctl": FakeHost.vsctl,
     "rm": FakeHost.rm,
@@ -672,7 +707,10 @@ SCRIPTS: dict[str, Program] = {
     dhcp._EXPECT_SERVING: _beside(FakeHost.expect_serving),
     dhcp._SERVE: _beside(FakeHost.serve),
     dhcp._LEAVE: FakeHost.leave,
+    stack._IS_DROPPED: FakeHost.drops,
+    stack._EXPECT_DROPPED: FakeHost.drops,
     vm_launcher._ARE_READY: FakeHost.taps_are_ready,
+    vm_launcher._EXPECT_READY: FakeHost.taps_are_as_made,
     vm_launcher._MAKE_TAPS: FakeHost.make_taps,
     vm_launcher._REMOVE_TAPS: FakeHost.remove_taps,
     vm_launcher._ARE_FREE: FakeHost.paths_are_free,

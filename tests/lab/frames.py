@@ -59,6 +59,17 @@ def udp(source: str, target: str, ports: tuple[int, int], payload: bytes) -> byt
     return ipv4(source, target, 17, struct.pack("!HHHH", *ports, 8 + len(payload), 0) + payload)
 
 
+def udp6(source_mac: str, target_mac: str, source: str, target: str, ports: tuple[int, int], payload: bytes) -> bytes:
+    """UDP over IPv6, as an Ethernet frame; here the checksum is a duty (RFC 8200, 8.1)."""
+    payload += bytes(len(payload) % 2)
+    ends = ipaddress.IPv6Address(source).packed + ipaddress.IPv6Address(target).packed
+    length = 8 + len(payload)
+    body = struct.pack("!HHHH", *ports, length, 0) + payload
+    check = _checksum(ends + struct.pack("!II", length, 17) + body)
+    body = body[:6] + struct.pack("!H", check) + body[8:]
+    return ethernet(source_mac, target_mac, 0x86DD, struct.pack("!IHBB", 6 << 28, length, 17, 255) + ends + body)
+
+
 def router_advertisement(source: str, mark: bytes) -> bytes:
     """RFC 4861, 4.2, to all nodes of the link; as an Ethernet frame."""
     body = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0) + b"\1\1" + mac(source) + b"\xfe\2" + mark.ljust(14)

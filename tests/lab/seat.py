@@ -192,6 +192,7 @@ ovs-ofctl --no-stats dump-flows br-int 2>/dev/null | sort
 ip -br link | awk '{print $1, $2}' | sort
 ip netns | cut -d' ' -f1 | sort
 iptables-save 2>/dev/null | grep '^-'
+nft list ruleset inet
 find /run /tmp /home/ubuntu /etc -xdev -not -path '*/openvswitch/*' -not -path /run/netns 2>/dev/null | sort
 """
 _PROCESSES = "for pid in /proc/[0-9]*; do tr '\\0' ' ' <$pid/cmdline; echo; done 2>/dev/null"

@@ -151,6 +151,9 @@ DRIFT: dict[str, tuple[Callable[[Pair], None], set[str], set[str]]] = {
     "a TAP is deleted": (
         _exec("worker1", "ip", "link", "del", "TAP"), {"tap-missing"}, {"TAPs (ETH1)", "QEMU (one)"},
     ),
+    "a TAP speaks ARP": (
+        _exec("worker1", "ip", "link", "set", "dev", "TAP", "arp", "on"), {"stack-open"}, {"TAPs (ETH1)"},
+    ),
     "a port is deleted": (_exec("worker1", "ovs-vsctl", "del-port", "TAP"),
         # Its flows are by its number, and it gets another one.
         {"port-missing", "flows-missing"}, {"ports of the TAPs", "walls around the TAPs"},
@@ -238,6 +241,35 @@ def test_a_healthy_slice_is_shown_as_ever_and_a_repair_changes_nothing(pair: Pai
 @pytest.mark.parametrize("what", DRIFT)
 def test_what_drifts_is_told_and_repaired_and_nothing_else_is_touched(pair: Pair, what: str) -> None:
     expect_drift(pair, *DRIFT[what])
+
+
+OPENED: dict[str, tuple[Callable[[Pair], None], set[str]]] = {
+    "the drop before the IP stack is gone": (_exec("worker1", "nft", "flush", "ruleset"), {"drop before the IP stack"}),
+    "a TAP has IPv6": (_exec("worker1", "sysctl", "-q", "-w", "net.ipv6.conf.TAP.disable_ipv6=0"), {"TAPs (ETH1)"}),
+    "the gateway of the internet VLAN has IPv6": (
+        _exec("network", "sysctl", "-q", "-w", "net.ipv6.conf.gw_vlan400.disable_ipv6=0"), {"internet on VLAN 400"},
+    ),
+    "a DHCP server has IPv6": (
+        _exec("network", "ip", "netns", "exec", "ns-dhcp-vlanVLAN", "sysctl", "-q", "-w",
+              "net.ipv6.conf.dhcp_vVLAN.disable_ipv6=0"),
+        {"namespaces of the slice"},
+    ),
+}  # fmt: skip
+"""What doctor alone finds: it costs more to look at, and a slice works as well with it."""
+
+
+def test_a_host_that_opens_its_ip_stack_to_guests_is_found_and_repaired(pair: Pair) -> None:
+    words = {"NUMBER": str(pair.vlan)} | {nic.upper(): pair.tap("one", nic) for nic in ("eth0", "eth1")}
+    for happen, _ in OPENED.values():
+        happen(pair)
+    _, said = cli(pair.lab, "doctor", "--json")
+    found = json.loads(said)["findings"]
+    assert {finding["code"] for finding in found} == {"stack-open"}
+    assert len(found) == len(OPENED)
+    steps = {filled(step, words) for _, steps in OPENED.values() for step in steps}
+    assert {part.rpartition(" on ")[0] for part in pair.repair()} == steps
+    assert codes(pair.lab) == set()
+    assert pair.repair() == []
 
 
 def expect_drift(pair: Pair, happen: Callable[[Pair], None], expected: set[str], steps: set[str]) -> None:
@@ -369,7 +401,7 @@ def strangers(lab: Lab) -> Iterator[dict[str, str]]:
         yield {"worker1": qemu, "network": dnsmasq}
 
 
-ORPHANS = ("process", "port", "tap", "flows", "overlay", "namespace", "internet")
+ORPHANS = ("process", "port", "tap", "table", "flows", "overlay", "namespace", "internet")
 
 
 def test_orphans_are_found_and_removed_and_strangers_survive(lab: Lab, pair: Pair, desk: Path) -> None:

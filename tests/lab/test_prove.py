@@ -104,6 +104,33 @@ BREAKS: dict[str, tuple[Break, str, str]] = {
     "no protection": (
         changed("worker1", "ovs-vsctl set Port TAP0 protected=false", "true"), "ports", "is not protected",
     ),
+    "a TAP that speaks ARP": (
+        changed("worker1", "ip link set dev TAP1 arp on", "true"), "hosts", "the host speaks ARP on TAP1",
+    ),
+    "a TAP with IPv6": (
+        changed("worker1", "sysctl -q -w net.ipv6.conf.TAP0.disable_ipv6=0", "true"), "hosts", "IPv6 on TAP0",
+    ),
+    "no drop before the IP stack": (
+        changed("worker1", "nft delete table inet cloud-repositorio-slice-SLICE || true", "true"),
+        "hosts", "frames of slice SLICE are not dropped",
+    ),
+    "a kernel that takes a guest's packet": (
+        changed("worker1", "nft delete table inet cloud-repositorio-slice-SLICE; "
+                "sysctl -q -w net.ipv4.conf.TAP1.rp_filter=0", "true"),
+        "probes of the hosts", "the host takes a packet to 10.0.10.1 from TAP1",
+    ),
+    "a route to a guest": (
+        changed("worker1", "ip route add 198.51.100.0/24 dev TAP0", "ip route del 198.51.100.0/24 dev TAP0"),
+        "hosts", "the host knows a way by TAP0: 198.51.100.0/24",
+    ),
+    "a router with IPv6": (
+        changed("network", "ip netns exec ns-gw-sliceSLICE sysctl -q -w net.ipv6.conf.all.disable_ipv6=0", "true"),
+        "hosts", "gw_vlanVLAN in ns-gw-sliceSLICE has IPv6",
+    ),
+    "a gateway with IPv6": (
+        changed("network", "sysctl -q -w net.ipv6.conf.gw_vlan400.disable_ipv6=0", "true"),
+        "hosts", "on gw_vlan400",
+    ),
     "a DHCP server that hears everybody": (
         changed("network", "ip netns exec ns-dhcp-vlan400 iptables -I INPUT -p udp -j ACCEPT",
                 "ip netns exec ns-dhcp-vlan400 iptables -D INPUT -p udp -j ACCEPT"),

@@ -40,17 +40,19 @@ firewall: inventory names remote.ovs remote.plan
 inspection.codes:
 inspection.doctor: accounts.audit database errors inspection.findings inspection.inspector inspection.orphans
     remote.plan remote.runner
-inspection.findings: deployment dhcp errors firewall inspection.codes inspection.reading inspection.sight inventory
-    models names namespaces remote.ovs vlan_manager vm_launcher walls
+inspection.exposure: inspection.sight network.stack
+inspection.findings: deployment dhcp errors firewall inspection.codes inspection.exposure inspection.reading
+    inspection.sight inventory models names namespaces remote.ovs vlan_manager vm_launcher walls
 inspection.inspector: database errors inspection.findings inspection.look inspection.reading inspection.sight inventory
     models remote.runner
 inspection.look: inventory names remote.ovs remote.plan vlan_manager vm_launcher
-inspection.orphans: dhcp inspection.findings inspection.sight models names namespaces remote.daemon remote.ovs
-    remote.plan vm_launcher
-inspection.probes: inspection.look inspection.proof inventory models names remote.ovs remote.plan
-inspection.proof: inspection.findings inspection.sight inventory models names remote.ovs walls
+inspection.orphans: dhcp inspection.findings inspection.sight models names namespaces network.stack remote.daemon
+    remote.ovs remote.plan vm_launcher
+inspection.probes: inspection.exposure inspection.look inspection.proof inspection.sight inventory models names
+    remote.ovs remote.plan
+inspection.proof: inspection.exposure inspection.findings inspection.sight inventory models names remote.ovs walls
 inspection.prover: database errors inspection.inspector inspection.probes inspection.proof models remote.runner
-inspection.reading: inspection.sight
+inspection.reading: inspection.sight network.stack
 inspection.sight: names remote.ovs
 inventory:
 menu.api: errors inventory menu.proofs models remote.console remote.events remote.plan
@@ -78,7 +80,8 @@ menu.verdict: menu.draw menu.proofs menu.screen
 menu.views: inventory menu.draw menu.facts menu.prompts menu.screen models
 models: errors inventory names
 names:
-namespaces: remote.beside remote.ovs remote.plan
+namespaces: network.stack remote.beside remote.ovs remote.plan
+network.stack: names remote.plan
 orchestrator: accounts.accounts accounts.audit accounts.rights allocation changes database deployment discovery errors
     inspection.doctor inspection.findings inspection.inspector inspection.prover inventory models passwords placement
     remote.console remote.events remote.plan remote.runner remote.ssh
@@ -91,10 +94,10 @@ remote.console:
 remote.daemon:
 remote.events: errors remote.plan
 remote.interrupts: remote.events
+remote.openssh: errors inventory remote.plan remote.upload
 remote.ovs: remote.plan
 remote.plan:
 remote.runner: errors remote.batch remote.events remote.plan
-remote.openssh: errors inventory remote.plan remote.upload
 remote.ssh: errors inventory remote.batch remote.openssh remote.plan remote.upload
 remote.upload: errors remote.plan
 storage.files: errors
@@ -103,9 +106,8 @@ storage.schema: models names passwords
 storage.state: allocation inventory models
 storage.text: models storage.schema
 storage.version: allocation models storage.rules storage.schema storage.state storage.text
-vlan_manager: dhcp firewall inventory models names namespaces remote.ovs remote.plan vm_launcher
-    walls
-vm_launcher: inventory models names remote.daemon remote.ovs remote.plan walls
+vlan_manager: dhcp firewall inventory models names namespaces remote.ovs remote.plan vm_launcher walls
+vm_launcher: inventory models names network.stack remote.daemon remote.ovs remote.plan walls
 walls: inventory models names remote.plan
 """
 """What each module of ours imports of ours, but for the lab and the bench: a line more is a decision."""

@@ -125,7 +125,7 @@ def test_orphans_are_removed_and_what_is_not_proven_ours_stays(running: Desk) ->
     worker.folders.add("vm_images/slice-4000")
     network.namespaces["ns-dhcp-vlan4000"] = {"lo": set()}
     forget(running)
-    kinds = ("flows", "internet", "namespace", "overlay", "port", "process", "rules", "tap")
+    kinds = ("flows", "internet", "namespace", "overlay", "port", "process", "rules", "table", "tap")
     assert codes(running) == [*(f"orphan-{kind}" for kind in kinds), "stray-process"]
     diagnosis = running.api.doctor.fix()
     assert diagnosis.not_removed == ()
@@ -380,6 +380,19 @@ BREAKS: dict[str, tuple[str, Callable[[Desk], object]]] = {
     "second disk": (
         "disks",
         lambda d: _second_machine(d.cloud.hosts[WORKER], "-drive", "file=vm_images/slice-1000/vm0_img.qcow2"),
+    ),
+    "VNC for all": (
+        "VNC", lambda d: d.cloud.hosts[WORKER].argvs.update(
+            {101: ("qemu-system-x86_64", "-name", "slice1000-vm1001", "-vnc", "0.0.0.0:1,password-secret=vnc")}
+        ),
+    ),
+    "a TAP that speaks": ("hosts", lambda d: d.cloud.hosts[WORKER].exposed.add("tap_1001_eth1")),
+    "a gateway that speaks IPv6": ("hosts", lambda d: d.cloud.hosts[NETWORK].exposed.add("gw_vlan400")),
+    "a router that speaks IPv6": ("hosts", lambda d: d.cloud.hosts[NETWORK].exposed.add("ns-gw-slice1000")),
+    "nothing dropped": ("hosts", lambda d: d.cloud.hosts[WORKER].tables.clear()),
+    "a kernel that takes packets": (
+        "probes of the hosts",
+        lambda d: d.cloud.hosts[WORKER].__dict__.update(tables={}, ways={"tap_1001_eth1"}),
     ),
     "no walls": ("walls", lambda d: d.cloud.hosts[WORKER].flows.clear()),
     "a hole": (

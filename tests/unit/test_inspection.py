@@ -122,6 +122,7 @@ BREAKS: dict[str, tuple[str, Callable[[Scene], object], bool]] = {
     "tap-missing": ("tap_1001_eth1 of VM vm1 is not there", lambda s: _lose_tap(s.worker, made_anew=False), True),
     "tap-dead": ("VM vm1 runs and does not hold tap_1001_eth1", lambda s: _lose_tap(s.worker, made_anew=True), True),
     "tap-down": ("tap_1001_eth1 of VM vm1 is down", lambda s: s.worker.down.add("tap_1001_eth1"), True),
+    "stack-open": ("the host speaks ARP on tap_1001_eth1", lambda s: s.worker.exposed.add("tap_1001_eth1"), True),
     "port-missing": ("port tap_1001_eth1 is not on br-int", lambda s: s.worker.ports.pop("tap_1001_eth1"), True),
     "wrong-tag": ("is on VLAN 101 instead of 100", lambda s: s.worker.ports.update(tap_1001_eth1=101), True),
     "port-foreign": ("port tap_1001_eth1 has not our mark", lambda s: s.worker.ours.discard("tap_1001_eth1"), False),
@@ -161,6 +162,34 @@ def test_what_is_broken_has_its_code_and_its_repair(code: str) -> None:
     if repairable:
         scene.repair()
         assert scene.found() == []
+
+
+OPENINGS: dict[str, tuple[str, Callable[[Scene], object]]] = {
+    "no table": ("its table of nftables is not whole", lambda s: s.worker.tables.clear()),
+    "a table with a hole": (
+        "its table of nftables is not whole",
+        lambda s: s.worker.tables.update(
+            {"cloud-repositorio-slice-1000": "table inet cloud-repositorio-slice-1000 { }"}
+        ),
+    ),
+    "a router with IPv6": ("lo in ns-gw-slice1000 has IPv6", lambda s: s.network.exposed.add("ns-gw-slice1000")),
+    "a DHCP namespace with IPv6": ("has IPv6", lambda s: s.network.exposed.add("ns-dhcp-vlan400")),
+    "the gateway with IPv6": ("the host has IPv6 on gw_vlan400", lambda s: s.network.exposed.add("gw_vlan400")),
+}
+
+
+@pytest.mark.parametrize("what", OPENINGS)
+def test_an_open_ip_stack_is_found_and_closed(what: str) -> None:
+    words, break_it = OPENINGS[what]
+    scene = deployed("line")
+    break_it(scene)
+    look = scene.inspector.look((WORKER, NETWORK), thorough=True)
+    found = scene.inspector.comparison.of_slice(scene.tenant, look.sights)
+    assert {finding.code for finding in found} == {"stack-open"}
+    assert words in found[0].sentence
+    scene.repair()
+    look = scene.inspector.look((WORKER, NETWORK), thorough=True)
+    assert scene.inspector.comparison.of_slice(scene.tenant, look.sights) == []
 
 
 @pytest.mark.parametrize("change", ["one more", "another", "one less"])
