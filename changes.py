@@ -211,7 +211,7 @@ class Change:
             user.used_vms = max(0, user.used_vms - len(gone))
             for lost in unreachable:
                 if lost.host in state.workers:  # no further VM is to be placed there before it was seen again
-                    state.workers[lost.host] = replace(state.workers[lost.host], up=False, problem=lost.reason)
+                    state.workers[lost.host] = replace(state.workers[lost.host], up=False, problem=lost.problem)
             recount(state.workers, state.slices.holdings.values())
 
     def _undo_running(self, tenant: Slice) -> Plan:

@@ -12,7 +12,7 @@ from models import VM, Interface, Record, Slice
 from names import mac_address
 from placement import place
 from qcow_manager import QCOWManager
-from remote.plan import LOOK_SECONDS, Command, Plan, Stage, Step
+from remote.plan import CHANGE_DEADLINE_SECONDS, PATIENCE_SECONDS, Command, Plan, Stage, Step
 from vlan_manager import VLANManager
 from vm_launcher import TakenPorts, VMLauncher
 
@@ -27,6 +27,8 @@ date +%s"""
 _KIB_PER_GIB = 1 << 20
 MAX_SKEW_SECONDS = 30
 """How far the clocks of worker and manager may be apart before somebody is told: an answer may be 10 s old."""
+
+_STAGE_SHARE = CHANGE_DEADLINE_SECONDS / PATIENCE_SECONDS
 
 _SECRET_LENGTH = 8
 """All that the VNC protocol looks at."""
@@ -90,7 +92,7 @@ class DeploymentAPI:
         One batch for each worker, however many VMs: a disk says whose it is, also where the connection was lost.
         """
         steps = (*self._qcow.require_free(tenant, vms), *self._images(tenant, vms))
-        return Plan((Stage("prepare", steps),), lock=_lock(tenant))
+        return self._change(tenant, Stage("prepare", steps))
 
     def deploy_plan(self, tenant: Slice, *, new: bool = False) -> Plan:
         """The whole slice. Undone it is the teardown: what is shared stays while other slices use it.
@@ -107,20 +109,18 @@ class DeploymentAPI:
         verify = [step for worker in workers for step in self._launcher.verify(tenant, worker)]
         wiring = [step for worker in workers for step in self._launcher.wire(tenant, worker)]
         launch = [step for worker in workers for step in self._launcher.launch(tenant, worker)]
-        return Plan(
-            (
-                Stage("preflight", tuple(preflight)),
-                Stage("prepare", (*self._images(tenant, tenant.vms), *wiring, *self._vlans.prepare(tenant))),
-                Stage("launch", (*launch, *self._vlans.serve(tenant))),
-                Stage("verify", (*verify, *self._vlans.verify(tenant))),
-            ),
-            lock=_lock(tenant),
+        return self._change(
+            tenant,
+            Stage("preflight", tuple(preflight)),
+            Stage("prepare", (*self._images(tenant, tenant.vms), *wiring, *self._vlans.prepare(tenant))),
+            Stage("launch", (*launch, *self._vlans.serve(tenant))),
+            Stage("verify", (*verify, *self._vlans.verify(tenant))),
         )
 
     def design_plan(self, tenant: Slice) -> Plan:
         """The part of `deploy_plan` that a slice in design has already, and keeps: its overlays."""
         steps = (step for vm in tenant.vms for step in self._qcow.disk(tenant, vm))
-        return Plan((Stage("prepare", tuple(dict.fromkeys(steps))),), lock=_lock(tenant))
+        return self._change(tenant, Stage("prepare", tuple(dict.fromkeys(steps))))
 
     def running_plan(self, tenant: Slice) -> Plan:
         """The part of `deploy_plan` that a slice in design does not have."""
@@ -129,6 +129,11 @@ class DeploymentAPI:
     def console(self, tenant: Slice, vm: VM) -> tuple[str, ...]:
         """The argv, on the VM's worker, that speaks with its serial console."""
         return self._launcher.console(tenant, vm)
+
+    def _change(self, slice_: Slice, *stages: Stage) -> Plan:
+        """Return the plan of a change of one slice; a stage may take ten times the silence that is endured."""
+        seconds = self._inventory.ssh.timeouts.change
+        return Plan(stages, lock=_lock(slice_), patience=seconds, deadline=_STAGE_SHARE * seconds)
 
     def _images(self, tenant: Slice, vms: Iterable[VM]) -> tuple[Step, ...]:
         # Many VMs share a base image and a folder; one look at each is enough.
@@ -142,7 +147,8 @@ class DeploymentAPI:
         folder = self._inventory.hypervisor.images_path
         measure = Command(("timeout", "5", "sh", "-c", _MEASURE, "sh", folder))
         steps = (Step(worker, "resources", (measure,)) for worker in self._inventory.workers_list)
-        return Plan((Stage("discovery", tuple(steps)),), patience=LOOK_SECONDS, deadline=LOOK_SECONDS, repeatable=True)
+        seconds = self._inventory.ssh.timeouts.look
+        return Plan((Stage("discovery", tuple(steps)),), patience=seconds, deadline=seconds, repeatable=True)
 
     @staticmethod
     def measured(stdout: str, now: float) -> Worker:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from database import Database
 from deployment import DeploymentAPI
-from errors import CloudError, HostUnreachable
+from errors import UNUSABLE, CloudError, CommandFailed, HostUnreachable
 from inventory import Worker
 from placement import recount
 from remote.runner import Runner
@@ -36,8 +36,11 @@ class Discovery:
 
     def _measured(self, stdout: str, error: CloudError | None) -> Worker:
         if error:
-            return Worker(up=False, problem=error.reason if isinstance(error, HostUnreachable) else str(error))
+            said = str(error).removeprefix(f"{error.host}: ") if isinstance(error, CommandFailed) else str(error)
+            return Worker(
+                up=False, problem=error.problem if isinstance(error, HostUnreachable) else f"{UNUSABLE}: {said}"
+            )
         try:
             return self._deployment.measured(stdout, time.time())
         except ValueError:
-            return Worker(up=False, problem="its resources could not be measured")
+            return Worker(up=False, problem=f"{UNUSABLE}: its resources could not be measured")

@@ -10,6 +10,9 @@ LONGEST_WORDS = 300
 
 _READ = 1 << 16
 
+UNUSABLE = "cannot be used"
+"""Said of a host that is there, for another cause than its silence."""
+
 
 class CloudError(Exception):
     """Anything that went wrong in a way we foresaw.
@@ -69,6 +72,10 @@ class BadAnswer(ValueError):
     """The words of a host that are no answer to the question; `str()` says what is wrong with them."""
 
 
+class LoginFailed(NotBegun):
+    """There was no such shell, because the login shell of the SSH user ended before it ran anything."""
+
+
 class SudoRefused(NotBegun):
     """There was no such shell, because `sudo` refused it."""
 
@@ -90,6 +97,22 @@ class HostUnreachable(CloudError):
         self.reason = printable(reason)
         self.begun = begun
         super().__init__(f"{host} {self.PREDICATE}: {self.reason}")
+
+    @property
+    def problem(self) -> str:
+        """The sentence about a host that is said not to answer."""
+        return self.reason
+
+
+class HostUnusable(HostUnreachable):
+    """A host is there, and the cause is another one: a key, an account, a setting, on its side or on ours."""
+
+    PREDICATE = UNUSABLE
+
+    @property
+    def problem(self) -> str:
+        """The sentence about a host that is there."""
+        return f"{UNUSABLE}: {self.reason}"
 
 
 class InvalidAnswer(HostUnreachable):

@@ -9,6 +9,8 @@ import functools
 import ipaddress
 from dataclasses import dataclass, field
 
+from errors import UNUSABLE
+
 ADMIN_SLICES = 20
 """How many slices an admin may have at a time, where `login: slices` is not more."""
 
@@ -23,6 +25,23 @@ def network_of(cidr: str) -> ipaddress.IPv4Network:
 
 
 @dataclass(frozen=True)
+class Timeouts:
+    """Seconds to wait for a host; `ssh: timeouts` in `database.yaml`.
+
+    `connect` is for each stage of connecting; `silence` for a host that is only read; `change` for one that is changed.
+    """
+
+    connect: float = 5.0
+    silence: float = 10.0
+    change: float = 60.0
+
+    @property
+    def look(self) -> float:
+        """All that a look may take: the silence that is endured, and never less than connecting takes."""
+        return max(self.silence, 2 * self.connect)
+
+
+@dataclass(frozen=True)
 class SSHSettings:
     """How the manager reaches a host. `host_keys`: `accept-new` remembers an unknown key, `strict` refuses it."""
 
@@ -31,6 +50,7 @@ class SSHSettings:
     key_file: str = "~/.ssh/id_ed25519"
     known_hosts: str = "~/.ssh/known_hosts"
     host_keys: str = "accept-new"
+    timeouts: Timeouts = field(default_factory=Timeouts)
 
 
 @dataclass(frozen=True)
@@ -96,6 +116,13 @@ class Worker:
     used_disk_gb: float = 0.0
     up: bool = True
     problem: str = ""
+
+    @property
+    def state(self) -> str:
+        """The state in two or three words."""
+        if self.up:
+            return "up"
+        return UNUSABLE if self.problem.startswith(UNUSABLE) else "does not answer"
 
 
 @dataclass(frozen=True)

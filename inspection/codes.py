@@ -16,6 +16,7 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
         "the host does not answer",
         "start it, or mend its network",
     ),
+    "host-unusable": ("error", "the host is there, and cannot be used", "do what the sentence says"),
     "sudo-refused": ("error", "the host answers, and sudo refuses", "give the SSH user the right that README lists"),
     "look-failed": ("error", "the host answered nonsense", "run doctor again; report it if it stays"),
     "unread": ("warning", "a part of the look failed there", "see which program is missing or fails"),

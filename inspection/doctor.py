@@ -70,7 +70,9 @@ class Doctor:
             owners = Owners(self._inspector.comparison, state.slices.values(), self._database.is_claimed)
             steps = (step for orphan in self._orphans(owners, look) for step in orphan.steps)
             wanted = [step for step in steps if agreed is None or _sentence(step) in agreed]
-            plan = orphans.removal_plan(wanted, orphans.FIX_SECONDS - (time.monotonic() - began))
+            # As long as two looks for one and the removal together: nobody can change the file meanwhile.
+            seconds = 2 * self._inspector.inventory.ssh.timeouts.look
+            plan = orphans.removal_plan(wanted, seconds - (time.monotonic() - began))
             report = self._runner.run(plan, keep_going=True)
         failed = {result.step: result.error for result in report.failures if result.error}
         removed = tuple(_sentence(step) for step in plan.steps if step not in failed)

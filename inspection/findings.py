@@ -14,7 +14,7 @@ import firewall
 import walls
 from deployment import MAX_SKEW_SECONDS
 from dhcp import Server
-from errors import CloudError, HostUnreachable, SudoRefused
+from errors import CloudError, HostUnreachable, HostUnusable, LoginFailed, SudoRefused
 from inspection import exposure
 from inspection.codes import CODES, REPAIR, Severity
 from inspection.reading import flow
@@ -76,8 +76,10 @@ class Finding:
 
 def of_error(host: str, error: CloudError) -> Finding:
     """Why a host could not be looked at."""
+    if isinstance(error, HostUnusable | LoginFailed):
+        return Finding("host-unusable", host, str(error).removeprefix(host).lstrip(": "))
     if isinstance(error, HostUnreachable):
-        return Finding("host-unreachable", host, f"does not answer: {error.reason}")
+        return Finding("host-unreachable", host, f"{error.PREDICATE}: {error.reason}")
     code = "sudo-refused" if isinstance(error, SudoRefused) else "look-failed"
     return Finding(code, host, str(error).removeprefix(f"{host}: "))
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from inventory import Inventory
 from names import dhcp_namespace
 from remote import ovs
-from remote.plan import LOOK_SECONDS, Command, Plan, Stage, Step
+from remote.plan import Command, Plan, Stage, Step
 from vlan_manager import TOOLS as NETWORK_TOOLS
 from vm_launcher import TOOLS as WORKER_TOOLS
 
@@ -174,4 +174,5 @@ def look_plan(inventory: Inventory, hosts: Iterable[str], *, thorough: bool = Fa
         Step(host, "what is there", tuple(commands(inventory, host, thorough=thorough).values()))
         for host in dict.fromkeys(hosts)
     )
-    return Plan((Stage("look", tuple(steps)),), patience=LOOK_SECONDS, deadline=LOOK_SECONDS, repeatable=True)
+    seconds = inventory.ssh.timeouts.look
+    return Plan((Stage("look", tuple(steps)),), patience=seconds, deadline=seconds, repeatable=True)

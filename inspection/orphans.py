@@ -35,9 +35,6 @@ from remote import daemon, ovs
 from remote.plan import Command, Plan, Stage, Step
 from vm_launcher import remove_taps
 
-FIX_SECONDS = 20.0
-"""All that a look and the removal of what it found may take together: the file is locked meanwhile."""
-
 _PROOF = ("_img.qcow2", ".id-", ".pid", ".console", ".vnc")
 """How endings begin of which one has to be there: a stranger may well call something `.log`."""
 
@@ -97,7 +94,7 @@ def orphans(owners: Owners, sight: Sight) -> list[Orphan]:
     return [orphan for find in finders for orphan in find(owners, sight)]
 
 
-def removal_plan(steps: Iterable[Step], seconds: float = FIX_SECONDS) -> Plan:
+def removal_plan(steps: Iterable[Step], seconds: float) -> Plan:
     """Return the plan that carries out removals, within as many seconds on each host."""
     return Plan((Stage("remove orphans", tuple(steps)),), patience=seconds, deadline=seconds)
 

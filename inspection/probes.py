@@ -18,7 +18,7 @@ from inventory import Inventory
 from models import VM, Interface, Slice, internet_interfaces
 from names import INTERNET_GATEWAY_MAC, router_namespace, tap_name, vlan_address
 from remote import ovs
-from remote.plan import LOOK_SECONDS, Command, Plan, Stage, Step
+from remote.plan import Command, Plan, Stage, Step
 
 FORGED_MAC = "52:54:00:ff:ff:ff"
 
@@ -135,11 +135,11 @@ class Probes:
             yield Probe("way out", self._inventory.network_node, what, tenant.slice_id, route)
 
 
-def probe_plan(probes: Sequence[Probe]) -> Plan:
-    """The probes of each host as one step, hosts side by side."""
+def probe_plan(probes: Sequence[Probe], seconds: float) -> Plan:
+    """Return the probes of each host as one step, hosts side by side, within as many seconds."""
     hosts = dict.fromkeys(probe.host for probe in probes)
     steps = (Step(host, "probes", tuple(p.command for p in probes if p.host == host)) for host in hosts)
-    return Plan((Stage("probe", tuple(steps)),), patience=LOOK_SECONDS, deadline=LOOK_SECONDS, repeatable=True)
+    return Plan((Stage("probe", tuple(steps)),), patience=seconds, deadline=seconds, repeatable=True)
 
 
 def verdicts(probes: Sequence[Probe], answers: Mapping[str, Sequence[str]]) -> list[Property]:

@@ -64,5 +64,6 @@ class Prover:
 
     def _ask(self, asked: list[Probe]) -> dict[str, list[str]]:
         """What the hosts answer; one that was lost meanwhile answers nothing."""
-        results = self._runner.run(probes.probe_plan(asked)).results if asked else []
+        seconds = self._inspector.inventory.ssh.timeouts.look
+        results = self._runner.run(probes.probe_plan(asked, seconds)).results if asked else []
         return {r.step.host: [f"{o.stdout}{o.stderr}" for o in r.outcomes] for r in results if not r.error}

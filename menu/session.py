@@ -210,7 +210,7 @@ def _warn(session: Session, discovery: Discovery) -> None:
     for address, worker in workers.items():
         if not worker.up:
             hint = " (1 says why)" if worker.problem else ""
-            session.screen.line(f"Warning: worker {address} does not answer; it gets no VMs{hint}", WARNING)
+            session.screen.line(f"Warning: worker {address} {worker.state}; it gets no VMs{hint}", WARNING)
         elif worker.problem:
             session.screen.line(f"Warning: worker {address}: {worker.problem}", WARNING)
 

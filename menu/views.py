@@ -155,7 +155,7 @@ def _worker_cells(worker: Worker, forms: Sequence[str] = ("{}", "{}", "{}")) -> 
         (f"{gib(worker.used_disk_gb)} of {gib(worker.max_disk_gb)}", worker.max_disk_gb),
     )
     shown = [form.format(text if known else NOTHING) for form, (text, known) in zip(forms, amounts, strict=True)]
-    return ["up" if worker.up else "does not answer", *shown]
+    return [worker.state, *shown]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import stat
 import subprocess
 import time
 from collections.abc import Generator, Iterator
@@ -12,21 +13,18 @@ from contextlib import closing, contextmanager, suppress
 from math import ceil
 from pathlib import Path
 
-from errors import HostUnreachable, Refused, last_line
+from errors import CommandFailed, HostUnreachable, Refused, last_line
 from inventory import SSHSettings
-from remote.plan import CHANGE_DEADLINE_SECONDS, SLOWEST_COPY, Upload, shell
-from remote.upload import Content, Words, take_in
-
-CONNECT_SECONDS = 5
+from remote import causes
+from remote.batch import Outcome, Progress, UploadWanted
+from remote.plan import CHANGE_DEADLINE_SECONDS, SLOWEST_COPY, Step, Upload, shell
+from remote.upload import IS_THERE, Content, Words, take_in
 
 _FAILED = 255
 """What ssh(1) exits with when the fault is its own or the connection's."""
 
 _TURNED_AWAY = "kex_exchange_identification"
 """It says so where sshd hung up on it before it greeted, as it does with some of many that come at once."""
-
-_FIRST_WORD_SECONDS = 10
-"""The program there begins with a word, and says another each second while it waits."""
 
 _SOON_SECONDS = 0.1
 _BLOCK = 1 << 16
@@ -70,7 +68,7 @@ class Copy:
             self.size = content.size
             self._deadline += self.size / SLOWEST_COPY
             self._ends = time.monotonic() + self._deadline
-            deadline = time.monotonic() + CONNECT_SECONDS
+            deadline = time.monotonic() + self._settings.timeouts.connect
             while (yield from self._attempt(content, Words())):
                 if time.monotonic() > deadline:
                     raise HostUnreachable(self._address, self.complaint)
@@ -105,7 +103,9 @@ class Copy:
             other = f"; is {key}.pub of another key?" if Path(f"{key}.pub").expanduser().exists() else ""
             return f"it refuses user {user} with the key {key}{other}"
         if "Host key verification failed" in last:
-            return f"its host key is not the one in {known_hosts}; if it was reinstalled, remove that line"
+            found = re.search(r"^Offending .* key in .*:(\d+)", said, re.MULTILINE)
+            line = f", line {found[1]}" if found else ""
+            return f"its host key is not the one in {known_hosts}{line}; if it was reinstalled, remove that line"
         return last or "the connection was lost, or it hangs"
 
     def _exchange(
@@ -150,12 +150,29 @@ class Copy:
             for stream, _ in poll.poll(200):
                 yield stream
                 since = time.monotonic()  # whoever takes the news may have taken time, too
-            patience = self._patience if words.said else min(self._patience, _FIRST_WORD_SECONDS)
+            # The program there begins with a word, and says another each second while it waits.
+            patience = self._patience if words.said else min(self._patience, self._settings.timeouts.look)
             if time.monotonic() - since > patience:
                 raise self._silent(patience)
 
     def _silent(self, seconds: float) -> HostUnreachable:
-        return HostUnreachable(self._address, f"silent for {seconds:.0f} s in the middle of a command", begun=True)
+        return HostUnreachable(self._address, causes.silent_batch(self._settings, seconds), begun=True)
+
+
+def bring(
+    address: str, settings: SSHSettings, step: Step, wanted: UploadWanted, patience: float, deadline: float
+) -> Iterator[Outcome | Progress]:
+    """Copy the file that a batch wants to the host."""
+    upload = step.do[wanted.action]
+    assert isinstance(upload, Upload)  # noqa: S101  (for the type checker: only uploads are ever wanted)
+    copy = Copy(address, settings, upload, patience, deadline)
+    with closing(copy.news()) as news:
+        for done in news:
+            yield Progress(wanted.step, wanted.action, done, copy.size)
+    if copy.status not in {0, IS_THERE}:
+        why = f"cannot copy {upload.source} to {upload.target}: {copy.complaint}"
+        raise CommandFailed(address, step.title, ("copy", upload.target), copy.status, why)
+    yield Outcome(wanted.step, wanted.action, None if copy.status else 0)
 
 
 def client(address: str, settings: SSHSettings, patience: float) -> list[str]:
@@ -170,14 +187,24 @@ def client(address: str, settings: SSHSettings, patience: float) -> list[str]:
         *(f"UserKnownHostsFile={known_hosts}", "GlobalKnownHostsFile=/dev/null", "CheckHostIP=no"),
         f"StrictHostKeyChecking={'accept-new' if settings.host_keys == 'accept-new' else 'yes'}",
         *(
-            f"ConnectTimeout={CONNECT_SECONDS}",
+            f"ConnectTimeout={ceil(settings.timeouts.connect)}",
             "ServerAliveInterval=3",
             f"ServerAliveCountMax={ceil(patience / 3)}",
         ),
+        # Plain host keys only, as with paramiko: the judge of both is remote/host_keys.py.
+        "HostKeyAlgorithms=-*-cert-v01@openssh.com",
         "Ciphers=^aes128-gcm@openssh.com",
     )
     words = (word for option in options for word in ("-o", option))
     return ["ssh", "-F", "none", "-T", *words, "-p", str(settings.port), f"{settings.user}@{address}"]
+
+
+def key_fault(found: os.stat_result, key_file: str) -> str:
+    """Return why ssh(1) would not take a key file, or nothing: others than its owner may not have any right to it."""
+    if found.st_uid != os.getuid() or not found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return ""
+    mode = stat.S_IMODE(found.st_mode)
+    return f"the SSH key {key_file} is open to others (mode {mode:04o}), so ssh refuses it: chmod 600 {key_file}"
 
 
 def _quoted(path: Path) -> str:

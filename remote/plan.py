@@ -13,9 +13,6 @@ from dataclasses import dataclass, replace
 PATIENCE_SECONDS = 60.0
 """Silence endured of a host that is being changed: every command ends, or is waited for, within it."""
 
-LOOK_SECONDS = 10.0
-"""All that a look may take, connecting included: its user would rather be told that a host hangs than wait."""
-
 CHANGE_DEADLINE_SECONDS = 600.0
 """All that a batch of a change may take: a stage of twenty VMs takes seconds, on the slowest disks a minute or two."""
 

@@ -237,16 +237,25 @@ VLAN = whole(1, 4094)
 LINK_ID = whole(1, 1_000_000)
 AMOUNT = number(0, 1e9)
 
+
+def ssh_user(value: object) -> None:
+    """A login name other than root, as whom QEMU never runs."""
+    LOGIN(value)
+    if value == "root":
+        raise Broken("must not be root, because QEMU runs as this user; name one that may use sudo (README, A user)")
+
+
 # --- The records (DESIGN 6, spec/models.txt, spec/slices.txt) ---------------------------------------------------------
 
 SSH = record(
     {},
     {
-        "user": LOGIN,
+        "user": ssh_user,
         "port": whole(1, 65_535),
         "key_file": LOCAL_PATH,
         "known_hosts": LOCAL_PATH,
         "host_keys": one_of("accept-new", "strict"),
+        "timeouts": record({}, {"connect": number(1, 120), "silence": number(2, 600), "change": number(10, 3600)}),
     },
 )
 HYPERVISOR = record(

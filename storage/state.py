@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import models
 from allocation import Holdings
-from inventory import HypervisorSettings, InternetSettings, Inventory, LoginSettings, SSHSettings, Worker
+from inventory import HypervisorSettings, InternetSettings, Inventory, LoginSettings, SSHSettings, Timeouts, Worker
 from models import Flavor, Record, Slice, User
 
 V = TypeVar("V")
@@ -158,7 +158,7 @@ class State:
         return {
             "workers_list": list(inventory.workers_list),
             "network_node": inventory.network_node,
-            "ssh": dict(vars(inventory.ssh)),
+            "ssh": _ssh_record(inventory.ssh),
             "hypervisor": dict(vars(inventory.hypervisor)),
             "internet": dict(vars(inventory.internet)),
             **login,
@@ -190,7 +190,7 @@ class State:
         inventory = Inventory(
             tuple(settings.get("workers_list", _DEFAULTS.workers_list)),
             settings.get("network_node", _DEFAULTS.network_node),
-            SSHSettings(**settings.get("ssh", {})),
+            _ssh_settings(settings.get("ssh", {})),
             HypervisorSettings(**settings.get("hypervisor", {})),
             InternetSettings(**settings.get("internet", {})),
             LoginSettings(**settings.get("login", {})),
@@ -221,6 +221,17 @@ def record_of(entry: Any) -> Any:
         case Mapping():
             return dict(entry)
     return entry
+
+
+def _ssh_record(ssh: SSHSettings) -> Record:
+    """Return the section `ssh`, in which timeouts that are the default are left out."""
+    record = dict(vars(ssh))
+    timeouts = {name: value for name, value in vars(ssh.timeouts).items() if value != getattr(Timeouts(), name)}
+    return record | {"timeouts": timeouts} if timeouts else {k: v for k, v in record.items() if k != "timeouts"}
+
+
+def _ssh_settings(record: Record) -> SSHSettings:
+    return SSHSettings(**{**record, "timeouts": Timeouts(**record.get("timeouts", {}))})
 
 
 def _worker(record: Record) -> Worker:

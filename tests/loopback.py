@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import paramiko
 from paramiko import common
@@ -24,12 +25,17 @@ DISK_FULL = 1 << 22
 
 @dataclass
 class LoopbackHost:
-    """What the server is like. `home` is where commands run and files arrive; `sudo` is what `sudo -n` becomes."""
+    """What the server is like.
+
+    `home` is where commands run and files arrive; `sudo` is what `sudo -n` becomes, and `login` is run before.
+    """
 
     home: Path
     user_key: paramiko.PKey
     host_key: paramiko.PKey = field(default_factory=paramiko.ECDSAKey.generate)
+    more_host_keys: list[paramiko.PKey] = field(default_factory=list)
     sudo: str = "sh -s"
+    login: str = ""
     accepts: bool = True
     turns_away: int = 0
     hangs_up: bool = False
@@ -47,7 +53,7 @@ class LoopbackHost:
     def port(self) -> int:
         return int(self._listener.getsockname()[1])
 
-    def settings(self, tmp_path: Path, **changes: str) -> SSHSettings:
+    def settings(self, tmp_path: Path, **changes: Any) -> SSHSettings:
         """How to reach it: its port, the user's key and a `known_hosts` in `tmp_path`."""
         key_file = tmp_path / "key"
         if not key_file.exists():
@@ -68,7 +74,8 @@ class LoopbackHost:
                 connection.close()
                 continue
             transport = paramiko.Transport(connection)
-            transport.add_server_key(self.host_key)
+            for key in (self.host_key, *self.more_host_keys):
+                transport.add_server_key(key)
             self._transports.append(transport)
             transport.start_server(event=threading.Event(), server=_Session(self))
 
@@ -107,7 +114,8 @@ class _Session(paramiko.ServerInterface):
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         words = command.decode()
-        words = self._host.sudo if words == "sudo -n sh -s" else words
+        login, shell, _ = words.partition("exec sudo -n sh -s")
+        words = f"{self._host.login}{login}{self._host.sudo}" if shell else words
         threading.Thread(target=self._serve, args=(channel, words), daemon=True).start()
         return True
 

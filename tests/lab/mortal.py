@@ -22,12 +22,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-import paramiko
 
 from database import Database, State
 from inventory import SSHSettings
 from orchestrator import OrchestratorAPI
 from remote.batch import Transcript
+from remote.conversation import Channel
 from remote.events import Event, InterruptNoted, StageStarted, Transferred
 from remote.ssh import SSHHost
 
@@ -82,7 +82,7 @@ class MortalHost(SSHHost):
         self._fate = fate
 
     def _pieces(
-        self, channel: paramiko.Channel, transcript: Transcript, patience: float, first_patience: float
+        self, channel: Channel, transcript: Transcript, patience: float, first_patience: float
     ) -> Iterator[Callable[[], None]]:
         self._fate.meets("batch")
         for number, receive in enumerate(super()._pieces(channel, transcript, patience, first_patience)):

@@ -54,7 +54,7 @@ inspection.proof: inspection.exposure inspection.findings inspection.sight inven
 inspection.prover: database errors inspection.inspector inspection.probes inspection.proof models remote.runner
 inspection.reading: inspection.sight network.stack
 inspection.sight: names remote.ovs
-inventory:
+inventory: errors
 menu.api: errors inventory menu.proofs models remote.console remote.events remote.plan
 menu.arguments: inspection.codes menu.prompts menu.screen models
 menu.board: remote.events remote.plan
@@ -94,11 +94,14 @@ remote.console:
 remote.daemon:
 remote.events: errors remote.plan
 remote.interrupts: remote.events
-remote.openssh: errors inventory remote.plan remote.upload
 remote.ovs: remote.plan
 remote.plan:
 remote.runner: errors remote.batch remote.events remote.plan
-remote.ssh: errors inventory remote.batch remote.openssh remote.plan remote.upload
+remote.causes: errors inventory
+remote.conversation: errors inventory remote.batch remote.causes remote.openssh remote.plan
+remote.host_keys: errors
+remote.openssh: errors inventory remote.batch remote.causes remote.plan remote.upload
+remote.ssh: errors inventory remote.batch remote.causes remote.conversation remote.host_keys remote.openssh remote.plan
 remote.upload: errors remote.plan
 storage.files: errors
 storage.rules: allocation inventory models names storage.schema storage.state

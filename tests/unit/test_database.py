@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 import database as database_module
 from database import Database, State
 from errors import Refused
-from inventory import Inventory, Worker
+from inventory import Inventory, Timeouts, Worker
 from models import VM, Flavor, Interface, Slice, User
 from storage import files
 from storage import text as yaml_text
@@ -104,6 +104,17 @@ def test_every_setting_has_a_default(path: Path) -> None:
     state = Database(path).load()
     assert state.inventory == Inventory()
     assert state.workers == {"10.0.0.1": Worker()}
+
+
+def test_timeouts_are_kept_as_they_were_written(path: Path) -> None:
+    path.write_text("ssh: {user: ubuntu, timeouts: {connect: 30}}  # slow names\nusers: {}\n")
+    database = Database(path)
+    with database.transaction() as state:
+        assert state.inventory.ssh.timeouts == Timeouts(connect=30)
+        state.next_vlan_id = 200
+    assert database.load().inventory.ssh.timeouts == Timeouts(connect=30)
+    assert "timeouts: {connect: 30}" in path.read_text()
+    assert "# slow names" in path.read_text()
 
 
 def test_a_cloud_becomes_models(database: Database) -> None:

@@ -189,7 +189,7 @@ def test_who_comes_to_the_internet_vlan_meanwhile_keeps_it(running: Desk) -> Non
     }
     running.api.doctor.fix()
     running.ok(running.api.deploy_slice("student", running.ring(2).slice_id))
-    Runner(running.cloud.connect).run(removal_plan(late), keep_going=True)
+    Runner(running.cloud.connect).run(removal_plan(late, 20.0), keep_going=True)
     assert running.api.doctor.examine().findings == ()
 
 

@@ -1,0 +1,218 @@
+"""Why a host cannot be used: told apart by the stage at which it failed, with the host's own words quoted. Pure text.
+
+A connection is made in stages: TCP, the banner, the key exchange, the host key, authentication, the channel, the login
+shell, sudo, and then the batch. Each function here is for one of them and returns the reason and what to do.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+import os
+import re
+from dataclasses import dataclass
+
+from errors import last_line
+from inventory import SSHSettings, Timeouts
+
+_LONGEST_QUOTE = 200
+_NO_WAY = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
+
+_NO_PROGRAM = {126, 127}
+
+HUNG = "it hangs, or is much too busy"
+LOST_IN_BATCH = "the connection was lost in the middle of a command"
+
+_LOGIN_ADVICE = (
+    (
+        r"password.*(expired|change)|account.*expired|expired",
+        "renew the password of {user} there, or let it not expire",
+    ),
+    (r"not available|nologin|locked|disabled", "give {user} a shell and an account that is not locked"),
+    (r"sftp", "{user} may only copy files there; let it run commands"),
+    (r"no space|quota|read-only|no such file|permission denied|fork", "mend that there"),
+)
+_SILENT_LOGIN = "does a start file such as ~/.bashrc end it, or may {user} run no commands there (shell, ForceCommand)?"
+
+
+def limit(seconds: float, timeouts: Timeouts) -> str:
+    """Return a deadline as sentences name it: its seconds, and the setting that it comes from."""
+    known = {
+        timeouts.connect: "connect", timeouts.look: "silence", timeouts.silence: "silence", timeouts.change: "change",
+    }  # fmt: skip
+    name = known.get(seconds)
+    return f"{seconds:g} s (ssh: timeouts: {name})" if name else f"{seconds:g} s"
+
+
+def quoted(words: str) -> str:
+    """Return the last line of a host's words as a quotation, or nothing where it said nothing."""
+    line = last_line(words)
+    return f'"{line[:_LONGEST_QUOTE]}"' if line else ""
+
+
+def _and_says(words: str) -> str:
+    said = quoted(words)
+    return f"; it says {said}" if said else ""
+
+
+class Reached(enum.Enum):
+    """The last stage of a connection that was reached before it failed."""
+
+    NOTHING = "nothing"
+    TCP = "TCP"
+    BANNER = "banner"
+    KEYS = "key exchange"
+    LOGIN = "login"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A connection that failed. `words` are the host's; `said` is what our library says of it."""
+
+    reached: Reached
+    error: Exception
+    late: bool
+    closed: bool
+    words: str
+    said: str
+
+
+def of_connection(settings: SSHSettings, failure: Failure, *, begun: bool) -> tuple[str, bool]:
+    """Return why there is no connection, and whether the host answers all the same."""
+    late, words = failure.late, failure.words
+    match failure.reached:
+        case Reached.NOTHING:
+            reason, answers = no_tcp(settings, failure.error), False
+        case Reached.TCP:
+            reason, answers = no_banner(settings, late=late, words=words), not late
+        case Reached.BANNER:
+            reason, answers = no_keys(settings, late=late, words=words or failure.said), not late
+        case Reached.KEYS:
+            late = late and not failure.closed
+            reason, answers = not_authenticated(settings, late=late, closed=failure.closed, words=words), True
+        case Reached.LOGIN if begun or failure.closed:
+            reason = f"it takes connections and does nothing more; {HUNG}" if late else "the connection was lost"
+            answers = False
+        case _:
+            reason, answers = no_channel(settings, late=late, words=words or failure.said), not late
+    return reason, answers
+
+
+def no_tcp(settings: SSHSettings, error: Exception) -> str:
+    """Return why there is no TCP connection."""
+    port = settings.port
+    if isinstance(error, TimeoutError):
+        within = limit(settings.timeouts.connect, settings.timeouts)
+        return f"no answer on port {port} within {within}; is it up, and does no firewall drop what comes from here?"
+    number = error.errno if isinstance(error, OSError) else None
+    said = os.strerror(number) if number else last_line(str(error))
+    if isinstance(error, ConnectionRefusedError):
+        return f"port {port} is closed ({said}); does sshd run there, and on that port?"
+    if number in _NO_WAY:
+        return f"there is no way to it ({said}); is it up, and on this network?"
+    return f"no connection to port {port} ({said or 'no reason given'})"
+
+
+def no_banner(settings: SSHSettings, *, late: bool, words: str) -> str:
+    """Return why the SSH server did not greet."""
+    if late:
+        within = limit(settings.timeouts.connect, settings.timeouts)
+        return f"it takes connections on port {settings.port} and sent no greeting within {within}; {HUNG}"
+    if words:
+        return f"no SSH server is on port {settings.port}: it says {quoted(words)}; see ssh: port"
+    return "it hangs up before it greets; sshd there refuses this manager, or has too many at once (MaxStartups)"
+
+
+def no_keys(settings: SSHSettings, *, late: bool, words: str) -> str:
+    """Return why the key exchange failed."""
+    if late:
+        within = limit(settings.timeouts.connect, settings.timeouts)
+        return f"it greeted, and the key exchange took more than {within}; {HUNG}"
+    return f"the key exchange with it failed: {quoted(words) or 'it hung up'}; see its sshd's log"
+
+
+def not_authenticated(settings: SSHSettings, *, late: bool, closed: bool, words: str) -> str:
+    """Return why the user was not let in; `words` are what sshd said to its user."""
+    user = settings.user
+    if late:
+        within = limit(settings.timeouts.connect, settings.timeouts)
+        advice = "let its sshd not wait for a name server (UseDNS no) or for PAM, or raise that setting"
+        return f"it has not let user {user} in within {within}; {advice}"
+    if closed:
+        return f"it ended the connection while user {user} logged in{_and_says(words)}; see its sshd's log"
+    return f"it refuses user {user} with the key {settings.key_file}{_and_says(words)}"
+
+
+def more_wanted(settings: SSHSettings, methods: list[str]) -> str:
+    """Return why a key is not enough."""
+    wants = ", ".join(methods)
+    return f"it wants more than a key of user {settings.user} ({wants}); let a key be enough there"
+
+
+def no_channel(settings: SSHSettings, *, late: bool, words: str) -> str:
+    """Return why there is no session, though the user was let in."""
+    if late:
+        within = limit(settings.timeouts.connect, settings.timeouts)
+        return f"it let user {settings.user} in, and opened no session within {within}; {HUNG}"
+    return f"it let user {settings.user} in, and opens no session{_and_says(words)}; see its sshd's log"
+
+
+def no_login(settings: SSHSettings, status: int, words: str) -> str:
+    """Return why the login shell ended before it ran anything."""
+    said = last_line(words)
+    template = _SILENT_LOGIN
+    if said:
+        fitting = (advice for pattern, advice in _LOGIN_ADVICE if re.search(pattern, words, re.IGNORECASE))
+        template = next(fitting, _SILENT_LOGIN)
+    says = f"and says {quoted(words)}" if said else "and says nothing"
+    ended = f"the login shell of {settings.user} there ended with status {status} before it ran a command"
+    return f"{ended}, {says}; {template.format(user=settings.user)}"
+
+
+def silent_login(settings: SSHSettings, seconds: float, words: str) -> str:
+    """Return why nothing came from the login shell."""
+    advice = "do its start files, such as ~/.bashrc, or its home wait for something?"
+    within = limit(seconds, settings.timeouts)
+    return f"the login shell of {settings.user} ran no command within {within}{_and_says(words)}; {advice}"
+
+
+def no_sudo(settings: SSHSettings, status: int, words: str) -> str:
+    """Return why sudo did not start a shell: with status 1 it refuses (sudo(8)), with others the shell has ended."""
+    said = last_line(words)
+    if status == 1 and said:
+        right = f"let {settings.user} run /usr/bin/sh -s as root without a password (see README)"
+        return f"sudo refuses: {said[:_LONGEST_QUOTE]}; it has to {right}"
+    if status in _NO_PROGRAM:
+        return f"sudo cannot be run there: {quoted(words)}; install it (README lists the packages)"
+    return f"the shell there ended with status {status} before it began: {said or 'without a word'}; try again"
+
+
+def silent_sudo(settings: SSHSettings, seconds: float, words: str) -> str:
+    """Return why nothing came from sudo."""
+    advice = "does it wait for a name server? Put the host's own name into /etc/hosts there, or raise that setting"
+    return f"sudo there started no shell within {limit(seconds, settings.timeouts)}{_and_says(words)}; {advice}"
+
+
+def silent_batch(settings: SSHSettings, seconds: float) -> str:
+    """Return why a batch is given up."""
+    return f"silent for {limit(seconds, settings.timeouts)} in the middle of a command"
+
+
+class LoginShell:
+    """What a new session says before it runs the first command, which is to say a `word` of ours."""
+
+    def __init__(self, word: str) -> None:
+        self._word = word.encode()
+        self._said = b""
+        self.has_run = False
+
+    def hear(self, piece: bytes) -> None:
+        """Take in a piece of standard output."""
+        if not self.has_run:
+            self._said += piece[: 1 << 16]
+            self.has_run = self._word in self._said
+
+    @property
+    def said(self) -> str:
+        """The words on standard output."""
+        return self._said.decode(errors="replace")

@@ -1,0 +1,290 @@
+"""The judge of host keys: reads `known_hosts` by the rules of OpenSSH, so that both clients give the same answer.
+
+The rules are those of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT", and of OpenSSH's hostfile.c where the page is silent.
+Host certificates are not used: ours is the judgement of the plain key, and the `ssh` that copies files is told so.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import enum
+import fcntl
+import hashlib
+import hmac
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from errors import last_line
+
+SSH_PORT = 22
+DEFAULT_ORDER = (
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "ssh-rsa",
+)
+"""Kinds of keys, the best first, as ssh_config(5) has them under HostKeyAlgorithms."""
+
+LEAST_RSA_BITS = 1024
+"""ssh_config(5), RequiredRSASize."""
+
+_CA, _REVOKED = "@cert-authority", "@revoked"
+_HASH_BYTES = 20
+_LONGEST_PATTERN = 1023
+
+
+class Verdict(enum.Enum):
+    """What the file says of a key."""
+
+    KNOWN = "known"
+    NEW = "new"
+    CHANGED = "changed"
+    REVOKED = "revoked"
+
+
+class KeyRefused(Exception):
+    """The host key is not accepted, or the file cannot be used; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class HostKey:
+    """A plain public key as the host presents it: `kind` such as `ssh-ed25519`, and its blob."""
+
+    kind: str
+    blob: bytes
+    bits: int = field(default=0, compare=False)
+
+    def __str__(self) -> str:
+        digest = base64.b64encode(hashlib.sha256(self.blob).digest()).decode().rstrip("=")
+        return f"{self.kind} SHA256:{digest}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the file that names the host; a key that cannot be read is None."""
+
+    line: int
+    marker: str
+    key: HostKey | None
+
+
+class KnownHosts:
+    """The lines of a `known_hosts` file; `shown` is the file as the settings name it."""
+
+    def __init__(self, content: bytes, shown: str) -> None:
+        self._lines = content.split(b"\n")
+        self._shown = shown
+
+    @classmethod
+    def read(cls, path: str) -> KnownHosts:
+        """Return the file's lines; none where there is no file yet. Raise `KeyRefused` where it cannot be read."""
+        try:
+            return cls(Path(path).expanduser().read_bytes(), path)
+        except FileNotFoundError:
+            return cls(b"", path)
+        except (OSError, RuntimeError) as error:
+            raise KeyRefused(_unusable(path, error)) from error
+
+    def entries(self, name: str) -> list[Entry]:
+        """Return the lines that name the host `name`, as `named` gives it."""
+        found = (_entry(number, line, name) for number, line in enumerate(self._lines, start=1))
+        return [entry for entry in found if entry]
+
+    def order(self, name: str) -> tuple[str, ...]:
+        """Return all kinds of keys in the order in which to ask the host for them: those that it is known by first."""
+        known = {entry.key.kind for entry in self.entries(name) if entry.key and not entry.marker}
+        if DEFAULT_ORDER[0] in known:
+            return DEFAULT_ORDER
+        return tuple(sorted(DEFAULT_ORDER, key=lambda kind: kind not in known))
+
+    def judge(self, address: str, port: int, key: HostKey) -> tuple[Verdict, int]:
+        """Return the verdict on the key of the host at `address`, and the line that it comes from, or 0.
+
+        A host on another port may also be known by its address alone. Raise `KeyRefused` for a new key where a line has
+        another key for the host that cannot be read: another version of OpenSSH may read it.
+        """
+        verdict, line = self._verdict(named(address, port), key)
+        if verdict is Verdict.NEW and port != SSH_PORT and self._verdict(address, key)[0] is Verdict.KNOWN:
+            return Verdict.KNOWN, 0
+        return verdict, line
+
+    def authority(self, name: str) -> int:
+        """Return the line that names a certificate authority for the host, or 0."""
+        return next((entry.line for entry in self.entries(name) if entry.marker == _CA), 0)
+
+    def _verdict(self, name: str, key: HostKey) -> tuple[Verdict, int]:
+        entries = self.entries(name)
+        plain = [entry for entry in entries if not entry.marker]
+        for entry in entries:
+            if entry.marker == _REVOKED and entry.key == key:
+                return Verdict.REVOKED, entry.line
+        for entry in plain:
+            if entry.key == key:
+                return Verdict.KNOWN, entry.line
+        for entry in plain:
+            if entry.key:
+                return Verdict.CHANGED, entry.line
+        if plain:
+            where = f"{self._shown}, line {plain[0].line}, names this host"
+            raise KeyRefused(f"{where} with a key that cannot be read; correct that line or remove it")
+        return Verdict.NEW, 0
+
+
+def named(address: str, port: int) -> str:
+    """Return the name of a host in the file."""
+    return address if port == SSH_PORT else f"[{address}]:{port}"
+
+
+def check(path: str, address: str, port: int, key: HostKey, *, accept_new: bool) -> None:
+    """Check the key that a host presented; a new one is remembered with `accept_new`. Raise `KeyRefused` otherwise."""
+    if key.kind == "ssh-rsa" and key.bits < LEAST_RSA_BITS:
+        raise KeyRefused(f"its host key ({key}) has {key.bits} bits, and ssh takes {LEAST_RSA_BITS} or more")
+    known = KnownHosts.read(path)
+    if _accepts(known, path, address, port, key, accept_new=accept_new):
+        return
+    try:
+        _remember(path, address, port, key)
+    except (OSError, RuntimeError) as error:
+        raise KeyRefused(_unusable(path, error)) from error
+
+
+def _accepts(known: KnownHosts, path: str, address: str, port: int, key: HostKey, *, accept_new: bool) -> bool:
+    """Return True for a known key and False for a new one that may be remembered; raise `KeyRefused` for others."""
+    verdict, line = known.judge(address, port, key)
+    if verdict is Verdict.REVOKED:
+        advice = "give the host another key, or remove that line if it should not be there"
+        raise KeyRefused(f"its host key ({key}) is revoked in {path}, line {line}; {advice}")
+    if verdict is Verdict.CHANGED:
+        advice = "if it was reinstalled, remove that line"
+        raise KeyRefused(f"its host key is not the one in {path}, line {line} (now {key}); {advice}")
+    if verdict is Verdict.NEW and not accept_new:
+        ca_line = known.authority(named(address, port))
+        authority = f" (line {ca_line} names a certificate authority, and host certificates are not used)"
+        why = f"its host key ({key}) is unknown and ssh: host_keys is strict"
+        raise KeyRefused(f"{why}; add it to {path} with ssh-keyscan{authority if ca_line else ''}")
+    return verdict is Verdict.KNOWN
+
+
+def _remember(path: str, address: str, port: int, key: HostKey) -> None:
+    """Append the key of a new host, unless another process has done so meanwhile.
+
+    The line is appended in one write, behind the end of a last line that was left without one.
+    """
+    file_path = Path(path).expanduser()
+    file_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with file_path.open("a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        content = file.read()
+        if _accepts(KnownHosts(content, path), path, address, port, key, accept_new=True):
+            return
+        file.seek(0, os.SEEK_END)
+        line = f"{named(address, port)} {key.kind} {base64.b64encode(key.blob).decode()}\n"
+        unended = content and not content.endswith(b"\n")
+        file.write((b"\n" if unended else b"") + line.encode("ascii"))
+
+
+def _unusable(path: str, error: Exception) -> str:
+    said = error.strerror if isinstance(error, OSError) and error.strerror else last_line(str(error))
+    return f"{path} cannot be used ({said}); correct that, or name another file in ssh: known_hosts"
+
+
+# --- A line of the file -----------------------------------------------------------------------------------------------
+
+
+def _entry(number: int, line: bytes, name: str) -> Entry | None:
+    """Return the line as an entry, or None where it does not name the host, or says nothing at all."""
+    text = line.partition(b"\0")[0].decode("latin-1").lstrip(" \t")
+    marker = ""
+    if text.startswith("@"):
+        marker, _, text = _word(text)
+        if marker not in {_CA, _REVOKED}:
+            return None
+    if not text or text.startswith("#"):
+        return None
+    hosts, separator, rest = _word(text)
+    if not separator or not _names(hosts, name):
+        return None
+    return Entry(number, marker, _read_key(rest))
+
+
+def _word(text: str) -> tuple[str, str, str]:
+    """Split at the first blanks."""
+    found = re.search(r"[ \t]+", text)
+    return (text[: found.start()], found[0], text[found.end() :]) if found else (text, "", "")
+
+
+def _names(hosts: str, name: str) -> bool:
+    """Return whether the hosts of a line, hashed or patterns, have `name` among them."""
+    if hosts.startswith("|"):
+        return _is_hash_of(hosts, name)
+    found = False
+    for pattern in hosts.lower().split(","):
+        negated = pattern.startswith("!")
+        plain = pattern.removeprefix("!")
+        if len(plain) > _LONGEST_PATTERN:
+            return False
+        if _matches(plain, name.lower()):
+            if negated:
+                return False
+            found = True
+    return found
+
+
+def _matches(pattern: str, name: str) -> bool:
+    """Return whether `name` matches a pattern of `*` and `?`, in time that no pattern can make long."""
+    position, place, star, resume = 0, 0, -1, 0
+    while place < len(name):
+        if position < len(pattern) and pattern[position] == "*":
+            star, resume = position, place
+            position += 1
+        elif position < len(pattern) and pattern[position] in {"?", name[place]}:
+            position += 1
+            place += 1
+        elif star >= 0:
+            resume += 1
+            position, place = star + 1, resume
+        else:
+            return False
+    return not pattern[position:].strip("*")
+
+
+def _is_hash_of(hashed: str, name: str) -> bool:
+    parts = hashed.split("|")
+    if len(parts) != 4 or parts[1] != "1" or (salt := _decoded(parts[2])) is None or len(salt) != _HASH_BYTES:
+        return False
+    digest = hmac.new(salt, name.encode(), hashlib.sha1).digest()
+    return parts[3] == base64.b64encode(digest).decode()
+
+
+def _read_key(text: str) -> HostKey | None:
+    kind, _, rest = _word(text)
+    encoded = re.sub(r"[\r\v\f]", "", _word(rest)[0])
+    blob = _decoded(encoded)
+    if not blob or next(_fields(blob), b"").decode("latin-1") != kind:
+        return None
+    return HostKey(kind, blob)
+
+
+def _decoded(text: str) -> bytes | None:
+    """Return what base64 says in the one form in which it may be written."""
+    try:
+        found = base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        return None
+    return found if base64.b64encode(found).decode() == text else None
+
+
+def _fields(blob: bytes) -> Iterator[bytes]:
+    """Yield the strings of a blob (RFC 4251, section 5)."""
+    while len(blob) >= 4:
+        size = int.from_bytes(blob[:4], "big")
+        if len(blob) < 4 + size:
+            return
+        yield blob[4 : 4 + size]
+        blob = blob[4 + size :]
