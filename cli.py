@@ -24,6 +24,7 @@ try:
     from menu.arguments import parser
     from menu.crash import crash_sentence
     from menu.entries import ENTRIES
+    from menu.idle import Idle
     from menu.keyboard import Keyboard, Lines
     from menu.screen import OutputLost, Screen, clean, on_terminal
 except KeyboardInterrupt:  # before there was anything to end
@@ -88,7 +89,9 @@ def _crash(error: Exception, report: Path, wish: Namespace) -> int:
 def _run(wish: Namespace, api: API) -> int:
     terminal = on_terminal(sys.stdin.fileno(), sys.stdout.fileno())
     screen = Screen(sys.stdout, terminal=terminal)
-    keyboard = Keyboard(Lines(sys.stdin.fileno()), screen, *_line_editor(wish.seat) if terminal else ())
+    idle = Idle(None if wish.command else api.idle_seconds, screen.line)
+    typed, forget = _line_editor(wish.seat) if terminal else (None, lambda: None)
+    keyboard = Keyboard(Lines(sys.stdin.fileno()), screen, typed, forget, idle)
     if wish.command == "user":
         users.manage(api.accounts, wish, keyboard, screen)
         if news := api.news():

@@ -18,6 +18,17 @@ INTERNET_VLAN = 400
 """VLAN of the shared way to the internet (spec/networking.txt); never given to a link."""
 
 
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds_of(duration: str) -> float:
+    """Return a duration such as 90s, 30m or 2h in seconds; `ValueError` for another text."""
+    number, unit = duration[:-1], duration[-1:]
+    if unit not in _UNITS or not (number.isascii() and number.isdigit() and len(number) <= 6):
+        raise ValueError(f"{duration!r} is no duration")
+    return int(number) * _UNITS[unit]
+
+
 @functools.lru_cache(256)
 def network_of(cidr: str) -> ipaddress.IPv4Network:
     """`cidr` as a network; the same few come again and again, and reading one takes longer than asking it."""
@@ -94,11 +105,19 @@ class LoginSettings:
     """What users may have.
 
     `shipped_passwords`: `change` asks for a new one at the first login, `keep` does not (a lab). `slices`: how many a
-    student may have at a time; a value of the user's own comes first.
+    student may have at a time; a value of the user's own comes first. `sessions`: how many an account may have open.
+    `idle`: the time without input after which a session ends, such as 30m.
     """
 
     shipped_passwords: str = "change"
     slices: int = 4
+    sessions: int = 8
+    idle: str = "30m"
+
+    @property
+    def idle_seconds(self) -> float:
+        """Return `idle` in seconds."""
+        return seconds_of(self.idle)
 
 
 @dataclass

@@ -19,6 +19,7 @@ import passwords
 from accounts import rights
 from accounts.accounts import Accounts
 from accounts.audit import UNKNOWN, Audit, Entry
+from accounts.sessions import Session, Sessions
 from allocation import next_slice_id, next_vm_id
 from changes import Change, Changes
 from database import Database
@@ -121,6 +122,7 @@ class OrchestratorAPI:
         self._discovery = Discovery(database, self._deployment, Runner(self._connect))
         self._operators: set[str] = set()  # kept here, as it has to be known when the file cannot be read any more
         self.accounts = Accounts(database, self._audit)
+        self._sessions = Sessions(database, self._audit)
 
     # Who looks at hosts knows all that can be on them: imported when somebody asks, and not for the menu to open.
 
@@ -167,6 +169,16 @@ class OrchestratorAPI:
         user = self.accounts.authenticate(username, password)
         (self._operators.add if user.role == ADMIN else self._operators.discard)(username)
         return user
+
+    @property
+    def idle_seconds(self) -> float:
+        """Return the time without input after which a session ends."""
+        return self._inventory.login.idle_seconds
+
+    @_answers
+    def open_session(self, username: str) -> Session:
+        """Take one of the account's places for sessions, until it is closed or the process ends."""
+        return self._sessions.open(username)
 
     def needs_new_password(self, username: str, password: str) -> bool:
         """Whether a password that was right has to be replaced before anything else, as everybody knows it."""

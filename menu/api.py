@@ -55,6 +55,13 @@ class Accounts(Protocol):
         """All accounts."""
 
 
+class OpenSession(Protocol):
+    """A place that a session holds."""
+
+    def close(self) -> None:
+        """Free the place."""
+
+
 class API(Protocol):
     """The use-cases of the menu; `orchestrator.OrchestratorAPI` has them.
 
@@ -75,6 +82,13 @@ class API(Protocol):
 
     def authenticate(self, username: str, password: str) -> tuple[bool, User | str]:
         """The user, when the password is right."""
+
+    @property
+    def idle_seconds(self) -> float:
+        """The time without input after which a session ends."""
+
+    def open_session(self, username: str) -> tuple[bool, OpenSession | str]:
+        """Take one of the account's places for sessions; it is free again when the answer is closed."""
 
     def needs_new_password(self, username: str, password: str) -> bool:
         """Whether the password, which was right, has to be replaced before the menu opens."""

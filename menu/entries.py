@@ -8,6 +8,7 @@ from errors import CloudError
 from menu.api import value_of
 from menu.console import visit
 from menu.facts import by_id, flavor_size, linkable_lines, title_for
+from menu.idle import TypedConsole
 from menu.screen import WARNING, clean
 from menu.session import EXIT, LOGOUT, Entry, Session
 from menu.verdict import VerdictView
@@ -121,7 +122,8 @@ def open_console(session: Session) -> None:
     console = value_of(session.api.open_console(session.actor, vm_id))
     with closing(console):
         session.say(f"Connected to {_vm_name(session, vm_id)}. Leave with Ctrl-].")
-        ending = visit(console, session.keyboard.lines, session.screen)
+        with session.keyboard.idle.watched(session.screen.between) as typed:
+            ending = visit(TypedConsole(console, typed), session.keyboard.lines, session.screen)
     session.screen.line()
     session.screen.line(ending.value)
 

@@ -56,6 +56,8 @@ class _Once:
 
 def _repeat(reading: int, left: threading.Event) -> None:
     """Each signal is seen here, the repeated one too: so it is repeated until the prompt is left."""
-    while os.read(reading, 1):
+    while number := os.read(reading, 1):
+        if number[0] == signal.SIGALRM:  # `menu.idle` repeats its own
+            continue
         if not left.wait(_AGAIN):
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)

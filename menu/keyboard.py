@@ -10,6 +10,7 @@ import os
 import select
 from collections.abc import Callable
 
+from menu.idle import Expired, Idle
 from menu.interrupts import heeded
 from menu.screen import Screen
 
@@ -63,7 +64,8 @@ class Lines:
 class Keyboard:
     """Asks for a line or a password. `typed` reads a line from a terminal, with editing; without it lines are piped.
 
-    `forget` throws away what the line editing remembers: the next user is not to see the last one's lines.
+    `forget` throws away what the line editing remembers: the next user is not to see the last one's lines. `idle` ends
+    a question that is not answered: by `EOFError`, as the end of input does.
     """
 
     def __init__(
@@ -72,24 +74,28 @@ class Keyboard:
         screen: Screen,
         typed: Callable[[str], str] | None = None,
         forget: Callable[[], None] = lambda: None,
+        idle: Idle | None = None,
     ) -> None:
         self.lines = lines
+        self.idle = idle or Idle(None, screen.line)
         self.forget = forget
         self._screen = screen
         self._typed = typed
 
     def line(self, prompt: str) -> str:
         """The answer to `prompt`, without the end of the line; `EOFError` at the end of input."""
-        return self._on_terminal(self._typed, prompt) if self._typed else self._piped(prompt)
+        with self.idle.watched():
+            return self._on_terminal(self._typed, prompt) if self._typed else self._piped(prompt)
 
     def secret(self, prompt: str) -> str:
         """The answer to `prompt`, not echoed on a terminal; an answer that is not UTF-8 counts as empty."""
-        if not os.isatty(self.lines.descriptor):
-            return self._piped(prompt)
-        try:
-            return self._on_terminal(getpass.getpass, prompt)
-        except UnicodeDecodeError:
-            return ""
+        with self.idle.watched():
+            if not os.isatty(self.lines.descriptor):
+                return self._piped(prompt)
+            try:
+                return self._on_terminal(getpass.getpass, prompt)
+            except UnicodeDecodeError:
+                return ""
 
     def _on_terminal(self, read: Callable[[str], str], prompt: str) -> str:
         try:
@@ -97,7 +103,7 @@ class Keyboard:
                 return read(prompt)
         except OSError as error:  # the terminal is gone
             raise EOFError from error
-        except (EOFError, KeyboardInterrupt):
+        except (EOFError, KeyboardInterrupt, Expired):
             self._screen.line()  # the cursor still stands behind the prompt
             raise
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -32,6 +33,10 @@ class Prompts:
     def __init__(self, keyboard: Keyboard, screen: Screen) -> None:
         self._keyboard = keyboard
         self._screen = screen
+
+    def end_after(self, seconds: float | None) -> None:
+        """End the questions by `EOFError` so many seconds from now; None: no sooner than any that nobody answers."""
+        self._keyboard.idle.deadline = None if seconds is None else time.monotonic() + seconds
 
     def name(self, prompt: str, what: str) -> str:
         """A name for a slice or a VM."""

@@ -107,6 +107,10 @@ class Screen:
             self._stream.buffer.write(output)
             self._stream.buffer.flush()
 
+    def between(self, sentence: str) -> None:
+        """Write a line of ours between what a guest writes, in the raw mode of a terminal."""
+        self.raw(f"\r\n{clean(sentence)}\r\n".encode())
+
     def waiting(self, sentence: str) -> AbstractContextManager[object]:
         """Show that something takes a moment, on a terminal."""
         return self.console.status(draw.Text(sentence)) if self.terminal else nullcontext()

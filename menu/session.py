@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 from errors import CloudError
@@ -21,11 +22,15 @@ from models import Slice
 ATTEMPTS = 3
 """Wrong logins in a row after which the program ends."""
 
+LOGIN_SECONDS = 60.0
+"""How long a restricted session may sit at the password prompt: it holds one of the account's places."""
+
 LOGOUT = 8
 EXIT = 0
 
 LEAVE = 0
 TOO_MANY_ATTEMPTS = 1
+TOO_MANY_SESSIONS = 1
 INTERRUPTED = 130
 
 
@@ -62,7 +67,10 @@ class Entry:
 
 
 class Discovery:
-    """Looks at the workers while the user is still typing; a worker that is down makes that take seconds."""
+    """Looks at the workers in a thread, so that Ctrl-C leads out of it; a worker that is down makes that take seconds.
+
+    It begins when the password was right: who only sits at the prompt costs the workers nothing.
+    """
 
     def __init__(self, api: API) -> None:
         self._api = api
@@ -98,15 +106,17 @@ def run(api: API, screen: Screen, keyboard: Keyboard, entries: Sequence[Entry], 
 def _visits(api: API, screen: Screen, keyboard: Keyboard, entries: Sequence[Entry], seat: str) -> int:
     ask = Prompts(keyboard, screen)
     while True:
-        discovery = Discovery(api)
-        actor = log_in(api, screen, ask, seat)
-        if actor is None:
-            screen.line("Too many wrong logins. Goodbye")
-            return TOO_MANY_ATTEMPTS
-        session = Session(api, screen, keyboard, ask, actor)
-        _warn(session, discovery)
-        _guarded(session, offer_unfinished)
-        choice = use_menu(session, entries)
+        with ExitStack() as place:
+            if seat and not _takes_place(api, screen, seat, place):
+                return TOO_MANY_SESSIONS
+            actor = log_in(api, screen, ask, place, seat)
+            if actor is None:
+                screen.line("Too many wrong logins. Goodbye")
+                return TOO_MANY_ATTEMPTS
+            session = Session(api, screen, keyboard, ask, actor)
+            _warn(session, Discovery(api))
+            _guarded(session, offer_unfinished)
+            choice = use_menu(session, entries)
         keyboard.forget()
         if choice == EXIT or seat:
             screen.line("Goodbye")
@@ -114,10 +124,24 @@ def _visits(api: API, screen: Screen, keyboard: Keyboard, entries: Sequence[Entr
         session.say("Logged out")
 
 
-def log_in(api: API, screen: Screen, ask: Prompts, seat: str = "") -> str | None:
-    """The name of whoever gave the right password, or None after too many attempts."""
+def _takes_place(api: API, screen: Screen, username: str, place: ExitStack) -> bool:
+    """Return whether the account has room for this session, which holds its place until `place` is closed."""
+    try:
+        place.enter_context(closing(value_of(api.open_session(username))))
+    except CloudError as failure:
+        screen.error(str(failure))
+        return False
+    return True
+
+
+def log_in(api: API, screen: Screen, ask: Prompts, place: ExitStack, seat: str = "") -> str | None:
+    """The name of whoever gave the right password, or None after too many attempts.
+
+    At a restricted session, whose place is taken already, the right password has to come within `LOGIN_SECONDS`.
+    """
     if seat:
         screen.line(f"User: {seat}")
+        ask.end_after(LOGIN_SECONDS)
     for _ in range(ATTEMPTS):
         username = seat or ask.username("Username: ")
         password = ask.password("Password: ")
@@ -125,6 +149,9 @@ def log_in(api: API, screen: Screen, ask: Prompts, seat: str = "") -> str | None
             value_of(api.authenticate(username, password))
         except CloudError as failure:
             screen.error(str(failure))
+            continue
+        ask.end_after(None)
+        if not seat and not _takes_place(api, screen, username, place):
             continue
         if api.needs_new_password(username, password):
             screen.line("This password is one that everybody knows: choose another one before you go on", WARNING)

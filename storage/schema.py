@@ -15,6 +15,7 @@ from typing import Any
 import models
 import names
 import passwords
+from inventory import seconds_of
 from models import MAX_QUOTA, Record, Slice, is_valid_name
 
 Key = str | int
@@ -23,6 +24,9 @@ Fields = dict[str, Check]
 
 MAX_IMAGES_DIR = 54
 """Characters of `images_dir`: the path of a console socket under it ends at 107 (unix(7))."""
+
+MAX_SESSIONS = 100
+"""How many sessions of an account a file may allow."""
 
 _PLAIN_KEY = re.compile(r"[\w.-]{1,64}")
 
@@ -201,6 +205,13 @@ def _is_remote_path(value: str) -> bool:
     return _REMOTE_PATH(value) is not None and ".." not in value.split("/")
 
 
+def _is_idle_time(value: str) -> bool:
+    try:
+        return 60 <= seconds_of(value) <= 24 * 3600
+    except ValueError:
+        return False
+
+
 _CONTROL = r"\x00-\x1f\x7f"
 _SURROGATES = r"\ud800-\udfff"  # what a terminal or a program says in something else than UTF-8; no file can hold it
 _HOST = _matches(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
@@ -231,6 +242,8 @@ LEASES = text(
     lambda value: len(value.split(",")) == 2 and all(map(_is_ipv4, value.split(","))),
     "two IPv4 addresses with a comma between",
 )
+
+IDLE = text(_is_idle_time, "a time from 1m to 24h, such as 30m")
 
 ID = whole(models.FIRST_ID, models.LAST_ID)
 VLAN = whole(1, 4094)
@@ -349,7 +362,15 @@ SLICE = record(
         "left": list_of(REMARK),
     },
 )
-LOGIN_SETTINGS = record({}, {"shipped_passwords": one_of("change", "keep"), "slices": whole(0, models.MAX_SLICES)})
+LOGIN_SETTINGS = record(
+    {},
+    {
+        "shipped_passwords": one_of("change", "keep"),
+        "slices": whole(0, models.MAX_SLICES),
+        "sessions": whole(1, MAX_SESSIONS),
+        "idle": IDLE,
+    },
+)
 DATABASE = record(
     {"users": mapping_of(NAME, USER)},
     {

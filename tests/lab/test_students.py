@@ -18,6 +18,7 @@ import yaml
 import passwords
 from lab import Lab, paths
 from tests.lab.seat import ROOT, wait_until
+from tests.scale import scaled
 from tests.unit.playing import Terminal, terminal_of
 
 pytestmark = pytest.mark.lab
@@ -286,6 +287,39 @@ def test_the_environment_that_is_sent_along_counts_for_nothing(door: Door) -> No
         log_in(terminal, "alice")
         terminal.type("0\r")
         terminal.wait_for("Goodbye")
+
+
+def _connections(lab: Lab) -> int:
+    """How many sshd processes worker1 has, which is what a session that connects costs there."""
+    listed = lab.exec("worker1", ["ps", "-e", "-o", "args="]).stdout
+    return sum(line.startswith("sshd") for line in listed.splitlines())
+
+
+def _prompt(door: Door) -> subprocess.Popen[str]:
+    argv = door.ssh("alice", "-T", f"cloud@{ADDRESS}")
+    return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.mark.torture
+def test_many_logins_at_the_prompt_cost_the_workers_nothing_and_end_at_the_bound(door: Door) -> None:
+    wait_until(lambda: not door.processes(), "the end of earlier sessions", 30)
+    before = _connections(door.lab)
+    clients = [_prompt(door) for _ in range(8)]
+    try:
+        for client in clients:
+            assert client.stdout
+            assert client.stdout.readline() == "User: alice\n"
+        for _ in range(scaled(2, 32)):
+            assert "alice has 8 sessions open, which is the limit" in door.piped("alice")
+        assert len([line for line in door.processes() if "cli.py" in line]) == 8
+        assert _connections(door.lab) <= before
+        assert MENU in door.piped("mallory", stdin=f"{PASSWORDS['mallory']}\n0\n")
+        door.root("kill -9 $(pgrep -o -u cloud -f cli.py)")
+        assert MENU in door.piped("alice", stdin=f"{PASSWORDS['alice']}\n0\n")
+    finally:
+        for client in clients:
+            client.communicate(timeout=60)
+    wait_until(lambda: not door.processes(), "the end of all sessions", 30)
 
 
 # --- signals and escapes ----------------------------------------------------------------------------------------------

@@ -127,6 +127,13 @@ class FakeProver:
         return Verdict((Property("ports: every port has its tag", 7, self.breaches),), self.unseen)
 
 
+class Place:
+    """A place that a session holds."""
+
+    def __init__(self, free: Callable[[], None]) -> None:
+        self.close = free
+
+
 class FakeCloud:
     """`pace` is how many seconds a step takes; `down` are workers that do not answer."""
 
@@ -145,6 +152,10 @@ class FakeCloud:
         self.interrupts_at = ""
         self.asks_for_new_password = False
         self.warning = ""
+        self.idle_seconds = float(os.environ.get("FAKE_IDLE", "1800"))
+        self.sessions = 8
+        self.open_sessions: list[str] = []
+        self.looks = 0
 
     @answering
     def flavors(self, _actor: str) -> dict[str, Record]:
@@ -156,6 +167,12 @@ class FakeCloud:
         if not user or user.password_hash != password:
             raise Refused("Wrong user name or password")
         return user
+
+    def open_session(self, username: str) -> tuple[bool, Any]:
+        if self.open_sessions.count(username) >= self.sessions:
+            return False, f"{username} has {self.sessions} sessions open"
+        self.open_sessions.append(username)
+        return True, Place(lambda: self.open_sessions.remove(username))
 
     def needs_new_password(self, username: str, password: str) -> bool:
         return self.asks_for_new_password and username == password
@@ -174,6 +191,7 @@ class FakeCloud:
 
     @answering
     def discover_workers(self) -> dict[str, Worker]:
+        self.looks += 1
         return {address: Worker(4, 8.0, 100.0, 1, 0.5, 1.0, address not in self.down) for address in WORKERS}
 
     @answering

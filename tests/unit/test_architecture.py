@@ -25,10 +25,11 @@ accounts.accounts: accounts.audit accounts.logins database errors models passwor
 accounts.audit: errors storage.files
 accounts.logins: errors storage.files
 accounts.rights: allocation errors models storage.state
+accounts.sessions: accounts.audit database errors storage.files
 allocation: errors inventory models names
 changes: accounts.rights allocation database deployment errors models placement remote.events remote.interrupts
     remote.plan remote.runner vm_launcher
-cli: accounts.audit database environment errors menu.api menu.arguments menu.crash menu.endings menu.entries
+cli: accounts.audit database environment errors menu.api menu.arguments menu.crash menu.endings menu.entries menu.idle
     menu.keyboard menu.log menu.operator menu.screen menu.session menu.users orchestrator
 database: allocation errors storage.files storage.schema storage.state storage.text storage.version
 deployment: allocation inventory models names placement qcow_manager remote.plan vlan_manager vm_launcher
@@ -62,10 +63,11 @@ menu.console: errors menu.keyboard menu.screen menu.terminal remote.console
 menu.crash:
 menu.draw:
 menu.endings:
-menu.entries: errors menu.api menu.console menu.facts menu.screen menu.session menu.verdict menu.views models
+menu.entries: errors menu.api menu.console menu.facts menu.idle menu.screen menu.session menu.verdict menu.views models
 menu.facts: menu.screen models
+menu.idle: remote.console
 menu.interrupts:
-menu.keyboard: menu.interrupts menu.screen
+menu.keyboard: menu.idle menu.interrupts menu.screen
 menu.log: menu.facts menu.screen
 menu.operator: errors menu.keyboard menu.prompts menu.proofs menu.screen menu.verdict
 menu.progress: menu.board menu.draw menu.endings menu.facts menu.screen remote.events
@@ -82,9 +84,9 @@ models: errors inventory names
 names:
 namespaces: network.stack remote.beside remote.ovs remote.plan
 network.stack: names remote.plan
-orchestrator: accounts.accounts accounts.audit accounts.rights allocation changes database deployment discovery errors
-    inspection.doctor inspection.findings inspection.inspector inspection.prover inventory models passwords placement
-    remote.console remote.events remote.plan remote.runner remote.ssh
+orchestrator: accounts.accounts accounts.audit accounts.rights accounts.sessions allocation changes database deployment
+    discovery errors inspection.doctor inspection.findings inspection.inspector inspection.prover inventory models
+    passwords placement remote.console remote.events remote.plan remote.runner remote.ssh
 passwords: errors
 placement: allocation errors inventory models
 qcow_manager: inventory models names remote.plan
@@ -105,7 +107,7 @@ remote.ssh: errors inventory remote.batch remote.causes remote.conversation remo
 remote.upload: errors remote.plan
 storage.files: errors
 storage.rules: allocation inventory models names storage.schema storage.state
-storage.schema: models names passwords
+storage.schema: inventory models names passwords
 storage.state: allocation inventory models
 storage.text: models storage.schema
 storage.version: allocation models storage.rules storage.schema storage.state storage.text

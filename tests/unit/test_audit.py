@@ -37,7 +37,7 @@ LOOKS_ONLY = {
     "ailments",
     "prove_isolation",
 }
-BY_THE_ACCOUNTS = {"authenticate"}
+BY_THE_ACCOUNTS = {"authenticate", "open_session"}
 NO_ANSWER = {"needs_new_password", "news"}
 
 

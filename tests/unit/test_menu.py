@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
-import threading
 from typing import NoReturn
 
 import pytest
@@ -12,11 +9,10 @@ import pytest
 from errors import CloudError, Refused
 from inventory import Worker
 from menu.entries import ENTRIES
-from menu.keyboard import Keyboard, Lines
-from menu.session import Discovery, run
+from menu.session import Discovery
 from models import ADMIN
 from tests.unit.fake_cloud import Answer, FakeCloud, furnished
-from tests.unit.playing import LOGIN, play, screen_of
+from tests.unit.playing import LOGIN, play
 
 MENU = [
     "1. View quota and resources",
@@ -225,24 +221,11 @@ def test_a_sentence_raised_instead_of_answered_ends_only_the_entry() -> None:
     assert status == 0
 
 
-def test_the_workers_are_looked_at_while_the_user_types() -> None:
-    looking = threading.Event()
-
-    class Watched(FakeCloud):
-        def discover_workers(self) -> Answer[dict[str, Worker]]:
-            looking.set()
-            return True, {}
-
-    cloud = Watched()
-    reading, writing = os.pipe()
-    screen = screen_of(io.BytesIO())
-    menu = threading.Thread(target=run, args=(cloud, screen, Keyboard(Lines(reading), screen), ENTRIES))
-    menu.start()
-    assert looking.wait(10)  # nothing was typed yet
-    os.close(writing)
-    menu.join(10)
-    os.close(reading)
-    assert not menu.is_alive()
+@pytest.mark.parametrize(("script", "looks"), [("", 0), ("admin\n", 0), ("admin\nwrong\n" * 3, 0), (LOGIN, 1)])
+def test_no_worker_is_looked_at_before_the_password_is_right(script: str, looks: int) -> None:
+    cloud = FakeCloud()
+    play(cloud, script)
+    assert cloud.looks == looks
 
 
 def test_what_breaks_in_the_background_is_raised_where_it_is_asked_for() -> None:

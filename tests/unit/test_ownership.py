@@ -31,7 +31,16 @@ TOUCHES: dict[str, Call] = {
 """Every use-case that is about one slice or VM: a new one needs its line here."""
 
 LISTS = {"list_slices", "unfinished", "ailments"}
-OWN = {"authenticate", "get_user", "most_slices", "create_slice", "change_password", "needs_new_password", "news"}
+OWN = {
+    "authenticate",
+    "get_user",
+    "most_slices",
+    "open_session",
+    "create_slice",
+    "change_password",
+    "needs_new_password",
+    "news",
+}
 """About the user who wishes for it, and nobody else."""
 
 EVERYBODYS = {"flavors", "discover_workers", "prove_isolation"}

@@ -1,0 +1,58 @@
+"""The sessions of an account that are open at a time: each holds one of its places, which is a lock of the kernel's.
+
+So a session that was killed frees its place at once, and nothing has to be counted.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager, ExitStack, suppress
+
+from accounts.audit import Audit, Entry
+from database import Database
+from errors import Refused
+from storage.files import locked
+
+_WAIT_S = 0.2
+"""Long enough to sit out a session that is just closing its place."""
+
+
+class Session:
+    """An open session; its place is free when it is closed, or when its process ends."""
+
+    def __init__(self, place: AbstractContextManager[object]) -> None:
+        self._held = ExitStack()
+        self._held.enter_context(place)
+
+    def close(self) -> None:
+        """Free the place."""
+        self._held.close()
+
+
+class Sessions:
+    """The places of all accounts of one database: `<database>.session-<user>-<number>.lock`."""
+
+    def __init__(self, database: Database, audit: Audit) -> None:
+        self._database = database
+        self._audit = audit
+
+    def open(self, username: str) -> Session:
+        """Take a place of the account; `Refused` where all are taken, or where the account is unknown."""
+        settings = self._database.load().inventory.login
+        deadline = time.monotonic() + _WAIT_S
+        while True:
+            for number in range(settings.sessions):
+                with suppress(Refused):
+                    return Session(self._place(username, number))
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(_WAIT_S / 10)
+        with self._audit.noted(Entry(username, "open session")):
+            raise Refused(
+                f"{username} has {settings.sessions} sessions open, which is the limit: leave one of them, or wait: "
+                f"one at which nothing is typed ends by itself after {settings.idle}"
+            )
+
+    def _place(self, username: str, number: int) -> AbstractContextManager[object]:
+        path = self._database.beside(f"session-{username}-{number}.lock")
+        return locked(path, self._database.path, 0.0, "taken", remove=True)
