@@ -15,7 +15,7 @@ from accounts import rights
 from allocation import next_vnc_port
 from database import Database
 from deployment import DeploymentAPI
-from errors import CloudError, FileFault, HostUnreachable, Refused
+from errors import BadAnswer, CloudError, FileFault, HostUnreachable, InvalidAnswer, Refused, printable
 from models import VM, Slice
 from placement import recount
 from remote import interrupts
@@ -23,6 +23,9 @@ from remote.events import Listener, Notice
 from remote.plan import Plan, Stage
 from remote.runner import Host, Report, Runner, StepResult
 from vm_launcher import TakenPorts
+
+_LONGEST_NAME, _MOST_NAMES = 32, 200
+"""How much of what a host says that it made is told: the TAPs of some fifty VMs."""
 
 PORT_CHANGES = 5
 """So often a deployment takes other VNC ports, where foreign programs go on opening those that it has chosen."""
@@ -88,6 +91,7 @@ class Change:
         `resumed` as above. What a host that does not answer still has is kept in the slice's `left`.
         """
         report = self._run_on_free_ports(tenant, lambda: self._deployment.deploy_plan(tenant, new=not resumed))
+        pids = {} if report.error else self._pids(tenant, report, complete=True)
         if report.error:
             kept = self._deployment.design_plan(tenant)
             back = self._undo_running(tenant) if resumed else report.taken_back(but=kept)
@@ -96,8 +100,6 @@ class Change:
             with _said_first(sentence):
                 self._back_to_design(tenant.slice_id, left)
             raise CloudError(sentence)
-        verified = set(report.plan.stages[-1].steps)
-        pids = self._deployment.pids("".join(r.stdout for r in report.results if r.step in verified))
         done = f"The hosts run slice {tenant.slice_id}, but that could not be written down"
         with _said_first(done), self._database.transaction() as state:
             stored = state.slices[tenant.slice_id]
@@ -120,8 +122,7 @@ class Change:
             runs.append(self._runner.run(_elsewhere(plan, lost)))
         results = [result for report in runs for result in report.results]
         mended = list(dict.fromkeys(_what_it_did(r) for r in results if _did_something(r)))
-        verified = set(plan.stages[-1].steps)
-        self._note_pids(tenant, "".join(r.stdout for r in results if r.step in verified and not r.error))
+        self._note_pids(tenant, {vm: pid for report in runs for vm, pid in self._pids(tenant, report).items()})
         if error := next((report.error for report in runs if report.error), None):
             brought = f"brought back: {', '.join(mended)}; " if mended else ""
             raise CloudError(f"{error}; {brought}what runs was left alone; repair the slice again when that is mended")
@@ -145,7 +146,11 @@ class Change:
 
     def _ports_taken(self, result: StepResult) -> TakenPorts | None:
         ends = (self._deployment.ports_taken(outcome.status, outcome.stdout) for outcome in result.outcomes)
-        return next(filter(None, ends), None)
+        try:
+            return next(filter(None, ends), None)
+        except BadAnswer as fault:
+            result.error = InvalidAnswer(result.step.host, str(fault))
+            return None
 
     def _change_ports(self, slice_: Slice, taken: Mapping[str, TakenPorts]) -> None:
         notices = []
@@ -163,8 +168,26 @@ class Change:
         for notice in notices:
             self._runner.tell(Notice(notice))
 
-    def _note_pids(self, tenant: Slice, stdout: str) -> None:
-        pids = self._deployment.pids(stdout)
+    def _pids(self, slice_: Slice, report: Report, *, complete: bool = False) -> dict[int, str]:
+        """Return the pids of VMs that were verified; an answer that makes no sense becomes a failure of its step.
+
+        `complete`: a VM without a pid is one, too.
+        """
+        verified = set(report.plan.stages[-1].steps)
+        results = [r for r in report.results if r.step in verified and not r.error]
+        pids: dict[int, str] = {}
+        for result in results:
+            try:
+                pids |= self._deployment.pids(slice_, result.step.host, result.stdout)
+            except BadAnswer as fault:
+                result.error = InvalidAnswer(result.step.host, str(fault), begun=True)
+        silent = {vm.worker_ip for vm in slice_.vms if vm.vm_id not in pids} if complete else set()
+        for result in results:
+            if result.step.host in silent and not result.error:
+                result.error = InvalidAnswer(result.step.host, "it names no process of a VM that it runs", begun=True)
+        return pids
+
+    def _note_pids(self, tenant: Slice, pids: Mapping[int, str]) -> None:
         with self._database.transaction() as state:
             for vm in state.slices[tenant.slice_id].vms:
                 vm.pid = pids.get(vm.vm_id, vm.pid)
@@ -239,7 +262,7 @@ def _did_something(result: StepResult) -> bool:
 def _what_it_did(result: StepResult) -> str:
     """Name and place of the step, and which of several things it made, where its commands say that and its name not."""
     title, names = result.step.title, sorted(set(result.stdout.split()), key=lambda name: (len(name), name))
-    made = ", ".join(name for name in names if not title.endswith(f" {name}"))
+    made = ", ".join(printable(name)[:_LONGEST_NAME] for name in names[:_MOST_NAMES] if not title.endswith(f" {name}"))
     return f"{title}{f' ({made})' if made else ''} on {result.step.host}"
 
 

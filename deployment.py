@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import string
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from allocation import Holdings, next_internet_address, next_vnc_port
+from errors import BadAnswer, figure, printable
 from inventory import Inventory, Worker
 from models import VM, Interface, Record, Slice
 from names import mac_address
@@ -25,6 +27,18 @@ du -sck "$folder"/slice-* 2>/dev/null | tail -n 1 | cut -f 1
 date +%s"""
 
 _KIB_PER_GIB = 1 << 20
+_MOST_KIB = 1 << 48
+_MEASURED = (
+    ("cores", 1, 8192),
+    ("KiB of memory", 1024, _KIB_PER_GIB << 16),
+    ("KiB of free disk", 0, _MOST_KIB),
+    ("KiB of disk for VMs", 0, _MOST_KIB),
+    ("seconds of its clock", 0, 1 << 34),
+)
+"""What a worker is asked, and from where to where an answer can be true: 64 TiB of memory, 256 PiB of disk."""
+
+_LONGEST_MEASURE = 1000
+_PID = re.compile(r"([0-9]{1,9}) ([1-9][0-9]{0,9})")
 MAX_SKEW_SECONDS = 30
 """How far the clocks of worker and manager may be apart before somebody is told: an answer may be 10 s old."""
 
@@ -152,11 +166,14 @@ class DeploymentAPI:
 
     @staticmethod
     def measured(stdout: str, now: float) -> Worker:
-        """The worker that wrote `stdout` in answer to `discovery_plan`; `ValueError` when it makes no sense.
+        """The worker that wrote `stdout` in answer to `discovery_plan`; `BadAnswer` when it makes no sense.
 
         `now`: the manager's time, in seconds since the epoch. A clock that is wrong keeps no VM away from a worker.
         """
-        cores, memory, free, own, clock = (int(line) for line in stdout.split())
+        words = stdout[:_LONGEST_MEASURE].split()
+        if len(words) != len(_MEASURED):
+            raise BadAnswer("its resources could not be measured")
+        cores, memory, free, own, clock = (figure(word, *what) for word, what in zip(words, _MEASURED, strict=True))
         skew = round(clock - now)
         problem = ""
         if abs(skew) > MAX_SKEW_SECONDS:
@@ -172,9 +189,20 @@ class DeploymentAPI:
         return VMLauncher.ports_taken(status, stdout)
 
     @staticmethod
-    def pids(stdout: str) -> dict[int, str]:
-        """VM id -> pid, from what the stage `verify` printed."""
-        return {int(vm_id): pid for vm_id, pid in (line.split() for line in stdout.splitlines() if line)}
+    def pids(slice_: Slice, worker: str, stdout: str) -> dict[int, str]:
+        """Return VM id -> pid, from what `worker` printed in the stage `verify`; `BadAnswer` when it makes no sense.
+
+        A worker has a word about its own VMs only.
+        """
+        here = {vm.vm_id for vm in slice_.vms if vm.worker_ip == worker}
+        found: dict[int, str] = {}
+        for line in filter(None, stdout.splitlines()):
+            matched = _PID.fullmatch(line)
+            vm_id = int(matched[1]) if matched else 0
+            if matched is None or vm_id not in here or vm_id in found:
+                raise BadAnswer(f"{printable(line)[:40]} is no process of a VM there")
+            found[vm_id] = matched[2]
+        return found
 
 
 def _lock(tenant: Slice) -> str:

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from database import Database
 from deployment import DeploymentAPI
-from errors import UNUSABLE, CloudError, CommandFailed, HostUnreachable
+from errors import UNUSABLE, BadAnswer, CloudError, CommandFailed, HostUnreachable, InvalidAnswer, printable
 from inventory import Worker
 from placement import recount
-from remote.runner import Runner
+from remote.runner import Runner, StepResult
 
 
 class Discovery:
@@ -24,7 +24,7 @@ class Discovery:
     def workers(self) -> dict[str, Worker]:
         """Address -> what was measured; of one that does not answer, what is known from before, and why it is down."""
         report = self._runner.run(self._deployment.discovery_plan())
-        found = {result.step.host: self._measured(result.stdout, result.error) for result in report.results}
+        found = {result.step.host: self._measured(result) for result in report.results}
         with self._database.transaction() as state:
             for address, worker in found.items():
                 known = state.workers.get(address, Worker())
@@ -34,13 +34,15 @@ class Discovery:
             recount(state.workers, state.slices.holdings.values())
             return dict(state.workers)
 
-    def _measured(self, stdout: str, error: CloudError | None) -> Worker:
-        if error:
-            said = str(error).removeprefix(f"{error.host}: ") if isinstance(error, CommandFailed) else str(error)
-            return Worker(
-                up=False, problem=error.problem if isinstance(error, HostUnreachable) else f"{UNUSABLE}: {said}"
-            )
+    def _measured(self, result: StepResult) -> Worker:
+        """The worker as it answered; one whose answer makes no sense gets no VMs."""
         try:
-            return self._deployment.measured(stdout, time.time())
-        except ValueError:
-            return Worker(up=False, problem=f"{UNUSABLE}: its resources could not be measured")
+            if not result.error:
+                return self._deployment.measured(result.stdout, time.time())
+            error: CloudError = result.error
+        except BadAnswer as fault:
+            error = InvalidAnswer(result.step.host, str(fault))
+        if isinstance(error, HostUnreachable):
+            return Worker(up=False, problem=error.problem)
+        said = str(error).removeprefix(f"{error.host}: ") if isinstance(error, CommandFailed) else str(error)
+        return Worker(up=False, problem=f"{UNUSABLE}: {printable(said)}")

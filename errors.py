@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 LONGEST_WORDS = 300
 """Characters of a host's or program's own words that are quoted: they may come without an end."""
 
@@ -12,6 +14,9 @@ _READ = 1 << 16
 
 UNUSABLE = "cannot be used"
 """Said of a host that is there, for another cause than its silence."""
+
+INVALID = "gives an invalid answer"
+"""Said of a host that answers what no host of ours can."""
 
 
 class CloudError(Exception):
@@ -118,11 +123,25 @@ class HostUnusable(HostUnreachable):
 class InvalidAnswer(HostUnreachable):
     """A host answered what no host of ours can answer; like one that is lost, it cannot be worked with."""
 
-    PREDICATE = "gives an invalid answer"
+    PREDICATE = INVALID
+
+    @property
+    def problem(self) -> str:
+        """The sentence about a host that answers."""
+        return f"{INVALID}: {self.reason}"
+
+
+def figure(word: str, what: str, low: int, high: int) -> int:
+    """Return a host's figure; `BadAnswer` where it is none, or none that can be true."""
+    if not re.fullmatch(r"[0-9]{1,18}", word) or not low <= int(word) <= high:
+        raise BadAnswer(f"{printable(word)[:40]} {what}")
+    return int(word)
 
 
 def printable(text: str) -> str:
     """Return `text` on one line, without control characters and at most `LONGEST_WORDS` long."""
+    if len(text) <= LONGEST_WORDS and text.isprintable():
+        return text.strip()
     words = "".join(character for character in text[:_READ] if character.isprintable()).strip()
     return words if len(words) <= LONGEST_WORDS else f"{words[: LONGEST_WORDS - 3]}..."
 

@@ -9,7 +9,7 @@ import functools
 import ipaddress
 from dataclasses import dataclass, field
 
-from errors import UNUSABLE
+from errors import INVALID, UNUSABLE
 
 ADMIN_SLICES = 20
 """How many slices an admin may have at a time, where `login: slices` is not more."""
@@ -141,7 +141,7 @@ class Worker:
         """The state in two or three words."""
         if self.up:
             return "up"
-        return UNUSABLE if self.problem.startswith(UNUSABLE) else "does not answer"
+        return next((what for what in (UNUSABLE, INVALID) if self.problem.startswith(what)), "does not answer")
 
 
 @dataclass(frozen=True)

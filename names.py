@@ -102,8 +102,11 @@ class VMFiles:
 DISK_ID = r"[0-9a-f]{16}"
 """A pattern for what `VM.disk_id` is like."""
 
+_NUMBER = "[1-9][0-9]{0,8}"
+"""A number in a name; a host may say anything, and no number of ours is longer."""
+
 _VM_FILE = re.compile(
-    rf"(slice-(\d+)/.+?)(_img\.qcow2|_img\.qcow2\.part|\.id-{DISK_ID}|\.pid|\.console|\.log|\.qemu|\.vnc)"
+    rf"(slice-({_NUMBER})/.+?)(_img\.qcow2|_img\.qcow2\.part|\.id-{DISK_ID}|\.pid|\.console|\.log|\.qemu|\.vnc)"
 )
 
 
@@ -120,7 +123,7 @@ def upload_part(image: str, slice_id: int) -> str:
 
 def slice_of_upload(path: str) -> int | None:
     """The slice of an `upload_part`."""
-    return _number(r"\..+\.slice-(\d+)\.part", path)
+    return number_in(path, rf"\..+\.slice-({_NUMBER})\.part")
 
 
 def tap_name(vm_id: int, interface: str) -> str:
@@ -130,7 +133,7 @@ def tap_name(vm_id: int, interface: str) -> str:
 
 def vm_of_tap(name: str) -> int | None:
     """The VM of a `tap_name`."""
-    return _number(r"tap_(\d+)_eth\d+", name)
+    return number_in(name, rf"tap_({_NUMBER})_eth[0-9]{{1,2}}")
 
 
 def link_group(number: int) -> str:
@@ -145,7 +148,7 @@ def process_name(slice_id: int, vm_id: int) -> str:
 
 def ids_of_process(name: str) -> tuple[int, int] | None:
     """Slice and VM of a `process_name`."""
-    found = re.fullmatch(r"slice(\d+)-vm(\d+)", name)
+    found = re.fullmatch(rf"slice({_NUMBER})-vm({_NUMBER})", name)
     return (int(found[1]), int(found[2])) if found else None
 
 
@@ -176,7 +179,7 @@ def router_namespace(slice_id: int) -> str:
 
 def slice_of_router(namespace: str) -> int | None:
     """The slice of a `router_namespace`."""
-    return _number(r"ns-gw-slice(\d+)", namespace)
+    return number_in(namespace, f"ns-gw-slice({_NUMBER})")
 
 
 def dhcp_namespace(vlan_id: int) -> str:
@@ -186,7 +189,7 @@ def dhcp_namespace(vlan_id: int) -> str:
 
 def vlan_of_dhcp(namespace: str) -> int | None:
     """The VLAN of a `dhcp_namespace`."""
-    return _number(r"ns-dhcp-vlan(\d+)", namespace)
+    return number_in(namespace, f"ns-dhcp-vlan({_NUMBER})")
 
 
 def dhcp_port(vlan_id: int) -> str:
@@ -201,9 +204,10 @@ def slice_part(slice_id: int) -> str:
 
 def slice_of_part(name: str) -> int | None:
     """The slice of a `slice_part`."""
-    return _number(r"slice-(\d+)", name)
+    return number_in(name, f"slice-({_NUMBER})")
 
 
-def _number(pattern: str, name: str) -> int | None:
+def number_in(name: str, pattern: str = f"({_NUMBER})") -> int | None:
+    """Return the number in a name of this pattern; None in any other."""
     found = re.fullmatch(pattern, name)
     return int(found[1]) if found else None

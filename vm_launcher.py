@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from errors import BadAnswer, figure
 from inventory import Inventory
 from models import VM, Interface, Slice
 from names import VMFiles, flow_cookie, link_group, process_name, tap_name
@@ -155,12 +156,17 @@ class VMLauncher:
 
     @staticmethod
     def ports_taken(status: int | None, stdout: str) -> TakenPorts | None:
-        """Return what a preflight said of VNC ports that other programs hold; None where there are none."""
+        """Return what a preflight said of VNC ports that other programs hold; None where there are none.
+
+        Raise `BadAnswer` where it makes no sense.
+        """
         if status != PORT_TAKEN:
             return None
-        first, *lines = stdout.splitlines()
-        listening = (line.split()[3].rpartition(":")[2] for line in lines)
-        return TakenPorts(frozenset(map(int, first.split())), frozenset(map(int, listening)))
+        first, *lines = stdout.splitlines() or [""]
+        sockets = [line.split()[3:4] for line in lines]
+        if not first.strip() or not all(sockets):
+            raise BadAnswer("it does not say which ports are taken")
+        return TakenPorts(_ports_of(first.split()), _ports_of(word.rpartition(":")[2] for (word,) in sockets))
 
     def check_new(self, tenant: Slice, worker: str) -> Step:
         """Read-only: nothing is there yet of what a slice has while it runs."""
@@ -322,6 +328,10 @@ def check_free(host: str, ports: Sequence[ovs.Port], paths: Sequence[str], *, as
 def check_bridge(host: str) -> Step:
     """Read-only: br-int is there and Open vSwitch answers."""
     return Step(host, "bridge br-int", (Command(ovs.is_ready()),))
+
+
+def _ports_of(words: Iterable[str]) -> frozenset[int]:
+    return frozenset(figure(word, "is no port", 1, 65_535) for word in words)
 
 
 def _on(tenant: Slice, worker: str) -> list[VM]:

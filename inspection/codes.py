@@ -18,7 +18,12 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     ),
     "host-unusable": ("error", "the host is there, and cannot be used", "do what the sentence says"),
     "sudo-refused": ("error", "the host answers, and sudo refuses", "give the SSH user the right that README lists"),
-    "look-failed": ("error", "the host answered nonsense", "run doctor again; report it if it stays"),
+    "look-failed": ("error", "the look at the host failed", "run doctor again; report it if it stays"),
+    "invalid-answer": (
+        "error",
+        "the host answered what no host of ours can",
+        "see what was changed on it, and run doctor again; while it cannot be measured it gets no VMs",
+    ),
     "unread": ("warning", "a part of the look failed there", "see which program is missing or fails"),
     "tool-missing": ("error", "a program is not installed", "README lists the packages"),
     "tool-too-old": ("error", "a program is older than what is needed", "upgrade the host"),

@@ -6,6 +6,7 @@ What a slice has to have comes from those who plan it (`vm_launcher.py`, `vlan_m
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -14,7 +15,7 @@ import firewall
 import walls
 from deployment import MAX_SKEW_SECONDS
 from dhcp import Server
-from errors import CloudError, HostUnreachable, HostUnusable, LoginFailed, SudoRefused
+from errors import CloudError, HostUnreachable, HostUnusable, InvalidAnswer, LoginFailed, SudoRefused, printable
 from inspection import exposure
 from inspection.codes import CODES, REPAIR, Severity
 from inspection.reading import flow
@@ -45,6 +46,9 @@ class Finding:
     what: str
     slice_id: int | None = None
     vm_id: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "what", printable(self.what))  # names in it may be those that a host gave
 
     @property
     def severity(self) -> Severity:
@@ -78,6 +82,8 @@ def of_error(host: str, error: CloudError) -> Finding:
     """Why a host could not be looked at."""
     if isinstance(error, HostUnusable | LoginFailed):
         return Finding("host-unusable", host, str(error).removeprefix(host).lstrip(": "))
+    if isinstance(error, InvalidAnswer):
+        return Finding("invalid-answer", host, error.problem)
     if isinstance(error, HostUnreachable):
         return Finding("host-unreachable", host, f"{error.PREDICATE}: {error.reason}")
     code = "sudo-refused" if isinstance(error, SudoRefused) else "look-failed"
@@ -107,14 +113,16 @@ def _of_look(sight: Sight) -> Iterator[Finding]:
     if not has_bridge:
         yield Finding("bridge-missing", sight.host, "there is no bridge br-int")
     for part in sight.unread:
-        if part != "flows":
+        if part in sight.invalid:
+            yield Finding("invalid-answer", sight.host, f"gives an invalid answer about its {part}")
+        elif part != "flows":
             yield Finding("unread", sight.host, f"its {part} could not be read")
         elif has_bridge:
             yield Finding("switch-down", sight.host, "ovs-vswitchd does not answer")
 
 
 def _is_new_enough(said: str, oldest: tuple[int, ...]) -> bool:
-    found = re.search(r"(\d+)\.(\d+)", said)
+    found = re.search(r"([0-9]{1,6})\.([0-9]{1,6})", said)
     return found is None or tuple(map(int, found.groups())) >= oldest
 
 
@@ -326,19 +334,26 @@ def wanted_rules(inventory: Inventory, sight: Sight) -> list[str]:
 
 def our_rules(sight: Sight) -> list[str]:
     """The rules with our mark, table by table as in `wanted_rules`."""
-    ours = [rule for rule in sight.rules if f"--comment {ovs.OWNER} " in rule]
-    return sorted(ours, key=lambda rule: firewall.TABLES.index(rule.split()[0]))
+    return _by_table(rule for rule in sight.rules if f"--comment {ovs.OWNER} " in rule)
 
 
 def standing_rules(sight: Sight) -> list[str]:
     """The rules of each chain up to the last one of ours, and so those that strangers have put before it too."""
     ours = set(our_rules(sight))
     standing: list[str] = []
-    for chain in dict.fromkeys(tuple(rule.split()[:3]) for rule in sight.rules):
-        rules = [rule for rule in sight.rules if tuple(rule.split()[:3]) == chain]
+    chains: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    for rule in sight.rules:
+        chains[tuple(rule.split(maxsplit=3)[:3])].append(rule)
+    for rules in chains.values():
         last = max((number for number, rule in enumerate(rules) if rule in ours), default=-1)
         standing += rules[: last + 1]
-    return sorted(standing, key=lambda rule: firewall.TABLES.index(rule.split()[0]))
+    return _by_table(standing)
+
+
+def _by_table(rules: Iterable[str]) -> list[str]:
+    """The rules in the order of our tables; others, of which we make none, come last."""
+    order = {table: number for number, table in enumerate(firewall.TABLES)}
+    return sorted(rules, key=lambda rule: order.get(rule.partition(" ")[0], len(order)))
 
 
 def heard_of(tenant: Slice, sight: Sight) -> list[str]:

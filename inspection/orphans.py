@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import namespaces
 from dhcp import remove_servers
@@ -22,6 +23,7 @@ from names import (
     gateway_port,
     ids_of_process,
     link_group,
+    number_in,
     slice_of_part,
     slice_of_router,
     slice_of_upload,
@@ -34,6 +36,9 @@ from network import stack
 from remote import daemon, ovs
 from remote.plan import Command, Plan, Stage, Step
 from vm_launcher import remove_taps
+
+MOST = 1000
+"""So many orphans of a host are found at once: a host that lies could say without an end what is on it."""
 
 _PROOF = ("_img.qcow2", ".id-", ".pid", ".console", ".vnc")
 """How endings begin of which one has to be there: a stranger may well call something `.log`."""
@@ -88,10 +93,10 @@ class Owners:
 
 
 def orphans(owners: Owners, sight: Sight) -> list[Orphan]:
-    """All that is on the host and belongs to no slice, in the order in which it is to be removed."""
+    """All that is on the host and belongs to no slice, in the order in which it is to be removed; `MOST` at once."""
     # Who leaves the internet VLAN last takes down what is shared there, of which others find nothing then.
     finders = (_processes, _internet, _ports, _taps, _tables, _flows, _files, _namespaces, _rules)
-    return [orphan for find in finders for orphan in find(owners, sight)]
+    return list(islice((orphan for find in finders for orphan in find(owners, sight)), MOST))
 
 
 def removal_plan(steps: Iterable[Step], seconds: float) -> Plan:
@@ -122,9 +127,7 @@ def _ports(owners: Owners, sight: Sight) -> Iterator[Orphan]:
         planned = owned.get(port.name)
         own = planned is not None and dict(planned.marks).get("slice") == port.marks.get("slice")
         if port.is_ours and not own:
-            slice_mark = port.marks.get("slice", "")
-            number = int(slice_mark) if slice_mark.isdigit() else None
-            finding = Finding("orphan-port", sight.host, f"port {port.name}", number)
+            finding = Finding("orphan-port", sight.host, f"port {port.name}", number_in(port.marks.get("slice", "")))
             if owners.shared_and_unused(port.name, sight.host):
                 yield Orphan(finding, owners.comparison.vlans.close_internet())
             else:
@@ -169,10 +172,10 @@ def _files(owners: Owners, sight: Sight) -> Iterator[Orphan]:
     for folder in sight.folders:
         if (slice_id := slice_of_part(folder)) is not None and slice_id not in owners.slices:
             of_slice.setdefault(slice_id, set())
+    used = {path.partition("/")[0] for path in sight.files if "/" in path}
     for slice_id, paths in sorted(of_slice.items()):
         folder = VMFiles(images, slice_id, "").folder
-        there = {path for path in sight.files if path.startswith(f"{slice_part(slice_id)}/")}
-        if there and not paths:
+        if slice_part(slice_id) in used and not paths:
             continue  # a stranger's folder, whatever its name
         pid_files = {f"{images}/{path}" for path in paths if path.endswith(".pid")}
         others = sorted({f"{images}/{path}" for path in paths} - pid_files)

@@ -12,12 +12,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import walls
+from errors import printable
 from inspection import exposure
 from inspection.findings import Comparison, heard_of, our_rules, wanted_rules
 from inspection.sight import Port, Process, Sight
 from inventory import Inventory
 from models import VM, Slice
-from names import flow_cookie, gateway_port, ids_of_process, process_name, router_namespace
+from names import flow_cookie, gateway_port, ids_of_process, number_in, process_name, router_namespace
 from remote import ovs
 
 WALL_PRIORITY = 10
@@ -31,6 +32,10 @@ class Breach:
     host: str
     what: str
     slices: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Names in it may be those that a host gave."""
+        object.__setattr__(self, "what", printable(self.what))
 
     @property
     def sentence(self) -> str:
@@ -92,11 +97,11 @@ class Proof:
         }
         for host, sight in self._sights.items():
             ports = [port for port in sight.ports.values() if port.bridge == ovs.BRIDGE]
-            trunks = [port for port in ports if _carries_all(port) and _may_be_trunk(port, sight)]
+            trunks = {port.name for port in ports if _carries_all(port) and _may_be_trunk(port, sight)}
+            names = _listed(trunks)
             for port in ports:
                 planned, owner = wanted.get((host, port.name), (None, 0))
-                if port in trunks:
-                    names = _listed(port.name for port in trunks)
+                if port.name in trunks:
                     what = f"ports {names} carry every VLAN; one may, the data network's"
                     found.check(host, what, holds=len(trunks) == 1)
                 elif _carries_all(port):
@@ -130,12 +135,10 @@ class Proof:
             found.check("database", what, *slices, holds=len(slices) == 1 and vlan != self._internet.vlan_id)
         for host, sight in self._sights.items():
             for port in sight.ports.values():
-                slice_mark = port.marks.get("slice", "")
-                if port.is_ours and port.tag in owners and slice_mark.isdigit():
-                    what = f"port {port.name} of slice {slice_mark} is on VLAN {port.tag}"
-                    found.check(
-                        host, what, *owners[port.tag], int(slice_mark), holds={int(slice_mark)} == owners[port.tag]
-                    )
+                slice_id = number_in(port.marks.get("slice", ""))
+                if port.is_ours and port.tag in owners and slice_id is not None:
+                    what = f"port {port.name} of slice {slice_id} is on VLAN {port.tag}"
+                    found.check(host, what, *owners[port.tag], slice_id, holds={slice_id} == owners[port.tag])
         return found
 
     def _stacks(self) -> Property:
@@ -211,7 +214,8 @@ class Proof:
         found.check(host, f"{len(ours)} rules carry our mark instead of {len(wanted)}", holds=len(ours) == len(wanted))
         for chain in ("INPUT", "FORWARD"):
             rules = [rule for rule in sight.rules if rule.startswith(f"filter -A {chain} ")]
-            first = next((n for n, rule in enumerate(rules) if rule in ours), len(rules))
+            known = set(ours)
+            first = next((n for n, rule in enumerate(rules) if rule in known), len(rules))
             for rule in rules[:first]:
                 found.check(host, f"'{rule}' is asked before our rules", holds=not self._lets_guests_in(rule))
         return found
@@ -278,7 +282,7 @@ class Proof:
         for host, process in self._machines():
             words = iter(process.argv)
             vnc = next((next(words, "") for word in words if word == "-vnc"), "")
-            number = re.match(r"[\d.]*:(\d+)", vnc)
+            number = re.match(r"[0-9.]{0,15}:([0-9]{1,5})", vnc)
             if not number:
                 continue
             slice_id, name = wanted.get((host, 5900 + int(number[1])), (0, process.name))
@@ -350,7 +354,8 @@ def _in_port(match: Iterable[str]) -> str:
 
 
 def _priority(match: Iterable[str]) -> int:
-    return next((int(word.removeprefix("priority=")) for word in match if word.startswith("priority=")), 32768)
+    number = next((word.removeprefix("priority=") for word in match if word.startswith("priority=")), "32768")
+    return int(number) if re.fullmatch(r"[0-9]{1,5}", number) else 65535
 
 
 def _listed(items: Iterable[object]) -> str:

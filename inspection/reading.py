@@ -1,6 +1,8 @@
 """From the programs' own output to a `Sight`. Pure.
 
-Whatever a host answers, also nonsense, becomes one; what could not be read is named in its `unread`.
+Whatever a host answers, also nonsense, becomes one; what could not be read is named in its `unread`, and in its
+`invalid` as well where the host gave an answer. A host may lie: each figure has a range, each name a length, and the
+time that reading takes grows as the answer does.
 """
 
 from __future__ import annotations
@@ -14,14 +16,32 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
+from errors import BadAnswer, figure
 from inspection.sight import Device, DeviceSettings, Flow, Namespace, Port, Process, Sight
 from network import stack
 
 UNWIRED = -1
 """The number of a port that ovs-vswitchd has not opened."""
 
+_MARKS = ("owner", "slice", "vm")
+"""Those of our ports; what others write there is theirs."""
+
+_COOKIE = (1 << 64) - 1
 _NOTHING = ["set", []]
 """A column of Open vSwitch's database without a value."""
+
+LONGEST_ANSWER = 4 << 20
+"""Characters of an answer to one command: `ip -j -d addr` takes some 1,400 for a TAP."""
+
+LONGEST_LINE = 4096
+"""Characters of a line that a pattern looks through, or that is kept: no flow and no rule comes near."""
+
+_MOST_PID = 1 << 31
+_MOST_NETWORKS = 256
+_MOST_TOOLS = 64
+_LONGEST_ADDRESS = 39
+_MOST_SIZE = 1 << 63
+_MOST_MIB = 1 << 40
 
 _HEX = re.compile(r"\b0x[0-9a-f]+\b")
 _FIRST_TABLE = {"table=0"}
@@ -35,20 +55,24 @@ _last: dict[tuple[str, str], tuple[str, Mapping[str, Any]]] = {}
 def read(host: str, answers: Mapping[str, str | None]) -> Sight:
     """The sight of a host from what the commands of `look.commands` wrote, by their names; None: it failed."""
     found: dict[str, Any] = {}
-    unread = []
+    unread, invalid = [], []
     for name, answer in answers.items():
         try:
             found |= {} if answer is None else _merged(found, _part(host, name, answer))
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
             unread.append(name)
+            if answer and answer.strip():
+                invalid.append(name)
     unread += (name for name, answer in answers.items() if answer is None)
     known = {each.name for each in fields(Sight)}
     parts = {name: value for name, value in found.items() if name in known}
-    return Sight(host, asked=frozenset(answers), unread=tuple(unread), **parts)
+    return Sight(host, asked=frozenset(answers), unread=tuple(unread), invalid=tuple(invalid), **parts)
 
 
 def _part(host: str, name: str, answer: str) -> Mapping[str, Any]:
     """What an answer tells: parts of a `Sight`, by their names, which nobody changes."""
+    if len(answer) > LONGEST_ANSWER:
+        raise BadAnswer(name)
     last = _last.get((host, name))
     if last is None or last[0] != answer:
         last = _last[host, name] = answer, _READERS[name](answer)
@@ -64,10 +88,11 @@ def _merged(found: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]
 @lru_cache(_FLOWS_KNOWN)
 def flow(text: str) -> Flow:
     """A flow as `ovs-ofctl dump-flows --names` shows it, or as `add-flows` takes it."""
+    _short(text)
     cookie, text = 0, text.strip().replace('"', "")
     if text.startswith("cookie="):
         first, _, text = text.removeprefix("cookie=").partition(",")
-        cookie = int(first, 0)
+        cookie = int(first, 0) & _COOKIE
     if "0x" in text:
         text = _HEX.sub(lambda number: str(int(number[0], 16)), text)
     match, actions = text.split("actions=")
@@ -75,7 +100,27 @@ def flow(text: str) -> Flow:
     return Flow(cookie, words - _FIRST_TABLE, tuple(actions.split(",")))
 
 
+def _short(text: str) -> str:
+    """`text`, which is no longer than a line can be."""
+    if len(text) > LONGEST_LINE:
+        raise BadAnswer(text[:40])
+    return text
+
+
+def _name(value: Any, longest: int = 255) -> str:
+    """`value`, which is a text that can be shown."""
+    if not isinstance(value, str) or len(value) > longest or not value.isprintable():
+        raise BadAnswer("a name")
+    return value
+
+
+def _number(text: str, highest: int) -> int:
+    return figure(text, "is out of range", 0, highest)
+
+
 def _clock(text: str) -> dict[str, Any]:
+    if not re.fullmatch(r"[0-9]{1,11}(\.[0-9]{1,9})?\n?", text):
+        raise BadAnswer("clock")
     return {"clock": float(text)}
 
 
@@ -90,16 +135,16 @@ def _ports(text: str) -> dict[str, Any]:
         tag, number, kind = row["tag"], interface["ofport"], interface["type"]
         _, marks = interface["external_ids"]
         found[row["name"]] = Port(
-            row["name"],
+            _name(row["name"]),
             of_port.get(_ids(row["_uuid"])[0], ""),
-            tag if isinstance(tag, int) else None,
-            kind,
-            number if isinstance(number, int) else UNWIRED,
-            dict(marks),
+            tag if type(tag) is int else None,
+            _name(kind),
+            number if type(number) is int else UNWIRED,
+            {key: _name(value) for key, value in marks if key in _MARKS},
             trunks=row["trunks"] != _NOTHING or row["vlan_mode"] not in (_NOTHING, "access"),
             protected=row["protected"] is True,
         )
-    return {"ports": found, "bridges": frozenset(row["name"] for row in bridges)}
+    return {"ports": found, "bridges": frozenset(_name(row["name"]) for row in bridges)}
 
 
 def _table(line: str) -> list[dict[str, Any]]:
@@ -125,12 +170,12 @@ def _devices(text: str) -> dict[str, Any]:
 def _device_table(text: str) -> dict[str, Device]:
     return {
         found["ifname"]: Device(
-            found["ifname"],
-            found.get("address", ""),
+            _name(found["ifname"]),
+            _name(found.get("address", "")),
             "UP" in found["flags"],
             "LOWER_UP" in found["flags"],
             found.get("ifalias", ""),
-            found.get("linkinfo", {}).get("info_kind", ""),
+            _name(found.get("linkinfo", {}).get("info_kind", "")),
             tuple(_addresses(found, "inet")),
             "NOARP" not in found["flags"],
             tuple(_addresses(found, "inet6")),
@@ -140,8 +185,10 @@ def _device_table(text: str) -> dict[str, Device]:
     }
 
 
-def _addresses(device: dict[str, Any], family: str) -> Iterator[str]:
-    return (each["local"] for each in device.get("addr_info", ()) if each.get("family") == family and "local" in each)
+def _addresses(device: Mapping[str, Any], family: str) -> Iterator[str]:
+    for each in device.get("addr_info", ()):
+        if each.get("family") == family and "local" in each:
+            yield _name(each["local"], _LONGEST_ADDRESS)
 
 
 def _processes(text: str) -> dict[str, Any]:
@@ -149,7 +196,7 @@ def _processes(text: str) -> dict[str, Any]:
     lines: defaultdict[int, list[str]] = defaultdict(list)
     for line in filter(None, text.split("\n")):
         place, _, words = line.partition(":")
-        lines[int(place.split("/")[2])].append(words)
+        lines[_number(place.split("/")[2], _MOST_PID)].append(words)
     argvs = {pid: tuple("\n".join(parts).removesuffix("\x1f").split("\x1f")) for pid, parts in lines.items()}
     return {"processes": {pid: Process(pid, argv) for pid, argv in argvs.items()}}
 
@@ -158,7 +205,7 @@ def _disks(text: str) -> dict[str, Any]:
     held: defaultdict[int, set[str]] = defaultdict(set)
     for line in text.splitlines():
         place, _, path = line.partition(" ")
-        held[int(place.split("/")[2])].add(path)
+        held[_number(place.split("/")[2], _MOST_PID)].add(path)
     return {"disks": {pid: frozenset(paths) for pid, paths in held.items()}}
 
 
@@ -167,7 +214,7 @@ def _files(text: str) -> dict[str, Any]:
     entries = [line.split(" ", 3) for line in lines.splitlines() if line]
     seals = (line.rpartition(":")[::2] for line in pids.splitlines() if ".seal:" in line)
     return {
-        "files": {path: int(size) for kind, size, _, path in entries if kind != "d"},
+        "files": {path: _number(size, _MOST_SIZE) for kind, size, _, path in entries if kind != "d"},
         "folders": frozenset(path for kind, _, _, path in entries if kind == "d"),
         "images": {p: f"{size} {changed.partition('.')[0]}" for kind, size, changed, p in entries if kind == "f"},
         "seals": {path.rpartition("/.")[2].removesuffix(".seal"): said for path, said in seals},
@@ -177,7 +224,7 @@ def _files(text: str) -> dict[str, Any]:
 
 def _pids(text: str) -> dict[str, int]:
     pairs = (line.rpartition(":")[::2] for line in text.splitlines())
-    return {path: int(pid) for path, pid in pairs if pid.strip().isdigit()}
+    return {path: int(pid) for path, pid in pairs if re.fullmatch(r" *[0-9]{1,10} *", pid)}
 
 
 def _marks(text: str) -> dict[str, Any]:
@@ -212,7 +259,7 @@ def _entered(name: str, body: str) -> Namespace:
     routes, *ipv6 = first.split()
     devices = _device_table(table)
     # A socket that is bound to an interface that is gone is shown with its number: %if9.
-    bound = [found[1] for line in sockets if (found := re.search(r"(?:%(\S+))?:67\b", line))]
+    bound = [found[1] for line in sockets if (found := re.search(r"(?:%(\S+))?:67\b", _short(line)))]
     serves = bool(bound) and not any(re.fullmatch(r"if\d+", port or "") and port not in devices for port in bound)
     return Namespace(name, routes == "1", devices, serves, tuple(ipv6))
 
@@ -225,6 +272,8 @@ def _shown(name: str, facts: list[list[str]]) -> Namespace:
     """
     addresses = dict.fromkeys(words[1] for words in facts if words[0] == "address")
     networks = [(int(words[1], 16), int(words[2], 16), words[3]) for words in facts if words[0] == "network"]
+    if max(len(addresses), len(networks)) > _MOST_NETWORKS:
+        raise BadAnswer(name)
     held: defaultdict[str, list[str]] = defaultdict(list)
     for address in addresses:
         number = int.from_bytes(map(int, address.split(".")), "little")
@@ -243,7 +292,7 @@ def _rules(text: str) -> dict[str, Any]:
 
 def _rule_lines(text: str) -> Iterator[str]:
     table = ""
-    for line in text.splitlines():
+    for line in map(_short, text.splitlines()):
         if line.startswith("*"):
             table = line[1:].strip()
         elif line.startswith("-A "):
@@ -254,17 +303,20 @@ def _rule_lines(text: str) -> Iterator[str]:
 
 def _filter(text: str) -> dict[str, Any]:
     """Without counters and quotes; some versions write MACs in capitals."""
-    lines = (line.partition(" [")[0].replace('"', "").strip() for line in text.splitlines())
+    lines = (_short(line).partition(" [")[0].replace('"', "").strip() for line in text.splitlines())
     return {"heard": tuple(line.lower() for line in lines if line.startswith((":", "-A ")))}
 
 
 def _forwarding(text: str) -> dict[str, Any]:
-    return {"forwards": bool(int(text))}
+    return {"forwards": bool(_number(text.strip(), 9))}
 
 
 def _networks(text: str) -> dict[str, Any]:
     found = (line.split()[0] for line in text.splitlines() if line.strip())
-    return {"near": tuple(str(ipaddress.ip_network(network)) for network in found if network != "default")}
+    near = tuple(str(ipaddress.ip_network(network)) for network in found if network != "default")
+    if len(near) > _MOST_NETWORKS:
+        raise BadAnswer("networks")
+    return {"near": near}
 
 
 def _stack(text: str) -> dict[str, Any]:
@@ -272,16 +324,16 @@ def _stack(text: str) -> dict[str, Any]:
     settings: dict[str, DeviceSettings] = {}
     ways: defaultdict[str, list[str]] = defaultdict(list)
     sockets: defaultdict[int, set[str]] = defaultdict(set)
-    for line in text.splitlines():
+    for line in map(_short, text.splitlines()):
         kind, _, rest = line.partition(" ")
         if kind == "device":
             name, off, rp_filter = rest.split()
-            settings[name] = DeviceSettings(off != "1", int(rp_filter))
+            settings[name] = DeviceSettings(off != "1", _number(rp_filter, 2))
         elif kind == "way" and (device := re.search(r"\bdev (\S+)", rest)):
             ways[device[1]].append(" ".join(rest.split()))
         elif kind == "socket":
-            for pid in re.findall(r"\bpid=(\d+)", rest):
-                sockets[int(pid)].add(rest.split()[3])
+            for pid in re.findall(r"\bpid=([0-9]{1,10})\b", rest):
+                sockets[int(pid)].add(_name(rest.split()[3]))
     return {
         "settings": settings,
         "ways": {device: tuple(found) for device, found in ways.items()},
@@ -297,13 +349,15 @@ def _drops(text: str) -> dict[str, Any]:
 
 
 def _room(text: str) -> dict[str, Any]:
-    disk, memory = (int(line) // 1024 for line in text.split())
+    disk, memory = (_number(line, _MOST_MIB << 10) >> 10 for line in text.split())
     return {"disk_mib": disk, "memory_mib": memory}
 
 
 def _tools(text: str) -> dict[str, Any]:
     """Program -> the line about its version, None where it is not installed."""
-    lines = (line.partition(" ")[::2] for line in text.splitlines())
+    lines = [_short(line).partition(" ")[::2] for line in text.splitlines()]
+    if len(lines) > _MOST_TOOLS:
+        raise BadAnswer("tools")
     return {"tools": {name: said or None for name, said in lines}}
 
 

@@ -113,7 +113,7 @@ class Sight:
     `heard`: whom the DHCP server that slices share hears, chains and rules in small letters. `disks`: the files that a
     process has open, by its pid. `settings`, `ways` (neighbours and routes) are by device; `drops` are our tables of
     nftables by slice, `sockets` the addresses on which a process listens, by its pid. `asked`: all parts that were
-    asked for, `unread`: those that could not be read.
+    asked for, `unread`: those that could not be read, `invalid`: those of them whose answer makes no sense.
     """
 
     host: str
@@ -145,6 +145,7 @@ class Sight:
     tools: Mapping[str, str | None] = field(default_factory=dict)
     asked: frozenset[str] = frozenset()
     unread: tuple[str, ...] = ()
+    invalid: tuple[str, ...] = ()
 
     def was_asked(self, *parts: str) -> bool:
         """Return whether the host was asked for all these parts, and all could be read."""

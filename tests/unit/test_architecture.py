@@ -32,7 +32,7 @@ changes: accounts.rights allocation database deployment errors models placement 
 cli: accounts.audit database environment errors menu.api menu.arguments menu.crash menu.endings menu.entries menu.idle
     menu.keyboard menu.log menu.operator menu.screen menu.session menu.users orchestrator
 database: allocation errors storage.files storage.schema storage.state storage.text storage.version
-deployment: allocation inventory models names placement qcow_manager remote.plan vlan_manager vm_launcher
+deployment: allocation errors inventory models names placement qcow_manager remote.plan vlan_manager vm_launcher
 dhcp: names namespaces remote.beside remote.daemon remote.plan
 discovery: database deployment errors inventory placement remote.runner
 environment:
@@ -51,9 +51,10 @@ inspection.orphans: dhcp inspection.findings inspection.sight models names names
     remote.ovs remote.plan vm_launcher
 inspection.probes: inspection.exposure inspection.look inspection.proof inspection.sight inventory models names
     remote.ovs remote.plan
-inspection.proof: inspection.exposure inspection.findings inspection.sight inventory models names remote.ovs walls
+inspection.proof: errors inspection.exposure inspection.findings inspection.sight inventory models names remote.ovs
+    walls
 inspection.prover: database errors inspection.inspector inspection.probes inspection.proof models remote.runner
-inspection.reading: inspection.sight network.stack
+inspection.reading: errors inspection.sight network.stack
 inspection.sight: names remote.ovs
 inventory: errors
 menu.api: errors inventory menu.proofs models remote.console remote.events remote.plan
@@ -112,7 +113,7 @@ storage.state: allocation inventory models
 storage.text: models storage.schema
 storage.version: allocation models storage.rules storage.schema storage.state storage.text
 vlan_manager: dhcp firewall inventory models names namespaces remote.ovs remote.plan vm_launcher walls
-vm_launcher: inventory models names network.stack remote.daemon remote.ovs remote.plan walls
+vm_launcher: errors inventory models names network.stack remote.daemon remote.ovs remote.plan walls
 walls: inventory models names remote.plan
 """
 """What each module of ours imports of ours, but for the lab and the bench: a line more is a decision."""

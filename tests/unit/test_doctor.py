@@ -85,7 +85,7 @@ def test_a_vm_is_not_forgotten_where_the_processes_could_not_be_read(
     whole = fake_look.processes
     monkeypatch.setattr(fake_look, "processes", lambda host: "?" if host.address == WORKER else whole(host))
     diagnosis = running.api.doctor.fix()
-    assert {"unread", "orphan-overlay"} & {finding.code for finding in diagnosis.findings} == {"unread"}
+    assert {"invalid-answer", "orphan-overlay"} & {finding.code for finding in diagnosis.findings} == {"invalid-answer"}
     monkeypatch.undo()
     assert {"orphan-process", "orphan-overlay"} <= set(codes(running))
     assert running.api.doctor.fix().findings == ()

@@ -8,17 +8,22 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
 
+import deployment
 from errors import LONGEST_WORDS, CloudError, CommandFailed, HostUnreachable, InvalidAnswer
-from remote import batch, ssh
+from remote import batch, daemon, ssh
 from remote.batch import Outcome
 from remote.openssh import Copy
 from remote.plan import Command, Step, Upload
-from tests import liar
+from tests import fake_look, liar
+from tests.fakes import SCRIPTS, FakeHost
 from tests.loopback import LoopbackHost, loopback_host
+from tests.unit.desk import WORKERS, Desk, open_desk
+from vm_launcher import PORT_TAKEN
 
 BEGIN = "{mark} 0 begin\\n"
 
@@ -142,3 +147,100 @@ def test_a_host_that_takes_a_file_byte_by_byte_is_given_up(
     with pytest.raises(HostUnreachable, match="had not taken the file within 2 s"):
         list(copy.news())
     assert time.monotonic() - began < 10
+
+
+# --- Figures and pids, over fake hosts --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return open_desk(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ("99999999\n16777216\n104857600\n0\n{now}\n", "99999999 cores"),
+        ("0\n16777216\n104857600\n0\n{now}\n", "0 cores"),
+        ("-4\n16777216\n104857600\n0\n{now}\n", "-4 cores"),
+        ("4\n0\n104857600\n0\n{now}\n", "0 KiB of memory"),
+        ("4\n16777216\n9999999999999999\n0\n{now}\n", "9999999999999999 KiB of free disk"),
+        ("4\n16777216\n104857600\n\u0661\n{now}\n", "\u0661 KiB of disk for VMs"),
+        ("4\n16777216\n104857600\n0\n99999999999\n", "99999999999 seconds of its clock"),
+        ("\x1b[2J\n16777216\n104857600\n0\n{now}\n", "[2J cores"),
+        ("9" * 5000 + "\n1\n1\n1\n1\n", "its resources could not be measured"),
+        ("", "its resources could not be measured"),
+    ],
+)
+def test_a_worker_that_cannot_be_is_named_and_gets_no_vms(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, answer: str, why: str
+) -> None:
+    whole = FakeHost.measure
+
+    def measure(host: FakeHost, argv: tuple[str, ...], stdin: str) -> tuple[int, str, str]:
+        said = answer.replace("{now}", str(int(time.time())))
+        return (0, said, "") if host.address == WORKERS[0] else whole(host, argv, stdin)
+
+    monkeypatch.setitem(SCRIPTS, deployment._MEASURE, measure)
+    workers = desk.ok(desk.api.discover_workers())
+    assert workers[WORKERS[0]].problem == f"gives an invalid answer: {why}"
+    assert [worker.up for worker in workers.values()] == [False, True]
+    slice_ = desk.ok(desk.api.create_slice("student", "lab"))
+    vms = [desk.ok(desk.api.add_vm_to_slice("student", slice_.slice_id, f"vm{n}", "cirros")) for n in range(3)]
+    assert {vm.worker_ip for vm in vms} == {WORKERS[1]}
+    monkeypatch.undo()
+    assert all(worker.up for worker in desk.ok(desk.api.discover_workers()).values())
+
+
+def test_an_error_without_an_end_is_cut_in_the_file(desk: Desk) -> None:
+    desk.cloud.hosts[WORKERS[0]].faults["resources"] = (1, "", "\x1b[31m" + "w" * 25_000_000)
+    problem = desk.ok(desk.api.discover_workers())[WORKERS[0]].problem
+    assert problem.isprintable()
+    assert len(problem) < LONGEST_WORDS + 100
+    assert desk.path.stat().st_size < 10_000
+
+
+@pytest.mark.parametrize(
+    "lie",
+    ["{id} abc\n", "{id} 0\n", "{id} 99999999999\n", "{id}\n", "", "{other} 77\n", "{id} 7\n{id} 8\n", "\x1b]0;\x07\n"],
+)
+def test_a_worker_that_lies_of_its_vms_is_named_and_the_others_are_cleared(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, lie: str
+) -> None:
+    slice_ = desk.ring(2)
+    ids = {vm.worker_ip: vm.vm_id for vm in slice_.vms}
+    before = {address: deepcopy(host.state()) for address, host in desk.cloud.hosts.items()}
+    whole, script = FakeHost.await_ports, daemon.await_ports(())[2]
+    said = lie.replace("{id}", str(ids[WORKERS[0]])).replace("{other}", str(ids[WORKERS[1]]))
+    monkeypatch.setitem(
+        SCRIPTS, script, lambda host, *rest: (0, said, "") if host.address == WORKERS[0] else whole(host, *rest)
+    )
+    sentence = desk.no(desk.api.deploy_slice("student", slice_.slice_id))
+    assert sentence.startswith(f"{WORKERS[0]} gives an invalid answer: ")
+    assert sentence.endswith("what was done has been taken back and the slice is in design")
+    assert sentence.isprintable()
+    assert {address: host.state() for address, host in desk.cloud.hosts.items()} == before
+    monkeypatch.undo()
+    desk.ok(desk.api.deploy_slice("student", slice_.slice_id))
+    monkeypatch.setitem(
+        SCRIPTS, script, lambda host, *rest: (0, said, "") if host.address == WORKERS[0] else whole(host, *rest)
+    )
+    if lie:
+        assert f"{WORKERS[0]} gives an invalid answer: " in desk.no(desk.api.repair_slice("student", slice_.slice_id))
+    assert all(vm.pid and vm.pid.isdecimal() for vm in desk.slice(slice_.slice_id).vms)
+
+
+def test_a_worker_that_lies_of_its_ports_is_named(desk: Desk) -> None:
+    slice_ = desk.ring(2)
+    desk.cloud.hosts[WORKERS[0]].faults["room for the VMs"] = (PORT_TAKEN, " 5901\nnonsense\n", "")
+    sentence = desk.no(desk.api.deploy_slice("student", slice_.slice_id))
+    assert "gives an invalid answer: it does not say which ports are taken" in sentence
+    assert desk.slice(slice_.slice_id).status == "design"
+
+
+def test_the_doctor_names_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        fake_look, "processes", lambda host: "/proc/9999999999999/cmdline:qemu-kvm\n" * (host.address == WORKERS[0])
+    )
+    found = [f for f in desk.api.doctor.examine().findings if f.code == "invalid-answer"]
+    assert [finding.sentence for finding in found] == [f"{WORKERS[0]}: gives an invalid answer about its processes"]
