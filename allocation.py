@@ -13,7 +13,17 @@ from typing import NamedTuple
 
 from errors import Refused
 from inventory import InternetSettings
-from models import FIRST_ID, FIRST_VNC_PORT, LAST_ID, LAST_VNC_PORT, POOL_COUNT, Record, Slice, internet_interfaces
+from models import (
+    FIRST_ID,
+    FIRST_VNC_PORT,
+    LAST_ID,
+    LAST_VNC_PORT,
+    NOWHERE,
+    POOL_COUNT,
+    Record,
+    Slice,
+    internet_interfaces,
+)
 from names import DHCP_FIRST_HOST, DHCP_LAST_HOST
 
 _MAC_IDS = 65_536
@@ -60,7 +70,7 @@ class Holdings:
     def of(cls, tenant: Slice) -> Holdings:
         """What `tenant` has at the moment."""
         promised: dict[str, Promise] = defaultdict(Promise)
-        for vm in tenant.vms:
+        for vm in (vm for vm in tenant.vms if vm.worker_ip != NOWHERE):
             cores, ram_gb, disk_gb = promised[vm.worker_ip]
             promised[vm.worker_ip] = Promise(cores + vm.cores, ram_gb + vm.ram_gb, disk_gb + vm.disk_gb)
         return cls(

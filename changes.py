@@ -16,6 +16,7 @@ from allocation import next_vnc_port
 from database import Database
 from deployment import DeploymentAPI
 from errors import BadAnswer, CloudError, FileFault, HostUnreachable, InvalidAnswer, Refused, printable
+from lifecycle import losses
 from models import VM, Slice
 from placement import recount
 from remote import interrupts
@@ -90,13 +91,17 @@ class Change:
 
         `resumed` as above. What a host that does not answer still has is kept in the slice's `left`.
         """
+        if resumed:
+            with self._database.transaction() as state:
+                tenant = state.slices[tenant.slice_id]
+                losses.require_placed(state, tenant, self._deployment)
         report = self._run_on_free_ports(tenant, lambda: self._deployment.deploy_plan(tenant, new=not resumed))
         pids = {} if report.error else self._pids(tenant, report, complete=True)
         if report.error:
             kept = self._deployment.design_plan(tenant)
             back = self._undo_running(tenant) if resumed else report.taken_back(but=kept)
             left = _left(self._runner.run(back, keep_going=True))
-            sentence = _not_deployed(report.error, left, changed=bool(back.stages))
+            sentence = _not_deployed(report.error, left, tenant, changed=bool(back.stages))
             with _said_first(sentence):
                 self._back_to_design(tenant.slice_id, left)
             raise CloudError(sentence)
@@ -105,7 +110,7 @@ class Change:
             stored = state.slices[tenant.slice_id]
             stored.status, stored.left = "running", []
             for vm in stored.vms:
-                vm.status, vm.pid = "running", pids[vm.vm_id]
+                vm.status, vm.pid, vm.lost_with = "running", pids[vm.vm_id], None
             for network in stored.networks:
                 network.status = "running"
             return stored
@@ -114,7 +119,11 @@ class Change:
         """Bring back what is missing of a running slice, and nothing else; what the steps did that did something.
 
         Nothing is ever taken back: what runs is left alone. Hosts that do not answer do not keep the others waiting.
+        Why VMs that were lost with their worker have no other one is said when the rest is repaired.
         """
+        with self._database.transaction() as state:
+            tenant = state.slices[tenant.slice_id]
+            unplaced = losses.place_again(state, tenant, self._deployment)
         runs = [self._run_on_free_ports(tenant, lambda: self._deployment.deploy_plan(tenant))]
         plan = runs[0].plan
         lost = {r.step.host for r in runs[0].failures if isinstance(r.error, HostUnreachable)}
@@ -123,9 +132,9 @@ class Change:
         results = [result for report in runs for result in report.results]
         mended = list(dict.fromkeys(_what_it_did(r) for r in results if _did_something(r)))
         self._note_pids(tenant, {vm: pid for report in runs for vm, pid in self._pids(tenant, report).items()})
-        if error := next((report.error for report in runs if report.error), None):
+        if error := next((report.error for report in runs if report.error), None) or _unplaced(unplaced):
             brought = f"brought back: {', '.join(mended)}; " if mended else ""
-            raise CloudError(f"{error}; {brought}what runs was left alone; repair the slice again when that is mended")
+            raise CloudError(f"{error}; {brought}what runs was left alone; repair the slice again when that is solved")
         return mended
 
     def _run_on_free_ports(self, slice_: Slice, make_plan: Callable[[], Plan]) -> Report:
@@ -188,15 +197,23 @@ class Change:
         return pids
 
     def _note_pids(self, tenant: Slice, pids: Mapping[int, str]) -> None:
+        regained = []
         with self._database.transaction() as state:
             for vm in state.slices[tenant.slice_id].vms:
+                if vm.lost_with and vm.vm_id in pids:
+                    regained.append(f"{vm.name} was lost with {vm.lost_with}: it has a new disk on {vm.worker_ip}")
+                    vm.status, vm.lost_with = "running", None
                 vm.pid = pids.get(vm.vm_id, vm.pid)
+        for notice in regained:
+            self._runner.tell(Notice(notice))
 
     def take_back_deployment(self, tenant: Slice) -> None:
         """The slice is in design and nothing of it but its overlays is on any host."""
         left = _left(self._runner.run(self._undo_running(tenant), keep_going=True))
         if left:
-            raise CloudError(f"Slice {tenant.slice_id} is not all taken back: {_what_is_left(left)}; try again later")
+            raise CloudError(
+                f"Slice {tenant.slice_id} is not all taken back: {_left_to_do(left, 'try again later', tenant)}"
+            )
         self._back_to_design(tenant.slice_id, left)
 
     def delete(self, tenant: Slice) -> None:
@@ -214,7 +231,9 @@ class Change:
                 del state.slices[tenant.slice_id]
                 recount(state.workers, state.slices.holdings.values())
         if left:
-            raise CloudError(f"Slice {tenant.slice_id} is not all gone: {_what_is_left(left)}; delete it again later")
+            raise CloudError(
+                f"Slice {tenant.slice_id} is not all gone: {_left_to_do(left, 'delete it again later', tenant)}"
+            )
 
     def _forget(
         self, back: Report, tenant: Slice, vms: list[VM], why: str, unreachable: Sequence[HostUnreachable] = ()
@@ -223,7 +242,9 @@ class Change:
         if left := _left(back):
             with self._database.transaction() as state:
                 state.slices[tenant.slice_id].left = list(left)
-            raise CloudError(f"{why}; not all could be taken back: {_what_is_left(left)}; log in again to retry")
+            raise CloudError(
+                f"{why}; not all could be taken back: {_left_to_do(left, 'log in again to retry', tenant)}"
+            )
         with self._database.transaction() as state:
             stored = state.slices[tenant.slice_id]
             gone = {vm.vm_id for vm in vms}
@@ -246,6 +267,10 @@ class Change:
             stored.status, stored.left = "design", list(left)
             for vm in stored.vms:
                 vm.pid, vm.vnc_secret = None, None
+
+
+def _unplaced(problems: Sequence[str]) -> CloudError | None:
+    return CloudError("; ".join(problems)) if problems else None
 
 
 def _elsewhere(plan: Plan, lost: Collection[str]) -> Plan:
@@ -280,14 +305,19 @@ def _is_lost(error: CloudError | None) -> bool:
     return isinstance(error, HostUnreachable)
 
 
-def _what_is_left(left: dict[str, CloudError]) -> str:
+def _left_to_do(left: dict[str, CloudError], advice: str, slice_: Slice) -> str:
+    """Return why something is left, what, the advice, and the way out where a worker does not come back."""
     reasons = "; ".join(dict.fromkeys(str(error) for error in left.values()))
-    return f"{reasons}; left: {', '.join(left)}"
+    lost = {error.host for error in left.values() if isinstance(error, HostUnreachable)}
+    hosts = sorted(lost & {vm.worker_ip for vm in slice_.vms})
+    way_out = "".join(f"; if it is dead for good, an operator runs: cli.py host forget {host}" for host in hosts)
+    return f"{reasons}; left: {', '.join(left)}; {advice}{way_out}"
 
 
-def _not_deployed(error: CloudError, left: dict[str, CloudError], *, changed: bool) -> str:
+def _not_deployed(error: CloudError, left: dict[str, CloudError], slice_: Slice, *, changed: bool) -> str:
     if left:
-        return f"{error}; not all could be taken back ({_what_is_left(left)}); deploy or delete the slice to clean up"
+        advice = "deploy or delete the slice to clean up"
+        return f"{error}; not all could be taken back: {_left_to_do(left, advice, slice_)}"
     back = "what was done has been taken back" if changed else "nothing was changed"
     return f"{error}; {back} and the slice is in design"
 

@@ -19,7 +19,7 @@ try:
 
     import environment  # noqa: F401 - for its effect: it finds the packages that the rest needs
     from errors import CloudError, FileFault, Refused
-    from menu import endings, log, operator, session, users
+    from menu import endings, hosts, log, operator, session, users
     from menu.api import API
     from menu.arguments import parser
     from menu.crash import crash_sentence
@@ -97,6 +97,8 @@ def _run(wish: Namespace, api: API) -> int:
         if news := api.news():
             _warn(news)
         return 0
+    if wish.command == "host":
+        return hosts.forget(api.hosts, wish, keyboard, screen)
     if wish.command == "doctor":
         return operator.diagnose(api.doctor, wish, screen, keyboard)
     if wish.command == "prove":

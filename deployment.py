@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from allocation import Holdings, next_internet_address, next_vnc_port
 from errors import BadAnswer, figure, printable
 from inventory import Inventory, Worker
-from models import VM, Interface, Record, Slice
+from models import NOWHERE, VM, Interface, Record, Slice
 from names import mac_address
 from placement import place
 from qcow_manager import QCOWManager
@@ -84,13 +84,20 @@ class DeploymentAPI:
         if internet_enabled:
             interfaces[0].vlan_id = self._inventory.internet.vlan_id
             interfaces[0].ip_config = next_internet_address(vm_id, live, self._inventory.internet)
-        used = {vm.worker_ip for vm in tenant.vms}
+        used = {vm.worker_ip for vm in placed(tenant.vms)}
         worker = place(flavor_name, flavor, self._inventory, workers, live, used)
         vm = VM(vm_id, name, tenant.owner, worker, next_vnc_port(live), interfaces, dict(flavor))
         vm.flavor_name, vm.disk_id = flavor_name, secrets.token_hex(8)
         vm.qcow_image = self._qcow.image_path(tenant, vm)
         tenant.vms.append(vm)
         return vm
+
+    def place_again(self, slice_: Slice, vm: VM, workers: Mapping[str, Worker], live: Collection[Holdings]) -> None:
+        """Give a VM that was lost with its worker another one; `Refused` when it fits on none."""
+        size: Record = {"cores": vm.cores, "ram_gb": vm.ram_gb, "disk_gb": vm.disk_gb}
+        used = {other.worker_ip for other in placed(slice_.vms)}
+        vm.worker_ip = place(vm.flavor_name or vm.name, size, self._inventory, workers, live, used)
+        vm.disk_id = secrets.token_hex(8) if vm.disk_id else None
 
     def renew_secrets(self, tenant: Slice) -> None:
         """Give every VM a new VNC password, for the deployment that is about to begin."""
@@ -113,7 +120,7 @@ class DeploymentAPI:
 
         Of a `new` one, which is in design, nothing may be there yet but its overlays.
         """
-        workers = list(dict.fromkeys(vm.worker_ip for vm in tenant.vms))
+        workers = list(dict.fromkeys(vm.worker_ip for vm in placed(tenant.vms)))
         uses_network = bool(tenant.links) or tenant.uses_internet
         preflight = [step for worker in workers for step in self._launcher.preflight(tenant, worker)]
         preflight += [step for worker in workers for step in self._qcow.preflight(tenant, worker)]
@@ -133,7 +140,7 @@ class DeploymentAPI:
 
     def design_plan(self, tenant: Slice) -> Plan:
         """The part of `deploy_plan` that a slice in design has already, and keeps: its overlays."""
-        steps = (step for vm in tenant.vms for step in self._qcow.disk(tenant, vm))
+        steps = (step for vm in placed(tenant.vms) for step in self._qcow.disk(tenant, vm))
         return self._change(tenant, Stage("prepare", tuple(dict.fromkeys(steps))))
 
     def running_plan(self, tenant: Slice) -> Plan:
@@ -151,7 +158,7 @@ class DeploymentAPI:
 
     def _images(self, tenant: Slice, vms: Iterable[VM]) -> tuple[Step, ...]:
         # Many VMs share a base image and a folder; one look at each is enough.
-        steps = (step for vm in vms for step in self._qcow.create_backing_image(tenant, vm))
+        steps = (step for vm in placed(vms) for step in self._qcow.create_backing_image(tenant, vm))
         return tuple(dict.fromkeys(steps))
 
     # --- discovery ----------------------------------------------------------------------------------------------------
@@ -203,6 +210,11 @@ class DeploymentAPI:
                 raise BadAnswer(f"{printable(line)[:40]} is no process of a VM there")
             found[vm_id] = matched[2]
         return found
+
+
+def placed(vms: Iterable[VM]) -> list[VM]:
+    """Return those of the VMs that have a worker."""
+    return [vm for vm in vms if vm.worker_ip != NOWHERE]
 
 
 def _lock(tenant: Slice) -> str:

@@ -12,6 +12,8 @@ from inventory import Worker
 from placement import recount
 from remote.runner import Runner, StepResult
 
+CLEAR_FIRST = "it was written off and answers again; it gets VMs when cli.py doctor --fix has cleared it"
+
 
 class Discovery:
     """Looks at all workers of the inventory at once and notes in the database what it saw."""
@@ -28,11 +30,17 @@ class Discovery:
         with self._database.transaction() as state:
             for address, worker in found.items():
                 known = state.workers.get(address, Worker())
-                state.workers[address] = worker if worker.up else replace(known, up=False, problem=worker.problem)
+                if not worker.up:
+                    state.workers[address] = replace(known, up=False, problem=worker.problem)
+                elif known.forgotten:  # what it still runs would meet the VMs that are placed there
+                    state.workers[address] = replace(worker, up=False, forgotten=True, problem=CLEAR_FIRST)
+                else:
+                    state.workers[address] = worker
             for gone in state.workers.keys() - found.keys():
-                del state.workers[gone]
+                if not state.workers[gone].forgotten:
+                    del state.workers[gone]
             recount(state.workers, state.slices.holdings.values())
-            return dict(state.workers)
+            return {address: worker for address, worker in state.workers.items() if address in found}
 
     def _measured(self, result: StepResult) -> Worker:
         """The worker as it answered; one whose answer makes no sense gets no VMs."""

@@ -125,6 +125,7 @@ class Worker:
     """A worker as discovery last saw it: what it has, and what its VMs were promised. Memory and disk in GiB.
 
     `up` is False when it gets no VMs at present, and `problem` says why; one that is up can have a problem as well.
+    `forgotten`: it was written off, and gets no VMs before the doctor has cleared it.
     """
 
     max_cores: int = 0
@@ -135,10 +136,13 @@ class Worker:
     used_disk_gb: float = 0.0
     up: bool = True
     problem: str = ""
+    forgotten: bool = False
 
     @property
     def state(self) -> str:
         """The state in two or three words."""
+        if self.forgotten:
+            return "written off"
         if self.up:
             return "up"
         return next((what for what in (UNUSABLE, INVALID) if self.problem.startswith(what)), "does not answer")

@@ -30,6 +30,8 @@ LAST_VNC_PORT = 65_535
 MAX_QUOTA = 10_000
 MAX_SLICES = POOL_COUNT
 """The highest number of slices that a user may be allowed: each slice holds one of the pools of VLANs."""
+NOWHERE = "nowhere"
+"""The `worker_ip` of a VM that was lost with its worker, until another one has room for it."""
 
 STUDENT, ADMIN = "student", "admin"
 MAX_NAME_LENGTH = 32
@@ -219,7 +221,8 @@ class VM:
 
     Status goes `pending` (being created) -> `design` (overlay made) -> `running`. `vnc_secret` is what a VNC client is
     asked for, made anew at each deployment; `flavor_name` is what `flavor` was called when the VM was added. `disk_id`
-    tells its disk from one of the same name; VMs of older files have none.
+    tells its disk from one of the same name; VMs of older files have none. `lost_with` is the worker that was
+    written off with its disk: the next deployment or repair makes a new one.
     """
 
     def __init__(
@@ -246,6 +249,7 @@ class VM:
         self.flavor_name: str | None = None
         self.disk_id: str | None = None
         self.vnc_secret: str | None = None
+        self.lost_with: str | None = None
 
     @property
     def cores(self) -> int:
@@ -299,7 +303,12 @@ class VM:
             "flavor": None if self.flavor is None else dict(self.flavor),
             "interfaces": [interface.to_dict() for interface in self.interfaces],
         }
-        ours = {"flavor_name": self.flavor_name, "disk_id": self.disk_id, "vnc_secret": self.vnc_secret}
+        ours = {
+            "flavor_name": self.flavor_name,
+            "disk_id": self.disk_id,
+            "vnc_secret": self.vnc_secret,
+            "lost_with": self.lost_with,
+        }
         return record | _filled(ours)
 
     @classmethod
@@ -320,6 +329,7 @@ class VM:
         vm.flavor_name = record.get("flavor_name")
         vm.disk_id = record.get("disk_id")
         vm.vnc_secret = record.get("vnc_secret")
+        vm.lost_with = record.get("lost_with")
         return vm
 
 

@@ -27,6 +27,7 @@ from deployment import DeploymentAPI
 from discovery import Discovery
 from errors import CloudError, FileFault, Refused
 from inventory import SSHSettings, Worker
+from lifecycle import losses
 from models import (
     ADMIN,
     MAX_DATA_INTERFACES,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from inspection.doctor import Doctor
     from inspection.inspector import Inspector
     from inspection.prover import Prover, Verdict
+    from lifecycle.hosts import Hosts
     from remote.ssh import Connections
 
 P = ParamSpec("P")
@@ -138,6 +140,13 @@ class OrchestratorAPI:
         from inspection.doctor import Doctor  # noqa: PLC0415
 
         return Doctor(self._database, self._inspector, Runner(self._connect), self._audit)
+
+    @functools.cached_property
+    def hosts(self) -> Hosts:
+        """Return the use-case that writes off workers which are dead for good."""
+        from lifecycle.hosts import Hosts  # noqa: PLC0415
+
+        return Hosts(self._database, self._deployment, self._discovery, self._connect, self._audit)
 
     @functools.cached_property
     def prover(self) -> Prover:
@@ -313,6 +322,7 @@ class OrchestratorAPI:
             with self._database.transaction() as state:
                 tenant = rights.own(state, actor, slice_id)
                 rights.require_deployable(tenant)
+                losses.require_placed(state, tenant, self._deployment)
                 tenant.status = "deploying"
                 self._deployment.renew_secrets(tenant)
             return change.deploy(tenant)
@@ -322,8 +332,7 @@ class OrchestratorAPI:
         """Bring back what is missing of a running slice; the parts, none when nothing was missing."""
         with self._change(actor, slice_id, listen) as change:
             tenant = rights.own(self._database.load(), actor, slice_id)
-            if tenant.status != "running":
-                raise Refused(f"Slice {slice_id} is in {tenant.status}; only a running slice is repaired")
+            rights.require_running(tenant)
             return change.repair(tenant)
 
     @_answers
@@ -357,7 +366,7 @@ class OrchestratorAPI:
         if not tenant or not vm:
             raise Refused(f"You have no VM {vm_id}; View my Slices shows the ids")
         if vm.status != "running":
-            raise Refused(f"VM {vm_id} is not running; deploy slice {tenant.slice_id} first")
+            raise Refused(f"VM {vm_id} is not running; {rights.way_to_run(tenant)} slice {tenant.slice_id} first")
         return self._connect(vm.worker_ip).open_terminal(self._deployment.console(tenant, vm))
 
     @contextmanager

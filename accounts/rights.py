@@ -78,6 +78,19 @@ def require_deployable(tenant: Slice) -> None:
         raise Refused(f"No base image is recorded for {without_image}; delete slice {tenant.slice_id} and make it anew")
 
 
+def require_running(slice_: Slice) -> None:
+    """Check that a slice runs, so that it can be repaired."""
+    if slice_.status == "design":
+        raise Refused(f"Slice {slice_.slice_id} is in design; only a running slice is repaired: deploy it")
+    if slice_.status != "running":
+        _require_design(slice_)
+
+
+def way_to_run(slice_: Slice) -> str:
+    """Return the verb for what makes a VM of the slice run."""
+    return "repair" if slice_.status == "running" else "deploy"
+
+
 def require_unfinished(tenant: Slice) -> None:
     """A slice that was left in the middle of a change."""
     if not is_unfinished(tenant):

@@ -44,6 +44,8 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     ),
     "qemu-dead": ("error", "a VM does not run", REPAIR),
     "qemu-wrong": ("warning", "a VM runs with another command line than designed", "delete and deploy the slice"),
+    "vm-lost": ("error", "a VM was lost with its worker, which was written off", f"{REPAIR}, with a new disk"),
+    "host-forgotten": ("warning", "a host that was written off answers again", "doctor --fix clears it"),
     "tap-missing": ("error", "a VM's TAP is not there", REPAIR),
     "tap-down": ("error", "a VM's TAP is down", REPAIR),
     "tap-dead": ("error", "a VM runs and does not hold its TAP", f"{REPAIR}: the VM starts anew"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from accounts.audit import Audit, Entry, operator
@@ -15,6 +15,7 @@ from inspection.inspector import Inspector, Look, Survey
 from inspection.orphans import Orphan, Owners
 from remote.plan import Step
 from remote.runner import Runner
+from storage.state import State
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Doctor:
         found = (*self._found(survey), *(orphan.finding for orphan in lost))
         # That the switch is down is said once, not once for each slice.
         once = {(finding.code, finding.host, finding.what): finding for finding in reversed(found)}
-        removable = tuple(_sentence(step) for orphan in lost for step in orphan.steps)
+        marks = [_mark(host) for host in self._forgotten(self._database.load()) if host in survey.look.sights]
+        removable = (*(_sentence(step) for orphan in lost for step in orphan.steps), *marks)
         return Diagnosis(tuple(once.values())[::-1], tuple(survey.look.errors), removable)
 
     def fix(self, agreed: Collection[str] | None = None) -> Diagnosis:
@@ -68,19 +70,40 @@ class Doctor:
             began = time.monotonic()
             look = self._inspector.look(self._inspector.inventory.hosts, thorough=True)
             owners = Owners(self._inspector.comparison, state.slices.values(), self._database.is_claimed)
-            steps = (step for orphan in self._orphans(owners, look) for step in orphan.steps)
+            found = self._orphans(owners, look)
+            steps = (step for orphan in found for step in orphan.steps)
             wanted = [step for step in steps if agreed is None or _sentence(step) in agreed]
             # As long as two looks for one and the removal together: nobody can change the file meanwhile.
             seconds = 2 * self._inspector.inventory.ssh.timeouts.look
             plan = orphans.removal_plan(wanted, seconds - (time.monotonic() - began))
             report = self._runner.run(plan, keep_going=True)
-        failed = {result.step: result.error for result in report.failures if result.error}
-        removed = tuple(_sentence(step) for step in plan.steps if step not in failed)
+            failed = {result.step: result.error for result in report.failures if result.error}
+            removed = tuple(_sentence(step) for step in plan.steps if step not in failed)
+            cleared = self._cleared(state, look, found, removed)
+            for host in sorted(cleared):
+                if agreed is not None and _mark(host) not in agreed:
+                    continue
+                state.workers[host] = replace(state.workers[host], forgotten=False, problem="")
+                removed = (*removed, _mark(host))
         return removed, tuple(_not_removed(step.host, step.title, error) for step, error in failed.items())
+
+    def _forgotten(self, state: State) -> list[str]:
+        """Return the hosts that were written off, of those that are looked at."""
+        return [
+            host for host in self._inspector.inventory.hosts if host in state.workers and state.workers[host].forgotten
+        ]
+
+    def _cleared(self, state: State, look: Look, found: Sequence[Orphan], removed: Collection[str]) -> set[str]:
+        """Return the hosts that were written off, are back, and have nothing of ours any more."""
+        left = {o.finding.host for o in found if not o.steps or not {_sentence(step) for step in o.steps} <= {*removed}}
+        return {host for host in self._forgotten(state) if host in look.sights and host not in {*left, *look.partly}}
 
     def _found(self, survey: Survey) -> Iterator[Finding]:
         look, comparison = survey.look, self._inspector.comparison
         yield from look.unseen
+        for host in self._forgotten(self._database.load()):
+            if host in look.sights:
+                yield Finding("host-forgotten", host, "it was written off and answers again")
         for sight in look.sights.values():
             yield from findings.of_host(self._inspector.inventory, sight, look.began, look.ended)
         for tenant in survey.steady_in("running"):
@@ -91,6 +114,11 @@ class Doctor:
     @staticmethod
     def _orphans(owners: Owners, look: Look) -> list[Orphan]:
         return [orphan for sight in look.sights.values() for orphan in orphans.orphans(owners, sight)]
+
+
+def _mark(host: str) -> str:
+    """Return the sentence for the mark that keeps VMs away from a host that was written off."""
+    return f"{host}: host-forgotten: the mark that keeps VMs away"
 
 
 def _sentence(step: Step) -> str:

@@ -21,7 +21,7 @@ from inspection.codes import CODES, REPAIR, Severity
 from inspection.reading import flow
 from inspection.sight import Device, Flow, Port, Sight
 from inventory import Inventory
-from models import VM, Slice
+from models import NOWHERE, VM, Slice
 from names import flow_cookie, process_name, router_namespace
 from namespaces import Place
 from remote import ovs
@@ -141,7 +141,7 @@ class Comparison:
 
     def of_slice(self, tenant: Slice, sights: Mapping[str, Sight]) -> list[Finding]:
         """What is missing of a slice that shall run, on the hosts that were seen; what was not read misses nothing."""
-        found: list[Finding] = []
+        found = [_lost(tenant, vm) for vm in tenant.vms if vm.lost_with]
         for host in self.hosts_of([tenant]):
             if sight := sights.get(host):
                 found += (replace(finding, slice_id=tenant.slice_id) for finding in _of_look(sight))
@@ -154,7 +154,7 @@ class Comparison:
         """Where the slices have anything, each host once."""
         hosts: dict[str, None] = {}
         for tenant in tenants:
-            hosts |= dict.fromkeys(vm.worker_ip for vm in tenant.vms)
+            hosts |= dict.fromkeys(vm.worker_ip for vm in tenant.vms if vm.worker_ip != NOWHERE)
             if tenant.links or tenant.uses_internet:
                 hosts[self.inventory.network_node] = None
         return list(hosts)
@@ -162,9 +162,11 @@ class Comparison:
     # --- workers ------------------------------------------------------------------------------------------------------
 
     def _of_worker(self, tenant: Slice, sight: Sight) -> Iterator[Finding]:
-        planned = [(port, int(dict(port.marks)["vm"])) for port in self.launcher.ports(tenant, sight.host)]
+        lost = {vm.vm_id for vm in tenant.vms if vm.lost_with}
+        ports = ((port, int(dict(port.marks)["vm"])) for port in self.launcher.ports(tenant, sight.host))
+        planned = [(port, vm_id) for port, vm_id in ports if vm_id not in lost]
         for vm in tenant.vms:
-            if vm.worker_ip == sight.host:
+            if vm.worker_ip == sight.host and not vm.lost_with:
                 taps = [port.name for port, vm_id in planned if vm_id == vm.vm_id]
                 yield from self._of_vm(tenant, vm, taps, sight)
         for port, vm_id in planned if _has_ports(sight) else ():
@@ -174,7 +176,7 @@ class Comparison:
             what = "frames of TAPs are not dropped before the host's IP stack: its table of nftables is not whole"
             yield Finding("stack-open", sight.host, what, tenant.slice_id)
         wanted, there = frozenset(self.wanted_flows(tenant, sight.host)), sight.walls.get(tenant.slice_id, frozenset())
-        if wanted != there and sight.knows("flows"):
+        if wanted != there and sight.knows("flows") and not lost:
             missing, foreign = len(wanted - there), len(there - wanted)
             what = f"{missing} flows of the walls around VMs are missing, {foreign} are not ours"
             yield Finding("flows-missing", sight.host, what, tenant.slice_id)
@@ -191,7 +193,7 @@ class Comparison:
                 yield from self._of_overlay(tenant, vm, sight)
 
     def _of_overlay(self, tenant: Slice, vm: VM, sight: Sight) -> Iterator[Finding]:
-        if vm.status == "pending" or not sight.knows("files"):
+        if vm.status == "pending" or vm.lost_with or not sight.knows("files"):
             return
         images, files = f"{self.inventory.hypervisor.images_path}/", self.launcher.files(tenant, vm)
         if files.overlay.removeprefix(images) not in sight.files:
@@ -309,6 +311,14 @@ def _of_namespaces(names: Iterable[str], routers: Sequence[str], sight: Sight) -
             yield Finding("forwarding-off", sight.host, f"{name} does not forward")
         for what in exposure.of_namespace(namespace) if namespace else ():
             yield Finding("stack-open", sight.host, what)
+
+
+def _lost(slice_: Slice, vm: VM) -> Finding:
+    if vm.worker_ip == NOWHERE:
+        what = f"VM {vm.name} was lost with this host, and no other had room for it"
+        return Finding("vm-lost", str(vm.lost_with), what, slice_.slice_id, vm.vm_id)
+    what = f"VM {vm.name} was lost with {vm.lost_with}; its new disk will be empty"
+    return Finding("vm-lost", vm.worker_ip, what, slice_.slice_id, vm.vm_id)
 
 
 def summary(found: Sequence[Finding]) -> list[str]:

@@ -66,20 +66,31 @@ class Orphan:
 class Owners:
     """Which slices there are, and what could belong to each; `busy` are those that somebody works on.
 
-    A slice in design has its overlays and nothing else: `active` are those that may have more.
+    A slice in design has its overlays and nothing else: `active` are those that may have more. A worker has of a slice
+    what belongs to its VMs there, and nothing of others: their worker may have been written off, and come back.
     """
 
     def __init__(self, comparison: Comparison, slices: Iterable[Slice], busy: Callable[[int], bool]) -> None:
         self.comparison = comparison
         self.slices = {tenant.slice_id: tenant for tenant in slices}
-        in_use = [s for s in self.slices.values() if s.status != "design" or s.left or busy(s.slice_id)]
+        self._busy = {slice_id for slice_id in self.slices if busy(slice_id)}
+        in_use = [s for s in self.slices.values() if s.status != "design" or s.left or s.slice_id in self._busy]
         self.active = {s.slice_id: s for s in in_use}
         self.vlans = {server.vlan_id for s in in_use for server in comparison.vlans.servers(s)}
         self.shared_vlan = comparison.inventory.internet.vlan_id
 
-    def has_vm(self, slice_id: int, vm_id: int) -> bool:
-        """Whether this VM of this slice may run: ids come again, so one of another slice is another VM."""
-        return slice_id in self.active and self.active[slice_id].vm(vm_id) is not None
+    def has_vm(self, host: str, slice_id: int, vm_id: int) -> bool:
+        """Return whether this VM of this slice may run there: ids come again, so one of another slice is another VM."""
+        vm = self.active[slice_id].vm(vm_id) if slice_id in self.active else None
+        return vm is not None and (vm.worker_ip == host or slice_id in self._busy)
+
+    def on_worker(self, host: str) -> set[int]:
+        """Return the slices that may have disks on the worker."""
+        return {s.slice_id for s in self.slices.values() if any(vm.worker_ip == host for vm in s.vms)} | self._busy
+
+    def active_on_worker(self, host: str) -> set[int]:
+        """Return the slices that may have more there than disks."""
+        return self.on_worker(host) & self.active.keys()
 
     def shared_and_unused(self, port: str, host: str) -> bool:
         """Whether the port is one that slices share on the internet VLAN, and none of them uses it any more."""
@@ -116,7 +127,7 @@ def _processes(owners: Owners, sight: Sight) -> Iterator[Orphan]:
         if pid_file is None:
             what = f"process {process.pid} ({process.name}) has no pid file"
             yield Orphan(Finding("stray-process", sight.host, what, *ids), None)
-        elif not owners.has_vm(*ids):
+        elif not owners.has_vm(sight.host, *ids):
             finding = Finding("orphan-process", sight.host, f"QEMU {process.name}, process {process.pid}", *ids)
             yield Orphan.of(finding, Command(daemon.stop("KILL", (pid_file, process.name)), as_user=True))
 
@@ -144,13 +155,13 @@ def _taps(owners: Owners, sight: Sight) -> Iterator[Orphan]:
 
 
 def _tables(owners: Owners, sight: Sight) -> Iterator[Orphan]:
-    for slice_id in sorted(sight.drops.keys() - owners.active.keys()):
+    for slice_id in sorted(sight.drops.keys() - owners.active_on_worker(sight.host)):
         finding = Finding("orphan-table", sight.host, f"the table {stack.table_of(slice_id)} of nftables", slice_id)
         yield Orphan.of(finding, stack.remove_drop(slice_id))
 
 
 def _flows(owners: Owners, sight: Sight) -> Iterator[Orphan]:
-    for slice_id in sorted(sight.walls.keys() - owners.active.keys()):
+    for slice_id in sorted(sight.walls.keys() - owners.active_on_worker(sight.host)):
         finding = Finding("orphan-flows", sight.host, f"flows of slice {slice_id}", slice_id)
         yield Orphan.of(finding, ovs.remove_flows(flow_cookie(slice_id)))
 
@@ -158,19 +169,19 @@ def _flows(owners: Owners, sight: Sight) -> Iterator[Orphan]:
 def _files(owners: Owners, sight: Sight) -> Iterator[Orphan]:
     if not sight.knows("processes"):
         return  # a pid file proves whose a process is, and nobody knows whether that runs
-    images = owners.comparison.inventory.hypervisor.images_path
+    images, known = owners.comparison.inventory.hypervisor.images_path, owners.on_worker(sight.host)
     of_slice: dict[int, set[str]] = {}
     named = {path: ours for path in sight.files if (ours := vm_file(path))}
     proven = {stem for _, stem, ending in named.values() if ending.startswith(_PROOF)}
     for path in sight.files:
-        if (ours := named.get(path)) and ours[0] not in owners.slices:
+        if (ours := named.get(path)) and ours[0] not in known:
             if ours[1] in proven:
                 of_slice.setdefault(ours[0], set()).add(path)
-        elif (slice_id := slice_of_upload(path)) is not None and slice_id not in owners.slices:
+        elif (slice_id := slice_of_upload(path)) is not None and slice_id not in known:
             finding = Finding("orphan-overlay", sight.host, f"a half copied image {path}", slice_id)
             yield Orphan.of(finding, Command(("rm", "-f", f"{images}/{path}"), as_user=True))
     for folder in sight.folders:
-        if (slice_id := slice_of_part(folder)) is not None and slice_id not in owners.slices:
+        if (slice_id := slice_of_part(folder)) is not None and slice_id not in known:
             of_slice.setdefault(slice_id, set())
     used = {path.partition("/")[0] for path in sight.files if "/" in path}
     for slice_id, paths in sorted(of_slice.items()):

@@ -5,7 +5,7 @@ Every use-case answers `(True, value)` or `(False, "sentence")`; `value_of` give
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar, cast
 
 from errors import CloudError
@@ -62,6 +62,48 @@ class OpenSession(Protocol):
         """Free the place."""
 
 
+class Loss(Protocol):
+    """What a slice loses with a worker."""
+
+    @property
+    def sentence(self) -> str:
+        """Return what becomes of the slice."""
+
+
+class Remains(Protocol):
+    """What slices have on a worker that cannot be used."""
+
+    @property
+    def problem(self) -> str:
+        """Return why it cannot be used."""
+
+    @property
+    def losses(self) -> Sequence[Loss]:
+        """Return what each slice would lose."""
+
+
+class WrittenOff(Protocol):
+    """What became of a worker's slices."""
+
+    @property
+    def done(self) -> Iterable[str]:
+        """Return what was written off, as sentences."""
+
+    @property
+    def unfinished(self) -> Iterable[str]:
+        """Return what is still to be done."""
+
+
+class Hosts(Protocol):
+    """The workers; each method raises `errors.CloudError` where the worker may not be written off."""
+
+    def examine(self, address: str) -> Remains:
+        """Return what would be lost with the worker."""
+
+    def forget(self, address: str) -> WrittenOff:
+        """Write the worker off."""
+
+
 class API(Protocol):
     """The use-cases of the menu; `orchestrator.OrchestratorAPI` has them.
 
@@ -75,6 +117,10 @@ class API(Protocol):
     @property
     def doctor(self) -> Hospital:
         """Who compares the hosts with the database."""
+
+    @property
+    def hosts(self) -> Hosts:
+        """Return what writes off workers that are dead for good."""
 
     @property
     def prover(self) -> Prover:

@@ -55,7 +55,21 @@ def parser(default_database: Path) -> Parser:
     log.add_argument("--last", metavar="N", type=_count, help="only so many of the last entries")
     log.add_argument("--json", action="store_true", help="one line of JSON per entry")
     _add_looks(commands)
+    _add_host(commands.add_parser("host", help="manage the workers", description="Manage the workers."))
     return whole
+
+
+def _add_host(host: argparse.ArgumentParser) -> None:
+    actions = host.add_subparsers(dest="action", metavar="ACTION", required=True)
+    forget = actions.add_parser(
+        "forget",
+        help="write off a worker that is dead for good",
+        description="Write off a worker that is dead for good: its VMs lose their disks and are placed on other "
+        "workers, and deletions no longer wait for it. Exit status: 0 done, 1 refused, 3 something is left.",
+    )
+    forget.add_argument("address", metavar="ADDRESS", help="the worker's address, also when workers_list lost it")
+    forget.add_argument("--yes", action="store_true", help="without a question")
+    forget.add_argument("--dry-run", action="store_true", help="only show what would be lost")
 
 
 def _add_looks(commands: argparse._SubParsersAction[Parser]) -> None:

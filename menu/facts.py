@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from menu.screen import clean
-from models import VM, Interface, Record, Slice
+from models import NOWHERE, VM, Interface, Record, Slice
 
 NOT_CONNECTED = "not connected"
 NOTHING = "-"
@@ -118,10 +118,10 @@ def _vm_facts(tenant: Slice, vm: VM) -> VMFacts:
         vm.vm_id,
         clean(vm.name),
         clean(vm.worker_ip),
-        clean(f"{vm.worker_ip}:{vm.vnc_port}"),
+        NOTHING if vm.worker_ip == NOWHERE else clean(f"{vm.worker_ip}:{vm.vnc_port}"),
         clean(vm.vnc_secret or "") if vm.status == "running" else "",
         clean(vm.flavor_name or flavor_size(vm.flavor or {})),
-        clean(vm.status),
+        clean(f"{vm.status}, lost with {vm.lost_with}" if vm.lost_with else vm.status),
         tuple(_interface_facts(tenant, vm, interface) for interface in vm.interfaces),
     )
 

@@ -235,7 +235,10 @@ def _warn(session: Session, discovery: Discovery) -> None:
         session.screen.error(str(failure))
         return
     for address, worker in workers.items():
-        if not worker.up:
+        if worker.forgotten:
+            problem = worker.problem or "it was written off"
+            session.screen.line(f"Warning: worker {address} gets no VMs: {problem}", WARNING)
+        elif not worker.up:
             hint = " (1 says why)" if worker.problem else ""
             session.screen.line(f"Warning: worker {address} {worker.state}; it gets no VMs{hint}", WARNING)
         elif worker.problem:

@@ -293,6 +293,7 @@ WORKER = record(
         "used_disk_gb": AMOUNT,
         "up": flag,
         "problem": REMARK,
+        "forgotten": flag,
     },
 )
 USER = record(
@@ -331,6 +332,7 @@ VIRTUAL_MACHINE = record(
         "flavor_name": FLAVOR_NAME,
         "disk_id": DISK_ID,
         "vnc_secret": VNC_SECRET,
+        "lost_with": HOST,
     },
 )
 LINK = record(

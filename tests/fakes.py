@@ -58,6 +58,7 @@ class FakeHost:
     macs: dict[str, str] = field(default_factory=dict)
     marks: dict[str, dict[str, str]] = field(default_factory=dict)
     lacking: set[str] = field(default_factory=set)
+    memory_kib: int = 16 << 20
     foreign_ports: set[int] = field(default_factory=set)
     skew: float = 0.0
     lets_through: set[str] = field(default_factory=set)
@@ -627,7 +628,7 @@ class FakeHost:
         return (vm_launcher.PORT_TAKEN, f"{' '.join(taken)}\n{listening}", f"VNC ports are taken: {' '.join(taken)}")
 
     def measure(self, _argv: tuple[str, ...], _stdin: str) -> Answer:
-        return (0, f"4\n16777216\n104857600\n0\n{CLOCK():.0f}\n", "")
+        return (0, f"4\n{self.memory_kib}\n104857600\n0\n{CLOCK():.0f}\n", "")
 
 
 @dataclass
@@ -656,6 +657,7 @@ PROGRAMS: dict[str, Program] = {
     "rmdir": FakeHost.rmdir,
     "sysctl": FakeHost.sysctl,
     "test": FakeHost.test,
+    "true": FakeHost.fine,
     "timeout": lambda host, argv, stdin: host.program(argv[1:], stdin),
 }
 

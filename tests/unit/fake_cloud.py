@@ -26,6 +26,7 @@ from inspection.findings import Finding
 from inspection.proof import Breach, Property
 from inspection.prover import Verdict
 from inventory import InternetSettings, LoginSettings, Worker
+from lifecycle.hosts import Remains, WrittenOff
 from models import (
     VM,
     Flavor,
@@ -134,6 +135,16 @@ class Place:
         self.close = free
 
 
+class FakeHosts:
+    """Workers of which nothing was ever lost."""
+
+    def examine(self, address: str) -> Remains:
+        raise Refused(f"{address} answers")
+
+    def forget(self, address: str) -> WrittenOff:
+        raise Refused(f"{address} answers")
+
+
 class FakeCloud:
     """`pace` is how many seconds a step takes; `down` are workers that do not answer."""
 
@@ -144,6 +155,7 @@ class FakeCloud:
         self.ill: dict[int, list[str]] = {}
         self.doctor = FakeDoctor()
         self.prover = FakeProver()
+        self.hosts = FakeHosts()
         self.left_over: list[int] = []
         self.guests: list[Guest] = []
         self.pace = pace

@@ -27,10 +27,10 @@ accounts.logins: errors storage.files
 accounts.rights: allocation errors models storage.state
 accounts.sessions: accounts.audit database errors storage.files
 allocation: errors inventory models names
-changes: accounts.rights allocation database deployment errors models placement remote.events remote.interrupts
-    remote.plan remote.runner vm_launcher
-cli: accounts.audit database environment errors menu.api menu.arguments menu.crash menu.endings menu.entries menu.idle
-    menu.keyboard menu.log menu.operator menu.screen menu.session menu.users orchestrator
+changes: accounts.rights allocation database deployment errors lifecycle.losses models placement remote.events
+    remote.interrupts remote.plan remote.runner vm_launcher
+cli: accounts.audit database environment errors menu.api menu.arguments menu.crash menu.endings menu.entries
+    menu.hosts menu.idle menu.keyboard menu.log menu.operator menu.screen menu.session menu.users orchestrator
 database: allocation errors storage.files storage.schema storage.state storage.text storage.version
 deployment: allocation errors inventory models names placement qcow_manager remote.plan vlan_manager vm_launcher
 dhcp: names namespaces remote.beside remote.daemon remote.plan
@@ -40,7 +40,7 @@ errors:
 firewall: inventory names remote.ovs remote.plan
 inspection.codes:
 inspection.doctor: accounts.audit database errors inspection.findings inspection.inspector inspection.orphans
-    remote.plan remote.runner
+    remote.plan remote.runner storage.state
 inspection.exposure: inspection.sight network.stack
 inspection.findings: deployment dhcp errors firewall inspection.codes inspection.exposure inspection.reading
     inspection.sight inventory models names namespaces remote.ovs vlan_manager vm_launcher walls
@@ -57,6 +57,9 @@ inspection.prover: database errors inspection.inspector inspection.probes inspec
 inspection.reading: errors inspection.sight network.stack
 inspection.sight: names remote.ovs
 inventory: errors
+lifecycle.hosts: accounts.audit changes database deployment discovery errors inventory lifecycle.losses placement
+    remote.events remote.plan remote.runner storage.state
+lifecycle.losses: accounts.rights deployment errors models storage.state
 menu.api: errors inventory menu.proofs models remote.console remote.events remote.plan
 menu.arguments: inspection.codes menu.prompts menu.screen models
 menu.board: remote.events remote.plan
@@ -66,6 +69,7 @@ menu.draw:
 menu.endings:
 menu.entries: errors menu.api menu.console menu.facts menu.idle menu.screen menu.session menu.verdict menu.views models
 menu.facts: menu.screen models
+menu.hosts: errors menu.api menu.keyboard menu.prompts menu.screen
 menu.idle: remote.console
 menu.interrupts:
 menu.keyboard: menu.idle menu.interrupts menu.screen
@@ -85,9 +89,10 @@ models: errors inventory names
 names:
 namespaces: network.stack remote.beside remote.ovs remote.plan
 network.stack: names remote.plan
-orchestrator: accounts.accounts accounts.audit accounts.rights accounts.sessions allocation changes database deployment
-    discovery errors inspection.doctor inspection.findings inspection.inspector inspection.prover inventory models
-    passwords placement remote.console remote.events remote.plan remote.runner remote.ssh
+orchestrator: accounts.accounts accounts.audit accounts.rights accounts.sessions allocation changes database
+    deployment discovery errors inspection.doctor inspection.findings inspection.inspector inspection.prover inventory
+    lifecycle.hosts lifecycle.losses models passwords placement remote.console remote.events remote.plan remote.runner
+    remote.ssh
 passwords: errors
 placement: allocation errors inventory models
 qcow_manager: inventory models names remote.plan

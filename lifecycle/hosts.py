@@ -1,0 +1,162 @@
+"""The end of a worker that is dead for good: what was on it is written off, and every slice goes on without it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from accounts.audit import Audit, Entry, operator
+from changes import Changes
+from database import Database
+from deployment import DeploymentAPI
+from discovery import Discovery
+from errors import CloudError, HostUnreachable, Refused
+from inventory import Worker
+from lifecycle.losses import Loss, losses, place_again, write_off
+from placement import recount
+from remote.events import Listener, ignore
+from remote.plan import Command, Plan, Stage, Step
+from remote.runner import Host, Runner
+from storage.state import State
+
+WRITTEN_OFF = "it was written off"
+
+
+@dataclass(frozen=True)
+class Remains:
+    """Why a worker cannot be used, as a sentence, and what each slice has on it."""
+
+    problem: str
+    losses: tuple[Loss, ...]
+
+
+@dataclass(frozen=True)
+class WrittenOff:
+    """What became of a host's slices, as sentences; `unfinished`: what is still to be done, and by which way."""
+
+    done: tuple[str, ...]
+    unfinished: tuple[str, ...]
+
+
+class Hosts:
+    """Writes off workers that do not come back."""
+
+    def __init__(
+        self,
+        database: Database,
+        deployment: DeploymentAPI,
+        discovery: Discovery,
+        connect: Callable[[str], Host],
+        audit: Audit,
+    ) -> None:
+        self._database = database
+        self._deployment = deployment
+        self._discovery = discovery
+        self._connect = connect
+        self._audit = audit
+
+    def examine(self, address: str) -> Remains:
+        """Return what would be lost with the worker; `Refused` where it may not be written off."""
+        problem = self._require_dead(address)
+        return Remains(problem, tuple(losses(self._database.load(), address)))
+
+    def forget(self, address: str, listen: Listener = ignore) -> WrittenOff:
+        """Write off all that the worker has of slices, and bring the deletions to their end that waited for it."""
+        with self._audit.noted(Entry(operator(), "forget host"), announced=True) as entry:
+            self._require_dead(address)
+            self._discovery.workers()  # which of the others have room
+            lost, unplaced = self._write_off(address)
+            for loss in lost:
+                self._audit.write(Entry(operator(), "forget host", loss.slice_id), f"{address}: {loss.sentence}", 0.0)
+            done = [f"{loss.title}: {_told(loss, unplaced)}" for loss in lost if loss.status != "deleting"]
+            deleted, left = self._delete([loss for loss in lost if loss.status == "deleting"], listen)
+            entry.result = f"{address}: {len(lost)} {'slice' if len(lost) == 1 else 'slices'} written off"
+        return WrittenOff((*done, *deleted), (*unplaced.values(), *left))
+
+    def _write_off(self, address: str) -> tuple[list[Loss], dict[int, str]]:
+        """Change the file, in one transaction; what was lost, and by slice why some of it has no place yet."""
+        with ExitStack() as claims:
+            claimed = {loss.slice_id for loss in losses(self._database.load(), address)}
+            for slice_id in sorted(claimed):
+                claims.enter_context(self._database.claim(slice_id))
+            with self._database.transaction() as state:
+                lost = losses(state, address)
+                _require_claimed(claimed, lost)
+                worker = state.workers.get(address, Worker())
+                state.workers[address] = replace(worker, up=False, problem=WRITTEN_OFF, forgotten=True)
+                for loss in lost:
+                    write_off(state, state.slices[loss.slice_id], address)
+                problems = {loss.slice_id: self._place(state, loss) for loss in lost}
+                recount(state.workers, state.slices.holdings.values())
+        return lost, {slice_id: problem for slice_id, problem in problems.items() if problem}
+
+    def _place(self, state: State, loss: Loss) -> str:
+        if loss.status == "deleting":
+            return ""
+        problems = place_again(state, state.slices[loss.slice_id], self._deployment)
+        return f"slice {loss.slice_id}: {'; '.join(problems)}" if problems else ""
+
+    def _delete(self, deleting: list[Loss], listen: Listener) -> tuple[list[str], list[str]]:
+        """Bring deletions to their end; what is done, and what is left of those that another host stops."""
+        done, left = [], []
+        changes = Changes(self._database, self._deployment, self._connect)
+        for loss in deleting:
+            try:
+                with changes.of(loss.slice_id, listen) as change:
+                    slice_ = self._database.load().slices.get(loss.slice_id)
+                    if slice_ and slice_.status == "deleting":
+                        change.delete(slice_)
+                done.append(f"slice {loss.slice_id} of {loss.owner} is deleted")
+            except CloudError as error:
+                left.append(str(error))
+        return done, left
+
+    def _require_dead(self, address: str) -> str:
+        """Return why the host cannot be used; `Refused` where it is none of ours, or is needed, or can be used."""
+        state = self._database.load()
+        if address == state.inventory.network_node:
+            raise Refused(
+                f"{address} is the network node: start another machine under its address, or name another one in "
+                "network_node; then repair the running slices and delete again what is being deleted"
+            )
+        if not _is_known(state, address):
+            raise Refused(f"No worker {address} is known: workers_list does not name it, and no VM is on it")
+        step = Step(address, "presence", (Command(("true",), as_user=True),))
+        seconds = state.inventory.ssh.timeouts.look
+        plan = Plan((Stage("look", (step,)),), patience=seconds, deadline=seconds, repeatable=True)
+        report = Runner(self._connect).run(plan)
+        if not isinstance(report.error, HostUnreachable):
+            raise Refused(
+                f"{address} answers, and its VMs may run: delete the slices that are on it, which clears it, or switch "
+                "it off first; nothing was changed"
+            )
+        return str(report.error)
+
+
+def _is_known(state: State, address: str) -> bool:
+    held = state.slices.holdings.values()
+    return (
+        address in state.inventory.workers_list
+        or address in state.workers
+        or any(address in holdings.promised for holdings in held)
+    )
+
+
+def _require_claimed(claimed: Collection[int], lost: list[Loss]) -> None:
+    for loss in lost:
+        if loss.slice_id not in claimed:
+            raise Refused(f"Slice {loss.slice_id} came to this host just now; try again")
+
+
+def _told(loss: Loss, unplaced: Collection[int]) -> str:
+    parts = []
+    if loss.pending:
+        parts.append(f"{', '.join(loss.pending)} not added")
+    if loss.vms:
+        where = "not all placed again yet" if loss.slice_id in unplaced else "placed again on other workers"
+        parts.append(f"{', '.join(loss.vms)} lost, {where}")
+        parts.append(
+            "a deployment makes new disks" if loss.status == "design" else "a repair starts them again, with new disks"
+        )
+    return "; ".join(parts)

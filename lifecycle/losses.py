@@ -1,0 +1,96 @@
+"""VMs that were lost with their worker: written off in the file, and placed again where another one has room. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accounts import rights
+from deployment import DeploymentAPI
+from errors import Refused
+from models import NOWHERE, VM, Slice
+from storage.state import State
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a slice loses with a worker: its VMs there, and those that were only being added."""
+
+    slice_id: int
+    name: str
+    owner: str
+    status: str
+    vms: tuple[str, ...]
+    pending: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """How sentences call the slice."""
+        return f"slice {self.slice_id}{f' ({self.name})' if self.name else ''} of {self.owner}, {self.status}"
+
+    @property
+    def sentence(self) -> str:
+        """What becomes of it, as a sentence."""
+        names = ", ".join(self.vms)
+        if self.status == "deleting":
+            return f"{self.title}: its deletion no longer waits for the host"
+        parts = []
+        if self.pending:
+            parts.append(f"{', '.join(self.pending)} will not be added")
+        if names and self.status == "design":
+            parts.append(f"{names} lose their disks, and get new ones on other workers at the next deployment")
+        elif names:
+            parts.append(f"{names} are lost with their disks; a repair starts them on other workers with new ones")
+        return f"{self.title}: {'; '.join(parts)}"
+
+    @classmethod
+    def of(cls, slice_: Slice, address: str) -> Loss:
+        """Return what the slice has on the worker."""
+        here = [vm for vm in slice_.vms if vm.worker_ip == address]
+        pending = tuple(vm.name for vm in here if vm.status == "pending")
+        kept = tuple(vm.name for vm in here if vm.status != "pending")
+        return cls(slice_.slice_id, slice_.name, slice_.owner, slice_.status, kept, pending)
+
+
+def losses(state: State, address: str) -> list[Loss]:
+    """Return what each slice would lose with the worker, by id."""
+    held = state.slices.holdings
+    return [Loss.of(state.slices[number], address) for number in sorted(held) if address in held[number].promised]
+
+
+def write_off(state: State, slice_: Slice, address: str) -> None:
+    """Take from the slice what it has on the worker: its VMs there have no disk and no place any more.
+
+    They stay in the slice with their links, addresses and VNC ports, for their owner designed them: whatever the others
+    were told of them stays true when they run again. One that was only being added is struck out.
+    """
+    added = [vm for vm in slice_.vms if vm.worker_ip == address and vm.status == "pending"]
+    slice_.vms = [vm for vm in slice_.vms if vm not in added]
+    state.users[slice_.owner].used_vms -= len(added)
+    for vm in slice_.vms:
+        if vm.worker_ip == address:
+            vm.worker_ip, vm.lost_with, vm.status, vm.pid = NOWHERE, address, "design", None
+    slice_.left = [item for item in slice_.left if not item.endswith(f" on {address}")]
+
+
+def place_again(state: State, slice_: Slice, deployment: DeploymentAPI) -> list[str]:
+    """Place the slice's VMs that have no worker; return why some of them have none still."""
+    problems = []
+    for vm in slice_.vms:
+        if vm.worker_ip == NOWHERE:
+            try:
+                deployment.place_again(slice_, vm, state.workers, state.slices.holdings.values())
+            except Refused as error:
+                problems.append(f"{vm.name} was lost with {vm.lost_with} and has no place yet: {error}")
+    return problems
+
+
+def require_placed(state: State, slice_: Slice, deployment: DeploymentAPI) -> None:
+    """Place all of the slice's VMs; `Refused` where one has no place."""
+    if problems := place_again(state, slice_, deployment):
+        way_out = "take the deployment back" if rights.is_unfinished(slice_) else "make room there"
+        raise Refused(f"{problems[0]}; {way_out}, or delete slice {slice_.slice_id}")
+
+
+def regained(slice_: Slice) -> list[VM]:
+    """Return the VMs that were lost and have a worker again, but no new disk yet."""
+    return [vm for vm in slice_.vms if vm.lost_with and vm.worker_ip != NOWHERE]

@@ -1,0 +1,56 @@
+"""What the operator does to workers on the command line: `python3 cli.py host forget ADDRESS`."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from errors import Refused
+from menu.api import Hosts
+from menu.keyboard import Keyboard
+from menu.prompts import Back, Prompts
+from menu.screen import GOOD, WARNING, Screen
+
+DONE, LEFT = 0, 3
+"""Exit statuses: all is done, something is left to do."""
+
+NOT_ASKED = (
+    "host forget gives up the disks of all VMs on that worker: on a terminal it asks before, elsewhere it needs --yes"
+)
+QUESTION = "Is {} switched off for good? VMs that still run there could reach slices to come. Write it off? (y/n): "
+
+
+def forget(hosts: Hosts, args: Namespace, keyboard: Keyboard, screen: Screen) -> int:
+    """Write off a worker after a question, and return the exit status."""
+    if not (args.yes or args.dry_run or screen.terminal):
+        raise Refused(NOT_ASKED)
+    with screen.waiting(f"Looking for {args.address}"):
+        remains = hosts.examine(args.address)
+    if not args.yes or args.dry_run:
+        screen.line(remains.problem)
+        for loss in remains.losses:
+            screen.line(f"would be written off: {loss.sentence}", WARNING)
+        if not remains.losses:
+            screen.line(f"No slice has anything on {args.address}")
+    if args.dry_run:
+        return DONE
+    if not args.yes and not _agrees(args.address, keyboard, screen):
+        screen.line("Nothing was changed")
+        return DONE
+    with screen.waiting(f"Writing off {args.address}"):
+        outcome = hosts.forget(args.address)
+    for sentence in outcome.done:
+        screen.line(sentence)
+    left = [*outcome.unfinished]
+    for sentence in left:
+        screen.line(f"still to be done: {sentence}", WARNING)
+    screen.line(
+        f"{args.address} is written off: take it out of workers_list; if it comes back, doctor --fix clears it", GOOD
+    )
+    return LEFT if left else DONE
+
+
+def _agrees(address: str, keyboard: Keyboard, screen: Screen) -> bool:
+    try:
+        return Prompts(keyboard, screen).yes(QUESTION.format(address))
+    except (Back, EOFError):
+        return False

@@ -1,0 +1,65 @@
+"""A worker that is dead for good, on the lab: it is written off, the slices go on, and it may come back."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from lab import Lab
+from tests.lab.seat import IMAGES, ROOT, Menu, traces
+
+pytestmark = pytest.mark.lab
+
+
+def cli(lab: Lab, *words: str) -> tuple[int, str]:
+    done = lab.run([sys.executable, str(ROOT / "cli.py"), "--database", str(lab.database), *words], check=False)
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+def running(menu: Menu, name: str) -> int:
+    slice_id = menu.create_slice(name)
+    one, two = (menu.add_vm(slice_id, vm, 1, internet=True) for vm in ("one", "two"))
+    menu.link(slice_id, one, "eth1", two, "eth1")
+    menu.deploy(slice_id)
+    return slice_id
+
+
+def test_a_worker_that_is_written_off_and_comes_back(lab: Lab, menu: Menu) -> None:
+    """It was cut off only: what runs on is cleared away when it is back, and no VM gets there before."""
+    before = traces(lab, ["network"])
+    kept, gone = running(menu, "kept"), running(menu, "gone")
+    assert {vm.worker for vm in menu.topology(kept).values()} == {"worker1", "worker2"}
+    status, shown = cli(lab, "host", "forget", "10.0.10.2", "--yes")
+    assert (status, "answers, and its VMs may run" in shown) == (1, True)
+    lab.cut("worker2")
+    try:
+        shown = menu.choose(7, gone, "y")
+        assert "an operator runs: cli.py host forget 10.0.10.2" in shown
+        assert cli(lab, "host", "forget", "10.0.10.2")[0] == 1  # nobody can be asked
+        status, shown = cli(lab, "host", "forget", "10.0.10.2", "--yes")
+        assert status == 0, shown
+        assert f"slice {gone} of admin is deleted" in shown
+        text = menu.choose(5)
+        assert f"Slice {gone}:" not in text
+        assert "VM two was lost with 10.0.10.2; its new disk will be empty" in text
+        shown = menu.choose(11, kept)
+        assert "brought back: overlay of two on 10.0.10.1" in shown
+        assert "Note: two was lost with 10.0.10.2: it has a new disk on 10.0.10.1" in shown
+    finally:
+        lab.mend("worker2")
+    assert {vm.worker for vm in menu.topology(kept).values()} == {"worker1"}
+    seat = Menu(lab)
+    assert "Warning: worker 10.0.10.2 gets no VMs: it was written off and answers again" in seat.greeting
+    seat.close()
+    status, shown = cli(lab, "doctor", "--fix", "--yes")
+    assert status == 0, shown
+    assert "removed: 10.0.10.2: host-forgotten" in shown
+    assert not lab.exec("worker2", ["sh", "-c", f"ls -d {IMAGES}/slice-* 2>/dev/null || true"]).stdout
+    assert "Nothing was missing" in menu.choose(11, kept)
+    menu.delete(kept)
+    assert traces(lab, ["network"]) == before
+    seat = Menu(lab)
+    assert "10.0.10.2" not in seat.greeting
+    seat.close()
