@@ -18,18 +18,36 @@ from remote.plan import Command
 NEAR = "NEAR"
 """Stands for each network that the uplink itself is in; the host knows which these are."""
 
-TABLES = ("nat", "filter")
+TABLES = ("mangle", "nat", "filter")
 
-MOST_CONNECTIONS = 1000
-"""Of one guest at a time: with all 240 guests the kernel's table (nf_conntrack_max, 262,144) is not full."""
+AT_ONCE = 400
+"""Connections that a guest may have open. connlimit counts those in TIME_WAIT no more, and the kernel keeps them."""
 
-_TOO_MANY = (
-    "-m conntrack --ctstate NEW "
-    f"-m connlimit --connlimit-above {MOST_CONNECTIONS} --connlimit-mask 32 --connlimit-saddr"
+NEW_PER_SECOND, NEW_BURST = 3, 100
+"""Connections that a guest may begin, which bounds those that it has closed: the kernel forgets them after 120 s."""
+
+# The kernel forgets a source that is silent for so long, and with it what that has used of its burst. The name says
+# what the rule allows: a rule with a known name takes over the numbers of the rule before it.
+_EXPIRE_MS = 60_000
+_NAME = f"guests-{NEW_PER_SECOND}-{NEW_BURST}"
+
+_UNKNOWN = "-m conntrack ! --ctstatus CONFIRMED"  # not in the table yet: once per connection, of any protocol
+_TOO_FAST = (
+    f"{_UNKNOWN} -m hashlimit --hashlimit-above {NEW_PER_SECOND}/sec --hashlimit-burst {NEW_BURST} "
+    f"--hashlimit-mode srcip --hashlimit-name {_NAME} --hashlimit-htable-expire {_EXPIRE_MS}"
 )
+_TOO_MANY = f"{_UNKNOWN} -m connlimit --connlimit-above {AT_ONCE} --connlimit-mask 32 --connlimit-saddr"
+
+SPECIAL = (
+    *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+    *("192.0.0.0/24", "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"),
+    *("224.0.0.0/4", "240.0.0.0/4"),
+)
+"""What is not the internet: private, link-local, shared, reserved, multicast (RFC 1918, 5771, 6890). It is the site's."""
 
 # A rule that is not there is looked for, which changes nothing. What it says of a match is in the first of its lines.
 _HAS_MATCHES = r"""said=$(iptables -C INPUT -m u32 --u32 0=0 -m connlimit --connlimit-above 1 \
+  -m hashlimit --hashlimit-above 1/sec --hashlimit-mode srcip --hashlimit-name none \
   -m conntrack --ctstate NEW -m mac --mac-source 02:00:00:00:00:00 -m addrtype ! --src-type LOCAL \
   -m comment --comment none -j DROP 2>&1)
 case $said in
@@ -38,6 +56,19 @@ case $said in
       "(${said%%"
 "*})" >&2; exit 1;;
 esac"""
+
+# The guests that DHCP knows, but for those of this slice, and those of this slice, can together have so many entries.
+_HAS_ROOM = r"""folder=$1 own=$2 guests=$3 lasting=$4 burst=$5 rate=$6
+cd /proc/sys/net/netfilter 2>/dev/null || exit 0
+set -- $(cat nf_conntrack_max nf_conntrack_tcp_timeout_time_wait); most=$1 closed=$2
+for file in "$folder"/*; do
+  [ "$file" != "$own" ] && [ -f "$file" ] || continue
+  while read -r line; do guests=$((guests + 1)); done <"$file"
+done
+needed=$((guests * (lasting + burst + rate * closed)))
+[ "$needed" -le "$most" ] ||
+  { echo "$guests guests may hold $needed connections, and the kernel has room for $most;" \
+      "raise it: sysctl -w net.netfilter.nf_conntrack_max=262144" >&2; exit 1; }"""
 
 _FUNCTIONS = r"""owner=$1 uplink=$2; shift 2
 wanted() {
@@ -53,13 +84,13 @@ wanted() {
   done
 }
 found() {
-  for table in nat filter; do
+  for table in mangle nat filter; do
     iptables-save -t "$table" | tr -d '"' | sed -n "s/^-A \(.* --comment $owner .*\)/$table -A \1/p"
   done
 }
 # The rules of each chain up to the last one of ours, and those that strangers have put before it.
 standing() {
-  for table in nat filter; do
+  for table in mangle nat filter; do
     iptables-save -t "$table" | tr -d '"' | grep '^-A ' | tac |
       awk -v mark=" --comment $owner " -v table="$table" \
         'index($0, mark) { ours[$2] = 1 } ours[$2] { print table, $0 }' | tac
@@ -71,7 +102,7 @@ _ARE_THERE = f"""{_FUNCTIONS}
 [ "$(wanted "$@")" = "$(standing)" ]"""
 
 _APPLY = rf"""{_FUNCTIONS}
-for table in nat filter; do
+for table in mangle nat filter; do
   [ $# -gt 0 ] || found | grep -q "^$table " || continue
   {{
     echo "*$table"
@@ -100,11 +131,19 @@ class Rule:
 def rules(inventory: Inventory) -> tuple[Rule, ...]:
     """All of them, chain by chain, each chain in the order in which its rules are asked.
 
-    Guests get out to the internet, each with so many connections at a time, and answers come back; they reach neither
-    this node nor the cloud's own hosts; of the networks that the uplink itself is in they reach the name server only,
-    if it is there.
+    Guests get out to the internet, each with so many connections, and answers come back. They reach neither this node
+    nor the cloud's own hosts. Of the site's networks they reach the name server only, and what `internet: allow` names.
     """
-    return (*_nat(inventory), *_input(inventory), *_forward(inventory))
+    return (*_bounds(inventory), *_nat(inventory), *_input(inventory), *_forward(inventory))
+
+
+def _bounds(inventory: Inventory) -> Iterator[Rule]:
+    """Yield what each guest may do to the kernel's table of connections, wherever the packet goes."""
+    internet = inventory.internet
+    inside = gateway_port(internet.vlan_id)
+    yield Rule("mangle", "PREROUTING", f"! -s {internet.network} -i {inside}", "DROP")
+    for too_much in (_TOO_FAST, _TOO_MANY):
+        yield Rule("mangle", "PREROUTING", f"-s {internet.network} -i {inside} {too_much}", "DROP")
 
 
 def _nat(inventory: Inventory) -> Iterator[Rule]:
@@ -116,7 +155,6 @@ def _input(inventory: Inventory) -> Iterator[Rule]:
     inside = gateway_port(inventory.internet.vlan_id)
     ping = "-p icmp -m icmp --icmp-type 8"
     yield Rule("filter", "INPUT", _forged(inventory), "DROP")
-    yield Rule("filter", "INPUT", f"-i {inside} {_TOO_MANY}", "DROP")
     yield Rule("filter", "INPUT", f"-d {inventory.internet.gateway}/32 -i {inside} {ping}", "ACCEPT")
     yield Rule("filter", "INPUT", f"-i {inside}", "DROP")
 
@@ -131,13 +169,15 @@ def _forward(inventory: Inventory) -> Iterator[Rule]:
     internet = inventory.internet
     inside, uplink = gateway_port(internet.vlan_id), internet.uplink
     yield Rule("filter", "FORWARD", _forged(inventory), "DROP")
-    yield Rule("filter", "FORWARD", f"-i {inside} {_TOO_MANY}", "DROP")
     for protocol in ("tcp", "udp"):
         match = f"-d {internet.dns}/32 -i {inside} -o {uplink} -p {protocol} -m {protocol} --dport 53"
         yield Rule("filter", "FORWARD", match, "ACCEPT")
-    yield Rule("filter", "FORWARD", f"-d {NEAR} -i {inside}", "DROP")
     for host in inventory.hosts:
         yield Rule("filter", "FORWARD", f"-d {host}/32 -i {inside}", "DROP")
+    for network in internet.allow:
+        yield Rule("filter", "FORWARD", f"-d {network} -i {inside} -o {uplink}", "ACCEPT")
+    for network in (NEAR, *SPECIAL):
+        yield Rule("filter", "FORWARD", f"-d {network} -i {inside}", "DROP")
     yield Rule("filter", "FORWARD", f"-i {inside} -o {uplink}", "ACCEPT")
     answers = f"-i {uplink} -o {inside} -m conntrack --ctstate RELATED,ESTABLISHED"
     yield Rule("filter", "FORWARD", answers, "ACCEPT")
@@ -148,6 +188,20 @@ def _forward(inventory: Inventory) -> Iterator[Rule]:
 def has_matches() -> Command:
     """Read-only: iptables and the kernel know the matches of these rules and of those in `walls.py`."""
     return Command(("sh", "-c", _HAS_MATCHES))
+
+
+def most_connections(closed_seconds: int) -> int:
+    """Return how many entries of the kernel's table one guest can hold, where it keeps closed ones for so long."""
+    return AT_ONCE + NEW_BURST + NEW_PER_SECOND * closed_seconds
+
+
+def has_room(folder: str, own: str, guests: int) -> Command:
+    """Check, read-only, that all guests together cannot fill the kernel's table of connections.
+
+    `folder`: the reservations of all slices, a file for each; `own`: that of the slice, which has so many `guests`.
+    """
+    words = (folder, own, str(guests), str(AT_ONCE), str(NEW_BURST), str(NEW_PER_SECOND))
+    return Command(("sh", "-c", _HAS_ROOM, "sh", *words))
 
 
 def put_up(inventory: Inventory) -> Command:

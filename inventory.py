@@ -86,13 +86,17 @@ class HypervisorSettings:
 
 @dataclass(frozen=True)
 class InternetSettings:
-    """The shared network for `eth0` with internet access, and the network node's interface that leads out."""
+    """The shared network for `eth0` with internet access, and the network node's interface that leads out.
+
+    `allow`: networks of the site that guests reach all the same; the internet is what is not special-purpose.
+    """
 
     vlan_id: int = INTERNET_VLAN
     cidr: str = "10.60.7.0/24"
     gateway: str = "10.60.7.1"
     uplink: str = "ens3"
     dns: str = "8.8.8.8"
+    allow: tuple[str, ...] = ()
 
     @property
     def network(self) -> ipaddress.IPv4Network:

@@ -74,7 +74,16 @@ class VLANManager:
             check_ours(self._node, [port for vlan in vlans for port in _ports(vlan)]),
             Step(self._node, "names of the namespaces", (Command(("sh", "-c", _ARE_OURS, "sh", *namespaces)),)),
             Step(self._node, "room in /run", (Command(("sh", "-c", _HAS_ROOM, "sh", *kept)),)),
-            *([Step(self._node, "matches of iptables", (firewall.has_matches(),))] if tenant.uses_internet else []),
+            *(self._internet_preflight(tenant) if tenant.uses_internet else ()),
+        )
+
+    def _internet_preflight(self, tenant: Slice) -> tuple[Step, ...]:
+        """Plan the read-only checks that the guests' rules hold here."""
+        vlan, guests = self._internet.vlan_id, len(list(internet_interfaces(tenant)))
+        own = hosts_file(tenant.slice_id, vlan)
+        return (
+            Step(self._node, "matches of iptables", (firewall.has_matches(),)),
+            Step(self._node, "room for connections", (firewall.has_room(hosts_folder(vlan), own, guests),)),
         )
 
     def check_new(self, tenant: Slice) -> Step:

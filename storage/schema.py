@@ -28,6 +28,9 @@ MAX_IMAGES_DIR = 54
 MAX_SESSIONS = 100
 """How many sessions of an account a file may allow."""
 
+MAX_ALLOWED = 32
+"""Entries of `internet: allow`: each packet of a guest is compared with all of them."""
+
 _PLAIN_KEY = re.compile(r"[\w.-]{1,64}")
 
 
@@ -104,12 +107,14 @@ def or_nothing(check: Check) -> Check:
     return lambda value: None if value is None else check(value)
 
 
-def list_of(item: Check) -> Check:
-    """A list of what `item` accepts."""
+def list_of(item: Check, most: int | None = None) -> Check:
+    """Return the check of a list of what `item` accepts, with at most so many entries."""
 
     def check(value: object) -> None:
         if not isinstance(value, list):
             raise Broken(f"must be a list, not {show(value)}")
+        if most is not None and len(value) > most:
+            raise Broken(f"must have at most {most} entries, not {len(value)}")
         for index, element in enumerate(value):
             _inside(index, item, element)
 
@@ -188,11 +193,15 @@ def _is_ipv4(value: str) -> bool:
 
 def _is_subnet(value: str) -> bool:
     """With its prefix and without bits of a host; not smaller than a /24, so that .2 and .10 to .250 are in it."""
+    return _has_prefix(value, 8, 24)
+
+
+def _has_prefix(value: str, shortest: int, longest: int) -> bool:
     try:
         network = ipaddress.IPv4Network(value)
     except ValueError:
         return False
-    return str(network) == value and 8 <= network.prefixlen <= 24
+    return str(network) == value and shortest <= network.prefixlen <= longest
 
 
 def _is_host(value: str) -> bool:
@@ -223,6 +232,7 @@ HOST = text(_is_host, "an IPv4 address or a host name of letters, digits, dots a
 LOGIN = text(_matches(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,31}"), "a login name")
 ADDRESS = text(_is_ipv4, "an IPv4 address")
 SUBNET = text(_is_subnet, "an IPv4 subnet from /8 to /24, such as 10.60.7.0/24")
+DESTINATION = text(lambda value: _has_prefix(value, 8, 32), "an IPv4 network from /8 to /32, such as 10.20.0.0/16")
 LOCAL_PATH = text(_matches(rf"[^{_CONTROL}{_SURROGATES}]{{1,4096}}"), "the path of a file")
 REMOTE_PATH = text(_is_remote_path, "a path that begins with / or ~/, of letters, digits and . _ - / and without ..")
 IMAGES_DIR = text(
@@ -280,7 +290,17 @@ HYPERVISOR = record(
         "spread": whole(0, 10_000),
     },
 )
-INTERNET = record({}, {"vlan_id": VLAN, "cidr": SUBNET, "gateway": ADDRESS, "uplink": UPLINK, "dns": ADDRESS})
+INTERNET = record(
+    {},
+    {
+        "vlan_id": VLAN,
+        "cidr": SUBNET,
+        "gateway": ADDRESS,
+        "uplink": UPLINK,
+        "dns": ADDRESS,
+        "allow": list_of(DESTINATION, MAX_ALLOWED),
+    },
+)
 SIZE: Fields = {"cores": whole(1, 64), "ram_gb": number(0.0625, 1024), "disk_gb": number(0.001, 16_384)}
 WORKER = record(
     {},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -160,7 +160,7 @@ class State:
             "network_node": inventory.network_node,
             "ssh": _ssh_record(inventory.ssh),
             "hypervisor": dict(vars(inventory.hypervisor)),
-            "internet": dict(vars(inventory.internet)),
+            "internet": _internet_record(inventory.internet),
             **login,
             "flavors": self.flavors,
             "users": self.users,
@@ -192,7 +192,7 @@ class State:
             settings.get("network_node", _DEFAULTS.network_node),
             _ssh_settings(settings.get("ssh", {})),
             HypervisorSettings(**settings.get("hypervisor", {})),
-            InternetSettings(**settings.get("internet", {})),
+            _internet(settings.get("internet", {})),
             LoginSettings(**settings.get("login", {})),
         )
         return cls(
@@ -236,3 +236,15 @@ def _ssh_settings(record: Record) -> SSHSettings:
 
 def _worker(record: Record) -> Worker:
     return Worker(**record)
+
+
+def _internet(record: Record) -> InternetSettings:
+    settings = InternetSettings(**record)
+    return replace(settings, allow=tuple(settings.allow))
+
+
+def _internet_record(settings: InternetSettings) -> Record:
+    """Return the settings as the file has them: older versions know no key `allow`."""
+    kept = dict(vars(settings))
+    allow = list(kept.pop("allow"))
+    return {**kept, "allow": allow} if allow else kept

@@ -141,7 +141,7 @@ def _shown(host: FakeHost, name: str) -> str:
 def rules(host: FakeHost) -> str:
     """As `iptables-save` writes them; the uplink is in one network."""
     said = ""
-    for table in ("filter", "nat"):
+    for table in ("filter", "mangle", "nat"):
         ours = [rule.removeprefix(f"{table} ") for rule in host.rules if rule.startswith(f"{table} ")]
         said += f"*{table}\n" + "".join(f"{rule.replace('NEAR', '10.0.10.0/24')}\n" for rule in ours) + "COMMIT\n"
     return said

@@ -701,6 +701,7 @@ SCRIPTS: dict[str, Program] = {
     namespaces._REMOVE: FakeHost.remove_namespaces,
     vlan_manager._HAS_ROOM: FakeHost.fine,
     firewall._HAS_MATCHES: FakeHost.fine,
+    firewall._HAS_ROOM: FakeHost.fine,
     namespaces._ARE_IN_PLACE: _beside(FakeHost.are_in_place),
     namespaces._PUT_IN_PLACE: _beside(FakeHost.put_in_place),
     firewall._ARE_THERE: FakeHost.has_rules,

@@ -271,7 +271,8 @@ def test_a_strangers_rule_in_front_of_ours_is_found_and_put_behind() -> None:
 
 def test_the_order_of_the_rules_counts() -> None:
     scene = deployed("internet")
-    scene.network.rules[5], scene.network.rules[6] = scene.network.rules[6], scene.network.rules[5]
+    first = next(n for n, rule in enumerate(scene.network.rules) if " FORWARD " in rule)
+    scene.network.rules[first : first + 2] = reversed(scene.network.rules[first : first + 2])
     assert [finding.code for finding in scene.found()] == ["rules-missing"]
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import firewall
 import vlan_manager
+from names import DHCP_FIRST_HOST, DHCP_LAST_HOST
 
 
 def run(folder: Path, name: str, script: str, argv: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
@@ -28,6 +29,7 @@ def run(folder: Path, name: str, script: str, argv: tuple[str, ...]) -> subproce
         ("", 0, False),
         ("iptables v1.8.9 (nf_tables): Couldn't load match `u32':No such file or directory", 2, True),
         ("iptables v1.8.9 (legacy): can't load match `connlimit'", 2, True),
+        ("iptables v1.8.9 (legacy): can't load match `hashlimit'", 2, True),
         ("Warning: Extension u32 revision 0 not supported, missing kernel module?\niptables: Bad rule.", 1, True),
     ],
 )
@@ -40,6 +42,37 @@ def test_a_match_that_is_not_there_is_told_before_anything_changes(
     if lacking:
         assert done.stderr.startswith("iptables cannot do what keeps guests apart; install its extensions and ")
         assert done.stderr.endswith(f"({said.splitlines()[0]})\n")
+
+
+@pytest.mark.parametrize(("guests", "others", "full"), [(1, 0, False), (2, 3, False), (2, 4, True), (6, 0, True)])
+def test_more_guests_than_the_kernel_has_room_for_are_refused_with_the_cure(
+    tmp_path: Path, guests: int, others: int, full: bool
+) -> None:
+    """Five guests have room; the slice's own file is not counted a second time."""
+    hosts, kernel = tmp_path / "hosts", tmp_path / "kernel"
+    for folder in (hosts, kernel):
+        folder.mkdir()
+    (hosts / "slice-1000").write_text("mac,address\n" * 9)
+    (hosts / "slice-1001").write_text("mac,address\n" * others)
+    (kernel / "nf_conntrack_tcp_timeout_time_wait").write_text("120\n")
+    (kernel / "nf_conntrack_max").write_text(f"{5 * firewall.most_connections(120)}\n")
+    _, _, script, *words = firewall.has_room(str(hosts), str(hosts / "slice-1000"), guests).argv
+    script = script.replace("/proc/sys/net/netfilter", str(kernel))
+    done = subprocess.run(["sh", "-c", script, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == int(full)
+    assert ("sysctl -w net.netfilter.nf_conntrack_max" in done.stderr) is full
+
+
+def test_where_no_kernel_counts_connections_there_is_nothing_to_check(tmp_path: Path) -> None:
+    _, _, script, *words = firewall.has_room(str(tmp_path), "", 9).argv
+    script = script.replace("/proc/sys/net/netfilter", f"{tmp_path}/none")
+    assert subprocess.run(["sh", "-c", script, *words], check=False).returncode == 0
+
+
+def test_all_guests_together_cannot_fill_a_table_of_the_usual_size() -> None:
+    guests = DHCP_LAST_HOST - DHCP_FIRST_HOST + 1
+    assert guests * firewall.most_connections(120) <= 0.8 * 262_144
+    assert firewall._EXPIRE_MS / 1000 * firewall.NEW_PER_SECOND >= firewall.NEW_BURST
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,201 @@
+"""Attacks on what all guests share on the network node: its table of connections, its neighbours, names in /tmp.
+
+A namespace on the network node stands for a guest: it has a port of br-int with the tag of a VLAN, and an address there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+import firewall
+from lab import Lab
+from tests.lab.seat import Menu, wait_until
+from tests.scale import scaled
+
+pytestmark = [pytest.mark.lab, pytest.mark.torture]
+
+INTERNET = "8.8.8.8"
+ALLOWED = "[172.16.3.0/24, 10.0.10.0/24]"
+SITE = ("169.254.169.254", "172.16.3.4", "192.168.200.1", "100.64.0.9", "198.18.0.1")
+"""Addresses of the operator's site, for which the lab's internet answers."""
+
+# Packets that each begin a connection, of several kinds, from several guests; no answer is waited for.
+_BEGIN = r"""import socket, struct, sys
+kind, target, count, *sources = sys.argv[1:]
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+def checksum(data):
+    data += b"\0" * (len(data) % 2)
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16: total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+def packet(source, number):
+    there, here = socket.inet_aton(target), socket.inet_aton(source)
+    port = 1024 + number % 60000
+    if kind == "icmp":
+        number, body = 1, struct.pack("!BBHHH", 8, 0, 0, port, 1)
+        body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
+    elif kind == "udp":
+        number, body = 17, struct.pack("!HHHH", port, 9, 8, 0)
+    else:
+        flags = {"syn": 2, "ack": 16}[kind]
+        number, body = 6, struct.pack("!HHIIBBHHH", port, 80, 1, flags - 2, 80, flags, 8192, 0, 0)
+        sum_ = checksum(here + there + struct.pack("!BBH", 0, 6, len(body)) + body)
+        body = body[:16] + struct.pack("!H", sum_) + body[18:]
+    return struct.pack("!BBHHHBBH4s4s", 69, 0, 20 + len(body), 0, 0, 64, number, 0, here, there) + body
+for number in range(int(count)):
+    for source in sources:
+        raw.sendto(packet(source, number), (target, 0))
+"""
+
+# Connects and closes, as many as get through in some seconds; prints how many.
+_CONNECT_AND_CLOSE = r"""import socket, sys, time
+target, seconds, *sources = sys.argv[1:]
+end, opened = time.monotonic() + float(seconds), 0
+while time.monotonic() < end:
+    for source in sources:
+        wire = socket.socket(); wire.settimeout(0.05); wire.bind((source, 0))
+        opened += wire.connect_ex((target, 80)) == 0
+        wire.close()
+print(opened)
+"""
+
+
+@dataclass
+class Standin:
+    """A namespace that stands for guests of a VLAN: `addresses` are theirs, `gateway` is their way out."""
+
+    lab: Lab
+    name: str
+    vlan: int
+    addresses: tuple[str, ...]
+    gateway: str
+
+    def __enter__(self) -> Standin:
+        port = f"port_{self.name}"
+        lines = [
+            f"ovs-vsctl add-port br-int {port} tag={self.vlan} -- set interface {port} type=internal",
+            f"ip netns add {self.name}",
+            f"ip link set {port} netns {self.name}",
+            *(f"ip -n {self.name} addr add {address}/24 dev {port}" for address in self.addresses),
+            f"ip -n {self.name} link set {port} up",
+            f"ip -n {self.name} route add default via {self.gateway}",
+        ]
+        self.lab.exec("network", ["sh", "-ec", "\n".join(lines)])
+        wait_until(lambda: self.reaches(self.gateway), f"the gateway of {self.name}", 20)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        gone = f"ovs-vsctl del-port br-int port_{self.name}; ip netns del {self.name}"
+        self.lab.exec("network", ["sh", "-c", gone])
+
+    def argv(self, *argv: str) -> list[str]:
+        return ["ip", "netns", "exec", self.name, *argv]
+
+    def run(self, *argv: str) -> str:
+        return self.lab.exec("network", self.argv(*argv), check=False).stdout
+
+    def reaches(self, address: str) -> bool:
+        ping = self.argv("busybox", "ping", "-c", "1", "-W", "1", address)
+        return self.lab.exec("network", ping, check=False).returncode == 0
+
+
+@dataclass
+class Neighbourhood:
+    """A deployed slice: one VM on the internet VLAN, and two links between its VMs."""
+
+    slice_id: int
+    vlans: tuple[int, int]
+
+
+@pytest.fixture(scope="module")
+def town(lab: Lab) -> Iterator[Neighbourhood]:
+    menu = Menu(lab)
+    slice_id = menu.create_slice("shared")
+    one, two = menu.add_vm(slice_id, "one", 2, internet=True), menu.add_vm(slice_id, "two", 2)
+    vlans = tuple(menu.link(slice_id, one, nic, two, nic) for nic in ("eth1", "eth2"))
+    menu.deploy(slice_id)
+    yield Neighbourhood(slice_id, (vlans[0], vlans[1]))
+    menu.delete(slice_id)
+    menu.close()
+
+
+@pytest.fixture
+def guests(lab: Lab, town: Neighbourhood) -> Iterator[Standin]:
+    """Six guests of the internet VLAN; the first one attacks nobody."""
+    addresses = tuple(f"10.60.7.{host}" for host in range(231, 237))
+    with Standin(lab, "guests", 400, addresses, "10.60.7.1") as standin:
+        yield standin
+
+
+def _connections(lab: Lab) -> int:
+    return int(lab.exec("network", ["cat", "/proc/sys/net/netfilter/nf_conntrack_count"]).stdout)
+
+
+@pytest.mark.parametrize("kind", ["syn", "ack", "udp", "icmp"])
+def test_no_guest_holds_more_connections_than_its_part(lab: Lab, guests: Standin, kind: str) -> None:
+    """3,000 packets of each guest, of which each would begin a connection; in the long version 30,000."""
+    _, *attackers = guests.addresses
+    before = _connections(lab)
+    guests.run("python3", "-c", _BEGIN, kind, INTERNET, str(scaled(3_000, 30_000)), *attackers)
+    assert _connections(lab) - before <= len(attackers) * (firewall.NEW_BURST + 60)
+    assert guests.reaches(INTERNET), "a guest that attacks nobody goes on"
+
+
+def test_connections_that_are_closed_are_counted_too(lab: Lab, guests: Standin) -> None:
+    _, attacker, *_ = guests.addresses
+    seconds = scaled(6, 200)
+    before = _connections(lab)
+    opened = int(guests.run("python3", "-c", _CONNECT_AND_CLOSE, INTERNET, str(seconds), attacker))
+    assert opened > 0, "a guest has connections after a pause, or at least some of them"
+    assert opened <= firewall.NEW_BURST + firewall.NEW_PER_SECOND * (seconds + 2)
+    assert _connections(lab) - before <= firewall.most_connections(120)
+    assert guests.reaches(INTERNET), "a guest that attacks nobody goes on"
+
+
+# --- destinations -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def site(lab: Lab) -> Iterator[tuple[str, ...]]:
+    """Private and special addresses behind the uplink, which the node itself reaches."""
+    change = "for each in %s; do ip addr %s $each/32 dev lo; done"
+    lab.exec("internet", ["sh", "-c", change % (" ".join(SITE), "add")])
+    for address in SITE:
+        assert lab.exec("network", ["busybox", "ping", "-c", "1", "-W", "2", address], check=False).returncode == 0
+    yield (*SITE, "10.0.10.254")
+    lab.exec("internet", ["sh", "-c", change % (" ".join(SITE), "del")])
+
+
+@pytest.fixture
+def allowed(lab: Lab, town: Neighbourhood) -> Iterator[None]:
+    """Exceptions for one network, and for the one that the cloud's own hosts are in."""
+    text = lab.database.read_text()
+    assert "  dns: 8.8.8.8\n" in text
+    lab.database.write_text(text.replace("  dns: 8.8.8.8\n", f"  dns: 8.8.8.8\n  allow: {ALLOWED}\n"))
+    _repair(lab, town)
+    yield
+    text = lab.database.read_text()
+    lab.database.write_text(re.sub(r"^  allow:(\n  - .*| .*)*\n", "", text, flags=re.MULTILINE))
+    _repair(lab, town)
+
+
+def _repair(lab: Lab, town: Neighbourhood) -> None:
+    menu = Menu(lab)
+    shown = menu.choose(11, town.slice_id)
+    assert "Error" not in shown, shown
+    menu.close()
+
+
+def test_guests_reach_the_internet_and_not_the_site_around_it(guests: Standin, site: tuple[str, ...]) -> None:
+    assert guests.reaches(INTERNET)
+    assert [address for address in site if guests.reaches(address)] == []
+
+
+@pytest.mark.usefixtures("allowed")
+def test_what_is_allowed_is_reached_and_the_clouds_hosts_are_not(guests: Standin, site: tuple[str, ...]) -> None:
+    assert {address for address in site if guests.reaches(address)} == {"172.16.3.4", "10.0.10.254"}
+    assert [host for host in ("10.0.10.1", "10.0.10.2", "10.0.10.3") if guests.reaches(host)] == []
