@@ -44,17 +44,37 @@ _EXPECT_SERVING = f"""{BESIDE}{daemon.RUNS}{_SERVES}expect() {{
 beside expect "$@"
 """
 
-# `serve NAMESPACE PIDFILE MARK LOG COMMAND...`, where dnsmasq does not serve already.
+LOG_BYTES = 1 << 17
+"""How long the log of a VLAN gets. /run is memory, and there are 2,000 VLANs."""
+
+# `forget LINK...`: removes what is ours among names in /tmp, where all users may make anything. Ours are links of root
+# to our logs, and the logs that older versions left there: those belong to dnsmasq's user, never to a person.
+OUR_LOGS = r"""-type l -user root -lname '/run/*/log' -o -type f \( -uid -1000 -o -uid 65534 \)"""
+"""An expression of find(1) for them."""
+_FORGET = rf"""forget() {{
+  for link; do
+    shift
+    if [ -h "$link" ] || [ -f "$link" ]; then set -- "$@" "$link"; fi
+  done
+  [ $# -eq 0 ] || find "$@" -maxdepth 0 \( {OUR_LOGS} \) -delete
+}}
+"""
+
+_FORGET_LINKS = f"""{_FORGET}forget "$@"
+"""
+
+# `serve NAMESPACE PIDFILE MARK LOG LINK COMMAND...`, where dnsmasq does not serve already.
 #
-# dnsmasq gives its log to its own user, and where fs.protected_regular is set (proc(5)) not even root may open another
-# user's file in /tmp again. A guest can ask for addresses all day: a write beyond the limit fails, and dnsmasq goes on
-# without it (setrlimit(2)).
-_SERVING = f"""{daemon.END}{_SERVES}serve() {{
+# A link is made where nothing has its name, and nobody needs it: a foreign one keeps its name and is never followed. A
+# guest can ask for addresses all day: a write beyond the limit fails, and dnsmasq goes on without it (setrlimit(2)).
+_SERVING = f"""{daemon.END}{_SERVES}{_FORGET}serve() {{
   ! serves "$@" || exit 0
   end TERM "$2" "$3" || exit
-  namespace=$1 log=$4; shift 4
+  namespace=$1 log=$4 link=$5; shift 5
   [ ! -e "$log" ] || rm -f "$log" || exit
-  trap "" XFSZ; ulimit -f {(1 << 20) // 512} || exit
+  [ -h "$link" ] || [ ! -f "$link" ] || forget "$link"
+  [ -h "$link" ] || [ -e "$link" ] || ln -sT "$log" "$link" 2>/dev/null
+  trap "" XFSZ; ulimit -f {LOG_BYTES // 512} || exit
   echo "${{namespace##*[!0-9]}}"
   exec ip netns exec "$namespace" "$@"
 }}
@@ -139,8 +159,13 @@ def remove_servers(*vlans: int) -> tuple[Command, ...]:
         Command(daemon.stop("TERM", *processes)),
         # Without its pid file a process that does not end would be forgotten.
         remove_namespaces(*map(dhcp_namespace, vlans), unless=daemon.some_run(processes)),
-        Command(("rm", "-f", *map(_log, vlans))),
+        forget_links(*vlans),
     )
+
+
+def forget_links(*vlans: int, unless: tuple[str, ...] = ()) -> Command:
+    """Remove what leads to the logs of VLANs from its documented place, if it is ours."""
+    return Command(("sh", "-c", _FORGET_LINKS, "sh", *map(log_link, vlans)), unless=unless)
 
 
 def hosts_folder(vlan: int) -> str:
@@ -154,7 +179,8 @@ def hosts_file(slice_id: int, vlan: int) -> str:
 
 
 def _starting(subnet: Subnet, dns: str, *extra: str) -> tuple[str, ...]:
-    return (*_server_words(subnet.vlan_id), _log(subnet.vlan_id), *_dnsmasq(subnet, dns, *extra))
+    vlan = subnet.vlan_id
+    return (*_server_words(vlan), _log(vlan), log_link(vlan), *_dnsmasq(subnet, dns, *extra))
 
 
 def _dnsmasq(subnet: Subnet, dns: str, *extra: str) -> tuple[str, ...]:
@@ -197,4 +223,9 @@ def _mark(vlan: int) -> str:
 
 
 def _log(vlan: int) -> str:
-    return f"/tmp/dnsmasq_vlan{vlan}.log"  # noqa: S108  (the documented place)
+    return f"{folder(dhcp_namespace(vlan))}/log"
+
+
+def log_link(vlan: int) -> str:
+    """Return the documented place of a VLAN's log, which links to it where no other user has taken that name."""
+    return f"/tmp/dnsmasq_vlan{vlan}.log"  # noqa: S108 - nothing is opened by this name

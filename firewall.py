@@ -43,7 +43,7 @@ SPECIAL = (
     *("192.0.0.0/24", "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"),
     *("224.0.0.0/4", "240.0.0.0/4"),
 )
-"""What is not the internet: private, link-local, shared, reserved, multicast (RFC 1918, 5771, 6890). It is the site's."""
+"""Private, link-local, shared, reserved, multicast (RFC 1918, 5771, 6890): not the internet, but the site's own."""
 
 # A rule that is not there is looked for, which changes nothing. What it says of a match is in the first of its lines.
 _HAS_MATCHES = r"""said=$(iptables -C INPUT -m u32 --u32 0=0 -m connlimit --connlimit-above 1 \

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import dhcp
 import firewall
-from dhcp import Server, Subnet, hosts_file, hosts_folder
+from dhcp import LOG_BYTES, Server, Subnet, hosts_file, hosts_folder
 from inventory import Inventory
 from models import Link, Slice, internet_interfaces
 from names import (
@@ -47,12 +47,12 @@ _ARE_OURS = """for namespace; do
     { echo "a namespace $namespace is there that is not ours; remove it or give it another name" >&2; exit 1; }
 done"""
 
-# What is not there yet: a server has three files and two folders in /run. Some file systems count no files.
-_HAS_ROOM = """needed=0
-for path; do [ -e "$path" ] || needed=$((needed + 5)); done
+# What is not there yet: a server has four files and two folders in /run. Some file systems count no files.
+_HAS_ROOM = f"""needed=0
+for path; do [ -e "$path" ] || needed=$((needed + 6)); done
 set -- $(stat -f -c '%a %S %c %d' /run) || exit
-[ $(($1 * $2)) -ge $((needed * 4096)) ] && { [ "$3" = 0 ] || [ "$4" -ge "$needed" ]; } ||
-  { echo "/run is full; see what fills it, or make it larger: mount -o remount,size=SIZE /run" >&2; exit 1; }"""
+[ $(($1 * $2)) -ge $((needed * 4096 + needed / 6 * {LOG_BYTES})) ] && {{ [ "$3" = 0 ] || [ "$4" -ge "$needed" ]; }} ||
+  {{ echo "/run is full; see what fills it, or make it larger: mount -o remount,size=SIZE /run" >&2; exit 1; }}"""
 
 
 class VLANManager:

@@ -63,6 +63,11 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "dnsmasq-dead": ("error", "a DHCP server does not run", REPAIR),
     "dnsmasq-deaf": ("error", "a DHCP server does not listen, or on an interface that is gone", REPAIR),
     "reservations-missing": ("error", "a DHCP server does not know the slice's addresses", REPAIR),
+    "log-foreign": (
+        "warning",
+        "the documented place of a DHCP server's log belongs to another user",
+        "the log is in /run/ns-dhcp-vlan<vlan>/log; remove what is in its place, if nobody needs it",
+    ),
     "rules-missing": ("error", "the rules around VLAN 400 are not whole, or not in their order", REPAIR),
     "filter-missing": ("error", "the shared DHCP server does not hear the slice's VMs, or hears others", REPAIR),
     "forwarding-off": ("error", "a router does not forward", REPAIR),
@@ -75,6 +80,7 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "orphan-overlay": ("warning", "files of ours belong to no slice", FIX),
     "orphan-internet": ("warning", "the shared DHCP server knows or hears VMs of no slice that runs", FIX),
     "orphan-namespace": ("warning", "a namespace of ours belongs to no slice that runs", FIX),
+    "orphan-log": ("warning", "a link to the log of a DHCP server is left", FIX),
     "orphan-rules": ("warning", "the rules around VLAN 400 are there, and no slice uses it", FIX),
 }
 """Code -> how bad, what it means, what to do."""

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 import firewall
 import walls
 from deployment import MAX_SKEW_SECONDS
-from dhcp import Server
+from dhcp import Server, log_link
 from errors import CloudError, HostUnreachable, HostUnusable, InvalidAnswer, LoginFailed, SudoRefused, printable
 from inspection import exposure
 from inspection.codes import CODES, REPAIR, Severity
@@ -282,6 +282,8 @@ class Comparison:
             yield Finding("dnsmasq-dead", sight.host, f"{name} does not run", number)
         elif namespace and not namespace.serves:
             yield Finding("dnsmasq-deaf", sight.host, f"{name} does not listen on its interface", number)
+        if sight.logs.get(server.vlan_id) is False:
+            yield Finding("log-foreign", sight.host, f"{log_link(server.vlan_id)} is not ours", number)
         if set(sight.hosts.get(server.hosts, ())) != set(server.reservations):
             yield Finding("reservations-missing", sight.host, f"{name} does not know the slice's addresses", number)
 

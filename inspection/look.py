@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from dhcp import OUR_LOGS
 from inventory import Inventory
 from names import dhcp_namespace
 from remote import ovs
@@ -109,6 +110,10 @@ _ROOM = r"""folder=$1; [ -d "$folder" ] || folder=.
 df --output=avail -k "$folder" | tail -n 1
 sed -n 's/^MemAvailable: *\([0-9]*\) kB$/\1/p' /proc/meminfo"""
 
+# What has the name of one of our logs in /tmp; what others make there can be as much as they like.
+_LOGS = rf"""find /tmp -maxdepth 1 -regextype posix-extended -regex '/tmp/dnsmasq_vlan[0-9]{{1,4}}\.log' \
+  \( \( {OUR_LOGS} \) -printf 'ours %f\n' -o -printf 'foreign %f\n' \)"""
+
 _TOOLS = """for tool; do
   command -v "$tool" >/dev/null || { echo "$tool"; continue; }
   case $tool in
@@ -152,6 +157,7 @@ def commands(inventory: Inventory, host: str, *, thorough: bool = False) -> dict
             "rules": ("iptables-save",),
             "filter": ("sh", "-c", _FILTER, "sh", shared),
             "forwarding": ("sh", "-c", _FORWARDING),
+            **({"logs": ("sh", "-c", _LOGS)} if thorough else {}),
             "networks": ("ip", "-4", "-o", "route", "show", "dev", inventory.internet.uplink, "scope", "link"),
         }
     if thorough:

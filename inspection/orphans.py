@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 import namespaces
-from dhcp import remove_servers
+from dhcp import forget_links, log_link, remove_servers
 from inspection.findings import Comparison, Finding, our_rules
 from inspection.sight import Sight
 from models import Slice
@@ -106,7 +106,7 @@ class Owners:
 def orphans(owners: Owners, sight: Sight) -> list[Orphan]:
     """All that is on the host and belongs to no slice, in the order in which it is to be removed; `MOST` at once."""
     # Who leaves the internet VLAN last takes down what is shared there, of which others find nothing then.
-    finders = (_processes, _internet, _ports, _taps, _tables, _flows, _files, _namespaces, _rules)
+    finders = (_processes, _internet, _ports, _taps, _tables, _flows, _files, _namespaces, _logs, _rules)
     return list(islice((orphan for find in finders for orphan in find(owners, sight)), MOST))
 
 
@@ -234,6 +234,15 @@ def _namespaces(owners: Owners, sight: Sight) -> Iterator[Orphan]:
                 yield Orphan(finding, owners.comparison.vlans.close_internet())
             else:
                 yield Orphan.of(finding, *remove_servers(vlan))
+
+
+def _logs(owners: Owners, sight: Sight) -> Iterator[Orphan]:
+    """Yield the links to logs of VLANs that no slice uses; those of a namespace that is there go with it."""
+    for vlan in sorted(vlan for vlan, ours in sight.logs.items() if ours and vlan not in owners.vlans):
+        name = dhcp_namespace(vlan)
+        if name not in sight.marked:
+            finding = Finding("orphan-log", sight.host, log_link(vlan))
+            yield Orphan.of(finding, forget_links(vlan, unless=("test", "-d", namespaces.folder(name))))
 
 
 def _rules(owners: Owners, sight: Sight) -> Iterator[Orphan]:

@@ -353,6 +353,14 @@ def _room(text: str) -> dict[str, Any]:
     return {"disk_mib": disk, "memory_mib": memory}
 
 
+def _logs(text: str) -> dict[str, Any]:
+    """Read `ours` or `foreign`, and the name of a log."""
+    found = [re.fullmatch(r"(ours|foreign) dnsmasq_vlan(\d{1,4})\.log", line) for line in text.splitlines()]
+    if not all(found):
+        raise BadAnswer("logs")
+    return {"logs": {int(each[2]): each[1] == "ours" for each in found if each}}
+
+
 def _tools(text: str) -> dict[str, Any]:
     """Program -> the line about its version, None where it is not installed."""
     lines = [_short(line).partition(" ")[::2] for line in text.splitlines()]
@@ -375,6 +383,7 @@ _READERS: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "networks": _networks,
     "clock": _clock,
     "disks": _disks,
+    "logs": _logs,
     "room": _room,
     "drops": _drops,
     "stack": _stack,

@@ -111,9 +111,10 @@ class Sight:
 
     `images` are size and time of files, `seals` what these were of base images when disks were first built on them.
     `heard`: whom the DHCP server that slices share hears, chains and rules in small letters. `disks`: the files that a
-    process has open, by its pid. `settings`, `ways` (neighbours and routes) are by device; `drops` are our tables of
-    nftables by slice, `sockets` the addresses on which a process listens, by its pid. `asked`: all parts that were
-    asked for, `unread`: those that could not be read, `invalid`: those of them whose answer makes no sense.
+    process has open, by its pid. `logs`: VLANs whose log has something at its documented place, and whether that is
+    ours. `settings`, `ways` (neighbours and routes) are by device; `drops` are our tables of nftables by slice,
+    `sockets` the addresses on which a process listens, by its pid. `asked`: all parts that were asked for, `unread`:
+    those that could not be read, `invalid`: those of them whose answer makes no sense.
     """
 
     host: str
@@ -142,6 +143,7 @@ class Sight:
     sockets: Mapping[int, frozenset[str]] = field(default_factory=dict)
     disk_mib: int | None = None
     memory_mib: int | None = None
+    logs: Mapping[int, bool] = field(default_factory=dict)
     tools: Mapping[str, str | None] = field(default_factory=dict)
     asked: frozenset[str] = frozenset()
     unread: tuple[str, ...] = ()

@@ -158,6 +158,13 @@ def heard(host: FakeHost, namespace: str) -> str:
     return f"*filter\n:INPUT {policy} [0:0]\n:OUTPUT ACCEPT [0:0]\n{made}{entries}{rest}COMMIT\n"
 
 
+def logs(host: FakeHost) -> str:
+    """Return what has the name of a log in /tmp; a file that is a link to ours is ours."""
+    found = sorted(path for path in host.files if re.fullmatch(r"/tmp/dnsmasq_vlan\d+\.log", path))
+    whose = ("ours" if host.files[path].startswith("/run/ns-dhcp-vlan") else "foreign" for path in found)
+    return "".join(f"{who} {path.removeprefix('/tmp/')}\n" for who, path in zip(whose, found, strict=True))
+
+
 def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C901, PLR0912
     """What the host answers to a command of a look; None when it is no such command."""
     match argv:
@@ -217,6 +224,7 @@ def _script(host: FakeHost, script: str, words: list[str]) -> Answer | None:
         look._FILTER: lambda: heard(host, words[0]) if words[0] in host.namespaces else "",
         look._FORWARDING: lambda: f"{int('' in host.forwarding)}\n",
         look._STACK: lambda: stack(host),
+        look._LOGS: lambda: logs(host),
         look._ROOM: lambda: "104857600\n16777216\n",
         look._TOOLS: lambda: "".join(f"{word}{'' if word in host.lacking else ' there'}\n" for word in words),
     }

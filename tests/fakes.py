@@ -485,7 +485,7 @@ class FakeHost:
     # --- processes ----------------------------------------------------------------------------------------------------
 
     def serve(self, argv: tuple[str, ...], stdin: str) -> Answer:
-        namespace, pid_file, mark, log, program, *options = argv
+        namespace, pid_file, mark, log, link, program, *options = argv
         if self.serves((namespace, pid_file, mark), stdin)[0] == 0:
             return OK
         if namespace not in self.namespaces:
@@ -493,8 +493,15 @@ class FakeHost:
         assert program == "dnsmasq"
         self.stop(("TERM", pid_file, mark), stdin)
         self.files.pop(log, None)
+        self.files.setdefault(link, log)
         status, _, complaint = self.dnsmasq(namespace, options)
         return (status, f"{namespace.removeprefix('ns-dhcp-vlan')}\n", complaint)
+
+    def forget_links(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        for link in argv:
+            if self.files.get(link, "").startswith("/run/"):
+                del self.files[link]
+        return OK
 
     def leave(self, argv: tuple[str, ...], stdin: str) -> Answer:
         own, folder, *server = argv
@@ -710,6 +717,7 @@ SCRIPTS: dict[str, Program] = {
     dhcp._EXPECT_SERVING: _beside(FakeHost.expect_serving),
     dhcp._SERVE: _beside(FakeHost.serve),
     dhcp._LEAVE: FakeHost.leave,
+    dhcp._FORGET_LINKS: FakeHost.forget_links,
     stack._IS_DROPPED: FakeHost.drops,
     stack._EXPECT_DROPPED: FakeHost.drops,
     vm_launcher._ARE_READY: FakeHost.taps_are_ready,

@@ -153,9 +153,6 @@ BREAKS: dict[str, tuple[Break, str, str]] = {
         changed("network", "iptables -D FORWARD -d 10.0.10.2/32 -i gw_vlan400 MARK -j DROP", "true"),
         "network node", "-d 10.0.10.2/32 -i gw_vlan400",
     ),
-    "no bound of new connections": (
-        changed("network", "iptables -t mangle -D PREROUTING 2", "true"), "network node", "hashlimit",
-    ),
     "a router with a way out": (
         changed("network", "ip -n ns-gw-sliceSLICE route add 10.0.10.0/24 dev gw_vlanVLAN",
                 "ip -n ns-gw-sliceSLICE route del 10.0.10.0/24"),
@@ -170,6 +167,9 @@ BREAKS: dict[str, tuple[Break, str, str]] = {
         machine("-drive", "file=DISK,format=qcow2,file.locking=off,if=none,id=x"), "disks", "has the disk of slice",
     ),
     "a second VM with a MAC": (machine("-device", "virtio-net-pci,mac=MAC,romfile="), "MACs", "has the MAC"),
+    "no bound of new connections": (
+        changed("network", "iptables -t mangle -D PREROUTING 2", "true"), "network node", "hashlimit",
+    ),
 }  # fmt: skip
 
 

@@ -1,19 +1,21 @@
 """Attacks on what all guests share on the network node: its table of connections, its neighbours, names in /tmp.
 
-A namespace on the network node stands for a guest: it has a port of br-int with the tag of a VLAN, and an address there.
+A namespace on the network node stands for a guest: it has a port of br-int on a VLAN, and an address there.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import pytest
 
 import firewall
 from lab import Lab
-from tests.lab.seat import Menu, wait_until
+from tests.lab.seat import ROOT, Menu, wait_until
 from tests.scale import scaled
 
 pytestmark = [pytest.mark.lab, pytest.mark.torture]
@@ -23,7 +25,8 @@ ALLOWED = "[172.16.3.0/24, 10.0.10.0/24]"
 SITE = ("169.254.169.254", "172.16.3.4", "192.168.200.1", "100.64.0.9", "198.18.0.1")
 """Addresses of the operator's site, for which the lab's internet answers."""
 
-# Packets that each begin a connection, of several kinds, from several guests; no answer is waited for.
+# Packets that each begin a connection, of several kinds, from several guests; no answer is waited for. The port is
+# closed: a flood of half-open connections would keep the web page of the internet busy for other tests.
 _BEGIN = r"""import socket, struct, sys
 kind, target, count, *sources = sys.argv[1:]
 raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
@@ -42,7 +45,7 @@ def packet(source, number):
         number, body = 17, struct.pack("!HHHH", port, 9, 8, 0)
     else:
         flags = {"syn": 2, "ack": 16}[kind]
-        number, body = 6, struct.pack("!HHIIBBHHH", port, 80, 1, flags - 2, 80, flags, 8192, 0, 0)
+        number, body = 6, struct.pack("!HHIIBBHHH", port, 9, 1, flags - 2, 80, flags, 8192, 0, 0)
         sum_ = checksum(here + there + struct.pack("!BBH", 0, 6, len(body)) + body)
         body = body[:16] + struct.pack("!H", sum_) + body[18:]
     return struct.pack("!BBHHHBBH4s4s", 69, 0, 20 + len(body), 0, 0, 64, number, 0, here, there) + body
@@ -51,15 +54,18 @@ for number in range(int(count)):
         raw.sendto(packet(source, number), (target, 0))
 """
 
-# Connects and closes, as many as get through in some seconds; prints how many.
-_CONNECT_AND_CLOSE = r"""import socket, sys, time
-target, seconds, *sources = sys.argv[1:]
+# Connects and closes, as many at a time as there is room for; prints how many got through in so many seconds.
+_CONNECT_AND_CLOSE = r"""import select, socket, sys, time
+target, seconds, source = sys.argv[1:]
 end, opened = time.monotonic() + float(seconds), 0
 while time.monotonic() < end:
-    for source in sources:
-        wire = socket.socket(); wire.settimeout(0.05); wire.bind((source, 0))
-        opened += wire.connect_ex((target, 80)) == 0
-        wire.close()
+    wires, waiting = [socket.socket() for _ in range(60)], select.poll()
+    for wire in wires:
+        wire.setblocking(False); wire.bind((source, 0)); wire.connect_ex((target, 80))
+        waiting.register(wire, select.POLLOUT)
+    time.sleep(1)
+    opened += sum(events == select.POLLOUT for _, events in waiting.poll(0))
+    for wire in wires: wire.close()
 print(opened)
 """
 
@@ -74,12 +80,14 @@ class Standin:
     addresses: tuple[str, ...]
     gateway: str
 
-    def __enter__(self) -> Standin:
+    def __enter__(self) -> Self:
         port = f"port_{self.name}"
         lines = [
             f"ovs-vsctl add-port br-int {port} tag={self.vlan} -- set interface {port} type=internal",
             f"ip netns add {self.name}",
             f"ip link set {port} netns {self.name}",
+            # The same each time: the gateway remembers where the addresses were.
+            f"ip -n {self.name} link set {port} address 06:01:00:00:{self.vlan >> 8:02x}:{self.vlan & 255:02x}",
             *(f"ip -n {self.name} addr add {address}/24 dev {port}" for address in self.addresses),
             f"ip -n {self.name} link set {port} up",
             f"ip -n {self.name} route add default via {self.gateway}",
@@ -126,6 +134,7 @@ def town(lab: Lab) -> Iterator[Neighbourhood]:
 @pytest.fixture
 def guests(lab: Lab, town: Neighbourhood) -> Iterator[Standin]:
     """Six guests of the internet VLAN; the first one attacks nobody."""
+    assert town.slice_id, "its VM has the VLAN up"
     addresses = tuple(f"10.60.7.{host}" for host in range(231, 237))
     with Standin(lab, "guests", 400, addresses, "10.60.7.1") as standin:
         yield standin
@@ -199,3 +208,57 @@ def test_guests_reach_the_internet_and_not_the_site_around_it(guests: Standin, s
 def test_what_is_allowed_is_reached_and_the_clouds_hosts_are_not(guests: Standin, site: tuple[str, ...]) -> None:
     assert {address for address in site if guests.reaches(address)} == {"172.16.3.4", "10.0.10.254"}
     assert [host for host in ("10.0.10.1", "10.0.10.2", "10.0.10.3") if guests.reaches(host)] == []
+
+
+# --- names in /tmp ----------------------------------------------------------------------------------------------------
+
+# All names of logs, every second one as a dangling link; as a user without rights.
+_TAKE_NAMES = """mkdir /tmp/links; cd /tmp/links
+for vlan in $(seq 100 2 2099); do echo /var/tmp/dnsmasq_vlan$vlan.log; done | xargs ln -s -t . && mv * /tmp
+cd /tmp; rmdir links; for vlan in $(seq 101 2 2099); do echo dnsmasq_vlan$vlan.log; done | xargs mkdir"""
+_GIVE_NAMES_BACK = "rm -rf /tmp/dnsmasq_vlan*.log"
+
+
+@pytest.fixture
+def taken_names(lab: Lab, town: Neighbourhood) -> Iterator[None]:
+    """A person on the network node has all names of logs; /tmp is sticky, and /var/tmp is anybody's."""
+    lab.exec("network", ["sh", "-c", _GIVE_NAMES_BACK])
+    lab.exec("network", ["sh", "-ec", _TAKE_NAMES], user="ubuntu")
+    yield
+    lab.exec("network", ["sh", "-c", _GIVE_NAMES_BACK])
+    _repair(lab, town)
+
+
+@pytest.mark.usefixtures("taken_names")
+def test_foreign_names_keep_nobody_from_deploying_and_no_foreign_link_is_followed(lab: Lab, menu: Menu) -> None:
+    before = lab.exec("network", ["find", "/tmp", "-name", "dnsmasq_vlan*", "-printf", "%f %y %u %l\n"]).stdout
+    slice_id = menu.create_slice("names")
+    one, two = menu.add_vm(slice_id, "one", 2), menu.add_vm(slice_id, "two", 2)
+    vlans = [menu.link(slice_id, one, nic, two, nic) for nic in ("eth1", "eth2")]
+    menu.deploy(slice_id)
+    logs = [f"/run/ns-dhcp-vlan{vlan}/log" for vlan in vlans]
+    assert lab.exec("network", ["ls", *logs]).stdout.split() == sorted(logs)
+    doctor = lab.run([sys.executable, str(ROOT / "cli.py"), "--database", str(lab.database), "doctor"], check=False)
+    assert all(f"dnsmasq_vlan{vlan}.log is not ours" in doctor.stdout for vlan in vlans), doctor.stdout
+    menu.delete(slice_id)
+    assert "dnsmasq_vlan" not in lab.exec("network", ["ls", "/var/tmp"]).stdout
+    after = lab.exec("network", ["find", "/tmp", "-name", "dnsmasq_vlan*", "-printf", "%f %y %u %l\n"]).stdout
+    assert sorted(before.splitlines()) == sorted(after.splitlines())
+
+
+def test_a_link_to_a_log_goes_with_its_vlan_and_one_that_is_left_is_found(lab: Lab, menu: Menu) -> None:
+    """One more is left by a slice that the file forgot; a log of an older version is a file of dnsmasq's user."""
+    slice_id = menu.create_slice("links")
+    one, two = menu.add_vm(slice_id, "one", 1), menu.add_vm(slice_id, "two", 1)
+    vlan = menu.link(slice_id, one, "eth1", two, "eth1")
+    menu.deploy(slice_id)
+    link, left = f"/tmp/dnsmasq_vlan{vlan}.log", "/tmp/dnsmasq_vlan2099.log"
+    assert lab.exec("network", ["readlink", link]).stdout.strip() == f"/run/ns-dhcp-vlan{vlan}/log"
+    lab.exec("network", ["ln", "-s", "/run/ns-dhcp-vlan2099/log", left])
+    lab.exec("network", ["sh", "-c", 'rm "$1"; echo older >"$1"; chown dnsmasq "$1"', "sh", link])
+    menu.delete(slice_id)
+    assert lab.exec("network", ["ls", link], check=False).returncode == 2
+    doctor = [sys.executable, str(ROOT / "cli.py"), "--database", str(lab.database), "doctor"]
+    assert f"{left}" in lab.run(doctor, check=False).stdout
+    lab.run([*doctor, "--fix", "--yes"], check=False)
+    assert lab.exec("network", ["ls", left], check=False).returncode == 2

@@ -16,6 +16,7 @@ from functools import cached_property, partial
 import pytest
 
 import qcow_manager
+from dhcp import LOG_BYTES
 from lab import Lab
 from tests.lab import frames as f
 from tests.lab import intruder, seat
@@ -594,13 +595,13 @@ def test_a_vm_goes_on_when_its_console_log_is_full(street: Street, lab: Lab) -> 
 
 
 def test_asking_for_addresses_all_day_fills_no_disk(street: Street, lab: Lab) -> None:
-    guest, log = street.attacker.guests["worker1"], f"/tmp/dnsmasq_vlan{street.attacker.vlan}.log"
+    guest, log = street.attacker.guests["worker1"], f"/run/ns-dhcp-vlan{street.attacker.vlan}/log"
     intruder.send(guest, "eth1", "asking")
-    wait_until(lambda: _size(lab, log) == 1 << 20, "the end of the log", 60)
+    wait_until(lambda: _size(lab, log) == LOG_BYTES, "the end of the log", 60)
     intruder.send(guest, "eth1", "asking")
     assert guest.succeeds("udhcpc -i eth1 -n -q -t 20 -T 1 -s /etc/udhcpc.script", 60)
     assert guest.addresses()["eth1"] == guest.vm.addresses["eth1"]
-    assert _size(lab, log) == 1 << 20
+    assert _size(lab, log) == LOG_BYTES
 
 
 def _size(lab: Lab, path: str) -> int:

@@ -46,7 +46,7 @@ inspection.findings: deployment dhcp errors firewall inspection.codes inspection
     inspection.sight inventory models names namespaces remote.ovs vlan_manager vm_launcher walls
 inspection.inspector: database errors inspection.findings inspection.look inspection.reading inspection.sight inventory
     models remote.runner
-inspection.look: inventory names remote.ovs remote.plan vlan_manager vm_launcher
+inspection.look: dhcp inventory names remote.ovs remote.plan vlan_manager vm_launcher
 inspection.orphans: dhcp inspection.findings inspection.sight models names namespaces network.stack remote.daemon
     remote.ovs remote.plan vm_launcher
 inspection.probes: inspection.exposure inspection.look inspection.proof inspection.sight inventory models names

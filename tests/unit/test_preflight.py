@@ -77,12 +77,12 @@ def test_all_guests_together_cannot_fill_a_table_of_the_usual_size() -> None:
 
 @pytest.mark.parametrize(
     ("blocks", "files", "free_files", "full"),
-    [(100, 1000, 100, False), (9, 1000, 100, True), (100, 1000, 9, True), (10, 1000, 10, False), (100, 0, 0, False)],
+    [(100, 1000, 100, False), (75, 1000, 100, True), (100, 1000, 11, True), (76, 1000, 12, False), (100, 0, 0, False)],
 )
 def test_a_full_run_is_told_before_anything_changes(
     tmp_path: Path, blocks: int, files: int, free_files: int, full: bool
 ) -> None:
-    """Two of three things are not there yet: ten blocks and as many files are needed."""
+    """Two of three things are not there yet, each with 6 files and a log of 32 blocks."""
     paths = (str(tmp_path), f"{tmp_path}/one", f"{tmp_path}/another")
     argv = ("sh", "-c", vlan_manager._HAS_ROOM, "sh", *paths)
     done = run(tmp_path, "stat", f"echo {blocks} 4096 {files} {free_files}", argv)

@@ -44,6 +44,9 @@ class Node:
         pid_file = self.folder / f"{vlan}.pid"
         return f"ns-dhcp-vlan{vlan}", str(pid_file), f"--pid-file={pid_file}"
 
+    def logs(self, vlan: int) -> tuple[str, str]:
+        return str(self.folder / f"{vlan}.log"), str(self.folder / f"link{vlan}.log")
+
     def run(
         self, script: str, words: list[str], deaf: str = "", *, unheard: bool = False
     ) -> subprocess.CompletedProcess[str]:
@@ -61,9 +64,7 @@ class Node:
 
     def serve(self, deaf: str = "") -> subprocess.CompletedProcess[str]:
         self.begun.write_text("")
-        groups = (
-            (*self.words(vlan), str(self.folder / f"{vlan}.log"), "dnsmasq", self.words(vlan)[2]) for vlan in VLANS
-        )
+        groups = ((*self.words(vlan), *self.logs(vlan), "dnsmasq", self.words(vlan)[2]) for vlan in VLANS)
         return self.run(dhcp._SERVE, grouped(groups), deaf)
 
     def all_serve(self, script: str = dhcp._ALL_SERVE, deaf: str = "") -> subprocess.CompletedProcess[str]:
@@ -117,10 +118,39 @@ def test_the_look_names_the_namespace(node: Node) -> None:
     assert (done.returncode, done.stderr) == (1, "ns-dhcp-vlan102: no dnsmasq serves there\n")
 
 
+def test_a_log_has_a_link_where_its_place_is_free_and_nothing_else_there_is_touched(node: Node) -> None:
+    free, folder, link = (node.folder / f"link{vlan}.log" for vlan in VLANS)
+    folder.mkdir()
+    link.symlink_to(node.folder / "elsewhere")
+    done = node.serve()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert free.readlink() == node.folder / "101.log"
+    assert list(folder.iterdir()) == []
+    assert link.readlink() == node.folder / "elsewhere"
+    assert not (node.folder / "elsewhere").exists()
+
+
+def test_only_links_to_logs_of_ours_are_removed(tmp_path: Path) -> None:
+    ours, other, folder, text = (tmp_path / name for name in ("ours", "other", "folder", "text"))
+    ours.symlink_to("/run/ns-dhcp-vlan999999/log")
+    other.symlink_to("/etc/passwd")
+    folder.mkdir()
+    folder.joinpath("log").touch()
+    text.touch()
+    if os.getuid() == 0:
+        os.chown(text, 1234, -1)  # a person's; one of dnsmasq's user would be ours
+    script = dhcp._FORGET_LINKS.replace("-user root", f"-user {os.getuid()}")
+    links = [str(path) for path in (ours, tmp_path / "none", other, folder, text)]
+    done = subprocess.run(["sh", "-c", script, "sh", *links], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "other", "text"]
+    assert subprocess.run(["sh", "-c", script, "sh", str(ours)], check=False).returncode == 0
+
+
 def leave(node: Node, vlan: int, own: str) -> subprocess.CompletedProcess[str]:
     """One slice leaves the server of a VLAN, and its manager is gone: nobody reads what is said."""
     hosts = node.folder / "hosts"
-    server = (*node.words(vlan), str(node.folder / f"{vlan}.log"), "dnsmasq", node.words(vlan)[2])
+    server = (*node.words(vlan), *node.logs(vlan), "dnsmasq", node.words(vlan)[2])
     return node.run(dhcp._LEAVE, [str(hosts / own), str(hosts), *server], unheard=True)
 
 
