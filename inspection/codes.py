@@ -16,7 +16,7 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
         "the host does not answer",
         "start it, or mend its network",
     ),
-    "host-unusable": ("error", "the host is there, and cannot be used", "do what the sentence says"),
+    "host-unusable": ("error", "the host is there, and cannot be used", "correct that, and run doctor again"),
     "sudo-refused": ("error", "the host answers, and sudo refuses", "give the SSH user the right that README lists"),
     "look-failed": ("error", "the look at the host failed", "run doctor again; report it if it stays"),
     "invalid-answer": (

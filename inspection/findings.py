@@ -15,7 +15,7 @@ import firewall
 import walls
 from deployment import MAX_SKEW_SECONDS
 from dhcp import Server, log_link
-from errors import CloudError, HostUnreachable, HostUnusable, InvalidAnswer, LoginFailed, SudoRefused, printable
+from errors import CloudError, HostUnreachable, HostUnusable, InvalidAnswer, NotBegun, SudoRefused, printable
 from inspection import exposure
 from inspection.codes import CODES, REPAIR, Severity
 from inspection.reading import flow
@@ -80,7 +80,7 @@ class Finding:
 
 def of_error(host: str, error: CloudError) -> Finding:
     """Why a host could not be looked at."""
-    if isinstance(error, HostUnusable | LoginFailed):
+    if isinstance(error, HostUnusable | NotBegun) and not isinstance(error, SudoRefused):
         return Finding("host-unusable", host, str(error).removeprefix(host).lstrip(": "))
     if isinstance(error, InvalidAnswer):
         return Finding("invalid-answer", host, error.problem)

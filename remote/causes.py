@@ -19,6 +19,8 @@ _LONGEST_QUOTE = 200
 _NO_WAY = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
 
 _NO_PROGRAM = {126, 127}
+_NO_LOGIN = 254
+"""sshd(8) ends with it where there is /etc/nologin."""
 
 HUNG = "it hangs, or is much too busy"
 LOST_IN_BATCH = "the connection was lost in the middle of a command"
@@ -30,7 +32,7 @@ _LOGIN_ADVICE = (
     ),
     (r"not available|nologin|locked|disabled", "give {user} a shell and an account that is not locked"),
     (r"sftp", "{user} may only copy files there; let it run commands"),
-    (r"no space|quota|read-only|no such file|permission denied|fork", "mend that there"),
+    (r"no space|quota|read-only|no such file|permission denied|fork", "correct that there"),
 )
 _SILENT_LOGIN = "does a start file such as ~/.bashrc end it, or may {user} run no commands there (shell, ForceCommand)?"
 
@@ -118,9 +120,8 @@ def no_banner(settings: SSHSettings, *, late: bool, words: str) -> str:
     if late:
         within = limit(settings.timeouts.connect, settings.timeouts)
         return f"it takes connections on port {settings.port} and sent no greeting within {within}; {HUNG}"
-    if words:
-        return f"no SSH server is on port {settings.port}: it says {quoted(words)}; see ssh: port"
-    return "it hangs up before it greets; sshd there refuses this manager, or has too many at once (MaxStartups)"
+    advice = f"has sshd there too many at once (MaxStartups), or is something else on port {settings.port}?"
+    return f"it hangs up before it greets{_and_says(words)}; {advice}"
 
 
 def no_keys(settings: SSHSettings, *, late: bool, words: str) -> str:
@@ -140,7 +141,8 @@ def not_authenticated(settings: SSHSettings, *, late: bool, closed: bool, words:
         return f"it has not let user {user} in within {within}; {advice}"
     if closed:
         return f"it ended the connection while user {user} logged in{_and_says(words)}; see its sshd's log"
-    return f"it refuses user {user} with the key {settings.key_file}{_and_says(words)}"
+    advice = f"is its public key in ~{user}/.ssh/authorized_keys there?"
+    return f"it refuses user {user} with the key {settings.key_file}{_and_says(words)}; {advice}"
 
 
 def more_wanted(settings: SSHSettings, methods: list[str]) -> str:
@@ -154,7 +156,8 @@ def no_channel(settings: SSHSettings, *, late: bool, words: str) -> str:
     if late:
         within = limit(settings.timeouts.connect, settings.timeouts)
         return f"it let user {settings.user} in, and opened no session within {within}; {HUNG}"
-    return f"it let user {settings.user} in, and opens no session{_and_says(words)}; see its sshd's log"
+    advice = "see MaxSessions in its sshd_config, and its sshd's log"
+    return f"it let user {settings.user} in, and opens no session{_and_says(words)}; {advice}"
 
 
 def no_login(settings: SSHSettings, status: int, words: str) -> str:
@@ -164,6 +167,8 @@ def no_login(settings: SSHSettings, status: int, words: str) -> str:
     if said:
         fitting = (advice for pattern, advice in _LOGIN_ADVICE if re.search(pattern, words, re.IGNORECASE))
         template = next(fitting, _SILENT_LOGIN)
+    if status == _NO_LOGIN:
+        template = "/etc/nologin there keeps users out; remove that file, or wait"
     says = f"and says {quoted(words)}" if said else "and says nothing"
     ended = f"the login shell of {settings.user} there ended with status {status} before it ran a command"
     return f"{ended}, {says}; {template.format(user=settings.user)}"

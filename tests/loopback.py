@@ -37,6 +37,7 @@ class LoopbackHost:
     sudo: str = "sh -s"
     login: str = ""
     accepts: bool = True
+    login_seconds: float = 0
     turns_away: int = 0
     hangs_up: bool = False
     hangs: bool = False
@@ -99,6 +100,7 @@ class _Session(paramiko.ServerInterface):
         self._host = host
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        time.sleep(self._host.login_seconds)
         known = self._host.accepts and username == "ubuntu" and key == self._host.user_key
         return common.AUTH_SUCCESSFUL if known else common.AUTH_FAILED
 

@@ -1,0 +1,190 @@
+"""Hosts that cannot be used, each for another cause, by real sshd, PAM, shells and sudo: the doctor names the cause."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from lab import Lab, paths
+from tests.lab.seat import HOSTS, ROOT
+from tests.lab.test_failures import shell, stranger
+
+pytestmark = pytest.mark.lab
+
+CONFIG, HOME = "/etc/ssh/sshd_config", "/home/ubuntu"
+READ_AGAIN = (
+    "pid=$(cat /run/sshd.pid); rm /run/sshd.pid; kill -HUP $pid; "
+    "for n in $(seq 200); do [ ! -s /run/sshd.pid ] || exit 0; sleep 0.05; done; exit 1"
+)
+"""sshd writes its pid when it listens."""
+
+
+class Case(NamedTuple):
+    """What breaks a host and what repairs it, as shell scripts, and what is said then."""
+
+    breaks: str
+    repairs: str
+    says: str
+
+
+def file(path: str, change: str, says: str) -> Case:
+    """A file that is another one for a while; `change` changes it in its place."""
+    kept = f"/var/tmp/{Path(path).name}"
+    return Case(f"touch {path}; cp -p {path} {kept}; {change}", f"mv {kept} {path}", says)
+
+
+def sshd(line: str, says: str) -> Case:
+    """Another first line in sshd's configuration: the first one counts."""
+    case = file(CONFIG, f"sed -i '1i {line}' {CONFIG}; {READ_AGAIN}", says)
+    return case._replace(repairs=f"{case.repairs}; {READ_AGAIN}")
+
+
+def moved(says: str) -> Case:
+    """Behind another port, instead of its own: those of a configuration add up."""
+    case = file(CONFIG, f"sed -i 's/^Port 22$/Port 2222/' {CONFIG}; {READ_AGAIN}", says)
+    return case._replace(repairs=f"{case.repairs}; {READ_AGAIN}")
+
+
+def start_file(line: str, says: str) -> Case:
+    """What bash reads before it runs the command of sshd."""
+    return file(f"{HOME}/.bashrc", f"echo '{line}' >{HOME}/.bashrc", says)
+
+
+def login_shell(program: str, says: str) -> Case:
+    return file("/etc/passwd", f"sed -i '/^ubuntu:/s#[^:]*$#{program}#' /etc/passwd", says)
+
+
+def expired(says: str) -> Case:
+    """PAM wants another password, and there is nobody to type it."""
+    pam, shadow = sshd("UsePAM yes", says), file("/etc/shadow", "sed -i '/^ubuntu:/s/:19000:/:0:/' /etc/shadow", says)
+    return Case(f"{shadow.breaks}; {pam.breaks}", f"{shadow.repairs}; {pam.repairs}", says)
+
+
+ENDED = "the login shell of ubuntu there ended with status {} before it ran a command, and says {}; "
+CASES = {
+    "TCP": moved("does not answer: port 22 is closed (Connection refused); does sshd run there"),
+    "key refused": file(
+        f"{HOME}/.ssh/authorized_keys",
+        f": >{HOME}/.ssh/authorized_keys",
+        "it refuses user ubuntu with the key *; is its public key in ~ubuntu/.ssh/authorized_keys there?",
+    ),
+    "more than a key": sshd(
+        "AuthenticationMethods publickey,password",
+        "cannot be used: it wants more than a key of user ubuntu (password)",
+    ),
+    "channel": sshd("MaxSessions 0", "cannot be used: it let user ubuntu in, and opens no session"),
+    "expired password": expired(
+        ENDED.format(1, '"Password change required but no TTY available."') + "renew the password of ubuntu there"
+    ),
+    "start file ends the shell": start_file(
+        "exit 1", ENDED.format(1, "nothing") + "does a start file such as ~/.bashrc"
+    ),
+    "start file waits": start_file(
+        "sleep 60", "the login shell of ubuntu ran no command within 4 s (ssh: timeouts: silence); do its start files"
+    ),
+    "nologin": login_shell(
+        "/usr/sbin/nologin",
+        ENDED.format(1, '"This account is currently not available."') + "give ubuntu a shell",
+    ),
+    "sftp only": sshd(
+        "ForceCommand internal-sftp",
+        ENDED.format(1, '"This service allows sftp connections only."') + "ubuntu may only copy files there",
+    ),
+    "/etc/nologin": Case(
+        "echo back on Monday >/etc/nologin",
+        "rm /etc/nologin",
+        ENDED.format(254, '"back on Monday"') + "/etc/nologin there",
+    ),
+    "no sudo": Case(
+        "mv /usr/bin/sudo /usr/bin/sudo.away",
+        "mv /usr/bin/sudo.away /usr/bin/sudo",
+        'sudo cannot be run there: "bash: line 1: exec: sudo: not found"; install it',
+    ),
+    "greeting on standard error": start_file("echo hello; echo warning: be careful >&2", ""),
+}
+NAMES = list(CASES)
+GROUPS = [NAMES[start : start + len(HOSTS)] for start in range(0, len(NAMES), len(HOSTS))]
+
+
+def with_timeouts(lab: Lab, desk: Path, name: str, **timeouts: float) -> Path:
+    """The lab's database, with these timeouts and without slices."""
+    record = yaml.safe_load(lab.database.read_text())
+    record["ssh"]["timeouts"] = timeouts
+    record["slices"] = {}
+    for user in record["users"].values():
+        user |= {"used_vms": 0, "slices": []}
+    path = desk / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(record, sort_keys=False))
+    path.chmod(0o600)
+    paths.caller().own(path)
+    return path
+
+
+def findings(lab: Lab, database: Path) -> dict[str, str]:
+    """What the doctor says of hosts that it cannot use, by their names in the lab."""
+    argv = [sys.executable, str(ROOT / "cli.py"), "--database", str(database), "doctor", "--json"]
+    found = json.loads(lab.run(argv, check=False).stdout)["findings"]
+    return {HOSTS[f["host"]]: f["sentence"] for f in found if f["code"] in {"host-unreachable", "host-unusable"}}
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=[", ".join(group) for group in GROUPS])
+def test_the_cause_is_told_by_where_it_failed(lab: Lab, desk: Path, group: list[str]) -> None:
+    """One case on each host, all at once."""
+    database = with_timeouts(lab, desk, "cases", connect=2, silence=4)
+    with ExitStack() as stack:
+        for host, name in zip(HOSTS.values(), group, strict=False):
+            stack.enter_context(shell(lab, host, CASES[name].breaks, CASES[name].repairs))
+        found = findings(lab, database)
+    for host, name in zip(HOSTS.values(), group, strict=False):
+        said, first, *rest = found.get(host, ""), *CASES[name].says.split("*")
+        assert first in said, said
+        assert bool(first) == bool(said), said
+        for part in rest:
+            assert part in said, said
+    assert not findings(lab, database)
+
+
+@contextmanager
+def dead_name_server(lab: Lab, host: str) -> Iterator[None]:
+    """It takes questions and never answers."""
+    lines = r"nameserver 127.0.0.1\noptions timeout:3 attempts:1\n"
+    case = file("/etc/resolv.conf", f"printf '{lines}' >/etc/resolv.conf", "")
+    with stranger(lab, host, "socat", "-u", "UDP-RECV:53,bind=127.0.0.1", "OPEN:/dev/null"):
+        lab.exec(host, ["sh", "-c", "for n in $(seq 100); do ss -Hlun | grep -q :53 && exit; sleep 0.05; done; exit 1"])
+        with shell(lab, host, case.breaks, case.repairs):
+            yield
+
+
+def test_what_waits_for_a_name_server_is_told_and_works_with_longer_timeouts(lab: Lab, desk: Path) -> None:
+    use_dns = sshd("UseDNS yes", "")
+    nameless = file("/etc/hosts", "echo 127.0.0.1 localhost >/etc/hosts", "")
+    short = with_timeouts(lab, desk, "short", connect=1, silence=2)
+    longer = with_timeouts(lab, desk, "longer", connect=15, silence=30)
+    with ExitStack() as stack:
+        for host, case in (("worker1", use_dns), ("worker2", nameless)):
+            stack.enter_context(dead_name_server(lab, host))
+            stack.enter_context(shell(lab, host, case.breaks, case.repairs))
+        found = findings(lab, short)
+        assert "it has not let user ubuntu in within 1 s (ssh: timeouts: connect); let its sshd not" in found["worker1"]
+        assert "sudo there started no shell within 2 s (ssh: timeouts: silence)" in found["worker2"]
+        assert sorted(found) == ["worker1", "worker2"]
+        assert not findings(lab, longer)
+
+
+def test_a_key_that_others_may_read_is_found_by_the_doctor(lab: Lab, desk: Path) -> None:
+    database = with_timeouts(lab, desk, "key")
+    key = Path(yaml.safe_load(database.read_text())["ssh"]["key_file"])
+    key.chmod(0o644)
+    try:
+        found = findings(lab, database)
+    finally:
+        key.chmod(0o600)
+    assert sorted(found) == sorted(HOSTS.values())
+    assert all(f"is open to others (mode 0644), so ssh refuses it: chmod 600 {key}" in said for said in found.values())
