@@ -6,7 +6,7 @@ own there. Leases are kept in memory only: every address is a reservation, so th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from names import dhcp_namespace, dhcp_port, slice_part
@@ -93,8 +93,19 @@ rmdir "$hosts" 2>/dev/null
 
 
 @dataclass(frozen=True)
+class Guest:
+    """A MAC whose default route is elsewhere, and the `networks` that it reaches through the subnet's gateway."""
+
+    mac: str
+    networks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Subnet:
-    """A VLAN with its addresses and the reservations of one slice in it, as lines for dnsmasq: MAC, address."""
+    """A VLAN with its addresses and the reservations of one slice in it, as lines for dnsmasq: MAC, address.
+
+    `guests`: those that get no default route here.
+    """
 
     vlan_id: int
     prefix: int
@@ -104,6 +115,7 @@ class Subnet:
     last: str
     reservations: tuple[str, ...]
     dhcp_mac: str = ""
+    guests: tuple[Guest, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -192,6 +204,7 @@ def _dnsmasq(subnet: Subnet, dns: str, *extra: str) -> tuple[str, ...]:
         f"--dhcp-range={subnet.first},{subnet.last},24h",
         f"--dhcp-option=3,{subnet.gateway}",
         f"--dhcp-option=6,{dns}",
+        *(word for number, guest in enumerate(subnet.guests) for word in _own_routes(subnet, guest, f"guest{number}")),
         "--log-dhcp",
         f"--log-facility={_log(subnet.vlan_id)}",
         *("--conf-file=/dev/null", "--port=0", "--no-resolv", "--no-hosts"),
@@ -200,6 +213,15 @@ def _dnsmasq(subnet: Subnet, dns: str, *extra: str) -> tuple[str, ...]:
         _mark(subnet.vlan_id),
         *extra,
     )
+
+
+def _own_routes(subnet: Subnet, guest: Guest, tag: str) -> Iterator[str]:
+    """Yield the options that replace a guest's default route (3) by routes to some networks (121, RFC 3442)."""
+    yield f"--dhcp-mac=set:{tag},{guest.mac}"
+    yield f"--dhcp-option=tag:{tag},3"
+    if guest.networks:
+        routes = ",".join(f"{network},{subnet.gateway}" for network in guest.networks)
+        yield f"--dhcp-option=tag:{tag},121,{routes}"
 
 
 def _serving(script: str, vlans: Iterable[int]) -> tuple[str, ...]:

@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import dhcp
 import firewall
-from dhcp import LOG_BYTES, Server, Subnet, hosts_file, hosts_folder
+from dhcp import LOG_BYTES, Guest, Server, Subnet, hosts_file, hosts_folder
 from inventory import Inventory
-from models import Link, Slice, internet_interfaces
+from models import VM, Link, Slice, internet_interfaces
 from names import (
     DHCP_FIRST_HOST,
     DHCP_LAST_HOST,
@@ -26,6 +26,7 @@ from names import (
     gateway_port,
     router_namespace,
     vlan_address,
+    vlan_cidr,
 )
 from namespaces import Place, add_namespaces, folder, put_in_place, remove_namespaces
 from remote import ovs
@@ -181,15 +182,17 @@ class VLANManager:
         return Place(_gateway(link.vlan_id, _marks(tenant)), namespace, vlan_address(link.vlan_id, 1), 24)
 
     def _link_subnet(self, tenant: Slice, link: Link) -> Subnet:
-        reservations = []
+        reservations, guests = [], []
         for vm_id, name in link.ends:
             vm = tenant.vm(vm_id)
             interface = vm.interface(name) if vm else None
-            if interface:
+            if vm and interface:
                 reservations.append(f"{interface.mac},{link.address_of(vm_id)}")
+                if any(nic.ip_config for nic in vm.interfaces):  # of two default routes some clients take the last one
+                    guests.append(Guest(str(interface.mac), _networks_behind(tenant, vm)))
         hosts = (1, DHCP_SERVER_HOST, DHCP_FIRST_HOST, DHCP_LAST_HOST)
         gateway, server, first, last = (vlan_address(link.vlan_id, host) for host in hosts)
-        return Subnet(link.vlan_id, 24, gateway, server, first, last, tuple(reservations))
+        return Subnet(link.vlan_id, 24, gateway, server, first, last, tuple(reservations), guests=tuple(guests))
 
     def _dhcp(self, tenant: Slice, subnets: Sequence[Subnet], *extra: str) -> tuple[Command, ...]:
         """The slice's reservations, and for each VLAN an interface of its own and dnsmasq on it."""
@@ -268,6 +271,11 @@ Marks = tuple[tuple[str, str], ...]
 
 def _marks(tenant: Slice) -> Marks:
     return (("slice", str(tenant.slice_id)),)
+
+
+def _networks_behind(slice_: Slice, vm: VM) -> tuple[str, ...]:
+    """Return the subnets of the slice's links that end at other VMs only."""
+    return tuple(vlan_cidr(link.vlan_id) for link in slice_.links if vm.vm_id not in (end for end, _ in link.ends))
 
 
 def _gateway(vlan: int, marks: Marks = ()) -> ovs.Port:

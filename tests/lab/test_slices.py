@@ -132,6 +132,18 @@ def test_links_of_a_slice_are_routed_by_its_own_gateways(line: Line) -> None:
     assert web.reaches(db)
 
 
+def test_a_vm_with_internet_has_one_default_route_and_the_other_subnets_by_option_121(line: Line) -> None:
+    """Its link's gateway is no default: of several, some DHCP clients take the last one. Others keep theirs."""
+    web, db = line.guest("web"), line.guest("db")
+    assert re.findall(r"^default via (\S+) dev (\S+)", web.run("ip route"), re.MULTILINE) == [("10.60.7.1", "eth0")]
+    assert " dev eth1" in db.run("ip route show default")
+    web.run("printf '#!/bin/sh\\necho \"$1 routes=$staticroutes router=$router\"\\n' >/tmp/show; chmod 755 /tmp/show")
+    subnet = f"{line.vm('db').addresses['eth1'].rpartition('.')[0]}.0/24"
+    gateway = f"{line.vm('web').addresses['eth1'].rpartition('.')[0]}.1"
+    shown = web.run("udhcpc -f -q -n -t 9 -T 1 -i eth1 -O staticroutes -s /tmp/show")
+    assert f"bound routes={subnet} {gateway} router=\n" in f"{shown}\n"
+
+
 def test_the_disk_is_the_flavors_and_can_be_written(line: Line) -> None:
     assert line.guest("app").run("cat /sys/block/vda/size").split()[0] == str(1024 * 1024 * 2)
     assert line.guest("app").succeeds("disktest 8")
