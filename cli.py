@@ -8,6 +8,7 @@ try:
     import errno
     import logging
     import os
+    import resource
     import sys
     import threading
     from argparse import Namespace
@@ -109,10 +110,12 @@ def _run(wish: Namespace, api: API) -> int:
 def _show_log(wish: Namespace) -> int:
     from accounts import audit  # noqa: PLC0415 - not needed for the menu's first prompt
 
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)  # a file per actor
     try:
         log.show(audit.read(wish.database), wish, Screen(sys.stdout, terminal=False))
     except OSError as error:
-        raise Refused(f"{audit.log_of(wish.database)} cannot be read ({error.strerror}): check its rights") from error
+        where = error.filename or audit.folder_of(wish.database)
+        raise Refused(f"{where} cannot be read ({error.strerror}): check its rights") from error
     return 0
 
 
@@ -120,7 +123,7 @@ def _at_seat(fault: FileFault, wish: Namespace) -> str:
     """What a user hears of a broken file; the operator finds the rest in the audit log."""
     from accounts.audit import Audit, Entry  # noqa: PLC0415
 
-    Audit(wish.database).write(Entry(wish.seat, "open menu"), str(fault), 0.0)
+    Audit(wish.database).write(Entry(wish.seat, "open menu"), str(fault), 0.0, refused=True)
     return fault.public
 
 

@@ -39,7 +39,7 @@ from models import (
 )
 from placement import recount
 from remote.console import ConsoleSession
-from remote.events import Listener, ignore
+from remote.events import Event, Listener, StageStarted, ignore
 from remote.plan import Plan
 from remote.runner import Host, Runner
 
@@ -79,7 +79,7 @@ RECORDED = {
 Logins and what an operator does to users is recorded by the accounts themselves."""
 
 LONG = {"deploy_slice", "repair_slice", "delete_slice", "finish_slice", "take_back_slice"}
-"""Also recorded when they begin: their manager may not live to see the end."""
+"""Also recorded when they begin to change hosts: their manager may not live to see the end."""
 
 
 def _answers(
@@ -91,19 +91,22 @@ def _answers(
 
     @functools.wraps(method)
     def answer(self: OrchestratorAPI, /, *args: P.args, **kwargs: P.kwargs) -> Result[T]:
-        given = signature.bind(self, *args, **kwargs).arguments
+        bound = signature.bind(self, *args, **kwargs)
+        given = bound.arguments
         actor = str(given.get("actor", UNKNOWN))
         entry = Entry(actor, RECORDED.get(name, ""), given.get("slice_id"), given.get("vm_id"))
         try:
             if not entry.action:
                 return True, method(self, *args, **kwargs)
-            with self._audit.noted(entry, announced=name in LONG):
-                value = method(self, *args, **kwargs)
+            with self._audit.noted(entry):
+                if name in LONG:
+                    given["listen"] = self._announcing(entry, given.get("listen", ignore))
+                value = method(*bound.args, **bound.kwargs)
                 self._fill_in(entry, value)
                 return True, value
         except FileFault as fault:
             if not entry.action:
-                self._audit.write(replace(entry, action=name.replace("_", " ")), str(fault), 0.0)
+                self._audit.write(replace(entry, action=name.replace("_", " ")), str(fault), 0.0, refused=True)
             return False, str(fault) if actor in self._operators else fault.public
         except CloudError as error:
             return False, str(error)
@@ -158,6 +161,16 @@ class OrchestratorAPI:
     def news(self) -> str:
         """What whoever sits here should be told once, besides answers; mostly nothing."""
         return self._audit.news()
+
+    def _announcing(self, entry: Entry, listen: Listener) -> Listener:
+        """Return a listener that also writes that `entry` begins, before the first command goes out."""
+
+        def heard(event: Event) -> None:
+            if isinstance(event, StageStarted):
+                self._audit.begin(entry)
+            listen(event)
+
+        return heard
 
     def _fill_in(self, entry: Entry, value: object) -> None:
         """What of slice and VM an entry only knows now that it is done."""

@@ -1,27 +1,33 @@
-"""Who did what to which slice, when, and how it ended: lines of JSON in `<database>.audit.log`, for the operator.
+"""Who did what to which slice, when, and how it ended: lines of JSON in `<database>.audit/`, for the operator.
 
-A line has the fields of `FIELDS` and no others. What a user typed is not among them, but for ids and the names of users
-that there are: so no password gets in, not even one that was typed as a name.
+A line has the fields of `FIELDS`. What a user typed is not among them, but for ids and the names of users that there
+are: so no password gets in, not even one that was typed as a name.
+
+Each actor has files of their own, and what was refused is kept apart from what changed something: so no noise of one
+pushes out the lines of another, and no refusal those of an act. `.acts.log` becomes `.1` when it is full, and so on.
 """
 
 from __future__ import annotations
 
 import getpass
+import heapq
 import json
 import os
+import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from errors import CloudError, Refused
 from storage.files import locked, share
 
-FIELDS = ("time", "actor", "action", "slice", "vm", "result", "seconds")
-"""`time` in UTC (ISO 8601); `seconds` since the action began; `slice` and `vm` are ids, or null."""
+FIELDS = ("time", "actor", "action", "slice", "vm", "result", "seconds", "count", "last")
+"""`time` in UTC (ISO 8601); `seconds` since the action began; `slice` and `vm` are ids, or null. `count` is how many
+times it happened within that hour, `last` when for the last time."""
 
 OK = "ok"
 BEGUN = "begun"
@@ -32,19 +38,104 @@ LARGEST_FILE = 1 << 20
 OLD_FILES = 5
 LONGEST_RESULT = 1000
 
+REFUSALS_IN_FULL = 50
+"""Lines of one actor's refusals within an hour; further ones are counted, in one line per action."""
+
+ACTS_IN_FULL = 300
+"""The same for acts: from then on the same act again is counted, and those of `CHEAP` in one line per action."""
+
+CHEAP = {"log in", "change password", "create slice", "create link"}
+"""Acts that touch no host, so that a program could do thousands of them in a minute."""
+
 _LOCK_WAIT_S = 2.0
-_CHUNK = 65_536
+_TAIL = 131_072
+"""Bytes at the end of a file in which the lines of this hour are looked for."""
+
+_FILE = re.compile(r"(.*\.(acts|refused)\.log)(\.\d+)?")
+_END = re.compile(rb', "count": +(\d{1,9}), "last": "[^"]{20}"\}\n')
+_MOST = 999_999_999
+_LENGTH_OF_END = len(b', "count": 123456789, "last": "2026-01-01T00:00:00Z"}\n')
+_LENGTH_OF_TIME = len(b'{"time": "2026-01-01T00:00:00Z", ')
 
 
 @dataclass
 class Entry:
-    """One action under way; whoever carries it out fills in what becomes known."""
+    """One action under way; whoever carries it out fills in what becomes known. `begun`: that is written already."""
 
     actor: str
     action: str
     slice_id: int | None = None
     vm_id: int | None = None
     result: str = OK
+    begun: bool = False
+
+
+@dataclass(frozen=True)
+class _Ring:
+    """The files of one actor and kind, and how much they hold."""
+
+    path: Path
+    refusals: bool
+
+    @property
+    def largest(self) -> int:
+        return LARGEST_FILE // 4 if self.refusals else LARGEST_FILE
+
+    @property
+    def old_files(self) -> int:
+        return 1 if self.refusals else OLD_FILES
+
+    @property
+    def in_full(self) -> int:
+        return REFUSALS_IN_FULL if self.refusals else ACTS_IN_FULL
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files, the newest first."""
+        return [self.path, *(_old(self.path, number) for number in range(1, self.old_files + 1))]
+
+    def rotate(self) -> None:
+        for number in range(self.old_files - 1, 0, -1):
+            with suppress(FileNotFoundError):
+                _old(self.path, number).replace(_old(self.path, number + 1))
+        self.path.replace(_old(self.path, 1))
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line before it is written. `order` is nanoseconds since 1970, finer than `time`, and not shown."""
+
+    time: str
+    entry: Entry
+    seconds: float
+    order: int
+
+    @property
+    def key(self) -> bytes:
+        """What two lines have in common of which the second is only counted."""
+        entry = self.entry
+        record = {"actor": entry.actor, "action": entry.action, "slice": entry.slice_id, "vm": entry.vm_id}
+        return json.dumps(record | {"result": entry.result}).encode()[1:-1] + b', "seconds": '
+
+    @property
+    def text(self) -> bytes:
+        head = f'{{"time": "{self.time}", '.encode() + self.key
+        return head + f'{self.seconds:.3f}, "order": {self.order}'.encode() + _end(1, self.time)
+
+    @property
+    def hour(self) -> bytes:
+        """How the lines of the same hour begin."""
+        return f'{{"time": "{self.time[:13]}'.encode()
+
+    @property
+    def is_cheap(self) -> bool:
+        """Whether no host had a part in it: `delete` is of a slice that has nothing there, where it never began."""
+        return self.entry.action in CHEAP or (self.entry.action == "delete" and not self.entry.begun)
+
+    def without_ids(self) -> _Line:
+        """The line that stands for all further ones of this action within the hour."""
+        result = OK if self.entry.result == OK else "further ones within this hour"
+        return replace(self, entry=replace(self.entry, slice_id=None, vm_id=None, result=result), seconds=0.0)
 
 
 class Audit:
@@ -52,7 +143,6 @@ class Audit:
 
     def __init__(self, database: Path, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._database = Path(os.path.realpath(database))
-        self._path = log_of(database)
         self._clock = clock
         self._problem = ""
         self._told = False
@@ -61,45 +151,53 @@ class Audit:
     def noted(self, entry: Entry, *, announced: bool = False) -> Iterator[Entry]:
         """Write how the body ended; `announced`: and that it begins, as its manager may die meanwhile."""
         if announced:
-            self.write(entry, BEGUN, 0.0)
-        began = time.monotonic()
+            self.begin(entry)
+        began, refused = time.monotonic(), False
         try:
             yield entry
         except CloudError as error:
             entry.result = str(error)
+            refused = not error.begun and not entry.begun
             raise
         except BaseException as error:
             entry.result = f"ended by {type(error).__name__}"
             raise
         finally:
-            self.write(entry, entry.result, time.monotonic() - began)
+            self.write(entry, entry.result, time.monotonic() - began, refused=refused)
 
-    def write(self, entry: Entry, result: str, seconds: float) -> None:
-        """Append one line, and make room for it before."""
-        values = (
-            self._clock().strftime("%Y-%m-%dT%H:%M:%SZ"),
-            *(entry.actor, entry.action, entry.slice_id, entry.vm_id, result[:LONGEST_RESULT], round(seconds, 3)),
-        )
-        line = json.dumps(dict(zip(FIELDS, values, strict=True))).encode() + b"\n"
+    def begin(self, entry: Entry) -> None:
+        """Write that a long action begins to change hosts, once."""
+        if not entry.begun:
+            entry.begun = True
+            self.write(entry, BEGUN, 0.0)
+
+    def write(self, entry: Entry, result: str, seconds: float, *, refused: bool = False) -> None:
+        """Write one line, or count it in an earlier one. `refused`: nothing was changed."""
+        moment = self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+        line = _Line(moment, replace(entry, result=result[:LONGEST_RESULT]), seconds, time.time_ns())
+        ring = _ring(self._database, entry.actor, refusals=refused)
         try:
+            _make_folder(ring.path.parent, self._database)
             try:
-                while not self._appended(line):
+                while not self._written(ring, line):
                     pass
-            except Refused:  # only making room needs the lock: the kernel puts one write behind the other (write(2))
-                _append(self._path, line, self._database)
+            except Refused:  # only counting and making room need the lock: the kernel puts one write behind the other
+                _append(ring.path, line.text, self._database)
         except OSError as error:
             self._problem = self._problem or error.strerror or str(error)
         except CloudError as error:
             self._problem = self._problem or str(error)
 
-    def _appended(self, line: bytes) -> bool:
-        """Whether the line had room; if not, there is a new log now, which others may be filling already."""
-        with locked(self._path, self._database, _LOCK_WAIT_S, "it is locked by another process"):
-            size = self._path.stat().st_size
-            if size and size + len(line) > LARGEST_FILE:
-                _rotate(self._path)
+    def _written(self, ring: _Ring, line: _Line) -> bool:
+        """Whether the line had room; if not, there is a new file now, which others may be filling already."""
+        with locked(ring.path, self._database, _LOCK_WAIT_S, "it is locked by another process"):
+            rest = _uncounted(ring, line)
+            size = ring.path.stat().st_size
+            if rest and size and size + len(rest) > ring.largest:
+                ring.rotate()
                 return False
-            _append(self._path, line, self._database)
+            if rest:
+                _append(ring.path, rest, self._database)
             return True
 
     def news(self) -> str:
@@ -119,41 +217,135 @@ def operator() -> str:
     return f"operator {name}"
 
 
-def log_of(database: Path) -> Path:
-    """The log of a database; older ones are beside it, with `.1` to `.5`, the last the oldest."""
+def folder_of(database: Path) -> Path:
+    """Return the folder of a database's log."""
     file = Path(os.path.realpath(database))
-    return file.with_name(f"{file.name}.audit.log")
+    return file.with_name(f"{file.name}.audit")
+
+
+def log_of(database: Path) -> Path:
+    """Return the log as older versions wrote it, one for all; `.1` to `.5` beside it are older. It is still read."""
+    return folder_of(database).with_suffix(".audit.log")
 
 
 def read(database: Path) -> Iterator[dict[str, Any]]:
     """The entries, oldest first; what is none, such as half a line, is left out. `OSError` where it is unreadable."""
-    log = log_of(database)
-    for path in [*(_old(log, number) for number in range(OLD_FILES, 0, -1)), log]:
-        with suppress(FileNotFoundError), path.open("rb") as file:
-            for line in file:
-                if entry := _entry(line):
-                    yield entry
+    old = log_of(database)
+    rings = [[old, *(_old(old, number) for number in range(1, OLD_FILES + 1))]]
+    with suppress(FileNotFoundError):
+        found = (_FILE.fullmatch(path.name) for path in folder_of(database).iterdir())
+        names = sorted({(match[1], match[2]) for match in found if match})
+        rings += [_Ring(folder_of(database) / name, kind == "refused").paths for name, kind in names]
+    with ExitStack() as opened:
+        files = [_entries(_open(paths, opened)) for paths in rings]
+        for _, entry in heapq.merge(*files, key=lambda each: each[0]):
+            yield entry
 
 
-def _entry(line: bytes) -> dict[str, Any] | None:
+def _open(paths: list[Path], opened: ExitStack) -> list[BinaryIO]:
+    """Open the files of a ring, and return them with the oldest first; one that is renamed meanwhile comes once."""
+    files: dict[tuple[int, int], BinaryIO] = {}
+    for path in paths:
+        with suppress(FileNotFoundError):
+            file = opened.enter_context(path.open("rb"))
+            found = os.fstat(file.fileno())
+            files.setdefault((found.st_dev, found.st_ino), file)
+    return list(files.values())[::-1]
+
+
+def _entries(files: Iterable[BinaryIO]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The entries of these files, each with its moment in nanoseconds."""
+    for file in files:
+        for line in file:
+            if found := _entry(line):
+                yield found
+
+
+def _entry(line: bytes) -> tuple[int, dict[str, Any]] | None:
     try:
         record = json.loads(line)
-    except (ValueError, RecursionError):
+        moment = datetime.fromisoformat(record["time"])
+        order = record.get("order", int(moment.timestamp()) * 1_000_000_000)
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
         return None
-    if not isinstance(record, dict) or not isinstance(record.get("time"), str):
+    if type(order) is not int:
         return None
-    return {name: record.get(name) for name in FIELDS}
+    later = {"count": 1, "last": record["time"]}
+    return order, {name: record.get(name, later.get(name)) for name in FIELDS}
+
+
+def _ring(database: Path, actor: str, *, refusals: bool) -> _Ring:
+    """The files of an actor; `@` marks those of no user: what stands there for other characters is no name's."""
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", actor)[:64]
+    name = plain if plain == actor else f"@{plain}"
+    return _Ring(folder_of(database) / f"{name}.{'refused' if refusals else 'acts'}.log", refusals)
+
+
+def _uncounted(ring: _Ring, line: _Line) -> bytes:
+    """Count the line in one of this hour that says the same, where that is due; what is left to write, or b""."""
+    tail = _Tail(ring.path)
+    is_full = tail.lines_of(line.hour) >= ring.in_full
+    if not ring.refusals and not is_full:
+        return line.text
+    if tail.counts(line):
+        return b""
+    if not is_full or not (ring.refusals or line.is_cheap):
+        return line.text
+    line = line.without_ids()
+    return b"" if tail.counts(line) else line.text
+
+
+class _Tail:
+    """The end of a file, in which quotes within a text are escaped: so what begins a line is nowhere else."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with path.open("rb") as file:
+            self._place = file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+            self._text = file.read(_TAIL)
+
+    def lines_of(self, hour: bytes) -> int:
+        """How many lines are of this hour."""
+        return self._text.count(hour)
+
+    def counts(self, line: _Line) -> bool:
+        """Whether a line of the hour says the same, and counts one more now: its end is replaced by one as long."""
+        key, at = line.key, 0
+        while (at := self._text.find(key, at + 1)) > 0:
+            end = self._text.find(b"\n", at) + 1
+            last = self._text[end - _LENGTH_OF_END : end]
+            if self._text.startswith(line.hour, max(0, at - _LENGTH_OF_TIME)) and (found := _END.fullmatch(last)):
+                self._replace(end - _LENGTH_OF_END, _end(min(int(found[1]) + 1, _MOST), line.time))
+                return True
+        return False
+
+    def _replace(self, at: int, end: bytes) -> None:
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.pwrite(descriptor, end, self._place + at)
+        finally:
+            os.close(descriptor)
+
+
+def _end(count: int, last: str) -> bytes:
+    return f', "count": {count:9}, "last": "{last}"}}\n'.encode()
 
 
 def _old(path: Path, number: int) -> Path:
     return path.with_name(f"{path.name}.{number}")
 
 
-def _rotate(path: Path) -> None:
-    for number in range(OLD_FILES - 1, 0, -1):
-        with suppress(FileNotFoundError):
-            _old(path, number).replace(_old(path, number + 1))
-    path.replace(_old(path, 1))
+def _make_folder(folder: Path, like: Path) -> None:
+    """Make the folder where it is not there, for whom the database is."""
+    if folder.is_dir():
+        return
+    with suppress(FileExistsError):
+        folder.mkdir(0o700)
+        with suppress(OSError):  # as `share`: root's must not keep its owner out
+            found = like.stat()
+            os.chown(folder, found.st_uid, found.st_gid)
+            group = found.st_mode & 0o060
+            folder.chmod(0o700 | group | (0o010 if group else 0))
 
 
 def _append(path: Path, line: bytes, like: Path) -> None:

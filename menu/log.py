@@ -30,4 +30,7 @@ def _line(entry: Entry) -> str:
     what += [f"{kind} {entry[kind]}" for kind in ("slice", "vm") if entry[kind] is not None]
     took = entry["seconds"]
     duration = seconds(took) if isinstance(took, int | float) else NOTHING
-    return "  ".join([entry["time"], str(entry["actor"]), " ".join(what), duration, str(entry["result"])])
+    parts = [entry["time"], str(entry["actor"]), " ".join(what), duration, str(entry["result"])]
+    if entry["count"] != 1:
+        parts.append(f"({entry['count']} times, last {entry['last']})")
+    return "  ".join(parts)

@@ -41,6 +41,11 @@ BY_THE_ACCOUNTS = {"authenticate", "open_session"}
 NO_ANSWER = {"needs_new_password", "news"}
 
 
+def acts(database: Path, actor: str) -> Path:
+    """The file of what an actor changed."""
+    return audit._ring(database, actor, refusals=False).path
+
+
 def entries(desk: Desk) -> list[dict[str, Any]]:
     return list(audit.read(desk.path))
 
@@ -76,7 +81,8 @@ def test_a_slices_life_is_in_it(desk: Desk) -> None:
         at = datetime.strptime(entry["time"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
         assert abs(datetime.now(UTC) - at) < timedelta(minutes=5)
         assert 0 <= entry["seconds"] < 60
-    assert stat.S_IMODE(audit.log_of(desk.path).stat().st_mode) == 0o600
+    assert stat.S_IMODE(acts(desk.path, "student").stat().st_mode) == 0o600
+    assert stat.S_IMODE(audit.folder_of(desk.path).stat().st_mode) == 0o700
 
 
 def test_failures_are_in_it_with_their_sentence(desk: Desk) -> None:
@@ -155,7 +161,8 @@ def test_what_was_typed_as_a_name_is_not_in_it(desk: Desk, typed: str) -> None:
     found = [entry["action"] for entry in entries(desk)]
     whose = ["add user", "set password of", "set quota of", "set role of", "remove user"]
     assert found == [f"{action} (unknown)" for action in whose]
-    assert typed.encode() not in audit.log_of(desk.path).read_bytes()
+    for path in audit.folder_of(desk.path).iterdir():
+        assert typed.encode() not in path.read_bytes() + path.name.encode()
 
 
 def test_no_secret_is_in_it_nor_in_any_other_log(desk: Desk) -> None:
@@ -173,7 +180,8 @@ def test_no_secret_is_in_it_nor_in_any_other_log(desk: Desk) -> None:
     secrets = [*words, *(vm.vnc_secret for vm in tenant.vms)]
     assert all(secrets)
     desk.ok(api.delete_slice("student", 1000))
-    files = [path for path in desk.path.parent.iterdir() if path.suffix not in {".yaml", ".previous"}]
+    beside = [path for path in desk.path.parent.rglob("*") if path.is_file()]
+    files = [path for path in beside if path.suffix not in {".yaml", ".previous"}]
     assert {path.suffix for path in files} >= {".log", ".logins"}
     for path in files:
         assert not [secret for secret in secrets if secret.encode() in path.read_bytes()], path
@@ -189,7 +197,7 @@ audit.LARGEST_FILE = 4000
 audit._LOCK_WAIT_S = 50.0  # polling is not fair: where the processor is busy, one may wait until the others have ended
 log = audit.Audit(Path(sys.argv[1]))
 for number in range(60):
-    log.write(audit.Entry(sys.argv[2], "deploy", number, None), "x" * 50, 0.0)
+    log.write(audit.Entry("ann", "deploy", number, int(sys.argv[2])), "x" * 50, 0.0)
 assert not log.news()
 """
 
@@ -200,18 +208,19 @@ def test_a_new_log_that_others_have_filled_meanwhile_is_not_written_beyond_its_e
     database = tmp_path / "database.yaml"
     database.touch(0o600)
     monkeypatch.setattr(audit, "LARGEST_FILE", 4000)
-    log, rotate, full = audit.log_of(database), audit._rotate, b"x" * 3999 + b"\n"
+    log, rotate, full = acts(database, "admin"), audit._Ring.rotate, b"x" * 3999 + b"\n"
+    log.parent.mkdir()
     log.write_bytes(full)
     others = [full, full]
 
-    def rotate_slowly(path: Path) -> None:
-        rotate(path)
+    def rotate_slowly(ring: audit._Ring) -> None:
+        rotate(ring)
         if others:
-            path.write_bytes(others.pop())
+            ring.path.write_bytes(others.pop())
 
-    monkeypatch.setattr(audit, "_rotate", rotate_slowly)
+    monkeypatch.setattr(audit._Ring, "rotate", rotate_slowly)
     audit.Audit(database).write(audit.Entry("admin", "deploy", 1000), "ok", 0.0)
-    assert [path.stat().st_size for path in sorted(tmp_path.glob("*.log.?"))] == [4000, 4000, 4000]
+    assert [path.stat().st_size for path in sorted(log.parent.glob("*.log.?"))] == [4000, 4000, 4000]
     assert json.loads(log.read_text())["actor"] == "admin"
 
 
@@ -220,22 +229,22 @@ def test_many_processes_write_and_rotate_and_no_line_is_torn(tmp_path: Path) -> 
     database.touch(0o600)
     writers = [
         subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(database), f"user{number}"],
+            [sys.executable, "-c", WRITER, str(database), str(number)],
             cwd=Path(__file__).parents[2],
             env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         )
         for number in range(4)
     ]
     assert [writer.wait(60) for writer in writers] == [0] * 4
-    files = sorted(tmp_path.glob("database.yaml.audit.log*"))
-    assert [path.name.removeprefix("database.yaml.audit.log") for path in files] == ["", ".1", ".2", ".3", ".4", ".5"]
+    files = sorted(audit.folder_of(database).iterdir())
+    assert [path.name.removeprefix("ann.acts.log") for path in files] == ["", ".1", ".2", ".3", ".4", ".5"]
     lines = [line for path in files for line in path.read_text().splitlines()]
-    assert {tuple(json.loads(line)) for line in lines} == {FIELDS}
+    assert {tuple(json.loads(line)) for line in lines} == {(*FIELDS[:7], "order", *FIELDS[7:])}
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 and path.stat().st_size <= 4000 for path in files)
     kept = list(audit.read(database))
     assert len(kept) == len(lines)
     for number in range(4):  # what is kept is the end of what each wrote, in order and without a gap
-        theirs = [entry["slice"] for entry in kept if entry["actor"] == f"user{number}"]
+        theirs = [entry["slice"] for entry in kept if entry["vm"] == number]
         assert theirs == list(range(60 - len(theirs), 60)) or max(theirs, default=0) < 59
         assert theirs == sorted(theirs)
 
@@ -247,16 +256,16 @@ def test_a_lock_that_is_never_free_loses_no_line(tmp_path: Path, monkeypatch: py
     database.touch(0o600)
     log = Audit(database)
     log.write(Entry("ann", "deploy", 1), "ok", 0.5)
-    with audit.log_of(database).open("rb") as holder:
+    with acts(database, "ann").open("rb") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
         for number in range(2, 6):
             log.write(Entry("ann", "deploy", number), "ok", 0.5)
         assert log.news() == ""
         assert [entry["slice"] for entry in audit.read(database)] == [1, 2, 3, 4, 5]
-        assert [path.name for path in tmp_path.glob("*.log*")] == ["database.yaml.audit.log"]
+        assert [path.name for path in tmp_path.glob("*/*.log*")] == ["ann.acts.log"]
     log.write(Entry("ann", "deploy", 6), "ok", 0.5)  # the lock is free: now room is made
     assert [entry["slice"] for entry in audit.read(database)] == [1, 2, 3, 4, 5, 6]
-    assert (tmp_path / "database.yaml.audit.log.1").exists()
+    assert (tmp_path / "database.yaml.audit" / "ann.acts.log.1").exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -268,7 +277,8 @@ def test_a_log_that_root_begins_is_the_database_owners(tmp_path: Path, monkeypat
     log = Audit(database)
     for number in range(6):
         log.write(Entry("operator root", "set quota of ann", number), "ok", 0.5)
-        files = list(tmp_path.glob("database.yaml.audit.log*"))
+        files = list(audit.folder_of(database).iterdir())
+        assert audit.folder_of(database).stat().st_uid == 65_534
         assert {(path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) for path in files} == {(65_534, 0o600)}
     assert len(files) > 2
 
@@ -278,17 +288,17 @@ def test_half_a_line_is_left_out_and_the_next_one_is_whole(tmp_path: Path) -> No
     database.touch(0o600)
     log = Audit(database)
     log.write(Entry("ann", "deploy", 1), "ok", 0.5)
-    with audit.log_of(database).open("ab") as file:
+    with acts(database, "ann").open("ab") as file:
         file.write(b'{"time": "2026-01-01T00:00:00Z", "act')
-    log.write(Entry("bob", "deploy", 2), "ok", 0.5)
-    with audit.log_of(database).open("ab") as file:
+    log.write(Entry("ann", "deploy", 2), "ok", 0.5)
+    with acts(database, "ann").open("ab") as file:
         file.write(b"\xff\xfe junk\n[1]\n{}\nnull\n" + b"[" * 50_000 + b"\n")
     log.write(Entry("eve\nann\x1b[31m", "deploy", 3), "a\nb", 0.5)
-    assert [(e["actor"], e["slice"]) for e in audit.read(database)] == [("ann", 1), ("bob", 2), ("eve\nann\x1b[31m", 3)]
+    assert [(e["actor"], e["slice"]) for e in audit.read(database)] == [("ann", 1), ("ann", 2), ("eve\nann\x1b[31m", 3)]
 
 
 def test_a_log_that_cannot_be_written_stops_nothing_and_is_told_once(desk: Desk) -> None:
-    audit.log_of(desk.path).mkdir()
+    audit.folder_of(desk.path).write_text("")
     desk.ring(2)
     desk.ok(desk.api.deploy_slice("student", 1000))
     assert "audit log cannot be written" in desk.api.news()
@@ -298,7 +308,8 @@ def test_a_log_that_cannot_be_written_stops_nothing_and_is_told_once(desk: Desk)
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_stops_nothing(desk: Desk) -> None:
-    audit.log_of(desk.path).symlink_to("/dev/full")
+    acts(desk.path, "student").parent.mkdir()
+    acts(desk.path, "student").symlink_to("/dev/full")
     desk.ring(2)
     assert "cannot be written" in desk.api.news()
 
@@ -331,7 +342,7 @@ def logged(tmp_path: Path) -> Path:
     log = Audit(database, lambda: datetime(2026, 11, 21, 9, 30, tzinfo=UTC))
     log.write(Entry("ann", "log in"), "ok", 0.05)
     log.write(Entry("ann", "deploy", 1000), "begun", 0.0)
-    audit._rotate(audit.log_of(database))
+    audit._ring(database, "ann", refusals=False).rotate()
     log.write(Entry("bob", "open console", 1003, 1004), "VM 1004 is not \x1b[31mrunning", 0.001)
     log.write(Entry("ann", "deploy", 1000), "ok", 12.3)
     return database

@@ -465,7 +465,7 @@ def has_pending(tenant: Slice) -> bool:
     return any(vm.status == "pending" for vm in tenant.vms)
 
 
-NAMES = {f"database.yaml{suffix}" for suffix in ("", ".lock", ".previous", ".audit.log")}
+NAMES = {f"database.yaml{suffix}" for suffix in ("", ".lock", ".previous", ".audit")}
 RARELY = st.sampled_from([False, False, False, True])
 
 
