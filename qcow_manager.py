@@ -159,7 +159,7 @@ class QCOWManager:
             do=(
                 Command(("mkdir", "-p", self._images), unless=("test", "-d", self._images), as_user=True),
                 Command(("rm", "-f", seal), unless=is_there, as_user=True),
-                Upload(image, target, part, unless=is_there, check=whole),
+                Upload(image, target, part, unless=is_there, check=whole, is_image=True),
                 Command(
                     ("sh", "-c", _SEAL, "sh", target, target, advice, prepared, seal),
                     unless=("sh", "-c", _IS_SEALED, "sh", target, seal),

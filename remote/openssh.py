@@ -17,6 +17,7 @@ from errors import CommandFailed, HostUnreachable, Refused, last_line
 from inventory import SSHSettings
 from remote import causes
 from remote.batch import Outcome, Progress, UploadWanted
+from remote.images import HEADER_BYTES, fault_of
 from remote.plan import CHANGE_DEADLINE_SECONDS, SLOWEST_COPY, Step, Upload, shell
 from remote.upload import IS_THERE, Content, Words, take_in
 
@@ -66,6 +67,8 @@ class Copy:
         """The copying itself."""
         with closing(Content(self._upload.source)) as content:
             self.size = content.size
+            if self._upload.is_image and (fault := fault_of(self._upload.source, content.beginning(HEADER_BYTES))):
+                raise Refused(fault)
             self._deadline += self.size / SLOWEST_COPY
             self._ends = time.monotonic() + self._deadline
             deadline = time.monotonic() + self._settings.timeouts.connect

@@ -44,7 +44,7 @@ class Upload:
     """A file of the manager, brought to a host in one piece, as the SSH user, unless the guard `unless` succeeds.
 
     It is `part` until it is whole, and on the same disk as `target`. `check` is an argv that has to succeed before it
-    gets its name.
+    gets its name. `is_image`: it is a base image, which is looked at before it is sent, as far as its first bytes tell.
     """
 
     source: str
@@ -53,6 +53,7 @@ class Upload:
     unless: tuple[str, ...]
     check: tuple[str, ...] = ()
     as_user: bool = True
+    is_image: bool = False
 
 
 Action = Command | Upload

@@ -93,6 +93,13 @@ class Content:
             self.close()
             raise Refused(f"The image {source} is not a file")
 
+    def beginning(self, size: int) -> bytes:
+        """Return the first bytes of the file."""
+        try:
+            return os.pread(self._file, size, 0)
+        except OSError as error:
+            raise self._unreadable(error) from error
+
     def feed(self, pipe: int) -> bool:
         """Put as much as fits into a pipe that does not block; whether there is more, and somebody takes it.
 

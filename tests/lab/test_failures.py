@@ -316,13 +316,17 @@ def test_clocks_that_are_apart_are_told_and_deploying_works(lab: Lab, pair: int)
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"), [("cut", "is not a whole qcow2 image; replace it"), ("", "cannot be")]
+    ("content", "sentence"),
+    [("cut", "is not a whole qcow2 image; replace it"), ("raw", "qemu-img convert -O qcow2"), ("", "cannot be")],
 )
-def test_an_image_that_is_bad_on_the_manager(lab: Lab, desk: Path, content: str, sentence: str) -> None:
+def test_an_image_that_is_bad_on_the_manager(lab: Lab, desk: Path, pair: int, content: str, sentence: str) -> None:
     """It is never put into a worker's cache."""
+    assert pair  # whose images the workers have already
     record = yaml.safe_load(lab.database.read_text())
     image, database = desk / f"{content or 'none'}.qcow2", desk / f"{content or 'none'}.yaml"
-    if content:
+    if content == "raw":
+        image.write_bytes(bytes(1 << 20))
+    if content == "cut":
         image.write_bytes(lab.image.read_bytes()[:-100_000])
     record["flavors"]["cirros"]["image"] = str(image)
     record |= {"slices": {}, "next_vm_id": 3000}

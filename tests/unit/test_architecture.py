@@ -101,6 +101,7 @@ remote.beside:
 remote.console:
 remote.daemon:
 remote.events: errors remote.plan
+remote.images:
 remote.interrupts: remote.events
 remote.ovs: remote.plan
 remote.plan:
@@ -108,7 +109,7 @@ remote.runner: errors remote.batch remote.events remote.plan
 remote.causes: errors inventory
 remote.conversation: errors inventory remote.batch remote.causes remote.openssh remote.plan
 remote.host_keys: errors
-remote.openssh: errors inventory remote.batch remote.causes remote.plan remote.upload
+remote.openssh: errors inventory remote.batch remote.causes remote.images remote.plan remote.upload
 remote.ssh: errors inventory remote.batch remote.causes remote.conversation remote.host_keys remote.openssh remote.plan
 remote.upload: errors remote.plan
 storage.files: errors
