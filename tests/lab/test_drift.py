@@ -293,8 +293,8 @@ def expect_drift(pair: Pair, happen: Callable[[Pair], None], expected: set[str],
 
 REBOOTED = (
     {"qemu-dead", "tap-missing", "flows-missing", "namespace-missing", "dnsmasq-dead", "address-missing",
-     "rules-missing", "filter-missing", "reservations-missing", "forwarding-off"},
-    {"TAPs (ETH0, ETH1)", "QEMU (one)", "walls around the TAPs", "namespaces of the slice",
+     "rules-missing", "filter-missing", "reservations-missing", "forwarding-off", "stack-open"},
+    {"drop before the IP stack", "TAPs (ETH0, ETH1)", "QEMU (one)", "walls around the TAPs", "namespaces of the slice",
      "gateways of the VLANs (NUMBER)", "DHCP of the VLANs (NUMBER)", "internet on VLAN 400"},
 )  # fmt: skip
 
