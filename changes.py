@@ -7,7 +7,7 @@ change can be finished or taken back: every step finds out on the host what is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -134,7 +134,10 @@ class Change:
         self._note_pids(tenant, {vm: pid for report in runs for vm, pid in self._pids(tenant, report).items()})
         if error := next((report.error for report in runs if report.error), None) or _unplaced(unplaced):
             brought = f"brought back: {', '.join(mended)}; " if mended else ""
-            raise CloudError(f"{error}; {brought}what runs was left alone; repair the slice again when that is solved")
+            way_out = _way_out([error], tenant)
+            raise CloudError(
+                f"{error}; {brought}what runs was left alone; repair the slice again when that is solved{way_out}"
+            )
         return mended
 
     def _run_on_free_ports(self, slice_: Slice, make_plan: Callable[[], Plan]) -> Report:
@@ -308,10 +311,14 @@ def _is_lost(error: CloudError | None) -> bool:
 def _left_to_do(left: dict[str, CloudError], advice: str, slice_: Slice) -> str:
     """Return why something is left, what, the advice, and the way out where a worker does not come back."""
     reasons = "; ".join(dict.fromkeys(str(error) for error in left.values()))
-    lost = {error.host for error in left.values() if isinstance(error, HostUnreachable)}
+    return f"{reasons}; left: {', '.join(left)}; {advice}{_way_out(left.values(), slice_)}"
+
+
+def _way_out(errors: Iterable[CloudError], slice_: Slice) -> str:
+    """Return what to do about workers that do not come back, as the rest of a sentence."""
+    lost = {error.host for error in errors if isinstance(error, HostUnreachable)}
     hosts = sorted(lost & {vm.worker_ip for vm in slice_.vms})
-    way_out = "".join(f"; if it is dead for good, an operator runs: cli.py host forget {host}" for host in hosts)
-    return f"{reasons}; left: {', '.join(left)}; {advice}{way_out}"
+    return "".join(f"; if it is dead for good, an operator runs: cli.py host forget {host}" for host in hosts)
 
 
 def _not_deployed(error: CloudError, left: dict[str, CloudError], slice_: Slice, *, changed: bool) -> str:
@@ -319,7 +326,7 @@ def _not_deployed(error: CloudError, left: dict[str, CloudError], slice_: Slice,
         advice = "deploy or delete the slice to clean up"
         return f"{error}; not all could be taken back: {_left_to_do(left, advice, slice_)}"
     back = "what was done has been taken back" if changed else "nothing was changed"
-    return f"{error}; {back} and the slice is in design"
+    return f"{error}{_way_out([error], slice_)}; {back} and the slice is in design"
 
 
 @contextmanager

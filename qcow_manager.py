@@ -15,7 +15,7 @@ from remote.plan import Command, Step, Upload
 # an older version of it was put back, say. An overlay that exists is a good one, but not for this VM's owner.
 _TAKEN = (
     "is there already, of a slice that database.yaml does not know (was an older version put back?); create another "
-    "slice, and have the operator look"
+    "slice and delete this one, then an operator removes it with: python3 cli.py doctor --fix"
 )
 
 # A guest's disk is the flavor's, but never smaller than the base image, which would cut off its end: that one's size is
@@ -59,7 +59,8 @@ _PREPARE_SEAL = """stat -c '%s %Y' "$1" >"$4"\n"""
 # brought just now was looked at before it got its name.
 _SEAL = f"""if [ -s "$5" ]; then
   {_IS_SEALED.replace('"$2"', '"$5"')} && exit
-  echo "$1 is not the image that disks of VMs were built on; put that one back (if it is that one: rm $5)" >&2; exit 1
+  echo "$1 is not the image that disks of VMs were built on; put that one back (if it is that one, or\\
+ no disk is left on it: rm $5)" >&2; exit 1
 fi
 [ -s "$4" ] && {_IS_SEALED.replace('"$2"', '"$4"')} || {{
 {_IS_WHOLE}{_PREPARE_SEAL}}} && {{ mv "$4" "$5" 2>/dev/null || [ -s "$5" ]; }}
@@ -68,7 +69,8 @@ fi
 _ARE_GOOD = f"""base=$1 seal=$2; shift 2
 if [ -s "$base" ] && [ -s "$seal" ]; then
   {_IS_SEALED.replace('"$1"', '"$base"').replace('"$2"', '"$seal"')} || {{
-    echo "$base is not the image that disks of VMs were built on; put that one back (if it is that one: rm $seal)" >&2
+    echo "$base is not the image that disks of VMs were built on; put that one back (if it is that one, or\\
+ no disk is left on it: rm $seal)" >&2
     exit 1
   }}
 fi

@@ -14,7 +14,7 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "host-unreachable": (
         "error",
         "the host does not answer",
-        "start it, or mend its network",
+        "start it, or repair its network; a worker that is dead for good: cli.py host forget ADDRESS",
     ),
     "host-unusable": ("error", "the host is there, and cannot be used", "correct that, and run doctor again"),
     "sudo-refused": ("error", "the host answers, and sudo refuses", "give the SSH user the right that README lists"),
@@ -40,10 +40,14 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "image-changed": (
         "error",
         "the base image under VMs' disks is gone, empty or another one",
-        "put back the one that its seal tells of (.<image>.seal: size, time), or delete the slices",
+        "put back the one that its seal tells of (.<image>.seal: size, time); or delete the slices, then its seal",
     ),
     "qemu-dead": ("error", "a VM does not run", REPAIR),
-    "qemu-wrong": ("warning", "a VM runs with another command line than designed", "delete and deploy the slice"),
+    "qemu-wrong": (
+        "warning",
+        "a VM runs with another command line than designed",
+        "delete the slice and make it anew, or let it run as it is",
+    ),
     "vm-lost": ("error", "a VM was lost with its worker, which was written off", f"{REPAIR}, with a new disk"),
     "host-forgotten": ("warning", "a host that was written off answers again", "doctor --fix clears it"),
     "tap-missing": ("error", "a VM's TAP is not there", REPAIR),
@@ -78,6 +82,7 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "orphan-table": ("warning", "a table of nftables of ours belongs to no slice that runs", FIX),
     "orphan-flows": ("warning", "flows of ours belong to no slice that runs", FIX),
     "orphan-overlay": ("warning", "files of ours belong to no slice", FIX),
+    "orphan-files": ("warning", "files of a process are there, of a slice in design that has none", FIX),
     "orphan-internet": ("warning", "the shared DHCP server knows or hears VMs of no slice that runs", FIX),
     "orphan-namespace": ("warning", "a namespace of ours belongs to no slice that runs", FIX),
     "orphan-log": ("warning", "a link to the log of a DHCP server is left", FIX),

@@ -6,7 +6,7 @@ What only looks like ours is told and never touched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -42,6 +42,10 @@ MOST = 1000
 
 _PROOF = ("_img.qcow2", ".id-", ".pid", ".console", ".vnc")
 """How endings begin of which one has to be there: a stranger may well call something `.log`."""
+
+
+_OF_PROCESS = (".pid", ".console", ".log", ".qemu", ".vnc")
+"""Endings of files that a slice in design does not have, though its disks have the same names."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +188,7 @@ def _files(owners: Owners, sight: Sight) -> Iterator[Orphan]:
         if (slice_id := slice_of_part(folder)) is not None and slice_id not in known:
             of_slice.setdefault(slice_id, set())
     used = {path.partition("/")[0] for path in sight.files if "/" in path}
+    yield from _process_files(owners, sight, {path: ours for path, ours in named.items() if ours[1] in proven})
     for slice_id, paths in sorted(of_slice.items()):
         folder = VMFiles(images, slice_id, "").folder
         if slice_part(slice_id) in used and not paths:
@@ -198,6 +203,22 @@ def _files(owners: Owners, sight: Sight) -> Iterator[Orphan]:
         finding = Finding("orphan-overlay", sight.host, f"{len(paths)} files of slice {slice_id}", slice_id)
         tidy = Command(("rmdir", "--ignore-fail-on-non-empty", folder), unless=gone, as_user=True)
         yield Orphan.of(finding, *remove, tidy)
+
+
+def _process_files(owners: Owners, sight: Sight, named: Mapping[str, tuple[int, str, str]]) -> Iterator[Orphan]:
+    """Yield what a forgotten slice's VMs left in the folder of a slice in design: a deployment would stop there."""
+    images = owners.comparison.inventory.hypervisor.images_path
+    in_design = owners.on_worker(sight.host) - owners.active.keys()
+    of_slice: dict[int, list[str]] = {}
+    for path, (slice_id, _, ending) in sorted(named.items()):
+        if slice_id in in_design and ending in _OF_PROCESS:
+            of_slice.setdefault(slice_id, []).append(f"{images}/{path}")
+    for slice_id, paths in of_slice.items():
+        pid_files = [path for path in paths if path.endswith(".pid")]
+        others = [path for path in paths if path not in pid_files]
+        finding = Finding("orphan-files", sight.host, f"{len(paths)} files of processes of slice {slice_id}", slice_id)
+        remove = [Command(("rm", "-f", *others), as_user=True)] if others else []
+        yield Orphan.of(finding, *remove, *(_forget_process(sight, pid_file, slice_id) for pid_file in pid_files))
 
 
 def _forget_process(sight: Sight, pid_file: str, slice_id: int) -> Command:

@@ -331,3 +331,63 @@ def test_who_wrote_a_worker_off_is_in_the_log_of_each_slice(desk: Desk) -> None:
         (None, "begun"), (1000, "10.0.10.2"), (None, "10.0.10.2"),
     ]  # fmt: skip
     assert all(entry["actor"].startswith("operator ") for entry in lines)
+
+
+# --- other advice, followed -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rebooted", [False, True])
+def test_doctor_fix_removes_what_a_deployment_stops_at_in_an_older_file(desk: Desk, rebooted: bool) -> None:
+    """The slice ran when the file was older, in which it is in design: its process files have no owner there."""
+    with_one_vm(desk)
+    older = desk.path.read_bytes()
+    desk.ok(desk.api.deploy_slice("student", 1000))
+    desk.path.write_bytes(older)
+    host = desk.cloud.hosts[WORKERS[0]]
+    disk = {path for path in host.files if path.endswith(("_img.qcow2",)) or ".id-" in path}
+    host.files["vm_images/slice-1000/notes.log"] = "of the operator"
+    if rebooted:
+        host.processes.clear()
+        host.argvs.clear()
+    assert "cli.py doctor --fix; nothing was changed" in desk.no(desk.api.deploy_slice("student", 1000))
+    desk.api.doctor.fix()
+    assert "orphan-files" not in {finding.code for finding in desk.api.doctor.examine().findings}
+    assert disk <= host.files.keys()
+    assert "vm_images/slice-1000/notes.log" in host.files
+    desk.ok(desk.api.deploy_slice("student", 1000))
+    assert desk.api.doctor.examine().findings == ()
+
+
+def test_a_disk_of_a_forgotten_slice_is_removed_by_what_its_sentence_says(desk: Desk) -> None:
+    for name in ("again", "another"):
+        desk.ok(desk.api.create_slice("student", name))
+    forgotten = "vm_images/slice-1000/web_img.qcow2"
+    for worker in WORKERS:
+        desk.cloud.hosts[worker].folders.add("vm_images/slice-1000")
+        desk.cloud.hosts[worker].files[forgotten] = "what a guest wrote"
+    sentence = desk.no(desk.api.add_vm_to_slice("student", 1000, "web", "cirros", 1))
+    assert (
+        "create another slice and delete this one, then an operator removes it with: python3 cli.py doctor" in sentence
+    )
+    desk.ok(desk.api.add_vm_to_slice("student", 1001, "web", "cirros", 1))
+    desk.ok(desk.api.delete_slice("student", 1000))
+    desk.api.doctor.fix()
+    assert not [worker for worker in WORKERS if forgotten in desk.cloud.hosts[worker].files]
+    desk.ok(desk.api.deploy_slice("student", 1001))
+    assert desk.api.doctor.examine().findings == ()
+
+
+def test_each_sentence_about_a_lost_worker_names_the_way_out(desk: Desk) -> None:
+    desk.ring(2)
+    way_out = "if it is dead for good, an operator runs: cli.py host forget 10.0.10.2"
+    dead(desk)
+    assert desk.no(desk.api.deploy_slice("student", 1000)).endswith(
+        f"{way_out}; nothing was changed and the slice is in design"
+    )
+    desk.cloud.hosts[WORKERS[1]].dead = False
+    desk.ok(desk.api.deploy_slice("student", 1000))
+    dead(desk)
+    assert desk.no(desk.api.repair_slice("student", 1000)).endswith(way_out)
+    assert desk.no(desk.api.delete_slice("student", 1000)).endswith(way_out)
+    dead(desk, NETWORK)
+    assert "host forget 10.0.10.3" not in desk.no(desk.api.delete_slice("student", 1000))
