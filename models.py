@@ -7,6 +7,7 @@ it is empty.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Protocol
@@ -265,6 +266,11 @@ class VM:
     def disk_mib(self) -> int:
         """Disk of the guest in MiB."""
         return int(self.disk_gb * 1024)
+
+    @property
+    def largest_image_mib(self) -> int:
+        """The largest base image for this disk, in MiB: what a part of a MiB is lacking may be there."""
+        return math.ceil(self.disk_gb * 1024)
 
     @property
     def ram_gb(self) -> float:

@@ -5,6 +5,7 @@ Nothing of this is stored: the same id gives the same name on every host and in 
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 
@@ -119,6 +120,16 @@ def vm_file(path: str) -> tuple[int, str, str] | None:
 def upload_part(image: str, slice_id: int) -> str:
     """What a base image is called while it is copied for a slice."""
     return f".{image}.{slice_part(slice_id)}.part"
+
+
+MAX_IMAGE_NAME = 255 - len(".") - len(".seal") - len(".slice-99999.part")
+"""Bytes of a base image's file name: that of its fingerprint under way is the longest (`NAME_MAX` in limits.h)."""
+
+
+def is_image_name(name: str) -> bool:
+    """Return whether a base image can have this file name on workers, beside the files that are ours there."""
+    is_ours = re.fullmatch(r"slice-[0-9]+|\..*\.(seal|part)", name) is not None
+    return 0 < len(os.fsencode(name)) <= MAX_IMAGE_NAME and name not in {".", ".."} and not is_ours
 
 
 def slice_of_upload(path: str) -> int | None:

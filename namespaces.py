@@ -55,7 +55,7 @@ beside are_in_place "$@"
 # whose namespace was deleted has no device any more, and gets one only as a new port.
 # What ip says last is the number of a line.
 _PUT_IN_PLACE = rf"""{BESIDE}{NO_IPV6}{_LOOK}change() {{
-  said=$(ip "$@" -batch - 2>&1) || {{ echo "${{said%"$newline"Command failed*}}" >&2; exit 1; }}
+  said=$(ip "$@" -batch - 2>&1) || {{ printf '%s\n' "${{said%"$newline"Command failed*}}" >&2; exit 1; }}
 }}
 inside() {{ change ${{namespace:+-n "$namespace"}}; }}
 put_in_place() {{

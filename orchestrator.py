@@ -40,6 +40,7 @@ from models import (
 from placement import recount
 from remote.console import ConsoleSession
 from remote.events import Event, Listener, StageStarted, ignore
+from remote.images import require_fitting
 from remote.plan import Plan
 from remote.runner import Host, Runner
 
@@ -276,6 +277,8 @@ class OrchestratorAPI:
         if not 0 <= data_interfaces_count <= MAX_DATA_INTERFACES:
             raise Refused(f"A VM has 0 to {MAX_DATA_INTERFACES} data interfaces, not {data_interfaces_count}")
         with self._change(actor, slice_id, listen) as change:
+            if flavor := self._database.load().all_flavors.get(flavor_name):
+                require_fitting(str(flavor["image"]), flavor_name, float(flavor["disk_gb"]))
             if not self._database.load().workers:
                 self._discovery.workers()
             with self._database.transaction() as state:

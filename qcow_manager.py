@@ -19,12 +19,18 @@ _TAKEN = (
 )
 
 # A guest's disk is the flavor's, but never smaller than the base image, which would cut off its end: that one's size is
-# in its header (docs/interop/qcow2.txt). A disk gets its name when it is whole: an overlay that exists is a good one,
-# also after a crash half-way. Its mark is there before it, so that nothing of it is ever without an owner. A mark of
-# others without an overlay says nothing; it goes, or the new overlay would have two.
-_MAKE_OVERLAY = f"""base=$1 overlay=$2 size=$(($3 * 1048576)) mark=$4
+# in its header (docs/interop/qcow2.txt). An image that is larger than the flavor promises is refused; there may be part
+# of a MiB between. A size of 2^63 bytes and more is shown as negative. A disk gets its name when it is whole: an
+# overlay that exists is a good one, also after a crash half-way. Its mark is there before it, so that nothing of it is
+# ever without an owner. A mark of others without an overlay says nothing; it goes, or the new overlay would have two.
+_MAKE_OVERLAY = f"""base=$1 overlay=$2 size=$(($3 * 1048576)) mark=$4 most=$5
 [ ! -e "$overlay" ] || {{ echo "$overlay {_TAKEN}" >&2; exit 1; }}
 least=$(od -An -t d8 --endian=big -j 24 -N 8 "${{overlay%/*}}/$base") || exit
+[ "$((least))" -ge 0 ] && [ "$((least))" -le $((most * 1048576)) ] || {{
+  printf '%s\n' "the base image ${{base##*/}} is a disk of $((least / 1048576)) MiB, and the flavor has $most MiB:\
+ have the operator raise its disk_gb, or shrink the image" >&2
+  exit 1
+}}
 [ "$size" -ge "$((least))" ] || size=$((least))
 [ -z "$mark" ] || : >"$mark" || exit
 for other in "${{overlay%_img.qcow2}}".id-*; do
@@ -44,10 +50,10 @@ done
 # A qcow2 file can name others, which QEMU would open for the guest: any that the SSH user may read. Where a file ends
 # too early, its own tables point beyond its end. Status 3: clusters that nobody uses, which is no damage.
 _IS_WHOLE = """case $(qemu-img info -U -f qcow2 --output=json "$1" 2>/dev/null) in
-  *'"backing-filename"'* | *'"data-file"'*) echo "$2 names another file as a part of it; $3" >&2; exit 1;;
+  *'"backing-filename"'* | *'"data-file"'*) printf '%s\n' "$2 names another file as a part of it; $3" >&2; exit 1;;
 esac
 qemu-img check -q -U -f qcow2 "$1" >/dev/null 2>&1
-case $? in 0 | 3) ;; *) echo "$2 is not a whole qcow2 image; $3" >&2; exit 1;; esac
+case $? in 0 | 3) ;; *) printf '%s\n' "$2 is not a whole qcow2 image; $3" >&2; exit 1;; esac
 """
 
 _IS_SEALED = """[ "$(stat -c '%s %Y' "$1" 2>/dev/null)" = "$(cat "$2" 2>/dev/null)" ]"""
@@ -59,7 +65,7 @@ _PREPARE_SEAL = """stat -c '%s %Y' "$1" >"$4"\n"""
 # brought just now was looked at before it got its name.
 _SEAL = f"""if [ -s "$5" ]; then
   {_IS_SEALED.replace('"$2"', '"$5"')} && exit
-  echo "$1 is not the image that disks of VMs were built on; put that one back (if it is that one, or\\
+  printf '%s\n' "$1 is not the image that disks of VMs were built on; put that one back (if it is that one, or\\
  no disk is left on it: rm $5)" >&2; exit 1
 fi
 [ -s "$4" ] && {_IS_SEALED.replace('"$2"', '"$4"')} || {{
@@ -69,7 +75,7 @@ fi
 _ARE_GOOD = f"""base=$1 seal=$2; shift 2
 if [ -s "$base" ] && [ -s "$seal" ]; then
   {_IS_SEALED.replace('"$1"', '"$base"').replace('"$2"', '"$seal"')} || {{
-    echo "$base is not the image that disks of VMs were built on; put that one back (if it is that one, or\\
+    printf '%s\n' "$base is not the image that disks of VMs were built on; put that one back (if it is that one, or\\
  no disk is left on it: rm $seal)" >&2
     exit 1
   }}
@@ -168,7 +174,8 @@ class QCOWManager:
                     as_user=True,
                 ),
             ),
-            undo=(Command(("rm", "-f", part, prepared), as_user=True),),
+            # Where a name is too long for any file, rm(1) fails, and nothing was ever there.
+            undo=(Command(("rm", "-f", part, prepared), unless=("test", *_none_of(part, prepared)), as_user=True),),
             residue=f"unfinished copy of {name}",
         )
 
@@ -185,7 +192,17 @@ class QCOWManager:
         The mark goes last: what could not be removed is still known as the VM's when that is tried again.
         """
         overlay, mark = self._disk(tenant, vm)
-        make = ("sh", "-c", _MAKE_OVERLAY, "sh", f"../{base}", overlay, str(vm.disk_mib), mark)
+        make = (
+            "sh",
+            "-c",
+            _MAKE_OVERLAY,
+            "sh",
+            f"../{base}",
+            overlay,
+            str(vm.disk_mib),
+            mark,
+            str(vm.largest_image_mib),
+        )
         is_own = ("test", "-e", overlay, *(("-a", "-e", mark) if mark else ()))
         is_anothers = ("test", "!", "-e", mark) if mark else ()
         remove = Command(("rm", "-f", overlay, f"{overlay}.part"), unless=is_anothers, as_user=True)
@@ -204,3 +221,8 @@ class QCOWManager:
 
     def _files(self, tenant: Slice, vm: VM) -> VMFiles:
         return VMFiles(self._images, tenant.slice_id, vm.name)
+
+
+def _none_of(*paths: str) -> tuple[str, ...]:
+    """The words for test(1) that none of the paths is there."""
+    return tuple(word for path in paths for word in ("-a", "!", "-e", path))[1:]

@@ -79,7 +79,7 @@ done"""
 
 # What ip says last is the number of a line.
 _IN_ONE_GO = r"""in_one_go() {
-  said=$(printf '%s\n' "$@" | ip -batch - 2>&1) || { echo "${said%Command failed*}" >&2; exit 1; }
+  said=$(printf '%s\n' "$@" | ip -batch - 2>&1) || { printf '%s\n' "${said%Command failed*}" >&2; exit 1; }
 }
 """
 

@@ -34,7 +34,7 @@ filter() { ip netns exec "$namespace" iptables-save -t filter | tr -d '"'; }"""
 # The chain rule by rule, the one way into it, and that nothing else comes in; some versions write MACs in capitals.
 _HEARS = rf"""{_FILTER}
 found=$(filter | sed -n -e 's/^\(:INPUT DROP\) .*/\1/p' -e "/^-A INPUT -j $chain\$/p" -e "/^-A $chain /p")
-[ "$(printf '%s\n' "$@" | tr A-Z a-z)" = "$(echo "$found" | tr A-Z a-z)" ]"""
+[ "$(printf '%s\n' "$@" | tr A-Z a-z)" = "$(printf '%s\n' "$found" | tr A-Z a-z)" ]"""
 _HEARS_NOT = f"""{_FILTER}
 ! filter | grep -q "^:$chain \""""
 

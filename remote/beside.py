@@ -21,8 +21,8 @@ BESIDE = r"""beside() {
     while [ $number -lt $last ]; do number=$((number + 1)) words="$words \"\${$number}\""; done
     {
       eval "said=\$($function $words 2>&1 >&3 3>&-)" || {
-        case $said in *"$newline"*) echo "${said%"$newline"*}" >&2;; esac
-        [ -z "$said" ] || echo "${2:+$2: }${said##*"$newline"}" >&2
+        case $said in *"$newline"*) printf '%s\n' "${said%"$newline"*}" >&2;; esac
+        [ -z "$said" ] || printf '%s\n' "${2:+$2: }${said##*"$newline"}" >&2
         exit 1
       }
     } 3>&1 &

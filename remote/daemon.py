@@ -135,7 +135,7 @@ umask 077
 cpus=
 [ "$cores" -eq 0 ] || cpus=$(awk -v cores="$cores" '{_LEAST_USED}' "${{pidfile%/*/*}}"/*/*.pid) || exit
 setsid --wait ${{cpus:+taskset -c "$cpus"}} "$@" || exit
-name=${{pidfile##*/}}; echo "${{name%.pid}}\""""
+name=${{pidfile##*/}}; printf '%s\n' "${{name%.pid}}\""""
 
 # Being there is not enough: the port is opened when everything else in the process has come up. Those that are still
 # waited for are put behind the others. Who has ended may still have its last words on their way.

@@ -1,8 +1,14 @@
-"""The header of a qcow2 file (docs/interop/qcow2.txt): what is no base image is known before it is copied. Pure."""
+"""The header of a qcow2 file (docs/interop/qcow2.txt): what is no base image is known before it is copied."""
 
 from __future__ import annotations
 
+import math
+import os
+import stat
 import struct
+from contextlib import suppress
+
+from errors import Refused
 
 HEADER_BYTES = 80
 """Up to the incompatible features of version 3; the shorter header of version 2 has clusters behind it."""
@@ -11,6 +17,11 @@ _MAGIC = b"QFI\xfb"
 _VERSION_AND_BACKING_FILE = struct.Struct(">4xIQ")
 _FEATURES = struct.Struct(">72xQ")
 _EXTERNAL_DATA = 1 << 2
+
+_SIZE = slice(24, 32)
+"""Where a qcow2 header has the virtual size in bytes, the highest byte first (docs/interop/qcow2.txt of QEMU)."""
+
+_MIB = 1 << 20
 
 
 def fault_of(source: str, header: bytes) -> str:
@@ -23,3 +34,29 @@ def fault_of(source: str, header: bytes) -> str:
     if backing_file or features & _EXTERNAL_DATA:
         return f"The image {source} names another file as a part of it; make one of both and name that one: {made}"
     return ""
+
+
+def virtual_size(path: str) -> int | None:
+    """Return the virtual size of a qcow2 file in bytes; None where that cannot be read here."""
+    with suppress(OSError):
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would be waited for
+        try:
+            header = os.pread(file, _SIZE.stop, 0) if stat.S_ISREG(os.fstat(file).st_mode) else b""
+        finally:
+            os.close(file)
+        if header.startswith(_MAGIC) and len(header) == _SIZE.stop:
+            return int.from_bytes(header[_SIZE], "big")
+    return None
+
+
+def require_fitting(image: str, flavor_name: str, disk_gb: float) -> None:
+    """Raise `Refused` where the image is larger than its flavor's disk, which its overlays may never be cut to.
+
+    An image that is not on this machine may be on the workers: there it is looked at, too.
+    """
+    size, disk_mib = virtual_size(image), math.ceil(disk_gb * 1024)
+    if size is not None and size > disk_mib * _MIB:
+        raise Refused(
+            f"The image {image} is a disk of {-(-size // _MIB)} MiB, and flavor {flavor_name} has {disk_mib} MiB: "
+            "have the operator raise its disk_gb, or shrink the image"
+        )

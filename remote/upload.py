@@ -37,7 +37,7 @@ _SOON_SECONDS = 0.2
 # and the overlay that is made next waits for that. The price: a worker that loses its power within half a minute may
 # have lost the content, too. What is left is an empty file, which is replaced, or one that is not what its seal says.
 _TAKE_IN = f"""nonce=$1 part=$2 target=$3 size=$4 patience=$5; shift 5
-fail() {{ echo "$*" >&2; exit 1; }}
+fail() {{ printf '%s\n' "$*" >&2; exit 1; }}
 exec 9<"${{target%/*}}"
 before='' still=0
 until flock -w 1 9; do

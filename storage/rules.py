@@ -13,6 +13,7 @@ import names
 from allocation import Holdings, clash
 from inventory import InternetSettings, network_of
 from models import VM, Interface, Record, Slice, User
+from names import MAX_IMAGE_NAME, is_image_name
 from storage.schema import Broken, Key, equal, no_twice, show
 from storage.state import State
 
@@ -44,6 +45,9 @@ def _check_images(flavors: Mapping[str, Record]) -> None:
     paths: dict[str, str] = {}
     for name, flavor in flavors.items():
         path = str(flavor["image"])
+        if not is_image_name(PurePosixPath(path).name):
+            rule = f"1 to {MAX_IMAGE_NAME} bytes and none of our own, such as slice-1000 or .x.seal"
+            raise Broken(f"the image {show(path)} needs another file name: {rule}", "flavors", name, "image")
         other = paths.setdefault(PurePosixPath(path).name, path)
         if other != path:
             raise Broken(f"the image {show(path)} has the file name of another flavor's, rename it", "flavors", name)

@@ -221,6 +221,11 @@ def _is_idle_time(value: str) -> bool:
         return False
 
 
+def _is_folder(value: str) -> bool:
+    """Programs on the workers are given it as it is: a part that begins with `-` would be an option to some."""
+    return _is_remote_path(value) and not any(part == "." or part.startswith("-") for part in value.split("/"))
+
+
 _CONTROL = r"\x00-\x1f\x7f"
 _SURROGATES = r"\ud800-\udfff"  # what a terminal or a program says in something else than UTF-8; no file can hold it
 _HOST = _matches(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
@@ -236,8 +241,9 @@ DESTINATION = text(lambda value: _has_prefix(value, 8, 32), "an IPv4 network fro
 LOCAL_PATH = text(_matches(rf"[^{_CONTROL}{_SURROGATES}]{{1,4096}}"), "the path of a file")
 REMOTE_PATH = text(_is_remote_path, "a path that begins with / or ~/, of letters, digits and . _ - / and without ..")
 IMAGES_DIR = text(
-    lambda value: len(value) <= MAX_IMAGES_DIR and _is_remote_path(value),
-    f"a path that begins with / or ~/, of at most {MAX_IMAGES_DIR} letters, digits and . _ - / and without ..",
+    lambda value: len(value) <= MAX_IMAGES_DIR and _is_folder(value),
+    f"a path that begins with / or ~/, of at most {MAX_IMAGES_DIR} letters, digits and . _ - /, no part of it . or .. "
+    "or beginning with -",
 )
 UPLINK = text(_matches(r"[A-Za-z0-9._-]{1,15}"), "the name of a network interface, at most 15 characters")
 MAC = text(_matches(r"52:54:00(:[0-9a-fA-F]{2}){3}"), "a MAC address 52:54:00:XX:XX:XX, in quotes")

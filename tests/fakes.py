@@ -599,7 +599,7 @@ class FakeHost:
         return no(f"the disk {foreign[0]} is another VM's") if foreign else OK
 
     def make_overlay(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        base, overlay, _mib, mark = argv
+        base, overlay, _mib, mark, _most = argv
         if self.exists(overlay):
             return no(f"{overlay} {qcow_manager._TAKEN}")
         if f"vm_images/{base.removeprefix('../')}" not in self.files:

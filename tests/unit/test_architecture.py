@@ -89,10 +89,10 @@ models: errors inventory names
 names:
 namespaces: network.stack remote.beside remote.ovs remote.plan
 network.stack: names remote.plan
-orchestrator: accounts.accounts accounts.audit accounts.rights accounts.sessions allocation changes database
-    deployment discovery errors inspection.doctor inspection.findings inspection.inspector inspection.prover inventory
-    lifecycle.hosts lifecycle.losses models passwords placement remote.console remote.events remote.plan remote.runner
-    remote.ssh
+orchestrator: accounts.accounts accounts.audit accounts.rights accounts.sessions allocation changes database deployment
+    discovery errors inspection.doctor inspection.findings inspection.inspector inspection.prover inventory
+    lifecycle.hosts lifecycle.losses models passwords placement remote.console remote.events remote.images remote.plan
+    remote.runner remote.ssh
 passwords: errors
 placement: allocation errors inventory models
 qcow_manager: inventory models names remote.plan
@@ -101,7 +101,7 @@ remote.beside:
 remote.console:
 remote.daemon:
 remote.events: errors remote.plan
-remote.images:
+remote.images: errors
 remote.interrupts: remote.events
 remote.ovs: remote.plan
 remote.plan:

@@ -95,6 +95,13 @@ def test_a_started_process_is_found_by_pid_file_and_mark_from_the_first_moment_o
     assert not is_running(pid_file, MARK + "0")
 
 
+@pytest.mark.parametrize("name", ["-n", "-e", "--"])
+def test_a_vm_keeps_its_name_that_is_an_option_to_echo(tmp_path: Path, name: str) -> None:
+    pid_file = tmp_path / f"{name}.pid"
+    start(pid_file)
+    assert run(stop(pid_file)).returncode == 0
+
+
 def test_a_stopped_process_is_gone_when_stop_returns_and_stopping_again_is_no_error(pid_file: Path) -> None:
     pid = start(pid_file)
     assert run(stop(pid_file, "TERM")).returncode == 0

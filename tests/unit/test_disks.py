@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
+from errors import Refused
 from inventory import HypervisorSettings
 from models import Slice
 from qcow_manager import QCOWManager
+from remote.images import require_fitting, virtual_size
 from remote.plan import Command, Step, Upload
 from tests.designs import design
 
@@ -248,3 +251,66 @@ def test_an_empty_image_that_a_power_cut_left_keeps_no_slice_from_being_deployed
     assert "is not the image that disks of VMs were built on" in worker.does(*look)
     (worker.images / "cirros.img").write_bytes(b"")
     assert worker.does(*look) == ""
+
+
+def header(size: int) -> bytes:
+    return b"QFI\xfb" + bytes(20) + size.to_bytes(8, "big")
+
+
+@pytest.mark.parametrize("size", [(1 << 30) + 1, 500 << 40, 1 << 63, (1 << 64) - 1])
+def test_a_base_image_larger_than_the_flavors_disk_is_refused(worker: Worker, tenant: Slice, size: int) -> None:
+    (worker.images / "cirros.img").write_bytes(header(size))
+    said = worker.does(*worker.disks.disk(tenant, tenant.vms[0]))
+    assert re.match(r"the base image cirros.img is a disk of -?\d+ MiB, and the flavor has 1024 MiB: ", said)
+    assert not worker.files()
+
+
+@pytest.mark.parametrize(
+    ("size", "disk_gb", "made"), [(1 << 30, 1, 1 << 30), (2361393152 + 512, 2.2, 2361393152 + 512)]
+)
+def test_an_image_as_large_as_the_disk_is_none_that_is_larger(
+    worker: Worker, tenant: Slice, size: int, disk_gb: float, made: int
+) -> None:
+    """A disk of 2.2 GiB has 2252 MiB and a part of one; the overlay is never smaller than its image."""
+    (worker.images / "cirros.img").write_bytes(header(size))
+    worker.has_qemu_img(f"{WHOLE}; echo $size >size")
+    vm = tenant.vms[0]
+    assert vm.flavor
+    vm.flavor["disk_gb"] = disk_gb
+    assert worker.does(*worker.disks.disk(tenant, vm)) == ""
+    assert int((worker.home / "size").read_text()) == made
+
+
+def test_an_image_whose_name_no_file_can_have_was_never_there(worker: Worker, tenant: Slice) -> None:
+    vm = tenant.vms[0]
+    assert vm.flavor
+    vm.flavor["image"] = f"/srv/{'i' * 246}"
+    steps = worker.disks.create_backing_image(tenant, vm)
+    assert "cannot be" in worker.does(*steps) or not worker.files()
+    assert worker.undoes(*steps) == ""
+    assert not worker.folder.exists()
+
+
+def test_an_image_name_with_a_backslash_is_told_as_it_is(worker: Worker, tenant: Slice) -> None:
+    vm = tenant.vms[0]
+    assert vm.flavor
+    vm.flavor["image"] = "/srv/a\\cb.img"
+    (worker.images / "a\\cb.img").write_bytes(header(500 << 40))
+    assert "the base image a\\cb.img is a disk of" in worker.does(*worker.disks.disk(tenant, vm))
+
+
+def test_the_size_of_an_image_is_read_on_the_manager(tmp_path: Path) -> None:
+    large, other = tmp_path / "large.img", tmp_path / "raw.img"
+    large.write_bytes(header(500 << 40))
+    other.write_bytes(b"raw" * 100)
+    os.mkfifo(tmp_path / "fifo.img")
+    assert virtual_size(str(large)) == 500 << 40
+    for unknown in (other, tmp_path, tmp_path / "fifo.img", tmp_path / "nowhere.img"):
+        assert virtual_size(str(unknown)) is None
+        require_fitting(str(unknown), "small", 0.5)
+    with pytest.raises(Refused) as caught:
+        require_fitting(str(large), "small", 0.5)
+    assert str(caught.value) == (
+        f"The image {large} is a disk of 524288000 MiB, and flavor small has 512 MiB: "
+        "have the operator raise its disk_gb, or shrink the image"
+    )

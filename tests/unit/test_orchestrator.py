@@ -8,6 +8,7 @@ import errno
 import signal
 import time
 from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -599,3 +600,16 @@ def test_a_clock_that_is_wrong_is_told_and_keeps_no_vm_away(
     worker = desk.ok(desk.api.discover_workers())[WORKERS[0]]
     assert worker.up
     assert worker.problem == (f"its clock is {words} the manager's; set one of them" if words else "")
+
+
+def test_an_image_larger_than_its_flavor_is_refused_before_anything_is_recorded(desk: Desk, tmp_path: Path) -> None:
+    image = tmp_path / "large.img"
+    image.write_bytes(b"QFI\xfb" + bytes(20) + (500 << 40).to_bytes(8, "big"))
+    record = yaml.safe_load(desk.path.read_text())
+    record["flavors"]["large"] = FLAVOR | {"image": str(image)}
+    desk.path.write_text(yaml.safe_dump(record))
+    desk.ok(desk.api.create_slice("student", "new"))
+    before = desk.path.read_bytes()
+    sentence = desk.no(desk.api.add_vm_to_slice("student", 1000, "vm", "large"))
+    assert "is a disk of 524288000 MiB, and flavor large has 1024 MiB: " in sentence
+    assert desk.path.read_bytes() == before
