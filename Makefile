@@ -7,7 +7,7 @@ BENCH := .cache/bench
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 LAB := $(PYTHON) -m lab
 
-.PHONY: run setup stop test torture check bench packages clean lock
+.PHONY: run setup stop test shake torture check bench packages clean lock
 
 run: packages $(VENV)/ready  ## the menu on a lab of three hosts
 	$(LAB) up
@@ -28,6 +28,9 @@ check: $(VENV)/ready  ## style, types, import rules and unit tests: no root, no 
 
 test: packages check  ## all tests; those on the lab need root, and have two labs side by side
 	$(SUDO) $(BIN)/pytest -q -n 2 --dist loadfile -m lab
+
+shake: packages $(VENV)/ready  ## the lab tests five times, beside two busy processes per core: all five have to be green
+	$(SUDO) $(BIN)/python -m tests.shake
 
 torture: packages $(VENV)/ready  ## the long versions of the tests that have one: every step boundary, thousands of histories
 	$(SUDO) env CLOUD_TORTURE=1 $(BIN)/pytest -q -m torture

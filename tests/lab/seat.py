@@ -179,6 +179,12 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float) -> None
         time.sleep(0.2)
 
 
+def unmount(lab: Lab, host: str, path: str) -> None:
+    """Unmount a folder; a shell of the cloud's that waits for its next batch may stand in it for a while."""
+    argv = ["umount", path]
+    wait_until(lambda: lab.exec(host, argv, check=False).returncode == 0, f"umount {path}", IDLE_SECONDS + 10)
+
+
 def traces(lab: Lab, hosts: Collection[str] = tuple(HOSTS.values())) -> dict[str, str]:
     """What every host shows of switches, links, namespaces, rules, processes and files; nothing that only ages."""
     return {host: _trace(lab, host) for host in hosts}

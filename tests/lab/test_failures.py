@@ -15,7 +15,7 @@ import yaml
 
 from lab import Lab, paths
 from remote.batch import IDLE_SECONDS
-from tests.lab.seat import IMAGES, ROOT, Menu, shells, traces, wait_until
+from tests.lab.seat import IMAGES, ROOT, Menu, shells, traces, unmount, wait_until
 
 pytestmark = pytest.mark.lab
 
@@ -75,8 +75,8 @@ def full_disk(host: str) -> Fault:
             lab.exec(host, ["sh", "-c", f"chown ubuntu: {IMAGES} && cp -a /mnt/. {IMAGES}/"])
             yield
         finally:
-            lab.exec(host, ["umount", IMAGES])
-            lab.exec(host, ["umount", "/mnt"])
+            unmount(lab, host, IMAGES)
+            unmount(lab, host, "/mnt")
 
     return fault
 
@@ -143,6 +143,20 @@ def without_right(lab: Lab) -> Iterator[None]:
         yield
 
 
+def mounted(host: str, how: str, path: str) -> Fault:
+    """A mount on top of `path` for a while."""
+
+    @contextmanager
+    def fault(lab: Lab) -> Iterator[None]:
+        lab.exec(host, ["sh", "-c", how])
+        try:
+            yield
+        finally:
+            unmount(lab, host, path)
+
+    return fault
+
+
 def stopped(host: str, daemon: str) -> Fault:
     """A daemon of Open vSwitch that is there and does nothing."""
     pid = f"$(cat /run/openvswitch/{daemon}.pid)"
@@ -172,11 +186,11 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     ),
     "preflight: a full disk": (full_disk("worker1"), "10.0.10.1: room for the VMs: the disk is full"),
     "preflight: a read-only disk": (
-        done_by("worker1", READ_ONLY, f"umount {IMAGES}"),
+        mounted("worker1", READ_ONLY, IMAGES),
         "10.0.10.1: room for the VMs: vm_images cannot be written; is its disk mounted read-only",
     ),
     "preflight: a read-only home": (
-        done_by("worker1", READ_ONLY_HOME, "umount /home/ubuntu"),
+        mounted("worker1", READ_ONLY_HOME, "/home/ubuntu"),
         "10.0.10.1: room for the VMs: vm_images cannot be written; is its disk mounted read-only",
     ),
     "preflight: no more files in /run": (
@@ -296,7 +310,7 @@ def test_clocks_that_are_apart_are_told_and_deploying_works(lab: Lab, pair: int)
     with (
         replaced(lab, "worker1", "/usr/bin/date", date.format("+2hours")),
         replaced(lab, "network", "/usr/bin/date", date.format("-1hour")),
-        done_by("network", READ_ONLY_HOME, "umount /home/ubuntu")(lab),
+        mounted("network", READ_ONLY_HOME, "/home/ubuntu")(lab),
     ):
         menu = Menu(lab)
         assert re.search(r"Warning: worker 10\.0\.10\.1: its clock is 7\d+ s ahead of the manager's", menu.greeting)
@@ -374,7 +388,7 @@ def test_a_disk_that_fills_while_a_vm_is_added(lab: Lab, menu: Menu) -> None:
         assert not lab.exec("worker2", ["ls", "-A", IMAGES]).stdout
     finally:
         for host in ("worker1", "worker2"):
-            lab.exec(host, ["umount", IMAGES])
+            unmount(lab, host, IMAGES)
     assert traces(lab) == before
     menu.delete(slice_id)
 

@@ -1,0 +1,43 @@
+"""Run the lab tests again and again on a busy machine: `python -m tests.shake [TIMES]`.
+
+A test that looks once at something that settles, or waits without a deadline of its own, fails here first.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+TIMES = 5
+BUSY_PER_CORE = 2
+PYTEST = (sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "-m", "lab")
+
+
+@contextmanager
+def busy_machine() -> Iterator[None]:
+    """Keep every core busy with processes that do nothing else."""
+    count = BUSY_PER_CORE * (os.cpu_count() or 1)
+    spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in spinning:
+            process.kill()
+        for process in spinning:
+            process.wait()
+
+
+def main() -> int:
+    """Return 0 when all runs were green."""
+    times = int(sys.argv[1]) if len(sys.argv) > 1 else TIMES
+    with busy_machine():
+        red = [number for number in range(1, times + 1) if subprocess.run(PYTEST, check=False).returncode]
+    sys.stdout.write(f"{times - len(red)} of {times} runs were green{f', red: {red}' if red else ''}\n")
+    return 1 if red else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
