@@ -54,6 +54,9 @@ beside are_in_place "$@"
 # A port that ovs-vswitchd made anew is in the root namespace again, and what is left of the one before it is dead. One
 # whose namespace was deleted has no device any more, and gets one only as a new port.
 # What ip says last is the number of a line.
+#
+# The gateway that all share tells the switches where it is as soon as it is up: they remember the node that had it
+# before (ip-sysctl in the kernel's manual: arp_notify).
 _PUT_IN_PLACE = rf"""{BESIDE}{NO_IPV6}{_LOOK}change() {{
   said=$(ip "$@" -batch - 2>&1) || {{ printf '%s\n' "${{said%"$newline"Command failed*}}" >&2; exit 1; }}
 }}
@@ -83,7 +86,7 @@ link set dev $1 up$newline"
     routes_well || nsenter --net="/run/netns/$namespace" sysctl -q -w "net.ipv4.ip_forward=$routes" || exit
     settings="link set dev lo up$newline$settings"
   else
-    for port in $own; do disable_ipv6 "$port" || exit; done
+    for port in $own; do disable_ipv6 "$port" && echo 1 >"/proc/sys/net/ipv4/conf/$port/arp_notify" || exit; done
   fi
   printf %s "$settings" | inside
 }}

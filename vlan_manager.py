@@ -29,15 +29,19 @@ from names import (
     vlan_cidr,
 )
 from namespaces import Place, add_namespaces, folder, put_in_place, remove_namespaces
+from network import neighbours
 from remote import ovs
 from remote.plan import Command, Step
 from vm_launcher import check_bridge, check_free, check_ours, check_tools
 from walls import hear_no_more, hear_own_requests
 
 TOOLS = (
-    *("dnsmasq", "flock", "ip", "iptables", "iptables-restore", "iptables-save"),
+    *("dnsmasq", "flock", "ip", "iptables", "iptables-restore", "iptables-save", "nft"),
     *("nsenter", "ovs-vsctl", "ss", "sysctl"),
 )
+
+# Where dnsmasq answers a client that has no address yet by its MAC, each offer is a neighbour.
+_BY_BROADCAST = "--dhcp-broadcast"
 
 _IS_UNUSED = """[ ! -e "$1" ] ||
   { echo "$1 holds what is not known to be a slice's: $(echo $(ls -A "$1"))" >&2; exit 1; }"""
@@ -75,6 +79,7 @@ class VLANManager:
             check_ours(self._node, [port for vlan in vlans for port in _ports(vlan)]),
             Step(self._node, "names of the namespaces", (Command(("sh", "-c", _ARE_OURS, "sh", *namespaces)),)),
             Step(self._node, "room in /run", (Command(("sh", "-c", _HAS_ROOM, "sh", *kept)),)),
+            Step(self._node, "room for neighbours", (neighbours.has_room(self.bounds(tenant)),)),
             *(self._internet_preflight(tenant) if tenant.uses_internet else ()),
         )
 
@@ -107,7 +112,7 @@ class VLANManager:
             Step(
                 self._node,
                 "namespaces of the slice",
-                do=(add_namespaces(folders),),
+                do=(add_namespaces(folders), neighbours.bound(self.bounds(tenant))),
                 undo=(*dhcp.remove_servers(*vlans), remove_namespaces(router)),
             ),
         )
@@ -119,7 +124,7 @@ class VLANManager:
             gateways = [self._gateway_place(tenant, link) for link in tenant.links]
             steps.append(Step(self._node, "gateways of the VLANs", (put_in_place(gateways, routes=True),)))
             subnets = [self._link_subnet(tenant, link) for link in tenant.links]
-            steps.append(Step(self._node, "DHCP of the VLANs", self._dhcp(tenant, subnets)))
+            steps.append(Step(self._node, "DHCP of the VLANs", self._dhcp(tenant, subnets, _BY_BROADCAST)))
         if tenant.uses_internet:
             steps.append(self._internet_step(tenant))
         return tuple(steps)
@@ -164,6 +169,11 @@ class VLANManager:
     def servers(self, tenant: Slice) -> list[Server]:
         """The DHCP servers that know the slice."""
         return [dhcp.server_of(tenant.slice_id, subnet) for subnet in self._subnets(tenant)]
+
+    @staticmethod
+    def bounds(tenant: Slice) -> dict[str, int]:
+        """Return the namespaces that face links of the slice, and how many neighbours each may know."""
+        return neighbours.bounds(tenant.slice_id, [link.vlan_id for link in tenant.links])
 
     def _subnets(self, tenant: Slice) -> list[Subnet]:
         subnets = [self._link_subnet(tenant, link) for link in tenant.links]

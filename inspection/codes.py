@@ -67,6 +67,17 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "dnsmasq-dead": ("error", "a DHCP server does not run", REPAIR),
     "dnsmasq-deaf": ("error", "a DHCP server does not listen, or on an interface that is gone", REPAIR),
     "reservations-missing": ("error", "a DHCP server does not know the slice's addresses", REPAIR),
+    "neighbours-unbounded": ("error", "a guest can make the network node remember too many neighbours", REPAIR),
+    "neighbours-many": (
+        "warning",
+        "guests of all slices together can fill the kernel's table of neighbours",
+        "sysctl -w net.ipv4.neigh.default.gc_thresh3=65536",
+    ),
+    "connections-many": (
+        "warning",
+        "guests of all slices together can fill the kernel's table of connections",
+        "sysctl -w net.netfilter.nf_conntrack_max=262144",
+    ),
     "log-foreign": (
         "warning",
         "the documented place of a DHCP server's log belongs to another user",

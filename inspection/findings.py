@@ -16,7 +16,7 @@ import walls
 from deployment import MAX_SKEW_SECONDS
 from dhcp import Server, log_link
 from errors import CloudError, HostUnreachable, HostUnusable, InvalidAnswer, NotBegun, SudoRefused, printable
-from inspection import exposure
+from inspection import exposure, shared
 from inspection.codes import CODES, REPAIR, Severity
 from inspection.reading import flow
 from inspection.sight import Device, Flow, Port, Sight
@@ -105,6 +105,7 @@ def of_host(inventory: Inventory, sight: Sight, began: float, ended: float) -> I
         yield Finding("no-room", host, f"{sight.disk_mib} MiB are left for disks")
     if sight.memory_mib is not None and sight.memory_mib < LEAST_MEMORY_MIB:
         yield Finding("no-room", host, f"{sight.memory_mib} MiB of memory are free")
+    yield from (Finding(code, host, what) for code, what in shared.too_many(inventory, sight))
 
 
 def _of_look(sight: Sight) -> Iterator[Finding]:
@@ -248,6 +249,8 @@ class Comparison:
         if sight.knows("namespaces", "marks"):
             names = [*routers, *(server.namespace for server in servers)]
             yield from (replace(each, slice_id=number) for each in _of_namespaces(names, routers, sight))
+        for code, what in shared.unbounded(self.vlans.bounds(tenant), sight):
+            yield Finding(code, sight.host, what, number)
         if _has_ports(sight) and sight.knows("namespaces"):
             for place in self.vlans.places(tenant):
                 yield from self._of_place(tenant, place, sight)

@@ -114,6 +114,16 @@ sed -n 's/^MemAvailable: *\([0-9]*\) kB$/\1/p' /proc/meminfo"""
 _LOGS = rf"""find /tmp -maxdepth 1 -regextype posix-extended -regex '/tmp/dnsmasq_vlan[0-9]{{1,4}}\.log' \
   \( \( {OUR_LOGS} \) -printf 'ours %f\n' -o -printf 'foreign %f\n' \)"""
 
+# Lists without the addresses that are known at the moment, as they are compared with `neighbours.listing`.
+_BOUNDS = """for path in /run/netns/ns-*; do
+  [ -e "$path" ] || continue
+  echo "namespace ${path##*/}"; nsenter --net="$path" nft -t list ruleset || exit
+done"""
+
+_LIMITS = """cat /proc/sys/net/ipv4/neigh/default/gc_thresh3 2>/dev/null || echo 0
+cd /proc/sys/net/netfilter 2>/dev/null && cat nf_conntrack_max nf_conntrack_tcp_timeout_time_wait
+exit 0"""
+
 _TOOLS = """for tool; do
   command -v "$tool" >/dev/null || { echo "$tool"; continue; }
   case $tool in
@@ -157,9 +167,10 @@ def commands(inventory: Inventory, host: str, *, thorough: bool = False) -> dict
             "rules": ("iptables-save",),
             "filter": ("sh", "-c", _FILTER, "sh", shared),
             "forwarding": ("sh", "-c", _FORWARDING),
-            **({"logs": ("sh", "-c", _LOGS)} if thorough else {}),
             "networks": ("ip", "-4", "-o", "route", "show", "dev", inventory.internet.uplink, "scope", "link"),
         }
+    if thorough and host == inventory.network_node:
+        asked |= {"logs": ("sh", "-c", _LOGS), "bounds": ("sh", "-c", _BOUNDS), "limits": ("sh", "-c", _LIMITS)}
     if thorough:
         asked |= {
             "clock": ("date", "+%s.%N"),

@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 from errors import BadAnswer, figure
+from inspection import shared
 from inspection.sight import Device, DeviceSettings, Flow, Namespace, Port, Process, Sight
 from network import stack
 
@@ -384,6 +385,8 @@ _READERS: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "clock": _clock,
     "disks": _disks,
     "logs": _logs,
+    "bounds": shared.read_bounds,
+    "limits": shared.read_limits,
     "room": _room,
     "drops": _drops,
     "stack": _stack,

@@ -112,9 +112,10 @@ class Sight:
     `images` are size and time of files, `seals` what these were of base images when disks were first built on them.
     `heard`: whom the DHCP server that slices share hears, chains and rules in small letters. `disks`: the files that a
     process has open, by its pid. `logs`: VLANs whose log has something at its documented place, and whether that is
-    ours. `settings`, `ways` (neighbours and routes) are by device; `drops` are our tables of nftables by slice,
-    `sockets` the addresses on which a process listens, by its pid. `asked`: all parts that were asked for, `unread`:
-    those that could not be read, `invalid`: those of them whose answer makes no sense.
+    ours. `bounds`: what nftables lists in each namespace. `most_neighbours`, `most_connections`: for how many the
+    kernel has room, 0 where that is not known. `settings`, `ways` (neighbours and routes) are by device; `drops` are
+    our tables of nftables by slice, `sockets` the addresses on which a process listens, by its pid. `asked`: all parts
+    that were asked for, `unread`: those that could not be read, `invalid`: those whose answer makes no sense.
     """
 
     host: str
@@ -144,6 +145,10 @@ class Sight:
     disk_mib: int | None = None
     memory_mib: int | None = None
     logs: Mapping[int, bool] = field(default_factory=dict)
+    bounds: Mapping[str, str] = field(default_factory=dict)
+    most_neighbours: int = 0
+    most_connections: int = 0
+    closed_seconds: int = 0
     tools: Mapping[str, str | None] = field(default_factory=dict)
     asked: frozenset[str] = frozenset()
     unread: tuple[str, ...] = ()

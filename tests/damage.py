@@ -104,6 +104,7 @@ def lose_namespace(host: FakeHost, name: str) -> None:
     host.namespaces.pop(name, None)
     host.forwarding.discard(name)
     host.filters.pop(name, None)
+    host.bounds.pop(name, None)
 
 
 def reboot(host: FakeHost) -> None:
@@ -116,7 +117,16 @@ def reboot(host: FakeHost) -> None:
     host.namespaces[""] = {"ens3": set(), "ens4": set(), **{port: set() for port in internal}}
     host.folders = {path for path in host.folders if not path.startswith("/run/")}
     host.files = {path: text for path, text in host.files.items() if not path.startswith(("/run/", "/tmp/"))}
-    for books in (host.aliases, host.flows, host.rules, host.filters, host.forwarding, host.deaf, host.down):
+    for books in (
+        host.aliases,
+        host.flows,
+        host.rules,
+        host.filters,
+        host.bounds,
+        host.forwarding,
+        host.deaf,
+        host.down,
+    ):
         books.clear()
 
 

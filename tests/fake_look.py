@@ -158,6 +158,12 @@ def heard(host: FakeHost, namespace: str) -> str:
     return f"*filter\n:INPUT {policy} [0:0]\n:OUTPUT ACCEPT [0:0]\n{made}{entries}{rest}COMMIT\n"
 
 
+def bounds(host: FakeHost) -> str:
+    """Return what nftables lists in each namespace."""
+    inside = (name for name in host.namespaces if name)
+    return "".join(f"namespace {name}\n{host.bounds.get(name, '')}\n" for name in inside)
+
+
 def logs(host: FakeHost) -> str:
     """Return what has the name of a log in /tmp; a file that is a link to ours is ours."""
     found = sorted(path for path in host.files if re.fullmatch(r"/tmp/dnsmasq_vlan\d+\.log", path))
@@ -224,6 +230,8 @@ def _script(host: FakeHost, script: str, words: list[str]) -> Answer | None:
         look._FILTER: lambda: heard(host, words[0]) if words[0] in host.namespaces else "",
         look._FORWARDING: lambda: f"{int('' in host.forwarding)}\n",
         look._STACK: lambda: stack(host),
+        look._BOUNDS: lambda: bounds(host),
+        look._LIMITS: lambda: "1024\n262144\n120\n",
         look._LOGS: lambda: logs(host),
         look._ROOM: lambda: "104857600\n16777216\n",
         look._TOOLS: lambda: "".join(f"{word}{'' if word in host.lacking else ' there'}\n" for word in words),

@@ -20,7 +20,7 @@ import vlan_manager
 import vm_launcher
 import walls
 from errors import HostUnreachable
-from network import stack
+from network import neighbours, stack
 from remote import daemon, ovs
 from remote.batch import Outcome, Progress
 from remote.plan import CHANGE_DEADLINE_SECONDS, PATIENCE_SECONDS, Command, Step, Upload
@@ -68,6 +68,7 @@ class FakeHost:
     deaf: set[str] = field(default_factory=set)
     rules: list[str] = field(default_factory=list)
     forwarding: set[str] = field(default_factory=set)
+    bounds: dict[str, str] = field(default_factory=dict)
     filters: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     protected: set[str] = field(default_factory=set)
     tables: dict[str, str] = field(default_factory=dict)
@@ -248,6 +249,7 @@ class FakeHost:
                 self.namespaces.pop(name, None)
                 self.forwarding.discard(name)
                 self.filters.pop(name, None)
+                self.bounds.pop(name, None)
                 self.rm(("-rf", f"/run/{name}"), "")
         return OK
 
@@ -503,6 +505,17 @@ class FakeHost:
                 del self.files[link]
         return OK
 
+    def bound(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        namespace, text = argv
+        if namespace not in self.namespaces:
+            return no(f"nsenter: cannot open /run/netns/{namespace}: No such file or directory")
+        tables = [line for line in text.splitlines() if not line.startswith(("add ", "delete "))]
+        self.bounds[namespace] = " ".join(" ".join(tables).split())
+        return OK
+
+    def is_bound(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        return int(self.bounds.get(argv[0]) != argv[1]), "", ""
+
     def leave(self, argv: tuple[str, ...], stdin: str) -> Answer:
         own, folder, *server = argv
         if own in self.files:
@@ -717,6 +730,9 @@ SCRIPTS: dict[str, Program] = {
     dhcp._EXPECT_SERVING: _beside(FakeHost.expect_serving),
     dhcp._SERVE: _beside(FakeHost.serve),
     dhcp._LEAVE: FakeHost.leave,
+    neighbours._BOUND: _beside(FakeHost.bound),
+    neighbours._ARE_BOUND: _beside(FakeHost.is_bound),
+    neighbours._HAS_ROOM: FakeHost.fine,
     dhcp._FORGET_LINKS: FakeHost.forget_links,
     stack._IS_DROPPED: FakeHost.drops,
     stack._EXPECT_DROPPED: FakeHost.drops,

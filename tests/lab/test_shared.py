@@ -6,6 +6,7 @@ A namespace on the network node stands for a guest: it has a port of br-int on a
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ import pytest
 
 import firewall
 from lab import Lab
+from names import INTERNET_GATEWAY_MAC, dhcp_namespace, router_namespace
+from network import neighbours
+from tests.lab import frames as f
 from tests.lab.seat import ROOT, Menu, wait_until
 from tests.scale import scaled
 
@@ -79,6 +83,7 @@ class Standin:
     vlan: int
     addresses: tuple[str, ...]
     gateway: str
+    host: str = "network"
 
     def __enter__(self) -> Self:
         port = f"port_{self.name}"
@@ -92,13 +97,14 @@ class Standin:
             f"ip -n {self.name} link set {port} up",
             f"ip -n {self.name} route add default via {self.gateway}",
         ]
-        self.lab.exec("network", ["sh", "-ec", "\n".join(lines)])
-        wait_until(lambda: self.reaches(self.gateway), f"the gateway of {self.name}", 20)
+        self.lab.exec(self.host, ["sh", "-ec", "\n".join(lines)])
+        if self.host == "network":  # elsewhere the flows of a worker let no answer in
+            wait_until(lambda: self.reaches(self.gateway), f"the gateway of {self.name}", 20)
         return self
 
     def __exit__(self, *_: object) -> None:
         gone = f"ovs-vsctl del-port br-int port_{self.name}; ip netns del {self.name}"
-        self.lab.exec("network", ["sh", "-c", gone])
+        self.lab.exec(self.host, ["sh", "-c", gone])
 
     def argv(self, *argv: str) -> list[str]:
         return ["ip", "netns", "exec", self.name, *argv]
@@ -262,3 +268,110 @@ def test_a_link_to_a_log_goes_with_its_vlan_and_one_that_is_left_is_found(lab: L
     assert f"{left}" in lab.run(doctor, check=False).stdout
     lab.run([*doctor, "--fix", "--yes"], check=False)
     assert lab.exec("network", ["ls", left], check=False).returncode == 2
+
+
+# --- neighbours -------------------------------------------------------------------------------------------------------
+
+_SEND = r"""import socket, sys
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); wire.bind((sys.argv[1], 0))
+for line in sys.stdin: wire.send(bytes.fromhex(line))
+"""
+_ASK_ALL = """import socket, sys
+wire = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for host in range(3, 255): wire.sendto(b"?", (sys.argv[1] + str(host), 9))
+"""
+
+
+OWN = 77
+"""The address that a guest has given itself."""
+
+
+def _subnet(vlan: int) -> str:
+    return f"192.168.{vlan % 256}."
+
+
+def _lies(vlan: int, macs: dict[int, str]) -> Iterator[bytes]:
+    """ARP, pings and DHCP requests in the name of all addresses, to the gateway and the DHCP server."""
+    for number in set(range(3, 255)) - {OWN}:
+        mac, address = f"06:00:00:00:00:{number:02x}", f"{_subnet(vlan)}{number}"
+        for host, theirs in macs.items():
+            target = f"{_subnet(vlan)}{host}"
+            yield f.arp(mac, f.BROADCAST, 1, (mac, address), ("00:00:00:00:00:00", target), b"")
+            yield f.ethernet(mac, theirs, 0x0800, f.echo(address, target, b""))
+        asked = f.dhcp(f.DISCOVER, mac, b"")
+        yield f.ethernet(mac, f.BROADCAST, 0x0800, f.udp(f.NOBODY, "255.255.255.255", (68, 67), asked))
+
+
+def _known(lab: Lab, namespace: str) -> int:
+    return len(lab.exec("network", ["ip", "-n", namespace, "neigh", "show", "nud", "all"]).stdout.splitlines())
+
+
+def _mac(lab: Lab, namespace: str, port: str) -> str:
+    return lab.exec(
+        "network", ["ip", "netns", "exec", namespace, "cat", f"/sys/class/net/{port}/address"]
+    ).stdout.strip()
+
+
+@pytest.fixture
+def insider(lab: Lab, town: Neighbourhood) -> Iterator[Standin]:
+    """A guest with an address of its own choice on the first link."""
+    own = _subnet(town.vlans[0])
+    with Standin(lab, "insider", town.vlans[0], (f"{own}{OWN}",), f"{own}1") as standin:
+        yield standin
+
+
+def test_no_guest_makes_the_network_node_know_many_neighbours(
+    lab: Lab, town: Neighbourhood, insider: Standin, guests: Standin
+) -> None:
+    here, there = town.vlans
+    router, server = router_namespace(town.slice_id), dhcp_namespace(here)
+    macs = {1: _mac(lab, router, f"gw_vlan{here}"), 2: _mac(lab, server, f"dhcp_v{here}")}
+    lies = "".join(f"{frame.hex()}\n" for frame in _lies(here, macs))
+    for _ in range(scaled(1, 20)):
+        insider.run("python3", "-c", _ASK_ALL, _subnet(there))
+        lab.exec("network", insider.argv("python3", "-c", _SEND, "port_insider"), input=lies)
+        lab.exec("network", ["ip", "-n", guests.name, "neigh", "flush", "all"])
+        assert guests.reaches(INTERNET), "others find their gateway while the attack goes on"
+    allowed = neighbours.bounds(town.slice_id, town.vlans)
+    for namespace in (router, server, dhcp_namespace(there)):
+        assert _known(lab, namespace) <= 2 * allowed[namespace], namespace
+    assert insider.reaches(insider.gateway), "an address of one's own, used before the attack, is still known"
+
+
+def test_bounds_of_neighbours_that_are_gone_are_found_and_brought_back(lab: Lab, town: Neighbourhood) -> None:
+    router = router_namespace(town.slice_id)
+    for family in ("arp", "ip"):
+        gone = ["ip", "netns", "exec", router, "nft", "delete", "table", family, neighbours.TABLE]
+        lab.exec("network", gone)
+        doctor = [sys.executable, str(ROOT / "cli.py"), "--database", str(lab.database), "doctor"]
+        assert f"{router} may know as many neighbours as guests like" in lab.run(doctor, check=False).stdout
+        _repair(lab, town)
+        assert lab.run(doctor, check=False).returncode == 0
+
+
+# --- the gateway's place ----------------------------------------------------------------------------------------------
+
+# A request for the gateway's address by the gateway itself, to everybody.
+_HEAR_GATEWAY = r"""import socket, sys
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806)); wire.bind((sys.argv[1], 0x0806))
+print("listens", flush=True)
+while True:
+    frame = wire.recv(2048)
+    if frame[:6] == b"\xff" * 6 and frame[28:32] == frame[38:42] == socket.inet_aton(sys.argv[2]):
+        print(frame[22:28].hex(":")); break
+"""
+
+
+def test_a_gateway_that_comes_up_tells_all_switches_where_it_is(lab: Lab, town: Neighbourhood) -> None:
+    """Heard on a worker, to whose switch it is new: its MAC is the same on each network node."""
+    with Standin(lab, "listener", 400, ("10.60.7.240",), "10.60.7.1", "worker1") as standin:
+        argv = standin.argv("timeout", "60", "python3", "-c", _HEAR_GATEWAY, "port_listener", standin.gateway)
+        listener = lab.popen_in("worker1", argv, stdout=subprocess.PIPE, text=True)
+        assert listener.stdout
+        assert listener.stdout.readline() == "listens\n"
+        lab.exec("network", ["ip", "link", "set", "gw_vlan400", "down"])
+        lab.exec("worker1", ["ovs-appctl", "fdb/flush", "br-int"])
+        _repair(lab, town)
+        assert listener.communicate(timeout=90)[0] == f"{INTERNET_GATEWAY_MAC}\n"
+    known = lab.exec("worker1", ["ovs-appctl", "fdb/show", "br-int"]).stdout
+    assert re.search(rf"400 +{INTERNET_GATEWAY_MAC}", known), known

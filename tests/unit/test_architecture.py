@@ -43,7 +43,7 @@ inspection.doctor: accounts.audit database errors inspection.findings inspection
     remote.plan remote.runner storage.state
 inspection.exposure: inspection.sight network.stack
 inspection.findings: deployment dhcp errors firewall inspection.codes inspection.exposure inspection.reading
-    inspection.sight inventory models names namespaces remote.ovs vlan_manager vm_launcher walls
+    inspection.shared inspection.sight inventory models names namespaces remote.ovs vlan_manager vm_launcher walls
 inspection.inspector: database errors inspection.findings inspection.look inspection.reading inspection.sight inventory
     models remote.runner
 inspection.look: dhcp inventory names remote.ovs remote.plan vlan_manager vm_launcher
@@ -54,7 +54,8 @@ inspection.probes: inspection.exposure inspection.look inspection.proof inspecti
 inspection.proof: errors inspection.exposure inspection.findings inspection.sight inventory models names remote.ovs
     walls
 inspection.prover: database errors inspection.inspector inspection.probes inspection.proof models remote.runner
-inspection.reading: errors inspection.sight network.stack
+inspection.reading: errors inspection.shared inspection.sight network.stack
+inspection.shared: dhcp errors firewall inspection.sight inventory network.neighbours
 inspection.sight: names remote.ovs
 inventory: errors
 lifecycle.hosts: accounts.audit changes database deployment discovery errors inventory lifecycle.losses placement
@@ -88,6 +89,7 @@ menu.views: inventory menu.draw menu.facts menu.prompts menu.screen models
 models: errors inventory names
 names:
 namespaces: network.stack remote.beside remote.ovs remote.plan
+network.neighbours: names remote.beside remote.plan
 network.stack: names remote.plan
 orchestrator: accounts.accounts accounts.audit accounts.rights accounts.sessions allocation changes database deployment
     discovery errors inspection.doctor inspection.findings inspection.inspector inspection.prover inventory
@@ -118,7 +120,8 @@ storage.schema: inventory models names passwords
 storage.state: allocation inventory models
 storage.text: models storage.schema
 storage.version: allocation models storage.rules storage.schema storage.state storage.text
-vlan_manager: dhcp firewall inventory models names namespaces remote.ovs remote.plan vm_launcher walls
+vlan_manager: dhcp firewall inventory models names namespaces network.neighbours remote.ovs remote.plan vm_launcher
+    walls
 vm_launcher: errors inventory models names network.stack remote.daemon remote.ovs remote.plan walls
 walls: inventory models names remote.plan
 """

@@ -170,7 +170,16 @@ def reboot(host: FakeHost) -> None:
     host.namespaces = {"": {"ens3": set(), "ens4": set()}}
     host.folders = {path for path in host.folders if not path.startswith("/run/")}
     host.files = {path: text for path, text in host.files.items() if not path.startswith(("/run/", "/tmp/"))}
-    for books in (host.processes, host.argvs, host.holders, host.aliases, host.rules, host.filters, host.forwarding):
+    for books in (
+        host.processes,
+        host.argvs,
+        host.holders,
+        host.aliases,
+        host.rules,
+        host.filters,
+        host.bounds,
+        host.forwarding,
+    ):
         books.clear()
 
 
