@@ -1,0 +1,112 @@
+"""A worker that lies or drips bytes is named, gets no VMs, and keeps nobody longer than promised."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Self
+
+import pytest
+
+from database import Database
+from lab import Lab
+from tests.lab.seat import Menu
+from tests.lab.test_drift import cli
+from tests.lab.test_failures import replaced
+
+pytestmark = pytest.mark.lab
+
+LOOK_SECONDS, FIX_SECONDS = 10, 20
+"""What the README promises; a login and its own start take a little beside it."""
+
+SLACK = 5
+
+_SH = "/usr/bin/sh"
+_DRIPS = """#!/bin/bash
+[ "$1" = -s ] || exec /usr/bin/dash "$@"
+while IFS= read -r line; do
+  [[ ! $line =~ ([0-9a-f]{24}) ]] || break
+done
+for stream in 1 2; do printf '\\n%s 0 begin\\n' "${BASH_REMATCH[1]}" >&$stream; done
+while printf x; do sleep 1; done
+"""
+"""In the place of the shell that reads batches: it begins each of them, and then says a byte a second."""
+
+
+@contextmanager
+def dripping(lab: Lab, host: str) -> Iterator[None]:
+    lab.exec(host, ["install", "-m", "755", "/dev/stdin", f"{_SH}.liar"], input=_DRIPS)
+    lab.exec(host, ["ln", "-sf", "sh.liar", _SH])
+    try:
+        yield
+    finally:
+        lab.exec(host, ["ln", "-sf", "dash", _SH])
+
+
+class LockWatch:
+    """Takes the file's lock again and again, as a session of somebody else does; `longest` is the longest wait."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._database = Database(lab.database)
+        self._over = threading.Event()
+        self.longest = 0.0
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.1):
+            began = time.monotonic()
+            with self._database.transaction():
+                self.longest = max(self.longest, time.monotonic() - began)
+
+
+def test_a_worker_that_drips_bytes_keeps_nobody_longer_than_promised(lab: Lab) -> None:
+    with dripping(lab, "worker1"):
+        began = time.monotonic()
+        menu = Menu(lab)
+        assert time.monotonic() - began < LOOK_SECONDS + SLACK
+        worker = Database(lab.database).load().workers["10.0.10.1"]
+        assert not worker.up
+        assert "was not done within 10 s" in worker.problem
+        slice_id = menu.create_slice("beside")
+        menu.add_vm(slice_id, "one")
+        with LockWatch(lab) as watch:
+            began = time.monotonic()
+            status, said = cli(lab, "doctor", "--fix", "--yes")
+            assert time.monotonic() - began < LOOK_SECONDS + FIX_SECONDS + LOOK_SECONDS + SLACK
+        assert status == 2
+        assert "10.0.10.1" in said
+        assert watch.longest < FIX_SECONDS + SLACK
+    menu.delete(slice_id)
+    menu.close()
+
+
+def test_a_worker_that_cannot_be_is_named_to_all_and_gets_no_vms(lab: Lab) -> None:
+    with replaced(lab, "worker1", "/usr/bin/nproc", "echo 99999999"):
+        menu = Menu(lab, "student")
+        resources = menu.choose(1)
+        assert "gives an invalid answer: 99999999 cores" in resources
+        slice_id = menu.create_slice("elsewhere")
+        for name in ("one", "two"):
+            menu.add_vm(slice_id, name)
+        assert {vm.worker for vm in menu.topology(slice_id).values()} == {"worker2"}
+    menu.delete(slice_id)
+    menu.close()
+
+
+def test_an_answer_of_escapes_reaches_no_terminal(lab: Lab) -> None:
+    with replaced(lab, "worker1", "/usr/bin/nproc", "printf '\\033[2J\\n'"):
+        menu = Menu(lab)
+        resources = menu.choose(1)
+        assert "gives an invalid answer: [2J cores" in resources
+        assert "\x1b[2J" not in resources
+    menu.close()
