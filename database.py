@@ -17,7 +17,7 @@ from allocation import next_vm_id
 from errors import FileFault
 from storage.files import is_locked, locked, replace, require_replaceable
 from storage.schema import Broken
-from storage.state import SECTIONS, State
+from storage.state import SECTIONS, Entries, State
 from storage.text import Unreadable
 from storage.version import Version
 
@@ -29,6 +29,8 @@ CLAIM_WAIT_S = 0.2
 
 MAX_BYTES = 32 << 20
 """Some 40,000 VMs. What is larger is no database of ours, and would keep the manager busy for minutes."""
+RESERVE = 5
+"""Of `MAX_BYTES` 1 part in 2 ** `RESERVE` is for changes that add nothing: the beginning of a deletion is one."""
 
 
 _Signature = tuple[int, ...]
@@ -66,6 +68,7 @@ class Database:
                 yield state
                 after = self._after(version, state)
                 if after is not version:
+                    self._require_room(state, len(after.content))
                     self._save(after, signature, is_alone)
             finally:
                 self._writer = None
@@ -147,6 +150,11 @@ class Database:
         except Broken as fault:
             raise FileFault(f"{self.path} was not changed, the new state would be wrong: {fault}") from fault
 
+    def _require_room(self, state: State, size: int) -> None:
+        """Raise `FileFault` where the file would be too large; what deleting a slice writes has room always."""
+        if size > (MAX_BYTES - (MAX_BYTES >> RESERVE) if _adds(state) else MAX_BYTES):
+            raise FileFault(f"{self.path} would outgrow {MAX_BYTES >> 20} MiB, nothing was saved: delete slices")
+
     def _save(self, after: Version, signature: _Signature, is_alone: Callable[[], bool]) -> None:
         """Replace the version with this signature by the one `after` it; it is good, and becomes the previous one."""
 
@@ -159,8 +167,6 @@ class Database:
         try:
             like = self._file.stat()
             require_replaceable(self._file, like, self.previous)
-            if len(after.content) > MAX_BYTES:
-                raise FileFault(f"{self.path} would outgrow {MAX_BYTES >> 20} MiB, nothing was saved: delete slices")
             replace(self._file, after.content, like, last_look, self.previous)
         except OSError as error:
             raise FileFault(
@@ -168,6 +174,20 @@ class Database:
                 f"{self._file.parent}"
             ) from error
         self._known = after
+
+
+def _adds(state: State) -> bool:
+    """Return whether there are users, slices, VMs or links that the file does not have."""
+    slices, users = state.slices.entries, state.users
+    if isinstance(users, Entries) and any(name in users and name not in users.kept for name in users.touched):
+        return True
+    for key in slices.touched:
+        if key in slices:
+            known = slices.kept[key].value if key in slices.kept else {}
+            now = slices[key]
+            if len(now.vms) > len(known.get("vms", ())) or len(now.links) > len(known.get("links", ())) or not known:
+                return True
+    return False
 
 
 def _signature(found: os.stat_result) -> _Signature:

@@ -21,7 +21,7 @@ import pytest
 import database as database_module
 from database import MAX_BYTES, Database
 from errors import Refused
-from models import User
+from models import Slice, User
 from storage import files
 from storage.state import SECTIONS
 from tests.scale import scaled
@@ -171,6 +171,27 @@ def test_a_file_is_not_made_larger_than_what_is_read(
 
     monkeypatch.setattr(database_module, "MAX_BYTES", 2 * len(CLOUD))
     assert "would outgrow 0 MiB, nothing was saved" in untouched(path, body)
+
+
+def test_a_full_file_has_room_for_what_deleting_a_slice_writes(
+    path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its status is longer than the one before: else the advice of the refusal could not be followed."""
+    with database.transaction() as state:
+        state.slices[1015].name = "saved"  # and so laid out as it is when it is saved again
+
+    def add() -> None:
+        with database.transaction() as state:
+            state.slices[1099] = Slice(1099, "admin")
+            state.users["admin"].slices.append(1099)
+
+    before = path.read_bytes()
+    add()
+    monkeypatch.setattr(database_module, "MAX_BYTES", path.stat().st_size)  # just room for it, and none for more
+    path.write_bytes(before)
+    assert "would outgrow 0 MiB, nothing was saved: delete slices" in untouched(path, add)
+    with database.transaction() as state:
+        state.slices[1015].status, state.slices[1015].left = "deleting", ["QEMU on 10.0.10.1"]
 
 
 def test_windows_line_ends_and_a_byte_order_mark_are_read_and_the_comment_stays(path: Path) -> None:
