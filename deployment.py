@@ -14,6 +14,7 @@ from models import NOWHERE, VM, Interface, Record, Slice
 from names import mac_address
 from placement import place
 from qcow_manager import QCOWManager
+from remote.console import Visit
 from remote.plan import CHANGE_DEADLINE_SECONDS, PATIENCE_SECONDS, Command, Plan, Stage, Step
 from vlan_manager import VLANManager
 from vm_launcher import TakenPorts, VMLauncher
@@ -147,9 +148,9 @@ class DeploymentAPI:
         """The part of `deploy_plan` that a slice in design does not have."""
         return self.deploy_plan(tenant).without(self.design_plan(tenant))
 
-    def console(self, tenant: Slice, vm: VM) -> tuple[str, ...]:
-        """The argv, on the VM's worker, that speaks with its serial console."""
-        return self._launcher.console(tenant, vm)
+    def console(self, slice_: Slice, vm: VM, user: str, ends: str = "-") -> Visit:
+        """Return a user's visit at the VM's serial console; `ends` is the visit that it may end for that."""
+        return self._launcher.console(slice_, vm, user, ends)
 
     def _change(self, slice_: Slice, *stages: Stage) -> Plan:
         """Return the plan of a change of one slice; a stage may take ten times the silence that is endured."""

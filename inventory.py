@@ -124,6 +124,16 @@ class LoginSettings:
         return seconds_of(self.idle)
 
 
+@dataclass(frozen=True)
+class ConsoleSettings:
+    """How a guest's console is used.
+
+    `exits` are the keys that lead out: `ctrl-]` is that control character, `~.` these two behind Enter.
+    """
+
+    exits: tuple[str, ...] = ("ctrl-]", "~.")
+
+
 @dataclass
 class Worker:
     """A worker as discovery last saw it: what it has, and what its VMs were promised. Memory and disk in GiB.
@@ -162,6 +172,7 @@ class Inventory:
     hypervisor: HypervisorSettings = field(default_factory=HypervisorSettings)
     internet: InternetSettings = field(default_factory=InternetSettings)
     login: LoginSettings = field(default_factory=LoginSettings)
+    console: ConsoleSettings = field(default_factory=ConsoleSettings)
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -80,6 +80,11 @@ class VMFiles:
         return f"{self.folder}/{self.vm_name}.console"
 
     @property
+    def console_lock(self) -> str:
+        """Lock and name of the user whom the console has; see `remote.console`."""
+        return f"{self.folder}/{self.vm_name}.console-lock"
+
+    @property
     def log(self) -> str:
         """What the guest wrote to its serial console."""
         return f"{self.folder}/{self.vm_name}.log"
@@ -97,7 +102,7 @@ class VMFiles:
     @property
     def of_its_process(self) -> tuple[str, ...]:
         """Those that are there while it runs: all but the disk and its mark."""
-        return self.pid, self.console, self.log, self.messages, self.vnc_secret
+        return self.pid, self.console, self.console_lock, self.log, self.messages, self.vnc_secret
 
 
 DISK_ID = r"[0-9a-f]{16}"
@@ -107,7 +112,8 @@ _NUMBER = "[1-9][0-9]{0,8}"
 """A number in a name; a host may say anything, and no number of ours is longer."""
 
 _VM_FILE = re.compile(
-    rf"(slice-({_NUMBER})/.+?)(_img\.qcow2|_img\.qcow2\.part|\.id-{DISK_ID}|\.pid|\.console|\.log|\.qemu|\.vnc)"
+    rf"(slice-({_NUMBER})/.+?)"
+    rf"(_img\.qcow2|_img\.qcow2\.part|\.id-{DISK_ID}|\.pid|\.console|\.console-lock|\.log|\.qemu|\.vnc)"
 )
 
 

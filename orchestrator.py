@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, Protocol, Typ
 import passwords
 from accounts import rights
 from accounts.accounts import Accounts
-from accounts.audit import UNKNOWN, Audit, Entry
+from accounts.audit import OK, UNKNOWN, Audit, Entry
 from accounts.sessions import Session, Sessions
 from allocation import next_slice_id, next_vm_id
 from changes import Change, Changes
@@ -28,6 +28,7 @@ from discovery import Discovery
 from errors import CloudError, FileFault, Refused
 from inventory import SSHSettings, Worker
 from lifecycle import losses
+from lifecycle.consoles import Confirm, Consoles, Joined, never
 from models import (
     ADMIN,
     MAX_DATA_INTERFACES,
@@ -38,7 +39,7 @@ from models import (
     User,
 )
 from placement import recount
-from remote.console import ConsoleSession
+from remote.console import Explained
 from remote.events import Event, Listener, StageStarted, ignore
 from remote.images import require_fitting
 from remote.plan import Plan
@@ -56,11 +57,8 @@ T = TypeVar("T")
 Result = tuple[Literal[True], T] | tuple[Literal[False], str]
 
 
-class Connected(Host, Protocol):
-    """A host that can also give a terminal."""
-
-    def open_terminal(self, argv: tuple[str, ...]) -> ConsoleSession:
-        """Run `argv` there and speak with it."""
+class Connected(Host, Joined, Protocol):
+    """A host that can also join standard streams with a program."""
 
 
 RECORDED = {
@@ -124,6 +122,7 @@ class OrchestratorAPI:
         self._deployment = DeploymentAPI(self._inventory)
         self._connect = connect or _over_ssh(self._inventory.ssh)
         self._changes = Changes(database, self._deployment, self._connect)
+        self._consoles = Consoles(self._deployment, self._connect)
         self._audit = Audit(database.path)
         self._discovery = Discovery(database, self._deployment, Runner(self._connect))
         self._operators: set[str] = set()  # kept here, as it has to be known when the file cannot be read any more
@@ -374,16 +373,25 @@ class OrchestratorAPI:
             change.delete(tenant)
             return tenant
 
+    @property
+    def console_exits(self) -> tuple[str, ...]:
+        """The keys that lead out of a console, as the settings name them."""
+        return self._inventory.console.exits
+
     @_answers
-    def open_console(self, actor: str, vm_id: int) -> ConsoleSession:
-        """The serial console of a running VM in a slice that the user may work on."""
+    def open_console(self, actor: str, vm_id: int, confirm: Confirm = never) -> Explained:
+        """Open the serial console of a running VM; `confirm` asks a user who may take it over from another one."""
         tenant = next((s for s in rights.visible(self._database.load(), actor) if s.vm(vm_id)), None)
         vm = tenant.vm(vm_id) if tenant else None
         if not tenant or not vm:
             raise Refused(f"You have no VM {vm_id}; View my Slices shows the ids")
         if vm.status != "running":
             raise Refused(f"VM {vm_id} is not running; {rights.way_to_run(tenant)} slice {tenant.slice_id} first")
-        return self._connect(vm.worker_ip).open_terminal(self._deployment.console(tenant, vm))
+        may_take_over = rights.may_take_over(self._database.load(), actor, tenant)
+        console, taken_from = self._consoles.open(actor, tenant, vm, confirm if may_take_over else None)
+        if taken_from:
+            self._audit.write(Entry(actor, f"take console from {taken_from}", tenant.slice_id, vm_id), OK, 0.0)
+        return console
 
     @contextmanager
     def _change(self, actor: str, slice_id: int, listen: Listener) -> Iterator[Change]:

@@ -12,6 +12,7 @@ from models import VM, Interface, Slice
 from names import VMFiles, flow_cookie, link_group, process_name, tap_name
 from network import stack
 from remote import daemon, ovs
+from remote.console import Visit
 from remote.plan import Command, Step
 from walls import flows_around
 
@@ -217,9 +218,10 @@ class VMLauncher:
             steps.append(Step(worker, "walls around the TAPs", (check,)))
         return tuple(steps)
 
-    def console(self, tenant: Slice, vm: VM) -> tuple[str, ...]:
-        """The program on the worker that joins its standard streams with the guest's serial console."""
-        return ("socat", "-", f"UNIX-CONNECT:{self.files(tenant, vm).console}")
+    def console(self, slice_: Slice, vm: VM, user: str, ends: str = "-") -> Visit:
+        """Return a user's visit at the guest's serial console; `ends` is the visit that it may end for that."""
+        files, name = self.files(slice_, vm), process_name(slice_.slice_id, vm.vm_id)
+        return Visit(files.console, files.console_lock, files.pid, name, user, ends)
 
     # --- TAPs ---------------------------------------------------------------------------------------------------------
 

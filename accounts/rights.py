@@ -55,6 +55,11 @@ def _may_work_on(state: State, actor: str, holdings: Holdings | None) -> bool:
     return user is not None and holdings is not None and user.may_work_on(holdings)
 
 
+def may_take_over(state: State, actor: str, slice_: Slice) -> bool:
+    """Return whether the user may end another one's visit at a console: the slice's owner, and every admin."""
+    return user_of(state, actor).may_work_on(slice_)
+
+
 def designed(state: State, actor: str, slice_id: int) -> Slice:
     """The slice, if the user may work on it and it may be edited."""
     tenant = own(state, actor, slice_id)

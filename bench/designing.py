@@ -57,7 +57,7 @@ class Willing:
     def expect(self, *, repeatable: bool = False) -> None:
         """Nothing is kept."""
 
-    def open_terminal(self, argv: tuple[str, ...]) -> Any:
+    def open_terminal(self, argv: tuple[str, ...], script: str) -> Any:  # noqa: ARG002
         """Nobody asks for a console here."""
         raise AssertionError(argv)
 

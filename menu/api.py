@@ -5,14 +5,14 @@ Every use-case answers `(True, value)` or `(False, "sentence")`; `value_of` give
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar, cast
 
 from errors import CloudError
 from inventory import Worker
 from menu.proofs import Hospital, Prover, Verdict
 from models import VM, Link, Record, Slice, User
-from remote.console import ConsoleSession
+from remote.console import Explained
 from remote.events import Listener
 from remote.plan import Plan
 
@@ -210,5 +210,9 @@ class API(Protocol):
     def take_back_slice(self, actor: str, slice_id: int, listen: Listener) -> tuple[bool, str]:
         """Take back what was left half-done; the value is a sentence."""
 
-    def open_console(self, actor: str, vm_id: int) -> tuple[bool, ConsoleSession | str]:
-        """The serial console of a running VM."""
+    @property
+    def console_exits(self) -> tuple[str, ...]:
+        """The keys that lead out of a console, as the settings name them."""
+
+    def open_console(self, actor: str, vm_id: int, confirm: Callable[[str], bool]) -> tuple[bool, Explained | str]:
+        """Open the serial console of a running VM; `confirm` asks whether to take it over from another user."""

@@ -1,4 +1,4 @@
-"""A guest's serial console in this terminal: bytes both ways, until Ctrl-] or until one side ends."""
+"""A guest's serial console in this terminal: bytes both ways, until a key leads out or one side ends."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import time
 from enum import Enum
 
 from errors import CloudError
+from menu.exits import Exits, Keys
 from menu.keyboard import Lines
 from menu.screen import Screen
 from menu.terminal import give_back, raw_mode, reset
 from remote.console import ConsoleSession
-
-ESCAPE = b"\x1d"
-"""Ctrl-], as telnet and virsh have it."""
 
 QUIET = 1.0
 """Seconds of silence after which a guest is taken to have said everything, once piped input has ended."""
@@ -21,7 +19,7 @@ QUIET = 1.0
 PATIENCE = 10.0
 """Seconds after which a guest that goes on talking is left all the same."""
 
-_CHUNK = 65_536
+_CHUNK = 16_384
 
 
 class Ending(Enum):
@@ -31,13 +29,14 @@ class Ending(Enum):
     CLOSED = "The console was closed"
 
 
-def visit(console: ConsoleSession, lines: Lines, screen: Screen) -> Ending:
+def visit(console: ConsoleSession, lines: Lines, screen: Screen, exits: Exits | None = None) -> Ending:
     """Connect keyboard and screen to `console` until the visit ends; the terminal is as before then."""
+    exits = exits or Exits()
     try:
         if screen.terminal:
-            _visit_typed(console, lines.descriptor, screen)
+            _visit_typed(console, lines.descriptor, screen, exits.typed())
         else:
-            _visit_piped(console, lines, screen)
+            _visit_piped(console, lines, screen, exits.piped())
     except _Closed:
         return Ending.CLOSED
     return Ending.LEFT
@@ -47,19 +46,19 @@ class _Closed(Exception):
     """The guest's side ended."""
 
 
-def _visit_typed(console: ConsoleSession, descriptor: int, screen: Screen) -> None:
+def _visit_typed(console: ConsoleSession, descriptor: int, screen: Screen, keys: Keys) -> None:
     with raw_mode(descriptor):
         try:
             # Lines of its own: what is typed behind Ctrl-] in the same moment is for nobody.
-            _talk(console, Lines(descriptor), screen)
+            _talk(console, Lines(descriptor), screen, keys)
         finally:
             give_back(descriptor, screen.raw, utf8=screen.is_utf8)
 
 
-def _visit_piped(console: ConsoleSession, lines: Lines, screen: Screen) -> None:
+def _visit_piped(console: ConsoleSession, lines: Lines, screen: Screen, keys: Keys) -> None:
     """A script cannot see when the guest has answered: after its last byte the guest is listened to for a while."""
     try:
-        _talk(console, lines, screen)
+        _talk(console, lines, screen, keys)
         deadline = time.monotonic() + PATIENCE
         while (patience := deadline - time.monotonic()) > 0 and _ready([console], min(QUIET, patience)):
             _hear(console, screen)
@@ -68,8 +67,8 @@ def _visit_piped(console: ConsoleSession, lines: Lines, screen: Screen) -> None:
             reset(screen.raw, utf8=screen.is_utf8)
 
 
-def _talk(console: ConsoleSession, lines: Lines, screen: Screen) -> None:
-    """Copy both ways until Ctrl-] or the end of input."""
+def _talk(console: ConsoleSession, lines: Lines, screen: Screen, keys: Keys) -> None:
+    """Copy both ways until a key that leads out, or the end of input."""
     talking = True
     while talking:
         # What was read together with the menu's last line is typed already: then nothing is waited for.
@@ -77,14 +76,15 @@ def _talk(console: ConsoleSession, lines: Lines, screen: Screen) -> None:
         if console in ready:
             _hear(console, screen)
         if lines.pending or lines.descriptor in ready:
-            talking = _say(console, lines)
+            talking = _say(console, lines, keys)
 
 
-def _say(console: ConsoleSession, lines: Lines) -> bool:
-    """Hand on what was typed; False once the user leaves. What follows Ctrl-] belongs to the menu."""
-    typed, escaped, rest = lines.take().partition(ESCAPE)
-    lines.give_back(rest)
-    leaving = bool(escaped) or not typed
+def _say(console: ConsoleSession, lines: Lines, keys: Keys) -> bool:
+    """Hand on what was typed; False once the user leaves. What follows the key that leads out belongs to the menu."""
+    taken = lines.take()
+    typed, rest = keys.split(taken)
+    lines.give_back(rest or b"")
+    leaving = rest is not None or not taken
     try:
         while typed:
             typed = typed[console.send(typed) :]
@@ -96,6 +96,8 @@ def _say(console: ConsoleSession, lines: Lines) -> bool:
 def _hear(console: ConsoleSession, screen: Screen) -> None:
     try:
         heard = console.recv(_CHUNK)
+    except BlockingIOError:  # the worker had a word, and the guest none
+        return
     except (OSError, EOFError, CloudError) as error:
         raise _Closed from error
     if not heard:

@@ -6,7 +6,8 @@ from contextlib import closing
 
 from errors import CloudError
 from menu.api import value_of
-from menu.console import visit
+from menu.console import Ending, visit
+from menu.exits import Exits
 from menu.facts import by_id, flavor_size, linkable_lines, title_for
 from menu.idle import TypedConsole
 from menu.screen import WARNING, clean
@@ -119,13 +120,26 @@ def delete_slice(session: Session) -> None:
 def open_console(session: Session) -> None:
     """The serial console of a VM, in this terminal."""
     vm_id = session.ask.identifier("VM ID: ", "A VM ID")
-    console = value_of(session.api.open_console(session.actor, vm_id))
+    exits, answers = Exits(session.api.console_exits), [True]
+
+    def confirm(sentence: str) -> bool:
+        session.screen.line(sentence, WARNING)
+        answers.append(session.ask.yes("Take it over? (y/n): "))
+        return answers[-1]
+
+    answer = session.api.open_console(session.actor, vm_id, confirm)
+    if not answers[-1]:
+        session.screen.line("Nothing was changed")
+        return
+    console, why = value_of(answer), ""
     with closing(console):
-        session.say(f"Connected to {_vm_name(session, vm_id)}. Leave with Ctrl-].")
+        session.say(f"Connected to {_vm_name(session, vm_id)}. {exits.hint(typed=session.screen.terminal)}")
         with session.keyboard.idle.watched(session.screen.between) as typed:
-            ending = visit(TypedConsole(console, typed), session.keyboard.lines, session.screen)
+            ending = visit(TypedConsole(console, typed), session.keyboard.lines, session.screen, exits)
+        if ending is Ending.CLOSED:
+            why = console.why_closed()
     session.screen.line()
-    session.screen.line(ending.value)
+    session.screen.line(f"{ending.value}: {why}" if why else ending.value)
 
 
 def show_plan(session: Session) -> None:

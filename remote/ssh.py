@@ -48,14 +48,14 @@ class SSHHost(Conversation):
         self._transport: _Transport | None = None
         self._connection: socket.socket | None = None
 
-    def open_terminal(self, argv: tuple[str, ...]) -> paramiko.Channel:
-        """Run `argv` as the SSH user and give its channel: bytes both ways, until it ends."""
+    def open_terminal(self, argv: tuple[str, ...], script: str = "") -> paramiko.Channel:
+        """Run `argv` as the SSH user and give it `script` to read; return its channel, open until it ends."""
         with self._busy, self._translated():
             self._begin(self._settings.timeouts.look)
             channel = self._open_channel()
-            channel.set_combine_stderr(True)
-            with self._bounded(self._connect_seconds):
+            with self._bounded(self._connect_seconds), _unless_ended(channel):
                 channel.exec_command(shell(argv))
+                channel.sendall(script.encode())
             return channel
 
     def close(self) -> None:

@@ -121,6 +121,18 @@ def list_of(item: Check, most: int | None = None) -> Check:
     return check
 
 
+def some_of(item: Check, low: int, high: int) -> Check:
+    """A list of `low` to `high` of what `item` accepts."""
+    each = list_of(item)
+
+    def check(value: object) -> None:
+        each(value)
+        if isinstance(value, list) and not low <= len(value) <= high:
+            raise Broken(f"must have {low} to {high} entries, not {len(value)}")
+
+    return check
+
+
 def mapping_of(key: Check, item: Check) -> Check:
     """A mapping with any number of entries, keys that `key` accepts and values that `item` accepts."""
 
@@ -254,6 +266,10 @@ VNC_SECRET = text(_matches(r"[!-~]{1,64}"), "a text without blanks", secret=True
 WORDS = text(_matches(rf"[^{_CONTROL}{_SURROGATES}]{{1,200}}"), "a text on one line, of 1 to 200 characters")
 REMARK = text(_matches(rf"[^{_SURROGATES}]*"), "a text")
 INTERFACE_NAME = text(_matches(r"eth([0-9]|10)"), "eth0 to eth10")
+CONSOLE_EXIT = text(
+    _matches(r"ctrl-[a-hk-ln-z\\\]^_]|[~%&@#!+=^]\."),
+    "ctrl- and one of a-z \\ ] ^ _ but i, j and m, or one of ~ % & @ # ! + = ^ and a dot, such as ctrl-] or ~.",
+)
 LEASES = text(
     lambda value: len(value.split(",")) == 2 and all(map(_is_ipv4, value.split(","))),
     "two IPv4 addresses with a comma between",
@@ -399,6 +415,7 @@ LOGIN_SETTINGS = record(
         "idle": IDLE,
     },
 )
+CONSOLE_SETTINGS = record({}, {"exits": some_of(CONSOLE_EXIT, 1, 4)})
 DATABASE = record(
     {"users": mapping_of(NAME, USER)},
     {
@@ -408,6 +425,7 @@ DATABASE = record(
         "hypervisor": HYPERVISOR,
         "internet": INTERNET,
         "login": LOGIN_SETTINGS,
+        "console": CONSOLE_SETTINGS,
         "flavors": mapping_of(FLAVOR_NAME, record(SIZE | {"image": LOCAL_PATH})),
         "workers": mapping_of(HOST, WORKER),
         "slices": mapping_of(text(str.isdecimal, "a slice id"), SLICE),

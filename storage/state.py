@@ -9,7 +9,16 @@ from typing import Any, TypeVar
 
 import models
 from allocation import Holdings
-from inventory import HypervisorSettings, InternetSettings, Inventory, LoginSettings, SSHSettings, Timeouts, Worker
+from inventory import (
+    ConsoleSettings,
+    HypervisorSettings,
+    InternetSettings,
+    Inventory,
+    LoginSettings,
+    SSHSettings,
+    Timeouts,
+    Worker,
+)
 from models import Flavor, Record, Slice, User
 
 V = TypeVar("V")
@@ -154,6 +163,9 @@ class State:
     def sections(self) -> Record:
         """The sections of `database.yaml`, in their order; entries of those that have many are models still."""
         inventory = self.inventory
+        console = (
+            {} if inventory.console == ConsoleSettings() else {"console": {"exits": list(inventory.console.exits)}}
+        )
         login = {} if inventory.login == LoginSettings() else {"login": dict(vars(inventory.login))}
         return {
             "workers_list": list(inventory.workers_list),
@@ -162,6 +174,7 @@ class State:
             "hypervisor": dict(vars(inventory.hypervisor)),
             "internet": _internet_record(inventory.internet),
             **login,
+            **console,
             "flavors": self.flavors,
             "users": self.users,
             "workers": self.workers,
@@ -194,6 +207,7 @@ class State:
             HypervisorSettings(**settings.get("hypervisor", {})),
             _internet(settings.get("internet", {})),
             LoginSettings(**settings.get("login", {})),
+            ConsoleSettings(**{key: tuple(value) for key, value in settings.get("console", {}).items()}),
         )
         return cls(
             inventory,

@@ -19,14 +19,62 @@ NETWORK = "10.0.10.3"
 PASSWORD_HASH = "8c6976e5b5410415bde908bd4dee15dfb167a9c873fc4bb8a81f6f2ab448a918"
 
 
+class FakeChannel:
+    """The streams of a program that has written `words`, and ended where they do not let a visitor in."""
+
+    def __init__(self, words: bytes, complaint: bytes = b"") -> None:
+        self._words = words
+        self._complaint = complaint
+        self.sent = b""
+        self.closed = False
+        self.eof_received = True
+
+    def fileno(self) -> int:
+        return -1
+
+    def settimeout(self, timeout: float | None, /) -> None:
+        assert timeout is None or timeout > 0
+
+    def recv(self, nbytes: int, /) -> bytes:
+        heard, self._words = self._words[:nbytes], self._words[nbytes:]
+        return heard
+
+    def recv_ready(self) -> bool:
+        return bool(self._words)
+
+    def recv_stderr(self, nbytes: int, /) -> bytes:
+        heard, self._complaint = self._complaint[:nbytes], self._complaint[nbytes:]
+        return heard
+
+    def recv_stderr_ready(self) -> bool:
+        return bool(self._complaint)
+
+    def send(self, s: bytes, /) -> int:
+        self.sent += s
+        return len(s)
+
+    def shutdown_write(self) -> None:
+        self.sent += b"(end)"
+
+    def close(self) -> None:
+        self.closed = True
+
+
 class ConsoleHost(FakeHost):
-    """A fake host that notes which console was opened."""
+    """A fake host that notes which consoles were opened; `answers` are what it says to each visitor, then `ready`."""
 
-    opened: tuple[str, ...] = ()
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self.opened: list[tuple[str, ...]] = []
+        self.answers: list[str] = []
+        self.complaint = ""
 
-    def open_terminal(self, argv: tuple[str, ...]) -> Any:
-        self.opened = argv
-        return "console"
+    def open_terminal(self, argv: tuple[str, ...], script: str) -> FakeChannel:
+        assert "socat" in script
+        self.opened.append(argv)
+        answer = self.answers.pop(0) if self.answers else "ready"
+        words = f"Welcome\n{argv[8]}\n{argv[8]} {answer}\nlogin: "
+        return FakeChannel(words.encode(), self.complaint.format(visit=argv[8]).encode())
 
 
 @dataclass

@@ -169,6 +169,10 @@ class FakeCloud:
         self.open_sessions: list[str] = []
         self.looks = 0
 
+    console_exits = ("ctrl-]", "~.")
+    visitor = ""
+    """The user whom the consoles have."""
+
     @answering
     def flavors(self, _actor: str) -> dict[str, Record]:
         return Flavor.FLAVORS
@@ -316,9 +320,11 @@ class FakeCloud:
         return f"Slice {slice_id} is in design"
 
     @answering
-    def open_console(self, actor: str, vm_id: int) -> Guest:
+    def open_console(self, actor: str, vm_id: int, confirm: Callable[[str], bool]) -> Guest:
         if not any(tenant.vm(vm_id) for tenant in self.slices.values() if self._may(actor, tenant)):
             raise Refused(f"You have no VM {vm_id}; View my Slices shows the ids")
+        if self.visitor and not confirm(f"{self.visitor} has had the console of vm1 open since 02:13"):
+            raise Refused(f"The console of vm1 was left to {self.visitor}")
         self.guests.append(Guest())
         return self.guests[-1]
 

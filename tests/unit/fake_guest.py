@@ -15,6 +15,7 @@ class Guest:
         self._said = bytearray(b"login: ")
         self._flush()
         self.closed = False
+        self.typed = b""
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -28,6 +29,7 @@ class Guest:
         taken = typed[:7]  # as a channel with little room in its window
         if b"crash" in typed:
             raise OSError("the connection is gone")
+        self.typed += taken
         self._said += taken.upper()
         self._flush()
         if b"bye" in taken:
@@ -39,6 +41,9 @@ class Guest:
         with suppress(BlockingIOError, OSError):
             while self._said:
                 del self._said[: self._far.send(self._said[:4096])]
+
+    def why_closed(self) -> str:
+        return ""
 
     def close(self) -> None:
         self.closed = True

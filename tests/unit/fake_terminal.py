@@ -51,6 +51,7 @@ class FakeTerminal:
 
     def __init__(self, delay: float = 0.0, *, answers: bool = True) -> None:
         self.state = State()
+        self.shown = ""
         self.place = (1, 1)
         self._saved = (1, 1), False
         self._delay = delay
@@ -73,6 +74,14 @@ class FakeTerminal:
             self.type(keys)
 
         threading.Thread(target=press, daemon=True).start()
+
+    def wait_for(self, text: str, seconds: float = 20) -> None:
+        """Wait until `text` is shown; forget what was shown up to there."""
+        deadline = time.monotonic() + seconds
+        while text not in self.shown:
+            assert time.monotonic() < deadline, f"{text!r} never came; shown: {self.shown!r}"
+            time.sleep(0.02)
+        self.shown = self.shown.partition(text)[2]
 
     def waits(self) -> bytes:
         """What the program would read now; takes it away."""
@@ -102,6 +111,7 @@ class FakeTerminal:
             self._obey_one({name: (text or b"").decode("latin-1") for name, text in sequence.groupdict().items()})
 
     def _obey_one(self, said: dict[str, str]) -> None:
+        self.shown += said["text"]
         if said["final"]:
             self._obey_csi(said["parameters"], said["between"] + said["final"])
         elif said["string"] and not said["aborted"]:

@@ -32,7 +32,8 @@ changes: accounts.rights allocation database deployment errors lifecycle.losses 
 cli: accounts.audit database environment errors menu.api menu.arguments menu.crash menu.endings menu.entries
     menu.hosts menu.idle menu.keyboard menu.log menu.operator menu.screen menu.session menu.users orchestrator
 database: allocation errors storage.files storage.schema storage.state storage.text storage.version
-deployment: allocation errors inventory models names placement qcow_manager remote.plan vlan_manager vm_launcher
+deployment: allocation errors inventory models names placement qcow_manager remote.console remote.plan vlan_manager
+    vm_launcher
 dhcp: names namespaces remote.beside remote.daemon remote.plan
 discovery: database deployment errors inventory placement remote.runner
 environment:
@@ -58,17 +59,20 @@ inspection.reading: errors inspection.shared inspection.sight network.stack
 inspection.shared: dhcp errors firewall inspection.sight inventory network.neighbours
 inspection.sight: names remote.ovs
 inventory: errors
+lifecycle.consoles: deployment errors models remote.console
 lifecycle.hosts: accounts.audit changes database deployment discovery errors inventory lifecycle.losses placement
     remote.events remote.plan remote.runner storage.state
 lifecycle.losses: accounts.rights deployment errors models storage.state
 menu.api: errors inventory menu.proofs models remote.console remote.events remote.plan
 menu.arguments: inspection.codes menu.prompts menu.screen models
 menu.board: remote.events remote.plan
-menu.console: errors menu.keyboard menu.screen menu.terminal remote.console
+menu.console: errors menu.exits menu.keyboard menu.screen menu.terminal remote.console
 menu.crash:
 menu.draw:
 menu.endings:
-menu.entries: errors menu.api menu.console menu.facts menu.idle menu.screen menu.session menu.verdict menu.views models
+menu.entries: errors menu.api menu.console menu.exits menu.facts menu.idle menu.screen menu.session menu.verdict
+    menu.views models
+menu.exits: inventory
 menu.facts: menu.screen models
 menu.hosts: errors menu.api menu.keyboard menu.prompts menu.screen
 menu.idle: remote.console
@@ -93,14 +97,14 @@ network.neighbours: names remote.beside remote.plan
 network.stack: names remote.plan
 orchestrator: accounts.accounts accounts.audit accounts.rights accounts.sessions allocation changes database deployment
     discovery errors inspection.doctor inspection.findings inspection.inspector inspection.prover inventory
-    lifecycle.hosts lifecycle.losses models passwords placement remote.console remote.events remote.images remote.plan
-    remote.runner remote.ssh
+    lifecycle.consoles lifecycle.hosts lifecycle.losses models passwords placement remote.console remote.events
+    remote.images remote.plan remote.runner remote.ssh
 passwords: errors
 placement: allocation errors inventory models
 qcow_manager: inventory models names remote.plan
 remote.batch: errors remote.plan
 remote.beside:
-remote.console:
+remote.console: errors remote.daemon
 remote.daemon:
 remote.events: errors remote.plan
 remote.images: errors
@@ -122,7 +126,7 @@ storage.text: models storage.schema
 storage.version: allocation models storage.rules storage.schema storage.state storage.text
 vlan_manager: dhcp firewall inventory models names namespaces network.neighbours remote.ovs remote.plan vm_launcher
     walls
-vm_launcher: errors inventory models names network.stack remote.daemon remote.ovs remote.plan walls
+vm_launcher: errors inventory models names network.stack remote.console remote.daemon remote.ovs remote.plan walls
 walls: inventory models names remote.plan
 """
 """What each module of ours imports of ours, but for the lab and the bench: a line more is a decision."""

@@ -16,6 +16,7 @@ import pytest
 
 from menu import console, terminal
 from menu.console import Ending, visit
+from menu.exits import Exits
 from menu.interrupts import heeded
 from menu.keyboard import Lines
 from menu.terminal import raw_mode
@@ -95,6 +96,53 @@ def test_the_menu_says_that_a_console_was_closed() -> None:
     _, output = play(furnished(), LOGIN + "9\n1001\nbye\n")
     assert output.splitlines()[-1] == "Goodbye"
     assert "The console was closed" in output.splitlines()
+
+
+def test_a_console_that_another_user_has_is_taken_over_only_after_a_yes() -> None:
+    cloud = furnished()
+    cloud.visitor = "alice"
+    _, output = play(cloud, LOGIN + "9\n1001\nwhat\nn\n9\n1001\ny\nls\n\x1d0\n")
+    lines = output.splitlines()
+    assert lines.count("alice has had the console of vm1 open since 02:13") == 2
+    assert lines.count("Take it over? (y/n): ") == 3
+    assert "Error: Answer y or n" in lines
+    assert "Nothing was changed" in lines
+    assert "login: LS" in lines
+    assert len(cloud.guests) == 1
+
+
+def test_the_menu_says_why_a_console_was_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Guest, "why_closed", lambda _: "bob took it over")
+    _, output = play(furnished(), LOGIN + "9\n1001\nbye\n")
+    assert "The console was closed: bob took it over" in output.splitlines()
+
+
+def test_a_worker_that_has_a_word_of_its_own_does_not_end_a_visit() -> None:
+    class Whispering(Guest):
+        words = 0
+
+        def recv(self, size: int, /) -> bytes:
+            self.words += 1
+            if self.words % 2:
+                raise BlockingIOError
+            return super().recv(size)
+
+    ending, heard, _ = piped(Whispering(), b"hello\x1d")
+    assert (ending, heard) == (Ending.LEFT, b"login: HELLO")
+
+
+def test_typed_a_tilde_and_a_dot_after_enter_lead_out(window: tuple[int, int]) -> None:
+    guest = Guest()
+    ending, _ = typed(window, guest, b"a~.\r~~.\r~x\r~.more")
+    assert (ending, guest.typed) == (Ending.LEFT, b"a~.\r~.\r~x\r")
+
+
+def test_typed_the_way_out_is_as_the_settings_say(window: tuple[int, int]) -> None:
+    user, program = window
+    guest = Guest()
+    threading.Timer(0.2, os.write, (user, b"~.\x1d\r%.")).start()
+    ending = visit(guest, Lines(program), screen_of(io.BytesIO(), terminal=True), Exits(["%."]))
+    assert (ending, guest.typed) == (Ending.LEFT, b"~.\x1d\r")
 
 
 def press_and_clean_up() -> None:

@@ -55,7 +55,7 @@ class SharedHost:
     def expect(self, *, repeatable: bool = False) -> None:
         """Nothing is kept."""
 
-    def open_terminal(self, argv: tuple[str, ...]) -> Any:
+    def open_terminal(self, argv: tuple[str, ...], script: str) -> Any:  # noqa: ARG002
         raise AssertionError(argv)
 
     def load(self) -> FakeHost:

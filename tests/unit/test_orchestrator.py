@@ -355,10 +355,16 @@ def test_consoles_are_for_the_owner_and_for_running_vms(desk: Desk) -> None:
     assert "not running" in desk.no(desk.api.open_console("student", 1001))
     desk.ok(desk.api.deploy_slice("student", 1000))
     assert "You have no VM 1001" in desk.no(desk.api.open_console("admin", 1001))
-    assert desk.ok(desk.api.open_console("student", 1001)) == "console"
+    assert desk.ok(desk.api.open_console("student", 1001)).recv(100) == b"login: "
     host = desk.cloud.hosts[WORKERS[0]]
     assert isinstance(host, ConsoleHost)
-    assert host.opened == ("socat", "-", "UNIX-CONNECT:vm_images/slice-1000/vm0.console")
+    assert [argv[3:8] for argv in host.opened] == [
+        (
+            *(f"vm_images/slice-1000/vm0.{name}" for name in ("console", "console-lock", "pid")),
+            "slice1000-vm1001",
+            "student",
+        )
+    ]
 
 
 # --- interruptions and managers that die ------------------------------------------------------------------------------

@@ -1,0 +1,124 @@
+"""Open a VM's serial console for a user: who has it now, who may take it over, and what to do where that fails."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from deployment import DeploymentAPI
+from errors import CloudError, CommandFailed, Refused
+from models import VM, Slice
+from remote.console import Answer, Channel, Console, Ending, Holder, NotJoined, Visit, join
+
+TAKEOVERS = 3
+"""How often a user is asked: each time another visitor may have been quicker."""
+
+Confirm = Callable[[str], bool]
+"""Asks the user whether to take a console over; it is given a sentence that says who has it."""
+
+
+def never(_sentence: str) -> bool:
+    """Take no console over."""
+    return False
+
+
+class Joined(Protocol):
+    """A host that can join standard streams with a program."""
+
+    def open_terminal(self, argv: tuple[str, ...], script: str) -> Channel:
+        """Run `argv` as the SSH user and give it `script` to read; return its standard streams."""
+
+
+class Consoles:
+    """The consoles of all VMs."""
+
+    def __init__(self, deployment: DeploymentAPI, connect: Callable[[str], Joined]) -> None:
+        self._deployment = deployment
+        self._connect = connect
+
+    def open(self, actor: str, tenant: Slice, vm: VM, confirm: Confirm | None) -> tuple[VisitedConsole, str]:
+        """Return the console, and the user it was taken from, if any.
+
+        `confirm` is None for a user who may not take it over. `Refused` where the console stays with its user.
+        """
+        ends, taken_from = "-", ""
+        for _ in range(TAKEOVERS):
+            visit = self._deployment.console(tenant, vm, actor, ends)
+            try:
+                return self._join(visit, tenant, vm), taken_from
+            except NotJoined as refusal:
+                if refusal.answer is not Answer.BUSY or refusal.holder is None:
+                    raise _failure(refusal.answer, tenant, vm) from refusal
+                holder = refusal.holder
+            sentence = f"{_subject(holder, actor)} had the console of {vm.name} open{_since(holder)}"
+            if confirm is None or not holder.visit:
+                raise Refused(f"{sentence}; try again when it is left")
+            if not confirm(sentence):
+                raise Refused(f"The console of {vm.name} was left to {holder.user or 'its visitor'}")
+            ends, taken_from = holder.visit, holder.user
+        raise Refused(f"The console of {vm.name} was taken by others meanwhile; try again")
+
+    def _join(self, visit: Visit, tenant: Slice, vm: VM) -> VisitedConsole:
+        channel = self._connect(vm.worker_ip).open_terminal(visit.argv, visit.script)
+        return VisitedConsole(join(channel, visit, vm.worker_ip), tenant, vm)
+
+
+class VisitedConsole:
+    """A console that is open; `menu.console` shows it."""
+
+    def __init__(self, console: Console, tenant: Slice, vm: VM) -> None:
+        self._console = console
+        self._tenant = tenant
+        self._vm = vm
+        self.fileno = console.fileno
+        self.recv = console.recv
+        self.send = console.send
+        self.close = console.close
+
+    def why_closed(self) -> str:
+        """Return a sentence that says why the console ended by itself, or nothing."""
+        ending, holder = self._console.ending()
+        match ending:
+            case Ending.TAKEN:
+                return f"{(holder and holder.user) or 'another user'} took it over"
+            case Ending.OFF:
+                return _is_off(self._tenant, self._vm)
+            case Ending.LOST:
+                return f"the connection to {self._vm.worker_ip} was lost"
+        return ""
+
+
+def _subject(holder: Holder, actor: str) -> str:
+    if holder.user == actor:
+        return "Another session of yours has"
+    return f"{holder.user} has" if holder.user else "Another session has"
+
+
+def _since(holder: Holder) -> str:
+    """The time of day in this manager's time zone, with the date where that was another day."""
+    if not holder.since:
+        return ""
+    try:
+        began = time.localtime(holder.since)
+    except (OverflowError, OSError, ValueError):
+        return ""
+    today = time.strftime("%Y-%m-%d", began) == time.strftime("%Y-%m-%d")
+    return time.strftime(" since %H:%M" if today else " since %Y-%m-%d %H:%M", began)
+
+
+def _is_off(tenant: Slice, vm: VM) -> str:
+    return f"VM {vm.vm_id} ({vm.name}) is off; 11 (Repair Slice) starts it again, for slice {tenant.slice_id}"
+
+
+def _failure(answer: Answer, tenant: Slice, vm: VM) -> CloudError:
+    if answer is Answer.OFF:
+        return Refused(_is_off(tenant, vm))
+    reasons = {
+        Answer.HUNG: "QEMU runs and does not answer; try again, and tell the operator if it stays so",
+        Answer.FOREIGN: "a program there that no menu started has it open; the operator has to end that",
+        Answer.STUCK: "the other visitor's program does not end; tell the operator",
+        Answer.UNWRITABLE: "its lock cannot be written; is the disk full, or mounted read-only?",
+    }
+    title = f"console of VM {vm.vm_id} ({vm.name})"
+    return CommandFailed(vm.worker_ip, title, ("socat",), 1, reasons.get(answer, answer.value))

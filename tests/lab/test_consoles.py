@@ -1,0 +1,178 @@
+"""Consoles of real guests: one user at a time, no keys in another's shell, nothing that outlives a manager."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from lab import Lab
+from tests.lab.seat import IMAGES, ROOT, Menu, SeenVM, wait_until
+from tests.unit.fake_terminal import State, fake_terminal
+
+pytestmark = pytest.mark.lab
+
+FREE_SECONDS = 30
+"""Within so many seconds the console of a manager that is gone is free again."""
+
+
+@dataclass(frozen=True)
+class House:
+    """A slice of the student's with one VM, which both users may work on."""
+
+    lab: Lab
+    slice_id: int
+    vm: SeenVM
+
+    def open(self, user: str = "student", *answers: str, until: str = "Connected to only.") -> Menu:
+        """A menu at the console."""
+        menu = Menu(self.lab, user)
+        menu.type("9", str(self.vm.vm_id), *answers)
+        menu.read(until)
+        return menu
+
+    def visitors(self) -> str:
+        """The programs at the console's socket on the worker."""
+        script = "for pid in /proc/[0-9]*; do tr '\\0' ' ' <$pid/cmdline; echo; done 2>/dev/null | grep ^socat"
+        return self.lab.exec(self.vm.worker, ["sh", "-c", f"{script} || :"]).stdout
+
+
+@pytest.fixture(scope="module")
+def house(lab: Lab) -> Iterator[House]:
+    menu = Menu(lab, "student")
+    slice_id = menu.create_slice("consoles")
+    menu.add_vm(slice_id, "only", 1)
+    menu.deploy(slice_id)
+    house = House(lab, slice_id, menu.topology(slice_id)["only"])
+    first = house.open()
+    wait_until(lambda: _is_at_shell(first), "the guest's shell", 120)
+    leave(first)
+    yield house
+    menu.delete(slice_id)
+    menu.close()
+
+
+def _is_at_shell(menu: Menu) -> bool:
+    menu.type("root", "echo shell=$((6 * 7))")
+    try:
+        menu.read("shell=42", 3)
+    except AssertionError:
+        return False
+    return True
+
+
+def run(menu: Menu, command: str) -> str:
+    """What a command in the guest prints."""
+    menu.type(f"echo be''gin; {command}; echo e''nd")
+    menu.read("begin")
+    return menu.read("end")
+
+
+def leave(menu: Menu) -> None:
+    menu.type("\x1d")
+    assert "Left the console" in menu.read()
+    menu.close()
+
+
+def test_a_second_user_is_told_and_no_key_of_theirs_runs_in_the_firsts_shell(house: House) -> None:
+    first = house.open()
+    second = Menu(house.lab)
+    second.type("9", str(house.vm.vm_id), "touch /tmp/stolen", "", "n")
+    shown = second.read()
+    assert "student has had the console of only open since " in shown
+    assert "Take it over? (y/n): " in shown
+    assert "Nothing was changed" in shown
+    assert "Connected" not in shown
+    assert "mine" in run(first, "echo mine; ls /tmp")
+    leave(first)
+    again = house.open()
+    assert "stolen" not in run(again, "ls /tmp")
+    leave(again)
+    second.close()
+
+
+def test_an_admin_takes_a_console_over_and_its_owner_takes_it_back(house: House) -> None:
+    owner = house.open()
+    admin = house.open("admin", "y")
+    assert "The console was closed: admin took it over" in owner.read()
+    owner.type("5")
+    assert "consoles" in owner.read()  # what is typed now is the menu's
+    assert "here" in run(admin, "echo here")
+    owner.type("9", str(house.vm.vm_id), "y")
+    owner.read("Connected to only.")
+    assert "The console was closed: student took it over" in admin.read()
+    assert "back" in run(owner, "echo back")
+    leave(owner)
+    admin.close()
+    log = house.lab.database.with_name(f"{house.lab.database.name}.audit.log").read_text()
+    assert '"take console from student"' in log
+
+
+def test_a_console_of_a_manager_that_was_killed_is_free_again(house: House) -> None:
+    house.open().kill()
+    began = time.monotonic()
+    wait_until(lambda: not house.visitors(), "the end of socat", FREE_SECONDS)
+    leave(house.open())
+    assert time.monotonic() - began < FREE_SECONDS
+
+
+def test_a_console_whose_connection_was_cut_is_free_again(house: House) -> None:
+    menu = house.open()
+    house.lab.cut(house.vm.worker)
+    try:
+        wait_until(lambda: not house.visitors(), "the end of socat", FREE_SECONDS)
+        assert "The console was closed: the connection to 10.0.10." in menu.read()
+    finally:
+        house.lab.mend(house.vm.worker)
+    menu.close()
+    leave(house.open())
+
+
+def test_the_terminal_is_as_before_whatever_the_guest_left(house: House) -> None:
+    argv = [sys.executable, str(ROOT / "cli.py"), "--database", str(house.lab.database)]
+    with fake_terminal(delay=0.05) as window:
+        menu = subprocess.Popen(
+            ["setsid", "--ctty", "--wait", *house.lab.manager_argv(argv)],
+            stdin=window.program,
+            stdout=window.program,
+            stderr=window.program,
+        )
+        for prompt, answer in [
+            ("Username: ", "student"),
+            ("Password: ", "student"),
+            ("option: ", "9"),
+            ("VM ID: ", str(house.vm.vm_id)),
+        ]:
+            window.wait_for(prompt, 60)
+            window.type(f"{answer}\r".encode())
+        window.wait_for("Or with ~. after Enter", 60)
+        modes = r"\033[?1049h\033[?1003;2004h\033[2;9r\033(0\033[31m\016\033="
+        window.type(f"printf '{modes}'; printf '\\033[6n\\033[c'\r".encode())
+        wait_until(lambda: "?1003" in window.state.modes and window.state.shifted, "the guest's modes", 30)
+        window.type(b"\r~.")
+        window.wait_for("Left the console", 60)
+        window.wait_for("option: ", 60)
+        assert window.state == State()
+        window.type(b"0\r")
+        assert menu.wait(60) == 0
+        assert "Error" not in window.shown
+
+
+def test_a_vm_that_is_off_is_said_to_be_off_with_what_to_do(house: House) -> None:
+    off = f"VM {house.vm.vm_id} (only) is off; 11 (Repair Slice) starts it again, for slice {house.slice_id}"
+    menu = house.open()
+    menu.type("poweroff -f")
+    assert f"The console was closed: {off}" in menu.read()
+    assert f"Error: {off}" in menu.choose(9, house.vm.vm_id)
+    assert "Slice repaired" in menu.choose(11, house.slice_id)
+    pid_file = f"{IMAGES}/slice-{house.slice_id}/only.pid"
+    house.lab.exec(house.vm.worker, ["sh", "-c", f"kill -9 $(cat {pid_file})"])
+    wait_until(lambda: f"Error: {off}" in menu.choose(9, house.vm.vm_id), "the end of QEMU", 10)
+    assert "Slice repaired" in menu.choose(11, house.slice_id)
+    menu.type("9", str(house.vm.vm_id))
+    menu.read("Connected to only.")
+    leave(menu)
