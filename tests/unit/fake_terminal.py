@@ -58,7 +58,9 @@ class FakeTerminal:
         self._answers = answers
         self._input = b""
         self.user, self.program = pty.openpty()
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
 
     def type(self, keys: bytes) -> None:
         """Press keys."""
@@ -91,15 +93,18 @@ class FakeTerminal:
         return waiting
 
     def close(self) -> None:
-        """Close the window."""
+        """Close the window, once nobody reads there: its descriptor may be another terminal's at once."""
+        self._closing.set()
+        self._thread.join()
         for descriptor in (self.user, self.program):
             with suppress(OSError):
                 os.close(descriptor)
 
     def _serve(self) -> None:
         with suppress(OSError):
-            while piece := os.read(self.user, 65_536):
-                self._obey(piece)
+            while not self._closing.is_set():
+                if select.select([self.user], [], [], 0.05)[0]:
+                    self._obey(os.read(self.user, 65_536))
 
     def _obey(self, piece: bytes) -> None:
         self._input += piece

@@ -117,8 +117,10 @@ def test_the_reset_clears_nothing() -> None:
 @pytest.mark.parametrize("said", [b"\x1b[7;3H", b"\x1b[2;20r\x1b[?6h\x1b[7;3H"], ids=["plain", "origin"])
 def test_the_reset_leaves_the_cursor_where_it_is(window: FakeTerminal, said: bytes) -> None:
     use(window, said)
-    settled(window)
-    assert window.place == (7, 3)
+    deadline = time.monotonic() + 5
+    while (window.place, window.state) != ((7, 3), State()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert (window.place, window.state) == ((7, 3), State())
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.1])
