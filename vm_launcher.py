@@ -11,7 +11,7 @@ from inventory import Inventory
 from models import VM, Interface, Slice
 from names import VMFiles, flow_cookie, link_group, process_name, tap_name
 from network import stack
-from remote import daemon, ovs
+from remote import accelerator, daemon, ovs
 from remote.console import Visit
 from remote.plan import Command, Step
 from walls import flows_around
@@ -123,7 +123,10 @@ _ARE_FREE = f"""for path; do
   [ ! -e "$path" ] || {{ echo "$path {ovs.FORGOTTEN}" >&2; exit 1; }}
 done"""
 
-_HAS_TOOLS = """missing=
+_HAS_TOOLS = """[ "${SUDO_UID-1}" != 0 ] || {
+  echo "the SSH user is root there, and QEMU would run as root; name another one in ssh: user" >&2; exit 1
+}
+missing=
 for tool; do command -v "$tool" >/dev/null || missing="$missing $tool"; done
 [ -z "$missing" ] || { echo "not installed:$missing (README lists the packages)" >&2; exit 1; }"""
 
@@ -153,6 +156,7 @@ class VMLauncher:
             check_ours(worker, self.ports(tenant, worker)),
             self._check_taps(tenant, worker),
             Step(worker, "room for the VMs", (Command(("sh", "-c", _HAS_ROOM, "sh", *needs), as_user=True),)),
+            *self._check_accelerator(worker),
         )
 
     @staticmethod
@@ -259,11 +263,20 @@ class VMLauncher:
 
     # --- QEMU ---------------------------------------------------------------------------------------------------------
 
+    def _check_accelerator(self, worker: str) -> tuple[Step, ...]:
+        """Return the step that finds out whether KVM runs a guest, where KVM is wanted."""
+        if self._accel == "tcg":
+            return ()
+        check = Command(accelerator.can_run(self._accel_record, self._accel), as_user=True)
+        return (Step(worker, "accelerator", (check,)),)
+
     def _start(self, tenant: Slice, vm: VM) -> Command:
         """A VM whose TAP was made anew holds a dead wire: it is started again."""
         files, process = self.files(tenant, vm), self._process(tenant, vm)
         taps = [tap_name(vm.vm_id, nic.name) for nic in vm.interfaces if nic.vlan_id is not None]
         argv, secret = self.qemu_argv(tenant, vm), base64.b64encode((vm.vnc_secret or "").encode()).decode()
+        if self._accel == "auto":
+            argv = accelerator.choosing(self._accel_record, argv)
         start = daemon.start(process, files.messages, files.log, argv, secret=files.vnc_secret, cores=vm.cores)
         runs = daemon.runs_on_its_taps(*process, taps)
         # A line, though it be empty: a VM of an older file may have no secret.
@@ -282,7 +295,7 @@ class VMLauncher:
             "qemu-system-x86_64",
             *("-name", process_name(tenant.slice_id, vm.vm_id)),
             *("-no-user-config", "-nodefaults", "-machine", "pc", "-cpu", "max"),
-            *_accelerators(self._inventory.hypervisor.accel),
+            *accelerator.options(self._accel),
             *("-smp", str(vm.cores), "-m", str(vm.ram_mib)),
             *("-drive", f"file={files.overlay},format=qcow2,if=virtio,discard=unmap"),
             *(word for index, nic in enumerate(vm.interfaces) for word in _nic(vm, index, nic)),
@@ -298,9 +311,22 @@ class VMLauncher:
         """The VM's files on its worker."""
         return VMFiles(self._images, tenant.slice_id, vm.name)
 
+    def runs_as_designed(self, slice_: Slice, vm: VM, argv: tuple[str, ...]) -> bool:
+        """Return whether a QEMU with this command line is `vm`, by KVM or by TCG."""
+        designed = self.qemu_argv(slice_, vm)
+        return argv == designed or (self._accel == "auto" and argv in accelerator.variants(designed))
+
     @property
     def _images(self) -> str:
         return self._inventory.hypervisor.images_path
+
+    @property
+    def _accel(self) -> str:
+        return self._inventory.hypervisor.accel
+
+    @property
+    def _accel_record(self) -> str:
+        return f"{self._images}/{accelerator.RECORD}"
 
 
 def remove_taps(names: Sequence[str], group: str) -> Command:
@@ -356,9 +382,3 @@ def _nic(vm: VM, index: int, interface: Interface) -> tuple[str, ...]:
         return ("-device", device)
     netdev = f"tap,id=nic{index},ifname={tap_name(vm.vm_id, interface.name)},script=no,downscript=no"
     return ("-netdev", netdev, "-device", f"{device},netdev=nic{index}")
-
-
-def _accelerators(accel: str) -> tuple[str, ...]:
-    """`auto`: QEMU itself takes KVM where its user can open it, else TCG."""
-    names = ("kvm", "tcg") if accel == "auto" else (accel,)
-    return tuple(word for name in names for word in ("-accel", name))

@@ -211,7 +211,7 @@ class Comparison:
         yield from self._of_overlay(tenant, vm, sight)
         if process is None and sight.knows("processes", "files"):
             yield self._finding("qemu-dead", tenant, vm, f"VM {vm.name} does not run")
-        elif process and process.argv != self.launcher.qemu_argv(tenant, vm):
+        elif process and not self.launcher.runs_as_designed(tenant, vm, process.argv):
             yield self._finding("qemu-wrong", tenant, vm, f"VM {vm.name} runs with another command line")
         for name in taps if sight.knows("devices") else ():
             yield from self._of_tap(tenant, vm, sight, name, alive=process is not None)

@@ -165,6 +165,10 @@ while [ $# -gt 0 ]; do
         sleep 0.1
       done
       words=$(tail -n 1 "$4" 2>/dev/null); words=${{words:+: $words}}
+      case $words in
+      *[Kk][Vv][Mm]* | *ssertion*)
+        words="$(printf %.150s "$words"); if KVM cannot run guests there, set hypervisor: {{accel: tcg}}";;
+      esac
       echo "$name ended at once${{words:-, without a word: are memory and processes left for its user?}}" >&2
       exit 1
     fi

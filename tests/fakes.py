@@ -21,7 +21,7 @@ import vm_launcher
 import walls
 from errors import HostUnreachable
 from network import neighbours, stack
-from remote import daemon, ovs
+from remote import accelerator, daemon, ovs
 from remote.batch import Outcome, Progress
 from remote.plan import CHANGE_DEADLINE_SECONDS, PATIENCE_SECONDS, Command, Step, Upload
 from tests import fake_look
@@ -559,6 +559,8 @@ class FakeHost:
     def start(self, argv: tuple[str, ...], stdin: str) -> Answer:
         pid_file, mark, secret, cores, *launch = argv
         same_pid_file, messages, log, program, *options = launch[4:]
+        if program == "sh":
+            program, *options = options[4:]  # behind what chooses the accelerator
         assert (program, same_pid_file) == ("qemu-system-x86_64", pid_file)
         assert options[options.index("-smp") + 1] == cores
         self.stop(("KILL", pid_file, mark), "")
@@ -698,6 +700,7 @@ def _beside(program: Program) -> Program:
 
 
 SCRIPTS: dict[str, Program] = {
+    accelerator.can_run("", "")[2]: FakeHost.fine,
     daemon.is_running("", "")[2]: FakeHost.is_running,
     daemon.start(("", ""), "", "", ())[2]: FakeHost.start,
     daemon.stop("TERM")[2]: FakeHost.stop,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,8 +14,8 @@ import pytest
 import yaml
 
 from lab import Lab, paths
-from tests.lab.seat import HOSTS, ROOT
-from tests.lab.test_failures import shell, stranger
+from tests.lab.seat import HOSTS, IMAGES, ROOT, Guest, Menu
+from tests.lab.test_failures import replaced, shell, stranger
 
 pytestmark = pytest.mark.lab
 
@@ -188,3 +189,87 @@ def test_a_key_that_others_may_read_is_found_by_the_doctor(lab: Lab, desk: Path)
         key.chmod(0o600)
     assert sorted(found) == sorted(HOSTS.values())
     assert all(f"is open to others (mode 0644), so ssh refuses it: chmod 600 {key}" in said for said in found.values())
+
+
+# --- KVM --------------------------------------------------------------------------------------------------------------
+
+QEMU = "/usr/bin/qemu-system-x86_64"
+NESTED = """case "$*" in *"-accel kvm"*)
+  echo "qemu: kvm_buf_set_msrs: Assertion \\`ret == cpu->kvm_msr_buf->nmsrs' failed." >&2; exit 134;;
+esac
+exec qemu-system-x86_64.real "$@\""""
+LATE = 'case "$*" in *isa-debug-exit*) exit 99;; esac\n' + NESTED
+KVM = Case(
+    f"[ -e /dev/kvm ] || {{ : >/dev/kvm; touch /var/tmp/kvm; }}; chmod 666 /dev/kvm; rm -f {IMAGES}/.accel",
+    f"[ ! -e /var/tmp/kvm ] || rm /dev/kvm /var/tmp/kvm; rm -f {IMAGES}/.accel",
+    "",
+)
+
+
+@contextmanager
+def kvm_runs_no_guest(lab: Lab, script: str) -> Iterator[None]:
+    """On both workers KVM opens, and QEMU ends with an assertion when it is to use it."""
+    with ExitStack() as stack:
+        for worker in ("worker1", "worker2"):
+            stack.enter_context(shell(lab, worker, KVM.breaks, KVM.repairs))
+            stack.enter_context(replaced(lab, worker, QEMU, script))
+        yield
+
+
+def accelerated(lab: Lab, desk: Path, accel: str, first_id: int) -> Path:
+    path = with_timeouts(lab, desk, accel)
+    record = yaml.safe_load(path.read_text())
+    record["hypervisor"]["accel"], record["next_vm_id"] = accel, first_id
+    path.write_text(yaml.safe_dump(record, sort_keys=False))
+    return path
+
+
+def test_kvm_that_opens_and_runs_no_guest_is_not_used_where_auto_may_choose(lab: Lab, desk: Path) -> None:
+    """First with the KVM of this machine, whatever it can do: the guest comes up. Then with one that cannot run any."""
+    database = accelerated(lab, desk, "auto", 4000)
+    menu = Menu(lab, "admin", database)
+    slice_id = menu.create_slice("accelerated")
+    menu.add_vm(slice_id, "one")
+    menu.deploy(slice_id)
+    Guest(lab, slice_id, menu.topology(slice_id)["one"])
+    argv = [sys.executable, str(ROOT / "cli.py"), "--database", str(database), "doctor", "--json"]
+    found = json.loads(lab.run(argv, check=False).stdout)["findings"]
+    assert not [finding for finding in found if finding["slice"] == slice_id]
+    menu.delete(slice_id)
+    with kvm_runs_no_guest(lab, NESTED):
+        slice_id = menu.create_slice("nested")
+        menu.add_vm(slice_id, "one")
+        menu.deploy(slice_id)
+        vm = menu.topology(slice_id)["one"]
+        assert vm.running
+        assert lab.exec(vm.worker, ["cat", f"{IMAGES}/.accel"]).stdout.split()[1] == "tcg"
+        menu.delete(slice_id)
+    assert menu.close() == 0
+
+
+@pytest.mark.parametrize(
+    ("accel", "script", "says"),
+    [
+        (
+            "kvm",
+            NESTED,
+            r"accelerator: KVM opens there and runs no guest .*; set hypervisor: \{accel: tcg\}; nothing was",
+        ),
+        (
+            "auto",
+            LATE,
+            r"VMs: one ended at once: qemu: kvm_buf.* failed.; if KVM cannot run guests there, set hypervisor:",
+        ),
+    ],
+)
+def test_kvm_that_fails_is_told_with_the_setting_that_helps(
+    lab: Lab, desk: Path, accel: str, script: str, says: str
+) -> None:
+    menu = Menu(lab, "admin", accelerated(lab, desk, accel, {"kvm": 5000, "auto": 6000}[accel]))
+    slice_id = menu.create_slice("asserting")
+    menu.add_vm(slice_id, "one")
+    with kvm_runs_no_guest(lab, script):
+        shown = menu.choose(6, slice_id)
+    assert re.search(says, shown), shown
+    menu.delete(slice_id)
+    assert menu.close() == 0

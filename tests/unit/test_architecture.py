@@ -102,6 +102,7 @@ orchestrator: accounts.accounts accounts.audit accounts.rights accounts.sessions
 passwords: errors
 placement: allocation errors inventory models
 qcow_manager: inventory models names remote.plan
+remote.accelerator:
 remote.batch: errors remote.plan
 remote.beside:
 remote.console: errors remote.daemon
@@ -126,7 +127,8 @@ storage.text: models storage.schema
 storage.version: allocation models storage.rules storage.schema storage.state storage.text
 vlan_manager: dhcp firewall inventory models names namespaces network.neighbours remote.ovs remote.plan vm_launcher
     walls
-vm_launcher: errors inventory models names network.stack remote.console remote.daemon remote.ovs remote.plan walls
+vm_launcher: errors inventory models names network.stack remote.accelerator remote.console remote.daemon remote.ovs
+    remote.plan walls
 walls: inventory models names remote.plan
 """
 """What each module of ours imports of ours, but for the lab and the bench: a line more is a decision."""

@@ -192,6 +192,16 @@ def test_an_open_ip_stack_is_found_and_closed(what: str) -> None:
     assert scene.inspector.comparison.of_slice(scene.tenant, look.sights) == []
 
 
+def test_a_vm_that_runs_by_emulation_where_kvm_runs_no_guest_is_as_designed() -> None:
+    scene = deployed("line")
+    (pid, argv), *_ = scene.worker.argvs.items()
+    assert argv.count("kvm") == 1
+    scene.worker.argvs[pid] = tuple("tcg" if word == "kvm" else word for word in argv)
+    assert scene.found() == []
+    scene.worker.argvs[pid] = tuple("xen" if word == "kvm" else word for word in argv)
+    assert [finding.code for finding in scene.found()] == ["qemu-wrong"]
+
+
 @pytest.mark.parametrize("change", ["one more", "another", "one less"])
 def test_a_flow_of_ours_that_was_changed_is_found_and_mended(change: str) -> None:
     scene = deployed("line")
