@@ -18,7 +18,7 @@ from inventory import SSHSettings
 from remote import causes
 from remote.batch import Outcome, Progress, UploadWanted
 from remote.images import HEADER_BYTES, fault_of
-from remote.plan import CHANGE_DEADLINE_SECONDS, SLOWEST_COPY, Step, Upload, shell
+from remote.plan import CHANGE_DEADLINE_SECONDS, SLOWEST_COPY, Step, Upload
 from remote.upload import IS_THERE, Content, Words, take_in
 
 _FAILED = 255
@@ -26,6 +26,9 @@ _FAILED = 255
 
 _TURNED_AWAY = "kex_exchange_identification"
 """It says so where sshd hung up on it before it greeted, as it does with some of many that come at once."""
+
+_READ_PROGRAM = "exec sh -s"
+"""The command for the login shell there, whichever that is."""
 
 _SOON_SECONDS = 0.1
 _BLOCK = 1 << 16
@@ -80,8 +83,11 @@ class Copy:
     def _attempt(self, content: Content, words: Words) -> Generator[int, None, bool]:
         """Whether sshd hung up before anything was said, as it does with some of many that come at once."""
         said = bytearray()
-        command = shell(take_in(self._upload, content.size, words.nonce))
-        with _client([*client(self._address, self._settings, self._patience), command]) as process:
+        program = take_in(self._upload, content.size, words.nonce).encode()
+        with _client([*client(self._address, self._settings, self._patience), _READ_PROGRAM]) as process:
+            assert process.stdin  # noqa: S101  (for the type checker: it is a pipe)
+            with suppress(BrokenPipeError):  # it has ended already, and says why
+                process.stdin.write(program)
             yield from self._exchange(process, content, words, said)
             try:
                 self.status = process.wait(self._patience)

@@ -16,7 +16,7 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from errors import Refused
-from remote.plan import Upload
+from remote.plan import Upload, shell
 
 IS_THERE = 10
 """The program's exit status when somebody else has brought the file meanwhile."""
@@ -70,10 +70,14 @@ said=$(ln -L "$file" "$target" 2>&1) || {{
 """
 
 
-def take_in(upload: Upload, size: int, nonce: str) -> tuple[str, ...]:
-    """The argv of the program that takes in a file of `size` bytes; `nonce` marks its lines on standard output."""
-    words = (nonce, upload.part, upload.target, str(size), str(STILL_SECONDS))
-    return ("sh", "-c", _TAKE_IN, "sh", *words, *upload.check)
+def take_in(upload: Upload, size: int, nonce: str) -> str:
+    """Return the program that takes in a file of `size` bytes, for `sh -s`; `nonce` marks its lines on standard output.
+
+    It comes on standard input, before the file: a login shell such as tcsh reads no line's end within quotes. A shell
+    that reads it may take in more than it runs at the moment, so nothing else is sent before the program asks.
+    """
+    words = (nonce, upload.part, upload.target, str(size), str(STILL_SECONDS), *upload.check)
+    return f"take_in() {{\n{_TAKE_IN}}}\ntake_in {shell(words)}; exit\n"
 
 
 class Content:

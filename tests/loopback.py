@@ -33,6 +33,7 @@ class LoopbackHost:
     home: Path
     user_key: paramiko.PKey
     host_key: paramiko.PKey = field(default_factory=paramiko.ECDSAKey.generate)
+    login_shell: str = "sh"
     more_host_keys: list[paramiko.PKey] = field(default_factory=list)
     sudo: str = "sh -s"
     login: str = ""
@@ -126,14 +127,14 @@ class _Session(paramiko.ServerInterface):
             self._host.cut()
             return
         path = f"{self._host.programs}:{Path(__file__).parent / 'bin'}:{os.environ['PATH']}"
-        takes_file = "count_bytes" in words
+        takes_file = words == "exec sh -s"
         damages = takes_file and self._host.damages_files
         if takes_file and self._host.silent_files:
             words = f"sleep 3; {words}"
         if takes_file and self._host.disk_full:
             words = f"trap '' XFSZ; ulimit -f {DISK_FULL // 512}; {words}"
         process = subprocess.Popen(
-            ["sh", "-c", words],
+            [self._host.login_shell, "-c", words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -147,7 +148,11 @@ class _Session(paramiko.ServerInterface):
         assert process.stderr
         self._host.processes.append(process)
         stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
-        _in_background(channel.recv, lambda data: stdin.write(data[::-1] if damages else data), stdin.close)
+        _in_background(
+            channel.recv,
+            lambda data: stdin.write(data[::-1] if damages and b"take_in()" not in data else data),
+            stdin.close,
+        )
         outputs = [
             _in_background(lambda size: os.read(stdout.fileno(), size), channel.sendall),
             _in_background(lambda size: os.read(stderr.fileno(), size), channel.sendall_stderr),

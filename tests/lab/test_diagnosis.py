@@ -273,3 +273,23 @@ def test_kvm_that_fails_is_told_with_the_setting_that_helps(
     assert re.search(says, shown), shown
     menu.delete(slice_id)
     assert menu.close() == 0
+
+
+def test_the_users_login_shell_may_be_tcsh(lab: Lab, desk: Path) -> None:
+    """An image is copied, and a VM deployed, on workers where it is."""
+    database, image = with_timeouts(lab, desk, "tcsh"), desk / "tcsh.qcow2"
+    image.write_bytes(lab.image.read_bytes())
+    paths.caller().own(image)
+    record = yaml.safe_load(database.read_text())
+    record["flavors"]["cirros"]["image"], record["next_vm_id"] = str(image), 7000
+    database.write_text(yaml.safe_dump(record, sort_keys=False))
+    tcsh = login_shell("/usr/bin/tcsh", "")
+    with ExitStack() as stack:
+        for worker in ("worker1", "worker2"):
+            stack.enter_context(shell(lab, worker, tcsh.breaks, f"{tcsh.repairs}; rm -f {IMAGES}/*tcsh.qcow2*"))
+        menu = Menu(lab, "admin", database)
+        slice_id = menu.create_slice("shells")
+        menu.add_vm(slice_id, "one")
+        menu.deploy(slice_id)
+        menu.delete(slice_id)
+        assert menu.close() == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,9 +17,9 @@ import pytest
 
 from errors import HostUnreachable, Refused
 from inventory import SSHSettings
-from remote import openssh, upload
+from remote import openssh, ssh, upload
 from remote.openssh import Copy
-from remote.plan import Upload
+from remote.plan import Command, Step, Upload
 from tests.loopback import LoopbackHost, loopback_host
 
 
@@ -191,6 +192,24 @@ def test_the_manager_may_take_its_time(
 def test_a_host_that_is_not_there(host: LoopbackHost, tmp_path: Path, image: Path) -> None:
     nobody = replace(settings(host, tmp_path), port=1)
     assert "Connection refused" in str(complaint(nobody, image))
+
+
+@pytest.mark.parametrize("login_shell", ["sh", "bash", "tcsh"])
+def test_the_login_shell_there_is_whichever_it_is(
+    host: LoopbackHost, tmp_path: Path, image: Path, login_shell: str
+) -> None:
+    """`make packages` installs tcsh, which reads quotes on one line only; root's part begins through it, too."""
+    if login_shell == "tcsh" and not shutil.which(login_shell):
+        pytest.skip("make packages installs it")
+    host.login_shell = login_shell
+    wanted = Upload(str(image), "./it's here.img", "./.it's.part", (), ("sh", "-c", "true\n# it's\n"))
+    file = Copy("127.0.0.1", settings(host, tmp_path), wanted, 20.0)
+    list(file.news())
+    assert (file.status, (host.home / "it's here.img").read_bytes()) == (0, image.read_bytes())
+    client = ssh.SSHHost("127.0.0.1", host.settings(tmp_path))
+    (outcome,) = client.run([Step("127.0.0.1", "a step", (Command(("echo", "it's\nhere!")),))])
+    client.close()
+    assert getattr(outcome, "stdout", "") == "it's\nhere!\n"
 
 
 def test_a_machine_without_the_client(

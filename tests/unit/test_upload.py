@@ -33,16 +33,19 @@ def test_an_image_that_could_not_be_read_is_read_again(tmp_path: Path, monkeypat
 
 def test_a_file_is_opened_once_on_its_way_to_the_disk(tmp_path: Path) -> None:
     """Opened again by its name it is truncated, and then some filesystems keep everybody waiting for the disk."""
-    program, said = tmp_path / "dd", tmp_path / "said"
-    program.write_text(
-        f'#!/bin/sh\n[ /proc/self/fd/1 -ef part ] && echo "$@" >{said}\nexec {shutil.which("dd")} "$@"\n'
-    )
-    program.chmod(0o700)
+    dd, said = tmp_path / "dd", tmp_path / "said"
+    dd.write_text(f'#!/bin/sh\n[ /proc/self/fd/1 -ef part ] && echo "$@" >{said}\nexec {shutil.which("dd")} "$@"\n')
+    dd.chmod(0o700)
     content = b"image" * 1000
-    argv = upload.take_in(Upload("image", f"{tmp_path}/target", "part", ()), len(content), "nonce")
-    done = subprocess.run(
-        argv, cwd=tmp_path, input=content + hashlib.sha256(content).hexdigest().encode() + b"\n", capture_output=True,
-        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, check=False,
-    )  # fmt: skip
-    assert (done.returncode, (tmp_path / "target").read_bytes()) == (0, content), done.stderr
+    program = upload.take_in(Upload("image", f"{tmp_path}/target", "part", ()), len(content), "nonce")
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    with subprocess.Popen(
+        ["sh", "-s"], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(program.encode())
+        assert process.stdout.readline() == b"nonce send\n"
+        process.communicate(content + hashlib.sha256(content).hexdigest().encode() + b"\n", timeout=30)
+    assert (process.returncode, (tmp_path / "target").read_bytes()) == (0, content)
     assert not [word for word in said.read_text().split() if word.startswith("of=")]
