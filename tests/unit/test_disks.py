@@ -314,3 +314,17 @@ def test_the_size_of_an_image_is_read_on_the_manager(tmp_path: Path) -> None:
         f"The image {large} is a disk of 524288000 MiB, and flavor small has 512 MiB: "
         "have the operator raise its disk_gb, or shrink the image"
     )
+
+
+def test_an_image_that_was_replaced_on_purpose_is_taken_after_what_its_sentence_says(tmp_path: Path) -> None:
+    """No disk is left on the one before: the seal goes, and not the deployment for ever."""
+    worker, slice_ = Worker(tmp_path), design("single")
+    base, *disk = worker.disks.create_backing_image(slice_, slice_.vms[0])
+    assert worker.does(base, *disk) == ""
+    worker.undoes(*disk)
+    (worker.images / "cirros.img").write_bytes(bytes(64))
+    said = worker.does(base)
+    assert "is not the image that disks of VMs were built on" in said
+    seal = said.strip().rpartition("or no disk is left on it: rm ")[2].removesuffix(")")
+    (worker.home / seal).unlink()
+    assert worker.does(base, *disk) == ""
