@@ -38,8 +38,17 @@ for other in "${{overlay%_img.qcow2}}".id-*; do
 done
 qemu-img create -q -f qcow2 -b "$base" -F qcow2 "$overlay.part" "$size" >&2 && mv "$overlay.part" "$overlay\""""
 
-# Overlays and their marks in pairs. The folder is named where nothing in it can be the slice's but what is asked for.
-_ARE_FREE = f"""folder=$1 taken=; shift
+# Overlays and their marks in pairs; before them, marks of the slice's disks on other workers, each with its worker: one
+# that is here says that both have one folder. The slice's folder is named where nothing in it can be the slice's but
+# what is asked for.
+_ARE_FREE = f"""folder=$1 elsewhere=$2 taken=; shift 2
+while [ "$elsewhere" -gt 0 ]; do
+  [ ! -e "$1" ] || {{
+    echo "${{1%/*/*}} there is the folder that $2 has, too; give each worker its own (hypervisor: images_dir)" >&2
+    exit 1
+  }}
+  shift 2; elsewhere=$((elsewhere - 1))
+done
 while [ $# -gt 0 ]; do
   if [ -e "$2" ]; then folder=; elif [ -e "$1" ]; then taken=$1; fi
   shift 2
@@ -117,7 +126,7 @@ class QCOWManager:
     def require_free(self, tenant: Slice, vms: Sequence[VM]) -> tuple[Step, ...]:
         """Read-only: no disk but their own is there under the names of new VMs.
 
-        Nor is there a folder of the slice on a worker on which it has no others.
+        Nor is there a folder of the slice on a worker on which it has no others, nor one that two workers share.
         """
         new = {vm.vm_id for vm in vms if vm.disk_id}
         workers = dict.fromkeys(vm.worker_ip for vm in vms if vm.vm_id in new)
@@ -127,7 +136,10 @@ class QCOWManager:
         here = [vm for vm in tenant.vms if vm.worker_ip == worker]
         folder = "" if any(vm.vm_id not in new for vm in here) else self._files(tenant, here[0]).folder
         disks = [word for vm in here if vm.vm_id in new for word in self._disk(tenant, vm)]
-        look = Command(("sh", "-c", _ARE_FREE, "sh", folder, *disks), as_user=True)
+        others = [vm for vm in tenant.vms if vm.worker_ip != worker and vm.disk_id]
+        elsewhere = [word for vm in others for word in (self._disk(tenant, vm)[1], vm.worker_ip)]
+        words = (folder, str(len(others)), *elsewhere, *disks)
+        look = Command(("sh", "-c", _ARE_FREE, "sh", *words), as_user=True)
         return Step(worker, "place for the disks", (look,))
 
     def preflight(self, tenant: Slice, worker: str) -> tuple[Step, ...]:

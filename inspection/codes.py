@@ -29,6 +29,11 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "tool-too-old": ("error", "a program is older than what is needed", "upgrade the host"),
     "bridge-missing": ("error", "Open vSwitch has no bridge br-int", "ovs-vsctl add-br br-int, and its data port"),
     "switch-down": ("error", "ovs-vswitchd does not answer", "systemctl start openvswitch-switch"),
+    "images-shared": (
+        "error",
+        "two workers have one folder of images, and so write each other's files",
+        "give each worker a folder on a disk of its own (hypervisor: images_dir)",
+    ),
     "no-room": ("warning", "hardly any memory or disk is left", "delete slices or VMs there, or make room"),
     "clock-skew": ("warning", "the host's clock is not the manager's", "let both follow a time server"),
     "overlay-missing": ("error", "a VM's disk is not there", "delete the slice and make it anew: its data is lost"),

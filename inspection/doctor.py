@@ -104,6 +104,7 @@ class Doctor:
         for host in self._forgotten(self._database.load()):
             if host in look.sights:
                 yield Finding("host-forgotten", host, "it was written off and answers again")
+        yield from findings.shared_folders(look.sights.values())
         for sight in look.sights.values():
             yield from findings.of_host(self._inspector.inventory, sight, look.began, look.ended)
         for tenant in survey.steady_in("running"):

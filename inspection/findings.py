@@ -22,7 +22,7 @@ from inspection.reading import flow
 from inspection.sight import Device, Flow, Port, Sight
 from inventory import Inventory
 from models import NOWHERE, VM, Slice
-from names import flow_cookie, process_name, router_namespace
+from names import flow_cookie, process_name, router_namespace, vm_file
 from namespaces import Place
 from remote import ovs
 from vlan_manager import VLANManager
@@ -88,6 +88,20 @@ def of_error(host: str, error: CloudError) -> Finding:
         return Finding("host-unreachable", host, f"{error.PREDICATE}: {error.reason}")
     code = "sudo-refused" if isinstance(error, SudoRefused) else "look-failed"
     return Finding(code, host, str(error).removeprefix(f"{host}: "))
+
+
+def shared_folders(sights: Iterable[Sight]) -> Iterator[Finding]:
+    """Yield the workers whose folder of images is also another's: the mark of one disk is in both."""
+    owners: dict[str, str] = {}
+    told: set[tuple[str, str]] = set()
+    for sight in sights:
+        for path in sight.files:
+            if ".id-" not in path or not vm_file(path):
+                continue
+            other = owners.setdefault(path, sight.host)
+            if other != sight.host and (other, sight.host) not in told:
+                told.add((other, sight.host))
+                yield Finding("images-shared", sight.host, f"its folder of images is the one that {other} has, too")
 
 
 def of_host(inventory: Inventory, sight: Sight, began: float, ended: float) -> Iterator[Finding]:

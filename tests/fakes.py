@@ -601,7 +601,11 @@ class FakeHost:
         self.argvs[self._last_pid] = argv
 
     def are_free(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        folder, *disks = argv
+        folder, elsewhere, *rest = argv
+        marks, disks = rest[: 2 * int(elsewhere)], rest[2 * int(elsewhere) :]
+        for mark, worker in _in_pairs(tuple(marks)):
+            if self.exists(mark):
+                return no(f"{mark.rsplit('/', 2)[0]} there is the folder that {worker} has, too")
         pairs = _in_pairs(tuple(disks))
         own = [mark for _, mark in pairs if self.exists(mark)]
         taken = [folder] if folder and not own and self.exists(folder) else []

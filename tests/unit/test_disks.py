@@ -189,6 +189,19 @@ def test_a_place_is_free_where_nothing_but_ones_own_is_there(
     assert not look.undo
 
 
+def test_a_folder_that_two_workers_share_is_told_as_that(worker: Worker, tenant: Slice) -> None:
+    """The slice's first VM has its disk on another worker, and its mark is here."""
+    first, second = tenant.vms[:2]
+    first.worker_ip = "10.0.10.9"
+    (look,) = worker.disks.require_free(tenant, [second])
+    assert worker.does(look) == ""
+    worker.folder.mkdir(exist_ok=True)
+    (worker.folder / f"{first.name}.id-{first.disk_id}").touch()
+    assert worker.does(look) == (
+        "vm_images there is the folder that 10.0.10.9 has, too; give each worker its own (hypervisor: images_dir)\n"
+    )
+
+
 def test_disks_of_an_older_file_are_not_looked_at(worker: Worker, tenant: Slice) -> None:
     """They may be there already: their manager died half-way, and they say not whose they are."""
     tenant.vms[0].disk_id = None

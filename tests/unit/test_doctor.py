@@ -60,6 +60,17 @@ def test_nothing_is_wrong_with_a_cloud_that_runs(running: Desk) -> None:
     assert (diagnosis.findings, diagnosis.removed) == ((), ())
 
 
+def test_workers_that_share_a_folder_of_images_are_found(running: Desk) -> None:
+    """The files of each are seen on both; nothing of them is removed."""
+    first, second = (running.cloud.hosts[host] for host in (WORKER, "10.0.10.2"))
+    second.files |= {path: text for path, text in first.files.items() if "vm_images/" in path}
+    second.folders |= {folder for folder in first.folders if "vm_images/" in folder}
+    found = [f for f in running.api.doctor.examine().findings if f.code == "images-shared"]
+    assert [f.sentence for f in found] == [f"10.0.10.2: its folder of images is the one that {WORKER} has, too"]
+    assert "hypervisor: images_dir" in found[0].advice
+    assert running.api.doctor.fix().removed == ()
+
+
 def test_of_what_was_agreed_nothing_else_is_removed(running: Desk) -> None:
     forget(running)
     flows, *others = running.api.doctor.examine().removable
