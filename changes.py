@@ -7,6 +7,7 @@ change can be finished or taken back: every step finds out on the host what is t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -256,9 +257,11 @@ class Change:
                 stored.left = []
             user = state.users[tenant.owner]
             user.used_vms = max(0, user.used_vms - len(gone))
+            now = time.time()
             for lost in unreachable:
                 if lost.host in state.workers:  # no further VM is to be placed there before it was seen again
-                    state.workers[lost.host] = replace(state.workers[lost.host], up=False, problem=lost.problem)
+                    worker = state.workers[lost.host]
+                    state.workers[lost.host] = replace(worker, up=False, problem=lost.problem, measured=now)
             recount(state.workers, state.slices.holdings.values())
 
     def _undo_running(self, tenant: Slice) -> Plan:

@@ -85,6 +85,14 @@ class Database:
         busy = f"Slice {slice_id} is being worked on by another session; try again when it is done"
         return locked(self._claim_file(slice_id), self._file, CLAIM_WAIT_S, busy, remove=True)
 
+    def claim_measuring(self, wait_s: float) -> AbstractContextManager[object]:
+        """Hold the right to measure the workers; `Refused` where another session still has it after `wait_s` seconds.
+
+        The kernel releases it when the session dies.
+        """
+        busy = "The workers are being measured by another session; try again when it is done"
+        return locked(self.beside("workers.lock"), self._file, wait_s, busy, remove=True)
+
     def is_claimed(self, slice_id: int) -> bool:
         """Whether any session, this one included, is changing what a slice has on the hosts."""
         return is_locked(self._claim_file(slice_id))

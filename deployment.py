@@ -164,11 +164,12 @@ class DeploymentAPI:
 
     # --- discovery ----------------------------------------------------------------------------------------------------
 
-    def discovery_plan(self) -> Plan:
-        """Read-only: cores, memory and disk of all workers."""
+    def discovery_plan(self, workers: Iterable[str] | None = None) -> Plan:
+        """Return the plan that reads cores, memory and disk of the workers; None is all of the inventory."""
         folder = self._inventory.hypervisor.images_path
         measure = Command(("timeout", "5", "sh", "-c", _MEASURE, "sh", folder))
-        steps = (Step(worker, "resources", (measure,)) for worker in self._inventory.workers_list)
+        asked = self._inventory.workers_list if workers is None else workers
+        steps = (Step(worker, "resources", (measure,)) for worker in asked)
         seconds = self._inventory.ssh.timeouts.look
         return Plan((Stage("discovery", tuple(steps)),), patience=seconds, deadline=seconds, repeatable=True)
 

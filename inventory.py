@@ -140,6 +140,7 @@ class Worker:
 
     `up` is False when it gets no VMs at present, and `problem` says why; one that is up can have a problem as well.
     `forgotten`: it was written off, and gets no VMs before the doctor has cleared it.
+    `measured` is when that was seen, in seconds since 1970; 0 in files that do not say it.
     """
 
     max_cores: int = 0
@@ -151,6 +152,7 @@ class Worker:
     up: bool = True
     problem: str = ""
     forgotten: bool = False
+    measured: float = 0.0
 
     @property
     def state(self) -> str:

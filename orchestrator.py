@@ -20,7 +20,7 @@ from accounts import rights
 from accounts.accounts import Accounts
 from accounts.audit import OK, UNKNOWN, Audit, Entry
 from accounts.sessions import Session, Sessions
-from allocation import next_slice_id, next_vm_id
+from allocation import next_slice_id
 from changes import Change, Changes
 from database import Database
 from deployment import DeploymentAPI
@@ -29,16 +29,15 @@ from errors import CloudError, FileFault, Refused
 from inventory import SSHSettings, Worker
 from lifecycle import losses
 from lifecycle.consoles import Confirm, Consoles, Joined, never
+from lifecycle.design import VMRequest, design_vm
 from models import (
     ADMIN,
-    MAX_DATA_INTERFACES,
     VM,
     Link,
     Record,
     Slice,
     User,
 )
-from placement import recount
 from remote.console import Explained
 from remote.events import Event, Listener, StageStarted, ignore
 from remote.images import require_fitting
@@ -242,6 +241,11 @@ class OrchestratorAPI:
         """Measure all workers at once; one that does not answer within a connection's deadline is down."""
         return self._discovery.workers()
 
+    @_answers
+    def known_workers(self) -> dict[str, Worker]:
+        """Return the workers as they were within the last minute; only what is older is measured again."""
+        return self._discovery.known()
+
     # --- designing ----------------------------------------------------------------------------------------------------
 
     @_answers
@@ -272,36 +276,15 @@ class OrchestratorAPI:
         listen: Listener = ignore,
     ) -> VM:
         """Design a VM, and make its overlay on the worker it was placed on; if that fails nothing is recorded."""
-        rights.check_name("VM", name)
-        if not 0 <= data_interfaces_count <= MAX_DATA_INTERFACES:
-            raise Refused(f"A VM has 0 to {MAX_DATA_INTERFACES} data interfaces, not {data_interfaces_count}")
+        request = VMRequest(actor, slice_id, name, flavor_name, data_interfaces_count, internet_enabled)
+        request.check()
         with self._change(actor, slice_id, listen) as change:
             if flavor := self._database.load().all_flavors.get(flavor_name):
                 require_fitting(str(flavor["image"]), flavor_name, float(flavor["disk_gb"]))
-            if not self._database.load().workers:
-                self._discovery.workers()
+            self._discovery.refresh(lambda state: design_vm(state, self._deployment, request).worker_ip)
             with self._database.transaction() as state:
-                tenant = rights.designed(state, actor, slice_id)
-                user = rights.user_of(state, tenant.owner)
-                flavor = state.all_flavors.get(flavor_name)
-                if flavor is None:
-                    raise Refused(f"There is no flavor {flavor_name}; there are {', '.join(state.all_flavors)}")
-                if not user.can_create_vms(1):
-                    has = "you have" if user.username == actor else f"{user.username} has"
-                    raise Refused(
-                        f"Quota exceeded: {has} {user.used_vms} of {user.quota_vms} VMs; delete a slice first"
-                    )
-                if any(vm.name == name for vm in tenant.vms):
-                    raise Refused(f"Slice {slice_id} has a VM {name} already; choose another name")
-                live = state.slices.holdings.values()
-                vm_id = next_vm_id(state.next_vm_id, live)
-                vm = self._deployment.create_vm_with_qcow(
-                    tenant, vm_id, name, flavor_name, flavor,
-                    data_interfaces_count, internet_enabled, state.workers, live,
-                )  # fmt: skip
-                state.next_vm_id = vm_id + 1
-                user.used_vms += 1
-                recount(state.workers, state.slices.holdings.values())
+                vm = design_vm(state, self._deployment, request)
+                tenant = state.slices[slice_id]
             change.make_images(tenant, [vm])
             return vm
 

@@ -12,6 +12,10 @@ from inventory import Inventory, Worker
 from models import Record
 
 
+class NoRoom(Refused):
+    """A VM fits on no worker, as far as they were measured."""
+
+
 def promised(live: Iterable[Holdings]) -> dict[str, Promise]:
     """Return what the VMs of each worker were promised together."""
     sums: dict[str, Promise] = defaultdict(Promise)
@@ -45,12 +49,12 @@ def place(
     """Return the address of the worker for a new VM of a slice that has VMs on the workers `used` already.
 
     Until the slice uses `hypervisor: spread` workers, the emptiest unused one with room is taken, then the emptiest
-    used one; after that, the emptiest used one, and where they are full, a further one. `Refused` when the VM fits
+    used one; after that, the emptiest used one, and where they are full, a further one. `NoRoom` when the VM fits
     nowhere; the sentence names the worker that comes closest.
     """
     up = [address for address in inventory.workers_list if address in workers and workers[address].up]
     if not up:
-        raise Refused("No worker answers at present; ask the operator, or log in again to look for them")
+        raise NoRoom("No worker answers at present; ask the operator")
     overcommit, sums = inventory.hypervisor.cpu_overcommit, promised(live)
     filled = {address: _with(workers[address], sums[address]) for address in up}
     gaps = {address: _gaps(flavor, worker, overcommit) for address, worker in filled.items()}
@@ -65,7 +69,7 @@ def place(
     closest = min(up, key=lambda address: sum(missing for missing, _ in gaps[address]))
     needs = f"{flavor['cores']} cores, {flavor['ram_gb']:g} GB of memory, {flavor['disk_gb']:g} GB of disk"
     lacks = ", ".join(sentence for _, sentence in gaps[closest])
-    raise Refused(f"No worker has room for {flavor_name} ({needs}); {closest} comes closest: {lacks}")
+    raise NoRoom(f"No worker has room for {flavor_name} ({needs}); {closest} comes closest: {lacks}")
 
 
 def _fullness(worker: Worker, cpu_overcommit: float) -> tuple[float, int]:

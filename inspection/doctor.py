@@ -83,7 +83,7 @@ class Doctor:
             for host in sorted(cleared):
                 if agreed is not None and _mark(host) not in agreed:
                     continue
-                state.workers[host] = replace(state.workers[host], forgotten=False, problem="")
+                state.workers[host] = replace(state.workers[host], forgotten=False, problem="", measured=0.0)
                 removed = (*removed, _mark(host))
         return removed, tuple(_not_removed(step.host, step.title, error) for step, error in failed.items())
 

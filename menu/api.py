@@ -154,6 +154,9 @@ class API(Protocol):
     def most_slices(self, actor: str) -> tuple[bool, int | str]:
         """How many slices the user may have at a time."""
 
+    def known_workers(self) -> tuple[bool, dict[str, Worker] | str]:
+        """Return all workers as they were within the last minute; only what is older is measured again."""
+
     def get_user(self, actor: str) -> tuple[bool, User | str]:
         """The user with quota and use as they are now."""
 

@@ -83,7 +83,7 @@ class Discovery:
 
     def _run(self) -> None:
         try:
-            self._answer.set_result(value_of(self._api.discover_workers()))
+            self._answer.set_result(value_of(self._api.known_workers()))
         except BaseException as error:  # noqa: BLE001 - it is raised where the answer is asked for
             self._answer.set_exception(error)
 

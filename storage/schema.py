@@ -336,6 +336,7 @@ WORKER = record(
         "up": flag,
         "problem": REMARK,
         "forgotten": flag,
+        "measured": number(0, 1e12),
     },
 )
 USER = record(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab import GuestConsole, Lab, paths
-from tests.lab.seat import HOSTS, Menu, traces
+from tests.lab.seat import HOSTS, Menu, age_measurements, traces
 
 pytestmark = pytest.mark.lab
 
@@ -111,6 +111,7 @@ def test_a_user_that_may_not_use_sudo_is_told_so(other: OtherLab) -> None:
     for host in HOSTS.values():
         other.lab.exec(host, ["mv", "/etc/sudoers.d/keeper", "/root/sudoers"])
     try:
+        age_measurements(other.database)
         menu = other.menu()
         assert menu.greeting.count("Warning: worker") == 2
         shown = menu.choose(1)
@@ -119,3 +120,4 @@ def test_a_user_that_may_not_use_sudo_is_told_so(other: OtherLab) -> None:
     finally:
         for host in HOSTS.values():
             other.lab.exec(host, ["mv", "/root/sudoers", "/etc/sudoers.d/keeper"])
+        age_measurements(other.database)

@@ -214,6 +214,9 @@ class FakeCloud:
     def most_slices(self, actor: str) -> int:
         return self.accounts.most_slices(actor)
 
+    def known_workers(self) -> Answer[dict[str, Worker]]:
+        return self.discover_workers()
+
     @answering
     def get_user(self, username: str) -> User:
         return self.users[username]

@@ -60,6 +60,7 @@ inspection.shared: dhcp errors firewall inspection.sight inventory network.neigh
 inspection.sight: names remote.ovs
 inventory: errors
 lifecycle.consoles: deployment errors models remote.console
+lifecycle.design: accounts.rights allocation database deployment errors models placement
 lifecycle.hosts: accounts.audit changes database deployment discovery errors inventory lifecycle.losses placement
     remote.events remote.plan remote.runner storage.state
 lifecycle.losses: accounts.rights deployment errors models storage.state
@@ -97,7 +98,7 @@ network.neighbours: names remote.beside remote.plan
 network.stack: names remote.plan
 orchestrator: accounts.accounts accounts.audit accounts.rights accounts.sessions allocation changes database deployment
     discovery errors inspection.doctor inspection.findings inspection.inspector inspection.prover inventory
-    lifecycle.consoles lifecycle.hosts lifecycle.losses models passwords placement remote.console remote.events
+    lifecycle.consoles lifecycle.design lifecycle.hosts lifecycle.losses models passwords remote.console remote.events
     remote.images remote.plan remote.runner remote.ssh
 passwords: errors
 placement: allocation errors inventory models

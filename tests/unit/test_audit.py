@@ -32,6 +32,7 @@ LOOKS_ONLY = {
     "list_slices",
     "get_slice",
     "discover_workers",
+    "known_workers",
     "plan_slice",
     "unfinished",
     "ailments",

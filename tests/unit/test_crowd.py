@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import re
 import signal
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -246,6 +247,6 @@ def recover(cloud: Cloud, chance: random.Random) -> None:
     hosts_agree(cloud.hosts(), state)
     assert (dict(state.slices), {user.used_vms for user in state.users.values()}) == ({}, {0})
     beside = {entry.name for entry in cloud.folder.iterdir() if entry.name.startswith("database.yaml")}
-    assert {name for name in beside if "slice-" not in name and ".audit" not in name} == {
+    assert {name for name in beside if not re.search(r"slice-|\.audit|\.workers\.lock", name)} == {
         f"database.yaml{suffix}" for suffix in ("", ".lock", ".previous")
     }

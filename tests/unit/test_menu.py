@@ -228,6 +228,22 @@ def test_no_worker_is_looked_at_before_the_password_is_right(script: str, looks:
     assert cloud.looks == looks
 
 
+def test_a_login_takes_what_is_known_of_the_workers_and_entry_1_looks_at_them() -> None:
+    asked: list[str] = []
+
+    class Watched(FakeCloud):
+        def known_workers(self) -> Answer[dict[str, Worker]]:
+            asked.append("known")
+            return True, {}
+
+        def discover_workers(self) -> Answer[dict[str, Worker]]:
+            asked.append("looked at")
+            return True, {}
+
+    play(Watched(), LOGIN + "1\n0\n")
+    assert asked == ["known", "looked at"]
+
+
 def test_what_breaks_in_the_background_is_raised_where_it_is_asked_for() -> None:
     class Broken(FakeCloud):
         def discover_workers(self) -> Answer[dict[str, Worker]]:

@@ -43,7 +43,7 @@ OWN = {
 }
 """About the user who wishes for it, and nobody else."""
 
-EVERYBODYS = {"flavors", "discover_workers", "prove_isolation"}
+EVERYBODYS = {"flavors", "discover_workers", "known_workers", "prove_isolation"}
 
 ABSENT, ABSENT_VM = 4711, 4712
 

@@ -1,0 +1,55 @@
+"""A VM's place in the database: the request, what is checked of it, and what is recorded before a host is changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accounts import rights
+from allocation import next_vm_id
+from database import State
+from deployment import DeploymentAPI
+from errors import Refused
+from models import MAX_DATA_INTERFACES, VM
+from placement import recount
+
+
+@dataclass(frozen=True)
+class VMRequest:
+    """What a user asks for with a VM."""
+
+    actor: str
+    slice_id: int
+    name: str
+    flavor_name: str
+    data_interfaces: int
+    internet: bool
+
+    def check(self) -> None:
+        """Raise `Refused` where the request breaks a rule that needs no database."""
+        rights.check_name("VM", self.name)
+        if not 0 <= self.data_interfaces <= MAX_DATA_INTERFACES:
+            raise Refused(f"A VM has 0 to {MAX_DATA_INTERFACES} data interfaces, not {self.data_interfaces}")
+
+
+def design_vm(state: State, deployment: DeploymentAPI, request: VMRequest) -> VM:
+    """Add the VM to its slice in `state`, with ids, addresses and a worker; `Refused` where that is not allowed."""
+    slice_ = rights.designed(state, request.actor, request.slice_id)
+    user = rights.user_of(state, slice_.owner)
+    flavor = state.all_flavors.get(request.flavor_name)
+    if flavor is None:
+        raise Refused(f"There is no flavor {request.flavor_name}; there are {', '.join(state.all_flavors)}")
+    if not user.can_create_vms(1):
+        has = "you have" if user.username == request.actor else f"{user.username} has"
+        raise Refused(f"Quota exceeded: {has} {user.used_vms} of {user.quota_vms} VMs; delete a slice first")
+    if any(vm.name == request.name for vm in slice_.vms):
+        raise Refused(f"Slice {request.slice_id} has a VM {request.name} already; choose another name")
+    live = state.slices.holdings.values()
+    vm_id = next_vm_id(state.next_vm_id, live)
+    vm = deployment.create_vm_with_qcow(
+        slice_, vm_id, request.name, request.flavor_name, flavor,
+        request.data_interfaces, request.internet, state.workers, live,
+    )  # fmt: skip
+    state.next_vm_id = vm_id + 1
+    user.used_vms += 1
+    recount(state.workers, state.slices.holdings.values())
+    return vm
