@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import re
 import secrets
+import unicodedata
 
 from errors import Refused
 
@@ -19,6 +20,9 @@ HASH_BYTES = 32
 COST_N, COST_R, COST_P = 16_384, 8, 1
 MAX_MEMORY = 64 * 1024 * 1024
 """Most memory that one derivation may take, in bytes: a stored cost beyond it does not verify. Ours takes 16 MiB."""
+
+_LONGEST_DECOMPOSITION = 4
+"""So many characters can be one in NFC (Unicode, UAX 15)."""
 
 _SHIPPED = {"admin", "student"}
 _CURRENT = f"scrypt${COST_N}${COST_R}${COST_P}$"
@@ -45,24 +49,39 @@ def check_new(username: str, password: str) -> None:
     """`Refused` where `password` may not become the user's: too short, too long, or one that everybody knows."""
     if is_shipped(username, password):
         raise Refused("A password is not the user's name; choose another one")
-    if not MIN_NEW_LENGTH <= len(password) <= MAX_LENGTH:
+    if not MIN_NEW_LENGTH <= len(normal(password)) <= MAX_LENGTH:
         raise Refused(f"A password has {MIN_NEW_LENGTH} to {MAX_LENGTH} characters")
 
 
+def normal(password: str) -> str:
+    """Return the password in Unicode's form NFC, the same whether a keyboard sends an accent by itself or not."""
+    return unicodedata.normalize("NFC", password)
+
+
 def hash_password(password: str) -> str:
-    """A digest of `password` with a salt of its own. Takes about 50 ms, on purpose."""
+    """Return a digest of `normal(password)` with a salt of its own. Takes about 50 ms, on purpose."""
     salt = secrets.token_bytes(SALT_BYTES)
-    return f"{_CURRENT}{salt.hex()}${_derive(password, salt, COST_N, COST_R, COST_P).hex()}"
+    return f"{_CURRENT}{salt.hex()}${_derive(normal(password), salt, COST_N, COST_R, COST_P).hex()}"
 
 
 def verify(stored: str, password: str) -> bool:
-    """Whether `password` is the one that `stored` was made from; False for anything that is no digest.
+    """Return whether `stored` was made from `password`, as it was typed or as `normal`; False for what is no digest.
 
-    Every call makes one derivation, also for a SHA-256 digest and for an empty `stored`: how long the answer takes
+    Every form costs one derivation, also for a SHA-256 digest and for an empty `stored`: how long the answer takes
     does not tell whether a user exists.
     """
-    if not 1 <= len(password) <= MAX_LENGTH:
+    if len(password) > MAX_LENGTH * _LONGEST_DECOMPOSITION:
         return False
+    forms = dict.fromkeys((password, normal(password)))
+    return any(_matches(stored, form) for form in forms if 1 <= len(form) <= MAX_LENGTH)
+
+
+def is_to_be_renewed(stored: str, password: str) -> bool:
+    """Return whether a digest that `password` was verified by is outdated, or was made of another form than NFC."""
+    return is_outdated(stored) or (normal(password) != password and not _matches(stored, normal(password)))
+
+
+def _matches(stored: str, password: str) -> bool:
     if match := _SCRYPT.fullmatch(stored):
         n, r, p = (int(match[group]) for group in (1, 2, 3))
         try:

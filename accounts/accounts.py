@@ -29,12 +29,12 @@ class Accounts:
         """The user with this name and password; `Refused` with the same sentence, and as late, where either is wrong.
 
         After some wrong ones `Refused` says how long to wait. The documented SHA-256 digest is replaced by a salted
-        one, now that the password is known.
+        one, and one of a password that is not in NFC by one that is, now that the password is known.
         """
         known = username in self._database.load().users
         with self._audit.noted(Entry(username if known else UNKNOWN, "log in")):
             user = self._verified(username, password)
-            if passwords.is_outdated(user.password_hash):
+            if passwords.is_to_be_renewed(user.password_hash, password):
                 with suppress(CloudError):  # a file that cannot be written just now must not keep the user out
                     self._renew(user, password)
             return user
@@ -43,7 +43,7 @@ class Accounts:
         """Give a user who knows the current password a new one; `Refused` where either does not do."""
         user = self._verified(username, current, "This is not your current password; nothing was changed")
         passwords.check_new(username, new)
-        if new == current:
+        if passwords.normal(new) == passwords.normal(current):
             raise Refused("This is your password already; nothing was changed")
         self._store(user, new)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,6 +64,24 @@ def test_a_wrong_name_and_a_wrong_password_get_the_same_answer(
     before = database.path.read_bytes()
     assert refusal(lambda: accounts.authenticate(username, password)) == "Wrong user name or password"
     assert database.path.read_bytes() == before
+
+
+def test_a_password_is_the_same_on_every_keyboard(database: Database, accounts: Accounts) -> None:
+    """Some send an accent with its letter (NFC), some by itself (NFD)."""
+    composed = "contrase\u00f1a"
+    decomposed = unicodedata.normalize("NFD", composed)
+    for kept in (composed, decomposed):
+        accounts.set_password("student", kept)
+        for typed in (composed, decomposed):
+            assert accounts.authenticate("student", typed).username == "student"
+    assert refusal(lambda: accounts.change_password("student", composed, decomposed)).startswith(
+        "This is your password"
+    )
+    with database.transaction() as state:  # as an older version kept it
+        state.users["student"].password_hash = hashlib.sha256(decomposed.encode()).hexdigest()
+    assert refusal(lambda: accounts.authenticate("student", composed)) == "Wrong user name or password"
+    accounts.authenticate("student", decomposed)
+    assert accounts.authenticate("student", composed).username == "student"
 
 
 @pytest.mark.parametrize("username", ["admin", "nobody"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
@@ -138,3 +139,53 @@ def test_a_new_password_too_short_or_too_long_is_refused(password: str) -> None:
 @pytest.mark.parametrize("password", ["12345678", "x" * 256, "        "])
 def test_a_new_password_of_8_to_256_characters_is_taken(password: str) -> None:
     check_new("alice", password)
+
+
+# --- Accents ----------------------------------------------------------------------------------------------------------
+
+COMPOSED = "contrase\u00f1a \u1e69\uac00"
+DECOMPOSED = unicodedata.normalize("NFD", COMPOSED)
+
+
+def test_an_accent_is_the_same_by_itself_and_with_its_letter() -> None:
+    assert COMPOSED != DECOMPOSED
+    for kept in (COMPOSED, DECOMPOSED):
+        digest = hash_password(kept)
+        assert verify(digest, COMPOSED)
+        assert verify(digest, DECOMPOSED)
+        assert not verify(digest, COMPOSED.replace("\u00f1", "n"))
+
+
+def test_a_digest_of_what_was_typed_verifies_as_it_was_and_is_to_be_renewed() -> None:
+    old = sha256(DECOMPOSED)
+    assert verify(old, DECOMPOSED)
+    assert not verify(old, COMPOSED)  # nobody knows what was typed then
+    assert passwords.is_to_be_renewed(old, DECOMPOSED)
+    assert not passwords.is_to_be_renewed(hash_password("x" * 8), "x" * 8)
+    assert not passwords.is_to_be_renewed(hash_password(COMPOSED), DECOMPOSED)
+
+
+def test_a_digest_with_a_salt_of_what_was_typed_is_to_be_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(passwords, "normal", lambda password: password)
+        old = hash_password(DECOMPOSED)
+    assert verify(old, DECOMPOSED)
+    assert not verify(old, COMPOSED)
+    assert passwords.is_to_be_renewed(old, DECOMPOSED)
+
+
+def test_the_length_of_a_password_is_that_of_its_letters() -> None:
+    letters = unicodedata.normalize("NFD", "\u00f1" * 256)
+    check_new("alice", letters)
+    assert verify(hash_password(letters), letters)
+    with pytest.raises(Refused):
+        check_new("alice", unicodedata.normalize("NFD", "\u00f1" * 7))
+    with pytest.raises(Refused):
+        check_new("alice", "\u00f1" * 257)
+
+
+def test_what_unicode_does_not_compose_is_kept_in_its_normal_form() -> None:
+    """Some characters are longer in NFC, and some are others: the Angstrom sign, a letter of Devanagari."""
+    for typed in ("\u212b" * 8, "\u0958" * 8, "caf\udce9 caf\udce9"):
+        assert verify(hash_password(typed), typed)
+        assert verify(hash_password(typed), unicodedata.normalize("NFC", typed))
