@@ -1,18 +1,14 @@
-"""What a change of the design costs in the file: each operation at 10, 100 and 1,000 VMs, and how much of it is fsync.
+"""What a change of the design costs in the file: each operation at 10, 100 and 1,000 VMs.
 
 The use-cases run as they are, with hosts that have everything done at once: what is measured is the database.
 """
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +29,10 @@ OPERATIONS = ("create slice", "add VM", "create link", "delete slice")
 SAVE = "one save"
 """The floor of an operation: the file is replaced and the version before it kept, and nothing is worked out."""
 
-SLOW_FSYNC = 5
-"""Milliseconds that are added to every fsync to see what becomes of it on a disk without a cache of its own."""
 
-
-def series(vms: int, longer: int = 0) -> str:
-    """What the samples are found under; `longer`: milliseconds that an fsync takes longer than this machine's."""
-    return f"design with {vms} VMs{f', fsync {longer} ms longer' if longer else ''}"
-
-
-Fsync = Callable[[Any], None]
+def series(vms: int) -> str:
+    """Return the name that the samples are found under."""
+    return f"design with {vms} VMs"
 
 
 class Willing:
@@ -64,10 +54,10 @@ class Willing:
 
 def measure(rounds: int, say: Callable[[str], None], sizes: Sequence[int] = tuple(SIZES)) -> Iterator[Sample]:
     """A small slice is designed and deleted, so many times in files of each size."""
-    for longer, vms in product((0, SLOW_FSYNC), sizes):
-        name = series(vms, longer)
+    for vms in sizes:
+        name = series(vms)
         say(f"{name}, {rounds} rounds")
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder, _slower_fsync(longer / 1000):
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             path = Path(folder) / "database.yaml"
             startup.write_file(path, SIZES[vms])
             _add_workers(path)
@@ -97,56 +87,18 @@ def _round(path: Path, name: str) -> Iterator[Sample]:
 def _saved(path: Path, name: str) -> Sample:
     content, like, floor = path.read_bytes(), path.stat(), path.with_name("floor")
     floor.write_bytes(content)
-    with _fsyncs() as spent:
-        began = time.monotonic()
-        files.replace(floor, content, like, keep=path.with_name("floor.previous"))
-        return Sample(name, "floor", SAVE, time.monotonic() - began, {"fsync": sum(spent), "fsyncs": len(spent)})
+    began = time.monotonic()
+    files.replace(floor, content, like, keep=path.with_name("floor.previous"))
+    return Sample(name, "floor", SAVE, time.monotonic() - began)
 
 
 def _timed(name: str, operation: str, call: Callable[[], tuple[bool, Any]]) -> tuple[Any, Sample]:
-    with _fsyncs() as spent:
-        began = time.monotonic()
-        succeeded, value = call()
-        took = time.monotonic() - began
+    began = time.monotonic()
+    succeeded, value = call()
+    took = time.monotonic() - began
     if not succeeded:
         raise BenchError(f"{operation}: {value}")
-    return value, Sample(name, "ours", operation, took, {"fsync": sum(spent), "fsyncs": len(spent)})
-
-
-@contextmanager
-def _fsyncs() -> Iterator[list[float]]:
-    """How long each fsync took, while the body runs."""
-    spent: list[float] = []
-
-    def timed(fsync: Fsync, fd: Any) -> None:
-        began = time.monotonic()
-        fsync(fd)
-        spent.append(time.monotonic() - began)
-
-    with _replaced(timed):
-        yield spent
-
-
-@contextmanager
-def _slower_fsync(seconds: float) -> Iterator[None]:
-    """As on another disk: every fsync takes so much longer, while the body runs."""
-
-    def slower(fsync: Fsync, fd: Any) -> None:
-        fsync(fd)
-        time.sleep(seconds)
-
-    with _replaced(slower):
-        yield
-
-
-@contextmanager
-def _replaced(by: Callable[[Fsync, Any], None]) -> Iterator[None]:
-    real = os.fsync
-    os.fsync = partial(by, real)
-    try:
-        yield
-    finally:
-        os.fsync = real
+    return value, Sample(name, "ours", operation, took)
 
 
 def _add_workers(path: Path) -> None:

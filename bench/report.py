@@ -52,9 +52,7 @@ _HOW = """\
   overlay made on it.
 - **Operations of the design**: the whole use-case. An operation saves once, but "add VM" and "delete slice" twice. *one
   save* is what no operation that replaces the file in one piece comes below: it is written, synced and renamed, and the
-  one before it gets another name. Where a disk syncs in a fraction of a millisecond, writing is what grows with the
-  file. The second table adds a fixed time to every fsync, for a disk without a cache of its own; nothing else of such a
-  disk is in it.
+  one before it gets another name. The file stays one piece, so that both grow with it.
 - **Slow links**: a relay in the manager's cable inside the lab keeps every frame for half of the round trip, in both
   directions. It has no limit of bandwidth of its own and passes on what TCP sends in one piece in one piece.
 """
@@ -199,8 +197,7 @@ def _others(samples: Samples) -> Iterator[str]:
             if (spread := samples.spread(copying.SERIES, who, phase))
         ]
         yield _table(("", "to", "until it is there, checked"), rows)
-    for longer in (0, designing.SLOW_FSYNC):
-        yield from _operations(samples, longer)
+    yield from _operations(samples)
     if "imports" in samples.series:
         yield "## The start of the menu\n"
         names = [startup.series(sizes) for sizes in (startup.SMALL, startup.LARGE)]
@@ -214,21 +211,13 @@ def _others(samples: Samples) -> Iterator[str]:
         )
 
 
-def _operations(samples: Samples, longer: int) -> Iterator[str]:
-    sizes = [vms for vms in designing.SIZES if designing.series(vms, longer) in samples.series]
+def _operations(samples: Samples) -> Iterator[str]:
+    sizes = [vms for vms in designing.SIZES if designing.series(vms) in samples.series]
     if sizes:
-        on = f", where an fsync takes {longer} ms longer" if longer else ""
-        yield f"## Operations of the design{on}\n"
+        yield "## Operations of the design\n"
         kinds = [("load", "ours"), (designing.SAVE, "floor"), *((op, "ours") for op in designing.OPERATIONS)]
-        found = {vms: designing.series(vms, longer) for vms in sizes}
-        costs = [[op, *(_operation(samples, found[vms], who, op) for vms in sizes)] for op, who in kinds]
+        costs = [[op, *(_cell(samples.spread(designing.series(vms), who, op)) for vms in sizes)] for op, who in kinds]
         yield _table(("", *(f"{vms} VMs" for vms in sizes)), costs)
-
-
-def _operation(samples: Samples, series: str, contender: str, operation: str) -> str:
-    spread = samples.spread(series, contender, operation)
-    fsync = [sample.facts["fsync"] for sample in samples.of(series, contender, operation) if "fsync" in sample.facts]
-    return f"{_cell(spread)}{f', fsync {show(median(fsync))}' if fsync else ''}"
 
 
 def _memory(samples: Samples, series: str) -> str:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -375,22 +374,13 @@ def test_the_slowest_imports_are_read_from_what_python_prints() -> None:
     assert startup.slowest_imports(text, 1) == [("rich.console", 0.09)]
 
 
-@pytest.mark.parametrize("longer", [0, designing.SLOW_FSYNC])
-def test_every_operation_of_the_design_is_timed_with_its_fsyncs(longer: int) -> None:
-    found = designing.measure(1, lambda _line: None, sizes=(10,))
-    samples = [sample for sample in found if sample.series == designing.series(10, longer)]
+def test_every_operation_of_the_design_is_timed() -> None:
+    samples = list(designing.measure(1, lambda _line: None, sizes=(10,)))
+    assert {sample.series for sample in samples} == {designing.series(10)}
     assert [sample.phase for sample in samples] == [
         *("load", "one save", "create slice", "add VM", "add VM", "create link", "delete slice")
     ]
-    for sample in samples[1:]:
-        assert sample.facts["fsyncs"] > 0
-        assert sample.facts["fsyncs"] * longer / 1000 < sample.facts["fsync"] < sample.seconds
-
-
-def test_who_measures_fsync_leaves_it_as_it_was() -> None:
-    before = os.fsync
-    list(designing.measure(1, lambda _line: None, sizes=(10,)))
-    assert os.fsync is before
+    assert all(sample.seconds > 0 for sample in samples)
 
 
 def test_a_file_of_each_size_has_so_many_vms_and_room_for_one_more_slice() -> None:

@@ -13,7 +13,8 @@ import pytest
 import allocation
 import models
 from allocation import Holdings, clash
-from bench import startup
+from bench import bounds, designing, startup
+from bench.samples import Samples
 from database import Database
 from deployment import DeploymentAPI
 from discovery import Discovery
@@ -144,3 +145,21 @@ def test_claims_clash_within_what_is_new_and_with_the_rest() -> None:
     assert not clash([one, other], [])
     assert not clash([one], [other])
     assert not clash([], [one, same_pool])  # they were there before, and are not asked about
+
+
+# --- The design -------------------------------------------------------------------------------------------------------
+
+
+def test_an_operation_of_the_design_takes_little_of_the_processor_among_1000_vms(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The bounds of docs/performance.md, without what other programs and the disk take."""
+    monkeypatch.setattr(time, "monotonic", time.thread_time)
+    samples = Samples(designing.measure(3, lambda _line: None, sizes=(10, 1000)))
+    small, large = designing.series(10), designing.series(1000)
+    for operation in designing.OPERATIONS:
+        before, found = samples.spread(small, "ours", operation), samples.spread(large, "ours", operation)
+        assert before
+        assert found
+        assert found.median <= bounds.OPERATION_SECONDS, operation
+        assert found.median - before.median <= bounds.OPERATION_GROWTH_SECONDS, operation
