@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -137,7 +137,10 @@ class Slices(MutableMapping[int, Slice]):
 
 @dataclass
 class State:
-    """Inventory, users, workers and slices, and the counters; `flavors` is the file's own section."""
+    """Inventory, users, workers and slices, and the counters; `flavors` is the file's own section.
+
+    `named` are sections that the file has: one that may be left out stays also where it says what is the default.
+    """
 
     inventory: Inventory
     flavors: MutableMapping[str, Record]
@@ -146,6 +149,7 @@ class State:
     slices: Slices
     next_vm_id: int
     next_vlan_id: int
+    named: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def all_flavors(self) -> dict[str, Record]:
@@ -163,18 +167,19 @@ class State:
     def sections(self) -> Record:
         """The sections of `database.yaml`, in their order; entries of those that have many are models still."""
         inventory = self.inventory
-        console = (
-            {} if inventory.console == ConsoleSettings() else {"console": {"exits": list(inventory.console.exits)}}
-        )
-        login = {} if inventory.login == LoginSettings() else {"login": dict(vars(inventory.login))}
+        usual = _optional(_DEFAULTS)
+        optional = {
+            section: value
+            for section, value in _optional(inventory).items()
+            if section in self.named or value != usual[section]
+        }
         return {
             "workers_list": list(inventory.workers_list),
             "network_node": inventory.network_node,
             "ssh": _ssh_record(inventory.ssh),
             "hypervisor": dict(vars(inventory.hypervisor)),
             "internet": _internet_record(inventory.internet),
-            **login,
-            **console,
+            **optional,
             "flavors": self.flavors,
             "users": self.users,
             "workers": self.workers,
@@ -217,7 +222,13 @@ class State:
             Slices({}, many["slices"]),
             settings.get("next_vm_id", models.FIRST_ID),
             settings.get("next_vlan_id", 100),
+            frozenset(settings),
         )
+
+
+def _optional(inventory: Inventory) -> Record:
+    """Return the sections that are left out of the file where they say what is the default."""
+    return {"login": dict(vars(inventory.login)), "console": {"exits": list(inventory.console.exits)}}
 
 
 def entries_of(section: str, value: Any) -> Mapping[str, Any]:

@@ -28,7 +28,11 @@ _REMEMBERED = 4096
 _RESOLVER: Any = Resolver()
 _JUNK = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ENDS = r"\r\n\x85\u2028\u2029"
-_LEADING_COMMENT = re.compile(rf"(?:[ \t]*(?:#[^{_ENDS}]*)?\r?\n)*")  # YAML 1.1 ends a comment in each of these
+_LINES = rf"(?:[ \t]*(?:#[^{_ENDS}]*)?(?:\r\n|[{_ENDS}]))*"  # YAML 1.1 ends a comment in each of these
+_LEADING_COMMENT = re.compile(_LINES)
+_OPENING = re.compile(rf"{_LINES}(?:---(?=[ \t{_ENDS}]){_LINES})?")
+_COMMENT = re.compile(rf"#[^{_ENDS}]*")
+_BREAK = re.compile(rf"[{_ENDS}]")
 
 
 class Unreadable(Exception):
@@ -48,6 +52,11 @@ def decoded(content: bytes) -> str:
     if junk := _JUNK.search(text):
         raise Unreadable(f"has the character {junk[0]!a}", text.count("\n", 0, junk.start()) + 1)
     return text
+
+
+def has_junk(whole: str) -> bool:
+    """Return whether a text has characters that YAML has not."""
+    return bool(_JUNK.search(whole))
 
 
 # What YAML 1.1 takes a plain scalar for: `on` is true there, and 1:30 is 90. Most of them come again and again.
@@ -219,6 +228,25 @@ def _is_leaf(items: Iterable[object]) -> bool:
 
 
 def leading_comment(text: str) -> str:
-    """The comment at the top of the file, which is the operator's."""
+    """Return the comment at the top of the file, which is the operator's."""
     match = _LEADING_COMMENT.match(text)
     return match[0] if match else ""
+
+
+def opening(text: str) -> str:
+    """Return the comment at the top of the file with the line `---` that may follow, and the comments after that."""
+    match = _OPENING.match(text)
+    return match[0] if match else ""
+
+
+def comments(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where each comment of a YAML text begins and ends: what is between its tokens is blank, or a comment."""
+    at = 0
+    for token in yaml.scan(text, Loader=_Loader):
+        begin, end = token.start_mark.index, token.end_mark.index
+        if getattr(token, "style", None) in {"|", ">"}:  # the first line of a block can have one as well
+            first = _BREAK.search(text, begin)
+            begin = first.start() if first else begin
+        yield from (match.span() for match in _COMMENT.finditer(text, at, begin))
+        at = max(at, end)
+    yield from (match.span() for match in _COMMENT.finditer(text, at))

@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from allocation import Holdings
 from models import Record
-from storage import rules, schema, text
+from storage import comments, rules, schema, text
+from storage.comments import Layout
 from storage.schema import Broken
 from storage.state import ENTRIES, SECTIONS, Entries, Kept, State, entries_of, record_of
 from storage.text import Unreadable
@@ -23,12 +24,14 @@ Place = tuple[str, str]
 """A section, and the key of an entry in it; "", which is no entry's, stands for a section that is one piece."""
 
 _SECTION = re.compile(r"\n(?=[\w'\"])")
-_ENTRY = re.compile(r"\n(?=  [\w'\"])")
+_FIRST_ENTRY = re.compile(r"\n( +)(?=[\w'\"])")
 _NAME = re.compile(r"(\w+):")
+_HEAD = re.compile(r"\w+:[ \t]*(?:#[^\n]*)?\r?\n(?:[ \t]*(?:#[^\n]*)?\r?\n)*")
 _UNSEEN = re.compile(
-    r"[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]|\n(?:---|\.\.\.)"
+    r"[^\t\r\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+    r"|\r(?!\n)|\n(?:---|\.\.\.)"
 )
-"""What a cut does not look for: ends of lines other than ours, and ends of documents."""
+"""What a cut does not look for: ends of lines other than those of Unix and Windows, and ends of documents."""
 
 
 @dataclass(frozen=True)
@@ -47,30 +50,44 @@ Changes = Mapping[Place, Any]
 _GONE = object()
 
 
+@dataclass
+class _Cut:
+    """What was found in a file, how that is laid out, and where there are parts that have no text of their own."""
+
+    found: dict[Place, Piece]
+    layout: Layout
+    again: list[tuple[int, str]]
+
+
 class Version:
     """The file as it is or shall be: its `content`, and the sections that are `there`. It keeps all the rules."""
 
-    def __init__(self, content: bytes, comment: str, pieces: Pieces, there: tuple[str, ...] = SECTIONS) -> None:
+    def __init__(self, content: bytes, layout: Layout, pieces: Pieces, there: tuple[str, ...] = SECTIONS) -> None:
         self.content = content
         self.there = there
-        self._comment = comment
+        self._layout = layout
         self._pieces = pieces
 
     @classmethod
     def read(cls, content: bytes, known: Version | None = None) -> Version:
-        """The version in a file; `Unreadable` where there is none. The pieces that `known` has as well are not read."""
+        """Return the version in a file; `Unreadable` where there is none, or where a change would lose a comment.
+
+        The pieces that `known` has as well are not read.
+        """
         before = known._pieces if known else {}
         try:
             whole = content.decode("utf-8-sig")
-            comment = text.leading_comment(whole)
-            found: Mapping[Place, Piece] = _found(comment, whole[len(comment) :], before)
-            changes = _news(found, before)
+            cut = _found(whole, before, known._layout if known else Layout())
+            changes = _news(cut.found, before)
             _check_shape(changes)
-            pieces = _settled(found, before, changes)
+            pieces = _settled(cut.found, before, changes)
         except (UnicodeDecodeError, Unreadable, Broken):
             # Laid out in another way, or wrong: only the whole of it can tell, and the line.
-            found, pieces, comment = _read_whole(text.decoded(content))
-        return cls(content, comment, pieces, tuple(dict.fromkeys(section for section, _ in found)))
+            whole = text.decoded(content)
+            cut, pieces = _read_whole(whole)
+        for begin, part in cut.again:
+            comments.require_kept(whole, begin, part)
+        return cls(content, cut.layout, pieces, tuple(dict.fromkeys(section for section, _ in cut.found)))
 
     def state(self) -> State:
         """What it says, the caller's own."""
@@ -90,11 +107,12 @@ class Version:
                 pieces[section][key] = Piece(value, _held(state, section, key))
             elif section in pieces:
                 del pieces[section][key]
+        layout = self._layout
         for section, entries in pieces.items():
-            for key, piece in entries.items():
-                if not piece.text:
-                    entries[key] = replace(piece, text=_written(section, key, piece.value))
-        return Version(_joined(self._comment, pieces), self._comment, pieces)
+            known = before.get(section, {})
+            if entries.keys() != known.keys() or not all(piece.text for piece in entries.values()):
+                layout = _write(layout, section, entries, known)
+        return Version(_joined(layout, pieces), layout, pieces)
 
 
 # --- What differs, and whether it may ---------------------------------------------------------------------------------
@@ -153,12 +171,14 @@ def _check_rules(state: State, before: Pieces, changes: Changes) -> None:
 # --- From what was found to what is kept ------------------------------------------------------------------------------
 
 
-def _read_whole(whole: str) -> tuple[Mapping[Place, Piece], Pieces, str]:
+def _read_whole(whole: str) -> tuple[_Cut, Pieces]:
+    layout, body = comments.split(whole)
     record = text.parsed(whole)
     try:
         schema.check(record)
         found = {place: Piece(value) for place, value in _places(record)}
-        return found, _settled(found, {}, _news(found, {})), text.leading_comment(whole)
+        again = [(len(layout.prologue), body)]
+        return _Cut(found, layout, again), _settled(found, {}, _news(found, {}))
     except Broken as fault:
         raise Unreadable(str(fault), text.line_of(whole, fault)) from fault
 
@@ -189,9 +209,10 @@ def _held(state: State, section: str, key: str) -> Holdings | None:
 # --- From the text to its pieces, and back ----------------------------------------------------------------------------
 
 
-def _found(comment: str, body: str, before: Pieces) -> dict[Place, Piece]:
-    """The pieces of a file, those of `before` where the text is the same; `Unreadable` where it cannot be cut."""
-    if _UNSEEN.search(comment):
+def _found(whole: str, before: Pieces, layout: Layout) -> _Cut:
+    """Return the pieces of a file, those of `before` where the text is the same; `Unreadable` where they overlap."""
+    layout, body = comments.split(whole, layout)
+    if text.has_junk(layout.prologue) or text.has_junk(layout.epilogue):
         raise _uncut()
     known = {
         (section, piece.text): ((section, key), piece)
@@ -199,31 +220,61 @@ def _found(comment: str, body: str, before: Pieces) -> dict[Place, Piece]:
         for key, piece in entries.items()
         if piece.text
     }
-    found: dict[Place, Piece] = {}
-    for section, is_entry, part in _cut(body):
-        same = known.get((section, part.encode()))
-        for place, piece in [same] if same else _read_piece(section, part, is_entry=is_entry):
-            if place in found:
-                raise _uncut()
-            found[place] = piece
-    if not any(section == "users" for section, _ in found):
+    cut = _Cut({}, layout, [])
+    heads, indents = dict[str, str](), dict[str, int]()
+    at = len(layout.prologue)
+    for section, is_entry, part, *indent in _cut(body):
+        if any(indent):
+            heads[section], indents[section] = part, indent[0]
+        else:
+            same = known.get((section, part.encode()))
+            pieces = [same] if same else list(_read_piece(section, part, layout.newline, is_entry=is_entry))
+            for place, piece in pieces:
+                if place in cut.found:
+                    raise _uncut()
+                cut.found[place] = piece
+            if not all(piece.text for _, piece in pieces):
+                cut.again.append((at, part))
+        at += len(part)
+    if not any(section == "users" for section, _ in cut.found):
         raise _uncut()
-    return found
+    cut.layout = replace(layout, heads=heads, indents=indents)
+    return cut
 
 
-def _cut(body: str) -> Iterator[tuple[str, bool, str]]:
-    """Section, whether it is an entry of it, and its text, one after the other; together they are `body`."""
+class _Part(NamedTuple):
+    """A part of a file's text: a section, one of its entries, or the head before these, which says their `indent`."""
+
+    section: str
+    is_entry: bool
+    text: str
+    indent: int = 0
+
+
+def _cut(body: str) -> Iterator[_Part]:
+    """Yield the parts of a file one after the other; together they are `body`."""
     seen = set()
     for part in _parts(_SECTION, body):
         name = _NAME.match(part)
         if not name or name[1] in seen:
             raise _uncut()
-        seen.add(name[1])
-        head, *entries = _parts(_ENTRY, part)
-        if entries and name[1] in ENTRIES and head == f"{name[1]}:\n":
-            yield from ((name[1], True, entry) for entry in entries)
+        section = name[1]
+        seen.add(section)
+        first = _FIRST_ENTRY.search(part) if section in ENTRIES else None
+        if first and _is_head(section, part[: first.start() + 1]):
+            indent = len(first[1])
+            yield _Part(section, is_entry=False, text=part[: first.start() + 1], indent=indent)
+            border = re.compile(rf"\n(?= {{{indent}}}[\w'\"])")
+            entries = _parts(border, part[first.start() + 1 :])
+            yield from (_Part(section, is_entry=True, text=entry) for entry in entries)
         else:
-            yield name[1], False, part
+            yield _Part(section, is_entry=False, text=part)
+
+
+def _is_head(section: str, head: str) -> bool:
+    if head == f"{section}:\n":
+        return True
+    return bool(_HEAD.fullmatch(head)) and not _UNSEEN.search(head) and text.parsed(head) == {section: None}
 
 
 def _parts(border: re.Pattern[str], whole: str) -> Iterator[str]:
@@ -231,14 +282,15 @@ def _parts(border: re.Pattern[str], whole: str) -> Iterator[str]:
     return (whole[begin:end] for begin, end in pairwise(borders))
 
 
-def _read_piece(section: str, part: str, *, is_entry: bool) -> Iterator[tuple[Place, Piece]]:
+def _read_piece(section: str, part: str, newline: str, *, is_entry: bool) -> Iterator[tuple[Place, Piece]]:
     if _UNSEEN.search(part):
         raise _uncut()
     record = text.parsed(part)
     if not isinstance(record, dict) or len(record) != 1:
         raise _uncut()
     ((name, value),) = record.items()
-    kept = part.encode() if part.endswith("\n") else b""
+    ended = part if part.endswith("\n") else f"{part}{newline}"  # the last line of a file
+    kept = ended.encode() if ended == part or text.parsed(ended) == record else b""
     if is_entry and name:
         yield (section, name), Piece(value, text=kept)
     elif name != section or (isinstance(value, dict) and "" in value):
@@ -253,19 +305,59 @@ def _uncut() -> Unreadable:
     return Unreadable("is not laid out in pieces", 1)
 
 
-def _joined(comment: str, pieces: Pieces) -> bytes:
-    parts = [comment.encode()]
+def _joined(layout: Layout, pieces: Pieces) -> bytes:
+    parts = [layout.prologue.encode()]
     for section, entries in pieces.items():
         if "" not in entries:
-            parts.append(f"{section}:\n".encode())
+            parts.append(layout.head(section).encode())
         parts += [piece.text for piece in entries.values()]
-    return b"".join(parts)
+    return b"".join((*parts, layout.epilogue.encode()))
 
 
-def _written(section: str, key: str, value: Any) -> bytes:
+def _write(layout: Layout, section: str, entries: dict[str, Piece], old: Mapping[str, Piece]) -> Layout:
+    """Give each piece of a section that has none its text, and keep the comments of those whose place it takes."""
+    layout, loose = _comments_of_gone(layout, section, entries, old)
+    for key, piece in entries.items():
+        found = piece.text
+        if not found:
+            fresh = layout.fitted(section, key, _written(section, key, piece.value))
+            before = old[key].text.decode() if key in old else ""
+            if not key and "" not in old and old:  # there are no entries any more
+                before = layout.head(section)
+            found = comments.carried(before, fresh).encode()
+        if key in loose or not piece.text:
+            entries[key] = replace(piece, text=found + loose.get(key, "").encode())
+    return layout
+
+
+def _comments_of_gone(
+    layout: Layout, section: str, entries: dict[str, Piece], old: Mapping[str, Piece]
+) -> tuple[Layout, dict[str, str]]:
+    """Return the layout with the comments behind pieces that are gone in the section's head, and others by their key.
+
+    What stands behind a piece is about the next one: it stays behind the piece before, or in the head.
+    """
+    heads, loose = dict(layout.heads), dict[str, str]()
+    last = "" if "" in entries else None
+    for key, piece in old.items():
+        if key in entries:
+            last = key
+            continue
+        end = comments.tail(piece.text.decode())
+        if not key:  # the section had no entries, and has some now
+            heads[section] = comments.carried(piece.text.decode().removesuffix(end), f"{section}:{layout.newline}")
+            last = next(reversed(entries), None)
+        if end and last is None:
+            heads[section] = heads.get(section, f"{section}:{layout.newline}") + end
+        elif end and last is not None:
+            loose[last] = loose.get(last, "") + end
+    return replace(layout, heads=heads), loose
+
+
+def _written(section: str, key: str, value: Any) -> str:
     if not key:
-        return text.written({section: value}).encode()
-    return text.written({section: {key: value}}).partition("\n")[2].encode()
+        return text.written({section: value})
+    return text.written({section: {key: value}}).partition("\n")[2]
 
 
 # --- From a record to its places --------------------------------------------------------------------------------------

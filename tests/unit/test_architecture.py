@@ -120,12 +120,13 @@ remote.host_keys: errors
 remote.openssh: errors inventory remote.batch remote.causes remote.images remote.plan remote.upload
 remote.ssh: errors inventory remote.batch remote.causes remote.conversation remote.host_keys remote.openssh remote.plan
 remote.upload: errors remote.plan
+storage.comments: storage.text
 storage.files: errors
 storage.rules: allocation inventory models names storage.schema storage.state
 storage.schema: inventory models names passwords
 storage.state: allocation inventory models
 storage.text: models storage.schema
-storage.version: allocation models storage.rules storage.schema storage.state storage.text
+storage.version: allocation models storage.comments storage.rules storage.schema storage.state storage.text
 vlan_manager: dhcp firewall inventory models names namespaces network.neighbours remote.ovs remote.plan vm_launcher
     walls
 vm_launcher: errors inventory models names network.stack remote.accelerator remote.console remote.daemon remote.ovs

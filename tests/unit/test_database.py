@@ -366,7 +366,7 @@ def test_the_comment_at_the_top_survives(path: Path, database: Database) -> None
     path.write_text("# one\n\n#two: 'x'\r\n\n" + CLOUD.split("\n", 1)[1])
     database.get_next_vm_id()
     database.get_next_vm_id()
-    assert path.read_bytes().startswith(b"# one\n\n#two: 'x'\r\n\nworkers_list: [10.0.10.1, 10.0.10.12]\n")
+    assert path.read_bytes().startswith(b'# one\n\n#two: \'x\'\r\n\nworkers_list: ["10.0.10.1", "10.0.10.12"]\n')
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
