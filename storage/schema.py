@@ -10,6 +10,7 @@ import ipaddress
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import models
@@ -34,6 +35,14 @@ MAX_ALLOWED = 32
 _PLAIN_KEY = re.compile(r"[\w.-]{1,64}")
 
 
+@dataclass(frozen=True)
+class Unclear:
+    """A number in a form that YAML 1.1 reads otherwise than people do: 010 is 8, 1:30 is 90, 1_0 is 10."""
+
+    value: object
+    text: str
+
+
 class Broken(Exception):
     """A rule that the database does not keep. `path` leads to the value, `key` names an entry without a place there."""
 
@@ -52,6 +61,8 @@ def show(value: object) -> str:
     """A value as a sentence names it: on one line, and not longer than a line."""
     if isinstance(value, str):
         return f'"{repr(value[:40])[1:-1]}{"..." if len(value) > 40 else ""}"'
+    if isinstance(value, Unclear):
+        return show(value.value)
     if isinstance(value, int | float):
         return repr(value).lower()  # true and false as YAML has them
     names: dict[type, str] = {type(None): "nothing", dict: "a mapping", list: "a list"}
@@ -61,12 +72,17 @@ def show(value: object) -> str:
 # --- What a table is made of ------------------------------------------------------------------------------------------
 
 
+def _amount(value: object) -> str:
+    """Return how a sentence names a value that should be a number."""
+    return f"{value.text}, which YAML reads as {show(value)}" if isinstance(value, Unclear) else show(value)
+
+
 def whole(low: int, high: int) -> Check:
     """A whole number from `low` to `high`. YAML's true and false are none, though Python counts them among them."""
 
     def check(value: object) -> None:
         if type(value) is not int or not low <= value <= high:
-            raise Broken(f"must be a whole number from {low} to {high}, not {show(value)}")
+            raise Broken(f"must be a whole number from {low} to {high}, not {_amount(value)}")
 
     return check
 
@@ -76,7 +92,7 @@ def number(low: float, high: float) -> Check:
 
     def check(value: object) -> None:
         if type(value) not in {int, float} or not low <= value <= high:  # type: ignore[operator]
-            raise Broken(f"must be a number from {low} to {high}, not {show(value)}")
+            raise Broken(f"must be a number from {low} to {high}, not {_amount(value)}")
 
     return check
 

@@ -31,6 +31,9 @@ _ENDS = r"\r\n\x85\u2028\u2029"
 _LINES = rf"(?:[ \t]*(?:#[^{_ENDS}]*)?(?:\r\n|[{_ENDS}]))*"  # YAML 1.1 ends a comment in each of these
 _LEADING_COMMENT = re.compile(_LINES)
 _OPENING = re.compile(rf"{_LINES}(?:---(?=[ \t{_ENDS}]){_LINES})?")
+_UNCLEAR = re.compile(r"^[-+]?0[0-9xXbBoO_]|[_:]")
+"""A number with a leading 0, or with a sign within it."""
+
 _COMMENT = re.compile(rf"#[^{_ENDS}]*")
 _BREAK = re.compile(rf"[{_ENDS}]")
 
@@ -65,7 +68,9 @@ def has_junk(whole: str) -> bool:
 @lru_cache(_REMEMBERED)
 def _value_of(text: str) -> Any:
     """The value; `ValueError` or `yaml.YAMLError` for what only looks like one (`2024-99-99`)."""
-    return SafeConstructor().construct_object(yaml.ScalarNode(_tag_of(text), text), deep=True)
+    value: Any = SafeConstructor().construct_object(yaml.ScalarNode(_tag_of(text), text), deep=True)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return schema.Unclear(value, text) if is_number and _UNCLEAR.search(text) else value
 
 
 def _tag_of(text: str) -> str:

@@ -257,6 +257,16 @@ def test_what_is_no_database_at_all_is_refused_and_stays_as_it_is(path: Path, co
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize("name", ["'010'", "08", "1e3", "'1_0'", "'0x1F'"])
+def test_a_text_that_looks_like_a_number_is_a_text(path: Path, name: str) -> None:
+    path.write_text(CLOUD.replace("name: vm1", f"name: {name}", 1))
+    database = Database(path)
+    with database.transaction() as state:
+        assert state.slices[1000].vms[0].name == name.strip("'")
+        state.slices[1000].name = "written-again"
+    assert Database(path).load().slices[1000].vms[0].name == name.strip("'")
+
+
 @pytest.mark.parametrize("share", range(1, 40))
 def test_half_a_file_is_never_a_database_with_less_in_it(path: Path, share: int) -> None:
     path.write_bytes(CLOUD.encode()[: len(CLOUD) * share // 40])
