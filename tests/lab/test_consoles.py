@@ -6,13 +6,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
 
+from accounts import audit
 from lab import Lab
 from tests.lab.seat import IMAGES, ROOT, Menu, SeenVM, wait_until
-from tests.unit.fake_terminal import State, fake_terminal
+from tests.unit.fake_terminal import FakeTerminal, State, fake_terminal
 
 pytestmark = pytest.mark.lab
 
@@ -108,8 +110,9 @@ def test_an_admin_takes_a_console_over_and_its_owner_takes_it_back(house: House)
     assert "back" in run(owner, "echo back")
     leave(owner)
     admin.close()
-    log = house.lab.database.with_name(f"{house.lab.database.name}.audit.log").read_text()
-    assert '"take console from student"' in log
+    assert ("admin", "take console from student", "ok") in [
+        (entry["actor"], entry["action"], entry["result"]) for entry in audit.read(house.lab.database)
+    ]
 
 
 def test_a_console_of_a_manager_that_was_killed_is_free_again(house: House) -> None:
@@ -132,34 +135,68 @@ def test_a_console_whose_connection_was_cut_is_free_again(house: House) -> None:
     leave(house.open())
 
 
-def test_the_terminal_is_as_before_whatever_the_guest_left(house: House) -> None:
+@contextmanager
+def menu_on(house: House, window: FakeTerminal) -> Iterator[subprocess.Popen[bytes]]:
+    """The student's menu on a terminal."""
     argv = [sys.executable, str(ROOT / "cli.py"), "--database", str(house.lab.database)]
-    with fake_terminal(delay=0.05) as window:
-        menu = subprocess.Popen(
-            ["setsid", "--ctty", "--wait", *house.lab.manager_argv(argv)],
-            stdin=window.program,
-            stdout=window.program,
-            stderr=window.program,
-        )
-        for prompt, answer in [
-            ("Username: ", "student"),
-            ("Password: ", "student"),
-            ("option: ", "9"),
-            ("VM ID: ", str(house.vm.vm_id)),
-        ]:
+    menu = subprocess.Popen(
+        ["setsid", "--ctty", "--wait", *house.lab.manager_argv(argv)],
+        stdin=window.program,
+        stdout=window.program,
+        stderr=window.program,
+    )
+    try:
+        for prompt in ("Username: ", "Password: "):
             window.wait_for(prompt, 60)
-            window.type(f"{answer}\r".encode())
-        window.wait_for("Or with ~. after Enter", 60)
+            window.type(b"student\r")
+        window.wait_for("option: ", 60)
+        yield menu
+    finally:
+        menu.kill()
+        menu.wait()
+
+
+def enter(house: House, window: FakeTerminal) -> None:
+    window.type(b"9\r")
+    window.wait_for("VM ID: ")
+    window.type(f"{house.vm.vm_id}\r".encode())
+    window.wait_for("Or with ~. after Enter", 60)
+
+
+def leave_by_tilde(window: FakeTerminal) -> None:
+    window.type(b"\r~.")
+    window.wait_for("Left the console", 60)
+    window.wait_for("option: ", 60)
+    assert window.state == State()
+
+
+def test_the_terminal_is_as_before_whatever_the_guest_left(house: House) -> None:
+    with fake_terminal(delay=0.05) as window, menu_on(house, window) as menu:
+        enter(house, window)
         modes = r"\033[?1049h\033[?1003;2004h\033[2;9r\033(0\033[31m\016\033="
         window.type(f"printf '{modes}'; printf '\\033[6n\\033[c'\r".encode())
         wait_until(lambda: "?1003" in window.state.modes and window.state.shifted, "the guest's modes", 30)
-        window.type(b"\r~.")
-        window.wait_for("Left the console", 60)
-        window.wait_for("option: ", 60)
-        assert window.state == State()
+        leave_by_tilde(window)
         window.type(b"0\r")
         assert menu.wait(60) == 0
         assert "Error" not in window.shown
+
+
+def test_a_guest_that_never_stops_talking_is_left_at_once(house: House) -> None:
+    with fake_terminal() as window, menu_on(house, window) as menu:
+        enter(house, window)
+        window.type(b"yes flood\r")
+        window.wait_for("flood\r\nflood\r\n", 30)
+        began = time.monotonic()
+        leave_by_tilde(window)
+        assert time.monotonic() - began < 15
+        assert not house.visitors()
+        enter(house, window)
+        window.type(b"\x03\recho qui''et\r")
+        window.wait_for("quiet", 30)
+        leave_by_tilde(window)
+        window.type(b"0\r")
+        assert menu.wait(60) == 0
 
 
 def test_a_vm_that_is_off_is_said_to_be_off_with_what_to_do(house: House) -> None:
