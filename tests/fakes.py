@@ -313,6 +313,8 @@ class FakeHost:
     def nft(self, argv: tuple[str, ...], stdin: str) -> Answer:
         """A file that makes a table again, or removes it."""
         assert argv == ("-f", "-")
+        if "nft" in self.lacking:
+            return no("sh: nft: not found", 127)
         add, delete, *table = stdin.splitlines()
         name = add.removeprefix("add table inet ")
         assert delete == f"delete table inet {name}"
@@ -741,6 +743,7 @@ SCRIPTS: dict[str, Program] = {
     neighbours._ARE_BOUND: _beside(FakeHost.is_bound),
     neighbours._HAS_ROOM: FakeHost.fine,
     dhcp._FORGET_LINKS: FakeHost.forget_links,
+    stack._HAS_NO_NFT[2]: lambda host, _argv, _stdin: (int("nft" not in host.lacking), "", ""),
     stack._IS_DROPPED: FakeHost.drops,
     stack._EXPECT_DROPPED: FakeHost.drops,
     vm_launcher._ARE_READY: FakeHost.taps_are_ready,

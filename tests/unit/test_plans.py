@@ -77,6 +77,17 @@ def test_second_run_changes_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DESIGNS)
+def test_a_slice_of_an_older_version_is_undone_on_hosts_without_nft(name: str) -> None:
+    cloud, plan = FakeCloud(), plan_of(name)
+    runner = Runner(cloud.connect)
+    runner.run(plan)
+    for host in cloud.hosts.values():
+        host.tables.clear()
+        host.lacking.add("nft")
+    assert not runner.run(plan.undone("remove"), keep_going=True).failures
+
+
+@pytest.mark.parametrize("name", DESIGNS)
 def test_undoing_what_never_was_is_no_error(name: str) -> None:
     report = Runner(FakeCloud().connect).run(plan_of(name).undone("remove"), keep_going=True)
     assert not [(r.step.title, str(r.error)) for r in report.failures]
