@@ -101,7 +101,8 @@ def may_have_more(tenant: Slice, address: str) -> bool:
 
 def disks(tenant: Slice, address: str, *, made: bool = False) -> set[str]:
     """The overlays, their marks, and the folder of a slice's VMs on a worker; `made`: only of those that were made."""
-    vms = [vm for vm in tenant.vms if vm.worker_ip == address and (vm.status != "pending" or not made)]
+    unmade = [vm for vm in tenant.vms if made and (vm.status == "pending" or vm.lost_with)]
+    vms = [vm for vm in tenant.vms if vm.worker_ip == address and vm not in unmade]
     folder = f"vm_images/slice-{tenant.slice_id}"
     marks = {f"{folder}/{vm.name}.id-{vm.disk_id}" for vm in vms if vm.disk_id}
     return {folder, *marks, *(f"{folder}/{vm.name}_img.qcow2" for vm in vms)} if vms else set()

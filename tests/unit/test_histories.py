@@ -303,6 +303,34 @@ class Histories(RuleBasedStateMachine):
             assert deleted[0], deleted[1]
             assert disks(self.cloud) == before
 
+    @rule(worker=st.sampled_from(WORKERS), finish=st.booleans(), deploy=st.booleans())
+    def a_worker_is_written_off_and_comes_back(self, worker: str, finish: bool, deploy: bool) -> None:
+        """Whatever was under way, all goes on without it and ends well; its doctor clears it away: on copies."""
+        with self.on_copies():
+            self.revive()
+            self.cloud.hosts[worker].dead = True
+            self.api.hosts.forget(worker)
+            for slice_ in self.unfinished():
+                answer = self.api.finish_slice if finish or slice_.status == "deleting" else self.api.take_back_slice
+                answered = answer("root", slice_.slice_id)
+                assert answered[0], answered[1]
+            for slice_ in self.slices():
+                if slice_.status == "running":
+                    repaired = self.api.repair_slice("root", slice_.slice_id)
+                    assert repaired[0], repaired[1]
+                elif deploy and slice_.vms:
+                    deployed = self.api.deploy_slice("root", slice_.slice_id)
+                    assert deployed[0], deployed[1]
+            assert self.api.ailments("root") == (True, {})
+            nothing_has_two_owners(self.state())
+            counts_are_right(self.state())
+            self.revive()
+            assert self.api.doctor.fix().not_removed == ()
+            assert self.api.doctor.examine().findings == ()
+            assert not disks(FakeCloud({worker: self.cloud.hosts[worker]}))
+            hosts_agree(self.cloud, self.state())
+            self.end_well()
+
     @contextmanager
     def on_copies(self) -> Iterator[None]:
         """What is done meanwhile is done to another file and other hosts."""
