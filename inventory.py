@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from errors import INVALID, UNUSABLE
@@ -166,7 +167,10 @@ class Worker:
 
 @dataclass(frozen=True)
 class Inventory:
-    """The hosts and the settings, as one value that plans are made from."""
+    """The hosts and the settings, as one value that plans are made from.
+
+    `data_ports`: host -> the port of br-int that leads to the other hosts, where it is not the only one that could.
+    """
 
     workers_list: tuple[str, ...] = ("10.0.10.1", "10.0.10.2")
     network_node: str = "10.0.10.3"
@@ -175,6 +179,7 @@ class Inventory:
     internet: InternetSettings = field(default_factory=InternetSettings)
     login: LoginSettings = field(default_factory=LoginSettings)
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
+    data_ports: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 import names
 from allocation import Holdings, clash
-from inventory import InternetSettings, network_of
+from inventory import InternetSettings, Inventory, network_of
 from models import VM, Interface, Record, Slice, User
 from names import MAX_IMAGE_NAME, is_image_name
 from storage.schema import Broken, Key, equal, no_twice, show
@@ -28,6 +28,7 @@ def check(state: State, slices: Collection[int] | None = None, owners: Collectio
     live = state.slices.holdings
     if slices is None:
         _check_gateway(internet.gateway, internet.cidr, "internet", "gateway")
+        _check_hosts(state.inventory)
         _check_images(state.all_flavors)
     _check_ownership(state.users, live, owners)
     fresh = live if slices is None else {slice_id: live[slice_id] for slice_id in slices}
@@ -38,6 +39,17 @@ def check(state: State, slices: Collection[int] | None = None, owners: Collectio
         cloud = _Cloud(internet)  # all slices are looked into only now, to find out who
         for tenant in state.slices.values():
             cloud.add(tenant)
+
+
+def _check_hosts(inventory: Inventory) -> None:
+    """Guests and hosts share no network, and each data port is that of a host of the cloud."""
+    for host in inventory.hosts:
+        if IPv4Address(host) in inventory.internet.network:
+            reason = f"{inventory.internet.cidr} holds the host {host}; choose a network that nothing else uses"
+            raise Broken(reason, "internet", "cidr")
+    for host in inventory.data_ports:
+        if host not in inventory.hosts:
+            raise Broken(f"{host} is neither in workers_list nor the network_node", "data_ports", host)
 
 
 def _check_images(flavors: Mapping[str, Record]) -> None:

@@ -273,7 +273,9 @@ IMAGES_DIR = text(
     f"a path that begins with / or ~/, of at most {MAX_IMAGES_DIR} letters, digits and . _ - /, no part of it . or .. "
     "or beginning with -",
 )
-UPLINK = text(_matches(r"[A-Za-z0-9._-]{1,15}"), "the name of a network interface, at most 15 characters")
+_INTERFACE = r"[A-Za-z0-9_][A-Za-z0-9._-]"  # a word that begins with - would be an option of the program that reads it
+UPLINK = text(_matches(rf"{_INTERFACE}{{0,14}}"), "the name of a network interface, at most 15 characters")
+DATA_PORT = text(_matches(rf"{_INTERFACE}{{0,31}}"), "the name of a port of br-int, at most 32 characters")
 MAC = text(_matches(r"52:54:00(:[0-9a-fA-F]{2}){3}"), "a MAC address 52:54:00:XX:XX:XX, in quotes")
 PROCESS_ID = text(_matches(r"[1-9][0-9]{0,9}"), "a process id, in quotes")
 DISK_ID = text(_matches(names.DISK_ID), "16 hexadecimal digits, in quotes")
@@ -443,6 +445,7 @@ DATABASE = record(
         "internet": INTERNET,
         "login": LOGIN_SETTINGS,
         "console": CONSOLE_SETTINGS,
+        "data_ports": mapping_of(ADDRESS, DATA_PORT),
         "flavors": mapping_of(FLAVOR_NAME, record(SIZE | {"image": LOCAL_PATH})),
         "workers": mapping_of(HOST, WORKER),
         "slices": mapping_of(text(str.isdecimal, "a slice id"), SLICE),

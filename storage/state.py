@@ -213,6 +213,7 @@ class State:
             _internet(settings.get("internet", {})),
             LoginSettings(**settings.get("login", {})),
             ConsoleSettings(**{key: tuple(value) for key, value in settings.get("console", {}).items()}),
+            dict(settings.get("data_ports", {})),
         )
         return cls(
             inventory,
@@ -228,7 +229,11 @@ class State:
 
 def _optional(inventory: Inventory) -> Record:
     """Return the sections that are left out of the file where they say what is the default."""
-    return {"login": dict(vars(inventory.login)), "console": {"exits": list(inventory.console.exits)}}
+    return {
+        "login": dict(vars(inventory.login)),
+        "console": {"exits": list(inventory.console.exits)},
+        "data_ports": dict(inventory.data_ports),
+    }
 
 
 def entries_of(section: str, value: Any) -> Mapping[str, Any]:

@@ -117,6 +117,13 @@ def test_timeouts_are_kept_as_they_were_written(path: Path) -> None:
     assert "# slow names" in path.read_text()
 
 
+def test_data_ports_are_read_and_stay(path: Path) -> None:
+    path.write_text("data_ports: {10.0.10.1: bond0}\nusers: {}\n")
+    assert Database(path).load().inventory.data_ports == {"10.0.10.1": "bond0"}
+    Database(path).get_next_vm_id()
+    assert Database(path).load().inventory.data_ports == {"10.0.10.1": "bond0"}
+
+
 def test_a_cloud_becomes_models(database: Database) -> None:
     state = database.load()
     assert state.inventory.hosts == ("10.0.10.1", "10.0.10.12", "10.0.10.3")
