@@ -7,6 +7,7 @@ change can be finished or taken back: every step finds out on the host what is t
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -96,7 +97,10 @@ class Change:
             with self._database.transaction() as state:
                 tenant = state.slices[tenant.slice_id]
                 losses.require_placed(state, tenant, self._deployment)
-        report = self._run_on_free_ports(tenant, lambda: self._deployment.deploy_plan(tenant, new=not resumed))
+        number = secrets.randbits(32)
+        report = self._run_on_free_ports(
+            tenant, lambda: self._deployment.deploy_plan(tenant, new=not resumed, run=number)
+        )
         pids = {} if report.error else self._pids(tenant, report, complete=True)
         if report.error:
             kept = self._deployment.design_plan(tenant)
@@ -125,11 +129,12 @@ class Change:
         with self._database.transaction() as state:
             tenant = state.slices[tenant.slice_id]
             unplaced = losses.place_again(state, tenant, self._deployment)
-        runs = [self._run_on_free_ports(tenant, lambda: self._deployment.deploy_plan(tenant))]
-        plan = runs[0].plan
+        number = secrets.randbits(32)
+        runs = [self._run_on_free_ports(tenant, lambda: self._deployment.deploy_plan(tenant, run=number))]
         lost = {r.step.host for r in runs[0].failures if isinstance(r.error, HostUnreachable)}
         if lost and not runs[0].interrupted:
-            runs.append(self._runner.run(_elsewhere(plan, lost)))
+            without = self._deployment.deploy_plan(tenant, run=number, absent=lost)
+            runs.append(self._runner.run(_elsewhere(without, lost)))
         results = [result for report in runs for result in report.results]
         mended = list(dict.fromkeys(_what_it_did(r) for r in results if _did_something(r)))
         self._note_pids(tenant, {vm: pid for report in runs for vm, pid in self._pids(tenant, report).items()})

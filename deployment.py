@@ -12,6 +12,7 @@ from errors import BadAnswer, figure, printable
 from inventory import Inventory, Worker
 from models import NOWHERE, VM, Interface, Record, Slice
 from names import mac_address
+from network import wire
 from placement import place
 from qcow_manager import QCOWManager
 from remote.console import Visit
@@ -116,10 +117,11 @@ class DeploymentAPI:
         steps = (*self._qcow.require_free(tenant, vms), *self._images(tenant, vms))
         return self._change(tenant, Stage("prepare", steps))
 
-    def deploy_plan(self, tenant: Slice, *, new: bool = False) -> Plan:
+    def deploy_plan(self, tenant: Slice, *, new: bool = False, run: int = 0, absent: Collection[str] = ()) -> Plan:
         """The whole slice. Undone it is the teardown: what is shared stays while other slices use it.
 
-        Of a `new` one, which is in design, nothing may be there yet but its overlays.
+        Of a `new` one, which is in design, nothing may be there yet but its overlays. `run` tells the frames that prove
+        the wire from those of other runs. Of hosts that are `absent` no such frame is waited for.
         """
         workers = list(dict.fromkeys(vm.worker_ip for vm in placed(tenant.vms)))
         uses_network = bool(tenant.links) or tenant.uses_internet
@@ -131,11 +133,13 @@ class DeploymentAPI:
         verify = [step for worker in workers for step in self._launcher.verify(tenant, worker)]
         wiring = [step for worker in workers for step in self._launcher.wire(tenant, worker)]
         launch = [step for worker in workers for step in self._launcher.launch(tenant, worker)]
+        vlans = wire.spans(self._inventory, tenant, absent)
+        images, ports = self._images(tenant, tenant.vms), (*wiring, *self._vlans.prepare(tenant))
         return self._change(
             tenant,
             Stage("preflight", tuple(preflight)),
-            Stage("prepare", (*self._images(tenant, tenant.vms), *wiring, *self._vlans.prepare(tenant))),
-            Stage("launch", (*launch, *self._vlans.serve(tenant))),
+            Stage("prepare", (*images, *ports, *wire.send(vlans, run))),
+            Stage("launch", (*wire.hear(vlans, run), *launch, *self._vlans.serve(tenant))),
             Stage("verify", (*verify, *self._vlans.verify(tenant))),
         )
 

@@ -29,10 +29,10 @@ from names import (
     vlan_cidr,
 )
 from namespaces import Place, add_namespaces, folder, put_in_place, remove_namespaces
-from network import neighbours
+from network import checks, neighbours
 from remote import ovs
 from remote.plan import Command, Step
-from vm_launcher import check_bridge, check_free, check_ours, check_tools
+from vm_launcher import check_free, check_ours, check_tools
 from walls import hear_no_more, hear_own_requests
 
 TOOLS = (
@@ -75,7 +75,7 @@ class VLANManager:
         kept = [folder(namespaces[0]), *(hosts_file(tenant.slice_id, vlan) for vlan in vlans)]
         return (
             check_tools(self._node, TOOLS),
-            check_bridge(self._node),
+            checks.bridge(self._inventory, tenant, self._node),
             check_ours(self._node, [port for vlan in vlans for port in _ports(vlan)]),
             Step(self._node, "names of the namespaces", (Command(("sh", "-c", _ARE_OURS, "sh", *namespaces)),)),
             Step(self._node, "room in /run", (Command(("sh", "-c", _HAS_ROOM, "sh", *kept)),)),
@@ -88,6 +88,7 @@ class VLANManager:
         vlan, guests = self._internet.vlan_id, len(list(internet_interfaces(tenant)))
         own = hosts_file(tenant.slice_id, vlan)
         return (
+            checks.way_out(self._inventory),
             Step(self._node, "matches of iptables", (firewall.has_matches(),)),
             Step(self._node, "room for connections", (firewall.has_room(hosts_folder(vlan), own, guests),)),
         )

@@ -10,7 +10,7 @@ from errors import BadAnswer, figure
 from inventory import Inventory
 from models import VM, Interface, Slice
 from names import VMFiles, flow_cookie, link_group, process_name, tap_name
-from network import stack
+from network import checks, stack
 from remote import accelerator, daemon, ovs
 from remote.console import Visit
 from remote.plan import Command, Step
@@ -152,7 +152,7 @@ class VMLauncher:
             needs += [self.files(tenant, vm).pid, name, str(vm.ram_mib), str(vm.vnc_port)]
         return (
             check_tools(worker, TOOLS),
-            check_bridge(worker),
+            checks.bridge(self._inventory, tenant, worker),
             check_ours(worker, self.ports(tenant, worker)),
             self._check_taps(tenant, worker),
             Step(worker, "room for the VMs", (Command(("sh", "-c", _HAS_ROOM, "sh", *needs), as_user=True),)),
@@ -351,11 +351,6 @@ def check_free(host: str, ports: Sequence[ovs.Port], paths: Sequence[str], *, as
     """
     look = Command(("sh", "-c", _ARE_FREE, "sh", *paths), as_user=as_user)
     return Step(host, "nothing of a forgotten slice", (Command(ovs.are_free(ports)), look))
-
-
-def check_bridge(host: str) -> Step:
-    """Read-only: br-int is there and Open vSwitch answers."""
-    return Step(host, "bridge br-int", (Command(ovs.is_ready()),))
 
 
 def _ports_of(words: Iterable[str]) -> frozenset[int]:

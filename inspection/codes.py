@@ -34,6 +34,52 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
         "two workers have one folder of images, and so write each other's files",
         "give each worker a folder on a disk of its own (hypervisor: images_dir)",
     ),
+    "normal-missing": (
+        "error",
+        "br-int passes no frames on",
+        "ovs-vsctl del-fail-mode br-int; ovs-ofctl add-flow br-int priority=0,actions=NORMAL",
+    ),
+    "data-port-missing": (
+        "error",
+        "no port of br-int leads to the other hosts",
+        "ovs-vsctl add-port br-int PORT; README, With hosts of your own, says how it stays",
+    ),
+    "data-port-unclear": (
+        "warning",
+        "more than one port of br-int could lead to the other hosts",
+        "name the right one in database.yaml: data_ports: {HOST: PORT}; remove the others",
+    ),
+    "data-port-tagged": (
+        "error",
+        "the data port does not carry the slices' VLANs",
+        "ovs-vsctl clear Port PORT tag trunks vlan_mode",
+    ),
+    "data-port-down": (
+        "error",
+        "the data port is down",
+        "ip link set PORT up; see its cable, the port of the switch, and that it comes up at boot",
+    ),
+    "uplink-missing": (
+        "error",
+        "the uplink to the internet is not there",
+        "set internet: uplink in database.yaml to the interface of the default route (ip route show default)",
+    ),
+    "uplink-down": ("error", "the uplink to the internet is down", "ip link set UPLINK up"),
+    "uplink-unrouted": (
+        "warning",
+        "no default route leads out of the uplink",
+        "give the network node its default route, or set internet: uplink in database.yaml",
+    ),
+    "internet-overlap": (
+        "error",
+        "the guests' network is in use elsewhere",
+        "set internet: cidr and gateway in database.yaml to a network that nothing else uses",
+    ),
+    "internet-blocked": (
+        "error",
+        "another firewall drops what guests send to the internet",
+        "let gw_vlan400 pass there, in both directions, or remove it (nft list ruleset)",
+    ),
     "no-room": ("warning", "hardly any memory or disk is left", "delete slices or VMs there, or make room"),
     "clock-skew": ("warning", "the host's clock is not the manager's", "let both follow a time server"),
     "overlay-missing": ("error", "a VM's disk is not there", "delete the slice and make it anew: its data is lost"),

@@ -16,7 +16,7 @@ import walls
 from deployment import MAX_SKEW_SECONDS
 from dhcp import Server, log_link
 from errors import CloudError, HostUnreachable, HostUnusable, InvalidAnswer, NotBegun, SudoRefused, printable
-from inspection import exposure, shared
+from inspection import exposure, foundation, shared
 from inspection.codes import CODES, REPAIR, Severity
 from inspection.reading import flow
 from inspection.sight import Device, Flow, Port, Sight
@@ -108,6 +108,7 @@ def of_host(inventory: Inventory, sight: Sight, began: float, ended: float) -> I
     """What is wrong with a host itself; `began` and `ended` are when it was looked at, in seconds since the epoch."""
     host = sight.host
     yield from _of_look(sight)
+    yield from (Finding(code, host, what) for code, what in foundation.of_host(inventory, sight))
     for tool, said in sight.tools.items():
         if said is None:
             yield Finding("tool-missing", host, f"{tool} is not installed")
@@ -160,6 +161,8 @@ class Comparison:
         for host in self.hosts_of([tenant]):
             if sight := sights.get(host):
                 found += (replace(finding, slice_id=tenant.slice_id) for finding in _of_look(sight))
+                lacking = foundation.of_slice(self.inventory, tenant, sight)
+                found += (Finding(code, host, what, tenant.slice_id) for code, what in lacking)
                 found += self._of_worker(tenant, sight)
                 if host == self.inventory.network_node:
                     found += self._of_network(tenant, sight)
@@ -308,7 +311,7 @@ class Comparison:
         number = tenant.slice_id
         if sight.knows("forwarding") and not sight.forwards:
             yield Finding("forwarding-off", sight.host, "net.ipv4.ip_forward is off", number)
-        if sight.knows("rules", "networks") and wanted_rules(self.inventory, sight) != standing_rules(sight):
+        if sight.knows("rules", "routes") and wanted_rules(self.inventory, sight) != standing_rules(sight):
             what = "the rules around VLAN 400 are not whole, or not in their order"
             yield Finding("rules-missing", sight.host, what, number)
         if sight.knows("filter") and self.wanted_heard(tenant, servers) != heard_of(tenant, sight):
@@ -356,7 +359,7 @@ def wanted_rules(inventory: Inventory, sight: Sight) -> list[str]:
     """Our rules as the network node shows them when all is well."""
     expanded = []
     for rule in firewall.rules(inventory):
-        networks = sight.near if firewall.NEAR in rule.text else ("",)
+        networks = sight.near(inventory.internet.uplink) if firewall.NEAR in rule.text else ("",)
         expanded += [rule.text.replace(firewall.NEAR, network) for network in networks]
     return expanded
 

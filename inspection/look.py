@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dhcp import OUR_LOGS
 from inventory import Inventory
 from names import dhcp_namespace
+from network import checks
 from remote import ovs
 from remote.plan import Command, Plan, Stage, Step
 from vlan_manager import TOOLS as NETWORK_TOOLS
@@ -92,7 +93,8 @@ done
 _FILTER = '[ ! -e "/run/netns/$1" ] || exec nsenter --net="/run/netns/$1" iptables-save -t filter'
 
 # The kernel gives one byte of it to who reads byte by byte, as sh(1) does, and then says that it is at the end.
-_FORWARDING = 'on=; read -r on </proc/sys/net/ipv4/ip_forward; echo "$on"'
+FORWARDING = f"""on=; read -r on </proc/sys/net/ipv4/ip_forward; echo "$on"
+{checks.LIST_BARRIERS}"""
 
 # What a host's own IP stack has to do with guests' devices: settings, neighbours and routes; the sockets of programs.
 _STACK = r"""ipv6=/proc/sys/net/ipv6/conf ipv4=/proc/sys/net/ipv4/conf
@@ -166,11 +168,16 @@ def commands(inventory: Inventory, host: str, *, thorough: bool = False) -> dict
             "namespaces": ("sh", "-c", _NAMESPACES, "sh", shared, "thorough" * thorough),
             "rules": ("iptables-save",),
             "filter": ("sh", "-c", _FILTER, "sh", shared),
-            "forwarding": ("sh", "-c", _FORWARDING),
-            "networks": ("ip", "-4", "-o", "route", "show", "dev", inventory.internet.uplink, "scope", "link"),
+            "forwarding": ("sh", "-c", FORWARDING, "sh", *checks.barrier_words(inventory)),
+            "routes": ("ip", "-4", "-o", "route", "show"),
         }
     if thorough and host == inventory.network_node:
-        asked |= {"logs": ("sh", "-c", _LOGS), "bounds": ("sh", "-c", _BOUNDS), "limits": ("sh", "-c", _LIMITS)}
+        asked |= {
+            "logs": ("sh", "-c", _LOGS),
+            "bounds": ("sh", "-c", _BOUNDS),
+            "limits": ("sh", "-c", _LIMITS),
+            "peers": checks.list_peers(inventory),
+        }
     if thorough:
         asked |= {
             "clock": ("date", "+%s.%N"),

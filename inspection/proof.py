@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import walls
 from errors import printable
-from inspection import exposure
+from inspection import exposure, foundation
 from inspection.findings import Comparison, heard_of, our_rules, wanted_rules
 from inspection.sight import Port, Process, Sight
 from inventory import Inventory
@@ -97,13 +97,14 @@ class Proof:
         }
         for host, sight in self._sights.items():
             ports = [port for port in sight.ports.values() if port.bridge == ovs.BRIDGE]
-            trunks = {port.name for port in ports if _carries_all(port) and _may_be_trunk(port, sight)}
+            ways = [port for port in foundation.data_ports(self._inventory, sight) if _carries_all(port)]
+            trunks = {port.name for port in ways}
             names = _listed(trunks)
             for port in ports:
                 planned, owner = wanted.get((host, port.name), (None, 0))
                 if port.name in trunks:
                     what = f"ports {names} carry every VLAN; one may, the data network's"
-                    found.check(host, what, holds=len(trunks) == 1)
+                    found.check(host, what, holds=foundation.are_one_way(ways))
                 elif _carries_all(port):
                     what = f"port {port.name} carries every VLAN"
                     found.check(host, what, *([owner] if owner else []), holds=port.name == ovs.BRIDGE)
@@ -341,12 +342,6 @@ def _concerned(slice_id: int, name: str) -> set[int]:
 
 def _carries_all(port: Port) -> bool:
     return port.tag is None or port.trunks
-
-
-def _may_be_trunk(port: Port, sight: Sight) -> bool:
-    """A cable or a tunnel, not something that a program or guest holds."""
-    device = sight.devices.get(port.name)
-    return port.kind != "internal" and not port.is_ours and (device is None or device.kind != "tun")
 
 
 def _in_port(match: Iterable[str]) -> str:

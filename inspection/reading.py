@@ -7,7 +7,6 @@ time that reading takes grows as the answer does.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from collections import defaultdict
@@ -17,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from errors import BadAnswer, figure
-from inspection import shared
+from inspection import shared, ways
 from inspection.sight import Device, DeviceSettings, Flow, Namespace, Port, Process, Sight
 from network import stack
 
@@ -39,6 +38,7 @@ LONGEST_LINE = 4096
 
 _MOST_PID = 1 << 31
 _MOST_NETWORKS = 256
+_MOST_VLAN = 4095
 _MOST_TOOLS = 64
 _LONGEST_ADDRESS = 39
 _MOST_SIZE = 1 << 63
@@ -144,6 +144,8 @@ def _ports(text: str) -> dict[str, Any]:
             {key: _name(value) for key, value in marks if key in _MARKS},
             trunks=row["trunks"] != _NOTHING or row["vlan_mode"] not in (_NOTHING, "access"),
             protected=row["protected"] is True,
+            mode=_name(row["vlan_mode"]) if isinstance(row["vlan_mode"], str) else "",
+            vlans=frozenset(_vlans(row["trunks"])),
         )
     return {"ports": found, "bridges": frozenset(_name(row["name"]) for row in bridges)}
 
@@ -157,6 +159,14 @@ def _ids(value: Any) -> list[str]:
     """The rows that a column refers to: one, or a set of them."""
     kind, content = value
     return [each for _, each in content] if kind == "set" else [content]
+
+
+def _vlans(value: Any) -> list[int]:
+    """A column of VLANs: one, or a set of them."""
+    found = value[1] if isinstance(value, list) else [value]
+    if not all(type(vlan) is int and 0 <= vlan <= _MOST_VLAN for vlan in found):
+        raise BadAnswer("VLANs")
+    return found
 
 
 def _flows(text: str) -> dict[str, Any]:
@@ -309,15 +319,10 @@ def _filter(text: str) -> dict[str, Any]:
 
 
 def _forwarding(text: str) -> dict[str, Any]:
-    return {"forwards": bool(_number(text.strip(), 9))}
-
-
-def _networks(text: str) -> dict[str, Any]:
-    found = (line.split()[0] for line in text.splitlines() if line.strip())
-    near = tuple(str(ipaddress.ip_network(network)) for network in found if network != "default")
-    if len(near) > _MOST_NETWORKS:
-        raise BadAnswer("networks")
-    return {"near": near}
+    on, *barriers = text.splitlines()
+    if len(barriers) > _MOST_NETWORKS:
+        raise BadAnswer("barriers")
+    return {"forwards": bool(_number(on, 9)), "barriers": tuple(map(_name, barriers))}
 
 
 def _stack(text: str) -> dict[str, Any]:
@@ -381,7 +386,8 @@ _READERS: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "rules": _rules,
     "filter": _filter,
     "forwarding": _forwarding,
-    "networks": _networks,
+    "routes": ways.routes,
+    "peers": ways.peers,
     "clock": _clock,
     "disks": _disks,
     "logs": _logs,

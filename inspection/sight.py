@@ -15,7 +15,10 @@ from remote import ovs
 
 @dataclass(frozen=True)
 class Port:
-    """A port of Open vSwitch; `tag` None carries every VLAN, `number` is negative while nothing passes through it."""
+    """A port of Open vSwitch; `tag` None carries every VLAN, `number` is negative while nothing passes through it.
+
+    `mode` and `vlans` are the columns vlan_mode and trunks (ovs-vswitchd.conf.db(5)).
+    """
 
     name: str
     bridge: str
@@ -25,6 +28,8 @@ class Port:
     marks: Mapping[str, str]
     trunks: bool = False
     protected: bool = False
+    mode: str = ""
+    vlans: frozenset[int] = frozenset()
 
     @property
     def is_ours(self) -> bool:
@@ -57,6 +62,14 @@ class DeviceSettings(NamedTuple):
 
     ipv6: bool
     rp_filter: int
+
+
+class Route(NamedTuple):
+    """A route of the host itself: `is_link` without a gateway, to a network that it is connected to."""
+
+    network: str
+    device: str
+    is_link: bool
 
 
 class Flow(NamedTuple):
@@ -110,12 +123,14 @@ class Sight:
     """What a host has. Paths of `files` are relative to the folder of images; sizes in bytes, room in MiB.
 
     `images` are size and time of files, `seals` what these were of base images when disks were first built on them.
-    `heard`: whom the DHCP server that slices share hears, chains and rules in small letters. `disks`: the files that a
-    process has open, by its pid. `logs`: VLANs whose log has something at its documented place, and whether that is
-    ours. `bounds`: what nftables lists in each namespace. `most_neighbours`, `most_connections`: for how many the
-    kernel has room, 0 where that is not known. `settings`, `ways` (neighbours and routes) are by device; `drops` are
-    our tables of nftables by slice, `sockets` the addresses on which a process listens, by its pid. `asked`: all parts
-    that were asked for, `unread`: those that could not be read, `invalid`: those whose answer makes no sense.
+    `barriers`: chains of other firewalls that drop what guests send to the internet. `peers`: addresses of the guests'
+    network that are connected by SSH. `heard`: whom the DHCP server that slices share hears, chains and rules in small
+    letters. `disks`: the files that a process has open, by its pid. `logs`: VLANs whose log has something at its
+    documented place, and whether that is ours. `bounds`: what nftables lists in each namespace. `most_neighbours`,
+    `most_connections`: for how many the kernel has room, 0 where that is not known. `settings`, `ways` (neighbours and
+    routes) are by device; `drops` are our tables of nftables by slice, `sockets` the addresses on which a process
+    listens, by its pid. `asked`: all parts that were asked for, `unread`: those that could not be read, `invalid`:
+    those whose answer makes no sense.
     """
 
     host: str
@@ -137,11 +152,13 @@ class Sight:
     rules: tuple[str, ...] = ()
     heard: tuple[str, ...] = ()
     forwards: bool = False
-    near: tuple[str, ...] = ()
     settings: Mapping[str, DeviceSettings] = field(default_factory=dict)
     ways: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     drops: Mapping[int, str] = field(default_factory=dict)
     sockets: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    routes: tuple[Route, ...] = ()
+    barriers: tuple[str, ...] = ()
+    peers: tuple[str, ...] = ()
     disk_mib: int | None = None
     memory_mib: int | None = None
     logs: Mapping[int, bool] = field(default_factory=dict)
@@ -162,6 +179,10 @@ class Sight:
         """The process that both the pid file and its own command line call ours."""
         process = self.processes.get(self.pid_files.get(pid_file, 0))
         return process if process and mark in process.argv else None
+
+    def near(self, device: str) -> list[str]:
+        """Return the networks that the device is connected to."""
+        return [route.network for route in self.routes if route.device == device and route.is_link]
 
     def knows(self, *parts: str) -> bool:
         """Whether all these parts could be read."""

@@ -79,13 +79,6 @@ differing=$(printf '%s\\n' "$@" | ovs-ofctl --timeout=20 --names diff-flows {BRI
 case $? in 0 | 2) ;; *) exit 1;; esac
 case $differing in *"cookie=$cookie "*) echo "the flows of $cookie are not those that were made" >&2; exit 1;; esac"""
 
-_IS_READY = f"""ovs-vsctl --timeout=10 br-exists {BRIDGE}
-case $? in
-  0) ovs-appctl --timeout=10 version >/dev/null ;;
-  2) echo "Open vSwitch has no bridge {BRIDGE}; add it with: ovs-vsctl add-br {BRIDGE}" >&2; exit 1 ;;
-  *) echo "Open vSwitch does not answer; start it with: systemctl start openvswitch-switch" >&2; exit 1 ;;
-esac || {{ echo "ovs-vswitchd does not answer; start it with: systemctl start openvswitch-switch" >&2; exit 1; }}"""
-
 
 @dataclass(frozen=True)
 class Port:
@@ -153,11 +146,6 @@ def carry_tags(ports: Sequence[Port]) -> tuple[str, ...]:
     """Succeeds when all ports are there with their tags and carry no further VLAN, protected or not; or says which."""
     wanted = (f"{port.name},{port.tag},{_truth(port.protected)}" for port in ports)
     return ("sh", "-c", _CARRY_TAGS, "sh", *wanted)
-
-
-def is_ready() -> tuple[str, ...]:
-    """Succeeds when br-int is there and the switch answers; otherwise says what to do."""
-    return ("sh", "-c", _IS_READY)
 
 
 def _marked(cookie: str, flows: Sequence[str]) -> Iterator[str]:

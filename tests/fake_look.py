@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from tests.fakes import Answer, FakeHost
 
 
+NORMAL = "cookie=0x0, priority=0 actions=NORMAL"
+ROUTES = """default via 10.0.10.254 dev ens3 proto dhcp src 10.0.10.3 metric 100
+10.0.10.0/24 dev ens3 proto kernel scope link src 10.0.10.3
+10.60.7.0/24 dev gw_vlan400 proto kernel scope link src 10.60.7.1
+unreachable 10.1.0.0/16 metric 5
+"""
+
+
 def ports(host: FakeHost) -> str:
     """Three tables, as `ovs-vsctl --format=json` writes them."""
     rows, interfaces = [], []
@@ -179,11 +187,14 @@ def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C90
         case ("ovs-vsctl", "--timeout=5", "--format=json", *_):
             said = ports(host)
         case ("ovs-ofctl", "--timeout=5", "--no-stats", "--names", "dump-flows", _):
-            said = "".join(f" {flow}\n" for flows in host.flows.values() for flow in flows)
+            flows = [NORMAL, *(flow for flows in host.flows.values() for flow in flows)]
+            said = "".join(f" {flow}\n" for flow in flows)
         case ("ip", "-j", "-d", "addr"):
             said = devices(host, "")
-        case ("ip", "-4", "-o", "route", "show", "dev", *_):
-            said = "10.0.10.0/24 proto kernel src 10.0.10.3 \n"
+        case ("ip", "-4", "-o", "route", "show"):
+            said = ROUTES
+        case ("ss", "-Htn", "state", "established", _):
+            said = ""
         case ("ovs-appctl", "--timeout=5", "ofproto/trace", _, packet):
             said = f"Final flow: unchanged\nDatapath actions: {_passed(host, packet)}\n"
         case ("ip", "-n", namespace, "route", "get", address):
@@ -228,7 +239,7 @@ def _script(host: FakeHost, script: str, words: list[str]) -> Answer | None:
         look._MARKS: lambda: marks(host),
         look._NAMESPACES: lambda: namespaces(host, words[0], thorough=bool(words[1])),
         look._FILTER: lambda: heard(host, words[0]) if words[0] in host.namespaces else "",
-        look._FORWARDING: lambda: f"{int('' in host.forwarding)}\n",
+        look.FORWARDING: lambda: f"{int('' in host.forwarding)}\n",
         look._STACK: lambda: stack(host),
         look._BOUNDS: lambda: bounds(host),
         look._LIMITS: lambda: "1024\n262144\n120\n",

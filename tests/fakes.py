@@ -20,7 +20,7 @@ import vlan_manager
 import vm_launcher
 import walls
 from errors import HostUnreachable
-from network import neighbours, stack
+from network import checks, neighbours, stack, wire
 from remote import accelerator, daemon, ovs
 from remote.batch import Outcome, Progress
 from remote.plan import CHANGE_DEADLINE_SECONDS, PATIENCE_SECONDS, Command, Step, Upload
@@ -468,6 +468,8 @@ class FakeHost:
                 cookie = delete.removeprefix("delete ").removesuffix("/-1")
                 self.flows[cookie] = [line.removeprefix("add ") for line in lines]
                 assert all(line.startswith(f"add {cookie},") for line in lines), lines
+            case ("bundle", ovs.BRIDGE, "-"):
+                assert all(line.startswith("packet-out ") for line in stdin.splitlines()), stdin
             case ("del-flows", ovs.BRIDGE, cookie):
                 self.flows.pop(cookie.removesuffix("/-1"), None)
             case _:
@@ -713,7 +715,9 @@ SCRIPTS: dict[str, Program] = {
     daemon.await_ports(())[2]: FakeHost.await_ports,
     daemon.some_run(())[2]: FakeHost.some_run,
     ovs.carry_tags(())[2]: FakeHost.carry_tags,
-    ovs.is_ready()[2]: FakeHost.fine,
+    checks._IS_READY: FakeHost.fine,
+    checks._HAS_WAY_OUT: FakeHost.fine,
+    wire._HEAR: FakeHost.fine,
     ovs.have_flows("", ())[2]: FakeHost.have_flows,
     ovs.are_ours(())[2]: FakeHost.ports_are_ours,
     ovs.are_free(())[2]: FakeHost.ports_are_free,

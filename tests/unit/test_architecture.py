@@ -32,8 +32,8 @@ changes: accounts.rights allocation database deployment errors lifecycle.losses 
 cli: accounts.audit database environment errors menu.api menu.arguments menu.crash menu.endings menu.entries
     menu.hosts menu.idle menu.keyboard menu.log menu.operator menu.screen menu.session menu.users orchestrator
 database: allocation errors storage.files storage.schema storage.state storage.text storage.version
-deployment: allocation errors inventory models names placement qcow_manager remote.console remote.plan vlan_manager
-    vm_launcher
+deployment: allocation errors inventory models names network.wire placement qcow_manager remote.console remote.plan
+    vlan_manager vm_launcher
 dhcp: names namespaces remote.beside remote.daemon remote.plan
 discovery: database deployment errors inventory placement remote.runner
 environment:
@@ -43,21 +43,24 @@ inspection.codes:
 inspection.doctor: accounts.audit database errors inspection.findings inspection.inspector inspection.orphans
     remote.plan remote.runner storage.state
 inspection.exposure: inspection.sight network.stack
-inspection.findings: deployment dhcp errors firewall inspection.codes inspection.exposure inspection.reading
-    inspection.shared inspection.sight inventory models names namespaces remote.ovs vlan_manager vm_launcher walls
+inspection.findings: deployment dhcp errors firewall inspection.codes inspection.exposure inspection.foundation
+    inspection.reading inspection.shared inspection.sight inventory models names namespaces remote.ovs vlan_manager
+    vm_launcher walls
+inspection.foundation: inspection.sight inventory models names network.wire remote.ovs
 inspection.inspector: database errors inspection.findings inspection.look inspection.reading inspection.sight inventory
     models remote.runner
-inspection.look: dhcp inventory names remote.ovs remote.plan vlan_manager vm_launcher
+inspection.look: dhcp inventory names network.checks remote.ovs remote.plan vlan_manager vm_launcher
 inspection.orphans: dhcp inspection.findings inspection.sight models names namespaces network.stack remote.daemon
     remote.ovs remote.plan vm_launcher
 inspection.probes: inspection.exposure inspection.look inspection.proof inspection.sight inventory models names
     remote.ovs remote.plan
-inspection.proof: errors inspection.exposure inspection.findings inspection.sight inventory models names remote.ovs
-    walls
+inspection.proof: errors inspection.exposure inspection.findings inspection.foundation inspection.sight inventory models
+    names remote.ovs walls
 inspection.prover: database errors inspection.inspector inspection.probes inspection.proof models remote.runner
-inspection.reading: errors inspection.shared inspection.sight network.stack
+inspection.reading: errors inspection.shared inspection.sight inspection.ways network.stack
 inspection.shared: dhcp errors firewall inspection.sight inventory network.neighbours
 inspection.sight: names remote.ovs
+inspection.ways: errors inspection.sight
 inventory: errors
 lifecycle.consoles: deployment errors models remote.console
 lifecycle.design: accounts.rights allocation database deployment errors models placement
@@ -100,6 +103,8 @@ orchestrator: accounts.accounts accounts.audit accounts.rights accounts.sessions
     discovery errors inspection.doctor inspection.findings inspection.inspector inspection.prover inventory
     lifecycle.consoles lifecycle.design lifecycle.hosts lifecycle.losses models passwords remote.console remote.events
     remote.images remote.plan remote.runner remote.ssh
+network.checks: inventory models names network.wire remote.ovs remote.plan
+network.wire: inventory models remote.ovs remote.plan
 passwords: errors
 placement: allocation errors inventory models
 qcow_manager: inventory models names remote.plan
@@ -127,10 +132,10 @@ storage.schema: inventory models names passwords
 storage.state: allocation inventory models
 storage.text: models storage.schema
 storage.version: allocation models storage.comments storage.rules storage.schema storage.state storage.text
-vlan_manager: dhcp firewall inventory models names namespaces network.neighbours remote.ovs remote.plan vm_launcher
-    walls
-vm_launcher: errors inventory models names network.stack remote.accelerator remote.console remote.daemon remote.ovs
-    remote.plan walls
+vlan_manager: dhcp firewall inventory models names namespaces network.checks network.neighbours remote.ovs remote.plan
+    vm_launcher walls
+vm_launcher: errors inventory models names network.checks network.stack remote.accelerator remote.console remote.daemon
+    remote.ovs remote.plan walls
 walls: inventory models names remote.plan
 """
 """What each module of ours imports of ours, but for the lab and the bench: a line more is a decision."""

@@ -22,6 +22,7 @@ from inventory import Inventory
 from models import Slice
 from remote.batch import Outcome, Progress
 from remote.runner import Runner
+from tests import fake_look
 from tests.designs import DESIGNS, design
 from tests.fakes import FakeCloud, FakeHost
 
@@ -310,16 +311,16 @@ def test_what_could_not_be_read_is_told_and_nothing_is_missed_for_that(host: str
 
 
 @pytest.mark.parametrize(
-    ("columns", "tag", "trunks"),
+    ("columns", "tag", "trunks", "mode", "vlans"),
     [
-        ('100, ["set",[]], ["set",[]]', 100, False),
-        ('100, ["set",[]], "access"', 100, False),
-        ('100, 0, ["set",[]]', 100, True),
-        ('100, ["set",[101,102]], ["set",[]]', 100, True),
-        ('["set",[]], ["set",[]], "trunk"', None, True),
+        ('100, ["set",[]], ["set",[]]', 100, False, "", set()),
+        ('100, ["set",[]], "access"', 100, False, "access", set()),
+        ('100, 0, ["set",[]]', 100, True, "", {0}),
+        ('100, ["set",[101,102]], ["set",[]]', 100, True, "", {101, 102}),
+        ('["set",[]], ["set",[]], "trunk"', None, True, "trunk", set()),
     ],
 )
-def test_what_a_port_carries_is_read(columns: str, tag: int | None, trunks: bool) -> None:
+def test_what_a_port_carries_is_read(columns: str, tag: int | None, trunks: bool, mode: str, vlans: set[int]) -> None:
     """The columns as ovs-vsctl(8) shows them with --format=json."""
     tables = (
         '{"headings":["name","ports"],"data":[["br-int",["set",[["uuid","p"],["uuid","other"]]]]]}',
@@ -335,8 +336,9 @@ def test_what_a_port_carries_is_read(columns: str, tag: int | None, trunks: bool
     found = reading.read(WORKER, {"ports": "\n".join(tables)})
     assert not found.unread
     assert found.ports["tap"] == Port(
-        "tap", "br-int", tag, "", reading.UNWIRED, {"owner": "cloud-repositorio", "vm": "1001"}, trunks, protected=True
-    )
+        "tap", "br-int", tag, "", reading.UNWIRED, {"owner": "cloud-repositorio", "vm": "1001"}, trunks, protected=True,
+        mode=mode, vlans=frozenset(vlans),
+    )  # fmt: skip
 
 
 def test_a_switch_that_is_down_is_one_finding_and_not_one_for_each_port() -> None:
@@ -469,14 +471,14 @@ def test_a_look_is_one_round_trip_and_asks_the_same_however_many_slices_and_vlan
         ("devices", "no such thing", "invalid-answer"),
         ("rules", None, "unread"),
         ("rules", "iptables: no such thing", "invalid-answer"),
-        ("networks", None, "unread"),
-        ("networks", "what device", "invalid-answer"),
+        ("routes", None, "unread"),
+        ("routes", "what device", "invalid-answer"),
         ("forwarding", "", "unread"),
     ],
 )
 def test_what_a_host_may_say(name: str, answer: str | None, code: str) -> None:
-    whole = {"flows": "", "ports": '{"data":[["br-int",["set",[]]]],"headings":'
-             '["name","ports"]}\n' + '{"data":[],"headings":[]}\n' * 2}  # fmt: skip
+    host = FakeHost(WORKER)
+    whole = {"flows": f"{fake_look.NORMAL}\n", "ports": fake_look.ports(host)}
     sight = reading.read(WORKER, {**whole, name: answer})
     assert [finding.code for finding in findings.of_host(Inventory(), sight, 0, 0)] == [code]
 

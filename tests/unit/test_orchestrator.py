@@ -393,7 +393,7 @@ def test_what_a_lost_host_still_has_is_kept_until_it_is_gone(desk: Desk) -> None
     desk.ring(3)
     before = copy.deepcopy(desk.cloud.state())
     worker = desk.cloud.hosts[WORKERS[0]]
-    worker.dies_after = 22  # in the middle of verify: its QEMUs run
+    worker.dies_after = 25  # in the middle of verify: its QEMUs run
     assert "not all could be taken back" in desk.no(desk.api.deploy_slice("student", 1000))
     assert worker.processes
     tenant = desk.slice()

@@ -167,7 +167,13 @@ def test_what_a_worker_is_asked_to_do_for_a_ring(vms: int) -> None:
     deploy = DeploymentAPI(inventory).deploy_plan(ring, new=True)
     asked = {stage.title: sum(len(step.do) for step in stage.by_host[worker]) for stage in deploy.stages}
     base_image, folder, wires = 4, 1, 4
-    assert asked == {"preflight": 9, "prepare": base_image + folder + own + wires, "launch": own, "verify": 5}
+    send, hear = 1, 1  # frames that prove the data network; they are sent twice
+    assert asked == {
+        "preflight": 9,
+        "prepare": base_image + folder + own + wires + send,
+        "launch": send + hear + own,
+        "verify": 5,
+    }
     (remove,) = deploy.undone("remove").stages
     assert sum(len(step.do) for step in remove.by_host[worker]) == 1 + folder + 2 * own + wires + 2
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,17 @@ def test_the_one_right_in_sudo_is_the_one_the_labs_hosts_grant() -> None:
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z]+)\b", README)) - {"sure"}))
 def test_every_make_target_exists(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_the_unit_that_brings_the_data_port_up_is_one_for_systemd(tmp_path: Path) -> None:
+    page = (ROOT / "docs/data-network.md").read_text(encoding="utf-8")
+    path, unit = re.findall(r"```ini\n# (\S+)\n(.*?)```", page, re.DOTALL)[0]
+    file = tmp_path / Path(path).name.replace("@", "@ens4")
+    file.write_text(unit)
+    assert "ExecStart=ip link set dev %i up\n" in unit
+    if verify := shutil.which("systemd-analyze"):
+        done = subprocess.run([verify, "verify", str(file)], capture_output=True, text=True, check=False)
+        assert file.name not in done.stderr
 
 
 def test_every_file_it_names_exists() -> None:

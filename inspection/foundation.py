@@ -1,0 +1,162 @@
+"""What the product did not make and stands on, against what it needs: br-int's own flow, data port, uplink. Pure.
+
+The preflight looks at the same things (network/checks.py). A problem is a code of `codes.py` and a sentence.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+from collections.abc import Collection, Iterator
+
+from inspection.sight import Port, Sight
+from inventory import InternetSettings, Inventory
+from models import Slice
+from names import gateway_port
+from network import wire
+from remote import ovs
+
+Problem = tuple[str, str]
+
+SHOWN = 4
+"""So many of those that use the guests' network are named."""
+
+_ACCESS = ("", "access", "dot1q-tunnel")
+"""Modes of a port in which its tag keeps all other VLANs out (ovs-vswitchd.conf.db(5), vlan_mode)."""
+
+
+_TUNNELS = ("bareudp", "erspan", "geneve", "gre", "gtpu", "ip6erspan", "ip6gre", "lisp", "srv6", "stt", "vxlan")
+"""Types of interfaces that are tunnels (ovs-vswitchd.conf.db(5))."""
+
+
+def of_host(inventory: Inventory, sight: Sight) -> Iterator[Problem]:
+    """Yield what the host as such lacks; a cloud of one host needs no data port."""
+    yield from of_bridge(inventory, sight, leaves=len(inventory.hosts) > 1)
+    if sight.host == inventory.network_node:
+        yield from of_internet(inventory, sight)
+
+
+def of_slice(inventory: Inventory, slice_: Slice, sight: Sight) -> Iterator[Problem]:
+    """Yield what the slice lacks on this host: a way for those of its VLANs that leave it, and the internet."""
+    vlans = [vlan for vlan, hosts in wire.spans(inventory, slice_).items() if sight.host in hosts]
+    yield from of_bridge(inventory, sight, leaves=bool(vlans), vlans=vlans)
+    if slice_.uses_internet and sight.host == inventory.network_node:
+        yield from of_internet(inventory, sight)
+
+
+def of_bridge(inventory: Inventory, sight: Sight, *, leaves: bool, vlans: Collection[int] = ()) -> Iterator[Problem]:
+    """Yield what keeps br-int from passing frames on; where it `leaves` the host also what is wrong with the data port.
+
+    `vlans` are those that the data port has to carry, where it carries a list.
+    """
+    if not sight.was_asked("ports", "devices") or ovs.BRIDGE not in sight.bridges:
+        return
+    if sight.was_asked("flows") and not _passes_frames(sight):
+        yield "normal-missing", "br-int passes no frame on: its own flow, priority=0 actions=NORMAL, is gone"
+    if leaves:
+        yield from _of_data_port(inventory, sight, vlans)
+
+
+def data_ports(inventory: Inventory, sight: Sight) -> list[Port]:
+    """Return the ports of br-int that lead to other hosts: the one of the setting, or all that could.
+
+    That is what is neither internal nor ours nor a TAP: a physical port, a bond, a tunnel, a patch to another bridge.
+    One that is on a VLAN of its own is it only where there is no other.
+    """
+    ports = [port for port in sight.ports.values() if port.bridge == ovs.BRIDGE and port.kind != "internal"]
+    named = inventory.data_ports.get(sight.host)
+    if named:
+        return [port for port in ports if port.name == named]
+    devices = {port.name: sight.devices.get(port.name) for port in ports}
+    taps = {name for name, device in devices.items() if device and device.kind == "tun"}
+    found = [port for port in ports if not port.is_ours and port.name not in taps]
+    return [port for port in found if not _is_access(port)] or found
+
+
+def are_one_way(ports: Collection[Port]) -> bool:
+    """Return whether no more than one way leads to other hosts; tunnels go together, one for each of these."""
+    return len(ports) < 2 or all(port.kind in _TUNNELS for port in ports)
+
+
+def _is_access(port: Port) -> bool:
+    return port.mode in _ACCESS and (port.tag is not None or port.mode != "")
+
+
+def _passes_frames(sight: Sight) -> bool:
+    """Return whether a flow takes a frame that no other one is for, and does not drop it."""
+    rest = [flow for flow in sight.flows if all(word.startswith("priority=") for word in flow.match)]
+    last = max(rest, key=lambda flow: _priority(flow.match), default=None)
+    return last is not None and last.actions != ("drop",)
+
+
+def _priority(match: Collection[str]) -> int:
+    return next((int(word.removeprefix("priority=")) for word in match), 32768)
+
+
+def _of_data_port(inventory: Inventory, sight: Sight, vlans: Collection[int]) -> Iterator[Problem]:
+    ports = data_ports(inventory, sight)
+    if not ports:
+        named = inventory.data_ports.get(sight.host)
+        what = f"the data port {named} is not on br-int" if named else "no port of br-int leads to the other hosts"
+        yield "data-port-missing", what
+        return
+    if not are_one_way(ports):
+        names = ", ".join(sorted(port.name for port in ports))
+        yield "data-port-unclear", f"each of the ports {names} could lead to the other hosts"
+    problems = [_problem(port, sight, vlans) for port in ports]
+    if None not in problems and problems[-1]:
+        yield problems[-1]
+
+
+def _problem(port: Port, sight: Sight, vlans: Collection[int]) -> Problem | None:
+    name = f"the data port {port.name}"
+    if _is_access(port):
+        return "data-port-tagged", f"{name} carries the VLAN of its tag only"
+    if lacking := [vlan for vlan in sorted(vlans) if port.vlans and vlan not in port.vlans]:
+        return "data-port-tagged", f"{name} does not carry VLAN {lacking[0]}"
+    device = sight.devices.get(port.name)
+    if device is None:
+        has_none = port.kind in ("", "system") and port.number < 0
+        return ("data-port-down", f"{name} has no device") if has_none else None
+    if not device.up:
+        return "data-port-down", f"{name} is down"
+    return None if device.carrier else ("data-port-down", f"{name} has no carrier")
+
+
+def of_internet(inventory: Inventory, sight: Sight) -> Iterator[Problem]:
+    """Yield what keeps guests from the internet though all that is ours is there."""
+    internet = inventory.internet
+    if sight.was_asked("devices"):
+        yield from _of_uplink(internet, sight)
+    for use in itertools.islice(_in_use(internet, sight), SHOWN):
+        yield "internet-overlap", f"internet: cidr: {internet.cidr} is in use: {use}"
+    for barrier in sight.barriers:
+        yield "internet-blocked", f"another firewall drops what guests send to the internet: {barrier}"
+
+
+def _of_uplink(internet: InternetSettings, sight: Sight) -> Iterator[Problem]:
+    uplink = sight.devices.get(internet.uplink)
+    if uplink is None:
+        yield "uplink-missing", f"there is no interface {internet.uplink}, which internet: uplink names"
+    elif not uplink.up:
+        yield "uplink-down", f"the uplink {internet.uplink} is down"
+    elif sight.was_asked("routes") and not any(
+        route.network == "default" and route.device == internet.uplink for route in sight.routes
+    ):
+        yield "uplink-unrouted", f"no default route leads out of the uplink {internet.uplink}"
+
+
+def _in_use(internet: InternetSettings, sight: Sight) -> Iterator[str]:
+    """Yield who else has addresses of the guests' network."""
+    inside = gateway_port(internet.vlan_id)
+    yield from (f"{peer} is connected by SSH" for peer in sight.peers)
+    for name, device in sight.devices.items():
+        for address in device.addresses if name != inside else ():
+            if ipaddress.IPv4Address(address) in internet.network:
+                yield f"{address} of {name}"
+    for route in sight.routes:
+        if route.device == inside or route.network == "default":
+            continue
+        network = ipaddress.IPv4Network(route.network)
+        if network.subnet_of(internet.network) or (route.is_link and internet.network.subnet_of(network)):
+            yield f"a route to {route.network} by {route.device or 'nothing'}"
