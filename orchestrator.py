@@ -382,7 +382,9 @@ class OrchestratorAPI:
 
         That is looked at before the slice is claimed: "somebody works on it" would tell a stranger that it exists.
         """
-        rights.own(self._database.load(), actor, slice_id)
+        slice_ = rights.own(self._database.load(), actor, slice_id)
+        if losses.has_unplaced(slice_):  # by now another worker may be back, or have room
+            self._discovery.workers()
         with self._changes.of(slice_id, listen) as change:
             yield change
 

@@ -72,6 +72,11 @@ def write_off(state: State, slice_: Slice, address: str) -> None:
     slice_.left = [item for item in slice_.left if not item.endswith(f" on {address}")]
 
 
+def has_unplaced(slice_: Slice) -> bool:
+    """Return whether a VM of the slice has no worker."""
+    return any(vm.worker_ip == NOWHERE for vm in slice_.vms)
+
+
 def place_again(state: State, slice_: Slice, deployment: DeploymentAPI) -> list[str]:
     """Place the slice's VMs that have no worker; return why some of them have none still."""
     problems = []
