@@ -86,15 +86,19 @@ def test_a_slice_lives_and_dies_there_too(other: OtherLab) -> None:
 
 
 def test_a_flavor_with_an_image_of_another_name_and_size(other: OtherLab, desk: Path) -> None:
-    """A disk larger than the flavor's keeps its size, spaces in its name or not."""
+    """A disk has the size of its flavor, spaces in the image's name or not; an image that is larger is refused."""
     image = desk / "my own image.qcow2"
     other.lab.run(["qemu-img", "convert", "-O", "qcow2", str(other.lab.image), str(image)])
     other.lab.run(["qemu-img", "resize", "-q", str(image), "3G"])
-    flavor = f'\n  own: {{cores: 2, ram_gb: 0.25, disk_gb: 1, image: "{image}"}}'
+    flavor = "".join(
+        f'\n  {name}: {{cores: 2, ram_gb: 0.25, disk_gb: {size}, image: "{image}"}}'
+        for name, size in (("own", 3), ("small", 1))
+    )
     text = other.database.read_text(encoding="utf-8")
     other.database.write_text(re.sub(r"^flavors:", f"flavors:{flavor}", text, flags=re.MULTILINE), encoding="utf-8")
     menu = other.menu()
     slice_id = menu.create_slice("own")
+    assert "is a disk of 3072 MiB, and flavor small has 1024 MiB" in menu.choose(3, slice_id, "small", 4, 0, "n")
     shown = menu.choose(3, slice_id, "mine", 3, 0, "n")
     assert "Flavor: own" in shown, shown
     menu.deploy(slice_id)

@@ -551,13 +551,18 @@ qemu-img create -q -f qcow2 -o data_file=raw,data_file_raw=on split 1M"""
 
 
 def test_a_disk_is_as_large_as_its_flavor_says_and_never_smaller_than_its_base_image(lab: Lab) -> None:
+    """A flavor's size in MiB, and what that is rounded up; an image that is larger still is refused."""
     folder = "/tmp/disks"
     script = f"""mkdir -p {folder}/own; cd {folder}; qemu-img create -q -f qcow2 base 3M
-for mib in 2 3 5; do sh -c "$1" sh ../base own/$mib $mib && qemu-img info own/$mib; done; ls -A own"""
+for sizes in "2 3" "3 3" "5 5" "2 2"; do
+  set -- "$1" $sizes; name=$2-$3
+  sh -c "$1" sh ../base own/$name $2 '' $3 2>&1 && qemu-img info own/$name
+done; ls -A own"""
     said = lab.exec("worker1", ["sh", "-c", script, "sh", qcow_manager._MAKE_OVERLAY], user="ubuntu").stdout
     lab.exec("worker1", ["rm", "-r", folder])
     assert re.findall(r"virtual size: (\d) MiB", said) == ["3", "3", "5"]
-    assert said.splitlines()[-3:] == ["2", "3", "5"]
+    assert "the base image base is a disk of 3 MiB, and the flavor has 2 MiB" in said
+    assert said.splitlines()[-3:] == ["2-3", "3-3", "5-5"]
 
 
 # --- no more than its share -------------------------------------------------------------------------------------------
