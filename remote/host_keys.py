@@ -1,7 +1,8 @@
 """The judge of host keys: reads `known_hosts` by the rules of OpenSSH, so that both clients give the same answer.
 
 The rules are those of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT", and of OpenSSH's hostfile.c where the page is silent.
-Host certificates are not used: ours is the judgement of the plain key, and the `ssh` that copies files is told so.
+Host certificates are not used: ours is the judgement of the plain key, and the `ssh` that copies files is told so. A
+host is asked for its certificate only where keys are revoked: the revoked one may be the authority's.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ DEFAULT_ORDER = (
 )
 """Kinds of keys, the best first, as ssh_config(5) has them under HostKeyAlgorithms."""
 
+CERTIFIED = "-cert-v01@openssh.com"
+"""What the name of a kind has behind it where a certificate is meant."""
+
 LEAST_RSA_BITS = 1024
 """ssh_config(5), RequiredRSASize."""
 
@@ -53,11 +57,15 @@ class KeyRefused(Exception):
 
 @dataclass(frozen=True)
 class HostKey:
-    """A plain public key as the host presents it: `kind` such as `ssh-ed25519`, and its blob."""
+    """A plain public key as the host presents it: `kind` such as `ssh-ed25519`, and its blob.
+
+    `authority` is the blob of the key that signed the host's certificate, if it presented one.
+    """
 
     kind: str
     blob: bytes
     bits: int = field(default=0, compare=False)
+    authority: bytes = field(default=b"", compare=False)
 
     def __str__(self) -> str:
         digest = base64.b64encode(hashlib.sha256(self.blob).digest()).decode().rstrip("=")
@@ -113,6 +121,10 @@ class KnownHosts:
             return Verdict.KNOWN, 0
         return verdict, line
 
+    def revokes(self, name: str) -> bool:
+        """Return whether some key is revoked for the host `name`."""
+        return any(entry.marker == _REVOKED for entry in self.entries(name))
+
     def authority(self, name: str) -> int:
         """Return the line that names a certificate authority for the host, or 0."""
         return next((entry.line for entry in self.entries(name) if entry.marker == _CA), 0)
@@ -121,7 +133,7 @@ class KnownHosts:
         entries = self.entries(name)
         plain = [entry for entry in entries if not entry.marker]
         for entry in entries:
-            if entry.marker == _REVOKED and entry.key == key:
+            if entry.marker == _REVOKED and entry.key and entry.key.blob in {key.blob, key.authority}:
                 return Verdict.REVOKED, entry.line
         for entry in plain:
             if entry.key == key:
@@ -133,6 +145,27 @@ class KnownHosts:
             where = f"{self._shown}, line {plain[0].line}, names this host"
             raise KeyRefused(f"{where} with a key that cannot be read; correct that line or remove it")
         return Verdict.NEW, 0
+
+
+def authority_of(certificate: bytes) -> bytes:
+    """Return the blob of the key that signed a certificate (PROTOCOL.certkeys of OpenSSH); nothing if it is none.
+
+    Before it come the kind, a nonce, the key's own one to two fields, a serial number and a kind, who it is for, a
+    period, and options. Its own fields depend on its kind.
+    """
+    fields = {"ssh-ed25519": 1, "ssh-rsa": 2}
+    kind = next(_fields(certificate), b"").decode("latin-1").removesuffix(CERTIFIED)
+    rest = _without(certificate, 2 + fields.get(kind, 2))
+    rest = _without(rest[12:], 2)
+    rest = _without(rest[16:], 3)
+    return next(_fields(rest), b"")
+
+
+def _without(blob: bytes, count: int) -> bytes:
+    """Return what is behind the first fields of a blob."""
+    for field_ in list(_fields(blob))[:count]:
+        blob = blob[4 + len(field_) :]
+    return blob
 
 
 def named(address: str, port: int) -> str:
@@ -158,7 +191,8 @@ def _accepts(known: KnownHosts, path: str, address: str, port: int, key: HostKey
     verdict, line = known.judge(address, port, key)
     if verdict is Verdict.REVOKED:
         advice = "give the host another key, or remove that line if it should not be there"
-        raise KeyRefused(f"its host key ({key}) is revoked in {path}, line {line}; {advice}")
+        what = "or its certificate's authority " if key.authority else ""
+        raise KeyRefused(f"its host key ({key}) {what}is revoked in {path}, line {line}; {advice}")
     if verdict is Verdict.CHANGED:
         advice = "if it was reinstalled, remove that line"
         raise KeyRefused(f"its host key is not the one in {path}, line {line} (now {key}); {advice}")

@@ -183,12 +183,14 @@ class SSHHost(Conversation):
         connection = socket.create_connection((self.address, settings.port), self._within(self._connect_seconds))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_SECONDS * 1000)
         self._connection = connection
-        order = known.order(host_keys.named(self.address, settings.port))
+        name = host_keys.named(self.address, settings.port)
+        order = [*known.order(name)]
+        if known.revokes(name):
+            order = [*(f"{kind}{host_keys.CERTIFIED}" for kind in order), *order]
         self._transport = transport = _Transport(connection, order, self._connect_seconds)
         transport.begin()
-        key = transport.get_remote_server_key()
-        presented = HostKey(key.get_name(), key.asbytes(), key.get_bits())
         accept_new = settings.host_keys == "accept-new"
+        presented = _presented(transport.get_remote_server_key())
         host_keys.check(settings.known_hosts, self.address, settings.port, presented, accept_new=accept_new)
         for number, each in enumerate(keys, start=1):
             try:
@@ -315,8 +317,9 @@ class _Transport(paramiko.Transport):
         options = self.get_security_options()
         # AES-GCM first: a cipher that needs no digest beside it costs half the time.
         options.ciphers = sorted(options.ciphers, key=lambda name: "-gcm" not in name)
-        kinds = ["ssh-rsa" if name.startswith("rsa-") else name for name in options.key_types]
-        options.key_types = [name for _, name in sorted(zip(map(order.index, kinds), options.key_types, strict=True))]
+        rsa = [f"rsa-sha2-{bits}{end}" for end in (host_keys.CERTIFIED, "") for bits in (512, 256)]
+        algorithms = {kind: [kind] for kind in order} | {"ssh-rsa": rsa[2:], f"ssh-rsa{host_keys.CERTIFIED}": rsa[:2]}
+        options.key_types = [name for kind in order for name in algorithms[kind]]
 
     def begin(self) -> None:
         """Greet and exchange keys."""
@@ -343,6 +346,12 @@ class _Transport(paramiko.Transport):
     def _parse_disconnect(self, message: paramiko.Message) -> None:
         message.get_int()
         self._said = message.get_text()
+
+
+def _presented(key: paramiko.PKey) -> HostKey:
+    """Return a host's key, with the authority of its certificate if it came with one."""
+    authority = host_keys.authority_of(key.public_blob.key_blob) if key.public_blob else b""
+    return HostKey(key.get_name(), key.asbytes(), key.get_bits(), authority)
 
 
 def _certified(key: paramiko.PKey, certificate: Path) -> list[paramiko.PKey]:

@@ -293,3 +293,27 @@ def test_the_users_login_shell_may_be_tcsh(lab: Lab, desk: Path) -> None:
         menu.deploy(slice_id)
         menu.delete(slice_id)
         assert menu.close() == 0
+
+
+def test_a_host_certificate_of_a_revoked_authority_is_refused(lab: Lab, desk: Path) -> None:
+    """As OpenSSH does, though the plain key of the host is nowhere."""
+    database, known_hosts = with_timeouts(lab, desk, "revoked"), desk / "known_hosts"
+    record = yaml.safe_load(database.read_text())
+    record["ssh"]["known_hosts"] = str(known_hosts)
+    database.write_text(yaml.safe_dump(record, sort_keys=False))
+    certify = (
+        "set -e; cd /var/tmp; ssh-keygen -q -t ed25519 -N '' -f ca; "
+        "ssh-keygen -y -f /etc/ssh/ssh_host_ed25519_key >host.pub; "
+        "ssh-keygen -q -s ca -h -I id -n 10.0.10.1 host.pub"
+    )
+    case = sshd("HostCertificate /var/tmp/host-cert.pub", "")
+    removes = f"rm -f /var/tmp/ca* /var/tmp/host*; {case.repairs}"
+    with shell(lab, "worker1", f"{certify}; {case.breaks}", removes):
+        kind, blob, *_ = lab.exec("worker1", ["cat", "/var/tmp/ca.pub"]).stdout.split()
+        known_hosts.write_text(f"@revoked * {kind} {blob}\n")
+        paths.caller().own(known_hosts)
+        found = findings(lab, database)
+        assert list(found) == ["worker1"]
+        assert f"is revoked in {known_hosts}, line 1" in found["worker1"]
+        known_hosts.write_text(f"@cert-authority * {kind} {blob}\n")
+        assert not findings(lab, database)

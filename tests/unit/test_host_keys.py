@@ -298,3 +298,22 @@ def test_a_key_file_that_openssh_refuses_is_refused_at_once(host: LoopbackHost, 
         assert f"open to others (mode {mode:04o}), so ssh refuses it: chmod 600 {settings.key_file}" in why
         assert not host.connections
     assert (not why) == openssh_connects(settings)
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
+def test_a_revoked_authority_is_found_in_a_certificate(tmp_path: Path, kind: str) -> None:
+    for name in ("authority", "host"):
+        argv = ["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", str(tmp_path / name)]
+        subprocess.run(argv, check=True, capture_output=True)
+    sign = ["ssh-keygen", "-q", "-s", str(tmp_path / "authority"), "-h", "-I", "id", "-n", ADDRESS]
+    subprocess.run([*sign, str(tmp_path / "host.pub")], check=True, capture_output=True)
+    (name, plain), (_, certificate), (_, authority) = (
+        (words[0], base64.b64decode(words[1]))
+        for words in ((tmp_path / f"{each}.pub").read_text().split() for each in ("host", "host-cert", "authority"))
+    )
+    assert host_keys.authority_of(certificate) == authority
+    assert host_keys.authority_of(certificate[:100]) == host_keys.authority_of(b"") == b""
+    known = KnownHosts(f"@revoked * {(tmp_path / 'authority.pub').read_text()}".encode(), "known")
+    assert known.revokes(ADDRESS)
+    assert known.judge(ADDRESS, 22, HostKey(name, plain)) == (Verdict.NEW, 0)
+    assert known.judge(ADDRESS, 22, HostKey(name, plain, 0, authority)) == (Verdict.REVOKED, 1)
