@@ -50,9 +50,7 @@ def test_a_worker_that_is_written_off_and_comes_back(lab: Lab, menu: Menu) -> No
     finally:
         lab.mend("worker2")
     assert {vm.worker for vm in menu.topology(kept).values()} == {"worker1"}
-    seat = Menu(lab)
-    assert "Warning: worker 10.0.10.2 gets no VMs: it was written off and answers again" in seat.greeting
-    seat.close()
+    assert "it was written off and answers again" in menu.choose(1)
     status, shown = cli(lab, "doctor", "--fix", "--yes")
     assert status == 0, shown
     assert "removed: 10.0.10.2: host-forgotten" in shown
