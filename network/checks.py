@@ -100,8 +100,8 @@ drops() {
   case $last in drop | reject* | counter*" drop" | counter*" reject"*) ;; *) return 1;; esac
 }
 barriers() {
-  own="ip filter FORWARD" table='' chain=''
-  [ ! "$(command -v iptables)" -ef "$(command -v xtables-legacy-multi)" ] || own=
+  own="ip filter FORWARD" table='' chain='' legacy=''
+  [ ! /usr/sbin/iptables -ef /usr/sbin/xtables-legacy-multi ] || own=
   ! command -v nft >/dev/null || nft list chains 2>/dev/null | while read -r first second third hook _; do
     case "$first $hook" in
       "table "*) table="$second $third";;
@@ -113,7 +113,8 @@ barriers() {
         knows_us "$rules" || ! drops "$rules" "$chain" || echo "chain $chain of table $table (nftables)";;
     esac
   done
-  [ "$own" ] && grep -qsx filter /proc/net/ip_tables_names || return 0
+  { while read -r table; do [ "$table" != filter ] || legacy=yes; done </proc/net/ip_tables_names; } 2>/dev/null
+  [ "$own" ] && [ "$legacy" ] || return 0
   rules=$(iptables-legacy -S FORWARD 2>/dev/null)
   case $rules in *"-P FORWARD DROP"*) knows_us "$rules" || echo "chain FORWARD of iptables-legacy";; esac
 }
@@ -135,12 +136,15 @@ set -- $peers
 [ $# -lt 4 ] || fail "internet: cidr: $network holds ${{4%:*}}, which is connected by SSH: is it the manager? \
 Choose a network that nothing else uses"
 there=$(printf '%s\n' "addr show to $network" "route show root $network" "route show match $network scope link" |
-  ip -4 -o -batch - | grep -v -e " $inside " -e '^default ')
-if [ "$there" ]; then
-  set -- $there
+  ip -4 -o -batch -)
+IFS=$newline
+for line in $there; do
+  case $line in *" $inside "* | "default "*) continue;; esac
+  IFS=' '; set -- $line
   case $1 in *:) use="address $4 of $2";; *) use="route to $1 $2 $3";; esac
   fail "internet: cidr: $network is in use here: $use; choose a network that nothing else uses"
-fi
+done
+unset IFS
 barrier=$(barriers)
 [ -z "$barrier" ] || fail "another firewall drops what guests send to the internet: ${{barrier%%"$newline"*}}; \
 let $inside pass there, in both directions, or remove it"

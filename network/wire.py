@@ -24,17 +24,16 @@ _ETHERTYPE = "88b5"  # for local experiments (IEEE 802, 9.2.4): no protocol stac
 _EVERYBODY = "ffffffffffff"
 _SHORTEST = 60
 
-# Words: the host that a VLAN's frame has to come from, VLAN and MAC of each. A column of blanks is one blank.
+# Words: the host that a VLAN's frame has to come from, VLAN and MAC of each. There are two blanks between columns.
 _HEAR = rf"""wait=$1; shift
 read -r up _ </proc/uptime; end=$((${{up%.*}} + wait))
 look() {{
   missing='' silent='' heard='' tried=''
   table=$(ovs-appctl --timeout=10 fdb/show {ovs.BRIDGE}) || exit
-  table=$(echo $table)
   while [ $# -gt 0 ]; do
     case " $tried " in *" $1 "*) ;; *) tried="$tried $1";; esac
-    case " $table " in
-      *" $2 $3 "*) case " $heard " in *" $1 "*) ;; *) heard="$heard $1";; esac;;
+    case $table in
+      *" $2  $3 "*) case " $heard " in *" $1 "*) ;; *) heard="$heard $1";; esac;;
       *) missing="$missing $1/$2";;
     esac
     shift 3
