@@ -83,34 +83,40 @@ wanted() {
     esac
   done
 }
-found() {
-  for table in mangle nat filter; do
-    iptables-save -t "$table" | tr -d '"' | sed -n "s/^-A \(.* --comment $owner .*\)/$table -A \1/p"
-  done
+# `saved PROGRAM`: run awk(1) on `rules`, which are without quotes, with `chains` and whether they are `ours`.
+saved() {
+  iptables-save | awk -v mark=" --comment $owner " '
+    /^\*/ { table = substr($1, 2) }
+    /^-A / { gsub(/"/, ""); rules[++count] = table " " $0; chains[count] = table " " $2; ours[count] = index($0, mark) }
+    END { split("mangle nat filter", tables); '"$1"' }'
 }
-# The rules of each chain up to the last one of ours, and those that strangers have put before it.
+found() { saved 'for (n = 1; n <= count; n++) if (ours[n]) print rules[n]'; }
+# The rules of each chain up to the last one of ours, and those that others have put before it.
 standing() {
-  for table in mangle nat filter; do
-    iptables-save -t "$table" | tr -d '"' | grep '^-A ' | tac |
-      awk -v mark=" --comment $owner " -v table="$table" \
-        'index($0, mark) { ours[$2] = 1 } ours[$2] { print table, $0 }' | tac
-  done
+  saved 'for (n = 1; n <= count; n++) if (ours[n]) last[chains[n]] = n
+    for (t = 1; t <= 3; t++)
+      for (n = 1; n <= count; n++)
+        if (n <= last[chains[n]] && index(chains[n], tables[t] " ") == 1) print rules[n]'
 }
 """
 
 _ARE_THERE = f"""{_FUNCTIONS}
 [ "$(wanted "$@")" = "$(standing)" ]"""
 
+# What is there, an empty line, and what shall be there: the first goes and the other comes, in one run for all tables.
 _APPLY = rf"""{_FUNCTIONS}
-for table in mangle nat filter; do
-  [ $# -gt 0 ] || found | grep -q "^$table " || continue
-  {{
-    echo "*$table"
-    found | sed -n "s/^$table -A /-D /p"
-    wanted "$@" | sed -n "s/^$table -A /-I /p" | tac
-    echo COMMIT
-  }} | iptables-restore -w 10 --noflush || exit
-done"""
+{{ found; echo; wanted "$@"; }} | awk '
+  NF == 0 {{ is_wanted = 1; next }}
+  {{ table = $1; sub(/^[^ ]+ -A /, "") }}
+  is_wanted {{ added[table] = "-I " $0 "\n" added[table]; next }}
+  {{ deleted[table] = deleted[table] "-D " $0 "\n" }}
+  END {{
+    split("mangle nat filter", tables)
+    for (t = 1; t <= 3; t++) {{
+      lines = deleted[tables[t]] added[tables[t]]
+      if (lines != "") printf "*%s\n%sCOMMIT\n", tables[t], lines
+    }}
+  }}' | iptables-restore -w 10 --noflush"""
 
 
 @dataclass(frozen=True)

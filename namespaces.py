@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from network import neighbours
 from network.stack import NO_IPV6
 from remote import ovs
 from remote.beside import BESIDE, grouped
@@ -93,30 +94,43 @@ link set dev $1 up$newline"
 beside put_in_place "$@"
 """
 
+# Words come in groups of three, each after its length: namespace, folder, rules or what nft lists of them.
 # /proc/sys/net shows the network namespace of the process that opens it.
-_IPV6 = r"""ipv6='/proc/sys/net/ipv6/conf'
-holds_no_ipv6() {
-  [ ! -e "$ipv6" ] || nsenter --net="/run/netns/$1" sh -c 'for each in "$1"/*/disable_ipv6; do
-    off=; read -r off <"$each"; [ "$off" = 1 ] || exit
-  done' sh "$ipv6"
+_IS_SETTLED = r"""is_settled() {
+  nsenter --net="/run/netns/$1" sh -c 'for each in /proc/sys/net/ipv6/conf/*/disable_ipv6; do
+      off=1; [ ! -e "$each" ] || read -r off <"$each"
+      [ "$off" = 1 ] || exit
+    done
+    set -f; case $1 in "") exit;; esac
+    case " $(echo $(nft -t list ruleset)) " in *" $1 "*) ;; *) exit 1;; esac' sh "$3"
 }
-end_ipv6() { [ ! -e "$ipv6" ] || nsenter --net="/run/netns/$1" sh -c 'echo 1 >"$1/all/disable_ipv6"' sh "$ipv6"; }
 """
 
-_ARE_THERE = rf"""{_IPV6}while [ $# -gt 0 ]; do
-  [ -d "$2" ] && [ -e "/run/netns/$1" ] && holds_no_ipv6 "$1" || exit
-  shift 2
-done"""
+_ARE_THERE = rf"""{BESIDE}{_IS_SETTLED}are_there() {{
+  while [ $# -gt 0 ]; do
+    [ -d "$3" ] && [ -e "/run/netns/$2" ] || return
+    shift 4
+  done
+}}
+are_there "$@" && beside is_settled "$@"
+"""
 
-_ADD = rf"""{_IPV6}folders='' lines='' names=''
-while [ $# -gt 0 ]; do
-  names="$names $1"
-  [ -d "$2" ] || folders="$folders $2"
-  [ -e "/run/netns/$1" ] || lines="${{lines}}netns add $1\n"
-  shift 2
-done
-[ -z "$folders" ] || mkdir -p $folders && printf "$lines" | ip -batch - || exit
-for name in $names; do end_ipv6 "$name" || exit; done"""
+_ADD = rf"""{BESIDE}settle() {{
+  nsenter --net="/run/netns/$1" sh -c 'all=/proc/sys/net/ipv6/conf/all
+    [ ! -e "$all" ] || echo 1 >"$all/disable_ipv6" || exit
+    [ -z "$1" ] || exec nft "$1"' sh "$3"
+}}
+add() {{
+  folders='' lines=''
+  while [ $# -gt 0 ]; do
+    [ -d "$3" ] || folders="$folders $3"
+    [ -e "/run/netns/$2" ] || lines="${{lines}}netns add $2\n"
+    shift 4
+  done
+  [ -z "$folders" ] || mkdir -p $folders && printf "$lines" | ip -batch -
+}}
+add "$@" && beside settle "$@"
+"""
 
 _REMOVE = r"""folders='' lines=''
 for name; do
@@ -138,15 +152,19 @@ class Place:
     mac: str = ""
 
 
-def add_namespaces(folders: Mapping[str, str]) -> Command:
+def add_namespaces(folders: Mapping[str, str], bounds: Mapping[str, int] | None = None) -> Command:
     """Create namespaces without IPv6, and in /run the folder of each, which says that it is ours.
 
     Both are gone after a reboot. By IPv6 a guest on the wire would give them addresses and routes (RFC 4861, 6.2).
 
-    `folders`: namespace -> that folder, or one inside it.
+    `folders`: namespace -> that folder, or one inside it. `bounds`: how many neighbours each may know; all without one.
     """
-    words = [word for pair in folders.items() for word in pair]
-    return Command(("sh", "-c", _ADD, "sh", *words), unless=("sh", "-c", _ARE_THERE, "sh", *words))
+    sizes = bounds or {}
+    rules = {name: neighbours.rules(sizes[name]) if name in sizes else "" for name in folders}
+    lists = {name: neighbours.listing(sizes[name]) if name in sizes else "" for name in folders}
+    add = grouped((name, path, rules[name]) for name, path in folders.items())
+    look = grouped((name, path, lists[name]) for name, path in folders.items())
+    return Command(("sh", "-c", _ADD, "sh", *add), unless=("sh", "-c", _ARE_THERE, "sh", *look))
 
 
 def remove_namespaces(*names: str, unless: tuple[str, ...] = ()) -> Command:

@@ -113,7 +113,7 @@ class VLANManager:
             Step(
                 self._node,
                 "namespaces of the slice",
-                do=(add_namespaces(folders), neighbours.bound(self.bounds(tenant))),
+                do=(add_namespaces(folders, self.bounds(tenant)),),
                 undo=(*dhcp.remove_servers(*vlans), remove_namespaces(router)),
             ),
         )

@@ -1,4 +1,4 @@
-"""Bound the neighbours that guests make the network node remember. Returns commands.
+"""Bound the neighbours that guests make the network node remember: the rules in a namespace, and room for them all.
 
 The kernel has one table of neighbours for all namespaces (arp(7), gc_thresh3), and a guest fills it by packets to all
 addresses of its link, or by ARP in the name of all. So each namespace that faces a link speaks with so many addresses
@@ -15,7 +15,6 @@ import re
 from collections.abc import Mapping, Sequence
 
 from names import dhcp_namespace, router_namespace
-from remote.beside import BESIDE, grouped
 from remote.plan import Command
 
 ROUTER_SPARE, SERVER_SPARE = 32, 6
@@ -30,19 +29,6 @@ TABLE = "cloud-repositorio"
 _RULES = (("arp", "heard", "input", "arp saddr ip"), ("ip", "sent", "postrouting", "ip daddr"))
 _PRIORITY = -500  # one without a name: versions of nft name others differently
 
-_BOUND = f"""{BESIDE}bound() {{ printf '%s\\n' "$2" | nsenter --net="/run/netns/$1" nft -f -; }}
-beside bound "$@"
-"""
-
-# The first one, the router, is asked before the others: where nothing is there yet that is enough.
-_ARE_BOUND = f"""{BESIDE}is_bound() {{
-  set -f; case " $(echo $(nsenter --net="/run/netns/$1" nft -t list ruleset)) " in
-    *" $2 "*) ;; *) return 1;;
-  esac
-}}
-is_bound "$2" "$3" && beside is_bound "$@"
-"""
-
 # How many entries there are now is shown where the host's own namespace is looked at from.
 _HAS_ROOM = r"""wanted=$1 recommended=$2 there=0 folder=/proc/sys/net/ipv4/neigh/default
 [ -e "$folder/gc_thresh3" ] || exit 0
@@ -52,13 +38,6 @@ there=$((0x$there))
 [ $((there + wanted)) -le "$most" ] ||
   { echo "the kernel has room for $most neighbours, $there are there and the slice may have $wanted more;" \
       "raise it: sysctl -w net.ipv4.neigh.default.gc_thresh3=$recommended" >&2; exit 1; }"""
-
-
-def bound(namespaces: Mapping[str, int]) -> Command:
-    """Bound the neighbours of namespaces; `namespaces`: how many addresses each may know."""
-    do = grouped((name, _text(size)) for name, size in namespaces.items())
-    look = grouped((name, listing(size)) for name, size in namespaces.items())
-    return Command(("sh", "-c", _BOUND, "sh", *do), unless=("sh", "-c", _ARE_BOUND, "sh", *look))
 
 
 def has_room(namespaces: Mapping[str, int]) -> Command:
@@ -84,17 +63,18 @@ def most_of(shown: str) -> int:
     )
 
 
-def listing(size: int) -> str:
-    """Return what nft lists of the tables that allow so many addresses, without the addresses, with single spaces."""
-    return " ".join(" ".join(_table(*rule, size) for rule in _RULES).split())
-
-
-def _text(size: int) -> str:
+def rules(size: int) -> str:
+    """Return the tables that allow a namespace so many addresses, as nft(8) reads them, in place of earlier ones."""
     lines = []
     for rule in _RULES:
         name = f"{rule[0]} {TABLE}"
         lines += [f"add table {name}", f"delete table {name}", _table(*rule, size)]
     return "\n".join(lines)
+
+
+def listing(size: int) -> str:
+    """Return what nft lists of the tables that allow so many addresses, without the addresses, with single spaces."""
+    return " ".join(" ".join(_table(*rule, size) for rule in _RULES).split())
 
 
 def _table(family: str, chain: str, hook: str, address: str, size: int) -> str:

@@ -230,17 +230,19 @@ class FakeHost:
         return self._ip("", argv, stdin)
 
     def are_there(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        pairs = zip(argv[::2], argv[1::2], strict=True)
-        there = (n in self.namespaces and n not in self.exposed and path in self.folders for n, path in pairs)
-        return (int(not all(there)), "", "")
+        name, path, bounds = argv
+        settled = name in self.namespaces and name not in self.exposed and self.bounds.get(name, "") == bounds
+        return (int(not (settled and path in self.folders)), "", "")
 
     def add_namespaces(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        for name, path in zip(argv[::2], argv[1::2], strict=True):
-            self.mkdir((path,), "")
-            self.exposed.discard(name)
-            if name not in self.namespaces:
-                self.namespaces[name] = {"lo": set()}
-                self.forwarding |= {name} if "" in self.forwarding else set()  # as after a boot
+        name, path, rules = argv
+        self.mkdir((path,), "")
+        self.exposed.discard(name)
+        if name not in self.namespaces:
+            self.namespaces[name] = {"lo": set()}
+            self.forwarding |= {name} if "" in self.forwarding else set()  # as after a boot
+        if tables := [line for line in rules.splitlines() if not line.startswith(("add ", "delete "))]:
+            self.bounds[name] = " ".join(" ".join(tables).split())
         return OK
 
     def remove_namespaces(self, argv: tuple[str, ...], _stdin: str) -> Answer:
@@ -325,7 +327,7 @@ class FakeHost:
         return OK
 
     def drops(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        table, listing = argv
+        table, listing, _taps = argv
         return OK if self.tables.get(table) == listing else no(f"nftables has not the table {table} as it was made")
 
     def taps_are_ours(self, argv: tuple[str, ...], _stdin: str) -> Answer:
@@ -508,17 +510,6 @@ class FakeHost:
             if self.files.get(link, "").startswith("/run/"):
                 del self.files[link]
         return OK
-
-    def bound(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        namespace, text = argv
-        if namespace not in self.namespaces:
-            return no(f"nsenter: cannot open /run/netns/{namespace}: No such file or directory")
-        tables = [line for line in text.splitlines() if not line.startswith(("add ", "delete "))]
-        self.bounds[namespace] = " ".join(" ".join(tables).split())
-        return OK
-
-    def is_bound(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        return int(self.bounds.get(argv[0]) != argv[1]), "", ""
 
     def leave(self, argv: tuple[str, ...], stdin: str) -> Answer:
         own, folder, *server = argv
@@ -729,8 +720,8 @@ SCRIPTS: dict[str, Program] = {
     qcow_manager._SEAL: FakeHost.seal,
     vlan_manager._IS_UNUSED: FakeHost.is_unused,
     vlan_manager._ARE_OURS: FakeHost.namespaces_are_ours,
-    namespaces._ADD: FakeHost.add_namespaces,
-    namespaces._ARE_THERE: FakeHost.are_there,
+    namespaces._ADD: _beside(FakeHost.add_namespaces),
+    namespaces._ARE_THERE: _beside(FakeHost.are_there),
     namespaces._REMOVE: FakeHost.remove_namespaces,
     vlan_manager._HAS_ROOM: FakeHost.fine,
     firewall._HAS_MATCHES: FakeHost.fine,
@@ -743,8 +734,6 @@ SCRIPTS: dict[str, Program] = {
     dhcp._EXPECT_SERVING: _beside(FakeHost.expect_serving),
     dhcp._SERVE: _beside(FakeHost.serve),
     dhcp._LEAVE: FakeHost.leave,
-    neighbours._BOUND: _beside(FakeHost.bound),
-    neighbours._ARE_BOUND: _beside(FakeHost.is_bound),
     neighbours._HAS_ROOM: FakeHost.fine,
     dhcp._FORGET_LINKS: FakeHost.forget_links,
     stack._HAS_NO_NFT[2]: lambda host, _argv, _stdin: (int("nft" not in host.lacking), "", ""),

@@ -29,8 +29,8 @@ accounts.sessions: accounts.audit database errors storage.files
 allocation: errors inventory models names
 changes: accounts.rights allocation database deployment errors lifecycle.losses models placement remote.events
     remote.interrupts remote.plan remote.runner vm_launcher
-cli: accounts.audit database environment errors menu.api menu.arguments menu.crash menu.endings menu.entries
-    menu.hosts menu.idle menu.keyboard menu.log menu.operator menu.screen menu.session menu.users orchestrator
+cli: accounts.audit database environment errors menu.api menu.arguments menu.crash menu.endings menu.entries menu.hosts
+    menu.idle menu.keyboard menu.log menu.operator menu.screen menu.session menu.users orchestrator
 database: allocation errors storage.files storage.schema storage.state storage.text storage.version
 deployment: allocation errors inventory models names network.wire placement qcow_manager remote.console remote.plan
     vlan_manager vm_launcher
@@ -96,33 +96,33 @@ menu.verdict: menu.draw menu.proofs menu.screen
 menu.views: inventory menu.draw menu.facts menu.prompts menu.screen models
 models: errors inventory names
 names:
-namespaces: network.stack remote.beside remote.ovs remote.plan
-network.neighbours: names remote.beside remote.plan
+namespaces: network.neighbours network.stack remote.beside remote.ovs remote.plan
+network.checks: inventory models names network.wire remote.ovs remote.plan
+network.neighbours: names remote.plan
 network.stack: names remote.plan
+network.wire: inventory models remote.ovs remote.plan
 orchestrator: accounts.accounts accounts.audit accounts.rights accounts.sessions allocation changes database deployment
     discovery errors inspection.doctor inspection.findings inspection.inspector inspection.prover inventory
     lifecycle.consoles lifecycle.design lifecycle.hosts lifecycle.losses models passwords remote.console remote.events
     remote.images remote.plan remote.runner remote.ssh
-network.checks: inventory models names network.wire remote.ovs remote.plan
-network.wire: inventory models remote.ovs remote.plan
 passwords: errors
 placement: allocation errors inventory models
 qcow_manager: inventory models names remote.plan
 remote.accelerator:
 remote.batch: errors remote.plan
 remote.beside:
+remote.causes: errors inventory
 remote.console: errors remote.daemon
+remote.conversation: errors inventory remote.batch remote.causes remote.openssh remote.plan
 remote.daemon:
 remote.events: errors remote.plan
+remote.host_keys: errors
 remote.images: errors
 remote.interrupts: remote.events
+remote.openssh: errors inventory remote.batch remote.causes remote.images remote.plan remote.upload
 remote.ovs: remote.plan
 remote.plan:
 remote.runner: errors remote.batch remote.events remote.plan
-remote.causes: errors inventory
-remote.conversation: errors inventory remote.batch remote.causes remote.openssh remote.plan
-remote.host_keys: errors
-remote.openssh: errors inventory remote.batch remote.causes remote.images remote.plan remote.upload
 remote.ssh: errors inventory remote.batch remote.causes remote.conversation remote.host_keys remote.openssh remote.plan
 remote.upload: errors remote.plan
 storage.comments: storage.text
