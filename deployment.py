@@ -37,7 +37,7 @@ _MEASURED = (
     ("KiB of disk for VMs", 0, _MOST_KIB),
     ("seconds of its clock", 0, 1 << 34),
 )
-"""What a worker is asked, and from where to where an answer can be true: 64 TiB of memory, 256 PiB of disk."""
+"""The questions to a worker, each with the range of a true answer: 64 TiB of memory, 256 PiB of disk."""
 
 _LONGEST_MEASURE = 1000
 _PID = re.compile(r"([0-9]{1,9}) ([1-9][0-9]{0,9})")

@@ -1,4 +1,4 @@
-"""What the workers have, measured: for placement, and for views of quota and resources.
+"""Measure cores, memory and disk of the workers: for placement, and for views of quota and resources.
 
 Measurements are kept in the database with their time. One older than a minute is taken again, by one session for all
 others: it holds a claim meanwhile, which the kernel releases when the session dies.

@@ -107,7 +107,7 @@ class InternetSettings:
 
 @dataclass(frozen=True)
 class LoginSettings:
-    """What users may have.
+    """The bounds of users.
 
     `shipped_passwords`: `change` asks for a new one at the first login, `keep` does not (a lab). `slices`: how many a
     student may have at a time; a value of the user's own comes first. `sessions`: how many an account may have open.

@@ -1,1 +1,1 @@
-"""Who may log in and do what, and who did it: accounts, logins, rights, the audit log."""
+"""Accounts, logins, rights and the audit log."""

@@ -1,4 +1,4 @@
-"""Who did what to which slice, when, and how it ended: lines of JSON in `<database>.audit/`, for the operator.
+"""The audit log: actor, act, slice, time and result, as lines of JSON in `<database>.audit/`, for the operator.
 
 A line has the fields of `FIELDS`. What a user typed is not among them, but for ids and the names of users that there
 are: so no password gets in, not even one that was typed as a name.
@@ -112,7 +112,7 @@ class _Line:
 
     @property
     def key(self) -> bytes:
-        """What two lines have in common of which the second is only counted."""
+        """Return what is equal in two lines of which the second is only counted."""
         entry = self.entry
         record = {"actor": entry.actor, "action": entry.action, "slice": entry.slice_id, "vm": entry.vm_id}
         return json.dumps(record | {"result": entry.result}).encode()[1:-1] + b', "seconds": '
@@ -129,7 +129,7 @@ class _Line:
 
     @property
     def is_cheap(self) -> bool:
-        """Whether no host had a part in it: `delete` is of a slice that has nothing there, where it never began."""
+        """Return whether no host had a part in it: `delete` never began where the slice has nothing on hosts."""
         return self.entry.action in CHEAP or (self.entry.action == "delete" and not self.entry.begun)
 
     def without_ids(self) -> _Line:
@@ -189,7 +189,7 @@ class Audit:
             self._problem = self._problem or str(error)
 
     def _written(self, ring: _Ring, line: _Line) -> bool:
-        """Whether the line had room; if not, there is a new file now, which others may be filling already."""
+        """Return whether the line had room; if not, there is a new file now, which others may be filling already."""
         with locked(ring.path, self._database, _LOCK_WAIT_S, "it is locked by another process"):
             rest = _uncounted(ring, line)
             size = ring.path.stat().st_size
@@ -201,7 +201,7 @@ class Audit:
             return True
 
     def news(self) -> str:
-        """What whoever sits here should know of the log itself: that it cannot be written. Said once, else empty."""
+        """Return a one-time warning that the log cannot be written, or an empty string."""
         if not self._problem or self._told:
             return ""
         self._told = True
@@ -209,7 +209,7 @@ class Audit:
 
 
 def operator() -> str:
-    """Whoever sits at this machine, as the system knows them: the actor of what the command line does."""
+    """Return the actor of the command line: the user of this machine, as the system knows them."""
     try:
         name = getpass.getuser() if os.environ.get("SUDO_USER") is None else os.environ["SUDO_USER"]
     except (KeyError, OSError):
@@ -309,7 +309,7 @@ class _Tail:
         return self._text.count(hour)
 
     def counts(self, line: _Line) -> bool:
-        """Whether a line of the hour says the same, and counts one more now: its end is replaced by one as long."""
+        """Count one more in an equal line of this hour, and return whether there is one; its end keeps its length."""
         key, at = line.key, 0
         while (at := self._text.find(key, at + 1)) > 0:
             end = self._text.find(b"\n", at) + 1

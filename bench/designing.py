@@ -1,4 +1,4 @@
-"""What a change of the design costs in the file: each operation at 10, 100 and 1,000 VMs.
+"""Time the changes of a design in the file: each operation at 10, 100 and 1,000 VMs.
 
 The use-cases run as they are, with hosts that have everything done at once: what is measured is the database.
 """

@@ -1,4 +1,4 @@
-"""What the product did not make and stands on, against what it needs: br-int's own flow, data port, uplink. Pure.
+"""Compare the ground that the product stands on with its needs: br-int's own flow, data port, uplink. Pure.
 
 The preflight looks at the same things (network/checks.py). A problem is a code of `codes.py` and a sentence.
 """

@@ -1,4 +1,4 @@
-"""What guests share on the network node: the kernel's tables of neighbours and connections, and their bounds. Pure."""
+"""Read and judge what guests share on the network node: the kernel's tables of neighbours and connections. Pure."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Device:
 
 
 class DeviceSettings(NamedTuple):
-    """What the host's IP stack does with a device: IPv6, and reverse path filtering as ip-sysctl counts it."""
+    """Settings of the host's IP stack for a device: IPv6, and reverse path filtering as ip-sysctl counts it."""
 
     ipv6: bool
     rp_filter: int

@@ -15,7 +15,7 @@ from placement import recount
 
 @dataclass(frozen=True)
 class VMRequest:
-    """What a user asks for with a VM."""
+    """A request for a VM."""
 
     actor: str
     slice_id: int

@@ -33,7 +33,7 @@ class Remains:
 
 @dataclass(frozen=True)
 class WrittenOff:
-    """What became of a host's slices, as sentences; `unfinished`: what is still to be done, and by which way."""
+    """The result for a host's slices, as sentences; `unfinished`: what is still to be done, and by which way."""
 
     done: tuple[str, ...]
     unfinished: tuple[str, ...]

@@ -13,7 +13,7 @@ from storage.state import State
 
 @dataclass(frozen=True)
 class Loss:
-    """What a slice loses with a worker: its VMs there, and those that were only being added."""
+    """The losses of a slice with a worker: its VMs there, and those that were only being added."""
 
     slice_id: int
     name: str
@@ -29,7 +29,7 @@ class Loss:
 
     @property
     def sentence(self) -> str:
-        """What becomes of it, as a sentence."""
+        """Return the slice's future as a sentence."""
         names = ", ".join(self.vms)
         if self.status == "deleting":
             return f"{self.title}: its deletion no longer waits for the host"

@@ -63,7 +63,7 @@ class OpenSession(Protocol):
 
 
 class Loss(Protocol):
-    """What a slice loses with a worker."""
+    """The losses of a slice with a worker."""
 
     @property
     def sentence(self) -> str:
@@ -71,7 +71,7 @@ class Loss(Protocol):
 
 
 class Remains(Protocol):
-    """What slices have on a worker that cannot be used."""
+    """The parts of slices on a worker that cannot be used."""
 
     @property
     def problem(self) -> str:
@@ -83,7 +83,7 @@ class Remains(Protocol):
 
 
 class WrittenOff(Protocol):
-    """What became of a worker's slices."""
+    """The result for a worker's slices."""
 
     @property
     def done(self) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""What the operator does to workers on the command line: `python3 cli.py host forget ADDRESS`."""
+"""The operator's commands for workers: `python3 cli.py host forget ADDRESS`."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is on the wire, as commands: port security, firewall, namespaces, DHCP. Returns data, runs nothing."""
+"""The wire, as commands: port security, firewall, namespaces, DHCP. Returns data, runs nothing."""

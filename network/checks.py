@@ -1,4 +1,4 @@
-"""What the product did not make and stands on: br-int's own flow, its data port, the uplink, other firewalls.
+"""Check the ground that the product stands on: br-int's own flow, its data port, the uplink, other firewalls.
 
 It is looked at and never touched. These steps are read-only and fail where nothing could work; the doctor finds the
 same things (inspection/foundation.py).

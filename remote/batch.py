@@ -327,7 +327,7 @@ class Transcript:
 
     @property
     def is_whole(self) -> bool:
-        """Whether each command was heard of, up to the one that the batch stops at."""
+        """Return whether each command has answered, up to the one that the batch stops at."""
         return self._has_stopped or self._heard == self._batch.end - 1
 
     @property

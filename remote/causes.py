@@ -204,7 +204,7 @@ def silent_batch(settings: SSHSettings, seconds: float) -> str:
 
 
 class LoginShell:
-    """What a new session says before it runs the first command, which is to say a `word` of ours."""
+    """Return the output of a new session before its first command, which prints a `word` of ours."""
 
     def __init__(self, word: str) -> None:
         self._word = word.encode()

@@ -147,7 +147,7 @@ exit
 
 
 class Answer(Enum):
-    """What a worker answers to a visitor."""
+    """The answer of a worker to a visitor."""
 
     READY = "ready"
     BUSY = "busy"
@@ -277,7 +277,7 @@ class Visit:
 
     @property
     def script(self) -> str:
-        """What the program is given to read, before any key."""
+        """Return the input of the program before any key."""
         return _SCRIPT
 
 

@@ -37,7 +37,7 @@ RENEW_SECONDS = 1.5
 """A connection on which nothing happens for so long is given up for a new one: a host that is gone costs both waits."""
 
 SHELL = "sudo -n sh -s"
-"""What batches are sent to; the one right that sudo has to grant."""
+"""The shell that reads batches; the one right that sudo has to grant."""
 
 _BLOCK = 1 << 20
 _LEAST_SECONDS = 0.05
@@ -60,19 +60,19 @@ class Channel(Protocol):
         """Send all of it."""
 
     def recv_ready(self) -> bool:
-        """Whether there is standard output."""
+        """Return whether there is standard output."""
 
     def recv(self, nbytes: int) -> bytes:
         """Return a piece of standard output."""
 
     def recv_stderr_ready(self) -> bool:
-        """Whether there is standard error."""
+        """Return whether there is standard error."""
 
     def recv_stderr(self, nbytes: int) -> bytes:
         """Return a piece of standard error."""
 
     def exit_status_ready(self) -> bool:
-        """Whether the program has ended, or the channel."""
+        """Return whether the program has ended, or the channel."""
 
     def close(self) -> None:
         """End it."""
@@ -92,14 +92,14 @@ class Conversation(ABC):
         self._repeatable = False
         self._busy = threading.RLock()
         self.round_trips = 0
-        """What was sent, so far, and its answer waited for; of what logging in takes, nothing."""
+        """Return the number of requests whose answers were waited for; those of logging in do not count."""
 
     # --- the connection, which `remote.ssh` makes ---------------------------------------------------------------------
 
     @property
     @abstractmethod
     def _is_connected(self) -> bool:
-        """Whether there is a connection, as far as is known here."""
+        """Return whether there is a connection, as far as is known here."""
 
     @abstractmethod
     def _start_shell(self) -> Channel:
@@ -191,7 +191,7 @@ class Conversation(ABC):
         return wanted
 
     def _heard(self, transcript: Transcript, receive: Callable[[], None]) -> list[Outcome | UploadWanted]:
-        """What ended with the next piece of output."""
+        """Return the part that ended with the next piece of output."""
         try:
             receive()
             return list(transcript.finished())
@@ -230,7 +230,7 @@ class Conversation(ABC):
         self._shell, self._used = channel, time.monotonic()
 
     def _still_reads(self, channel: Channel) -> bool:
-        """Whether the shell will read another batch. One that a plan before this one left is asked.
+        """Return whether the open shell can be reused. A shell left by an earlier plan is pinged first.
 
         What may be sent again is sent at once: it is a question itself.
 
@@ -244,7 +244,7 @@ class Conversation(ABC):
         return self._has_answered or self._repeatable
 
     def _waits(self, channel: Channel) -> bool:
-        """Whether a shell still waits, as far as is known here, and not for so long that it might end just now."""
+        """Return whether a shell still waits, as far as is known here, and will not end just now."""
         is_young = time.monotonic() - self._used <= IDLE_SECONDS / 2
         return is_young and not channel.exit_status_ready() and self._is_connected
 

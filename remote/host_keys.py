@@ -32,7 +32,7 @@ DEFAULT_ORDER = (
 """Kinds of keys, the best first, as ssh_config(5) has them under HostKeyAlgorithms."""
 
 CERTIFIED = "-cert-v01@openssh.com"
-"""What the name of a kind has behind it where a certificate is meant."""
+"""The end of a kind's name where it is a certificate."""
 
 LEAST_RSA_BITS = 1024
 """ssh_config(5), RequiredRSASize."""
@@ -43,7 +43,7 @@ _LONGEST_PATTERN = 1023
 
 
 class Verdict(enum.Enum):
-    """What the file says of a key."""
+    """The verdict of the file on a key."""
 
     KNOWN = "known"
     NEW = "new"

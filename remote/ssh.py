@@ -172,7 +172,7 @@ class SSHHost(Conversation):
 
     @property
     def _was_hung_up_on(self) -> bool:
-        """Whether sshd hung up before it greeted; one that did not greet in time is not asked again."""
+        """Return whether sshd hung up before it greeted; one that did not greet in time is not asked again."""
         return bool(self._transport and not self._transport.remote_version and not self._transport.is_late)
 
     def _log_in(self) -> paramiko.Transport:
@@ -333,7 +333,7 @@ class _Transport(paramiko.Transport):
 
     @property
     def words(self) -> str:
-        """What the host said to its user, or when it ended the connection."""
+        """Return the host's words to its user, or at the end of the connection."""
         banner = getattr(self.auth_handler, "banner", None) or b""
         return self._said or banner.decode(errors="replace")
 

@@ -183,7 +183,7 @@ class Words:
         self.said = False
         """Whether it said anything."""
         self.asks = False
-        """Whether it asks for the file."""
+        """Return whether it asks for the file."""
 
     def hear(self, piece: bytes) -> None:
         """Take in a piece of it; only the end is kept, in which the request may have begun."""

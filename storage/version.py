@@ -31,7 +31,7 @@ _UNSEEN = re.compile(
     r"[^\t\r\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
     r"|\r(?!\n)|\n(?:---|\.\.\.)"
 )
-"""What a cut does not look for: ends of lines other than those of Unix and Windows, and ends of documents."""
+"""Marks that a cut does not look for: ends of lines other than those of Unix and Windows, and ends of documents."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ _GONE = object()
 
 @dataclass
 class _Cut:
-    """What was found in a file, how that is laid out, and where there are parts that have no text of their own."""
+    """The parts that were found in a file, their layout, and the places of parts without a text of their own."""
 
     found: dict[Place, Piece]
     layout: Layout
