@@ -6,12 +6,10 @@ What a slice has to have comes from those who plan it (`vm_launcher.py`, `vlan_m
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-import firewall
 import walls
 from deployment import MAX_SKEW_SECONDS
 from dhcp import Server, log_link
@@ -19,6 +17,7 @@ from errors import CloudError, HostUnreachable, HostUnusable, InvalidAnswer, Not
 from inspection import exposure, foundation, shared
 from inspection.codes import CODES, REPAIR, Severity
 from inspection.reading import flow
+from inspection.rules import heard_of, standing_rules, wanted_rules
 from inspection.sight import Device, Flow, Port, Sight
 from inventory import Inventory
 from models import NOWHERE, VM, Slice
@@ -353,49 +352,6 @@ def summary(found: Sequence[Finding]) -> list[str]:
     if any(finding.is_repairable for finding in found):
         return [*shown, "11 repairs it"]
     return [*shown, *dict.fromkeys(finding.advice for finding in ordered)]
-
-
-def wanted_rules(inventory: Inventory, sight: Sight) -> list[str]:
-    """Our rules as the network node shows them when all is well."""
-    expanded = []
-    for rule in firewall.rules(inventory):
-        networks = sight.near(inventory.internet.uplink) if firewall.NEAR in rule.text else ("",)
-        expanded += [rule.text.replace(firewall.NEAR, network) for network in networks]
-    return expanded
-
-
-def our_rules(sight: Sight) -> list[str]:
-    """The rules with our mark, table by table as in `wanted_rules`."""
-    return _by_table(rule for rule in sight.rules if f"--comment {ovs.OWNER} " in rule)
-
-
-def standing_rules(sight: Sight) -> list[str]:
-    """The rules of each chain up to the last one of ours, and so those that strangers have put before it too."""
-    ours = set(our_rules(sight))
-    standing: list[str] = []
-    chains: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
-    for rule in sight.rules:
-        chains[tuple(rule.split(maxsplit=3)[:3])].append(rule)
-    for rules in chains.values():
-        last = max((number for number, rule in enumerate(rules) if rule in ours), default=-1)
-        standing += rules[: last + 1]
-    return _by_table(standing)
-
-
-def _by_table(rules: Iterable[str]) -> list[str]:
-    """The rules in the order of our tables; others, of which we make none, come last."""
-    order = {table: number for number, table in enumerate(firewall.TABLES)}
-    return sorted(rules, key=lambda rule: order.get(rule.partition(" ")[0], len(order)))
-
-
-def heard_of(tenant: Slice, sight: Sight) -> list[str]:
-    """What the shared DHCP server hears of the slice: the policy, the way into its chain, and its rules."""
-    chain = walls.chain(tenant.slice_id)
-    return [
-        line
-        for line in sight.heard
-        if line in {":input drop", f"-a input -j {chain}"} or line.startswith(f"-a {chain} ")
-    ]
 
 
 def _image_problem(name: str, sight: Sight) -> str:

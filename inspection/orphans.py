@@ -12,7 +12,8 @@ from itertools import islice
 
 import namespaces
 from dhcp import forget_links, log_link, remove_servers
-from inspection.findings import Comparison, Finding, our_rules
+from inspection.findings import Comparison, Finding
+from inspection.rules import our_rules
 from inspection.sight import Sight
 from models import Slice
 from names import (

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import walls
 from errors import printable
 from inspection import exposure, foundation
-from inspection.findings import Comparison, heard_of, our_rules, wanted_rules
+from inspection.findings import Comparison
+from inspection.rules import heard_of, our_rules, wanted_rules
 from inspection.sight import Port, Process, Sight
 from inventory import Inventory
 from models import VM, Slice

@@ -43,21 +43,22 @@ inspection.codes:
 inspection.doctor: accounts.audit database errors inspection.findings inspection.inspector inspection.orphans
     remote.plan remote.runner storage.state
 inspection.exposure: inspection.sight network.stack
-inspection.findings: deployment dhcp errors firewall inspection.codes inspection.exposure inspection.foundation
-    inspection.reading inspection.shared inspection.sight inventory models names namespaces remote.ovs vlan_manager
-    vm_launcher walls
+inspection.findings: deployment dhcp errors inspection.codes inspection.exposure inspection.foundation
+    inspection.reading inspection.rules inspection.shared inspection.sight inventory models names namespaces remote.ovs
+    vlan_manager vm_launcher walls
 inspection.foundation: inspection.sight inventory models names network.wire remote.ovs
 inspection.inspector: database errors inspection.findings inspection.look inspection.reading inspection.sight inventory
     models remote.runner
 inspection.look: dhcp inventory names network.checks remote.ovs remote.plan vlan_manager vm_launcher
-inspection.orphans: dhcp inspection.findings inspection.sight models names namespaces network.stack remote.daemon
-    remote.ovs remote.plan vm_launcher
+inspection.orphans: dhcp inspection.findings inspection.rules inspection.sight models names namespaces network.stack
+    remote.daemon remote.ovs remote.plan vm_launcher
 inspection.probes: inspection.exposure inspection.look inspection.proof inspection.sight inventory models names
     remote.ovs remote.plan
-inspection.proof: errors inspection.exposure inspection.findings inspection.foundation inspection.sight inventory models
-    names remote.ovs walls
+inspection.proof: errors inspection.exposure inspection.findings inspection.foundation inspection.rules inspection.sight
+    inventory models names remote.ovs walls
 inspection.prover: database errors inspection.inspector inspection.probes inspection.proof models remote.runner
 inspection.reading: errors inspection.shared inspection.sight inspection.ways network.stack
+inspection.rules: firewall inspection.sight inventory models remote.ovs walls
 inspection.shared: dhcp errors firewall inspection.sight inventory network.neighbours
 inspection.sight: names remote.ovs
 inspection.ways: errors inspection.sight
