@@ -70,6 +70,8 @@ needed=$((guests * (lasting + burst + rate * closed)))
   { echo "$guests guests may hold $needed connections, and the kernel has room for $most;" \
       "raise it: sysctl -w net.netfilter.nf_conntrack_max=262144" >&2; exit 1; }"""
 
+# `wanted RULE...`: with the networks that stand for NEAR. `saved PROGRAM`: awk(1) on `rules`, which are without quotes,
+# with their `chains`, and whether they are `ours`.
 _FUNCTIONS = r"""owner=$1 uplink=$2; shift 2
 wanted() {
   for rule; do
@@ -83,28 +85,27 @@ wanted() {
     esac
   done
 }
-# `saved PROGRAM`: run awk(1) on `rules`, which are without quotes, with `chains` and whether they are `ours`.
 saved() {
   iptables-save | awk -v mark=" --comment $owner " '
     /^\*/ { table = substr($1, 2) }
     /^-A / { gsub(/"/, ""); rules[++count] = table " " $0; chains[count] = table " " $2; ours[count] = index($0, mark) }
     END { split("mangle nat filter", tables); '"$1"' }'
 }
-found() { saved 'for (n = 1; n <= count; n++) if (ours[n]) print rules[n]'; }
-# The rules of each chain up to the last one of ours, and those that others have put before it.
-standing() {
+"""
+
+# The rules of each chain up to the last one of ours, and so those that others have put before it.
+_ARE_THERE = f"""{_FUNCTIONS}
+standing() {{
   saved 'for (n = 1; n <= count; n++) if (ours[n]) last[chains[n]] = n
     for (t = 1; t <= 3; t++)
       for (n = 1; n <= count; n++)
         if (n <= last[chains[n]] && index(chains[n], tables[t] " ") == 1) print rules[n]'
-}
-"""
-
-_ARE_THERE = f"""{_FUNCTIONS}
+}}
 [ "$(wanted "$@")" = "$(standing)" ]"""
 
 # What is there, an empty line, and what shall be there: the first goes and the other comes, in one run for all tables.
 _APPLY = rf"""{_FUNCTIONS}
+found() {{ saved 'for (n = 1; n <= count; n++) if (ours[n]) print rules[n]'; }}
 {{ found; echo; wanted "$@"; }} | awk '
   NF == 0 {{ is_wanted = 1; next }}
   {{ table = $1; sub(/^[^ ]+ -A /, "") }}
