@@ -100,6 +100,19 @@ class Guest:
     networks: tuple[str, ...]
 
 
+SPARE_INSTANCES = 16
+"""Instances of inotify(7) that are left to other programs of the user root, whose servers begin as."""
+
+# Each server watches its folder of reservations by an instance of its own.
+_HAS_ROOM = r"""spare=$1 servers=0; shift
+limit=$(cat /proc/sys/fs/inotify/max_user_instances 2>/dev/null) || exit 0
+for folder in /run/ns-dhcp-vlan*; do [ ! -d "$folder" ] || servers=$((servers + 1)); done
+for namespace; do [ -d "/run/$namespace" ] || servers=$((servers + 1)); done
+[ $((servers + spare)) -le "$limit" ] ||
+  { echo "$servers DHCP servers need an inotify instance each, and the kernel gives a user $limit;" \
+      "raise it: sysctl -w fs.inotify.max_user_instances=4096" >&2; exit 1; }"""
+
+
 @dataclass(frozen=True)
 class Subnet:
     """A VLAN with its addresses and the reservations of one slice in it, as lines for dnsmasq: MAC, address.
@@ -135,6 +148,11 @@ def server_of(slice_id: int, subnet: Subnet) -> Server:
     vlan = subnet.vlan_id
     own = hosts_file(slice_id, vlan)
     return Server(vlan, dhcp_namespace(vlan), _pid_file(vlan), _mark(vlan), own, subnet.reservations)
+
+
+def has_room(vlans: Iterable[int]) -> Command:
+    """Check, read-only, that the kernel lets the servers of these VLANs start beside those that are there."""
+    return Command(("sh", "-c", _HAS_ROOM, "sh", str(SPARE_INSTANCES), *map(dhcp_namespace, vlans)))
 
 
 def reserve(slice_id: int, subnets: Sequence[Subnet]) -> Command:

@@ -107,14 +107,14 @@ standing() {{
 _APPLY = rf"""{_FUNCTIONS}
 found() {{ saved 'for (n = 1; n <= count; n++) if (ours[n]) print rules[n]'; }}
 {{ found; echo; wanted "$@"; }} | awk '
-  NF == 0 {{ is_wanted = 1; next }}
+  NF == 0 {{ wants = 1; next }}
   {{ table = $1; sub(/^[^ ]+ -A /, "") }}
-  is_wanted {{ added[table] = "-I " $0 "\n" added[table]; next }}
-  {{ deleted[table] = deleted[table] "-D " $0 "\n" }}
+  wants {{ new[table] = "-I " $0 "\n" new[table]; next }}
+  {{ gone[table] = gone[table] "-D " $0 "\n" }}
   END {{
     split("mangle nat filter", tables)
     for (t = 1; t <= 3; t++) {{
-      lines = deleted[tables[t]] added[tables[t]]
+      lines = gone[tables[t]] new[tables[t]]
       if (lines != "") printf "*%s\n%sCOMMIT\n", tables[t], lines
     }}
   }}' | iptables-restore -w 10 --noflush"""

@@ -94,6 +94,9 @@ link set dev $1 up$newline"
 beside put_in_place "$@"
 """
 
+FRAGMENT_BYTES = 1 << 18
+"""Memory of a namespace for packets that came in part only (ip-sysctl, ipfrag_high_thresh); by itself it is 4 MiB."""
+
 # Words come in groups of three, each after its length: namespace, folder, rules or what nft lists of them.
 # /proc/sys/net shows the network namespace of the process that opens it.
 _IS_SETTLED = r"""is_settled() {
@@ -101,7 +104,7 @@ _IS_SETTLED = r"""is_settled() {
       off=1; [ ! -e "$each" ] || read -r off <"$each"
       [ "$off" = 1 ] || exit
     done
-    set -f; case $1 in "") exit;; esac
+    set -f; [ "$1" ] || exit 0
     case " $(echo $(nft -t list ruleset)) " in *" $1 "*) ;; *) exit 1;; esac' sh "$3"
 }
 """
@@ -116,8 +119,9 @@ are_there "$@" && beside is_settled "$@"
 """
 
 _ADD = rf"""{BESIDE}settle() {{
-  nsenter --net="/run/netns/$1" sh -c 'all=/proc/sys/net/ipv6/conf/all
-    [ ! -e "$all" ] || echo 1 >"$all/disable_ipv6" || exit
+  nsenter --net="/run/netns/$1" sh -c 'cd /proc/sys/net
+    [ ! -e ipv6 ] || echo 1 >ipv6/conf/all/disable_ipv6 || exit
+    cd ipv4 && echo 0 >ipfrag_low_thresh && echo {FRAGMENT_BYTES} >ipfrag_high_thresh || exit
     [ -z "$1" ] || exec nft "$1"' sh "$3"
 }}
 add() {{

@@ -79,6 +79,7 @@ class VLANManager:
             check_ours(self._node, [port for vlan in vlans for port in _ports(vlan)]),
             Step(self._node, "names of the namespaces", (Command(("sh", "-c", _ARE_OURS, "sh", *namespaces)),)),
             Step(self._node, "room in /run", (Command(("sh", "-c", _HAS_ROOM, "sh", *kept)),)),
+            Step(self._node, "room for DHCP servers", (dhcp.has_room(vlans),)),
             Step(self._node, "room for neighbours", (neighbours.has_room(self.bounds(tenant)),)),
             *(self._internet_preflight(tenant) if tenant.uses_internet else ()),
         )

@@ -137,7 +137,8 @@ def _flows_out_of(tap: str, mac: str, address: str, gateway: str, dhcp_server: s
     """What may come out of a TAP on the internet VLAN; everything else that comes is dropped.
 
     What a guest sends to everybody is sent to the one it is meant for, so that no other guest gets it. The DHCP server
-    gets nothing that it could pass on to others.
+    gets nothing that it could pass on to others. Fragments are dropped: at the network node they would wait for their
+    other parts, in memory that all guests share.
     """
     own = f"in_port={tap},dl_src={mac}"
     for peer_mac, peer in ((INTERNET_GATEWAY_MAC, gateway), (INTERNET_DHCP_MAC, dhcp_server)):
@@ -145,7 +146,7 @@ def _flows_out_of(tap: str, mac: str, address: str, gateway: str, dhcp_server: s
             f"priority=220,{own},arp,arp_sha={mac},arp_spa={address},arp_tpa={peer},"
             f"actions=mod_dl_dst:{peer_mac},NORMAL"
         )
-    yield f"priority=220,{own},dl_dst={INTERNET_GATEWAY_MAC},ip,nw_src={address},actions=NORMAL"
+    yield f"priority=220,{own},dl_dst={INTERNET_GATEWAY_MAC},ip,nw_frag=no,nw_src={address},actions=NORMAL"
     asking, own_ip = "tp_src=68,tp_dst=67", f"nw_src={address}"
     yield f"priority=220,{own},dl_dst={INTERNET_DHCP_MAC},udp,{own_ip},nw_dst={dhcp_server},{asking},actions=NORMAL"
     for source in (_NO_ADDRESS_YET, address):

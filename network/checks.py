@@ -76,7 +76,8 @@ if [ $# -gt 0 ]; then
   done
   [ -z "$problem" ] || fail "$problem"
 fi
-said=$(ovs-appctl --timeout=10 ofproto/trace {ovs.BRIDGE} "in_port=$way,dl_vlan=${{1:-1}}" 2>&1) || case $said in
+said=$(ovs-appctl --timeout=10 ofproto/trace {ovs.BRIDGE} \
+  "in_port=$way,dl_vlan=${{1:-1}},dl_dst=ff:ff:ff:ff:ff:ff" 2>&1) || case $said in
   *"server returned an error"*) ;;
   *) fail "ovs-vswitchd does not answer; start it with: systemctl start openvswitch-switch";;
 esac

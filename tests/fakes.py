@@ -735,6 +735,7 @@ SCRIPTS: dict[str, Program] = {
     dhcp._SERVE: _beside(FakeHost.serve),
     dhcp._LEAVE: FakeHost.leave,
     neighbours._HAS_ROOM: FakeHost.fine,
+    dhcp._HAS_ROOM: FakeHost.fine,
     dhcp._FORGET_LINKS: FakeHost.forget_links,
     stack._HAS_NO_NFT[2]: lambda host, _argv, _stdin: (int("nft" not in host.lacking), "", ""),
     stack._IS_DROPPED: FakeHost.drops,

@@ -48,6 +48,12 @@ def ipv4(source: str, target: str, protocol: int, payload: bytes) -> bytes:
     return head[:10] + struct.pack("!H", _checksum(head)) + head[12:] + payload
 
 
+def first_fragment(source: str, target: str, number: int) -> bytes:
+    """The first part of an IPv4 packet, whose rest never comes (RFC 791, 3.1, More Fragments)."""
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + 64, number, 0x2000, 64, 17, 0, ip(source), ip(target))
+    return head[:10] + struct.pack("!H", _checksum(head)) + head[12:] + bytes(64)
+
+
 def echo(source: str, target: str, mark: bytes) -> bytes:
     """A ping, as an IPv4 packet."""
     packet = struct.pack("!BBHHH", 8, 0, 0, 0x4D, 1) + mark.ljust(16, b"\0")

@@ -269,3 +269,18 @@ def test_a_vlan_that_the_switch_does_not_pass_is_named(lab: Lab, running: Pair, 
             "does: does the switch between the hosts pass them tagged (trunk)?"
         )
     running.menu.deploy(designed)
+
+
+def test_slices_that_have_the_internet_only_share_a_worker_and_are_repaired(lab: Lab, running: Pair) -> None:
+    """Flows of their own drop frames to one MAC; the look at the bridge asks with a frame to all."""
+    menu = Menu(lab)
+    slices = [menu.create_slice(f"web{number}") for number in range(2)]
+    for slice_id in slices:
+        for name in ("one", "two"):
+            menu.add_vm(slice_id, name, 0, internet=True)
+        menu.deploy(slice_id)
+    for slice_id in slices:
+        assert "Nothing was missing" in menu.choose(11, slice_id)
+        menu.delete(slice_id)
+    menu.close()
+    assert running

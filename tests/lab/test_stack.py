@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from lab import Lab, paths
+from names import INTERNET_GATEWAY_MAC
+from namespaces import FRAGMENT_BYTES
 from tests.lab import frames as f
 from tests.lab import intruder
 from tests.lab.seat import HOSTS, Guest, Menu, SeenVM, wait_until
@@ -86,6 +88,12 @@ class Scene:
         taps = " ".join(self.tap(nic) for nic in ("eth0", "eth1"))
         self.lab.exec(self.host, ["sh", "-c", _OPEN.format(slice_id=self.slice_id, taps=taps)])
 
+    def namespaces(self) -> list[str]:
+        names = self.lab.exec("network", ["ip", "netns"]).stdout.splitlines()
+        ours = [name.split()[0] for name in names if name.startswith("ns-")]
+        assert len(ours) >= 3
+        return ours
+
     def repair(self) -> str:
         menu = Menu(self.lab, database=self.database)
         shown = menu.choose(11, self.slice_id)
@@ -147,6 +155,8 @@ def scene(lab: Lab, desk: Path, request: pytest.FixtureRequest) -> Iterator[Scen
         for kind in ("ATTK", "CTRL"):
             mark = f"{kind}000{number}".encode()
             ready[f"{kind}-{nic}"] = list(forged(address, tap_mac, vm.macs[nic], vm.addresses[nic], mark))
+    fragments = [f.first_fragment(vm.addresses["eth0"], "8.8.8.8", number) for number in range(1, 101)]
+    ready["fragments"] = [f.ethernet(vm.macs["eth0"], INTERNET_GATEWAY_MAC, 0x0800, part) for part in fragments]
     ready["doors"] = [f"{MANAGER} 22", *(f"{at} {port}" for at in HOSTS for port in (22, 5901, 5902))]
     ready["away"] = [MANAGER, *HOSTS]
     intruder.offer_tools(lab, ready)
@@ -206,12 +216,27 @@ def test_a_router_advertisement_gives_no_host_and_no_namespace_an_address_or_a_w
         assert "default" not in ways, (host, ways)
         assert "tap_" not in ways, (host, ways)
         assert "gw_vlan" not in ways, (host, ways)
-    names = scene.lab.exec("network", ["ip", "netns"]).stdout.split("\n")
-    ours = [name.split()[0] for name in names if name.startswith("ns-")]
-    assert len(ours) >= 3
-    for name in ours:
+    for name in scene.namespaces():
         assert scene.lab.exec("network", ["ip", "-n", name, "-6", "addr"]).stdout == "", name
         assert scene.lab.exec("network", ["ip", "-n", name, "-6", "route"]).stdout == "", name
+
+
+def test_no_guest_fills_the_memory_for_fragments_that_all_share(scene: Scene) -> None:
+    def waiting() -> int:
+        said = scene.lab.exec("network", ["grep", "^FRAG:", "/proc/net/sockstat"]).stdout
+        return int(re.findall(r"inuse (\d+)", said)[0])
+
+    assert intruder.send(scene.guest, "eth0", "fragments") == 100
+    assert scene.guest.reaches("8.8.8.8")
+    assert waiting() == 0
+    hole = f"priority=999,in_port={scene.tap('eth0')},ip"
+    scene.lab.exec(scene.host, ["ovs-ofctl", "add-flow", "br-int", f"{hole},actions=NORMAL"])
+    intruder.send(scene.guest, "eth0", "fragments")  # now they come to the network node, and wait there
+    wait_until(lambda: waiting() > 0, "fragments at the network node", 20)
+    scene.lab.exec(scene.host, ["ovs-ofctl", "--strict", "del-flows", "br-int", hole])
+    for name in scene.namespaces():
+        argv = ["ip", "netns", "exec", name, "cat", "/proc/sys/net/ipv4/ipfrag_high_thresh"]
+        assert int(scene.lab.exec("network", argv).stdout) == FRAGMENT_BYTES, name
 
 
 def test_vnc_listens_on_the_management_address_only(scene: Scene) -> None:

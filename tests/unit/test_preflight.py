@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import dhcp
 import firewall
 import vlan_manager
 from names import DHCP_FIRST_HOST, DHCP_LAST_HOST
@@ -87,3 +88,21 @@ def test_a_full_run_is_told_before_anything_changes(
     argv = ("sh", "-c", vlan_manager._HAS_ROOM, "sh", *paths)
     done = run(tmp_path, "stat", f"echo {blocks} 4096 {files} {free_files}", argv)
     assert (done.returncode, done.stderr.startswith("/run is full; see what fills it")) == (int(full), full)
+
+
+@pytest.mark.parametrize(
+    ("servers", "own", "full"), [(3, [100], False), (4, [103], False), (4, [104], True), (9, [], True)]
+)
+def test_more_dhcp_servers_than_the_kernel_lets_start_are_refused_with_the_cure(
+    tmp_path: Path, servers: int, own: list[int], full: bool
+) -> None:
+    """There is room for four beside the spare; a server of the slice that is there is not counted a second time."""
+    limit = tmp_path / "limit"
+    limit.write_text(f"{4 + dhcp.SPARE_INSTANCES}\n")
+    for vlan in range(100, 100 + servers):
+        (tmp_path / f"ns-dhcp-vlan{vlan}").mkdir()
+    _, _, script, *words = dhcp.has_room(own).argv
+    script = script.replace("/proc/sys/fs/inotify/max_user_instances", str(limit)).replace("/run/", f"{tmp_path}/")
+    done = subprocess.run(["sh", "-c", script, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == int(full)
+    assert ("sysctl -w fs.inotify.max_user_instances" in done.stderr) is full
