@@ -16,7 +16,7 @@ from typing import Any
 import models
 import names
 import passwords
-from inventory import seconds_of
+from inventory import network_of, seconds_of
 from models import MAX_QUOTA, Record, Slice, is_valid_name
 
 Key = str | int
@@ -219,9 +219,13 @@ def _is_ipv4(value: str) -> bool:
     return True
 
 
+# Of this host, link-local, multicast and reserved addresses (RFC 6890): no guest could have one.
+_NO_SUBNETS = [network_of(cidr) for cidr in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")]
+
+
 def _is_subnet(value: str) -> bool:
     """With its prefix and without bits of a host; not smaller than a /24, so that .2 and .10 to .250 are in it."""
-    return _has_prefix(value, 8, 24)
+    return _has_prefix(value, 8, 24) and not any(network_of(value).overlaps(other) for other in _NO_SUBNETS)
 
 
 def _has_prefix(value: str, shortest: int, longest: int) -> bool:
@@ -274,8 +278,9 @@ IMAGES_DIR = text(
     "or beginning with -",
 )
 _INTERFACE = r"[A-Za-z0-9_][A-Za-z0-9._-]"  # a word that begins with - would be an option of the program that reads it
-UPLINK = text(_matches(rf"{_INTERFACE}{{0,14}}"), "the name of a network interface, at most 15 characters")
-DATA_PORT = text(_matches(rf"{_INTERFACE}{{0,31}}"), "the name of a port of br-int, at most 32 characters")
+_NOT_OURS = "(?!(lo|br-int)$|gw_vlan|dhcp_v|tap_)"  # names of guests' devices, and those that lead nowhere
+UPLINK = text(_matches(rf"{_NOT_OURS}{_INTERFACE}{{0,14}}"), "the name of a network interface, at most 15 characters")
+DATA_PORT = text(_matches(rf"{_NOT_OURS}{_INTERFACE}{{0,31}}"), "the name of a port of br-int, at most 32 characters")
 MAC = text(_matches(r"52:54:00(:[0-9a-fA-F]{2}){3}"), "a MAC address 52:54:00:XX:XX:XX, in quotes")
 PROCESS_ID = text(_matches(r"[1-9][0-9]{0,9}"), "a process id, in quotes")
 DISK_ID = text(_matches(names.DISK_ID), "16 hexadecimal digits, in quotes")
