@@ -88,7 +88,7 @@ wanted() {
 saved() {
   iptables-save | awk -v mark=" --comment $owner " '
     /^\*/ { table = substr($1, 2) }
-    /^-A / { gsub(/"/, ""); rules[++count] = table " " $0; chains[count] = table " " $2; ours[count] = index($0, mark) }
+    /^-A / { gsub(/"/, ""); rules[++all] = table " " $0; chains[all] = table " " $2; ours[all] = index($0, mark) }
     END { split("mangle nat filter", tables); '"$1"' }'
 }
 """
@@ -96,28 +96,27 @@ saved() {
 # The rules of each chain up to the last one of ours, and so those that others have put before it.
 _ARE_THERE = f"""{_FUNCTIONS}
 standing() {{
-  saved 'for (n = 1; n <= count; n++) if (ours[n]) last[chains[n]] = n
+  saved 'for (n = 1; n <= all; n++) if (ours[n]) last[chains[n]] = n
     for (t = 1; t <= 3; t++)
-      for (n = 1; n <= count; n++)
+      for (n = 1; n <= all; n++)
         if (n <= last[chains[n]] && index(chains[n], tables[t] " ") == 1) print rules[n]'
 }}
 [ "$(wanted "$@")" = "$(standing)" ]"""
 
-# What is there, an empty line, and what shall be there: the first goes and the other comes, in one run for all tables.
+# Rules that are there, an empty line, and rules that shall be there: the first go and the others come, in one run for
+# all tables, where there are any.
 _APPLY = rf"""{_FUNCTIONS}
-found() {{ saved 'for (n = 1; n <= count; n++) if (ours[n]) print rules[n]'; }}
-{{ found; echo; wanted "$@"; }} | awk '
+lines=$({{ saved 'for (n = 1; n <= all; n++) if (ours[n]) print rules[n]'; echo; wanted "$@"; }} | awk '
   NF == 0 {{ wants = 1; next }}
   {{ table = $1; sub(/^[^ ]+ -A /, "") }}
   wants {{ new[table] = "-I " $0 "\n" new[table]; next }}
   {{ gone[table] = gone[table] "-D " $0 "\n" }}
   END {{
     split("mangle nat filter", tables)
-    for (t = 1; t <= 3; t++) {{
-      lines = gone[tables[t]] new[tables[t]]
-      if (lines != "") printf "*%s\n%sCOMMIT\n", tables[t], lines
-    }}
-  }}' | iptables-restore -w 10 --noflush"""
+    for (t = 1; t <= 3; t++)
+      if (lines = gone[tables[t]] new[tables[t]]) printf "*%s\n%sCOMMIT\n", tables[t], lines
+  }}')
+[ -z "$lines" ] || printf '%s\n' "$lines" | iptables-restore -w 10 --noflush"""
 
 
 @dataclass(frozen=True)
