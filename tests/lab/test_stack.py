@@ -22,11 +22,14 @@ from tests.lab import frames as f
 from tests.lab import intruder
 from tests.lab.seat import HOSTS, Guest, Menu, SeenVM, wait_until
 from tests.lab.test_drift import cli
+from tests.scale import scaled
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.torture]
 
 MANAGER, PORT = "10.0.10.250", 5555
 ALL_SYSTEMS, ALL_SYSTEMS_MAC = "224.0.0.1", "01:00:5e:00:00:01"
+
+ROUNDS = scaled(1, 200)
 
 _LISTEN = f"""
 import socket
@@ -172,8 +175,9 @@ def scene(lab: Lab, desk: Path, request: pytest.FixtureRequest) -> Iterator[Scen
 
 
 def test_nothing_that_a_guest_sends_is_heard_by_the_host_under_it(scene: Scene) -> None:
-    for nic in ("eth0", "eth1"):
-        assert intruder.send(scene.guest, nic, f"ATTK-{nic}") > 10
+    for _ in range(ROUNDS):
+        for nic in ("eth0", "eth1"):
+            assert intruder.send(scene.guest, nic, f"ATTK-{nic}") > 10
     scene.open()
     try:
         status, said = scene.prove()
