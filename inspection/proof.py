@@ -350,8 +350,7 @@ def _in_port(match: Iterable[str]) -> str:
 
 
 def _priority(match: Iterable[str]) -> int:
-    number = next((word.removeprefix("priority=") for word in match if word.startswith("priority=")), "32768")
-    return int(number) if re.fullmatch(r"[0-9]{1,5}", number) else 65535
+    return next((int(word.removeprefix("priority=")) for word in match if word.startswith("priority=")), 32768)
 
 
 def _listed(items: Iterable[object]) -> str:

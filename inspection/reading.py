@@ -44,6 +44,7 @@ _LONGEST_ADDRESS = 39
 _MOST_SIZE = 1 << 63
 _MOST_MIB = 1 << 40
 
+_PRIORITY = re.compile(r"priority=[0-9]{1,5}").fullmatch
 _HEX = re.compile(r"\b0x[0-9a-f]+\b")
 _FIRST_TABLE = {"table=0"}
 _FLOWS_KNOWN = 1 << 13
@@ -98,6 +99,8 @@ def flow(text: str) -> Flow:
         text = _HEX.sub(lambda number: str(int(number[0], 16)), text)
     match, actions = text.split("actions=")
     words = frozenset(match.replace(",", " ").split())
+    if any(word.startswith("priority=") and not _PRIORITY(word) for word in words):
+        raise BadAnswer("a priority")
     return Flow(cookie, words - _FIRST_TABLE, tuple(actions.split(",")))
 
 

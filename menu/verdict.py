@@ -43,7 +43,10 @@ class VerdictView:
     def _last(self) -> str:
         count = self.verdict.breaches
         if count:
-            return f"Isolation does not hold: {count} {'breach' if count == 1 else 'breaches'}"
+            found = f"{count} {'breach' if count == 1 else 'breaches'}"
+            return (
+                f"Isolation does not hold: {found}; 11 (Repair Slice) closes most, and an operator's doctor says more"
+            )
         seen = " on the hosts that were looked at" if self.verdict.unseen else ""
         return f"Isolation holds{seen}: {sum(each.checked for each in self.verdict.properties)} checks"
 

@@ -25,6 +25,11 @@ CASES: list[tuple[bytes, bytes, bytes | None]] = [
     (b"\r~", b"\r", None),
     (b"\r..", b"\r..", None),
     (b"\xff\x00~.", b"\xff\x00~.", None),
+    (b"\r\x1b[24;1R~.", b"\r\x1b[24;1R", b""),  # a terminal answers the guest's prompt, which asks for the cursor
+    (b"\r~\x1b[24;1R.", b"\r\x1b[24;1R", b""),
+    (b"\rx\x1b[24;1R~.", b"\rx\x1b[24;1R~.", None),
+    (b"\r\x1bx~.", b"\r\x1bx~.", None),
+    (b"\r\x1b[\r~.", b"\r\x1b[\r", b""),
 ]
 
 
