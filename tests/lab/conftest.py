@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab import Lab, paths
-from tests.lab.seat import Menu
+from tests.lab.seat import Menu, age_measurements
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +20,13 @@ def lab(worker_id: str) -> Iterator[Lab]:
         yield lab
     finally:
         lab.down()
+
+
+@pytest.fixture(autouse=True)
+def new_measurements(request: pytest.FixtureRequest) -> None:
+    """Let each test measure the workers: one that the test before has broken would get no VMs for a minute."""
+    if "lab" in request.fixturenames:
+        age_measurements(request.getfixturevalue("lab").database)
 
 
 @pytest.fixture(scope="module")
