@@ -230,6 +230,7 @@ def test_no_guest_fills_the_memory_for_fragments_that_all_share(scene: Scene) ->
         said = scene.lab.exec("network", ["grep", "^FRAG:", "/proc/net/sockstat"]).stdout
         return int(re.findall(r"inuse (\d+)", said)[0])
 
+    wait_until(lambda: waiting() == 0, "the end of fragments that were sent before", 60)  # ipfrag_time is 30 s
     assert intruder.send(scene.guest, "eth0", "fragments") == 100
     assert scene.guest.reaches("8.8.8.8")
     assert waiting() == 0
