@@ -18,9 +18,16 @@ try:
     from pathlib import Path
     from typing import NoReturn
 
-    import environment  # noqa: F401 - for its effect: it finds the packages that the rest needs
-    from errors import CloudError, FileFault, Refused
-    from menu import endings, hosts, log, operator, session, users
+    from core.errors import CloudError, FileFault, Refused
+    from menu import (
+        endings,
+        environment,  # noqa: F401 - for its effect: it finds the packages that the rest needs
+        hosts,
+        log,
+        operator,
+        session,
+        users,
+    )
     from menu.api import API
     from menu.arguments import parser
     from menu.crash import crash_sentence

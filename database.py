@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from allocation import next_vm_id
-from errors import FileFault
+from allocation.ids import next_vm_id
+from core.errors import FileFault
 from storage.files import is_locked, locked, replace, require_replaceable
 from storage.schema import Broken
 from storage.state import SECTIONS, Entries, State

@@ -7,13 +7,14 @@ import secrets
 import string
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from allocation import Holdings, next_internet_address, next_vnc_port
-from errors import BadAnswer, figure, printable
-from inventory import Inventory, Worker
+from allocation.holdings import Holdings
+from allocation.ids import next_internet_address, next_vnc_port
+from allocation.placement import place
+from core.errors import BadAnswer, figure, printable
+from core.inventory import Inventory, Worker
+from core.names import mac_address
 from models import NOWHERE, VM, Interface, Record, Slice
-from names import mac_address
 from network import wire
-from placement import place
 from qcow_manager import QCOWManager
 from remote.console import Visit
 from remote.plan import CHANGE_DEADLINE_SECONDS, PATIENCE_SECONDS, Command, Plan, Stage, Step

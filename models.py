@@ -1,8 +1,7 @@
 """The domain: users, flavors, slices and what is in them. Pure: no file, no host, no clock.
 
-What they are given is found in `allocation.py`, what that is called on the hosts in `names.py`. `to_dict` gives the
-layout that `database.yaml` documents (spec/models.txt); what we add follows the documented keys and is left out while
-it is empty.
+`allocation/` gives out ids and addresses, `core/names.py` names them on the hosts. `to_dict` returns
+the documented layout of `database.yaml`. Keys of our own follow the documented keys and are left out while empty.
 """
 
 from __future__ import annotations
@@ -12,9 +11,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Protocol
 
-from errors import Refused
-from inventory import ADMIN_SLICES, INTERNET_VLAN, LoginSettings
-from names import DHCP_FIRST_HOST, vlan_address, vlan_cidr, vlan_dhcp_range
+from core.errors import Refused
+from core.inventory import ADMIN_SLICES, INTERNET_VLAN, LoginSettings
+from core.names import DHCP_FIRST_HOST, vlan_address, vlan_cidr, vlan_dhcp_range
 
 Record = dict[str, Any]
 """A mapping of plain values, as it stands in `database.yaml`."""

@@ -3,7 +3,7 @@
 Here three meet that know nothing of each other: the database (what shall be), the plans (how) and the runner (done).
 Every method that can fail answers `(True, value)` or `(False, "sentence")`; no failure we foresaw leaves it otherwise.
 
-What changes hosts is in `changes.py`; here is who may wish for it, and when.
+What changes hosts is in `lifecycle/changes.py`; here is who may wish for it, and when.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
-import passwords
 from accounts import rights
 from accounts.accounts import Accounts
 from accounts.audit import OK, UNKNOWN, Audit, Entry
 from accounts.sessions import Session, Sessions
-from allocation import next_slice_id
-from changes import Change, Changes
+from allocation.ids import next_slice_id
+from core import passwords
+from core.errors import CloudError, FileFault, Refused
+from core.inventory import SSHSettings, Worker
 from database import Database
 from deployment import DeploymentAPI
-from discovery import Discovery
-from errors import CloudError, FileFault, Refused
-from inventory import SSHSettings, Worker
 from lifecycle import losses
+from lifecycle.changes import Change, Changes
 from lifecycle.consoles import Confirm, Consoles, Joined, never
 from lifecycle.design import VMRequest, design_vm
+from lifecycle.discovery import Discovery
 from models import (
     ADMIN,
     VM,
@@ -47,7 +47,7 @@ from remote.runner import Host, Runner
 if TYPE_CHECKING:
     from inspection.doctor import Doctor
     from inspection.inspector import Inspector
-    from inspection.prover import Prover, Verdict
+    from inspection.isolation.prover import Prover, Verdict
     from lifecycle.hosts import Hosts
     from remote.ssh import Connections
 
@@ -153,7 +153,7 @@ class OrchestratorAPI:
     @functools.cached_property
     def prover(self) -> Prover:
         """Who proves isolation."""
-        from inspection.prover import Prover  # noqa: PLC0415
+        from inspection.isolation.prover import Prover  # noqa: PLC0415
 
         return Prover(self._database, self._inspector, Runner(self._connect))
 

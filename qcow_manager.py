@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from inventory import HypervisorSettings
+from core.inventory import HypervisorSettings
+from core.names import VMFiles, upload_part
 from models import VM, Slice
-from names import VMFiles, upload_part
 from remote.plan import Command, Step, Upload
 
 # What is there under the name of a VM and is not marked as its own belongs to somebody whom the database has forgotten:

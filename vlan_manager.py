@@ -10,12 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import dhcp
-import firewall
-from dhcp import LOG_BYTES, Guest, Server, Subnet, hosts_file, hosts_folder
-from inventory import Inventory
-from models import VM, Link, Slice, internet_interfaces
-from names import (
+from core.inventory import Inventory
+from core.names import (
     DHCP_FIRST_HOST,
     DHCP_LAST_HOST,
     DHCP_SERVER_HOST,
@@ -28,12 +24,13 @@ from names import (
     vlan_address,
     vlan_cidr,
 )
-from namespaces import Place, add_namespaces, folder, put_in_place, remove_namespaces
-from network import checks, neighbours
-from remote import ovs
+from models import VM, Link, Slice, internet_interfaces
+from network import checks, dhcp, firewall, neighbours, ovs
+from network.dhcp import LOG_BYTES, Guest, Server, Subnet, hosts_file, hosts_folder
+from network.namespaces import Place, add_namespaces, folder, put_in_place, remove_namespaces
+from network.port_security import hear_no_more, hear_own_requests
 from remote.plan import Command, Step
 from vm_launcher import check_free, check_ours, check_tools
-from walls import hear_no_more, hear_own_requests
 
 TOOLS = (
     *("dnsmasq", "flock", "ip", "iptables", "iptables-restore", "iptables-save", "nft"),

@@ -6,15 +6,15 @@ import base64
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from errors import BadAnswer, figure
-from inventory import Inventory
+from core.errors import BadAnswer, figure
+from core.inventory import Inventory
+from core.names import VMFiles, flow_cookie, link_group, process_name, tap_name
 from models import VM, Interface, Slice
-from names import VMFiles, flow_cookie, link_group, process_name, tap_name
-from network import checks, stack
-from remote import accelerator, daemon, ovs
+from network import checks, ovs, stack
+from network.port_security import flows_around
 from remote.console import Visit
 from remote.plan import Command, Step
-from walls import flows_around
+from shell import accelerator, daemon
 
 TOOLS = (
     *("awk", "ip", "nft", "ovs-ofctl", "ovs-vsctl", "qemu-img", "qemu-system-x86_64"),

@@ -6,11 +6,11 @@ import builtins
 import time
 from contextlib import AbstractContextManager, suppress
 
-import passwords
 from accounts.audit import UNKNOWN, Audit, Entry, operator
 from accounts.logins import CannotCount, Logins
+from core import passwords
+from core.errors import CloudError, Refused
 from database import Database, State
-from errors import CloudError, Refused
 from models import ADMIN, MAX_QUOTA, MAX_SLICES, STUDENT, User, is_valid_name
 
 UNCOUNTED_PAUSE_S = 2.0

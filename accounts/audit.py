@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from errors import CloudError, Refused
+from core.errors import CloudError, Refused
 from storage.files import locked, share
 
 FIELDS = ("time", "actor", "action", "slice", "vm", "result", "seconds", "count", "last")

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from errors import Refused
+from core.errors import Refused
 from storage.files import locked, replace
 
 FREE = 3

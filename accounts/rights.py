@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from allocation import Holdings
-from errors import Refused
+from allocation.holdings import Holdings
+from core.errors import Refused
 from models import MAX_NAME_LENGTH, VM, Slice, User, is_valid_name
 from storage.state import State
 

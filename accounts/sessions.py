@@ -9,8 +9,8 @@ import time
 from contextlib import AbstractContextManager, ExitStack, suppress
 
 from accounts.audit import Audit, Entry
+from core.errors import Refused
 from database import Database
-from errors import Refused
 from storage.files import locked
 
 _WAIT_S = 0.2

@@ -14,8 +14,8 @@ from typing import Any
 
 from bench import startup
 from bench.samples import BenchError, Sample
+from core.inventory import Inventory, Worker
 from database import Database
-from inventory import Inventory, Worker
 from orchestrator import OrchestratorAPI
 from remote.batch import Outcome, Progress
 from remote.plan import Step

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from inventory import Inventory
+from core.inventory import Inventory
+from core.names import dhcp_namespace, dhcp_port, gateway_port, tap_name, vlan_address
 from models import VM, Interface, Slice
-from names import dhcp_namespace, dhcp_port, gateway_port, tap_name, vlan_address
 
 _BRIDGE = "br-int"
 

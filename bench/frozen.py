@@ -19,7 +19,7 @@ from bench import jobs
 from bench.jobs import Life, Turn
 from bench.samples import BenchError
 from bench.work import Work
-from inventory import HypervisorSettings, Inventory
+from core.inventory import HypervisorSettings, Inventory
 
 FILE = Path(__file__).with_name("first-floor.json.xz")
 IMAGE = Path("/blank.qcow2")

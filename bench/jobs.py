@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from bench.work import Work
+from core.inventory import Inventory
 from deployment import DeploymentAPI
+from inspection.collect import look_plan
 from inspection.findings import Comparison
-from inspection.look import look_plan
-from inventory import Inventory
 from models import Slice
 from remote.batch import GO_FIRST, LOCK
 from remote.plan import Action, Plan, Stage, Step, Upload, shell

@@ -8,8 +8,8 @@ from pathlib import Path
 from bench.documented import DocumentedDesign, Line
 from bench.samples import BenchError, Facts
 from bench.work import Work
+from core.inventory import SSHSettings
 from database import Database
-from inventory import SSHSettings
 
 COMMAND_SECONDS = 60.0
 

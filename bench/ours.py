@@ -10,8 +10,8 @@ from typing import Any
 from bench.clock import StageClock
 from bench.samples import BenchError, Facts
 from bench.work import FLAVOR, OWNER, Work
+from core.inventory import Inventory
 from database import Database
-from inventory import Inventory
 from models import MAX_SLICES
 from orchestrator import OrchestratorAPI, Result
 from remote.plan import Command, Plan, Stage, Step

@@ -18,8 +18,8 @@ from bench import frozen, hosts, jobs
 from bench.floor import Floor
 from bench.samples import BenchError, Facts, Sample
 from bench.work import Work
+from core.inventory import Inventory
 from database import Database
-from inventory import Inventory
 from lab import Lab, paths
 
 IMAGE = "blank.qcow2"

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import passwords
-from allocation import next_slice_id, next_vm_id
+from allocation.ids import next_slice_id, next_vm_id
 from bench.samples import Facts, Sample
+from core import passwords
+from core.inventory import Inventory, Worker
 from database import Database, State
 from deployment import DeploymentAPI
-from inventory import Inventory, Worker
 from models import MAX_SLICES, Flavor, Slice, User
 
 OWNERS = 10

@@ -15,7 +15,7 @@ from typing import Any
 from bench.jobs import Job, Life, Turn
 from bench.one_ssh import ssh_options
 from bench.samples import BenchError, Facts
-from inventory import Inventory
+from core.inventory import Inventory
 
 SECONDS = 1800.0
 _PERSIST = ("-C", "-o", "ControlMaster=auto", "-o", "ControlPersist=120s")

@@ -17,11 +17,11 @@ from xml.etree import ElementTree as ET
 from bench.one_ssh import ssh_options
 from bench.samples import BenchError, Facts
 from bench.work import Work
-from inventory import Inventory
+from core.inventory import Inventory
+from core.names import VMFiles, process_name, tap_name
 from lab.topology import SSH_USER
 from models import VM
-from names import VMFiles, process_name, tap_name
-from remote.ovs import BRIDGE
+from network.ovs import BRIDGE
 
 _END = "all-done"
 

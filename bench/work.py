@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from allocation import holdings_of, next_slice_id
+from allocation.holdings import holdings_of
+from allocation.ids import next_slice_id
+from core.inventory import Inventory, Worker
 from deployment import DeploymentAPI
-from inventory import Inventory, Worker
 from models import Record, Slice
 
 OWNER = "admin"

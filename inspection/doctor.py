@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from accounts.audit import Audit, Entry, operator
+from core.errors import CloudError
 from database import Database
-from errors import CloudError
 from inspection import findings, orphans
 from inspection.findings import Finding
 from inspection.inspector import Inspector, Look, Survey

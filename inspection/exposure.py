@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from inspection.sight import Device, DeviceSettings, Namespace, Sight
+from inspection.facts import Device, DeviceSettings, Namespace, Sight
 from network import stack
 
 _CLOSED = DeviceSettings(ipv6=False, rp_filter=1)

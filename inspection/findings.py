@@ -1,6 +1,6 @@
 """What is wrong on the hosts, each thing with a code: the database's word against what was seen. Pure.
 
-What a slice has to have comes from those who plan it (`vm_launcher.py`, `vlan_manager.py`, `firewall.py`).
+What a slice has to have comes from those who plan it (`vm_launcher.py`, `vlan_manager.py`, `network/firewall.py`).
 """
 
 from __future__ import annotations
@@ -10,20 +10,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-import walls
+from core.errors import CloudError, HostUnreachable, HostUnusable, InvalidAnswer, NotBegun, SudoRefused, printable
+from core.inventory import Inventory
+from core.names import flow_cookie, process_name, router_namespace, vm_file
 from deployment import MAX_SKEW_SECONDS
-from dhcp import Server, log_link
-from errors import CloudError, HostUnreachable, HostUnusable, InvalidAnswer, NotBegun, SudoRefused, printable
 from inspection import exposure, foundation, shared
 from inspection.codes import CODES, REPAIR, Severity
-from inspection.reading import flow
+from inspection.facts import Device, Flow, Port, Sight
+from inspection.parse import flow
 from inspection.rules import heard_of, standing_rules, wanted_rules
-from inspection.sight import Device, Flow, Port, Sight
-from inventory import Inventory
 from models import NOWHERE, VM, Slice
-from names import flow_cookie, process_name, router_namespace, vm_file
-from namespaces import Place
-from remote import ovs
+from network import ovs, port_security
+from network.dhcp import Server, log_link
+from network.namespaces import Place
 from vlan_manager import VLANManager
 from vm_launcher import VMLauncher
 
@@ -320,7 +319,7 @@ class Comparison:
     def wanted_heard(self, tenant: Slice, servers: Iterable[Server]) -> list[str]:
         """What the shared one of the slice's DHCP `servers` hears when all is well, to be compared with `heard_of`."""
         shared = (server for server in servers if server.vlan_id == self.inventory.internet.vlan_id)
-        return [line.lower() for server in shared for line in walls.heard(tenant.slice_id, server.reservations)]
+        return [line.lower() for server in shared for line in port_security.heard(tenant.slice_id, server.reservations)]
 
 
 def _of_namespaces(names: Iterable[str], routers: Sequence[str], sight: Sight) -> Iterator[Finding]:

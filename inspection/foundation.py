@@ -9,12 +9,11 @@ import ipaddress
 import itertools
 from collections.abc import Collection, Iterator
 
-from inspection.sight import Port, Sight
-from inventory import InternetSettings, Inventory
+from core.inventory import InternetSettings, Inventory
+from core.names import gateway_port
+from inspection.facts import Port, Sight
 from models import Slice
-from names import gateway_port
-from network import wire
-from remote import ovs
+from network import ovs, wire
 
 Problem = tuple[str, str]
 

@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
+from core.errors import CloudError
+from core.inventory import Inventory
 from database import Database
-from errors import CloudError
 from inspection import findings
+from inspection.collect import commands, look_plan
+from inspection.facts import Sight
 from inspection.findings import Comparison, Finding
-from inspection.look import commands, look_plan
-from inspection.reading import read
-from inspection.sight import Sight
-from inventory import Inventory
+from inspection.parse import read
 from models import Slice
 from remote.runner import Host, Runner
 

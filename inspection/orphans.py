@@ -10,13 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
-import namespaces
-from dhcp import forget_links, log_link, remove_servers
-from inspection.findings import Comparison, Finding
-from inspection.rules import our_rules
-from inspection.sight import Sight
-from models import Slice
-from names import (
+from core.names import (
     VMFiles,
     dhcp_namespace,
     dhcp_port,
@@ -33,9 +27,14 @@ from names import (
     vm_file,
     vm_of_tap,
 )
-from network import stack
-from remote import daemon, ovs
+from inspection.facts import Sight
+from inspection.findings import Comparison, Finding
+from inspection.rules import our_rules
+from models import Slice
+from network import namespaces, ovs, stack
+from network.dhcp import forget_links, log_link, remove_servers
 from remote.plan import Command, Plan, Stage, Step
+from shell import daemon
 from vm_launcher import remove_taps
 
 MOST = 1000

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-import firewall
-import walls
-from inspection.sight import Sight
-from inventory import Inventory
+from core.inventory import Inventory
+from inspection.facts import Sight
 from models import Slice
-from remote import ovs
+from network import firewall, ovs, port_security
 
 
 def wanted_rules(inventory: Inventory, sight: Sight) -> list[str]:
@@ -48,7 +46,7 @@ def _by_table(rules: Iterable[str]) -> list[str]:
 
 def heard_of(tenant: Slice, sight: Sight) -> list[str]:
     """Return what the shared DHCP server hears of the slice: the policy, the way into its chain, and its rules."""
-    chain = walls.chain(tenant.slice_id)
+    chain = port_security.chain(tenant.slice_id)
     return [
         line
         for line in sight.heard

@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import firewall
-from dhcp import hosts_folder
-from errors import BadAnswer, figure
-from inspection.sight import Sight
-from inventory import Inventory
-from network import neighbours
+from core.errors import BadAnswer, figure
+from core.inventory import Inventory
+from inspection.facts import Sight
+from network import firewall, neighbours
+from network.dhcp import hosts_folder
 
 Problem = tuple[str, str]
 """The code of a finding, and its sentence without the host."""

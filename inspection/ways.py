@@ -6,8 +6,8 @@ import itertools
 from ipaddress import IPv4Network, ip_address
 from typing import Any
 
-from errors import BadAnswer
-from inspection.sight import Route
+from core.errors import BadAnswer
+from inspection.facts import Route
 
 _MOST_NETWORKS = 256
 """Networks that a host is connected to."""

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from core.errors import CloudError, CommandFailed, Refused
 from deployment import DeploymentAPI
-from errors import CloudError, CommandFailed, Refused
 from models import VM, Slice
 from remote.console import Answer, Channel, Console, Ending, Holder, NotJoined, Visit, join
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from accounts import rights
-from allocation import next_vm_id
+from allocation.ids import next_vm_id
+from allocation.placement import recount
+from core.errors import Refused
 from database import State
 from deployment import DeploymentAPI
-from errors import Refused
 from models import MAX_DATA_INTERFACES, VM
-from placement import recount
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from accounts.audit import Audit, Entry, operator
-from changes import Changes
+from allocation.placement import recount
+from core.errors import CloudError, HostUnreachable, Refused
+from core.inventory import Worker
 from database import Database
 from deployment import DeploymentAPI
-from discovery import Discovery
-from errors import CloudError, HostUnreachable, Refused
-from inventory import Worker
+from lifecycle.changes import Changes
+from lifecycle.discovery import Discovery
 from lifecycle.losses import Loss, losses, place_again, write_off
-from placement import recount
 from remote.events import Listener, ignore
 from remote.plan import Command, Plan, Stage, Step
 from remote.runner import Host, Runner

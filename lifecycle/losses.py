@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from accounts import rights
+from core.errors import Refused
 from deployment import DeploymentAPI
-from errors import Refused
 from models import NOWHERE, VM, Slice
 from storage.state import State
 

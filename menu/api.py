@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar, cast
 
-from errors import CloudError
-from inventory import Worker
+from core.errors import CloudError
+from core.inventory import Worker
 from menu.proofs import Hospital, Prover, Verdict
 from models import VM, Link, Record, Slice, User
 from remote.console import Explained

@@ -6,7 +6,7 @@ import select
 import time
 from enum import Enum
 
-from errors import CloudError
+from core.errors import CloudError
 from menu.exits import Exits, Keys
 from menu.keyboard import Lines
 from menu.screen import Screen

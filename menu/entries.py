@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from errors import CloudError
+from core.errors import CloudError
 from menu.api import value_of
 from menu.console import Ending, visit
 from menu.exits import Exits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inventory import ConsoleSettings
+from core.inventory import ConsoleSettings
 
 _CONTROL = "ctrl-"
 _ENTER = b"\r\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from errors import Refused
+from core.errors import Refused
 from menu.api import Hosts
 from menu.keyboard import Keyboard
 from menu.prompts import Back, Prompts

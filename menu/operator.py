@@ -6,7 +6,7 @@ import json
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
 
-from errors import Refused
+from core.errors import Refused
 from menu.keyboard import Keyboard
 from menu.prompts import Back, Prompts
 from menu.proofs import Diagnosis, Hospital, Prover

@@ -8,8 +8,8 @@ from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
-from errors import CloudError
-from inventory import Worker
+from core.errors import CloudError
+from core.inventory import Worker
 from menu.api import API, value_of
 from menu.facts import by_id, title_for
 from menu.keyboard import Keyboard

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 
-from errors import Refused
+from core.errors import Refused
 from menu.api import Accounts
 from menu.keyboard import Keyboard
 from menu.prompts import LONGEST_ANSWER

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-from inventory import Worker
+from core.inventory import Worker
 from menu import draw
 from menu.facts import (
     NOTHING,

@@ -6,11 +6,10 @@ same things (inspection/foundation.py).
 
 from __future__ import annotations
 
-from inventory import Inventory
+from core.inventory import Inventory
+from core.names import gateway_port
 from models import Slice
-from names import gateway_port
-from network import wire
-from remote import ovs
+from network import ovs, wire
 from remote.plan import Command, Step
 
 # Words: the data port by its setting, and the VLANs that have to leave the host. Of what ovs-vsctl writes, a line of

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from names import dhcp_namespace, router_namespace
+from core.names import dhcp_namespace, router_namespace
 from remote.plan import Command
 
 ROUTER_SPARE, SERVER_SPARE = 32, 6

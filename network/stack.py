@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from names import slice_of_part, slice_part
+from core.names import slice_of_part, slice_part
 from remote.plan import Command
 
 _TABLES = "cloud-repositorio-"

@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
 
-from inventory import Inventory
+from core.inventory import Inventory
 from models import NOWHERE, Slice, internet_interfaces
-from remote import ovs
+from network import ovs
 from remote.plan import Command, Step
 
 TITLE = "data network"

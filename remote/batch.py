@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from errors import BadAnswer
+from core.errors import BadAnswer
 from remote.plan import PATIENCE_SECONDS, Action, Command, Step, Upload, script_names, shell
 
 LOCK = "/run/openvswitch"

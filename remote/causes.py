@@ -12,8 +12,8 @@ import os
 import re
 from dataclasses import dataclass
 
-from errors import last_line
-from inventory import SSHSettings, Timeouts
+from core.errors import last_line
+from core.inventory import SSHSettings, Timeouts
 
 _LONGEST_QUOTE = 200
 _NO_WAY = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}

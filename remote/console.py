@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from errors import CloudError, HostUnreachable, InvalidAnswer, last_line
-from remote import daemon
+from core.errors import CloudError, HostUnreachable, InvalidAnswer, last_line
+from shell import daemon
 
 JOIN_SECONDS = 20.0
 """Timeout for the worker's answer; taking a console over takes it 6 s where the old visitor does not end."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from errors import (
+from core.errors import (
     BadAnswer,
     CommandFailed,
     HostUnreachable,
@@ -26,7 +26,7 @@ from errors import (
     SudoRefused,
     last_line,
 )
-from inventory import SSHSettings
+from core.inventory import SSHSettings
 from remote import causes
 from remote.batch import IDLE_SECONDS, Batch, Outcome, Progress, Transcript, UploadWanted
 from remote.causes import LoginShell

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from errors import CloudError
+from core.errors import CloudError
 from remote.plan import Stage, Step
 
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from errors import last_line
+from core.errors import last_line
 
 SSH_PORT = 22
 DEFAULT_ORDER = (

@@ -8,7 +8,7 @@ import stat
 import struct
 from contextlib import suppress
 
-from errors import Refused
+from core.errors import Refused
 
 HEADER_BYTES = 80
 """Up to the incompatible features of version 3; the shorter header of version 2 has clusters behind it."""

@@ -13,8 +13,8 @@ from contextlib import closing, contextmanager, suppress
 from math import ceil
 from pathlib import Path
 
-from errors import CommandFailed, HostUnreachable, Refused, last_line
-from inventory import SSHSettings
+from core.errors import CommandFailed, HostUnreachable, Refused, last_line
+from core.inventory import SSHSettings
 from remote import causes
 from remote.batch import Outcome, Progress, UploadWanted
 from remote.images import HEADER_BYTES, fault_of

@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from errors import CloudError, CommandFailed, Interrupted, Unforeseen
+from core.errors import CloudError, CommandFailed, Interrupted, Unforeseen
 from remote.batch import Outcome, Progress
 from remote.events import Event, Listener, StageStarted, StepDone, StepFailed, Transferred, ignore
 from remote.plan import CHANGE_DEADLINE_SECONDS, PATIENCE_SECONDS, Command, Plan, Stage, Step

@@ -16,8 +16,8 @@ from typing import Any
 import paramiko
 from paramiko.pkey import UnknownKeyType
 
-from errors import CloudError, HostUnreachable, HostUnusable, last_line
-from inventory import SSHSettings
+from core.errors import CloudError, HostUnreachable, HostUnusable, last_line
+from core.inventory import SSHSettings
 from remote import causes, host_keys
 from remote.batch import echo
 from remote.causes import Failure, LoginShell, Reached

@@ -15,7 +15,7 @@ import stat
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-from errors import Refused
+from core.errors import Refused
 from remote.plan import Upload, shell
 
 IS_THERE = 10

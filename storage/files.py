@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from errors import FileFault, Refused
+from core.errors import FileFault, Refused
 
 POLL_S = 0.01
 

@@ -9,11 +9,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address
 from pathlib import PurePosixPath
 
-import names
-from allocation import Holdings, clash
-from inventory import InternetSettings, Inventory, network_of
+from allocation.holdings import Holdings, clash
+from core import names
+from core.inventory import InternetSettings, Inventory, network_of
+from core.names import MAX_IMAGE_NAME, is_image_name
 from models import VM, Interface, Record, Slice, User
-from names import MAX_IMAGE_NAME, is_image_name
 from storage.schema import Broken, Key, equal, no_twice, show
 from storage.state import State
 

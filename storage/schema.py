@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import models
-import names
-import passwords
-from inventory import network_of, seconds_of
+from core import names, passwords
+from core.inventory import network_of, seconds_of
 from models import MAX_QUOTA, Record, Slice, is_valid_name
 
 Key = str | int

@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import models
-from allocation import Holdings
-from inventory import (
+from allocation.holdings import Holdings
+from core.inventory import (
     ConsoleSettings,
     HypervisorSettings,
     InternetSettings,

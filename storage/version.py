@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from allocation import Holdings
+from allocation.holdings import Holdings
 from models import Record
 from storage import comments, rules, schema, text
 from storage.comments import Layout

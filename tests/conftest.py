@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from inventory import Inventory, Worker
+from core.inventory import Inventory, Worker
 from models import Slice
-from tests.designs import design
+from tests.support.designs import design
 
 
 def _stay_at_home(event: str, args: tuple[object, ...]) -> None:

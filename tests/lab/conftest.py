@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab import Lab, paths
-from tests.lab.seat import Menu, age_measurements
+from tests.support.lab.visitor import Menu, age_measurements
 
 
 @pytest.fixture(scope="session")
@@ -30,9 +30,9 @@ def new_measurements(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="module")
-def desk(lab: Lab, request: pytest.FixtureRequest) -> Path:
+def home(lab: Lab, request: pytest.FixtureRequest) -> Path:
     """A folder for files of whoever sits at the manager, who is not root where `make test` was called by a user."""
-    folder = lab.folder / f"desk-{request.module.__name__}"
+    folder = lab.folder / f"home-{request.module.__name__}"
     folder.mkdir()
     paths.caller().own(folder)
     return folder

@@ -13,8 +13,9 @@ import pytest
 
 from accounts import audit
 from lab import Lab
-from tests.lab.seat import IMAGES, ROOT, Menu, SeenVM, wait_until
-from tests.unit.fake_terminal import FakeTerminal, State, fake_terminal
+from tests.support.fake_terminal import FakeTerminal, State, fake_terminal
+from tests.support.lab.visitor import IMAGES, Menu, SeenVM, wait_until
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.lab
 

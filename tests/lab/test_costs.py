@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from lab import Lab
-from tests.lab.seat import Menu, traces
 from tests.lab.test_look import started
+from tests.support.lab.visitor import Menu, traces
 
 pytestmark = pytest.mark.lab
 
@@ -55,7 +55,7 @@ def test_a_change_as_large_as_a_template_is_one_batch_for_each_worker(lab: Lab, 
     for name in ("one", "two"):
         menu.add_vm(first, name)  # the base image comes to both workers
     before, began = traces(lab, WORKERS), counts(lab)
-    argv = [sys.executable, "-m", "tests.lab.template", str(lab.database), str(slice_id)]
+    argv = [sys.executable, "-m", "tests.support.lab.template", str(lab.database), str(slice_id)]
     said = lab.run(argv).stdout
     started_for_one = max((counts(lab)[host] - began[host]) / 10 for host in WORKERS)
     shell_and_batch = 2 + 1

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from lab import Lab
-from tests.lab.seat import IMAGES, ROOT, Menu, traces
+from tests.support.lab.visitor import IMAGES, Menu, traces
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.lab
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lab import Lab
-from tests.lab.seat import HOSTS, Menu, traces
+from tests.support.lab.visitor import HOSTS, Menu, traces
 
 pytestmark = pytest.mark.lab
 

@@ -14,8 +14,9 @@ import pytest
 import yaml
 
 from lab import Lab, paths
-from tests.lab.seat import HOSTS, IMAGES, ROOT, Guest, Menu
 from tests.lab.test_failures import replaced, shell, stranger
+from tests.support.lab.visitor import HOSTS, IMAGES, Guest, Menu
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.lab
 
@@ -114,14 +115,14 @@ NAMES = list(CASES)
 GROUPS = [NAMES[start : start + len(HOSTS)] for start in range(0, len(NAMES), len(HOSTS))]
 
 
-def with_timeouts(lab: Lab, desk: Path, name: str, **timeouts: float) -> Path:
+def with_timeouts(lab: Lab, home: Path, name: str, **timeouts: float) -> Path:
     """The lab's database, with these timeouts and without slices."""
     record = yaml.safe_load(lab.database.read_text())
     record["ssh"]["timeouts"] = timeouts
     record["slices"] = {}
     for user in record["users"].values():
         user |= {"used_vms": 0, "slices": []}
-    path = desk / f"{name}.yaml"
+    path = home / f"{name}.yaml"
     path.write_text(yaml.safe_dump(record, sort_keys=False))
     path.chmod(0o600)
     paths.caller().own(path)
@@ -136,9 +137,9 @@ def findings(lab: Lab, database: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=[", ".join(group) for group in GROUPS])
-def test_the_cause_is_told_by_where_it_failed(lab: Lab, desk: Path, group: list[str]) -> None:
+def test_the_cause_is_told_by_where_it_failed(lab: Lab, home: Path, group: list[str]) -> None:
     """One case on each host, all at once."""
-    database = with_timeouts(lab, desk, "cases", connect=2, silence=4)
+    database = with_timeouts(lab, home, "cases", connect=2, silence=4)
     with ExitStack() as stack:
         for host, name in zip(HOSTS.values(), group, strict=False):
             stack.enter_context(shell(lab, host, CASES[name].breaks, CASES[name].repairs))
@@ -163,11 +164,11 @@ def dead_name_server(lab: Lab, host: str) -> Iterator[None]:
             yield
 
 
-def test_what_waits_for_a_name_server_is_told_and_works_with_longer_timeouts(lab: Lab, desk: Path) -> None:
+def test_what_waits_for_a_name_server_is_told_and_works_with_longer_timeouts(lab: Lab, home: Path) -> None:
     use_dns = sshd("UseDNS yes", "")
     nameless = file("/etc/hosts", "echo 127.0.0.1 localhost >/etc/hosts", "")
-    short = with_timeouts(lab, desk, "short", connect=1, silence=2)
-    longer = with_timeouts(lab, desk, "longer", connect=15, silence=30)
+    short = with_timeouts(lab, home, "short", connect=1, silence=2)
+    longer = with_timeouts(lab, home, "longer", connect=15, silence=30)
     with ExitStack() as stack:
         for host, case in (("worker1", use_dns), ("worker2", nameless)):
             stack.enter_context(dead_name_server(lab, host))
@@ -179,8 +180,8 @@ def test_what_waits_for_a_name_server_is_told_and_works_with_longer_timeouts(lab
         assert not findings(lab, longer)
 
 
-def test_a_key_that_others_may_read_is_found_by_the_doctor(lab: Lab, desk: Path) -> None:
-    database = with_timeouts(lab, desk, "key")
+def test_a_key_that_others_may_read_is_found_by_the_doctor(lab: Lab, home: Path) -> None:
+    database = with_timeouts(lab, home, "key")
     key = Path(yaml.safe_load(database.read_text())["ssh"]["key_file"])
     key.chmod(0o644)
     try:
@@ -216,17 +217,17 @@ def kvm_runs_no_guest(lab: Lab, script: str) -> Iterator[None]:
         yield
 
 
-def accelerated(lab: Lab, desk: Path, accel: str, first_id: int) -> Path:
-    path = with_timeouts(lab, desk, accel)
+def accelerated(lab: Lab, home: Path, accel: str, first_id: int) -> Path:
+    path = with_timeouts(lab, home, accel)
     record = yaml.safe_load(path.read_text())
     record["hypervisor"]["accel"], record["next_vm_id"] = accel, first_id
     path.write_text(yaml.safe_dump(record, sort_keys=False))
     return path
 
 
-def test_kvm_that_opens_and_runs_no_guest_is_not_used_where_auto_may_choose(lab: Lab, desk: Path) -> None:
+def test_kvm_that_opens_and_runs_no_guest_is_not_used_where_auto_may_choose(lab: Lab, home: Path) -> None:
     """First with the KVM of this machine, whatever it can do: the guest comes up. Then with one that cannot run any."""
-    database = accelerated(lab, desk, "auto", 4000)
+    database = accelerated(lab, home, "auto", 4000)
     menu = Menu(lab, "admin", database)
     slice_id = menu.create_slice("accelerated")
     menu.add_vm(slice_id, "one")
@@ -263,9 +264,9 @@ def test_kvm_that_opens_and_runs_no_guest_is_not_used_where_auto_may_choose(lab:
     ],
 )
 def test_kvm_that_fails_is_told_with_the_setting_that_helps(
-    lab: Lab, desk: Path, accel: str, script: str, says: str
+    lab: Lab, home: Path, accel: str, script: str, says: str
 ) -> None:
-    menu = Menu(lab, "admin", accelerated(lab, desk, accel, {"kvm": 5000, "auto": 6000}[accel]))
+    menu = Menu(lab, "admin", accelerated(lab, home, accel, {"kvm": 5000, "auto": 6000}[accel]))
     slice_id = menu.create_slice("asserting")
     menu.add_vm(slice_id, "one")
     with kvm_runs_no_guest(lab, script):
@@ -275,9 +276,9 @@ def test_kvm_that_fails_is_told_with_the_setting_that_helps(
     assert menu.close() == 0
 
 
-def test_the_users_login_shell_may_be_tcsh(lab: Lab, desk: Path) -> None:
+def test_the_users_login_shell_may_be_tcsh(lab: Lab, home: Path) -> None:
     """An image is copied, and a VM deployed, on workers where it is."""
-    database, image = with_timeouts(lab, desk, "tcsh"), desk / "tcsh.qcow2"
+    database, image = with_timeouts(lab, home, "tcsh"), home / "tcsh.qcow2"
     image.write_bytes(lab.image.read_bytes())
     paths.caller().own(image)
     record = yaml.safe_load(database.read_text())
@@ -295,9 +296,9 @@ def test_the_users_login_shell_may_be_tcsh(lab: Lab, desk: Path) -> None:
         assert menu.close() == 0
 
 
-def test_a_host_certificate_of_a_revoked_authority_is_refused(lab: Lab, desk: Path) -> None:
+def test_a_host_certificate_of_a_revoked_authority_is_refused(lab: Lab, home: Path) -> None:
     """As OpenSSH does, though the plain key of the host is nowhere."""
-    database, known_hosts = with_timeouts(lab, desk, "revoked"), desk / "known_hosts"
+    database, known_hosts = with_timeouts(lab, home, "revoked"), home / "known_hosts"
     record = yaml.safe_load(database.read_text())
     record["ssh"]["known_hosts"] = str(known_hosts)
     database.write_text(yaml.safe_dump(record, sort_keys=False))

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from core.names import flow_cookie
 from lab import Lab
-from names import flow_cookie
-from tests.lab.seat import IMAGES, ROOT, Guest, Menu, traces, wait_until
 from tests.lab.test_failures import design, stranger
+from tests.support.lab.visitor import IMAGES, Guest, Menu, traces, wait_until
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.lab
 
@@ -404,9 +405,9 @@ def strangers(lab: Lab) -> Iterator[dict[str, str]]:
 ORPHANS = ("process", "port", "tap", "table", "flows", "overlay", "namespace", "internet")
 
 
-def test_orphans_are_found_and_removed_and_strangers_survive(lab: Lab, pair: Pair, desk: Path) -> None:
+def test_orphans_are_found_and_removed_and_strangers_survive(lab: Lab, pair: Pair, home: Path) -> None:
     """A slice that the file knows nothing of, as when an older version of it was put back."""
-    older = desk / "older.yaml"
+    older = home / "older.yaml"
     shutil.copy(lab.database, older)
     shutil.chown(older, *_owner(lab.database))
     with strangers(lab) as processes:

@@ -15,7 +15,8 @@ import yaml
 
 from lab import Lab, paths
 from remote.batch import IDLE_SECONDS
-from tests.lab.seat import IMAGES, ROOT, Menu, age_measurements, shells, traces, unmount, wait_until
+from tests.support.lab.visitor import IMAGES, Menu, age_measurements, shells, traces, unmount, wait_until
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.lab
 
@@ -334,11 +335,11 @@ def test_clocks_that_are_apart_are_told_and_deploying_works(lab: Lab, pair: int)
     ("content", "sentence"),
     [("cut", "is not a whole qcow2 image; replace it"), ("raw", "qemu-img convert -O qcow2"), ("", "cannot be")],
 )
-def test_an_image_that_is_bad_on_the_manager(lab: Lab, desk: Path, pair: int, content: str, sentence: str) -> None:
+def test_an_image_that_is_bad_on_the_manager(lab: Lab, home: Path, pair: int, content: str, sentence: str) -> None:
     """It is never put into a worker's cache."""
     assert pair  # whose images the workers have already
     record = yaml.safe_load(lab.database.read_text())
-    image, database = desk / f"{content or 'none'}.qcow2", desk / f"{content or 'none'}.yaml"
+    image, database = home / f"{content or 'none'}.qcow2", home / f"{content or 'none'}.yaml"
     if content == "raw":
         image.write_bytes(bytes(1 << 20))
     if content == "cut":
@@ -348,7 +349,7 @@ def test_an_image_that_is_bad_on_the_manager(lab: Lab, desk: Path, pair: int, co
     record["users"]["admin"] |= {"used_vms": 0, "slices": []}
     database.write_text(yaml.safe_dump(record, sort_keys=False))
     database.chmod(0o600)
-    for path in desk.iterdir():
+    for path in home.iterdir():
         paths.caller().own(path)
     before = traces(lab)
     menu = Menu(lab, "admin", database)

@@ -12,9 +12,9 @@ import pytest
 
 from lab import Lab, paths
 from lab.topology import DATA, MANAGER, MGMT_PORT, NETWORK, SWITCH, switch_port
-from tests.lab.seat import Menu, traces
 from tests.lab.test_drift import Pair, cli, codes
 from tests.lab.test_failures import design
+from tests.support.lab.visitor import Menu, traces
 
 pytestmark = pytest.mark.lab
 
@@ -172,17 +172,17 @@ def test_what_is_broken_is_told_before_anything_changes(
     assert running.unwell() == []
 
 
-def with_uplink(lab: Lab, desk: Path, uplink: str) -> Path:
+def with_uplink(lab: Lab, home: Path, uplink: str) -> Path:
     """A copy of the file with another uplink."""
-    copy = desk / f"{uplink}.yaml"
+    copy = home / f"{uplink}.yaml"
     copy.write_text(lab.database.read_text().replace("uplink: ens3", f"uplink: {uplink}"))
     copy.chmod(0o600)
     paths.caller().own(copy)
     return copy
 
 
-def test_an_uplink_that_is_not_there_is_told(lab: Lab, running: Pair, designed: int, desk: Path) -> None:
-    copy = with_uplink(lab, desk, "eth0")
+def test_an_uplink_that_is_not_there_is_told(lab: Lab, running: Pair, designed: int, home: Path) -> None:
+    copy = with_uplink(lab, home, "eth0")
     menu = Menu(lab, "admin", copy)
     assert error(menu.choose(6, designed)) == (
         "10.0.10.3: way to the internet: internet: uplink: there is no interface eth0; the default route is by ens3; "
@@ -193,8 +193,8 @@ def test_an_uplink_that_is_not_there_is_told(lab: Lab, running: Pair, designed: 
     assert running.unwell() == [], "by its own file all is well"
 
 
-def test_an_uplink_that_would_be_an_option_is_refused_with_its_line(lab: Lab, running: Pair, desk: Path) -> None:
-    status, said = cli(lab, "doctor", database=with_uplink(lab, desk, "-j"))
+def test_an_uplink_that_would_be_an_option_is_refused_with_its_line(lab: Lab, running: Pair, home: Path) -> None:
+    status, said = cli(lab, "doctor", database=with_uplink(lab, home, "-j"))
     assert status != 0
     assert re.search(r"line \d+: internet.uplink: must be the name of a network interface", said)
     assert running

@@ -6,7 +6,7 @@ import pytest
 
 from lab import Lab
 from remote.batch import IDLE_SECONDS
-from tests.lab.seat import HOSTS, Menu, Shells, shells, wait_until
+from tests.support.lab.visitor import HOSTS, Menu, Shells, shells, wait_until
 
 pytestmark = pytest.mark.lab
 

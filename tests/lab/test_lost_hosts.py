@@ -15,9 +15,10 @@ import pytest
 
 import cli
 from lab import Lab
-from tests.lab.seat import HOSTS, ROOT, Menu, traces, wait_until
-from tests.scale import scaled
-from tests.unit.playing import terminal_of
+from tests.support.lab.visitor import HOSTS, Menu, traces, wait_until
+from tests.support.paths import ROOT
+from tests.support.playing import terminal_of
+from tests.support.scale import scaled
 
 pytestmark = [pytest.mark.lab, pytest.mark.torture]
 

@@ -12,9 +12,9 @@ import pytest
 
 from database import Database
 from lab import Lab
-from tests.lab.seat import Menu
 from tests.lab.test_drift import cli
 from tests.lab.test_failures import replaced
+from tests.support.lab.visitor import Menu
 
 pytestmark = pytest.mark.lab
 

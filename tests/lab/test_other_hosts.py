@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab import GuestConsole, Lab, paths
-from tests.lab.seat import HOSTS, Menu, age_measurements, traces
+from tests.support.lab.visitor import HOSTS, Menu, age_measurements, traces
 
 pytestmark = pytest.mark.lab
 
@@ -39,7 +39,7 @@ class OtherLab:
 
 
 @pytest.fixture(scope="module")
-def other(lab: Lab, desk: Path) -> OtherLab:
+def other(lab: Lab, home: Path) -> OtherLab:
     for host in HOSTS.values():
         lab.exec(host, ["bash", "-c", _PREPARE])
     text = lab.database.read_text(encoding="utf-8")
@@ -54,7 +54,7 @@ def other(lab: Lab, desk: Path) -> OtherLab:
         text = text.replace(old, new)
     text = re.sub(r"used_vms: \d+", "used_vms: 0", re.sub(r"slices: \[[^\]]*\]", "slices: []", text))
     text = re.sub(r"^slices:.*?^next", "slices: {}\nnext", text, flags=re.DOTALL | re.MULTILINE)
-    database = desk / "database.yaml"
+    database = home / "database.yaml"
     database.write_text(text, encoding="utf-8")
     paths.caller().own(database)
     return OtherLab(lab, database)
@@ -85,9 +85,9 @@ def test_a_slice_lives_and_dies_there_too(other: OtherLab) -> None:
     assert traces(lab) == before
 
 
-def test_a_flavor_with_an_image_of_another_name_and_size(other: OtherLab, desk: Path) -> None:
+def test_a_flavor_with_an_image_of_another_name_and_size(other: OtherLab, home: Path) -> None:
     """A disk has the size of its flavor, spaces in the image's name or not; an image that is larger is refused."""
-    image = desk / "my own image.qcow2"
+    image = home / "my own image.qcow2"
     other.lab.run(["qemu-img", "convert", "-O", "qcow2", str(other.lab.image), str(image)])
     other.lab.run(["qemu-img", "resize", "-q", str(image), "3G"])
     flavor = "".join(

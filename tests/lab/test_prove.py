@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 import pytest
 
 from lab import Lab
-from tests.lab.seat import IMAGES, Menu
 from tests.lab.test_drift import Pair, cli, filled
 from tests.lab.test_failures import stranger
+from tests.support.lab.visitor import IMAGES, Menu
 
 pytestmark = pytest.mark.lab
 

@@ -10,7 +10,7 @@ import pytest
 import vlan_manager
 import vm_launcher
 from lab import Lab, paths
-from tests.lab.seat import ROOT
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.lab
 
@@ -42,9 +42,9 @@ def facts(line: str) -> set[str]:
     return {word.strip(",:()") for word in words} - {*DRAWN, ""}
 
 
-def test_the_first_slice_is_as_shown(lab: Lab, desk: Path) -> None:
+def test_the_first_slice_is_as_shown(lab: Lab, home: Path) -> None:
     """The session begins with an empty file, so that the ids are those shown; in the lab other slices may be there."""
-    database = desk / "database.yaml"
+    database = home / "database.yaml"
     text = re.sub(r"next_vm_id: \d+", "next_vm_id: 1000", lab.database.read_text(encoding="utf-8"))
     database.write_text(re.sub(r"^slices:.*?^next", "slices: {}\nnext", text, flags=re.DOTALL | re.MULTILINE))
     _forget_users_slices(database)

@@ -14,13 +14,13 @@ from typing import Self
 
 import pytest
 
-import firewall
+from core.names import INTERNET_GATEWAY_MAC, dhcp_namespace, router_namespace
 from lab import Lab
-from names import INTERNET_GATEWAY_MAC, dhcp_namespace, router_namespace
-from network import neighbours
-from tests.lab import frames as f
-from tests.lab.seat import ROOT, Menu, wait_until
-from tests.scale import scaled
+from network import firewall, neighbours
+from tests.support.lab import frames as f
+from tests.support.lab.visitor import Menu, wait_until
+from tests.support.paths import ROOT
+from tests.support.scale import scaled
 
 pytestmark = [pytest.mark.lab, pytest.mark.torture]
 
@@ -164,7 +164,9 @@ def test_connections_that_are_closed_are_counted_too(lab: Lab, guests: Standin) 
     _, attacker, *_ = guests.addresses
     seconds = scaled(6, 200)
     before = _connections(lab)
-    opened = int(guests.run("python3", "-c", _CONNECT_AND_CLOSE, INTERNET, str(seconds), attacker))
+    opened = int(
+        guests.run("python3", "-c", _CONNECT_AND_CLOSE, INTERNET, str(seconds), attacker, seconds=seconds + 60)
+    )
     assert opened > 0, "a guest has connections after a pause, or at least some of them"
     assert opened <= firewall.NEW_BURST + firewall.NEW_PER_SECOND * (seconds + 2)
     assert _connections(lab) - before <= firewall.most_connections(120)

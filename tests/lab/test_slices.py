@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterator
 import pytest
 
 from lab import Lab
-from tests.lab.seat import ROOT, Guest, Menu, SeenVM, traces, wait_until
+from tests.support.lab.visitor import Guest, Menu, SeenVM, traces, wait_until
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.lab
 
@@ -194,7 +195,7 @@ def test_consoles_and_slices_of_others_are_not_there(line: Line, lab: Lab) -> No
 
 def test_a_second_run_of_the_same_plan_changes_nothing(line: Line, lab: Lab) -> None:
     before = traces(lab)
-    script = [f"{ROOT}/.venv/bin/python", "-m", "tests.lab.rerun", str(lab.database), str(line.slice_id)]
+    script = [f"{ROOT}/.venv/bin/python", "-m", "tests.support.lab.rerun", str(lab.database), str(line.slice_id)]
     assert lab.run(script).stdout == "error: None\nchanged: []\n"
     assert traces(lab) == before
 

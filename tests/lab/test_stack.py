@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from core.names import INTERNET_GATEWAY_MAC
 from lab import Lab, paths
-from names import INTERNET_GATEWAY_MAC
-from namespaces import FRAGMENT_BYTES
-from tests.lab import frames as f
-from tests.lab import intruder
-from tests.lab.seat import HOSTS, Guest, Menu, SeenVM, wait_until
+from network.namespaces import FRAGMENT_BYTES
 from tests.lab.test_drift import cli
-from tests.scale import scaled
+from tests.support.lab import frames as f
+from tests.support.lab import intruder
+from tests.support.lab.visitor import HOSTS, Guest, Menu, SeenVM, wait_until
+from tests.support.scale import scaled
 
 pytestmark = [pytest.mark.lab, pytest.mark.torture]
 
@@ -107,7 +107,7 @@ class Scene:
         return cli(self.lab, "prove", database=self.database)
 
 
-def database_of(lab: Lab, desk: Path, shape: str) -> Path:
+def database_of(lab: Lab, home: Path, shape: str) -> Path:
     """A cloud of three hosts, or of two of them, one of which is a worker and the network node."""
     if shape == "apart":
         return lab.database
@@ -118,7 +118,7 @@ def database_of(lab: Lab, desk: Path, shape: str) -> Path:
     assert count == 1
     text = re.sub(r"used_vms: \d+", "used_vms: 0", re.sub(r"slices: \[[^\]]*\]", "slices: []", text))
     text = re.sub(r"^slices:.*?^next_vm_id: \d+", "slices: {}\nnext_vm_id: 7000", text, flags=re.DOTALL | re.MULTILINE)
-    database = desk / "together.yaml"
+    database = home / "together.yaml"
     database.write_text(text, encoding="utf-8")
     paths.caller().own(database)
     return database
@@ -141,8 +141,8 @@ def forged(scene_address: str, tap_mac: str, source: str, own: str, mark: bytes)
 
 
 @pytest.fixture(scope="module", params=["apart", "together"])
-def scene(lab: Lab, desk: Path, request: pytest.FixtureRequest) -> Iterator[Scene]:
-    database = database_of(lab, desk, request.param)
+def scene(lab: Lab, home: Path, request: pytest.FixtureRequest) -> Iterator[Scene]:
+    database = database_of(lab, home, request.param)
     menu = Menu(lab, database=database)
     slice_id = menu.create_slice("attacker")
     one, two = (menu.add_vm(slice_id, name, 1, internet=True) for name in ("one", "two"))
@@ -167,7 +167,7 @@ def scene(lab: Lab, desk: Path, request: pytest.FixtureRequest) -> Iterator[Scen
         guest = Guest(lab, slice_id, vm)
         stack.callback(guest.console.close)
         intruder.equip(guest)
-        listener = Listener(lab, host, desk / f"heard-{request.param}")
+        listener = Listener(lab, host, home / f"heard-{request.param}")
         stack.callback(listener.close)
         yield Scene(lab, database, slice_id, vms, guest, listener)
     menu.delete(slice_id)

@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-import passwords
+from core import passwords
 from lab import Lab, paths
-from tests.lab.seat import ROOT, wait_until
-from tests.scale import scaled
-from tests.unit.playing import Terminal, terminal_of
+from tests.support.lab.visitor import wait_until
+from tests.support.paths import ROOT
+from tests.support.playing import Terminal, terminal_of
+from tests.support.scale import scaled
 
 pytestmark = pytest.mark.lab
 
@@ -131,11 +132,11 @@ def _reload_sshd(lab: Lab) -> None:
 
 
 @pytest.fixture(scope="module")
-def door(lab: Lab, desk: Path) -> Iterator[Door]:
+def door(lab: Lab, home: Path) -> Iterator[Door]:
     commands, sshd, line = _readme()
     keys = {}
     for name in PASSWORDS:
-        keys[name] = desk / name
+        keys[name] = home / name
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", keys[name]], check=True)
         paths.caller().own(keys[name])  # who called sudo is the one at the client
     before = lab.exec(HOST, ["cat", "/etc/ssh/sshd_config"]).stdout
@@ -241,8 +242,8 @@ def _says_nothing(door: Door, here: Path, there: str) -> bool:
         client.wait(30)
 
 
-def test_nothing_is_forwarded(door: Door, desk: Path) -> None:
-    sockets = desk / "sockets"
+def test_nothing_is_forwarded(door: Door, home: Path) -> None:
+    sockets = home / "sockets"
     sockets.mkdir()
     paths.caller().own(sockets)  # the client makes its end of a tunnel there
     local = door.ssh("alice", "-T", "-W", "10.0.10.1:22", f"cloud@{ADDRESS}")

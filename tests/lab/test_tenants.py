@@ -16,12 +16,12 @@ from functools import cached_property, partial
 import pytest
 
 import qcow_manager
-from dhcp import LOG_BYTES
 from lab import Lab
-from tests.lab import frames as f
-from tests.lab import intruder, seat
-from tests.lab.seat import Guest, Menu, SeenVM, wait_until
-from tests.scale import scaled
+from network.dhcp import LOG_BYTES
+from tests.support.lab import frames as f
+from tests.support.lab import intruder, visitor
+from tests.support.lab.visitor import Guest, Menu, SeenVM, wait_until
+from tests.support.scale import scaled
 
 pytestmark = [pytest.mark.lab, pytest.mark.torture]
 
@@ -29,7 +29,7 @@ GATEWAY, GATEWAY_MAC = "10.60.7.1", "02:c1:0d:00:00:01"
 DHCP_SERVER, DHCP_MAC = "10.60.7.2", "02:c1:0d:00:00:02"
 INTERNET_VLAN = 400
 HOSTS = ("10.0.10.1", "10.0.10.2", "10.0.10.3", "10.0.10.250")
-SWITCHES = tuple(seat.HOSTS.values())
+SWITCHES = tuple(visitor.HOSTS.values())
 STRANGER = "daemon"
 KNOWN_MACS = scaled(1_000, 8_192)
 """How many the switch has room for: the long flood is of a table as Open vSwitch has it (ovs-vswitchd.conf.db(5))."""

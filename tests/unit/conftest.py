@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from database import Database
-from tests.unit.desk import Desk, open_desk
-from tests.unit.playing import ROOT
+from tests.support.desk import Desk, open_desk
+from tests.support.paths import DATA, ROOT
 
-DATA = Path(__file__).parent / "data"
 CLOUD = (DATA / "cloud.yaml").read_text()
 """A file that keeps all the rules, written by hand."""
 

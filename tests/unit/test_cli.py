@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from bench import startup
-from tests.unit.playing import LOGIN, on_terminal, run_program
-from tests.unit.test_database import ROOT
+from tests.support.paths import ROOT
+from tests.support.playing import LOGIN, on_terminal, run_program
 
 needs_full = pytest.mark.skipif(not os.access("/dev/full", os.W_OK), reason="/dev/full is not everybody's here")
 
@@ -48,7 +48,7 @@ def test_the_menu_opens_on_pipes_without_what_draws_connects_or_examines(tmp_pat
     )
     assert startup.MENU_PROMPT.decode() in done.stdout
     loaded = set(done.stdout.splitlines()[-1].split())
-    assert {"yaml", "orchestrator", "discovery"} <= loaded
+    assert {"yaml", "orchestrator", "lifecycle.discovery"} <= loaded
     assert not {name.partition(".")[0] for name in loaded} & {"rich", "paramiko", "cryptography"}
     assert {name for name in loaded if name.startswith("inspection.")} == {"inspection.codes"}
 

@@ -22,16 +22,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import database as database_module
+from core.errors import Refused
+from core.inventory import Inventory, Timeouts, Worker
 from database import Database, State
-from errors import Refused
-from inventory import Inventory, Timeouts, Worker
 from models import VM, Flavor, Interface, Slice, User
 from storage import files
 from storage import text as yaml_text
 from storage.state import Slices
-from tests.unit.conftest import CLOUD, DATA
+from tests.support.paths import DATA, ROOT
+from tests.unit.conftest import CLOUD
 
-ROOT = Path(__file__).parents[2]
 SHA256_OF_ADMIN = "8c6976e5b5410415bde908bd4dee15dfb167a9c873fc4bb8a81f6f2ab448a918"
 PROCESSES = multiprocessing.get_context("fork")
 DEADLINE_S = 60.0

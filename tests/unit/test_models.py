@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-import allocation
 import models
-import names
-from allocation import Holdings, holdings_of
-from errors import Refused
-from inventory import INTERNET_VLAN, HypervisorSettings, InternetSettings, Inventory
+from allocation import ids
+from allocation.holdings import Holdings, holdings_of
+from core import names
+from core.errors import Refused
+from core.inventory import INTERNET_VLAN, HypervisorSettings, InternetSettings, Inventory
+from core.names import VMFiles
 from models import VM, Flavor, Interface, Link, Network, Record, Slice, User
-from names import VMFiles
 from storage import rules
 from storage.state import Slices, State
+from tests.support.paths import DATA
 
-DATA = Path(__file__).parent / "data"
 INTERNET = InternetSettings()
 
-ids = st.integers(models.FIRST_ID, models.LAST_ID)
+any_id = st.integers(models.FIRST_ID, models.LAST_ID)
 
 
 def sample(slice_id: int) -> Record:
@@ -222,7 +221,7 @@ def vms(draw: st.DrawFn) -> VM:
         {"cores": st.integers(1, 64), "ram_gb": st.floats(0.1, 9), "image": valid_names}
     )
     vm = VM(
-        draw(ids), draw(valid_names), draw(valid_names), draw(valid_names), draw(st.integers(5901, 65_535)),
+        draw(any_id), draw(valid_names), draw(valid_names), draw(valid_names), draw(st.integers(5901, 65_535)),
         draw(st.lists(interfaces, max_size=3)), draw(flavor), draw(st.none() | valid_names),
     )  # fmt: skip
     vm.status = draw(st.sampled_from(["pending", "design", "running"]))
@@ -237,10 +236,10 @@ def vms(draw: st.DrawFn) -> VM:
 
 @st.composite
 def slices(draw: st.DrawFn) -> Slice:
-    tenant = Slice(draw(ids), draw(valid_names), draw(valid_names))
+    tenant = Slice(draw(any_id), draw(valid_names), draw(valid_names))
     tenant.vlan_pool_used = draw(st.lists(st.integers(1, 4094), max_size=3))
     tenant.vms = draw(st.lists(vms(), max_size=3))
-    link = st.builds(Link, st.integers(1, 20), st.integers(1, 4094), ids, valid_names, ids, valid_names)
+    link = st.builds(Link, st.integers(1, 20), st.integers(1, 4094), any_id, valid_names, any_id, valid_names)
     tenant.links = draw(st.lists(link, max_size=3))
     network = st.builds(Network, st.integers(1, 4094), valid_names, valid_names, st.booleans(), st.none() | valid_names)
     tenant.networks = draw(st.lists(network, max_size=3))
@@ -267,7 +266,7 @@ def test_a_slice_read_back_is_the_slice_written_and_shares_nothing_with_it(tenan
     assert json.dumps(record) == json.dumps(tenant.to_dict()) == text
 
 
-@given(valid_names, valid_names, st.integers(0, 10_000), st.integers(0, 10_000), st.lists(ids))
+@given(valid_names, valid_names, st.integers(0, 10_000), st.integers(0, 10_000), st.lists(any_id))
 def test_a_user_read_back_is_the_user_written(name: str, digest: str, quota: int, used: int, owned: list[int]) -> None:
     user = User(name, digest, quota)
     user.used_vms, user.slices = used, owned
@@ -333,7 +332,7 @@ def test_a_vm_without_a_free_interface_says_so() -> None:
         tenant.connect(1001, "eth1", 1002, "eth1")
 
 
-@given(ids)
+@given(any_id)
 @settings(deadline=None)
 def test_a_pool_gives_20_links_and_19_where_the_internets_vlan_is_in_it(slice_id: int) -> None:
     tenant, count = full_pool(slice_id)
@@ -365,42 +364,42 @@ def test_another_vlan_reserved_for_the_internet_is_kept_free_instead_of_400() ->
 
 
 def test_the_first_ids_are_the_documented_ones() -> None:
-    assert allocation.next_slice_id(1000, []) == 1000
-    assert allocation.next_vm_id(1001, holdings_of([Slice(1000, "admin")])) == 1001
-    assert allocation.next_vnc_port([]) == 5901
+    assert ids.next_slice_id(1000, []) == 1000
+    assert ids.next_vm_id(1001, holdings_of([Slice(1000, "admin")])) == 1001
+    assert ids.next_vnc_port([]) == 5901
 
 
 def test_the_lowest_free_vnc_port_is_given_again_after_deletion() -> None:
     tenant = Slice(1000, "admin")
     tenant.vms = [machine(1001, port=5901), machine(1002, port=5903)]
-    assert allocation.next_vnc_port(holdings_of([tenant])) == 5902
+    assert ids.next_vnc_port(holdings_of([tenant])) == 5902
 
 
 def test_when_all_vnc_ports_are_held_the_next_is_refused() -> None:
     tenant = Slice(1000, "admin")
     tenant.vms = [VM(i, "vm", "a", "w", port, []) for i, port in enumerate(range(5901, 65_536))]
     with pytest.raises(Refused, match="All VNC ports are in use"):
-        allocation.next_vnc_port(holdings_of([tenant]))
+        ids.next_vnc_port(holdings_of([tenant]))
 
 
 def test_a_slice_gets_an_id_whose_pool_is_free_and_the_last_pool_is_found() -> None:
     live = [Slice(1000 + i, "admin") for i in range(100) if i != 37]
-    assert allocation.next_slice_id(1100, holdings_of(live)) == 1137
+    assert ids.next_slice_id(1100, holdings_of(live)) == 1137
     with pytest.raises(Refused, match="All 100 VLAN pools are in use: delete a slice first"):
-        allocation.next_slice_id(1100, holdings_of([*live, Slice(1037, "admin")]))
+        ids.next_slice_id(1100, holdings_of([*live, Slice(1037, "admin")]))
 
 
 def test_after_the_last_id_the_first_free_one_is_next() -> None:
     tenant = Slice(1000, "admin")
     tenant.vms = [machine(1001)]
-    assert allocation.next_vm_id(models.LAST_ID + 1, holdings_of([tenant])) == 1002
+    assert ids.next_vm_id(models.LAST_ID + 1, holdings_of([tenant])) == 1002
 
 
 def test_an_id_whose_macs_are_held_by_an_id_65536_away_is_skipped() -> None:
     tenant = Slice(1000, "admin")
     tenant.vms = [machine(1001)]
     assert names.mac_address(1001 + 65_536, 0) == names.mac_address(1001, 0)
-    assert allocation.next_vm_id(1001 + 65_536, holdings_of([tenant])) == 1002 + 65_536
+    assert ids.next_vm_id(1001 + 65_536, holdings_of([tenant])) == 1002 + 65_536
 
 
 def with_addresses(*hosts: int) -> list[Holdings]:
@@ -413,22 +412,22 @@ def with_addresses(*hosts: int) -> list[Holdings]:
 
 
 def test_the_documented_internet_address_is_given_where_it_is_free_and_else_the_first_free_one() -> None:
-    assert allocation.next_internet_address(1001, [], INTERNET) == sample(1000)["vms"][0]["interfaces"][0]["ip_config"]
-    assert allocation.next_internet_address(1101, with_addresses(101), INTERNET)["ip"] == "10.60.7.10"
-    assert allocation.next_internet_address(1101, with_addresses(101, 10, 11, 13), INTERNET)["ip"] == "10.60.7.12"
+    assert ids.next_internet_address(1001, [], INTERNET) == sample(1000)["vms"][0]["interfaces"][0]["ip_config"]
+    assert ids.next_internet_address(1101, with_addresses(101), INTERNET)["ip"] == "10.60.7.10"
+    assert ids.next_internet_address(1101, with_addresses(101, 10, 11, 13), INTERNET)["ip"] == "10.60.7.12"
 
 
 def test_the_gateways_address_is_nobody_elses() -> None:
     internet = InternetSettings(gateway="10.60.7.101")
-    assert allocation.next_internet_address(1001, [], internet)["ip"] == "10.60.7.10"
+    assert ids.next_internet_address(1001, [], internet)["ip"] == "10.60.7.10"
 
 
 def test_when_all_internet_addresses_are_held_the_next_is_refused() -> None:
     with pytest.raises(Refused, match=r"All addresses of the internet network 10.60.7.0/24 are in use"):
-        allocation.next_internet_address(1001, with_addresses(*range(10, 251)), INTERNET)
+        ids.next_internet_address(1001, with_addresses(*range(10, 251)), INTERNET)
 
 
-@given(ids, st.integers(0, models.MAX_DATA_INTERFACES))
+@given(any_id, st.integers(0, models.MAX_DATA_INTERFACES))
 def test_every_name_fits_into_what_linux_allows(vm_id: int, index: int) -> None:
     assert len(names.tap_name(vm_id, f"eth{index}")) <= 15
     for vlan_id in (1, 100, 400, 2099, 4094):
@@ -482,7 +481,7 @@ class Cloud(RuleBasedStateMachine):
         self.live: dict[int, Slice] = {}
         self.counter = models.FIRST_ID
 
-    @rule(start=ids)
+    @rule(start=any_id)
     def the_counter_is_anywhere(self, start: int) -> None:
         self.counter = start
 
@@ -490,7 +489,7 @@ class Cloud(RuleBasedStateMachine):
     def create_slices(self, pools: int) -> None:
         for _ in range(pools):
             try:
-                slice_id = allocation.next_slice_id(self.counter, holdings_of(self.live.values()))
+                slice_id = ids.next_slice_id(self.counter, holdings_of(self.live.values()))
             except Refused:
                 assert len(self.live) == models.POOL_COUNT
                 return
@@ -503,12 +502,12 @@ class Cloud(RuleBasedStateMachine):
         tenant = self.live[data.draw(st.sampled_from(sorted(self.live)))]
         for _ in range(count):
             everyone = holdings_of(self.live.values())
-            vm_id = allocation.next_vm_id(self.counter, everyone)
+            vm_id = ids.next_vm_id(self.counter, everyone)
             self.counter = vm_id + 1
-            vm = machine(vm_id, nics, port=allocation.next_vnc_port(everyone))
+            vm = machine(vm_id, nics, port=ids.next_vnc_port(everyone))
             if internet:
                 try:
-                    vm.interfaces[0].ip_config = allocation.next_internet_address(vm_id, everyone, INTERNET)
+                    vm.interfaces[0].ip_config = ids.next_internet_address(vm_id, everyone, INTERNET)
                 except Refused:
                     return
                 vm.interfaces[0].vlan_id = INTERNET.vlan_id

@@ -22,8 +22,8 @@ from remote.batch import Outcome, Progress
 from remote.events import Event, StageStarted, StepDone, StepFailed
 from remote.plan import Step
 from storage.files import replace
-from tests.designs import FLAVOR
-from tests.unit.desk import NETWORK, WORKERS, ConsoleHost, Desk
+from tests.support.designs import FLAVOR
+from tests.support.desk import NETWORK, WORKERS, ConsoleHost, Desk
 
 # --- designing --------------------------------------------------------------------------------------------------------
 
@@ -602,7 +602,7 @@ def test_a_clock_that_is_wrong_is_told_and_keeps_no_vm_away(
 ) -> None:
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now - skew)
-    monkeypatch.setattr("tests.fakes.CLOCK", lambda: now)
+    monkeypatch.setattr("tests.support.fakes.CLOCK", lambda: now)
     worker = desk.ok(desk.api.discover_workers())[WORKERS[0]]
     assert worker.up
     assert worker.problem == (f"its clock is {words} the manager's; set one of them" if words else "")

@@ -13,15 +13,14 @@ from typing import Any
 import pytest
 
 from bench.work import Work
+from core.inventory import HypervisorSettings, InternetSettings, Inventory, SSHSettings
 from deployment import DeploymentAPI
-from inventory import HypervisorSettings, InternetSettings, Inventory, SSHSettings
 from models import Slice
 from remote.plan import Command, Plan
 from remote.runner import Runner
-from tests.designs import DESIGNS, design
-from tests.fakes import FakeCloud
-
-PLANS = Path(__file__).parent / "plans"
+from tests.support.designs import DESIGNS, design
+from tests.support.fakes import FakeCloud
+from tests.support.paths import PLANS
 
 
 def expected(name: str) -> str:

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from core.inventory import Inventory
 from database import Database
 from deployment import DeploymentAPI
-from inspection.look import look_plan
-from inventory import Inventory
+from inspection.collect import look_plan
 from lab import disk
 from menu.arguments import parser
 from remote.plan import Command
-from tests.designs import DESIGNS, design
+from tests.support.designs import DESIGNS, design
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 PROGRAMS_IN_SCRIPTS = (

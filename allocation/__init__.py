@@ -1,0 +1,1 @@
+"""What is given out never twice, and where: holdings, ids, placement."""

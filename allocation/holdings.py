@@ -1,0 +1,87 @@
+"""Exclusive resources of each slice: ids, pool of VLANs, VNC ports, MACs, addresses. Pure.
+
+Every change asks for them, so they are worked out once per slice and kept.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from models import NOWHERE, POOL_COUNT, Slice, internet_interfaces
+
+
+class Promise(NamedTuple):
+    """What VMs were promised together; memory and disk in GiB."""
+
+    cores: int = 0
+    ram_gb: float = 0.0
+    disk_gb: float = 0.0
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What a slice has that no other may have, whose it is, and what its VMs were `promised`, by worker.
+
+    `vms` is their number.
+    """
+
+    slice_id: int
+    owner: str
+    vms: int
+    vm_ids: frozenset[int]
+    vnc_ports: frozenset[int]
+    macs: frozenset[str]
+    addresses: frozenset[str]
+    promised: Mapping[str, Promise]
+
+    @property
+    def pool(self) -> int:
+        """The number of its pool of VLANs, which follows from its id."""
+        return self.slice_id % POOL_COUNT
+
+    @cached_property
+    def claims(self) -> frozenset[str]:
+        """Return all exclusive resources as strings prefixed by kind."""
+        ids = (f"id {number}" for number in (self.slice_id, *self.vm_ids))
+        ports = (f"port {port}" for port in self.vnc_ports)
+        return frozenset((f"pool {self.pool}", *ids, *ports, *self.macs, *self.addresses))
+
+    @classmethod
+    def of(cls, tenant: Slice) -> Holdings:
+        """What `tenant` has at the moment."""
+        promised: dict[str, Promise] = defaultdict(Promise)
+        for vm in (vm for vm in tenant.vms if vm.worker_ip != NOWHERE):
+            cores, ram_gb, disk_gb = promised[vm.worker_ip]
+            promised[vm.worker_ip] = Promise(cores + vm.cores, ram_gb + vm.ram_gb, disk_gb + vm.disk_gb)
+        return cls(
+            tenant.slice_id,
+            tenant.owner,
+            len(tenant.vms),
+            frozenset(vm.vm_id for vm in tenant.vms),
+            frozenset(vm.vnc_port for vm in tenant.vms),
+            frozenset(interface.mac.lower() for vm in tenant.vms for interface in vm.interfaces if interface.mac),
+            frozenset(str(nic.ip_config["ip"]) for _, nic in internet_interfaces(tenant) if nic.ip_config),
+            dict(promised),
+        )
+
+
+def clash(fresh: Iterable[Holdings], rest: Iterable[Holdings]) -> bool:
+    """Return whether one of `fresh` claims what another one of them, or one of `rest`, claims as well.
+
+    The claims of `fresh` are collected in one set, so that the cost grows with the number of slices and not its square.
+    """
+    claimed: set[str] = set()
+    for holdings in fresh:
+        if not claimed.isdisjoint(holdings.claims):
+            return True
+        claimed |= holdings.claims
+    return not all(claimed.isdisjoint(holdings.claims) for holdings in rest)
+
+
+def holdings_of(slices: Iterable[Slice]) -> list[Holdings]:
+    """What each of the slices has at the moment."""
+    return [Holdings.of(tenant) for tenant in slices]

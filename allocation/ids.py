@@ -1,0 +1,72 @@
+"""The next free id, VNC port and internet address, given what all slices hold. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+
+from allocation.holdings import Holdings
+from core.errors import Refused
+from core.inventory import InternetSettings
+from core.names import DHCP_FIRST_HOST, DHCP_LAST_HOST
+from models import FIRST_ID, FIRST_VNC_PORT, LAST_ID, LAST_VNC_PORT, POOL_COUNT, Record
+
+_MAC_IDS = 65_536
+"""A MAC holds the lower 16 bits of a VM's id."""
+
+
+def next_vm_id(start: int, live: Collection[Holdings]) -> int:
+    """The first id from `start` on that no live slice or VM has and whose MACs are free.
+
+    A MAC holds the lower 16 bits of an id only, so 65,536 ids later it comes back.
+    """
+    slices, vms = {holdings.slice_id for holdings in live}, _vm_ids(live)
+    return _first(
+        start,
+        lambda candidate: (
+            candidate not in slices and vms.isdisjoint(range(candidate % _MAC_IDS, LAST_ID + 1, _MAC_IDS))
+        ),
+    )
+
+
+def next_slice_id(start: int, live: Collection[Holdings]) -> int:
+    """The first id from `start` on whose pool of VLANs no live slice holds; `Refused` when all 100 pools are held."""
+    vms, pools = _vm_ids(live), {holdings.pool for holdings in live}
+    if len(pools) == POOL_COUNT:
+        raise Refused(f"All {POOL_COUNT} VLAN pools are in use: delete a slice first")
+    return _first(start, lambda candidate: candidate not in vms and candidate % POOL_COUNT not in pools)
+
+
+def next_vnc_port(live: Iterable[Holdings], listening: Collection[int] = ()) -> int:
+    """Return the lowest VNC port that no VM holds, and on which no program of its worker is `listening`."""
+    taken = {*listening}.union(*(holdings.vnc_ports for holdings in live))
+    for port in range(FIRST_VNC_PORT, LAST_VNC_PORT + 1):
+        if port not in taken:
+            return port
+    raise Refused("All VNC ports are in use: delete a slice first")
+
+
+def next_internet_address(vm_id: int, live: Iterable[Holdings], internet: InternetSettings) -> Record:
+    """The `ip_config` of an `eth0` with internet: the documented address where it is free, else the first free one."""
+    taken = {internet.gateway}.union(*(holdings.addresses for holdings in live))
+    network = internet.network
+    wanted = (100 + vm_id % 100, *range(DHCP_FIRST_HOST, DHCP_LAST_HOST + 1))
+    for address in (str(network[host]) for host in wanted):
+        if address not in taken:
+            return {"ip": address, "cidr": internet.cidr, "gateway": internet.gateway}
+    raise Refused(
+        f"All addresses of the internet network {internet.cidr} are in use: add the VM without internet access"
+    )
+
+
+def _vm_ids(live: Iterable[Holdings]) -> set[int]:
+    return set[int]().union(*(holdings.vm_ids for holdings in live))
+
+
+def _first(start: int, is_free: Callable[[int], bool]) -> int:
+    """The first free id from `start` on; after the last one the search goes on from the first."""
+    span = LAST_ID - FIRST_ID + 1
+    for offset in range(span):
+        candidate = FIRST_ID + (start - FIRST_ID + offset) % span
+        if is_free(candidate):
+            return candidate
+    raise Refused("All ids are in use: delete a slice first")

@@ -1,0 +1,97 @@
+"""Which worker gets a VM: the emptiest that answers, for a bounded number of workers per slice. Pure arithmetic."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, MutableMapping
+from dataclasses import replace
+
+from allocation.holdings import Holdings, Promise
+from core.errors import Refused
+from core.inventory import Inventory, Worker
+from models import Record
+
+
+class NoRoom(Refused):
+    """A VM fits on no worker, as far as they were measured."""
+
+
+def promised(live: Iterable[Holdings]) -> dict[str, Promise]:
+    """Return what the VMs of each worker were promised together."""
+    sums: dict[str, Promise] = defaultdict(Promise)
+    for holdings in live:
+        for address, (cores, ram_gb, disk_gb) in holdings.promised.items():
+            total = sums[address]
+            sums[address] = Promise(total.cores + cores, total.ram_gb + ram_gb, total.disk_gb + disk_gb)
+    return sums
+
+
+def recount(workers: MutableMapping[str, Worker], live: Iterable[Holdings]) -> None:
+    """Count again what the VMs of all workers were promised; one pass over the slices, however many workers."""
+    sums = promised(live)
+    for address, worker in workers.items():
+        workers[address] = _with(worker, sums[address])
+
+
+def _with(worker: Worker, promise: Promise) -> Worker:
+    cores, ram_gb, disk_gb = promise
+    return replace(worker, used_cores=cores, used_ram_gb=round(ram_gb, 3), used_disk_gb=round(disk_gb, 3))
+
+
+def place(
+    flavor_name: str,
+    flavor: Record,
+    inventory: Inventory,
+    workers: Mapping[str, Worker],
+    live: Iterable[Holdings],
+    used: Collection[str],
+) -> str:
+    """Return the address of the worker for a new VM of a slice that has VMs on the workers `used` already.
+
+    Until the slice uses `hypervisor: spread` workers, the emptiest unused one with room is taken, then the emptiest
+    used one; after that, the emptiest used one, and where they are full, a further one. `NoRoom` when the VM fits
+    nowhere; the sentence names the worker that comes closest.
+    """
+    up = [address for address in inventory.workers_list if address in workers and workers[address].up]
+    if not up:
+        raise NoRoom("No worker answers at present; ask the operator")
+    overcommit, sums = inventory.hypervisor.cpu_overcommit, promised(live)
+    filled = {address: _with(workers[address], sums[address]) for address in up}
+    gaps = {address: _gaps(flavor, worker, overcommit) for address, worker in filled.items()}
+    emptiest = sorted(
+        (address for address in up if not gaps[address]), key=lambda address: _fullness(filled[address], overcommit)
+    )
+    known = [address for address in emptiest if address in used]
+    further = [address for address in emptiest if address not in used]
+    spread = inventory.hypervisor.spread
+    for address in (*further, *known) if len(used) < spread or spread == 0 else (*known, *further):
+        return address
+    closest = min(up, key=lambda address: sum(missing for missing, _ in gaps[address]))
+    needs = f"{flavor['cores']} cores, {flavor['ram_gb']:g} GB of memory, {flavor['disk_gb']:g} GB of disk"
+    lacks = ", ".join(sentence for _, sentence in gaps[closest])
+    raise NoRoom(f"No worker has room for {flavor_name} ({needs}); {closest} comes closest: {lacks}")
+
+
+def _fullness(worker: Worker, cpu_overcommit: float) -> tuple[float, int]:
+    """Return the share of the worker's scarcest resource that is promised, and the promised cores where that is equal.
+
+    The share is rounded: two workers of one kind differ by what their disks hold besides.
+    """
+    shares = (
+        worker.used_cores / (worker.max_cores * cpu_overcommit),
+        worker.used_ram_gb / worker.max_ram_gb,
+        worker.used_disk_gb / worker.max_disk_gb,
+    )
+    return round(max(shares), 3), worker.used_cores
+
+
+def _gaps(flavor: Record, worker: Worker, cpu_overcommit: float) -> list[tuple[float, str]]:
+    """What `worker` lacks for the flavor: how much, as a share of what is wanted, and in words."""
+    offers = (
+        ("cores", float(flavor["cores"]), worker.max_cores * cpu_overcommit - worker.used_cores),
+        ("GB of memory", float(flavor["ram_gb"]), worker.max_ram_gb - worker.used_ram_gb),
+        ("GB of disk", float(flavor["disk_gb"]), worker.max_disk_gb - worker.used_disk_gb),
+    )
+    return [
+        ((wanted - free) / wanted, f"{max(free, 0):.4g} {unit} left") for unit, wanted, free in offers if free < wanted
+    ]

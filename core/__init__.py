@@ -1,0 +1,1 @@
+"""Values that everything may use: errors, inventory, names, passwords."""

@@ -1,0 +1,1 @@
+"""The proof of isolation: probes, their answers, and the verdict."""

@@ -1,0 +1,162 @@
+"""Packets that must not pass, and what the switches and routers would do with them. Pure.
+
+The hosts are asked and nothing is sent (ovs-vswitchd(8), ofproto/trace; ip-route(8), get).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from core.inventory import Inventory
+from core.names import INTERNET_GATEWAY_MAC, router_namespace, tap_name, vlan_address
+from inspection import exposure
+from inspection.collect import ANY
+from inspection.facts import Sight
+from inspection.isolation.proof import Property
+from models import VM, Interface, Slice, internet_interfaces
+from network import ovs
+from remote.plan import Command, Plan, Stage, Step
+
+FORGED_MAC = "52:54:00:ff:ff:ff"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A packet that must not pass: how it is asked for, and what has to be in the answer of the host.
+
+    `dropped`: it does not come so far as to be routed.
+    """
+
+    kind: Literal["frame", "way in", "way out"]
+    host: str
+    what: str
+    slice_id: int
+    command: Command
+    allowed_vlan: int | None = None
+    dropped: bool = False
+
+    def holds(self, answer: str) -> bool:
+        """Whether the packet is dropped, or at least stays on its own VLAN."""
+        if self.kind != "frame":
+            refused = re.search(r"unreachable|prohibit|cross-device", answer) and " dev " not in answer
+            return self.dropped or bool(refused)
+        actions = re.findall(r"^Datapath actions: (.*)$", answer, re.MULTILINE)
+        if self.allowed_vlan is not None and actions:
+            return set(re.findall(r"vid=(\d+)", actions[-1])) <= {str(self.allowed_vlan)}
+        return actions == ["drop"]
+
+
+class Probes:
+    """The probes of one cloud, between all its slices."""
+
+    def __init__(self, inventory: Inventory, slices: Iterable[Slice], sights: Mapping[str, Sight]) -> None:
+        self._inventory = inventory
+        self._sights = sights
+        self._internet = inventory.internet
+        self._all = list(slices)
+        self._running = [tenant for tenant in self._all if tenant.status == "running"]
+        self._vlans = {link.vlan_id: tenant.slice_id for tenant in self._all for link in tenant.links}
+
+    def all(self) -> list[Probe]:
+        """Return the probes of all hosts that were seen."""
+        kinds = (self._frames, self._ways_in, self._ways_out)
+        found = [probe for slice_ in self._running for kind in kinds for probe in kind(slice_)]
+        return [probe for probe in found if probe.host in self._sights]
+
+    def _frames(self, tenant: Slice) -> Iterator[Probe]:
+        for vm in tenant.vms:
+            for interface in vm.interfaces:
+                if interface.vlan_id is not None:
+                    tagged = f"dl_vlan={self._foreign_vlan(tenant)},dl_src={interface.mac},dl_dst=ff:ff:ff:ff:ff:ff"
+                    yield _frame(tenant, vm, interface, "a frame with another VLAN's tag", tagged)
+                    if interface.vlan_id == self._internet.vlan_id:
+                        yield from self._forgeries(tenant, vm, interface)
+                    else:
+                        flood = f"dl_src={interface.mac},dl_dst=ff:ff:ff:ff:ff:ff"
+                        probe = _frame(tenant, vm, interface, "a broadcast leaves its VLAN", flood)
+                        yield replace(probe, allowed_vlan=interface.vlan_id)
+                        lie = f"dl_src={INTERNET_GATEWAY_MAC},dl_dst=ff:ff:ff:ff:ff:ff"
+                        yield _frame(tenant, vm, interface, "a frame with the internet gateway's MAC", lie)
+
+    def _forgeries(self, tenant: Slice, vm: VM, nic: Interface) -> Iterator[Probe]:
+        own, gateway = tenant.address_of(vm, nic), self._internet.gateway
+        victim, victim_mac = self._victim(vm)
+        source = f"dl_src={nic.mac}"
+        out = f"dl_dst={INTERNET_GATEWAY_MAC},ip"
+        yield _frame(tenant, vm, nic, "a forged MAC", f"dl_src={FORGED_MAC},{out},nw_src={own},nw_dst=192.0.2.1")
+        yield _frame(tenant, vm, nic, "a forged address", f"{source},{out},nw_src={victim},nw_dst=192.0.2.1")
+        direct = f"{source},dl_dst={victim_mac},ip,nw_src={own},nw_dst={victim}"
+        yield _frame(tenant, vm, nic, "a packet to another VM", direct)
+        lie = f"{source},dl_dst=ff:ff:ff:ff:ff:ff,arp,arp_op=2,arp_spa={gateway},arp_tpa={victim}"
+        yield _frame(tenant, vm, nic, "an ARP answer in the gateway's name", lie)
+
+    def _victim(self, vm: VM) -> tuple[str, str]:
+        """Address and MAC of another VM on the internet VLAN, or of one that could be there."""
+        for tenant in self._running:
+            for other, nic in internet_interfaces(tenant):
+                if other is not vm:
+                    return str(tenant.address_of(other, nic)), str(nic.mac)
+        return str(self._internet.network[9]), FORGED_MAC
+
+    def _foreign_vlan(self, tenant: Slice) -> int:
+        """A VLAN of another slice, if there is one."""
+        own = {link.vlan_id for link in tenant.links}
+        return next((vlan for vlan in sorted(self._vlans) if vlan not in own), self._internet.vlan_id)
+
+    def _ways_in(self, slice_: Slice) -> Iterator[Probe]:
+        """Ask each worker's kernel what it would do with a packet to itself, from a TAP and in another host's name."""
+        for host in dict.fromkeys(vm.worker_ip for vm in slice_.vms):
+            taps = [tap_name(vm.vm_id, nic.name) for vm in slice_.vms for nic in vm.interfaces
+                    if vm.worker_ip == host and nic.vlan_id is not None]  # fmt: skip
+            sight = self._sights.get(host)
+            forged = next((other for other in self._inventory.hosts if other != host), self._internet.dns)
+            dropped = sight is not None and exposure.is_dropped(sight, slice_.slice_id, taps)
+            for tap in taps:
+                route = Command(("ip", "route", "get", host, "from", forged, "iif", tap), ok=ANY)
+                what = f"the host takes a packet to {host} from {tap}"
+                yield Probe("way in", host, what, slice_.slice_id, route, dropped=dropped)
+
+    def _ways_out(self, tenant: Slice) -> Iterator[Probe]:
+        """From the slice's router no way leads to other slices, to the hosts, or to the internet VLAN."""
+        if not tenant.links:
+            return
+        own = {vlan % 256 for vlan, owner in self._vlans.items() if owner == tenant.slice_id}
+        others = [vlan for vlan, owner in sorted(self._vlans.items()) if owner != tenant.slice_id]
+        targets = {vlan_address(vlan, 1): "another slice's gateway" for vlan in others if vlan % 256 not in own}
+        targets |= {host: "a host of the cloud" for host in self._inventory.hosts if re.fullmatch(r"[\d.]+", host)}
+        targets |= {self._internet.gateway: "the internet VLAN", self._internet.dns: "the internet"}
+        name = router_namespace(tenant.slice_id)
+        for address, where in targets.items():
+            route = Command(("ip", "-n", name, "route", "get", address), ok=ANY)
+            what = f"{name} has a way to {address}, {where}"
+            yield Probe("way out", self._inventory.network_node, what, tenant.slice_id, route)
+
+
+def probe_plan(probes: Sequence[Probe], seconds: float) -> Plan:
+    """Return the probes of each host as one step, hosts side by side, within as many seconds."""
+    hosts = dict.fromkeys(probe.host for probe in probes)
+    steps = (Step(host, "probes", tuple(p.command for p in probes if p.host == host)) for host in hosts)
+    return Plan((Stage("probe", tuple(steps)),), patience=seconds, deadline=seconds, repeatable=True)
+
+
+def verdicts(probes: Sequence[Probe], answers: Mapping[str, Sequence[str]]) -> list[Property]:
+    """What became of the probes; `answers` by host, in the order of its probes."""
+    frames = Property("probes of the switches: forged, tagged and misdirected frames are dropped")
+    ways = Property("probes of the routers: no way leads to others")
+    doors = Property("probes of the hosts: their kernels route nothing that comes from a TAP")
+    left = {host: iter(texts) for host, texts in answers.items()}
+    for probe in probes:
+        found = {"frame": frames, "way out": ways, "way in": doors}[probe.kind]
+        answer = next(left.get(probe.host, iter(())), None)
+        if answer is not None:
+            found.check(probe.host, probe.what, probe.slice_id, holds=probe.holds(answer))
+    return [frames, doors, ways]
+
+
+def _frame(tenant: Slice, vm: VM, interface: Interface, what: str, packet: str) -> Probe:
+    tap = tap_name(vm.vm_id, interface.name)
+    trace = ("ovs-appctl", "--timeout=5", "ofproto/trace", ovs.BRIDGE, f"in_port={tap},{packet}")
+    return Probe("frame", vm.worker_ip, f"{tap} lets through: {what}", tenant.slice_id, Command(trace, ok=ANY))

@@ -1,0 +1,356 @@
+"""The isolation proof: each property that keeps slices apart, checked from the hosts without touching a guest. Pure.
+
+Two looks are enough: what is there, and what the switches and routers would do with packets that must not pass
+(`probes.py`). Neither sends anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from core.errors import printable
+from core.inventory import Inventory
+from core.names import flow_cookie, gateway_port, ids_of_process, number_in, process_name, router_namespace
+from inspection import exposure, foundation
+from inspection.facts import Port, Process, Sight
+from inspection.findings import Comparison
+from inspection.rules import heard_of, our_rules, wanted_rules
+from models import VM, Slice
+from network import ovs, port_security
+
+WALL_PRIORITY = 10
+"""The lowest priority of the walls."""
+
+
+@dataclass(frozen=True)
+class Breach:
+    """Where a property does not hold; `slices` are those whose isolation it concerns."""
+
+    host: str
+    what: str
+    slices: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Names in it may be those that a host gave."""
+        object.__setattr__(self, "what", printable(self.what))
+
+    @property
+    def sentence(self) -> str:
+        """It in words."""
+        return f"{self.host}: {self.what}"
+
+
+@dataclass
+class Property:
+    """A property of isolation, how often it was looked at, and where it does not hold."""
+
+    title: str
+    checked: int = 0
+    breaches: list[Breach] = field(default_factory=list)
+
+    def check(self, host: str, what: str, *slices: int, holds: bool) -> None:
+        """Count one look, and note where it does not hold."""
+        self.checked += 1
+        if not holds:
+            self.breaches.append(Breach(host, what, frozenset(slices)))
+
+    def seen_by(self, slices: Collection[int]) -> Property:
+        """It as far as it concerns these slices: nothing is told of others' but their number."""
+        own = [breach for breach in self.breaches if breach.slices and breach.slices <= set(slices)]
+        others = len(self.breaches) - len(own)
+        told = [Breach("elsewhere", f"{others} more, which an operator sees")] if others else []
+        return Property(self.title, self.checked, [*own, *told])
+
+
+class Proof:
+    """The properties of one cloud: its running slices, and what was seen of the hosts."""
+
+    def __init__(self, inventory: Inventory, slices: Iterable[Slice], sights: Mapping[str, Sight]) -> None:
+        self._inventory = inventory
+        self._internet = inventory.internet
+        self._comparison = Comparison(inventory)
+        self._all = list(slices)
+        self._running = [tenant for tenant in self._all if tenant.status == "running"]
+        self._sights = sights
+        self._vlans = {link.vlan_id: tenant.slice_id for tenant in self._all for link in tenant.links}
+
+    def properties(self) -> list[Property]:
+        """All that shows in what was seen."""
+        return [
+            self._tags(), self._vlan_owners(), self._stacks(), self._routers(), self._macs(),
+            self._vnc_ports(), self._disks(), self._walls(), self._rules(), self._heard(),
+        ]  # fmt: skip
+
+    # --- layer 2 ------------------------------------------------------------------------------------------------------
+
+    def _tags(self) -> Property:
+        """Every port of br-int has a tag, but for the bridge itself and one trunk; a live VLAN has our ports only."""
+        found = Property("ports: every port has its tag, and no stranger is on a slice's VLAN")
+        wanted = {
+            (host, port.name): (port, tenant.slice_id)
+            for tenant in self._all
+            for host in self._sights
+            for port in self._comparison.ports(tenant, host)
+        }
+        for host, sight in self._sights.items():
+            ports = [port for port in sight.ports.values() if port.bridge == ovs.BRIDGE]
+            ways = [port for port in foundation.data_ports(self._inventory, sight) if _carries_all(port)]
+            trunks = {port.name for port in ways}
+            names = _listed(trunks)
+            for port in ports:
+                planned, owner = wanted.get((host, port.name), (None, 0))
+                if port.name in trunks:
+                    what = f"ports {names} carry every VLAN; one may, the data network's"
+                    found.check(host, what, holds=foundation.are_one_way(ways))
+                elif _carries_all(port):
+                    what = f"port {port.name} carries every VLAN"
+                    found.check(host, what, *([owner] if owner else []), holds=port.name == ovs.BRIDGE)
+                elif planned is not None:
+                    what = f"port {port.name} is on VLAN {port.tag} instead of {planned.tag}"
+                    found.check(host, what, owner, holds=port.tag == planned.tag and port.is_ours)
+                    if planned.protected:
+                        what = f"port {port.name} may send to other slices: it is not protected"
+                        found.check(host, what, owner, holds=port.protected)
+                else:
+                    tenant = self._vlans.get(port.tag or 0)
+                    used = tenant is not None or (port.tag == self._internet.vlan_id and self._uses_internet)
+                    what = f"port {port.name}, a stranger's, is on VLAN {port.tag}"
+                    found.check(host, what, *([tenant] if tenant else []), holds=not used)
+        return found
+
+    @property
+    def _uses_internet(self) -> bool:
+        return any(tenant.uses_internet for tenant in self._all)
+
+    def _vlan_owners(self) -> Property:
+        found = Property("VLANs: each has one slice")
+        owners: dict[int, set[int]] = defaultdict(set)
+        for tenant in self._all:
+            for link in tenant.links:
+                owners[link.vlan_id].add(tenant.slice_id)
+        for vlan, slices in sorted(owners.items()):
+            what = f"VLAN {vlan} has the slices {_listed(slices)}"
+            found.check("database", what, *slices, holds=len(slices) == 1 and vlan != self._internet.vlan_id)
+        for host, sight in self._sights.items():
+            for port in sight.ports.values():
+                slice_id = number_in(port.marks.get("slice", ""))
+                if port.is_ours and port.tag in owners and slice_id is not None:
+                    what = f"port {port.name} of slice {slice_id} is on VLAN {port.tag}"
+                    found.check(host, what, *owners[port.tag], slice_id, holds={slice_id} == owners[port.tag])
+        return found
+
+    def _stacks(self) -> Property:
+        """Nothing of a guest's wire reaches a host's own IP stack, but for IPv4 at the gateways."""
+        found = Property("hosts: their own IP stacks hear no TAP, gateway or DHCP port")
+        for host, sight in self._sights.items():
+            for slice_ in self._running if sight.knows("stack", "drops", "devices") else ():
+                taps = [port.name for port in self._comparison.launcher.ports(slice_, host)]
+                number = slice_.slice_id
+                if taps:
+                    what = f"frames of slice {number} are not dropped before the host's IP stack"
+                    found.check(host, what, number, holds=exposure.is_dropped(sight, number, taps))
+                for tap in filter(None, map(sight.devices.get, taps)):
+                    self._note(found, host, number, [*exposure.of_tap(tap, sight), *exposure.ways(tap.name, sight)])
+            if host == self._inventory.network_node and sight.knows("stack", "namespaces"):
+                self._note_network(found, sight)
+        return found
+
+    def _note_network(self, found: Property, sight: Sight) -> None:
+        gateway = sight.devices.get(gateway_port(self._internet.vlan_id))
+        if gateway:
+            self._note(found, sight.host, 0, exposure.of_gateway(gateway, sight))
+        for slice_ in self._running:
+            for name in dict.fromkeys(place.namespace for place in self._comparison.vlans.places(slice_)):
+                if namespace := sight.namespaces.get(name):
+                    self._note(found, sight.host, slice_.slice_id, exposure.of_namespace(namespace))
+
+    @staticmethod
+    def _note(found: Property, host: str, slice_id: int, openings: Iterable[str]) -> None:
+        """Count one look at a device or namespace, and note each of its openings."""
+        openings = list(openings)
+        for what in openings:
+            found.check(host, what, *([slice_id] if slice_id else []), holds=False)
+        if not openings:
+            found.check(host, "", holds=True)
+
+    # --- layer 3 ------------------------------------------------------------------------------------------------------
+
+    def _routers(self) -> Property:
+        """Every gateway is in its slice's router, and nothing else is in there."""
+        found = Property("subnets: each router has its slice's gateways only")
+        host = self._inventory.network_node
+        sight = self._sights.get(host)
+        for tenant in self._running if sight else ():
+            assert sight  # noqa: S101 - for the type checker
+            places = {p.port.name: p for p in self._comparison.vlans.places(tenant) if p.namespace}
+            for name in {place.namespace for place in places.values()}:
+                namespace = sight.namespaces.get(name)
+                for device in namespace.devices.values() if namespace else ():
+                    place = places.get(device.name)
+                    holds = device.name == "lo" or (
+                        place is not None and place.namespace == name and device.addresses == (place.address,)
+                    )
+                    what = f"{device.name} with {_listed(device.addresses) or 'no address'} is in {name}"
+                    found.check(host, what, tenant.slice_id, holds=holds)
+                if namespace and name != router_namespace(tenant.slice_id):
+                    found.check(host, f"{name} forwards", tenant.slice_id, holds=not namespace.routes)
+            for name in places:
+                found.check(host, f"{name} is in the root namespace", tenant.slice_id, holds=name not in sight.devices)
+        return found
+
+    def _rules(self) -> Property:
+        """Our rules are whole and in their order, and no other rule lets guests through before them."""
+        found = Property("network node: what VLAN 400 may reach is decided by our rules, in their order")
+        host = self._inventory.network_node
+        sight = self._sights.get(host)
+        if sight is None or not any(tenant.uses_internet for tenant in self._running):
+            return found
+        wanted, ours = wanted_rules(self._inventory, sight), our_rules(sight)
+        for number, rule in enumerate(wanted):
+            there = number < len(ours) and ours[number] == rule
+            found.check(host, f"rule {number + 1} of ours is not '{rule}'", holds=there)
+        found.check(host, f"{len(ours)} rules carry our mark instead of {len(wanted)}", holds=len(ours) == len(wanted))
+        for chain in ("INPUT", "FORWARD"):
+            rules = [rule for rule in sight.rules if rule.startswith(f"filter -A {chain} ")]
+            known = set(ours)
+            first = next((n for n, rule in enumerate(rules) if rule in known), len(rules))
+            for rule in rules[:first]:
+                found.check(host, f"'{rule}' is asked before our rules", holds=not self._lets_guests_in(rule))
+        return found
+
+    def _heard(self) -> Property:
+        """The shared DHCP server hears each slice by its own chain, and nobody else."""
+        found = Property("DHCP of VLAN 400: the server hears each VM about its own address only")
+        host = self._inventory.network_node
+        sight = self._sights.get(host)
+        tenants = [tenant for tenant in self._running if tenant.uses_internet]
+        if sight is None or not tenants:
+            return found
+        for tenant in tenants:
+            whole = self._comparison.wanted_heard(tenant, self._comparison.vlans.servers(tenant)) == heard_of(
+                tenant, sight
+            )
+            what = f"the rules for slice {tenant.slice_id} are not whole, or not alone"
+            found.check(host, what, tenant.slice_id, holds=whole)
+        known = {f"-a input -j {port_security.chain(tenant.slice_id)}" for tenant in self._all}
+        for line in sight.heard:
+            if line.startswith("-a input "):
+                found.check(host, f"it hears by '{line}' as well", holds=line in known or line.endswith("-j drop"))
+        return found
+
+    def _lets_guests_in(self, rule: str) -> bool:
+        inside = gateway_port(self._internet.vlan_id)
+        interface = re.search(r"(?<!! )-i (\S+)", rule)
+        concerns = interface is None or inside.startswith(interface[1].removesuffix("+"))
+        return concerns and not re.search(r"-j (DROP|REJECT|LOG)\b", rule)
+
+    # --- VMs ----------------------------------------------------------------------------------------------------------
+
+    def _machines(self) -> Iterator[tuple[str, Process]]:
+        for host, sight in self._sights.items():
+            yield from ((host, process) for process in sight.processes.values() if process.is_qemu)
+
+    def _vms(self) -> Iterator[tuple[Slice, VM]]:
+        yield from ((tenant, vm) for tenant in self._running for vm in tenant.vms)
+
+    def _macs(self) -> Property:
+        found = Property("MACs: each has one VM")
+        owner = {
+            i.mac: (t.slice_id, process_name(t.slice_id, vm.vm_id)) for t, vm in self._vms() for i in vm.interfaces
+        }
+        holders: dict[str, list[str]] = defaultdict(list)
+        concerned: dict[str, set[int]] = defaultdict(set)
+        for host, process in self._machines():
+            for mac in process.macs:
+                holders[mac].append(f"{process.name or 'a stranger'} (process {process.pid} on {host})")
+                slice_id, name = owner.get(mac, (0, process.name))
+                concerned[mac] |= _concerned(slice_id, process.name)
+                what = f"process {process.pid} ({process.name or 'a stranger'}) has the MAC {mac} of {name}"
+                found.check(host, what, *_concerned(slice_id, process.name), holds=process.name == name)
+        for mac, machines in holders.items():
+            what = f"{mac} is that of {_listed(machines)}"
+            found.check("workers", what, *concerned[mac], holds=len(machines) == 1)
+        return found
+
+    def _vnc_ports(self) -> Property:
+        found = Property("VNC: each port of a worker has one VM, asks for its secret, and is on its address only")
+        wanted = {
+            (vm.worker_ip, vm.vnc_port): (t.slice_id, process_name(t.slice_id, vm.vm_id)) for t, vm in self._vms()
+        }
+        for host, process in self._machines():
+            words = iter(process.argv)
+            vnc = next((next(words, "") for word in words if word == "-vnc"), "")
+            number = re.match(r"[0-9.]{0,15}:([0-9]{1,5})", vnc)
+            if not number:
+                continue
+            slice_id, name = wanted.get((host, 5900 + int(number[1])), (0, process.name))
+            what = (
+                f"process {process.pid} ({process.name or 'a stranger'}) has VNC port {5900 + int(number[1])} of {name}"
+            )
+            secret = not slice_id or "password-secret=" in vnc
+            found.check(host, what, *_concerned(slice_id, process.name), holds=process.name == name and secret)
+            for socket in sorted(self._sights[host].sockets.get(process.pid, ())) if slice_id else ():
+                what = f"{process.name} listens on {socket}"
+                found.check(host, what, slice_id, holds=socket.rpartition(":")[0] == host)
+        return found
+
+    def _disks(self) -> Property:
+        found = Property("disks: each is open in its own VM only")
+        owner: dict[tuple[str, str], tuple[int, str]] = {}
+        for tenant, vm in self._vms():
+            overlay = self._comparison.launcher.files(tenant, vm).overlay.rpartition("slice-")
+            owner[vm.worker_ip, f"slice-{overlay[2]}"] = tenant.slice_id, process_name(tenant.slice_id, vm.vm_id)
+        for host, process in self._machines():
+            for disk in sorted(self._sights[host].disks.get(process.pid, ())):
+                slice_id, name = owner.get((host, "/".join(disk.split("/")[-2:])), (0, ""))
+                if slice_id:
+                    what = f"process {process.pid} ({process.name or 'a stranger'}) has the disk of {name} open"
+                    found.check(host, what, *_concerned(slice_id, process.name), holds=process.name == name)
+        return found
+
+    def _walls(self) -> Property:
+        found = Property("walls: the flows around every VM are whole, and no other flow passes them")
+        for host, sight in self._sights.items():
+            taps: dict[str, int] = {}
+            wanted_of = {tenant.slice_id: self._comparison.wanted_flows(tenant, host) for tenant in self._running}
+            for tenant in self._running:
+                wanted = wanted_of[tenant.slice_id]
+                taps |= {_in_port(each.match): tenant.slice_id for each in wanted}
+                for each in wanted:
+                    what = f"the flow {','.join(sorted(each.match))} is missing"
+                    there = sight.walls.get(tenant.slice_id, ())
+                    found.check(host, what, tenant.slice_id, holds=each in there)
+            known = {each for flows in wanted_of.values() for each in flows}
+            busy = {int(flow_cookie(t.slice_id), 0) for t in self._all if t.status not in {"running", "design"}}
+            for each in sight.flows if taps else ():
+                port, priority = _in_port(each.match), _priority(each.match)
+                if each not in known and each.cookie not in busy and priority >= WALL_PRIORITY and port in {"", *taps}:
+                    what = f"the flow {','.join(sorted(each.match))} passes the walls"
+                    slices = [taps[port]] if port else []
+                    found.check(host, what, *slices, holds=each.actions == ("drop",))
+        return found
+
+
+def _concerned(slice_id: int, name: str) -> set[int]:
+    """The slices that a sentence about a process tells of: the one it harms, and the one it says it belongs to."""
+    own = ids_of_process(name)
+    return {number for number in (slice_id, own[0] if own else 0) if number}
+
+
+def _carries_all(port: Port) -> bool:
+    return port.tag is None or port.trunks
+
+
+def _in_port(match: Iterable[str]) -> str:
+    return next((word.removeprefix("in_port=") for word in match if word.startswith("in_port=")), "")
+
+
+def _priority(match: Iterable[str]) -> int:
+    return next((int(word.removeprefix("priority=")) for word in match if word.startswith("priority=")), 32768)
+
+
+def _listed(items: Iterable[object]) -> str:
+    return ", ".join(sorted(map(str, items)))

@@ -1,0 +1,349 @@
+"""Changes of hosts, and what the database says of them: begun, done, or taken back.
+
+Each has three parts: what is about to happen is written down, the plan is run without the file's lock, and the result
+is written down. A manager that dies in between leaves the status of the first part as its trace, from which the same
+change can be finished or taken back: every step finds out on the host what is there already.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from accounts import rights
+from allocation.ids import next_vnc_port
+from allocation.placement import recount
+from core.errors import BadAnswer, CloudError, FileFault, HostUnreachable, InvalidAnswer, Refused, printable
+from database import Database
+from deployment import DeploymentAPI
+from lifecycle import losses
+from models import VM, Slice
+from remote import interrupts
+from remote.events import Listener, Notice
+from remote.plan import Plan, Stage
+from remote.runner import Host, Report, Runner, StepResult
+from vm_launcher import TakenPorts
+
+_LONGEST_NAME, _MOST_NAMES = 32, 200
+"""How much of what a host says that it made is told: the TAPs of some fifty VMs."""
+
+PORT_CHANGES = 5
+"""So often a deployment takes other VNC ports, where foreign programs go on opening those that it has chosen."""
+
+
+class Changes:
+    """Whoever works on a slice gets a `Change` from here, and no two have one of the same slice."""
+
+    def __init__(self, database: Database, deployment: DeploymentAPI, connect: Callable[[str], Host]) -> None:
+        self._database = database
+        self._deployment = deployment
+        self._connect = connect
+
+    @contextmanager
+    def of(self, slice_id: int, listen: Listener) -> Iterator[Change]:
+        """Nobody else changes the slice meanwhile, and Ctrl-C does not tear the change apart.
+
+        `Refused` when another session works on the slice.
+        """
+        with self._database.claim(slice_id), interrupts.held(listen) as interrupted:
+            yield Change(self._database, self._deployment, Runner(self._connect, listen, interrupted))
+
+
+class Change:
+    """One change under way. Every method ends with hosts and database agreeing, or raises with what is left to do."""
+
+    def __init__(self, database: Database, deployment: DeploymentAPI, runner: Runner) -> None:
+        self._database = database
+        self._deployment = deployment
+        self._runner = runner
+
+    def make_images(self, tenant: Slice, vms: list[VM], *, resumed: bool = False) -> None:
+        """Overlays of new VMs, which then are in design; if one fails, none of them is recorded any more.
+
+        `resumed`: an earlier run may have made some of it, so all of it is taken back and not this run's part only.
+        """
+        plan = self._deployment.image_plan(tenant, vms)
+        report = self._runner.run(plan)
+        if report.error:
+            back = plan.undone("take back") if resumed else report.taken_back()
+            lost = [r.error for r in report.failures if isinstance(r.error, HostUnreachable)]
+            self._forget(self._runner.run(back, keep_going=True), tenant, vms, str(report.error), lost)
+            raise CloudError(f"{report.error}; nothing was added")
+        done = f"The disk of {', '.join(vm.name for vm in vms)} is made, but that could not be written down"
+        with _said_first(done), self._database.transaction() as state:
+            slice_ = state.slices[tenant.slice_id]
+            for vm in vms:
+                vm.status = "design"
+                stored = slice_.vm(vm.vm_id)
+                if stored:
+                    stored.status = vm.status
+            if not rights.pending(slice_):
+                slice_.left = []
+
+    def forget_vms(self, tenant: Slice, vms: list[VM]) -> None:
+        """VMs that were being added are no more, and neither are their overlays."""
+        plan = self._deployment.image_plan(tenant, vms).undone("take back")
+        self._forget(self._runner.run(plan, keep_going=True), tenant, vms, "Taken back")
+
+    def deploy(self, tenant: Slice, *, resumed: bool = False) -> Slice:
+        """Bring a slice up whose status is `deploying`; if that fails it is in design, and the hosts as before.
+
+        `resumed` as above. What a host that does not answer still has is kept in the slice's `left`.
+        """
+        if resumed:
+            with self._database.transaction() as state:
+                tenant = state.slices[tenant.slice_id]
+                losses.require_placed(state, tenant, self._deployment)
+        number = secrets.randbits(32)
+        report = self._run_on_free_ports(
+            tenant, lambda: self._deployment.deploy_plan(tenant, new=not resumed, run=number)
+        )
+        pids = {} if report.error else self._pids(tenant, report, complete=True)
+        if report.error:
+            kept = self._deployment.design_plan(tenant)
+            back = self._undo_running(tenant) if resumed else report.taken_back(but=kept)
+            left = _left(self._runner.run(back, keep_going=True))
+            sentence = _not_deployed(report.error, left, tenant, changed=bool(back.stages))
+            with _said_first(sentence):
+                self._back_to_design(tenant.slice_id, left)
+            raise CloudError(sentence)
+        done = f"The hosts run slice {tenant.slice_id}, but that could not be written down"
+        with _said_first(done), self._database.transaction() as state:
+            stored = state.slices[tenant.slice_id]
+            stored.status, stored.left = "running", []
+            for vm in stored.vms:
+                vm.status, vm.pid, vm.lost_with = "running", pids[vm.vm_id], None
+            for network in stored.networks:
+                network.status = "running"
+            return stored
+
+    def repair(self, tenant: Slice) -> list[str]:
+        """Bring back what is missing of a running slice, and nothing else; what the steps did that did something.
+
+        Nothing is ever taken back: what runs is left alone. Hosts that do not answer do not keep the others waiting.
+        Why VMs that were lost with their worker have no other one is said when the rest is repaired.
+        """
+        with self._database.transaction() as state:
+            tenant = state.slices[tenant.slice_id]
+            unplaced = losses.place_again(state, tenant, self._deployment)
+        number = secrets.randbits(32)
+        runs = [self._run_on_free_ports(tenant, lambda: self._deployment.deploy_plan(tenant, run=number))]
+        lost = {r.step.host for r in runs[0].failures if isinstance(r.error, HostUnreachable)}
+        if lost and not runs[0].interrupted:
+            without = self._deployment.deploy_plan(tenant, run=number, absent=lost)
+            runs.append(self._runner.run(_elsewhere(without, lost)))
+        results = [result for report in runs for result in report.results]
+        mended = list(dict.fromkeys(_what_it_did(r) for r in results if _did_something(r)))
+        self._note_pids(tenant, {vm: pid for report in runs for vm, pid in self._pids(tenant, report).items()})
+        if error := next((report.error for report in runs if report.error), None) or _unplaced(unplaced):
+            brought = f"brought back: {', '.join(mended)}; " if mended else ""
+            way_out = _way_out([error], tenant)
+            raise CloudError(
+                f"{error}; {brought}what runs was left alone; repair the slice again when that is solved{way_out}"
+            )
+        return mended
+
+    def _run_on_free_ports(self, slice_: Slice, make_plan: Callable[[], Plan]) -> Report:
+        """Run a deployment's plan; where other programs hold VNC ports of its VMs, store others and run it again.
+
+        The plan depends on the database only: the preflight, which changes nothing, is the question.
+        """
+        for _ in range(PORT_CHANGES):
+            report = self._runner.run(make_plan())
+            taken = {r.step.host: ports for r in report.failures if (ports := self._ports_taken(r))}
+            if not taken or report.interrupted:
+                break
+            try:
+                self._change_ports(slice_, taken)
+            except Refused:  # no port is free, or the file cannot be saved: the report says what failed
+                break
+        return report
+
+    def _ports_taken(self, result: StepResult) -> TakenPorts | None:
+        ends = (self._deployment.ports_taken(outcome.status, outcome.stdout) for outcome in result.outcomes)
+        try:
+            return next(filter(None, ends), None)
+        except BadAnswer as fault:
+            result.error = InvalidAnswer(result.step.host, str(fault))
+            return None
+
+    def _change_ports(self, slice_: Slice, taken: Mapping[str, TakenPorts]) -> None:
+        notices = []
+        with self._database.transaction() as state:
+            for vm in state.slices[slice_.slice_id].vms:
+                here = taken.get(vm.worker_ip)
+                if here and vm.vnc_port in here.wanted:
+                    old, vm.vnc_port = vm.vnc_port, next_vnc_port(state.slices.holdings.values(), here.listening)
+                    notices.append(
+                        f"the VNC port of {vm.name} is {vm.vnc_port} now: another program on {vm.worker_ip} holds {old}"
+                    )
+            ports = {vm.vm_id: vm.vnc_port for vm in state.slices[slice_.slice_id].vms}
+        for vm in slice_.vms:
+            vm.vnc_port = ports[vm.vm_id]
+        for notice in notices:
+            self._runner.tell(Notice(notice))
+
+    def _pids(self, slice_: Slice, report: Report, *, complete: bool = False) -> dict[int, str]:
+        """Return the pids of VMs that were verified; an answer that makes no sense becomes a failure of its step.
+
+        `complete`: a VM without a pid is one, too.
+        """
+        verified = set(report.plan.stages[-1].steps)
+        results = [r for r in report.results if r.step in verified and not r.error]
+        pids: dict[int, str] = {}
+        for result in results:
+            try:
+                pids |= self._deployment.pids(slice_, result.step.host, result.stdout)
+            except BadAnswer as fault:
+                result.error = InvalidAnswer(result.step.host, str(fault), begun=True)
+        silent = {vm.worker_ip for vm in slice_.vms if vm.vm_id not in pids} if complete else set()
+        for result in results:
+            if result.step.host in silent and not result.error:
+                result.error = InvalidAnswer(result.step.host, "it names no process of a VM that it runs", begun=True)
+        return pids
+
+    def _note_pids(self, tenant: Slice, pids: Mapping[int, str]) -> None:
+        regained = []
+        with self._database.transaction() as state:
+            for vm in state.slices[tenant.slice_id].vms:
+                if vm.lost_with and vm.vm_id in pids:
+                    regained.append(f"{vm.name} was lost with {vm.lost_with}: it has a new disk on {vm.worker_ip}")
+                    vm.status, vm.lost_with = "running", None
+                vm.pid = pids.get(vm.vm_id, vm.pid)
+        for notice in regained:
+            self._runner.tell(Notice(notice))
+
+    def take_back_deployment(self, tenant: Slice) -> None:
+        """The slice is in design and nothing of it but its overlays is on any host."""
+        left = _left(self._runner.run(self._undo_running(tenant), keep_going=True))
+        if left:
+            raise CloudError(
+                f"Slice {tenant.slice_id} is not all taken back: {_left_to_do(left, 'try again later', tenant)}"
+            )
+        self._back_to_design(tenant.slice_id, left)
+
+    def delete(self, tenant: Slice) -> None:
+        """Remove a slice whose status is `deleting`; what could not be removed is kept in its `left`."""
+        plan = self._deployment.deploy_plan(tenant).undone("remove")
+        left = _left(self._runner.run(plan, keep_going=True))
+        done = f"The hosts were cleared of slice {tenant.slice_id}, but that could not be written down"
+        with _said_first(done), self._database.transaction() as state:
+            if left:
+                state.slices[tenant.slice_id].left = list(left)
+            else:
+                user = state.users[tenant.owner]
+                user.used_vms = max(0, user.used_vms - len(tenant.vms))
+                user.slices.remove(tenant.slice_id)
+                del state.slices[tenant.slice_id]
+                recount(state.workers, state.slices.holdings.values())
+        if left:
+            raise CloudError(
+                f"Slice {tenant.slice_id} is not all gone: {_left_to_do(left, 'delete it again later', tenant)}"
+            )
+
+    def _forget(
+        self, back: Report, tenant: Slice, vms: list[VM], why: str, unreachable: Sequence[HostUnreachable] = ()
+    ) -> None:
+        """Strike out VMs whose overlays were taken back; while something of them is left they stay `pending`."""
+        if left := _left(back):
+            with self._database.transaction() as state:
+                state.slices[tenant.slice_id].left = list(left)
+            raise CloudError(
+                f"{why}; not all could be taken back: {_left_to_do(left, 'log in again to retry', tenant)}"
+            )
+        with self._database.transaction() as state:
+            stored = state.slices[tenant.slice_id]
+            gone = {vm.vm_id for vm in vms}
+            stored.vms = [vm for vm in stored.vms if vm.vm_id not in gone]
+            if not rights.pending(stored):
+                stored.left = []
+            user = state.users[tenant.owner]
+            user.used_vms = max(0, user.used_vms - len(gone))
+            now = time.time()
+            for lost in unreachable:
+                if lost.host in state.workers:  # no further VM is to be placed there before it was seen again
+                    worker = state.workers[lost.host]
+                    state.workers[lost.host] = replace(worker, up=False, problem=lost.problem, measured=now)
+            recount(state.workers, state.slices.holdings.values())
+
+    def _undo_running(self, tenant: Slice) -> Plan:
+        return self._deployment.running_plan(tenant).undone("take back")
+
+    def _back_to_design(self, slice_id: int, left: dict[str, CloudError]) -> None:
+        with self._database.transaction() as state:
+            stored = state.slices[slice_id]
+            stored.status, stored.left = "design", list(left)
+            for vm in stored.vms:
+                vm.pid, vm.vnc_secret = None, None
+
+
+def _unplaced(problems: Sequence[str]) -> CloudError | None:
+    return CloudError("; ".join(problems)) if problems else None
+
+
+def _elsewhere(plan: Plan, lost: Collection[str]) -> Plan:
+    """The plan without the hosts that were lost."""
+    stages = (Stage(s.title, tuple(step for step in s.steps if step.host not in lost)) for s in plan.stages)
+    return replace(plan, stages=tuple(stage for stage in stages if stage.steps))
+
+
+def _did_something(result: StepResult) -> bool:
+    """Whether a command ran whose guard did not find everything there; commands without a guard only read."""
+    return any(o.status is not None and result.step.do[o.action].unless for o in result.outcomes)
+
+
+def _what_it_did(result: StepResult) -> str:
+    """Name and place of the step, and which of several things it made, where its commands say that and its name not."""
+    title, names = result.step.title, sorted(set(result.stdout.split()), key=lambda name: (len(name), name))
+    made = ", ".join(printable(name)[:_LONGEST_NAME] for name in names[:_MOST_NAMES] if not title.endswith(f" {name}"))
+    return f"{title}{f' ({made})' if made else ''} on {result.step.host}"
+
+
+def _left(report: Report) -> dict[str, CloudError]:
+    """Return what a run that rolls back or removes could not reach: name and place -> why.
+
+    Of a lost host with other parts left, an unfinished copy is not listed: it is removed with them, if there is one.
+    """
+    whole = {r.step.host for r in report.failures if not r.step.residue}
+    listed = (r for r in report.failures if not (r.step.residue and r.step.host in whole and _is_lost(r.error)))
+    return {f"{r.step.title} on {r.step.host}": r.error for r in listed if r.error}
+
+
+def _is_lost(error: CloudError | None) -> bool:
+    return isinstance(error, HostUnreachable)
+
+
+def _left_to_do(left: dict[str, CloudError], advice: str, slice_: Slice) -> str:
+    """Return why something is left, what, the advice, and the way out where a worker does not come back."""
+    reasons = "; ".join(dict.fromkeys(str(error) for error in left.values()))
+    return f"{reasons}; left: {', '.join(left)}; {advice}{_way_out(left.values(), slice_)}"
+
+
+def _way_out(errors: Iterable[CloudError], slice_: Slice) -> str:
+    """Return what to do about workers that do not come back, as the rest of a sentence."""
+    lost = {error.host for error in errors if isinstance(error, HostUnreachable)}
+    hosts = sorted(lost & {vm.worker_ip for vm in slice_.vms})
+    return "".join(f"; if it is dead for good, an operator runs: cli.py host forget {host}" for host in hosts)
+
+
+def _not_deployed(error: CloudError, left: dict[str, CloudError], slice_: Slice, *, changed: bool) -> str:
+    if left:
+        advice = "deploy or delete the slice to clean up"
+        return f"{error}; not all could be taken back: {_left_to_do(left, advice, slice_)}"
+    back = "what was done has been taken back" if changed else "nothing was changed"
+    return f"{error}{_way_out([error], slice_)}; {back} and the slice is in design"
+
+
+@contextmanager
+def _said_first(sentence: str) -> Iterator[None]:
+    """When the file cannot be saved after the hosts were changed, both is said: it still has the change under way."""
+    try:
+        yield
+    except FileFault as fault:  # what it names of the file is not everybody's
+        public = f"{sentence}: tell the operator (the audit log says more), then log in again to finish it"
+        raise FileFault(f"{sentence}: {fault}; then log in again to finish it", public, begun=True) from fault
+    except Refused as error:
+        raise CloudError(f"{sentence}: {error}; then log in again to finish it") from error

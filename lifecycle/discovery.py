@@ -1,0 +1,166 @@
+"""Measure cores, memory and disk of the workers: for placement, and for views of quota and resources.
+
+Measurements are kept in the database with their time. One older than a minute is taken again, by one session for all
+others: it holds a claim meanwhile, which the kernel releases when the session dies.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import replace
+
+from allocation.placement import NoRoom, recount
+from core.errors import (
+    UNUSABLE,
+    BadAnswer,
+    CloudError,
+    CommandFailed,
+    FileFault,
+    HostUnreachable,
+    InvalidAnswer,
+    Refused,
+    printable,
+)
+from core.inventory import Worker
+from database import Database, State
+from deployment import DeploymentAPI
+from remote.runner import Runner, StepResult
+
+CLEAR_FIRST = "it was written off and answers again; it gets VMs when cli.py doctor --fix has cleared it"
+
+FRESH_SECONDS = 60.0
+"""A measurement of this age still counts at login and for placement."""
+
+CLAIM_WAIT_S = 30.0
+"""Longer than another session takes to measure, silent hosts included."""
+
+Clock = Callable[[], float]
+
+
+def _now() -> float:
+    return time.time()
+
+
+class Discovery:
+    """Measures workers of the inventory, all at once, and notes in the database what they said.
+
+    `clock` gives seconds since 1970: several processes, and several boots, have to agree. A measurement from the
+    future, left by a clock that was set back, counts as old.
+    """
+
+    def __init__(self, database: Database, deployment: DeploymentAPI, runner: Runner, clock: Clock = _now) -> None:
+        self._database = database
+        self._deployment = deployment
+        self._runner = runner
+        self._clock = clock
+
+    def workers(self) -> dict[str, Worker]:
+        """Measure all workers now and return them by address.
+
+        Those that another session measures at this moment are not measured twice. A worker that does not answer keeps
+        what is known of it, with the reason why it is down.
+        """
+        return self._measure(self._clock(), CLAIM_WAIT_S)
+
+    def known(self) -> dict[str, Worker]:
+        """Return the workers as they were within the last minute; older measurements are taken again first.
+
+        Where another session is doing that, what is kept is returned without waiting.
+        """
+        return self._measure(self._clock() - FRESH_SECONDS, 0.0)
+
+    def refresh(self, chosen: Callable[[State], str]) -> None:
+        """Make sure that the worker which `chosen` names for a new VM was measured within the last minute.
+
+        Only that one is connected to, as the VM's disk is made there next; where it turns out to be down or full, the
+        one that is chosen then. Where `chosen` finds no room, all that are down or were measured earlier are measured.
+        Of a file that names no times, as older versions wrote it, the amounts count as they are.
+        """
+        state = self._database.load()
+        for _ in range(len(state.inventory.workers_list) + 1):
+            since = self._clock() - FRESH_SECONDS
+            old = [a for a in self._older(state, since) if a not in state.workers or state.workers[a].measured]
+            down = [address for address, worker in _listed(state).items() if not worker.up]
+            if not old and not down:
+                return
+            try:
+                address = chosen(state)
+            except NoRoom:
+                self._note(self._answers(dict.fromkeys((*old, *down))))
+                return
+            if address not in old:
+                return
+            self._note(self._answers([address]))
+            state = self._database.load()
+
+    def _measure(self, since: float, wait_s: float) -> dict[str, Worker]:
+        """Measure the workers that were not measured after `since`, unless another session does that meanwhile."""
+        state = self._database.load()
+        if not self._older(state, since) and not _gone(state):
+            return _listed(state)
+        try:
+            with self._database.claim_measuring(wait_s):
+                return self._note(self._answers(self._older(self._database.load(), since)))
+        except FileFault:  # a claim cannot be made here, and nothing be saved: the answers are for this session only
+            return _merged(self._database.load(), self._answers(self._older(state, since)))
+        except Refused:
+            return _listed(self._database.load())
+
+    def _older(self, state: State, since: float) -> list[str]:
+        """Return the listed workers without a measurement between `since` and now."""
+        now, workers = self._clock(), state.workers
+        addresses = state.inventory.workers_list
+        return [a for a in addresses if a not in workers or not since <= workers[a].measured <= now]
+
+    def _answers(self, addresses: Iterable[str]) -> dict[str, Worker]:
+        report = self._runner.run(self._deployment.discovery_plan(addresses))
+        return {result.step.host: self._measured(result) for result in report.results}
+
+    def _note(self, found: dict[str, Worker]) -> dict[str, Worker]:
+        """Keep what was found, and return all workers; a file that cannot be saved just now keeps no answer back."""
+        kept: dict[str, Worker] = {}
+        with suppress(FileFault), self._database.transaction() as state:
+            kept = _merged(state, found)
+        return kept or _merged(self._database.load(), found)
+
+    def _measured(self, result: StepResult) -> Worker:
+        """Return the worker as it answered; one whose answer makes no sense gets no VMs."""
+        now = self._clock()
+        seen = int(now * 1000) / 1000  # not rounded up: it would be of the future
+        try:
+            if not result.error:
+                return replace(self._deployment.measured(result.stdout, now), measured=seen)
+            error: CloudError = result.error
+        except BadAnswer as fault:
+            error = InvalidAnswer(result.step.host, str(fault))
+        if isinstance(error, HostUnreachable):
+            return Worker(up=False, problem=error.problem, measured=seen)
+        said = str(error).removeprefix(f"{error.host}: ") if isinstance(error, CommandFailed) else str(error)
+        return Worker(up=False, problem=f"{UNUSABLE}: {printable(said)}", measured=seen)
+
+
+def _gone(state: State) -> list[str]:
+    listed = set(state.inventory.workers_list)
+    return [address for address, worker in state.workers.items() if address not in listed and not worker.forgotten]
+
+
+def _listed(state: State) -> dict[str, Worker]:
+    return {address: state.workers[address] for address in state.inventory.workers_list if address in state.workers}
+
+
+def _merged(state: State, found: dict[str, Worker]) -> dict[str, Worker]:
+    """Put what was found into the state, take out what is no longer listed, and return the workers that are."""
+    for address, worker in found.items():
+        known = state.workers.get(address, Worker())
+        if not worker.up:
+            state.workers[address] = replace(known, up=False, problem=worker.problem, measured=worker.measured)
+        elif known.forgotten:  # what it still runs would meet the VMs that are placed there
+            state.workers[address] = replace(worker, up=False, forgotten=True, problem=CLEAR_FIRST)
+        else:
+            state.workers[address] = worker
+    for address in _gone(state):
+        del state.workers[address]
+    recount(state.workers, state.slices.holdings.values())
+    return _listed(state)

@@ -1,0 +1,221 @@
+"""What the network node lets pass between the internet VLAN and the rest of the world (spec/networking.txt, DESIGN 5).
+
+All slices share these rules, each marked with our comment. They stand before all others of their chains, in the order
+in which they are written here and as `iptables-save` shows them. What is missing or in the wrong place is mended by
+putting all of them there anew, in one transaction per table, so that nothing is open for a moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from core.inventory import Inventory
+from core.names import gateway_port
+from network import ovs
+from remote.plan import Command
+
+NEAR = "NEAR"
+"""Stands for each network that the uplink itself is in; the host knows which these are."""
+
+TABLES = ("mangle", "nat", "filter")
+
+AT_ONCE = 400
+"""Connections that a guest may have open. connlimit counts those in TIME_WAIT no more, and the kernel keeps them."""
+
+NEW_PER_SECOND, NEW_BURST = 3, 100
+"""Connections that a guest may begin, which bounds those that it has closed: the kernel forgets them after 120 s."""
+
+# The kernel forgets a source that is silent for so long, and with it what that has used of its burst. The name says
+# what the rule allows: a rule with a known name takes over the numbers of the rule before it.
+_EXPIRE_MS = 60_000
+_NAME = f"guests-{NEW_PER_SECOND}-{NEW_BURST}"
+
+_UNKNOWN = "-m conntrack ! --ctstatus CONFIRMED"  # not in the table yet: once per connection, of any protocol
+_TOO_FAST = (
+    f"{_UNKNOWN} -m hashlimit --hashlimit-above {NEW_PER_SECOND}/sec --hashlimit-burst {NEW_BURST} "
+    f"--hashlimit-mode srcip --hashlimit-name {_NAME} --hashlimit-htable-expire {_EXPIRE_MS}"
+)
+_TOO_MANY = f"{_UNKNOWN} -m connlimit --connlimit-above {AT_ONCE} --connlimit-mask 32 --connlimit-saddr"
+
+SPECIAL = (
+    *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+    *("192.0.0.0/24", "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"),
+    *("224.0.0.0/4", "240.0.0.0/4"),
+)
+"""Private, link-local, shared, reserved, multicast (RFC 1918, 5771, 6890): not the internet, but the site's own."""
+
+# A rule that is not there is looked for, which changes nothing. What it says of a match is in the first of its lines.
+_HAS_MATCHES = r"""said=$(iptables -C INPUT -m u32 --u32 0=0 -m connlimit --connlimit-above 1 \
+  -m hashlimit --hashlimit-above 1/sec --hashlimit-mode srcip --hashlimit-name none \
+  -m conntrack --ctstate NEW -m mac --mac-source 02:00:00:00:00:00 -m addrtype ! --src-type LOCAL \
+  -m comment --comment none -j DROP 2>&1)
+case $said in
+  *"load match"* | *"kernel module"*)
+    echo "iptables cannot do what keeps guests apart; install its extensions and the kernel's modules of that name" \
+      "(${said%%"
+"*})" >&2; exit 1;;
+esac"""
+
+# The guests that DHCP knows, but for those of this slice, and those of this slice, can together have so many entries.
+_HAS_ROOM = r"""folder=$1 own=$2 guests=$3 lasting=$4 burst=$5 rate=$6
+cd /proc/sys/net/netfilter 2>/dev/null || exit 0
+set -- $(cat nf_conntrack_max nf_conntrack_tcp_timeout_time_wait); most=$1 closed=$2
+for file in "$folder"/*; do
+  [ "$file" != "$own" ] && [ -f "$file" ] || continue
+  while read -r line; do guests=$((guests + 1)); done <"$file"
+done
+needed=$((guests * (lasting + burst + rate * closed)))
+[ "$needed" -le "$most" ] ||
+  { echo "$guests guests may hold $needed connections, and the kernel has room for $most;" \
+      "raise it: sysctl -w net.netfilter.nf_conntrack_max=262144" >&2; exit 1; }"""
+
+# `wanted RULE...`: with the networks that stand for NEAR. `saved PROGRAM`: awk(1) on `rules`, which are without quotes,
+# with their `chains`, and whether they are `ours`.
+_FUNCTIONS = r"""owner=$1 uplink=$2; shift 2
+wanted() {
+  for rule; do
+    case $rule in
+      *NEAR*)
+        for near in $(ip -4 -o route show dev "$uplink" scope link | cut -d ' ' -f 1); do
+          case $near in default) continue;; */*) ;; *) near=$near/32;; esac
+          echo "${rule%%NEAR*}$near${rule#*NEAR}"
+        done;;
+      *) echo "$rule";;
+    esac
+  done
+}
+saved() {
+  iptables-save | awk -v mark=" --comment $owner " '
+    /^\*/ { table = substr($1, 2) }
+    /^-A / { gsub(/"/, ""); rules[++all] = table " " $0; chains[all] = table " " $2; ours[all] = index($0, mark) }
+    END { split("mangle nat filter", tables); '"$1"' }'
+}
+"""
+
+# The rules of each chain up to the last one of ours, and so those that others have put before it.
+_ARE_THERE = f"""{_FUNCTIONS}
+standing() {{
+  saved 'for (n = 1; n <= all; n++) if (ours[n]) last[chains[n]] = n
+    for (t = 1; t <= 3; t++)
+      for (n = 1; n <= all; n++)
+        if (n <= last[chains[n]] && index(chains[n], tables[t] " ") == 1) print rules[n]'
+}}
+[ "$(wanted "$@")" = "$(standing)" ]"""
+
+# Rules that are there, an empty line, and rules that shall be there: the first go and the others come, in one run for
+# all tables, where there are any.
+_APPLY = rf"""{_FUNCTIONS}
+lines=$({{ saved 'for (n = 1; n <= all; n++) if (ours[n]) print rules[n]'; echo; wanted "$@"; }} | awk '
+  NF == 0 {{ wants = 1; next }}
+  {{ table = $1; sub(/^[^ ]+ -A /, "") }}
+  wants {{ new[table] = "-I " $0 "\n" new[table]; next }}
+  {{ gone[table] = gone[table] "-D " $0 "\n" }}
+  END {{
+    split("mangle nat filter", tables)
+    for (t = 1; t <= 3; t++)
+      if (lines = gone[tables[t]] new[tables[t]]) printf "*%s\n%sCOMMIT\n", tables[t], lines
+  }}')
+[ -z "$lines" ] || printf '%s\n' "$lines" | iptables-restore -w 10 --noflush"""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule of ours; `match` and `target` as `iptables-save` writes them."""
+
+    table: str
+    chain: str
+    match: str
+    target: str
+
+    @property
+    def text(self) -> str:
+        """Table and rule, with our mark."""
+        return f"{self.table} -A {self.chain} {self.match} -m comment --comment {ovs.OWNER} -j {self.target}"
+
+
+def rules(inventory: Inventory) -> tuple[Rule, ...]:
+    """All of them, chain by chain, each chain in the order in which its rules are asked.
+
+    Guests get out to the internet, each with so many connections, and answers come back. They reach neither this node
+    nor the cloud's own hosts. Of the site's networks they reach the name server only, and what `internet: allow` names.
+    """
+    return (*_bounds(inventory), *_nat(inventory), *_input(inventory), *_forward(inventory))
+
+
+def _bounds(inventory: Inventory) -> Iterator[Rule]:
+    """Yield what each guest may do to the kernel's table of connections, wherever the packet goes."""
+    internet = inventory.internet
+    inside = gateway_port(internet.vlan_id)
+    yield Rule("mangle", "PREROUTING", f"! -s {internet.network} -i {inside}", "DROP")
+    for too_much in (_TOO_FAST, _TOO_MANY):
+        yield Rule("mangle", "PREROUTING", f"-s {internet.network} -i {inside} {too_much}", "DROP")
+
+
+def _nat(inventory: Inventory) -> Iterator[Rule]:
+    internet = inventory.internet
+    yield Rule("nat", "POSTROUTING", f"-s {internet.network} -o {internet.uplink}", "MASQUERADE")
+
+
+def _input(inventory: Inventory) -> Iterator[Rule]:
+    inside = gateway_port(inventory.internet.vlan_id)
+    ping = "-p icmp -m icmp --icmp-type 8"
+    yield Rule("filter", "INPUT", _forged(inventory), "DROP")
+    yield Rule("filter", "INPUT", f"-d {inventory.internet.gateway}/32 -i {inside} {ping}", "ACCEPT")
+    yield Rule("filter", "INPUT", f"-i {inside}", "DROP")
+
+
+def _forged(inventory: Inventory) -> str:
+    """Match what says that it comes from a guest, and came by another interface than the guests' gateway."""
+    internet = inventory.internet
+    return f"-s {internet.network} ! -i {gateway_port(internet.vlan_id)} -m addrtype ! --src-type LOCAL"
+
+
+def _forward(inventory: Inventory) -> Iterator[Rule]:
+    internet = inventory.internet
+    inside, uplink = gateway_port(internet.vlan_id), internet.uplink
+    yield Rule("filter", "FORWARD", _forged(inventory), "DROP")
+    for protocol in ("tcp", "udp"):
+        match = f"-d {internet.dns}/32 -i {inside} -o {uplink} -p {protocol} -m {protocol} --dport 53"
+        yield Rule("filter", "FORWARD", match, "ACCEPT")
+    for host in inventory.hosts:
+        yield Rule("filter", "FORWARD", f"-d {host}/32 -i {inside}", "DROP")
+    for network in internet.allow:
+        yield Rule("filter", "FORWARD", f"-d {network} -i {inside} -o {uplink}", "ACCEPT")
+    for network in (NEAR, *SPECIAL):
+        yield Rule("filter", "FORWARD", f"-d {network} -i {inside}", "DROP")
+    yield Rule("filter", "FORWARD", f"-i {inside} -o {uplink}", "ACCEPT")
+    answers = f"-i {uplink} -o {inside} -m conntrack --ctstate RELATED,ESTABLISHED"
+    yield Rule("filter", "FORWARD", answers, "ACCEPT")
+    yield Rule("filter", "FORWARD", f"-i {inside}", "DROP")
+    yield Rule("filter", "FORWARD", f"-o {inside}", "DROP")
+
+
+def has_matches() -> Command:
+    """Read-only: iptables and the kernel know the matches of these rules and of those in `network/port_security.py`."""
+    return Command(("sh", "-c", _HAS_MATCHES))
+
+
+def most_connections(closed_seconds: int) -> int:
+    """Return how many entries of the kernel's table one guest can hold, where it keeps closed ones for so long."""
+    return AT_ONCE + NEW_BURST + NEW_PER_SECOND * closed_seconds
+
+
+def has_room(folder: str, own: str, guests: int) -> Command:
+    """Check, read-only, that all guests together cannot fill the kernel's table of connections.
+
+    `folder`: the reservations of all slices, a file for each; `own`: that of the slice, which has so many `guests`.
+    """
+    words = (folder, own, str(guests), str(AT_ONCE), str(NEW_BURST), str(NEW_PER_SECOND))
+    return Command(("sh", "-c", _HAS_ROOM, "sh", *words))
+
+
+def put_up(inventory: Inventory) -> Command:
+    """All of our rules, in their order and in front of others, unless that is so."""
+    words = (ovs.OWNER, inventory.internet.uplink, *(rule.text for rule in rules(inventory)))
+    return Command(("sh", "-c", _APPLY, "sh", *words), unless=("sh", "-c", _ARE_THERE, "sh", *words))
+
+
+def take_down() -> Command:
+    """None of our rules: whatever carries our mark, for the hosts it names may have been others when it was made."""
+    return Command(("sh", "-c", _APPLY, "sh", ovs.OWNER, ""))

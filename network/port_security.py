@@ -1,0 +1,166 @@
+"""What guests may say and hear: flows around their TAPs, and rules in front of the DHCP server that all slices share.
+
+On a link's own VLAN a guest may do as it likes; the walls are for what slices share: the internet VLAN, its DHCP
+server, and the switches between the hosts, which may forget or confuse MACs.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Sequence
+
+from core.inventory import Inventory
+from core.names import (
+    DHCP_SERVER_HOST,
+    INTERNET_DHCP_MAC,
+    INTERNET_GATEWAY_MAC,
+    OUR_MACS,
+    VM_MACS,
+    dhcp_namespace,
+    slice_part,
+    tap_name,
+    vm_macs,
+)
+from models import Slice, internet_interfaces
+from remote.plan import Command
+
+_LINK_TABLE = 193
+_NO_ADDRESS_YET = "0.0.0.0"  # noqa: S104 - nothing listens there: it is what a DHCP client sends from
+_UNICAST = "00:00:00:00:00:00/01:00:00:00:00:00"
+
+_FILTER = """namespace=$1 chain=$2; shift 2
+filter() { ip netns exec "$namespace" iptables-save -t filter | tr -d '"'; }"""
+
+# The chain rule by rule, the one way into it, and that nothing else comes in; some versions write MACs in capitals.
+_HEARS = rf"""{_FILTER}
+found=$(filter | sed -n -e 's/^\(:INPUT DROP\) .*/\1/p' -e "/^-A INPUT -j $chain\$/p" -e "/^-A $chain /p")
+[ "$(printf '%s\n' "$@" | tr A-Z a-z)" = "$(printf '%s\n' "$found" | tr A-Z a-z)" ]"""
+_HEARS_NOT = f"""{_FILTER}
+! filter | grep -q "^:$chain \""""
+
+# In one transaction. What is there of the chain is replaced, so that a rule deleted or added by hand is mended as well.
+_HEAR = rf"""{_FILTER}
+{{
+  echo "*filter"
+  [ $# -eq 0 ] || printf '%s\n' ":$chain -" ":OUTPUT ACCEPT"
+  filter | sed -n "s/^-A INPUT -j $chain\$/-D INPUT -j $chain/p"
+  if [ $# -gt 0 ]; then printf '%s\n' "$@"; else printf '%s\n' "-F $chain" "-X $chain"; fi
+  echo COMMIT
+}} | ip netns exec "$namespace" iptables-restore -w 10 --noflush"""
+
+
+def flows_around(inventory: Inventory, tenant: Slice, worker: str) -> list[str]:
+    """The flows around all TAPs of the slice on `worker`, for ovs-ofctl(8)."""
+    internet = inventory.internet
+    wired = [(vm, nic) for vm in tenant.vms for nic in vm.interfaces if nic.vlan_id and vm.worker_ip == worker]
+    links = [tap_name(vm.vm_id, nic.name) for vm, nic in wired if nic.vlan_id != internet.vlan_id]
+    shared = [(vm, nic) for vm, nic in internet_interfaces(tenant) if vm.worker_ip == worker]
+    made = list(_link_flows(tenant, links)) if links else []
+    for vm, nic in shared:
+        tap, mac, address = tap_name(vm.vm_id, nic.name), str(nic.mac), str(tenant.address_of(vm, nic))
+        made += _flows_out_of(tap, mac, address, internet.gateway, str(internet.network[DHCP_SERVER_HOST]))
+        made.append(_flow_into(tap, mac, internet.vlan_id))
+    if shared:
+        # Gateway and DHCP server are on this host if it is the network node as well; others have to reach them.
+        strangers = VM_MACS if worker == inventory.network_node else _UNICAST
+        # A priority of the slice's own: the equal flow of another slice would replace this one, and take it away.
+        priority = 10 + tenant.slice_id % 100
+        made.append(f"priority={priority},dl_vlan={internet.vlan_id},dl_dst={strangers},actions=drop")
+    return made
+
+
+def hear_own_requests(slice_id: int, vlan: int, reservations: Iterable[str]) -> Command:
+    """On the shared VLAN the DHCP server hears a VM only about that VM's own address, and answers to its MAC only.
+
+    dnsmasq believes what a request says inside: MAC, address and relay (RFC 2131, 2). Flows on the worker see to it
+    that the frame's own MAC is true, and here the rest is compared with it. A chain per slice, in one transaction.
+    `reservations`: MAC, address.
+    """
+    words = (dhcp_namespace(vlan), chain(slice_id), *heard(slice_id, reservations))
+    return Command(("sh", "-c", _HEAR, "sh", *words), unless=("sh", "-c", _HEARS, "sh", *words))
+
+
+def heard(slice_id: int, reservations: Iterable[str]) -> tuple[str, ...]:
+    """What `iptables-save -t filter` shows of the slice in the DHCP server's namespace, without counters and quotes."""
+    own = chain(slice_id)
+    rules = []
+    for reservation in reservations:
+        mac, address = reservation.split(",")
+        match = f"-p udp -m udp --dport 67 -m mac --mac-source {mac} -m u32 --u32 {_own_request(mac, address)}"
+        rules.append(f"-A {own} {match} -j ACCEPT")
+    return (":INPUT DROP", f"-A INPUT -j {own}", *rules)
+
+
+def hear_no_more(slice_id: int, vlan: int) -> Command:
+    """Takes the slice's chain away."""
+    words = (dhcp_namespace(vlan), chain(slice_id))
+    return Command(("sh", "-c", _HEAR, "sh", *words), unless=("sh", "-c", _HEARS_NOT, "sh", *words))
+
+
+def _own_request(mac: str, address: str) -> str:
+    """A match of xt_u32 (iptables-extensions(8)): client MAC and address are its own, no relay, no broadcast.
+
+    Offsets are those of RFC 2131, figure 1, behind 8 bytes of UDP: flags 10, ciaddr 12, giaddr 24, chaddr 28. Numbers
+    are as `iptables-save` writes them.
+    """
+    start, number = "0x0>>0x16&0x3c@", mac.replace(":", "")
+    own = int(ipaddress.IPv4Address(address))
+    fields = (
+        "0x12>>0x10=0x0", f"0x14=0x0,{own:#x}", "0x20=0x0",
+        f"0x24={int(number[:8], 16):#x}", f"0x28>>0x10={int(number[8:], 16):#x}",
+    )  # fmt: skip
+    return "&&".join(f"{start}{field}" for field in fields)
+
+
+def chain(slice_id: int) -> str:
+    """The slice's chain in the namespace of the shared DHCP server."""
+    return slice_part(slice_id)
+
+
+def _link_flows(tenant: Slice, taps: Sequence[str]) -> Iterator[str]:
+    """What may come out of the TAPs of links (ovs-fields(7), ovs-actions(7)): everything, but for others' MACs.
+
+    A switch between the hosts may learn MACs without regard to VLANs, and would then send to this worker what is meant
+    for the VM or gateway whose MAC was forged. MACs that are nobody's may pass: a VM may be a bridge on its own links.
+    """
+    for tap in taps:
+        yield f"priority=200,in_port={tap},actions=load:{tenant.slice_id}->NXM_NX_REG0[],resubmit(,{_LINK_TABLE})"
+    own = f"table={_LINK_TABLE},reg0={tenant.slice_id}"
+    for vm in tenant.vms:
+        yield f"{own},priority=20,dl_src={vm_macs(vm.vm_id)},actions=NORMAL"
+    for foreign in (VM_MACS, OUR_MACS):
+        yield f"{own},priority=10,dl_src={foreign},actions=drop"
+    yield f"{own},priority=0,actions=NORMAL"
+
+
+def _flows_out_of(tap: str, mac: str, address: str, gateway: str, dhcp_server: str) -> Iterator[str]:
+    """What may come out of a TAP on the internet VLAN; everything else that comes is dropped.
+
+    What a guest sends to everybody is sent to the one it is meant for, so that no other guest gets it. The DHCP server
+    gets nothing that it could pass on to others. Fragments are dropped: at the network node they would wait for their
+    other parts, in memory that all guests share.
+    """
+    own = f"in_port={tap},dl_src={mac}"
+    for peer_mac, peer in ((INTERNET_GATEWAY_MAC, gateway), (INTERNET_DHCP_MAC, dhcp_server)):
+        yield (
+            f"priority=220,{own},arp,arp_sha={mac},arp_spa={address},arp_tpa={peer},"
+            f"actions=mod_dl_dst:{peer_mac},NORMAL"
+        )
+    yield f"priority=220,{own},dl_dst={INTERNET_GATEWAY_MAC},ip,nw_frag=no,nw_src={address},actions=NORMAL"
+    asking, own_ip = "tp_src=68,tp_dst=67", f"nw_src={address}"
+    yield f"priority=220,{own},dl_dst={INTERNET_DHCP_MAC},udp,{own_ip},nw_dst={dhcp_server},{asking},actions=NORMAL"
+    for source in (_NO_ADDRESS_YET, address):
+        yield (
+            f"priority=230,{own},udp,nw_src={source},nw_dst=255.255.255.255,{asking},"
+            f"actions=mod_dl_dst:{INTERNET_DHCP_MAC},NORMAL"
+        )
+    yield f"priority=210,in_port={tap},actions=drop"
+
+
+def _flow_into(tap: str, mac: str, vlan: int) -> str:
+    """A VM's frames go to its TAP only, also when the switch has forgotten the MAC and would send them to everybody.
+
+    The other way a frame to a MAC that was forgotten leaves by the trunk only: the TAPs are protected ports. The flows
+    of TAPs come first: guests, too, can write tags.
+    """
+    return f"priority=190,dl_vlan={vlan},dl_dst={mac},actions=strip_vlan,output:{tap}"

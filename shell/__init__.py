@@ -1,0 +1,1 @@
+"""What hosts run: scripts and the functions that they share."""

@@ -1,0 +1,8 @@
+"""Fixtures of the scenarios: the desk of the unit tests, and the lab."""
+
+from __future__ import annotations
+
+from tests.lab.conftest import lab, new_measurements
+from tests.unit.conftest import desk
+
+__all__ = ["desk", "lab", "new_measurements"]

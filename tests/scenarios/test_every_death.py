@@ -1,0 +1,269 @@
+"""A manager killed at every moment of a change, the next one that finishes or takes back, and nothing left over.
+
+`make test` dies a selection of these deaths, `make torture` all of them. See `mortal.py` for what a moment is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import yaml
+
+from lab import Lab, paths
+from tests.support.lab.visitor import HOSTS, IMAGES, Menu, traces
+from tests.support.paths import ROOT
+from tests.support.scale import LONG, scaled
+
+pytestmark = [pytest.mark.lab, pytest.mark.torture]
+
+MORTAL = ROOT / "tests/support/lab/mortal.py"
+T = TypeVar("T")
+Moment = tuple[str, int]
+
+
+@dataclass
+class Grave:
+    """A database of its own on the lab, and managers that work on it until they die."""
+
+    lab: Lab
+    database: Path
+
+    def live(self, action: str, slice_id: int) -> dict[str, Any]:
+        """Do `action` to its end; its answer and the moments it had."""
+        process = self._start(action, slice_id)
+        said: dict[str, Any] = json.loads(process.communicate(timeout=180)[0])
+        assert said["done"], said["answer"]
+        return said
+
+    def die(self, action: str, slice_id: int, moment: Moment) -> None:
+        """Begin `action`; its manager is killed at `moment`."""
+        process = self._start(action, slice_id, *map(str, moment))
+        said = process.communicate(timeout=180)[0]
+        assert process.returncode == -signal.SIGKILL, (moment, said)
+
+    def slice(self, slice_id: int) -> dict[str, Any] | None:
+        """What the file says of the slice."""
+        found: dict[str, Any] | None = yaml.safe_load(self.database.read_text())["slices"].get(str(slice_id))
+        return found
+
+    def is_unfinished(self, slice_id: int) -> bool:
+        record = self.slice(slice_id)
+        if not record:
+            return False
+        return record["status"] in {"deploying", "deleting"} or any(vm["status"] == "pending" for vm in record["vms"])
+
+    def recover(self, slice_id: int, answer: str, *, by_menu: bool) -> None:
+        """The next manager: it finds what is half-done, if anything is, and is given one answer."""
+        if by_menu:
+            unfinished = self.is_unfinished(slice_id)
+            menu = Menu(self.lab, "admin", self.database, *([answer] if unfinished else []))
+            assert ("when its manager stopped" in menu.greeting) == unfinished
+            assert "Error" not in menu.greeting
+            menu.close()
+        elif self.is_unfinished(slice_id):
+            self.live({"f": "finish", "t": "take back"}[answer], slice_id)
+        assert not self.is_unfinished(slice_id)
+
+    def files(self) -> set[str]:
+        """What is in the database's folder, but for the empty lock files of who died before it wrote a word."""
+        return {path.name for path in self.database.parent.iterdir() if ".slice-" not in path.name}
+
+    def _start(self, *words: object) -> subprocess.Popen[str]:
+        argv = [sys.executable, str(MORTAL), str(self.database), *map(str, words)]
+        return self.lab.popen(argv, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def grave(lab: Lab, home: Path) -> Grave:
+    """Flavors whose images boot nothing: `blank` is on the workers soon, `copied` takes several pieces."""
+    record = yaml.safe_load(lab.database.read_text())
+    for name, size in (("blank", 64 << 10), ("copied", 5 << 20)):
+        raw, image = home / f"{name}.raw", home / f"{name}.qcow2"
+        raw.write_bytes(os.urandom(size))
+        subprocess.run(["qemu-img", "convert", "-O", "qcow2", raw, image], check=True)
+        raw.unlink()
+        paths.caller().own(image)
+        record["flavors"][name] = {"cores": 1, "ram_gb": 0.1, "disk_gb": 0.01, "image": str(image)}
+    record["users"]["admin"] |= {"used_vms": 0, "slices": []}
+    record |= {"slices": {}, "workers": {}}
+    folder = home / "database"
+    folder.mkdir()
+    database = folder / "database.yaml"
+    database.write_text(yaml.safe_dump(record, sort_keys=False))
+    database.chmod(0o600)
+    for path in (folder, database):
+        paths.caller().own(path)
+    Menu(lab, "admin", database).close()  # what every login leaves beside the database is there
+    return Grave(lab, database)
+
+
+@pytest.fixture(scope="module")
+def ring(grave: Grave) -> Iterator[int]:
+    """A ring of 4 in design, with internet."""
+    slice_id = int(grave.live("design", 0)["answer"])
+    yield slice_id
+    grave.live("delete", slice_id)
+
+
+def deaths(counts: dict[str, int], **bounded: int) -> list[Moment]:
+    """All moments in the long run; else so many of each kind, spread over the change."""
+    moments = {kind: [(kind, n) for n in range(1, total + 1)] for kind, total in counts.items()}
+    return [
+        m
+        for kind, all_of_it in moments.items()
+        for m in (all_of_it if LONG else spread(all_of_it, bounded.get(kind, 0)))
+    ]
+
+
+def spread(items: Sequence[T], count: int) -> list[T]:
+    """`count` of the items, the last one among them."""
+    return [items[(place + 1) * len(items) // count - 1] for place in range(min(count, len(items)))]
+
+
+def seen(lab: Lab) -> dict[str, str]:
+    """The traces; the numbers that Open vSwitch gives to ports, their order, and the ids of disks say nothing."""
+    return {
+        host: "\n".join(sorted(re.sub(r"(in_port=|output:|\.id-)\w+", r"\1N", text).splitlines()))
+        for host, text in traces(lab).items()
+    }
+
+
+def _lines(state: dict[str, str]) -> list[str]:
+    return [f"{host}: {line}" for host, text in state.items() for line in text.splitlines()]
+
+
+def agree(lab: Lab, expected: dict[str, str], moment: object) -> None:
+    """The hosts are as expected; a link's state may take a moment to show."""
+    deadline = time.monotonic() + 5
+    while (found := seen(lab)) != expected and time.monotonic() < deadline:
+        time.sleep(0.2)
+    lines = difflib.unified_diff(_lines(expected), _lines(found), "expected", f"after a death at {moment}", n=0)
+    assert found == expected, "\n".join(lines)
+
+
+def test_a_deployment(lab: Lab, grave: Grave, ring: int) -> None:
+    designed, before, files = grave.database.read_bytes(), seen(lab), grave.files()
+    counts = grave.live("deploy", ring)["counts"]
+    running = seen(lab)
+    _back_to_design(grave, ring, designed)
+    agree(lab, before, "none")
+    count = 0
+    for moment in deaths(counts, step=4, batch=1, bytes=1):
+        for answer in scaled([("t", "f")[count % 2]], ["t", "f"]):
+            count += 1
+            grave.die("deploy", ring, moment)
+            begun = grave.is_unfinished(ring)
+            grave.recover(ring, answer, by_menu=count % 5 == 1)
+            record = grave.slice(ring)
+            assert record
+            if record["status"] == "running":
+                assert not begun or answer == "f"
+                agree(lab, running, moment)
+                _expect_pids(lab, record)
+                _back_to_design(grave, ring, designed)
+            else:
+                assert not begun or answer == "t"
+            agree(lab, before, (moment, answer))
+            assert grave.files() == files
+            grave.database.write_bytes(designed)
+    print(f"deploy: {counts}, {count} deaths")  # noqa: T201
+
+
+def test_a_take_back(lab: Lab, grave: Grave, ring: int) -> None:
+    """Who takes back may die as well."""
+    designed, before = grave.database.read_bytes(), seen(lab)
+    grave.die("deploy", ring, ("stage", 4))
+    half = grave.database.read_bytes()
+    counts = grave.live("take back", ring)["counts"]
+    moments = deaths(counts, bytes=1)
+    for moment in moments:
+        grave.database.write_bytes(designed)
+        grave.die("deploy", ring, ("stage", 4))
+        grave.die("take back", ring, moment)
+        grave.recover(ring, "t", by_menu=False)
+        agree(lab, before, moment)
+    assert half != designed
+    grave.database.write_bytes(designed)
+    print(f"take back: {counts}, {len(moments)} deaths")  # noqa: T201
+
+
+def test_a_deletion(lab: Lab, grave: Grave) -> None:
+    nothing, empty = seen(lab), grave.database.read_bytes()
+    slice_id = int(grave.live("design", 1)["answer"])
+    designed, files = grave.database.read_bytes(), grave.files()
+    grave.live("deploy", slice_id)
+    running = grave.database.read_bytes()
+    counts = grave.live("delete", slice_id)["counts"]
+    agree(lab, nothing, "none")
+    moments = deaths(counts, step=2, file=1)
+    for count, moment in enumerate(moments):
+        grave.database.write_bytes(designed)
+        grave.live("deploy", slice_id)
+        grave.die("delete", slice_id, moment)
+        grave.recover(slice_id, "f", by_menu=count % 4 == 0)
+        if grave.slice(slice_id):  # it died before it wrote a word
+            assert moment == ("file", 1)
+            grave.live("delete", slice_id)
+        agree(lab, nothing, moment)
+        assert grave.files() == files
+    assert running != designed != empty
+    print(f"delete: {counts}, {len(moments)} deaths")  # noqa: T201
+
+
+def test_a_vm_that_is_added_with_a_copy_of_its_image(lab: Lab, grave: Grave, ring: int) -> None:
+    designed, before, files = grave.database.read_bytes(), seen(lab), grave.files()
+    counts = grave.live("add", ring)["counts"]
+    added = seen(lab)
+    _forget_added(lab, grave, designed)
+    moments = deaths(counts, step=1, piece=2, file=1)
+    count = 0
+    for moment in moments:
+        for answer in scaled([("t", "f")[count % 2]], ["t", "f"]):
+            count += 1
+            grave.die("add", ring, moment)
+            grave.recover(ring, answer, by_menu=count % 5 == 1)
+            record = grave.slice(ring)
+            assert record
+            if len(record["vms"]) > 4:
+                agree(lab, added, moment)
+            else:
+                assert f"slice-{ring}/added" not in "".join(traces(lab).values())
+            assert grave.files() == files
+            _forget_added(lab, grave, designed)
+            agree(lab, before, moment)
+    print(f"add: {counts}, {count} deaths")  # noqa: T201
+
+
+def _back_to_design(grave: Grave, slice_id: int, designed: bytes) -> None:
+    """Take a running slice back: as if its manager had died when all was done."""
+    record = yaml.safe_load(grave.database.read_text())
+    record["slices"][str(slice_id)]["status"] = "deploying"
+    grave.database.write_text(yaml.safe_dump(record, sort_keys=False))
+    grave.live("take back", slice_id)
+    grave.database.write_bytes(designed)
+
+
+def _expect_pids(lab: Lab, record: dict[str, Any]) -> None:
+    for vm in record["vms"]:
+        host = HOSTS[vm["worker_ip"]]
+        assert "qemu-system-x86_64" in lab.exec(host, ["cat", f"/proc/{vm['pid']}/cmdline"]).stdout
+
+
+def _forget_added(lab: Lab, grave: Grave, designed: bytes) -> None:
+    """The disk and the cached image of the VM that was added go, and the file is as before."""
+    grave.database.write_bytes(designed)
+    cached = f"{IMAGES}/copied.qcow2 {IMAGES}/.copied.qcow2.seal"
+    for host in ("worker1", "worker2"):
+        lab.exec(host, ["sh", "-c", f"rm -f {cached} {IMAGES}/slice-*/added_img.qcow2 {IMAGES}/slice-*/added.id-*"])

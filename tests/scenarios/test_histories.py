@@ -1,0 +1,567 @@
+"""Random histories of everything that the menu can do, with hosts that fail and managers that die on the way."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import event as note
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from allocation.placement import recount
+from core.errors import Refused
+from database import Database, State
+from deployment import DeploymentAPI
+from models import VM, Record, Slice, User
+from orchestrator import OrchestratorAPI
+from remote.events import Event, StageStarted, StepDone, StepFailed
+from remote.plan import Plan
+from remote.runner import Runner
+from tests.support import damage
+from tests.support.agreement import counts_are_right, hosts_agree, nothing_has_two_owners
+from tests.support.designs import FLAVOR
+from tests.support.desk import NETWORK, PASSWORD_HASH, WORKERS
+from tests.support.fakes import FakeCloud
+from tests.support.scale import LONG, scaled
+
+HOSTS = (*WORKERS, NETWORK)
+QUOTAS = {"ann": 4, "ben": 3, "root": 5}
+MEMORY = Path("/dev/shm")
+TITLES = (
+    *("programs", "bridge", "overlay of", "base image", "ports of", "gateway", "DHCP", "internet", "TAPs"),
+    *("QEMU", "VMs", "tags of", "room for", "router", "walls", "resources", "names of"),
+)
+
+
+class ManagerDiesError(BaseException):
+    """Stands for `kill -9`: nothing of ours catches it."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong during one wish, and when: at which step, stage or save, or after how many commands of a host."""
+
+    kind: str = "none"
+    host: str = HOSTS[0]
+    at: int = 0
+    title: str = ""
+
+
+AT_A_SAVE = ("killed before a save", "killed after a save", "no room")
+PLACES = st.integers(0, 8) | st.integers(0, 30)
+FAULTS = st.one_of(
+    st.just(Fault()),
+    st.just(Fault()),
+    st.builds(Fault, st.sampled_from(["a host is dead", "a host dies", "a cut"]), st.sampled_from(HOSTS), PLACES),
+    st.builds(Fault, st.just("a step fails"), st.sampled_from(HOSTS), st.just(0), st.sampled_from(TITLES)),
+    st.builds(Fault, st.just("Ctrl-C"), st.just(""), st.integers(0, 4)),
+    st.builds(Fault, st.just("killed at a step"), st.just(""), PLACES),
+    st.builds(
+        Fault,
+        st.sampled_from(["killed before a save", "killed after a save", "no room"]),
+        st.just(""),
+        st.integers(0, 2),
+    ),
+)
+
+
+FAULTS_OF_AN_ADDITION = st.one_of(
+    st.builds(Fault, st.just("a cut"), st.sampled_from(WORKERS), st.integers(0, 6)),
+    st.builds(Fault, st.just("killed at a step"), st.just(""), st.integers(0, 2)),
+    st.builds(Fault, st.just("killed after a save"), st.just(""), st.integers(0, 1)),
+)
+
+
+class MortalDatabase(Database):
+    """A database whose manager can be killed around a save, or whose disk can be full."""
+
+    fault = Fault()
+    saves = 0
+
+    def _save(self, *arguments: Any) -> None:
+        self.saves += 1
+        strikes = self.saves == self.fault.at + 1
+        if strikes and self.fault.kind == "killed before a save":
+            raise ManagerDiesError
+        if strikes and self.fault.kind == "no room":
+            raise Refused("the file cannot be saved (No space left on device)")
+        super()._save(*arguments)
+        if strikes and self.fault.kind == "killed after a save":
+            raise ManagerDiesError
+
+
+class Histories(RuleBasedStateMachine):
+    """Two students and an admin, two workers and a network node."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
+        self.path = self.folder / "database.yaml"
+        users = {name: User(name, PASSWORD_HASH, quota).to_dict() for name, quota in QUOTAS.items()}
+        users["root"]["role"] = "admin"
+        self.path.write_text(yaml.safe_dump({"users": users, "flavors": {"cirros": FLAVOR}}))
+        self.cloud = FakeCloud()
+        for address in HOSTS:
+            self.cloud.connect(address)
+        self.touched: int | None = None
+        self.parsed: tuple[bytes, Record] = b"", {}
+        self.start_manager()
+
+    def start_manager(self) -> None:
+        self.database = MortalDatabase(self.path)
+        self.api = OrchestratorAPI(self.database, self.cloud.connect)  # type: ignore[arg-type]
+
+    def teardown(self) -> None:
+        try:
+            self.end_well()
+        finally:
+            shutil.rmtree(self.folder)
+
+    # --- what the menu can do -----------------------------------------------------------------------------------------
+
+    @initialize(designs=st.dictionaries(st.sampled_from(sorted(QUOTAS)), st.integers(0, 3), min_size=1))
+    def workers_are_found_and_slices_designed(self, designs: dict[str, int]) -> None:
+        """A line of VMs for some users, the first with internet."""
+        self.wish(lambda _: self.api.discover_workers(), Fault())
+        for owner, count in designs.items():
+            _, tenant = self.api.create_slice(owner, "line")
+            assert isinstance(tenant, Slice)
+            vms = [
+                self.api.add_vm_to_slice(owner, tenant.slice_id, f"vm{n}", "cirros", 2, n == 0) for n in range(count)
+            ]
+            ids = [vm.vm_id for _, vm in vms if isinstance(vm, VM)]
+            for one, other in pairwise(ids):
+                assert self.api.create_link(owner, tenant.slice_id, one, "eth1", other, "eth2")[0]
+
+    @rule(user=st.sampled_from(sorted(QUOTAS)), fault=FAULTS)
+    def create_slice(self, user: str, fault: Fault) -> None:
+        self.wish(lambda _: self.api.create_slice(user, "net"), fault)
+
+    @rule(fault=FAULTS)
+    def look_for_workers(self, fault: Fault) -> None:
+        self.wish(lambda _: self.api.discover_workers(), fault)
+
+    @rule(data=st.data(), count=st.integers(1, 3), nics=st.integers(0, 3), internet=st.booleans(), fault=FAULTS)
+    def add_vms(self, data: st.DataObject, count: int, nics: int, internet: bool, fault: Fault) -> None:
+        tenant = self.a_slice(data)
+        for _ in range(count):
+            taken = {vm.name for vm in tenant.vms}
+            name = next(f"vm{number}" for number in range(9) if f"vm{number}" not in taken)
+            before = self.state().users[tenant.owner]
+            actor, slice_id = self.actor(data, tenant), tenant.slice_id
+            wished = self.wish(
+                lambda listen: self.api.add_vm_to_slice(actor, slice_id, name, "cirros", nics, internet, listen),  # noqa: B023
+                fault, tenant,
+            )  # fmt: skip
+            fault = Fault()
+            assert not wished or before.used_vms < before.quota_vms
+            tenant = self.state().slices[slice_id]
+
+    @rule(data=st.data(), fault=FAULTS)
+    def create_link(self, data: st.DataObject, fault: Fault) -> None:
+        tenant = self.a_slice(data)
+        free = [(vm.vm_id, i.name) for vm in tenant.vms for i in vm.interfaces if i.can_be_linked or data.draw(RARELY)]
+        if len(free) < 2:
+            return
+        one, other = data.draw(st.permutations(free))[:2]
+        actor = self.actor(data, tenant)
+        self.wish(lambda _: self.api.create_link(actor, tenant.slice_id, *one, *other), fault, tenant)
+
+    @rule(data=st.data(), fault=FAULTS)
+    def deploy(self, data: st.DataObject, fault: Fault) -> None:
+        tenant = self.a_slice(data)
+        actor = self.actor(data, tenant)
+        self.wish(lambda listen: self.api.deploy_slice(actor, tenant.slice_id, listen), fault, tenant)
+
+    @rule(data=st.data(), fault=FAULTS)
+    def delete(self, data: st.DataObject, fault: Fault) -> None:
+        tenant = self.a_slice(data)
+        actor = self.actor(data, tenant)
+        self.wish(lambda listen: self.api.delete_slice(actor, tenant.slice_id, listen), fault, tenant)
+
+    @rule(data=st.data())
+    def look(self, data: st.DataObject) -> None:
+        tenant = self.a_slice(data)
+        before = self.path.read_bytes(), copy.deepcopy(self.cloud.state())
+        user = data.draw(st.sampled_from(sorted(QUOTAS)))
+        seen = self.api.get_slice(user, tenant.slice_id)[0]
+        assert seen == (user in {tenant.owner, "root"})
+        assert self.api.plan_slice(user, tenant.slice_id)[0] == seen
+        assert (self.path.read_bytes(), self.cloud.state()) == before
+
+    @precondition(lambda self: self.unfinished())
+    @rule(data=st.data(), finish=st.booleans(), fault=FAULTS)
+    def answer_what_was_found(self, data: st.DataObject, finish: bool, fault: Fault) -> None:
+        tenant = data.draw(st.sampled_from(self.unfinished()))
+        answer = self.api.finish_slice if finish else self.api.take_back_slice
+        actor = self.actor(data, tenant)
+        self.wish(lambda listen: answer(actor, tenant.slice_id, listen), fault, tenant)
+
+    @precondition(lambda self: any(host.dead for host in self.cloud.hosts.values()))
+    @rule()
+    def hosts_come_back(self) -> None:
+        self.revive()
+
+    # --- what happens behind our back, and what an operator does about it ---------------------------------------------
+
+    def all_is_settled(self) -> bool:
+        """Every host answers, and no slice is in the middle of a change or has anything left."""
+        dead = any(host.dead for host in self.cloud.hosts.values())
+        return not dead and not self.unfinished() and not any(tenant.left for tenant in self.slices())
+
+    @precondition(all_is_settled)
+    @rule(data=st.data(), fault=FAULTS)
+    def damage_and_repair(self, data: st.DataObject, fault: Fault) -> None:
+        doctor = self.api.doctor
+        assert doctor.examine().findings == ()
+        if not any(tenant.status == "running" for tenant in self.slices()):
+            for design in self.slices():
+                self.wish(lambda _: self.api.deploy_slice("root", design.slice_id), Fault())  # noqa: B023
+        running = [tenant for tenant in self.slices() if tenant.status == "running"]
+        if not running:
+            return
+        tenant = data.draw(st.sampled_from(running))
+        before, saved = whole(self.cloud), self.state().to_dict()
+        wanted = data.draw(st.lists(st.sampled_from(damage.possible(self.cloud, tenant)), min_size=1, max_size=4))
+        note(f"damage: {wanted[0].title.split()[0]}")
+        for each in wanted:
+            each.strike()
+        assert doctor.examine().findings, [each.title for each in wanted]
+        actor = self.actor(data, tenant)
+        self.wish(lambda listen: self.api.repair_slice(actor, tenant.slice_id, listen), fault, tenant)
+        self.revive()  # also where the slice has nothing on the host that is dead
+        for each_slice in running:  # what is shared may be another's too
+            ok, value = self.api.repair_slice("root", each_slice.slice_id)
+            assert ok, (value, [each.title for each in wanted])
+        assert whole(self.cloud) == before, [each.title for each in wanted]
+        assert without_pids(self.state().to_dict()) == without_pids(saved)
+        assert doctor.examine().findings == (), [each.title for each in wanted]
+        assert self.api.repair_slice(actor, tenant.slice_id) == (True, [])
+
+    @precondition(all_is_settled)
+    @rule(data=st.data())
+    def forget_and_clear_away(self, data: st.DataObject) -> None:
+        """`doctor --fix` does to a slice that the file has lost what deleting it would have done: on copies."""
+        slices = self.slices()
+        if not slices:
+            return
+        tenant = data.draw(st.sampled_from(slices))
+        there, wanted = copy.deepcopy(self.cloud), copy.deepcopy(self.cloud)
+        state = self.state()
+        carry_out(wanted, DeploymentAPI(state.inventory).deploy_plan(tenant).undone("remove"))
+        for cloud in (there, wanted):
+            for host in cloud.hosts.values():
+                damage.put_strangers(host)
+        with tempfile.TemporaryDirectory(dir=self.folder.parent) as folder:
+            path = Path(folder) / "database.yaml"
+            shutil.copy(self.path, path)
+            with Database(path).transaction() as copied:
+                forget(copied, tenant)
+            doctor = OrchestratorAPI(Database(path), there.connect).doctor  # type: ignore[arg-type]
+            assert bool(doctor.examine().findings) == bool(tenant.vms)
+            diagnosis = doctor.fix()
+        assert (diagnosis.findings, diagnosis.not_removed) == ((), ())
+        assert whole(there) == whole(wanted)
+
+    @precondition(all_is_settled)
+    @rule(data=st.data(), fault=FAULTS_OF_AN_ADDITION)
+    def ids_come_again(self, data: st.DataObject, fault: Fault) -> None:
+        """Whatever happens to a slice in a forgotten one's place, the disks are what they were: on copies."""
+        slices = self.slices()
+        if not slices:
+            return
+        tenant = data.draw(st.sampled_from(slices))
+        name = data.draw(st.sampled_from([*(vm.name for vm in tenant.vms), "other"]))
+        with self.on_copies():
+            with self.database.transaction() as state:
+                forget(state, tenant)
+                state.next_vm_id = tenant.slice_id
+            before = disks(self.cloud)
+            owner = data.draw(st.sampled_from(sorted(QUOTAS)))
+            _, again = self.api.create_slice(owner, "again")
+            assert isinstance(again, Slice)
+            number = again.slice_id
+            self.wish(lambda listen: self.api.add_vm_to_slice(owner, number, name, "cirros", 1, False, listen), fault)
+            self.revive()
+            if self.unfinished():
+                answers = {"finish": self.api.finish_slice, "take back": self.api.take_back_slice}
+                answers[data.draw(st.sampled_from(sorted(answers)))](owner, number)
+            assert disks(self.cloud).items() >= before.items()
+            deleted = self.api.delete_slice(owner, number)
+            assert deleted[0], deleted[1]
+            assert disks(self.cloud) == before
+
+    @rule(worker=st.sampled_from(WORKERS), finish=st.booleans(), deploy=st.booleans())
+    def a_worker_is_written_off_and_comes_back(self, worker: str, finish: bool, deploy: bool) -> None:
+        """Whatever was under way, all goes on without it and ends well; its doctor clears it away: on copies."""
+        with self.on_copies():
+            self.revive()
+            self.cloud.hosts[worker].dead = True
+            self.api.hosts.forget(worker)
+            for slice_ in self.unfinished():
+                answer = self.api.finish_slice if finish or slice_.status == "deleting" else self.api.take_back_slice
+                answered = answer("root", slice_.slice_id)
+                assert answered[0], answered[1]
+            for slice_ in self.slices():
+                if slice_.status == "running":
+                    repaired = self.api.repair_slice("root", slice_.slice_id)
+                    assert repaired[0], repaired[1]
+                elif deploy and slice_.vms:
+                    deployed = self.api.deploy_slice("root", slice_.slice_id)
+                    assert deployed[0], deployed[1]
+            assert self.api.ailments("root") == (True, {})
+            nothing_has_two_owners(self.state())
+            counts_are_right(self.state())
+            self.revive()
+            assert self.api.doctor.fix().not_removed == ()
+            assert self.api.doctor.examine().findings == ()
+            assert not disks(FakeCloud({worker: self.cloud.hosts[worker]}))
+            hosts_agree(self.cloud, self.state())
+            self.end_well()
+
+    @contextmanager
+    def on_copies(self) -> Iterator[None]:
+        """What is done meanwhile is done to another file and other hosts."""
+        mine = self.path, self.cloud, self.database, self.api
+        with tempfile.TemporaryDirectory(dir=self.folder.parent) as folder:
+            self.path, self.cloud = Path(folder) / "database.yaml", copy.deepcopy(self.cloud)
+            shutil.copy(mine[0], self.path)
+            self.start_manager()
+            try:
+                yield
+            finally:
+                self.path, self.cloud, self.database, self.api = mine
+
+    # --- how a wish is carried out ------------------------------------------------------------------------------------
+
+    def wish(
+        self, carry_out: Callable[[Callable[[Event], None]], Any], fault: Fault, tenant: Slice | None = None
+    ) -> bool:
+        """Carry it out while `fault` happens: whether it worked. What did not is one sentence, or a dead manager."""
+        self.touched = tenant.slice_id if tenant else None
+        self.arm(fault)
+        steps = stages = 0
+
+        def listen(event: Event) -> None:
+            nonlocal steps, stages
+            if isinstance(event, StageStarted):
+                if fault.kind == "Ctrl-C" and stages == fault.at:
+                    signal.raise_signal(signal.SIGINT)
+                stages += 1
+            if isinstance(event, StepDone | StepFailed):
+                if fault.kind == "killed at a step" and steps == fault.at:
+                    steps += 1
+                    raise ManagerDiesError
+                steps += 1
+
+        try:
+            ok, value = carry_out(listen)
+        except ManagerDiesError:
+            note(f"{fault.kind}: dead")
+            self.start_manager()
+            return False
+        finally:
+            self.database.fault = Fault()
+            for host in self.cloud.hosts.values():
+                host.faults, host.dies_after, host.cut_after = {}, None, None
+        note(f"{fault.kind}: {'done' if ok else 'refused or taken back'}")
+        if not ok:
+            assert isinstance(value, str)
+            assert value.isprintable()
+        return bool(ok)
+
+    def arm(self, fault: Fault) -> None:
+        self.database.fault, self.database.saves = fault, 0
+        if fault.kind == "a host is dead":
+            self.cloud.hosts[fault.host].dead = True
+        if fault.kind == "a host dies":
+            self.cloud.hosts[fault.host].dies_after = fault.at
+        if fault.kind == "a cut":  # of one connection; the next one finds the host as it is
+            self.cloud.hosts[fault.host].cut_after = fault.at
+        if fault.kind == "a step fails":
+            self.cloud.hosts[fault.host].faults = {fault.title: (1, "", "out of luck")}
+
+    def revive(self) -> None:
+        for host in self.cloud.hosts.values():
+            host.dead = False
+
+    def state(self) -> State:
+        """What the file says; parsed once, as it is asked for all the time."""
+        content = self.path.read_bytes()
+        if content != self.parsed[0]:
+            self.parsed = content, self.database.load().to_dict()
+        return State.from_dict(self.parsed[1])
+
+    def slices(self) -> list[Slice]:
+        return [tenant for _, tenant in sorted(self.state().slices.items())]
+
+    def unfinished(self) -> list[Slice]:
+        return [s for s in self.slices() if s.status in {"deploying", "deleting"} or has_pending(s)]
+
+    def a_slice(self, data: st.DataObject) -> Slice:
+        while not (slices := self.slices()):
+            self.create_slice("ann", Fault())
+        return data.draw(st.sampled_from(slices))
+
+    @staticmethod
+    def actor(data: st.DataObject, tenant: Slice) -> str:
+        return data.draw(st.sampled_from([tenant.owner, "root"]))
+
+    # --- what has to hold after each ----------------------------------------------------------------------------------
+
+    @invariant()
+    def nothing_has_two_owners(self) -> None:
+        nothing_has_two_owners(self.state())
+
+    @invariant()
+    def counts_are_right(self) -> None:
+        counts_are_right(self.state())
+
+    @invariant()
+    def the_file_is_what_its_manager_thinks(self) -> None:
+        state = Database(self.path).load()
+        assert state.to_dict() == self.database.load().to_dict() == State.from_dict(state.to_dict()).to_dict()
+        assert {entry.name for entry in self.folder.iterdir()} <= NAMES
+
+    @invariant()
+    def hosts_agree(self) -> None:
+        hosts_agree(self.cloud, self.state())
+
+    @invariant()
+    def a_plan_undone_and_redone_is_the_same(self) -> None:
+        tenant = self.state().slices.get(self.touched or 0)
+        if not tenant or tenant.left or tenant.status not in {"design", "running"} or not tenant.vms:
+            return
+        # What all slices share may be half there for another slice that was left half-done; then it is made whole.
+        if self.unfinished() or any(other.left for other in self.slices()):
+            return
+        cloud = copy.deepcopy(self.cloud)
+        for host in cloud.hosts.values():
+            host.dead = False
+        deployment = DeploymentAPI(self.state().inventory)
+        plan = deployment.deploy_plan(tenant)
+        before = plain(cloud)
+        if tenant.status == "running":
+            carry_out(cloud, plan)
+            assert plain(cloud) == before, "running it again changes something"
+            carry_out(cloud, plan.undone("remove"))
+            carry_out(cloud, plan)
+        else:
+            carry_out(cloud, plan)
+            carry_out(cloud, deployment.running_plan(tenant).undone("take back"))
+        assert plain(cloud) == before
+
+    def end_well(self) -> None:
+        """When all hosts answer, what is unfinished takes one answer, and all can be deleted with nothing left."""
+        self.revive()
+        self.start_manager()
+        found = self.unfinished()
+        offered = self.api.unfinished("root")[1]
+        assert [tenant.slice_id for tenant in offered if isinstance(tenant, Slice)] == [s.slice_id for s in found]
+        for number, tenant in enumerate(found):
+            answer = self.api.take_back_slice if number % 2 and tenant.status != "deleting" else self.api.finish_slice
+            ok, value = answer("root", tenant.slice_id)
+            assert ok, value
+            self.hosts_agree()
+        assert not self.unfinished()
+        for tenant in self.slices():
+            deleted = self.api.delete_slice(tenant.owner, tenant.slice_id)
+            assert deleted[0], deleted[1]
+            self.hosts_agree()
+        assert not self.state().slices
+        assert {user.used_vms for user in self.state().users.values()} == {0}
+        for host in self.cloud.hosts.values():
+            assert (host.ports, host.processes, host.rules, host.flows) == ({}, {}, [], {})
+            assert host.namespaces == {"": {"ens3": set(), "ens4": set()}}
+            assert host.folders <= {"/run", "/tmp", "vm_images"}
+            assert host.files.keys() <= {"vm_images/cirros.img", "vm_images/.cirros.img.seal"}
+
+
+def has_pending(tenant: Slice) -> bool:
+    return any(vm.status == "pending" for vm in tenant.vms)
+
+
+NAMES = {f"database.yaml{suffix}" for suffix in ("", ".lock", ".previous", ".audit")}
+RARELY = st.sampled_from([False, False, False, True])
+
+
+def forget(state: State, tenant: Slice) -> None:
+    """The file does not know the slice any more."""
+    del state.slices[tenant.slice_id]
+    owner = state.users[tenant.owner]
+    owner.slices.remove(tenant.slice_id)
+    owner.used_vms -= len(tenant.vms)
+    recount(state.workers, state.slices.holdings.values())
+
+
+def disks(cloud: FakeCloud) -> dict[str, str]:
+    """Overlays and marks, with what is in them."""
+    return {
+        f"{address}:{path}": text
+        for address, host in cloud.hosts.items()
+        for path, text in host.files.items()
+        if path.endswith("_img.qcow2") or ".id-" in path
+    }
+
+
+def carry_out(cloud: FakeCloud, plan: Plan) -> None:
+    report = Runner(cloud.connect).run(plan, keep_going=False)
+    assert not report.error, report.error
+
+
+def plain(cloud: FakeCloud) -> dict[str, Any]:
+    """The hosts' state without what is new each time: process ids."""
+    state = copy.deepcopy(cloud.state())
+    for host in state.values():
+        host["processes"] = {path: mark for path, (mark, _) in host["processes"].items()}
+        host["files"] = {path: "" if path.endswith("pid") else text for path, text in host["files"].items()}
+    return state
+
+
+def whole(cloud: FakeCloud) -> dict[str, Any]:
+    """Also what a slice does not leave behind, but needs."""
+    books = {
+        address: (
+            host.ours,
+            host.marks,
+            host.aliases,
+            host.macs,
+            host.down,
+            {name for name in host.deaf if "dhcp" in name},
+            host.forwarding,
+            set(host.holders),
+        )
+        for address, host in sorted(cloud.hosts.items())
+    }
+    return copy.deepcopy({"state": plain(cloud), "books": books})
+
+
+def without_pids(record: Record) -> Record:
+    record = copy.deepcopy(record)
+    for tenant in record["slices"].values():
+        for vm in tenant["vms"]:
+            vm.pop("pid", None)
+    return record
+
+
+Histories.TestCase.settings = settings(
+    max_examples=scaled(40, 2000),
+    stateful_step_count=15,
+    deadline=None,
+    database=None,
+    derandomize=not LONG,  # the long run looks elsewhere each time; a failure prints how to come back to it
+    print_blob=True,
+)
+TestHistories = pytest.mark.torture(Histories.TestCase)

@@ -1,0 +1,166 @@
+"""What many hosts and slices cost, as counts and as time of the processor: nothing grows with a square."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import models
+from allocation import holdings as holdings_module
+from allocation import ids
+from allocation.holdings import Holdings, clash
+from bench import bounds, designing, startup
+from bench.samples import Samples
+from core.inventory import Inventory
+from database import Database
+from deployment import DeploymentAPI
+from lifecycle.discovery import Discovery
+from models import Slice
+from remote.plan import Command, Stage, Step
+from remote.runner import Runner
+from storage.version import Version
+from tests.support.fakes import FakeCloud
+
+HOSTS = 2000
+CPU_SECONDS = 2.0
+BASE = 1000
+
+
+def addresses(count: int) -> tuple[str, ...]:
+    """Return so many addresses of hosts."""
+    return tuple(f"10.{number // 62_500 + 1}.{number // 250 % 250}.{number % 250 + 1}" for number in range(count))
+
+
+def calls_of(work: Callable[[], object]) -> int:
+    """Return how many functions `work` calls, those of C included: the same number on every machine."""
+    count = 0
+
+    def note(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.fixture
+def cloud_of_many(tmp_path: Path) -> Database:
+    """A file with 2,000 workers and ten slices."""
+    path = tmp_path / "database.yaml"
+    startup.write_file(path, [2] * 10)
+    database = Database(path)
+    with database.transaction() as state:
+        state.inventory = replace(state.inventory, workers_list=addresses(HOSTS))
+    return database
+
+
+def test_two_thousand_hosts_are_discovered_in_two_seconds_of_cpu(cloud_of_many: Database) -> None:
+    cloud = FakeCloud()
+    deployment = DeploymentAPI(cloud_of_many.load().inventory)
+    began = time.process_time()
+    found = Discovery(cloud_of_many, deployment, Runner(cloud.connect)).workers()
+    assert time.process_time() - began <= CPU_SECONDS
+    assert [worker.up for worker in found.values()] == [True] * HOSTS
+    assert {host.runs for host in cloud.hosts.values()} == {1}
+
+
+def test_the_steps_of_all_hosts_are_sorted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    by_host = Stage.by_host.fget  # type: ignore[attr-defined]
+
+    def noted(stage: Stage) -> dict[str, tuple[Step, ...]]:
+        asked.append(len(stage.steps))
+        found: dict[str, tuple[Step, ...]] = by_host(stage)
+        return found
+
+    monkeypatch.setattr(Stage, "by_host", property(noted))
+    plan = DeploymentAPI(Inventory(workers_list=addresses(50))).discovery_plan()
+    assert Runner(FakeCloud().connect).run(plan).error is None
+    assert asked == [50]
+
+
+def test_sorting_steps_by_host_costs_as_much_for_each_of_many() -> None:
+    def stage(count: int) -> Stage:
+        steps = (Step(host, title, (Command(("true",)),)) for title in "ab" for host in addresses(count))
+        return Stage("many", tuple(steps))
+
+    few, many = stage(100), stage(HOSTS)
+    assert [step.title for step in many.by_host["10.1.0.1"]] == ["a", "b"]
+    assert calls_of(lambda: many.by_host) <= calls_of(lambda: few.by_host) * HOSTS / 100
+
+
+# --- The file ---------------------------------------------------------------------------------------------------------
+
+
+def content(slices: int, two: str = "") -> bytes:
+    """Return a file with so many slices of one VM each; `two` ports equal where it says so."""
+    owned = list(range(BASE, BASE + 2 * slices, 2))
+    digest = "a" * 64
+    lines = ["users:", "  one:", "    username: one", f"    password_hash: {digest}", f"    slices: {owned}"]
+    lines += [f"    used_vms: {slices}", f"    quota_vms: {slices}", "slices:"]
+    for number in owned:
+        port = 5901 if two and number == owned[-1] else 5901 + number - BASE
+        vm = f"{{vm_id: {number + 1}, name: vm1, owner: one, worker_ip: 10.0.10.1, vnc_port: {port}, interfaces: []}}"
+        lines += [f"  '{number}':", f"    slice_id: {number}", "    owner: one", "    vms:", f"    - {vm}"]
+    return "\n".join([*lines, ""]).encode()
+
+
+@pytest.fixture
+def many_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let more slices exist than there are VLANs for, as in a cloud of several realms."""
+    for module in (models, holdings_module, ids):
+        monkeypatch.setattr(module, "POOL_COUNT", 100_000)
+
+
+@pytest.mark.usefixtures("many_pools")
+def test_a_full_load_costs_as_much_for_each_of_many_slices() -> None:
+    few, many = (content(count) for count in (200, 1600))
+    assert len(Version.read(many).state().slices) == 1600
+    once = calls_of(lambda: Version.read(few))
+    assert calls_of(lambda: Version.read(many)) <= 1600 / 200 * once * 1.02
+
+
+@pytest.mark.usefixtures("many_pools")
+def test_a_clash_among_many_slices_is_named_as_before() -> None:
+    with pytest.raises(Exception, match=r"slices\.1998\.vms\.0\.vnc_port: VNC port 5901 belongs to VM 1001 already"):
+        Version.read(content(500, two="ports"))
+
+
+def holdings(slice_id: int, owner: str = "one") -> Holdings:
+    return Holdings.of(Slice(slice_id, owner))
+
+
+def test_claims_clash_within_what_is_new_and_with_the_rest() -> None:
+    one, same_pool, other = holdings(1000), holdings(1100), holdings(1001)
+    assert clash([one, same_pool], [])
+    assert clash([one], [other, same_pool])
+    assert not clash([one, other], [])
+    assert not clash([one], [other])
+    assert not clash([], [one, same_pool])  # they were there before, and are not asked about
+
+
+# --- The design -------------------------------------------------------------------------------------------------------
+
+
+def test_an_operation_of_the_design_takes_little_of_the_processor_among_1000_vms(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The bounds of docs/performance.md, without what other programs and the disk take."""
+    monkeypatch.setattr(time, "monotonic", time.thread_time)
+    samples = Samples(designing.measure(3, lambda _line: None, sizes=(10, 1000)))
+    small, large = designing.series(10), designing.series(1000)
+    for operation in designing.OPERATIONS:
+        before, found = samples.spread(small, "ours", operation), samples.spread(large, "ours", operation)
+        assert before
+        assert found
+        assert found.median <= bounds.OPERATION_SECONDS, operation
+        assert found.median - before.median <= bounds.OPERATION_GROWTH_SECONDS, operation

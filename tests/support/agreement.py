@@ -1,0 +1,158 @@
+"""Whether hosts and database agree: whose is each thing on the fake hosts, and may it be there?
+
+Worked out from the names alone (DESIGN 4), not from the plans that put the things there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from core import names
+from core.inventory import INTERNET_VLAN
+from database import State
+from models import Slice
+from tests.support.fakes import FakeCloud, FakeHost
+
+SHARED = 0
+"""Stands for the slice's id where a thing belongs to all slices with internet access."""
+
+_PATTERNS = tuple(
+    (re.compile(pattern), kind)
+    for pattern, kind in (
+        (r"vm_images/slice-(\d+)(?:/.*)?", "slice"),
+        (r"(?:/run/)?ns-gw-slice(\d+)(?:/.*)?", "slice"),
+        (rf"/run/ns-dhcp-vlan{INTERNET_VLAN}/hosts/slice-(\d+)", "slice"),
+        (r"(?:/run/)?ns-dhcp-vlan(\d+)(?:/.*)?", "vlan"),
+        (r"/tmp/dnsmasq_vlan(\d+)\.log", "vlan"),
+        (r"gw_vlan(\d+)|dhcp_v(\d+)", "vlan"),
+        (r"tap_(\d+)_eth\d+", "vm"),
+        (r"cookie=0xc10d([0-9a-f]{12})", "cookie"),
+    )
+)
+
+
+def nothing_has_two_owners(state: State) -> None:
+    """Ids, VLANs, ports, MACs, addresses, files and names."""
+    slices = list(state.slices.values())
+    machines = [(tenant, vm) for tenant in slices for vm in tenant.vms]
+    nics = [(vm, interface) for _, vm in machines for interface in vm.interfaces]
+    links = [(tenant, link) for tenant in slices for link in tenant.links]
+    kinds: dict[str, list[Any]] = {
+        "id": [tenant.slice_id for tenant in slices] + [vm.vm_id for _, vm in machines],
+        "VLAN of a pool": [vlan for s in slices for vlan in range(s.vlan_pool_start, s.vlan_pool_end + 1)],
+        "VLAN of a link": [link.vlan_id for _, link in links],
+        "end of a link": [end for _, link in links for end in link.ends],
+        "VNC port": [vm.vnc_port for _, vm in machines],
+        "MAC": [interface.mac for _, interface in nics],
+        "address": [interface.ip_config["ip"] for _, interface in nics if interface.ip_config],
+        "address in a subnet": [(link.vlan_id, link.address_of(vm_id)) for _, link in links for vm_id, _ in link.ends],
+        "disk": [(vm.worker_ip, vm.qcow_image) for _, vm in machines],
+        "disk id": [vm.disk_id or vm.vm_id for _, vm in machines],
+        "TAP": [names.tap_name(vm.vm_id, interface.name) for vm, interface in nics],
+        "process": [names.process_name(tenant.slice_id, vm.vm_id) for tenant, vm in machines],
+    }
+    for kind, things in kinds.items():
+        assert len(set(things)) == len(things), f"a {kind} has two owners: {sorted(map(str, things))}"
+    assert INTERNET_VLAN not in kinds["VLAN of a link"]
+
+
+def counts_are_right(state: State) -> None:
+    """`used_vms`, who owns which slice, and what the workers were promised."""
+    for name, user in state.users.items():
+        owned = [tenant for tenant in state.slices.values() if tenant.owner == name]
+        assert sorted(user.slices) == sorted(tenant.slice_id for tenant in owned)
+        assert user.used_vms == sum(len(tenant.vms) for tenant in owned)
+    for address, worker in state.workers.items():
+        on_it = [vm for tenant in state.slices.values() for vm in tenant.vms if vm.worker_ip == address]
+        assert worker.used_cores == sum(vm.cores for vm in on_it)
+
+
+def hosts_agree(cloud: FakeCloud, state: State) -> None:
+    """Everything on the hosts belongs to a slice whose record allows it, and has all that the record promises."""
+    found = owners(cloud, state)
+    for (address, slice_id), things in found.items():
+        if slice_id == SHARED:
+            assert any(internet_interfaces_may_be_up(tenant) for tenant in state.slices.values()), (address, things)
+            continue
+        tenant = state.slices.get(slice_id)
+        assert tenant, f"{address} has {things}, and there is no slice {slice_id}"
+        if not may_have_more(tenant, address):
+            assert set(things) <= disks(tenant, address), f"{address} has {things}; slice {slice_id} is {tenant.status}"
+    for tenant in state.slices.values():
+        for address in {vm.worker_ip for vm in tenant.vms if tenant.status != "deleting"}:
+            missing = disks(tenant, address, made=True) - set(found[address, tenant.slice_id])
+            assert not missing, f"{address} lacks {missing} of slice {tenant.slice_id}"
+
+
+def internet_interfaces_may_be_up(tenant: Slice) -> bool:
+    return tenant.uses_internet and (tenant.status != "design" or bool(tenant.left))
+
+
+def may_have_more(tenant: Slice, address: str) -> bool:
+    """Whether the record says that a host may have more of the slice than its disks."""
+    pending = any(vm.status == "pending" and vm.worker_ip == address for vm in tenant.vms)
+    left_there = any(entry.endswith(f" on {address}") for entry in tenant.left)
+    known = bool(tenant.left) and tenant.status in {"design", "deleting"}
+    return pending or left_there or (tenant.status != "design" and not known)
+
+
+def disks(tenant: Slice, address: str, *, made: bool = False) -> set[str]:
+    """The overlays, their marks, and the folder of a slice's VMs on a worker; `made`: only of those that were made."""
+    unmade = [vm for vm in tenant.vms if made and (vm.status == "pending" or vm.lost_with)]
+    vms = [vm for vm in tenant.vms if vm.worker_ip == address and vm not in unmade]
+    folder = f"vm_images/slice-{tenant.slice_id}"
+    marks = {f"{folder}/{vm.name}.id-{vm.disk_id}" for vm in vms if vm.disk_id}
+    return {folder, *marks, *(f"{folder}/{vm.name}_img.qcow2" for vm in vms)} if vms else set()
+
+
+def owners(cloud: FakeCloud, state: State) -> dict[tuple[str, int], list[str]]:
+    """(host, slice id) -> what the slice has there. A thing that nobody can own is a failure."""
+    found: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for address, host in cloud.hosts.items():
+        for thing in _things(host):
+            found[address, _owner(thing, state)].append(thing)
+        if host.rules:
+            found[address, SHARED].append(f"{len(host.rules)} rules")
+    return found
+
+
+def _things(host: FakeHost) -> Iterator[str]:
+    yield from (path for path in host.files if not re.fullmatch(r"vm_images/[^/]*", path))
+    yield from host.folders - {"/run", "/tmp", "vm_images"}
+    yield from host.namespaces.keys() - {""}
+    for devices in host.namespaces.values():
+        yield from devices.keys() - {"ens3", "ens4", "lo"}
+    yield from host.ports
+    yield from host.flows
+    yield from host.processes
+
+
+def _owner(thing: str, state: State) -> int:
+    for pattern, kind in _PATTERNS:
+        match = pattern.fullmatch(thing)
+        if match:
+            number = int(next(filter(None, match.groups())), 16 if kind == "cookie" else 10)
+            return _OWNER_OF[kind](number, state.slices.values())
+    raise AssertionError(f"whose is {thing}?")
+
+
+def _of_vm(vm_id: int, slices: Iterable[Slice]) -> int:
+    return next((tenant.slice_id for tenant in slices if tenant.vm(vm_id)), -vm_id)
+
+
+def _of_vlan(vlan_id: int, slices: Iterable[Slice]) -> int:
+    if vlan_id == INTERNET_VLAN:
+        return SHARED
+    return next((s.slice_id for s in slices if any(link.vlan_id == vlan_id for link in s.links)), -vlan_id)
+
+
+def _itself(slice_id: int, _: Iterable[Slice]) -> int:
+    return slice_id
+
+
+_OWNER_OF: dict[str, Callable[[int, Iterable[Slice]], int]] = {
+    "slice": _itself, "cookie": _itself, "vm": _of_vm, "vlan": _of_vlan
+}  # fmt: skip

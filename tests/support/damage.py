@@ -1,0 +1,142 @@
+"""What can happen to the fake hosts of a running slice behind our back, each as a change of their state."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from core import names
+from models import Slice
+from tests.support.fakes import FakeCloud, FakeHost
+
+SWITCH_KEEPS = "a reboot that br-int survives"
+SHARED_VLAN = 400
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One thing that goes missing; `strike` does it."""
+
+    title: str
+    strike: Callable[[], object]
+
+
+def possible(cloud: FakeCloud, tenant: Slice) -> list[Damage]:
+    """All that can happen to what the slice has, its shared parts among it, in an order that does not change."""
+    found = [damage for address in sorted(cloud.hosts) for damage in _of_host(cloud.hosts[address], tenant)]
+    return sorted(found, key=lambda damage: damage.title)
+
+
+def _of_host(host: FakeHost, tenant: Slice) -> Iterator[Damage]:
+    vlans = {link.vlan_id for link in tenant.links} | ({SHARED_VLAN} if tenant.uses_internet else set())
+    taps = {names.tap_name(vm.vm_id, nic.name) for vm in tenant.vms for nic in vm.interfaces}
+    inner = {name for vlan in vlans for name in (names.gateway_port(vlan), names.dhcp_port(vlan))}
+    spaces = {names.router_namespace(tenant.slice_id), *map(names.dhcp_namespace, vlans)}
+
+    def damage(what: str, strike: Callable[..., object], *arguments: object) -> Damage:
+        def once() -> None:
+            with suppress(KeyError, IndexError):  # another damage has taken it already
+                strike(host, *arguments)
+
+        return Damage(f"{what} on {host.address}", once)
+
+    for pid_file in host.processes:
+        if pid_file.startswith(f"vm_images/slice-{tenant.slice_id}/") or pid_file.split("/")[-2] in spaces:
+            yield damage(f"process {pid_file}", kill, pid_file)
+    yield from _of_network(host, tenant, damage, taps, inner, spaces)
+    if host.processes:
+        yield damage(SWITCH_KEEPS, reboot)
+
+
+def _of_network(
+    host: FakeHost, tenant: Slice, damage: Callable[..., Damage], taps: set[str], inner: set[str], spaces: set[str]
+) -> Iterator[Damage]:
+    for tap in taps & host.namespaces[""].keys():
+        yield damage(f"TAP {tap}", lose_tap, tap)
+        yield damage(f"TAP {tap} down", lambda h, tap: h.down.add(tap), tap)
+    for port in (taps | inner) & host.ports.keys():
+        yield damage(f"port {port}", lose_port, port)
+        yield damage(f"tag of {port}", lambda h, port: h.ports.update({port: h.ports[port] % 4000 + 7}), port)
+    for space in spaces & host.namespaces.keys():
+        yield damage(f"namespace {space}", lose_namespace, space)
+        for device in inner & host.namespaces[space].keys():
+            yield damage(f"addresses of {device}", lambda h, s, d: h.namespaces[s][d].clear(), space, device)
+    if (cookie := f"cookie={names.flow_cookie(tenant.slice_id)}") in host.flows:
+        yield damage("flows", lambda h: h.flows.pop(cookie))
+    for path in host.files:
+        if re.fullmatch(rf"/run/({'|'.join(sorted(spaces))})/hosts/slice-{tenant.slice_id}", path):
+            yield damage(f"reservations {path}", lambda h, path: h.files.pop(path), path)
+    if host.rules and tenant.uses_internet:
+        yield damage("a rule", lambda h: h.rules.pop(len(h.rules) // 2))
+        yield damage("forwarding", lambda h: h.forwarding.discard(""))
+
+
+def kill(host: FakeHost, pid_file: str) -> None:
+    """A process ends; its pid file stays."""
+    if pid_file in host.processes:
+        _, pid = host.processes.pop(pid_file)
+        del host.argvs[pid]
+        host.holders = {tap: holder for tap, holder in host.holders.items() if holder != pid}
+
+
+def lose_tap(host: FakeHost, tap: str) -> None:
+    """A TAP is deleted under its QEMU."""
+    host.namespaces[""].pop(tap, None)
+    host.aliases.pop(tap, None)
+    host.holders.pop(tap, None)
+    host.down.discard(tap)
+
+
+def lose_port(host: FakeHost, port: str) -> None:
+    """A port is deleted from br-int, and with it the device of an internal one."""
+    host.ports.pop(port, None)
+    host.ours.discard(port)
+    host.marks.pop(port, None)
+    if not port.startswith("tap_"):
+        for devices in host.namespaces.values():
+            devices.pop(port, None)
+
+
+def lose_namespace(host: FakeHost, name: str) -> None:
+    """A namespace is deleted with what is in it; its processes live on in one without a name."""
+    host.namespaces.pop(name, None)
+    host.forwarding.discard(name)
+    host.filters.pop(name, None)
+    host.bounds.pop(name, None)
+
+
+def reboot(host: FakeHost) -> None:
+    """Open vSwitch remembers its ports and makes the internal ones anew; all else but disks is gone."""
+    for pid_file in list(host.processes):
+        kill(host, pid_file)
+    for name in [name for name in host.namespaces if name]:
+        lose_namespace(host, name)
+    internal = {port for port in host.ports if not port.startswith("tap_")}
+    host.namespaces[""] = {"ens3": set(), "ens4": set(), **{port: set() for port in internal}}
+    host.folders = {path for path in host.folders if not path.startswith("/run/")}
+    host.files = {path: text for path, text in host.files.items() if not path.startswith(("/run/", "/tmp/"))}
+    for books in (
+        host.aliases,
+        host.flows,
+        host.rules,
+        host.filters,
+        host.bounds,
+        host.forwarding,
+        host.deaf,
+        host.down,
+    ):
+        books.clear()
+
+
+def put_strangers(host: FakeHost) -> None:
+    """Things of somebody else, some called as ours are; none carries our mark."""
+    host.ports["tap_4000_eth1"] = 4000
+    host.namespaces[""] |= {"tap_4000_eth0": set(), "tap_4000_eth1": set()}
+    host.namespaces["ns-dhcp-vlan4000"] = {"lo": set()}
+    host.folders.add("vm_images/slice-4000")
+    host.files["vm_images/slice-4000/notes.txt"] = "theirs"
+    host.flows["cookie=0x1"] = ["cookie=0x1,priority=1,actions=NORMAL"]
+    host.rules.append("filter -A FORWARD -i ens3 -j ACCEPT")
+    host.argvs[9] = ("qemu-system-x86_64", "-name", "theirs")

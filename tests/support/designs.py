@@ -1,0 +1,61 @@
+"""Slices for the tests, written as data: who is linked to whom, and who has internet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from allocation.holdings import holdings_of
+from core.inventory import Inventory, Worker
+from deployment import DeploymentAPI
+from models import Slice
+
+IMAGE = "/tmp/vm_images/cirros.img"
+FLAVOR = {"cores": 1, "ram_gb": 0.5, "disk_gb": 1, "image": IMAGE}
+
+
+@dataclass(frozen=True)
+class Design:
+    """`nics` is the number of data interfaces of each VM; a link is (VM, interface, VM, interface), VMs from 0 up."""
+
+    nics: tuple[int, ...]
+    links: tuple[tuple[int, str, int, str], ...] = ()
+    internet: tuple[int, ...] = ()
+    slice_id: int = 1000
+
+
+DESIGNS = {
+    "single": Design(nics=(0,)),
+    "internet": Design(nics=(0,), internet=(0,)),
+    "line": Design(nics=(1, 2, 1), links=((0, "eth1", 1, "eth1"), (1, "eth2", 2, "eth1")), internet=(0,)),
+    "ring": Design(
+        nics=(2, 2, 2, 2),
+        links=tuple((i, "eth1", (i + 1) % 4, "eth2") for i in range(4)),
+        internet=(0, 1, 2, 3),
+        slice_id=2015,
+    ),
+    "unconnected": Design(nics=(2, 2)),
+}
+
+
+def design(name: str, inventory: Inventory | None = None) -> Slice:
+    """The slice of that name, in design, its VMs numbered from the slice's id up, with fixed secrets and disks."""
+    wanted = DESIGNS[name]
+    deployment = DeploymentAPI(inventory or Inventory())
+    workers = {address: Worker(8, 64.0, 500.0) for address in (inventory or Inventory()).workers_list}
+    tenant = Slice(wanted.slice_id, "student")
+    for number, nics in enumerate(wanted.nics):
+        vm = deployment.create_vm_with_qcow(
+            tenant,
+            wanted.slice_id + 1 + number,
+            f"vm{number + 1}",
+            "cirros",
+            FLAVOR,
+            nics,
+            number in wanted.internet,
+            workers,
+            holdings_of([tenant]),
+        )
+        vm.status, vm.vnc_secret, vm.disk_id = "design", f"secret{number}", f"{number + 1:016x}"
+    for first, eth_a, second, eth_b in wanted.links:
+        tenant.connect(tenant.vms[first].vm_id, eth_a, tenant.vms[second].vm_id, eth_b)
+    return tenant

@@ -1,0 +1,134 @@
+"""A menu's seat on a cloud of fake hosts: the real use-cases over a real file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from database import Database
+from models import Slice
+from orchestrator import OrchestratorAPI, Result
+from tests.support.designs import FLAVOR
+from tests.support.fakes import FakeCloud, FakeHost
+
+WORKERS = ("10.0.10.1", "10.0.10.2")
+NETWORK = "10.0.10.3"
+PASSWORD_HASH = "8c6976e5b5410415bde908bd4dee15dfb167a9c873fc4bb8a81f6f2ab448a918"
+
+
+class FakeChannel:
+    """The streams of a program that has written `words`, and ended where they do not let a visitor in."""
+
+    def __init__(self, words: bytes, complaint: bytes = b"") -> None:
+        self._words = words
+        self._complaint = complaint
+        self.sent = b""
+        self.closed = False
+        self.eof_received = True
+
+    def fileno(self) -> int:
+        return -1
+
+    def settimeout(self, timeout: float | None, /) -> None:
+        assert timeout is None or timeout > 0
+
+    def recv(self, nbytes: int, /) -> bytes:
+        heard, self._words = self._words[:nbytes], self._words[nbytes:]
+        return heard
+
+    def recv_ready(self) -> bool:
+        return bool(self._words)
+
+    def recv_stderr(self, nbytes: int, /) -> bytes:
+        heard, self._complaint = self._complaint[:nbytes], self._complaint[nbytes:]
+        return heard
+
+    def recv_stderr_ready(self) -> bool:
+        return bool(self._complaint)
+
+    def send(self, s: bytes, /) -> int:
+        self.sent += s
+        return len(s)
+
+    def shutdown_write(self) -> None:
+        self.sent += b"(end)"
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class ConsoleHost(FakeHost):
+    """A fake host that notes which consoles were opened; `answers` are what it says to each visitor, then `ready`."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self.opened: list[tuple[str, ...]] = []
+        self.answers: list[str] = []
+        self.complaint = ""
+
+    def open_terminal(self, argv: tuple[str, ...], script: str) -> FakeChannel:
+        assert "socat" in script
+        self.opened.append(argv)
+        answer = self.answers.pop(0) if self.answers else "ready"
+        words = f"Welcome\n{argv[8]}\n{argv[8]} {answer}\nlogin: "
+        return FakeChannel(words.encode(), self.complaint.format(visit=argv[8]).encode())
+
+
+@dataclass
+class Desk:
+    """A menu's seat: the API, its file and the hosts behind it."""
+
+    api: OrchestratorAPI
+    path: Path
+    cloud: FakeCloud
+
+    @property
+    def database(self) -> Database:
+        return Database(self.path)
+
+    def ok(self, result: Result[Any]) -> Any:
+        assert result[0], result[1]
+        return result[1]
+
+    def no(self, result: Result[Any]) -> str:
+        assert not result[0], result[1]
+        assert isinstance(result[1], str)
+        assert "\n" not in result[1]
+        return result[1]
+
+    def slice(self, slice_id: int = 1000, owner: str = "student") -> Slice:
+        tenant = self.ok(self.api.get_slice(owner, slice_id))
+        assert isinstance(tenant, Slice)
+        return tenant
+
+    def used(self, owner: str = "student") -> int:
+        return int(self.ok(self.api.get_user(owner)).used_vms)
+
+    def ring(self, count: int, owner: str = "student") -> Slice:
+        """A ring of VMs with internet, in design."""
+        tenant = self.ok(self.api.create_slice(owner, "ring"))
+        vms = [
+            self.ok(self.api.add_vm_to_slice(owner, tenant.slice_id, f"vm{number}", "cirros", 2, True))
+            for number in range(count)
+        ]
+        for vm, following in zip(vms, [*vms[1:], vms[0]], strict=True):
+            self.ok(self.api.create_link(owner, tenant.slice_id, vm.vm_id, "eth1", following.vm_id, "eth2"))
+        return self.slice(tenant.slice_id, owner)
+
+
+def open_desk(folder: Path) -> Desk:
+    """A cloud of fake hosts with two students, `admin` and `student`, and one flavor of ours."""
+    path = folder / "database.yaml"
+    users = {
+        name: {"username": name, "password_hash": PASSWORD_HASH, "quota_vms": quota, "used_vms": 0, "slices": []}
+        for name, quota in (("admin", 10), ("student", 6))
+    }
+    path.write_text(yaml.safe_dump({"users": users, "flavors": {"cirros": FLAVOR}}), encoding="utf-8")
+    path.chmod(0o600)
+    cloud = FakeCloud({address: ConsoleHost(address) for address in (*WORKERS, NETWORK)})
+    api = OrchestratorAPI(Database(path), cloud.connect)  # type: ignore[arg-type]
+    assert api.discover_workers()[0]
+    return Desk(api, path, cloud)

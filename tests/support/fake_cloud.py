@@ -1,0 +1,422 @@
+"""A cloud in memory with the use-cases of `menu.api`, for the tests of the menu: real models, no file and no host."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import os
+import time
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import cli
+from allocation.holdings import Holdings, holdings_of
+from allocation.ids import next_internet_address, next_slice_id, next_vm_id, next_vnc_port
+from core.errors import CloudError, Interrupted, Refused
+from core.inventory import InternetSettings, LoginSettings, Worker
+from core.names import mac_address
+from inspection.doctor import Diagnosis
+from inspection.findings import Finding
+from inspection.isolation.proof import Breach, Property
+from inspection.isolation.prover import Verdict
+from lifecycle.hosts import Remains, WrittenOff
+from models import (
+    VM,
+    Flavor,
+    Interface,
+    Link,
+    Record,
+    Slice,
+    User,
+)
+from remote.events import InterruptNoted, Listener, StageStarted, StepDone, StepFailed, Transferred
+from remote.interrupts import held
+from remote.plan import Command, Plan, Stage, Step
+from tests.support.fake_guest import Guest
+
+T = TypeVar("T")
+Answer = tuple[Literal[True], T] | tuple[Literal[False], str]
+
+WORKERS = ("10.0.10.1", "10.0.10.2")
+NETWORK_NODE = "10.0.10.3"
+
+
+def answering(method: Callable[..., T]) -> Callable[..., Answer[T]]:
+    @functools.wraps(method)
+    def answer(*args: object) -> Answer[T]:
+        try:
+            return True, method(*args)
+        except CloudError as error:
+            return False, str(error)
+
+    return answer
+
+
+class FakeAccounts:
+    def __init__(self, users: dict[str, User]) -> None:
+        self.users = users
+
+    def add(self, username: str, password: str, quota: int, role: str) -> None:
+        if username in self.users:
+            raise Refused(f"There is a user {username} already")
+        self.users[username] = User(username, password, quota, role)
+
+    def set_password(self, username: str, password: str) -> None:
+        self._user(username).password_hash = password
+
+    def set_quota(self, username: str, quota: int) -> None:
+        self._user(username).quota_vms = quota
+
+    def set_slices(self, username: str, count: int | None) -> None:
+        self._user(username).quota_slices = count
+
+    def most_slices(self, username: str) -> int:
+        return self._user(username).most_slices(LoginSettings())
+
+    def set_role(self, username: str, role: str) -> None:
+        self._user(username).role = role
+
+    def remove(self, username: str) -> None:
+        del self.users[self._user(username).username]
+
+    def list(self) -> Iterable[User]:
+        return self.users.values()
+
+    def _user(self, username: str) -> User:
+        if username not in self.users:
+            raise Refused(f"There is no user {username}; user list shows all")
+        return self.users[username]
+
+
+class FakeDoctor:
+    """Finds what it was given; `--fix` removes the orphans among it."""
+
+    def __init__(self) -> None:
+        self.found: tuple[Finding, ...] = ()
+        self.unseen: tuple[str, ...] = ()
+        self.asked: list[Collection[str] | None] = []
+
+    def examine(self) -> Diagnosis:
+        return Diagnosis(self.found, self.unseen, self._removable())
+
+    def fix(self, agreed: Collection[str] | None = None) -> Diagnosis:
+        self.asked.append(agreed)
+        removed = [each for each in self._removable() if agreed is None or each in agreed]
+        left = tuple(finding for finding in self.found if finding.sentence not in removed)
+        return Diagnosis(left, self.unseen, removed=tuple(removed))
+
+    def _removable(self) -> tuple[str, ...]:
+        return tuple(finding.sentence for finding in self.found if finding.code.startswith("orphan"))
+
+
+class FakeProver:
+    """One property, broken where it was told to be."""
+
+    def __init__(self) -> None:
+        self.breaches: list[Breach] = []
+        self.unseen: tuple[str, ...] = ()
+
+    def prove(self) -> Verdict:
+        return Verdict((Property("ports: every port has its tag", 7, self.breaches),), self.unseen)
+
+
+class Place:
+    """A place that a session holds."""
+
+    def __init__(self, free: Callable[[], None]) -> None:
+        self.close = free
+
+
+class FakeHosts:
+    """Workers of which nothing was ever lost."""
+
+    def examine(self, address: str) -> Remains:
+        raise Refused(f"{address} answers")
+
+    def forget(self, address: str) -> WrittenOff:
+        raise Refused(f"{address} answers")
+
+
+class FakeCloud:
+    """`pace` is how many seconds a step takes; `down` are workers that do not answer."""
+
+    def __init__(self, pace: float = 0.0, down: tuple[str, ...] = ()) -> None:
+        self.users = {"admin": User("admin", "admin"), "student": User("student", "student", 6)}
+        self.accounts = FakeAccounts(self.users)
+        self.slices: dict[int, Slice] = {}
+        self.ill: dict[int, list[str]] = {}
+        self.doctor = FakeDoctor()
+        self.prover = FakeProver()
+        self.hosts = FakeHosts()
+        self.left_over: list[int] = []
+        self.guests: list[Guest] = []
+        self.pace = pace
+        self.down = down
+        self.fails_at = ""
+        self.interrupts_at = ""
+        self.asks_for_new_password = False
+        self.warning = ""
+        self.idle_seconds = float(os.environ.get("FAKE_IDLE", "1800"))
+        self.sessions = 8
+        self.open_sessions: list[str] = []
+        self.looks = 0
+
+    console_exits = ("ctrl-]", "~.")
+    visitor = ""
+    """The user whom the consoles have."""
+
+    @answering
+    def flavors(self, _actor: str) -> dict[str, Record]:
+        return Flavor.FLAVORS
+
+    @answering
+    def authenticate(self, username: str, password: str) -> User:
+        user = self.users.get(username)
+        if not user or user.password_hash != password:
+            raise Refused("Wrong user name or password")
+        return user
+
+    def open_session(self, username: str) -> tuple[bool, Any]:
+        if self.open_sessions.count(username) >= self.sessions:
+            return False, f"{username} has {self.sessions} sessions open"
+        self.open_sessions.append(username)
+        return True, Place(lambda: self.open_sessions.remove(username))
+
+    def needs_new_password(self, username: str, password: str) -> bool:
+        return self.asks_for_new_password and username == password
+
+    @answering
+    def change_password(self, actor: str, current: str, new: str) -> None:
+        if self.users[actor].password_hash != current:
+            raise Refused("This is not your current password; nothing was changed")
+        if len(new) < 8:
+            raise Refused("A password has 8 to 256 characters")
+        self.users[actor].password_hash = new
+
+    def news(self) -> str:
+        told, self.warning = self.warning, ""
+        return told
+
+    @answering
+    def discover_workers(self) -> dict[str, Worker]:
+        self.looks += 1
+        return {address: Worker(4, 8.0, 100.0, 1, 0.5, 1.0, address not in self.down) for address in WORKERS}
+
+    @answering
+    def most_slices(self, actor: str) -> int:
+        return self.accounts.most_slices(actor)
+
+    def known_workers(self) -> Answer[dict[str, Worker]]:
+        return self.discover_workers()
+
+    @answering
+    def get_user(self, username: str) -> User:
+        return self.users[username]
+
+    @answering
+    def list_slices(self, actor: str) -> list[Slice]:
+        return [copy.deepcopy(tenant) for tenant in self.slices.values() if self._may(actor, tenant)]
+
+    @answering
+    def get_slice(self, actor: str, slice_id: int) -> Slice:
+        return copy.deepcopy(self._own(actor, slice_id))
+
+    @answering
+    def create_slice(self, actor: str, name: str) -> Slice:
+        tenant = Slice(next_slice_id(self._next_id(), self._live()), actor)
+        tenant.name = name
+        self.slices[tenant.slice_id] = tenant
+        return tenant
+
+    @answering
+    def add_vm_to_slice(
+        self, actor: str, slice_id: int, name: str, flavor_name: str, count: int, internet: bool, listen: Listener
+    ) -> VM:
+        tenant = self._own(actor, slice_id)
+        owner = tenant.owner
+        if not self.users[owner].can_create_vms(1):
+            raise Refused("Quota exceeded")
+        if any(vm.name == name for vm in tenant.vms):
+            raise Refused(f"Slice {slice_id} has a VM {name} already")
+        vm_id = next_vm_id(self._next_id(), self._live())
+        interfaces = [Interface(f"eth{i}", mac=mac_address(vm_id, i)) for i in range(count + 1)]
+        if internet:
+            interfaces[0].vlan_id = 400
+            interfaces[0].ip_config = next_internet_address(vm_id, self._live(), InternetSettings())
+        worker = WORKERS[len(tenant.vms) % 2]
+        self._play(Plan((Stage("prepare", (step(worker, f"base image and overlay of {name}"),)),)), listen, upload=True)
+        vm = VM(vm_id, name, owner, worker, next_vnc_port(self._live()), interfaces, Flavor.get(flavor_name))
+        vm.flavor_name, vm.status = flavor_name, "design"
+        tenant.vms.append(vm)
+        self.users[owner].used_vms += 1
+        return vm
+
+    @answering
+    def create_link(self, actor: str, slice_id: int, vm1: int, interface1: str, vm2: int, interface2: str) -> Link:
+        return self._own(actor, slice_id).connect(vm1, interface1, vm2, interface2)
+
+    @answering
+    def plan_slice(self, actor: str, slice_id: int) -> Plan:
+        return deployment_of(self._own(actor, slice_id))
+
+    @answering
+    def deploy_slice(self, actor: str, slice_id: int, listen: Listener) -> Slice:
+        tenant = self._own(actor, slice_id)
+        if tenant.status == "running":
+            raise Refused("Slice already running")
+        with held(listen) as pressed:
+            plan = deployment_of(tenant)
+            self._play(plan, listen)
+            if pressed():
+                self._play(plan.undone("take back"), listen)
+                raise Interrupted("Interrupted; everything was taken back")
+        tenant.status = "running"
+        for vm in tenant.vms:
+            vm.status, vm.vnc_secret = "running", f"x7Kd{vm.vm_id}"
+        return tenant
+
+    @answering
+    def ailments(self, actor: str) -> dict[int, list[str]]:
+        return {number: words for number, words in self.ill.items() if self._own(actor, number)}
+
+    @answering
+    def prove_isolation(self, actor: str) -> Verdict:
+        assert actor in self.users
+        return self.prover.prove()
+
+    @answering
+    def repair_slice(self, actor: str, slice_id: int, listen: Listener) -> list[str]:
+        self._play(deployment_of(self._own(actor, slice_id)), listen)
+        return self.ill.pop(slice_id, [])
+
+    @answering
+    def delete_slice(self, actor: str, slice_id: int, listen: Listener) -> Slice:
+        tenant = self._own(actor, slice_id)
+        self._play(deployment_of(tenant).undone("remove"), listen)
+        del self.slices[slice_id]
+        self.users[tenant.owner].used_vms -= len(tenant.vms)
+        return tenant
+
+    @answering
+    def unfinished(self, actor: str) -> list[Slice]:
+        left_over = [self.slices[slice_id] for slice_id in self.left_over if slice_id in self.slices]
+        return [tenant for tenant in left_over if self._may(actor, tenant)]
+
+    @answering
+    def finish_slice(self, actor: str, slice_id: int, listen: Listener) -> str:
+        self._play(deployment_of(self._own(actor, slice_id)), listen)
+        self.left_over.remove(slice_id)
+        return f"Slice {slice_id} is running"
+
+    @answering
+    def take_back_slice(self, actor: str, slice_id: int, listen: Listener) -> str:
+        self._play(deployment_of(self._own(actor, slice_id)).undone("take back"), listen)
+        self.left_over.remove(slice_id)
+        return f"Slice {slice_id} is in design"
+
+    @answering
+    def open_console(self, actor: str, vm_id: int, confirm: Callable[[str], bool]) -> Guest:
+        if not any(tenant.vm(vm_id) for tenant in self.slices.values() if self._may(actor, tenant)):
+            raise Refused(f"You have no VM {vm_id}; View my Slices shows the ids")
+        if self.visitor and not confirm(f"{self.visitor} has had the console of vm1 open since 02:13"):
+            raise Refused(f"The console of vm1 was left to {self.visitor}")
+        self.guests.append(Guest())
+        return self.guests[-1]
+
+    def _own(self, actor: str, slice_id: int) -> Slice:
+        tenant = self.slices.get(slice_id)
+        if not tenant or not self._may(actor, tenant):
+            raise Refused(f"You have no slice {slice_id}; View my Slices shows the ids")
+        return tenant
+
+    def _may(self, actor: str, tenant: Slice) -> bool:
+        return self.users[actor].may_work_on(tenant)
+
+    def _live(self) -> list[Holdings]:
+        return holdings_of(self.slices.values())
+
+    def _next_id(self) -> int:
+        used = [*self.slices, *(vm.vm_id for tenant in self.slices.values() for vm in tenant.vms)]
+        return max(used, default=999) + 1
+
+    def _play(self, plan: Plan, listen: Listener, *, upload: bool = False) -> None:
+        """Tell `listen` what a runner would."""
+        for stage in plan.stages:
+            listen(StageStarted(stage))
+            if stage.title == self.interrupts_at:
+                listen(InterruptNoted())
+            for number, each in enumerate(stage.steps):
+                if stage.title == self.fails_at:
+                    error = CloudError(f"{each.host}: {each.title}: no space left on device")
+                    listen(StepFailed(stage, each, error))
+                    raise error
+                for done in range(0, 20 * 2**20, 2**20) if upload else ():
+                    listen(Transferred(each.host, each.title, done, 20 * 2**20))
+                    time.sleep(self.pace / 10)
+                time.sleep(self.pace)
+                listen(StepDone(stage, each, 0.12 + self.pace, number % 3 != 2))
+
+
+def step(host: str, title: str) -> Step:
+    return Step(host, title, (Command(("true", title)),), (Command(("false", title)),))
+
+
+def deployment_of(tenant: Slice) -> Plan:
+    """A plan with the stages of a deployment."""
+    hosts = (*WORKERS, NETWORK_NODE)
+    guests = [(vm.worker_ip, vm.name) for vm in tenant.vms]
+    return Plan(
+        (
+            Stage("preflight", tuple(step(host, "tools and bridge") for host in hosts)),
+            Stage(
+                "prepare",
+                (
+                    *(step(worker, f"base image and overlay of {name}") for worker, name in guests),
+                    *(step(NETWORK_NODE, f"VLAN {link.vlan_id}: gateway and DHCP") for link in tenant.links),
+                ),
+            ),
+            Stage("launch", tuple(step(worker, f"QEMU of {name}") for worker, name in guests)),
+            Stage("verify", tuple(step(worker, f"process and ports of {name}") for worker, name in guests)),
+        )
+    )
+
+
+def furnished(**options: Any) -> FakeCloud:
+    """A cloud in which admin has one slice in design: 1000 (net1) with vm1 to vm3, vm1 and vm2 linked."""
+    cloud = FakeCloud(**options)
+    pace, cloud.pace = cloud.pace, 0.0
+    cloud.create_slice("admin", "net1")
+    for number in (1, 2, 3):
+        cloud.add_vm_to_slice("admin", 1000, f"vm{number}", "cirros", 2, number == 1, lambda _event: None)
+    cloud.create_link("admin", 1000, 1001, "eth1", 1002, "eth1")
+    cloud.pace = pace
+    return cloud
+
+
+class Silent(FakeCloud):
+    """Its workers do not answer, and a thread waits for them that Python would not leave alone at exit."""
+
+    def discover_workers(self) -> Answer[dict[str, Worker]]:
+        with ThreadPoolExecutor() as pool:
+            pool.submit(time.sleep, 30).result()
+        return True, {}
+
+
+def open_fake(database: Path) -> FakeCloud:
+    """What the real program opens in a test of its own process; the file's name says which cloud."""
+    match database.stem:
+        case "refused":
+            raise Refused(f"{database}: line 3: users is missing")
+        case "broken":
+            raise ValueError("nobody \x1b[31mforesaw\nthis")
+        case "slow":
+            return furnished(pace=0.3, down=("10.0.10.2",))
+        case "silent":
+            return Silent()
+    return furnished(pace=float(os.environ.get("FAKE_PACE", "0")))
+
+
+if __name__ == "__main__":
+    cli.leave(cli.main(open_api=open_fake))

@@ -1,0 +1,250 @@
+"""What a fake host answers to a look: its state, in the words of the real programs."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from inspection import collect
+from network import ovs
+
+if TYPE_CHECKING:
+    from tests.support.fakes import Answer, FakeHost
+
+
+NORMAL = "cookie=0x0, priority=0 actions=NORMAL"
+ROUTES = """default via 10.0.10.254 dev ens3 proto dhcp src 10.0.10.3 metric 100
+10.0.10.0/24 dev ens3 proto kernel scope link src 10.0.10.3
+10.60.7.0/24 dev gw_vlan400 proto kernel scope link src 10.60.7.1
+unreachable 10.1.0.0/16 metric 5
+"""
+
+
+def ports(host: FakeHost) -> str:
+    """Three tables, as `ovs-vsctl --format=json` writes them."""
+    rows, interfaces = [], []
+    for name in ["br-int", "ens4", *host.ports]:
+        identity = ["uuid", f"port-{name}"]
+        protected = name in host.protected
+        rows.append(
+            [identity, name, host.ports.get(name, _set()), _set(), _set(), protected, ["uuid", f"interface-{name}"]]
+        )
+        device = any(name in devices for devices in host.namespaces.values())
+        marks = [["owner", ovs.OWNER], *host.marks.get(name, {}).items()] if name in host.ours else []
+        kind = "" if name.startswith(("tap_", "ens")) else "internal"
+        number = 7 if device or name == "br-int" else -1
+        interfaces.append([["uuid", f"interface-{name}"], name, kind, number, _set(), ["map", list(map(list, marks))]])
+    bridge = [["br-int", ["set", [row[0] for row in rows]]]]
+    tables = (
+        (["name", "ports"], bridge),
+        (["_uuid", "name", "tag", "trunks", "vlan_mode", "protected", "interfaces"], rows),
+        (["_uuid", "name", "type", "ofport", "error", "external_ids"], interfaces),
+    )
+    return "".join(json.dumps({"headings": headings, "data": data}) + "\n" for headings, data in tables)
+
+
+def _set() -> list[Any]:
+    return ["set", []]
+
+
+def devices(host: FakeHost, namespace: str) -> str:
+    """As `ip -j -d addr` writes it."""
+    return json.dumps(
+        [
+            {
+                "ifname": name,
+                "address": host.macs.get(name, "02:00:00:00:00:99"),
+                "flags": _flags(host, name),
+                **({"ifalias": host.aliases[name]} if name in host.aliases else {}),
+                "addr_info": [{"family": "inet", "local": address} for address in sorted(addresses)],
+            }
+            for name, addresses in host.namespaces[namespace].items()
+        ]
+    )
+
+
+def _flags(host: FakeHost, name: str) -> list[str]:
+    silent = name.startswith("tap_") and name not in host.exposed
+    found = {"UP": name not in host.down, "LOWER_UP": _carrier(host, name), "NOARP": silent}
+    return [flag for flag, is_set in found.items() if is_set]
+
+
+def _carrier(host: FakeHost, name: str) -> bool:
+    return not name.startswith("tap_") or name in host.holders
+
+
+def stack(host: FakeHost) -> str:
+    """As the script writes it: settings of devices, and sockets of QEMUs."""
+    devices = [name for name in host.namespaces[""] if name.startswith(("tap_", "gw_vlan", "dhcp_v"))]
+    settings = "".join(f"device {name} {int(name not in host.exposed)} 1\n" for name in devices)
+    sockets = ""
+    for pid, argv in host.argvs.items():
+        if "-vnc" in argv:
+            address, _, number = argv[argv.index("-vnc") + 1].partition(",")[0].rpartition(":")
+            port = f"{address or '*'}:{5900 + int(number)}"
+            sockets += f'socket LISTEN 0 1 {port} 0.0.0.0:* users:(("qemu-system-x86",pid={pid},fd=11))\n'
+    return settings + sockets
+
+
+def processes(host: FakeHost) -> str:
+    running = host.argvs
+    return "".join("\x1f".join((f"/proc/{pid}/cmdline:{argv[0]}", *argv[1:], "\n")) for pid, argv in running.items())
+
+
+def disks(host: FakeHost) -> str:
+    words = ((pid, word) for pid, argv in host.argvs.items() for word in argv if word.startswith("file="))
+    return "".join(f"/proc/{pid}/fd /home/ubuntu/{word[5:].split(',')[0]}\n" for pid, word in words)
+
+
+def files(host: FakeHost, folder: str) -> str:
+    inside = [(f"{path} ", "f", len(text)) for path, text in host.files.items() if path.startswith(f"{folder}/")]
+    inside += [(f"{path} ", "d", 4096) for path in host.folders if path.startswith(f"{folder}/")]
+    listing = "".join(f"{kind} {size} 0.5 {path.strip()[len(folder) + 1 :]}\n" for path, kind, size in inside)
+    pid_file = rf"{folder}/slice-[^/]+/[^/]+\.pid$"
+    told = rf"{pid_file}|{folder}/\.[^/]+\.seal$"
+    pids = (f"{path}:{text}\n" for path, text in host.files.items() if re.match(told, path))
+    return f"{listing}\n{''.join(pids)}"
+
+
+def marks(host: FakeHost) -> str:
+    folders = "".join(f"{path}\n" for path in host.folders if re.match(r"/run/ns-[^/]+$", path))
+    kept = {path: text for path, text in host.files.items() if re.match(r"/run/ns-[^/]+/(pid|hosts/.+)$", path)}
+    return f"{folders}\n" + "".join(
+        f"{path}:{line}\n" for path, text in kept.items() for line in text.splitlines() or [""]
+    )
+
+
+def namespaces(host: FakeHost, shared: str, *, thorough: bool) -> str:
+    """Routers, and those with a DHCP server that is not deaf, show less, but for the shared one."""
+    entered = shown = ""
+    for name, inside in host.namespaces.items():
+        server = host.processes.get(f"/run/{name}/pid")
+        heard = server and name != shared and name not in host.deaf
+        if (heard or name.startswith("ns-gw-")) and not thorough:
+            shown += _shown(host, name)
+        elif name.startswith("ns-"):
+            bound = ["if12"] if name in host.deaf else [device for device in inside if device.startswith("dhcp_")]
+            sockets = "".join(f"UNCONN 0 0 0.0.0.0%{device}:67 0.0.0.0:*\n" for device in bound if server)
+            ipv6 = " lo" if name in host.exposed else ""
+            entered += f"namespace {name}\n{int(name in host.forwarding)}{ipv6}\n{devices(host, name)}\n{sockets}"
+    return entered + shown
+
+
+def _shown(host: FakeHost, name: str) -> str:
+    """What /proc/pid/net tells of it: all subnets have 256 addresses, and numbers the lowest byte first."""
+    facts = ["routes"] if name in host.forwarding and name.startswith("ns-gw-") else []
+    for device, addresses in host.namespaces[name].items():
+        for address in sorted(addresses) if device not in host.down else ():
+            subnet = bytes([0, *reversed(ipaddress.IPv4Address(address).packed[:3])]).hex().upper()
+            facts += [f"network {subnet} 00FFFFFF {device}", f"address {address}", f"address {address}"]
+    if name.startswith("ns-gw-") or not any(fact.startswith("network ") for fact in facts):
+        facts += [f"device {device}" for device in host.namespaces[name]]
+    return "".join(f"in {name} {fact}\n" for fact in facts)
+
+
+def rules(host: FakeHost) -> str:
+    """As `iptables-save` writes them; the uplink is in one network."""
+    said = ""
+    for table in ("filter", "mangle", "nat"):
+        ours = [rule.removeprefix(f"{table} ") for rule in host.rules if rule.startswith(f"{table} ")]
+        said += f"*{table}\n" + "".join(f"{rule.replace('NEAR', '10.0.10.0/24')}\n" for rule in ours) + "COMMIT\n"
+    return said
+
+
+def heard(host: FakeHost, namespace: str) -> str:
+    """As `iptables-save -t filter` writes the chains of slices: INPUT first."""
+    chains = host.filters.get(namespace, {})
+    lines = [line for rules in chains.values() for line in rules]
+    entries = "".join(f"{line}\n" for line in lines if line.startswith("-A INPUT "))
+    rest = "".join(f"{line}\n" for line in lines if not line.startswith(("-A INPUT ", ":")))
+    policy = "DROP" if ":INPUT DROP" in lines else "ACCEPT"
+    made = "".join(f":{chain} - [0:0]\n" for chain in chains)
+    return f"*filter\n:INPUT {policy} [0:0]\n:OUTPUT ACCEPT [0:0]\n{made}{entries}{rest}COMMIT\n"
+
+
+def bounds(host: FakeHost) -> str:
+    """Return what nftables lists in each namespace."""
+    inside = (name for name in host.namespaces if name)
+    return "".join(f"namespace {name}\n{host.bounds.get(name, '')}\n" for name in inside)
+
+
+def logs(host: FakeHost) -> str:
+    """Return what has the name of a log in /tmp; a file that is a link to ours is ours."""
+    found = sorted(path for path in host.files if re.fullmatch(r"/tmp/dnsmasq_vlan\d+\.log", path))
+    whose = ("ours" if host.files[path].startswith("/run/ns-dhcp-vlan") else "foreign" for path in found)
+    return "".join(f"{who} {path.removeprefix('/tmp/')}\n" for who, path in zip(whose, found, strict=True))
+
+
+def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C901, PLR0912
+    """What the host answers to a command of a look; None when it is no such command."""
+    match argv:
+        case ("date", "+%s.%N"):
+            said = f"{time.time() + host.skew:.9f}\n"
+        case ("ovs-vsctl", "--timeout=5", "--format=json", *_):
+            said = ports(host)
+        case ("ovs-ofctl", "--timeout=5", "--no-stats", "--names", "dump-flows", _):
+            flows = [NORMAL, *(flow for flows in host.flows.values() for flow in flows)]
+            said = "".join(f" {flow}\n" for flow in flows)
+        case ("ip", "-j", "-d", "addr"):
+            said = devices(host, "")
+        case ("ip", "-4", "-o", "route", "show"):
+            said = ROUTES
+        case ("ss", "-Htn", "state", "established", _):
+            said = ""
+        case ("ovs-appctl", "--timeout=5", "ofproto/trace", _, packet):
+            said = f"Final flow: unchanged\nDatapath actions: {_passed(host, packet)}\n"
+        case ("ip", "-n", namespace, "route", "get", address):
+            found = namespace in host.ways
+            return (
+                (0, f"{address} dev ens3 \n", "") if found else (2, "", "RTNETLINK answers: Network is unreachable\n")
+            )
+        case ("ip", "route", "get", address, "from", _, "iif", tap):
+            found = tap in host.ways
+            return (
+                (0, f"local {address} dev lo \n", "")
+                if found
+                else (2, "", "RTNETLINK answers: Invalid cross-device link\n")
+            )
+        case ("nft", "list", "ruleset", "inet"):
+            said = "".join(f"{table}\n" for table in host.tables.values())
+        case ("iptables-save",):
+            said = rules(host)
+        case ("sh", "-c", script, _, *words):
+            return _script(host, script, words)
+        case ("sh", "-c", script):
+            return _script(host, script, [])
+        case _:
+            return None
+    return 0, said, ""
+
+
+def _passed(host: FakeHost, packet: str) -> str:
+    """A broadcast of a VM's own goes out on its VLAN, all else is dropped."""
+    port = packet.split(",", maxsplit=1)[0].removeprefix("in_port=")
+    if any(port.startswith(name) for name in host.lets_through):
+        return "push_vlan(vid=4000,pcp=0),1"
+    tame = "dl_vlan=" not in packet and "dl_src=52:54:00" in packet and ",ip," not in packet and ",arp," not in packet
+    return f"push_vlan(vid={host.ports[port]},pcp=0),1" if tame else "drop"
+
+
+def _script(host: FakeHost, script: str, words: list[str]) -> Answer | None:
+    said: dict[str, Callable[[], str]] = {
+        collect._PROCESSES: lambda: processes(host),
+        collect._DISKS: lambda: disks(host),
+        collect._FILES: lambda: files(host, words[0]),
+        collect._MARKS: lambda: marks(host),
+        collect._NAMESPACES: lambda: namespaces(host, words[0], thorough=bool(words[1])),
+        collect._FILTER: lambda: heard(host, words[0]) if words[0] in host.namespaces else "",
+        collect.FORWARDING: lambda: f"{int('' in host.forwarding)}\n",
+        collect._STACK: lambda: stack(host),
+        collect._BOUNDS: lambda: bounds(host),
+        collect._LIMITS: lambda: "1024\n262144\n120\n",
+        collect._LOGS: lambda: logs(host),
+        collect._ROOM: lambda: "104857600\n16777216\n",
+        collect._TOOLS: lambda: "".join(f"{word}{'' if word in host.lacking else ' there'}\n" for word in words),
+    }
+    return (0, said[script](), "") if script in said else None

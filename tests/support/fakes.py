@@ -1,0 +1,775 @@
+"""Hosts that exist in memory only: they answer what a real host would, and refuse what a real host would refuse.
+
+A program or script that is not in the table is a failure of the test: nothing is waved through.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import deployment
+import qcow_manager
+import vlan_manager
+import vm_launcher
+from core.errors import HostUnreachable
+from network import checks, dhcp, firewall, namespaces, neighbours, ovs, port_security, stack, wire
+from remote.batch import Outcome, Progress
+from remote.plan import CHANGE_DEADLINE_SECONDS, PATIENCE_SECONDS, Command, Step, Upload
+from shell import accelerator, daemon
+from tests.support import fake_facts
+
+CLOCK = time.time
+MAX_INTERFACE_NAME = 15
+MAX_SOCKET_PATH = 107
+
+Answer = tuple[int, str, str]
+OK: Answer = (0, "", "")
+
+
+def no(words: str, status: int = 1) -> Answer:
+    return status, "", words
+
+
+@dataclass
+class FakeHost:
+    """One host. `faults`: how a step's title begins -> what it answers, once, instead of running; `dead`: no answer.
+
+    `exposed`: devices and namespaces whose wire the host's own IP stack hears.
+    """
+
+    address: str
+    folders: set[str] = field(default_factory=lambda: {"/run", "/tmp"})
+    files: dict[str, str] = field(default_factory=dict)
+    namespaces: dict[str, dict[str, set[str]]] = field(default_factory=lambda: {"": {"ens3": set(), "ens4": set()}})
+    ports: dict[str, int] = field(default_factory=dict)
+    ours: set[str] = field(default_factory=set)
+    flows: dict[str, list[str]] = field(default_factory=dict)
+    processes: dict[str, tuple[str, int]] = field(default_factory=dict)
+    argvs: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    macs: dict[str, str] = field(default_factory=dict)
+    marks: dict[str, dict[str, str]] = field(default_factory=dict)
+    lacking: set[str] = field(default_factory=set)
+    memory_kib: int = 16 << 20
+    foreign_ports: set[int] = field(default_factory=set)
+    skew: float = 0.0
+    lets_through: set[str] = field(default_factory=set)
+    ways: set[str] = field(default_factory=set)
+    down: set[str] = field(default_factory=set)
+    holders: dict[str, int] = field(default_factory=dict)
+    deaf: set[str] = field(default_factory=set)
+    rules: list[str] = field(default_factory=list)
+    forwarding: set[str] = field(default_factory=set)
+    bounds: dict[str, str] = field(default_factory=dict)
+    filters: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    protected: set[str] = field(default_factory=set)
+    tables: dict[str, str] = field(default_factory=dict)
+    exposed: set[str] = field(default_factory=set)
+    faults: dict[str, Answer] = field(default_factory=dict)
+    dead: bool = False
+    dies_after: int | None = None
+    cut_after: int | None = None
+    runs: int = 0
+    locks: list[str] = field(default_factory=list)
+    _last_pid: int = 100
+
+    def run(
+        self,
+        steps: Sequence[Step],
+        *,
+        keep_going: bool = False,
+        lock: str = "",
+        patience: float = PATIENCE_SECONDS,
+        deadline: float = CHANGE_DEADLINE_SECONDS,
+    ) -> Generator[Outcome | Progress, None, None]:
+        self.runs += 1
+        self.locks.append(lock)
+        assert 0 < patience <= deadline
+        for number, step in enumerate(steps):
+            part = next((part for part in self.faults if step.title.startswith(part)), None)
+            for index, action in enumerate(step.do):
+                self._live(begun=bool(number or index))  # a host can die between any two commands
+                if action.unless and self.program(action.unless)[0] == 0:
+                    yield Outcome(number, index, None)
+                    continue
+                status, stdout, stderr = self.faults.pop(part) if part in self.faults else self._act(action)
+                yield Outcome(number, index, status, stdout, stderr)
+                if isinstance(action, Command) and status not in action.ok and not keep_going:
+                    return
+
+    def expect(self, *, repeatable: bool = False) -> None:
+        """Nothing is kept."""
+
+    def state(self) -> dict[str, Any]:
+        """All that a slice could leave behind; the cache of base images is meant to stay."""
+        return {
+            "files": {path: text for path, text in self.files.items() if "cirros.img" not in path},
+            "folders": self.folders - {"vm_images"},
+            "namespaces": self.namespaces,
+            "ports": self.ports,
+            "flows": self.flows,
+            "processes": self.processes,
+            "rules": self.rules,
+            "tables": self.tables,
+            "filters": {namespace: chains for namespace, chains in self.filters.items() if chains},
+        }
+
+    def _live(self, *, begun: bool) -> None:
+        if self.dies_after is not None:
+            self.dies_after -= 1
+            self.dead = self.dead or self.dies_after < 0
+        if self.cut_after is not None:
+            self.cut_after -= 1
+            if self.cut_after < 0:  # only the connection: the next one finds the host as it is
+                self.cut_after = None
+                raise HostUnreachable(self.address, "the connection was lost in the middle of a command", begun=True)
+        if self.dead:
+            raise HostUnreachable(self.address, "no answer on port 22 in time", begun=begun)
+
+    def _act(self, action: Command | Upload) -> Answer:
+        if isinstance(action, Upload):
+            self.files[action.target] = "image"
+            return OK
+        return self.program(action.argv, action.stdin)
+
+    def program(self, argv: tuple[str, ...], stdin: str = "") -> Answer:
+        """Run one program."""
+        if seen := fake_facts.answer(self, argv):
+            return seen
+        if argv[:2] == ("sh", "-c"):
+            return SCRIPTS[argv[2]](self, argv[4:], stdin)
+        return PROGRAMS[argv[0]](self, argv[1:], stdin)
+
+    # --- coreutils ----------------------------------------------------------------------------------------------------
+
+    def exists(self, path: str) -> bool:
+        if path.startswith("/sys/class/net/"):
+            return path.rsplit("/", 1)[1] in self.namespaces[""]
+        if path.startswith("/run/netns/"):
+            return path.rsplit("/", 1)[1] in self.namespaces
+        return path in self.files or path in self.folders
+
+    def test(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        """test(1) with `!`, `-a`, which binds less, and `-o`, which binds least."""
+        for operator, joined in (("-o", min), ("-a", max)):
+            if operator in argv:
+                split = argv.index(operator)
+                return joined(self.test(argv[:split], ""), self.test(argv[split + 1 :], ""))
+        match argv:
+            case ("!", *rest):
+                return (1 - self.test(tuple(rest), "")[0], "", "")
+            case ("-d", path):
+                return (int(path not in self.folders), "", "")
+            case ("-e", path):
+                return (int(not self.exists(path)), "", "")
+            case ("-s", path):
+                return (int(not self.files.get(path)), "", "")
+        raise AssertionError(argv)
+
+    def mkdir(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        parts = argv[-1].split("/")
+        self.folders |= {"/".join(parts[: end + 1]) for end in range(len(parts)) if parts[end]}
+        return OK
+
+    def rm(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        for path in argv[1:]:
+            if path in self.folders and argv[0] != "-rf":
+                return no(f"rm: cannot remove '{path}': Is a directory")
+            inside = [p for p in (*self.files, *self.folders) if p.startswith(f"{path}/")]
+            for gone in (path, *inside):
+                self.files.pop(gone, None)
+                self.folders.discard(gone)
+        return OK
+
+    def rmdir(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        *options, folder = argv
+        if folder not in self.folders:
+            return no(f"rmdir: failed to remove '{folder}': No such file or directory")
+        if not any(path.startswith(f"{folder}/") for path in (*self.files, *self.folders)):
+            self.folders.discard(folder)
+        elif options != ["--ignore-fail-on-non-empty"]:
+            return no(f"rmdir: failed to remove '{folder}': Directory not empty")
+        return OK
+
+    def is_unused(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        inside = [path for path in self.files if path.startswith(f"{argv[0]}/")]
+        return no(f"{argv[0]} holds what is not known to be a slice's: {inside}") if self.exists(argv[0]) else OK
+
+    def are_written(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        return (int(not all(self.files.get(path) for path in argv)), "", "")
+
+    def write(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        namespace, path, *lines = argv
+        if self.files.get(path):
+            return OK
+        status, _, complaint = self._put(path, "".join(f"{line}\n" for line in lines))
+        return (status, f"{namespace.removeprefix('ns-dhcp-vlan')}\n", complaint)
+
+    def _put(self, path: str, text: str) -> Answer:
+        if path.rpartition("/")[0] not in self.folders:
+            return no(f"sh: cannot create {path}: Directory nonexistent", 2)
+        self.files[path] = text
+        return OK
+
+    # --- iproute2 -----------------------------------------------------------------------------------------------------
+
+    def ip(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        match argv:
+            case ("-n", namespace, *rest):
+                if namespace not in self.namespaces:
+                    return no(f'Cannot open network namespace "{namespace}": No such file or directory')
+                return self._ip(namespace, tuple(rest), stdin)
+        return self._ip("", argv, stdin)
+
+    def are_there(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        name, path, bounds = argv
+        settled = name in self.namespaces and name not in self.exposed and self.bounds.get(name, "") == bounds
+        return (int(not (settled and path in self.folders)), "", "")
+
+    def add_namespaces(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        name, path, rules = argv
+        self.mkdir((path,), "")
+        self.exposed.discard(name)
+        if name not in self.namespaces:
+            self.namespaces[name] = {"lo": set()}
+            self.forwarding |= {name} if "" in self.forwarding else set()  # as after a boot
+        if tables := [line for line in rules.splitlines() if not line.startswith(("add ", "delete "))]:
+            self.bounds[name] = " ".join(" ".join(tables).split())
+        return OK
+
+    def remove_namespaces(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        for name in argv:
+            if f"/run/{name}" in self.folders:
+                self.namespaces.pop(name, None)
+                self.forwarding.discard(name)
+                self.filters.pop(name, None)
+                self.bounds.pop(name, None)
+                self.rm(("-rf", f"/run/{name}"), "")
+        return OK
+
+    def _ip(self, namespace: str, argv: tuple[str, ...], stdin: str) -> Answer:
+        devices = self.namespaces[namespace]
+        match argv:
+            case ("-batch", "-"):
+                answers = [self._ip(namespace, tuple(line.split()), "") for line in stdin.splitlines()]
+                return next((answer for answer in answers if answer[0]), OK)
+            case ("link", "del", "dev", name) | ("link", "show", "dev", name) if name not in devices:
+                return no(f'Cannot find device "{name}"')
+            case ("link", "del", "dev", name):
+                del devices[name]
+                return OK
+            case ("link", "set", "dev", name, "addrgenmode", "none", "address", mac):
+                self.macs[name] = mac
+                return OK
+            case ("link", "set", "dev", name, *_) | ("addr", "replace", _, "dev", name) if name not in devices:
+                return no(f'Cannot find device "{name}"')
+            case ("addr", "replace", address, "dev", name):
+                devices[name].add(address.split("/")[0])
+                return OK
+            case ("link", "show" | "set", *_):
+                return OK
+        raise AssertionError(argv)
+
+    def taps_are_ready(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        owner, *taps = argv
+        return (int(not all(self._is_ready(owner, tap) for tap in taps)), "", "")
+
+    def _is_ready(self, owner: str, tap: str) -> bool:
+        return tap in self.namespaces[""] and self.aliases.get(tap) == owner and tap not in self.down | self.exposed
+
+    def make_taps(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        owner, user, *taps = argv
+        assert user
+        made = [tap for tap in taps if not self._is_ready(owner, tap)]
+        for tap in made:
+            if len(tap) > MAX_INTERFACE_NAME:
+                return no(f'Error: argument "{tap}" is wrong: "name" not a valid ifname', 255)
+            self.namespaces[""].setdefault(tap, set())
+            self.aliases[tap] = owner
+            self.down.discard(tap)
+            self.exposed.discard(tap)
+        return (0, "".join(f"{tap}\n" for tap in made), "")
+
+    def remove_taps(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        owner, group, *taps = argv
+        assert int(group) < 1 << 31
+        for tap in taps:
+            if self.aliases.get(tap) == owner:
+                del self.namespaces[""][tap], self.aliases[tap]
+                self.holders.pop(tap, None)
+        return OK
+
+    def taps_are_as_made(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        owner, *taps = argv
+        wrong = [tap for tap in taps if not self._is_ready(owner, tap)]
+        return no(f"TAP {wrong[0]} is not as it was made") if wrong else OK
+
+    def nft(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        """A file that makes a table again, or removes it."""
+        assert argv == ("-f", "-")
+        if "nft" in self.lacking:
+            return no("sh: nft: not found", 127)
+        add, delete, *table = stdin.splitlines()
+        name = add.removeprefix("add table inet ")
+        assert delete == f"delete table inet {name}"
+        self.tables.pop(name, None)
+        if table:
+            assert table[0] == f"table inet {name} {{"
+            self.tables[name] = " ".join(" ".join(table).split())
+        return OK
+
+    def drops(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        table, listing, _taps = argv
+        return OK if self.tables.get(table) == listing else no(f"nftables has not the table {table} as it was made")
+
+    def taps_are_ours(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        owner, *taps = argv
+        foreign = [tap for tap in taps if tap in self.namespaces[""] and self.aliases.get(tap) != owner]
+        return no(f"a device {foreign[0]} is there that is not ours") if foreign else OK
+
+    def are_in_place(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        namespace, routes, _ = argv[:3]
+        good = namespace in self.namespaces and routes in ("", str(int(namespace in self.forwarding)))
+        return (int(not (good and all(self._is_right(namespace, *place) for place in _places(argv)))), "", "")
+
+    def put_in_place(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        namespace, routes, count = argv[:3]
+        if namespace not in self.namespaces:
+            return no(f"nsenter: cannot open /run/netns/{namespace}: No such file or directory")
+        wrong = [place for place in _places(argv) if not self._is_right(namespace, *place)]
+        devices, here = self.namespaces[namespace], self.namespaces[""]
+        if lost := [port for port, _, _ in wrong if port not in here and port not in devices]:
+            for port in lost:
+                self.ports.pop(port, None)
+            self.program(argv[3 + 3 * int(count) :])
+        for port, address, mac in wrong:
+            if namespace and port in here:
+                if devices.pop(port, None) is not None:
+                    self.deaf.add(namespace)
+                devices[port] = here.pop(port)
+            devices[port].add(address.split("/")[0])
+            self.exposed.discard(port)
+            self.macs |= {port: mac} if mac else {}
+        if routes:
+            (self.forwarding.add if routes == "1" else self.forwarding.discard)(namespace)
+        return (0, "".join(f"{port.removeprefix('gw_vlan').removeprefix('dhcp_v')}\n" for port, _, _ in wrong), "")
+
+    def _is_right(self, namespace: str, port: str, address: str, mac: str) -> bool:
+        if (namespace and port in self.namespaces[""]) or port in self.exposed:
+            return False
+        found = self.namespaces[namespace].get(port, set())
+        return address.split("/", maxsplit=1)[0] in found and mac in ("", self.macs.get(port))
+
+    def hear(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        """A chain is replaced by its rules; without rules it goes, and one that is not there cannot."""
+        namespace, chain, *rules = argv
+        if namespace not in self.namespaces:
+            return no(f'Cannot open network namespace "{namespace}": No such file or directory')
+        chains = self.filters.setdefault(namespace, {})
+        if rules:
+            chains[chain] = tuple(rules)
+        elif chains.pop(chain, None) is None:
+            return no("iptables-restore: line 2 failed")
+        return OK
+
+    def hears(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        namespace, chain, *rules = argv
+        return (int(self.filters.get(namespace, {}).get(chain) != tuple(rules)), "", "")
+
+    def hears_not(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        return (int(argv[1] in self.filters.get(argv[0], {})), "", "")
+
+    def sysctl(self, _argv: tuple[str, ...], _stdin: str) -> Answer:
+        self.forwarding.add("")
+        return OK
+
+    def grep(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        assert argv == ("-qx", "1", "/proc/sys/net/ipv4/ip_forward")
+        return (int("" not in self.forwarding), "", "")
+
+    def has_rules(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        owner, _uplink, *rules = argv
+        ours = [index for index, rule in enumerate(self.rules) if f" --comment {owner} " in rule]
+        standing = self.rules[: ours[-1] + 1] if ours else []
+        return (int(standing != [rule for rule in rules if f" --comment {owner} " in rule]), "", "")
+
+    def put_up_rules(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        owner, _uplink, *rules = argv
+        ours = [rule for rule in rules if rule]
+        assert all(f"--comment {ovs.OWNER} " in rule for rule in ours), "a rule without our mark"
+        self.rules = [*ours, *(rule for rule in self.rules if f" --comment {owner} " not in rule)]
+        return OK
+
+    # --- Open vSwitch -------------------------------------------------------------------------------------------------
+
+    def vsctl(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        for words in _split(argv[1:]):
+            match words:
+                case ("--may-exist", "add-port", ovs.BRIDGE, name, tag, "protected=true" | "protected=false"):
+                    self.ports.setdefault(name, int(tag.removeprefix("tag=")))
+                case ("set", "Port", name, tag, protected, "trunks=[]", "vlan_mode=[]"):
+                    self.ports[name] = int(tag.removeprefix("tag="))
+                    (self.protected.add if protected == "protected=true" else self.protected.discard)(name)
+                case ("set", "Interface", name, *settings):
+                    assert f"external_ids:owner={ovs.OWNER}" in settings
+                    self.ours.add(name)
+                    ids = (
+                        word.removeprefix("external_ids:").split("=") for word in settings if "external_ids:" in word
+                    )
+                    self.marks[name] = {key: value for key, value in ids if key != "owner"}
+                    if "type=internal" in settings:
+                        assert len(name) <= MAX_INTERFACE_NAME
+                        self.namespaces[""].setdefault(name, set())
+                    elif name not in self.namespaces[""]:
+                        return no(f"could not open network device {name} (No such device)")
+                case _:
+                    raise AssertionError(words)
+        return OK
+
+    def remove_ports(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        for name in self.ours & set(argv):
+            self.ours.discard(name)
+            self.protected.discard(name)
+            del self.ports[name]
+            for devices in self.namespaces.values():
+                if not name.startswith("tap_"):
+                    devices.pop(name, None)
+        return OK
+
+    def ports_are_ours(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        foreign = [name for name in argv if name in self.ports and name not in self.ours]
+        return no(f"a port {foreign[0]} is there that is not ours") if foreign else OK
+
+    def ports_are_free(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        found = [name for name in argv if name in self.ports]
+        return no(f"port {found[0]} {ovs.FORGOTTEN}") if found else OK
+
+    def paths_are_free(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        found = [path for path in argv if self.exists(path)]
+        return no(f"{found[0]} {ovs.FORGOTTEN}") if found else OK
+
+    def namespaces_are_ours(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        foreign = [name for name in argv if name in self.namespaces and f"/run/{name}" not in self.folders]
+        return no(f"a namespace {foreign[0]} is there that is not ours") if foreign else OK
+
+    def ofctl(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        match argv[1:]:
+            case ("--bundle", "add-flows", ovs.BRIDGE, "-"):
+                missing = {tap for tap in re.findall(r"in_port=(\w+)", stdin) if tap not in self.ports}
+                if missing:
+                    return no(f"ovs-ofctl: {missing}: invalid or unknown port for in_port")
+                delete, *lines = stdin.splitlines()
+                cookie = delete.removeprefix("delete ").removesuffix("/-1")
+                self.flows[cookie] = [line.removeprefix("add ") for line in lines]
+                assert all(line.startswith(f"add {cookie},") for line in lines), lines
+            case ("bundle", ovs.BRIDGE, "-"):
+                assert all(line.startswith("packet-out ") for line in stdin.splitlines()), stdin
+            case ("del-flows", ovs.BRIDGE, cookie):
+                self.flows.pop(cookie.removesuffix("/-1"), None)
+            case _:
+                raise AssertionError(argv)
+        return OK
+
+    def have_flows(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        cookie, *flows = argv
+        same = sorted(self.flows.get(f"cookie={cookie}", [])) == sorted(flows)
+        return OK if same else no(f"the flows of {cookie} are not those that were made")
+
+    def carry_tags(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        for wanted in argv:
+            name, tag, protected = wanted.split(",")
+            if self.ports.get(name) != int(tag) or (name in self.protected) != (protected == "true"):
+                return no(f"port {name} is not on the bridge with just tag and protection {tag},{protected}")
+        return OK
+
+    # --- processes ----------------------------------------------------------------------------------------------------
+
+    def serve(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        namespace, pid_file, mark, log, link, program, *options = argv
+        if self.serves((namespace, pid_file, mark), stdin)[0] == 0:
+            return OK
+        if namespace not in self.namespaces:
+            return no(f'Cannot open network namespace "{namespace}": No such file or directory')
+        assert program == "dnsmasq"
+        self.stop(("TERM", pid_file, mark), stdin)
+        self.files.pop(log, None)
+        self.files.setdefault(link, log)
+        status, _, complaint = self.dnsmasq(namespace, options)
+        return (status, f"{namespace.removeprefix('ns-dhcp-vlan')}\n", complaint)
+
+    def forget_links(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        for link in argv:
+            if self.files.get(link, "").startswith("/run/"):
+                del self.files[link]
+        return OK
+
+    def leave(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        own, folder, *server = argv
+        if own in self.files:
+            self.stop(("TERM", server[1], server[2]), stdin)
+            del self.files[own]
+        if not any(path.startswith(f"{folder}/") for path in self.files):
+            self.folders.discard(folder)
+        return self.serve(tuple(server), stdin) if folder in self.folders else OK
+
+    def dnsmasq(self, namespace: str, options: Sequence[str]) -> Answer:
+        values = dict(option.removeprefix("--").partition("=")[::2] for option in options)
+        if values["interface"] not in self.namespaces[namespace]:
+            return no(f"dnsmasq: unknown interface {values['interface']}", 2)
+        if values["log-facility"] in self.files:  # as where fs.protected_regular is set
+            return no(f"dnsmasq: cannot open log {values['log-facility']}: Permission denied", 3)
+        self.files[values["log-facility"]] = ""
+        self.deaf.discard(namespace)
+        self._begin(values["pid-file"], f"--pid-file={values['pid-file']}", ("dnsmasq", *options))
+        return OK
+
+    def is_running(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        process = self.processes.get(argv[0])
+        return (int(process is None or process[0] != argv[1]), "", "")
+
+    def serves(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        namespace, pid_file, mark = argv
+        return (int(bool(self.is_running((pid_file, mark), "")[0]) or namespace in self.deaf), "", "")
+
+    def expect_serving(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        return OK if self.serves(argv, stdin)[0] == 0 else no(f"{argv[0]}: no dnsmasq serves there")
+
+    def runs_on_its_taps(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        pid_file, mark, *taps = argv
+        if self.is_running((pid_file, mark), stdin)[0]:
+            return no("")
+        return (int(any(self.holders.get(tap) != self.processes[pid_file][1] for tap in taps)), "", "")
+
+    def some_run(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        return min(self.is_running(process, stdin) for process in _in_pairs(argv))
+
+    def start(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        pid_file, mark, secret, cores, *launch = argv
+        same_pid_file, messages, log, program, *options = launch[4:]
+        if program == "sh":
+            program, *options = options[4:]  # behind what chooses the accelerator
+        assert (program, same_pid_file) == ("qemu-system-x86_64", pid_file)
+        assert options[options.index("-smp") + 1] == cores
+        self.stop(("KILL", pid_file, mark), "")
+        answer = self._put(secret, stdin)
+        if answer[0]:
+            return answer
+        self.files |= {messages: "", log: ""}
+        socket = next(o for o in options if o.startswith("socket,")).split("path=")[1].split(",")[0]
+        assert len(socket) <= MAX_SOCKET_PATH
+        taps = [option.split("ifname=")[1].split(",")[0] for option in options if option.startswith("tap,")]
+        for tap in taps:
+            if tap not in self.namespaces[""]:
+                return no(f"could not configure /dev/net/tun ({tap}): Operation not permitted")
+        self._begin(pid_file, options[options.index("-name") + 1], (program, *options))
+        self.holders |= dict.fromkeys(taps, self._last_pid)
+        return (0, f"{pid_file.rpartition('/')[2].removesuffix('.pid')}\n", "")
+
+    def stop(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        for process in _in_pairs(argv[1:]):
+            if self.is_running(process, "")[0] == 0:
+                _, pid = self.processes.pop(process[0])
+                self.argvs.pop(pid, None)
+                self.holders = {tap: holder for tap, holder in self.holders.items() if holder != pid}
+        return OK
+
+    def await_ports(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        told = ""
+        for pid_file, mark, _port, _messages, label in zip(*(argv[place::5] for place in range(5)), strict=True):
+            if self.is_running((pid_file, mark), "")[0]:
+                return no(f"{pid_file} ended at once: no such thing")
+            told += f"{label} {self.processes[pid_file][1]}\n"
+        return (0, told, "")
+
+    def _begin(self, pid_file: str, mark: str, argv: tuple[str, ...]) -> None:
+        self._last_pid += 1
+        self.files[pid_file] = str(self._last_pid)
+        self.processes[pid_file] = (mark, self._last_pid)
+        self.argvs[self._last_pid] = argv
+
+    def are_free(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        folder, elsewhere, *rest = argv
+        marks, disks = rest[: 2 * int(elsewhere)], rest[2 * int(elsewhere) :]
+        for mark, worker in _in_pairs(tuple(marks)):
+            if self.exists(mark):
+                return no(f"{mark.rsplit('/', 2)[0]} there is the folder that {worker} has, too")
+        pairs = _in_pairs(tuple(disks))
+        own = [mark for _, mark in pairs if self.exists(mark)]
+        taken = [folder] if folder and not own and self.exists(folder) else []
+        taken += [disk for disk, mark in pairs if self.exists(disk) and mark not in own]
+        return no(f"{taken[0]} {qcow_manager._TAKEN}") if taken else OK
+
+    def disks_are_good(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        pairs = [(disk, mark) for disk, mark in _in_pairs(argv[2:]) if mark and self.exists(disk)]
+        foreign = [disk for disk, mark in pairs if not self.exists(mark)]
+        return no(f"the disk {foreign[0]} is another VM's") if foreign else OK
+
+    def make_overlay(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        base, overlay, _mib, mark, _most = argv
+        if self.exists(overlay):
+            return no(f"{overlay} {qcow_manager._TAKEN}")
+        if f"vm_images/{base.removeprefix('../')}" not in self.files:
+            return no(f"qemu-img: {overlay}: Could not open backing file: No such file or directory")
+        for stale in [path for path in self.files if path.startswith(f"{overlay.removesuffix('_img.qcow2')}.id-")]:
+            del self.files[stale]
+        self.files |= {mark: ""} if mark else {}
+        self.files[overlay] = "overlay"
+        return OK
+
+    def is_sealed(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        return (int(argv[1] not in self.files), "", "")
+
+    def seal(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        if not self.files.get(argv[0]):
+            return no(f"{argv[0]} is not a whole qcow2 image")
+        self.files[argv[4]] = f"{len(self.files[argv[0]])} 0"
+        return OK
+
+    def fine(self, _argv: tuple[str, ...], _stdin: str) -> Answer:
+        return OK
+
+    def has_room(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        _folder, own, *words = argv
+        if own != self.address:
+            return no(f"{own} is no address of this host")
+        vms = zip(words[::4], words[1::4], words[3::4], strict=True)
+        wanted = [port for pid_file, mark, port in vms if self.is_running((pid_file, mark), "")[0]]
+        taken = [port for port in wanted if int(port) in self.foreign_ports]
+        if not taken:
+            return OK
+        listening = "".join(f"LISTEN 0 128 0.0.0.0:{port} 0.0.0.0:*\n" for port in sorted(self.foreign_ports))
+        return (vm_launcher.PORT_TAKEN, f"{' '.join(taken)}\n{listening}", f"VNC ports are taken: {' '.join(taken)}")
+
+    def measure(self, _argv: tuple[str, ...], _stdin: str) -> Answer:
+        return (0, f"4\n{self.memory_kib}\n104857600\n0\n{CLOCK():.0f}\n", "")
+
+
+@dataclass
+class FakeCloud:
+    """Hosts by address, each made when it is first asked for."""
+
+    hosts: dict[str, FakeHost] = field(default_factory=dict)
+
+    def connect(self, address: str) -> FakeHost:
+        return self.hosts.setdefault(address, FakeHost(address))
+
+    def state(self) -> dict[str, dict[str, Any]]:
+        return {address: host.state() for address, host in sorted(self.hosts.items())}
+
+
+Program = Callable[[FakeHost, tuple[str, ...], str], Answer]
+
+PROGRAMS: dict[str, Program] = {
+    "grep": FakeHost.grep,
+    "ip": FakeHost.ip,
+    "mkdir": FakeHost.mkdir,
+    "nft": FakeHost.nft,
+    "ovs-ofctl": FakeHost.ofctl,
+    "ovs-vsctl": FakeHost.vsctl,
+    "rm": FakeHost.rm,
+    "rmdir": FakeHost.rmdir,
+    "sysctl": FakeHost.sysctl,
+    "test": FakeHost.test,
+    "true": FakeHost.fine,
+    "timeout": lambda host, argv, stdin: host.program(argv[1:], stdin),
+}
+
+
+def _beside(program: Program) -> Program:
+    """The program for each group of words, which its length goes before; all are done, also after a failure."""
+
+    def run(host: FakeHost, argv: tuple[str, ...], stdin: str) -> Answer:
+        answers, at = [], 0
+        while at < len(argv):
+            end = at + 1 + int(argv[at])
+            answers.append(program(host, argv[at + 1 : end], stdin))
+            at = end
+        statuses, told, complaints = zip(*answers, strict=True)
+        return (int(any(statuses)), "".join(told), "".join(complaints))
+
+    return run
+
+
+SCRIPTS: dict[str, Program] = {
+    accelerator.can_run("", "")[2]: FakeHost.fine,
+    daemon.is_running("", "")[2]: FakeHost.is_running,
+    daemon.start(("", ""), "", "", ())[2]: FakeHost.start,
+    daemon.stop("TERM")[2]: FakeHost.stop,
+    daemon.await_ports(())[2]: FakeHost.await_ports,
+    daemon.some_run(())[2]: FakeHost.some_run,
+    ovs.carry_tags(())[2]: FakeHost.carry_tags,
+    checks._IS_READY: FakeHost.fine,
+    checks._HAS_WAY_OUT: FakeHost.fine,
+    wire._HEAR: FakeHost.fine,
+    ovs.have_flows("", ())[2]: FakeHost.have_flows,
+    ovs.are_ours(())[2]: FakeHost.ports_are_ours,
+    ovs.are_free(())[2]: FakeHost.ports_are_free,
+    ovs.remove_ports(()).argv[2]: FakeHost.remove_ports,
+    qcow_manager._ARE_FREE: FakeHost.are_free,
+    qcow_manager._ARE_GOOD: FakeHost.disks_are_good,
+    qcow_manager._IS_SEALED: FakeHost.is_sealed,
+    qcow_manager._MAKE_OVERLAY: FakeHost.make_overlay,
+    qcow_manager._SEAL: FakeHost.seal,
+    vlan_manager._IS_UNUSED: FakeHost.is_unused,
+    vlan_manager._ARE_OURS: FakeHost.namespaces_are_ours,
+    namespaces._ADD: _beside(FakeHost.add_namespaces),
+    namespaces._ARE_THERE: _beside(FakeHost.are_there),
+    namespaces._REMOVE: FakeHost.remove_namespaces,
+    vlan_manager._HAS_ROOM: FakeHost.fine,
+    firewall._HAS_MATCHES: FakeHost.fine,
+    firewall._HAS_ROOM: FakeHost.fine,
+    namespaces._ARE_IN_PLACE: _beside(FakeHost.are_in_place),
+    namespaces._PUT_IN_PLACE: _beside(FakeHost.put_in_place),
+    firewall._ARE_THERE: FakeHost.has_rules,
+    firewall._APPLY: FakeHost.put_up_rules,
+    dhcp._ALL_SERVE: _beside(FakeHost.serves),
+    dhcp._EXPECT_SERVING: _beside(FakeHost.expect_serving),
+    dhcp._SERVE: _beside(FakeHost.serve),
+    dhcp._LEAVE: FakeHost.leave,
+    neighbours._HAS_ROOM: FakeHost.fine,
+    dhcp._HAS_ROOM: FakeHost.fine,
+    dhcp._FORGET_LINKS: FakeHost.forget_links,
+    stack._HAS_NO_NFT[2]: lambda host, _argv, _stdin: (int("nft" not in host.lacking), "", ""),
+    stack._IS_DROPPED: FakeHost.drops,
+    stack._EXPECT_DROPPED: FakeHost.drops,
+    vm_launcher._ARE_READY: FakeHost.taps_are_ready,
+    vm_launcher._EXPECT_READY: FakeHost.taps_are_as_made,
+    vm_launcher._MAKE_TAPS: FakeHost.make_taps,
+    vm_launcher._REMOVE_TAPS: FakeHost.remove_taps,
+    vm_launcher._ARE_FREE: FakeHost.paths_are_free,
+    vm_launcher._TAPS_ARE_OURS: FakeHost.taps_are_ours,
+    daemon.runs_on_its_taps("", "", ())[2]: FakeHost.runs_on_its_taps,
+    dhcp._ARE_WRITTEN: FakeHost.are_written,
+    dhcp._WRITE: _beside(FakeHost.write),
+    vm_launcher._HAS_ROOM: FakeHost.has_room,
+    vm_launcher._HAS_TOOLS: FakeHost.fine,
+    port_security._HEAR: FakeHost.hear,
+    port_security._HEARS: FakeHost.hears,
+    port_security._HEARS_NOT: FakeHost.hears_not,
+    deployment._MEASURE: FakeHost.measure,
+}
+
+
+def _places(argv: tuple[str, ...]) -> list[tuple[str, str, str]]:
+    """Port, address and MAC of each place, from the arguments of the scripts that look at them."""
+    words = argv[3 : 3 + 3 * int(argv[2])]
+    return list(zip(words[::3], words[1::3], words[2::3], strict=True))
+
+
+def _in_pairs(argv: tuple[str, ...]) -> list[tuple[str, str]]:
+    return list(zip(argv[::2], argv[1::2], strict=True))
+
+
+def _split(argv: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The transactions's commands, which `--` separates."""
+    commands: list[list[str]] = [[]]
+    for word in argv:
+        if word == "--":
+            commands.append([])
+        else:
+            commands[-1].append(word)
+    return [tuple(words) for words in commands]

@@ -1,0 +1,131 @@
+"""A manager that dies on purpose: one use-case, in a process of its own that ends itself by SIGKILL at a moment.
+
+`python mortal.py DATABASE ACTION SLICE [KIND NUMBER]`, in the manager's network. Moments are counted from 1, each kind
+for itself: a `stage` begun, a `batch` sent to a host, first `bytes` of a batch come, a `step` done or failed, a `piece`
+of a file sent, and `file`: before and after each turn at the database. Without a moment it lives. Who comes to the end
+prints the answer and the counts as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[3]))
+
+
+from core.inventory import SSHSettings
+from database import Database, State
+from orchestrator import OrchestratorAPI
+from remote.batch import Transcript
+from remote.conversation import Channel
+from remote.events import Event, InterruptNoted, StageStarted, Transferred
+from remote.ssh import SSHHost
+
+USER = "admin"
+SIZE = 4
+
+
+class Fate:
+    """Counts the moments, and ends the process at its last one."""
+
+    def __init__(self, last: tuple[str, int] | None) -> None:
+        self.counts: Counter[str] = Counter()
+        self._last = last
+        self._lock = threading.Lock()
+
+    def meets(self, kind: str) -> None:
+        with self._lock:
+            self.counts[kind] += 1
+            if (kind, self.counts[kind]) == self._last:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def listen(self, event: Event) -> None:
+        match event:
+            case StageStarted():
+                self.meets("stage")
+            case Transferred():
+                self.meets("piece")
+            case InterruptNoted():
+                pass
+            case _:
+                self.meets("step")
+
+
+class MortalDatabase(Database):
+    """Tells of each turn at the file."""
+
+    fate: Fate
+
+    @contextmanager
+    def transaction(self) -> Iterator[State]:
+        self.fate.meets("file")
+        with super().transaction() as state:
+            yield state
+        self.fate.meets("file")
+
+
+class MortalHost(SSHHost):
+    """Tells when a batch is with the host and when its first words come."""
+
+    def __init__(self, address: str, settings: SSHSettings, fate: Fate) -> None:
+        super().__init__(address, settings)
+        self._fate = fate
+
+    def _pieces(
+        self, channel: Channel, transcript: Transcript, patience: float, first_patience: float
+    ) -> Iterator[Callable[[], None]]:
+        self._fate.meets("batch")
+        for number, receive in enumerate(super()._pieces(channel, transcript, patience, first_patience)):
+            if number == 0:
+                self._fate.meets("bytes")
+            yield receive
+
+
+def design(api: OrchestratorAPI, slice_id: int) -> Any:
+    """A ring whose VMs all have internet; SLICE is not looked at. Its id."""
+    made = _value(api.create_slice(USER, f"ring{slice_id}"))
+    vms = [_value(api.add_vm_to_slice(USER, made.slice_id, f"vm{n}", "blank", 2, True)) for n in range(SIZE)]
+    for n, vm in enumerate(vms):
+        _value(api.create_link(USER, made.slice_id, vm.vm_id, "eth1", vms[(n + 1) % SIZE].vm_id, "eth2"))
+    return True, made.slice_id
+
+
+def main() -> None:
+    """Do ACTION, and say what came of it."""
+    path, action, slice_id, *moment = sys.argv[1:]
+    fate = Fate((moment[0], int(moment[1])) if moment else None)
+    database = MortalDatabase(path)
+    database.fate = fate
+    settings = database.load().inventory.ssh
+    hosts: dict[str, MortalHost] = {}
+    api = OrchestratorAPI(database, lambda address: hosts.setdefault(address, MortalHost(address, settings, fate)))
+    number, listen = int(slice_id), fate.listen
+    actions: dict[str, Callable[[], Any]] = {
+        "design": partial(design, api, number),
+        "add": partial(api.add_vm_to_slice, USER, number, "added", "copied", 1, True, listen),
+        "deploy": partial(api.deploy_slice, USER, number, listen),
+        "delete": partial(api.delete_slice, USER, number, listen),
+        "finish": partial(api.finish_slice, USER, number, listen),
+        "take back": partial(api.take_back_slice, USER, number, listen),
+    }
+    done, answer = actions[action]()
+    print(json.dumps({"done": done, "answer": str(answer), "counts": fate.counts}))  # noqa: T201
+
+
+def _value(answer: tuple[bool, Any]) -> Any:
+    assert answer[0], answer[1]
+    return answer[1]
+
+
+if __name__ == "__main__":
+    main()

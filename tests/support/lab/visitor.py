@@ -1,0 +1,245 @@
+"""A user's seat on the lab: the real menu in the manager's namespace, and eyes on the hosts and in the guests."""
+
+from __future__ import annotations
+
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from database import Database
+from lab import GuestConsole, Lab
+from remote.batch import IDLE_SECONDS
+from tests.support.paths import ROOT
+
+IMAGES = "/home/ubuntu/vm_images"
+MENU_PROMPT = "Choose an option: "
+HOSTS = {"10.0.10.1": "worker1", "10.0.10.2": "worker2", "10.0.10.3": "network"}
+ANSWER_SECONDS = 60.0
+
+
+def age_measurements(database: Path) -> None:
+    """Let the next login measure all workers again, as it does after a minute."""
+    with Database(database).transaction() as state:
+        for worker in state.workers.values():
+            worker.measured = 1.0
+
+
+class Menu:
+    """One session of `cli.py`, scripted over a pipe, logged in; `answers` are for questions before the menu."""
+
+    def __init__(self, lab: Lab, user: str = "admin", database: Path | None = None, *answers: str) -> None:
+        self._process = lab.popen(
+            [sys.executable, str(ROOT / "cli.py"), "--database", str(database or lab.database)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        self._heard = ""
+        self.type(user, user, *answers)
+        self.greeting = self.read()
+
+    def type(self, *lines: str) -> None:
+        """Type lines without waiting for what comes of it."""
+        assert self._process.stdin
+        self._process.stdin.write("".join(f"{line}\n" for line in lines).encode())
+        self._process.stdin.flush()
+
+    def read(self, until: str = MENU_PROMPT, seconds: float = ANSWER_SECONDS) -> str:
+        """All that is shown up to `until`, which is the menu's own prompt unless told otherwise."""
+        assert self._process.stdout
+        deadline = time.monotonic() + seconds
+        while until not in self._heard:
+            ready = select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]
+            piece = self._process.stdout.read1(65536) if ready else b""  # type: ignore[attr-defined]
+            assert piece, f"the menu did not come to {until!r}: {self._heard[-2000:]}"
+            self._heard += piece.decode(errors="replace")
+        shown, _, self._heard = self._heard.partition(until)
+        return shown
+
+    def choose(self, entry: int, *answers: object) -> str:
+        """Choose a menu entry, answer its prompts, and give what it showed."""
+        self.type(str(entry), *map(str, answers))
+        return self.read()
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        self._process.send_signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        """End the manager as `kill -9` does."""
+        self._process.kill()
+        self._process.communicate(timeout=30)
+
+    def close(self) -> int:
+        """Choose Exit; the exit status."""
+        self.type("0")
+        output, _ = self._process.communicate(timeout=30)
+        assert b"Traceback" not in output
+        return self._process.returncode
+
+    # --- the entries --------------------------------------------------------------------------------------------------
+
+    def create_slice(self, name: str) -> int:
+        return int(_found(r"Slice created! ID: (\d+)", self.choose(2, name)))
+
+    def add_vm(self, slice_id: int, name: str, nics: int = 1, *, internet: bool = False) -> int:
+        shown = self.choose(3, slice_id, name, 1, nics, "y" if internet else "n")
+        return int(_found(r"VM added! ID: (\d+), VNC: \d+, Flavor: cirros", shown))
+
+    def link(self, slice_id: int, first: int, eth_a: str, second: int, eth_b: str) -> int:
+        return int(_found(r"Link created! VLAN: (\d+)", self.choose(4, slice_id, first, eth_a, second, eth_b)))
+
+    def deploy(self, slice_id: int) -> str:
+        shown = self.choose(6, slice_id)
+        assert "Slice deployed successfully" in shown, shown
+        return shown
+
+    def delete(self, slice_id: int) -> str:
+        shown = self.choose(7, slice_id, "y")
+        assert "Slice deleted" in shown, shown
+        return shown
+
+    def topology(self, slice_id: int) -> dict[str, SeenVM]:
+        """The VMs of a slice by name, as "View my Slices" shows them."""
+        blocks = re.split(r"^(?=Slice )", self.choose(5), flags=re.MULTILINE)
+        (block,) = [block for block in blocks if block.startswith(f"Slice {slice_id}:")]
+        vms = [SeenVM(part) for part in re.split(r"^  (?=VM )", block, flags=re.MULTILINE)[1:]]
+        return {vm.name: vm for vm in vms}
+
+
+@dataclass
+class SeenVM:
+    """A VM as the menu shows it."""
+
+    text: str
+
+    @cached_property
+    def vm_id(self) -> int:
+        return int(_found(r"^VM (\d+):", self.text))
+
+    @cached_property
+    def name(self) -> str:
+        return _found(r"^VM \d+: ([\w-]+)", self.text)
+
+    @cached_property
+    def worker(self) -> str:
+        return HOSTS[_found(r"worker ([\d.]+)", self.text)]
+
+    @cached_property
+    def running(self) -> bool:
+        return bool(re.search(r"running$", self.text.splitlines()[0]))
+
+    @cached_property
+    def addresses(self) -> dict[str, str]:
+        """Interface -> address, of those that have one."""
+        return dict(re.findall(r"(eth\d+): MAC .*?address ([\d.]+)", self.text))
+
+    @cached_property
+    def vlans(self) -> dict[str, int]:
+        return {name: int(vlan) for name, vlan in re.findall(r"(eth\d+): MAC .*?VLAN (\d+)", self.text)}
+
+    @cached_property
+    def macs(self) -> dict[str, str]:
+        return dict(re.findall(r"(eth\d+): MAC ([0-9a-f:]+)", self.text))
+
+
+class Guest:
+    """A shell in a guest, through its serial console."""
+
+    def __init__(self, lab: Lab, slice_id: int, vm: SeenVM) -> None:
+        self.vm = vm
+        folder = f"/home/ubuntu/vm_images/slice-{slice_id}"
+        self.console = GuestConsole(lab, vm.worker, f"{folder}/{vm.name}.console")
+        self.console.login(120)
+        wait_until(lambda: self.addresses() == vm.addresses, f"the addresses of {vm.name}", 90)
+
+    def addresses(self) -> dict[str, str]:
+        """Interface -> IPv4 address, as the guest has them."""
+        return dict(re.findall(r"(eth\d+) +inet ([\d.]+)/", self.run("ip -4 -o addr")))
+
+    def run(self, command: str, seconds: float = 60) -> str:
+        return self.console.run(command, seconds)[0]
+
+    def succeeds(self, command: str, seconds: float = 60) -> bool:
+        return self.console.run(command, seconds)[1] == 0
+
+    def reaches(self, address: str) -> bool:
+        """Whether a ping is answered, now or within some seconds: OVS has to learn ports first."""
+        return any(self.succeeds(f"ping -c 1 -W 2 {address}") for _ in range(5))
+
+    def never_reaches(self, address: str) -> bool:
+        return not self.succeeds(f"ping -c 4 -W 1 {address}")
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float) -> None:
+    """Look again and again until `condition` holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"still waiting for {what} after {seconds:g} s"
+        time.sleep(0.2)
+
+
+def unmount(lab: Lab, host: str, path: str) -> None:
+    """Unmount a folder; a shell of the cloud's that waits for its next batch may stand in it for a while."""
+    argv = ["umount", path]
+    wait_until(lambda: lab.exec(host, argv, check=False).returncode == 0, f"umount {path}", IDLE_SECONDS + 10)
+
+
+def traces(lab: Lab, hosts: Collection[str] = tuple(HOSTS.values())) -> dict[str, str]:
+    """What every host shows of switches, links, namespaces, rules, processes and files; nothing that only ages."""
+    return {host: _trace(lab, host) for host in hosts}
+
+
+# The order in which Open vSwitch shows ports says nothing. The folder /run/netns is made by the first `ip netns add` of
+# all, and is iproute2's own.
+_TRACE = r"""
+ovs-vsctl show | sort
+ovs-ofctl --no-stats dump-flows br-int 2>/dev/null | sort
+ip -br link | awk '{print $1, $2}' | sort
+ip netns | cut -d' ' -f1 | sort
+iptables-save 2>/dev/null | grep '^-'
+nft list ruleset inet
+find /run /tmp /home/ubuntu /etc -xdev -not -path '*/openvswitch/*' -not -path /run/netns 2>/dev/null | sort
+"""
+_PROCESSES = "for pid in /proc/[0-9]*; do tr '\\0' ' ' <$pid/cmdline; echo; done 2>/dev/null"
+_OURS = ("qemu-system", "dnsmasq", "ip netns exec", "socat")
+
+
+def _trace(lab: Lab, host: str) -> str:
+    deadline = time.monotonic() + IDLE_SECONDS + 5
+    while (found := shells(lab, host)).at_work and time.monotonic() < deadline:
+        time.sleep(0.05)  # one that has lost its manager ends its batch first
+    processes = [line for line in _processes(lab, host) if line.startswith(_OURS)]
+    return "\n".join([lab.exec(host, ["sh", "-c", _TRACE]).stdout, *sorted(processes), f"{found.at_work} at work"])
+
+
+class Shells(NamedTuple):
+    """How many of a host's shells run a batch, and how many wait for one."""
+
+    at_work: int
+    waiting: int
+
+
+def shells(lab: Lab, host: str) -> Shells:
+    """The shells that read batches on the host."""
+    processes = _processes(lab, host)
+    waiting = processes.count(f"timeout {IDLE_SECONDS} dd bs=1 count=1 ")
+    return Shells(processes.count("sh -s ") - waiting, waiting)
+
+
+def _processes(lab: Lab, host: str) -> list[str]:
+    return lab.exec(host, ["sh", "-c", _PROCESSES]).stdout.splitlines()
+
+
+def _found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text, re.MULTILINE)
+    assert match, f"nothing like {pattern!r} in: {text}"
+    return match[1]

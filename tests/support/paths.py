@@ -1,0 +1,11 @@
+"""Folders that tests read from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DATA = ROOT / "tests" / "data"
+PLANS = DATA / "plans"
+PROGRAMS = ROOT / "tests" / "support" / "bin"
+"""Programs that stand in for those that only root may run."""

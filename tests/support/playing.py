@@ -1,0 +1,155 @@
+"""Plays the menu: the real loop with scripted input in this process, and the real program on pipes or a terminal."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from menu import session
+from menu.entries import ENTRIES
+from menu.keyboard import Keyboard, Lines
+from menu.screen import Screen
+from tests.support.fake_cloud import FakeCloud
+from tests.support.paths import ROOT
+
+ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
+PROGRAM = (sys.executable, "-m", "tests.support.fake_cloud")
+LOGIN = "admin\nadmin\n"
+
+
+class Interrupting(Lines):
+    """Where the script ends, Ctrl-C is pressed."""
+
+    def line(self) -> str:
+        try:
+            return super().line()
+        except EOFError:
+            raise KeyboardInterrupt from None
+
+
+def screen_of(stream: io.BytesIO, *, terminal: bool = False, width: int = 80) -> Screen:
+    text = io.TextIOWrapper(stream, encoding="utf-8", write_through=True)
+    return Screen(text, terminal=terminal, width=width)
+
+
+def play(cloud: FakeCloud, script: str | bytes, reader: type[Lines] = Lines) -> tuple[int, str]:
+    """The exit status and everything written, when `script` is piped into the menu."""
+    status, output = play_raw(cloud, script, reader)
+    return status, output.decode()
+
+
+def play_raw(cloud: FakeCloud, script: str | bytes, reader: type[Lines] = Lines) -> tuple[int, bytes]:
+    """The same in bytes: a guest's console may have sent any."""
+    output = io.BytesIO()
+    screen = screen_of(output)
+    with tempfile.TemporaryFile() as file:
+        file.write(script.encode() if isinstance(script, str) else script)
+        file.seek(0)
+        status = session.run(cloud, screen, Keyboard(reader(file.fileno()), screen), ENTRIES)
+    return status, output.getvalue()
+
+
+def run_program(
+    *arguments: str, stdin: bytes = b"", cwd: Path = ROOT, line: str = ""
+) -> subprocess.CompletedProcess[bytes]:
+    """The real program on pipes; `line` is a line of shell in which `"$@"` stands for the program."""
+    command = ("sh", "-c", line, "sh", *PROGRAM, *arguments) if line else (*PROGRAM, *arguments)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(command, input=stdin, capture_output=True, cwd=cwd, env=environment, timeout=60, check=False)
+
+
+@dataclass
+class Terminal:
+    """The real program on a terminal of its own."""
+
+    pid: int
+    master: int
+    seen: str = ""
+
+    def type(self, text: str) -> None:
+        os.write(self.master, text.encode())
+
+    def wait_for(self, text: str, deadline: float = 20.0) -> str:
+        """What was shown up to `text`, and forget it."""
+        end = time.monotonic() + deadline
+        while text not in self.seen:
+            assert time.monotonic() < end, f"{text!r} never came; seen: {self.seen!r}"
+            self._read(0.2)
+        before, _, self.seen = self.seen.partition(text)
+        return before
+
+    def play(self, typed: bytes, leave: bytes, deadline: float = 60.0) -> str:
+        """Type it all, then `leave` until the program has ended; what was shown."""
+        end = time.monotonic() + deadline
+        while os.waitid(os.P_PID, self.pid, ENDED) is None:
+            assert time.monotonic() < end, f"still running; seen: {self.seen[-500:]!r}"
+            try:
+                written = os.write(self.master, typed[:200] or leave)
+            except BlockingIOError:  # nobody reads at present, and if the program has just ended nobody ever will
+                written = 0
+            typed = typed[written:]
+            self._read(0.02 if typed else 0.2)
+        while select.select([self.master], [], [], 0)[0] and time.monotonic() < end:
+            before = len(self.seen)
+            self._read(0)
+            if len(self.seen) == before:
+                break
+        shown, self.seen = self.seen, ""
+        return shown
+
+    def exit_status(self, deadline: float = 20.0) -> int:
+        end = time.monotonic() + deadline
+        while time.monotonic() < end:
+            self._read(0.05)
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.pid = 0
+                return os.waitstatus_to_exitcode(status)
+        raise AssertionError(f"still running; seen: {self.seen!r}")
+
+    def _read(self, timeout: float) -> None:
+        if not select.select([self.master], [], [], timeout)[0]:
+            return
+        try:
+            self.seen += os.read(self.master, 65_536).decode(errors="replace")
+        except OSError:  # Linux says so when the last process has closed its side
+            time.sleep(timeout)
+
+
+@contextmanager
+def on_terminal(*arguments: str, **environment: str) -> Iterator[Terminal]:
+    """The program on the cloud in memory, on a terminal."""
+    with terminal_of((*PROGRAM, *arguments), **environment) as terminal:
+        yield terminal
+
+
+@contextmanager
+def terminal_of(argv: tuple[str, ...], **environment: str) -> Iterator[Terminal]:
+    """Any program on a terminal; what is left of it at the end is killed."""
+    pid, master = pty.fork()
+    if pid == 0:
+        os.chdir(ROOT)
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):  # not as `nohup` left them
+            signal.signal(number, signal.SIG_DFL)
+        os.environ.update({"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "50", **environment})
+        os.execvp(argv[0], argv)  # noqa: S606 - a program of the test's own
+    os.set_blocking(master, False)
+    terminal = Terminal(pid, master)
+    try:
+        yield terminal
+    finally:
+        os.close(master)
+        if terminal.pid:
+            os.kill(terminal.pid, 9)
+            os.waitpid(terminal.pid, 0)

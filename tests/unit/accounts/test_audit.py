@@ -1,0 +1,390 @@
+"""The audit log: what is in it, what never is, and that it survives crowds, half lines and full disks."""
+
+from __future__ import annotations
+
+import fcntl
+import inspect
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from accounts import audit
+from accounts.audit import FIELDS, Audit, Entry
+from core.errors import Refused
+from orchestrator import LONG, RECORDED, OrchestratorAPI
+from remote.events import StageStarted
+from tests.support.desk import WORKERS, Desk
+from tests.support.paths import ROOT
+from tests.support.playing import run_program
+
+LOOKS_ONLY = {
+    "flavors",
+    "get_user",
+    "most_slices",
+    "list_slices",
+    "get_slice",
+    "discover_workers",
+    "known_workers",
+    "plan_slice",
+    "unfinished",
+    "ailments",
+    "prove_isolation",
+}
+BY_THE_ACCOUNTS = {"authenticate", "open_session"}
+NO_ANSWER = {"needs_new_password", "news"}
+
+
+def acts(database: Path, actor: str) -> Path:
+    """The file of what an actor changed."""
+    return audit._ring(database, actor, refusals=False).path
+
+
+def entries(desk: Desk) -> list[dict[str, Any]]:
+    return list(audit.read(desk.path))
+
+
+def test_every_use_case_that_changes_something_is_recorded() -> None:
+    methods = {name for name, _ in inspect.getmembers(OrchestratorAPI, inspect.isfunction) if not name.startswith("_")}
+    assert methods == set(RECORDED) | LOOKS_ONLY | BY_THE_ACCOUNTS | NO_ANSWER
+    assert set(RECORDED) >= LONG
+
+
+def test_a_slices_life_is_in_it(desk: Desk) -> None:
+    desk.ok(desk.api.authenticate("student", "admin"))
+    desk.ring(2)
+    desk.ok(desk.api.deploy_slice("student", 1000))
+    desk.ok(desk.api.open_console("student", 1001))
+    desk.ok(desk.api.delete_slice("student", 1000))
+    found = entries(desk)
+    assert [(e["actor"], e["action"], e["slice"], e["vm"], e["result"]) for e in found] == [
+        ("student", "log in", None, None, "ok"),
+        ("student", "create slice", 1000, None, "ok"),
+        ("student", "add VM", 1000, 1001, "ok"),
+        ("student", "add VM", 1000, 1002, "ok"),
+        ("student", "create link", 1000, None, "ok"),
+        ("student", "create link", 1000, None, "ok"),
+        ("student", "deploy", 1000, None, "begun"),
+        ("student", "deploy", 1000, None, "ok"),
+        ("student", "open console", 1000, 1001, "ok"),
+        ("student", "delete", 1000, None, "begun"),
+        ("student", "delete", 1000, None, "ok"),
+    ]
+    for entry in found:
+        assert tuple(entry) == FIELDS
+        at = datetime.strptime(entry["time"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        assert abs(datetime.now(UTC) - at) < timedelta(minutes=5)
+        assert 0 <= entry["seconds"] < 60
+    assert stat.S_IMODE(acts(desk.path, "student").stat().st_mode) == 0o600
+    assert stat.S_IMODE(audit.folder_of(desk.path).stat().st_mode) == 0o700
+
+
+def test_failures_are_in_it_with_their_sentence(desk: Desk) -> None:
+    desk.ring(2)
+    sentences = [
+        desk.no(desk.api.deploy_slice("admin", 1000)),
+        desk.no(desk.api.add_vm_to_slice("student", 1000, "vm0", "cirros")),
+        desk.no(desk.api.open_console("student", 1001)),
+    ]
+    desk.cloud.hosts[WORKERS[0]].faults = {"bridge": (1, "", "out of luck")}
+    sentences.append(desk.no(desk.api.deploy_slice("student", 1000)))
+    found = [entry["result"] for entry in entries(desk) if entry["result"] not in {"ok", "begun"}]
+    assert found == sentences
+
+
+def test_a_manager_that_dies_leaves_the_line_that_it_began(desk: Desk) -> None:
+    desk.ring(2)
+    seen: list[dict[str, Any]] = []
+    desk.ok(desk.api.deploy_slice("student", 1000, lambda _: seen.extend(entries(desk)[-1:])))
+    assert {(e["action"], e["slice"], e["result"]) for e in seen} == {("deploy", 1000, "begun")}
+
+
+class DiesError(BaseException):
+    pass
+
+
+def test_what_ends_an_action_from_outside_is_said(desk: Desk) -> None:
+    desk.ring(2)
+
+    def die(event: object) -> None:
+        if isinstance(event, StageStarted):
+            raise DiesError
+
+    with pytest.raises(DiesError):
+        desk.api.deploy_slice("student", 1000, die)
+    assert entries(desk)[-1]["result"] == "ended by DiesError"
+
+
+def test_logins_and_what_the_operator_does_are_in_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_USER", "root_of_all")
+    accounts = desk.api.accounts
+    desk.no(desk.api.authenticate("student", "wrong one"))
+    desk.no(desk.api.authenticate("pa55word-typed-as-a-name", "x"))
+    accounts.add("ann", "long enough")
+    accounts.set_quota("ann", 3)
+    accounts.set_role("ann", "admin")
+    accounts.set_password("ann", "another one")
+    desk.ok(desk.api.change_password("ann", "another one", "her own one"))
+    accounts.remove("ann")
+    assert [(e["actor"], e["action"], e["result"]) for e in entries(desk)] == [
+        ("student", "log in", "Wrong user name or password"),
+        ("(unknown)", "log in", "Wrong user name or password"),
+        ("operator root_of_all", "add user ann", "ok"),
+        ("operator root_of_all", "set quota of ann", "ok"),
+        ("operator root_of_all", "set role of ann", "ok"),
+        ("operator root_of_all", "set password of ann", "ok"),
+        ("ann", "change password", "ok"),
+        ("operator root_of_all", "remove user ann", "ok"),
+    ]
+
+
+@pytest.mark.parametrize("typed", ["p@ss word!", "hunter2secret"])
+def test_what_was_typed_as_a_name_is_not_in_it(desk: Desk, typed: str) -> None:
+    accounts = desk.api.accounts
+    wishes: tuple[Callable[[], None], ...] = (
+        lambda: accounts.add(typed, "short"),
+        lambda: accounts.set_password(typed, "long enough"),
+        lambda: accounts.set_quota(typed, 3),
+        lambda: accounts.set_role(typed, "admin"),
+        lambda: accounts.remove(typed),
+    )
+    for wish in wishes:
+        with pytest.raises(Refused) as refused:
+            wish()
+        assert typed not in str(refused.value)
+    found = [entry["action"] for entry in entries(desk)]
+    whose = ["add user", "set password of", "set quota of", "set role of", "remove user"]
+    assert found == [f"{action} (unknown)" for action in whose]
+    for path in audit.folder_of(desk.path).iterdir():
+        assert typed.encode() not in path.read_bytes() + path.name.encode()
+
+
+def test_no_secret_is_in_it_nor_in_any_other_log(desk: Desk) -> None:
+    api, accounts = desk.api, desk.api.accounts
+    words = [f"s3cret-{number}-word" for number in range(8)]
+    accounts.add("ann", words[0])
+    desk.no(api.authenticate("ann", words[1]))
+    desk.no(api.authenticate(words[2], words[3]))
+    desk.ok(api.change_password("ann", words[0], words[4]))
+    desk.no(api.change_password("ann", words[5], words[6]))
+    accounts.set_password("ann", words[7])
+    desk.ring(2)
+    tenant = desk.ok(api.deploy_slice("student", 1000))
+    desk.ok(api.open_console("student", 1001))
+    secrets = [*words, *(vm.vnc_secret for vm in tenant.vms)]
+    assert all(secrets)
+    desk.ok(api.delete_slice("student", 1000))
+    beside = [path for path in desk.path.parent.rglob("*") if path.is_file()]
+    files = [path for path in beside if path.suffix not in {".yaml", ".previous"}]
+    assert {path.suffix for path in files} >= {".log", ".logins"}
+    for path in files:
+        assert not [secret for secret in secrets if secret.encode() in path.read_bytes()], path
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+WRITER = """
+import sys
+from pathlib import Path
+from accounts import audit
+audit.LARGEST_FILE = 4000
+audit._LOCK_WAIT_S = 50.0  # polling is not fair: where the processor is busy, one may wait until the others have ended
+log = audit.Audit(Path(sys.argv[1]))
+for number in range(60):
+    log.write(audit.Entry("ann", "deploy", number, int(sys.argv[2])), "x" * 50, 0.0)
+assert not log.news()
+"""
+
+
+def test_a_new_log_that_others_have_filled_meanwhile_is_not_written_beyond_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = tmp_path / "database.yaml"
+    database.touch(0o600)
+    monkeypatch.setattr(audit, "LARGEST_FILE", 4000)
+    log, rotate, full = acts(database, "admin"), audit._Ring.rotate, b"x" * 3999 + b"\n"
+    log.parent.mkdir()
+    log.write_bytes(full)
+    others = [full, full]
+
+    def rotate_slowly(ring: audit._Ring) -> None:
+        rotate(ring)
+        if others:
+            ring.path.write_bytes(others.pop())
+
+    monkeypatch.setattr(audit._Ring, "rotate", rotate_slowly)
+    audit.Audit(database).write(audit.Entry("admin", "deploy", 1000), "ok", 0.0)
+    assert [path.stat().st_size for path in sorted(log.parent.glob("*.log.?"))] == [4000, 4000, 4000]
+    assert json.loads(log.read_text())["actor"] == "admin"
+
+
+def test_many_processes_write_and_rotate_and_no_line_is_torn(tmp_path: Path) -> None:
+    database = tmp_path / "database.yaml"
+    database.touch(0o600)
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(database), str(number)],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
+        for number in range(4)
+    ]
+    assert [writer.wait(60) for writer in writers] == [0] * 4
+    files = sorted(audit.folder_of(database).iterdir())
+    assert [path.name.removeprefix("ann.acts.log") for path in files] == ["", ".1", ".2", ".3", ".4", ".5"]
+    lines = [line for path in files for line in path.read_text().splitlines()]
+    assert {tuple(json.loads(line)) for line in lines} == {(*FIELDS[:7], "order", *FIELDS[7:])}
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 and path.stat().st_size <= 4000 for path in files)
+    kept = list(audit.read(database))
+    assert len(kept) == len(lines)
+    for number in range(4):  # what is kept is the end of what each wrote, in order and without a gap
+        theirs = [entry["slice"] for entry in kept if entry["vm"] == number]
+        assert theirs == list(range(60 - len(theirs), 60)) or max(theirs, default=0) < 59
+        assert theirs == sorted(theirs)
+
+
+def test_a_lock_that_is_never_free_loses_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "_LOCK_WAIT_S", 0.02)
+    monkeypatch.setattr(audit, "LARGEST_FILE", 300)
+    database = tmp_path / "database.yaml"
+    database.touch(0o600)
+    log = Audit(database)
+    log.write(Entry("ann", "deploy", 1), "ok", 0.5)
+    with acts(database, "ann").open("rb") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        for number in range(2, 6):
+            log.write(Entry("ann", "deploy", number), "ok", 0.5)
+        assert log.news() == ""
+        assert [entry["slice"] for entry in audit.read(database)] == [1, 2, 3, 4, 5]
+        assert [path.name for path in tmp_path.glob("*/*.log*")] == ["ann.acts.log"]
+    log.write(Entry("ann", "deploy", 6), "ok", 0.5)  # the lock is free: now room is made
+    assert [entry["slice"] for entry in audit.read(database)] == [1, 2, 3, 4, 5, 6]
+    assert (tmp_path / "database.yaml.audit" / "ann.acts.log.1").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_log_that_root_begins_is_the_database_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "LARGEST_FILE", 300)
+    database = tmp_path / "database.yaml"
+    database.touch(0o600)
+    os.chown(database, 65_534, 65_534)
+    log = Audit(database)
+    for number in range(6):
+        log.write(Entry("operator root", "set quota of ann", number), "ok", 0.5)
+        files = list(audit.folder_of(database).iterdir())
+        assert audit.folder_of(database).stat().st_uid == 65_534
+        assert {(path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) for path in files} == {(65_534, 0o600)}
+    assert len(files) > 2
+
+
+def test_half_a_line_is_left_out_and_the_next_one_is_whole(tmp_path: Path) -> None:
+    database = tmp_path / "database.yaml"
+    database.touch(0o600)
+    log = Audit(database)
+    log.write(Entry("ann", "deploy", 1), "ok", 0.5)
+    with acts(database, "ann").open("ab") as file:
+        file.write(b'{"time": "2026-01-01T00:00:00Z", "act')
+    log.write(Entry("ann", "deploy", 2), "ok", 0.5)
+    with acts(database, "ann").open("ab") as file:
+        file.write(b"\xff\xfe junk\n[1]\n{}\nnull\n" + b"[" * 50_000 + b"\n")
+    log.write(Entry("eve\nann\x1b[31m", "deploy", 3), "a\nb", 0.5)
+    assert [(e["actor"], e["slice"]) for e in audit.read(database)] == [("ann", 1), ("ann", 2), ("eve\nann\x1b[31m", 3)]
+
+
+def test_a_log_that_cannot_be_written_stops_nothing_and_is_told_once(desk: Desk) -> None:
+    audit.folder_of(desk.path).write_text("")
+    desk.ring(2)
+    desk.ok(desk.api.deploy_slice("student", 1000))
+    assert "audit log cannot be written" in desk.api.news()
+    desk.ok(desk.api.delete_slice("student", 1000))
+    assert desk.api.news() == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_stops_nothing(desk: Desk) -> None:
+    acts(desk.path, "student").parent.mkdir()
+    acts(desk.path, "student").symlink_to("/dev/full")
+    desk.ring(2)
+    assert "cannot be written" in desk.api.news()
+
+
+# --- who is told what of the cloud's own files ------------------------------------------------------------------------
+
+
+def test_of_a_broken_file_a_student_hears_that_it_is_and_the_operator_what(desk: Desk) -> None:
+    desk.ring(1 + 1)
+    desk.api.accounts.set_role("admin", "admin")
+    desk.ok(desk.api.authenticate("admin", "admin"))
+    desk.ok(desk.api.authenticate("student", "admin"))
+    desk.path.write_text(desk.path.read_text().replace("vlan_pool_start: 100", "vlan_pool_start: 7"))
+    api = desk.api
+    for wish in (api.flavors, api.list_slices, api.unfinished, api.get_user, api.create_slice):
+        told = desk.no(wish("student"))
+        assert told.startswith("The cloud's own files have a fault")
+        assert "1000" not in told
+        assert "slices.1000.vlan_pool_start" in entries(desk)[-1]["result"]
+        assert "slices.1000.vlan_pool_start" in desk.no(wish("admin"))
+
+
+# --- python3 cli.py log -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def logged(tmp_path: Path) -> Path:
+    database = tmp_path / "database.yaml"
+    database.write_text("not a database: [")  # the log is readable when the database is not
+    log = Audit(database, lambda: datetime(2026, 11, 21, 9, 30, tzinfo=UTC))
+    log.write(Entry("ann", "log in"), "ok", 0.05)
+    log.write(Entry("ann", "deploy", 1000), "begun", 0.0)
+    audit._ring(database, "ann", refusals=False).rotate()
+    log.write(Entry("bob", "open console", 1003, 1004), "VM 1004 is not \x1b[31mrunning", 0.001)
+    log.write(Entry("ann", "deploy", 1000), "ok", 12.3)
+    return database
+
+
+LINES = [
+    "2026-11-21T09:30:00Z  ann  log in  0.05 s  ok",
+    "2026-11-21T09:30:00Z  ann  deploy slice 1000  0.00 s  begun",
+    "2026-11-21T09:30:00Z  bob  open console slice 1003 vm 1004  0.00 s  VM 1004 is not ?[31mrunning",
+    "2026-11-21T09:30:00Z  ann  deploy slice 1000  12.30 s  ok",
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ([], [0, 1, 2, 3]),
+        (["--user", "ann"], [0, 1, 3]),
+        (["--slice", "1000"], [1, 3]),
+        (["--last", "2"], [2, 3]),
+        (["--user", "ann", "--last", "1"], [3]),
+        (["--last", "0"], []),
+        (["--user", "nobody"], []),
+    ],
+)
+def test_the_log_is_read_over_rotated_files(logged: Path, arguments: list[str], shown: list[int]) -> None:
+    done = run_program("--database", str(logged), "log", *arguments)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode().splitlines() == [LINES[index] for index in shown]
+
+
+def test_the_log_is_json_for_programs(logged: Path) -> None:
+    done = run_program("--database", str(logged), "log", "--json", "--slice", "1003")
+    (entry,) = map(json.loads, done.stdout.splitlines())
+    assert (entry["actor"], entry["vm"], tuple(entry)) == ("bob", 1004, FIELDS)
+
+
+def test_no_log_yet_is_no_failure_and_one_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+    assert run_program("--database", str(tmp_path / "none.yaml"), "log").returncode == 0
+    audit.log_of(tmp_path / "odd.yaml").mkdir()
+    done = run_program("--database", str(tmp_path / "odd.yaml"), "log")
+    assert done.returncode == 1
+    assert re.fullmatch(r"Error: .*cannot be read \(Is a directory\): check its rights\n", done.stderr.decode())

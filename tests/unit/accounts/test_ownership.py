@@ -1,0 +1,202 @@
+"""Whose slices are whose: a stranger is answered as if others' slices were not there, an admin works on all of them."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from models import ADMIN, STUDENT, Slice
+from orchestrator import OrchestratorAPI, Result
+from tests.support.desk import Desk
+
+Call = Callable[[OrchestratorAPI, str, int, int], Result[Any]]
+"""A use-case, wished for by a user of a slice and a VM."""
+
+TOUCHES: dict[str, Call] = {
+    "get_slice": lambda api, actor, slice_id, _: api.get_slice(actor, slice_id),
+    "add_vm_to_slice": lambda api, actor, slice_id, _: api.add_vm_to_slice(actor, slice_id, "new", "cirros"),
+    "create_link": lambda api, actor, slice_id, vm: api.create_link(actor, slice_id, vm, "eth1", vm + 1, "eth1"),
+    "plan_slice": lambda api, actor, slice_id, _: api.plan_slice(actor, slice_id),
+    "deploy_slice": lambda api, actor, slice_id, _: api.deploy_slice(actor, slice_id),
+    "repair_slice": lambda api, actor, slice_id, _: api.repair_slice(actor, slice_id),
+    "delete_slice": lambda api, actor, slice_id, _: api.delete_slice(actor, slice_id),
+    "open_console": lambda api, actor, _, vm: api.open_console(actor, vm),
+    "finish_slice": lambda api, actor, slice_id, _: api.finish_slice(actor, slice_id),
+    "take_back_slice": lambda api, actor, slice_id, _: api.take_back_slice(actor, slice_id),
+}
+"""Every use-case that is about one slice or VM: a new one needs its line here."""
+
+LISTS = {"list_slices", "unfinished", "ailments"}
+OWN = {
+    "authenticate",
+    "get_user",
+    "most_slices",
+    "open_session",
+    "create_slice",
+    "change_password",
+    "needs_new_password",
+    "news",
+}
+"""About the user who wishes for it, and nobody else."""
+
+EVERYBODYS = {"flavors", "discover_workers", "known_workers", "prove_isolation"}
+
+ABSENT, ABSENT_VM = 4711, 4712
+
+
+def _design(_: Desk) -> None:
+    pass
+
+
+def _running(desk: Desk) -> None:
+    desk.ok(desk.api.deploy_slice("student", 1000))
+
+
+def _unfinished(status: str) -> Callable[[Desk], None]:
+    def leave(desk: Desk) -> None:
+        with desk.database.transaction() as state:
+            state.slices[1000].status = status
+            state.slices[1000].vms[0].status = "pending"
+
+    return leave
+
+
+STATES = {
+    "design": _design,
+    "running": _running,
+    "deploying": _unfinished("deploying"),
+    "deleting": _unfinished("deleting"),
+    "adding": _unfinished("design"),
+}
+
+
+@pytest.fixture
+def shared(desk: Desk) -> Desk:
+    """`student` has slice 1000 (ring) with VMs 1001 and 1002; `mallory` has the empty slice 1003."""
+    desk.ring(2)
+    desk.api.accounts.add("mallory", "long enough")
+    desk.ok(desk.api.create_slice("mallory", "mine"))
+    return desk
+
+
+def test_every_use_case_is_in_one_of_the_tables() -> None:
+    methods = {name for name, _ in inspect.getmembers(OrchestratorAPI, inspect.isfunction) if not name.startswith("_")}
+    assert methods == set(TOUCHES) | LISTS | OWN | EVERYBODYS
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_what_is_somebody_elses_is_answered_as_what_does_not_exist(shared: Desk, state: str) -> None:
+    STATES[state](shared)
+    before, hosts = shared.path.read_bytes(), {address: host.runs for address, host in shared.cloud.hosts.items()}
+    for name, wish in TOUCHES.items():
+        absent = shared.no(wish(shared.api, "mallory", ABSENT, ABSENT_VM))
+        free = shared.no(wish(shared.api, "mallory", 1000, 1001))
+        with shared.database.claim(1000):
+            claimed = shared.no(wish(shared.api, "mallory", 1000, 1001))
+        assert free == claimed == absent.replace(str(ABSENT_VM), "1001").replace(str(ABSENT), "1000"), name
+        assert "another session" not in free
+        assert shared.path.read_bytes() == before, name
+        assert {address: host.runs for address, host in shared.cloud.hosts.items()} == hosts, name
+
+
+@pytest.mark.parametrize("ends", [(1001, 1002), (1002, 1004), (1004, 1001)])
+def test_a_link_to_somebody_elses_vm_is_one_to_a_vm_that_does_not_exist(shared: Desk, ends: tuple[int, int]) -> None:
+    own = shared.ok(shared.api.add_vm_to_slice("mallory", 1003, "vm", "cirros"))
+    assert own.vm_id == 1004
+    first, second = ends
+    theirs = shared.no(shared.api.create_link("mallory", 1003, first, "eth1", second, "eth1"))
+    absent = {1001: 4711, 1002: 4712, 1004: 1004}
+    none = shared.no(shared.api.create_link("mallory", 1003, absent[first], "eth1", absent[second], "eth1"))
+    assert theirs == none.replace("4711", "1001").replace("4712", "1002")
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_lists_show_what_is_ones_own(shared: Desk, state: str) -> None:
+    STATES[state](shared)
+    assert [tenant.slice_id for tenant in shared.ok(shared.api.list_slices("mallory"))] == [1003]
+    assert shared.ok(shared.api.unfinished("mallory")) == []
+    assert shared.ok(shared.api.list_slices("nobody")) == shared.ok(shared.api.unfinished("nobody")) == []
+
+
+def _refusals(desk: Desk) -> list[str]:
+    """The answers to everything that `mallory` cannot have."""
+    api = desk.api
+    wishes = [
+        call(api, "mallory", slice_id, vm) for call in TOUCHES.values() for slice_id, vm in [(1000, 1001), (9, 9)]
+    ]
+    own = desk.ok(api.add_vm_to_slice("mallory", 1003, "m1", "cirros", 1, True))
+    wishes += [
+        api.add_vm_to_slice("mallory", 1003, "m1", "cirros"),
+        api.add_vm_to_slice("mallory", 1003, "m2", "huge"),
+        api.create_link("mallory", 1003, own.vm_id, "eth0", 1001, "eth1"),
+        api.open_console("mallory", own.vm_id),
+        api.take_back_slice("mallory", 1003),
+        api.authenticate("student", "wrong"),
+    ]
+    desk.api.accounts.set_quota("mallory", 1)
+    wishes.append(api.add_vm_to_slice("mallory", 1003, "m3", "cirros"))
+    with desk.database.claim(1003):
+        wishes += [api.deploy_slice("mallory", 1003), api.delete_slice("mallory", 1003)]
+    return [desk.no(wish) for wish in wishes]
+
+
+def test_no_refusal_names_anybody_elses_things(shared: Desk) -> None:
+    _running(shared)
+    for sentence in _refusals(shared):
+        without_their_own_words = re.sub(r"slice (1000|9)\b|VM (1001|9)\b", "", sentence)
+        for secret in ("student", "admin", "ring", "vm0", "vm1", "1000", "1001", "1002", "5901", "5902"):
+            assert secret not in without_their_own_words, sentence
+
+
+# --- admins -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def administered(shared: Desk) -> Desk:
+    shared.api.accounts.set_role("admin", ADMIN)
+    return shared
+
+
+def test_an_admin_sees_all_slices(administered: Desk) -> None:
+    slices: list[Slice] = administered.ok(administered.api.list_slices("admin"))
+    assert [(tenant.slice_id, tenant.owner) for tenant in slices] == [(1000, "student"), (1003, "mallory")]
+    assert administered.no(administered.api.get_slice("admin", 9)) == "You have no slice 9; your slices: 1000, 1003"
+
+
+def test_an_admin_deploys_uses_and_deletes_somebody_elses_slice(administered: Desk) -> None:
+    api = administered.api
+    assert administered.ok(api.deploy_slice("admin", 1000)).status == "running"
+    assert administered.ok(api.open_console("admin", 1002)).recv(100) == b"login: "
+    administered.ok(api.delete_slice("admin", 1000))
+    assert (administered.used("student"), administered.ok(api.get_user("student")).slices) == (0, [])
+
+
+@pytest.mark.parametrize("status", ["deploying", "deleting"])
+def test_an_admin_is_offered_what_anybodys_dead_manager_left(administered: Desk, status: str) -> None:
+    _unfinished(status)(administered)
+    (left,) = administered.ok(administered.api.unfinished("admin"))
+    assert left.slice_id == 1000
+    administered.ok(administered.api.finish_slice("admin", 1000))
+    assert administered.ok(administered.api.unfinished("admin")) == []
+
+
+def test_the_quota_is_the_owners_also_when_an_admin_adds_the_vm(administered: Desk) -> None:
+    administered.api.accounts.set_quota("student", 3)
+    vm = administered.ok(administered.api.add_vm_to_slice("admin", 1000, "more", "cirros"))
+    assert (vm.owner, administered.used("student"), administered.used("admin")) == ("student", 3, 0)
+    sentence = administered.no(administered.api.add_vm_to_slice("admin", 1000, "most", "cirros"))
+    assert sentence == "Quota exceeded: student has 3 of 3 VMs; delete a slice first"
+
+
+def test_what_an_admin_creates_is_their_own(administered: Desk) -> None:
+    assert administered.ok(administered.api.create_slice("admin", "x")).owner == "admin"
+
+
+def test_a_role_that_was_taken_away_ends_at_once(administered: Desk) -> None:
+    administered.ok(administered.api.get_slice("admin", 1000))
+    administered.api.accounts.set_role("admin", STUDENT)
+    assert "You have no slice 1000" in administered.no(administered.api.get_slice("admin", 1000))

@@ -1,0 +1,114 @@
+"""Which worker gets a VM, on data: so many workers per slice, the emptiest first, and none without room."""
+
+from __future__ import annotations
+
+import pytest
+
+from allocation.holdings import holdings_of
+from allocation.placement import place, promised, recount
+from core.errors import Refused
+from core.inventory import HypervisorSettings, Inventory, Worker
+from models import VM, Slice
+
+FLAVOR = {"cores": 1, "ram_gb": 1.0, "disk_gb": 1.0}
+LETTERS = "abcdef"
+ROOMY = Worker(16, 64.0, 1000.0)
+
+
+class Cloud:
+    """Workers called by letters, and slices that VMs are placed for."""
+
+    def __init__(self, spread: int = 4, workers: dict[str, Worker] | None = None) -> None:
+        self.workers = workers or dict.fromkeys(LETTERS, ROOMY)
+        self.inventory = Inventory(tuple(self.workers), "n", hypervisor=HypervisorSettings(spread=spread))
+        self.slices: dict[int, Slice] = {}
+
+    def add(self, slice_id: int, count: int = 1, **size: float) -> str:
+        """Add VMs to a slice and return the workers that they got."""
+        slice_ = self.slices.setdefault(slice_id, Slice(slice_id, "one"))
+        flavor = FLAVOR | size
+        for _ in range(count):
+            used = {vm.worker_ip for vm in slice_.vms}
+            live = holdings_of(self.slices.values())
+            worker = place("small", flavor, self.inventory, self.workers, live, used)
+            number = sum(len(each.vms) for each in self.slices.values())
+            slice_.vms.append(VM(5000 + number, f"vm{number}", "one", worker, 5901 + number, [], flavor))
+        return "".join(vm.worker_ip for vm in slice_.vms[-count:])
+
+
+@pytest.mark.parametrize(
+    ("spread", "placed"),
+    [(4, "abcdabcd"), (1, "aaaaaaaa"), (2, "abababab"), (0, "abcdefab"), (6, "abcdefab"), (100, "abcdefab")],
+)
+def test_a_slice_uses_so_many_workers_and_then_fills_them(spread: int, placed: str) -> None:
+    assert Cloud(spread).add(1000, 8) == placed
+
+
+def test_the_default_is_four() -> None:
+    assert HypervisorSettings().spread == 4
+
+
+def test_two_workers_get_the_vms_of_a_slice_in_turn() -> None:
+    assert Cloud(workers={"a": ROOMY, "b": ROOMY}).add(1000, 5) == "ababa"
+
+
+def test_the_emptiest_unused_worker_comes_first_and_then_the_emptiest_used_one() -> None:
+    cloud = Cloud(spread=2)
+    cloud.add(1000, 3)  # a, b, a
+    assert cloud.add(1001, 4) == "cdcd"
+    assert cloud.add(1002, 2, ram_gb=8.0) == "ef"
+    assert cloud.add(1003, 3) == "bab"  # b has one VM, a and c to d have two
+
+
+def test_the_scarcest_resource_decides_which_worker_is_emptiest() -> None:
+    workers = {"a": Worker(16, 64.0, 100.0), "b": Worker(16, 64.0, 1000.0)}
+    cloud = Cloud(spread=1, workers=workers)
+    assert cloud.add(1000, 1, disk_gb=30.0) == "a"
+    cloud.slices[1001] = Slice(1001, "one")
+    cloud.slices[1001].vms = [VM(6000, "vm", "one", "b", 5999, [], FLAVOR | {"ram_gb": 16.0})]
+    assert cloud.add(1002) == "b"
+
+
+def test_disks_that_differ_a_little_change_no_order() -> None:
+    cloud = Cloud(workers={"a": Worker(16, 64.0, 100.0), "b": Worker(16, 64.0, 100.04)})
+    assert cloud.add(1000, 6) == "ababab"
+
+
+def test_full_workers_are_left_out_and_a_further_one_is_taken() -> None:
+    small = Worker(16, 2.0, 1000.0)
+    cloud = Cloud(spread=2, workers=dict.fromkeys(LETTERS[:3], small))
+    assert cloud.add(1000, 6) == "ababcc"
+    with pytest.raises(Refused, match=r"No worker has room for small .*; a comes closest: 0 GB of memory left"):
+        cloud.add(1000)
+
+
+def test_a_worker_without_room_is_no_unused_one() -> None:
+    cloud = Cloud(spread=3, workers={"a": ROOMY, "b": Worker(16, 0.5, 1000.0), "c": ROOMY, "d": ROOMY})
+    assert cloud.add(1000, 6) == "acdacd"
+
+
+def test_workers_that_are_down_or_not_listed_get_nothing_and_count_as_used() -> None:
+    cloud = Cloud(spread=2)
+    cloud.add(1000, 2)
+    cloud.workers["a"] = Worker(16, 64.0, 1000.0, up=False)
+    assert cloud.add(1000, 2) == "bb"
+    cloud.inventory = Inventory(("c", "d"), "n", hypervisor=HypervisorSettings(spread=2))
+    assert cloud.add(1000, 2) == "cc"  # its own are gone: a further one, which is filled then
+
+
+def test_a_worker_that_was_never_measured_gets_nothing() -> None:
+    with pytest.raises(Refused, match="No worker answers at present"):
+        Cloud(workers={"a": Worker(up=False)}).add(1000)
+    with pytest.raises(Refused, match="a comes closest: 0 cores left"):
+        Cloud(workers={"a": Worker()}).add(1000)
+
+
+def test_what_was_promised_is_counted_once_for_all_workers() -> None:
+    cloud = Cloud(spread=2)
+    cloud.add(1000, 3)
+    live = holdings_of(cloud.slices.values())
+    assert promised(live)["a"] == (2, 2.0, 2.0)
+    workers = dict.fromkeys("abc", Worker(4, 8.0, 9.0, used_cores=9))
+    recount(workers, live)
+    assert {name: worker.used_cores for name, worker in workers.items()} == {"a": 2, "b": 1, "c": 0}
+    assert (workers["a"].used_ram_gb, workers["a"].max_cores) == (2.0, 4)

@@ -1,0 +1,299 @@
+"""Generated answers of hosts: whatever a host says is read, or refused by its name, in bounded time and memory."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+
+from core.errors import LONGEST_WORDS, BadAnswer
+from core.inventory import Inventory
+from deployment import DeploymentAPI
+from inspection import findings
+from inspection.findings import Comparison
+from inspection.isolation.proof import Proof
+from inspection.orphans import Owners, orphans
+from inspection.parse import LONGEST_ANSWER, read
+from models import Slice
+from remote.batch import Batch, Outcome, Transcript, UploadWanted
+from remote.plan import Command, Step, Upload
+from tests.support import garbage
+from tests.support.paths import DATA
+from tests.support.scale import LONG, scaled
+from vm_launcher import PORT_TAKEN, VMLauncher
+
+SEED = random.SystemRandom().getrandbits(32) if LONG else 14
+SHARDS = 5
+WORKER, NETWORK = "10.0.10.1", "10.0.10.3"
+RECORDED: dict[str, Any] = json.loads((DATA / "answers.json").read_text())
+"""What worker and network node of a lab answered to a thorough look while a ring of three ran, and to discovery."""
+
+NONCE = "0123456789abcdef01234567"
+UNTRUE = (
+    *("-1", "0", "4096", "99999999", "9" * 30, "9" * 5000, "1e999", "NaN", "\xb2", "\u0661", "0x" + "f" * 40, "null"),
+    *(
+        "true",
+        "[]",
+        "{}",
+        '""',
+        "\x1b[2J",
+        "\x1b]0;x\x07",
+        "\x00",
+        "\u202e",
+        "%" * 300,
+        "../../../etc/passwd",
+        "--help",
+    ),
+    *(
+        "$(reboot)",
+        "'",
+        '"',
+        "\n\n",
+        "in ",
+        "namespace ",
+        "slice-",
+        "cookie=",
+        "priority=",
+        "actions=",
+        "-A INPUT ",
+        ":67",
+    ),
+)
+pytestmark = pytest.mark.torture
+
+
+def mutated(text: str, chance: random.Random) -> str:
+    """An answer with some of it replaced: figures and words by such as cannot be true, or any bytes."""
+    for _ in range(chance.choice([1, 1, 2, 5])):
+        words = [found.span() for found in re.finditer(r"[\w.-]+|[^\w.-]", text[:20_000])]
+        start, end = chance.choice(words) if words else (0, 0)
+        match chance.randint(0, 6):
+            case 0 | 1:
+                text = text[:start] + chance.choice(UNTRUE) + text[end:]
+            case 2:
+                text = text[:start] + garbage.text(chance) + text[end:]
+            case 3:
+                text = text[:start]
+            case 4:
+                lines = text.split("\n")
+                at = chance.randrange(len(lines))
+                lines[at : at + 1] = [lines[at]] * chance.choice([0, 2, 40])
+                text = "\n".join(lines)
+            case 5:
+                text = garbage.edited(text.encode("utf-8", "replace"), chance).decode("utf-8", "replace")
+            case _ if text.startswith(("[", "{")):
+                lines = text.splitlines()
+                at = chance.randrange(len(lines))
+                if lines[at].startswith(("[", "{")) and is_json(lines[at]):
+                    lines[at] = garbage.restructured(lines[at], chance).decode("utf-8", "replace")
+                text = "\n".join(lines)
+    return text
+
+
+def is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+@cache
+def cloud() -> tuple[Slice, Comparison]:
+    return Slice.from_dict(RECORDED["slice"]), Comparison(Inventory())
+
+
+def judge(host: str, answers: dict[str, str | None]) -> list[str]:
+    """All that is said of the answers: by entry 5, the doctor and the proof."""
+    slice_, comparison = cloud()
+    sight = read(host, answers)
+    found = [*findings.of_host(comparison.inventory, sight, time.time(), time.time())]
+    found += comparison.of_slice(slice_, {host: sight})
+    owners = Owners(comparison, [], lambda _: False)
+    lost = [*orphans(owners, sight), *orphans(Owners(comparison, [slice_], lambda _: False), sight)]
+    proof = Proof(comparison.inventory, [slice_], {host: sight}).properties()
+    return [
+        *(finding.sentence for finding in found),
+        *(orphan.finding.sentence for orphan in lost),
+        *(step.title for orphan in lost for step in orphan.steps),
+        *(breach.sentence for each in proof for breach in each.breaches),
+    ]
+
+
+def assert_readable(sentences: list[str]) -> None:
+    for sentence in sentences:
+        assert sentence.isprintable(), sentence
+        assert len(sentence) < LONGEST_WORDS + 100
+
+
+def cases(kind: str, shard: int, bounded: int, whole: int) -> Iterator[tuple[str, random.Random]]:
+    count = scaled(bounded, whole) // SHARDS
+    for number in range(shard * count, (shard + 1) * count):
+        name = f"{kind} {SEED} {number}"
+        yield name, random.Random(name)
+
+
+def test_the_recorded_answers_are_those_of_a_cloud_that_is_whole() -> None:
+    for host in (WORKER, NETWORK):
+        sight = read(host, RECORDED[host])
+        assert not sight.unread
+        assert {finding.code for finding in cloud()[1].of_slice(cloud()[0], {host: sight})} <= {"qemu-wrong"}
+    shown = read(NETWORK, RECORDED[NETWORK] | {"namespaces": RECORDED["namespaces not entered"]})
+    assert not shown.unread
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_a_look_takes_whatever_a_host_answers(shard: int) -> None:
+    shown = {"namespaces": RECORDED["namespaces not entered"]}
+    for name, chance in cases("look", shard, 1_000, 100_000):
+        host = chance.choice([WORKER, NETWORK])
+        answers = RECORDED[host] | (shown if host == NETWORK and chance.random() < 0.3 else {})
+        part = chance.choice(list(answers))
+        said = mutated(answers[part] if chance.random() < 0.9 else answers[chance.choice(list(answers))], chance)
+        try:
+            began = time.monotonic()
+            assert_readable(judge(host, answers | {part: said}))
+            assert time.monotonic() - began < 20
+        except BaseException as error:
+            error.add_note(f"{name}: {host} {part} {said!r}")
+            raise
+
+
+def transcript(chance: random.Random) -> tuple[Batch, bytes]:
+    """A batch, and what a shell writes to one of its streams that runs it."""
+    command, guarded = Command(("a",)), Command(("a",), unless=("b",), ok=(0, 3))
+    upload = Upload("image", "target", "part", ("b",))
+    kinds: list[Command | Upload] = [command, command, guarded, upload]
+    actions = [chance.choice(kinds) for _ in range(chance.randint(1, 6))]
+    batch = Batch([Step("h", "a step", tuple(actions))], keep_going=chance.random() < 0.3)
+    said = f"\n{NONCE} 0 begin\n"
+    for number in range(1, batch.end):
+        said += f"{garbage.text(chance)}\n{NONCE} {number} {chance.choice(['0', '0', '0', 'skipped', 'wanted', '1'])}\n"
+    return batch, f"{said}\n{NONCE} {batch.end} {chance.choice(['0', '100'])}\n".encode("utf-8", "replace")
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_a_transcript_is_one_of_its_batch_or_refused(shard: int) -> None:
+    heard = 0
+    for name, chance in cases("transcript", shard, 5_000, 100_000):
+        batch, whole = transcript(chance)
+        streams = [garbage.edited(whole, chance) if chance.random() < 0.4 else whole for _ in range(2)]
+        try:
+            heard += hear(batch, streams, chance)
+        except BadAnswer as refused:
+            assert_readable([str(refused)])
+        except BaseException as error:
+            error.add_note(f"{name}: {streams!r}")
+            raise
+    assert heard > 0
+
+
+def hear(batch: Batch, streams: list[bytes], chance: random.Random) -> int:
+    """How many outcomes were heard: each once, in their order, none behind one that ends the batch."""
+    heard: list[Outcome | UploadWanted] = []
+    spoken, size = Transcript(batch, NONCE), chance.choice([1, 7, 4096])
+    for at in range(0, max(map(len, streams)), size):
+        spoken.stdout(streams[0][at : at + size])
+        spoken.stderr(streams[1][at : at + size])
+        heard += spoken.finished()
+    assert [item.action for item in heard] == list(range(len(heard)))
+    if spoken.has_ended() and spoken.status == 0 and spoken.is_whole:
+        stopped = heard and batch.stops_at(len(heard), said_of(heard[-1]))
+        assert stopped or len(heard) == batch.end - 1
+    return len(heard)
+
+
+def said_of(item: Outcome | UploadWanted) -> str:
+    if isinstance(item, UploadWanted):
+        return "wanted"
+    return "skipped" if item.status is None else str(item.status)
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_figures_are_read_or_refused(shard: int) -> None:
+    slice_, _ = cloud()
+    pids = "".join(f"{vm.vm_id} {vm.pid}\n" for vm in slice_.vms if vm.worker_ip == WORKER)
+    ports = " 5901 5902\nLISTEN 0 128 0.0.0.0:22 0.0.0.0:*\nLISTEN 0 1 [::]:5901 [::]:*\n"
+    readers: list[tuple[str, Callable[[str], Any]]] = [
+        (RECORDED["discovery"], lambda said: DeploymentAPI.measured(said, 1_795_888_721.0)),
+        (pids, lambda said: DeploymentAPI.pids(slice_, WORKER, said)),
+        (ports, lambda said: VMLauncher.ports_taken(PORT_TAKEN, said)),
+    ]
+    assert all(reader(whole) for whole, reader in readers)
+    for name, chance in cases("figure", shard, 5_000, 100_000):
+        whole, reader = chance.choice(readers)
+        said = mutated(whole, chance)
+        try:
+            reader(said)
+        except BadAnswer as refused:
+            assert_readable([str(refused)])
+        except BaseException as error:
+            error.add_note(f"{name}: {said!r}")
+            raise
+
+
+SIZE = scaled(LONGEST_ANSWER // 4, LONGEST_ANSWER)
+
+
+def repeated(piece: str) -> str:
+    return piece * ((SIZE - 100) // len(piece))
+
+
+def numbered(piece: str) -> str:
+    return "".join(piece.replace("#", str(number)) for number in range((SIZE - 100) // (len(piece) + 10)))
+
+
+PORT = '[["uuid","#"],"p#",["set",[]],["set",[]],["set",[]],false,["uuid","#"]],'
+INTERFACE = '[["uuid","#"],"p#","",1,["set",[]],["map",[]]],'
+PORT_HEADINGS = '"headings":["_uuid","name","tag","trunks","vlan_mode","protected","interfaces"]}'
+INTERFACE_HEADINGS = '"headings":["_uuid","name","type","ofport","error","external_ids"]}'
+LONGEST = {
+    ("ports", "nested"): "[" * SIZE,
+    ("ports", "trunks"): "\n".join(
+        (
+            '{"data":[],"headings":["name","ports"]}',
+            '{"data":[' + numbered(PORT)[: SIZE // 3].rpartition("],[")[0] + "]]," + PORT_HEADINGS,
+            '{"data":[' + numbered(INTERFACE)[: SIZE // 2].rpartition("],[")[0] + "]]," + INTERFACE_HEADINGS,
+        )
+    ),
+    ("devices", "objects"): "[" + repeated('{"ifname":"a","flags":[]},') + "{}]",
+    ("flows", "lines"): numbered("cookie=0xc10d000000000000,priority=#,in_port=# actions=drop\n"),
+    ("flows", "one line"): repeated("a,") + "actions=drop",
+    ("processes", "processes"): numbered("/proc/#/cmdline:qemu-kvm\x1f-name\x1fslice9-vm9\x1f\n"),
+    ("files", "slices"): numbered("d 1 1.0 slice-#\n"),
+    ("files", "files"): numbered("f 1 1.0 slice-#/a_img.qcow2\n"),
+    ("marks", "hosts"): "/run/ns-dhcp-vlan400\n\n" + numbered("/run/ns-dhcp-vlan400/hosts/slice-#:a\n"),
+    ("namespaces", "sockets"): "namespace ns-dhcp-vlan400\n0\n[]\n" + repeated("%a"),
+    ("namespaces", "addresses"): numbered("in ns-gw-slice1000 address 1.1.1.1\nin ns-gw-slice1000 network #\n"),
+    ("namespaces", "names"): numbered("namespace ns-#\n0\n[]\n"),
+    ("rules", "chains"): "*filter\n" + numbered("-A C# -j ACCEPT\n"),
+    ("rules", "ours"): "*raw\n" + numbered("-A C# --comment cloud-repositorio -j ACCEPT\n"),
+    ("filter", "lines"): "*filter\n" + numbered("-A INPUT -j slice-#\n"),
+    ("routes", "routes"): numbered("10.60.7.0/24 dev a# scope global\n"),
+    ("routes", "networks"): numbered("10.0.0.0/8 dev ens3 scope link #\n"),
+    ("peers", "peers"): numbered("0 0 a:22 10.60.7.1:#\n"),
+    ("forwarding", "barriers"): "1\n" + numbered("chain #\n"),
+    ("disks", "disks"): numbered("/proc/#/fd /a\n"),
+    ("tools", "versions"): numbered("dnsmasq #" + "9" * 3000 + ".1\n"),
+    ("tools", "programs"): numbered("a#\n"),
+    ("clock", "digits"): "9" * SIZE,
+}
+
+
+@pytest.mark.parametrize(("part", "what"), LONGEST)
+def test_the_longest_answers_take_seconds(part: str, what: str) -> None:
+    host = WORKER if part in {"files", "flows"} else NETWORK
+    assert len(LONGEST[part, what]) <= SIZE
+    began = time.monotonic()
+    assert_readable(judge(host, RECORDED[host] | {part: LONGEST[part, what]}))
+    assert time.monotonic() - began < scaled(10, 30)
+
+
+def test_a_longer_answer_is_not_read() -> None:
+    assert read(WORKER, {"flows": "x" * (LONGEST_ANSWER + 1)}).invalid == ("flows",)

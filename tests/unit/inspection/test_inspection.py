@@ -1,0 +1,502 @@
+"""The comparison of database and hosts: a whole slice has no findings, and each thing that is broken has its code."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from core.errors import CommandFailed, SudoRefused
+from core.inventory import Inventory
+from database import Database, State
+from deployment import DeploymentAPI
+from inspection import collect, findings, inspector, parse
+from inspection.codes import CODES
+from inspection.facts import Device, Port, Sight
+from inspection.findings import Finding
+from inspection.inspector import Inspector
+from models import Slice
+from remote.batch import Outcome, Progress
+from remote.runner import Runner
+from tests.support import fake_facts
+from tests.support.designs import DESIGNS, design
+from tests.support.fakes import FakeCloud, FakeHost
+
+WORKER, OTHER, NETWORK = "10.0.10.1", "10.0.10.2", "10.0.10.3"
+
+
+class Remembered(Database):
+    """A file that says what one slice is like now."""
+
+    def __init__(self, tenant: Slice) -> None:
+        super().__init__("nowhere.yaml")
+        self._tenant = tenant
+
+    def load(self) -> State:
+        return State.from_dict({"users": {}, "slices": {str(self._tenant.slice_id): self._tenant.to_dict()}})
+
+    def is_claimed(self, _slice_id: int) -> bool:
+        return False
+
+
+@dataclass
+class Scene:
+    """A slice that runs on fake hosts, and who looks at them."""
+
+    cloud: FakeCloud
+    tenant: Slice
+    inspector: Inspector
+
+    @property
+    def worker(self) -> FakeHost:
+        return self.cloud.hosts[WORKER]
+
+    @property
+    def network(self) -> FakeHost:
+        return self.cloud.hosts[NETWORK]
+
+    def found(self) -> list[Finding]:
+        return self.inspector.ailments([self.tenant])[self.tenant.slice_id]
+
+    def repair(self) -> None:
+        report = Runner(self.cloud.connect).run(DeploymentAPI(Inventory()).deploy_plan(self.tenant))
+        assert report.error is None, report.error
+
+
+def deployed(name: str) -> Scene:
+    cloud, tenant = FakeCloud(), design(name)
+    scene = Scene(cloud, tenant, Inspector(Remembered(tenant), Inventory(), cloud.connect))
+    scene.repair()
+    tenant.status = "running"
+    for vm in tenant.vms:
+        vm.status = "running"
+    return scene
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_a_whole_slice_has_no_findings(name: str) -> None:
+    scene = deployed(name)
+    assert scene.found() == []
+    hosts = scene.inspector.comparison.hosts_of([scene.tenant])
+    seen = scene.inspector.look(hosts, thorough=True)
+    assert not seen.errors
+    for sight in seen.sights.values():
+        assert sight.unread == ()
+        assert list(findings.of_host(Inventory(), sight, seen.began, seen.ended)) == []
+
+
+def _kill(host: FakeHost, pid_file: str) -> None:
+    _, pid = host.processes.pop(pid_file)
+    del host.argvs[pid]
+    host.holders = {tap: holder for tap, holder in host.holders.items() if holder != pid}
+
+
+def _lose_tap(host: FakeHost, *, made_anew: bool) -> None:
+    host.namespaces[""].pop("tap_1001_eth1")
+    host.aliases.pop("tap_1001_eth1")
+    host.holders.pop("tap_1001_eth1")
+    if made_anew:
+        host.namespaces[""]["tap_1001_eth1"] = set()
+        host.aliases["tap_1001_eth1"] = "cloud-repositorio"
+
+
+def _astray(host: FakeHost) -> None:
+    host.namespaces[""]["gw_vlan100"] = set()
+
+
+BREAKS: dict[str, tuple[str, Callable[[Scene], object], bool]] = {
+    "qemu-dead": ("VM vm1 does not run", lambda s: _kill(s.worker, "vm_images/slice-1000/vm1.pid"), True),
+    "qemu-wrong": ("VM vm1 runs with another", lambda s: s.worker.argvs.update({101: ("slice1000-vm1001",)}), False),
+    "overlay-missing": ("disk of vm1", lambda s: s.worker.files.pop("vm_images/slice-1000/vm1_img.qcow2"), True),
+    "disk-foreign": (
+        "the disk of vm1 is not its own: vm_images/slice-1000/vm1.id-0000000000000001 is not there",
+        lambda s: s.worker.files.pop("vm_images/slice-1000/vm1.id-0000000000000001"), False,
+    ),
+    "image-changed": (
+        "cirros.img is not the image that disks",
+        lambda s: s.worker.files.update({"vm_images/cirros.img": "another image"}), False,
+    ),
+    "tap-missing": ("tap_1001_eth1 of VM vm1 is not there", lambda s: _lose_tap(s.worker, made_anew=False), True),
+    "tap-dead": ("VM vm1 runs and does not hold tap_1001_eth1", lambda s: _lose_tap(s.worker, made_anew=True), True),
+    "tap-down": ("tap_1001_eth1 of VM vm1 is down", lambda s: s.worker.down.add("tap_1001_eth1"), True),
+    "stack-open": ("the host speaks ARP on tap_1001_eth1", lambda s: s.worker.exposed.add("tap_1001_eth1"), True),
+    "port-missing": ("port tap_1001_eth1 is not on br-int", lambda s: s.worker.ports.pop("tap_1001_eth1"), True),
+    "wrong-tag": ("is on VLAN 101 instead of 100", lambda s: s.worker.ports.update(tap_1001_eth1=101), True),
+    "port-foreign": ("port tap_1001_eth1 has not our mark", lambda s: s.worker.ours.discard("tap_1001_eth1"), False),
+    "flows-missing": ("flows of the walls", lambda s: s.worker.flows.clear(), True),
+    "namespace-missing": ("namespace ns-dhcp-vlan101", lambda s: s.network.namespaces.pop("ns-dhcp-vlan101"), True),
+    "port-astray": ("port gw_vlan100 is not in ns-gw-slice1000", lambda s: _astray(s.network), True),
+    "address-missing": (
+        "dhcp_v100 has not its address 192.168.100.2",
+        lambda s: s.network.namespaces["ns-dhcp-vlan100"]["dhcp_v100"].clear(),
+        True,
+    ),
+    "dnsmasq-dead": ("dnsmasq of VLAN 400 does not", lambda s: _kill(s.network, "/run/ns-dhcp-vlan400/pid"), True),
+    "dnsmasq-deaf": ("dnsmasq of VLAN 100 does not listen", lambda s: s.network.deaf.add("ns-dhcp-vlan100"), True),
+    "reservations-missing": (
+        "dnsmasq of VLAN 100 does not know",
+        lambda s: s.network.files.pop("/run/ns-dhcp-vlan100/hosts/slice-1000"),
+        True,
+    ),
+    "port-unprotected": (
+        "port tap_1001_eth0 is not protected", lambda s: s.worker.protected.discard("tap_1001_eth0"), True,
+    ),
+    "filter-missing": ("does not hear this slice's VMs only", lambda s: s.network.filters.clear(), True),
+    "rules-missing": ("the rules around VLAN 400", lambda s: s.network.rules.pop(2), True),
+    "forwarding-off": ("net.ipv4.ip_forward is off", lambda s: s.network.forwarding.discard(""), True),
+    "host-unreachable": ("does not answer", lambda s: setattr(s.worker, "dead", True), False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", BREAKS)
+def test_what_is_broken_has_its_code_and_its_repair(code: str) -> None:
+    words, break_it, repairable = BREAKS[code]
+    scene = deployed("line")
+    break_it(scene)
+    found = scene.found()
+    assert code in {finding.code for finding in found}
+    assert words in next(finding.sentence for finding in found if finding.code == code)
+    if repairable:
+        scene.repair()
+        assert scene.found() == []
+
+
+OPENINGS: dict[str, tuple[str, Callable[[Scene], object]]] = {
+    "no table": ("its table of nftables is not whole", lambda s: s.worker.tables.clear()),
+    "a table with a hole": (
+        "its table of nftables is not whole",
+        lambda s: s.worker.tables.update(
+            {"cloud-repositorio-slice-1000": "table inet cloud-repositorio-slice-1000 { }"}
+        ),
+    ),
+    "a router with IPv6": ("lo in ns-gw-slice1000 has IPv6", lambda s: s.network.exposed.add("ns-gw-slice1000")),
+    "a DHCP namespace with IPv6": ("has IPv6", lambda s: s.network.exposed.add("ns-dhcp-vlan400")),
+    "the gateway with IPv6": ("the host has IPv6 on gw_vlan400", lambda s: s.network.exposed.add("gw_vlan400")),
+}
+
+
+@pytest.mark.parametrize("what", OPENINGS)
+def test_an_open_ip_stack_is_found_and_closed(what: str) -> None:
+    words, break_it = OPENINGS[what]
+    scene = deployed("line")
+    break_it(scene)
+    look = scene.inspector.look((WORKER, NETWORK), thorough=True)
+    found = scene.inspector.comparison.of_slice(scene.tenant, look.sights)
+    assert {finding.code for finding in found} == {"stack-open"}
+    assert words in found[0].sentence
+    scene.repair()
+    look = scene.inspector.look((WORKER, NETWORK), thorough=True)
+    assert scene.inspector.comparison.of_slice(scene.tenant, look.sights) == []
+
+
+def test_a_vm_that_runs_by_emulation_where_kvm_runs_no_guest_is_as_designed() -> None:
+    scene = deployed("line")
+    (pid, argv), *_ = scene.worker.argvs.items()
+    assert argv.count("kvm") == 1
+    scene.worker.argvs[pid] = tuple("tcg" if word == "kvm" else word for word in argv)
+    assert scene.found() == []
+    scene.worker.argvs[pid] = tuple("xen" if word == "kvm" else word for word in argv)
+    assert [finding.code for finding in scene.found()] == ["qemu-wrong"]
+
+
+@pytest.mark.parametrize("change", ["one more", "another", "one less"])
+def test_a_flow_of_ours_that_was_changed_is_found_and_mended(change: str) -> None:
+    scene = deployed("line")
+    ((cookie, flows),) = scene.worker.flows.items()
+    made = [*flows]
+    hole = f"{cookie},priority=999,in_port=tap_1001_eth0,actions=NORMAL"
+    scene.worker.flows[cookie] = {"one more": [*made, hole], "another": [hole, *made[1:]], "one less": made[1:]}[change]
+    missing, foreign = int(change != "one more"), int(change != "one less")
+    what = f"{missing} flows of the walls around VMs are missing, {foreign} are not ours"
+    assert [finding.what for finding in scene.found()] == [what]
+    scene.repair()
+    assert (scene.found(), scene.worker.flows) == ([], {cookie: made})
+
+
+def test_the_next_look_reads_only_the_flows_that_are_new() -> None:
+    scene = deployed("line")
+    assert scene.found() == []
+    before = parse.flow.cache_info().misses
+    assert scene.found() == []
+    ((cookie, flows),) = scene.worker.flows.items()
+    scene.worker.flows[cookie] = [*flows, f"{cookie},priority=998,in_port=tap_1001_eth0,actions=NORMAL"]
+    assert [finding.code for finding in scene.found()] == ["flows-missing"]
+    assert parse.flow.cache_info().misses == before + 1
+
+
+def test_what_the_dhcp_server_hears_besides_is_found_and_mended() -> None:
+    scene = deployed("internet")
+    chains = scene.network.filters["ns-dhcp-vlan400"]
+    ((name, made),) = chains.items()
+    for changed in ((*made, f"-A {name} -j ACCEPT"), made[:-1], tuple(line for line in made if "DROP" not in line)):
+        chains[name] = changed
+        assert [finding.code for finding in scene.found()] == ["filter-missing"]
+        scene.repair()
+        assert (scene.found(), chains) == ([], {name: made})
+
+
+@pytest.mark.parametrize("port", ["gw_vlan400", "dhcp_v400"])
+def test_a_wrong_mac_on_the_shared_vlan_is_found(port: str) -> None:
+    """Flows on the workers let guests speak to these MACs only."""
+    scene = deployed("internet")
+    right, scene.network.macs[port] = scene.network.macs[port], "02:c1:0d:00:00:99"
+    ((code, what),) = [(finding.code, finding.what) for finding in scene.found()]
+    assert code == "address-missing"
+    assert what.startswith(f"{port} has not its address 10.60.7.")
+    assert f"and MAC {right}" in what
+    scene.repair()
+    assert scene.found() == []
+
+
+def test_a_base_image_that_is_gone_is_told() -> None:
+    scene = deployed("line")
+    del scene.worker.files["vm_images/cirros.img"]
+    found = {(finding.code, finding.what) for finding in scene.found()}
+    assert found == {("image-changed", "the base image cirros.img is not there")}
+
+
+def test_a_base_image_of_which_a_power_cut_left_the_name_is_told_with_or_without_its_seal() -> None:
+    scene = deployed("line")
+    scene.worker.files["vm_images/cirros.img"] = ""
+    empty = {("image-changed", "the base image cirros.img is empty, as a power cut can leave it")}
+    assert {(finding.code, finding.what) for finding in scene.found()} == empty
+    del scene.worker.files["vm_images/.cirros.img.seal"]
+    assert {(finding.code, finding.what) for finding in scene.found()} == empty
+    scene.repair()
+    assert scene.found() == []
+
+
+def test_a_strangers_rule_in_front_of_ours_is_found_and_put_behind() -> None:
+    scene = deployed("internet")
+    rule = "filter -A FORWARD -i gw_vlan400 -j ACCEPT"
+    scene.network.rules.insert(0, rule)
+    assert [finding.code for finding in scene.found()] == ["rules-missing"]
+    scene.repair()
+    assert not scene.found()
+    assert scene.network.rules[-1] == rule
+
+
+def test_the_order_of_the_rules_counts() -> None:
+    scene = deployed("internet")
+    first = next(n for n, rule in enumerate(scene.network.rules) if " FORWARD " in rule)
+    scene.network.rules[first : first + 2] = reversed(scene.network.rules[first : first + 2])
+    assert [finding.code for finding in scene.found()] == ["rules-missing"]
+
+
+def answers(scene: Scene, host: str) -> dict[str, str | None]:
+    """What the host says to a look."""
+    asked = collect.commands(Inventory(), host, thorough=True)
+    return {name: scene.cloud.hosts[host].program(command.argv)[1] for name, command in asked.items()}
+
+
+@pytest.mark.parametrize(
+    ("host", "part"),
+    [(host, part) for host in (WORKER, NETWORK) for part in collect.commands(Inventory(), host, thorough=True)],
+)
+def test_what_could_not_be_read_is_told_and_nothing_is_missed_for_that(host: str, part: str) -> None:
+    """A host that does not say which processes it has may have all that it needs."""
+    scene = deployed("line")
+    sight = parse.read(host, {**answers(scene, host), part: None})
+    code = "switch-down" if part == "flows" else "unread"
+    for found in (
+        scene.inspector.comparison.of_slice(scene.tenant, {host: sight}),
+        [*findings.of_host(Inventory(), sight, time.time(), time.time())],
+    ):
+        assert [finding.code for finding in found] == [code]
+    assert sight.unread == (part,)
+
+
+@pytest.mark.parametrize(
+    ("columns", "tag", "trunks", "mode", "vlans"),
+    [
+        ('100, ["set",[]], ["set",[]]', 100, False, "", set()),
+        ('100, ["set",[]], "access"', 100, False, "access", set()),
+        ('100, 0, ["set",[]]', 100, True, "", {0}),
+        ('100, ["set",[101,102]], ["set",[]]', 100, True, "", {101, 102}),
+        ('["set",[]], ["set",[]], "trunk"', None, True, "trunk", set()),
+    ],
+)
+def test_what_a_port_carries_is_read(columns: str, tag: int | None, trunks: bool, mode: str, vlans: set[int]) -> None:
+    """The columns as ovs-vsctl(8) shows them with --format=json."""
+    tables = (
+        '{"headings":["name","ports"],"data":[["br-int",["set",[["uuid","p"],["uuid","other"]]]]]}',
+        (
+            '{"headings":["_uuid","name","tag","trunks","vlan_mode","protected","interfaces"],'
+            f'"data":[[["uuid","p"],"tap",{columns},true,["uuid","i"]]]}}'
+        ),
+        (
+            '{"headings":["_uuid","name","type","ofport","external_ids"],'
+            '"data":[[["uuid","i"],"tap","",["set",[]],["map",[["owner","cloud-repositorio"],["vm","1001"]]]]]}'
+        ),
+    )
+    found = parse.read(WORKER, {"ports": "\n".join(tables)})
+    assert not found.unread
+    assert found.ports["tap"] == Port(
+        "tap", "br-int", tag, "", parse.UNWIRED, {"owner": "cloud-repositorio", "vm": "1001"}, trunks, protected=True,
+        mode=mode, vlans=frozenset(vlans),
+    )  # fmt: skip
+
+
+def test_a_switch_that_is_down_is_one_finding_and_not_one_for_each_port() -> None:
+    sight = parse.read(WORKER, {"ports": None, "flows": None})
+    found = list(findings.Comparison(Inventory()).of_slice(deployed("line").tenant, {WORKER: sight}))
+    assert {"switch-down", "qemu-dead"} <= {finding.code for finding in found}
+    assert not [finding for finding in found if "port" in finding.code]
+
+
+HOSTS: dict[str, tuple[str, Callable[[FakeHost], object]]] = {
+    "clock-skew": ("its clock is +3600 s", lambda host: setattr(host, "skew", 3600.0)),
+    "tool-missing": ("socat is not installed", lambda host: host.lacking.add("socat")),
+}
+
+
+@pytest.mark.parametrize("code", HOSTS)
+def test_what_is_wrong_with_a_host_itself(code: str) -> None:
+    words, break_it = HOSTS[code]
+    scene = deployed("line")
+    break_it(scene.worker)
+    seen = scene.inspector.look([WORKER], thorough=True)
+    found = list(findings.of_host(Inventory(), seen.sights[WORKER], seen.began, seen.ended))
+    assert [finding.code for finding in found] == [code]
+    assert words in found[0].sentence
+
+
+SHOWN = """\
+in ns-gw-slice1000 device lo
+in ns-gw-slice1000 device gw_vlan100
+in ns-gw-slice1000 device gw_vlan101
+in ns-gw-slice1000 device gw_vlan102
+in ns-gw-slice1000 network 0064A8C0 00FFFFFF gw_vlan100
+in ns-gw-slice1000 network 0065A8C0 00FFFFFF gw_vlan101
+in ns-gw-slice1000 network 00000A0A 0000FFFF gw_vlan101
+in ns-gw-slice1000 address 127.0.0.1
+in ns-gw-slice1000 address 192.168.100.1
+in ns-gw-slice1000 address 192.168.101.1
+in ns-gw-slice1000 address 10.10.3.4
+in ns-gw-slice1000 address 172.16.0.1
+in ns-gw-slice1000 address 192.168.100.1
+in ns-gw-slice1000 routes
+in ns-dhcp-vlan100 device lo
+in ns-dhcp-vlan101 network 0001A8C0 00FFFFFF dhcp_v101
+in ns-dhcp-vlan101 address 192.168.1.2
+"""
+
+
+def test_command_lines_are_read_whole() -> None:
+    text = "/proc/7/cmdline:dnsmasq|--x=a:b||end|\n/proc/8/cmdline:qemu-kvm|-name|a\n/proc/8/cmdline:b|\n"
+    processes = parse.read(NETWORK, {"processes": text.replace("|", "\x1f")}).processes
+    assert {pid: process.argv for pid, process in processes.items()} == {
+        7: ("dnsmasq", "--x=a:b", "", "end"), 8: ("qemu-kvm", "-name", "a\nb"),
+    }  # fmt: skip
+    assert parse.read(NETWORK, {"processes": "no such file\n"}).unread == ("processes",)
+    assert parse.read(NETWORK, {"ports": "[" * 100_000, "devices": "[" * 100_000}).unread == ("ports", "devices")
+
+
+def test_a_namespace_that_was_not_entered_is_read_from_its_tables() -> None:
+    """The third interface is down: the kernel has taken its network away. 172.16.0.1 is in no network."""
+    seen = parse.read(NETWORK, {"namespaces": SHOWN}).namespaces
+    router = seen["ns-gw-slice1000"]
+    assert (router.routes, seen["ns-dhcp-vlan100"].routes, [*seen["ns-dhcp-vlan100"].devices]) == (True, False, ["lo"])
+    assert seen["ns-dhcp-vlan101"].devices["dhcp_v101"] == Device("dhcp_v101", "", True, True, "", "", ("192.168.1.2",))
+    assert {device.name: (device.up, device.addresses) for device in router.devices.values()} == {
+        "lo": (False, ()), "gw_vlan100": (True, ("192.168.100.1",)), "gw_vlan102": (False, ()),
+        "gw_vlan101": (True, ("192.168.101.1", "10.10.3.4")),
+    }  # fmt: skip
+
+
+def test_what_a_host_says_again_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = deployed("ring")
+    assert scene.found() == []
+    for name in parse._READERS:
+        monkeypatch.setitem(parse._READERS, name, lambda _text: pytest.fail("it was read again"))
+    assert scene.found() == []
+
+
+def test_what_one_host_said_is_read_while_another_still_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, was_read = deployed("ring"), threading.Event()
+    run = scene.network.run
+
+    def late(*words: Any, **options: Any) -> Iterator[Outcome | Progress]:
+        assert was_read.wait(10), "what the workers said is read when all have answered"
+        yield from run(*words, **options)
+
+    monkeypatch.setattr(scene.network, "run", late)
+
+    def read(host: str, answers: Mapping[str, str | None]) -> Sight:
+        was_read.set()
+        return parse.read(host, answers)
+
+    monkeypatch.setattr(inspector, "read", read)
+    assert scene.found() == []
+
+
+@pytest.mark.parametrize(
+    ("sockets", "serves"),
+    [
+        ("UNCONN 0 0 0.0.0.0%dhcp_v100:67 0.0.0.0:*", True),
+        ("UNCONN 0 0 0.0.0.0:67 0.0.0.0:*", True),
+        ("UNCONN 0 0 0.0.0.0%if9:67 0.0.0.0:*", False),
+        ("", False),
+    ],
+)
+def test_whether_a_server_listens(sockets: str, serves: bool) -> None:
+    """Without any socket it is in another namespace: the one that was deleted under it."""
+    text = f'namespace ns-dhcp-vlan100\n0\n[{{"ifname":"dhcp_v100","flags":["UP"]}}]\n{sockets}\n'
+    assert parse.read(NETWORK, {"namespaces": text}).namespaces["ns-dhcp-vlan100"].serves is serves
+
+
+def test_a_look_is_one_round_trip_and_asks_the_same_however_many_slices_and_vlans_there_are() -> None:
+    scene = deployed("ring")
+    before = {address: host.runs for address, host in scene.cloud.hosts.items()}
+    assert scene.found() == []
+    assert {host.runs - before[address] for address, host in scene.cloud.hosts.items()} == {1}
+    assert len(collect.commands(Inventory(), WORKER)) <= 5
+    assert len(collect.commands(Inventory(), NETWORK)) <= 10
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "code"),
+    [
+        ("tools", "qemu-system-x86_64 QEMU emulator version 5.2.0\n", "tool-too-old"),
+        ("room", "102400\n16777216\n", "no-room"),
+        ("room", "104857600\n102400\n", "no-room"),
+        ("ports", '{"data":[],"headings":["name","ports"]}\n' * 3, "bridge-missing"),
+        ("ports", None, "unread"),
+        ("flows", None, "switch-down"),
+        ("flows", "connection refused", "invalid-answer"),
+        ("devices", "no such thing", "invalid-answer"),
+        ("rules", None, "unread"),
+        ("rules", "iptables: no such thing", "invalid-answer"),
+        ("routes", None, "unread"),
+        ("routes", "what device", "invalid-answer"),
+        ("forwarding", "", "unread"),
+    ],
+)
+def test_what_a_host_may_say(name: str, answer: str | None, code: str) -> None:
+    host = FakeHost(WORKER)
+    whole = {"flows": f"{fake_facts.NORMAL}\n", "ports": fake_facts.ports(host)}
+    sight = parse.read(WORKER, {**whole, name: answer})
+    assert [finding.code for finding in findings.of_host(Inventory(), sight, 0, 0)] == [code]
+
+
+def test_a_host_that_refuses_is_told_from_one_that_does_not_answer() -> None:
+    refusal = SudoRefused(WORKER, "sudo", ("sudo",), 1, "sudo: a password is required")
+    assert findings.of_error(WORKER, refusal).code == "sudo-refused"
+    assert findings.of_error(WORKER, CommandFailed(WORKER, "sh", ("sh",), 1, "killed")).code == "look-failed"
+
+
+def test_every_code_says_what_to_do() -> None:
+    assert all(severity in {"error", "warning"} and meaning and advice for severity, meaning, advice in CODES.values())
+
+
+def test_a_summary_is_short_and_ends_with_what_to_do() -> None:
+    scene = deployed("ring")
+    scene.worker.namespaces[""] = {"ens3": set(), "ens4": set()}
+    scene.worker.processes.clear()
+    lines = findings.summary(scene.found())
+    assert len(lines) == findings.SHOWN + 2
+    assert lines[-1] == "11 repairs it"

@@ -1,0 +1,378 @@
+"""The menu from login to exit, played by a script on a cloud in memory."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import pytest
+
+from core.errors import CloudError, Refused
+from core.inventory import Worker
+from menu.entries import ENTRIES
+from menu.session import Discovery
+from models import ADMIN
+from tests.support.fake_cloud import Answer, FakeCloud, furnished
+from tests.support.playing import LOGIN, play
+
+MENU = [
+    "1. View quota and resources",
+    "2. Create Slice",
+    "3. Add VM to Slice",
+    "4. Create Link between VMs",
+    "5. View my Slices",
+    "6. Deploy Slice",
+    "7. Delete Slice",
+    "8. Logout",
+    "9. Open a VM's console",
+    "10. Show the plan of a Slice",
+    "11. Repair Slice",
+    "12. Change my password",
+    "13. Prove isolation",
+    "0. Exit",
+]
+
+DESIGN = "2\nlab\n3\n1000\nvm1\n1\n1\ny\n3\n1000\nvm2\n2\n2\nn\n4\n1000\n1001\neth1\n1002\neth2\n"
+
+
+def lines_of(cloud: FakeCloud, script: str) -> list[str]:
+    return play(cloud, LOGIN + script + "0\n")[1].splitlines()
+
+
+def test_a_first_slice_from_design_to_deletion() -> None:
+    cloud = FakeCloud()
+    status, output = play(cloud, LOGIN + DESIGN + "6\n1000\n7\n1000\ny\n5\n0\n")
+    lines = output.splitlines()
+
+    wanted = [
+        "Slice created! ID: 1000",
+        "VM added! ID: 1001, VNC: 5901, Flavor: cirros",
+        "VM added! ID: 1002, VNC: 5902, Flavor: ubuntu",
+        "Link created! VLAN: 100",
+        "Slice deployed successfully",
+        "Slice deleted",
+        "You have no slices yet: 2 creates one",
+        "Goodbye",
+    ]
+    assert [line for line in lines if line in wanted] == wanted
+    assert "Error" not in output
+    assert status == 0
+    assert not cloud.slices
+
+
+def test_the_prompts_come_as_designed() -> None:
+    _, output = play(FakeCloud(), LOGIN + DESIGN + "6\n1000\n7\n1000\ny\n0\n")
+
+    prompts = [line for line in output.splitlines() if line.endswith((": ", "? (y/n): "))]
+    choose = "Choose an option: "
+    vm = [
+        "Slice ID: ",
+        "VM name: ",
+        "Choose flavor (1-2): ",
+        "Number of data interfaces (eth1, eth2, ...): ",
+        "Enable internet access (eth0 in VLAN 400)? (y/n): ",
+    ]
+    link = [
+        "First VM ID: ",
+        "First VM interface (e.g., eth1): ",
+        "Second VM ID: ",
+        "Second VM interface (e.g., eth1): ",
+    ]
+    deletion = ["Slice ID: ", "Delete slice 1000 (lab) with its VMs vm1, vm2? (y/n): "]
+    assert prompts == [
+        *("Username: ", "Password: ", choose, "Slice name: ", choose, *vm, choose, *vm, choose, "Slice ID: ", *link),
+        *(choose, "Slice ID to deploy: ", choose, *deletion, choose),
+    ]
+
+
+def test_the_entries_keep_their_numbers() -> None:
+    lines = lines_of(FakeCloud(), "")
+    assert [line for line in lines if line in MENU] == MENU
+    assert [f"{entry.number}. {entry.title}" for entry in ENTRIES] == MENU
+
+
+def test_what_can_be_linked_is_shown_between_the_prompts() -> None:
+    lines = lines_of(furnished(), "4\n1000\n..\n")
+    at = lines.index("Available VMs and interfaces:")
+    assert lines[at - 1] == "Slice ID: "
+    assert lines[at + 1 : at + 4] == [
+        "  VM 1001: vm1",
+        "    - eth1 (connected to vm2 eth1)",
+        "    - eth2 (unconnected)",
+    ]
+    assert "First VM ID: " in lines[at:]
+
+
+def test_flavors_are_numbered_before_they_are_asked_for() -> None:
+    lines = lines_of(furnished(), "3\n1000\nvm9\n..\n")
+    assert "  2. ubuntu (1 core, 0.5 GiB RAM, 2.2 GiB disk)" in lines
+
+
+def test_after_deployment_it_says_how_to_reach_each_vm() -> None:
+    lines = lines_of(furnished(), "6\n1000\n")
+    assert (
+        "  VM 1001 (vm1): eth0 10.60.7.101 (internet), eth1 192.168.100.10 (-> vm2 eth1), "
+        "VNC 10.0.10.1:5901 password x7Kd1001"
+    ) in lines
+
+
+@pytest.mark.parametrize(
+    ("script", "sentence"),
+    [
+        ("3\n77\n", "You have no slice 77; View my Slices shows the ids"),
+        ("3\n1000\nvm1\n1\n0\nn\n", "Slice 1000 has a VM vm1 already"),
+        ("4\n77\n", "You have no slice 77; View my Slices shows the ids"),
+        ("4\n1000\n1001\neth0\n1002\neth2\n", "VM 1001 (vm1): 'eth0' cannot be linked; its free data interfaces: eth2"),
+        ("4\n1000\n1001\neth2\n7\neth2\n", "Slice 1000 has no VM 7; its VMs: 1001, 1002, 1003"),
+        ("6\n77\n", "You have no slice 77; View my Slices shows the ids"),
+        ("6\n1000\n6\n1000\n", "Slice already running"),
+        ("7\n77\n", "You have no slice 77; View my Slices shows the ids"),
+        ("9\n77\n", "You have no VM 77; View my Slices shows the ids"),
+        ("10\n77\n", "You have no slice 77; View my Slices shows the ids"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_the_menu_again(script: str, sentence: str) -> None:
+    lines = lines_of(furnished(), script)
+
+    assert [line for line in lines if line.startswith("Error")] == [f"Error: {sentence}"]
+    assert lines[-2:] == ["Choose an option: ", "Goodbye"]
+
+
+def test_other_peoples_slices_do_not_exist() -> None:
+    cloud = furnished()
+    for entry in ("3", "4", "6", "7", "10"):
+        _, output = play(cloud, f"student\nstudent\n{entry}\n1000\n0\n")
+        assert "Error: You have no slice 1000; View my Slices shows the ids" in output.splitlines()
+    assert cloud.slices[1000].status == "design"
+
+
+def test_a_failed_step_is_shown_and_its_reason_said_once() -> None:
+    cloud = furnished()
+    cloud.fails_at = "launch"
+    lines = lines_of(cloud, "6\n1000\n")
+
+    assert "[launch] 10.0.10.1: QEMU of vm1 ... failed: 10.0.10.1: QEMU of vm1: no space left on device" in lines
+    assert "Error: 10.0.10.1: QEMU of vm1: no space left on device" in lines
+    assert "Slice deployed successfully" not in lines
+
+
+def test_nothing_is_deleted_without_a_yes() -> None:
+    cloud = furnished()
+    assert "Nothing was deleted" in lines_of(cloud, "7\n1000\nn\n")
+    assert 1000 in cloud.slices
+
+
+def test_an_empty_slice_is_named_in_the_question_too() -> None:
+    lines = lines_of(FakeCloud(), "2\nlab\n7\n1000\nn\n")
+    assert "Delete slice 1000 (lab), which has no VMs? (y/n): " in lines
+
+
+def test_the_plan_is_shown_and_nothing_is_done() -> None:
+    cloud = furnished()
+    lines = lines_of(cloud, "10\n1000\n")
+    at = lines.index("preflight")
+    assert lines[at + 1 : at + 3] == ["  10.0.10.1: tools and bridge", "    # true 'tools and bridge'"]
+    assert cloud.slices[1000].status == "design"
+
+
+def test_a_wrong_password_is_asked_again_and_three_end_it() -> None:
+    cloud = FakeCloud()
+    wrong = "Error: Wrong user name or password"
+
+    assert play(cloud, "admin\nguess\n" + LOGIN + "0\n")[1].splitlines().count(wrong) == 1
+    status, output = play(cloud, "admin\nguess\n" * 3 + LOGIN)
+    assert output.splitlines().count(wrong) == 3
+    assert output.splitlines()[-1] == "Too many wrong logins. Goodbye"
+    assert status == 1
+
+
+def test_logout_leads_to_the_next_login() -> None:
+    status, output = play(furnished(), LOGIN + "8\nstudent\nstudent\n5\n0\n")
+    lines = output.splitlines()
+    assert "Logged out" in lines
+    assert any(line.startswith("Cloud Repositorio: student") for line in lines)
+    assert "You have no slices yet: 2 creates one" in lines
+    assert status == 0
+
+
+def test_workers_that_do_not_answer_are_named_after_login() -> None:
+    lines = lines_of(furnished(down=("10.0.10.2",)), "1\n")
+    warning = lines.index("Warning: worker 10.0.10.2 does not answer; it gets no VMs")
+    assert lines.index("Password: ") < warning < lines.index("1. View quota and resources")
+    assert any(line.startswith("Worker 10.0.10.2: does not answer") for line in lines)
+
+
+def test_the_menu_opens_although_nobody_could_look_at_the_workers() -> None:
+    class Blind(FakeCloud):
+        def discover_workers(self) -> Answer[dict[str, Worker]]:
+            return False, "The key file is missing"
+
+    status, output = play(Blind(), LOGIN + "1\n0\n")
+    assert output.splitlines().count("Error: The key file is missing") == 2
+    assert status == 0
+
+
+def test_a_sentence_raised_instead_of_answered_ends_only_the_entry() -> None:
+    class Raising(FakeCloud):
+        def flavors(self, _actor: str) -> NoReturn:
+            raise Refused("database.yaml: line 3 makes no sense")
+
+    status, output = play(Raising(), LOGIN + "1\n0\n")
+    assert "Error: database.yaml: line 3 makes no sense" in output.splitlines()
+    assert status == 0
+
+
+@pytest.mark.parametrize(("script", "looks"), [("", 0), ("admin\n", 0), ("admin\nwrong\n" * 3, 0), (LOGIN, 1)])
+def test_no_worker_is_looked_at_before_the_password_is_right(script: str, looks: int) -> None:
+    cloud = FakeCloud()
+    play(cloud, script)
+    assert cloud.looks == looks
+
+
+def test_a_login_takes_what_is_known_of_the_workers_and_entry_1_looks_at_them() -> None:
+    asked: list[str] = []
+
+    class Watched(FakeCloud):
+        def known_workers(self) -> Answer[dict[str, Worker]]:
+            asked.append("known")
+            return True, {}
+
+        def discover_workers(self) -> Answer[dict[str, Worker]]:
+            asked.append("looked at")
+            return True, {}
+
+    play(Watched(), LOGIN + "1\n0\n")
+    assert asked == ["known", "looked at"]
+
+
+def test_what_breaks_in_the_background_is_raised_where_it_is_asked_for() -> None:
+    class Broken(FakeCloud):
+        def discover_workers(self) -> Answer[dict[str, Worker]]:
+            raise CloudError("broken")
+
+    with pytest.raises(CloudError, match="broken"):
+        Discovery(Broken()).workers()
+
+
+def unfinished(status: str, vm_status: str = "design") -> FakeCloud:
+    cloud = furnished()
+    cloud.left_over = [1000]
+    cloud.slices[1000].status = status
+    cloud.slices[1000].vms[2].status = vm_status
+    return cloud
+
+
+@pytest.mark.parametrize(
+    ("cloud", "found", "question"),
+    [
+        (unfinished("deploying"), "was being deployed when its manager stopped.", "(f)inish, (t)ake back or (l)ater? "),
+        (unfinished("deleting"), "was being deleted when its manager stopped.", "(f)inish or (l)ater? "),
+        (
+            unfinished("design", "pending"),
+            "was given vm3 when its manager stopped.",
+            "(f)inish, (t)ake back or (l)ater? ",
+        ),
+    ],
+    ids=["deploying", "deleting", "pending"],
+)
+def test_what_a_manager_left_is_offered_after_login(cloud: FakeCloud, found: str, question: str) -> None:
+    lines = lines_of(cloud, "l\n")
+    assert lines[lines.index(question) - 1] == f"Slice 1000 (net1) {found}"
+    assert cloud.left_over == [1000]
+
+
+@pytest.mark.parametrize(
+    ("answer", "result"), [("f", "Slice 1000 is running"), ("T", "Slice 1000 is in design")], ids=["finish", "back"]
+)
+def test_what_was_left_is_finished_or_taken_back(answer: str, result: str) -> None:
+    cloud = unfinished("deploying")
+    assert result in lines_of(cloud, f"{answer}\n")
+    assert not cloud.left_over
+
+
+def test_a_deletion_cannot_be_taken_back() -> None:
+    lines = lines_of(unfinished("deleting"), "t\nl\n")
+    assert "Error: Answer f (finish) or l (later)" in lines
+
+
+def test_what_cannot_be_finished_leads_to_the_menu_all_the_same() -> None:
+    cloud = unfinished("deploying")
+    cloud.fails_at = "launch"
+    lines = lines_of(cloud, "f\n")
+    assert "Error: 10.0.10.1: QEMU of vm1: no space left on device" in lines
+    assert lines[-1] == "Goodbye"
+
+
+def test_before_an_admin_deletes_somebody_elses_slice_they_are_told_whose_it_is() -> None:
+    cloud = furnished()
+    cloud.create_slice("student", "Theirs")
+    cloud.users["admin"].role = ADMIN
+    lines = lines_of(cloud, "5\n7\n1004\nn\n7\n1000\nn\n")
+    assert "Slice 1004: Theirs, design, VLANs 180-199, of student" in lines
+    assert "Delete slice 1004 (Theirs) of student, which has no VMs? (y/n): " in lines
+    assert "Delete slice 1000 (net1) with its VMs vm1, vm2, vm3? (y/n): " in lines
+
+
+def test_an_admin_is_told_whose_half_done_slice_it_is() -> None:
+    cloud = furnished()
+    cloud.create_slice("student", "Theirs")
+    cloud.slices[1004].status = "deploying"
+    cloud.left_over.append(1004)
+    cloud.users["admin"].role = ADMIN
+    assert "Slice 1004 (Theirs) of student was being deployed when its manager stopped." in lines_of(cloud, "l\n")
+
+
+def test_a_password_is_changed_with_the_current_one_and_the_new_one_twice() -> None:
+    cloud = furnished()
+    lines = lines_of(cloud, "12\nadmin\na new one\na new one\n")
+    at = lines.index("Current password: ")
+    assert lines[at : at + 4] == ["Current password: ", "New password: ", "The same again: ", "Password changed"]
+    assert cloud.users["admin"].password_hash == "a new one"
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ("wrong\na new one\na new one\n", "Error: This is not your current password; nothing was changed"),
+        ("admin\nshort\nshort\n", "Error: A password has 8 to 256 characters"),
+        ("admin\na new one\nanother one\n..\n", "Error: The two differ"),
+        ("..\n", "Current password: "),
+    ],
+)
+def test_a_password_that_is_not_changed(answers: str, said: str) -> None:
+    cloud = furnished()
+    assert said in lines_of(cloud, f"12\n{answers}")
+    assert cloud.users["admin"].password_hash == "admin"
+
+
+def test_whoever_logs_in_with_a_shipped_password_gets_another_one_before_the_menu() -> None:
+    cloud = furnished()
+    cloud.asks_for_new_password = True
+    lines = lines_of(cloud, "short\nshort\n..\na new one\nx\na new one\na new one\n")
+    menu = lines.index("Choose an option: ")
+    assert [line for line in lines[:menu] if line.startswith(("Error", "Password c"))] == [
+        "Error: A password has 8 to 256 characters",
+        "Error: The menu opens when you have a new password",
+        "Error: The two differ",
+        "Password changed",
+    ]
+    assert cloud.users["admin"].password_hash == "a new one"
+
+
+def test_without_a_new_password_there_is_no_menu() -> None:
+    cloud = furnished()
+    cloud.asks_for_new_password = True
+    status, output = play(cloud, LOGIN + "short\n")
+    assert "Choose an option" not in output
+    assert (status, output.splitlines()[-1]) == (0, "Goodbye")
+
+
+def test_what_is_to_be_told_is_told_after_the_next_answer() -> None:
+    cloud = furnished()
+    cloud.warning = "The audit log cannot be written"
+    assert lines_of(cloud, "5\n").count("Warning: The audit log cannot be written") == 1
+
+
+def test_a_number_without_an_entry_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = tuple(entry for entry in ENTRIES if entry.number != 9)
+    monkeypatch.setattr("tests.support.playing.ENTRIES", entries)
+    assert "Error: There is no entry 9 in this menu" in lines_of(furnished(), "9\n")

@@ -1,0 +1,180 @@
+"""The terminal after a guest has used it: modes as before, and nothing left to read that was meant for the guest."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import select
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from menu import console, terminal
+from menu.console import Ending, visit
+from menu.keyboard import Lines
+from menu.screen import Screen
+from tests.support.fake_guest import Guest
+from tests.support.fake_terminal import FakeTerminal, State, fake_terminal
+
+LEFT_ON = {
+    "alternate screen": b"\x1b[?1049h",
+    "an older alternate screen": b"\x1b[?47h",
+    "line drawing": b"\x1b(0",
+    "another charset, shifted out": b"\x1b)0\x0e",
+    "mouse": b"\x1b[?1000h\x1b[?1002h\x1b[?1003h\x1b[?1006h\x1b[?1015h",
+    "focus": b"\x1b[?1004h",
+    "bracketed paste": b"\x1b[?2004h",
+    "cursor and number keys": b"\x1b[?1h\x1b=",
+    "hidden cursor": b"\x1b[?25l",
+    "cursor's shape": b"\x1b[5 q",
+    "scroll region": b"\x1b[5;10r",
+    "origin": b"\x1b[?6h",
+    "side margins": b"\x1b[?69h",
+    "colours": b"\x1b[1;31;44m",
+    "palette": b"\x1b]4;1;#00ff00\x07\x1b]11;#ff0000\x1b\\",
+    "a link": b"\x1b]8;;http://example.org\x07",
+    "inverse": b"\x1b[?5h",
+    "no wrapping": b"\x1b[?7l",
+    "insert, locked keyboard, new lines, no echo": b"\x1b[4h\x1b[2h\x1b[20h\x1b[12l",
+    "no tabs": b"\x1b[3g",
+    "a printer": b"\x1b[5i",
+    "VT52": b"\x1b[?2l",
+    "keys of kitty": b"\x1b[>5u",
+    "keys of xterm": b"\x1b[>4;2m",
+    "a held screen": b"\x1b[?2026h",
+    "half a sequence": b"\x1b[12",
+    "an open title": b"\x1b]0;what follows is the title",
+    "an open charset": b"\x1b(",
+    "everything": b"\x1b[?1049h"
+    b"\x1b[?1;5;6;9;1000;1003;1004;1006;2004h\x1b[?7;25l\x1b(0\x0e\x1b=\x1b[2;5r\x1b[7m\x1b[4h",
+}
+
+
+@pytest.fixture(autouse=True)
+def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "QUIET", 0.05)
+
+
+@pytest.fixture
+def window() -> Iterator[FakeTerminal]:
+    with fake_terminal() as window:
+        yield window
+
+
+class Saying(Guest):
+    """A guest that has put something on the screen."""
+
+    def __init__(self, said: bytes) -> None:
+        super().__init__()
+        self._said += said
+        self._flush()
+
+
+def screen_on(window: FakeTerminal, *, terminal: bool = True) -> Screen:
+    stream = os.fdopen(os.dup(window.program), "wb")
+    return Screen(io.TextIOWrapper(stream, encoding="utf-8", write_through=True), terminal=terminal, width=80)
+
+
+def use(window: FakeTerminal, said: bytes, keys: bytes = b"\x1d") -> Ending:
+    window.type_when_raw(keys)
+    return visit(Saying(said), Lines(window.program), screen_on(window))
+
+
+def settled(window: FakeTerminal) -> State:
+    """The terminal's state when it has obeyed everything."""
+    deadline = time.monotonic() + 5
+    while window.state != State() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return window.state
+
+
+@pytest.mark.parametrize("said", LEFT_ON.values(), ids=LEFT_ON)
+def test_what_a_guest_leaves_switched_on_is_off_again(window: FakeTerminal, said: bytes) -> None:
+    window._obey(said)
+    assert window.state != State(), "the fake terminal does not know what the guest does"
+    window.state, window._input = State(), b""
+
+    assert use(window, said) is Ending.LEFT
+    assert settled(window) == State()
+    assert window.waits() == b""
+
+
+def test_a_closed_console_leaves_nothing_switched_on_either(window: FakeTerminal) -> None:
+    assert use(window, LEFT_ON["everything"], b"bye") is Ending.CLOSED
+    assert settled(window) == State()
+
+
+def test_the_reset_clears_nothing() -> None:
+    written: list[bytes] = []
+    terminal.reset(written.append)
+    assert not re.findall(rb"\x1bc|\x1b\[[0-9;?]*[JKXPLM]|\x1b\[\?3[hl]", b"".join(written))
+
+
+@pytest.mark.parametrize("said", [b"\x1b[7;3H", b"\x1b[2;20r\x1b[?6h\x1b[7;3H"], ids=["plain", "origin"])
+def test_the_reset_leaves_the_cursor_where_it_is(window: FakeTerminal, said: bytes) -> None:
+    use(window, said)
+    deadline = time.monotonic() + 5
+    while (window.place, window.state) != ((7, 3), State()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert (window.place, window.state) == ((7, 3), State())
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.1])
+def test_late_answers_to_the_guest_are_not_typed_into_the_menu(delay: float) -> None:
+    with fake_terminal(delay) as window:
+        assert use(window, b"\x1b[c\x1b[6n\x1b[21t\x1b[6n\x1b[21t") is Ending.LEFT
+        assert window.waits() == b""
+
+
+def test_a_guest_that_asks_for_our_answer_in_advance_gains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "_question", lambda _: (b"\x1b[3;4H\x1b[6n", b"3;4R"))
+    with fake_terminal() as window:
+        assert use(window, b"\x1b[3;4H\x1b[6n" + b"\x1b[21t" * 2000) is Ending.LEFT
+        assert window.waits() == b""
+
+
+def test_the_question_is_another_one_each_time(window: FakeTerminal) -> None:
+    assert len({terminal._question(window.program) for _ in range(20)}) > 1
+
+
+def test_a_terminal_that_answers_nothing_is_waited_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "ANSWER_SECONDS", 0.3)
+    with fake_terminal(answers=False) as window:
+        began = time.monotonic()
+        assert use(window, b"\x1b[c") is Ending.LEFT
+        assert time.monotonic() - began < 5
+
+
+def test_a_terminal_that_never_stops_answering_is_left_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "DRAIN_SECONDS", 0.5)
+    user, program = pty.openpty()
+    stop = threading.Event()
+
+    def chatter() -> None:
+        while not stop.wait(0.01):
+            os.write(user, b"\x1b[0n")
+            if select.select([user], [], [], 0)[0]:
+                os.read(user, 65_536)
+
+    thread = threading.Thread(target=chatter)
+    thread.start()
+    began = time.monotonic()
+    with terminal.raw_mode(program):
+        terminal.discard_answers(program, lambda _: None)
+    assert time.monotonic() - began < 5
+    stop.set()
+    thread.join()
+    os.close(user)
+    os.close(program)
+
+
+def test_what_is_piped_to_a_guest_on_a_terminal_resets_it_too(window: FakeTerminal) -> None:
+    reading, writing = os.pipe()
+    os.close(writing)
+    visit(Saying(LEFT_ON["everything"]), Lines(reading), screen_on(window, terminal=False))
+    os.close(reading)
+    assert settled(window) == State()

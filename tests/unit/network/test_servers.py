@@ -1,0 +1,196 @@
+"""The scripts that bring DHCP servers up and look at them, run by a real shell; root's programs are stood in for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from lab.errors import wait_until
+from network import dhcp
+from shell.parallel import grouped
+
+VLANS = (101, 102, 103)
+
+# `ip netns exec NAMESPACE dnsmasq --pid-file=FILE`: a process that has the mark on its command line, and says it began.
+_IP = """#!/bin/sh
+[ "$1 $2" = "netns exec" ] || exit 9
+case $3 in *102) [ ! -e "$BROKEN" ] || { echo "dnsmasq: out of luck" >&2; exit 2; };; esac
+echo "$3" >>"$BEGUN"
+python3 -c 'import time; time.sleep(60)' "$5" >/dev/null 2>&1 &
+echo $! >"${5#--pid-file=}"
+"""
+_SS = """#!/bin/sh
+case " $DEAF " in *" $2 "*) echo "UNCONN 0 0 0.0.0.0%if7:67";; *) echo "UNCONN 0 0 0.0.0.0%dhcp:67";; esac
+"""
+
+
+class Node:
+    """A folder instead of a network node."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.programs = folder, folder / "bin"
+        self.programs.mkdir()
+        for name, text in (("ip", _IP), ("ss", _SS)):
+            (self.programs / name).write_text(text)
+            (self.programs / name).chmod(0o700)
+        self.begun, self.broken = folder / "begun", folder / "broken"
+
+    def words(self, vlan: int) -> tuple[str, str, str]:
+        pid_file = self.folder / f"{vlan}.pid"
+        return f"ns-dhcp-vlan{vlan}", str(pid_file), f"--pid-file={pid_file}"
+
+    def logs(self, vlan: int) -> tuple[str, str]:
+        return str(self.folder / f"{vlan}.log"), str(self.folder / f"link{vlan}.log")
+
+    def run(
+        self, script: str, words: list[str], deaf: str = "", *, unheard: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        names = {"BEGUN": str(self.begun), "BROKEN": str(self.broken), "DEAF": deaf}
+        environment = os.environ | names | {"PATH": f"{self.programs}:{os.environ['PATH']}"}
+        argv = ["sh", "-c", script, "sh", *words]
+        if not unheard:
+            return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=30)
+        nobody, end = os.pipe()
+        os.close(nobody)
+        try:
+            return subprocess.run(argv, env=environment, stdout=end, stderr=end, text=True, check=False, timeout=30)
+        finally:
+            os.close(end)
+
+    def serve(self, deaf: str = "") -> subprocess.CompletedProcess[str]:
+        self.begun.write_text("")
+        groups = ((*self.words(vlan), *self.logs(vlan), "dnsmasq", self.words(vlan)[2]) for vlan in VLANS)
+        return self.run(dhcp._SERVE, grouped(groups), deaf)
+
+    def all_serve(self, script: str = dhcp._ALL_SERVE, deaf: str = "") -> subprocess.CompletedProcess[str]:
+        return self.run(script, grouped(map(self.words, VLANS)), deaf)
+
+    def pids(self) -> dict[int, str]:
+        return {vlan: self.folder.joinpath(f"{vlan}.pid").read_text() for vlan in VLANS}
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    made = Node(tmp_path)
+    yield made
+    for path in tmp_path.glob("*.pid"):
+        with suppress(ProcessLookupError):  # one that was to end
+            os.kill(int(path.read_text()), 9)
+
+
+def test_all_come_up_and_a_second_time_none_is_touched(node: Node) -> None:
+    assert node.all_serve().returncode != 0
+    done = node.serve()
+    assert (done.returncode, done.stderr, sorted(done.stdout.split())) == (0, "", ["101", "102", "103"])
+    assert node.all_serve().returncode == 0
+    before = node.pids()
+    assert (node.serve().stdout, node.begun.read_text(), node.pids()) == ("", "", before)
+
+
+def test_one_that_does_not_start_is_named_and_the_others_serve(node: Node) -> None:
+    node.broken.touch()
+    done = node.serve()
+    assert (done.returncode, done.stderr) == (1, "ns-dhcp-vlan102: dnsmasq: out of luck\n")
+    assert sorted(node.begun.read_text().split()) == ["ns-dhcp-vlan101", "ns-dhcp-vlan103"]
+    node.broken.unlink()
+    assert (node.serve().stdout, node.begun.read_text()) == ("102\n", "ns-dhcp-vlan102\n")
+
+
+def test_one_that_holds_an_interface_that_is_gone_is_started_anew(node: Node) -> None:
+    node.serve()
+    before = node.pids()
+    assert node.all_serve(deaf="ns-dhcp-vlan103").returncode != 0
+    assert node.serve(deaf="ns-dhcp-vlan103").stdout == "103\n"
+    after = node.pids()
+    assert {vlan for vlan in VLANS if before[vlan] != after[vlan]} == {103}
+    assert not Path(f"/proc/{before[103].strip()}").exists()
+
+
+def test_the_look_names_the_namespace(node: Node) -> None:
+    node.serve()
+    assert node.all_serve(dhcp._EXPECT_SERVING).returncode == 0
+    done = node.all_serve(dhcp._EXPECT_SERVING, deaf="ns-dhcp-vlan102")
+    assert (done.returncode, done.stderr) == (1, "ns-dhcp-vlan102: no dnsmasq serves there\n")
+
+
+def test_a_log_has_a_link_where_its_place_is_free_and_nothing_else_there_is_touched(node: Node) -> None:
+    free, folder, link = (node.folder / f"link{vlan}.log" for vlan in VLANS)
+    folder.mkdir()
+    link.symlink_to(node.folder / "elsewhere")
+    done = node.serve()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert free.readlink() == node.folder / "101.log"
+    assert list(folder.iterdir()) == []
+    assert link.readlink() == node.folder / "elsewhere"
+    assert not (node.folder / "elsewhere").exists()
+
+
+def test_only_links_to_logs_of_ours_are_removed(tmp_path: Path) -> None:
+    ours, other, folder, text = (tmp_path / name for name in ("ours", "other", "folder", "text"))
+    ours.symlink_to("/run/ns-dhcp-vlan999999/log")
+    other.symlink_to("/etc/passwd")
+    folder.mkdir()
+    folder.joinpath("log").touch()
+    text.touch()
+    if os.getuid() == 0:
+        os.chown(text, 1234, -1)  # a person's; one of dnsmasq's user would be ours
+    script = dhcp._FORGET_LINKS.replace("-user root", f"-user {os.getuid()}")
+    links = [str(path) for path in (ours, tmp_path / "none", other, folder, text)]
+    done = subprocess.run(["sh", "-c", script, "sh", *links], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "other", "text"]
+    assert subprocess.run(["sh", "-c", script, "sh", str(ours)], check=False).returncode == 0
+
+
+def leave(node: Node, vlan: int, own: str) -> subprocess.CompletedProcess[str]:
+    """One slice leaves the server of a VLAN, and its manager is gone: nobody reads what is said."""
+    hosts = node.folder / "hosts"
+    server = (*node.words(vlan), *node.logs(vlan), "dnsmasq", node.words(vlan)[2])
+    return node.run(dhcp._LEAVE, [str(hosts / own), str(hosts), *server], unheard=True)
+
+
+def test_who_leaves_a_shared_server_leaves_it_to_the_others_whatever_becomes_of_its_manager(node: Node) -> None:
+    hosts = node.folder / "hosts"
+    hosts.mkdir()
+    for name in ("slice-1", "slice-2"):
+        (hosts / name).write_text("a,b\n")
+    node.serve()
+    before = node.pids()
+    assert leave(node, 101, "slice-1").returncode == 0
+    assert [path.name for path in hosts.iterdir()] == ["slice-2"]
+    after = node.pids()
+    assert {vlan for vlan in VLANS if before[vlan] != after[vlan]} == {101}, "it would hold the addresses that it gave"
+    assert node.all_serve().returncode == 0
+    assert leave(node, 101, "slice-1").returncode == 0
+    assert node.pids() == after, "who has left already changes nothing"
+    os.kill(int(after[101]), 9)
+    wait_until(lambda: not Path(f"/proc/{after[101].strip()}").exists(), 10, "the end of a process that was killed")
+    assert leave(node, 101, "slice-1").returncode == 0
+    assert node.all_serve().returncode == 0, "and brings it back where it is missing"
+    assert leave(node, 101, "slice-2").returncode == 0
+    assert not hosts.exists()
+    assert node.all_serve().returncode == 1
+    assert leave(node, 101, "slice-2").returncode == 0
+
+
+def test_reservations_are_written_where_there_are_none(tmp_path: Path) -> None:
+    kept, new = tmp_path / "kept", tmp_path / "new"
+    kept.write_text("as it is\n")
+    groups = [("ns-dhcp-vlan101", str(kept), "a,b"), ("ns-dhcp-vlan102", str(new), "a,b", "c,d")]
+    look = ["sh", "-c", dhcp._ARE_WRITTEN, "sh", str(kept), str(new)]
+    assert subprocess.run(look, check=False).returncode != 0
+    argv = ["sh", "-c", dhcp._WRITE, "sh", *grouped(groups)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "102\n", "")
+    assert (kept.read_text(), new.read_text()) == ("as it is\n", "a,b\nc,d\n")
+    assert subprocess.run(look, check=False).returncode == 0
+    nowhere = grouped([("ns-dhcp-vlan103", str(tmp_path / "no" / "file"), "a,b")])
+    done = subprocess.run([*argv[:4], *nowhere], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("ns-dhcp-vlan103: ")
+    assert done.stderr.endswith("no/file cannot be written; is /run full?\n")

@@ -1,0 +1,429 @@
+"""The worker's end of a console: the real script, with lock and socat, at a socket that is served as QEMU does.
+
+One client at a time is accepted, the next one waits, and what it has typed meanwhile is read when its turn comes.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from core.errors import HostUnreachable, InvalidAnswer
+from remote import console
+from remote.console import Answer, Console, Ending, NotJoined, Visit, join
+from tests.support.desk import FakeChannel
+
+HOST = "10.0.10.1"
+MARK = "slice1000-vm1001"
+
+# Serves as QEMU's chardev does, and gives back what it hears, in capitals; each line that it hears it also notes.
+GUEST = """
+import os, socket, sys
+path, notes = sys.argv[1:3]
+server = socket.socket(socket.AF_UNIX)
+server.bind(path)
+server.listen(1)
+print("up", flush=True)
+while True:
+    client, _ = server.accept()
+    while heard := client.recv(4096):
+        with open(notes, "ab") as file:
+            file.write(heard)
+        if b"poweroff" in heard:
+            os._exit(0)
+        try:
+            client.sendall(heard.upper())
+        except OSError:
+            break
+    client.close()
+"""
+
+
+class Worker:
+    """A folder with a guest's console, and the visits that are made there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.visits: list[LocalChannel] = []
+        self.start()
+
+    def start(self) -> None:
+        argv = [sys.executable, "-c", GUEST, "vm.console", "heard", MARK]
+        self.qemu = subprocess.Popen(argv, cwd=self.folder, stdout=subprocess.PIPE)
+        assert self.qemu.stdout
+        assert self.qemu.stdout.readline() == b"up\n"
+        (self.folder / "vm.pid").write_text(f"{self.qemu.pid}\n")
+
+    def visit(
+        self,
+        user: str,
+        ends: str = "-",
+        *,
+        silent: int = 15,
+        environment: dict[str, str] | None = None,
+        typed_ahead: bytes = b"",
+    ) -> Console:
+        visit = Visit(
+            "vm.console", "vm.console-lock", "vm.pid", MARK, user, ends, look_seconds=0.2, silent_seconds=silent
+        )
+        channel = LocalChannel(visit, self.folder, environment or {})
+        os.write(channel.stdin.fileno(), typed_ahead)
+        self.visits.append(channel)
+        return join(channel, visit, HOST)
+
+    def refusal(self, user: str, ends: str = "-") -> NotJoined:
+        with pytest.raises(NotJoined) as refusal:
+            self.visit(user, ends)
+        return refusal.value
+
+    def heard(self) -> bytes:
+        """What the guest was typed, by anybody."""
+        path = self.folder / "heard"
+        return path.read_bytes() if path.exists() else b""
+
+    def close(self) -> None:
+        for channel in self.visits:
+            channel.close()
+            with suppress(ProcessLookupError):
+                os.killpg(channel.process.pid, signal.SIGKILL)
+            channel.process.wait()
+        self.qemu.send_signal(signal.SIGCONT)
+        self.qemu.kill()
+        self.qemu.wait()
+        assert self.qemu.stdout
+        self.qemu.stdout.close()
+
+
+class LocalChannel:
+    """The streams of a program on this machine, as a host's channel gives them."""
+
+    def __init__(self, visit: Visit, folder: Path, environment: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            visit.argv,
+            cwd=folder,
+            env={"PATH": os.environ["PATH"], **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self.process.stdin
+        assert self.process.stdout
+        assert self.process.stderr
+        self.stdin, self.stdout, self.stderr = self.process.stdin, self.process.stdout, self.process.stderr
+        self._seconds: float | None = None
+        self.closed = False
+        self.eof_received = False
+        os.write(self.stdin.fileno(), visit.script.encode())
+
+    def fileno(self) -> int:
+        return self.stdout.fileno()
+
+    def settimeout(self, timeout: float | None, /) -> None:
+        self._seconds = timeout
+
+    def recv(self, nbytes: int, /) -> bytes:
+        if not select.select([self.stdout], [], [], self._seconds)[0]:
+            raise TimeoutError
+        piece = os.read(self.stdout.fileno(), nbytes)
+        self.eof_received = not piece
+        return piece
+
+    def recv_ready(self) -> bool:
+        return bool(select.select([self.stdout], [], [], 0)[0])
+
+    def recv_stderr(self, nbytes: int, /) -> bytes:
+        return os.read(self.stderr.fileno(), nbytes)
+
+    def recv_stderr_ready(self) -> bool:
+        return bool(select.select([self.stderr], [], [], 0)[0])
+
+    def send(self, s: bytes, /) -> int:
+        return os.write(self.stdin.fileno(), s)
+
+    def shutdown_write(self) -> None:
+        self.stdin.close()
+
+    def close(self) -> None:
+        self.closed = True
+        for stream in (self.stdin, self.stdout, self.stderr):
+            stream.close()
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Worker]:
+    assert shutil.which("socat"), "socat is not installed (apt-get install socat)"
+    worker = Worker(tmp_path)
+    try:
+        yield worker
+    finally:
+        worker.close()
+
+
+def until_heard(visit: Console, words: bytes) -> bytes:
+    heard, deadline = b"", time.monotonic() + 10
+    while words not in heard:
+        assert time.monotonic() < deadline, f"{words!r} never came: {heard!r}"
+        with suppress(BlockingIOError):
+            heard += visit.recv(4096)
+        time.sleep(0.01)
+    return heard
+
+
+def processes(folder: Path) -> list[str]:
+    """The programs of visits in this folder that still run."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdecimal() and (entry / "cwd").readlink() == folder:
+                found.append((entry / "cmdline").read_text().replace("\0", " "))
+    return [line for line in found if line.startswith(("socat", "sh -s"))]
+
+
+def until_nobody_is_there(worker: Worker, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while left := processes(worker.folder):
+        assert time.monotonic() < deadline, f"still there: {left}"
+        time.sleep(0.05)
+
+
+def test_a_visitor_is_joined_with_the_guest(worker: Worker) -> None:
+    visit = worker.visit("alice")
+    assert visit.send(b"hello\xff\x00") == 7
+    assert until_heard(visit, b"HELLO\xff\x00") == b"HELLO\xff\x00"
+    visit.close()
+    until_nobody_is_there(worker)
+
+
+def test_a_second_visitor_is_told_who_is_there_and_since_when(worker: Worker) -> None:
+    before = int(time.time())
+    visit = worker.visit("alice")
+    refusal = worker.refusal("bob")
+    assert (refusal.answer, refusal.holder and refusal.holder.user) == (Answer.BUSY, "alice")
+    assert refusal.holder
+    assert before <= refusal.holder.since <= time.time()
+    visit.send(b"still mine")
+    until_heard(visit, b"STILL MINE")
+
+
+def test_no_key_of_a_second_visitor_ever_reaches_the_guest(worker: Worker) -> None:
+    first = worker.visit("alice")
+    with pytest.raises(NotJoined):
+        worker.visit("bob", typed_ahead=b"touch ran\n")
+    first.close()
+    worker.visit("alice").send(b"end")
+    deadline = time.monotonic() + 10
+    while b"end" not in worker.heard():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert worker.heard() == b"end"
+    assert not (worker.folder / "ran").exists()
+
+
+def test_who_leaves_leaves_the_console_free_at_once(worker: Worker) -> None:
+    for _ in range(5):
+        visit = worker.visit("alice")
+        visit.send(b"x")
+        visit.close()
+    assert worker.heard() == b"x" * 5
+
+
+def test_a_visit_is_taken_over_and_told_by_whom(worker: Worker) -> None:
+    first = worker.visit("alice")
+    holder = worker.refusal("bob").holder
+    assert holder
+    second = worker.visit("bob", holder.visit)
+    ending, by = first.ending()
+    assert (ending, by and by.user) == (Ending.TAKEN, "bob")
+    second.send(b"mine now")
+    until_heard(second, b"MINE NOW")
+    assert (worker.refusal("carol").holder or holder).user == "bob"
+
+
+def test_only_the_visit_that_was_named_is_taken_over(worker: Worker) -> None:
+    first = worker.visit("alice")
+    holder = worker.refusal("bob").holder
+    assert holder
+    first.close()
+    worker.visit("carol")
+    refusal = worker.refusal("bob", holder.visit)
+    assert (refusal.answer, refusal.holder and refusal.holder.user) == (Answer.BUSY, "carol")
+
+
+@pytest.mark.parametrize("frozen", ["sh -s", "socat"])
+def test_a_visit_whose_programs_do_not_end_is_taken_over_all_the_same(worker: Worker, frozen: str) -> None:
+    worker.visit("alice")
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdecimal() and (entry / "cwd").readlink() == worker.folder:
+                words = (entry / "cmdline").read_text().replace("\0", " ")
+                if words.startswith(frozen):
+                    os.kill(int(entry.name), signal.SIGSTOP)
+    holder = worker.refusal("alice").holder
+    assert holder
+    second = worker.visit("alice", holder.visit)
+    second.send(b"mine")
+    until_heard(second, b"MINE")
+
+
+def test_a_vm_that_is_off_is_said_to_be_off(worker: Worker) -> None:
+    worker.qemu.kill()
+    worker.qemu.wait()
+    assert worker.refusal("alice").answer is Answer.OFF
+
+
+def test_a_vm_that_goes_off_meanwhile_is_said_to_be_off(worker: Worker) -> None:
+    visit = worker.visit("alice")
+    visit.send(b"poweroff")
+    worker.qemu.wait(10)
+    assert visit.ending() == (Ending.OFF, None)
+
+
+def test_a_console_that_ends_while_the_vm_runs_is_closed(worker: Worker) -> None:
+    visit = worker.visit("alice")
+    subprocess.run(["sh", "-c", f"kill -KILL $(cut -d ' ' -f 5 {worker.folder}/vm.console-lock)"], check=True)
+    assert visit.ending() == (Ending.CLOSED, None)
+
+
+def test_a_vm_that_hangs_keeps_no_key_for_later(worker: Worker) -> None:
+    worker.qemu.send_signal(signal.SIGSTOP)
+    assert worker.refusal("alice").answer is Answer.HUNG
+    until_nobody_is_there(worker)
+    worker.qemu.send_signal(signal.SIGCONT)
+    visit = worker.visit("alice")
+    visit.send(b"ok")
+    until_heard(visit, b"OK")
+    assert worker.heard() == b"ok"
+
+
+def test_a_program_without_the_lock_is_told_from_a_visitor(worker: Worker) -> None:
+    with socket.socket(socket.AF_UNIX) as foreign:
+        foreign.connect(f"{worker.folder}/vm.console")
+        assert worker.refusal("alice").answer is Answer.FOREIGN
+    worker.visit("alice")
+
+
+def test_a_lock_that_cannot_be_written_is_said(worker: Worker) -> None:
+    (worker.folder / "vm.console-lock").mkdir()
+    assert worker.refusal("alice").answer is Answer.UNWRITABLE
+
+
+def test_a_lock_of_a_visitor_who_died_is_free(worker: Worker) -> None:
+    worker.visit("alice")
+    os.killpg(worker.visits[0].process.pid, signal.SIGKILL)
+    worker.visits[0].process.wait()
+    worker.visit("bob")
+
+
+def test_a_manager_that_dies_takes_the_visit_along(worker: Worker) -> None:
+    worker.visit("alice")
+    worker.visits[0].close()  # as sshd does with the streams of a connection that ended
+    until_nobody_is_there(worker)
+    worker.visit("bob")
+
+
+def test_a_manager_that_says_nothing_any_more_loses_the_console(worker: Worker) -> None:
+    """Whoever waits at the far end of a connection that was cut is found by the kernel's own count of that silence."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with socket.create_connection(server.getsockname()) as manager:
+            sshd, peer = server.accept()
+            environment = {"SSH_CONNECTION": f"127.0.0.1 {peer[1]} 127.0.0.1 {server.getsockname()[1]}"}
+            manager.sendall(b"alive")
+            visit = worker.visit("alice", silent=2, environment=environment)
+            for _ in range(12):
+                manager.sendall(b"alive")
+                time.sleep(0.2)
+            visit.send(b"here")
+            until_heard(visit, b"HERE")
+            until_nobody_is_there(worker)
+            assert visit.ending()[0] is Ending.CLOSED
+        sshd.close()
+
+
+def test_a_connection_that_is_gone_ends_the_visit(worker: Worker) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        manager = socket.create_connection(server.getsockname())
+        sshd, peer = server.accept()
+        environment = {"SSH_CONNECTION": f"127.0.0.1 {peer[1]} 127.0.0.1 {server.getsockname()[1]}"}
+        worker.visit("alice", environment=environment)
+        sshd.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        sshd.close()
+        manager.close()
+        until_nobody_is_there(worker)
+
+
+# --- what a worker answers --------------------------------------------------------------------------------------------
+
+
+def joined(words: bytes, complaint: bytes = b"") -> tuple[Console, FakeChannel, Visit]:
+    visit = Visit("s", "l", "p", "m", "alice", name="0" * 24)
+    channel = FakeChannel(words, complaint)
+    return join(channel, visit, HOST), channel, visit
+
+
+def test_what_a_login_shell_says_first_is_passed_over_and_what_the_guest_says_is_kept() -> None:
+    visit, _, _ = joined(b"Last login: 0\n" * 1000 + b"no line end\n" + b"0" * 24 + b" ready\nlogin: ")
+    assert visit.recv(100) == b"login: "
+    assert visit.recv(100) == b""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"",
+        b"busy",
+        b"busy a b c d",
+        b"busy alice now " + b"0" * 24,
+        b"busy al\x1bice 1 " + b"0" * 24,
+        b"mad",
+        b"busy a 1 x",
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_named_as_one(words: bytes) -> None:
+    with pytest.raises(InvalidAnswer, match=r"10\.0\.10\.1 gives an invalid answer"):
+        joined(b"\n" + b"0" * 24 + b" " + words + b"\n")
+
+
+def test_a_shell_that_ends_at_once_is_quoted() -> None:
+    with pytest.raises(InvalidAnswer, match=r"could not be opened: This account is not available\.$"):
+        joined(b"This account is not available.\n")
+    with pytest.raises(InvalidAnswer, match=r"could not be opened: sh: not found$"):
+        joined(b"", b"sh: not found\n")
+    with pytest.raises(InvalidAnswer, match=r"its shell ended with no output$"):
+        joined(b"")
+
+
+def test_a_worker_that_talks_for_ever_is_left_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "JOIN_SECONDS", 0.3)
+
+    class Talking(FakeChannel):
+        def recv(self, nbytes: int, /) -> bytes:
+            return b"." * nbytes
+
+    with pytest.raises(HostUnreachable, match="did not open the console within"):
+        join(Talking(b""), Visit("s", "l", "p", "m", "alice"), HOST)
+
+
+def test_words_of_a_worker_are_bounded() -> None:
+    visit, channel, _ = joined(
+        b"\n" + b"0" * 24 + b" ready\n", b"x" * 1_000_000 + b"\n" + b"0" * 24 + b" taken bob 1\n"
+    )
+    assert visit.ending()[0] is Ending.TAKEN
+    assert len(visit._words) <= 4096
+    visit.close()
+    assert channel.closed
+
+
+def test_a_connection_that_is_lost_says_nothing() -> None:
+    assert joined(b"\n" + b"0" * 24 + b" ready\n")[0].ending() == (Ending.LOST, None)

@@ -1,0 +1,343 @@
+"""Whose disk is whose: the steps that make and remove disks, carried out by this machine's shell in a folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from core.errors import Refused
+from core.inventory import HypervisorSettings
+from models import Slice
+from qcow_manager import QCOWManager
+from remote.images import require_fitting, virtual_size
+from remote.plan import Command, Step, Upload
+from tests.support.designs import design
+
+WHOLE = 'for last; do overlay=$size size=$last; done; echo made >"$overlay"'
+HALF = f"{WHOLE}; exit 1"
+
+
+class Worker:
+    """A folder in place of a worker's home, with a `qemu-img` of ours; VMs of one slice are all on it."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.disks = QCOWManager(HypervisorSettings())
+        self.images = home / "vm_images"
+        self.folder = self.images / "slice-1000"
+        self.images.mkdir()
+        (self.images / "cirros.img").write_bytes(bytes(32))
+        self.has_qemu_img(WHOLE)
+
+    def has_qemu_img(self, script: str) -> None:
+        program = self.home / "qemu-img"
+        program.write_text(f"#!/bin/sh\n[ $1 = create ] || {{ echo look >>looks; exit 0; }}\n{script}\n")
+        program.chmod(0o700)
+
+    def does(self, *steps: Step) -> str:
+        """Carry the steps out, and what went wrong."""
+        return self._run(command for step in steps for command in step.do if isinstance(command, Command))
+
+    def undoes(self, *steps: Step) -> str:
+        return self._run(command for step in reversed(steps) for command in step.undo)
+
+    def _run(self, commands: Iterable[Command]) -> str:
+        wrong = ""
+        for command in commands:
+            if not command.unless or self._call(command.unless).returncode:
+                done = self._call(command.argv)
+                wrong += done.stderr if done.returncode else ""
+        return wrong
+
+    def _call(self, argv: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+        path = f"{self.home}:{os.environ['PATH']}"
+        environment = {"PATH": path, "LC_ALL": "C"}
+        return subprocess.run(argv, cwd=self.home, capture_output=True, text=True, check=False, env=environment)
+
+    def files(self) -> dict[str, str]:
+        return {path.name: path.read_text() for path in self.folder.iterdir()} if self.folder.exists() else {}
+
+    def has(self, **files: str) -> None:
+        """Another's files, `disk` and `mark` of vm1 among them."""
+        self.folder.mkdir(mode=0o700)
+        names = {"disk": "vm1_img.qcow2", "mark": "vm1.id-00000000000000ff", "part": "vm1_img.qcow2.part"}
+        for name, text in files.items():
+            (self.folder / names[name]).write_text(text)
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Worker:
+    return Worker(tmp_path)
+
+
+@pytest.fixture
+def tenant() -> Slice:
+    """Two VMs on one worker."""
+    tenant = design("unconnected")
+    for vm in tenant.vms:
+        vm.worker_ip = tenant.vms[0].worker_ip
+    return tenant
+
+
+MARK = "vm1.id-0000000000000001"
+OWN = {"vm1_img.qcow2": "made\n", MARK: ""}
+
+
+def test_a_disk_is_made_once_and_has_its_mark(worker: Worker, tenant: Slice) -> None:
+    steps = worker.disks.disk(tenant, tenant.vms[0])
+    assert worker.does(*steps) == ""
+    assert worker.files() == OWN
+    (worker.folder / "vm1_img.qcow2").write_text("what the guest wrote")
+    assert worker.does(*steps) == ""
+    assert worker.files() == OWN | {"vm1_img.qcow2": "what the guest wrote"}
+    assert worker.undoes(*steps) == worker.undoes(*steps) == ""
+    assert not worker.folder.exists()
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_anothers_disk_is_neither_taken_nor_removed(worker: Worker, tenant: Slice, marked: bool) -> None:
+    worker.has(disk="theirs", **({"mark": ""} if marked else {}))
+    before, steps = worker.files(), worker.disks.disk(tenant, tenant.vms[0])
+    assert "vm1_img.qcow2 is there already, of a slice that database.yaml does not know" in worker.does(*steps)
+    assert worker.undoes(*steps) == ""
+    assert worker.files() == before
+
+
+def test_a_mark_without_a_disk_says_nothing(worker: Worker, tenant: Slice) -> None:
+    worker.has(mark="")
+    steps = worker.disks.disk(tenant, tenant.vms[0])
+    assert worker.undoes(*steps) == ""
+    assert worker.files() == {"vm1.id-00000000000000ff": ""}
+    assert worker.does(*steps) == ""
+    assert worker.files() == OWN
+
+
+def test_a_disk_that_is_half_made_has_its_mark_and_goes(worker: Worker, tenant: Slice) -> None:
+    steps = worker.disks.disk(tenant, tenant.vms[0])
+    worker.has_qemu_img(HALF)
+    worker.does(*steps)
+    assert worker.files() == {"vm1_img.qcow2.part": "made\n", MARK: ""}
+    worker.has_qemu_img(WHOLE)
+    worker.does(*steps)
+    assert worker.files() == OWN
+    (worker.folder / "vm1_img.qcow2").rename(worker.folder / "vm1_img.qcow2.part")
+    assert worker.undoes(*steps) == ""
+    assert not worker.folder.exists()
+
+
+def test_what_cannot_be_removed_stays_known_as_the_vms(worker: Worker, tenant: Slice) -> None:
+    steps, disk = worker.disks.disk(tenant, tenant.vms[0]), worker.folder / "vm1_img.qcow2"
+    worker.does(*steps)
+    disk.unlink()
+    disk.mkdir()  # rm(1) says no
+    assert "Is a directory" in worker.undoes(*steps)
+    assert (worker.folder / MARK).exists()
+    disk.rmdir()
+    assert worker.undoes(*steps) == ""
+    assert not worker.folder.exists()
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_a_vm_of_an_older_file_has_the_disk_of_its_name(worker: Worker, tenant: Slice, marked: bool) -> None:
+    tenant.vms[0].disk_id = None
+    steps = worker.disks.disk(tenant, tenant.vms[0])
+    worker.has(part="half", **({"mark": ""} if marked else {}))
+    assert worker.does(*steps) == worker.does(*steps) == ""
+    assert worker.files().pop("vm1_img.qcow2") == "made\n"
+    assert worker.files().keys() <= {"vm1_img.qcow2", "vm1_img.qcow2.part"}
+    assert worker.undoes(*steps) == ""
+    assert not worker.folder.exists()
+
+
+# --- the looks --------------------------------------------------------------------------------------------------------
+
+MINE, OTHERS = (lambda worker: (worker.folder / MARK).touch()), (lambda worker: worker.has(mark="", disk="theirs"))
+
+
+@pytest.mark.parametrize(
+    ("there", "known", "taken"),
+    [
+        ([], False, ""),
+        ([OTHERS], False, "slice-1000"),
+        ([OTHERS], True, "slice-1000/vm1_img.qcow2"),
+        ([lambda worker: worker.folder.mkdir()], False, "slice-1000"),
+        ([lambda worker: worker.folder.mkdir()], True, ""),
+        ([OTHERS, MINE], False, ""),
+        ([OTHERS, MINE, lambda worker: (worker.folder / "vm2_img.qcow2").touch()], False, "slice-1000/vm2_img.qcow2"),
+    ],
+)
+def test_a_place_is_free_where_nothing_but_ones_own_is_there(
+    worker: Worker, tenant: Slice, there: list[Callable[[Worker], None]], known: bool, taken: str
+) -> None:
+    """`known`: the slice has another disk there already."""
+    for act in there:
+        act(worker)
+    if known:
+        (older,) = design("single").vms
+        older.vm_id = 1099
+        tenant.vms.append(older)
+    (look,) = worker.disks.require_free(tenant, tenant.vms[:2])
+    what_to_do = "(was an older version put back?); create another slice and delete this one, "
+    what_to_do += "then an operator removes it with: python3 cli.py doctor --fix"
+    told = f"vm_images/{taken} is there already, of a slice that database.yaml does not know {what_to_do}\n"
+    assert worker.does(look) == (told if taken else "")
+    assert not look.undo
+
+
+def test_a_folder_that_two_workers_share_is_told_as_that(worker: Worker, tenant: Slice) -> None:
+    """The slice's first VM has its disk on another worker, and its mark is here."""
+    first, second = tenant.vms[:2]
+    first.worker_ip = "10.0.10.9"
+    (look,) = worker.disks.require_free(tenant, [second])
+    assert worker.does(look) == ""
+    worker.folder.mkdir(exist_ok=True)
+    (worker.folder / f"{first.name}.id-{first.disk_id}").touch()
+    assert worker.does(look) == (
+        "vm_images there is the folder that 10.0.10.9 has, too; give each worker its own (hypervisor: images_dir)\n"
+    )
+
+
+def test_disks_of_an_older_file_are_not_looked_at(worker: Worker, tenant: Slice) -> None:
+    """They may be there already: their manager died half-way, and they say not whose they are."""
+    tenant.vms[0].disk_id = None
+    worker.has(disk="mine")
+    (look,) = worker.disks.require_free(tenant, tenant.vms)
+    assert worker.does(look) == ""
+    tenant.vms[1].disk_id = None
+    assert worker.disks.require_free(tenant, tenant.vms) == ()
+
+
+def test_a_deployment_says_what_to_do_about_anothers_disk(worker: Worker, tenant: Slice) -> None:
+    (look,) = worker.disks.preflight(tenant, tenant.vms[0].worker_ip)
+    assert worker.does(look) == ""
+    worker.has(disk="theirs", mark="")
+    said = worker.does(look)
+    assert said.startswith("the disk vm_images/slice-1000/vm1_img.qcow2 is another VM's (was an older database.yaml")
+    assert said.endswith(f"have the operator look (if it is this VM's: touch vm_images/slice-1000/{MARK})\n")
+    (worker.folder / MARK).touch()
+    assert worker.does(look) == ""
+    worker.has_qemu_img("")
+    (worker.home / "qemu-img").write_text("#!/bin/sh\nexit 1\n")
+    assert "vm1_img.qcow2 is damaged; bring it back from a copy" in worker.does(look)
+
+
+def test_an_image_that_was_looked_at_when_it_came_is_not_looked_at_again(tmp_path: Path) -> None:
+    """Nor is any other let in by that: one put there meanwhile, of another size, is."""
+    worker, tenant = Worker(tmp_path), design("single")
+    base, *_ = worker.disks.create_backing_image(tenant, tenant.vms[0])
+    (upload,) = (action for action in base.do if isinstance(action, Upload))
+    image, part, seal = (tmp_path / name for name in (upload.target, upload.part, "vm_images/.cirros.img.seal"))
+    looks = tmp_path / "looks"
+
+    def arrive() -> int:
+        part.write_bytes(bytes(32))
+        assert worker._call(upload.check).returncode == 0
+        part.replace(image)
+        looks.unlink()
+        return image.stat().st_size
+
+    image.unlink()
+    size = arrive()
+    assert (worker.does(base), looks.exists()) == ("", False)
+    assert seal.read_text().split()[0] == str(size)
+    assert sorted(path.name for path in worker.images.iterdir()) == [".cirros.img.seal", "cirros.img"]
+    seal.unlink()
+    arrive()
+    image.write_bytes(bytes(64))
+    assert (worker.does(base), looks.exists()) == ("", True)
+    assert seal.read_text().split()[0] == "64"
+    arrive()
+    worker.undoes(base)
+    assert sorted(path.name for path in worker.images.iterdir()) == [".cirros.img.seal", "cirros.img"]
+
+
+def test_an_empty_image_that_a_power_cut_left_keeps_no_slice_from_being_deployed(tmp_path: Path) -> None:
+    """It is brought anew, as one that is not there; its seal may have come to the disk before it."""
+    worker, tenant = Worker(tmp_path), design("single")
+    (worker.images / ".cirros.img.seal").write_text("32 1\n")
+    look = worker.disks.preflight(tenant, tenant.vms[0].worker_ip)
+    assert "is not the image that disks of VMs were built on" in worker.does(*look)
+    (worker.images / "cirros.img").write_bytes(b"")
+    assert worker.does(*look) == ""
+
+
+def header(size: int) -> bytes:
+    return b"QFI\xfb" + bytes(20) + size.to_bytes(8, "big")
+
+
+@pytest.mark.parametrize("size", [(1 << 30) + 1, 500 << 40, 1 << 63, (1 << 64) - 1])
+def test_a_base_image_larger_than_the_flavors_disk_is_refused(worker: Worker, tenant: Slice, size: int) -> None:
+    (worker.images / "cirros.img").write_bytes(header(size))
+    said = worker.does(*worker.disks.disk(tenant, tenant.vms[0]))
+    assert re.match(r"the base image cirros.img is a disk of -?\d+ MiB, and the flavor has 1024 MiB: ", said)
+    assert not worker.files()
+
+
+@pytest.mark.parametrize(
+    ("size", "disk_gb", "made"), [(1 << 30, 1, 1 << 30), (2361393152 + 512, 2.2, 2361393152 + 512)]
+)
+def test_an_image_as_large_as_the_disk_is_none_that_is_larger(
+    worker: Worker, tenant: Slice, size: int, disk_gb: float, made: int
+) -> None:
+    """A disk of 2.2 GiB has 2252 MiB and a part of one; the overlay is never smaller than its image."""
+    (worker.images / "cirros.img").write_bytes(header(size))
+    worker.has_qemu_img(f"{WHOLE}; echo $size >size")
+    vm = tenant.vms[0]
+    assert vm.flavor
+    vm.flavor["disk_gb"] = disk_gb
+    assert worker.does(*worker.disks.disk(tenant, vm)) == ""
+    assert int((worker.home / "size").read_text()) == made
+
+
+def test_an_image_whose_name_no_file_can_have_was_never_there(worker: Worker, tenant: Slice) -> None:
+    vm = tenant.vms[0]
+    assert vm.flavor
+    vm.flavor["image"] = f"/srv/{'i' * 246}"
+    steps = worker.disks.create_backing_image(tenant, vm)
+    assert "cannot be" in worker.does(*steps) or not worker.files()
+    assert worker.undoes(*steps) == ""
+    assert not worker.folder.exists()
+
+
+def test_an_image_name_with_a_backslash_is_told_as_it_is(worker: Worker, tenant: Slice) -> None:
+    vm = tenant.vms[0]
+    assert vm.flavor
+    vm.flavor["image"] = "/srv/a\\cb.img"
+    (worker.images / "a\\cb.img").write_bytes(header(500 << 40))
+    assert "the base image a\\cb.img is a disk of" in worker.does(*worker.disks.disk(tenant, vm))
+
+
+def test_the_size_of_an_image_is_read_on_the_manager(tmp_path: Path) -> None:
+    large, other = tmp_path / "large.img", tmp_path / "raw.img"
+    large.write_bytes(header(500 << 40))
+    other.write_bytes(b"raw" * 100)
+    os.mkfifo(tmp_path / "fifo.img")
+    assert virtual_size(str(large)) == 500 << 40
+    for unknown in (other, tmp_path, tmp_path / "fifo.img", tmp_path / "nowhere.img"):
+        assert virtual_size(str(unknown)) is None
+        require_fitting(str(unknown), "small", 0.5)
+    with pytest.raises(Refused) as caught:
+        require_fitting(str(large), "small", 0.5)
+    assert str(caught.value) == (
+        f"The image {large} is a disk of 524288000 MiB, and flavor small has 512 MiB: "
+        "have the operator raise its disk_gb, or shrink the image"
+    )
+
+
+def test_an_image_that_was_replaced_on_purpose_is_taken_after_what_its_sentence_says(tmp_path: Path) -> None:
+    """No disk is left on the one before: the seal goes, and not the deployment for ever."""
+    worker, slice_ = Worker(tmp_path), design("single")
+    base, *disk = worker.disks.create_backing_image(slice_, slice_.vms[0])
+    assert worker.does(base, *disk) == ""
+    worker.undoes(*disk)
+    (worker.images / "cirros.img").write_bytes(bytes(64))
+    said = worker.does(base)
+    assert "is not the image that disks of VMs were built on" in said
+    seal = said.strip().rpartition("or no disk is left on it: rm ")[2].removesuffix(")")
+    (worker.home / seal).unlink()
+    assert worker.does(base, *disk) == ""
