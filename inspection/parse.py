@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from core.errors import BadAnswer, figure
@@ -40,7 +41,6 @@ _MOST_PID = 1 << 31
 _MOST_NETWORKS = 256
 _MOST_VLAN = 4095
 _MOST_TOOLS = 64
-_LONGEST_ADDRESS = 39
 _MOST_SIZE = 1 << 63
 _MOST_MIB = 1 << 40
 
@@ -190,9 +190,9 @@ def _device_table(text: str) -> dict[str, Device]:
             "LOWER_UP" in found["flags"],
             found.get("ifalias", ""),
             _name(found.get("linkinfo", {}).get("info_kind", "")),
-            tuple(_addresses(found, "inet")),
+            tuple(str(IPv4Address(local)) for local in _addresses(found, "inet")),
             "NOARP" not in found["flags"],
-            tuple(_addresses(found, "inet6")),
+            tuple(str(IPv6Address(local)) for local in _addresses(found, "inet6")),
         )
         for found in json.loads(text)
         if found
@@ -202,7 +202,7 @@ def _device_table(text: str) -> dict[str, Device]:
 def _addresses(device: Mapping[str, Any], family: str) -> Iterator[str]:
     for each in device.get("addr_info", ()):
         if each.get("family") == family and "local" in each:
-            yield _name(each["local"], _LONGEST_ADDRESS)
+            yield str(each["local"])
 
 
 def _processes(text: str) -> dict[str, Any]:

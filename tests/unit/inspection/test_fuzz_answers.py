@@ -148,6 +148,14 @@ def test_the_recorded_answers_are_those_of_a_cloud_that_is_whole() -> None:
     assert not shown.unread
 
 
+@pytest.mark.parametrize("address", ["10.0.10.3", "fe80::ff:fe00:3"])
+def test_a_device_with_an_address_that_is_none_is_not_read(address: str) -> None:
+    said = RECORDED[NETWORK]["devices"].replace(f'"{address}"', f'"{address}x"')
+    answers = RECORDED[NETWORK] | {"devices": said}
+    assert "devices" in read(NETWORK, answers).unread
+    assert_readable(judge(NETWORK, answers))
+
+
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_a_look_takes_whatever_a_host_answers(shard: int) -> None:
     shown = {"namespaces": RECORDED["namespaces not entered"]}
