@@ -109,8 +109,8 @@ class Standin:
     def argv(self, *argv: str) -> list[str]:
         return ["ip", "netns", "exec", self.name, *argv]
 
-    def run(self, *argv: str) -> str:
-        return self.lab.exec("network", self.argv(*argv), check=False).stdout
+    def run(self, *argv: str, seconds: float = 60) -> str:
+        return self.lab.exec("network", self.argv(*argv), check=False, timeout=seconds).stdout
 
     def reaches(self, address: str) -> bool:
         ping = self.argv("busybox", "ping", "-c", "1", "-W", "1", address)
