@@ -68,7 +68,7 @@ class DeploymentAPI:
 
     def create_vm_with_qcow(
         self,
-        tenant: Slice,
+        slice_: Slice,
         vm_id: int,
         name: str,
         flavor_name: str,
@@ -78,21 +78,21 @@ class DeploymentAPI:
         workers: Mapping[str, Worker],
         live: Collection[Holdings],
     ) -> VM:
-        """Design a VM and add it to `tenant`: worker, VNC port, MACs, address, disk; `image_plan` makes that one.
+        """Design a VM and add it to `slice_`: worker, VNC port, MACs, address, disk; `image_plan` makes that one.
 
-        `live`: what all slices hold, `tenant` among them. `Refused` when it fits on no worker or an address is lacking.
+        `live`: what all slices hold, `slice_` among them. `Refused` when it fits on no worker or an address is lacking.
         """
         macs = self.generate_unique_macs(vm_id, data_interfaces_count + 1)
         interfaces = [Interface(f"eth{index}", mac=mac) for index, mac in enumerate(macs)]
         if internet_enabled:
             interfaces[0].vlan_id = self._inventory.internet.vlan_id
             interfaces[0].ip_config = next_internet_address(vm_id, live, self._inventory.internet)
-        used = {vm.worker_ip for vm in placed(tenant.vms)}
+        used = {vm.worker_ip for vm in placed(slice_.vms)}
         worker = place(flavor_name, flavor, self._inventory, workers, live, used)
-        vm = VM(vm_id, name, tenant.owner, worker, next_vnc_port(live), interfaces, dict(flavor))
+        vm = VM(vm_id, name, slice_.owner, worker, next_vnc_port(live), interfaces, dict(flavor))
         vm.flavor_name, vm.disk_id = flavor_name, secrets.token_hex(8)
-        vm.qcow_image = self._qcow.image_path(tenant, vm)
-        tenant.vms.append(vm)
+        vm.qcow_image = self._qcow.image_path(slice_, vm)
+        slice_.vms.append(vm)
         return vm
 
     def place_again(self, slice_: Slice, vm: VM, workers: Mapping[str, Worker], live: Collection[Holdings]) -> None:
@@ -102,56 +102,56 @@ class DeploymentAPI:
         vm.worker_ip = place(vm.flavor_name or vm.name, size, self._inventory, workers, live, used)
         vm.disk_id = secrets.token_hex(8) if vm.disk_id else None
 
-    def renew_secrets(self, tenant: Slice) -> None:
+    def renew_secrets(self, slice_: Slice) -> None:
         """Give every VM a new VNC password, for the deployment that is about to begin."""
         letters = string.ascii_letters + string.digits
-        for vm in tenant.vms:
+        for vm in slice_.vms:
             vm.vnc_secret = "".join(secrets.choice(letters) for _ in range(_SECRET_LENGTH))
 
     # --- plans --------------------------------------------------------------------------------------------------------
 
-    def image_plan(self, tenant: Slice, vms: Sequence[VM]) -> Plan:
+    def image_plan(self, slice_: Slice, vms: Sequence[VM]) -> Plan:
         """What `add_vm_to_slice` needs on the hosts: a place for the disk of each VM, base image and overlay.
 
         One batch for each worker, however many VMs: a disk says whose it is, also where the connection was lost.
         """
-        steps = (*self._qcow.require_free(tenant, vms), *self._images(tenant, vms))
-        return self._change(tenant, Stage("prepare", steps))
+        steps = (*self._qcow.require_free(slice_, vms), *self._images(slice_, vms))
+        return self._change(slice_, Stage("prepare", steps))
 
-    def deploy_plan(self, tenant: Slice, *, new: bool = False, run: int = 0, absent: Collection[str] = ()) -> Plan:
+    def deploy_plan(self, slice_: Slice, *, new: bool = False, run: int = 0, absent: Collection[str] = ()) -> Plan:
         """The whole slice. Undone it is the teardown: what is shared stays while other slices use it.
 
         Of a `new` one, which is in design, nothing may be there yet but its overlays. `run` tells the frames that prove
         the wire from those of other runs. Of hosts that are `absent` no such frame is waited for.
         """
-        workers = list(dict.fromkeys(vm.worker_ip for vm in placed(tenant.vms)))
-        uses_network = bool(tenant.links) or tenant.uses_internet
-        preflight = [step for worker in workers for step in self._launcher.preflight(tenant, worker)]
-        preflight += [step for worker in workers for step in self._qcow.preflight(tenant, worker)]
-        preflight += [self._launcher.check_new(tenant, worker) for worker in workers if new]
-        preflight += self._vlans.preflight(tenant) if uses_network else ()
-        preflight += [self._vlans.check_new(tenant)] if uses_network and new else []
-        verify = [step for worker in workers for step in self._launcher.verify(tenant, worker)]
-        wiring = [step for worker in workers for step in self._launcher.wire(tenant, worker)]
-        launch = [step for worker in workers for step in self._launcher.launch(tenant, worker)]
-        vlans = wire.spans(self._inventory, tenant, absent)
-        images, ports = self._images(tenant, tenant.vms), (*wiring, *self._vlans.prepare(tenant))
+        workers = list(dict.fromkeys(vm.worker_ip for vm in placed(slice_.vms)))
+        uses_network = bool(slice_.links) or slice_.uses_internet
+        preflight = [step for worker in workers for step in self._launcher.preflight(slice_, worker)]
+        preflight += [step for worker in workers for step in self._qcow.preflight(slice_, worker)]
+        preflight += [self._launcher.check_new(slice_, worker) for worker in workers if new]
+        preflight += self._vlans.preflight(slice_) if uses_network else ()
+        preflight += [self._vlans.check_new(slice_)] if uses_network and new else []
+        verify = [step for worker in workers for step in self._launcher.verify(slice_, worker)]
+        wiring = [step for worker in workers for step in self._launcher.wire(slice_, worker)]
+        launch = [step for worker in workers for step in self._launcher.launch(slice_, worker)]
+        vlans = wire.spans(self._inventory, slice_, absent)
+        images, ports = self._images(slice_, slice_.vms), (*wiring, *self._vlans.prepare(slice_))
         return self._change(
-            tenant,
+            slice_,
             Stage("preflight", tuple(preflight)),
             Stage("prepare", (*images, *ports, *wire.send(vlans, run))),
-            Stage("launch", (*wire.hear(vlans, run), *launch, *self._vlans.serve(tenant))),
-            Stage("verify", (*verify, *self._vlans.verify(tenant))),
+            Stage("launch", (*wire.hear(vlans, run), *launch, *self._vlans.serve(slice_))),
+            Stage("verify", (*verify, *self._vlans.verify(slice_))),
         )
 
-    def design_plan(self, tenant: Slice) -> Plan:
+    def design_plan(self, slice_: Slice) -> Plan:
         """The part of `deploy_plan` that a slice in design has already, and keeps: its overlays."""
-        steps = (step for vm in placed(tenant.vms) for step in self._qcow.disk(tenant, vm))
-        return self._change(tenant, Stage("prepare", tuple(dict.fromkeys(steps))))
+        steps = (step for vm in placed(slice_.vms) for step in self._qcow.disk(slice_, vm))
+        return self._change(slice_, Stage("prepare", tuple(dict.fromkeys(steps))))
 
-    def running_plan(self, tenant: Slice) -> Plan:
+    def running_plan(self, slice_: Slice) -> Plan:
         """The part of `deploy_plan` that a slice in design does not have."""
-        return self.deploy_plan(tenant).without(self.design_plan(tenant))
+        return self.deploy_plan(slice_).without(self.design_plan(slice_))
 
     def console(self, slice_: Slice, vm: VM, user: str, ends: str = "-") -> Visit:
         """Return a user's visit at the VM's serial console; `ends` is the visit that it may end for that."""
@@ -162,9 +162,9 @@ class DeploymentAPI:
         seconds = self._inventory.ssh.timeouts.change
         return Plan(stages, lock=_lock(slice_), patience=seconds, deadline=_STAGE_SHARE * seconds)
 
-    def _images(self, tenant: Slice, vms: Iterable[VM]) -> tuple[Step, ...]:
+    def _images(self, slice_: Slice, vms: Iterable[VM]) -> tuple[Step, ...]:
         # Many VMs share a base image and a folder; one look at each is enough.
-        steps = (step for vm in placed(vms) for step in self._qcow.create_backing_image(tenant, vm))
+        steps = (step for vm in placed(vms) for step in self._qcow.create_backing_image(slice_, vm))
         return tuple(dict.fromkeys(steps))
 
     # --- discovery ----------------------------------------------------------------------------------------------------
@@ -224,6 +224,6 @@ def placed(vms: Iterable[VM]) -> list[VM]:
     return [vm for vm in vms if vm.worker_ip != NOWHERE]
 
 
-def _lock(tenant: Slice) -> str:
+def _lock(slice_: Slice) -> str:
     """What keeps the batches of a slice on a host one after the other."""
-    return f"slice-{tenant.slice_id}"
+    return f"slice-{slice_.slice_id}"

@@ -62,9 +62,9 @@ class User:
         self.role = role
         self.quota_slices: int | None = None
 
-    def may_work_on(self, tenant: Owned) -> bool:
+    def may_work_on(self, slice_: Owned) -> bool:
         """Whether a slice is theirs, or they are an admin."""
-        return self.role == ADMIN or tenant.owner == self.username
+        return self.role == ADMIN or slice_.owner == self.username
 
     def can_create_vms(self, count: int) -> bool:
         """Whether `count` more VMs stay within the quota."""
@@ -388,7 +388,7 @@ class Network:
 
 
 class Slice:
-    """A tenant's topology: VMs, links and networks, with a pool of 20 VLANs that no other live slice holds.
+    """A slice's topology: VMs, links and networks, with a pool of 20 VLANs that no other live slice holds.
 
     Status is `design`, `deploying`, `running` or `deleting`. `left` names what a deletion could not remove yet.
     """
@@ -487,15 +487,15 @@ class Slice:
     @classmethod
     def from_dict(cls, record: Record) -> Slice:
         """The slice that `to_dict` wrote; the pool's bounds follow from the id."""
-        tenant = cls(record["slice_id"], record["owner"], record.get("topology_type", "custom"))
-        tenant.vlan_pool_used = list(record.get("vlan_pool_used", ()))
-        tenant.status = record.get("status", "design")
-        tenant.vms = [VM.from_dict(vm) for vm in record.get("vms", ())]
-        tenant.links = [Link.from_dict(link) for link in record.get("links", ())]
-        tenant.networks = [Network.from_dict(network) for network in record.get("networks", ())]
-        tenant.name = record.get("name", "")
-        tenant.left = list(record.get("left", ()))
-        return tenant
+        slice_ = cls(record["slice_id"], record["owner"], record.get("topology_type", "custom"))
+        slice_.vlan_pool_used = list(record.get("vlan_pool_used", ()))
+        slice_.status = record.get("status", "design")
+        slice_.vms = [VM.from_dict(vm) for vm in record.get("vms", ())]
+        slice_.links = [Link.from_dict(link) for link in record.get("links", ())]
+        slice_.networks = [Network.from_dict(network) for network in record.get("networks", ())]
+        slice_.name = record.get("name", "")
+        slice_.left = list(record.get("left", ()))
+        return slice_
 
 
 def is_valid_name(name: str) -> bool:
@@ -503,9 +503,9 @@ def is_valid_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def internet_interfaces(tenant: Slice) -> Iterator[tuple[VM, Interface]]:
+def internet_interfaces(slice_: Slice) -> Iterator[tuple[VM, Interface]]:
     """The interfaces of a slice that are on the shared internet VLAN."""
-    for vm in tenant.vms:
+    for vm in slice_.vms:
         for interface in vm.interfaces:
             if interface.ip_config:
                 yield vm, interface

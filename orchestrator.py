@@ -180,7 +180,7 @@ class OrchestratorAPI:
                 entry.vm_id = value.vm_id
         if entry.vm_id and entry.slice_id is None:
             visible = rights.visible(self._database.load(), entry.actor)
-            entry.slice_id = next((tenant.slice_id for tenant in visible if tenant.vm(entry.vm_id)), None)
+            entry.slice_id = next((slice_.slice_id for slice_ in visible if slice_.vm(entry.vm_id)), None)
 
     # --- who, and what there is ---------------------------------------------------------------------------------------
 
@@ -257,12 +257,12 @@ class OrchestratorAPI:
             user = rights.user_of(state, actor)
             rights.require_room_for_slice(state, user, actor)
             slice_id = next_slice_id(state.next_vm_id, state.slices.holdings.values())
-            tenant = Slice(slice_id, actor, topology_type)
-            tenant.name = name
+            slice_ = Slice(slice_id, actor, topology_type)
+            slice_.name = name
             state.next_vm_id = slice_id + 1
-            state.slices[slice_id] = tenant
+            state.slices[slice_id] = slice_
             user.slices.append(slice_id)
-        return tenant
+        return slice_
 
     @_answers
     def add_vm_to_slice(
@@ -284,8 +284,8 @@ class OrchestratorAPI:
             self._discovery.refresh(lambda state: design_vm(state, self._deployment, request).worker_ip)
             with self._database.transaction() as state:
                 vm = design_vm(state, self._deployment, request)
-                tenant = state.slices[slice_id]
-            change.make_images(tenant, [vm])
+                slice_ = state.slices[slice_id]
+            change.make_images(slice_, [vm])
             return vm
 
     @_answers
@@ -294,11 +294,11 @@ class OrchestratorAPI:
     ) -> Link:
         """Join two unconnected data interfaces of two VMs by the next VLAN of the slice's pool."""
         with self._database.transaction() as state:
-            tenant = rights.designed(state, actor, slice_id)
-            for vm in rights.pending(tenant):
+            slice_ = rights.designed(state, actor, slice_id)
+            for vm in rights.pending(slice_):
                 if vm.vm_id in (vm1_id, vm2_id):
                     raise Refused(f"VM {vm.vm_id} ({vm.name}) is still being added; link it when that is done")
-            return tenant.connect(
+            return slice_.connect(
                 vm1_id, vm1_interface, vm2_id, vm2_interface, reserved=self._inventory.internet.vlan_id
             )
 
@@ -307,31 +307,31 @@ class OrchestratorAPI:
     @_answers
     def plan_slice(self, actor: str, slice_id: int) -> Plan:
         """The dry run: what deploying the slice would do, and how it would be taken back."""
-        tenant = rights.own(self._database.load(), actor, slice_id)
-        return self._deployment.deploy_plan(tenant, new=tenant.status == "design")
+        slice_ = rights.own(self._database.load(), actor, slice_id)
+        return self._deployment.deploy_plan(slice_, new=slice_.status == "design")
 
     @_answers
     def deploy_slice(self, actor: str, slice_id: int, listen: Listener = ignore) -> Slice:
         """Bring the slice up, or leave every host as it was."""
         with self._change(actor, slice_id, listen) as change:
-            tenant = rights.own(self._database.load(), actor, slice_id)
-            if tenant.status == "design" and tenant.left:
-                change.take_back_deployment(tenant)
+            slice_ = rights.own(self._database.load(), actor, slice_id)
+            if slice_.status == "design" and slice_.left:
+                change.take_back_deployment(slice_)
             with self._database.transaction() as state:
-                tenant = rights.own(state, actor, slice_id)
-                rights.require_deployable(tenant)
-                losses.require_placed(state, tenant, self._deployment)
-                tenant.status = "deploying"
-                self._deployment.renew_secrets(tenant)
-            return change.deploy(tenant)
+                slice_ = rights.own(state, actor, slice_id)
+                rights.require_deployable(slice_)
+                losses.require_placed(state, slice_, self._deployment)
+                slice_.status = "deploying"
+                self._deployment.renew_secrets(slice_)
+            return change.deploy(slice_)
 
     @_answers
     def repair_slice(self, actor: str, slice_id: int, listen: Listener = ignore) -> list[str]:
         """Bring back what is missing of a running slice; the parts, none when nothing was missing."""
         with self._change(actor, slice_id, listen) as change:
-            tenant = rights.own(self._database.load(), actor, slice_id)
-            rights.require_running(tenant)
-            return change.repair(tenant)
+            slice_ = rights.own(self._database.load(), actor, slice_id)
+            rights.require_running(slice_)
+            return change.repair(slice_)
 
     @_answers
     def ailments(self, actor: str) -> dict[int, list[str]]:
@@ -351,10 +351,10 @@ class OrchestratorAPI:
         """Remove everything of the slice and nothing else; what could not be removed is kept in the slice's `left`."""
         with self._change(actor, slice_id, listen) as change:
             with self._database.transaction() as state:
-                tenant = rights.own(state, actor, slice_id)
-                tenant.status = "deleting"
-            change.delete(tenant)
-            return tenant
+                slice_ = rights.own(state, actor, slice_id)
+                slice_.status = "deleting"
+            change.delete(slice_)
+            return slice_
 
     @property
     def console_exits(self) -> tuple[str, ...]:
@@ -364,16 +364,16 @@ class OrchestratorAPI:
     @_answers
     def open_console(self, actor: str, vm_id: int, confirm: Confirm = never) -> Explained:
         """Open the serial console of a running VM; `confirm` asks a user who may take it over from another one."""
-        tenant = next((s for s in rights.visible(self._database.load(), actor) if s.vm(vm_id)), None)
-        vm = tenant.vm(vm_id) if tenant else None
-        if not tenant or not vm:
+        slice_ = next((s for s in rights.visible(self._database.load(), actor) if s.vm(vm_id)), None)
+        vm = slice_.vm(vm_id) if slice_ else None
+        if not slice_ or not vm:
             raise Refused(f"You have no VM {vm_id}; View my Slices shows the ids")
         if vm.status != "running":
-            raise Refused(f"VM {vm_id} is not running; {rights.way_to_run(tenant)} slice {tenant.slice_id} first")
-        may_take_over = rights.may_take_over(self._database.load(), actor, tenant)
-        console, taken_from = self._consoles.open(actor, tenant, vm, confirm if may_take_over else None)
+            raise Refused(f"VM {vm_id} is not running; {rights.way_to_run(slice_)} slice {slice_.slice_id} first")
+        may_take_over = rights.may_take_over(self._database.load(), actor, slice_)
+        console, taken_from = self._consoles.open(actor, slice_, vm, confirm if may_take_over else None)
         if taken_from:
-            self._audit.write(Entry(actor, f"take console from {taken_from}", tenant.slice_id, vm_id), OK, 0.0)
+            self._audit.write(Entry(actor, f"take console from {taken_from}", slice_.slice_id, vm_id), OK, 0.0)
         return console
 
     @contextmanager
@@ -400,29 +400,29 @@ class OrchestratorAPI:
     def finish_slice(self, actor: str, slice_id: int, listen: Listener = ignore) -> str:
         """Carry the change on that was under way; every step finds out what is there already."""
         with self._change(actor, slice_id, listen) as change:
-            tenant = rights.own(self._database.load(), actor, slice_id)
-            if tenant.status == "deleting":
-                change.delete(tenant)
+            slice_ = rights.own(self._database.load(), actor, slice_id)
+            if slice_.status == "deleting":
+                change.delete(slice_)
                 return f"Slice {slice_id} is deleted"
-            if tenant.status == "deploying":
-                change.deploy(tenant, resumed=True)
+            if slice_.status == "deploying":
+                change.deploy(slice_, resumed=True)
                 return f"Slice {slice_id} is running"
-            rights.require_unfinished(tenant)
-            change.make_images(tenant, rights.pending(tenant), resumed=True)
+            rights.require_unfinished(slice_)
+            change.make_images(slice_, rights.pending(slice_), resumed=True)
             return f"Slice {slice_id} is in design, its VMs are complete"
 
     @_answers
     def take_back_slice(self, actor: str, slice_id: int, listen: Listener = ignore) -> str:
         """Take the change back that was under way: a deployment, or the VMs that were being added."""
         with self._change(actor, slice_id, listen) as change:
-            tenant = rights.own(self._database.load(), actor, slice_id)
-            if tenant.status == "deleting":
+            slice_ = rights.own(self._database.load(), actor, slice_id)
+            if slice_.status == "deleting":
                 raise Refused(f"Slice {slice_id} is being deleted, which cannot be taken back; finish it")
-            rights.require_unfinished(tenant)
-            if tenant.status == "deploying":
-                change.take_back_deployment(tenant)
-            if pending := rights.pending(tenant):
-                change.forget_vms(tenant, pending)
+            rights.require_unfinished(slice_)
+            if slice_.status == "deploying":
+                change.take_back_deployment(slice_)
+            if pending := rights.pending(slice_):
+                change.forget_vms(slice_, pending)
             return f"Slice {slice_id} is in design"
 
 

@@ -107,47 +107,47 @@ class QCOWManager:
     def __init__(self, hypervisor: HypervisorSettings) -> None:
         self._images = hypervisor.images_path
 
-    def create_backing_image(self, tenant: Slice, vm: VM) -> tuple[Step, ...]:
+    def create_backing_image(self, slice_: Slice, vm: VM) -> tuple[Step, ...]:
         """The steps that leave `vm` with its disk: base image cached on the worker, overlay made.
 
         The cached base image is shared by all slices and stays when a slice is deleted.
         """
-        base = () if vm.image is None else (self._cache_base(tenant, vm, vm.image),)
-        return (*base, *self.disk(tenant, vm))
+        base = () if vm.image is None else (self._cache_base(slice_, vm, vm.image),)
+        return (*base, *self.disk(slice_, vm))
 
-    def disk(self, tenant: Slice, vm: VM) -> tuple[Step, Step]:
+    def disk(self, slice_: Slice, vm: VM) -> tuple[Step, Step]:
         """The slice's folder and the overlay in it.
 
         A VM of an older file may have no base image recorded: its overlay can be removed, and not made.
         """
-        overlay = self._make_overlay(tenant, vm, PurePosixPath(vm.image or "").name)
-        return self._make_folder(tenant, vm), overlay if vm.image else replace(overlay, do=())
+        overlay = self._make_overlay(slice_, vm, PurePosixPath(vm.image or "").name)
+        return self._make_folder(slice_, vm), overlay if vm.image else replace(overlay, do=())
 
-    def require_free(self, tenant: Slice, vms: Sequence[VM]) -> tuple[Step, ...]:
+    def require_free(self, slice_: Slice, vms: Sequence[VM]) -> tuple[Step, ...]:
         """Read-only: no disk but their own is there under the names of new VMs.
 
         Nor is there a folder of the slice on a worker on which it has no others, nor one that two workers share.
         """
         new = {vm.vm_id for vm in vms if vm.disk_id}
         workers = dict.fromkeys(vm.worker_ip for vm in vms if vm.vm_id in new)
-        return tuple(self._require_free(tenant, worker, new) for worker in workers)
+        return tuple(self._require_free(slice_, worker, new) for worker in workers)
 
-    def _require_free(self, tenant: Slice, worker: str, new: Collection[int]) -> Step:
-        here = [vm for vm in tenant.vms if vm.worker_ip == worker]
-        folder = "" if any(vm.vm_id not in new for vm in here) else self._files(tenant, here[0]).folder
-        disks = [word for vm in here if vm.vm_id in new for word in self._disk(tenant, vm)]
-        others = [vm for vm in tenant.vms if vm.worker_ip != worker and vm.disk_id]
-        elsewhere = [word for vm in others for word in (self._disk(tenant, vm)[1], vm.worker_ip)]
+    def _require_free(self, slice_: Slice, worker: str, new: Collection[int]) -> Step:
+        here = [vm for vm in slice_.vms if vm.worker_ip == worker]
+        folder = "" if any(vm.vm_id not in new for vm in here) else self._files(slice_, here[0]).folder
+        disks = [word for vm in here if vm.vm_id in new for word in self._disk(slice_, vm)]
+        others = [vm for vm in slice_.vms if vm.worker_ip != worker and vm.disk_id]
+        elsewhere = [word for vm in others for word in (self._disk(slice_, vm)[1], vm.worker_ip)]
         words = (folder, str(len(others)), *elsewhere, *disks)
         look = Command(("sh", "-c", _ARE_FREE, "sh", *words), as_user=True)
         return Step(worker, "place for the disks", (look,))
 
-    def preflight(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
+    def preflight(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
         """Read-only: base images and overlays that are there already are the slice's and were not changed since."""
         disks: dict[str, list[str]] = {}
-        for vm in tenant.vms:
+        for vm in slice_.vms:
             if vm.worker_ip == worker and vm.image is not None:
-                disks.setdefault(PurePosixPath(vm.image).name, []).extend(self._disk(tenant, vm))
+                disks.setdefault(PurePosixPath(vm.image).name, []).extend(self._disk(slice_, vm))
         return tuple(
             Step(
                 worker,
@@ -161,15 +161,15 @@ class QCOWManager:
         """A base image on a worker, and its seal: size and time of change, as they were when it was first used."""
         return f"{self._images}/{name}", f"{self._images}/.{name}.seal"
 
-    def image_path(self, tenant: Slice, vm: VM) -> str:
+    def image_path(self, slice_: Slice, vm: VM) -> str:
         """The overlay as `database.yaml` names it, e.g. `~/vm_images/slice-1000/vm1_img.qcow2`."""
-        overlay = self._files(tenant, vm).overlay
+        overlay = self._files(slice_, vm).overlay
         return overlay if overlay.startswith("/") else f"~/{overlay}"
 
-    def _cache_base(self, tenant: Slice, vm: VM, image: str) -> Step:
+    def _cache_base(self, slice_: Slice, vm: VM, image: str) -> Step:
         name = PurePosixPath(image).name
         target, seal = self._base(name)
-        part, prepared = (f"{self._images}/{upload_part(each, tenant.slice_id)}" for each in (name, f"{name}.seal"))
+        part, prepared = (f"{self._images}/{upload_part(each, slice_.slice_id)}" for each in (name, f"{name}.seal"))
         is_there = ("test", "-s", target)
         whole = ("sh", "-c", _IS_WHOLE + _PREPARE_SEAL, "sh", part, f"{image} on the manager", "replace it", prepared)
         advice = "remove it there, and a good one is brought"
@@ -191,19 +191,19 @@ class QCOWManager:
             residue=f"unfinished copy of {name}",
         )
 
-    def _make_folder(self, tenant: Slice, vm: VM) -> Step:
-        folder = self._files(tenant, vm).folder
+    def _make_folder(self, slice_: Slice, vm: VM) -> Step:
+        folder = self._files(slice_, vm).folder
         make = Command(("mkdir", "-p", "-m", "700", folder), unless=("test", "-d", folder), as_user=True)
         gone = ("test", "!", "-e", folder)
         remove = Command(("rmdir", "--ignore-fail-on-non-empty", folder), unless=gone, as_user=True)
         return Step(vm.worker_ip, "folder of the disks", (make,), (remove,))
 
-    def _make_overlay(self, tenant: Slice, vm: VM, base: str) -> Step:
+    def _make_overlay(self, slice_: Slice, vm: VM, base: str) -> Step:
         """Whatever came before, this makes and removes the VM's own disk only.
 
         The mark goes last: what could not be removed is still known as the VM's when that is tried again.
         """
-        overlay, mark = self._disk(tenant, vm)
+        overlay, mark = self._disk(slice_, vm)
         make = (
             "sh",
             "-c",
@@ -226,13 +226,13 @@ class QCOWManager:
             undo=(remove, unmark) if mark else (remove,),
         )
 
-    def _disk(self, tenant: Slice, vm: VM) -> tuple[str, str]:
+    def _disk(self, slice_: Slice, vm: VM) -> tuple[str, str]:
         """Overlay and mark; the disk of a VM of an older file has none."""
-        files = self._files(tenant, vm)
+        files = self._files(slice_, vm)
         return files.overlay, files.mark(vm.disk_id) if vm.disk_id else ""
 
-    def _files(self, tenant: Slice, vm: VM) -> VMFiles:
-        return VMFiles(self._images, tenant.slice_id, vm.name)
+    def _files(self, slice_: Slice, vm: VM) -> VMFiles:
+        return VMFiles(self._images, slice_.slice_id, vm.name)
 
 
 def _none_of(*paths: str) -> tuple[str, ...]:

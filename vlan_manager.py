@@ -65,72 +65,72 @@ class VLANManager:
         self._node = inventory.network_node
         self._internet = inventory.internet
 
-    def preflight(self, tenant: Slice) -> tuple[Step, ...]:
+    def preflight(self, slice_: Slice) -> tuple[Step, ...]:
         """Read-only: programs, bridge and room on the network node, and that nobody else has our names there."""
-        vlans = self._vlans(tenant)
-        namespaces = [router_namespace(tenant.slice_id), *(dhcp_namespace(vlan) for vlan in vlans)]
-        kept = [folder(namespaces[0]), *(hosts_file(tenant.slice_id, vlan) for vlan in vlans)]
+        vlans = self._vlans(slice_)
+        namespaces = [router_namespace(slice_.slice_id), *(dhcp_namespace(vlan) for vlan in vlans)]
+        kept = [folder(namespaces[0]), *(hosts_file(slice_.slice_id, vlan) for vlan in vlans)]
         return (
             check_tools(self._node, TOOLS),
-            checks.bridge(self._inventory, tenant, self._node),
+            checks.bridge(self._inventory, slice_, self._node),
             check_ours(self._node, [port for vlan in vlans for port in _ports(vlan)]),
             Step(self._node, "names of the namespaces", (Command(("sh", "-c", _ARE_OURS, "sh", *namespaces)),)),
             Step(self._node, "room in /run", (Command(("sh", "-c", _HAS_ROOM, "sh", *kept)),)),
             Step(self._node, "room for DHCP servers", (dhcp.has_room(vlans),)),
-            Step(self._node, "room for neighbours", (neighbours.has_room(self.bounds(tenant)),)),
-            *(self._internet_preflight(tenant) if tenant.uses_internet else ()),
+            Step(self._node, "room for neighbours", (neighbours.has_room(self.bounds(slice_)),)),
+            *(self._internet_preflight(slice_) if slice_.uses_internet else ()),
         )
 
-    def _internet_preflight(self, tenant: Slice) -> tuple[Step, ...]:
+    def _internet_preflight(self, slice_: Slice) -> tuple[Step, ...]:
         """Plan the read-only checks that the guests' rules hold here."""
-        vlan, guests = self._internet.vlan_id, len(list(internet_interfaces(tenant)))
-        own = hosts_file(tenant.slice_id, vlan)
+        vlan, guests = self._internet.vlan_id, len(list(internet_interfaces(slice_)))
+        own = hosts_file(slice_.slice_id, vlan)
         return (
             checks.way_out(self._inventory),
             Step(self._node, "matches of iptables", (firewall.has_matches(),)),
             Step(self._node, "room for connections", (firewall.has_room(hosts_folder(vlan), own, guests),)),
         )
 
-    def check_new(self, tenant: Slice) -> Step:
+    def check_new(self, slice_: Slice) -> Step:
         """Read-only: nothing is there yet of what the slice does not share with others."""
-        links = [link.vlan_id for link in tenant.links]
-        namespaces = [router_namespace(tenant.slice_id), *map(dhcp_namespace, links)]
-        own = [*map(folder, namespaces), hosts_file(tenant.slice_id, self._internet.vlan_id)]
+        links = [link.vlan_id for link in slice_.links]
+        namespaces = [router_namespace(slice_.slice_id), *map(dhcp_namespace, links)]
+        own = [*map(folder, namespaces), hosts_file(slice_.slice_id, self._internet.vlan_id)]
         return check_free(self._node, [port for vlan in links for port in _ports(vlan)], own)
 
-    def prepare(self, tenant: Slice) -> tuple[Step, ...]:
+    def prepare(self, slice_: Slice) -> tuple[Step, ...]:
         """Ports and namespaces of the slice's links; with its namespace goes a VLAN's DHCP server, too."""
-        if not tenant.links:
+        if not slice_.links:
             return ()
-        vlans = [link.vlan_id for link in tenant.links]
-        ports = [port for vlan in vlans for port in _ports(vlan, _marks(tenant))]
-        router = router_namespace(tenant.slice_id)
+        vlans = [link.vlan_id for link in slice_.links]
+        ports = [port for vlan in vlans for port in _ports(vlan, _marks(slice_))]
+        router = router_namespace(slice_.slice_id)
         folders = {router: folder(router)} | {dhcp_namespace(vlan): hosts_folder(vlan) for vlan in vlans}
         return (
             Step(self._node, "ports of the VLANs", (ovs.add_ports(ports),), (ovs.remove_ports(ports),)),
             Step(
                 self._node,
                 "namespaces of the slice",
-                do=(add_namespaces(folders, self.bounds(tenant)),),
+                do=(add_namespaces(folders, self.bounds(slice_)),),
                 undo=(*dhcp.remove_servers(*vlans), remove_namespaces(router)),
             ),
         )
 
-    def serve(self, tenant: Slice) -> tuple[Step, ...]:
+    def serve(self, slice_: Slice) -> tuple[Step, ...]:
         """Gateways and DHCP of the slice's links, and its part of the internet VLAN."""
         steps: list[Step] = []
-        if tenant.links:
-            gateways = [self._gateway_place(tenant, link) for link in tenant.links]
+        if slice_.links:
+            gateways = [self._gateway_place(slice_, link) for link in slice_.links]
             steps.append(Step(self._node, "gateways of the VLANs", (put_in_place(gateways, routes=True),)))
-            subnets = [self._link_subnet(tenant, link) for link in tenant.links]
-            steps.append(Step(self._node, "DHCP of the VLANs", self._dhcp(tenant, subnets, _BY_BROADCAST)))
-        if tenant.uses_internet:
-            steps.append(self._internet_step(tenant))
+            subnets = [self._link_subnet(slice_, link) for link in slice_.links]
+            steps.append(Step(self._node, "DHCP of the VLANs", self._dhcp(slice_, subnets, _BY_BROADCAST)))
+        if slice_.uses_internet:
+            steps.append(self._internet_step(slice_))
         return tuple(steps)
 
-    def verify(self, tenant: Slice) -> tuple[Step, ...]:
+    def verify(self, slice_: Slice) -> tuple[Step, ...]:
         """Read-only: every dnsmasq lives, every port carries its tag."""
-        vlans, shared = self._vlans(tenant), self._internet.vlan_id
+        vlans, shared = self._vlans(slice_), self._internet.vlan_id
         steps = []
         if links := [vlan for vlan in vlans if vlan != shared]:
             steps.append(Step(self._node, "dnsmasq of the VLANs", (dhcp.expect_serving(links),)))
@@ -154,66 +154,66 @@ class VLANManager:
 
     # --- what has to be there, for whoever looks ----------------------------------------------------------------------
 
-    def ports(self, tenant: Slice) -> list[ovs.Port]:
+    def ports(self, slice_: Slice) -> list[ovs.Port]:
         """The ports of the slice on the network node, and those that it shares."""
-        return [place.port for place in self.places(tenant)]
+        return [place.port for place in self.places(slice_)]
 
-    def places(self, tenant: Slice) -> list[Place]:
+    def places(self, slice_: Slice) -> list[Place]:
         """Where these ports belong."""
-        places = [self._gateway_place(tenant, link) for link in tenant.links]
-        if tenant.uses_internet:
+        places = [self._gateway_place(slice_, link) for link in slice_.links]
+        if slice_.uses_internet:
             places.append(self._internet_gateway())
-        return [*places, *(self._dhcp_place(tenant, subnet) for subnet in self._subnets(tenant))]
+        return [*places, *(self._dhcp_place(slice_, subnet) for subnet in self._subnets(slice_))]
 
-    def servers(self, tenant: Slice) -> list[Server]:
+    def servers(self, slice_: Slice) -> list[Server]:
         """The DHCP servers that know the slice."""
-        return [dhcp.server_of(tenant.slice_id, subnet) for subnet in self._subnets(tenant)]
+        return [dhcp.server_of(slice_.slice_id, subnet) for subnet in self._subnets(slice_)]
 
     @staticmethod
-    def bounds(tenant: Slice) -> dict[str, int]:
+    def bounds(slice_: Slice) -> dict[str, int]:
         """Return the namespaces that face links of the slice, and how many neighbours each may know."""
-        return neighbours.bounds(tenant.slice_id, [link.vlan_id for link in tenant.links])
+        return neighbours.bounds(slice_.slice_id, [link.vlan_id for link in slice_.links])
 
-    def _subnets(self, tenant: Slice) -> list[Subnet]:
-        subnets = [self._link_subnet(tenant, link) for link in tenant.links]
-        return [*subnets, self._internet_subnet(tenant)] if tenant.uses_internet else subnets
+    def _subnets(self, slice_: Slice) -> list[Subnet]:
+        subnets = [self._link_subnet(slice_, link) for link in slice_.links]
+        return [*subnets, self._internet_subnet(slice_)] if slice_.uses_internet else subnets
 
-    def _vlans(self, tenant: Slice) -> list[int]:
+    def _vlans(self, slice_: Slice) -> list[int]:
         """The VLANs that the slice has a part in."""
-        links = [link.vlan_id for link in tenant.links]
-        return [*links, self._internet.vlan_id] if tenant.uses_internet else links
+        links = [link.vlan_id for link in slice_.links]
+        return [*links, self._internet.vlan_id] if slice_.uses_internet else links
 
     # --- links --------------------------------------------------------------------------------------------------------
 
     @staticmethod
-    def _gateway_place(tenant: Slice, link: Link) -> Place:
-        namespace = router_namespace(tenant.slice_id)
-        return Place(_gateway(link.vlan_id, _marks(tenant)), namespace, vlan_address(link.vlan_id, 1), 24)
+    def _gateway_place(slice_: Slice, link: Link) -> Place:
+        namespace = router_namespace(slice_.slice_id)
+        return Place(_gateway(link.vlan_id, _marks(slice_)), namespace, vlan_address(link.vlan_id, 1), 24)
 
-    def _link_subnet(self, tenant: Slice, link: Link) -> Subnet:
+    def _link_subnet(self, slice_: Slice, link: Link) -> Subnet:
         reservations, guests = [], []
         for vm_id, name in link.ends:
-            vm = tenant.vm(vm_id)
+            vm = slice_.vm(vm_id)
             interface = vm.interface(name) if vm else None
             if vm and interface:
                 reservations.append(f"{interface.mac},{link.address_of(vm_id)}")
                 if any(nic.ip_config for nic in vm.interfaces):  # of two default routes some clients take the last one
-                    guests.append(Guest(str(interface.mac), _networks_behind(tenant, vm)))
+                    guests.append(Guest(str(interface.mac), _networks_behind(slice_, vm)))
         hosts = (1, DHCP_SERVER_HOST, DHCP_FIRST_HOST, DHCP_LAST_HOST)
         gateway, server, first, last = (vlan_address(link.vlan_id, host) for host in hosts)
         return Subnet(link.vlan_id, 24, gateway, server, first, last, tuple(reservations), guests=tuple(guests))
 
-    def _dhcp(self, tenant: Slice, subnets: Sequence[Subnet], *extra: str) -> tuple[Command, ...]:
+    def _dhcp(self, slice_: Slice, subnets: Sequence[Subnet], *extra: str) -> tuple[Command, ...]:
         """The slice's reservations, and for each VLAN an interface of its own and dnsmasq on it."""
         return (
-            dhcp.reserve(tenant.slice_id, subnets),
-            put_in_place([self._dhcp_place(tenant, subnet) for subnet in subnets], routes=False),
+            dhcp.reserve(slice_.slice_id, subnets),
+            put_in_place([self._dhcp_place(slice_, subnet) for subnet in subnets], routes=False),
             dhcp.serve(subnets, self._internet.dns, *extra),
         )
 
     # --- internet -----------------------------------------------------------------------------------------------------
 
-    def _internet_step(self, tenant: Slice) -> Step:
+    def _internet_step(self, slice_: Slice) -> Step:
         """The shared VLAN: its gateway in the root namespace, DHCP for known MACs only, forwarding and MASQUERADE.
 
         The reservations of the slices that use it are files in one folder: with the last of them all of it goes. While
@@ -221,7 +221,7 @@ class VLANManager:
         """
         vlan = self._internet.vlan_id
         ports, namespace, hosts = _ports(vlan), dhcp_namespace(vlan), hosts_folder(vlan)
-        subnet = self._internet_subnet(tenant)
+        subnet = self._internet_subnet(slice_)
         only_known = ("--dhcp-ignore=tag:!known", "--dhcp-ignore-clid")
         return Step(
             self._node,
@@ -230,8 +230,8 @@ class VLANManager:
                 ovs.add_ports(ports),
                 put_in_place([self._internet_gateway()]),
                 add_namespaces({namespace: hosts}),
-                *self._dhcp(tenant, [subnet], *only_known),
-                hear_own_requests(tenant.slice_id, vlan, subnet.reservations),
+                *self._dhcp(slice_, [subnet], *only_known),
+                hear_own_requests(slice_.slice_id, vlan, subnet.reservations),
                 Command(
                     ("sysctl", "-q", "-w", "net.ipv4.ip_forward=1"),
                     unless=("grep", "-qx", "1", "/proc/sys/net/ipv4/ip_forward"),
@@ -239,8 +239,8 @@ class VLANManager:
                 firewall.put_up(self._inventory),
             ),
             undo=(
-                hear_no_more(tenant.slice_id, vlan),
-                dhcp.leave(tenant.slice_id, subnet, self._internet.dns, *only_known),
+                hear_no_more(slice_.slice_id, vlan),
+                dhcp.leave(slice_.slice_id, subnet, self._internet.dns, *only_known),
                 *self._close_internet(),
             ),
             lock=True,
@@ -259,17 +259,17 @@ class VLANManager:
         internet = self._internet
         return Place(_gateway(internet.vlan_id), "", internet.gateway, internet.network.prefixlen, INTERNET_GATEWAY_MAC)
 
-    def _dhcp_place(self, tenant: Slice, subnet: Subnet) -> Place:
-        marks = _marks(tenant) if subnet.vlan_id != self._internet.vlan_id else ()
+    def _dhcp_place(self, slice_: Slice, subnet: Subnet) -> Place:
+        marks = _marks(slice_) if subnet.vlan_id != self._internet.vlan_id else ()
         namespace = dhcp_namespace(subnet.vlan_id)
         return Place(_server(subnet.vlan_id, marks), namespace, subnet.dhcp_server, subnet.prefix, subnet.dhcp_mac)
 
-    def _internet_subnet(self, tenant: Slice) -> Subnet:
+    def _internet_subnet(self, slice_: Slice) -> Subnet:
         network = self._internet.network
         hosts = (DHCP_SERVER_HOST, DHCP_FIRST_HOST, DHCP_LAST_HOST)
         server, first, last = (str(network[host]) for host in hosts)
         reservations = tuple(
-            f"{interface.mac},{tenant.address_of(vm, interface)}" for vm, interface in internet_interfaces(tenant)
+            f"{interface.mac},{slice_.address_of(vm, interface)}" for vm, interface in internet_interfaces(slice_)
         )
         vlan, gateway = self._internet.vlan_id, self._internet.gateway
         return Subnet(vlan, network.prefixlen, gateway, server, first, last, reservations, INTERNET_DHCP_MAC)
@@ -278,8 +278,8 @@ class VLANManager:
 Marks = tuple[tuple[str, str], ...]
 
 
-def _marks(tenant: Slice) -> Marks:
-    return (("slice", str(tenant.slice_id)),)
+def _marks(slice_: Slice) -> Marks:
+    return (("slice", str(slice_.slice_id)),)
 
 
 def _networks_behind(slice_: Slice, vm: VM) -> tuple[str, ...]:

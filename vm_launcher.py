@@ -144,17 +144,17 @@ class VMLauncher:
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
 
-    def preflight(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
+    def preflight(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
         """Read-only: tools, bridge, memory, disk and VNC ports for the slice's VMs on `worker`."""
         needs = [self._images, worker]
-        for vm in _on(tenant, worker):
-            name = process_name(tenant.slice_id, vm.vm_id)
-            needs += [self.files(tenant, vm).pid, name, str(vm.ram_mib), str(vm.vnc_port)]
+        for vm in _on(slice_, worker):
+            name = process_name(slice_.slice_id, vm.vm_id)
+            needs += [self.files(slice_, vm).pid, name, str(vm.ram_mib), str(vm.vnc_port)]
         return (
             check_tools(worker, TOOLS),
-            checks.bridge(self._inventory, tenant, worker),
-            check_ours(worker, self.ports(tenant, worker)),
-            self._check_taps(tenant, worker),
+            checks.bridge(self._inventory, slice_, worker),
+            check_ours(worker, self.ports(slice_, worker)),
+            self._check_taps(slice_, worker),
             Step(worker, "room for the VMs", (Command(("sh", "-c", _HAS_ROOM, "sh", *needs), as_user=True),)),
             *self._check_accelerator(worker),
         )
@@ -173,52 +173,52 @@ class VMLauncher:
             raise BadAnswer("it does not say which ports are taken")
         return TakenPorts(_ports_of(first.split()), _ports_of(word.rpartition(":")[2] for (word,) in sockets))
 
-    def check_new(self, tenant: Slice, worker: str) -> Step:
+    def check_new(self, slice_: Slice, worker: str) -> Step:
         """Read-only: nothing is there yet of what a slice has while it runs."""
-        ports = self.ports(tenant, worker)
-        pids = [self.files(tenant, vm).pid for vm in _on(tenant, worker)]
+        ports = self.ports(slice_, worker)
+        pids = [self.files(slice_, vm).pid for vm in _on(slice_, worker)]
         return check_free(worker, ports, [*(f"/sys/class/net/{port.name}" for port in ports), *pids], as_user=True)
 
-    def wire(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
+    def wire(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
         """Create TAPs of all the slice's VMs on `worker`, their ports and the flows around them.
 
         What they send is dropped before the worker's own IP stack from the first moment to the last.
         """
-        ports = self.ports(tenant, worker)
+        ports = self.ports(slice_, worker)
         if not ports:
             return ()
-        taps, group = [port.name for port in ports], link_group(tenant.slice_id)
+        taps, group = [port.name for port in ports], link_group(slice_.slice_id)
         add, remove = ovs.add_ports(ports), ovs.remove_ports(ports)
-        drop, pass_on = stack.drop_taps(tenant.slice_id, taps), stack.remove_drop(tenant.slice_id)
+        drop, pass_on = stack.drop_taps(slice_.slice_id, taps), stack.remove_drop(slice_.slice_id)
         return (
             Step(worker, "drop before the IP stack", (drop,), (pass_on,)),
             Step(worker, "TAPs", (self._make_taps(taps),), (remove_taps(taps, group),)),
             Step(worker, "ports of the TAPs", (add,), (remove,)),
-            *self._wall_in(tenant, worker),
+            *self._wall_in(slice_, worker),
         )
 
-    def launch(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
+    def launch(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
         """QEMU of all the slice's VMs on `worker`."""
-        vms = _on(tenant, worker)
-        processes = [self._process(tenant, vm) for vm in vms]
-        files = [file for vm in vms for file in self.files(tenant, vm).of_its_process]
+        vms = _on(slice_, worker)
+        processes = [self._process(slice_, vm) for vm in vms]
+        files = [file for vm in vms for file in self.files(slice_, vm).of_its_process]
         undo = (
             Command(daemon.stop("KILL", *processes), as_user=True),
             # Without its pid file a process that does not end would be forgotten.
             Command(("rm", "-f", *files), unless=daemon.some_run(processes), as_user=True),
         )
-        return (Step(worker, "QEMU", tuple(self._start(tenant, vm) for vm in vms), undo),)
+        return (Step(worker, "QEMU", tuple(self._start(slice_, vm) for vm in vms), undo),)
 
-    def verify(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
+    def verify(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
         """Read-only: every QEMU is up and ours, every port carries its tag. Prints `<vm id> <pid>` for each VM."""
-        vms, taps = _on(tenant, worker), self.ports(tenant, worker)
-        listen = daemon.await_ports(self._server(tenant, vm) for vm in vms)
+        vms, taps = _on(slice_, worker), self.ports(slice_, worker)
+        listen = daemon.await_ports(self._server(slice_, vm) for vm in vms)
         steps = [Step(worker, "VMs", (Command(listen, as_user=True),))]
         if taps:
             steps.append(Step(worker, "tags of the TAPs", (Command(ovs.carry_tags(taps)),)))
-            steps.append(Step(worker, "silence of the TAPs", self._expect_silence(tenant, taps)))
-        if flows := self.flows(tenant, worker):
-            check = Command(ovs.have_flows(flow_cookie(tenant.slice_id), flows))
+            steps.append(Step(worker, "silence of the TAPs", self._expect_silence(slice_, taps)))
+        if flows := self.flows(slice_, worker):
+            check = Command(ovs.have_flows(flow_cookie(slice_.slice_id), flows))
             steps.append(Step(worker, "walls around the TAPs", (check,)))
         return tuple(steps)
 
@@ -240,25 +240,25 @@ class VMLauncher:
         ready = Command(("sh", "-c", _EXPECT_READY, "sh", ovs.OWNER, *taps))
         return ready, stack.expect_dropped(slice_.slice_id, taps)
 
-    def _wall_in(self, tenant: Slice, worker: str) -> tuple[Step, ...]:
+    def _wall_in(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
         """Flows that hold what comes out of the TAPs, and on the VLAN that all slices share also what goes in."""
-        flows, cookie = self.flows(tenant, worker), flow_cookie(tenant.slice_id)
+        flows, cookie = self.flows(slice_, worker), flow_cookie(slice_.slice_id)
         if not flows:
             return ()
         add, remove = ovs.add_flows(cookie, flows), ovs.remove_flows(cookie)
         return (Step(worker, "walls around the TAPs", (add,), (remove,)),)
 
-    def flows(self, tenant: Slice, worker: str) -> list[str]:
+    def flows(self, slice_: Slice, worker: str) -> list[str]:
         """The walls around the slice's VMs on `worker`, as `ovs-ofctl add-flows` reads them, without their cookie."""
-        return flows_around(self._inventory, tenant, worker)
+        return flows_around(self._inventory, slice_, worker)
 
-    def ports(self, tenant: Slice, worker: str) -> list[ovs.Port]:
+    def ports(self, slice_: Slice, worker: str) -> list[ovs.Port]:
         """The ports of all the slice's TAPs on `worker`; each TAP is called as its port."""
         shared = self._inventory.internet.vlan_id
-        return [port for vm in _on(tenant, worker) for port in _ports(tenant, vm, shared)]
+        return [port for vm in _on(slice_, worker) for port in _ports(slice_, vm, shared)]
 
-    def _check_taps(self, tenant: Slice, worker: str) -> Step:
-        names = (port.name for port in self.ports(tenant, worker))
+    def _check_taps(self, slice_: Slice, worker: str) -> Step:
+        names = (port.name for port in self.ports(slice_, worker))
         return Step(worker, "names of the TAPs", (Command(("sh", "-c", _TAPS_ARE_OURS, "sh", ovs.OWNER, *names)),))
 
     # --- QEMU ---------------------------------------------------------------------------------------------------------
@@ -270,11 +270,11 @@ class VMLauncher:
         check = Command(accelerator.can_run(self._accel_record, self._accel), as_user=True)
         return (Step(worker, "accelerator", (check,)),)
 
-    def _start(self, tenant: Slice, vm: VM) -> Command:
+    def _start(self, slice_: Slice, vm: VM) -> Command:
         """A VM whose TAP was made anew holds a dead wire: it is started again."""
-        files, process = self.files(tenant, vm), self._process(tenant, vm)
+        files, process = self.files(slice_, vm), self._process(slice_, vm)
         taps = [tap_name(vm.vm_id, nic.name) for nic in vm.interfaces if nic.vlan_id is not None]
-        argv, secret = self.qemu_argv(tenant, vm), base64.b64encode((vm.vnc_secret or "").encode()).decode()
+        argv, secret = self.qemu_argv(slice_, vm), base64.b64encode((vm.vnc_secret or "").encode()).decode()
         if self._accel == "auto":
             argv = accelerator.choosing(self._accel_record, argv)
         start = daemon.start(process, files.messages, files.log, argv, secret=files.vnc_secret, cores=vm.cores)
@@ -282,18 +282,18 @@ class VMLauncher:
         # A line, though it be empty: a VM of an older file may have no secret.
         return Command(start, stdin=f"{secret}\n", unless=runs, as_user=True, secret=True)
 
-    def _process(self, tenant: Slice, vm: VM) -> daemon.Process:
-        return self.files(tenant, vm).pid, process_name(tenant.slice_id, vm.vm_id)
+    def _process(self, slice_: Slice, vm: VM) -> daemon.Process:
+        return self.files(slice_, vm).pid, process_name(slice_.slice_id, vm.vm_id)
 
-    def _server(self, tenant: Slice, vm: VM) -> daemon.Server:
-        return daemon.Server(*self._process(tenant, vm), vm.vnc_port, self.files(tenant, vm).messages, str(vm.vm_id))
+    def _server(self, slice_: Slice, vm: VM) -> daemon.Server:
+        return daemon.Server(*self._process(slice_, vm), vm.vnc_port, self.files(slice_, vm).messages, str(vm.vm_id))
 
-    def qemu_argv(self, tenant: Slice, vm: VM) -> tuple[str, ...]:
+    def qemu_argv(self, slice_: Slice, vm: VM) -> tuple[str, ...]:
         """The QEMU command line of `vm`: no root, sandboxed, secrets only in files that nobody else can read."""
-        files = self.files(tenant, vm)
+        files = self.files(slice_, vm)
         return (
             "qemu-system-x86_64",
-            *("-name", process_name(tenant.slice_id, vm.vm_id)),
+            *("-name", process_name(slice_.slice_id, vm.vm_id)),
             *("-no-user-config", "-nodefaults", "-machine", "pc", "-cpu", "max"),
             *accelerator.options(self._accel),
             *("-smp", str(vm.cores), "-m", str(vm.ram_mib)),
@@ -307,9 +307,9 @@ class VMLauncher:
             *("-sandbox", _SANDBOX),
         )
 
-    def files(self, tenant: Slice, vm: VM) -> VMFiles:
+    def files(self, slice_: Slice, vm: VM) -> VMFiles:
         """The VM's files on its worker."""
-        return VMFiles(self._images, tenant.slice_id, vm.name)
+        return VMFiles(self._images, slice_.slice_id, vm.name)
 
     def runs_as_designed(self, slice_: Slice, vm: VM, argv: tuple[str, ...]) -> bool:
         """Return whether a QEMU with this command line is `vm`, by KVM or by TCG."""
@@ -357,12 +357,12 @@ def _ports_of(words: Iterable[str]) -> frozenset[int]:
     return frozenset(figure(word, "is no port", 1, 65_535) for word in words)
 
 
-def _on(tenant: Slice, worker: str) -> list[VM]:
-    return [vm for vm in tenant.vms if vm.worker_ip == worker]
+def _on(slice_: Slice, worker: str) -> list[VM]:
+    return [vm for vm in slice_.vms if vm.worker_ip == worker]
 
 
-def _ports(tenant: Slice, vm: VM, shared: int) -> list[ovs.Port]:
-    marks = (("slice", str(tenant.slice_id)), ("vm", str(vm.vm_id)))
+def _ports(slice_: Slice, vm: VM, shared: int) -> list[ovs.Port]:
+    marks = (("slice", str(slice_.slice_id)), ("vm", str(vm.vm_id)))
     return [
         ovs.Port(tap_name(vm.vm_id, interface.name), interface.vlan_id, marks, protected=interface.vlan_id == shared)
         for interface in vm.interfaces

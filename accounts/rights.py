@@ -62,25 +62,25 @@ def may_take_over(state: State, actor: str, slice_: Slice) -> bool:
 
 def designed(state: State, actor: str, slice_id: int) -> Slice:
     """The slice, if the user may work on it and it may be edited."""
-    tenant = own(state, actor, slice_id)
-    if tenant.status == "running":
+    slice_ = own(state, actor, slice_id)
+    if slice_.status == "running":
         raise Refused(f"Slice {slice_id} is running and cannot be edited; delete it and create a new one")
-    _require_design(tenant)
-    if tenant.left and not pending(tenant):
+    _require_design(slice_)
+    if slice_.left and not pending(slice_):
         raise Refused(f"Slice {slice_id} has things left on a host that did not answer; deploy or delete it first")
-    return tenant
+    return slice_
 
 
-def require_deployable(tenant: Slice) -> None:
+def require_deployable(slice_: Slice) -> None:
     """A slice in design that has VMs, each with its base image."""
-    if tenant.status == "running":
+    if slice_.status == "running":
         raise Refused("Slice already running")
-    _require_design(tenant)
-    if not tenant.vms:
-        raise Refused(f"Slice {tenant.slice_id} has no VMs; add one first")
-    without_image = ", ".join(vm.name for vm in tenant.vms if vm.image is None)
+    _require_design(slice_)
+    if not slice_.vms:
+        raise Refused(f"Slice {slice_.slice_id} has no VMs; add one first")
+    without_image = ", ".join(vm.name for vm in slice_.vms if vm.image is None)
     if without_image:
-        raise Refused(f"No base image is recorded for {without_image}; delete slice {tenant.slice_id} and make it anew")
+        raise Refused(f"No base image is recorded for {without_image}; delete slice {slice_.slice_id} and make it anew")
 
 
 def require_running(slice_: Slice) -> None:
@@ -96,16 +96,16 @@ def way_to_run(slice_: Slice) -> str:
     return "repair" if slice_.status == "running" else "deploy"
 
 
-def require_unfinished(tenant: Slice) -> None:
+def require_unfinished(slice_: Slice) -> None:
     """A slice that was left in the middle of a change."""
-    if not is_unfinished(tenant):
-        raise Refused(f"Slice {tenant.slice_id} is {tenant.status}: somebody else has finished it meanwhile")
+    if not is_unfinished(slice_):
+        raise Refused(f"Slice {slice_.slice_id} is {slice_.status}: somebody else has finished it meanwhile")
 
 
-def _require_design(tenant: Slice) -> None:
-    if tenant.status != "design":
-        advice = "delete it again" if tenant.status == "deleting" else "log in again to finish it or take it back"
-        raise Refused(f"Slice {tenant.slice_id} is in the middle of {tenant.status}; {advice}")
+def _require_design(slice_: Slice) -> None:
+    if slice_.status != "design":
+        advice = "delete it again" if slice_.status == "deleting" else "log in again to finish it or take it back"
+        raise Refused(f"Slice {slice_.slice_id} is in the middle of {slice_.status}; {advice}")
 
 
 def check_name(what: str, name: str) -> None:
@@ -114,11 +114,11 @@ def check_name(what: str, name: str) -> None:
         raise Refused(f"A {what} name is 1 to {MAX_NAME_LENGTH} letters, digits, hyphens and underscores")
 
 
-def pending(tenant: Slice) -> list[VM]:
+def pending(slice_: Slice) -> list[VM]:
     """The VMs that are still being added."""
-    return [vm for vm in tenant.vms if vm.status == "pending"]
+    return [vm for vm in slice_.vms if vm.status == "pending"]
 
 
-def is_unfinished(tenant: Slice) -> bool:
+def is_unfinished(slice_: Slice) -> bool:
     """Whether a change of it was begun and not brought to its end."""
-    return tenant.status in {"deploying", "deleting"} or bool(pending(tenant))
+    return slice_.status in {"deploying", "deleting"} or bool(pending(slice_))

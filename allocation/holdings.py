@@ -51,20 +51,20 @@ class Holdings:
         return frozenset((f"pool {self.pool}", *ids, *ports, *self.macs, *self.addresses))
 
     @classmethod
-    def of(cls, tenant: Slice) -> Holdings:
-        """What `tenant` has at the moment."""
+    def of(cls, slice_: Slice) -> Holdings:
+        """What `slice_` has at the moment."""
         promised: dict[str, Promise] = defaultdict(Promise)
-        for vm in (vm for vm in tenant.vms if vm.worker_ip != NOWHERE):
+        for vm in (vm for vm in slice_.vms if vm.worker_ip != NOWHERE):
             cores, ram_gb, disk_gb = promised[vm.worker_ip]
             promised[vm.worker_ip] = Promise(cores + vm.cores, ram_gb + vm.ram_gb, disk_gb + vm.disk_gb)
         return cls(
-            tenant.slice_id,
-            tenant.owner,
-            len(tenant.vms),
-            frozenset(vm.vm_id for vm in tenant.vms),
-            frozenset(vm.vnc_port for vm in tenant.vms),
-            frozenset(interface.mac.lower() for vm in tenant.vms for interface in vm.interfaces if interface.mac),
-            frozenset(str(nic.ip_config["ip"]) for _, nic in internet_interfaces(tenant) if nic.ip_config),
+            slice_.slice_id,
+            slice_.owner,
+            len(slice_.vms),
+            frozenset(vm.vm_id for vm in slice_.vms),
+            frozenset(vm.vnc_port for vm in slice_.vms),
+            frozenset(interface.mac.lower() for vm in slice_.vms for interface in vm.interfaces if interface.mac),
+            frozenset(str(nic.ip_config["ip"]) for _, nic in internet_interfaces(slice_) if nic.ip_config),
             dict(promised),
         )
 
@@ -84,4 +84,4 @@ def clash(fresh: Iterable[Holdings], rest: Iterable[Holdings]) -> bool:
 
 def holdings_of(slices: Iterable[Slice]) -> list[Holdings]:
     """What each of the slices has at the moment."""
-    return [Holdings.of(tenant) for tenant in slices]
+    return [Holdings.of(slice_) for slice_ in slices]

@@ -71,16 +71,16 @@ def _round(path: Path, name: str) -> Iterator[Sample]:
     yield Sample(name, "ours", "load", time.monotonic() - began, {"bytes": path.stat().st_size})
     yield _saved(path, name)
     api = OrchestratorAPI(Database(path), lambda _address: Willing())
-    tenant, sample = _timed(name, "create slice", lambda: api.create_slice(ACTOR, "new"))
+    slice_, sample = _timed(name, "create slice", lambda: api.create_slice(ACTOR, "new"))
     yield sample
-    one, sample = _timed(name, "add VM", lambda: api.add_vm_to_slice(ACTOR, tenant.slice_id, "vm1", "cirros", 1))
+    one, sample = _timed(name, "add VM", lambda: api.add_vm_to_slice(ACTOR, slice_.slice_id, "vm1", "cirros", 1))
     yield sample
-    two, sample = _timed(name, "add VM", lambda: api.add_vm_to_slice(ACTOR, tenant.slice_id, "vm2", "cirros", 1))
+    two, sample = _timed(name, "add VM", lambda: api.add_vm_to_slice(ACTOR, slice_.slice_id, "vm2", "cirros", 1))
     yield sample
     ends = (one.vm_id, "eth1", two.vm_id, "eth1")
-    _, sample = _timed(name, "create link", lambda: api.create_link(ACTOR, tenant.slice_id, *ends))
+    _, sample = _timed(name, "create link", lambda: api.create_link(ACTOR, slice_.slice_id, *ends))
     yield sample
-    _, sample = _timed(name, "delete slice", lambda: api.delete_slice(ACTOR, tenant.slice_id))
+    _, sample = _timed(name, "delete slice", lambda: api.delete_slice(ACTOR, slice_.slice_id))
     yield sample
 
 

@@ -29,8 +29,8 @@ class Line:
 class DocumentedDesign:
     """One slice, as the pages say that it is designed, deployed and deleted."""
 
-    def __init__(self, tenant: Slice, inventory: Inventory) -> None:
-        self._tenant = tenant
+    def __init__(self, slice_: Slice, inventory: Inventory) -> None:
+        self._slice = slice_
         self._node = inventory.network_node
         self._internet = inventory.internet
         self._hypervisor = inventory.hypervisor
@@ -39,25 +39,25 @@ class DocumentedDesign:
 
     def design(self) -> list[Line]:
         """`create_backing_image` of every VM (spec/flavors.txt); the base image is on the workers already."""
-        return [self._overlay(vm) for vm in self._tenant.vms]
+        return [self._overlay(vm) for vm in self._slice.vms]
 
     def deploy(self) -> list[Line]:
         """VLANs on the network node, then the VMs on their workers (spec/slices.txt, spec/networking.txt)."""
         lines = [line for vlan in self._links for line in self._vlan(vlan, vlan_address(vlan, 0))]
-        if self._tenant.uses_internet:
+        if self._slice.uses_internet:
             lines += self._vlan(self._internet.vlan_id, str(self._internet.network[0]))
             lines.append(self._on_node("sudo sysctl -w net.ipv4.ip_forward=1"))
             lines += [self._on_node(f"sudo iptables {rule.format(verb='-A')}") for rule in self._rules]
-        return lines + [line for vm in self._tenant.vms for line in (*self._plug_in(vm), self._start(vm))]
+        return lines + [line for vm in self._slice.vms for line in (*self._plug_in(vm), self._start(vm))]
 
     def delete(self) -> list[Line]:
         """VMs killed by pid, TAPs, VLANs and overlays removed ("What happens on slice deletion", spec/slices.txt)."""
-        lines = [line for vm in self._tenant.vms for line in (self._kill(vm), *self._unplug(vm))]
+        lines = [line for vm in self._slice.vms for line in (self._kill(vm), *self._unplug(vm))]
         lines += [line for vlan in self._links for line in self._no_vlan(vlan)]
-        if self._tenant.uses_internet:
+        if self._slice.uses_internet:
             lines += self._no_vlan(self._internet.vlan_id)
             lines += [self._on_node(f"sudo iptables {rule.format(verb='-D')}") for rule in self._rules]
-        return lines + [self._remove_files(vm) for vm in self._tenant.vms]
+        return lines + [self._remove_files(vm) for vm in self._slice.vms]
 
     # --- VMs ----------------------------------------------------------------------------------------------------------
 
@@ -107,7 +107,7 @@ class DocumentedDesign:
 
     @property
     def _links(self) -> list[int]:
-        return [link.vlan_id for link in self._tenant.links]
+        return [link.vlan_id for link in self._slice.links]
 
     @property
     def _rules(self) -> tuple[str, ...]:

@@ -57,27 +57,27 @@ Life = dict[str, list[Turn]]
 
 def life(work: Work, inventory: Inventory, image: Path) -> Life:
     """Everything that is done on the hosts for `work`, from its overlays to its deletion."""
-    tenants = work.slices(inventory, image)
-    lives = [life_of(tenant, inventory) for tenant in tenants]
+    slices = work.slices(inventory, image)
+    lives = [life_of(slice_, inventory) for slice_ in slices]
     joined = {phase: [turn for one in lives for turn in one[phase]] for phase in PHASES}
-    return {**joined, "status": look(tenants, inventory)}
+    return {**joined, "status": look(slices, inventory)}
 
 
-def life_of(tenant: Slice, inventory: Inventory) -> Life:
+def life_of(slice_: Slice, inventory: Inventory) -> Life:
     """The same for one slice."""
     deployment = DeploymentAPI(inventory)
-    deploy = deployment.deploy_plan(tenant)
+    deploy = deployment.deploy_plan(slice_)
     return {
-        "design": turns(deployment.image_plan(tenant, tenant.vms)),
+        "design": turns(deployment.image_plan(slice_, slice_.vms)),
         "deploy": turns(deploy),
-        "status": look([tenant], inventory),
+        "status": look([slice_], inventory),
         "delete": turns(deploy.undone("remove")),
     }
 
 
-def look(tenants: Sequence[Slice], inventory: Inventory) -> list[Turn]:
+def look(slices: Sequence[Slice], inventory: Inventory) -> list[Turn]:
     """One look at every host that the slices are on, however many they are."""
-    return turns(look_plan(inventory, Comparison(inventory).hosts_of(tenants)))
+    return turns(look_plan(inventory, Comparison(inventory).hosts_of(slices)))
 
 
 def turns(plan: Plan) -> list[Turn]:

@@ -19,9 +19,9 @@ class OneSSHPerCommand:
 
     def __init__(self, work: Work, database: Path, image: Path) -> None:
         inventory = Database(database).load().inventory
-        (tenant,) = work.slices(inventory, image)
+        (slice_,) = work.slices(inventory, image)
         self._ssh = inventory.ssh
-        self._lines = DocumentedDesign(tenant, inventory)
+        self._lines = DocumentedDesign(slice_, inventory)
 
     def design(self) -> Facts:
         """An overlay for each VM."""

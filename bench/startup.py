@@ -90,36 +90,36 @@ def _owners() -> list[str]:
 
 def _add_slice(state: State, owner: User, vms: int, *, running: bool) -> None:
     """A ring of VMs, every one with a link to the next."""
-    tenant = Slice(next_slice_id(state.next_vm_id, state.slices.holdings.values()), owner.username)
-    tenant.name = f"ring-{tenant.slice_id}"
-    state.slices[tenant.slice_id] = tenant
-    owner.slices.append(tenant.slice_id)
-    state.next_vm_id = tenant.slice_id + 1
+    slice_ = Slice(next_slice_id(state.next_vm_id, state.slices.holdings.values()), owner.username)
+    slice_.name = f"ring-{slice_.slice_id}"
+    state.slices[slice_.slice_id] = slice_
+    owner.slices.append(slice_.slice_id)
+    state.next_vm_id = slice_.slice_id + 1
     for number in range(vms):
-        _add_vm(state, tenant, f"vm{number + 1}", internet=number < VMS_WITH_INTERNET)
+        _add_vm(state, slice_, f"vm{number + 1}", internet=number < VMS_WITH_INTERNET)
     owner.used_vms += vms
-    for first, second in zip(tenant.vms, (*tenant.vms[1:], tenant.vms[0]), strict=True):
-        tenant.connect(first.vm_id, "eth1", second.vm_id, "eth2")
+    for first, second in zip(slice_.vms, (*slice_.vms[1:], slice_.vms[0]), strict=True):
+        slice_.connect(first.vm_id, "eth1", second.vm_id, "eth2")
     if running:
-        _mark_running(tenant)
+        _mark_running(slice_)
 
 
-def _add_vm(state: State, tenant: Slice, name: str, *, internet: bool) -> None:
+def _add_vm(state: State, slice_: Slice, name: str, *, internet: bool) -> None:
     inventory, live = Inventory(), state.slices.holdings.values()
     workers = dict.fromkeys(inventory.workers_list, _BIG)
     vm_id = next_vm_id(state.next_vm_id, live)
     state.next_vm_id = vm_id + 1
     flavor = Flavor.FLAVORS["cirros"]
-    vm = DeploymentAPI(inventory).create_vm_with_qcow(tenant, vm_id, name, "cirros", flavor, 2, internet, workers, live)
+    vm = DeploymentAPI(inventory).create_vm_with_qcow(slice_, vm_id, name, "cirros", flavor, 2, internet, workers, live)
     vm.status = "design"
 
 
-def _mark_running(tenant: Slice) -> None:
-    DeploymentAPI(Inventory()).renew_secrets(tenant)
-    tenant.status = "running"
-    for vm in tenant.vms:
+def _mark_running(slice_: Slice) -> None:
+    DeploymentAPI(Inventory()).renew_secrets(slice_)
+    slice_.status = "running"
+    for vm in slice_.vms:
         vm.status, vm.pid = "running", str(vm.vm_id)
-    for network in tenant.networks:
+    for network in slice_.networks:
         network.status = "running"
 
 

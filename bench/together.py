@@ -53,7 +53,7 @@ def _ours(arena: Arena, work: Work, name: str) -> Iterator[Sample]:
 
 def _floor(arena: Arena, work: Work, name: str) -> Iterator[Sample]:
     inventory = arena.inventory
-    floors = [Floor(arena.lab, jobs.life_of(tenant, inventory)) for tenant in work.slices(inventory, arena.image(work))]
+    floors = [Floor(arena.lab, jobs.life_of(slice_, inventory)) for slice_ in work.slices(inventory, arena.image(work))]
     for floor in floors:
         floor.run("design")
     for phase in CHANGES:

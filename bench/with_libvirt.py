@@ -34,11 +34,11 @@ class WithLibvirt:
         self._folder = folder
         folder.mkdir(exist_ok=True)
         self._names: dict[str, list[str]] = {}
-        for tenant in work.slices(inventory, image):
-            for vm in tenant.vms:
-                name = process_name(tenant.slice_id, vm.vm_id)
+        for slice_ in work.slices(inventory, image):
+            for vm in slice_.vms:
+                name = process_name(slice_.slice_id, vm.vm_id)
                 self._names.setdefault(vm.worker_ip, []).append(name)
-                overlay = VMFiles(inventory.hypervisor.images_path, tenant.slice_id, vm.name).overlay
+                overlay = VMFiles(inventory.hypervisor.images_path, slice_.slice_id, vm.name).overlay
                 text = ET.tostring(domain(vm, name, f"/home/{SSH_USER}/{overlay}", inventory.hypervisor.accel))
                 (folder / f"{name}.xml").write_bytes(text)
         self._shells: dict[str, subprocess.Popen[str]] = {}

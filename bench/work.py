@@ -93,15 +93,15 @@ class Work:
         made: list[Slice] = []
         next_id = FIRST_ID
         for vms in self.parts:
-            tenant = Slice(next_slice_id(next_id, holdings_of(made)), OWNER)
-            made.append(tenant)
+            slice_ = Slice(next_slice_id(next_id, holdings_of(made)), OWNER)
+            made.append(slice_)
             for number in range(1, vms + 1):
                 deployment.create_vm_with_qcow(
-                    tenant, tenant.slice_id + number, f"vm{number}", FLAVOR, self.flavor(image), 2,
+                    slice_, slice_.slice_id + number, f"vm{number}", FLAVOR, self.flavor(image), 2,
                     internet_enabled=True, workers=workers, live=holdings_of(made),
                 ).vnc_secret = SECRET  # fmt: skip
             for first, eth_a, second, eth_b in self.links(vms):
-                ids = tenant.vms[first].vm_id, tenant.vms[second].vm_id
-                tenant.connect(ids[0], eth_a, ids[1], eth_b, reserved=inventory.internet.vlan_id)
-            next_id = tenant.slice_id + vms + 1
+                ids = slice_.vms[first].vm_id, slice_.vms[second].vm_id
+                slice_.connect(ids[0], eth_a, ids[1], eth_b, reserved=inventory.internet.vlan_id)
+            next_id = slice_.slice_id + vms + 1
         return made

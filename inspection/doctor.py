@@ -107,10 +107,10 @@ class Doctor:
         yield from findings.shared_folders(look.sights.values())
         for sight in look.sights.values():
             yield from findings.of_host(self._inspector.inventory, sight, look.began, look.ended)
-        for tenant in survey.steady_in("running"):
-            yield from comparison.of_slice(tenant, look.sights)
-        for tenant in survey.steady_in("design"):
-            yield from (finding for sight in look.sights.values() for finding in comparison.overlays(tenant, sight))
+        for slice_ in survey.steady_in("running"):
+            yield from comparison.of_slice(slice_, look.sights)
+        for slice_ in survey.steady_in("design"):
+            yield from (finding for sight in look.sights.values() for finding in comparison.overlays(slice_, sight))
 
     @staticmethod
     def _orphans(owners: Owners, look: Look) -> list[Orphan]:

@@ -148,137 +148,137 @@ class Comparison:
         self.launcher = VMLauncher(inventory)
         self.vlans = VLANManager(inventory)
 
-    def ports(self, tenant: Slice, host: str) -> list[ovs.Port]:
+    def ports(self, slice_: Slice, host: str) -> list[ovs.Port]:
         """The ports of the slice on the host, as a worker, as the network node, or as both."""
-        ports = self.launcher.ports(tenant, host)
-        return [*ports, *self.vlans.ports(tenant)] if host == self.inventory.network_node else ports
+        ports = self.launcher.ports(slice_, host)
+        return [*ports, *self.vlans.ports(slice_)] if host == self.inventory.network_node else ports
 
-    def of_slice(self, tenant: Slice, sights: Mapping[str, Sight]) -> list[Finding]:
+    def of_slice(self, slice_: Slice, sights: Mapping[str, Sight]) -> list[Finding]:
         """What is missing of a slice that shall run, on the hosts that were seen; what was not read misses nothing."""
-        found = [_lost(tenant, vm) for vm in tenant.vms if vm.lost_with]
-        for host in self.hosts_of([tenant]):
+        found = [_lost(slice_, vm) for vm in slice_.vms if vm.lost_with]
+        for host in self.hosts_of([slice_]):
             if sight := sights.get(host):
-                found += (replace(finding, slice_id=tenant.slice_id) for finding in _of_look(sight))
-                lacking = foundation.of_slice(self.inventory, tenant, sight)
-                found += (Finding(code, host, what, tenant.slice_id) for code, what in lacking)
-                found += self._of_worker(tenant, sight)
+                found += (replace(finding, slice_id=slice_.slice_id) for finding in _of_look(sight))
+                lacking = foundation.of_slice(self.inventory, slice_, sight)
+                found += (Finding(code, host, what, slice_.slice_id) for code, what in lacking)
+                found += self._of_worker(slice_, sight)
                 if host == self.inventory.network_node:
-                    found += self._of_network(tenant, sight)
+                    found += self._of_network(slice_, sight)
         return found
 
-    def hosts_of(self, tenants: Iterable[Slice]) -> list[str]:
+    def hosts_of(self, slices: Iterable[Slice]) -> list[str]:
         """Where the slices have anything, each host once."""
         hosts: dict[str, None] = {}
-        for tenant in tenants:
-            hosts |= dict.fromkeys(vm.worker_ip for vm in tenant.vms if vm.worker_ip != NOWHERE)
-            if tenant.links or tenant.uses_internet:
+        for slice_ in slices:
+            hosts |= dict.fromkeys(vm.worker_ip for vm in slice_.vms if vm.worker_ip != NOWHERE)
+            if slice_.links or slice_.uses_internet:
                 hosts[self.inventory.network_node] = None
         return list(hosts)
 
     # --- workers ------------------------------------------------------------------------------------------------------
 
-    def _of_worker(self, tenant: Slice, sight: Sight) -> Iterator[Finding]:
-        lost = {vm.vm_id for vm in tenant.vms if vm.lost_with}
-        ports = ((port, int(dict(port.marks)["vm"])) for port in self.launcher.ports(tenant, sight.host))
+    def _of_worker(self, slice_: Slice, sight: Sight) -> Iterator[Finding]:
+        lost = {vm.vm_id for vm in slice_.vms if vm.lost_with}
+        ports = ((port, int(dict(port.marks)["vm"])) for port in self.launcher.ports(slice_, sight.host))
         planned = [(port, vm_id) for port, vm_id in ports if vm_id not in lost]
-        for vm in tenant.vms:
+        for vm in slice_.vms:
             if vm.worker_ip == sight.host and not vm.lost_with:
                 taps = [port.name for port, vm_id in planned if vm_id == vm.vm_id]
-                yield from self._of_vm(tenant, vm, taps, sight)
+                yield from self._of_vm(slice_, vm, taps, sight)
         for port, vm_id in planned if _has_ports(sight) else ():
-            yield from self._of_port(tenant, port, sight, sight.devices.get(port.name), vm_id)
+            yield from self._of_port(slice_, port, sight, sight.devices.get(port.name), vm_id)
         taps = [port.name for port, _ in planned]
-        if taps and sight.was_asked("drops") and not exposure.is_dropped(sight, tenant.slice_id, taps):
+        if taps and sight.was_asked("drops") and not exposure.is_dropped(sight, slice_.slice_id, taps):
             what = "frames of TAPs are not dropped before the host's IP stack: its table of nftables is not whole"
-            yield Finding("stack-open", sight.host, what, tenant.slice_id)
-        wanted, there = frozenset(self.wanted_flows(tenant, sight.host)), sight.walls.get(tenant.slice_id, frozenset())
+            yield Finding("stack-open", sight.host, what, slice_.slice_id)
+        wanted, there = frozenset(self.wanted_flows(slice_, sight.host)), sight.walls.get(slice_.slice_id, frozenset())
         if wanted != there and sight.knows("flows") and not lost:
             missing, foreign = len(wanted - there), len(there - wanted)
             what = f"{missing} flows of the walls around VMs are missing, {foreign} are not ours"
-            yield Finding("flows-missing", sight.host, what, tenant.slice_id)
+            yield Finding("flows-missing", sight.host, what, slice_.slice_id)
 
-    def wanted_flows(self, tenant: Slice, worker: str) -> list[Flow]:
+    def wanted_flows(self, slice_: Slice, worker: str) -> list[Flow]:
         """The walls of the slice on `worker`, to be compared with what the switch shows."""
-        cookie = flow_cookie(tenant.slice_id)
-        return [flow(f"cookie={cookie},{line}") for line in self.launcher.flows(tenant, worker)]
+        cookie = flow_cookie(slice_.slice_id)
+        return [flow(f"cookie={cookie},{line}") for line in self.launcher.flows(slice_, worker)]
 
-    def overlays(self, tenant: Slice, sight: Sight) -> Iterator[Finding]:
+    def overlays(self, slice_: Slice, sight: Sight) -> Iterator[Finding]:
         """Which disks are not there that have to be, whether the VMs run or not."""
-        for vm in tenant.vms:
+        for vm in slice_.vms:
             if vm.worker_ip == sight.host:
-                yield from self._of_overlay(tenant, vm, sight)
+                yield from self._of_overlay(slice_, vm, sight)
 
-    def _of_overlay(self, tenant: Slice, vm: VM, sight: Sight) -> Iterator[Finding]:
+    def _of_overlay(self, slice_: Slice, vm: VM, sight: Sight) -> Iterator[Finding]:
         if vm.status == "pending" or vm.lost_with or not sight.knows("files"):
             return
-        images, files = f"{self.inventory.hypervisor.images_path}/", self.launcher.files(tenant, vm)
+        images, files = f"{self.inventory.hypervisor.images_path}/", self.launcher.files(slice_, vm)
         if files.overlay.removeprefix(images) not in sight.files:
-            yield self._finding("overlay-missing", tenant, vm, f"the disk of {vm.name} is not there")
+            yield self._finding("overlay-missing", slice_, vm, f"the disk of {vm.name} is not there")
         elif vm.disk_id and (mark := files.mark(vm.disk_id)).removeprefix(images) not in sight.files:
             yield self._finding(
-                "disk-foreign", tenant, vm, f"the disk of {vm.name} is not its own: {mark} is not there"
+                "disk-foreign", slice_, vm, f"the disk of {vm.name} is not its own: {mark} is not there"
             )
         if vm.image and (what := _image_problem(PurePosixPath(vm.image).name, sight)):
-            yield self._finding("image-changed", tenant, vm, what)
+            yield self._finding("image-changed", slice_, vm, what)
 
-    def _of_vm(self, tenant: Slice, vm: VM, taps: Sequence[str], sight: Sight) -> Iterator[Finding]:
-        process = sight.has_process(self.launcher.files(tenant, vm).pid, process_name(tenant.slice_id, vm.vm_id))
-        yield from self._of_overlay(tenant, vm, sight)
+    def _of_vm(self, slice_: Slice, vm: VM, taps: Sequence[str], sight: Sight) -> Iterator[Finding]:
+        process = sight.has_process(self.launcher.files(slice_, vm).pid, process_name(slice_.slice_id, vm.vm_id))
+        yield from self._of_overlay(slice_, vm, sight)
         if process is None and sight.knows("processes", "files"):
-            yield self._finding("qemu-dead", tenant, vm, f"VM {vm.name} does not run")
-        elif process and not self.launcher.runs_as_designed(tenant, vm, process.argv):
-            yield self._finding("qemu-wrong", tenant, vm, f"VM {vm.name} runs with another command line")
+            yield self._finding("qemu-dead", slice_, vm, f"VM {vm.name} does not run")
+        elif process and not self.launcher.runs_as_designed(slice_, vm, process.argv):
+            yield self._finding("qemu-wrong", slice_, vm, f"VM {vm.name} runs with another command line")
         for name in taps if sight.knows("devices") else ():
-            yield from self._of_tap(tenant, vm, sight, name, alive=process is not None)
+            yield from self._of_tap(slice_, vm, sight, name, alive=process is not None)
 
-    def _of_tap(self, tenant: Slice, vm: VM, sight: Sight, name: str, *, alive: bool) -> Iterator[Finding]:
+    def _of_tap(self, slice_: Slice, vm: VM, sight: Sight, name: str, *, alive: bool) -> Iterator[Finding]:
         tap = sight.devices.get(name)
         if tap is None:
-            yield self._finding("tap-missing", tenant, vm, f"{name} of VM {vm.name} is not there")
+            yield self._finding("tap-missing", slice_, vm, f"{name} of VM {vm.name} is not there")
         elif not tap.up or not tap.is_ours:
-            yield self._finding("tap-down", tenant, vm, f"{name} of VM {vm.name} is down, or without our mark")
+            yield self._finding("tap-down", slice_, vm, f"{name} of VM {vm.name} is down, or without our mark")
         elif alive and not tap.carrier:
-            yield self._finding("tap-dead", tenant, vm, f"VM {vm.name} runs and does not hold {name}")
+            yield self._finding("tap-dead", slice_, vm, f"VM {vm.name} runs and does not hold {name}")
         for what in exposure.of_tap(tap, sight) if tap else ():
-            yield self._finding("stack-open", tenant, vm, what)
+            yield self._finding("stack-open", slice_, vm, what)
 
     @staticmethod
     def _of_port(
-        tenant: Slice, wanted: ovs.Port, sight: Sight, device: Device | None, vm_id: int | None = None
+        slice_: Slice, wanted: ovs.Port, sight: Sight, device: Device | None, vm_id: int | None = None
     ) -> Iterator[Finding]:
         seen = sight.ports.get(wanted.name)
         problem = _port_problem(wanted, seen, device)
         if problem:
-            yield Finding(problem[0], sight.host, f"port {wanted.name} {problem[1]}", tenant.slice_id, vm_id)
+            yield Finding(problem[0], sight.host, f"port {wanted.name} {problem[1]}", slice_.slice_id, vm_id)
 
     @staticmethod
-    def _finding(code: str, tenant: Slice, vm: VM, what: str) -> Finding:
-        return Finding(code, vm.worker_ip, what, tenant.slice_id, vm.vm_id)
+    def _finding(code: str, slice_: Slice, vm: VM, what: str) -> Finding:
+        return Finding(code, vm.worker_ip, what, slice_.slice_id, vm.vm_id)
 
     # --- network node -------------------------------------------------------------------------------------------------
 
-    def _of_network(self, tenant: Slice, sight: Sight) -> Iterator[Finding]:
-        number = tenant.slice_id
-        routers = [router_namespace(number)] if tenant.links else []
-        servers = self.vlans.servers(tenant)
+    def _of_network(self, slice_: Slice, sight: Sight) -> Iterator[Finding]:
+        number = slice_.slice_id
+        routers = [router_namespace(number)] if slice_.links else []
+        servers = self.vlans.servers(slice_)
         if sight.knows("namespaces", "marks"):
             names = [*routers, *(server.namespace for server in servers)]
             yield from (replace(each, slice_id=number) for each in _of_namespaces(names, routers, sight))
-        for code, what in shared.unbounded(self.vlans.bounds(tenant), sight):
+        for code, what in shared.unbounded(self.vlans.bounds(slice_), sight):
             yield Finding(code, sight.host, what, number)
         if _has_ports(sight) and sight.knows("namespaces"):
-            for place in self.vlans.places(tenant):
-                yield from self._of_place(tenant, place, sight)
+            for place in self.vlans.places(slice_):
+                yield from self._of_place(slice_, place, sight)
         for server in servers:
-            yield from self._of_server(tenant, server, sight)
-        if tenant.uses_internet:
-            yield from self._of_internet(tenant, servers, sight)
+            yield from self._of_server(slice_, server, sight)
+        if slice_.uses_internet:
+            yield from self._of_internet(slice_, servers, sight)
 
-    def _of_place(self, tenant: Slice, place: Place, sight: Sight) -> Iterator[Finding]:
-        name, number = place.port.name, tenant.slice_id
+    def _of_place(self, slice_: Slice, place: Place, sight: Sight) -> Iterator[Finding]:
+        name, number = place.port.name, slice_.slice_id
         inside = sight.namespaces[place.namespace].devices if place.namespace in sight.namespaces else {}
         device = inside.get(name) if place.namespace else sight.devices.get(name)
-        yield from self._of_port(tenant, place.port, sight, device)
+        yield from self._of_port(slice_, place.port, sight, device)
         if place.namespace and place.namespace not in sight.namespaces:
             return  # said already
         for what in exposure.of_gateway(device, sight) if device and not place.namespace else ():
@@ -291,10 +291,10 @@ class Comparison:
             yield Finding("address-missing", sight.host, f"{name} has not its address {place.address}{mac}, up", number)
 
     @staticmethod
-    def _of_server(tenant: Slice, server: Server, sight: Sight) -> Iterator[Finding]:
+    def _of_server(slice_: Slice, server: Server, sight: Sight) -> Iterator[Finding]:
         if not sight.knows("marks"):
             return  # neither its pid nor what it shall know
-        number, name = tenant.slice_id, f"dnsmasq of VLAN {server.vlan_id}"
+        number, name = slice_.slice_id, f"dnsmasq of VLAN {server.vlan_id}"
         namespace = sight.namespaces.get(server.namespace)
         if sight.knows("processes") and not sight.has_process(server.pid_file, server.mark):
             yield Finding("dnsmasq-dead", sight.host, f"{name} does not run", number)
@@ -305,21 +305,21 @@ class Comparison:
         if set(sight.hosts.get(server.hosts, ())) != set(server.reservations):
             yield Finding("reservations-missing", sight.host, f"{name} does not know the slice's addresses", number)
 
-    def _of_internet(self, tenant: Slice, servers: Sequence[Server], sight: Sight) -> Iterator[Finding]:
-        number = tenant.slice_id
+    def _of_internet(self, slice_: Slice, servers: Sequence[Server], sight: Sight) -> Iterator[Finding]:
+        number = slice_.slice_id
         if sight.knows("forwarding") and not sight.forwards:
             yield Finding("forwarding-off", sight.host, "net.ipv4.ip_forward is off", number)
         if sight.knows("rules", "routes") and wanted_rules(self.inventory, sight) != standing_rules(sight):
             what = "the rules around VLAN 400 are not whole, or not in their order"
             yield Finding("rules-missing", sight.host, what, number)
-        if sight.knows("filter") and self.wanted_heard(tenant, servers) != heard_of(tenant, sight):
+        if sight.knows("filter") and self.wanted_heard(slice_, servers) != heard_of(slice_, sight):
             what = f"the DHCP server of VLAN {self.inventory.internet.vlan_id} does not hear this slice's VMs only"
             yield Finding("filter-missing", sight.host, what, number)
 
-    def wanted_heard(self, tenant: Slice, servers: Iterable[Server]) -> list[str]:
+    def wanted_heard(self, slice_: Slice, servers: Iterable[Server]) -> list[str]:
         """What the shared one of the slice's DHCP `servers` hears when all is well, to be compared with `heard_of`."""
         shared = (server for server in servers if server.vlan_id == self.inventory.internet.vlan_id)
-        return [line.lower() for server in shared for line in port_security.heard(tenant.slice_id, server.reservations)]
+        return [line.lower() for server in shared for line in port_security.heard(slice_.slice_id, server.reservations)]
 
 
 def _of_namespaces(names: Iterable[str], routers: Sequence[str], sight: Sight) -> Iterator[Finding]:

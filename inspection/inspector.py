@@ -52,7 +52,7 @@ class Survey:
     @property
     def slices(self) -> list[Slice]:
         """All that were there at some time, as they were last, by their ids."""
-        return [tenant for _, tenant in sorted({**self.before, **self.after}.items())]
+        return [slice_ for _, slice_ in sorted({**self.before, **self.after}.items())]
 
     def steady_in(self, status: str) -> list[Slice]:
         """The slices that were in this status all the time."""
@@ -98,7 +98,7 @@ class Inspector:
         A slice that is the same in both, and that nobody works on, was as the file says all the time. What was made or
         removed in between has its slice in one of the two.
         """
-        before = {tenant.slice_id: tenant for tenant in slices}
+        before = {slice_.slice_id: slice_ for slice_ in slices}
         free = [number for number in before if not self._database.is_claimed(number)]
         look = self.look(hosts, thorough=thorough)
         after = self._database.load().slices
@@ -108,11 +108,11 @@ class Inspector:
 
     def ailments(self, slices: Iterable[Slice]) -> dict[int, list[Finding]]:
         """What is missing of running slices, by slice; a host that does not answer is a finding of each of them."""
-        running = [tenant for tenant in slices if tenant.status == "running"]
+        running = [slice_ for slice_ in slices if slice_.status == "running"]
         survey = self.survey(running, self.comparison.hosts_of(running))
-        return {tenant.slice_id: self._of(tenant, survey.look) for tenant in survey.steady_in("running")}
+        return {slice_.slice_id: self._of(slice_, survey.look) for slice_ in survey.steady_in("running")}
 
-    def _of(self, tenant: Slice, look: Look) -> list[Finding]:
-        hosts = self.comparison.hosts_of([tenant])
+    def _of(self, slice_: Slice, look: Look) -> list[Finding]:
+        hosts = self.comparison.hosts_of([slice_])
         unseen = [finding for finding in look.unseen if finding.host in hosts]
-        return [*unseen, *self.comparison.of_slice(tenant, look.sights)]
+        return [*unseen, *self.comparison.of_slice(slice_, look.sights)]

@@ -76,7 +76,7 @@ class Owners:
 
     def __init__(self, comparison: Comparison, slices: Iterable[Slice], busy: Callable[[int], bool]) -> None:
         self.comparison = comparison
-        self.slices = {tenant.slice_id: tenant for tenant in slices}
+        self.slices = {slice_.slice_id: slice_ for slice_ in slices}
         self._busy = {slice_id for slice_id in self.slices if busy(slice_id)}
         in_use = [s for s in self.slices.values() if s.status != "design" or s.left or s.slice_id in self._busy]
         self.active = {s.slice_id: s for s in in_use}

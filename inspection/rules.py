@@ -44,9 +44,9 @@ def _by_table(rules: Iterable[str]) -> list[str]:
     return sorted(rules, key=lambda rule: order.get(rule.partition(" ")[0], len(order)))
 
 
-def heard_of(tenant: Slice, sight: Sight) -> list[str]:
+def heard_of(slice_: Slice, sight: Sight) -> list[str]:
     """Return what the shared DHCP server hears of the slice: the policy, the way into its chain, and its rules."""
-    chain = port_security.chain(tenant.slice_id)
+    chain = port_security.chain(slice_.slice_id)
     return [
         line
         for line in sight.heard

@@ -60,59 +60,59 @@ class Change:
         self._deployment = deployment
         self._runner = runner
 
-    def make_images(self, tenant: Slice, vms: list[VM], *, resumed: bool = False) -> None:
+    def make_images(self, slice_: Slice, vms: list[VM], *, resumed: bool = False) -> None:
         """Overlays of new VMs, which then are in design; if one fails, none of them is recorded any more.
 
         `resumed`: an earlier run may have made some of it, so all of it is taken back and not this run's part only.
         """
-        plan = self._deployment.image_plan(tenant, vms)
+        plan = self._deployment.image_plan(slice_, vms)
         report = self._runner.run(plan)
         if report.error:
             back = plan.undone("take back") if resumed else report.taken_back()
             lost = [r.error for r in report.failures if isinstance(r.error, HostUnreachable)]
-            self._forget(self._runner.run(back, keep_going=True), tenant, vms, str(report.error), lost)
+            self._forget(self._runner.run(back, keep_going=True), slice_, vms, str(report.error), lost)
             raise CloudError(f"{report.error}; nothing was added")
         done = f"The disk of {', '.join(vm.name for vm in vms)} is made, but that could not be written down"
         with _said_first(done), self._database.transaction() as state:
-            slice_ = state.slices[tenant.slice_id]
+            stored = state.slices[slice_.slice_id]
             for vm in vms:
                 vm.status = "design"
-                stored = slice_.vm(vm.vm_id)
-                if stored:
-                    stored.status = vm.status
-            if not rights.pending(slice_):
-                slice_.left = []
+                known = stored.vm(vm.vm_id)
+                if known:
+                    known.status = vm.status
+            if not rights.pending(stored):
+                stored.left = []
 
-    def forget_vms(self, tenant: Slice, vms: list[VM]) -> None:
+    def forget_vms(self, slice_: Slice, vms: list[VM]) -> None:
         """VMs that were being added are no more, and neither are their overlays."""
-        plan = self._deployment.image_plan(tenant, vms).undone("take back")
-        self._forget(self._runner.run(plan, keep_going=True), tenant, vms, "Taken back")
+        plan = self._deployment.image_plan(slice_, vms).undone("take back")
+        self._forget(self._runner.run(plan, keep_going=True), slice_, vms, "Taken back")
 
-    def deploy(self, tenant: Slice, *, resumed: bool = False) -> Slice:
+    def deploy(self, slice_: Slice, *, resumed: bool = False) -> Slice:
         """Bring a slice up whose status is `deploying`; if that fails it is in design, and the hosts as before.
 
         `resumed` as above. What a host that does not answer still has is kept in the slice's `left`.
         """
         if resumed:
             with self._database.transaction() as state:
-                tenant = state.slices[tenant.slice_id]
-                losses.require_placed(state, tenant, self._deployment)
+                slice_ = state.slices[slice_.slice_id]
+                losses.require_placed(state, slice_, self._deployment)
         number = secrets.randbits(32)
         report = self._run_on_free_ports(
-            tenant, lambda: self._deployment.deploy_plan(tenant, new=not resumed, run=number)
+            slice_, lambda: self._deployment.deploy_plan(slice_, new=not resumed, run=number)
         )
-        pids = {} if report.error else self._pids(tenant, report, complete=True)
+        pids = {} if report.error else self._pids(slice_, report, complete=True)
         if report.error:
-            kept = self._deployment.design_plan(tenant)
-            back = self._undo_running(tenant) if resumed else report.taken_back(but=kept)
+            kept = self._deployment.design_plan(slice_)
+            back = self._undo_running(slice_) if resumed else report.taken_back(but=kept)
             left = _left(self._runner.run(back, keep_going=True))
-            sentence = _not_deployed(report.error, left, tenant, changed=bool(back.stages))
+            sentence = _not_deployed(report.error, left, slice_, changed=bool(back.stages))
             with _said_first(sentence):
-                self._back_to_design(tenant.slice_id, left)
+                self._back_to_design(slice_.slice_id, left)
             raise CloudError(sentence)
-        done = f"The hosts run slice {tenant.slice_id}, but that could not be written down"
+        done = f"The hosts run slice {slice_.slice_id}, but that could not be written down"
         with _said_first(done), self._database.transaction() as state:
-            stored = state.slices[tenant.slice_id]
+            stored = state.slices[slice_.slice_id]
             stored.status, stored.left = "running", []
             for vm in stored.vms:
                 vm.status, vm.pid, vm.lost_with = "running", pids[vm.vm_id], None
@@ -120,27 +120,27 @@ class Change:
                 network.status = "running"
             return stored
 
-    def repair(self, tenant: Slice) -> list[str]:
+    def repair(self, slice_: Slice) -> list[str]:
         """Bring back what is missing of a running slice, and nothing else; what the steps did that did something.
 
         Nothing is ever taken back: what runs is left alone. Hosts that do not answer do not keep the others waiting.
         Why VMs that were lost with their worker have no other one is said when the rest is repaired.
         """
         with self._database.transaction() as state:
-            tenant = state.slices[tenant.slice_id]
-            unplaced = losses.place_again(state, tenant, self._deployment)
+            slice_ = state.slices[slice_.slice_id]
+            unplaced = losses.place_again(state, slice_, self._deployment)
         number = secrets.randbits(32)
-        runs = [self._run_on_free_ports(tenant, lambda: self._deployment.deploy_plan(tenant, run=number))]
+        runs = [self._run_on_free_ports(slice_, lambda: self._deployment.deploy_plan(slice_, run=number))]
         lost = {r.step.host for r in runs[0].failures if isinstance(r.error, HostUnreachable)}
         if lost and not runs[0].interrupted:
-            without = self._deployment.deploy_plan(tenant, run=number, absent=lost)
+            without = self._deployment.deploy_plan(slice_, run=number, absent=lost)
             runs.append(self._runner.run(_elsewhere(without, lost)))
         results = [result for report in runs for result in report.results]
         mended = list(dict.fromkeys(_what_it_did(r) for r in results if _did_something(r)))
-        self._note_pids(tenant, {vm: pid for report in runs for vm, pid in self._pids(tenant, report).items()})
+        self._note_pids(slice_, {vm: pid for report in runs for vm, pid in self._pids(slice_, report).items()})
         if error := next((report.error for report in runs if report.error), None) or _unplaced(unplaced):
             brought = f"brought back: {', '.join(mended)}; " if mended else ""
-            way_out = _way_out([error], tenant)
+            way_out = _way_out([error], slice_)
             raise CloudError(
                 f"{error}; {brought}what runs was left alone; repair the slice again when that is solved{way_out}"
             )
@@ -205,10 +205,10 @@ class Change:
                 result.error = InvalidAnswer(result.step.host, "it names no process of a VM that it runs", begun=True)
         return pids
 
-    def _note_pids(self, tenant: Slice, pids: Mapping[int, str]) -> None:
+    def _note_pids(self, slice_: Slice, pids: Mapping[int, str]) -> None:
         regained = []
         with self._database.transaction() as state:
-            for vm in state.slices[tenant.slice_id].vms:
+            for vm in state.slices[slice_.slice_id].vms:
                 if vm.lost_with and vm.vm_id in pids:
                     regained.append(f"{vm.name} was lost with {vm.lost_with}: it has a new disk on {vm.worker_ip}")
                     vm.status, vm.lost_with = "running", None
@@ -216,51 +216,51 @@ class Change:
         for notice in regained:
             self._runner.tell(Notice(notice))
 
-    def take_back_deployment(self, tenant: Slice) -> None:
+    def take_back_deployment(self, slice_: Slice) -> None:
         """The slice is in design and nothing of it but its overlays is on any host."""
-        left = _left(self._runner.run(self._undo_running(tenant), keep_going=True))
+        left = _left(self._runner.run(self._undo_running(slice_), keep_going=True))
         if left:
             raise CloudError(
-                f"Slice {tenant.slice_id} is not all taken back: {_left_to_do(left, 'try again later', tenant)}"
+                f"Slice {slice_.slice_id} is not all taken back: {_left_to_do(left, 'try again later', slice_)}"
             )
-        self._back_to_design(tenant.slice_id, left)
+        self._back_to_design(slice_.slice_id, left)
 
-    def delete(self, tenant: Slice) -> None:
+    def delete(self, slice_: Slice) -> None:
         """Remove a slice whose status is `deleting`; what could not be removed is kept in its `left`."""
-        plan = self._deployment.deploy_plan(tenant).undone("remove")
+        plan = self._deployment.deploy_plan(slice_).undone("remove")
         left = _left(self._runner.run(plan, keep_going=True))
-        done = f"The hosts were cleared of slice {tenant.slice_id}, but that could not be written down"
+        done = f"The hosts were cleared of slice {slice_.slice_id}, but that could not be written down"
         with _said_first(done), self._database.transaction() as state:
             if left:
-                state.slices[tenant.slice_id].left = list(left)
+                state.slices[slice_.slice_id].left = list(left)
             else:
-                user = state.users[tenant.owner]
-                user.used_vms = max(0, user.used_vms - len(tenant.vms))
-                user.slices.remove(tenant.slice_id)
-                del state.slices[tenant.slice_id]
+                user = state.users[slice_.owner]
+                user.used_vms = max(0, user.used_vms - len(slice_.vms))
+                user.slices.remove(slice_.slice_id)
+                del state.slices[slice_.slice_id]
                 recount(state.workers, state.slices.holdings.values())
         if left:
             raise CloudError(
-                f"Slice {tenant.slice_id} is not all gone: {_left_to_do(left, 'delete it again later', tenant)}"
+                f"Slice {slice_.slice_id} is not all gone: {_left_to_do(left, 'delete it again later', slice_)}"
             )
 
     def _forget(
-        self, back: Report, tenant: Slice, vms: list[VM], why: str, unreachable: Sequence[HostUnreachable] = ()
+        self, back: Report, slice_: Slice, vms: list[VM], why: str, unreachable: Sequence[HostUnreachable] = ()
     ) -> None:
         """Strike out VMs whose overlays were taken back; while something of them is left they stay `pending`."""
         if left := _left(back):
             with self._database.transaction() as state:
-                state.slices[tenant.slice_id].left = list(left)
+                state.slices[slice_.slice_id].left = list(left)
             raise CloudError(
-                f"{why}; not all could be taken back: {_left_to_do(left, 'log in again to retry', tenant)}"
+                f"{why}; not all could be taken back: {_left_to_do(left, 'log in again to retry', slice_)}"
             )
         with self._database.transaction() as state:
-            stored = state.slices[tenant.slice_id]
+            stored = state.slices[slice_.slice_id]
             gone = {vm.vm_id for vm in vms}
             stored.vms = [vm for vm in stored.vms if vm.vm_id not in gone]
             if not rights.pending(stored):
                 stored.left = []
-            user = state.users[tenant.owner]
+            user = state.users[slice_.owner]
             user.used_vms = max(0, user.used_vms - len(gone))
             now = time.time()
             for lost in unreachable:
@@ -269,8 +269,8 @@ class Change:
                     state.workers[lost.host] = replace(worker, up=False, problem=lost.problem, measured=now)
             recount(state.workers, state.slices.holdings.values())
 
-    def _undo_running(self, tenant: Slice) -> Plan:
-        return self._deployment.running_plan(tenant).undone("take back")
+    def _undo_running(self, slice_: Slice) -> Plan:
+        return self._deployment.running_plan(slice_).undone("take back")
 
     def _back_to_design(self, slice_id: int, left: dict[str, CloudError]) -> None:
         with self._database.transaction() as state:

@@ -37,19 +37,19 @@ class Consoles:
         self._deployment = deployment
         self._connect = connect
 
-    def open(self, actor: str, tenant: Slice, vm: VM, confirm: Confirm | None) -> tuple[VisitedConsole, str]:
+    def open(self, actor: str, slice_: Slice, vm: VM, confirm: Confirm | None) -> tuple[VisitedConsole, str]:
         """Return the console, and the user it was taken from, if any.
 
         `confirm` is None for a user who may not take it over. `Refused` where the console stays with its user.
         """
         ends, taken_from = "-", ""
         for _ in range(TAKEOVERS):
-            visit = self._deployment.console(tenant, vm, actor, ends)
+            visit = self._deployment.console(slice_, vm, actor, ends)
             try:
-                return self._join(visit, tenant, vm), taken_from
+                return self._join(visit, slice_, vm), taken_from
             except NotJoined as refusal:
                 if refusal.answer is not Answer.BUSY or refusal.holder is None:
-                    raise _failure(refusal.answer, tenant, vm) from refusal
+                    raise _failure(refusal.answer, slice_, vm) from refusal
                 holder = refusal.holder
             sentence = f"{_subject(holder, actor)} had the console of {vm.name} open{_since(holder)}"
             if confirm is None or not holder.visit:
@@ -59,17 +59,17 @@ class Consoles:
             ends, taken_from = holder.visit, holder.user
         raise Refused(f"The console of {vm.name} was taken by others meanwhile; try again")
 
-    def _join(self, visit: Visit, tenant: Slice, vm: VM) -> VisitedConsole:
+    def _join(self, visit: Visit, slice_: Slice, vm: VM) -> VisitedConsole:
         channel = self._connect(vm.worker_ip).open_terminal(visit.argv, visit.script)
-        return VisitedConsole(join(channel, visit, vm.worker_ip), tenant, vm)
+        return VisitedConsole(join(channel, visit, vm.worker_ip), slice_, vm)
 
 
 class VisitedConsole:
     """A console that is open; `menu.console` shows it."""
 
-    def __init__(self, console: Console, tenant: Slice, vm: VM) -> None:
+    def __init__(self, console: Console, slice_: Slice, vm: VM) -> None:
         self._console = console
-        self._tenant = tenant
+        self._slice = slice_
         self._vm = vm
         self.fileno = console.fileno
         self.recv = console.recv
@@ -83,7 +83,7 @@ class VisitedConsole:
             case Ending.TAKEN:
                 return f"{(holder and holder.user) or 'another user'} took it over"
             case Ending.OFF:
-                return _is_off(self._tenant, self._vm)
+                return _is_off(self._slice, self._vm)
             case Ending.LOST:
                 return f"the connection to {self._vm.worker_ip} was lost"
         return ""
@@ -107,13 +107,13 @@ def _since(holder: Holder) -> str:
     return time.strftime(" since %H:%M" if today else " since %Y-%m-%d %H:%M", began)
 
 
-def _is_off(tenant: Slice, vm: VM) -> str:
-    return f"VM {vm.vm_id} ({vm.name}) is off; 11 (Repair Slice) starts it again, for slice {tenant.slice_id}"
+def _is_off(slice_: Slice, vm: VM) -> str:
+    return f"VM {vm.vm_id} ({vm.name}) is off; 11 (Repair Slice) starts it again, for slice {slice_.slice_id}"
 
 
-def _failure(answer: Answer, tenant: Slice, vm: VM) -> CloudError:
+def _failure(answer: Answer, slice_: Slice, vm: VM) -> CloudError:
     if answer is Answer.OFF:
-        return Refused(_is_off(tenant, vm))
+        return Refused(_is_off(slice_, vm))
     reasons = {
         Answer.HUNG: "QEMU runs and does not answer; try again, and tell the operator if it stays so",
         Answer.FOREIGN: "a program there that no menu started has it open; the operator has to end that",

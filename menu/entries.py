@@ -29,8 +29,8 @@ def view_resources(session: Session) -> None:
 def create_slice(session: Session) -> None:
     """A new slice by name."""
     name = session.ask.name("Slice name: ", "A slice name")
-    tenant = value_of(session.api.create_slice(session.actor, name))
-    session.say(f"Slice created! ID: {tenant.slice_id}")
+    slice_ = value_of(session.api.create_slice(session.actor, name))
+    session.say(f"Slice created! ID: {slice_.slice_id}")
 
 
 def add_vm(session: Session) -> None:
@@ -50,15 +50,15 @@ def add_vm(session: Session) -> None:
 
 def create_link(session: Session) -> None:
     """A link between two data interfaces of a slice's VMs."""
-    tenant = _ask_for_slice(session, "Slice ID: ")
-    for line, free in linkable_lines(tenant):
+    slice_ = _ask_for_slice(session, "Slice ID: ")
+    for line, free in linkable_lines(slice_):
         session.screen.line(line, WARNING if free else "")
     vm1_id = session.ask.identifier("First VM ID: ", "A VM ID")
     vm1_interface = session.ask.interface("First VM interface (e.g., eth1): ")
     vm2_id = session.ask.identifier("Second VM ID: ", "A VM ID")
     vm2_interface = session.ask.interface("Second VM interface (e.g., eth1): ")
     link = value_of(
-        session.api.create_link(session.actor, tenant.slice_id, vm1_id, vm1_interface, vm2_id, vm2_interface)
+        session.api.create_link(session.actor, slice_.slice_id, vm1_id, vm1_interface, vm2_id, vm2_interface)
     )
     session.say(f"Link created! VLAN: {link.vlan_id}")
 
@@ -68,8 +68,8 @@ def view_slices(session: Session) -> None:
     slices = by_id(value_of(session.api.list_slices(session.actor)))
     with session.screen.waiting("Looking at the hosts"):
         ailments = value_of(session.api.ailments(session.actor))
-    for tenant in slices:
-        session.show(SliceView(tenant, session.actor, tuple(ailments.get(tenant.slice_id, ()))))
+    for slice_ in slices:
+        session.show(SliceView(slice_, session.actor, tuple(ailments.get(slice_.slice_id, ()))))
     if not slices:
         session.screen.line("You have no slices yet: 2 creates one")
 
@@ -79,9 +79,9 @@ def deploy_slice(session: Session) -> None:
     slice_id = session.ask.identifier("Slice ID to deploy: ", "A slice ID")
     with session.progress() as listen:
         answer = session.api.deploy_slice(session.actor, slice_id, listen)
-    tenant = value_of(answer)
+    slice_ = value_of(answer)
     session.say("Slice deployed successfully")
-    session.show(ReachView(tenant))
+    session.show(ReachView(slice_))
 
 
 def repair_slice(session: Session) -> None:
@@ -107,12 +107,12 @@ def prove_isolation(session: Session) -> None:
 
 def delete_slice(session: Session) -> None:
     """Remove a slice and everything in it, after asking."""
-    tenant = _ask_for_slice(session, "Slice ID: ")
-    if not session.ask.yes(f"Delete {_with_vms(tenant, session.actor)}? (y/n): "):
+    slice_ = _ask_for_slice(session, "Slice ID: ")
+    if not session.ask.yes(f"Delete {_with_vms(slice_, session.actor)}? (y/n): "):
         session.screen.line("Nothing was deleted")
         return
     with session.progress() as listen:
-        answer = session.api.delete_slice(session.actor, tenant.slice_id, listen)
+        answer = session.api.delete_slice(session.actor, slice_.slice_id, listen)
     value_of(answer)
     session.say("Slice deleted")
 
@@ -190,15 +190,15 @@ def _ask_for_flavor(session: Session) -> str:
     return session.ask.choice(f"Choose flavor (1-{len(flavors)}): ", list(flavors))
 
 
-def _with_vms(tenant: Slice, viewer: str) -> str:
-    title = title_for(tenant, viewer)
-    names = ", ".join(clean(vm.name) for vm in tenant.vms)
+def _with_vms(slice_: Slice, viewer: str) -> str:
+    title = title_for(slice_, viewer)
+    names = ", ".join(clean(vm.name) for vm in slice_.vms)
     return f"{title} with its VMs {names}" if names else f"{title}, which has no VMs"
 
 
 def _vm_name(session: Session, vm_id: int) -> str:
-    for tenant in value_of(session.api.list_slices(session.actor)):
-        vm = tenant.vm(vm_id)
+    for slice_ in value_of(session.api.list_slices(session.actor)):
+        vm = slice_.vm(vm_id)
         if vm:
             return vm.name
     raise CloudError(f"VM {vm_id} is gone")

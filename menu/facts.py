@@ -42,29 +42,29 @@ class VMFacts:
     interfaces: tuple[InterfaceFacts, ...]
 
 
-def vms_of(tenant: Slice) -> list[VMFacts]:
+def vms_of(slice_: Slice) -> list[VMFacts]:
     """The VMs of a slice, by id."""
-    return [_vm_facts(tenant, vm) for vm in sorted(tenant.vms, key=lambda vm: vm.vm_id)]
+    return [_vm_facts(slice_, vm) for vm in sorted(slice_.vms, key=lambda vm: vm.vm_id)]
 
 
 def by_id(slices: Iterable[Slice]) -> list[Slice]:
     """Slices in the order in which they are shown."""
-    return sorted(slices, key=lambda tenant: tenant.slice_id)
+    return sorted(slices, key=lambda slice_: slice_.slice_id)
 
 
-def slice_title(tenant: Slice) -> str:
+def slice_title(slice_: Slice) -> str:
     """How a sentence calls a slice: by its id, and its name where it has one."""
-    return f"slice {tenant.slice_id} ({clean(tenant.name)})" if tenant.name else f"slice {tenant.slice_id}"
+    return f"slice {slice_.slice_id} ({clean(slice_.name)})" if slice_.name else f"slice {slice_.slice_id}"
 
 
-def owner_note(tenant: Slice, viewer: str) -> str:
+def owner_note(slice_: Slice, viewer: str) -> str:
     """Whose slice it is, for an admin who looks at somebody else's; empty for one's own."""
-    return "" if viewer in {"", tenant.owner} else f"of {clean(tenant.owner)}"
+    return "" if viewer in {"", slice_.owner} else f"of {clean(slice_.owner)}"
 
 
-def title_for(tenant: Slice, viewer: str) -> str:
+def title_for(slice_: Slice, viewer: str) -> str:
     """`slice_title`, and whose slice it is where it is not the viewer's own."""
-    return f"{slice_title(tenant)} {owner_note(tenant, viewer)}".rstrip()
+    return f"{slice_title(slice_)} {owner_note(slice_, viewer)}".rstrip()
 
 
 def flavor_size(flavor: Record) -> str:
@@ -96,15 +96,15 @@ def seconds(duration: float) -> str:
     return f"{minutes} min {rest:02d} s"
 
 
-def linkable_lines(tenant: Slice) -> Iterator[tuple[str, bool]]:
+def linkable_lines(slice_: Slice) -> Iterator[tuple[str, bool]]:
     """The VMs and data interfaces of a slice, and whether a line is an interface that can still be linked."""
     yield "Available VMs and interfaces:", False
-    for vm in vms_of(tenant):
+    for vm in vms_of(slice_):
         yield f"  VM {vm.vm_id}: {vm.name}", False
         for interface in vm.interfaces:
             if interface.name != "eth0":
                 yield _linkable_line(interface), not interface.connected
-    if not tenant.vms:
+    if not slice_.vms:
         yield "  (none)", False
 
 
@@ -113,7 +113,7 @@ def _linkable_line(interface: InterfaceFacts) -> str:
     return f"    - {interface.name} ({state})"
 
 
-def _vm_facts(tenant: Slice, vm: VM) -> VMFacts:
+def _vm_facts(slice_: Slice, vm: VM) -> VMFacts:
     return VMFacts(
         vm.vm_id,
         clean(vm.name),
@@ -122,24 +122,24 @@ def _vm_facts(tenant: Slice, vm: VM) -> VMFacts:
         clean(vm.vnc_secret or "") if vm.status == "running" else "",
         clean(vm.flavor_name or flavor_size(vm.flavor or {})),
         clean(f"{vm.status}, lost with {vm.lost_with}" if vm.lost_with else vm.status),
-        tuple(_interface_facts(tenant, vm, interface) for interface in vm.interfaces),
+        tuple(_interface_facts(slice_, vm, interface) for interface in vm.interfaces),
     )
 
 
-def _interface_facts(tenant: Slice, vm: VM, interface: Interface) -> InterfaceFacts:
+def _interface_facts(slice_: Slice, vm: VM, interface: Interface) -> InterfaceFacts:
     return InterfaceFacts(
         clean(interface.name),
         clean(interface.mac or NOTHING),
         str(interface.vlan_id or NOTHING),
-        clean(tenant.address_of(vm, interface) or NOTHING),
-        clean(_other_end(tenant, vm, interface)),
+        clean(slice_.address_of(vm, interface) or NOTHING),
+        clean(_other_end(slice_, vm, interface)),
     )
 
 
-def _other_end(tenant: Slice, vm: VM, interface: Interface) -> str:
-    link = tenant.link(interface.link_id)
+def _other_end(slice_: Slice, vm: VM, interface: Interface) -> str:
+    link = slice_.link(interface.link_id)
     if link:
         peer_id, peer_interface = link.peer_of(vm.vm_id)
-        peer = tenant.vm(peer_id)
+        peer = slice_.vm(peer_id)
         return f"-> {peer.name if peer else f'VM {peer_id}'} {peer_interface}"
     return "internet" if interface.vlan_id else NOT_CONNECTED

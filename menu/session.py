@@ -176,11 +176,11 @@ def _replace_password(api: API, screen: Screen, ask: Prompts, actor: str, curren
 
 def offer_unfinished(session: Session) -> None:
     """Ask what to do with each slice that a manager left half-done."""
-    for tenant in by_id(value_of(session.api.unfinished(session.actor))):
-        session.screen.line(_found(tenant, session.actor), WARNING)
+    for slice_ in by_id(value_of(session.api.unfinished(session.actor))):
+        session.screen.line(_found(slice_, session.actor), WARNING)
         meanings = {"f": "finish", "t": "take back", "l": "later"}
         prompt = "(f)inish, (t)ake back or (l)ater? "
-        if tenant.status == "deleting":  # what is half deleted can only be deleted
+        if slice_.status == "deleting":  # what is half deleted can only be deleted
             del meanings["t"]
             prompt = "(f)inish or (l)ater? "
         answer = session.ask.letter(prompt, meanings)
@@ -188,7 +188,7 @@ def offer_unfinished(session: Session) -> None:
             continue
         carry_out = session.api.finish_slice if answer == "f" else session.api.take_back_slice
         with session.progress() as listen:
-            outcome = carry_out(session.actor, tenant.slice_id, listen)
+            outcome = carry_out(session.actor, slice_.slice_id, listen)
         try:
             session.say(value_of(outcome))
         except CloudError as failure:

@@ -162,20 +162,20 @@ def _worker_cells(worker: Worker, forms: Sequence[str] = ("{}", "{}", "{}")) -> 
 class SliceView:
     """The topology of a slice: every VM, every interface, what it is connected to; whose it is, if not the viewer's."""
 
-    tenant: Slice
+    slice_: Slice
     viewer: str = ""
     ailments: tuple[str, ...] = ()
 
     def drawn(self) -> draw.RenderableType:
         """A tree."""
-        tenant = self.tenant
-        status = (clean(tenant.status), STATUS_STYLES.get(tenant.status, ""))
-        number = (f"Slice {tenant.slice_id}", HEAD)
-        heading = draw.Text.assemble(number, f"  {clean(tenant.name)}  ", status, (f"  {self._pool}", DIM))
-        if note := owner_note(tenant, self.viewer):
+        slice_ = self.slice_
+        status = (clean(slice_.status), STATUS_STYLES.get(slice_.status, ""))
+        number = (f"Slice {slice_.slice_id}", HEAD)
+        heading = draw.Text.assemble(number, f"  {clean(slice_.name)}  ", status, (f"  {self._pool}", DIM))
+        if note := owner_note(slice_, self.viewer):
             heading.append(f"  {note}", HEAD)
         tree = draw.Tree(heading, guide_style=DIM)
-        vms = vms_of(tenant)
+        vms = vms_of(slice_)
         for vm in vms:
             branch = tree.add(_vm_text(vm))
             for text in _interface_texts(vm.interfaces):
@@ -184,15 +184,15 @@ class SliceView:
             tree.add(draw.Text("no VMs yet", DIM))
         for ailment in self.ailments:
             tree.add(draw.Text(f"not well: {clean(ailment)}", BAD_STATE))
-        for item in tenant.left:
+        for item in slice_.left:
             tree.add(draw.Text(f"still to be removed: {clean(item)}", "yellow"))
         return draw.Padding(tree, (1, 0, 0, 0))
 
     def lines(self) -> list[str]:
         """One line for the slice, one per VM, one per interface, one per thing that a deletion left."""
-        tenant = self.tenant
-        lines = [f"Slice {tenant.slice_id}: {tenant.name or NOTHING}, {tenant.status}, {self._pool}{self._owner}"]
-        for vm in vms_of(tenant):
+        slice_ = self.slice_
+        lines = [f"Slice {slice_.slice_id}: {slice_.name or NOTHING}, {slice_.status}, {self._pool}{self._owner}"]
+        for vm in vms_of(slice_):
             lines.append(
                 f"  VM {vm.vm_id}: {vm.name}, worker {vm.worker}, VNC {_vnc(vm)}, flavor {vm.flavor}, {vm.status}"
             )
@@ -202,28 +202,28 @@ class SliceView:
                 for interface in vm.interfaces
             )
         lines += (f"  not well: {ailment}" for ailment in self.ailments)
-        return [*lines, *(f"  still to be removed: {item}" for item in tenant.left)]
+        return [*lines, *(f"  still to be removed: {item}" for item in slice_.left)]
 
     @property
     def _owner(self) -> str:
-        note = owner_note(self.tenant, self.viewer)
+        note = owner_note(self.slice_, self.viewer)
         return f", {note}" if note else ""
 
     @property
     def _pool(self) -> str:
-        return f"VLANs {self.tenant.vlan_pool_start}-{self.tenant.vlan_pool_end}"
+        return f"VLANs {self.slice_.vlan_pool_start}-{self.slice_.vlan_pool_end}"
 
 
 @dataclass(frozen=True)
 class ReachView:
     """How to reach the VMs of a slice that was just deployed."""
 
-    tenant: Slice
+    slice_: Slice
 
     def drawn(self) -> draw.RenderableType:
         """A tree."""
         tree = draw.Tree(draw.Text(self._title, HEAD), guide_style=DIM)
-        for vm in vms_of(self.tenant):
+        for vm in vms_of(self.slice_):
             branch = tree.add(draw.Text.assemble((vm.name, HEAD), f"  VM {vm.vm_id}  VNC {_vnc(vm)}"))
             for text in _address_texts(vm):
                 branch.add(text)
@@ -232,14 +232,14 @@ class ReachView:
     def lines(self) -> list[str]:
         """One line per VM."""
         lines = [f"{self._title}:"]
-        for vm in vms_of(self.tenant):
+        for vm in vms_of(self.slice_):
             addresses = (f"{i.name} {i.address} ({i.connected_to})" for i in _with_address(vm))
             lines.append(f"  VM {vm.vm_id} ({vm.name}): {', '.join([*addresses, f'VNC {_vnc(vm)}'])}")
         return [*lines, CONSOLE_HINT]
 
     @property
     def _title(self) -> str:
-        return f"How to reach the VMs of {slice_title(self.tenant)}"
+        return f"How to reach the VMs of {slice_title(self.slice_)}"
 
 
 def _with_address(vm: VMFacts) -> list[InterfaceFacts]:

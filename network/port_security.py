@@ -49,22 +49,22 @@ _HEAR = rf"""{_FILTER}
 }} | ip netns exec "$namespace" iptables-restore -w 10 --noflush"""
 
 
-def flows_around(inventory: Inventory, tenant: Slice, worker: str) -> list[str]:
+def flows_around(inventory: Inventory, slice_: Slice, worker: str) -> list[str]:
     """The flows around all TAPs of the slice on `worker`, for ovs-ofctl(8)."""
     internet = inventory.internet
-    wired = [(vm, nic) for vm in tenant.vms for nic in vm.interfaces if nic.vlan_id and vm.worker_ip == worker]
+    wired = [(vm, nic) for vm in slice_.vms for nic in vm.interfaces if nic.vlan_id and vm.worker_ip == worker]
     links = [tap_name(vm.vm_id, nic.name) for vm, nic in wired if nic.vlan_id != internet.vlan_id]
-    shared = [(vm, nic) for vm, nic in internet_interfaces(tenant) if vm.worker_ip == worker]
-    made = list(_link_flows(tenant, links)) if links else []
+    shared = [(vm, nic) for vm, nic in internet_interfaces(slice_) if vm.worker_ip == worker]
+    made = list(_link_flows(slice_, links)) if links else []
     for vm, nic in shared:
-        tap, mac, address = tap_name(vm.vm_id, nic.name), str(nic.mac), str(tenant.address_of(vm, nic))
+        tap, mac, address = tap_name(vm.vm_id, nic.name), str(nic.mac), str(slice_.address_of(vm, nic))
         made += _flows_out_of(tap, mac, address, internet.gateway, str(internet.network[DHCP_SERVER_HOST]))
         made.append(_flow_into(tap, mac, internet.vlan_id))
     if shared:
         # Gateway and DHCP server are on this host if it is the network node as well; others have to reach them.
         strangers = VM_MACS if worker == inventory.network_node else _UNICAST
         # A priority of the slice's own: the equal flow of another slice would replace this one, and take it away.
-        priority = 10 + tenant.slice_id % 100
+        priority = 10 + slice_.slice_id % 100
         made.append(f"priority={priority},dl_vlan={internet.vlan_id},dl_dst={strangers},actions=drop")
     return made
 
@@ -117,16 +117,16 @@ def chain(slice_id: int) -> str:
     return slice_part(slice_id)
 
 
-def _link_flows(tenant: Slice, taps: Sequence[str]) -> Iterator[str]:
+def _link_flows(slice_: Slice, taps: Sequence[str]) -> Iterator[str]:
     """What may come out of the TAPs of links (ovs-fields(7), ovs-actions(7)): everything, but for others' MACs.
 
     A switch between the hosts may learn MACs without regard to VLANs, and would then send to this worker what is meant
     for the VM or gateway whose MAC was forged. MACs that are nobody's may pass: a VM may be a bridge on its own links.
     """
     for tap in taps:
-        yield f"priority=200,in_port={tap},actions=load:{tenant.slice_id}->NXM_NX_REG0[],resubmit(,{_LINK_TABLE})"
-    own = f"table={_LINK_TABLE},reg0={tenant.slice_id}"
-    for vm in tenant.vms:
+        yield f"priority=200,in_port={tap},actions=load:{slice_.slice_id}->NXM_NX_REG0[],resubmit(,{_LINK_TABLE})"
+    own = f"table={_LINK_TABLE},reg0={slice_.slice_id}"
+    for vm in slice_.vms:
         yield f"{own},priority=20,dl_src={vm_macs(vm.vm_id)},actions=NORMAL"
     for foreign in (VM_MACS, OUR_MACS):
         yield f"{own},priority=10,dl_src={foreign},actions=drop"

@@ -37,8 +37,8 @@ def check(state: State, slices: Collection[int] | None = None, owners: Collectio
     rest = (holdings for slice_id, holdings in live.items() if slice_id not in fresh)
     if clash(fresh.values(), rest):
         cloud = _Cloud(internet)  # all slices are looked into only now, to find out who
-        for tenant in state.slices.values():
-            cloud.add(tenant)
+        for slice_ in state.slices.values():
+            cloud.add(slice_)
 
 
 def _check_hosts(inventory: Inventory) -> None:
@@ -65,14 +65,14 @@ def _check_images(flavors: Mapping[str, Record]) -> None:
             raise Broken(f"the image {show(path)} has the file name of another flavor's, rename it", "flavors", name)
 
 
-def _check_slice(tenant: Slice, internet: InternetSettings) -> None:
+def _check_slice(slice_: Slice, internet: InternetSettings) -> None:
     for rule in (_check_pool, _check_links, _check_interfaces, _check_networks):
         try:
-            rule(tenant, internet)
+            rule(slice_, internet)
         except Broken as fault:
-            fault.path = ("slices", str(tenant.slice_id), *fault.path)
+            fault.path = ("slices", str(slice_.slice_id), *fault.path)
             raise
-    _Cloud(internet).add(tenant)
+    _Cloud(internet).add(slice_)
 
 
 class _Owners:
@@ -100,13 +100,13 @@ class _Cloud:
         server = str(internet.network[names.DHCP_SERVER_HOST])
         self._addresses = _Owners("address", {server: "the DHCP server", internet.gateway: "the gateway"})
 
-    def add(self, tenant: Slice) -> None:
+    def add(self, slice_: Slice) -> None:
         """Record what the slice has; `Broken` where another has it."""
-        owner = f"slice {tenant.slice_id}"
-        here = ("slices", str(tenant.slice_id))
-        self._ids.give(tenant.slice_id, owner, *here)
-        self._pools.give(tenant.vlan_pool_start, owner, *here)
-        for index, vm in enumerate(tenant.vms):
+        owner = f"slice {slice_.slice_id}"
+        here = ("slices", str(slice_.slice_id))
+        self._ids.give(slice_.slice_id, owner, *here)
+        self._pools.give(slice_.vlan_pool_start, owner, *here)
+        for index, vm in enumerate(slice_.vms):
             self._ids.give(vm.vm_id, f"VM {vm.vm_id} of {owner}", *here, "vms", index, "vm_id")
             self._ports.give(vm.vnc_port, f"VM {vm.vm_id}", *here, "vms", index, "vnc_port")
             for position, interface in enumerate(vm.interfaces):
@@ -146,22 +146,22 @@ def _check_owner(name: str, user: User, owned: Sequence[Holdings]) -> None:
     equal(f"the number of VMs in the slices of {name},", count, user.used_vms, "users", name, "used_vms")
 
 
-def _check_pool(tenant: Slice, internet: InternetSettings) -> None:
-    no_twice("VLAN", tenant.vlan_pool_used, "vlan_pool_used")
-    for index, vlan_id in enumerate(tenant.vlan_pool_used):
-        if not tenant.vlan_pool_start <= vlan_id <= tenant.vlan_pool_end:
-            bounds = f"{tenant.vlan_pool_start} to {tenant.vlan_pool_end}"
+def _check_pool(slice_: Slice, internet: InternetSettings) -> None:
+    no_twice("VLAN", slice_.vlan_pool_used, "vlan_pool_used")
+    for index, vlan_id in enumerate(slice_.vlan_pool_used):
+        if not slice_.vlan_pool_start <= vlan_id <= slice_.vlan_pool_end:
+            bounds = f"{slice_.vlan_pool_start} to {slice_.vlan_pool_end}"
             raise Broken(f"VLAN {vlan_id} is not in the slice's pool, {bounds}", "vlan_pool_used", index)
         if vlan_id == internet.vlan_id:
             raise Broken(f"VLAN {vlan_id} is the internet's and no link's", "vlan_pool_used", index)
 
 
-def _check_links(tenant: Slice, _: InternetSettings) -> None:
-    no_twice("link id", [link.link_id for link in tenant.links], "links")
-    no_twice("VLAN", [link.vlan_id for link in tenant.links], "links")
-    vms = {vm.vm_id: vm for vm in tenant.vms}
-    for index, link in enumerate(tenant.links):
-        if link.vlan_id not in tenant.vlan_pool_used:
+def _check_links(slice_: Slice, _: InternetSettings) -> None:
+    no_twice("link id", [link.link_id for link in slice_.links], "links")
+    no_twice("VLAN", [link.vlan_id for link in slice_.links], "links")
+    vms = {vm.vm_id: vm for vm in slice_.vms}
+    for index, link in enumerate(slice_.links):
+        if link.vlan_id not in slice_.vlan_pool_used:
             raise Broken(f"VLAN {link.vlan_id} is not in vlan_pool_used", "links", index, "vlan_id")
         if link.vm1_id == link.vm2_id:
             raise Broken(f"joins VM {link.vm1_id} with itself", "links", index)
@@ -174,12 +174,12 @@ def _check_links(tenant: Slice, _: InternetSettings) -> None:
                 raise Broken(f"{name} of VM {vm_id} does not say the same", "links", index)
 
 
-def _check_interfaces(tenant: Slice, internet: InternetSettings) -> None:
-    no_twice("VM name", [vm.name for vm in tenant.vms], "vms")
-    ends = {end for link in tenant.links for end in link.ends}
-    for index, vm in enumerate(tenant.vms):
-        if vm.owner != tenant.owner:
-            raise Broken(f"must be {tenant.owner}, who owns the slice", "vms", index, "owner")
+def _check_interfaces(slice_: Slice, internet: InternetSettings) -> None:
+    no_twice("VM name", [vm.name for vm in slice_.vms], "vms")
+    ends = {end for link in slice_.links for end in link.ends}
+    for index, vm in enumerate(slice_.vms):
+        if vm.owner != slice_.owner:
+            raise Broken(f"must be {slice_.owner}, who owns the slice", "vms", index, "owner")
         for position, interface in enumerate(vm.interfaces):
             here = ("vms", index, "interfaces", position)
             equal("the name by its place,", f"eth{position}", interface.name, *here, "name")
@@ -197,10 +197,10 @@ def _check_interfaces(tenant: Slice, internet: InternetSettings) -> None:
                 raise Broken("is on a VLAN without a link of the slice that ends here", *here)
 
 
-def _check_networks(tenant: Slice, _: InternetSettings) -> None:
-    no_twice("VLAN", [network.vlan_id for network in tenant.networks], "networks")
-    for index, network in enumerate(tenant.networks):
-        if network.vlan_id not in tenant.vlan_pool_used:
+def _check_networks(slice_: Slice, _: InternetSettings) -> None:
+    no_twice("VLAN", [network.vlan_id for network in slice_.networks], "networks")
+    for index, network in enumerate(slice_.networks):
+        if network.vlan_id not in slice_.vlan_pool_used:
             raise Broken(f"VLAN {network.vlan_id} is not in vlan_pool_used", "networks", index, "vlan_id")
         _check_gateway(network.gateway_ip, network.cidr, "networks", index, "gateway_ip")
 

@@ -466,9 +466,9 @@ def check(database: object) -> None:
     no_twice("host", entries.get("workers_list", ()), "workers_list")
     for name, user in entries["users"].items():
         equal("the key", name, user["username"], "users", name, "username")
-    for key, tenant in entries.get("slices", {}).items():
-        equal("the key", key, str(tenant["slice_id"]), "slices", key, "slice_id")
-        derived = Slice(tenant["slice_id"], "")
+    for key, slice_ in entries.get("slices", {}).items():
+        equal("the key", key, str(slice_["slice_id"]), "slices", key, "slice_id")
+        derived = Slice(slice_["slice_id"], "")
         for bound in ("vlan_pool_start", "vlan_pool_end"):
             wanted = getattr(derived, bound)
-            equal("what follows from the slice's id,", wanted, tenant.get(bound, wanted), "slices", key, bound)
+            equal("what follows from the slice's id,", wanted, slice_.get(bound, wanted), "slices", key, bound)

@@ -92,8 +92,8 @@ class Slices(MutableMapping[int, Slice]):
     def __getitem__(self, slice_id: int) -> Slice:
         return self.entries[str(slice_id)]
 
-    def __setitem__(self, slice_id: int, tenant: Slice) -> None:
-        self.entries[str(slice_id)] = tenant
+    def __setitem__(self, slice_id: int, slice_: Slice) -> None:
+        self.entries[str(slice_id)] = slice_
 
     def __delitem__(self, slice_id: int) -> None:
         del self.entries[str(slice_id)]

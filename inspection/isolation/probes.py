@@ -57,8 +57,8 @@ class Probes:
         self._sights = sights
         self._internet = inventory.internet
         self._all = list(slices)
-        self._running = [tenant for tenant in self._all if tenant.status == "running"]
-        self._vlans = {link.vlan_id: tenant.slice_id for tenant in self._all for link in tenant.links}
+        self._running = [slice_ for slice_ in self._all if slice_.status == "running"]
+        self._vlans = {link.vlan_id: slice_.slice_id for slice_ in self._all for link in slice_.links}
 
     def all(self) -> list[Probe]:
         """Return the probes of all hosts that were seen."""
@@ -66,44 +66,44 @@ class Probes:
         found = [probe for slice_ in self._running for kind in kinds for probe in kind(slice_)]
         return [probe for probe in found if probe.host in self._sights]
 
-    def _frames(self, tenant: Slice) -> Iterator[Probe]:
-        for vm in tenant.vms:
+    def _frames(self, slice_: Slice) -> Iterator[Probe]:
+        for vm in slice_.vms:
             for interface in vm.interfaces:
                 if interface.vlan_id is not None:
-                    tagged = f"dl_vlan={self._foreign_vlan(tenant)},dl_src={interface.mac},dl_dst=ff:ff:ff:ff:ff:ff"
-                    yield _frame(tenant, vm, interface, "a frame with another VLAN's tag", tagged)
+                    tagged = f"dl_vlan={self._foreign_vlan(slice_)},dl_src={interface.mac},dl_dst=ff:ff:ff:ff:ff:ff"
+                    yield _frame(slice_, vm, interface, "a frame with another VLAN's tag", tagged)
                     if interface.vlan_id == self._internet.vlan_id:
-                        yield from self._forgeries(tenant, vm, interface)
+                        yield from self._forgeries(slice_, vm, interface)
                     else:
                         flood = f"dl_src={interface.mac},dl_dst=ff:ff:ff:ff:ff:ff"
-                        probe = _frame(tenant, vm, interface, "a broadcast leaves its VLAN", flood)
+                        probe = _frame(slice_, vm, interface, "a broadcast leaves its VLAN", flood)
                         yield replace(probe, allowed_vlan=interface.vlan_id)
                         lie = f"dl_src={INTERNET_GATEWAY_MAC},dl_dst=ff:ff:ff:ff:ff:ff"
-                        yield _frame(tenant, vm, interface, "a frame with the internet gateway's MAC", lie)
+                        yield _frame(slice_, vm, interface, "a frame with the internet gateway's MAC", lie)
 
-    def _forgeries(self, tenant: Slice, vm: VM, nic: Interface) -> Iterator[Probe]:
-        own, gateway = tenant.address_of(vm, nic), self._internet.gateway
+    def _forgeries(self, slice_: Slice, vm: VM, nic: Interface) -> Iterator[Probe]:
+        own, gateway = slice_.address_of(vm, nic), self._internet.gateway
         victim, victim_mac = self._victim(vm)
         source = f"dl_src={nic.mac}"
         out = f"dl_dst={INTERNET_GATEWAY_MAC},ip"
-        yield _frame(tenant, vm, nic, "a forged MAC", f"dl_src={FORGED_MAC},{out},nw_src={own},nw_dst=192.0.2.1")
-        yield _frame(tenant, vm, nic, "a forged address", f"{source},{out},nw_src={victim},nw_dst=192.0.2.1")
+        yield _frame(slice_, vm, nic, "a forged MAC", f"dl_src={FORGED_MAC},{out},nw_src={own},nw_dst=192.0.2.1")
+        yield _frame(slice_, vm, nic, "a forged address", f"{source},{out},nw_src={victim},nw_dst=192.0.2.1")
         direct = f"{source},dl_dst={victim_mac},ip,nw_src={own},nw_dst={victim}"
-        yield _frame(tenant, vm, nic, "a packet to another VM", direct)
+        yield _frame(slice_, vm, nic, "a packet to another VM", direct)
         lie = f"{source},dl_dst=ff:ff:ff:ff:ff:ff,arp,arp_op=2,arp_spa={gateway},arp_tpa={victim}"
-        yield _frame(tenant, vm, nic, "an ARP answer in the gateway's name", lie)
+        yield _frame(slice_, vm, nic, "an ARP answer in the gateway's name", lie)
 
     def _victim(self, vm: VM) -> tuple[str, str]:
         """Address and MAC of another VM on the internet VLAN, or of one that could be there."""
-        for tenant in self._running:
-            for other, nic in internet_interfaces(tenant):
+        for slice_ in self._running:
+            for other, nic in internet_interfaces(slice_):
                 if other is not vm:
-                    return str(tenant.address_of(other, nic)), str(nic.mac)
+                    return str(slice_.address_of(other, nic)), str(nic.mac)
         return str(self._internet.network[9]), FORGED_MAC
 
-    def _foreign_vlan(self, tenant: Slice) -> int:
+    def _foreign_vlan(self, slice_: Slice) -> int:
         """A VLAN of another slice, if there is one."""
-        own = {link.vlan_id for link in tenant.links}
+        own = {link.vlan_id for link in slice_.links}
         return next((vlan for vlan in sorted(self._vlans) if vlan not in own), self._internet.vlan_id)
 
     def _ways_in(self, slice_: Slice) -> Iterator[Probe]:
@@ -119,20 +119,20 @@ class Probes:
                 what = f"the host takes a packet to {host} from {tap}"
                 yield Probe("way in", host, what, slice_.slice_id, route, dropped=dropped)
 
-    def _ways_out(self, tenant: Slice) -> Iterator[Probe]:
+    def _ways_out(self, slice_: Slice) -> Iterator[Probe]:
         """From the slice's router no way leads to other slices, to the hosts, or to the internet VLAN."""
-        if not tenant.links:
+        if not slice_.links:
             return
-        own = {vlan % 256 for vlan, owner in self._vlans.items() if owner == tenant.slice_id}
-        others = [vlan for vlan, owner in sorted(self._vlans.items()) if owner != tenant.slice_id]
+        own = {vlan % 256 for vlan, owner in self._vlans.items() if owner == slice_.slice_id}
+        others = [vlan for vlan, owner in sorted(self._vlans.items()) if owner != slice_.slice_id]
         targets = {vlan_address(vlan, 1): "another slice's gateway" for vlan in others if vlan % 256 not in own}
         targets |= {host: "a host of the cloud" for host in self._inventory.hosts if re.fullmatch(r"[\d.]+", host)}
         targets |= {self._internet.gateway: "the internet VLAN", self._internet.dns: "the internet"}
-        name = router_namespace(tenant.slice_id)
+        name = router_namespace(slice_.slice_id)
         for address, where in targets.items():
             route = Command(("ip", "-n", name, "route", "get", address), ok=ANY)
             what = f"{name} has a way to {address}, {where}"
-            yield Probe("way out", self._inventory.network_node, what, tenant.slice_id, route)
+            yield Probe("way out", self._inventory.network_node, what, slice_.slice_id, route)
 
 
 def probe_plan(probes: Sequence[Probe], seconds: float) -> Plan:
@@ -156,7 +156,7 @@ def verdicts(probes: Sequence[Probe], answers: Mapping[str, Sequence[str]]) -> l
     return [frames, doors, ways]
 
 
-def _frame(tenant: Slice, vm: VM, interface: Interface, what: str, packet: str) -> Probe:
+def _frame(slice_: Slice, vm: VM, interface: Interface, what: str, packet: str) -> Probe:
     tap = tap_name(vm.vm_id, interface.name)
     trace = ("ovs-appctl", "--timeout=5", "ofproto/trace", ovs.BRIDGE, f"in_port={tap},{packet}")
-    return Probe("frame", vm.worker_ip, f"{tap} lets through: {what}", tenant.slice_id, Command(trace, ok=ANY))
+    return Probe("frame", vm.worker_ip, f"{tap} lets through: {what}", slice_.slice_id, Command(trace, ok=ANY))

@@ -73,9 +73,9 @@ class Proof:
         self._internet = inventory.internet
         self._comparison = Comparison(inventory)
         self._all = list(slices)
-        self._running = [tenant for tenant in self._all if tenant.status == "running"]
+        self._running = [slice_ for slice_ in self._all if slice_.status == "running"]
         self._sights = sights
-        self._vlans = {link.vlan_id: tenant.slice_id for tenant in self._all for link in tenant.links}
+        self._vlans = {link.vlan_id: slice_.slice_id for slice_ in self._all for link in slice_.links}
 
     def properties(self) -> list[Property]:
         """All that shows in what was seen."""
@@ -90,10 +90,10 @@ class Proof:
         """Every port of br-int has a tag, but for the bridge itself and one trunk; a live VLAN has our ports only."""
         found = Property("ports: every port has its tag, and no stranger is on a slice's VLAN")
         wanted = {
-            (host, port.name): (port, tenant.slice_id)
-            for tenant in self._all
+            (host, port.name): (port, slice_.slice_id)
+            for slice_ in self._all
             for host in self._sights
-            for port in self._comparison.ports(tenant, host)
+            for port in self._comparison.ports(slice_, host)
         }
         for host, sight in self._sights.items():
             ports = [port for port in sight.ports.values() if port.bridge == ovs.BRIDGE]
@@ -115,22 +115,22 @@ class Proof:
                         what = f"port {port.name} may send to other slices: it is not protected"
                         found.check(host, what, owner, holds=port.protected)
                 else:
-                    tenant = self._vlans.get(port.tag or 0)
-                    used = tenant is not None or (port.tag == self._internet.vlan_id and self._uses_internet)
+                    slice_ = self._vlans.get(port.tag or 0)
+                    used = slice_ is not None or (port.tag == self._internet.vlan_id and self._uses_internet)
                     what = f"port {port.name}, a stranger's, is on VLAN {port.tag}"
-                    found.check(host, what, *([tenant] if tenant else []), holds=not used)
+                    found.check(host, what, *([slice_] if slice_ else []), holds=not used)
         return found
 
     @property
     def _uses_internet(self) -> bool:
-        return any(tenant.uses_internet for tenant in self._all)
+        return any(slice_.uses_internet for slice_ in self._all)
 
     def _vlan_owners(self) -> Property:
         found = Property("VLANs: each has one slice")
         owners: dict[int, set[int]] = defaultdict(set)
-        for tenant in self._all:
-            for link in tenant.links:
-                owners[link.vlan_id].add(tenant.slice_id)
+        for slice_ in self._all:
+            for link in slice_.links:
+                owners[link.vlan_id].add(slice_.slice_id)
         for vlan, slices in sorted(owners.items()):
             what = f"VLAN {vlan} has the slices {_listed(slices)}"
             found.check("database", what, *slices, holds=len(slices) == 1 and vlan != self._internet.vlan_id)
@@ -183,9 +183,9 @@ class Proof:
         found = Property("subnets: each router has its slice's gateways only")
         host = self._inventory.network_node
         sight = self._sights.get(host)
-        for tenant in self._running if sight else ():
+        for slice_ in self._running if sight else ():
             assert sight  # noqa: S101 - for the type checker
-            places = {p.port.name: p for p in self._comparison.vlans.places(tenant) if p.namespace}
+            places = {p.port.name: p for p in self._comparison.vlans.places(slice_) if p.namespace}
             for name in {place.namespace for place in places.values()}:
                 namespace = sight.namespaces.get(name)
                 for device in namespace.devices.values() if namespace else ():
@@ -194,11 +194,11 @@ class Proof:
                         place is not None and place.namespace == name and device.addresses == (place.address,)
                     )
                     what = f"{device.name} with {_listed(device.addresses) or 'no address'} is in {name}"
-                    found.check(host, what, tenant.slice_id, holds=holds)
-                if namespace and name != router_namespace(tenant.slice_id):
-                    found.check(host, f"{name} forwards", tenant.slice_id, holds=not namespace.routes)
+                    found.check(host, what, slice_.slice_id, holds=holds)
+                if namespace and name != router_namespace(slice_.slice_id):
+                    found.check(host, f"{name} forwards", slice_.slice_id, holds=not namespace.routes)
             for name in places:
-                found.check(host, f"{name} is in the root namespace", tenant.slice_id, holds=name not in sight.devices)
+                found.check(host, f"{name} is in the root namespace", slice_.slice_id, holds=name not in sight.devices)
         return found
 
     def _rules(self) -> Property:
@@ -206,7 +206,7 @@ class Proof:
         found = Property("network node: what VLAN 400 may reach is decided by our rules, in their order")
         host = self._inventory.network_node
         sight = self._sights.get(host)
-        if sight is None or not any(tenant.uses_internet for tenant in self._running):
+        if sight is None or not any(slice_.uses_internet for slice_ in self._running):
             return found
         wanted, ours = wanted_rules(self._inventory, sight), our_rules(sight)
         for number, rule in enumerate(wanted):
@@ -226,16 +226,16 @@ class Proof:
         found = Property("DHCP of VLAN 400: the server hears each VM about its own address only")
         host = self._inventory.network_node
         sight = self._sights.get(host)
-        tenants = [tenant for tenant in self._running if tenant.uses_internet]
-        if sight is None or not tenants:
+        slices = [slice_ for slice_ in self._running if slice_.uses_internet]
+        if sight is None or not slices:
             return found
-        for tenant in tenants:
-            whole = self._comparison.wanted_heard(tenant, self._comparison.vlans.servers(tenant)) == heard_of(
-                tenant, sight
+        for slice_ in slices:
+            whole = self._comparison.wanted_heard(slice_, self._comparison.vlans.servers(slice_)) == heard_of(
+                slice_, sight
             )
-            what = f"the rules for slice {tenant.slice_id} are not whole, or not alone"
-            found.check(host, what, tenant.slice_id, holds=whole)
-        known = {f"-a input -j {port_security.chain(tenant.slice_id)}" for tenant in self._all}
+            what = f"the rules for slice {slice_.slice_id} are not whole, or not alone"
+            found.check(host, what, slice_.slice_id, holds=whole)
+        known = {f"-a input -j {port_security.chain(slice_.slice_id)}" for slice_ in self._all}
         for line in sight.heard:
             if line.startswith("-a input "):
                 found.check(host, f"it hears by '{line}' as well", holds=line in known or line.endswith("-j drop"))
@@ -254,7 +254,7 @@ class Proof:
             yield from ((host, process) for process in sight.processes.values() if process.is_qemu)
 
     def _vms(self) -> Iterator[tuple[Slice, VM]]:
-        yield from ((tenant, vm) for tenant in self._running for vm in tenant.vms)
+        yield from ((slice_, vm) for slice_ in self._running for vm in slice_.vms)
 
     def _macs(self) -> Property:
         found = Property("MACs: each has one VM")
@@ -300,9 +300,9 @@ class Proof:
     def _disks(self) -> Property:
         found = Property("disks: each is open in its own VM only")
         owner: dict[tuple[str, str], tuple[int, str]] = {}
-        for tenant, vm in self._vms():
-            overlay = self._comparison.launcher.files(tenant, vm).overlay.rpartition("slice-")
-            owner[vm.worker_ip, f"slice-{overlay[2]}"] = tenant.slice_id, process_name(tenant.slice_id, vm.vm_id)
+        for slice_, vm in self._vms():
+            overlay = self._comparison.launcher.files(slice_, vm).overlay.rpartition("slice-")
+            owner[vm.worker_ip, f"slice-{overlay[2]}"] = slice_.slice_id, process_name(slice_.slice_id, vm.vm_id)
         for host, process in self._machines():
             for disk in sorted(self._sights[host].disks.get(process.pid, ())):
                 slice_id, name = owner.get((host, "/".join(disk.split("/")[-2:])), (0, ""))
@@ -315,14 +315,14 @@ class Proof:
         found = Property("walls: the flows around every VM are whole, and no other flow passes them")
         for host, sight in self._sights.items():
             taps: dict[str, int] = {}
-            wanted_of = {tenant.slice_id: self._comparison.wanted_flows(tenant, host) for tenant in self._running}
-            for tenant in self._running:
-                wanted = wanted_of[tenant.slice_id]
-                taps |= {_in_port(each.match): tenant.slice_id for each in wanted}
+            wanted_of = {slice_.slice_id: self._comparison.wanted_flows(slice_, host) for slice_ in self._running}
+            for slice_ in self._running:
+                wanted = wanted_of[slice_.slice_id]
+                taps |= {_in_port(each.match): slice_.slice_id for each in wanted}
                 for each in wanted:
                     what = f"the flow {','.join(sorted(each.match))} is missing"
-                    there = sight.walls.get(tenant.slice_id, ())
-                    found.check(host, what, tenant.slice_id, holds=each in there)
+                    there = sight.walls.get(slice_.slice_id, ())
+                    found.check(host, what, slice_.slice_id, holds=each in there)
             known = {each for flows in wanted_of.values() for each in flows}
             busy = {int(flow_cookie(t.slice_id), 0) for t in self._all if t.status not in {"running", "design"}}
             for each in sight.flows if taps else ():

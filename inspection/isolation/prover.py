@@ -40,9 +40,9 @@ class Prover:
         inventory = self._inspector.inventory
         survey = self._inspector.survey(self._database.load().slices.values(), inventory.hosts, thorough=True)
         look, slices = survey.look, survey.slices
-        for tenant in slices:
-            if tenant.status == "running" and survey.is_busy(tenant.slice_id):
-                tenant.status = "deploying"
+        for slice_ in slices:
+            if slice_.status == "running" and survey.is_busy(slice_.slice_id):
+                slice_.status = "deploying"
         seen = Proof(inventory, slices, look.sights).properties()
         asked = Probes(inventory, slices, look.sights).all()
         answers = self._ask(asked)

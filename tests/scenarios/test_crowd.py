@@ -130,13 +130,13 @@ def random_design(
     if not given["slice"] or chance.random() < 0.2:
         return api.create_slice(user, "crowd")
     slice_id = chance.choice(given["slice"]).slice_id
-    tenant = api.get_slice(user, slice_id)[1]
-    assert not isinstance(tenant, str)
-    if len(tenant.vms) >= 2 and chance.random() < 0.4:
-        one, other = chance.sample(tenant.vms, 2)
+    slice_ = api.get_slice(user, slice_id)[1]
+    assert not isinstance(slice_, str)
+    if len(slice_.vms) >= 2 and chance.random() < 0.4:
+        one, other = chance.sample(slice_.vms, 2)
         ends = [(vm.vm_id, chance.choice(vm.interfaces).name) for vm in (one, other)]
         return api.create_link(user, slice_id, *ends[0], *ends[1])
-    return api.add_vm_to_slice(user, slice_id, f"vm{len(tenant.vms)}", "cirros", 3, chance.random() < 0.5)
+    return api.add_vm_to_slice(user, slice_id, f"vm{len(slice_.vms)}", "cirros", 3, chance.random() < 0.5)
 
 
 def test_eight_processes_that_design_at_once_lose_nothing_and_get_nothing_twice(cloud: Cloud) -> None:
@@ -147,15 +147,15 @@ def test_eight_processes_that_design_at_once_lose_nothing_and_get_nothing_twice(
     hosts_agree(cloud.hosts(), state)
     notes = [pickle.loads((cloud.folder / f"given-{number}").read_bytes()) for number in range(CROWD)]  # noqa: S301
     given = {kind: [thing for _, note in notes for thing in note[kind]] for kind in ("slice", "vm", "link")}
-    assert {tenant.slice_id for tenant in given["slice"]} == set(state.slices)
+    assert {slice_.slice_id for slice_ in given["slice"]} == set(state.slices)
     assert len(given["slice"]) == len(state.slices)
-    machines = {vm.vm_id: vm for tenant in state.slices.values() for vm in tenant.vms}
+    machines = {vm.vm_id: vm for slice_ in state.slices.values() for vm in slice_.vms}
     assert sorted(vm.vm_id for vm in given["vm"]) == sorted(machines)
     for vm in given["vm"]:
         assert machines[vm.vm_id].vnc_port == vm.vnc_port
         assert [i.mac for i in machines[vm.vm_id].interfaces] == [i.mac for i in vm.interfaces]
         assert [i.ip_config for i in machines[vm.vm_id].interfaces] == [i.ip_config for i in vm.interfaces]
-    links = [link.to_dict() for tenant in state.slices.values() for link in tenant.links]
+    links = [link.to_dict() for slice_ in state.slices.values() for link in slice_.links]
     assert sorted(map(str, links)) == sorted(str(link.to_dict()) for link in given["link"])
     refused = {user: [] for user in QUOTAS} | {
         user: [s for who, note in notes if who == user for s in note["refused"]] for user in QUOTAS
@@ -176,21 +176,21 @@ def live(cloud: Cloud, number: int, seed: str) -> None:
     api, user = cloud.seat(), sorted(QUOTAS)[number % len(QUOTAS)]
     while True:
         actor = chance.choice([user, user, "root"])
-        ok, tenants = api.list_slices(actor)
+        ok, slices = api.list_slices(actor)
         assert ok
-        assert not isinstance(tenants, str)
-        if not tenants or (chance.random() < 0.1 and len(tenants) < 12):
+        assert not isinstance(slices, str)
+        if not slices or (chance.random() < 0.1 and len(slices) < 12):
             done, value = api.create_slice(user, "crowd")
         else:
-            done, value = random_wish(api, actor, chance.choice(tenants), chance)
+            done, value = random_wish(api, actor, chance.choice(slices), chance)
         assert done or (isinstance(value, str) and value.isprintable())
 
 
-def random_wish(api: OrchestratorAPI, actor: str, tenant: Slice, chance: random.Random) -> tuple[bool, Any]:
-    here = (actor, tenant.slice_id)
+def random_wish(api: OrchestratorAPI, actor: str, slice_: Slice, chance: random.Random) -> tuple[bool, Any]:
+    here = (actor, slice_.slice_id)
     wish = chance.choices(["add", "deploy", "delete", "finish", "take back", "look", "link"], [6, 4, 2, 1, 1, 2, 6])[0]
-    if wish == "link" and len(tenant.vms) > 1:
-        one, other = chance.sample(tenant.vms, 2)
+    if wish == "link" and len(slice_.vms) > 1:
+        one, other = chance.sample(slice_.vms, 2)
         return api.create_link(*here, one.vm_id, "eth1", other.vm_id, "eth2")
     if wish in {"add", "link"}:
         return api.add_vm_to_slice(*here, f"vm{chance.randrange(4)}", "cirros", 2, chance.random() < 0.5)
@@ -233,15 +233,15 @@ def recover(cloud: Cloud, chance: random.Random) -> None:
     api = cloud.seat()
     found = api.unfinished("root")[1]
     assert not isinstance(found, str)
-    for tenant in found:
-        answer = api.take_back_slice if chance.random() < 0.5 and tenant.status != "deleting" else api.finish_slice
-        ok, value = answer("root", tenant.slice_id)
+    for slice_ in found:
+        answer = api.take_back_slice if chance.random() < 0.5 and slice_.status != "deleting" else api.finish_slice
+        ok, value = answer("root", slice_.slice_id)
         assert ok, f"{value}; seed {SEED}"
         hosts_agree(cloud.hosts(), Database(cloud.path).load())
     assert api.unfinished("root")[1] == []
-    for slice_id, tenant in Database(cloud.path).load().slices.items():
-        assert tenant.status in {"design", "running"}
-        deleted = api.delete_slice(tenant.owner, slice_id)
+    for slice_id, slice_ in Database(cloud.path).load().slices.items():
+        assert slice_.status in {"design", "running"}
+        deleted = api.delete_slice(slice_.owner, slice_id)
         assert deleted[0], deleted[1]
     state = Database(cloud.path).load()
     hosts_agree(cloud.hosts(), state)

@@ -136,14 +136,14 @@ class Histories(RuleBasedStateMachine):
         """A line of VMs for some users, the first with internet."""
         self.wish(lambda _: self.api.discover_workers(), Fault())
         for owner, count in designs.items():
-            _, tenant = self.api.create_slice(owner, "line")
-            assert isinstance(tenant, Slice)
+            _, slice_ = self.api.create_slice(owner, "line")
+            assert isinstance(slice_, Slice)
             vms = [
-                self.api.add_vm_to_slice(owner, tenant.slice_id, f"vm{n}", "cirros", 2, n == 0) for n in range(count)
+                self.api.add_vm_to_slice(owner, slice_.slice_id, f"vm{n}", "cirros", 2, n == 0) for n in range(count)
             ]
             ids = [vm.vm_id for _, vm in vms if isinstance(vm, VM)]
             for one, other in pairwise(ids):
-                assert self.api.create_link(owner, tenant.slice_id, one, "eth1", other, "eth2")[0]
+                assert self.api.create_link(owner, slice_.slice_id, one, "eth1", other, "eth2")[0]
 
     @rule(user=st.sampled_from(sorted(QUOTAS)), fault=FAULTS)
     def create_slice(self, user: str, fault: Fault) -> None:
@@ -155,59 +155,59 @@ class Histories(RuleBasedStateMachine):
 
     @rule(data=st.data(), count=st.integers(1, 3), nics=st.integers(0, 3), internet=st.booleans(), fault=FAULTS)
     def add_vms(self, data: st.DataObject, count: int, nics: int, internet: bool, fault: Fault) -> None:
-        tenant = self.a_slice(data)
+        slice_ = self.a_slice(data)
         for _ in range(count):
-            taken = {vm.name for vm in tenant.vms}
+            taken = {vm.name for vm in slice_.vms}
             name = next(f"vm{number}" for number in range(9) if f"vm{number}" not in taken)
-            before = self.state().users[tenant.owner]
-            actor, slice_id = self.actor(data, tenant), tenant.slice_id
+            before = self.state().users[slice_.owner]
+            actor, slice_id = self.actor(data, slice_), slice_.slice_id
             wished = self.wish(
                 lambda listen: self.api.add_vm_to_slice(actor, slice_id, name, "cirros", nics, internet, listen),  # noqa: B023
-                fault, tenant,
+                fault, slice_,
             )  # fmt: skip
             fault = Fault()
             assert not wished or before.used_vms < before.quota_vms
-            tenant = self.state().slices[slice_id]
+            slice_ = self.state().slices[slice_id]
 
     @rule(data=st.data(), fault=FAULTS)
     def create_link(self, data: st.DataObject, fault: Fault) -> None:
-        tenant = self.a_slice(data)
-        free = [(vm.vm_id, i.name) for vm in tenant.vms for i in vm.interfaces if i.can_be_linked or data.draw(RARELY)]
+        slice_ = self.a_slice(data)
+        free = [(vm.vm_id, i.name) for vm in slice_.vms for i in vm.interfaces if i.can_be_linked or data.draw(RARELY)]
         if len(free) < 2:
             return
         one, other = data.draw(st.permutations(free))[:2]
-        actor = self.actor(data, tenant)
-        self.wish(lambda _: self.api.create_link(actor, tenant.slice_id, *one, *other), fault, tenant)
+        actor = self.actor(data, slice_)
+        self.wish(lambda _: self.api.create_link(actor, slice_.slice_id, *one, *other), fault, slice_)
 
     @rule(data=st.data(), fault=FAULTS)
     def deploy(self, data: st.DataObject, fault: Fault) -> None:
-        tenant = self.a_slice(data)
-        actor = self.actor(data, tenant)
-        self.wish(lambda listen: self.api.deploy_slice(actor, tenant.slice_id, listen), fault, tenant)
+        slice_ = self.a_slice(data)
+        actor = self.actor(data, slice_)
+        self.wish(lambda listen: self.api.deploy_slice(actor, slice_.slice_id, listen), fault, slice_)
 
     @rule(data=st.data(), fault=FAULTS)
     def delete(self, data: st.DataObject, fault: Fault) -> None:
-        tenant = self.a_slice(data)
-        actor = self.actor(data, tenant)
-        self.wish(lambda listen: self.api.delete_slice(actor, tenant.slice_id, listen), fault, tenant)
+        slice_ = self.a_slice(data)
+        actor = self.actor(data, slice_)
+        self.wish(lambda listen: self.api.delete_slice(actor, slice_.slice_id, listen), fault, slice_)
 
     @rule(data=st.data())
     def look(self, data: st.DataObject) -> None:
-        tenant = self.a_slice(data)
+        slice_ = self.a_slice(data)
         before = self.path.read_bytes(), copy.deepcopy(self.cloud.state())
         user = data.draw(st.sampled_from(sorted(QUOTAS)))
-        seen = self.api.get_slice(user, tenant.slice_id)[0]
-        assert seen == (user in {tenant.owner, "root"})
-        assert self.api.plan_slice(user, tenant.slice_id)[0] == seen
+        seen = self.api.get_slice(user, slice_.slice_id)[0]
+        assert seen == (user in {slice_.owner, "root"})
+        assert self.api.plan_slice(user, slice_.slice_id)[0] == seen
         assert (self.path.read_bytes(), self.cloud.state()) == before
 
     @precondition(lambda self: self.unfinished())
     @rule(data=st.data(), finish=st.booleans(), fault=FAULTS)
     def answer_what_was_found(self, data: st.DataObject, finish: bool, fault: Fault) -> None:
-        tenant = data.draw(st.sampled_from(self.unfinished()))
+        slice_ = data.draw(st.sampled_from(self.unfinished()))
         answer = self.api.finish_slice if finish else self.api.take_back_slice
-        actor = self.actor(data, tenant)
-        self.wish(lambda listen: answer(actor, tenant.slice_id, listen), fault, tenant)
+        actor = self.actor(data, slice_)
+        self.wish(lambda listen: answer(actor, slice_.slice_id, listen), fault, slice_)
 
     @precondition(lambda self: any(host.dead for host in self.cloud.hosts.values()))
     @rule()
@@ -219,28 +219,28 @@ class Histories(RuleBasedStateMachine):
     def all_is_settled(self) -> bool:
         """Every host answers, and no slice is in the middle of a change or has anything left."""
         dead = any(host.dead for host in self.cloud.hosts.values())
-        return not dead and not self.unfinished() and not any(tenant.left for tenant in self.slices())
+        return not dead and not self.unfinished() and not any(slice_.left for slice_ in self.slices())
 
     @precondition(all_is_settled)
     @rule(data=st.data(), fault=FAULTS)
     def damage_and_repair(self, data: st.DataObject, fault: Fault) -> None:
         doctor = self.api.doctor
         assert doctor.examine().findings == ()
-        if not any(tenant.status == "running" for tenant in self.slices()):
+        if not any(slice_.status == "running" for slice_ in self.slices()):
             for design in self.slices():
                 self.wish(lambda _: self.api.deploy_slice("root", design.slice_id), Fault())  # noqa: B023
-        running = [tenant for tenant in self.slices() if tenant.status == "running"]
+        running = [slice_ for slice_ in self.slices() if slice_.status == "running"]
         if not running:
             return
-        tenant = data.draw(st.sampled_from(running))
+        slice_ = data.draw(st.sampled_from(running))
         before, saved = whole(self.cloud), self.state().to_dict()
-        wanted = data.draw(st.lists(st.sampled_from(damage.possible(self.cloud, tenant)), min_size=1, max_size=4))
+        wanted = data.draw(st.lists(st.sampled_from(damage.possible(self.cloud, slice_)), min_size=1, max_size=4))
         note(f"damage: {wanted[0].title.split()[0]}")
         for each in wanted:
             each.strike()
         assert doctor.examine().findings, [each.title for each in wanted]
-        actor = self.actor(data, tenant)
-        self.wish(lambda listen: self.api.repair_slice(actor, tenant.slice_id, listen), fault, tenant)
+        actor = self.actor(data, slice_)
+        self.wish(lambda listen: self.api.repair_slice(actor, slice_.slice_id, listen), fault, slice_)
         self.revive()  # also where the slice has nothing on the host that is dead
         for each_slice in running:  # what is shared may be another's too
             ok, value = self.api.repair_slice("root", each_slice.slice_id)
@@ -248,7 +248,7 @@ class Histories(RuleBasedStateMachine):
         assert whole(self.cloud) == before, [each.title for each in wanted]
         assert without_pids(self.state().to_dict()) == without_pids(saved)
         assert doctor.examine().findings == (), [each.title for each in wanted]
-        assert self.api.repair_slice(actor, tenant.slice_id) == (True, [])
+        assert self.api.repair_slice(actor, slice_.slice_id) == (True, [])
 
     @precondition(all_is_settled)
     @rule(data=st.data())
@@ -257,10 +257,10 @@ class Histories(RuleBasedStateMachine):
         slices = self.slices()
         if not slices:
             return
-        tenant = data.draw(st.sampled_from(slices))
+        slice_ = data.draw(st.sampled_from(slices))
         there, wanted = copy.deepcopy(self.cloud), copy.deepcopy(self.cloud)
         state = self.state()
-        carry_out(wanted, DeploymentAPI(state.inventory).deploy_plan(tenant).undone("remove"))
+        carry_out(wanted, DeploymentAPI(state.inventory).deploy_plan(slice_).undone("remove"))
         for cloud in (there, wanted):
             for host in cloud.hosts.values():
                 damage.put_strangers(host)
@@ -268,9 +268,9 @@ class Histories(RuleBasedStateMachine):
             path = Path(folder) / "database.yaml"
             shutil.copy(self.path, path)
             with Database(path).transaction() as copied:
-                forget(copied, tenant)
+                forget(copied, slice_)
             doctor = OrchestratorAPI(Database(path), there.connect).doctor  # type: ignore[arg-type]
-            assert bool(doctor.examine().findings) == bool(tenant.vms)
+            assert bool(doctor.examine().findings) == bool(slice_.vms)
             diagnosis = doctor.fix()
         assert (diagnosis.findings, diagnosis.not_removed) == ((), ())
         assert whole(there) == whole(wanted)
@@ -282,12 +282,12 @@ class Histories(RuleBasedStateMachine):
         slices = self.slices()
         if not slices:
             return
-        tenant = data.draw(st.sampled_from(slices))
-        name = data.draw(st.sampled_from([*(vm.name for vm in tenant.vms), "other"]))
+        slice_ = data.draw(st.sampled_from(slices))
+        name = data.draw(st.sampled_from([*(vm.name for vm in slice_.vms), "other"]))
         with self.on_copies():
             with self.database.transaction() as state:
-                forget(state, tenant)
-                state.next_vm_id = tenant.slice_id
+                forget(state, slice_)
+                state.next_vm_id = slice_.slice_id
             before = disks(self.cloud)
             owner = data.draw(st.sampled_from(sorted(QUOTAS)))
             _, again = self.api.create_slice(owner, "again")
@@ -347,10 +347,10 @@ class Histories(RuleBasedStateMachine):
     # --- how a wish is carried out ------------------------------------------------------------------------------------
 
     def wish(
-        self, carry_out: Callable[[Callable[[Event], None]], Any], fault: Fault, tenant: Slice | None = None
+        self, carry_out: Callable[[Callable[[Event], None]], Any], fault: Fault, slice_: Slice | None = None
     ) -> bool:
         """Carry it out while `fault` happens: whether it worked. What did not is one sentence, or a dead manager."""
-        self.touched = tenant.slice_id if tenant else None
+        self.touched = slice_.slice_id if slice_ else None
         self.arm(fault)
         steps = stages = 0
 
@@ -405,7 +405,7 @@ class Histories(RuleBasedStateMachine):
         return State.from_dict(self.parsed[1])
 
     def slices(self) -> list[Slice]:
-        return [tenant for _, tenant in sorted(self.state().slices.items())]
+        return [slice_ for _, slice_ in sorted(self.state().slices.items())]
 
     def unfinished(self) -> list[Slice]:
         return [s for s in self.slices() if s.status in {"deploying", "deleting"} or has_pending(s)]
@@ -416,8 +416,8 @@ class Histories(RuleBasedStateMachine):
         return data.draw(st.sampled_from(slices))
 
     @staticmethod
-    def actor(data: st.DataObject, tenant: Slice) -> str:
-        return data.draw(st.sampled_from([tenant.owner, "root"]))
+    def actor(data: st.DataObject, slice_: Slice) -> str:
+        return data.draw(st.sampled_from([slice_.owner, "root"]))
 
     # --- what has to hold after each ----------------------------------------------------------------------------------
 
@@ -441,8 +441,8 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def a_plan_undone_and_redone_is_the_same(self) -> None:
-        tenant = self.state().slices.get(self.touched or 0)
-        if not tenant or tenant.left or tenant.status not in {"design", "running"} or not tenant.vms:
+        slice_ = self.state().slices.get(self.touched or 0)
+        if not slice_ or slice_.left or slice_.status not in {"design", "running"} or not slice_.vms:
             return
         # What all slices share may be half there for another slice that was left half-done; then it is made whole.
         if self.unfinished() or any(other.left for other in self.slices()):
@@ -451,16 +451,16 @@ class Histories(RuleBasedStateMachine):
         for host in cloud.hosts.values():
             host.dead = False
         deployment = DeploymentAPI(self.state().inventory)
-        plan = deployment.deploy_plan(tenant)
+        plan = deployment.deploy_plan(slice_)
         before = plain(cloud)
-        if tenant.status == "running":
+        if slice_.status == "running":
             carry_out(cloud, plan)
             assert plain(cloud) == before, "running it again changes something"
             carry_out(cloud, plan.undone("remove"))
             carry_out(cloud, plan)
         else:
             carry_out(cloud, plan)
-            carry_out(cloud, deployment.running_plan(tenant).undone("take back"))
+            carry_out(cloud, deployment.running_plan(slice_).undone("take back"))
         assert plain(cloud) == before
 
     def end_well(self) -> None:
@@ -469,15 +469,15 @@ class Histories(RuleBasedStateMachine):
         self.start_manager()
         found = self.unfinished()
         offered = self.api.unfinished("root")[1]
-        assert [tenant.slice_id for tenant in offered if isinstance(tenant, Slice)] == [s.slice_id for s in found]
-        for number, tenant in enumerate(found):
-            answer = self.api.take_back_slice if number % 2 and tenant.status != "deleting" else self.api.finish_slice
-            ok, value = answer("root", tenant.slice_id)
+        assert [slice_.slice_id for slice_ in offered if isinstance(slice_, Slice)] == [s.slice_id for s in found]
+        for number, slice_ in enumerate(found):
+            answer = self.api.take_back_slice if number % 2 and slice_.status != "deleting" else self.api.finish_slice
+            ok, value = answer("root", slice_.slice_id)
             assert ok, value
             self.hosts_agree()
         assert not self.unfinished()
-        for tenant in self.slices():
-            deleted = self.api.delete_slice(tenant.owner, tenant.slice_id)
+        for slice_ in self.slices():
+            deleted = self.api.delete_slice(slice_.owner, slice_.slice_id)
             assert deleted[0], deleted[1]
             self.hosts_agree()
         assert not self.state().slices
@@ -489,20 +489,20 @@ class Histories(RuleBasedStateMachine):
             assert host.files.keys() <= {"vm_images/cirros.img", "vm_images/.cirros.img.seal"}
 
 
-def has_pending(tenant: Slice) -> bool:
-    return any(vm.status == "pending" for vm in tenant.vms)
+def has_pending(slice_: Slice) -> bool:
+    return any(vm.status == "pending" for vm in slice_.vms)
 
 
 NAMES = {f"database.yaml{suffix}" for suffix in ("", ".lock", ".previous", ".audit")}
 RARELY = st.sampled_from([False, False, False, True])
 
 
-def forget(state: State, tenant: Slice) -> None:
+def forget(state: State, slice_: Slice) -> None:
     """The file does not know the slice any more."""
-    del state.slices[tenant.slice_id]
-    owner = state.users[tenant.owner]
-    owner.slices.remove(tenant.slice_id)
-    owner.used_vms -= len(tenant.vms)
+    del state.slices[slice_.slice_id]
+    owner = state.users[slice_.owner]
+    owner.slices.remove(slice_.slice_id)
+    owner.used_vms -= len(slice_.vms)
     recount(state.workers, state.slices.holdings.values())
 
 
@@ -550,8 +550,8 @@ def whole(cloud: FakeCloud) -> dict[str, Any]:
 
 def without_pids(record: Record) -> Record:
     record = copy.deepcopy(record)
-    for tenant in record["slices"].values():
-        for vm in tenant["vms"]:
+    for slice_ in record["slices"].values():
+        for vm in slice_["vms"]:
             vm.pop("pid", None)
     return record
 

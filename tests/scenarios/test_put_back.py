@@ -153,7 +153,7 @@ def test_a_deployment_takes_no_disk_that_is_not_marked_as_its_own(desk: Desk) ->
 
 
 def line(desk: Desk, owner: str, *, links: bool) -> None:
-    """Two VMs with internet on one worker: the first for one tenant, the second for the other."""
+    """Two VMs with internet on one worker: the first for one slice, the second for the other."""
     other = desk.cloud.hosts[WORKERS[owner == "admin"]]
     other.dead = True
     desk.ok(desk.api.discover_workers())
@@ -216,7 +216,7 @@ def test_a_new_slice_takes_over_nothing_of_a_forgotten_one(desk: Desk, damage: s
     assert "is there already, of a slice that database.yaml does not know" in said
     assert "python3 cli.py doctor --fix; nothing was changed and the slice is in design" in said
     assert (desk.cloud.state(), desk.slice().status, desk.slice().left) == (hosts, "design", [])
-    if settle == "wait":  # nothing of the old tenant's was touched: with their file they have it all again
+    if settle == "wait":  # nothing of the old slice's was touched: with their file they have it all again
         put_back(desk, after)
         desk.ok(desk.api.repair_slice("admin", 1000))
         return

@@ -37,11 +37,11 @@ _PATTERNS = tuple(
 def nothing_has_two_owners(state: State) -> None:
     """Ids, VLANs, ports, MACs, addresses, files and names."""
     slices = list(state.slices.values())
-    machines = [(tenant, vm) for tenant in slices for vm in tenant.vms]
+    machines = [(slice_, vm) for slice_ in slices for vm in slice_.vms]
     nics = [(vm, interface) for _, vm in machines for interface in vm.interfaces]
-    links = [(tenant, link) for tenant in slices for link in tenant.links]
+    links = [(slice_, link) for slice_ in slices for link in slice_.links]
     kinds: dict[str, list[Any]] = {
-        "id": [tenant.slice_id for tenant in slices] + [vm.vm_id for _, vm in machines],
+        "id": [slice_.slice_id for slice_ in slices] + [vm.vm_id for _, vm in machines],
         "VLAN of a pool": [vlan for s in slices for vlan in range(s.vlan_pool_start, s.vlan_pool_end + 1)],
         "VLAN of a link": [link.vlan_id for _, link in links],
         "end of a link": [end for _, link in links for end in link.ends],
@@ -52,7 +52,7 @@ def nothing_has_two_owners(state: State) -> None:
         "disk": [(vm.worker_ip, vm.qcow_image) for _, vm in machines],
         "disk id": [vm.disk_id or vm.vm_id for _, vm in machines],
         "TAP": [names.tap_name(vm.vm_id, interface.name) for vm, interface in nics],
-        "process": [names.process_name(tenant.slice_id, vm.vm_id) for tenant, vm in machines],
+        "process": [names.process_name(slice_.slice_id, vm.vm_id) for slice_, vm in machines],
     }
     for kind, things in kinds.items():
         assert len(set(things)) == len(things), f"a {kind} has two owners: {sorted(map(str, things))}"
@@ -62,11 +62,11 @@ def nothing_has_two_owners(state: State) -> None:
 def counts_are_right(state: State) -> None:
     """`used_vms`, who owns which slice, and what the workers were promised."""
     for name, user in state.users.items():
-        owned = [tenant for tenant in state.slices.values() if tenant.owner == name]
-        assert sorted(user.slices) == sorted(tenant.slice_id for tenant in owned)
-        assert user.used_vms == sum(len(tenant.vms) for tenant in owned)
+        owned = [slice_ for slice_ in state.slices.values() if slice_.owner == name]
+        assert sorted(user.slices) == sorted(slice_.slice_id for slice_ in owned)
+        assert user.used_vms == sum(len(slice_.vms) for slice_ in owned)
     for address, worker in state.workers.items():
-        on_it = [vm for tenant in state.slices.values() for vm in tenant.vms if vm.worker_ip == address]
+        on_it = [vm for slice_ in state.slices.values() for vm in slice_.vms if vm.worker_ip == address]
         assert worker.used_cores == sum(vm.cores for vm in on_it)
 
 
@@ -75,35 +75,35 @@ def hosts_agree(cloud: FakeCloud, state: State) -> None:
     found = owners(cloud, state)
     for (address, slice_id), things in found.items():
         if slice_id == SHARED:
-            assert any(internet_interfaces_may_be_up(tenant) for tenant in state.slices.values()), (address, things)
+            assert any(internet_interfaces_may_be_up(slice_) for slice_ in state.slices.values()), (address, things)
             continue
-        tenant = state.slices.get(slice_id)
-        assert tenant, f"{address} has {things}, and there is no slice {slice_id}"
-        if not may_have_more(tenant, address):
-            assert set(things) <= disks(tenant, address), f"{address} has {things}; slice {slice_id} is {tenant.status}"
-    for tenant in state.slices.values():
-        for address in {vm.worker_ip for vm in tenant.vms if tenant.status != "deleting"}:
-            missing = disks(tenant, address, made=True) - set(found[address, tenant.slice_id])
-            assert not missing, f"{address} lacks {missing} of slice {tenant.slice_id}"
+        slice_ = state.slices.get(slice_id)
+        assert slice_, f"{address} has {things}, and there is no slice {slice_id}"
+        if not may_have_more(slice_, address):
+            assert set(things) <= disks(slice_, address), f"{address} has {things}; slice {slice_id} is {slice_.status}"
+    for slice_ in state.slices.values():
+        for address in {vm.worker_ip for vm in slice_.vms if slice_.status != "deleting"}:
+            missing = disks(slice_, address, made=True) - set(found[address, slice_.slice_id])
+            assert not missing, f"{address} lacks {missing} of slice {slice_.slice_id}"
 
 
-def internet_interfaces_may_be_up(tenant: Slice) -> bool:
-    return tenant.uses_internet and (tenant.status != "design" or bool(tenant.left))
+def internet_interfaces_may_be_up(slice_: Slice) -> bool:
+    return slice_.uses_internet and (slice_.status != "design" or bool(slice_.left))
 
 
-def may_have_more(tenant: Slice, address: str) -> bool:
+def may_have_more(slice_: Slice, address: str) -> bool:
     """Whether the record says that a host may have more of the slice than its disks."""
-    pending = any(vm.status == "pending" and vm.worker_ip == address for vm in tenant.vms)
-    left_there = any(entry.endswith(f" on {address}") for entry in tenant.left)
-    known = bool(tenant.left) and tenant.status in {"design", "deleting"}
-    return pending or left_there or (tenant.status != "design" and not known)
+    pending = any(vm.status == "pending" and vm.worker_ip == address for vm in slice_.vms)
+    left_there = any(entry.endswith(f" on {address}") for entry in slice_.left)
+    known = bool(slice_.left) and slice_.status in {"design", "deleting"}
+    return pending or left_there or (slice_.status != "design" and not known)
 
 
-def disks(tenant: Slice, address: str, *, made: bool = False) -> set[str]:
+def disks(slice_: Slice, address: str, *, made: bool = False) -> set[str]:
     """The overlays, their marks, and the folder of a slice's VMs on a worker; `made`: only of those that were made."""
-    unmade = [vm for vm in tenant.vms if made and (vm.status == "pending" or vm.lost_with)]
-    vms = [vm for vm in tenant.vms if vm.worker_ip == address and vm not in unmade]
-    folder = f"vm_images/slice-{tenant.slice_id}"
+    unmade = [vm for vm in slice_.vms if made and (vm.status == "pending" or vm.lost_with)]
+    vms = [vm for vm in slice_.vms if vm.worker_ip == address and vm not in unmade]
+    folder = f"vm_images/slice-{slice_.slice_id}"
     marks = {f"{folder}/{vm.name}.id-{vm.disk_id}" for vm in vms if vm.disk_id}
     return {folder, *marks, *(f"{folder}/{vm.name}_img.qcow2" for vm in vms)} if vms else set()
 
@@ -140,7 +140,7 @@ def _owner(thing: str, state: State) -> int:
 
 
 def _of_vm(vm_id: int, slices: Iterable[Slice]) -> int:
-    return next((tenant.slice_id for tenant in slices if tenant.vm(vm_id)), -vm_id)
+    return next((slice_.slice_id for slice_ in slices if slice_.vm(vm_id)), -vm_id)
 
 
 def _of_vlan(vlan_id: int, slices: Iterable[Slice]) -> int:

@@ -23,17 +23,17 @@ class Damage:
     strike: Callable[[], object]
 
 
-def possible(cloud: FakeCloud, tenant: Slice) -> list[Damage]:
+def possible(cloud: FakeCloud, slice_: Slice) -> list[Damage]:
     """All that can happen to what the slice has, its shared parts among it, in an order that does not change."""
-    found = [damage for address in sorted(cloud.hosts) for damage in _of_host(cloud.hosts[address], tenant)]
+    found = [damage for address in sorted(cloud.hosts) for damage in _of_host(cloud.hosts[address], slice_)]
     return sorted(found, key=lambda damage: damage.title)
 
 
-def _of_host(host: FakeHost, tenant: Slice) -> Iterator[Damage]:
-    vlans = {link.vlan_id for link in tenant.links} | ({SHARED_VLAN} if tenant.uses_internet else set())
-    taps = {names.tap_name(vm.vm_id, nic.name) for vm in tenant.vms for nic in vm.interfaces}
+def _of_host(host: FakeHost, slice_: Slice) -> Iterator[Damage]:
+    vlans = {link.vlan_id for link in slice_.links} | ({SHARED_VLAN} if slice_.uses_internet else set())
+    taps = {names.tap_name(vm.vm_id, nic.name) for vm in slice_.vms for nic in vm.interfaces}
     inner = {name for vlan in vlans for name in (names.gateway_port(vlan), names.dhcp_port(vlan))}
-    spaces = {names.router_namespace(tenant.slice_id), *map(names.dhcp_namespace, vlans)}
+    spaces = {names.router_namespace(slice_.slice_id), *map(names.dhcp_namespace, vlans)}
 
     def damage(what: str, strike: Callable[..., object], *arguments: object) -> Damage:
         def once() -> None:
@@ -43,15 +43,15 @@ def _of_host(host: FakeHost, tenant: Slice) -> Iterator[Damage]:
         return Damage(f"{what} on {host.address}", once)
 
     for pid_file in host.processes:
-        if pid_file.startswith(f"vm_images/slice-{tenant.slice_id}/") or pid_file.split("/")[-2] in spaces:
+        if pid_file.startswith(f"vm_images/slice-{slice_.slice_id}/") or pid_file.split("/")[-2] in spaces:
             yield damage(f"process {pid_file}", kill, pid_file)
-    yield from _of_network(host, tenant, damage, taps, inner, spaces)
+    yield from _of_network(host, slice_, damage, taps, inner, spaces)
     if host.processes:
         yield damage(SWITCH_KEEPS, reboot)
 
 
 def _of_network(
-    host: FakeHost, tenant: Slice, damage: Callable[..., Damage], taps: set[str], inner: set[str], spaces: set[str]
+    host: FakeHost, slice_: Slice, damage: Callable[..., Damage], taps: set[str], inner: set[str], spaces: set[str]
 ) -> Iterator[Damage]:
     for tap in taps & host.namespaces[""].keys():
         yield damage(f"TAP {tap}", lose_tap, tap)
@@ -63,12 +63,12 @@ def _of_network(
         yield damage(f"namespace {space}", lose_namespace, space)
         for device in inner & host.namespaces[space].keys():
             yield damage(f"addresses of {device}", lambda h, s, d: h.namespaces[s][d].clear(), space, device)
-    if (cookie := f"cookie={names.flow_cookie(tenant.slice_id)}") in host.flows:
+    if (cookie := f"cookie={names.flow_cookie(slice_.slice_id)}") in host.flows:
         yield damage("flows", lambda h: h.flows.pop(cookie))
     for path in host.files:
-        if re.fullmatch(rf"/run/({'|'.join(sorted(spaces))})/hosts/slice-{tenant.slice_id}", path):
+        if re.fullmatch(rf"/run/({'|'.join(sorted(spaces))})/hosts/slice-{slice_.slice_id}", path):
             yield damage(f"reservations {path}", lambda h, path: h.files.pop(path), path)
-    if host.rules and tenant.uses_internet:
+    if host.rules and slice_.uses_internet:
         yield damage("a rule", lambda h: h.rules.pop(len(h.rules) // 2))
         yield damage("forwarding", lambda h: h.forwarding.discard(""))
 

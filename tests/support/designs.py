@@ -42,10 +42,10 @@ def design(name: str, inventory: Inventory | None = None) -> Slice:
     wanted = DESIGNS[name]
     deployment = DeploymentAPI(inventory or Inventory())
     workers = {address: Worker(8, 64.0, 500.0) for address in (inventory or Inventory()).workers_list}
-    tenant = Slice(wanted.slice_id, "student")
+    slice_ = Slice(wanted.slice_id, "student")
     for number, nics in enumerate(wanted.nics):
         vm = deployment.create_vm_with_qcow(
-            tenant,
+            slice_,
             wanted.slice_id + 1 + number,
             f"vm{number + 1}",
             "cirros",
@@ -53,9 +53,9 @@ def design(name: str, inventory: Inventory | None = None) -> Slice:
             nics,
             number in wanted.internet,
             workers,
-            holdings_of([tenant]),
+            holdings_of([slice_]),
         )
         vm.status, vm.vnc_secret, vm.disk_id = "design", f"secret{number}", f"{number + 1:016x}"
     for first, eth_a, second, eth_b in wanted.links:
-        tenant.connect(tenant.vms[first].vm_id, eth_a, tenant.vms[second].vm_id, eth_b)
-    return tenant
+        slice_.connect(slice_.vms[first].vm_id, eth_a, slice_.vms[second].vm_id, eth_b)
+    return slice_

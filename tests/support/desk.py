@@ -100,23 +100,23 @@ class Desk:
         return result[1]
 
     def slice(self, slice_id: int = 1000, owner: str = "student") -> Slice:
-        tenant = self.ok(self.api.get_slice(owner, slice_id))
-        assert isinstance(tenant, Slice)
-        return tenant
+        slice_ = self.ok(self.api.get_slice(owner, slice_id))
+        assert isinstance(slice_, Slice)
+        return slice_
 
     def used(self, owner: str = "student") -> int:
         return int(self.ok(self.api.get_user(owner)).used_vms)
 
     def ring(self, count: int, owner: str = "student") -> Slice:
         """A ring of VMs with internet, in design."""
-        tenant = self.ok(self.api.create_slice(owner, "ring"))
+        slice_ = self.ok(self.api.create_slice(owner, "ring"))
         vms = [
-            self.ok(self.api.add_vm_to_slice(owner, tenant.slice_id, f"vm{number}", "cirros", 2, True))
+            self.ok(self.api.add_vm_to_slice(owner, slice_.slice_id, f"vm{number}", "cirros", 2, True))
             for number in range(count)
         ]
         for vm, following in zip(vms, [*vms[1:], vms[0]], strict=True):
-            self.ok(self.api.create_link(owner, tenant.slice_id, vm.vm_id, "eth1", following.vm_id, "eth2"))
-        return self.slice(tenant.slice_id, owner)
+            self.ok(self.api.create_link(owner, slice_.slice_id, vm.vm_id, "eth1", following.vm_id, "eth2"))
+        return self.slice(slice_.slice_id, owner)
 
 
 def open_desk(folder: Path) -> Desk:

@@ -217,7 +217,7 @@ class FakeCloud:
 
     @answering
     def list_slices(self, actor: str) -> list[Slice]:
-        return [copy.deepcopy(tenant) for tenant in self.slices.values() if self._may(actor, tenant)]
+        return [copy.deepcopy(slice_) for slice_ in self.slices.values() if self._may(actor, slice_)]
 
     @answering
     def get_slice(self, actor: str, slice_id: int) -> Slice:
@@ -225,31 +225,31 @@ class FakeCloud:
 
     @answering
     def create_slice(self, actor: str, name: str) -> Slice:
-        tenant = Slice(next_slice_id(self._next_id(), self._live()), actor)
-        tenant.name = name
-        self.slices[tenant.slice_id] = tenant
-        return tenant
+        slice_ = Slice(next_slice_id(self._next_id(), self._live()), actor)
+        slice_.name = name
+        self.slices[slice_.slice_id] = slice_
+        return slice_
 
     @answering
     def add_vm_to_slice(
         self, actor: str, slice_id: int, name: str, flavor_name: str, count: int, internet: bool, listen: Listener
     ) -> VM:
-        tenant = self._own(actor, slice_id)
-        owner = tenant.owner
+        slice_ = self._own(actor, slice_id)
+        owner = slice_.owner
         if not self.users[owner].can_create_vms(1):
             raise Refused("Quota exceeded")
-        if any(vm.name == name for vm in tenant.vms):
+        if any(vm.name == name for vm in slice_.vms):
             raise Refused(f"Slice {slice_id} has a VM {name} already")
         vm_id = next_vm_id(self._next_id(), self._live())
         interfaces = [Interface(f"eth{i}", mac=mac_address(vm_id, i)) for i in range(count + 1)]
         if internet:
             interfaces[0].vlan_id = 400
             interfaces[0].ip_config = next_internet_address(vm_id, self._live(), InternetSettings())
-        worker = WORKERS[len(tenant.vms) % 2]
+        worker = WORKERS[len(slice_.vms) % 2]
         self._play(Plan((Stage("prepare", (step(worker, f"base image and overlay of {name}"),)),)), listen, upload=True)
         vm = VM(vm_id, name, owner, worker, next_vnc_port(self._live()), interfaces, Flavor.get(flavor_name))
         vm.flavor_name, vm.status = flavor_name, "design"
-        tenant.vms.append(vm)
+        slice_.vms.append(vm)
         self.users[owner].used_vms += 1
         return vm
 
@@ -263,19 +263,19 @@ class FakeCloud:
 
     @answering
     def deploy_slice(self, actor: str, slice_id: int, listen: Listener) -> Slice:
-        tenant = self._own(actor, slice_id)
-        if tenant.status == "running":
+        slice_ = self._own(actor, slice_id)
+        if slice_.status == "running":
             raise Refused("Slice already running")
         with held(listen) as pressed:
-            plan = deployment_of(tenant)
+            plan = deployment_of(slice_)
             self._play(plan, listen)
             if pressed():
                 self._play(plan.undone("take back"), listen)
                 raise Interrupted("Interrupted; everything was taken back")
-        tenant.status = "running"
-        for vm in tenant.vms:
+        slice_.status = "running"
+        for vm in slice_.vms:
             vm.status, vm.vnc_secret = "running", f"x7Kd{vm.vm_id}"
-        return tenant
+        return slice_
 
     @answering
     def ailments(self, actor: str) -> dict[int, list[str]]:
@@ -293,16 +293,16 @@ class FakeCloud:
 
     @answering
     def delete_slice(self, actor: str, slice_id: int, listen: Listener) -> Slice:
-        tenant = self._own(actor, slice_id)
-        self._play(deployment_of(tenant).undone("remove"), listen)
+        slice_ = self._own(actor, slice_id)
+        self._play(deployment_of(slice_).undone("remove"), listen)
         del self.slices[slice_id]
-        self.users[tenant.owner].used_vms -= len(tenant.vms)
-        return tenant
+        self.users[slice_.owner].used_vms -= len(slice_.vms)
+        return slice_
 
     @answering
     def unfinished(self, actor: str) -> list[Slice]:
         left_over = [self.slices[slice_id] for slice_id in self.left_over if slice_id in self.slices]
-        return [tenant for tenant in left_over if self._may(actor, tenant)]
+        return [slice_ for slice_ in left_over if self._may(actor, slice_)]
 
     @answering
     def finish_slice(self, actor: str, slice_id: int, listen: Listener) -> str:
@@ -318,7 +318,7 @@ class FakeCloud:
 
     @answering
     def open_console(self, actor: str, vm_id: int, confirm: Callable[[str], bool]) -> Guest:
-        if not any(tenant.vm(vm_id) for tenant in self.slices.values() if self._may(actor, tenant)):
+        if not any(slice_.vm(vm_id) for slice_ in self.slices.values() if self._may(actor, slice_)):
             raise Refused(f"You have no VM {vm_id}; View my Slices shows the ids")
         if self.visitor and not confirm(f"{self.visitor} has had the console of vm1 open since 02:13"):
             raise Refused(f"The console of vm1 was left to {self.visitor}")
@@ -326,19 +326,19 @@ class FakeCloud:
         return self.guests[-1]
 
     def _own(self, actor: str, slice_id: int) -> Slice:
-        tenant = self.slices.get(slice_id)
-        if not tenant or not self._may(actor, tenant):
+        slice_ = self.slices.get(slice_id)
+        if not slice_ or not self._may(actor, slice_):
             raise Refused(f"You have no slice {slice_id}; View my Slices shows the ids")
-        return tenant
+        return slice_
 
-    def _may(self, actor: str, tenant: Slice) -> bool:
-        return self.users[actor].may_work_on(tenant)
+    def _may(self, actor: str, slice_: Slice) -> bool:
+        return self.users[actor].may_work_on(slice_)
 
     def _live(self) -> list[Holdings]:
         return holdings_of(self.slices.values())
 
     def _next_id(self) -> int:
-        used = [*self.slices, *(vm.vm_id for tenant in self.slices.values() for vm in tenant.vms)]
+        used = [*self.slices, *(vm.vm_id for slice_ in self.slices.values() for vm in slice_.vms)]
         return max(used, default=999) + 1
 
     def _play(self, plan: Plan, listen: Listener, *, upload: bool = False) -> None:
@@ -363,10 +363,10 @@ def step(host: str, title: str) -> Step:
     return Step(host, title, (Command(("true", title)),), (Command(("false", title)),))
 
 
-def deployment_of(tenant: Slice) -> Plan:
+def deployment_of(slice_: Slice) -> Plan:
     """A plan with the stages of a deployment."""
     hosts = (*WORKERS, NETWORK_NODE)
-    guests = [(vm.worker_ip, vm.name) for vm in tenant.vms]
+    guests = [(vm.worker_ip, vm.name) for vm in slice_.vms]
     return Plan(
         (
             Stage("preflight", tuple(step(host, "tools and bridge") for host in hosts)),
@@ -374,7 +374,7 @@ def deployment_of(tenant: Slice) -> Plan:
                 "prepare",
                 (
                     *(step(worker, f"base image and overlay of {name}") for worker, name in guests),
-                    *(step(NETWORK_NODE, f"VLAN {link.vlan_id}: gateway and DHCP") for link in tenant.links),
+                    *(step(NETWORK_NODE, f"VLAN {link.vlan_id}: gateway and DHCP") for link in slice_.links),
                 ),
             ),
             Stage("launch", tuple(step(worker, f"QEMU of {name}") for worker, name in guests)),

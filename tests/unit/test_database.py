@@ -725,9 +725,9 @@ def test_a_claim_has_one_holder_though_its_file_comes_and_goes_and_others_ask(pa
 
 def test_a_slice_with_a_vm_can_be_added_and_removed(path: Path, database: Database) -> None:
     with database.transaction() as state:
-        tenant = Slice(1017, "student")
-        tenant.vms = [VM(1018, "vm1", "student", "10.0.10.1", 5904, [Interface("eth0", mac="52:54:00:03:fa:00")])]
-        state.slices[1017] = tenant
+        slice_ = Slice(1017, "student")
+        slice_.vms = [VM(1018, "vm1", "student", "10.0.10.1", 5904, [Interface("eth0", mac="52:54:00:03:fa:00")])]
+        state.slices[1017] = slice_
         state.users["student"].slices.append(1017)
         state.users["student"].used_vms += 1
     with Database(path).transaction() as state:

@@ -38,24 +38,24 @@ def machine(vm_id: int, data_interfaces: int = 1, name: str | None = None, port:
 
 
 def pair(slice_id: int = 1000, data_interfaces: int = 1) -> Slice:
-    tenant = Slice(slice_id, "admin")
-    tenant.vms = [machine(slice_id + 1, data_interfaces), machine(slice_id + 2, data_interfaces)]
-    return tenant
+    slice_ = Slice(slice_id, "admin")
+    slice_.vms = [machine(slice_id + 1, data_interfaces), machine(slice_id + 2, data_interfaces)]
+    return slice_
 
 
 def full_pool(slice_id: int) -> tuple[Slice, int]:
     """A slice with as many links as its pool allows, and their number; the next one is refused."""
-    tenant = Slice(slice_id, "admin")
-    tenant.vms = [machine(20_000 + i, 10) for i in range(6)]
+    slice_ = Slice(slice_id, "admin")
+    slice_.vms = [machine(20_000 + i, 10) for i in range(6)]
     count = 0
     for left in range(0, 6, 2):
         for index in range(1, 11):
             try:
-                tenant.connect(20_000 + left, f"eth{index}", 20_001 + left, f"eth{index}")
+                slice_.connect(20_000 + left, f"eth{index}", 20_001 + left, f"eth{index}")
             except Refused:
-                return tenant, count
+                return slice_, count
             count += 1
-    return tenant, count
+    return slice_, count
 
 
 # --- Documented layouts -----------------------------------------------------------------------------------------------
@@ -78,10 +78,10 @@ def test_the_documented_running_slice_is_read_with_all_it_says() -> None:
 
 @pytest.mark.parametrize("slice_id", [1000, 1001])
 def test_the_documented_slices_keep_all_rules(slice_id: int) -> None:
-    tenant = Slice.from_dict(sample(slice_id))
-    user = User(tenant.owner, "")
-    user.used_vms, user.slices = len(tenant.vms), [slice_id]
-    rules.check(State(Inventory(), {}, {tenant.owner: user}, {}, Slices({slice_id: tenant}), 1000, 100))
+    slice_ = Slice.from_dict(sample(slice_id))
+    user = User(slice_.owner, "")
+    user.used_vms, user.slices = len(slice_.vms), [slice_id]
+    rules.check(State(Inventory(), {}, {slice_.owner: user}, {}, Slices({slice_id: slice_}), 1000, 100))
 
 
 def test_keys_are_written_in_the_documented_order() -> None:
@@ -103,20 +103,20 @@ def test_keys_are_written_in_the_documented_order() -> None:
 
 
 def test_what_is_not_documented_follows_and_is_left_out_while_it_is_empty() -> None:
-    tenant = pair()
-    tenant.name, tenant.left = "lab", ["tap"]
-    tenant.vms[0].vnc_secret = "s"
-    tenant.vms[0].flavor_name, tenant.vms[0].disk_id = "cirros", "00000000000000ff"
-    assert list(tenant.to_dict())[-3:] == ["networks", "name", "left"]
-    assert list(tenant.to_dict()["vms"][0])[-4:] == ["interfaces", "flavor_name", "disk_id", "vnc_secret"]
+    slice_ = pair()
+    slice_.name, slice_.left = "lab", ["tap"]
+    slice_.vms[0].vnc_secret = "s"
+    slice_.vms[0].flavor_name, slice_.vms[0].disk_id = "cirros", "00000000000000ff"
+    assert list(slice_.to_dict())[-3:] == ["networks", "name", "left"]
+    assert list(slice_.to_dict()["vms"][0])[-4:] == ["interfaces", "flavor_name", "disk_id", "vnc_secret"]
 
 
 def test_the_constructors_have_the_documented_defaults() -> None:
-    user, vm, tenant = User("alice", "abc"), machine(1001), Slice(1000, "admin")
+    user, vm, slice_ = User("alice", "abc"), machine(1001), Slice(1000, "admin")
     network = Network(101, "192.168.101.0/24", "192.168.101.1")
     assert (user.quota_vms, user.used_vms, user.slices) == (10, 0, [])
     assert (vm.status, vm.pid, vm.qcow_image, vm.flavor) == ("pending", None, None, None)
-    assert (tenant.status, tenant.topology_type, tenant.vlan_pool_used) == ("design", "custom", [])
+    assert (slice_.status, slice_.topology_type, slice_.vlan_pool_used) == ("design", "custom", [])
     assert (network.dhcp_enabled, network.dhcp_range, network.status) == (False, None, "pending")
 
 
@@ -159,20 +159,20 @@ def test_a_vm_has_the_size_of_its_flavor_and_the_documented_one_without() -> Non
     [(1000, 100, 119), (1001, 120, 139), (1002, 140, 159), (1050, 1100, 1119), (1099, 2080, 2099), (1100, 100, 119)],
 )
 def test_the_documented_pool_formula(slice_id: int, start: int, end: int) -> None:
-    tenant = Slice(slice_id, "admin")
-    assert (tenant.vlan_pool_start, tenant.vlan_pool_end) == (start, end)
+    slice_ = Slice(slice_id, "admin")
+    assert (slice_.vlan_pool_start, slice_.vlan_pool_end) == (start, end)
 
 
 def test_vlans_are_taken_in_order() -> None:
-    tenant = Slice(1000, "admin")
-    assert [tenant.get_next_vlan() for _ in range(21)] == [*range(100, 120), None]
-    assert tenant.vlan_pool_used == list(range(100, 120))
+    slice_ = Slice(1000, "admin")
+    assert [slice_.get_next_vlan() for _ in range(21)] == [*range(100, 120), None]
+    assert slice_.vlan_pool_used == list(range(100, 120))
 
 
 def test_a_vlan_given_back_is_the_next_one() -> None:
-    tenant = Slice(1000, "admin")
-    tenant.vlan_pool_used = [100, 102]
-    assert tenant.get_next_vlan() == 101
+    slice_ = Slice(1000, "admin")
+    slice_.vlan_pool_used = [100, 102]
+    assert slice_.get_next_vlan() == 101
 
 
 def test_the_documented_subnet_of_a_vlan() -> None:
@@ -236,22 +236,22 @@ def vms(draw: st.DrawFn) -> VM:
 
 @st.composite
 def slices(draw: st.DrawFn) -> Slice:
-    tenant = Slice(draw(any_id), draw(valid_names), draw(valid_names))
-    tenant.vlan_pool_used = draw(st.lists(st.integers(1, 4094), max_size=3))
-    tenant.vms = draw(st.lists(vms(), max_size=3))
+    slice_ = Slice(draw(any_id), draw(valid_names), draw(valid_names))
+    slice_.vlan_pool_used = draw(st.lists(st.integers(1, 4094), max_size=3))
+    slice_.vms = draw(st.lists(vms(), max_size=3))
     link = st.builds(Link, st.integers(1, 20), st.integers(1, 4094), any_id, valid_names, any_id, valid_names)
-    tenant.links = draw(st.lists(link, max_size=3))
+    slice_.links = draw(st.lists(link, max_size=3))
     network = st.builds(Network, st.integers(1, 4094), valid_names, valid_names, st.booleans(), st.none() | valid_names)
-    tenant.networks = draw(st.lists(network, max_size=3))
-    tenant.status = draw(st.sampled_from(["design", "deploying", "running", "deleting"]))
-    tenant.name, tenant.left = draw(st.just("") | valid_names), draw(st.lists(valid_names, max_size=2))
-    return tenant
+    slice_.networks = draw(st.lists(network, max_size=3))
+    slice_.status = draw(st.sampled_from(["design", "deploying", "running", "deleting"]))
+    slice_.name, slice_.left = draw(st.just("") | valid_names), draw(st.lists(valid_names, max_size=2))
+    return slice_
 
 
 @given(slices())
 @settings(max_examples=100, deadline=None)
-def test_a_slice_read_back_is_the_slice_written_and_shares_nothing_with_it(tenant: Slice) -> None:
-    record = tenant.to_dict()
+def test_a_slice_read_back_is_the_slice_written_and_shares_nothing_with_it(slice_: Slice) -> None:
+    record = slice_.to_dict()
     text = json.dumps(record)
     again = Slice.from_dict(record)
     assert json.dumps(again.to_dict()) == text
@@ -263,7 +263,7 @@ def test_a_slice_read_back_is_the_slice_written_and_shares_nothing_with_it(tenan
         for interface in vm.interfaces:
             (interface.ip_config or {})["ip"] = "changed"
     again.vms.clear()
-    assert json.dumps(record) == json.dumps(tenant.to_dict()) == text
+    assert json.dumps(record) == json.dumps(slice_.to_dict()) == text
 
 
 @given(valid_names, valid_names, st.integers(0, 10_000), st.integers(0, 10_000), st.lists(any_id))
@@ -277,24 +277,24 @@ def test_a_user_read_back_is_the_user_written(name: str, digest: str, quota: int
 
 
 def test_a_link_is_recorded_at_both_ends_and_with_its_network() -> None:
-    tenant = pair()
-    link = tenant.connect(1001, "eth1", 1002, "eth1")
+    slice_ = pair()
+    link = slice_.connect(1001, "eth1", 1002, "eth1")
     assert link.to_dict() == {
         "link_id": 1, "vlan_id": 100, "vm1_id": 1001, "vm1_interface": "eth1", "vm2_id": 1002, "vm2_interface": "eth1",
     }  # fmt: skip
-    for vm in tenant.vms:
+    for vm in slice_.vms:
         assert (vm.interfaces[1].vlan_id, vm.interfaces[1].link_id) == (100, 1)
         assert (vm.interfaces[0].vlan_id, vm.interfaces[0].link_id) == (None, None)
-    assert [network.vlan_id for network in tenant.networks] == tenant.vlan_pool_used == [100]
+    assert [network.vlan_id for network in slice_.networks] == slice_.vlan_pool_used == [100]
 
 
 def test_the_ends_of_a_link_know_their_addresses_and_each_other() -> None:
-    tenant = pair()
-    link = tenant.connect(1001, "eth1", 1002, "eth1")
-    first, second = tenant.vms
-    assert tenant.address_of(first, first.interfaces[1]) == "192.168.100.10"
-    assert tenant.address_of(second, second.interfaces[1]) == "192.168.100.11"
-    assert tenant.address_of(first, first.interfaces[0]) is None
+    slice_ = pair()
+    link = slice_.connect(1001, "eth1", 1002, "eth1")
+    first, second = slice_.vms
+    assert slice_.address_of(first, first.interfaces[1]) == "192.168.100.10"
+    assert slice_.address_of(second, second.interfaces[1]) == "192.168.100.11"
+    assert slice_.address_of(first, first.interfaces[0]) is None
     assert (link.peer_of(1001), link.peer_of(1002)) == ((1002, "eth1"), (1001, "eth1"))
 
 
@@ -317,46 +317,46 @@ def test_the_ends_of_a_link_know_their_addresses_and_each_other() -> None:
     ],
 )
 def test_a_link_that_may_not_be_is_refused_and_spends_no_vlan(ends: tuple[int, str, int, str], sentence: str) -> None:
-    tenant = pair(data_interfaces=2)
-    tenant.connect(1001, "eth1", 1002, "eth1")
-    before = tenant.to_dict()
+    slice_ = pair(data_interfaces=2)
+    slice_.connect(1001, "eth1", 1002, "eth1")
+    before = slice_.to_dict()
     with pytest.raises(Refused) as refused:
-        tenant.connect(*ends)
+        slice_.connect(*ends)
     assert str(refused.value) == sentence
-    assert tenant.to_dict() == before
+    assert slice_.to_dict() == before
 
 
 def test_a_vm_without_a_free_interface_says_so() -> None:
-    tenant = pair(data_interfaces=0)
+    slice_ = pair(data_interfaces=0)
     with pytest.raises(Refused, match="its free data interfaces: none"):
-        tenant.connect(1001, "eth1", 1002, "eth1")
+        slice_.connect(1001, "eth1", 1002, "eth1")
 
 
 @given(any_id)
 @settings(deadline=None)
 def test_a_pool_gives_20_links_and_19_where_the_internets_vlan_is_in_it(slice_id: int) -> None:
-    tenant, count = full_pool(slice_id)
-    assert count == len(set(tenant.vlan_pool_used)) == (19 if slice_id % 100 == 15 else 20)
-    assert INTERNET_VLAN not in tenant.vlan_pool_used
-    assert all(tenant.vlan_pool_start <= vlan <= tenant.vlan_pool_end for vlan in tenant.vlan_pool_used)
-    assert all(1 <= vlan <= 4094 for vlan in tenant.vlan_pool_used)
+    slice_, count = full_pool(slice_id)
+    assert count == len(set(slice_.vlan_pool_used)) == (19 if slice_id % 100 == 15 else 20)
+    assert INTERNET_VLAN not in slice_.vlan_pool_used
+    assert all(slice_.vlan_pool_start <= vlan <= slice_.vlan_pool_end for vlan in slice_.vlan_pool_used)
+    assert all(1 <= vlan <= 4094 for vlan in slice_.vlan_pool_used)
 
 
 @pytest.mark.parametrize(("slice_id", "count"), [(1000, 20), (1015, 19), (1115, 19)])
 def test_an_exhausted_pool_is_refused_as_documented_and_changes_nothing(slice_id: int, count: int) -> None:
-    tenant, _ = full_pool(slice_id)
-    before = tenant.to_dict()
+    slice_, _ = full_pool(slice_id)
+    before = slice_.to_dict()
     with pytest.raises(Refused) as refused:
-        tenant.connect(20_004, "eth1", 20_005, "eth1")
+        slice_.connect(20_004, "eth1", 20_005, "eth1")
     assert str(refused.value) == (
         f"VLAN pool exhausted: this slice can have {count} links; put further VMs into another slice"
     )
-    assert tenant.to_dict() == before
+    assert slice_.to_dict() == before
 
 
 def test_another_vlan_reserved_for_the_internet_is_kept_free_instead_of_400() -> None:
-    tenant = pair(1000, 2)
-    assert tenant.connect(1001, "eth1", 1002, "eth1", reserved=100).vlan_id == 101
+    slice_ = pair(1000, 2)
+    assert slice_.connect(1001, "eth1", 1002, "eth1", reserved=100).vlan_id == 101
     assert Slice(1015, "admin").get_next_vlan(reserved=100) == 400
 
 
@@ -370,16 +370,16 @@ def test_the_first_ids_are_the_documented_ones() -> None:
 
 
 def test_the_lowest_free_vnc_port_is_given_again_after_deletion() -> None:
-    tenant = Slice(1000, "admin")
-    tenant.vms = [machine(1001, port=5901), machine(1002, port=5903)]
-    assert ids.next_vnc_port(holdings_of([tenant])) == 5902
+    slice_ = Slice(1000, "admin")
+    slice_.vms = [machine(1001, port=5901), machine(1002, port=5903)]
+    assert ids.next_vnc_port(holdings_of([slice_])) == 5902
 
 
 def test_when_all_vnc_ports_are_held_the_next_is_refused() -> None:
-    tenant = Slice(1000, "admin")
-    tenant.vms = [VM(i, "vm", "a", "w", port, []) for i, port in enumerate(range(5901, 65_536))]
+    slice_ = Slice(1000, "admin")
+    slice_.vms = [VM(i, "vm", "a", "w", port, []) for i, port in enumerate(range(5901, 65_536))]
     with pytest.raises(Refused, match="All VNC ports are in use"):
-        ids.next_vnc_port(holdings_of([tenant]))
+        ids.next_vnc_port(holdings_of([slice_]))
 
 
 def test_a_slice_gets_an_id_whose_pool_is_free_and_the_last_pool_is_found() -> None:
@@ -390,25 +390,25 @@ def test_a_slice_gets_an_id_whose_pool_is_free_and_the_last_pool_is_found() -> N
 
 
 def test_after_the_last_id_the_first_free_one_is_next() -> None:
-    tenant = Slice(1000, "admin")
-    tenant.vms = [machine(1001)]
-    assert ids.next_vm_id(models.LAST_ID + 1, holdings_of([tenant])) == 1002
+    slice_ = Slice(1000, "admin")
+    slice_.vms = [machine(1001)]
+    assert ids.next_vm_id(models.LAST_ID + 1, holdings_of([slice_])) == 1002
 
 
 def test_an_id_whose_macs_are_held_by_an_id_65536_away_is_skipped() -> None:
-    tenant = Slice(1000, "admin")
-    tenant.vms = [machine(1001)]
+    slice_ = Slice(1000, "admin")
+    slice_.vms = [machine(1001)]
     assert names.mac_address(1001 + 65_536, 0) == names.mac_address(1001, 0)
-    assert ids.next_vm_id(1001 + 65_536, holdings_of([tenant])) == 1002 + 65_536
+    assert ids.next_vm_id(1001 + 65_536, holdings_of([slice_])) == 1002 + 65_536
 
 
 def with_addresses(*hosts: int) -> list[Holdings]:
-    tenant = Slice(1000, "admin")
+    slice_ = Slice(1000, "admin")
     for number, host in enumerate(hosts):
         vm = machine(1001 + number)
         vm.interfaces[0].ip_config = {"ip": f"10.60.7.{host}", "cidr": INTERNET.cidr, "gateway": INTERNET.gateway}
-        tenant.vms.append(vm)
-    return holdings_of([tenant])
+        slice_.vms.append(vm)
+    return holdings_of([slice_])
 
 
 def test_the_documented_internet_address_is_given_where_it_is_free_and_else_the_first_free_one() -> None:
@@ -499,7 +499,7 @@ class Cloud(RuleBasedStateMachine):
     @precondition(lambda self: self.live)
     @rule(data=st.data(), count=st.integers(1, 30), nics=st.integers(0, 10), internet=st.booleans())
     def add_vms(self, data: st.DataObject, count: int, nics: int, internet: bool) -> None:
-        tenant = self.live[data.draw(st.sampled_from(sorted(self.live)))]
+        slice_ = self.live[data.draw(st.sampled_from(sorted(self.live)))]
         for _ in range(count):
             everyone = holdings_of(self.live.values())
             vm_id = ids.next_vm_id(self.counter, everyone)
@@ -511,21 +511,21 @@ class Cloud(RuleBasedStateMachine):
                 except Refused:
                     return
                 vm.interfaces[0].vlan_id = INTERNET.vlan_id
-            tenant.vms.append(vm)
+            slice_.vms.append(vm)
 
-    @precondition(lambda self: any(len(tenant.vms) > 1 for tenant in self.live.values()))
+    @precondition(lambda self: any(len(slice_.vms) > 1 for slice_ in self.live.values()))
     @rule(data=st.data(), count=st.integers(1, 25))
     def link(self, data: st.DataObject, count: int) -> None:
-        able = [slice_id for slice_id, tenant in self.live.items() if len(tenant.vms) > 1]
-        tenant = self.live[data.draw(st.sampled_from(able))]
+        able = [slice_id for slice_id, slice_ in self.live.items() if len(slice_.vms) > 1]
+        slice_ = self.live[data.draw(st.sampled_from(able))]
         for _ in range(count):
-            ends = data.draw(st.lists(st.sampled_from(tenant.vms), min_size=2, max_size=2))
+            ends = data.draw(st.lists(st.sampled_from(slice_.vms), min_size=2, max_size=2))
             valid_names = [data.draw(st.sampled_from([i.name for i in vm.interfaces])) for vm in ends]
-            before = tenant.to_dict()
+            before = slice_.to_dict()
             try:
-                tenant.connect(ends[0].vm_id, valid_names[0], ends[1].vm_id, valid_names[1])
+                slice_.connect(ends[0].vm_id, valid_names[0], ends[1].vm_id, valid_names[1])
             except Refused:
-                assert tenant.to_dict() == before
+                assert slice_.to_dict() == before
 
     @precondition(lambda self: self.live)
     @rule(data=st.data())
@@ -535,37 +535,37 @@ class Cloud(RuleBasedStateMachine):
     @invariant()
     def nothing_has_two_owners(self) -> None:
         everyone = list(self.live.values())
-        machines = [vm for tenant in everyone for vm in tenant.vms]
+        machines = [vm for slice_ in everyone for vm in slice_.vms]
         nics = [(vm, interface) for vm in machines for interface in vm.interfaces]
-        pools = [vlan for tenant in everyone for vlan in range(tenant.vlan_pool_start, tenant.vlan_pool_end + 1)]
+        pools = [vlan for slice_ in everyone for vlan in range(slice_.vlan_pool_start, slice_.vlan_pool_end + 1)]
         for things in (
-            [tenant.slice_id for tenant in everyone] + [vm.vm_id for vm in machines],
+            [slice_.slice_id for slice_ in everyone] + [vm.vm_id for vm in machines],
             pools,
-            [vlan for tenant in everyone for vlan in (*tenant.vlan_pool_used, INTERNET_VLAN)[:-1]],
+            [vlan for slice_ in everyone for vlan in (*slice_.vlan_pool_used, INTERNET_VLAN)[:-1]],
             [vm.vnc_port for vm in machines],
             [interface.mac for _, interface in nics],
             [interface.ip_config["ip"] for _, interface in nics if interface.ip_config],
             [names.tap_name(vm.vm_id, interface.name) for vm, interface in nics],
-            [names.process_name(tenant.slice_id, vm.vm_id) for tenant in everyone for vm in tenant.vms],
+            [names.process_name(slice_.slice_id, vm.vm_id) for slice_ in everyone for vm in slice_.vms],
         ):
             assert len(set(things)) == len(things)
 
     @invariant()
     def the_internets_vlan_is_no_links(self) -> None:
-        assert all(INTERNET_VLAN not in tenant.vlan_pool_used for tenant in self.live.values())
+        assert all(INTERNET_VLAN not in slice_.vlan_pool_used for slice_ in self.live.values())
 
     @invariant()
     def addresses_are_in_the_internet_network(self) -> None:
-        for tenant in self.live.values():
-            for vm, interface in models.internet_interfaces(tenant):
+        for slice_ in self.live.values():
+            for vm, interface in models.internet_interfaces(slice_):
                 assert interface.ip_config
                 assert ipaddress.IPv4Address(interface.ip_config["ip"]) in INTERNET.network
-                assert tenant.address_of(vm, interface) == interface.ip_config["ip"]
+                assert slice_.address_of(vm, interface) == interface.ip_config["ip"]
 
     @invariant()
     def all_rules_of_the_database_are_kept(self) -> None:
         user = User("admin", "")
-        user.slices, user.used_vms = list(self.live), sum(len(tenant.vms) for tenant in self.live.values())
+        user.slices, user.used_vms = list(self.live), sum(len(slice_.vms) for slice_ in self.live.values())
         rules.check(State(Inventory(), {}, {"admin": user}, {}, Slices(self.live), self.counter, 100))
 
 

@@ -36,10 +36,10 @@ def test_slices_and_vms_draw_from_one_counter(desk: Desk) -> None:
 
 
 def test_vms_go_round_the_workers_and_have_their_overlays(desk: Desk) -> None:
-    tenant = desk.ring(3)
-    assert [vm.worker_ip for vm in tenant.vms] == [WORKERS[0], WORKERS[1], WORKERS[0]]
-    assert {vm.status for vm in tenant.vms} == {"design"}
-    for vm in tenant.vms:
+    slice_ = desk.ring(3)
+    assert [vm.worker_ip for vm in slice_.vms] == [WORKERS[0], WORKERS[1], WORKERS[0]]
+    assert {vm.status for vm in slice_.vms} == {"design"}
+    for vm in slice_.vms:
         assert f"vm_images/slice-1000/{vm.name}_img.qcow2" in desk.cloud.hosts[vm.worker_ip].files
         assert vm.qcow_image == f"~/vm_images/slice-1000/{vm.name}_img.qcow2"
 
@@ -140,8 +140,8 @@ def test_a_link_that_may_not_be_spends_no_vlan(desk: Desk, link: tuple[Any, ...]
 
 
 def test_links_record_their_networks(desk: Desk) -> None:
-    tenant = desk.ring(2)
-    assert tenant.networks[0].to_dict() == {
+    slice_ = desk.ring(2)
+    assert slice_.networks[0].to_dict() == {
         "vlan_id": 100,
         "cidr": "192.168.100.0/24",
         "gateway_ip": "192.168.100.1",
@@ -159,19 +159,19 @@ def test_deploy_and_delete(desk: Desk) -> None:
     before = {address: host.state() for address, host in desk.cloud.hosts.items()}
     before = copy.deepcopy(before)
     events: list[Event] = []
-    tenant = desk.ok(desk.api.deploy_slice("student", 1000, events.append))
-    assert tenant.status == "running"
+    slice_ = desk.ok(desk.api.deploy_slice("student", 1000, events.append))
+    assert slice_.status == "running"
     assert [e.stage.title for e in events if isinstance(e, StageStarted)] == [
         "preflight",
         "prepare",
         "launch",
         "verify",
     ]
-    assert {vm.status for vm in tenant.vms} == {"running"}
-    assert all(vm.pid and vm.pid.isdigit() for vm in tenant.vms)
-    assert all(vm.vnc_secret and len(vm.vnc_secret) == 8 for vm in tenant.vms)
-    assert len({vm.vnc_secret for vm in tenant.vms}) == 4
-    assert {network.status for network in tenant.networks} == {"running"}
+    assert {vm.status for vm in slice_.vms} == {"running"}
+    assert all(vm.pid and vm.pid.isdigit() for vm in slice_.vms)
+    assert all(vm.vnc_secret and len(vm.vnc_secret) == 8 for vm in slice_.vms)
+    assert len({vm.vnc_secret for vm in slice_.vms}) == 4
+    assert {network.status for network in slice_.networks} == {"running"}
     assert desk.no(desk.api.deploy_slice("student", 1000)) == "Slice already running"
     assert "is running and cannot be edited" in desk.no(desk.api.add_vm_to_slice("student", 1000, "x", "cirros"))
     assert "is running and cannot be edited" in desk.no(desk.api.create_link("student", 1000, 1, "eth1", 2, "eth1"))
@@ -188,9 +188,9 @@ def test_deploy_and_delete(desk: Desk) -> None:
 
 def test_secrets_are_in_no_command_line(desk: Desk) -> None:
     desk.ring(2)
-    tenant = desk.ok(desk.api.deploy_slice("student", 1000))
+    slice_ = desk.ok(desk.api.deploy_slice("student", 1000))
     text = desk.ok(desk.api.plan_slice("student", 1000)).text()
-    assert not [vm for vm in tenant.vms if vm.vnc_secret in text]
+    assert not [vm for vm in slice_.vms if vm.vnc_secret in text]
     assert "(secret)" in text
 
 
@@ -230,8 +230,8 @@ def test_a_failure_in_any_stage_takes_all_back(desk: Desk, host: str, title: str
     done = "nothing was changed" if is_preflight else "what was done has been taken back"
     assert sentence.endswith(f": out of luck; {done} and the slice is in design")
     assert desk.cloud.state() == before
-    tenant = desk.slice()
-    assert (tenant.status, {vm.status for vm in tenant.vms}, {vm.pid for vm in tenant.vms}) == (
+    slice_ = desk.slice()
+    assert (slice_.status, {vm.status for vm in slice_.vms}, {vm.pid for vm in slice_.vms}) == (
         "design",
         {"design"},
         {None},
@@ -320,10 +320,10 @@ def test_deleting_keeps_what_it_could_not_remove(desk: Desk) -> None:
     desk.cloud.hosts[WORKERS[1]].dead = True
     sentence = desk.no(desk.api.delete_slice("student", 1000))
     assert sentence.startswith("Slice 1000 is not all gone: 10.0.10.2 does not answer")
-    tenant = desk.slice()
-    assert tenant.status == "deleting"
-    assert "QEMU on 10.0.10.2" in tenant.left
-    assert not [entry for entry in tenant.left if not entry.endswith("on 10.0.10.2")]
+    slice_ = desk.slice()
+    assert slice_.status == "deleting"
+    assert "QEMU on 10.0.10.2" in slice_.left
+    assert not [entry for entry in slice_.left if not entry.endswith("on 10.0.10.2")]
     assert desk.used() == 3
     assert "in the middle of deleting" in desk.no(desk.api.deploy_slice("student", 1000))
     desk.cloud.hosts[WORKERS[1]].dead = False
@@ -396,9 +396,9 @@ def test_what_a_lost_host_still_has_is_kept_until_it_is_gone(desk: Desk) -> None
     worker.dies_after = 25  # in the middle of verify: its QEMUs run
     assert "not all could be taken back" in desk.no(desk.api.deploy_slice("student", 1000))
     assert worker.processes
-    tenant = desk.slice()
-    assert tenant.status == "design"
-    assert f"QEMU on {WORKERS[0]}" in tenant.left
+    slice_ = desk.slice()
+    assert slice_.status == "design"
+    assert f"QEMU on {WORKERS[0]}" in slice_.left
     assert "things left on a host" in desk.no(desk.api.create_link("student", 1000, 1001, "eth1", 1002, "eth1"))
     assert "things left on a host" in desk.no(desk.api.add_vm_to_slice("student", 1000, "x", "cirros"))
     assert "not all taken back" in desk.no(desk.api.deploy_slice("student", 1000))

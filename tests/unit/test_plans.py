@@ -54,12 +54,12 @@ def test_plan_runs_and_undone_leaves_nothing(name: str) -> None:
 
 def test_a_vm_without_a_secret_starts_with_an_empty_line() -> None:
     """The script reads one line; without one it would end the VM and fail."""
-    tenant = design("ring")
-    for vm in tenant.vms:
+    slice_ = design("ring")
+    for vm in slice_.vms:
         vm.vnc_secret = None
-    steps = DeploymentAPI(Inventory()).deploy_plan(tenant).steps
+    steps = DeploymentAPI(Inventory()).deploy_plan(slice_).steps
     starts = [command for step in steps for command in step.do if isinstance(command, Command) and command.secret]
-    assert len(starts) == len(tenant.vms)
+    assert len(starts) == len(slice_.vms)
     assert {command.stdin for command in starts} == {"\n"}
 
 
@@ -136,8 +136,8 @@ def _without_pids(state: Mapping[str, Mapping[str, Any]]) -> dict[str, object]:
 
 
 def test_running_plan_keeps_the_overlays() -> None:
-    tenant = design("line")
-    running = DeploymentAPI(Inventory()).running_plan(tenant)
+    slice_ = design("line")
+    running = DeploymentAPI(Inventory()).running_plan(slice_)
     titles = [step.title for step in running.steps]
     assert not [title for title in titles if title.startswith("overlay")]
     assert "QEMU" in titles
@@ -149,8 +149,8 @@ def test_no_two_slices_share_an_object_on_a_host() -> None:
     deployment = DeploymentAPI(Inventory())
     shared = ("programs", "bridge br-int", "base image cirros.img", "internet on VLAN 400", "dnsmasq of VLAN 400")
 
-    def names(tenant: Slice) -> set[str]:
-        steps = [step for step in deployment.deploy_plan(tenant).steps if step.title not in shared]
+    def names(slice_: Slice) -> set[str]:
+        steps = [step for step in deployment.deploy_plan(slice_).steps if step.title not in shared]
         words = {word for step in steps for command in step.undo for word in command.argv}
         return {word for word in words if any(mark in word for mark in ("tap_", "vlan", "slice", "ns-"))}
 

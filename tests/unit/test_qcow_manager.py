@@ -76,20 +76,20 @@ def worker(tmp_path: Path) -> Worker:
 
 
 @pytest.fixture
-def tenant() -> Slice:
+def slice_() -> Slice:
     """Two VMs on one worker."""
-    tenant = design("unconnected")
-    for vm in tenant.vms:
-        vm.worker_ip = tenant.vms[0].worker_ip
-    return tenant
+    slice_ = design("unconnected")
+    for vm in slice_.vms:
+        vm.worker_ip = slice_.vms[0].worker_ip
+    return slice_
 
 
 MARK = "vm1.id-0000000000000001"
 OWN = {"vm1_img.qcow2": "made\n", MARK: ""}
 
 
-def test_a_disk_is_made_once_and_has_its_mark(worker: Worker, tenant: Slice) -> None:
-    steps = worker.disks.disk(tenant, tenant.vms[0])
+def test_a_disk_is_made_once_and_has_its_mark(worker: Worker, slice_: Slice) -> None:
+    steps = worker.disks.disk(slice_, slice_.vms[0])
     assert worker.does(*steps) == ""
     assert worker.files() == OWN
     (worker.folder / "vm1_img.qcow2").write_text("what the guest wrote")
@@ -100,25 +100,25 @@ def test_a_disk_is_made_once_and_has_its_mark(worker: Worker, tenant: Slice) -> 
 
 
 @pytest.mark.parametrize("marked", [False, True])
-def test_anothers_disk_is_neither_taken_nor_removed(worker: Worker, tenant: Slice, marked: bool) -> None:
+def test_anothers_disk_is_neither_taken_nor_removed(worker: Worker, slice_: Slice, marked: bool) -> None:
     worker.has(disk="theirs", **({"mark": ""} if marked else {}))
-    before, steps = worker.files(), worker.disks.disk(tenant, tenant.vms[0])
+    before, steps = worker.files(), worker.disks.disk(slice_, slice_.vms[0])
     assert "vm1_img.qcow2 is there already, of a slice that database.yaml does not know" in worker.does(*steps)
     assert worker.undoes(*steps) == ""
     assert worker.files() == before
 
 
-def test_a_mark_without_a_disk_says_nothing(worker: Worker, tenant: Slice) -> None:
+def test_a_mark_without_a_disk_says_nothing(worker: Worker, slice_: Slice) -> None:
     worker.has(mark="")
-    steps = worker.disks.disk(tenant, tenant.vms[0])
+    steps = worker.disks.disk(slice_, slice_.vms[0])
     assert worker.undoes(*steps) == ""
     assert worker.files() == {"vm1.id-00000000000000ff": ""}
     assert worker.does(*steps) == ""
     assert worker.files() == OWN
 
 
-def test_a_disk_that_is_half_made_has_its_mark_and_goes(worker: Worker, tenant: Slice) -> None:
-    steps = worker.disks.disk(tenant, tenant.vms[0])
+def test_a_disk_that_is_half_made_has_its_mark_and_goes(worker: Worker, slice_: Slice) -> None:
+    steps = worker.disks.disk(slice_, slice_.vms[0])
     worker.has_qemu_img(HALF)
     worker.does(*steps)
     assert worker.files() == {"vm1_img.qcow2.part": "made\n", MARK: ""}
@@ -130,8 +130,8 @@ def test_a_disk_that_is_half_made_has_its_mark_and_goes(worker: Worker, tenant: 
     assert not worker.folder.exists()
 
 
-def test_what_cannot_be_removed_stays_known_as_the_vms(worker: Worker, tenant: Slice) -> None:
-    steps, disk = worker.disks.disk(tenant, tenant.vms[0]), worker.folder / "vm1_img.qcow2"
+def test_what_cannot_be_removed_stays_known_as_the_vms(worker: Worker, slice_: Slice) -> None:
+    steps, disk = worker.disks.disk(slice_, slice_.vms[0]), worker.folder / "vm1_img.qcow2"
     worker.does(*steps)
     disk.unlink()
     disk.mkdir()  # rm(1) says no
@@ -143,9 +143,9 @@ def test_what_cannot_be_removed_stays_known_as_the_vms(worker: Worker, tenant: S
 
 
 @pytest.mark.parametrize("marked", [False, True])
-def test_a_vm_of_an_older_file_has_the_disk_of_its_name(worker: Worker, tenant: Slice, marked: bool) -> None:
-    tenant.vms[0].disk_id = None
-    steps = worker.disks.disk(tenant, tenant.vms[0])
+def test_a_vm_of_an_older_file_has_the_disk_of_its_name(worker: Worker, slice_: Slice, marked: bool) -> None:
+    slice_.vms[0].disk_id = None
+    steps = worker.disks.disk(slice_, slice_.vms[0])
     worker.has(part="half", **({"mark": ""} if marked else {}))
     assert worker.does(*steps) == worker.does(*steps) == ""
     assert worker.files().pop("vm1_img.qcow2") == "made\n"
@@ -172,7 +172,7 @@ MINE, OTHERS = (lambda worker: (worker.folder / MARK).touch()), (lambda worker: 
     ],
 )
 def test_a_place_is_free_where_nothing_but_ones_own_is_there(
-    worker: Worker, tenant: Slice, there: list[Callable[[Worker], None]], known: bool, taken: str
+    worker: Worker, slice_: Slice, there: list[Callable[[Worker], None]], known: bool, taken: str
 ) -> None:
     """`known`: the slice has another disk there already."""
     for act in there:
@@ -180,8 +180,8 @@ def test_a_place_is_free_where_nothing_but_ones_own_is_there(
     if known:
         (older,) = design("single").vms
         older.vm_id = 1099
-        tenant.vms.append(older)
-    (look,) = worker.disks.require_free(tenant, tenant.vms[:2])
+        slice_.vms.append(older)
+    (look,) = worker.disks.require_free(slice_, slice_.vms[:2])
     what_to_do = "(was an older version put back?); create another slice and delete this one, "
     what_to_do += "then an operator removes it with: python3 cli.py doctor --fix"
     told = f"vm_images/{taken} is there already, of a slice that database.yaml does not know {what_to_do}\n"
@@ -189,11 +189,11 @@ def test_a_place_is_free_where_nothing_but_ones_own_is_there(
     assert not look.undo
 
 
-def test_a_folder_that_two_workers_share_is_told_as_that(worker: Worker, tenant: Slice) -> None:
+def test_a_folder_that_two_workers_share_is_told_as_that(worker: Worker, slice_: Slice) -> None:
     """The slice's first VM has its disk on another worker, and its mark is here."""
-    first, second = tenant.vms[:2]
+    first, second = slice_.vms[:2]
     first.worker_ip = "10.0.10.9"
-    (look,) = worker.disks.require_free(tenant, [second])
+    (look,) = worker.disks.require_free(slice_, [second])
     assert worker.does(look) == ""
     worker.folder.mkdir(exist_ok=True)
     (worker.folder / f"{first.name}.id-{first.disk_id}").touch()
@@ -202,18 +202,18 @@ def test_a_folder_that_two_workers_share_is_told_as_that(worker: Worker, tenant:
     )
 
 
-def test_disks_of_an_older_file_are_not_looked_at(worker: Worker, tenant: Slice) -> None:
+def test_disks_of_an_older_file_are_not_looked_at(worker: Worker, slice_: Slice) -> None:
     """They may be there already: their manager died half-way, and they say not whose they are."""
-    tenant.vms[0].disk_id = None
+    slice_.vms[0].disk_id = None
     worker.has(disk="mine")
-    (look,) = worker.disks.require_free(tenant, tenant.vms)
+    (look,) = worker.disks.require_free(slice_, slice_.vms)
     assert worker.does(look) == ""
-    tenant.vms[1].disk_id = None
-    assert worker.disks.require_free(tenant, tenant.vms) == ()
+    slice_.vms[1].disk_id = None
+    assert worker.disks.require_free(slice_, slice_.vms) == ()
 
 
-def test_a_deployment_says_what_to_do_about_anothers_disk(worker: Worker, tenant: Slice) -> None:
-    (look,) = worker.disks.preflight(tenant, tenant.vms[0].worker_ip)
+def test_a_deployment_says_what_to_do_about_anothers_disk(worker: Worker, slice_: Slice) -> None:
+    (look,) = worker.disks.preflight(slice_, slice_.vms[0].worker_ip)
     assert worker.does(look) == ""
     worker.has(disk="theirs", mark="")
     said = worker.does(look)
@@ -228,8 +228,8 @@ def test_a_deployment_says_what_to_do_about_anothers_disk(worker: Worker, tenant
 
 def test_an_image_that_was_looked_at_when_it_came_is_not_looked_at_again(tmp_path: Path) -> None:
     """Nor is any other let in by that: one put there meanwhile, of another size, is."""
-    worker, tenant = Worker(tmp_path), design("single")
-    base, *_ = worker.disks.create_backing_image(tenant, tenant.vms[0])
+    worker, slice_ = Worker(tmp_path), design("single")
+    base, *_ = worker.disks.create_backing_image(slice_, slice_.vms[0])
     (upload,) = (action for action in base.do if isinstance(action, Upload))
     image, part, seal = (tmp_path / name for name in (upload.target, upload.part, "vm_images/.cirros.img.seal"))
     looks = tmp_path / "looks"
@@ -258,9 +258,9 @@ def test_an_image_that_was_looked_at_when_it_came_is_not_looked_at_again(tmp_pat
 
 def test_an_empty_image_that_a_power_cut_left_keeps_no_slice_from_being_deployed(tmp_path: Path) -> None:
     """It is brought anew, as one that is not there; its seal may have come to the disk before it."""
-    worker, tenant = Worker(tmp_path), design("single")
+    worker, slice_ = Worker(tmp_path), design("single")
     (worker.images / ".cirros.img.seal").write_text("32 1\n")
-    look = worker.disks.preflight(tenant, tenant.vms[0].worker_ip)
+    look = worker.disks.preflight(slice_, slice_.vms[0].worker_ip)
     assert "is not the image that disks of VMs were built on" in worker.does(*look)
     (worker.images / "cirros.img").write_bytes(b"")
     assert worker.does(*look) == ""
@@ -271,9 +271,9 @@ def header(size: int) -> bytes:
 
 
 @pytest.mark.parametrize("size", [(1 << 30) + 1, 500 << 40, 1 << 63, (1 << 64) - 1])
-def test_a_base_image_larger_than_the_flavors_disk_is_refused(worker: Worker, tenant: Slice, size: int) -> None:
+def test_a_base_image_larger_than_the_flavors_disk_is_refused(worker: Worker, slice_: Slice, size: int) -> None:
     (worker.images / "cirros.img").write_bytes(header(size))
-    said = worker.does(*worker.disks.disk(tenant, tenant.vms[0]))
+    said = worker.does(*worker.disks.disk(slice_, slice_.vms[0]))
     assert re.match(r"the base image cirros.img is a disk of -?\d+ MiB, and the flavor has 1024 MiB: ", said)
     assert not worker.files()
 
@@ -282,34 +282,34 @@ def test_a_base_image_larger_than_the_flavors_disk_is_refused(worker: Worker, te
     ("size", "disk_gb", "made"), [(1 << 30, 1, 1 << 30), (2361393152 + 512, 2.2, 2361393152 + 512)]
 )
 def test_an_image_as_large_as_the_disk_is_none_that_is_larger(
-    worker: Worker, tenant: Slice, size: int, disk_gb: float, made: int
+    worker: Worker, slice_: Slice, size: int, disk_gb: float, made: int
 ) -> None:
     """A disk of 2.2 GiB has 2252 MiB and a part of one; the overlay is never smaller than its image."""
     (worker.images / "cirros.img").write_bytes(header(size))
     worker.has_qemu_img(f"{WHOLE}; echo $size >size")
-    vm = tenant.vms[0]
+    vm = slice_.vms[0]
     assert vm.flavor
     vm.flavor["disk_gb"] = disk_gb
-    assert worker.does(*worker.disks.disk(tenant, vm)) == ""
+    assert worker.does(*worker.disks.disk(slice_, vm)) == ""
     assert int((worker.home / "size").read_text()) == made
 
 
-def test_an_image_whose_name_no_file_can_have_was_never_there(worker: Worker, tenant: Slice) -> None:
-    vm = tenant.vms[0]
+def test_an_image_whose_name_no_file_can_have_was_never_there(worker: Worker, slice_: Slice) -> None:
+    vm = slice_.vms[0]
     assert vm.flavor
     vm.flavor["image"] = f"/srv/{'i' * 246}"
-    steps = worker.disks.create_backing_image(tenant, vm)
+    steps = worker.disks.create_backing_image(slice_, vm)
     assert "cannot be" in worker.does(*steps) or not worker.files()
     assert worker.undoes(*steps) == ""
     assert not worker.folder.exists()
 
 
-def test_an_image_name_with_a_backslash_is_told_as_it_is(worker: Worker, tenant: Slice) -> None:
-    vm = tenant.vms[0]
+def test_an_image_name_with_a_backslash_is_told_as_it_is(worker: Worker, slice_: Slice) -> None:
+    vm = slice_.vms[0]
     assert vm.flavor
     vm.flavor["image"] = "/srv/a\\cb.img"
     (worker.images / "a\\cb.img").write_bytes(header(500 << 40))
-    assert "the base image a\\cb.img is a disk of" in worker.does(*worker.disks.disk(tenant, vm))
+    assert "the base image a\\cb.img is a disk of" in worker.does(*worker.disks.disk(slice_, vm))
 
 
 def test_the_size_of_an_image_is_read_on_the_manager(tmp_path: Path) -> None:

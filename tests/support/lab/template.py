@@ -23,14 +23,14 @@ VMS = 20
 def template(database: str, slice_id: int) -> dict[str, list[int]]:
     state = Database(database).load()
     workers = state.inventory.workers_list
-    deployment, tenant = DeploymentAPI(state.inventory), state.slices[slice_id]
+    deployment, slice_ = DeploymentAPI(state.inventory), state.slices[slice_id]
     for number in range(VMS):
         deployment.create_vm_with_qcow(
-            tenant, slice_id + 1 + number, f"vm{number}", "cirros", state.all_flavors["cirros"], 1,
-            internet_enabled=False, workers=dict.fromkeys(workers, Worker(64, 64.0, 500.0)), live=holdings_of([tenant]),
+            slice_, slice_id + 1 + number, f"vm{number}", "cirros", state.all_flavors["cirros"], 1,
+            internet_enabled=False, workers=dict.fromkeys(workers, Worker(64, 64.0, 500.0)), live=holdings_of([slice_]),
         )  # fmt: skip
     connections = Connections(state.inventory.ssh)
-    plan = deployment.image_plan(tenant, tenant.vms)
+    plan = deployment.image_plan(slice_, slice_.vms)
     _done(Runner(connections.host).run(plan))
     trips = [connections.host(worker).round_trips for worker in workers]
     count = Command(("sh", "-c", 'ls "$1" | grep -c _img.qcow2', "sh", f"vm_images/slice-{slice_id}"), as_user=True)

@@ -177,9 +177,9 @@ def test_no_secret_is_in_it_nor_in_any_other_log(desk: Desk) -> None:
     desk.no(api.change_password("ann", words[5], words[6]))
     accounts.set_password("ann", words[7])
     desk.ring(2)
-    tenant = desk.ok(api.deploy_slice("student", 1000))
+    slice_ = desk.ok(api.deploy_slice("student", 1000))
     desk.ok(api.open_console("student", 1001))
-    secrets = [*words, *(vm.vnc_secret for vm in tenant.vms)]
+    secrets = [*words, *(vm.vnc_secret for vm in slice_.vms)]
     assert all(secrets)
     desk.ok(api.delete_slice("student", 1000))
     beside = [path for path in desk.path.parent.rglob("*") if path.is_file()]

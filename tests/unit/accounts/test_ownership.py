@@ -117,7 +117,7 @@ def test_a_link_to_somebody_elses_vm_is_one_to_a_vm_that_does_not_exist(shared: 
 @pytest.mark.parametrize("state", STATES)
 def test_lists_show_what_is_ones_own(shared: Desk, state: str) -> None:
     STATES[state](shared)
-    assert [tenant.slice_id for tenant in shared.ok(shared.api.list_slices("mallory"))] == [1003]
+    assert [slice_.slice_id for slice_ in shared.ok(shared.api.list_slices("mallory"))] == [1003]
     assert shared.ok(shared.api.unfinished("mallory")) == []
     assert shared.ok(shared.api.list_slices("nobody")) == shared.ok(shared.api.unfinished("nobody")) == []
 
@@ -163,7 +163,7 @@ def administered(shared: Desk) -> Desk:
 
 def test_an_admin_sees_all_slices(administered: Desk) -> None:
     slices: list[Slice] = administered.ok(administered.api.list_slices("admin"))
-    assert [(tenant.slice_id, tenant.owner) for tenant in slices] == [(1000, "student"), (1003, "mallory")]
+    assert [(slice_.slice_id, slice_.owner) for slice_ in slices] == [(1000, "student"), (1003, "mallory")]
     assert administered.no(administered.api.get_slice("admin", 9)) == "You have no slice 9; your slices: 1000, 1003"
 
 

@@ -33,8 +33,8 @@ DNSMASQ = (
 
 def documented(vms: int) -> DocumentedDesign:
     inventory = Inventory()
-    (tenant,) = Work("ring", vms).slices(inventory, IMAGE)
-    return DocumentedDesign(tenant, inventory)
+    (slice_,) = Work("ring", vms).slices(inventory, IMAGE)
+    return DocumentedDesign(slice_, inventory)
 
 
 def count(lines: list[Line], part: str) -> int:
@@ -46,15 +46,15 @@ def count(lines: list[Line], part: str) -> int:
 
 @pytest.mark.parametrize("vms", SIZES)
 def test_a_ring_uses_every_data_interface_once(vms: int) -> None:
-    (tenant,) = Work("ring", vms).slices(Inventory(), IMAGE)
-    assert all(interface.vlan_id for vm in tenant.vms for interface in vm.interfaces)
-    assert len({link.vlan_id for link in tenant.links}) == len(tenant.vms) == vms
+    (slice_,) = Work("ring", vms).slices(Inventory(), IMAGE)
+    assert all(interface.vlan_id for vm in slice_.vms for interface in vm.interfaces)
+    assert len({link.vlan_id for link in slice_.links}) == len(slice_.vms) == vms
 
 
 def test_a_line_leaves_its_two_ends_open() -> None:
-    (tenant,) = Work("line", 4).slices(Inventory(), IMAGE)
-    assert len(tenant.links) == 3
-    assert [vm.name for vm in tenant.vms if not all(i.vlan_id for i in vm.interfaces)] == ["vm1", "vm4"]
+    (slice_,) = Work("line", 4).slices(Inventory(), IMAGE)
+    assert len(slice_.links) == 3
+    assert [vm.name for vm in slice_.vms if not all(i.vlan_id for i in vm.interfaces)] == ["vm1", "vm4"]
 
 
 def test_vms_are_spread_evenly_over_the_workers_that_take_part() -> None:
@@ -76,11 +76,11 @@ def test_vms_are_spread_evenly_over_the_workers_that_take_part() -> None:
     ],
 )
 def test_more_vms_than_a_pool_has_vlans_are_several_slices(work: Work, parts: list[int]) -> None:
-    tenants = work.slices(Inventory(), IMAGE)
-    assert work.parts == [len(tenant.vms) for tenant in tenants] == parts
-    vlans = [link.vlan_id for tenant in tenants for link in tenant.links]
+    slices = work.slices(Inventory(), IMAGE)
+    assert work.parts == [len(slice_.vms) for slice_ in slices] == parts
+    vlans = [link.vlan_id for slice_ in slices for link in slice_.links]
     assert len(set(vlans)) == len(vlans) == work.link_count
-    assert len({vm.vm_id for tenant in tenants for vm in tenant.vms}) == work.vms
+    assert len({vm.vm_id for slice_ in slices for vm in slice_.vms}) == work.vms
 
 
 def test_work_is_read_as_it_is_written() -> None:
@@ -164,9 +164,9 @@ def test_the_documented_commands_are_those_of_the_pages() -> None:
 
 def test_the_documented_design_connects_guests_to_the_vlans_of_our_plan() -> None:
     inventory = Inventory()
-    (tenant,) = Work("ring", 4).slices(inventory, IMAGE)
-    ours = DeploymentAPI(inventory).deploy_plan(tenant).text()
-    for line in DocumentedDesign(tenant, inventory).deploy():
+    (slice_,) = Work("ring", 4).slices(inventory, IMAGE)
+    ours = DeploymentAPI(inventory).deploy_plan(slice_).text()
+    for line in DocumentedDesign(slice_, inventory).deploy():
         words = line.text.split()
         if "add-port" in words:
             port, tag = words[words.index("br-int") + 1 :][:2]
@@ -242,9 +242,9 @@ def test_what_is_done_as_the_user_is_said_so_and_drops_to_it_in_a_script() -> No
 
 def test_everybody_has_the_commands_of_our_plan_in_its_order() -> None:
     inventory = Inventory()
-    (tenant,) = Work("ring", 3).slices(inventory, IMAGE)
-    plan = DeploymentAPI(inventory).deploy_plan(tenant)
-    turns = jobs.life_of(tenant, inventory)["deploy"]
+    (slice_,) = Work("ring", 3).slices(inventory, IMAGE)
+    plan = DeploymentAPI(inventory).deploy_plan(slice_)
+    turns = jobs.life_of(slice_, inventory)["deploy"]
     assert [turn.title for turn in turns] == [stage.title for stage in plan.stages]
     for stage, turn in zip(plan.stages, turns, strict=True):
         assert {host: sum(len(step.do) for step in steps) for host, steps in stage.by_host.items()} == {
@@ -306,8 +306,8 @@ def test_ansible_gets_a_list_of_tasks_for_each_stage_and_host(tmp_path: Path) ->
 
 
 def test_libvirt_gets_the_machine_that_we_start() -> None:
-    (tenant,) = Work("ring", 2).slices(Inventory(), IMAGE)
-    vm = tenant.vms[0]
+    (slice_,) = Work("ring", 2).slices(Inventory(), IMAGE)
+    vm = slice_.vms[0]
     root = domain(vm, "slice1000-vm1001", "/home/ubuntu/overlay", "tcg")
     assert root.get("type") == "qemu"
     nics = root.findall("devices/interface")
@@ -354,9 +354,9 @@ def test_the_big_file_is_valid_and_has_nobody_to_talk_to(tmp_path: Path) -> None
     startup.write_file(path, startup.LARGE)
     state = Database(path).load()
     assert len(state.slices) == 100
-    assert sum(len(tenant.vms) for tenant in state.slices.values()) == 1000
-    assert sum(len(tenant.links) for tenant in state.slices.values()) == 1000
-    assert {tenant.status for tenant in state.slices.values()} == {"design", "running"}
+    assert sum(len(slice_.vms) for slice_ in state.slices.values()) == 1000
+    assert sum(len(slice_.links) for slice_ in state.slices.values()) == 1000
+    assert {slice_.status for slice_ in state.slices.values()} == {"design", "running"}
     assert state.inventory.hosts == ("127.0.0.1",)
 
 

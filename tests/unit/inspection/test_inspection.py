@@ -32,12 +32,12 @@ WORKER, OTHER, NETWORK = "10.0.10.1", "10.0.10.2", "10.0.10.3"
 class Remembered(Database):
     """A file that says what one slice is like now."""
 
-    def __init__(self, tenant: Slice) -> None:
+    def __init__(self, slice_: Slice) -> None:
         super().__init__("nowhere.yaml")
-        self._tenant = tenant
+        self._slice = slice_
 
     def load(self) -> State:
-        return State.from_dict({"users": {}, "slices": {str(self._tenant.slice_id): self._tenant.to_dict()}})
+        return State.from_dict({"users": {}, "slices": {str(self._slice.slice_id): self._slice.to_dict()}})
 
     def is_claimed(self, _slice_id: int) -> bool:
         return False
@@ -48,7 +48,7 @@ class Scene:
     """A slice that runs on fake hosts, and who looks at them."""
 
     cloud: FakeCloud
-    tenant: Slice
+    slice_: Slice
     inspector: Inspector
 
     @property
@@ -60,19 +60,19 @@ class Scene:
         return self.cloud.hosts[NETWORK]
 
     def found(self) -> list[Finding]:
-        return self.inspector.ailments([self.tenant])[self.tenant.slice_id]
+        return self.inspector.ailments([self.slice_])[self.slice_.slice_id]
 
     def repair(self) -> None:
-        report = Runner(self.cloud.connect).run(DeploymentAPI(Inventory()).deploy_plan(self.tenant))
+        report = Runner(self.cloud.connect).run(DeploymentAPI(Inventory()).deploy_plan(self.slice_))
         assert report.error is None, report.error
 
 
 def deployed(name: str) -> Scene:
-    cloud, tenant = FakeCloud(), design(name)
-    scene = Scene(cloud, tenant, Inspector(Remembered(tenant), Inventory(), cloud.connect))
+    cloud, slice_ = FakeCloud(), design(name)
+    scene = Scene(cloud, slice_, Inspector(Remembered(slice_), Inventory(), cloud.connect))
     scene.repair()
-    tenant.status = "running"
-    for vm in tenant.vms:
+    slice_.status = "running"
+    for vm in slice_.vms:
         vm.status = "running"
     return scene
 
@@ -81,7 +81,7 @@ def deployed(name: str) -> Scene:
 def test_a_whole_slice_has_no_findings(name: str) -> None:
     scene = deployed(name)
     assert scene.found() == []
-    hosts = scene.inspector.comparison.hosts_of([scene.tenant])
+    hosts = scene.inspector.comparison.hosts_of([scene.slice_])
     seen = scene.inspector.look(hosts, thorough=True)
     assert not seen.errors
     for sight in seen.sights.values():
@@ -185,12 +185,12 @@ def test_an_open_ip_stack_is_found_and_closed(what: str) -> None:
     scene = deployed("line")
     break_it(scene)
     look = scene.inspector.look((WORKER, NETWORK), thorough=True)
-    found = scene.inspector.comparison.of_slice(scene.tenant, look.sights)
+    found = scene.inspector.comparison.of_slice(scene.slice_, look.sights)
     assert {finding.code for finding in found} == {"stack-open"}
     assert words in found[0].sentence
     scene.repair()
     look = scene.inspector.look((WORKER, NETWORK), thorough=True)
-    assert scene.inspector.comparison.of_slice(scene.tenant, look.sights) == []
+    assert scene.inspector.comparison.of_slice(scene.slice_, look.sights) == []
 
 
 def test_a_vm_that_runs_by_emulation_where_kvm_runs_no_guest_is_as_designed() -> None:
@@ -303,7 +303,7 @@ def test_what_could_not_be_read_is_told_and_nothing_is_missed_for_that(host: str
     sight = parse.read(host, {**answers(scene, host), part: None})
     code = "switch-down" if part == "flows" else "unread"
     for found in (
-        scene.inspector.comparison.of_slice(scene.tenant, {host: sight}),
+        scene.inspector.comparison.of_slice(scene.slice_, {host: sight}),
         [*findings.of_host(Inventory(), sight, time.time(), time.time())],
     ):
         assert [finding.code for finding in found] == [code]
@@ -343,7 +343,7 @@ def test_what_a_port_carries_is_read(columns: str, tag: int | None, trunks: bool
 
 def test_a_switch_that_is_down_is_one_finding_and_not_one_for_each_port() -> None:
     sight = parse.read(WORKER, {"ports": None, "flows": None})
-    found = list(findings.Comparison(Inventory()).of_slice(deployed("line").tenant, {WORKER: sight}))
+    found = list(findings.Comparison(Inventory()).of_slice(deployed("line").slice_, {WORKER: sight}))
     assert {"switch-down", "qemu-dead"} <= {finding.code for finding in found}
     assert not [finding for finding in found if "port" in finding.code]
 

@@ -30,11 +30,11 @@ INTERFACE_FACTS = [
 
 def running() -> Slice:
     cloud = furnished()
-    tenant = cloud.slices[1000]
-    tenant.vms[0].name = LONG
+    slice_ = cloud.slices[1000]
+    slice_.vms[0].name = LONG
     cloud.deploy_slice("admin", 1000, lambda _event: None)
-    tenant.left = ["10.0.10.2: overlay of vm2"]
-    return tenant
+    slice_.left = ["10.0.10.2: overlay of vm2"]
+    return slice_
 
 
 def drawn(view: View, width: int) -> str:
@@ -87,40 +87,40 @@ def test_a_slice_in_plain_lines_has_a_line_per_vm_and_per_interface() -> None:
 
 
 def test_the_password_is_shown_of_running_vms_only() -> None:
-    tenant = running()
-    tenant.vms[0].status = "design"
+    slice_ = running()
+    slice_.vms[0].status = "design"
 
-    assert "x7Kd1001" not in plain(SliceView(tenant))
-    assert "x7Kd1002" in plain(SliceView(tenant))
+    assert "x7Kd1001" not in plain(SliceView(slice_))
+    assert "x7Kd1002" in plain(SliceView(slice_))
 
 
 def test_vms_come_by_id_whatever_their_order_in_the_file() -> None:
-    tenant = running()
-    before = plain(SliceView(tenant))
-    tenant.vms.reverse()
+    slice_ = running()
+    before = plain(SliceView(slice_))
+    slice_.vms.reverse()
 
-    assert plain(SliceView(tenant)) == before
+    assert plain(SliceView(slice_)) == before
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_an_empty_slice_and_one_without_a_name(width: int) -> None:
-    tenant = Slice(1000, "admin")
+    slice_ = Slice(1000, "admin")
 
-    assert "no VMs yet" in drawn(SliceView(tenant), width)
-    assert plain(SliceView(tenant)) == "Slice 1000: -, design, VLANs 100-119\n"
+    assert "no VMs yet" in drawn(SliceView(slice_), width)
+    assert plain(SliceView(slice_)) == "Slice 1000: -, design, VLANs 100-119\n"
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_what_a_file_says_is_neither_markup_nor_control(width: int) -> None:
-    tenant = Slice(1000, "admin")
-    tenant.name = "[bold red]x[/bold red]\x1b[2J\nError: y"
-    tenant.status = "des\x07ign"
+    slice_ = Slice(1000, "admin")
+    slice_.name = "[bold red]x[/bold red]\x1b[2J\nError: y"
+    slice_.status = "des\x07ign"
     vm = VM(1001, "[/]\x1b]0;title\x07", "admin", "10.0\u202e.1", 5901, [Interface("eth0\x1b[H", 7, "mac\r")], {})
-    tenant.vms.append(vm)
-    tenant.links.append(Link(1, 7, 1001, "eth0", 9999, "eth1"))
+    slice_.vms.append(vm)
+    slice_.links.append(Link(1, 7, 1001, "eth0", 9999, "eth1"))
     vm.interfaces[0].link_id = 1
 
-    for text in (drawn(SliceView(tenant), width), plain(SliceView(tenant))):
+    for text in (drawn(SliceView(slice_), width), plain(SliceView(slice_))):
         assert "[bold red]x[/bold red]?[2J Error: y" in text
         assert "-> VM 9999 eth1" in text
         assert all(character.isprintable() or character == "\n" for character in text)
@@ -188,10 +188,10 @@ def test_below_20_columns_there_are_plain_lines(width: int) -> None:
 
 
 def test_linkable_interfaces_as_the_page_on_managing_vms_shows_them() -> None:
-    tenant = furnished().slices[1000]
-    tenant.vms[2].interfaces = tenant.vms[2].interfaces[:1]
+    slice_ = furnished().slices[1000]
+    slice_.vms[2].interfaces = slice_.vms[2].interfaces[:1]
 
-    assert [line for line, _ in linkable_lines(tenant)] == [
+    assert [line for line, _ in linkable_lines(slice_)] == [
         "Available VMs and interfaces:",
         "  VM 1001: vm1",
         "    - eth1 (connected to vm2 eth1)",
@@ -201,7 +201,7 @@ def test_linkable_interfaces_as_the_page_on_managing_vms_shows_them() -> None:
         "    - eth2 (unconnected)",
         "  VM 1003: vm3",
     ]
-    assert [line for line, free in linkable_lines(tenant) if free] == ["    - eth2 (unconnected)"] * 2
+    assert [line for line, free in linkable_lines(slice_) if free] == ["    - eth2 (unconnected)"] * 2
     assert list(linkable_lines(Slice(1000, "admin")))[-1] == ("  (none)", False)
 
 
@@ -223,8 +223,8 @@ def test_clean_keeps_letters_of_all_scripts() -> None:
 
 
 def test_an_admin_is_told_whose_slice_it_is_and_its_owner_is_not() -> None:
-    tenant = Slice(1000, "alice")
-    assert plain(SliceView(tenant, "alice")) == "Slice 1000: -, design, VLANs 100-119\n"
-    assert plain(SliceView(tenant, "admin")) == "Slice 1000: -, design, VLANs 100-119, of alice\n"
-    assert "of alice" in drawn(SliceView(tenant, "admin"), 80)
-    assert "alice" not in drawn(SliceView(tenant, "alice"), 80)
+    slice_ = Slice(1000, "alice")
+    assert plain(SliceView(slice_, "alice")) == "Slice 1000: -, design, VLANs 100-119\n"
+    assert plain(SliceView(slice_, "admin")) == "Slice 1000: -, design, VLANs 100-119, of alice\n"
+    assert "of alice" in drawn(SliceView(slice_, "admin"), 80)
+    assert "alice" not in drawn(SliceView(slice_, "alice"), 80)

@@ -218,10 +218,10 @@ def older(record: dict[str, Any]) -> list[dict[str, Any]]:
     for section in ("ssh", "hypervisor", "internet", "flavors", "workers", "next_vlan_id"):
         bare.pop(section, None)
     spare = json.loads(json.dumps(bare))
-    for tenant in spare["slices"].values():
+    for slice_ in spare["slices"].values():
         for key in ("topology_type", "vlan_pool_start", "vlan_pool_end", "networks", "name"):
-            tenant.pop(key, None)
-        for vm in tenant["vms"]:
+            slice_.pop(key, None)
+        for vm in slice_["vms"]:
             for key in ("status", "pid", "qcow_image", "flavor_name", "disk_id", "vnc_secret"):
                 vm.pop(key, None)
     return [bare, spare]
@@ -232,7 +232,7 @@ def test_a_file_of_an_older_layout_is_read_and_goes_on_with_all_that_it_had(path
     for layout in older(record):
         path.write_text(json.dumps(layout))
         state = Database(path).load()
-        assert {vm.vm_id for tenant in state.slices.values() for vm in tenant.vms} == {1001, 1002, 1016}
+        assert {vm.vm_id for slice_ in state.slices.values() for vm in slice_.vms} == {1001, 1002, 1016}
         assert [state.slices[1000].links[0].vlan_id, state.users["student"].slices] == [100, [1015]]
         assert Database(path).get_next_vm_id() == 1017
         assert set(Database(path).load().slices) == {1000, 1015}

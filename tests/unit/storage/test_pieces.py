@@ -137,9 +137,9 @@ def test_among_99_slices_a_change_writes_what_it_changes_and_looks_into_no_other
     parsed.clear()
     made.clear()
     user, both = f"users.{ACTOR}", [f"workers.{address}" for address in Inventory().workers_list]
-    _, tenant = api.create_slice(ACTOR, "new")
-    assert isinstance(tenant, Slice)
-    number, mine = tenant.slice_id, f"slices.{tenant.slice_id}"
+    _, slice_ = api.create_slice(ACTOR, "new")
+    assert isinstance(slice_, Slice)
+    number, mine = slice_.slice_id, f"slices.{slice_.slice_id}"
     assert taken(written) == sorted([mine, user, "next_vm_id"])
     vms = []
     for name in ("vm1", "vm2"):
@@ -180,15 +180,15 @@ def test_a_change_looks_at_as_much_among_99_slices_as_among_2(tmp_path: Path, mo
         api = OrchestratorAPI(Database(path), lambda _address: Willing())
         looks.clear()
         operation = "create slice"
-        _, tenant = api.create_slice(ACTOR, "new")
-        assert isinstance(tenant, Slice)
+        _, slice_ = api.create_slice(ACTOR, "new")
+        assert isinstance(slice_, Slice)
         operation = "add VM"
-        vms = [api.add_vm_to_slice(ACTOR, tenant.slice_id, name, "cirros", 1)[1] for name in ("vm1", "vm2")]
+        vms = [api.add_vm_to_slice(ACTOR, slice_.slice_id, name, "cirros", 1)[1] for name in ("vm1", "vm2")]
         one, two = (vm.vm_id for vm in vms if isinstance(vm, VM))
         operation = "create link"
-        assert api.create_link(ACTOR, tenant.slice_id, one, "eth1", two, "eth1")[0]
+        assert api.create_link(ACTOR, slice_.slice_id, one, "eth1", two, "eth1")[0]
         operation = "delete slice"
-        assert api.delete_slice(ACTOR, tenant.slice_id)[0]
+        assert api.delete_slice(ACTOR, slice_.slice_id)[0]
         found.append(dict(looks))
     assert found[0] == found[1]
     assert all(name in {look.partition(": ")[2] for look in looks} for names in WORK.values() for name in names)
@@ -256,10 +256,10 @@ def test_what_is_deleted_and_put_back_is_no_change(path: Path) -> None:
     path.write_text(CLOUD)
     database = Database(path)
     with database.transaction() as state:
-        tenant, user = state.slices.pop(1015), state.users.pop("admin")
+        slice_, user = state.slices.pop(1015), state.users.pop("admin")
         assert 1015 not in state.slices
         assert state.slices.held(1015) is None
-        state.slices[1015], state.users["admin"] = tenant, user
+        state.slices[1015], state.users["admin"] = slice_, user
     assert path.read_text() == CLOUD
 
 

@@ -36,7 +36,7 @@ KNOWN_MACS = scaled(1_000, 8_192)
 FLOOD_FRAMES = scaled(2_000, 200_000)
 
 
-class Tenant:
+class Deployed:
     """A user's slice: two VMs with internet, one on each worker, with a link between."""
 
     def __init__(self, lab: Lab, user: str) -> None:
@@ -69,15 +69,15 @@ class Tenant:
 
 @dataclass
 class Street:
-    """Two tenants, and the name of each attack by its mark."""
+    """Two slices, and the name of each attack by its mark."""
 
-    attacker: Tenant
-    victim: Tenant
+    attacker: Deployed
+    victim: Deployed
     attacks: dict[str, str]
     seen_by_stranger: str
 
 
-def link_attacks(own: SeenVM, other: Tenant, victim: SeenVM) -> Iterator[tuple[str, list[bytes]]]:
+def link_attacks(own: SeenVM, other: Deployed, victim: SeenVM) -> Iterator[tuple[str, list[bytes]]]:
     """What one's own link VLAN may be used for; each with `MARK` where the mark of the attack is to be."""
     here, there, mark = own.macs["eth1"], victim.macs["eth1"], b"ATTKMARK"
     mine, theirs = own.addresses["eth1"], victim.addresses["eth1"]
@@ -219,14 +219,14 @@ def control(vm: SeenVM, mark: bytes) -> bytes:
 
 @pytest.fixture(scope="module")
 def street(lab: Lab) -> Iterator[Street]:
-    """Both tenants, all guests with their tools, and all frames made."""
+    """Both slices, all guests with their tools, and all frames made."""
     with subprocess.Popen(
         lab.host_argv("worker1", ["python3", "-c", _WATCH], user=STRANGER),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as watch:
-        attacker, victim = Tenant(lab, "admin"), Tenant(lab, "student")
+        attacker, victim = Deployed(lab, "admin"), Deployed(lab, "student")
         seen_by_stranger, _ = watch.communicate("", timeout=30)
     attacks: dict[str, str] = {}
     ready: dict[str, list[bytes | str]] = {}
@@ -246,7 +246,7 @@ def street(lab: Lab) -> Iterator[Street]:
         ready[f"secret-{worker}"] = [control(vm, b"CTRL002%d" % number)]
     ready["inside"] = [f"{host} {port}" for host in HOSTS for port in (22, 6640, 6653)]
     ready["inside"] += [
-        f"{host} {port}" for tenant in (attacker, victim) for vm in tenant.vms.values() for host, port in _vnc(vm)
+        f"{host} {port}" for slice_ in (attacker, victim) for vm in slice_.vms.values() for host, port in _vnc(vm)
     ]
     ready["doors"] = ["8.8.8.8 80", *ready["inside"]]
     ready["doors"] += [f"{at} {port}" for at in (GATEWAY, attacker.gateway) for port in (22, 53, 6640, 6653)]
@@ -258,18 +258,18 @@ def street(lab: Lab) -> Iterator[Street]:
     ready["asking"] = [f.ethernet(own.macs["eth1"], f.BROADCAST, 0x0800, ask)] * 2500
     ready["near"] = [GATEWAY, attacker.gateway, "8.8.8.8"]
     intruder.offer_tools(lab, ready)
-    for tenant in (attacker, victim):
-        for guest in tenant.guests.values():
+    for slice_ in (attacker, victim):
+        for guest in slice_.guests.values():
             intruder.equip(guest)
     yield Street(attacker, victim, attacks, seen_by_stranger)
-    for tenant in (attacker, victim):
-        tenant.delete()
+    for slice_ in (attacker, victim):
+        slice_.delete()
 
 
 class Traffic:
     """The victim's own pings, over the link and to the internet, from both ends, for as long as an attack takes."""
 
-    def __init__(self, victim: Tenant) -> None:
+    def __init__(self, victim: Deployed) -> None:
         self._targets = {
             worker: ["8.8.8.8", *(vm.addresses["eth1"] for name, vm in victim.vms.items() if name != worker)]
             for worker in victim.vms
@@ -304,7 +304,7 @@ class Traffic:
         return int(*re.findall(r"seq=(\d+)", said))
 
 
-def test_no_frame_arrives_in_another_tenants_slice(street: Street) -> None:
+def test_no_frame_arrives_in_another_slice(street: Street) -> None:
     traffic = Traffic(street.victim)
     for worker, guest in street.attacker.guests.items():
         assert intruder.send(guest, "eth1", f"{worker}-eth1") > 100
@@ -456,7 +456,7 @@ def _secret(vm: SeenVM) -> str:
 
 
 def test_vnc_lets_the_owner_in_and_nobody_with_another_password(street: Street, lab: Lab) -> None:
-    vms = [vm for tenant in (street.attacker, street.victim) for vm in tenant.vms.values()]
+    vms = [vm for slice_ in (street.attacker, street.victim) for vm in slice_.vms.values()]
     assert len({_secret(vm) for vm in vms}) == len(vms)
     own, other = street.victim.vms["worker1"], street.attacker.vms["worker1"]
     ((host, port),) = _vnc(own)
@@ -473,12 +473,12 @@ def test_no_other_user_of_the_worker_sees_a_secret_or_reaches_a_console(street: 
     programs = {line.partition("\0")[0] for line in street.seen_by_stranger.split("\n")}
     assert "qemu-system-x86_64" in programs
     assert len(programs & MOMENTARY) >= 3, "who only sees what stays has not looked well enough"
-    for tenant in (street.attacker, street.victim):
-        vm = tenant.vms["worker1"]
+    for slice_ in (street.attacker, street.victim):
+        vm = slice_.vms["worker1"]
         secret = _secret(vm)
         assert secret not in street.seen_by_stranger
         assert base64.b64encode(secret.encode()).decode() not in street.seen_by_stranger
-        files = f"/home/ubuntu/vm_images/slice-{tenant.slice_id}/{vm.name}"
+        files = f"/home/ubuntu/vm_images/slice-{slice_.slice_id}/{vm.name}"
         for name in (".console", ".vnc", ".log", ".qemu", ".pid", "_img.qcow2"):
             look = ["test", "-r", f"{files}{name}"]
             assert lab.exec("worker1", look, user="ubuntu", check=False).returncode == 0, name
@@ -490,28 +490,28 @@ def test_no_other_user_of_the_worker_sees_a_secret_or_reaches_a_console(street: 
 # --- QEMU -------------------------------------------------------------------------------------------------------------
 
 
-def _files(tenant: Tenant, worker: str) -> str:
-    return f"/home/ubuntu/vm_images/slice-{tenant.slice_id}/{tenant.vms[worker].name}"
+def _files(slice_: Deployed, worker: str) -> str:
+    return f"/home/ubuntu/vm_images/slice-{slice_.slice_id}/{slice_.vms[worker].name}"
 
 
-def _pid(lab: Lab, tenant: Tenant, worker: str) -> str:
-    return lab.exec(worker, ["cat", f"{_files(tenant, worker)}.pid"]).stdout.strip()
+def _pid(lab: Lab, slice_: Deployed, worker: str) -> str:
+    return lab.exec(worker, ["cat", f"{_files(slice_, worker)}.pid"]).stdout.strip()
 
 
 def test_qemu_is_no_root_is_in_its_sandbox_and_offers_no_monitor(street: Street, lab: Lab) -> None:
-    for tenant in (street.attacker, street.victim):
-        for worker in tenant.vms:
-            pid = _pid(lab, tenant, worker)
+    for slice_ in (street.attacker, street.victim):
+        for worker in slice_.vms:
+            pid = _pid(lab, slice_, worker)
             status = lab.exec(worker, ["cat", f"/proc/{pid}/status"]).stdout
             assert re.search(r"^Uid:\t1000\t1000\t1000\t1000$", status, re.MULTILINE)
             assert re.search(r"^Seccomp:\t2$", status, re.MULTILINE)
             assert re.search(r"^CapEff:\t0+$", status, re.MULTILINE)
             listening = lab.exec(worker, ["ss", "-Hlntxp"]).stdout.splitlines()
             doors = [line.split()[4] for line in listening if f"pid={pid}," in line]
-            ((_, port),) = _vnc(tenant.vms[worker])
+            ((_, port),) = _vnc(slice_.vms[worker])
             assert {door.rpartition(":")[2] for door in doors if "console" not in door} == {port}
             assert [door for door in doors if "console" in door] == [
-                f"vm_images/slice-{tenant.slice_id}/{tenant.vms[worker].name}.console"
+                f"vm_images/slice-{slice_.slice_id}/{slice_.vms[worker].name}.console"
             ]
 
 
