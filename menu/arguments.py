@@ -13,14 +13,16 @@ from models import ADMIN, MAX_QUOTA, MAX_SLICES, STUDENT, is_valid_name
 
 DEFAULT_QUOTA = 10
 DEFAULT = "default"
+USAGE = 2
+"""The exit status of a wrong command line."""
 
 
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence."""
 
     def error(self, message: str) -> NoReturn:
-        """End with status 2."""
-        self.exit(2, f"Error: {clean(message)}; {self.prog} --help says more\n")
+        """End with the status of a wrong command line."""
+        self.exit(USAGE, f"Error: {clean(message)}; {self.prog} --help says more\n")
 
 
 def parser(default_database: Path) -> Parser:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import models
@@ -20,7 +20,6 @@ from models import MAX_QUOTA, Record, Slice, is_valid_name
 
 Key = str | int
 Check = Callable[[Any], None]
-Fields = dict[str, Check]
 
 MAX_IMAGES_DIR = 54
 """Characters of `images_dir`: the path of a console socket under it ends at 107 (unix(7))."""
@@ -71,59 +70,86 @@ def show(value: object) -> str:
 # --- What a table is made of ------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Rule:
+    """A check of one value, and the words for what it accepts, which refusals and docs/reference/database.md show.
+
+    `required` and `optional` are the keys of a record; `inside` is the rule of each entry of a list or mapping.
+    """
+
+    check: Check
+    words: str
+    required: Mapping[str, Rule] = field(default_factory=dict)
+    optional: Mapping[str, Rule] = field(default_factory=dict)
+    inside: Rule | None = None
+
+    def __call__(self, value: object) -> None:
+        """Raise `Broken` where the value is not accepted."""
+        self.check(value)
+
+
+Fields = dict[str, Rule]
+
+
 def _amount(value: object) -> str:
     """Return how a sentence names a value that should be a number."""
     return f"{value.text}, which YAML reads as {show(value)}" if isinstance(value, Unclear) else show(value)
 
 
-def whole(low: int, high: int) -> Check:
-    """A whole number from `low` to `high`. YAML's true and false are none, though Python counts them among them."""
+def whole(low: int, high: int) -> Rule:
+    """Return the rule of a whole number. YAML's true and false are none, though Python counts them among them."""
+    words = f"a whole number from {low} to {high}"
 
     def check(value: object) -> None:
         if type(value) is not int or not low <= value <= high:
-            raise Broken(f"must be a whole number from {low} to {high}, not {_amount(value)}")
+            raise Broken(f"must be {words}, not {_amount(value)}")
 
-    return check
+    return Rule(check, words)
 
 
-def number(low: float, high: float) -> Check:
-    """A number from `low` to `high`; "not a number" is none."""
+def number(low: float, high: float) -> Rule:
+    """Return the rule of a number; "not a number" is none."""
+    words = f"a number from {low} to {high}"
 
     def check(value: object) -> None:
         if type(value) not in {int, float} or not low <= value <= high:  # type: ignore[operator]
-            raise Broken(f"must be a number from {low} to {high}, not {_amount(value)}")
+            raise Broken(f"must be {words}, not {_amount(value)}")
 
-    return check
+    return Rule(check, words)
 
 
-def text(accepts: Callable[[str], object], what: str, *, secret: bool = False) -> Check:
-    """A text that `accepts` says yes to; a `secret` one is not repeated in the refusal."""
+def text(accepts: Callable[[str], object], words: str, *, secret: bool = False) -> Rule:
+    """Return the rule of a text that `accepts` says yes to; a `secret` one is not repeated in the refusal."""
 
     def check(value: object) -> None:
         if not isinstance(value, str) or not accepts(value):
-            raise Broken(f"must be {what}" + ("" if secret else f", not {show(value)}"))
+            raise Broken(f"must be {words}" + ("" if secret else f", not {show(value)}"))
 
-    return check
-
-
-def one_of(*words: str) -> Check:
-    """One of a few words."""
-    return text(words.__contains__, "one of " + ", ".join(words))
+    return Rule(check, words)
 
 
-def flag(value: object) -> None:
-    """True or false."""
+def one_of(*options: str) -> Rule:
+    """Return the rule of one of a few words."""
+    return text(options.__contains__, "one of " + ", ".join(options))
+
+
+def _check_flag(value: object) -> None:
     if not isinstance(value, bool):
         raise Broken(f"must be true or false, not {show(value)}")
 
 
-def or_nothing(check: Check) -> Check:
-    """What `check` accepts, or null."""
-    return lambda value: None if value is None else check(value)
+FLAG = Rule(_check_flag, "true or false")
 
 
-def list_of(item: Check, most: int | None = None) -> Check:
-    """Return the check of a list of what `item` accepts, with at most so many entries."""
+def or_nothing(rule: Rule) -> Rule:
+    """Return the rule of what `rule` accepts, or null."""
+    check = rule.check
+    return replace(rule, check=lambda value: None if value is None else check(value), words=f"{rule.words}; or nothing")
+
+
+def list_of(item: Rule, most: int | None = None) -> Rule:
+    """Return the rule of a list of what `item` accepts, with at most so many entries."""
+    inner = item.check
 
     def check(value: object) -> None:
         if not isinstance(value, list):
@@ -131,13 +157,13 @@ def list_of(item: Check, most: int | None = None) -> Check:
         if most is not None and len(value) > most:
             raise Broken(f"must have at most {most} entries, not {len(value)}")
         for index, element in enumerate(value):
-            _inside(index, item, element)
+            _inside(index, inner, element)
 
-    return check
+    return Rule(check, "a list" if most is None else f"a list of at most {most} entries", inside=item)
 
 
-def some_of(item: Check, low: int, high: int) -> Check:
-    """A list of `low` to `high` of what `item` accepts."""
+def some_of(item: Rule, low: int, high: int) -> Rule:
+    """Return the rule of a list of `low` to `high` of what `item` accepts."""
     each = list_of(item)
 
     def check(value: object) -> None:
@@ -145,35 +171,37 @@ def some_of(item: Check, low: int, high: int) -> Check:
         if isinstance(value, list) and not low <= len(value) <= high:
             raise Broken(f"must have {low} to {high} entries, not {len(value)}")
 
-    return check
+    return Rule(check, f"a list of {low} to {high} entries", inside=item)
 
 
-def mapping_of(key: Check, item: Check) -> Check:
-    """A mapping with any number of entries, keys that `key` accepts and values that `item` accepts."""
+def mapping_of(key: Rule, item: Rule) -> Rule:
+    """Return the rule of a mapping with any number of entries: keys that `key` accepts, values that `item` accepts."""
+    check_key, check_item = key.check, item.check
 
     def check(value: object) -> None:
         for name, element in _mapping(value).items():
-            _inside(name, key, name)
-            _inside(name, item, element)
+            _inside(name, check_key, name)
+            _inside(name, check_item, element)
 
-    return check
+    return Rule(check, f"a mapping; each key is {key.words}", inside=item)
 
 
-def record(required: Fields, optional: Fields | None = None) -> Check:
-    """A mapping with these keys and no others."""
-    fields = required | (optional or {})
+def record(required: Fields, optional: Fields | None = None) -> Rule:
+    """Return the rule of a mapping with these keys and no others."""
+    optional = optional or {}
+    checks = {key: rule.check for key, rule in (required | optional).items()}
 
     def check(value: object) -> None:
         entries = _mapping(value)
         for key, element in entries.items():
-            if key not in fields:
-                raise Broken(f"unknown key {show(key)}; known here: {', '.join(fields)}", key=key)
-            _inside(key, fields[key], element)
+            if key not in checks:
+                raise Broken(f"unknown key {show(key)}; known here: {', '.join(checks)}", key=key)
+            _inside(key, checks[key], element)
         for key in required:
             if key not in entries:
                 raise Broken(f"the key {key} is missing")
 
-    return check
+    return Rule(check, "a mapping", required, optional)
 
 
 def _mapping(value: object) -> Record:
@@ -305,11 +333,13 @@ LINK_ID = whole(1, 1_000_000)
 AMOUNT = number(0, 1e9)
 
 
-def ssh_user(value: object) -> None:
-    """A login name other than root, as whom QEMU never runs."""
+def _check_ssh_user(value: object) -> None:
     LOGIN(value)
     if value == "root":
         raise Broken("must not be root, because QEMU runs as this user; name one that may use sudo (README, A user)")
+
+
+SSH_USER = Rule(_check_ssh_user, "a login name other than root, because QEMU runs as this user")
 
 
 # --- The records (DESIGN 6, spec/models.txt, spec/slices.txt) ---------------------------------------------------------
@@ -317,7 +347,7 @@ def ssh_user(value: object) -> None:
 SSH = record(
     {},
     {
-        "user": ssh_user,
+        "user": SSH_USER,
         "port": whole(1, 65_535),
         "key_file": LOCAL_PATH,
         "known_hosts": LOCAL_PATH,
@@ -355,9 +385,9 @@ WORKER = record(
         "used_cores": whole(0, 1_000_000),
         "used_ram_gb": AMOUNT,
         "used_disk_gb": AMOUNT,
-        "up": flag,
+        "up": FLAG,
         "problem": REMARK,
-        "forgotten": flag,
+        "forgotten": FLAG,
         "measured": number(0, 1e12),
     },
 )
@@ -412,7 +442,7 @@ LINK = record(
 )
 NETWORK = record(
     {"vlan_id": VLAN, "cidr": SUBNET, "gateway_ip": ADDRESS},
-    {"dhcp_enabled": flag, "dhcp_range": or_nothing(LEASES), "status": one_of("pending", "running")},
+    {"dhcp_enabled": FLAG, "dhcp_range": or_nothing(LEASES), "status": one_of("pending", "running")},
 )
 SLICE = record(
     {"slice_id": ID, "owner": NAME},
