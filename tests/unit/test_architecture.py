@@ -24,7 +24,7 @@ LAYERS = (
 )
 """The contract of imports, from top to bottom: a module imports its own layer and those below it."""
 
-BESIDE = ("lab", "bench")
+BESIDE = ("lab", "bench", "docs")
 """Folders beside the product, which it does not import."""
 
 HEIGHT = {name: -number for number, layer in enumerate(LAYERS) for name in layer.split()}
