@@ -189,6 +189,7 @@ class QCOWManager:
             # Where a name is too long for any file, rm(1) fails, and nothing was ever there.
             undo=(Command(("rm", "-f", part, prepared), unless=("test", *_none_of(part, prepared)), as_user=True),),
             residue=f"unfinished copy of {name}",
+            objects=(target,),
         )
 
     def _make_folder(self, slice_: Slice, vm: VM) -> Step:
@@ -196,7 +197,7 @@ class QCOWManager:
         make = Command(("mkdir", "-p", "-m", "700", folder), unless=("test", "-d", folder), as_user=True)
         gone = ("test", "!", "-e", folder)
         remove = Command(("rmdir", "--ignore-fail-on-non-empty", folder), unless=gone, as_user=True)
-        return Step(vm.worker_ip, "folder of the disks", (make,), (remove,))
+        return Step(vm.worker_ip, "folder of the disks", (make,), (remove,), objects=(folder,))
 
     def _make_overlay(self, slice_: Slice, vm: VM, base: str) -> Step:
         """Whatever came before, this makes and removes the VM's own disk only.
@@ -224,6 +225,7 @@ class QCOWManager:
             f"overlay of {vm.name}",
             do=(Command(make, unless=is_own, as_user=True),),
             undo=(remove, unmark) if mark else (remove,),
+            objects=(overlay,),
         )
 
     def _disk(self, slice_: Slice, vm: VM) -> tuple[str, str]:

@@ -107,12 +107,19 @@ class VLANManager:
         router = router_namespace(slice_.slice_id)
         folders = {router: folder(router)} | {dhcp_namespace(vlan): hosts_folder(vlan) for vlan in vlans}
         return (
-            Step(self._node, "ports of the VLANs", (ovs.add_ports(ports),), (ovs.remove_ports(ports),)),
+            Step(
+                self._node,
+                "ports of the VLANs",
+                do=(ovs.add_ports(ports),),
+                undo=(ovs.remove_ports(ports),),
+                objects=tuple(port.name for port in ports),
+            ),
             Step(
                 self._node,
                 "namespaces of the slice",
                 do=(add_namespaces(folders, self.bounds(slice_)),),
                 undo=(*dhcp.remove_servers(*vlans), remove_namespaces(router)),
+                objects=tuple(folders),
             ),
         )
 
@@ -121,9 +128,15 @@ class VLANManager:
         steps: list[Step] = []
         if slice_.links:
             gateways = [self._gateway_place(slice_, link) for link in slice_.links]
-            steps.append(Step(self._node, "gateways of the VLANs", (put_in_place(gateways, routes=True),)))
+            place, addresses = (
+                put_in_place(gateways, routes=True),
+                tuple(f"{each.address}/{each.prefix}" for each in gateways),
+            )
+            steps.append(Step(self._node, "gateways of the VLANs", (place,), objects=addresses))
             subnets = [self._link_subnet(slice_, link) for link in slice_.links]
-            steps.append(Step(self._node, "DHCP of the VLANs", self._dhcp(slice_, subnets, _BY_BROADCAST)))
+            servers = tuple(f"dnsmasq of VLAN {subnet.vlan_id}" for subnet in subnets)
+            serve = self._dhcp(slice_, subnets, _BY_BROADCAST)
+            steps.append(Step(self._node, "DHCP of the VLANs", serve, objects=servers))
         if slice_.uses_internet:
             steps.append(self._internet_step(slice_))
         return tuple(steps)
@@ -244,6 +257,7 @@ class VLANManager:
                 *self._close_internet(),
             ),
             lock=True,
+            objects=(*(port.name for port in ports), namespace),
         )
 
     def _close_internet(self) -> tuple[Command, ...]:

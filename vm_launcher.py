@@ -187,13 +187,13 @@ class VMLauncher:
         ports = self.ports(slice_, worker)
         if not ports:
             return ()
-        taps, group = [port.name for port in ports], link_group(slice_.slice_id)
+        taps, group = tuple(port.name for port in ports), link_group(slice_.slice_id)
         add, remove = ovs.add_ports(ports), ovs.remove_ports(ports)
         drop, pass_on = stack.drop_taps(slice_.slice_id, taps), stack.remove_drop(slice_.slice_id)
         return (
-            Step(worker, "drop before the IP stack", (drop,), (pass_on,)),
-            Step(worker, "TAPs", (self._make_taps(taps),), (remove_taps(taps, group),)),
-            Step(worker, "ports of the TAPs", (add,), (remove,)),
+            Step(worker, "drop before the IP stack", (drop,), (pass_on,), objects=(stack.table_of(slice_.slice_id),)),
+            Step(worker, "TAPs", (self._make_taps(taps),), (remove_taps(taps, group),), objects=taps),
+            Step(worker, "ports of the TAPs", (add,), (remove,), objects=taps),
             *self._wall_in(slice_, worker),
         )
 
@@ -207,7 +207,8 @@ class VMLauncher:
             # Without its pid file a process that does not end would be forgotten.
             Command(("rm", "-f", *files), unless=daemon.some_run(processes), as_user=True),
         )
-        return (Step(worker, "QEMU", tuple(self._start(slice_, vm) for vm in vms), undo),)
+        starts = tuple(self._start(slice_, vm) for vm in vms)
+        return (Step(worker, "QEMU", starts, undo, objects=tuple(vm.name for vm in vms)),)
 
     def verify(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
         """Read-only: every QEMU is up and ours, every port carries its tag. Prints `<vm id> <pid>` for each VM."""
@@ -246,7 +247,8 @@ class VMLauncher:
         if not flows:
             return ()
         add, remove = ovs.add_flows(cookie, flows), ovs.remove_flows(cookie)
-        return (Step(worker, "walls around the TAPs", (add,), (remove,)),)
+        taps = tuple(port.name for port in self.ports(slice_, worker))
+        return (Step(worker, "walls around the TAPs", (add,), (remove,), objects=taps),)
 
     def flows(self, slice_: Slice, worker: str) -> list[str]:
         """The walls around the slice's VMs on `worker`, as `ovs-ofctl add-flows` reads them, without their cookie."""

@@ -65,7 +65,8 @@ class Step:
 
     `title` is a noun: it is shown both when the thing is made and when it is removed. `lock` makes the step wait for
     all other locked steps on that host: for what slices share. `residue` names what `undo` removes where that is not
-    what the title names, as with a file that stays.
+    what the title names, as with a file that stays. `objects` are the names of all that the step makes; a check makes
+    nothing.
     """
 
     host: str
@@ -74,6 +75,7 @@ class Step:
     undo: tuple[Command, ...] = ()
     lock: bool = False
     residue: str = ""
+    objects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class Plan:
     def taking_back(self, title: str, done: tuple[Step, ...]) -> Plan:
         """The plan that takes `done`, steps of this one, back, newest first."""
         steps = tuple(
-            replace(step, title=step.residue or step.title, do=step.undo, undo=())
+            replace(step, title=step.residue or step.title, do=step.undo, undo=(), objects=_left_by(step))
             for step in reversed(done)
             if step.undo
         )
@@ -146,6 +148,11 @@ class Plan:
             for action in (*step.do, *step.undo):
                 yield action.unless
                 yield action.argv if isinstance(action, Command) else action.check
+
+
+def _left_by(step: Step) -> tuple[str, ...]:
+    """Return the objects that the undo of a step removes."""
+    return () if step.residue else step.objects
 
 
 def shell(argv: tuple[str, ...], names: Mapping[str, str] | None = None) -> str:

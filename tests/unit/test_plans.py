@@ -52,6 +52,25 @@ def test_plan_runs_and_undone_leaves_nothing(name: str) -> None:
     assert cloud.state() == before
 
 
+@pytest.mark.parametrize("name", DESIGNS)
+def test_a_step_that_can_be_undone_names_its_objects(name: str) -> None:
+    for step in plan_of(name).steps:
+        said = [word for command in step.do if isinstance(command, Command) for word in (*command.argv, command.stdin)]
+        assert bool(step.objects) >= bool(step.undo), step.title
+        assert all(any(each.rpartition(" ")[2] in word for word in said) for each in step.objects), step.title
+
+
+def test_checks_make_nothing() -> None:
+    stages = {stage.title: stage for stage in DeploymentAPI(Inventory()).deploy_plan(design("ring"), new=True).stages}
+    assert not [step.title for title in ("preflight", "verify") for step in stages[title].steps if step.objects]
+
+
+def test_an_undo_that_leaves_its_object_names_none() -> None:
+    steps = [step for step in plan_of("ring").undone("remove").steps if step.title == "unfinished copy of cirros.img"]
+    assert steps
+    assert not [step for step in steps if step.objects]
+
+
 def test_a_vm_without_a_secret_starts_with_an_empty_line() -> None:
     """The script reads one line; without one it would end the VM and fail."""
     slice_ = design("ring")
