@@ -17,7 +17,7 @@ from models import NOWHERE, VM, Interface, Record, Slice
 from network import wire
 from qcow_manager import QCOWManager
 from remote.console import Visit
-from remote.plan import CHANGE_DEADLINE_SECONDS, PATIENCE_SECONDS, Command, Plan, Stage, Step
+from remote.plan import CHANGE_DEADLINE_SECONDS, TIMEOUT_SECONDS, Command, Plan, Stage, Step
 from vlan_manager import VLANManager
 from vm_launcher import TakenPorts, VMLauncher
 
@@ -45,7 +45,7 @@ _PID = re.compile(r"([0-9]{1,9}) ([1-9][0-9]{0,9})")
 MAX_SKEW_SECONDS = 30
 """How far the clocks of worker and manager may be apart before somebody is told: an answer may be 10 s old."""
 
-_STAGE_SHARE = CHANGE_DEADLINE_SECONDS / PATIENCE_SECONDS
+_STAGE_SHARE = CHANGE_DEADLINE_SECONDS / TIMEOUT_SECONDS
 
 _SECRET_LENGTH = 8
 """All that the VNC protocol looks at."""
@@ -160,7 +160,7 @@ class DeploymentAPI:
     def _change(self, slice_: Slice, *stages: Stage) -> Plan:
         """Return the plan of a change of one slice; a stage may take ten times the silence that is endured."""
         seconds = self._inventory.ssh.timeouts.change
-        return Plan(stages, lock=_lock(slice_), patience=seconds, deadline=_STAGE_SHARE * seconds)
+        return Plan(stages, lock=_lock(slice_), timeout=seconds, deadline=_STAGE_SHARE * seconds)
 
     def _images(self, slice_: Slice, vms: Iterable[VM]) -> tuple[Step, ...]:
         # Many VMs share a base image and a folder; one look at each is enough.
@@ -176,7 +176,7 @@ class DeploymentAPI:
         asked = self._inventory.workers_list if workers is None else workers
         steps = (Step(worker, "resources", (measure,)) for worker in asked)
         seconds = self._inventory.ssh.timeouts.look
-        return Plan((Stage("discovery", tuple(steps)),), patience=seconds, deadline=seconds, repeatable=True)
+        return Plan((Stage("discovery", tuple(steps)),), timeout=seconds, deadline=seconds, repeatable=True)
 
     @staticmethod
     def measured(stdout: str, now: float) -> Worker:

@@ -198,4 +198,4 @@ def look_plan(inventory: Inventory, hosts: Iterable[str], *, thorough: bool = Fa
         for host in dict.fromkeys(hosts)
     )
     seconds = inventory.ssh.timeouts.look
-    return Plan((Stage("look", tuple(steps)),), patience=seconds, deadline=seconds, repeatable=True)
+    return Plan((Stage("look", tuple(steps)),), timeout=seconds, deadline=seconds, repeatable=True)

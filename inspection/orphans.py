@@ -116,7 +116,7 @@ def orphans(owners: Owners, sight: Sight) -> list[Orphan]:
 
 def removal_plan(steps: Iterable[Step], seconds: float) -> Plan:
     """Return the plan that carries out removals, within as many seconds on each host."""
-    return Plan((Stage("remove orphans", tuple(steps)),), patience=seconds, deadline=seconds)
+    return Plan((Stage("remove orphans", tuple(steps)),), timeout=seconds, deadline=seconds)
 
 
 def _processes(owners: Owners, sight: Sight) -> Iterator[Orphan]:

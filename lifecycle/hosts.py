@@ -124,7 +124,7 @@ class Hosts:
             raise Refused(f"No worker {address} is known: workers_list does not name it, and no VM is on it")
         step = Step(address, "presence", (Command(("true",), as_user=True),))
         seconds = state.inventory.ssh.timeouts.look
-        plan = Plan((Stage("look", (step,)),), patience=seconds, deadline=seconds, repeatable=True)
+        plan = Plan((Stage("look", (step,)),), timeout=seconds, deadline=seconds, repeatable=True)
         report = Runner(self._connect).run(plan)
         if not isinstance(report.error, HostUnreachable):
             raise Refused(

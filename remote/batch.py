@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from core.errors import BadAnswer
-from remote.plan import PATIENCE_SECONDS, Action, Command, Step, Upload, script_names, shell
+from remote.plan import TIMEOUT_SECONDS, Action, Command, Step, Upload, script_names, shell
 
 LOCK = "/run/openvswitch"
 """A folder that is there on every host of ours: locked while a step that slices share is done, it leaves no file."""
@@ -121,7 +121,7 @@ class Batch:
     """The actions of `steps` that a host runs in one go.
 
     `start` is the (step, action) to begin with. The batch ends at the first failure, unless `keep_going`. A host runs
-    batches with the same `lock` one at a time. `patience`: seconds of silence that are endured of it.
+    batches with the same `lock` one at a time. `timeout`: seconds of silence that are endured of it.
     """
 
     def __init__(
@@ -130,12 +130,12 @@ class Batch:
         keep_going: bool = False,
         start: tuple[int, int] = (0, 0),
         lock: str = "",
-        patience: float = PATIENCE_SECONDS,
+        timeout: float = TIMEOUT_SECONDS,
     ) -> None:
         self._steps = steps
         self._keep_going = keep_going
         self._lock = lock
-        self._wait = max(int(patience * LOCK_SHARE), 1)
+        self._wait = max(int(timeout * LOCK_SHARE), 1)
         self._places = [
             (number, index)
             for number, step in enumerate(steps)

@@ -31,7 +31,7 @@ from remote import causes
 from remote.batch import IDLE_SECONDS, Batch, Outcome, Progress, Transcript, UploadWanted
 from remote.causes import LoginShell
 from remote.openssh import bring
-from remote.plan import CHANGE_DEADLINE_SECONDS, PATIENCE_SECONDS, Step
+from remote.plan import CHANGE_DEADLINE_SECONDS, TIMEOUT_SECONDS, Step
 
 RENEW_SECONDS = 1.5
 """A connection on which nothing happens for so long is given up for a new one: a host that is gone costs both waits."""
@@ -129,48 +129,48 @@ class Conversation(ABC):
         *,
         keep_going: bool = False,
         lock: str = "",
-        patience: float = PATIENCE_SECONDS,
+        timeout: float = TIMEOUT_SECONDS,
         deadline: float = CHANGE_DEADLINE_SECONDS,
     ) -> Generator[Outcome | Progress, None, None]:
         """Run the steps and yield how each action ended; see `remote.runner.Host`."""
         with self._busy:
-            batch: Batch | None = Batch(steps, keep_going, lock=lock, patience=patience)
+            batch: Batch | None = Batch(steps, keep_going, lock=lock, timeout=timeout)
             while batch:
                 self._begin(deadline)
-                wanted = yield from self._run_batch(batch, patience)
+                wanted = yield from self._run_batch(batch, timeout)
                 batch = None
                 if wanted:
                     step = steps[wanted.step]
-                    yield from bring(self.address, self._settings, step, wanted, patience, deadline)
-                    batch = Batch(steps, keep_going, (wanted.step, wanted.action + 1), lock, patience)
+                    yield from bring(self.address, self._settings, step, wanted, timeout, deadline)
+                    batch = Batch(steps, keep_going, (wanted.step, wanted.action + 1), lock, timeout)
 
     def expect(self, *, repeatable: bool = False) -> None:
         """The shell that an earlier plan left is asked before it is used; see `remote.runner.Host`."""
         self._has_answered = False
         self._repeatable = repeatable
 
-    def _run_batch(self, batch: Batch, patience: float) -> Generator[Outcome, None, UploadWanted | None]:
+    def _run_batch(self, batch: Batch, timeout: float) -> Generator[Outcome, None, UploadWanted | None]:
         if batch.is_empty:
             return None
         if self._repeatable and not self._has_answered and self._shell and self._waits(self._shell):
             transcript = Transcript(batch, secrets.token_hex(12))
             try:  # the batch itself is the question
-                return (yield from self._converse(batch, transcript, patience, RENEW_SECONDS))
+                return (yield from self._converse(batch, transcript, timeout, RENEW_SECONDS))
             except (HostUnreachable, NotBegun):
                 if transcript.begun:
                     raise
-        return (yield from self._converse(batch, Transcript(batch, secrets.token_hex(12)), patience, patience))
+        return (yield from self._converse(batch, Transcript(batch, secrets.token_hex(12)), timeout, timeout))
 
     def _converse(
-        self, batch: Batch, transcript: Transcript, patience: float, first_patience: float
+        self, batch: Batch, transcript: Transcript, timeout: float, first_timeout: float
     ) -> Generator[Outcome, None, UploadWanted | None]:
-        """Send the batch and hear it out; `first_patience` is for the silence before its first word."""
+        """Send the batch and hear it out; `first_timeout` is for the silence before its first word."""
         wanted = None
-        with self._open_shell(patience) as channel:
-            with self._sending(channel, patience):
+        with self._open_shell(timeout) as channel:
+            with self._sending(channel, timeout):
                 channel.sendall(batch.script(transcript.nonce).encode())
             self.round_trips += 1
-            for receive in self._pieces(channel, transcript, patience, first_patience):
+            for receive in self._pieces(channel, transcript, timeout, first_timeout):
                 for item in self._heard(transcript, receive):
                     if isinstance(item, UploadWanted):
                         wanted = item
@@ -212,7 +212,7 @@ class Conversation(ABC):
         return kind(self.address, SHELL, (SHELL,), status, causes.no_sudo(self._settings, status, said))
 
     @contextmanager
-    def _open_shell(self, patience: float) -> Iterator[Channel]:
+    def _open_shell(self, timeout: float) -> Iterator[Channel]:
         """The shell that reads batches; unless the body fails, the next one finds it open."""
         channel, self._shell = self._shell, None
         if channel and not self._still_reads(channel):
@@ -221,7 +221,7 @@ class Conversation(ABC):
         if channel is None:
             channel = self._start_shell()
             self._has_answered = True
-        channel.settimeout(patience)
+        channel.settimeout(timeout)
         try:
             yield channel
         except BaseException:
@@ -249,11 +249,11 @@ class Conversation(ABC):
         return is_young and not channel.exit_status_ready() and self._is_connected
 
     def _pieces(
-        self, channel: Channel, transcript: Transcript, patience: float, first_patience: float
+        self, channel: Channel, transcript: Transcript, timeout: float, first_timeout: float
     ) -> Iterator[Callable[[], None]]:
         """Both output streams as they come, to the transcript's end or the channel's; each item hands one piece over.
 
-        Silence is endured for `patience` seconds, and before the transcript has begun for `first_patience`; in all, the
+        Silence is endured for `timeout` seconds, and before the transcript has begun for `first_timeout`; in all, the
         batch may take until its deadline.
 
         Reading one stream to its end before the other would block for ever once the other fills the channel's window.
@@ -262,7 +262,7 @@ class Conversation(ABC):
         poll.register(channel.fileno(), select.POLLIN)
         heard = time.monotonic()
         while not transcript.has_ended():
-            endured = patience if transcript.begun else first_patience
+            endured = timeout if transcript.begun else first_timeout
             now, over = time.monotonic(), channel.exit_status_ready() and (channel.eof_received or channel.closed)
             if now > self._ends:
                 raise self._too_late(transcript, now - heard, endured, self._deadline)

@@ -44,7 +44,7 @@ class Copy:
     """A file on its way to a host. After `news` has ended, `status` is the program's there, `complaint` its last word.
 
     `news` gives the bytes that are sent, now and then. It raises `Refused` when the file cannot be read here, and
-    `HostUnreachable` when the host is silent for `patience` seconds, or gone, or when the copy takes longer than its
+    `HostUnreachable` when the host is silent for `timeout` seconds, or gone, or when the copy takes longer than its
     `deadline`, which a slow line's share for its size is added to. Left half-way it ends the connection.
     """
 
@@ -53,13 +53,13 @@ class Copy:
         address: str,
         settings: SSHSettings,
         upload: Upload,
-        patience: float,
+        timeout: float,
         deadline: float = CHANGE_DEADLINE_SECONDS,
     ) -> None:
         self._address = address
         self._settings = settings
         self._upload = upload
-        self._patience = patience
+        self._timeout = timeout
         self._deadline = deadline
         self._ends = 0.0
         self.size = 0
@@ -84,15 +84,15 @@ class Copy:
         """Whether sshd hung up before anything was said, as it does with some of many that come at once."""
         said = bytearray()
         program = take_in(self._upload, content.size, words.nonce).encode()
-        with _client([*client(self._address, self._settings, self._patience), _READ_PROGRAM]) as process:
+        with _client([*client(self._address, self._settings, self._timeout), _READ_PROGRAM]) as process:
             assert process.stdin  # noqa: S101  (for the type checker: it is a pipe)
             with suppress(BrokenPipeError):  # it has ended already, and says why
                 process.stdin.write(program)
             yield from self._exchange(process, content, words, said)
             try:
-                self.status = process.wait(self._patience)
+                self.status = process.wait(self._timeout)
             except subprocess.TimeoutExpired:
-                raise self._silent(self._patience) from None
+                raise self._silent(self._timeout) from None
         text = said.decode(errors="replace")
         if self.status != _FAILED and self.status >= 0:
             self.complaint = last_line(text) or f"it ended with status {self.status}"
@@ -160,21 +160,21 @@ class Copy:
                 yield stream
                 since = time.monotonic()  # whoever takes the news may have taken time, too
             # The program there begins with a word, and says another each second while it waits.
-            patience = self._patience if words.said else min(self._patience, self._settings.timeouts.look)
-            if time.monotonic() - since > patience:
-                raise self._silent(patience)
+            timeout = self._timeout if words.said else min(self._timeout, self._settings.timeouts.look)
+            if time.monotonic() - since > timeout:
+                raise self._silent(timeout)
 
     def _silent(self, seconds: float) -> HostUnreachable:
         return HostUnreachable(self._address, causes.silent_batch(self._settings, seconds), begun=True)
 
 
 def bring(
-    address: str, settings: SSHSettings, step: Step, wanted: UploadWanted, patience: float, deadline: float
+    address: str, settings: SSHSettings, step: Step, wanted: UploadWanted, timeout: float, deadline: float
 ) -> Iterator[Outcome | Progress]:
     """Copy the file that a batch wants to the host."""
     upload = step.do[wanted.action]
     assert isinstance(upload, Upload)  # noqa: S101  (for the type checker: only uploads are ever wanted)
-    copy = Copy(address, settings, upload, patience, deadline)
+    copy = Copy(address, settings, upload, timeout, deadline)
     with closing(copy.news()) as news:
         for done in news:
             yield Progress(wanted.step, wanted.action, done, copy.size)
@@ -184,10 +184,10 @@ def bring(
     yield Outcome(wanted.step, wanted.action, None if copy.status else 0)
 
 
-def client(address: str, settings: SSHSettings, patience: float) -> list[str]:
+def client(address: str, settings: SSHSettings, timeout: float) -> list[str]:
     """The start of the client's argv, with a command to come: the same key, user and known hosts, and no questions.
 
-    It gives a host up that answers nothing for `patience` seconds.
+    It gives a host up that answers nothing for `timeout` seconds.
     """
     known_hosts, key = (_quoted(Path(name).expanduser()) for name in (settings.known_hosts, settings.key_file))
     options = (
@@ -198,7 +198,7 @@ def client(address: str, settings: SSHSettings, patience: float) -> list[str]:
         *(
             f"ConnectTimeout={ceil(settings.timeouts.connect)}",
             "ServerAliveInterval=3",
-            f"ServerAliveCountMax={ceil(patience / 3)}",
+            f"ServerAliveCountMax={ceil(timeout / 3)}",
         ),
         # Plain host keys only, as with paramiko: the judge of both is remote/host_keys.py.
         "HostKeyAlgorithms=-*-cert-v01@openssh.com",

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 """Silence endured of a host that is being changed: every command ends, or is waited for, within it."""
 
 CHANGE_DEADLINE_SECONDS = 600.0
@@ -99,14 +99,14 @@ class Plan:
     """Stages that run in turn.
 
     Of batches with the same `lock` (a name such as `slice-1000`) a host runs one at a time, also when another manager
-    sent the other, or one that died meanwhile. `patience`: seconds of silence after which a host is given up;
+    sent the other, or one that died meanwhile. `timeout`: seconds of silence after which a host is given up;
     `deadline`: seconds that a batch may take in all, however much the host says meanwhile. A plan that is `repeatable`
     changes nothing and waits for nobody: where it is not known what became of it, it is sent again.
     """
 
     stages: tuple[Stage, ...]
     lock: str = ""
-    patience: float = PATIENCE_SECONDS
+    timeout: float = TIMEOUT_SECONDS
     deadline: float = CHANGE_DEADLINE_SECONDS
     repeatable: bool = False
 

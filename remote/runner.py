@@ -17,7 +17,7 @@ from typing import Protocol
 from core.errors import CloudError, CommandFailed, Interrupted, Unforeseen
 from remote.batch import Outcome, Progress
 from remote.events import Event, Listener, StageStarted, StepDone, StepFailed, Transferred, ignore
-from remote.plan import CHANGE_DEADLINE_SECONDS, PATIENCE_SECONDS, Command, Plan, Stage, Step
+from remote.plan import CHANGE_DEADLINE_SECONDS, TIMEOUT_SECONDS, Command, Plan, Stage, Step
 
 
 class Host(Protocol):
@@ -29,12 +29,12 @@ class Host(Protocol):
         *,
         keep_going: bool = False,
         lock: str = "",
-        patience: float = PATIENCE_SECONDS,
+        timeout: float = TIMEOUT_SECONDS,
         deadline: float = CHANGE_DEADLINE_SECONDS,
     ) -> Generator[Outcome | Progress, None, None]:
         """Run the steps in their order and yield how each action ended.
 
-        Ends after the first failure unless `keep_going`. `lock`, `patience` and `deadline` are the plan's. Raises
+        Ends after the first failure unless `keep_going`. `lock`, `timeout` and `deadline` are the plan's. Raises
         `HostUnreachable` when the connection cannot be made or is lost, or the host answers nonsense, and another
         `CloudError` when the batch as a whole is refused.
         """
@@ -150,9 +150,7 @@ class Runner:
         address = steps[0].host
         watch = _Watch(self.tell, stage, steps)
         try:
-            news = host.run(
-                steps, keep_going=keep_going, lock=plan.lock, patience=plan.patience, deadline=plan.deadline
-            )
+            news = host.run(steps, keep_going=keep_going, lock=plan.lock, timeout=plan.timeout, deadline=plan.deadline)
             with closing(news):
                 for item in news:
                     if isinstance(item, Outcome):

@@ -139,7 +139,7 @@ def probe_plan(probes: Sequence[Probe], seconds: float) -> Plan:
     """Return the probes of each host as one step, hosts side by side, within as many seconds."""
     hosts = dict.fromkeys(probe.host for probe in probes)
     steps = (Step(host, "probes", tuple(p.command for p in probes if p.host == host)) for host in hosts)
-    return Plan((Stage("probe", tuple(steps)),), patience=seconds, deadline=seconds, repeatable=True)
+    return Plan((Stage("probe", tuple(steps)),), timeout=seconds, deadline=seconds, repeatable=True)
 
 
 def verdicts(probes: Sequence[Probe], answers: Mapping[str, Sequence[str]]) -> list[Property]:

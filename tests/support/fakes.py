@@ -18,7 +18,7 @@ import vm_launcher
 from core.errors import HostUnreachable
 from network import checks, dhcp, firewall, namespaces, neighbours, ovs, port_security, stack, wire
 from remote.batch import Outcome, Progress
-from remote.plan import CHANGE_DEADLINE_SECONDS, PATIENCE_SECONDS, Command, Step, Upload
+from remote.plan import CHANGE_DEADLINE_SECONDS, TIMEOUT_SECONDS, Command, Step, Upload
 from shell import accelerator, daemon
 from tests.support import fake_facts
 
@@ -83,12 +83,12 @@ class FakeHost:
         *,
         keep_going: bool = False,
         lock: str = "",
-        patience: float = PATIENCE_SECONDS,
+        timeout: float = TIMEOUT_SECONDS,
         deadline: float = CHANGE_DEADLINE_SECONDS,
     ) -> Generator[Outcome | Progress, None, None]:
         self.runs += 1
         self.locks.append(lock)
-        assert 0 < patience <= deadline
+        assert 0 < timeout <= deadline
         for number, step in enumerate(steps):
             part = next((part for part in self.faults if step.title.startswith(part)), None)
             for index, action in enumerate(step.do):

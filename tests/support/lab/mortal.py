@@ -82,10 +82,10 @@ class MortalHost(SSHHost):
         self._fate = fate
 
     def _pieces(
-        self, channel: Channel, transcript: Transcript, patience: float, first_patience: float
+        self, channel: Channel, transcript: Transcript, timeout: float, first_timeout: float
     ) -> Iterator[Callable[[], None]]:
         self._fate.meets("batch")
-        for number, receive in enumerate(super()._pieces(channel, transcript, patience, first_patience)):
+        for number, receive in enumerate(super()._pieces(channel, transcript, timeout, first_timeout)):
             if number == 0:
                 self._fate.meets("bytes")
             yield receive

@@ -27,10 +27,10 @@ def host(tmp_path: Path) -> Iterator[LoopbackHost]:
         yield server
 
 
-def failure(settings: SSHSettings, patience: float = 7.0) -> CloudError:
+def failure(settings: SSHSettings, timeout: float = 7.0) -> CloudError:
     client = ssh.SSHHost("127.0.0.1", settings)
     with pytest.raises(CloudError) as caught:
-        list(client.run([Step("127.0.0.1", "a step", (Command(("true",)),))], patience=patience))
+        list(client.run([Step("127.0.0.1", "a step", (Command(("true",)),))], timeout=timeout))
     client.close()
     assert not client._is_connected
     return caught.value
@@ -140,10 +140,10 @@ def test_what_a_login_shell_says_first_does_no_harm(host: LoopbackHost, tmp_path
 def test_who_is_silent_is_told_apart(host: LoopbackHost, tmp_path: Path) -> None:
     settings = host.settings(tmp_path, timeouts=SHORT)
     host.login = "sleep 20; "
-    error = failure(settings, patience=SHORT.silence)
+    error = failure(settings, timeout=SHORT.silence)
     assert "the login shell of ubuntu ran no command within 2 s (ssh: timeouts: silence); do its start" in str(error)
     host.login, host.sudo = "", "sleep 20"
-    error = failure(settings, patience=SHORT.silence)
+    error = failure(settings, timeout=SHORT.silence)
     assert "sudo there started no shell within 2 s (ssh: timeouts: silence); does it wait for a name server?" in str(
         error
     )

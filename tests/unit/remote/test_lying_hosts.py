@@ -49,7 +49,7 @@ def lie(host: LoopbackHost, answer: str) -> None:
 def failure(client: ssh.SSHHost, *commands: Command, deadline: float = 600.0) -> CloudError:
     steps = [Step("127.0.0.1", "a step", commands or (Command(("true",)), Command(("true",))))]
     with pytest.raises(CloudError) as caught:
-        list(client.run(steps, patience=min(deadline, 60.0), deadline=deadline))
+        list(client.run(steps, timeout=min(deadline, 60.0), deadline=deadline))
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < LONGEST_WORDS + 100
     return caught.value

@@ -41,8 +41,8 @@ def settings(host: LoopbackHost, folder: Path, **changes: str) -> SSHSettings:
     return host.settings(folder, **changes)
 
 
-def copy(settings: SSHSettings, image: Path, patience: float = 20.0) -> Copy:
-    return Copy("127.0.0.1", settings, Upload(str(image), "./base.img", "./.base.img.part", ()), patience)
+def copy(settings: SSHSettings, image: Path, timeout: float = 20.0) -> Copy:
+    return Copy("127.0.0.1", settings, Upload(str(image), "./base.img", "./.base.img.part", ()), timeout)
 
 
 def complaint(settings: SSHSettings, image: Path) -> HostUnreachable:
@@ -182,7 +182,7 @@ def test_the_manager_may_take_its_time(
 
     monkeypatch.setattr(upload, "_hash", slow)
     image.write_bytes(os.urandom(3_000_000))
-    file = copy(settings(host, tmp_path), image, patience=1.0)
+    file = copy(settings(host, tmp_path), image, timeout=1.0)
     for number, _ in enumerate(file.news()):
         if number == 1:
             time.sleep(1.5)

@@ -12,7 +12,7 @@ import pytest
 from core.errors import CommandFailed, HostUnreachable, Interrupted, Refused
 from remote.batch import Outcome, Progress
 from remote.events import Event, StageStarted, StepDone, StepFailed, Transferred
-from remote.plan import PATIENCE_SECONDS, Command, Plan, Stage, Step
+from remote.plan import TIMEOUT_SECONDS, Command, Plan, Stage, Step
 from remote.runner import Runner
 
 
@@ -33,7 +33,7 @@ class Scripted(Kept):
         self._log = log
 
     def run(self, steps: Sequence[Step], **how: Any) -> Generator[Outcome | Progress, None, None]:
-        assert (how["lock"], how["patience"], how["deadline"]) == (PLAN.lock, PLAN.patience, PLAN.deadline)
+        assert (how["lock"], how["timeout"], how["deadline"]) == (PLAN.lock, PLAN.timeout, PLAN.deadline)
         for number, step in enumerate(steps):
             answer = self._answers.get(step.title, 0)
             if isinstance(answer, Exception):
@@ -55,7 +55,7 @@ PLAN = Plan(
         Stage("second", (step("a", "a3"),)),
     ),
     lock="slice-1000",
-    patience=7.0,
+    timeout=7.0,
 )
 
 
@@ -104,7 +104,7 @@ def test_hosts_of_a_stage_run_side_by_side() -> None:
     class Meeting(Kept):
         def run(self, steps: Sequence[Step], **how: Any) -> Generator[Outcome, None, None]:
             assert steps
-            assert how == {"keep_going": False, "lock": "", "patience": PATIENCE_SECONDS, "deadline": 600.0}
+            assert how == {"keep_going": False, "lock": "", "timeout": TIMEOUT_SECONDS, "deadline": 600.0}
             both.wait()
             yield Outcome(0, 0, 0)
 
@@ -120,7 +120,7 @@ def test_a_thread_for_each_host_carries_all_stages() -> None:
             began.append(threading.get_ident())
             return super().run(steps, **how)
 
-    alone = Plan(tuple(Stage(f"{n}", (step("a", f"a{n}"),)) for n in range(4)), PLAN.lock, PLAN.patience)
+    alone = Plan(tuple(Stage(f"{n}", (step("a", f"a{n}"),)) for n in range(4)), PLAN.lock, PLAN.timeout)
     assert not Runner(lambda _address: Watched({}, [])).run(alone).error
     assert len(began) == 4
     assert len(set(began)) == 1
@@ -188,7 +188,7 @@ def test_interruption_ends_an_upload() -> None:
     class Uploading(Kept):
         def run(self, steps: Sequence[Step], **how: Any) -> Generator[Progress, None, None]:
             assert steps
-            assert (how["keep_going"], how["lock"], how["patience"]) == (False, PLAN.lock, PLAN.patience)
+            assert (how["keep_going"], how["lock"], how["timeout"]) == (False, PLAN.lock, PLAN.timeout)
             try:
                 for done in range(1000):
                     yield Progress(0, 0, done, 1000)

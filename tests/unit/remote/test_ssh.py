@@ -45,10 +45,10 @@ def sh(script: str) -> Command:
     return Command(("sh", "-c", script))
 
 
-def outcomes(client: ssh.SSHHost, steps: Sequence[Step], lock: str = "", patience: float = 60.0) -> list[Outcome]:
+def outcomes(client: ssh.SSHHost, steps: Sequence[Step], lock: str = "", timeout: float = 60.0) -> list[Outcome]:
     """Of a plan with one stage."""
     try:
-        news = client.run(steps, lock=lock, patience=patience)
+        news = client.run(steps, lock=lock, timeout=timeout)
         return [item for item in news if isinstance(item, Outcome)]
     finally:
         client.expect()
@@ -61,9 +61,9 @@ def stage(client: ssh.SSHHost, script: str) -> str:
     return outcome.stdout
 
 
-def failure(client: ssh.SSHHost, *do: Action, lock: str = "", patience: float = 60.0) -> CloudError:
+def failure(client: ssh.SSHHost, *do: Action, lock: str = "", timeout: float = 60.0) -> CloudError:
     with pytest.raises(CloudError) as caught:
-        outcomes(client, [step(*(do or (sh("true"),)))], lock, patience)
+        outcomes(client, [step(*(do or (sh("true"),)))], lock, timeout)
     assert "\n" not in str(caught.value)
     return caught.value
 
@@ -301,7 +301,7 @@ def test_connection_lost_in_the_middle(host: LoopbackHost, client: ssh.SSHHost) 
 
 
 def test_silence_is_given_up(client: ssh.SSHHost) -> None:
-    error = failure(client, sh("exec sleep 20"), patience=1.0)
+    error = failure(client, sh("exec sleep 20"), timeout=1.0)
     assert isinstance(error, HostUnreachable)
     assert "silent for 1 s" in str(error)
 
@@ -313,7 +313,7 @@ def test_a_host_that_takes_the_connection_and_hangs_is_given_up(host: LoopbackHo
     host.hangs = True
     os.killpg(host.processes[0].pid, signal.SIGSTOP)
     began = time.monotonic()
-    error = failure(client, patience=5.0)
+    error = failure(client, timeout=5.0)
     assert isinstance(error, HostUnreachable)
     assert not error.begun
     assert time.monotonic() - began < 5
@@ -325,7 +325,7 @@ def test_a_batch_that_does_not_get_its_lock_did_nothing(
     monkeypatch.setattr(batch, "SLICE_LOCK", f"{tmp_path}/{{}}.lock")
     with (tmp_path / "slice-7.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        error = failure(client, sh("touch changed"), lock="slice-7", patience=2.0)
+        error = failure(client, sh("touch changed"), lock="slice-7", timeout=2.0)
         assert not outcomes(client, [step(sh("true"))], "slice-8")[0].status
     assert not error.begun
     assert str(error) == (
@@ -361,7 +361,7 @@ def test_a_step_that_does_not_get_the_lock_of_all_slices_is_told_while_somebody_
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(CommandFailed, match="another slice keeps Open vSwitch or this host busy"):
-            outcomes(client, [shared], patience=3.0)
+            outcomes(client, [shared], timeout=3.0)
     finally:
         os.close(lock)
     assert not list(host.home.iterdir())
@@ -593,7 +593,7 @@ def test_an_image_that_becomes_shorter_while_it_is_copied(host: LoopbackHost, cl
 
 def test_a_host_that_says_nothing_to_a_file_is_given_up(host: LoopbackHost, client: ssh.SSHHost, image: Path) -> None:
     host.silent_files = True
-    assert isinstance(failure(client, *upload(image), patience=1.0), HostUnreachable)
+    assert isinstance(failure(client, *upload(image), timeout=1.0), HostUnreachable)
 
 
 def test_a_connection_that_is_lost_in_the_middle_of_a_file(
@@ -703,7 +703,7 @@ def test_a_host_that_hashes_for_long_is_not_silent(
     host: LoopbackHost, client: ssh.SSHHost, image: Path, tmp_path: Path
 ) -> None:
     stand_in(host, tmp_path, "openssl", f'sleep 3; exec {shutil.which("openssl")} "$@"')
-    statuses = [outcome.status for outcome in outcomes(client, [step(*upload(image))], patience=2.0)]
+    statuses = [outcome.status for outcome in outcomes(client, [step(*upload(image))], timeout=2.0)]
     assert statuses == [0, 0, 0]
 
 
