@@ -7,24 +7,22 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench import startup
 from bench.samples import BenchError, Sample
 from core.inventory import Inventory, Worker
 from database import Database
 from orchestrator import OrchestratorAPI
-from remote.batch import Outcome, Progress
-from remote.plan import Step
 from storage import files
+from tests.support.many import OWNERS, WillingHost, write_file
 
 SIZES = {10: [10], 100: [10] * 10, 1000: [10] * 98 + [20]}
 """VMs of each slice: with the one that is made and deleted again there are 100 at most, for more there are no VLANs."""
 
-ACTOR = "student0"
+ACTOR = OWNERS[0]
 OPERATIONS = ("create slice", "add VM", "create link", "delete slice")
 SAVE = "one save"
 """The floor of an operation: the file is replaced and the version before it kept, and nothing is worked out."""
@@ -35,23 +33,6 @@ def series(vms: int) -> str:
     return f"design with {vms} VMs"
 
 
-class Willing:
-    """A host where every command succeeds at once."""
-
-    def run(self, steps: Sequence[Step], **_: Any) -> Generator[Outcome | Progress, None, None]:
-        """Everything is done."""
-        for number, step in enumerate(steps):
-            for action in range(len(step.do)):
-                yield Outcome(number, action, 0)
-
-    def expect(self, *, repeatable: bool = False) -> None:
-        """Nothing is kept."""
-
-    def open_terminal(self, argv: tuple[str, ...], script: str) -> Any:  # noqa: ARG002
-        """Nobody asks for a console here."""
-        raise AssertionError(argv)
-
-
 def measure(rounds: int, say: Callable[[str], None], sizes: Sequence[int] = tuple(SIZES)) -> Iterator[Sample]:
     """A small slice is designed and deleted, so many times in files of each size."""
     for vms in sizes:
@@ -59,7 +40,7 @@ def measure(rounds: int, say: Callable[[str], None], sizes: Sequence[int] = tupl
         say(f"{name}, {rounds} rounds")
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             path = Path(folder) / "database.yaml"
-            startup.write_file(path, SIZES[vms])
+            write_file(path, SIZES[vms])
             _add_workers(path)
             for _ in range(rounds):
                 yield from _round(path, name)
@@ -70,7 +51,7 @@ def _round(path: Path, name: str) -> Iterator[Sample]:
     Database(path).load()
     yield Sample(name, "ours", "load", time.monotonic() - began, {"bytes": path.stat().st_size})
     yield _saved(path, name)
-    api = OrchestratorAPI(Database(path), lambda _address: Willing())
+    api = OrchestratorAPI(Database(path), lambda _address: WillingHost())
     slice_, sample = _timed(name, "create slice", lambda: api.create_slice(ACTOR, "new"))
     yield sample
     one, sample = _timed(name, "add VM", lambda: api.add_vm_to_slice(ACTOR, slice_.slice_id, "vm1", "cirros", 1))

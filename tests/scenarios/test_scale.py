@@ -14,8 +14,6 @@ import models
 from allocation import holdings as holdings_module
 from allocation import ids
 from allocation.holdings import Holdings, clash
-from bench import bounds, designing, startup
-from bench.samples import Samples
 from core.inventory import Inventory
 from database import Database
 from deployment import DeploymentAPI
@@ -25,6 +23,7 @@ from remote.plan import Command, Stage, Step
 from remote.runner import Runner
 from storage.version import Version
 from tests.support.fakes import FakeCloud
+from tests.support.many import write_file
 
 HOSTS = 2000
 CPU_SECONDS = 2.0
@@ -56,7 +55,7 @@ def calls_of(work: Callable[[], object]) -> int:
 def cloud_of_many(tmp_path: Path) -> Database:
     """A file with 2,000 workers and ten slices."""
     path = tmp_path / "database.yaml"
-    startup.write_file(path, [2] * 10)
+    write_file(path, [2] * 10)
     database = Database(path)
     with database.transaction() as state:
         state.inventory = replace(state.inventory, workers_list=addresses(HOSTS))
@@ -146,21 +145,3 @@ def test_claims_clash_within_what_is_new_and_with_the_rest() -> None:
     assert not clash([one, other], [])
     assert not clash([one], [other])
     assert not clash([], [one, same_pool])  # they were there before, and are not asked about
-
-
-# --- The design -------------------------------------------------------------------------------------------------------
-
-
-def test_an_operation_of_the_design_takes_little_of_the_processor_among_1000_vms(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The bounds of docs/performance.md, without what other programs and the disk take."""
-    monkeypatch.setattr(time, "monotonic", time.thread_time)
-    samples = Samples(designing.measure(3, lambda _line: None, sizes=(10, 1000)))
-    small, large = designing.series(10), designing.series(1000)
-    for operation in designing.OPERATIONS:
-        before, found = samples.spread(small, "ours", operation), samples.spread(large, "ours", operation)
-        assert before
-        assert found
-        assert found.median <= bounds.OPERATION_SECONDS, operation
-        assert found.median - before.median <= bounds.OPERATION_GROWTH_SECONDS, operation

@@ -38,10 +38,13 @@ DESIGNS = {
 
 
 def design(name: str, inventory: Inventory | None = None) -> Slice:
-    """The slice of that name, in design, its VMs numbered from the slice's id up, with fixed secrets and disks."""
-    wanted = DESIGNS[name]
-    deployment = DeploymentAPI(inventory or Inventory())
-    workers = {address: Worker(8, 64.0, 500.0) for address in (inventory or Inventory()).workers_list}
+    """Return the slice of that name, in design, with fixed ids, secrets and disks."""
+    return _made(DESIGNS[name], inventory or Inventory())
+
+
+def _made(wanted: Design, inventory: Inventory) -> Slice:
+    deployment = DeploymentAPI(inventory)
+    workers = {address: Worker(100, 640.0, 5000.0) for address in inventory.workers_list}
     slice_ = Slice(wanted.slice_id, "student")
     for number, nics in enumerate(wanted.nics):
         vm = deployment.create_vm_with_qcow(
@@ -59,3 +62,9 @@ def design(name: str, inventory: Inventory | None = None) -> Slice:
     for first, eth_a, second, eth_b in wanted.links:
         slice_.connect(slice_.vms[first].vm_id, eth_a, slice_.vms[second].vm_id, eth_b)
     return slice_
+
+
+def ring_of(vms: int, inventory: Inventory | None = None) -> Slice:
+    """Return a ring of so many VMs in design, all with internet."""
+    links = tuple((number, "eth1", (number + 1) % vms, "eth2") for number in range(vms))
+    return _made(Design((2,) * vms, links, tuple(range(vms))), inventory or Inventory())

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.work import Work
 from core.inventory import HypervisorSettings, InternetSettings, Inventory, SSHSettings
 from deployment import DeploymentAPI
 from models import Slice
 from remote.plan import Command, Plan
 from remote.runner import Runner
-from tests.support.designs import DESIGNS, design
+from tests.support.designs import DESIGNS, design, ring_of
 from tests.support.fakes import FakeCloud
 from tests.support.paths import PLANS
 
@@ -181,7 +179,7 @@ def test_no_two_slices_share_an_object_on_a_host() -> None:
 def test_what_a_worker_is_asked_to_do_for_a_ring(vms: int) -> None:
     """For a VM: its disk, and to start it; everything else is asked once for all of them."""
     inventory, worker, own = Inventory(), "10.0.10.1", vms // 2
-    (ring,) = Work("ring", vms).slices(inventory, Path("/srv/blank.qcow2"))
+    ring = ring_of(vms, inventory)
     deploy = DeploymentAPI(inventory).deploy_plan(ring, new=True)
     asked = {stage.title: sum(len(step.do) for step in stage.by_host[worker]) for stage in deploy.stages}
     base_image, folder, wires = 4, 1, 4
@@ -199,7 +197,7 @@ def test_what_a_worker_is_asked_to_do_for_a_ring(vms: int) -> None:
 def test_twenty_vms_at_once_are_one_batch_for_each_worker() -> None:
     """A change as large as a template: one look at the place, one at the base image, and the disks."""
     inventory, cloud = Inventory(), FakeCloud()
-    (ring,) = Work("ring", 20).slices(inventory, Path("/srv/blank.qcow2"))
+    ring = ring_of(20, inventory)
     plan = DeploymentAPI(inventory).image_plan(ring, ring.vms)
     assert Runner(cloud.connect).run(plan).error is None
     assert {address: host.runs for address, host in cloud.hosts.items()} == dict.fromkeys(inventory.workers_list, 1)

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.work import Work
 from core.inventory import Inventory
 from deployment import DeploymentAPI
 from remote import batch
 from remote.batch import Batch, Outcome, Transcript, UploadWanted
 from remote.plan import Action, Command, Step, Upload, script_names, shell
+from tests.support.designs import ring_of
 from tests.support.paths import PROGRAMS
 
 NONCE = "0123456789abcdef"
@@ -302,7 +302,7 @@ def test_wherever_a_shell_stops_reading_the_next_batch_arrives_whole() -> None:
 def test_what_a_host_is_sent_of_a_ring(vms: int, most: int) -> None:
     """Each script once, one shell for what the user does, and no other shell; few bytes after SSH's compression."""
     inventory = Inventory()
-    (ring,) = Work("ring", vms).slices(inventory, Path("/srv/blank.qcow2"))
+    ring = ring_of(vms, inventory)
     deploy = DeploymentAPI(inventory).deploy_plan(ring)
     for plan in (deploy, deploy.undone("remove")):
         for stage in plan.stages:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from bench.designing import Willing
 from core.errors import Refused
 from database import Database
 from models import User
@@ -18,6 +17,7 @@ from orchestrator import OrchestratorAPI
 from storage import comments, text
 from storage.state import State
 from storage.version import Version
+from tests.support.many import WillingHost
 from tests.support.paths import ROOT
 from tests.support.scale import scaled
 from tests.unit.conftest import CLOUD
@@ -75,7 +75,7 @@ def change(path: Path) -> None:
     with Database(path).transaction() as state:
         state.users["admin"].quota_vms = 20
         state.users["bob"] = User("bob", "a" * 64)
-    api = OrchestratorAPI(Database(path), lambda _address: Willing())
+    api = OrchestratorAPI(Database(path), lambda _address: WillingHost())
     ok, slice_ = api.create_slice("student", "lab")
     assert ok, slice_
     with Database(path).transaction() as state:
@@ -156,7 +156,7 @@ def test_comments_stay_where_they_are(tmp_path: Path) -> None:
 def test_comments_of_a_section_stay_when_it_gets_entries_and_loses_them(tmp_path: Path) -> None:
     path = tmp_path / "database.yaml"
     path.write_text(COMMENTED)
-    api = OrchestratorAPI(Database(path), lambda _address: Willing())
+    api = OrchestratorAPI(Database(path), lambda _address: WillingHost())
     ok, slice_ = api.create_slice("student", "lab")
     assert ok, slice_
     filled = path.read_text()

@@ -17,8 +17,6 @@ from hypothesis import strategies as st
 
 from allocation.holdings import Holdings
 from allocation.placement import recount
-from bench import startup
-from bench.designing import ACTOR, Willing
 from core.errors import Refused
 from core.inventory import Inventory, Worker
 from database import Database
@@ -29,6 +27,7 @@ from storage.state import ENTRIES
 from storage.text import Unreadable
 from storage.version import Version
 from tests.support import garbage
+from tests.support.many import OWNERS, WillingHost, write_file
 from tests.support.scale import scaled
 from tests.unit.conftest import CLOUD
 from tests.unit.menu.test_fuzz import SHARDS, inputs
@@ -60,9 +59,9 @@ def full_house(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 def furnish(path: Path, slices: int) -> None:
     """Write a file with so many slices, and workers that have room for more."""
-    startup.write_file(path, [2] * slices)
+    write_file(path, [2] * slices)
     with Database(path).transaction() as state:
-        state.users[ACTOR].quota_vms += 10
+        state.users[OWNERS[0]].quota_vms += 10
         state.inventory = replace(state.inventory, workers_list=Inventory().workers_list)
         state.workers = {address: Worker(10_000, 10_000.0, 100_000.0) for address in Inventory().workers_list}
         recount(state.workers, state.slices.holdings.values())
@@ -133,25 +132,25 @@ def taken(notes: list[Any]) -> list[Any]:
 def test_among_99_slices_a_change_writes_what_it_changes_and_looks_into_no_other(
     path: Path, written: list[str], parsed: list[str], made: list[int]
 ) -> None:
-    api = OrchestratorAPI(Database(path), lambda _address: Willing())
+    api = OrchestratorAPI(Database(path), lambda _address: WillingHost())
     parsed.clear()
     made.clear()
-    user, both = f"users.{ACTOR}", [f"workers.{address}" for address in Inventory().workers_list]
-    _, slice_ = api.create_slice(ACTOR, "new")
+    user, both = f"users.{OWNERS[0]}", [f"workers.{address}" for address in Inventory().workers_list]
+    _, slice_ = api.create_slice(OWNERS[0], "new")
     assert isinstance(slice_, Slice)
     number, mine = slice_.slice_id, f"slices.{slice_.slice_id}"
     assert taken(written) == sorted([mine, user, "next_vm_id"])
     vms = []
     for name in ("vm1", "vm2"):
-        ok, vm = api.add_vm_to_slice(ACTOR, number, name, "cirros", 1)
+        ok, vm = api.add_vm_to_slice(OWNERS[0], number, name, "cirros", 1)
         assert ok, vm
         assert not isinstance(vm, str)
         vms.append(vm)
         worker = f"workers.{vm.worker_ip}"
         assert taken(written) == sorted([mine, user, "next_vm_id", worker, mine])  # pending, and then in design
-    assert api.create_link(ACTOR, number, vms[0].vm_id, "eth1", vms[1].vm_id, "eth1")[0]
+    assert api.create_link(OWNERS[0], number, vms[0].vm_id, "eth1", vms[1].vm_id, "eth1")[0]
     assert taken(written) == [mine]
-    assert api.delete_slice(ACTOR, number)[0]
+    assert api.delete_slice(OWNERS[0], number)[0]
     assert taken(written) == sorted([mine, user, *both])
     assert parsed == []
     assert set(made) == {number}
@@ -177,18 +176,18 @@ def test_a_change_looks_at_as_much_among_99_slices_as_among_2(tmp_path: Path, mo
         operation = "write the file"
         path = tmp_path / f"{slices}.yaml"
         furnish(path, slices)
-        api = OrchestratorAPI(Database(path), lambda _address: Willing())
+        api = OrchestratorAPI(Database(path), lambda _address: WillingHost())
         looks.clear()
         operation = "create slice"
-        _, slice_ = api.create_slice(ACTOR, "new")
+        _, slice_ = api.create_slice(OWNERS[0], "new")
         assert isinstance(slice_, Slice)
         operation = "add VM"
-        vms = [api.add_vm_to_slice(ACTOR, slice_.slice_id, name, "cirros", 1)[1] for name in ("vm1", "vm2")]
+        vms = [api.add_vm_to_slice(OWNERS[0], slice_.slice_id, name, "cirros", 1)[1] for name in ("vm1", "vm2")]
         one, two = (vm.vm_id for vm in vms if isinstance(vm, VM))
         operation = "create link"
-        assert api.create_link(ACTOR, slice_.slice_id, one, "eth1", two, "eth1")[0]
+        assert api.create_link(OWNERS[0], slice_.slice_id, one, "eth1", two, "eth1")[0]
         operation = "delete slice"
-        assert api.delete_slice(ACTOR, slice_.slice_id)[0]
+        assert api.delete_slice(OWNERS[0], slice_.slice_id)[0]
         found.append(dict(looks))
     assert found[0] == found[1]
     assert all(name in {look.partition(": ")[2] for look in looks} for names in WORK.values() for name in names)

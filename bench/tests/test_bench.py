@@ -20,6 +20,7 @@ from database import Database
 from deployment import DeploymentAPI
 from remote.events import StageStarted, StepDone
 from remote.plan import Command, Plan, Stage, Step, Upload
+from tests.support.many import write_file
 
 IMAGE = Path("/images/blank.qcow2")
 NODE = "10.0.10.3"
@@ -351,7 +352,7 @@ def test_what_the_network_node_does_beside_the_workers_is_the_network() -> None:
 
 def test_the_big_file_is_valid_and_has_nobody_to_talk_to(tmp_path: Path) -> None:
     path = tmp_path / "database.yaml"
-    startup.write_file(path, startup.LARGE)
+    write_file(path, startup.LARGE)
     state = Database(path).load()
     assert len(state.slices) == 100
     assert sum(len(slice_.vms) for slice_ in state.slices.values()) == 1000
