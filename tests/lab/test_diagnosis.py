@@ -15,7 +15,7 @@ import yaml
 
 from lab import Lab, paths
 from tests.lab.test_failures import replaced, shell, stranger
-from tests.support.lab.visitor import HOSTS, IMAGES, Guest, Menu
+from tests.support.lab.visitor import HOSTS, IMAGES, Guest, Menu, empty_database
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.lab
@@ -116,17 +116,8 @@ GROUPS = [NAMES[start : start + len(HOSTS)] for start in range(0, len(NAMES), le
 
 
 def with_timeouts(lab: Lab, home: Path, name: str, **timeouts: float) -> Path:
-    """The lab's database, with these timeouts and without slices."""
-    record = yaml.safe_load(lab.database.read_text())
-    record["ssh"]["timeouts"] = timeouts
-    record["slices"] = {}
-    for user in record["users"].values():
-        user |= {"used_vms": 0, "slices": []}
-    path = home / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(record, sort_keys=False))
-    path.chmod(0o600)
-    paths.caller().own(path)
-    return path
+    """Write a copy of the lab's database with these timeouts."""
+    return empty_database(lab, home / f"{name}.yaml", lambda record: record["ssh"].update(timeouts=timeouts))
 
 
 def findings(lab: Lab, database: Path) -> dict[str, str]:

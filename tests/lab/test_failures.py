@@ -9,13 +9,22 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-import yaml
 
 from lab import Lab, paths
 from remote.batch import IDLE_SECONDS
-from tests.support.lab.visitor import IMAGES, Menu, age_measurements, shells, traces, unmount, wait_until
+from tests.support.lab.visitor import (
+    IMAGES,
+    Menu,
+    age_measurements,
+    empty_database,
+    shells,
+    traces,
+    unmount,
+    wait_until,
+)
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.lab
@@ -338,19 +347,18 @@ def test_clocks_that_are_apart_are_told_and_deploying_works(lab: Lab, pair: int)
 def test_an_image_that_is_bad_on_the_manager(lab: Lab, home: Path, pair: int, content: str, sentence: str) -> None:
     """It is never put into a worker's cache."""
     assert pair  # whose images the workers have already
-    record = yaml.safe_load(lab.database.read_text())
-    image, database = home / f"{content or 'none'}.qcow2", home / f"{content or 'none'}.yaml"
+    image = home / f"{content or 'none'}.qcow2"
     if content == "raw":
         image.write_bytes(bytes(1 << 20))
     if content == "cut":
         image.write_bytes(lab.image.read_bytes()[:-100_000])
-    record["flavors"]["cirros"]["image"] = str(image)
-    record |= {"slices": {}, "next_vm_id": 3000}
-    record["users"]["admin"] |= {"used_vms": 0, "slices": []}
-    database.write_text(yaml.safe_dump(record, sort_keys=False))
-    database.chmod(0o600)
-    for path in home.iterdir():
-        paths.caller().own(path)
+    if image.exists():
+        paths.caller().own(image)
+
+    def with_image(record: dict[str, Any]) -> None:
+        record["flavors"]["cirros"]["image"], record["next_vm_id"] = str(image), 3000
+
+    database = empty_database(lab, image.with_suffix(".yaml"), with_image)
     before = traces(lab)
     menu = Menu(lab, "admin", database)
     slice_id = menu.create_slice("bad")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from lab import GuestConsole, Lab, paths
-from tests.support.lab.visitor import HOSTS, Menu, age_measurements, traces
+from lab import GuestConsole, Lab
+from tests.support.lab.visitor import HOSTS, Menu, age_measurements, empty_database, traces
 
 pytestmark = pytest.mark.lab
 
@@ -42,22 +43,13 @@ class OtherLab:
 def other(lab: Lab, home: Path) -> OtherLab:
     for host in HOSTS.values():
         lab.exec(host, ["bash", "-c", _PREPARE])
-    text = lab.database.read_text(encoding="utf-8")
-    for old, new in (
-        ("user: ubuntu", "user: keeper"),
-        ("images_dir: ~/vm_images", f"images_dir: {IMAGES}"),
-        ("vlan_id: 400", "vlan_id: 450"),
-        ("cidr: 10.60.7.0/24", "cidr: 172.30.5.0/24"),
-        ("gateway: 10.60.7.1", "gateway: 172.30.5.1"),
-    ):
-        assert old in text
-        text = text.replace(old, new)
-    text = re.sub(r"used_vms: \d+", "used_vms: 0", re.sub(r"slices: \[[^\]]*\]", "slices: []", text))
-    text = re.sub(r"^slices:.*?^next", "slices: {}\nnext", text, flags=re.DOTALL | re.MULTILINE)
-    database = home / "database.yaml"
-    database.write_text(text, encoding="utf-8")
-    paths.caller().own(database)
-    return OtherLab(lab, database)
+
+    def elsewhere(record: dict[str, Any]) -> None:
+        record["ssh"]["user"] = "keeper"
+        record["hypervisor"]["images_dir"] = IMAGES
+        record["internet"] |= {"vlan_id": 450, "cidr": "172.30.5.0/24", "gateway": "172.30.5.1"}
+
+    return OtherLab(lab, empty_database(lab, home / "database.yaml", elsewhere))
 
 
 def test_a_slice_lives_and_dies_there_too(other: OtherLab) -> None:
@@ -90,12 +82,13 @@ def test_a_flavor_with_an_image_of_another_name_and_size(other: OtherLab, home: 
     image = home / "my own image.qcow2"
     other.lab.run(["qemu-img", "convert", "-O", "qcow2", str(other.lab.image), str(image)])
     other.lab.run(["qemu-img", "resize", "-q", str(image), "3G"])
-    flavor = "".join(
-        f'\n  {name}: {{cores: 2, ram_gb: 0.25, disk_gb: {size}, image: "{image}"}}'
+    record = yaml.safe_load(other.database.read_text(encoding="utf-8"))
+    own = {
+        name: {"cores": 2, "ram_gb": 0.25, "disk_gb": size, "image": str(image)}
         for name, size in (("own", 3), ("small", 1))
-    )
-    text = other.database.read_text(encoding="utf-8")
-    other.database.write_text(re.sub(r"^flavors:", f"flavors:{flavor}", text, flags=re.MULTILINE), encoding="utf-8")
+    }
+    record["flavors"] = own | record["flavors"]
+    other.database.write_text(yaml.safe_dump(record, sort_keys=False), encoding="utf-8")
     menu = other.menu()
     slice_id = menu.create_slice("own")
     assert "is a disk of 3072 MiB, and flavor small has 1024 MiB" in menu.choose(3, slice_id, "small", 4, 0, "n")

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 
 from core.names import INTERNET_GATEWAY_MAC
-from lab import Lab, paths
+from lab import Lab
 from network.namespaces import FRAGMENT_BYTES
 from tests.lab.test_drift import cli
 from tests.support.lab import frames as f
 from tests.support.lab import intruder
-from tests.support.lab.visitor import HOSTS, Guest, Menu, SeenVM, wait_until
+from tests.support.lab.visitor import HOSTS, Guest, Menu, SeenVM, empty_database, wait_until
 from tests.support.scale import scaled
 
 pytestmark = [pytest.mark.lab, pytest.mark.torture]
@@ -111,17 +111,8 @@ def database_of(lab: Lab, home: Path, shape: str) -> Path:
     """A cloud of three hosts, or of two of them, one of which is a worker and the network node."""
     if shape == "apart":
         return lab.database
-    text = lab.database.read_text(encoding="utf-8")
-    text, count = re.subn(
-        r"10\.0\.10\.1\b(.*)10\.0\.10\.2\b", r"10.0.10.3\g<1>10.0.10.2", text, count=1, flags=re.DOTALL
-    )
-    assert count == 1
-    text = re.sub(r"used_vms: \d+", "used_vms: 0", re.sub(r"slices: \[[^\]]*\]", "slices: []", text))
-    text = re.sub(r"^slices:.*?^next_vm_id: \d+", "slices: {}\nnext_vm_id: 7000", text, flags=re.DOTALL | re.MULTILINE)
-    database = home / "together.yaml"
-    database.write_text(text, encoding="utf-8")
-    paths.caller().own(database)
-    return database
+    together = {"workers_list": ["10.0.10.3", "10.0.10.2"], "next_vm_id": 7000}
+    return empty_database(lab, home / "together.yaml", lambda record: record.update(together))
 
 
 def forged(scene_address: str, tap_mac: str, source: str, own: str, mark: bytes) -> list[bytes]:

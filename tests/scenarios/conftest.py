@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.lab.conftest import lab, new_measurements
+from tests.lab.conftest import home, lab, new_measurements
 from tests.unit.conftest import desk
 
-__all__ = ["desk", "lab", "new_measurements"]
+__all__ = ["desk", "home", "lab", "new_measurements"]

@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from lab import Lab, paths
-from tests.support.lab.visitor import HOSTS, IMAGES, Menu, traces
+from tests.support.lab.visitor import HOSTS, IMAGES, Menu, empty_database, traces
 from tests.support.paths import ROOT
 from tests.support.scale import LONG, scaled
 
@@ -88,23 +88,18 @@ class Grave:
 @pytest.fixture(scope="module")
 def grave(lab: Lab, home: Path) -> Grave:
     """Flavors whose images boot nothing: `blank` is on the workers soon, `copied` takes several pieces."""
-    record = yaml.safe_load(lab.database.read_text())
+    flavors = {}
     for name, size in (("blank", 64 << 10), ("copied", 5 << 20)):
         raw, image = home / f"{name}.raw", home / f"{name}.qcow2"
         raw.write_bytes(os.urandom(size))
         subprocess.run(["qemu-img", "convert", "-O", "qcow2", raw, image], check=True)
         raw.unlink()
         paths.caller().own(image)
-        record["flavors"][name] = {"cores": 1, "ram_gb": 0.1, "disk_gb": 0.01, "image": str(image)}
-    record["users"]["admin"] |= {"used_vms": 0, "slices": []}
-    record |= {"slices": {}, "workers": {}}
+        flavors[name] = {"cores": 1, "ram_gb": 0.1, "disk_gb": 0.01, "image": str(image)}
     folder = home / "database"
     folder.mkdir()
-    database = folder / "database.yaml"
-    database.write_text(yaml.safe_dump(record, sort_keys=False))
-    database.chmod(0o600)
-    for path in (folder, database):
-        paths.caller().own(path)
+    paths.caller().own(folder)
+    database = empty_database(lab, folder / "database.yaml", lambda record: record["flavors"].update(flavors))
     Menu(lab, "admin", database).close()  # what every login leaves beside the database is there
     return Grave(lab, database)
 

@@ -12,10 +12,12 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import yaml
 
 from database import Database
-from lab import GuestConsole, Lab
+from lab import GuestConsole, Lab, paths
 from remote.batch import IDLE_SECONDS
 from tests.support.paths import ROOT
 
@@ -30,6 +32,22 @@ def age_measurements(database: Path) -> None:
     with Database(database).transaction() as state:
         for worker in state.workers.values():
             worker.measured = 1.0
+
+
+def empty_database(lab: Lab, path: Path, change: Callable[[dict[str, Any]], None] = lambda _: None) -> Path:
+    """Write a copy of the lab's database, changed by `change`, for the user who started the tests; return its path.
+
+    It has no slices and no measurements: one that was taken while a test had broken a worker would keep VMs from it.
+    """
+    record = yaml.safe_load(lab.database.read_text(encoding="utf-8"))
+    for user in record["users"].values():
+        user |= {"used_vms": 0, "slices": []}
+    record |= {"slices": {}, "workers": {}}
+    change(record)
+    path.write_text(yaml.safe_dump(record, sort_keys=False), encoding="utf-8")
+    path.chmod(0o600)
+    paths.caller().own(path)
+    return path
 
 
 class Menu:
