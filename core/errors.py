@@ -1,6 +1,6 @@
-"""The failures a user can meet: three kinds, because each asks something else of them.
+"""The failures a user can meet: three kinds, because each asks the user for another reaction.
 
-`str()` of every one of them is a finished sentence for the menu, without a full stop and without the word "Error".
+`str()` of each is a finished sentence for the menu, without a full stop and without the word "Error".
 """
 
 from __future__ import annotations
@@ -8,19 +8,19 @@ from __future__ import annotations
 import re
 
 LONGEST_WORDS = 300
-"""Characters of a host's or program's own words that are quoted: they may come without an end."""
+"""Maximum length, in characters, of a quotation from a host or a program: its output may be endless."""
 
 _READ = 1 << 16
 
 UNUSABLE = "cannot be used"
-"""Said of a host that is there, for another cause than its silence."""
+"""The predicate for a host that answers, and fails for another reason than silence."""
 
 INVALID = "gives an invalid answer"
-"""Said of a host that answers what no host of ours can."""
+"""The predicate for a host whose answer no host of this cloud can give."""
 
 
 class CloudError(Exception):
-    """Anything that went wrong in a way we foresaw.
+    """A failure that the program foresees.
 
     `begun` is False when it is certain that nothing was done on a host.
     """
@@ -29,15 +29,16 @@ class CloudError(Exception):
 
 
 class Refused(CloudError):
-    """Nothing was done: the wish breaks a rule, and the sentence says which and what is allowed."""
+    """A refusal of a request that breaks a rule; nothing was done. The sentence names the rule and what is allowed."""
 
     begun = False
 
 
 class FileFault(Refused):
-    """A fault in the cloud's own files: what `str()` says of them is for whoever owns them, others get `public`.
+    """A fault in the cloud's own files.
 
-    `begun` is True where the fault was met after hosts had been changed; then `public` says what was done.
+    `str()` is for the owner of the files; other users read `public`. `begun` is True where hosts were changed before
+    the fault was found; then `public` says what was done.
     """
 
     PUBLIC = "The cloud's own files have a fault, nothing was done: tell the operator (the audit log says more)"
@@ -55,7 +56,7 @@ class Interrupted(CloudError):
 class CommandFailed(CloudError):
     """A program on a host ended with a status that its step does not accept.
 
-    `status` is the exit status, `stderr` everything the program said; the sentence quotes its last line.
+    `status` is the exit status, `stderr` all of the program's error output; the sentence quotes its last line.
     """
 
     def __init__(self, host: str, title: str, argv: tuple[str, ...], status: int, stderr: str) -> None:
@@ -68,32 +69,37 @@ class CommandFailed(CloudError):
 
 
 class NotBegun(CommandFailed):
-    """The shell that a host was to run commands in did not begin: nothing was run."""
+    """The shell for the commands did not start on the host: nothing was run."""
 
     begun = False
 
 
 class BadAnswer(ValueError):
-    """The words of a host that are no answer to the question; `str()` says what is wrong with them."""
+    """The output of a host does not answer the question; `str()` says what is wrong with it."""
 
 
 class LoginFailed(NotBegun):
-    """There was no such shell, because the login shell of the SSH user ended before it ran anything."""
+    """The login shell of the SSH user ended before the shell for the commands started."""
 
 
 class SudoRefused(NotBegun):
-    """There was no such shell, because `sudo` refused it."""
+    """`sudo` refused to start the shell for the commands."""
 
 
 class Unforeseen(CloudError):
-    """A fault of ours while hosts were being changed: kept as a failure, so that what was done can be taken back."""
+    """A bug of this program, raised while hosts were being changed.
+
+    It is kept as a failure, so that the change can be rolled back.
+    """
 
     def __init__(self, host: str, title: str, fault: Exception) -> None:
-        super().__init__(f"{host}: {title}: an unexpected {type(fault).__name__}: {last_line(str(fault)) or 'no word'}")
+        super().__init__(
+            f"{host}: {title}: an unexpected {type(fault).__name__}: {last_line(str(fault)) or 'no message'}"
+        )
 
 
 class HostUnreachable(CloudError):
-    """A host could not be connected to (`begun` False), or stopped answering while it worked."""
+    """A host refused the connection (`begun` False), or stopped answering while it worked."""
 
     PREDICATE = "does not answer"
 
@@ -105,36 +111,36 @@ class HostUnreachable(CloudError):
 
     @property
     def problem(self) -> str:
-        """The sentence about a host that is said not to answer."""
+        """Return the sentence about a host that does not answer."""
         return self.reason
 
 
 class HostUnusable(HostUnreachable):
-    """A host is there, and the cause is another one: a key, an account, a setting, on its side or on ours."""
+    """A host answers, and a key, an account or a setting on either side prevents its use."""
 
     PREDICATE = UNUSABLE
 
     @property
     def problem(self) -> str:
-        """The sentence about a host that is there."""
+        """Return the sentence about a host that answers and cannot be used."""
         return f"{UNUSABLE}: {self.reason}"
 
 
 class InvalidAnswer(HostUnreachable):
-    """A host answered what no host of ours can answer; like one that is lost, it cannot be worked with."""
+    """A host gave an answer that no host of this cloud can give; like a lost host, it cannot be used."""
 
     PREDICATE = INVALID
 
     @property
     def problem(self) -> str:
-        """The sentence about a host that answers."""
+        """Return the sentence about a host that gave an invalid answer."""
         return f"{INVALID}: {self.reason}"
 
 
-def figure(word: str, what: str, low: int, high: int) -> int:
-    """Return a host's figure; `BadAnswer` where it is none, or none that can be true."""
+def figure(word: str, complaint: str, low: int, high: int) -> int:
+    """Return the number in a host's answer; raise `BadAnswer` for another word or a number out of range."""
     if not re.fullmatch(r"[0-9]{1,18}", word) or not low <= int(word) <= high:
-        raise BadAnswer(f"{printable(word)[:40]} {what}")
+        raise BadAnswer(f"{printable(word)[:40]} {complaint}")
     return int(word)
 
 
@@ -147,6 +153,6 @@ def printable(text: str) -> str:
 
 
 def last_line(text: str) -> str:
-    """Return the last line of `text` that says something, as `printable` (it came from a foreign program)."""
+    """Return the last line of `text` that is not blank, cleaned by `printable`: foreign programs write it."""
     lines = (printable(line) for line in reversed(text[-_READ:].splitlines()))
     return next(filter(None, lines), "")

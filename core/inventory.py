@@ -1,6 +1,6 @@
-"""What the operator owns and decides: hosts, how to reach them, how guests run, the way to the internet.
+"""The operator's settings: hosts, SSH, hypervisor, internet, login and console.
 
-Read from `database.yaml` (DESIGN 6); each field has its documented default. Pure values: nothing here talks to a host.
+They are read from `database.yaml` (docs/reference/database.md); each field has its documented default. Pure values.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from core.errors import INVALID, UNUSABLE
 
 ADMIN_SLICES = 20
-"""How many slices an admin may have at a time, where `login: slices` is not more."""
+"""The number of slices that an admin may have at a time, unless `login: slices` is larger."""
 
 INTERNET_VLAN = 400
-"""VLAN of the shared way to the internet (spec/networking.txt); never given to a link."""
+"""VLAN of the shared way to the internet (docs/spec/networking.md); never given to a link."""
 
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -32,7 +32,7 @@ def seconds_of(duration: str) -> float:
 
 @functools.lru_cache(256)
 def network_of(cidr: str) -> ipaddress.IPv4Network:
-    """`cidr` as a network; the same few come again and again, and reading one takes longer than asking it."""
+    """Return `cidr` as a network; cached, because parsing takes longer than any question to the network."""
     return ipaddress.IPv4Network(cidr)
 
 
@@ -40,7 +40,7 @@ def network_of(cidr: str) -> ipaddress.IPv4Network:
 class Timeouts:
     """Seconds to wait for a host; `ssh: timeouts` in `database.yaml`.
 
-    `connect` is for each stage of connecting; `silence` for a host that is only read; `change` for one that is changed.
+    `connect` bounds each stage of a connection, `silence` a host that is only read, `change` a host that is changed.
     """
 
     connect: float = 5.0
@@ -49,13 +49,16 @@ class Timeouts:
 
     @property
     def look(self) -> float:
-        """All that a look may take: the silence that is endured, and never less than connecting takes."""
+        """Return the bound of a read-only batch: `silence`, and at least twice `connect`."""
         return max(self.silence, 2 * self.connect)
 
 
 @dataclass(frozen=True)
 class SSHSettings:
-    """How the manager reaches a host. `host_keys`: `accept-new` remembers an unknown key, `strict` refuses it."""
+    """The settings of the SSH connections.
+
+    `host_keys`: `accept-new` remembers an unknown key, `strict` refuses it.
+    """
 
     user: str = "ubuntu"
     port: int = 22
@@ -67,11 +70,11 @@ class SSHSettings:
 
 @dataclass(frozen=True)
 class HypervisorSettings:
-    """How guests run on a worker.
+    """The settings of guests on a worker.
 
     `accel` is `auto`, `kvm` or `tcg`. `images_dir` is absolute or begins with `~/`, the SSH user's home.
-    `cpu_overcommit` is how many guest cores one core of a worker may promise; memory and disk are never overcommitted.
-    `spread` is how many workers a slice uses before it fills those that it has; 0 is all.
+    `cpu_overcommit` is the number of guest cores per core of a worker; memory and disk are never overcommitted.
+    `spread` is the number of workers that a slice uses before it fills them; 0 means all.
     """
 
     accel: str = "auto"
@@ -81,15 +84,15 @@ class HypervisorSettings:
 
     @property
     def images_path(self) -> str:
-        """`images_dir` as commands on the worker name it: absolute, or relative to the SSH user's home."""
+        """Return `images_dir` for commands on the worker: absolute, or relative to the SSH user's home."""
         return self.images_dir.removeprefix("~/").rstrip("/")
 
 
 @dataclass(frozen=True)
 class InternetSettings:
-    """The shared network for `eth0` with internet access, and the network node's interface that leads out.
+    """The shared network for `eth0` with internet access, and the network node's uplink.
 
-    `allow`: networks of the site that guests reach all the same; the internet is what is not special-purpose.
+    `allow` lists networks of the site that guests may reach although they are special-purpose addresses.
     """
 
     vlan_id: int = INTERNET_VLAN
@@ -101,7 +104,7 @@ class InternetSettings:
 
     @property
     def network(self) -> ipaddress.IPv4Network:
-        """`cidr` as a network; at least a /24, so that .2 and .10 to .250 exist."""
+        """Return `cidr` as a network; it has at least a /24, so that .2 and .10 to .250 exist."""
         return network_of(self.cidr)
 
 
@@ -109,9 +112,9 @@ class InternetSettings:
 class LoginSettings:
     """The bounds of users.
 
-    `shipped_passwords`: `change` asks for a new one at the first login, `keep` does not (a lab). `slices`: how many a
-    student may have at a time; a value of the user's own comes first. `sessions`: how many an account may have open.
-    `idle`: the time without input after which a session ends, such as 30m.
+    `shipped_passwords`: `change` asks for a new password at the first login, `keep` does not (a lab). `slices`: the
+    maximum number of slices of a student, unless the user has a value of their own. `sessions`: the maximum number of
+    open sessions of an account. `idle`: the time without input after which a session ends, such as 30m.
     """
 
     shipped_passwords: str = "change"
@@ -127,9 +130,9 @@ class LoginSettings:
 
 @dataclass(frozen=True)
 class ConsoleSettings:
-    """How a guest's console is used.
+    """The settings of guests' consoles.
 
-    `exits` are the keys that lead out: `ctrl-]` is that control character, `~.` these two behind Enter.
+    `exits` are the key sequences that leave a console: `ctrl-]` is that control character, `~.` these two after Enter.
     """
 
     exits: tuple[str, ...] = ("ctrl-]", "~.")
@@ -137,11 +140,11 @@ class ConsoleSettings:
 
 @dataclass
 class Worker:
-    """A worker as discovery last saw it: what it has, and what its VMs were promised. Memory and disk in GiB.
+    """A worker as discovery last measured it: its capacity, and the share promised to VMs. Memory and disk in GiB.
 
-    `up` is False when it gets no VMs at present, and `problem` says why; one that is up can have a problem as well.
-    `forgotten`: it was written off, and gets no VMs before the doctor has cleared it.
-    `measured` is when that was seen, in seconds since 1970; 0 in files that do not say it.
+    `up` is False while the worker gets no VMs; `problem` says why, and may be set for a worker that is up. `forgotten`:
+    the worker was written off and gets no VMs until the doctor has cleared it. `measured`: the time of the measurement
+    in seconds since 1970; 0 in files without it.
     """
 
     max_cores: int = 0
@@ -157,19 +160,19 @@ class Worker:
 
     @property
     def state(self) -> str:
-        """The state in two or three words."""
+        """Return the state in two or three words."""
         if self.forgotten:
             return "written off"
         if self.up:
             return "up"
-        return next((what for what in (UNUSABLE, INVALID) if self.problem.startswith(what)), "does not answer")
+        return next((state for state in (UNUSABLE, INVALID) if self.problem.startswith(state)), "does not answer")
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """The hosts and the settings, as one value that plans are made from.
+    """The hosts and the settings, as one value for making plans.
 
-    `data_ports`: host -> the port of br-int that leads to the other hosts, where it is not the only one that could.
+    `data_ports`: host -> its port of br-int that leads to the other hosts; needed where several ports could.
     """
 
     workers_list: tuple[str, ...] = ("10.0.10.1", "10.0.10.2")
@@ -183,5 +186,5 @@ class Inventory:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """Every host once, workers first."""
+        """Return every host once, workers first."""
         return tuple(dict.fromkeys((*self.workers_list, self.network_node)))

@@ -1,4 +1,4 @@
-"""Digests of passwords: salted scrypt (RFC 7914) is written, the documented SHA-256 hex digest is read as well.
+"""Digests of passwords: scrypt with a salt (RFC 7914) is written; the documented SHA-256 hex digest is read as well.
 
 A digest is `scrypt$<n>$<r>$<p>$<salt>$<hash>`, salt and hash in hex, so that its cost can grow without a second format.
 """
@@ -19,10 +19,10 @@ SALT_BYTES = 16
 HASH_BYTES = 32
 COST_N, COST_R, COST_P = 16_384, 8, 1
 MAX_MEMORY = 64 * 1024 * 1024
-"""Most memory that one derivation may take, in bytes: a stored cost beyond it does not verify. Ours takes 16 MiB."""
+"""Maximum memory of one derivation in bytes; a stored cost beyond it does not verify. Ours takes 16 MiB."""
 
 _LONGEST_DECOMPOSITION = 4
-"""So many characters can be one in NFC (Unicode, UAX 15)."""
+"""Maximum number of characters that become one in NFC (Unicode, UAX 15)."""
 
 _SHIPPED = {"admin", "student"}
 _CURRENT = f"scrypt${COST_N}${COST_R}${COST_P}$"
@@ -31,22 +31,22 @@ _SCRYPT = re.compile(r"scrypt\$([0-9]{1,7})\$([0-9]{1,2})\$([0-9])\$([0-9a-f]{32
 
 
 def is_digest(stored: str) -> bool:
-    """Whether `stored` has the form of a digest that `verify` reads."""
+    """Return whether `stored` has the form of a digest that `verify` reads."""
     return _SHA256.fullmatch(stored) is not None or _SCRYPT.fullmatch(stored) is not None
 
 
 def is_outdated(stored: str) -> bool:
-    """Whether `stored` is not what `hash_password` would write today, in kind or in cost."""
+    """Return whether `stored` differs in kind or cost from the digests that `hash_password` writes."""
     return not (stored.startswith(_CURRENT) and is_digest(stored))
 
 
 def is_shipped(username: str, password: str) -> bool:
-    """Whether `password` is one that everybody knows: the user's own name, or one of a fresh `database.yaml`."""
+    """Return whether `password` is public: the user's own name, or a password of a fresh `database.yaml`."""
     return password == username or password in _SHIPPED
 
 
 def check_new(username: str, password: str) -> None:
-    """`Refused` where `password` may not become the user's: too short, too long, or one that everybody knows."""
+    """Raise `Refused` where `password` is too short, too long or public."""
     if is_shipped(username, password):
         raise Refused("A password is not the user's name; choose another one")
     if not MIN_NEW_LENGTH <= len(normal(password)) <= MAX_LENGTH:
@@ -54,21 +54,21 @@ def check_new(username: str, password: str) -> None:
 
 
 def normal(password: str) -> str:
-    """Return the password in Unicode's form NFC, the same whether a keyboard sends an accent by itself or not."""
+    """Return the password in Unicode's form NFC: keyboards send an accent alone or with its letter."""
     return unicodedata.normalize("NFC", password)
 
 
 def hash_password(password: str) -> str:
-    """Return a digest of `normal(password)` with a salt of its own. Takes about 50 ms, on purpose."""
+    """Return a digest of `normal(password)` with its own salt. It takes about 50 ms, on purpose."""
     salt = secrets.token_bytes(SALT_BYTES)
     return f"{_CURRENT}{salt.hex()}${_derive(normal(password), salt, COST_N, COST_R, COST_P).hex()}"
 
 
 def verify(stored: str, password: str) -> bool:
-    """Return whether `stored` was made from `password`, as it was typed or as `normal`; False for what is no digest.
+    """Return whether `stored` was made from `password` as typed, or from its `normal` form.
 
-    Every form costs one derivation, also for a SHA-256 digest and for an empty `stored`: how long the answer takes
-    does not tell whether a user exists.
+    It is False where `stored` is no digest. Every form costs one derivation, also for a SHA-256 digest and an empty
+    `stored`: the duration does not reveal whether a user exists.
     """
     if len(password) > MAX_LENGTH * _LONGEST_DECOMPOSITION:
         return False
@@ -77,7 +77,7 @@ def verify(stored: str, password: str) -> bool:
 
 
 def is_to_be_renewed(stored: str, password: str) -> bool:
-    """Return whether a digest that `password` was verified by is outdated, or was made of another form than NFC."""
+    """Return whether the digest that `password` matched is outdated or was made from a form other than NFC."""
     return is_outdated(stored) or (normal(password) != password and not _matches(stored, normal(password)))
 
 
