@@ -1,1 +1,1 @@
-"""What is given out never twice, and where: holdings, ids, placement."""
+"""Allocation of exclusive resources and of workers: holdings, ids, placement."""

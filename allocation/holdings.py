@@ -1,6 +1,6 @@
 """Exclusive resources of each slice: ids, pool of VLANs, VNC ports, MACs, addresses. Pure.
 
-Every change asks for them, so they are worked out once per slice and kept.
+Every change needs them; therefore they are computed once per slice and kept.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from models import NOWHERE, POOL_COUNT, Slice, internet_interfaces
 
 
 class Promise(NamedTuple):
-    """What VMs were promised together; memory and disk in GiB."""
+    """Resources that were promised to VMs; memory and disk in GiB."""
 
     cores: int = 0
     ram_gb: float = 0.0
@@ -24,9 +24,9 @@ class Promise(NamedTuple):
 
 @dataclass(frozen=True)
 class Holdings:
-    """What a slice has that no other may have, whose it is, and what its VMs were `promised`, by worker.
+    """The exclusive resources of a slice, its owner, and the resources `promised` to its VMs by worker.
 
-    `vms` is their number.
+    `vms` is the number of VMs.
     """
 
     slice_id: int
@@ -40,7 +40,7 @@ class Holdings:
 
     @property
     def pool(self) -> int:
-        """The number of its pool of VLANs, which follows from its id."""
+        """Return the number of the slice's pool of VLANs, which follows from its id."""
         return self.slice_id % POOL_COUNT
 
     @cached_property
@@ -52,7 +52,7 @@ class Holdings:
 
     @classmethod
     def of(cls, slice_: Slice) -> Holdings:
-        """What `slice_` has at the moment."""
+        """Return the present holdings of `slice_`."""
         promised: dict[str, Promise] = defaultdict(Promise)
         for vm in (vm for vm in slice_.vms if vm.worker_ip != NOWHERE):
             cores, ram_gb, disk_gb = promised[vm.worker_ip]
@@ -70,9 +70,9 @@ class Holdings:
 
 
 def clash(fresh: Iterable[Holdings], rest: Iterable[Holdings]) -> bool:
-    """Return whether one of `fresh` claims what another one of them, or one of `rest`, claims as well.
+    """Return whether two of `fresh`, or one of `fresh` and one of `rest`, claim the same resource.
 
-    The claims of `fresh` are collected in one set, so that the cost grows with the number of slices and not its square.
+    The claims of `fresh` are collected in one set: the cost grows with the number of slices, not with its square.
     """
     claimed: set[str] = set()
     for holdings in fresh:
@@ -83,5 +83,5 @@ def clash(fresh: Iterable[Holdings], rest: Iterable[Holdings]) -> bool:
 
 
 def holdings_of(slices: Iterable[Slice]) -> list[Holdings]:
-    """What each of the slices has at the moment."""
+    """Return the present holdings of each slice."""
     return [Holdings.of(slice_) for slice_ in slices]

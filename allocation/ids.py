@@ -11,13 +11,13 @@ from core.names import DHCP_FIRST_HOST, DHCP_LAST_HOST
 from models import FIRST_ID, FIRST_VNC_PORT, LAST_ID, LAST_VNC_PORT, POOL_COUNT, Record
 
 _MAC_IDS = 65_536
-"""A MAC holds the lower 16 bits of a VM's id."""
+"""Number of ids after which MACs repeat: a MAC holds the lower 16 bits of a VM's id."""
 
 
 def next_vm_id(start: int, live: Collection[Holdings]) -> int:
-    """The first id from `start` on that no live slice or VM has and whose MACs are free.
+    """Return the first id from `start` on that no slice or VM has and whose MACs are free.
 
-    A MAC holds the lower 16 bits of an id only, so 65,536 ids later it comes back.
+    A MAC holds the lower 16 bits of an id only, so it repeats after 65,536 ids.
     """
     slices, vms = {holdings.slice_id for holdings in live}, _vm_ids(live)
     return _first(
@@ -29,7 +29,7 @@ def next_vm_id(start: int, live: Collection[Holdings]) -> int:
 
 
 def next_slice_id(start: int, live: Collection[Holdings]) -> int:
-    """The first id from `start` on whose pool of VLANs no live slice holds; `Refused` when all 100 pools are held."""
+    """Return the first id from `start` on with a free pool of VLANs; raise `Refused` when all 100 are held."""
     vms, pools = _vm_ids(live), {holdings.pool for holdings in live}
     if len(pools) == POOL_COUNT:
         raise Refused(f"All {POOL_COUNT} VLAN pools are in use: delete a slice first")
@@ -37,7 +37,7 @@ def next_slice_id(start: int, live: Collection[Holdings]) -> int:
 
 
 def next_vnc_port(live: Iterable[Holdings], listening: Collection[int] = ()) -> int:
-    """Return the lowest VNC port that no VM holds, and on which no program of its worker is `listening`."""
+    """Return the lowest VNC port that no VM holds and no program of the worker is `listening` on."""
     taken = {*listening}.union(*(holdings.vnc_ports for holdings in live))
     for port in range(FIRST_VNC_PORT, LAST_VNC_PORT + 1):
         if port not in taken:
@@ -46,7 +46,7 @@ def next_vnc_port(live: Iterable[Holdings], listening: Collection[int] = ()) -> 
 
 
 def next_internet_address(vm_id: int, live: Iterable[Holdings], internet: InternetSettings) -> Record:
-    """The `ip_config` of an `eth0` with internet: the documented address where it is free, else the first free one."""
+    """Return the `ip_config` of an `eth0` with internet: the documented address, or else the first free one."""
     taken = {internet.gateway}.union(*(holdings.addresses for holdings in live))
     network = internet.network
     wanted = (100 + vm_id % 100, *range(DHCP_FIRST_HOST, DHCP_LAST_HOST + 1))
@@ -63,7 +63,7 @@ def _vm_ids(live: Iterable[Holdings]) -> set[int]:
 
 
 def _first(start: int, is_free: Callable[[int], bool]) -> int:
-    """The first free id from `start` on; after the last one the search goes on from the first."""
+    """Return the first free id from `start` on; after the last id the search continues from the first."""
     span = LAST_ID - FIRST_ID + 1
     for offset in range(span):
         candidate = FIRST_ID + (start - FIRST_ID + offset) % span

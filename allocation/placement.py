@@ -1,4 +1,4 @@
-"""Which worker gets a VM: the emptiest that answers, for a bounded number of workers per slice. Pure arithmetic."""
+"""Placement of VMs: the emptiest worker that answers, on a bounded number of workers per slice. Pure arithmetic."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from models import Record
 
 
 class NoRoom(Refused):
-    """A VM fits on no worker, as far as they were measured."""
+    """A VM fits on no worker, by the last measurement."""
 
 
 def promised(live: Iterable[Holdings]) -> dict[str, Promise]:
-    """Return what the VMs of each worker were promised together."""
+    """Return the resources that were promised to the VMs of each worker together."""
     sums: dict[str, Promise] = defaultdict(Promise)
     for holdings in live:
         for address, (cores, ram_gb, disk_gb) in holdings.promised.items():
@@ -27,7 +27,7 @@ def promised(live: Iterable[Holdings]) -> dict[str, Promise]:
 
 
 def recount(workers: MutableMapping[str, Worker], live: Iterable[Holdings]) -> None:
-    """Count again what the VMs of all workers were promised; one pass over the slices, however many workers."""
+    """Count the promised resources of all workers again, in one pass over the slices."""
     sums = promised(live)
     for address, worker in workers.items():
         workers[address] = _with(worker, sums[address])
@@ -46,11 +46,11 @@ def place(
     live: Iterable[Holdings],
     used: Collection[str],
 ) -> str:
-    """Return the address of the worker for a new VM of a slice that has VMs on the workers `used` already.
+    """Return the worker for a new VM of a slice that already has VMs on the workers `used`.
 
-    Until the slice uses `hypervisor: spread` workers, the emptiest unused one with room is taken, then the emptiest
-    used one; after that, the emptiest used one, and where they are full, a further one. `NoRoom` when the VM fits
-    nowhere; the sentence names the worker that comes closest.
+    Until the slice uses `hypervisor: spread` workers, the emptiest unused worker with room is taken, then the emptiest
+    used one. After that the order is reversed. Raise `NoRoom` when the VM fits nowhere; the sentence names the worker
+    that comes closest.
     """
     up = [address for address in inventory.workers_list if address in workers and workers[address].up]
     if not up:
@@ -73,9 +73,9 @@ def place(
 
 
 def _fullness(worker: Worker, cpu_overcommit: float) -> tuple[float, int]:
-    """Return the share of the worker's scarcest resource that is promised, and the promised cores where that is equal.
+    """Return the promised share of the worker's scarcest resource, then its promised cores to break ties.
 
-    The share is rounded: two workers of one kind differ by what their disks hold besides.
+    The share is rounded, because two workers of one kind differ by other files on their disks.
     """
     shares = (
         worker.used_cores / (worker.max_cores * cpu_overcommit),
@@ -86,7 +86,7 @@ def _fullness(worker: Worker, cpu_overcommit: float) -> tuple[float, int]:
 
 
 def _gaps(flavor: Record, worker: Worker, cpu_overcommit: float) -> list[tuple[float, str]]:
-    """What `worker` lacks for the flavor: how much, as a share of what is wanted, and in words."""
+    """Return each resource that `worker` lacks for the flavor: the missing share of the demand, and a phrase."""
     offers = (
         ("cores", float(flavor["cores"]), worker.max_cores * cpu_overcommit - worker.used_cores),
         ("GB of memory", float(flavor["ram_gb"]), worker.max_ram_gb - worker.used_ram_gb),
