@@ -15,12 +15,15 @@ TIMES = 5
 BUSY_PER_CORE = 2
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "-m", "lab")
 
+_SPIN = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
+"""It ends with its parent, also where that was killed."""
+
 
 @contextmanager
 def busy_machine() -> Iterator[None]:
     """Keep every core busy with processes that do nothing else."""
     count = BUSY_PER_CORE * (os.cpu_count() or 1)
-    spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    spinning = [subprocess.Popen([sys.executable, "-c", _SPIN]) for _ in range(count)]
     try:
         yield
     finally:
