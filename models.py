@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol
 from core.errors import Refused
 from core.inventory import ADMIN_SLICES, INTERNET_VLAN, LoginSettings
 from core.names import DHCP_FIRST_HOST, vlan_address, vlan_cidr, vlan_dhcp_range
+from core.status import NetworkStatus, SliceStatus, VMStatus
 
 Record = dict[str, Any]
 """A mapping of plain values, as it stands in `database.yaml`."""
@@ -244,7 +245,7 @@ class VM:
         self.interfaces = interfaces
         self.flavor = flavor
         self.qcow_image = qcow_image
-        self.status = "pending"
+        self.status = VMStatus.PENDING
         self.pid: str | None = None
         self.flavor_name: str | None = None
         self.disk_id: str | None = None
@@ -302,7 +303,7 @@ class VM:
             "owner": self.owner,
             "worker_ip": self.worker_ip,
             "vnc_port": self.vnc_port,
-            "status": self.status,
+            "status": self.status.value,
             "pid": self.pid,
             "qcow_image": self.qcow_image,
             "flavor": None if self.flavor is None else dict(self.flavor),
@@ -329,7 +330,7 @@ class VM:
             None if record.get("flavor") is None else dict(record["flavor"]),
             record.get("qcow_image"),
         )
-        vm.status = record.get("status", "pending")
+        vm.status = VMStatus(record.get("status", VMStatus.PENDING))
         vm.pid = record.get("pid")
         vm.flavor_name = record.get("flavor_name")
         vm.disk_id = record.get("disk_id")
@@ -349,7 +350,7 @@ class Network:
         self.gateway_ip = gateway_ip
         self.dhcp_enabled = dhcp_enabled
         self.dhcp_range = dhcp_range
-        self.status = "pending"
+        self.status = NetworkStatus.PENDING
 
     def to_dict(self) -> Record:
         """The network as it stands in its slice."""
@@ -359,7 +360,7 @@ class Network:
             "gateway_ip": self.gateway_ip,
             "dhcp_enabled": self.dhcp_enabled,
             "dhcp_range": self.dhcp_range,
-            "status": self.status,
+            "status": self.status.value,
         }
 
     @classmethod
@@ -372,7 +373,7 @@ class Network:
             record.get("dhcp_enabled", False),
             record.get("dhcp_range"),
         )
-        network.status = record.get("status", "pending")
+        network.status = NetworkStatus(record.get("status", NetworkStatus.PENDING))
         return network
 
     @classmethod
@@ -403,7 +404,7 @@ class Slice:
         self.vms: list[VM] = []
         self.links: list[Link] = []
         self.networks: list[Network] = []
-        self.status = "design"
+        self.status = SliceStatus.DESIGN
         self.name = ""
         self.left: list[str] = []
 
@@ -477,7 +478,7 @@ class Slice:
             "vlan_pool_start": self.vlan_pool_start,
             "vlan_pool_end": self.vlan_pool_end,
             "vlan_pool_used": list(self.vlan_pool_used),
-            "status": self.status,
+            "status": self.status.value,
             "vms": [vm.to_dict() for vm in self.vms],
             "links": [link.to_dict() for link in self.links],
             "networks": [network.to_dict() for network in self.networks],
@@ -489,7 +490,7 @@ class Slice:
         """The slice that `to_dict` wrote; the pool's bounds follow from the id."""
         slice_ = cls(record["slice_id"], record["owner"], record.get("topology_type", "custom"))
         slice_.vlan_pool_used = list(record.get("vlan_pool_used", ()))
-        slice_.status = record.get("status", "design")
+        slice_.status = SliceStatus(record.get("status", SliceStatus.DESIGN))
         slice_.vms = [VM.from_dict(vm) for vm in record.get("vms", ())]
         slice_.links = [Link.from_dict(link) for link in record.get("links", ())]
         slice_.networks = [Network.from_dict(network) for network in record.get("networks", ())]

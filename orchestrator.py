@@ -23,6 +23,7 @@ from allocation.ids import next_slice_id
 from core import passwords
 from core.errors import CloudError, FileFault, Refused
 from core.inventory import SSHSettings, Worker
+from core.status import SliceStatus, VMStatus
 from database import Database
 from deployment import DeploymentAPI
 from lifecycle import losses
@@ -308,20 +309,20 @@ class OrchestratorAPI:
     def plan_slice(self, actor: str, slice_id: int) -> Plan:
         """The dry run: what deploying the slice would do, and how it would be taken back."""
         slice_ = rights.own(self._database.load(), actor, slice_id)
-        return self._deployment.deploy_plan(slice_, new=slice_.status == "design")
+        return self._deployment.deploy_plan(slice_, new=slice_.status == SliceStatus.DESIGN)
 
     @_answers
     def deploy_slice(self, actor: str, slice_id: int, listen: Listener = ignore) -> Slice:
         """Bring the slice up, or leave every host as it was."""
         with self._change(actor, slice_id, listen) as change:
             slice_ = rights.own(self._database.load(), actor, slice_id)
-            if slice_.status == "design" and slice_.left:
+            if slice_.status == SliceStatus.DESIGN and slice_.left:
                 change.take_back_deployment(slice_)
             with self._database.transaction() as state:
                 slice_ = rights.own(state, actor, slice_id)
                 rights.require_deployable(slice_)
                 losses.require_placed(state, slice_, self._deployment)
-                slice_.status = "deploying"
+                slice_.status = SliceStatus.DEPLOYING
                 self._deployment.renew_secrets(slice_)
             return change.deploy(slice_)
 
@@ -352,7 +353,7 @@ class OrchestratorAPI:
         with self._change(actor, slice_id, listen) as change:
             with self._database.transaction() as state:
                 slice_ = rights.own(state, actor, slice_id)
-                slice_.status = "deleting"
+                slice_.status = SliceStatus.DELETING
             change.delete(slice_)
             return slice_
 
@@ -368,7 +369,7 @@ class OrchestratorAPI:
         vm = slice_.vm(vm_id) if slice_ else None
         if not slice_ or not vm:
             raise Refused(f"You have no VM {vm_id}; View my Slices shows the ids")
-        if vm.status != "running":
+        if vm.status != VMStatus.RUNNING:
             raise Refused(f"VM {vm_id} is not running; {rights.way_to_run(slice_)} slice {slice_.slice_id} first")
         may_take_over = rights.may_take_over(self._database.load(), actor, slice_)
         console, taken_from = self._consoles.open(actor, slice_, vm, confirm if may_take_over else None)
@@ -401,10 +402,10 @@ class OrchestratorAPI:
         """Carry the change on that was under way; every step finds out what is there already."""
         with self._change(actor, slice_id, listen) as change:
             slice_ = rights.own(self._database.load(), actor, slice_id)
-            if slice_.status == "deleting":
+            if slice_.status == SliceStatus.DELETING:
                 change.delete(slice_)
                 return f"Slice {slice_id} is deleted"
-            if slice_.status == "deploying":
+            if slice_.status == SliceStatus.DEPLOYING:
                 change.deploy(slice_, resumed=True)
                 return f"Slice {slice_id} is running"
             rights.require_unfinished(slice_)
@@ -416,10 +417,10 @@ class OrchestratorAPI:
         """Take the change back that was under way: a deployment, or the VMs that were being added."""
         with self._change(actor, slice_id, listen) as change:
             slice_ = rights.own(self._database.load(), actor, slice_id)
-            if slice_.status == "deleting":
+            if slice_.status == SliceStatus.DELETING:
                 raise Refused(f"Slice {slice_id} is being deleted, which cannot be taken back; finish it")
             rights.require_unfinished(slice_)
-            if slice_.status == "deploying":
+            if slice_.status == SliceStatus.DEPLOYING:
                 change.take_back_deployment(slice_)
             if pending := rights.pending(slice_):
                 change.forget_vms(slice_, pending)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from allocation.holdings import Holdings
 from core.errors import Refused
+from core.status import SliceStatus, VMStatus
 from models import MAX_NAME_LENGTH, VM, Slice, User, is_valid_name
 from storage.state import State
 
@@ -63,7 +64,7 @@ def may_take_over(state: State, actor: str, slice_: Slice) -> bool:
 def designed(state: State, actor: str, slice_id: int) -> Slice:
     """The slice, if the user may work on it and it may be edited."""
     slice_ = own(state, actor, slice_id)
-    if slice_.status == "running":
+    if slice_.status == SliceStatus.RUNNING:
         raise Refused(f"Slice {slice_id} is running and cannot be edited; delete it and create a new one")
     _require_design(slice_)
     if slice_.left and not pending(slice_):
@@ -73,7 +74,7 @@ def designed(state: State, actor: str, slice_id: int) -> Slice:
 
 def require_deployable(slice_: Slice) -> None:
     """A slice in design that has VMs, each with its base image."""
-    if slice_.status == "running":
+    if slice_.status == SliceStatus.RUNNING:
         raise Refused("Slice already running")
     _require_design(slice_)
     if not slice_.vms:
@@ -85,15 +86,15 @@ def require_deployable(slice_: Slice) -> None:
 
 def require_running(slice_: Slice) -> None:
     """Check that a slice runs, so that it can be repaired."""
-    if slice_.status == "design":
+    if slice_.status == SliceStatus.DESIGN:
         raise Refused(f"Slice {slice_.slice_id} is in design; only a running slice is repaired: deploy it")
-    if slice_.status != "running":
+    if slice_.status != SliceStatus.RUNNING:
         _require_design(slice_)
 
 
 def way_to_run(slice_: Slice) -> str:
     """Return the verb for what makes a VM of the slice run."""
-    return "repair" if slice_.status == "running" else "deploy"
+    return "repair" if slice_.status == SliceStatus.RUNNING else "deploy"
 
 
 def require_unfinished(slice_: Slice) -> None:
@@ -103,8 +104,10 @@ def require_unfinished(slice_: Slice) -> None:
 
 
 def _require_design(slice_: Slice) -> None:
-    if slice_.status != "design":
-        advice = "delete it again" if slice_.status == "deleting" else "log in again to finish it or take it back"
+    if slice_.status != SliceStatus.DESIGN:
+        advice = (
+            "delete it again" if slice_.status == SliceStatus.DELETING else "log in again to finish it or take it back"
+        )
         raise Refused(f"Slice {slice_.slice_id} is in the middle of {slice_.status}; {advice}")
 
 
@@ -116,9 +119,9 @@ def check_name(what: str, name: str) -> None:
 
 def pending(slice_: Slice) -> list[VM]:
     """The VMs that are still being added."""
-    return [vm for vm in slice_.vms if vm.status == "pending"]
+    return [vm for vm in slice_.vms if vm.status == VMStatus.PENDING]
 
 
 def is_unfinished(slice_: Slice) -> bool:
     """Whether a change of it was begun and not brought to its end."""
-    return slice_.status in {"deploying", "deleting"} or bool(pending(slice_))
+    return slice_.status in {SliceStatus.DEPLOYING, SliceStatus.DELETING} or bool(pending(slice_))

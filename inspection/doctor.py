@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from accounts.audit import Audit, Entry, operator
 from core.errors import CloudError
+from core.status import SliceStatus
 from database import Database
 from inspection import findings, orphans
 from inspection.findings import Finding
@@ -107,9 +108,9 @@ class Doctor:
         yield from findings.shared_folders(look.sights.values())
         for sight in look.sights.values():
             yield from findings.of_host(self._inspector.inventory, sight, look.began, look.ended)
-        for slice_ in survey.steady_in("running"):
+        for slice_ in survey.steady_in(SliceStatus.RUNNING):
             yield from comparison.of_slice(slice_, look.sights)
-        for slice_ in survey.steady_in("design"):
+        for slice_ in survey.steady_in(SliceStatus.DESIGN):
             yield from (finding for sight in look.sights.values() for finding in comparison.overlays(slice_, sight))
 
     @staticmethod

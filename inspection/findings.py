@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from core.errors import CloudError, HostUnreachable, HostUnusable, InvalidAnswer, NotBegun, SudoRefused, printable
 from core.inventory import Inventory
 from core.names import flow_cookie, process_name, router_namespace, vm_file
+from core.status import VMStatus
 from deployment import MAX_SKEW_SECONDS
 from inspection import exposure, foundation, shared
 from inspection.codes import CODES, REPAIR, Severity
@@ -209,7 +210,7 @@ class Comparison:
                 yield from self._of_overlay(slice_, vm, sight)
 
     def _of_overlay(self, slice_: Slice, vm: VM, sight: Sight) -> Iterator[Finding]:
-        if vm.status == "pending" or vm.lost_with or not sight.knows("files"):
+        if vm.status == VMStatus.PENDING or vm.lost_with or not sight.knows("files"):
             return
         images, files = f"{self.inventory.hypervisor.images_path}/", self.launcher.files(slice_, vm)
         if files.overlay.removeprefix(images) not in sight.files:

@@ -10,6 +10,7 @@ from functools import partial
 
 from core.errors import CloudError
 from core.inventory import Inventory
+from core.status import SliceStatus
 from database import Database
 from inspection import findings
 from inspection.collect import commands, look_plan
@@ -54,7 +55,7 @@ class Survey:
         """All that were there at some time, as they were last, by their ids."""
         return [slice_ for _, slice_ in sorted({**self.before, **self.after}.items())]
 
-    def steady_in(self, status: str) -> list[Slice]:
+    def steady_in(self, status: SliceStatus) -> list[Slice]:
         """The slices that were in this status all the time."""
         return [self.after[number] for number in sorted(self.steady) if self.after[number].status == status]
 
@@ -108,9 +109,9 @@ class Inspector:
 
     def ailments(self, slices: Iterable[Slice]) -> dict[int, list[Finding]]:
         """What is missing of running slices, by slice; a host that does not answer is a finding of each of them."""
-        running = [slice_ for slice_ in slices if slice_.status == "running"]
+        running = [slice_ for slice_ in slices if slice_.status == SliceStatus.RUNNING]
         survey = self.survey(running, self.comparison.hosts_of(running))
-        return {slice_.slice_id: self._of(slice_, survey.look) for slice_ in survey.steady_in("running")}
+        return {slice_.slice_id: self._of(slice_, survey.look) for slice_ in survey.steady_in(SliceStatus.RUNNING)}
 
     def _of(self, slice_: Slice, look: Look) -> list[Finding]:
         hosts = self.comparison.hosts_of([slice_])

@@ -27,6 +27,7 @@ from core.names import (
     vm_file,
     vm_of_tap,
 )
+from core.status import SliceStatus
 from inspection.facts import Sight
 from inspection.findings import Comparison, Finding
 from inspection.rules import our_rules
@@ -78,7 +79,9 @@ class Owners:
         self.comparison = comparison
         self.slices = {slice_.slice_id: slice_ for slice_ in slices}
         self._busy = {slice_id for slice_id in self.slices if busy(slice_id)}
-        in_use = [s for s in self.slices.values() if s.status != "design" or s.left or s.slice_id in self._busy]
+        in_use = [
+            s for s in self.slices.values() if s.status != SliceStatus.DESIGN or s.left or s.slice_id in self._busy
+        ]
         self.active = {s.slice_id: s for s in in_use}
         self.vlans = {server.vlan_id for s in in_use for server in comparison.vlans.servers(s)}
         self.shared_vlan = comparison.inventory.internet.vlan_id

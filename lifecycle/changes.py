@@ -17,6 +17,7 @@ from accounts import rights
 from allocation.ids import next_vnc_port
 from allocation.placement import recount
 from core.errors import BadAnswer, CloudError, FileFault, HostUnreachable, InvalidAnswer, Refused, printable
+from core.status import NetworkStatus, SliceStatus, VMStatus
 from database import Database
 from deployment import DeploymentAPI
 from lifecycle import losses
@@ -76,7 +77,7 @@ class Change:
         with _said_first(done), self._database.transaction() as state:
             stored = state.slices[slice_.slice_id]
             for vm in vms:
-                vm.status = "design"
+                vm.status = VMStatus.DESIGN
                 known = stored.vm(vm.vm_id)
                 if known:
                     known.status = vm.status
@@ -113,11 +114,11 @@ class Change:
         done = f"The hosts run slice {slice_.slice_id}, but that could not be written down"
         with _said_first(done), self._database.transaction() as state:
             stored = state.slices[slice_.slice_id]
-            stored.status, stored.left = "running", []
+            stored.status, stored.left = SliceStatus.RUNNING, []
             for vm in stored.vms:
-                vm.status, vm.pid, vm.lost_with = "running", pids[vm.vm_id], None
+                vm.status, vm.pid, vm.lost_with = VMStatus.RUNNING, pids[vm.vm_id], None
             for network in stored.networks:
-                network.status = "running"
+                network.status = NetworkStatus.RUNNING
             return stored
 
     def repair(self, slice_: Slice) -> list[str]:
@@ -211,7 +212,7 @@ class Change:
             for vm in state.slices[slice_.slice_id].vms:
                 if vm.lost_with and vm.vm_id in pids:
                     regained.append(f"{vm.name} was lost with {vm.lost_with}: it has a new disk on {vm.worker_ip}")
-                    vm.status, vm.lost_with = "running", None
+                    vm.status, vm.lost_with = VMStatus.RUNNING, None
                 vm.pid = pids.get(vm.vm_id, vm.pid)
         for notice in regained:
             self._runner.tell(Notice(notice))
@@ -275,7 +276,7 @@ class Change:
     def _back_to_design(self, slice_id: int, left: dict[str, CloudError]) -> None:
         with self._database.transaction() as state:
             stored = state.slices[slice_id]
-            stored.status, stored.left = "design", list(left)
+            stored.status, stored.left = SliceStatus.DESIGN, list(left)
             for vm in stored.vms:
                 vm.pid, vm.vnc_secret = None, None
 

@@ -10,6 +10,7 @@ from accounts.audit import Audit, Entry, operator
 from allocation.placement import recount
 from core.errors import CloudError, HostUnreachable, Refused
 from core.inventory import Worker
+from core.status import SliceStatus
 from database import Database
 from deployment import DeploymentAPI
 from lifecycle.changes import Changes
@@ -69,8 +70,8 @@ class Hosts:
             lost, unplaced = self._write_off(address)
             for loss in lost:
                 self._audit.write(Entry(operator(), "forget host", loss.slice_id), f"{address}: {loss.sentence}", 0.0)
-            done = [f"{loss.title}: {_told(loss, unplaced)}" for loss in lost if loss.status != "deleting"]
-            deleted, left = self._delete([loss for loss in lost if loss.status == "deleting"], listen)
+            done = [f"{loss.title}: {_told(loss, unplaced)}" for loss in lost if loss.status != SliceStatus.DELETING]
+            deleted, left = self._delete([loss for loss in lost if loss.status == SliceStatus.DELETING], listen)
             entry.result = f"{address}: {len(lost)} {'slice' if len(lost) == 1 else 'slices'} written off"
         return WrittenOff((*done, *deleted), (*unplaced.values(), *left))
 
@@ -92,7 +93,7 @@ class Hosts:
         return lost, {slice_id: problem for slice_id, problem in problems.items() if problem}
 
     def _place(self, state: State, loss: Loss) -> str:
-        if loss.status == "deleting":
+        if loss.status == SliceStatus.DELETING:
             return ""
         problems = place_again(state, state.slices[loss.slice_id], self._deployment)
         return f"slice {loss.slice_id}: {'; '.join(problems)}" if problems else ""
@@ -105,7 +106,7 @@ class Hosts:
             try:
                 with changes.of(loss.slice_id, listen) as change:
                     slice_ = self._database.load().slices.get(loss.slice_id)
-                    if slice_ and slice_.status == "deleting":
+                    if slice_ and slice_.status == SliceStatus.DELETING:
                         change.delete(slice_)
                 done.append(f"slice {loss.slice_id} of {loss.owner} is deleted")
             except CloudError as error:
@@ -157,6 +158,8 @@ def _told(loss: Loss, unplaced: Collection[int]) -> str:
         where = "not all placed again yet" if loss.slice_id in unplaced else "placed again on other workers"
         parts.append(f"{', '.join(loss.vms)} lost, {where}")
         parts.append(
-            "a deployment makes new disks" if loss.status == "design" else "a repair starts them again, with new disks"
+            "a deployment makes new disks"
+            if loss.status == SliceStatus.DESIGN
+            else "a repair starts them again, with new disks"
         )
     return "; ".join(parts)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from accounts import rights
 from core.errors import Refused
+from core.status import SliceStatus, VMStatus
 from deployment import DeploymentAPI
 from models import NOWHERE, VM, Slice
 from storage.state import State
@@ -18,7 +19,7 @@ class Loss:
     slice_id: int
     name: str
     owner: str
-    status: str
+    status: SliceStatus
     vms: tuple[str, ...]
     pending: tuple[str, ...]
 
@@ -31,12 +32,12 @@ class Loss:
     def sentence(self) -> str:
         """Return the slice's future as a sentence."""
         names = ", ".join(self.vms)
-        if self.status == "deleting":
+        if self.status == SliceStatus.DELETING:
             return f"{self.title}: its deletion no longer waits for the host"
         parts = []
         if self.pending:
             parts.append(f"{', '.join(self.pending)} will not be added")
-        if names and self.status == "design":
+        if names and self.status == SliceStatus.DESIGN:
             parts.append(f"{names} lose their disks, and get new ones on other workers at the next deployment")
         elif names:
             parts.append(f"{names} are lost with their disks; a repair starts them on other workers with new ones")
@@ -46,8 +47,8 @@ class Loss:
     def of(cls, slice_: Slice, address: str) -> Loss:
         """Return what the slice has on the worker."""
         here = [vm for vm in slice_.vms if vm.worker_ip == address]
-        pending = tuple(vm.name for vm in here if vm.status == "pending")
-        kept = tuple(vm.name for vm in here if vm.status != "pending")
+        pending = tuple(vm.name for vm in here if vm.status == VMStatus.PENDING)
+        kept = tuple(vm.name for vm in here if vm.status != VMStatus.PENDING)
         return cls(slice_.slice_id, slice_.name, slice_.owner, slice_.status, kept, pending)
 
 
@@ -63,12 +64,12 @@ def write_off(state: State, slice_: Slice, address: str) -> None:
     They stay in the slice with their links, addresses and VNC ports, for their owner designed them: whatever the others
     were told of them stays true when they run again. One that was only being added is struck out.
     """
-    added = [vm for vm in slice_.vms if vm.worker_ip == address and vm.status == "pending"]
+    added = [vm for vm in slice_.vms if vm.worker_ip == address and vm.status == VMStatus.PENDING]
     slice_.vms = [vm for vm in slice_.vms if vm not in added]
     state.users[slice_.owner].used_vms -= len(added)
     for vm in slice_.vms:
         if vm.worker_ip == address:
-            vm.worker_ip, vm.lost_with, vm.status, vm.pid = NOWHERE, address, "design", None
+            vm.worker_ip, vm.lost_with, vm.status, vm.pid = NOWHERE, address, VMStatus.DESIGN, None
     slice_.left = [item for item in slice_.left if not item.endswith(f" on {address}")]
 
 

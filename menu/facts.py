@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from core.status import VMStatus
 from menu.screen import clean
 from models import NOWHERE, VM, Interface, Record, Slice
 
@@ -119,9 +120,9 @@ def _vm_facts(slice_: Slice, vm: VM) -> VMFacts:
         clean(vm.name),
         clean(vm.worker_ip),
         NOTHING if vm.worker_ip == NOWHERE else clean(f"{vm.worker_ip}:{vm.vnc_port}"),
-        clean(vm.vnc_secret or "") if vm.status == "running" else "",
+        clean(vm.vnc_secret or "") if vm.status == VMStatus.RUNNING else "",
         clean(vm.flavor_name or flavor_size(vm.flavor or {})),
-        clean(f"{vm.status}, lost with {vm.lost_with}" if vm.lost_with else vm.status),
+        clean(f"{vm.status}, lost with {vm.lost_with}" if vm.lost_with else str(vm.status)),
         tuple(_interface_facts(slice_, vm, interface) for interface in vm.interfaces),
     )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from core.errors import CloudError
 from core.inventory import Worker
+from core.status import SliceStatus, VMStatus
 from menu.api import API, value_of
 from menu.facts import by_id, title_for
 from menu.keyboard import Keyboard
@@ -180,7 +181,7 @@ def offer_unfinished(session: Session) -> None:
         session.screen.line(_found(slice_, session.actor), WARNING)
         meanings = {"f": "finish", "t": "take back", "l": "later"}
         prompt = "(f)inish, (t)ake back or (l)ater? "
-        if slice_.status == "deleting":  # what is half deleted can only be deleted
+        if slice_.status == SliceStatus.DELETING:  # what is half deleted can only be deleted
             del meanings["t"]
             prompt = "(f)inish or (l)ater? "
         answer = session.ask.letter(prompt, meanings)
@@ -250,13 +251,13 @@ def _found(slice_: Slice, viewer: str) -> str:
     title = title_for(slice_, viewer)
     title = title[0].upper() + title[1:]
     hosts = ", ".join(dict.fromkeys(item.rpartition(" on ")[2] for item in slice_.left))
-    if slice_.status == "deploying":
+    if slice_.status == SliceStatus.DEPLOYING:
         return f"{title} was being deployed when its manager stopped."
-    if slice_.status == "deleting" and hosts:
+    if slice_.status == SliceStatus.DELETING and hosts:
         return f"{title} could not be deleted completely: parts of it are left on {hosts}."
-    if slice_.status == "deleting":
+    if slice_.status == SliceStatus.DELETING:
         return f"{title} was being deleted when its manager stopped."
-    names = ", ".join(vm.name for vm in slice_.vms if vm.status == "pending")
+    names = ", ".join(vm.name for vm in slice_.vms if vm.status == VMStatus.PENDING)
     if hosts:
         return f"{title} was given {names}, which failed and could not be taken back: parts are left on {hosts}."
     return f"{title} was given {names} when its manager stopped."

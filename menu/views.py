@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import Any
 
 from core.inventory import Worker
+from core.status import SliceStatus, VMStatus
 from menu import draw
 from menu.facts import (
     NOTHING,
@@ -24,7 +25,14 @@ from menu.prompts import BACK
 from menu.screen import clean
 from models import Record, Slice, User
 
-STATUS_STYLES = {"running": "green", "design": "cyan", "deploying": "yellow", "deleting": "yellow", "pending": "yellow"}
+STATUS_STYLES = {
+    SliceStatus.RUNNING.value: "green",
+    SliceStatus.DESIGN.value: "cyan",
+    SliceStatus.DEPLOYING.value: "yellow",
+    SliceStatus.DELETING.value: "yellow",
+    VMStatus.PENDING.value: "yellow",
+}
+"""The color of each state; a state without one has that of other text."""
 BAD_STATE = "bold red"
 DIM = "dim"
 HEAD = "bold"
@@ -169,7 +177,7 @@ class SliceView:
     def drawn(self) -> draw.RenderableType:
         """A tree."""
         slice_ = self.slice_
-        status = (clean(slice_.status), STATUS_STYLES.get(slice_.status, ""))
+        status = (slice_.status.value, STATUS_STYLES.get(slice_.status.value, ""))
         number = (f"Slice {slice_.slice_id}", HEAD)
         heading = draw.Text.assemble(number, f"  {clean(slice_.name)}  ", status, (f"  {self._pool}", DIM))
         if note := owner_note(slice_, self.viewer):

@@ -16,6 +16,7 @@ from typing import Any
 import models
 from core import names, passwords
 from core.inventory import network_of, seconds_of
+from core.status import NetworkStatus, SliceStatus, VMStatus
 from models import MAX_QUOTA, Record, Slice, is_valid_name
 
 Key = str | int
@@ -420,7 +421,7 @@ VIRTUAL_MACHINE = record(
         "interfaces": list_of(INTERFACE),
     },
     {
-        "status": one_of("pending", "design", "running"),
+        "status": one_of(*map(str, VMStatus)),
         "pid": or_nothing(PROCESS_ID),
         "qcow_image": or_nothing(REMOTE_PATH),
         "flavor": or_nothing(record({}, SIZE | {"image": LOCAL_PATH})),
@@ -442,7 +443,7 @@ LINK = record(
 )
 NETWORK = record(
     {"vlan_id": VLAN, "cidr": SUBNET, "gateway_ip": ADDRESS},
-    {"dhcp_enabled": FLAG, "dhcp_range": or_nothing(LEASES), "status": one_of("pending", "running")},
+    {"dhcp_enabled": FLAG, "dhcp_range": or_nothing(LEASES), "status": one_of(*map(str, NetworkStatus))},
 )
 SLICE = record(
     {"slice_id": ID, "owner": NAME},
@@ -451,7 +452,7 @@ SLICE = record(
         "vlan_pool_start": VLAN,
         "vlan_pool_end": VLAN,
         "vlan_pool_used": list_of(VLAN),
-        "status": one_of("design", "deploying", "running", "deleting"),
+        "status": one_of(*map(str, SliceStatus)),
         "vms": list_of(VIRTUAL_MACHINE),
         "links": list_of(LINK),
         "networks": list_of(NETWORK),

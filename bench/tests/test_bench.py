@@ -16,6 +16,7 @@ from bench.with_ansible import WithAnsible
 from bench.with_libvirt import domain
 from bench.work import Work
 from core.inventory import Inventory, SSHSettings
+from core.status import SliceStatus
 from database import Database
 from deployment import DeploymentAPI
 from remote.events import StageStarted, StepDone
@@ -357,7 +358,7 @@ def test_the_big_file_is_valid_and_has_nobody_to_talk_to(tmp_path: Path) -> None
     assert len(state.slices) == 100
     assert sum(len(slice_.vms) for slice_ in state.slices.values()) == 1000
     assert sum(len(slice_.links) for slice_ in state.slices.values()) == 1000
-    assert {slice_.status for slice_ in state.slices.values()} == {"design", "running"}
+    assert {slice_.status for slice_ in state.slices.values()} == {SliceStatus.DESIGN, SliceStatus.RUNNING}
     assert state.inventory.hosts == ("127.0.0.1",)
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from core.inventory import Inventory
 from core.names import INTERNET_GATEWAY_MAC, router_namespace, tap_name, vlan_address
+from core.status import SliceStatus
 from inspection import exposure
 from inspection.collect import ANY
 from inspection.facts import Sight
@@ -57,7 +58,7 @@ class Probes:
         self._sights = sights
         self._internet = inventory.internet
         self._all = list(slices)
-        self._running = [slice_ for slice_ in self._all if slice_.status == "running"]
+        self._running = [slice_ for slice_ in self._all if slice_.status == SliceStatus.RUNNING]
         self._vlans = {link.vlan_id: slice_.slice_id for slice_ in self._all for link in slice_.links}
 
     def all(self) -> list[Probe]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from core.errors import printable
 from core.inventory import Inventory
 from core.names import flow_cookie, gateway_port, ids_of_process, number_in, process_name, router_namespace
+from core.status import SliceStatus
 from inspection import exposure, foundation
 from inspection.facts import Port, Process, Sight
 from inspection.findings import Comparison
@@ -73,7 +74,7 @@ class Proof:
         self._internet = inventory.internet
         self._comparison = Comparison(inventory)
         self._all = list(slices)
-        self._running = [slice_ for slice_ in self._all if slice_.status == "running"]
+        self._running = [slice_ for slice_ in self._all if slice_.status == SliceStatus.RUNNING]
         self._sights = sights
         self._vlans = {link.vlan_id: slice_.slice_id for slice_ in self._all for link in slice_.links}
 
@@ -324,7 +325,11 @@ class Proof:
                     there = sight.walls.get(slice_.slice_id, ())
                     found.check(host, what, slice_.slice_id, holds=each in there)
             known = {each for flows in wanted_of.values() for each in flows}
-            busy = {int(flow_cookie(t.slice_id), 0) for t in self._all if t.status not in {"running", "design"}}
+            busy = {
+                int(flow_cookie(t.slice_id), 0)
+                for t in self._all
+                if t.status not in {SliceStatus.RUNNING, SliceStatus.DESIGN}
+            }
             for each in sight.flows if taps else ():
                 port, priority = _in_port(each.match), _priority(each.match)
                 if each not in known and each.cookie not in busy and priority >= WALL_PRIORITY and port in {"", *taps}:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.errors import Refused
+from core.status import SliceStatus
 from database import Database
 from inspection.inspector import Inspector
 from inspection.isolation import probes
@@ -41,8 +42,8 @@ class Prover:
         survey = self._inspector.survey(self._database.load().slices.values(), inventory.hosts, thorough=True)
         look, slices = survey.look, survey.slices
         for slice_ in slices:
-            if slice_.status == "running" and survey.is_busy(slice_.slice_id):
-                slice_.status = "deploying"
+            if slice_.status == SliceStatus.RUNNING and survey.is_busy(slice_.slice_id):
+                slice_.status = SliceStatus.DEPLOYING
         seen = Proof(inventory, slices, look.sights).properties()
         asked = Probes(inventory, slices, look.sights).all()
         answers = self._ask(asked)

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from core.status import SliceStatus
 from database import Database
 from models import Slice, User
 from orchestrator import OrchestratorAPI
@@ -234,13 +235,15 @@ def recover(cloud: Cloud, chance: random.Random) -> None:
     found = api.unfinished("root")[1]
     assert not isinstance(found, str)
     for slice_ in found:
-        answer = api.take_back_slice if chance.random() < 0.5 and slice_.status != "deleting" else api.finish_slice
+        answer = (
+            api.take_back_slice if chance.random() < 0.5 and slice_.status != SliceStatus.DELETING else api.finish_slice
+        )
         ok, value = answer("root", slice_.slice_id)
         assert ok, f"{value}; seed {SEED}"
         hosts_agree(cloud.hosts(), Database(cloud.path).load())
     assert api.unfinished("root")[1] == []
     for slice_id, slice_ in Database(cloud.path).load().slices.items():
-        assert slice_.status in {"design", "running"}
+        assert slice_.status in {SliceStatus.DESIGN, SliceStatus.RUNNING}
         deleted = api.delete_slice(slice_.owner, slice_id)
         assert deleted[0], deleted[1]
     state = Database(cloud.path).load()

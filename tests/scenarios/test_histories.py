@@ -22,6 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from allocation.placement import recount
 from core.errors import Refused
+from core.status import SliceStatus, VMStatus
 from database import Database, State
 from deployment import DeploymentAPI
 from models import VM, Record, Slice, User
@@ -226,10 +227,10 @@ class Histories(RuleBasedStateMachine):
     def damage_and_repair(self, data: st.DataObject, fault: Fault) -> None:
         doctor = self.api.doctor
         assert doctor.examine().findings == ()
-        if not any(slice_.status == "running" for slice_ in self.slices()):
+        if not any(slice_.status == SliceStatus.RUNNING for slice_ in self.slices()):
             for design in self.slices():
                 self.wish(lambda _: self.api.deploy_slice("root", design.slice_id), Fault())  # noqa: B023
-        running = [slice_ for slice_ in self.slices() if slice_.status == "running"]
+        running = [slice_ for slice_ in self.slices() if slice_.status == SliceStatus.RUNNING]
         if not running:
             return
         slice_ = data.draw(st.sampled_from(running))
@@ -311,11 +312,15 @@ class Histories(RuleBasedStateMachine):
             self.cloud.hosts[worker].dead = True
             self.api.hosts.forget(worker)
             for slice_ in self.unfinished():
-                answer = self.api.finish_slice if finish or slice_.status == "deleting" else self.api.take_back_slice
+                answer = (
+                    self.api.finish_slice
+                    if finish or slice_.status == SliceStatus.DELETING
+                    else self.api.take_back_slice
+                )
                 answered = answer("root", slice_.slice_id)
                 assert answered[0], answered[1]
             for slice_ in self.slices():
-                if slice_.status == "running":
+                if slice_.status == SliceStatus.RUNNING:
                     repaired = self.api.repair_slice("root", slice_.slice_id)
                     assert repaired[0], repaired[1]
                 elif deploy and slice_.vms:
@@ -408,7 +413,7 @@ class Histories(RuleBasedStateMachine):
         return [slice_ for _, slice_ in sorted(self.state().slices.items())]
 
     def unfinished(self) -> list[Slice]:
-        return [s for s in self.slices() if s.status in {"deploying", "deleting"} or has_pending(s)]
+        return [s for s in self.slices() if s.status in {SliceStatus.DEPLOYING, SliceStatus.DELETING} or has_pending(s)]
 
     def a_slice(self, data: st.DataObject) -> Slice:
         while not (slices := self.slices()):
@@ -442,7 +447,12 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def a_plan_undone_and_redone_is_the_same(self) -> None:
         slice_ = self.state().slices.get(self.touched or 0)
-        if not slice_ or slice_.left or slice_.status not in {"design", "running"} or not slice_.vms:
+        if (
+            not slice_
+            or slice_.left
+            or slice_.status not in {SliceStatus.DESIGN, SliceStatus.RUNNING}
+            or not slice_.vms
+        ):
             return
         # What all slices share may be half there for another slice that was left half-done; then it is made whole.
         if self.unfinished() or any(other.left for other in self.slices()):
@@ -453,7 +463,7 @@ class Histories(RuleBasedStateMachine):
         deployment = DeploymentAPI(self.state().inventory)
         plan = deployment.deploy_plan(slice_)
         before = plain(cloud)
-        if slice_.status == "running":
+        if slice_.status == SliceStatus.RUNNING:
             carry_out(cloud, plan)
             assert plain(cloud) == before, "running it again changes something"
             carry_out(cloud, plan.undone("remove"))
@@ -471,7 +481,11 @@ class Histories(RuleBasedStateMachine):
         offered = self.api.unfinished("root")[1]
         assert [slice_.slice_id for slice_ in offered if isinstance(slice_, Slice)] == [s.slice_id for s in found]
         for number, slice_ in enumerate(found):
-            answer = self.api.take_back_slice if number % 2 and slice_.status != "deleting" else self.api.finish_slice
+            answer = (
+                self.api.take_back_slice
+                if number % 2 and slice_.status != SliceStatus.DELETING
+                else self.api.finish_slice
+            )
             ok, value = answer("root", slice_.slice_id)
             assert ok, value
             self.hosts_agree()
@@ -490,7 +504,7 @@ class Histories(RuleBasedStateMachine):
 
 
 def has_pending(slice_: Slice) -> bool:
-    return any(vm.status == "pending" for vm in slice_.vms)
+    return any(vm.status == VMStatus.PENDING for vm in slice_.vms)
 
 
 NAMES = {f"database.yaml{suffix}" for suffix in ("", ".lock", ".previous", ".audit")}

@@ -13,6 +13,7 @@ import pytest
 
 import vm_launcher
 from core.errors import HostUnreachable
+from core.status import SliceStatus, VMStatus
 from network import ovs
 from tests.support.agreement import hosts_agree
 from tests.support.desk import NETWORK, WORKERS, Desk
@@ -77,7 +78,7 @@ def die_before_the_hosts(desk: Desk) -> None:
 
     with pytest.raises(DiesError):
         desk.api.add_vm_to_slice("student", 1000, "vm", "cirros", 1, False, die)
-    assert [(vm.name, vm.status) for vm in desk.slice().vms] == [("vm", "pending")]
+    assert [(vm.name, vm.status) for vm in desk.slice().vms] == [("vm", VMStatus.PENDING)]
 
 
 def disks(hosts: Mapping[str, FakeHost]) -> list[dict[str, str]]:
@@ -215,7 +216,7 @@ def test_a_new_slice_takes_over_nothing_of_a_forgotten_one(desk: Desk, damage: s
     said = desk.no(desk.api.deploy_slice("student", 1000))
     assert "is there already, of a slice that database.yaml does not know" in said
     assert "python3 cli.py doctor --fix; nothing was changed and the slice is in design" in said
-    assert (desk.cloud.state(), desk.slice().status, desk.slice().left) == (hosts, "design", [])
+    assert (desk.cloud.state(), desk.slice().status, desk.slice().left) == (hosts, SliceStatus.DESIGN, [])
     if settle == "wait":  # nothing of the old slice's was touched: with their file they have it all again
         put_back(desk, after)
         desk.ok(desk.api.repair_slice("admin", 1000))

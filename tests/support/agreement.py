@@ -12,6 +12,7 @@ from typing import Any
 
 from core import names
 from core.inventory import INTERNET_VLAN
+from core.status import SliceStatus, VMStatus
 from database import State
 from models import Slice
 from tests.support.fakes import FakeCloud, FakeHost
@@ -82,26 +83,26 @@ def hosts_agree(cloud: FakeCloud, state: State) -> None:
         if not may_have_more(slice_, address):
             assert set(things) <= disks(slice_, address), f"{address} has {things}; slice {slice_id} is {slice_.status}"
     for slice_ in state.slices.values():
-        for address in {vm.worker_ip for vm in slice_.vms if slice_.status != "deleting"}:
+        for address in {vm.worker_ip for vm in slice_.vms if slice_.status != SliceStatus.DELETING}:
             missing = disks(slice_, address, made=True) - set(found[address, slice_.slice_id])
             assert not missing, f"{address} lacks {missing} of slice {slice_.slice_id}"
 
 
 def internet_interfaces_may_be_up(slice_: Slice) -> bool:
-    return slice_.uses_internet and (slice_.status != "design" or bool(slice_.left))
+    return slice_.uses_internet and (slice_.status != SliceStatus.DESIGN or bool(slice_.left))
 
 
 def may_have_more(slice_: Slice, address: str) -> bool:
     """Whether the record says that a host may have more of the slice than its disks."""
-    pending = any(vm.status == "pending" and vm.worker_ip == address for vm in slice_.vms)
+    pending = any(vm.status == VMStatus.PENDING and vm.worker_ip == address for vm in slice_.vms)
     left_there = any(entry.endswith(f" on {address}") for entry in slice_.left)
-    known = bool(slice_.left) and slice_.status in {"design", "deleting"}
-    return pending or left_there or (slice_.status != "design" and not known)
+    known = bool(slice_.left) and slice_.status in {SliceStatus.DESIGN, SliceStatus.DELETING}
+    return pending or left_there or (slice_.status != SliceStatus.DESIGN and not known)
 
 
 def disks(slice_: Slice, address: str, *, made: bool = False) -> set[str]:
     """The overlays, their marks, and the folder of a slice's VMs on a worker; `made`: only of those that were made."""
-    unmade = [vm for vm in slice_.vms if made and (vm.status == "pending" or vm.lost_with)]
+    unmade = [vm for vm in slice_.vms if made and (vm.status == VMStatus.PENDING or vm.lost_with)]
     vms = [vm for vm in slice_.vms if vm.worker_ip == address and vm not in unmade]
     folder = f"vm_images/slice-{slice_.slice_id}"
     marks = {f"{folder}/{vm.name}.id-{vm.disk_id}" for vm in vms if vm.disk_id}

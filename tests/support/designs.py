@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from allocation.holdings import holdings_of
 from core.inventory import Inventory, Worker
+from core.status import VMStatus
 from deployment import DeploymentAPI
 from models import Slice
 
@@ -58,7 +59,7 @@ def _made(wanted: Design, inventory: Inventory) -> Slice:
             workers,
             holdings_of([slice_]),
         )
-        vm.status, vm.vnc_secret, vm.disk_id = "design", f"secret{number}", f"{number + 1:016x}"
+        vm.status, vm.vnc_secret, vm.disk_id = VMStatus.DESIGN, f"secret{number}", f"{number + 1:016x}"
     for first, eth_a, second, eth_b in wanted.links:
         slice_.connect(slice_.vms[first].vm_id, eth_a, slice_.vms[second].vm_id, eth_b)
     return slice_

@@ -17,6 +17,7 @@ from allocation.ids import next_internet_address, next_slice_id, next_vm_id, nex
 from core.errors import CloudError, Interrupted, Refused
 from core.inventory import InternetSettings, LoginSettings, Worker
 from core.names import mac_address
+from core.status import SliceStatus, VMStatus
 from inspection.doctor import Diagnosis
 from inspection.findings import Finding
 from inspection.isolation.proof import Breach, Property
@@ -248,7 +249,7 @@ class FakeCloud:
         worker = WORKERS[len(slice_.vms) % 2]
         self._play(Plan((Stage("prepare", (step(worker, f"base image and overlay of {name}"),)),)), listen, upload=True)
         vm = VM(vm_id, name, owner, worker, next_vnc_port(self._live()), interfaces, Flavor.get(flavor_name))
-        vm.flavor_name, vm.status = flavor_name, "design"
+        vm.flavor_name, vm.status = flavor_name, VMStatus.DESIGN
         slice_.vms.append(vm)
         self.users[owner].used_vms += 1
         return vm
@@ -264,7 +265,7 @@ class FakeCloud:
     @answering
     def deploy_slice(self, actor: str, slice_id: int, listen: Listener) -> Slice:
         slice_ = self._own(actor, slice_id)
-        if slice_.status == "running":
+        if slice_.status == SliceStatus.RUNNING:
             raise Refused("Slice already running")
         with held(listen) as pressed:
             plan = deployment_of(slice_)
@@ -272,9 +273,9 @@ class FakeCloud:
             if pressed():
                 self._play(plan.undone("take back"), listen)
                 raise Interrupted("Interrupted; everything was taken back")
-        slice_.status = "running"
+        slice_.status = SliceStatus.RUNNING
         for vm in slice_.vms:
-            vm.status, vm.vnc_secret = "running", f"x7Kd{vm.vm_id}"
+            vm.status, vm.vnc_secret = VMStatus.RUNNING, f"x7Kd{vm.vm_id}"
         return slice_
 
     @answering

@@ -11,6 +11,7 @@ from typing import Any
 from allocation.ids import next_slice_id, next_vm_id
 from core import passwords
 from core.inventory import Inventory, Worker
+from core.status import NetworkStatus, SliceStatus, VMStatus
 from database import Database, State
 from deployment import DeploymentAPI
 from models import MAX_SLICES, Flavor, Slice, User
@@ -84,13 +85,13 @@ def _add_vm(state: State, slice_: Slice, name: str, *, internet: bool) -> None:
     state.next_vm_id = vm_id + 1
     flavor = Flavor.FLAVORS["cirros"]
     vm = DeploymentAPI(inventory).create_vm_with_qcow(slice_, vm_id, name, "cirros", flavor, 2, internet, workers, live)
-    vm.status = "design"
+    vm.status = VMStatus.DESIGN
 
 
 def _mark_running(slice_: Slice) -> None:
     DeploymentAPI(Inventory()).renew_secrets(slice_)
-    slice_.status = "running"
+    slice_.status = SliceStatus.RUNNING
     for vm in slice_.vms:
-        vm.status, vm.pid = "running", str(vm.vm_id)
+        vm.status, vm.pid = VMStatus.RUNNING, str(vm.vm_id)
     for network in slice_.networks:
-        network.status = "running"
+        network.status = NetworkStatus.RUNNING

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -17,10 +19,11 @@ from core import names
 from core.errors import Refused
 from core.inventory import INTERNET_VLAN, HypervisorSettings, InternetSettings, Inventory
 from core.names import VMFiles
+from core.status import NetworkStatus, SliceStatus, VMStatus
 from models import VM, Flavor, Interface, Link, Network, Record, Slice, User
 from storage import rules
 from storage.state import Slices, State
-from tests.support.paths import DATA
+from tests.support.paths import DATA, ROOT
 
 INTERNET = InternetSettings()
 
@@ -115,9 +118,34 @@ def test_the_constructors_have_the_documented_defaults() -> None:
     user, vm, slice_ = User("alice", "abc"), machine(1001), Slice(1000, "admin")
     network = Network(101, "192.168.101.0/24", "192.168.101.1")
     assert (user.quota_vms, user.used_vms, user.slices) == (10, 0, [])
-    assert (vm.status, vm.pid, vm.qcow_image, vm.flavor) == ("pending", None, None, None)
-    assert (slice_.status, slice_.topology_type, slice_.vlan_pool_used) == ("design", "custom", [])
-    assert (network.dhcp_enabled, network.dhcp_range, network.status) == (False, None, "pending")
+    assert (vm.status, vm.pid, vm.qcow_image, vm.flavor) == (VMStatus.PENDING, None, None, None)
+    assert (slice_.status, slice_.topology_type, slice_.vlan_pool_used) == (SliceStatus.DESIGN, "custom", [])
+    assert (network.dhcp_enabled, network.dhcp_range, network.status) == (False, None, NetworkStatus.PENDING)
+
+
+def test_a_state_is_written_as_text_and_equals_the_documented_one() -> None:
+    for state in (*SliceStatus, *VMStatus, *NetworkStatus):
+        documented: object = state.value
+        assert type(documented) is str
+        assert state == documented == f"{state}"
+    slice_ = pair()
+    slice_.connect(1001, "eth1", 1002, "eth1")
+    record = slice_.to_dict()
+    states = [record["status"], *(part["status"] for part in (*record["vms"], *record["networks"]))]
+    assert states == ["design", "pending", "pending", "pending"]
+    assert {type(state) for state in states} == {str}
+
+
+@pytest.mark.parametrize(
+    "line", ['vm.status == "runing"', 'vm.status in {"runing"}', "vm.status == SliceStatus.RUNNING"]
+)
+def test_the_checker_refuses_a_comparison_with_text_or_with_another_kind_of_state(line: str) -> None:
+    source = (
+        f"from core.status import SliceStatus\nfrom models import VM\n\ndef check(vm: VM) -> bool:\n    return {line}\n"
+    )
+    checker = (sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--config-file=", "--command", source)
+    checked = subprocess.run(checker, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "comparison-overlap" in checked.stdout, checked.stdout + checked.stderr
 
 
 def test_a_record_with_the_required_keys_only_has_the_documented_defaults() -> None:
@@ -224,7 +252,7 @@ def vms(draw: st.DrawFn) -> VM:
         draw(any_id), draw(valid_names), draw(valid_names), draw(valid_names), draw(st.integers(5901, 65_535)),
         draw(st.lists(interfaces, max_size=3)), draw(flavor), draw(st.none() | valid_names),
     )  # fmt: skip
-    vm.status = draw(st.sampled_from(["pending", "design", "running"]))
+    vm.status = draw(st.sampled_from(VMStatus))
     vm.pid, vm.flavor_name, vm.disk_id, vm.vnc_secret = (
         draw(st.none() | valid_names),
         draw(st.none() | valid_names),
@@ -243,7 +271,7 @@ def slices(draw: st.DrawFn) -> Slice:
     slice_.links = draw(st.lists(link, max_size=3))
     network = st.builds(Network, st.integers(1, 4094), valid_names, valid_names, st.booleans(), st.none() | valid_names)
     slice_.networks = draw(st.lists(network, max_size=3))
-    slice_.status = draw(st.sampled_from(["design", "deploying", "running", "deleting"]))
+    slice_.status = draw(st.sampled_from(SliceStatus))
     slice_.name, slice_.left = draw(st.just("") | valid_names), draw(st.lists(valid_names, max_size=2))
     return slice_
 

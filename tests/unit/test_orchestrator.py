@@ -16,6 +16,7 @@ import yaml
 
 import database
 from accounts import audit
+from core.status import NetworkStatus, SliceStatus, VMStatus
 from database import Database
 from orchestrator import OrchestratorAPI, Result
 from remote.batch import Outcome, Progress
@@ -38,7 +39,7 @@ def test_slices_and_vms_draw_from_one_counter(desk: Desk) -> None:
 def test_vms_go_round_the_workers_and_have_their_overlays(desk: Desk) -> None:
     slice_ = desk.ring(3)
     assert [vm.worker_ip for vm in slice_.vms] == [WORKERS[0], WORKERS[1], WORKERS[0]]
-    assert {vm.status for vm in slice_.vms} == {"design"}
+    assert {vm.status for vm in slice_.vms} == {VMStatus.DESIGN}
     for vm in slice_.vms:
         assert f"vm_images/slice-1000/{vm.name}_img.qcow2" in desk.cloud.hosts[vm.worker_ip].files
         assert vm.qcow_image == f"~/vm_images/slice-1000/{vm.name}_img.qcow2"
@@ -160,18 +161,18 @@ def test_deploy_and_delete(desk: Desk) -> None:
     before = copy.deepcopy(before)
     events: list[Event] = []
     slice_ = desk.ok(desk.api.deploy_slice("student", 1000, events.append))
-    assert slice_.status == "running"
+    assert slice_.status == SliceStatus.RUNNING
     assert [e.stage.title for e in events if isinstance(e, StageStarted)] == [
         "preflight",
         "prepare",
         "launch",
         "verify",
     ]
-    assert {vm.status for vm in slice_.vms} == {"running"}
+    assert {vm.status for vm in slice_.vms} == {VMStatus.RUNNING}
     assert all(vm.pid and vm.pid.isdigit() for vm in slice_.vms)
     assert all(vm.vnc_secret and len(vm.vnc_secret) == 8 for vm in slice_.vms)
     assert len({vm.vnc_secret for vm in slice_.vms}) == 4
-    assert {network.status for network in slice_.networks} == {"running"}
+    assert {network.status for network in slice_.networks} == {NetworkStatus.RUNNING}
     assert desk.no(desk.api.deploy_slice("student", 1000)) == "Slice already running"
     assert "is running and cannot be edited" in desk.no(desk.api.add_vm_to_slice("student", 1000, "x", "cirros"))
     assert "is running and cannot be edited" in desk.no(desk.api.create_link("student", 1000, 1, "eth1", 2, "eth1"))
@@ -232,12 +233,12 @@ def test_a_failure_in_any_stage_takes_all_back(desk: Desk, host: str, title: str
     assert desk.cloud.state() == before
     slice_ = desk.slice()
     assert (slice_.status, {vm.status for vm in slice_.vms}, {vm.pid for vm in slice_.vms}) == (
-        "design",
-        {"design"},
+        SliceStatus.DESIGN,
+        {VMStatus.DESIGN},
         {None},
     )
     desk.cloud.hosts[host].faults = {}
-    assert desk.ok(desk.api.deploy_slice("student", 1000)).status == "running"
+    assert desk.ok(desk.api.deploy_slice("student", 1000)).status == SliceStatus.RUNNING
 
 
 @pytest.mark.parametrize("host", [*WORKERS, NETWORK])
@@ -250,9 +251,9 @@ def test_a_host_that_stops_answering_lets_the_others_be_taken_back(desk: Desk, h
     assert sentence.startswith(f"{host} does not answer")
     others = [address for address in before if address != host]
     assert {a: desk.cloud.state()[a] for a in others} == {a: before[a] for a in others}
-    assert desk.slice().status == "design"
+    assert desk.slice().status == SliceStatus.DESIGN
     desk.cloud.hosts[host].dead, desk.cloud.hosts[host].dies_after = False, None
-    assert desk.ok(desk.api.deploy_slice("student", 1000)).status == "running"
+    assert desk.ok(desk.api.deploy_slice("student", 1000)).status == SliceStatus.RUNNING
     desk.ok(desk.api.delete_slice("student", 1000))
     assert not [h for h in desk.cloud.hosts.values() if h.ports or h.processes]
 
@@ -321,7 +322,7 @@ def test_deleting_keeps_what_it_could_not_remove(desk: Desk) -> None:
     sentence = desk.no(desk.api.delete_slice("student", 1000))
     assert sentence.startswith("Slice 1000 is not all gone: 10.0.10.2 does not answer")
     slice_ = desk.slice()
-    assert slice_.status == "deleting"
+    assert slice_.status == SliceStatus.DELETING
     assert "QEMU on 10.0.10.2" in slice_.left
     assert not [entry for entry in slice_.left if not entry.endswith("on 10.0.10.2")]
     assert desk.used() == 3
@@ -383,7 +384,7 @@ def test_ctrl_c_takes_back_and_says_so(desk: Desk, stage: str) -> None:
     sentence = desk.no(desk.api.deploy_slice("student", 1000, press))
     assert sentence == f"Interrupted; {done} and the slice is in design"
     assert desk.cloud.state() == before
-    assert desk.slice().status == "design"
+    assert desk.slice().status == SliceStatus.DESIGN
 
 
 # --- what could not be taken back at once -----------------------------------------------------------------------------
@@ -397,14 +398,14 @@ def test_what_a_lost_host_still_has_is_kept_until_it_is_gone(desk: Desk) -> None
     assert "not all could be taken back" in desk.no(desk.api.deploy_slice("student", 1000))
     assert worker.processes
     slice_ = desk.slice()
-    assert slice_.status == "design"
+    assert slice_.status == SliceStatus.DESIGN
     assert f"QEMU on {WORKERS[0]}" in slice_.left
     assert "things left on a host" in desk.no(desk.api.create_link("student", 1000, 1001, "eth1", 1002, "eth1"))
     assert "things left on a host" in desk.no(desk.api.add_vm_to_slice("student", 1000, "x", "cirros"))
     assert "not all taken back" in desk.no(desk.api.deploy_slice("student", 1000))
     worker.dead, worker.dies_after = False, None
     deployed = desk.ok(desk.api.deploy_slice("student", 1000))
-    assert (deployed.status, deployed.left) == ("running", [])
+    assert (deployed.status, deployed.left) == (SliceStatus.RUNNING, [])
     secret = worker.files["vm_images/slice-1000/vm0.vnc"]
     assert base64.b64decode(secret).decode() == deployed.vms[0].vnc_secret, "no QEMU with an older password was adopted"
     desk.ok(desk.api.delete_slice("student", 1000))
@@ -482,12 +483,12 @@ def test_a_manager_that_dies_while_deploying(desk: Desk, at: int, finish: bool) 
     desk.ring(3)
     before = copy.deepcopy(desk.cloud.state())
     _die_at(desk.api.deploy_slice, at)
-    assert desk.slice().status == "deploying"
+    assert desk.slice().status == SliceStatus.DEPLOYING
     assert [s.slice_id for s in desk.ok(desk.api.unfinished("student"))] == [1000]
     assert desk.ok(desk.api.unfinished("admin")) == []
     if finish:
         assert desk.ok(desk.api.finish_slice("student", 1000)) == "Slice 1000 is running"
-        assert desk.slice().status == "running"
+        assert desk.slice().status == SliceStatus.RUNNING
     else:
         assert desk.ok(desk.api.take_back_slice("student", 1000)) == "Slice 1000 is in design"
         assert desk.cloud.state() == before
@@ -499,7 +500,7 @@ def test_a_manager_that_dies_while_deleting(desk: Desk, at: int) -> None:
     desk.ring(3)
     desk.ok(desk.api.deploy_slice("student", 1000))
     _die_at(desk.api.delete_slice, at)
-    assert desk.slice().status == "deleting"
+    assert desk.slice().status == SliceStatus.DELETING
     assert "cannot be taken back" in desk.no(desk.api.take_back_slice("student", 1000))
     assert desk.ok(desk.api.finish_slice("student", 1000)) == "Slice 1000 is deleted"
     assert desk.used() == 0
@@ -539,7 +540,7 @@ def test_a_listener_that_fails_does_not_break_a_change(desk: Desk) -> None:
     def stumble(event: Event) -> None:
         raise BrokenPipeError(event)
 
-    assert desk.ok(desk.api.deploy_slice("student", 1000, stumble)).status == "running"
+    assert desk.ok(desk.api.deploy_slice("student", 1000, stumble)).status == SliceStatus.RUNNING
 
 
 class DiskFullLater:
@@ -562,8 +563,16 @@ def test_a_file_that_cannot_be_saved_after_the_hosts_were_changed(desk: Desk, mo
     for actor, slice_id in (("student", 1000), ("admin", 1003)):
         desk.ring(2)
         for action, status, said in (
-            (desk.api.deploy_slice, "deploying", f"The hosts run slice {slice_id}, but that could not be written"),
-            (desk.api.delete_slice, "deleting", f"The hosts were cleared of slice {slice_id}, but that could not be"),
+            (
+                desk.api.deploy_slice,
+                SliceStatus.DEPLOYING,
+                f"The hosts run slice {slice_id}, but that could not be written",
+            ),
+            (
+                desk.api.delete_slice,
+                SliceStatus.DELETING,
+                f"The hosts were cleared of slice {slice_id}, but that could not be",
+            ),
         ):
             with monkeypatch.context() as patch:
                 patch.setattr(database, "replace", DiskFullLater())
@@ -592,7 +601,7 @@ def test_a_vm_whose_disk_is_made_but_not_recorded_is_finished_later(
         patch.setattr(database, "replace", DiskFullLater())
         sentence = desk.no(desk.api.add_vm_to_slice("student", 1000, "vm", "cirros"))
     _is_told(desk, sentence, "student", "The disk of vm is made, but that could not be written down")
-    assert [vm.status for vm in desk.slice().vms] == ["pending"]
+    assert [vm.status for vm in desk.slice().vms] == [VMStatus.PENDING]
     assert desk.ok(desk.api.finish_slice("student", 1000)) == "Slice 1000 is in design, its VMs are complete"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from core.status import SliceStatus, VMStatus
 from models import ADMIN, STUDENT, Slice
 from orchestrator import OrchestratorAPI, Result
 from tests.support.desk import Desk
@@ -56,11 +57,11 @@ def _running(desk: Desk) -> None:
     desk.ok(desk.api.deploy_slice("student", 1000))
 
 
-def _unfinished(status: str) -> Callable[[Desk], None]:
+def _unfinished(status: SliceStatus) -> Callable[[Desk], None]:
     def leave(desk: Desk) -> None:
         with desk.database.transaction() as state:
             state.slices[1000].status = status
-            state.slices[1000].vms[0].status = "pending"
+            state.slices[1000].vms[0].status = VMStatus.PENDING
 
     return leave
 
@@ -68,9 +69,9 @@ def _unfinished(status: str) -> Callable[[Desk], None]:
 STATES = {
     "design": _design,
     "running": _running,
-    "deploying": _unfinished("deploying"),
-    "deleting": _unfinished("deleting"),
-    "adding": _unfinished("design"),
+    "deploying": _unfinished(SliceStatus.DEPLOYING),
+    "deleting": _unfinished(SliceStatus.DELETING),
+    "adding": _unfinished(SliceStatus.DESIGN),
 }
 
 
@@ -169,14 +170,14 @@ def test_an_admin_sees_all_slices(administered: Desk) -> None:
 
 def test_an_admin_deploys_uses_and_deletes_somebody_elses_slice(administered: Desk) -> None:
     api = administered.api
-    assert administered.ok(api.deploy_slice("admin", 1000)).status == "running"
+    assert administered.ok(api.deploy_slice("admin", 1000)).status == SliceStatus.RUNNING
     assert administered.ok(api.open_console("admin", 1002)).recv(100) == b"login: "
     administered.ok(api.delete_slice("admin", 1000))
     assert (administered.used("student"), administered.ok(api.get_user("student")).slices) == (0, [])
 
 
-@pytest.mark.parametrize("status", ["deploying", "deleting"])
-def test_an_admin_is_offered_what_anybodys_dead_manager_left(administered: Desk, status: str) -> None:
+@pytest.mark.parametrize("status", [SliceStatus.DEPLOYING, SliceStatus.DELETING])
+def test_an_admin_is_offered_what_anybodys_dead_manager_left(administered: Desk, status: SliceStatus) -> None:
     _unfinished(status)(administered)
     (left,) = administered.ok(administered.api.unfinished("admin"))
     assert left.slice_id == 1000

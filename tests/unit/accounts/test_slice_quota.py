@@ -11,6 +11,7 @@ import yaml
 from accounts.accounts import Accounts
 from core.errors import FileFault, Refused
 from core.inventory import LoginSettings
+from core.status import SliceStatus
 from database import Database
 from models import ADMIN, POOL_COUNT, User
 from tests.support.desk import Desk
@@ -49,7 +50,7 @@ def test_deleting_frees_one_and_a_slice_that_is_not_all_gone_counts(desk: Desk) 
     desk.ok(desk.api.delete_slice("student", 1000))
     assert desk.ok(desk.api.create_slice("student", "again")).slice_id == 1004
     with desk.database.transaction() as state:
-        state.slices[1001].status = "deleting"
+        state.slices[1001].status = SliceStatus.DELETING
     assert desk.no(desk.api.create_slice("student", "fifth")) == SENTENCE.format("you have 4", 4)
     desk.ok(desk.api.finish_slice("student", 1001))
     desk.ok(desk.api.create_slice("student", "fifth"))

@@ -13,6 +13,7 @@ import pytest
 from accounts import audit
 from core.errors import Refused
 from core.inventory import Inventory
+from core.status import SliceStatus
 from inspection import collect
 from inspection.findings import Finding
 from inspection.inspector import Inspector, Look
@@ -355,7 +356,7 @@ def test_a_repair_with_a_host_down_mends_the_others_and_takes_nothing_back(runni
     said = running.no(running.api.repair_slice("student", 1000))
     assert said.startswith(f"{WORKER} does not answer")
     assert f"brought back: internet on VLAN 400 on {NETWORK}; what runs was left alone" in said
-    assert running.slice().status == "running"
+    assert running.slice().status == SliceStatus.RUNNING
     assert running.cloud.hosts[WORKER].processes
 
 

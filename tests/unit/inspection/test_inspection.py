@@ -12,6 +12,7 @@ import pytest
 
 from core.errors import CommandFailed, SudoRefused
 from core.inventory import Inventory
+from core.status import SliceStatus, VMStatus
 from database import Database, State
 from deployment import DeploymentAPI
 from inspection import collect, findings, inspector, parse
@@ -71,9 +72,9 @@ def deployed(name: str) -> Scene:
     cloud, slice_ = FakeCloud(), design(name)
     scene = Scene(cloud, slice_, Inspector(Remembered(slice_), Inventory(), cloud.connect))
     scene.repair()
-    slice_.status = "running"
+    slice_.status = SliceStatus.RUNNING
     for vm in slice_.vms:
-        vm.status = "running"
+        vm.status = VMStatus.RUNNING
     return scene
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from accounts import audit
 from core.errors import Refused
+from core.status import SliceStatus, VMStatus
 from lifecycle.discovery import CLEAR_FIRST
 from menu.session import _found
 from orchestrator import OrchestratorAPI
@@ -184,7 +185,7 @@ def test_a_running_slice_says_what_it_lost_and_a_repair_starts_it_elsewhere(desk
         f"{name} was lost with 10.0.10.2: it has a new disk on 10.0.10.1" for name in ("vm1", "vm3")
     ]
     now = desk.slice().vms
-    assert {vm.status for vm in now} == {"running"}
+    assert {vm.status for vm in now} == {VMStatus.RUNNING}
     assert [vm.pid for vm in now if vm.name in {"vm0", "vm2"}] == [pids["vm0"], pids["vm2"]]
     assert desk.ok(desk.api.ailments("student")) == {}
     assert desk.ok(desk.api.repair_slice("student", 1000)) == []
@@ -207,25 +208,25 @@ def test_a_vm_that_no_other_worker_has_room_for_waits_for_it(desk: Desk) -> None
     assert not desk.cloud.hosts[WORKERS[0]].processes
 
 
-@pytest.mark.parametrize("status", ["design", "running", "deleting"])
-def test_a_slice_with_vms_that_have_no_place_can_be_deleted(desk: Desk, status: str) -> None:
+@pytest.mark.parametrize("status", [SliceStatus.DESIGN, SliceStatus.RUNNING, SliceStatus.DELETING])
+def test_a_slice_with_vms_that_have_no_place_can_be_deleted(desk: Desk, status: SliceStatus) -> None:
     desk.ring(4)
-    if status != "design":
+    if status != SliceStatus.DESIGN:
         desk.ok(desk.api.deploy_slice("student", 1000))
     dead(desk)
-    if status == "deleting":
+    if status == SliceStatus.DELETING:
         desk.cloud.hosts[NETWORK].dead = True
         desk.no(desk.api.delete_slice("student", 1000))
     desk.cloud.hosts[WORKERS[0]].memory_kib = 1 << 20
     outcome = desk.api.hosts.forget(WORKERS[1])
-    if status == "deleting":
+    if status == SliceStatus.DELETING:
         assert "10.0.10.3 does not answer" in outcome.unfinished[0]
         assert not [item for item in desk.slice().left if WORKERS[1] in item]
         desk.cloud.hosts[NETWORK].dead = False
-    if status == "design":
+    if status == SliceStatus.DESIGN:
         sentence = desk.no(desk.api.deploy_slice("student", 1000))
         assert sentence.endswith("make room there, or delete slice 1000")
-        assert desk.slice().status == "design"
+        assert desk.slice().status == SliceStatus.DESIGN
     desk.ok(desk.api.delete_slice("student", 1000))
     assert desk.used() == 0
 
@@ -247,7 +248,7 @@ def test_a_vm_that_was_only_being_added_is_struck_out(desk: Desk) -> None:
 def test_a_deployment_that_its_manager_left_is_finished_elsewhere(desk: Desk) -> None:
     desk.ring(4)
     with desk.database.transaction() as state:
-        state.slices[1000].status = "deploying"
+        state.slices[1000].status = SliceStatus.DEPLOYING
     dead(desk)
     desk.api.hosts.forget(WORKERS[1])
     assert desk.ok(desk.api.finish_slice("student", 1000)) == "Slice 1000 is running"

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from core.status import SliceStatus
 from menu.endings import Ended
 from menu.progress import Progress
 from menu.screen import OutputLost, Screen
@@ -151,7 +152,7 @@ def test_a_lost_connection_lets_a_deployment_come_to_its_end(desk: Desk, stage: 
     with pytest.raises(Ended) as ended:
         _deploys_while(desk, stage, lambda: signal.raise_signal(signal.SIGHUP), screen_of(io.BytesIO()))
     assert ended.value.status == 129
-    assert desk.slice().status == "running"
+    assert desk.slice().status == SliceStatus.RUNNING
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
 
 
@@ -162,7 +163,7 @@ def test_an_operators_sigterm_takes_a_deployment_back(desk: Desk, stage: str) ->
     with pytest.raises(Ended) as ended:
         _deploys_while(desk, stage, lambda: signal.raise_signal(signal.SIGTERM), screen_of(io.BytesIO()))
     assert ended.value.status == 143
-    assert (desk.slice().status, desk.cloud.state()) == ("design", before)
+    assert (desk.slice().status, desk.cloud.state()) == (SliceStatus.DESIGN, before)
 
 
 class Lost(io.RawIOBase):
@@ -192,7 +193,7 @@ def test_a_terminal_that_goes_away_tears_nothing_apart(desk: Desk, lasts: int, *
     stream = io.TextIOWrapper(io.BufferedWriter(Lost(lasts), 1), write_through=True)
     with suppress(OutputLost):
         _deploys_while(desk, "", lambda: None, Screen(stream, terminal=terminal, width=80))
-    assert desk.slice().status == ("design" if fails else "running")
+    assert desk.slice().status == (SliceStatus.DESIGN if fails else SliceStatus.RUNNING)
     if fails:
         assert desk.cloud.state() == before
     else:

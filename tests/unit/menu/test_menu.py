@@ -8,6 +8,7 @@ import pytest
 
 from core.errors import CloudError, Refused
 from core.inventory import Worker
+from core.status import SliceStatus, VMStatus
 from menu.entries import ENTRIES
 from menu.session import Discovery
 from models import ADMIN
@@ -142,7 +143,7 @@ def test_other_peoples_slices_do_not_exist() -> None:
     for entry in ("3", "4", "6", "7", "10"):
         _, output = play(cloud, f"student\nstudent\n{entry}\n1000\n0\n")
         assert "Error: You have no slice 1000; View my Slices shows the ids" in output.splitlines()
-    assert cloud.slices[1000].status == "design"
+    assert cloud.slices[1000].status == SliceStatus.DESIGN
 
 
 def test_a_failed_step_is_shown_and_its_reason_said_once() -> None:
@@ -171,7 +172,7 @@ def test_the_plan_is_shown_and_nothing_is_done() -> None:
     lines = lines_of(cloud, "10\n1000\n")
     at = lines.index("preflight")
     assert lines[at + 1 : at + 3] == ["  10.0.10.1: tools and bridge", "    # true 'tools and bridge'"]
-    assert cloud.slices[1000].status == "design"
+    assert cloud.slices[1000].status == SliceStatus.DESIGN
 
 
 def test_a_wrong_password_is_asked_again_and_three_end_it() -> None:
@@ -253,7 +254,7 @@ def test_what_breaks_in_the_background_is_raised_where_it_is_asked_for() -> None
         Discovery(Broken()).workers()
 
 
-def unfinished(status: str, vm_status: str = "design") -> FakeCloud:
+def unfinished(status: SliceStatus, vm_status: VMStatus = VMStatus.DESIGN) -> FakeCloud:
     cloud = furnished()
     cloud.left_over = [1000]
     cloud.slices[1000].status = status
@@ -264,10 +265,14 @@ def unfinished(status: str, vm_status: str = "design") -> FakeCloud:
 @pytest.mark.parametrize(
     ("cloud", "found", "question"),
     [
-        (unfinished("deploying"), "was being deployed when its manager stopped.", "(f)inish, (t)ake back or (l)ater? "),
-        (unfinished("deleting"), "was being deleted when its manager stopped.", "(f)inish or (l)ater? "),
         (
-            unfinished("design", "pending"),
+            unfinished(SliceStatus.DEPLOYING),
+            "was being deployed when its manager stopped.",
+            "(f)inish, (t)ake back or (l)ater? ",
+        ),
+        (unfinished(SliceStatus.DELETING), "was being deleted when its manager stopped.", "(f)inish or (l)ater? "),
+        (
+            unfinished(SliceStatus.DESIGN, VMStatus.PENDING),
             "was given vm3 when its manager stopped.",
             "(f)inish, (t)ake back or (l)ater? ",
         ),
@@ -284,18 +289,18 @@ def test_what_a_manager_left_is_offered_after_login(cloud: FakeCloud, found: str
     ("answer", "result"), [("f", "Slice 1000 is running"), ("T", "Slice 1000 is in design")], ids=["finish", "back"]
 )
 def test_what_was_left_is_finished_or_taken_back(answer: str, result: str) -> None:
-    cloud = unfinished("deploying")
+    cloud = unfinished(SliceStatus.DEPLOYING)
     assert result in lines_of(cloud, f"{answer}\n")
     assert not cloud.left_over
 
 
 def test_a_deletion_cannot_be_taken_back() -> None:
-    lines = lines_of(unfinished("deleting"), "t\nl\n")
+    lines = lines_of(unfinished(SliceStatus.DELETING), "t\nl\n")
     assert "Error: Answer f (finish) or l (later)" in lines
 
 
 def test_what_cannot_be_finished_leads_to_the_menu_all_the_same() -> None:
-    cloud = unfinished("deploying")
+    cloud = unfinished(SliceStatus.DEPLOYING)
     cloud.fails_at = "launch"
     lines = lines_of(cloud, "f\n")
     assert "Error: 10.0.10.1: QEMU of vm1: no space left on device" in lines
@@ -315,7 +320,7 @@ def test_before_an_admin_deletes_somebody_elses_slice_they_are_told_whose_it_is(
 def test_an_admin_is_told_whose_half_done_slice_it_is() -> None:
     cloud = furnished()
     cloud.create_slice("student", "Theirs")
-    cloud.slices[1004].status = "deploying"
+    cloud.slices[1004].status = SliceStatus.DEPLOYING
     cloud.left_over.append(1004)
     cloud.users["admin"].role = ADMIN
     assert "Slice 1004 (Theirs) of student was being deployed when its manager stopped." in lines_of(cloud, "l\n")

@@ -9,6 +9,7 @@ from itertools import chain
 import pytest
 
 from core.inventory import Worker
+from core.status import VMStatus
 from menu.entries import ENTRIES
 from menu.facts import flavor_size, gib, linkable_lines, seconds
 from menu.screen import View, clean
@@ -88,7 +89,7 @@ def test_a_slice_in_plain_lines_has_a_line_per_vm_and_per_interface() -> None:
 
 def test_the_password_is_shown_of_running_vms_only() -> None:
     slice_ = running()
-    slice_.vms[0].status = "design"
+    slice_.vms[0].status = VMStatus.DESIGN
 
     assert "x7Kd1001" not in plain(SliceView(slice_))
     assert "x7Kd1002" in plain(SliceView(slice_))
@@ -114,7 +115,6 @@ def test_an_empty_slice_and_one_without_a_name(width: int) -> None:
 def test_what_a_file_says_is_neither_markup_nor_control(width: int) -> None:
     slice_ = Slice(1000, "admin")
     slice_.name = "[bold red]x[/bold red]\x1b[2J\nError: y"
-    slice_.status = "des\x07ign"
     vm = VM(1001, "[/]\x1b]0;title\x07", "admin", "10.0\u202e.1", 5901, [Interface("eth0\x1b[H", 7, "mac\r")], {})
     slice_.vms.append(vm)
     slice_.links.append(Link(1, 7, 1001, "eth0", 9999, "eth1"))

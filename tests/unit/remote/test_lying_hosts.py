@@ -15,6 +15,7 @@ import pytest
 
 import deployment
 from core.errors import LONGEST_WORDS, CloudError, CommandFailed, HostUnreachable, InvalidAnswer
+from core.status import SliceStatus
 from remote import batch, ssh
 from remote.batch import Outcome
 from remote.openssh import Copy
@@ -236,7 +237,7 @@ def test_a_worker_that_lies_of_its_ports_is_named(desk: Desk) -> None:
     desk.cloud.hosts[WORKERS[0]].faults["room for the VMs"] = (PORT_TAKEN, " 5901\nnonsense\n", "")
     sentence = desk.no(desk.api.deploy_slice("student", slice_.slice_id))
     assert "gives an invalid answer: it does not say which ports are taken" in sentence
-    assert desk.slice(slice_.slice_id).status == "design"
+    assert desk.slice(slice_.slice_id).status == SliceStatus.DESIGN
 
 
 def test_the_doctor_names_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

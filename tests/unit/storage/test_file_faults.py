@@ -20,6 +20,7 @@ import pytest
 
 import database as database_module
 from core.errors import Refused
+from core.status import SliceStatus
 from database import MAX_BYTES, Database
 from models import Slice, User
 from storage import files
@@ -192,7 +193,7 @@ def test_a_full_file_has_room_for_what_deleting_a_slice_writes(
     path.write_bytes(before)
     assert "would outgrow 0 MiB, nothing was saved: delete slices" in untouched(path, add)
     with database.transaction() as state:
-        state.slices[1015].status, state.slices[1015].left = "deleting", ["QEMU on 10.0.10.1"]
+        state.slices[1015].status, state.slices[1015].left = SliceStatus.DELETING, ["QEMU on 10.0.10.1"]
 
 
 def test_windows_line_ends_and_a_byte_order_mark_are_read_and_the_comment_stays(path: Path) -> None:
