@@ -1,4 +1,4 @@
-"""`database.yaml`: read, checked, locked, and replaced in one piece (DESIGN 6).
+"""`database.yaml`: read, checked, locked, and replaced in one piece (docs/decisions/one-file.md).
 
 Several processes and threads may use one file. Every change is a read-modify-write under a lock of a moment; the right
 to change the hosts of one slice is a lock of its own, because a deployment takes long.

@@ -1,7 +1,8 @@
 """The domain: users, flavors, slices and what is in them. Pure: no file, no host, no clock.
 
 `allocation/` gives out ids and addresses, `core/names.py` names them on the hosts. `to_dict` returns
-the documented layout of `database.yaml`. Keys of our own follow the documented keys and are left out while empty.
+the documented layout of `database.yaml` (docs/spec/models.md). Keys of our own follow the documented keys and are left
+out while empty.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Disks on a worker: the cached base image, and one thin qcow2 overlay per VM (spec/flavors.txt). Returns steps."""
+"""Disks on a worker: the cached base image, and one thin qcow2 overlay per VM (docs/spec/flavors.md). Returns steps."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ _TAKEN = (
     "slice and delete this one, then an operator removes it with: python3 cli.py doctor --fix"
 )
 
-# A guest's disk is the flavor's, but never smaller than the base image, which would cut off its end: that one's size is
-# in its header (docs/interop/qcow2.txt). An image that is larger than the flavor promises is refused; there may be part
-# of a MiB between. A size of 2^63 bytes and more is shown as negative. A disk gets its name when it is whole: an
-# overlay that exists is a good one, also after a crash half-way. Its mark is there before it, so that nothing of it is
-# ever without an owner. A mark of others without an overlay says nothing; it goes, or the new overlay would have two.
+# A guest's disk is the flavor's, but never smaller than the base image, which would cut off its end: that one's size
+# is in its header (QEMU's docs/interop/qcow2.txt). An image that is larger than the flavor promises is refused; there
+# may be part of a MiB between. A size of 2^63 bytes and more is shown as negative. A disk gets its name when it is
+# whole: an overlay that exists is a good one, also after a crash half-way. Its mark is there before it, so that
+# nothing of it is ever without an owner. A mark of others without an overlay says nothing; it goes, or the new
+# overlay would have two.
 _MAKE_OVERLAY = f"""base=$1 overlay=$2 size=$(($3 * 1048576)) mark=$4 most=$5
 [ ! -e "$overlay" ] || {{ echo "$overlay {_TAKEN}" >&2; exit 1; }}
 least=$(od -An -t d8 --endian=big -j 24 -N 8 "${{overlay%/*}}/$base") || exit

@@ -1,4 +1,4 @@
-"""The network node: gateways, DHCP and the way to the internet (spec/networking.txt, DESIGN 4 and 5). Returns steps.
+"""The network node: gateways, DHCP and the way to the internet (docs/spec/networking.md). Returns steps.
 
 A slice's gateways live in the slice's own router namespace: subnets repeat every 256 VLANs, and slices must not reach
 each other by way of their gateways. What all slices share, VLAN 400, is one locked step, and the reservations of the

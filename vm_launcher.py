@@ -1,4 +1,4 @@
-"""VMs on a worker: TAPs, ports on br-int, and QEMU (spec/networking.txt, qemu-system(1)). Returns steps."""
+"""VMs on a worker: TAPs, ports on br-int, and QEMU (docs/spec/networking.md, qemu-system(1)). Returns steps."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ _HAS_TOOLS = """[ "${SUDO_UID-1}" != 0 ] || {
 }
 missing=
 for tool; do command -v "$tool" >/dev/null || missing="$missing $tool"; done
-[ -z "$missing" ] || { echo "not installed:$missing (README lists the packages)" >&2; exit 1; }"""
+[ -z "$missing" ] || { echo "not installed:$missing (docs/install-hosts.md lists the packages)" >&2; exit 1; }"""
 
 
 class TakenPorts(NamedTuple):

@@ -1,4 +1,4 @@
-"""The documented design (spec/): the command lines that a manager sends to the hosts, one after the other. Pure.
+"""The documented design (docs/spec/): the command lines that a manager sends to the hosts, one after the other. Pure.
 
 Where the pages leave a gap it is filled in with the fewest commands: a pid file for what has to be ended by its pid,
 and VLAN 400 with its rules that goes with the last slice, as it does in the other contender.
@@ -38,11 +38,11 @@ class DocumentedDesign:
     # --- the phases ---------------------------------------------------------------------------------------------------
 
     def design(self) -> list[Line]:
-        """`create_backing_image` of every VM (spec/flavors.txt); the base image is on the workers already."""
+        """`create_backing_image` of every VM (docs/spec/flavors.md); the base image is on the workers already."""
         return [self._overlay(vm) for vm in self._slice.vms]
 
     def deploy(self) -> list[Line]:
-        """VLANs on the network node, then the VMs on their workers (spec/slices.txt, spec/networking.txt)."""
+        """VLANs on the network node, then the VMs on their workers (docs/spec/slices.md, docs/spec/networking.md)."""
         lines = [line for vlan in self._links for line in self._vlan(vlan, vlan_address(vlan, 0))]
         if self._slice.uses_internet:
             lines += self._vlan(self._internet.vlan_id, str(self._internet.network[0]))
@@ -51,7 +51,7 @@ class DocumentedDesign:
         return lines + [line for vm in self._slice.vms for line in (*self._plug_in(vm), self._start(vm))]
 
     def delete(self) -> list[Line]:
-        """VMs killed by pid, TAPs, VLANs and overlays removed ("What happens on slice deletion", spec/slices.txt)."""
+        """VMs killed by pid, TAPs, VLANs and overlays removed (docs/spec/slices.md, Deleting)."""
         lines = [line for vm in self._slice.vms for line in (self._kill(vm), *self._unplug(vm))]
         lines += [line for vlan in self._links for line in self._no_vlan(vlan)]
         if self._slice.uses_internet:

@@ -17,7 +17,11 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
         "start it, or repair its network; a worker that is dead for good: cli.py host forget ADDRESS",
     ),
     "host-unusable": ("error", "the host is there, and cannot be used", "correct that, and run doctor again"),
-    "sudo-refused": ("error", "the host answers, and sudo refuses", "give the SSH user the right that README lists"),
+    "sudo-refused": (
+        "error",
+        "the host answers, and sudo refuses",
+        "give the SSH user the right that docs/install-hosts.md names",
+    ),
     "look-failed": ("error", "the look at the host failed", "run doctor again; report it if it stays"),
     "invalid-answer": (
         "error",
@@ -25,7 +29,7 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
         "see what was changed on it, and run doctor again; while it cannot be measured it gets no VMs",
     ),
     "unread": ("warning", "a part of the look failed there", "see which program is missing or fails"),
-    "tool-missing": ("error", "a program is not installed", "README lists the packages"),
+    "tool-missing": ("error", "a program is not installed", "docs/install-hosts.md lists the packages"),
     "tool-too-old": ("error", "a program is older than what is needed", "upgrade the host"),
     "bridge-missing": ("error", "Open vSwitch has no bridge br-int", "ovs-vsctl add-br br-int, and its data port"),
     "switch-down": ("error", "ovs-vswitchd does not answer", "systemctl start openvswitch-switch"),
@@ -42,7 +46,7 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "data-port-missing": (
         "error",
         "no port of br-int leads to the other hosts",
-        "ovs-vsctl add-port br-int PORT; README, With hosts of your own, says how it stays",
+        "ovs-vsctl add-port br-int PORT; docs/data-network.md says how it stays",
     ),
     "data-port-unclear": (
         "warning",

@@ -46,7 +46,7 @@ def parser(default_database: Path) -> Parser:
         metavar="NAME",
         type=_name,
         dest="seat",
-        help="the menu for this user only, as a forced command of sshd: README, Letting students in",
+        help="the menu for this user only, as a forced command of sshd (docs/students-over-ssh.md)",
     )
     commands = whole.add_subparsers(dest="command", metavar="COMMAND")
     user = commands.add_parser("user", help="manage the accounts", description="Manage the accounts.")

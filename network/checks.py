@@ -63,7 +63,7 @@ problem_of() {{
 }}
 way=LOCAL
 if [ $# -gt 0 ]; then
-  problem="no port of {ovs.BRIDGE} leads to the other hosts; add the one of the data network (see README)"
+  problem="no port of {ovs.BRIDGE} leads to the other hosts; add that of the data network (docs/data-network.md)"
   [ -z "$setting" ] || problem="its data port $setting is not on the bridge: ovs-vsctl add-port {ovs.BRIDGE} $setting"
   for name in ${{setting:-$members}}; do
     case $inside in *" $name "*) continue;; esac

@@ -1,4 +1,4 @@
-"""What the network node lets pass between the internet VLAN and the rest of the world (spec/networking.txt, DESIGN 5).
+"""What the network node lets pass between the internet VLAN and the rest of the world (docs/spec/networking.md).
 
 All slices share these rules, each marked with our comment. They stand before all others of their chains, in the order
 in which they are written here and as `iptables-save` shows them. What is missing or in the wrong place is mended by

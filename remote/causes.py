@@ -185,10 +185,10 @@ def no_sudo(settings: SSHSettings, status: int, words: str) -> str:
     """Return why sudo did not start a shell: with status 1 it refuses (sudo(8)), with others the shell has ended."""
     said = last_line(words)
     if status == 1 and said:
-        right = f"let {settings.user} run /usr/bin/sh -s as root without a password (see README)"
+        right = f"let {settings.user} run /usr/bin/sh -s as root without a password (docs/install-hosts.md)"
         return f"sudo refuses: {said[:_LONGEST_QUOTE]}; it has to {right}"
     if status in _NO_PROGRAM:
-        return f"sudo cannot be run there: {quoted(words)}; install it (README lists the packages)"
+        return f"sudo cannot be run there: {quoted(words)}; install it (docs/install-hosts.md lists the packages)"
     return f"the shell there ended with status {status} before it began: {said or 'without a word'}; try again"
 
 

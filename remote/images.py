@@ -1,4 +1,4 @@
-"""The header of a qcow2 file (docs/interop/qcow2.txt): what is no base image is known before it is copied."""
+"""The header of a qcow2 file (QEMU's docs/interop/qcow2.txt): what is no base image is known before it is copied."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FEATURES = struct.Struct(">72xQ")
 _EXTERNAL_DATA = 1 << 2
 
 _SIZE = slice(24, 32)
-"""Where a qcow2 header has the virtual size in bytes, the highest byte first (docs/interop/qcow2.txt of QEMU)."""
+"""Where a qcow2 header has the virtual size in bytes, the highest byte first (QEMU's docs/interop/qcow2.txt)."""
 
 _MIB = 1 << 20
 

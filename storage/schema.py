@@ -337,13 +337,15 @@ AMOUNT = number(0, 1e9)
 def _check_ssh_user(value: object) -> None:
     LOGIN(value)
     if value == "root":
-        raise Broken("must not be root, because QEMU runs as this user; name one that may use sudo (README, A user)")
+        raise Broken(
+            "must not be root, because QEMU runs as this user; name one that may use sudo (docs/install-hosts.md)"
+        )
 
 
 SSH_USER = Rule(_check_ssh_user, "a login name other than root, because QEMU runs as this user")
 
 
-# --- The records (DESIGN 6, spec/models.txt, spec/slices.txt) ---------------------------------------------------------
+# --- The records (docs/spec/models.md, docs/reference/database.md) ----------------------------------------------------
 
 SSH = record(
     {},

@@ -85,7 +85,7 @@ MEANINGS: Mapping[str, str] = {
     "workers.*.used_disk_gb": "Disk that its VMs were promised.",
     "workers.*.up": "Whether it gets VMs at present.",
     "workers.*.problem": "What is wrong with it, in words.",
-    "workers.*.forgotten": "Whether it was written off (`cli.py host forget`).",
+    "workers.*.forgotten": "Whether it was written off (`cli.py host forget ADDRESS`).",
     "workers.*.measured": "When it was measured, in seconds since 1970.",
     "slices.*.slice_id": "The id, as in the key.",
     "slices.*.owner": "The user that owns it.",

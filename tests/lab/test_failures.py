@@ -192,7 +192,7 @@ ROOM_IN_RUN = "rm /run/full*; mount -o remount,size=50%,nr_inodes=1m /run"
 FAULTS: dict[str, tuple[Fault, str]] = {
     "preflight: dnsmasq is not installed": (
         broken("network", DNSMASQ),
-        "10.0.10.3: programs: not installed: dnsmasq (README lists the packages); nothing was changed",
+        "10.0.10.3: programs: not installed: dnsmasq (docs/install-hosts.md lists the packages); nothing was changed",
     ),
     "preflight: a full disk": (full_disk("worker1"), "10.0.10.1: room for the VMs: the disk is full"),
     "preflight: a read-only disk": (

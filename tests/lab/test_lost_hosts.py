@@ -27,7 +27,7 @@ ALL = "all"
 """Where the way from the manager to every host is concerned."""
 
 SECONDS = {"before": 25, "during deploy": 100, "after": 25, "during delete": 100}
-"""The README's deadlines: a host that was lost before, and one that is lost in the middle of a change."""
+"""The deadlines of docs/operations.md: a host that was lost before, and one that is lost in the middle of a change."""
 
 ENDED_BY_LOSS = (128 + signal.SIGHUP, cli.OUTPUT_LOST)
 """Whether the end of the connection or of what takes the output is met first is chance."""

@@ -19,7 +19,7 @@ from tests.support.lab.visitor import Menu
 pytestmark = pytest.mark.lab
 
 LOOK_SECONDS, FIX_SECONDS = 10, 20
-"""What the README promises; a login and its own start take a little beside it."""
+"""What docs/operations.md promises; a login and its own start take a little beside it."""
 
 SLACK = 5
 

@@ -1,4 +1,4 @@
-"""Students at the door: the service account set up word by word as README says, and attacked with the real ssh."""
+"""The service account of docs/students-over-ssh.md, set up word by word, and attacked with the real ssh."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _REMOVE = (
 _OPEN_ENVIRONMENT = "AcceptEnv *\n"
 
 
-def _readme() -> tuple[str, str, str]:
-    """The commands, sshd's lines and a student's line, as README has them."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text.partition("## Letting students in")[2].partition("\n## ")[0]
+def _page() -> tuple[str, str, str]:
+    """Return the commands, sshd's lines and a student's line, as the page has them."""
+    text = (ROOT / "docs/students-over-ssh.md").read_text(encoding="utf-8")
+    section = text.partition("## Set it up")[2].partition("\n## ")[0]
     blocks = re.findall(r"^```(?:sh)?\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 3, blocks
+    assert len(blocks) == 4, blocks  # the last one adds the user
     return blocks[0], blocks[1], blocks[2]
 
 
@@ -133,7 +133,7 @@ def _reload_sshd(lab: Lab) -> None:
 
 @pytest.fixture(scope="module")
 def door(lab: Lab, home: Path) -> Iterator[Door]:
-    commands, sshd, line = _readme()
+    commands, sshd, line = _page()
     keys = {}
     for name in PASSWORDS:
         keys[name] = home / name

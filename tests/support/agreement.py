@@ -1,6 +1,6 @@
 """Whether hosts and database agree: whose is each thing on the fake hosts, and may it be there?
 
-Worked out from the names alone (DESIGN 4), not from the plans that put the things there.
+Worked out from the names alone (docs/architecture.md), not from the plans that put the things there.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def test_a_data_port_that_carries_the_vlan_is_enough(
 @pytest.mark.parametrize(
     ("ports", "interfaces", "setting", "said"),
     [
-        ({}, {}, "", "no port of br-int leads to the other hosts; add the one of the data network (see README)"),
+        ({}, {}, "", "no port of br-int leads to the other hosts; add that of the data network (docs/data-network.md)"),
         ({}, {}, "ens4", "its data port ens4 is not on the bridge: ovs-vsctl add-port br-int ens4"),
         (*TUNNELS, "ens4", "its data port ens4 is not on the bridge: ovs-vsctl add-port br-int ens4"),
         ({"p": "1,[],[]"}, {"p": "patch,{}"}, "", f"its data port p carries the VLAN of its tag only; {TRUNK}"),

@@ -1,0 +1,241 @@
+"""The pages tell the truth, as far as that shows without a host."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import lab.__main__
+from accounts.logins import FREE, LONGEST_WAIT_S
+from core.inventory import Inventory, LoginSettings, Timeouts
+from core.passwords import MIN_NEW_LENGTH
+from core.status import SliceStatus, VMStatus
+from database import MAX_BYTES, Database
+from deployment import DeploymentAPI
+from inspection.codes import CODES
+from inspection.collect import look_plan
+from lab import disk
+from menu.arguments import parser
+from menu.entries import ENTRIES
+from menu.views import SliceView
+from models import VM, Flavor, Interface, Slice
+from remote.plan import Command
+from tests.support.designs import DESIGNS, design
+from tests.support.paths import ROOT
+
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
+}
+TEXT = "\n".join(text for page, text in PAGES.items() if not page.startswith(("CHANGELOG", "docs/reference/")))
+"""What people wrote for readers of today."""
+
+README = PAGES["README.md"]
+OPERATIONS = PAGES["docs/operations.md"]
+SECURITY = PAGES["docs/security.md"]
+HOSTS = PAGES["docs/install-hosts.md"]
+GUIDE = PAGES["docs/user-guide.md"]
+
+PROGRAMS_IN_SCRIPTS = (
+    *("cat", "cut", "df", "du", "grep", "ip", "kill", "nproc", "ovs-appctl", "ovs-ofctl", "ovs-vsctl"),
+    *("find", "head", "ls", "nsenter", "iptables", "iptables-restore", "iptables-save", "sed", "sleep", "ss", "tac"),
+    *("tail", "timeout", "tr"),
+)
+
+
+def anchor(heading: str) -> str:
+    """Return the anchor of a heading, as a forge makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def links(page: str) -> Iterator[tuple[str, str]]:
+    """Yield file and anchor of every link of a page to a page or file of this repository."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", PAGES[page]):
+        if "://" not in target:
+            path, _, place = target.partition("#")
+            file = (ROOT / page).parent / path if path else ROOT / page
+            yield file.resolve().relative_to(ROOT).as_posix(), place
+
+
+def lines_of_code() -> list[str]:
+    """Return every line in a block of shell code of all pages, continued lines joined."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
+    return re.sub(r"\\?\n +", " ", "\n".join(blocks)).splitlines()
+
+
+def words_after(command: str) -> list[str]:
+    """Return the arguments of every line of code that runs `command`, and of every mention of it in a sentence."""
+    inline = re.findall(rf"`(?:python3 )?{re.escape(command)} ([^`]+)`", TEXT)
+    blocks = [line.partition(f"{command} ")[2] for line in lines_of_code() if f"{command} " in line]
+    return sorted({words for words in (*inline, *blocks) if "[" not in words})
+
+
+def programs_run_as_root() -> set[str]:
+    """Return every program that some plan runs as root, those inside scripts included."""
+    deployment = DeploymentAPI(Inventory())
+    plans = [deployment.deploy_plan(design(name)) for name in DESIGNS]
+    inventory = Inventory()
+    look = look_plan(inventory, inventory.hosts, thorough=True)
+    steps = [step for plan in (*plans, deployment.discovery_plan(), look) for step in plan.steps]
+    commands = [command for step in steps for command in (*step.do, *step.undo) if isinstance(command, Command)]
+    argvs = [argv for c in commands if not c.as_user for argv in (c.argv, c.unless) if argv]
+    scripts = " ".join(argv[2] for argv in argvs if argv[:2] == ("sh", "-c"))
+    inside = {program for program in PROGRAMS_IN_SCRIPTS if re.search(rf"(?<![-\w]){program}(?![-\w])", scripts)}
+    return {argv[0] for argv in argvs} | inside | ({"flock"} if any(step.lock for step in steps) else set())
+
+
+# --- all pages --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_every_link_leads_to_a_page_and_a_heading(page: str) -> None:
+    for file, place in links(page):
+        assert (ROOT / file).exists(), file
+        if place:
+            headings = re.findall(r"^#+ (.*)$", PAGES[file], re.MULTILINE)
+            assert place in {anchor(heading) for heading in headings}, f"{file}#{place}"
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached: set[str] = set()
+    found = {"README.md"}
+    while found:
+        reached |= found
+        found = {file for page in found for file, _ in links(page) if file in PAGES} - reached
+    assert reached == {*PAGES}
+
+
+@pytest.mark.parametrize("target", sorted({*re.findall(r"(?:^|`)make ([a-z]+)", TEXT, re.MULTILINE)}))
+def test_every_make_target_exists(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_every_test_they_run_exists() -> None:
+    named = {word for line in lines_of_code() for word in line.split() if word.startswith("tests/")}
+    assert named
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_every_file_they_name_exists() -> None:
+    pattern = r"`((?:[a-z_]+/)+(?:[\w-]+\.(?:py|md|txt|sh|xz))?|[a-z_]+\.py)`"
+    named = set(re.findall(pattern, TEXT))
+    assert {"menu/entries.py", "inspection/isolation/", "models.py"} <= named
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
+@pytest.mark.parametrize("words", words_after("cli.py"))
+def test_every_command_of_the_operator_is_understood(words: str) -> None:
+    assert parser(Path("database.yaml")).parse_args(shlex.split(words.replace("ADDRESS", "10.0.10.2")))
+
+
+@pytest.mark.parametrize("words", words_after("-m lab"))
+def test_every_command_of_the_lab_is_understood(words: str) -> None:
+    assert lab.__main__.parse(shlex.split(words))
+
+
+def test_the_readme_is_short_and_begins_with_both_commands() -> None:
+    assert len(README.split()) <= 900
+    first_screen = "\n".join(README.splitlines()[:24])
+    assert "make run" in first_screen
+    assert "make test" in first_screen
+
+
+def test_the_newest_version_of_the_changelog_is_the_projects() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert re.findall(r"^## ([\d.]+)", PAGES["CHANGELOG.md"], re.MULTILINE)[0] == project["version"]
+
+
+# --- what one page says -----------------------------------------------------------------------------------------------
+
+
+def test_every_entry_of_the_menu_is_in_the_table() -> None:
+    rows = re.findall(r"^\| (\d+) \| ([^|]+) \|", GUIDE, re.MULTILINE)
+    assert rows == [(str(entry.number), entry.title) for entry in ENTRIES]
+
+
+def test_a_slice_is_shown_as_the_menu_shows_it() -> None:
+    vm = VM(1004, "web", "student", "10.0.10.1", 5901, [], dict(Flavor.FLAVORS["cirros"]))
+    address = {"ip": "10.60.7.104", "cidr": "10.60.7.0/24", "gateway": "10.60.7.1"}
+    vm.interfaces = [Interface("eth0", 400, "52:54:00:03:ec:00", address), Interface("eth1", mac="52:54:00:03:ec:01")]
+    vm.flavor_name, vm.vnc_secret, vm.status = "cirros", "i8mbr1B3", VMStatus.RUNNING
+    slice_ = Slice(1003, "student")
+    slice_.name, slice_.status, slice_.vms = "first", SliceStatus.RUNNING, [vm]
+    shown = SliceView(slice_, "student", ("10.0.10.1: VM web does not run", "11 repairs it")).lines()
+    assert "\n".join(shown) in GUIDE
+
+
+def test_every_program_that_runs_as_root_is_listed() -> None:
+    table = SECURITY[SECURITY.index("| program | on |") : SECURITY.index("## What runs as root in the lab")]
+    listed = set(re.findall(r"`([\w-]+)`", "\n".join(row.split("|")[1] for row in table.splitlines() if "|" in row)))
+    programs = programs_run_as_root()
+    assert {"ovs-vsctl", "iptables-restore", "kill", "ip"} <= programs
+    assert programs <= listed
+
+
+def test_the_properties_of_the_proof_are_those_of_the_code() -> None:
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "inspection/isolation").glob("*.py"))
+    titles = re.findall(r"^(.*): \d+ checked, holds$", SECURITY, re.MULTILINE)
+    assert len(titles) > 5
+    assert not [title for title in titles if title not in code]
+
+
+def test_the_one_right_in_sudo_is_the_one_the_labs_hosts_grant() -> None:
+    assert disk.SUDO_RULE in HOSTS
+
+
+def test_the_unit_that_brings_the_data_port_up_is_one_for_systemd(tmp_path: Path) -> None:
+    path, unit = re.findall(r"```ini\n# (\S+)\n(.*?)```", PAGES["docs/data-network.md"], re.DOTALL)[0]
+    file = tmp_path / Path(path).name.replace("@", "@ens4")
+    file.write_text(unit)
+    assert "ExecStart=ip link set dev %i up\n" in unit
+    if verify := shutil.which("systemd-analyze"):
+        done = subprocess.run([verify, "verify", str(file)], capture_output=True, text=True, check=False)
+        assert file.name not in done.stderr
+
+
+def test_every_code_of_the_data_network_is_one_of_the_doctors() -> None:
+    rows = re.findall(r"^\| ((?:`[a-z-]+`(?:, )?)+) \|", PAGES["docs/data-network.md"], re.MULTILINE)
+    codes = re.findall(r"`([a-z-]+)`", " ".join(rows))
+    assert len(codes) > 5
+    assert {*codes} <= {*CODES}
+
+
+def test_the_shipped_database_is_the_one_they_describe() -> None:
+    state = Database(ROOT / "database.yaml").load()
+    assert state.inventory == Inventory()
+    assert {name: user.quota_vms for name, user in state.users.items()} == {"admin": 10, "student": 6}
+    assert list(state.all_flavors) == ["cirros", "ubuntu"]
+    hypervisor = state.inventory.hypervisor
+    assert f"`hypervisor: cpu_overcommit` ({hypervisor.cpu_overcommit:g})" in HOSTS
+    assert f"`hypervisor: spread` ({hypervisor.spread}; 0 means all)" in HOSTS
+    assert not [flavor for flavor in state.all_flavors.values() if flavor["image"] not in HOSTS]
+
+
+def test_limits_and_timeouts_are_those_of_the_code() -> None:
+    times, login = Timeouts(), LoginSettings()
+    words = f"connect: {times.connect:g}, silence: {times.silence:g}, change: {times.change:g}"
+    assert f"`ssh: {{timeouts: {{{words}}}}}`" in OPERATIONS
+    assert f"A file above {MAX_BYTES >> 20} MiB is refused" in OPERATIONS
+    students = PAGES["docs/students-over-ssh.md"]
+    assert f"| {login.sessions} | `login: {{sessions: {login.sessions}}}`" in students
+    assert f"`login: {{idle: {login.idle}}}`" in students
+    assert f"at least\n{MIN_NEW_LENGTH} characters" in GUIDE
+    assert FREE == 3
+    assert f"up to {LONGEST_WAIT_S} s" in GUIDE
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"`(\.venv/bin/pytest .*?)`", PAGES["docs/reliability.md"]))))
+def test_every_command_of_the_table_of_faults_names_tests_that_are_there(command: str) -> None:
+    words = shlex.split(command)
+    files = [ROOT / word for word in words if word.endswith(".py")]
+    known = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    wanted = words[words.index("-k") + 1].replace(" or ", " ").split() if "-k" in words else []
+    assert files
+    assert not [word for word in wanted if word not in known]
