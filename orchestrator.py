@@ -339,7 +339,7 @@ class OrchestratorAPI:
         """What does not run of the user's running slices, in sentences; a slice that somebody works on is left out."""
         from inspection.findings import summary  # noqa: PLC0415
 
-        ailing = self._inspector.ailments(rights.visible(self._database.load(), actor))
+        ailing = self._inspector.problems(rights.visible(self._database.load(), actor))
         return {slice_id: summary(found) for slice_id, found in ailing.items() if found}
 
     @_answers

@@ -13,7 +13,7 @@ from typing import Any, Self
 from bench.work import Work
 from core.inventory import Inventory
 from deployment import DeploymentAPI
-from inspection.collect import look_plan
+from inspection.collect import collection_plan
 from inspection.findings import Comparison
 from models import Slice
 from remote.batch import GO_FIRST, LOCK
@@ -77,7 +77,7 @@ def life_of(slice_: Slice, inventory: Inventory) -> Life:
 
 def look(slices: Sequence[Slice], inventory: Inventory) -> list[Turn]:
     """One look at every host that the slices are on, however many they are."""
-    return turns(look_plan(inventory, Comparison(inventory).hosts_of(slices)))
+    return turns(collection_plan(inventory, Comparison(inventory).hosts_of(slices)))
 
 
 def turns(plan: Plan) -> list[Turn]:

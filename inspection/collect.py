@@ -1,7 +1,7 @@
-"""The look at a host: one read-only step, one round trip, few processes. Pure: returns plans.
+"""Plan the collection of facts: one read-only step per host, one round trip, few processes. Pure.
 
-Every command may fail and the rest is still read: a host without Open vSwitch has processes and files all the same. A
-command that has nothing to show succeeds: one that fails is a part of the host that could not be read.
+Each command may fail alone: a host without Open vSwitch still has processes and files. A command that finds nothing
+succeeds, so a failed command means that a part of the host could not be read.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from vlan_manager import TOOLS as NETWORK_TOOLS
 from vm_launcher import TOOLS as WORKER_TOOLS
 
 ANY = tuple(range(256))
-"""A command that fails is an observation too."""
+"""All exit statuses: a failed command must not end the step."""
 
 PROGRAM = r"^(.*/)?(qemu-(system-[a-z0-9_]+|kvm)|dnsmasq)$"
 MARK = r"^(slice[0-9]+-vm[0-9]+|--pid-file=/run/ns-dhcp-vlan[0-9]+/pid)$"
-"""Words of a command line that make a process worth a look."""
+"""Words of a command line by which a process of ours is found."""
 
-# One grep finds the processes, one reads their command lines: a line each, its words apart by a byte that is in none.
+# One grep finds the processes, another one reads their command lines: a line each, its words separated by \037.
 _FOUND = r"""set -- $(grep -lazE -e "$1" -e "$2" /proc/[0-9]*/cmdline 2>/dev/null)
 [ $# -gt 0 ] || exit 0
 """
@@ -45,11 +45,10 @@ grep -sH '' /run/ns-*/pid /run/ns-*/hosts/*
 for file in /run/ns-*/hosts/*; do [ ! -f "$file" ] || [ -s "$file" ] || echo "$file:"; done
 exit 0"""
 
-# A process in a namespace shows its network to those outside as well (proc(5), /proc/pid/net): nothing has to be
-# started in there. That is enough where a DHCP server is in its namespace and was started after ovs-vswitchd, so that
-# its interface is the one that it opened. /proc shows no MACs, which only those on the VLAN that is shared have of us,
-# and no addresses without a network, which only the proof of isolation asks for. A server has one device: the table of
-# devices is opened only where that of networks is empty.
+# /proc/pid/net (proc(5)) shows the network of a namespace without a process started in there. It is enough if the
+# DHCP server is in its namespace and younger than ovs-vswitchd: then its interface is the one it opened. /proc shows no
+# MACs, which matter on the shared VLAN only. It shows no addresses without a network, which only the isolation proof
+# needs. A server has one device, so the table of devices is opened only if the table of networks is empty.
 _NAMESPACES = r"""shared=$1 thorough=$2
 facts='
   FNR == 1 { kind = FILENAME; sub(".*/", "", kind) }
@@ -91,11 +90,11 @@ done
 
 _FILTER = '[ ! -e "/run/netns/$1" ] || exec nsenter --net="/run/netns/$1" iptables-save -t filter'
 
-# The kernel gives one byte of it to who reads byte by byte, as sh(1) does, and then says that it is at the end.
+# This file of the kernel gives one byte, then its end: `read` of sh(1) fails, but `on` is set.
 FORWARDING = f"""on=; read -r on </proc/sys/net/ipv4/ip_forward; echo "$on"
 {checks.LIST_BARRIERS}"""
 
-# What a host's own IP stack has to do with guests' devices: settings, neighbours and routes; the sockets of programs.
+# The host's own IP stack on guests' devices: settings, neighbours, routes, and the sockets of programs.
 _STACK = r"""ipv6=/proc/sys/net/ipv6/conf ipv4=/proc/sys/net/ipv4/conf
 for path in /sys/class/net/*; do
   name=${path##*/}
@@ -111,11 +110,11 @@ _ROOM = r"""folder=$1; [ -d "$folder" ] || folder=.
 df --output=avail -k "$folder" | tail -n 1
 sed -n 's/^MemAvailable: *\([0-9]*\) kB$/\1/p' /proc/meminfo"""
 
-# What has the name of one of our logs in /tmp; what others make there can be as much as they like.
+# Only names of our logs: other users can put any number of files into /tmp.
 _LOGS = rf"""find /tmp -maxdepth 1 -regextype posix-extended -regex '/tmp/dnsmasq_vlan[0-9]{{1,4}}\.log' \
   \( \( {OUR_LOGS} \) -printf 'ours %f\n' -o -printf 'foreign %f\n' \)"""
 
-# Lists without the addresses that are known at the moment, as they are compared with `neighbours.listing`.
+# -t leaves out the addresses known now, so that the text can be compared with `neighbours.listing`.
 _BOUNDS = """for path in /run/netns/ns-*; do
   [ -e "$path" ] || continue
   echo "namespace ${path##*/}"; nsenter --net="$path" nft -t list ruleset || exit
@@ -142,21 +141,21 @@ _PORTS = (
 
 
 def tools_of(inventory: Inventory, host: str) -> list[str]:
-    """The programs that a host needs."""
+    """Return the programs that a host needs."""
     on_worker = WORKER_TOOLS if host in inventory.workers_list else ()
     return sorted({*on_worker, *(NETWORK_TOOLS if host == inventory.network_node else ())})
 
 
 def commands(inventory: Inventory, host: str, *, thorough: bool = False) -> dict[str, Command]:
-    """What is asked of a host, by the name under which the answer is read.
+    """Return the commands for a host, by the names under which `parse.parse_answers` reads their answers.
 
-    What a slice's comparison with the host needs; `thorough`: also all that only operators are told of.
+    They give the facts to compare a slice with the host. `thorough` adds the facts for operators.
     """
     images, shared = inventory.hypervisor.images_path, dhcp_namespace(inventory.internet.vlan_id)
     asked = {
         "ports": _PORTS,
         "flows": ("ovs-ofctl", "--timeout=5", "--no-stats", "--names", "dump-flows", ovs.BRIDGE),
-        "devices": ("ip", "-j", "-d", "addr"),  # without details it does not tell the alias, our mark
+        "devices": ("ip", "-j", "-d", "addr"),  # only with details it shows the alias, our mark
         "processes": ("sh", "-c", _PROCESSES, "sh", PROGRAM, MARK),
     }
     if host in inventory.workers_list:
@@ -164,7 +163,7 @@ def commands(inventory: Inventory, host: str, *, thorough: bool = False) -> dict
     if host == inventory.network_node:
         asked |= {
             "marks": ("sh", "-c", _MARKS),
-            "namespaces": ("sh", "-c", _NAMESPACES, "sh", shared, "thorough" * thorough),
+            "namespaces": ("sh", "-c", _NAMESPACES, "sh", shared, "thorough" if thorough else ""),
             "rules": ("iptables-save",),
             "filter": ("sh", "-c", _FILTER, "sh", shared),
             "forwarding": ("sh", "-c", FORWARDING, "sh", *checks.barrier_words(inventory)),
@@ -191,11 +190,11 @@ def commands(inventory: Inventory, host: str, *, thorough: bool = False) -> dict
     return {name: Command(argv, ok=ANY, as_user=name in as_user) for name, argv in asked.items()}
 
 
-def look_plan(inventory: Inventory, hosts: Iterable[str], *, thorough: bool = False) -> Plan:
-    """A look at each of the hosts, side by side."""
+def collection_plan(inventory: Inventory, hosts: Iterable[str], *, thorough: bool = False) -> Plan:
+    """Return the plan that collects the facts of the hosts, side by side."""
     steps = (
-        Step(host, "what is there", tuple(commands(inventory, host, thorough=thorough).values()))
+        Step(host, "collect facts", tuple(commands(inventory, host, thorough=thorough).values()))
         for host in dict.fromkeys(hosts)
     )
     seconds = inventory.ssh.timeouts.look
-    return Plan((Stage("look", tuple(steps)),), timeout=seconds, deadline=seconds, repeatable=True)
+    return Plan((Stage("collect", tuple(steps)),), timeout=seconds, deadline=seconds, repeatable=True)

@@ -1,4 +1,4 @@
-"""The doctor: all hosts against the whole database, and the removal of what belongs to no slice."""
+"""Compare all hosts with the whole database, and remove objects of ours that belong to no slice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.status import SliceStatus
 from database import Database
 from inspection import findings, orphans
 from inspection.findings import Finding
-from inspection.inspector import Inspector, Look, Survey
+from inspection.inspector import CollectedFacts, Inspector, Survey
 from inspection.orphans import Orphan, Owners
 from remote.plan import Step
 from remote.runner import Runner
@@ -21,7 +21,10 @@ from storage.state import State
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the doctor found: sentences about what `--fix` would remove, and about what it did."""
+    """The result of the doctor.
+
+    `unseen`: hosts without facts. `removable`: sentences about objects that `--fix` would remove.
+    """
 
     findings: tuple[Finding, ...]
     unseen: tuple[str, ...]
@@ -31,7 +34,7 @@ class Diagnosis:
 
 
 class Doctor:
-    """Compares the hosts with the whole file, and removes what has no slice."""
+    """Finds problems on all hosts, and removes objects of ours without a slice."""
 
     def __init__(self, database: Database, inspector: Inspector, runner: Runner, audit: Audit) -> None:
         self._database = database
@@ -40,23 +43,25 @@ class Doctor:
         self._audit = audit
 
     def examine(self) -> Diagnosis:
-        """Everything that is wrong, on all hosts; nothing is changed."""
+        """Return all problems on all hosts. This changes nothing."""
         slices = self._database.load().slices.values()
         survey = self._inspector.survey(slices, self._inspector.inventory.hosts, thorough=True)
-        lost = self._orphans(Owners(self._inspector.comparison, survey.slices, survey.is_busy), survey.look)
-        found = (*self._found(survey), *(orphan.finding for orphan in lost))
-        # That the switch is down is said once, not once for each slice.
+        ownerless = self._orphans(Owners(self._inspector.comparison, survey.slices, survey.is_busy), survey.collected)
+        found = (*self._found(survey), *(orphan.finding for orphan in ownerless))
+        # A dead switch is one problem of its host, not one of each slice.
         once = {(finding.code, finding.host, finding.what): finding for finding in reversed(found)}
-        marks = [_mark(host) for host in self._forgotten(self._database.load()) if host in survey.look.sights]
-        removable = (*(_sentence(step) for orphan in lost for step in orphan.steps), *marks)
-        return Diagnosis(tuple(once.values())[::-1], tuple(survey.look.errors), removable)
+        marks = [
+            _mark(host) for host in self._forgotten(self._database.load()) if host in survey.collected.facts_by_host
+        ]
+        removable = (*(_sentence(step) for orphan in ownerless for step in orphan.steps), *marks)
+        return Diagnosis(tuple(once.values())[::-1], tuple(survey.collected.errors), removable)
 
     def fix(self, agreed: Collection[str] | None = None) -> Diagnosis:
-        """Remove what carries our mark and belongs to no slice; what is wrong besides is told as by `examine`.
+        """Remove objects that carry our mark and belong to no slice, then return the problems that are left.
 
-        With `agreed`, what an earlier look called `removable`, nothing else is removed.
+        `agreed` limits the removal to these sentences of an earlier `removable`.
 
-        The file is locked meanwhile: nobody can make a slice, or begin to change one, between the look and the removal.
+        The file stays locked from the collection to the removal, so that no slice is created or changed in between.
         """
         with self._audit.noted(Entry(operator(), "remove orphans"), announced=True) as entry:
             removed, left = self._remove(agreed)
@@ -66,21 +71,21 @@ class Doctor:
         return replace(after, removed=removed, not_removed=left)
 
     def _remove(self, agreed: Collection[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Sentences about what was removed, and about what could not be."""
+        """Return sentences about removed objects, and about objects that could not be removed."""
         with self._database.transaction() as state:
             began = time.monotonic()
-            look = self._inspector.look(self._inspector.inventory.hosts, thorough=True)
+            collected = self._inspector.collect(self._inspector.inventory.hosts, thorough=True)
             owners = Owners(self._inspector.comparison, state.slices.values(), self._database.is_claimed)
-            found = self._orphans(owners, look)
+            found = self._orphans(owners, collected)
             steps = (step for orphan in found for step in orphan.steps)
             wanted = [step for step in steps if agreed is None or _sentence(step) in agreed]
-            # As long as two looks for one and the removal together: nobody can change the file meanwhile.
+            # The file is locked meanwhile, so collection and removal together get the time of two collections.
             seconds = 2 * self._inspector.inventory.ssh.timeouts.look
             plan = orphans.removal_plan(wanted, seconds - (time.monotonic() - began))
             report = self._runner.run(plan, keep_going=True)
             failed = {result.step: result.error for result in report.failures if result.error}
             removed = tuple(_sentence(step) for step in plan.steps if step not in failed)
-            cleared = self._cleared(state, look, found, removed)
+            cleared = self._cleared(state, collected, found, removed)
             for host in sorted(cleared):
                 if agreed is not None and _mark(host) not in agreed:
                     continue
@@ -89,37 +94,45 @@ class Doctor:
         return removed, tuple(_not_removed(step.host, step.title, error) for step, error in failed.items())
 
     def _forgotten(self, state: State) -> list[str]:
-        """Return the hosts that were written off, of those that are looked at."""
+        """Return the hosts of the inventory that were written off."""
         return [
             host for host in self._inspector.inventory.hosts if host in state.workers and state.workers[host].forgotten
         ]
 
-    def _cleared(self, state: State, look: Look, found: Sequence[Orphan], removed: Collection[str]) -> set[str]:
-        """Return the hosts that were written off, are back, and have nothing of ours any more."""
+    def _cleared(
+        self, state: State, collected: CollectedFacts, found: Sequence[Orphan], removed: Collection[str]
+    ) -> set[str]:
+        """Return the written-off hosts that answer again and hold no object of ours."""
         left = {o.finding.host for o in found if not o.steps or not {_sentence(step) for step in o.steps} <= {*removed}}
-        return {host for host in self._forgotten(state) if host in look.sights and host not in {*left, *look.partly}}
+        return {
+            host
+            for host in self._forgotten(state)
+            if host in collected.facts_by_host and host not in {*left, *collected.incomplete}
+        }
 
     def _found(self, survey: Survey) -> Iterator[Finding]:
-        look, comparison = survey.look, self._inspector.comparison
-        yield from look.unseen
+        collected, comparison = survey.collected, self._inspector.comparison
+        yield from collected.error_findings
         for host in self._forgotten(self._database.load()):
-            if host in look.sights:
+            if host in collected.facts_by_host:
                 yield Finding("host-forgotten", host, "it was written off and answers again")
-        yield from findings.shared_folders(look.sights.values())
-        for sight in look.sights.values():
-            yield from findings.of_host(self._inspector.inventory, sight, look.began, look.ended)
-        for slice_ in survey.steady_in(SliceStatus.RUNNING):
-            yield from comparison.of_slice(slice_, look.sights)
-        for slice_ in survey.steady_in(SliceStatus.DESIGN):
-            yield from (finding for sight in look.sights.values() for finding in comparison.overlays(slice_, sight))
+        yield from findings.shared_folders(collected.facts_by_host.values())
+        for facts in collected.facts_by_host.values():
+            yield from findings.of_host(self._inspector.inventory, facts, collected.began, collected.ended)
+        for slice_ in survey.unchanged_in(SliceStatus.RUNNING):
+            yield from comparison.of_slice(slice_, collected.facts_by_host)
+        for slice_ in survey.unchanged_in(SliceStatus.DESIGN):
+            yield from (
+                finding for facts in collected.facts_by_host.values() for finding in comparison.overlays(slice_, facts)
+            )
 
     @staticmethod
-    def _orphans(owners: Owners, look: Look) -> list[Orphan]:
-        return [orphan for sight in look.sights.values() for orphan in orphans.orphans(owners, sight)]
+    def _orphans(owners: Owners, collected: CollectedFacts) -> list[Orphan]:
+        return [orphan for facts in collected.facts_by_host.values() for orphan in orphans.orphans(owners, facts)]
 
 
 def _mark(host: str) -> str:
-    """Return the sentence for the mark that keeps VMs away from a host that was written off."""
+    """Return a sentence about the mark that keeps VMs away from a written-off host."""
     return f"{host}: host-forgotten: the mark that keeps VMs away"
 
 

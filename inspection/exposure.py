@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from inspection.facts import Device, DeviceSettings, Namespace, Sight
+from inspection.facts import Device, DeviceSettings, Facts, Namespace
 from network import stack
 
 _CLOSED = DeviceSettings(ipv6=False, rp_filter=1)
 
 
-def is_dropped(sight: Sight, slice_id: int, taps: Sequence[str]) -> bool:
+def is_dropped(facts: Facts, slice_id: int, taps: Sequence[str]) -> bool:
     """Return whether everything that comes from the slice's TAPs is dropped before the host's IP stack."""
-    return sight.drops.get(slice_id) == stack.listing(slice_id, taps)
+    return facts.drops.get(slice_id) == stack.listing(slice_id, taps)
 
 
-def of_tap(tap: Device, sight: Sight) -> Iterator[str]:
+def of_tap(tap: Device, facts: Facts) -> Iterator[str]:
     """Yield how the host's IP stack takes part in the wire of a TAP."""
-    settings = sight.settings.get(tap.name, _CLOSED)
+    settings = facts.settings.get(tap.name, _CLOSED)
     if tap.arp:
         yield f"the host speaks ARP on {tap.name}"
     yield from _of_ipv6(tap.name, tap.ipv6, on=settings.ipv6)
@@ -25,10 +25,10 @@ def of_tap(tap: Device, sight: Sight) -> Iterator[str]:
         yield f"{tap.name} has no reverse path filter"
 
 
-def of_gateway(port: Device, sight: Sight) -> Iterator[str]:
+def of_gateway(port: Device, facts: Facts) -> Iterator[str]:
     """Yield how the host's IP stack takes part in the wire of a gateway by more than its IPv4 network."""
-    yield from _of_ipv6(port.name, port.ipv6, on=sight.settings.get(port.name, _CLOSED).ipv6)
-    yield from (what for what in ways(port.name, sight) if " default " in what)
+    yield from _of_ipv6(port.name, port.ipv6, on=facts.settings.get(port.name, _CLOSED).ipv6)
+    yield from (what for what in ways(port.name, facts) if " default " in what)
 
 
 def of_namespace(namespace: Namespace) -> Iterator[str]:
@@ -37,9 +37,9 @@ def of_namespace(namespace: Namespace) -> Iterator[str]:
         yield f"{name} in {namespace.name} has IPv6"
 
 
-def ways(device: str, sight: Sight) -> Iterator[str]:
+def ways(device: str, facts: Facts) -> Iterator[str]:
     """Yield the routes and neighbours of the host by a device of guests."""
-    return (f"the host knows a way by {device}: {way}" for way in sight.ways.get(device, ()))
+    return (f"the host knows a way by {device}: {way}" for way in facts.ways.get(device, ()))
 
 
 def _of_ipv6(name: str, addresses: Sequence[str], *, on: bool) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""What is wrong on the hosts, each thing with a code: the database's word against what was seen. Pure.
+"""Compare the facts of hosts with the database, and return findings, each with a code. Pure.
 
-What a slice has to have comes from those who plan it (`vm_launcher.py`, `vlan_manager.py`, `network/firewall.py`).
+The modules that plan a slice say which objects it has (`vm_launcher.py`, `vlan_manager.py`, `network/firewall.py`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from core.status import VMStatus
 from deployment import MAX_SKEW_SECONDS
 from inspection import exposure, foundation, shared
 from inspection.codes import CODES, REPAIR, Severity
-from inspection.facts import Device, Flow, Port, Sight
-from inspection.parse import flow
-from inspection.rules import heard_of, standing_rules, wanted_rules
+from inspection.facts import Device, Facts, Flow, Port
+from inspection.parse_switch import parse_flow
+from inspection.rules import dhcp_filter_of, standing_rules, wanted_rules
 from models import NOWHERE, VM, Slice
 from network import ovs, port_security
 from network.dhcp import Server, log_link
@@ -28,17 +28,17 @@ from vlan_manager import VLANManager
 from vm_launcher import VMLauncher
 
 SHOWN = 4
-"""So many sentences about one slice are shown in the menu."""
+"""The number of findings of one slice that the menu shows."""
 
 LEAST_DISK_MIB, LEAST_MEMORY_MIB = 512, 256
 
 OLDEST = {"dnsmasq": (2, 73), "ovs-vsctl": (2, 8), "qemu-system-x86_64": (6, 1)}
-"""Since when: `--dhcp-hostsdir`; `ovs-ofctl --names`; `-vnc password-secret=`."""
+"""Needed for `--dhcp-hostsdir`, `ovs-ofctl --names` and `-vnc password-secret=`."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it should be."""
+    """A difference between the database and a host."""
 
     code: str
     host: str
@@ -47,30 +47,30 @@ class Finding:
     vm_id: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "what", printable(self.what))  # names in it may be those that a host gave
+        object.__setattr__(self, "what", printable(self.what))  # a host may have written it
 
     @property
     def severity(self) -> Severity:
-        """How bad: `error` keeps something from working, a `warning` does not."""
+        """Return `error` if something does not work, else `warning`."""
         return CODES[self.code][0]
 
     @property
     def sentence(self) -> str:
-        """What is wrong, and where."""
+        """Return the host and the problem."""
         return f"{self.host}: {self.what}"
 
     @property
     def advice(self) -> str:
-        """What to do."""
+        """Return the sentence that says what to do."""
         return CODES[self.code][2]
 
     @property
     def is_repairable(self) -> bool:
-        """Whether Repair Slice brings it back."""
+        """Return whether Repair Slice solves the problem."""
         return self.advice.startswith(REPAIR)
 
     def record(self) -> dict[str, str | int | None]:
-        """The finding for `--json`."""
+        """Return the finding as a record for `--json`."""
         return {
             "code": self.code, "severity": self.severity, "host": self.host, "slice": self.slice_id, "vm": self.vm_id,
             "sentence": self.sentence, "advice": self.advice,
@@ -78,7 +78,7 @@ class Finding:
 
 
 def of_error(host: str, error: CloudError) -> Finding:
-    """Why a host could not be looked at."""
+    """Return the error of a host as a finding."""
     if isinstance(error, HostUnusable | NotBegun) and not isinstance(error, SudoRefused):
         return Finding("host-unusable", host, str(error).removeprefix(host).lstrip(": "))
     if isinstance(error, InvalidAnswer):
@@ -89,51 +89,54 @@ def of_error(host: str, error: CloudError) -> Finding:
     return Finding(code, host, str(error).removeprefix(f"{host}: "))
 
 
-def shared_folders(sights: Iterable[Sight]) -> Iterator[Finding]:
-    """Yield the workers whose folder of images is also another's: the mark of one disk is in both."""
+def shared_folders(facts_by_host: Iterable[Facts]) -> Iterator[Finding]:
+    """Yield the workers that share their folder of images: the mark of one disk is in both."""
     owners: dict[str, str] = {}
-    told: set[tuple[str, str]] = set()
-    for sight in sights:
-        for path in sight.files:
+    reported: set[tuple[str, str]] = set()
+    for facts in facts_by_host:
+        for path in facts.files:
             if ".id-" not in path or not vm_file(path):
                 continue
-            other = owners.setdefault(path, sight.host)
-            if other != sight.host and (other, sight.host) not in told:
-                told.add((other, sight.host))
-                yield Finding("images-shared", sight.host, f"its folder of images is the one that {other} has, too")
+            other = owners.setdefault(path, facts.host)
+            if other != facts.host and (other, facts.host) not in reported:
+                reported.add((other, facts.host))
+                yield Finding("images-shared", facts.host, f"its folder of images is also the folder of {other}")
 
 
-def of_host(inventory: Inventory, sight: Sight, began: float, ended: float) -> Iterator[Finding]:
-    """What is wrong with a host itself; `began` and `ended` are when it was looked at, in seconds since the epoch."""
-    host = sight.host
-    yield from _of_look(sight)
-    yield from (Finding(code, host, what) for code, what in foundation.of_host(inventory, sight))
-    for tool, said in sight.tools.items():
+def of_host(inventory: Inventory, facts: Facts, began: float, ended: float) -> Iterator[Finding]:
+    """Yield the problems of a host itself. `began` and `ended` of the collection are in seconds since the epoch."""
+    host = facts.host
+    yield from _of_collection(facts)
+    yield from (Finding(code, host, what) for code, what in foundation.of_host(inventory, facts))
+    for tool, said in facts.tools.items():
         if said is None:
             yield Finding("tool-missing", host, f"{tool} is not installed")
         elif (oldest := OLDEST.get(tool)) and not _is_new_enough(said, oldest):
             yield Finding("tool-too-old", host, f"{said}; {'.'.join(map(str, oldest))} is needed")
-    if sight.clock is not None and not began - MAX_SKEW_SECONDS <= sight.clock <= ended + MAX_SKEW_SECONDS:
-        yield Finding("clock-skew", host, f"its clock is {sight.clock - ended:+.0f} s from the manager's")
-    if sight.disk_mib is not None and sight.disk_mib < LEAST_DISK_MIB and host in inventory.workers_list:
-        yield Finding("no-room", host, f"{sight.disk_mib} MiB are left for disks")
-    if sight.memory_mib is not None and sight.memory_mib < LEAST_MEMORY_MIB:
-        yield Finding("no-room", host, f"{sight.memory_mib} MiB of memory are free")
-    yield from (Finding(code, host, what) for code, what in shared.too_many(inventory, sight))
+    if facts.clock is not None and not began - MAX_SKEW_SECONDS <= facts.clock <= ended + MAX_SKEW_SECONDS:
+        yield Finding("clock-skew", host, f"its clock is {facts.clock - ended:+.0f} s from the manager's")
+    if facts.disk_mib is not None and facts.disk_mib < LEAST_DISK_MIB and host in inventory.workers_list:
+        yield Finding("no-room", host, f"{facts.disk_mib} MiB are left for disks")
+    if facts.memory_mib is not None and facts.memory_mib < LEAST_MEMORY_MIB:
+        yield Finding("no-room", host, f"{facts.memory_mib} MiB of memory are free")
+    yield from (Finding(code, host, what) for code, what in shared.too_many(inventory, facts))
 
 
-def _of_look(sight: Sight) -> Iterator[Finding]:
-    """What of the host cannot be seen. Without a bridge there are no flows; the other one to be asked is the switch."""
-    has_bridge = ovs.BRIDGE in sight.bridges or not sight.knows("ports")
+def _of_collection(facts: Facts) -> Iterator[Finding]:
+    """Yield the parts of the host that could not be read.
+
+    Without a bridge there are no flows. With one, only a dead ovs-vswitchd gives none.
+    """
+    has_bridge = ovs.BRIDGE in facts.bridges or not facts.knows("ports")
     if not has_bridge:
-        yield Finding("bridge-missing", sight.host, "there is no bridge br-int")
-    for part in sight.unread:
-        if part in sight.invalid:
-            yield Finding("invalid-answer", sight.host, f"gives an invalid answer about its {part}")
+        yield Finding("bridge-missing", facts.host, "there is no bridge br-int")
+    for part in facts.unread:
+        if part in facts.invalid:
+            yield Finding("invalid-answer", facts.host, f"gives an invalid answer about its {part}")
         elif part != "flows":
-            yield Finding("unread", sight.host, f"its {part} could not be read")
+            yield Finding("unread", facts.host, f"its {part} could not be read")
         elif has_bridge:
-            yield Finding("switch-down", sight.host, "ovs-vswitchd does not answer")
+            yield Finding("switch-down", facts.host, "ovs-vswitchd does not answer")
 
 
 def _is_new_enough(said: str, oldest: tuple[int, ...]) -> bool:
@@ -142,7 +145,7 @@ def _is_new_enough(said: str, oldest: tuple[int, ...]) -> bool:
 
 
 class Comparison:
-    """The slices' parts on the hosts, against what was seen there."""
+    """Compares the objects that slices should have with the facts of the hosts."""
 
     def __init__(self, inventory: Inventory) -> None:
         self.inventory = inventory
@@ -150,25 +153,25 @@ class Comparison:
         self.vlans = VLANManager(inventory)
 
     def ports(self, slice_: Slice, host: str) -> list[ovs.Port]:
-        """The ports of the slice on the host, as a worker, as the network node, or as both."""
+        """Return the ports of the slice on the host, which may be a worker, the network node, or both."""
         ports = self.launcher.ports(slice_, host)
         return [*ports, *self.vlans.ports(slice_)] if host == self.inventory.network_node else ports
 
-    def of_slice(self, slice_: Slice, sights: Mapping[str, Sight]) -> list[Finding]:
-        """What is missing of a slice that shall run, on the hosts that were seen; what was not read misses nothing."""
+    def of_slice(self, slice_: Slice, facts_by_host: Mapping[str, Facts]) -> list[Finding]:
+        """Return the findings of a slice that should run. A part that was not read gives no finding."""
         found = [_lost(slice_, vm) for vm in slice_.vms if vm.lost_with]
         for host in self.hosts_of([slice_]):
-            if sight := sights.get(host):
-                found += (replace(finding, slice_id=slice_.slice_id) for finding in _of_look(sight))
-                lacking = foundation.of_slice(self.inventory, slice_, sight)
+            if facts := facts_by_host.get(host):
+                found += (replace(finding, slice_id=slice_.slice_id) for finding in _of_collection(facts))
+                lacking = foundation.of_slice(self.inventory, slice_, facts)
                 found += (Finding(code, host, what, slice_.slice_id) for code, what in lacking)
-                found += self._of_worker(slice_, sight)
+                found += self._of_worker(slice_, facts)
                 if host == self.inventory.network_node:
-                    found += self._of_network(slice_, sight)
+                    found += self._of_network(slice_, facts)
         return found
 
     def hosts_of(self, slices: Iterable[Slice]) -> list[str]:
-        """Where the slices have anything, each host once."""
+        """Return the hosts on which the slices have objects, each once."""
         hosts: dict[str, None] = {}
         for slice_ in slices:
             hosts |= dict.fromkeys(vm.worker_ip for vm in slice_.vms if vm.worker_ip != NOWHERE)
@@ -178,79 +181,82 @@ class Comparison:
 
     # --- workers ------------------------------------------------------------------------------------------------------
 
-    def _of_worker(self, slice_: Slice, sight: Sight) -> Iterator[Finding]:
+    def _of_worker(self, slice_: Slice, facts: Facts) -> Iterator[Finding]:
         lost = {vm.vm_id for vm in slice_.vms if vm.lost_with}
-        ports = ((port, int(dict(port.marks)["vm"])) for port in self.launcher.ports(slice_, sight.host))
+        ports = ((port, int(dict(port.marks)["vm"])) for port in self.launcher.ports(slice_, facts.host))
         planned = [(port, vm_id) for port, vm_id in ports if vm_id not in lost]
         for vm in slice_.vms:
-            if vm.worker_ip == sight.host and not vm.lost_with:
+            if vm.worker_ip == facts.host and not vm.lost_with:
                 taps = [port.name for port, vm_id in planned if vm_id == vm.vm_id]
-                yield from self._of_vm(slice_, vm, taps, sight)
-        for port, vm_id in planned if _has_ports(sight) else ():
-            yield from self._of_port(slice_, port, sight, sight.devices.get(port.name), vm_id)
+                yield from self._of_vm(slice_, vm, taps, facts)
+        for port, vm_id in planned if _has_ports(facts) else ():
+            yield from self._of_port(slice_, port, facts, facts.devices.get(port.name), vm_id)
         taps = [port.name for port, _ in planned]
-        if taps and sight.was_asked("drops") and not exposure.is_dropped(sight, slice_.slice_id, taps):
-            what = "frames of TAPs are not dropped before the host's IP stack: its table of nftables is not whole"
-            yield Finding("stack-open", sight.host, what, slice_.slice_id)
-        wanted, there = frozenset(self.wanted_flows(slice_, sight.host)), sight.walls.get(slice_.slice_id, frozenset())
-        if wanted != there and sight.knows("flows") and not lost:
+        if taps and facts.was_asked("drops") and not exposure.is_dropped(facts, slice_.slice_id, taps):
+            what = "frames of TAPs are not dropped before the host's IP stack: our table of nftables is incomplete"
+            yield Finding("stack-open", facts.host, what, slice_.slice_id)
+        wanted, there = (
+            frozenset(self.wanted_flows(slice_, facts.host)),
+            facts.flows_by_slice.get(slice_.slice_id, frozenset()),
+        )
+        if wanted != there and facts.knows("flows") and not lost:
             missing, foreign = len(wanted - there), len(there - wanted)
-            what = f"{missing} flows of the walls around VMs are missing, {foreign} are not ours"
-            yield Finding("flows-missing", sight.host, what, slice_.slice_id)
+            what = f"{missing} flows of the port security of VMs are missing, {foreign} are not ours"
+            yield Finding("flows-missing", facts.host, what, slice_.slice_id)
 
     def wanted_flows(self, slice_: Slice, worker: str) -> list[Flow]:
-        """The walls of the slice on `worker`, to be compared with what the switch shows."""
+        """Return the port security flows of the slice on `worker`, in the form of `Facts.flows`."""
         cookie = flow_cookie(slice_.slice_id)
-        return [flow(f"cookie={cookie},{line}") for line in self.launcher.flows(slice_, worker)]
+        return [parse_flow(f"cookie={cookie},{line}") for line in self.launcher.flows(slice_, worker)]
 
-    def overlays(self, slice_: Slice, sight: Sight) -> Iterator[Finding]:
-        """Which disks are not there that have to be, whether the VMs run or not."""
+    def overlays(self, slice_: Slice, facts: Facts) -> Iterator[Finding]:
+        """Yield the disks that are missing. A VM has one whether it runs or not."""
         for vm in slice_.vms:
-            if vm.worker_ip == sight.host:
-                yield from self._of_overlay(slice_, vm, sight)
+            if vm.worker_ip == facts.host:
+                yield from self._of_overlay(slice_, vm, facts)
 
-    def _of_overlay(self, slice_: Slice, vm: VM, sight: Sight) -> Iterator[Finding]:
-        if vm.status == VMStatus.PENDING or vm.lost_with or not sight.knows("files"):
+    def _of_overlay(self, slice_: Slice, vm: VM, facts: Facts) -> Iterator[Finding]:
+        if vm.status == VMStatus.PENDING or vm.lost_with or not facts.knows("files"):
             return
         images, files = f"{self.inventory.hypervisor.images_path}/", self.launcher.files(slice_, vm)
-        if files.overlay.removeprefix(images) not in sight.files:
+        if files.overlay.removeprefix(images) not in facts.files:
             yield self._finding("overlay-missing", slice_, vm, f"the disk of {vm.name} is not there")
-        elif vm.disk_id and (mark := files.mark(vm.disk_id)).removeprefix(images) not in sight.files:
+        elif vm.disk_id and (mark := files.mark(vm.disk_id)).removeprefix(images) not in facts.files:
             yield self._finding(
                 "disk-foreign", slice_, vm, f"the disk of {vm.name} is not its own: {mark} is not there"
             )
-        if vm.image and (what := _image_problem(PurePosixPath(vm.image).name, sight)):
+        if vm.image and (what := _image_problem(PurePosixPath(vm.image).name, facts)):
             yield self._finding("image-changed", slice_, vm, what)
 
-    def _of_vm(self, slice_: Slice, vm: VM, taps: Sequence[str], sight: Sight) -> Iterator[Finding]:
-        process = sight.has_process(self.launcher.files(slice_, vm).pid, process_name(slice_.slice_id, vm.vm_id))
-        yield from self._of_overlay(slice_, vm, sight)
-        if process is None and sight.knows("processes", "files"):
+    def _of_vm(self, slice_: Slice, vm: VM, taps: Sequence[str], facts: Facts) -> Iterator[Finding]:
+        process = facts.process_of(self.launcher.files(slice_, vm).pid, process_name(slice_.slice_id, vm.vm_id))
+        yield from self._of_overlay(slice_, vm, facts)
+        if process is None and facts.knows("processes", "files"):
             yield self._finding("qemu-dead", slice_, vm, f"VM {vm.name} does not run")
         elif process and not self.launcher.runs_as_designed(slice_, vm, process.argv):
             yield self._finding("qemu-wrong", slice_, vm, f"VM {vm.name} runs with another command line")
-        for name in taps if sight.knows("devices") else ():
-            yield from self._of_tap(slice_, vm, sight, name, alive=process is not None)
+        for name in taps if facts.knows("devices") else ():
+            yield from self._of_tap(slice_, vm, facts, name, alive=process is not None)
 
-    def _of_tap(self, slice_: Slice, vm: VM, sight: Sight, name: str, *, alive: bool) -> Iterator[Finding]:
-        tap = sight.devices.get(name)
+    def _of_tap(self, slice_: Slice, vm: VM, facts: Facts, name: str, *, alive: bool) -> Iterator[Finding]:
+        tap = facts.devices.get(name)
         if tap is None:
             yield self._finding("tap-missing", slice_, vm, f"{name} of VM {vm.name} is not there")
         elif not tap.up or not tap.is_ours:
             yield self._finding("tap-down", slice_, vm, f"{name} of VM {vm.name} is down, or without our mark")
         elif alive and not tap.carrier:
             yield self._finding("tap-dead", slice_, vm, f"VM {vm.name} runs and does not hold {name}")
-        for what in exposure.of_tap(tap, sight) if tap else ():
+        for what in exposure.of_tap(tap, facts) if tap else ():
             yield self._finding("stack-open", slice_, vm, what)
 
     @staticmethod
     def _of_port(
-        slice_: Slice, wanted: ovs.Port, sight: Sight, device: Device | None, vm_id: int | None = None
+        slice_: Slice, wanted: ovs.Port, facts: Facts, device: Device | None, vm_id: int | None = None
     ) -> Iterator[Finding]:
-        seen = sight.ports.get(wanted.name)
+        seen = facts.ports.get(wanted.name)
         problem = _port_problem(wanted, seen, device)
         if problem:
-            yield Finding(problem[0], sight.host, f"port {wanted.name} {problem[1]}", slice_.slice_id, vm_id)
+            yield Finding(problem[0], facts.host, f"port {wanted.name} {problem[1]}", slice_.slice_id, vm_id)
 
     @staticmethod
     def _finding(code: str, slice_: Slice, vm: VM, what: str) -> Finding:
@@ -258,80 +264,82 @@ class Comparison:
 
     # --- network node -------------------------------------------------------------------------------------------------
 
-    def _of_network(self, slice_: Slice, sight: Sight) -> Iterator[Finding]:
+    def _of_network(self, slice_: Slice, facts: Facts) -> Iterator[Finding]:
         number = slice_.slice_id
         routers = [router_namespace(number)] if slice_.links else []
         servers = self.vlans.servers(slice_)
-        if sight.knows("namespaces", "marks"):
+        if facts.knows("namespaces", "marks"):
             names = [*routers, *(server.namespace for server in servers)]
-            yield from (replace(each, slice_id=number) for each in _of_namespaces(names, routers, sight))
-        for code, what in shared.unbounded(self.vlans.bounds(slice_), sight):
-            yield Finding(code, sight.host, what, number)
-        if _has_ports(sight) and sight.knows("namespaces"):
+            yield from (replace(each, slice_id=number) for each in _of_namespaces(names, routers, facts))
+        for code, what in shared.unbounded(self.vlans.bounds(slice_), facts):
+            yield Finding(code, facts.host, what, number)
+        if _has_ports(facts) and facts.knows("namespaces"):
             for place in self.vlans.places(slice_):
-                yield from self._of_place(slice_, place, sight)
+                yield from self._of_place(slice_, place, facts)
         for server in servers:
-            yield from self._of_server(slice_, server, sight)
+            yield from self._of_server(slice_, server, facts)
         if slice_.uses_internet:
-            yield from self._of_internet(slice_, servers, sight)
+            yield from self._of_internet(slice_, servers, facts)
 
-    def _of_place(self, slice_: Slice, place: Place, sight: Sight) -> Iterator[Finding]:
+    def _of_place(self, slice_: Slice, place: Place, facts: Facts) -> Iterator[Finding]:
         name, number = place.port.name, slice_.slice_id
-        inside = sight.namespaces[place.namespace].devices if place.namespace in sight.namespaces else {}
-        device = inside.get(name) if place.namespace else sight.devices.get(name)
-        yield from self._of_port(slice_, place.port, sight, device)
-        if place.namespace and place.namespace not in sight.namespaces:
-            return  # said already
-        for what in exposure.of_gateway(device, sight) if device and not place.namespace else ():
-            yield Finding("stack-open", sight.host, what, number)
-        if device is None or (place.namespace and name in sight.devices):
+        inside = facts.namespaces[place.namespace].devices if place.namespace in facts.namespaces else {}
+        device = inside.get(name) if place.namespace else facts.devices.get(name)
+        yield from self._of_port(slice_, place.port, facts, device)
+        if place.namespace and place.namespace not in facts.namespaces:
+            return  # `_of_namespaces` has a finding for it
+        for what in exposure.of_gateway(device, facts) if device and not place.namespace else ():
+            yield Finding("stack-open", facts.host, what, number)
+        if device is None or (place.namespace and name in facts.devices):
             where = place.namespace or "the root namespace"
-            yield Finding("port-astray", sight.host, f"port {name} is not in {where}", number)
+            yield Finding("port-astray", facts.host, f"port {name} is not in {where}", number)
         elif place.address not in device.addresses or not device.up or (place.mac and device.mac != place.mac):
             mac = f" and MAC {place.mac}" if place.mac else ""
-            yield Finding("address-missing", sight.host, f"{name} has not its address {place.address}{mac}, up", number)
+            yield Finding(
+                "address-missing", facts.host, f"{name} has not its address {place.address}{mac}, or is down", number
+            )
 
     @staticmethod
-    def _of_server(slice_: Slice, server: Server, sight: Sight) -> Iterator[Finding]:
-        if not sight.knows("marks"):
-            return  # neither its pid nor what it shall know
+    def _of_server(slice_: Slice, server: Server, facts: Facts) -> Iterator[Finding]:
+        if not facts.knows("marks"):
+            return  # the marks hold its pid and its reservations
         number, name = slice_.slice_id, f"dnsmasq of VLAN {server.vlan_id}"
-        namespace = sight.namespaces.get(server.namespace)
-        if sight.knows("processes") and not sight.has_process(server.pid_file, server.mark):
-            yield Finding("dnsmasq-dead", sight.host, f"{name} does not run", number)
+        namespace = facts.namespaces.get(server.namespace)
+        if facts.knows("processes") and not facts.process_of(server.pid_file, server.mark):
+            yield Finding("dnsmasq-dead", facts.host, f"{name} does not run", number)
         elif namespace and not namespace.serves:
-            yield Finding("dnsmasq-deaf", sight.host, f"{name} does not listen on its interface", number)
-        if sight.logs.get(server.vlan_id) is False:
-            yield Finding("log-foreign", sight.host, f"{log_link(server.vlan_id)} is not ours", number)
-        if set(sight.hosts.get(server.hosts, ())) != set(server.reservations):
-            yield Finding("reservations-missing", sight.host, f"{name} does not know the slice's addresses", number)
+            yield Finding("dnsmasq-deaf", facts.host, f"{name} does not listen on its interface", number)
+        if facts.logs.get(server.vlan_id) is False:
+            yield Finding("log-foreign", facts.host, f"{log_link(server.vlan_id)} is not ours", number)
+        if set(facts.hosts.get(server.hosts, ())) != set(server.reservations):
+            yield Finding("reservations-missing", facts.host, f"{name} does not know the slice's addresses", number)
 
-    def _of_internet(self, slice_: Slice, servers: Sequence[Server], sight: Sight) -> Iterator[Finding]:
+    def _of_internet(self, slice_: Slice, servers: Sequence[Server], facts: Facts) -> Iterator[Finding]:
         number = slice_.slice_id
-        if sight.knows("forwarding") and not sight.forwards:
-            yield Finding("forwarding-off", sight.host, "net.ipv4.ip_forward is off", number)
-        if sight.knows("rules", "routes") and wanted_rules(self.inventory, sight) != standing_rules(sight):
-            what = "the rules around VLAN 400 are not whole, or not in their order"
-            yield Finding("rules-missing", sight.host, what, number)
-        if sight.knows("filter") and self.wanted_heard(slice_, servers) != heard_of(slice_, sight):
-            what = f"the DHCP server of VLAN {self.inventory.internet.vlan_id} does not hear this slice's VMs only"
-            yield Finding("filter-missing", sight.host, what, number)
+        if facts.knows("forwarding") and not facts.forwards:
+            yield Finding("forwarding-off", facts.host, "net.ipv4.ip_forward is off", number)
+        if facts.knows("rules", "routes") and wanted_rules(self.inventory, facts) != standing_rules(facts):
+            what = "rules of VLAN 400 are missing, or not in their order"
+            yield Finding("rules-missing", facts.host, what, number)
+        if facts.knows("filter") and self.wanted_dhcp_filter(slice_, servers) != dhcp_filter_of(slice_, facts):
+            what = f"the DHCP filter of VLAN {self.inventory.internet.vlan_id} does not let in exactly this slice's VMs"
+            yield Finding("filter-missing", facts.host, what, number)
 
-    def wanted_heard(self, slice_: Slice, servers: Iterable[Server]) -> list[str]:
-        """What the shared one of the slice's DHCP `servers` hears when all is well, to be compared with `heard_of`."""
+    def wanted_dhcp_filter(self, slice_: Slice, servers: Iterable[Server]) -> list[str]:
+        """Return the rules for the slice before the shared one of its DHCP `servers`, as `dhcp_filter_of` does."""
         shared = (server for server in servers if server.vlan_id == self.inventory.internet.vlan_id)
         return [line.lower() for server in shared for line in port_security.heard(slice_.slice_id, server.reservations)]
 
 
-def _of_namespaces(names: Iterable[str], routers: Sequence[str], sight: Sight) -> Iterator[Finding]:
+def _of_namespaces(names: Iterable[str], routers: Sequence[str], facts: Facts) -> Iterator[Finding]:
     for name in names:
-        namespace = sight.namespaces.get(name)
-        if namespace is None or name not in sight.marked:
-            yield Finding("namespace-missing", sight.host, f"namespace {name} is not there")
+        namespace = facts.namespaces.get(name)
+        if namespace is None or name not in facts.marked:
+            yield Finding("namespace-missing", facts.host, f"namespace {name} is not there")
         if namespace and name in routers and not namespace.routes:
-            yield Finding("forwarding-off", sight.host, f"{name} does not forward")
+            yield Finding("forwarding-off", facts.host, f"{name} does not forward")
         for what in exposure.of_namespace(namespace) if namespace else ():
-            yield Finding("stack-open", sight.host, what)
+            yield Finding("stack-open", facts.host, what)
 
 
 def _lost(slice_: Slice, vm: VM) -> Finding:
@@ -343,7 +351,7 @@ def _lost(slice_: Slice, vm: VM) -> Finding:
 
 
 def summary(found: Sequence[Finding]) -> list[str]:
-    """A slice's findings in a few sentences for its owner: the worst first, and at the end what to do."""
+    """Return a few sentences about a slice's findings: errors first, at the end what to do."""
     ordered = sorted(found, key=lambda finding: finding.severity != "error")
     sentences = list(dict.fromkeys(finding.sentence for finding in ordered))
     shown = sentences[:SHOWN]
@@ -354,13 +362,13 @@ def summary(found: Sequence[Finding]) -> list[str]:
     return [*shown, *dict.fromkeys(finding.advice for finding in ordered)]
 
 
-def _image_problem(name: str, sight: Sight) -> str:
-    if name not in sight.images:
+def _image_problem(name: str, facts: Facts) -> str:
+    if name not in facts.images:
         return f"the base image {name} is not there"
-    if sight.files.get(name) == 0:
+    if facts.files.get(name) == 0:
         return f"the base image {name} is empty, as a power cut can leave it"
-    sealed = sight.seals.get(name, sight.images[name])  # none was made by older versions
-    return "" if sealed == sight.images[name] else f"{name} is not the image that disks of VMs were built on"
+    fingerprint = facts.fingerprints.get(name, facts.images[name])  # older versions made none
+    return "" if fingerprint == facts.images[name] else f"{name} is not the image that disks of VMs were built on"
 
 
 def _port_problem(wanted: ovs.Port, seen: Port | None, device: Device | None) -> tuple[str, str] | None:
@@ -373,9 +381,9 @@ def _port_problem(wanted: ovs.Port, seen: Port | None, device: Device | None) ->
     return _reach_problem(wanted, seen)
 
 
-def _has_ports(sight: Sight) -> bool:
-    """Whether what is said of ports makes sense: the host was read, and has the bridge."""
-    return sight.knows("ports", "devices") and ovs.BRIDGE in sight.bridges
+def _has_ports(facts: Facts) -> bool:
+    """Return whether the ports of the host are known: they were read, and the bridge is there."""
+    return facts.knows("ports", "devices") and ovs.BRIDGE in facts.bridges
 
 
 def _reach_problem(wanted: ovs.Port, seen: Port) -> tuple[str, str] | None:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 
 from core.inventory import InternetSettings, Inventory
 from core.names import gateway_port
-from inspection.facts import Port, Sight
+from inspection.facts import Facts, Port
 from models import Slice
 from network import ovs, wire
 
@@ -28,45 +28,45 @@ _TUNNELS = ("bareudp", "erspan", "geneve", "gre", "gtpu", "ip6erspan", "ip6gre",
 """Types of interfaces that are tunnels (ovs-vswitchd.conf.db(5))."""
 
 
-def of_host(inventory: Inventory, sight: Sight) -> Iterator[Problem]:
+def of_host(inventory: Inventory, facts: Facts) -> Iterator[Problem]:
     """Yield what the host as such lacks; a cloud of one host needs no data port."""
-    yield from of_bridge(inventory, sight, leaves=len(inventory.hosts) > 1)
-    if sight.host == inventory.network_node:
-        yield from of_internet(inventory, sight)
+    yield from of_bridge(inventory, facts, leaves=len(inventory.hosts) > 1)
+    if facts.host == inventory.network_node:
+        yield from of_internet(inventory, facts)
 
 
-def of_slice(inventory: Inventory, slice_: Slice, sight: Sight) -> Iterator[Problem]:
+def of_slice(inventory: Inventory, slice_: Slice, facts: Facts) -> Iterator[Problem]:
     """Yield what the slice lacks on this host: a way for those of its VLANs that leave it, and the internet."""
-    vlans = [vlan for vlan, hosts in wire.spans(inventory, slice_).items() if sight.host in hosts]
-    yield from of_bridge(inventory, sight, leaves=bool(vlans), vlans=vlans)
-    if slice_.uses_internet and sight.host == inventory.network_node:
-        yield from of_internet(inventory, sight)
+    vlans = [vlan for vlan, hosts in wire.spans(inventory, slice_).items() if facts.host in hosts]
+    yield from of_bridge(inventory, facts, leaves=bool(vlans), vlans=vlans)
+    if slice_.uses_internet and facts.host == inventory.network_node:
+        yield from of_internet(inventory, facts)
 
 
-def of_bridge(inventory: Inventory, sight: Sight, *, leaves: bool, vlans: Collection[int] = ()) -> Iterator[Problem]:
+def of_bridge(inventory: Inventory, facts: Facts, *, leaves: bool, vlans: Collection[int] = ()) -> Iterator[Problem]:
     """Yield what keeps br-int from passing frames on; where it `leaves` the host also what is wrong with the data port.
 
     `vlans` are those that the data port has to carry, where it carries a list.
     """
-    if not sight.was_asked("ports", "devices") or ovs.BRIDGE not in sight.bridges:
+    if not facts.was_asked("ports", "devices") or ovs.BRIDGE not in facts.bridges:
         return
-    if sight.was_asked("flows") and not _passes_frames(sight):
+    if facts.was_asked("flows") and not _passes_frames(facts):
         yield "normal-missing", "br-int passes no frame on: its own flow, priority=0 actions=NORMAL, is gone"
     if leaves:
-        yield from _of_data_port(inventory, sight, vlans)
+        yield from _of_data_port(inventory, facts, vlans)
 
 
-def data_ports(inventory: Inventory, sight: Sight) -> list[Port]:
+def data_ports(inventory: Inventory, facts: Facts) -> list[Port]:
     """Return the ports of br-int that lead to other hosts: the one of the setting, or all that could.
 
     That is what is neither internal nor ours nor a TAP: a physical port, a bond, a tunnel, a patch to another bridge.
     One that is on a VLAN of its own is it only where there is no other.
     """
-    ports = [port for port in sight.ports.values() if port.bridge == ovs.BRIDGE and port.kind != "internal"]
-    named = inventory.data_ports.get(sight.host)
+    ports = [port for port in facts.ports.values() if port.bridge == ovs.BRIDGE and port.kind != "internal"]
+    named = inventory.data_ports.get(facts.host)
     if named:
         return [port for port in ports if port.name == named]
-    devices = {port.name: sight.devices.get(port.name) for port in ports}
+    devices = {port.name: facts.devices.get(port.name) for port in ports}
     taps = {name for name, device in devices.items() if device and device.kind == "tun"}
     found = [port for port in ports if not port.is_ours and port.name not in taps]
     return [port for port in found if not _is_access(port)] or found
@@ -81,9 +81,9 @@ def _is_access(port: Port) -> bool:
     return port.mode in _ACCESS and (port.tag is not None or port.mode != "")
 
 
-def _passes_frames(sight: Sight) -> bool:
+def _passes_frames(facts: Facts) -> bool:
     """Return whether a flow takes a frame that no other one is for, and does not drop it."""
-    rest = [flow for flow in sight.flows if all(word.startswith("priority=") for word in flow.match)]
+    rest = [flow for flow in facts.flows if all(word.startswith("priority=") for word in flow.match)]
     last = max(rest, key=lambda flow: _priority(flow.match), default=None)
     return last is not None and last.actions != ("drop",)
 
@@ -92,28 +92,28 @@ def _priority(match: Collection[str]) -> int:
     return next((int(word.removeprefix("priority=")) for word in match), 32768)
 
 
-def _of_data_port(inventory: Inventory, sight: Sight, vlans: Collection[int]) -> Iterator[Problem]:
-    ports = data_ports(inventory, sight)
+def _of_data_port(inventory: Inventory, facts: Facts, vlans: Collection[int]) -> Iterator[Problem]:
+    ports = data_ports(inventory, facts)
     if not ports:
-        named = inventory.data_ports.get(sight.host)
+        named = inventory.data_ports.get(facts.host)
         what = f"the data port {named} is not on br-int" if named else "no port of br-int leads to the other hosts"
         yield "data-port-missing", what
         return
     if not are_one_way(ports):
         names = ", ".join(sorted(port.name for port in ports))
         yield "data-port-unclear", f"each of the ports {names} could lead to the other hosts"
-    problems = [_problem(port, sight, vlans) for port in ports]
+    problems = [_problem(port, facts, vlans) for port in ports]
     if None not in problems and problems[-1]:
         yield problems[-1]
 
 
-def _problem(port: Port, sight: Sight, vlans: Collection[int]) -> Problem | None:
+def _problem(port: Port, facts: Facts, vlans: Collection[int]) -> Problem | None:
     name = f"the data port {port.name}"
     if _is_access(port):
         return "data-port-tagged", f"{name} carries the VLAN of its tag only"
     if lacking := [vlan for vlan in sorted(vlans) if port.vlans and vlan not in port.vlans]:
         return "data-port-tagged", f"{name} does not carry VLAN {lacking[0]}"
-    device = sight.devices.get(port.name)
+    device = facts.devices.get(port.name)
     if device is None:
         has_none = port.kind in ("", "system") and port.number < 0
         return ("data-port-down", f"{name} has no device") if has_none else None
@@ -122,38 +122,38 @@ def _problem(port: Port, sight: Sight, vlans: Collection[int]) -> Problem | None
     return None if device.carrier else ("data-port-down", f"{name} has no carrier")
 
 
-def of_internet(inventory: Inventory, sight: Sight) -> Iterator[Problem]:
+def of_internet(inventory: Inventory, facts: Facts) -> Iterator[Problem]:
     """Yield what keeps guests from the internet though all that is ours is there."""
     internet = inventory.internet
-    if sight.was_asked("devices"):
-        yield from _of_uplink(internet, sight)
-    for use in itertools.islice(_in_use(internet, sight), SHOWN):
+    if facts.was_asked("devices"):
+        yield from _of_uplink(internet, facts)
+    for use in itertools.islice(_in_use(internet, facts), SHOWN):
         yield "internet-overlap", f"internet: cidr: {internet.cidr} is in use: {use}"
-    for barrier in sight.barriers:
+    for barrier in facts.barriers:
         yield "internet-blocked", f"another firewall drops what guests send to the internet: {barrier}"
 
 
-def _of_uplink(internet: InternetSettings, sight: Sight) -> Iterator[Problem]:
-    uplink = sight.devices.get(internet.uplink)
+def _of_uplink(internet: InternetSettings, facts: Facts) -> Iterator[Problem]:
+    uplink = facts.devices.get(internet.uplink)
     if uplink is None:
         yield "uplink-missing", f"there is no interface {internet.uplink}, which internet: uplink names"
     elif not uplink.up:
         yield "uplink-down", f"the uplink {internet.uplink} is down"
-    elif sight.was_asked("routes") and not any(
-        route.network == "default" and route.device == internet.uplink for route in sight.routes
+    elif facts.was_asked("routes") and not any(
+        route.network == "default" and route.device == internet.uplink for route in facts.routes
     ):
         yield "uplink-unrouted", f"no default route leads out of the uplink {internet.uplink}"
 
 
-def _in_use(internet: InternetSettings, sight: Sight) -> Iterator[str]:
+def _in_use(internet: InternetSettings, facts: Facts) -> Iterator[str]:
     """Yield who else has addresses of the guests' network."""
     inside = gateway_port(internet.vlan_id)
-    yield from (f"{peer} is connected by SSH" for peer in sight.peers)
-    for name, device in sight.devices.items():
+    yield from (f"{peer} is connected by SSH" for peer in facts.peers)
+    for name, device in facts.devices.items():
         for address in device.addresses if name != inside else ():
             if ipaddress.IPv4Address(address) in internet.network:
                 yield f"{address} of {name}"
-    for route in sight.routes:
+    for route in facts.routes:
         if route.device == inside or route.network == "default":
             continue
         network = ipaddress.IPv4Network(route.network)

@@ -1,4 +1,4 @@
-"""Looks at hosts and says what was found: the runner on one side, the pure comparison on the other."""
+"""Collect facts from hosts over SSH, and compare them with the slices of the database."""
 
 from __future__ import annotations
 
@@ -13,59 +13,62 @@ from core.inventory import Inventory
 from core.status import SliceStatus
 from database import Database
 from inspection import findings
-from inspection.collect import commands, look_plan
-from inspection.facts import Sight
+from inspection.collect import collection_plan, commands
+from inspection.facts import Facts
 from inspection.findings import Comparison, Finding
-from inspection.parse import read
+from inspection.parse import parse_answers
 from models import Slice
 from remote.runner import Host, Runner
 
 
 @dataclass
-class Look:
-    """Hosts as they were seen at one moment, and those that could not be looked at."""
+class CollectedFacts:
+    """The facts of hosts, collected between `began` and `ended`, and the errors of hosts that gave none.
+
+    Times are in seconds since the epoch.
+    """
 
     began: float
     ended: float = 0.0
-    sights: dict[str, Sight] = field(default_factory=dict)
+    facts_by_host: dict[str, Facts] = field(default_factory=dict)
     errors: dict[str, CloudError] = field(default_factory=dict)
 
     @property
-    def unseen(self) -> list[Finding]:
-        """Why hosts could not be looked at."""
+    def error_findings(self) -> list[Finding]:
+        """Return the errors of hosts as findings."""
         return [findings.of_error(host, error) for host, error in self.errors.items()]
 
     @property
-    def partly(self) -> list[str]:
-        """The hosts of which a part is not known, or nothing at all."""
-        return [*self.errors, *(host for host, sight in self.sights.items() if sight.unread)]
+    def incomplete(self) -> list[str]:
+        """Return the hosts whose facts are unknown, or known in part."""
+        return [*self.errors, *(host for host, facts in self.facts_by_host.items() if facts.unread)]
 
 
 @dataclass(frozen=True)
 class Survey:
-    """A look, the slices `before` and `after` it, and the ids of those that nobody changed meanwhile."""
+    """Collected facts, the slices `before` and `after` the collection, and the ids of `unchanged` ones."""
 
-    look: Look
+    collected: CollectedFacts
     before: Mapping[int, Slice]
     after: Mapping[int, Slice]
-    steady: frozenset[int]
+    unchanged: frozenset[int]
 
     @property
     def slices(self) -> list[Slice]:
-        """All that were there at some time, as they were last, by their ids."""
+        """Return all slices of both reads in the order of their ids. The later read wins."""
         return [slice_ for _, slice_ in sorted({**self.before, **self.after}.items())]
 
-    def steady_in(self, status: SliceStatus) -> list[Slice]:
-        """The slices that were in this status all the time."""
-        return [self.after[number] for number in sorted(self.steady) if self.after[number].status == status]
+    def unchanged_in(self, status: SliceStatus) -> list[Slice]:
+        """Return the slices that had this status during the whole collection."""
+        return [self.after[number] for number in sorted(self.unchanged) if self.after[number].status == status]
 
     def is_busy(self, slice_id: int) -> bool:
-        """Whether the slice was, or may have been, changed meanwhile."""
-        return slice_id not in self.steady
+        """Return whether the slice may have changed during the collection."""
+        return slice_id not in self.unchanged
 
 
 class Inspector:
-    """One round trip to each host that is asked."""
+    """Collects the facts of hosts, in one round trip to each host."""
 
     def __init__(self, database: Database, inventory: Inventory, connect: Callable[[str], Host]) -> None:
         self._database = database
@@ -73,47 +76,53 @@ class Inspector:
         self.inventory = inventory
         self.comparison = Comparison(inventory)
 
-    def look(self, hosts: Iterable[str], *, thorough: bool = False) -> Look:
-        """What is on the hosts; `thorough`: also what only operators are told of."""
+    def collect(self, hosts: Iterable[str], *, thorough: bool = False) -> CollectedFacts:
+        """Collect the facts of the hosts, side by side. `thorough` adds the facts for operators."""
         asked = list(dict.fromkeys(hosts))
-        look = Look(time.time())
-        with ThreadPoolExecutor(max_workers=max(len(asked), 1)) as pool:  # what one said is read while others answer
-            for host, seen in zip(asked, pool.map(partial(self._look_at, thorough=thorough), asked), strict=True):
-                if isinstance(seen, Sight):
-                    look.sights[host] = seen
+        collected = CollectedFacts(time.time())
+        # Each thread also parses: the answer of a fast host is parsed while a slow host still answers.
+        with ThreadPoolExecutor(max_workers=max(len(asked), 1)) as pool:
+            results = pool.map(partial(self._collect_from, thorough=thorough), asked)
+            for host, result in zip(asked, results, strict=True):
+                if isinstance(result, Facts):
+                    collected.facts_by_host[host] = result
                 else:
-                    look.errors[host] = seen
-        look.ended = time.time()
-        return look
+                    collected.errors[host] = result
+        collected.ended = time.time()
+        return collected
 
-    def _look_at(self, host: str, *, thorough: bool) -> Sight | CloudError:
-        (result,) = Runner(self._connect).run(look_plan(self.inventory, [host], thorough=thorough)).results
+    def _collect_from(self, host: str, *, thorough: bool) -> Facts | CloudError:
+        plan = collection_plan(self.inventory, [host], thorough=thorough)
+        (result,) = Runner(self._connect).run(plan).results
         if result.error:
             return result.error
-        said = [outcome.stdout if outcome.status == 0 else None for outcome in result.outcomes]
-        return read(host, dict(zip(commands(self.inventory, host, thorough=thorough), said, strict=True)))
+        answers = [outcome.stdout if outcome.status == 0 else None for outcome in result.outcomes]
+        names = commands(self.inventory, host, thorough=thorough)
+        return parse_answers(host, dict(zip(names, answers, strict=True)))
 
     def survey(self, slices: Iterable[Slice], hosts: Iterable[str], *, thorough: bool = False) -> Survey:
-        """A look at the hosts between two at the file: `slices` are those of the first, or some of them.
+        """Collect the facts of the hosts, and read the slices again afterwards.
 
-        A slice that is the same in both, and that nobody works on, was as the file says all the time. What was made or
-        removed in between has its slice in one of the two.
+        `slices` come from a read before. A slice is unchanged if both reads agree and no change had claimed it. Objects
+        that appeared or disappeared meanwhile belong to a slice of one of the two reads.
         """
         before = {slice_.slice_id: slice_ for slice_ in slices}
         free = [number for number in before if not self._database.is_claimed(number)]
-        look = self.look(hosts, thorough=thorough)
+        collected = self.collect(hosts, thorough=thorough)
         after = self._database.load().slices
         same = (n for n in free if n in after and after[n].to_dict() == before[n].to_dict())
-        steady = frozenset(number for number in same if not self._database.is_claimed(number))
-        return Survey(look, before, after, steady)
+        unchanged = frozenset(number for number in same if not self._database.is_claimed(number))
+        return Survey(collected, before, after, unchanged)
 
-    def ailments(self, slices: Iterable[Slice]) -> dict[int, list[Finding]]:
-        """What is missing of running slices, by slice; a host that does not answer is a finding of each of them."""
+    def problems(self, slices: Iterable[Slice]) -> dict[int, list[Finding]]:
+        """Return the findings of running slices by slice id. The error of a host counts for each slice on it."""
         running = [slice_ for slice_ in slices if slice_.status == SliceStatus.RUNNING]
         survey = self.survey(running, self.comparison.hosts_of(running))
-        return {slice_.slice_id: self._of(slice_, survey.look) for slice_ in survey.steady_in(SliceStatus.RUNNING)}
+        return {
+            slice_.slice_id: self._of(slice_, survey.collected) for slice_ in survey.unchanged_in(SliceStatus.RUNNING)
+        }
 
-    def _of(self, slice_: Slice, look: Look) -> list[Finding]:
+    def _of(self, slice_: Slice, collected: CollectedFacts) -> list[Finding]:
         hosts = self.comparison.hosts_of([slice_])
-        unseen = [finding for finding in look.unseen if finding.host in hosts]
-        return [*unseen, *self.comparison.of_slice(slice_, look.sights)]
+        errors = [finding for finding in collected.error_findings if finding.host in hosts]
+        return [*errors, *self.comparison.of_slice(slice_, collected.facts_by_host)]

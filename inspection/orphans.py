@@ -28,7 +28,7 @@ from core.names import (
     vm_of_tap,
 )
 from core.status import SliceStatus
-from inspection.facts import Sight
+from inspection.facts import Facts
 from inspection.findings import Comparison, Finding
 from inspection.rules import our_rules
 from models import Slice
@@ -110,11 +110,11 @@ class Owners:
         return {port.name: port for s in self.active.values() for port in self.comparison.ports(s, host)}
 
 
-def orphans(owners: Owners, sight: Sight) -> list[Orphan]:
+def orphans(owners: Owners, facts: Facts) -> list[Orphan]:
     """All that is on the host and belongs to no slice, in the order in which it is to be removed; `MOST` at once."""
     # Who leaves the internet VLAN last takes down what is shared there, of which others find nothing then.
     finders = (_processes, _internet, _ports, _taps, _tables, _flows, _files, _namespaces, _logs, _rules)
-    return list(islice((orphan for find in finders for orphan in find(owners, sight)), MOST))
+    return list(islice((orphan for find in finders for orphan in find(owners, facts)), MOST))
 
 
 def removal_plan(steps: Iterable[Step], seconds: float) -> Plan:
@@ -122,76 +122,76 @@ def removal_plan(steps: Iterable[Step], seconds: float) -> Plan:
     return Plan((Stage("remove orphans", tuple(steps)),), timeout=seconds, deadline=seconds)
 
 
-def _processes(owners: Owners, sight: Sight) -> Iterator[Orphan]:
-    if not sight.knows("files"):
+def _processes(owners: Owners, facts: Facts) -> Iterator[Orphan]:
+    if not facts.knows("files"):
         return  # the pid files are among them
-    by_pid = {pid: path for path, pid in sight.pid_files.items()}
-    for process in sight.processes.values():
+    by_pid = {pid: path for path, pid in facts.pid_files.items()}
+    for process in facts.processes.values():
         ids = ids_of_process(process.name)
         if not process.is_qemu or not ids:
             continue
         pid_file = by_pid.get(process.pid)
         if pid_file is None:
             what = f"process {process.pid} ({process.name}) has no pid file"
-            yield Orphan(Finding("stray-process", sight.host, what, *ids), None)
-        elif not owners.has_vm(sight.host, *ids):
-            finding = Finding("orphan-process", sight.host, f"QEMU {process.name}, process {process.pid}", *ids)
+            yield Orphan(Finding("stray-process", facts.host, what, *ids), None)
+        elif not owners.has_vm(facts.host, *ids):
+            finding = Finding("orphan-process", facts.host, f"QEMU {process.name}, process {process.pid}", *ids)
             yield Orphan.of(finding, Command(daemon.stop("KILL", (pid_file, process.name)), as_user=True))
 
 
-def _ports(owners: Owners, sight: Sight) -> Iterator[Orphan]:
-    owned = owners.ports(sight.host)
-    for port in sight.ports.values():
+def _ports(owners: Owners, facts: Facts) -> Iterator[Orphan]:
+    owned = owners.ports(facts.host)
+    for port in facts.ports.values():
         planned = owned.get(port.name)
         own = planned is not None and dict(planned.marks).get("slice") == port.marks.get("slice")
         if port.is_ours and not own:
-            finding = Finding("orphan-port", sight.host, f"port {port.name}", number_in(port.marks.get("slice", "")))
-            if owners.shared_and_unused(port.name, sight.host):
+            finding = Finding("orphan-port", facts.host, f"port {port.name}", number_in(port.marks.get("slice", "")))
+            if owners.shared_and_unused(port.name, facts.host):
                 yield Orphan(finding, owners.comparison.vlans.close_internet())
             else:
                 yield Orphan.of(finding, ovs.remove_ports([ovs.Port(port.name, 0, internal=port.kind == "internal")]))
 
 
-def _taps(owners: Owners, sight: Sight) -> Iterator[Orphan]:
-    owned = owners.ports(sight.host)
-    for device in sight.devices.values():
+def _taps(owners: Owners, facts: Facts) -> Iterator[Orphan]:
+    owned = owners.ports(facts.host)
+    for device in facts.devices.values():
         vm_id = vm_of_tap(device.name)
         if device.is_ours and vm_id is not None and device.name not in owned:
-            finding = Finding("orphan-tap", sight.host, f"TAP {device.name}", None, vm_id)
+            finding = Finding("orphan-tap", facts.host, f"TAP {device.name}", None, vm_id)
             yield Orphan.of(finding, remove_taps([device.name], link_group(vm_id)))
 
 
-def _tables(owners: Owners, sight: Sight) -> Iterator[Orphan]:
-    for slice_id in sorted(sight.drops.keys() - owners.active_on_worker(sight.host)):
-        finding = Finding("orphan-table", sight.host, f"the table {stack.table_of(slice_id)} of nftables", slice_id)
+def _tables(owners: Owners, facts: Facts) -> Iterator[Orphan]:
+    for slice_id in sorted(facts.drops.keys() - owners.active_on_worker(facts.host)):
+        finding = Finding("orphan-table", facts.host, f"the table {stack.table_of(slice_id)} of nftables", slice_id)
         yield Orphan.of(finding, stack.remove_drop(slice_id))
 
 
-def _flows(owners: Owners, sight: Sight) -> Iterator[Orphan]:
-    for slice_id in sorted(sight.walls.keys() - owners.active_on_worker(sight.host)):
-        finding = Finding("orphan-flows", sight.host, f"flows of slice {slice_id}", slice_id)
+def _flows(owners: Owners, facts: Facts) -> Iterator[Orphan]:
+    for slice_id in sorted(facts.flows_by_slice.keys() - owners.active_on_worker(facts.host)):
+        finding = Finding("orphan-flows", facts.host, f"flows of slice {slice_id}", slice_id)
         yield Orphan.of(finding, ovs.remove_flows(flow_cookie(slice_id)))
 
 
-def _files(owners: Owners, sight: Sight) -> Iterator[Orphan]:
-    if not sight.knows("processes"):
+def _files(owners: Owners, facts: Facts) -> Iterator[Orphan]:
+    if not facts.knows("processes"):
         return  # a pid file proves whose a process is, and nobody knows whether that runs
-    images, known = owners.comparison.inventory.hypervisor.images_path, owners.on_worker(sight.host)
+    images, known = owners.comparison.inventory.hypervisor.images_path, owners.on_worker(facts.host)
     of_slice: dict[int, set[str]] = {}
-    named = {path: ours for path in sight.files if (ours := vm_file(path))}
+    named = {path: ours for path in facts.files if (ours := vm_file(path))}
     proven = {stem for _, stem, ending in named.values() if ending.startswith(_PROOF)}
-    for path in sight.files:
+    for path in facts.files:
         if (ours := named.get(path)) and ours[0] not in known:
             if ours[1] in proven:
                 of_slice.setdefault(ours[0], set()).add(path)
         elif (slice_id := slice_of_upload(path)) is not None and slice_id not in known:
-            finding = Finding("orphan-overlay", sight.host, f"a half copied image {path}", slice_id)
+            finding = Finding("orphan-overlay", facts.host, f"a half copied image {path}", slice_id)
             yield Orphan.of(finding, Command(("rm", "-f", f"{images}/{path}"), as_user=True))
-    for folder in sight.folders:
+    for folder in facts.folders:
         if (slice_id := slice_of_part(folder)) is not None and slice_id not in known:
             of_slice.setdefault(slice_id, set())
-    used = {path.partition("/")[0] for path in sight.files if "/" in path}
-    yield from _process_files(owners, sight, {path: ours for path, ours in named.items() if ours[1] in proven})
+    used = {path.partition("/")[0] for path in facts.files if "/" in path}
+    yield from _process_files(owners, facts, {path: ours for path, ours in named.items() if ours[1] in proven})
     for slice_id, paths in sorted(of_slice.items()):
         folder = VMFiles(images, slice_id, "").folder
         if slice_part(slice_id) in used and not paths:
@@ -200,18 +200,18 @@ def _files(owners: Owners, sight: Sight) -> Iterator[Orphan]:
         others = sorted({f"{images}/{path}" for path in paths} - pid_files)
         remove = (
             *([Command(("rm", "-f", *others), as_user=True)] if others else []),
-            *(_forget_process(sight, pid_file, slice_id) for pid_file in sorted(pid_files)),
+            *(_forget_process(facts, pid_file, slice_id) for pid_file in sorted(pid_files)),
         )
         gone = ("test", "!", "-e", folder)
-        finding = Finding("orphan-overlay", sight.host, f"{len(paths)} files of slice {slice_id}", slice_id)
+        finding = Finding("orphan-overlay", facts.host, f"{len(paths)} files of slice {slice_id}", slice_id)
         tidy = Command(("rmdir", "--ignore-fail-on-non-empty", folder), unless=gone, as_user=True)
         yield Orphan.of(finding, *remove, tidy)
 
 
-def _process_files(owners: Owners, sight: Sight, named: Mapping[str, tuple[int, str, str]]) -> Iterator[Orphan]:
+def _process_files(owners: Owners, facts: Facts, named: Mapping[str, tuple[int, str, str]]) -> Iterator[Orphan]:
     """Yield what a forgotten slice's VMs left in the folder of a slice in design: a deployment would stop there."""
     images = owners.comparison.inventory.hypervisor.images_path
-    in_design = owners.on_worker(sight.host) - owners.active.keys()
+    in_design = owners.on_worker(facts.host) - owners.active.keys()
     of_slice: dict[int, list[str]] = {}
     for path, (slice_id, _, ending) in sorted(named.items()):
         if slice_id in in_design and ending in _OF_PROCESS:
@@ -219,57 +219,57 @@ def _process_files(owners: Owners, sight: Sight, named: Mapping[str, tuple[int, 
     for slice_id, paths in of_slice.items():
         pid_files = [path for path in paths if path.endswith(".pid")]
         others = [path for path in paths if path not in pid_files]
-        finding = Finding("orphan-files", sight.host, f"{len(paths)} files of processes of slice {slice_id}", slice_id)
+        finding = Finding("orphan-files", facts.host, f"{len(paths)} files of processes of slice {slice_id}", slice_id)
         remove = [Command(("rm", "-f", *others), as_user=True)] if others else []
-        yield Orphan.of(finding, *remove, *(_forget_process(sight, pid_file, slice_id) for pid_file in pid_files))
+        yield Orphan.of(finding, *remove, *(_forget_process(facts, pid_file, slice_id) for pid_file in pid_files))
 
 
-def _forget_process(sight: Sight, pid_file: str, slice_id: int) -> Command:
+def _forget_process(facts: Facts, pid_file: str, slice_id: int) -> Command:
     """Removes a pid file, unless the slice's VM runs all the same: without it nobody would know whose that is."""
-    process = sight.processes.get(sight.pid_files.get(pid_file, 0))
+    process = facts.processes.get(facts.pid_files.get(pid_file, 0))
     ids = ids_of_process(process.name) if process else None
     runs = daemon.is_running(pid_file, process.name) if process and ids and ids[0] == slice_id else ()
     return Command(("rm", "-f", pid_file), unless=runs, as_user=True)
 
 
-def _internet(owners: Owners, sight: Sight) -> Iterator[Orphan]:
+def _internet(owners: Owners, facts: Facts) -> Iterator[Orphan]:
     """Who is still on the internet VLAN: the last one to leave it takes the rest down."""
     vlan = owners.shared_vlan
-    if dhcp_namespace(vlan) not in sight.marked:
+    if dhcp_namespace(vlan) not in facts.marked:
         return
     hosts = f"{namespaces.folder(dhcp_namespace(vlan))}/hosts/"
-    known = [path.removeprefix(hosts) for path in sight.hosts if path.startswith(hosts)]
-    heard = [line[1:].partition(" ")[0] for line in sight.heard if line.startswith(":")]
+    known = [path.removeprefix(hosts) for path in facts.hosts if path.startswith(hosts)]
+    heard = [line[1:].partition(" ")[0] for line in facts.dhcp_filter if line.startswith(":")]
     there = {slice_id for name in (*known, *heard) if (slice_id := slice_of_part(name)) is not None}
     for slice_id in sorted(there - owners.active.keys()):
-        finding = Finding("orphan-internet", sight.host, f"slice {slice_id} on VLAN {vlan}", slice_id)
+        finding = Finding("orphan-internet", facts.host, f"slice {slice_id} on VLAN {vlan}", slice_id)
         yield Orphan(finding, owners.comparison.vlans.forget_internet(slice_id))
 
 
-def _namespaces(owners: Owners, sight: Sight) -> Iterator[Orphan]:
-    for name in sorted(sight.marked):
+def _namespaces(owners: Owners, facts: Facts) -> Iterator[Orphan]:
+    for name in sorted(facts.marked):
         slice_id, vlan = slice_of_router(name), vlan_of_dhcp(name)
         if slice_id is not None and slice_id not in owners.active:
-            finding = Finding("orphan-namespace", sight.host, f"namespace {name}", slice_id)
+            finding = Finding("orphan-namespace", facts.host, f"namespace {name}", slice_id)
             yield Orphan.of(finding, namespaces.remove_namespaces(name))
         elif vlan is not None and vlan not in owners.vlans:
-            finding = Finding("orphan-namespace", sight.host, f"namespace {name} with its dnsmasq")
+            finding = Finding("orphan-namespace", facts.host, f"namespace {name} with its dnsmasq")
             if vlan == owners.shared_vlan:
                 yield Orphan(finding, owners.comparison.vlans.close_internet())
             else:
                 yield Orphan.of(finding, *remove_servers(vlan))
 
 
-def _logs(owners: Owners, sight: Sight) -> Iterator[Orphan]:
+def _logs(owners: Owners, facts: Facts) -> Iterator[Orphan]:
     """Yield the links to logs of VLANs that no slice uses; those of a namespace that is there go with it."""
-    for vlan in sorted(vlan for vlan, ours in sight.logs.items() if ours and vlan not in owners.vlans):
+    for vlan in sorted(vlan for vlan, ours in facts.logs.items() if ours and vlan not in owners.vlans):
         name = dhcp_namespace(vlan)
-        if name not in sight.marked:
-            finding = Finding("orphan-log", sight.host, log_link(vlan))
+        if name not in facts.marked:
+            finding = Finding("orphan-log", facts.host, log_link(vlan))
             yield Orphan.of(finding, forget_links(vlan, unless=("test", "-d", namespaces.folder(name))))
 
 
-def _rules(owners: Owners, sight: Sight) -> Iterator[Orphan]:
-    if (ours := our_rules(sight)) and owners.shared_vlan not in owners.vlans:
-        finding = Finding("orphan-rules", sight.host, f"{len(ours)} rules")
+def _rules(owners: Owners, facts: Facts) -> Iterator[Orphan]:
+    if (ours := our_rules(facts)) and owners.shared_vlan not in owners.vlans:
+        finding = Finding("orphan-rules", facts.host, f"{len(ours)} rules")
         yield Orphan(finding, owners.comparison.vlans.close_internet())

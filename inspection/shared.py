@@ -1,4 +1,4 @@
-"""Read and judge what guests share on the network node: the kernel's tables of neighbours and connections. Pure."""
+"""Parse and check the tables that all guests share: the network node's neighbours and connections. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from core.errors import BadAnswer, figure
 from core.inventory import Inventory
-from inspection.facts import Sight
+from inspection.facts import Facts
 from network import firewall, neighbours
 from network.dhcp import hosts_folder
 
@@ -19,16 +19,19 @@ _MOST_NAMESPACES = 4096
 _MOST_ENTRIES = 1 << 31
 
 
-def read_bounds(text: str) -> dict[str, Any]:
-    """Read what nftables lists in each namespace, with single spaces."""
+def parse_bounds(text: str) -> dict[str, Any]:
+    """Parse the listing of nftables in each namespace, with single spaces."""
     parts = re.split(r"^namespace (ns-[a-z0-9-]{1,64})\n", text, flags=re.MULTILINE)
     if parts[0] or len(parts) > 2 * _MOST_NAMESPACES:
         raise BadAnswer("bounds")
     return {"bounds": {name: " ".join(body.split()) for name, body in zip(parts[1::2], parts[2::2], strict=True)}}
 
 
-def read_limits(text: str) -> dict[str, Any]:
-    """Read room for neighbours, then room for connections and the life of closed ones, where the kernel counts them."""
+def parse_limits(text: str) -> dict[str, Any]:
+    """Parse the room for neighbours, the room for connections, and the life of a closed connection.
+
+    The last two are missing if the kernel counts no connections.
+    """
     figures = [figure(word, "is out of range", 0, _MOST_ENTRIES) for word in text.split()]
     if len(figures) not in {1, 3}:
         raise BadAnswer("limits")
@@ -36,22 +39,22 @@ def read_limits(text: str) -> dict[str, Any]:
     return {"most_neighbours": room, "most_connections": connections, "closed_seconds": seconds}
 
 
-def unbounded(wanted: Mapping[str, int], sight: Sight) -> Iterator[Problem]:
-    """Yield the namespaces that may know more neighbours than is `wanted`, among those that were looked at."""
+def unbounded(wanted: Mapping[str, int], facts: Facts) -> Iterator[Problem]:
+    """Yield the namespaces that may know more neighbours than `wanted` allows."""
     for name, size in wanted.items():
-        if name in sight.bounds and neighbours.listing(size) not in sight.bounds[name]:
-            yield "neighbours-unbounded", f"{name} may know as many neighbours as guests like"
+        if name in facts.bounds and neighbours.listing(size) not in facts.bounds[name]:
+            yield "neighbours-unbounded", f"{name} has no limit for the neighbours that guests make it remember"
 
 
-def too_many(inventory: Inventory, sight: Sight) -> Iterator[Problem]:
-    """Yield where the bounds of all guests add up to more than the kernel has room for."""
-    known = sum(map(neighbours.most_of, sight.bounds.values()))
-    if 0 < sight.most_neighbours < known:
-        what = f"its kernel has room for {sight.most_neighbours} neighbours, and guests may make {known}"
+def too_many(inventory: Inventory, facts: Facts) -> Iterator[Problem]:
+    """Yield the tables of the kernel that are smaller than the limits of all guests together."""
+    known = sum(map(neighbours.most_of, facts.bounds.values()))
+    if 0 < facts.most_neighbours < known:
+        what = f"its kernel has room for {facts.most_neighbours} neighbours, but guests may make {known}"
         yield "neighbours-many", what
     shared = hosts_folder(inventory.internet.vlan_id)
-    guests = sum(len(lines) for path, lines in sight.hosts.items() if path.startswith(f"{shared}/"))
-    held = guests * firewall.most_connections(sight.closed_seconds)
-    if 0 < sight.most_connections < held:
-        what = f"its kernel has room for {sight.most_connections} connections, and guests may have {held}"
+    guests = sum(len(lines) for path, lines in facts.hosts.items() if path.startswith(f"{shared}/"))
+    held = guests * firewall.most_connections(facts.closed_seconds)
+    if 0 < facts.most_connections < held:
+        what = f"its kernel has room for {facts.most_connections} connections, but guests may have {held}"
         yield "connections-many", what

@@ -15,7 +15,7 @@ from core.names import INTERNET_GATEWAY_MAC, router_namespace, tap_name, vlan_ad
 from core.status import SliceStatus
 from inspection import exposure
 from inspection.collect import ANY
-from inspection.facts import Sight
+from inspection.facts import Facts
 from inspection.isolation.proof import Property
 from models import VM, Interface, Slice, internet_interfaces
 from network import ovs
@@ -53,9 +53,9 @@ class Probe:
 class Probes:
     """The probes of one cloud, between all its slices."""
 
-    def __init__(self, inventory: Inventory, slices: Iterable[Slice], sights: Mapping[str, Sight]) -> None:
+    def __init__(self, inventory: Inventory, slices: Iterable[Slice], facts_by_host: Mapping[str, Facts]) -> None:
         self._inventory = inventory
-        self._sights = sights
+        self._facts_by_host = facts_by_host
         self._internet = inventory.internet
         self._all = list(slices)
         self._running = [slice_ for slice_ in self._all if slice_.status == SliceStatus.RUNNING]
@@ -65,7 +65,7 @@ class Probes:
         """Return the probes of all hosts that were seen."""
         kinds = (self._frames, self._ways_in, self._ways_out)
         found = [probe for slice_ in self._running for kind in kinds for probe in kind(slice_)]
-        return [probe for probe in found if probe.host in self._sights]
+        return [probe for probe in found if probe.host in self._facts_by_host]
 
     def _frames(self, slice_: Slice) -> Iterator[Probe]:
         for vm in slice_.vms:
@@ -112,9 +112,9 @@ class Probes:
         for host in dict.fromkeys(vm.worker_ip for vm in slice_.vms):
             taps = [tap_name(vm.vm_id, nic.name) for vm in slice_.vms for nic in vm.interfaces
                     if vm.worker_ip == host and nic.vlan_id is not None]  # fmt: skip
-            sight = self._sights.get(host)
+            facts = self._facts_by_host.get(host)
             forged = next((other for other in self._inventory.hosts if other != host), self._internet.dns)
-            dropped = sight is not None and exposure.is_dropped(sight, slice_.slice_id, taps)
+            dropped = facts is not None and exposure.is_dropped(facts, slice_.slice_id, taps)
             for tap in taps:
                 route = Command(("ip", "route", "get", host, "from", forged, "iif", tap), ok=ANY)
                 what = f"the host takes a packet to {host} from {tap}"

@@ -16,13 +16,13 @@ from core.inventory import Inventory
 from core.names import flow_cookie, gateway_port, ids_of_process, number_in, process_name, router_namespace
 from core.status import SliceStatus
 from inspection import exposure, foundation
-from inspection.facts import Port, Process, Sight
+from inspection.facts import Facts, Port, Process
 from inspection.findings import Comparison
-from inspection.rules import heard_of, our_rules, wanted_rules
+from inspection.rules import dhcp_filter_of, our_rules, wanted_rules
 from models import VM, Slice
 from network import ovs, port_security
 
-WALL_PRIORITY = 10
+PORT_SECURITY_PRIORITY = 10
 """The lowest priority of the walls."""
 
 
@@ -69,13 +69,13 @@ class Property:
 class Proof:
     """The properties of one cloud: its running slices, and what was seen of the hosts."""
 
-    def __init__(self, inventory: Inventory, slices: Iterable[Slice], sights: Mapping[str, Sight]) -> None:
+    def __init__(self, inventory: Inventory, slices: Iterable[Slice], facts_by_host: Mapping[str, Facts]) -> None:
         self._inventory = inventory
         self._internet = inventory.internet
         self._comparison = Comparison(inventory)
         self._all = list(slices)
         self._running = [slice_ for slice_ in self._all if slice_.status == SliceStatus.RUNNING]
-        self._sights = sights
+        self._facts_by_host = facts_by_host
         self._vlans = {link.vlan_id: slice_.slice_id for slice_ in self._all for link in slice_.links}
 
     def properties(self) -> list[Property]:
@@ -93,12 +93,12 @@ class Proof:
         wanted = {
             (host, port.name): (port, slice_.slice_id)
             for slice_ in self._all
-            for host in self._sights
+            for host in self._facts_by_host
             for port in self._comparison.ports(slice_, host)
         }
-        for host, sight in self._sights.items():
-            ports = [port for port in sight.ports.values() if port.bridge == ovs.BRIDGE]
-            ways = [port for port in foundation.data_ports(self._inventory, sight) if _carries_all(port)]
+        for host, facts in self._facts_by_host.items():
+            ports = [port for port in facts.ports.values() if port.bridge == ovs.BRIDGE]
+            ways = [port for port in foundation.data_ports(self._inventory, facts) if _carries_all(port)]
             trunks = {port.name for port in ways}
             names = _listed(trunks)
             for port in ports:
@@ -135,8 +135,8 @@ class Proof:
         for vlan, slices in sorted(owners.items()):
             what = f"VLAN {vlan} has the slices {_listed(slices)}"
             found.check("database", what, *slices, holds=len(slices) == 1 and vlan != self._internet.vlan_id)
-        for host, sight in self._sights.items():
-            for port in sight.ports.values():
+        for host, facts in self._facts_by_host.items():
+            for port in facts.ports.values():
                 slice_id = number_in(port.marks.get("slice", ""))
                 if port.is_ours and port.tag in owners and slice_id is not None:
                     what = f"port {port.name} of slice {slice_id} is on VLAN {port.tag}"
@@ -146,27 +146,27 @@ class Proof:
     def _stacks(self) -> Property:
         """Nothing of a guest's wire reaches a host's own IP stack, but for IPv4 at the gateways."""
         found = Property("hosts: their own IP stacks hear no TAP, gateway or DHCP port")
-        for host, sight in self._sights.items():
-            for slice_ in self._running if sight.knows("stack", "drops", "devices") else ():
+        for host, facts in self._facts_by_host.items():
+            for slice_ in self._running if facts.knows("stack", "drops", "devices") else ():
                 taps = [port.name for port in self._comparison.launcher.ports(slice_, host)]
                 number = slice_.slice_id
                 if taps:
                     what = f"frames of slice {number} are not dropped before the host's IP stack"
-                    found.check(host, what, number, holds=exposure.is_dropped(sight, number, taps))
-                for tap in filter(None, map(sight.devices.get, taps)):
-                    self._note(found, host, number, [*exposure.of_tap(tap, sight), *exposure.ways(tap.name, sight)])
-            if host == self._inventory.network_node and sight.knows("stack", "namespaces"):
-                self._note_network(found, sight)
+                    found.check(host, what, number, holds=exposure.is_dropped(facts, number, taps))
+                for tap in filter(None, map(facts.devices.get, taps)):
+                    self._note(found, host, number, [*exposure.of_tap(tap, facts), *exposure.ways(tap.name, facts)])
+            if host == self._inventory.network_node and facts.knows("stack", "namespaces"):
+                self._note_network(found, facts)
         return found
 
-    def _note_network(self, found: Property, sight: Sight) -> None:
-        gateway = sight.devices.get(gateway_port(self._internet.vlan_id))
+    def _note_network(self, found: Property, facts: Facts) -> None:
+        gateway = facts.devices.get(gateway_port(self._internet.vlan_id))
         if gateway:
-            self._note(found, sight.host, 0, exposure.of_gateway(gateway, sight))
+            self._note(found, facts.host, 0, exposure.of_gateway(gateway, facts))
         for slice_ in self._running:
             for name in dict.fromkeys(place.namespace for place in self._comparison.vlans.places(slice_)):
-                if namespace := sight.namespaces.get(name):
-                    self._note(found, sight.host, slice_.slice_id, exposure.of_namespace(namespace))
+                if namespace := facts.namespaces.get(name):
+                    self._note(found, facts.host, slice_.slice_id, exposure.of_namespace(namespace))
 
     @staticmethod
     def _note(found: Property, host: str, slice_id: int, openings: Iterable[str]) -> None:
@@ -183,12 +183,12 @@ class Proof:
         """Every gateway is in its slice's router, and nothing else is in there."""
         found = Property("subnets: each router has its slice's gateways only")
         host = self._inventory.network_node
-        sight = self._sights.get(host)
-        for slice_ in self._running if sight else ():
-            assert sight  # noqa: S101 - for the type checker
+        facts = self._facts_by_host.get(host)
+        for slice_ in self._running if facts else ():
+            assert facts  # noqa: S101 - for the type checker
             places = {p.port.name: p for p in self._comparison.vlans.places(slice_) if p.namespace}
             for name in {place.namespace for place in places.values()}:
-                namespace = sight.namespaces.get(name)
+                namespace = facts.namespaces.get(name)
                 for device in namespace.devices.values() if namespace else ():
                     place = places.get(device.name)
                     holds = device.name == "lo" or (
@@ -199,23 +199,23 @@ class Proof:
                 if namespace and name != router_namespace(slice_.slice_id):
                     found.check(host, f"{name} forwards", slice_.slice_id, holds=not namespace.routes)
             for name in places:
-                found.check(host, f"{name} is in the root namespace", slice_.slice_id, holds=name not in sight.devices)
+                found.check(host, f"{name} is in the root namespace", slice_.slice_id, holds=name not in facts.devices)
         return found
 
     def _rules(self) -> Property:
         """Our rules are whole and in their order, and no other rule lets guests through before them."""
         found = Property("network node: what VLAN 400 may reach is decided by our rules, in their order")
         host = self._inventory.network_node
-        sight = self._sights.get(host)
-        if sight is None or not any(slice_.uses_internet for slice_ in self._running):
+        facts = self._facts_by_host.get(host)
+        if facts is None or not any(slice_.uses_internet for slice_ in self._running):
             return found
-        wanted, ours = wanted_rules(self._inventory, sight), our_rules(sight)
+        wanted, ours = wanted_rules(self._inventory, facts), our_rules(facts)
         for number, rule in enumerate(wanted):
             there = number < len(ours) and ours[number] == rule
             found.check(host, f"rule {number + 1} of ours is not '{rule}'", holds=there)
         found.check(host, f"{len(ours)} rules carry our mark instead of {len(wanted)}", holds=len(ours) == len(wanted))
         for chain in ("INPUT", "FORWARD"):
-            rules = [rule for rule in sight.rules if rule.startswith(f"filter -A {chain} ")]
+            rules = [rule for rule in facts.rules if rule.startswith(f"filter -A {chain} ")]
             known = set(ours)
             first = next((n for n, rule in enumerate(rules) if rule in known), len(rules))
             for rule in rules[:first]:
@@ -226,18 +226,18 @@ class Proof:
         """The shared DHCP server hears each slice by its own chain, and nobody else."""
         found = Property("DHCP of VLAN 400: the server hears each VM about its own address only")
         host = self._inventory.network_node
-        sight = self._sights.get(host)
+        facts = self._facts_by_host.get(host)
         slices = [slice_ for slice_ in self._running if slice_.uses_internet]
-        if sight is None or not slices:
+        if facts is None or not slices:
             return found
         for slice_ in slices:
-            whole = self._comparison.wanted_heard(slice_, self._comparison.vlans.servers(slice_)) == heard_of(
-                slice_, sight
-            )
+            whole = self._comparison.wanted_dhcp_filter(
+                slice_, self._comparison.vlans.servers(slice_)
+            ) == dhcp_filter_of(slice_, facts)
             what = f"the rules for slice {slice_.slice_id} are not whole, or not alone"
             found.check(host, what, slice_.slice_id, holds=whole)
         known = {f"-a input -j {port_security.chain(slice_.slice_id)}" for slice_ in self._all}
-        for line in sight.heard:
+        for line in facts.dhcp_filter:
             if line.startswith("-a input "):
                 found.check(host, f"it hears by '{line}' as well", holds=line in known or line.endswith("-j drop"))
         return found
@@ -251,8 +251,8 @@ class Proof:
     # --- VMs ----------------------------------------------------------------------------------------------------------
 
     def _machines(self) -> Iterator[tuple[str, Process]]:
-        for host, sight in self._sights.items():
-            yield from ((host, process) for process in sight.processes.values() if process.is_qemu)
+        for host, facts in self._facts_by_host.items():
+            yield from ((host, process) for process in facts.processes.values() if process.is_qemu)
 
     def _vms(self) -> Iterator[tuple[Slice, VM]]:
         yield from ((slice_, vm) for slice_ in self._running for vm in slice_.vms)
@@ -293,7 +293,7 @@ class Proof:
             )
             secret = not slice_id or "password-secret=" in vnc
             found.check(host, what, *_concerned(slice_id, process.name), holds=process.name == name and secret)
-            for socket in sorted(self._sights[host].sockets.get(process.pid, ())) if slice_id else ():
+            for socket in sorted(self._facts_by_host[host].sockets.get(process.pid, ())) if slice_id else ():
                 what = f"{process.name} listens on {socket}"
                 found.check(host, what, slice_id, holds=socket.rpartition(":")[0] == host)
         return found
@@ -305,7 +305,7 @@ class Proof:
             overlay = self._comparison.launcher.files(slice_, vm).overlay.rpartition("slice-")
             owner[vm.worker_ip, f"slice-{overlay[2]}"] = slice_.slice_id, process_name(slice_.slice_id, vm.vm_id)
         for host, process in self._machines():
-            for disk in sorted(self._sights[host].disks.get(process.pid, ())):
+            for disk in sorted(self._facts_by_host[host].disks.get(process.pid, ())):
                 slice_id, name = owner.get((host, "/".join(disk.split("/")[-2:])), (0, ""))
                 if slice_id:
                     what = f"process {process.pid} ({process.name or 'a stranger'}) has the disk of {name} open"
@@ -314,7 +314,7 @@ class Proof:
 
     def _walls(self) -> Property:
         found = Property("walls: the flows around every VM are whole, and no other flow passes them")
-        for host, sight in self._sights.items():
+        for host, facts in self._facts_by_host.items():
             taps: dict[str, int] = {}
             wanted_of = {slice_.slice_id: self._comparison.wanted_flows(slice_, host) for slice_ in self._running}
             for slice_ in self._running:
@@ -322,7 +322,7 @@ class Proof:
                 taps |= {_in_port(each.match): slice_.slice_id for each in wanted}
                 for each in wanted:
                     what = f"the flow {','.join(sorted(each.match))} is missing"
-                    there = sight.walls.get(slice_.slice_id, ())
+                    there = facts.flows_by_slice.get(slice_.slice_id, ())
                     found.check(host, what, slice_.slice_id, holds=each in there)
             known = {each for flows in wanted_of.values() for each in flows}
             busy = {
@@ -330,9 +330,14 @@ class Proof:
                 for t in self._all
                 if t.status not in {SliceStatus.RUNNING, SliceStatus.DESIGN}
             }
-            for each in sight.flows if taps else ():
+            for each in facts.flows if taps else ():
                 port, priority = _in_port(each.match), _priority(each.match)
-                if each not in known and each.cookie not in busy and priority >= WALL_PRIORITY and port in {"", *taps}:
+                if (
+                    each not in known
+                    and each.cookie not in busy
+                    and priority >= PORT_SECURITY_PRIORITY
+                    and port in {"", *taps}
+                ):
                     what = f"the flow {','.join(sorted(each.match))} passes the walls"
                     slices = [taps[port]] if port else []
                     found.check(host, what, *slices, holds=each.actions == ("drop",))

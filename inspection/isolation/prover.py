@@ -1,4 +1,4 @@
-"""Carries out the isolation proof: looks, asks the probes, and judges."""
+"""Carry out the isolation proof: collect facts, run the probes, and judge both."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from remote.runner import Runner
 
 @dataclass(frozen=True)
 class Verdict:
-    """The properties with their breaches, and the hosts of which not everything could be seen."""
+    """The properties with their breaches. `unseen`: hosts whose facts are incomplete."""
 
     properties: tuple[Property, ...]
     unseen: tuple[str, ...]
 
     @property
     def breaches(self) -> int:
-        """How many."""
+        """Return the number of breaches of all properties."""
         return sum(len(each.breaches) for each in self.properties)
 
 
 class Prover:
-    """Proves isolation for all slices; what one user is shown of it are counts, and their own slices."""
+    """Proves isolation for all slices. A student sees breaches of own slices, and counts of the others."""
 
     def __init__(self, database: Database, inspector: Inspector, runner: Runner) -> None:
         self._database = database
@@ -37,22 +37,22 @@ class Prover:
         self._runner = runner
 
     def prove(self) -> Verdict:
-        """All properties on all hosts. Slices that are being changed just now count as neighbours only."""
+        """Check all properties on all hosts. A slice that is being changed counts as a neighbour only."""
         inventory = self._inspector.inventory
         survey = self._inspector.survey(self._database.load().slices.values(), inventory.hosts, thorough=True)
-        look, slices = survey.look, survey.slices
+        collected, slices = survey.collected, survey.slices
         for slice_ in slices:
             if slice_.status == SliceStatus.RUNNING and survey.is_busy(slice_.slice_id):
                 slice_.status = SliceStatus.DEPLOYING
-        seen = Proof(inventory, slices, look.sights).properties()
-        asked = Probes(inventory, slices, look.sights).all()
+        seen = Proof(inventory, slices, collected.facts_by_host).properties()
+        asked = Probes(inventory, slices, collected.facts_by_host).all()
         answers = self._ask(asked)
-        unseen = {*look.partly, *(probe.host for probe in asked if probe.host not in answers)}
+        unseen = {*collected.incomplete, *(probe.host for probe in asked if probe.host not in answers)}
         verdicts = probes.verdicts(asked, answers)
         return Verdict((*seen, *verdicts), tuple(host for host in inventory.hosts if host in unseen))
 
     def prove_for(self, actor: str) -> Verdict:
-        """The same as one user is shown it."""
+        """Prove isolation, and return the part of the verdict that this user may see."""
         state = self._database.load()
         user = state.users.get(actor)
         if user is None:
@@ -64,7 +64,7 @@ class Prover:
         return Verdict(tuple(each.seen_by(own) for each in verdict.properties), verdict.unseen)
 
     def _ask(self, asked: list[Probe]) -> dict[str, list[str]]:
-        """What the hosts answer; one that was lost meanwhile answers nothing."""
+        """Return the answers by host, in the order of its probes. A host that fails has no entry."""
         seconds = self._inspector.inventory.ssh.timeouts.look
         results = self._runner.run(probes.probe_plan(asked, seconds)).results if asked else []
         return {r.step.host: [f"{o.stdout}{o.stderr}" for o in r.outcomes] for r in results if not r.error}

@@ -326,7 +326,7 @@ def test_a_worker_that_is_down_is_told_in_time_and_the_rest_is_repaired(pair: Pa
         unwell = pair.unwell()
         assert time.monotonic() - began < 8
         assert any("10.0.10.2: does not answer" in line for line in unwell)
-        assert any("rules around VLAN 400" in line for line in unwell)
+        assert any("rules of VLAN 400" in line for line in unwell)
         with ThreadPoolExecutor() as beside:
             doctor = beside.submit(cli, lab, "doctor")
             shown = pair.menu.choose(11, pair.slice_id)

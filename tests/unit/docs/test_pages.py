@@ -20,7 +20,7 @@ from core.status import SliceStatus, VMStatus
 from database import MAX_BYTES, Database
 from deployment import DeploymentAPI
 from inspection.codes import CODES
-from inspection.collect import look_plan
+from inspection.collect import collection_plan
 from lab import disk
 from menu.arguments import parser
 from menu.entries import ENTRIES
@@ -82,8 +82,8 @@ def programs_run_as_root() -> set[str]:
     deployment = DeploymentAPI(Inventory())
     plans = [deployment.deploy_plan(design(name)) for name in DESIGNS]
     inventory = Inventory()
-    look = look_plan(inventory, inventory.hosts, thorough=True)
-    steps = [step for plan in (*plans, deployment.discovery_plan(), look) for step in plan.steps]
+    collection = collection_plan(inventory, inventory.hosts, thorough=True)
+    steps = [step for plan in (*plans, deployment.discovery_plan(), collection) for step in plan.steps]
     commands = [command for step in steps for command in (*step.do, *step.undo) if isinstance(command, Command)]
     argvs = [argv for c in commands if not c.as_user for argv in (c.argv, c.unless) if argv]
     scripts = " ".join(argv[2] for argv in argvs if argv[:2] == ("sh", "-c"))

@@ -16,7 +16,7 @@ from core.inventory import Inventory
 from core.status import SliceStatus
 from inspection import collect
 from inspection.findings import Finding
-from inspection.inspector import Inspector, Look
+from inspection.inspector import CollectedFacts, Inspector
 from inspection.isolation.proof import Breach
 from inspection.orphans import Owners, orphans, removal_plan
 from menu import operator
@@ -67,7 +67,7 @@ def test_workers_that_share_a_folder_of_images_are_found(running: Desk) -> None:
     second.files |= {path: text for path, text in first.files.items() if "vm_images/" in path}
     second.folders |= {folder for folder in first.folders if "vm_images/" in folder}
     found = [f for f in running.api.doctor.examine().findings if f.code == "images-shared"]
-    assert [f.sentence for f in found] == [f"10.0.10.2: its folder of images is the one that {WORKER} has, too"]
+    assert [f.sentence for f in found] == [f"10.0.10.2: its folder of images is also the folder of {WORKER}"]
     assert "hypervisor: images_dir" in found[0].advice
     assert running.api.doctor.fix().removed == ()
 
@@ -193,8 +193,8 @@ def test_who_comes_to_the_internet_vlan_meanwhile_keeps_it(running: Desk) -> Non
     forget(running)
     inspector = running.api.doctor._inspector
     owners = Owners(inspector.comparison, [], lambda _slice_id: False)
-    (sight,) = inspector.look([NETWORK]).sights.values()
-    late = [step for orphan in orphans(owners, sight) for step in orphan.steps]
+    (facts,) = inspector.collect([NETWORK]).facts_by_host.values()
+    late = [step for orphan in orphans(owners, facts) for step in orphan.steps]
     shared = {step.title for step in late if "400" in step.title or "rules" in step.title}
     assert {title.partition(":")[0] for title in shared} == {
         *("orphan-internet", "orphan-namespace", "orphan-port", "orphan-rules")
@@ -281,16 +281,16 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]
     """Lets something happen between the next look at the hosts and the reading of the file after it."""
 
     def happen(what: Callable[[], object]) -> None:
-        look_at = Inspector.look
+        collect = Inspector.collect
         waiting = [what]
 
-        def look(*args: Any, **kwargs: Any) -> Look:
-            seen = look_at(*args, **kwargs)
+        def collect_first(*args: Any, **kwargs: Any) -> CollectedFacts:
+            collected = collect(*args, **kwargs)
             if waiting:
                 waiting.pop()()
-            return seen
+            return collected
 
-        monkeypatch.setattr(Inspector, "look", look)
+        monkeypatch.setattr(Inspector, "collect", collect_first)
 
     return happen
 

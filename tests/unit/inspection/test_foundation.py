@@ -9,14 +9,16 @@ import pytest
 from core.inventory import Inventory
 from inspection import findings, foundation
 from inspection.codes import CODES
-from inspection.facts import Device, Port, Route, Sight
+from inspection.facts import Device, Facts, Port, Route
 from inspection.findings import Comparison
 from inspection.isolation.proof import Proof
-from inspection.parse import flow, read
+from inspection.parse import parse_answers
+from inspection.parse_switch import parse_flow
 from tests.support.designs import design
 
 WORKER, NODE = "10.0.10.1", "10.0.10.3"
-NORMAL = flow("cookie=0x0, priority=0 actions=NORMAL")
+NORMAL = parse_flow("cookie=0x0, priority=0 actions=NORMAL")
+DROP, RESUBMIT = parse_flow("priority=0 actions=drop"), parse_flow("priority=1 actions=resubmit(,5)")
 
 
 def port(
@@ -29,7 +31,7 @@ def device(name: str, *addresses: str, up: bool = True, carrier: bool = True, ki
     return Device(name, "02:00:00:00:00:01", up, carrier, "", kind, addresses)
 
 
-WHOLE = Sight(
+WHOLE = Facts(
     WORKER,
     bridges=frozenset({"br-int"}),
     ports={"br-int": port("br-int", "internal"), "ens4": port("ens4")},
@@ -41,23 +43,23 @@ WHOLE = Sight(
 NETWORK = replace(WHOLE, host=NODE)
 
 
-def with_ports(*ports: Port, **devices: Device) -> Sight:
+def with_ports(*ports: Port, **devices: Device) -> Facts:
     found = {each.name: each for each in ports}
     return replace(WHOLE, ports={"br-int": port("br-int", "internal"), **found}, devices={**WHOLE.devices, **devices})
 
 
-def problems(sight: Sight, inventory: Inventory | None = None) -> dict[str, str]:
-    return dict(foundation.of_host(inventory or Inventory(), sight))
+def problems(facts: Facts, inventory: Inventory | None = None) -> dict[str, str]:
+    return dict(foundation.of_host(inventory or Inventory(), facts))
 
 
-CASES: list[tuple[str, Sight, str]] = [
+CASES: list[tuple[str, Facts, str]] = [
     ("", WHOLE, ""),
     ("", NETWORK, ""),
-    ("", replace(WHOLE, flows=(flow("priority=0 actions=drop"), flow("priority=1 actions=resubmit(,5)"))), ""),
+    ("", replace(WHOLE, flows=(DROP, RESUBMIT)), ""),
     ("normal-missing", replace(WHOLE, flows=()), "priority=0 actions=NORMAL, is gone"),
-    ("normal-missing", replace(WHOLE, flows=(flow("table=5, priority=0 actions=NORMAL"),)), "is gone"),
-    ("normal-missing", replace(WHOLE, flows=(flow("priority=0,arp actions=NORMAL"),)), "is gone"),
-    ("normal-missing", replace(WHOLE, flows=(NORMAL, flow("priority=9 actions=drop"))), "is gone"),
+    ("normal-missing", replace(WHOLE, flows=(parse_flow("table=5, priority=0 actions=NORMAL"),)), "is gone"),
+    ("normal-missing", replace(WHOLE, flows=(parse_flow("priority=0,arp actions=NORMAL"),)), "is gone"),
+    ("normal-missing", replace(WHOLE, flows=(NORMAL, parse_flow("priority=9 actions=drop"))), "is gone"),
     ("data-port-missing", with_ports(), "no port of br-int leads to the other hosts"),
     ("data-port-missing", with_ports(port("tap0"), tap0=device("tap0", kind="tun")), "no port of br-int leads"),
     ("data-port-missing", with_ports(port("x", "internal")), "no port of br-int leads"),
@@ -89,16 +91,16 @@ CASES: list[tuple[str, Sight, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("code", "sight", "what"), CASES)
-def test_what_a_host_lacks_has_a_code(code: str, sight: Sight, what: str) -> None:
-    found = problems(sight)
+@pytest.mark.parametrize(("code", "facts", "what"), CASES)
+def test_what_a_host_lacks_has_a_code(code: str, facts: Facts, what: str) -> None:
+    found = problems(facts)
     assert list(found) == ([code] if code else [])
     assert what in found.get(code, "")
     assert set(found) <= set(CODES)
 
 
 def test_what_was_not_read_lacks_nothing() -> None:
-    empty = Sight(WORKER, asked=WHOLE.asked)
+    empty = Facts(WORKER, asked=WHOLE.asked)
     assert set(problems(replace(NETWORK, asked=frozenset(), ports={}, flows=(), devices={}))) == set()
     assert set(problems(replace(empty, unread=("ports", "flows", "devices")))) == set()
     assert set(problems(empty)) == set(), "no bridge is another finding"
@@ -181,9 +183,11 @@ def test_routes_are_read_as_ip_shows_them() -> None:
         "10.2.0.0/16 \\\tnexthop via 10.0.10.8 dev ens3 weight 1 \n"
         "default dev ppp0 scope link \n"
     )
-    sight = read(NODE, {"routes": text, "peers": "0 0 10.0.10.3:22 10.60.7.1:4000 \n", "forwarding": "1\nchain x\n"})
-    assert not sight.unread
-    assert sight.routes == (
+    facts = parse_answers(
+        NODE, {"routes": text, "peers": "0 0 10.0.10.3:22 10.60.7.1:4000 \n", "forwarding": "1\nchain x\n"}
+    )
+    assert not facts.unread
+    assert facts.routes == (
         Route("default", "ens3", False),
         Route("10.0.10.0/24", "ens3", True),
         Route("10.9.0.1/32", "wg0", True),
@@ -191,5 +195,5 @@ def test_routes_are_read_as_ip_shows_them() -> None:
         Route("10.2.0.0/16", "ens3", False),
         Route("default", "ppp0", False),
     )
-    assert sight.near("ens3") == ["10.0.10.0/24"]
-    assert (sight.peers, sight.forwards, sight.barriers) == (("10.60.7.1",), True, ("chain x",))
+    assert facts.linked_networks("ens3") == ["10.0.10.0/24"]
+    assert (facts.peers, facts.forwards, facts.barriers) == (("10.60.7.1",), True, ("chain x",))

@@ -19,7 +19,7 @@ from inspection import findings
 from inspection.findings import Comparison
 from inspection.isolation.proof import Proof
 from inspection.orphans import Owners, orphans
-from inspection.parse import LONGEST_ANSWER, read
+from inspection.parse import LONGEST_ANSWER, parse_answers
 from models import Slice
 from remote.batch import Batch, Outcome, Transcript, UploadWanted
 from remote.plan import Command, Step, Upload
@@ -112,12 +112,12 @@ def cloud() -> tuple[Slice, Comparison]:
 def judge(host: str, answers: dict[str, str | None]) -> list[str]:
     """All that is said of the answers: by entry 5, the doctor and the proof."""
     slice_, comparison = cloud()
-    sight = read(host, answers)
-    found = [*findings.of_host(comparison.inventory, sight, time.time(), time.time())]
-    found += comparison.of_slice(slice_, {host: sight})
+    facts = parse_answers(host, answers)
+    found = [*findings.of_host(comparison.inventory, facts, time.time(), time.time())]
+    found += comparison.of_slice(slice_, {host: facts})
     owners = Owners(comparison, [], lambda _: False)
-    lost = [*orphans(owners, sight), *orphans(Owners(comparison, [slice_], lambda _: False), sight)]
-    proof = Proof(comparison.inventory, [slice_], {host: sight}).properties()
+    lost = [*orphans(owners, facts), *orphans(Owners(comparison, [slice_], lambda _: False), facts)]
+    proof = Proof(comparison.inventory, [slice_], {host: facts}).properties()
     return [
         *(finding.sentence for finding in found),
         *(orphan.finding.sentence for orphan in lost),
@@ -141,10 +141,10 @@ def cases(kind: str, shard: int, bounded: int, whole: int) -> Iterator[tuple[str
 
 def test_the_recorded_answers_are_those_of_a_cloud_that_is_whole() -> None:
     for host in (WORKER, NETWORK):
-        sight = read(host, RECORDED[host])
-        assert not sight.unread
-        assert {finding.code for finding in cloud()[1].of_slice(cloud()[0], {host: sight})} <= {"qemu-wrong"}
-    shown = read(NETWORK, RECORDED[NETWORK] | {"namespaces": RECORDED["namespaces not entered"]})
+        facts = parse_answers(host, RECORDED[host])
+        assert not facts.unread
+        assert {finding.code for finding in cloud()[1].of_slice(cloud()[0], {host: facts})} <= {"qemu-wrong"}
+    shown = parse_answers(NETWORK, RECORDED[NETWORK] | {"namespaces": RECORDED["namespaces not entered"]})
     assert not shown.unread
 
 
@@ -152,7 +152,7 @@ def test_the_recorded_answers_are_those_of_a_cloud_that_is_whole() -> None:
 def test_a_device_with_an_address_that_is_none_is_not_read(address: str) -> None:
     said = RECORDED[NETWORK]["devices"].replace(f'"{address}"', f'"{address}x"')
     answers = RECORDED[NETWORK] | {"devices": said}
-    assert "devices" in read(NETWORK, answers).unread
+    assert "devices" in parse_answers(NETWORK, answers).unread
     assert_readable(judge(NETWORK, answers))
 
 
@@ -304,4 +304,4 @@ def test_the_longest_answers_take_seconds(part: str, what: str) -> None:
 
 
 def test_a_longer_answer_is_not_read() -> None:
-    assert read(WORKER, {"flows": "x" * (LONGEST_ANSWER + 1)}).invalid == ("flows",)
+    assert parse_answers(WORKER, {"flows": "x" * (LONGEST_ANSWER + 1)}).invalid == ("flows",)

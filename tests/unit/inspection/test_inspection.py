@@ -15,9 +15,9 @@ from core.inventory import Inventory
 from core.status import SliceStatus, VMStatus
 from database import Database, State
 from deployment import DeploymentAPI
-from inspection import collect, findings, inspector, parse
+from inspection import collect, findings, inspector, parse, parse_switch
 from inspection.codes import CODES
-from inspection.facts import Device, Port, Sight
+from inspection.facts import Device, Facts, Port
 from inspection.findings import Finding
 from inspection.inspector import Inspector
 from models import Slice
@@ -61,7 +61,7 @@ class Scene:
         return self.cloud.hosts[NETWORK]
 
     def found(self) -> list[Finding]:
-        return self.inspector.ailments([self.slice_])[self.slice_.slice_id]
+        return self.inspector.problems([self.slice_])[self.slice_.slice_id]
 
     def repair(self) -> None:
         report = Runner(self.cloud.connect).run(DeploymentAPI(Inventory()).deploy_plan(self.slice_))
@@ -83,11 +83,11 @@ def test_a_whole_slice_has_no_findings(name: str) -> None:
     scene = deployed(name)
     assert scene.found() == []
     hosts = scene.inspector.comparison.hosts_of([scene.slice_])
-    seen = scene.inspector.look(hosts, thorough=True)
+    seen = scene.inspector.collect(hosts, thorough=True)
     assert not seen.errors
-    for sight in seen.sights.values():
-        assert sight.unread == ()
-        assert list(findings.of_host(Inventory(), sight, seen.began, seen.ended)) == []
+    for facts in seen.facts_by_host.values():
+        assert facts.unread == ()
+        assert list(findings.of_host(Inventory(), facts, seen.began, seen.ended)) == []
 
 
 def _kill(host: FakeHost, pid_file: str) -> None:
@@ -128,7 +128,7 @@ BREAKS: dict[str, tuple[str, Callable[[Scene], object], bool]] = {
     "port-missing": ("port tap_1001_eth1 is not on br-int", lambda s: s.worker.ports.pop("tap_1001_eth1"), True),
     "wrong-tag": ("is on VLAN 101 instead of 100", lambda s: s.worker.ports.update(tap_1001_eth1=101), True),
     "port-foreign": ("port tap_1001_eth1 has not our mark", lambda s: s.worker.ours.discard("tap_1001_eth1"), False),
-    "flows-missing": ("flows of the walls", lambda s: s.worker.flows.clear(), True),
+    "flows-missing": ("flows of the port security", lambda s: s.worker.flows.clear(), True),
     "namespace-missing": ("namespace ns-dhcp-vlan101", lambda s: s.network.namespaces.pop("ns-dhcp-vlan101"), True),
     "port-astray": ("port gw_vlan100 is not in ns-gw-slice1000", lambda s: _astray(s.network), True),
     "address-missing": (
@@ -146,8 +146,8 @@ BREAKS: dict[str, tuple[str, Callable[[Scene], object], bool]] = {
     "port-unprotected": (
         "port tap_1001_eth0 is not protected", lambda s: s.worker.protected.discard("tap_1001_eth0"), True,
     ),
-    "filter-missing": ("does not hear this slice's VMs only", lambda s: s.network.filters.clear(), True),
-    "rules-missing": ("the rules around VLAN 400", lambda s: s.network.rules.pop(2), True),
+    "filter-missing": ("does not let in exactly this slice's VMs", lambda s: s.network.filters.clear(), True),
+    "rules-missing": ("rules of VLAN 400 are missing", lambda s: s.network.rules.pop(2), True),
     "forwarding-off": ("net.ipv4.ip_forward is off", lambda s: s.network.forwarding.discard(""), True),
     "host-unreachable": ("does not answer", lambda s: setattr(s.worker, "dead", True), False),
 }  # fmt: skip
@@ -167,9 +167,9 @@ def test_what_is_broken_has_its_code_and_its_repair(code: str) -> None:
 
 
 OPENINGS: dict[str, tuple[str, Callable[[Scene], object]]] = {
-    "no table": ("its table of nftables is not whole", lambda s: s.worker.tables.clear()),
+    "no table": ("our table of nftables is incomplete", lambda s: s.worker.tables.clear()),
     "a table with a hole": (
-        "its table of nftables is not whole",
+        "our table of nftables is incomplete",
         lambda s: s.worker.tables.update(
             {"cloud-repositorio-slice-1000": "table inet cloud-repositorio-slice-1000 { }"}
         ),
@@ -185,13 +185,13 @@ def test_an_open_ip_stack_is_found_and_closed(what: str) -> None:
     words, break_it = OPENINGS[what]
     scene = deployed("line")
     break_it(scene)
-    look = scene.inspector.look((WORKER, NETWORK), thorough=True)
-    found = scene.inspector.comparison.of_slice(scene.slice_, look.sights)
+    collected = scene.inspector.collect((WORKER, NETWORK), thorough=True)
+    found = scene.inspector.comparison.of_slice(scene.slice_, collected.facts_by_host)
     assert {finding.code for finding in found} == {"stack-open"}
     assert words in found[0].sentence
     scene.repair()
-    look = scene.inspector.look((WORKER, NETWORK), thorough=True)
-    assert scene.inspector.comparison.of_slice(scene.slice_, look.sights) == []
+    collected = scene.inspector.collect((WORKER, NETWORK), thorough=True)
+    assert scene.inspector.comparison.of_slice(scene.slice_, collected.facts_by_host) == []
 
 
 def test_a_vm_that_runs_by_emulation_where_kvm_runs_no_guest_is_as_designed() -> None:
@@ -212,7 +212,7 @@ def test_a_flow_of_ours_that_was_changed_is_found_and_mended(change: str) -> Non
     hole = f"{cookie},priority=999,in_port=tap_1001_eth0,actions=NORMAL"
     scene.worker.flows[cookie] = {"one more": [*made, hole], "another": [hole, *made[1:]], "one less": made[1:]}[change]
     missing, foreign = int(change != "one more"), int(change != "one less")
-    what = f"{missing} flows of the walls around VMs are missing, {foreign} are not ours"
+    what = f"{missing} flows of the port security of VMs are missing, {foreign} are not ours"
     assert [finding.what for finding in scene.found()] == [what]
     scene.repair()
     assert (scene.found(), scene.worker.flows) == ([], {cookie: made})
@@ -221,12 +221,12 @@ def test_a_flow_of_ours_that_was_changed_is_found_and_mended(change: str) -> Non
 def test_the_next_look_reads_only_the_flows_that_are_new() -> None:
     scene = deployed("line")
     assert scene.found() == []
-    before = parse.flow.cache_info().misses
+    before = parse_switch.parse_flow.cache_info().misses
     assert scene.found() == []
     ((cookie, flows),) = scene.worker.flows.items()
     scene.worker.flows[cookie] = [*flows, f"{cookie},priority=998,in_port=tap_1001_eth0,actions=NORMAL"]
     assert [finding.code for finding in scene.found()] == ["flows-missing"]
-    assert parse.flow.cache_info().misses == before + 1
+    assert parse_switch.parse_flow.cache_info().misses == before + 1
 
 
 def test_what_the_dhcp_server_hears_besides_is_found_and_mended() -> None:
@@ -301,14 +301,14 @@ def answers(scene: Scene, host: str) -> dict[str, str | None]:
 def test_what_could_not_be_read_is_told_and_nothing_is_missed_for_that(host: str, part: str) -> None:
     """A host that does not say which processes it has may have all that it needs."""
     scene = deployed("line")
-    sight = parse.read(host, {**answers(scene, host), part: None})
+    facts = parse.parse_answers(host, {**answers(scene, host), part: None})
     code = "switch-down" if part == "flows" else "unread"
     for found in (
-        scene.inspector.comparison.of_slice(scene.slice_, {host: sight}),
-        [*findings.of_host(Inventory(), sight, time.time(), time.time())],
+        scene.inspector.comparison.of_slice(scene.slice_, {host: facts}),
+        [*findings.of_host(Inventory(), facts, time.time(), time.time())],
     ):
         assert [finding.code for finding in found] == [code]
-    assert sight.unread == (part,)
+    assert facts.unread == (part,)
 
 
 @pytest.mark.parametrize(
@@ -334,17 +334,17 @@ def test_what_a_port_carries_is_read(columns: str, tag: int | None, trunks: bool
             '"data":[[["uuid","i"],"tap","",["set",[]],["map",[["owner","cloud-repositorio"],["vm","1001"]]]]]}'
         ),
     )
-    found = parse.read(WORKER, {"ports": "\n".join(tables)})
+    found = parse.parse_answers(WORKER, {"ports": "\n".join(tables)})
     assert not found.unread
     assert found.ports["tap"] == Port(
-        "tap", "br-int", tag, "", parse.UNWIRED, {"owner": "cloud-repositorio", "vm": "1001"}, trunks, protected=True,
-        mode=mode, vlans=frozenset(vlans),
+        "tap", "br-int", tag, "", parse_switch.UNOPENED, {"owner": "cloud-repositorio", "vm": "1001"}, trunks,
+        protected=True, mode=mode, vlans=frozenset(vlans),
     )  # fmt: skip
 
 
 def test_a_switch_that_is_down_is_one_finding_and_not_one_for_each_port() -> None:
-    sight = parse.read(WORKER, {"ports": None, "flows": None})
-    found = list(findings.Comparison(Inventory()).of_slice(deployed("line").slice_, {WORKER: sight}))
+    facts = parse.parse_answers(WORKER, {"ports": None, "flows": None})
+    found = list(findings.Comparison(Inventory()).of_slice(deployed("line").slice_, {WORKER: facts}))
     assert {"switch-down", "qemu-dead"} <= {finding.code for finding in found}
     assert not [finding for finding in found if "port" in finding.code]
 
@@ -360,8 +360,8 @@ def test_what_is_wrong_with_a_host_itself(code: str) -> None:
     words, break_it = HOSTS[code]
     scene = deployed("line")
     break_it(scene.worker)
-    seen = scene.inspector.look([WORKER], thorough=True)
-    found = list(findings.of_host(Inventory(), seen.sights[WORKER], seen.began, seen.ended))
+    seen = scene.inspector.collect([WORKER], thorough=True)
+    found = list(findings.of_host(Inventory(), seen.facts_by_host[WORKER], seen.began, seen.ended))
     assert [finding.code for finding in found] == [code]
     assert words in found[0].sentence
 
@@ -389,17 +389,20 @@ in ns-dhcp-vlan101 address 192.168.1.2
 
 def test_command_lines_are_read_whole() -> None:
     text = "/proc/7/cmdline:dnsmasq|--x=a:b||end|\n/proc/8/cmdline:qemu-kvm|-name|a\n/proc/8/cmdline:b|\n"
-    processes = parse.read(NETWORK, {"processes": text.replace("|", "\x1f")}).processes
+    processes = parse.parse_answers(NETWORK, {"processes": text.replace("|", "\x1f")}).processes
     assert {pid: process.argv for pid, process in processes.items()} == {
         7: ("dnsmasq", "--x=a:b", "", "end"), 8: ("qemu-kvm", "-name", "a\nb"),
     }  # fmt: skip
-    assert parse.read(NETWORK, {"processes": "no such file\n"}).unread == ("processes",)
-    assert parse.read(NETWORK, {"ports": "[" * 100_000, "devices": "[" * 100_000}).unread == ("ports", "devices")
+    assert parse.parse_answers(NETWORK, {"processes": "no such file\n"}).unread == ("processes",)
+    assert parse.parse_answers(NETWORK, {"ports": "[" * 100_000, "devices": "[" * 100_000}).unread == (
+        "ports",
+        "devices",
+    )
 
 
 def test_a_namespace_that_was_not_entered_is_read_from_its_tables() -> None:
     """The third interface is down: the kernel has taken its network away. 172.16.0.1 is in no network."""
-    seen = parse.read(NETWORK, {"namespaces": SHOWN}).namespaces
+    seen = parse.parse_answers(NETWORK, {"namespaces": SHOWN}).namespaces
     router = seen["ns-gw-slice1000"]
     assert (router.routes, seen["ns-dhcp-vlan100"].routes, [*seen["ns-dhcp-vlan100"].devices]) == (True, False, ["lo"])
     assert seen["ns-dhcp-vlan101"].devices["dhcp_v101"] == Device("dhcp_v101", "", True, True, "", "", ("192.168.1.2",))
@@ -412,8 +415,8 @@ def test_a_namespace_that_was_not_entered_is_read_from_its_tables() -> None:
 def test_what_a_host_says_again_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = deployed("ring")
     assert scene.found() == []
-    for name in parse._READERS:
-        monkeypatch.setitem(parse._READERS, name, lambda _text: pytest.fail("it was read again"))
+    for name in parse._PARSERS:
+        monkeypatch.setitem(parse._PARSERS, name, lambda _text: pytest.fail("it was read again"))
     assert scene.found() == []
 
 
@@ -427,11 +430,11 @@ def test_what_one_host_said_is_read_while_another_still_answers(monkeypatch: pyt
 
     monkeypatch.setattr(scene.network, "run", late)
 
-    def read(host: str, answers: Mapping[str, str | None]) -> Sight:
+    def parse_and_note(host: str, answers: Mapping[str, str | None]) -> Facts:
         was_read.set()
-        return parse.read(host, answers)
+        return parse.parse_answers(host, answers)
 
-    monkeypatch.setattr(inspector, "read", read)
+    monkeypatch.setattr(inspector, "parse_answers", parse_and_note)
     assert scene.found() == []
 
 
@@ -447,7 +450,7 @@ def test_what_one_host_said_is_read_while_another_still_answers(monkeypatch: pyt
 def test_whether_a_server_listens(sockets: str, serves: bool) -> None:
     """Without any socket it is in another namespace: the one that was deleted under it."""
     text = f'namespace ns-dhcp-vlan100\n0\n[{{"ifname":"dhcp_v100","flags":["UP"]}}]\n{sockets}\n'
-    assert parse.read(NETWORK, {"namespaces": text}).namespaces["ns-dhcp-vlan100"].serves is serves
+    assert parse.parse_answers(NETWORK, {"namespaces": text}).namespaces["ns-dhcp-vlan100"].serves is serves
 
 
 def test_a_look_is_one_round_trip_and_asks_the_same_however_many_slices_and_vlans_there_are() -> None:
@@ -480,8 +483,8 @@ def test_a_look_is_one_round_trip_and_asks_the_same_however_many_slices_and_vlan
 def test_what_a_host_may_say(name: str, answer: str | None, code: str) -> None:
     host = FakeHost(WORKER)
     whole = {"flows": f"{fake_facts.NORMAL}\n", "ports": fake_facts.ports(host)}
-    sight = parse.read(WORKER, {**whole, name: answer})
-    assert [finding.code for finding in findings.of_host(Inventory(), sight, 0, 0)] == [code]
+    facts = parse.parse_answers(WORKER, {**whole, name: answer})
+    assert [finding.code for finding in findings.of_host(Inventory(), facts, 0, 0)] == [code]
 
 
 def test_a_host_that_refuses_is_told_from_one_that_does_not_answer() -> None:

@@ -11,10 +11,10 @@ import pytest
 from core.errors import BadAnswer
 from core.inventory import Inventory
 from inspection import shared
-from inspection.facts import Sight
+from inspection.facts import Facts
 from inspection.findings import Comparison, Finding, of_host
 from inspection.orphans import Owners, orphans
-from inspection.parse import read
+from inspection.parse import parse_answers
 from network import neighbours
 from tests.support.designs import design
 
@@ -24,7 +24,7 @@ BOUNDS = neighbours.bounds(1000, [100, 101])
 
 def listed(bounds: dict[str, int]) -> dict[str, str]:
     text = "".join(f"namespace {name}\n{neighbours.listing(size)}\n" for name, size in bounds.items())
-    found: dict[str, str] = shared.read_bounds(text)["bounds"]
+    found: dict[str, str] = shared.parse_bounds(text)["bounds"]
     return found
 
 
@@ -38,9 +38,9 @@ def test_all_slices_of_the_cloud_fit_into_the_recommended_table() -> None:
 
 
 def test_a_namespace_without_its_bound_or_with_another_is_found() -> None:
-    assert not list(shared.unbounded(BOUNDS, Sight(NODE, bounds=listed(BOUNDS))))
-    assert not list(shared.unbounded(BOUNDS, Sight(NODE))), "who was not asked has said nothing"
-    wider = Sight(NODE, bounds=listed(BOUNDS | {"ns-dhcp-vlan100": 9000}) | {"ns-gw-slice1000": ""})
+    assert not list(shared.unbounded(BOUNDS, Facts(NODE, bounds=listed(BOUNDS))))
+    assert not list(shared.unbounded(BOUNDS, Facts(NODE))), "who was not asked has said nothing"
+    wider = Facts(NODE, bounds=listed(BOUNDS | {"ns-dhcp-vlan100": 9000}) | {"ns-gw-slice1000": ""})
     found = [what for _, what in shared.unbounded(BOUNDS, wider)]
     assert [what.split()[0] for what in found] == ["ns-gw-slice1000", "ns-dhcp-vlan100"]
 
@@ -48,7 +48,7 @@ def test_a_namespace_without_its_bound_or_with_another_is_found() -> None:
 def test_bounds_that_add_up_to_more_than_the_kernel_has_room_for_are_told() -> None:
     known = sum(2 * size for size in BOUNDS.values())
     hosts = {"/run/ns-dhcp-vlan400/hosts/slice-1000": ("a", "b"), "/run/ns-dhcp-vlan100/hosts/slice-1000": ("c",)}
-    sight = Sight(
+    facts = Facts(
         NODE,
         bounds=listed(BOUNDS),
         hosts=hosts,
@@ -62,7 +62,7 @@ def test_bounds_that_add_up_to_more_than_the_kernel_has_room_for_are_told() -> N
         ({"most_neighbours": known - 1}, ["neighbours-many"]),
         ({"most_neighbours": 0, "most_connections": 0, "closed_seconds": 9999}, []),
     ):
-        changed = Sight(**(vars(sight) | change))
+        changed = Facts(**(vars(facts) | change))
         assert [code for code, _ in shared.too_many(Inventory(), changed)] == codes, change
         assert [each.code for each in of_host(Inventory(), changed, 0, 0)] == codes
 
@@ -70,25 +70,27 @@ def test_bounds_that_add_up_to_more_than_the_kernel_has_room_for_are_told() -> N
 @pytest.mark.parametrize("text", ["x", "1\n2\n", "1\n2\n3\n4\n", "-1\n", f"{1 << 40}\n"])
 def test_limits_that_make_no_sense_are_refused(text: str) -> None:
     with pytest.raises((BadAnswer, ValueError)):
-        shared.read_limits(text)
+        shared.parse_limits(text)
 
 
 def test_names_of_logs_are_told_apart() -> None:
-    sight = read(NODE, {"logs": "ours dnsmasq_vlan100.log\nforeign dnsmasq_vlan101.log\nours dnsmasq_vlan2099.log\n"})
-    assert sight.logs == {100: True, 101: False, 2099: True}
+    facts = parse_answers(
+        NODE, {"logs": "ours dnsmasq_vlan100.log\nforeign dnsmasq_vlan101.log\nours dnsmasq_vlan2099.log\n"}
+    )
+    assert facts.logs == {100: True, 101: False, 2099: True}
     for text in ("theirs dnsmasq_vlan1.log\n", "ours passwd\n", "ours dnsmasq_vlan99999.log\n"):
-        assert read(NODE, {"logs": text}).unread == ("logs",)
+        assert parse_answers(NODE, {"logs": text}).unread == ("logs",)
 
 
 def test_a_foreign_name_of_a_log_and_a_link_that_is_left_have_their_codes() -> None:
     slice_, comparison = design("line"), Comparison(Inventory())
     vlan = slice_.links[0].vlan_id
-    sight = Sight(NODE, logs={vlan: False, 2098: False, 2099: True})
-    found = [each for each in comparison.of_slice(slice_, {NODE: sight}) if each.code == "log-foreign"]
+    facts = Facts(NODE, logs={vlan: False, 2098: False, 2099: True})
+    found = [each for each in comparison.of_slice(slice_, {NODE: facts}) if each.code == "log-foreign"]
     what = f"/tmp/dnsmasq_vlan{vlan}.log is not ours"
     assert found == [Finding("log-foreign", NODE, what, slice_.slice_id)]
     left = [
-        each for each in orphans(Owners(comparison, [], lambda _: False), sight) if each.finding.code == "orphan-log"
+        each for each in orphans(Owners(comparison, [], lambda _: False), facts) if each.finding.code == "orphan-log"
     ]
     assert [each.finding.what for each in left] == ["/tmp/dnsmasq_vlan2099.log"]
     assert left[0].removal

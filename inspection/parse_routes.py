@@ -1,4 +1,4 @@
-"""From what a host says of its routes and connections to parts of a `Sight`. Pure."""
+"""Parse the routes and connections of a host. Pure."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from ipaddress import IPv4Network, ip_address
 from typing import Any
 
 from core.errors import BadAnswer
+from inspection import checked
 from inspection.facts import Route
 
 _MOST_NETWORKS = 256
 """Networks that a host is connected to."""
 
-_LONGEST_NAME = 255
 
-
-def routes(text: str) -> dict[str, Any]:
-    """Read what `ip -4 -o route show` writes."""
+def parse_routes(text: str) -> dict[str, Any]:
+    """Parse the output of `ip -4 -o route show`."""
     found = tuple(_route(line.split()) for line in text.splitlines() if line.strip())
     if sum(route.is_link for route in found) > _MOST_NETWORKS:
         raise BadAnswer("routes")
@@ -24,18 +23,16 @@ def routes(text: str) -> dict[str, Any]:
 
 
 def _route(words: list[str]) -> Route:
-    """Some lines begin with the kind of the route (ip-route(8))."""
+    """Parse one route. Some lines begin with its kind (ip-route(8))."""
     network = words[0] if words[0][0].isdigit() or words[0] == "default" else words[1]
     named = dict(itertools.pairwise(words))
     is_link = "via" not in named and named.get("scope") == "link" and network != "default"
-    device = named.get("dev", "")
-    if len(device) > _LONGEST_NAME or not device.isprintable():
-        raise BadAnswer("routes")
+    device = checked.name(named.get("dev", ""))
     return Route(network if network == "default" else str(IPv4Network(network)), device, is_link)
 
 
-def peers(text: str) -> dict[str, Any]:
-    """Read addresses of the other ends of connections, as `ss -Htn state established` shows them."""
+def parse_peers(text: str) -> dict[str, Any]:
+    """Parse the addresses of the other ends of connections, from `ss -Htn state established`."""
     found = dict.fromkeys(line.split()[3].rpartition(":")[0].strip("[]") for line in text.splitlines())
     if len(found) > _MOST_NETWORKS:
         raise BadAnswer("peers")

@@ -1,0 +1,95 @@
+"""Parse the answers of Open vSwitch: ports and flows. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import lru_cache
+from typing import Any
+
+from core.errors import BadAnswer
+from inspection import checked
+from inspection.facts import Flow, Port
+
+UNOPENED = -1
+"""The number of a port that ovs-vswitchd has not opened."""
+
+_MARKS = ("owner", "slice", "vm")
+"""The keys that we write; other keys belong to other programs."""
+
+_COOKIE = (1 << 64) - 1
+_NOTHING = ["set", []]
+"""An empty column of Open vSwitch's database."""
+
+_MOST_VLAN = 4095
+_PRIORITY = re.compile(r"priority=[0-9]{1,5}").fullmatch
+_HEX = re.compile(r"\b0x[0-9a-f]+\b")
+_FIRST_TABLE = {"table=0"}
+_FLOWS_KNOWN = 1 << 13
+"""The flows of some 300 VMs: most flows of a collection were parsed in the one before."""
+
+
+@lru_cache(_FLOWS_KNOWN)
+def parse_flow(text: str) -> Flow:
+    """Parse a flow as `ovs-ofctl dump-flows --names` shows it, or as `add-flows` takes it."""
+    checked.line(text)
+    cookie, text = 0, text.strip().replace('"', "")
+    if text.startswith("cookie="):
+        first, _, text = text.removeprefix("cookie=").partition(",")
+        cookie = int(first, 0) & _COOKIE
+    if "0x" in text:
+        text = _HEX.sub(lambda number: str(int(number[0], 16)), text)
+    match, actions = text.split("actions=")
+    words = frozenset(match.replace(",", " ").split())
+    if any(word.startswith("priority=") and not _PRIORITY(word) for word in words):
+        raise BadAnswer("a priority")
+    return Flow(cookie, words - _FIRST_TABLE, tuple(actions.split(",")))
+
+
+def parse_flows(text: str) -> dict[str, Any]:
+    """Parse the flows of br-int. Some versions write a heading before them."""
+    return {"flows": tuple(parse_flow(line) for line in text.splitlines() if " reply (" not in line)}
+
+
+def parse_ports(text: str) -> dict[str, Any]:
+    """Parse the three tables of `ovs-vsctl`. Their values are those of the OVSDB protocol (RFC 7047, 5.1)."""
+    bridges, ports, interfaces = (_table(line) for line in text.splitlines() if line)
+    of_port = {port: row["name"] for row in bridges for port in _ids(row["ports"])}
+    by_id = {_ids(row["_uuid"])[0]: row for row in interfaces}
+    found = {}
+    for row in ports:
+        interface = by_id[_ids(row["interfaces"])[0]]
+        tag, number, kind = row["tag"], interface["ofport"], interface["type"]
+        _, marks = interface["external_ids"]
+        found[row["name"]] = Port(
+            checked.name(row["name"]),
+            of_port.get(_ids(row["_uuid"])[0], ""),
+            tag if type(tag) is int else None,
+            checked.name(kind),
+            number if type(number) is int else UNOPENED,
+            {key: checked.name(value) for key, value in marks if key in _MARKS},
+            trunks=row["trunks"] != _NOTHING or row["vlan_mode"] not in (_NOTHING, "access"),
+            protected=row["protected"] is True,
+            mode=checked.name(row["vlan_mode"]) if isinstance(row["vlan_mode"], str) else "",
+            vlans=frozenset(_vlans(row["trunks"])),
+        )
+    return {"ports": found, "bridges": frozenset(checked.name(row["name"]) for row in bridges)}
+
+
+def _table(line: str) -> list[dict[str, Any]]:
+    table = json.loads(line)
+    return [dict(zip(table["headings"], row, strict=True)) for row in table["data"]]
+
+
+def _ids(value: Any) -> list[str]:
+    """Return the ids of the rows that a column refers to: one, or a set."""
+    kind, content = value
+    return [each for _, each in content] if kind == "set" else [content]
+
+
+def _vlans(value: Any) -> list[int]:
+    """Return the VLANs of a column: one, or a set."""
+    found = value[1] if isinstance(value, list) else [value]
+    if not all(type(vlan) is int and 0 <= vlan <= _MOST_VLAN for vlan in found):
+        raise BadAnswer("VLANs")
+    return found
