@@ -15,17 +15,13 @@ CHANGES = ("design", "connect", "deploy", "status", "delete")
 WITH_STAGES = ("ours", "floor", "first")
 PHASES = ("preflight", "images", "network", "launch", "verify", "remove")
 
-_HEAD = """\
-# Performance
-
-Written by `make bench`; nothing here is typed by hand. Every contender did the same work on the same lab in turn, round
-after round, and after every change the hosts were counted: the same QEMU processes, TAPs, ports, dnsmasq processes and
-overlays after a deployment, nothing left after a deletion. Times are medians with the smallest and the largest in
-brackets; compare ratios, not seconds.
-"""
 
 _HOW = """\
 ## How it was measured
+
+Every contender did the same work on the same lab in turn, round after round. After every change the hosts were counted:
+the same QEMU processes, TAPs, ports, dnsmasq processes and overlays after a deployment, nothing left after a deletion.
+Times are medians with the smallest and the largest in brackets; compare ratios, not seconds.
 
 - **Work**: VMs in rings or lines over the workers, three interfaces each, one of them in the internet VLAN. More than
   20 VMs are several slices, for a slice has 20 VLANs; they are deployed one after the other. Guests have 64 MB and
@@ -79,17 +75,44 @@ def missed(samples: Samples) -> list[Verdict]:
 def page(samples: Samples, plot: str) -> str:
     """The whole page; `plot` is the picture's name beside it, empty when there is none."""
     sections = [
-        _HEAD,
-        _table(("machine", ""), ((name, text) for name, text in samples.about.items())),
+        "# Performance\n",
+        "".join(f"- {answer}\n" for answer in answers(samples)),
+        "This page is written by `make bench`; nothing here is typed by hand.\n",
         f"![Times of deployment as parts of the floor's]({plot})\n" if plot else "",
         "## Promises\n",
         _table(("promise", "bound", "seen", ""), (_cells(verdict) for verdict in bounds.verdicts(samples))),
+        "## The machine\n",
+        _table(("machine", ""), ((name, text) for name, text in samples.about.items())),
         *_deployments(samples),
         *_at_once(samples),
         *_others(samples),
         _HOW,
     ]
     return "\n".join(section for section in sections if section)
+
+
+def answers(samples: Samples) -> Iterator[str]:
+    """Yield what a reader wants to know, each in a sentence or two."""
+    ring = bounds.ring(8)
+    deploy, delete = (samples.spread(ring, "ours", phase) for phase in bounds.CHANGES)
+    if deploy and delete:
+        yield f"A ring of 8 VMs on 2 workers deploys in {show(deploy.median)} and is deleted in {show(delete.median)}."
+    ratios = [samples.ratio(ring, phase, "ours", "floor") for phase in bounds.CHANGES]
+    if None not in ratios:
+        times = " and ".join(map(_number, ratios))
+        yield f"That is {times} times *the floor*: the same commands as a local script on each host."
+    slower = [(TITLES[who], samples.ratio(ring, "deploy", who, "ours")) for who in ("ssh", "ansible", "pyinfra")]
+    if others := [f"{ratio:.1f} times as long with {title}" for title, ratio in slower if ratio]:
+        yield f"The same deployment takes {', '.join(others)}."
+    fleet = samples.spread(bounds.ring(80), "ours", "status")
+    start = samples.spread(startup.series(startup.SMALL), "ours", "menu")
+    if fleet and start:
+        yield f'The menu opens in {show(start.median)}. "View my Slices" of 80 VMs takes {show(fleet.median)}.'
+    seen = [verdict for verdict in bounds.verdicts(samples) if verdict.seen is not None]
+    failed = [verdict.promise for verdict in missed(samples)]
+    yield f"{len(seen) - len(failed)} of {len(seen)} promises are met."
+    if failed:
+        yield f"Missed: {'; '.join(failed)}."
 
 
 def kept(about: dict[str, str]) -> dict[str, str]:

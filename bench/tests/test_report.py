@@ -161,6 +161,33 @@ def test_the_page_has_medians_ratios_phases_and_verdicts() -> None:
     assert "](performance.svg)" in "".join(lines)
 
 
+def test_the_page_begins_with_what_a_reader_wants_to_know() -> None:
+    found = samples(
+        RING,
+        ours={"deploy": (2.0,), "delete": (0.5,)},
+        floor={"deploy": (1.0,), "delete": (0.5,)},
+        ssh={"deploy": (50.0,)},
+    )
+    found.add(samples(bounds.ring(80), ours={"status": (0.2,)}).all)
+    found.add([Sample(startup.series(startup.SMALL), "ours", "menu", 0.3, {"rest": 30.0, "peak": 40.0})])
+    lines = report.page(found, "performance.svg").splitlines()
+    assert lines[2:10] == [
+        "- A ring of 8 VMs on 2 workers deploys in 2.00 s and is deleted in 500 ms.",
+        "- That is 2.00 and 1.00 times *the floor*: the same commands as a local script on each host.",
+        "- The same deployment takes 25.0 times as long with one ssh per command.",
+        '- The menu opens in 300 ms. "View my Slices" of 80 VMs takes 200 ms.',
+        "- 5 of 6 promises are met.",
+        "- Missed: deploy, ring of 8: times the floor.",
+        "",
+        "This page is written by `make bench`; nothing here is typed by hand.",
+    ]
+    assert "](performance.svg)" in lines[11]
+
+
+def test_what_was_not_measured_is_not_answered() -> None:
+    assert [*report.answers(Samples())] == ["0 of 0 promises are met."]
+
+
 def test_a_page_with_parts_of_earlier_runs_names_them_all() -> None:
     second = {"date": "2", "commit": "b"} | report.kept({"date": "1", "commit": "a"})
     assert report.kept(second) == {report.KEPT: "1 of a; 2 of b"}
