@@ -26,7 +26,7 @@ from remote.plan import Step
 from tests.support.agreement import counts_are_right, hosts_agree, nothing_has_two_owners
 from tests.support.designs import FLAVOR
 from tests.support.desk import NETWORK, PASSWORD_HASH, WORKERS
-from tests.support.fakes import FakeCloud, FakeHost
+from tests.support.fake_hosts import FakeHost, FakeHosts
 from tests.support.scale import LONG, scaled
 
 PROCESSES = multiprocessing.get_context("fork")
@@ -82,8 +82,8 @@ class Cloud:
     def seat(self) -> OrchestratorAPI:
         return OrchestratorAPI(Database(self.path), lambda address: SharedHost(self.folder, address))
 
-    def hosts(self) -> FakeCloud:
-        return FakeCloud({address: SharedHost(self.folder, address).load() for address in (*WORKERS, NETWORK)})
+    def hosts(self) -> FakeHosts:
+        return FakeHosts({address: SharedHost(self.folder, address).load() for address in (*WORKERS, NETWORK)})
 
     def check(self) -> None:
         state = Database(self.path).load()

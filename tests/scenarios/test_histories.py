@@ -34,7 +34,7 @@ from tests.support import damage
 from tests.support.agreement import counts_are_right, hosts_agree, nothing_has_two_owners
 from tests.support.designs import FLAVOR
 from tests.support.desk import NETWORK, PASSWORD_HASH, WORKERS
-from tests.support.fakes import FakeCloud
+from tests.support.fake_hosts import FakeHosts
 from tests.support.scale import LONG, scaled
 
 HOSTS = (*WORKERS, NETWORK)
@@ -113,7 +113,7 @@ class Histories(RuleBasedStateMachine):
         users = {name: User(name, PASSWORD_HASH, quota).to_dict() for name, quota in QUOTAS.items()}
         users["root"]["role"] = "admin"
         self.path.write_text(yaml.safe_dump({"users": users, "flavors": {"cirros": FLAVOR}}))
-        self.cloud = FakeCloud()
+        self.cloud = FakeHosts()
         for address in HOSTS:
             self.cloud.connect(address)
         self.touched: int | None = None
@@ -332,7 +332,7 @@ class Histories(RuleBasedStateMachine):
             self.revive()
             assert self.api.doctor.fix().not_removed == ()
             assert self.api.doctor.examine().findings == ()
-            assert not disks(FakeCloud({worker: self.cloud.hosts[worker]}))
+            assert not disks(FakeHosts({worker: self.cloud.hosts[worker]}))
             hosts_agree(self.cloud, self.state())
             self.end_well()
 
@@ -520,7 +520,7 @@ def forget(state: State, slice_: Slice) -> None:
     recount(state.workers, state.slices.holdings.values())
 
 
-def disks(cloud: FakeCloud) -> dict[str, str]:
+def disks(cloud: FakeHosts) -> dict[str, str]:
     """Overlays and marks, with what is in them."""
     return {
         f"{address}:{path}": text
@@ -530,12 +530,12 @@ def disks(cloud: FakeCloud) -> dict[str, str]:
     }
 
 
-def carry_out(cloud: FakeCloud, plan: Plan) -> None:
+def carry_out(cloud: FakeHosts, plan: Plan) -> None:
     report = Runner(cloud.connect).run(plan, keep_going=False)
     assert not report.error, report.error
 
 
-def plain(cloud: FakeCloud) -> dict[str, Any]:
+def plain(cloud: FakeHosts) -> dict[str, Any]:
     """The hosts' state without what is new each time: process ids."""
     state = copy.deepcopy(cloud.state())
     for host in state.values():
@@ -544,7 +544,7 @@ def plain(cloud: FakeCloud) -> dict[str, Any]:
     return state
 
 
-def whole(cloud: FakeCloud) -> dict[str, Any]:
+def whole(cloud: FakeHosts) -> dict[str, Any]:
     """Also what a slice does not leave behind, but needs."""
     books = {
         address: (

@@ -17,7 +17,7 @@ from core.status import SliceStatus, VMStatus
 from network import ovs
 from tests.support.agreement import hosts_agree
 from tests.support.desk import NETWORK, WORKERS, Desk
-from tests.support.fakes import FakeHost
+from tests.support.fake_hosts import FakeHost
 
 
 def put_back(desk: Desk, version: bytes) -> None:

@@ -22,7 +22,7 @@ from models import Slice
 from remote.plan import Command, Stage, Step
 from remote.runner import Runner
 from storage.version import Version
-from tests.support.fakes import FakeCloud
+from tests.support.fake_hosts import FakeHosts
 from tests.support.many import write_file
 
 HOSTS = 2000
@@ -63,7 +63,7 @@ def cloud_of_many(tmp_path: Path) -> Database:
 
 
 def test_two_thousand_hosts_are_discovered_in_two_seconds_of_cpu(cloud_of_many: Database) -> None:
-    cloud = FakeCloud()
+    cloud = FakeHosts()
     deployment = DeploymentAPI(cloud_of_many.load().inventory)
     began = time.process_time()
     found = Discovery(cloud_of_many, deployment, Runner(cloud.connect)).workers()
@@ -83,7 +83,7 @@ def test_the_steps_of_all_hosts_are_sorted_once(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(Stage, "by_host", property(noted))
     plan = DeploymentAPI(Inventory(workers_list=addresses(50))).discovery_plan()
-    assert Runner(FakeCloud().connect).run(plan).error is None
+    assert Runner(FakeHosts().connect).run(plan).error is None
     assert asked == [50]
 
 

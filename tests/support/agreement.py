@@ -15,7 +15,7 @@ from core.inventory import INTERNET_VLAN
 from core.status import SliceStatus, VMStatus
 from database import State
 from models import Slice
-from tests.support.fakes import FakeCloud, FakeHost
+from tests.support.fake_hosts import FakeHost, FakeHosts
 
 SHARED = 0
 """Stands for the slice's id where a thing belongs to all slices with internet access."""
@@ -71,7 +71,7 @@ def counts_are_right(state: State) -> None:
         assert worker.used_cores == sum(vm.cores for vm in on_it)
 
 
-def hosts_agree(cloud: FakeCloud, state: State) -> None:
+def hosts_agree(cloud: FakeHosts, state: State) -> None:
     """Everything on the hosts belongs to a slice whose record allows it, and has all that the record promises."""
     found = owners(cloud, state)
     for (address, slice_id), things in found.items():
@@ -109,7 +109,7 @@ def disks(slice_: Slice, address: str, *, made: bool = False) -> set[str]:
     return {folder, *marks, *(f"{folder}/{vm.name}_img.qcow2" for vm in vms)} if vms else set()
 
 
-def owners(cloud: FakeCloud, state: State) -> dict[tuple[str, int], list[str]]:
+def owners(cloud: FakeHosts, state: State) -> dict[tuple[str, int], list[str]]:
     """(host, slice id) -> what the slice has there. A thing that nobody can own is a failure."""
     found: dict[tuple[str, int], list[str]] = defaultdict(list)
     for address, host in cloud.hosts.items():

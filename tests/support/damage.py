@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from core import names
 from models import Slice
-from tests.support.fakes import FakeCloud, FakeHost
+from tests.support.fake_hosts import FakeHost, FakeHosts
 
 SWITCH_KEEPS = "a reboot that br-int survives"
 SHARED_VLAN = 400
@@ -23,7 +23,7 @@ class Damage:
     strike: Callable[[], object]
 
 
-def possible(cloud: FakeCloud, slice_: Slice) -> list[Damage]:
+def possible(cloud: FakeHosts, slice_: Slice) -> list[Damage]:
     """All that can happen to what the slice has, its shared parts among it, in an order that does not change."""
     found = [damage for address in sorted(cloud.hosts) for damage in _of_host(cloud.hosts[address], slice_)]
     return sorted(found, key=lambda damage: damage.title)

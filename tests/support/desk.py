@@ -12,7 +12,7 @@ from database import Database
 from models import Slice
 from orchestrator import OrchestratorAPI, Result
 from tests.support.designs import FLAVOR
-from tests.support.fakes import FakeCloud, FakeHost
+from tests.support.fake_hosts import FakeHost, FakeHosts
 
 WORKERS = ("10.0.10.1", "10.0.10.2")
 NETWORK = "10.0.10.3"
@@ -83,7 +83,7 @@ class Desk:
 
     api: OrchestratorAPI
     path: Path
-    cloud: FakeCloud
+    cloud: FakeHosts
 
     @property
     def database(self) -> Database:
@@ -128,7 +128,7 @@ def open_desk(folder: Path) -> Desk:
     }
     path.write_text(yaml.safe_dump({"users": users, "flavors": {"cirros": FLAVOR}}), encoding="utf-8")
     path.chmod(0o600)
-    cloud = FakeCloud({address: ConsoleHost(address) for address in (*WORKERS, NETWORK)})
+    cloud = FakeHosts({address: ConsoleHost(address) for address in (*WORKERS, NETWORK)})
     api = OrchestratorAPI(Database(path), cloud.connect)  # type: ignore[arg-type]
     assert api.discover_workers()[0]
     return Desk(api, path, cloud)

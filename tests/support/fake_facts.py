@@ -13,7 +13,7 @@ from inspection import collect
 from network import ovs
 
 if TYPE_CHECKING:
-    from tests.support.fakes import Answer, FakeHost
+    from tests.support.fake_hosts import Answer, FakeHost
 
 
 NORMAL = "cookie=0x0, priority=0 actions=NORMAL"

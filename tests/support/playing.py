@@ -20,11 +20,11 @@ from menu import session
 from menu.entries import ENTRIES
 from menu.keyboard import Keyboard, Lines
 from menu.screen import Screen
-from tests.support.fake_cloud import FakeCloud
+from tests.support.fake_api import FakeAPI
 from tests.support.paths import ROOT
 
 ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
-PROGRAM = (sys.executable, "-m", "tests.support.fake_cloud")
+PROGRAM = (sys.executable, "-m", "tests.support.fake_api")
 LOGIN = "admin\nadmin\n"
 
 
@@ -43,13 +43,13 @@ def screen_of(stream: io.BytesIO, *, terminal: bool = False, width: int = 80) ->
     return Screen(text, terminal=terminal, width=width)
 
 
-def play(cloud: FakeCloud, script: str | bytes, reader: type[Lines] = Lines) -> tuple[int, str]:
+def play(cloud: FakeAPI, script: str | bytes, reader: type[Lines] = Lines) -> tuple[int, str]:
     """The exit status and everything written, when `script` is piped into the menu."""
     status, output = play_raw(cloud, script, reader)
     return status, output.decode()
 
 
-def play_raw(cloud: FakeCloud, script: str | bytes, reader: type[Lines] = Lines) -> tuple[int, bytes]:
+def play_raw(cloud: FakeAPI, script: str | bytes, reader: type[Lines] = Lines) -> tuple[int, bytes]:
     """The same in bytes: a guest's console may have sent any."""
     output = io.BytesIO()
     screen = screen_of(output)

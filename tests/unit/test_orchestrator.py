@@ -611,7 +611,7 @@ def test_a_clock_that_is_wrong_is_told_and_keeps_no_vm_away(
 ) -> None:
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now - skew)
-    monkeypatch.setattr("tests.support.fakes.CLOCK", lambda: now)
+    monkeypatch.setattr("tests.support.fake_hosts.CLOCK", lambda: now)
     worker = desk.ok(desk.api.discover_workers())[WORKERS[0]]
     assert worker.up
     assert worker.problem == (f"its clock is {words} the manager's; set one of them" if words else "")

@@ -17,7 +17,7 @@ from models import Slice
 from remote.plan import Command, Plan
 from remote.runner import Runner
 from tests.support.designs import DESIGNS, design, ring_of
-from tests.support.fakes import FakeCloud
+from tests.support.fake_hosts import FakeHosts
 from tests.support.paths import PLANS
 
 
@@ -40,7 +40,7 @@ def test_every_golden_plan_belongs_to_a_design() -> None:
 
 @pytest.mark.parametrize("name", DESIGNS)
 def test_plan_runs_and_undone_leaves_nothing(name: str) -> None:
-    cloud, plan = FakeCloud(), plan_of(name)
+    cloud, plan = FakeHosts(), plan_of(name)
     runner = Runner(cloud.connect)
     runner.run(plan.undone("remove"), keep_going=True)
     before = copy.deepcopy(cloud.state())
@@ -82,7 +82,7 @@ def test_a_vm_without_a_secret_starts_with_an_empty_line() -> None:
 
 @pytest.mark.parametrize("name", DESIGNS)
 def test_second_run_changes_nothing(name: str) -> None:
-    cloud, plan = FakeCloud(), plan_of(name)
+    cloud, plan = FakeHosts(), plan_of(name)
     runner = Runner(cloud.connect)
     runner.run(plan)
     before = copy.deepcopy(cloud.state())
@@ -94,7 +94,7 @@ def test_second_run_changes_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", DESIGNS)
 def test_a_slice_of_an_older_version_is_undone_on_hosts_without_nft(name: str) -> None:
-    cloud, plan = FakeCloud(), plan_of(name)
+    cloud, plan = FakeHosts(), plan_of(name)
     runner = Runner(cloud.connect)
     runner.run(plan)
     for host in cloud.hosts.values():
@@ -105,7 +105,7 @@ def test_a_slice_of_an_older_version_is_undone_on_hosts_without_nft(name: str) -
 
 @pytest.mark.parametrize("name", DESIGNS)
 def test_undoing_what_never_was_is_no_error(name: str) -> None:
-    report = Runner(FakeCloud().connect).run(plan_of(name).undone("remove"), keep_going=True)
+    report = Runner(FakeHosts().connect).run(plan_of(name).undone("remove"), keep_going=True)
     assert not [(r.step.title, str(r.error)) for r in report.failures]
 
 
@@ -114,7 +114,7 @@ def test_every_failing_step_is_taken_back(name: str) -> None:
     """Let each step fail in turn: what was there before is there again."""
     plan = plan_of(name)
     for step in plan.steps:
-        cloud = FakeCloud()
+        cloud = FakeHosts()
         Runner(cloud.connect).run(plan.undone("remove"), keep_going=True)
         before = copy.deepcopy(cloud.state())
         cloud.hosts[step.host].faults = {step.title: (1, "", "out of luck")}
@@ -126,7 +126,7 @@ def test_every_failing_step_is_taken_back(name: str) -> None:
 
 
 def test_internet_stays_while_another_slice_uses_it() -> None:
-    cloud = FakeCloud()
+    cloud = FakeHosts()
     runner, deployment = Runner(cloud.connect), DeploymentAPI(Inventory())
     mine, theirs = (deployment.deploy_plan(design(name)) for name in ("internet", "ring"))
     runner.run(theirs)
@@ -196,7 +196,7 @@ def test_what_a_worker_is_asked_to_do_for_a_ring(vms: int) -> None:
 
 def test_twenty_vms_at_once_are_one_batch_for_each_worker() -> None:
     """A change as large as a template: one look at the place, one at the base image, and the disks."""
-    inventory, cloud = Inventory(), FakeCloud()
+    inventory, cloud = Inventory(), FakeHosts()
     ring = ring_of(20, inventory)
     plan = DeploymentAPI(inventory).image_plan(ring, ring.vms)
     assert Runner(cloud.connect).run(plan).error is None

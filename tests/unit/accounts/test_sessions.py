@@ -28,7 +28,7 @@ from menu.idle import Idle, TypedConsole
 from menu.keyboard import Keyboard, Lines
 from menu.session import run
 from tests.support.desk import PASSWORD_HASH, Desk
-from tests.support.fake_cloud import FakeCloud, furnished
+from tests.support.fake_api import FakeAPI, furnished
 from tests.support.fake_guest import Guest
 from tests.support.lab.visitor import wait_until
 from tests.support.paths import ROOT
@@ -119,7 +119,7 @@ def test_the_menu_holds_a_place_from_the_password_on_and_a_restricted_one_before
     assert cloud.open_sessions == []
 
 
-def played(cloud: FakeCloud, script: bytes, seat: str = "") -> tuple[int, str]:
+def played(cloud: FakeAPI, script: bytes, seat: str = "") -> tuple[int, str]:
     reading, writing = os.pipe()
     os.write(writing, script)
     os.close(writing)

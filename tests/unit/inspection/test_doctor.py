@@ -30,8 +30,8 @@ from remote.runner import Runner
 from shell import daemon
 from tests.support import fake_facts
 from tests.support.desk import Desk
-from tests.support.fake_cloud import FakeDoctor, FakeProver
-from tests.support.fakes import SCRIPTS, FakeHost, no
+from tests.support.fake_api import FakeDoctor, FakeProver
+from tests.support.fake_hosts import SCRIPTS, FakeHost, no
 
 WORKER, NETWORK = "10.0.10.1", "10.0.10.3"
 

@@ -25,7 +25,7 @@ from remote.batch import Outcome, Progress
 from remote.runner import Runner
 from tests.support import fake_facts
 from tests.support.designs import DESIGNS, design
-from tests.support.fakes import FakeCloud, FakeHost
+from tests.support.fake_hosts import FakeHost, FakeHosts
 
 WORKER, OTHER, NETWORK = "10.0.10.1", "10.0.10.2", "10.0.10.3"
 
@@ -48,7 +48,7 @@ class Remembered(Database):
 class Scene:
     """A slice that runs on fake hosts, and who looks at them."""
 
-    cloud: FakeCloud
+    cloud: FakeHosts
     slice_: Slice
     inspector: Inspector
 
@@ -69,7 +69,7 @@ class Scene:
 
 
 def deployed(name: str) -> Scene:
-    cloud, slice_ = FakeCloud(), design(name)
+    cloud, slice_ = FakeHosts(), design(name)
     scene = Scene(cloud, slice_, Inspector(Remembered(slice_), Inventory(), cloud.connect))
     scene.repair()
     slice_.status = SliceStatus.RUNNING

@@ -19,7 +19,7 @@ from lifecycle.discovery import FRESH_SECONDS, Discovery
 from orchestrator import OrchestratorAPI
 from remote.runner import Runner
 from tests.support.desk import WORKERS, Desk
-from tests.support.fakes import FakeHost
+from tests.support.fake_hosts import FakeHost
 
 PROCESSES = multiprocessing.get_context("fork")
 DEADLINE_S = 30.0
@@ -41,7 +41,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Hours:
     """The clock of all managers, and of the workers."""
     hours = Hours()
     monkeypatch.setattr(time, "time", hours)
-    monkeypatch.setattr("tests.support.fakes.CLOCK", hours)
+    monkeypatch.setattr("tests.support.fake_hosts.CLOCK", hours)
     return hours
 
 

@@ -20,7 +20,7 @@ from menu.exits import Exits
 from menu.interrupts import heeded
 from menu.keyboard import Lines
 from menu.terminal import raw_mode
-from tests.support.fake_cloud import furnished
+from tests.support.fake_api import furnished
 from tests.support.fake_guest import Guest
 from tests.support.playing import LOGIN, play, screen_of
 

@@ -18,7 +18,7 @@ from core.errors import CloudError
 from database import Database
 from menu import console
 from tests.support import garbage
-from tests.support.fake_cloud import furnished
+from tests.support.fake_api import furnished
 from tests.support.playing import on_terminal, play_raw
 from tests.support.scale import LONG, scaled
 from tests.unit.conftest import CLOUD

@@ -12,7 +12,7 @@ from core.status import SliceStatus, VMStatus
 from menu.entries import ENTRIES
 from menu.session import Discovery
 from models import ADMIN
-from tests.support.fake_cloud import Answer, FakeCloud, furnished
+from tests.support.fake_api import Answer, FakeAPI, furnished
 from tests.support.playing import LOGIN, play
 
 MENU = [
@@ -35,12 +35,12 @@ MENU = [
 DESIGN = "2\nlab\n3\n1000\nvm1\n1\n1\ny\n3\n1000\nvm2\n2\n2\nn\n4\n1000\n1001\neth1\n1002\neth2\n"
 
 
-def lines_of(cloud: FakeCloud, script: str) -> list[str]:
+def lines_of(cloud: FakeAPI, script: str) -> list[str]:
     return play(cloud, LOGIN + script + "0\n")[1].splitlines()
 
 
 def test_a_first_slice_from_design_to_deletion() -> None:
-    cloud = FakeCloud()
+    cloud = FakeAPI()
     status, output = play(cloud, LOGIN + DESIGN + "6\n1000\n7\n1000\ny\n5\n0\n")
     lines = output.splitlines()
 
@@ -61,7 +61,7 @@ def test_a_first_slice_from_design_to_deletion() -> None:
 
 
 def test_the_prompts_come_as_designed() -> None:
-    _, output = play(FakeCloud(), LOGIN + DESIGN + "6\n1000\n7\n1000\ny\n0\n")
+    _, output = play(FakeAPI(), LOGIN + DESIGN + "6\n1000\n7\n1000\ny\n0\n")
 
     prompts = [line for line in output.splitlines() if line.endswith((": ", "? (y/n): "))]
     choose = "Choose an option: "
@@ -86,7 +86,7 @@ def test_the_prompts_come_as_designed() -> None:
 
 
 def test_the_entries_keep_their_numbers() -> None:
-    lines = lines_of(FakeCloud(), "")
+    lines = lines_of(FakeAPI(), "")
     assert [line for line in lines if line in MENU] == MENU
     assert [f"{entry.number}. {entry.title}" for entry in ENTRIES] == MENU
 
@@ -163,7 +163,7 @@ def test_nothing_is_deleted_without_a_yes() -> None:
 
 
 def test_an_empty_slice_is_named_in_the_question_too() -> None:
-    lines = lines_of(FakeCloud(), "2\nlab\n7\n1000\nn\n")
+    lines = lines_of(FakeAPI(), "2\nlab\n7\n1000\nn\n")
     assert "Delete slice 1000 (lab), which has no VMs? (y/n): " in lines
 
 
@@ -176,7 +176,7 @@ def test_the_plan_is_shown_and_nothing_is_done() -> None:
 
 
 def test_a_wrong_password_is_asked_again_and_three_end_it() -> None:
-    cloud = FakeCloud()
+    cloud = FakeAPI()
     wrong = "Error: Wrong user name or password"
 
     assert play(cloud, "admin\nguess\n" + LOGIN + "0\n")[1].splitlines().count(wrong) == 1
@@ -203,7 +203,7 @@ def test_workers_that_do_not_answer_are_named_after_login() -> None:
 
 
 def test_the_menu_opens_although_nobody_could_look_at_the_workers() -> None:
-    class Blind(FakeCloud):
+    class Blind(FakeAPI):
         def discover_workers(self) -> Answer[dict[str, Worker]]:
             return False, "The key file is missing"
 
@@ -213,7 +213,7 @@ def test_the_menu_opens_although_nobody_could_look_at_the_workers() -> None:
 
 
 def test_a_sentence_raised_instead_of_answered_ends_only_the_entry() -> None:
-    class Raising(FakeCloud):
+    class Raising(FakeAPI):
         def flavors(self, _actor: str) -> NoReturn:
             raise Refused("database.yaml: line 3 makes no sense")
 
@@ -224,7 +224,7 @@ def test_a_sentence_raised_instead_of_answered_ends_only_the_entry() -> None:
 
 @pytest.mark.parametrize(("script", "looks"), [("", 0), ("admin\n", 0), ("admin\nwrong\n" * 3, 0), (LOGIN, 1)])
 def test_no_worker_is_looked_at_before_the_password_is_right(script: str, looks: int) -> None:
-    cloud = FakeCloud()
+    cloud = FakeAPI()
     play(cloud, script)
     assert cloud.looks == looks
 
@@ -232,7 +232,7 @@ def test_no_worker_is_looked_at_before_the_password_is_right(script: str, looks:
 def test_a_login_takes_what_is_known_of_the_workers_and_entry_1_looks_at_them() -> None:
     asked: list[str] = []
 
-    class Watched(FakeCloud):
+    class Watched(FakeAPI):
         def known_workers(self) -> Answer[dict[str, Worker]]:
             asked.append("known")
             return True, {}
@@ -246,7 +246,7 @@ def test_a_login_takes_what_is_known_of_the_workers_and_entry_1_looks_at_them() 
 
 
 def test_what_breaks_in_the_background_is_raised_where_it_is_asked_for() -> None:
-    class Broken(FakeCloud):
+    class Broken(FakeAPI):
         def discover_workers(self) -> Answer[dict[str, Worker]]:
             raise CloudError("broken")
 
@@ -254,7 +254,7 @@ def test_what_breaks_in_the_background_is_raised_where_it_is_asked_for() -> None
         Discovery(Broken()).workers()
 
 
-def unfinished(status: SliceStatus, vm_status: VMStatus = VMStatus.DESIGN) -> FakeCloud:
+def unfinished(status: SliceStatus, vm_status: VMStatus = VMStatus.DESIGN) -> FakeAPI:
     cloud = furnished()
     cloud.left_over = [1000]
     cloud.slices[1000].status = status
@@ -279,7 +279,7 @@ def unfinished(status: SliceStatus, vm_status: VMStatus = VMStatus.DESIGN) -> Fa
     ],
     ids=["deploying", "deleting", "pending"],
 )
-def test_what_a_manager_left_is_offered_after_login(cloud: FakeCloud, found: str, question: str) -> None:
+def test_what_a_manager_left_is_offered_after_login(cloud: FakeAPI, found: str, question: str) -> None:
     lines = lines_of(cloud, "l\n")
     assert lines[lines.index(question) - 1] == f"Slice 1000 (net1) {found}"
     assert cloud.left_over == [1000]

@@ -16,7 +16,7 @@ from menu.progress import INTERRUPTED, Progress, live_table, summary
 from remote.events import Event, InterruptNoted, StageStarted, StepDone, StepFailed, Transferred
 from remote.interrupts import held
 from remote.plan import Stage
-from tests.support.fake_cloud import step
+from tests.support.fake_api import step
 from tests.support.playing import screen_of
 
 LAUNCH = Stage(

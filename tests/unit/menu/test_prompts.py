@@ -13,7 +13,7 @@ from menu import console
 from menu.entries import ENTRIES
 from menu.keyboard import LONGEST_LINE, Lines
 from menu.prompts import whole_number
-from tests.support.fake_cloud import furnished
+from tests.support.fake_api import furnished
 from tests.support.playing import LOGIN, Interrupting, play
 
 EVERYWHERE = {

@@ -15,7 +15,7 @@ from menu.facts import flavor_size, gib, linkable_lines, seconds
 from menu.screen import View, clean
 from menu.views import MenuView, ReachView, ResourcesView, SliceView
 from models import VM, Flavor, Interface, Link, Slice, User
-from tests.support.fake_cloud import furnished
+from tests.support.fake_api import furnished
 from tests.support.playing import screen_of
 
 LONG = "a-name_of-32-characters-01234567"

@@ -23,7 +23,7 @@ from remote.plan import Command, Step, Upload
 from shell import daemon
 from tests.support import fake_facts, liar
 from tests.support.desk import WORKERS, Desk, open_desk
-from tests.support.fakes import SCRIPTS, FakeHost
+from tests.support.fake_hosts import SCRIPTS, FakeHost
 from tests.support.loopback import LoopbackHost, loopback_host
 from vm_launcher import PORT_TAKEN
 

@@ -649,7 +649,7 @@ class FakeHost:
 
 
 @dataclass
-class FakeCloud:
+class FakeHosts:
     """Hosts by address, each made when it is first asked for."""
 
     hosts: dict[str, FakeHost] = field(default_factory=dict)

@@ -130,7 +130,7 @@ class Place:
         self.close = free
 
 
-class FakeHosts:
+class FakeHostChanges:
     """Workers of which nothing was ever lost."""
 
     def examine(self, address: str) -> Remains:
@@ -140,7 +140,7 @@ class FakeHosts:
         raise Refused(f"{address} answers")
 
 
-class FakeCloud:
+class FakeAPI:
     """`pace` is how many seconds a step takes; `down` are workers that do not answer."""
 
     def __init__(self, pace: float = 0.0, down: tuple[str, ...] = ()) -> None:
@@ -150,7 +150,7 @@ class FakeCloud:
         self.ill: dict[int, list[str]] = {}
         self.doctor = FakeDoctor()
         self.prover = FakeProver()
-        self.hosts = FakeHosts()
+        self.hosts = FakeHostChanges()
         self.left_over: list[int] = []
         self.guests: list[Guest] = []
         self.pace = pace
@@ -384,9 +384,9 @@ def deployment_of(slice_: Slice) -> Plan:
     )
 
 
-def furnished(**options: Any) -> FakeCloud:
+def furnished(**options: Any) -> FakeAPI:
     """A cloud in which admin has one slice in design: 1000 (net1) with vm1 to vm3, vm1 and vm2 linked."""
-    cloud = FakeCloud(**options)
+    cloud = FakeAPI(**options)
     pace, cloud.pace = cloud.pace, 0.0
     cloud.create_slice("admin", "net1")
     for number in (1, 2, 3):
@@ -396,7 +396,7 @@ def furnished(**options: Any) -> FakeCloud:
     return cloud
 
 
-class Silent(FakeCloud):
+class Silent(FakeAPI):
     """Its workers do not answer, and a thread waits for them that Python would not leave alone at exit."""
 
     def discover_workers(self) -> Answer[dict[str, Worker]]:
@@ -405,7 +405,7 @@ class Silent(FakeCloud):
         return True, {}
 
 
-def open_fake(database: Path) -> FakeCloud:
+def open_fake(database: Path) -> FakeAPI:
     """What the real program opens in a test of its own process; the file's name says which cloud."""
     match database.stem:
         case "refused":
