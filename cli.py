@@ -102,8 +102,8 @@ def _run(wish: Namespace, api: API) -> int:
     keyboard = Keyboard(Lines(sys.stdin.fileno()), screen, typed, forget, idle)
     if wish.command == "user":
         users.manage(api.accounts, wish, keyboard, screen)
-        if news := api.news():
-            _warn(news)
+        if warning := api.warning():
+            _warn(warning)
         return 0
     if wish.command == "host":
         return hosts.forget(api.hosts, wish, keyboard, screen)

@@ -158,9 +158,9 @@ class OrchestratorAPI:
 
         return Prover(self._database, self._inspector, Runner(self._connect))
 
-    def news(self) -> str:
+    def warning(self) -> str:
         """What whoever sits here should be told once, besides answers; mostly nothing."""
-        return self._audit.news()
+        return self._audit.warning()
 
     def _announcing(self, entry: Entry, listen: Listener) -> Listener:
         """Return a listener that also writes that `entry` begins, before the first command goes out."""

@@ -139,13 +139,13 @@ class _Line:
 
 
 class Audit:
-    """The log of one database. A log that cannot be written stops nothing; `news` says so, once."""
+    """The log of one database. A log that cannot be written stops nothing; `warning` says so, once."""
 
     def __init__(self, database: Path, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._database = Path(os.path.realpath(database))
         self._clock = clock
         self._problem = ""
-        self._told = False
+        self._is_reported = False
 
     @contextmanager
     def noted(self, entry: Entry, *, announced: bool = False) -> Iterator[Entry]:
@@ -200,11 +200,11 @@ class Audit:
                 _append(ring.path, rest, self._database)
             return True
 
-    def news(self) -> str:
+    def warning(self) -> str:
         """Return a one-time warning that the log cannot be written, or an empty string."""
-        if not self._problem or self._told:
+        if not self._problem or self._is_reported:
             return ""
-        self._told = True
+        self._is_reported = True
         return "The audit log cannot be written; tell the operator to look at the disk and the rights of its folder"
 
 

@@ -142,7 +142,7 @@ class API(Protocol):
     def change_password(self, actor: str, current: str, new: str) -> tuple[bool, str | None]:
         """A new password for the user, who knows the current one."""
 
-    def news(self) -> str:
+    def warning(self) -> str:
         """What is to be told once, besides answers; mostly nothing."""
 
     def flavors(self, actor: str) -> tuple[bool, Mapping[str, Record] | str]:

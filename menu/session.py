@@ -224,8 +224,8 @@ def _guarded(session: Session, action: Callable[[Session], None]) -> None:
         session.screen.error(str(failure))
     except Back:
         pass
-    if news := session.api.news():
-        session.screen.line(f"Warning: {news}", WARNING)
+    if warning := session.api.warning():
+        session.screen.line(f"Warning: {warning}", WARNING)
 
 
 def _warn(session: Session, discovery: Discovery) -> None:

@@ -158,7 +158,7 @@ class FakeAPI:
         self.fails_at = ""
         self.interrupts_at = ""
         self.asks_for_new_password = False
-        self.warning = ""
+        self.next_warning = ""
         self.idle_seconds = float(os.environ.get("FAKE_IDLE", "1800"))
         self.sessions = 8
         self.open_sessions: list[str] = []
@@ -196,9 +196,9 @@ class FakeAPI:
             raise Refused("A password has 8 to 256 characters")
         self.users[actor].password_hash = new
 
-    def news(self) -> str:
-        told, self.warning = self.warning, ""
-        return told
+    def warning(self) -> str:
+        warning, self.next_warning = self.next_warning, ""
+        return warning
 
     @answering
     def discover_workers(self) -> dict[str, Worker]:

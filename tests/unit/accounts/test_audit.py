@@ -40,7 +40,7 @@ LOOKS_ONLY = {
     "prove_isolation",
 }
 BY_THE_ACCOUNTS = {"authenticate", "open_session"}
-NO_ANSWER = {"needs_new_password", "news"}
+NO_ANSWER = {"needs_new_password", "warning"}
 
 
 def acts(database: Path, actor: str) -> Path:
@@ -200,7 +200,7 @@ audit._LOCK_WAIT_S = 50.0  # polling is not fair: where the processor is busy, o
 log = audit.Audit(Path(sys.argv[1]))
 for number in range(60):
     log.write(audit.Entry("ann", "deploy", number, int(sys.argv[2])), "x" * 50, 0.0)
-assert not log.news()
+assert not log.warning()
 """
 
 
@@ -262,7 +262,7 @@ def test_a_lock_that_is_never_free_loses_no_line(tmp_path: Path, monkeypatch: py
         fcntl.flock(holder, fcntl.LOCK_EX)
         for number in range(2, 6):
             log.write(Entry("ann", "deploy", number), "ok", 0.5)
-        assert log.news() == ""
+        assert log.warning() == ""
         assert [entry["slice"] for entry in audit.read(database)] == [1, 2, 3, 4, 5]
         assert [path.name for path in tmp_path.glob("*/*.log*")] == ["ann.acts.log"]
     log.write(Entry("ann", "deploy", 6), "ok", 0.5)  # the lock is free: now room is made
@@ -303,9 +303,9 @@ def test_a_log_that_cannot_be_written_stops_nothing_and_is_told_once(desk: Desk)
     audit.folder_of(desk.path).write_text("")
     desk.ring(2)
     desk.ok(desk.api.deploy_slice("student", 1000))
-    assert "audit log cannot be written" in desk.api.news()
+    assert "audit log cannot be written" in desk.api.warning()
     desk.ok(desk.api.delete_slice("student", 1000))
-    assert desk.api.news() == ""
+    assert desk.api.warning() == ""
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -313,7 +313,7 @@ def test_a_full_disk_stops_nothing(desk: Desk) -> None:
     acts(desk.path, "student").parent.mkdir()
     acts(desk.path, "student").symlink_to("/dev/full")
     desk.ring(2)
-    assert "cannot be written" in desk.api.news()
+    assert "cannot be written" in desk.api.warning()
 
 
 # --- who is told what of the cloud's own files ------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def log(tmp_path: Path, clock: Clock) -> Iterator[Audit]:
     database.touch(0o600)
     log = Audit(database, clock)
     yield log
-    assert log.news() == ""
+    assert log.warning() == ""
 
 
 def found(log: Audit, **wanted: object) -> list[dict[str, Any]]:
@@ -191,7 +191,7 @@ print("begins", flush=True)
 for number in range(int(sys.argv[2])):
     log.write(audit.Entry("ann", "delete", number % 70), "no slice", 0.0, refused=True)
     log.write(audit.Entry("ann", "create slice", number), "ok", 0.0)
-assert not log.news()
+assert not log.warning()
 """
 
 

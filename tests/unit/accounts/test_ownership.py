@@ -40,7 +40,7 @@ OWN = {
     "create_slice",
     "change_password",
     "needs_new_password",
-    "news",
+    "warning",
 }
 """About the user who wishes for it, and nobody else."""
 

@@ -373,7 +373,7 @@ def test_without_a_new_password_there_is_no_menu() -> None:
 
 def test_what_is_to_be_told_is_told_after_the_next_answer() -> None:
     cloud = furnished()
-    cloud.warning = "The audit log cannot be written"
+    cloud.next_warning = "The audit log cannot be written"
     assert lines_of(cloud, "5\n").count("Warning: The audit log cannot be written") == 1
 
 
