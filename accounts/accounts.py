@@ -1,4 +1,4 @@
-"""Who may log in: authentication, and the users that an operator adds, changes and removes."""
+"""User accounts: authentication, and the users that an operator adds, changes and removes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from database import Database, State
 from models import ADMIN, MAX_QUOTA, MAX_SLICES, STUDENT, User, is_valid_name
 
 UNCOUNTED_PAUSE_S = 2.0
-"""What a login costs while wrong ones cannot be counted, the disk being full, say: that locks nobody out."""
+"""Pause of a login while failures cannot be counted, for example on a full disk: it locks no user out."""
 
 
 class Accounts:
-    """The users of one database. What changes them is written to `audit`, as done by the operator at this machine."""
+    """The users of one database.
+
+    Each change of a user is written to `audit` as an act of the operator at this machine.
+    """
 
     def __init__(self, database: Database, audit: Audit | None = None, logins: Logins | None = None) -> None:
         self._database = database
@@ -26,21 +29,21 @@ class Accounts:
         self._logins = logins or Logins(database.beside("logins"), database.path)
 
     def authenticate(self, username: str, password: str) -> User:
-        """The user with this name and password; `Refused` with the same sentence, and as late, where either is wrong.
+        """Return the user with this name and password; raise `Refused` where either is wrong.
 
-        After some wrong ones `Refused` says how long to wait. The documented SHA-256 digest is replaced by a salted
-        one, and one of a password that is not in NFC by one that is, now that the password is known.
+        Sentence and delay are the same for both. After some failures `Refused` says how long to wait. A documented
+        SHA-256 digest, and one of a password that is not in NFC, are replaced: the password is known at this point.
         """
         known = username in self._database.load().users
         with self._audit.noted(Entry(username if known else UNKNOWN, "log in")):
             user = self._verified(username, password)
             if passwords.is_to_be_renewed(user.password_hash, password):
-                with suppress(CloudError):  # a file that cannot be written just now must not keep the user out
+                with suppress(CloudError):  # a file that cannot be written now must not lock the user out
                     self._renew(user, password)
             return user
 
     def change_password(self, username: str, current: str, new: str) -> None:
-        """Give a user who knows the current password a new one; `Refused` where either does not do."""
+        """Replace a user's own password; raise `Refused` for a wrong current or an unfit new one."""
         user = self._verified(username, current, "This is not your current password; nothing was changed")
         passwords.check_new(username, new)
         if passwords.normal(new) == passwords.normal(current):
@@ -48,7 +51,7 @@ class Accounts:
         self._store(user, new)
 
     def add(self, username: str, password: str, quota: int = 10, role: str = STUDENT) -> None:
-        """Add a user who owns nothing yet."""
+        """Add a user without slices."""
         with self._noted("add user", username) as entry:
             if not is_valid_name(username):
                 raise Refused("A user name has 1 to 32 letters, digits, hyphens and underscores")
@@ -63,7 +66,7 @@ class Accounts:
             entry.action = f"add user {username}"
 
     def set_password(self, username: str, password: str) -> None:
-        """Give a user a new password."""
+        """Set a user's password."""
         with self._noted("set password of", username):
             passwords.check_new(username, password)
             digest = passwords.hash_password(password)
@@ -71,14 +74,14 @@ class Accounts:
                 _user(state, username).password_hash = digest
 
     def set_quota(self, username: str, quota: int) -> None:
-        """Give a user another quota of VMs; one below what is in use keeps those VMs and allows no new ones."""
+        """Set a user's quota of VMs; VMs above it stay, and no new ones are allowed."""
         with self._noted("set quota of", username):
             _check_quota(quota)
             with self._database.transaction() as state:
                 _user(state, username).quota_vms = quota
 
     def set_slices(self, username: str, count: int | None) -> None:
-        """Set how many slices a user may have, None for the default of the role; slices above it are kept."""
+        """Set the maximum number of a user's slices, None for the role's default; slices above it stay."""
         with self._noted("set slices of", username):
             if count is not None and not 0 <= count <= MAX_SLICES:
                 raise Refused(f"A user may have 0 to {MAX_SLICES} slices")
@@ -86,19 +89,19 @@ class Accounts:
                 _user(state, username).quota_slices = count
 
     def most_slices(self, username: str) -> int:
-        """Return how many slices a user may have at a time."""
+        """Return the maximum number of slices that a user may have at a time."""
         state = self._database.load()
         return _user(state, username).most_slices(state.inventory.login)
 
     def set_role(self, username: str, role: str) -> None:
-        """Make a user an admin, or a student; it holds from their next wish on, also where they are logged in."""
+        """Set a user's role; open sessions obey it from their next request on."""
         with self._noted("set role of", username):
             _check_role(role)
             with self._database.transaction() as state:
                 _user(state, username).role = role
 
     def remove(self, username: str) -> None:
-        """Remove a user who owns no slice."""
+        """Remove a user; raise `Refused` while the user owns a slice."""
         with self._noted("remove user", username), self._database.transaction() as state:
             owned = ", ".join(map(str, _user(state, username).slices))
             if owned:
@@ -106,11 +109,14 @@ class Accounts:
             del state.users[username]
 
     def list(self) -> builtins.list[User]:
-        """All users, by name."""
+        """Return all users, by name."""
         return sorted(self._database.load().users.values(), key=lambda user: user.username)
 
     def _verified(self, username: str, password: str, wrong: str = "Wrong user name or password") -> User:
-        """The user, if the password is right; every wrong one is counted, also for names that are nobody's."""
+        """Return the user if the password is right.
+
+        Each failure is counted, also for names without an account.
+        """
         try:
             self._logins.attempt(username)
         except CannotCount:
@@ -126,7 +132,7 @@ class Accounts:
         digest = passwords.hash_password(password)
         with self._database.transaction() as state:
             stored = state.users.get(user.username)
-            if stored and stored.password_hash == user.password_hash:  # else it was changed: theirs is the newer word
+            if stored and stored.password_hash == user.password_hash:  # another process may have stored a newer value
                 stored.password_hash = digest
 
     def _store(self, user: User, password: str) -> None:
@@ -141,7 +147,7 @@ class Accounts:
         return self._audit.noted(Entry(operator(), f"{action} {self._named(username)}"))
 
     def _named(self, username: str) -> str:
-        """A name as it may stand in the log: what is nobody's may be a password that was typed in its place."""
+        """Return a name for the log: one without an account may be a password typed in its place."""
         with suppress(CloudError):
             if username in self._database.load().users:
                 return username
@@ -152,7 +158,7 @@ def _user(state: State, username: str) -> User:
     try:
         return state.users[username]
     except KeyError:
-        # Not what was typed: that may have been a password, and the sentence is for the audit log too.
+        # The typed name is left out: it may be a password, and the audit log keeps the sentence.
         raise Refused(f"There is no user of that name; users: {', '.join(sorted(state.users))}") from None
 
 

@@ -1,10 +1,10 @@
 """The audit log: actor, act, slice, time and result, as lines of JSON in `<database>.audit/`, for the operator.
 
-A line has the fields of `FIELDS`. What a user typed is not among them, but for ids and the names of users that there
-are: so no password gets in, not even one that was typed as a name.
+A line has the fields of `FIELDS`. Of a user's input it holds ids and names of existing users only. So no password gets
+in, not even one that was typed as a name.
 
-Each actor has files of their own, and what was refused is kept apart from what changed something: so no noise of one
-pushes out the lines of another, and no refusal those of an act. `.acts.log` becomes `.1` when it is full, and so on.
+Each actor has separate files, and refusals are kept apart from acts. So an actor's noise cannot push out the lines of
+another actor, and refusals cannot push out acts. `.acts.log` becomes `.1` when it is full, and so on.
 """
 
 from __future__ import annotations
@@ -26,30 +26,32 @@ from core.errors import CloudError, Refused
 from storage.files import locked, share
 
 FIELDS = ("time", "actor", "action", "slice", "vm", "result", "seconds", "count", "last")
-"""`time` in UTC (ISO 8601); `seconds` since the action began; `slice` and `vm` are ids, or null. `count` is how many
-times it happened within that hour, `last` when for the last time."""
+"""`time` is in UTC (ISO 8601), `seconds` the action's duration; `slice` and `vm` are ids, or null.
+
+`count` is the number of repetitions within that hour, `last` the time of the last one.
+"""
 
 OK = "ok"
 BEGUN = "begun"
 UNKNOWN = "(unknown)"
-"""The actor of a login under a name that is no user's."""
+"""The actor of a login with a name that has no account."""
 
 LARGEST_FILE = 1 << 20
 OLD_FILES = 5
 LONGEST_RESULT = 1000
 
 REFUSALS_IN_FULL = 50
-"""Lines of one actor's refusals within an hour; further ones are counted, in one line per action."""
+"""Maximum lines of one actor's refusals within an hour; further ones are counted in one line per action."""
 
 ACTS_IN_FULL = 300
-"""The same for acts: from then on the same act again is counted, and those of `CHEAP` in one line per action."""
+"""The same bound for acts: beyond it equal acts are counted, and those of `CHEAP` in one line per action."""
 
 CHEAP = {"log in", "change password", "create slice", "create link"}
-"""Acts that touch no host, so that a program could do thousands of them in a minute."""
+"""Acts without a host, so that a program could do thousands of them in a minute."""
 
 _LOCK_WAIT_S = 2.0
 _TAIL = 131_072
-"""Bytes at the end of a file in which the lines of this hour are looked for."""
+"""Number of bytes at the end of a file that are searched for lines of the present hour."""
 
 _FILE = re.compile(r"(.*\.(acts|refused)\.log)(\.\d+)?")
 _END = re.compile(rb', "count": +(\d{1,9}), "last": "[^"]{20}"\}\n')
@@ -60,7 +62,10 @@ _LENGTH_OF_TIME = len(b'{"time": "2026-01-01T00:00:00Z", ')
 
 @dataclass
 class Entry:
-    """One action under way; whoever carries it out fills in what becomes known. `begun`: that is written already."""
+    """One action under way; the code that carries it out fills in ids and result.
+
+    `begun`: the start is written already.
+    """
 
     actor: str
     action: str
@@ -72,7 +77,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class _Ring:
-    """The files of one actor and kind, and how much they hold."""
+    """The files of one actor and kind, with their bounds."""
 
     path: Path
     refusals: bool
@@ -91,7 +96,7 @@ class _Ring:
 
     @property
     def paths(self) -> list[Path]:
-        """The files, the newest first."""
+        """Return the files, the newest first."""
         return [self.path, *(_old(self.path, number) for number in range(1, self.old_files + 1))]
 
     def rotate(self) -> None:
@@ -103,7 +108,10 @@ class _Ring:
 
 @dataclass(frozen=True)
 class _Line:
-    """A line before it is written. `order` is nanoseconds since 1970, finer than `time`, and not shown."""
+    """A line before it is written.
+
+    `order` is nanoseconds since 1970, finer than `time`, and not shown.
+    """
 
     time: str
     entry: Entry
@@ -112,7 +120,7 @@ class _Line:
 
     @property
     def key(self) -> bytes:
-        """Return what is equal in two lines of which the second is only counted."""
+        """Return the part that two equal acts share; the second one is only counted."""
         entry = self.entry
         record = {"actor": entry.actor, "action": entry.action, "slice": entry.slice_id, "vm": entry.vm_id}
         return json.dumps(record | {"result": entry.result}).encode()[1:-1] + b', "seconds": '
@@ -124,22 +132,22 @@ class _Line:
 
     @property
     def hour(self) -> bytes:
-        """How the lines of the same hour begin."""
+        """Return the beginning of all lines of the same hour."""
         return f'{{"time": "{self.time[:13]}'.encode()
 
     @property
     def is_cheap(self) -> bool:
-        """Return whether no host had a part in it: `delete` never began where the slice has nothing on hosts."""
+        """Return whether no host took part; a `delete` of a slice without objects on hosts never began there."""
         return self.entry.action in CHEAP or (self.entry.action == "delete" and not self.entry.begun)
 
     def without_ids(self) -> _Line:
-        """The line that stands for all further ones of this action within the hour."""
+        """Return the line that stands for all further ones of this action within the hour."""
         result = OK if self.entry.result == OK else "further ones within this hour"
         return replace(self, entry=replace(self.entry, slice_id=None, vm_id=None, result=result), seconds=0.0)
 
 
 class Audit:
-    """The log of one database. A log that cannot be written stops nothing; `warning` says so, once."""
+    """The log of one database; a log that cannot be written stops nothing, and `warning` reports it once."""
 
     def __init__(self, database: Path, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._database = Path(os.path.realpath(database))
@@ -149,7 +157,7 @@ class Audit:
 
     @contextmanager
     def noted(self, entry: Entry, *, announced: bool = False) -> Iterator[Entry]:
-        """Write how the body ended; `announced`: and that it begins, as its manager may die meanwhile."""
+        """Write how the body ended; with `announced` also that it begins, since the manager may die in between."""
         if announced:
             self.begin(entry)
         began, refused = time.monotonic(), False
@@ -166,13 +174,13 @@ class Audit:
             self.write(entry, entry.result, time.monotonic() - began, refused=refused)
 
     def begin(self, entry: Entry) -> None:
-        """Write that a long action begins to change hosts, once."""
+        """Write once that a long action begins to change hosts."""
         if not entry.begun:
             entry.begun = True
             self.write(entry, BEGUN, 0.0)
 
     def write(self, entry: Entry, result: str, seconds: float, *, refused: bool = False) -> None:
-        """Write one line, or count it in an earlier one. `refused`: nothing was changed."""
+        """Write one line, or count it in an earlier one; `refused` means that nothing was changed."""
         moment = self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
         line = _Line(moment, replace(entry, result=result[:LONGEST_RESULT]), seconds, time.time_ns())
         ring = _ring(self._database, entry.actor, refusals=refused)
@@ -181,7 +189,9 @@ class Audit:
             try:
                 while not self._written(ring, line):
                     pass
-            except Refused:  # only counting and making room need the lock: the kernel puts one write behind the other
+            except (
+                Refused
+            ):  # counting and rotation need the lock, appending does not: O_APPEND writes do not overlap (open(2))
                 _append(ring.path, line.text, self._database)
         except OSError as error:
             self._problem = self._problem or error.strerror or str(error)
@@ -189,7 +199,10 @@ class Audit:
             self._problem = self._problem or str(error)
 
     def _written(self, ring: _Ring, line: _Line) -> bool:
-        """Return whether the line had room; if not, there is a new file now, which others may be filling already."""
+        """Return whether the line had room.
+
+        If not, there is a new file, which other processes may be filling already.
+        """
         with locked(ring.path, self._database, _LOCK_WAIT_S, "it is locked by another process"):
             rest = _uncounted(ring, line)
             size = ring.path.stat().st_size
@@ -209,7 +222,7 @@ class Audit:
 
 
 def operator() -> str:
-    """Return the actor of the command line: the user of this machine, as the system knows them."""
+    """Return the actor of the command line: the system's name of this machine's user."""
     try:
         name = getpass.getuser() if os.environ.get("SUDO_USER") is None else os.environ["SUDO_USER"]
     except (KeyError, OSError):
@@ -224,12 +237,12 @@ def folder_of(database: Path) -> Path:
 
 
 def log_of(database: Path) -> Path:
-    """Return the log as older versions wrote it, one for all; `.1` to `.5` beside it are older. It is still read."""
+    """Return the single log of older versions, which is still read; `.1` to `.5` are older."""
     return folder_of(database).with_suffix(".audit.log")
 
 
 def read(database: Path) -> Iterator[dict[str, Any]]:
-    """The entries, oldest first; what is none, such as half a line, is left out. `OSError` where it is unreadable."""
+    """Yield the entries, oldest first, without damaged lines; raise `OSError` where the log is unreadable."""
     old = log_of(database)
     rings = [[old, *(_old(old, number) for number in range(1, OLD_FILES + 1))]]
     with suppress(FileNotFoundError):
@@ -243,7 +256,7 @@ def read(database: Path) -> Iterator[dict[str, Any]]:
 
 
 def _open(paths: list[Path], opened: ExitStack) -> list[BinaryIO]:
-    """Open the files of a ring, and return them with the oldest first; one that is renamed meanwhile comes once."""
+    """Open the files of a ring and return them, oldest first; a file that is renamed meanwhile comes once."""
     files: dict[tuple[int, int], BinaryIO] = {}
     for path in paths:
         with suppress(FileNotFoundError):
@@ -254,7 +267,7 @@ def _open(paths: list[Path], opened: ExitStack) -> list[BinaryIO]:
 
 
 def _entries(files: Iterable[BinaryIO]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The entries of these files, each with its moment in nanoseconds."""
+    """Yield the entries of these files, each with its time in nanoseconds."""
     for file in files:
         for line in file:
             if found := _entry(line):
@@ -275,14 +288,14 @@ def _entry(line: bytes) -> tuple[int, dict[str, Any]] | None:
 
 
 def _ring(database: Path, actor: str, *, refusals: bool) -> _Ring:
-    """The files of an actor; `@` marks those of no user: what stands there for other characters is no name's."""
+    """Return the files of an actor; where the name has other characters, `_` replaces them and `@` goes first."""
     plain = re.sub(r"[^A-Za-z0-9_-]", "_", actor)[:64]
     name = plain if plain == actor else f"@{plain}"
     return _Ring(folder_of(database) / f"{name}.{'refused' if refusals else 'acts'}.log", refusals)
 
 
 def _uncounted(ring: _Ring, line: _Line) -> bytes:
-    """Count the line in one of this hour that says the same, where that is due; what is left to write, or b""."""
+    """Count the line in an equal one of this hour where that is due; return the text to write, or b""."""
     tail = _Tail(ring.path)
     is_full = tail.lines_of(line.hour) >= ring.in_full
     if not ring.refusals and not is_full:
@@ -296,7 +309,10 @@ def _uncounted(ring: _Ring, line: _Line) -> bytes:
 
 
 class _Tail:
-    """The end of a file, in which quotes within a text are escaped: so what begins a line is nowhere else."""
+    """The end of a file.
+
+    Quotes within a text are escaped, so the beginning of a line appears nowhere else.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -305,11 +321,11 @@ class _Tail:
             self._text = file.read(_TAIL)
 
     def lines_of(self, hour: bytes) -> int:
-        """How many lines are of this hour."""
+        """Return the number of lines of this hour."""
         return self._text.count(hour)
 
     def counts(self, line: _Line) -> bool:
-        """Count one more in an equal line of this hour, and return whether there is one; its end keeps its length."""
+        """Count the line in an equal one of this hour, without changing its length; return whether there is one."""
         key, at = line.key, 0
         while (at := self._text.find(key, at + 1)) > 0:
             end = self._text.find(b"\n", at) + 1
@@ -336,12 +352,12 @@ def _old(path: Path, number: int) -> Path:
 
 
 def _make_folder(folder: Path, like: Path) -> None:
-    """Make the folder where it is not there, for whom the database is."""
+    """Create the folder if it is missing, with the owner and group of the database."""
     if folder.is_dir():
         return
     with suppress(FileExistsError):
         folder.mkdir(0o700)
-        with suppress(OSError):  # as `share`: root's must not keep its owner out
+        with suppress(OSError):  # a folder of root's must not lock out the database's owner
             found = like.stat()
             os.chown(folder, found.st_uid, found.st_gid)
             group = found.st_mode & 0o060
@@ -349,7 +365,7 @@ def _make_folder(folder: Path, like: Path) -> None:
 
 
 def _append(path: Path, line: bytes, like: Path) -> None:
-    """One write, behind whatever a full disk may have left of an earlier one; a new log is for whom `like` is."""
+    """Write the line at once, on a new line after a torn one; a new log gets the owner of `like`."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         share(descriptor, like)

@@ -1,6 +1,6 @@
-"""Wrong logins, counted across processes in `<database>.logins`: whoever guesses has to wait longer and longer.
+"""Failed logins, counted across processes in `<database>.logins`: each further guess has to wait longer.
 
-Names are kept as keyed hashes only: what was typed as a name may have been somebody's password.
+Names are kept as keyed hashes only, because a typed name may have been a user's password.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from core.errors import Refused
 from storage.files import locked, replace
 
 FREE = 3
-"""Wrong passwords in a row that cost nothing: people mistype."""
+"""Number of wrong passwords in a row without a wait: users mistype."""
 
 LONGEST_WAIT_S = 60
 FORGOTTEN_AFTER_S = 3600.0
 MOST_NAMES = 1000
-"""As many are kept; where there are more, those with the fewest failures go first, so that nobody pushes theirs out."""
+"""Maximum number of names.
+
+Names with the fewest failures are dropped first, so that no guesser can push out their own.
+"""
 
 _MOST_FAILURES = 1000
 _LOCK_WAIT_S = 5.0
@@ -33,23 +36,26 @@ _SALT = re.compile(r"[0-9a-f]{32}")
 
 
 class CannotCount(Exception):
-    """The file cannot be locked or written."""
+    """A failure to lock or write the file of counts."""
 
 
 def wait_after(failures: int) -> int:
-    """Seconds between the last of so many failures and the next try: none, then 1, 2, 4 and so on to 60."""
+    """Return the seconds from the last failure to the next attempt: 0, then 1, 2, 4 and so on to 60."""
     return 0 if failures <= FREE else min(LONGEST_WAIT_S, 2 ** min(failures - FREE - 1, 10))
 
 
 @dataclass(frozen=True)
 class _Failures:
     count: int
-    last: float  # seconds since 1970: several processes, and several boots, have to agree
+    last: float  # seconds since 1970, which processes and boots share
 
 
 @dataclass
 class _Book:
-    """What the file holds. `others` is what is known of a name that is not in it."""
+    """The content of the file.
+
+    `others` holds the failures of names that are not in it.
+    """
 
     salt: str = field(default_factory=lambda: secrets.token_hex(16))
     others: _Failures = _Failures(0, 0.0)
@@ -60,7 +66,10 @@ class _Book:
         return hashlib.blake2b(typed, key=bytes.fromhex(self.salt), digest_size=12).hexdigest()
 
     def of(self, username: str, now: float) -> _Failures:
-        """The failures that still count; a moment in the future, left by a clock that was set back, becomes now."""
+        """Return the failures that still count.
+
+        A time in the future, left by a clock that was set back, becomes now.
+        """
         found = self.names.get(self.key(username), self.others)
         found = _Failures(found.count, min(found.last, now))
         return found if now - found.last < FORGOTTEN_AFTER_S else _Failures(0, now)
@@ -81,10 +90,10 @@ class _Book:
 
     @classmethod
     def from_json(cls, content: bytes) -> _Book:
-        """What `to_json` wrote; `ValueError` for anything else."""
+        """Return the book that `to_json` wrote; raise `ValueError` for other content."""
         record = json.loads(content)
         if not (isinstance(record, dict) and isinstance(record.get("names"), dict)):
-            raise ValueError("not a mapping")  # noqa: TRY004 - one kind for the one who asks
+            raise ValueError("not a mapping")  # noqa: TRY004 - one exception for all damage
         salt = record.get("salt")
         if not (isinstance(salt, str) and _SALT.fullmatch(salt) and all(map(_KEY.fullmatch, record["names"]))):
             raise ValueError("keys of another kind")
@@ -93,7 +102,10 @@ class _Book:
 
 
 class Logins:
-    """The count in the file `path`, kept for whom `database` is kept. `clock` gives seconds since 1970."""
+    """The counts in the file `path`, which gets the owner of `database`.
+
+    `clock` returns seconds since 1970.
+    """
 
     def __init__(self, path: Path, database: Path, clock: Callable[[], float] = time.time) -> None:
         self._path = path
@@ -101,10 +113,10 @@ class Logins:
         self._clock = clock
 
     def attempt(self, username: str) -> None:
-        """Begin a try, which counts as a failure until `succeeded` says otherwise; `Refused` while it has to wait.
+        """Begin an attempt, which counts as a failure until `succeeded` is called.
 
-        Counted beforehand, so that tries made at the same time know of each other. `CannotCount` where the file cannot
-        be kept. Nobody learns here whether there is such a user.
+        It is counted beforehand, so that simultaneous attempts see each other. Raise `Refused` while the name has to
+        wait, and `CannotCount` where the file cannot be written. The answer does not reveal whether the account exists.
         """
         with _Held(self._path, self._database) as book:
             now = self._clock()
@@ -116,18 +128,18 @@ class Logins:
             book.note(username, _Failures(min(known.count + 1, _MOST_FAILURES), now))
 
     def succeeded(self, username: str) -> None:
-        """The password was right: earlier failures are forgotten."""
+        """Forget the failures of a name after a right password."""
         with _Held(self._path, self._database) as book:
             book.note(username, _Failures(0, self._clock()))
 
 
 class _Held:
-    """The file, alone with it; saved when the body ends, also when it refuses."""
+    """The locked file of counts; it is saved when the body ends, also after a refusal."""
 
     def __init__(self, path: Path, database: Path) -> None:
         self._path = path
         self._database = database
-        # A file of its own: one that is replaced lets the next one in before whoever replaced it is done.
+        # The lock is a separate file: replacing a locked file would admit the next process too early.
         lock = path.with_name(f"{path.name}.lock")
         self._lock = locked(lock, database, _LOCK_WAIT_S, f"{path.name} is locked")
 
@@ -147,7 +159,7 @@ class _Held:
         try:
             replace(self._path, self._book.to_json(), self._database.stat())
         except OSError as error:
-            if kind is None:  # a refusal stays one
+            if kind is None:  # a refusal goes on as it is
                 raise CannotCount(f"{self._path} cannot be written ({error.strerror})") from error
         finally:
             self._lock.__exit__(None, None, None)
@@ -161,7 +173,7 @@ class _Held:
         try:
             return _Book.from_json(content)
         except (ValueError, RecursionError):
-            # Nobody is locked out by it, and nobody gets the free tries again.
+            # A damaged file locks no user out and gives no guesser the free attempts again.
             return _Book(others=_Failures(FREE, time.time()))
 
 

@@ -1,4 +1,4 @@
-"""Who may work on which slice, and what a slice's status allows; `Refused` with what to do instead. Pure."""
+"""Rights of users on slices, and the actions that a slice's status allows; refusals say what to do instead. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from storage.state import State
 
 
 def user_of(state: State, username: str) -> User:
-    """The user of that name."""
+    """Return the user with that name; raise `Refused` if the account is gone."""
     user = state.users.get(username)
     if user is None:
         raise Refused(f"There is no user {username} any more")
@@ -18,9 +18,9 @@ def user_of(state: State, username: str) -> User:
 
 
 def require_room_for_slice(state: State, user: User, actor: str) -> None:
-    """Raise `Refused` where the user has as many slices as allowed.
+    """Raise `Refused` where the user has the maximum number of slices.
 
-    A slice in `deleting` counts until it is gone: it still holds its VLANs and what is left of it on a host.
+    A slice in `deleting` counts until it is gone: it still holds its VLANs and its objects on hosts.
     """
     most, has = user.most_slices(state.inventory.login), len(user.slices)
     if has < most:
@@ -33,12 +33,12 @@ def require_room_for_slice(state: State, user: User, actor: str) -> None:
 
 
 def visible(state: State, actor: str) -> list[Slice]:
-    """The slices that a user may work on, oldest first; all others are answered as if they were not there."""
+    """Return the slices that a user may work on, oldest first; others are answered as if they did not exist."""
     return [state.slices[slice_id] for slice_id in _visible_ids(state, actor)]
 
 
 def own(state: State, actor: str, slice_id: int) -> Slice:
-    """The slice, if the user may work on it."""
+    """Return the slice if the user may work on it; raise `Refused` otherwise."""
     if _may_work_on(state, actor, state.slices.held(slice_id)):
         return state.slices[slice_id]
     listed = ", ".join(map(str, _visible_ids(state, actor)))
@@ -51,18 +51,18 @@ def _visible_ids(state: State, actor: str) -> list[int]:
 
 
 def _may_work_on(state: State, actor: str, holdings: Holdings | None) -> bool:
-    """The one place that says whose slices a user may work on; none of them is looked into for that."""
+    """Return whether a user may work on a slice: the one place for this rule, decided by holdings alone."""
     user = state.users.get(actor)
     return user is not None and holdings is not None and user.may_work_on(holdings)
 
 
 def may_take_over(state: State, actor: str, slice_: Slice) -> bool:
-    """Return whether the user may end another one's visit at a console: the slice's owner, and every admin."""
+    """Return whether the user may end another user's visit at a console: the owner and every admin may."""
     return user_of(state, actor).may_work_on(slice_)
 
 
 def designed(state: State, actor: str, slice_id: int) -> Slice:
-    """The slice, if the user may work on it and it may be edited."""
+    """Return the slice if the user may work on it and edit it; raise `Refused` otherwise."""
     slice_ = own(state, actor, slice_id)
     if slice_.status == SliceStatus.RUNNING:
         raise Refused(f"Slice {slice_id} is running and cannot be edited; delete it and create a new one")
@@ -73,7 +73,7 @@ def designed(state: State, actor: str, slice_id: int) -> Slice:
 
 
 def require_deployable(slice_: Slice) -> None:
-    """A slice in design that has VMs, each with its base image."""
+    """Raise `Refused` unless the slice is in design and has VMs, each with a base image."""
     if slice_.status == SliceStatus.RUNNING:
         raise Refused("Slice already running")
     _require_design(slice_)
@@ -81,11 +81,13 @@ def require_deployable(slice_: Slice) -> None:
         raise Refused(f"Slice {slice_.slice_id} has no VMs; add one first")
     without_image = ", ".join(vm.name for vm in slice_.vms if vm.image is None)
     if without_image:
-        raise Refused(f"No base image is recorded for {without_image}; delete slice {slice_.slice_id} and make it anew")
+        raise Refused(
+            f"No base image is recorded for {without_image}; delete slice {slice_.slice_id} and create it again"
+        )
 
 
 def require_running(slice_: Slice) -> None:
-    """Check that a slice runs, so that it can be repaired."""
+    """Raise `Refused` unless the slice runs, so that it can be repaired."""
     if slice_.status == SliceStatus.DESIGN:
         raise Refused(f"Slice {slice_.slice_id} is in design; only a running slice is repaired: deploy it")
     if slice_.status != SliceStatus.RUNNING:
@@ -93,14 +95,14 @@ def require_running(slice_: Slice) -> None:
 
 
 def way_to_run(slice_: Slice) -> str:
-    """Return the verb for what makes a VM of the slice run."""
+    """Return the verb of the action that makes a VM of the slice run."""
     return "repair" if slice_.status == SliceStatus.RUNNING else "deploy"
 
 
 def require_unfinished(slice_: Slice) -> None:
-    """A slice that was left in the middle of a change."""
+    """Raise `Refused` unless a change of the slice was interrupted."""
     if not is_unfinished(slice_):
-        raise Refused(f"Slice {slice_.slice_id} is {slice_.status}: somebody else has finished it meanwhile")
+        raise Refused(f"Slice {slice_.slice_id} is {slice_.status}: another session has finished it meanwhile")
 
 
 def _require_design(slice_: Slice) -> None:
@@ -112,16 +114,16 @@ def _require_design(slice_: Slice) -> None:
 
 
 def check_name(what: str, name: str) -> None:
-    """A name that slices and VMs may have; `what` says which of them it is for."""
+    """Raise `Refused` unless slices and VMs may have this name; `what` is the kind of object in the sentence."""
     if not is_valid_name(name):
         raise Refused(f"A {what} name is 1 to {MAX_NAME_LENGTH} letters, digits, hyphens and underscores")
 
 
 def pending(slice_: Slice) -> list[VM]:
-    """The VMs that are still being added."""
+    """Return the VMs that are still being added."""
     return [vm for vm in slice_.vms if vm.status == VMStatus.PENDING]
 
 
 def is_unfinished(slice_: Slice) -> bool:
-    """Whether a change of it was begun and not brought to its end."""
+    """Return whether a change of the slice was begun and not finished."""
     return slice_.status in {SliceStatus.DEPLOYING, SliceStatus.DELETING} or bool(pending(slice_))

@@ -1,6 +1,6 @@
-"""The sessions of an account that are open at a time: each holds one of its places, which is a lock of the kernel's.
+"""The open sessions of an account: each holds one of the account's places, which is a file lock of the kernel.
 
-So a session that was killed frees its place at once, and nothing has to be counted.
+So a session that is killed frees its place at once, and no count can become wrong.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from database import Database
 from storage.files import locked
 
 _WAIT_S = 0.2
-"""Long enough to sit out a session that is just closing its place."""
+"""Long enough for a session that is just closing to free its place."""
 
 
 class Session:
-    """An open session; its place is free when it is closed, or when its process ends."""
+    """An open session; its place is free after `close`, or when its process ends."""
 
     def __init__(self, place: AbstractContextManager[object]) -> None:
         self._held = ExitStack()
@@ -37,7 +37,7 @@ class Sessions:
         self._audit = audit
 
     def open(self, username: str) -> Session:
-        """Take a place of the account; `Refused` where all are taken, or where the account is unknown."""
+        """Take a place of the account; raise `Refused` where all are taken or the account is unknown."""
         settings = self._database.load().inventory.login
         deadline = time.monotonic() + _WAIT_S
         while True:
@@ -50,7 +50,7 @@ class Sessions:
         with self._audit.noted(Entry(username, "open session")):
             raise Refused(
                 f"{username} has {settings.sessions} sessions open, which is the limit: leave one of them, or wait: "
-                f"one at which nothing is typed ends by itself after {settings.idle}"
+                f"a session without input ends after {settings.idle}"
             )
 
     def _place(self, username: str, number: int) -> AbstractContextManager[object]:

@@ -36,8 +36,8 @@ from tests.support.playing import on_terminal, screen_of
 from tests.support.scale import scaled
 
 SENTENCE = (
-    "student has 8 sessions open, which is the limit: leave one of them, or wait: one at which nothing is typed ends "
-    "by itself after 30m"
+    "student has 8 sessions open, which is the limit: leave one of them, or wait: a session without input ends "
+    "after 30m"
 )
 
 
