@@ -43,6 +43,9 @@ SECURITY = PAGES["docs/security.md"]
 HOSTS = PAGES["docs/install-hosts.md"]
 GUIDE = PAGES["docs/user-guide.md"]
 
+BESIDE = ("lab", "bench", "docs", "tests")
+"""Folders beside the product."""
+
 PROGRAMS_IN_SCRIPTS = (
     *("cat", "cut", "df", "du", "grep", "ip", "kill", "nproc", "ovs-appctl", "ovs-ofctl", "ovs-vsctl"),
     *("find", "head", "ls", "nsenter", "iptables", "iptables-restore", "iptables-save", "sed", "sleep", "ss", "tac"),
@@ -169,6 +172,15 @@ def test_a_slice_is_shown_as_the_menu_shows_it() -> None:
     slice_.name, slice_.status, slice_.vms = "first", SliceStatus.RUNNING, [vm]
     shown = SliceView(slice_, "student", ("10.0.10.1: VM web does not run", "11 repairs it")).lines()
     assert "\n".join(shown) in GUIDE
+
+
+def test_the_architecture_names_every_folder_and_the_modules_of_a_deployment() -> None:
+    page = PAGES["docs/architecture.md"]
+    drawn = re.findall(r"^[ │├└─]*([a-z]+)/ ", page, re.MULTILINE)
+    assert {*drawn} == {path.parent.name for path in ROOT.glob("*/__init__.py")} - {*BESIDE} | {"isolation"}
+    modules = re.findall(r"^ *\d+  ([\w/]+\.py) ", page, re.MULTILINE)
+    assert len(modules) == 10
+    assert not [name for name in modules if not (ROOT / name).exists()]
 
 
 def test_every_program_that_runs_as_root_is_listed() -> None:
