@@ -1,4 +1,4 @@
-"""How far a host's own IP stack is open to guests, by TAPs, gateway and DHCP ports (network/stack.py). Pure."""
+"""Find ways from guests into a host's own IP stack: TAPs, gateway and DHCP ports (network/stack.py). Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _CLOSED = DeviceSettings(ipv6=False, rp_filter=1)
 
 
 def is_dropped(facts: Facts, slice_id: int, taps: Sequence[str]) -> bool:
-    """Return whether everything that comes from the slice's TAPs is dropped before the host's IP stack."""
+    """Return whether all frames from the slice's TAPs are dropped before the host's IP stack."""
     return facts.drops.get(slice_id) == stack.listing(slice_id, taps)
 
 
 def of_tap(tap: Device, facts: Facts) -> Iterator[str]:
-    """Yield how the host's IP stack takes part in the wire of a TAP."""
+    """Yield the ways from a TAP into the host's IP stack."""
     settings = facts.settings.get(tap.name, _CLOSED)
     if tap.arp:
         yield f"the host speaks ARP on {tap.name}"
@@ -26,19 +26,19 @@ def of_tap(tap: Device, facts: Facts) -> Iterator[str]:
 
 
 def of_gateway(port: Device, facts: Facts) -> Iterator[str]:
-    """Yield how the host's IP stack takes part in the wire of a gateway by more than its IPv4 network."""
+    """Yield the ways from a gateway into the host's IP stack, except its IPv4 network."""
     yield from _of_ipv6(port.name, port.ipv6, on=facts.settings.get(port.name, _CLOSED).ipv6)
     yield from (what for what in ways(port.name, facts) if " default " in what)
 
 
 def of_namespace(namespace: Namespace) -> Iterator[str]:
-    """Yield which devices of a namespace of ours have IPv6."""
+    """Yield the devices with IPv6 in a namespace of ours."""
     for name in dict.fromkeys([*namespace.ipv6, *(each.name for each in namespace.devices.values() if each.ipv6)]):
         yield f"{name} in {namespace.name} has IPv6"
 
 
 def ways(device: str, facts: Facts) -> Iterator[str]:
-    """Yield the routes and neighbours of the host by a device of guests."""
+    """Yield the host's routes and neighbours on a device of guests."""
     return (f"the host knows a way by {device}: {way}" for way in facts.ways.get(device, ()))
 
 

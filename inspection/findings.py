@@ -19,7 +19,7 @@ from inspection import exposure, foundation, shared
 from inspection.codes import CODES, REPAIR, Severity
 from inspection.facts import Device, Facts, Flow, Port
 from inspection.parse_switch import parse_flow
-from inspection.rules import dhcp_filter_of, standing_rules, wanted_rules
+from inspection.rules import dhcp_filter_of, leading_rules, wanted_rules
 from models import NOWHERE, VM, Slice
 from network import ovs, port_security
 from network.dhcp import Server, log_link
@@ -318,7 +318,7 @@ class Comparison:
         number = slice_.slice_id
         if facts.knows("forwarding") and not facts.forwards:
             yield Finding("forwarding-off", facts.host, "net.ipv4.ip_forward is off", number)
-        if facts.knows("rules", "routes") and wanted_rules(self.inventory, facts) != standing_rules(facts):
+        if facts.knows("rules", "routes") and wanted_rules(self.inventory, facts) != leading_rules(facts):
             what = "rules of VLAN 400 are missing, or not in their order"
             yield Finding("rules-missing", facts.host, what, number)
         if facts.knows("filter") and self.wanted_dhcp_filter(slice_, servers) != dhcp_filter_of(slice_, facts):

@@ -1,6 +1,6 @@
-"""Compare the ground that the product stands on with its needs: br-int's own flow, data port, uplink. Pure.
+"""Check what the operator sets up on each host: the bridge br-int with its own flow, data port, uplink. Pure.
 
-The preflight looks at the same things (network/checks.py). A problem is a code of `codes.py` and a sentence.
+The preflight checks the same (network/checks.py). A problem is a code of `codes.py` and a sentence.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from network import ovs, wire
 Problem = tuple[str, str]
 
 SHOWN = 4
-"""So many of those that use the guests' network are named."""
+"""The number of uses of the guests' network that are named."""
 
 _ACCESS = ("", "access", "dot1q-tunnel")
-"""Modes of a port in which its tag keeps all other VLANs out (ovs-vswitchd.conf.db(5), vlan_mode)."""
+"""Modes of a port that carries only the VLAN of its tag (ovs-vswitchd.conf.db(5), vlan_mode)."""
 
 
 _TUNNELS = ("bareudp", "erspan", "geneve", "gre", "gtpu", "ip6erspan", "ip6gre", "lisp", "srv6", "stt", "vxlan")
@@ -29,14 +29,14 @@ _TUNNELS = ("bareudp", "erspan", "geneve", "gre", "gtpu", "ip6erspan", "ip6gre",
 
 
 def of_host(inventory: Inventory, facts: Facts) -> Iterator[Problem]:
-    """Yield what the host as such lacks; a cloud of one host needs no data port."""
+    """Yield the problems of a host without regard to slices. A cloud of one host needs no data port."""
     yield from of_bridge(inventory, facts, leaves=len(inventory.hosts) > 1)
     if facts.host == inventory.network_node:
         yield from of_internet(inventory, facts)
 
 
 def of_slice(inventory: Inventory, slice_: Slice, facts: Facts) -> Iterator[Problem]:
-    """Yield what the slice lacks on this host: a way for those of its VLANs that leave it, and the internet."""
+    """Yield the problems of the host that matter to the slice: its VLANs between hosts, and the internet."""
     vlans = [vlan for vlan, hosts in wire.spans(inventory, slice_).items() if facts.host in hosts]
     yield from of_bridge(inventory, facts, leaves=bool(vlans), vlans=vlans)
     if slice_.uses_internet and facts.host == inventory.network_node:
@@ -44,23 +44,23 @@ def of_slice(inventory: Inventory, slice_: Slice, facts: Facts) -> Iterator[Prob
 
 
 def of_bridge(inventory: Inventory, facts: Facts, *, leaves: bool, vlans: Collection[int] = ()) -> Iterator[Problem]:
-    """Yield what keeps br-int from passing frames on; where it `leaves` the host also what is wrong with the data port.
+    """Yield the problems that stop br-int from passing frames, and those of the data port if frames leave the host.
 
-    `vlans` are those that the data port has to carry, where it carries a list.
+    `vlans`: the VLANs that the data port must carry, for a port that carries a list.
     """
     if not facts.was_asked("ports", "devices") or ovs.BRIDGE not in facts.bridges:
         return
     if facts.was_asked("flows") and not _passes_frames(facts):
-        yield "normal-missing", "br-int passes no frame on: its own flow, priority=0 actions=NORMAL, is gone"
+        yield "normal-missing", "br-int passes no frames: its own flow, priority=0 actions=NORMAL, is gone"
     if leaves:
         yield from _of_data_port(inventory, facts, vlans)
 
 
 def data_ports(inventory: Inventory, facts: Facts) -> list[Port]:
-    """Return the ports of br-int that lead to other hosts: the one of the setting, or all that could.
+    """Return the ports of br-int that lead to other hosts: the port of the setting, or all candidates.
 
-    That is what is neither internal nor ours nor a TAP: a physical port, a bond, a tunnel, a patch to another bridge.
-    One that is on a VLAN of its own is it only where there is no other.
+    A candidate is a physical port, a bond, a tunnel or a patch to another bridge. Internal ports, our ports and TAPs
+    are none. A port with a VLAN of its own is a candidate only if there is no other.
     """
     ports = [port for port in facts.ports.values() if port.bridge == ovs.BRIDGE and port.kind != "internal"]
     named = inventory.data_ports.get(facts.host)
@@ -73,7 +73,7 @@ def data_ports(inventory: Inventory, facts: Facts) -> list[Port]:
 
 
 def are_one_way(ports: Collection[Port]) -> bool:
-    """Return whether no more than one way leads to other hosts; tunnels go together, one for each of these."""
+    """Return whether there is at most one way to the other hosts. Tunnels count as one, with one for each host."""
     return len(ports) < 2 or all(port.kind in _TUNNELS for port in ports)
 
 
@@ -82,7 +82,7 @@ def _is_access(port: Port) -> bool:
 
 
 def _passes_frames(facts: Facts) -> bool:
-    """Return whether a flow takes a frame that no other one is for, and does not drop it."""
+    """Return whether the flow that matches all remaining frames does not drop them."""
     rest = [flow for flow in facts.flows if all(word.startswith("priority=") for word in flow.match)]
     last = max(rest, key=lambda flow: _priority(flow.match), default=None)
     return last is not None and last.actions != ("drop",)
@@ -123,20 +123,20 @@ def _problem(port: Port, facts: Facts, vlans: Collection[int]) -> Problem | None
 
 
 def of_internet(inventory: Inventory, facts: Facts) -> Iterator[Problem]:
-    """Yield what keeps guests from the internet though all that is ours is there."""
+    """Yield the problems between guests and the internet that are not ours."""
     internet = inventory.internet
     if facts.was_asked("devices"):
         yield from _of_uplink(internet, facts)
     for use in itertools.islice(_in_use(internet, facts), SHOWN):
         yield "internet-overlap", f"internet: cidr: {internet.cidr} is in use: {use}"
     for barrier in facts.barriers:
-        yield "internet-blocked", f"another firewall drops what guests send to the internet: {barrier}"
+        yield "internet-blocked", f"another firewall drops the guests' packets to the internet: {barrier}"
 
 
 def _of_uplink(internet: InternetSettings, facts: Facts) -> Iterator[Problem]:
     uplink = facts.devices.get(internet.uplink)
     if uplink is None:
-        yield "uplink-missing", f"there is no interface {internet.uplink}, which internet: uplink names"
+        yield "uplink-missing", f"there is no interface {internet.uplink}, the internet: uplink of database.yaml"
     elif not uplink.up:
         yield "uplink-down", f"the uplink {internet.uplink} is down"
     elif facts.was_asked("routes") and not any(
@@ -146,7 +146,7 @@ def _of_uplink(internet: InternetSettings, facts: Facts) -> Iterator[Problem]:
 
 
 def _in_use(internet: InternetSettings, facts: Facts) -> Iterator[str]:
-    """Yield who else has addresses of the guests' network."""
+    """Yield each other use of addresses of the guests' network."""
     inside = gateway_port(internet.vlan_id)
     yield from (f"{peer} is connected by SSH" for peer in facts.peers)
     for name, device in facts.devices.items():

@@ -1,7 +1,7 @@
-"""What carries our mark and belongs to no slice, and the plan that removes it. Pure.
+"""Find orphans, objects that carry our mark and belong to no slice, and plan their removal. Pure.
 
-Proof of ownership is asked for again on the host, by the commands that remove: a mark, a pid file, an alias, a folder.
-What only looks like ours is told and never touched.
+The commands that remove check the ownership again on the host: a mark, a pid file, an alias, a folder. An object
+without proof is reported and never touched.
 """
 
 from __future__ import annotations
@@ -39,40 +39,40 @@ from shell import daemon
 from vm_launcher import remove_taps
 
 MOST = 1000
-"""So many orphans of a host are found at once: a host that lies could say without an end what is on it."""
+"""The most orphans of a host that are found at once, because a host may lie."""
 
 _PROOF = ("_img.qcow2", ".id-", ".pid", ".console", ".vnc")
-"""How endings begin of which one has to be there: a stranger may well call something `.log`."""
+"""Beginnings of the endings that prove ownership. A `.log` proves nothing: it may be a foreign file."""
 
 
 _OF_PROCESS = (".pid", ".console", ".log", ".qemu", ".vnc")
-"""Endings of files that a slice in design does not have, though its disks have the same names."""
+"""Endings of files that exist only for VMs with a process. A slice in design has disks and none of these."""
 
 
 @dataclass(frozen=True)
 class Orphan:
-    """Something without a slice: what is said of it, and the step that removes it; None where proof is lacking."""
+    """An object without a slice, with its finding and the step that removes it. `removal` None: proof is missing."""
 
     finding: Finding
     removal: Step | None
 
     @classmethod
     def of(cls, finding: Finding, *commands: Command) -> Orphan:
-        """One that these commands remove."""
+        """Return an orphan that these commands remove."""
         return cls(finding, Step(finding.host, "", commands))
 
     @property
     def steps(self) -> list[Step]:
-        """The removal, if there is one, called as what it removes."""
+        """Return the removal, titled with the object, or an empty list."""
         title = f"{self.finding.code}: {self.finding.what}"
         return [replace(self.removal, title=title)] if self.removal else []
 
 
 class Owners:
-    """Which slices there are, and what could belong to each; `busy` are those that somebody works on.
+    """All slices and the objects that each may own. `busy` tells whether a change has claimed the slice.
 
-    A slice in design has its overlays and nothing else: `active` are those that may have more. A worker has of a slice
-    what belongs to its VMs there, and nothing of others: their worker may have been written off, and come back.
+    A slice in design owns its overlays only; `active` slices may own more. A worker holds objects only of VMs placed
+    there: a VM that was placed again, after its worker was written off, has none left on the old worker.
     """
 
     def __init__(self, comparison: Comparison, slices: Iterable[Slice], busy: Callable[[int], bool]) -> None:
@@ -87,7 +87,7 @@ class Owners:
         self.shared_vlan = comparison.inventory.internet.vlan_id
 
     def has_vm(self, host: str, slice_id: int, vm_id: int) -> bool:
-        """Return whether this VM of this slice may run there: ids come again, so one of another slice is another VM."""
+        """Return whether this VM of this slice may run on the host. Ids can repeat, so both are compared."""
         vm = self.active[slice_id].vm(vm_id) if slice_id in self.active else None
         return vm is not None and (vm.worker_ip == host or slice_id in self._busy)
 
@@ -100,25 +100,25 @@ class Owners:
         return self.on_worker(host) & self.active.keys()
 
     def shared_and_unused(self, port: str, host: str) -> bool:
-        """Whether the port is one that slices share on the internet VLAN, and none of them uses it any more."""
+        """Return whether the port is shared on the internet VLAN and no slice uses that VLAN."""
         vlan = self.shared_vlan
         shared = host == self.comparison.inventory.network_node and port in {gateway_port(vlan), dhcp_port(vlan)}
         return shared and vlan not in self.vlans
 
     def ports(self, host: str) -> dict[str, ovs.Port]:
-        """The ports that slices may have on the host, by name."""
+        """Return the ports that slices may have on the host, by name."""
         return {port.name: port for s in self.active.values() for port in self.comparison.ports(s, host)}
 
 
 def orphans(owners: Owners, facts: Facts) -> list[Orphan]:
-    """All that is on the host and belongs to no slice, in the order in which it is to be removed; `MOST` at once."""
-    # Who leaves the internet VLAN last takes down what is shared there, of which others find nothing then.
+    """Return the orphans of the host in the order of their removal, at most `MOST`."""
+    # The removal of the last slice on the internet VLAN removes the shared objects too, so `_internet` comes early.
     finders = (_processes, _internet, _ports, _taps, _tables, _flows, _files, _namespaces, _logs, _rules)
     return list(islice((orphan for find in finders for orphan in find(owners, facts)), MOST))
 
 
 def removal_plan(steps: Iterable[Step], seconds: float) -> Plan:
-    """Return the plan that carries out removals, within as many seconds on each host."""
+    """Return the plan that carries out removals, with a deadline in seconds for each host."""
     return Plan((Stage("remove orphans", tuple(steps)),), timeout=seconds, deadline=seconds)
 
 
@@ -175,7 +175,7 @@ def _flows(owners: Owners, facts: Facts) -> Iterator[Orphan]:
 
 def _files(owners: Owners, facts: Facts) -> Iterator[Orphan]:
     if not facts.knows("processes"):
-        return  # a pid file proves whose a process is, and nobody knows whether that runs
+        return  # a pid file proves the owner of a process, and it is unknown whether that runs
     images, known = owners.comparison.inventory.hypervisor.images_path, owners.on_worker(facts.host)
     of_slice: dict[int, set[str]] = {}
     named = {path: ours for path in facts.files if (ours := vm_file(path))}
@@ -195,7 +195,7 @@ def _files(owners: Owners, facts: Facts) -> Iterator[Orphan]:
     for slice_id, paths in sorted(of_slice.items()):
         folder = VMFiles(images, slice_id, "").folder
         if slice_part(slice_id) in used and not paths:
-            continue  # a stranger's folder, whatever its name
+            continue  # a foreign folder: it holds files, and none of them proves that we made it
         pid_files = {f"{images}/{path}" for path in paths if path.endswith(".pid")}
         others = sorted({f"{images}/{path}" for path in paths} - pid_files)
         remove = (
@@ -209,7 +209,7 @@ def _files(owners: Owners, facts: Facts) -> Iterator[Orphan]:
 
 
 def _process_files(owners: Owners, facts: Facts, named: Mapping[str, tuple[int, str, str]]) -> Iterator[Orphan]:
-    """Yield what a forgotten slice's VMs left in the folder of a slice in design: a deployment would stop there."""
+    """Yield files of processes in the folder of a slice in design. They would stop its deployment."""
     images = owners.comparison.inventory.hypervisor.images_path
     in_design = owners.on_worker(facts.host) - owners.active.keys()
     of_slice: dict[int, list[str]] = {}
@@ -225,7 +225,7 @@ def _process_files(owners: Owners, facts: Facts, named: Mapping[str, tuple[int, 
 
 
 def _forget_process(facts: Facts, pid_file: str, slice_id: int) -> Command:
-    """Removes a pid file, unless the slice's VM runs all the same: without it nobody would know whose that is."""
+    """Return the command that removes a pid file. It keeps the file of a VM that runs, as the proof of its owner."""
     process = facts.processes.get(facts.pid_files.get(pid_file, 0))
     ids = ids_of_process(process.name) if process else None
     runs = daemon.is_running(pid_file, process.name) if process and ids and ids[0] == slice_id else ()
@@ -233,14 +233,14 @@ def _forget_process(facts: Facts, pid_file: str, slice_id: int) -> Command:
 
 
 def _internet(owners: Owners, facts: Facts) -> Iterator[Orphan]:
-    """Who is still on the internet VLAN: the last one to leave it takes the rest down."""
+    """Yield slices that left parts on the internet VLAN. The removal of the last one removes the shared objects."""
     vlan = owners.shared_vlan
     if dhcp_namespace(vlan) not in facts.marked:
         return
     hosts = f"{namespaces.folder(dhcp_namespace(vlan))}/hosts/"
     known = [path.removeprefix(hosts) for path in facts.hosts if path.startswith(hosts)]
-    heard = [line[1:].partition(" ")[0] for line in facts.dhcp_filter if line.startswith(":")]
-    there = {slice_id for name in (*known, *heard) if (slice_id := slice_of_part(name)) is not None}
+    chains = [line[1:].partition(" ")[0] for line in facts.dhcp_filter if line.startswith(":")]
+    there = {slice_id for name in (*known, *chains) if (slice_id := slice_of_part(name)) is not None}
     for slice_id in sorted(there - owners.active.keys()):
         finding = Finding("orphan-internet", facts.host, f"slice {slice_id} on VLAN {vlan}", slice_id)
         yield Orphan(finding, owners.comparison.vlans.forget_internet(slice_id))
@@ -261,7 +261,7 @@ def _namespaces(owners: Owners, facts: Facts) -> Iterator[Orphan]:
 
 
 def _logs(owners: Owners, facts: Facts) -> Iterator[Orphan]:
-    """Yield the links to logs of VLANs that no slice uses; those of a namespace that is there go with it."""
+    """Yield the links to logs of VLANs that no slice uses, unless the removal of a namespace removes them."""
     for vlan in sorted(vlan for vlan, ours in facts.logs.items() if ours and vlan not in owners.vlans):
         name = dhcp_namespace(vlan)
         if name not in facts.marked:

@@ -1,4 +1,4 @@
-"""Our rules of iptables on the network node, as they have to be and as they were seen. Pure."""
+"""Compare our rules of iptables on the network node: the wanted ones and the present ones. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from network import firewall, ovs, port_security
 
 
 def wanted_rules(inventory: Inventory, facts: Facts) -> list[str]:
-    """Our rules as the network node shows them when all is well."""
+    """Return the wanted rules in the form of `Facts.rules`."""
     expanded = []
     for rule in firewall.rules(inventory):
         networks = facts.linked_networks(inventory.internet.uplink) if firewall.NEAR in rule.text else ("",)
@@ -21,31 +21,31 @@ def wanted_rules(inventory: Inventory, facts: Facts) -> list[str]:
 
 
 def our_rules(facts: Facts) -> list[str]:
-    """The rules with our mark, table by table as in `wanted_rules`."""
+    """Return the present rules with our mark, in the order of tables of `wanted_rules`."""
     return _by_table(rule for rule in facts.rules if f"--comment {ovs.OWNER} " in rule)
 
 
-def standing_rules(facts: Facts) -> list[str]:
-    """The rules of each chain up to the last one of ours, and so those that others have put before it."""
+def leading_rules(facts: Facts) -> list[str]:
+    """Return the present rules of each chain up to our last one, with foreign rules between ours."""
     ours = set(our_rules(facts))
-    standing: list[str] = []
+    leading: list[str] = []
     chains: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
     for rule in facts.rules:
         chains[tuple(rule.split(maxsplit=3)[:3])].append(rule)
     for rules in chains.values():
         last = max((number for number, rule in enumerate(rules) if rule in ours), default=-1)
-        standing += rules[: last + 1]
-    return _by_table(standing)
+        leading += rules[: last + 1]
+    return _by_table(leading)
 
 
 def _by_table(rules: Iterable[str]) -> list[str]:
-    """Sort rules in the order of our tables; others, of which we make none, come last."""
+    """Sort rules in the order of our tables. Foreign tables come last."""
     order = {table: number for number, table in enumerate(firewall.TABLES)}
     return sorted(rules, key=lambda rule: order.get(rule.partition(" ")[0], len(order)))
 
 
 def dhcp_filter_of(slice_: Slice, facts: Facts) -> list[str]:
-    """Return what the shared DHCP server hears of the slice: the policy, the way into its chain, and its rules."""
+    """Return the DHCP filter of the slice: the policy, the jump to the slice's chain, and its rules."""
     chain = port_security.chain(slice_.slice_id)
     return [
         line

@@ -1,6 +1,6 @@
-"""Packets that must not pass, and what the switches and routers would do with them. Pure.
+"""Probes: packets that must not pass. Switches and routers say what they would do with them. Pure.
 
-The hosts are asked and nothing is sent (ovs-vswitchd(8), ofproto/trace; ip-route(8), get).
+No packet is sent (ovs-vswitchd(8), ofproto/trace; ip-route(8), get).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ FORGED_MAC = "52:54:00:ff:ff:ff"
 
 @dataclass(frozen=True)
 class Probe:
-    """A packet that must not pass: how it is asked for, and what has to be in the answer of the host.
+    """A packet that must not pass, and the command that asks the host about it.
 
-    `dropped`: it does not come so far as to be routed.
+    `allowed_vlan`: the only VLAN that a frame may reach. `dropped`: the packet is dropped before it is routed.
     """
 
     kind: Literal["frame", "way in", "way out"]
@@ -40,7 +40,7 @@ class Probe:
     dropped: bool = False
 
     def holds(self, answer: str) -> bool:
-        """Whether the packet is dropped, or at least stays on its own VLAN."""
+        """Return whether the packet is dropped, or stays on its own VLAN."""
         if self.kind != "frame":
             refused = re.search(r"unreachable|prohibit|cross-device", answer) and " dev " not in answer
             return self.dropped or bool(refused)
@@ -51,7 +51,7 @@ class Probe:
 
 
 class Probes:
-    """The probes of one cloud, between all its slices."""
+    """The probes between all slices of the cloud."""
 
     def __init__(self, inventory: Inventory, slices: Iterable[Slice], facts_by_host: Mapping[str, Facts]) -> None:
         self._inventory = inventory
@@ -62,7 +62,7 @@ class Probes:
         self._vlans = {link.vlan_id: slice_.slice_id for slice_ in self._all for link in slice_.links}
 
     def all(self) -> list[Probe]:
-        """Return the probes of all hosts that were seen."""
+        """Return the probes of all hosts whose facts are known."""
         kinds = (self._frames, self._ways_in, self._ways_out)
         found = [probe for slice_ in self._running for kind in kinds for probe in kind(slice_)]
         return [probe for probe in found if probe.host in self._facts_by_host]
@@ -95,7 +95,7 @@ class Probes:
         yield _frame(slice_, vm, nic, "an ARP answer in the gateway's name", lie)
 
     def _victim(self, vm: VM) -> tuple[str, str]:
-        """Address and MAC of another VM on the internet VLAN, or of one that could be there."""
+        """Return address and MAC of another VM on the internet VLAN, or of an invented one."""
         for slice_ in self._running:
             for other, nic in internet_interfaces(slice_):
                 if other is not vm:
@@ -103,12 +103,12 @@ class Probes:
         return str(self._internet.network[9]), FORGED_MAC
 
     def _foreign_vlan(self, slice_: Slice) -> int:
-        """A VLAN of another slice, if there is one."""
+        """Return a VLAN of another slice, or the internet VLAN if there is none."""
         own = {link.vlan_id for link in slice_.links}
         return next((vlan for vlan in sorted(self._vlans) if vlan not in own), self._internet.vlan_id)
 
     def _ways_in(self, slice_: Slice) -> Iterator[Probe]:
-        """Ask each worker's kernel what it would do with a packet to itself, from a TAP and in another host's name."""
+        """Yield packets to each worker itself, from a TAP, with the address of another host."""
         for host in dict.fromkeys(vm.worker_ip for vm in slice_.vms):
             taps = [tap_name(vm.vm_id, nic.name) for vm in slice_.vms for nic in vm.interfaces
                     if vm.worker_ip == host and nic.vlan_id is not None]  # fmt: skip
@@ -121,7 +121,7 @@ class Probes:
                 yield Probe("way in", host, what, slice_.slice_id, route, dropped=dropped)
 
     def _ways_out(self, slice_: Slice) -> Iterator[Probe]:
-        """From the slice's router no way leads to other slices, to the hosts, or to the internet VLAN."""
+        """Yield packets from the slice's router to other slices, to the hosts and to the internet VLAN."""
         if not slice_.links:
             return
         own = {vlan % 256 for vlan, owner in self._vlans.items() if owner == slice_.slice_id}
@@ -137,14 +137,14 @@ class Probes:
 
 
 def probe_plan(probes: Sequence[Probe], seconds: float) -> Plan:
-    """Return the probes of each host as one step, hosts side by side, within as many seconds."""
+    """Return the plan with one step of probes per host, side by side, with a deadline in seconds."""
     hosts = dict.fromkeys(probe.host for probe in probes)
     steps = (Step(host, "probes", tuple(p.command for p in probes if p.host == host)) for host in hosts)
     return Plan((Stage("probe", tuple(steps)),), timeout=seconds, deadline=seconds, repeatable=True)
 
 
 def verdicts(probes: Sequence[Probe], answers: Mapping[str, Sequence[str]]) -> list[Property]:
-    """What became of the probes; `answers` by host, in the order of its probes."""
+    """Return the properties that the probes show. `answers`: by host, in the order of its probes."""
     frames = Property("probes of the switches: forged, tagged and misdirected frames are dropped")
     ways = Property("probes of the routers: no way leads to others")
     doors = Property("probes of the hosts: their kernels route nothing that comes from a TAP")

@@ -1,7 +1,7 @@
-"""The isolation proof: each property that keeps slices apart, checked from the hosts without touching a guest. Pure.
+"""Check the properties that keep slices apart, from the facts of hosts, without touching a guest. Pure.
 
-Two looks are enough: what is there, and what the switches and routers would do with packets that must not pass
-(`probes.py`). Neither sends anything.
+The proof has two parts: the facts, and the answers of switches and routers to probes (`probes.py`). No part sends a
+packet.
 """
 
 from __future__ import annotations
@@ -23,51 +23,50 @@ from models import VM, Slice
 from network import ovs, port_security
 
 PORT_SECURITY_PRIORITY = 10
-"""The lowest priority of the walls."""
+"""The lowest priority of the port security flows."""
 
 
 @dataclass(frozen=True)
 class Breach:
-    """Where a property does not hold; `slices` are those whose isolation it concerns."""
+    """A place where a property does not hold. `slices`: the ids of slices whose isolation it concerns."""
 
     host: str
     what: str
     slices: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
-        """Names in it may be those that a host gave."""
-        object.__setattr__(self, "what", printable(self.what))
+        object.__setattr__(self, "what", printable(self.what))  # a host may have written it
 
     @property
     def sentence(self) -> str:
-        """It in words."""
+        """Return the host and the breach in words."""
         return f"{self.host}: {self.what}"
 
 
 @dataclass
 class Property:
-    """A property of isolation, how often it was looked at, and where it does not hold."""
+    """A property of isolation, the number of its checks, and its breaches."""
 
     title: str
     checked: int = 0
     breaches: list[Breach] = field(default_factory=list)
 
     def check(self, host: str, what: str, *slices: int, holds: bool) -> None:
-        """Count one look, and note where it does not hold."""
+        """Count one check, and add a breach if the property does not hold there."""
         self.checked += 1
         if not holds:
             self.breaches.append(Breach(host, what, frozenset(slices)))
 
     def seen_by(self, slices: Collection[int]) -> Property:
-        """It as far as it concerns these slices: nothing is told of others' but their number."""
+        """Return the property with the breaches of these slices. Breaches of others are only counted."""
         own = [breach for breach in self.breaches if breach.slices and breach.slices <= set(slices)]
         others = len(self.breaches) - len(own)
-        told = [Breach("elsewhere", f"{others} more, which an operator sees")] if others else []
-        return Property(self.title, self.checked, [*own, *told])
+        counted = [Breach("elsewhere", f"{others} more, which an operator sees")] if others else []
+        return Property(self.title, self.checked, [*own, *counted])
 
 
 class Proof:
-    """The properties of one cloud: its running slices, and what was seen of the hosts."""
+    """The isolation proof of one cloud, from its slices and the facts of its hosts."""
 
     def __init__(self, inventory: Inventory, slices: Iterable[Slice], facts_by_host: Mapping[str, Facts]) -> None:
         self._inventory = inventory
@@ -79,17 +78,17 @@ class Proof:
         self._vlans = {link.vlan_id: slice_.slice_id for slice_ in self._all for link in slice_.links}
 
     def properties(self) -> list[Property]:
-        """All that shows in what was seen."""
+        """Return the properties that the facts show."""
         return [
             self._tags(), self._vlan_owners(), self._stacks(), self._routers(), self._macs(),
-            self._vnc_ports(), self._disks(), self._walls(), self._rules(), self._heard(),
+            self._vnc_ports(), self._disks(), self._port_security(), self._rules(), self._dhcp_filter(),
         ]  # fmt: skip
 
     # --- layer 2 ------------------------------------------------------------------------------------------------------
 
     def _tags(self) -> Property:
-        """Every port of br-int has a tag, but for the bridge itself and one trunk; a live VLAN has our ports only."""
-        found = Property("ports: every port has its tag, and no stranger is on a slice's VLAN")
+        """Check that all ports of br-int but one trunk have a tag, and that a slice's VLAN has our ports only."""
+        found = Property("ports: every port has its tag, and no foreign port is on a slice's VLAN")
         wanted = {
             (host, port.name): (port, slice_.slice_id)
             for slice_ in self._all
@@ -104,7 +103,7 @@ class Proof:
             for port in ports:
                 planned, owner = wanted.get((host, port.name), (None, 0))
                 if port.name in trunks:
-                    what = f"ports {names} carry every VLAN; one may, the data network's"
+                    what = f"ports {names} carry every VLAN; only one may, the port of the data network"
                     found.check(host, what, holds=foundation.are_one_way(ways))
                 elif _carries_all(port):
                     what = f"port {port.name} carries every VLAN"
@@ -118,7 +117,7 @@ class Proof:
                 else:
                     slice_ = self._vlans.get(port.tag or 0)
                     used = slice_ is not None or (port.tag == self._internet.vlan_id and self._uses_internet)
-                    what = f"port {port.name}, a stranger's, is on VLAN {port.tag}"
+                    what = f"port {port.name}, which is not ours, is on VLAN {port.tag}"
                     found.check(host, what, *([slice_] if slice_ else []), holds=not used)
         return found
 
@@ -144,8 +143,8 @@ class Proof:
         return found
 
     def _stacks(self) -> Property:
-        """Nothing of a guest's wire reaches a host's own IP stack, but for IPv4 at the gateways."""
-        found = Property("hosts: their own IP stacks hear no TAP, gateway or DHCP port")
+        """Check that guests reach no host's own IP stack, except by IPv4 at the gateways."""
+        found = Property("hosts: their own IP stacks take no frame from a TAP, gateway or DHCP port")
         for host, facts in self._facts_by_host.items():
             for slice_ in self._running if facts.knows("stack", "drops", "devices") else ():
                 taps = [port.name for port in self._comparison.launcher.ports(slice_, host)]
@@ -170,7 +169,7 @@ class Proof:
 
     @staticmethod
     def _note(found: Property, host: str, slice_id: int, openings: Iterable[str]) -> None:
-        """Count one look at a device or namespace, and note each of its openings."""
+        """Count one check of a device or namespace, and add a breach for each opening."""
         openings = list(openings)
         for what in openings:
             found.check(host, what, *([slice_id] if slice_id else []), holds=False)
@@ -180,7 +179,7 @@ class Proof:
     # --- layer 3 ------------------------------------------------------------------------------------------------------
 
     def _routers(self) -> Property:
-        """Every gateway is in its slice's router, and nothing else is in there."""
+        """Check that each slice's router holds its gateways and no other device."""
         found = Property("subnets: each router has its slice's gateways only")
         host = self._inventory.network_node
         facts = self._facts_by_host.get(host)
@@ -203,8 +202,8 @@ class Proof:
         return found
 
     def _rules(self) -> Property:
-        """Our rules are whole and in their order, and no other rule lets guests through before them."""
-        found = Property("network node: what VLAN 400 may reach is decided by our rules, in their order")
+        """Check that our rules are complete and in order, and that no rule before them lets guests pass."""
+        found = Property("network node: our rules, in their order, decide what VLAN 400 may reach")
         host = self._inventory.network_node
         facts = self._facts_by_host.get(host)
         if facts is None or not any(slice_.uses_internet for slice_ in self._running):
@@ -219,12 +218,16 @@ class Proof:
             known = set(ours)
             first = next((n for n, rule in enumerate(rules) if rule in known), len(rules))
             for rule in rules[:first]:
-                found.check(host, f"'{rule}' is asked before our rules", holds=not self._lets_guests_in(rule))
+                found.check(
+                    host,
+                    f"the rule '{rule}' comes before ours and lets guests pass",
+                    holds=not self._lets_guests_in(rule),
+                )
         return found
 
-    def _heard(self) -> Property:
-        """The shared DHCP server hears each slice by its own chain, and nobody else."""
-        found = Property("DHCP of VLAN 400: the server hears each VM about its own address only")
+    def _dhcp_filter(self) -> Property:
+        """Check that the filter of the shared DHCP server lets in each slice by its own chain, and nothing else."""
+        found = Property("DHCP of VLAN 400: its filter lets in each VM for its own address only")
         host = self._inventory.network_node
         facts = self._facts_by_host.get(host)
         slices = [slice_ for slice_ in self._running if slice_.uses_internet]
@@ -234,12 +237,12 @@ class Proof:
             whole = self._comparison.wanted_dhcp_filter(
                 slice_, self._comparison.vlans.servers(slice_)
             ) == dhcp_filter_of(slice_, facts)
-            what = f"the rules for slice {slice_.slice_id} are not whole, or not alone"
+            what = f"the rules for slice {slice_.slice_id} are incomplete, or there are others"
             found.check(host, what, slice_.slice_id, holds=whole)
         known = {f"-a input -j {port_security.chain(slice_.slice_id)}" for slice_ in self._all}
         for line in facts.dhcp_filter:
             if line.startswith("-a input "):
-                found.check(host, f"it hears by '{line}' as well", holds=line in known or line.endswith("-j drop"))
+                found.check(host, f"the rule '{line}' lets in more", holds=line in known or line.endswith("-j drop"))
         return found
 
     def _lets_guests_in(self, rule: str) -> bool:
@@ -260,26 +263,29 @@ class Proof:
     def _macs(self) -> Property:
         found = Property("MACs: each has one VM")
         owner = {
-            i.mac: (t.slice_id, process_name(t.slice_id, vm.vm_id)) for t, vm in self._vms() for i in vm.interfaces
+            nic.mac: (slice_.slice_id, process_name(slice_.slice_id, vm.vm_id))
+            for slice_, vm in self._vms()
+            for nic in vm.interfaces
         }
         holders: dict[str, list[str]] = defaultdict(list)
         concerned: dict[str, set[int]] = defaultdict(set)
         for host, process in self._machines():
             for mac in process.macs:
-                holders[mac].append(f"{process.name or 'a stranger'} (process {process.pid} on {host})")
+                holders[mac].append(f"{_title(process)} on {host}")
                 slice_id, name = owner.get(mac, (0, process.name))
                 concerned[mac] |= _concerned(slice_id, process.name)
-                what = f"process {process.pid} ({process.name or 'a stranger'}) has the MAC {mac} of {name}"
+                what = f"{_title(process)} has the MAC {mac} of {name}"
                 found.check(host, what, *_concerned(slice_id, process.name), holds=process.name == name)
         for mac, machines in holders.items():
-            what = f"{mac} is that of {_listed(machines)}"
+            what = f"{mac} belongs to {_listed(machines)}"
             found.check("workers", what, *concerned[mac], holds=len(machines) == 1)
         return found
 
     def _vnc_ports(self) -> Property:
         found = Property("VNC: each port of a worker has one VM, asks for its secret, and is on its address only")
         wanted = {
-            (vm.worker_ip, vm.vnc_port): (t.slice_id, process_name(t.slice_id, vm.vm_id)) for t, vm in self._vms()
+            (vm.worker_ip, vm.vnc_port): (slice_.slice_id, process_name(slice_.slice_id, vm.vm_id))
+            for slice_, vm in self._vms()
         }
         for host, process in self._machines():
             words = iter(process.argv)
@@ -288,9 +294,7 @@ class Proof:
             if not number:
                 continue
             slice_id, name = wanted.get((host, 5900 + int(number[1])), (0, process.name))
-            what = (
-                f"process {process.pid} ({process.name or 'a stranger'}) has VNC port {5900 + int(number[1])} of {name}"
-            )
+            what = f"{_title(process)} has VNC port {5900 + int(number[1])} of {name}"
             secret = not slice_id or "password-secret=" in vnc
             found.check(host, what, *_concerned(slice_id, process.name), holds=process.name == name and secret)
             for socket in sorted(self._facts_by_host[host].sockets.get(process.pid, ())) if slice_id else ():
@@ -308,12 +312,12 @@ class Proof:
             for disk in sorted(self._facts_by_host[host].disks.get(process.pid, ())):
                 slice_id, name = owner.get((host, "/".join(disk.split("/")[-2:])), (0, ""))
                 if slice_id:
-                    what = f"process {process.pid} ({process.name or 'a stranger'}) has the disk of {name} open"
+                    what = f"{_title(process)} has the disk of {name} open"
                     found.check(host, what, *_concerned(slice_id, process.name), holds=process.name == name)
         return found
 
-    def _walls(self) -> Property:
-        found = Property("walls: the flows around every VM are whole, and no other flow passes them")
+    def _port_security(self) -> Property:
+        found = Property("port security: the flows of every VM are complete, and no other flow overrides them")
         for host, facts in self._facts_by_host.items():
             taps: dict[str, int] = {}
             wanted_of = {slice_.slice_id: self._comparison.wanted_flows(slice_, host) for slice_ in self._running}
@@ -325,29 +329,26 @@ class Proof:
                     there = facts.flows_by_slice.get(slice_.slice_id, ())
                     found.check(host, what, slice_.slice_id, holds=each in there)
             known = {each for flows in wanted_of.values() for each in flows}
-            busy = {
-                int(flow_cookie(t.slice_id), 0)
-                for t in self._all
-                if t.status not in {SliceStatus.RUNNING, SliceStatus.DESIGN}
-            }
+            steady = {SliceStatus.RUNNING, SliceStatus.DESIGN}
+            changing = {int(flow_cookie(slice_.slice_id), 0) for slice_ in self._all if slice_.status not in steady}
             for each in facts.flows if taps else ():
                 port, priority = _in_port(each.match), _priority(each.match)
-                if (
-                    each not in known
-                    and each.cookie not in busy
-                    and priority >= PORT_SECURITY_PRIORITY
-                    and port in {"", *taps}
-                ):
-                    what = f"the flow {','.join(sorted(each.match))} passes the walls"
+                is_foreign = each not in known and each.cookie not in changing
+                if is_foreign and priority >= PORT_SECURITY_PRIORITY and port in {"", *taps}:
+                    what = f"the flow {','.join(sorted(each.match))} overrides the port security"
                     slices = [taps[port]] if port else []
                     found.check(host, what, *slices, holds=each.actions == ("drop",))
         return found
 
 
 def _concerned(slice_id: int, name: str) -> set[int]:
-    """The slices that a sentence about a process tells of: the one it harms, and the one it says it belongs to."""
+    """Return the slices that a breach by a process concerns: the harmed one, and the one that its name claims."""
     own = ids_of_process(name)
     return {number for number in (slice_id, own[0] if own else 0) if number}
+
+
+def _title(process: Process) -> str:
+    return f"process {process.pid} ({process.name or 'a foreign VM'})"
 
 
 def _carries_all(port: Port) -> bool:

@@ -63,7 +63,7 @@ def changed(host: str, do: str, undo: str) -> Break:
 
 
 def machine(*words: str) -> Break:
-    """A virtual machine of somebody else on the first worker."""
+    """Return a change that starts a foreign virtual machine on the first worker."""
 
     def start(pair: Pair, _other: Pair) -> AbstractContextManager[object]:
         disk = f"{IMAGES}/slice-{pair.slice_id}/one_img.qcow2"
@@ -82,19 +82,19 @@ BREAKS: dict[str, tuple[Break, str, str]] = {
         changed("worker1", "ovs-vsctl set Port TAP1 tag=OTHER", "true"), "ports", "instead of VLAN",
     ),
     "no tag": (changed("worker1", "ovs-vsctl clear Port TAP1 tag", "true"), "ports", "port TAP1 carries every"),
-    "a stranger on a slice's VLAN": (
-        changed("worker2", f"{PORT} tag=VLAN {INTERNAL}", GONE), "ports", "port foreign, a stranger's, is on",
+    "a foreign port on a slice's VLAN": (
+        changed("worker2", f"{PORT} tag=VLAN {INTERNAL}", GONE), "ports", "port foreign, which is not ours, is on",
     ),
-    "a stranger on every VLAN": (
+    "a foreign port on every VLAN": (
         changed("worker2", f"{PORT} {INTERNAL}", GONE), "ports", "port foreign carries every",
     ),
-    "no walls": (
-        changed("worker1", "ovs-ofctl del-flows br-int in_port=TAP0", "true"), "walls", "is missing",
+    "no port security": (
+        changed("worker1", "ovs-ofctl del-flows br-int in_port=TAP0", "true"), "port security", "is missing",
     ),
-    "a hole in the walls": (
+    "a hole in the port security": (
         changed("worker1", "ovs-ofctl add-flow br-int priority=999,in_port=TAP0,actions=NORMAL",
                 "ovs-ofctl --strict del-flows br-int priority=999,in_port=TAP0"),
-        "walls", "passes the walls",
+        "port security", "overrides the port security",
     ),
     "frames that pass": (
         changed("worker1", "ovs-ofctl add-flow br-int priority=999,in_port=TAP0,actions=NORMAL",
@@ -131,14 +131,14 @@ BREAKS: dict[str, tuple[Break, str, str]] = {
         changed("network", "sysctl -q -w net.ipv6.conf.gw_vlan400.disable_ipv6=0", "true"),
         "hosts", "on gw_vlan400",
     ),
-    "a DHCP server that hears everybody": (
+    "a DHCP server that accepts all requests": (
         changed("network", "ip netns exec ns-dhcp-vlan400 iptables -I INPUT -p udp -j ACCEPT",
                 "ip netns exec ns-dhcp-vlan400 iptables -D INPUT -p udp -j ACCEPT"),
-        "DHCP of VLAN 400", "it hears by '-a input -p udp -j accept' as well",
+        "DHCP of VLAN 400", "the rule '-a input -p udp -j accept' lets in more",
     ),
     "a DHCP rule less": (
         changed("network", "ip netns exec ns-dhcp-vlan400 iptables -D slice-SLICE 1", "true"),
-        "DHCP of VLAN 400", "are not whole",
+        "DHCP of VLAN 400", "are incomplete",
     ),
     "a moved gateway": (
         changed("network", "ip -n ns-gw-sliceSLICE link set dev gw_vlanVLAN netns 1", "true"),
@@ -158,10 +158,10 @@ BREAKS: dict[str, tuple[Break, str, str]] = {
                 "ip -n ns-gw-sliceSLICE route del 10.0.10.0/24"),
         "probes of the routers", "has a way to 10.0.10.1, a host of the cloud",
     ),
-    "somebody's rule before ours": (
+    "a foreign rule before ours": (
         changed("network", "iptables -I FORWARD -i gw_vlan400 -j ACCEPT",
                 "iptables -D FORWARD -i gw_vlan400 -j ACCEPT"),
-        "network node", "is asked before our rules",
+        "network node", "comes before ours",
     ),
     "a second VM on a disk": (
         machine("-drive", "file=DISK,format=qcow2,file.locking=off,if=none,id=x"), "disks", "has the disk of slice",
@@ -181,7 +181,7 @@ def test_the_proof_holds(lab: Lab, two: tuple[Pair, Pair]) -> None:
     assert two
 
 
-ALONE = {"a hole in the walls", "somebody's rule before ours", "a DHCP server that hears everybody"}
+ALONE = {"a hole in the port security", "a foreign rule before ours", "a DHCP server that accepts all requests"}
 """Those that another one would hide, or that are at the same place as another."""
 
 TOGETHER = [what for what in BREAKS if what not in ALONE]

@@ -374,7 +374,7 @@ def _second_machine(worker: FakeHost, *words: str) -> None:
 
 BREAKS: dict[str, tuple[str, Callable[[Desk], object]]] = {
     "wrong tag": ("ports", lambda d: d.cloud.hosts[WORKER].ports.update(tap_1001_eth1=101)),
-    "stranger on the VLAN": ("ports", lambda d: d.cloud.hosts[WORKER].ports.update(foreign=100)),
+    "a foreign port on the VLAN": ("ports", lambda d: d.cloud.hosts[WORKER].ports.update(foreign=100)),
     "another slice's port": ("VLANs", lambda d: d.cloud.hosts[WORKER].marks["tap_1001_eth1"].update(slice="2000")),
     "moved gateway": ("subnets", lambda d: d.cloud.hosts[NETWORK].namespaces[""].update(gw_vlan100=set())),
     "foreign device": (
@@ -406,9 +406,9 @@ BREAKS: dict[str, tuple[str, Callable[[Desk], object]]] = {
         "probes of the hosts",
         lambda d: d.cloud.hosts[WORKER].__dict__.update(tables={}, ways={"tap_1001_eth1"}),
     ),
-    "no walls": ("walls", lambda d: d.cloud.hosts[WORKER].flows.clear()),
+    "no port security": ("port security", lambda d: d.cloud.hosts[WORKER].flows.clear()),
     "a hole": (
-        "walls",
+        "port security",
         lambda d: d.cloud.hosts[WORKER].flows.update(theirs=["priority=999,in_port=tap_1001_eth0,actions=NORMAL"]),
     ),
     "no protection": ("ports", lambda d: d.cloud.hosts[WORKER].protected.clear()),

@@ -163,7 +163,11 @@ def test_what_is_told_twice_is_told_once_at_the_host() -> None:
     [
         ((port("ens4"),), {}, ""),
         ((port("gn1", "geneve"), port("gn2", "geneve")), {}, ""),
-        ((port("ens4"), port("ens5")), {}, "ports ens4, ens5 carry every VLAN; one may, the data network's"),
+        (
+            (port("ens4"), port("ens5")),
+            {},
+            "ports ens4, ens5 carry every VLAN; only one may, the port of the data network",
+        ),
         ((port("ens4"), port("ens5")), {WORKER: "ens4"}, "port ens5 carries every VLAN"),
     ],
 )
