@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from core.inventory import HypervisorSettings
-from core.names import VMFiles, upload_part
+from core.names import VMFiles, slice_part, upload_part
 from models import VM, Slice
 from remote.plan import Command, Step, Upload
 
@@ -190,7 +190,7 @@ class QCOWManager:
             # Where a name is too long for any file, rm(1) fails, and nothing was ever there.
             undo=(Command(("rm", "-f", part, prepared), unless=("test", *_none_of(part, prepared)), as_user=True),),
             residue=f"unfinished copy of {name}",
-            objects=(target,),
+            objects=(name,),
         )
 
     def _make_folder(self, slice_: Slice, vm: VM) -> Step:
@@ -198,7 +198,7 @@ class QCOWManager:
         make = Command(("mkdir", "-p", "-m", "700", folder), unless=("test", "-d", folder), as_user=True)
         gone = ("test", "!", "-e", folder)
         remove = Command(("rmdir", "--ignore-fail-on-non-empty", folder), unless=gone, as_user=True)
-        return Step(vm.worker_ip, "folder of the disks", (make,), (remove,), objects=(folder,))
+        return Step(vm.worker_ip, "folder of the disks", (make,), (remove,), objects=(slice_part(slice_.slice_id),))
 
     def _make_overlay(self, slice_: Slice, vm: VM, base: str) -> Step:
         """Whatever came before, this makes and removes the VM's own disk only.
@@ -226,7 +226,7 @@ class QCOWManager:
             f"overlay of {vm.name}",
             do=(Command(make, unless=is_own, as_user=True),),
             undo=(remove, unmark) if mark else (remove,),
-            objects=(overlay,),
+            objects=(f"{slice_part(slice_.slice_id)}/{PurePosixPath(overlay).name}",),
         )
 
     def _disk(self, slice_: Slice, vm: VM) -> tuple[str, str]:

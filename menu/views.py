@@ -57,7 +57,7 @@ class MenuView:
 
         Two columns leave room, also on 24 lines, for what was shown before the menu.
         """
-        return _ByWidth(self._fitting)
+        return ByWidth(self._fitting)
 
     def _fitting(self, width: int) -> draw.RenderableType:
         hint = draw.Text(self._hint, DIM)
@@ -78,7 +78,7 @@ class MenuView:
 
 
 @dataclass(frozen=True)
-class _ByWidth:
+class ByWidth:
     """A picture that depends on how many columns there are."""
 
     fitting: Callable[[int], draw.RenderableType]

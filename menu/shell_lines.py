@@ -1,0 +1,109 @@
+"""A command in lines of a given width that a POSIX shell reads as one command, with exactly its words."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from remote.plan import shell
+
+INDENT = " " * 8
+"""What a line begins with that goes on with the next word."""
+
+_GOES_ON = " \\"
+
+
+def shell_lines(
+    words: Sequence[str], head: str, width: int, starts: Collection[int] = (), ending: str = ""
+) -> list[str]:
+    """Return the command after `head`, in one line where it fits, or else with a new line for each word in `starts`."""
+    text = f"{head}{shell(tuple(words))}{ending}"
+    if len(text) <= width and "\n" not in text:
+        return [text]
+    lines = _Lines(head, width)
+    for place, unit in _units(words):
+        lines.add(unit, begins=bool({place, place + len(unit) - 1} & {*starts}))
+    return lines.ended(ending)
+
+
+def _units(words: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Yield the words with their places, an option together with its value."""
+    place = 0
+    while place < len(words):
+        size = 2 if _is_option(words[place]) and not _is_option("".join(words[place + 1 : place + 2]) or "-") else 1
+        yield place, tuple(words[place : place + size])
+        place += size
+
+
+def _is_option(word: str) -> bool:
+    return word.startswith("-") and word != "--"
+
+
+class _Lines:
+    """Lines that are being filled."""
+
+    def __init__(self, head: str, width: int) -> None:
+        self._done: list[str] = []
+        self._now = head
+        self._is_new = True
+        self._width = width
+
+    def add(self, words: tuple[str, ...], *, begins: bool) -> None:
+        """Add words to the line, or to a new one where they begin one or have no room."""
+        text = shell(words)
+        if not self._is_new and (begins or not self._has_room(f" {text}")):
+            self._break(INDENT)
+        if not self._is_new:
+            text = f" {text}"
+        if self._has_room(text):
+            self._now += text
+            self._is_new = False
+        elif len(words) > 1:
+            for word in words:
+                self.add((word,), begins=False)
+        else:
+            self._split(words[0])
+
+    def ended(self, ending: str) -> list[str]:
+        """Return all lines, the last one with `ending`."""
+        if not self._has_room(ending):
+            self._break(INDENT.removesuffix(" "))
+        return [*self._done, self._now + ending]
+
+    def _has_room(self, text: str) -> bool:
+        return len(self._now) + len(text) + len(_GOES_ON) <= self._width and "\n" not in text
+
+    def _break(self, indent: str) -> None:
+        self._done.append(self._now + _GOES_ON)
+        self._now, self._is_new = indent, True
+
+    def _split(self, word: str) -> None:
+        """Add a word that is longer than a line, or has several.
+
+        Where a line ends within it, the quotes end too, and begin in the first column of the next line: any space there
+        would end the word.
+        """
+        self._now += "'"
+        for number, text in enumerate(word.split("\n")):
+            if number:
+                self._done.append(self._now)
+                self._now = ""
+            rest = text
+            while len(self._now) + len(_quoted(rest)) + len("'") + len(_GOES_ON) > self._width:
+                part = _beginning(rest, self._width - len(self._now) - len("'\\"))
+                self._done.append(f"{self._now}{_quoted(part)}'\\")
+                self._now, rest = "'", rest.removeprefix(part)
+            self._now += _quoted(rest)
+        self._now += "'"
+        self._is_new = False
+
+
+def _beginning(text: str, room: int) -> str:
+    """Return the beginning of a text that has room when it is quoted, up to a space or a comma where there is one."""
+    size = next(size for size in range(len(text) - 1, 0, -1) if size == 1 or len(_quoted(text[:size])) <= room)
+    pause = max(text.rfind(mark, 0, size) for mark in " ,") + 1
+    return text[: pause if pause > size // 2 else size]
+
+
+def _quoted(text: str) -> str:
+    """Return the text as it stands between single quotes."""
+    return text.replace("'", "'\"'\"'")
