@@ -80,7 +80,7 @@ _SEAL = f"""if [ -s "$5" ]; then
 fi
 [ -s "$4" ] && {_IS_SEALED.replace('"$2"', '"$4"')} || {{
 {_IS_WHOLE}{_PREPARE_SEAL}}} && {{ mv "$4" "$5" 2>/dev/null || [ -s "$5" ]; }}
-"""
+""".rstrip()
 
 _ARE_GOOD = f"""base=$1 seal=$2; shift 2
 if [ -s "$base" ] && [ -s "$seal" ]; then

@@ -59,7 +59,7 @@ room=$(df --output=avail -k "$folder"); room=$((${{room##*[!0-9]}} / 1024))
 [ "$room" -ge $((count * 16)) ] || {{ echo "the disk is full: $room MiB are left in $folder" >&2; exit 1; }}
 [ -w "$folder" ] ||
   {{ echo "$folder cannot be written; is its disk mounted read-only, or is it another user's?" >&2; exit 1; }}
-"""
+""".rstrip()
 
 # A TAP of ours is known by its alias, also when its port is gone. A file of the kernel's that is empty fails `read`.
 _IS_OURS = """owner=$1; shift
@@ -102,7 +102,7 @@ for tap in $wanted; do
   set -- "$@" "link set dev $tap up"
 done
 in_one_go "$@"
-"""
+""".rstrip()
 
 # The kernel takes some 20 ms to see the last of a device, and no longer for all of a group.
 _REMOVE_TAPS = f"""{_IS_OURS}{_IN_ONE_GO}group=$1; shift
@@ -112,7 +112,7 @@ for tap; do
 done
 [ $# -gt 0 ] || exit 0
 in_one_go "$@" "link del group $group"
-"""
+""".rstrip()
 
 _TAPS_ARE_OURS = f"""{_IS_OURS}for tap; do
   [ ! -e "/sys/class/net/$tap" ] || is_ours "$tap" ||

@@ -86,7 +86,7 @@ for path in /run/netns/ns-*; do
   esac
 done
 [ $# -eq 0 ] || exec awk "$facts" "$@"
-"""
+""".rstrip()
 
 _FILTER = '[ ! -e "/run/netns/$1" ] || exec nsenter --net="/run/netns/$1" iptables-save -t filter'
 

@@ -148,7 +148,7 @@ unset IFS
 barrier=$(barriers)
 [ -z "$barrier" ] || fail "another firewall drops what guests send to the internet: ${{barrier%%"$newline"*}}; \
 let $inside pass there, in both directions, or remove it"
-"""
+""".rstrip()
 
 
 def bridge(inventory: Inventory, slice_: Slice, host: str) -> Step:

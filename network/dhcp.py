@@ -25,7 +25,7 @@ _WRITE = rf"""{BESIDE}write() {{
   echo "${{namespace##*[!0-9]}}"
 }}
 beside write "$@"
-"""
+""".rstrip()
 
 # dnsmasq binds its socket to the interface, and goes on holding it when another one has taken the name. Where it has no
 # socket at all it lives on in a namespace of that name that was deleted.
@@ -36,13 +36,13 @@ _SERVES = """serves() {
 """
 
 _ALL_SERVE = f"""{BESIDE}{daemon.RUNS}{_SERVES}beside serves "$@"
-"""
+""".rstrip()
 
 _EXPECT_SERVING = f"""{BESIDE}{daemon.RUNS}{_SERVES}expect() {{
   serves "$@" || {{ echo "no dnsmasq serves there" >&2; exit 1; }}
 }}
 beside expect "$@"
-"""
+""".rstrip()
 
 LOG_BYTES = 1 << 17
 """How long the log of a VLAN gets. /run is memory, and there are 2,000 VLANs."""
@@ -61,7 +61,7 @@ _FORGET = rf"""forget() {{
 """
 
 _FORGET_LINKS = f"""{_FORGET}forget "$@"
-"""
+""".rstrip()
 
 # `serve NAMESPACE PIDFILE MARK LOG LINK COMMAND...`, where dnsmasq does not serve already.
 #
@@ -81,7 +81,7 @@ _SERVING = f"""{daemon.END}{_SERVES}{_FORGET}serve() {{
 """
 
 _SERVE = f"""{BESIDE}{_SERVING}beside serve "$@"
-"""
+""".rstrip()
 
 # The server goes on holding the addresses that it gave (dnsmasq(8)), so it is started anew for those who stay. One
 # command that says nothing in between: if its manager dies meanwhile it goes on, and the others have their server.
@@ -89,7 +89,7 @@ _LEAVE = f"""{_SERVING}own=$1 hosts=$2; shift 2
 if [ -e "$own" ]; then end TERM "$2" "$3" && rm -f "$own" || exit; fi
 rmdir "$hosts" 2>/dev/null
 [ ! -d "$hosts" ] || serve "$@" >/dev/null
-"""
+""".rstrip()
 
 
 @dataclass(frozen=True)

@@ -94,8 +94,7 @@ saved() {
 """
 
 # The rules of each chain up to the last one of ours, and so those that others have put before it.
-_ARE_THERE = f"""{_FUNCTIONS}
-standing() {{
+_ARE_THERE = f"""{_FUNCTIONS}standing() {{
   saved 'for (n = 1; n <= all; n++) if (ours[n]) last[chains[n]] = n
     for (t = 1; t <= 3; t++)
       for (n = 1; n <= all; n++)
@@ -105,8 +104,7 @@ standing() {{
 
 # Rules that are there, an empty line, and rules that shall be there: the first go and the others come, in one run for
 # all tables, where there are any.
-_APPLY = rf"""{_FUNCTIONS}
-lines=$({{ saved 'for (n = 1; n <= all; n++) if (ours[n]) print rules[n]'; echo; wanted "$@"; }} | awk '
+_APPLY = rf"""{_FUNCTIONS}lines=$({{ saved 'for (n = 1; n <= all; n++) if (ours[n]) print rules[n]'; echo; wanted "$@"; }} | awk '
   NF == 0 {{ wants = 1; next }}
   {{ table = $1; sub(/^[^ ]+ -A /, "") }}
   wants {{ new[table] = "-I " $0 "\n" new[table]; next }}

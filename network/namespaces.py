@@ -49,7 +49,7 @@ _ARE_IN_PLACE = f"""{BESIDE}{NO_IPV6}{_LOOK}are_in_place() {{
   done
 }}
 beside are_in_place "$@"
-"""
+""".rstrip()
 
 # A port that ovs-vswitchd made anew is in the root namespace again, and what is left of the one before it is dead. One
 # whose namespace was deleted has no device any more, and gets one only as a new port.
@@ -91,7 +91,7 @@ link set dev $1 up$newline"
   printf %s "$settings" | inside
 }}
 beside put_in_place "$@"
-"""
+""".rstrip()
 
 FRAGMENT_BYTES = 1 << 18
 """Memory of a namespace for packets that came in part only (ip-sysctl, ipfrag_high_thresh); by itself it is 4 MiB."""
@@ -115,7 +115,7 @@ _ARE_THERE = rf"""{BESIDE}{_IS_SETTLED}are_there() {{
   done
 }}
 are_there "$@" && beside is_settled "$@"
-"""
+""".rstrip()
 
 _ADD = rf"""{BESIDE}settle() {{
   nsenter --net="/run/netns/$1" sh -c 'cd /proc/sys/net
@@ -133,7 +133,7 @@ add() {{
   [ -z "$folders" ] || mkdir -p $folders && printf "$lines" | ip -batch -
 }}
 add "$@" && beside settle "$@"
-"""
+""".rstrip()
 
 _REMOVE = r"""folders='' lines=''
 for name; do

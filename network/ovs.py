@@ -50,7 +50,7 @@ for port; do
   case " $(echo $ours) " in *" $port "*) set -- "$@" -- --if-exists del-port {BRIDGE} "$port";; esac
 done
 [ $# -eq 0 ] || ovs-vsctl --timeout=20 $how "$@"
-"""
+""".rstrip()
 
 # Ours by their names alone, and then all with their types.
 _ARE_OURS = f"""newline='

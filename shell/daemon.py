@@ -127,8 +127,7 @@ told=$(exec 3>&1
 
 # A session for the process and those that keep its words: whatever becomes of the batch's, they go on. The CPUs are
 # taken before it begins, so that whoever starts next sees them taken.
-_START = f"""{END}
-pidfile=$1 mark=$2 secret=$3 cores=$4; shift 4
+_START = f"""{END}pidfile=$1 mark=$2 secret=$3 cores=$4; shift 4
 end KILL "$pidfile" "$mark" || exit
 umask 077
 [ -z "$secret" ] || {{ read -r words && echo "$words" >"$secret"; }} || exit
