@@ -18,16 +18,12 @@ from network import wire
 from qcow_manager import QCOWManager
 from remote.console import Visit
 from remote.plan import CHANGE_DEADLINE_SECONDS, TIMEOUT_SECONDS, Command, Plan, Stage, Step
+from shell.scripts import load
 from vlan_manager import VLANManager
 from vm_launcher import TakenPorts, VMLauncher
 
-# Five numbers: cores, memory, free disk and disk that our overlays hold already, these three in KiB, and the time.
-_MEASURE = """folder=$1; [ -d "$folder" ] || folder=.
-nproc
-sed -n 's/^MemTotal: *\\([0-9]*\\) kB$/\\1/p' /proc/meminfo
-df --output=avail -k "$folder" | tail -n 1
-du -sck "$folder"/slice-* 2>/dev/null | tail -n 1 | cut -f 1
-date +%s"""
+_MEASURE_WORKER = load("vms/measure-worker")
+
 
 _KIB_PER_GIB = 1 << 20
 _MOST_KIB = 1 << 48
@@ -172,7 +168,7 @@ class DeploymentAPI:
     def discovery_plan(self, workers: Iterable[str] | None = None) -> Plan:
         """Return the plan that reads cores, memory and disk of the workers; None is all of the inventory."""
         folder = self._inventory.hypervisor.images_path
-        measure = Command(("timeout", "5", "sh", "-c", _MEASURE, "sh", folder))
+        measure = Command(("timeout", "5", *_MEASURE_WORKER.argv(folder)))
         asked = self._inventory.workers_list if workers is None else workers
         steps = (Step(worker, "resources", (measure,)) for worker in asked)
         seconds = self._inventory.ssh.timeouts.look

@@ -10,96 +10,14 @@ from core.inventory import HypervisorSettings
 from core.names import VMFiles, slice_part, upload_part
 from models import VM, Slice
 from remote.plan import Command, Step, Upload
+from shell.scripts import load
 
-# What is there under the name of a VM and is not marked as its own belongs to somebody whom the database has forgotten:
-# an older version of it was put back, say. An overlay that exists is a good one, but not for this VM's owner.
-_TAKEN = (
-    "is there already, of a slice that database.yaml does not know (was an older version put back?); create another "
-    "slice and delete this one, then an operator removes it with: python3 cli.py doctor --fix"
-)
-
-# A guest's disk is the flavor's, but never smaller than the base image, which would cut off its end: that one's size
-# is in its header (QEMU's docs/interop/qcow2.txt). An image that is larger than the flavor promises is refused; there
-# may be part of a MiB between. A size of 2^63 bytes and more is shown as negative. A disk gets its name when it is
-# whole: an overlay that exists is a good one, also after a crash half-way. Its mark is there before it, so that
-# nothing of it is ever without an owner. A mark of others without an overlay says nothing; it goes, or the new
-# overlay would have two.
-_MAKE_OVERLAY = f"""base=$1 overlay=$2 size=$(($3 * 1048576)) mark=$4 most=$5
-[ ! -e "$overlay" ] || {{ echo "$overlay {_TAKEN}" >&2; exit 1; }}
-least=$(od -An -t d8 --endian=big -j 24 -N 8 "${{overlay%/*}}/$base") || exit
-[ "$((least))" -ge 0 ] && [ "$((least))" -le $((most * 1048576)) ] || {{
-  printf '%s\n' "the base image ${{base##*/}} is a disk of $((least / 1048576)) MiB, and the flavor has $most MiB:\
- have the operator raise its disk_gb, or shrink the image" >&2
-  exit 1
-}}
-[ "$size" -ge "$((least))" ] || size=$((least))
-[ -z "$mark" ] || : >"$mark" || exit
-for other in "${{overlay%_img.qcow2}}".id-*; do
-  [ "$other" = "$mark" ] || [ ! -e "$other" ] || rm -f "$other" || exit
-done
-qemu-img create -q -f qcow2 -b "$base" -F qcow2 "$overlay.part" "$size" >&2 && mv "$overlay.part" "$overlay\""""
-
-# Overlays and their marks in pairs; before them, marks of the slice's disks on other workers, each with its worker: one
-# that is here says that both have one folder. The slice's folder is named where nothing in it can be the slice's but
-# what is asked for.
-_ARE_FREE = f"""folder=$1 elsewhere=$2 taken=; shift 2
-while [ "$elsewhere" -gt 0 ]; do
-  [ ! -e "$1" ] || {{
-    echo "${{1%/*/*}} there is the folder that $2 has, too; give each worker its own (hypervisor: images_dir)" >&2
-    exit 1
-  }}
-  shift 2; elsewhere=$((elsewhere - 1))
-done
-while [ $# -gt 0 ]; do
-  if [ -e "$2" ]; then folder=; elif [ -e "$1" ]; then taken=$1; fi
-  shift 2
-done
-[ ! -e "$folder" ] || taken=$folder
-[ -z "$taken" ] || {{ echo "$taken {_TAKEN}" >&2; exit 1; }}"""
-
-# A qcow2 file can name others, which QEMU would open for the guest: any that the SSH user may read. Where a file ends
-# too early, its own tables point beyond its end. Status 3: clusters that nobody uses, which is no damage.
-_IS_WHOLE = """case $(qemu-img info -U -f qcow2 --output=json "$1" 2>/dev/null) in
-  *'"backing-filename"'* | *'"data-file"'*) printf '%s\n' "$2 names another file as a part of it; $3" >&2; exit 1;;
-esac
-qemu-img check -q -U -f qcow2 "$1" >/dev/null 2>&1
-case $? in 0 | 3) ;; *) printf '%s\n' "$2 is not a whole qcow2 image; $3" >&2; exit 1;; esac
-"""
-
-_IS_SEALED = """[ "$(stat -c '%s %Y' "$1" 2>/dev/null)" = "$(cat "$2" 2>/dev/null)" ]"""
-
-# A slice's own seal of a file that it has looked at; it becomes the seal of the image, if that is what it is of.
-_PREPARE_SEAL = """stat -c '%s %Y' "$1" >"$4"\n"""
-
-# Disks of VMs hold only what differs from their base image: with another one under them, they are garbage. What was
-# brought just now was looked at before it got its name.
-_SEAL = f"""if [ -s "$5" ]; then
-  {_IS_SEALED.replace('"$2"', '"$5"')} && exit
-  printf '%s\n' "$1 is not the image that disks of VMs were built on; put that one back (if it is that one, or\\
- no disk is left on it: rm $5)" >&2; exit 1
-fi
-[ -s "$4" ] && {_IS_SEALED.replace('"$2"', '"$4"')} || {{
-{_IS_WHOLE}{_PREPARE_SEAL}}} && {{ mv "$4" "$5" 2>/dev/null || [ -s "$5" ]; }}
-""".rstrip()
-
-_ARE_GOOD = f"""base=$1 seal=$2; shift 2
-if [ -s "$base" ] && [ -s "$seal" ]; then
-  {_IS_SEALED.replace('"$1"', '"$base"').replace('"$2"', '"$seal"')} || {{
-    printf '%s\n' "$base is not the image that disks of VMs were built on; put that one back (if it is that one, or\\
- no disk is left on it: rm $seal)" >&2
-    exit 1
-  }}
-fi
-while [ $# -gt 0 ]; do
-  disk=$1 mark=$2; shift 2
-  [ -e "$disk" ] || continue
-  [ -z "$mark" ] || [ -e "$mark" ] || {{
-    echo "the disk $disk is another VM's (was an older database.yaml put back?); delete the slice, which leaves that\\
- disk alone, or have the operator look (if it is this VM's: touch $mark)" >&2; exit 1
-  }}
-  qemu-img info -U -f qcow2 "$disk" >/dev/null 2>&1 ||
-    {{ echo "the disk $disk is damaged; bring it back from a copy, or delete the slice" >&2; exit 1; }}
-done"""
+_MAKE_OVERLAY = load("disks/make-overlay")
+_CHECK_FREE_DISKS = load("disks/check-free-disks")
+_CHECK_IMAGE = load("disks/check-image")
+_HAS_FINGERPRINT = load("disks/has-fingerprint")
+_KEEP_FINGERPRINT = load("disks/keep-fingerprint")
+_CHECK_DISKS = load("disks/check-disks")
 
 
 class QCOWManager:
@@ -140,7 +58,7 @@ class QCOWManager:
         others = [vm for vm in slice_.vms if vm.worker_ip != worker and vm.disk_id]
         elsewhere = [word for vm in others for word in (self._disk(slice_, vm)[1], vm.worker_ip)]
         words = (folder, str(len(others)), *elsewhere, *disks)
-        look = Command(("sh", "-c", _ARE_FREE, "sh", *words), as_user=True)
+        look = Command(_CHECK_FREE_DISKS.argv(*words), as_user=True)
         return Step(worker, "place for the disks", (look,))
 
     def preflight(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
@@ -153,7 +71,7 @@ class QCOWManager:
             Step(
                 worker,
                 f"disks on {name}",
-                (Command(("sh", "-c", _ARE_GOOD, "sh", *self._base(name), *found), as_user=True),),
+                (Command(_CHECK_DISKS.argv(*self._base(name), *found), as_user=True),),
             )
             for name, found in disks.items()
         )
@@ -172,7 +90,7 @@ class QCOWManager:
         target, seal = self._base(name)
         part, prepared = (f"{self._images}/{upload_part(each, slice_.slice_id)}" for each in (name, f"{name}.seal"))
         is_there = ("test", "-s", target)
-        whole = ("sh", "-c", _IS_WHOLE + _PREPARE_SEAL, "sh", part, f"{image} on the manager", "replace it", prepared)
+        whole = _CHECK_IMAGE.argv(part, f"{image} on the manager", "replace it", prepared)
         advice = "remove it there, and a good one is brought"
         return Step(
             vm.worker_ip,
@@ -182,8 +100,8 @@ class QCOWManager:
                 Command(("rm", "-f", seal), unless=is_there, as_user=True),
                 Upload(image, target, part, unless=is_there, check=whole, is_image=True),
                 Command(
-                    ("sh", "-c", _SEAL, "sh", target, target, advice, prepared, seal),
-                    unless=("sh", "-c", _IS_SEALED, "sh", target, seal),
+                    _KEEP_FINGERPRINT.argv(target, target, advice, prepared, seal),
+                    unless=_HAS_FINGERPRINT.argv(target, seal),
                     as_user=True,
                 ),
             ),
@@ -206,17 +124,7 @@ class QCOWManager:
         The mark goes last: what could not be removed is still known as the VM's when that is tried again.
         """
         overlay, mark = self._disk(slice_, vm)
-        make = (
-            "sh",
-            "-c",
-            _MAKE_OVERLAY,
-            "sh",
-            f"../{base}",
-            overlay,
-            str(vm.disk_mib),
-            mark,
-            str(vm.largest_image_mib),
-        )
+        make = _MAKE_OVERLAY.argv(f"../{base}", overlay, str(vm.disk_mib), mark, str(vm.largest_image_mib))
         is_own = ("test", "-e", overlay, *(("-a", "-e", mark) if mark else ()))
         is_anothers = ("test", "!", "-e", mark) if mark else ()
         remove = Command(("rm", "-f", overlay, f"{overlay}.part"), unless=is_anothers, as_user=True)

@@ -26,10 +26,11 @@ from core.names import (
 )
 from models import VM, Link, Slice, internet_interfaces
 from network import checks, dhcp, firewall, neighbours, ovs
-from network.dhcp import LOG_BYTES, Guest, Server, Subnet, hosts_file, hosts_folder
+from network.dhcp import Guest, Server, Subnet, hosts_file, hosts_folder
 from network.namespaces import Place, add_namespaces, folder, put_in_place, remove_namespaces
 from network.port_security import hear_no_more, hear_own_requests
 from remote.plan import Command, Step
+from shell.scripts import load
 from vm_launcher import check_free, check_ours, check_tools
 
 TOOLS = (
@@ -40,21 +41,9 @@ TOOLS = (
 # Where dnsmasq answers a client that has no address yet by its MAC, each offer is a neighbour.
 _BY_BROADCAST = "--dhcp-broadcast"
 
-_IS_UNUSED = """[ ! -e "$1" ] ||
-  { echo "$1 holds what is not known to be a slice's: $(echo $(ls -A "$1"))" >&2; exit 1; }"""
-
-
-_ARE_OURS = """for namespace; do
-  [ ! -e "/run/netns/$namespace" ] || [ -d "/run/$namespace" ] ||
-    { echo "a namespace $namespace is there that is not ours; remove it or give it another name" >&2; exit 1; }
-done"""
-
-# What is not there yet: a server has four files and two folders in /run. Some file systems count no files.
-_HAS_ROOM = f"""needed=0
-for path; do [ -e "$path" ] || needed=$((needed + 6)); done
-set -- $(stat -f -c '%a %S %c %d' /run) || exit
-[ $(($1 * $2)) -ge $((needed * 4096 + needed / 6 * {LOG_BYTES})) ] && {{ [ "$3" = 0 ] || [ "$4" -ge "$needed" ]; }} ||
-  {{ echo "/run is full; see what fills it, or make it larger: mount -o remount,size=SIZE /run" >&2; exit 1; }}"""
+_CHECK_NAMESPACE_NAMES = load("namespaces/check-namespace-names")
+_CHECK_RUN_ROOM = load("dhcp/check-run-room")
+_CHECK_NO_RESERVATIONS = load("dhcp/check-no-reservations")
 
 
 class VLANManager:
@@ -74,8 +63,8 @@ class VLANManager:
             check_tools(self._node, TOOLS),
             checks.bridge(self._inventory, slice_, self._node),
             check_ours(self._node, [port for vlan in vlans for port in _ports(vlan)]),
-            Step(self._node, "names of the namespaces", (Command(("sh", "-c", _ARE_OURS, "sh", *namespaces)),)),
-            Step(self._node, "room in /run", (Command(("sh", "-c", _HAS_ROOM, "sh", *kept)),)),
+            Step(self._node, "names of the namespaces", (Command(_CHECK_NAMESPACE_NAMES.argv(*namespaces)),)),
+            Step(self._node, "room in /run", (Command(_CHECK_RUN_ROOM.argv(*kept)),)),
             Step(self._node, "room for DHCP servers", (dhcp.has_room(vlans),)),
             Step(self._node, "room for neighbours", (neighbours.has_room(self.bounds(slice_)),)),
             *(self._internet_preflight(slice_) if slice_.uses_internet else ()),
@@ -162,7 +151,7 @@ class VLANManager:
     def close_internet(self) -> Step:
         """Takes down what slices share on the internet VLAN, if none of them uses it at that moment."""
         vlan = self._internet.vlan_id
-        unused = Command(("sh", "-c", _IS_UNUSED, "sh", hosts_folder(vlan)))
+        unused = Command(_CHECK_NO_RESERVATIONS.argv(hosts_folder(vlan)))
         return Step(self._node, f"end of VLAN {vlan}", (*self._close_internet(), unused), lock=True)
 
     # --- what has to be there, for whoever looks ----------------------------------------------------------------------

@@ -15,6 +15,7 @@ from network.port_security import flows_around
 from remote.console import Visit
 from remote.plan import Command, Step
 from shell import accelerator, daemon
+from shell.scripts import load
 
 TOOLS = (
     *("awk", "ip", "nft", "ovs-ofctl", "ovs-vsctl", "qemu-img", "qemu-system-x86_64"),
@@ -26,109 +27,14 @@ _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=d
 PORT_TAKEN = 98
 """The exit status of the look for room where other programs hold VNC ports; it says which, and which ports listen."""
 
-# VNC listens on the address by which the manager knows the worker. Of VMs that run already neither memory nor port is
-# needed again: a second deployment finds everything there.
-_HAS_ROOM = rf"""folder=$1 own=$2 here=; shift 2
-[ -d "$folder" ] || folder=.
-while read -r mark address _; do
-  [ "$mark $address" != "|-- $own" ] || here=1
-done </proc/net/fib_trie
-[ "$here" ] || {{ echo "$own is no address of this host; name it in workers_list by one that it has" >&2; exit 1; }}
-runs() {{ {daemon.RUNNING}; }}
-listening=$(ss -Hltn) needed=0 count=0 taken=
-while [ $# -gt 0 ]; do
-  if ! runs "$1" "$2"; then
-    needed=$((needed + $3)) count=$((count + 1))
-    case $listening in *":$4 "*) taken="$taken $4";; esac
-  fi
-  shift 4
-done
-[ -z "$taken" ] || {{
-  printf '%s\n' "$taken" "$listening"
-  echo "VNC ports are taken by other programs:$taken; deploy or repair the slice again, which takes others" >&2
-  exit {PORT_TAKEN}
-}}
-while read -r name free unit; do
-  [ "$name" != MemAvailable: ] || break
-done </proc/meminfo
-[ $((free / 1024)) -ge "$needed" ] || {{
-  echo "the VMs need $needed MiB of memory and $((free / 1024)) MiB are free; delete other slices or VMs there" >&2
-  exit 1
-}}
-room=$(df --output=avail -k "$folder"); room=$((${{room##*[!0-9]}} / 1024))
-[ "$room" -ge $((count * 16)) ] || {{ echo "the disk is full: $room MiB are left in $folder" >&2; exit 1; }}
-[ -w "$folder" ] ||
-  {{ echo "$folder cannot be written; is its disk mounted read-only, or is it another user's?" >&2; exit 1; }}
-""".rstrip()
-
-# A TAP of ours is known by its alias, also when its port is gone. A file of the kernel's that is empty fails `read`.
-_IS_OURS = """owner=$1; shift
-is_ours() { { read -r alias <"/sys/class/net/$1/ifalias"; } 2>/dev/null && [ "$alias" = "$owner" ]; }
-"""
-
-# `is_silent` has read the flags of the device; 1 is IFF_UP.
-_IS_READY = f"""{_IS_OURS}{stack.SILENT}is_ready() {{ is_ours "$1" && is_silent "$1" && [ $((flags & 1)) = 1 ]; }}
-"""
-
-_ARE_READY = f"""{_IS_READY}for tap; do
-  is_ready "$tap" || exit
-done"""
-
-_EXPECT_READY = f"""{_IS_READY}for tap; do
-  is_ready "$tap" || {{ echo "TAP $tap is not as it was made: up, without ARP and IPv6" >&2; exit 1; }}
-done"""
-
-# What ip says last is the number of a line.
-_IN_ONE_GO = r"""in_one_go() {
-  said=$(printf '%s\n' "$@" | ip -batch - 2>&1) || { printf '%s\n' "${said%Command failed*}" >&2; exit 1; }
-}
-"""
-
-# A TAP goes up last: until then it has no IP stack that could be reached.
-_MAKE_TAPS = f"""{_IS_READY}{_IN_ONE_GO}user=$1 wanted='' up=''; shift
-for tap; do
-  shift
-  ! is_ready "$tap" || continue
-  echo "$tap"
-  wanted="$wanted $tap"
-  [ -e "/sys/class/net/$tap" ] || set -- "$@" "tuntap add mode tap name $tap user $user"
-  set -- "$@" "link set dev $tap alias $owner addrgenmode none arp off"
-done
-[ "$wanted" ] || exit 0
-in_one_go "$@"
-set --
-for tap in $wanted; do
-  silence "$tap" || exit
-  set -- "$@" "link set dev $tap up"
-done
-in_one_go "$@"
-""".rstrip()
-
-# The kernel takes some 20 ms to see the last of a device, and no longer for all of a group.
-_REMOVE_TAPS = f"""{_IS_OURS}{_IN_ONE_GO}group=$1; shift
-for tap; do
-  shift
-  ! is_ours "$tap" || set -- "$@" "link set dev $tap group $group"
-done
-[ $# -gt 0 ] || exit 0
-in_one_go "$@" "link del group $group"
-""".rstrip()
-
-_TAPS_ARE_OURS = f"""{_IS_OURS}for tap; do
-  [ ! -e "/sys/class/net/$tap" ] || is_ours "$tap" ||
-    {{ echo "a device $tap is there that is not ours; remove it or give it another name" >&2; exit 1; }}
-done"""
-
-_ARE_FREE = f"""for path; do
-  [ ! -e "$path" ] || {{ echo "$path {ovs.FORGOTTEN}" >&2; exit 1; }}
-done"""
-
-_HAS_TOOLS = """[ "${SUDO_UID-1}" != 0 ] || {
-  echo "the SSH user is root there, and QEMU would run as root; name another one in ssh: user" >&2; exit 1
-}
-missing=
-for tool; do command -v "$tool" >/dev/null || missing="$missing $tool"; done
-[ -z "$missing" ] || { echo "not installed:$missing (docs/install-hosts.md lists the packages)" >&2; exit 1; }"""
+_CHECK_ROOM = load("vms/check-room")
+_CHECK_FREE_PATHS = load("vms/check-free-paths")
+_CHECK_TOOLS = load("vms/check-tools")
+_TAPS_ARE_READY = load("taps/taps-are-ready")
+_CHECK_TAPS = load("taps/check-taps")
+_MAKE_TAPS = load("taps/make-taps")
+_REMOVE_TAPS = load("taps/remove-taps")
+_CHECK_TAP_NAMES = load("taps/check-tap-names")
 
 
 class TakenPorts(NamedTuple):
@@ -155,7 +61,7 @@ class VMLauncher:
             checks.bridge(self._inventory, slice_, worker),
             check_ours(worker, self.ports(slice_, worker)),
             self._check_taps(slice_, worker),
-            Step(worker, "room for the VMs", (Command(("sh", "-c", _HAS_ROOM, "sh", *needs), as_user=True),)),
+            Step(worker, "room for the VMs", (Command(_CHECK_ROOM.argv(*needs), as_user=True),)),
             *self._check_accelerator(worker),
         )
 
@@ -232,13 +138,13 @@ class VMLauncher:
 
     def _make_taps(self, taps: Sequence[str]) -> Command:
         """Create TAPs that the SSH user may open, and that the worker itself is not on."""
-        make = ("sh", "-c", _MAKE_TAPS, "sh", ovs.OWNER, self._inventory.ssh.user, *taps)
-        return Command(make, unless=("sh", "-c", _ARE_READY, "sh", ovs.OWNER, *taps))
+        make = _MAKE_TAPS.argv(ovs.OWNER, self._inventory.ssh.user, *taps)
+        return Command(make, unless=_TAPS_ARE_READY.argv(ovs.OWNER, *taps))
 
     @staticmethod
     def _expect_silence(slice_: Slice, ports: Sequence[ovs.Port]) -> tuple[Command, ...]:
         taps = [port.name for port in ports]
-        ready = Command(("sh", "-c", _EXPECT_READY, "sh", ovs.OWNER, *taps))
+        ready = Command(_CHECK_TAPS.argv(ovs.OWNER, *taps))
         return ready, stack.expect_dropped(slice_.slice_id, taps)
 
     def _wall_in(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
@@ -261,7 +167,7 @@ class VMLauncher:
 
     def _check_taps(self, slice_: Slice, worker: str) -> Step:
         names = (port.name for port in self.ports(slice_, worker))
-        return Step(worker, "names of the TAPs", (Command(("sh", "-c", _TAPS_ARE_OURS, "sh", ovs.OWNER, *names)),))
+        return Step(worker, "names of the TAPs", (Command(_CHECK_TAP_NAMES.argv(ovs.OWNER, *names)),))
 
     # --- QEMU ---------------------------------------------------------------------------------------------------------
 
@@ -333,12 +239,12 @@ class VMLauncher:
 
 def remove_taps(names: Sequence[str], group: str) -> Command:
     """Removes those of the TAPs that carry our mark, at once, as a group of devices that nobody else uses."""
-    return Command(("sh", "-c", _REMOVE_TAPS, "sh", ovs.OWNER, group, *names))
+    return Command(_REMOVE_TAPS.argv(ovs.OWNER, group, *names))
 
 
 def check_tools(host: str, tools: tuple[str, ...]) -> Step:
     """Read-only: the programs are installed on `host`."""
-    return Step(host, "programs", (Command(("sh", "-c", _HAS_TOOLS, "sh", *tools)),))
+    return Step(host, "programs", (Command(_CHECK_TOOLS.argv(*tools)),))
 
 
 def check_ours(host: str, ports: Sequence[ovs.Port]) -> Step:
@@ -351,7 +257,7 @@ def check_free(host: str, ports: Sequence[ovs.Port], paths: Sequence[str], *, as
 
     Ids come again where an older `database.yaml` was put back.
     """
-    look = Command(("sh", "-c", _ARE_FREE, "sh", *paths), as_user=as_user)
+    look = Command(_CHECK_FREE_PATHS.argv(*paths), as_user=as_user)
     return Step(host, "nothing of a forgotten slice", (Command(ovs.are_free(ports)), look))
 
 

@@ -13,83 +13,17 @@ from core.names import dhcp_namespace, dhcp_port, slice_part
 from network.namespaces import folder, remove_namespaces
 from remote.plan import Command
 from shell import daemon
-from shell.parallel import BESIDE, grouped
+from shell.parallel import grouped
+from shell.scripts import Script, load
 
-# An empty file is one that could not be written.
-_ARE_WRITTEN = """for own; do [ -s "$own" ] || exit; done"""
-
-_WRITE = rf"""{BESIDE}write() {{
-  namespace=$1 own=$2; shift 2
-  [ ! -s "$own" ] || exit 0
-  printf '%s\n' "$@" >"$own" || {{ echo "$own cannot be written; is /run full?" >&2; exit 1; }}
-  echo "${{namespace##*[!0-9]}}"
-}}
-beside write "$@"
-""".rstrip()
-
-# dnsmasq binds its socket to the interface, and goes on holding it when another one has taken the name. Where it has no
-# socket at all it lives on in a namespace of that name that was deleted.
-# `serves NAMESPACE PIDFILE MARK`.
-_SERVES = """serves() {
-  runs "$2" "$3" && case $(ss -N "$1" -Hlun "sport = :67") in "" | *%if*) return 1;; esac
-}
-"""
-
-_ALL_SERVE = f"""{BESIDE}{daemon.RUNS}{_SERVES}beside serves "$@"
-""".rstrip()
-
-_EXPECT_SERVING = f"""{BESIDE}{daemon.RUNS}{_SERVES}expect() {{
-  serves "$@" || {{ echo "no dnsmasq serves there" >&2; exit 1; }}
-}}
-beside expect "$@"
-""".rstrip()
-
-LOG_BYTES = 1 << 17
-"""How long the log of a VLAN gets. /run is memory, and there are 2,000 VLANs."""
-
-# `forget LINK...`: removes what is ours among names in /tmp, where all users may make anything. Ours are links of root
-# to our logs, and the logs that older versions left there: those belong to dnsmasq's user, never to a person.
-OUR_LOGS = r"""-type l -user root -lname '/run/*/log' -o -type f \( -uid -1000 -o -uid 65534 \)"""
-"""An expression of find(1) for them."""
-_FORGET = rf"""forget() {{
-  for link; do
-    shift
-    if [ -h "$link" ] || [ -f "$link" ]; then set -- "$@" "$link"; fi
-  done
-  [ $# -eq 0 ] || find "$@" -maxdepth 0 \( {OUR_LOGS} \) -delete
-}}
-"""
-
-_FORGET_LINKS = f"""{_FORGET}forget "$@"
-""".rstrip()
-
-# `serve NAMESPACE PIDFILE MARK LOG LINK COMMAND...`, where dnsmasq does not serve already.
-#
-# A link is made where nothing has its name, and nobody needs it: a foreign one keeps its name and is never followed. A
-# guest can ask for addresses all day: a write beyond the limit fails, and dnsmasq goes on without it (setrlimit(2)).
-_SERVING = f"""{daemon.END}{_SERVES}{_FORGET}serve() {{
-  ! serves "$@" || exit 0
-  end TERM "$2" "$3" || exit
-  namespace=$1 log=$4 link=$5; shift 5
-  [ ! -e "$log" ] || rm -f "$log" || exit
-  [ -h "$link" ] || [ ! -f "$link" ] || forget "$link"
-  [ -h "$link" ] || [ -e "$link" ] || ln -sT "$log" "$link" 2>/dev/null
-  trap "" XFSZ; ulimit -f {LOG_BYTES // 512} || exit
-  echo "${{namespace##*[!0-9]}}"
-  exec ip netns exec "$namespace" "$@"
-}}
-"""
-
-_SERVE = f"""{BESIDE}{_SERVING}beside serve "$@"
-""".rstrip()
-
-# The server goes on holding the addresses that it gave (dnsmasq(8)), so it is started anew for those who stay. One
-# command that says nothing in between: if its manager dies meanwhile it goes on, and the others have their server.
-_LEAVE = f"""{_SERVING}own=$1 hosts=$2; shift 2
-if [ -e "$own" ]; then end TERM "$2" "$3" && rm -f "$own" || exit; fi
-rmdir "$hosts" 2>/dev/null
-[ ! -d "$hosts" ] || serve "$@" >/dev/null
-""".rstrip()
+_RESERVATIONS_ARE_WRITTEN = load("dhcp/reservations-are-written")
+_WRITE_RESERVATIONS = load("dhcp/write-reservations")
+_SERVERS_SERVE = load("dhcp/servers-serve")
+_CHECK_SERVERS = load("dhcp/check-servers")
+_START_SERVERS = load("dhcp/start-servers")
+_LEAVE_SERVER = load("dhcp/leave-server")
+_REMOVE_LOG_LINKS = load("dhcp/remove-log-links")
+_CHECK_SERVER_ROOM = load("dhcp/check-server-room")
 
 
 @dataclass(frozen=True)
@@ -102,15 +36,6 @@ class Guest:
 
 SPARE_INSTANCES = 16
 """Instances of inotify(7) that are left to other programs of the user root, whose servers begin as."""
-
-# Each server watches its folder of reservations by an instance of its own.
-_HAS_ROOM = r"""spare=$1 servers=0; shift
-limit=$(cat /proc/sys/fs/inotify/max_user_instances 2>/dev/null) || exit 0
-for folder in /run/ns-dhcp-vlan*; do [ ! -d "$folder" ] || servers=$((servers + 1)); done
-for namespace; do [ -d "/run/$namespace" ] || servers=$((servers + 1)); done
-[ $((servers + spare)) -le "$limit" ] ||
-  { echo "$servers DHCP servers need an inotify instance each, and the kernel gives a user $limit;" \
-      "raise it: sysctl -w fs.inotify.max_user_instances=4096" >&2; exit 1; }"""
 
 
 @dataclass(frozen=True)
@@ -152,7 +77,7 @@ def server_of(slice_id: int, subnet: Subnet) -> Server:
 
 def has_room(vlans: Iterable[int]) -> Command:
     """Check, read-only, that the kernel lets the servers of these VLANs start beside those that are there."""
-    return Command(("sh", "-c", _HAS_ROOM, "sh", str(SPARE_INSTANCES), *map(dhcp_namespace, vlans)))
+    return Command(_CHECK_SERVER_ROOM.argv(str(SPARE_INSTANCES), *map(dhcp_namespace, vlans)))
 
 
 def reserve(slice_id: int, subnets: Sequence[Subnet]) -> Command:
@@ -161,25 +86,25 @@ def reserve(slice_id: int, subnets: Sequence[Subnet]) -> Command:
     words = (
         (dhcp_namespace(subnet.vlan_id), own, *subnet.reservations) for own, subnet in zip(files, subnets, strict=True)
     )
-    write = ("sh", "-c", _WRITE, "sh", *grouped(words))
-    return Command(write, unless=("sh", "-c", _ARE_WRITTEN, "sh", *files))
+    write = _WRITE_RESERVATIONS.argv(*grouped(words))
+    return Command(write, unless=_RESERVATIONS_ARE_WRITTEN.argv(*files))
 
 
 def serve(subnets: Sequence[Subnet], dns: str, *extra: str) -> Command:
     """Starts the dnsmasq of each VLAN that has none that serves, and prints its number; `extra`: more options."""
-    start = ("sh", "-c", _SERVE, "sh", *grouped(_starting(subnet, dns, *extra) for subnet in subnets))
-    return Command(start, unless=_serving(_ALL_SERVE, [subnet.vlan_id for subnet in subnets]))
+    start = _START_SERVERS.argv(*grouped(_starting(subnet, dns, *extra) for subnet in subnets))
+    return Command(start, unless=_serving(_SERVERS_SERVE, [subnet.vlan_id for subnet in subnets]))
 
 
 def leave(slice_id: int, subnet: Subnet, dns: str, *extra: str) -> Command:
     """Takes the slice out of a server that several share; without others it ends, and its folder is gone."""
     own, folder_of_all = hosts_file(slice_id, subnet.vlan_id), hosts_folder(subnet.vlan_id)
-    return Command(("sh", "-c", _LEAVE, "sh", own, folder_of_all, *_starting(subnet, dns, *extra)))
+    return Command(_LEAVE_SERVER.argv(own, folder_of_all, *_starting(subnet, dns, *extra)))
 
 
 def expect_serving(vlans: Iterable[int]) -> Command:
     """Read-only: each VLAN's dnsmasq lives and listens on the interface that is there now."""
-    return Command(_serving(_EXPECT_SERVING, vlans))
+    return Command(_serving(_CHECK_SERVERS, vlans))
 
 
 def remove_servers(*vlans: int) -> tuple[Command, ...]:
@@ -195,7 +120,7 @@ def remove_servers(*vlans: int) -> tuple[Command, ...]:
 
 def forget_links(*vlans: int, unless: tuple[str, ...] = ()) -> Command:
     """Remove what leads to the logs of VLANs from its documented place, if it is ours."""
-    return Command(("sh", "-c", _FORGET_LINKS, "sh", *map(log_link, vlans)), unless=unless)
+    return Command(_REMOVE_LOG_LINKS.argv(*map(log_link, vlans)), unless=unless)
 
 
 def hosts_folder(vlan: int) -> str:
@@ -242,8 +167,8 @@ def _own_routes(subnet: Subnet, guest: Guest, tag: str) -> Iterator[str]:
         yield f"--dhcp-option=tag:{tag},121,{routes}"
 
 
-def _serving(script: str, vlans: Iterable[int]) -> tuple[str, ...]:
-    return ("sh", "-c", script, "sh", *grouped(map(_server_words, vlans)))
+def _serving(look: Script, vlans: Iterable[int]) -> tuple[str, ...]:
+    return look.argv(*grouped(map(_server_words, vlans)))
 
 
 def _server_words(vlan: int) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from core.inventory import Inventory
 from core.names import gateway_port
 from network import ovs
 from remote.plan import Command
+from shell.scripts import load
 
 NEAR = "NEAR"
 """Stands for each network that the uplink itself is in; the host knows which these are."""
@@ -45,76 +46,10 @@ SPECIAL = (
 )
 """Private, link-local, shared, reserved, multicast (RFC 1918, 5771, 6890): not the internet, but the site's own."""
 
-# A rule that is not there is looked for, which changes nothing. What it says of a match is in the first of its lines.
-_HAS_MATCHES = r"""said=$(iptables -C INPUT -m u32 --u32 0=0 -m connlimit --connlimit-above 1 \
-  -m hashlimit --hashlimit-above 1/sec --hashlimit-mode srcip --hashlimit-name none \
-  -m conntrack --ctstate NEW -m mac --mac-source 02:00:00:00:00:00 -m addrtype ! --src-type LOCAL \
-  -m comment --comment none -j DROP 2>&1)
-case $said in
-  *"load match"* | *"kernel module"*)
-    echo "iptables cannot do what keeps guests apart; install its extensions and the kernel's modules of that name" \
-      "(${said%%"
-"*})" >&2; exit 1;;
-esac"""
-
-# The guests that DHCP knows, but for those of this slice, and those of this slice, can together have so many entries.
-_HAS_ROOM = r"""folder=$1 own=$2 guests=$3 lasting=$4 burst=$5 rate=$6
-cd /proc/sys/net/netfilter 2>/dev/null || exit 0
-set -- $(cat nf_conntrack_max nf_conntrack_tcp_timeout_time_wait); most=$1 closed=$2
-for file in "$folder"/*; do
-  [ "$file" != "$own" ] && [ -f "$file" ] || continue
-  while read -r line; do guests=$((guests + 1)); done <"$file"
-done
-needed=$((guests * (lasting + burst + rate * closed)))
-[ "$needed" -le "$most" ] ||
-  { echo "$guests guests may hold $needed connections, and the kernel has room for $most;" \
-      "raise it: sysctl -w net.netfilter.nf_conntrack_max=262144" >&2; exit 1; }"""
-
-# `wanted RULE...`: with the networks that stand for NEAR. `saved PROGRAM`: awk(1) on `rules`, which are without quotes,
-# with their `chains`, and whether they are `ours`.
-_FUNCTIONS = r"""owner=$1 uplink=$2; shift 2
-wanted() {
-  for rule; do
-    case $rule in
-      *NEAR*)
-        for near in $(ip -4 -o route show dev "$uplink" scope link | cut -d ' ' -f 1); do
-          case $near in default) continue;; */*) ;; *) near=$near/32;; esac
-          echo "${rule%%NEAR*}$near${rule#*NEAR}"
-        done;;
-      *) echo "$rule";;
-    esac
-  done
-}
-saved() {
-  iptables-save | awk -v mark=" --comment $owner " '
-    /^\*/ { table = substr($1, 2) }
-    /^-A / { gsub(/"/, ""); rules[++all] = table " " $0; chains[all] = table " " $2; ours[all] = index($0, mark) }
-    END { split("mangle nat filter", tables); '"$1"' }'
-}
-"""
-
-# The rules of each chain up to the last one of ours, and so those that others have put before it.
-_ARE_THERE = f"""{_FUNCTIONS}standing() {{
-  saved 'for (n = 1; n <= all; n++) if (ours[n]) last[chains[n]] = n
-    for (t = 1; t <= 3; t++)
-      for (n = 1; n <= all; n++)
-        if (n <= last[chains[n]] && index(chains[n], tables[t] " ") == 1) print rules[n]'
-}}
-[ "$(wanted "$@")" = "$(standing)" ]"""
-
-# Rules that are there, an empty line, and rules that shall be there: the first go and the others come, in one run for
-# all tables, where there are any.
-_APPLY = rf"""{_FUNCTIONS}lines=$({{ saved 'for (n = 1; n <= all; n++) if (ours[n]) print rules[n]'; echo; wanted "$@"; }} | awk '
-  NF == 0 {{ wants = 1; next }}
-  {{ table = $1; sub(/^[^ ]+ -A /, "") }}
-  wants {{ new[table] = "-I " $0 "\n" new[table]; next }}
-  {{ gone[table] = gone[table] "-D " $0 "\n" }}
-  END {{
-    split("mangle nat filter", tables)
-    for (t = 1; t <= 3; t++)
-      if (lines = gone[tables[t]] new[tables[t]]) printf "*%s\n%sCOMMIT\n", tables[t], lines
-  }}')
-[ -z "$lines" ] || printf '%s\n' "$lines" | iptables-restore -w 10 --noflush"""
+_CHECK_MATCHES = load("firewall/check-matches")
+_CHECK_CONNECTION_ROOM = load("firewall/check-connection-room")
+_RULES_ARE_THERE = load("firewall/rules-are-there")
+_APPLY_RULES = load("firewall/apply-rules")
 
 
 @dataclass(frozen=True)
@@ -191,7 +126,7 @@ def _forward(inventory: Inventory) -> Iterator[Rule]:
 
 def has_matches() -> Command:
     """Read-only: iptables and the kernel know the matches of these rules and of those in `network/port_security.py`."""
-    return Command(("sh", "-c", _HAS_MATCHES))
+    return Command(_CHECK_MATCHES.argv())
 
 
 def most_connections(closed_seconds: int) -> int:
@@ -205,15 +140,15 @@ def has_room(folder: str, own: str, guests: int) -> Command:
     `folder`: the reservations of all slices, a file for each; `own`: that of the slice, which has so many `guests`.
     """
     words = (folder, own, str(guests), str(AT_ONCE), str(NEW_BURST), str(NEW_PER_SECOND))
-    return Command(("sh", "-c", _HAS_ROOM, "sh", *words))
+    return Command(_CHECK_CONNECTION_ROOM.argv(*words))
 
 
 def put_up(inventory: Inventory) -> Command:
     """All of our rules, in their order and in front of others, unless that is so."""
     words = (ovs.OWNER, inventory.internet.uplink, *(rule.text for rule in rules(inventory)))
-    return Command(("sh", "-c", _APPLY, "sh", *words), unless=("sh", "-c", _ARE_THERE, "sh", *words))
+    return Command(_APPLY_RULES.argv(*words), unless=_RULES_ARE_THERE.argv(*words))
 
 
 def take_down() -> Command:
     """None of our rules: whatever carries our mark, for the hosts it names may have been others when it was made."""
-    return Command(("sh", "-c", _APPLY, "sh", ovs.OWNER, ""))
+    return Command(_APPLY_RULES.argv(ovs.OWNER, ""))

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 
 from core.names import dhcp_namespace, router_namespace
 from remote.plan import Command
+from shell.scripts import load
 
 ROUTER_SPARE, SERVER_SPARE = 32, 6
 """Addresses that a router and a DHCP server may know, besides those of the links' ends."""
@@ -29,20 +30,12 @@ TABLE = "cloud-repositorio"
 _RULES = (("arp", "heard", "input", "arp saddr ip"), ("ip", "sent", "postrouting", "ip daddr"))
 _PRIORITY = -500  # one without a name: versions of nft name others differently
 
-# How many entries there are now is shown where the host's own namespace is looked at from.
-_HAS_ROOM = r"""wanted=$1 recommended=$2 there=0 folder=/proc/sys/net/ipv4/neigh/default
-[ -e "$folder/gc_thresh3" ] || exit 0
-most=$(cat "$folder/gc_thresh3") || exit
-[ ! -r /proc/net/stat/arp_cache ] || { read -r words && read -r there words; } </proc/net/stat/arp_cache
-there=$((0x$there))
-[ $((there + wanted)) -le "$most" ] ||
-  { echo "the kernel has room for $most neighbours, $there are there and the slice may have $wanted more;" \
-      "raise it: sysctl -w net.ipv4.neigh.default.gc_thresh3=$recommended" >&2; exit 1; }"""
+_CHECK_NEIGHBOUR_ROOM = load("namespaces/check-neighbour-room")
 
 
 def has_room(namespaces: Mapping[str, int]) -> Command:
     """Check, read-only, that the kernel has room for the neighbours that these namespaces may have."""
-    return Command(("sh", "-c", _HAS_ROOM, "sh", str(2 * sum(namespaces.values())), str(RECOMMENDED)))
+    return Command(_CHECK_NEIGHBOUR_ROOM.argv(str(2 * sum(namespaces.values())), str(RECOMMENDED)))
 
 
 def bounds(slice_id: int, vlans: Sequence[int]) -> dict[str, int]:

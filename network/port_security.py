@@ -23,30 +23,16 @@ from core.names import (
 )
 from models import Slice, internet_interfaces
 from remote.plan import Command
+from shell.scripts import load
 
 _LINK_TABLE = 193
 _NO_ADDRESS_YET = "0.0.0.0"  # noqa: S104 - nothing listens there: it is what a DHCP client sends from
 _UNICAST = "00:00:00:00:00:00/01:00:00:00:00:00"
 
-_FILTER = """namespace=$1 chain=$2; shift 2
-filter() { ip netns exec "$namespace" iptables-save -t filter | tr -d '"'; }"""
 
-# The chain rule by rule, the one way into it, and that nothing else comes in; some versions write MACs in capitals.
-_HEARS = rf"""{_FILTER}
-found=$(filter | sed -n -e 's/^\(:INPUT DROP\) .*/\1/p' -e "/^-A INPUT -j $chain\$/p" -e "/^-A $chain /p")
-[ "$(printf '%s\n' "$@" | tr A-Z a-z)" = "$(printf '%s\n' "$found" | tr A-Z a-z)" ]"""
-_HEARS_NOT = f"""{_FILTER}
-! filter | grep -q "^:$chain \""""
-
-# In one transaction. What is there of the chain is replaced, so that a rule deleted or added by hand is mended as well.
-_HEAR = rf"""{_FILTER}
-{{
-  echo "*filter"
-  [ $# -eq 0 ] || printf '%s\n' ":$chain -" ":OUTPUT ACCEPT"
-  filter | sed -n "s/^-A INPUT -j $chain\$/-D INPUT -j $chain/p"
-  if [ $# -gt 0 ]; then printf '%s\n' "$@"; else printf '%s\n' "-F $chain" "-X $chain"; fi
-  echo COMMIT
-}} | ip netns exec "$namespace" iptables-restore -w 10 --noflush"""
+_FILTER_HAS_RULES = load("dhcp/filter-has-rules")
+_FILTER_IS_GONE = load("dhcp/filter-is-gone")
+_SET_FILTER = load("dhcp/set-filter")
 
 
 def flows_around(inventory: Inventory, slice_: Slice, worker: str) -> list[str]:
@@ -77,7 +63,7 @@ def hear_own_requests(slice_id: int, vlan: int, reservations: Iterable[str]) -> 
     `reservations`: MAC, address.
     """
     words = (dhcp_namespace(vlan), chain(slice_id), *heard(slice_id, reservations))
-    return Command(("sh", "-c", _HEAR, "sh", *words), unless=("sh", "-c", _HEARS, "sh", *words))
+    return Command(_SET_FILTER.argv(*words), unless=_FILTER_HAS_RULES.argv(*words))
 
 
 def heard(slice_id: int, reservations: Iterable[str]) -> tuple[str, ...]:
@@ -94,7 +80,7 @@ def heard(slice_id: int, reservations: Iterable[str]) -> tuple[str, ...]:
 def hear_no_more(slice_id: int, vlan: int) -> Command:
     """Takes the slice's chain away."""
     words = (dhcp_namespace(vlan), chain(slice_id))
-    return Command(("sh", "-c", _HEAR, "sh", *words), unless=("sh", "-c", _HEARS_NOT, "sh", *words))
+    return Command(_SET_FILTER.argv(*words), unless=_FILTER_IS_GONE.argv(*words))
 
 
 def _own_request(mac: str, address: str) -> str:

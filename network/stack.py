@@ -5,7 +5,7 @@ before all flows. Three barriers close that, and none of them disturbs Open vSwi
 before they are reached, and whose packet socket gets its copy before them:
 
 - an nftables table per slice drops IPv4 and IPv6 of its TAPs before connection tracking and routing (nft(8));
-- a TAP has no ARP, no IPv6 and strict reverse path filtering (`SILENT`; ip-link(8), ip-sysctl in the kernel's manual);
+- a TAP has no ARP, no IPv6 and strict reverse path filtering (`silence`; ip-link(8), ip-sysctl in the kernel's manual);
 - gateway and DHCP ports have no IPv6: in a namespace of ours it is off, in the root namespace per device.
 """
 
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from core.names import slice_of_part, slice_part
 from remote.plan import Command
+from shell.scripts import Script, load
 
 _TABLES = "cloud-repositorio-"
 """The beginning of our tables' names; the rest is the `slice_part`."""
@@ -22,43 +23,10 @@ _TABLES = "cloud-repositorio-"
 _CHAIN = "type filter hook prerouting priority -500; policy accept;"
 """Before fragments are put together (-400), which would cost the host memory."""
 
-_NO_ARP = 0x80
-"""IFF_NOARP (netdevice(7))."""
 
-# A kernel without IPv6 has no such files. A shell reads byte by byte, and gets one byte of a setting and then its end:
-# `read` fails and has read it.
-NO_IPV6 = """has_no_ipv6() {
-  [ -e "/proc/sys/net/ipv6/conf/$1" ] || return 0
-  off=; read -r off <"/proc/sys/net/ipv6/conf/$1/disable_ipv6"; [ "$off" = 1 ]
-}
-disable_ipv6() {
-  [ ! -e "/proc/sys/net/ipv6/conf/$1" ] || echo 1 >"/proc/sys/net/ipv6/conf/$1/disable_ipv6"
-}
-"""
-"""`has_no_ipv6 DEVICE` and `disable_ipv6 DEVICE`; `all` is every device of this network namespace, and each new one."""
-
-SILENT = f"""{NO_IPV6}is_silent() {{
-  read -r flags <"/sys/class/net/$1/flags" && [ $((flags & {_NO_ARP})) != 0 ] && has_no_ipv6 "$1" || return
-  filter=; read -r filter <"/proc/sys/net/ipv4/conf/$1/rp_filter"; [ "$filter" = 1 ]
-}}
-silence() {{ disable_ipv6 "$1" && echo 1 >"/proc/sys/net/ipv4/conf/$1/rp_filter"; }}
-"""
-"""`is_silent TAP` and `silence TAP`, which needs `arp off` by ip(8) beside it; also what `NO_IPV6` has."""
-
-# Lists of one version and the next differ in white space at most.
-_MATCHES = """set -f; [ "$(echo $(nft list table inet "$1" 2>/dev/null))" = "$2" ]"""
-
-# Before the first TAP there is no table to look for, which saves a process.
-_IS_DROPPED = f"""for tap in $3; do
-  [ ! -e "/sys/class/net/$tap" ] || {{ {_MATCHES}; exit; }}
-done
-exit 1"""
-
-_EXPECT_DROPPED = f"""{_MATCHES} ||
-  {{ echo "nftables has not the table $1 as it was made: TAPs reach this host's IP stack" >&2; exit 1; }}"""
-
-
-_HAS_NO_NFT = ("sh", "-c", "! command -v nft >/dev/null")
+_TAPS_ARE_DROPPED = load("taps/taps-are-dropped")
+_CHECK_TAPS_DROPPED = load("taps/check-taps-dropped")
+_HAS_NO_NFT = load("taps/has-no-nft")
 
 
 def table_of(slice_id: int) -> str:
@@ -75,18 +43,20 @@ def drop_taps(slice_id: int, taps: Sequence[str]) -> Command:
     """Drop what comes from these TAPs before the host's IP stack: one transaction, the slice's table as a whole."""
     table = table_of(slice_id)
     text = "\n".join((f"add table inet {table}", f"delete table inet {table}", *_lines(table, taps)))
-    return Command(("nft", "-f", "-"), f"{text}\n", unless=_question(_IS_DROPPED, slice_id, taps))
+    return Command(("nft", "-f", "-"), f"{text}\n", unless=_question(_TAPS_ARE_DROPPED, slice_id, taps))
 
 
 def expect_dropped(slice_id: int, taps: Sequence[str]) -> Command:
     """Check that the slice's table is as `drop_taps` made it. Read-only."""
-    return Command(_question(_EXPECT_DROPPED, slice_id, taps))
+    return Command(_question(_CHECK_TAPS_DROPPED, slice_id, taps))
 
 
 def remove_drop(slice_id: int) -> Command:
     """Remove the slice's table; a slice of an older version has none, and its host may have no nft(8)."""
     table = table_of(slice_id)
-    return Command(("nft", "-f", "-"), f"add table inet {table}\ndelete table inet {table}\n", unless=_HAS_NO_NFT)
+    return Command(
+        ("nft", "-f", "-"), f"add table inet {table}\ndelete table inet {table}\n", unless=_HAS_NO_NFT.argv()
+    )
 
 
 def listing(slice_id: int, taps: Sequence[str]) -> str:
@@ -94,8 +64,8 @@ def listing(slice_id: int, taps: Sequence[str]) -> str:
     return " ".join(" ".join(_lines(table_of(slice_id), taps)).split())
 
 
-def _question(script: str, slice_id: int, taps: Sequence[str]) -> tuple[str, ...]:
-    return ("sh", "-c", script, "sh", table_of(slice_id), listing(slice_id, taps), " ".join(taps))
+def _question(look: Script, slice_id: int, taps: Sequence[str]) -> tuple[str, ...]:
+    return look.argv(table_of(slice_id), listing(slice_id, taps), " ".join(taps))
 
 
 def _lines(table: str, taps: Sequence[str]) -> list[str]:

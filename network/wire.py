@@ -14,6 +14,7 @@ from core.inventory import Inventory
 from models import NOWHERE, Slice, internet_interfaces
 from network import ovs
 from remote.plan import Command, Step
+from shell.scripts import load
 
 TITLE = "data network"
 
@@ -24,49 +25,7 @@ _ETHERTYPE = "88b5"  # for local experiments (IEEE 802, 9.2.4): no protocol stac
 _EVERYBODY = "ffffffffffff"
 _SHORTEST = 60
 
-# Words: the host that a VLAN's frame has to come from, VLAN and MAC of each. There are two blanks between columns.
-_HEAR = rf"""wait=$1; shift
-read -r up _ </proc/uptime; end=$((${{up%.*}} + wait))
-look() {{
-  missing='' silent='' heard='' tried=''
-  table=$(ovs-appctl --timeout=10 fdb/show {ovs.BRIDGE}) || exit
-  while [ $# -gt 0 ]; do
-    case " $tried " in *" $1 "*) ;; *) tried="$tried $1";; esac
-    case $table in
-      *" $2  $3 "*) case " $heard " in *" $1 "*) ;; *) heard="$heard $1";; esac;;
-      *) missing="$missing $1/$2";;
-    esac
-    shift 3
-  done
-}}
-while look "$@"; [ "$missing" ]; do
-  read -r up _ </proc/uptime
-  [ "${{up%.*}}" -lt "$end" ] || break
-  sleep 0.2
-done
-[ "$missing" ] || exit 0
-first='' more=0 seen='' partly=''
-for each in $missing; do
-  case " $seen " in *" ${{each#*/}} "*) continue;; esac
-  [ "$first" ] && more=$((more + 1)) || first=${{each#*/}}
-  seen="$seen ${{each#*/}}"
-done
-[ "$more" = 0 ] || first="$first and $more more"
-for host in $tried; do
-  case " $heard " in
-    *" $host "*) case "$missing/" in *" $host/"*) partly="${{partly:+$partly, }}$host";; esac;;
-    *) silent="${{silent:+$silent, }}$host";;
-  esac
-done
-look="does the switch between the hosts pass them tagged (trunk)? Is the data port on the bridge, and up \
-(ovs-vsctl list-ports {ovs.BRIDGE}; ip link set PORT up)?"
-case $silent,$heard in
-  *,*,) echo "VLAN $first: nothing arrives from any other host ($silent); look at the wire of this host: $look";;
-  ?*,) echo "VLAN $first: nothing arrives from $silent; look at the wires of both: $look";;
-  ?*,*) echo "VLAN $first: nothing arrives from $silent, from other hosts it does; look at the wire of $silent: $look";;
-  *) echo "VLAN $first: nothing arrives from $partly, and on other VLANs it does: $look";;
-esac >&2
-exit 1"""
+_AWAIT_FRAMES = load("bridge/await-frames")
 
 
 def spans(inventory: Inventory, slice_: Slice, absent: Collection[str] = ()) -> dict[int, tuple[str, ...]]:
@@ -101,7 +60,7 @@ def hear(vlans: Mapping[int, tuple[str, ...]], run: int) -> Iterator[Step]:
             if step.host in there and host != step.host
             for word in (host, str(vlan), probe_mac(run, host))
         ]
-        yield Step(step.host, TITLE, (*step.do, Command(("sh", "-c", _HEAR, "sh", str(HEAR_SECONDS), *words))))
+        yield Step(step.host, TITLE, (*step.do, Command(_AWAIT_FRAMES.argv(str(HEAR_SECONDS), *words))))
 
 
 def probe_mac(run: int, host: str) -> str:

@@ -156,14 +156,20 @@ def _left_by(step: Step) -> tuple[str, ...]:
 
 
 def shell(argv: tuple[str, ...], names: Mapping[str, str] | None = None) -> str:
-    """`argv` as a line for a POSIX shell that gives exactly these arguments back.
+    """`argv` as a line for a POSIX shell that gives exactly these arguments back, but for the names of scripts.
 
-    Scripts that are among `names` stand in it as the shell variable of that name.
+    Scripts that are among `names` stand in it as the shell variable of that name. Their own names are for people: a
+    host is sent `sh` instead.
     """
-    return " ".join(
-        f'"${names[word]}"' if names and word in names and argv[place - 2 : place] == _SHELL else shlex.quote(word)
-        for place, word in enumerate(argv)
-    )
+    return " ".join(_word(argv, place, names or {}) for place in range(len(argv)))
+
+
+def _word(argv: tuple[str, ...], place: int, names: Mapping[str, str]) -> str:
+    if place >= 2 and argv[place - 2 : place] == _SHELL and argv[place] in names:
+        return f'"${names[argv[place]]}"'
+    if place >= 3 and argv[place - 3 : place - 1] == _SHELL:
+        return _SHELL[0]
+    return shlex.quote(argv[place])
 
 
 def script_names(argvs: Iterable[tuple[str, ...]]) -> dict[str, str]:

@@ -1,1 +1,1 @@
-"""What hosts run: scripts and the functions that they share."""
+"""The scripts that hosts run (`*.sh`, by area), and the modules that make their words."""

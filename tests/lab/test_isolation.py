@@ -15,9 +15,8 @@ from functools import cached_property, partial
 
 import pytest
 
-import qcow_manager
 from lab import Lab
-from network.dhcp import LOG_BYTES
+from shell.scripts import load
 from tests.support.lab import frames as f
 from tests.support.lab import intruder, visitor
 from tests.support.lab.visitor import Guest, Menu, SeenVM, wait_until
@@ -28,6 +27,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.torture]
 GATEWAY, GATEWAY_MAC = "10.60.7.1", "02:c1:0d:00:00:01"
 DHCP_SERVER, DHCP_MAC = "10.60.7.2", "02:c1:0d:00:00:02"
 INTERNET_VLAN = 400
+LOG_BYTES = 1 << 17
 HOSTS = ("10.0.10.1", "10.0.10.2", "10.0.10.3", "10.0.10.250")
 SWITCHES = tuple(visitor.HOSTS.values())
 STRANGER = "daemon"
@@ -538,9 +538,9 @@ def test_a_base_image_that_names_another_file_is_refused(lab: Lab) -> None:
 qemu-img create -q -f qcow2 -F raw -b /etc/passwd backed; echo text >text; cp /etc/passwd raw; truncate -s 1M raw
 qemu-img create -q -f qcow2 -o data_file=raw,data_file_raw=on split 1M"""
     lab.exec("worker1", ["sh", "-c", make], user="ubuntu")
-    check = ["sh", "-c", qcow_manager._IS_WHOLE, "sh"]
+    check = load("disks/check-image")
     said = {
-        name: lab.exec("worker1", [*check, f"{folder}/{name}", name, "mend it"], check=False).stderr
+        name: lab.exec("worker1", check.argv(f"{folder}/{name}", name, "repair it", "/dev/null"), check=False).stderr
         for name in ("whole", "backed", "split", "text")
     }
     lab.exec("worker1", ["rm", "-r", folder])
@@ -558,7 +558,7 @@ for sizes in "2 3" "3 3" "5 5" "2 2"; do
   set -- "$1" $sizes; name=$2-$3
   sh -c "$1" sh ../base own/$name $2 '' $3 2>&1 && qemu-img info own/$name
 done; ls -A own"""
-    said = lab.exec("worker1", ["sh", "-c", script, "sh", qcow_manager._MAKE_OVERLAY], user="ubuntu").stdout
+    said = lab.exec("worker1", ["sh", "-c", script, "sh", load("disks/make-overlay").text], user="ubuntu").stdout
     lab.exec("worker1", ["rm", "-r", folder])
     assert re.findall(r"virtual size: (\d) MiB", said) == ["3", "3", "5"]
     assert "the base image base is a disk of 3 MiB, and the flavor has 2 MiB" in said

@@ -17,7 +17,6 @@ import pytest
 
 from core.names import INTERNET_GATEWAY_MAC
 from lab import Lab
-from network.namespaces import FRAGMENT_BYTES
 from tests.lab.test_drift import cli
 from tests.support.lab import frames as f
 from tests.support.lab import intruder
@@ -30,6 +29,7 @@ MANAGER, PORT = "10.0.10.250", 5555
 ALL_SYSTEMS, ALL_SYSTEMS_MAC = "224.0.0.1", "01:00:5e:00:00:01"
 
 ROUNDS = scaled(1, 200)
+FRAGMENT_BYTES = 1 << 18
 
 _LISTEN = f"""
 import socket

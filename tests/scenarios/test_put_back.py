@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-import vm_launcher
 from core.errors import HostUnreachable
 from core.status import SliceStatus, VMStatus
 from network import ovs
+from shell.scripts import load
 from tests.support.agreement import hosts_agree
 from tests.support.desk import NETWORK, WORKERS, Desk
-from tests.support.fake_hosts import FakeHost
+from tests.support.fake_hosts import FORGOTTEN, FakeHost
 
 
 def put_back(desk: Desk, version: bytes) -> None:
@@ -239,13 +239,13 @@ def test_what_all_slices_share_is_no_forgotten_things(desk: Desk) -> None:
 
 def test_the_look_for_forgotten_files_says_what_to_do(tmp_path: Path) -> None:
     def look(*paths: Path) -> subprocess.CompletedProcess[str]:
-        argv = ("sh", "-c", vm_launcher._ARE_FREE, "sh", *map(str, paths))
+        argv = load("vms/check-free-paths").argv(*map(str, paths))
         return subprocess.run(argv, capture_output=True, text=True, check=False)
 
     assert look().returncode == look(tmp_path / "a", tmp_path / "b").returncode == 0
     (tmp_path / "b").mkdir()
     found = look(tmp_path / "a", tmp_path / "b")
-    assert (found.returncode, found.stderr) == (1, f"{tmp_path}/b {ovs.FORGOTTEN}\n")
+    assert (found.returncode, found.stderr) == (1, f"{tmp_path}/b {FORGOTTEN}\n")
 
 
 def test_the_look_for_forgotten_ports_says_what_to_do(tmp_path: Path) -> None:
@@ -260,6 +260,6 @@ def test_the_look_for_forgotten_ports_says_what_to_do(tmp_path: Path) -> None:
 
     assert look().returncode == look("gw_vlan10", "vlan100", "tap_1001_eth").returncode == 0
     found = look("gw_vlan101", "tap_1001_eth0")
-    assert (found.returncode, found.stderr) == (1, f"port tap_1001_eth0 {ovs.FORGOTTEN}\n")
+    assert (found.returncode, found.stderr) == (1, f"port tap_1001_eth0 {FORGOTTEN}\n")
     program.write_text("#!/bin/sh\nexit 1\n")
     assert look("gw_vlan101").returncode == 1

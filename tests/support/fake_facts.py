@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from inspection import collect
 from network import ovs
 
 if TYPE_CHECKING:
@@ -213,10 +212,8 @@ def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C90
             said = "".join(f"{table}\n" for table in host.tables.values())
         case ("iptables-save",):
             said = rules(host)
-        case ("sh", "-c", script, _, *words):
-            return _script(host, script, words)
-        case ("sh", "-c", script):
-            return _script(host, script, [])
+        case ("sh", "-c", _, name, *words):
+            return _script(host, name, words)
         case _:
             return None
     return 0, said, ""
@@ -231,20 +228,20 @@ def _passed(host: FakeHost, packet: str) -> str:
     return f"push_vlan(vid={host.ports[port]},pcp=0),1" if tame else "drop"
 
 
-def _script(host: FakeHost, script: str, words: list[str]) -> Answer | None:
+def _script(host: FakeHost, name: str, words: list[str]) -> Answer | None:
     said: dict[str, Callable[[], str]] = {
-        collect._PROCESSES: lambda: processes(host),
-        collect._DISKS: lambda: disks(host),
-        collect._FILES: lambda: files(host, words[0]),
-        collect._MARKS: lambda: marks(host),
-        collect._NAMESPACES: lambda: namespaces(host, words[0], thorough=bool(words[1])),
-        collect._FILTER: lambda: heard(host, words[0]) if words[0] in host.namespaces else "",
-        collect.FORWARDING: lambda: f"{int('' in host.forwarding)}\n",
-        collect._STACK: lambda: stack(host),
-        collect._BOUNDS: lambda: bounds(host),
-        collect._LIMITS: lambda: "1024\n262144\n120\n",
-        collect._LOGS: lambda: logs(host),
-        collect._ROOM: lambda: "104857600\n16777216\n",
-        collect._TOOLS: lambda: "".join(f"{word}{'' if word in host.lacking else ' there'}\n" for word in words),
+        "list-processes.sh": lambda: processes(host),
+        "list-disks.sh": lambda: disks(host),
+        "list-files.sh": lambda: files(host, words[0]),
+        "list-marks.sh": lambda: marks(host),
+        "list-namespaces.sh": lambda: namespaces(host, words[0], thorough=bool(words[1])),
+        "list-dhcp-filter.sh": lambda: heard(host, words[0]) if words[0] in host.namespaces else "",
+        "list-forwarding.sh": lambda: f"{int('' in host.forwarding)}\n",
+        "list-stack.sh": lambda: stack(host),
+        "list-bounds.sh": lambda: bounds(host),
+        "list-limits.sh": lambda: "1024\n262144\n120\n",
+        "list-logs.sh": lambda: logs(host),
+        "measure-room.sh": lambda: "104857600\n16777216\n",
+        "list-tools.sh": lambda: "".join(f"{word}{'' if word in host.lacking else ' there'}\n" for word in words),
     }
-    return (0, said[script](), "") if script in said else None
+    return (0, said[name](), "") if name in said else None

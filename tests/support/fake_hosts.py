@@ -11,15 +11,11 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import deployment
-import qcow_manager
-import vlan_manager
 import vm_launcher
 from core.errors import HostUnreachable
-from network import checks, dhcp, firewall, namespaces, neighbours, ovs, port_security, stack, wire
+from network import ovs
 from remote.batch import Outcome, Progress
 from remote.plan import CHANGE_DEADLINE_SECONDS, TIMEOUT_SECONDS, Command, Step, Upload
-from shell import accelerator, daemon
 from tests.support import fake_facts
 
 CLOCK = time.time
@@ -28,6 +24,14 @@ MAX_SOCKET_PATH = 107
 
 Answer = tuple[int, str, str]
 OK: Answer = (0, "", "")
+FORGOTTEN = (
+    "is there already, of a slice that database.yaml does not know (was an older version put back?); have the operator "
+    "remove it with: python3 cli.py doctor --fix"
+)
+TAKEN = (
+    "is there already, of a slice that database.yaml does not know (was an older version put back?); create another "
+    "slice and delete this one, then an operator removes it with: python3 cli.py doctor --fix"
+)
 
 
 def no(words: str, status: int = 1) -> Answer:
@@ -141,7 +145,7 @@ class FakeHost:
         if seen := fake_facts.answer(self, argv):
             return seen
         if argv[:2] == ("sh", "-c"):
-            return SCRIPTS[argv[2]](self, argv[4:], stdin)
+            return SCRIPTS[argv[3]](self, argv[4:], stdin)
         return PROGRAMS[argv[0]](self, argv[1:], stdin)
 
     # --- coreutils ----------------------------------------------------------------------------------------------------
@@ -446,11 +450,11 @@ class FakeHost:
 
     def ports_are_free(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         found = [name for name in argv if name in self.ports]
-        return no(f"port {found[0]} {ovs.FORGOTTEN}") if found else OK
+        return no(f"port {found[0]} {FORGOTTEN}") if found else OK
 
     def paths_are_free(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         found = [path for path in argv if self.exists(path)]
-        return no(f"{found[0]} {ovs.FORGOTTEN}") if found else OK
+        return no(f"{found[0]} {FORGOTTEN}") if found else OK
 
     def namespaces_are_ours(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         foreign = [name for name in argv if name in self.namespaces and f"/run/{name}" not in self.folders]
@@ -601,7 +605,7 @@ class FakeHost:
         own = [mark for _, mark in pairs if self.exists(mark)]
         taken = [folder] if folder and not own and self.exists(folder) else []
         taken += [disk for disk, mark in pairs if self.exists(disk) and mark not in own]
-        return no(f"{taken[0]} {qcow_manager._TAKEN}") if taken else OK
+        return no(f"{taken[0]} {TAKEN}") if taken else OK
 
     def disks_are_good(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         pairs = [(disk, mark) for disk, mark in _in_pairs(argv[2:]) if mark and self.exists(disk)]
@@ -611,7 +615,7 @@ class FakeHost:
     def make_overlay(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         base, overlay, _mib, mark, _most = argv
         if self.exists(overlay):
-            return no(f"{overlay} {qcow_manager._TAKEN}")
+            return no(f"{overlay} {TAKEN}")
         if f"vm_images/{base.removeprefix('../')}" not in self.files:
             return no(f"qemu-img: {overlay}: Could not open backing file: No such file or directory")
         for stale in [path for path in self.files if path.startswith(f"{overlay.removesuffix('_img.qcow2')}.id-")]:
@@ -695,62 +699,62 @@ def _beside(program: Program) -> Program:
 
 
 SCRIPTS: dict[str, Program] = {
-    accelerator.can_run("", "")[2]: FakeHost.fine,
-    daemon.is_running("", "")[2]: FakeHost.is_running,
-    daemon.start(("", ""), "", "", ())[2]: FakeHost.start,
-    daemon.stop("TERM")[2]: FakeHost.stop,
-    daemon.await_ports(())[2]: FakeHost.await_ports,
-    daemon.some_run(())[2]: FakeHost.some_run,
-    ovs.carry_tags(())[2]: FakeHost.carry_tags,
-    checks._IS_READY: FakeHost.fine,
-    checks._HAS_WAY_OUT: FakeHost.fine,
-    wire._HEAR: FakeHost.fine,
-    ovs.have_flows("", ())[2]: FakeHost.have_flows,
-    ovs.are_ours(())[2]: FakeHost.ports_are_ours,
-    ovs.are_free(())[2]: FakeHost.ports_are_free,
-    ovs.remove_ports(()).argv[2]: FakeHost.remove_ports,
-    qcow_manager._ARE_FREE: FakeHost.are_free,
-    qcow_manager._ARE_GOOD: FakeHost.disks_are_good,
-    qcow_manager._IS_SEALED: FakeHost.is_sealed,
-    qcow_manager._MAKE_OVERLAY: FakeHost.make_overlay,
-    qcow_manager._SEAL: FakeHost.seal,
-    vlan_manager._IS_UNUSED: FakeHost.is_unused,
-    vlan_manager._ARE_OURS: FakeHost.namespaces_are_ours,
-    namespaces._ADD: _beside(FakeHost.add_namespaces),
-    namespaces._ARE_THERE: _beside(FakeHost.are_there),
-    namespaces._REMOVE: FakeHost.remove_namespaces,
-    vlan_manager._HAS_ROOM: FakeHost.fine,
-    firewall._HAS_MATCHES: FakeHost.fine,
-    firewall._HAS_ROOM: FakeHost.fine,
-    namespaces._ARE_IN_PLACE: _beside(FakeHost.are_in_place),
-    namespaces._PUT_IN_PLACE: _beside(FakeHost.put_in_place),
-    firewall._ARE_THERE: FakeHost.has_rules,
-    firewall._APPLY: FakeHost.put_up_rules,
-    dhcp._ALL_SERVE: _beside(FakeHost.serves),
-    dhcp._EXPECT_SERVING: _beside(FakeHost.expect_serving),
-    dhcp._SERVE: _beside(FakeHost.serve),
-    dhcp._LEAVE: FakeHost.leave,
-    neighbours._HAS_ROOM: FakeHost.fine,
-    dhcp._HAS_ROOM: FakeHost.fine,
-    dhcp._FORGET_LINKS: FakeHost.forget_links,
-    stack._HAS_NO_NFT[2]: lambda host, _argv, _stdin: (int("nft" not in host.lacking), "", ""),
-    stack._IS_DROPPED: FakeHost.drops,
-    stack._EXPECT_DROPPED: FakeHost.drops,
-    vm_launcher._ARE_READY: FakeHost.taps_are_ready,
-    vm_launcher._EXPECT_READY: FakeHost.taps_are_as_made,
-    vm_launcher._MAKE_TAPS: FakeHost.make_taps,
-    vm_launcher._REMOVE_TAPS: FakeHost.remove_taps,
-    vm_launcher._ARE_FREE: FakeHost.paths_are_free,
-    vm_launcher._TAPS_ARE_OURS: FakeHost.taps_are_ours,
-    daemon.runs_on_its_taps("", "", ())[2]: FakeHost.runs_on_its_taps,
-    dhcp._ARE_WRITTEN: FakeHost.are_written,
-    dhcp._WRITE: _beside(FakeHost.write),
-    vm_launcher._HAS_ROOM: FakeHost.has_room,
-    vm_launcher._HAS_TOOLS: FakeHost.fine,
-    port_security._HEAR: FakeHost.hear,
-    port_security._HEARS: FakeHost.hears,
-    port_security._HEARS_NOT: FakeHost.hears_not,
-    deployment._MEASURE: FakeHost.measure,
+    "add-namespaces.sh": _beside(FakeHost.add_namespaces),
+    "apply-rules.sh": FakeHost.put_up_rules,
+    "await-frames.sh": FakeHost.fine,
+    "await-ports.sh": FakeHost.await_ports,
+    "check-bridge.sh": FakeHost.fine,
+    "check-connection-room.sh": FakeHost.fine,
+    "check-disks.sh": FakeHost.disks_are_good,
+    "check-flows.sh": FakeHost.have_flows,
+    "check-free-disks.sh": FakeHost.are_free,
+    "check-free-paths.sh": FakeHost.paths_are_free,
+    "check-free-ports.sh": FakeHost.ports_are_free,
+    "check-matches.sh": FakeHost.fine,
+    "check-namespace-names.sh": FakeHost.namespaces_are_ours,
+    "check-neighbour-room.sh": FakeHost.fine,
+    "check-no-reservations.sh": FakeHost.is_unused,
+    "check-port-names.sh": FakeHost.ports_are_ours,
+    "check-room.sh": FakeHost.has_room,
+    "check-run-room.sh": FakeHost.fine,
+    "check-server-room.sh": FakeHost.fine,
+    "check-servers.sh": _beside(FakeHost.expect_serving),
+    "check-tags.sh": FakeHost.carry_tags,
+    "check-tap-names.sh": FakeHost.taps_are_ours,
+    "check-taps-dropped.sh": FakeHost.drops,
+    "check-taps.sh": FakeHost.taps_are_as_made,
+    "check-tools.sh": FakeHost.fine,
+    "check-way-out.sh": FakeHost.fine,
+    "filter-has-rules.sh": FakeHost.hears,
+    "filter-is-gone.sh": FakeHost.hears_not,
+    "find-accelerator.sh": FakeHost.fine,
+    "has-fingerprint.sh": FakeHost.is_sealed,
+    "has-no-nft.sh": lambda host, _argv, _stdin: (int("nft" not in host.lacking), "", ""),
+    "is-running.sh": FakeHost.is_running,
+    "keep-fingerprint.sh": FakeHost.seal,
+    "leave-server.sh": FakeHost.leave,
+    "make-overlay.sh": FakeHost.make_overlay,
+    "make-taps.sh": FakeHost.make_taps,
+    "measure-worker.sh": FakeHost.measure,
+    "namespaces-are-there.sh": _beside(FakeHost.are_there),
+    "ports-are-in-place.sh": _beside(FakeHost.are_in_place),
+    "put-ports-in-place.sh": _beside(FakeHost.put_in_place),
+    "remove-log-links.sh": FakeHost.forget_links,
+    "remove-namespaces.sh": FakeHost.remove_namespaces,
+    "remove-ports.sh": FakeHost.remove_ports,
+    "remove-taps.sh": FakeHost.remove_taps,
+    "reservations-are-written.sh": FakeHost.are_written,
+    "rules-are-there.sh": FakeHost.has_rules,
+    "runs-on-its-taps.sh": FakeHost.runs_on_its_taps,
+    "servers-serve.sh": _beside(FakeHost.serves),
+    "set-filter.sh": FakeHost.hear,
+    "some-run.sh": FakeHost.some_run,
+    "start-process.sh": FakeHost.start,
+    "start-servers.sh": _beside(FakeHost.serve),
+    "stop-processes.sh": FakeHost.stop,
+    "taps-are-dropped.sh": FakeHost.drops,
+    "taps-are-ready.sh": FakeHost.taps_are_ready,
+    "write-reservations.sh": _beside(FakeHost.write),
 }
 
 

@@ -27,7 +27,6 @@ from menu.verdict import VerdictView
 from models import ADMIN
 from remote.events import Event, StageStarted
 from remote.runner import Runner
-from shell import daemon
 from tests.support import fake_facts
 from tests.support.desk import Desk
 from tests.support.fake_api import FakeDoctor, FakeProver
@@ -84,7 +83,7 @@ def test_a_vm_that_does_not_end_is_not_forgotten(running: Desk, monkeypatch: pyt
     worker = running.cloud.hosts[WORKER]
     forget(running)
     monkeypatch.setattr(worker, "stop", lambda _argv, _stdin: no("process 101 does not end"))
-    monkeypatch.setitem(SCRIPTS, daemon.stop("TERM")[2], lambda host, argv, stdin: host.stop(argv, stdin))
+    monkeypatch.setitem(SCRIPTS, "stop-processes.sh", lambda host, argv, stdin: host.stop(argv, stdin))
     assert any("does not end" in left for left in running.api.doctor.fix().not_removed)
     assert [path for path in worker.files if path.endswith(".pid")]
     assert "orphan-process" in codes(running)

@@ -11,6 +11,7 @@ import pytest
 from core.inventory import Inventory, SSHSettings
 from network import checks
 from remote.plan import Command
+from shell.scripts import load
 from tests.support.designs import design
 
 NOTHING = '"""""",{}'
@@ -41,7 +42,7 @@ def run(folder: Path, argv: tuple[str, ...], programs: dict[str, str]) -> tuple[
 
 def ready(folder: Path, ovs_vsctl: str, *vlans: int, setting: str = "", trace: str = NORMAL) -> str:
     """What is said of the bridge, nothing when all is well."""
-    argv = ("sh", "-c", checks._IS_READY, "sh", setting, *map(str, vlans))
+    argv = load("bridge/check-bridge").argv(setting, *map(str, vlans))
     asked = f"echo \"$@\" >{folder}/asked; cat <<'END'\n{trace}END"
     status, said = run(folder, argv, {"ovs-vsctl": ovs_vsctl, "ovs-appctl": asked})
     assert status == bool(said)
@@ -128,7 +129,7 @@ def test_a_switch_that_is_not_there_is_told(tmp_path: Path, ovs_vsctl: str, said
     ],
 )  # fmt: skip
 def test_what_the_bridge_does_with_a_frame_is_asked(tmp_path: Path, trace: str, status: int, said: str) -> None:
-    argv = ("sh", "-c", checks._IS_READY, "sh", "", "100")
+    argv = load("bridge/check-bridge").argv("", "100")
     switch = {"ovs-vsctl": bridge(*TUNNELS), "ovs-appctl": f"cat <<'END'\n{trace}END\nexit {status}"}
     assert run(tmp_path, argv, switch) == (bool(said), f"{said}\n" if said else "")
 
@@ -177,7 +178,7 @@ def test_a_way_out_that_cannot_work_is_refused(
     tmp_path: Path, uplink: str, programs: dict[str, str], said: str
 ) -> None:
     silent = {"ip": "cat >/dev/null", "ss": "exit 0", "nft": "exit 0"}
-    argv = ("sh", "-c", checks._HAS_WAY_OUT, "sh", "gw_vlan400", "10.60.7.0/24", uplink, "2222")
+    argv = load("firewall/check-way-out").argv("gw_vlan400", "10.60.7.0/24", uplink, "2222")
     assert run(tmp_path, argv, {**silent, **programs}) == (bool(said), f"{said}\n" if said else "")
 
 
@@ -222,11 +223,11 @@ def test_another_firewall_is_told_where_it_drops_what_guests_send(
     tmp_path: Path, shown: tuple[str, str], said: str
 ) -> None:
     script = f"case $* in 'list chains') cat <<'END'\n{shown[0]}\nEND\n;; *) cat <<'END'\n{shown[1]}\nEND\nesac"
-    argv = ("sh", "-c", checks.LIST_BARRIERS, "sh", *checks.barrier_words(Inventory()))
+    argv = load("firewall/list-barriers").argv(*checks.barrier_words(Inventory()))
     assert run(tmp_path, argv, {"nft": script}) == (0, said)
 
 
 def test_the_chain_that_iptables_shares_with_us_is_no_other_firewall(tmp_path: Path) -> None:
     shown = chains("ip filter", "")[0].replace("chain x", "chain FORWARD")
-    argv = ("sh", "-c", checks.LIST_BARRIERS, "sh", *checks.barrier_words(Inventory()))
+    argv = load("firewall/list-barriers").argv(*checks.barrier_words(Inventory()))
     assert run(tmp_path, argv, {"nft": f"cat <<'END'\n{shown}\nEND"}) == (0, "")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import vlan_manager
 from core.names import DHCP_FIRST_HOST, DHCP_LAST_HOST
 from network import dhcp, firewall
+from shell.scripts import load
 
 
 def run(folder: Path, name: str, script: str, argv: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
@@ -84,7 +84,7 @@ def test_a_full_run_is_told_before_anything_changes(
 ) -> None:
     """Two of three things are not there yet, each with 6 files and a log of 32 blocks."""
     paths = (str(tmp_path), f"{tmp_path}/one", f"{tmp_path}/another")
-    argv = ("sh", "-c", vlan_manager._HAS_ROOM, "sh", *paths)
+    argv = load("dhcp/check-run-room").argv(*paths)
     done = run(tmp_path, "stat", f"echo {blocks} 4096 {files} {free_files}", argv)
     assert (done.returncode, done.stderr.startswith("/run is full; see what fills it")) == (int(full), full)
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from lab.errors import wait_until
-from network import dhcp
 from shell.parallel import grouped
+from shell.scripts import Script, load
 
 VLANS = (101, 102, 103)
+SERVERS_SERVE = load("dhcp/servers-serve")
 
 # `ip netns exec NAMESPACE dnsmasq --pid-file=FILE`: a process that has the mark on its command line, and says it began.
 _IP = """#!/bin/sh
@@ -48,11 +49,11 @@ class Node:
         return str(self.folder / f"{vlan}.log"), str(self.folder / f"link{vlan}.log")
 
     def run(
-        self, script: str, words: list[str], deaf: str = "", *, unheard: bool = False
+        self, script: Script, words: list[str], deaf: str = "", *, unheard: bool = False
     ) -> subprocess.CompletedProcess[str]:
         names = {"BEGUN": str(self.begun), "BROKEN": str(self.broken), "DEAF": deaf}
         environment = os.environ | names | {"PATH": f"{self.programs}:{os.environ['PATH']}"}
-        argv = ["sh", "-c", script, "sh", *words]
+        argv = script.argv(*words)
         if not unheard:
             return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=30)
         nobody, end = os.pipe()
@@ -65,9 +66,9 @@ class Node:
     def serve(self, deaf: str = "") -> subprocess.CompletedProcess[str]:
         self.begun.write_text("")
         groups = ((*self.words(vlan), *self.logs(vlan), "dnsmasq", self.words(vlan)[2]) for vlan in VLANS)
-        return self.run(dhcp._SERVE, grouped(groups), deaf)
+        return self.run(load("dhcp/start-servers"), grouped(groups), deaf)
 
-    def all_serve(self, script: str = dhcp._ALL_SERVE, deaf: str = "") -> subprocess.CompletedProcess[str]:
+    def all_serve(self, script: Script = SERVERS_SERVE, deaf: str = "") -> subprocess.CompletedProcess[str]:
         return self.run(script, grouped(map(self.words, VLANS)), deaf)
 
     def pids(self) -> dict[int, str]:
@@ -113,8 +114,8 @@ def test_one_that_holds_an_interface_that_is_gone_is_started_anew(node: Node) ->
 
 def test_the_look_names_the_namespace(node: Node) -> None:
     node.serve()
-    assert node.all_serve(dhcp._EXPECT_SERVING).returncode == 0
-    done = node.all_serve(dhcp._EXPECT_SERVING, deaf="ns-dhcp-vlan102")
+    assert node.all_serve(load("dhcp/check-servers")).returncode == 0
+    done = node.all_serve(load("dhcp/check-servers"), deaf="ns-dhcp-vlan102")
     assert (done.returncode, done.stderr) == (1, "ns-dhcp-vlan102: no dnsmasq serves there\n")
 
 
@@ -139,7 +140,7 @@ def test_only_links_to_logs_of_ours_are_removed(tmp_path: Path) -> None:
     text.touch()
     if os.getuid() == 0:
         os.chown(text, 1234, -1)  # a person's; one of dnsmasq's user would be ours
-    script = dhcp._FORGET_LINKS.replace("-user root", f"-user {os.getuid()}")
+    script = load("dhcp/remove-log-links").text.replace("-user root", f"-user {os.getuid()}")
     links = [str(path) for path in (ours, tmp_path / "none", other, folder, text)]
     done = subprocess.run(["sh", "-c", script, "sh", *links], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -151,7 +152,7 @@ def leave(node: Node, vlan: int, own: str) -> subprocess.CompletedProcess[str]:
     """One slice leaves the server of a VLAN, and its manager is gone: nobody reads what is said."""
     hosts = node.folder / "hosts"
     server = (*node.words(vlan), *node.logs(vlan), "dnsmasq", node.words(vlan)[2])
-    return node.run(dhcp._LEAVE, [str(hosts / own), str(hosts), *server], unheard=True)
+    return node.run(load("dhcp/leave-server"), [str(hosts / own), str(hosts), *server], unheard=True)
 
 
 def test_who_leaves_a_shared_server_leaves_it_to_the_others_whatever_becomes_of_its_manager(node: Node) -> None:
@@ -182,9 +183,9 @@ def test_reservations_are_written_where_there_are_none(tmp_path: Path) -> None:
     kept, new = tmp_path / "kept", tmp_path / "new"
     kept.write_text("as it is\n")
     groups = [("ns-dhcp-vlan101", str(kept), "a,b"), ("ns-dhcp-vlan102", str(new), "a,b", "c,d")]
-    look = ["sh", "-c", dhcp._ARE_WRITTEN, "sh", str(kept), str(new)]
+    look = load("dhcp/reservations-are-written").argv(str(kept), str(new))
     assert subprocess.run(look, check=False).returncode != 0
-    argv = ["sh", "-c", dhcp._WRITE, "sh", *grouped(groups)]
+    argv = load("dhcp/write-reservations").argv(*grouped(groups))
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "102\n", "")
     assert (kept.read_text(), new.read_text()) == ("as it is\n", "a,b\nc,d\n")

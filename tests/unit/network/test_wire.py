@@ -13,6 +13,7 @@ from core.inventory import Inventory
 from core.names import INTERNET_DHCP_MAC, INTERNET_GATEWAY_MAC
 from network import wire
 from remote.plan import Command
+from shell.scripts import load
 from tests.support.designs import design
 
 FIRST, SECOND, NODE = "10.0.10.1", "10.0.10.2", "10.0.10.3"
@@ -117,6 +118,6 @@ def hear(folder: Path, script: str, wait: str, words: tuple[str, ...]) -> subpro
     program = folder / "ovs-appctl"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o700)
-    argv = ("sh", "-c", wire._HEAR, "sh", wait, *words)
+    argv = load("bridge/await-frames").argv(wait, *words)
     path = f"{folder}:{os.environ['PATH']}"
     return subprocess.run(argv, capture_output=True, text=True, check=False, env={"PATH": path, "LC_ALL": "C"})

@@ -13,14 +13,12 @@ from pathlib import Path
 
 import pytest
 
-import deployment
 from core.errors import LONGEST_WORDS, CloudError, CommandFailed, HostUnreachable, InvalidAnswer
 from core.status import SliceStatus
 from remote import batch, ssh
 from remote.batch import Outcome
 from remote.openssh import Copy
 from remote.plan import Command, Step, Upload
-from shell import daemon
 from tests.support import fake_facts, liar
 from tests.support.desk import WORKERS, Desk, open_desk
 from tests.support.fake_hosts import SCRIPTS, FakeHost
@@ -183,7 +181,7 @@ def test_a_worker_that_cannot_be_is_named_and_gets_no_vms(
         said = answer.replace("{now}", str(int(time.time())))
         return (0, said, "") if host.address == WORKERS[0] else whole(host, argv, stdin)
 
-    monkeypatch.setitem(SCRIPTS, deployment._MEASURE, measure)
+    monkeypatch.setitem(SCRIPTS, "measure-worker.sh", measure)
     workers = desk.ok(desk.api.discover_workers())
     assert workers[WORKERS[0]].problem == f"gives an invalid answer: {why}"
     assert [worker.up for worker in workers.values()] == [False, True]
@@ -212,7 +210,7 @@ def test_a_worker_that_lies_of_its_vms_is_named_and_the_others_are_cleared(
     slice_ = desk.ring(2)
     ids = {vm.worker_ip: vm.vm_id for vm in slice_.vms}
     before = {address: deepcopy(host.state()) for address, host in desk.cloud.hosts.items()}
-    whole, script = FakeHost.await_ports, daemon.await_ports(())[2]
+    whole, script = FakeHost.await_ports, "await-ports.sh"
     said = lie.replace("{id}", str(ids[WORKERS[0]])).replace("{other}", str(ids[WORKERS[1]]))
     monkeypatch.setitem(
         SCRIPTS, script, lambda host, *rest: (0, said, "") if host.address == WORKERS[0] else whole(host, *rest)

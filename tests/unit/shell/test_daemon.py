@@ -223,7 +223,7 @@ def test_logs_end_at_their_bounds_and_the_program_goes_on(pid_file: Path, tmp_pa
     start(pid_file, ("python3", "-c", _TALKER, str(done), "-name", MARK))
     wait_until(lambda: done.exists() and done.read_text() == "refused 0", 20, "the end of its words")
     assert is_running(pid_file)
-    assert (messages.stat().st_size, log.stat().st_size) == (daemon.MESSAGES_BYTES, daemon.LOG_BYTES)
+    assert (messages.stat().st_size, log.stat().st_size) == (1 << 16, 1 << 20)
     assert {path.name for path in tmp_path.iterdir()} == {"vm.pid", "vm.said", "vm.log", "done"}
 
 

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shell.parallel import BESIDE, grouped
+from shell.parallel import grouped
+from shell.scripts import source
 
 WORDS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=5)
 
 
 def run(function: str, groups: Sequence[Sequence[str]], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    script = f'{BESIDE}one() {{ {function}; }}\nbeside one "$@"'
+    script = f'{source("functions/beside")}one() {{ {function}; }}\nbeside one "$@"'
     argv = ["sh", "-c", script, "sh", *grouped(groups)]
     return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=cwd, timeout=20)
 
@@ -44,7 +45,7 @@ def test_the_last_line_names_whose_it_is(said: str, told: str) -> None:
 def test_nothing_of_it_runs_any_more_when_it_ends_for_lack_of_processes() -> None:
     """The limit is of all that a user has on the machine: so it is a user who has nothing else."""
     busy = 'i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done; : >"$1"'
-    script = f'{BESIDE}one() {{ {busy}; }}\nbeside one "$@"'
+    script = f'{source("functions/beside")}one() {{ {busy}; }}\nbeside one "$@"'
     outer = 'sh -c "$@"; set -- *; [ ! -e "$1" ] || echo "$*"'
     argv = ["sh", "-c", outer, "sh", script, "sh", *grouped("abcdefghijkl")]
     with tempfile.TemporaryDirectory() as folder:

@@ -1,0 +1,45 @@
+# usage: await-frames.sh SECONDS [HOST VLAN MAC]...
+# Waits until br-int has learned all MACs, and fails with the hosts and VLANs from which no frame arrived. There are two
+# blanks between columns of fdb/show.
+wait=$1; shift
+read -r up _ </proc/uptime; end=$((${up%.*} + wait))
+look() {
+  missing='' silent='' heard='' tried=''
+  table=$(ovs-appctl --timeout=10 fdb/show br-int) || exit
+  while [ $# -gt 0 ]; do
+    case " $tried " in *" $1 "*) ;; *) tried="$tried $1";; esac
+    case $table in
+      *" $2  $3 "*) case " $heard " in *" $1 "*) ;; *) heard="$heard $1";; esac;;
+      *) missing="$missing $1/$2";;
+    esac
+    shift 3
+  done
+}
+while look "$@"; [ "$missing" ]; do
+  read -r up _ </proc/uptime
+  [ "${up%.*}" -lt "$end" ] || break
+  sleep 0.2
+done
+[ "$missing" ] || exit 0
+first='' more=0 seen='' partly=''
+for each in $missing; do
+  case " $seen " in *" ${each#*/} "*) continue;; esac
+  [ "$first" ] && more=$((more + 1)) || first=${each#*/}
+  seen="$seen ${each#*/}"
+done
+[ "$more" = 0 ] || first="$first and $more more"
+for host in $tried; do
+  case " $heard " in
+    *" $host "*) case "$missing/" in *" $host/"*) partly="${partly:+$partly, }$host";; esac;;
+    *) silent="${silent:+$silent, }$host";;
+  esac
+done
+look="does the switch between the hosts pass them tagged (trunk)? Is the data port on the bridge, and up \
+(ovs-vsctl list-ports br-int; ip link set PORT up)?"
+case $silent,$heard in
+  *,*,) echo "VLAN $first: nothing arrives from any other host ($silent); look at the wire of this host: $look";;
+  ?*,) echo "VLAN $first: nothing arrives from $silent; look at the wires of both: $look";;
+  ?*,*) echo "VLAN $first: nothing arrives from $silent, from other hosts it does; look at the wire of $silent: $look";;
+  *) echo "VLAN $first: nothing arrives from $partly, and on other VLANs it does: $look";;
+esac >&2
+exit 1

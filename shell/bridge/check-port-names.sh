@@ -1,0 +1,12 @@
+# usage: check-port-names.sh PORT...
+# Fails where a port is there and is not ours. The list is of our ports by their names alone, and then of all ports with
+# their types.
+newline='
+'
+found=$newline$(ovs-vsctl --timeout=20 --format=csv --no-headings --columns=name find Interface external_ids:owner=cloud-repositorio -- --columns=name,type list Interface)$newline || exit
+for port; do
+  case $found in
+    *"$newline$port$newline"*) ;;
+    *"$newline$port,"*) echo "a port $port is there that is not ours; remove it or give it another name" >&2; exit 1;;
+  esac
+done

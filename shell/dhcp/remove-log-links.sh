@@ -1,0 +1,3 @@
+# usage: remove-log-links.sh LINK...
+# include: forget
+forget "$@"

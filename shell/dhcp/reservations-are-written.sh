@@ -1,0 +1,3 @@
+# usage: reservations-are-written.sh FILE...
+# An empty file is one that could not be written.
+for own; do [ -s "$own" ] || exit; done

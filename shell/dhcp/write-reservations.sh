@@ -1,0 +1,10 @@
+# usage: write-reservations.sh GROUP...
+# A group has: its COUNT of words, NAMESPACE, FILE, and the lines for it. It prints the VLAN of each file.
+# include: beside
+write() {
+  namespace=$1 own=$2; shift 2
+  [ ! -s "$own" ] || exit 0
+  printf '%s\n' "$@" >"$own" || { echo "$own cannot be written; is /run full?" >&2; exit 1; }
+  echo "${namespace##*[!0-9]}"
+}
+beside write "$@"

@@ -1,0 +1,30 @@
+# usage: end SIGNAL [PIDFILE MARK]...
+# Signals all processes first, then waits for each with `tail --pid`: a sleep for each look would be a process for each
+# hundredth of a second. A process that stays is looked at again before it is killed: its pid may be another's by then.
+# One without a command line is ending, and has freed its memory only. A tail that cannot write its output ends too
+# early, so its output goes to /dev/null.
+# include: runs
+end() {
+  signal=$1 left=$(($# / 2)); shift
+  while [ $left -gt 0 ]; do
+    ! runs "$1" "$2" || { kill -"$signal" "$pid"; set -- "$@" "$pid" "$2"; }
+    shift 2; left=$((left - 1))
+  done
+  for killed in no yes; do
+    [ $# -gt 0 ] || return 0
+    timeout 3 sh -c 'while [ $# -gt 0 ]; do
+      [ ! -d "/proc/$1" ] || tail --pid="$1" -s 0.01 -f /dev/null >/dev/null
+      shift 2
+    done' sh "$@" || [ $? -eq 124 ] || return
+    left=$(($# / 2))
+    while [ $left -gt 0 ]; do
+      if [ -d "/proc/$1" ] &&
+        ! { grep -qz . "/proc/$1/cmdline" && ! grep -qzxF -- "$2" "/proc/$1/cmdline"; } 2>/dev/null
+      then
+        [ $killed = no ] || { echo "process $1 does not end" >&2; return 1; }
+        kill -KILL "$1" 2>/dev/null; set -- "$@" "$1" "$2"
+      fi
+      shift 2; left=$((left - 1))
+    done
+  done
+}

@@ -1,0 +1,11 @@
+# usage: check-neighbour-room.sh WANTED RECOMMENDED
+# Fails where the kernel has no room for so many neighbours. The number of those that are there is shown in the
+# namespace of the host only.
+wanted=$1 recommended=$2 there=0 folder=/proc/sys/net/ipv4/neigh/default
+[ -e "$folder/gc_thresh3" ] || exit 0
+most=$(cat "$folder/gc_thresh3") || exit
+[ ! -r /proc/net/stat/arp_cache ] || { read -r words && read -r there words; } </proc/net/stat/arp_cache
+there=$((0x$there))
+[ $((there + wanted)) -le "$most" ] ||
+  { echo "the kernel has room for $most neighbours, $there are there and the slice may have $wanted more;" \
+      "raise it: sysctl -w net.ipv4.neigh.default.gc_thresh3=$recommended" >&2; exit 1; }

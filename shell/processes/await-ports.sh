@@ -1,0 +1,41 @@
+# usage: await-ports.sh [PIDFILE MARK PORT MESSAGES LABEL]...
+# Waits until each process listens on its port, which QEMU opens when everything else in it is up. Processes that are
+# still waited for are put behind the others. The last output of one that has ended may still be under way.
+# include: runs
+listens() {
+  local IFS='
+'
+  for line in $listening; do
+    case $line in *":$1 "*"pid=$2,"*) return;; esac
+  done
+  return 1
+}
+rounds=0
+while [ $# -gt 0 ]; do
+  [ $rounds -eq 0 ] || sleep 0.1
+  listening=$(ss -Hltnp) left=$(($# / 5))
+  while [ $left -gt 0 ]; do
+    pid= name=${1##*/}; name=${name%.pid}
+    [ ! -r "$1" ] || read -r pid <"$1"
+    if listens "$3" "$pid" && runs "$1" "$2"; then
+      echo "$5 $pid"
+    elif [ -e "/proc/${pid:-0}/exe" ] || runs "$1" "$2"; then
+      [ $rounds -lt 300 ] || { echo "$name does not listen on port $3 after 30 s" >&2; exit 1; }
+      set -- "$@" "$1" "$2" "$3" "$4" "$5"
+    else
+      for again in 1 2 3 4 5 6 7 8 9; do
+        [ ! -s "$4" ] || break
+        sleep 0.1
+      done
+      words=$(tail -n 1 "$4" 2>/dev/null); words=${words:+: $words}
+      case $words in
+      *[Kk][Vv][Mm]* | *ssertion*)
+        words="$(printf %.150s "$words"); if KVM cannot run guests there, set hypervisor: {accel: tcg}";;
+      esac
+      echo "$name ended at once${words:-, without a word: are memory and processes left for its user?}" >&2
+      exit 1
+    fi
+    shift 5; left=$((left - 1))
+  done
+  rounds=$((rounds + 1))
+done

@@ -1,0 +1,3 @@
+# usage: stop-processes.sh SIGNAL [PIDFILE MARK]...
+# include: end
+end "$@"

@@ -1,0 +1,72 @@
+"""Load the scripts that hosts run: each is a file beside this module, in the folder of its area.
+
+A file begins with the words that it takes: `# usage: NAME.sh WORD WORD`. Words in capitals are single ones; `WORD...`
+at the end are any number of one kind, and `[WORD WORD]...` any number of such groups. A line `# include: NAME` stands
+for the file `functions/NAME.sh`, once however often it is named. Hosts get neither comments nor empty lines, so a line
+within quotes must not be empty or begin with `#`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+
+_USAGE = re.compile(
+    r"# usage: (?P<name>\S+\.sh)(?P<words>( [A-Z_]+)*)( ((?P<any>[A-Z_]+)|\[(?P<group>[A-Z_ ]+)\])\.\.\.)?"
+)
+_INCLUDE = re.compile(r"# include: (\S+)")
+
+
+@dataclass(frozen=True)
+class Script:
+    """A text for `sh -c`, known by its name; `usage` is the line that names its words."""
+
+    name: str
+    text: str
+    usage: str
+
+    def argv(self, *words: str) -> tuple[str, ...]:
+        """Return the argv that runs the script with these words. Raise `ValueError` where their number is wrong."""
+        usage = _usage(self.usage)
+        further = len(words) - len(usage["words"].split())
+        step = 1 if usage["any"] else len((usage["group"] or "").split())
+        if further < 0 or (further % step if step else further):
+            raise ValueError(f"{self.usage.removeprefix('# ')}: it was given {len(words)} words")
+        return ("sh", "-c", self.text, self.name, *words)
+
+
+@cache
+def load(path: str) -> Script:
+    """Return the script of a file, such as `disks/make-overlay`. Raise `ValueError` where it has no proper usage."""
+    usage = source(path).partition("\n")[0]
+    name = f"{path.rpartition('/')[2]}.sh"
+    if _usage(usage)["name"] != name:
+        raise ValueError(f"shell/{path}.sh: its first line has to be: # usage: {name} WORD...")
+    lines = source(path).splitlines()
+    return Script(name, "\n".join(line for line in lines if line and not line.lstrip().startswith("#")), usage)
+
+
+def source(path: str) -> str:
+    """Return the text of a file with its comments and with what it includes."""
+    return "".join(f"{line}\n" for line in _lines(path, set()))
+
+
+@cache
+def _usage(line: str) -> re.Match[str]:
+    if matched := _USAGE.fullmatch(line):
+        return matched
+    raise ValueError(f"{line!r} is no usage of a script")
+
+
+def _lines(path: str, included: set[str]) -> Iterator[str]:
+    for line in (FOLDER / f"{path}.sh").read_text(encoding="utf-8").splitlines():
+        if not (named := _INCLUDE.fullmatch(line)):
+            yield line
+        elif named[1] not in included:
+            included.add(named[1])
+            yield from _lines(f"functions/{named[1]}", included)

@@ -1,0 +1,2 @@
+# usage: has-no-nft.sh
+! command -v nft >/dev/null

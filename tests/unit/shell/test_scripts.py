@@ -1,0 +1,101 @@
+"""The scripts as files: names, usage, includes, and the language in which they are written."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from shell import scripts
+from shell.scripts import load, source
+
+PATHS = sorted(str(path.relative_to(scripts.FOLDER).with_suffix("")) for path in scripts.FOLDER.rglob("*.sh"))
+FUNCTIONS = [path for path in PATHS if path.startswith("functions/")]
+SCRIPTS = [path for path in PATHS if path not in FUNCTIONS]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(scripts, "FOLDER", tmp_path)
+    (tmp_path / "functions").mkdir()
+    load.cache_clear()
+    return tmp_path
+
+
+def write(path: Path, *lines: str) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines))
+
+
+def test_no_two_scripts_have_one_name() -> None:
+    names = [load(path).name for path in SCRIPTS]
+    assert len(names) == len(set(names)) > 60
+
+
+@pytest.mark.parametrize("path", FUNCTIONS)
+def test_functions_say_how_they_are_called(path: str) -> None:
+    assert source(path).startswith("# usage: ")
+
+
+def test_every_function_is_included_by_a_script() -> None:
+    included = {name for path in PATHS for name in re.findall(r"^# include: (\S+)$", read(path), re.MULTILINE)}
+    assert {f"functions/{name}" for name in included} == set(FUNCTIONS)
+
+
+def read(path: str) -> str:
+    return (scripts.FOLDER / f"{path}.sh").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", SCRIPTS)
+def test_dash_can_read_it(path: str) -> None:
+    done = subprocess.run(["dash", "-n"], input=load(path).text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_hosts_get_neither_comments_nor_empty_lines(folder: Path) -> None:
+    write(folder / "do.sh", "# usage: do.sh WORD", "", "word=$1", "  # a comment", 'echo "$word"  # is sent')
+    assert load("do").text == 'word=$1\necho "$word"  # is sent'
+
+
+def test_functions_are_there_once(folder: Path) -> None:
+    write(folder / "functions/one.sh", "# usage: one", "one() { echo 1; }")
+    write(folder / "functions/two.sh", "# usage: two", "# include: one", "two() { one; one; }")
+    write(folder / "do.sh", "# usage: do.sh", "# include: one", "# include: two", "two")
+    assert load("do").text == "one() { echo 1; }\ntwo() { one; one; }\ntwo"
+    assert subprocess.run(load("do").argv(), capture_output=True, text=True, check=False).stdout == "1\n1\n"
+
+
+def test_a_function_that_is_not_there_is_an_error(folder: Path) -> None:
+    write(folder / "do.sh", "# usage: do.sh", "# include: nothing", "true")
+    with pytest.raises(FileNotFoundError, match=r"functions/nothing\.sh"):
+        load("do")
+
+
+@pytest.mark.parametrize("usage", ["", "# usage: other.sh", "# usage: do.sh word", "# usage: do.sh A... B", "true"])
+def test_a_script_without_its_usage_is_an_error(folder: Path, usage: str) -> None:
+    write(folder / "do.sh", usage, "true")
+    with pytest.raises(ValueError, match="usage"):
+        load("do")
+
+
+@pytest.mark.parametrize(
+    ("usage", "fitting"),
+    [
+        ("", {0}),
+        (" FILE SIZE_MIB", {2}),
+        (" FILE WORD...", {1, 2, 3, 4, 5}),
+        (" [PIDFILE MARK]...", {0, 2, 4}),
+        (" FILE [PIDFILE MARK]...", {1, 3, 5}),
+    ],
+)
+def test_the_number_of_words_is_that_of_the_usage(folder: Path, usage: str, fitting: set[int]) -> None:
+    write(folder / "do.sh", f"# usage: do.sh{usage}", "true")
+    do = load("do")
+    for number in range(6):
+        words = ["word"] * number
+        if number in fitting:
+            assert do.argv(*words) == ("sh", "-c", "true", "do.sh", *words)
+        else:
+            with pytest.raises(ValueError, match=rf"^usage: do\.sh.*: it was given {number} words$"):
+                do.argv(*words)
