@@ -335,12 +335,15 @@ class OrchestratorAPI:
             return change.repair(slice_)
 
     @_answers
-    def ailments(self, actor: str) -> dict[int, list[str]]:
-        """What does not run of the user's running slices, in sentences; a slice that somebody works on is left out."""
+    def problems(self, actor: str) -> dict[int, list[str]]:
+        """Return sentences about the problems of the user's running slices, by slice id.
+
+        A slice that is being changed is left out.
+        """
         from inspection.findings import summary  # noqa: PLC0415
 
-        ailing = self._inspector.problems(rights.visible(self._database.load(), actor))
-        return {slice_id: summary(found) for slice_id, found in ailing.items() if found}
+        found = self._inspector.problems(rights.visible(self._database.load(), actor))
+        return {slice_id: summary(each) for slice_id, each in found.items() if each}
 
     @_answers
     def prove_isolation(self, actor: str) -> Verdict:

@@ -62,8 +62,8 @@ class Ours:
     def status(self) -> Facts:
         """What "View my Slices" asks of the hosts: is all of every slice there, and does it run."""
         before = self._round_trips()
-        if ailing := _value(self._api.ailments(OWNER)):
-            raise BenchError(f"not all of it runs: {ailing}")
+        if problems := _value(self._api.problems(OWNER)):
+            raise BenchError(f"not all of it runs: {problems}")
         return {"round_trips": _since(before, self._round_trips())}
 
     def delete(self) -> Facts:

@@ -192,8 +192,8 @@ class API(Protocol):
     def repair_slice(self, actor: str, slice_id: int, listen: Listener) -> tuple[bool, list[str] | str]:
         """The parts of a running slice that were brought back."""
 
-    def ailments(self, actor: str) -> tuple[bool, dict[int, list[str]] | str]:
-        """What does not run of the user's running slices, by slice."""
+    def problems(self, actor: str) -> tuple[bool, dict[int, list[str]] | str]:
+        """Return sentences about the problems of the user's running slices, by slice id."""
 
     def prove_isolation(self, actor: str) -> tuple[bool, Verdict | str]:
         """The isolation proof, as the user may see it."""

@@ -67,9 +67,9 @@ def view_slices(session: Session) -> None:
     """Every slice that the user may work on, with everything in it."""
     slices = by_id(value_of(session.api.list_slices(session.actor)))
     with session.screen.waiting("Looking at the hosts"):
-        ailments = value_of(session.api.ailments(session.actor))
+        problems = value_of(session.api.problems(session.actor))
     for slice_ in slices:
-        session.show(SliceView(slice_, session.actor, tuple(ailments.get(slice_.slice_id, ()))))
+        session.show(SliceView(slice_, session.actor, tuple(problems.get(slice_.slice_id, ()))))
     if not slices:
         session.screen.line("You have no slices yet: 2 creates one")
 

@@ -172,7 +172,7 @@ class SliceView:
 
     slice_: Slice
     viewer: str = ""
-    ailments: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
     def drawn(self) -> draw.RenderableType:
         """A tree."""
@@ -190,8 +190,8 @@ class SliceView:
                 branch.add(text)
         if not vms:
             tree.add(draw.Text("no VMs yet", DIM))
-        for ailment in self.ailments:
-            tree.add(draw.Text(f"not well: {clean(ailment)}", BAD_STATE))
+        for problem in self.problems:
+            tree.add(draw.Text(f"not well: {clean(problem)}", BAD_STATE))
         for item in slice_.left:
             tree.add(draw.Text(f"still to be removed: {clean(item)}", "yellow"))
         return draw.Padding(tree, (1, 0, 0, 0))
@@ -209,7 +209,7 @@ class SliceView:
                 f"address {interface.address}, {interface.connected_to}"
                 for interface in vm.interfaces
             )
-        lines += (f"  not well: {ailment}" for ailment in self.ailments)
+        lines += (f"  not well: {problem}" for problem in self.problems)
         return [*lines, *(f"  still to be removed: {item}" for item in slice_.left)]
 
     @property

@@ -105,7 +105,7 @@ BREAKS: dict[str, tuple[Break, str, str, str]] = {
                 "ovs-ofctl add-flow br-int priority=0,actions=NORMAL"),
         "normal-missing",
         f"10.0.10.1: bridge br-int: {FLOW_GONE}ovs-ofctl add-flow br-int priority=0,actions=NORMAL",
-        "10.0.10.1: br-int passes no frame on: its own flow, priority=0 actions=NORMAL, is gone",
+        "10.0.10.1: br-int passes no frames: its own flow, priority=0 actions=NORMAL, is gone",
     ),
     "no data port": (
         changed("worker2", "ovs-vsctl del-port br-int ens4", "ovs-vsctl add-port br-int ens4"),

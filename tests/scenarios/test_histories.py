@@ -326,7 +326,7 @@ class Histories(RuleBasedStateMachine):
                 elif deploy and slice_.vms:
                     deployed = self.api.deploy_slice("root", slice_.slice_id)
                     assert deployed[0], deployed[1]
-            assert self.api.ailments("root") == (True, {})
+            assert self.api.problems("root") == (True, {})
             nothing_has_two_owners(self.state())
             counts_are_right(self.state())
             self.revive()

@@ -279,7 +279,7 @@ class FakeAPI:
         return slice_
 
     @answering
-    def ailments(self, actor: str) -> dict[int, list[str]]:
+    def problems(self, actor: str) -> dict[int, list[str]]:
         return {number: words for number, words in self.ill.items() if self._own(actor, number)}
 
     @answering

@@ -36,7 +36,7 @@ LOOKS_ONLY = {
     "known_workers",
     "plan_slice",
     "unfinished",
-    "ailments",
+    "problems",
     "prove_isolation",
 }
 BY_THE_ACCOUNTS = {"authenticate", "open_session"}

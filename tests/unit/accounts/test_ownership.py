@@ -31,7 +31,7 @@ TOUCHES: dict[str, Call] = {
 }
 """Every use-case that is about one slice or VM: a new one needs its line here."""
 
-LISTS = {"list_slices", "unfinished", "ailments"}
+LISTS = {"list_slices", "unfinished", "problems"}
 OWN = {
     "authenticate",
     "get_user",

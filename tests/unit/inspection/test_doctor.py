@@ -299,7 +299,7 @@ Meanwhile = Callable[[Callable[[], object]], None]
 
 WAYS: dict[str, Callable[[Desk], object]] = {
     "doctor": codes,
-    "menu": lambda desk: desk.ok(desk.api.ailments("student")),
+    "menu": lambda desk: desk.ok(desk.api.problems("student")),
     "proof": lambda desk: desk.api.prover.prove().breaches,
 }
 
@@ -328,13 +328,13 @@ def test_a_repair_says_what_it_brought_back_and_keeps_the_secret(running: Desk) 
     worker.namespaces[""] = {"ens3": set(), "ens4": set()}
     for books in (worker.processes, worker.argvs, worker.holders, worker.aliases, worker.flows):
         books.clear()
-    assert running.ok(running.api.ailments("student"))[1000][-1] == "11 repairs it"
+    assert running.ok(running.api.problems("student"))[1000][-1] == "11 repairs it"
     mended = running.ok(running.api.repair_slice("student", 1000))
     assert f"QEMU (vm0) on {WORKER}" in mended
     assert worker.files["vm_images/slice-1000/vm0.vnc"] == secret
     assert running.slice().vms[0].pid == str(worker.processes["vm_images/slice-1000/vm0.pid"][1])
     assert running.ok(running.api.repair_slice("student", 1000)) == []
-    assert running.ok(running.api.ailments("student")) == {}
+    assert running.ok(running.api.problems("student")) == {}
 
 
 def test_a_repair_names_each_vlan_that_was_brought_back(running: Desk) -> None:

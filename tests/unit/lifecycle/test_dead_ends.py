@@ -98,7 +98,7 @@ def test_a_vm_that_ended_is_repaired_on_another_vnc_port(desk: Desk) -> None:
     host.foreign_ports = {5901}
     assert desk.ok(desk.api.repair_slice("student", 1000))
     assert ports(desk) == {"vm0": 5902}
-    assert desk.ok(desk.api.ailments("student")) == {}
+    assert desk.ok(desk.api.problems("student")) == {}
 
 
 def test_a_program_that_follows_every_vnc_port_ends_in_a_sentence(desk: Desk) -> None:
@@ -163,7 +163,7 @@ def test_a_slice_in_design_is_placed_again_and_deployed(desk: Desk) -> None:
     deployed = desk.ok(desk.api.deploy_slice("student", 1000))
     assert {vm.name: (vm.vm_id, vm.vnc_port, [i.mac for i in vm.interfaces]) for vm in deployed.vms} == before
     assert not [vm for vm in deployed.vms if vm.lost_with]
-    assert desk.ok(desk.api.ailments("student")) == {}
+    assert desk.ok(desk.api.problems("student")) == {}
     desk.ok(desk.api.delete_slice("student", 1000))
 
 
@@ -173,7 +173,7 @@ def test_a_running_slice_says_what_it_lost_and_a_repair_starts_it_elsewhere(desk
     pids = {vm.name: vm.pid for vm in desk.slice().vms}
     dead(desk)
     desk.api.hosts.forget(WORKERS[1])
-    assert desk.ok(desk.api.ailments("student"))[1000] == [
+    assert desk.ok(desk.api.problems("student"))[1000] == [
         "10.0.10.1: VM vm1 was lost with 10.0.10.2; its new disk will be empty",
         "10.0.10.1: VM vm3 was lost with 10.0.10.2; its new disk will be empty",
         "11 repairs it",
@@ -187,7 +187,7 @@ def test_a_running_slice_says_what_it_lost_and_a_repair_starts_it_elsewhere(desk
     now = desk.slice().vms
     assert {vm.status for vm in now} == {VMStatus.RUNNING}
     assert [vm.pid for vm in now if vm.name in {"vm0", "vm2"}] == [pids["vm0"], pids["vm2"]]
-    assert desk.ok(desk.api.ailments("student")) == {}
+    assert desk.ok(desk.api.problems("student")) == {}
     assert desk.ok(desk.api.repair_slice("student", 1000)) == []
 
 
@@ -198,7 +198,7 @@ def test_a_vm_that_no_other_worker_has_room_for_waits_for_it(desk: Desk) -> None
     desk.cloud.hosts[WORKERS[0]].memory_kib = 1 << 20  # for the two VMs that are there
     outcome = desk.api.hosts.forget(WORKERS[1])
     assert "vm1 was lost with 10.0.10.2 and has no place yet: No worker has room" in outcome.unfinished[0]
-    (words,) = desk.ok(desk.api.ailments("student")).values()
+    (words,) = desk.ok(desk.api.problems("student")).values()
     assert "10.0.10.2: VM vm1 was lost with this host, and no other had room for it" in words
     assert "has no place yet: No worker has room for cirros" in desk.no(desk.api.repair_slice("student", 1000))
     desk.ok(desk.api.plan_slice("student", 1000))
@@ -252,7 +252,7 @@ def test_a_deployment_that_its_manager_left_is_finished_elsewhere(desk: Desk) ->
     dead(desk)
     desk.api.hosts.forget(WORKERS[1])
     assert desk.ok(desk.api.finish_slice("student", 1000)) == "Slice 1000 is running"
-    assert desk.ok(desk.api.ailments("student")) == {}
+    assert desk.ok(desk.api.problems("student")) == {}
 
 
 def test_a_worker_that_answers_is_not_written_off(desk: Desk) -> None:
@@ -272,7 +272,7 @@ def test_a_network_node_is_replaced_and_not_written_off(desk: Desk) -> None:
     desk.path.write_text(desk.path.read_text().replace(NETWORK, "10.0.10.4"))
     api = OrchestratorAPI(desk.database, desk.cloud.connect)  # type: ignore[arg-type]
     desk.ok(api.repair_slice("student", 1000))
-    assert desk.ok(api.ailments("student")) == {}
+    assert desk.ok(api.problems("student")) == {}
     desk.ok(api.delete_slice("student", 1000))
 
 
@@ -308,7 +308,7 @@ def test_a_worker_that_comes_back_is_cleared_before_it_gets_vms(desk: Desk) -> N
     assert (host.processes, host.ports, host.flows) == ({}, {}, {})
     assert not [path for path in host.files if path.endswith("_img.qcow2")]
     assert desk.ok(desk.api.discover_workers())[WORKERS[1]].up
-    assert desk.ok(desk.api.ailments("student")) == {}
+    assert desk.ok(desk.api.problems("student")) == {}
 
 
 def test_a_worker_that_comes_back_with_nothing_is_cleared_after_a_question_too(desk: Desk) -> None:
