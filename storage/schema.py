@@ -331,7 +331,7 @@ IDLE = text(_is_idle_time, "a time from 1m to 24h, such as 30m")
 ID = whole(models.FIRST_ID, models.LAST_ID)
 VLAN = whole(1, 4094)
 LINK_ID = whole(1, 1_000_000)
-AMOUNT = number(0, 1e9)
+AMOUNT = number(0, 1_000_000_000)
 
 
 def _check_ssh_user(value: object) -> None:
@@ -391,7 +391,7 @@ WORKER = record(
         "up": FLAG,
         "problem": REMARK,
         "forgotten": FLAG,
-        "measured": number(0, 1e12),
+        "measured": number(0, 1_000_000_000_000),
     },
 )
 USER = record(

@@ -14,6 +14,7 @@ from storage.schema import Rule
 _INTRODUCTION = """
 Every section but `users` may be missing. Then it has the defaults of this page. A key that is not on this page is
 refused, with its line. [operations.md](../operations.md#the-file) says how the file is checked, changed and restored.
+The file of a fresh checkout is an example ([database.yaml](../../database.yaml)).
 """
 
 

@@ -26,7 +26,7 @@ _MENU = (
 _LOOKS = (
     (operator.CLEAN, "`doctor` found nothing; `prove`: isolation holds."),
     (operator.FOUND, "`doctor` has findings, or could not remove all; `prove` found a breach."),
-    (operator.BLIND, "A host or the file could not be read."),
+    (operator.BLIND, "A host or the file could not be read, or the command was refused."),
 )
 _FORGET = (
     (hosts.DONE, "All is done, or nothing was changed (`--dry-run`, or the answer was no)."),

@@ -84,3 +84,33 @@ def test_the_packages_it_lists_bring_every_program(lab: Lab, host: str, tools: t
         program = lab.exec(host, ["sh", "-c", 'readlink -f "$(command -v "$1")"', "sh", tool]).stdout.strip()
         owners = lab.exec(host, ["dpkg", "-S", f"*bin/{Path(program).name}"]).stdout
         assert {line.split(":")[0] for line in owners.splitlines()} & set(listed), tool
+
+
+ON_HOSTS = {
+    "doctor": (0, "Database and hosts agree: no findings"),
+    "doctor --fix": (2, "on a terminal it asks before, elsewhere it needs --yes"),
+    "prove": (0, "Isolation holds: "),
+    "host forget 10.0.10.2": (1, "host forget gives up the disks of all VMs on that worker"),
+}
+"""Each command for hosts on the pages -> its exit status and answer on a lab without slices, without a terminal."""
+
+
+def test_every_command_for_hosts_is_tried() -> None:
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").glob("*.md"))
+    assert {*re.findall(r"^python3 cli\.py ((?:doctor|prove|host).*)$", pages, re.MULTILINE)} == {*ON_HOSTS}
+
+
+@pytest.mark.parametrize("words", ON_HOSTS)
+def test_a_command_for_hosts_answers_as_its_page_says(lab: Lab, words: str) -> None:
+    argv = [f"{ROOT}/.venv/bin/python", f"{ROOT}/cli.py", "--database", str(lab.database), *words.split()]
+    done = lab.run(argv, check=False)
+    status, answer = ON_HOSTS[words]
+    assert done.returncode == status, done.stderr
+    assert answer in done.stdout + done.stderr
+
+
+def test_the_bridge_is_made_by_the_command_of_the_page(lab: Lab) -> None:
+    (command,) = re.findall(r"^ovs-vsctl --may-exist add-br .*$", HOSTS, re.MULTILINE)
+    for host in ("worker1", "network"):
+        lab.exec(host, command.split())
+        assert "ens4" in lab.exec(host, ["ovs-vsctl", "list-ports", "br-int"]).stdout.split()
