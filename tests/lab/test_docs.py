@@ -21,7 +21,7 @@ HOSTS = (ROOT / "docs/install-hosts.md").read_text(encoding="utf-8")
 MARK = r"<!-- a test types these answers and expects these lines -->\n```\n(.*?)```"
 PROMPT = re.compile(r"(.*?(?::|\(y/n\):)) (\S.*)$")
 DRAWN = ("├──", "└──", "│")
-NO_PROMPTS = ("Slice created!", "VM added!", "Link created!", "  VM ")
+NO_PROMPTS = ("Slice created!", "VM added!", "Link created!", "  VM ", "Their serial consoles:")
 
 
 def typed(session: str) -> tuple[list[str], list[str]]:

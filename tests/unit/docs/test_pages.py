@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shlex
 import shutil
@@ -15,6 +16,7 @@ import pytest
 import lab.__main__
 from accounts.logins import FREE, LONGEST_WAIT_S
 from core.inventory import Inventory, LoginSettings, Timeouts
+from core.names import mac_address
 from core.passwords import MIN_NEW_LENGTH
 from core.status import SliceStatus, VMStatus
 from database import MAX_BYTES, Database
@@ -24,11 +26,13 @@ from inspection.collect import collection_plan
 from lab import disk
 from menu.arguments import parser
 from menu.entries import ENTRIES
-from menu.views import SliceView
-from models import VM, Flavor, Interface, Slice
+from menu.screen import View
+from menu.views import MenuView, ReachView, SliceView
+from models import VM, Interface, Slice
 from remote.plan import Command
 from tests.support.designs import DESIGNS, design
 from tests.support.paths import ROOT
+from tests.support.playing import screen_of
 
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
@@ -163,15 +167,45 @@ def test_every_entry_of_the_menu_is_in_the_table() -> None:
     assert rows == [(str(entry.number), entry.title) for entry in ENTRIES]
 
 
-def test_a_slice_is_shown_as_the_menu_shows_it() -> None:
-    vm = VM(1004, "web", "student", "10.0.10.1", 5901, [], dict(Flavor.FLAVORS["cirros"]))
-    address = {"ip": "10.60.7.104", "cidr": "10.60.7.0/24", "gateway": "10.60.7.1"}
-    vm.interfaces = [Interface("eth0", 400, "52:54:00:03:ec:00", address), Interface("eth1", mac="52:54:00:03:ec:01")]
-    vm.flavor_name, vm.vnc_secret, vm.status = "cirros", "i8mbr1B3", VMStatus.RUNNING
-    slice_ = Slice(1003, "student")
-    slice_.name, slice_.status, slice_.vms = "first", SliceStatus.RUNNING, [vm]
-    shown = SliceView(slice_, "student", ("10.0.10.1: VM web does not run", "11 repairs it")).lines()
-    assert "\n".join(shown) in GUIDE
+def drawn(view: View) -> str:
+    """Return what a terminal of 100 columns shows, without colours and blanks at the ends of lines."""
+    output = io.BytesIO()
+    screen = screen_of(output, terminal=True, width=100)
+    screen.show(view)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", output.getvalue().decode())
+    return "\n".join(line.rstrip() for line in text.strip().splitlines())
+
+
+def running_vm(vm_id: int, name: str, worker: str, vnc_port: int, secret: str) -> VM:
+    """Return a running VM with `eth0` and `eth1`, not connected."""
+    nics = [Interface(f"eth{index}", mac=mac_address(vm_id, index)) for index in (0, 1)]
+    vm = VM(vm_id, name, "student", worker, vnc_port, nics)
+    vm.flavor_name, vm.vnc_secret, vm.status = "cirros", secret, VMStatus.RUNNING
+    return vm
+
+
+def running_slice(slice_id: int, *vms: VM) -> Slice:
+    """Return a running slice whose first VM has internet access."""
+    slice_ = Slice(slice_id, "student")
+    slice_.name, slice_.status, slice_.vms = "first", SliceStatus.RUNNING, [*vms]
+    address = f"10.60.7.{100 + vms[0].vm_id % 100}"
+    vms[0].interfaces[0].vlan_id, vms[0].interfaces[0].ip_config = 400, {"ip": address}
+    return slice_
+
+
+def test_menu_and_slices_look_as_on_a_terminal() -> None:
+    web = running_vm(1001, "web", "10.0.10.1", 5901, "wEopYFd8")
+    slice_ = running_slice(1000, web, running_vm(1002, "db", "10.0.10.2", 5902, "ilr349G3"))
+    slice_.connect(1001, "eth1", 1002, "eth1")
+    assert drawn(SliceView(slice_, "student")) in GUIDE
+    assert drawn(MenuView("student", [(entry.number, entry.title) for entry in ENTRIES])) in GUIDE
+    assert drawn(ReachView(slice_)) in PAGES["docs/getting-started.md"]
+
+
+def test_a_slice_with_a_problem_is_shown_as_in_a_pipe() -> None:
+    slice_ = running_slice(1003, running_vm(1004, "web", "10.0.10.1", 5901, "i8mbr1B3"))
+    problems = ("10.0.10.1: VM web does not run", "11 repairs it")
+    assert "\n".join(SliceView(slice_, "student", problems).lines()) in GUIDE
 
 
 def test_the_architecture_names_every_folder_and_the_modules_of_a_deployment() -> None:
