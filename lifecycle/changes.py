@@ -69,7 +69,7 @@ class Change:
         plan = self._deployment.image_plan(slice_, vms)
         report = self._runner.run(plan)
         if report.error:
-            back = plan.undone("take back") if resumed else report.taken_back()
+            back = plan.undone("take back") if resumed else report.rollback()
             lost = [r.error for r in report.failures if isinstance(r.error, HostUnreachable)]
             self._forget(self._runner.run(back, keep_going=True), slice_, vms, str(report.error), lost)
             raise CloudError(f"{report.error}; nothing was added")
@@ -105,7 +105,7 @@ class Change:
         pids = {} if report.error else self._pids(slice_, report, complete=True)
         if report.error:
             kept = self._deployment.design_plan(slice_)
-            back = self._undo_running(slice_) if resumed else report.taken_back(but=kept)
+            back = self._undo_running(slice_) if resumed else report.rollback(but=kept)
             left = _left(self._runner.run(back, keep_going=True))
             sentence = _not_deployed(report.error, left, slice_, changed=bool(back.stages))
             with _said_first(sentence):
@@ -185,7 +185,7 @@ class Change:
         for vm in slice_.vms:
             vm.vnc_port = ports[vm.vm_id]
         for notice in notices:
-            self._runner.tell(Notice(notice))
+            self._runner.emit(Notice(notice))
 
     def _pids(self, slice_: Slice, report: Report, *, complete: bool = False) -> dict[int, str]:
         """Return the pids of VMs that were verified; an answer that makes no sense becomes a failure of its step.
@@ -215,7 +215,7 @@ class Change:
                     vm.status, vm.lost_with = VMStatus.RUNNING, None
                 vm.pid = pids.get(vm.vm_id, vm.pid)
         for notice in regained:
-            self._runner.tell(Notice(notice))
+            self._runner.emit(Notice(notice))
 
     def take_back_deployment(self, slice_: Slice) -> None:
         """The slice is in design and nothing of it but its overlays is on any host."""

@@ -1,12 +1,12 @@
-"""Steps of one host as a single shell script, and the script's two output streams read back per command.
+"""The steps of one host as a single shell script, and the parser of its two output streams.
 
-The script is functions and texts, and a last line that runs them: a shell runs nothing of it before all of it is there,
-so a connection lost half-way through sending changes nothing. After each command it writes a marker with the exit
-status on both streams, so that every command keeps its own status, stdout and stderr; a last marker ends the batch.
+The script consists of functions and texts, and a last line that runs them. A shell runs nothing before that line has
+arrived, so a connection lost while the script is sent changes nothing. After each command the script writes a marker
+with the exit status on both streams: every command keeps its own status, stdout and stderr. A last marker ends the
+batch.
 
-A process is what costs most. So root's `sh -c TEXT` is a fork of the shell that reads the batch, commands of the SSH
-user that follow one another share one shell of that user, and guards like `test` are the shell's own. Each text is sent
-once.
+Processes cost most of the time. Therefore root's `sh -c TEXT` is a fork of the shell that reads the batch, successive
+commands of the SSH user share one shell, and guards like `test` are built into the shell. Each text is sent once.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from core.errors import BadAnswer
 from remote.plan import TIMEOUT_SECONDS, Action, Command, Step, Upload, script_names, shell
 
 LOCK = "/run/openvswitch"
-"""A folder that is there on every host of ours: locked while a step that slices share is done, it leaves no file."""
+"""A folder on every host, locked during steps on objects that slices share; locking it leaves no file behind."""
 
 LOCK_SHARE = 5 / 6
-"""Of the silence that is endured of it, how much a batch waits for others: it says so while somebody still listens."""
+"""The share of the timeout that a batch waits for its lock, so that its refusal still arrives in time."""
 
 SLICE_LOCK = "/run/cloud-repositorio-{}.lock"
-"""What a batch with a lock holds; the file is gone when the last of them has ended."""
+"""The lock file of a batch with a lock; the last holder removes it."""
 
 _NO_SWITCH = 'echo "Open vSwitch does not run there; start it: systemctl start openvswitch-switch" >&2'
 _NO_LOCK = 'echo "another slice keeps Open vSwitch or this host busy" >&2'
 
-# Whoever holds the lock removes its file, so once the lock is ours the file is looked at again: it may be another one
-# by then. No command inherits the descriptor, which a daemon would hold for ever; the shell holds it until its command
-# ended. A manager that dies closes the batch's streams: the next mark fails, and the batch ends there in good order.
+# The holder removes the file, so the new holder checks that its descriptor and the name still mean the same file.
+# No command inherits the descriptor: a daemon would hold it for ever. A manager that dies closes the batch's streams;
+# then the next mark fails and the batch ends in good order.
 _CLAIM = """claim() {
 local up end left
 read up _ </proc/uptime; end=$((${up%.*} + $2))
@@ -48,23 +48,25 @@ _AT_WORK = "an earlier command of this slice is still at work there; try again i
 _BUSY = "busy"
 
 IDLE_SECONDS = 20
-"""How long a shell waits for the next batch: sshd may learn only after hours that its manager is gone."""
+"""Seconds that a shell waits for the next batch: sshd may learn only after hours that its manager is gone."""
 
-# A byte of its own goes before each batch: sh(1) has no `read` that gives up, and dd(1) takes no more than that byte.
-# This is on the line of the last mark: a shell may have read to the end of a line and no further when it runs it, and
-# what is left would come to it with the next batch, from whose middle dd would take its byte.
+# One extra byte precedes each batch: sh(1) has no `read` with a timeout, and dd(1) takes exactly that byte. The wait
+# is on the line of the last mark, because a shell may read only to the end of the line that it runs. A wait on a line
+# of its own would arrive with the next batch, and dd would take a byte from the middle of that batch.
 _AWAIT_NEXT = "; timeout {} dd bs=1 count=1 >/dev/null 2>&1 || exit"
 
 GO_FIRST = "{ echo -10 >/proc/self/autogroup; } 2>/dev/null"
-"""Where guests want all of the CPUs, what the cloud does on their host goes first. That is so for the shell's session:
-what it starts in a session of its own, like QEMU, waits its turn (sched(7), the autogroup feature). Where the kernel
-has none, or the host's services share the CPUs by cgroups, nothing comes of it."""
+"""Raises the priority of the cloud's commands over guests that use all CPUs of their host.
+
+It holds for the shell's session; daemons in their own session, like QEMU, keep the normal priority (sched(7), the
+autogroup feature). It has no effect where the kernel lacks autogroups or cgroups divide the CPUs.
+"""
 
 _AS_USER = 'setpriv --reuid="$SUDO_UID" --regid="$SUDO_GID" --init-groups -- sh -s'
 _SKIPPED = "skipped"
 _WANTED = "wanted"
 _STOPPED = 100
-"""The status of a shell that does not go on, and whose last marker says why."""
+"""The status of a shell that stops early; its last marker says why."""
 
 # `mark NUMBER STATUS [ACCEPTED]`, and `call TEXT sh WORD...` for `sh -c TEXT sh WORD...`, put in parentheses.
 _FUNCTIONS = """mark() {{
@@ -74,23 +76,26 @@ case " ${{3-0}} " in *" $2 "*) ;; *) return {stopped};; esac
 call() {{ eval "shift 2
 $1"; }}"""
 ANSWER_BYTES = 16 << 20
-"""All that a host may say to one batch. A look at a worker with 2,000 TAPs is answered with some 9 MB."""
+"""Maximum output of a host for one batch. The facts of a worker with 2,000 TAPs are some 9 MB."""
 
 _MARK_BYTES = 32
-"""No mark is longer behind its nonce."""
+"""Maximum length of a mark after its nonce."""
 
 _MARK = re.compile(rb"(\d{1,7}) (\w{1,10})\n")
-"""What a mark says behind its nonce. A nonce is of one batch: making a pattern of it takes longer than finding it."""
+"""The content of a mark after its nonce.
+
+The nonce differs for each batch, and compiling a pattern with it would take longer than finding it.
+"""
 
 _EVERY_STATUS = frozenset(range(256))
 
 _Entry = str | tuple[int, Action]
-"""A line of root's, or an action and the number of its marker."""
+"""A line for root's shell, or an action with the number of its marker."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the action at position (`step`, `action`) ended; `status` None: skipped, its guard succeeded."""
+    """The result of the action at position (`step`, `action`); `status` is None where its guard skipped it."""
 
     step: int
     action: int
@@ -101,7 +106,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Progress:
-    """An upload under way, in bytes."""
+    """The progress of an upload, in bytes."""
 
     step: int
     action: int
@@ -111,7 +116,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class UploadWanted:
-    """The batch stopped before an upload whose guard failed; the rest of it is to be sent after the upload."""
+    """A batch that stopped before an upload whose guard failed; the rest of it follows after the upload."""
 
     step: int
     action: int
@@ -120,8 +125,8 @@ class UploadWanted:
 class Batch:
     """The actions of `steps` that a host runs in one go.
 
-    `start` is the (step, action) to begin with. The batch ends at the first failure, unless `keep_going`. A host runs
-    batches with the same `lock` one at a time. `timeout`: seconds of silence that are endured of it.
+    `start` is the first (step, action). The batch ends at the first failure, unless `keep_going`. A host runs batches
+    with the same `lock` one at a time. `timeout` is the maximum silence of the host in seconds.
     """
 
     def __init__(
@@ -144,11 +149,11 @@ class Batch:
         ]
 
     def script(self, nonce: str) -> str:
-        """The batch for `sh -s`, run by sudo in the SSH user's home; `nonce` sets its markers apart from output."""
+        """Return the batch for `sh -s`, run by sudo in the SSH user's home; `nonce` marks its markers."""
         groups = [(as_user, list(group)) for as_user, group in groupby(self._entries(), _is_users)]
         roots = (entry for as_user, group in groups for entry in group if not as_user)
         root = _Part(nonce, roots, self._keep_going, without=" 8<&- 9<&-")
-        # A disk may have been mounted on the home since the shell was opened: its folder is found anew.
+        # A disk may have been mounted on the home since the shell was opened, so the path is resolved again.
         lines = ['umask 022; export LC_ALL=C; cd "$PWD"', GO_FIRST, *self._claim(), "mark 0 begin"]
         for as_user, group in groups:
             lines += self._as_user(group, nonce) if as_user else map(root.line, group)
@@ -161,7 +166,7 @@ class Batch:
         return "\n".join(["", *lines, ""])
 
     def _entries(self) -> Iterator[_Entry]:
-        """The actions in their order, and what takes and frees the lock that a step needs."""
+        """Yield the actions in order, with the lines that take and free a step's lock."""
         for number, places in groupby(enumerate(self._places, start=1), lambda place: place[1][0]):
             step = self._steps[number]
             if step.lock:
@@ -172,7 +177,7 @@ class Batch:
                 yield "exec 9<&-"
 
     def _as_user(self, group: list[_Entry], nonce: str) -> list[str]:
-        """The lines by which root's shell has the user's do the entries; what that leaves running inherits no lock."""
+        """Return the lines that run the entries as the user, from root's shell; no process left inherits a lock."""
         part, end = _Part(nonce, group, self._keep_going), f"{nonce}-user"
         lines = [*part.definitions, *_function("part", map(part.line, group)), "part </dev/null", "exit 0"]
         return [f"{_AS_USER} 8<&- 9<&- <<'{end}' || exit", *lines, end]
@@ -189,20 +194,20 @@ class Batch:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to run."""
+        """Return whether the batch has no action."""
         return not self._places
 
     @property
     def end(self) -> int:
-        """The number of the marker that ends the batch."""
+        """Return the number of the marker that ends the batch."""
         return len(self._places) + 1
 
     def place(self, number: int) -> tuple[int, int]:
-        """The (step, action) that marker `number` stands for."""
+        """Return the (step, action) of marker `number`."""
         return self._places[number - 1]
 
     def accepts(self, number: int, status: str) -> bool:
-        """Return whether marker `number` of this batch can come with this status."""
+        """Return whether marker `number` of this batch can have this status."""
         if number == 0:
             return status in {"begin", _BUSY}
         if 0 < number < self.end:
@@ -215,7 +220,7 @@ class Batch:
         return number <= self.end and status.isdecimal() and int(status) in _EVERY_STATUS
 
     def stops_at(self, number: int, status: str) -> bool:
-        """Return whether no further command is run behind marker `number` with this status."""
+        """Return whether no further command runs after marker `number` with this status."""
         step, index = self.place(number)
         action = self._steps[step].do[index]
         if self._keep_going or status == _SKIPPED:
@@ -224,12 +229,15 @@ class Batch:
 
 
 def echo(word: str) -> str:
-    """Instead of a batch: has the shell that waits for one say `word`, and wait again."""
+    """Return the input that makes a waiting shell print `word` and wait again."""
     return f"\necho {word}{_AWAIT_NEXT.format(IDLE_SECONDS)}\n"
 
 
 class _Part:
-    """What one shell does of a batch; `without` is put behind each command, to close what it must not inherit."""
+    """The part of a batch that one shell runs.
+
+    `without` follows each command, to close descriptors that it must not inherit.
+    """
 
     def __init__(self, nonce: str, entries: Iterable[_Entry], keep_going: bool, without: str = "") -> None:
         self._nonce = nonce
@@ -240,12 +248,12 @@ class _Part:
 
     @property
     def definitions(self) -> list[str]:
-        """The functions, and each script once, as a variable."""
+        """Return the functions, and each script once as a variable."""
         functions = _FUNCTIONS.format(nonce=self._nonce, stopped=_STOPPED)
         return [functions, *(f"{name}={shell((script,))}" for script, name in self._names.items())]
 
     def line(self, entry: _Entry) -> str:
-        """The command with its guard, its input and its marker."""
+        """Return the command with its guard, its input and its marker."""
         if isinstance(entry, str):
             return entry
         number, action = entry
@@ -279,7 +287,7 @@ class _Part:
 class Transcript:
     """The output of a batch, fed in pieces as it arrives.
 
-    Raises `BadAnswer` for what no shell writes that runs the batch: the host may say anything.
+    Raises `BadAnswer` for output that no shell with this batch writes: a host may send anything.
     """
 
     def __init__(self, batch: Batch, nonce: str) -> None:
@@ -288,7 +296,7 @@ class Transcript:
         self._stdout = _Stream(batch, nonce)
         self._stderr = _Stream(batch, nonce)
         self._bytes = 0
-        self._heard = 0
+        self._finished_count = 0
         self._has_stopped = False
         self._marks: dict[int, tuple[str, str]] = {}
         self._status: int | None = None
@@ -296,7 +304,7 @@ class Transcript:
         self._busy = False
 
     def stdout(self, data: bytes) -> None:
-        """A piece of standard output."""
+        """Parse a piece of standard output."""
         self._count(data)
         for number, status, text in self._stdout.feed(data):
             if number == 0:
@@ -307,47 +315,47 @@ class Transcript:
                 self._marks[number] = (status, text)
 
     def stderr(self, data: bytes) -> None:
-        """A piece of standard error."""
+        """Parse a piece of standard error."""
         self._count(data)
         self._stderr.texts.update({number: text for number, _, text in self._stderr.feed(data)})
 
     def _count(self, data: bytes) -> None:
         self._bytes += len(data)
         if self._bytes > ANSWER_BYTES:
-            raise BadAnswer(f"it says more than {ANSWER_BYTES >> 20} MiB to one batch")
+            raise BadAnswer(f"it sends more than {ANSWER_BYTES >> 20} MiB for one batch")
 
     def has_ended(self) -> bool:
-        """Whether all of the batch has been heard; its shell waits for another one."""
+        """Return whether all output of the batch has arrived; its shell waits for another batch."""
         return self._status is not None and self._batch.end in self._stderr.texts
 
     @property
     def status(self) -> int | None:
-        """How the batch as a whole ended, whatever became of its commands: 0 in good order, None not yet."""
+        """Return the status of the whole batch, apart from its commands: 0 in good order, None while it runs."""
         return 0 if self._status == _STOPPED else self._status
 
     @property
     def is_whole(self) -> bool:
-        """Return whether each command has answered, up to the one that the batch stops at."""
-        return self._has_stopped or self._heard == self._batch.end - 1
+        """Return whether each command has answered, up to the one at which the batch stops."""
+        return self._has_stopped or self._finished_count == self._batch.end - 1
 
     @property
     def busy(self) -> str:
-        """Why the batch did not get its lock, in words; empty if it did."""
+        """Return the reason why the batch did not get its lock, or an empty string."""
         return self._stderr.texts.get(0, "it is busy") if self._busy else ""
 
     @property
     def rest(self) -> str:
-        """What came on standard error behind the last command: the words of `sudo`, when it refuses."""
+        """Return the standard error after the last command: the message of `sudo`, when it refuses."""
         return self._stderr.texts.get(self._batch.end, self._stderr.rest)
 
     def finished(self) -> Iterator[Outcome | UploadWanted]:
-        """The commands that ended since the last call; both streams have passed their marker."""
+        """Yield the commands that ended since the last call; both streams have passed their marker."""
         for number in sorted(self._marks.keys() & self._stderr.texts.keys()):
             if self._has_stopped:
-                raise BadAnswer("it goes on behind a command that failed")
+                raise BadAnswer("it continues after a command that failed")
             status, stdout = self._marks.pop(number)
             step, action = self._batch.place(number)
-            self._heard, self._has_stopped = self._heard + 1, self._batch.stops_at(number, status)
+            self._finished_count, self._has_stopped = self._finished_count + 1, self._batch.stops_at(number, status)
             if status == _WANTED:
                 yield UploadWanted(step, action)
             else:
@@ -356,7 +364,10 @@ class Transcript:
 
 
 class _Stream:
-    """One output stream, cut at the markers, which come in their order. No byte is searched more than twice."""
+    """One output stream, cut at the markers, which come in their order.
+
+    No byte is searched more than twice.
+    """
 
     def __init__(self, batch: Batch, nonce: str) -> None:
         self._batch = batch
@@ -367,7 +378,7 @@ class _Stream:
         self.texts: dict[int, str] = {}
 
     def feed(self, data: bytes) -> Iterator[tuple[int, str, str]]:
-        """The markers that are complete now: number, status, and the text before them."""
+        """Yield the markers that are complete now: number, status, and the text before them."""
         self._buffer += data
         while (start := self._buffer.find(self._nonce, self._searched)) >= 0:
             self._searched, end = start, start + len(self._nonce)

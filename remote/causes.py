@@ -1,7 +1,7 @@
-"""Why a host cannot be used: told apart by the stage at which it failed, with the host's own words quoted. Pure text.
+"""Causes of a failed connection, by the stage that failed, with the host's own words quoted. Pure text.
 
-A connection is made in stages: TCP, the banner, the key exchange, the host key, authentication, the channel, the login
-shell, sudo, and then the batch. Each function here is for one of them and returns the reason and what to do.
+A connection has these stages: TCP, banner, key exchange, host key, authentication, channel, login shell, sudo, batch.
+Each function covers one stage and returns the reason and what to do.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NO_WAY = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOW
 
 _NO_PROGRAM = {126, 127}
 _NO_LOGIN = 254
-"""sshd(8) ends with it where there is /etc/nologin."""
+"""The exit status of sshd(8) where /etc/nologin exists."""
 
 HUNG = "it hangs, or is much too busy"
 LOST_IN_BATCH = "the connection was lost in the middle of a command"
@@ -38,7 +38,7 @@ _SILENT_LOGIN = "does a start file such as ~/.bashrc end it, or may {user} run n
 
 
 def limit(seconds: float, timeouts: Timeouts) -> str:
-    """Return a deadline as sentences name it: its seconds, and the setting that it comes from."""
+    """Return a deadline for a sentence: its seconds, and its setting."""
     known = {
         timeouts.connect: "connect", timeouts.look: "silence", timeouts.silence: "silence", timeouts.change: "change",
     }  # fmt: skip
@@ -47,7 +47,7 @@ def limit(seconds: float, timeouts: Timeouts) -> str:
 
 
 def quoted(words: str) -> str:
-    """Return the last line of a host's words as a quotation, or nothing where it said nothing."""
+    """Return the last line of a host's words as a quotation, or an empty string."""
     line = last_line(words)
     return f'"{line[:_LONGEST_QUOTE]}"' if line else ""
 
@@ -58,7 +58,7 @@ def _and_says(words: str) -> str:
 
 
 class Reached(enum.Enum):
-    """The last stage of a connection that was reached before it failed."""
+    """The last stage of a connection that succeeded."""
 
     NOTHING = "nothing"
     TCP = "TCP"
@@ -69,18 +69,21 @@ class Reached(enum.Enum):
 
 @dataclass(frozen=True)
 class Failure:
-    """A connection that failed. `words` are the host's; `said` is what our library says of it."""
+    """A failed connection.
+
+    `words` are the host's; `message` is that of our SSH library.
+    """
 
     reached: Reached
     error: Exception
     late: bool
     closed: bool
     words: str
-    said: str
+    message: str
 
 
 def of_connection(settings: SSHSettings, failure: Failure, *, begun: bool) -> tuple[str, bool]:
-    """Return why there is no connection, and whether the host answers all the same."""
+    """Return the reason why there is no connection, and whether the host answers all the same."""
     late, words = failure.late, failure.words
     match failure.reached:
         case Reached.NOTHING:
@@ -88,7 +91,7 @@ def of_connection(settings: SSHSettings, failure: Failure, *, begun: bool) -> tu
         case Reached.TCP:
             reason, answers = no_banner(settings, late=late, words=words), not late
         case Reached.BANNER:
-            reason, answers = no_keys(settings, late=late, words=words or failure.said), not late
+            reason, answers = no_keys(settings, late=late, words=words or failure.message), not late
         case Reached.KEYS:
             late = late and not failure.closed
             reason, answers = not_authenticated(settings, late=late, closed=failure.closed, words=words), True
@@ -96,12 +99,12 @@ def of_connection(settings: SSHSettings, failure: Failure, *, begun: bool) -> tu
             reason = f"it takes connections and does nothing more; {HUNG}" if late else "the connection was lost"
             answers = False
         case _:
-            reason, answers = no_channel(settings, late=late, words=words or failure.said), not late
+            reason, answers = no_channel(settings, late=late, words=words or failure.message), not late
     return reason, answers
 
 
 def no_tcp(settings: SSHSettings, error: Exception) -> str:
-    """Return why there is no TCP connection."""
+    """Return the reason why there is no TCP connection."""
     port = settings.port
     if isinstance(error, TimeoutError):
         within = limit(settings.timeouts.connect, settings.timeouts)
@@ -116,7 +119,7 @@ def no_tcp(settings: SSHSettings, error: Exception) -> str:
 
 
 def no_banner(settings: SSHSettings, *, late: bool, words: str) -> str:
-    """Return why the SSH server did not greet."""
+    """Return the reason why the SSH server sent no greeting."""
     if late:
         within = limit(settings.timeouts.connect, settings.timeouts)
         return f"it takes connections on port {settings.port} and sent no greeting within {within}; {HUNG}"
@@ -125,7 +128,7 @@ def no_banner(settings: SSHSettings, *, late: bool, words: str) -> str:
 
 
 def no_keys(settings: SSHSettings, *, late: bool, words: str) -> str:
-    """Return why the key exchange failed."""
+    """Return the reason why the key exchange failed."""
     if late:
         within = limit(settings.timeouts.connect, settings.timeouts)
         return f"it greeted, and the key exchange took more than {within}; {HUNG}"
@@ -133,7 +136,7 @@ def no_keys(settings: SSHSettings, *, late: bool, words: str) -> str:
 
 
 def not_authenticated(settings: SSHSettings, *, late: bool, closed: bool, words: str) -> str:
-    """Return why the user was not let in; `words` are what sshd said to its user."""
+    """Return the reason why the user was not let in; `words` are sshd's message to its user."""
     user = settings.user
     if late:
         within = limit(settings.timeouts.connect, settings.timeouts)
@@ -146,13 +149,13 @@ def not_authenticated(settings: SSHSettings, *, late: bool, closed: bool, words:
 
 
 def more_wanted(settings: SSHSettings, methods: list[str]) -> str:
-    """Return why a key is not enough."""
+    """Return the reason why a key is not enough."""
     wants = ", ".join(methods)
     return f"it wants more than a key of user {settings.user} ({wants}); let a key be enough there"
 
 
 def no_channel(settings: SSHSettings, *, late: bool, words: str) -> str:
-    """Return why there is no session, though the user was let in."""
+    """Return the reason why there is no session, though the user was let in."""
     if late:
         within = limit(settings.timeouts.connect, settings.timeouts)
         return f"it let user {settings.user} in, and opened no session within {within}; {HUNG}"
@@ -161,7 +164,7 @@ def no_channel(settings: SSHSettings, *, late: bool, words: str) -> str:
 
 
 def no_login(settings: SSHSettings, status: int, words: str) -> str:
-    """Return why the login shell ended before it ran anything."""
+    """Return the reason why the login shell ended before it ran anything."""
     said = last_line(words)
     template = _SILENT_LOGIN
     if said:
@@ -175,49 +178,49 @@ def no_login(settings: SSHSettings, status: int, words: str) -> str:
 
 
 def silent_login(settings: SSHSettings, seconds: float, words: str) -> str:
-    """Return why nothing came from the login shell."""
+    """Return the reason why the login shell sent no output."""
     advice = "do its start files, such as ~/.bashrc, or its home wait for something?"
     within = limit(seconds, settings.timeouts)
     return f"the login shell of {settings.user} ran no command within {within}{_and_says(words)}; {advice}"
 
 
 def no_sudo(settings: SSHSettings, status: int, words: str) -> str:
-    """Return why sudo did not start a shell: with status 1 it refuses (sudo(8)), with others the shell has ended."""
+    """Return the reason why sudo started no shell: with status 1 it refuses (sudo(8)); others are the shell's."""
     said = last_line(words)
     if status == 1 and said:
         right = f"let {settings.user} run /usr/bin/sh -s as root without a password (docs/install-hosts.md)"
         return f"sudo refuses: {said[:_LONGEST_QUOTE]}; it has to {right}"
     if status in _NO_PROGRAM:
         return f"sudo cannot be run there: {quoted(words)}; install it (docs/install-hosts.md lists the packages)"
-    return f"the shell there ended with status {status} before it began: {said or 'without a word'}; try again"
+    return f"the shell there ended with status {status} before it began: {said or 'with no output'}; try again"
 
 
 def silent_sudo(settings: SSHSettings, seconds: float, words: str) -> str:
-    """Return why nothing came from sudo."""
+    """Return the reason why sudo sent no output."""
     advice = "does it wait for a name server? Put the host's own name into /etc/hosts there, or raise that setting"
     return f"sudo there started no shell within {limit(seconds, settings.timeouts)}{_and_says(words)}; {advice}"
 
 
 def silent_batch(settings: SSHSettings, seconds: float) -> str:
-    """Return why a batch is given up."""
+    """Return the reason why a batch is given up."""
     return f"silent for {limit(seconds, settings.timeouts)} in the middle of a command"
 
 
 class LoginShell:
-    """Return the output of a new session before its first command, which prints a `word` of ours."""
+    """The output of a new session before its first command, which prints a `word` of ours."""
 
     def __init__(self, word: str) -> None:
         self._word = word.encode()
         self._said = b""
         self.has_run = False
 
-    def hear(self, piece: bytes) -> None:
-        """Take in a piece of standard output."""
+    def feed(self, piece: bytes) -> None:
+        """Add a piece of standard output."""
         if not self.has_run:
             self._said += piece[: 1 << 16]
             self.has_run = self._word in self._said
 
     @property
     def said(self) -> str:
-        """The words on standard output."""
+        """Return the standard output so far."""
         return self._said.decode(errors="replace")

@@ -1,8 +1,8 @@
-"""A guest's serial console: one visitor at a time, by a lock on the worker that says who it is and since when.
+"""The serial console of a guest: one visitor at a time, by a lock on the worker with the visitor's name and time.
 
-QEMU serves one client of the console's socket. A second one would wait unseen, and its keys would be run in the shell
-of the first one as soon as that one leaves. So a visitor is joined with the socket only under the lock, is told that
-they are in only when QEMU has accepted the connection, and everything there ends with the connection of the manager.
+QEMU serves one client of the console's socket. A second client would wait unseen, and its keys would run in the first
+one's shell as soon as the first one leaves. Therefore a visitor connects to the socket only under the lock. The visitor
+is reported as ready only when QEMU has accepted the connection. All of it ends with the connection of the manager.
 """
 
 from __future__ import annotations
@@ -19,18 +19,20 @@ from core.errors import CloudError, HostUnreachable, InvalidAnswer, last_line
 from shell.scripts import load
 
 JOIN_SECONDS = 20.0
-"""Timeout for the worker's answer; taking a console over takes it 6 s where the old visitor does not end."""
+"""Timeout for the worker's answer; a takeover needs 6 s where the earlier visitor does not end."""
 
 SEND_SECONDS = 10.0
-"""Timeout for a guest that takes no keys: the network's and the worker's buffers are full then."""
+"""Timeout for a guest that reads no keys: then the buffers of the network and the worker are full."""
 
 LEAVE_SECONDS = 2.0
-"""Timeout for the worker to let the console go, so that the next visitor finds it free."""
+"""Timeout for the worker to free the console, so that the next visitor finds it free."""
 
-LOOK_SECONDS = 5
+CHECK_SECONDS = 5
 SILENT_SECONDS = 15
-"""The worker looks so often, and ends the visit when nothing came from the manager for so long. Every manager says
-something each 3 s (`remote.ssh`)."""
+"""The worker checks each `CHECK_SECONDS`, and ends a visit whose manager was silent for `SILENT_SECONDS`.
+
+Every manager sends a packet each 3 s (`remote.ssh`).
+"""
 
 _CHUNK = 16_384
 _SMALL = 256
@@ -44,32 +46,32 @@ class Answer(Enum):
 
     READY = "ready"
     BUSY = "busy"
-    """Another visitor is there."""
+    """Another visitor uses the console."""
     OFF = "off"
     """QEMU does not run."""
     HUNG = "hung"
     """QEMU runs and accepts no connection."""
     FOREIGN = "foreign"
-    """A program that holds no lock is connected."""
+    """A program without the lock is connected."""
     STUCK = "stuck"
     """The other visitor's program does not end."""
     UNWRITABLE = "unwritable"
-    """The lock cannot be made: the disk is full, or mounted read-only."""
+    """The lock cannot be created: the disk is full, or mounted read-only."""
 
 
 class Ending(Enum):
-    """Why a visit ended at the worker."""
+    """The reason why a visit ended at the worker."""
 
     TAKEN = "taken"
     OFF = "off"
     CLOSED = "closed"
     LOST = "lost"
-    """The connection of the manager, so nobody could say more."""
+    """The connection of the manager is lost, so there is no message."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """The visitor whom a console has; `since` in seconds of the worker's clock, 0 where the lock does not say."""
+    """The visitor who has a console; `since` is in seconds of the worker's clock, 0 where the lock does not say."""
 
     user: str
     since: int
@@ -77,7 +79,7 @@ class Holder:
 
 
 class NotJoined(CloudError):
-    """The worker let the visitor not in; for the sentence that a user gets see `lifecycle.consoles`."""
+    """A visitor was not let in by the worker; the sentence for users is in `lifecycle.consoles`."""
 
     def __init__(self, answer: Answer, holder: Holder | None = None) -> None:
         self.answer = answer
@@ -86,30 +88,30 @@ class NotJoined(CloudError):
 
 
 class ConsoleSession(Protocol):
-    """Bytes both ways, until one side leaves."""
+    """A stream of bytes both ways, until one side leaves."""
 
     def fileno(self) -> int:
         """Return a descriptor that becomes readable when there is something to receive."""
 
     def recv(self, nbytes: int, /) -> bytes:
-        """Return what the guest wrote, nothing when the console ended; `BlockingIOError` where there was nothing."""
+        """Return the guest's output, b"" at the end of the console; raise `BlockingIOError` where there is none."""
 
     def send(self, s: bytes, /) -> int:
-        """Type to the guest; return how many bytes were taken."""
+        """Type to the guest; return the number of bytes taken."""
 
     def close(self) -> None:
-        """Leave the console; the guest goes on."""
+        """Leave the console; the guest keeps running."""
 
 
 class Explained(ConsoleSession, Protocol):
-    """A console that also says why it ended."""
+    """A console that also reports why it ended."""
 
     def why_closed(self) -> str:
-        """Return a sentence that says why the console ended by itself, or nothing."""
+        """Return a sentence that says why the console ended by itself, or an empty string."""
 
 
 class Channel(Protocol):
-    """Standard streams of a program on a host; paramiko's channel is one."""
+    """The standard streams of a program on a host; paramiko's channel is one."""
 
     @property
     def eof_received(self) -> int:
@@ -117,28 +119,28 @@ class Channel(Protocol):
 
     @property
     def closed(self) -> bool:
-        """Return whether the program has ended, or the connection."""
+        """Return whether the program or the connection has ended."""
 
     def fileno(self) -> int:
         """Return a descriptor that becomes readable when there is something to receive."""
 
     def settimeout(self, timeout: float | None, /) -> None:
-        """Bound every wait below, in seconds."""
+        """Bound every wait of the methods below, in seconds."""
 
     def recv(self, nbytes: int, /) -> bytes:
-        """Wait for output; nothing at its end."""
+        """Wait for output; return b"" at its end."""
 
     def recv_ready(self) -> bool:
         """Return whether there is output."""
 
     def recv_stderr(self, nbytes: int, /) -> bytes:
-        """Wait for the other output; nothing at its end."""
+        """Wait for error output; return b"" at its end."""
 
     def recv_stderr_ready(self) -> bool:
-        """Return whether there is some of the other output."""
+        """Return whether there is error output."""
 
     def send(self, s: bytes, /) -> int:
-        """Send input; return how many bytes were taken."""
+        """Send input; return the number of bytes taken."""
 
     def shutdown_write(self) -> None:
         """End the input."""
@@ -149,7 +151,7 @@ class Channel(Protocol):
 
 @dataclass(frozen=True)
 class Visit:
-    """A wish to use a console: which one, whose it is, and which visit it may end for that, if any."""
+    """A request to use a console: its files, its user, and the visit that it may end, if any."""
 
     socket: str
     lock: str
@@ -158,24 +160,24 @@ class Visit:
     user: str
     ends: str = "-"
     name: str = field(default_factory=lambda: secrets.token_hex(12))
-    look_seconds: float = LOOK_SECONDS
+    check_seconds: float = CHECK_SECONDS
     silent_seconds: int = SILENT_SECONDS
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """The program on the worker, run as the SSH user; it reads `script` first."""
+        """Return the program on the worker, run as the SSH user; it reads `script` first."""
         files = (self.socket, self.lock, self.pid_file, self.mark)
-        seconds = (f"{self.look_seconds:g}", str(self.silent_seconds))
+        seconds = (f"{self.check_seconds:g}", str(self.silent_seconds))
         return ("sh", "-s", "--", *files, self.user, self.name, self.ends, *seconds)
 
     @property
     def script(self) -> str:
-        """Return the input of the program before any key."""
+        """Return the input of the program before the first key."""
         return f"{_JOIN_CONSOLE.text}\n"
 
 
 class Console:
-    """The visit that a worker has let in."""
+    """A console whose visitor was let in by the worker."""
 
     def __init__(self, channel: Channel, visit: Visit, host: str, first: bytes) -> None:
         self._channel = channel
@@ -190,67 +192,67 @@ class Console:
         return self._channel.fileno()
 
     def recv(self, nbytes: int, /) -> bytes:
-        """Return what the guest wrote, nothing when the console ended; `BlockingIOError` where there was nothing."""
+        """Return the guest's output, b"" at the end of the console; raise `BlockingIOError` where there is none."""
         if self._first:
             first, self._first = self._first, b""
             return first
-        self._hear_words()
+        self._read_messages()
         if not self._channel.recv_ready() and not self._channel.eof_received and not self._channel.closed:
             raise BlockingIOError
         return self._channel.recv(nbytes)
 
     def send(self, s: bytes, /) -> int:
-        """Type to the guest; return how many bytes were taken."""
+        """Type to the guest; return the number of bytes taken."""
         return self._channel.send(s)
 
     def close(self) -> None:
-        """Leave the console, and wait until the worker has let it go."""
+        """Leave the console, and wait until the worker has freed it."""
         with suppress(OSError, EOFError):
             self._channel.shutdown_write()
             self._listen(LEAVE_SECONDS)
         self._channel.close()
 
     def ending(self) -> tuple[Ending, Holder | None]:
-        """Return why the worker ended the visit, and the user who took it over."""
+        """Return the reason why the worker ended the visit, and the user who took it over."""
         with suppress(OSError, EOFError):
             self._listen(LEAVE_SECONDS)
-        self._hear_words()
+        self._read_messages()
         found = re.search(rf"{self._visit.name} (taken|off|closed)(?: (\S+) (\d+))? *\n", self._words.decode("latin-1"))
         if not found:
             return Ending.LOST, None
         return Ending(found[1]), _holder(found[2], found[3]) if found[2] else None
 
     def _listen(self, seconds: float) -> None:
-        """Discard what the guest says until the worker ends it."""
+        """Discard the guest's output until the worker ends it."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             self._channel.settimeout(left)
             if not self._channel.recv(_CHUNK):
                 return
 
-    def _hear_words(self) -> None:
-        """Take the worker's own words, which no guest can write, from the stream for errors."""
+    def _read_messages(self) -> None:
+        """Read the worker's messages from the error stream, to which no guest can write."""
         while self._channel.recv_stderr_ready() and (piece := self._channel.recv_stderr(_SMALL)):
             self._words = (self._words + piece)[-_LONGEST_WORDS:]
 
 
 def join(channel: Channel, visit: Visit, host: str) -> Console:
-    """Return the console once QEMU has accepted the visitor; raise `NotJoined` where it did not."""
+    """Return the console once QEMU has accepted the visitor; raise `NotJoined` if it did not."""
     begin = f"\n{visit.name} ".encode()
-    heard, deadline = b"\n", time.monotonic() + JOIN_SECONDS
+    output, deadline = b"\n", time.monotonic() + JOIN_SECONDS
     try:
         while (left := deadline - time.monotonic()) > 0:
-            before, found, rest = heard.rpartition(begin)
+            before, found, rest = output.rpartition(begin)
             if found and b"\n" in rest:
                 words, _, first = rest.partition(b"\n")
                 return _joined(channel, visit, host, words.decode("latin-1"), first)
-            # A login shell may write as well, and a guest in the moment before: only the end is kept.
-            heard = (before[-_SMALL:] + found + rest)[-_LONGEST_WORDS:]
+            # A login shell, and the guest just before, may have written as well: only the end is kept.
+            output = (before[-_SMALL:] + found + rest)[-_LONGEST_WORDS:]
             channel.settimeout(left)
             piece = channel.recv(_SMALL)
             if not piece:
-                raise InvalidAnswer(host, f"the console could not be opened: {_last_words(channel, heard)}")
-            heard += piece
+                raise InvalidAnswer(host, f"the console could not be opened: {_last_words(channel, output)}")
+            output += piece
     except (OSError, EOFError) as error:
         channel.close()
         raise HostUnreachable(host, f"it did not open the console within {JOIN_SECONDS:g} s; try again") from error
@@ -274,7 +276,7 @@ def _joined(channel: Channel, visit: Visit, host: str, words: str, first: bytes)
 
 
 def _holder(user: str, since: str, visit: str = "") -> Holder:
-    """The holder as a worker names them; `ValueError` where that is no user, time or visit of ours."""
+    """Return the holder as a worker reports it; raise `ValueError` for an impossible user, time or visit."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", user) or not re.fullmatch(r"\d{1,12}", since):
         raise ValueError("no holder")
     if not re.fullmatch(r"[0-9a-f]{24}|-?", visit):
@@ -282,9 +284,9 @@ def _holder(user: str, since: str, visit: str = "") -> Holder:
     return Holder("" if user == "-" else user, int(since), visit.strip("-"))
 
 
-def _last_words(channel: Channel, heard: bytes) -> str:
+def _last_words(channel: Channel, output: bytes) -> str:
     words = b""
     with suppress(OSError, EOFError):
         words = channel.recv_stderr(_LONGEST_WORDS)
-    said = last_line(words.decode("utf-8", "replace")) or last_line(heard.decode("utf-8", "replace"))
+    said = last_line(words.decode("utf-8", "replace")) or last_line(output.decode("utf-8", "replace"))
     return said or "its shell ended with no output"

@@ -1,7 +1,7 @@
-"""The conversation with a host: batches are sent to a shell there, one at a time, and heard out.
+"""The conversation with a host: batches are sent to a shell there, one at a time, and their output is read to its end.
 
-The shell that reads the batches stays for a while: each further stage costs one round trip, a further plan one more.
-What is particular to SSH, the connection and its channels, is in `remote.ssh`.
+The shell that reads the batches stays open for a while: each further stage costs one round trip, a further plan one
+more. The connection and its channels, which are particular to SSH, are in `remote.ssh`.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from remote.openssh import bring
 from remote.plan import CHANGE_DEADLINE_SECONDS, TIMEOUT_SECONDS, Step
 
 RENEW_SECONDS = 1.5
-"""A connection on which nothing happens for so long is given up for a new one: a host that is gone costs both waits."""
+"""Seconds of silence after which an idle connection is replaced; for a dead host this adds to the new one's wait."""
 
 SHELL = "sudo -n sh -s"
-"""The shell that reads batches; the one right that sudo has to grant."""
+"""The shell that reads batches; sudo has to grant this one right."""
 
 _BLOCK = 1 << 20
 _LEAST_SECONDS = 0.05
@@ -51,13 +51,13 @@ class Channel(Protocol):
     closed: bool
 
     def fileno(self) -> int:
-        """A descriptor that becomes readable when there is something to receive."""
+        """Return a descriptor that becomes readable when there is something to receive."""
 
     def settimeout(self, timeout: float | None) -> None:
-        """Bound what waits."""
+        """Bound the calls that wait, in seconds."""
 
     def sendall(self, s: bytes) -> None:
-        """Send all of it."""
+        """Send all bytes."""
 
     def recv_ready(self) -> bool:
         """Return whether there is standard output."""
@@ -72,14 +72,14 @@ class Channel(Protocol):
         """Return a piece of standard error."""
 
     def exit_status_ready(self) -> bool:
-        """Return whether the program has ended, or the channel."""
+        """Return whether the program or the channel has ended."""
 
     def close(self) -> None:
-        """End it."""
+        """End the channel."""
 
 
 class Conversation(ABC):
-    """A host that runs steps over a connection, which is made when it is first needed, and again after it was lost."""
+    """A host that runs steps over a connection, which is made at the first use, and again after a loss."""
 
     def __init__(self, address: str, settings: SSHSettings) -> None:
         self.address = address
@@ -92,30 +92,30 @@ class Conversation(ABC):
         self._repeatable = False
         self._busy = threading.RLock()
         self.round_trips = 0
-        """Return the number of requests whose answers were waited for; those of logging in do not count."""
+        """The number of requests whose answers were waited for, without those of logging in."""
 
     # --- the connection, which `remote.ssh` makes ---------------------------------------------------------------------
 
     @property
     @abstractmethod
     def _is_connected(self) -> bool:
-        """Return whether there is a connection, as far as is known here."""
+        """Return whether there is a connection, as far as this side knows."""
 
     @abstractmethod
     def _start_shell(self) -> Channel:
-        """Connect where that is needed, and start a shell that reads batches; `self._login` hears how it begins."""
+        """Connect where that is needed, and start a shell that reads batches; `self._login` gets its first output."""
 
     @abstractmethod
     def _sending(self, channel: Channel, seconds: float) -> AbstractContextManager[None]:
-        """Bound the sending of a batch; raise why it fails."""
+        """Bound the sending of a batch, and raise the cause where it fails."""
 
     @abstractmethod
     def _answers(self, channel: Channel) -> bool:
-        """Return whether a shell that waits says what it is asked to say. Close the connection where nothing comes."""
+        """Return whether a waiting shell answers a question; close the connection where no answer comes."""
 
     @abstractmethod
     def _end(self, channel: Channel) -> None:
-        """Close a channel, whether its connection is lost or not."""
+        """Close a channel, also one whose connection is lost."""
 
     @abstractmethod
     def close(self) -> None:
@@ -132,7 +132,7 @@ class Conversation(ABC):
         timeout: float = TIMEOUT_SECONDS,
         deadline: float = CHANGE_DEADLINE_SECONDS,
     ) -> Generator[Outcome | Progress, None, None]:
-        """Run the steps and yield how each action ended; see `remote.runner.Host`."""
+        """Run the steps and yield the outcome of each action; see `remote.runner.Host`."""
         with self._busy:
             batch: Batch | None = Batch(steps, keep_going, lock=lock, timeout=timeout)
             while batch:
@@ -145,7 +145,7 @@ class Conversation(ABC):
                     batch = Batch(steps, keep_going, (wanted.step, wanted.action + 1), lock, timeout)
 
     def expect(self, *, repeatable: bool = False) -> None:
-        """The shell that an earlier plan left is asked before it is used; see `remote.runner.Host`."""
+        """Require an answer from a shell of an earlier plan before its reuse; see `remote.runner.Host`."""
         self._has_answered = False
         self._repeatable = repeatable
 
@@ -164,14 +164,14 @@ class Conversation(ABC):
     def _converse(
         self, batch: Batch, transcript: Transcript, timeout: float, first_timeout: float
     ) -> Generator[Outcome, None, UploadWanted | None]:
-        """Send the batch and hear it out; `first_timeout` is for the silence before its first word."""
+        """Send the batch and read its output to the end; `first_timeout` bounds the silence before the first output."""
         wanted = None
         with self._open_shell(timeout) as channel:
             with self._sending(channel, timeout):
                 channel.sendall(batch.script(transcript.nonce).encode())
             self.round_trips += 1
             for receive in self._pieces(channel, transcript, timeout, first_timeout):
-                for item in self._heard(transcript, receive):
+                for item in self._receive(transcript, receive):
                     if isinstance(item, UploadWanted):
                         wanted = item
                     else:
@@ -186,12 +186,12 @@ class Conversation(ABC):
             if transcript.status:
                 raise CommandFailed(self.address, SHELL, (SHELL,), transcript.status, transcript.rest)
             if not transcript.is_whole:
-                raise self._invalid("it ends a batch before its last command")
+                raise self._invalid("it ended a batch before its last command")
             self._has_answered = True
         return wanted
 
-    def _heard(self, transcript: Transcript, receive: Callable[[], None]) -> list[Outcome | UploadWanted]:
-        """Return the part that ended with the next piece of output."""
+    def _receive(self, transcript: Transcript, receive: Callable[[], None]) -> list[Outcome | UploadWanted]:
+        """Read the next piece of output and return the parts that ended with it."""
         try:
             receive()
             return list(transcript.finished())
@@ -203,7 +203,7 @@ class Conversation(ABC):
         return InvalidAnswer(self.address, why, begun=True)
 
     def _not_begun(self, status: int, transcript: Transcript) -> NotBegun:
-        """Return why no batch was begun: the login shell ended, or sudo refuses, or the shell that it started ended."""
+        """Return the error of a batch that was not begun: login shell, sudo or its shell ended."""
         if not self._login.has_run:
             why = causes.no_login(self._settings, status, transcript.rest or self._login.said)
             return LoginFailed(self.address, "login", (SHELL,), status, why)
@@ -213,7 +213,7 @@ class Conversation(ABC):
 
     @contextmanager
     def _open_shell(self, timeout: float) -> Iterator[Channel]:
-        """The shell that reads batches; unless the body fails, the next one finds it open."""
+        """Yield the shell that reads batches; it stays open for the next batch unless the body fails."""
         channel, self._shell = self._shell, None
         if channel and not self._still_reads(channel):
             self._end(channel)
@@ -232,10 +232,10 @@ class Conversation(ABC):
     def _still_reads(self, channel: Channel) -> bool:
         """Return whether the open shell can be reused. A shell left by an earlier plan is pinged first.
 
-        What may be sent again is sent at once: it is a question itself.
+        A repeatable plan needs no ping: its batch is sent at once and serves as the question.
 
-        Nothing of a plan is sent before its host has answered, be it to this question or by a new shell: where it hangs
-        or was lost meanwhile, nothing was begun. To open another shell takes two round trips, and sudo(8).
+        No part of another plan is sent before its host has answered, by this ping or by a new shell. So where the host
+        hangs or was lost meanwhile, nothing was begun. A new shell would cost two round trips and sudo(8).
         """
         if not self._waits(channel):
             return False
@@ -244,52 +244,52 @@ class Conversation(ABC):
         return self._has_answered or self._repeatable
 
     def _waits(self, channel: Channel) -> bool:
-        """Return whether a shell still waits, as far as is known here, and will not end just now."""
+        """Return whether a shell still waits, as far as this side knows, and has time left."""
         is_young = time.monotonic() - self._used <= IDLE_SECONDS / 2
         return is_young and not channel.exit_status_ready() and self._is_connected
 
     def _pieces(
         self, channel: Channel, transcript: Transcript, timeout: float, first_timeout: float
     ) -> Iterator[Callable[[], None]]:
-        """Both output streams as they come, to the transcript's end or the channel's; each item hands one piece over.
+        """Yield calls that read one piece each from the two output streams, until transcript or channel ends.
 
-        Silence is endured for `timeout` seconds, and before the transcript has begun for `first_timeout`; in all, the
-        batch may take until its deadline.
+        Silence may last `timeout` seconds, and `first_timeout` before the transcript has begun; the batch as a whole
+        ends by its deadline.
 
         Reading one stream to its end before the other would block for ever once the other fills the channel's window.
         """
         poll = select.poll()
         poll.register(channel.fileno(), select.POLLIN)
-        heard = time.monotonic()
+        last_output = time.monotonic()
         while not transcript.has_ended():
-            endured = timeout if transcript.begun else first_timeout
+            limit = timeout if transcript.begun else first_timeout
             now, over = time.monotonic(), channel.exit_status_ready() and (channel.eof_received or channel.closed)
             if now > self._ends:
-                raise self._too_late(transcript, now - heard, endured, self._deadline)
+                raise self._too_late(transcript, now - last_output, limit, self._deadline)
             if channel.recv_ready():
-                yield lambda: self._hear(channel.recv(_BLOCK), transcript)
+                yield lambda: self._feed(channel.recv(_BLOCK), transcript)
             elif channel.recv_stderr_ready():
                 yield lambda: transcript.stderr(channel.recv_stderr(_BLOCK))
-            elif over:  # before the streams were asked: what came meanwhile, with the end, is read first
+            elif over:  # `over` was read before the streams: output that arrived with the end is read first
                 self._expect_status(channel)
                 return
-            elif now - heard > endured:
-                raise self._too_late(transcript, endured, endured, endured)
+            elif now - last_output > limit:
+                raise self._too_late(transcript, limit, limit, limit)
             else:
                 poll.poll(200)
                 continue
-            if transcript.begun:  # what else writes there is no answer
-                heard = time.monotonic()
+            if transcript.begun:  # output before the begin is no answer
+                last_output = time.monotonic()
 
-    def _hear(self, piece: bytes, transcript: Transcript) -> None:
-        self._login.hear(piece)
+    def _feed(self, piece: bytes, transcript: Transcript) -> None:
+        self._login.feed(piece)
         transcript.stdout(piece)
 
-    def _too_late(self, transcript: Transcript, silent: float, endured: float, bound: float) -> HostUnreachable:
-        """Give the host up, which was silent at the end, or went on saying something; `bound` is what it exceeded."""
+    def _too_late(self, transcript: Transcript, silent: float, limit: float, bound: float) -> HostUnreachable:
+        """Close the connection and return the error, for silence or endless output; `bound` is the exceeded limit."""
         self.close()
-        if silent < endured / 2:
-            why = f"it sends on and on, and was not done within {self._deadline:.0f} s; see what keeps it busy"
+        if silent < limit / 2:
+            why = f"it kept sending output and was not done within {self._deadline:.0f} s; check the load of that host"
             return HostUnreachable(self.address, why, begun=True)
         if transcript.begun:
             return HostUnreachable(self.address, causes.silent_batch(self._settings, bound), begun=True)
@@ -300,7 +300,7 @@ class Conversation(ABC):
         self._deadline, self._ends = deadline, time.monotonic() + deadline
 
     def _within(self, seconds: float) -> float:
-        """As many seconds, or those that are left of the batch's deadline."""
+        """Return `seconds`, or the time left to the batch's deadline if that is less."""
         return max(min(seconds, self._ends - time.monotonic()), _LEAST_SECONDS)
 
     def _expect_status(self, channel: Channel) -> None:

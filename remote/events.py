@@ -1,4 +1,4 @@
-"""What happens while a plan runs, told to whoever listens: the menu draws it, a test collects it."""
+"""Events of a running plan, sent to a listener: the menu draws them, a test collects them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from remote.plan import Stage, Step
 
 @dataclass(frozen=True)
 class StageStarted:
-    """A stage begins on its hosts."""
+    """The start of a stage on its hosts."""
 
     stage: Stage
 
 
 @dataclass(frozen=True)
 class StepDone:
-    """A step ended well, `seconds` after the one before it on that host; `changed` False: all of it was there."""
+    """The success of a step, `seconds` after the one before it on that host.
+
+    `changed` is False where its objects existed already.
+    """
 
     stage: Stage
     step: Step
@@ -28,7 +31,7 @@ class StepDone:
 
 @dataclass(frozen=True)
 class StepFailed:
-    """A step ended badly."""
+    """The failure of a step."""
 
     stage: Stage
     step: Step
@@ -37,7 +40,7 @@ class StepFailed:
 
 @dataclass(frozen=True)
 class Transferred:
-    """A file on its way to a host: `done` of `total` bytes."""
+    """The progress of a file on its way to a host: `done` of `total` bytes."""
 
     host: str
     title: str
@@ -47,27 +50,30 @@ class Transferred:
 
 @dataclass(frozen=True)
 class InterruptNoted:
-    """Ctrl-C was pressed; what is under way is brought to its end first."""
+    """A press of Ctrl-C; the present step is finished first."""
 
 
 @dataclass(frozen=True)
 class EndNoted:
-    """The program was told to end, by the signal `number`; it does when the change is done."""
+    """The signal `number`, which asks the program to end; it ends after the change."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class Notice:
-    """Something of a change that its user has to know besides how it ended, as a sentence."""
+    """A sentence for the user about a change, apart from its result."""
 
     sentence: str
 
 
 Event = StageStarted | StepDone | StepFailed | Transferred | InterruptNoted | EndNoted | Notice
 Listener = Callable[[Event], None]
-"""Called from several threads, one call at a time; what is noted comes from a signal handler, whenever it will."""
+"""A function that receives events, called from several threads, one call at a time.
+
+A signal handler sends `InterruptNoted` and `EndNoted`, at any moment.
+"""
 
 
 def ignore(_event: Event) -> None:
-    """The listener that does nothing."""
+    """Ignore an event."""

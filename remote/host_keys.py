@@ -1,8 +1,8 @@
-"""The judge of host keys: reads `known_hosts` by the rules of OpenSSH, so that both clients give the same answer.
+"""Judgement of host keys: reads `known_hosts` by the rules of OpenSSH, so that both clients give the same answer.
 
 The rules are those of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT", and of OpenSSH's hostfile.c where the page is silent.
-Host certificates are not used: ours is the judgement of the plain key, and the `ssh` that copies files is told so. A
-host is asked for its certificate only where keys are revoked: the revoked one may be the authority's.
+Host certificates are not used: the plain key is judged, and the `ssh` that copies files gets the same setting. A host
+is asked for its certificate only where keys are revoked: the revoked one may be the authority's.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ DEFAULT_ORDER = (
     "ecdsa-sha2-nistp521",
     "ssh-rsa",
 )
-"""Kinds of keys, the best first, as ssh_config(5) has them under HostKeyAlgorithms."""
+"""Kinds of keys, the best first, as in ssh_config(5) under HostKeyAlgorithms."""
 
 CERTIFIED = "-cert-v01@openssh.com"
-"""The end of a kind's name where it is a certificate."""
+"""The suffix of a kind's name for certificates."""
 
 LEAST_RSA_BITS = 1024
-"""ssh_config(5), RequiredRSASize."""
+"""Minimum length of RSA keys (ssh_config(5), RequiredRSASize)."""
 
 _CA, _REVOKED = "@cert-authority", "@revoked"
 _HASH_BYTES = 20
@@ -52,7 +52,7 @@ class Verdict(enum.Enum):
 
 
 class KeyRefused(Exception):
-    """The host key is not accepted, or the file cannot be used; the text says why and what to do."""
+    """The refusal of a host key or of the file; the text says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class HostKey:
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the file that names the host; a key that cannot be read is None."""
+    """A line of the file that names the host; `key` is None where it cannot be read."""
 
     line: int
     marker: str
@@ -82,7 +82,7 @@ class Entry:
 
 
 class KnownHosts:
-    """The lines of a `known_hosts` file; `shown` is the file as the settings name it."""
+    """The lines of a `known_hosts` file; `shown` is its path as in the settings."""
 
     def __init__(self, content: bytes, shown: str) -> None:
         self._lines = content.split(b"\n")
@@ -90,7 +90,7 @@ class KnownHosts:
 
     @classmethod
     def read(cls, path: str) -> KnownHosts:
-        """Return the file's lines; none where there is no file yet. Raise `KeyRefused` where it cannot be read."""
+        """Return the lines of the file, none where it is missing; raise `KeyRefused` where it cannot be read."""
         try:
             return cls(Path(path).expanduser().read_bytes(), path)
         except FileNotFoundError:
@@ -99,22 +99,22 @@ class KnownHosts:
             raise KeyRefused(_unusable(path, error)) from error
 
     def entries(self, name: str) -> list[Entry]:
-        """Return the lines that name the host `name`, as `named` gives it."""
+        """Return the lines for the host `name`, in the form of `named`."""
         found = (_entry(number, line, name) for number, line in enumerate(self._lines, start=1))
         return [entry for entry in found if entry]
 
     def order(self, name: str) -> tuple[str, ...]:
-        """Return all kinds of keys in the order in which to ask the host for them: those that it is known by first."""
+        """Return all kinds of keys in the order of preference: known kinds of the host first."""
         known = {entry.key.kind for entry in self.entries(name) if entry.key and not entry.marker}
         if DEFAULT_ORDER[0] in known:
             return DEFAULT_ORDER
         return tuple(sorted(DEFAULT_ORDER, key=lambda kind: kind not in known))
 
     def judge(self, address: str, port: int, key: HostKey) -> tuple[Verdict, int]:
-        """Return the verdict on the key of the host at `address`, and the line that it comes from, or 0.
+        """Return the verdict on the key of the host at `address`, and its line in the file, or 0.
 
-        A host on another port may also be known by its address alone. Raise `KeyRefused` for a new key where a line has
-        another key for the host that cannot be read: another version of OpenSSH may read it.
+        A host on another port may also be known by its address alone. Raise `KeyRefused` for a new key where the host
+        has a line with an unreadable key: another version of OpenSSH may read it.
         """
         verdict, line = self._verdict(named(address, port), key)
         if verdict is Verdict.NEW and port != SSH_PORT and self._verdict(address, key)[0] is Verdict.KNOWN:
@@ -148,10 +148,10 @@ class KnownHosts:
 
 
 def authority_of(certificate: bytes) -> bytes:
-    """Return the blob of the key that signed a certificate (PROTOCOL.certkeys of OpenSSH); nothing if it is none.
+    """Return the blob of the key that signed a certificate (PROTOCOL.certkeys of OpenSSH), or b"".
 
-    Before it come the kind, a nonce, the key's own one to two fields, a serial number and a kind, who it is for, a
-    period, and options. Its own fields depend on its kind.
+    These fields precede it: kind, nonce, the key's own one or two fields, serial number, kind, key id, principals,
+    period, and options. The number of the key's own fields depends on its kind.
     """
     fields = {"ssh-ed25519": 1, "ssh-rsa": 2}
     kind = next(_fields(certificate), b"").decode("latin-1").removesuffix(CERTIFIED)
@@ -162,7 +162,7 @@ def authority_of(certificate: bytes) -> bytes:
 
 
 def _without(blob: bytes, count: int) -> bytes:
-    """Return what is behind the first fields of a blob."""
+    """Return the rest of a blob after its first `count` fields."""
     for field_ in list(_fields(blob))[:count]:
         blob = blob[4 + len(field_) :]
     return blob
@@ -187,7 +187,7 @@ def check(path: str, address: str, port: int, key: HostKey, *, accept_new: bool)
 
 
 def _accepts(known: KnownHosts, path: str, address: str, port: int, key: HostKey, *, accept_new: bool) -> bool:
-    """Return True for a known key and False for a new one that may be remembered; raise `KeyRefused` for others."""
+    """Return True for a known key and False for a new one to remember; raise `KeyRefused` for others."""
     verdict, line = known.judge(address, port, key)
     if verdict is Verdict.REVOKED:
         advice = "give the host another key, or remove that line if it should not be there"
@@ -207,7 +207,7 @@ def _accepts(known: KnownHosts, path: str, address: str, port: int, key: HostKey
 def _remember(path: str, address: str, port: int, key: HostKey) -> None:
     """Append the key of a new host, unless another process has done so meanwhile.
 
-    The line is appended in one write, behind the end of a last line that was left without one.
+    The line is appended in one write, after a line break where the last line lacks one.
     """
     file_path = Path(path).expanduser()
     file_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -232,7 +232,7 @@ def _unusable(path: str, error: Exception) -> str:
 
 
 def _entry(number: int, line: bytes, name: str) -> Entry | None:
-    """Return the line as an entry, or None where it does not name the host, or says nothing at all."""
+    """Return the line as an entry, or None where it does not name the host or is empty."""
     text = line.partition(b"\0")[0].decode("latin-1").lstrip(" \t")
     marker = ""
     if text.startswith("@"):
@@ -248,13 +248,13 @@ def _entry(number: int, line: bytes, name: str) -> Entry | None:
 
 
 def _word(text: str) -> tuple[str, str, str]:
-    """Split at the first blanks."""
+    """Split a text at its first blanks."""
     found = re.search(r"[ \t]+", text)
     return (text[: found.start()], found[0], text[found.end() :]) if found else (text, "", "")
 
 
 def _names(hosts: str, name: str) -> bool:
-    """Return whether the hosts of a line, hashed or patterns, have `name` among them."""
+    """Return whether the hosts of a line, hashed or as patterns, include `name`."""
     if hosts.startswith("|"):
         return _is_hash_of(hosts, name)
     found = False
@@ -271,7 +271,7 @@ def _names(hosts: str, name: str) -> bool:
 
 
 def _matches(pattern: str, name: str) -> bool:
-    """Return whether `name` matches a pattern of `*` and `?`, in time that no pattern can make long."""
+    """Return whether `name` matches a pattern of `*` and `?`, in bounded time for any pattern."""
     position, place, star, resume = 0, 0, -1, 0
     while place < len(name):
         if position < len(pattern) and pattern[position] == "*":
@@ -306,7 +306,7 @@ def _read_key(text: str) -> HostKey | None:
 
 
 def _decoded(text: str) -> bytes | None:
-    """Return what base64 says in the one form in which it may be written."""
+    """Return the bytes of a base64 text, or None where it is not in canonical form."""
     try:
         found = base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error):

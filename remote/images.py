@@ -1,4 +1,4 @@
-"""The header of a qcow2 file (QEMU's docs/interop/qcow2.txt): what is no base image is known before it is copied."""
+"""The header of a qcow2 file (docs/interop/qcow2.txt of QEMU), read before the file is copied."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import suppress
 from core.errors import Refused
 
 HEADER_BYTES = 80
-"""Up to the incompatible features of version 3; the shorter header of version 2 has clusters behind it."""
+"""Length up to the incompatible features of version 3; a header of version 2 is shorter, with clusters after it."""
 
 _MAGIC = b"QFI\xfb"
 _VERSION_AND_BACKING_FILE = struct.Struct(">4xIQ")
@@ -19,13 +19,13 @@ _FEATURES = struct.Struct(">72xQ")
 _EXTERNAL_DATA = 1 << 2
 
 _SIZE = slice(24, 32)
-"""Where a qcow2 header has the virtual size in bytes, the highest byte first (QEMU's docs/interop/qcow2.txt)."""
+"""Position of the virtual size in bytes, big-endian (docs/interop/qcow2.txt of QEMU)."""
 
 _MIB = 1 << 20
 
 
 def fault_of(source: str, header: bytes) -> str:
-    """Return why a file that begins so is no base image, and what to do, as a sentence; empty where it may be one."""
+    """Return why a file with this header is no base image, and what to do, as a sentence; empty where it may be one."""
     made = f"qemu-img convert -O qcow2 {source} IMAGE.qcow2"
     if len(header) < HEADER_BYTES or not header.startswith(_MAGIC):
         return f"The image {source} is not a qcow2 file; make one of it and name that one in the flavor: {made}"
@@ -37,9 +37,9 @@ def fault_of(source: str, header: bytes) -> str:
 
 
 def virtual_size(path: str) -> int | None:
-    """Return the virtual size of a qcow2 file in bytes; None where that cannot be read here."""
+    """Return the virtual size of a qcow2 file in bytes; None where it cannot be read on this machine."""
     with suppress(OSError):
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would be waited for
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # without O_NONBLOCK a FIFO would block
         try:
             header = os.pread(file, _SIZE.stop, 0) if stat.S_ISREG(os.fstat(file).st_mode) else b""
         finally:
@@ -50,9 +50,9 @@ def virtual_size(path: str) -> int | None:
 
 
 def require_fitting(image: str, flavor_name: str, disk_gb: float) -> None:
-    """Raise `Refused` where the image is larger than its flavor's disk, which its overlays may never be cut to.
+    """Raise `Refused` where the image is larger than its flavor's disk, because overlays are never cut.
 
-    An image that is not on this machine may be on the workers: there it is looked at, too.
+    An image that is missing on this machine may be on the workers, where it is checked, too.
     """
     size, disk_mib = virtual_size(image), math.ceil(disk_gb * 1024)
     if size is not None and size > disk_mib * _MIB:

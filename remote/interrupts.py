@@ -1,4 +1,4 @@
-"""Signals, kept from tearing a change apart: they are noted, and whoever carries out the change asks for them."""
+"""Signals during a change: they are recorded, and the code that carries out the change asks for them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from remote.events import EndNoted, InterruptNoted, Listener
 
 @contextmanager
 def held(listen: Listener) -> Iterator[Callable[[], bool]]:
-    """While the body runs, Ctrl-C only sets what the yielded function answers, and tells `listen`.
+    """While the body runs, Ctrl-C only sets the answer of the yielded function and notifies `listen`.
 
-    SIGTERM does the same, and SIGHUP, for which nobody is to blame, lets the change come to its end; `listen` hears of
-    both, to end the program afterwards. Signals reach the main thread alone; elsewhere there is nothing to hold.
+    SIGTERM does the same. SIGHUP, which no user sends on purpose, lets the change finish. `listen` gets both, so that
+    the program ends afterwards. Signals reach the main thread alone; other threads have nothing to hold.
     """
     pressed = threading.Event()
 
     def note(number: int, _frame: object) -> None:
         if number != signal.SIGHUP:
             pressed.set()
-        with suppress(Exception):  # as in the runner: what cannot be shown must not end a change half-way
+        with suppress(Exception):  # a failing display must not end a change half-way
             if number != signal.SIGINT:
                 listen(EndNoted(number))
             if number != signal.SIGHUP:

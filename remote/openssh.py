@@ -1,4 +1,4 @@
-"""Files go to hosts by OpenSSH's client, each on a connection of its own: packets made in Python take far longer."""
+"""Copies of files to hosts by OpenSSH's client, one connection each: building packets in Python takes far longer."""
 
 from __future__ import annotations
 
@@ -22,30 +22,32 @@ from remote.plan import CHANGE_DEADLINE_SECONDS, SLOWEST_COPY, Step, Upload
 from remote.upload import IS_THERE, Content, Words, take_in
 
 _FAILED = 255
-"""What ssh(1) exits with when the fault is its own or the connection's."""
+"""The exit status of ssh(1) where ssh or the connection failed."""
 
 _TURNED_AWAY = "kex_exchange_identification"
-"""It says so where sshd hung up on it before it greeted, as it does with some of many that come at once."""
+"""Part of ssh's message where sshd hung up before its greeting, as sshd does with some of many clients (MaxStartups).
+"""
 
 _READ_PROGRAM = "exec sh -s"
-"""The command for the login shell there, whichever that is."""
+"""The command for the login shell of the host, whichever shell that is."""
 
 _SOON_SECONDS = 0.1
 _BLOCK = 1 << 16
-_NEWS_BYTES = 1 << 20
+_PROGRESS_BYTES = 1 << 20
 _SAID_BYTES = 1 << 16
-"""Of what the program says on standard error the end is kept: its last line is quoted."""
+"""Maximum length of the program's error output, of which the end is kept: its last line is quoted."""
 
 
 _run = subprocess.Popen
 
 
 class Copy:
-    """A file on its way to a host. After `news` has ended, `status` is the program's there, `complaint` its last word.
+    """A file on its way to a host.
 
-    `news` gives the bytes that are sent, now and then. It raises `Refused` when the file cannot be read here, and
-    `HostUnreachable` when the host is silent for `timeout` seconds, or gone, or when the copy takes longer than its
-    `deadline`, which a slow line's share for its size is added to. Left half-way it ends the connection.
+    After `transfer` has ended, `status` is that of the program on the host, and `complaint` its last line. `transfer`
+    yields the number of bytes sent, now and then; leaving it early ends the connection. It raises `Refused` when the
+    file cannot be read here, and `HostUnreachable` when the host is lost or silent for `timeout` seconds. It raises the
+    same when the copy exceeds its `deadline` and the time that a slow line needs for its size.
     """
 
     def __init__(
@@ -66,8 +68,8 @@ class Copy:
         self.status = 0
         self.complaint = ""
 
-    def news(self) -> Generator[int, None, None]:
-        """The copying itself."""
+    def transfer(self) -> Generator[int, None, None]:
+        """Copy the file, and yield the number of bytes sent so far."""
         with closing(Content(self._upload.source)) as content:
             self.size = content.size
             if self._upload.is_image and (fault := fault_of(self._upload.source, content.beginning(HEADER_BYTES))):
@@ -81,12 +83,12 @@ class Copy:
                 time.sleep(_SOON_SECONDS)
 
     def _attempt(self, content: Content, words: Words) -> Generator[int, None, bool]:
-        """Whether sshd hung up before anything was said, as it does with some of many that come at once."""
+        """Make one attempt; return whether sshd hung up before any output, so that another attempt may succeed."""
         said = bytearray()
         program = take_in(self._upload, content.size, words.nonce).encode()
         with _client([*client(self._address, self._settings, self._timeout), _READ_PROGRAM]) as process:
             assert process.stdin  # noqa: S101  (for the type checker: it is a pipe)
-            with suppress(BrokenPipeError):  # it has ended already, and says why
+            with suppress(BrokenPipeError):  # it has ended already, and its error output says why
                 process.stdin.write(program)
             yield from self._exchange(process, content, words, said)
             try:
@@ -97,13 +99,13 @@ class Copy:
         if self.status != _FAILED and self.status >= 0:
             self.complaint = last_line(text) or f"it ended with status {self.status}"
             return False
-        self.complaint = self._reason("" if words.asks else text)
-        if not words.asks and _TURNED_AWAY in text:
+        self.complaint = self._reason("" if words.wants_file else text)
+        if not words.wants_file and _TURNED_AWAY in text:
             return True
-        raise HostUnreachable(self._address, self.complaint, begun=words.asks)
+        raise HostUnreachable(self._address, self.complaint, begun=words.wants_file)
 
     def _reason(self, said: str) -> str:
-        """Why there is no connection, from what ssh said."""
+        """Return the cause of a failed connection, from ssh's messages."""
         key, user, known_hosts = self._settings.key_file, self._settings.user, self._settings.known_hosts
         last = last_line(said).rstrip(".")
         if unread := re.search(r'^Load key ".*": (.+?)\s*$', said, re.MULTILINE):
@@ -120,47 +122,47 @@ class Copy:
     def _exchange(
         self, process: subprocess.Popen[bytes], content: Content, words: Words, said: bytearray
     ) -> Iterator[int]:
-        """All three streams side by side, to the end of those that are heard; any of them could block the others."""
+        """Serve the three streams side by side until both outputs end; any of them could block the others."""
         assert process.stdin  # noqa: S101  (for the type checker: all three are pipes)
         assert process.stdout  # noqa: S101
         assert process.stderr  # noqa: S101
         stdin, stdout, stderr = (stream.fileno() for stream in (process.stdin, process.stdout, process.stderr))
         os.set_blocking(stdin, False)
-        poll, heard, told = select.poll(), {stdout, stderr}, 0
-        for stream in heard:
+        poll, open_streams, reported = select.poll(), {stdout, stderr}, 0
+        for stream in open_streams:
             poll.register(stream, select.POLLIN)
-        for stream in self._ready(poll, heard, words):
+        for stream in self._ready(poll, open_streams, words):
             if stream == stdin:
                 if not content.feed(stdin):
                     poll.unregister(stdin)
                     process.stdin.close()
-                if content.sent - told >= _NEWS_BYTES or content.sent == content.size:
-                    told = content.sent
-                    yield told
+                if content.sent - reported >= _PROGRESS_BYTES or content.sent == content.size:
+                    reported = content.sent
+                    yield reported
             elif not (piece := os.read(stream, _BLOCK)):
                 poll.unregister(stream)
-                heard.discard(stream)
+                open_streams.discard(stream)
             elif stream == stderr:
                 said += piece
                 del said[:-_SAID_BYTES]
             else:
-                words.hear(piece)
-                if words.asks and not process.stdin.closed:
+                words.feed(piece)
+                if words.wants_file and not process.stdin.closed:
                     poll.register(stdin, select.POLLOUT)
                 yield content.sent
 
-    def _ready(self, poll: select.poll, heard: set[int], words: Words) -> Iterator[int]:
-        """The streams on which there is something to do, as long as any is `heard`."""
+    def _ready(self, poll: select.poll, open_streams: set[int], words: Words) -> Iterator[int]:
+        """Yield the streams that are ready, as long as an output stream is open."""
         since = time.monotonic()
-        while heard:
+        while open_streams:
             if time.monotonic() > self._ends:
                 why = f"it had not taken the file within {self._deadline:.0f} s; see what keeps it or its network busy"
                 raise HostUnreachable(self._address, why, begun=True)
             for stream, _ in poll.poll(200):
                 yield stream
-                since = time.monotonic()  # whoever takes the news may have taken time, too
-            # The program there begins with a word, and says another each second while it waits.
-            timeout = self._timeout if words.said else min(self._timeout, self._settings.timeouts.look)
+                since = time.monotonic()  # the caller may have taken time, too
+            # The program on the host prints a line at its start, and one each second while it waits.
+            timeout = self._timeout if words.has_begun else min(self._timeout, self._settings.timeouts.look)
             if time.monotonic() - since > timeout:
                 raise self._silent(timeout)
 
@@ -171,12 +173,12 @@ class Copy:
 def bring(
     address: str, settings: SSHSettings, step: Step, wanted: UploadWanted, timeout: float, deadline: float
 ) -> Iterator[Outcome | Progress]:
-    """Copy the file that a batch wants to the host."""
+    """Copy the file of an upload that a batch wants."""
     upload = step.do[wanted.action]
     assert isinstance(upload, Upload)  # noqa: S101  (for the type checker: only uploads are ever wanted)
     copy = Copy(address, settings, upload, timeout, deadline)
-    with closing(copy.news()) as news:
-        for done in news:
+    with closing(copy.transfer()) as transfer:
+        for done in transfer:
             yield Progress(wanted.step, wanted.action, done, copy.size)
     if copy.status not in {0, IS_THERE}:
         why = f"cannot copy {upload.source} to {upload.target}: {copy.complaint}"
@@ -185,9 +187,9 @@ def bring(
 
 
 def client(address: str, settings: SSHSettings, timeout: float) -> list[str]:
-    """The start of the client's argv, with a command to come: the same key, user and known hosts, and no questions.
+    """Return the beginning of the client's argv, up to the command: same key, user and known hosts, no questions.
 
-    It gives a host up that answers nothing for `timeout` seconds.
+    The client gives up a host that is silent for `timeout` seconds.
     """
     known_hosts, key = (_quoted(Path(name).expanduser()) for name in (settings.known_hosts, settings.key_file))
     options = (
@@ -200,7 +202,7 @@ def client(address: str, settings: SSHSettings, timeout: float) -> list[str]:
             "ServerAliveInterval=3",
             f"ServerAliveCountMax={ceil(timeout / 3)}",
         ),
-        # Plain host keys only, as with paramiko: the judge of both is remote/host_keys.py.
+        # Plain host keys only, as with paramiko: remote/host_keys.py judges both.
         "HostKeyAlgorithms=-*-cert-v01@openssh.com",
         "Ciphers=^aes128-gcm@openssh.com",
     )
@@ -209,7 +211,7 @@ def client(address: str, settings: SSHSettings, timeout: float) -> list[str]:
 
 
 def key_fault(found: os.stat_result, key_file: str) -> str:
-    """Return why ssh(1) would not take a key file, or nothing: others than its owner may not have any right to it."""
+    """Return the reason why ssh(1) would refuse a key file, or "": other users may have no rights on it."""
     if found.st_uid != os.getuid() or not found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         return ""
     mode = stat.S_IMODE(found.st_mode)
@@ -217,14 +219,14 @@ def key_fault(found: os.stat_result, key_file: str) -> str:
 
 
 def _quoted(path: Path) -> str:
-    """As ssh_config(5) reads it: `%` begins a token, and a name may have blanks in quotes."""
+    """Return a path for ssh_config(5), where `%` begins a token and quotes allow blanks."""
     name = str(path).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{name}"'
 
 
 @contextmanager
 def _client(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """The process, in a session of its own, so that Ctrl-C is the menu's; it has ended when the body has."""
+    """Yield the client in its own session, so that Ctrl-C goes to the menu; it has ended when the body has."""
     pipe = subprocess.PIPE
     try:
         process = _run(argv, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0, start_new_session=True)

@@ -1,7 +1,7 @@
-"""Runs a plan over hosts: stages in turn, hosts side by side, each host's steps in one batch.
+"""The runner of plans: stages in turn, hosts side by side, the steps of each host in one batch.
 
-A failure on one host never stops another within a stage; it is kept in the report, and no further stage begins. What
-was changed until then is in the report too, as the plan that takes it back.
+A failure on one host never stops another host within a stage; it is kept in the report, and no further stage begins.
+The report also holds the changes made until then, as the plan that rolls them back.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ class Host(Protocol):
         timeout: float = TIMEOUT_SECONDS,
         deadline: float = CHANGE_DEADLINE_SECONDS,
     ) -> Generator[Outcome | Progress, None, None]:
-        """Run the steps in their order and yield how each action ended.
+        """Run the steps in order and yield the outcome of each action.
 
-        Ends after the first failure unless `keep_going`. `lock`, `timeout` and `deadline` are the plan's. Raises
-        `HostUnreachable` when the connection cannot be made or is lost, or the host answers nonsense, and another
-        `CloudError` when the batch as a whole is refused.
+        It ends after the first failure unless `keep_going`. `lock`, `timeout` and `deadline` are the plan's. Raise
+        `HostUnreachable` when the connection fails or the host answers nonsense, and another `CloudError` when the
+        batch as a whole is refused.
         """
 
     def expect(self, *, repeatable: bool = False) -> None:
-        """A plan begins: what an earlier one left open is used only once the host has answered there.
+        """Begin a plan: an open shell of an earlier plan is used only once the host has answered in it.
 
         A `repeatable` plan is sent there at once, and again where no answer comes.
         """
@@ -48,7 +48,7 @@ class Host(Protocol):
 
 @dataclass
 class StepResult:
-    """What is known of a step: the outcomes of its actions so far, and why it ended badly, if it did."""
+    """The result of a step: the outcomes of its actions so far, and the error that ended it, if any."""
 
     step: Step
     outcomes: list[Outcome] = field(default_factory=list)
@@ -56,13 +56,13 @@ class StepResult:
 
     @property
     def changed(self) -> bool:
-        """Whether some action of it ran, or may have run, rather than finding everything there."""
+        """Return whether an action ran, or may have run, instead of being skipped by its guard."""
         ran = any(outcome.status is not None for outcome in self.outcomes)
         return ran or (self.error is not None and self.error.begun)
 
     @property
     def stdout(self) -> str:
-        """What its actions wrote to standard output, one after the other."""
+        """Return the standard output of the actions, one after the other."""
         return "".join(outcome.stdout for outcome in self.outcomes)
 
 
@@ -71,7 +71,10 @@ NOTHING = Plan(())
 
 @dataclass
 class Report:
-    """What became of `plan`. `results` are the steps that were begun, in the order of the plan."""
+    """The result of `plan`.
+
+    `results` are the steps that were begun, in the order of the plan.
+    """
 
     plan: Plan
     results: list[StepResult] = field(default_factory=list)
@@ -79,20 +82,20 @@ class Report:
 
     @property
     def failures(self) -> list[StepResult]:
-        """The steps that ended badly."""
+        """Return the steps that failed."""
         return [result for result in self.results if result.error]
 
     @property
     def error(self) -> CloudError | None:
-        """Why the plan did not come to its end: the first failure, or the user's interruption."""
+        """Return the reason why the plan did not finish: the first failure, or the user's interruption."""
         for result in self.failures:
             return result.error
         return Interrupted("Interrupted") if self.interrupted else None
 
-    def taken_back(self, but: Plan = NOTHING) -> Plan:
-        """The plan that undoes what this run changed, the half-done steps included, `but` not the steps of that plan.
+    def rollback(self, but: Plan = NOTHING) -> Plan:
+        """Return the plan that rolls back this run's changes, half-done steps included, without the steps of `but`.
 
-        What was not heard of counts as changed, and may have been there before.
+        A step without an answer counts as changed, though its objects may have existed before.
         """
         kept = frozenset(but.steps)
         return self.plan.taking_back(
@@ -101,9 +104,9 @@ class Report:
 
 
 class Runner:
-    """Carries plans to hosts. `connect` gives the host of an address without talking to it yet.
+    """The runner of plans. `connect` returns the host of an address without connecting to it yet.
 
-    `interrupted` is asked between stages and while files are copied: once it says True, nothing further is begun.
+    `interrupted` is called between stages and while files are copied: once it returns True, no further stage begins.
     """
 
     def __init__(
@@ -115,17 +118,19 @@ class Runner:
         self._connect = connect
         self._listen = listen
         self._interrupted = interrupted
-        self._telling = threading.Lock()
+        self._emitting = threading.Lock()
 
     def run(self, plan: Plan, *, keep_going: bool = False) -> Report:
-        """Run `plan`; with `keep_going` past every failure and interruption, as taking back and removing must."""
+        """Run `plan`; with `keep_going` past every failure and interruption, as rollback and removal must."""
         report = Report(plan)
         hosts = {address: self._connect(address) for address in dict.fromkeys(step.host for step in plan.steps)}
         for host in hosts.values():
             host.expect(repeatable=plan.repeatable)
-        with ThreadPoolExecutor(max_workers=max(len(hosts), 1)) as pool:  # for all stages: threads take time to begin
+        with ThreadPoolExecutor(
+            max_workers=max(len(hosts), 1)
+        ) as pool:  # one pool for all stages: threads take time to start
             for stage in plan.stages:
-                self.tell(StageStarted(stage))
+                self.emit(StageStarted(stage))
                 report.results.extend(self._run_stage(pool, plan, stage, hosts, keep_going=keep_going))
                 if keep_going:
                     continue
@@ -148,42 +153,44 @@ class Runner:
     ) -> list[StepResult]:
         """Run the steps of one host; return the results of those that were, or may have been, begun."""
         address = steps[0].host
-        watch = _Watch(self.tell, stage, steps)
+        watch = _Watch(self.emit, stage, steps)
         try:
-            news = host.run(steps, keep_going=keep_going, lock=plan.lock, timeout=plan.timeout, deadline=plan.deadline)
-            with closing(news):
-                for item in news:
+            outcomes = host.run(
+                steps, keep_going=keep_going, lock=plan.lock, timeout=plan.timeout, deadline=plan.deadline
+            )
+            with closing(outcomes):
+                for item in outcomes:
                     if isinstance(item, Outcome):
                         watch.note(item)
                     else:
-                        self.tell(Transferred(address, steps[item.step].title, item.done, item.total))
+                        self.emit(Transferred(address, steps[item.step].title, item.done, item.total))
                         if self._interrupted() and not keep_going:
                             watch.fail(Interrupted("Interrupted"), everything=False)
                             break
         except CloudError as error:
             watch.fail(error, everything=error.begun or keep_going)
-        except Exception as fault:  # noqa: BLE001 - whatever it is, the other hosts have to be taken back
+        except Exception as fault:  # noqa: BLE001 - after any fault the other hosts have to be rolled back
             watch.fail(Unforeseen(address, stage.title, fault), everything=True)
         return watch.begun
 
-    def tell(self, event: Event) -> None:
-        """Hand an event to the listener; one that fails is ignored."""
-        # Nothing is lost when it cannot be shown, but much when a change ends half-way because of that.
-        with self._telling, suppress(Exception):
+    def emit(self, event: Event) -> None:
+        """Send an event to the listener; its failure is ignored."""
+        # A lost event does no harm; a change that ends half-way because of it does.
+        with self._emitting, suppress(Exception):
             self._listen(event)
 
 
 class _Watch:
-    """Follows one host through a stage: which step is done, how long it took, which one failed."""
+    """The progress of one host through a stage: steps done, their durations, the step that failed."""
 
-    def __init__(self, tell: Listener, stage: Stage, steps: Sequence[Step]) -> None:
-        self._tell = tell
+    def __init__(self, emit: Listener, stage: Stage, steps: Sequence[Step]) -> None:
+        self._emit = emit
         self._stage = stage
         self._results = [StepResult(step) for step in steps]
         self._since = time.monotonic()
 
     def note(self, outcome: Outcome) -> None:
-        """Take in how an action ended."""
+        """Record the outcome of an action."""
         result = self._results[outcome.step]
         result.outcomes.append(outcome)
         action = result.step.do[outcome.action]
@@ -196,25 +203,25 @@ class _Watch:
             self._end(result, None)
 
     def fail(self, error: CloudError, *, everything: bool) -> None:
-        """The batch came to nothing from here on: `everything` that was not heard of has failed, or the next step only.
+        """Record that the batch failed here: `everything` unanswered has failed, or only the next step.
 
-        Where a host was lost nobody knows how far it came, so all of that may be there; and of what was to be removed,
-        all of it is left. Where it was stopped before a file, or did not begin, that is said once.
+        A lost host may have run any of these steps, so a rollback covers all of them; of a removal, all of them are
+        left. A batch that stopped before a file, or did not begin, is reported once.
         """
-        unheard = [r for r in self._results if not r.error and len(r.outcomes) < len(r.step.do)]
-        for result in unheard if everything else unheard[:1]:
+        unanswered = [r for r in self._results if not r.error and len(r.outcomes) < len(r.step.do)]
+        for result in unanswered if everything else unanswered[:1]:
             self._end(result, error)
 
     @property
     def begun(self) -> list[StepResult]:
-        """The steps that were, or may have been, begun."""
+        """Return the results of the steps that were, or may have been, begun."""
         return [result for result in self._results if result.outcomes or result.error]
 
     def _end(self, result: StepResult, error: CloudError | None) -> None:
         now = time.monotonic()
         if error and not result.error:
             result.error = error
-            self._tell(StepFailed(self._stage, result.step, error))
+            self._emit(StepFailed(self._stage, result.step, error))
         elif not result.error:
-            self._tell(StepDone(self._stage, result.step, now - self._since, result.changed))
+            self._emit(StepDone(self._stage, result.step, now - self._since, result.changed))
         self._since = now

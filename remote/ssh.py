@@ -27,11 +27,11 @@ from remote.openssh import key_fault
 from remote.plan import shell
 
 LOST_SECONDS = 10
-"""A host that does not even acknowledge packets for so long is gone."""
+"""Seconds after which a host that acknowledges no packet is lost."""
 
 _SOON_SECONDS = 0.1
 _ALMOST = 0.95
-"""Of a deadline: paramiko has clocks of its own, which begin a little later."""
+"""The share of a deadline that counts as late: paramiko's own clocks start a little later."""
 
 _BLOCK = 1 << 20
 
@@ -39,8 +39,8 @@ _BLOCK = 1 << 20
 class SSHHost(Conversation):
     """A host that runs steps over one SSH connection.
 
-    Batches are text: `compress` leaves a tenth of them, and few take more than one round trip. Files have a connection
-    of their own, without it.
+    Batches are text: `compress` reduces them to a tenth, and few take more than one round trip. Files have a separate
+    connection without compression.
     """
 
     def __init__(self, address: str, settings: SSHSettings) -> None:
@@ -49,7 +49,7 @@ class SSHHost(Conversation):
         self._connection: socket.socket | None = None
 
     def open_terminal(self, argv: tuple[str, ...], script: str = "") -> paramiko.Channel:
-        """Run `argv` as the SSH user and give it `script` to read; return its channel, open until it ends."""
+        """Run `argv` as the SSH user with `script` as input; return its channel, open until the program ends."""
         with self._busy, self._translated():
             self._begin(self._settings.timeouts.look)
             channel = self._open_channel()
@@ -68,7 +68,7 @@ class SSHHost(Conversation):
     # --- the shell ----------------------------------------------------------------------------------------------------
 
     def _start_shell(self) -> paramiko.Channel:
-        """Start sudo, after the login shell has said a word of ours: else its failures would be taken for sudo's."""
+        """Start sudo after a line of output from the login shell, which separates the failures of the two."""
         word = secrets.token_hex(12)
         self._login = LoginShell(word)
         with self._translated():
@@ -84,7 +84,7 @@ class SSHHost(Conversation):
             yield
 
     def _answers(self, channel: Channel) -> bool:
-        """Whether a shell that waits says what it is asked to say. Where nothing comes, the connection is lost, too."""
+        """Return whether a waiting shell answers a question; close the connection where no answer comes."""
         seconds, word, said = (
             self._within(min(RENEW_SECONDS, self._connect_seconds)),
             secrets.token_hex(12).encode(),
@@ -100,12 +100,12 @@ class SSHHost(Conversation):
                 said = (said + piece)[-_BLOCK:]
         except TimeoutError:
             self.close()
-        except (OSError, EOFError, paramiko.SSHException):  # this shell has ended, the connection may be a good one
+        except (OSError, EOFError, paramiko.SSHException):  # this shell has ended, the connection may still work
             return False
         return word in said
 
     def _end(self, channel: Channel) -> None:
-        """Close the channel, which says goodbye, and so fails where the connection was lost just now."""
+        """Close the channel; the failure of a lost connection is ignored."""
         with suppress(OSError, EOFError, paramiko.SSHException):
             channel.close()
 
@@ -113,9 +113,9 @@ class SSHHost(Conversation):
 
     @contextmanager
     def _bounded(self, seconds: float) -> Iterator[None]:
-        """End the connection when the body takes longer: paramiko waits without an end where a host is hung.
+        """Close the connection when the body takes longer: paramiko waits for a hung host without a limit.
 
-        Its kernel goes on acknowledging packets, so nothing else would ever notice.
+        The kernel of such a host goes on acknowledging packets, so the loss would never be noticed.
         """
         connection, late = self._connection, threading.Event()
 
@@ -139,7 +139,7 @@ class SSHHost(Conversation):
 
     def _open_channel(self) -> paramiko.Channel:
         if self._transport:
-            # The connection may have been lost while nobody used it; nothing was sent yet, so another one will do.
+            # The idle connection may have been lost; nothing was sent yet, so a new one can replace it.
             with suppress(OSError, EOFError, paramiko.SSHException):
                 return self._connected().open_session(timeout=self._within(min(RENEW_SECONDS, self._connect_seconds)))
             self.close()
@@ -154,9 +154,9 @@ class SSHHost(Conversation):
         return self._transport is not None and self._transport.is_active()
 
     def _connected(self) -> paramiko.Transport:
-        """Return the connection, made again where it was lost.
+        """Return the connection; make it again after a loss.
 
-        Of many that come at once sshd hangs up on some (sshd_config(5), MaxStartups), which try again.
+        sshd hangs up on some of many simultaneous clients (sshd_config(5), MaxStartups); those try again.
         """
         if self._transport and self._transport.is_active():
             return self._transport
@@ -172,11 +172,11 @@ class SSHHost(Conversation):
 
     @property
     def _was_hung_up_on(self) -> bool:
-        """Return whether sshd hung up before it greeted; one that did not greet in time is not asked again."""
+        """Return whether sshd hung up before its greeting; after a late greeting there is no second attempt."""
         return bool(self._transport and not self._transport.remote_version and not self._transport.is_late)
 
     def _log_in(self) -> paramiko.Transport:
-        """Make a connection. It is kept where that fails, for the stage that it came to."""
+        """Make a connection; after a failure the transport is kept, because its stage tells the cause."""
         settings = self._settings
         keys = self._keys()
         known = KnownHosts.read(settings.known_hosts)
@@ -200,14 +200,14 @@ class SSHHost(Conversation):
             except paramiko.AuthenticationException:
                 if number == len(keys) or not transport.is_active():
                     raise
-        # Something has to be sent for the kernel to notice that nobody acknowledges it.
+        # The kernel notices a lost host only when a packet is not acknowledged, so packets have to be sent.
         transport.set_keepalive(3)
         return transport
 
     def _keys(self) -> list[paramiko.PKey]:
-        """Return the key, and with a certificate beside it the same key again, as ssh(1) tries them in turn.
+        """Return the key, and the same key with its certificate if it has one, in the order of ssh(1).
 
-        By its descriptor the key is read alone; by its name paramiko would read the certificate with it.
+        The key is opened by descriptor, because paramiko would load the certificate with a key that it opens by name.
         """
         key_file = self._settings.key_file
         try:
@@ -221,7 +221,7 @@ class SSHHost(Conversation):
             why = "is not there; see ssh: key_file in the database"
             raise self._unusable(f"the SSH key {key_file} {why}") from error
         except paramiko.PasswordRequiredException as error:
-            why = "has a passphrase, and nobody is there to type it; use one without"
+            why = "has a passphrase, which cannot be typed here; use a key without one"
             raise self._unusable(f"the SSH key {key_file} {why}") from error
         except (OSError, ValueError, TypeError, RuntimeError, paramiko.SSHException, UnknownKeyType) as error:
             why = f"cannot be read as a private key ({last_line(str(error)) or type(error).__name__})"
@@ -229,7 +229,7 @@ class SSHHost(Conversation):
 
     @contextmanager
     def _translated(self, *, begun: bool = False) -> Iterator[None]:
-        """Raise what goes wrong with the connection as `HostUnreachable`, with its cause and what to do."""
+        """Raise a failure of the connection as `HostUnreachable`, with its cause and what to do."""
         try:
             yield
         except CloudError:
@@ -244,7 +244,7 @@ class SSHHost(Conversation):
             raise found from error
 
     def _cause(self, error: Exception, *, begun: bool) -> HostUnreachable:
-        """Return why the connection failed, by the stage that it came to."""
+        """Return the error for a failed connection, by the stage that it reached."""
         transport = self._transport
         late = isinstance(error, TimeoutError) or "timeout" in str(error).lower()
         said = last_line(error.text if isinstance(error, paramiko.ChannelException) else str(error))
@@ -264,7 +264,7 @@ class SSHHost(Conversation):
             late=late or (transport is not None and transport.is_late),
             closed=transport is not None and not transport.is_active(),
             words=transport.words if transport else "",
-            said=said,
+            message=said,
         )
         reason, answers = causes.of_connection(self._settings, failure, begun=begun)
         return (HostUnusable if answers else HostUnreachable)(self.address, reason, begun=begun)
@@ -275,7 +275,7 @@ class SSHHost(Conversation):
 
 @contextmanager
 def _unless_ended(channel: Channel) -> Iterator[None]:
-    """Where a shell ends before it has taken everything, as one that sudo refuses does, its last words tell why."""
+    """Ignore the failure of sending to a shell that ended early, for example refused by sudo: its output says why."""
     try:
         yield
     except OSError:
@@ -284,7 +284,7 @@ def _unless_ended(channel: Channel) -> Iterator[None]:
 
 
 class Connections:
-    """The hosts of one process, each with its one connection."""
+    """The hosts of one process, each with one connection."""
 
     def __init__(self, settings: SSHSettings) -> None:
         self._settings = settings
@@ -292,7 +292,7 @@ class Connections:
         self._adding = threading.Lock()
 
     def host(self, address: str) -> SSHHost:
-        """The host at `address`; nothing is sent to it yet."""
+        """Return the host at `address`, without sending anything to it."""
         with self._adding:
             return self._hosts.setdefault(address, SSHHost(address, self._settings))
 
@@ -303,7 +303,7 @@ class Connections:
 
 
 class _Transport(paramiko.Transport):
-    """An SSH connection under way, which asks for keys in this `order` and remembers what the host said."""
+    """An SSH connection being made, with host key kinds in this `order`; it keeps the host's messages."""
 
     def __init__(self, connection: socket.socket, order: Sequence[str], seconds: float) -> None:
         super().__init__(connection)
@@ -315,14 +315,14 @@ class _Transport(paramiko.Transport):
         packets: Any = self.packetizer
         self._readline, packets.readline = packets.readline, self._read_greeting
         options = self.get_security_options()
-        # AES-GCM first: a cipher that needs no digest beside it costs half the time.
+        # AES-GCM first: a cipher without a separate digest costs half the time.
         options.ciphers = sorted(options.ciphers, key=lambda name: "-gcm" not in name)
         rsa = [f"rsa-sha2-{bits}{end}" for end in (host_keys.CERTIFIED, "") for bits in (512, 256)]
         algorithms = {kind: [kind] for kind in order} | {"ssh-rsa": rsa[2:], f"ssh-rsa{host_keys.CERTIFIED}": rsa[:2]}
         options.key_types = [name for kind in order for name in algorithms[kind]]
 
     def begin(self) -> None:
-        """Greet and exchange keys."""
+        """Exchange greetings and keys."""
         began = time.monotonic()
         try:
             self.start_client(timeout=self._seconds)
@@ -333,12 +333,12 @@ class _Transport(paramiko.Transport):
 
     @property
     def words(self) -> str:
-        """Return the host's words to its user, or at the end of the connection."""
+        """Return the host's message to its user, or its last words at the end of the connection."""
         banner = getattr(self.auth_handler, "banner", None) or b""
         return self._said or banner.decode(errors="replace")
 
     def _read_greeting(self, timeout: float) -> str:
-        """Read a line of the greeting. What comes before the one of SSH is kept: it says why there is none."""
+        """Read a line of the greeting; a line before SSH's own is kept, because it says why there is none."""
         line: str = self._readline(timeout)
         self._said = "" if line.startswith("SSH-") else line
         return line
@@ -355,7 +355,7 @@ def _presented(key: paramiko.PKey) -> HostKey:
 
 
 def _certified(key: paramiko.PKey, certificate: Path) -> list[paramiko.PKey]:
-    """Return the key with its certificate; where there is none that can be read, ssh(1) goes on without, too."""
+    """Return the key with its certificate, or an empty list where none can be read; ssh(1) goes on without, too."""
     certified = copy.copy(key)
     try:
         certified.load_certificate(str(certificate))

@@ -1,8 +1,8 @@
-"""A file of the manager on its way to a host: the program that takes it in, and what both say to each other.
+"""A file of the manager on its way to a host: the program that receives it, and the protocol of both sides.
 
-The program runs as the SSH user. It asks for the file (`send`), which comes on its standard input with a line that has
-its digest behind it, or says that others are bringing a file there at the moment (`wait`): it waits for them, and needs
-nothing if the file is there afterwards. The file gets its name when it is whole and checked, and never another's.
+The program runs as the SSH user. It asks for the file (`send`), which comes on its standard input, followed by a line
+with its digest. While others bring a file there it waits (`wait`), and needs nothing if the file is there afterwards.
+The file gets its name when it is whole and checked, and replaces no other file.
 """
 
 from __future__ import annotations
@@ -19,23 +19,25 @@ from core.errors import Refused
 from remote.plan import Upload, shell
 
 IS_THERE = 10
-"""The program's exit status when somebody else has brought the file meanwhile."""
+"""The program's exit status when another process has brought the file meanwhile."""
 
 STILL_SECONDS = 30
-"""A file that does not grow for so long is not waited for."""
+"""Seconds after which a file that does not grow is no longer waited for."""
 
 _BLOCK = 1 << 20
 _SOON_SECONDS = 0.2
 
-# The lock is the folder, and so leaves no file behind. A manager that died may hold it for hours, until its host
-# notices: nobody waits for a file that does not grow. A file under way is known by its descriptor, for its name may be
-# another's by then (proc(5), /proc/pid/fd), and link(2) never replaces what is there. The digest is of what is there
-# then, for a pipe would cost more than reading it again; OpenSSL's takes a quarter of the time of coreutils'. That can
-# take a slow disk minutes, and whoever is silent is given up. Blocks are as large as what SSH brings at a time: with
-# 256 KiB copies to two hosts took 1.3 times as long. The file is opened for writing once: of one that was truncated, as
-# dd(1) does with what it opens itself, ext4 writes everything to the disk when it is closed (auto_da_alloc in ext4(5)),
-# and the overlay that is made next waits for that. The price: a worker that loses its power within half a minute may
-# have lost the content, too. What is left is an empty file, which is replaced, or one that is not what its seal says.
+# - The lock is on the folder, so it leaves no file behind. A manager that died may hold it for hours, until its host
+#   notices; therefore a file that does not grow is not waited for.
+# - The program knows its file by the descriptor (proc(5), /proc/pid/fd), because another process may have taken the
+#   name. link(2) never replaces an existing file.
+# - The digest is read from the written file: a pipe would cost more. OpenSSL's takes a quarter of the time of
+#   coreutils'. On a slow disk it takes minutes, so the program prints a line each second and is not given up.
+# - Blocks are as large as the packets of SSH: with 256 KiB, copies to two hosts took 1.3 times as long.
+# - The file is opened for writing once. dd(1) truncates a file that it opens itself, and ext4 then writes all of it to
+#   the disk at close (auto_da_alloc in ext4(5)); the next overlay would wait for that. The price: a worker that loses
+#   power within half a minute may lose the content. It keeps an empty file, which is replaced, or a file that differs
+#   from its fingerprint.
 _TAKE_IN = f"""nonce=$1 part=$2 target=$3 size=$4 patience=$5; shift 5
 fail() {{ printf '%s\n' "$*" >&2; exit 1; }}
 exec 9<"${{target%/*}}"
@@ -71,24 +73,29 @@ said=$(ln -L "$file" "$target" 2>&1) || {{
 
 
 def take_in(upload: Upload, size: int, nonce: str) -> str:
-    """Return the program that takes in a file of `size` bytes, for `sh -s`; `nonce` marks its lines on standard output.
+    """Return the program that receives a file of `size` bytes, for `sh -s`; `nonce` marks its lines on standard output.
 
-    It comes on standard input, before the file: a login shell such as tcsh reads no line's end within quotes. A shell
-    that reads it may take in more than it runs at the moment, so nothing else is sent before the program asks.
+    The program comes on standard input, before the file, because a login shell such as tcsh reads no line break within
+    quotes. The shell may read ahead of the command that it runs, so the file follows only when the program asks for it.
     """
     words = (nonce, upload.part, upload.target, str(size), str(STILL_SECONDS), *upload.check)
     return f"take_in() {{\n{_TAKE_IN}}}\ntake_in {shell(words)}; exit\n"
 
 
 class Content:
-    """What the program is sent: a file of `size` bytes, `sent` so far, and its digest, which is found out meanwhile."""
+    """The input of the program: a file of `size` bytes, of which `sent` are sent, and its digest.
+
+    The digest is computed while the file is sent.
+    """
 
     def __init__(self, source: str) -> None:
         self._source = source
         self._digest: Future[str] | None = None
         self.sent = 0
         try:
-            self._file = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would be waited for
+            self._file = os.open(
+                source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+            )  # without O_NONBLOCK a FIFO would block
         except OSError as error:
             raise self._unreadable(error) from error
         found = os.fstat(self._file)
@@ -105,9 +112,9 @@ class Content:
             raise self._unreadable(error) from error
 
     def feed(self, pipe: int) -> bool:
-        """Put as much as fits into a pipe that does not block; whether there is more, and somebody takes it.
+        """Write as much as fits into a non-blocking pipe; return whether more is to come and the reader is still there.
 
-        `Refused` when the file cannot be read to what was its end.
+        Raise `Refused` when the file cannot be read up to its original end.
         """
         try:
             self._digest = self._digest or _digest(self._file)
@@ -117,8 +124,10 @@ class Content:
             if not wait([self._digest], _SOON_SECONDS).done:
                 return True
             if _version(os.fstat(self._file)) != self._version:
-                raise self._unreadable(OSError(None, "somebody writes it at the moment"))
-            os.write(pipe, f"{self._digest.result()}\n".encode())  # whole or not at all: less than PIPE_BUF (pipe(7))
+                raise self._unreadable(OSError(None, "another process is writing to it"))
+            os.write(
+                pipe, f"{self._digest.result()}\n".encode()
+            )  # atomic, because it is shorter than PIPE_BUF (pipe(7))
         except BlockingIOError:
             return True
         except BrokenPipeError:
@@ -128,7 +137,7 @@ class Content:
         return False
 
     def close(self) -> None:
-        """Done with it."""
+        """Close the file."""
         os.close(self._file)
 
     def _unreadable(self, error: OSError) -> Refused:
@@ -136,11 +145,11 @@ class Content:
 
 
 def _digest(file: int) -> Future[str]:
-    """The file's digest, found out once for however many hosts, beside them: hashing leaves Python's lock to others."""
+    """Return the file's digest, computed once for all hosts in another thread: hashing releases Python's lock."""
     known = _version(os.fstat(file))
     with _adding:
         digest = _digests.get(known)
-        if digest is None or (digest.done() and digest.exception()):  # what could not be read may be readable again
+        if digest is None or (digest.done() and digest.exception()):  # an unreadable file may have become readable
             _digests[known] = _hashing.submit(_hash, os.dup(file))
         return _digests[known]
 
@@ -150,7 +159,7 @@ def _version(found: os.stat_result) -> tuple[int, ...]:
 
 
 def _moved(file: int, pipe: int, size: int, start: int) -> int:
-    """How much of the file went into the pipe, past this program."""
+    """Return the number of bytes that splice(2) moved from the file to the pipe, without a copy in this program."""
     moved = os.splice(file, pipe, size, offset_src=start)
     if not moved:
         raise OSError(errno.EIO, "it has become shorter")
@@ -174,20 +183,20 @@ _digests: dict[tuple[int, ...], Future[str]] = {}
 
 
 class Words:
-    """What the program says on standard output; a login shell may have greeted before."""
+    """The program's standard output; a login shell may have printed a greeting before."""
 
     def __init__(self) -> None:
         self.nonce = secrets.token_hex(12)
         self._request = f"{self.nonce} send\n".encode()
         self._end = b""
-        self.said = False
-        """Whether it said anything."""
-        self.asks = False
-        """Return whether it asks for the file."""
+        self.has_begun = False
+        """True once the program has printed anything."""
+        self.wants_file = False
+        """True once the program asks for the file."""
 
-    def hear(self, piece: bytes) -> None:
-        """Take in a piece of it; only the end is kept, in which the request may have begun."""
-        heard = self._end + piece
-        self.said = self.said or bool(piece)
-        self.asks = self.asks or self._request in heard
-        self._end = heard[-len(self._request) :]
+    def feed(self, piece: bytes) -> None:
+        """Add a piece of output; only the end is kept, which may hold the beginning of the request."""
+        output = self._end + piece
+        self.has_begun = self.has_begun or bool(piece)
+        self.wants_file = self.wants_file or self._request in output
+        self._end = output[-len(self._request) :]

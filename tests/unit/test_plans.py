@@ -121,7 +121,7 @@ def test_every_failing_step_is_taken_back(name: str) -> None:
         report = Runner(cloud.connect).run(plan)
         assert str(report.error) == f"{step.host}: {step.title}: out of luck"
         cloud.hosts[step.host].faults = {}
-        assert not Runner(cloud.connect).run(report.taken_back(), keep_going=True).failures
+        assert not Runner(cloud.connect).run(report.rollback(), keep_going=True).failures
         assert cloud.state() == before, step.title
 
 

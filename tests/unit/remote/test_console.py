@@ -75,7 +75,7 @@ class Worker:
         typed_ahead: bytes = b"",
     ) -> Console:
         visit = Visit(
-            "vm.console", "vm.console-lock", "vm.pid", MARK, user, ends, look_seconds=0.2, silent_seconds=silent
+            "vm.console", "vm.console-lock", "vm.pid", MARK, user, ends, check_seconds=0.2, silent_seconds=silent
         )
         channel = LocalChannel(visit, self.folder, environment or {})
         os.write(channel.stdin.fileno(), typed_ahead)
@@ -171,7 +171,7 @@ def worker(tmp_path: Path) -> Iterator[Worker]:
         worker.close()
 
 
-def until_heard(visit: Console, words: bytes) -> bytes:
+def read_until(visit: Console, words: bytes) -> bytes:
     heard, deadline = b"", time.monotonic() + 10
     while words not in heard:
         assert time.monotonic() < deadline, f"{words!r} never came: {heard!r}"
@@ -201,7 +201,7 @@ def until_nobody_is_there(worker: Worker, seconds: float = 10) -> None:
 def test_a_visitor_is_joined_with_the_guest(worker: Worker) -> None:
     visit = worker.visit("alice")
     assert visit.send(b"hello\xff\x00") == 7
-    assert until_heard(visit, b"HELLO\xff\x00") == b"HELLO\xff\x00"
+    assert read_until(visit, b"HELLO\xff\x00") == b"HELLO\xff\x00"
     visit.close()
     until_nobody_is_there(worker)
 
@@ -214,7 +214,7 @@ def test_a_second_visitor_is_told_who_is_there_and_since_when(worker: Worker) ->
     assert refusal.holder
     assert before <= refusal.holder.since <= time.time()
     visit.send(b"still mine")
-    until_heard(visit, b"STILL MINE")
+    read_until(visit, b"STILL MINE")
 
 
 def test_no_key_of_a_second_visitor_ever_reaches_the_guest(worker: Worker) -> None:
@@ -247,7 +247,7 @@ def test_a_visit_is_taken_over_and_told_by_whom(worker: Worker) -> None:
     ending, by = first.ending()
     assert (ending, by and by.user) == (Ending.TAKEN, "bob")
     second.send(b"mine now")
-    until_heard(second, b"MINE NOW")
+    read_until(second, b"MINE NOW")
     assert (worker.refusal("carol").holder or holder).user == "bob"
 
 
@@ -274,7 +274,7 @@ def test_a_visit_whose_programs_do_not_end_is_taken_over_all_the_same(worker: Wo
     assert holder
     second = worker.visit("alice", holder.visit)
     second.send(b"mine")
-    until_heard(second, b"MINE")
+    read_until(second, b"MINE")
 
 
 def test_a_vm_that_is_off_is_said_to_be_off(worker: Worker) -> None:
@@ -303,7 +303,7 @@ def test_a_vm_that_hangs_keeps_no_key_for_later(worker: Worker) -> None:
     worker.qemu.send_signal(signal.SIGCONT)
     visit = worker.visit("alice")
     visit.send(b"ok")
-    until_heard(visit, b"OK")
+    read_until(visit, b"OK")
     assert worker.heard() == b"ok"
 
 
@@ -345,7 +345,7 @@ def test_a_manager_that_says_nothing_any_more_loses_the_console(worker: Worker) 
                 manager.sendall(b"alive")
                 time.sleep(0.2)
             visit.send(b"here")
-            until_heard(visit, b"HERE")
+            read_until(visit, b"HERE")
             until_nobody_is_there(worker)
             assert visit.ending()[0] is Ending.CLOSED
         sshd.close()

@@ -64,4 +64,4 @@ def test_nothing_is_sent_of_what_is_no_base_image(tmp_path: Path) -> None:
     image.write_bytes(bytes(1 << 20))
     upload = Upload(str(image), "base", ".base.part", (), is_image=True)
     with pytest.raises(Refused, match="is not a qcow2 file"):
-        list(Copy("192.0.2.1", SSHSettings(), upload, 1.0).news())
+        list(Copy("192.0.2.1", SSHSettings(), upload, 1.0).transfer())

@@ -62,7 +62,7 @@ def test_a_byte_now_and_then_does_not_move_the_deadline(host: LoopbackHost, clie
     assert 1.4 < time.monotonic() - began < 4
     assert isinstance(error, HostUnreachable)
     assert re.search(
-        r"sends on and on, and was not done within 2 s|silent for|started no shell within 1.5 s", str(error)
+        r"kept sending output and was not done within 2 s|silent for|started no shell within 1.5 s", str(error)
     )
     assert not client._is_connected
 
@@ -80,22 +80,22 @@ def test_an_answer_without_an_end_is_not_kept(
     finally:
         tracemalloc.stop()
     assert isinstance(error, InvalidAnswer)
-    assert str(error) == "127.0.0.1 gives an invalid answer: it says more than 4 MiB to one batch"
+    assert str(error) == "127.0.0.1 gives an invalid answer: it sends more than 4 MiB for one batch"
 
 
 @pytest.mark.parametrize(
     ("marks", "why"),
     [
-        ("0 begin;3 0", "it ends a batch before its last command"),
-        ("0 begin;3 100", "it ends a batch before its last command"),
-        ("0 begin;1 0;3 0", "it ends a batch before its last command"),
+        ("0 begin;3 0", "it ended a batch before its last command"),
+        ("0 begin;3 100", "it ended a batch before its last command"),
+        ("0 begin;1 0;3 0", "it ended a batch before its last command"),
         ("0 begin;2 0;3 0", "it marks command 2 with 0"),
         ("0 begin;1 0;1 0", "it marks command 1 with 0"),
         ("0 begin;1 0;99 0", "it marks command 99 with 0"),
         ("0 begin;1 256", "it marks command 1 with 256"),
         ("0 begin;1 skipped", "it marks command 1 with skipped"),
         ("0 begin;1 wanted", "it marks command 1 with wanted"),
-        ("0 begin;1 1;2 0;3 0", "it goes on behind a command that failed"),
+        ("0 begin;1 1;2 0;3 0", "it continues after a command that failed"),
         ("1 0;2 0;3 0", "it marks command 1 with 0"),
         ("0 0", "it marks command 0 with 0"),
         ("0 begin;1 \u0661", "a mark in it makes no sense"),
@@ -145,7 +145,7 @@ def test_a_host_that_takes_a_file_byte_by_byte_is_given_up(
     copy = Copy("127.0.0.1", host.settings(tmp_path), Upload(str(image), "./b.img", "./.b.part", ()), 60.0, 1.0)
     began = time.monotonic()
     with pytest.raises(HostUnreachable, match="had not taken the file within 2 s"):
-        list(copy.news())
+        list(copy.transfer())
     assert time.monotonic() - began < 10
 
 

@@ -47,7 +47,7 @@ def copy(settings: SSHSettings, image: Path, timeout: float = 20.0) -> Copy:
 
 def complaint(settings: SSHSettings, image: Path) -> HostUnreachable:
     with pytest.raises(HostUnreachable) as caught:
-        list(copy(settings, image).news())
+        list(copy(settings, image).transfer())
     assert "\n" not in str(caught.value)
     assert not str(caught.value).endswith(".")
     assert not caught.value.begun
@@ -56,28 +56,28 @@ def complaint(settings: SSHSettings, image: Path) -> HostUnreachable:
 
 def test_it_is_told_of_every_mebibyte_and_of_the_end(host: LoopbackHost, tmp_path: Path, image: Path) -> None:
     file = copy(settings(host, tmp_path), image)
-    news = list(file.news())
-    assert (news[0], news[-1], file.size, file.status) == (0, 3_000_000, 3_000_000, 0)
-    assert all(later - earlier < 2 << 20 for earlier, later in pairwise(news))
+    progress = list(file.transfer())
+    assert (progress[0], progress[-1], file.size, file.status) == (0, 3_000_000, 3_000_000, 0)
+    assert all(later - earlier < 2 << 20 for earlier, later in pairwise(progress))
     assert (host.home / "base.img").read_bytes() == image.read_bytes()
 
 
 def test_names_that_the_client_would_read_otherwise(host: LoopbackHost, tmp_path: Path, image: Path) -> None:
     folder = tmp_path / 'a %h\'s ~ \\ "place"'
-    list(copy(settings(host, folder), image).news())
+    list(copy(settings(host, folder), image).transfer())
     assert "127.0.0.1" in (folder / "ssh" / "known_hosts").read_text()
 
 
 def test_an_empty_file_is_a_file(host: LoopbackHost, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.touch()
-    assert set(copy(settings(host, tmp_path), empty).news()) == {0}
+    assert set(copy(settings(host, tmp_path), empty).transfer()) == {0}
     assert (host.home / "base.img").read_bytes() == b""
 
 
 def test_who_is_turned_away_tries_again(host: LoopbackHost, tmp_path: Path, image: Path) -> None:
     host.turns_away = 3
-    list(copy(settings(host, tmp_path), image).news())
+    list(copy(settings(host, tmp_path), image).transfer())
     assert host.connections == 4
 
 
@@ -94,8 +94,8 @@ def test_an_unknown_host_key_is_accepted_at_first_sight_only_where_that_is_wante
     host: LoopbackHost, tmp_path: Path, image: Path
 ) -> None:
     assert "its host key is not the one in" in str(complaint(settings(host, tmp_path, host_keys="strict"), image))
-    list(copy(settings(host, tmp_path), image).news())
-    list(copy(settings(host, tmp_path, host_keys="strict"), image).news())
+    list(copy(settings(host, tmp_path), image).transfer())
+    list(copy(settings(host, tmp_path, host_keys="strict"), image).transfer())
 
 
 def test_a_key_that_is_refused(host: LoopbackHost, tmp_path: Path, image: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_key_that_others_may_read(host: LoopbackHost, tmp_path: Path, image: P
 def test_a_program_that_ends_without_a_word(host: LoopbackHost, tmp_path: Path, image: Path) -> None:
     wanted = Upload(str(image), "./base.img", "./.base.img.part", (), ("sh", "-c", "exit 7"))
     file = Copy("127.0.0.1", settings(host, tmp_path), wanted, 20.0)
-    list(file.news())
+    list(file.transfer())
     assert (file.status, file.complaint) == (7, "it ended with status 7")
 
 
@@ -131,11 +131,11 @@ def test_a_client_that_is_killed(
         return started[-1]
 
     monkeypatch.setattr(openssh, "_run", noting)
-    news = copy(settings(host, tmp_path), image).news()
-    assert next(news) == 0
+    progress = copy(settings(host, tmp_path), image).transfer()
+    assert next(progress) == 0
     started[0].kill()
     with pytest.raises(HostUnreachable) as caught:
-        list(news)
+        list(progress)
     assert caught.value.begun
     assert [process.returncode for process in started] == [-9]
 
@@ -150,14 +150,14 @@ def test_an_image_that_is_being_written_is_hashed_once_and_refused(
         return real(file)
 
     monkeypatch.setattr(upload, "_hash", noting)
-    news = copy(settings(host, tmp_path), image).news()
+    progress = copy(settings(host, tmp_path), image).transfer()
 
     def write() -> None:
-        for _ in news:
+        for _ in progress:
             with image.open("ab") as file:
                 file.write(b"more")
 
-    with pytest.raises(Refused, match="cannot be read on this machine: somebody writes it at the moment"):
+    with pytest.raises(Refused, match="cannot be read on this machine: another process is writing to it"):
         write()
     assert len(hashed) == 1
 
@@ -167,7 +167,7 @@ def test_what_is_no_file_is_refused(host: LoopbackHost, tmp_path: Path, kind: st
     path = tmp_path / kind
     path.mkdir() if kind == "folder" else os.mkfifo(path)
     with pytest.raises(Refused, match="is not a file"):
-        list(copy(settings(host, tmp_path), path).news())
+        list(copy(settings(host, tmp_path), path).transfer())
 
 
 def test_the_manager_may_take_its_time(
@@ -183,7 +183,7 @@ def test_the_manager_may_take_its_time(
     monkeypatch.setattr(upload, "_hash", slow)
     image.write_bytes(os.urandom(3_000_000))
     file = copy(settings(host, tmp_path), image, timeout=1.0)
-    for number, _ in enumerate(file.news()):
+    for number, _ in enumerate(file.transfer()):
         if number == 1:
             time.sleep(1.5)
     assert file.status == 0
@@ -204,7 +204,7 @@ def test_the_login_shell_there_is_whichever_it_is(
     host.login_shell = login_shell
     wanted = Upload(str(image), "./it's here.img", "./.it's.part", (), ("sh", "-c", "true\n# it's\n"))
     file = Copy("127.0.0.1", settings(host, tmp_path), wanted, 20.0)
-    list(file.news())
+    list(file.transfer())
     assert (file.status, (host.home / "it's here.img").read_bytes()) == (0, image.read_bytes())
     client = ssh.SSHHost("127.0.0.1", host.settings(tmp_path))
     (outcome,) = client.run([Step("127.0.0.1", "a step", (Command(("echo", "it's\nhere!")),))])
@@ -217,4 +217,4 @@ def test_a_machine_without_the_client(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
     with pytest.raises(Refused, match=r"^ssh, which copies images, cannot be run on this machine: No such file"):
-        list(copy(settings(host, tmp_path), image).news())
+        list(copy(settings(host, tmp_path), image).transfer())

@@ -66,7 +66,7 @@ def run(
     log: list[str] = []
     events: list[Event] = []
     report = Runner(lambda _: Scripted(answers, log), events.append).run(PLAN, keep_going=keep_going)
-    return log, events, [step.title for step in report.taken_back().steps]
+    return log, events, [step.title for step in report.rollback().steps]
 
 
 def test_stages_run_in_turn_and_hosts_in_their_order() -> None:

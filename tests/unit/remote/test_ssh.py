@@ -48,8 +48,8 @@ def sh(script: str) -> Command:
 def outcomes(client: ssh.SSHHost, steps: Sequence[Step], lock: str = "", timeout: float = 60.0) -> list[Outcome]:
     """Of a plan with one stage."""
     try:
-        news = client.run(steps, lock=lock, timeout=timeout)
-        return [item for item in news if isinstance(item, Outcome)]
+        run = client.run(steps, lock=lock, timeout=timeout)
+        return [item for item in run if isinstance(item, Outcome)]
     finally:
         client.expect()
 
@@ -394,7 +394,7 @@ def test_sudo_that_refuses_before_it_has_heard_everything(
 @pytest.mark.parametrize(
     ("script", "why"),
     [
-        ("exit 124", "status 124 before it began: without a word"),
+        ("exit 124", "status 124 before it began: with no output"),
         ("echo sh: 0: Cannot fork >&2; exit 2", "status 2 before it began: sh: 0: Cannot fork"),
     ],
 )
@@ -526,8 +526,8 @@ def nothing_is_left(host: LoopbackHost, *but: str) -> bool:
     return True
 
 
-def until_some_of_it_is_there(news: Iterator[Outcome | Progress]) -> None:
-    for item in news:
+def until_some_of_it_is_there(run: Iterator[Outcome | Progress]) -> None:
+    for item in run:
         if isinstance(item, Progress) and item.done:
             return
 
@@ -540,10 +540,10 @@ def upload(image: Path, name: str = ".base.img.part") -> tuple[Action, ...]:
 def test_a_file_arrives_whole_and_the_rest_of_the_batch_follows(
     host: LoopbackHost, client: ssh.SSHHost, image: Path
 ) -> None:
-    news = list(client.run([step(*upload(image)), step(sh("echo then"))]))
-    progress = [item for item in news if isinstance(item, Progress)]
+    run = list(client.run([step(*upload(image)), step(sh("echo then"))]))
+    progress = [item for item in run if isinstance(item, Progress)]
     assert progress[-1].done == progress[-1].total == image.stat().st_size
-    assert [(o.step, o.action) for o in news if isinstance(o, Outcome)] == [(0, 0), (0, 1), (0, 2), (1, 0)]
+    assert [(o.step, o.action) for o in run if isinstance(o, Outcome)] == [(0, 0), (0, 1), (0, 2), (1, 0)]
     assert (host.home / "images" / "base.img").read_bytes() == image.read_bytes()
     assert [path.name for path in (host.home / "images").iterdir()] == ["base.img"]
     assert len(host.processes) == 2, "who takes the file in, and one shell for what is before it and behind it"
@@ -599,10 +599,10 @@ def test_a_host_that_says_nothing_to_a_file_is_given_up(host: LoopbackHost, clie
 def test_a_connection_that_is_lost_in_the_middle_of_a_file(
     host: LoopbackHost, client: ssh.SSHHost, image: Path
 ) -> None:
-    news = client.run([step(*upload(image))])
+    run = client.run([step(*upload(image))])
 
     def cut_at_the_first_piece() -> None:
-        for item in news:
+        for item in run:
             if isinstance(item, Progress):
                 host.cut()
 
@@ -648,10 +648,10 @@ def test_who_comes_second_with_the_same_file_is_content(
 
 
 def test_an_upload_that_is_left_half_way_leaves_nothing(host: LoopbackHost, client: ssh.SSHHost, image: Path) -> None:
-    news = client.run([step(*upload(image))])
-    while not isinstance(next(news), Progress):
+    run = client.run([step(*upload(image))])
+    while not isinstance(next(run), Progress):
         pass
-    news.close()
+    run.close()
     assert nothing_is_left(host)
 
 
