@@ -1,4 +1,4 @@
-# usage: join-console.sh SOCKET LOCK PIDFILE MARK USER VISIT VISIT_TO_END LOOK_SECONDS SILENT_SECONDS
+# usage: join-console.sh SOCKET LOCK PIDFILE MARK USER VISIT VISIT_TO_END CHECK_SECONDS SILENT_SECONDS
 # Joins a visitor with the serial console of a guest, under a lock: one visitor at a time. It is read by `sh -s`, and
 # the braces make the shell read all of it before it runs.
 #
