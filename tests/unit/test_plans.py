@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,11 +15,12 @@ import pytest
 from core.inventory import HypervisorSettings, InternetSettings, Inventory, SSHSettings
 from deployment import DeploymentAPI
 from models import Slice
-from remote.plan import Command, Plan
+from remote.plan import Command, Plan, Stage, Step
 from remote.runner import Runner
 from tests.support.designs import DESIGNS, design, ring_of
 from tests.support.fake_hosts import FakeHosts
 from tests.support.paths import PLANS
+from tests.support.plan_text import full_text, short_text
 
 
 def expected(name: str) -> str:
@@ -29,9 +31,34 @@ def plan_of(name: str) -> Plan:
     return DeploymentAPI(Inventory()).deploy_plan(design(name))
 
 
+def text_of(name: str) -> str:
+    """Return the plan of a design in full, but that of the ring, which has no command of another kind, in short."""
+    return short_text(plan_of(name)) if name == "ring" else full_text(plan_of(name))
+
+
 @pytest.mark.parametrize("name", DESIGNS)
 def test_plan_is_the_one_beside_it(name: str) -> None:
-    assert plan_of(name).text() == expected(name)
+    assert text_of(name) == expected(name)
+
+
+def test_the_plan_of_a_ring_can_be_read_at_once() -> None:
+    lines = expected("ring").splitlines()
+    assert len(lines) <= 300
+    assert max(map(len, lines)) <= 120
+
+
+def test_the_short_text_of_a_plan_shows_every_change() -> None:
+    """Change each word and each input of a plan in turn."""
+    step = Step("host", "a step", (Command(("sh", "-c", "text", "do.sh", *"w" * 99), stdin="in", unless=("test",)),))
+    (command,) = step.do
+    assert isinstance(command, Command)
+    changed = [
+        replace(command, argv=(*command.argv[:place], "other", *command.argv[place + 1 :]))
+        for place in range(3, len(command.argv))
+    ]
+    changed += [replace(command, stdin="other"), replace(command, unless=()), replace(command, as_user=True)]
+    texts = {short_text(Plan((Stage("stage", (replace(step, do=(one,)),)),))) for one in (command, *changed)}
+    assert len(texts) == 1 + len(changed)
 
 
 def test_every_golden_plan_belongs_to_a_design() -> None:
@@ -216,7 +243,8 @@ def test_settings_reach_the_commands() -> None:
         hypervisor=HypervisorSettings(accel="auto", images_dir="/srv/images"),
         internet=InternetSettings(500, "172.20.0.0/24", "172.20.0.1", "eno1", "9.9.9.9"),
     )
-    text = DeploymentAPI(inventory).deploy_plan(design("line", inventory)).text()
+    plan = DeploymentAPI(inventory).deploy_plan(design("line", inventory))
+    text = " ".join(full_text(plan).replace("\\\n", "").split())
     for words in (
         "cloud-repositorio cloud tap_1001_eth0",
         "/srv/images/slice-1000/vm1_img.qcow2",
@@ -232,4 +260,4 @@ def test_settings_reach_the_commands() -> None:
 
 if __name__ == "__main__":
     for case in DESIGNS:
-        (PLANS / f"{case}.txt").write_text(plan_of(case).text(), encoding="utf-8")
+        (PLANS / f"{case}.txt").write_text(text_of(case), encoding="utf-8")
