@@ -30,6 +30,7 @@ from menu.screen import View
 from menu.views import MenuView, ReachView, SliceView
 from models import VM, Interface, Slice
 from remote.plan import Command
+from shell.scripts import load
 from tests.support.designs import DESIGNS, design
 from tests.support.paths import ROOT
 from tests.support.playing import screen_of
@@ -215,6 +216,8 @@ def test_the_architecture_names_every_folder_and_the_modules_of_a_deployment() -
     modules = re.findall(r"^ *\d+  ([\w/]+\.py) ", page, re.MULTILINE)
     assert len(modules) == 10
     assert not [name for name in modules if not (ROOT / name).exists()]
+    (usage,) = re.findall(r"^# usage: .*$", page, re.MULTILINE)
+    assert load("taps/make-taps").usage == usage
 
 
 def test_every_program_that_runs_as_root_is_listed() -> None:
