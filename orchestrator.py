@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from inspection.doctor import Doctor
     from inspection.inspector import Inspector
     from inspection.isolation.prover import Prover, Verdict
+    from inspection.summary import SliceProblems
     from lifecycle.hosts import Hosts
     from remote.ssh import Connections
 
@@ -335,15 +336,17 @@ class OrchestratorAPI:
             return change.repair(slice_)
 
     @_answers
-    def problems(self, actor: str) -> dict[int, list[str]]:
+    def problems(self, actor: str) -> dict[int, SliceProblems]:
         """Return sentences about the problems of the user's running slices, by slice id.
 
         A slice that is being changed is left out.
         """
-        from inspection.findings import summary  # noqa: PLC0415
+        from inspection.summary import summary  # noqa: PLC0415
 
-        found = self._inspector.problems(rights.visible(self._database.load(), actor))
-        return {slice_id: summary(each) for slice_id, each in found.items() if each}
+        state = self._database.load()
+        found = self._inspector.problems(rights.visible(state, actor))
+        for_admin = state.users[actor].role == ADMIN
+        return {slice_id: summary(each, for_admin=for_admin) for slice_id, each in found.items() if each}
 
     @_answers
     def prove_isolation(self, actor: str) -> Verdict:

@@ -159,3 +159,6 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "orphan-rules": ("warning", "rules of VLAN 400 are there, but no slice uses it", FIX),
 }
 """Code -> severity, meaning, advice."""
+
+OWNER_CODES = frozenset({"overlay-missing", "qemu-wrong"})
+"""Codes whose advice a slice's owner can follow from the menu; so can those with `REPAIR`."""

@@ -16,7 +16,7 @@ from core.names import flow_cookie, process_name, router_namespace, vm_file
 from core.status import VMStatus
 from deployment import MAX_SKEW_SECONDS
 from inspection import exposure, foundation, shared
-from inspection.codes import CODES, REPAIR, Severity
+from inspection.codes import CODES, OWNER_CODES, REPAIR, Severity
 from inspection.facts import Device, Facts, Flow, Port
 from inspection.parse_switch import parse_flow
 from inspection.rules import dhcp_filter_of, leading_rules, wanted_rules
@@ -26,9 +26,6 @@ from network.dhcp import Server, log_link
 from network.namespaces import Place
 from vlan_manager import VLANManager
 from vm_launcher import VMLauncher
-
-SHOWN = 4
-"""The number of findings of one slice that the menu shows."""
 
 LEAST_DISK_MIB, LEAST_MEMORY_MIB = 512, 256
 
@@ -45,6 +42,7 @@ class Finding:
     what: str
     slice_id: int | None = None
     vm_id: int | None = None
+    device: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "what", printable(self.what))  # a host may have written it
@@ -67,7 +65,12 @@ class Finding:
     @property
     def is_repairable(self) -> bool:
         """Return whether Repair Slice solves the problem."""
-        return self.advice.startswith(REPAIR)
+        return CODES[self.code][2].startswith(REPAIR)
+
+    @property
+    def is_for_owner(self) -> bool:
+        """Return whether the slice's owner can follow the advice, without rights on the host."""
+        return self.is_repairable or self.code in OWNER_CODES
 
     def record(self) -> dict[str, str | int | None]:
         """Return the finding as a record for `--json`."""
@@ -107,7 +110,7 @@ def of_host(inventory: Inventory, facts: Facts, began: float, ended: float) -> I
     """Yield the problems of a host itself. `began` and `ended` of the collection are in seconds since the epoch."""
     host = facts.host
     yield from _of_collection(facts)
-    yield from (Finding(code, host, what) for code, what in foundation.of_host(inventory, facts))
+    yield from (Finding(p.code, host, p.what, device=p.device) for p in foundation.of_host(inventory, facts))
     for tool, said in facts.tools.items():
         if said is None:
             yield Finding("tool-missing", host, f"{tool} is not installed")
@@ -163,8 +166,8 @@ class Comparison:
         for host in self.hosts_of([slice_]):
             if facts := facts_by_host.get(host):
                 found += (replace(finding, slice_id=slice_.slice_id) for finding in _of_collection(facts))
-                lacking = foundation.of_slice(self.inventory, slice_, facts)
-                found += (Finding(code, host, what, slice_.slice_id) for code, what in lacking)
+                problems = foundation.of_slice(self.inventory, slice_, facts)
+                found += (Finding(p.code, host, p.what, slice_.slice_id, device=p.device) for p in problems)
                 found += self._of_worker(slice_, facts)
                 if host == self.inventory.network_node:
                     found += self._of_network(slice_, facts)
@@ -348,18 +351,6 @@ def _lost(slice_: Slice, vm: VM) -> Finding:
         return Finding("vm-lost", str(vm.lost_with), what, slice_.slice_id, vm.vm_id)
     what = f"VM {vm.name} was lost with {vm.lost_with}; its new disk will be empty"
     return Finding("vm-lost", vm.worker_ip, what, slice_.slice_id, vm.vm_id)
-
-
-def summary(found: Sequence[Finding]) -> list[str]:
-    """Return a few sentences about a slice's findings: errors first, at the end what to do."""
-    ordered = sorted(found, key=lambda finding: finding.severity != "error")
-    sentences = list(dict.fromkeys(finding.sentence for finding in ordered))
-    shown = sentences[:SHOWN]
-    if len(sentences) > SHOWN:
-        shown.append(f"and {len(sentences) - SHOWN} more parts")
-    if any(finding.is_repairable for finding in found):
-        return [*shown, "11 repairs it"]
-    return [*shown, *dict.fromkeys(finding.advice for finding in ordered)]
 
 
 def _image_problem(name: str, facts: Facts) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import itertools
 from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
 from core.inventory import InternetSettings, Inventory
 from core.names import gateway_port
@@ -15,7 +16,14 @@ from inspection.facts import Facts, Port
 from models import Slice
 from network import ovs, wire
 
-Problem = tuple[str, str]
+
+class Problem(NamedTuple):
+    """A problem of a host. `device`: the port or interface that the advice names."""
+
+    code: str
+    what: str
+    device: str = ""
+
 
 SHOWN = 4
 """The number of uses of the guests' network that are named."""
@@ -51,7 +59,7 @@ def of_bridge(inventory: Inventory, facts: Facts, *, leaves: bool, vlans: Collec
     if not facts.was_asked("ports", "devices") or ovs.BRIDGE not in facts.bridges:
         return
     if facts.was_asked("flows") and not _passes_frames(facts):
-        yield "normal-missing", "br-int passes no frames: its own flow, priority=0 actions=NORMAL, is gone"
+        yield Problem("normal-missing", "br-int passes no frames: its own flow, priority=0 actions=NORMAL, is gone")
     if leaves:
         yield from _of_data_port(inventory, facts, vlans)
 
@@ -97,11 +105,11 @@ def _of_data_port(inventory: Inventory, facts: Facts, vlans: Collection[int]) ->
     if not ports:
         named = inventory.data_ports.get(facts.host)
         what = f"the data port {named} is not on br-int" if named else "no port of br-int leads to the other hosts"
-        yield "data-port-missing", what
+        yield Problem("data-port-missing", what, named or "")
         return
     if not are_one_way(ports):
         names = ", ".join(sorted(port.name for port in ports))
-        yield "data-port-unclear", f"each of the ports {names} could lead to the other hosts"
+        yield Problem("data-port-unclear", f"each of the ports {names} could lead to the other hosts")
     problems = [_problem(port, facts, vlans) for port in ports]
     if None not in problems and problems[-1]:
         yield problems[-1]
@@ -110,16 +118,16 @@ def _of_data_port(inventory: Inventory, facts: Facts, vlans: Collection[int]) ->
 def _problem(port: Port, facts: Facts, vlans: Collection[int]) -> Problem | None:
     name = f"the data port {port.name}"
     if _is_access(port):
-        return "data-port-tagged", f"{name} carries the VLAN of its tag only"
+        return Problem("data-port-tagged", f"{name} carries the VLAN of its tag only", port.name)
     if lacking := [vlan for vlan in sorted(vlans) if port.vlans and vlan not in port.vlans]:
-        return "data-port-tagged", f"{name} does not carry VLAN {lacking[0]}"
+        return Problem("data-port-tagged", f"{name} does not carry VLAN {lacking[0]}", port.name)
     device = facts.devices.get(port.name)
     if device is None:
         has_none = port.kind in ("", "system") and port.number < 0
-        return ("data-port-down", f"{name} has no device") if has_none else None
+        return Problem("data-port-down", f"{name} has no device", port.name) if has_none else None
     if not device.up:
-        return "data-port-down", f"{name} is down"
-    return None if device.carrier else ("data-port-down", f"{name} has no carrier")
+        return Problem("data-port-down", f"{name} is down", port.name)
+    return None if device.carrier else Problem("data-port-down", f"{name} has no carrier", port.name)
 
 
 def of_internet(inventory: Inventory, facts: Facts) -> Iterator[Problem]:
@@ -128,21 +136,25 @@ def of_internet(inventory: Inventory, facts: Facts) -> Iterator[Problem]:
     if facts.was_asked("devices"):
         yield from _of_uplink(internet, facts)
     for use in itertools.islice(_in_use(internet, facts), SHOWN):
-        yield "internet-overlap", f"internet: cidr: {internet.cidr} is in use: {use}"
+        yield Problem("internet-overlap", f"internet: cidr: {internet.cidr} is in use: {use}")
     for barrier in facts.barriers:
-        yield "internet-blocked", f"another firewall drops the guests' packets to the internet: {barrier}"
+        yield Problem("internet-blocked", f"another firewall drops what guests send to the internet: {barrier}")
 
 
 def _of_uplink(internet: InternetSettings, facts: Facts) -> Iterator[Problem]:
     uplink = facts.devices.get(internet.uplink)
     if uplink is None:
-        yield "uplink-missing", f"there is no interface {internet.uplink}, the internet: uplink of database.yaml"
+        yield Problem(
+            "uplink-missing",
+            f"there is no interface {internet.uplink}, the internet: uplink of database.yaml",
+            internet.uplink,
+        )
     elif not uplink.up:
-        yield "uplink-down", f"the uplink {internet.uplink} is down"
+        yield Problem("uplink-down", f"the uplink {internet.uplink} is down", internet.uplink)
     elif facts.was_asked("routes") and not any(
         route.network == "default" and route.device == internet.uplink for route in facts.routes
     ):
-        yield "uplink-unrouted", f"no default route leads out of the uplink {internet.uplink}"
+        yield Problem("uplink-unrouted", f"no default route leads out of the uplink {internet.uplink}", internet.uplink)
 
 
 def _in_use(internet: InternetSettings, facts: Facts) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar, cast
 
 from core.errors import CloudError
 from core.inventory import Worker
+from inspection.summary import SliceProblems
 from menu.proofs import Hospital, Prover, Verdict
 from models import VM, Link, Record, Slice, User
 from remote.console import Explained
@@ -192,7 +193,7 @@ class API(Protocol):
     def repair_slice(self, actor: str, slice_id: int, listen: Listener) -> tuple[bool, list[str] | str]:
         """The parts of a running slice that were brought back."""
 
-    def problems(self, actor: str) -> tuple[bool, dict[int, list[str]] | str]:
+    def problems(self, actor: str) -> tuple[bool, dict[int, SliceProblems] | str]:
         """Return sentences about the problems of the user's running slices, by slice id."""
 
     def prove_isolation(self, actor: str) -> tuple[bool, Verdict | str]:

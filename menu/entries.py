@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 
 from core.errors import CloudError
+from inspection.summary import NO_PROBLEMS
 from menu.api import value_of
 from menu.console import Ending, visit
 from menu.exits import Exits
@@ -69,7 +70,7 @@ def view_slices(session: Session) -> None:
     with session.screen.waiting("Looking at the hosts"):
         problems = value_of(session.api.problems(session.actor))
     for slice_ in slices:
-        session.show(SliceView(slice_, session.actor, tuple(problems.get(slice_.slice_id, ()))))
+        session.show(SliceView(slice_, session.actor, problems.get(slice_.slice_id, NO_PROBLEMS)))
     if not slices:
         session.screen.line("You have no slices yet: 2 creates one")
 

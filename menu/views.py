@@ -9,6 +9,7 @@ from typing import Any
 
 from core.inventory import Worker
 from core.status import SliceStatus, VMStatus
+from inspection.summary import NO_PROBLEMS, SliceProblems
 from menu import draw
 from menu.facts import (
     NOTHING,
@@ -22,7 +23,7 @@ from menu.facts import (
     vms_of,
 )
 from menu.prompts import BACK
-from menu.screen import clean
+from menu.screen import WARNING, clean
 from models import Record, Slice, User
 
 STATUS_STYLES = {
@@ -172,7 +173,7 @@ class SliceView:
 
     slice_: Slice
     viewer: str = ""
-    problems: tuple[str, ...] = ()
+    problems: SliceProblems = NO_PROBLEMS
 
     def drawn(self) -> draw.RenderableType:
         """A tree."""
@@ -190,8 +191,11 @@ class SliceView:
                 branch.add(text)
         if not vms:
             tree.add(draw.Text("no VMs yet", DIM))
-        for problem in self.problems:
-            tree.add(draw.Text(f"not well: {clean(problem)}", BAD_STATE))
+        last = tree
+        for problem in self.problems.sentences:
+            last = tree.add(draw.Text(f"problem: {clean(problem)}", BAD_STATE))
+        for advice in self.problems.advice:
+            last.add(draw.Text(f"do: {clean(advice)}", WARNING))
         for item in slice_.left:
             tree.add(draw.Text(f"still to be removed: {clean(item)}", "yellow"))
         return draw.Padding(tree, (1, 0, 0, 0))
@@ -209,7 +213,8 @@ class SliceView:
                 f"address {interface.address}, {interface.connected_to}"
                 for interface in vm.interfaces
             )
-        lines += (f"  not well: {problem}" for problem in self.problems)
+        lines += (f"  problem: {problem}" for problem in self.problems.sentences)
+        lines += (f"    do: {advice}" for advice in self.problems.advice)
         return [*lines, *(f"  still to be removed: {item}" for item in slice_.left)]
 
     @property

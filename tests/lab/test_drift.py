@@ -56,11 +56,11 @@ class Pair:
             self.vms[name].worker, ["cat", f"{IMAGES}/slice-{self.slice_id}/{name}.pid"]
         ).stdout.strip()
 
-    def unwell(self) -> list[str]:
-        """What the menu says of this slice."""
+    def problems(self) -> list[str]:
+        """Return the problems that the menu shows for this slice, and what to do about them."""
         blocks = re.split(r"^(?=Slice )", self.menu.choose(5), flags=re.MULTILINE)
         (own,) = [block for block in blocks if block.startswith(f"Slice {self.slice_id}:")]
-        return [line.strip() for line in own.splitlines() if line.startswith("  not well: ")]
+        return [line.strip() for line in own.splitlines() if line.startswith(("  problem: ", "    do: "))]
 
     def repair(self) -> list[str]:
         """What was brought back."""
@@ -232,7 +232,7 @@ DRIFT: dict[str, tuple[Callable[[Pair], None], set[str], set[str]]] = {
 
 def test_a_healthy_slice_is_shown_as_ever_and_a_repair_changes_nothing(pair: Pair, lab: Lab) -> None:
     before = traces(lab)
-    assert pair.unwell() == []
+    assert pair.problems() == []
     assert pair.repair() == []
     assert pair.repair() == []
     assert traces(lab) == before
@@ -281,7 +281,7 @@ def expect_drift(pair: Pair, happen: Callable[[Pair], None], expected: set[str],
     happen(pair)
     try:
         assert codes(pair.lab) == expected
-        assert pair.unwell()[-1] == "not well: 11 repairs it"
+        assert [line for line in pair.problems() if line.startswith("do: ")] == ["do: 11 repairs it"]
     except AssertionError:
         pair.repair()  # the next one begins with a whole slice
         raise
@@ -323,10 +323,10 @@ def test_a_worker_that_is_down_is_told_in_time_and_the_rest_is_repaired(pair: Pa
     lab.cut("worker2")
     try:
         began = time.monotonic()
-        unwell = pair.unwell()
+        problems = pair.problems()
         assert time.monotonic() - began < 8
-        assert any("10.0.10.2: does not answer" in line for line in unwell)
-        assert any("rules of VLAN 400" in line for line in unwell)
+        assert any("10.0.10.2: does not answer" in line for line in problems)
+        assert any("rules of VLAN 400" in line for line in problems)
         with ThreadPoolExecutor() as beside:
             doctor = beside.submit(cli, lab, "doctor")
             shown = pair.menu.choose(11, pair.slice_id)
@@ -353,7 +353,7 @@ def test_a_base_image_that_is_not_the_one_under_the_disks_is_told(pair: Pair, la
     change(do)
     try:
         assert codes(lab) == {"image-changed"}
-        assert "11 repairs it" not in "".join(pair.unwell())
+        assert "11 repairs it" not in "".join(pair.problems())
     finally:
         change(undo.replace("$1", Path(pair.image).name))
     assert codes(lab) == set()
@@ -428,7 +428,7 @@ def test_orphans_are_found_and_removed_and_strangers_survive(lab: Lab, pair: Pai
         assert lab.exec("network", ["cat", "/run/ns-dhcp-vlan400/pid"]).stdout != server
         for host, pid in processes.items():
             assert lab.exec(host, ["test", "-d", f"/proc/{pid}"], check=False).returncode == 0
-        assert pair.unwell() == []
+        assert pair.problems() == []
         pair.menu.delete(lost.slice_id)
         assert traces(lab) == before
 

@@ -110,7 +110,7 @@ BREAKS: dict[str, tuple[Break, str, str, str]] = {
     "no data port": (
         changed("worker2", "ovs-vsctl del-port br-int ens4", "ovs-vsctl add-port br-int ens4"),
         "data-port-missing",
-        "10.0.10.2: bridge br-int: no port of br-int leads to the other hosts; add the one of the data network",
+        "10.0.10.2: bridge br-int: no port of br-int leads to the other hosts; add that of the data network",
         "10.0.10.2: no port of br-int leads to the other hosts",
     ),
     "a data port with a tag": (
@@ -157,19 +157,19 @@ def test_what_is_broken_is_told_before_anything_changes(
         for what in broken:
             stack.enter_context(BREAKS[what][0](lab))
         shown = running.menu.choose(6, designed)
-        unwell = running.unwell()
+        problems = running.problems()
         found = codes(lab)
     for what in broken:
         _, code, said, told = BREAKS[what]
         assert f"failed: {said}" in shown, what
         assert code in found, what
-        assert any(f"not well: {told}" in line for line in unwell), what
+        assert any(f"problem: {told}" in line for line in problems), what
     assert error(shown).endswith(UNCHANGED)
     assert found == {BREAKS[what][1] for what in broken}
-    assert not any("11 repairs it" in line for line in unwell)
+    assert not any("11 repairs it" in line for line in problems)
     assert traces(lab) == before
     assert codes(lab) == set()
-    assert running.unwell() == []
+    assert running.problems() == []
 
 
 def with_uplink(lab: Lab, home: Path, uplink: str) -> Path:
@@ -190,7 +190,7 @@ def test_an_uplink_that_is_not_there_is_told(lab: Lab, running: Pair, designed: 
     )
     menu.close()
     assert codes(lab, database=copy) == {"uplink-missing", "rules-missing"}
-    assert running.unwell() == [], "by its own file all is well"
+    assert running.problems() == [], "by its own file all is well"
 
 
 def test_an_uplink_that_would_be_an_option_is_refused_with_its_line(lab: Lab, running: Pair, home: Path) -> None:

@@ -30,7 +30,7 @@ def test_a_look_at_twenty_vlans_starts_as_many_processes_as_at_one(lab: Lab, men
     menu.choose(5)
     before = {host: started(lab, host) for host in MOST}
     own = {host: started(lab, host) - count for host, count in before.items()}
-    assert "not well" not in menu.choose(5)
+    assert "problem: " not in menu.choose(5)
     count = {host: started(lab, host) - before[host] - 2 * own[host] for host in MOST}
     assert all(0 < count[host] <= most for host, most in MOST.items()), count
     menu.delete(slice_id)

@@ -22,6 +22,7 @@ from inspection.doctor import Diagnosis
 from inspection.findings import Finding
 from inspection.isolation.proof import Breach, Property
 from inspection.isolation.prover import Verdict
+from inspection.summary import NO_PROBLEMS, SliceProblems
 from lifecycle.hosts import Remains, WrittenOff
 from models import (
     VM,
@@ -147,7 +148,7 @@ class FakeAPI:
         self.users = {"admin": User("admin", "admin"), "student": User("student", "student", 6)}
         self.accounts = FakeAccounts(self.users)
         self.slices: dict[int, Slice] = {}
-        self.ill: dict[int, list[str]] = {}
+        self.broken: dict[int, SliceProblems] = {}
         self.doctor = FakeDoctor()
         self.prover = FakeProver()
         self.hosts = FakeHostChanges()
@@ -279,8 +280,8 @@ class FakeAPI:
         return slice_
 
     @answering
-    def problems(self, actor: str) -> dict[int, list[str]]:
-        return {number: words for number, words in self.ill.items() if self._own(actor, number)}
+    def problems(self, actor: str) -> dict[int, SliceProblems]:
+        return {number: found for number, found in self.broken.items() if self._own(actor, number)}
 
     @answering
     def prove_isolation(self, actor: str) -> Verdict:
@@ -290,7 +291,7 @@ class FakeAPI:
     @answering
     def repair_slice(self, actor: str, slice_id: int, listen: Listener) -> list[str]:
         self._play(deployment_of(self._own(actor, slice_id)), listen)
-        return self.ill.pop(slice_id, [])
+        return list(self.broken.pop(slice_id, NO_PROBLEMS).sentences)
 
     @answering
     def delete_slice(self, actor: str, slice_id: int, listen: Listener) -> Slice:

@@ -23,6 +23,7 @@ from database import MAX_BYTES, Database
 from deployment import DeploymentAPI
 from inspection.codes import CODES
 from inspection.collect import collection_plan
+from inspection.summary import SliceProblems
 from lab import disk
 from menu.arguments import parser
 from menu.entries import ENTRIES
@@ -205,7 +206,7 @@ def test_menu_and_slices_look_as_on_a_terminal() -> None:
 
 def test_a_slice_with_a_problem_is_shown_as_in_a_pipe() -> None:
     slice_ = running_slice(1003, running_vm(1004, "web", "10.0.10.1", 5901, "i8mbr1B3"))
-    problems = ("10.0.10.1: VM web does not run", "11 repairs it")
+    problems = SliceProblems(("10.0.10.1: VM web does not run",), ("11 repairs it",))
     assert "\n".join(SliceView(slice_, "student", problems).lines()) in GUIDE
 
 

@@ -328,7 +328,7 @@ def test_a_repair_says_what_it_brought_back_and_keeps_the_secret(running: Desk) 
     worker.namespaces[""] = {"ens3": set(), "ens4": set()}
     for books in (worker.processes, worker.argvs, worker.holders, worker.aliases, worker.flows):
         books.clear()
-    assert running.ok(running.api.problems("student"))[1000][-1] == "11 repairs it"
+    assert running.ok(running.api.problems("student"))[1000].advice == ("11 repairs it",)
     mended = running.ok(running.api.repair_slice("student", 1000))
     assert f"QEMU (vm0) on {WORKER}" in mended
     assert worker.files["vm_images/slice-1000/vm0.vnc"] == secret

@@ -49,7 +49,7 @@ def with_ports(*ports: Port, **devices: Device) -> Facts:
 
 
 def problems(facts: Facts, inventory: Inventory | None = None) -> dict[str, str]:
-    return dict(foundation.of_host(inventory or Inventory(), facts))
+    return {problem.code: problem.what for problem in foundation.of_host(inventory or Inventory(), facts)}
 
 
 CASES: list[tuple[str, Facts, str]] = [

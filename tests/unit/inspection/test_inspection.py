@@ -495,12 +495,3 @@ def test_a_host_that_refuses_is_told_from_one_that_does_not_answer() -> None:
 
 def test_every_code_says_what_to_do() -> None:
     assert all(severity in {"error", "warning"} and meaning and advice for severity, meaning, advice in CODES.values())
-
-
-def test_a_summary_is_short_and_ends_with_what_to_do() -> None:
-    scene = deployed("ring")
-    scene.worker.namespaces[""] = {"ens3": set(), "ens4": set()}
-    scene.worker.processes.clear()
-    lines = findings.summary(scene.found())
-    assert len(lines) == findings.SHOWN + 2
-    assert lines[-1] == "11 repairs it"

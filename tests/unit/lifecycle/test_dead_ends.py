@@ -7,6 +7,7 @@ import pytest
 from accounts import audit
 from core.errors import Refused
 from core.status import SliceStatus, VMStatus
+from inspection.summary import SliceProblems
 from lifecycle.discovery import CLEAR_FIRST
 from menu.session import _found
 from orchestrator import OrchestratorAPI
@@ -173,11 +174,13 @@ def test_a_running_slice_says_what_it_lost_and_a_repair_starts_it_elsewhere(desk
     pids = {vm.name: vm.pid for vm in desk.slice().vms}
     dead(desk)
     desk.api.hosts.forget(WORKERS[1])
-    assert desk.ok(desk.api.problems("student"))[1000] == [
-        "10.0.10.1: VM vm1 was lost with 10.0.10.2; its new disk will be empty",
-        "10.0.10.1: VM vm3 was lost with 10.0.10.2; its new disk will be empty",
-        "11 repairs it",
-    ]
+    assert desk.ok(desk.api.problems("student"))[1000] == SliceProblems(
+        (
+            "10.0.10.1: VM vm1 was lost with 10.0.10.2; its new disk will be empty",
+            "10.0.10.1: VM vm3 was lost with 10.0.10.2; its new disk will be empty",
+        ),
+        ("11 repairs it",),
+    )
     assert "VM 1002 is not running; repair slice 1000 first" in desk.no(desk.api.open_console("student", 1002))
     events: list[Event] = []
     assert "overlay of vm1 on 10.0.10.1" in desk.ok(desk.api.repair_slice("student", 1000, events.append))
@@ -198,8 +201,8 @@ def test_a_vm_that_no_other_worker_has_room_for_waits_for_it(desk: Desk) -> None
     desk.cloud.hosts[WORKERS[0]].memory_kib = 1 << 20  # for the two VMs that are there
     outcome = desk.api.hosts.forget(WORKERS[1])
     assert "vm1 was lost with 10.0.10.2 and has no place yet: No worker has room" in outcome.unfinished[0]
-    (words,) = desk.ok(desk.api.problems("student")).values()
-    assert "10.0.10.2: VM vm1 was lost with this host, and no other had room for it" in words
+    (problems,) = desk.ok(desk.api.problems("student")).values()
+    assert "10.0.10.2: VM vm1 was lost with this host, and no other had room for it" in problems.sentences
     assert "has no place yet: No worker has room for cirros" in desk.no(desk.api.repair_slice("student", 1000))
     desk.ok(desk.api.plan_slice("student", 1000))
     desk.cloud.hosts[WORKERS[0]].memory_kib = 16 << 20  # which is measured by the repair itself

@@ -9,6 +9,7 @@ import pytest
 from core.errors import CloudError, Refused
 from core.inventory import Worker
 from core.status import SliceStatus, VMStatus
+from inspection.summary import SliceProblems
 from menu.entries import ENTRIES
 from menu.session import Discovery
 from models import ADMIN
@@ -101,6 +102,15 @@ def test_what_can_be_linked_is_shown_between_the_prompts() -> None:
         "    - eth2 (unconnected)",
     ]
     assert "First VM ID: " in lines[at:]
+
+
+def test_entry_5_shows_the_problems_of_a_slice_below_it() -> None:
+    cloud = furnished()
+    cloud.broken[1000] = SliceProblems(("10.0.10.1: VM vm1 does not run",), ("11 repairs it",))
+    lines = lines_of(cloud, "5\n")
+    at = lines.index("  problem: 10.0.10.1: VM vm1 does not run")
+    assert lines[at + 1] == "    do: 11 repairs it"
+    assert lines[at - 1].startswith("    VM ")
 
 
 def test_flavors_are_numbered_before_they_are_asked_for() -> None:

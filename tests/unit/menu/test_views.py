@@ -10,6 +10,7 @@ import pytest
 
 from core.inventory import Worker
 from core.status import VMStatus
+from inspection.summary import SliceProblems
 from menu.entries import ENTRIES
 from menu.facts import flavor_size, gib, linkable_lines, seconds
 from menu.screen import View, clean
@@ -85,6 +86,20 @@ def test_a_slice_in_plain_lines_has_a_line_per_vm_and_per_interface() -> None:
         assert all(fact in line for fact in facts)
     assert lines[-1] == "  still to be removed: 10.0.10.2: overlay of vm2"
     assert len(lines) == 1 + 3 * (1 + 3) + 1
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_problem_has_a_line_and_its_advice_a_part_of_its_own(width: int) -> None:
+    problems = SliceProblems(("10.0.10.1: VM web does not run", "10.0.10.3: is down"), ("11 repairs it",))
+    view = SliceView(Slice(1000, "admin"), problems=problems)
+
+    assert view.lines()[1:] == [
+        "  problem: 10.0.10.1: VM web does not run",
+        "  problem: 10.0.10.3: is down",
+        "    do: 11 repairs it",
+    ]
+    shown = "problem: 10.0.10.1: VM web does not run problem: 10.0.10.3: is down do: 11 repairs it"
+    assert shown in drawn(view, width)
 
 
 def test_the_password_is_shown_of_running_vms_only() -> None:
