@@ -158,7 +158,7 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "orphan-log": ("warning", "a link to the log of a DHCP server is left", FIX),
     "orphan-rules": ("warning", "rules of VLAN 400 are there, but no slice uses it", FIX),
 }
-"""Code -> severity, meaning, advice."""
+"""Code -> severity, meaning, advice. A finding puts names for ADDRESS, HOST, PORT and UPLINK in its advice."""
 
 OWNER_CODES = frozenset({"overlay-missing", "qemu-wrong"})
 """Codes whose advice a slice's owner can follow from the menu; so can those with `REPAIR`."""

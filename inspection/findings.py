@@ -59,8 +59,9 @@ class Finding:
 
     @property
     def advice(self) -> str:
-        """Return the sentence that says what to do."""
-        return CODES[self.code][2]
+        """Return the sentence that says what to do, with the names of the host and the device."""
+        names = {"ADDRESS": self.host, "HOST": self.host, "PORT": self.device, "UPLINK": self.device}
+        return re.sub(r"\b[A-Z]+\b", lambda word: names.get(word[0]) or word[0], CODES[self.code][2])
 
     @property
     def is_repairable(self) -> bool:

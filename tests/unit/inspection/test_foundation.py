@@ -201,3 +201,22 @@ def test_routes_are_read_as_ip_shows_them() -> None:
     )
     assert facts.linked_networks("ens3") == ["10.0.10.0/24"]
     assert (facts.peers, facts.forwards, facts.barriers) == (("10.60.7.1",), True, ("chain x",))
+
+
+@pytest.mark.parametrize(
+    ("facts", "advice"),
+    [
+        (with_ports(port("ens4"), ens4=device("ens4", up=False)), "ip link set ens4 up; "),
+        (with_ports(port("ens4", tag=1)), "ovs-vsctl clear Port ens4 tag trunks vlan_mode"),
+        (replace(NETWORK, devices={**NETWORK.devices, "ens3": device("ens3", up=False)}), "ip link set ens3 up"),
+        (with_ports(port("ens4"), port("ens5")), "name the right one in database.yaml: data_ports: {10.0.10.1: PORT}"),
+    ],
+)
+def test_the_doctor_names_the_device_in_its_advice(facts: Facts, advice: str) -> None:
+    (found,) = findings.of_host(Inventory(), facts, 0.0, 0.0)
+    assert found.advice.startswith(advice)
+
+
+def test_the_doctor_names_the_port_of_the_setting() -> None:
+    (found,) = findings.of_host(Inventory(data_ports={WORKER: "ens9"}), with_ports(), 0.0, 0.0)
+    assert found.advice.startswith("ovs-vsctl add-port br-int ens9; ")
