@@ -1,7 +1,7 @@
-"""How guests run on a worker: by KVM where it runs a guest, else by QEMU's own emulation (TCG). Pure.
+"""The accelerator of a worker: KVM where it runs a guest, else QEMU's own emulation (TCG). Pure.
 
-That /dev/kvm opens says little: in a machine that is itself virtual it may not run a guest. So a guest of 126 bytes is
-tried, once until the worker is booted again or its KVM is loaded again; the record of it is beside the images.
+A /dev/kvm that opens proves little: in a virtual machine it may not run a guest. So a guest of 126 bytes is tried once,
+and again after a reboot or a reload of KVM; the result is recorded in the folder of images.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from shell.scripts import load
 Argv = tuple[str, ...]
 
 RECORD = ".accel"
-"""The record's name, beside the images."""
+"""The name of the record in the folder of images."""
 
 _FIND_ACCELERATOR = load("vms/find-accelerator")
 _CHOOSE_ACCELERATOR = load("vms/choose-accelerator")
 
 
 def options(accel: str) -> Argv:
-    """Return QEMU's options; `auto` begins with KVM, of which `choosing` takes nothing where it runs no guest."""
+    """Return QEMU's options; `auto` puts KVM first, and `choosing` removes it where it runs no guest."""
     names = ("kvm", "tcg") if accel == "auto" else (accel,)
     return tuple(word for name in names for word in ("-accel", name))
 
 
 def can_run(record: str, accel: str) -> Argv:
-    """Find out whether KVM runs a guest, and note it in `record`. Fails where `accel` is `kvm` and it does not."""
+    """Test whether KVM runs a guest, and write `record`. It fails where `accel` is `kvm` and KVM runs none."""
     return _FIND_ACCELERATOR.argv(record, accel)
 
 
 def choosing(record: str, argv: Argv) -> Argv:
-    """Return the argv that becomes QEMU's, by TCG where the record says that KVM runs no guest."""
+    """Return the argv that becomes QEMU's argv, with TCG where the record says that KVM runs no guest."""
     return _CHOOSE_ACCELERATOR.argv(record, *argv)
 
 
 def variants(argv: Argv) -> Sequence[Argv]:
-    """Return what `choosing` may run."""
+    """Return the argvs that `choosing` may run."""
     return argv, tuple("tcg" if word == "kvm" else word for word in argv)

@@ -1,7 +1,7 @@
-"""Background processes on a host: known by a pid file *and* by a mark on their own command line, never by a pattern.
+"""Background processes on a host, known by a pid file *and* a mark on their command line, never by a pattern.
 
-Each function returns an argv. The scripts are files; what varies comes to them as positional arguments, so nothing
-is ever put together to be read by a shell. `mark` is one whole argument of the process.
+Each function returns an argv. The scripts are files; values come as positional arguments, so no shell text is ever
+composed. `mark` is one whole argument of the process.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _RUNS_ON_ITS_TAPS = load("processes/runs-on-its-taps")
 
 
 LOG_DEVICE = "/dev/fd/9"
-"""Where a process that is started writes its log, by this name: opened anew it can be written only."""
+"""The name of the log inside a started process, which can only write to it."""
 
 
 class Server(NamedTuple):
@@ -40,37 +40,37 @@ class Server(NamedTuple):
 
 
 def is_running(pid_file: str, mark: str) -> Argv:
-    """Succeeds while the process lives."""
+    """Check, read-only, that the process runs."""
     return _IS_RUNNING.argv(pid_file, mark)
 
 
 def some_run(processes: Iterable[Process]) -> Argv:
-    """Succeeds while one of the processes lives."""
+    """Check, read-only, that one of the processes runs."""
     return _SOME_RUN.argv(*chain.from_iterable(processes))
 
 
 def runs_on_its_taps(pid_file: str, mark: str, taps: Sequence[str]) -> Argv:
-    """Succeeds while the process lives and each of its `taps` is the one that it opened."""
+    """Check, read-only, that the process runs and its open `taps` are the present devices."""
     return _RUNS_ON_ITS_TAPS.argv(pid_file, mark, *taps)
 
 
 def start(process: Process, messages: str, log: str, argv: Argv, *, secret: str = "", cores: int = 0) -> Argv:
-    """Starts `argv` in the background, in a session of its own, and prints its pid file's name; an older one is ended.
+    """Start `argv` in the background, in its own session, and print its pid file's name; an older process is ended.
 
-    The beginning of what it says goes to the file `messages`, and the beginning of what it writes to `LOG_DEVICE` to
-    the file `log`. What the script is given to read, a line, goes to the file `secret` before; the files are its user's
-    only. All its threads together run on as many CPUs as `cores` says, 0: on all.
+    The beginning of its output goes to the file `messages`, and that of its output to `LOG_DEVICE` to the file `log`.
+    The script's input, one line, goes to the file `secret` before. Only the user can read these files. Its threads
+    share `cores` CPUs; 0 means all CPUs.
     """
     launch = _LAUNCH_PROCESS.argv(process[0], messages, log, *argv)
     return _START_PROCESS.argv(*process, secret, str(cores), *launch)
 
 
 def stop(signal: Literal["TERM", "KILL"], *processes: Process) -> Argv:
-    """Sends `signal` to those that are ours and waits until all are gone; KILL follows after 3 s, failure after 6 s."""
+    """Send `signal` to our processes and wait for their end; KILL follows after 3 s, failure after 6 s."""
     return _STOP_PROCESSES.argv(signal, *chain.from_iterable(processes))
 
 
 def await_ports(servers: Iterable[Server]) -> Argv:
-    """Waits until all listen, prints label and pid of each; fails at once when one has ended, with its last words."""
+    """Wait until all listen, and print label and pid of each; fail with the last output of one that has ended."""
     words = (str(word) for server in servers for word in server)
     return _AWAIT_PORTS.argv(*words)

@@ -6,5 +6,5 @@ from collections.abc import Iterable, Sequence
 
 
 def grouped(groups: Iterable[Sequence[str]]) -> list[str]:
-    """Return the words of each object, as `beside` reads them."""
+    """Return the words of each object, in the form that `beside` reads."""
     return [word for group in groups for word in (str(len(group)), *group)]
