@@ -136,7 +136,7 @@ class DeploymentAPI:
             slice_,
             Stage("preflight", tuple(preflight)),
             Stage("prepare", (*images, *ports, *wire.send(vlans, run))),
-            Stage("launch", (*wire.hear(vlans, run), *launch, *self._vlans.serve(slice_))),
+            Stage("launch", (*wire.receive(vlans, run), *launch, *self._vlans.serve(slice_))),
             Stage("verify", (*verify, *self._vlans.verify(slice_))),
         )
 

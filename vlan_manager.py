@@ -28,7 +28,7 @@ from models import VM, Link, Slice, internet_interfaces
 from network import checks, dhcp, firewall, neighbours, ovs
 from network.dhcp import Guest, Server, Subnet, hosts_file, hosts_folder
 from network.namespaces import Place, add_namespaces, folder, put_in_place, remove_namespaces
-from network.port_security import hear_no_more, hear_own_requests
+from network.port_security import filter_requests, remove_filter
 from remote.plan import Command, Step
 from shell.scripts import load
 from vm_launcher import check_free, check_ours, check_tools
@@ -233,7 +233,7 @@ class VLANManager:
                 put_in_place([self._internet_gateway()]),
                 add_namespaces({namespace: hosts}),
                 *self._dhcp(slice_, [subnet], *only_known),
-                hear_own_requests(slice_.slice_id, vlan, subnet.reservations),
+                filter_requests(slice_.slice_id, vlan, subnet.reservations),
                 Command(
                     ("sysctl", "-q", "-w", "net.ipv4.ip_forward=1"),
                     unless=("grep", "-qx", "1", "/proc/sys/net/ipv4/ip_forward"),
@@ -241,7 +241,7 @@ class VLANManager:
                 firewall.put_up(self._inventory),
             ),
             undo=(
-                hear_no_more(slice_.slice_id, vlan),
+                remove_filter(slice_.slice_id, vlan),
                 dhcp.leave(slice_.slice_id, subnet, self._internet.dns, *only_known),
                 *self._close_internet(),
             ),

@@ -332,7 +332,8 @@ class Comparison:
     def wanted_dhcp_filter(self, slice_: Slice, servers: Iterable[Server]) -> list[str]:
         """Return the rules for the slice before the shared one of its DHCP `servers`, as `dhcp_filter_of` does."""
         shared = (server for server in servers if server.vlan_id == self.inventory.internet.vlan_id)
-        return [line.lower() for server in shared for line in port_security.heard(slice_.slice_id, server.reservations)]
+        listings = (port_security.filter_listing(slice_.slice_id, server.reservations) for server in shared)
+        return [line.lower() for listing in listings for line in listing]
 
 
 def _of_namespaces(names: Iterable[str], routers: Sequence[str], facts: Facts) -> Iterator[Finding]:

@@ -1,1 +1,1 @@
-"""The wire, as commands: port security, firewall, namespaces, DHCP. Returns data, runs nothing."""
+"""The network of the hosts, as commands: port security, firewall, namespaces, DHCP. Returns data, runs nothing."""

@@ -1,7 +1,7 @@
-"""Check the ground that the product stands on: br-int's own flow, its data port, the uplink, other firewalls.
+"""Checks of the hosts' own network: the flow of br-int, its data port, the uplink, other firewalls.
 
-It is looked at and never touched. These steps are read-only and fail where nothing could work; the doctor finds the
-same things (inspection/foundation.py).
+These steps are read-only: the cloud never changes these objects. The steps fail where nothing could work; the doctor
+reports the same problems (inspection/foundation.py).
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ _CHECK_WAY_OUT = load("firewall/check-way-out")
 
 
 def bridge(inventory: Inventory, slice_: Slice, host: str) -> Step:
-    """Check, read-only: Open vSwitch answers, br-int passes frames on, and the slice's VLANs have a way to leave."""
+    """Check, read-only, that br-int passes frames and carries the slice's VLANs to other hosts."""
     vlans = [str(vlan) for vlan, hosts in wire.spans(inventory, slice_).items() if host in hosts]
     words = (inventory.data_ports.get(host, ""), *vlans)
     return Step(host, f"bridge {ovs.BRIDGE}", (Command(_CHECK_BRIDGE.argv(*words)),))
 
 
 def way_out(inventory: Inventory) -> Step:
-    """Check, read-only: the uplink is there, the guests' network is nobody else's, and no other firewall drops it."""
+    """Check, read-only, that the uplink exists, the guests' network is unused, and no other firewall drops it."""
     internet = inventory.internet
     words = (*barrier_words(inventory), internet.uplink, str(inventory.ssh.port))
     return Step(inventory.network_node, "way to the internet", (Command(_CHECK_WAY_OUT.argv(*words)),))
 
 
 def barrier_words(inventory: Inventory) -> tuple[str, str]:
-    """Return the words of scripts that look for other firewalls: the gateway's port and the guests' network."""
+    """Return the words of the scripts that find other firewalls: the gateway's port and the guests' network."""
     return gateway_port(inventory.internet.vlan_id), inventory.internet.cidr
 
 
 def list_peers(inventory: Inventory) -> tuple[str, ...]:
-    """List the connections to sshd from addresses of the guests' network."""
+    """Return the argv that lists connections to sshd from addresses of the guests' network."""
     where = f"( sport = :{inventory.ssh.port} and dst {inventory.internet.cidr} )"
     return ("ss", "-Htn", "state", "established", where)

@@ -1,7 +1,7 @@
-"""DHCP of a VLAN: one dnsmasq in a namespace of its own, and each slice's reservations in it. Returns commands.
+"""DHCP of a VLAN: one dnsmasq in its own namespace, with the reservations of each slice. Returns commands.
 
-dnsmasq notices new files in `--dhcp-hostsdir` by itself (dnsmasq(8)), so each slice's reservations are a file of their
-own there. Leases are kept in memory only: every address is a reservation, so there is nothing to remember.
+dnsmasq notices new files in `--dhcp-hostsdir` (dnsmasq(8)), so the reservations of each slice are a separate file.
+Leases are kept in memory only: every address is a reservation, so no lease has to be remembered.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ _CHECK_SERVER_ROOM = load("dhcp/check-server-room")
 
 @dataclass(frozen=True)
 class Guest:
-    """A MAC whose default route is elsewhere, and the `networks` that it reaches through the subnet's gateway."""
+    """A MAC with its default route elsewhere, and the `networks` that it reaches through the subnet's gateway."""
 
     mac: str
     networks: tuple[str, ...]
 
 
 SPARE_INSTANCES = 16
-"""Instances of inotify(7) that are left to other programs of the user root, whose servers begin as."""
+"""Number of inotify(7) instances left to root's other programs: the servers start as root."""
 
 
 @dataclass(frozen=True)
 class Subnet:
-    """A VLAN with its addresses and the reservations of one slice in it, as lines for dnsmasq: MAC, address.
+    """A VLAN with its addresses and the reservations of one slice, as lines for dnsmasq: MAC, address.
 
-    `guests`: those that get no default route here.
+    `guests` get no default route here.
     """
 
     vlan_id: int
@@ -58,7 +58,7 @@ class Subnet:
 
 @dataclass(frozen=True)
 class Server:
-    """A VLAN's dnsmasq, and one slice's reservations in it: lines of MAC and address in the file `hosts`."""
+    """A VLAN's dnsmasq with one slice's reservations: lines of MAC and address in the file `hosts`."""
 
     vlan_id: int
     namespace: str
@@ -69,19 +69,19 @@ class Server:
 
 
 def server_of(slice_id: int, subnet: Subnet) -> Server:
-    """The server of a subnet, as the slice sees it."""
+    """Return the server of a subnet with the slice's reservations."""
     vlan = subnet.vlan_id
     own = hosts_file(slice_id, vlan)
     return Server(vlan, dhcp_namespace(vlan), _pid_file(vlan), _mark(vlan), own, subnet.reservations)
 
 
 def has_room(vlans: Iterable[int]) -> Command:
-    """Check, read-only, that the kernel lets the servers of these VLANs start beside those that are there."""
+    """Check, read-only, that the kernel lets the servers of these VLANs start in addition to the present ones."""
     return Command(_CHECK_SERVER_ROOM.argv(str(SPARE_INSTANCES), *map(dhcp_namespace, vlans)))
 
 
 def reserve(slice_id: int, subnets: Sequence[Subnet]) -> Command:
-    """Writes the slice's reservations into the folder of each VLAN's dnsmasq."""
+    """Write the slice's reservations into the folder of each VLAN's dnsmasq."""
     files = [hosts_file(slice_id, subnet.vlan_id) for subnet in subnets]
     words = (
         (dhcp_namespace(subnet.vlan_id), own, *subnet.reservations) for own, subnet in zip(files, subnets, strict=True)
@@ -91,45 +91,45 @@ def reserve(slice_id: int, subnets: Sequence[Subnet]) -> Command:
 
 
 def serve(subnets: Sequence[Subnet], dns: str, *extra: str) -> Command:
-    """Starts the dnsmasq of each VLAN that has none that serves, and prints its number; `extra`: more options."""
+    """Start the dnsmasq of each VLAN without a working one, and print the VLAN; `extra` are further options."""
     start = _START_SERVERS.argv(*grouped(_starting(subnet, dns, *extra) for subnet in subnets))
     return Command(start, unless=_serving(_SERVERS_SERVE, [subnet.vlan_id for subnet in subnets]))
 
 
 def leave(slice_id: int, subnet: Subnet, dns: str, *extra: str) -> Command:
-    """Takes the slice out of a server that several share; without others it ends, and its folder is gone."""
+    """Remove the slice from a server that slices share; the last slice ends the server and removes its folder."""
     own, folder_of_all = hosts_file(slice_id, subnet.vlan_id), hosts_folder(subnet.vlan_id)
     return Command(_LEAVE_SERVER.argv(own, folder_of_all, *_starting(subnet, dns, *extra)))
 
 
 def expect_serving(vlans: Iterable[int]) -> Command:
-    """Read-only: each VLAN's dnsmasq lives and listens on the interface that is there now."""
+    """Check, read-only, that each VLAN's dnsmasq runs and listens on the present interface."""
     return Command(_serving(_CHECK_SERVERS, vlans))
 
 
 def remove_servers(*vlans: int) -> tuple[Command, ...]:
-    """The dnsmasq of VLANs that nobody uses any more go, with their namespaces and files."""
+    """End the dnsmasq of VLANs that no slice uses any more, and remove their namespaces and files."""
     processes = [_process(vlan) for vlan in vlans]
     return (
         Command(daemon.stop("TERM", *processes)),
-        # Without its pid file a process that does not end would be forgotten.
+        # A process that does not end keeps its pid file: without it the process would be forgotten.
         remove_namespaces(*map(dhcp_namespace, vlans), unless=daemon.some_run(processes)),
         forget_links(*vlans),
     )
 
 
 def forget_links(*vlans: int, unless: tuple[str, ...] = ()) -> Command:
-    """Remove what leads to the logs of VLANs from its documented place, if it is ours."""
+    """Remove our links to the logs of VLANs from their documented place."""
     return Command(_REMOVE_LOG_LINKS.argv(*map(log_link, vlans)), unless=unless)
 
 
 def hosts_folder(vlan: int) -> str:
-    """Where a VLAN's dnsmasq finds reservations."""
+    """Return the folder of reservations of a VLAN's dnsmasq."""
     return f"{folder(dhcp_namespace(vlan))}/hosts"
 
 
 def hosts_file(slice_id: int, vlan: int) -> str:
-    """One slice's file of them."""
+    """Return the file of one slice's reservations."""
     return f"{hosts_folder(vlan)}/{slice_part(slice_id)}"
 
 
@@ -139,7 +139,7 @@ def _starting(subnet: Subnet, dns: str, *extra: str) -> tuple[str, ...]:
 
 
 def _dnsmasq(subnet: Subnet, dns: str, *extra: str) -> tuple[str, ...]:
-    """dnsmasq as documented, and cut off from its host's own names and settings."""
+    """Return the argv of dnsmasq as documented, without the names and settings of its host."""
     return (
         "dnsmasq",
         f"--interface={dhcp_port(subnet.vlan_id)}",
@@ -192,5 +192,5 @@ def _log(vlan: int) -> str:
 
 
 def log_link(vlan: int) -> str:
-    """Return the documented place of a VLAN's log, which links to it where no other user has taken that name."""
+    """Return the documented place of a VLAN's log: a link to it, unless another user has taken that name."""
     return f"/tmp/dnsmasq_vlan{vlan}.log"  # noqa: S108 - nothing is opened by this name

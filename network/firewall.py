@@ -1,8 +1,8 @@
-"""What the network node lets pass between the internet VLAN and the rest of the world (docs/spec/networking.md).
+"""The firewall of the network node between the internet VLAN and the rest of the world (docs/spec/networking.md).
 
-All slices share these rules, each marked with our comment. They stand before all others of their chains, in the order
-in which they are written here and as `iptables-save` shows them. What is missing or in the wrong place is mended by
-putting all of them there anew, in one transaction per table, so that nothing is open for a moment.
+All slices share these rules, each marked with our comment. They precede all other rules of their chains, in the order
+of this module and of `iptables-save`. A missing or misplaced rule is repaired by replacing all of them, in one
+transaction per table: no moment is left without rules.
 """
 
 from __future__ import annotations
@@ -17,22 +17,28 @@ from remote.plan import Command
 from shell.scripts import load
 
 NEAR = "NEAR"
-"""Stands for each network that the uplink itself is in; the host knows which these are."""
+"""A placeholder for each network of the uplink itself; the host fills it in."""
 
 TABLES = ("mangle", "nat", "filter")
 
 AT_ONCE = 400
-"""Connections that a guest may have open. connlimit counts those in TIME_WAIT no more, and the kernel keeps them."""
+"""Maximum number of open connections of a guest.
+
+connlimit does not count connections in TIME_WAIT, which the kernel keeps.
+"""
 
 NEW_PER_SECOND, NEW_BURST = 3, 100
-"""Connections that a guest may begin, which bounds those that it has closed: the kernel forgets them after 120 s."""
+"""Maximum rate of a guest's new connections.
 
-# The kernel forgets a source that is silent for so long, and with it what that has used of its burst. The name says
-# what the rule allows: a rule with a known name takes over the numbers of the rule before it.
+It bounds the closed ones, too: the kernel forgets them after 120 s.
+"""
+
+# The kernel forgets a silent source after this time, and with it the used part of its burst. The name contains the
+# limits, because a rule with a known name takes over the limits of the earlier rule.
 _EXPIRE_MS = 60_000
 _NAME = f"guests-{NEW_PER_SECOND}-{NEW_BURST}"
 
-_UNKNOWN = "-m conntrack ! --ctstatus CONFIRMED"  # not in the table yet: once per connection, of any protocol
+_UNKNOWN = "-m conntrack ! --ctstatus CONFIRMED"  # not in the table yet: matches once per connection, for any protocol
 _TOO_FAST = (
     f"{_UNKNOWN} -m hashlimit --hashlimit-above {NEW_PER_SECOND}/sec --hashlimit-burst {NEW_BURST} "
     f"--hashlimit-mode srcip --hashlimit-name {_NAME} --hashlimit-htable-expire {_EXPIRE_MS}"
@@ -44,7 +50,7 @@ SPECIAL = (
     *("192.0.0.0/24", "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"),
     *("224.0.0.0/4", "240.0.0.0/4"),
 )
-"""Private, link-local, shared, reserved, multicast (RFC 1918, 5771, 6890): not the internet, but the site's own."""
+"""Private, link-local, shared, reserved and multicast networks (RFC 1918, 5771, 6890): the site's own."""
 
 _CHECK_MATCHES = load("firewall/check-matches")
 _CHECK_CONNECTION_ROOM = load("firewall/check-connection-room")
@@ -54,7 +60,7 @@ _APPLY_RULES = load("firewall/apply-rules")
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule of ours; `match` and `target` as `iptables-save` writes them."""
+    """One rule of ours; `match` and `target` are in the form of `iptables-save`."""
 
     table: str
     chain: str
@@ -63,21 +69,22 @@ class Rule:
 
     @property
     def text(self) -> str:
-        """Table and rule, with our mark."""
+        """Return table and rule, with our mark."""
         return f"{self.table} -A {self.chain} {self.match} -m comment --comment {ovs.OWNER} -j {self.target}"
 
 
 def rules(inventory: Inventory) -> tuple[Rule, ...]:
-    """All of them, chain by chain, each chain in the order in which its rules are asked.
+    """Return all rules, chain by chain, each chain in the order of evaluation.
 
-    Guests get out to the internet, each with so many connections, and answers come back. They reach neither this node
-    nor the cloud's own hosts. Of the site's networks they reach the name server only, and what `internet: allow` names.
+    Guests reach the internet with a bounded number of connections, and answers come back. They reach neither this node
+    nor the cloud's own hosts. Of the site's networks they reach the name server only, and the networks of `internet:
+    allow`.
     """
     return (*_bounds(inventory), *_nat(inventory), *_input(inventory), *_forward(inventory))
 
 
 def _bounds(inventory: Inventory) -> Iterator[Rule]:
-    """Yield what each guest may do to the kernel's table of connections, wherever the packet goes."""
+    """Yield the bounds of each guest's entries in the kernel's table of connections, for any destination."""
     internet = inventory.internet
     inside = gateway_port(internet.vlan_id)
     yield Rule("mangle", "PREROUTING", f"! -s {internet.network} -i {inside}", "DROP")
@@ -99,7 +106,7 @@ def _input(inventory: Inventory) -> Iterator[Rule]:
 
 
 def _forged(inventory: Inventory) -> str:
-    """Match what says that it comes from a guest, and came by another interface than the guests' gateway."""
+    """Return the match for packets with a guest's address that arrive at another interface than the guests' gateway."""
     internet = inventory.internet
     return f"-s {internet.network} ! -i {gateway_port(internet.vlan_id)} -m addrtype ! --src-type LOCAL"
 
@@ -125,30 +132,31 @@ def _forward(inventory: Inventory) -> Iterator[Rule]:
 
 
 def has_matches() -> Command:
-    """Read-only: iptables and the kernel know the matches of these rules and of those in `network/port_security.py`."""
+    """Check, read-only, that iptables and the kernel know the matches of all rules here and in `port_security`."""
     return Command(_CHECK_MATCHES.argv())
 
 
 def most_connections(closed_seconds: int) -> int:
-    """Return how many entries of the kernel's table one guest can hold, where it keeps closed ones for so long."""
+    """Return the maximum entries of one guest in the kernel's table, where closed ones stay for this time."""
     return AT_ONCE + NEW_BURST + NEW_PER_SECOND * closed_seconds
 
 
 def has_room(folder: str, own: str, guests: int) -> Command:
     """Check, read-only, that all guests together cannot fill the kernel's table of connections.
 
-    `folder`: the reservations of all slices, a file for each; `own`: that of the slice, which has so many `guests`.
+    `folder` holds the reservations of all slices, one file each; `own` is the file of the slice, which has this number
+    of `guests`.
     """
     words = (folder, own, str(guests), str(AT_ONCE), str(NEW_BURST), str(NEW_PER_SECOND))
     return Command(_CHECK_CONNECTION_ROOM.argv(*words))
 
 
 def put_up(inventory: Inventory) -> Command:
-    """All of our rules, in their order and in front of others, unless that is so."""
+    """Set all of our rules, in their order and before other rules, unless they are set."""
     words = (ovs.OWNER, inventory.internet.uplink, *(rule.text for rule in rules(inventory)))
     return Command(_APPLY_RULES.argv(*words), unless=_RULES_ARE_THERE.argv(*words))
 
 
 def take_down() -> Command:
-    """None of our rules: whatever carries our mark, for the hosts it names may have been others when it was made."""
+    """Remove every rule with our mark, since older rules may name other hosts."""
     return Command(_APPLY_RULES.argv(ovs.OWNER, ""))

@@ -1,4 +1,4 @@
-"""Namespaces on the network node that are ours, and the ports of br-int that belong into them. Returns commands."""
+"""Our namespaces on the network node, and the ports of br-int inside them. Returns commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PUT_PORTS_IN_PLACE = load("namespaces/put-ports-in-place")
 
 @dataclass(frozen=True)
 class Place:
-    """Where an internal port belongs: its namespace ("" is the root namespace), address, and MAC if it is ours."""
+    """The place of an internal port: namespace ("" is the root namespace), address, and MAC if it is ours."""
 
     port: ovs.Port
     namespace: str
@@ -29,11 +29,12 @@ class Place:
 
 
 def add_namespaces(folders: Mapping[str, str], bounds: Mapping[str, int] | None = None) -> Command:
-    """Create namespaces without IPv6, and in /run the folder of each, which says that it is ours.
+    """Create namespaces without IPv6, and the folder of each in /run, which marks it as ours.
 
-    Both are gone after a reboot. By IPv6 a guest on the wire would give them addresses and routes (RFC 4861, 6.2).
+    Both are gone after a reboot. With IPv6 a guest on the link could give them addresses and routes (RFC 4861, 6.2).
 
-    `folders`: namespace -> that folder, or one inside it. `bounds`: how many neighbours each may know; all without one.
+    `folders` maps a namespace to that folder, or to one inside it. `bounds` is the maximum number of neighbours of each
+    namespace; one without a bound may know any number.
     """
     sizes = bounds or {}
     rules = {name: neighbours.rules(sizes[name]) if name in sizes else "" for name in folders}
@@ -44,16 +45,16 @@ def add_namespaces(folders: Mapping[str, str], bounds: Mapping[str, int] | None 
 
 
 def remove_namespaces(*names: str, unless: tuple[str, ...] = ()) -> Command:
-    """The namespaces go, and their folders, if they are ours."""
+    """Remove those of the namespaces that are ours, and their folders."""
     return Command(_REMOVE_NAMESPACES.argv(*names), unless=unless)
 
 
 def put_in_place(places: Sequence[Place], *, routes: bool | None = None) -> Command:
-    """Bring internal ports into their namespaces, and give them their addresses, and their MACs if these are ours.
+    """Move internal ports into their namespaces and set their addresses, and their MACs if these are ours.
 
-    `routes`: whether the namespaces pass packets on; None leaves that as it is. Ports of the root namespace have no
-    IPv6: by it guests would reach whatever listens on the host. The namespaces are worked on side by side; what is
-    printed are VLANs.
+    `routes` says whether the namespaces pass packets on; None keeps the present setting. Ports of the root namespace
+    have no IPv6, because guests would reach the host's open ports by it. The namespaces are changed side by side; the
+    output lists VLANs.
     """
     looks, deeds = [], []
     grouping: dict[str, list[Place]] = {}
@@ -70,5 +71,5 @@ def put_in_place(places: Sequence[Place], *, routes: bool | None = None) -> Comm
 
 
 def folder(namespace: str) -> str:
-    """What a namespace of ours keeps on disk; that it is there says that the namespace is ours."""
+    """Return the folder of a namespace on disk; its existence marks the namespace as ours."""
     return f"/run/{namespace}"

@@ -1,12 +1,12 @@
-"""Bound the neighbours that guests make the network node remember: the rules in a namespace, and room for them all.
+"""Bounds on the neighbours that guests make the network node remember: rules in namespaces, and room for all.
 
-The kernel has one table of neighbours for all namespaces (arp(7), gc_thresh3), and a guest fills it by packets to all
-addresses of its link, or by ARP in the name of all. So each namespace that faces a link speaks with so many addresses
-only at a time, whichever these are: guests may give themselves addresses of their own. One that is silent for two
-minutes makes room for another, and by then the kernel has forgotten it.
+The kernel has one table of neighbours for all namespaces (arp(7), gc_thresh3). A guest could fill it by packets to all
+addresses of its link, or by ARP in the name of all. So each namespace at a link may speak with a bounded number of
+addresses at a time. They may be any addresses, because guests may choose their own. An address that is silent for two
+minutes makes room for another; by then the kernel has forgotten it.
 
-The internet VLAN needs no such bound: flows let each guest speak ARP about its own address only, and what guests send
-leaves by the neighbour that the uplink has, or is dropped before a neighbour is looked for.
+The internet VLAN needs no such bound: flows let each guest use ARP for its own address only. Packets of guests leave by
+the uplink's neighbour, or are dropped before a neighbour is looked up.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from remote.plan import Command
 from shell.scripts import load
 
 ROUTER_SPARE, SERVER_SPARE = 32, 6
-"""Addresses that a router and a DHCP server may know, besides those of the links' ends."""
+"""Number of addresses that a router and a DHCP server may know, in addition to those of the links' ends."""
 
 RECOMMENDED = 65_536
-"""Entries of the kernel's table that suffice for 100 slices with 20 links each, and for the host itself."""
+"""Number of entries of the kernel's table that suffice for 100 slices with 20 links each, and the host itself."""
 
 TABLE = "cloud-repositorio"
 
-# Each rule is passed where the address is in the set or has room there, and else the policy holds.
+# A rule accepts an address that is in the set, or that still has room there; otherwise the policy drops it.
 _RULES = (("arp", "heard", "input", "arp saddr ip"), ("ip", "sent", "postrouting", "ip daddr"))
-_PRIORITY = -500  # one without a name: versions of nft name others differently
+_PRIORITY = -500  # a number, because versions of nft print names differently
 
 _CHECK_NEIGHBOUR_ROOM = load("namespaces/check-neighbour-room")
 
 
 def has_room(namespaces: Mapping[str, int]) -> Command:
-    """Check, read-only, that the kernel has room for the neighbours that these namespaces may have."""
+    """Check, read-only, that the kernel has room for the maximum neighbours of these namespaces."""
     return Command(_CHECK_NEIGHBOUR_ROOM.argv(str(2 * sum(namespaces.values())), str(RECOMMENDED)))
 
 
 def bounds(slice_id: int, vlans: Sequence[int]) -> dict[str, int]:
-    """Return the namespaces that face links of these VLANs, and how many addresses each may know.
+    """Return the namespaces at links of these VLANs, each with its maximum number of addresses.
 
-    It may know as many by ARP, and send to as many.
+    The same maximum holds for ARP and for packets to addresses.
     """
     if not vlans:
         return {}
@@ -50,14 +50,14 @@ def bounds(slice_id: int, vlans: Sequence[int]) -> dict[str, int]:
 
 
 def most_of(shown: str) -> int:
-    """Return how many neighbours a namespace may have, of which nft lists this; what is not bounded counts nothing."""
+    """Return the maximum neighbours of a namespace from nft's listing of it; one without a bound counts as 0."""
     return sum(
         int(size) for size in re.findall(rf"table \w+ {TABLE} {{ set known {{ type ipv4_addr size (\d+) ", shown)
     )
 
 
 def rules(size: int) -> str:
-    """Return the tables that allow a namespace so many addresses, as nft(8) reads them, in place of earlier ones."""
+    """Return the tables that allow a namespace `size` addresses, for nft(8), in place of earlier ones."""
     lines = []
     for rule in _RULES:
         name = f"{rule[0]} {TABLE}"
@@ -66,7 +66,7 @@ def rules(size: int) -> str:
 
 
 def listing(size: int) -> str:
-    """Return what nft lists of the tables that allow so many addresses, without the addresses, with single spaces."""
+    """Return nft's listing of the tables that allow `size` addresses, without addresses and with single spaces."""
     return " ".join(" ".join(_table(*rule, size) for rule in _RULES).split())
 
 

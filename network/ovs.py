@@ -1,6 +1,6 @@
-"""Ports of the Open vSwitch bridge br-int: added and read back many at once, for each `ovs-vsctl` takes its time.
+"""Ports of the Open vSwitch bridge br-int, added and read back in groups, because each `ovs-vsctl` takes time.
 
-A port without a tag carries every VLAN, so a port is never there without one: port, tag and mark are one transaction.
+A port without a tag carries every VLAN. Therefore port, tag and mark are set in one transaction.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from shell.scripts import load
 BRIDGE = "br-int"
 OWNER = "cloud-repositorio"
 
-# A port that hangs on a dead ovs-vswitchd would wait for ever.
+# Without a timeout ovs-vsctl waits for ever for a dead ovs-vswitchd.
 _VSCTL = ("ovs-vsctl", "--timeout=20")
 
 _CHECK_TAGS = load("bridge/check-tags")
@@ -26,9 +26,10 @@ _CHECK_FLOWS = load("bridge/check-flows")
 
 @dataclass(frozen=True)
 class Port:
-    """A port on br-int. `internal`: an interface of the host itself; otherwise a device that is there already.
+    """A port on br-int.
 
-    `protected`: nothing goes from it to another protected port, whatever the switch has learned or forgotten.
+    `internal`: an interface of the host itself; otherwise an existing device. `protected`: no frame passes from it to
+    another protected port, whatever the switch has learned or forgotten.
     """
 
     name: str
@@ -39,11 +40,11 @@ class Port:
 
 
 def add_ports(ports: Sequence[Port]) -> Command:
-    """Adds the ports in one transaction, unless all of them are there with their tags and nothing else."""
+    """Add the ports in one transaction, unless all exist with exactly their tags."""
     argv: list[str] = [*_VSCTL]
     for number, port in enumerate(ports):
         argv += ["--"] * (number > 0)
-        # `--may-exist` leaves the tag of a port that is there as it is.
+        # `--may-exist` does not change the tag of an existing port.
         settings = [f"tag={port.tag}", f"protected={_truth(port.protected)}"]
         argv += ["--may-exist", "add-port", BRIDGE, port.name, *settings]
         argv += ["--", "set", "Port", port.name, *settings, "trunks=[]", "vlan_mode=[]"]
@@ -54,40 +55,40 @@ def add_ports(ports: Sequence[Port]) -> Command:
 
 
 def remove_ports(ports: Sequence[Port]) -> Command:
-    """Removes those of the ports that carry our mark, in one transaction; waits until internal ones are gone."""
+    """Remove those of the ports that carry our mark, in one transaction; wait until internal ones are gone."""
     how = "" if any(port.internal for port in ports) else "--no-wait"
     return Command(_REMOVE_PORTS.argv(how, *(port.name for port in ports)))
 
 
 def are_ours(ports: Sequence[Port]) -> tuple[str, ...]:
-    """Succeeds when those of the ports that are there carry our mark; otherwise says which does not."""
+    """Check, read-only, that existing ports of these names carry our mark; fail with the name of one that does not."""
     return _CHECK_PORT_NAMES.argv(*(port.name for port in ports))
 
 
 def are_free(ports: Sequence[Port]) -> tuple[str, ...]:
-    """Succeeds when none of the ports is there; otherwise says which is."""
+    """Check, read-only, that none of the ports exists; fail with the name of one that does."""
     return _CHECK_FREE_PORTS.argv(*(port.name for port in ports))
 
 
 def add_flows(cookie: str, flows: Sequence[str]) -> Command:
-    """Makes these the only flows marked with `cookie`, in one transaction, unless they are (ovs-ofctl(8), --bundle)."""
+    """Replace the flows marked with `cookie` in one transaction (ovs-ofctl(8), --bundle), unless they are equal."""
     lines = "\n".join((f"delete cookie={cookie}/-1", *(f"add {flow}" for flow in _marked(cookie, flows))))
     argv = ("ovs-ofctl", "--timeout=20", "--bundle", "add-flows", BRIDGE, "-")
     return Command(argv, lines, unless=have_flows(cookie, flows))
 
 
 def remove_flows(cookie: str) -> Command:
-    """Removes the flows that are marked with `cookie`."""
+    """Remove the flows with the mark `cookie`."""
     return Command(("ovs-ofctl", "--timeout=20", "del-flows", BRIDGE, f"cookie={cookie}/-1"))
 
 
 def have_flows(cookie: str, flows: Sequence[str]) -> tuple[str, ...]:
-    """Succeeds when these and no others are marked with `cookie`; they are lost when ovs-vswitchd starts anew."""
+    """Check, read-only, that exactly these flows have the mark `cookie`; a restart of ovs-vswitchd loses them."""
     return _CHECK_FLOWS.argv(cookie, *_marked(cookie, flows))
 
 
 def carry_tags(ports: Sequence[Port]) -> tuple[str, ...]:
-    """Succeeds when all ports are there with their tags and carry no further VLAN, protected or not; or says which."""
+    """Check, read-only, that all ports have exactly their tags and protection; fail with the name of another."""
     wanted = (f"{port.name},{port.tag},{_truth(port.protected)}" for port in ports)
     return _CHECK_TAGS.argv(*wanted)
 

@@ -1,7 +1,7 @@
-"""What guests may say and hear: flows around their TAPs, and rules in front of the DHCP server that all slices share.
+"""Port security: flows around the guests' TAPs, and the filter in front of the DHCP server that all slices share.
 
-On a link's own VLAN a guest may do as it likes; the walls are for what slices share: the internet VLAN, its DHCP
-server, and the switches between the hosts, which may forget or confuse MACs.
+On a link's own VLAN a guest may send anything. The rules protect what slices share: the internet VLAN, its DHCP server,
+and the switches between the hosts, which may forget or confuse MACs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from remote.plan import Command
 from shell.scripts import load
 
 _LINK_TABLE = 193
-_NO_ADDRESS_YET = "0.0.0.0"  # noqa: S104 - nothing listens there: it is what a DHCP client sends from
+_NO_ADDRESS_YET = "0.0.0.0"  # noqa: S104 - not a listening address: DHCP clients send from it
 _UNICAST = "00:00:00:00:00:00/01:00:00:00:00:00"
 
 
@@ -36,7 +36,7 @@ _SET_FILTER = load("dhcp/set-filter")
 
 
 def flows_around(inventory: Inventory, slice_: Slice, worker: str) -> list[str]:
-    """The flows around all TAPs of the slice on `worker`, for ovs-ofctl(8)."""
+    """Return the flows around all TAPs of the slice on `worker`, for ovs-ofctl(8)."""
     internet = inventory.internet
     wired = [(vm, nic) for vm in slice_.vms for nic in vm.interfaces if nic.vlan_id and vm.worker_ip == worker]
     links = [tap_name(vm.vm_id, nic.name) for vm, nic in wired if nic.vlan_id != internet.vlan_id]
@@ -47,27 +47,27 @@ def flows_around(inventory: Inventory, slice_: Slice, worker: str) -> list[str]:
         made += _flows_out_of(tap, mac, address, internet.gateway, str(internet.network[DHCP_SERVER_HOST]))
         made.append(_flow_into(tap, mac, internet.vlan_id))
     if shared:
-        # Gateway and DHCP server are on this host if it is the network node as well; others have to reach them.
-        strangers = VM_MACS if worker == inventory.network_node else _UNICAST
-        # A priority of the slice's own: the equal flow of another slice would replace this one, and take it away.
+        # On the network node gateway and DHCP server are local, so there only frames to other VMs are dropped.
+        others = VM_MACS if worker == inventory.network_node else _UNICAST
+        # The priority differs by slice: otherwise slices would share one flow, and lose it together.
         priority = 10 + slice_.slice_id % 100
-        made.append(f"priority={priority},dl_vlan={internet.vlan_id},dl_dst={strangers},actions=drop")
+        made.append(f"priority={priority},dl_vlan={internet.vlan_id},dl_dst={others},actions=drop")
     return made
 
 
-def hear_own_requests(slice_id: int, vlan: int, reservations: Iterable[str]) -> Command:
-    """On the shared VLAN the DHCP server hears a VM only about that VM's own address, and answers to its MAC only.
+def filter_requests(slice_id: int, vlan: int, reservations: Iterable[str]) -> Command:
+    """Let the shared DHCP server accept only a VM's requests for its own address, and answer only its MAC.
 
-    dnsmasq believes what a request says inside: MAC, address and relay (RFC 2131, 2). Flows on the worker see to it
-    that the frame's own MAC is true, and here the rest is compared with it. A chain per slice, in one transaction.
-    `reservations`: MAC, address.
+    dnsmasq trusts the fields of a request: MAC, address and relay (RFC 2131, 2). Flows on the worker guarantee that the
+    frame's MAC is true, and this filter compares the fields with it. Each slice has a chain, replaced in one
+    transaction. `reservations` are lines of MAC and address.
     """
-    words = (dhcp_namespace(vlan), chain(slice_id), *heard(slice_id, reservations))
+    words = (dhcp_namespace(vlan), chain(slice_id), *filter_listing(slice_id, reservations))
     return Command(_SET_FILTER.argv(*words), unless=_FILTER_HAS_RULES.argv(*words))
 
 
-def heard(slice_id: int, reservations: Iterable[str]) -> tuple[str, ...]:
-    """What `iptables-save -t filter` shows of the slice in the DHCP server's namespace, without counters and quotes."""
+def filter_listing(slice_id: int, reservations: Iterable[str]) -> tuple[str, ...]:
+    """Return the slice's part of `iptables-save -t filter` in the DHCP namespace, without counters and quotes."""
     own = chain(slice_id)
     rules = []
     for reservation in reservations:
@@ -77,17 +77,17 @@ def heard(slice_id: int, reservations: Iterable[str]) -> tuple[str, ...]:
     return (":INPUT DROP", f"-A INPUT -j {own}", *rules)
 
 
-def hear_no_more(slice_id: int, vlan: int) -> Command:
-    """Takes the slice's chain away."""
+def remove_filter(slice_id: int, vlan: int) -> Command:
+    """Remove the slice's chain."""
     words = (dhcp_namespace(vlan), chain(slice_id))
     return Command(_SET_FILTER.argv(*words), unless=_FILTER_IS_GONE.argv(*words))
 
 
 def _own_request(mac: str, address: str) -> str:
-    """A match of xt_u32 (iptables-extensions(8)): client MAC and address are its own, no relay, no broadcast.
+    """Return the match of xt_u32 (iptables-extensions(8)) for a guest's request for itself, without relay or broadcast.
 
-    Offsets are those of RFC 2131, figure 1, behind 8 bytes of UDP: flags 10, ciaddr 12, giaddr 24, chaddr 28. Numbers
-    are as `iptables-save` writes them.
+    Offsets are those of RFC 2131, figure 1, after 8 bytes of UDP: flags 10, ciaddr 12, giaddr 24, chaddr 28. Numbers
+    are in the form of `iptables-save`.
     """
     start, number = "0x0>>0x16&0x3c@", mac.replace(":", "")
     own = int(ipaddress.IPv4Address(address))
@@ -99,15 +99,16 @@ def _own_request(mac: str, address: str) -> str:
 
 
 def chain(slice_id: int) -> str:
-    """The slice's chain in the namespace of the shared DHCP server."""
+    """Return the slice's chain in the namespace of the shared DHCP server."""
     return slice_part(slice_id)
 
 
 def _link_flows(slice_: Slice, taps: Sequence[str]) -> Iterator[str]:
-    """What may come out of the TAPs of links (ovs-fields(7), ovs-actions(7)): everything, but for others' MACs.
+    """Yield the flows for frames from TAPs of links (ovs-fields(7), ovs-actions(7)): only other VMs' MACs are dropped.
 
-    A switch between the hosts may learn MACs without regard to VLANs, and would then send to this worker what is meant
-    for the VM or gateway whose MAC was forged. MACs that are nobody's may pass: a VM may be a bridge on its own links.
+    A switch between the hosts may learn MACs without regard to VLANs. With a forged MAC it would send this worker the
+    frames of the VM or gateway that owns the MAC. MACs without an owner may pass, because a VM may be a bridge on its
+    own links.
     """
     for tap in taps:
         yield f"priority=200,in_port={tap},actions=load:{slice_.slice_id}->NXM_NX_REG0[],resubmit(,{_LINK_TABLE})"
@@ -120,11 +121,11 @@ def _link_flows(slice_: Slice, taps: Sequence[str]) -> Iterator[str]:
 
 
 def _flows_out_of(tap: str, mac: str, address: str, gateway: str, dhcp_server: str) -> Iterator[str]:
-    """What may come out of a TAP on the internet VLAN; everything else that comes is dropped.
+    """Yield the flows for frames from a TAP on the internet VLAN; all other frames are dropped.
 
-    What a guest sends to everybody is sent to the one it is meant for, so that no other guest gets it. The DHCP server
-    gets nothing that it could pass on to others. Fragments are dropped: at the network node they would wait for their
-    other parts, in memory that all guests share.
+    A broadcast is sent to its one recipient, so that no other guest gets it. The DHCP server gets no request that it
+    could pass on to other hosts. Fragments are dropped, because at the network node they would wait for their other
+    parts in memory that all guests share.
     """
     own = f"in_port={tap},dl_src={mac}"
     for peer_mac, peer in ((INTERNET_GATEWAY_MAC, gateway), (INTERNET_DHCP_MAC, dhcp_server)):
@@ -144,9 +145,9 @@ def _flows_out_of(tap: str, mac: str, address: str, gateway: str, dhcp_server: s
 
 
 def _flow_into(tap: str, mac: str, vlan: int) -> str:
-    """A VM's frames go to its TAP only, also when the switch has forgotten the MAC and would send them to everybody.
+    """Return the flow that sends a VM's frames to its TAP only, also after the switch has forgotten the MAC.
 
-    The other way a frame to a MAC that was forgotten leaves by the trunk only: the TAPs are protected ports. The flows
-    of TAPs come first: guests, too, can write tags.
+    Without it the switch would flood such frames. Frames from a TAP to a forgotten MAC leave by the trunk only, because
+    TAPs are protected ports. The flows of TAPs have a higher priority, because guests can write tags, too.
     """
     return f"priority=190,dl_vlan={vlan},dl_dst={mac},actions=strip_vlan,output:{tap}"

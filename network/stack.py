@@ -1,12 +1,12 @@
-"""Keep frames of guests out of a host's own IP stack. Returns commands.
+"""Barriers between guests' frames and a host's own IP stack. Returns commands.
 
 Where br-int is in user space, ovs-vswitchd reads a TAP by a packet socket, and the host's IP stack gets each frame too,
-before all flows. Three barriers close that, and none of them disturbs Open vSwitch, whose kernel module takes a frame
-before they are reached, and whose packet socket gets its copy before them:
+before all flows. Three barriers prevent that. None of them disturbs Open vSwitch: its kernel module takes a frame
+before the barriers, and its packet socket gets its copy before them.
 
 - an nftables table per slice drops IPv4 and IPv6 of its TAPs before connection tracking and routing (nft(8));
 - a TAP has no ARP, no IPv6 and strict reverse path filtering (`silence`; ip-link(8), ip-sysctl in the kernel's manual);
-- gateway and DHCP ports have no IPv6: in a namespace of ours it is off, in the root namespace per device.
+- gateway and DHCP ports have no IPv6: it is off in our namespaces, and per device in the root namespace.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from remote.plan import Command
 from shell.scripts import Script, load
 
 _TABLES = "cloud-repositorio-"
-"""The beginning of our tables' names; the rest is the `slice_part`."""
+"""The prefix of our tables' names; the rest is the `slice_part`."""
 
 _CHAIN = "type filter hook prerouting priority -500; policy accept;"
-"""Before fragments are put together (-400), which would cost the host memory."""
+"""The chain's priority is before the reassembly of fragments (-400), which would use the host's memory."""
 
 
 _TAPS_ARE_DROPPED = load("taps/taps-are-dropped")
@@ -40,19 +40,19 @@ def slice_of_table(table: str) -> int | None:
 
 
 def drop_taps(slice_id: int, taps: Sequence[str]) -> Command:
-    """Drop what comes from these TAPs before the host's IP stack: one transaction, the slice's table as a whole."""
+    """Drop frames of these TAPs before the host's IP stack; the slice's table is replaced in one transaction."""
     table = table_of(slice_id)
     text = "\n".join((f"add table inet {table}", f"delete table inet {table}", *_lines(table, taps)))
     return Command(("nft", "-f", "-"), f"{text}\n", unless=_question(_TAPS_ARE_DROPPED, slice_id, taps))
 
 
 def expect_dropped(slice_id: int, taps: Sequence[str]) -> Command:
-    """Check that the slice's table is as `drop_taps` made it. Read-only."""
+    """Check, read-only, that the slice's table equals that of `drop_taps`."""
     return Command(_question(_CHECK_TAPS_DROPPED, slice_id, taps))
 
 
 def remove_drop(slice_id: int) -> Command:
-    """Remove the slice's table; a slice of an older version has none, and its host may have no nft(8)."""
+    """Remove the slice's table; slices of older versions have none, and their hosts may lack nft(8)."""
     table = table_of(slice_id)
     return Command(
         ("nft", "-f", "-"), f"add table inet {table}\ndelete table inet {table}\n", unless=_HAS_NO_NFT.argv()
@@ -60,7 +60,7 @@ def remove_drop(slice_id: int) -> Command:
 
 
 def listing(slice_id: int, taps: Sequence[str]) -> str:
-    """Return what `nft list table` shows of the slice's table, with single spaces."""
+    """Return nft's listing of the slice's table, with single spaces."""
     return " ".join(" ".join(_lines(table_of(slice_id), taps)).split())
 
 

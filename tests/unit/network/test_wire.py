@@ -33,7 +33,7 @@ def test_a_cloud_of_one_host_has_no_wire() -> None:
     for vm in single.vms:
         vm.worker_ip = NODE
     assert wire.spans(Inventory(workers_list=(NODE,)), single) == {}
-    assert list(wire.send({}, 1)) == list(wire.hear({}, 1)) == []
+    assert list(wire.send({}, 1)) == list(wire.receive({}, 1)) == []
 
 
 def test_of_an_absent_host_nothing_is_waited_for() -> None:
@@ -53,7 +53,7 @@ def test_each_host_sends_on_its_vlans_in_one_command_and_waits_for_all_others() 
     assert frame
     assert frame[1].startswith(f"ffffffffffff{mac}8100006488b5")
     assert len(frame[1]) == 120
-    heard = {step.host: step.do[1] for step in wire.hear(vlans, 7)}
+    heard = {step.host: step.do[1] for step in wire.receive(vlans, 7)}
     command = heard[NODE]
     assert isinstance(command, Command)
     assert command.argv[5:] == (
