@@ -20,6 +20,7 @@ try:
 
     from core.errors import CloudError, FileFault, Refused
     from menu import (
+        commands,
         endings,
         environment,  # noqa: F401 - for its effect: it finds the packages that the rest needs
         hosts,
@@ -111,6 +112,8 @@ def _run(wish: Namespace, api: API) -> int:
         return operator.diagnose(api.doctor, wish, screen, keyboard)
     if wish.command == "prove":
         return operator.prove(api.prover, wish, screen)
+    if wish.command == "plan":
+        return commands.show_plan(api, wish, screen)
     return session.run(api, screen, keyboard, ENTRIES, wish.seat or "")
 
 

@@ -239,6 +239,11 @@ class OrchestratorAPI:
         return rights.own(self._database.load(), actor, slice_id)
 
     @_answers
+    def find_slice(self, actor: str, word: str) -> Slice:
+        """Return the slice that a user means by an id, a name, or the beginning of a name."""
+        return rights.find(self._database.load(), actor, word)
+
+    @_answers
     def discover_workers(self) -> dict[str, Worker]:
         """Measure all workers at once; one that does not answer within a connection's deadline is down."""
         return self._discovery.workers()

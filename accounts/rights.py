@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from allocation.holdings import Holdings
 from core.errors import Refused
 from core.status import SliceStatus, VMStatus
 from models import MAX_NAME_LENGTH, VM, Slice, User, is_valid_name
 from storage.state import State
+
+_MOST_LISTED = 10
 
 
 def user_of(state: State, username: str) -> User:
@@ -43,6 +47,36 @@ def own(state: State, actor: str, slice_id: int) -> Slice:
         return state.slices[slice_id]
     listed = ", ".join(map(str, _visible_ids(state, actor)))
     raise Refused(f"You have no slice {slice_id}; your slices: {listed or 'none yet, create one first'}")
+
+
+def find(state: State, actor: str, word: str) -> Slice:
+    """Return the slice with this id, this exact name, or the only one whose name begins so; raise `Refused` otherwise.
+
+    They are tried in this order, each time first among the slices that the user owns.
+    """
+    if actor not in state.users:
+        raise Refused(f"There is no user {actor}; python3 cli.py user list shows all")
+    slices = visible(state, actor)
+    named = [slice_ for slice_ in slices if slice_.name and word]
+    alike = (
+        [slice_ for slice_ in slices if str(slice_.slice_id) == word],
+        [slice_ for slice_ in named if slice_.name == word],
+        [slice_ for slice_ in named if slice_.name.startswith(word)],
+    )
+    found = next(filter(None, alike), [])
+    found = [slice_ for slice_ in found if slice_.owner == actor] or found
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise Refused(f"{word} may be any of these slices: {_listed(found)}; use an id")
+    raise Refused(f"You have no slice {word}; your slices: {_listed(slices) or 'none yet, create one first'}")
+
+
+def _listed(slices: Sequence[Slice]) -> str:
+    """Return ids and names of slices, as many as a reader of a sentence wants."""
+    named = [f"{slice_.slice_id} ({slice_.name})" if slice_.name else str(slice_.slice_id) for slice_ in slices]
+    more = f" and {len(named) - _MOST_LISTED} more" if len(named) > _MOST_LISTED else ""
+    return ", ".join(named[:_MOST_LISTED]) + more
 
 
 def _visible_ids(state: State, actor: str) -> list[int]:

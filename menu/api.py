@@ -167,6 +167,9 @@ class API(Protocol):
     def get_slice(self, actor: str, slice_id: int) -> tuple[bool, Slice | str]:
         """One of them."""
 
+    def find_slice(self, actor: str, word: str) -> tuple[bool, Slice | str]:
+        """Return the slice that a user means by an id, a name, or the beginning of a name."""
+
     def create_slice(self, actor: str, name: str) -> tuple[bool, Slice | str]:
         """A new, empty slice."""
 

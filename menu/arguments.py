@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from inspection.codes import CODES
+from menu.plans import Depth
 from menu.prompts import whole_number
 from menu.screen import clean
 from models import ADMIN, MAX_QUOTA, MAX_SLICES, STUDENT, is_valid_name
@@ -48,7 +49,9 @@ def parser(default_database: Path) -> Parser:
         dest="seat",
         help="the menu for this user only, as a forced command of sshd (docs/students-over-ssh.md)",
     )
+    _add_actor(whole, ADMIN)
     commands = whole.add_subparsers(dest="command", metavar="COMMAND")
+    _add_plan(commands)
     user = commands.add_parser("user", help="manage the accounts", description="Manage the accounts.")
     _add_actions(user.add_subparsers(dest="action", metavar="ACTION", required=True))
     log = commands.add_parser("log", help="show who did what", description="Show the audit log, oldest first.")
@@ -59,6 +62,35 @@ def parser(default_database: Path) -> Parser:
     _add_looks(commands)
     _add_host(commands.add_parser("host", help="manage the workers", description="Manage the workers."))
     return whole
+
+
+def _add_actor(command: argparse.ArgumentParser, default: str) -> None:
+    command.add_argument(
+        "--as",
+        metavar="USER",
+        type=_name,
+        dest="actor",
+        default=default,
+        help=f"the user for whom a command about slices works (default: {ADMIN})",
+    )
+
+
+def _add_plan(commands: argparse._SubParsersAction[Parser]) -> None:
+    plan = commands.add_parser(
+        "plan",
+        help="show what a deployment does",
+        description="Show what a deployment of a slice does, and how it is undone; nothing is changed. Without an "
+        "option: a line for each step that makes something. Exit status: 0 shown, 1 refused, 2 wrong words.",
+    )
+    plan.add_argument("slice", metavar="SLICE", type=_slice, help="its id, its name, or the beginning of its name")
+    depth = plan.add_mutually_exclusive_group()
+    for each, meaning in (
+        (Depth.COMMANDS, "the commands as well, to be read or copied"),
+        (Depth.SCRIPTS, "all of it: also what commands read, and the text of each script"),
+    ):
+        depth.add_argument(f"--{each.value}", action="store_const", const=each.value, dest="depth", help=meaning)
+    _add_actor(plan, argparse.SUPPRESS)
+    plan.set_defaults(depth=Depth.TITLES.value)
 
 
 def _add_host(host: argparse.ArgumentParser) -> None:
@@ -123,6 +155,12 @@ def _add_actions(actions: argparse._SubParsersAction[Parser]) -> None:
 def _name(text: str) -> str:
     if not is_valid_name(text):
         raise argparse.ArgumentTypeError("a user name has 1 to 32 letters, digits, hyphens and underscores")
+    return text
+
+
+def _slice(text: str) -> str:
+    if not is_valid_name(text):
+        raise argparse.ArgumentTypeError("a slice is its id, its name, or the beginning of its name")
     return text
 
 

@@ -6,16 +6,21 @@ from contextlib import closing
 
 from core.errors import CloudError
 from inspection.summary import NO_PROBLEMS
+from menu import plans
 from menu.api import value_of
 from menu.console import Ending, visit
 from menu.exits import Exits
 from menu.facts import by_id, flavor_size, linkable_lines, title_for
 from menu.idle import TypedConsole
+from menu.plans import Depth
 from menu.screen import WARNING, clean
 from menu.session import EXIT, LOGOUT, Entry, Session
 from menu.verdict import VerdictView
-from menu.views import HEAD, ReachView, ResourcesView, SliceView
+from menu.views import ReachView, ResourcesView, SliceView
 from models import MAX_DATA_INTERFACES, Slice
+
+_DEPTHS = {"c": Depth.COMMANDS.value, "s": Depth.SCRIPTS.value, "": "the menu"}
+"""The answers after a plan, and what each of them shows."""
 
 
 def view_resources(session: Session) -> None:
@@ -144,10 +149,18 @@ def open_console(session: Session) -> None:
 
 
 def show_plan(session: Session) -> None:
-    """What a deployment would do, host by host; nothing is done."""
-    slice_id = session.ask.identifier("Slice ID: ", "A slice ID")
-    for line in value_of(session.api.plan_slice(session.actor, slice_id)).text().splitlines():
-        session.screen.line(line, "" if line.startswith(" ") else HEAD)
+    """Show the titles of a slice's plan, and on a terminal as well its commands and scripts, where these are wanted."""
+    slice_ = _ask_for_slice(session, "Slice ID: ")
+    plan = value_of(session.api.plan_slice(session.actor, slice_.slice_id))
+    depth = Depth.TITLES
+    while True:
+        plans.show(session.screen, plan, depth, title_for(slice_, session.actor))
+        if not session.screen.terminal:
+            return
+        answer = session.ask.letter("Show commands (c), scripts (s), or Enter: ", _DEPTHS)
+        if not answer:
+            return
+        depth = Depth(_DEPTHS[answer])
 
 
 def change_password(session: Session) -> None:

@@ -6,9 +6,6 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from menu import draw
-from menu.screen import clean
-
 DIM = "dim"
 
 
@@ -20,14 +17,8 @@ class Line:
 
     @property
     def text(self) -> str:
-        """Return the line as it stands on a pipe."""
+        """Return the line without styles."""
         return "".join(text for text, _ in self.parts).rstrip()
-
-    @property
-    def drawn(self) -> draw.Text:
-        """Return the line as rich draws it; one that is too long is not broken."""
-        parts = ((clean(text), style) for text, style in self.parts)
-        return draw.Text.assemble(*parts, no_wrap=True, overflow="ignore")
 
 
 def line(text: str = "", style: str = "") -> Line:

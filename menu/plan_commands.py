@@ -42,10 +42,9 @@ def script_names(plan: Plan) -> dict[str, str]:
     """Return text -> name of every script that the plan runs, in the order of their first use."""
     found: dict[str, str] = {}
     for argv in _argvs(plan):
-        for place in range(len(argv) - 2):
+        for place in range(len(argv) - 3):
             if argv[place : place + 2] == _SHELL:
-                text, name = argv[place + 2], "".join(argv[place + 3 : place + 4])
-                found.setdefault(text, name if name.endswith(".sh") else f"script-{len(found) + 1}.sh")
+                found[argv[place + 2]] = argv[place + 3]
     return found
 
 

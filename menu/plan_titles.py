@@ -62,7 +62,8 @@ class _Table:
         self._indent = _GAP * 2
         self._title = min(max((len(step.title) for step in changes), default=0), _LONGEST_TITLE)
         undo = max((len(_undo_word(step)) for step in changes), default=0)
-        self._objects = width - len(self._indent) - self._title - undo - 2 * len(_GAP)
+        room = width - len(self._indent) - self._title - undo - 2 * len(_GAP)
+        self._objects = min(room, max((len(_fitting(step.objects, room)) for step in changes), default=0))
         self._has_rows = bool(changes) and width >= _NARROW
 
     def heading(self) -> Iterator[Line]:

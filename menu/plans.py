@@ -7,18 +7,13 @@ words of the plan. Scripts show all of it, and each script once.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 
-from menu import draw
 from menu.lines import Line, line, paragraph
 from menu.plan_commands import commands, scripts
 from menu.plan_titles import titles
-from menu.views import ByWidth
+from menu.screen import Screen
 from remote.plan import Plan
-
-PIPE_WIDTH = 80
-"""Columns where no terminal says how many it has."""
 
 
 class Depth(Enum):
@@ -29,34 +24,26 @@ class Depth(Enum):
     SCRIPTS = "scripts"
 
 
-@dataclass(frozen=True)
-class PlanView:
-    """A plan at one depth; `purpose` ends the sentence that counts its steps, such as "to deploy slice 1000"."""
+def show(screen: Screen, plan: Plan, depth: Depth, slice_title: str) -> None:
+    """Show what a deployment of a slice does."""
+    screen.show_lines(lambda width: plan_lines(plan, depth, width, f"to deploy {slice_title}"))
 
-    plan: Plan
-    depth: Depth = Depth.TITLES
-    purpose: str = ""
 
-    def drawn(self) -> draw.RenderableType:
-        """Return the lines for the width of the terminal, in colour."""
-        return ByWidth(lambda width: draw.Group(*(each.drawn for each in self.shown(width))))
+def plan_lines(plan: Plan, depth: Depth, width: int, purpose: str = "") -> Iterator[Line]:
+    """Yield a plan in lines of at most this width; those of files are longer, as they stay word for word.
 
-    def lines(self) -> list[str]:
-        """Return the lines for a pipe."""
-        return [each.text for each in self.shown(PIPE_WIDTH)]
-
-    def shown(self, width: int) -> Iterator[Line]:
-        """Yield the lines; none is longer than `width` but those of files, which stay word for word."""
-        if not any(stage.steps for stage in self.plan.stages):
-            yield line("nothing to do")
-            return
-        yield from paragraph(f"{_counts(self.plan)} {self.purpose}".rstrip(), "", width)
-        if self.depth is Depth.TITLES:
-            yield from titles(self.plan, width)
-        else:
-            yield from commands(self.plan, width, whole=self.depth is Depth.SCRIPTS)
-        if self.depth is Depth.SCRIPTS:
-            yield from scripts(self.plan)
+    `purpose` ends the sentence that counts the steps, such as "to deploy slice 1000".
+    """
+    if not any(stage.steps for stage in plan.stages):
+        yield line("nothing to do")
+        return
+    yield from paragraph(f"{_counts(plan)} {purpose}".rstrip(), "", width)
+    if depth is Depth.TITLES:
+        yield from titles(plan, width)
+    else:
+        yield from commands(plan, width, whole=depth is Depth.SCRIPTS)
+    if depth is Depth.SCRIPTS:
+        yield from scripts(plan)
 
 
 def _counts(plan: Plan) -> str:

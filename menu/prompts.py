@@ -96,8 +96,8 @@ class Prompts:
         return self._ask(prompt, lambda answer: _YES_OR_NO.get(answer.lower()), "Answer y or n")
 
     def letter(self, prompt: str, meanings: Mapping[str, str]) -> str:
-        """One of the letters; `meanings` says what each stands for."""
-        allowed = " or ".join(f"{letter} ({meaning})" for letter, meaning in meanings.items())
+        """Return one of the letters; `meanings` says what each stands for, and "" is Enter alone."""
+        allowed = " or ".join(f"{letter or 'Enter'} ({meaning})" for letter, meaning in meanings.items())
         return self._ask(
             prompt, lambda answer: answer.lower() if answer.lower() in meanings else None, f"Answer {allowed}"
         )

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import Protocol, TextIO
 
 from menu import draw
+from menu.lines import Line
 
 BAD = "bold red"
 GOOD = "green"
 WARNING = "yellow"
+PIPE_WIDTH = 80
+"""Columns where no terminal says how many it has."""
+
 NARROWEST_FRAME = 20
 """Columns; on fewer, frames and columns of tables would vanish."""
 
@@ -100,6 +104,16 @@ class Screen:
             with lost_output():
                 self.console.print(view.drawn())
 
+    def show_lines(self, lines: Callable[[int], Iterable[Line]]) -> None:
+        """Show lines that are made for the width at hand; a terminal breaks those that are longer, without a cut."""
+        if not self.terminal:
+            self._write("".join(f"{with_tabs(each.text)}\n" for each in lines(PIPE_WIDTH)))
+            return
+        with lost_output():
+            for each in lines(self.console.width):
+                parts = ((with_tabs(text), style) for text, style in each.parts)
+                self.console.print(draw.Text.assemble(*parts), soft_wrap=True)
+
     def raw(self, output: bytes) -> None:
         """Pass bytes through as they are: what a guest's console sends is meant for the terminal itself."""
         with lost_output():
@@ -124,6 +138,11 @@ class Screen:
 def clean(text: str) -> str:
     """`text` as one line without control characters, whatever a file or a host put into it."""
     return "".join(character if character.isprintable() else _stand_in(character) for character in text)
+
+
+def with_tabs(text: str) -> str:
+    """Return `text` as `clean` does, but with its tabs: they count in the text of a file."""
+    return "\t".join(map(clean, text.split("\t")))
 
 
 def on_terminal(*descriptors: int) -> bool:

@@ -58,7 +58,7 @@ class MenuView:
 
         Two columns leave room, also on 24 lines, for what was shown before the menu.
         """
-        return ByWidth(self._fitting)
+        return _ByWidth(self._fitting)
 
     def _fitting(self, width: int) -> draw.RenderableType:
         hint = draw.Text(self._hint, DIM)
@@ -79,7 +79,7 @@ class MenuView:
 
 
 @dataclass(frozen=True)
-class ByWidth:
+class _ByWidth:
     """A picture that depends on how many columns there are."""
 
     fitting: Callable[[int], draw.RenderableType]

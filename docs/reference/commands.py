@@ -10,7 +10,7 @@ from docs.reference.markdown import code, page, table
 from menu.arguments import parser
 
 _INTRODUCTION = """
-`python3 cli.py [--database FILE] [--user NAME] [COMMAND ...]`. Without a command the menu opens
+`python3 cli.py [--database FILE] [--user NAME] [--as USER] [COMMAND ...]`. Without a command the menu opens
 ([user-guide.md](../user-guide.md)). The commands are for operators ([operations.md](../operations.md)).
 [exit-statuses.md](exit-statuses.md) says what they return.
 """

@@ -226,6 +226,13 @@ class FakeAPI:
         return copy.deepcopy(self._own(actor, slice_id))
 
     @answering
+    def find_slice(self, actor: str, word: str) -> Slice:
+        for slice_ in self.slices.values():
+            if word in {slice_.name, str(slice_.slice_id)} and self._may(actor, slice_):
+                return copy.deepcopy(slice_)
+        raise Refused(f"You have no slice {word}")
+
+    @answering
     def create_slice(self, actor: str, name: str) -> Slice:
         slice_ = Slice(next_slice_id(self._next_id(), self._live()), actor)
         slice_.name = name
@@ -361,8 +368,8 @@ class FakeAPI:
                 listen(StepDone(stage, each, 0.12 + self.pace, number % 3 != 2))
 
 
-def step(host: str, title: str) -> Step:
-    return Step(host, title, (Command(("true", title)),), (Command(("false", title)),))
+def step(host: str, title: str, *objects: str) -> Step:
+    return Step(host, title, (Command(("true", title)),), (Command(("false", title)),), objects=objects)
 
 
 def deployment_of(slice_: Slice) -> Plan:
@@ -375,11 +382,14 @@ def deployment_of(slice_: Slice) -> Plan:
             Stage(
                 "prepare",
                 (
-                    *(step(worker, f"base image and overlay of {name}") for worker, name in guests),
-                    *(step(NETWORK_NODE, f"VLAN {link.vlan_id}: gateway and DHCP") for link in slice_.links),
+                    *(
+                        step(worker, f"base image and overlay of {name}", f"{name}_img.qcow2")
+                        for worker, name in guests
+                    ),
+                    *(step(NETWORK_NODE, f"VLAN {link.vlan_id}: gateway and DHCP", "gateway") for link in slice_.links),
                 ),
             ),
-            Stage("launch", tuple(step(worker, f"QEMU of {name}") for worker, name in guests)),
+            Stage("launch", tuple(step(worker, f"QEMU of {name}", name) for worker, name in guests)),
             Stage("verify", tuple(step(worker, f"process and ports of {name}") for worker, name in guests)),
         )
     )

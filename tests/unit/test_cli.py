@@ -134,6 +134,12 @@ def test_a_report_that_cannot_be_written_does_not_make_it_worse(tmp_path: Path) 
         (["user", "quota", "admin", "9" * 5000], "from 0 to 10000"),
         (["user", "add", "ann", "--quota", "٣"], "from 0 to 10000"),
         (["user", "list", "a\x1b[2Jb"], "a?[2Jb"),
+        (["plan"], "SLICE"),
+        (["plan", "net1", "--titles"], "--titles"),
+        (["plan", "net1", "--commands", "--scripts"], "--commands"),
+        (["plan", ""], "its id, its name, or the beginning of its name"),
+        (["plan", "net 1"], "its id, its name, or the beginning of its name"),
+        (["plan", "net1", "--as", "../etc"], "user name"),
     ],
 )
 def test_wrong_arguments_are_one_sentence(arguments: list[str], named: str) -> None:
@@ -217,6 +223,26 @@ def test_on_a_terminal_there_are_tables_and_the_password_is_never_echoed() -> No
         assert "Error: " in terminal.wait_for("Choose an option: ")
         terminal.type("\x04")
         terminal.wait_for("Goodbye")
+        assert terminal.exit_status() == 0
+
+
+def test_on_a_terminal_the_plan_is_followed_by_the_offer_to_show_more() -> None:
+    offer = "Show commands (c), scripts (s), or Enter: "
+    with on_terminal() as terminal:
+        for prompt, answer in [("Username: ", "admin"), ("Password: ", "admin"), ("option: ", "10"), ("ID: ", "1000")]:
+            terminal.wait_for(prompt)
+            terminal.type(f"{answer}\r")
+        assert "false" not in terminal.wait_for(offer)
+        terminal.type("c\r")
+        assert "false" in terminal.wait_for(offer)
+        terminal.type("x\r")
+        terminal.wait_for("Error: Answer c (commands) or s (scripts) or Enter (the menu)")
+        terminal.wait_for(offer)
+        terminal.type("S\r")
+        assert "false" in terminal.wait_for(offer)
+        terminal.type("\r")
+        terminal.wait_for("Choose an option: ")
+        terminal.type("0\r")
         assert terminal.exit_status() == 0
 
 

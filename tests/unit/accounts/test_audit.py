@@ -32,6 +32,7 @@ LOOKS_ONLY = {
     "most_slices",
     "list_slices",
     "get_slice",
+    "find_slice",
     "discover_workers",
     "known_workers",
     "plan_slice",

@@ -19,6 +19,7 @@ Call = Callable[[OrchestratorAPI, str, int, int], Result[Any]]
 
 TOUCHES: dict[str, Call] = {
     "get_slice": lambda api, actor, slice_id, _: api.get_slice(actor, slice_id),
+    "find_slice": lambda api, actor, slice_id, _: api.find_slice(actor, str(slice_id)),
     "add_vm_to_slice": lambda api, actor, slice_id, _: api.add_vm_to_slice(actor, slice_id, "new", "cirros"),
     "create_link": lambda api, actor, slice_id, vm: api.create_link(actor, slice_id, vm, "eth1", vm + 1, "eth1"),
     "plan_slice": lambda api, actor, slice_id, _: api.plan_slice(actor, slice_id),

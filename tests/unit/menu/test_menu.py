@@ -180,8 +180,17 @@ def test_an_empty_slice_is_named_in_the_question_too() -> None:
 def test_the_plan_is_shown_and_nothing_is_done() -> None:
     cloud = furnished()
     lines = lines_of(cloud, "10\n1000\n")
-    at = lines.index("preflight")
-    assert lines[at + 1 : at + 3] == ["  10.0.10.1: tools and bridge", "    # true 'tools and bridge'"]
+    at = lines.index("Slice ID: ")
+    assert lines[at + 1 : at + 8] == [
+        "7 changes and 6 checks on 3 hosts to deploy slice 1000 (net1)",
+        "    step                        makes          undo",
+        "preflight (only checks)",
+        "  10.0.10.1, 10.0.10.2, 10.0.10.3  tools and bridge",
+        "prepare",
+        "  10.0.10.1",
+        "    base image and overlay of   vm1_img.qcow2  removed",
+    ]
+    assert lines[-2:] == ["Choose an option: ", "Goodbye"]
     assert cloud.slices[1000].status == SliceStatus.DESIGN
 
 

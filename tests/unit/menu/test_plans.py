@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import io
+import re
 import shlex
 import subprocess
 from collections.abc import Iterator
@@ -14,9 +16,11 @@ import pytest
 from core.inventory import Inventory
 from deployment import DeploymentAPI
 from menu.plan_commands import script_names
-from menu.plans import PIPE_WIDTH, Depth, PlanView
+from menu.plans import Depth, plan_lines
+from menu.screen import PIPE_WIDTH, with_tabs
 from remote.plan import Command, Plan, Stage, Step, Upload
 from tests.support.designs import DESIGNS, design
+from tests.support.playing import screen_of
 from tests.unit.menu.test_shell_lines import read_by_a_shell
 
 SCREEN_HEIGHT = 50
@@ -68,18 +72,18 @@ SMALL = Plan(
 
 TITLES = """\
 5 changes and 3 checks on 2 hosts to deploy it
-    step                   makes                                         undo
+    step                   makes                                   undo
 preflight (only checks)
   10.0.10.1, 10.0.10.2  accelerator
 prepare
   10.0.10.1
-    base image cirros.img  cirros.img                                    kept
-    TAPs                   tap_1001_eth{0..2}, tap_1002_eth{0..2}        removed
+    base image cirros.img  cirros.img                              kept
+    TAPs                   tap_1001_eth{0..2}, tap_1002_eth{0..2}  removed
     checks: frames
   10.0.10.2
-    QEMU                   vm1                                           removed
-    gateways               192.168.100.1/24                              implied
-    internet               gw_vlan400                                    shared
+    QEMU                   vm1                                     removed
+    gateways               192.168.100.1/24                        implied
+    internet               gw_vlan400                              shared
 kept: for other slices; implied: by another undo; shared: until its last slice
 """
 
@@ -145,7 +149,7 @@ def plan_of(name: str) -> Plan:
 
 
 def text_of(plan: Plan, depth: Depth, width: int = PIPE_WIDTH) -> str:
-    return "".join(f"{line.text}\n" for line in PlanView(plan, depth, "to deploy it").shown(width))
+    return "".join(f"{with_tabs(line.text)}\n" for line in plan_lines(plan, depth, width, "to deploy it"))
 
 
 def kept_word_for_word(lines: list[str]) -> Iterator[bool]:
@@ -173,9 +177,26 @@ def test_scripts_show_what_commands_read_and_each_script_once() -> None:
     assert text_of(SMALL, Depth.SCRIPTS) == whole + SCRIPTS_END
 
 
+def on_screen(plan: Plan, depth: Depth, *, terminal: bool) -> str:
+    output = io.BytesIO()
+    screen = screen_of(output, terminal=terminal)
+    screen.show_lines(lambda width: plan_lines(plan, depth, width, "to deploy it"))
+    return output.getvalue().decode()
+
+
 def test_on_a_pipe_it_is_the_same_text() -> None:
-    view = PlanView(SMALL, Depth.COMMANDS, "to deploy it")
-    assert "".join(f"{line}\n" for line in view.lines()) == COMMANDS
+    assert on_screen(SMALL, Depth.COMMANDS, terminal=False) == COMMANDS
+
+
+def test_a_terminal_has_the_same_text_in_colour() -> None:
+    shown = on_screen(SMALL, Depth.COMMANDS, terminal=True)
+    assert re.sub(r"\x1b\[[0-9;]*m", "", shown) == COMMANDS != shown
+
+
+def test_a_terminal_cuts_no_line() -> None:
+    text = "x" * 200
+    plan = Plan((Stage("look", (Step("h", "it", (Command(("cat",), f"{text}\n"),)),)),))
+    assert f"\n{text}\n" in on_screen(plan, Depth.SCRIPTS, terminal=True)
 
 
 def test_where_columns_have_no_room_they_stand_below_each_other() -> None:
