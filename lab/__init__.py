@@ -1,4 +1,4 @@
-"""An embedded cloud: workers, a network node, an internet and a manager in Linux namespaces of one machine."""
+"""An embedded cloud in Linux namespaces of one machine: workers, a network node, an internet and a manager."""
 
 from lab.cloud import Lab, NodeStatus
 from lab.console import GuestConsole

@@ -14,7 +14,7 @@ TERMINAL_VARIABLES = ("TERM", "COLORTERM")
 
 
 def parse(words: list[str]) -> argparse.Namespace:
-    """The command line; words after HOST or `run` belong to the command, options included."""
+    """Parse the command line; words after HOST or `run` belong to the command, options included."""
     parser = argparse.ArgumentParser(prog="python3 -m lab", description=sys.modules["lab"].__doc__)
     parser.add_argument("--name", default="default", help="which lab; several can be up side by side")
     parser.add_argument("--workers", type=int, default=2, help="how many workers `up` brings up")
@@ -39,23 +39,23 @@ def become_root() -> None:
     if os.geteuid() == 0:
         return
     os.environ[paths.CALLER_PATH_VARIABLE] = os.environ.get("PATH", os.defpath)
-    # -B: no byte code that belongs to root in the user's project.
+    # -B: root's byte code must not end up in the user's project.
     os.execvp("sudo", ["sudo", "--preserve-env", "--", sys.executable, "-B", "-m", "lab", *sys.argv[1:]])  # noqa: S606 - no shell is what is wanted
 
 
 def replace_by(argv: list[str], environment: dict[str, str]) -> NoReturn:
-    """Become the command: its terminal, signals and exit status are then nobody else's business."""
+    """Replace this process by the command, so that terminal, signals and exit status belong to it alone."""
     sys.stdout.flush()
     os.execvpe(argv[0], argv, environment)  # noqa: S606 - as above
 
 
 def report(line: str) -> None:
-    """Progress goes to standard error: what `image` prints is its path and nothing else."""
+    """Print progress to standard error, because the only output of `image` is its path."""
     print(f"lab: {line}", file=sys.stderr, flush=True)
 
 
 def print_status(lab: Lab) -> int:
-    """A line per part; 1 when one of them is not up."""
+    """Print a line per part; return 1 when one of them is not up."""
     parts = lab.status()
     for part in parts:
         state = "up" if part.ready else "booting" if part.pid else "down"
@@ -64,7 +64,7 @@ def print_status(lab: Lab) -> int:
 
 
 def main() -> int:
-    """Do what the command line says."""
+    """Run the command line."""
     arguments = parse(sys.argv[1:])
     become_root()
     try:

@@ -1,4 +1,4 @@
-"""The accounts of a host: the machine's system accounts, none of its people, and the user the product logs in as."""
+"""The accounts of a host: the machine's system accounts without its people, and the SSH user of the product."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FIRST_PERSON = 1000
-NOBODY = 65534
+OVERFLOW_UID = 65534
 UID = GID = 1000
 KVM_GROUP = "kvm"
 
@@ -19,7 +19,7 @@ def _records(path: Path) -> Iterator[list[str]]:
 
 
 def _is_system(number: str) -> bool:
-    return number.isdecimal() and (int(number) < FIRST_PERSON or int(number) == NOBODY)
+    return number.isdecimal() and (int(number) < FIRST_PERSON or int(number) == OVERFLOW_UID)
 
 
 def _text(records: list[list[str]]) -> str:
@@ -27,10 +27,10 @@ def _text(records: list[list[str]]) -> str:
 
 
 def files(user: str, etc: Path = Path("/etc")) -> dict[str, str]:
-    """The texts of passwd, shadow, group and gshadow, by name.
+    """Return the texts of passwd, shadow, group and gshadow, by name.
 
-    Every password is `*`: no login by password, yet, unlike `!`, not a locked account, which sshd under `UsePAM no`
-    refuses even with a key.
+    Every password is `*`, which allows no login by password. Unlike `!` it is no locked account, which sshd with
+    `UsePAM no` refuses even with a key.
     """
     people = [record for record in _records(etc / "passwd") if _is_system(record[2]) and record[0] != user]
     groups = [[name, "x", gid, ""] for name, _, gid, *_ in _records(etc / "group") if _is_system(gid) and name != user]
@@ -50,5 +50,5 @@ def files(user: str, etc: Path = Path("/etc")) -> dict[str, str]:
 
 
 def kvm_gid(etc: Path = Path("/etc")) -> int | None:
-    """The group that may open /dev/kvm, None where the machine has no such group."""
+    """Return the group that may open /dev/kvm, or None where the machine has no such group."""
     return next((int(record[2]) for record in _records(etc / "group") if record[0] == KVM_GROUP), None)

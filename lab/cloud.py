@@ -1,4 +1,4 @@
-"""A whole lab: its hosts, its switch and its manager, brought up, entered and taken down as one."""
+"""A whole lab: its hosts, its switch and its manager, started, entered and removed together."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ class NodeStatus:
 
 
 class Lab(Entry):
-    """One lab by name; making the object starts nothing. What it does with namespaces and mounts needs root."""
+    """One lab by name; creating the object starts nothing.
+
+    The methods that use namespaces and mounts need root.
+    """
 
     def __init__(
         self, name: str = "default", workers: int = 2, report: Callable[[str], None] = lambda _line: None
@@ -44,38 +47,38 @@ class Lab(Entry):
 
     @property
     def database(self) -> Path:
-        """The database.yaml that describes this lab."""
+        """Return the database.yaml that describes this lab."""
         return self.files.database
 
     @property
     def key_file(self) -> Path:
-        """The manager's private key, whose public half every worker and the network node accept."""
+        """Return the manager's private key; every worker and the network node accept its public half."""
         return self.files.key
 
     @property
     def image(self) -> Path:
-        """The guest image, built first if there is none of this recipe."""
+        """Return the guest image; build it first if the present recipe has none."""
         return guest.image(self.report)
 
     @property
     def hosts(self) -> list[Host]:
-        """The hosts asked for and those left from an `up` with more workers."""
+        """Return the requested hosts and those left from an `up` with more workers."""
         return topology.hosts(max(self.workers, len(list(self.nodes_folder.glob("worker*")))))
 
     def status(self) -> list[NodeStatus]:
-        """Every part of the lab, the switch first."""
+        """Return the status of every part of the lab, the switch first."""
         parts = [(SWITCH, ""), *((host.name, host.address) for host in self.hosts)]
         nodes = [(self.node(name), address) for name, address in parts]
         return [NodeStatus(node.name, address, node.pid, node.ready) for node, address in nodes]
 
     def up(self) -> None:
-        """Bring up what is not up; hosts that live are left alone, whatever state a crash left the rest in."""
+        """Start every part that is down; running hosts stay untouched, whatever state a crash left the rest in."""
         caller = paths.caller()
         with self._locked():
             image = self.image
             accel = guest.accel(image, self.report)
             self.folder.mkdir(exist_ok=True)
-            # The product puts its database, the lock and the previous version beside it there.
+            # The product writes its database here, with its lock and its previous version.
             caller.own(self.folder)
             self.nodes_folder.mkdir(mode=0o700, exist_ok=True)
             self.files.make_key(caller)
@@ -83,7 +86,7 @@ class Lab(Entry):
             self.files.write_database(caller, self.hosts, image, accel)
 
     def down(self) -> None:
-        """End every process of the lab and delete all it has on disk; a lab that is not there is no error."""
+        """End every process of the lab and delete its files; a lab that does not exist is no error."""
         with self._locked():
             nodes = [Node(folder) for folder in self.nodes_folder.glob("*")]
             with ThreadPoolExecutor() as pool:
@@ -92,24 +95,24 @@ class Lab(Entry):
                 shutil.rmtree(self.folder)
 
     def stop_host(self, name: str) -> None:
-        """Pull the plug of a host; it is gone, with all its processes, when this returns."""
+        """Power a host off at once; all its processes have ended when this returns."""
         self.node(self._host(name).name).kill()
 
     def start_host(self, name: str) -> None:
-        """Boot a host again, its disk as it was; nothing happens when it runs."""
+        """Boot a host again with its present disk; a running host stays untouched."""
         with self._locked():
             self._boot([self._host(name)])
 
     def cut(self, name: str) -> None:
-        """Take the host's management link down at the switch: nothing answers, not even with a refusal."""
+        """Set the host's management link down at the switch: no packet is answered, not even with a refusal."""
         switch.set_management_link(self.node(SWITCH), self._host(name), "down")
 
-    def mend(self, name: str) -> None:
-        """Take it up again."""
+    def reconnect(self, name: str) -> None:
+        """Set the link up again."""
         switch.set_management_link(self.node(SWITCH), self._host(name), "up")
 
     def set_round_trip(self, milliseconds: float) -> None:
-        """Make the way between the manager and every host so long; 0 makes it short again. Bandwidth has no limit."""
+        """Set the round trip time between the manager and every host; 0 removes it. Bandwidth stays unlimited."""
         bridges, relay = self.node(SWITCH), self.node(RELAY)
         switch.shorten(bridges, relay)
         if milliseconds:
@@ -117,7 +120,7 @@ class Lab(Entry):
             _wait(relay, lambda: relay.ready, HOLD_SECONDS, "starts")
 
     def _boot(self, hosts: list[Host]) -> None:
-        """Boot what is dead; all over again when a part that had been killed just before was not dead yet."""
+        """Boot the hosts that are down; try again when a part that had just been killed still seemed to run."""
         alive = [node for node in map(self.node, [SWITCH, *(host.name for host in hosts)]) if node.pid]
         try:
             self._boot_once(hosts)
@@ -127,7 +130,7 @@ class Lab(Entry):
             self._boot(hosts)
 
     def _boot_once(self, hosts: list[Host]) -> None:
-        """Start those of the hosts that are dead, all at once, and see that all of them are plugged in."""
+        """Start the hosts that are down, all at once, and plug all of them in."""
         bridges = self.node(SWITCH)
         if bridges.pid is None:
             switch.start(bridges)
@@ -137,7 +140,7 @@ class Lab(Entry):
             self._start(host)
         _wait(bridges, lambda: bridges.ready, HOLD_SECONDS, "starts")
         for host in hosts:
-            self._plug_in(host, anew=host in dead)
+            self._plug_in(host, is_new=host in dead)
         for host in hosts:
             self._wait_for_boot(self.node(host.name))
 
@@ -152,11 +155,11 @@ class Lab(Entry):
             manager.make_key(host_key, host.name)
         node.start(HOST_NAMESPACES, ["lab.init", str(node.folder), host.name])
 
-    def _plug_in(self, host: Host, *, anew: bool) -> None:
+    def _plug_in(self, host: Host, *, is_new: bool) -> None:
         node, bridges = self.node(host.name), self.node(SWITCH)
-        if anew:
+        if is_new:
             _wait(node, lambda: node.pid is not None, HOLD_SECONDS, "starts")
-        if anew or not switch.is_plugged(bridges, host):
+        if is_new or not switch.is_plugged(bridges, host):
             switch.plug(bridges, host, node)
             if node.ready and host.is_node:
                 for command in daemons.RENEW_TRUNK:
@@ -176,7 +179,7 @@ class Lab(Entry):
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One change at a time: the lock is on the folder of all labs, for a lab's own comes and goes."""
+        """Hold the lock of all changes; it is on the folder of all labs, because a lab's own folder comes and goes."""
         if os.geteuid() != 0:
             raise LabError("namespaces and mounts need root")
         with paths.locked(paths.lab_dir()):

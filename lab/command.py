@@ -1,4 +1,4 @@
-"""Runs one program of the machine and turns its failure into a LabError."""
+"""One program of the machine: run it, and turn its failure into a LabError."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lab.errors import LabError
 
-# What a program started by the lab finds in its environment: nothing of the caller's leaks into a host.
+# The environment of programs that the lab starts; no variable of the caller reaches a host.
 SYSTEM_ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LANG": "C.UTF-8",
@@ -17,7 +17,7 @@ SYSTEM_ENVIRONMENT = {
 
 
 def run(argv: Sequence[str | Path], *, stdin: str = "", cwd: Path | None = None, check: bool = True) -> str:
-    """Run it to its end and return its standard output; LabError with its last words when it fails."""
+    """Run a program to its end and return its standard output; raise LabError with its last words when it fails."""
     words = [str(word) for word in argv]
     try:
         done = subprocess.run(

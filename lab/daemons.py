@@ -1,4 +1,4 @@
-"""The daemons of each kind of host, as data: what runs, how one sees that it answers, what is set once it does."""
+"""The daemons of each kind of host, as data: the program, the sign that it answers, and the command that follows."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from lab.disk import OVS_DATABASE
 from lab.topology import DATA_PORT, INTERNET_ADDRESS, SSH_PORT, Host, Role
 
 BRIDGE = "br-int"
-# ovs-vswitchd goes on listening to a trunk port that is gone, though one of the same name has taken its place. Two
-# transactions: within one it would see no change.
+# ovs-vswitchd keeps a trunk port that is gone, even when a new device has its name. In a single transaction it would
+# see no change, so there are two.
 RENEW_TRUNK = (
     ("ovs-vsctl", "--timeout=20", "--if-exists", "del-port", BRIDGE, DATA_PORT),
     ("ovs-vsctl", "--timeout=20", "add-port", BRIDGE, DATA_PORT),
@@ -22,7 +22,7 @@ OVS_SOCKET = "/run/openvswitch/db.sock"
 class Daemon:
     """A program that stays in the foreground and is started again when it ends.
 
-    `answers` is the TCP address or UNIX socket that takes connections once it is up; `then` runs after that.
+    `answers` is the TCP address or UNIX socket that accepts connections once it is up; `then` runs after that.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Daemon:
     then: tuple[str, ...] | None = None
 
     def is_answering(self) -> bool:
-        """Whether a connection is taken at this moment."""
+        """Return whether the daemon accepts a connection now."""
         if self.answers is None:
             return True
         family = socket.AF_UNIX if isinstance(self.answers, str) else socket.AF_INET
@@ -40,10 +40,10 @@ class Daemon:
 
 
 def _open_vswitch() -> list[Daemon]:
-    """ovsdb-server and ovs-vswitchd with br-int in user space, for which no kernel module is needed.
+    """Return ovsdb-server and ovs-vswitchd with br-int in user space, which needs no kernel module.
 
-    TCP through it stalls unless user-space TSO is on before ovs-vswitchd starts: checksums left to offload are never
-    filled in. ens4 has no tag: it is the trunk that carries every VLAN.
+    TCP through it stalls unless user-space TSO is on before ovs-vswitchd starts: offloaded checksums are never filled
+    in. ens4 has no tag: it is the trunk that carries every VLAN.
     """
     settings = "ovs-vsctl --no-wait init -- set Open_vSwitch . other_config:userspace-tso-enable=true"
     bridge = (
@@ -60,7 +60,7 @@ def _open_vswitch() -> list[Daemon]:
 
 
 def _internet() -> list[Daemon]:
-    """A resolver that answers every name with its own address, and a web page."""
+    """Return a resolver that answers every name with its own address, and a web page."""
     dnsmasq = (
         "dnsmasq --keep-in-foreground --conf-file=/dev/null --pid-file --no-resolv --no-hosts --user=root "
         f"--bind-interfaces --listen-address={INTERNET_ADDRESS} --address=/#/{INTERNET_ADDRESS}"
@@ -73,9 +73,9 @@ def _internet() -> list[Daemon]:
 
 
 def of(host: Host) -> list[Daemon]:
-    """The daemons of this host, in the order in which they start."""
+    """Return the daemons of this host, in the order in which they start."""
     if host.role is Role.INTERNET:
         return _internet()
-    # The full path: sshd starts itself again for every connection and refuses to without it.
+    # sshd starts itself again for every connection, which needs the full path.
     sshd = Daemon("sshd", ("/usr/sbin/sshd", "-D", "-e"), answers=(host.address, SSH_PORT))
     return [*_open_vswitch(), sshd]

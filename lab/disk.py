@@ -1,7 +1,7 @@
-"""What stands on a host's disk when it is new: the upper layer of an overlay over the machine's own `/`.
+"""The content of a new host's disk: the upper layer of an overlay over the machine's own `/`.
 
-The machine lends its programs and libraries. What belongs to it alone (people's files, keys, logs, the state of its own
-daemons) is hidden by opaque folders, and every file of /etc that names the host or its users is the host's own.
+The machine lends its programs and libraries. Its private parts (people's files, keys, logs, the state of its own
+daemons) are hidden by opaque folders. Every file of /etc that names the host or its users is the host's own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lab.command import run
 from lab.paths import ROOT
 from lab.topology import INTERNET_ADDRESS, SSH_PORT, SSH_USER, Host
 
-# overlayfs shows nothing of the lower layer under a folder that carries this (Documentation/filesystems/overlayfs.rst).
+# overlayfs hides the lower layer under a folder with this attribute (Documentation/filesystems/overlayfs.rst).
 OPAQUE = "trusted.overlay.opaque"
 HIDDEN = [
     *("home", "root", "srv", "mnt", "media"),
@@ -29,7 +29,7 @@ Defaults secure_path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 root ALL=(ALL:ALL) ALL
 @includedir /etc/sudoers.d
 """
-# Without the machine's own PAM stack, which may ask a directory service that the host cannot reach.
+# The machine's own PAM stack may use a directory service that the host cannot reach.
 PAM_SUDO = "auth required pam_unix.so\naccount required pam_unix.so\nsession required pam_permit.so\n"
 NSSWITCH = "passwd: files\ngroup: files\nshadow: files\ngshadow: files\nhosts: files dns\n"
 OVS_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
@@ -37,13 +37,13 @@ OVS_DATABASE = "/etc/openvswitch/conf.db"
 
 
 class Disk:
-    """The files under one upper layer, written with the owner and mode they have on the host."""
+    """The files of one upper layer, written with the owner and mode that they have on the host."""
 
     def __init__(self, upper: Path) -> None:
         self.upper = upper
 
     def folder(self, path: str, mode: int = 0o755, uid: int = 0, gid: int = 0) -> Path:
-        """Make a folder; parents that the machine has too get its modes, for an upper folder's mode is the one seen."""
+        """Create a folder; its parents get the machine's modes, because an upper folder's mode is the visible one."""
         target = self.upper / path.lstrip("/")
         for missing in [p for p in reversed(target.parents) if p.is_relative_to(self.upper) and not p.exists()]:
             lower = Path("/") / missing.relative_to(self.upper)
@@ -55,7 +55,7 @@ class Disk:
         return target
 
     def hide(self, path: str, mode: int = 0o755) -> None:
-        """Make a folder that is empty whatever the machine has there."""
+        """Create a folder that is empty on the host, whatever the machine has there."""
         os.setxattr(self.folder(path, mode), OPAQUE, b"y")
 
     def write(self, path: str, text: str, mode: int = 0o644, uid: int = 0, gid: int = 0) -> None:
@@ -69,7 +69,7 @@ class Disk:
 
 
 def install(upper: Path, host: Host, lab_dir: Path, authorized_key: str, host_key: str) -> None:
-    """Fill an empty upper layer; OSError where its filesystem cannot mark a folder opaque."""
+    """Fill an empty upper layer; raise OSError where its filesystem cannot mark a folder opaque."""
     shutil.rmtree(upper, ignore_errors=True)
     upper.mkdir(mode=0o755)
     disk = Disk(upper)
@@ -80,9 +80,9 @@ def install(upper: Path, host: Host, lab_dir: Path, authorized_key: str, host_ke
     for name, text in accounts.files(SSH_USER).items():
         disk.write(f"etc/{name}", text, 0o640 if name.endswith("shadow") else 0o644)
     disk.write("etc/hostname", f"{host.name}\n")
-    # sudo looks its own host up: without this line every sudo waits for a resolver.
+    # sudo looks up its own host: without this line every sudo waits for a resolver.
     disk.write("etc/hosts", f"127.0.0.1 localhost\n{host.address} {host.name}\n")
-    # Where there is no route to it this fails at once; where there is, it answers: it never hangs.
+    # Without a route to the resolver a look-up fails at once; with one it is answered. It never hangs.
     disk.write("etc/resolv.conf", f"nameserver {INTERNET_ADDRESS}\noptions timeout:1 attempts:1\n")
     disk.write("etc/nsswitch.conf", NSSWITCH)
     disk.write("etc/sudoers", SUDOERS, 0o440)

@@ -1,4 +1,4 @@
-"""Running commands inside a lab: in a host as one of its users, or in the manager's network as whoever asked."""
+"""Commands inside a lab: in a host as one of its users, or in the manager's network as the caller."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ Result = subprocess.CompletedProcess[str]
 
 
 class Entry:
-    """The doors into one lab's namespaces."""
+    """The entry into one lab's namespaces."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.nodes_folder = folder / "hosts"
 
     def node(self, name: str) -> Node:
-        """The process behind a host, or behind the switch."""
+        """Return the process of a host or of the switch."""
         return Node(self.nodes_folder / name)
 
     def host_argv(self, host: str, argv: Sequence[str], user: str | None = None) -> list[str]:
-        """The argv that runs a command inside a host, as root or as the user; no shell reads it on the way."""
+        """Return the argv that runs a command inside a host, as root or as the user; no shell reads it on the way."""
         door = self.node(host).enter("--mount", "--net", "--uts", "--ipc", "--pid")
         become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--reset-env", "--"]
         return [*door, *(become if user else []), *argv]
 
     def manager_argv(self, argv: Sequence[str]) -> list[str]:
-        """The argv that runs a command in the manager's network, as the user behind sudo."""
+        """Return the argv that runs a command in the manager's network, as the user behind sudo."""
         caller = paths.caller()
         become = ["setpriv", f"--reuid={caller.uid}", f"--regid={caller.gid}", "--init-groups", "--"]
         return [*self.node(MANAGER).enter("--net"), *(become if caller.uid else []), *argv]
@@ -49,7 +49,7 @@ class Entry:
         timeout: float = 60,
         user: str | None = None,
     ) -> Result:
-        """Run a command inside a host to its end; LabError with its last words if it fails and `check` is set."""
+        """Run a command inside a host to its end; with `check`, raise LabError with its last words if it fails."""
         done = _finish(self.host_argv(host, argv, user), SYSTEM_ENVIRONMENT, "/", input, timeout)
         return _checked(done, host, argv) if check else done
 
@@ -61,7 +61,7 @@ class Entry:
         check: bool = True,
         timeout: float = 60,
     ) -> Result:
-        """Run a command in the manager's network to its end; LabError as for `exec`."""
+        """Run a command in the manager's network to its end; errors are those of `exec`."""
         done = _finish(self.manager_argv(argv), paths.caller().environment(), None, input, timeout)
         return _checked(done, MANAGER, argv) if check else done
 
@@ -76,7 +76,7 @@ class Entry:
 
 
 def _finish(argv: list[str], env: Mapping[str, str], cwd: str | None, text: str | None, timeout: float) -> Result:
-    # Never the terminal's input: what a command in a test reads is what the test says.
+    # A command in a test reads the test's text, never the terminal.
     source: dict[str, Any] = {"stdin": subprocess.DEVNULL} if text is None else {"input": text}
     return subprocess.run(
         argv, env=env, cwd=cwd, timeout=timeout, capture_output=True, text=True, errors="replace", check=False, **source

@@ -1,4 +1,4 @@
-"""The lab's one exception, and the wait that raises it."""
+"""The exception of the lab, and the wait that raises it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ POLL_SECONDS = 0.02
 
 
 class LabError(Exception):
-    """The lab cannot do what was asked; the text is a sentence for whoever runs it."""
+    """A failure of the lab; the text is a sentence for the user of the lab."""
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Return as soon as the condition holds; LabError naming `what` when it does not within that time."""
+    """Return as soon as the condition holds; raise LabError, which names `what`, after that time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

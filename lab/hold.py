@@ -1,6 +1,6 @@
 """`python -m lab.hold FOLDER [BRIDGE...]`: keeps one network namespace open, with these bridges in it.
 
-The switch and the manager are such namespaces; everything but the network is the machine's own.
+The switch and the manager are such namespaces; all but the network is the machine's own.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ NO_IPV6 = Path("/proc/sys/net/ipv6/conf/default/disable_ipv6")
 
 
 def prepare_network(bridges: Sequence[str] = ()) -> None:
-    """Give a fresh network namespace its loopback and bridges.
+    """Set up loopback and bridges in a new network namespace.
 
-    Hosts have IPv6 as Debian has it; the switch, which holds the bridges, does not take part.
+    Hosts have IPv6 as in Debian; the switch, which holds the bridges, takes no part in it.
     """
     if bridges and NO_IPV6.exists():
         NO_IPV6.write_text("1")
     lines = ["link set lo up"]
     for bridge in bridges:
-        # No snooping: it would hold multicast back until it has seen a querier, and there is none.
+        # Snooping would hold multicast back until it has seen a querier, and there is none.
         lines += [f"link add {bridge} type bridge mcast_snooping 0", f"link set {bridge} up"]
     run(["ip", "-batch", "-"], stdin="\n".join(lines) + "\n")
 
 
 def main() -> None:
-    """Hold until killed."""
+    """Hold the namespace until killed."""
     folder, *bridges = sys.argv[1:]
     prepare_network(bridges)
     state = node.claim(Path(folder))

@@ -1,7 +1,7 @@
-"""`python -m lab.init FOLDER HOST`: pid 1 of a host. Makes its file tree, starts its daemons, reaps what ends.
+"""`python -m lab.init FOLDER HOST`: pid 1 of a host. It mounts the file tree, starts daemons and reaps processes.
 
-Daemons that put themselves into the background become children of pid 1; one that does not wait for them collects
-zombies until the process table is full.
+Daemons that go into the background become children of pid 1. Without a wait for them, zombies would fill the process
+table.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ END_SECONDS = 1.0
 
 
 class Init:
-    """The daemons of one host by pid, each with the moment it was started."""
+    """The daemons of one host by pid, each with the time of its start."""
 
     def __init__(self) -> None:
         self.running: dict[int, tuple[Daemon, float]] = {}
 
     def start(self, daemon: Daemon) -> None:
-        """Start it with its output in /var/log; the signals Python ignores are as a program expects them."""
+        """Start a daemon with its output in /var/log, and with default handlers for signals that Python ignores."""
         log = os.open(f"/var/log/{daemon.name}.console", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
         null = os.open(os.devnull, os.O_RDONLY)
         pid = os.posix_spawnp(
@@ -49,14 +49,14 @@ class Init:
         self.running[pid] = (daemon, time.monotonic())
 
     def start_and_wait(self, daemon: Daemon) -> None:
-        """Start it, wait until it answers and run what has to follow."""
+        """Start a daemon, wait until it answers and run the command that follows."""
         self.start(daemon)
         wait_until(daemon.is_answering, DAEMON_SECONDS, f"{daemon.name} answers")
         if daemon.then:
             run(daemon.then)
 
     def reap_forever(self) -> NoReturn:
-        """Collect every child that ends, and start a daemon that ended again, not more often than once a second."""
+        """Reap every child that ends, and restart an ended daemon, at most once a second."""
         while True:
             pid, _ = os.waitpid(-1, 0)
             daemon, started = self.running.pop(pid, (None, 0.0))
@@ -66,7 +66,7 @@ class Init:
 
 
 def wait_for_cable(address: str) -> None:
-    """Wait until the host's management port is plugged in and has its address, for as long as that takes."""
+    """Wait without a limit until the host's management port is plugged in and has its address."""
     while True:
         with socket.socket() as probe:
             try:
@@ -78,7 +78,7 @@ def wait_for_cable(address: str) -> None:
 
 
 def set_up_kernel(host: Host) -> None:
-    """The host's name and network defaults; a new namespace inherits forwarding from a machine that runs Docker."""
+    """Set the host's name and network defaults; a namespace would inherit forwarding from a machine with Docker."""
     socket.sethostname(host.name)
     Path("/proc/sys/net/ipv4/ip_forward").write_text("0")
     hold.prepare_network()
@@ -87,7 +87,7 @@ def set_up_kernel(host: Host) -> None:
 
 
 def end(_number: int, _frame: FrameType | None) -> NoReturn:
-    """On SIGTERM: ask every process of the host to end, wait a little, and leave; the kernel ends those that stayed."""
+    """Ask every process of the host to end on SIGTERM, wait a little, and exit; the kernel ends the rest."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.kill(-1, signal.SIGTERM)
     deadline = time.monotonic() + END_SECONDS
@@ -104,7 +104,7 @@ def main() -> None:
     """Boot, announce it, and stay."""
     folder, host = Path(sys.argv[1]), topology.host(sys.argv[2])
     signal.signal(signal.SIGTERM, end)
-    set_up_kernel(host)  # before anybody can plug a cable into it
+    set_up_kernel(host)  # before a cable is plugged in
     state = node.claim(folder)
     root.enter(folder, host)
     wait_for_cable(host.address)

@@ -1,4 +1,4 @@
-"""What the manager has in the lab's folder: its key pair, and the database.yaml that tells the product of the lab."""
+"""The manager's files in the lab's folder: its key pair, and the database.yaml that describes the lab."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ TEMPLATE = Path(__file__).with_name("database.yaml.in")
 
 @dataclass(frozen=True)
 class ManagerFiles:
-    """The paths of these files."""
+    """The paths of the manager's files."""
 
     folder: Path
 
     @property
     def key(self) -> Path:
-        """The private key of the manager; the public one is beside it, with `.pub`."""
+        """Return the private key of the manager; the public one has the suffix `.pub`."""
         return self.folder / "id_ed25519"
 
     @property
     def known_hosts(self) -> Path:
-        """Left to the product, which accepts and remembers each host's key at its first connection."""
+        """Return the file in which the product remembers each host's key from the first connection."""
         return self.folder / "known_hosts"
 
     @property
     def database(self) -> Path:
-        """The product's state file; the lab writes it once and never touches it again."""
+        """Return the product's state file; the lab writes it once and never changes it again."""
         return self.folder / "database.yaml"
 
     def make_key(self, caller: Caller) -> None:
-        """Make the key pair unless there is one."""
+        """Create the key pair unless it exists."""
         if not self.key.exists():
             make_key(self.key, "cloud-repositorio lab")
         caller.own(self.key, self.key.with_name("id_ed25519.pub"))
 
     def write_database(self, caller: Caller, hosts: Sequence[Host], image: Path, accel: str) -> None:
-        """Write database.yaml unless there is one: its slices must survive another `up`."""
+        """Write database.yaml unless it exists: its slices must survive another `up`."""
         if self.database.exists():
             return
         workers = ", ".join(f'"{host.address}"' for host in hosts if host.role is Role.WORKER)
@@ -70,14 +70,14 @@ class ManagerFiles:
 
 
 def quoted(path: Path) -> str:
-    """The path as a YAML double-quoted scalar."""
+    """Return the path as a YAML double-quoted scalar."""
     return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def make_key(path: Path, comment: str) -> None:
-    """Make an ed25519 key without a passphrase; a half-written one never has the final name.
+    """Create an ed25519 key without a passphrase; a half-written one never gets the final name.
 
-    It is made in a folder of its own: the ssh-keygen of an `up` that was killed may still be writing.
+    It is created in a separate folder, because the ssh-keygen of an `up` that was killed may still be writing.
     """
     with TemporaryDirectory(prefix=path.name, dir=path.parent) as folder:
         new = Path(folder) / "key"

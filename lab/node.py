@@ -1,7 +1,7 @@
-"""A node is a process that holds namespaces; it is alive as long as it holds the lock on its state file.
+"""Nodes: processes that hold namespaces; a node is alive as long as it holds the lock on its state file.
 
-A lock rather than a pid in a file: the kernel drops it when the process ends, however it ends, so nothing goes stale,
-and F_GETLK names the holder, so no pid that has become somebody else's is ever signalled.
+The kernel drops the lock however the process ends, so it cannot become stale like a pid in a file. F_GETLK names the
+holder, so a pid that another process has taken over is never signalled.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TERM_SECONDS = 3.0
 
 
 def claim(folder: Path) -> int:
-    """Become the node of this folder for the rest of this process's life; BlockingIOError when it has one already."""
+    """Make this process the node of this folder; raise BlockingIOError when the folder has one already."""
     descriptor = os.open(folder / "state", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.ftruncate(descriptor, 0)
@@ -36,12 +36,12 @@ def claim(folder: Path) -> int:
 
 
 def announce_ready(descriptor: int) -> None:
-    """Say through the state file that everything this node has to do before others may use it is done."""
+    """Record in the state file that the node is ready for use."""
     os.pwrite(descriptor, READY.encode(), 0)
 
 
 class Node:
-    """One such process, seen from outside through its folder."""
+    """One node, seen from outside through its folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -49,7 +49,7 @@ class Node:
 
     @property
     def pid(self) -> int | None:
-        """Its pid as the machine sees it, None when it is dead."""
+        """Return the node's pid on the machine, or None when it is dead."""
         try:
             descriptor = os.open(self.folder / "state", os.O_RDONLY)
         except FileNotFoundError:
@@ -63,17 +63,17 @@ class Node:
 
     @property
     def ready(self) -> bool:
-        """Whether it is alive and has announced that it is ready."""
+        """Return whether the node is alive and has announced that it is ready."""
         return self.pid is not None and (self.folder / "state").read_text() == READY
 
-    def start(self, namespaces: Sequence[str], program: Sequence[str], beside: Node | None = None) -> None:
+    def start(self, namespaces: Sequence[str], program: Sequence[str], inside: Node | None = None) -> None:
         """Start `python -m PROGRAM` in new namespaces (arguments of unshare(1)) without waiting for it.
 
-        With `beside` they are that node's own (arguments of nsenter(1)). `setsid --fork` makes it nobody's child: it
-        outlives this process and leaves no zombie to it.
+        With `inside`, the namespaces are that node's (arguments of nsenter(1)). `setsid --fork` detaches the process:
+        it outlives this one and leaves no zombie.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        door = beside.enter(*namespaces) if beside else ["unshare", *namespaces, "--"]
+        door = inside.enter(*namespaces) if inside else ["unshare", *namespaces, "--"]
         argv = ["setsid", "--fork", *door, sys.executable, "-B", "-m", *program]
         with (self.folder / "console.log").open("ab") as console:
             subprocess.run(
@@ -87,16 +87,16 @@ class Node:
             )
 
     def enter(self, *namespaces: str) -> list[str]:
-        """The argv prefix that runs a command in these namespaces of the node (options of nsenter(1))."""
+        """Return the argv prefix that runs a command in these namespaces of the node (options of nsenter(1))."""
         pid = self.pid
         if pid is None:
             raise LabError(f"{self.name} is down")
         return [NSENTER, f"--target={pid}", *namespaces, "--"]
 
     def kill(self, *, gently: bool = False) -> None:
-        """End it and everything in its PID namespace, and return when the last of it is gone.
+        """End the node and everything in its PID namespace, and return when all of it has ended.
 
-        The lock is dropped a moment before the kernel has ended the rest of the namespace; the pidfd tells the end.
+        The lock is dropped a moment before the kernel has ended the rest of the namespace, so the pidfd is awaited.
         """
         pid = self.pid
         if pid is None:
@@ -106,7 +106,7 @@ class Node:
         except ProcessLookupError:
             return
         try:
-            if self.pid == pid:  # still the holder now that the descriptor pins it: nobody else can be hit
+            if self.pid == pid:  # the descriptor now pins the holder, so no other process can be signalled
                 self._signal(process, gently=gently)
         finally:
             os.close(process)
@@ -123,7 +123,7 @@ class Node:
         raise LabError(f"{self.name} does not end, not even by SIGKILL")
 
     def last_words(self) -> str:
-        """The end of what it wrote on its console, for an error message."""
+        """Return the end of the node's console output, for an error message."""
         console = self.folder / "console.log"
         lines = console.read_text(errors="replace").splitlines() if console.exists() else []
         return "\n".join(lines[-5:]) or "nothing"

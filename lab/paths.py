@@ -1,4 +1,4 @@
-"""Where the lab keeps things, and whose files they are."""
+"""The paths of the lab, and the owner of its files."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from lab.errors import LabError
 ROOT = Path(__file__).resolve().parent.parent
 LAB_DIR_VARIABLE = "CLOUD_LAB_DIR"
 CACHE_VARIABLE = "CLOUD_LAB_CACHE"
-# sudo replaces PATH by its secure_path; the command of `lab run` is looked up in the caller's own.
+# sudo replaces PATH by its secure_path, but the command of `lab run` is searched in the caller's PATH.
 CALLER_PATH_VARIABLE = "CLOUD_LAB_CALLER_PATH"
 
 
 def lab_dir() -> Path:
-    """The folder that holds one folder per lab."""
+    """Return the folder that holds one folder per lab."""
     return Path(os.environ.get(LAB_DIR_VARIABLE) or ROOT / ".lab").resolve()
 
 
 def lab_folder(name: str) -> Path:
-    """The folder of the lab of that name; LabError for a name that could lead out of it."""
+    """Return the folder of the lab of that name; raise LabError for a name that could lead out of it."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,30}", name):
         raise LabError(f"a lab's name is lower-case letters, digits and dashes, not {name!r}")
     return lab_dir() / name
 
 
 def cache_dir() -> Path:
-    """The folder of built guest images, which outlives every lab."""
+    """Return the folder of built guest images, which outlives every lab."""
     return Path(os.environ.get(CACHE_VARIABLE) or ROOT / ".cache" / "guest").resolve()
 
 
 @dataclass(frozen=True)
 class Caller:
-    """The user who asked: the one behind sudo, else root."""
+    """The user who called the program: the one behind sudo, else root."""
 
     uid: int
     gid: int
@@ -47,12 +47,12 @@ class Caller:
     home: str
 
     def own(self, *paths: Path) -> None:
-        """Give these files or folders to the caller."""
+        """Make the caller the owner of these files or folders."""
         for path in paths:
             os.chown(path, self.uid, self.gid)
 
     def environment(self) -> dict[str, str]:
-        """The caller's environment as it was before sudo put root's names into it."""
+        """Return the caller's environment before sudo replaced its names."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SUDO_")}
         path = kept.pop(CALLER_PATH_VARIABLE, None)
         if path:
@@ -61,7 +61,7 @@ class Caller:
 
 
 def caller() -> Caller:
-    """Read from SUDO_UID and SUDO_GID, which sudo sets (sudo(8))."""
+    """Return the caller from SUDO_UID and SUDO_GID, which sudo sets (sudo(8))."""
     uid = int(os.environ.get("SUDO_UID", "0"))
     account = pwd.getpwuid(uid)
     return Caller(uid, int(os.environ.get("SUDO_GID", account.pw_gid)), account.pw_name, account.pw_dir)
@@ -69,7 +69,7 @@ def caller() -> Caller:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """One at a time works in this folder, which is made for the caller where it is missing."""
+    """Hold the lock of this folder; create it for the caller if it is missing."""
     for missing in [parent for parent in (folder.parent, folder) if not parent.exists()]:
         missing.mkdir(parents=True)
         caller().own(missing)

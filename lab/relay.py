@@ -1,8 +1,8 @@
-"""`python -m lab.relay FOLDER DELAY PORT PORT`: a slow cable. Frames of either port leave by the other, DELAY s later.
+"""`python -m lab.relay FOLDER DELAY PORT PORT`: a slow cable, which delays each frame by DELAY s in both directions.
 
-Two packet sockets in the switch's namespace (packet(7)), a queue for each direction, no limit to the bandwidth. Frames
-are passed on with the header that says what is left to the hardware, so that what TCP hands over in one piece of up to
-64 KiB stays in one piece and costs one system call, and no checksum is missing.
+It consists of two packet sockets in the switch's namespace (packet(7)) and a queue for each direction, without a limit
+to the bandwidth. Frames keep the header for hardware offloads. So a segment of TCP of up to 64 KiB stays in one piece
+and costs one system call, and no checksum is missing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lab import node
 
-# From linux/if_packet.h and linux/if_ether.h; Python's socket module does not name them.
+# Constants of linux/if_packet.h and linux/if_ether.h that Python's socket module lacks.
 SOL_PACKET = 263
 PACKET_ADD_MEMBERSHIP = 1
 PACKET_MR_PROMISC = 1
@@ -33,7 +33,7 @@ MOST_AT_ONCE = 64
 
 
 class Direction:
-    """Frames on their way from one port to the other, each with the moment at which it is due."""
+    """Frames on their way from one port to the other, each with the time at which it is due."""
 
     def __init__(self, source: socket.socket, target: socket.socket, delay: float) -> None:
         self.source = source
@@ -43,11 +43,11 @@ class Direction:
 
     @property
     def due(self) -> float | None:
-        """When the next frame leaves; None when there is none."""
+        """Return when the next frame leaves, or None when there is none."""
         return self._queue[0][0] if self._queue else None
 
     def take_in(self) -> None:
-        """Read what has arrived, for so long as nothing else could be late by it."""
+        """Read frames that have arrived, until another task could become late."""
         for _ in range(MOST_AT_ONCE):
             try:
                 frame = self.source.recv(FRAME_BYTES)
@@ -56,7 +56,7 @@ class Direction:
             self._queue.append((time.monotonic() + self._delay, frame))
 
     def let_out(self, now: float) -> None:
-        """Send what is due; a frame that the port does not take is lost, as on a real cable."""
+        """Send the frames that are due; a frame that the port rejects is lost, as on a real cable."""
         while self._queue and self._queue[0][0] <= now:
             frame = self._queue.popleft()[1]
             try:
@@ -66,7 +66,7 @@ class Direction:
 
 
 def port(name: str) -> socket.socket:
-    """All frames that arrive at an interface, and a way to send some."""
+    """Return a socket that receives all frames of an interface and can send frames."""
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     opened.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
     opened.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
@@ -84,7 +84,7 @@ def relay(directions: list[Direction]) -> None:
     sources = {direction.source: direction for direction in directions}
     while True:
         waiting = [due for due in (direction.due for direction in directions) if due is not None]
-        # select() waits to the microsecond, epoll to the millisecond: that would be seen in the round trips.
+        # select() waits to the microsecond; epoll's milliseconds would be visible in the round trips.
         left = max(0.0, min(waiting) - time.monotonic()) if waiting else None
         for source in select.select(list(sources), [], [], left)[0]:
             sources[source].take_in()
@@ -94,7 +94,7 @@ def relay(directions: list[Direction]) -> None:
 
 
 def main() -> None:
-    """Relay until killed."""
+    """Relay frames until killed."""
     folder, delay, one, other = sys.argv[1:]
     here, there = port(one), port(other)
     state = node.claim(Path(folder))

@@ -1,4 +1,4 @@
-"""A host's file tree: its disk over the machine's `/`, with /proc, /sys, /dev, /run and /tmp of its own."""
+"""The file tree of a host: its disk over the machine's `/`, with its own /proc, /sys, /dev, /run and /tmp."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from lab.command import run
 from lab.errors import LabError
 from lab.topology import Host
 
-TTY_GID = 5  # devpts(5): what Debian's and Ubuntu's systemd mount with
-# Each with its major and minor number, as in Documentation/admin-guide/devices.txt.
+TTY_GID = 5  # the group of devpts(5) in Debian's and Ubuntu's systemd
+# Major and minor numbers of Documentation/admin-guide/devices.txt.
 DEVICES = [
     ("null", 1, 3),
     ("zero", 1, 5),
@@ -32,7 +32,7 @@ DEVICE_LINKS = {
 
 
 def enter(folder: Path, host: Host) -> None:
-    """Turn this process's mount namespace, which must be its own, into the host's; everything else is unmounted."""
+    """Make this process's private mount namespace the host's; all other mounts are removed."""
     root = folder / "root"
     root.mkdir(exist_ok=True)
     _mount_disk(folder, root, host)
@@ -43,14 +43,14 @@ def enter(folder: Path, host: Host) -> None:
     for path in ("run/lock", "run/sshd", "run/openvswitch", "run/machine"):
         (root / path).mkdir(mode=0o755)
     _make_devices(root / "dev")
-    os.chdir("/")  # pivot_root(2) takes along whoever stands in the old root itself, and nobody else
+    os.chdir("/")  # pivot_root(2) moves only processes whose working directory is the old root
     run(["pivot_root", root, root / "run" / "machine"])
     run(["umount", "--lazy", "/run/machine"])
     Path("/run/machine").rmdir()
 
 
 def _mount_disk(folder: Path, root: Path, host: Host) -> None:
-    """Mount the overlay; where the filesystem cannot be an upper layer the disk is a tmpfs, new at every boot."""
+    """Mount the overlay; on a filesystem that cannot be an upper layer, a tmpfs that is new at every boot."""
     layers = folder / "disk"
     layers.mkdir(exist_ok=True)
     try:
@@ -58,7 +58,7 @@ def _mount_disk(folder: Path, root: Path, host: Host) -> None:
     except (OSError, LabError):
         run(["mount", "-t", "tmpfs", "-o", "mode=755", "disk", layers])
         _mount_overlay(folder, layers, root, host)
-    if os.path.ismount("/usr"):  # an overlay's lower layer ends at mount points
+    if os.path.ismount("/usr"):  # an overlay's lower layer does not include other mounts
         run(["mount", "--rbind", "-o", "ro", "/usr", root / "usr"])
 
 
@@ -71,13 +71,13 @@ def _mount_overlay(folder: Path, layers: Path, root: Path, host: Host) -> None:
         disk.install(upper, host, lab_folder.parent, authorized_key, host_key)
         installed.touch()
     work.mkdir(exist_ok=True)
-    # Relative paths, for a colon or comma in the project's path would end an option.
+    # Relative paths, because a colon or comma in the project's path would end an option.
     options = f"lowerdir=/,upperdir={upper.name},workdir={work.name}"
     run(["mount", "-t", "overlay", "-o", options, "overlay", root], cwd=layers)
 
 
 def _make_devices(dev: Path) -> None:
-    """A /dev of its own: the machine's would lend its terminals, and the mode of its /dev/kvm is not ours to change."""
+    """Create the host's own /dev: the machine's has its terminals, and the mode of its /dev/kvm must not change."""
     run(["mount", "-t", "tmpfs", "-o", "nosuid,mode=755", "dev", dev])
     for name in ("net", "pts", "shm"):
         (dev / name).mkdir()

@@ -1,6 +1,6 @@
-"""The two Linux bridges of a lab, in a network namespace of their own, and the cables from hosts to them.
+"""The two Linux bridges of a lab, in their own network namespace, and the cables from hosts to them.
 
-A cable is a veth pair. It is made with both ends in place, so nothing ever shows up in the machine's own namespace.
+A cable is a veth pair. Both ends are created in their namespaces, so the machine's own namespace never has one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from lab.command import run
 from lab.node import Node
 from lab.topology import DATA, MANAGER, MGMT, MGMT_PORT, MGMT_PREFIX, Host, switch_port
 
-# A slow cable ends in the first of them; the second is its end in the bridge.
+# A slow cable ends in the first port; the second is its end in the bridge.
 RELAY_PORTS = ("relay-cable", "relay-bridge")
 MANAGER_PORT = switch_port(MANAGER, MGMT)
 
@@ -26,15 +26,15 @@ def _ip(node: Node, lines: Iterable[str]) -> str:
 
 
 def is_plugged(switch: Node, host: Host) -> bool:
-    """Whether all cables of the host are in their bridges, which is the last thing `plug` does."""
+    """Return whether all cables of the host are in their bridges, which is the last act of `plug`."""
     ports = _ip(switch, (f"link show master {bridge}" for bridge in (MGMT, DATA)))
     return all(f" {switch_port(host.name, bridge)}@" in ports for bridge in host.cables.values())
 
 
 def plug(switch: Node, host: Host, node: Node) -> None:
-    """Lay the host's cables anew and give its management port the address and the default route."""
+    """Replace the host's cables and give its management port the address and the default route."""
     ports = {port: switch_port(host.name, bridge) for port, bridge in host.cables.items()}
-    # What is left of a host or a switch that died may still be there: the kernel takes namespaces apart at its leisure.
+    # Remains of a dead host or switch may still exist: the kernel removes namespaces with a delay.
     for port, end in ports.items():
         run([*switch.enter("--net"), "ip", "link", "del", end], check=False)
         run([*node.enter("--net"), "ip", "link", "del", port], check=False)
@@ -54,12 +54,12 @@ def plug(switch: Node, host: Host, node: Node) -> None:
 
 
 def set_management_link(switch: Node, host: Host, state: str) -> None:
-    """Put the switch's end of the management cable `up` or `down`."""
+    """Set the switch's end of the management cable `up` or `down`."""
     _ip(switch, [f"link set {switch_port(host.name, MGMT)} {state}"])
 
 
 def lengthen(switch: Node, relay: Node, seconds: float) -> None:
-    """Put a relay into the manager's cable that keeps every frame for so long, in either direction."""
+    """Put a relay into the manager's cable that delays every frame by this time, in either direction."""
     cable, bridge = RELAY_PORTS
     _ip(
         switch,
@@ -70,11 +70,11 @@ def lengthen(switch: Node, relay: Node, seconds: float) -> None:
             f"link set {bridge} up master {MGMT}",
         ),
     )
-    relay.start(["--net"], ["lab.relay", str(relay.folder), f"{seconds:g}", MANAGER_PORT, cable], beside=switch)
+    relay.start(["--net"], ["lab.relay", str(relay.folder), f"{seconds:g}", MANAGER_PORT, cable], inside=switch)
 
 
 def shorten(switch: Node, relay: Node) -> None:
-    """Take the relay out again; nothing happens where there is none."""
+    """Remove the relay; do nothing where there is none."""
     relay.kill()
     run([*switch.enter("--net"), "ip", "link", "del", RELAY_PORTS[0]], check=False)
     _ip(switch, [f"link set {MANAGER_PORT} master {MGMT}"])

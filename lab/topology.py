@@ -1,4 +1,4 @@
-"""The lab's hosts, addresses and cables: pure data, nothing here touches the system."""
+"""The hosts, addresses and cables of the lab, as pure data."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ SSH_USER = "ubuntu"
 SWITCH = "switch"
 RELAY = "relay"
 MANAGER = "manager"
-MAX_WORKERS = 200  # worker201 would be 10.0.10.202: still free, but far beyond any machine that runs a lab
+MAX_WORKERS = 200  # worker201 would be 10.0.10.202: free, but no machine could run so large a lab
 
 
 class Role(Enum):
-    """What a host is there for, and so which daemons run on it."""
+    """The purpose of a host, which decides its daemons."""
 
     WORKER = "worker"
     NETWORK = "network"
@@ -30,7 +30,7 @@ class Role(Enum):
 
 @dataclass(frozen=True)
 class Host:
-    """One host on the management network; `gateway` is the address its default route goes through."""
+    """One host on the management network; `gateway` is the next hop of its default route."""
 
     name: str
     address: str
@@ -39,16 +39,16 @@ class Host:
 
     @property
     def is_node(self) -> bool:
-        """Whether the product drives it: it then has sshd, Open vSwitch and a port on the data network."""
+        """Return whether the product manages the host: then it has sshd, Open vSwitch and a data port."""
         return self.role in (Role.WORKER, Role.NETWORK)
 
     @property
     def cables(self) -> dict[str, str]:
-        """The host's own port names, each with the bridge its cable leads to."""
+        """Return the names of the host's ports, each with the bridge at the other end of its cable."""
         return {MGMT_PORT: MGMT, DATA_PORT: DATA} if self.is_node else {MGMT_PORT: MGMT}
 
     def mac(self, port: str) -> str:
-        """The address of one of its ports, the same after every boot: the others still have it in their ARP tables."""
+        """Return the MAC of a port, equal after every boot, because other hosts keep it in their ARP tables."""
         return "02:00:00:00:{:02x}:{:02x}".format(list(self.cables).index(port), int(self.address.rpartition(".")[2]))
 
 
@@ -58,19 +58,19 @@ MANAGER_HOST = Host(MANAGER, "10.0.10.250", Role.MANAGER)
 
 
 def worker(number: int) -> Host:
-    """Worker `number`, counted from 1; 10.0.10.3 is the network node, so from the third on they are one higher."""
+    """Return worker `number`, counted from 1; after 10.0.10.2 addresses skip the network node at .3."""
     if not 1 <= number <= MAX_WORKERS:
         raise ValueError(f"there are workers 1 to {MAX_WORKERS}, not {number}")
     return Host(f"worker{number}", f"10.0.10.{number if number < 3 else number + 1}", Role.WORKER)
 
 
 def hosts(workers: int) -> list[Host]:
-    """Every host of a lab with so many workers, the manager included."""
+    """Return every host of a lab with this number of workers, the manager included."""
     return [*(worker(number) for number in range(1, workers + 1)), NETWORK, INTERNET, MANAGER_HOST]
 
 
 def host(name: str) -> Host:
-    """The host of that name, whatever the number of workers; KeyError when no lab has it."""
+    """Return the host of that name, for any number of workers; raise KeyError when no lab has it."""
     for known in (NETWORK, INTERNET, MANAGER_HOST):
         if known.name == name:
             return known
@@ -81,5 +81,5 @@ def host(name: str) -> Host:
 
 
 def switch_port(name: str, bridge: str) -> str:
-    """The switch's end of a host's cable, at most 15 characters (IFNAMSIZ)."""
+    """Return the switch's end of a host's cable, at most 15 characters (IFNAMSIZ)."""
     return f"{name}-{bridge}"

@@ -5,7 +5,7 @@ arrived, so a connection lost while the script is sent changes nothing. After ea
 with the exit status on both streams: every command keeps its own status, stdout and stderr. A last marker ends the
 batch.
 
-Processes cost most of the time. Therefore root's `sh -c TEXT` is a fork of the shell that reads the batch, successive
+Processes cost most of the time. Therefore root's `sh -c TEXT` is a fork of the shell that reads the batch. Successive
 commands of the SSH user share one shell, and guards like `test` are built into the shell. Each text is sent once.
 """
 

@@ -1,4 +1,4 @@
-"""Finds or builds the guest image, and decides once how it can be run on this machine."""
+"""The cache of guest images: finds or builds the image, and decides once how it runs on this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEMPORARY = "build-"
 
 
 def image(report: Callable[[str], None]) -> Path:
-    """The qcow2 image of the present recipe, which is built, in one piece or not at all, when it is not there."""
+    """Return the qcow2 image of the present recipe; build it, whole or not at all, if it is missing."""
     cache = paths.cache_dir()
     path = cache / f"lab-guest-{_digest()}.qcow2"
     if path.exists():
@@ -39,9 +39,9 @@ def image(report: Callable[[str], None]) -> Path:
 
 
 def accel(path: Path, report: Callable[[str], None]) -> str:
-    """`auto` where this image comes up under KVM, else `tcg`; tried once per image and remembered beside it.
+    """Return `auto` where this image boots under KVM, else `tcg`; the result is kept next to the image.
 
-    That /dev/kvm opens is not enough: on some virtual machines a Linux guest then hangs without a word.
+    A /dev/kvm that opens is not enough: on some virtual machines a Linux guest then hangs with no output.
     """
     decision = path.with_suffix(".accel")
     with paths.locked(path.parent):
@@ -56,7 +56,7 @@ def accel(path: Path, report: Callable[[str], None]) -> str:
 
 
 def _digest() -> str:
-    """Names all that goes into the image but the kernel's version: the one of last week boots as well, also offline."""
+    """Return a digest of the recipe without the kernel's version: an image of last week boots as well, also offline."""
     busybox = shutil.which("busybox")
     if busybox is None:
         raise LabError("busybox is not installed (lab/packages.txt lists what the lab needs)")

@@ -1,4 +1,4 @@
-"""The distribution's kernel for virtual machines: fetched and unpacked, never installed."""
+"""The distribution's kernel for virtual machines: downloaded and unpacked, never installed."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from pathlib import Path
 from lab.command import run
 from lab.errors import LabError
 
-# The package that names the newest one, by the ID of os-release(5).
+# The package that depends on the newest kernel, by the ID of os-release(5).
 META_PACKAGES = {"debian": "linux-image-cloud-amd64", "ubuntu": "linux-image-virtual"}
-# What a guest on QEMU's virtio devices needs, and 802.1Q for a student who wants to tag frames.
+# Modules for QEMU's virtio devices, and 802.1Q for students who tag frames.
 MODULES = ("virtio_pci", "virtio_net", "virtio_blk", "virtio_rng", "8021q")
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel's image and the modules to load, in order and not compressed."""
+    """The image of a kernel and the modules to load, in order and not compressed."""
 
     image: Path
     modules: list[Path]
 
 
 def distribution() -> str:
-    """`debian` or `ubuntu`, for their derivatives the one they say they are like."""
+    """Return `debian` or `ubuntu`; for a derivative, the one in its ID_LIKE."""
     release = platform.freedesktop_os_release()
     for name in (release.get("ID", ""), *release.get("ID_LIKE", "").split()):
         if name in META_PACKAGES:
@@ -39,13 +39,13 @@ def fetch(folder: Path) -> Kernel:
     """Download the newest kernel into the folder and unpack it there."""
     package = _newest(META_PACKAGES[distribution()])
     version = package.removeprefix("linux-image-")
-    # Ubuntu has the modules in a package of their own.
+    # Ubuntu has the modules in a separate package.
     packages = [package] if distribution() == "debian" else [package, f"linux-modules-{version}"]
     run(["apt-get", "download", "--quiet", "-o", "APT::Sandbox::User=root", *packages], cwd=folder)
     tree = folder / "kernel"
     for archive in folder.glob("*.deb"):
         run(["dpkg-deb", "--extract", archive, tree])
-    if not (tree / "lib").exists():  # packages since Debian 13 have usr/lib only; depmod looks into lib
+    if not (tree / "lib").exists():  # packages since Debian 13 have usr/lib only; depmod reads lib
         (tree / "lib").symlink_to("usr/lib")
     run(["depmod", "--basedir", tree, version])
     return Kernel(tree / "boot" / f"vmlinuz-{version}", [_plain(module) for module in _in_order(tree, version)])
@@ -63,7 +63,7 @@ def _newest(meta_package: str) -> str:
 
 
 def _in_order(tree: Path, version: str) -> list[Path]:
-    """The modules and what they need, each after its needs; what is built into this kernel is left out."""
+    """Return the modules and their dependencies, each after its own; modules built into this kernel are left out."""
     listed: dict[Path, None] = {}
     for module in MODULES:
         lines = run(["modprobe", "--dirname", tree, "--set-version", version, "--show-depends", module])
@@ -74,7 +74,7 @@ def _in_order(tree: Path, version: str) -> list[Path]:
 
 
 def _plain(module: Path) -> Path:
-    """The module without its compression, which busybox's insmod may not know."""
+    """Return the module without its compression, which busybox's insmod may not know."""
     plain = module.with_suffix("")
     match module.suffix:
         case ".xz":

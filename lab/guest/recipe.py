@@ -1,4 +1,4 @@
-"""Puts kernel, busybox and the files of rootfs/ together into a bootable qcow2 image."""
+"""The recipe of the guest image: kernel, busybox and the files of rootfs/ become a bootable qcow2 image."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from lab.command import run
 from lab.guest import kernel
 
 HERE = Path(__file__).parent
-# All of it is one FAT16 filesystem; what an overlay has beyond that is free for `disktest`.
+# The image is one FAT16 filesystem; the rest of an overlay is free for `disktest`.
 IMAGE_MEGABYTES = 32
 FOLDERS = ["bin", "sbin", "usr/bin", "usr/sbin", "proc", "sys", "dev", "run", "tmp", "root", "etc", "lib/modules"]
 EXECUTABLE = ("etc/rc", "etc/udhcpc.script", "usr/bin/disktest")
 
 
 def build(folder: Path) -> Path:
-    """Build the image in a folder of its own and return its path there."""
+    """Build the image in its own folder and return its path there."""
     fetched = kernel.fetch(folder)
     initrd = _pack(_make_root(folder / "root", fetched), folder / "initrd.gz")
     raw = folder / "guest.raw"
@@ -37,7 +37,7 @@ def _make_root(root: Path, fetched: kernel.Kernel) -> Path:
         (root / name).mkdir(parents=True)
     shutil.copytree(HERE / "rootfs", root, dirs_exist_ok=True)
     for path in (entry for entry in root.rglob("*") if entry.is_file()):
-        # Modes as they have to be, whatever the checkout's umask and filesystem made of them.
+        # The checkout's umask or filesystem may have changed the modes.
         path.chmod(0o755 if str(path.relative_to(root)) in EXECUTABLE else 0o644)
     shutil.copy(shutil.which("busybox") or "/bin/busybox", root / "bin" / "busybox")
     (root / "bin" / "sh").symlink_to("busybox")
@@ -50,7 +50,7 @@ def _make_root(root: Path, fetched: kernel.Kernel) -> Path:
 
 
 def _pack(root: Path, initrd: Path) -> Path:
-    """Pack the tree as an initramfs; everything in it belongs to root whoever builds."""
+    """Pack the tree as an initramfs, with root as the owner of all files, whichever user builds it."""
     names = "".join(f"{path.relative_to(root)}\n" for path in sorted(root.rglob("*")))
     archive = initrd.with_suffix(".cpio")
     run(["cpio", "--create", "--quiet", "--format=newc", "--owner=+0:+0", "-F", archive], stdin=names, cwd=root)

@@ -1,4 +1,4 @@
-"""Boots the guest image once, without a network and without changing it, to see whether it comes up."""
+"""A trial boot of the guest image, without a network and without changing it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ READY = b"guest ready"
 
 
 def qemu(image: Path, accel: str) -> list[str]:
-    """The QEMU command line, with the guest's serial console on standard output."""
+    """Return the QEMU command line, with the guest's serial console on standard output."""
     return [
         *("qemu-system-x86_64", "-accel", accel, "-m", "128", "-display", "none", "-nic", "none"),
         *("-monitor", "none", "-serial", "stdio"),
@@ -22,7 +22,7 @@ def qemu(image: Path, accel: str) -> list[str]:
 
 
 def boots(image: Path, accel: str, seconds: float) -> bool:
-    """Whether the guest says on its serial console, within that time, that it is ready."""
+    """Return whether the guest reports on its serial console, within that time, that it is ready."""
     deadline = time.monotonic() + seconds
     with subprocess.Popen(
         qemu(image, accel), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

@@ -131,7 +131,7 @@ def test_a_console_whose_connection_was_cut_is_free_again(house: House) -> None:
         wait_until(lambda: not house.visitors(), "the end of socat", FREE_SECONDS)
         assert "The console was closed: the connection to 10.0.10." in menu.read()
     finally:
-        house.lab.mend(house.vm.worker)
+        house.lab.reconnect(house.vm.worker)
     menu.close()
     leave(house.open())
 

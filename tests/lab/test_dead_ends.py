@@ -49,7 +49,7 @@ def test_a_worker_that_is_written_off_and_comes_back(lab: Lab, menu: Menu) -> No
         assert "brought back: overlay of two on 10.0.10.1" in shown
         assert "Note: two was lost with 10.0.10.2: it has a new disk on 10.0.10.1" in shown
     finally:
-        lab.mend("worker2")
+        lab.reconnect("worker2")
     assert {vm.worker for vm in menu.topology(kept).values()} == {"worker1"}
     assert "it was written off and answers again" in menu.choose(1)
     status, shown = cli(lab, "doctor", "--fix", "--yes")

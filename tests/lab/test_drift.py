@@ -334,7 +334,7 @@ def test_a_worker_that_is_down_is_told_in_time_and_the_rest_is_repaired(pair: Pa
         assert "Error: 10.0.10.2 does not answer" in shown
         assert "brought back: internet on VLAN 400 on 10.0.10.3; what runs was left alone" in shown
     finally:
-        lab.mend("worker2")
+        lab.reconnect("worker2")
     assert pair.repair() == []
 
 

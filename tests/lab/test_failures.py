@@ -128,7 +128,7 @@ def cut_off(lab: Lab) -> Iterator[None]:
     try:
         yield
     finally:
-        lab.mend("worker2")
+        lab.reconnect("worker2")
 
 
 @contextmanager

@@ -279,7 +279,7 @@ def test_a_cut_link_is_silent_and_can_be_mended(running: Lab) -> None:
     assert not answers_ssh(running, "10.0.10.2")
     assert time.monotonic() - started > 0.9, "refused instead of left without an answer"
     assert answers_ssh(running, "10.0.10.1")
-    running.mend("worker2")
+    running.reconnect("worker2")
     assert ssh(running, "10.0.10.2", "hostname") == "worker2\n"
 
 

@@ -65,7 +65,7 @@ for try in $(seq 100); do ss -Hltn sport = :22 | grep -q . && exit; sleep 0.1; d
 exit 1"""
 FAULTS = {
     # Nothing answers, not even with a refusal.
-    "cut": Fault(Lab.cut, Lab.mend),
+    "cut": Fault(Lab.cut, Lab.reconnect),
     # Its pid 1 is killed, and everything with it; later it boots.
     "unplugged": Fault(Lab.stop_host, Lab.start_host),
     # sshd and all its sessions end; the rest lives.
