@@ -139,6 +139,13 @@ def test_every_file_they_name_exists() -> None:
     assert not [name for name in named if not (ROOT / name).exists()]
 
 
+def test_every_method_they_name_exists() -> None:
+    named = re.findall(r"`([A-Z]\w+)\.(\w+)` in `([\w/]+\.py)`", TEXT)
+    assert ("VMLauncher", "qemu_argv", "vm_launcher.py") in named
+    for cls, method, file in named:
+        assert f"    def {method}(" in (ROOT / file).read_text().partition(f"class {cls}")[2], f"{cls}.{method}"
+
+
 @pytest.mark.parametrize("words", words_after("cli.py"))
 def test_every_command_of_the_operator_is_understood(words: str) -> None:
     assert parser(Path("database.yaml")).parse_args(shlex.split(words.replace("ADDRESS", "10.0.10.2")))
