@@ -20,7 +20,7 @@ _SHELL = ("sh", "-c")
 def commands(plan: Plan, width: int, *, whole: bool) -> Iterator[Line]:
     """Yield the commands of every step and its undo; `whole`: also all that they read, and guards in full."""
     yield from paragraph(_LEGEND, "", width, DIM)
-    names = script_names(plan)
+    names = named_scripts(plan)
     for stage in plan.stages:
         if stage.steps:
             yield from (line(), line(stage.title, "bold"))
@@ -33,12 +33,12 @@ def commands(plan: Plan, width: int, *, whole: bool) -> Iterator[Line]:
 def scripts(plan: Plan) -> Iterator[Line]:
     """Yield what makes a file of each script of the plan."""
     yield from (line(), line("scripts", "bold"))
-    for text, name in script_names(plan).items():
+    for text, name in named_scripts(plan).items():
         yield line()
         yield from _here_document(line(f"cat >{name} <<'{_END}'"), text.splitlines())
 
 
-def script_names(plan: Plan) -> dict[str, str]:
+def named_scripts(plan: Plan) -> dict[str, str]:
     """Return text -> name of every script that the plan runs, in the order of their first use."""
     found: dict[str, str] = {}
     for argv in _argvs(plan):

@@ -134,21 +134,6 @@ class Plan:
         stages = (Stage(stage.title, tuple(step for step in stage.steps if step not in known)) for stage in self.stages)
         return replace(self, stages=tuple(stage for stage in stages if stage.steps))
 
-    def text(self) -> str:
-        """The dry run: stage, host, title and commands of every step; `#` runs as root, `$` as the SSH user.
-
-        Scripts are written once, before the stages, and named in them as what they are there: shell variables.
-        """
-        names = script_names(self._argvs())
-        heading = "".join(f"{name}={shlex.quote(script)}\n\n" for script, name in names.items())
-        return heading + "".join(line for stage in self.stages for line in _stage_lines(stage, names))
-
-    def _argvs(self) -> Iterator[tuple[str, ...]]:
-        for step in self.steps:
-            for action in (*step.do, *step.undo):
-                yield action.unless
-                yield action.argv if isinstance(action, Command) else action.check
-
 
 def _left_by(step: Step) -> tuple[str, ...]:
     """Return the objects that the undo of a step removes."""
@@ -182,27 +167,3 @@ def script_names(argvs: Iterable[tuple[str, ...]]) -> dict[str, str]:
         if argv[place - 2 : place] == _SHELL
     )
     return {script: f"SCRIPT_{number}" for number, script in enumerate(dict.fromkeys(found), start=1)}
-
-
-def _stage_lines(stage: Stage, scripts: Mapping[str, str]) -> Iterator[str]:
-    yield f"{stage.title}\n"
-    for host, steps in stage.by_host.items():
-        for step in steps:
-            yield f"  {host}: {step.title}{' (one slice at a time)' if step.lock else ''}\n"
-            for action in step.do:
-                yield from _action_lines("", action, scripts)
-            for action in step.undo:
-                yield from _action_lines("undo ", action, scripts)
-
-
-def _action_lines(verb: str, action: Action, scripts: Mapping[str, str]) -> Iterator[str]:
-    if isinstance(action, Upload):
-        yield f"    {verb}copy {shell((action.source, action.target))}\n"
-        if action.check:
-            yield f"        checked by {shell(action.check, scripts)}\n"
-    else:
-        yield f"    {verb}{'$' if action.as_user else '#'} {shell(action.argv, scripts)}\n"
-        lines = ["(secret)"] if action.secret else action.stdin.splitlines()
-        yield from (f"        < {line}\n" for line in lines)
-    if action.unless:
-        yield f"        unless {shell(action.unless, scripts)}\n"

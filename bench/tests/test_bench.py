@@ -167,7 +167,8 @@ def test_the_documented_commands_are_those_of_the_pages() -> None:
 def test_the_documented_design_connects_guests_to_the_vlans_of_our_plan() -> None:
     inventory = Inventory()
     (slice_,) = Work("ring", 4).slices(inventory, IMAGE)
-    ours = DeploymentAPI(inventory).deploy_plan(slice_).text()
+    steps = DeploymentAPI(inventory).deploy_plan(slice_).steps
+    ours = "\n".join(" ".join(each.argv) for step in steps for each in step.do if isinstance(each, Command))
     for line in DocumentedDesign(slice_, inventory).deploy():
         words = line.text.split()
         if "add-port" in words:

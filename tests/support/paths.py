@@ -7,5 +7,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"
 PLANS = DATA / "plans"
+RING_TITLES = DATA / "ring_titles.txt"
 PROGRAMS = ROOT / "tests" / "support" / "bin"
 """Programs that stand in for those that only root may run."""

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterator
 
 from menu.plan_commands import commands
+from menu.plans import Depth, plan_lines
+from menu.screen import PIPE_WIDTH
 from remote.plan import Action, Command, Plan, Step
 
 WIDTH = 120
@@ -15,6 +17,11 @@ _SHELL = ("sh", "-c")
 def full_text(plan: Plan) -> str:
     """Return all commands of a plan, word for word; scripts are named, for their files stand beside the code."""
     return "".join(f"{line.text}\n" for line in commands(plan, WIDTH, whole=True))
+
+
+def titles_text(plan: Plan) -> str:
+    """Return the titles of a plan as a pipe gets them."""
+    return "".join(f"{line.text}\n" for line in plan_lines(plan, Depth.TITLES, PIPE_WIDTH))
 
 
 def short_text(plan: Plan) -> str:

@@ -19,8 +19,8 @@ from remote.plan import Command, Plan, Stage, Step
 from remote.runner import Runner
 from tests.support.designs import DESIGNS, design, ring_of
 from tests.support.fake_hosts import FakeHosts
-from tests.support.paths import PLANS
-from tests.support.plan_text import full_text, short_text
+from tests.support.paths import PLANS, RING_TITLES
+from tests.support.plan_text import full_text, short_text, titles_text
 
 
 def expected(name: str) -> str:
@@ -39,6 +39,10 @@ def text_of(name: str) -> str:
 @pytest.mark.parametrize("name", DESIGNS)
 def test_plan_is_the_one_beside_it(name: str) -> None:
     assert text_of(name) == expected(name)
+
+
+def test_the_titles_of_the_ring_are_those_beside_it() -> None:
+    assert titles_text(plan_of("ring")) == RING_TITLES.read_text(encoding="utf-8")
 
 
 def test_the_plan_of_a_ring_can_be_read_at_once() -> None:
@@ -261,3 +265,4 @@ def test_settings_reach_the_commands() -> None:
 if __name__ == "__main__":
     for case in DESIGNS:
         (PLANS / f"{case}.txt").write_text(text_of(case), encoding="utf-8")
+    RING_TITLES.write_text(titles_text(plan_of("ring")), encoding="utf-8")

@@ -27,7 +27,9 @@ from inspection.summary import SliceProblems
 from lab import disk
 from menu.arguments import parser
 from menu.entries import ENTRIES
-from menu.screen import View
+from menu.plan_titles import UNDO
+from menu.plans import Depth, plan_lines
+from menu.screen import PIPE_WIDTH, View
 from menu.views import MenuView, ReachView, SliceView
 from models import VM, Interface, Slice
 from remote.plan import Command
@@ -209,6 +211,14 @@ def test_menu_and_slices_look_as_on_a_terminal() -> None:
     assert drawn(SliceView(slice_, "student")) in GUIDE
     assert drawn(MenuView("student", [(entry.number, entry.title) for entry in ENTRIES])) in GUIDE
     assert drawn(ReachView(slice_)) in PAGES["docs/getting-started.md"]
+
+
+def test_a_plan_looks_as_on_a_pipe() -> None:
+    plan = DeploymentAPI(Inventory()).deploy_plan(design("single"), new=True)
+    lines = plan_lines(plan, Depth.TITLES, PIPE_WIDTH, "to deploy slice 1000 (first)")
+    assert "```\n" + "".join(f"{line.text}\n" for line in lines) + "```" in GUIDE
+    table = GUIDE[GUIDE.index("| undo | meaning |") :].splitlines()[2 : 2 + len(UNDO)]
+    assert [row.split("|")[1].strip() for row in table] == [*UNDO]
 
 
 def test_a_slice_with_a_problem_is_shown_as_in_a_pipe() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from core.inventory import Inventory
 from deployment import DeploymentAPI
-from menu.plan_commands import script_names
+from menu.plan_commands import named_scripts
 from menu.plans import Depth, plan_lines
 from menu.screen import PIPE_WIDTH, with_tabs
 from remote.plan import Command, Plan, Stage, Step, Upload
@@ -258,7 +258,7 @@ def test_titles_name_every_step(name: str) -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_shell_reads_the_commands_as_they_are(name: str, width: int) -> None:
     plan = plan_of(name)
-    names = script_names(plan)
+    names = named_scripts(plan)
     steps = [step for stage in plan.stages for steps in stage.by_host.values() for step in steps]
     actions = [action for step in steps for action in (*step.do, *step.undo) if isinstance(action, Command)]
     assert read_by_a_shell([*shown_commands(plan, width)]) == [[*with_names(each.argv, names)] for each in actions]
@@ -299,8 +299,8 @@ def test_a_shell_makes_the_scripts_of_their_part(tmp_path: Path) -> None:
     plan = plan_of("ring")
     made = text_of(plan, Depth.SCRIPTS).partition("\nscripts\n")[2]
     subprocess.run(["sh"], input=made, cwd=tmp_path, text=True, check=True)
-    assert {path.name for path in tmp_path.iterdir()} == {*script_names(plan).values()}
-    for text, name in script_names(plan).items():
+    assert {path.name for path in tmp_path.iterdir()} == {*named_scripts(plan).values()}
+    for text, name in named_scripts(plan).items():
         assert (tmp_path / name).read_text().splitlines() == text.splitlines(), name
 
 
@@ -315,5 +315,5 @@ def test_no_depth_shows_a_secret(depth: Depth) -> None:
 
 
 def test_every_script_has_a_name_of_its_own() -> None:
-    names = script_names(plan_of("ring"))
+    names = named_scripts(plan_of("ring"))
     assert len({*names.values()}) == len(names)
