@@ -15,6 +15,7 @@ from pathlib import Path
 
 from allocation.ids import next_vm_id
 from core.errors import FileFault
+from core.inventory import Inventory
 from storage.files import is_locked, locked, replace, require_replaceable
 from storage.schema import Broken
 from storage.state import SECTIONS, Entries, State
@@ -47,6 +48,11 @@ class Database:
         self._lock = self.beside("lock")
         self._known: Version | None = None
         self._writer: int | None = None
+
+    @property
+    def inventory(self) -> Inventory:
+        """Return hosts and settings as they were last read. What is under way must not fail because of the file."""
+        return (self._known.state() if self._known else self.load()).inventory
 
     def load(self) -> State:
         """The state as it is now, the caller's own."""

@@ -22,7 +22,7 @@ from accounts.sessions import Session, Sessions
 from allocation.ids import next_slice_id
 from core import passwords
 from core.errors import CloudError, FileFault, Refused
-from core.inventory import SSHSettings, Worker
+from core.inventory import Worker
 from core.status import SliceStatus, VMStatus
 from database import Database
 from deployment import DeploymentAPI
@@ -47,7 +47,6 @@ from remote.runner import Host, Runner
 
 if TYPE_CHECKING:
     from inspection.doctor import Doctor
-    from inspection.inspector import Inspector
     from inspection.isolation.prover import Prover, Verdict
     from inspection.summary import SliceProblems
     from lifecycle.hosts import Hosts
@@ -118,14 +117,12 @@ class OrchestratorAPI:
     """The cloud, as its menu sees it. `connect` gives the host of an address; None means SSH as the file says."""
 
     def __init__(self, database: Database, connect: Callable[[str], Connected] | None = None) -> None:
+        database.load()  # a fault in the file shows itself before the menu opens
         self._database = database
-        self._inventory = database.load().inventory
-        self._deployment = DeploymentAPI(self._inventory)
-        self._connect = connect or _over_ssh(self._inventory.ssh)
-        self._changes = Changes(database, self._deployment, self._connect)
-        self._consoles = Consoles(self._deployment, self._connect)
+        self._connect = connect or _over_ssh(database)
+        self._changes = Changes(database, self._connect)
         self._audit = Audit(database.path)
-        self._discovery = Discovery(database, self._deployment, Runner(self._connect))
+        self._discovery = Discovery(database, Runner(self._connect))
         self._operators: set[str] = set()  # kept here, as it has to be known when the file cannot be read any more
         self.accounts = Accounts(database, self._audit)
         self._sessions = Sessions(database, self._audit)
@@ -133,31 +130,25 @@ class OrchestratorAPI:
     # Who looks at hosts knows all that can be on them: imported when somebody asks, and not for the menu to open.
 
     @functools.cached_property
-    def _inspector(self) -> Inspector:
-        from inspection.inspector import Inspector  # noqa: PLC0415
-
-        return Inspector(self._database, self._inventory, self._connect)
-
-    @functools.cached_property
     def doctor(self) -> Doctor:
         """Who compares the hosts with the database."""
         from inspection.doctor import Doctor  # noqa: PLC0415
 
-        return Doctor(self._database, self._inspector, Runner(self._connect), self._audit)
+        return Doctor(self._database, self._connect, self._audit)
 
     @functools.cached_property
     def hosts(self) -> Hosts:
         """Return the use-case that writes off workers which are dead for good."""
         from lifecycle.hosts import Hosts  # noqa: PLC0415
 
-        return Hosts(self._database, self._deployment, self._discovery, self._connect, self._audit)
+        return Hosts(self._database, self._discovery, self._connect, self._audit)
 
     @functools.cached_property
     def prover(self) -> Prover:
         """Who proves isolation."""
         from inspection.isolation.prover import Prover  # noqa: PLC0415
 
-        return Prover(self._database, self._inspector, Runner(self._connect))
+        return Prover(self._database, self._connect)
 
     def warning(self) -> str:
         """What whoever sits here should be told once, besides answers; mostly nothing."""
@@ -196,7 +187,7 @@ class OrchestratorAPI:
     @property
     def idle_seconds(self) -> float:
         """Return the time without input after which a session ends."""
-        return self._inventory.login.idle_seconds
+        return self._database.inventory.login.idle_seconds
 
     @_answers
     def open_session(self, username: str) -> Session:
@@ -205,7 +196,7 @@ class OrchestratorAPI:
 
     def needs_new_password(self, username: str, password: str) -> bool:
         """Whether a password that was right has to be replaced before anything else, as everybody knows it."""
-        return self._inventory.login.shipped_passwords == "change" and passwords.is_shipped(username, password)
+        return self._database.inventory.login.shipped_passwords == "change" and passwords.is_shipped(username, password)
 
     @_answers
     def change_password(self, actor: str, current: str, new: str) -> None:
@@ -288,9 +279,9 @@ class OrchestratorAPI:
         with self._change(actor, slice_id, listen) as change:
             if flavor := self._database.load().all_flavors.get(flavor_name):
                 require_fitting(str(flavor["image"]), flavor_name, float(flavor["disk_gb"]))
-            self._discovery.refresh(lambda state: design_vm(state, self._deployment, request).worker_ip)
+            self._discovery.refresh(lambda state: design_vm(state, request).worker_ip)
             with self._database.transaction() as state:
-                vm = design_vm(state, self._deployment, request)
+                vm = design_vm(state, request)
                 slice_ = state.slices[slice_id]
             change.make_images(slice_, [vm])
             return vm
@@ -306,7 +297,7 @@ class OrchestratorAPI:
                 if vm.vm_id in (vm1_id, vm2_id):
                     raise Refused(f"VM {vm.vm_id} ({vm.name}) is still being added; link it when that is done")
             return slice_.connect(
-                vm1_id, vm1_interface, vm2_id, vm2_interface, reserved=self._inventory.internet.vlan_id
+                vm1_id, vm1_interface, vm2_id, vm2_interface, reserved=state.inventory.internet.vlan_id
             )
 
     # --- deploying and deleting ---------------------------------------------------------------------------------------
@@ -314,8 +305,9 @@ class OrchestratorAPI:
     @_answers
     def plan_slice(self, actor: str, slice_id: int) -> Plan:
         """The dry run: what deploying the slice would do, and how it would be taken back."""
-        slice_ = rights.own(self._database.load(), actor, slice_id)
-        return self._deployment.deploy_plan(slice_, new=slice_.status == SliceStatus.DESIGN)
+        state = self._database.load()
+        slice_ = rights.own(state, actor, slice_id)
+        return DeploymentAPI(state.inventory).deploy_plan(slice_, new=slice_.status == SliceStatus.DESIGN)
 
     @_answers
     def deploy_slice(self, actor: str, slice_id: int, listen: Listener = ignore) -> Slice:
@@ -327,9 +319,9 @@ class OrchestratorAPI:
             with self._database.transaction() as state:
                 slice_ = rights.own(state, actor, slice_id)
                 rights.require_deployable(slice_)
-                losses.require_placed(state, slice_, self._deployment)
+                losses.require_placed(state, slice_)
                 slice_.status = SliceStatus.DEPLOYING
-                self._deployment.renew_secrets(slice_)
+                DeploymentAPI(state.inventory).renew_secrets(slice_)
             return change.deploy(slice_)
 
     @_answers
@@ -346,10 +338,11 @@ class OrchestratorAPI:
 
         A slice that is being changed is left out.
         """
+        from inspection.inspector import Inspector  # noqa: PLC0415
         from inspection.summary import summary  # noqa: PLC0415
 
         state = self._database.load()
-        found = self._inspector.problems(rights.visible(state, actor))
+        found = Inspector(self._database, state.inventory, self._connect).problems(rights.visible(state, actor))
         for_admin = state.users[actor].role == ADMIN
         return {slice_id: summary(each, for_admin=for_admin) for slice_id, each in found.items() if each}
 
@@ -371,19 +364,21 @@ class OrchestratorAPI:
     @property
     def console_exits(self) -> tuple[str, ...]:
         """The keys that lead out of a console, as the settings name them."""
-        return self._inventory.console.exits
+        return self._database.inventory.console.exits
 
     @_answers
     def open_console(self, actor: str, vm_id: int, confirm: Confirm = never) -> Explained:
         """Open the serial console of a running VM; `confirm` asks a user who may take it over from another one."""
-        slice_ = next((s for s in rights.visible(self._database.load(), actor) if s.vm(vm_id)), None)
+        state = self._database.load()
+        slice_ = next((s for s in rights.visible(state, actor) if s.vm(vm_id)), None)
         vm = slice_.vm(vm_id) if slice_ else None
         if not slice_ or not vm:
             raise Refused(f"You have no VM {vm_id}; View my Slices shows the ids")
         if vm.status != VMStatus.RUNNING:
             raise Refused(f"VM {vm_id} is not running; {rights.way_to_run(slice_)} slice {slice_.slice_id} first")
-        may_take_over = rights.may_take_over(self._database.load(), actor, slice_)
-        console, taken_from = self._consoles.open(actor, slice_, vm, confirm if may_take_over else None)
+        may_take_over = rights.may_take_over(state, actor, slice_)
+        consoles = Consoles(DeploymentAPI(state.inventory), self._connect)
+        console, taken_from = consoles.open(actor, slice_, vm, confirm if may_take_over else None)
         if taken_from:
             self._audit.write(Entry(actor, f"take console from {taken_from}", slice_.slice_id, vm_id), OK, 0.0)
         return console
@@ -438,13 +433,17 @@ class OrchestratorAPI:
             return f"Slice {slice_id} is in design"
 
 
-def _over_ssh(settings: SSHSettings) -> Callable[[str], Connected]:
-    """Hosts over SSH; paramiko is imported when the first one is needed, not before the menu is on the screen."""
+def _over_ssh(database: Database) -> Callable[[str], Connected]:
+    """Return hosts over SSH, which are reached by the settings that were last read; paramiko is imported at need."""
 
     @functools.cache
     def connections() -> Connections:
         from remote.ssh import Connections  # noqa: PLC0415
 
-        return Connections(settings)
+        return Connections(database.inventory.ssh)
 
-    return lambda address: connections().host(address)
+    def connect(address: str) -> Connected:
+        connections().use(database.inventory.ssh)
+        return connections().host(address)
+
+    return connect

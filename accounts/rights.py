@@ -31,7 +31,8 @@ def require_room_for_slice(state: State, user: User, actor: str) -> None:
         return
     whose = "you have" if user.username == actor else f"{user.username} has"
     raise Refused(
-        f"Slice quota exceeded: {whose} {has} slices, and {most} are allowed; delete a slice first (one in deleting "
+        f"Slice quota exceeded: {whose} {has} {'slice' if has == 1 else 'slices'}, and {most} "
+        f"{'is' if most == 1 else 'are'} allowed; delete a slice first (one in deleting "
         "counts until it is gone), or ask the operator for more"
     )
 

@@ -185,6 +185,19 @@ class Inventory:
     data_ports: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def in_use(self) -> dict[str, str | int]:
+        """Return the settings that slices depend on, as the section `in_use` of the file has them."""
+        return {
+            "network_node": self.network_node,
+            "ssh_user": self.ssh.user,
+            "images_dir": self.hypervisor.images_dir,
+            "vlan_id": self.internet.vlan_id,
+            "cidr": self.internet.cidr,
+            "gateway": self.internet.gateway,
+            "uplink": self.internet.uplink,
+        }
+
+    @property
     def hosts(self) -> tuple[str, ...]:
         """Return every host once, workers first."""
         return tuple(dict.fromkeys((*self.workers_list, self.network_node)))

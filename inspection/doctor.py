@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from accounts.audit import Audit, Entry, operator
@@ -15,7 +15,7 @@ from inspection.findings import Finding
 from inspection.inspector import CollectedFacts, Inspector, Survey
 from inspection.orphans import Orphan, Owners
 from remote.plan import Step
-from remote.runner import Runner
+from remote.runner import Host, Runner
 from storage.state import State
 
 
@@ -36,18 +36,18 @@ class Diagnosis:
 class Doctor:
     """Finds problems on all hosts, and removes objects of ours without a slice."""
 
-    def __init__(self, database: Database, inspector: Inspector, runner: Runner, audit: Audit) -> None:
+    def __init__(self, database: Database, connect: Callable[[str], Host], audit: Audit) -> None:
         self._database = database
-        self._inspector = inspector
-        self._runner = runner
+        self._connect = connect
         self._audit = audit
 
     def examine(self) -> Diagnosis:
         """Return all problems on all hosts. This changes nothing."""
-        slices = self._database.load().slices.values()
-        survey = self._inspector.survey(slices, self._inspector.inventory.hosts, thorough=True)
-        ownerless = self._orphans(Owners(self._inspector.comparison, survey.slices, survey.is_busy), survey.collected)
-        found = (*self._found(survey), *(orphan.finding for orphan in ownerless))
+        state = self._database.load()
+        inspector = self._inspector(state)
+        survey = inspector.survey(state.slices.values(), state.inventory.hosts, thorough=True)
+        ownerless = self._orphans(Owners(inspector.comparison, survey.slices, survey.is_busy), survey.collected)
+        found = (*self._found(inspector, survey), *(orphan.finding for orphan in ownerless))
         # A dead switch is one problem of its host, not one of each slice.
         once = {(finding.code, finding.host, finding.what): finding for finding in reversed(found)}
         marks = [
@@ -74,15 +74,16 @@ class Doctor:
         """Return sentences about removed objects, and about objects that could not be removed."""
         with self._database.transaction() as state:
             began = time.monotonic()
-            collected = self._inspector.collect(self._inspector.inventory.hosts, thorough=True)
-            owners = Owners(self._inspector.comparison, state.slices.values(), self._database.is_claimed)
+            inspector = self._inspector(state)
+            collected = inspector.collect(state.inventory.hosts, thorough=True)
+            owners = Owners(inspector.comparison, state.slices.values(), self._database.is_claimed)
             found = self._orphans(owners, collected)
             steps = (step for orphan in found for step in orphan.steps)
             wanted = [step for step in steps if agreed is None or _sentence(step) in agreed]
             # The file is locked meanwhile, so collection and removal together get the time of two collections.
-            seconds = 2 * self._inspector.inventory.ssh.timeouts.look
+            seconds = 2 * state.inventory.ssh.timeouts.look
             plan = orphans.removal_plan(wanted, seconds - (time.monotonic() - began))
-            report = self._runner.run(plan, keep_going=True)
+            report = Runner(self._connect).run(plan, keep_going=True)
             failed = {result.step: result.error for result in report.failures if result.error}
             removed = tuple(_sentence(step) for step in plan.steps if step not in failed)
             cleared = self._cleared(state, collected, found, removed)
@@ -93,11 +94,13 @@ class Doctor:
                 removed = (*removed, _mark(host))
         return removed, tuple(_not_removed(step.host, step.title, error) for step, error in failed.items())
 
-    def _forgotten(self, state: State) -> list[str]:
+    def _inspector(self, state: State) -> Inspector:
+        return Inspector(self._database, state.inventory, self._connect)
+
+    @staticmethod
+    def _forgotten(state: State) -> list[str]:
         """Return the hosts of the inventory that were written off."""
-        return [
-            host for host in self._inspector.inventory.hosts if host in state.workers and state.workers[host].forgotten
-        ]
+        return [host for host in state.inventory.hosts if host in state.workers and state.workers[host].forgotten]
 
     def _cleared(
         self, state: State, collected: CollectedFacts, found: Sequence[Orphan], removed: Collection[str]
@@ -110,15 +113,15 @@ class Doctor:
             if host in collected.facts_by_host and host not in {*left, *collected.incomplete}
         }
 
-    def _found(self, survey: Survey) -> Iterator[Finding]:
-        collected, comparison = survey.collected, self._inspector.comparison
+    def _found(self, inspector: Inspector, survey: Survey) -> Iterator[Finding]:
+        collected, comparison = survey.collected, inspector.comparison
         yield from collected.error_findings
         for host in self._forgotten(self._database.load()):
             if host in collected.facts_by_host:
                 yield Finding("host-forgotten", host, "it was written off and answers again")
         yield from findings.shared_folders(collected.facts_by_host.values())
         for facts in collected.facts_by_host.values():
-            yield from findings.of_host(self._inspector.inventory, facts, collected.began, collected.ended)
+            yield from findings.of_host(inspector.inventory, facts, collected.began, collected.ended)
         for slice_ in survey.unchanged_in(SliceStatus.RUNNING):
             yield from comparison.of_slice(slice_, collected.facts_by_host)
         for slice_ in survey.unchanged_in(SliceStatus.DESIGN):

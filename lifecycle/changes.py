@@ -18,7 +18,7 @@ from allocation.ids import next_vnc_port
 from allocation.placement import recount
 from core.errors import BadAnswer, CloudError, FileFault, HostUnreachable, InvalidAnswer, Refused, printable
 from core.status import NetworkStatus, SliceStatus, VMStatus
-from database import Database
+from database import Database, State
 from deployment import DeploymentAPI
 from lifecycle import losses
 from models import VM, Slice
@@ -38,9 +38,8 @@ PORT_CHANGES = 5
 class Changes:
     """Whoever works on a slice gets a `Change` from here, and no two have one of the same slice."""
 
-    def __init__(self, database: Database, deployment: DeploymentAPI, connect: Callable[[str], Host]) -> None:
+    def __init__(self, database: Database, connect: Callable[[str], Host]) -> None:
         self._database = database
-        self._deployment = deployment
         self._connect = connect
 
     @contextmanager
@@ -50,15 +49,19 @@ class Changes:
         `Refused` when another session works on the slice.
         """
         with self._database.claim(slice_id), interrupts.held(listen) as interrupted:
-            yield Change(self._database, self._deployment, Runner(self._connect, listen, interrupted))
+            yield Change(self._database, self._database.load(), Runner(self._connect, listen, interrupted))
 
 
 class Change:
-    """One change under way. Every method ends with hosts and database agreeing, or raises with what is left to do."""
+    """One change under way. Every method ends with hosts and database agreeing, or raises with what is left to do.
 
-    def __init__(self, database: Database, deployment: DeploymentAPI, runner: Runner) -> None:
+    `state` is the file as it was read under the claim. Its settings are those of the whole change, rollback included.
+    """
+
+    def __init__(self, database: Database, state: State, runner: Runner) -> None:
+        self.state = state
         self._database = database
-        self._deployment = deployment
+        self._deployment = DeploymentAPI(state.inventory)
         self._runner = runner
 
     def make_images(self, slice_: Slice, vms: list[VM], *, resumed: bool = False) -> None:
@@ -97,7 +100,7 @@ class Change:
         if resumed:
             with self._database.transaction() as state:
                 slice_ = state.slices[slice_.slice_id]
-                losses.require_placed(state, slice_, self._deployment)
+                losses.require_placed(state, slice_)
         number = secrets.randbits(32)
         report = self._run_on_free_ports(
             slice_, lambda: self._deployment.deploy_plan(slice_, new=not resumed, run=number)
@@ -129,7 +132,7 @@ class Change:
         """
         with self._database.transaction() as state:
             slice_ = state.slices[slice_.slice_id]
-            unplaced = losses.place_again(state, slice_, self._deployment)
+            unplaced = losses.place_again(state, slice_)
         number = secrets.randbits(32)
         runs = [self._run_on_free_ports(slice_, lambda: self._deployment.deploy_plan(slice_, run=number))]
         lost = {r.step.host for r in runs[0].failures if isinstance(r.error, HostUnreachable)}

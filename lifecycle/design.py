@@ -31,7 +31,7 @@ class VMRequest:
             raise Refused(f"A VM has 0 to {MAX_DATA_INTERFACES} data interfaces, not {self.data_interfaces}")
 
 
-def design_vm(state: State, deployment: DeploymentAPI, request: VMRequest) -> VM:
+def design_vm(state: State, request: VMRequest) -> VM:
     """Add the VM to its slice in `state`, with ids, addresses and a worker; `Refused` where that is not allowed."""
     slice_ = rights.designed(state, request.actor, request.slice_id)
     user = rights.user_of(state, slice_.owner)
@@ -45,7 +45,7 @@ def design_vm(state: State, deployment: DeploymentAPI, request: VMRequest) -> VM
         raise Refused(f"Slice {request.slice_id} has a VM {request.name} already; choose another name")
     live = state.slices.holdings.values()
     vm_id = next_vm_id(state.next_vm_id, live)
-    vm = deployment.create_vm_with_qcow(
+    vm = DeploymentAPI(state.inventory).create_vm_with_qcow(
         slice_, vm_id, request.name, request.flavor_name, flavor,
         request.data_interfaces, request.internet, state.workers, live,
     )  # fmt: skip

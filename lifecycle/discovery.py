@@ -50,9 +50,8 @@ class Discovery:
     future, left by a clock that was set back, counts as old.
     """
 
-    def __init__(self, database: Database, deployment: DeploymentAPI, runner: Runner, clock: Clock = _now) -> None:
+    def __init__(self, database: Database, runner: Runner, clock: Clock = _now) -> None:
         self._database = database
-        self._deployment = deployment
         self._runner = runner
         self._clock = clock
 
@@ -88,11 +87,11 @@ class Discovery:
             try:
                 address = chosen(state)
             except NoRoom:
-                self._note(self._answers(dict.fromkeys((*old, *down))))
+                self._note(self._answers(state, dict.fromkeys((*old, *down))))
                 return
             if address not in old:
                 return
-            self._note(self._answers([address]))
+            self._note(self._answers(state, [address]))
             state = self._database.load()
 
     def _measure(self, since: float, wait_s: float) -> dict[str, Worker]:
@@ -102,9 +101,10 @@ class Discovery:
             return _listed(state)
         try:
             with self._database.claim_measuring(wait_s):
-                return self._note(self._answers(self._older(self._database.load(), since)))
+                state = self._database.load()
+                return self._note(self._answers(state, self._older(state, since)))
         except FileFault:  # a claim cannot be made here, and nothing be saved: the answers are for this session only
-            return _merged(self._database.load(), self._answers(self._older(state, since)))
+            return _merged(self._database.load(), self._answers(state, self._older(state, since)))
         except Refused:
             return _listed(self._database.load())
 
@@ -114,8 +114,8 @@ class Discovery:
         addresses = state.inventory.workers_list
         return [a for a in addresses if a not in workers or not since <= workers[a].measured <= now]
 
-    def _answers(self, addresses: Iterable[str]) -> dict[str, Worker]:
-        report = self._runner.run(self._deployment.discovery_plan(addresses))
+    def _answers(self, state: State, addresses: Iterable[str]) -> dict[str, Worker]:
+        report = self._runner.run(DeploymentAPI(state.inventory).discovery_plan(addresses))
         return {result.step.host: self._measured(result) for result in report.results}
 
     def _note(self, found: dict[str, Worker]) -> dict[str, Worker]:
@@ -131,7 +131,7 @@ class Discovery:
         seen = int(now * 1000) / 1000  # not rounded up: it would be of the future
         try:
             if not result.error:
-                return replace(self._deployment.measured(result.stdout, now), measured=seen)
+                return replace(DeploymentAPI.measured(result.stdout, now), measured=seen)
             error: CloudError = result.error
         except BadAnswer as fault:
             error = InvalidAnswer(result.step.host, str(fault))

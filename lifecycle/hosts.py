@@ -12,7 +12,6 @@ from core.errors import CloudError, HostUnreachable, Refused
 from core.inventory import Worker
 from core.status import SliceStatus
 from database import Database
-from deployment import DeploymentAPI
 from lifecycle.changes import Changes
 from lifecycle.discovery import Discovery
 from lifecycle.losses import Loss, losses, place_again, write_off
@@ -46,13 +45,11 @@ class Hosts:
     def __init__(
         self,
         database: Database,
-        deployment: DeploymentAPI,
         discovery: Discovery,
         connect: Callable[[str], Host],
         audit: Audit,
     ) -> None:
         self._database = database
-        self._deployment = deployment
         self._discovery = discovery
         self._connect = connect
         self._audit = audit
@@ -95,17 +92,17 @@ class Hosts:
     def _place(self, state: State, loss: Loss) -> str:
         if loss.status == SliceStatus.DELETING:
             return ""
-        problems = place_again(state, state.slices[loss.slice_id], self._deployment)
+        problems = place_again(state, state.slices[loss.slice_id])
         return f"slice {loss.slice_id}: {'; '.join(problems)}" if problems else ""
 
     def _delete(self, deleting: list[Loss], listen: Listener) -> tuple[list[str], list[str]]:
         """Bring deletions to their end; what is done, and what is left of those that another host stops."""
         done, left = [], []
-        changes = Changes(self._database, self._deployment, self._connect)
+        changes = Changes(self._database, self._connect)
         for loss in deleting:
             try:
                 with changes.of(loss.slice_id, listen) as change:
-                    slice_ = self._database.load().slices.get(loss.slice_id)
+                    slice_ = change.state.slices.get(loss.slice_id)
                     if slice_ and slice_.status == SliceStatus.DELETING:
                         change.delete(slice_)
                 done.append(f"slice {loss.slice_id} of {loss.owner} is deleted")
@@ -119,7 +116,8 @@ class Hosts:
         if address == state.inventory.network_node:
             raise Refused(
                 f"{address} is the network node: start another machine under its address, or name another one in "
-                "network_node; then repair the running slices and delete again what is being deleted"
+                "network_node and in the section in_use; then repair the running slices and delete again what is being "
+                "deleted"
             )
         if not _is_known(state, address):
             raise Refused(f"No worker {address} is known: workers_list does not name it, and no VM is on it")

@@ -78,9 +78,9 @@ def has_unplaced(slice_: Slice) -> bool:
     return any(vm.worker_ip == NOWHERE for vm in slice_.vms)
 
 
-def place_again(state: State, slice_: Slice, deployment: DeploymentAPI) -> list[str]:
+def place_again(state: State, slice_: Slice) -> list[str]:
     """Place the slice's VMs that have no worker; return why some of them have none still."""
-    problems = []
+    deployment, problems = DeploymentAPI(state.inventory), []
     for vm in slice_.vms:
         if vm.worker_ip == NOWHERE:
             try:
@@ -90,9 +90,9 @@ def place_again(state: State, slice_: Slice, deployment: DeploymentAPI) -> list[
     return problems
 
 
-def require_placed(state: State, slice_: Slice, deployment: DeploymentAPI) -> None:
+def require_placed(state: State, slice_: Slice) -> None:
     """Place all of the slice's VMs; `Refused` where one has no place."""
-    if problems := place_again(state, slice_, deployment):
+    if problems := place_again(state, slice_):
         way_out = "take the deployment back" if rights.is_unfinished(slice_) else "make room there"
         raise Refused(f"{problems[0]}; {way_out}, or delete slice {slice_.slice_id}")
 

@@ -83,7 +83,7 @@ class Conversation(ABC):
 
     def __init__(self, address: str, settings: SSHSettings) -> None:
         self.address = address
-        self._settings = settings
+        self._settings = self._wanted = settings
         self._shell: Channel | None = None
         self._login = LoginShell("")
         self._used = 0.0
@@ -143,6 +143,10 @@ class Conversation(ABC):
                     step = steps[wanted.step]
                     yield from bring(self.address, self._settings, step, wanted, timeout, deadline)
                     batch = Batch(steps, keep_going, (wanted.step, wanted.action + 1), lock, timeout)
+
+    def use(self, settings: SSHSettings) -> None:
+        """Use other settings from the next batch on. A connection that works stays, unless it is another user's."""
+        self._wanted = settings
 
     def expect(self, *, repeatable: bool = False) -> None:
         """Require an answer from a shell of an earlier plan before its reuse; see `remote.runner.Host`."""
@@ -297,6 +301,9 @@ class Conversation(ABC):
         return HostUnusable(self.address, cause(self._settings, bound, transcript.rest), begun=True)
 
     def _begin(self, deadline: float) -> None:
+        if self._wanted.user != self._settings.user:
+            self.close()
+        self._settings = self._wanted
         self._deadline, self._ends = deadline, time.monotonic() + deadline
 
     def _within(self, seconds: float) -> float:

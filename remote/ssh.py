@@ -296,6 +296,14 @@ class Connections:
         with self._adding:
             return self._hosts.setdefault(address, SSHHost(address, self._settings))
 
+    def use(self, settings: SSHSettings) -> None:
+        """Reach all hosts by these settings from now on."""
+        with self._adding:
+            if settings != self._settings:
+                self._settings = settings
+                for host in self._hosts.values():
+                    host.use(settings)
+
     def close(self) -> None:
         """End all connections."""
         for host in self._hosts.values():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address
+from itertools import islice
 from pathlib import PurePosixPath
 
 from allocation.holdings import Holdings, clash
@@ -16,6 +17,17 @@ from core.names import MAX_IMAGE_NAME, is_image_name
 from models import VM, Interface, Record, Slice, User
 from storage.schema import Broken, Key, equal, no_twice, show
 from storage.state import State
+
+_SETTINGS = {
+    "network_node": ("network_node",),
+    "ssh_user": ("ssh", "user"),
+    "images_dir": ("hypervisor", "images_dir"),
+    **{key: ("internet", key) for key in ("vlan_id", "cidr", "gateway", "uplink")},
+}
+"""The place of each setting that the section `in_use` keeps."""
+
+_MOST_NAMED = 5
+"""How many slices a sentence names."""
 
 
 def check(state: State, slices: Collection[int] | None = None, owners: Collection[str] | None = None) -> None:
@@ -39,6 +51,21 @@ def check(state: State, slices: Collection[int] | None = None, owners: Collectio
         cloud = _Cloud(internet)  # all slices are looked into only now, to find out who
         for slice_ in state.slices.values():
             cloud.add(slice_)
+
+
+def check_in_use(state: State) -> None:
+    """Raise `Broken` where a setting is not the one with which the slices in the file were made."""
+    if not state.in_use or not state.slices.entries.kept:
+        return
+    for key, new in state.inventory.in_use.items():
+        old = state.in_use.get(key, new)
+        if new != old:
+            raise Broken(
+                f"{show(new)} cannot replace {show(old)} while there are slices ({_some(state.slices.entries.kept)}): "
+                f"write {show(old)} again, or delete the slices first; where the old one is lost for good, write "
+                f"{show(new)} as {key} into the section in_use, too",
+                *_SETTINGS[key],
+            )
 
 
 def _check_hosts(inventory: Inventory) -> None:
@@ -211,6 +238,13 @@ def _check_gateway(gateway: str, cidr: str, *path: Key) -> None:
     address = IPv4Address(gateway)
     if address not in network or address in taken:
         raise Broken(f"{gateway} cannot be the gateway of {cidr}: {_listed(taken)} are taken", *path)
+
+
+def _some(items: Collection[object]) -> str:
+    """Return the first items, and how many more there are."""
+    more = len(items) - _MOST_NAMED
+    named = _listed(islice(items, _MOST_NAMED))
+    return f"{named} and {more} more" if more > 0 else named
 
 
 def _listed(items: Iterable[object]) -> str:

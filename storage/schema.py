@@ -462,6 +462,18 @@ SLICE = record(
         "left": list_of(REMARK),
     },
 )
+IN_USE = record(
+    {},
+    {
+        "network_node": ADDRESS,
+        "ssh_user": SSH_USER,
+        "images_dir": IMAGES_DIR,
+        "vlan_id": VLAN,
+        "cidr": SUBNET,
+        "gateway": ADDRESS,
+        "uplink": UPLINK,
+    },
+)
 LOGIN_SETTINGS = record(
     {},
     {
@@ -483,6 +495,7 @@ DATABASE = record(
         "login": LOGIN_SETTINGS,
         "console": CONSOLE_SETTINGS,
         "data_ports": mapping_of(ADDRESS, DATA_PORT),
+        "in_use": IN_USE,
         "flavors": mapping_of(FLAVOR_NAME, record(SIZE | {"image": LOCAL_PATH})),
         "workers": mapping_of(HOST, WORKER),
         "slices": mapping_of(text(str.isdecimal, "a slice id"), SLICE),

@@ -139,6 +139,7 @@ class Slices(MutableMapping[int, Slice]):
 class State:
     """Inventory, users, workers and slices, and the counters; `flavors` is the file's own section.
 
+    `in_use`: the settings with which the slices were made (`Inventory.in_use`), or None where the file does not say.
     `named` are sections that the file has: one that may be left out stays also where it says what is the default.
     """
 
@@ -149,6 +150,7 @@ class State:
     slices: Slices
     next_vm_id: int
     next_vlan_id: int
+    in_use: Record | None = None
     named: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
@@ -180,6 +182,7 @@ class State:
             "hypervisor": dict(vars(inventory.hypervisor)),
             "internet": _internet_record(inventory.internet),
             **optional,
+            **({} if self.in_use is None else {"in_use": self.in_use}),
             "flavors": self.flavors,
             "users": self.users,
             "workers": self.workers,
@@ -187,6 +190,11 @@ class State:
             "next_vm_id": self.next_vm_id,
             "next_vlan_id": self.next_vlan_id,
         }
+
+    def note_in_use(self) -> None:
+        """Note the settings that the slices depend on; a file that never had a slice needs no such section."""
+        if self.slices or self.in_use is not None:
+            self.in_use = self.inventory.in_use
 
     @classmethod
     def from_dict(cls, record: Record) -> State:
@@ -223,6 +231,7 @@ class State:
             Slices({}, many["slices"]),
             settings.get("next_vm_id", models.FIRST_ID),
             settings.get("next_vlan_id", 100),
+            settings.get("in_use"),
             frozenset(settings),
         )
 

@@ -96,9 +96,12 @@ class Version:
     def after(self, state: State) -> Version:
         """The version that says what `state` says, this one where that is the same; `Broken` where it keeps no rule."""
         before, sections = self._pieces, state.sections
-        changes = dict(_changes(before, sections))
-        if not changes:
+        if not any(_changes(before, sections)):
             return self
+        rules.check_in_use(state)
+        state.note_in_use()
+        sections = state.sections
+        changes = dict(_changes(before, sections))
         _check_shape(changes)
         _check_rules(state, before, changes)
         pieces = {section: dict(before.get(section, {})) for section in sections}
@@ -112,6 +115,9 @@ class Version:
             known = before.get(section, {})
             if entries.keys() != known.keys() or not all(piece.text for piece in entries.values()):
                 layout = _write(layout, section, entries, known)
+        for (_, earlier), (section, entries) in pairwise(pieces.items()):
+            if section not in before:
+                _move_comments(earlier, entries)
         return Version(_joined(layout, pieces), layout, pieces)
 
 
@@ -189,6 +195,7 @@ def _settled(found: Mapping[Place, Piece], before: Pieces, changes: Changes) -> 
     for (section, key), piece in found.items():
         pieces.setdefault(section, {})[key] = piece
     state = State.of_kept(pieces)
+    rules.check_in_use(state)
     _check_rules(state, before, changes)
     settled = {}
     for section, value in state.sections.items():
@@ -352,6 +359,14 @@ def _comments_of_gone(
         elif end and last is not None:
             loose[last] = loose.get(last, "") + end
     return replace(layout, heads=heads), loose
+
+
+def _move_comments(earlier: dict[str, Piece], entries: dict[str, Piece]) -> None:
+    """Move the comments behind a section behind the new one after it, for they are about what follows that."""
+    above, below = next(reversed(earlier)), next(reversed(entries))
+    end = comments.tail(earlier[above].text.decode()).encode()
+    earlier[above] = replace(earlier[above], text=earlier[above].text.removesuffix(end))
+    entries[below] = replace(entries[below], text=entries[below].text + end)
 
 
 def _written(section: str, key: str, value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from core.errors import Refused
@@ -12,7 +13,7 @@ from inspection.isolation import probes
 from inspection.isolation.probes import Probe, Probes
 from inspection.isolation.proof import Proof, Property
 from models import ADMIN
-from remote.runner import Runner
+from remote.runner import Host, Runner
 
 
 @dataclass(frozen=True)
@@ -31,22 +32,23 @@ class Verdict:
 class Prover:
     """Proves isolation for all slices. A student sees breaches of own slices, and counts of the others."""
 
-    def __init__(self, database: Database, inspector: Inspector, runner: Runner) -> None:
+    def __init__(self, database: Database, connect: Callable[[str], Host]) -> None:
         self._database = database
-        self._inspector = inspector
-        self._runner = runner
+        self._connect = connect
 
     def prove(self) -> Verdict:
         """Check all properties on all hosts. A slice that is being changed counts as a neighbour only."""
-        inventory = self._inspector.inventory
-        survey = self._inspector.survey(self._database.load().slices.values(), inventory.hosts, thorough=True)
+        state = self._database.load()
+        inventory = state.inventory
+        inspector = Inspector(self._database, inventory, self._connect)
+        survey = inspector.survey(state.slices.values(), inventory.hosts, thorough=True)
         collected, slices = survey.collected, survey.slices
         for slice_ in slices:
             if slice_.status == SliceStatus.RUNNING and survey.is_busy(slice_.slice_id):
                 slice_.status = SliceStatus.DEPLOYING
         seen = Proof(inventory, slices, collected.facts_by_host).properties()
         asked = Probes(inventory, slices, collected.facts_by_host).all()
-        answers = self._ask(asked)
+        answers = self._ask(asked, inventory.ssh.timeouts.look)
         unseen = {*collected.incomplete, *(probe.host for probe in asked if probe.host not in answers)}
         verdicts = probes.verdicts(asked, answers)
         return Verdict((*seen, *verdicts), tuple(host for host in inventory.hosts if host in unseen))
@@ -63,8 +65,7 @@ class Prover:
             return verdict
         return Verdict(tuple(each.seen_by(own) for each in verdict.properties), verdict.unseen)
 
-    def _ask(self, asked: list[Probe]) -> dict[str, list[str]]:
+    def _ask(self, asked: list[Probe], seconds: float) -> dict[str, list[str]]:
         """Return the answers by host, in the order of its probes. A host that fails has no entry."""
-        seconds = self._inspector.inventory.ssh.timeouts.look
-        results = self._runner.run(probes.probe_plan(asked, seconds)).results if asked else []
+        results = Runner(self._connect).run(probes.probe_plan(asked, seconds)).results if asked else []
         return {r.step.host: [f"{o.stdout}{o.stderr}" for o in r.outcomes] for r in results if not r.error}

@@ -64,9 +64,8 @@ def cloud_of_many(tmp_path: Path) -> Database:
 
 def test_two_thousand_hosts_are_discovered_in_two_seconds_of_cpu(cloud_of_many: Database) -> None:
     cloud = FakeHosts()
-    deployment = DeploymentAPI(cloud_of_many.load().inventory)
     began = time.process_time()
-    found = Discovery(cloud_of_many, deployment, Runner(cloud.connect)).workers()
+    found = Discovery(cloud_of_many, Runner(cloud.connect)).workers()
     assert time.process_time() - began <= CPU_SECONDS
     assert [worker.up for worker in found.values()] == [True] * HOSTS
     assert {host.runs for host in cloud.hosts.values()} == {1}

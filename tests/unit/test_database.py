@@ -329,6 +329,7 @@ def test_a_transaction_saves_what_its_body_changed(path: Path, database: Databas
 def test_a_saved_state_is_the_state_loaded(path: Path, database: Database) -> None:
     with database.transaction() as state:
         state.next_vm_id += 1
+        state.note_in_use()
         saved = state.to_dict()
     assert Database(path).load().to_dict() == saved
 

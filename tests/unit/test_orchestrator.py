@@ -439,7 +439,7 @@ def test_a_vm_that_is_being_added_is_not_linked(desk: Desk) -> None:
     _die_at(lambda *args: desk.api.add_vm_to_slice(args[0], args[1], "new", "cirros", 1, False, args[2]), 1)
     assert "still being added" in desk.no(desk.api.create_link("student", 1000, 1001, "eth1", 1003, "eth1"))
     desk.ok(desk.api.take_back_slice("student", 1000))
-    assert "is design: somebody else" in desk.no(desk.api.take_back_slice("student", 1000))
+    assert "is design: another session" in desk.no(desk.api.take_back_slice("student", 1000))
 
 
 def test_a_slice_of_an_older_file_without_images_can_be_deleted(desk: Desk) -> None:

@@ -190,7 +190,7 @@ def test_a_forgotten_slice_leaves_the_internet_vlan_as_a_deleted_one_does(runnin
 def test_who_comes_to_the_internet_vlan_meanwhile_keeps_it(running: Desk) -> None:
     """The doctor gives a host up that is silent, and lets the file go: what it sent may still be on its way."""
     forget(running)
-    inspector = running.api.doctor._inspector
+    inspector = running.api.doctor._inspector(running.database.load())
     owners = Owners(inspector.comparison, [], lambda _slice_id: False)
     (facts,) = inspector.collect([NETWORK]).facts_by_host.values()
     late = [step for orphan in orphans(owners, facts) for step in orphan.steps]

@@ -271,7 +271,7 @@ def test_a_network_node_is_replaced_and_not_written_off(desk: Desk) -> None:
     desk.ring(3)
     desk.ok(desk.api.deploy_slice("student", 1000))
     dead(desk, NETWORK)
-    assert "name another one in network_node; then repair" in refusal(desk, NETWORK)
+    assert "name another one in network_node and in the section in_use; then repair" in refusal(desk, NETWORK)
     desk.path.write_text(desk.path.read_text().replace(NETWORK, "10.0.10.4"))
     api = OrchestratorAPI(desk.database, desk.cloud.connect)  # type: ignore[arg-type]
     desk.ok(api.repair_slice("student", 1000))

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from database import Database
-from deployment import DeploymentAPI
 from lifecycle import discovery as discovery_module
 from lifecycle.discovery import FRESH_SECONDS, Discovery
 from orchestrator import OrchestratorAPI
@@ -135,7 +134,7 @@ def test_a_clock_that_jumps_back_at_every_look_ends_nothing(desk: Desk, monkeypa
     monkeypatch.setattr(discovery_module, "_now", backwards)
     desk.ok(desk.api.create_slice("student", "lab"))
     runner = Runner(desk.cloud.connect)
-    found = Discovery(desk.database, DeploymentAPI(desk.database.load().inventory), runner, backwards)
+    found = Discovery(desk.database, runner, backwards)
     assert set(found.known()) == set(found.workers()) == set(WORKERS)
     found.refresh(lambda _state: FIRST)
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import paramiko
@@ -783,4 +784,31 @@ def test_connections_hand_out_one_host_per_address() -> None:
     connections = ssh.Connections(SSHSettings())
     assert connections.host("127.0.0.1") is connections.host("127.0.0.1")
     assert connections.host("127.0.0.1") is not connections.host("127.0.0.2")
+    connections.close()
+
+
+def test_other_settings_are_used_from_the_next_batch_on(host: LoopbackHost, tmp_path: Path) -> None:
+    settings = host.settings(tmp_path)
+    connections = ssh.Connections(settings)
+    client = connections.host("127.0.0.1")
+    stage(client, "true")
+    connections.use(replace(settings, key_file="/no/such/key", timeouts=Timeouts(connect=1)))
+    assert stage(client, "echo works") == "works\n", "a connection that works stays"
+    client.close()
+    assert "the SSH key /no/such/key is not there" in str(failure(client))
+    connections.use(settings)
+    assert stage(client, "echo again") == "again\n"
+    assert host.connections == 2
+    connections.close()
+
+
+def test_a_connection_of_another_user_is_not_used(host: LoopbackHost, tmp_path: Path) -> None:
+    settings = host.settings(tmp_path)
+    connections = ssh.Connections(settings)
+    client = connections.host("127.0.0.1")
+    stage(client, "true")
+    connections.use(replace(settings, user="other"))
+    assert "other" in str(failure(client))
+    connections.use(settings)
+    stage(client, "true")
     connections.close()

@@ -315,6 +315,7 @@ def test_no_change_loses_a_comment_but_one_beside_a_value(seed: int) -> None:
     for _ in range(chance.randint(1, 4)):
         state = version.state()
         changed(state, chance)
+        state.note_in_use()
         meant = state.to_dict()
         version = version.after(state)
         assert Version.read(version.content).state().to_dict() == meant

@@ -199,7 +199,9 @@ def test_a_full_file_has_room_for_what_deleting_a_slice_writes(
 def test_windows_line_ends_and_a_byte_order_mark_are_read_and_the_comment_stays(path: Path) -> None:
     path.write_bytes(b"\xef\xbb\xbf" + CLOUD.replace("\n", "\r\n").encode())
     database = Database(path)
-    expected = database.load().to_dict()
+    state = database.load()
+    state.note_in_use()
+    expected = state.to_dict()
     assert database.get_next_vm_id() == 1017
     assert path.read_bytes().startswith(b"# A cloud that keeps all the rules.\r\n")
     assert Database(path).load().to_dict() == expected | {"next_vm_id": 1018}
