@@ -1,1 +1,1 @@
-"""What the project promises about speed, measured: a ring of VMs on the lab, and the start of the menu."""
+"""The benchmark of the project's promises about speed: rings of VMs on the lab, and the start of the menu."""

@@ -1,4 +1,4 @@
-"""`python -m bench [PART...]`: what the project promises about speed, against all that one could use instead of it."""
+"""`python -m bench [PART...]`: measures the project's promises about speed, against its alternatives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from bench import booting, copying, designing, machine, parts, report, startup, together
-from bench.parts import PARTS, ROUNDS, Wish
+from bench.parts import PARTS, ROUNDS, Request
 from bench.rounds import ROOT, Arena, arena
 from bench.samples import BenchError, Sample, Samples
 from bench.work import Work
@@ -25,19 +25,19 @@ PAGE = ROOT / "docs/performance.md"
 
 
 def main() -> int:
-    """Measure, write the page and show the summary; 1 when a promise is missed, 2 when nothing could be measured."""
+    """Measure, write the page, print the summary; return 1 for a missed promise, 2 without any measurement."""
     signal.signal(signal.SIGTERM, _leave)
     wanted = _parser().parse_args()
     try:
-        wish = _wish(wanted)
+        request = _request(wanted)
     except ValueError as error:
-        _say(str(error))
+        _report(str(error))
         return NOT_MEASURED
     before = Samples.read(RESULTS) if (wanted.keep or wanted.report) and RESULTS.exists() else Samples()
     samples = Samples(about=before.about if wanted.report else machine.describe(PROGRAMS))
     if wanted.keep and before.about and not wanted.report:
         samples.about |= report.kept(before.about)
-    failures = [] if wanted.report else _measure(wish, samples)
+    failures = [] if wanted.report else _measure(request, samples)
     before.drop(samples.series)
     samples.add(before.all)
     if failures and not samples.series:
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def write(samples: Samples, page: Path) -> None:
-    """The page and the picture beside it, the caller's own."""
+    """Write the page and its picture, with the caller as the owner."""
     picture = page.with_suffix(".svg")
     python = PROGRAMS / "python"
     if python.exists():
@@ -60,43 +60,43 @@ def write(samples: Samples, page: Path) -> None:
     paths.caller().own(*(path for path in (page, picture, RESULTS, RESULTS.parent) if path.exists()))
 
 
-def _measure(wish: Wish, samples: Samples) -> list[str]:
-    """Take all samples in, those before a failure too, and go on with the next part. Why parts failed, if some did."""
+def _measure(request: Request, samples: Samples) -> list[str]:
+    """Add all samples, also those before a failure, and go on with the next part; return the reasons of failures."""
     failures = []
     try:
-        for part in _all(wish):
+        for part in _all(request):
             try:
                 for sample in part:
                     samples.add([sample])
             except (BenchError, LabError, TimeoutError, subprocess.SubprocessError) as error:
                 failures.append(str(error))
-                _say(f"not measured: {error}")
+                _report(f"not measured: {error}")
     except KeyboardInterrupt:
         failures.append("interrupted")
-        _say("interrupted")
+        _report("interrupted")
     if failures:
         samples.about["not measured"] = "; ".join(failures)
     return failures
 
 
-def _all(wish: Wish) -> Iterator[Iterator[Sample]]:
-    """Every part, each with a lab of its own if it needs one."""
-    if "start" in wish.parts:
-        yield startup.measure(wish.rounds, _say)
-    if "design" in wish.parts:
-        yield designing.measure(wish.rounds, _say)
-    if "image" in wish.parts:
-        yield _on_lab(max(copying.WORKERS), partial(copying.measure, rounds=wish.rounds))
-    for processes, vms in wish.together:
-        yield _on_lab(2, partial(together.measure, processes=processes, vms=vms, rounds=wish.rounds))
-    if "boot" in wish.parts:
-        yield _on_lab(2, partial(booting.measure, work=parts.BOOTING, rounds=wish.rounds))
-    for series in wish.series:
+def _all(request: Request) -> Iterator[Iterator[Sample]]:
+    """Yield every part, each with its own lab if it needs one."""
+    if "start" in request.parts:
+        yield startup.measure(request.rounds, _report)
+    if "design" in request.parts:
+        yield designing.measure(request.rounds, _report)
+    if "image" in request.parts:
+        yield _on_lab(max(copying.WORKERS), partial(copying.measure, rounds=request.rounds))
+    for processes, vms in request.together:
+        yield _on_lab(2, partial(together.measure, processes=processes, vms=vms, rounds=request.rounds))
+    if "boot" in request.parts:
+        yield _on_lab(2, partial(booting.measure, work=parts.BOOTING, rounds=request.rounds))
+    for series in request.series:
         yield _on_lab(max(2, series.work.workers), partial(Arena.run, series=series))
 
 
 def _on_lab(workers: int, measure: Callable[[Arena], Iterator[Sample]]) -> Iterator[Sample]:
-    with arena(workers, PROGRAMS, _say) as there:
+    with arena(workers, PROGRAMS, _report) as there:
         yield from measure(there)
 
 
@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _wish(wanted: argparse.Namespace) -> Wish:
+def _request(wanted: argparse.Namespace) -> Request:
     chosen = tuple(wanted.parts) or PARTS
     if unknown := [part for part in chosen if part not in PARTS]:
         raise ValueError(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
@@ -124,7 +124,7 @@ def _wish(wanted: argparse.Namespace) -> Wish:
         raise ValueError("at least one round is needed")
     contenders = tuple(filter(None, wanted.contenders.split(",")))
     parts.check(contenders)
-    return Wish(
+    return Request(
         parts=chosen,
         rounds=wanted.rounds,
         slow_rounds=wanted.slow_rounds,
@@ -135,7 +135,7 @@ def _wish(wanted: argparse.Namespace) -> Wish:
 
 
 def _leave(_signal: int, _frame: object) -> None:
-    """SIGTERM ends the program like Ctrl-C: the lab is taken down on the way out."""
+    """End the program on SIGTERM as on Ctrl-C, so that the lab is removed."""
     sys.exit(128 + signal.SIGTERM)
 
 
@@ -144,8 +144,8 @@ def _show(lines: Iterable[str]) -> None:
         print(line, flush=True)
 
 
-def _say(line: str) -> None:
-    """Progress goes to standard error: standard output is the summary."""
+def _report(line: str) -> None:
+    """Print progress to standard error, because standard output is the summary."""
     print(f"bench: {line}", file=sys.stderr, flush=True)
 
 

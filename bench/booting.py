@@ -1,4 +1,4 @@
-"""Guests that boot: from the first command to the moment at which every interface of every guest has its lease."""
+"""Guests that boot: the time from the first command until every interface of every guest has its lease."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _LEASES = """cat /tmp/dnsmasq_vlan*.log 2>/dev/null |
 
 
 def series(work: Work) -> str:
-    """What the samples are found under."""
+    """Return the name of the series of these samples."""
     return f"{work} booting"
 
 
 def measure(arena: Arena, work: Work, rounds: int) -> Iterator[Sample]:
-    """Ours first: it brings the guest's image to the workers, which the floor cannot."""
+    """Measure each contender, ours first: it copies the guest's image to the workers, which the floor cannot do."""
     work = replace(work, boots=True)
     for number in range(1, rounds + 1):
         for contender in CONTENDERS if number % 2 else reversed(CONTENDERS):
@@ -49,5 +49,5 @@ def _life(arena: Arena, work: Work, contender: str) -> Iterator[Sample]:
 
 
 def leases(lab: Lab) -> int:
-    """How many different leases the network node's dnsmasqs have acknowledged."""
+    """Return the number of different leases that the network node's dnsmasqs have acknowledged."""
     return int(lab.exec("network", ["sh", "-c", _LEASES]).stdout)

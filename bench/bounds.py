@@ -1,4 +1,4 @@
-"""What the project promises about speed, as bounds on what was measured. Pure."""
+"""The project's promises about speed, as bounds on measurements. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WHEN = {"rest": "at rest", "peak": "at its peak"}
 
 @dataclass(frozen=True)
 class Verdict:
-    """A promise, its bound, and what was seen; `seen` None: this was not measured."""
+    """A promise, its bound, and the measured value; `seen` is None where it was not measured."""
 
     promise: str
     bound: float
@@ -38,24 +38,24 @@ class Verdict:
 
     @property
     def met(self) -> bool | None:
-        """Whether it was kept; None when nobody knows."""
+        """Return whether the promise was kept; None without a measurement."""
         if self.seen is None:
             return None
         return self.seen >= self.bound if self.at_least else self.seen <= self.bound
 
     @property
     def word(self) -> str:
-        """The verdict in a word."""
+        """Return the verdict in a word."""
         return {True: "met", False: "MISSED", None: "not measured"}[self.met]
 
 
 def ring(vms: int, delay: int = 0, workers: int = 2) -> str:
-    """The name of a ring's series."""
+    """Return the name of a ring's series."""
     return f"{Work('ring', vms, workers)} {delay} ms"
 
 
 def verdicts(samples: Samples) -> list[Verdict]:
-    """Every promise."""
+    """Return the verdict on every promise."""
     makers: tuple[Callable[[Samples], Iterator[Verdict]], ...] = (
         _floor, _links, _others, _status, _together, _image, _design, _start,
     )  # fmt: skip
@@ -63,7 +63,7 @@ def verdicts(samples: Samples) -> list[Verdict]:
 
 
 def vms_part(samples: Samples, series: str, phase: str) -> float | None:
-    """What of our time is the VMs' alone: TAPs, ports and QEMU until its port is open; or until all of it is gone."""
+    """Return our time for the VMs alone: TAPs, ports and QEMU until its port is open, or until all of it is gone."""
     workers = samples.facts(series, "libvirt", "deploy").get("stages", {}).get("VMs", {})
     names = ("launch", "verify") if phase == "deploy" else ("remove",)
     found = []
@@ -74,7 +74,7 @@ def vms_part(samples: Samples, series: str, phase: str) -> float | None:
 
 
 def _places(samples: Samples) -> Iterator[tuple[int, str]]:
-    """Numbers of workers, and how they are told of: two, and four where a run looked at four."""
+    """Return numbers of workers with their phrases: two, and four where a run measured four."""
     yield 2, ""
     if any(samples.of(ring(vms, workers=4), "ours", "deploy") for vms in (8, 20, 40, 80)):
         yield 4, " on 4 workers"

@@ -1,4 +1,4 @@
-"""Where the time of a change goes, seen by a listener: stages, and the hosts in them."""
+"""The time of a change by stage and host, measured by a listener of the runner."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ import time
 
 from remote.events import Event, StageStarted, StepDone
 
-BESIDE = {"prepare": "images", "launch": "launch"}
-"""Stages in which workers and network node do different things side by side, and what the workers' part is called."""
+SIDE_BY_SIDE = {"prepare": "images", "launch": "launch"}
+"""Stages in which workers and network node do different work at the same time, with the name of the workers' part."""
 
 
 class StageClock:
-    """`stages`: for each stage and host, seconds until its last step was done; `walls`: until the next stage began.
+    """The times of one change or several.
 
-    Several changes in a row add up.
+    `stages` has the seconds of each stage and host until its last step; `wall_times` those until the next stage began.
+    The times of several changes add up.
     """
 
     def __init__(self) -> None:
         self.stages: dict[str, dict[str, float]] = {}
-        self.walls: dict[str, float] = {}
+        self.wall_times: dict[str, float] = {}
         self._title = ""
         self._began = 0.0
         self._last: dict[str, float] = {}
 
     def __call__(self, event: Event) -> None:
-        """Note what `event` says of the time."""
+        """Record the time of `event`."""
         if isinstance(event, StageStarted):
             self._close(time.monotonic())
             self._title, self._began = event.stage.title, time.monotonic()
@@ -32,7 +33,7 @@ class StageClock:
             self._last[event.step.host] = time.monotonic()
 
     def end(self) -> None:
-        """The change is over: what comes after its last step was not the hosts' doing."""
+        """End the change: the time after its last step does not count for the hosts."""
         self._close(max(self._last.values(), default=self._began))
 
     def _close(self, now: float) -> None:
@@ -40,18 +41,18 @@ class StageClock:
             stage = self.stages.setdefault(self._title, {})
             for host, done in self._last.items():
                 stage[host] = stage.get(host, 0.0) + done - self._began
-            self.walls[self._title] = self.walls.get(self._title, 0.0) + now - self._began
+            self.wall_times[self._title] = self.wall_times.get(self._title, 0.0) + now - self._began
         self._title, self._last = "", {}
 
 
 def phases(stages: dict[str, dict[str, float]], node: str) -> dict[str, float]:
-    """Stages as the phases that are reported; what the network node does beside the workers is the phase `network`."""
+    """Return stages as the phases of the report; the network node's work during the workers' is the phase `network`."""
     found: dict[str, float] = {}
     for title, hosts in stages.items():
-        if title not in BESIDE:
+        if title not in SIDE_BY_SIDE:
             found[title] = max(hosts.values(), default=0.0)
             continue
-        found[BESIDE[title]] = max((seconds for host, seconds in hosts.items() if host != node), default=0.0)
+        found[SIDE_BY_SIDE[title]] = max((seconds for host, seconds in hosts.items() if host != node), default=0.0)
         if node in hosts:
             found["network"] = found.get("network", 0.0) + hosts[node]
     return found

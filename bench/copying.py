@@ -1,4 +1,4 @@
-"""A base image of 500 MB on its way to workers that do not have it, against `scp` of the same file."""
+"""The copy of a base image of 500 MB to workers that lack it, against `scp` of the same file."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ MEGABYTES = 500
 NAME = "big.qcow2"
 SERIES = f"image of {MEGABYTES} MB"
 WORKERS = (1, 2, 4)
-"""To so many, side by side."""
+"""Numbers of workers that get the image at the same time."""
 
 SECONDS = 300.0
 _BLOCK = 1 << 20
 
 
 class Copying:
-    """Overlays of VMs whose base image is not there yet: one VM on each of the worker(s), all in one plan."""
+    """Overlays of VMs whose base image is missing: one VM on each worker, all in one plan."""
 
     def __init__(self, work: Work, database: Path, image: Path, number: int) -> None:
         self._inventory = Database(database).load().inventory
@@ -45,13 +45,13 @@ class Copying:
         self._copied = 0.0
 
     def connect(self) -> Facts:
-        """A connection to every worker."""
+        """Connect to every worker."""
         steps = tuple(Step(host, "connect", (Command(("true",)),)) for host in self._inventory.workers_list)
         self._runner.run(Plan((Stage("connect", steps),)))
         return {}
 
     def copy(self) -> Facts:
-        """Image and overlays; `copied` is the longest that an image alone took, its digest included."""
+        """Copy the image and make the overlays; `copied` is the longest time of an image alone, with its digest."""
         report = self._runner.run(self._plan)
         if report.error:
             raise report.error
@@ -63,7 +63,7 @@ class Copying:
 
 
 def measure(arena: Arena, rounds: int) -> Iterator[Sample]:
-    """To one worker, to several at once, and to one worker for two slices at once."""
+    """Measure copies to one worker, to several at once, and to one worker for two slices at once."""
     image = arena.desk / NAME
     arena.say(f"making an {SERIES}")
     make_image(image)
@@ -80,12 +80,12 @@ def measure(arena: Arena, rounds: int) -> Iterator[Sample]:
 
 
 def phase(workers: int, processes: int) -> str:
-    """What is copied where."""
+    """Return the name of a phase: which copies go where."""
     return f"{workers} workers" if workers > 1 else "1 worker" if processes == 1 else "1 worker, two slices at once"
 
 
 def make_image(path: Path) -> None:
-    """A qcow2 file of that size that does not compress: a real base image is compressed already."""
+    """Create a qcow2 file of that size that does not compress, because a real base image is compressed already."""
     raw = path.with_suffix(".raw")
     with raw.open("wb") as file:
         for _ in range(MEGABYTES * 1_000_000 // _BLOCK):
@@ -96,7 +96,7 @@ def make_image(path: Path) -> None:
 
 
 def _ours(arena: Arena, image: Path, workers: int, processes: int) -> Iterator[Sample]:
-    # One VM for each worker, and two slices where two processes need the image.
+    # Each worker has one VM; two processes need the image where there are two slices.
     work = Work("line", workers * processes, workers, per_slice=workers)
     records = [
         {**arena.record(work, "ours"), "contender": "copy", "image": str(image), "number": number}

@@ -1,6 +1,6 @@
-"""Time the changes of a design in the file: each operation at 10, 100 and 1,000 VMs.
+"""Changes of a design in the file: the time of each operation at 10, 100 and 1,000 VMs.
 
-The use-cases run as they are, with hosts that have everything done at once: what is measured is the database.
+The use-cases run unchanged, on hosts that finish everything at once: the measured part is the database.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from storage import files
 from tests.support.many import OWNERS, WillingHost, write_file
 
 SIZES = {10: [10], 100: [10] * 10, 1000: [10] * 98 + [20]}
-"""VMs of each slice: with the one that is made and deleted again there are 100 at most, for more there are no VLANs."""
+"""VMs of each slice; VLANs suffice for 100 slices, and one of them is created and deleted again here."""
 
 ACTOR = OWNERS[0]
 OPERATIONS = ("create slice", "add VM", "create link", "delete slice")
 SAVE = "one save"
-"""The floor of an operation: the file is replaced and the version before it kept, and nothing is worked out."""
+"""The floor of an operation: the file is replaced and its earlier version kept, without any computation."""
 
 
 def series(vms: int) -> str:
@@ -34,7 +34,7 @@ def series(vms: int) -> str:
 
 
 def measure(rounds: int, say: Callable[[str], None], sizes: Sequence[int] = tuple(SIZES)) -> Iterator[Sample]:
-    """A small slice is designed and deleted, so many times in files of each size."""
+    """Design and delete a small slice, `rounds` times in files of each size."""
     for vms in sizes:
         name = series(vms)
         say(f"{name}, {rounds} rounds")

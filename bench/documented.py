@@ -1,7 +1,7 @@
 """The documented design (docs/spec/): the command lines that a manager sends to the hosts, one after the other. Pure.
 
-Where the pages leave a gap it is filled in with the fewest commands: a pid file for what has to be ended by its pid,
-and VLAN 400 with its rules that goes with the last slice, as it does in the other contender.
+A gap in the pages is filled with the fewest commands: a pid file for a process that has to be ended by its pid, and
+VLAN 400 with its rules, which goes with the last slice as in the other contender.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Line:
 
 
 class DocumentedDesign:
-    """One slice, as the pages say that it is designed, deployed and deleted."""
+    """One slice, designed, deployed and deleted as the pages say."""
 
     def __init__(self, slice_: Slice, inventory: Inventory) -> None:
         self._slice = slice_
@@ -38,11 +38,11 @@ class DocumentedDesign:
     # --- the phases ---------------------------------------------------------------------------------------------------
 
     def design(self) -> list[Line]:
-        """`create_backing_image` of every VM (docs/spec/flavors.md); the base image is on the workers already."""
+        """Return the lines of `create_backing_image` of every VM (docs/spec/flavors.md)."""
         return [self._overlay(vm) for vm in self._slice.vms]
 
     def deploy(self) -> list[Line]:
-        """VLANs on the network node, then the VMs on their workers (docs/spec/slices.md, docs/spec/networking.md)."""
+        """Return the lines for VLANs, then for VMs (docs/spec/slices.md, docs/spec/networking.md)."""
         lines = [line for vlan in self._links for line in self._vlan(vlan, vlan_address(vlan, 0))]
         if self._slice.uses_internet:
             lines += self._vlan(self._internet.vlan_id, str(self._internet.network[0]))
@@ -51,7 +51,7 @@ class DocumentedDesign:
         return lines + [line for vm in self._slice.vms for line in (*self._plug_in(vm), self._start(vm))]
 
     def delete(self) -> list[Line]:
-        """VMs killed by pid, TAPs, VLANs and overlays removed (docs/spec/slices.md, Deleting)."""
+        """Return the lines that kill VMs by pid and remove TAPs, VLANs and overlays (docs/spec/slices.md, Deleting)."""
         lines = [line for vm in self._slice.vms for line in (self._kill(vm), *self._unplug(vm))]
         lines += [line for vlan in self._links for line in self._no_vlan(vlan)]
         if self._slice.uses_internet:
@@ -137,7 +137,7 @@ class DocumentedDesign:
 
     def _no_vlan(self, vlan: int) -> Iterator[Line]:
         gateway, port, namespace = gateway_port(vlan), dhcp_port(vlan), dhcp_namespace(vlan)
-        # The log belongs to dnsmasq's own user: where fs.protected_regular is set not even root could open it again.
+        # The log belongs to dnsmasq's own user: with fs.protected_regular not even root could open it again.
         yield self._on_node(f"sudo kill $(sudo ip netns pids {namespace}) && sudo rm -f {_log(vlan)}")
         yield self._on_node(f"sudo ip netns del {namespace}")
         yield self._on_node(f"sudo ovs-vsctl --if-exists del-port {_BRIDGE} {gateway}")

@@ -1,7 +1,7 @@
 """`python -m bench.driver FILE`: drives the hosts, from the manager's namespace, as the contender that FILE names.
 
-Reads phases from standard input, one per line, and answers each with one line of JSON: how long it took and what else
-there is to say about it, or why it failed.
+It reads phases from standard input, one per line, and answers each with one line of JSON: the duration and further
+facts, or the reason of a failure.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from database import Database
 
 
 def contender(record: dict[str, Any]) -> Any:
-    """The contender of that name, ready to begin; its phases are its methods."""
+    """Return the contender of that name, ready to begin; its phases are its methods."""
     database, image, name = Path(record["database"]), Path(record["image"]), record["contender"]
     work = Work(**record["work"])
     if name == "ours":
@@ -43,8 +43,8 @@ def contender(record: dict[str, Any]) -> Any:
 
 
 def main() -> None:
-    """Answer until the input ends."""
-    logging.basicConfig(handlers=[logging.NullHandler()])  # as in cli.py: what paramiko has to say is in its errors
+    """Answer requests until the input ends."""
+    logging.basicConfig(handlers=[logging.NullHandler()])  # as in cli.py: paramiko's errors say all that is needed
     driven = contender(json.loads(Path(sys.argv[1]).read_text()))
     for line in sys.stdin:
         sys.stdout.write(json.dumps(_timed(driven, line.strip())) + "\n")
@@ -65,4 +65,4 @@ def _timed(driven: Any, phase: str) -> Facts:
 if __name__ == "__main__":
     main()
     sys.stdout.flush()
-    os._exit(0)  # without waiting for connections that a host may never close
+    os._exit(0)  # do not wait for connections that a host may never close

@@ -1,7 +1,7 @@
-"""The floor: the hosts' own work and nothing else. Each host's commands are one local script, hosts side by side.
+"""The floor: the hosts' own work alone. Each host runs its commands as one local script, all hosts side by side.
 
-No SSH and no manager: whoever measures enters the host's namespaces. With `barriers` every host waits for the others at
-the end of a stage, as the plan has it; without them each host goes through all stages in one go.
+There is no SSH and no manager: the benchmark enters the hosts' namespaces. With `barriers` every host waits for the
+others at the end of a stage, as in the plan; without them each host runs all stages at once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SECONDS = 600.0
 
 
 class Floor:
-    """Carries out what others send over SSH; `addresses` gives the lab's name of each host's address."""
+    """The floor of others' work over SSH; `addresses` maps a host's address to its name in the lab."""
 
     def __init__(self, lab: Lab, life: Life, *, barriers: bool = True) -> None:
         self._lab = lab
@@ -30,26 +30,26 @@ class Floor:
         self._barriers = barriers
 
     def run(self, phase: str) -> Facts:
-        """Do a phase; how long each stage took, and each host in it."""
+        """Run a phase; return the seconds of each stage and host."""
         turns = self._life.get(phase, [])
         if not self._barriers and turns:
             turns = [together(turns, phase)]
         began = time.monotonic()
         stages: dict[str, dict[str, float]] = {}
-        walls: dict[str, float] = {}
+        wall_times: dict[str, float] = {}
         with ThreadPoolExecutor(max_workers=32) as pool:
             for turn in turns:
                 start = time.monotonic()
                 took = dict(zip(turn.scripts, pool.map(self._one, turn.scripts.items()), strict=True))
-                walls[turn.title] = walls.get(turn.title, 0.0) + time.monotonic() - start
+                wall_times[turn.title] = wall_times.get(turn.title, 0.0) + time.monotonic() - start
                 for host, seconds in took.items():
                     stage = stages.setdefault(turn.title, {})
                     stage[host] = stage.get(host, 0.0) + seconds
-        return {"seconds": time.monotonic() - began, "stages": stages, "walls": walls}
+        return {"seconds": time.monotonic() - began, "stages": stages, "wall_times": wall_times}
 
     def _one(self, job: tuple[str, str]) -> float:
         address, body = job
-        # As sudo would have it: the batch drops to this user where a command is not for root. As sshd would: a session.
+        # As with sudo, the batch changes to this user for commands that are not root's; as with sshd, it has a session.
         environment = {**SYSTEM_ENVIRONMENT, "SUDO_UID": str(UID), "SUDO_GID": str(GID)}
         argv = self._lab.host_argv(self._names[address], ["sh", "-s"])
         began = time.monotonic()

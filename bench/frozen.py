@@ -1,8 +1,8 @@
-"""The first floor: the commands of the day on which this was first measured, kept as data, so that the yardstick stays.
+"""The first floor: the commands of the first day of measurements, kept as data, so that the yardstick stays the same.
 
-`first-floor.json.xz` has the whole life of each work as scripts, with placeholders where a machine differs. Kept as
-data and not as a time, because a time is one machine's; not as a ratio to something else either, for whatever that is
-(a loop of `ovs-vsctl`, a QEMU that starts) would grow differently with cores and kernels than these commands do.
+`first-floor.json.xz` has the whole life of each work as scripts, with placeholders for differences of machines. It is
+no stored time, because a time belongs to one machine. It is no ratio to another program (a loop of `ovs-vsctl`, a start
+of QEMU) either, because that would grow differently with cores and kernels.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _SIZES = (2, 8, 20, 40, 80)
 
 
 def works() -> list[Work]:
-    """What is kept: every size and shape on two workers, rings on four as well."""
+    """Return the kept works: every size and shape on two workers, rings on four as well."""
     two = [Work(shape, vms) for shape in ("ring", "line") for vms in _SIZES]
     return [*two, *(Work("ring", vms, 4) for vms in _SIZES)]
 
 
 def life(work: Work, inventory: Inventory) -> Life:
-    """The work as it was done then; BenchError when this work was not kept."""
+    """Return the life of a work as it was kept; raise BenchError where it was not."""
     kept = _kept().get(str(work))
     if kept is None or work.per_slice != Work(work.shape, work.vms).per_slice:
         raise BenchError(f"the first floor has no {work}; it has {', '.join(_kept())}")
@@ -45,7 +45,7 @@ def life(work: Work, inventory: Inventory) -> Life:
 
 
 def freeze() -> None:
-    """Keep today's commands instead: the yardstick begins anew, so this is done once."""
+    """Replace the kept commands by today's: the yardstick starts again, so this is done once."""
     inventory = replace(Inventory(), workers_list=ADDRESSES, hypervisor=_like_the_lab())
     kept = {
         str(work): {

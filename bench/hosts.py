@@ -1,4 +1,4 @@
-"""What is on the lab's hosts, counted from outside the product, as root; and what contenders need to find there."""
+"""The objects on the lab's hosts, counted as root from outside the product, and the prerequisites of contenders."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lab.topology import SSH_USER, Role
 IMAGES = f"/home/{SSH_USER}/vm_images"
 
 VMS = ("QEMU processes", "VNC ports", "TAPs", "tagged ports of VMs")
-"""What everybody makes who only starts VMs."""
+"""The objects that every contender for VMs alone creates."""
 
 SAME = (*VMS, "other tagged ports", "overlays", "dnsmasq processes", "DHCP namespaces")
-"""What the contenders make the same number of; the rest may differ, but must be gone in the end."""
+"""The objects that contenders create in equal numbers; others may differ, but must be gone in the end."""
 
 _COUNT = f"""
 count() {{ printf '%s\\t%s\\n' "$1" "$(grep -c "$2")"; }}
@@ -35,7 +35,7 @@ find {IMAGES} -name '*_img.qcow2' 2>/dev/null | count 'overlays' .
 find {IMAGES} -mindepth 1 ! -name '*.qcow2' ! -name '.*.seal' 2>/dev/null | count 'other files of VMs' .
 """
 
-# A host of the lab has no systemd, no D-Bus and no cgroups of its own; QEMU runs as the SSH user, as ours does.
+# Hosts of the lab have no systemd, D-Bus or cgroups of their own; QEMU runs as the SSH user, as with our product.
 _LIBVIRT = f"""
 grep -q ^libvirt-qemu: /etc/passwd || {{
   echo libvirt-qemu:x:64055:64055::/var/lib/libvirt:/usr/sbin/nologin >>/etc/passwd
@@ -64,17 +64,17 @@ _LIBVIRT_SECONDS = 20.0
 
 
 def names(lab: Lab) -> list[str]:
-    """The hosts that the product drives."""
+    """Return the hosts that the product drives."""
     return [host.name for host in lab.hosts if host.is_node]
 
 
 def workers(lab: Lab) -> list[str]:
-    """Those of them that run VMs."""
+    """Return those of them that run VMs."""
     return [host.name for host in lab.hosts if host.role is Role.WORKER]
 
 
 def count(lab: Lab) -> dict[str, int]:
-    """All hosts together."""
+    """Return the counts of all hosts together."""
     total: Counter[str] = Counter()
     for host in names(lab):
         total.update(parsed(lab.exec(host, ["sh", "-c", _COUNT]).stdout))
@@ -82,18 +82,18 @@ def count(lab: Lab) -> dict[str, int]:
 
 
 def parsed(text: str) -> dict[str, int]:
-    """The counts of one host, as its script printed them."""
+    """Return the counts of one host from the output of its script."""
     return {what: int(number) for what, number in (line.split("\t") for line in text.splitlines())}
 
 
 def expected(work: Work) -> dict[str, int]:
-    """What work with internet is made of: a VLAN for each link and one for all, a TAP for each connected interface."""
+    """Return the objects of a work: a VLAN for each link and one for the internet, a TAP for each connected NIC."""
     taps, vlans = work.vms + 2 * work.link_count, work.link_count + 1
     numbers = (work.vms, work.vms, taps, taps, 2 * vlans, work.vms, vlans, vlans)
     return dict(zip(SAME, numbers, strict=True))
 
 
-# A boot sector that halts: where a BIOS finds none it goes on looking, and 80 of them take a quarter of two cores.
+# A boot sector that halts: without one a BIOS goes on searching, and 80 of them use a quarter of two cores.
 _BLANK = r"""umask 022; raw=$1.raw
 { printf '\372\364\353\375'; head -c 506 /dev/zero; printf '\125\252'; } >"$raw" && truncate -s 1G "$raw" &&
   qemu-img convert -f raw -O qcow2 "$raw" "$1" && rm "$raw"
@@ -101,9 +101,9 @@ _BLANK = r"""umask 022; raw=$1.raw
 
 
 def prepare(lab: Lab, image_name: str) -> None:
-    """Put the base image without a system on the workers, and let the user do everything by sudo, as the others need.
+    """Put the base image without a system on the workers, and allow the user all of sudo, which other contenders need.
 
-    The product asks for `sh -s` only.
+    The product itself needs `sh -s` only.
     """
     rule = f"{SSH_USER} ALL=(root) NOPASSWD: ALL\n"
     for host in names(lab):
@@ -114,7 +114,7 @@ def prepare(lab: Lab, image_name: str) -> None:
 
 
 def start_libvirt(lab: Lab) -> None:
-    """libvirtd on every worker, until the lab is taken down."""
+    """Start libvirtd on every worker, until the lab is removed."""
     for worker in workers(lab):
         lab.exec(worker, ["sh", "-c", _LIBVIRT])
     for worker in workers(lab):

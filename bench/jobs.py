@@ -1,6 +1,6 @@
-"""A plan's commands as others carry them out: one shell line per command, or one script per stage and host. Pure.
+"""A plan's commands in the form for other contenders: a shell line per command, or a script per stage and host. Pure.
 
-Guards, input and accepted statuses are part of a line, so that whoever runs it does exactly what the plan says.
+Guards, input and accepted statuses are part of a line, so every contender does exactly the work of the plan.
 """
 
 from __future__ import annotations
@@ -34,59 +34,59 @@ class Job:
 
 @dataclass(frozen=True)
 class Turn:
-    """A stage: each host's jobs in their order, hosts side by side."""
+    """A stage: the jobs of each host in order, hosts side by side."""
 
     title: str
     jobs: dict[str, list[Job]]
     scripts: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
-        """For a file."""
+        """Return the turn as a record for a file."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Self:
-        """From a file."""
+        """Return the turn of a record."""
         jobs = {host: [Job(**job) for job in found] for host, found in record["jobs"].items()}
         return cls(record["title"], jobs, record["scripts"])
 
 
 Life = dict[str, list[Turn]]
-"""Phase -> stages in turn; slice after slice, as one person deploys them from the menu."""
+"""Phase -> stages in order; slice after slice, as one person deploys them from the menu."""
 
 
 def life(work: Work, inventory: Inventory, image: Path) -> Life:
-    """Everything that is done on the hosts for `work`, from its overlays to its deletion."""
+    """Return all that is done on the hosts for `work`, from its overlays to its deletion."""
     slices = work.slices(inventory, image)
     lives = [life_of(slice_, inventory) for slice_ in slices]
     joined = {phase: [turn for one in lives for turn in one[phase]] for phase in PHASES}
-    return {**joined, "status": look(slices, inventory)}
+    return {**joined, "status": collect(slices, inventory)}
 
 
 def life_of(slice_: Slice, inventory: Inventory) -> Life:
-    """The same for one slice."""
+    """Return the same for one slice."""
     deployment = DeploymentAPI(inventory)
     deploy = deployment.deploy_plan(slice_)
     return {
         "design": turns(deployment.image_plan(slice_, slice_.vms)),
         "deploy": turns(deploy),
-        "status": look([slice_], inventory),
+        "status": collect([slice_], inventory),
         "delete": turns(deploy.undone("remove")),
     }
 
 
-def look(slices: Sequence[Slice], inventory: Inventory) -> list[Turn]:
-    """One look at every host that the slices are on, however many they are."""
+def collect(slices: Sequence[Slice], inventory: Inventory) -> list[Turn]:
+    """Return the collection of facts from every host of the slices, in one stage for any number of slices."""
     return turns(collection_plan(inventory, Comparison(inventory).hosts_of(slices)))
 
 
 def turns(plan: Plan) -> list[Turn]:
-    """The stages of a plan."""
+    """Return the stages of a plan."""
     return [_turn(stage) for stage in plan.stages]
 
 
 def together(found: Sequence[Turn], title: str) -> Turn:
-    """Stages as one: what each host does in all of them, in one go."""
+    """Return stages as one: all the work of each host at once."""
     hosts = dict.fromkeys(host for turn in found for host in turn.jobs)
     jobs = {host: [job for turn in found for job in turn.jobs.get(host, ())] for host in hosts}
     scripts = {host: "".join(turn.scripts.get(host, "") for turn in found) for host in hosts}
@@ -94,7 +94,7 @@ def together(found: Sequence[Turn], title: str) -> Turn:
 
 
 def program(body: str) -> str:
-    """What is fed to `sh -s` on a host; a function, so that no command eats the rest of the script as its input."""
+    """Return the input for `sh -s` on a host; a function, so that no command reads the rest of the script."""
     return f"batch() {{\numask 022; export LC_ALL=C\n{body}}}\nbatch </dev/null\n"
 
 
@@ -109,7 +109,7 @@ def _job(action: Action) -> Job:
 
 
 def _in_script(step: Step) -> str:
-    """The step's lines, ended by the first failure; what it leaves running does not inherit the lock."""
+    """Return the step's lines, ended by the first failure; processes left running do not inherit the lock."""
     lines = list(_step_lines(step))
     if step.lock and lines:
         lines = [f"exec 9<{LOCK} && flock 9 || exit", *lines, "exec 9<&-"]
@@ -123,7 +123,10 @@ def _step_lines(step: Step) -> Iterator[str]:
 
 
 def _line(action: Action, prefix: str, suffix: str = "") -> str:
-    """The command with its guard. A file to be copied has to be there: the floor has nobody to get it from."""
+    """Return the command with its guard.
+
+    A file to be copied has to exist already, because the floor has no manager to copy it from.
+    """
     if isinstance(action, Upload):
         return f"{prefix}{shell(action.unless)}"
     command = f"{prefix}{shell(action.argv)}{suffix}"

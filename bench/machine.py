@@ -1,4 +1,4 @@
-"""Where it was measured: what one has to know to compare two reports."""
+"""The machine of a measurement: the facts that are needed to compare two reports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)+\w*")
 
 
 def describe(programs: Path) -> dict[str, str]:
-    """Processor, memory, system, and the versions of all that takes part."""
+    """Return processor, memory, system, and the versions of all programs that take part."""
     cpu = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     memory = re.search(r"^MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text(), re.MULTILINE)
     release = re.search(r'^PRETTY_NAME="?([^"\n]+)', Path("/etc/os-release").read_text(), re.MULTILINE)
@@ -40,7 +40,7 @@ def describe(programs: Path) -> dict[str, str]:
 
 
 def version(argv: tuple[str, ...]) -> str:
-    """The first number with a point that a program prints about itself; empty when it is not there."""
+    """Return the first number with a point in a program's output; empty where the program is missing."""
     found = _NUMBER.search(_said(argv))
     return found[0] if found else ""
 

@@ -15,7 +15,7 @@ COMMAND_SECONDS = 60.0
 
 
 class OneSSHPerCommand:
-    """One slice, for the pages know of no slices that share the internet VLAN."""
+    """One slice, because the pages describe no slices that share the internet VLAN."""
 
     def __init__(self, work: Work, database: Path, image: Path) -> None:
         inventory = Database(database).load().inventory
@@ -24,15 +24,15 @@ class OneSSHPerCommand:
         self._lines = DocumentedDesign(slice_, inventory)
 
     def design(self) -> Facts:
-        """An overlay for each VM."""
+        """Create an overlay for each VM."""
         return self._run(self._lines.design())
 
     def deploy(self) -> Facts:
-        """VLANs and VMs."""
+        """Create VLANs and VMs."""
         return self._run(self._lines.deploy())
 
     def delete(self) -> Facts:
-        """VMs, VLANs and overlays go."""
+        """Remove VMs, VLANs and overlays."""
         return self._run(self._lines.delete())
 
     def _run(self, lines: list[Line]) -> Facts:
@@ -47,12 +47,12 @@ class OneSSHPerCommand:
 
 
 def ssh_options(settings: SSHSettings) -> list[str]:
-    """Whose key, which known_hosts and no questions; nothing else is set, and nothing of the machine's is read."""
+    """Return the options for key, known_hosts and no questions; no other setting of the machine is read."""
     options = [f"UserKnownHostsFile={settings.known_hosts}", "IdentitiesOnly=yes", "BatchMode=yes"]
     options.append("StrictHostKeyChecking=accept-new")
     return ["-F", "none", *(word for option in options for word in ("-o", option)), "-i", settings.key_file]
 
 
 def ssh_argv(settings: SSHSettings, host: str, text: str) -> list[str]:
-    """The `ssh` process for one command line."""
+    """Return the argv of `ssh` for one command line."""
     return ["ssh", *ssh_options(settings), "-p", str(settings.port), f"{settings.user}@{host}", text]

@@ -19,11 +19,11 @@ from remote.runner import Report, Runner
 from remote.ssh import Connections
 
 OVERCOMMIT = 1000.0
-"""Guests that halt are idle: the lab's few cores may be promised many times."""
+"""Halted guests are idle, so the lab's few cores may be promised many times."""
 
 
 class Ours:
-    """One process with its connections, which are made in a phase of their own; the slices one after the other."""
+    """One process with its connections, which are made in a separate phase; the slices follow one after the other."""
 
     def __init__(self, work: Work, database: Path, image: Path, slice_ids: tuple[int, ...] = ()) -> None:
         self._work = work
@@ -36,13 +36,13 @@ class Ours:
         self._slice_ids = list(slice_ids)
 
     def connect(self) -> Facts:
-        """A connection to every host, and one empty batch on it."""
+        """Connect to every host, and run one empty batch there."""
         steps = tuple(Step(host, "connect", (Command(("true",)),)) for host in self._inventory.hosts)
         self._run(Plan((Stage("connect", steps),)))
         return {}
 
     def design(self) -> Facts:
-        """Discovery, empty slices, their VMs with their overlays, their links."""
+        """Discover the workers, and create slices, VMs with overlays, and links."""
         _value(self._api.discover_workers())
         for number, vms in enumerate(self._work.parts, start=1):
             slice_id = _value(self._api.create_slice(OWNER, f"part{number}")).slice_id
@@ -56,18 +56,18 @@ class Ours:
         return {"slices": self._slice_ids}
 
     def deploy(self) -> Facts:
-        """`deploy_slice`, from the preflight to what was read back."""
+        """Run `deploy_slice`, from the preflight to the verification."""
         return self._change(self._api.deploy_slice)
 
     def status(self) -> Facts:
-        """What "View my Slices" asks of the hosts: is all of every slice there, and does it run."""
+        """Ask the hosts as "View my Slices" does, whether all of every slice exists and runs."""
         before = self._round_trips()
         if problems := _value(self._api.problems(OWNER)):
             raise BenchError(f"not all of it runs: {problems}")
         return {"round_trips": _since(before, self._round_trips())}
 
     def delete(self) -> Facts:
-        """`delete_slice`."""
+        """Run `delete_slice`."""
         return self._change(self._api.delete_slice)
 
     def _change(self, method: Any) -> Facts:
@@ -76,9 +76,9 @@ class Ours:
         for slice_id in self._slice_ids:
             _value(method(OWNER, slice_id, clock))
             clock.end()
-        rest = time.monotonic() - began - sum(clock.walls.values())
+        rest = time.monotonic() - began - sum(clock.wall_times.values())
         trips = _since(before, self._round_trips())
-        return {"round_trips": trips, "stages": clock.stages, "walls": clock.walls, "database": rest}
+        return {"round_trips": trips, "stages": clock.stages, "wall_times": clock.wall_times, "database": rest}
 
     def _run(self, plan: Plan) -> Report:
         report = Runner(self._connections.host).run(plan)
@@ -91,7 +91,7 @@ class Ours:
 
 
 def prepare(store: Database, work: Work, image: Path) -> None:
-    """The flavor without a system, a quota that is large enough, and only the workers that take part."""
+    """Set the flavor without a system, a large quota, and only the workers that take part."""
     with store.transaction() as state:
         state.flavors[FLAVOR] = work.flavor(image)
         state.users[OWNER].quota_vms, state.users[OWNER].quota_slices = work.vms, MAX_SLICES

@@ -1,8 +1,8 @@
-"""What a run measures: everything that is promised, or the parts that were asked for. Pure.
+"""The parts of a run: all promises, or the requested ones. Pure.
 
-Everybody does the rings of 2 and 8 on two workers; over slow links the two slowest do the ring of 2 only, where a round
-of theirs with 8 VMs takes minutes. Larger work, lines and four workers are ours and the floors', the ring of 20 that of
-pyinfra and libvirt as well.
+All contenders do the rings of 2 and 8 on two workers. Over slow links the two slowest do the ring of 2 only, because a
+round with 8 VMs takes them minutes. Larger work, lines and four workers are for ours and the floors; the ring of 20 is
+also for pyinfra and libvirt.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FLOORS = ("ours", "floor", "first")
 BOTH = ("ours", "floor")
 
 AT_ONCE = ((1, 8), (2, 8), (20, 2))
-"""Processes, and VMs of each one's slice."""
+"""Numbers of processes, and of VMs in each one's slice."""
 
 BOOTING = Work("ring", 2)
 
@@ -43,8 +43,8 @@ _DELAYS = (100, 20)
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What was asked for; empty means: whatever the run has by default. `slow_rounds` 0: as many as all others."""
+class Request:
+    """The requested parts; an empty field means the default, and `slow_rounds` 0 as many rounds as all others."""
 
     parts: tuple[str, ...] = PARTS
     rounds: int = ROUNDS
@@ -55,7 +55,7 @@ class Wish:
 
     @property
     def series(self) -> list[Series]:
-        """What is deployed, and over what links."""
+        """Return the work to deploy, with its links."""
         found = []
         if "deploy" in self.parts:
             found += [self._one(row, 0) for row in self._rows(_DEPLOYED)]
@@ -65,7 +65,7 @@ class Wish:
 
     @property
     def together(self) -> tuple[tuple[int, int], ...]:
-        """Processes, and VMs of each one's slice."""
+        """Return numbers of processes, and of VMs in each one's slice."""
         return AT_ONCE if "together" in self.parts else ()
 
     def _rows(self, rows: tuple[_Row, ...]) -> tuple[_Row, ...]:
@@ -77,6 +77,6 @@ class Wish:
 
 
 def check(contenders: tuple[str, ...]) -> None:
-    """ValueError with a sentence for a name that nobody has."""
+    """Raise ValueError, with a sentence, for the name of an unknown contender."""
     if unknown := [name for name in contenders if name not in TITLES]:
         raise ValueError(f"there is no contender {', '.join(unknown)}; there are {', '.join(TITLES)}")

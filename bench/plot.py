@@ -1,4 +1,4 @@
-"""`python -m bench.plot RESULTS PICTURE`: deployments as parts of the floor's time. Runs where matplotlib is."""
+"""`python -m bench.plot RESULTS PICTURE`: deployments relative to the floor's time. It needs matplotlib."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COLOURS = {
 
 
 def bars(samples: Samples, series: str) -> list[tuple[str, float, float]]:
-    """Contender, deploy and delete as parts of the floor's, the fastest deployment first."""
+    """Return contender, deploy and delete relative to the floor, the fastest deployment first."""
     found = []
     for contender in samples.contenders(series):
         ratios = [samples.ratio(series, phase, contender, "floor") for phase in ("deploy", "delete")]
@@ -33,7 +33,7 @@ def bars(samples: Samples, series: str) -> list[tuple[str, float, float]]:
 
 
 def curves(samples: Samples) -> dict[str, list[tuple[int, float]]]:
-    """Contender -> VMs and part of the first floor's time, for rings on two workers without delay."""
+    """Return VMs and time relative to the first floor by contender, for rings on two workers without delay."""
     found: dict[str, list[tuple[int, float]]] = {}
     for series in samples.series:
         work, _, delay = series.partition(" ")
@@ -46,7 +46,7 @@ def curves(samples: Samples) -> dict[str, list[tuple[int, float]]]:
 
 
 def draw(samples: Samples, path: Path) -> None:
-    """Two panels: everybody at 8 VMs, and how it grows."""
+    """Draw two panels: all contenders at 8 VMs, and the growth with VMs."""
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "bench", "font.size": 9})
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     found = bars(samples, "ring:8:2 0 ms")

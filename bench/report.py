@@ -1,4 +1,4 @@
-"""From samples to what is shown: a summary for the terminal, and the page docs/performance.md. Pure."""
+"""The report from samples: a summary for the terminal, and the page docs/performance.md. Pure."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ KEPT = "parts are of runs before"
 
 
 def summary(samples: Samples) -> Iterator[str]:
-    """What stands on standard output."""
+    """Return the lines of standard output."""
     for series in samples.series:
         for contender in samples.contenders(series):
             cells = [f"{p} {s}" for p in samples.phases(series) if (s := samples.spread(series, contender, p))]
@@ -68,12 +68,12 @@ def summary(samples: Samples) -> Iterator[str]:
 
 
 def missed(samples: Samples) -> list[Verdict]:
-    """The promises that were measured and not kept."""
+    """Return the promises that were measured and not kept."""
     return [verdict for verdict in bounds.verdicts(samples) if verdict.met is False]
 
 
 def page(samples: Samples, plot: str) -> str:
-    """The whole page; `plot` is the picture's name beside it, empty when there is none."""
+    """Return the whole page; `plot` is the name of the picture in the same folder, empty where there is none."""
     sections = [
         "# Performance\n",
         "".join(f"- {answer}\n" for answer in answers(samples)),
@@ -92,7 +92,7 @@ def page(samples: Samples, plot: str) -> str:
 
 
 def answers(samples: Samples) -> Iterator[str]:
-    """Yield what a reader wants to know, each in a sentence or two."""
+    """Yield the answers to a reader's first questions, each in a sentence or two."""
     ring = bounds.ring(8)
     deploy, delete = (samples.spread(ring, "ours", phase) for phase in bounds.CHANGES)
     if deploy and delete:
@@ -116,7 +116,7 @@ def answers(samples: Samples) -> Iterator[str]:
 
 
 def kept(about: dict[str, str]) -> dict[str, str]:
-    """What the page says of runs whose parts it keeps: when, and of which commit. That of one run says nothing."""
+    """Return the sentence about earlier runs whose parts the page keeps: time and commit; empty for a single run."""
     earlier = (about.get(KEPT), f"{about['date']} of {about['commit']}")
     return {KEPT: "; ".join(filter(None, earlier))}
 
@@ -135,14 +135,14 @@ def _deployments(samples: Samples) -> Iterator[str]:
 
 
 def _by_size(series: str) -> tuple[int, int, bool, int]:
-    """Slow links last, then more workers, lines behind rings: in whatever order and runs they were measured."""
+    """Return the series with slow links last, then more workers, lines after rings, in any order of measurement."""
     work, delay, _ = series.split(" ")
     shape, vms, workers = work.split(":")
     return int(delay), int(workers), shape != "ring", int(vms)
 
 
 def title(work: str) -> str:
-    """`ring:8:2` for people."""
+    """Return the words for a work such as `ring:8:2`."""
     shape, vms, workers = work.split(":")
     return f"A {shape} of {vms} VMs on {workers} workers"
 
@@ -163,7 +163,7 @@ def _shares_header(samples: Samples, series: str) -> list[str]:
 
 
 def _shares(samples: Samples, series: str) -> Iterator[tuple[str, ...]]:
-    """Where the time goes: for each phase the host that took longest, the median of all rounds."""
+    """Return the median time of each phase, for the host that took longest."""
     header = _shares_header(samples, series)
     for contender in WITH_STAGES:
         rows = _rows(samples, series, contender)
@@ -185,7 +185,7 @@ def _rows(samples: Samples, series: str, contender: str) -> list[dict[str, float
 
 
 def _hosts(samples: Samples, series: str, contender: str) -> str:
-    """Each host's own time in the deployment of the last round, waiting for others left out."""
+    """Return each host's own time in the last round's deployment, without waits for others."""
     total: dict[str, float] = {}
     for hosts in samples.facts(series, contender, "deploy").get("stages", {}).values():
         for host, seconds in hosts.items():

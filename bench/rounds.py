@@ -1,4 +1,4 @@
-"""The contenders in turn on one lab, round after round, with a look at the hosts after each change."""
+"""The contenders in turn on one lab, round after round, with a count of objects on the hosts after each change."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TITLES = {
 }
 FLOORS = ("floor", "free", "first")
 SLOW = ("ssh", "ansible")
-"""Those that take minutes where others take seconds: they may do fewer rounds."""
+"""Contenders that need minutes where others need seconds: they may do fewer rounds."""
 
 PHASES = {
     **dict.fromkeys(FLOORS, ("design", "deploy", "status", "delete")),
@@ -50,8 +50,8 @@ PHASES = {
     "ssh": ("design", "deploy", "delete"),
 }
 
-LOOKS = 5
-"""A look at what runs changes nothing, so each round has several."""
+STATUS_REQUESTS = 5
+"""Number of status requests in a round; they change nothing, so each round has several."""
 
 Say = Callable[[str], None]
 Ask = Callable[[str], Facts]
@@ -59,7 +59,7 @@ Ask = Callable[[str], Facts]
 
 @dataclass(frozen=True)
 class Series:
-    """Work, who does it how often, and over what kind of link (milliseconds of a round trip)."""
+    """A work, its contenders and rounds, and the link to the hosts (milliseconds of a round trip)."""
 
     work: Work
     contenders: tuple[str, ...]
@@ -69,7 +69,7 @@ class Series:
 
     @property
     def name(self) -> str:
-        """What its samples are found under."""
+        """Return the name of the series of these samples."""
         return f"{self.work} {self.delay} ms"
 
 
@@ -87,7 +87,7 @@ class Arena:
         hosts.prepare(lab, IMAGE)
 
     def run(self, series: Series) -> Iterator[Sample]:
-        """All rounds of a series; every second one begins at the other end."""
+        """Run all rounds of a series; every second round has the reverse order."""
         self.lab.set_round_trip(series.delay)
         try:
             for number in range(1, series.rounds + 1):
@@ -99,9 +99,9 @@ class Arena:
             self.lab.set_round_trip(0)
 
     def _life(self, series: Series, contender: str) -> Iterator[Sample]:
-        """The work from design to deletion: the same objects must be there, and in the end nothing more than before."""
+        """Run the work from design to deletion; check that its objects exist, and that none is left in the end."""
         before = hosts.count(self.lab)
-        beside = self._beside(series.work, contender)
+        beside = self._with_other_objects(series.work, contender)
         beside("design")
         with self.asking(series.work, contender) as ask:
             for phase in _asked_for(contender):
@@ -117,8 +117,8 @@ class Arena:
         wanted, found = hosts.expected(work), hosts.count(self.lab)
         _expect(contender, "deploy", {what: wanted[what] for what in same}, found)
 
-    def _beside(self, work: Work, contender: str) -> Callable[[str], object]:
-        """What is made and removed around a contender that only starts VMs."""
+    def _with_other_objects(self, work: Work, contender: str) -> Callable[[str], object]:
+        """Create and remove the other objects for a contender that only starts VMs."""
         if contender != "libvirt":
             return lambda _phase: None
         if not self._libvirt:
@@ -128,7 +128,7 @@ class Arena:
 
     @contextmanager
     def asking(self, work: Work, contender: str) -> Iterator[Ask]:
-        """A contender that is ready to do the work, asked for one phase after the other."""
+        """Yield a contender that is ready for the work and runs one phase after the other."""
         if contender in FLOORS:
             yield Floor(self.lab, self._floor(work, contender), barriers=contender != "free").run
         else:
@@ -141,16 +141,16 @@ class Arena:
         return jobs.life(work, self.inventory, self.image(work))
 
     def image(self, work: Work) -> Path:
-        """The base image: the lab's own guest, or a disk that halts its guest, so that it stays idle."""
+        """Return the base image: the lab's own guest, or a disk that halts its guest, so that it stays idle."""
         return self.lab.image if work.boots else self.desk / IMAGE
 
     @property
     def inventory(self) -> Inventory:
-        """The lab's."""
+        """Return the inventory of the lab."""
         return Database(self.lab.database).load().inventory
 
     def record(self, work: Work, contender: str, slice_ids: Sequence[int] = ()) -> dict[str, Any]:
-        """What a driver has to know; a database of its own, as the lab made it, unless it has slices already."""
+        """Return the settings of a driver; it gets its own copy of the lab's database, unless it has slices already."""
         database = self.desk / f"{contender}.yaml"
         if not slice_ids:
             shutil.copyfile(self.lab.database, database)
@@ -175,7 +175,7 @@ class Arena:
 
     @contextmanager
     def driver(self, record: dict[str, Any], tag: str = "") -> Iterator[Ask]:
-        """A process in the manager's namespace that drives the hosts; it is asked for one phase after the other."""
+        """Yield a process in the manager's namespace that drives the hosts, one phase after the other."""
         contender = record["contender"]
         file = self.desk / f"{contender}{tag}.json"
         file.write_text(json.dumps(record))
@@ -183,11 +183,11 @@ class Arena:
         python, module = sys.executable, "bench.driver"
         if contender == "pyinfra":
             python, module = str(self._programs / "python"), "bench.with_pyinfra"
-        # A session of its own: Ctrl-C is for us, who take everything down in order. nsenter and setpriv become it.
+        # Its own session keeps Ctrl-C away, because the benchmark removes everything in order.
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "start_new_session": True}
         with self.lab.popen([python, "-m", module, str(file)], cwd=ROOT, **pipes) as process:
             try:
-                asked(process, contender, "ready")  # its imports are no part of any phase
+                asked(process, contender, "ready")  # no phase includes its imports
                 yield lambda phase: asked(process, contender, phase)
                 process.communicate(timeout=LEAVE_SECONDS)
             finally:
@@ -197,7 +197,7 @@ class Arena:
 
 @contextmanager
 def arena(workers: int, programs: Path, say: Say, name: str = "bench") -> Iterator[Arena]:
-    """A lab of our own that is taken down whatever happens."""
+    """Yield a separate lab that is removed after any failure."""
     lab = Lab(name, workers=workers, report=say)
     lab.down()
     try:
@@ -208,12 +208,12 @@ def arena(workers: int, programs: Path, say: Say, name: str = "bench") -> Iterat
 
 
 def asked(process: subprocess.Popen[Any], contender: str, phase: str) -> Facts:
-    """The answer of a driver to one phase."""
-    tell(process, phase)
+    """Return the answer of a driver to one phase."""
+    begin(process, phase)
     return answer(process, contender, phase)
 
 
-def tell(process: subprocess.Popen[Any], phase: str) -> None:
+def begin(process: subprocess.Popen[Any], phase: str) -> None:
     """Let a driver begin with a phase."""
     assert process.stdin  # noqa: S101 - for the type checker: it is a pipe
     process.stdin.write(f"{phase}\n")
@@ -221,7 +221,7 @@ def tell(process: subprocess.Popen[Any], phase: str) -> None:
 
 
 def answer(process: subprocess.Popen[Any], contender: str, phase: str) -> Facts:
-    """What it has to say when it is done; lines that are no answer are chatter of the program that it is made of."""
+    """Return the driver's answer at the end of a phase; other lines are messages of the contender's program."""
     assert process.stdout  # noqa: S101 - as above
     for line in process.stdout:
         if line.startswith("{"):
@@ -234,7 +234,7 @@ def answer(process: subprocess.Popen[Any], contender: str, phase: str) -> Facts:
 
 def _asked_for(contender: str) -> Iterator[str]:
     for phase in PHASES[contender]:
-        yield from [phase] * (LOOKS if phase == "status" and contender not in SLOW else 1)
+        yield from [phase] * (STATUS_REQUESTS if phase == "status" and contender not in SLOW else 1)
 
 
 def _expect(contender: str, phase: str, wanted: dict[str, int], found: dict[str, int]) -> None:

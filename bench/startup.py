@@ -1,4 +1,4 @@
-"""How long it takes from starting the menu to seeing it, and how much memory it has then, on a file of many slices."""
+"""The start of the menu on a file of many slices: its duration, and its memory afterwards."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ MENU_PROMPT = b"Choose an option: "
 
 
 SMALL, LARGE = [4], [10] * 100
-"""VMs of each slice: what one finds in a first week, and a full house."""
+"""VMs of each slice: a first week, and the maximum."""
 
 
 def series(sizes: list[int]) -> str:
-    """What the samples are found under."""
+    """Return the name of the series of these samples."""
     return f"start with {sum(sizes)} VMs"
 
 
 def measure(repeat: int, say: Callable[[str], None]) -> Iterator[Sample]:
-    """Start the menu so many times on a small and on a large file, after one start that only fills the caches."""
+    """Start the menu `repeat` times on a small and a large file, after one start that only fills the caches."""
     for sizes in (SMALL, LARGE):
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             database = Path(folder) / "database.yaml"
@@ -44,20 +44,20 @@ def measure(repeat: int, say: Callable[[str], None]) -> Iterator[Sample]:
 
 
 def imports(count: int = 8) -> list[tuple[str, float]]:
-    """The modules that take longest to import for the menu, with all that they import, in seconds (-X importtime)."""
+    """Return the slowest imports of the menu, each with its own imports, in seconds (-X importtime)."""
     argv = [sys.executable, "-X", "importtime", "-c", "import cli"]
     done = subprocess.run(argv, cwd=ROOT, env=_usual(), capture_output=True, text=True, check=True)
     return slowest_imports(done.stderr, count)
 
 
 def slowest_imports(text: str, count: int) -> list[tuple[str, float]]:
-    """From what `-X importtime` prints: own and cumulated microseconds, and the name, indented by depth."""
+    """Return the same from the output of `-X importtime`: own and cumulative microseconds, name by depth."""
     rows = re.findall(r"^import time: +\d+ \| +(\d+) \| +(\S+)$", text, re.MULTILINE)
     return sorted(((name, int(total) / 1e6) for total, name in rows), key=lambda row: -row[1])[:count]
 
 
 def _start(database: Path) -> tuple[float, Facts]:
-    """Start the menu on pipes, log in, wait for its prompt: seconds from the start, and memory in MB."""
+    """Start the menu on pipes, log in, wait for its prompt; return the seconds from the start, and memory in MB."""
     argv = [sys.executable, str(ROOT / "cli.py"), "--database", str(database)]
     began = time.monotonic()
     with subprocess.Popen(argv, env=_usual(), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -75,22 +75,22 @@ def _start(database: Path) -> tuple[float, Facts]:
 
 
 def _usual() -> dict[str, str]:
-    """The environment with byte code kept, as everybody has it who does not forbid that."""
+    """Return the environment with byte code kept, as it is for most users."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _wait_for_menu(descriptor: int, deadline: float) -> None:
-    heard = b""
-    while MENU_PROMPT not in heard:
+    output = b""
+    while MENU_PROMPT not in output:
         ready = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]
         piece = os.read(descriptor, 65_536) if ready else b""
         if not piece:
-            raise TimeoutError(f"the menu did not come; it said: {heard.decode(errors='replace')[-500:]}")
-        heard += piece
+            raise TimeoutError(f"the menu did not come; its output: {output.decode(errors='replace')[-500:]}")
+        output += piece
 
 
 def megabytes(status: str, field: str) -> float:
-    """`VmHWM`, the peak, or `VmRSS`, what is resident now, of /proc/<pid>/status (proc(5)), in MB."""
+    """Return `VmHWM`, the peak, or `VmRSS`, the present size, of /proc/<pid>/status (proc(5)), in MB."""
     match = re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)
     if match is None:
         raise ValueError(f"no {field} in /proc/<pid>/status")

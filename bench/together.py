@@ -19,12 +19,12 @@ TRIES = 20
 
 
 def series(processes: int, vms: int) -> str:
-    """What the samples are found under."""
+    """Return the name of the series of these samples."""
     return f"{processes} x ring:{vms} at once"
 
 
 def measure(arena: Arena, processes: int, vms: int, rounds: int) -> Iterator[Sample]:
-    """So many rings of so many VMs each, all begun at once; a phase lasts until the last one is done."""
+    """Deploy `processes` rings of `vms` VMs at once; a phase lasts until the last one is done."""
     work = Work("ring", processes * vms, per_slice=vms)
     for number in range(1, rounds + 1):
         arena.say(f"{series(processes, vms)}, round {number} of {rounds}")
@@ -63,7 +63,7 @@ def _floor(arena: Arena, work: Work, name: str) -> Iterator[Sample]:
 
 
 def _connected(ask: Ask) -> Facts:
-    """Connect, and again where a host refuses: of many that come at once sshd drops some (MaxStartups)."""
+    """Connect, and try again where sshd drops one of many simultaneous clients (MaxStartups)."""
     began = time.monotonic()
     for refused in range(TRIES):
         try:

@@ -1,6 +1,6 @@
-"""Ansible as a contender: our plan's commands as tasks, one each, set up as its documentation recommends for speed.
+"""Ansible as a contender: our plan's commands as tasks, one each, with the settings that its documentation advises.
 
-Pipelining on, a fork for every host, no facts gathered, one persistent connection per host, and the strategy `free`, so
+These are: pipelining, a fork for every host, no facts, one persistent connection per host. The strategy is `free`, so
 that no host waits for another before the end of a stage. A stage is a play; each host includes its own list of tasks.
 """
 
@@ -22,7 +22,7 @@ _PERSIST = ("-C", "-o", "ControlMaster=auto", "-o", "ControlPersist=120s")
 
 
 class WithAnsible:
-    """Runs `ansible-playbook` once per phase; the playbooks are written beforehand."""
+    """One run of `ansible-playbook` per phase; the playbooks are written beforehand."""
 
     def __init__(self, inventory: Inventory, life: Life, programs: Path, folder: Path) -> None:
         self._programs = programs
@@ -38,29 +38,29 @@ class WithAnsible:
                     _write(folder / f"{phase}-{number}-{host}.json", [_task(job) for job in jobs])
 
     def connect(self) -> Facts:
-        """The persistent connections, made by one command that does nothing."""
+        """Make the persistent connections by one command that does nothing."""
         return self._run(["ansible", "-i", "inventory.json", "all", "-m", "ansible.builtin.raw", "-a", "true"])
 
     def design(self) -> Facts:
-        """Overlays."""
+        """Create the overlays."""
         return self._play("design")
 
     def deploy(self) -> Facts:
-        """All stages of the plan."""
+        """Run all stages of the plan."""
         return self._play("deploy")
 
     def status(self) -> Facts:
-        """The commands of the stage that reads back."""
+        """Run the commands of the verifying stage."""
         return self._play("status")
 
     def delete(self) -> Facts:
-        """The plan undone."""
+        """Undo the plan."""
         return self._play("delete")
 
     def close(self) -> None:
-        """End the persistent connections, which would stay for two minutes more."""
+        """End the persistent connections, which would stay for two more minutes."""
         for path in (self._folder / "cp").glob("*"):
-            end = ["ssh", "-F", "none", "-O", "exit", "-S", str(path), "nobody"]
+            end = ["ssh", "-F", "none", "-O", "exit", "-S", str(path), "any-host"]
             subprocess.run(end, capture_output=True, check=False, timeout=SECONDS)
 
     def _play(self, phase: str) -> Facts:
@@ -115,7 +115,7 @@ def _play(phase: str, number: int, turn: Turn) -> dict[str, Any]:
 
 
 def _task(job: Job) -> dict[str, Any]:
-    # Ansible looks for its own expressions in every string; our commands have none.
+    # Ansible evaluates its own expressions in every string; our commands have none.
     text = "{% raw %}" + job.text + "{% endraw %}"
     return {"ansible.builtin.shell": {"cmd": text}, "become": not job.as_user, "changed_when": False}
 

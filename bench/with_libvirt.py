@@ -1,7 +1,7 @@
 """libvirt as a contender for the VMs alone: `virsh` over `qemu+ssh`, ports on br-int with their VLAN tags.
 
-One `virsh` per worker keeps its connection and is told all commands in turn, workers side by side: that saves a
-connection per VM. Overlays and VLANs are not libvirt's business here; they are made and removed beside it.
+One `virsh` per worker keeps its connection and gets all commands in turn, workers side by side, which saves a
+connection per VM. Overlays and VLANs are outside libvirt's part; they are created and removed separately.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _END = "all-done"
 
 
 class WithLibvirt:
-    """The domains are described beforehand; `connect`, then all of them at once, then none of them."""
+    """The domains of a work: described beforehand, then created all at once, then destroyed."""
 
     def __init__(self, work: Work, inventory: Inventory, image: Path, folder: Path) -> None:
         self._inventory = inventory
@@ -44,7 +44,7 @@ class WithLibvirt:
         self._shells: dict[str, subprocess.Popen[str]] = {}
 
     def connect(self) -> Facts:
-        """A `virsh` for every worker."""
+        """Start a `virsh` for every worker."""
         program = self._folder / "ssh"
         program.write_text(f'#!/bin/sh\nexec {join(["ssh", *ssh_options(self._inventory.ssh)])} "$@"\n')
         program.chmod(0o755)
@@ -55,23 +55,23 @@ class WithLibvirt:
                 ["virsh", "--quiet", "--connect", uri], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT, text=True,
             )  # fmt: skip
-        return self._tell({worker: ["list"] for worker in self._names})
+        return self._send({worker: ["list"] for worker in self._names})
 
     def deploy(self) -> Facts:
-        """Every domain is created, and its VNC port is open when libvirt says so."""
-        return self._tell(
+        """Create every domain; its VNC port is open when libvirt reports success."""
+        return self._send(
             {worker: [f"create {self._folder}/{n}.xml" for n in names] for worker, names in self._names.items()}
         )
 
     def delete(self) -> Facts:
-        """Every domain is destroyed; a transient one is gone then."""
-        return self._tell({worker: [f"destroy {name}" for name in names] for worker, names in self._names.items()})
+        """Destroy every domain; a transient one is then gone."""
+        return self._send({worker: [f"destroy {name}" for name in names] for worker, names in self._names.items()})
 
-    def _tell(self, lines: dict[str, list[str]]) -> Facts:
+    def _send(self, lines: dict[str, list[str]]) -> Facts:
         began = time.monotonic()
         with ThreadPoolExecutor(max_workers=len(lines)) as pool:
             took = dict(zip(lines, pool.map(self._one, lines.items()), strict=True))
-        return {"stages": {"VMs": took}, "walls": {"VMs": time.monotonic() - began}}
+        return {"stages": {"VMs": took}, "wall_times": {"VMs": time.monotonic() - began}}
 
     def _one(self, job: tuple[str, list[str]]) -> float:
         worker, lines = job
@@ -80,17 +80,17 @@ class WithLibvirt:
         source, sink = cast("IO[str]", shell.stdout), cast("IO[str]", shell.stdin)
         sink.write("".join(f"{line}\n" for line in (*lines, f"echo {_END}")))
         sink.flush()
-        heard = ""
-        while not heard.endswith(f"{_END}\n"):
+        output = ""
+        while not output.endswith(f"{_END}\n"):
             line = source.readline()
-            heard += line
+            output += line
             if not line or line.startswith("error:"):
-                raise BenchError(f"virsh on {worker}: {heard.strip()[-500:]}")
+                raise BenchError(f"virsh on {worker}: {output.strip()[-500:]}")
         return time.monotonic() - began
 
 
 def domain(vm: VM, name: str, overlay: str, accel: str) -> ET.Element:
-    """The same machine as ours: one disk, its NICs in their order, VNC, a serial console (formatdomain.html)."""
+    """Return a machine like ours: one disk, its NICs in order, VNC, a serial console (formatdomain.html)."""
     root = ET.Element("domain", type="kvm" if accel == "kvm" else "qemu")
     ET.SubElement(root, "name").text = name
     ET.SubElement(root, "memory", unit="MiB").text = str(vm.ram_mib)

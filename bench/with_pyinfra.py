@@ -1,8 +1,8 @@
 """pyinfra as a contender: our plan's commands as `server.shell`, one operation each, through its own API.
 
-Runs under the bench's own Python environment, in the manager's namespace: `python -m bench.with_pyinfra FILE`, where
-FILE has the hosts and the jobs. Hosts run side by side and do not wait for each other before the end of a stage, which
-is what `--no-wait` means; connections are made once. Reads phases and answers like `bench.driver`.
+It runs in the benchmark's own Python environment, in the manager's namespace: `python -m bench.with_pyinfra FILE`,
+where FILE has the hosts and the jobs. Hosts run side by side and do not wait for each other before the end of a stage,
+as with `--no-wait`. Connections are made once. It reads phases and answers like `bench.driver`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from gevent import monkey
 
-monkey.patch_all()  # before anything else is imported, as pyinfra's documentation has it
+monkey.patch_all()  # before any other import, as pyinfra's documentation says
 
 import gevent  # noqa: E402
 from pyinfra.api import Config, Inventory, State  # noqa: E402
@@ -36,18 +36,18 @@ class WithPyinfra:
         self._done: dict[Any, int] = {}
 
     def run(self, phase: str) -> dict[str, Any]:
-        """Do a phase."""
+        """Run a phase."""
         if phase == "ready":
             return {}
         if phase == "connect":
             connect_all(self._state)
             return {}
-        walls: dict[str, float] = {}
+        wall_times: dict[str, float] = {}
         for turn in self._life[phase]:
             began = time.monotonic()
             self._stage(turn["jobs"])
-            walls[turn["title"]] = walls.get(turn["title"], 0.0) + time.monotonic() - began
-        return {"walls": walls}
+            wall_times[turn["title"]] = wall_times.get(turn["title"], 0.0) + time.monotonic() - began
+        return {"wall_times": wall_times}
 
     def _stage(self, jobs: dict[str, list[dict[str, Any]]]) -> None:
         hosts = {host.name: host for host in self._state.inventory}
@@ -60,7 +60,7 @@ class WithPyinfra:
         self._state.is_executing = False
 
     def _host(self, host: Any) -> None:
-        """The operations that were added for a host since the last stage, in their order."""
+        """Yield the operations that were added for a host since the last stage, in order."""
         first = self._done.get(host, 0)
         self._done[host] = len(host.op_hash_order)
         with ctx_state.use(self._state), ctx_host.use(host):
@@ -70,7 +70,7 @@ class WithPyinfra:
 
 
 def main() -> None:
-    """Answer until the input ends."""
+    """Answer requests until the input ends."""
     contender = WithPyinfra(json.loads(Path(sys.argv[1]).read_text()))
     for line in sys.stdin:
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""The work that every contender does: rings and lines of VMs with internet, cut into slices where a pool ends. Pure."""
+"""The work of every contender: rings and lines of VMs with internet, in several slices where needed. Pure."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _BIG = Worker(max_cores=1000, max_ram_gb=1000.0, max_disk_gb=10_000.0)
 _TEXT = re.compile(r"(ring|line):(\d+)(?::(\d+))?")
 
 Link = tuple[int, str, int, str]
-"""VM, interface, VM, interface; VMs by their place in the slice, from 0 up."""
+"""VM, interface, VM, interface; VMs by their position in the slice, from 0 up."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """So many VMs in slices of at most `per_slice`, over the first `workers` workers.
+    """A number of VMs in slices of at most `per_slice`, over the first `workers` workers.
 
-    A VM is linked by its `eth1` to the `eth2` of the next one; in a ring the last one to the first as well. Guests have
-    a disk that halts them, unless the work `boots`.
+    A VM is linked by its `eth1` to the `eth2` of the next one; in a ring also the last one to the first. Guests have a
+    disk that halts them, unless the work `boots`.
     """
 
     shape: str
@@ -48,7 +48,7 @@ class Work:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """`SHAPE:VMS[:WORKERS]`; ValueError with a sentence for anything else."""
+        """Return the work of `SHAPE:VMS[:WORKERS]`; raise ValueError with a sentence for another text."""
         found = _TEXT.fullmatch(text)
         if not found:
             raise ValueError(f"work is written like ring:8 or line:20:4 (shape, VMs, workers), not {text!r}")
@@ -62,32 +62,32 @@ class Work:
 
     @property
     def title(self) -> str:
-        """For people, e.g. `ring of 8 VMs, 2 workers`."""
+        """Return a title such as `ring of 8 VMs, 2 workers`."""
         several = f" in {len(self.parts)} slices" if len(self.parts) > 1 else ""
         return f"{self.shape} of {self.vms} VMs{several}, {self.workers} workers"
 
     @property
     def parts(self) -> list[int]:
-        """The number of VMs of each slice, as equal as can be."""
+        """Return the number of VMs of each slice, as equal as possible."""
         count = math.ceil(self.vms / self.per_slice)
         return [self.vms // count + (number < self.vms % count) for number in range(count)]
 
     def flavor(self, image: Path) -> Record:
-        """As small as can be: 64 MB where there is nothing to boot, 128 MB for the lab's guest."""
+        """Return the smallest flavor: 64 MB where no system boots, 128 MB for the lab's guest."""
         return {"cores": 1, "ram_gb": 0.125 if self.boots else 0.0625, "disk_gb": 1, "image": str(image)}
 
     def links(self, vms: int) -> list[Link]:
-        """The links of a slice of so many VMs."""
+        """Return the links of a slice with this number of VMs."""
         joined = vms if self.shape == "ring" else vms - 1
         return [(place, "eth1", (place + 1) % vms, "eth2") for place in range(joined)]
 
     @property
     def link_count(self) -> int:
-        """The links of all slices, which is one VLAN each."""
+        """Return the number of links in all slices, which is one VLAN each."""
         return sum(len(self.links(vms)) for vms in self.parts)
 
     def slices(self, inventory: Inventory, image: Path) -> list[Slice]:
-        """Slices in design, without any database: the same ids, names and places as the menu gives them."""
+        """Return slices in design, without any database, with the ids, names and workers that the menu would give."""
         deployment = DeploymentAPI(replace(inventory, workers_list=inventory.workers_list[: self.workers]))
         workers = dict.fromkeys(inventory.workers_list[: self.workers], _BIG)
         made: list[Slice] = []

@@ -136,7 +136,7 @@ def test_the_documented_design_removes_what_it_made(vms: int) -> None:
     assert count(removed, "rm -f vm_images/") == vms
 
 
-def test_the_documented_design_takes_these_many_commands_for_eight_vms() -> None:
+def test_the_documented_design_needs_this_many_commands_for_eight_vms() -> None:
     design = documented(8)
     lives = [design.design(), design.deploy(), design.delete()]
     assert [len(lines) for lines in lives] == [8, 9 * 9 + 4 + 8 * (3 * 3 + 1), 8 * (1 + 3 * 2) + 9 * 4 + 3 + 8]
@@ -187,7 +187,7 @@ def test_each_command_is_an_ssh_process_without_settings_of_the_machine() -> Non
 
 
 def run(*actions: Command | Upload, lock: bool = False) -> subprocess.CompletedProcess[str]:
-    """The floor's script of a step that is done by root, really run."""
+    """Run the floor's script of a step that root does."""
     (turn,) = jobs.turns(Plan((Stage("all", (Step("here", "it", actions, lock=lock),)),)))
     program = jobs.program(turn.scripts["here"])
     return subprocess.run(
@@ -225,7 +225,7 @@ def test_a_script_ends_with_the_first_failure(broken: Command | Upload) -> None:
     assert done.stdout == "before\n"
 
 
-def test_a_line_alone_does_the_same_for_those_who_run_lines(tmp_path: Path) -> None:
+def test_a_single_line_does_the_same_as_in_a_script(tmp_path: Path) -> None:
     new = tmp_path / "new"
     write = Command(("sh", "-c", 'cat >"$1"', "sh", str(new)), stdin="text", unless=("test", "-e", str(new)))
     (turn,) = jobs.turns(Plan((Stage("all", (Step("here", "it", (write,)),)),)))
@@ -236,14 +236,14 @@ def test_a_line_alone_does_the_same_for_those_who_run_lines(tmp_path: Path) -> N
     assert not job.as_user
 
 
-def test_what_is_done_as_the_user_is_said_so_and_drops_to_it_in_a_script() -> None:
+def test_a_script_changes_to_the_user_for_the_users_commands() -> None:
     (turn,) = jobs.turns(Plan((Stage("all", (Step("here", "it", (Command(("id",), as_user=True),)),)),)))
     assert turn.jobs["here"][0].as_user
     assert "setpriv" not in turn.jobs["here"][0].text
     assert 'setpriv --reuid="$SUDO_UID" --regid="$SUDO_GID" --init-groups -- id' in turn.scripts["here"]
 
 
-def test_everybody_has_the_commands_of_our_plan_in_its_order() -> None:
+def test_every_contender_has_the_commands_of_our_plan_in_order() -> None:
     inventory = Inventory()
     (slice_,) = Work("ring", 3).slices(inventory, IMAGE)
     plan = DeploymentAPI(inventory).deploy_plan(slice_)
@@ -255,7 +255,7 @@ def test_everybody_has_the_commands_of_our_plan_in_its_order() -> None:
         }
 
 
-def test_slices_are_deployed_in_turn_and_looked_at_together() -> None:
+def test_slices_are_deployed_in_turn_and_collected_together() -> None:
     life = jobs.life(Work("ring", 4, per_slice=2), Inventory(), IMAGE)
     assert [turn.title for turn in life["deploy"]] == ["preflight", "prepare", "launch", "verify"] * 2
     (status,) = life["status"]
@@ -285,7 +285,7 @@ def test_the_first_floor_is_there_for_every_work(work: Work) -> None:
     }
 
 
-def test_what_was_not_kept_is_refused() -> None:
+def test_a_work_that_was_not_kept_is_refused() -> None:
     with pytest.raises(BenchError, match="first floor has no ring:9:2"):
         frozen.life(Work("ring", 9), Inventory())
 
@@ -323,7 +323,7 @@ def test_libvirt_gets_the_machine_that_we_start() -> None:
 # --- counting and timing ----------------------------------------------------------------------------------------------
 
 
-def test_counts_are_read_from_what_the_hosts_print() -> None:
+def test_counts_are_read_from_the_output_of_hosts() -> None:
     assert hosts.parsed("TAPs\t24\nQEMU processes\t8\n") == {"TAPs": 24, "QEMU processes": 8}
 
 
@@ -336,12 +336,12 @@ def test_the_stage_clock_keeps_the_last_step_of_each_host_and_adds_changes_up() 
         for step in steps:
             clock(StepDone(stage, step, 0.0, changed=True))
         clock.end()
-    assert list(clock.stages) == list(clock.walls) == ["launch"]
+    assert list(clock.stages) == list(clock.wall_times) == ["launch"]
     assert sorted(clock.stages["launch"]) == ["a", "b"]
-    assert 0 < clock.stages["launch"]["a"] <= clock.stages["launch"]["b"] <= clock.walls["launch"]
+    assert 0 < clock.stages["launch"]["a"] <= clock.stages["launch"]["b"] <= clock.wall_times["launch"]
 
 
-def test_what_the_network_node_does_beside_the_workers_is_the_network() -> None:
+def test_the_network_nodes_work_during_the_workers_is_the_phase_network() -> None:
     stages = {"preflight": {"a": 0.5, NODE: 0.6}, "prepare": {"a": 1.0, "b": 2.0, NODE: 5.0}}
     launch = {"launch": {"a": 3.0, "b": 2.5}}
     assert phases(stages | launch, NODE) == {"preflight": 0.6, "images": 2.0, "network": 5.0, "launch": 3.0}
@@ -352,7 +352,7 @@ def test_what_the_network_node_does_beside_the_workers_is_the_network() -> None:
 # --- the manager alone ------------------------------------------------------------------------------------------------
 
 
-def test_the_big_file_is_valid_and_has_nobody_to_talk_to(tmp_path: Path) -> None:
+def test_the_big_file_is_valid_and_names_unreachable_hosts(tmp_path: Path) -> None:
     path = tmp_path / "database.yaml"
     write_file(path, startup.LARGE)
     state = Database(path).load()
@@ -371,7 +371,7 @@ def test_memory_is_read_from_proc() -> None:
         startup.megabytes("Name:\tkthreadd\n", "VmHWM")
 
 
-def test_the_slowest_imports_are_read_from_what_python_prints() -> None:
+def test_the_slowest_imports_are_read_from_the_output_of_python() -> None:
     text = "import time: self [us] | cumulative | imported package\n"
     text += "import time:       120 |        120 |   _io\nimport time:     30000 |      90000 | rich.console\n"
     assert startup.slowest_imports(text, 1) == [("rich.console", 0.09)]
@@ -386,6 +386,6 @@ def test_every_operation_of_the_design_is_timed() -> None:
     assert all(sample.seconds > 0 for sample in samples)
 
 
-def test_a_file_of_each_size_has_so_many_vms_and_room_for_one_more_slice() -> None:
+def test_a_file_of_each_size_has_its_vms_and_room_for_one_more_slice() -> None:
     assert {vms: sum(sizes) for vms, sizes in designing.SIZES.items()} == {10: 10, 100: 100, 1000: 1000}
     assert all(len(sizes) < 100 and max(sizes) <= 20 for sizes in designing.SIZES.values())

@@ -13,7 +13,7 @@ from bench.samples import Samples
 def test_an_operation_of_the_design_takes_little_of_the_processor_among_1000_vms(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The bounds of docs/performance.md, without what other programs and the disk take."""
+    """Check the bounds of docs/performance.md in processor time, without the time of other programs and the disk."""
     monkeypatch.setattr(time, "monotonic", time.thread_time)
     samples = Samples(designing.measure(3, lambda _line: None, sizes=(10, 1000)))
     small, large = designing.series(10), designing.series(1000)

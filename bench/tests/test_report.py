@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench import bounds, copying, designing, frozen, report, startup, together
-from bench.parts import PARTS, Wish, check
+from bench.parts import PARTS, Request, check
 from bench.samples import Sample, Samples, Spread, show
 from bench.work import Work
 
@@ -53,7 +53,7 @@ def test_samples_survive_their_way_through_a_file(tmp_path: Path) -> None:
     assert (read.all, read.about) == (found.all, found.about)
 
 
-def test_what_is_measured_anew_replaces_what_was_there() -> None:
+def test_a_new_measurement_replaces_the_old_one() -> None:
     found = Samples([Sample("a", "ours", "deploy", 1.0), Sample("b", "ours", "deploy", 2.0)])
     found.drop(["a"])
     assert found.series == ["b"]
@@ -71,7 +71,7 @@ def test_a_promise_is_kept_up_to_its_bound(ours: float, word: str) -> None:
     )
 
 
-def test_four_workers_have_the_same_bounds_where_they_were_looked_at() -> None:
+def test_four_workers_have_the_same_bounds_where_they_were_measured() -> None:
     found = samples(bounds.ring(80, workers=4), ours={"deploy": (1.0,), "status": (0.31,)})
     found.add(samples(bounds.ring(20, workers=4), ours={"delete": (1.2,)}, floor={"delete": (1.0,)}).all)
     assert [v.promise for v in report.missed(found)] == [
@@ -82,12 +82,12 @@ def test_four_workers_have_the_same_bounds_where_they_were_looked_at() -> None:
 
 
 @pytest.mark.parametrize(("theirs", "word"), [(20.0, "met"), (19.9, "MISSED")])
-def test_others_have_to_be_slower_by_so_much(theirs: float, word: str) -> None:
+def test_others_have_to_be_slower_by_the_promised_factor(theirs: float, word: str) -> None:
     found = samples(RING, ours={"deploy": (1.0,)}, ssh={"deploy": (theirs,)})
     assert verdict(found, "deploy, ring of 8: faster than ssh, times").word == word
 
 
-def test_libvirt_is_compared_with_what_the_workers_do_for_vms() -> None:
+def test_libvirt_is_compared_with_our_time_for_vms_alone() -> None:
     found = samples(RING, ours={"deploy": (30.0,), "delete": (30.0,)})
     there = {"stages": {"VMs": {"10.0.10.1": 0.9, "10.0.10.2": 1.0}}}
     found.add(Sample(RING, "libvirt", phase, 1.0, there) for phase in ("deploy", "delete"))
@@ -95,7 +95,7 @@ def test_libvirt_is_compared_with_what_the_workers_do_for_vms() -> None:
     assert verdict(found, "delete, ring of 8: faster than libvirt, times").seen == pytest.approx(1.0 / 0.25)
 
 
-def test_on_slow_links_round_trips_above_the_floor_count() -> None:
+def test_slow_links_count_round_trips_above_the_floor() -> None:
     found = samples(bounds.ring(8, 100), ours={"deploy": (2.9,)}, floor={"deploy": (2.0,)})
     seen = verdict(found, "deploy at 100 ms: round trips above the floor")
     assert seen.seen == pytest.approx(9.0)
@@ -137,7 +137,7 @@ def test_an_operation_may_take_25_ms_and_15_more_than_with_few_vms(
     assert [verdict(found, promise).word for promise in both] == words
 
 
-def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
+def test_a_promise_without_a_measurement_is_neither_met_nor_missed() -> None:
     assert {v.word for v in bounds.verdicts(Samples())} == {"not measured"}
 
 
@@ -161,7 +161,7 @@ def test_the_page_has_medians_ratios_phases_and_verdicts() -> None:
     assert "](performance.svg)" in "".join(lines)
 
 
-def test_the_page_begins_with_what_a_reader_wants_to_know() -> None:
+def test_the_page_begins_with_a_readers_first_questions() -> None:
     found = samples(
         RING,
         ours={"deploy": (2.0,), "delete": (0.5,)},
@@ -184,7 +184,7 @@ def test_the_page_begins_with_what_a_reader_wants_to_know() -> None:
     assert "](performance.svg)" in lines[11]
 
 
-def test_what_was_not_measured_is_not_answered() -> None:
+def test_a_question_without_a_measurement_is_not_answered() -> None:
     assert [*report.answers(Samples())] == ["0 of 0 promises are met."]
 
 
@@ -193,7 +193,7 @@ def test_a_page_with_parts_of_earlier_runs_names_them_all() -> None:
     assert report.kept(second) == {report.KEPT: "1 of a; 2 of b"}
 
 
-def test_the_page_goes_from_small_to_large_in_whatever_order_it_was_measured() -> None:
+def test_the_page_goes_from_small_to_large_in_any_order_of_measurement() -> None:
     found = Samples()
     for series in ("ring:8:2 100 ms", "line:2:2 0 ms", "ring:2:4 0 ms", "ring:40:2 0 ms", "ring:8:2 0 ms"):
         found.add(samples(series, ours={"deploy": (1.0,)}).all)
@@ -207,7 +207,7 @@ def test_the_page_goes_from_small_to_large_in_whatever_order_it_was_measured() -
     ]
 
 
-def test_the_summary_says_what_was_seen_and_what_was_promised() -> None:
+def test_the_summary_has_measured_values_and_promises() -> None:
     found = samples(RING, ours={"deploy": (2.0,)}, floor={"deploy": (1.0,)})
     shown = list(report.summary(found))
     assert any(line.startswith("ring:8:2 0 ms") and "deploy 2.00 s" in line for line in shown)
@@ -219,37 +219,39 @@ def test_the_summary_says_what_was_seen_and_what_was_promised() -> None:
 
 
 def test_a_run_measures_every_contender_at_8_vms() -> None:
-    (ring,) = [series for series in Wish().series if series.name == RING]
+    (ring,) = [series for series in Request().series if series.name == RING]
     assert set(ring.contenders) == {"ours", "floor", "first", "pyinfra", "ansible", "libvirt", "ssh"}
 
 
 def test_a_run_has_every_size_and_shape_two_and_four_workers_and_both_slow_links_five_times() -> None:
-    assert {series.work for series in Wish().series if not series.delay} == {*frozen.works()}
-    assert {series.delay for series in Wish().series} == {0, 20, 100}
-    assert {(series.rounds, series.slow_rounds) for series in Wish().series} == {(5, 5)}
+    assert {series.work for series in Request().series if not series.delay} == {*frozen.works()}
+    assert {series.delay for series in Request().series} == {0, 20, 100}
+    assert {(series.rounds, series.slow_rounds) for series in Request().series} == {(5, 5)}
 
 
 @pytest.mark.parametrize("delay", [0, 20, 100])
 def test_every_contender_is_measured_over_every_link(delay: int) -> None:
-    there = {who for series in Wish().series if series.delay == delay for who in series.contenders}
+    there = {who for series in Request().series if series.delay == delay for who in series.contenders}
     assert there >= {"ours", "floor", "pyinfra", "ansible", "libvirt", "ssh"}
 
 
 def test_the_slowest_may_do_fewer_rounds() -> None:
-    assert {(series.rounds, series.slow_rounds) for series in Wish(slow_rounds=1).series} == {(5, 1)}
+    assert {(series.rounds, series.slow_rounds) for series in Request(slow_rounds=1).series} == {(5, 1)}
 
 
 def test_a_run_can_be_narrowed() -> None:
-    wish = Wish(parts=("deploy", "links"), works=(Work("line", 4, 3),), contenders=("ours",), delays=(20,), rounds=1)
-    assert [(str(series.work), series.delay, series.contenders, series.rounds) for series in wish.series] == [
+    request = Request(
+        parts=("deploy", "links"), works=(Work("line", 4, 3),), contenders=("ours",), delays=(20,), rounds=1
+    )
+    assert [(str(series.work), series.delay, series.contenders, series.rounds) for series in request.series] == [
         ("line:4:3", 0, ("ours",), 1),
         ("line:4:3", 20, ("ours",), 1),
     ]
 
 
-def test_without_deployments_none_are_made() -> None:
-    wish = Wish(parts=("start",))
-    assert (wish.series, wish.together) == ([], ())
+def test_a_run_without_deployments_deploys_nothing() -> None:
+    request = Request(parts=("start",))
+    assert (request.series, request.together) == ([], ())
     assert set(PARTS) == {"deploy", "links", "together", "boot", "image", "design", "start"}
 
 

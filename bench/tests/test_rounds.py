@@ -1,4 +1,4 @@
-"""`make bench` on the smallest work, so that it is not found broken on the day it is needed."""
+"""`make bench` on the smallest work, so that a defect shows before a real run."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_we_and_the_floor_make_the_same_and_leave_nothing(there: Arena) -> None:
     assert set(samples.facts(name, "ours", "status")["round_trips"].values()) == {1}
 
 
-def test_a_slow_link_is_as_slow_as_it_is_said_and_gone_again(there: Arena) -> None:
+def test_a_slow_link_has_its_delay_until_it_is_removed(there: Arena) -> None:
     there.lab.set_round_trip(ROUND_TRIP)
     slow = connecting(there.lab)
     there.lab.set_round_trip(0)
@@ -63,7 +63,7 @@ def test_a_slow_link_is_as_slow_as_it_is_said_and_gone_again(there: Arena) -> No
     assert min(connecting(there.lab)) < ROUND_TRIP / 1000 / 2
 
 
-def test_a_slow_link_is_gone_with_its_lab() -> None:
+def test_a_slow_link_ends_with_its_lab() -> None:
     lab = Lab("bench-relay")
     lab.down()
     try:
@@ -80,6 +80,6 @@ def test_a_slow_link_is_gone_with_its_lab() -> None:
 
 
 def connecting(lab: Lab) -> list[float]:
-    """How long some TCP handshakes with worker1 took; the first one asks for its MAC as well."""
+    """Return the duration of some TCP handshakes with worker1; the first one asks for its MAC as well."""
     said = lab.run([sys.executable, "-c", _CONNECT]).stdout
     return [float(line) for line in said.splitlines()]
