@@ -20,7 +20,8 @@ stop:  ## the lab of `make run` is taken down, and all its disks with it
 	$(LAB) down
 
 # More of them than there are cores: the unit tests also wait, for processes, locks and disks.
-check: $(VENV)/ready  ## style, types, import rules and unit tests: no root, no host, no network
+check: $(VENV)/ready  ## style, types, scripts, import rules and unit tests: no root, no host, no network
+	@sh lab/install-packages shellcheck
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

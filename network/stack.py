@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from core.names import slice_of_part, slice_part
 from remote.plan import Command
-from shell.scripts import Script, load
+from shell.scripts import load
 
 _TABLES = "cloud-repositorio-"
 """The prefix of our tables' names; the rest is the `slice_part`."""
@@ -42,13 +42,14 @@ def slice_of_table(table: str) -> int | None:
 def drop_taps(slice_id: int, taps: Sequence[str]) -> Command:
     """Drop frames of these TAPs before the host's IP stack; the slice's table is replaced in one transaction."""
     table = table_of(slice_id)
-    text = "\n".join((f"add table inet {table}", f"delete table inet {table}", *_lines(table, taps)))
-    return Command(("nft", "-f", "-"), f"{text}\n", unless=_question(_TAPS_ARE_DROPPED, slice_id, taps))
+    text = "\n".join((f"add table inet {table}", f"delete table inet {table}", *_lines(table, taps), ""))
+    look = _TAPS_ARE_DROPPED.argv(table, listing(slice_id, taps), *taps)
+    return Command(("nft", "-f", "-"), text, unless=look)
 
 
 def expect_dropped(slice_id: int, taps: Sequence[str]) -> Command:
     """Check, read-only, that the slice's table equals that of `drop_taps`."""
-    return Command(_question(_CHECK_TAPS_DROPPED, slice_id, taps))
+    return Command(_CHECK_TAPS_DROPPED.argv(table_of(slice_id), listing(slice_id, taps)))
 
 
 def remove_drop(slice_id: int) -> Command:
@@ -62,10 +63,6 @@ def remove_drop(slice_id: int) -> Command:
 def listing(slice_id: int, taps: Sequence[str]) -> str:
     """Return nft's listing of the slice's table, with single spaces."""
     return " ".join(" ".join(_lines(table_of(slice_id), taps)).split())
-
-
-def _question(look: Script, slice_id: int, taps: Sequence[str]) -> tuple[str, ...]:
-    return look.argv(table_of(slice_id), listing(slice_id, taps), " ".join(taps))
 
 
 def _lines(table: str, taps: Sequence[str]) -> list[str]:

@@ -12,12 +12,14 @@ commands of the SSH user share one shell, and guards like `test` are built into 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from core.errors import BadAnswer
 from remote.plan import TIMEOUT_SECONDS, Action, Command, Step, Upload, script_names, shell
+from shell.scripts import parts
 
 LOCK = "/run/openvswitch"
 """A folder on every host, locked during steps on objects that slices share; locking it leaves no file behind."""
@@ -250,7 +252,13 @@ class _Part:
     def definitions(self) -> list[str]:
         """Return the functions, and each script once as a variable."""
         functions = _FUNCTIONS.format(nonce=self._nonce, stopped=_STOPPED)
-        return [functions, *(f"{name}={shell((script,))}" for script, name in self._names.items())]
+        uses = Counter(part for text in self._names for part in parts(text))
+        shared = {part: f"PART_{number}" for number, part in enumerate((p for p in uses if uses[p] > 1), start=1)}
+        return [
+            functions,
+            *(f"{name}={shell((part,))}" for part, name in shared.items()),
+            *(f"{name}={_joined(text, shared)}" for text, name in self._names.items()),
+        ]
 
     def line(self, entry: _Entry) -> str:
         """Return the command with its guard, its input and its marker."""
@@ -401,6 +409,11 @@ class _Stream:
     @property
     def rest(self) -> str:
         return self._buffer.decode(errors="replace")
+
+
+def _joined(text: str, shared: Mapping[str, str]) -> str:
+    """Return a script as a word of the shell, put together where some of its parts are variables."""
+    return "".join(f'"${shared[part]}"' if part in shared else shell((part,)) for part in parts(text))
 
 
 def _is_users(entry: _Entry) -> bool:

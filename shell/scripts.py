@@ -1,9 +1,9 @@
 """Load the scripts that hosts run: each is a file beside this module, in the folder of its area.
 
 A file begins with the words that it takes: `# usage: NAME.sh WORD WORD`. Words in capitals are single ones; `WORD...`
-at the end are any number of one kind, and `[WORD WORD]...` any number of such groups. A line `# include: NAME` stands
-for the file `functions/NAME.sh`, once however often it is named. Hosts get neither comments nor empty lines, so a line
-within quotes must not be empty or begin with `#`.
+at the end are any number of one kind, and `[WORD WORD]...` any number of such groups. Comments follow, and then a line
+`# include: NAME` for each file `functions/NAME.sh` whose functions it calls; these files can include others. Hosts get
+neither comments nor empty lines, so a line within quotes must not be empty or begin with `#`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ FOLDER = Path(__file__).parent
 _USAGE = re.compile(
     r"# usage: (?P<name>\S+\.sh)(?P<words>( [A-Z_]+)*)( ((?P<any>[A-Z_]+)|\[(?P<group>[A-Z_ ]+)\])\.\.\.)?"
 )
-_INCLUDE = re.compile(r"# include: (\S+)")
+_INCLUDE = re.compile(r"^# include: (\S+)$", re.MULTILINE)
+_PARTS: dict[str, tuple[str, ...]] = {}
 
 
 @dataclass(frozen=True)
@@ -43,17 +44,43 @@ class Script:
 @cache
 def load(path: str) -> Script:
     """Return the script of a file, such as `disks/make-overlay`. Raise `ValueError` where it has no proper usage."""
-    usage = source(path).partition("\n")[0]
+    usage = _read(path).partition("\n")[0]
     name = f"{path.rpartition('/')[2]}.sh"
     if _usage(usage)["name"] != name:
         raise ValueError(f"shell/{path}.sh: its first line has to be: # usage: {name} WORD...")
-    lines = source(path).splitlines()
-    return Script(name, "\n".join(line for line in lines if line and not line.lstrip().startswith("#")), usage)
+    functions = tuple(f"{_sent(each)}\n" for each in _included(path))
+    text = "".join(functions) + _sent(path)
+    _PARTS[text] = (*functions, _sent(path))
+    return Script(name, text, usage)
+
+
+def parts(text: str) -> tuple[str, ...]:
+    """Return the functions that a script includes, and the rest of its text; a text of no file is one part."""
+    return _PARTS.get(text, (text,))
 
 
 def source(path: str) -> str:
-    """Return the text of a file with its comments and with what it includes."""
-    return "".join(f"{line}\n" for line in _lines(path, set()))
+    """Return the text of a file with its comments, behind the files that it includes."""
+    return "".join(map(_read, (*_included(path), path)))
+
+
+def _included(path: str) -> Iterator[str]:
+    """Yield the paths of all files that a file includes, each once and behind those that it includes itself."""
+    found: dict[str, None] = {}
+    for name in _INCLUDE.findall(_read(path)):
+        function = f"functions/{name}"
+        found |= dict.fromkeys((*_included(function), function))
+    yield from found
+
+
+def _sent(path: str) -> str:
+    lines = _read(path).splitlines()
+    return "\n".join(line for line in lines if line and not line.lstrip().startswith("#"))
+
+
+@cache
+def _read(path: str) -> str:
+    return (FOLDER / f"{path}.sh").read_text(encoding="utf-8")
 
 
 @cache
@@ -61,12 +88,3 @@ def _usage(line: str) -> re.Match[str]:
     if matched := _USAGE.fullmatch(line):
         return matched
     raise ValueError(f"{line!r} is no usage of a script")
-
-
-def _lines(path: str, included: set[str]) -> Iterator[str]:
-    for line in (FOLDER / f"{path}.sh").read_text(encoding="utf-8").splitlines():
-        if not (named := _INCLUDE.fullmatch(line)):
-            yield line
-        elif named[1] not in included:
-            included.add(named[1])
-            yield from _lines(f"functions/{named[1]}", included)

@@ -18,8 +18,8 @@ IFS=$newline
 for line in $said; do
   name=${line%%,*}
   case $line in
-    *,internal,*{* | *{*owner=cloud-repositorio*) inside="$inside $name ";;
-    *,*{*) devices="$devices $name ";;
+    *,internal,*"{"* | *"{"*owner=cloud-repositorio*) inside="$inside $name ";;
+    *,*"{"*) devices="$devices $name ";;
     *,*) ;;
     *) members="$members$name$newline";;
   esac

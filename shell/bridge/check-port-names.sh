@@ -3,7 +3,9 @@
 # their types.
 newline='
 '
-found=$newline$(ovs-vsctl --timeout=20 --format=csv --no-headings --columns=name find Interface external_ids:owner=cloud-repositorio -- --columns=name,type list Interface)$newline || exit
+found=$newline$(ovs-vsctl --timeout=20 --format=csv --no-headings \
+  --columns=name find Interface external_ids:owner=cloud-repositorio \
+  -- --columns=name,type list Interface)$newline || exit
 for port; do
   case $found in
     *"$newline$port$newline"*) ;;

@@ -4,7 +4,7 @@
 # when the device of a port comes back, a moment later.
 newline='
 '
-for try in 1 2 3 4 5 6 7 8 9 10; do
+for _ in 1 2 3 4 5 6 7 8 9 10; do
   ports=$(ovs-vsctl --timeout=20 --format=csv --no-headings \
     --columns=name,tag,protected,trunks,vlan_mode list Port -- --columns=ofport,name list Interface) || exit
   closed=
@@ -14,7 +14,7 @@ for try in 1 2 3 4 5 6 7 8 9 10; do
       *) echo "port ${wanted%%,*} is not on the bridge with just tag and protection ${wanted#*,}" >&2; exit 1;;
     esac
     case "$newline$ports$newline" in
-      *"$newline-1,${wanted%%,*}$newline"* | *"$newline[],${wanted%%,*}$newline"*) closed=${wanted%%,*};;
+      *"$newline-1,${wanted%%,*}$newline"* | *"${newline}[],${wanted%%,*}$newline"*) closed=${wanted%%,*};;
     esac
   done
   [ "$closed" ] || exit 0

@@ -1,10 +1,12 @@
 # usage: remove-ports.sh HOW PORT...
 # Removes those of the ports that are ours. HOW is an option of ovs-vsctl: the switch takes some 15 ms to let go of a
 # port, and a device of the host's own goes with its port, so it is waited for.
-how=$1; shift
-ours=$(ovs-vsctl --timeout=20 --format=csv --no-headings --columns=name find Interface external_ids:owner=cloud-repositorio) || exit
+how=$1 newline='
+'; shift
+ours=$(ovs-vsctl --timeout=20 --format=csv --no-headings \
+  --columns=name find Interface external_ids:owner=cloud-repositorio) || exit
 for port; do
   shift
-  case " $(echo $ours) " in *" $port "*) set -- "$@" -- --if-exists del-port br-int "$port";; esac
+  case $newline$ours$newline in *"$newline$port$newline"*) set -- "$@" -- --if-exists del-port br-int "$port";; esac
 done
-[ $# -eq 0 ] || ovs-vsctl --timeout=20 $how "$@"
+[ $# -eq 0 ] || ovs-vsctl --timeout=20 ${how:+"$how"} "$@"

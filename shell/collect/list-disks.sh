@@ -1,6 +1,9 @@
 # usage: list-disks.sh PROGRAM MARK
 # Prints the files that the processes have open.
-# include: found
-for file; do shift; set -- "$@" "${file%/cmdline}/fd"; done
+# include: find-processes
+find_processes "$1" "$2"
+[ "$found" ] || exit 0
+set --
+for file in $found; do set -- "$@" "${file%/cmdline}/fd"; done
 find "$@" -maxdepth 1 -lname '/*' ! -lname '/dev/*' ! -lname '/proc/*' -printf '%h %l\n' 2>/dev/null
 exit 0

@@ -5,6 +5,7 @@
 # addresses without a network, which only the proof of isolation asks for. A server has one device: the table of devices
 # is opened only where that of networks is empty. THOROUGH is not empty for the proof.
 shared=$1 thorough=$2
+# shellcheck disable=SC2016 # a program for awk(1)
 facts='
   FNR == 1 { kind = FILENAME; sub(".*/", "", kind) }
   kind == "dev" && sub(":.*", "") { print "in", name, "device", $1 }
@@ -19,7 +20,7 @@ facts='
 set --
 for path in /run/netns/ns-*; do
   [ -e "$path" ] || continue
-  name=${path##*/} pid=
+  name=${path##*/} pid=''
   read -r pid 2>/dev/null <"/run/$name/pid"
   case $thorough$name in
     ns-gw-*) nsenter --net="$path" awk "$facts" "name=$name" \
@@ -30,6 +31,7 @@ for path in /run/netns/ns-*; do
         set -- "$@" "name=$name" "/proc/$pid/net/route" "/proc/$pid/net/fib_trie"
       else
         echo "namespace $name"
+        # shellcheck disable=SC2016 # a program for the shell in the namespace
         nsenter --net="$path" sh -c 'read -r line </proc/sys/net/ipv4/ip_forward
           for each in /proc/sys/net/ipv6/conf/*/disable_ipv6; do
             off=1; [ ! -e "$each" ] || read -r off <"$each"

@@ -6,11 +6,11 @@
 # and 03 for one that was. socat holds the lock too: while either lives, the console is taken. The process that watches
 # the manager closes all of that first: dash would keep it open beside redirections, and loses a signal that comes
 # early.
+# include: runs
 {
 socket=$1 lock=$2 pidfile=$3 mark=$4 user=$5 visit=$6 leaving=$7 pause=$8 limit=$9
-socat= taken= watcher=
+socat='' taken='' watcher=''
 umask 077
-# include: runs
 say() { printf '\n%s %s\n' "$visit" "$*"; }
 tell() { say "$@" >&2; }
 states() { awk -v socket="$socket" '$8 == socket { print $6 }' /proc/net/unix; }
@@ -36,6 +36,7 @@ connection() {
   ss -Htni "dst $2 and dport = :$3 and sport = :$1"
 }
 manager_lives() {
+  # shellcheck disable=SC2086 # three words
   seen=$(connection $peer 2>/dev/null)
   case $seen in
   '') [ "$unseen" ];;
@@ -83,8 +84,10 @@ until states | grep -q 03; do
   [ $tries -lt 60 ] || refuse hung
   sleep 0.05
 done
+# shellcheck disable=SC2086 # addresses and ports of both sides (ssh(1))
 set -- $SSH_CONNECTION
 peer="$4 $1 $2" unseen=
+# shellcheck disable=SC2086 # three words
 [ "$(connection $peer 2>/dev/null)" ] || unseen=yes
 say ready
 (exec </dev/null >/dev/null 2>&1 3<&- 9>&-; watch) &
@@ -92,7 +95,7 @@ watcher=$!
 wait "$socat"
 end_socat
 kill "$watcher" 2>/dev/null
-[ -z "$taken" ] || { read -r mine; read -r name since; } <"$lock"
+[ -z "$taken" ] || { read -r _; read -r name since; } <"$lock"
 : >"$lock"
 exec 9>&-
 [ -z "$taken" ] || { tell taken "$name" "$since"; exit; }

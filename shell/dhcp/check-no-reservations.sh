@@ -1,3 +1,7 @@
 # usage: check-no-reservations.sh FOLDER
-[ ! -e "$1" ] ||
-  { echo "$1 holds what is not known to be a slice's: $(echo $(ls -A "$1"))" >&2; exit 1; }
+folder=$1
+[ ! -e "$folder" ] || {
+  # shellcheck disable=SC2005,SC2046 # echo puts all names on one line
+  echo "$folder holds what is not known to be a slice's: $(echo $(ls -A "$folder"))" >&2
+  exit 1
+}

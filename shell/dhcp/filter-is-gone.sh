@@ -1,4 +1,4 @@
 # usage: filter-is-gone.sh NAMESPACE CHAIN
-namespace=$1 chain=$2; shift 2
 # include: filter
+namespace=$1 chain=$2; shift 2
 ! filter | grep -q "^:$chain "

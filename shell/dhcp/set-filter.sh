@@ -1,8 +1,8 @@
 # usage: set-filter.sh NAMESPACE CHAIN RULE...
 # Replaces the chain by these rules in one transaction, so that a rule deleted or added by hand is repaired too. Without
 # rules the chain is removed.
-namespace=$1 chain=$2; shift 2
 # include: filter
+namespace=$1 chain=$2; shift 2
 {
   echo "*filter"
   [ $# -eq 0 ] || printf '%s\n' ":$chain -" ":OUTPUT ACCEPT"

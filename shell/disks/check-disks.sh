@@ -1,20 +1,15 @@
 # usage: check-disks.sh BASE FINGERPRINT [DISK MARK]...
 # Fails where a base image or a disk that exists was replaced, damaged, or is of another VM.
-base=$1 seal=$2; shift 2
-if [ -s "$base" ] && [ -s "$seal" ]; then
-  [ "$(stat -c '%s %Y' "$base" 2>/dev/null)" = "$(cat "$seal" 2>/dev/null)" ] || {
-    printf '%s
-' "$base is not the image that disks of VMs were built on; put that one back (if it is that one, or\
- no disk is left on it: rm $seal)" >&2
-    exit 1
-  }
-fi
+# include: require-same
+base=$1 fingerprint=$2; shift 2
+if [ -s "$base" ] && [ -s "$fingerprint" ]; then require_same "$base" "$fingerprint"; fi
 while [ $# -gt 0 ]; do
   disk=$1 mark=$2; shift 2
   [ -e "$disk" ] || continue
   [ -z "$mark" ] || [ -e "$mark" ] || {
     echo "the disk $disk is another VM's (was an older database.yaml put back?); delete the slice, which leaves that\
- disk alone, or have the operator look (if it is this VM's: touch $mark)" >&2; exit 1
+ disk alone, or have the operator look (if it is this VM's: touch $mark)" >&2
+    exit 1
   }
   qemu-img info -U -f qcow2 "$disk" >/dev/null 2>&1 ||
     { echo "the disk $disk is damaged; bring it back from a copy, or delete the slice" >&2; exit 1; }

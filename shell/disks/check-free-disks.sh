@@ -2,17 +2,23 @@
 # Fails where the name of a new disk is taken. First come ELSEWHERE pairs of a mark of the slice on another worker, and
 # that worker: a mark that is here says that both workers have one folder. Then come pairs of an overlay and its mark.
 # FOLDER is the folder of the slice where nothing but these may be in it, else empty.
-folder=$1 elsewhere=$2 taken=; shift 2
+folder=$1 elsewhere=$2 taken=''; shift 2
+
 while [ "$elsewhere" -gt 0 ]; do
-  [ ! -e "$1" ] || {
-    echo "${1%/*/*} there is the folder that $2 has, too; give each worker its own (hypervisor: images_dir)" >&2
+  mark=$1 worker=$2; shift 2
+  [ ! -e "$mark" ] || {
+    echo "${mark%/*/*} there is the folder that $worker has, too; give each worker its own (hypervisor: images_dir)" >&2
     exit 1
   }
-  shift 2; elsewhere=$((elsewhere - 1))
+  elsewhere=$((elsewhere - 1))
 done
 while [ $# -gt 0 ]; do
-  if [ -e "$2" ]; then folder=; elif [ -e "$1" ]; then taken=$1; fi
-  shift 2
+  overlay=$1 mark=$2; shift 2
+  if [ -e "$mark" ]; then folder=; elif [ -e "$overlay" ]; then taken=$overlay; fi
 done
 [ ! -e "$folder" ] || taken=$folder
-[ -z "$taken" ] || { echo "$taken is there already, of a slice that database.yaml does not know (was an older version put back?); create another slice and delete this one, then an operator removes it with: python3 cli.py doctor --fix" >&2; exit 1; }
+[ -z "$taken" ] || {
+  echo "$taken is there already, of a slice that database.yaml does not know (was an older version put back?); create\
+ another slice and delete this one, then an operator removes it with: python3 cli.py doctor --fix" >&2
+  exit 1
+}

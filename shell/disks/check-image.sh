@@ -1,12 +1,8 @@
 # usage: check-image.sh FILE LABEL ADVICE FINGERPRINT
-# Fails where the file is no whole qcow2 image, and writes its fingerprint (size and time of change). An image can name
-# other files, which QEMU would open for the guest: any that the SSH user may read. Where a file ends too early, its own
-# tables point beyond its end. Status 3 of qemu-img: clusters without an owner, which is no damage.
-case $(qemu-img info -U -f qcow2 --output=json "$1" 2>/dev/null) in
-  *'"backing-filename"'* | *'"data-file"'*) printf '%s
-' "$2 names another file as a part of it; $3" >&2; exit 1;;
-esac
-qemu-img check -q -U -f qcow2 "$1" >/dev/null 2>&1
-case $? in 0 | 3) ;; *) printf '%s
-' "$2 is not a whole qcow2 image; $3" >&2; exit 1;; esac
-stat -c '%s %Y' "$1" >"$4"
+# Checks an image before it gets its name, and writes its fingerprint.
+# include: require-whole
+# include: fingerprint
+file=$1 label=$2 advice=$3 fingerprint=$4
+
+require_whole "$file" "$label" "$advice"
+fingerprint_of "$file" >"$fingerprint"

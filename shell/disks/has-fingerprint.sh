@@ -1,2 +1,3 @@
 # usage: has-fingerprint.sh FILE FINGERPRINT
-[ "$(stat -c '%s %Y' "$1" 2>/dev/null)" = "$(cat "$2" 2>/dev/null)" ]
+# include: fingerprint
+has_fingerprint "$1" "$2"

@@ -1,8 +1,8 @@
 # usage: apply-rules.sh OWNER UPLINK RULE...
 # Replaces all rules of ours by these, in one run of iptables-restore. Its input is made of rules that are there, an
 # empty line, and rules that are wanted: the first go and the others come.
-owner=$1 uplink=$2; shift 2
 # include: rules
+owner=$1 uplink=$2; shift 2
 lines=$({ saved 'for (n = 1; n <= all; n++) if (ours[n]) print rules[n]'; echo; wanted "$@"; } | awk '
   NF == 0 { wants = 1; next }
   { table = $1; sub(/^[^ ]+ -A /, "") }

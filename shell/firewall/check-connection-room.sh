@@ -3,10 +3,11 @@
 # the file OWN, and GUESTS of the slice.
 folder=$1 own=$2 guests=$3 lasting=$4 burst=$5 rate=$6
 cd /proc/sys/net/netfilter 2>/dev/null || exit 0
+# shellcheck disable=SC2046 # each number is a word
 set -- $(cat nf_conntrack_max nf_conntrack_tcp_timeout_time_wait); most=$1 closed=$2
 for file in "$folder"/*; do
-  [ "$file" != "$own" ] && [ -f "$file" ] || continue
-  while read -r line; do guests=$((guests + 1)); done <"$file"
+  if [ "$file" = "$own" ] || [ ! -f "$file" ]; then continue; fi
+  while read -r _; do guests=$((guests + 1)); done <"$file"
 done
 needed=$((guests * (lasting + burst + rate * closed)))
 [ "$needed" -le "$most" ] ||

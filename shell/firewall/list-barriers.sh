@@ -1,4 +1,4 @@
 # usage: list-barriers.sh GATEWAY NETWORK
-inside=$1 network=$2
 # include: barriers
+inside=$1 network=$2
 barriers

@@ -22,6 +22,7 @@ barriers() {
       "type forward")
         case $table in "ip "* | "inet "*) ;; *) continue;; esac
         [ "$table $chain" != "$own" ] || continue
+        # shellcheck disable=SC2086 # family and name
         rules=$(nft list table $table </dev/null) || continue
         knows_us "$rules" || ! drops "$rules" "$chain" || echo "chain $chain of table $table (nftables)";;
     esac

@@ -12,6 +12,7 @@ end() {
   done
   for killed in no yes; do
     [ $# -gt 0 ] || return 0
+    # shellcheck disable=SC2016 # a program for the shell that timeout(1) ends
     timeout 3 sh -c 'while [ $# -gt 0 ]; do
       [ ! -d "/proc/$1" ] || tail --pid="$1" -s 0.01 -f /dev/null >/dev/null
       shift 2

@@ -6,5 +6,6 @@ forget() {
     shift
     if [ -h "$link" ] || [ -f "$link" ]; then set -- "$@" "$link"; fi
   done
-  [ $# -eq 0 ] || find "$@" -maxdepth 0 \( -type l -user root -lname '/run/*/log' -o -type f \( -uid -1000 -o -uid 65534 \) \) -delete
+  [ $# -eq 0 ] || find "$@" -maxdepth 0 \
+    \( -type l -user root -lname '/run/*/log' -o -type f \( -uid -1000 -o -uid 65534 \) \) -delete
 }

@@ -4,7 +4,7 @@
 wanted=$1 recommended=$2 there=0 folder=/proc/sys/net/ipv4/neigh/default
 [ -e "$folder/gc_thresh3" ] || exit 0
 most=$(cat "$folder/gc_thresh3") || exit
-[ ! -r /proc/net/stat/arp_cache ] || { read -r words && read -r there words; } </proc/net/stat/arp_cache
+[ ! -r /proc/net/stat/arp_cache ] || { read -r _ && read -r there _; } </proc/net/stat/arp_cache
 there=$((0x$there))
 [ $((there + wanted)) -le "$most" ] ||
   { echo "the kernel has room for $most neighbours, $there are there and the slice may have $wanted more;" \

@@ -32,6 +32,7 @@ link set dev $1 up$newline"
     fi
     shift 3; count=$((count - 1))
   done
+  # shellcheck disable=SC2086 # each word of the transaction is one
   [ -z "$lost" ] || { ovs-vsctl --timeout=20 $lost && "$@" || exit; }
   if [ "$namespace" ]; then
     [ -z "$dead" ] || printf %s "$dead" | inside || exit

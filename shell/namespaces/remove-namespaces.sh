@@ -1,9 +1,11 @@
 # usage: remove-namespaces.sh NAMESPACE...
 # Removes those of the namespaces that are ours, and their folders.
-folders='' lines=''
+folders='' lines='' newline='
+'
 for name; do
   [ -d "/run/$name" ] || continue
   folders="$folders /run/$name"
-  [ ! -e "/run/netns/$name" ] || lines="${lines}netns del $name\n"
+  [ ! -e "/run/netns/$name" ] || lines="${lines}netns del $name$newline"
 done
-printf "$lines" | ip -batch - && rm -rf $folders
+# shellcheck disable=SC2086 # each folder is a word
+printf %s "$lines" | ip -batch - && rm -rf $folders

@@ -15,7 +15,7 @@ while [ $# -gt 0 ]; do
   [ $rounds -eq 0 ] || sleep 0.1
   listening=$(ss -Hltnp) left=$(($# / 5))
   while [ $left -gt 0 ]; do
-    pid= name=${1##*/}; name=${name%.pid}
+    pid='' name=${1##*/}; name=${name%.pid}
     [ ! -r "$1" ] || read -r pid <"$1"
     if listens "$3" "$pid" && runs "$1" "$2"; then
       echo "$5 $pid"
@@ -23,7 +23,7 @@ while [ $# -gt 0 ]; do
       [ $rounds -lt 300 ] || { echo "$name does not listen on port $3 after 30 s" >&2; exit 1; }
       set -- "$@" "$1" "$2" "$3" "$4" "$5"
     else
-      for again in 1 2 3 4 5 6 7 8 9; do
+      for _ in 1 2 3 4 5 6 7 8 9; do
         [ ! -s "$4" ] || break
         sleep 0.1
       done

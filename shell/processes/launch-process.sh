@@ -12,6 +12,6 @@ keep() { trap "" XFSZ; ulimit -f $(($2 / 512)) && exec tee "$1" >/dev/null 2>&1 
 told=$(exec 3>&1
   { {
     "$@" </dev/null 9>&1 >&8 2>&1 3>&- 8>&- &
-    echo $! >"$pidfile" && echo $! >&3 || kill -KILL $!
+    if ! echo $! >"$pidfile" || ! echo $! >&3; then kill -KILL $!; fi
   } | keep "$log" 1048576 & } 8>&1 | keep "$messages" 65536 &)
 [ "$told" ]

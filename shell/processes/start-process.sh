@@ -1,40 +1,14 @@
 # usage: start-process.sh PIDFILE MARK SECRET CORES COMMAND...
 # Starts the command in a session of its own, together with the processes that keep its output: they outlive the batch.
-# The CPUs are chosen before it begins, so that a process that starts next finds them taken. The awk program prints the
-# CPUs on which the fewest of our processes may run, as a list; nothing where there are no more than are wanted.
+# An older process of the pid file is ended. A line of input becomes the file SECRET, where that is not empty. The CPUs
+# are chosen before it begins, so that a process that starts next finds them taken; 0 CORES: all CPUs.
 # include: end
-pidfile=$1 mark=$2 secret=$3 cores=$4; shift 4
+# include: least-used
+pidfile=$1 mark=$2 secret=$3 cores=$4 cpus=''; shift 4
+
 end KILL "$pidfile" "$mark" || exit
 umask 077
 [ -z "$secret" ] || { read -r words && echo "$words" >"$secret"; } || exit
-cpus=
-[ "$cores" -eq 0 ] || cpus=$(awk -v cores="$cores" 'function take(pid,   status, line, part, range, i, cpu) {
-  status = "/proc/" pid "/status"
-  while ((getline line <status) > 0)
-    if (sub(/^Cpus_allowed_list:[ \t]*/, "", line))
-      for (i = split(line, part, ","); i > 0; i--) {
-        split(part[i] "-" part[i], range, "-")
-        for (cpu = range[1] + 0; cpu <= range[2]; cpu++) uses[cpu]++
-      }
-  close(status)
-}
-BEGIN {
-  take("self")
-  for (cpu in uses) { own[cpu]; left++ }
-  if (left <= cores) exit
-  for (i = 1; i < ARGC; i++) {
-    if ((getline pid <ARGV[i]) > 0) take(pid)
-    close(ARGV[i])
-  }
-  for (; cores > 0; cores--) {
-    best = ""
-    for (cpu in own)
-      if (best == "" || uses[cpu] < uses[best] || (uses[cpu] == uses[best] && cpu + 0 < best + 0)) best = cpu
-    delete own[best]
-    printf "%s%s", comma, best
-    comma = ","
-  }
-}' "${pidfile%/*/*}"/*/*.pid) || exit
+[ "$cores" -eq 0 ] || cpus=$(least_used "$cores" "${pidfile%/*/*}"/*/*.pid) || exit
 setsid --wait ${cpus:+taskset -c "$cpus"} "$@" || exit
-name=${pidfile##*/}; printf '%s
-' "${name%.pid}"
+name=${pidfile##*/}; printf '%s\n' "${name%.pid}"

@@ -1,7 +1,7 @@
 # usage: check-tap-names.sh OWNER TAP...
 # Fails where a device has the name of one of the TAPs and is not ours.
-owner=$1; shift
 # include: is-ours
+owner=$1; shift
 for tap; do
   [ ! -e "/sys/class/net/$tap" ] || is_ours "$tap" ||
     { echo "a device $tap is there that is not ours; remove it or give it another name" >&2; exit 1; }

@@ -1,6 +1,6 @@
 # usage: check-taps.sh OWNER TAP...
-owner=$1; shift
 # include: is-ready
+owner=$1; shift
 for tap; do
   is_ready "$tap" || { echo "TAP $tap is not as it was made: up, without ARP and IPv6" >&2; exit 1; }
 done

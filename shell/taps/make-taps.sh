@@ -1,10 +1,10 @@
 # usage: make-taps.sh OWNER USER TAP...
 # Creates the TAPs that are not ready, for the user, and prints their names. A TAP goes up last: until then it has no IP
 # stack that could be reached.
-owner=$1; shift
 # include: is-ready
 # include: in-one-go
-user=$1 wanted='' up=''; shift
+owner=$1 user=$2 wanted=''; shift 2
+
 for tap; do
   shift
   ! is_ready "$tap" || continue

@@ -1,10 +1,10 @@
 # usage: remove-taps.sh OWNER GROUP TAP...
 # Removes those of the TAPs that are ours, as a group of devices: the kernel takes some 20 ms to free a device, and no
 # longer for all of a group.
-owner=$1; shift
 # include: is-ours
 # include: in-one-go
-group=$1; shift
+owner=$1 group=$2; shift 2
+
 for tap; do
   shift
   ! is_ours "$tap" || set -- "$@" "link set dev $tap group $group"

@@ -1,7 +1,9 @@
-# usage: taps-are-dropped.sh TABLE LISTING TAPS
-# Succeeds where the nftables table is as the listing (with single spaces) says. Before the first TAP there is no table,
-# and no process is needed to know that.
-for tap in $3; do
-  [ ! -e "/sys/class/net/$tap" ] || { set -f; [ "$(echo $(nft list table inet "$1" 2>/dev/null))" = "$2" ]; exit; }
+# usage: taps-are-dropped.sh TABLE LISTING TAP...
+# Succeeds where the nftables table drops what the TAPs send. Before the first TAP there is no table, and no process is
+# needed to know that.
+# include: has-table
+table=$1 listing=$2; shift 2
+for tap; do
+  [ ! -e "/sys/class/net/$tap" ] || { has_table "$table" "$listing"; exit; }
 done
 exit 1

@@ -1,6 +1,6 @@
 # usage: taps-are-ready.sh OWNER TAP...
-owner=$1; shift
 # include: is-ready
+owner=$1; shift
 for tap; do
   is_ready "$tap" || exit
 done

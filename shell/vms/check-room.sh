@@ -2,13 +2,13 @@
 # Fails where the VMs have no room on their worker. VNC listens on ADDRESS, by which the manager knows the worker. VMs
 # that run already need neither memory nor port again. With status 98 it prints the VNC ports that are taken, and all
 # sockets that listen.
+# include: runs
 folder=$1 own=$2 here=; shift 2
 [ -d "$folder" ] || folder=.
 while read -r mark address _; do
   [ "$mark $address" != "|-- $own" ] || here=1
 done </proc/net/fib_trie
 [ "$here" ] || { echo "$own is no address of this host; name it in workers_list by one that it has" >&2; exit 1; }
-# include: runs
 listening=$(ss -Hltn) needed=0 count=0 taken=
 while [ $# -gt 0 ]; do
   if ! runs "$1" "$2"; then
@@ -22,7 +22,7 @@ done
   echo "VNC ports are taken by other programs:$taken; deploy or repair the slice again, which takes others" >&2
   exit 98
 }
-while read -r name free unit; do
+while read -r name free _; do
   [ "$name" != MemAvailable: ] || break
 done </proc/meminfo
 [ $((free / 1024)) -ge "$needed" ] || {

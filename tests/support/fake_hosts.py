@@ -327,7 +327,7 @@ class FakeHost:
         return OK
 
     def drops(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        table, listing, _taps = argv
+        table, listing, *_taps = argv
         return OK if self.tables.get(table) == listing else no(f"nftables has not the table {table} as it was made")
 
     def taps_are_ours(self, argv: tuple[str, ...], _stdin: str) -> Answer:

@@ -21,6 +21,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(scripts, "FOLDER", tmp_path)
     (tmp_path / "functions").mkdir()
     load.cache_clear()
+    scripts._read.cache_clear()
     return tmp_path
 
 
@@ -51,6 +52,35 @@ def read(path: str) -> str:
 def test_dash_can_read_it(path: str) -> None:
     done = subprocess.run(["dash", "-n"], input=load(path).text, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_shellcheck_finds_nothing(tmp_path: Path) -> None:
+    """Each script with its functions; a directive that silences it has its reason behind it."""
+    for path in SCRIPTS:
+        (tmp_path / load(path).name).write_text(source(path))
+    argv = ["shellcheck", "--shell=dash", "--format=gcc", *sorted(map(str, tmp_path.iterdir()))]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_directive_for_shellcheck_has_a_reason(path: str) -> None:
+    directives = re.findall(r"^\s*# shellcheck .*$", read(path), re.MULTILINE)
+    assert not [line for line in directives if not re.fullmatch(r"\s*# shellcheck disable=[SC\d,]+ # \w.*", line)]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_lines_have_at_most_120_columns(path: str) -> None:
+    assert max(map(len, read(path).splitlines())) <= 120
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_file_begins_with_usage_comments_and_includes(path: str) -> None:
+    """What the loader takes out of the middle of a file would be sent before it."""
+    text = read(path)
+    head = re.match(r"# usage: .*\n(#( .*)?\n)*", text)
+    assert head
+    assert "# include: " not in text[head.end() :]
 
 
 def test_hosts_get_neither_comments_nor_empty_lines(folder: Path) -> None:
