@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar, cast
 from core.errors import CloudError
 from core.inventory import Worker
 from inspection.summary import SliceProblems
-from menu.proofs import Hospital, Prover, Verdict
+from menu.proofs import Doctor, Prover, Verdict
 from models import VM, Link, Record, Slice, User
 from remote.console import Explained
 from remote.events import Listener
@@ -116,7 +116,7 @@ class API(Protocol):
         """Who may log in."""
 
     @property
-    def doctor(self) -> Hospital:
+    def doctor(self) -> Doctor:
         """Who compares the hosts with the database."""
 
     @property

@@ -1,4 +1,4 @@
-"""What the menu shows of the cloud: each view is drawn for a terminal and has the same facts as plain lines."""
+"""Show the cloud: each view is a picture for a terminal and plain lines with the same facts."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ class MenuView:
         return f'"{BACK}" at any question leads back to this menu'
 
     def drawn(self) -> draw.RenderableType:
-        """Return a panel of two columns, or of one where two have no room.
+        """Return a panel of two columns, or of one on a narrow terminal.
 
-        Two columns leave room, also on 24 lines, for what was shown before the menu.
+        Two columns keep the output before the menu visible, even on 24 lines.
         """
         return _ByWidth(self._fitting)
 
@@ -74,13 +74,13 @@ class MenuView:
         return draw.Text.assemble("Cloud Repositorio: ", (clean(self.user), HEAD))
 
     def lines(self) -> list[str]:
-        """A title and one line per entry."""
+        """Return a title and one line per entry."""
         return [f"Cloud Repositorio: {self.user} ({self._hint})", *(f"{n}. {title}" for n, title in self.entries)]
 
 
 @dataclass(frozen=True)
 class _ByWidth:
-    """A picture that depends on how many columns there are."""
+    """A picture that depends on the number of columns."""
 
     fitting: Callable[[int], draw.RenderableType]
 
@@ -90,7 +90,7 @@ class _ByWidth:
 
 
 def _menu_rows(rows: Iterable[Sequence[tuple[int, str] | None]], min_width: int | None = None) -> draw.Table:
-    """Return the entries as a table, as many beside each other as a row has."""
+    """Return a table with the entries of each row side by side."""
     table = draw.Table.grid(padding=(0, 1))
     for row in rows:
         for _ in range(len(table.columns) // 2, len(row)):
@@ -115,7 +115,7 @@ class ResourcesView:
     most_slices: int
 
     def drawn(self) -> draw.RenderableType:
-        """A bar for the quota and two tables."""
+        """Return a bar for the quota and two tables."""
         quota = draw.Table.grid(padding=(0, 1))
         used, allowed = self.user.used_vms, self.user.quota_vms
         bar = draw.ProgressBar(total=max(allowed, 1), completed=used, width=20)
@@ -123,12 +123,8 @@ class ResourcesView:
         return draw.Group(quota, "", self._worker_table(), "", self._flavor_table())
 
     def lines(self) -> list[str]:
-        """One line for the quota, one per worker, one per flavor."""
-        workers = (
-            f"Worker {address}: {', '.join(_worker_cells(worker, ('{} cores', '{} RAM', '{} disk')))}"
-            f"{f', {worker.problem}' if worker.problem else ''}"
-            for address, worker in self.workers.items()
-        )
+        """Return one line for the quota, one per worker, one per flavor."""
+        workers = (_worker_line(address, worker) for address, worker in self.workers.items())
         flavors = (
             f"Flavor {name}: {flavor_size(size)}, base image {size.get('image', NOTHING)}"
             for name, size in self.flavors.items()
@@ -141,7 +137,7 @@ class ResourcesView:
         return f"{vms}, {len(self.user.slices)} of {self.most_slices} slices"
 
     def _worker_table(self) -> draw.Table:
-        table = _table("Worker", "State", "Cores", "RAM", "Disk", title="Workers: promised to VMs, of what there is")
+        table = _table("Worker", "State", "Cores", "RAM", "Disk", title="Workers: promised to VMs, of the total")
         for address, worker in self.workers.items():
             state, *amounts = _worker_cells(worker)
             table.add_row(clean(address), draw.Text(state, "green" if worker.up else BAD_STATE), *amounts)
@@ -156,8 +152,13 @@ class ResourcesView:
         return table
 
 
+def _worker_line(address: str, worker: Worker) -> str:
+    parts = _worker_cells(worker, ("{} cores", "{} RAM", "{} disk"))
+    return f"Worker {address}: {', '.join([*parts, worker.problem] if worker.problem else parts)}"
+
+
 def _worker_cells(worker: Worker, forms: Sequence[str] = ("{}", "{}", "{}")) -> list[str]:
-    """State, cores, memory and disk of a worker; amounts of which nothing was ever measured are not shown."""
+    """Return state, cores, memory and disk of a worker. An amount that was never measured is left out."""
     amounts = (
         (f"{worker.used_cores} on {worker.max_cores}", worker.max_cores),
         (f"{gib(worker.used_ram_gb)} of {gib(worker.max_ram_gb)}", worker.max_ram_gb),
@@ -169,14 +170,14 @@ def _worker_cells(worker: Worker, forms: Sequence[str] = ("{}", "{}", "{}")) -> 
 
 @dataclass(frozen=True)
 class SliceView:
-    """The topology of a slice: every VM, every interface, what it is connected to; whose it is, if not the viewer's."""
+    """The topology of a slice: all VMs, interfaces and connections, its problems, and its owner for another viewer."""
 
     slice_: Slice
     viewer: str = ""
     problems: SliceProblems = NO_PROBLEMS
 
     def drawn(self) -> draw.RenderableType:
-        """A tree."""
+        """Return a tree."""
         slice_ = self.slice_
         status = (slice_.status.value, STATUS_STYLES.get(slice_.status.value, ""))
         number = (f"Slice {slice_.slice_id}", HEAD)
@@ -201,7 +202,7 @@ class SliceView:
         return draw.Padding(tree, (1, 0, 0, 0))
 
     def lines(self) -> list[str]:
-        """One line for the slice, one per VM, one per interface, one per thing that a deletion left."""
+        """Return one line for the slice, and one per VM, interface, problem, advice and left part."""
         slice_ = self.slice_
         lines = [f"Slice {slice_.slice_id}: {slice_.name or NOTHING}, {slice_.status}, {self._pool}{self._owner}"]
         for vm in vms_of(slice_):
@@ -229,12 +230,12 @@ class SliceView:
 
 @dataclass(frozen=True)
 class ReachView:
-    """How to reach the VMs of a slice that was just deployed."""
+    """The ways to reach the VMs of a slice that was just deployed."""
 
     slice_: Slice
 
     def drawn(self) -> draw.RenderableType:
-        """A tree."""
+        """Return a tree."""
         tree = draw.Tree(draw.Text(self._title, HEAD), guide_style=DIM)
         for vm in vms_of(self.slice_):
             branch = tree.add(draw.Text.assemble((vm.name, HEAD), f"  VM {vm.vm_id}  VNC {_vnc(vm)}"))
@@ -243,7 +244,7 @@ class ReachView:
         return draw.Group(tree, draw.Text(CONSOLE_HINT))
 
     def lines(self) -> list[str]:
-        """One line per VM."""
+        """Return one line per VM."""
         lines = [f"{self._title}:"]
         for vm in vms_of(self.slice_):
             addresses = (f"{i.name} {i.address} ({i.connected_to})" for i in _with_address(vm))
@@ -270,7 +271,7 @@ def _vnc(vm: VMFacts) -> str:
 
 
 def _vm_text(vm: VMFacts) -> draw.Text:
-    """Two lines about a VM: what it is, and where."""
+    """Return two lines about a VM."""
     status = (vm.status, STATUS_STYLES.get(vm.status, ""))
     return draw.Text.assemble(
         (vm.name, HEAD), f"  VM {vm.vm_id}  ", status, f"  {vm.flavor}  on {vm.worker}\n", (f"VNC {_vnc(vm)}", DIM)
@@ -278,7 +279,7 @@ def _vm_text(vm: VMFacts) -> draw.Text:
 
 
 def _interface_texts(interfaces: Sequence[InterfaceFacts]) -> list[draw.Text]:
-    """One text per interface, its columns below those of the others."""
+    """Return one text per interface, with aligned columns."""
     names, vlans, addresses = (
         max((len(text) for text in texts), default=0)
         for texts in (
@@ -298,7 +299,7 @@ def _interface_texts(interfaces: Sequence[InterfaceFacts]) -> list[draw.Text]:
 
 
 def _table(*columns: str, title: str) -> draw.Table:
-    """A table that breaks long cells into lines rather than cut them."""
+    """Return a table that wraps long cells."""
     table = draw.Table(
         box=draw.ROUNDED, title=draw.Text(title, HEAD), title_justify="left", caption_justify="left", border_style=DIM
     )
