@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import closing
 
 from core.errors import CloudError
-from inspection.summary import NO_PROBLEMS
 from menu import plans
 from menu.api import value_of
 from menu.console import Ending, visit
@@ -75,7 +74,7 @@ def view_slices(session: Session) -> None:
     with session.screen.waiting("Looking at the hosts"):
         problems = value_of(session.api.problems(session.actor))
     for slice_ in slices:
-        session.show(SliceView(slice_, session.actor, problems.get(slice_.slice_id, NO_PROBLEMS)))
+        session.show(SliceView(slice_, session.actor, problems.get(slice_.slice_id)))
     if not slices:
         session.screen.line("You have no slices yet: 2 creates one")
 

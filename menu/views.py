@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.inventory import Worker
 from core.status import SliceStatus, VMStatus
-from inspection.summary import NO_PROBLEMS, SliceProblems
 from menu import draw
 from menu.facts import (
     NOTHING,
@@ -25,6 +24,9 @@ from menu.facts import (
 from menu.prompts import BACK
 from menu.screen import WARNING, clean
 from models import Record, Slice, User
+
+if TYPE_CHECKING:
+    from inspection.summary import SliceProblems
 
 STATUS_STYLES = {
     SliceStatus.RUNNING.value: "green",
@@ -174,7 +176,7 @@ class SliceView:
 
     slice_: Slice
     viewer: str = ""
-    problems: SliceProblems = NO_PROBLEMS
+    problems: SliceProblems | None = None
 
     def drawn(self) -> draw.RenderableType:
         """Return a tree."""
@@ -192,11 +194,8 @@ class SliceView:
                 branch.add(text)
         if not vms:
             tree.add(draw.Text("no VMs yet", DIM))
-        last = tree
-        for problem in self.problems.sentences:
-            last = tree.add(draw.Text(f"problem: {clean(problem)}", BAD_STATE))
-        for advice in self.problems.advice:
-            last.add(draw.Text(f"do: {clean(advice)}", WARNING))
+        if self.problems:
+            _add_problems(tree, self.problems)
         for item in slice_.left:
             tree.add(draw.Text(f"still to be removed: {clean(item)}", "yellow"))
         return draw.Padding(tree, (1, 0, 0, 0))
@@ -214,8 +213,9 @@ class SliceView:
                 f"address {interface.address}, {interface.connected_to}"
                 for interface in vm.interfaces
             )
-        lines += (f"  problem: {problem}" for problem in self.problems.sentences)
-        lines += (f"    do: {advice}" for advice in self.problems.advice)
+        if self.problems:
+            lines += (f"  problem: {problem}" for problem in self.problems.sentences)
+            lines += (f"    do: {advice}" for advice in self.problems.advice)
         return [*lines, *(f"  still to be removed: {item}" for item in slice_.left)]
 
     @property
@@ -226,6 +226,15 @@ class SliceView:
     @property
     def _pool(self) -> str:
         return f"VLANs {self.slice_.vlan_pool_start}-{self.slice_.vlan_pool_end}"
+
+
+def _add_problems(tree: draw.Tree, problems: SliceProblems) -> None:
+    """Add the problems of a slice to its tree, with the advice below the last one."""
+    branch = tree
+    for problem in problems.sentences:
+        branch = tree.add(draw.Text(f"problem: {clean(problem)}", BAD_STATE))
+    for advice in problems.advice:
+        branch.add(draw.Text(f"do: {clean(advice)}", WARNING))
 
 
 @dataclass(frozen=True)
