@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from inspection.summary import SliceProblems
     from lifecycle.hosts import Hosts
     from remote.ssh import Connections
+    from topology.design import Design
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -228,6 +229,15 @@ class OrchestratorAPI:
     def get_slice(self, actor: str, slice_id: int) -> Slice:
         """One slice that the user may work on."""
         return rights.own(self._database.load(), actor, slice_id)
+
+    @_answers
+    def read_design(self, actor: str, text: str) -> Design:
+        """Return the design of a slice file, checked against the cloud's flavors and its internet network."""
+        from topology.reader import read  # noqa: PLC0415 - not needed for the menu's first prompt
+
+        state = self._database.load()
+        rights.user_of(state, actor)
+        return read(text, state.all_flavors, state.inventory.internet.network)
 
     @_answers
     def find_slice(self, actor: str, word: str) -> Slice:

@@ -6,18 +6,17 @@ Every use-case answers `(True, value)` or `(False, "sentence")`; `value_of` give
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
 from core.errors import CloudError
 from core.inventory import Worker
-from menu.proofs import Doctor, Prover, Verdict
+from inspection.summary import SliceProblems
+from menu.proofs import Hospital, Prover, Verdict
 from models import VM, Link, Record, Slice, User
 from remote.console import Explained
 from remote.events import Listener
 from remote.plan import Plan
-
-if TYPE_CHECKING:
-    from inspection.summary import SliceProblems
+from topology.design import Design
 
 T = TypeVar("T")
 
@@ -118,7 +117,7 @@ class API(Protocol):
         """Who may log in."""
 
     @property
-    def doctor(self) -> Doctor:
+    def doctor(self) -> Hospital:
         """Who compares the hosts with the database."""
 
     @property
@@ -168,6 +167,9 @@ class API(Protocol):
 
     def get_slice(self, actor: str, slice_id: int) -> tuple[bool, Slice | str]:
         """One of them."""
+
+    def read_design(self, actor: str, text: str) -> tuple[bool, Design | str]:
+        """Return the design of a slice file."""
 
     def find_slice(self, actor: str, word: str) -> tuple[bool, Slice | str]:
         """Return the slice that a user means by an id, a name, or the beginning of a name."""

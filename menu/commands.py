@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
+from pathlib import Path
 
+from core.errors import Refused
 from menu import plans
 from menu.api import API, value_of
-from menu.facts import title_for
-from menu.screen import Screen
+from menu.facts import counted, title_for
+from menu.screen import Screen, clean
 from models import Slice
 
-DONE = 0
+MAX_BYTES = 1 << 20
+"""Of a slice file; its reader refuses what is longer."""
+
+DONE, REFUSED, INCOMPLETE = 0, 1, 3
+"""Exit statuses: done; refused, nothing was done; done, with something replaced or left out."""
 
 
 def show_plan(api: API, args: Namespace, screen: Screen) -> int:
@@ -21,6 +28,53 @@ def show_plan(api: API, args: Namespace, screen: Screen) -> int:
     return DONE
 
 
+def validate(api: API, args: Namespace, screen: Screen) -> int:
+    """Check a slice file; show what it makes, or all its faults on standard error. Return the exit status."""
+    succeeded, value = api.read_design(args.actor, read_file(args.file))
+    if isinstance(value, str) or not succeeded:
+        say(*(f"Error: {args.file}, {fault}" for fault in str(value).splitlines()))
+        return REFUSED
+    vms, links = counted(len(value.vms), "VM"), counted(len(value.links), "link")
+    screen.line(f"{args.file}: slice {value.name}: {vms}, {links}")
+    return DONE
+
+
+def export(api: API, args: Namespace, screen: Screen) -> int:
+    """Write a slice as a slice file to standard output; return the exit status."""
+    from topology.of_slice import design_of  # noqa: PLC0415 - not needed for the menu's first prompt
+    from topology.writer import write  # noqa: PLC0415 - as above
+
+    design, notices = design_of(slice_of(api, args))
+    screen.data(write(design))
+    say(*(f"Warning: {notice}" for notice in notices))
+    return INCOMPLETE if notices else DONE
+
+
+def read_file(word: str) -> str:
+    """Return the text of a file, or of standard input for `-`; raise `Refused` with what to do."""
+    try:
+        if word == "-":
+            content = sys.stdin.buffer.read(MAX_BYTES + 1)
+        else:
+            with Path(word).open("rb") as file:
+                content = file.read(MAX_BYTES + 1)
+        return content.decode()
+    except OSError as fault:
+        raise Refused(f"{word} cannot be read ({fault.strerror}); name a file that you may read") from fault
+    except UnicodeDecodeError as fault:
+        raise Refused(f"{word} is not UTF-8 text; save it as UTF-8") from fault
+
+
+def say(*lines: str) -> None:
+    """Write lines to standard error."""
+    for line in lines:
+        sys.stderr.write(f"{clean(line)}\n")
+
+
 def slice_of(api: API, args: Namespace) -> Slice:
     """Return the slice that SLICE means to the user; raise `CloudError` where it means none, or several."""
     return value_of(api.find_slice(args.actor, args.slice))
+
+
+COMMANDS = {"plan": show_plan, "validate": validate, "export": export}
+"""Commands about slices, by name."""

@@ -1,10 +1,11 @@
-"""Carry out each numbered entry of the menu: ask, call a use-case, show the result."""
+"""What each numbered entry of the menu does: ask, hand over to a use-case, say how it went."""
 
 from __future__ import annotations
 
 from contextlib import closing
 
 from core.errors import CloudError
+from inspection.summary import NO_PROBLEMS
 from menu import plans
 from menu.api import value_of
 from menu.console import Ending, visit
@@ -23,7 +24,7 @@ _DEPTHS = {"c": Depth.COMMANDS.value, "s": Depth.SCRIPTS.value, "": "the menu"}
 
 
 def view_resources(session: Session) -> None:
-    """Show quota, workers and flavors as they are now."""
+    """Quota, workers and flavors as they are now."""
     user = value_of(session.api.get_user(session.actor))
     with session.screen.waiting("Looking at the workers"):
         workers = value_of(session.api.discover_workers())
@@ -32,14 +33,14 @@ def view_resources(session: Session) -> None:
 
 
 def create_slice(session: Session) -> None:
-    """Create a slice with a name."""
+    """A new slice by name."""
     name = session.ask.name("Slice name: ", "A slice name")
     slice_ = value_of(session.api.create_slice(session.actor, name))
     session.say(f"Slice created! ID: {slice_.slice_id}")
 
 
 def add_vm(session: Session) -> None:
-    """Add a VM to a slice, with its disk on a worker."""
+    """A new VM in a slice, with its disk on a worker."""
     slice_id = _ask_for_slice(session, "Slice ID: ").slice_id
     name = session.ask.name("VM name: ", "A VM name")
     flavor = _ask_for_flavor(session)
@@ -54,7 +55,7 @@ def add_vm(session: Session) -> None:
 
 
 def create_link(session: Session) -> None:
-    """Create a link between two data interfaces of a slice's VMs."""
+    """A link between two data interfaces of a slice's VMs."""
     slice_ = _ask_for_slice(session, "Slice ID: ")
     for line, free in linkable_lines(slice_):
         session.screen.line(line, WARNING if free else "")
@@ -69,18 +70,18 @@ def create_link(session: Session) -> None:
 
 
 def view_slices(session: Session) -> None:
-    """Show all slices that the user may work on, with their VMs and problems."""
+    """Every slice that the user may work on, with everything in it."""
     slices = by_id(value_of(session.api.list_slices(session.actor)))
     with session.screen.waiting("Looking at the hosts"):
         problems = value_of(session.api.problems(session.actor))
     for slice_ in slices:
-        session.show(SliceView(slice_, session.actor, problems.get(slice_.slice_id)))
+        session.show(SliceView(slice_, session.actor, problems.get(slice_.slice_id, NO_PROBLEMS)))
     if not slices:
         session.screen.line("You have no slices yet: 2 creates one")
 
 
 def deploy_slice(session: Session) -> None:
-    """Deploy a slice and show the ways to its VMs."""
+    """Bring a slice to life and say how to reach its VMs."""
     slice_id = session.ask.identifier("Slice ID to deploy: ", "A slice ID")
     with session.progress() as listen:
         answer = session.api.deploy_slice(session.actor, slice_id, listen)
@@ -90,28 +91,28 @@ def deploy_slice(session: Session) -> None:
 
 
 def repair_slice(session: Session) -> None:
-    """Repair a running slice and list the parts that were brought back."""
+    """Bring back what is missing of a running slice, and say how much that was."""
     slice_id = session.ask.identifier("Slice ID to repair: ", "A slice ID")
     with session.progress() as listen:
         answer = session.api.repair_slice(session.actor, slice_id, listen)
-    repaired = value_of(answer)
-    if not repaired:
+    mended = value_of(answer)
+    if not mended:
         session.say("Nothing was missing: 0 changes")
         return
-    session.say(f"Slice repaired: {len(repaired)} {'change' if len(repaired) == 1 else 'changes'}")
-    for part in repaired:
+    session.say(f"Slice repaired: {len(mended)} {'change' if len(mended) == 1 else 'changes'}")
+    for part in mended:
         session.screen.line(f"  brought back: {part}")
 
 
 def prove_isolation(session: Session) -> None:
-    """Check from the hosts that slices are kept apart, without touching guests."""
+    """Check from the hosts that slices are kept apart; guests are not touched."""
     with session.screen.waiting("Looking at the hosts"):
         verdict = value_of(session.api.prove_isolation(session.actor))
     session.show(VerdictView(verdict))
 
 
 def delete_slice(session: Session) -> None:
-    """Delete a slice and all its parts after a question."""
+    """Remove a slice and everything in it, after asking."""
     slice_ = _ask_for_slice(session, "Slice ID: ")
     if not session.ask.yes(f"Delete {_with_vms(slice_, session.actor)}? (y/n): "):
         session.screen.line("Nothing was deleted")
@@ -123,7 +124,7 @@ def delete_slice(session: Session) -> None:
 
 
 def open_console(session: Session) -> None:
-    """Open the serial console of a VM in this terminal."""
+    """The serial console of a VM, in this terminal."""
     vm_id = session.ask.identifier("VM ID: ", "A VM ID")
     exits, answers = Exits(session.api.console_exits), [True]
 
@@ -148,7 +149,7 @@ def open_console(session: Session) -> None:
 
 
 def show_plan(session: Session) -> None:
-    """Show the titles of a slice's plan. On a terminal, offer its commands and scripts too."""
+    """Show the titles of a slice's plan, and on a terminal as well its commands and scripts, where these are wanted."""
     slice_ = _ask_for_slice(session, "Slice ID: ")
     plan = value_of(session.api.plan_slice(session.actor, slice_.slice_id))
     depth = Depth.TITLES
@@ -163,14 +164,14 @@ def show_plan(session: Session) -> None:
 
 
 def change_password(session: Session) -> None:
-    """Change the user's password, which needs the current one."""
+    """A new password, for whoever knows the current one."""
     current = session.ask.secret("Current password: ")
     value_of(session.api.change_password(session.actor, current, session.ask.new_password()))
     session.say("Password changed")
 
 
 def _leave(_session: Session) -> None:
-    """Do nothing: `use_menu` handles the entries that leave."""
+    """Leaving is up to whoever shows the menu."""
 
 
 ENTRIES = (
@@ -196,7 +197,7 @@ def _ask_for_slice(session: Session, prompt: str) -> Slice:
 
 
 def _ask_for_flavor(session: Session) -> str:
-    """List all flavors and return the name of the chosen one."""
+    """The name of the chosen flavor, after a list of all."""
     flavors = value_of(session.api.flavors(session.actor))
     for number, (name, size) in enumerate(flavors.items(), start=1):
         session.screen.line(f"  {number}. {name} ({flavor_size(size)})")

@@ -1,4 +1,4 @@
-"""Turn slices, VMs and interfaces into texts, which tables and plain lines share."""
+"""What there is to say about slices, VMs and interfaces, as text: the tables and their plain twins both say this."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class InterfaceFacts:
 
     @property
     def connected(self) -> bool:
-        """Return whether the interface is connected to a VM or to the internet."""
+        """Whether anything is at the other end."""
         return self.connected_to != NOT_CONNECTED
 
 
 @dataclass(frozen=True)
 class VMFacts:
-    """One VM of a slice, ready to be shown. `vnc_password`: empty while the VM does not run."""
+    """One VM of a slice, ready to be shown; `vnc_password` is empty while the VM does not run."""
 
     vm_id: int
     name: str
@@ -44,53 +44,53 @@ class VMFacts:
 
 
 def vms_of(slice_: Slice) -> list[VMFacts]:
-    """Return the VMs of a slice in the order of their ids."""
+    """The VMs of a slice, by id."""
     return [_vm_facts(slice_, vm) for vm in sorted(slice_.vms, key=lambda vm: vm.vm_id)]
 
 
 def by_id(slices: Iterable[Slice]) -> list[Slice]:
-    """Return the slices in the order of their ids."""
+    """Slices in the order in which they are shown."""
     return sorted(slices, key=lambda slice_: slice_.slice_id)
 
 
 def slice_title(slice_: Slice) -> str:
-    """Return the name of a slice in sentences: its id, and its name if it has one."""
+    """How a sentence calls a slice: by its id, and its name where it has one."""
     return f"slice {slice_.slice_id} ({clean(slice_.name)})" if slice_.name else f"slice {slice_.slice_id}"
 
 
 def owner_note(slice_: Slice, viewer: str) -> str:
-    """Return the owner of a slice for another viewer, or an empty string for the owner."""
+    """Whose slice it is, for an admin who looks at somebody else's; empty for one's own."""
     return "" if viewer in {"", slice_.owner} else f"of {clean(slice_.owner)}"
 
 
 def title_for(slice_: Slice, viewer: str) -> str:
-    """Return `slice_title`, with the owner if that is not the viewer."""
+    """`slice_title`, and whose slice it is where it is not the viewer's own."""
     return f"{slice_title(slice_)} {owner_note(slice_, viewer)}".rstrip()
 
 
 def flavor_size(flavor: Record) -> str:
-    """Return cores, memory and disk of a flavor as one text."""
+    """Cores, memory and disk of a flavor."""
     cores, ram, disk = flavor_amounts(flavor)
     return f"{cores} {'core' if cores == '1' else 'cores'}, {ram} RAM, {disk} disk"
 
 
 def flavor_amounts(flavor: Record) -> tuple[str, str, str]:
-    """Return cores, memory and disk of a flavor, with the documented defaults."""
+    """Cores, memory and disk of a flavor, each on its own; the defaults are the documented ones."""
     return str(flavor.get("cores", 1)), gib(flavor.get("ram_gb", 0.5)), gib(flavor.get("disk_gb", 1))
 
 
 def gib(amount: float) -> str:
-    """Return an amount of memory or disk without needless digits."""
+    """An amount of memory or disk, without needless digits."""
     return f"{round(float(amount), 2):g} GiB"
 
 
 def mib(size: int) -> str:
-    """Return a number of bytes in MiB."""
+    """A number of bytes in MiB."""
     return f"{size / 2**20:.1f} MiB"
 
 
 def seconds(duration: float) -> str:
-    """Return a duration as text: hundredths of a second below a minute, whole seconds above."""
+    """A duration, to the hundredth of a second below a minute."""
     if duration < 60:
         return f"{duration:.2f} s"
     minutes, rest = divmod(round(duration), 60)
@@ -98,7 +98,7 @@ def seconds(duration: float) -> str:
 
 
 def linkable_lines(slice_: Slice) -> Iterator[tuple[str, bool]]:
-    """Yield lines of VMs and data interfaces, each with whether it is an interface without a link."""
+    """The VMs and data interfaces of a slice, and whether a line is an interface that can still be linked."""
     yield "Available VMs and interfaces:", False
     for vm in vms_of(slice_):
         yield f"  VM {vm.vm_id}: {vm.name}", False
@@ -144,3 +144,8 @@ def _other_end(slice_: Slice, vm: VM, interface: Interface) -> str:
         peer = slice_.vm(peer_id)
         return f"-> {peer.name if peer else f'VM {peer_id}'} {peer_interface}"
     return "internet" if interface.vlan_id else NOT_CONNECTED
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 link`, `2 links`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

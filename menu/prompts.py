@@ -1,4 +1,4 @@
-"""Ask questions. Each is asked again, after a sentence with the allowed answers, until the answer is valid."""
+"""Asking: every prompt asks again, after one sentence that names what is allowed, until the answer has its form."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models import LAST_ID, MAX_NAME_LENGTH, is_valid_name
 T = TypeVar("T")
 
 BACK = ".."
-"""The answer that leads from any question back to the menu. It is no valid name, number or letter."""
+"""Leads from any question back to the menu; it is no valid name, number or letter, so that it hides nothing."""
 
 LONGEST_ANSWER = 256
 
@@ -24,26 +24,26 @@ _INTERFACE = re.compile(r"eth[0-9]{1,2}")
 
 
 class Back(Exception):
-    """The user's request to leave the question for the menu."""
+    """The user wants the menu instead of this question."""
 
 
 class Prompts:
-    """The kinds of questions of the menu. Each raises `Back`, and `EOFError` at the end of input."""
+    """The kinds of question that the menu asks. Each raises `Back`, and `EOFError` at the end of input."""
 
     def __init__(self, keyboard: Keyboard, screen: Screen) -> None:
         self._keyboard = keyboard
         self._screen = screen
 
     def end_after(self, seconds: float | None) -> None:
-        """End all questions by `EOFError` after so many seconds from now, or remove that limit with None."""
+        """End the questions by `EOFError` so many seconds from now; None: no sooner than any that nobody answers."""
         self._keyboard.idle.deadline = None if seconds is None else time.monotonic() + seconds
 
     def name(self, prompt: str, what: str) -> str:
-        """Ask for the name of a slice or a VM."""
+        """A name for a slice or a VM."""
         return self._ask(prompt, _name, f"{what} has {NAME_RULE}")
 
     def username(self, prompt: str) -> str:
-        """Ask for a user's name. There is no menu to go back to yet."""
+        """A user's name; there is no menu yet to go back to."""
         while True:
             try:
                 return self.name(prompt, "A user name")
@@ -51,7 +51,7 @@ class Prompts:
                 self._screen.error(f"A user name has {NAME_RULE}")
 
     def password(self, prompt: str) -> str:
-        """Ask for a password. Spaces belong to it."""
+        """A password; spaces belong to it."""
         while True:
             answer = self._keyboard.secret(prompt)
             if 0 < len(answer) <= LONGEST_ANSWER:
@@ -59,14 +59,14 @@ class Prompts:
             self._screen.error(f"A password has 1 to {LONGEST_ANSWER} characters")
 
     def secret(self, prompt: str) -> str:
-        """Ask for a password inside the menu, where `..` leads back."""
+        """A password, inside the menu: `..` leads back."""
         answer = self.password(prompt)
         if answer == BACK:
             raise Back
         return answer
 
     def new_password(self) -> str:
-        """Ask for a new password twice. The orchestrator checks its strength."""
+        """A new password, given twice; whether it does is the orchestrator's to say."""
         while True:
             password = self.secret("New password: ")
             if self.secret("The same again: ") == password:
@@ -74,29 +74,29 @@ class Prompts:
             self._screen.error("The two differ")
 
     def number(self, prompt: str, what: str, low: int, high: int) -> int:
-        """Ask for a whole number from `low` to `high`."""
+        """A whole number from `low` to `high`."""
         return self._ask(
             prompt, lambda answer: whole_number(answer, low, high), f"{what} is a whole number from {low} to {high}"
         )
 
     def identifier(self, prompt: str, what: str) -> int:
-        """Ask for the id of a slice or a VM. The orchestrator checks that it exists."""
+        """The id of a slice or a VM; whether there is such a one only the orchestrator knows."""
         return self.number(prompt, what, 1, LAST_ID)
 
     def choice(self, prompt: str, options: Sequence[T]) -> T:
-        """Ask for one of the options by its displayed number, counted from 1."""
+        """One of the options, by its number as displayed, counted from 1."""
         return options[self.number(prompt, "The choice", 1, len(options)) - 1]
 
     def interface(self, prompt: str) -> str:
-        """Ask for the name of an interface."""
+        """The name of an interface."""
         return self._ask(prompt, _interface, "An interface is one of those listed above, such as eth1")
 
     def yes(self, prompt: str) -> bool:
-        """Ask a question and return whether the answer is yes."""
+        """Whether the answer is yes."""
         return self._ask(prompt, lambda answer: _YES_OR_NO.get(answer.lower()), "Answer y or n")
 
     def letter(self, prompt: str, meanings: Mapping[str, str]) -> str:
-        """Ask for one of the letters of `meanings`. An empty one stands for Enter."""
+        """Return one of the letters; `meanings` says what each stands for, and "" is Enter alone."""
         allowed = " or ".join(f"{letter or 'Enter'} ({meaning})" for letter, meaning in meanings.items())
         return self._ask(
             prompt, lambda answer: answer.lower() if answer.lower() in meanings else None, f"Answer {allowed}"
@@ -117,8 +117,8 @@ _YES_OR_NO = {"y": True, "yes": True, "n": False, "no": False}
 
 
 def whole_number(text: str, low: int, high: int) -> int | None:
-    """Return `text` as a number from `low` to `high`, or None. `int()` would also accept other digits and spaces."""
-    # int() raises an exception above sys.get_int_max_str_digits() digits, so the length is checked first.
+    """`text` as a number from `low` to `high`, or None. ASCII digits only: `int()` would take others, and spaces."""
+    # int() refuses, with an exception, more digits than sys.get_int_max_str_digits(): the length is looked at first.
     if not (text.isascii() and text.isdigit()) or len(text.lstrip("0")) > len(str(high)):
         return None
     number = int(text.lstrip("0") or "0")

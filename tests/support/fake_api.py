@@ -22,7 +22,7 @@ from inspection.doctor import Diagnosis
 from inspection.findings import Finding
 from inspection.isolation.proof import Breach, Property
 from inspection.isolation.prover import Verdict
-from inspection.summary import SliceProblems
+from inspection.summary import NO_PROBLEMS, SliceProblems
 from lifecycle.hosts import Remains, WrittenOff
 from models import (
     VM,
@@ -37,6 +37,8 @@ from remote.events import InterruptNoted, Listener, StageStarted, StepDone, Step
 from remote.interrupts import held
 from remote.plan import Command, Plan, Stage, Step
 from tests.support.fake_guest import Guest
+from topology.design import Design
+from topology.reader import read
 
 T = TypeVar("T")
 Answer = tuple[Literal[True], T] | tuple[Literal[False], str]
@@ -226,6 +228,10 @@ class FakeAPI:
         return copy.deepcopy(self._own(actor, slice_id))
 
     @answering
+    def read_design(self, _actor: str, text: str) -> Design:
+        return read(text, Flavor.FLAVORS)
+
+    @answering
     def find_slice(self, actor: str, word: str) -> Slice:
         for slice_ in self.slices.values():
             if word in {slice_.name, str(slice_.slice_id)} and self._may(actor, slice_):
@@ -298,7 +304,7 @@ class FakeAPI:
     @answering
     def repair_slice(self, actor: str, slice_id: int, listen: Listener) -> list[str]:
         self._play(deployment_of(self._own(actor, slice_id)), listen)
-        return list(self.broken.pop(slice_id, SliceProblems()).sentences)
+        return list(self.broken.pop(slice_id, NO_PROBLEMS).sentences)
 
     @answering
     def delete_slice(self, actor: str, slice_id: int, listen: Listener) -> Slice:

@@ -18,7 +18,7 @@ LAYERS = (
     "inspection lifecycle",
     "deployment accounts",
     "qcow_manager vlan_manager vm_launcher database",
-    "network storage allocation",
+    "network storage allocation topology",
     "remote models",
     "shell core",
 )
@@ -38,7 +38,7 @@ ONLY_IN = {
     "paramiko": ("remote/ssh.py",),
     "subprocess": ("remote/openssh.py", "lab/", "bench/"),
     "rich": ("menu/draw.py",),
-    "yaml": ("storage/text.py",),
+    "yaml": ("storage/text.py", "topology/"),
     "shlex": ("remote/plan.py", "lab/", "bench/"),
 }
 PRINTS_IN = ("cli.py", "lab/__main__.py", "bench/__main__.py")

@@ -50,7 +50,8 @@ def test_the_menu_opens_on_pipes_without_what_draws_connects_or_examines(tmp_pat
     loaded = set(done.stdout.splitlines()[-1].split())
     assert {"yaml", "orchestrator", "lifecycle.discovery"} <= loaded
     assert not {name.partition(".")[0] for name in loaded} & {"rich", "paramiko", "cryptography"}
-    assert {name for name in loaded if name.startswith("inspection.")} == {"inspection.codes"}
+    light = {"inspection.codes", "inspection.summary"}
+    assert {name for name in loaded if name.startswith("inspection.")} == light
 
 
 def test_piped_even_where_colours_are_demanded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,6 +141,9 @@ def test_a_report_that_cannot_be_written_does_not_make_it_worse(tmp_path: Path) 
         (["plan", ""], "its id, its name, or the beginning of its name"),
         (["plan", "net 1"], "its id, its name, or the beginning of its name"),
         (["plan", "net1", "--as", "../etc"], "user name"),
+        (["validate", "lab.txt"], "a slice file ends in .yaml or .yml"),
+        (["validate", ""], "a slice file ends in .yaml or .yml"),
+        (["export"], "SLICE"),
     ],
 )
 def test_wrong_arguments_are_one_sentence(arguments: list[str], named: str) -> None:
@@ -272,7 +276,7 @@ def test_on_a_terminal_ctrl_c_while_deploying_takes_back_and_says_so() -> None:
             terminal.type(f"{answer}\r")
         terminal.wait_for("launch")
         terminal.type("\x03")
-        terminal.wait_for("Interrupted: the steps that have begun")
+        terminal.wait_for("Interrupted: what is under way")
         terminal.wait_for("Error: Interrupted; everything was taken back")
         terminal.wait_for("Choose an option: ")
         terminal.type("0\r")

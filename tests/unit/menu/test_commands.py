@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +81,74 @@ def test_what_cannot_be_shown_is_one_sentence(desk: Desk, words: tuple[str, ...]
     assert (status, output) == (1, "")
     assert errors.startswith(f"Error: {sentence}")
     assert len(errors.splitlines()) == 1
+
+
+# --- slice files ------------------------------------------------------------------------------------------------------
+
+RING = """slice: mine
+vms: {a: cirros, b: {flavor: cirros, internet: true}}
+links: [a - b]
+"""
+
+
+def piped(desk: Desk, text: bytes, *words: str) -> tuple[int, str, str]:
+    """Return exit status, output and errors of `cli.py` with these words and this standard input."""
+    command = (sys.executable, "cli.py", "--database", str(desk.path), *words)
+    done = subprocess.run(command, cwd=ROOT, input=text, capture_output=True, check=False)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def test_a_slice_file_is_checked_and_nothing_is_written(desk: Desk, tmp_path: Path) -> None:
+    before, entries = desk.path.read_bytes(), [*audit.read(desk.path)]
+    file = tmp_path / "mine.slice.yaml"
+    file.write_text(RING)
+    assert run(desk, "validate", str(file)) == (0, f"{file}: slice mine: 2 VMs, 1 link\n", "")
+    assert piped(desk, RING.encode(), "validate", "-") == (0, "-: slice mine: 2 VMs, 1 link\n", "")
+    assert (desk.path.read_bytes(), [*audit.read(desk.path)]) == (before, entries)
+
+
+def test_all_faults_of_a_slice_file_are_shown(desk: Desk) -> None:
+    text = RING.replace("a: cirros", "a: tiny").replace("a - b", "a - c")
+    status, output, errors = piped(desk, text.encode(), "validate", "-")
+    assert (status, output) == (1, "")
+    assert errors.splitlines() == [
+        "Error: -, line 2: there is no flavor `tiny`; there are cirros, ubuntu",
+        "Error: -, line 3: there is no VM `c`; add it to `vms`",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "cannot be read (No such file or directory); name a file that you may read"),
+        (b"\xff\xfe", "is not UTF-8 text; save it as UTF-8"),
+        (b" " * (1 << 20) + b"x", "line 1: the file is larger than 1024 KiB"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_sentence(
+    desk: Desk, tmp_path: Path, content: bytes | None, words: str
+) -> None:
+    file = tmp_path / "mine.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    status, output, errors = run(desk, "validate", str(file))
+    assert (status, output) == (1, "")
+    assert errors.startswith("Error: ")
+    assert errors.count("\n") == 1
+    assert words in errors
+
+
+def test_a_slice_is_exported_and_the_file_is_valid(desk: Desk) -> None:
+    status, text, errors = run(desk, "export", "ring", "--as", "student")
+    assert (status, errors) == (0, "")
+    assert text.startswith("# yaml-language-server: $schema=slice.schema.json\nslice: ring\nvms:\n")
+    assert piped(desk, text.encode(), "validate", "-") == (0, "-: slice ring: 4 VMs, 4 links\n", "")
+    assert run(desk, "export", "ring", "--as", "student")[1] == text
+
+
+def test_an_export_says_which_names_it_replaced(desk: Desk) -> None:
+    desk.ok(desk.api.create_slice("ann", "7up"))
+    status, text, errors = run(desk, "export", "7up", "--as", "ann")
+    assert status == 3
+    assert "slice: n7up\n" in text
+    assert errors == "Warning: slice 7up is called n7up in the file: names begin with a letter there\n"

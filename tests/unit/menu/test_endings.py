@@ -1,4 +1,4 @@
-"""Signals, lost terminals and restricted sessions: changes end whole, and only the menu leads out."""
+"""Signals, lost terminals and a student's seat: nothing is torn apart, and there is no way but the menu's own."""
 
 from __future__ import annotations
 
@@ -109,17 +109,16 @@ def test_an_end_by_signal_while_deploying_waits_for_its_end(number: int) -> None
         terminal.wait_for("launch")
         os.kill(terminal.pid, number)
         if number == signal.SIGTERM:
-            terminal.wait_for("Interrupted: the steps that have begun")
+            terminal.wait_for("Interrupted: what is under way")
         assert terminal.exit_status() == 128 + number
         assert "Choose an option" not in terminal.seen
 
 
 def test_a_failed_child_is_heard_of_whoever_started_the_program() -> None:
     """Images are copied by one; who ignores SIGCHLD hands that on, and every child seems to end well."""
-    calls = "endings.install_signal_handlers(); print(subprocess.call(['false']))"
-    program = f"import subprocess; from menu import endings; {calls}"
+    look = "import subprocess; from menu import endings; endings.heed(); print(subprocess.call(['false']))"
     deaf = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
-    started = [sys.executable, "-c", deaf, sys.executable, "-c", program]
+    started = [sys.executable, "-c", deaf, sys.executable, "-c", look]
     assert subprocess.run(started, capture_output=True, check=True, cwd=ROOT, text=True).stdout == "1\n"
 
 
@@ -201,7 +200,7 @@ def test_a_terminal_that_goes_away_tears_nothing_apart(desk: Desk, lasts: int, *
         assert len([port for host in desk.cloud.hosts.values() for port in host.ports if port.startswith("tap_")]) == 9
 
 
-# --- restricted sessions ----------------------------------------------------------------------------------------------
+# --- a student's seat -------------------------------------------------------------------------------------------------
 
 
 def test_a_seat_is_for_one_user_once() -> None:
@@ -227,7 +226,7 @@ def test_a_seat_has_a_users_name(name: str) -> None:
 def test_what_nobody_foresaw_is_no_students_business(tmp_path: Path) -> None:
     done = run_program("--database", str(tmp_path / "broken.yaml"), "--user", "admin")
     assert done.stderr == (
-        b"Error: Something unexpected happened, and the session ends. Tell the operator: there is a report\n"
+        b"Error: Something unexpected happened, and the session ends; tell the operator, who finds a report of it\n"
     )
     assert "Traceback" in (tmp_path / "broken.yaml.crash.log").read_text()
 
@@ -236,20 +235,20 @@ def test_at_a_seat_a_broken_file_is_one_sentence_and_the_operator_finds_the_rest
     database = tmp_path / "database.yaml"
     database.write_text("users: {alice: {}}\n")
     command = [sys.executable, str(ROOT / "cli.py"), "--database", str(database)]
-    done = subprocess.run([*command, "--user", "bob"], capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("Error: The cloud's own files have a fault")
-    assert "alice" not in done.stderr
+    seat = subprocess.run([*command, "--user", "bob"], capture_output=True, text=True, timeout=60, check=False)
+    assert (seat.returncode, seat.stdout) == (1, "")
+    assert seat.stderr.startswith("Error: The cloud's own files have a fault")
+    assert "alice" not in seat.stderr
     log = subprocess.run([*command, "log"], capture_output=True, text=True, timeout=60, check=True)
     assert "users.alice: the key username is missing" in log.stdout
 
 
-RESTRICTED = """
+SEAT = """
 import os, sys
 os.environ.update(PYTHONSTARTUP="/etc/passwd", EDITOR="sh", PAGER="sh", INPUTRC="/etc/passwd", COLUMNS="9", LC_ALL="C")
 os.environ.update(FORCE_COLOR="1", SSH_ORIGINAL_COMMAND="sh", TERM=sys.argv[1])
 from menu import endings
-endings.restrict_session()
+endings.sit_down()
 print(sorted(os.environ), os.environ.get("TERM"), os.environ["INPUTRC"])
 print(os.access("/proc/self/environ", os.R_OK), oct(os.umask(0)))
 """
@@ -261,12 +260,7 @@ print(os.access("/proc/self/environ", os.R_OK), oct(os.umask(0)))
 def test_a_seat_believes_nothing_that_comes_with_the_connection(term: str, taken: str) -> None:
     environment = {"PATH": os.environ["PATH"], "HOME": "/", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-c", RESTRICTED, term],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
+        [sys.executable, "-c", SEAT, term], env=environment, capture_output=True, text=True, timeout=60, check=True
     )
     shown, rest = done.stdout.splitlines()
     assert shown == f"['HOME', 'INPUTRC', 'PATH', 'TERM'] {taken} /dev/null"
@@ -299,7 +293,7 @@ def test_no_key_ends_the_program(keys: str) -> None:
         assert "Slice created! ID:" in terminal.wait_for("Choose an option: ")
 
 
-RESTRICTED_KEYS = [
+SEAT_KEYS = [
     *READLINE_KEYS.values(),
     *(f"\x1b{enter}~daemon\x1b{key}" for enter in "\n\r" for key in "&*=\\"),
     "\x1bxdump-functions\r",
@@ -316,7 +310,7 @@ def test_at_a_seat_no_key_does_anything_but_edit_the_line() -> None:
         terminal.wait_for("Choose an option: ")
         terminal.type("2\r")
         terminal.wait_for("Slice name: ")
-        for keys in RESTRICTED_KEYS:
+        for keys in SEAT_KEYS:
             terminal.type(f"{keys}\r")
             lines = 1 + sum(map(keys.count, "\r\n"))
             shown = "".join(terminal.wait_for("Slice name: ") for _ in range(lines))

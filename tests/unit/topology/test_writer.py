@@ -1,0 +1,136 @@
+"""What is exported is read as the same design, and is short where the design is plain."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import IPv4Network
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models import Slice
+from tests.support.designs import design as slice_of
+from tests.support.paths import DATA, ROOT
+from tests.support.scale import scaled
+from topology.design import SERVICES, STARTS, STATES, Design, DesignedLink, DesignedVM, End, Seed
+from topology.fields import NAME, schema
+from topology.of_slice import design_of
+from topology.reader import read
+from topology.writer import write
+
+names = st.from_regex(NAME.form, fullmatch=True)
+scalars = st.none() | st.booleans() | st.integers(-(10**6), 10**6) | st.text(max_size=8) | st.just("2222:22")
+keys = st.text(max_size=8)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3), max_leaves=6
+)
+scripts = st.text(
+    st.characters(codec="utf-8", categories=("L", "N", "P", "Zs"), include_characters="\n\t"), max_size=60
+)
+rates = st.sampled_from(["1kbit", "10mbit", "0.5gbit"])
+
+
+@st.composite
+def designs(draw: st.DrawFn) -> Design:
+    known = draw(st.lists(names, min_size=1, max_size=6, unique=True))
+    free = {name: draw(st.permutations(range(1, 11))) for name in known}
+    links: list[DesignedLink] = []
+    for number in range(draw(st.integers(0, 5)) if len(known) > 1 else 0):
+        members = draw(st.lists(st.sampled_from(known), min_size=2, max_size=len(known), unique=True))
+        services = draw(st.sampled_from(SERVICES))
+        network = draw(st.sampled_from([None, IPv4Network(f"10.{number}.7.0/24")]))
+        fixed = draw(st.lists(st.sampled_from(members), unique=True)) if network else []
+        received = draw(st.dictionaries(st.sampled_from(members), rates, max_size=len(members)))
+        links.append(
+            DesignedLink(
+                tuple(End(name, free[name].pop()) for name in members),
+                draw(st.sampled_from(["", f"link{number}"])),
+                services,
+                network,
+                {name: network[20 + place] for place, name in enumerate(members) if name in fixed} if network else {},
+                {"rate": {name: received[name] for name in members if name in received}} if received else {},
+                draw(st.sampled_from(STATES)),
+                draw(st.booleans()),
+            )
+        )
+    vms = tuple(draw(machine(name, links)) for name in known)
+    return Design(draw(names), vms, tuple(links), draw(scripts), draw(goals(known)))
+
+
+@st.composite
+def machine(draw: st.DrawFn, name: str, links: list[DesignedLink]) -> DesignedVM:
+    highest = max((end.nic for link in links for end in link.ends if end.vm == name), default=0)
+    seed = Seed(draw(scripts), draw(st.dictionaries(st.text(max_size=8), values, max_size=2)))
+    nics = draw(st.integers(highest, 10))
+    return DesignedVM(name, draw(names), nics, draw(st.booleans()), seed, draw(st.sampled_from(STARTS)))
+
+
+@st.composite
+def goals(draw: st.DrawFn, known: list[str]) -> tuple[dict[str, Any], ...]:
+    forms: list[dict[str, Any]] = [
+        {"booted": [known[0]]},
+        {"lease": f"{known[0]}:eth1"},
+        {"ping": "10.0.3.10", "points": 3, "stop": True},
+    ]
+    return tuple({"name": draw(names), **form} for form in draw(st.lists(st.sampled_from(forms), max_size=3)))
+
+
+@pytest.mark.torture
+@settings(max_examples=scaled(100, 2000), deadline=None)
+@given(designs())
+def test_a_design_is_read_as_it_was_written(design: Design) -> None:
+    text = write(design)
+    assert read(text) == design
+    assert write(read(text)) == text
+
+
+def test_the_example_is_written_like_a_person_would() -> None:
+    text = (DATA / "triangle.slice.yaml").read_text(encoding="utf-8")
+    assert write(read(text)) == (DATA / "triangle.exported.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["single", "internet", "line", "ring", "unconnected"])
+def test_a_slice_is_exported_without_what_belongs_to_the_cloud(name: str) -> None:
+    slice_ = slice_of(name)
+    slice_.name = name
+    design, notices = design_of(slice_)
+    text = write(design)
+    assert notices == []
+    assert read(text, ["cirros"]) == design
+    for vm in slice_.vms:
+        macs = [nic.mac for nic in vm.interfaces]
+        for word in (vm.vm_id, vm.owner, vm.worker_ip, vm.vnc_secret, vm.disk_id, *macs):
+            assert str(word) not in text
+
+
+def test_a_line_is_as_short_as_a_person_would_write_it() -> None:
+    slice_ = slice_of("line")
+    slice_.name = "lab"
+    assert write(design_of(slice_)[0]).splitlines()[1:] == [
+        "slice: lab",
+        "vms:",
+        "  vm1: {flavor: cirros, nics: 1, internet: true}",
+        "  vm2: {flavor: cirros, nics: 2}",
+        "  vm3: {flavor: cirros, nics: 1}",
+        "links:",
+        "- vm1 - vm2",
+        "- vm2 - vm3",
+    ]
+
+
+def test_names_of_older_slices_that_a_file_cannot_have_are_replaced_and_said() -> None:
+    slice_: Slice = slice_of("single")
+    slice_.name, slice_.vms[0].name, slice_.vms[0].flavor_name = "1st", "_vm", None
+    design, notices = design_of(slice_)
+    assert (design.name, design.vms[0].name, design.vms[0].flavor) == ("n1st", "n_vm", "unknown")
+    assert notices == [
+        "VM _vm is called n_vm in the file: names begin with a letter there",
+        "VM _vm has no recorded flavor: replace `unknown` in the file by its flavor",
+        "slice 1st is called n1st in the file: names begin with a letter there",
+    ]
+
+
+def test_the_schema_in_the_repository_is_that_of_the_table() -> None:
+    assert json.loads((ROOT / "docs/slice.schema.json").read_text(encoding="utf-8")) == schema()

@@ -1,0 +1,127 @@
+"""The keys of a slice file: one table, from which the reader and the JSON Schema are made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models import MAX_DATA_INTERFACES, MAX_NAME_LENGTH
+from topology import design
+from topology.kinds import (
+    Address,
+    AsYAML,
+    ByForm,
+    Choice,
+    Cidr,
+    Field,
+    Flag,
+    Kind,
+    ListOf,
+    Measure,
+    Number,
+    Pattern,
+    Record,
+    Schema,
+    TableOf,
+    Words,
+)
+
+MAX_VMS = 1000
+MAX_LINKS = 2000
+MAX_GOALS = 200
+
+_NAMES = rf"[A-Za-z][A-Za-z0-9_-]{{0,{MAX_NAME_LENGTH - 1}}}"
+NAME = Pattern(_NAMES, f"a name: a letter, then letters, digits, `_` and `-`; at most {MAX_NAME_LENGTH} characters")
+FLAVOR = Pattern(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "the name of a flavor")
+LINK_NAME = Pattern(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", "a name of a link: a letter, then letters, digits, `_`, `.`, `-`")
+END = Pattern(rf"{_NAMES}(:eth[0-9]{{1,2}})?", "an end of a link: write VM or VM:eth1")
+ENDS = Pattern(
+    rf"{END.form} +- +{END.form}",
+    "a link: write `r1 - r2` with spaces around the hyphen, `r1:eth1 - r2:eth2`, or `[r1, r2, r3]` for a LAN",
+)
+
+RATE = Measure({"kbit": 1, "mbit": 1e3, "gbit": 1e6}, most=1e8)
+DURATION = Measure({"ms": 1, "us": 1e-3, "s": 1e3}, most=60_000)
+PERCENT = Measure({"%": 1}, most=100)
+WITHIN = Measure({"s": 1, "m": 60}, most=3600)
+
+
+def _per_end(kind: Kind) -> Kind:
+    return ByForm(kind, TableOf(NAME, kind, MAX_VMS))
+
+
+SEED = Record(
+    "a seed",
+    (
+        Field("script", Words(16 << 10, lines=True), "a script that root runs once, at the first boot"),
+        Field("user_data", AsYAML(), "cloud-config that is merged into ours"),
+    ),
+)
+VM = Record(
+    "a VM",
+    (
+        Field("flavor", FLAVOR, "the flavor of the VM", required=True),
+        Field("nics", Number(0, MAX_DATA_INTERFACES), "the number of data interfaces, eth1 and up"),
+        Field("internet", Flag(), "whether eth0 is on the internet VLAN; default false"),
+        Field("seed", SEED, "first-boot data, for flavors that take a seed"),
+        Field("start", Choice(design.STARTS), "whether deploying the slice starts the VM; default auto"),
+    ),
+)
+LINK = Record(
+    "a link",
+    (
+        Field("ends", ListOf(END, MAX_VMS), "two VMs or more, each as VM or VM:eth1", required=True),
+        Field("name", LINK_NAME, "the name of the link"),
+        Field("services", Choice(design.SERVICES), "what we put on the link; default dhcp+gateway"),
+        Field("cidr", Cidr(), "the network of the link"),
+        Field("addresses", TableOf(NAME, Address(), MAX_VMS), "fixed addresses by VM"),
+        Field("rate", _per_end(RATE), "bits per second that an end receives"),
+        Field("delay", _per_end(DURATION), "delay of frames that an end receives"),
+        Field("jitter", _per_end(DURATION), "variation of that delay"),
+        Field("loss", _per_end(PERCENT), "share of frames that an end loses"),
+        Field("profile", _per_end(LINK_NAME), "a named set of rate, delay, jitter and loss"),
+        Field("state", Choice(design.STATES), "up, down (no carrier) or silent (carrier, no frames); default up"),
+        Field("transparent", Flag(), "whether the link passes VLAN tags; default false"),
+    ),
+)
+_TARGET = Words(300)
+CHECKS = ("booted", "lease", "sees", "ping", "tcp", "http", "dns", "refuses", "run")
+"""A goal has exactly one of these."""
+
+GOAL = Record(
+    "a goal",
+    (
+        Field("name", LINK_NAME, "the name of the goal", required=True),
+        Field("booted", ListOf(NAME, MAX_VMS), "VMs that have to be ready"),
+        Field("lease", END, "an interface that has to have its address"),
+        Field("sees", _TARGET, "traffic that has to be seen: ospf, bgp, rip, vrrp, stp, lldp, dhcp, arp, or a filter"),
+        Field("on", END, "where `sees` looks, or `run` runs"),
+        Field("ping", _TARGET, "an address that has to answer"),
+        Field("tcp", _TARGET, "VM:port that has to take a connection"),
+        Field("http", _TARGET, "a URL that has to answer"),
+        Field("dns", _TARGET, "a name that has to be resolved"),
+        Field("refuses", _TARGET, "a connection that has to be refused, such as tcp srv:22"),
+        Field("from", LINK_NAME, "the link of the probe, or outside"),
+        Field("run", Words(1000), "a command that runs in the guest"),
+        Field("expect", Words(200), "an extended regular expression that the command's output has to match"),
+        Field("within", WITHIN, "how long the goal is tried; default 60s"),
+        Field("points", Number(0, 1000), "points for the goal; default 1"),
+        Field("stop", Flag(), "whether the run ends where the goal is not met"),
+        Field("fail", Words(300), "a sentence for the student where the goal is not met"),
+    ),
+)
+SLICE = Record(
+    "a slice file",
+    (
+        Field("slice", NAME, "the name of the slice", required=True),
+        Field("description", Words(1000, lines=True), "what the slice is for"),
+        Field("vms", TableOf(NAME, ByForm(FLAVOR, VM), MAX_VMS), "NAME: FLAVOR, or NAME: with keys", required=True),
+        Field("links", ListOf(ByForm(ENDS, LINK, ListOf(END, MAX_VMS)), MAX_LINKS), "links between VMs"),
+        Field("goals", ListOf(GOAL, MAX_GOALS), "what has to work in the end"),
+    ),
+)
+
+
+def schema() -> Schema:
+    """Return the JSON Schema (draft-07) of a slice file."""
+    whole: dict[str, Any] = SLICE.schema()
+    return {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Cloud Repositorio slice file", **whole}

@@ -1,0 +1,278 @@
+"""Read a slice file into a design: all defaults filled in, all faults at once."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from core.names import DHCP_FIRST_HOST, DHCP_LAST_HOST
+from models import MAX_DATA_INTERFACES
+from topology.design import IMPAIRMENTS, SERVICES, STATES, Design, DesignedLink, DesignedVM, End, Seed
+from topology.document import UnreadableError, parse
+from topology.faults import BadSliceFile, Fault, Report, guess, shown
+from topology.fields import CHECKS, SLICE
+from topology.kinds import Held
+
+INTERNET = IPv4Network("10.60.7.0/24")
+MAX_SEED_OF_VM = 16 << 10
+MAX_SEEDS = 128 << 10
+_FORBIDDEN = {
+    IPv4Network("0.0.0.0/8"): "the addresses of no host",
+    IPv4Network("127.0.0.0/8"): "the addresses of each host itself",
+    IPv4Network("169.254.0.0/16"): "link-local addresses",
+    IPv4Network("224.0.0.0/3"): "multicast and reserved addresses",
+}
+_DHCP_PREFIX = (8, 24)
+_FREE_PREFIX = (8, 30)
+
+
+def read(text: str, flavors: Collection[str] | None = None, internet: IPv4Network = INTERNET) -> Design:
+    """Return the design of a slice file; raise `BadSliceFile` with all its faults.
+
+    `flavors` are the names that exist, or None to accept any. `internet` is the network of VLAN 400.
+    """
+    report = Report()
+    try:
+        node = parse(text)
+    except UnreadableError as fault:
+        raise BadSliceFile([Fault(fault.line, str(fault))]) from fault
+    found = SLICE.read(node, report)
+    if found is None or "vms" not in found:
+        report.close()
+    return _Reader(report, found or {}, internet).design(flavors)
+
+
+@dataclass
+class _Reader:
+    """The parts of one file, as the table of fields read them."""
+
+    report: Report
+    found: Mapping[str, Held]
+    internet: IPv4Network
+    used: dict[str, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
+    """VM -> number of an interface -> the line that uses it."""
+
+    def design(self, flavors: Collection[str] | None) -> Design:
+        vms: dict[str, Held] = self.found["vms"].value
+        if not vms:
+            self.report.add(self.found["vms"].line, "a slice needs at least one VM: write `NAME: FLAVOR`")
+        records = {name: Held(held.line, _record_of_vm(held)) for name, held in vms.items()}
+        for record in records.values():
+            self._check_flavor(record, flavors)
+        links = [Held(line, _record_of_link(line, value)) for line, value in self._listed("links")]
+        ends = self._ends(links, records)
+        design = Design(
+            _value(self.found, "slice", ""),
+            tuple(self._vm(name, record) for name, record in records.items()),
+            tuple(self._link(link, ends[number]) for number, link in enumerate(links) if ends[number]),
+            _value(self.found, "description", ""),
+            tuple(self._goal(goal, records) for goal in self._listed("goals")),
+        )
+        self._check_seeds(design)
+        self._check_networks(links)
+        self._check_link_names(links)
+        self.report.close()
+        return design
+
+    def _listed(self, key: str) -> list[Held]:
+        return list(_value(self.found, key, []))
+
+    # --- VMs ----------------------------------------------------------------------------------------------------------
+
+    def _check_flavor(self, record: Held, flavors: Collection[str] | None) -> None:
+        flavor: Held | None = record.value.get("flavor")
+        if flavor and flavors is not None and flavor.value not in flavors:
+            known = f"; there are {', '.join(flavors)}" if len(flavors) <= 10 else ""
+            wrong = f"there is no flavor {shown(flavor.value)}"
+            self.report.add(flavor.line, f"{wrong}{guess(flavor.value, flavors)}{known}")
+
+    def _vm(self, name: str, record: Held) -> DesignedVM:
+        values = record.value
+        highest = max(self.used[name], default=0)
+        nics = _value(values, "nics", min(highest + 1, MAX_DATA_INTERFACES))
+        if highest > nics:
+            line = self.used[name][highest]
+            self.report.add(line, f"{name} has {nics} data interfaces; raise `nics` of {name} to use eth{highest}")
+        seed = _value(values, "seed", {})
+        return DesignedVM(
+            name,
+            _value(values, "flavor", ""),
+            nics,
+            _value(values, "internet", default=False),
+            Seed(_value(seed, "script", ""), _value(seed, "user_data", {})),
+            _value(values, "start", "auto"),
+        )
+
+    def _check_seeds(self, design: Design) -> None:
+        total = 0
+        for vm in design.vms:
+            size = len(vm.seed.script.encode()) + (len(json.dumps(vm.seed.user_data)) if vm.seed.user_data else 0)
+            total += size
+            if size > MAX_SEED_OF_VM:
+                line = self.found["vms"].value[vm.name].line
+                self.report.add(line, f"the seed of {vm.name} has {size} bytes; at most {MAX_SEED_OF_VM} are allowed")
+        if total > MAX_SEEDS:
+            line = self.found["vms"].line
+            self.report.add(line, f"the seeds of the slice have {total} bytes; at most {MAX_SEEDS} are allowed")
+
+    # --- links --------------------------------------------------------------------------------------------------------
+
+    def _ends(self, links: list[Held], vms: Mapping[str, Held]) -> list[tuple[End, ...]]:
+        """Return the ends of each link; named interfaces of the whole file are taken before free ones are given."""
+        written = [[_end(held) for held in _value(link.value, "ends", [])] for link in links]
+        for ends in written:
+            for line, (vm, nic) in ends:
+                if nic is not None and vm in vms:
+                    self._take(line, vm, nic)
+        given: list[tuple[End, ...]] = []
+        for link, ends in zip(links, written, strict=True):
+            self._check_ends(link, [vm for _, (vm, _) in ends], vms)
+            whole = all(vm in vms for _, (vm, _) in ends)
+            given.append(tuple(End(vm, self._nic(line, vm, nic)) for line, (vm, nic) in ends) if whole else ())
+        return given
+
+    def _take(self, line: int, vm: str, nic: int) -> None:
+        if not 1 <= nic <= MAX_DATA_INTERFACES:
+            allowed = f"data interfaces are eth1 to eth{MAX_DATA_INTERFACES}"
+            hint = "; eth0 is for the internet: write `internet: true`" if nic == 0 else ""
+            self.report.add(line, f"eth{nic} of {vm} cannot be linked: {allowed}{hint}")
+        elif nic in self.used[vm]:
+            self.report.add(line, f"eth{nic} of {vm} is used in line {self.used[vm][nic]} already; choose another one")
+        else:
+            self.used[vm][nic] = line
+
+    def _nic(self, line: int, vm: str, nic: int | None) -> int:
+        if nic is None:
+            nic = next((each for each in range(1, MAX_DATA_INTERFACES + 1) if each not in self.used[vm]), None)
+            if nic is None:
+                self.report.add(line, f"{vm} has no free data interface: {MAX_DATA_INTERFACES} are in use")
+                return MAX_DATA_INTERFACES
+            self.used[vm][nic] = line
+        return nic
+
+    def _check_ends(self, link: Held, names: list[str], vms: Mapping[str, Held]) -> None:
+        for name in dict.fromkeys(names):
+            if name not in vms:
+                self.report.add(link.line, f"there is no VM {shown(name)}{guess(name, vms)}; add it to `vms`")
+            if names.count(name) > 1:
+                self.report.add(link.line, f"{name} is on this link twice; a link joins different VMs")
+        if len(names) < 2 and "ends" in link.value:
+            self.report.add(link.line, "a link needs two ends or more")
+
+    def _link(self, link: Held, ends: tuple[End, ...]) -> DesignedLink:
+        values, names = link.value, [end.vm for end in ends]
+        network, services = _value(values, "cidr", None), _value(values, "services", SERVICES[0])
+        addresses: dict[str, Held] = _value(values, "addresses", {})
+        self._check_members(addresses, names, "addresses")
+        if network:
+            self._check_addresses(addresses, network, services)
+        elif addresses:
+            self.report.add(values["addresses"].line, "fixed addresses need the network: add `cidr`")
+        return DesignedLink(
+            ends,
+            _value(values, "name", ""),
+            services,
+            network,
+            {name: addresses[name].value for name in names if name in addresses},
+            {key: self._received(key, values[key], names) for key in IMPAIRMENTS if key in values},
+            _value(values, "state", STATES[0]),
+            _value(values, "transparent", default=False),
+        )
+
+    def _received(self, key: str, held: Held, names: list[str]) -> dict[str, str]:
+        if not isinstance(held.value, dict):
+            return dict.fromkeys(names, held.value)
+        self._check_members(held.value, names, key)
+        return {name: held.value[name].value for name in names if name in held.value}
+
+    def _check_members(self, table: Mapping[str, Held], names: list[str], key: str) -> None:
+        for name, held in table.items():
+            if name not in names:
+                self.report.add(held.line, f"{name} is not on this link: `{key}` may name {', '.join(names)}")
+
+    def _check_addresses(self, addresses: Mapping[str, Held], network: IPv4Network, services: str) -> None:
+        owners: dict[IPv4Address, str] = {}
+        for name, (line, address) in addresses.items():
+            if address in owners:
+                self.report.add(line, f"{address} is given to {owners[address]} already; choose another one")
+            owners[address] = name
+            if services != "none":
+                first, last = network[DHCP_FIRST_HOST], network[DHCP_LAST_HOST]
+                if network.prefixlen <= _DHCP_PREFIX[1] and not first <= address <= last:
+                    self.report.add(line, f"{address} is not in the range {first} to {last}, which DHCP gives")
+            elif address not in network or address in {network.network_address, network.broadcast_address}:
+                self.report.add(line, f"{address} is no host of {network}")
+
+    def _check_networks(self, links: Iterable[Held]) -> None:
+        seen: list[tuple[IPv4Network, int]] = []
+        for link in links:
+            if "cidr" not in link.value:
+                continue
+            line, network = link.value["cidr"]
+            least, most = _FREE_PREFIX if _value(link.value, "services", SERVICES[0]) == "none" else _DHCP_PREFIX
+            if not least <= network.prefixlen <= most:
+                self.report.add(
+                    line, f"{network} has the prefix {network.prefixlen}; {least} to {most} are allowed here"
+                )
+            for forbidden, meaning in {**_FORBIDDEN, self.internet: "the network of the internet VLAN"}.items():
+                if network.overlaps(forbidden):
+                    self.report.add(line, f"{network} cannot be used: {forbidden} has {meaning}")
+            for other, where in seen:
+                if network.overlaps(other):
+                    self.report.add(line, f"{network} overlaps {other} of line {where}; choose another one")
+            seen.append((network, line))
+
+    def _check_link_names(self, links: Iterable[Held]) -> None:
+        seen: dict[str, int] = {}
+        for link in links:
+            if "name" in link.value:
+                line, name = link.value["name"]
+                if name in seen:
+                    self.report.add(line, f"a link is called {name} in line {seen[name]} already; choose another name")
+                seen.setdefault(name, line)
+
+    # --- goals --------------------------------------------------------------------------------------------------------
+
+    def _goal(self, goal: Held, vms: Mapping[str, Held]) -> dict[str, Any]:
+        line, values = goal
+        checks = [key for key in CHECKS if key in values]
+        if len(checks) != 1:
+            self.report.add(line, f"a goal has exactly one of {', '.join(CHECKS)}")
+        if "expect" in values and "run" not in values:
+            self.report.add(values["expect"].line, "`expect` belongs to `run`: add the command")
+        for key in {"sees", "run"} & set(checks):
+            if "on" not in values:
+                self.report.add(line, f"`{key}` needs `on`: the interface or the VM")
+        named = [held.value for held in _value(values, "booted", [])]
+        named += [_value(values, key, "").partition(":")[0] for key in ("lease", "on") if key in values]
+        for name in named:
+            if name not in vms:
+                self.report.add(line, f"there is no VM {shown(name)}{guess(name, vms)}")
+        return {key: [h.value for h in held.value] if key == "booted" else held.value for key, held in values.items()}
+
+
+def _record_of_vm(held: Held) -> dict[str, Held]:
+    """Return the keys of a VM, which may be written as the name of its flavor only."""
+    return held.value if isinstance(held.value, dict) else {"flavor": held}
+
+
+def _record_of_link(line: int, value: Any) -> dict[str, Held]:
+    """Return the keys of a link, which may be written as `A - B` or as a list of its ends."""
+    if isinstance(value, dict):
+        return value
+    ends = value if isinstance(value, list) else [Held(line, end.strip()) for end in value.split(" - ", 1)]
+    return {"ends": Held(line, ends)}
+
+
+def _end(held: Held) -> tuple[int, tuple[str, int | None]]:
+    """Return the line, and the VM and the number of the interface, or None for the next free one."""
+    vm, _, nic = held.value.partition(":eth")
+    return held.line, (vm, int(nic) if nic else None)
+
+
+def _value(values: Mapping[str, Held], key: str, default: Any) -> Any:
+    return values[key].value if key in values else default
