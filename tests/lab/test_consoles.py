@@ -81,7 +81,7 @@ def leave(menu: Menu) -> None:
     menu.close()
 
 
-def test_a_second_user_is_told_and_no_key_of_theirs_runs_in_the_firsts_shell(house: House) -> None:
+def test_a_second_user_is_informed_and_their_keys_do_not_run_in_the_firsts_shell(house: House) -> None:
     first = house.open()
     second = Menu(house.lab)
     second.type("9", str(house.vm.vm_id), "touch /tmp/stolen", "", "n")
@@ -200,7 +200,7 @@ def test_a_guest_that_never_stops_talking_is_left_at_once(house: House) -> None:
         assert menu.wait(60) == 0
 
 
-def test_a_vm_that_is_off_is_said_to_be_off_with_what_to_do(house: House) -> None:
+def test_a_stopped_vm_is_reported_as_off_with_advice(house: House) -> None:
     off = f"VM {house.vm.vm_id} (only) is off; 11 (Repair Slice) starts it again, for slice {house.slice_id}"
     menu = house.open()
     menu.type("poweroff -f")

@@ -128,7 +128,7 @@ def findings(lab: Lab, database: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=[", ".join(group) for group in GROUPS])
-def test_the_cause_is_told_by_where_it_failed(lab: Lab, home: Path, group: list[str]) -> None:
+def test_the_cause_follows_from_the_failed_stage(lab: Lab, home: Path, group: list[str]) -> None:
     """One case on each host, all at once."""
     database = with_timeouts(lab, home, "cases", connect=2, silence=4)
     with ExitStack() as stack:
@@ -155,7 +155,7 @@ def dead_name_server(lab: Lab, host: str) -> Iterator[None]:
             yield
 
 
-def test_what_waits_for_a_name_server_is_told_and_works_with_longer_timeouts(lab: Lab, home: Path) -> None:
+def test_a_wait_for_a_name_server_is_reported_and_longer_timeouts_help(lab: Lab, home: Path) -> None:
     use_dns = sshd("UseDNS yes", "")
     nameless = file("/etc/hosts", "echo 127.0.0.1 localhost >/etc/hosts", "")
     short = with_timeouts(lab, home, "short", connect=1, silence=2)
@@ -254,7 +254,7 @@ def test_kvm_that_opens_and_runs_no_guest_is_not_used_where_auto_may_choose(lab:
         ),
     ],
 )
-def test_kvm_that_fails_is_told_with_the_setting_that_helps(
+def test_a_failing_kvm_is_reported_with_the_setting_that_helps(
     lab: Lab, home: Path, accel: str, script: str, says: str
 ) -> None:
     menu = Menu(lab, "admin", accelerated(lab, home, accel, {"kvm": 5000, "auto": 6000}[accel]))

@@ -240,7 +240,7 @@ def test_a_healthy_slice_is_shown_as_ever_and_a_repair_changes_nothing(pair: Pai
 
 
 @pytest.mark.parametrize("what", DRIFT)
-def test_what_drifts_is_told_and_repaired_and_nothing_else_is_touched(pair: Pair, what: str) -> None:
+def test_drift_is_reported_and_repaired_and_nothing_else_is_touched(pair: Pair, what: str) -> None:
     expect_drift(pair, *DRIFT[what])
 
 
@@ -300,7 +300,7 @@ REBOOTED = (
 )  # fmt: skip
 
 
-def test_a_guest_beside_a_rebooted_worker_goes_on_and_reaches_the_other_again(pair: Pair, lab: Lab) -> None:
+def test_a_guest_on_another_worker_survives_a_reboot_and_reaches_its_neighbour_again(pair: Pair, lab: Lab) -> None:
     """A worker and the network node are rebooted; the uptime of the guest beside them shows that it was not touched."""
     two = Guest(lab, pair.slice_id, pair.vms["two"])
     up = float(two.run("cut -d ' ' -f 1 /proc/uptime"))
@@ -318,7 +318,7 @@ def test_a_guest_beside_a_rebooted_worker_goes_on_and_reaches_the_other_again(pa
     two.console.close()
 
 
-def test_a_worker_that_is_down_is_told_in_time_and_the_rest_is_repaired(pair: Pair, lab: Lab) -> None:
+def test_a_dead_worker_is_reported_in_time_and_the_rest_is_repaired(pair: Pair, lab: Lab) -> None:
     lab.exec("network", ["iptables", "-D", "INPUT", "-i", "gw_vlan400", *_MARK, "-j", "DROP"])
     lab.cut("worker2")
     try:
@@ -346,7 +346,7 @@ def test_a_worker_that_is_down_is_told_in_time_and_the_rest_is_repaired(pair: Pa
     ],
     ids=["gone", "another"],
 )
-def test_a_base_image_that_is_not_the_one_under_the_disks_is_told(pair: Pair, lab: Lab, do: str, undo: str) -> None:
+def test_a_replaced_base_image_under_disks_is_reported(pair: Pair, lab: Lab, do: str, undo: str) -> None:
     def change(how: str) -> None:
         lab.exec("worker1", ["sh", "-c", f"cd {IMAGES} && set -- *.qcow2 && {how}"])
 
@@ -405,7 +405,7 @@ def strangers(lab: Lab) -> Iterator[dict[str, str]]:
 ORPHANS = ("process", "port", "tap", "table", "flows", "overlay", "namespace", "internet")
 
 
-def test_orphans_are_found_and_removed_and_strangers_survive(lab: Lab, pair: Pair, home: Path) -> None:
+def test_orphans_are_found_and_removed_and_foreign_objects_survive(lab: Lab, pair: Pair, home: Path) -> None:
     """A slice that the file knows nothing of, as when an older version of it was put back."""
     older = home / "older.yaml"
     shutil.copy(lab.database, older)
@@ -433,7 +433,7 @@ def test_orphans_are_found_and_removed_and_strangers_survive(lab: Lab, pair: Pai
         assert traces(lab) == before
 
 
-def test_nothing_is_removed_of_a_slice_that_somebody_works_on(lab: Lab, pair: Pair) -> None:
+def test_nothing_is_removed_of_a_slice_under_change(lab: Lab, pair: Pair) -> None:
     """The slice is being deployed while the doctor removes what has no slice."""
     slice_id = design(pair.menu, "busy")
     pair.menu.type("6", str(slice_id))

@@ -314,7 +314,7 @@ def test_a_foreign_program_on_a_vnc_port_costs_a_vm_its_number_only(lab: Lab, se
     assert pair
 
 
-def test_clocks_that_are_apart_are_told_and_deploying_works(lab: Lab, pair: int) -> None:
+def test_differing_clocks_are_reported_and_deploying_works(lab: Lab, pair: int) -> None:
     """A worker's at login, every host's by the doctor; the network node's home is read-only too: it needs none."""
     date = 'exec date.real --date={} "$@"'
     with (
@@ -423,7 +423,7 @@ def test_a_worker_that_is_down_is_named_gets_no_vms_and_the_menu_opens(lab: Lab)
     age_measurements(lab.database)
 
 
-def test_strangers_things_on_the_hosts_survive(lab: Lab, menu: Menu) -> None:
+def test_foreign_objects_on_the_hosts_survive(lab: Lab, menu: Menu) -> None:
     """A namespace, a port, a rule, a file and processes of somebody else, named much like ours."""
     lab.exec("network", ["ip", "netns", "add", "ns-dhcp-vlan4000"])
     lab.exec("network", ["iptables", "-A", "FORWARD", "-i", "ens9", "-j", "ACCEPT"])

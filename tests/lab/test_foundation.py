@@ -54,7 +54,9 @@ def error(shown: str) -> str:
     return str(line)
 
 
-def test_a_gateway_that_is_the_manager_is_told_before_it_is_locked_out(lab: Lab, designed: int) -> None:
+def test_a_gateway_with_the_managers_address_is_reported_before_the_manager_is_locked_out(
+    lab: Lab, designed: int
+) -> None:
     """No slice has the gateway yet, and the manager comes from its address."""
     manager = [*lab.node(MANAGER).enter("--net"), "ip"]
     node, address = NETWORK.address, "10.60.7.1"
@@ -149,7 +151,7 @@ TOGETHER = [list(BREAKS)[:3], list(BREAKS)[3:6], list(BREAKS)[6:]]
 
 
 @pytest.mark.parametrize("broken", TOGETHER, ids=["some", "others", "the last"])
-def test_what_is_broken_is_told_before_anything_changes(
+def test_each_problem_of_a_host_is_reported_before_any_change(
     lab: Lab, running: Pair, designed: int, broken: list[str]
 ) -> None:
     before = traces(lab)
@@ -181,7 +183,7 @@ def with_uplink(lab: Lab, home: Path, uplink: str) -> Path:
     return copy
 
 
-def test_an_uplink_that_is_not_there_is_told(lab: Lab, running: Pair, designed: int, home: Path) -> None:
+def test_a_missing_uplink_is_reported(lab: Lab, running: Pair, designed: int, home: Path) -> None:
     copy = with_uplink(lab, home, "eth0")
     menu = Menu(lab, "admin", copy)
     assert error(menu.choose(6, designed)) == (

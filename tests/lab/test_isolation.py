@@ -332,7 +332,7 @@ def table_of_macs(lab: Lab) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("table_of_macs")
-def test_a_flood_of_macs_stops_nobodys_traffic(street: Street, lab: Lab) -> None:
+def test_a_flood_of_macs_stops_no_other_traffic(street: Street, lab: Lab) -> None:
     traffic = Traffic(street.victim)
     for guest in street.attacker.guests.values():
         guest.run(f"perl /intruder/flood.pl eth1 {FLOOD_FRAMES} ATTK9999 >/tmp/flood 2>&1 &")
@@ -359,7 +359,7 @@ def test_a_switch_that_has_forgotten_all_macs_sends_nothing_to_others(street: St
         assert not any(mark.startswith("CTRL") for mark in intruder.heard(guest))
 
 
-def test_the_victim_gets_its_address_whatever_others_told_the_dhcp_server(street: Street, lab: Lab) -> None:
+def test_forged_dhcp_requests_do_not_cost_the_victim_its_address(street: Street, lab: Lab) -> None:
     """The attacks above asked for, gave back and declined its address with its MAC."""
     log = lab.exec("network", ["cat", "/tmp/dnsmasq_vlan400.log"]).stdout
     assert "disabling DHCP static address" not in log
@@ -455,7 +455,7 @@ def _secret(vm: SeenVM) -> str:
     return str(re.findall(r"password (\w{8})", vm.text)[0])
 
 
-def test_vnc_lets_the_owner_in_and_nobody_with_another_password(street: Street, lab: Lab) -> None:
+def test_vnc_lets_the_owner_in_and_refuses_other_passwords(street: Street, lab: Lab) -> None:
     vms = [vm for slice_ in (street.attacker, street.victim) for vm in slice_.vms.values()]
     assert len({_secret(vm) for vm in vms}) == len(vms)
     own, other = street.victim.vms["worker1"], street.attacker.vms["worker1"]

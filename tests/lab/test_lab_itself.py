@@ -273,7 +273,7 @@ def test_tagged_frames_and_tcp_pass_between_hosts(running: Lab) -> None:
             running.exec(host, ["ip", "netns", "delete", name])
 
 
-def test_a_cut_link_is_silent_and_can_be_mended(running: Lab) -> None:
+def test_a_cut_link_is_silent_and_can_be_reconnected(running: Lab) -> None:
     running.cut("worker2")
     started = time.monotonic()
     assert not answers_ssh(running, "10.0.10.2")
@@ -302,7 +302,7 @@ def test_a_host_comes_back_with_its_disk(running: Lab) -> None:
 
 
 @pytest.mark.parametrize("victim", ["switch", "worker2", "network", "internet", "manager"])
-def test_up_mends_what_was_killed_and_leaves_the_rest_alone(running: Lab, victim: str) -> None:
+def test_up_restarts_killed_parts_and_leaves_the_rest_alone(running: Lab, victim: str) -> None:
     before = pids(running)
     pid = before.pop(victim)
     assert pid is not None

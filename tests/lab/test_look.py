@@ -20,7 +20,7 @@ def started(lab: Lab, host: str) -> int:
     return int(lab.exec(host, ["cat", "/proc/loadavg"]).stdout.split()[4])
 
 
-def test_a_look_at_twenty_vlans_starts_as_many_processes_as_at_one(lab: Lab, menu: Menu) -> None:
+def test_collecting_twenty_vlans_starts_as_many_processes_as_one(lab: Lab, menu: Menu) -> None:
     slice_id = menu.create_slice("wide")
     vms = [menu.add_vm(slice_id, f"vm{number}", len(NICS), internet=True) for number in range(4)]
     for first, second in (vms[:2], vms[2:]):
@@ -36,7 +36,7 @@ def test_a_look_at_twenty_vlans_starts_as_many_processes_as_at_one(lab: Lab, men
     menu.delete(slice_id)
 
 
-def test_shells_wait_for_what_comes_next_and_end_with_the_menu(lab: Lab) -> None:
+def test_shells_wait_for_the_next_batch_and_end_with_the_menu(lab: Lab) -> None:
     menu = Menu(lab)
     number = menu.create_slice("short")
     menu.add_vm(number, "vm1")

@@ -69,7 +69,7 @@ class LockWatch:
                 self.longest = max(self.longest, time.monotonic() - began)
 
 
-def test_a_worker_that_drips_bytes_keeps_nobody_longer_than_promised(lab: Lab) -> None:
+def test_a_worker_that_drips_bytes_delays_no_session_beyond_its_deadline(lab: Lab) -> None:
     with dripping(lab, "worker1"):
         began = time.monotonic()
         menu = Menu(lab)

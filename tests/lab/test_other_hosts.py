@@ -104,7 +104,7 @@ def test_a_flavor_with_an_image_of_another_name_and_size(other: OtherLab, home: 
     menu.close()
 
 
-def test_a_user_that_may_not_use_sudo_is_told_so(other: OtherLab) -> None:
+def test_a_user_without_sudo_is_reported(other: OtherLab) -> None:
     for host in HOSTS.values():
         other.lab.exec(host, ["mv", "/etc/sudoers.d/keeper", "/root/sudoers"])
     try:

@@ -190,7 +190,7 @@ TOGETHER = [what for what in BREAKS if what not in ALONE]
 @pytest.mark.parametrize(
     "broken", [TOGETHER[::2], TOGETHER[1::2], [*ALONE]], ids=["some things", "other things", "holes"]
 )
-def test_what_is_broken_is_found_and_named(lab: Lab, two: tuple[Pair, Pair], broken: list[str]) -> None:
+def test_each_broken_property_is_found_and_named(lab: Lab, two: tuple[Pair, Pair], broken: list[str]) -> None:
     """Several at a time, each named for itself; each alone is in the unit tests."""
     mine, theirs = two
     with ExitStack() as stack:

@@ -213,7 +213,7 @@ def test_guests_reach_the_internet_and_not_the_site_around_it(guests: Standin, s
 
 
 @pytest.mark.usefixtures("allowed")
-def test_what_is_allowed_is_reached_and_the_clouds_hosts_are_not(guests: Standin, site: tuple[str, ...]) -> None:
+def test_allowed_networks_are_reached_and_the_clouds_hosts_are_not(guests: Standin, site: tuple[str, ...]) -> None:
     assert {address for address in site if guests.reaches(address)} == {"172.16.3.4", "10.0.10.254"}
     assert [host for host in ("10.0.10.1", "10.0.10.2", "10.0.10.3") if guests.reaches(host)] == []
 
@@ -238,7 +238,7 @@ def taken_names(lab: Lab, town: Neighbourhood) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("taken_names")
-def test_foreign_names_keep_nobody_from_deploying_and_no_foreign_link_is_followed(lab: Lab, menu: Menu) -> None:
+def test_foreign_names_prevent_no_deployment_and_no_foreign_link_is_followed(lab: Lab, menu: Menu) -> None:
     before = lab.exec("network", ["find", "/tmp", "-name", "dnsmasq_vlan*", "-printf", "%f %y %u %l\n"]).stdout
     slice_id = menu.create_slice("names")
     one, two = menu.add_vm(slice_id, "one", 2), menu.add_vm(slice_id, "two", 2)
@@ -365,7 +365,7 @@ while True:
 """
 
 
-def test_a_gateway_that_comes_up_tells_all_switches_where_it_is(lab: Lab, town: Neighbourhood) -> None:
+def test_a_new_gateway_announces_its_place_to_all_switches(lab: Lab, town: Neighbourhood) -> None:
     """Heard on a worker, to whose switch it is new: its MAC is the same on each network node."""
     with Standin(lab, "listener", 400, ("10.60.7.240",), "10.60.7.1", "worker1") as standin:
         argv = standin.argv("timeout", "60", "python3", "-c", _HEAR_GATEWAY, "port_listener", standin.gateway)

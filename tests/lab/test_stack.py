@@ -165,7 +165,7 @@ def scene(lab: Lab, home: Path, request: pytest.FixtureRequest) -> Iterator[Scen
     menu.close()
 
 
-def test_nothing_that_a_guest_sends_is_heard_by_the_host_under_it(scene: Scene) -> None:
+def test_no_frame_of_a_guest_reaches_a_program_of_its_host(scene: Scene) -> None:
     for _ in range(ROUNDS):
         for nic in ("eth0", "eth1"):
             assert intruder.send(scene.guest, nic, f"ATTK-{nic}") > 10

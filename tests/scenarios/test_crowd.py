@@ -205,7 +205,7 @@ def random_wish(api: OrchestratorAPI, actor: str, slice_: Slice, chance: random.
     return wishes[wish]()
 
 
-def test_managers_killed_at_any_moment_leave_what_two_answers_put_right(cloud: Cloud) -> None:
+def test_two_answers_repair_the_work_of_managers_killed_at_any_moment(cloud: Cloud) -> None:
     chance = random.Random(SEED)
     crowd: dict[int, BaseProcess] = {n: started(live, cloud, n, f"{SEED} {n}") for n in range(CROWD)}
     try:

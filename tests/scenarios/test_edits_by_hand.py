@@ -70,7 +70,7 @@ def test_a_worker_taken_out_by_hand_gets_no_further_vm_and_gives_up_those_it_has
     assert not desk.cloud.hosts[WORKERS[0]].processes
 
 
-def test_doctor_and_proof_look_at_a_worker_added_by_hand(desk: Desk) -> None:
+def test_doctor_and_proof_examine_a_worker_added_by_hand(desk: Desk) -> None:
     desk.api.doctor.examine()
     desk.api.prover.prove()
     add_worker(desk)
@@ -191,7 +191,7 @@ def test_without_slices_every_setting_can_change(desk: Desk, setting: str) -> No
 
 
 @pytest.mark.parametrize("setting", CHANGES)
-def test_an_operator_who_moved_everything_says_so_in_the_section(desk: Desk, setting: str) -> None:
+def test_an_operator_who_moved_everything_edits_the_section_as_well(desk: Desk, setting: str) -> None:
     desk.ok(desk.api.create_slice("student", "lab"))
     change, _, _ = CHANGES[setting]
 

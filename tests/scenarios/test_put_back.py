@@ -25,7 +25,7 @@ def put_back(desk: Desk, version: bytes) -> None:
 
 
 @pytest.mark.parametrize("deployed", [False, True])
-def test_ids_that_come_again_give_nobody_anothers_disk(desk: Desk, deployed: bool) -> None:
+def test_repeated_ids_give_no_slice_the_disk_of_another(desk: Desk, deployed: bool) -> None:
     before = desk.path.read_bytes()
     desk.ring(2, "admin")
     if deployed:
@@ -110,7 +110,7 @@ def test_finishing_after_a_dead_manager_takes_no_disk_of_a_forgotten_slice(desk:
 
 @pytest.mark.parametrize("theirs", [True, False])
 @pytest.mark.parametrize("heard", range(7))
-def test_a_connection_lost_in_the_one_batch_costs_nobody_elses_disk(
+def test_a_connection_lost_in_the_only_batch_costs_no_disk_of_another_slice(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, theirs: bool, heard: int
 ) -> None:
     """The host comes to the end of its batch, and of that only so much is heard."""
@@ -229,7 +229,7 @@ def test_a_new_slice_takes_over_nothing_of_a_forgotten_one(desk: Desk, damage: s
     assert desk.api.doctor.examine().findings == ()
 
 
-def test_what_all_slices_share_is_no_forgotten_things(desk: Desk) -> None:
+def test_shared_objects_are_no_forgotten_ones(desk: Desk) -> None:
     desk.ring(2, "admin")
     desk.ok(desk.api.deploy_slice("admin", 1000))
     desk.ring(2)
@@ -237,7 +237,7 @@ def test_what_all_slices_share_is_no_forgotten_things(desk: Desk) -> None:
     assert desk.api.doctor.examine().findings == ()
 
 
-def test_the_look_for_forgotten_files_says_what_to_do(tmp_path: Path) -> None:
+def test_the_check_for_forgotten_files_has_advice(tmp_path: Path) -> None:
     def look(*paths: Path) -> subprocess.CompletedProcess[str]:
         argv = load("vms/check-free-paths").argv(*map(str, paths))
         return subprocess.run(argv, capture_output=True, text=True, check=False)
@@ -248,7 +248,7 @@ def test_the_look_for_forgotten_files_says_what_to_do(tmp_path: Path) -> None:
     assert (found.returncode, found.stderr) == (1, f"{tmp_path}/b {FORGOTTEN}\n")
 
 
-def test_the_look_for_forgotten_ports_says_what_to_do(tmp_path: Path) -> None:
+def test_the_check_for_forgotten_ports_has_advice(tmp_path: Path) -> None:
     program = tmp_path / "ovs-vsctl"
     program.write_text("#!/bin/sh\nprintf 'br-int\\ngw_vlan100\\ntap_1001_eth0\\n'\n")
     program.chmod(0o755)

@@ -115,7 +115,7 @@ def test_each_foreign_thing_is_used_in_one_place(foreign: str) -> None:
     assert not [user for user in users if not user.startswith(ONLY_IN[foreign])]
 
 
-def test_nobody_else_prints_or_asks() -> None:
+def test_no_other_module_prints_or_asks() -> None:
     for path in MODULES:
         calls = [node for node in ast.walk(ast.parse((ROOT / path).read_text())) if isinstance(node, ast.Call)]
         names = {node.func.id for node in calls if isinstance(node.func, ast.Name)}
@@ -144,7 +144,7 @@ def test_the_locked_versions_name_no_index() -> None:
         assert "--hash=sha256:" in lock.read_text(encoding="utf-8"), lock
 
 
-def test_what_has_a_long_version_is_run_by_make_torture() -> None:
+def test_tests_with_a_long_version_are_run_by_make_torture() -> None:
     scaled = [
         path for path in (ROOT / "tests").rglob("test_*.py") if "import scaled" in path.read_text(encoding="utf-8")
     ]

@@ -32,7 +32,7 @@ def test_piped_the_output_is_plain() -> None:
     assert b"\r" not in done.stdout
 
 
-def test_the_menu_opens_on_pipes_without_what_draws_connects_or_examines(tmp_path: Path) -> None:
+def test_the_menu_opens_on_pipes_without_heavy_modules(tmp_path: Path) -> None:
     # What a stopwatch would tell on a quiet machine only: importing these takes as long as all the rest.
     database = tmp_path / "database.yaml"
     write_file(database, [2])
@@ -85,7 +85,7 @@ def test_a_stream_that_is_lost_or_was_never_there_gives_no_traceback(redirection
 
 
 @pytest.mark.parametrize(("stream", "status"), [pytest.param("/dev/full", 141, marks=needs_full), ("/dev/null", 0)])
-def test_output_that_nobody_reads_ends_it_quietly(stream: str, status: int) -> None:
+def test_unread_output_ends_it_quietly(stream: str, status: int) -> None:
     done = run_program(stdin=SESSION, line=f'"$@" >{stream}')
     assert (done.returncode, done.stderr) == (status, b"")
 
@@ -203,7 +203,7 @@ def test_accounts_are_managed_without_the_menu(arguments: list[str], stdin: byte
         (["passwd", "admin"], b"x" * 300, "A password has 1 to 256 characters; nothing was changed"),
     ],
 )
-def test_what_cannot_be_done_with_an_account_is_one_sentence(arguments: list[str], stdin: bytes, sentence: str) -> None:
+def test_a_refused_change_of_an_account_is_one_sentence(arguments: list[str], stdin: bytes, sentence: str) -> None:
     done = run_program("user", *arguments, stdin=stdin)
     assert (done.returncode, done.stdout, done.stderr.decode()) == (1, b"", f"Error: {sentence}\n")
 

@@ -152,7 +152,7 @@ def test_flavors_of_the_file_are_added_to_the_built_in_ones_and_replace_them(pat
     assert Flavor.FLAVORS["ubuntu"]["cores"] == 1
 
 
-def test_what_a_caller_does_to_a_loaded_state_is_not_seen_by_the_next(database: Database) -> None:
+def test_changes_to_a_loaded_state_are_not_seen_by_the_next_caller(database: Database) -> None:
     untouched = database.load().to_dict()
     state = database.load()
     vm = state.slices[1000].vms[0]
@@ -258,7 +258,7 @@ def test_a_broken_file_is_refused_with_its_line_and_stays_as_it_is(
     ],
     ids=lambda value: repr(value[:30]) if isinstance(value, bytes) else "",
 )
-def test_what_is_no_database_at_all_is_refused_and_stays_as_it_is(path: Path, content: bytes, sentence: str) -> None:
+def test_a_file_that_is_no_database_is_refused_and_stays_as_it_is(path: Path, content: bytes, sentence: str) -> None:
     path.write_bytes(content)
     assert refusal(lambda: enter(Database(path))) == f"{path}, {sentence}"
     assert path.read_bytes() == content
@@ -372,7 +372,7 @@ def test_the_version_before_is_kept(path: Path, database: Database) -> None:
     assert database.previous.read_text() == second
 
 
-def test_nothing_else_is_left_beside_the_file(path: Path, database: Database) -> None:
+def test_no_other_file_is_left_in_the_folder(path: Path, database: Database) -> None:
     database.get_next_vm_id()
     with database.claim(1000):
         pass
@@ -461,7 +461,7 @@ def test_a_text_that_no_file_can_hold_is_refused(path: Path, database: Database)
 # --- When the file cannot be used -------------------------------------------------------------------------------------
 
 
-def test_a_missing_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused_with_advice(tmp_path: Path) -> None:
     path = tmp_path / "none.yaml"
     sentence = f"{path} does not exist: name the database with --database, or put a copy of the shipped one there"
     assert refusal(Database(path).load) == sentence
@@ -529,7 +529,9 @@ def test_a_filesystem_that_cannot_sync_folders_does_not_make_a_saved_change_a_fa
     assert [database.get_next_vm_id(), database.get_next_vm_id()] == [1017, 1018]
 
 
-def test_who_may_not_give_the_file_away_keeps_it(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_the_right_to_change_the_owner_keeps_the_file(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "fchown", failing(1))
     assert [database.get_next_vm_id(), database.get_next_vm_id()] == [1017, 1018]
 
@@ -680,7 +682,7 @@ def test_a_claim_ends_when_its_body_raises(database: Database) -> None:
     assert not database.is_claimed(1000)
 
 
-def test_a_lock_on_a_file_that_its_holder_just_removed_excludes_nobody_and_is_not_taken(
+def test_a_lock_on_a_removed_file_excludes_no_process_and_is_not_taken(
     path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     try_lock = files._try_lock

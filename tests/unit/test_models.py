@@ -105,7 +105,7 @@ def test_keys_are_written_in_the_documented_order() -> None:
     ]  # fmt: skip
 
 
-def test_what_is_not_documented_follows_and_is_left_out_while_it_is_empty() -> None:
+def test_undocumented_keys_follow_and_are_left_out_while_empty() -> None:
     slice_ = pair()
     slice_.name, slice_.left = "lab", ["tap"]
     slice_.vms[0].vnc_secret = "s"
@@ -445,7 +445,7 @@ def test_the_documented_internet_address_is_given_where_it_is_free_and_else_the_
     assert ids.next_internet_address(1101, with_addresses(101, 10, 11, 13), INTERNET)["ip"] == "10.60.7.12"
 
 
-def test_the_gateways_address_is_nobody_elses() -> None:
+def test_the_gateways_address_is_never_given_out() -> None:
     internet = InternetSettings(gateway="10.60.7.101")
     assert ids.next_internet_address(1001, [], internet)["ip"] == "10.60.7.10"
 

@@ -317,7 +317,7 @@ def test_a_lost_connection_costs_no_disk_of_a_forgotten_slice(desk: Desk) -> Non
     assert disks(desk) == before
 
 
-def test_deleting_keeps_what_it_could_not_remove(desk: Desk) -> None:
+def test_deleting_lists_objects_that_it_could_not_remove(desk: Desk) -> None:
     desk.ring(3)
     desk.ok(desk.api.deploy_slice("student", 1000))
     desk.cloud.hosts[WORKERS[1]].dead = True
@@ -392,7 +392,7 @@ def test_ctrl_c_takes_back_and_says_so(desk: Desk, stage: str) -> None:
 # --- what could not be taken back at once -----------------------------------------------------------------------------
 
 
-def test_what_a_lost_host_still_has_is_kept_until_it_is_gone(desk: Desk) -> None:
+def test_objects_on_a_lost_host_stay_listed_until_they_are_gone(desk: Desk) -> None:
     desk.ring(3)
     before = copy.deepcopy(desk.cloud.state())
     worker = desk.cloud.hosts[WORKERS[0]]
@@ -415,7 +415,7 @@ def test_what_a_lost_host_still_has_is_kept_until_it_is_gone(desk: Desk) -> None
     assert set(before) == set(desk.cloud.state())
 
 
-def test_a_resumed_deployment_that_fails_takes_back_what_the_dead_manager_did(desk: Desk) -> None:
+def test_a_resumed_deployment_that_fails_rolls_back_the_dead_managers_steps(desk: Desk) -> None:
     desk.ring(3)
     before = copy.deepcopy(desk.cloud.state())
     _die_at(desk.api.deploy_slice, 30)
@@ -454,7 +454,7 @@ def test_a_slice_of_an_older_file_without_images_can_be_deleted(desk: Desk) -> N
     assert not [path for host in desk.cloud.hosts.values() for path in host.files if "slice" in path]
 
 
-def test_what_others_made_under_our_names_is_neither_used_nor_removed(desk: Desk) -> None:
+def test_foreign_objects_with_our_names_are_neither_used_nor_removed(desk: Desk) -> None:
     desk.ring(2)
     network = desk.cloud.hosts[NETWORK]
     network.ports["gw_vlan100"] = 7
@@ -508,7 +508,7 @@ def test_a_manager_that_dies_while_deleting(desk: Desk, at: int) -> None:
     assert desk.used() == 0
 
 
-def test_a_slice_that_somebody_works_on_is_left_alone(desk: Desk) -> None:
+def test_a_slice_under_change_by_another_session_is_left_alone(desk: Desk) -> None:
     desk.ring(2)
     seen = []
 
@@ -608,7 +608,7 @@ def test_a_vm_whose_disk_is_made_but_not_recorded_is_finished_later(
 
 
 @pytest.mark.parametrize(("skew", "words"), [(3600, "3600 s ahead of"), (-90, "90 s behind"), (5, "")])
-def test_a_clock_that_is_wrong_is_told_and_keeps_no_vm_away(
+def test_a_wrong_clock_is_reported_and_keeps_no_vm_away(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, skew: int, words: str
 ) -> None:
     now = time.time()

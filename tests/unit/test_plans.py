@@ -37,11 +37,11 @@ def text_of(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", DESIGNS)
-def test_plan_is_the_one_beside_it(name: str) -> None:
+def test_the_plan_is_the_golden_one(name: str) -> None:
     assert text_of(name) == expected(name)
 
 
-def test_the_titles_of_the_ring_are_those_beside_it() -> None:
+def test_the_titles_of_the_ring_are_the_golden_ones() -> None:
     assert titles_text(plan_of("ring")) == RING_TITLES.read_text(encoding="utf-8")
 
 
@@ -135,7 +135,7 @@ def test_a_slice_of_an_older_version_is_undone_on_hosts_without_nft(name: str) -
 
 
 @pytest.mark.parametrize("name", DESIGNS)
-def test_undoing_what_never_was_is_no_error(name: str) -> None:
+def test_undoing_missing_objects_is_no_error(name: str) -> None:
     report = Runner(FakeHosts().connect).run(plan_of(name).undone("remove"), keep_going=True)
     assert not [(r.step.title, str(r.error)) for r in report.failures]
 
@@ -207,7 +207,7 @@ def test_no_two_slices_share_an_object_on_a_host() -> None:
 
 
 @pytest.mark.parametrize("vms", [8, 20])
-def test_what_a_worker_is_asked_to_do_for_a_ring(vms: int) -> None:
+def test_the_work_of_a_worker_for_a_ring_is_bounded(vms: int) -> None:
     """For a VM: its disk, and to start it; everything else is asked once for all of them."""
     inventory, worker, own = Inventory(), "10.0.10.1", vms // 2
     ring = ring_of(vms, inventory)

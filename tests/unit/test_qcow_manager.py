@@ -130,7 +130,7 @@ def test_a_disk_that_is_half_made_has_its_mark_and_goes(worker: Worker, slice_: 
     assert not worker.folder.exists()
 
 
-def test_what_cannot_be_removed_stays_known_as_the_vms(worker: Worker, slice_: Slice) -> None:
+def test_a_file_that_cannot_be_removed_keeps_its_mark(worker: Worker, slice_: Slice) -> None:
     steps, disk = worker.disks.disk(slice_, slice_.vms[0]), worker.folder / "vm1_img.qcow2"
     worker.does(*steps)
     disk.unlink()
@@ -189,7 +189,7 @@ def test_a_place_is_free_where_nothing_but_ones_own_is_there(
     assert not look.undo
 
 
-def test_a_folder_that_two_workers_share_is_told_as_that(worker: Worker, slice_: Slice) -> None:
+def test_a_folder_shared_by_two_workers_is_reported(worker: Worker, slice_: Slice) -> None:
     """The slice's first VM has its disk on another worker, and its mark is here."""
     first, second = slice_.vms[:2]
     first.worker_ip = "10.0.10.9"
@@ -202,7 +202,7 @@ def test_a_folder_that_two_workers_share_is_told_as_that(worker: Worker, slice_:
     )
 
 
-def test_disks_of_an_older_file_are_not_looked_at(worker: Worker, slice_: Slice) -> None:
+def test_disks_of_an_older_file_are_not_checked(worker: Worker, slice_: Slice) -> None:
     """They may be there already: their manager died half-way, and they say not whose they are."""
     slice_.vms[0].disk_id = None
     worker.has(disk="mine")
@@ -212,7 +212,7 @@ def test_disks_of_an_older_file_are_not_looked_at(worker: Worker, slice_: Slice)
     assert worker.disks.require_free(slice_, slice_.vms) == ()
 
 
-def test_a_deployment_says_what_to_do_about_anothers_disk(worker: Worker, slice_: Slice) -> None:
+def test_a_deployment_advises_about_a_disk_of_another_slice(worker: Worker, slice_: Slice) -> None:
     (look,) = worker.disks.preflight(slice_, slice_.vms[0].worker_ip)
     assert worker.does(look) == ""
     worker.has(disk="theirs", mark="")
@@ -226,7 +226,7 @@ def test_a_deployment_says_what_to_do_about_anothers_disk(worker: Worker, slice_
     assert "vm1_img.qcow2 is damaged; bring it back from a copy" in worker.does(look)
 
 
-def test_an_image_that_was_looked_at_when_it_came_is_not_looked_at_again(tmp_path: Path) -> None:
+def test_an_image_that_was_checked_on_arrival_is_not_checked_again(tmp_path: Path) -> None:
     """Nor is any other let in by that: one put there meanwhile, of another size, is."""
     worker, slice_ = Worker(tmp_path), design("single")
     base, *_ = worker.disks.create_backing_image(slice_, slice_.vms[0])
@@ -304,7 +304,7 @@ def test_an_image_whose_name_no_file_can_have_was_never_there(worker: Worker, sl
     assert not worker.folder.exists()
 
 
-def test_an_image_name_with_a_backslash_is_told_as_it_is(worker: Worker, slice_: Slice) -> None:
+def test_an_image_name_with_a_backslash_is_shown_as_it_is(worker: Worker, slice_: Slice) -> None:
     vm = slice_.vms[0]
     assert vm.flavor
     vm.flavor["image"] = "/srv/a\\cb.img"
@@ -329,7 +329,7 @@ def test_the_size_of_an_image_is_read_on_the_manager(tmp_path: Path) -> None:
     )
 
 
-def test_an_image_that_was_replaced_on_purpose_is_taken_after_what_its_sentence_says(tmp_path: Path) -> None:
+def test_an_image_that_was_replaced_on_purpose_is_used_after_the_advised_command(tmp_path: Path) -> None:
     """No disk is left on the one before: the seal goes, and not the deployment for ever."""
     worker, slice_ = Worker(tmp_path), design("single")
     base, *disk = worker.disks.create_backing_image(slice_, slice_.vms[0])

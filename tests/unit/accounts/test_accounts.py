@@ -209,12 +209,12 @@ def test_a_quota_out_of_range_is_refused(accounts: Accounts, quota: int) -> None
     assert refusal(lambda: accounts.set_quota("admin", quota)) == "A quota is a number of VMs from 0 to 10000"
 
 
-def test_a_user_who_owns_slices_is_not_removed(database: Database, accounts: Accounts) -> None:
+def test_a_user_with_slices_is_not_removed(database: Database, accounts: Accounts) -> None:
     assert refusal(lambda: accounts.remove("admin")) == "User admin still owns slices (1000): delete them first"
     assert "admin" in database.load().users
 
 
-def test_a_user_who_owns_nothing_is_removed(accounts: Accounts) -> None:
+def test_a_user_without_slices_is_removed(accounts: Accounts) -> None:
     accounts.add("guest", "long enough")
     accounts.remove("guest")
     assert [user.username for user in accounts.list()] == ["admin", "student"]
@@ -241,13 +241,13 @@ def test_users_are_listed_by_name(database: Database, accounts: Accounts) -> Non
     assert [user.username for user in accounts.list()] == ["admin", "student", "zoe"]
 
 
-def test_without_a_database_nobody_logs_in(tmp_path: Path) -> None:
+def test_without_a_database_no_login_succeeds(tmp_path: Path) -> None:
     assert "does not exist" in refusal(
         lambda: Accounts(Database(tmp_path / "none.yaml")).authenticate("admin", "admin")
     )
 
 
-def test_a_role_is_student_unless_told_otherwise_and_only_then_written(database: Database, accounts: Accounts) -> None:
+def test_a_role_is_student_by_default_and_written_only_if_another(database: Database, accounts: Accounts) -> None:
     accounts.add("guest", "long enough")
     accounts.add("boss", "long enough", role=ADMIN)
     users = database.load().users

@@ -112,7 +112,7 @@ class DiesError(BaseException):
     pass
 
 
-def test_what_ends_an_action_from_outside_is_said(desk: Desk) -> None:
+def test_an_outside_end_of_an_action_is_recorded(desk: Desk) -> None:
     desk.ring(2)
 
     def die(event: object) -> None:
@@ -124,7 +124,7 @@ def test_what_ends_an_action_from_outside_is_said(desk: Desk) -> None:
     assert entries(desk)[-1]["result"] == "ended by DiesError"
 
 
-def test_logins_and_what_the_operator_does_are_in_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logins_and_the_operators_acts_are_in_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", "root_of_all")
     accounts = desk.api.accounts
     desk.no(desk.api.authenticate("student", "wrong one"))
@@ -148,7 +148,7 @@ def test_logins_and_what_the_operator_does_are_in_it(desk: Desk, monkeypatch: py
 
 
 @pytest.mark.parametrize("typed", ["p@ss word!", "hunter2secret"])
-def test_what_was_typed_as_a_name_is_not_in_it(desk: Desk, typed: str) -> None:
+def test_a_typed_name_without_an_account_is_not_in_it(desk: Desk, typed: str) -> None:
     accounts = desk.api.accounts
     wishes: tuple[Callable[[], None], ...] = (
         lambda: accounts.add(typed, "short"),
@@ -300,7 +300,7 @@ def test_half_a_line_is_left_out_and_the_next_one_is_whole(tmp_path: Path) -> No
     assert [(e["actor"], e["slice"]) for e in audit.read(database)] == [("ann", 1), ("ann", 2), ("eve\nann\x1b[31m", 3)]
 
 
-def test_a_log_that_cannot_be_written_stops_nothing_and_is_told_once(desk: Desk) -> None:
+def test_a_log_that_cannot_be_written_stops_nothing_and_is_reported_once(desk: Desk) -> None:
     audit.folder_of(desk.path).write_text("")
     desk.ring(2)
     desk.ok(desk.api.deploy_slice("student", 1000))
@@ -320,7 +320,7 @@ def test_a_full_disk_stops_nothing(desk: Desk) -> None:
 # --- who is told what of the cloud's own files ------------------------------------------------------------------------
 
 
-def test_of_a_broken_file_a_student_hears_that_it_is_and_the_operator_what(desk: Desk) -> None:
+def test_a_student_sees_that_a_file_is_broken_and_the_operator_how(desk: Desk) -> None:
     desk.ring(1 + 1)
     desk.api.accounts.set_role("admin", "admin")
     desk.ok(desk.api.authenticate("admin", "admin"))

@@ -117,7 +117,7 @@ def test_a_users_refusals_over_days_are_bounded(log: Audit, clock: Clock, monkey
 
 
 @pytest.mark.torture
-def test_acts_that_cost_nothing_hide_no_act_of_anybody(log: Audit) -> None:
+def test_cheap_acts_hide_no_act_of_any_user(log: Audit) -> None:
     act(log)
     count = NOISE // 4
     for number in range(count):
@@ -136,9 +136,7 @@ def test_acts_that_cost_nothing_hide_no_act_of_anybody(log: Audit) -> None:
     assert size(log, "student") < 100_000
 
 
-def test_what_changes_hosts_is_never_counted_away_and_has_a_bound_of_its_own(
-    log: Audit, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_acts_on_hosts_are_never_merged_and_have_their_own_bound(log: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "LARGEST_FILE", 20_000)
     log.write(Entry("operator root", "set quota of ann", None), "ok", 0.1)
     log.write(Entry("ann", "deploy", 5, begun=True), "ok", 0.1)

@@ -111,7 +111,7 @@ def test_tries_made_at_once_know_of_each_other(door: Door) -> None:
 
 
 @pytest.mark.parametrize("back", [1, 3600, 10**6])
-def test_a_clock_that_is_set_back_locks_nobody_out_and_lets_nobody_in(door: Door, back: float) -> None:
+def test_a_clock_that_is_set_back_locks_no_user_out_and_lets_no_guesser_in(door: Door, back: float) -> None:
     for _ in range(9):
         door.wait()
     door.clock.now -= back
@@ -130,7 +130,7 @@ def test_a_clock_that_is_set_back_locks_nobody_out_and_lets_nobody_in(door: Door
         b'{"salt": "00000000000000000000000000000000", "others": [1e400, 0], "names": {}}',
     ],
 )  # fmt: skip
-def test_a_broken_file_locks_nobody_out_and_gives_nobody_free_tries(door: Door, junk: bytes) -> None:
+def test_a_broken_file_locks_no_user_out_and_gives_no_free_attempts(door: Door, junk: bytes) -> None:
     door.path.write_bytes(junk)
     door.clock.now = 2e9 * 10  # later than the moment at which the file is found broken
     assert door.admits()
@@ -146,7 +146,7 @@ def test_after_a_broken_file_the_free_tries_are_used_up(door: Door) -> None:
     assert [door.wait("bob"), door.wait("bob")] == [0, 1]
 
 
-def test_the_file_stays_small_and_a_flood_of_names_pushes_nobody_out(door: Door) -> None:
+def test_the_file_stays_small_and_a_flood_of_names_pushes_no_count_out(door: Door) -> None:
     for _ in range(8):
         door.wait("alice")
     record = json.loads(door.path.read_bytes())
@@ -234,7 +234,7 @@ def test_where_failures_cannot_be_counted_a_login_takes_a_moment_and_works(
 # --- changing one's password ------------------------------------------------------------------------------------------
 
 
-def test_a_password_is_changed_by_whoever_knows_it(desk: Desk) -> None:
+def test_a_password_is_changed_by_a_user_who_knows_it(desk: Desk) -> None:
     desk.ok(desk.api.change_password("student", "admin", "a new password"))
     assert desk.no(desk.api.authenticate("student", "admin")) == WRONG
     assert desk.ok(desk.api.authenticate("student", "a new password")).username == "student"
@@ -277,11 +277,11 @@ def test_two_changes_at_once_do_not_overwrite_each_other(desk: Desk, monkeypatch
     ("username", "password", "asked"),
     [("student", "student", True), ("alice", "admin", True), ("alice", "alice", True), ("alice", "other one", False)],
 )
-def test_a_password_that_everybody_knows_has_to_go(desk: Desk, username: str, password: str, asked: bool) -> None:
+def test_a_shipped_password_has_to_be_replaced(desk: Desk, username: str, password: str, asked: bool) -> None:
     assert desk.api.needs_new_password(username, password) is asked
 
 
-def test_a_lab_may_keep_the_passwords_that_everybody_knows(desk: Desk) -> None:
+def test_a_lab_may_keep_the_shipped_passwords(desk: Desk) -> None:
     desk.path.write_text(desk.path.read_text() + "login: {shipped_passwords: keep}\n")
     api = type(desk.api)(desk.database, desk.cloud.connect)  # type: ignore[arg-type]
     assert not api.needs_new_password("student", "student")

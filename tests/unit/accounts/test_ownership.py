@@ -91,7 +91,7 @@ def test_every_use_case_is_in_one_of_the_tables() -> None:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_what_is_somebody_elses_is_answered_as_what_does_not_exist(shared: Desk, state: str) -> None:
+def test_another_users_objects_are_answered_as_missing_ones(shared: Desk, state: str) -> None:
     STATES[state](shared)
     before, hosts = shared.path.read_bytes(), {address: host.runs for address, host in shared.cloud.hosts.items()}
     for name, wish in TOUCHES.items():
@@ -106,7 +106,7 @@ def test_what_is_somebody_elses_is_answered_as_what_does_not_exist(shared: Desk,
 
 
 @pytest.mark.parametrize("ends", [(1001, 1002), (1002, 1004), (1004, 1001)])
-def test_a_link_to_somebody_elses_vm_is_one_to_a_vm_that_does_not_exist(shared: Desk, ends: tuple[int, int]) -> None:
+def test_a_link_to_another_users_vm_is_refused_like_one_to_a_missing_vm(shared: Desk, ends: tuple[int, int]) -> None:
     own = shared.ok(shared.api.add_vm_to_slice("mallory", 1003, "vm", "cirros"))
     assert own.vm_id == 1004
     first, second = ends
@@ -117,7 +117,7 @@ def test_a_link_to_somebody_elses_vm_is_one_to_a_vm_that_does_not_exist(shared: 
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_lists_show_what_is_ones_own(shared: Desk, state: str) -> None:
+def test_lists_show_ones_own_slices(shared: Desk, state: str) -> None:
     STATES[state](shared)
     assert [slice_.slice_id for slice_ in shared.ok(shared.api.list_slices("mallory"))] == [1003]
     assert shared.ok(shared.api.unfinished("mallory")) == []
@@ -146,7 +146,7 @@ def _refusals(desk: Desk) -> list[str]:
     return [desk.no(wish) for wish in wishes]
 
 
-def test_no_refusal_names_anybody_elses_things(shared: Desk) -> None:
+def test_no_refusal_names_objects_of_another_user(shared: Desk) -> None:
     _running(shared)
     for sentence in _refusals(shared):
         without_their_own_words = re.sub(r"slice (1000|9)\b|VM (1001|9)\b", "", sentence)
@@ -169,7 +169,7 @@ def test_an_admin_sees_all_slices(administered: Desk) -> None:
     assert administered.no(administered.api.get_slice("admin", 9)) == "You have no slice 9; your slices: 1000, 1003"
 
 
-def test_an_admin_deploys_uses_and_deletes_somebody_elses_slice(administered: Desk) -> None:
+def test_an_admin_deploys_uses_and_deletes_another_users_slice(administered: Desk) -> None:
     api = administered.api
     assert administered.ok(api.deploy_slice("admin", 1000)).status == SliceStatus.RUNNING
     assert administered.ok(api.open_console("admin", 1002)).recv(100) == b"login: "
@@ -178,7 +178,7 @@ def test_an_admin_deploys_uses_and_deletes_somebody_elses_slice(administered: De
 
 
 @pytest.mark.parametrize("status", [SliceStatus.DEPLOYING, SliceStatus.DELETING])
-def test_an_admin_is_offered_what_anybodys_dead_manager_left(administered: Desk, status: SliceStatus) -> None:
+def test_an_admin_is_offered_unfinished_changes_of_all_users(administered: Desk, status: SliceStatus) -> None:
     _unfinished(status)(administered)
     (left,) = administered.ok(administered.api.unfinished("admin"))
     assert left.slice_id == 1000
@@ -194,7 +194,7 @@ def test_the_quota_is_the_owners_also_when_an_admin_adds_the_vm(administered: De
     assert sentence == "Quota exceeded: student has 3 of 3 VMs; delete a slice first"
 
 
-def test_what_an_admin_creates_is_their_own(administered: Desk) -> None:
+def test_an_admins_new_slice_belongs_to_the_admin(administered: Desk) -> None:
     assert administered.ok(administered.api.create_slice("admin", "x")).owner == "admin"
 
 

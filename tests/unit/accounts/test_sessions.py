@@ -62,7 +62,7 @@ def test_the_file_says_how_many(desk: Desk) -> None:
     assert not list(desk.path.parent.glob("*.session-*"))
 
 
-def test_who_was_refused_is_in_the_audit_log(desk: Desk) -> None:
+def test_a_refused_session_is_in_the_audit_log(desk: Desk) -> None:
     held = [desk.ok(desk.api.open_session("student")) for _ in range(8)]
     desk.no(desk.api.open_session("student"))
     assert [entry["result"] for entry in audit.read(desk.path) if entry["action"] == "open session"] == [SENTENCE]
@@ -345,7 +345,7 @@ def test_a_console_ends_where_nothing_is_typed_whatever_the_guest_says() -> None
     os.close(writing)
 
 
-def test_what_is_typed_keeps_a_console_open() -> None:
+def test_typed_keys_keep_a_console_open() -> None:
     with typing(0.1, b"k") as reading:
         guest = Guest()
         stop = threading.Timer(4.0, guest._far.close)

@@ -99,7 +99,7 @@ def test_how_many_a_user_may_have(role: str, own: int | None, setting: int, most
     assert ("quota_slices" in user.to_dict()) == (own is not None)
 
 
-def test_an_older_file_is_read_and_who_has_more_keeps_them_and_gets_none(desk: Desk) -> None:
+def test_an_older_file_is_read_and_slices_above_the_quota_stay(desk: Desk) -> None:
     desk.api.accounts.set_slices("student", POOL_COUNT)
     fill(desk, count=9)
     record = yaml.safe_load(desk.path.read_text())

@@ -103,7 +103,7 @@ def test_a_worker_that_was_never_measured_gets_nothing() -> None:
         Cloud(workers={"a": Worker()}).add(1000)
 
 
-def test_what_was_promised_is_counted_once_for_all_workers() -> None:
+def test_promises_are_counted_once_for_all_workers() -> None:
     cloud = Cloud(spread=2)
     cloud.add(1000, 3)
     live = holdings_of(cloud.slices.values())

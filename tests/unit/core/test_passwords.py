@@ -91,7 +91,7 @@ def test_a_cheaper_scrypt_digest_verifies_and_is_outdated() -> None:
         f"scrypt$١٦٣٨٤$8$1${SALT}${HASH}",
     ],
 )
-def test_what_is_no_digest_verifies_nothing_and_raises_nothing(stored: str) -> None:
+def test_a_text_that_is_no_digest_verifies_nothing_and_raises_nothing(stored: str) -> None:
     assert not verify(stored, "correct horse")
     assert not verify(stored, stored[:256])
 
@@ -156,7 +156,7 @@ def test_an_accent_is_the_same_by_itself_and_with_its_letter() -> None:
         assert not verify(digest, COMPOSED.replace("\u00f1", "n"))
 
 
-def test_a_digest_of_what_was_typed_verifies_as_it_was_and_is_to_be_renewed() -> None:
+def test_a_digest_of_another_form_verifies_and_is_to_be_renewed() -> None:
     old = sha256(DECOMPOSED)
     assert verify(old, DECOMPOSED)
     assert not verify(old, COMPOSED)  # nobody knows what was typed then
@@ -165,7 +165,7 @@ def test_a_digest_of_what_was_typed_verifies_as_it_was_and_is_to_be_renewed() ->
     assert not passwords.is_to_be_renewed(hash_password(COMPOSED), DECOMPOSED)
 
 
-def test_a_digest_with_a_salt_of_what_was_typed_is_to_be_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_salted_digest_of_another_form_is_to_be_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(passwords, "normal", lambda password: password)
         old = hash_password(DECOMPOSED)
@@ -184,7 +184,7 @@ def test_the_length_of_a_password_is_that_of_its_letters() -> None:
         check_new("alice", "\u00f1" * 257)
 
 
-def test_what_unicode_does_not_compose_is_kept_in_its_normal_form() -> None:
+def test_a_password_without_a_composed_form_is_kept_in_its_normal_form() -> None:
     """Some characters are longer in NFC, and some are others: the Angstrom sign, a letter of Devanagari."""
     for typed in ("\u212b" * 8, "\u0958" * 8, "caf\udce9 caf\udce9"):
         assert verify(hash_password(typed), typed)

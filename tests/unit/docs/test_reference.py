@@ -16,7 +16,7 @@ from tests.support.paths import ROOT
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_the_page_is_what_the_generator_gives(name: str) -> None:
+def test_the_page_equals_the_generators_output(name: str) -> None:
     assert (FOLDER / name).read_text(encoding="utf-8") == PAGES[name](), "run .venv/bin/python -m docs.reference"
 
 

@@ -71,7 +71,7 @@ def test_workers_that_share_a_folder_of_images_are_found(running: Desk) -> None:
     assert running.api.doctor.fix().removed == ()
 
 
-def test_of_what_was_agreed_nothing_else_is_removed(running: Desk) -> None:
+def test_only_agreed_objects_are_removed(running: Desk) -> None:
     forget(running)
     flows, *others = running.api.doctor.examine().removable
     assert len(others) > 10
@@ -127,7 +127,7 @@ def test_a_vm_of_another_slice_by_now_is_an_orphan(running: Desk) -> None:
     assert "orphan-process" in codes(running)
 
 
-def test_orphans_are_removed_and_what_is_not_proven_ours_stays(running: Desk) -> None:
+def test_orphans_are_removed_and_unproven_objects_stay(running: Desk) -> None:
     worker, network = running.cloud.hosts[WORKER], running.cloud.hosts[NETWORK]
     worker.ports["tap_4000_eth1"] = 4000
     worker.namespaces[""]["tap_4000_eth0"] = set()
@@ -157,7 +157,7 @@ def test_orphans_are_removed_and_what_is_not_proven_ours_stays(running: Desk) ->
     assert left == {"vm_images/slice-4000/notes.txt", "vm_images/slice-4000/a.log"}
 
 
-def test_a_mark_of_a_disk_that_is_gone_is_an_orphan_and_a_strangers_file_is_not(running: Desk) -> None:
+def test_a_mark_of_a_missing_disk_is_an_orphan_and_a_foreign_file_is_not(running: Desk) -> None:
     worker = running.cloud.hosts[WORKER]
     for path in ("slice-4000/vm.id-00000000000000ff", "slice-4001/vm.id-card", "slice-4001/vm.log"):
         worker.folders.add(f"vm_images/{path.partition('/')[0]}")
@@ -187,7 +187,7 @@ def test_a_forgotten_slice_leaves_the_internet_vlan_as_a_deleted_one_does(runnin
     assert pid != str(before[2][1])
 
 
-def test_who_comes_to_the_internet_vlan_meanwhile_keeps_it(running: Desk) -> None:
+def test_a_slice_that_joins_the_internet_vlan_meanwhile_keeps_it(running: Desk) -> None:
     """The doctor gives a host up that is silent, and lets the file go: what it sent may still be on its way."""
     forget(running)
     inspector = running.api.doctor._inspector(running.database.load())
@@ -204,7 +204,7 @@ def test_who_comes_to_the_internet_vlan_meanwhile_keeps_it(running: Desk) -> Non
     assert running.api.doctor.examine().findings == ()
 
 
-def test_what_no_slice_is_known_to_have_put_there_keeps_the_internet_vlan_and_is_told(running: Desk) -> None:
+def test_objects_without_a_slice_keep_the_internet_vlan_and_are_reported(running: Desk) -> None:
     network = running.cloud.hosts[NETWORK]
     forget(running)
     network.files["/run/ns-dhcp-vlan400/hosts/notes"] = "theirs"
@@ -251,7 +251,7 @@ def test_a_port_in_the_place_of_ours_that_another_slice_left_there_is_an_orphan(
     assert codes(running) == []
 
 
-def test_a_pid_file_of_a_forgotten_slice_goes_when_its_number_is_a_strangers_by_now(running: Desk) -> None:
+def test_a_pid_file_of_a_forgotten_slice_goes_when_its_pid_is_of_a_foreign_process(running: Desk) -> None:
     worker = running.cloud.hosts[WORKER]
     forget(running)
     pid_file = next(iter(worker.processes))
@@ -321,7 +321,7 @@ def test_a_slice_that_ends_meanwhile_is_neither_broken_nor_forgotten(
     assert not WAYS[way](running)
 
 
-def test_a_repair_says_what_it_brought_back_and_keeps_the_secret(running: Desk) -> None:
+def test_a_repair_reports_its_steps_and_keeps_the_secret(running: Desk) -> None:
     worker = running.cloud.hosts[WORKER]
     secret = worker.files["vm_images/slice-1000/vm0.vnc"]
     assert running.ok(running.api.repair_slice("student", 1000)) == []
@@ -349,7 +349,7 @@ def test_a_repair_names_each_vlan_that_was_brought_back(running: Desk) -> None:
     ]
 
 
-def test_a_repair_with_a_host_down_mends_the_others_and_takes_nothing_back(running: Desk) -> None:
+def test_a_repair_with_a_dead_host_repairs_the_others_and_rolls_nothing_back(running: Desk) -> None:
     running.cloud.hosts[WORKER].dead = True
     running.cloud.hosts[NETWORK].rules.pop()
     said = running.no(running.api.repair_slice("student", 1000))
@@ -440,7 +440,7 @@ def test_a_host_that_was_lost_before_the_probes_is_not_seen(running: Desk) -> No
     assert verdict.breaches == 0
 
 
-def test_a_host_whose_look_cannot_be_read_whole_is_not_seen(running: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_with_unreadable_facts_is_not_seen(running: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = fake_facts.ports
     monkeypatch.setattr(fake_facts, "ports", lambda host: "" if host.address == WORKER else whole(host))
     verdict = running.api.prover.prove()
@@ -456,7 +456,7 @@ def test_each_broken_property_is_found(running: Desk, what: str) -> None:
     assert any(each.startswith(f"{title}: ") for each in broken)
 
 
-def test_others_see_how_many_breaches_there_are_and_not_whose(running: Desk) -> None:
+def test_other_users_see_the_number_of_breaches_without_names(running: Desk) -> None:
     running.api.accounts.add("mallory", "long enough")
     running.api.accounts.set_role("admin", ADMIN)
     running.cloud.hosts[WORKER].ports.update(tap_1001_eth1=101)
@@ -531,7 +531,7 @@ def test_proves_words_and_exit_status(breaches: int, unseen: tuple[str, ...], st
 
 
 @pytest.mark.parametrize(("answer", "removed"), [("y", 1), ("n", 0), ("..", 0)])
-def test_doctor_asks_on_a_terminal_before_it_removes_what_it_lists(answer: str, removed: int) -> None:
+def test_doctor_asks_on_a_terminal_before_it_removes_its_listed_orphans(answer: str, removed: int) -> None:
     doctor, stream = FakeDoctor(), StringIO()
     doctor.found = (ORPHAN,)
     screen = Screen(stream, terminal=True)
@@ -543,7 +543,7 @@ def test_doctor_asks_on_a_terminal_before_it_removes_what_it_lists(answer: str, 
 
 
 @pytest.mark.parametrize("words", [("--fix",), ("--fix", "--json")])
-def test_where_nobody_can_be_asked_doctor_removes_nothing_without_yes(words: tuple[str, ...]) -> None:
+def test_doctor_removes_nothing_without_yes_or_a_terminal(words: tuple[str, ...]) -> None:
     doctor = FakeDoctor()
     doctor.found = (ORPHAN,)
     wish = parser(Path("x.yaml")).parse_args(["doctor", *words])

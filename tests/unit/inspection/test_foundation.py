@@ -92,14 +92,14 @@ CASES: list[tuple[str, Facts, str]] = [
 
 
 @pytest.mark.parametrize(("code", "facts", "what"), CASES)
-def test_what_a_host_lacks_has_a_code(code: str, facts: Facts, what: str) -> None:
+def test_each_lack_of_a_host_has_a_code(code: str, facts: Facts, what: str) -> None:
     found = problems(facts)
     assert list(found) == ([code] if code else [])
     assert what in found.get(code, "")
     assert set(found) <= set(CODES)
 
 
-def test_what_was_not_read_lacks_nothing() -> None:
+def test_facts_that_were_not_read_lack_nothing() -> None:
     empty = Facts(WORKER, asked=WHOLE.asked)
     assert set(problems(replace(NETWORK, asked=frozenset(), ports={}, flows=(), devices={}))) == set()
     assert set(problems(replace(empty, unread=("ports", "flows", "devices")))) == set()
@@ -131,7 +131,7 @@ def test_one_of_several_is_enough() -> None:
     ]
 
 
-def test_a_slice_is_told_what_concerns_it() -> None:
+def test_a_slice_shows_only_its_own_problems() -> None:
     comparison = Comparison(Inventory())
     line, alone = design("line"), design("unconnected")
     broken = with_ports(port("ens4", vlans=frozenset({1})))
@@ -151,7 +151,7 @@ def test_a_slice_is_told_what_concerns_it() -> None:
     assert "internet-blocked" not in without
 
 
-def test_what_is_told_twice_is_told_once_at_the_host() -> None:
+def test_a_problem_found_twice_is_reported_once_for_the_host() -> None:
     down = with_ports(port("ens4"), ens4=device("ens4", up=False))
     whole = {finding.what for finding in findings.of_host(Inventory(), down, 0, 0)}
     slices = {finding.what for finding in Comparison(Inventory()).of_slice(design("line"), {WORKER: down})}

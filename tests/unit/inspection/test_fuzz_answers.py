@@ -157,7 +157,7 @@ def test_a_device_with_an_address_that_is_none_is_not_read(address: str) -> None
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))
-def test_a_look_takes_whatever_a_host_answers(shard: int) -> None:
+def test_collecting_accepts_any_answer_of_a_host(shard: int) -> None:
     shown = {"namespaces": RECORDED["namespaces not entered"]}
     for name, chance in cases("look", shard, 1_000, 100_000):
         host = chance.choice([WORKER, NETWORK])

@@ -154,7 +154,7 @@ BREAKS: dict[str, tuple[str, Callable[[Scene], object], bool]] = {
 
 
 @pytest.mark.parametrize("code", BREAKS)
-def test_what_is_broken_has_its_code_and_its_repair(code: str) -> None:
+def test_each_damage_has_its_code_and_its_repair(code: str) -> None:
     words, break_it, repairable = BREAKS[code]
     scene = deployed("line")
     break_it(scene)
@@ -205,7 +205,7 @@ def test_a_vm_that_runs_by_emulation_where_kvm_runs_no_guest_is_as_designed() ->
 
 
 @pytest.mark.parametrize("change", ["one more", "another", "one less"])
-def test_a_flow_of_ours_that_was_changed_is_found_and_mended(change: str) -> None:
+def test_a_changed_flow_of_ours_is_found_and_repaired(change: str) -> None:
     scene = deployed("line")
     ((cookie, flows),) = scene.worker.flows.items()
     made = [*flows]
@@ -218,7 +218,7 @@ def test_a_flow_of_ours_that_was_changed_is_found_and_mended(change: str) -> Non
     assert (scene.found(), scene.worker.flows) == ([], {cookie: made})
 
 
-def test_the_next_look_reads_only_the_flows_that_are_new() -> None:
+def test_the_next_collection_parses_only_new_flows() -> None:
     scene = deployed("line")
     assert scene.found() == []
     before = parse_switch.parse_flow.cache_info().misses
@@ -229,7 +229,7 @@ def test_the_next_look_reads_only_the_flows_that_are_new() -> None:
     assert parse_switch.parse_flow.cache_info().misses == before + 1
 
 
-def test_what_the_dhcp_server_hears_besides_is_found_and_mended() -> None:
+def test_a_gap_in_the_dhcp_filter_is_found_and_repaired() -> None:
     scene = deployed("internet")
     chains = scene.network.filters["ns-dhcp-vlan400"]
     ((name, made),) = chains.items()
@@ -253,14 +253,14 @@ def test_a_wrong_mac_on_the_shared_vlan_is_found(port: str) -> None:
     assert scene.found() == []
 
 
-def test_a_base_image_that_is_gone_is_told() -> None:
+def test_a_missing_base_image_is_reported() -> None:
     scene = deployed("line")
     del scene.worker.files["vm_images/cirros.img"]
     found = {(finding.code, finding.what) for finding in scene.found()}
     assert found == {("image-changed", "the base image cirros.img is not there")}
 
 
-def test_a_base_image_of_which_a_power_cut_left_the_name_is_told_with_or_without_its_seal() -> None:
+def test_a_base_image_emptied_by_a_power_cut_is_reported_with_or_without_its_fingerprint() -> None:
     scene = deployed("line")
     scene.worker.files["vm_images/cirros.img"] = ""
     empty = {("image-changed", "the base image cirros.img is empty, as a power cut can leave it")}
@@ -271,7 +271,7 @@ def test_a_base_image_of_which_a_power_cut_left_the_name_is_told_with_or_without
     assert scene.found() == []
 
 
-def test_a_strangers_rule_in_front_of_ours_is_found_and_put_behind() -> None:
+def test_a_foreign_rule_before_ours_is_found_and_put_after() -> None:
     scene = deployed("internet")
     rule = "filter -A FORWARD -i gw_vlan400 -j ACCEPT"
     scene.network.rules.insert(0, rule)
@@ -298,7 +298,7 @@ def answers(scene: Scene, host: str) -> dict[str, str | None]:
     ("host", "part"),
     [(host, part) for host in (WORKER, NETWORK) for part in collect.commands(Inventory(), host, thorough=True)],
 )
-def test_what_could_not_be_read_is_told_and_nothing_is_missed_for_that(host: str, part: str) -> None:
+def test_an_unreadable_answer_is_reported_and_hides_no_other_problem(host: str, part: str) -> None:
     """A host that does not say which processes it has may have all that it needs."""
     scene = deployed("line")
     facts = parse.parse_answers(host, {**answers(scene, host), part: None})
@@ -321,7 +321,9 @@ def test_what_could_not_be_read_is_told_and_nothing_is_missed_for_that(host: str
         ('["set",[]], ["set",[]], "trunk"', None, True, "trunk", set()),
     ],
 )
-def test_what_a_port_carries_is_read(columns: str, tag: int | None, trunks: bool, mode: str, vlans: set[int]) -> None:
+def test_the_vlans_of_a_port_are_parsed(
+    columns: str, tag: int | None, trunks: bool, mode: str, vlans: set[int]
+) -> None:
     """The columns as ovs-vsctl(8) shows them with --format=json."""
     tables = (
         '{"headings":["name","ports"],"data":[["br-int",["set",[["uuid","p"],["uuid","other"]]]]]}',
@@ -356,7 +358,7 @@ HOSTS: dict[str, tuple[str, Callable[[FakeHost], object]]] = {
 
 
 @pytest.mark.parametrize("code", HOSTS)
-def test_what_is_wrong_with_a_host_itself(code: str) -> None:
+def test_problems_of_a_host_itself_are_found(code: str) -> None:
     words, break_it = HOSTS[code]
     scene = deployed("line")
     break_it(scene.worker)
@@ -412,7 +414,7 @@ def test_a_namespace_that_was_not_entered_is_read_from_its_tables() -> None:
     }  # fmt: skip
 
 
-def test_what_a_host_says_again_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_equal_answer_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = deployed("ring")
     assert scene.found() == []
     for name in parse._PARSERS:
@@ -420,7 +422,7 @@ def test_what_a_host_says_again_is_not_read_again(monkeypatch: pytest.MonkeyPatc
     assert scene.found() == []
 
 
-def test_what_one_host_said_is_read_while_another_still_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_is_parsed_while_another_host_still_works(monkeypatch: pytest.MonkeyPatch) -> None:
     scene, was_read = deployed("ring"), threading.Event()
     run = scene.network.run
 
@@ -453,7 +455,7 @@ def test_whether_a_server_listens(sockets: str, serves: bool) -> None:
     assert parse.parse_answers(NETWORK, {"namespaces": text}).namespaces["ns-dhcp-vlan100"].serves is serves
 
 
-def test_a_look_is_one_round_trip_and_asks_the_same_however_many_slices_and_vlans_there_are() -> None:
+def test_collecting_is_one_round_trip_for_any_number_of_slices_and_vlans() -> None:
     scene = deployed("ring")
     before = {address: host.runs for address, host in scene.cloud.hosts.items()}
     assert scene.found() == []
@@ -480,18 +482,18 @@ def test_a_look_is_one_round_trip_and_asks_the_same_however_many_slices_and_vlan
         ("forwarding", "", "unread"),
     ],
 )
-def test_what_a_host_may_say(name: str, answer: str | None, code: str) -> None:
+def test_answers_of_hosts_are_bounded(name: str, answer: str | None, code: str) -> None:
     host = FakeHost(WORKER)
     whole = {"flows": f"{fake_facts.NORMAL}\n", "ports": fake_facts.ports(host)}
     facts = parse.parse_answers(WORKER, {**whole, name: answer})
     assert [finding.code for finding in findings.of_host(Inventory(), facts, 0, 0)] == [code]
 
 
-def test_a_host_that_refuses_is_told_from_one_that_does_not_answer() -> None:
+def test_a_refusing_host_differs_from_a_silent_one() -> None:
     refusal = SudoRefused(WORKER, "sudo", ("sudo",), 1, "sudo: a password is required")
     assert findings.of_error(WORKER, refusal).code == "sudo-refused"
     assert findings.of_error(WORKER, CommandFailed(WORKER, "sh", ("sh",), 1, "killed")).code == "look-failed"
 
 
-def test_every_code_says_what_to_do() -> None:
+def test_every_code_has_advice() -> None:
     assert all(severity in {"error", "warning"} and meaning and advice for severity, meaning, advice in CODES.values())

@@ -45,7 +45,7 @@ def test_a_namespace_without_its_bound_or_with_another_is_found() -> None:
     assert [what.split()[0] for what in found] == ["ns-gw-slice1000", "ns-dhcp-vlan100"]
 
 
-def test_bounds_that_add_up_to_more_than_the_kernel_has_room_for_are_told() -> None:
+def test_bounds_above_the_kernels_room_are_reported() -> None:
     known = sum(2 * size for size in BOUNDS.values())
     hosts = {"/run/ns-dhcp-vlan400/hosts/slice-1000": ("a", "b"), "/run/ns-dhcp-vlan100/hosts/slice-1000": ("c",)}
     facts = Facts(
@@ -73,7 +73,7 @@ def test_limits_that_make_no_sense_are_refused(text: str) -> None:
         shared.parse_limits(text)
 
 
-def test_names_of_logs_are_told_apart() -> None:
+def test_foreign_and_own_names_of_logs_differ() -> None:
     facts = parse_answers(
         NODE, {"logs": "ours dnsmasq_vlan100.log\nforeign dnsmasq_vlan101.log\nours dnsmasq_vlan2099.log\n"}
     )
@@ -98,9 +98,7 @@ def test_a_foreign_name_of_a_log_and_a_link_that_is_left_have_their_codes() -> N
 
 
 @pytest.mark.parametrize(("room", "full"), [(104, False), (103, True)])
-def test_a_table_of_neighbours_that_is_too_small_is_told_before_anything_changes(
-    tmp_path: Path, room: int, full: bool
-) -> None:
+def test_a_small_table_of_neighbours_is_reported_before_any_change(tmp_path: Path, room: int, full: bool) -> None:
     (tmp_path / "gc_thresh3").write_text(f"{room}\n")
     _, _, script, *words = neighbours.has_room(BOUNDS).argv
     script = script.replace("/proc/sys/net/ipv4/neigh/default", str(tmp_path))

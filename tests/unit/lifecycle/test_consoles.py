@@ -68,7 +68,7 @@ def test_a_no_takes_nothing_over(running: Desk) -> None:
     assert len(host.opened) == 1
 
 
-def test_an_admin_takes_over_anybodys(running: Desk) -> None:
+def test_an_admin_takes_over_any_console(running: Desk) -> None:
     with running.database.transaction() as state:
         state.users["admin"].role = ADMIN
     host_of(running).answers = [f"busy student {at('23:59', '2001-02-03')} {VISIT}"]
@@ -84,14 +84,14 @@ def test_ones_own_other_session_is_named_as_that(running: Desk) -> None:
     assert asked.sentences == ["Another session of yours has had the console of vm0 open since 10:00"]
 
 
-def test_a_visitor_who_was_quicker_is_asked_about_too(running: Desk) -> None:
+def test_a_faster_visitor_is_asked_about_too(running: Desk) -> None:
     host_of(running).answers = [f"busy alice 0 {VISIT}", f"busy bob 0 {OTHER}", f"busy carol 0 {VISIT}"]
     asked = Asked(True, True, True)
     assert "taken by others meanwhile; try again" in running.no(running.api.open_console("student", 1001, asked))
     assert [sentence.split()[0] for sentence in asked.sentences] == ["alice", "bob", "carol"]
 
 
-def test_a_lock_that_names_nobody_cannot_be_taken_over(running: Desk) -> None:
+def test_a_lock_without_a_name_cannot_be_taken_over(running: Desk) -> None:
     host_of(running).answers = ["busy - 0 -"]
     assert running.no(running.api.open_console("student", 1001, Asked())) == (
         "Another session has had the console of vm0 open; try again when it is left"

@@ -168,7 +168,7 @@ def test_a_slice_in_design_is_placed_again_and_deployed(desk: Desk) -> None:
     desk.ok(desk.api.delete_slice("student", 1000))
 
 
-def test_a_running_slice_says_what_it_lost_and_a_repair_starts_it_elsewhere(desk: Desk) -> None:
+def test_a_running_slice_reports_lost_vms_and_a_repair_starts_them_elsewhere(desk: Desk) -> None:
     desk.ring(4)
     desk.ok(desk.api.deploy_slice("student", 1000))
     pids = {vm.name: vm.pid for vm in desk.slice().vms}
@@ -279,7 +279,7 @@ def test_a_network_node_is_replaced_and_not_written_off(desk: Desk) -> None:
     desk.ok(api.delete_slice("student", 1000))
 
 
-def test_a_slice_that_somebody_works_on_keeps_its_worker_for_the_moment(desk: Desk) -> None:
+def test_a_slice_under_change_keeps_its_worker_for_the_moment(desk: Desk) -> None:
     desk.ring(2)
     dead(desk)
     with desk.database.claim(1000):
@@ -326,7 +326,7 @@ def test_a_worker_that_comes_back_with_nothing_is_cleared_after_a_question_too(d
     assert desk.ok(api.discover_workers())[WORKERS[1]].up
 
 
-def test_who_wrote_a_worker_off_is_in_the_log_of_each_slice(desk: Desk) -> None:
+def test_the_log_of_each_slice_names_the_user_who_wrote_a_worker_off(desk: Desk) -> None:
     desk.ring(2)
     dead(desk)
     desk.api.hosts.forget(WORKERS[1])
@@ -341,7 +341,7 @@ def test_who_wrote_a_worker_off_is_in_the_log_of_each_slice(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("rebooted", [False, True])
-def test_doctor_fix_removes_what_a_deployment_stops_at_in_an_older_file(desk: Desk, rebooted: bool) -> None:
+def test_doctor_fix_removes_obstacles_of_a_deployment_after_an_older_file(desk: Desk, rebooted: bool) -> None:
     """The slice ran when the file was older, in which it is in design: its process files have no owner there."""
     with_one_vm(desk)
     older = desk.path.read_bytes()
@@ -362,7 +362,7 @@ def test_doctor_fix_removes_what_a_deployment_stops_at_in_an_older_file(desk: De
     assert desk.api.doctor.examine().findings == ()
 
 
-def test_a_disk_of_a_forgotten_slice_is_removed_by_what_its_sentence_says(desk: Desk) -> None:
+def test_a_disk_of_a_forgotten_slice_is_removed_by_the_advised_command(desk: Desk) -> None:
     for name in ("again", "another"):
         desk.ok(desk.api.create_slice("student", name))
     forgotten = "vm_images/slice-1000/web_img.qcow2"

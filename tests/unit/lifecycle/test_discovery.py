@@ -81,7 +81,7 @@ def set_measured(desk: Desk, **times: float) -> None:
 # --- At login ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_login_connects_to_nobody_within_a_minute_and_to_all_afterwards(desk: Desk, clock: Hours) -> None:
+def test_a_login_connects_to_no_host_within_a_minute_and_to_all_afterwards(desk: Desk, clock: Hours) -> None:
     assert Seat(desk).log_in() == [FIRST, SECOND]  # the fixture measured by another clock
     clock.now += FRESH_SECONDS
     assert Seat(desk).log_in() == []
@@ -124,7 +124,7 @@ def test_a_measurement_from_the_future_is_old(desk: Desk, clock: Hours, step: fl
     assert Seat(desk).log_in() == []
 
 
-def test_a_clock_that_jumps_back_at_every_look_ends_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_jumps_back_at_every_reading_ends_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [2e9]
 
     def backwards() -> float:
@@ -205,7 +205,7 @@ def hold(monkeypatch: pytest.MonkeyPatch, asked: threading.Event, may: threading
     monkeypatch.setattr(FakeHost, "run", held)
 
 
-def test_while_one_session_measures_others_take_what_is_kept(
+def test_while_one_session_measures_others_use_stored_measurements(
     desk: Desk, clock: Hours, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, may = threading.Event(), threading.Event()
@@ -328,7 +328,7 @@ def test_a_worker_that_was_found_dead_is_not_asked_again_at_the_next_login(desk:
     assert clock.now
 
 
-def test_what_a_measurement_writes_is_read_by_the_next_one(desk: Desk, tmp_path: Path) -> None:
+def test_a_measurement_is_read_by_the_next_one(desk: Desk, tmp_path: Path) -> None:
     measured = {address: worker.measured for address, worker in desk.database.load().workers.items()}
     assert all(abs(time.time() - seen) < DEADLINE_S for seen in measured.values())
     copy = tmp_path / "copy.yaml"

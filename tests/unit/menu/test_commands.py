@@ -76,7 +76,7 @@ def test_an_empty_slice_has_nothing_to_do(desk: Desk) -> None:
         (("plan", "r"), "r may be any of these slices: 1000 (ring), "),
     ],
 )
-def test_what_cannot_be_shown_is_one_sentence(desk: Desk, words: tuple[str, ...], sentence: str) -> None:
+def test_a_plan_that_cannot_be_shown_is_one_sentence(desk: Desk, words: tuple[str, ...], sentence: str) -> None:
     status, output, errors = run(desk, *words)
     assert (status, output) == (1, "")
     assert errors.startswith(f"Error: {sentence}")

@@ -45,13 +45,13 @@ def piped(guest: Guest, typed: bytes) -> tuple[Ending, bytes, bytes]:
     return ending, output.getvalue(), rest
 
 
-def test_piped_all_is_passed_on_until_the_end_of_input_and_the_guest_is_heard_out() -> None:
+def test_piped_input_is_passed_on_to_its_end_and_all_output_is_read() -> None:
     ending, heard, rest = piped(Guest(), b"uname -a\n\xff\x00")
     assert (ending, rest) == (Ending.LEFT, b"")
     assert heard == b"login: UNAME -A\n\xff\x00"
 
 
-def test_piped_what_follows_ctrl_bracket_belongs_to_the_menu() -> None:
+def test_piped_input_after_ctrl_bracket_belongs_to_the_menu() -> None:
     ending, heard, rest = piped(Guest(), b"hello\x1d0\n\x1d")
     assert (ending, heard, rest) == (Ending.LEFT, b"login: HELLO", b"0\n\x1d")
 
@@ -81,7 +81,7 @@ def test_piped_a_guest_that_never_stops_talking_is_left_in_the_end(monkeypatch: 
     assert time.monotonic() - began < 3
 
 
-def test_what_was_read_with_the_menus_lines_reaches_the_guest() -> None:
+def test_input_read_with_the_menus_lines_reaches_the_guest() -> None:
     cloud = furnished()
     _, output = play(cloud, LOGIN + "9\n1001\nroot\npassword\n\x1d0\n")
     lines = output.splitlines()
@@ -152,7 +152,7 @@ def press_and_clean_up() -> None:
         time.sleep(0.3)  # the repeated signal must not strike here
 
 
-def test_ctrl_c_at_a_prompt_is_heeded_once_and_everything_is_as_before() -> None:
+def test_ctrl_c_at_a_prompt_acts_once_and_the_terminal_is_as_before() -> None:
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt), heeded():
         press_and_clean_up()

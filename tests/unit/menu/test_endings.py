@@ -114,7 +114,7 @@ def test_an_end_by_signal_while_deploying_waits_for_its_end(number: int) -> None
         assert "Choose an option" not in terminal.seen
 
 
-def test_a_failed_child_is_heard_of_whoever_started_the_program() -> None:
+def test_the_status_of_a_failed_child_arrives_also_with_sigchld_ignored() -> None:
     """Images are copied by one; who ignores SIGCHLD hands that on, and every child seems to end well."""
     look = "import subprocess; from menu import endings; endings.heed(); print(subprocess.call(['false']))"
     deaf = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
@@ -203,7 +203,7 @@ def test_a_terminal_that_goes_away_tears_nothing_apart(desk: Desk, lasts: int, *
 # --- a student's seat -------------------------------------------------------------------------------------------------
 
 
-def test_a_seat_is_for_one_user_once() -> None:
+def test_a_restricted_session_is_for_one_user_once() -> None:
     done = run_program("--user", "admin", stdin=b"admin\n5\n8\n")
     lines = done.stdout.decode().splitlines()
     assert (done.returncode, done.stderr, lines[0], lines[-1]) == (0, b"", "User: admin", "Goodbye")
@@ -211,19 +211,19 @@ def test_a_seat_is_for_one_user_once() -> None:
     assert any(line.startswith("Slice 1000") for line in lines)
 
 
-def test_at_a_seat_three_wrong_passwords_end_it() -> None:
+def test_three_wrong_passwords_end_a_restricted_session() -> None:
     done = run_program("--user", "admin", stdin=b"x\ny\nz\nadmin\n")
     assert done.returncode == 1
     assert done.stdout.count(b"Error: Wrong user name or password") == 3
 
 
 @pytest.mark.parametrize("name", ["", "a b", "-x", "../admin", "x" * 33, "a\x1b[2J"])
-def test_a_seat_has_a_users_name(name: str) -> None:
+def test_a_restricted_session_has_a_users_name(name: str) -> None:
     done = run_program(f"--user={name}")
     assert done.returncode == (0 if name == "-x" else 2)  # -x is a name that a user may have
 
 
-def test_what_nobody_foresaw_is_no_students_business(tmp_path: Path) -> None:
+def test_a_student_sees_no_detail_of_an_unforeseen_fault(tmp_path: Path) -> None:
     done = run_program("--database", str(tmp_path / "broken.yaml"), "--user", "admin")
     assert done.stderr == (
         b"Error: Something unexpected happened, and the session ends; tell the operator, who finds a report of it\n"
@@ -231,7 +231,7 @@ def test_what_nobody_foresaw_is_no_students_business(tmp_path: Path) -> None:
     assert "Traceback" in (tmp_path / "broken.yaml.crash.log").read_text()
 
 
-def test_at_a_seat_a_broken_file_is_one_sentence_and_the_operator_finds_the_rest(tmp_path: Path) -> None:
+def test_a_restricted_session_shows_one_sentence_about_a_broken_file(tmp_path: Path) -> None:
     database = tmp_path / "database.yaml"
     database.write_text("users: {alice: {}}\n")
     command = [sys.executable, str(ROOT / "cli.py"), "--database", str(database)]
@@ -257,7 +257,7 @@ print(os.access("/proc/self/environ", os.R_OK), oct(os.umask(0)))
 @pytest.mark.parametrize(
     ("term", "taken"), [("xterm-256color", "xterm-256color"), ("../../x", "dumb"), ("", "dumb"), ("a" * 99, "dumb")]
 )
-def test_a_seat_believes_nothing_that_comes_with_the_connection(term: str, taken: str) -> None:
+def test_a_restricted_session_trusts_no_word_of_the_connection(term: str, taken: str) -> None:
     environment = {"PATH": os.environ["PATH"], "HOME": "/", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", SEAT, term], env=environment, capture_output=True, text=True, timeout=60, check=True
@@ -303,7 +303,7 @@ SEAT_KEYS = [
 """Among them those that make readline vi, where other keys name homes and files, and those that run its functions."""
 
 
-def test_at_a_seat_no_key_does_anything_but_edit_the_line() -> None:
+def test_in_a_restricted_session_keys_only_edit_the_line() -> None:
     with on_terminal("--user", "admin") as terminal:
         terminal.wait_for("Password: ")
         terminal.type("admin\r")

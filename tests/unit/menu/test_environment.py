@@ -43,7 +43,7 @@ def test_without_packages_it_is_one_sentence(tmp_path: Path) -> None:
     assert done.stderr == "Error: Python packages are missing (paramiko, rich, yaml); run `make setup` once\n"
 
 
-def test_the_packages_beside_the_program_are_found(tmp_path: Path) -> None:
+def test_the_packages_in_the_programs_folder_are_found(tmp_path: Path) -> None:
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     (tmp_path / ".venv" / "ready").touch()
     python = tmp_path / ".venv" / "bin" / "python"

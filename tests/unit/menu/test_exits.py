@@ -34,12 +34,12 @@ CASES: list[tuple[bytes, bytes, bytes | None]] = [
 
 
 @pytest.mark.parametrize(("typed", "passed", "rest"), CASES)
-def test_what_is_typed_at_once(typed: bytes, passed: bytes, rest: bytes | None) -> None:
+def test_keys_typed_at_once(typed: bytes, passed: bytes, rest: bytes | None) -> None:
     assert Exits().typed().split(typed) == (passed, rest)
 
 
 @pytest.mark.parametrize(("typed", "passed", "rest"), CASES)
-def test_what_is_typed_key_by_key(typed: bytes, passed: bytes, rest: bytes | None) -> None:
+def test_keys_typed_one_by_one(typed: bytes, passed: bytes, rest: bytes | None) -> None:
     keys, seen = Exits().typed(), b""
     for place in range(len(typed)):
         piece, left = keys.split(typed[place : place + 1])
@@ -50,7 +50,7 @@ def test_what_is_typed_key_by_key(typed: bytes, passed: bytes, rest: bytes | Non
     assert (seen, rest) == (passed, None)
 
 
-def test_what_is_piped_ends_with_a_control_character_only() -> None:
+def test_piped_input_ends_with_a_control_character_only() -> None:
     assert Exits().piped().split(b"\n~.\nls\x1d0") == (b"\n~.\nls", b"0")
     assert Exits(["~."]).piped().split(b"~.\x1d0") == (b"~.", b"0")
     assert Exits(["ctrl-a"]).piped().split(b"\x1d\x010") == (b"\x1d", b"0")

@@ -58,7 +58,7 @@ def test_a_dry_run_asks_nothing_and_changes_nothing(dead: Desk) -> None:
     assert dead.path.read_bytes() == before
 
 
-def test_where_nobody_can_be_asked_it_needs_yes(dead: Desk) -> None:
+def test_without_a_terminal_it_needs_yes(dead: Desk) -> None:
     with pytest.raises(Refused, match="elsewhere it needs --yes"):
         run(dead, terminal=False)
     status, shown = run(dead, yes=True, terminal=False)
@@ -66,7 +66,7 @@ def test_where_nobody_can_be_asked_it_needs_yes(dead: Desk) -> None:
     assert "10.0.10.2 is written off: take it out of workers_list" in shown
 
 
-def test_what_is_left_to_do_is_named(dead: Desk) -> None:
+def test_remaining_work_is_named(dead: Desk) -> None:
     dead.cloud.hosts[WORKERS[0]].memory_kib = 1 << 20
     status, shown = run(dead, answer="y")
     assert status == LEFT

@@ -92,7 +92,7 @@ def test_the_entries_keep_their_numbers() -> None:
     assert [f"{entry.number}. {entry.title}" for entry in ENTRIES] == MENU
 
 
-def test_what_can_be_linked_is_shown_between_the_prompts() -> None:
+def test_linkable_interfaces_are_shown_between_the_prompts() -> None:
     lines = lines_of(furnished(), "4\n1000\n..\n")
     at = lines.index("Available VMs and interfaces:")
     assert lines[at - 1] == "Slice ID: "
@@ -141,7 +141,7 @@ def test_after_deployment_it_says_how_to_reach_each_vm() -> None:
         ("10\n77\n", "You have no slice 77; View my Slices shows the ids"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence_and_the_menu_again(script: str, sentence: str) -> None:
+def test_a_refusal_is_one_sentence_and_the_menu_again(script: str, sentence: str) -> None:
     lines = lines_of(furnished(), script)
 
     assert [line for line in lines if line.startswith("Error")] == [f"Error: {sentence}"]
@@ -156,7 +156,7 @@ def test_other_peoples_slices_do_not_exist() -> None:
     assert cloud.slices[1000].status == SliceStatus.DESIGN
 
 
-def test_a_failed_step_is_shown_and_its_reason_said_once() -> None:
+def test_a_failed_step_is_shown_with_its_reason_once() -> None:
     cloud = furnished()
     cloud.fails_at = "launch"
     lines = lines_of(cloud, "6\n1000\n")
@@ -221,7 +221,7 @@ def test_workers_that_do_not_answer_are_named_after_login() -> None:
     assert any(line.startswith("Worker 10.0.10.2: does not answer") for line in lines)
 
 
-def test_the_menu_opens_although_nobody_could_look_at_the_workers() -> None:
+def test_the_menu_opens_although_no_worker_could_be_measured() -> None:
     class Blind(FakeAPI):
         def discover_workers(self) -> Answer[dict[str, Worker]]:
             return False, "The key file is missing"
@@ -242,13 +242,13 @@ def test_a_sentence_raised_instead_of_answered_ends_only_the_entry() -> None:
 
 
 @pytest.mark.parametrize(("script", "looks"), [("", 0), ("admin\n", 0), ("admin\nwrong\n" * 3, 0), (LOGIN, 1)])
-def test_no_worker_is_looked_at_before_the_password_is_right(script: str, looks: int) -> None:
+def test_no_worker_is_contacted_before_the_password_is_right(script: str, looks: int) -> None:
     cloud = FakeAPI()
     play(cloud, script)
     assert cloud.looks == looks
 
 
-def test_a_login_takes_what_is_known_of_the_workers_and_entry_1_looks_at_them() -> None:
+def test_a_login_uses_known_workers_and_entry_1_measures_them() -> None:
     asked: list[str] = []
 
     class Watched(FakeAPI):
@@ -264,7 +264,7 @@ def test_a_login_takes_what_is_known_of_the_workers_and_entry_1_looks_at_them() 
     assert asked == ["known", "looked at"]
 
 
-def test_what_breaks_in_the_background_is_raised_where_it_is_asked_for() -> None:
+def test_an_error_of_a_background_thread_is_raised_at_its_result() -> None:
     class Broken(FakeAPI):
         def discover_workers(self) -> Answer[dict[str, Worker]]:
             raise CloudError("broken")
@@ -298,7 +298,7 @@ def unfinished(status: SliceStatus, vm_status: VMStatus = VMStatus.DESIGN) -> Fa
     ],
     ids=["deploying", "deleting", "pending"],
 )
-def test_what_a_manager_left_is_offered_after_login(cloud: FakeAPI, found: str, question: str) -> None:
+def test_an_unfinished_change_is_offered_after_login(cloud: FakeAPI, found: str, question: str) -> None:
     lines = lines_of(cloud, "l\n")
     assert lines[lines.index(question) - 1] == f"Slice 1000 (net1) {found}"
     assert cloud.left_over == [1000]
@@ -307,7 +307,7 @@ def test_what_a_manager_left_is_offered_after_login(cloud: FakeAPI, found: str, 
 @pytest.mark.parametrize(
     ("answer", "result"), [("f", "Slice 1000 is running"), ("T", "Slice 1000 is in design")], ids=["finish", "back"]
 )
-def test_what_was_left_is_finished_or_taken_back(answer: str, result: str) -> None:
+def test_an_unfinished_change_is_finished_or_taken_back(answer: str, result: str) -> None:
     cloud = unfinished(SliceStatus.DEPLOYING)
     assert result in lines_of(cloud, f"{answer}\n")
     assert not cloud.left_over
@@ -318,7 +318,7 @@ def test_a_deletion_cannot_be_taken_back() -> None:
     assert "Error: Answer f (finish) or l (later)" in lines
 
 
-def test_what_cannot_be_finished_leads_to_the_menu_all_the_same() -> None:
+def test_a_failed_completion_leads_to_the_menu_all_the_same() -> None:
     cloud = unfinished(SliceStatus.DEPLOYING)
     cloud.fails_at = "launch"
     lines = lines_of(cloud, "f\n")
@@ -326,7 +326,7 @@ def test_what_cannot_be_finished_leads_to_the_menu_all_the_same() -> None:
     assert lines[-1] == "Goodbye"
 
 
-def test_before_an_admin_deletes_somebody_elses_slice_they_are_told_whose_it_is() -> None:
+def test_an_admin_sees_the_owner_before_deleting_another_users_slice() -> None:
     cloud = furnished()
     cloud.create_slice("student", "Theirs")
     cloud.users["admin"].role = ADMIN
@@ -336,7 +336,7 @@ def test_before_an_admin_deletes_somebody_elses_slice_they_are_told_whose_it_is(
     assert "Delete slice 1000 (net1) with its VMs vm1, vm2, vm3? (y/n): " in lines
 
 
-def test_an_admin_is_told_whose_half_done_slice_it_is() -> None:
+def test_an_admin_sees_the_owner_of_a_half_done_slice() -> None:
     cloud = furnished()
     cloud.create_slice("student", "Theirs")
     cloud.slices[1004].status = SliceStatus.DEPLOYING
@@ -368,7 +368,7 @@ def test_a_password_that_is_not_changed(answers: str, said: str) -> None:
     assert cloud.users["admin"].password_hash == "admin"
 
 
-def test_whoever_logs_in_with_a_shipped_password_gets_another_one_before_the_menu() -> None:
+def test_a_shipped_password_is_replaced_before_the_menu() -> None:
     cloud = furnished()
     cloud.asks_for_new_password = True
     lines = lines_of(cloud, "short\nshort\n..\na new one\nx\na new one\na new one\n")
@@ -390,7 +390,7 @@ def test_without_a_new_password_there_is_no_menu() -> None:
     assert (status, output.splitlines()[-1]) == (0, "Goodbye")
 
 
-def test_what_is_to_be_told_is_told_after_the_next_answer() -> None:
+def test_a_warning_is_shown_after_the_next_answer() -> None:
     cloud = furnished()
     cloud.next_warning = "The audit log cannot be written"
     assert lines_of(cloud, "5\n").count("Warning: The audit log cannot be written") == 1

@@ -42,7 +42,7 @@ def text_of(renderable: object, width: int = 80) -> str:
     return text
 
 
-def test_the_board_knows_what_is_under_way_on_each_host() -> None:
+def test_the_board_knows_the_present_step_of_each_host() -> None:
     board = board_of(StageStarted(LAUNCH), StepDone(LAUNCH, FIRST, 0.5, changed=True))
     host = board.stages[-1].hosts["10.0.10.1"]
 
@@ -168,7 +168,7 @@ def test_ctrl_c_is_noted_once_whatever_it_interrupts(*, terminal: bool) -> None:
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_output_that_nobody_reads_does_not_disturb_the_plan(*, terminal: bool) -> None:
+def test_unread_output_does_not_disturb_the_plan(*, terminal: bool) -> None:
     output = io.BytesIO()
     screen = screen_of(output, terminal=terminal)
     finished = []

@@ -75,7 +75,7 @@ def test_a_word_of_several_lines_keeps_them() -> None:
 
 
 @pytest.mark.parametrize("width", [24, 40, 41, 42])
-def test_what_follows_a_command_has_room_as_well(width: int) -> None:
+def test_text_after_a_command_has_room_as_well(width: int) -> None:
     lines = shell_lines(["nft", "-f", "-", "a" * 20], "# ", width, ending=" <<'END'")
     assert max(map(len, lines)) <= width
     assert lines[-1].endswith(" <<'END'")

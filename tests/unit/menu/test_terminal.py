@@ -93,7 +93,7 @@ def settled(window: FakeTerminal) -> State:
 
 
 @pytest.mark.parametrize("said", LEFT_ON.values(), ids=LEFT_ON)
-def test_what_a_guest_leaves_switched_on_is_off_again(window: FakeTerminal, said: bytes) -> None:
+def test_modes_left_by_a_guest_are_reset(window: FakeTerminal, said: bytes) -> None:
     window._obey(said)
     assert window.state != State(), "the fake terminal does not know what the guest does"
     window.state, window._input = State(), b""
@@ -172,7 +172,7 @@ def test_a_terminal_that_never_stops_answering_is_left_in_the_end(monkeypatch: p
     os.close(program)
 
 
-def test_what_is_piped_to_a_guest_on_a_terminal_resets_it_too(window: FakeTerminal) -> None:
+def test_piped_input_to_a_guest_on_a_terminal_resets_it_too(window: FakeTerminal) -> None:
     reading, writing = os.pipe()
     os.close(writing)
     visit(Saying(LEFT_ON["everything"]), Lines(reading), screen_on(window, terminal=False))

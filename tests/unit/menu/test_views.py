@@ -127,7 +127,7 @@ def test_an_empty_slice_and_one_without_a_name(width: int) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_what_a_file_says_is_neither_markup_nor_control(width: int) -> None:
+def test_text_of_a_file_is_neither_markup_nor_control(width: int) -> None:
     slice_ = Slice(1000, "admin")
     slice_.name = "[bold red]x[/bold red]\x1b[2J\nError: y"
     vm = VM(1001, "[/]\x1b]0;title\x07", "admin", "10.0\u202e.1", 5901, [Interface("eth0\x1b[H", 7, "mac\r")], {})
@@ -237,7 +237,7 @@ def test_clean_keeps_letters_of_all_scripts() -> None:
     assert clean("a\tb\x00c\ud800\u200b") == "a b?c??"
 
 
-def test_an_admin_is_told_whose_slice_it_is_and_its_owner_is_not() -> None:
+def test_an_admin_sees_the_owner_of_a_slice_and_its_owner_does_not() -> None:
     slice_ = Slice(1000, "alice")
     assert plain(SliceView(slice_, "alice")) == "Slice 1000: -, design, VLANs 100-119\n"
     assert plain(SliceView(slice_, "admin")) == "Slice 1000: -, design, VLANs 100-119, of alice\n"

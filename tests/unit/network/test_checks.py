@@ -116,7 +116,7 @@ def test_a_data_port_that_cannot_work_is_refused(
          f"Open vSwitch does not answer; {START}"),
     ],
 )  # fmt: skip
-def test_a_switch_that_is_not_there_is_told(tmp_path: Path, ovs_vsctl: str, said: str) -> None:
+def test_a_missing_switch_is_reported(tmp_path: Path, ovs_vsctl: str, said: str) -> None:
     assert ready(tmp_path, ovs_vsctl, 100) == said
 
 
@@ -128,7 +128,7 @@ def test_a_switch_that_is_not_there_is_told(tmp_path: Path, ovs_vsctl: str, said
         (f" 0. priority 5\n resubmit(,3)\n 3. priority 0\n{NORMAL}", 0, ""),
     ],
 )  # fmt: skip
-def test_what_the_bridge_does_with_a_frame_is_asked(tmp_path: Path, trace: str, status: int, said: str) -> None:
+def test_the_path_of_a_frame_through_the_bridge_is_checked(tmp_path: Path, trace: str, status: int, said: str) -> None:
     argv = load("bridge/check-bridge").argv("", "100")
     switch = {"ovs-vsctl": bridge(*TUNNELS), "ovs-appctl": f"cat <<'END'\n{trace}END\nexit {status}"}
     assert run(tmp_path, argv, switch) == (bool(said), f"{said}\n" if said else "")
@@ -219,7 +219,7 @@ FOREIGN = "chain x of table inet fw (nftables)\n"
         (("Error: no permission", ""), ""),
     ],
 )  # fmt: skip
-def test_another_firewall_is_told_where_it_drops_what_guests_send(
+def test_another_firewall_that_drops_guests_packets_is_reported(
     tmp_path: Path, shown: tuple[str, str], said: str
 ) -> None:
     script = f"case $* in 'list chains') cat <<'END'\n{shown[0]}\nEND\n;; *) cat <<'END'\n{shown[1]}\nEND\nesac"

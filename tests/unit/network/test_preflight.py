@@ -33,9 +33,7 @@ def run(folder: Path, name: str, script: str, argv: tuple[str, ...]) -> subproce
         ("Warning: Extension u32 revision 0 not supported, missing kernel module?\niptables: Bad rule.", 1, True),
     ],
 )
-def test_a_match_that_is_not_there_is_told_before_anything_changes(
-    tmp_path: Path, said: str, status: int, lacking: bool
-) -> None:
+def test_a_missing_match_is_reported_before_any_change(tmp_path: Path, said: str, status: int, lacking: bool) -> None:
     script = f"cat >&2 <<'END'\n{said}\nEND\nexit {status}"
     done = run(tmp_path, "iptables", script, firewall.has_matches().argv)
     assert bool(done.returncode) is lacking
@@ -79,7 +77,7 @@ def test_all_guests_together_cannot_fill_a_table_of_the_usual_size() -> None:
     ("blocks", "files", "free_files", "full"),
     [(100, 1000, 100, False), (75, 1000, 100, True), (100, 1000, 11, True), (76, 1000, 12, False), (100, 0, 0, False)],
 )
-def test_a_full_run_is_told_before_anything_changes(
+def test_a_full_run_folder_is_reported_before_any_change(
     tmp_path: Path, blocks: int, files: int, free_files: int, full: bool
 ) -> None:
     """Two of three things are not there yet, each with 6 files and a log of 32 blocks."""

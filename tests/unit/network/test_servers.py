@@ -102,7 +102,7 @@ def test_one_that_does_not_start_is_named_and_the_others_serve(node: Node) -> No
     assert (node.serve().stdout, node.begun.read_text()) == ("102\n", "ns-dhcp-vlan102\n")
 
 
-def test_one_that_holds_an_interface_that_is_gone_is_started_anew(node: Node) -> None:
+def test_a_server_on_a_removed_interface_is_restarted(node: Node) -> None:
     node.serve()
     before = node.pids()
     assert node.all_serve(deaf="ns-dhcp-vlan103").returncode != 0
@@ -112,7 +112,7 @@ def test_one_that_holds_an_interface_that_is_gone_is_started_anew(node: Node) ->
     assert not Path(f"/proc/{before[103].strip()}").exists()
 
 
-def test_the_look_names_the_namespace(node: Node) -> None:
+def test_the_check_names_the_namespace(node: Node) -> None:
     node.serve()
     assert node.all_serve(load("dhcp/check-servers")).returncode == 0
     done = node.all_serve(load("dhcp/check-servers"), deaf="ns-dhcp-vlan102")
@@ -155,7 +155,7 @@ def leave(node: Node, vlan: int, own: str) -> subprocess.CompletedProcess[str]:
     return node.run(load("dhcp/leave-server"), [str(hosts / own), str(hosts), *server], unheard=True)
 
 
-def test_who_leaves_a_shared_server_leaves_it_to_the_others_whatever_becomes_of_its_manager(node: Node) -> None:
+def test_leaving_a_shared_server_keeps_it_for_the_others_also_without_a_manager(node: Node) -> None:
     hosts = node.folder / "hosts"
     hosts.mkdir()
     for name in ("slice-1", "slice-2"):

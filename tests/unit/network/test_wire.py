@@ -90,7 +90,7 @@ LOOK = (
     ],
     ids=["whole", "own", "another's", "a VLAN", "of two", "another's VLAN"],
 )
-def test_what_does_not_arrive_is_said_with_the_host_to_look_at(
+def test_a_missing_frame_is_reported_with_the_host_to_check(
     tmp_path: Path, learned: list[tuple[int, str]], asked: tuple[str, ...], said: str
 ) -> None:
     table = " port  VLAN  MAC                Age\n" + "".join(
@@ -108,7 +108,7 @@ def test_a_frame_that_comes_late_is_waited_for(tmp_path: Path) -> None:
     assert hear(tmp_path, late, "10", ASK[:3]).returncode == 0
 
 
-def test_a_switch_that_does_not_answer_is_told_as_that(tmp_path: Path) -> None:
+def test_a_silent_switch_is_reported(tmp_path: Path) -> None:
     done = hear(tmp_path, "echo 'ovs-appctl: cannot connect' >&2; exit 2", "0", ASK)
     assert (done.returncode, done.stderr) == (2, "ovs-appctl: cannot connect\n")
 

@@ -115,7 +115,7 @@ def test_a_command_in_the_background_does_not_hold_the_batch() -> None:
 
 
 @pytest.mark.lab
-def test_as_user_runs_as_the_one_who_called_sudo() -> None:
+def test_as_user_runs_as_the_user_who_called_sudo() -> None:
     command = Command(("id", "-u"), as_user=True)
     script = Batch([step(command)]).script(NONCE)
     env = {"SUDO_UID": "65534", "SUDO_GID": "65534", "PATH": os.environ["PATH"]}
@@ -124,7 +124,7 @@ def test_as_user_runs_as_the_one_who_called_sudo() -> None:
 
 @pytest.mark.lab
 @pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this kernel knows no autogroups")
-def test_what_is_done_on_a_host_goes_before_what_it_leaves_running() -> None:
+def test_commands_of_a_batch_have_priority_over_its_background_processes() -> None:
     looks = [step(sh(f"{session} grep -o 'nice.*' /proc/self/autogroup")) for session in ("", "setsid --wait")]
     assert [outcome.stdout for outcome in run(looks) if isinstance(outcome, Outcome)] == ["nice -10\n", "nice 0\n"]
 
@@ -147,7 +147,7 @@ def test_an_upload_whose_guard_fails_stops_the_batch(tmp_path: Path) -> None:
     assert run(steps, cwd=tmp_path) == [Outcome(0, 0, 0), Outcome(0, 1, None), Outcome(0, 2, 0)]
 
 
-def test_the_rest_of_a_batch_begins_where_it_is_told() -> None:
+def test_the_rest_of_a_batch_begins_at_its_start() -> None:
     rest = Batch([step(sh("a"), sh("b")), step(sh("c"))], start=(0, 1))
     assert [rest.place(1), rest.place(2)] == [(0, 1), (1, 0)]
     assert Batch([step(sh("a"))], start=(0, 1)).is_empty
@@ -157,7 +157,7 @@ def test_output_that_looks_like_a_marker_of_another_batch_is_output() -> None:
     assert run([step(sh("printf '\\nfedcba 1 0\\n'"))]) == [Outcome(0, 0, 0, "\nfedcba 1 0\n", "")]
 
 
-def test_what_sudo_says_instead_is_kept() -> None:
+def test_a_refusal_of_sudo_is_kept() -> None:
     transcript = Transcript(Batch([step(sh("a"))]), NONCE)
     transcript.stderr(b"sudo: a password is required\n")
     assert not transcript.begun
@@ -299,7 +299,7 @@ def test_wherever_a_shell_stops_reading_the_next_batch_arrives_whole() -> None:
         assert text.encode() in rest, f"behind a batch of {length} bytes"
 
 
-def test_functions_that_scripts_share_are_sent_once_and_do_what_they_did(tmp_path: Path) -> None:
+def test_shared_functions_of_scripts_are_sent_once_and_work_as_before(tmp_path: Path) -> None:
     gone, running = tmp_path / "gone.pid", tmp_path / "running.pid"
     gone.write_text("0\n")
     running.write_text(f"{os.getpid()}\n")
@@ -312,7 +312,7 @@ def test_functions_that_scripts_share_are_sent_once_and_do_what_they_did(tmp_pat
 
 
 @pytest.mark.parametrize(("vms", "most"), [(8, 48_000), (20, 97_000)])
-def test_what_a_host_is_sent_of_a_ring(vms: int, most: int) -> None:
+def test_the_input_of_a_host_for_a_ring_is_bounded(vms: int, most: int) -> None:
     """Each script once, one shell for what the user does, and no other shell; few bytes after SSH's compression."""
     inventory = Inventory()
     ring = ring_of(vms, inventory)
@@ -385,9 +385,7 @@ def test_batches_with_other_locks_do_not_wait(tmp_path: Path, locks: Path) -> No
     assert not list(locks.iterdir())
 
 
-def test_a_batch_whose_manager_died_ends_after_its_command_and_the_next_one_waits_for_that(
-    tmp_path: Path, locks: Path
-) -> None:
+def test_a_batch_of_a_dead_manager_ends_after_its_command_and_the_next_batch_waits(tmp_path: Path, locks: Path) -> None:
     orphan = start(tmp_path, "slice-1", "touch begun; while [ ! -e end ]; do sleep 0.01; done; touch first", "touch no")
     wait_for(tmp_path / "begun")
     for stream in (orphan.stdout, orphan.stderr):
@@ -404,7 +402,7 @@ def test_a_batch_whose_manager_died_ends_after_its_command_and_the_next_one_wait
     assert not list(locks.iterdir())
 
 
-def test_what_a_batch_starts_in_the_background_does_not_hold_its_lock(tmp_path: Path, locks: Path) -> None:
+def test_background_processes_of_a_batch_do_not_hold_its_lock(tmp_path: Path, locks: Path) -> None:
     background = "sleep 30 </dev/null >/dev/null 2>&1 & echo $! >pid"
     assert start(tmp_path, "slice-1", background).wait(timeout=10) == 0
     assert start(tmp_path, "slice-1", "true").wait(timeout=10) == 0
@@ -412,7 +410,7 @@ def test_what_a_batch_starts_in_the_background_does_not_hold_its_lock(tmp_path: 
     assert not list(locks.iterdir())
 
 
-def test_a_lock_that_cannot_be_made_is_said(tmp_path: Path, locks: Path) -> None:
+def test_a_lock_that_cannot_be_created_is_reported(tmp_path: Path, locks: Path) -> None:
     locks.rmdir()
     process = start(tmp_path, "slice-1", "touch no")
     transcript = Transcript(Batch([step(sh(""))]), NONCE)

@@ -80,7 +80,7 @@ def saying(words: bytes, *, stays: bool = False) -> Iterator[int]:
         (b"SSH-1.5-old\r\n", True, HostUnusable, "the key exchange with it failed"),
     ],
 )
-def test_what_is_no_ssh_server(
+def test_a_server_that_is_no_ssh_server_is_named(
     host: LoopbackHost, tmp_path: Path, words: bytes, stays: bool, kind: type[CloudError], why: str
 ) -> None:
     with saying(words, stays=stays) as port:
@@ -124,7 +124,7 @@ def test_a_login_shell_that_ends_is_not_called_sudo(host: LoopbackHost, tmp_path
     assert str(error).isprintable()
 
 
-def test_what_a_login_shell_says_first_does_no_harm(host: LoopbackHost, tmp_path: Path) -> None:
+def test_a_greeting_of_the_login_shell_does_no_harm(host: LoopbackHost, tmp_path: Path) -> None:
     host.login = "echo hello; echo careful >&2; "
     client = ssh.SSHHost("127.0.0.1", host.settings(tmp_path))
     for _ in range(2):
@@ -137,7 +137,7 @@ def test_what_a_login_shell_says_first_does_no_harm(host: LoopbackHost, tmp_path
     assert "sudo refuses: sudo: no; it has to let ubuntu" in str(error)
 
 
-def test_who_is_silent_is_told_apart(host: LoopbackHost, tmp_path: Path) -> None:
+def test_a_silent_login_shell_and_a_silent_sudo_differ(host: LoopbackHost, tmp_path: Path) -> None:
     settings = host.settings(tmp_path, timeouts=SHORT)
     host.login = "sleep 20; "
     error = failure(settings, timeout=SHORT.silence)

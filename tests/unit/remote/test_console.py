@@ -206,7 +206,7 @@ def test_a_visitor_is_joined_with_the_guest(worker: Worker) -> None:
     until_nobody_is_there(worker)
 
 
-def test_a_second_visitor_is_told_who_is_there_and_since_when(worker: Worker) -> None:
+def test_a_second_visitor_gets_name_and_time_of_the_first(worker: Worker) -> None:
     before = int(time.time())
     visit = worker.visit("alice")
     refusal = worker.refusal("bob")
@@ -231,7 +231,7 @@ def test_no_key_of_a_second_visitor_ever_reaches_the_guest(worker: Worker) -> No
     assert not (worker.folder / "ran").exists()
 
 
-def test_who_leaves_leaves_the_console_free_at_once(worker: Worker) -> None:
+def test_a_console_is_free_at_once_after_a_visit(worker: Worker) -> None:
     for _ in range(5):
         visit = worker.visit("alice")
         visit.send(b"x")
@@ -239,7 +239,7 @@ def test_who_leaves_leaves_the_console_free_at_once(worker: Worker) -> None:
     assert worker.heard() == b"x" * 5
 
 
-def test_a_visit_is_taken_over_and_told_by_whom(worker: Worker) -> None:
+def test_a_visit_is_taken_over_and_the_new_users_name_shown(worker: Worker) -> None:
     first = worker.visit("alice")
     holder = worker.refusal("bob").holder
     assert holder
@@ -277,13 +277,13 @@ def test_a_visit_whose_programs_do_not_end_is_taken_over_all_the_same(worker: Wo
     read_until(second, b"MINE")
 
 
-def test_a_vm_that_is_off_is_said_to_be_off(worker: Worker) -> None:
+def test_a_stopped_vm_is_reported_as_off(worker: Worker) -> None:
     worker.qemu.kill()
     worker.qemu.wait()
     assert worker.refusal("alice").answer is Answer.OFF
 
 
-def test_a_vm_that_goes_off_meanwhile_is_said_to_be_off(worker: Worker) -> None:
+def test_a_vm_that_ends_meanwhile_is_reported_as_off(worker: Worker) -> None:
     visit = worker.visit("alice")
     visit.send(b"poweroff")
     worker.qemu.wait(10)
@@ -307,14 +307,14 @@ def test_a_vm_that_hangs_keeps_no_key_for_later(worker: Worker) -> None:
     assert worker.heard() == b"ok"
 
 
-def test_a_program_without_the_lock_is_told_from_a_visitor(worker: Worker) -> None:
+def test_a_program_without_the_lock_differs_from_a_visitor(worker: Worker) -> None:
     with socket.socket(socket.AF_UNIX) as foreign:
         foreign.connect(f"{worker.folder}/vm.console")
         assert worker.refusal("alice").answer is Answer.FOREIGN
     worker.visit("alice")
 
 
-def test_a_lock_that_cannot_be_written_is_said(worker: Worker) -> None:
+def test_a_lock_that_cannot_be_written_is_reported(worker: Worker) -> None:
     (worker.folder / "vm.console-lock").mkdir()
     assert worker.refusal("alice").answer is Answer.UNWRITABLE
 
@@ -372,7 +372,7 @@ def joined(words: bytes, complaint: bytes = b"") -> tuple[Console, FakeChannel, 
     return join(channel, visit, HOST), channel, visit
 
 
-def test_what_a_login_shell_says_first_is_passed_over_and_what_the_guest_says_is_kept() -> None:
+def test_a_greeting_of_the_login_shell_is_skipped_and_the_guests_output_kept() -> None:
     visit, _, _ = joined(b"Last login: 0\n" * 1000 + b"no line end\n" + b"0" * 24 + b" ready\nlogin: ")
     assert visit.recv(100) == b"login: "
     assert visit.recv(100) == b""

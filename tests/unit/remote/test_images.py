@@ -35,14 +35,14 @@ def header(version: int = 3, backing_file: int = 0, features: int = 0) -> bytes:
     ],
     ids=["empty", "cut", "vmdk", "raw", "backing file", "backing file of version 2", "data file"],
 )
-def test_what_is_no_base_image_is_refused_with_the_command_that_makes_one(content: bytes, words: str) -> None:
+def test_a_file_that_is_no_base_image_is_refused_with_the_command_that_makes_one(content: bytes, words: str) -> None:
     fault = fault_of("/srv/a.img", content[:HEADER_BYTES])
     assert words in fault
     assert fault.endswith(": qemu-img convert -O qcow2 /srv/a.img IMAGE.qcow2")
 
 
 @pytest.mark.parametrize("content", [header(), header(features=0b1), header(version=2, features=0b100)])
-def test_what_may_be_a_base_image_is_sent(content: bytes) -> None:
+def test_a_possible_base_image_is_sent(content: bytes) -> None:
     assert fault_of("/srv/a.img", content) == ""
 
 
@@ -58,7 +58,7 @@ def test_the_command_of_the_sentence_makes_an_image_that_is_sent(tmp_path: Path)
         assert fault_of(str(made), made.read_bytes()[:HEADER_BYTES]) == ""
 
 
-def test_nothing_is_sent_of_what_is_no_base_image(tmp_path: Path) -> None:
+def test_no_byte_is_sent_of_a_file_that_is_no_base_image(tmp_path: Path) -> None:
     """Not even a connection is made."""
     image = tmp_path / "a.raw"
     image.write_bytes(bytes(1 << 20))

@@ -111,7 +111,7 @@ def test_marks_that_no_batch_makes(host: LoopbackHost, client: ssh.SSHHost, mark
     assert error.begun
 
 
-def test_a_host_that_lied_may_tell_the_truth_again(host: LoopbackHost, client: ssh.SSHHost) -> None:
+def test_a_host_with_an_invalid_answer_is_used_again_after_a_valid_one(host: LoopbackHost, client: ssh.SSHHost) -> None:
     lie(host, f"{BEGIN}{{mark}} 7 0\\n")
     failure(client)
     host.sudo = "sh -s"

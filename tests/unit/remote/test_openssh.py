@@ -54,7 +54,7 @@ def complaint(settings: SSHSettings, image: Path) -> HostUnreachable:
     return caught.value
 
 
-def test_it_is_told_of_every_mebibyte_and_of_the_end(host: LoopbackHost, tmp_path: Path, image: Path) -> None:
+def test_progress_is_reported_for_every_mebibyte_and_the_end(host: LoopbackHost, tmp_path: Path, image: Path) -> None:
     file = copy(settings(host, tmp_path), image)
     progress = list(file.transfer())
     assert (progress[0], progress[-1], file.size, file.status) == (0, 3_000_000, 3_000_000, 0)
@@ -75,7 +75,7 @@ def test_an_empty_file_is_a_file(host: LoopbackHost, tmp_path: Path) -> None:
     assert (host.home / "base.img").read_bytes() == b""
 
 
-def test_who_is_turned_away_tries_again(host: LoopbackHost, tmp_path: Path, image: Path) -> None:
+def test_a_client_that_was_turned_away_tries_again(host: LoopbackHost, tmp_path: Path, image: Path) -> None:
     host.turns_away = 3
     list(copy(settings(host, tmp_path), image).transfer())
     assert host.connections == 4
@@ -163,7 +163,7 @@ def test_an_image_that_is_being_written_is_hashed_once_and_refused(
 
 
 @pytest.mark.parametrize("kind", ["folder", "fifo"])
-def test_what_is_no_file_is_refused(host: LoopbackHost, tmp_path: Path, kind: str) -> None:
+def test_a_path_that_is_no_file_is_refused(host: LoopbackHost, tmp_path: Path, kind: str) -> None:
     path = tmp_path / kind
     path.mkdir() if kind == "folder" else os.mkfifo(path)
     with pytest.raises(Refused, match="is not a file"):

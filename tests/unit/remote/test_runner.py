@@ -136,7 +136,7 @@ def test_failure_on_one_host_lets_the_other_end_its_stage_and_begins_no_further_
     assert str(failed.error) == "a: a1: it went wrong"
 
 
-def test_what_was_there_before_is_not_taken_back() -> None:
+def test_earlier_objects_are_not_rolled_back() -> None:
     _, events, back = run({"a1": None, "a2": 1})
     assert back == ["b1", "a2"]
     assert [event.changed for event in events if isinstance(event, StepDone) and event.step.title == "a1"] == [False]

@@ -153,13 +153,13 @@ def look(client: ssh.SSHHost) -> Callable[[str], str]:
     return repeatable
 
 
-def test_what_may_be_sent_twice_is_one_round_trip(client: ssh.SSHHost, look: Callable[[str], str]) -> None:
+def test_a_repeatable_plan_is_one_round_trip(client: ssh.SSHHost, look: Callable[[str], str]) -> None:
     before = client.round_trips
     assert look("echo seen") == "seen\n"
     assert client.round_trips == before + 1
 
 
-def test_what_may_be_sent_twice_gets_another_shell_where_the_one_that_was_left_has_ended(
+def test_a_repeatable_plan_gets_another_shell_where_the_old_one_has_ended(
     host: LoopbackHost, client: ssh.SSHHost, look: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.killpg(host.processes[0].pid, signal.SIGKILL)
@@ -174,7 +174,7 @@ def test_what_may_be_sent_twice_gets_another_shell_where_the_one_that_was_left_h
 
 
 @pytest.mark.parametrize("noise", ["true", "while sleep 0.1; do echo noise; done"])
-def test_what_may_be_sent_twice_is_sent_again_where_no_answer_comes(
+def test_a_repeatable_plan_is_sent_again_where_no_answer_comes(
     host: LoopbackHost, client: ssh.SSHHost, look: Callable[[str], str], noise: str
 ) -> None:
     os.kill(int(stage(client, f"echo $$; ({noise}) &").split()[0]), signal.SIGSTOP)
@@ -182,7 +182,7 @@ def test_what_may_be_sent_twice_is_sent_again_where_no_answer_comes(
     assert (len(host.processes), host.connections) == (2, 2)
 
 
-def test_what_may_be_sent_twice_is_tried_once_where_no_shell_waits_any_more(
+def test_a_repeatable_plan_is_tried_once_where_no_shell_waits(
     client: ssh.SSHHost, look: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A host that was lost would cost the wait for its connection twice."""
@@ -199,7 +199,7 @@ def test_what_may_be_sent_twice_is_tried_once_where_no_shell_waits_any_more(
     assert len(tries) == 1
 
 
-def test_what_may_be_sent_twice_and_was_begun_is_not_sent_again(host: LoopbackHost, look: Callable[[str], str]) -> None:
+def test_a_repeatable_plan_that_was_begun_is_not_sent_again(host: LoopbackHost, look: Callable[[str], str]) -> None:
     with pytest.raises(CommandFailed):
         look("echo once >>said; kill -9 $$; sleep 5")
     assert (host.home / "said").read_text() == "once\n"
@@ -218,14 +218,14 @@ def test_a_shell_that_waits_does_not_hold_on_to_a_home_that_was_replaced(
     assert len(host.processes) == 1
 
 
-def test_what_a_shell_said_between_two_plans_is_not_its_answer(client: ssh.SSHHost) -> None:
+def test_output_of_a_shell_between_two_plans_is_not_its_answer(client: ssh.SSHHost) -> None:
     stage(client, "(sleep 0.2; echo late; echo late >&2) &")
     client.expect()
     wait_until(lambda: client._shell is not None and client._shell.recv_ready(), 10, "the late words")
     assert stage(client, "echo on time") == "on time\n"
 
 
-def test_a_failed_stage_leaves_the_shell_to_what_takes_it_back(host: LoopbackHost, client: ssh.SSHHost) -> None:
+def test_a_failed_stage_leaves_the_shell_to_its_rollback(host: LoopbackHost, client: ssh.SSHHost) -> None:
     (failed, after) = client.run([step(sh("echo no >&2; exit 3"), sh("true"))], keep_going=True)
     assert (failed, after) == (Outcome(0, 0, 3, "", "no\n"), Outcome(0, 1, 0))
     assert stage(client, "echo back") == "back\n"
@@ -247,7 +247,7 @@ def test_a_shell_that_is_killed_between_two_stages_is_replaced(host: LoopbackHos
     assert host.connections == 1
 
 
-def test_what_comes_with_the_end_of_a_channel_is_read_before_that(
+def test_output_at_the_end_of_a_channel_is_read_first(
     host: LoopbackHost, client: ssh.SSHHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last words, the end of both streams and the exit status may come between one question and the next."""
@@ -352,7 +352,7 @@ def test_a_shell_whose_manager_is_silent_for_long_ends_by_itself_and_the_next_ba
     assert len(host.processes) == 3
 
 
-def test_a_step_that_does_not_get_the_lock_of_all_slices_is_told_while_somebody_listens(
+def test_a_step_without_the_shared_lock_is_refused_before_its_timeout(
     host: LoopbackHost, client: ssh.SSHHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Given up before, it would go on once the lock is free, and nobody would know."""
@@ -375,7 +375,7 @@ def test_sudo_that_refuses(host: LoopbackHost, client: ssh.SSHHost) -> None:
     assert "sudo refuses: sudo: a password is required" in str(error)
 
 
-def test_sudo_that_refuses_before_it_has_heard_everything(
+def test_sudo_that_refuses_before_it_has_read_all_input(
     host: LoopbackHost, client: ssh.SSHHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send = paramiko.Channel.sendall
@@ -436,14 +436,14 @@ def test_key_file_that_is_no_key(host: LoopbackHost, tmp_path: Path, content: st
     assert isinstance(failure(ssh.SSHHost("127.0.0.1", settings)), HostUnreachable)
 
 
-def test_nobody_listens(tmp_path: Path, host: LoopbackHost) -> None:
+def test_a_closed_port_is_named(tmp_path: Path, host: LoopbackHost) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     settings = SSHSettings(port=port, key_file=host.settings(tmp_path).key_file)
     assert "refused" in str(failure(ssh.SSHHost("127.0.0.1", settings)))
 
 
-def test_somebody_listens_and_says_nothing(tmp_path: Path, host: LoopbackHost) -> None:
+def test_a_silent_server_is_named(tmp_path: Path, host: LoopbackHost) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         key_file, timeouts = host.settings(tmp_path).key_file, Timeouts(connect=0.5)
         settings = SSHSettings(port=silent.getsockname()[1], key_file=key_file, timeouts=timeouts)
@@ -456,7 +456,7 @@ def test_a_host_that_hangs_up_on_some_of_many_is_asked_again(host: LoopbackHost,
     assert host.connections == 4
 
 
-def test_a_host_that_hangs_up_on_everybody_is_given_up_in_time(host: LoopbackHost, tmp_path: Path) -> None:
+def test_a_host_that_hangs_up_on_all_is_given_up_in_time(host: LoopbackHost, tmp_path: Path) -> None:
     client = ssh.SSHHost("127.0.0.1", host.settings(tmp_path, timeouts=Timeouts(connect=0.5)))
     host.turns_away = 1000
     began = time.monotonic()
@@ -503,7 +503,7 @@ def test_a_host_without_a_switch_fails_the_batch_and_says_so(
         list(client.run([step(sh("true")), locked, step(sh("true"))], keep_going=True))
 
 
-def test_nothing_was_begun_where_nobody_was_let_in(host: LoopbackHost, client: ssh.SSHHost) -> None:
+def test_a_failed_login_counts_as_not_begun(host: LoopbackHost, client: ssh.SSHHost) -> None:
     host.sudo = "exit 1"
     assert not failure(client).begun
     host.accepts = False
@@ -634,7 +634,7 @@ def test_an_empty_file_that_a_power_cut_left_is_replaced(host: LoopbackHost, cli
     assert (host.home / "images" / "base.img").read_bytes() == image.read_bytes()
 
 
-def test_who_comes_second_with_the_same_file_is_content(
+def test_a_second_copy_of_the_same_file_is_not_needed(
     host: LoopbackHost, client: ssh.SSHHost, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     feed = upload_module.Content.feed
@@ -735,7 +735,7 @@ def test_a_file_that_two_need_at_once_is_copied_once(
 
 
 @pytest.mark.parametrize("dies", [True, False])
-def test_who_waits_for_a_file_that_never_comes_copies_it(
+def test_a_copy_that_waits_for_a_dead_one_takes_over(
     host: LoopbackHost, client: ssh.SSHHost, second: ssh.SSHHost, image: Path, dies: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -755,7 +755,7 @@ def test_who_waits_for_a_file_that_never_comes_copies_it(
     assert nothing_is_left(host, "base.img")
 
 
-def test_one_who_comes_back_to_its_own_half_file_begins_anew(
+def test_a_copy_over_its_own_half_file_starts_again(
     host: LoopbackHost, client: ssh.SSHHost, second: ssh.SSHHost, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same slice is resumed while its first manager's session still has the file open, and ends later."""

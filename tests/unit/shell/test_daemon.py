@@ -116,7 +116,7 @@ def test_a_process_that_ignores_term_is_killed(pid_file: Path) -> None:
     assert not is_running(pid_file)
 
 
-def test_all_are_told_before_the_first_is_waited_for_and_who_stays_is_killed(tmp_path: Path) -> None:
+def test_all_are_signalled_before_the_first_wait_and_the_rest_is_killed(tmp_path: Path) -> None:
     programs = {"one": SLEEPER, "two": STUBBORN, "three": SLEEPER}
     paths = {name: tmp_path / f"{name}.pid" for name in (*programs, "never")}
     for name, program in programs.items():
@@ -169,7 +169,7 @@ def _first_words(pid_file: Path) -> str:
     return said.read_text()
 
 
-def test_a_process_of_somebody_else_is_not_touched(pid_file: Path) -> None:
+def test_a_foreign_process_is_not_touched(pid_file: Path) -> None:
     """Its pid is in our file, as after a reboot, but its command line does not say that it is ours."""
     with subprocess.Popen(["sleep", "60"]) as other:
         pid_file.write_text(f"{other.pid}\n")
@@ -190,7 +190,7 @@ def test_a_process_whose_pid_cannot_be_written_down_does_not_live(tmp_path: Path
     assert not beacon.exists()
 
 
-def test_a_port_is_awaited_and_the_pid_told(pid_file: Path) -> None:
+def test_a_port_is_awaited_and_the_pid_printed(pid_file: Path) -> None:
     serve = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True);"
     pid = start(pid_file, ("python3", "-c", f"{serve} time.sleep(60)", "-name", MARK))
     server = daemon.Server(str(pid_file), MARK, int(_first_words(pid_file)), str(pid_file.with_suffix(".said")), "1001")
@@ -198,7 +198,7 @@ def test_a_port_is_awaited_and_the_pid_told(pid_file: Path) -> None:
     assert (done.returncode, done.stdout) == (0, f"1001 {pid}\n")
 
 
-def test_a_process_that_ends_at_once_is_told_with_its_last_words(pid_file: Path) -> None:
+def test_a_process_that_ends_at_once_is_reported_with_its_last_words(pid_file: Path) -> None:
     start(pid_file, ("python3", "-c", "import sys; sys.exit('no memory')", "-name", MARK))
     said = str(pid_file.with_suffix(".said"))
     done = run(daemon.await_ports([daemon.Server(str(pid_file), MARK, 1, said, "1001")]))
@@ -227,7 +227,7 @@ def test_logs_end_at_their_bounds_and_the_program_goes_on(pid_file: Path, tmp_pa
     assert {path.name for path in tmp_path.iterdir()} == {"vm.pid", "vm.said", "vm.log", "done"}
 
 
-def test_who_keeps_the_logs_ends_with_the_program(pid_file: Path, tmp_path: Path) -> None:
+def test_the_writers_of_logs_end_with_the_program(pid_file: Path, tmp_path: Path) -> None:
     messages, log = tmp_path / "vm.said", tmp_path / "vm.log"
     start(pid_file)
     _await_writers(2, messages, log)
@@ -294,7 +294,7 @@ def test_the_next_one_costs_as_few_processes_as_the_first(tmp_path: Path) -> Non
         run(daemon.stop("KILL", *((str(path), MARK) for path in paths)))
 
 
-def test_who_takes_long_to_end_costs_no_process_more(tmp_path: Path) -> None:
+def test_a_slow_end_costs_no_further_process(tmp_path: Path) -> None:
     counted, costs = Counted(tmp_path), []
     for name, seconds in (("soon", 0.5), ("late", 1.5)):
         slow = f"import signal, time; signal.signal(15, lambda *_: (time.sleep({seconds}), exit()))"

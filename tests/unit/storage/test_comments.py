@@ -241,7 +241,7 @@ def test_a_form_that_would_lose_a_comment_is_refused_with_its_line(tmp_path: Pat
     assert Database(path).get_next_vm_id() == 1001
 
 
-def test_the_shipped_file_keeps_what_its_head_promises(tmp_path: Path) -> None:
+def test_the_shipped_file_keeps_the_promises_of_its_header(tmp_path: Path) -> None:
     path = tmp_path / "database.yaml"
     path.write_text(SHIPPED)
     change(path)
@@ -308,7 +308,7 @@ def changed(state: State, chance: random.Random) -> None:
 
 @pytest.mark.torture
 @pytest.mark.parametrize("seed", range(scaled(30, 1000)))
-def test_no_change_loses_a_comment_but_one_beside_a_value(seed: int) -> None:
+def test_no_change_loses_a_comment_except_after_a_changed_value(seed: int) -> None:
     chance = random.Random(seed)
     before = commented(chance)
     version = Version.read(before.encode())

@@ -108,7 +108,7 @@ def test_every_prefix_of_a_file_is_refused_or_has_lost_nothing(path: Path, datab
     ],
     ids=lambda value: repr(value[:24]) if isinstance(value, bytes) else "",
 )
-def test_what_is_refused_stays_and_the_way_back_that_is_named_works(
+def test_a_refused_file_stays_and_its_named_way_back_works(
     path: Path, database: Database, junk: bytes, sentence: str
 ) -> None:
     database.get_next_vm_id()
@@ -164,7 +164,7 @@ def test_a_file_larger_than_any_database_is_refused_before_it_is_read(path: Path
     in_a_process(limited)
 
 
-def test_a_file_is_not_made_larger_than_what_is_read(
+def test_a_file_never_grows_beyond_the_readable_size(
     path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def body() -> None:
@@ -175,7 +175,7 @@ def test_a_file_is_not_made_larger_than_what_is_read(
     assert "would outgrow 0 MiB, nothing was saved" in untouched(path, body)
 
 
-def test_a_full_file_has_room_for_what_deleting_a_slice_writes(
+def test_a_full_file_has_room_for_the_deletion_of_a_slice(
     path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its status is longer than the one before: else the advice of the refusal could not be followed."""
@@ -364,7 +364,7 @@ def test_a_symbolic_link_and_its_target_share_their_locks(path: Path, database: 
         assert "being worked on" in refusal(lambda: database.claim(1000).__enter__())
 
 
-def test_a_temporary_file_that_a_killed_manager_left_is_in_nobodys_way(path: Path, database: Database) -> None:
+def test_a_temporary_file_of_a_killed_manager_blocks_no_other(path: Path, database: Database) -> None:
     for suffix in (".new", ".previous.new"):
         path.with_name(f"database.yaml{suffix}").write_text("half")
     assert database.get_next_vm_id() == 1017
@@ -381,7 +381,7 @@ def test_a_folder_where_one_of_our_files_belongs_is_refused(path: Path, database
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can leave something that is root's")
-def test_what_root_did_keeps_nobody_out_whose_the_file_is(open_path: Path) -> None:
+def test_files_made_by_root_do_not_lock_out_the_owner(open_path: Path) -> None:
     os.chown(open_path, NOBODY, NOBODY)
     os.chown(open_path.parent, NOBODY, NOBODY)
     database = Database(open_path)
@@ -403,13 +403,13 @@ def test_what_root_did_keeps_nobody_out_whose_the_file_is(open_path: Path) -> No
 
 
 @pytest.mark.parametrize(("mode", "wanted"), [(0o600, 0o600), (0o640, 0o640), (0o660, 0o660), (0o664, 0o660)])
-def test_who_may_write_the_file_may_lock_it(path: Path, database: Database, mode: int, wanted: int) -> None:
+def test_a_user_who_may_write_the_file_may_lock_it(path: Path, database: Database, mode: int, wanted: int) -> None:
     path.chmod(mode)
     database.get_next_vm_id()
     assert stat.S_IMODE(path.with_name("database.yaml.lock").stat().st_mode) == wanted
 
 
-def test_a_lock_that_was_deleted_while_it_was_held_loses_nobodys_change(path: Path, database: Database) -> None:
+def test_a_lock_that_was_deleted_while_held_loses_no_change(path: Path, database: Database) -> None:
     other = Database(path)
 
     def body() -> None:

@@ -129,7 +129,7 @@ def taken(notes: list[Any]) -> list[Any]:
 # --- What it costs, on any machine ------------------------------------------------------------------------------------
 
 
-def test_among_99_slices_a_change_writes_what_it_changes_and_looks_into_no_other(
+def test_a_change_among_99_slices_writes_its_own_piece_and_reads_no_other(
     path: Path, written: list[str], parsed: list[str], made: list[int]
 ) -> None:
     api = OrchestratorAPI(Database(path), lambda _address: WillingHost())
@@ -156,7 +156,7 @@ def test_among_99_slices_a_change_writes_what_it_changes_and_looks_into_no_other
     assert set(made) == {number}
 
 
-def test_a_change_looks_at_as_much_among_99_slices_as_among_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_reads_as_much_among_99_slices_as_among_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: Counter[str] = Counter()
 
     def counted(module: Any, name: str) -> None:
@@ -193,7 +193,9 @@ def test_a_change_looks_at_as_much_among_99_slices_as_among_2(tmp_path: Path, mo
     assert all(name in {look.partition(": ")[2] for look in looks} for names in WORK.values() for name in names)
 
 
-def test_a_file_is_read_once_and_then_only_what_others_changed(path: Path, parsed: list[str], made: list[int]) -> None:
+def test_a_file_is_read_once_and_then_only_the_changes_of_others(
+    path: Path, parsed: list[str], made: list[int]
+) -> None:
     ours, theirs = Database(path), Database(path)
     ours.load()
     assert sum(map(len, parsed)) < path.stat().st_size
@@ -226,7 +228,7 @@ def test_a_file_in_another_layout_is_written_in_ours_once(path: Path, written: l
 # --- What it means ----------------------------------------------------------------------------------------------------
 
 
-def test_what_is_written_by_hand_stays_until_it_is_changed(path: Path) -> None:
+def test_pieces_written_by_hand_stay_until_they_are_changed(path: Path) -> None:
     by_hand = CLOUD.replace("    quota_vms: 10\n", "    quota_vms:   10  # for now\n", 1)
     assert by_hand != CLOUD
     path.write_text(by_hand)
@@ -252,7 +254,7 @@ def test_entries_are_written_in_the_order_in_which_they_came(path: Path) -> None
     assert re.findall(r"^  (new\d+):", path.read_text(), re.MULTILINE) == names[:3] + names[4:]
 
 
-def test_what_is_deleted_and_put_back_is_no_change(path: Path) -> None:
+def test_a_piece_deleted_and_put_back_is_no_change(path: Path) -> None:
     path.write_text(CLOUD)
     database = Database(path)
     with database.transaction() as state:
@@ -312,9 +314,7 @@ def same_address(vm: VM, other: VM) -> None:
         (same_address, "vms.0.interfaces.0.ip_config.ip: address 10.60.7.101 belongs to VM 1001 eth0 already"),
     ],
 )
-def test_what_another_slice_has_is_refused_though_that_is_not_looked_into(
-    path: Path, clash: Callable[[VM, VM], None], sentence: str
-) -> None:
+def test_resources_of_an_unread_slice_are_refused(path: Path, clash: Callable[[VM, VM], None], sentence: str) -> None:
     path.write_text(CLOUD)
     database = Database(path)
     other = database.load().slices[1000].vms[0]
@@ -421,7 +421,7 @@ REMARKS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=20
 
 @given(st.data())
 @settings(deadline=None, max_examples=scaled(60, 2000))
-def test_what_is_written_in_pieces_is_what_was_meant(data: st.DataObject) -> None:
+def test_a_file_written_in_pieces_has_the_intended_content(data: st.DataObject) -> None:
     known = Version.read(CLOUD.encode())
     for _ in range(data.draw(st.integers(1, 4))):
         state = known.state()

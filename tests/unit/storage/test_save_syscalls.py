@@ -147,7 +147,7 @@ def test_whichever_call_fails_it_is_one_sentence_and_the_old_file(folder: Folder
 
 
 @pytest.mark.skipif(not syscalls.CAN_FAIL, reason="the numbers of the calls are x86-64's")
-def test_what_is_renamed_is_on_the_disk_and_so_is_the_renaming(folder: Folder) -> None:
+def test_a_renamed_file_and_its_renaming_are_on_the_disk(folder: Folder) -> None:
     folder.renew()
     names = syscalls.killed(folder.save, None).names
     order = [name for name in names if name in {"write", "fsync", "link", "rename"}]
