@@ -444,9 +444,8 @@ class Slice:
 
         `Refused` where an end may not be linked or the pool is exhausted; then no VLAN is spent.
         """
-        if vm1_id == vm2_id:
-            raise Refused(f"A link joins two different VMs; VM {vm1_id} was given twice")
-        ends = [self._free_end(vm1_id, vm1_interface), self._free_end(vm2_id, vm2_interface)]
+        self.vm_to_link(vm2_id, vm1_id)
+        ends = [self.free_interface(vm1_id, vm1_interface), self.free_interface(vm2_id, vm2_interface)]
         vlan_id = self.get_next_vlan(reserved)
         if vlan_id is None:
             count = POOL_SIZE - (self.vlan_pool_start <= reserved <= self.vlan_pool_end)
@@ -459,10 +458,18 @@ class Slice:
         self.networks.append(Network.of_vlan(vlan_id))
         return link
 
-    def _free_end(self, vm_id: int, name: str) -> Interface:
+    def vm_to_link(self, vm_id: int, other_id: int | None = None) -> VM:
+        """Return a VM to link with VM `other_id`. Raise `Refused` if the ids are equal, or there is no VM."""
+        if vm_id == other_id:
+            raise Refused(f"A link joins two different VMs; VM {vm_id} was given twice")
         vm = self.vm(vm_id)
         if vm is None:
             raise Refused(f"Slice {self.slice_id} has no VM {vm_id}; its VMs: {_listed(v.vm_id for v in self.vms)}")
+        return vm
+
+    def free_interface(self, vm_id: int, name: str) -> Interface:
+        """Return a data interface without a link. Raise `Refused` if this one cannot be linked."""
+        vm = self.vm_to_link(vm_id)
         interface = vm.interface(name)
         if interface is None or not interface.can_be_linked:
             why = f"{name} is taken" if interface and name != "eth0" else f"{name!r} cannot be linked"

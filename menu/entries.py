@@ -17,7 +17,7 @@ from menu.screen import WARNING, clean
 from menu.session import EXIT, LOGOUT, Entry, Session
 from menu.verdict import VerdictView
 from menu.views import ReachView, ResourcesView, SliceView
-from models import MAX_DATA_INTERFACES, Slice
+from models import MAX_DATA_INTERFACES, VM, Slice
 
 _DEPTHS = {"c": Depth.COMMANDS.value, "s": Depth.SCRIPTS.value, "": "the menu"}
 """The answers after a plan, and what each of them shows."""
@@ -59,10 +59,11 @@ def create_link(session: Session) -> None:
     slice_ = _ask_for_slice(session, "Slice ID: ")
     for line, free in linkable_lines(slice_):
         session.screen.line(line, WARNING if free else "")
-    vm1_id = session.ask.identifier("First VM ID: ", "A VM ID")
-    vm1_interface = session.ask.interface("First VM interface (e.g., eth1): ")
-    vm2_id = session.ask.identifier("Second VM ID: ", "A VM ID")
-    vm2_interface = session.ask.interface("Second VM interface (e.g., eth1): ")
+    _require_two_ends(slice_)
+    vm1_id = _ask_for_vm(session, slice_, "First VM ID: ")
+    vm1_interface = _ask_for_interface(session, slice_, vm1_id, "First VM interface (e.g., eth1): ")
+    vm2_id = _ask_for_vm(session, slice_, "Second VM ID: ", vm1_id)
+    vm2_interface = _ask_for_interface(session, slice_, vm2_id, "Second VM interface (e.g., eth1): ")
     link = value_of(
         session.api.create_link(session.actor, slice_.slice_id, vm1_id, vm1_interface, vm2_id, vm2_interface)
     )
@@ -194,6 +195,33 @@ ENTRIES = (
 
 def _ask_for_slice(session: Session, prompt: str) -> Slice:
     return value_of(session.api.get_slice(session.actor, session.ask.identifier(prompt, "A slice ID")))
+
+
+def _require_two_ends(slice_: Slice) -> None:
+    if len([vm for vm in slice_.vms if _can_be_linked(vm)]) < 2:
+        raise CloudError(
+            f"Slice {slice_.slice_id} needs two VMs with an unconnected data interface; 3 (Add VM to Slice) adds a VM"
+        )
+
+
+def _can_be_linked(vm: VM) -> bool:
+    return any(interface.can_be_linked for interface in vm.interfaces)
+
+
+def _ask_for_vm(session: Session, slice_: Slice, prompt: str, other_id: int | None = None) -> int:
+    """Ask for a VM to link, which has a free interface and is not the VM `other_id`."""
+
+    def check(vm_id: int) -> None:
+        vm = slice_.vm_to_link(vm_id, other_id)
+        if not _can_be_linked(vm):
+            raise CloudError(f"VM {vm_id} ({vm.name}) has no unconnected data interface; choose another VM")
+
+    return session.ask.checked(lambda: session.ask.identifier(prompt, "A VM ID"), check)
+
+
+def _ask_for_interface(session: Session, slice_: Slice, vm_id: int, prompt: str) -> str:
+    """Ask for a free interface of a VM."""
+    return session.ask.checked(lambda: session.ask.interface(prompt), lambda name: slice_.free_interface(vm_id, name))
 
 
 def _ask_for_flavor(session: Session) -> str:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from core.errors import CloudError
 from menu.keyboard import Keyboard
 from menu.screen import Screen
 from models import LAST_ID, MAX_NAME_LENGTH, is_valid_name
@@ -90,6 +91,17 @@ class Prompts:
     def interface(self, prompt: str) -> str:
         """The name of an interface."""
         return self._ask(prompt, _interface, "An interface is one of those listed above, such as eth1")
+
+    def checked(self, ask: Callable[[], T], check: Callable[[T], object]) -> T:
+        """Ask until `check` accepts the answer. It raises `CloudError` with a sentence for the user."""
+        while True:
+            answer = ask()
+            try:
+                check(answer)
+            except CloudError as refusal:
+                self._screen.error(str(refusal))
+            else:
+                return answer
 
     def yes(self, prompt: str) -> bool:
         """Whether the answer is yes."""

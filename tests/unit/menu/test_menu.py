@@ -118,6 +118,53 @@ def test_flavors_are_numbered_before_they_are_asked_for() -> None:
     assert "  2. ubuntu (1 core, 0.5 GiB RAM, 2.2 GiB disk)" in lines
 
 
+@pytest.mark.parametrize(
+    ("before", "wrong", "right", "sentence"),
+    [
+        ("", "7", "1001\neth2\n1002\neth2\n", "Slice 1000 has no VM 7; its VMs: 1001, 1002, 1003"),
+        (
+            "1001\n",
+            "eth0",
+            "eth2\n1002\neth2\n",
+            "VM 1001 (vm1): 'eth0' cannot be linked; its free data interfaces: eth2",
+        ),
+        ("1001\n", "eth1", "eth2\n1002\neth2\n", "VM 1001 (vm1): eth1 is taken; its free data interfaces: eth2"),
+        ("1001\neth2\n", "1001", "1002\neth2\n", "A link joins two different VMs; VM 1001 was given twice"),
+        ("1001\neth2\n", "7", "1002\neth2\n", "Slice 1000 has no VM 7; its VMs: 1001, 1002, 1003"),
+        (
+            "1001\neth2\n1002\n",
+            "eth3",
+            "eth2\n",
+            "VM 1002 (vm2): 'eth3' cannot be linked; its free data interfaces: eth2",
+        ),
+    ],
+)
+def test_each_end_of_a_link_is_checked_when_it_is_given(before: str, wrong: str, right: str, sentence: str) -> None:
+    lines = lines_of(furnished(), f"4\n1000\n{before}{wrong}\n{right}")
+    at = lines.index(f"Error: {sentence}")
+    assert lines[at + 1] == lines[at - 1], "the same prompt comes again"
+    assert "Link created! VLAN: 101" in lines
+    assert len([line for line in lines if line.startswith("Error")]) == 1
+
+
+def test_a_vm_without_a_free_interface_is_refused_before_its_interface_is_asked_for() -> None:
+    cloud = furnished()
+    cloud.create_link("admin", 1000, 1001, "eth2", 1003, "eth2")
+    lines = lines_of(cloud, "4\n1000\n1001\n1002\neth2\n1003\neth1\n")
+    assert "Error: VM 1001 (vm1) has no unconnected data interface; choose another VM" in lines
+    assert "Link created! VLAN: 102" in lines
+
+
+def test_a_slice_without_two_free_ends_gets_no_questions_about_them() -> None:
+    cloud = FakeAPI()
+    cloud.create_slice("admin", "lab")
+    cloud.add_vm_to_slice("admin", 1000, "one", "cirros", 1, False, lambda _event: None)
+    lines = lines_of(cloud, "4\n1000\n")
+    refusal = "Error: Slice 1000 needs two VMs with an unconnected data interface; 3 (Add VM to Slice) adds a VM"
+    assert refusal in lines
+    assert "First VM ID: " not in lines
+
+
 def test_after_deployment_it_says_how_to_reach_each_vm() -> None:
     lines = lines_of(furnished(), "6\n1000\n")
     assert (
@@ -132,8 +179,6 @@ def test_after_deployment_it_says_how_to_reach_each_vm() -> None:
         ("3\n77\n", "You have no slice 77; View my Slices shows the ids"),
         ("3\n1000\nvm1\n1\n0\nn\n", "Slice 1000 has a VM vm1 already"),
         ("4\n77\n", "You have no slice 77; View my Slices shows the ids"),
-        ("4\n1000\n1001\neth0\n1002\neth2\n", "VM 1001 (vm1): 'eth0' cannot be linked; its free data interfaces: eth2"),
-        ("4\n1000\n1001\neth2\n7\neth2\n", "Slice 1000 has no VM 7; its VMs: 1001, 1002, 1003"),
         ("6\n77\n", "You have no slice 77; View my Slices shows the ids"),
         ("6\n1000\n6\n1000\n", "Slice already running"),
         ("7\n77\n", "You have no slice 77; View my Slices shows the ids"),
