@@ -156,7 +156,7 @@ def show_plan(session: Session) -> None:
     depth = Depth.TITLES
     while True:
         plans.show(session.screen, plan, depth, title_for(slice_, session.actor))
-        if not session.screen.terminal:
+        if not session.screen.terminal or not any(plan.steps):
             return
         answer = session.ask.letter("Show commands (c), scripts (s), or Enter: ", _DEPTHS)
         if not answer:

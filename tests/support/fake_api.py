@@ -380,7 +380,7 @@ def step(host: str, title: str, *objects: str) -> Step:
 
 def deployment_of(slice_: Slice) -> Plan:
     """A plan with the stages of a deployment."""
-    hosts = (*WORKERS, NETWORK_NODE)
+    hosts = (*WORKERS, NETWORK_NODE) if slice_.vms else ()
     guests = [(vm.worker_ip, vm.name) for vm in slice_.vms]
     return Plan(
         (

@@ -230,6 +230,23 @@ def test_on_a_terminal_there_are_tables_and_the_password_is_never_echoed() -> No
         assert terminal.exit_status() == 0
 
 
+def test_on_a_terminal_nothing_more_is_offered_of_an_empty_plan() -> None:
+    with on_terminal() as terminal:
+        for prompt, answer in [
+            ("Username: ", "admin"),
+            ("Password: ", "admin"),
+            ("option: ", "2"),
+            ("name: ", "lab"),
+            ("option: ", "10"),
+        ]:
+            terminal.wait_for(prompt)
+            terminal.type(f"{answer}\r")
+        terminal.wait_for("Slice ID: ")
+        terminal.type("1004\r")
+        terminal.wait_for("nothing to do")
+        assert "Enter" not in terminal.wait_for("Choose an option: ")
+
+
 def test_on_a_terminal_the_plan_is_followed_by_the_offer_to_show_more() -> None:
     offer = "Show commands (c), scripts (s), or Enter: "
     with on_terminal() as terminal:
