@@ -125,8 +125,10 @@ class DeploymentAPI:
         preflight = [step for worker in workers for step in self._launcher.preflight(slice_, worker)]
         preflight += [step for worker in workers for step in self._qcow.preflight(slice_, worker)]
         preflight += [self._launcher.check_new(slice_, worker) for worker in workers if new]
+        preflight += [step for worker in workers for step in self._launcher.note(slice_, worker) if not new]
         preflight += self._vlans.preflight(slice_) if uses_network else ()
         preflight += [self._vlans.check_new(slice_)] if uses_network and new else []
+        preflight += self._vlans.note(slice_) if not new else ()
         verify = [step for worker in workers for step in self._launcher.verify(slice_, worker)]
         wiring = [step for worker in workers for step in self._launcher.wire(slice_, worker)]
         launch = [step for worker in workers for step in self._launcher.launch(slice_, worker)]

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from core.inventory import HypervisorSettings
 from core.names import VMFiles, slice_part, upload_part
 from models import VM, Slice
-from remote.plan import Command, Step, Upload
+from remote.plan import Command, Part, Step, Upload, about
 from shell.scripts import load
 
 _MAKE_OVERLAY = load("disks/make-overlay")
@@ -18,6 +18,9 @@ _CHECK_IMAGE = load("disks/check-image")
 _HAS_FINGERPRINT = load("disks/has-fingerprint")
 _KEEP_FINGERPRINT = load("disks/keep-fingerprint")
 _CHECK_DISKS = load("disks/check-disks")
+
+DISKS = "disks"
+"""The question about folders and overlays of a slice before a change."""
 
 
 class QCOWManager:
@@ -62,7 +65,10 @@ class QCOWManager:
         return Step(worker, "place for the disks", (look,))
 
     def preflight(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
-        """Read-only: base images and overlays that are there already are the slice's and were not changed since."""
+        """Read-only: base images and overlays that are there already are the slice's and were not changed since.
+
+        Folders and overlays that are there are printed.
+        """
         disks: dict[str, list[str]] = {}
         for vm in slice_.vms:
             if vm.worker_ip == worker and vm.image is not None:
@@ -71,7 +77,7 @@ class QCOWManager:
             Step(
                 worker,
                 f"disks on {name}",
-                (Command(_CHECK_DISKS.argv(*self._base(name), *found), as_user=True),),
+                (Command(_CHECK_DISKS.argv(*self._base(name), *found), as_user=True, name=DISKS),),
             )
             for name, found in disks.items()
         )
@@ -115,8 +121,9 @@ class QCOWManager:
         folder = self._files(slice_, vm).folder
         make = Command(("mkdir", "-p", "-m", "700", folder), unless=("test", "-d", folder), as_user=True)
         gone = ("test", "!", "-e", folder)
-        remove = Command(("rmdir", "--ignore-fail-on-non-empty", folder), unless=gone, as_user=True)
-        return Step(vm.worker_ip, "folder of the disks", (make,), (remove,), objects=(slice_part(slice_.slice_id),))
+        remove = Command(("rmdir", "--ignore-fail-on-non-empty"), unless=gone, as_user=True, before=DISKS)
+        undo = about(remove, (Part(folder, (folder,)),))
+        return Step(vm.worker_ip, "folder of the disks", (make,), (undo,), objects=(slice_part(slice_.slice_id),))
 
     def _make_overlay(self, slice_: Slice, vm: VM, base: str) -> Step:
         """Whatever came before, this makes and removes the VM's own disk only.
@@ -127,8 +134,10 @@ class QCOWManager:
         make = _MAKE_OVERLAY.argv(f"../{base}", overlay, str(vm.disk_mib), mark, str(vm.largest_image_mib))
         is_own = ("test", "-e", overlay, *(("-a", "-e", mark) if mark else ()))
         is_anothers = ("test", "!", "-e", mark) if mark else ()
-        remove = Command(("rm", "-f", overlay, f"{overlay}.part"), unless=is_anothers, as_user=True)
-        unmark = Command(("rm", "-f", mark), unless=("test", "-e", overlay, "-o", "!", "-e", mark), as_user=True)
+        rm = Command(("rm", "-f"), as_user=True, before=DISKS)
+        remove = about(replace(rm, unless=is_anothers), (Part(overlay, (overlay, f"{overlay}.part")),))
+        is_needed = ("test", "-e", overlay, "-o", "!", "-e", mark)
+        unmark = about(replace(rm, unless=is_needed), (Part(overlay, (mark,)),))
         return Step(
             vm.worker_ip,
             f"overlay of {vm.name}",

@@ -27,8 +27,8 @@ from core.names import (
 from models import VM, Link, Slice, internet_interfaces
 from network import checks, dhcp, firewall, neighbours, ovs
 from network.dhcp import Guest, Server, Subnet, hosts_file, hosts_folder
-from network.namespaces import Place, add_namespaces, folder, put_in_place, remove_namespaces
-from network.port_security import filter_requests, remove_filter
+from network.namespaces import Place, add_namespaces, are_ours, folder, put_in_place, remove_namespaces
+from network.port_security import filter_requests, list_filter, remove_filter
 from remote.plan import Command, Step
 from shell.scripts import load
 from vm_launcher import check_free, check_ours, check_tools
@@ -41,7 +41,6 @@ TOOLS = (
 # Where dnsmasq answers a client that has no address yet by its MAC, each offer is a neighbour.
 _BY_BROADCAST = "--dhcp-broadcast"
 
-_CHECK_NAMESPACE_NAMES = load("namespaces/check-namespace-names")
 _CHECK_RUN_ROOM = load("dhcp/check-run-room")
 _CHECK_NO_RESERVATIONS = load("dhcp/check-no-reservations")
 
@@ -63,7 +62,7 @@ class VLANManager:
             check_tools(self._node, TOOLS),
             checks.bridge(self._inventory, slice_, self._node),
             check_ours(self._node, [port for vlan in vlans for port in _ports(vlan)]),
-            Step(self._node, "names of the namespaces", (Command(_CHECK_NAMESPACE_NAMES.argv(*namespaces)),)),
+            Step(self._node, "names of the namespaces", (are_ours(namespaces),)),
             Step(self._node, "room in /run", (Command(_CHECK_RUN_ROOM.argv(*kept)),)),
             Step(self._node, "room for DHCP servers", (dhcp.has_room(vlans),)),
             Step(self._node, "room for neighbours", (neighbours.has_room(self.bounds(slice_)),)),
@@ -80,6 +79,13 @@ class VLANManager:
             Step(self._node, "room for connections", (firewall.has_room(hosts_folder(vlan), own, guests),)),
         )
 
+    def note(self, slice_: Slice) -> tuple[Step, ...]:
+        """List, read-only, the slice's part of the shared DHCP server, which a change replaces."""
+        if not slice_.uses_internet:
+            return ()
+        vlan, own = self._internet.vlan_id, slice_.slice_id
+        return (Step(self._node, "DHCP filter", (list_filter(own, vlan), dhcp.list_reservations(own, vlan))),)
+
     def check_new(self, slice_: Slice) -> Step:
         """Read-only: nothing is there yet of what the slice does not share with others."""
         links = [link.vlan_id for link in slice_.links]
@@ -88,7 +94,7 @@ class VLANManager:
         return check_free(self._node, [port for vlan in links for port in _ports(vlan)], own)
 
     def prepare(self, slice_: Slice) -> tuple[Step, ...]:
-        """Ports and namespaces of the slice's links; with its namespace goes a VLAN's DHCP server, too."""
+        """Ports and namespaces of the slice's links."""
         if not slice_.links:
             return ()
         vlans = [link.vlan_id for link in slice_.links]
@@ -107,7 +113,7 @@ class VLANManager:
                 self._node,
                 "namespaces of the slice",
                 do=(add_namespaces(folders, self.bounds(slice_)),),
-                undo=(*dhcp.remove_servers(*vlans), remove_namespaces(router)),
+                undo=(remove_namespaces(*folders),),
                 objects=tuple(folders),
             ),
         )
@@ -123,9 +129,16 @@ class VLANManager:
             )
             steps.append(Step(self._node, "gateways of the VLANs", (place,), objects=addresses))
             subnets = [self._link_subnet(slice_, link) for link in slice_.links]
-            servers = tuple(f"dnsmasq of VLAN {subnet.vlan_id}" for subnet in subnets)
-            serve = self._dhcp(slice_, subnets, _BY_BROADCAST)
-            steps.append(Step(self._node, "DHCP of the VLANs", serve, objects=servers))
+            vlans = [subnet.vlan_id for subnet in subnets]
+            steps.append(
+                Step(
+                    self._node,
+                    "DHCP of the VLANs",
+                    do=self._dhcp(slice_, subnets, _BY_BROADCAST),
+                    undo=(dhcp.stop_servers(vlans, slice_.slice_id),),
+                    objects=tuple(map(dhcp.server_name, vlans)),
+                )
+            )
         if slice_.uses_internet:
             steps.append(self._internet_step(slice_))
         return tuple(steps)

@@ -13,7 +13,7 @@ from models import VM, Interface, Slice
 from network import checks, ovs, stack
 from network.port_security import flows_around
 from remote.console import Visit
-from remote.plan import Command, Step
+from remote.plan import Command, Part, Step, about
 from shell import accelerator, daemon
 from shell.scripts import load
 
@@ -23,6 +23,9 @@ TOOLS = (
 )
 
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+
+TAPS, ROOM = "TAPs", "room"
+"""Questions before a change: the TAPs that exist; and the VMs that run, or else the VNC ports that are taken."""
 
 PORT_TAKEN = 98
 """The exit status of the look for room where other programs hold VNC ports; it says which, and which ports listen."""
@@ -35,6 +38,7 @@ _CHECK_TAPS = load("taps/check-taps")
 _MAKE_TAPS = load("taps/make-taps")
 _REMOVE_TAPS = load("taps/remove-taps")
 _CHECK_TAP_NAMES = load("taps/check-tap-names")
+_END_VMS = load("vms/end-vms")
 
 
 class TakenPorts(NamedTuple):
@@ -61,7 +65,7 @@ class VMLauncher:
             checks.bridge(self._inventory, slice_, worker),
             check_ours(worker, self.ports(slice_, worker)),
             self._check_taps(slice_, worker),
-            Step(worker, "room for the VMs", (Command(_CHECK_ROOM.argv(*needs), as_user=True),)),
+            Step(worker, "room for the VMs", (Command(_CHECK_ROOM.argv(*needs), as_user=True, name=ROOM),)),
             *self._check_accelerator(worker),
         )
 
@@ -78,6 +82,13 @@ class VMLauncher:
         if not first.strip() or not all(sockets):
             raise BadAnswer("it does not say which ports are taken")
         return TakenPorts(_ports_of(first.split()), _ports_of(word.rpartition(":")[2] for (word,) in sockets))
+
+    def note(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
+        """List, read-only, the slice's flows and its drop of frames on `worker`, which a change replaces as a whole."""
+        if not self.ports(slice_, worker):
+            return ()
+        drop, flows = stack.list_drop(slice_.slice_id), ovs.list_flows(flow_cookie(slice_.slice_id))
+        return (Step(worker, "port security", (drop, flows)),)
 
     def check_new(self, slice_: Slice, worker: str) -> Step:
         """Read-only: nothing is there yet of what a slice has while it runs."""
@@ -106,15 +117,10 @@ class VMLauncher:
     def launch(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
         """QEMU of all the slice's VMs on `worker`."""
         vms = _on(slice_, worker)
-        processes = [self._process(slice_, vm) for vm in vms]
-        files = [file for vm in vms for file in self.files(slice_, vm).of_its_process]
-        undo = (
-            Command(daemon.stop("KILL", *processes), as_user=True),
-            # Without its pid file a process that does not end would be forgotten.
-            Command(("rm", "-f", *files), unless=daemon.some_run(processes), as_user=True),
-        )
         starts = tuple(self._start(slice_, vm) for vm in vms)
-        return (Step(worker, "QEMU", starts, undo, objects=tuple(vm.name for vm in vms)),)
+        end = Command(_END_VMS.argv(), as_user=True, before=ROOM)
+        undo = about(end, (Part(vm.name, self._end_words(slice_, vm)) for vm in vms))
+        return (Step(worker, "QEMU", starts, (undo,), objects=tuple(vm.name for vm in vms)),)
 
     def verify(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
         """Read-only: every QEMU is up and ours, every port carries its tag. Prints `<vm id> <pid>` for each VM."""
@@ -167,7 +173,8 @@ class VMLauncher:
 
     def _check_taps(self, slice_: Slice, worker: str) -> Step:
         names = (port.name for port in self.ports(slice_, worker))
-        return Step(worker, "names of the TAPs", (Command(_CHECK_TAP_NAMES.argv(ovs.OWNER, *names)),))
+        check = Command(_CHECK_TAP_NAMES.argv(ovs.OWNER, *names), name=TAPS)
+        return Step(worker, "names of the TAPs", (check,))
 
     # --- QEMU ---------------------------------------------------------------------------------------------------------
 
@@ -192,6 +199,10 @@ class VMLauncher:
 
     def _process(self, slice_: Slice, vm: VM) -> daemon.Process:
         return self.files(slice_, vm).pid, process_name(slice_.slice_id, vm.vm_id)
+
+    def _end_words(self, slice_: Slice, vm: VM) -> tuple[str, ...]:
+        pid_file, *others = self.files(slice_, vm).of_its_process
+        return (pid_file, process_name(slice_.slice_id, vm.vm_id), *others)
 
     def _server(self, slice_: Slice, vm: VM) -> daemon.Server:
         return daemon.Server(*self._process(slice_, vm), vm.vnc_port, self.files(slice_, vm).messages, str(vm.vm_id))
@@ -239,7 +250,8 @@ class VMLauncher:
 
 def remove_taps(names: Sequence[str], group: str) -> Command:
     """Removes those of the TAPs that carry our mark, at once, as a group of devices that nobody else uses."""
-    return Command(_REMOVE_TAPS.argv(ovs.OWNER, group, *names))
+    remove = Command(_REMOVE_TAPS.argv(ovs.OWNER, group), before=TAPS)
+    return about(remove, (Part(name, (name,)) for name in names))
 
 
 def check_tools(host: str, tools: tuple[str, ...]) -> Step:
@@ -249,7 +261,7 @@ def check_tools(host: str, tools: tuple[str, ...]) -> Step:
 
 def check_ours(host: str, ports: Sequence[ovs.Port]) -> Step:
     """Read-only: no port has a name of ours that was made by somebody else."""
-    return Step(host, "names of the ports", (Command(ovs.are_ours(ports)),))
+    return Step(host, "names of the ports", (ovs.are_ours(ports),))
 
 
 def check_free(host: str, ports: Sequence[ovs.Port], paths: Sequence[str], *, as_user: bool = False) -> Step:

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from core.names import dhcp_namespace, dhcp_port, slice_part
-from network.namespaces import folder, remove_namespaces
-from remote.plan import Command
+from network.namespaces import NAMESPACES, folder, remove_namespaces
+from remote.plan import Command, Part, about
 from shell import daemon
 from shell.parallel import grouped
 from shell.scripts import Script, load
@@ -24,6 +24,11 @@ _START_SERVERS = load("dhcp/start-servers")
 _LEAVE_SERVER = load("dhcp/leave-server")
 _REMOVE_LOG_LINKS = load("dhcp/remove-log-links")
 _CHECK_SERVER_ROOM = load("dhcp/check-server-room")
+_STOP_SERVERS = load("dhcp/stop-servers")
+_LIST_RESERVATIONS = load("dhcp/list-reservations")
+
+RESERVATIONS = "reservations"
+"""The question about a slice's reservations before a change."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,13 @@ def serve(subnets: Sequence[Subnet], dns: str, *extra: str) -> Command:
 def leave(slice_id: int, subnet: Subnet, dns: str, *extra: str) -> Command:
     """Remove the slice from a server that slices share; the last slice ends the server and removes its folder."""
     own, folder_of_all = hosts_file(slice_id, subnet.vlan_id), hosts_folder(subnet.vlan_id)
-    return Command(_LEAVE_SERVER.argv(own, folder_of_all, *_starting(subnet, dns, *extra)))
+    words = (own, folder_of_all, *_starting(subnet, dns, *extra))
+    return Command(_LEAVE_SERVER.argv(*words), each=(Part(own, words),), before=RESERVATIONS)
+
+
+def list_reservations(slice_id: int, vlan: int) -> Command:
+    """Name, read-only, the file of the slice's reservations, if it exists."""
+    return Command(_LIST_RESERVATIONS.argv(hosts_file(slice_id, vlan)), name=RESERVATIONS)
 
 
 def expect_serving(vlans: Iterable[int]) -> Command:
@@ -107,15 +118,25 @@ def expect_serving(vlans: Iterable[int]) -> Command:
     return Command(_serving(_CHECK_SERVERS, vlans))
 
 
+def stop_servers(vlans: Iterable[int], slice_id: int | None = None) -> Command:
+    """End the dnsmasq of VLANs and remove their files, with the reservations of the slice."""
+    stop = Command(_STOP_SERVERS.argv(), before=NAMESPACES)
+    return about(stop, (Part(server_name(vlan), _end_words(vlan, slice_id)) for vlan in vlans))
+
+
 def remove_servers(*vlans: int) -> tuple[Command, ...]:
     """End the dnsmasq of VLANs that no slice uses any more, and remove their namespaces and files."""
-    processes = [_process(vlan) for vlan in vlans]
-    return (
-        Command(daemon.stop("TERM", *processes)),
-        # A process that does not end keeps its pid file: without it the process would be forgotten.
-        remove_namespaces(*map(dhcp_namespace, vlans), unless=daemon.some_run(processes)),
-        forget_links(*vlans),
-    )
+    return stop_servers(vlans), remove_namespaces(*map(dhcp_namespace, vlans))
+
+
+def server_name(vlan: int) -> str:
+    """Return the name of a VLAN's server in lists."""
+    return f"dnsmasq of VLAN {vlan}"
+
+
+def _end_words(vlan: int, slice_id: int | None) -> tuple[str, str, str]:
+    own = "" if slice_id is None else hosts_file(slice_id, vlan)
+    return dhcp_namespace(vlan), log_link(vlan), own
 
 
 def forget_links(*vlans: int, unless: tuple[str, ...] = ()) -> Command:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from network import neighbours, ovs
-from remote.plan import Command
+from remote.plan import Command, Part, about
 from shell.parallel import grouped
 from shell.scripts import load
 
@@ -15,6 +15,10 @@ _ADD_NAMESPACES = load("namespaces/add-namespaces")
 _REMOVE_NAMESPACES = load("namespaces/remove-namespaces")
 _PORTS_ARE_IN_PLACE = load("namespaces/ports-are-in-place")
 _PUT_PORTS_IN_PLACE = load("namespaces/put-ports-in-place")
+_CHECK_NAMESPACE_NAMES = load("namespaces/check-namespace-names")
+
+NAMESPACES = "namespaces"
+"""The question about namespaces and their DHCP servers before a change."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,15 @@ def add_namespaces(folders: Mapping[str, str], bounds: Mapping[str, int] | None 
     return Command(_ADD_NAMESPACES.argv(*add), unless=_NAMESPACES_ARE_THERE.argv(*look))
 
 
-def remove_namespaces(*names: str, unless: tuple[str, ...] = ()) -> Command:
-    """Remove those of the namespaces that are ours, and their folders."""
-    return Command(_REMOVE_NAMESPACES.argv(*names), unless=unless)
+def remove_namespaces(*names: str) -> Command:
+    """Remove namespaces and their folders, if they are ours and no DHCP server runs there."""
+    remove = Command(_REMOVE_NAMESPACES.argv(), before=NAMESPACES)
+    return about(remove, (Part(name, (name,)) for name in names))
+
+
+def are_ours(names: Sequence[str]) -> Command:
+    """List, read-only, the existing namespaces of these names and their DHCP servers; fail where one is not ours."""
+    return Command(_CHECK_NAMESPACE_NAMES.argv(*names), name=NAMESPACES)
 
 
 def put_in_place(places: Sequence[Place], *, routes: bool | None = None) -> Command:

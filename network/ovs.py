@@ -8,20 +8,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from remote.plan import Command
+from remote.plan import Command, Part, about
 from shell.scripts import load
 
 BRIDGE = "br-int"
 OWNER = "cloud-repositorio"
 
+PORTS, FLOWS = "ports", "flows"
+"""Questions about the state before a change: the names of ports, and the slice's flows."""
+
 # Without a timeout ovs-vsctl waits for ever for a dead ovs-vswitchd.
 _VSCTL = ("ovs-vsctl", "--timeout=20")
+_ADD_FLOWS = ("ovs-ofctl", "--timeout=20", "--bundle", "add-flows", BRIDGE, "-")
 
 _CHECK_TAGS = load("bridge/check-tags")
 _REMOVE_PORTS = load("bridge/remove-ports")
 _CHECK_PORT_NAMES = load("bridge/check-port-names")
 _CHECK_FREE_PORTS = load("bridge/check-free-ports")
 _CHECK_FLOWS = load("bridge/check-flows")
+_LIST_FLOWS = load("bridge/list-flows")
 
 
 @dataclass(frozen=True)
@@ -57,12 +62,13 @@ def add_ports(ports: Sequence[Port]) -> Command:
 def remove_ports(ports: Sequence[Port]) -> Command:
     """Remove those of the ports that carry our mark, in one transaction; wait until internal ones are gone."""
     how = "" if any(port.internal for port in ports) else "--no-wait"
-    return Command(_REMOVE_PORTS.argv(how, *(port.name for port in ports)))
+    remove = Command(_REMOVE_PORTS.argv(how), before=PORTS)
+    return about(remove, (Part(port.name, (port.name,)) for port in ports))
 
 
-def are_ours(ports: Sequence[Port]) -> tuple[str, ...]:
-    """Check, read-only, that existing ports of these names carry our mark; fail with the name of one that does not."""
-    return _CHECK_PORT_NAMES.argv(*(port.name for port in ports))
+def are_ours(ports: Sequence[Port]) -> Command:
+    """List, read-only, the existing ports of these names; fail with the name of one without our mark."""
+    return Command(_CHECK_PORT_NAMES.argv(*(port.name for port in ports)), name=PORTS)
 
 
 def are_free(ports: Sequence[Port]) -> tuple[str, ...]:
@@ -73,13 +79,17 @@ def are_free(ports: Sequence[Port]) -> tuple[str, ...]:
 def add_flows(cookie: str, flows: Sequence[str]) -> Command:
     """Replace the flows marked with `cookie` in one transaction (ovs-ofctl(8), --bundle), unless they are equal."""
     lines = "\n".join((f"delete cookie={cookie}/-1", *(f"add {flow}" for flow in _marked(cookie, flows))))
-    argv = ("ovs-ofctl", "--timeout=20", "--bundle", "add-flows", BRIDGE, "-")
-    return Command(argv, lines, unless=have_flows(cookie, flows))
+    return Command(_ADD_FLOWS, lines, unless=have_flows(cookie, flows))
 
 
 def remove_flows(cookie: str) -> Command:
-    """Remove the flows with the mark `cookie`."""
-    return Command(("ovs-ofctl", "--timeout=20", "del-flows", BRIDGE, f"cookie={cookie}/-1"))
+    """Remove the flows with the mark `cookie`, or put back those that were replaced."""
+    return Command(_ADD_FLOWS, f"delete cookie={cookie}/-1\n", before=FLOWS)
+
+
+def list_flows(cookie: str) -> Command:
+    """List, read-only, the flows with the mark `cookie`, as `add-flows` reads them."""
+    return Command(_LIST_FLOWS.argv(cookie), name=FLOWS)
 
 
 def have_flows(cookie: str, flows: Sequence[str]) -> tuple[str, ...]:

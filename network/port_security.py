@@ -33,6 +33,11 @@ _UNICAST = "00:00:00:00:00:00/01:00:00:00:00:00"
 _FILTER_HAS_RULES = load("dhcp/filter-has-rules")
 _FILTER_IS_GONE = load("dhcp/filter-is-gone")
 _SET_FILTER = load("dhcp/set-filter")
+_PUT_BACK_FILTER = load("dhcp/put-back-filter")
+_LIST_FILTER = load("dhcp/list-filter")
+
+FILTER = "filter"
+"""The question about a slice's chain before a change."""
 
 
 def flows_around(inventory: Inventory, slice_: Slice, worker: str) -> list[str]:
@@ -78,9 +83,14 @@ def filter_listing(slice_id: int, reservations: Iterable[str]) -> tuple[str, ...
 
 
 def remove_filter(slice_id: int, vlan: int) -> Command:
-    """Remove the slice's chain."""
+    """Remove the slice's chain, or put back the one that was replaced."""
     words = (dhcp_namespace(vlan), chain(slice_id))
-    return Command(_SET_FILTER.argv(*words), unless=_FILTER_IS_GONE.argv(*words))
+    return Command(_PUT_BACK_FILTER.argv(*words), unless=_FILTER_IS_GONE.argv(*words), before=FILTER)
+
+
+def list_filter(slice_id: int, vlan: int) -> Command:
+    """List, read-only, the slice's chain; nothing where there is none."""
+    return Command(_LIST_FILTER.argv(dhcp_namespace(vlan), chain(slice_id)), name=FILTER)
 
 
 def _own_request(mac: str, address: str) -> str:

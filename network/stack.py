@@ -27,6 +27,10 @@ _CHAIN = "type filter hook prerouting priority -500; policy accept;"
 _TAPS_ARE_DROPPED = load("taps/taps-are-dropped")
 _CHECK_TAPS_DROPPED = load("taps/check-taps-dropped")
 _HAS_NO_NFT = load("taps/has-no-nft")
+_LIST_DROPPED_TAPS = load("taps/list-dropped-taps")
+
+DROP = "drop"
+"""The question about the slice's table before a change."""
 
 
 def table_of(slice_id: int) -> str:
@@ -53,11 +57,18 @@ def expect_dropped(slice_id: int, taps: Sequence[str]) -> Command:
 
 
 def remove_drop(slice_id: int) -> Command:
-    """Remove the slice's table; slices of older versions have none, and their hosts may lack nft(8)."""
+    """Remove the slice's table, or put back the one that was replaced.
+
+    Slices of older versions have none, and their hosts may lack nft(8).
+    """
     table = table_of(slice_id)
-    return Command(
-        ("nft", "-f", "-"), f"add table inet {table}\ndelete table inet {table}\n", unless=_HAS_NO_NFT.argv()
-    )
+    text = f"add table inet {table}\ndelete table inet {table}\n"
+    return Command(("nft", "-f", "-"), text, unless=_HAS_NO_NFT.argv(), before=DROP)
+
+
+def list_drop(slice_id: int) -> Command:
+    """List, read-only, the slice's table as nft(8) reads it; nothing where there is none."""
+    return Command(_LIST_DROPPED_TAPS.argv(table_of(slice_id)), name=DROP)
 
 
 def listing(slice_id: int, taps: Sequence[str]) -> str:

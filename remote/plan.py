@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 TIMEOUT_SECONDS = 60.0
 """Silence endured of a host that is being changed: every command ends, or is waited for, within it."""
@@ -22,6 +23,13 @@ SLOWEST_COPY = 256 * 1024
 _SHELL = ("sh", "-c")
 
 
+class Part(NamedTuple):
+    """One object of a command that is about several: its name, and its words in the argv."""
+
+    name: str
+    words: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Command:
     """One program on a host, run as root, or as the SSH user where `as_user` is set.
@@ -29,6 +37,11 @@ class Command:
     `stdin` is what it is given to read; `secret` keeps that out of everything that is shown. `ok` are the exit statuses
     that mean success. `unless` is the guard: an argv that is tried first, as the same user; when that succeeds the
     command is skipped, because what it would do is there already. One that makes several things prints which it made.
+
+    `name` is the question, where the answer is read: answers meet questions by it. `each`: the objects that the command
+    is about, one after the other; their words end the argv. `before` is for an undo: the name of an earlier answer,
+    which tells what was there before the run. The objects that it lists stay; a command about no objects reads it
+    behind its `stdin`, and so puts back what was replaced.
     """
 
     argv: tuple[str, ...]
@@ -37,6 +50,25 @@ class Command:
     unless: tuple[str, ...] = ()
     as_user: bool = False
     secret: bool = False
+    name: str = ""
+    each: tuple[Part, ...] = ()
+    before: str = ""
+
+    def sparing(self, answers: Mapping[str, str]) -> tuple[Command, ...]:
+        """Return the command that leaves or puts back what was there before; none where nothing is left to do."""
+        there = answers.get(self.before, "")
+        if not self.each:
+            return (replace(self, stdin=f"{self.stdin}{there}"),)
+        names = frozenset(there.splitlines())
+        left = tuple(part for part in self.each if part.name not in names)
+        fixed = self.argv[: len(self.argv) - sum(len(part.words) for part in self.each)]
+        return (about(replace(self, argv=fixed), left),) if left else ()
+
+
+def about(command: Command, each: Iterable[Part]) -> Command:
+    """Return `command` about these objects: their words end its argv."""
+    parts = tuple(each)
+    return replace(command, argv=(*command.argv, *(word for part in parts for word in part.words)), each=parts)
 
 
 @dataclass(frozen=True)
@@ -76,6 +108,12 @@ class Step:
     lock: bool = False
     residue: str = ""
     objects: tuple[str, ...] = ()
+
+    def sparing(self, answers: Mapping[str, str]) -> Step:
+        """Return the step with the undo of what it made: `answers` tell, by name, what was there before the run."""
+        undo = tuple(left for command in self.undo for left in command.sparing(answers))
+        spared = _parts(self.undo) - _parts(undo)
+        return replace(self, undo=undo, objects=tuple(name for name in self.objects if name not in spared))
 
 
 @dataclass(frozen=True)
@@ -133,6 +171,10 @@ class Plan:
         known = frozenset(other.steps)
         stages = (Stage(stage.title, tuple(step for step in stage.steps if step not in known)) for stage in self.stages)
         return replace(self, stages=tuple(stage for stage in stages if stage.steps))
+
+
+def _parts(commands: Iterable[Command]) -> frozenset[str]:
+    return frozenset(part.name for command in commands for part in command.each)
 
 
 def _left_by(step: Step) -> tuple[str, ...]:

@@ -65,6 +65,12 @@ class StepResult:
         """Return the standard output of the actions, one after the other."""
         return "".join(outcome.stdout for outcome in self.outcomes)
 
+    @property
+    def answers(self) -> dict[str, Outcome]:
+        """Return the outcomes of commands with a name, by that name."""
+        asked = ((self.step.do[outcome.action], outcome) for outcome in self.outcomes)
+        return {action.name: outcome for action, outcome in asked if isinstance(action, Command) and action.name}
+
 
 NOTHING = Plan(())
 
@@ -95,12 +101,20 @@ class Report:
     def rollback(self, but: Plan = NOTHING) -> Plan:
         """Return the plan that rolls back this run's changes, half-done steps included, without the steps of `but`.
 
-        A step without an answer counts as changed, though its objects may have existed before.
+        Objects that existed before are left, as far as the named answers of their host list them. A step without an
+        answer counts as changed.
         """
         kept = frozenset(but.steps)
-        return self.plan.taking_back(
-            "take back", tuple(r.step for r in self.results if r.changed and r.step not in kept)
-        )
+        changed = [r.step for r in self.results if r.changed and r.step not in kept]
+        return self.plan.taking_back("take back", tuple(step.sparing(self._answers(step.host)) for step in changed))
+
+    def _answers(self, host: str) -> dict[str, str]:
+        """Return the output of the host's named commands, by name."""
+        answers: dict[str, str] = {}
+        for result in self.results:
+            for name, outcome in result.answers.items() if result.step.host == host else ():
+                answers[name] = answers.get(name, "") + outcome.stdout
+        return answers
 
 
 class Runner:

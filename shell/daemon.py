@@ -16,7 +16,6 @@ Argv = tuple[str, ...]
 Process = tuple[str, str]
 """A pid file and a mark."""
 
-_SOME_RUN = load("processes/some-run")
 _LAUNCH_PROCESS = load("processes/launch-process")
 _START_PROCESS = load("processes/start-process")
 _STOP_PROCESSES = load("processes/stop-processes")
@@ -42,11 +41,6 @@ class Server(NamedTuple):
 def is_running(pid_file: str, mark: str) -> Argv:
     """Check, read-only, that the process runs."""
     return _IS_RUNNING.argv(pid_file, mark)
-
-
-def some_run(processes: Iterable[Process]) -> Argv:
-    """Check, read-only, that one of the processes runs."""
-    return _SOME_RUN.argv(*chain.from_iterable(processes))
 
 
 def runs_on_its_taps(pid_file: str, mark: str, taps: Sequence[str]) -> Argv:

@@ -1,6 +1,6 @@
 # usage: check-port-names.sh PORT...
-# Fails where a port is there and is not ours. The list is of our ports by their names alone, and then of all ports with
-# their types.
+# Prints the ports that are there. Fails where one is not ours. The list is of our ports by their names alone, and then
+# of all ports with their types.
 newline='
 '
 found=$newline$(ovs-vsctl --timeout=20 --format=csv --no-headings \
@@ -8,7 +8,7 @@ found=$newline$(ovs-vsctl --timeout=20 --format=csv --no-headings \
   -- --columns=name,type list Interface)$newline || exit
 for port; do
   case $found in
-    *"$newline$port$newline"*) ;;
+    *"$newline$port$newline"*) echo "$port";;
     *"$newline$port,"*) echo "a port $port is there that is not ours; remove it or give it another name" >&2; exit 1;;
   esac
 done

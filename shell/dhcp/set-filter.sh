@@ -1,12 +1,4 @@
 # usage: set-filter.sh NAMESPACE CHAIN RULE...
-# Replaces the chain by these rules in one transaction, so that a rule deleted or added by hand is repaired too. Without
-# rules the chain is removed.
-# include: filter
+# include: set-filter
 namespace=$1 chain=$2; shift 2
-{
-  echo "*filter"
-  [ $# -eq 0 ] || printf '%s\n' ":$chain -" ":OUTPUT ACCEPT"
-  filter | sed -n "s/^-A INPUT -j $chain\$/-D INPUT -j $chain/p"
-  if [ $# -gt 0 ]; then printf '%s\n' "$@"; else printf '%s\n' "-F $chain" "-X $chain"; fi
-  echo COMMIT
-} | ip netns exec "$namespace" iptables-restore -w 10 --noflush
+set_filter "$@"

@@ -1,10 +1,12 @@
 # usage: check-disks.sh BASE FINGERPRINT [DISK MARK]...
-# Fails where a base image or a disk that exists was replaced, damaged, or is of another VM.
+# Prints the folders and disks that are there. Fails where a base image or a disk was replaced, damaged, or is of
+# another VM.
 # include: require-same
 base=$1 fingerprint=$2; shift 2
 if [ -s "$base" ] && [ -s "$fingerprint" ]; then require_same "$base" "$fingerprint"; fi
 while [ $# -gt 0 ]; do
   disk=$1 mark=$2; shift 2
+  [ ! -d "${disk%/*}" ] || printf '%s\n' "${disk%/*}"
   [ -e "$disk" ] || continue
   [ -z "$mark" ] || [ -e "$mark" ] || {
     echo "the disk $disk is another VM's (was an older database.yaml put back?); delete the slice, which leaves that\
@@ -13,4 +15,5 @@ while [ $# -gt 0 ]; do
   }
   qemu-img info -U -f qcow2 "$disk" >/dev/null 2>&1 ||
     { echo "the disk $disk is damaged; bring it back from a copy, or delete the slice" >&2; exit 1; }
+  printf '%s\n' "$disk"
 done

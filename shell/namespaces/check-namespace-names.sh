@@ -1,6 +1,12 @@
 # usage: check-namespace-names.sh NAMESPACE...
-# Fails where a namespace is there and is not ours.
+# Prints the namespaces that are there, and their DHCP servers that run. Fails where a namespace is not ours.
+# include: runs
 for namespace; do
-  [ ! -e "/run/netns/$namespace" ] || [ -d "/run/$namespace" ] ||
-    { echo "a namespace $namespace is there that is not ours; remove it or give it another name" >&2; exit 1; }
+  if [ -d "/run/$namespace" ]; then
+    echo "$namespace"
+    ! runs "/run/$namespace/pid" "--pid-file=/run/$namespace/pid" ||
+      echo "dnsmasq of VLAN ${namespace##*[!0-9]}"
+  elif [ -e "/run/netns/$namespace" ]; then
+    echo "a namespace $namespace is there that is not ours; remove it or give it another name" >&2; exit 1
+  fi
 done

@@ -1,8 +1,10 @@
 # usage: check-tap-names.sh OWNER TAP...
-# Fails where a device has the name of one of the TAPs and is not ours.
+# Prints the TAPs that are there. Fails where a device has the name of one and is not ours.
 # include: is-ours
 owner=$1; shift
 for tap; do
-  [ ! -e "/sys/class/net/$tap" ] || is_ours "$tap" ||
+  [ -e "/sys/class/net/$tap" ] || continue
+  is_ours "$tap" ||
     { echo "a device $tap is there that is not ours; remove it or give it another name" >&2; exit 1; }
+  echo "$tap"
 done

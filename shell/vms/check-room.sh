@@ -1,7 +1,7 @@
 # usage: check-room.sh FOLDER ADDRESS [PIDFILE MARK MIB VNC_PORT]...
-# Fails where the VMs have no room on their worker. VNC listens on ADDRESS, by which the manager knows the worker. VMs
-# that run already need neither memory nor port again. With status 98 it prints the VNC ports that are taken, and all
-# sockets that listen.
+# Prints the VMs that run; they need neither memory nor port again. Fails where the others have no room on their worker.
+# VNC listens on ADDRESS, by which the manager knows the worker. With status 98 it prints the VNC ports that are taken,
+# and all sockets that listen.
 # include: runs
 folder=$1 own=$2 here=; shift 2
 [ -d "$folder" ] || folder=.
@@ -9,9 +9,11 @@ while read -r mark address _; do
   [ "$mark $address" != "|-- $own" ] || here=1
 done </proc/net/fib_trie
 [ "$here" ] || { echo "$own is no address of this host; name it in workers_list by one that it has" >&2; exit 1; }
-listening=$(ss -Hltn) needed=0 count=0 taken=
+listening=$(ss -Hltn) needed=0 count=0 taken='' running=''
 while [ $# -gt 0 ]; do
-  if ! runs "$1" "$2"; then
+  if runs "$1" "$2"; then
+    name=${1##*/} running="$running ${name%.pid}"
+  else
     needed=$((needed + $3)) count=$((count + 1))
     case $listening in *":$4 "*) taken="$taken $4";; esac
   fi
@@ -33,3 +35,5 @@ room=$(df --output=avail -k "$folder"); room=$((${room##*[!0-9]} / 1024))
 [ "$room" -ge $((count * 16)) ] || { echo "the disk is full: $room MiB are left in $folder" >&2; exit 1; }
 [ -w "$folder" ] ||
   { echo "$folder cannot be written; is its disk mounted read-only, or is it another user's?" >&2; exit 1; }
+# shellcheck disable=SC2086 # each name is a word
+[ -z "$running" ] || printf '%s\n' $running

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,10 @@ TAKEN = (
 
 def no(words: str, status: int = 1) -> Answer:
     return status, "", words
+
+
+def listed(names: Iterable[str]) -> Answer:
+    return 0, "".join(f"{name}\n" for name in names), ""
 
 
 @dataclass
@@ -247,7 +251,7 @@ class FakeHost:
 
     def remove_namespaces(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         for name in argv:
-            if f"/run/{name}" in self.folders:
+            if f"/run/{name}" in self.folders and f"/run/{name}/pid" not in self.processes:
                 self.namespaces.pop(name, None)
                 self.forwarding.discard(name)
                 self.filters.pop(name, None)
@@ -323,17 +327,22 @@ class FakeHost:
         self.tables.pop(name, None)
         if table:
             assert table[0] == f"table inet {name} {{"
-            self.tables[name] = " ".join(" ".join(table).split())
+            self.tables[name] = "\n".join(table)
         return OK
 
     def drops(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         table, listing, *_taps = argv
-        return OK if self.tables.get(table) == listing else no(f"nftables has not the table {table} as it was made")
+        found = " ".join(self.tables.get(table, "").split())
+        return OK if found == listing else no(f"nftables has not the table {table} as it was made")
 
     def taps_are_ours(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         owner, *taps = argv
-        foreign = [tap for tap in taps if tap in self.namespaces[""] and self.aliases.get(tap) != owner]
-        return no(f"a device {foreign[0]} is there that is not ours") if foreign else OK
+        there = [tap for tap in taps if tap in self.namespaces[""]]
+        foreign = [tap for tap in there if self.aliases.get(tap) != owner]
+        return no(f"a device {foreign[0]} is there that is not ours") if foreign else listed(there)
+
+    def list_drop(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        return listed(self.tables.get(argv[0], "").splitlines())
 
     def are_in_place(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         namespace, routes, _ = argv[:3]
@@ -368,9 +377,10 @@ class FakeHost:
         found = self.namespaces[namespace].get(port, set())
         return address.split("/", maxsplit=1)[0] in found and mac in ("", self.macs.get(port))
 
-    def hear(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+    def hear(self, argv: tuple[str, ...], stdin: str) -> Answer:
         """A chain is replaced by its rules; without rules it goes, and one that is not there cannot."""
         namespace, chain, *rules = argv
+        rules = rules or stdin.splitlines()
         if namespace not in self.namespaces:
             return no(f'Cannot open network namespace "{namespace}": No such file or directory')
         chains = self.filters.setdefault(namespace, {})
@@ -383,6 +393,9 @@ class FakeHost:
     def hears(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         namespace, chain, *rules = argv
         return (int(self.filters.get(namespace, {}).get(chain) != tuple(rules)), "", "")
+
+    def list_chain(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        return listed(self.filters.get(argv[0], {}).get(argv[1], ()))
 
     def hears_not(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         return (int(argv[1] in self.filters.get(argv[0], {})), "", "")
@@ -427,7 +440,8 @@ class FakeHost:
                     self.marks[name] = {key: value for key, value in ids if key != "owner"}
                     if "type=internal" in settings:
                         assert len(name) <= MAX_INTERFACE_NAME
-                        self.namespaces[""].setdefault(name, set())
+                        if not any(name in devices for devices in self.namespaces.values()):
+                            self.namespaces[""][name] = set()
                     elif name not in self.namespaces[""]:
                         return no(f"could not open network device {name} (No such device)")
                 case _:
@@ -445,8 +459,9 @@ class FakeHost:
         return OK
 
     def ports_are_ours(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        foreign = [name for name in argv if name in self.ports and name not in self.ours]
-        return no(f"a port {foreign[0]} is there that is not ours") if foreign else OK
+        there = [name for name in argv if name in self.ports]
+        foreign = [name for name in there if name not in self.ours]
+        return no(f"a port {foreign[0]} is there that is not ours") if foreign else listed(there)
 
     def ports_are_free(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         found = [name for name in argv if name in self.ports]
@@ -458,7 +473,11 @@ class FakeHost:
 
     def namespaces_are_ours(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         foreign = [name for name in argv if name in self.namespaces and f"/run/{name}" not in self.folders]
-        return no(f"a namespace {foreign[0]} is there that is not ours") if foreign else OK
+        there = [name for name in argv if f"/run/{name}" in self.folders]
+        servers = [
+            f"dnsmasq of VLAN {name[len('ns-dhcp-vlan') :]}" for name in there if f"/run/{name}/pid" in self.files
+        ]
+        return no(f"a namespace {foreign[0]} is there that is not ours") if foreign else listed([*there, *servers])
 
     def ofctl(self, argv: tuple[str, ...], stdin: str) -> Answer:
         match argv[1:]:
@@ -468,15 +487,17 @@ class FakeHost:
                     return no(f"ovs-ofctl: {missing}: invalid or unknown port for in_port")
                 delete, *lines = stdin.splitlines()
                 cookie = delete.removeprefix("delete ").removesuffix("/-1")
-                self.flows[cookie] = [line.removeprefix("add ") for line in lines]
-                assert all(line.startswith(f"add {cookie},") for line in lines), lines
+                self.flows.pop(cookie, None)
+                self.flows |= {cookie: [line.removeprefix("add ") for line in lines]} if lines else {}
+                assert all(line.removeprefix("add ").startswith(f"{cookie},") for line in lines), lines
             case ("bundle", ovs.BRIDGE, "-"):
                 assert all(line.startswith("packet-out ") for line in stdin.splitlines()), stdin
-            case ("del-flows", ovs.BRIDGE, cookie):
-                self.flows.pop(cookie.removesuffix("/-1"), None)
             case _:
                 raise AssertionError(argv)
         return OK
+
+    def list_flows(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        return listed(self.flows.get(f"cookie={argv[0]}", ()))
 
     def have_flows(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         cookie, *flows = argv
@@ -504,6 +525,15 @@ class FakeHost:
         self.files.setdefault(link, log)
         status, _, complaint = self.dnsmasq(namespace, options)
         return (status, f"{namespace.removeprefix('ns-dhcp-vlan')}\n", complaint)
+
+    def stop_servers(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        for namespace, link, own in zip(argv[::3], argv[1::3], argv[2::3], strict=True):
+            folder = f"/run/{namespace}"
+            self.stop(("TERM", f"{folder}/pid", f"--pid-file={folder}/pid"), stdin)
+            for path in (f"{folder}/pid", f"{folder}/log", own):
+                self.files.pop(path, None)
+            self.forget_links((link,), "")
+        return OK
 
     def forget_links(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         for link in argv:
@@ -548,9 +578,6 @@ class FakeHost:
             return no("")
         return (int(any(self.holders.get(tap) != self.processes[pid_file][1] for tap in taps)), "", "")
 
-    def some_run(self, argv: tuple[str, ...], stdin: str) -> Answer:
-        return min(self.is_running(process, stdin) for process in _in_pairs(argv))
-
     def start(self, argv: tuple[str, ...], stdin: str) -> Answer:
         pid_file, mark, secret, cores, *launch = argv
         same_pid_file, messages, log, program, *options = launch[4:]
@@ -579,6 +606,14 @@ class FakeHost:
                 _, pid = self.processes.pop(process[0])
                 self.argvs.pop(pid, None)
                 self.holders = {tap: holder for tap, holder in self.holders.items() if holder != pid}
+        return OK
+
+    def end_vms(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        for at in range(0, len(argv), 7):
+            pid_file, mark, *others = argv[at : at + 7]
+            self.stop(("KILL", pid_file, mark), "")
+            for path in (pid_file, *others):
+                self.files.pop(path, None)
         return OK
 
     def await_ports(self, argv: tuple[str, ...], _stdin: str) -> Answer:
@@ -610,7 +645,9 @@ class FakeHost:
     def disks_are_good(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         pairs = [(disk, mark) for disk, mark in _in_pairs(argv[2:]) if mark and self.exists(disk)]
         foreign = [disk for disk, mark in pairs if not self.exists(mark)]
-        return no(f"the disk {foreign[0]} is another VM's") if foreign else OK
+        found = [disk for disk, _ in _in_pairs(argv[2:]) if self.exists(disk)]
+        folders = [folder for disk, _ in _in_pairs(argv[2:]) if self.exists(folder := disk.rpartition("/")[0])]
+        return no(f"the disk {foreign[0]} is another VM's") if foreign else listed([*folders, *found])
 
     def make_overlay(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         base, overlay, _mib, mark, _most = argv
@@ -644,7 +681,8 @@ class FakeHost:
         wanted = [port for pid_file, mark, port in vms if self.is_running((pid_file, mark), "")[0]]
         taken = [port for port in wanted if int(port) in self.foreign_ports]
         if not taken:
-            return OK
+            running = [name for name in words[::4] if self.exists(name) and name in self.processes]
+            return listed([name.rpartition("/")[2].removesuffix(".pid") for name in running])
         listening = "".join(f"LISTEN 0 128 0.0.0.0:{port} 0.0.0.0:*\n" for port in sorted(self.foreign_ports))
         return (vm_launcher.PORT_TAKEN, f"{' '.join(taken)}\n{listening}", f"VNC ports are taken: {' '.join(taken)}")
 
@@ -748,7 +786,13 @@ SCRIPTS: dict[str, Program] = {
     "runs-on-its-taps.sh": FakeHost.runs_on_its_taps,
     "servers-serve.sh": _beside(FakeHost.serves),
     "set-filter.sh": FakeHost.hear,
-    "some-run.sh": FakeHost.some_run,
+    "put-back-filter.sh": FakeHost.hear,
+    "list-filter.sh": FakeHost.list_chain,
+    "list-flows.sh": FakeHost.list_flows,
+    "list-dropped-taps.sh": FakeHost.list_drop,
+    "list-reservations.sh": lambda host, argv, _stdin: listed(path for path in argv if host.files.get(path)),
+    "stop-servers.sh": FakeHost.stop_servers,
+    "end-vms.sh": FakeHost.end_vms,
     "start-process.sh": FakeHost.start,
     "start-servers.sh": _beside(FakeHost.serve),
     "stop-processes.sh": FakeHost.stop,

@@ -222,7 +222,7 @@ def test_the_work_of_a_worker_for_a_ring_is_bounded(vms: int) -> None:
         "verify": 5,
     }
     (remove,) = deploy.undone("remove").stages
-    assert sum(len(step.do) for step in remove.by_host[worker]) == 1 + folder + 2 * own + wires + 2
+    assert sum(len(step.do) for step in remove.by_host[worker]) == 1 + folder + 2 * own + wires + 1
 
 
 def test_twenty_vms_at_once_are_one_batch_for_each_worker() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -195,3 +196,53 @@ def test_reservations_are_written_where_there_are_none(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("ns-dhcp-vlan103: ")
     assert done.stderr.endswith("no/file cannot be written; is /run full?\n")
+
+
+def test_servers_that_are_stopped_leave_their_namespaces_and_nothing_of_others(tmp_path: Path) -> None:
+    pids = {}
+    for vlan in (101, 102):
+        folder = tmp_path / f"ns-dhcp-vlan{vlan}"
+        folder.joinpath("hosts").mkdir(parents=True)
+        for name in ("log", "hosts/slice-1", "hosts/slice-2"):
+            folder.joinpath(name).touch()
+        pid_file = folder / "pid"
+        server = subprocess.Popen(["python3", "-c", "import time; time.sleep(60)", f"--pid-file={pid_file}"])
+        pid_file.write_text(f"{server.pid}\n", encoding="utf-8")
+        threading.Thread(target=server.wait).start()  # a process that nothing waits for does not go
+        pids[vlan] = server
+    script = load("dhcp/stop-servers").text.replace("/run/$1", f"{tmp_path}/$1")
+    words = ["ns-dhcp-vlan101", str(tmp_path / "link"), str(tmp_path / "ns-dhcp-vlan101/hosts/slice-1")]
+    for _ in range(2):
+        done = subprocess.run(["sh", "-c", script, "sh", *words], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert pids[101].wait(10) is not None
+    assert pids[102].poll() is None
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    kept = {f"ns-dhcp-vlan102/{name}" for name in ("pid", "log", "hosts/slice-1", "hosts/slice-2")}
+    assert left == {"ns-dhcp-vlan101/hosts/slice-2", *kept}
+    pids[102].kill()
+    pids[102].wait(10)
+
+
+def test_namespaces_are_listed_with_the_servers_that_run(tmp_path: Path) -> None:
+    marked, foreign = tmp_path / "ns-dhcp-vlan101", tmp_path / "netns" / "ns-gw-slice7"
+    marked.mkdir()
+    foreign.parent.mkdir()
+    script = load("namespaces/check-namespace-names").text.replace("/run/", f"{tmp_path}/")
+
+    def look(*names: str) -> tuple[int, list[str]]:
+        done = subprocess.run(["sh", "-c", script, "sh", *names], capture_output=True, text=True, check=False)
+        return done.returncode, (done.stdout or done.stderr).splitlines()
+
+    assert look("ns-dhcp-vlan101", "ns-gw-slice7") == (0, ["ns-dhcp-vlan101"])
+    pid_file = marked / "pid"
+    with subprocess.Popen(["python3", "-c", "import time; time.sleep(60)", f"--pid-file={pid_file}"]) as server:
+        pid_file.write_text(f"{server.pid}\n", encoding="utf-8")
+        assert look("ns-dhcp-vlan101") == (0, ["ns-dhcp-vlan101", "dnsmasq of VLAN 101"])
+        removal = load("namespaces/remove-namespaces").text.replace("/run/", f"{tmp_path}/")
+        subprocess.run(["sh", "-c", removal, "sh", "ns-dhcp-vlan101"], check=True, stdin=subprocess.DEVNULL)
+        assert pid_file.exists(), "without it the process would be forgotten"
+        server.kill()
+    foreign.touch()
+    status, said = look("ns-gw-slice7")
+    assert (status, said[0][:30]) == (1, "a namespace ns-gw-slice7 is th")

@@ -304,11 +304,11 @@ def test_shared_functions_of_scripts_are_sent_once_and_work_as_before(tmp_path: 
     gone.write_text("0\n")
     running.write_text(f"{os.getpid()}\n")
     mark = Path("/proc/self/cmdline").read_text().split("\0")[0]
-    some_run, is_running = load("processes/some-run"), load("processes/is-running")
-    asked = [some_run.argv(str(gone), mark, str(running), mark), is_running.argv(str(gone), mark)]
+    stop, is_running = load("processes/stop-processes"), load("processes/is-running")
+    asked = [stop.argv("TERM", str(gone), mark), *(is_running.argv(str(path), mark) for path in (running, gone))]
     steps = [step(*(Command(argv, ok=(0, 1)) for argv in asked))]
     assert Batch(steps).script(NONCE).count("runs() {") == 1
-    assert run(steps) == [Outcome(0, 0, 0), Outcome(0, 1, 1)]
+    assert run(steps) == [Outcome(0, 0, 0), Outcome(0, 1, 0), Outcome(0, 2, 1)]
 
 
 @pytest.mark.parametrize(("vms", "most"), [(8, 48_000), (20, 97_000)])

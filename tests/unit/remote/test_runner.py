@@ -12,7 +12,7 @@ import pytest
 from core.errors import CommandFailed, HostUnreachable, Interrupted, Refused
 from remote.batch import Outcome, Progress
 from remote.events import Event, StageStarted, StepDone, StepFailed, Transferred
-from remote.plan import TIMEOUT_SECONDS, Command, Plan, Stage, Step
+from remote.plan import TIMEOUT_SECONDS, Command, Part, Plan, Stage, Step, about
 from remote.runner import Runner
 
 
@@ -210,3 +210,32 @@ def test_undoing_goes_through_the_steps_newest_first_in_one_stage() -> None:
 
 def test_a_plan_without_anything_to_undo_has_no_stage() -> None:
     assert Plan((Stage("read", (Step("a", "look", (Command(("ls",)),)),)),)).undone("remove") == Plan(())
+
+
+def test_an_undo_leaves_what_its_host_listed_before() -> None:
+    remove = about(Command(("rm",), before="files"), (Part("a", ("a", "a.log")), Part("b", ("b", "b.log"))))
+    restore = Command(("put",), "first\n", before="text")
+    step = Step("h", "files", (), (remove, restore), objects=("a", "b"))
+    assert step.sparing({}) == step
+    left = step.sparing({"files": "a\n", "text": "second\n"})
+    assert [command.argv for command in left.undo] == [("rm", "b", "b.log"), ("put",)]
+    assert (left.undo[1].stdin, left.objects) == ("first\nsecond\n", ("b",))
+    (all_left,) = step.sparing({"files": "a\nb\n"}).undo
+    assert all_left == restore
+
+
+def test_an_answer_is_of_its_own_host_only() -> None:
+    def steps(host: str) -> tuple[Step, Step]:
+        remove = about(Command(("rm",), before="files"), (Part("a", ("a",)),))
+        return Step(host, "look", (Command(("ls",), name="files"),)), Step(host, "a", (Command(("make",)),), (remove,))
+
+    class Answering(Kept):
+        def __init__(self, address: str) -> None:
+            self.address = address
+
+        def run(self, steps: Sequence[Step], **_how: Any) -> Generator[Outcome | Progress, None, None]:
+            for number in range(len(steps)):
+                yield Outcome(number, 0, 0, "a\n" if self.address == "one" else "")
+
+    report = Runner(Answering).run(Plan((Stage("all", (*steps("one"), *steps("two"))),)))
+    assert [step.host for step in report.rollback().steps] == ["two"]
