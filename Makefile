@@ -12,7 +12,7 @@ LAB := $(PYTHON) -m lab
 run: packages $(VENV)/ready  ## the menu on a lab of three hosts
 	$(LAB) up
 	@echo "The lab goes on running when you leave the menu; 'make stop' ends it."
-	$(LAB) run $(BIN)/python cli.py --database .lab/default/database.yaml
+	@trap : INT; $(LAB) run $(BIN)/python cli.py --database .lab/default/database.yaml || [ $$? -eq 130 ]  # 130: Ctrl-C
 
 setup: $(VENV)/ready  ## the Python packages only: all that is needed with hosts of your own
 
