@@ -9,7 +9,7 @@ from pathlib import Path
 from core.errors import Refused
 from menu import plans
 from menu.api import API, value_of
-from menu.facts import counted, title_for
+from menu.facts import counted
 from menu.screen import Screen, clean
 from models import Slice
 
@@ -24,7 +24,7 @@ def show_plan(api: API, args: Namespace, screen: Screen) -> int:
     """Show what a deployment of a slice does; return the exit status."""
     slice_ = slice_of(api, args)
     plan = value_of(api.plan_slice(args.actor, slice_.slice_id))
-    plans.show(screen, plan, plans.Depth(args.depth), title_for(slice_, args.actor))
+    plans.show(screen, plan, plans.Depth(args.depth), slice_, args.actor)
     return DONE
 
 

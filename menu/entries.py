@@ -155,7 +155,7 @@ def show_plan(session: Session) -> None:
     plan = value_of(session.api.plan_slice(session.actor, slice_.slice_id))
     depth = Depth.TITLES
     while True:
-        plans.show(session.screen, plan, depth, title_for(slice_, session.actor))
+        plans.show(session.screen, plan, depth, slice_, session.actor)
         if not session.screen.terminal or not any(plan.steps):
             return
         answer = session.ask.letter("Show commands (c), scripts (s), or Enter: ", _DEPTHS)

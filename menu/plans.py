@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum
 
+from accounts.rights import way_to_run
+from menu.facts import title_for
 from menu.lines import Line, line, paragraph
 from menu.plan_commands import commands, scripts
 from menu.plan_titles import titles
 from menu.screen import Screen
+from models import Slice
 from remote.plan import Plan
 
 
@@ -24,9 +27,10 @@ class Depth(Enum):
     SCRIPTS = "scripts"
 
 
-def show(screen: Screen, plan: Plan, depth: Depth, slice_title: str) -> None:
-    """Show what a deployment of a slice does."""
-    screen.show_lines(lambda width: plan_lines(plan, depth, width, f"to deploy {slice_title}"))
+def show(screen: Screen, plan: Plan, depth: Depth, slice_: Slice, viewer: str) -> None:
+    """Show what deploying a slice does, or repairing it while it runs: both are the same plan."""
+    purpose = f"to {way_to_run(slice_)} {title_for(slice_, viewer)}"
+    screen.show_lines(lambda width: plan_lines(plan, depth, width, purpose))
 
 
 def plan_lines(plan: Plan, depth: Depth, width: int, purpose: str = "") -> Iterator[Line]:

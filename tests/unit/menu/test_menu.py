@@ -239,6 +239,11 @@ def test_the_plan_is_shown_and_nothing_is_done() -> None:
     assert cloud.slices[1000].status == SliceStatus.DESIGN
 
 
+def test_the_plan_of_a_running_slice_is_that_of_its_repair() -> None:
+    lines = lines_of(furnished(), "6\n1000\n10\n1000\n")
+    assert "7 changes and 6 checks on 3 hosts to repair slice 1000 (net1)" in lines
+
+
 def test_a_wrong_password_is_asked_again_and_three_end_it() -> None:
     cloud = FakeAPI()
     wrong = "Error: Wrong user name or password"
