@@ -1,4 +1,4 @@
-"""Cloud Repositorio's entry: the numbered menu, and the operator's subcommands. Knows no host and no command."""
+"""Run Cloud Repositorio: the numbered menu and the operator's commands. This module knows no host."""
 
 from __future__ import annotations
 
@@ -36,109 +36,113 @@ try:
     from menu.idle import Idle
     from menu.keyboard import Keyboard, Lines
     from menu.screen import OutputLost, Screen, clean, on_terminal
-except KeyboardInterrupt:  # before there was anything to end
+except KeyboardInterrupt:  # nothing has begun yet
     raise SystemExit(INTERRUPTED) from None
 
 FAILED = 1
 UNEXPECTED = 70
-CRASH_AT_SEAT = "Something unexpected happened, and the session ends; tell the operator, who finds a report of it"
+CRASH_IN_RESTRICTED_SESSION = (
+    "Something unexpected happened, and the session ends. Tell the operator: there is a report"
+)
 TELLING_KEYS = (r"\e&", r"\e~", r"\e=", r"\e?", r"\e*", r"\e\C-j", r"\e\C-m")
-"""Keys of readline that name files and home folders, or lead to others that do."""
+"""Keys of readline that show files and home folders, or lead to other keys that do."""
 
 SEARCH_KEYS = (r"\C-r", r"\C-s", r"\ep", r"\en", r"\C-x")
-"""Nobody searches what was answered to a menu, and readline 8.2 dies of two keys in a search. The last one begins the
-names of macros and of the file of keys, too."""
+"""Keys of readline that begin a search: readline 8.2 crashes at two keys in one. The last one also begins macros."""
 
 TERMINAL_LOST = (errno.EIO, errno.EPIPE, errno.EBADF)
-"""What the thread that draws meets when nobody looks any more: no fault of ours, so nothing to report."""
+"""Errors of the drawing thread when the terminal is gone. They are no fault of the program, so no report is written."""
 
 OUTPUT_LOST = 141
-"""As a shell sees a program that SIGPIPE ended."""
+"""The status that a shell shows for a program ended by SIGPIPE."""
 
 
 def main(arguments: Sequence[str] | None = None, open_api: Callable[[Path], API] | None = None) -> int:
-    """Run the program; its exit status. Whatever happens, no traceback reaches the screen."""
+    """Run the program and return its exit status. No traceback reaches the screen."""
     try:
         _open_closed_streams()
-        wish = parser(_default_database()).parse_args(arguments)
-        return _guarded(wish, open_api or _open_api)
+        args = parser(_default_database()).parse_args(arguments)
+        return _guarded(args, open_api or _open_api)
     except KeyboardInterrupt:
         return INTERRUPTED
     finally:
         _flush()
 
 
-def _guarded(wish: Namespace, open_api: Callable[[Path], API]) -> int:
-    report = wish.database.with_name(f"{wish.database.name}.crash.log")
+def _guarded(args: Namespace, open_api: Callable[[Path], API]) -> int:
+    report = args.database.with_name(f"{args.database.name}.crash.log")
     try:
-        endings.heed()
-        if wish.seat:
-            endings.sit_down()
+        endings.install_signal_handlers()
+        if args.restricted_user:
+            endings.restrict_session()
         with _quiet_threads(report):
-            return _show_log(wish) if wish.command == "log" else _run(wish, open_api(wish.database))
+            return _show_log(args) if args.command == "log" else _run(args, open_api(args.database))
     except CloudError as error:
-        failed = operator.BLIND if wish.command in {"doctor", "prove"} else FAILED
-        return _fail(_at_seat(error, wish) if wish.seat and isinstance(error, FileFault) else str(error), failed)
+        failed = operator.BLIND if args.command in {"doctor", "prove"} else FAILED
+        return _fail(_sentence(error, args), failed)
     except OutputLost:
         return OUTPUT_LOST
     except KeyboardInterrupt:
         return INTERRUPTED
     except endings.Ended as end:
         return end.status
-    except Exception as error:  # noqa: BLE001 - the last line of defence
+    except Exception as error:  # noqa: BLE001 - a user must never read a traceback
         ended = endings.noted() if isinstance(error, SystemError) else None
-        return ended.status if ended else _crash(error, report, wish)
+        return ended.status if ended else _crash(error, report, args)
 
 
-def _crash(error: Exception, report: Path, wish: Namespace) -> int:
+def _crash(error: Exception, report: Path, args: Namespace) -> int:
     sentence = crash_sentence(error, report)
-    return _fail(CRASH_AT_SEAT if wish.seat else sentence, UNEXPECTED)
+    return _fail(CRASH_IN_RESTRICTED_SESSION if args.restricted_user else sentence, UNEXPECTED)
 
 
-def _run(wish: Namespace, api: API) -> int:
+def _run(args: Namespace, api: API) -> int:
     terminal = on_terminal(sys.stdin.fileno(), sys.stdout.fileno())
     screen = Screen(sys.stdout, terminal=terminal)
-    idle = Idle(None if wish.command else api.idle_seconds, screen.line)
-    typed, forget = _line_editor(wish.seat) if terminal else (None, lambda: None)
+    idle = Idle(None if args.command else api.idle_seconds, screen.line)
+    typed, forget = _line_editor(args.restricted_user) if terminal else (None, lambda: None)
     keyboard = Keyboard(Lines(sys.stdin.fileno()), screen, typed, forget, idle)
-    if wish.command == "user":
-        users.manage(api.accounts, wish, keyboard, screen)
+    if args.command == "user":
+        users.manage(api.accounts, args, keyboard, screen)
         if warning := api.warning():
             _warn(warning)
         return 0
-    if wish.command == "host":
-        return hosts.forget(api.hosts, wish, keyboard, screen)
-    if wish.command == "doctor":
-        return operator.diagnose(api.doctor, wish, screen, keyboard)
-    if wish.command == "prove":
-        return operator.prove(api.prover, wish, screen)
-    if wish.command in commands.COMMANDS:
-        return commands.COMMANDS[wish.command](api, wish, screen)
-    return session.run(api, screen, keyboard, ENTRIES, wish.seat or "")
+    if args.command == "host":
+        return hosts.forget(api.hosts, args, keyboard, screen)
+    if args.command == "doctor":
+        return operator.diagnose(api.doctor, args, screen, keyboard)
+    if args.command == "prove":
+        return operator.prove(api.prover, args, screen)
+    if args.command in commands.COMMANDS:
+        return commands.COMMANDS[args.command](api, args, screen)
+    return session.run(api, screen, keyboard, ENTRIES, args.restricted_user or "")
 
 
-def _show_log(wish: Namespace) -> int:
+def _show_log(args: Namespace) -> int:
     from accounts import audit  # noqa: PLC0415 - not needed for the menu's first prompt
 
-    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)  # a file per actor
+    most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # the audit log has a file per actor
     try:
-        log.show(audit.read(wish.database), wish, Screen(sys.stdout, terminal=False))
+        log.show(audit.read(args.database), args, Screen(sys.stdout, terminal=False))
     except OSError as error:
-        where = error.filename or audit.folder_of(wish.database)
+        where = error.filename or audit.folder_of(args.database)
         raise Refused(f"{where} cannot be read ({error.strerror}): check its rights") from error
     return 0
 
 
-def _at_seat(fault: FileFault, wish: Namespace) -> str:
-    """What a user hears of a broken file; the operator finds the rest in the audit log."""
+def _sentence(error: CloudError, args: Namespace) -> str:
+    """Return the sentence for the user. In a restricted session, a fault of a file is for the audit log only."""
+    if not args.restricted_user or not isinstance(error, FileFault):
+        return str(error)
     from accounts.audit import Audit, Entry  # noqa: PLC0415
 
-    Audit(wish.database).write(Entry(wish.seat, "open menu"), str(fault), 0.0, refused=True)
-    return fault.public
+    Audit(args.database).write(Entry(args.restricted_user, "open menu"), str(error), 0.0, refused=True)
+    return error.public
 
 
 def _open_api(database: Path) -> API:
-    """The use-cases on a state file; imported here, so that help and wrong arguments need no SSH library."""
+    """Return the use-cases on a state file. The import is here so that `--help` needs no SSH library."""
     from database import Database  # noqa: PLC0415
     from orchestrator import OrchestratorAPI  # noqa: PLC0415
 
@@ -146,32 +150,32 @@ def _open_api(database: Path) -> API:
 
 
 def _default_database() -> Path:
-    """The one in this folder, or else the one beside this file."""
+    """Return the path of the state file in this folder, or else beside this file."""
     here = Path("database.yaml")
     return here if here.exists() else Path(__file__).with_name(here.name)
 
 
-def _line_editor(seat: str | None) -> tuple[Callable[[str], str], Callable[[], None]]:
-    """`input`, with arrow keys and history where Python was built with readline, and what forgets the history.
+def _line_editor(restricted_user: str | None) -> tuple[Callable[[str], str], Callable[[], None]]:
+    """Return a reader of lines, and a function that forgets its history.
 
-    At a student's seat lines are edited by the terminal alone: readline has too many keys that look at this machine.
+    A restricted session gets no readline, because too many of its keys show files of this machine.
     """
-    if seat:
+    if restricted_user:
         return input, lambda: None
     try:
         import readline  # noqa: PLC0415
     except ImportError:
         return input, lambda: None
-    readline.parse_and_bind("set disable-completion on")  # Tab would offer the files of this folder
-    readline.parse_and_bind("set enable-bracketed-paste off")  # pasted lines are as many answers
-    readline.set_completer(lambda _text, _state: None)  # some of the keys below complete all the same: nothing, then
+    readline.parse_and_bind("set disable-completion on")  # Tab would show the files of this folder
+    readline.parse_and_bind("set enable-bracketed-paste off")  # each pasted line is one answer
+    readline.set_completer(lambda _text, _state: None)  # some keys below complete all the same
     for key in TELLING_KEYS + SEARCH_KEYS:
         readline.parse_and_bind(f'"{key}": abort')
     return input, readline.clear_history
 
 
 def _open_closed_streams() -> None:
-    """Give a stream that was closed at start a place to lead to: else the next file opened would take its number."""
+    """Open /dev/null for each standard stream that is closed, so that no other file gets its number."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
@@ -182,7 +186,7 @@ def _open_closed_streams() -> None:
 
 @contextmanager
 def _quiet_threads(report: Path) -> Iterator[None]:
-    """Keep what threads and libraries have to say about failures off the screen; it goes into `report`."""
+    """Write failures of threads and libraries into `report`, not to the screen."""
     logging.basicConfig(handlers=[logging.NullHandler()])
     before = threading.excepthook
 
@@ -210,7 +214,7 @@ def _warn(sentence: str) -> None:
 
 
 def _flush() -> None:
-    """Write out what is left; where nobody reads it, throw it away before Python complains about it at exit."""
+    """Write out the rest of the output. Discard it if no program reads it, or Python complains at exit."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
@@ -221,7 +225,7 @@ def _flush() -> None:
 def leave(status: int) -> NoReturn:
     """End at once.
 
-    Python's own way out waits for all threads, and one of them may still be waiting for a worker that does not answer.
+    Python's normal exit waits for all threads, and one of them may still wait for a worker that does not answer.
     """
     with suppress(OSError, ValueError):
         sys.stderr.flush()

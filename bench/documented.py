@@ -1,7 +1,7 @@
 """The documented design (docs/spec/): the command lines that a manager sends to the hosts, one after the other. Pure.
 
-A gap in the pages is filled with the fewest commands: a pid file for a process that has to be ended by its pid, and
-VLAN 400 with its rules, which goes with the last slice as in the other contender.
+A gap in the pages is filled with the fewest commands. So a process that has to be ended by its pid gets a pid file.
+VLAN 400 and its rules go with the last slice, as in the other contender.
 """
 
 from __future__ import annotations

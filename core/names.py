@@ -140,7 +140,7 @@ MAX_IMAGE_NAME = 255 - len(".") - len(".seal") - len(".slice-99999.part")
 
 def is_image_name(name: str) -> bool:
     """Return whether a base image can have this file name on workers, where some names are ours."""
-    is_ours = re.fullmatch(r"slice-[0-9]+|\..*\.(seal|part)", name) is not None
+    is_ours = re.fullmatch(r"slice-[0-9]+|\..*\.seal|\..*\.part", name) is not None
     return 0 < len(os.fsencode(name)) <= MAX_IMAGE_NAME and name not in {".", ".."} and not is_ours
 
 

@@ -24,9 +24,6 @@ class SliceProblems:
     advice: tuple[str, ...] = ()
 
 
-NO_PROBLEMS = SliceProblems()
-
-
 def summary(found: Sequence[Finding], *, for_admin: bool) -> SliceProblems:
     """Return the problems, errors first, and advice that the reader can follow.
 

@@ -6,17 +6,19 @@ Every use-case answers `(True, value)` or `(False, "sentence")`; `value_of` give
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from core.errors import CloudError
 from core.inventory import Worker
-from inspection.summary import SliceProblems
-from menu.proofs import Hospital, Prover, Verdict
+from menu.proofs import Doctor, Prover, Verdict
 from models import VM, Link, Record, Slice, User
 from remote.console import Explained
 from remote.events import Listener
 from remote.plan import Plan
 from topology.design import Design
+
+if TYPE_CHECKING:
+    from inspection.summary import SliceProblems
 
 T = TypeVar("T")
 
@@ -117,7 +119,7 @@ class API(Protocol):
         """Who may log in."""
 
     @property
-    def doctor(self) -> Hospital:
+    def doctor(self) -> Doctor:
         """Who compares the hosts with the database."""
 
     @property

@@ -1,4 +1,4 @@
-"""The command line: the menu's options, and the operator's subcommands."""
+"""Define the command line: the menu's options and the operator's commands."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ USAGE = 2
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence."""
+    """A parser that reports an error in one sentence."""
 
     def error(self, message: str) -> NoReturn:
-        """End with the status of a wrong command line."""
+        """Print the error and exit with the status of a wrong command line."""
         self.exit(USAGE, f"Error: {clean(message)}; {self.prog} --help says more\n")
 
 
 def parser(default_database: Path) -> Parser:
-    """The parser of `python3 cli.py`."""
+    """Return the parser of `python3 cli.py`."""
     whole = Parser(
         prog="cli.py",
         description="Design, deploy, use and delete slices of virtual machines from a numbered menu.",
@@ -47,7 +47,7 @@ def parser(default_database: Path) -> Parser:
         "--user",
         metavar="NAME",
         type=_name,
-        dest="seat",
+        dest="restricted_user",
         help="the menu for this user only, as a forced command of sshd (docs/students-over-ssh.md)",
     )
     _add_actor(whole, ADMIN)
@@ -56,10 +56,10 @@ def parser(default_database: Path) -> Parser:
     _add_slice_files(commands)
     user = commands.add_parser("user", help="manage the accounts", description="Manage the accounts.")
     _add_actions(user.add_subparsers(dest="action", metavar="ACTION", required=True))
-    log = commands.add_parser("log", help="show who did what", description="Show the audit log, oldest first.")
-    log.add_argument("--user", metavar="NAME", dest="of", help="only what this user did")
-    log.add_argument("--slice", metavar="N", type=_count, help="only what was done to this slice")
-    log.add_argument("--last", metavar="N", type=_count, help="only so many of the last entries")
+    log = commands.add_parser("log", help="show the audit log", description="Show the audit log, oldest first.")
+    log.add_argument("--user", metavar="NAME", dest="of", help="only actions of this user")
+    log.add_argument("--slice", metavar="N", type=_count, help="only actions on this slice")
+    log.add_argument("--last", metavar="N", type=_count, help="only the last N entries")
     log.add_argument("--json", action="store_true", help="one line of JSON per entry")
     _add_looks(commands)
     _add_host(commands.add_parser("host", help="manage the workers", description="Manage the workers."))
@@ -122,9 +122,9 @@ def _add_host(host: argparse.ArgumentParser) -> None:
         description="Write off a worker that is dead for good: its VMs lose their disks and are placed on other "
         "workers, and deletions no longer wait for it. Exit status: 0 done, 1 refused, 3 something is left.",
     )
-    forget.add_argument("address", metavar="ADDRESS", help="the worker's address, also when workers_list lost it")
-    forget.add_argument("--yes", action="store_true", help="without a question")
-    forget.add_argument("--dry-run", action="store_true", help="only show what would be lost")
+    forget.add_argument("address", metavar="ADDRESS", help="the worker's address; it may be missing from workers_list")
+    forget.add_argument("--yes", action="store_true", help="do not ask")
+    forget.add_argument("--dry-run", action="store_true", help="only show the losses")
 
 
 def _add_looks(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -132,32 +132,36 @@ def _add_looks(commands: argparse._SubParsersAction[Parser]) -> None:
     doctor = commands.add_parser(
         "doctor",
         help="compare the hosts with the database",
-        description="Compare the hosts with the database. Exit status: 0 nothing found, 1 something, 2 could not look.",
+        description="Compare the hosts with the database. Exit status: 0 no finding, 1 findings, 2 no facts of a host.",
         epilog=f"codes:\n{codes}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    doctor.add_argument("--fix", action="store_true", help="remove what carries our mark and belongs to no slice")
-    doctor.add_argument("--yes", action="store_true", help="with --fix: without a question")
+    doctor.add_argument("--fix", action="store_true", help="remove objects that carry our mark and belong to no slice")
+    doctor.add_argument("--yes", action="store_true", help="with --fix: do not ask")
     prove = commands.add_parser(
         "prove",
         help="prove from the hosts that slices are kept apart",
         description="Prove from the hosts, without touching guests, that slices are kept apart. Exit status: 0 it "
-        "holds, 1 there is a breach, 2 could not look.",
+        "holds, 1 there is a breach, 2 no facts of a host.",
     )
     for command in (doctor, prove):
         command.add_argument("--json", action="store_true", help="as one line of JSON")
 
 
 def _add_actions(actions: argparse._SubParsersAction[Parser]) -> None:
-    asked = "The password is asked for twice on a terminal, and is one line of standard input otherwise."
-    quota = f"how many VMs the user may have, 0 to {MAX_QUOTA}"
+    asked = "The password is asked for twice on a terminal. Otherwise it is one line of standard input."
+    quota = f"the number of VMs the user may have, 0 to {MAX_QUOTA}"
     add = actions.add_parser("add", help="add a user", description=f"Add a user. {asked}")
     passwd = actions.add_parser("passwd", help="change a password", description=f"Change a password. {asked}")
     change = actions.add_parser("quota", help="change a quota", description="Change a user's quota of VMs.")
     slices = actions.add_parser(
-        "slices", help="change the number of slices", description="Change how many slices a user may have at a time."
+        "slices", help="change the number of slices", description="Change the number of slices a user may have."
     )
-    role = actions.add_parser("role", help="change a role", description="Change what a user may work on.")
+    role = actions.add_parser(
+        "role",
+        help="change a role",
+        description="Change the role of a user: students work on own slices, admins on all.",
+    )
     remove = actions.add_parser("remove", help="remove a user", description="Remove a user who owns no slice.")
     actions.add_parser("list", help="list the users", description="List the users, one per line.")
     for action in (add, passwd, change, slices, role, remove):
@@ -165,10 +169,13 @@ def _add_actions(actions: argparse._SubParsersAction[Parser]) -> None:
     add.add_argument(
         "--quota", metavar="N", type=_quota, default=DEFAULT_QUOTA, help=f"{quota} (default: {DEFAULT_QUOTA})"
     )
-    add.add_argument("--admin", action="store_true", help="the user may see and change everybody's slices")
+    add.add_argument("--admin", action="store_true", help="the user may see and change all slices")
     role.add_argument("role", metavar="ROLE", choices=(STUDENT, ADMIN), help=f"{ADMIN} or {STUDENT}")
     slices.add_argument(
-        "slices", metavar="N", type=_slices, help=f"how many slices, 0 to {MAX_SLICES}, or {DEFAULT}: that of the role"
+        "slices",
+        metavar="N",
+        type=_slices,
+        help=f"the number of slices, 0 to {MAX_SLICES}, or {DEFAULT}: that of the role",
     )
     change.add_argument("quota", metavar="N", type=_quota, help=quota)
 
@@ -194,7 +201,7 @@ def _file(text: str) -> str:
 def _count(text: str) -> int:
     count = whole_number(text, 0, 10**9)
     if count is None:
-        raise argparse.ArgumentTypeError("that is no whole number")
+        raise argparse.ArgumentTypeError("write a whole number")
     return count
 
 

@@ -1,4 +1,4 @@
-"""What is known of a running plan: its stages, and for each host what is done and what is under way. Pure."""
+"""Keep the state of a running plan: its stages, and for each host the finished and the current step. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from remote.plan import Stage
 
 @dataclass
 class HostRun:
-    """One host in one stage. `since` is when the step under way began, `transfer` a file on its way."""
+    """One host in one stage. `since`: the start of its current step. `transfer`: a file that is being copied."""
 
     titles: tuple[str, ...]
     since: float
@@ -20,19 +20,19 @@ class HostRun:
 
     @property
     def current(self) -> str:
-        """The title of the step under way, or "" when the host has nothing left to do here."""
+        """Return the title of the current step, or an empty string if the host has finished the stage."""
         ended = len(self.done)
         return "" if self.failed or ended >= len(self.titles) else self.titles[ended]
 
     @property
     def seconds(self) -> float:
-        """How long the finished steps took together."""
+        """Return the time of all finished steps together."""
         return sum(done.seconds for done in self.done)
 
 
 @dataclass
 class StageRun:
-    """One stage on its hosts; `ended` is None while it is under way."""
+    """One stage on its hosts. `ended`: None while it runs."""
 
     title: str
     began: float
@@ -41,23 +41,23 @@ class StageRun:
 
     @property
     def steps(self) -> list[StepDone]:
-        """All finished steps."""
+        """Return all finished steps."""
         return [done for host in self.hosts.values() for done in host.done]
 
     @property
     def slowest(self) -> StepDone | None:
-        """The finished step that took longest."""
+        """Return the finished step that took longest."""
         return max(self.steps, key=lambda done: done.seconds, default=None)
 
 
 class Board:
-    """The stages so far, the one under way last."""
+    """The stages so far, the current one last."""
 
     def __init__(self) -> None:
         self.stages: list[StageRun] = []
 
     def note(self, event: Event, now: float) -> None:
-        """Take in what happened at the time `now`."""
+        """Record an event that happened at the time `now`."""
         match event:
             case StageStarted(stage):
                 self.end(now)
@@ -74,12 +74,12 @@ class Board:
                 pass
 
     def end(self, now: float) -> None:
-        """Whatever is under way ends at `now`."""
+        """End the current stage at the time `now`."""
         if self.stages and self.stages[-1].ended is None:
             self.stages[-1].ended = now
 
     def _host(self, name: str, now: float) -> HostRun:
-        """The host in the stage under way."""
+        """Return the host in the current stage."""
         if not self.stages:
             self.stages.append(StageRun("", now, {}))
         return self.stages[-1].hosts.setdefault(name, HostRun((), now))

@@ -1,4 +1,4 @@
-"""A guest's serial console in this terminal: bytes both ways, until a key leads out or one side ends."""
+"""Connect this terminal with a guest's serial console until a key leads out or one side ends."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from menu.terminal import give_back, raw_mode, reset
 from remote.console import ConsoleSession
 
 QUIET = 1.0
-"""Seconds of silence after which a guest is taken to have said everything, once piped input has ended."""
+"""Seconds of silence that end a console after piped input has ended."""
 
-PATIENCE = 10.0
-"""Seconds after which a guest that goes on talking is left all the same."""
+TIMEOUT = 10.0
+"""Seconds after which the console of a guest that still writes is left."""
 
 _CHUNK = 16_384
 
 
 class Ending(Enum):
-    """How a visit to a console ended."""
+    """The way in which a visit to a console ended."""
 
     LEFT = "Left the console"
     CLOSED = "The console was closed"
 
 
 def visit(console: ConsoleSession, lines: Lines, screen: Screen, exits: Exits | None = None) -> Ending:
-    """Connect keyboard and screen to `console` until the visit ends; the terminal is as before then."""
+    """Connect keyboard and screen to `console` until the visit ends, then restore the terminal."""
     exits = exits or Exits()
     try:
         if screen.terminal:
@@ -49,38 +49,38 @@ class _Closed(Exception):
 def _visit_typed(console: ConsoleSession, descriptor: int, screen: Screen, keys: Keys) -> None:
     with raw_mode(descriptor):
         try:
-            # Lines of its own: what is typed behind Ctrl-] in the same moment is for nobody.
-            _talk(console, Lines(descriptor), screen, keys)
+            # New lines: bytes that were typed together with Ctrl-] belong neither to the guest nor to the menu.
+            _copy(console, Lines(descriptor), screen, keys)
         finally:
             give_back(descriptor, screen.raw, utf8=screen.is_utf8)
 
 
 def _visit_piped(console: ConsoleSession, lines: Lines, screen: Screen, keys: Keys) -> None:
-    """A script cannot see when the guest has answered: after its last byte the guest is listened to for a while."""
+    """Send piped input, then show the guest's answer. A script cannot see its end, so silence or a timeout ends it."""
     try:
-        _talk(console, lines, screen, keys)
-        deadline = time.monotonic() + PATIENCE
-        while (patience := deadline - time.monotonic()) > 0 and _ready([console], min(QUIET, patience)):
-            _hear(console, screen)
+        _copy(console, lines, screen, keys)
+        deadline = time.monotonic() + TIMEOUT
+        while (left := deadline - time.monotonic()) > 0 and _ready([console], min(QUIET, left)):
+            _show(console, screen)
     finally:
-        if screen.draws:  # only what is typed comes from a pipe
+        if screen.draws:  # input comes from a pipe, but output goes to a terminal
             reset(screen.raw, utf8=screen.is_utf8)
 
 
-def _talk(console: ConsoleSession, lines: Lines, screen: Screen, keys: Keys) -> None:
-    """Copy both ways until a key that leads out, or the end of input."""
-    talking = True
-    while talking:
-        # What was read together with the menu's last line is typed already: then nothing is waited for.
+def _copy(console: ConsoleSession, lines: Lines, screen: Screen, keys: Keys) -> None:
+    """Copy both ways until a key leads out, or the input ends."""
+    copying = True
+    while copying:
+        # Bytes read together with the menu's last line are input already, so there is nothing to wait for.
         ready = _ready([console, lines.descriptor], 0 if lines.pending else None)
         if console in ready:
-            _hear(console, screen)
+            _show(console, screen)
         if lines.pending or lines.descriptor in ready:
-            talking = _say(console, lines, keys)
+            copying = _say(console, lines, keys)
 
 
 def _say(console: ConsoleSession, lines: Lines, keys: Keys) -> bool:
-    """Hand on what was typed; False once the user leaves. What follows the key that leads out belongs to the menu."""
+    """Send input to the guest and return whether the user stays. Bytes after the key that leads out go to the menu."""
     taken = lines.take()
     typed, rest = keys.split(taken)
     lines.give_back(rest or b"")
@@ -93,18 +93,18 @@ def _say(console: ConsoleSession, lines: Lines, keys: Keys) -> bool:
     return not leaving
 
 
-def _hear(console: ConsoleSession, screen: Screen) -> None:
+def _show(console: ConsoleSession, screen: Screen) -> None:
     try:
-        heard = console.recv(_CHUNK)
-    except BlockingIOError:  # the worker had a word, and the guest none
+        output = console.recv(_CHUNK)
+    except BlockingIOError:  # the worker sent no bytes of the guest
         return
     except (OSError, EOFError, CloudError) as error:
         raise _Closed from error
-    if not heard:
+    if not output:
         raise _Closed
-    screen.raw(heard)
+    screen.raw(output)
 
 
 def _ready(sources: list[ConsoleSession | int], timeout: float | None) -> list[ConsoleSession | int]:
-    """Those of `sources` that can be read, at the latest after `timeout` seconds."""
+    """Return the sources that can be read, after `timeout` seconds at the latest."""
     return select.select(sources, [], [], timeout)[0]

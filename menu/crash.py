@@ -1,4 +1,4 @@
-"""What nobody foresaw: written to a file for whoever can mend it, and told to the user in one sentence."""
+"""Write an unexpected error to a report for developers, and sum it up for the user in one sentence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def crash_sentence(error: BaseException, report: Path) -> str:
-    """Append the traceback of `error` to `report`, which only its owner may read; the sentence for the user."""
+    """Append the traceback of `error` to `report`, readable by its owner only, and return a sentence for the user."""
     what = f"Something unexpected happened ({type(error).__name__})"
     text = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}\n{''.join(traceback.format_exception(error))}\n"
     try:

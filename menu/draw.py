@@ -1,4 +1,4 @@
-"""What is used of rich, each part imported when it is first used: a session on pipes, and every prompt, need none."""
+"""Import the parts of rich at their first use, because prompts and sessions on pipes need none."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 _ELSEWHERE = {"ROUNDED": "box", "SIMPLE": "box", "Group": "console", "ProgressBar": "progress_bar"}
-"""Where those are that are not in the module of their own name."""
+"""The modules of parts that are not in the module of their own name."""
 
 
 def __getattr__(name: str) -> Any:

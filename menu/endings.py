@@ -1,7 +1,7 @@
-"""How a session ends from outside: the connection is lost, or the operator ends the program.
+"""End a session by a signal: the connection is lost, or the operator ends the program.
 
-At a prompt it ends at once. While hosts are being changed `remote.interrupts` holds it back, and `menu.progress`
-hands it on when the change is done and recorded: SIGHUP lets it come to its end, SIGTERM has it taken back as Ctrl-C
+At a prompt the session ends at once. During a change of hosts `remote.interrupts` holds the signal back, and
+`menu.progress` raises it after the change is recorded. SIGHUP lets the change finish; SIGTERM rolls it back, as Ctrl-C
 does.
 """
 
@@ -16,54 +16,54 @@ import threading
 from types import FrameType
 
 KEPT = ("HOME", "LANG", "LOGNAME", "PATH", "TERM", "USER")
-"""What is kept of the environment at a student's seat: the rest may come from the other end of the connection."""
+"""The variables that a restricted session keeps: the user's end of the connection may have set the others."""
 
 _TERM = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]{0,63}")
 _PR_SET_DUMPABLE = 4  # prctl(2)
 
 
 class Ended(BaseException):
-    """A signal ended the program; no `Exception`, as nobody is to go on after it."""
+    """A signal that ends the program. It is no `Exception`, so that no handler goes on after it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.status = 128 + number
-        """As a shell sees a program that the signal ended."""
+        """The status that a shell shows for a program ended by this signal."""
 
 
 _ENDS: dict[int, Ended] = {number: Ended(number) for number in (signal.SIGHUP, signal.SIGTERM)}
-"""Made beforehand: readline runs handlers while an exception is set, and then every call in one is a SystemError."""
+"""Created early: readline runs handlers while an exception is set, and then each call in them is a SystemError."""
 
 _NOTED: dict[int, bool] = {}
 
 
-def heed() -> None:
-    """From now on: no core dump, no way into the background, and an end by signal is `Ended` in the main thread."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # passwords have been in this memory
+def install_signal_handlers() -> None:
+    """Raise `Ended` in the main thread for SIGHUP and SIGTERM. Ignore SIGTSTP and SIGQUIT, and dump no core."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # this memory holds passwords
     if threading.current_thread() is not threading.main_thread():
         return
     for number in (signal.SIGTSTP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, no child's exit status is ever told
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a parent may have ignored it, and then no child has an exit status
     for number in (signal.SIGHUP, signal.SIGTERM):
-        if signal.getsignal(number) is signal.SIG_DFL:  # who starts it with nohup means that
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores it on purpose
             signal.signal(number, _end)
 
 
-def sit_down() -> None:
-    """Trust nothing that a student's end of the connection has sent along, and let nobody look into this process."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # the forced command ignores it until Python is up
+def restrict_session() -> None:
+    """Drop the environment that the user's end of the connection may have set, and close this process to debuggers."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the forced command ignores it until Python has started
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     if not _TERM.fullmatch(kept.get("TERM", "dumb")):
         kept["TERM"] = "dumb"
     os.environ.clear()
-    os.environ.update(kept, INPUTRC=os.devnull)  # what keys do is not the account's to say either
+    os.environ.update(kept, INPUTRC=os.devnull)  # the account's own file must not redefine keys
     os.umask(0o077)
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def noted() -> Ended | None:
-    """The end that a signal asked for, also where Python made a SystemError of it on the way out of readline."""
+    """Return the end that a signal asked for, or None. readline may have turned it into a SystemError."""
     return next((_ENDS[number] for number in _NOTED), None)
 
 

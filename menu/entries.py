@@ -1,11 +1,10 @@
-"""What each numbered entry of the menu does: ask, hand over to a use-case, say how it went."""
+"""Carry out each numbered entry of the menu: ask, call a use-case, show the result."""
 
 from __future__ import annotations
 
 from contextlib import closing
 
 from core.errors import CloudError
-from inspection.summary import NO_PROBLEMS
 from menu import plans
 from menu.api import value_of
 from menu.console import Ending, visit
@@ -24,7 +23,7 @@ _DEPTHS = {"c": Depth.COMMANDS.value, "s": Depth.SCRIPTS.value, "": "the menu"}
 
 
 def view_resources(session: Session) -> None:
-    """Quota, workers and flavors as they are now."""
+    """Show quota, workers and flavors as they are now."""
     user = value_of(session.api.get_user(session.actor))
     with session.screen.waiting("Looking at the workers"):
         workers = value_of(session.api.discover_workers())
@@ -33,14 +32,14 @@ def view_resources(session: Session) -> None:
 
 
 def create_slice(session: Session) -> None:
-    """A new slice by name."""
+    """Create a slice with a name."""
     name = session.ask.name("Slice name: ", "A slice name")
     slice_ = value_of(session.api.create_slice(session.actor, name))
     session.say(f"Slice created! ID: {slice_.slice_id}")
 
 
 def add_vm(session: Session) -> None:
-    """A new VM in a slice, with its disk on a worker."""
+    """Add a VM to a slice, with its disk on a worker."""
     slice_id = _ask_for_slice(session, "Slice ID: ").slice_id
     name = session.ask.name("VM name: ", "A VM name")
     flavor = _ask_for_flavor(session)
@@ -55,7 +54,7 @@ def add_vm(session: Session) -> None:
 
 
 def create_link(session: Session) -> None:
-    """A link between two data interfaces of a slice's VMs."""
+    """Create a link between two data interfaces of a slice's VMs."""
     slice_ = _ask_for_slice(session, "Slice ID: ")
     for line, free in linkable_lines(slice_):
         session.screen.line(line, WARNING if free else "")
@@ -71,18 +70,18 @@ def create_link(session: Session) -> None:
 
 
 def view_slices(session: Session) -> None:
-    """Every slice that the user may work on, with everything in it."""
+    """Show all slices that the user may work on, with their VMs and problems."""
     slices = by_id(value_of(session.api.list_slices(session.actor)))
     with session.screen.waiting("Looking at the hosts"):
         problems = value_of(session.api.problems(session.actor))
     for slice_ in slices:
-        session.show(SliceView(slice_, session.actor, problems.get(slice_.slice_id, NO_PROBLEMS)))
+        session.show(SliceView(slice_, session.actor, problems.get(slice_.slice_id)))
     if not slices:
         session.screen.line("You have no slices yet: 2 creates one")
 
 
 def deploy_slice(session: Session) -> None:
-    """Bring a slice to life and say how to reach its VMs."""
+    """Deploy a slice and show the ways to its VMs."""
     slice_id = session.ask.identifier("Slice ID to deploy: ", "A slice ID")
     with session.progress() as listen:
         answer = session.api.deploy_slice(session.actor, slice_id, listen)
@@ -92,28 +91,28 @@ def deploy_slice(session: Session) -> None:
 
 
 def repair_slice(session: Session) -> None:
-    """Bring back what is missing of a running slice, and say how much that was."""
+    """Repair a running slice and list the parts that were brought back."""
     slice_id = session.ask.identifier("Slice ID to repair: ", "A slice ID")
     with session.progress() as listen:
         answer = session.api.repair_slice(session.actor, slice_id, listen)
-    mended = value_of(answer)
-    if not mended:
+    repaired = value_of(answer)
+    if not repaired:
         session.say("Nothing was missing: 0 changes")
         return
-    session.say(f"Slice repaired: {len(mended)} {'change' if len(mended) == 1 else 'changes'}")
-    for part in mended:
+    session.say(f"Slice repaired: {len(repaired)} {'change' if len(repaired) == 1 else 'changes'}")
+    for part in repaired:
         session.screen.line(f"  brought back: {part}")
 
 
 def prove_isolation(session: Session) -> None:
-    """Check from the hosts that slices are kept apart; guests are not touched."""
+    """Check from the hosts that slices are kept apart, without touching guests."""
     with session.screen.waiting("Looking at the hosts"):
         verdict = value_of(session.api.prove_isolation(session.actor))
     session.show(VerdictView(verdict))
 
 
 def delete_slice(session: Session) -> None:
-    """Remove a slice and everything in it, after asking."""
+    """Delete a slice and all its parts after a question."""
     slice_ = _ask_for_slice(session, "Slice ID: ")
     if not session.ask.yes(f"Delete {_with_vms(slice_, session.actor)}? (y/n): "):
         session.screen.line("Nothing was deleted")
@@ -125,7 +124,7 @@ def delete_slice(session: Session) -> None:
 
 
 def open_console(session: Session) -> None:
-    """The serial console of a VM, in this terminal."""
+    """Open the serial console of a VM in this terminal."""
     vm_id = session.ask.identifier("VM ID: ", "A VM ID")
     exits, answers = Exits(session.api.console_exits), [True]
 
@@ -150,7 +149,7 @@ def open_console(session: Session) -> None:
 
 
 def show_plan(session: Session) -> None:
-    """Show the titles of a slice's plan, and on a terminal as well its commands and scripts, where these are wanted."""
+    """Show the titles of a slice's plan. On a terminal, offer its commands and scripts too."""
     slice_ = _ask_for_slice(session, "Slice ID: ")
     plan = value_of(session.api.plan_slice(session.actor, slice_.slice_id))
     depth = Depth.TITLES
@@ -165,14 +164,14 @@ def show_plan(session: Session) -> None:
 
 
 def change_password(session: Session) -> None:
-    """A new password, for whoever knows the current one."""
+    """Change the user's password, which needs the current one."""
     current = session.ask.secret("Current password: ")
     value_of(session.api.change_password(session.actor, current, session.ask.new_password()))
     session.say("Password changed")
 
 
 def _leave(_session: Session) -> None:
-    """Leaving is up to whoever shows the menu."""
+    """Do nothing: `use_menu` handles the entries that leave."""
 
 
 ENTRIES = (
@@ -225,7 +224,7 @@ def _ask_for_interface(session: Session, slice_: Slice, vm_id: int, prompt: str)
 
 
 def _ask_for_flavor(session: Session) -> str:
-    """The name of the chosen flavor, after a list of all."""
+    """List all flavors and return the name of the chosen one."""
     flavors = value_of(session.api.flavors(session.actor))
     for number, (name, size) in enumerate(flavors.items(), start=1):
         session.screen.line(f"  {number}. {name} ({flavor_size(size)})")

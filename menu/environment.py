@@ -1,6 +1,6 @@
-"""Finds the packages that `make` installed beside the program, when another Python than theirs was started.
+"""Restart the program with the packages that `make` installed, if this Python lacks them.
 
-Imported for this effect, before anything that needs them: who types `python3 cli.py` is not to meet a traceback.
+This module is imported before all others for that effect, so that `python3 cli.py` never ends in a traceback.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ OLDEST = (3, 11)
 
 
 def complaint(version: tuple[int, ...], missing: list[str]) -> str:
-    """Why the program cannot run with this Python; empty when it can."""
+    """Return why the program cannot run with this Python, or an empty string."""
     if version < OLDEST:
         return f"Python {OLDEST[0]}.{OLDEST[1]} or newer is needed, this is {version[0]}.{version[1]}"
     if missing:
@@ -23,7 +23,7 @@ def complaint(version: tuple[int, ...], missing: list[str]) -> str:
     return ""
 
 
-def _look() -> None:
+def _restart_if_needed() -> None:
     missing = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
     why = complaint(sys.version_info[:2], missing)
     own = Path(__file__).resolve().parents[1] / ".venv"
@@ -34,4 +34,4 @@ def _look() -> None:
         raise SystemExit(1)
 
 
-_look()
+_restart_if_needed()

@@ -1,4 +1,4 @@
-"""The keys that lead out of a guest's console: Ctrl-], as telnet has it, and ~. after Enter, as ssh has it."""
+"""Find the keys that lead out of a guest's console: Ctrl-] as in telnet, and ~. after Enter as in ssh."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _INTRODUCER, _INSIDE = b"[", bytes(range(0x20, 0x40))
 
 
 class Keys:
-    """Finds the way out in what is typed; keeps, for the next key, where in a line this one was.
+    """A filter for typed bytes that finds the keys that lead out. It remembers the state of the line between calls.
 
-    `single` are bytes that lead out at once. `marks` do so at the beginning of a line with a dot behind them; one typed
-    twice goes to the guest once, as ssh has it. Control sequences, such as a terminal's answer to a prompt that asks
-    for the cursor's place, are no typing: a line begins after them as before.
+    A byte of `single` leads out at once. One of `marks` leads out at the beginning of a line with a dot after it; typed
+    twice, it goes to the guest once, as in ssh. Control sequences do not count as typing, because a terminal sends them
+    by itself, for example the place of the cursor.
     """
 
     def __init__(self, single: bytes, marks: bytes) -> None:
@@ -31,7 +31,7 @@ class Keys:
         self._sequence = b""
 
     def split(self, typed: bytes) -> tuple[bytes, bytes | None]:
-        """Return what goes to the guest, and what follows the way out, or None where there is none."""
+        """Return the bytes for the guest, and the bytes after the way out, or None if no key leads out."""
         passed = bytearray()
         for place, number in enumerate(typed):
             key = bytes((number,))
@@ -51,7 +51,7 @@ class Keys:
         return bytes(passed), None
 
     def _is_of_sequence(self, key: bytes) -> bool:
-        """Return whether the key belongs to a control sequence; `_sequence` is the last byte of one that goes on."""
+        """Return whether the key belongs to a control sequence. `_sequence` holds the last byte of an open one."""
         before, self._sequence = self._sequence, b""
         if key == _ESCAPE or (before == _ESCAPE and key == _INTRODUCER):
             self._sequence = key
@@ -75,7 +75,7 @@ class Exits:
         return Keys(self._single, "".join(self._marks).encode())
 
     def piped(self) -> Keys:
-        """Return the keys for input from a pipe: a script may send any line, so only a control character counts."""
+        """Return the keys for piped input. Only a control character counts, because a script may send any line."""
         return Keys(self._single or b"\x1d", b"")
 
     def hint(self, *, typed: bool) -> str:

@@ -1,4 +1,4 @@
-"""What there is to say about slices, VMs and interfaces, as text: the tables and their plain twins both say this."""
+"""Turn slices, VMs and interfaces into texts, which tables and plain lines share."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class InterfaceFacts:
 
     @property
     def connected(self) -> bool:
-        """Whether anything is at the other end."""
+        """Return whether the interface is connected to a VM or to the internet."""
         return self.connected_to != NOT_CONNECTED
 
 
 @dataclass(frozen=True)
 class VMFacts:
-    """One VM of a slice, ready to be shown; `vnc_password` is empty while the VM does not run."""
+    """One VM of a slice, ready to be shown. `vnc_password`: empty while the VM does not run."""
 
     vm_id: int
     name: str
@@ -44,53 +44,53 @@ class VMFacts:
 
 
 def vms_of(slice_: Slice) -> list[VMFacts]:
-    """The VMs of a slice, by id."""
+    """Return the VMs of a slice in the order of their ids."""
     return [_vm_facts(slice_, vm) for vm in sorted(slice_.vms, key=lambda vm: vm.vm_id)]
 
 
 def by_id(slices: Iterable[Slice]) -> list[Slice]:
-    """Slices in the order in which they are shown."""
+    """Return the slices in the order of their ids."""
     return sorted(slices, key=lambda slice_: slice_.slice_id)
 
 
 def slice_title(slice_: Slice) -> str:
-    """How a sentence calls a slice: by its id, and its name where it has one."""
+    """Return the name of a slice in sentences: its id, and its name if it has one."""
     return f"slice {slice_.slice_id} ({clean(slice_.name)})" if slice_.name else f"slice {slice_.slice_id}"
 
 
 def owner_note(slice_: Slice, viewer: str) -> str:
-    """Whose slice it is, for an admin who looks at somebody else's; empty for one's own."""
+    """Return the owner of a slice for another viewer, or an empty string for the owner."""
     return "" if viewer in {"", slice_.owner} else f"of {clean(slice_.owner)}"
 
 
 def title_for(slice_: Slice, viewer: str) -> str:
-    """`slice_title`, and whose slice it is where it is not the viewer's own."""
+    """Return `slice_title`, with the owner if that is not the viewer."""
     return f"{slice_title(slice_)} {owner_note(slice_, viewer)}".rstrip()
 
 
 def flavor_size(flavor: Record) -> str:
-    """Cores, memory and disk of a flavor."""
+    """Return cores, memory and disk of a flavor as one text."""
     cores, ram, disk = flavor_amounts(flavor)
     return f"{cores} {'core' if cores == '1' else 'cores'}, {ram} RAM, {disk} disk"
 
 
 def flavor_amounts(flavor: Record) -> tuple[str, str, str]:
-    """Cores, memory and disk of a flavor, each on its own; the defaults are the documented ones."""
+    """Return cores, memory and disk of a flavor, with the documented defaults."""
     return str(flavor.get("cores", 1)), gib(flavor.get("ram_gb", 0.5)), gib(flavor.get("disk_gb", 1))
 
 
 def gib(amount: float) -> str:
-    """An amount of memory or disk, without needless digits."""
+    """Return an amount of memory or disk without needless digits."""
     return f"{round(float(amount), 2):g} GiB"
 
 
 def mib(size: int) -> str:
-    """A number of bytes in MiB."""
+    """Return a number of bytes in MiB."""
     return f"{size / 2**20:.1f} MiB"
 
 
 def seconds(duration: float) -> str:
-    """A duration, to the hundredth of a second below a minute."""
+    """Return a duration as text: hundredths of a second below a minute, whole seconds above."""
     if duration < 60:
         return f"{duration:.2f} s"
     minutes, rest = divmod(round(duration), 60)
@@ -98,7 +98,7 @@ def seconds(duration: float) -> str:
 
 
 def linkable_lines(slice_: Slice) -> Iterator[tuple[str, bool]]:
-    """The VMs and data interfaces of a slice, and whether a line is an interface that can still be linked."""
+    """Yield lines of VMs and data interfaces, each with whether it is an interface without a link."""
     yield "Available VMs and interfaces:", False
     for vm in vms_of(slice_):
         yield f"  VM {vm.vm_id}: {vm.name}", False

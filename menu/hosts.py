@@ -1,4 +1,4 @@
-"""The operator's commands for workers: `python3 cli.py host forget ADDRESS`."""
+"""Carry out the operator's commands for workers: `python3 cli.py host forget ADDRESS`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from menu.prompts import Back, Prompts
 from menu.screen import GOOD, WARNING, Screen
 
 DONE, LEFT = 0, 3
-"""Exit statuses: all is done, something is left to do."""
+"""Exit statuses: done, something is left to do."""
 
 NOT_ASKED = (
     "host forget gives up the disks of all VMs on that worker: on a terminal it asks before, elsewhere it needs --yes"

@@ -1,6 +1,6 @@
-"""The end of a session at which nothing is typed: announced before, and certain also where a write hangs.
+"""End a session without input: warn first, then end it, even if a write hangs.
 
-A thread watches the clock, because the main thread waits in the C library, and ends that wait by a signal of our own.
+The main thread waits in the C library. So another thread watches the clock and ends that wait by a signal.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from types import FrameType
 from remote.console import ConsoleSession
 
 NOTICE_SECONDS = 60.0
-"""How long before the end it is announced; half of the limit, where that is less."""
+"""Seconds between the warning and the end, or half of the limit if that is less."""
 
 _AGAIN = 0.1
-"""Seconds after which a signal that did not end the wait is sent once more; `menu.interrupts` says why that happens."""
+"""Seconds after which a signal is sent again if the wait goes on; `menu.interrupts` says why that happens."""
 
 
 class Expired(BaseException):
-    """The time is over; no `Exception`, because nothing may go on after it."""
+    """The end of the time. It is no `Exception`, so that no handler goes on after it."""
 
 
-_EXPIRED = Expired()  # made beforehand: readline may run the handler while an exception is set, and then no call works
+_EXPIRED = Expired()  # created early: see `menu.endings`
 _STATE = {"armed": False, "over": False}
 
 
 class Idle:
-    """The limit of one session in seconds; None is no limit. `deadline` is a moment of `time.monotonic`, or None."""
+    """The limit of one session in seconds, or None for no limit. `deadline`: a time of `time.monotonic`, or None."""
 
     def __init__(self, limit: float | None, say: Callable[[str], None], notice: float = NOTICE_SECONDS) -> None:
         self.deadline: float | None = None
@@ -40,9 +40,9 @@ class Idle:
 
     @contextmanager
     def watched(self, say: Callable[[str], None] | None = None) -> Iterator[Callable[[], None]]:
-        """Raise `EOFError` in the body at the end of the time; yield a function that starts the time again.
+        """Raise `EOFError` in the body at the end of the time, and yield a function that restarts the time.
 
-        `say` shows the announcement where lines cannot be written as usual. Outside the main thread nothing ends.
+        `say` shows the warning on a screen in raw mode. Outside the main thread there is no limit.
         """
         if self._limit is None or threading.current_thread() is not threading.main_thread():
             yield lambda: None
@@ -54,7 +54,7 @@ class Idle:
         except (Expired, SystemError) as end:
             if not _STATE["over"]:
                 raise
-            with suppress(Exception):  # a terminal that is gone is no reason to stay
+            with suppress(Exception):  # the session also ends if the terminal is gone
                 self._say(self._why())
             raise EOFError from end
 
@@ -65,7 +65,7 @@ class Idle:
 
 
 class _Watch:
-    """One wait, and the thread that ends it."""
+    """One wait and the thread that ends it."""
 
     def __init__(self, limit: float, deadline: float | None, notice: float, say: Callable[[str], None]) -> None:
         self._limit = limit
@@ -76,12 +76,12 @@ class _Watch:
         self._began = time.monotonic()
 
     def restart(self) -> None:
-        """Begin the time again."""
+        """Restart the time."""
         self._began = time.monotonic()
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Let the thread watch the body."""
+        """Watch the body by the thread."""
         _STATE.update(armed=True, over=False)
         signal.signal(signal.SIGALRM, _expire)
         thread = threading.Thread(target=self._run, daemon=True)
@@ -90,11 +90,11 @@ class _Watch:
             yield
         finally:
             self._left.set()
-            thread.join()  # after it no signal comes any more
+            thread.join()  # the thread sends no signal after it
             _STATE["armed"] = False
 
     def _run(self) -> None:
-        announced = 0.0
+        warned = 0.0
         while True:
             began, now = self._began, time.monotonic()
             end = began + self._limit
@@ -103,17 +103,17 @@ class _Watch:
                 end = warn_at = self._deadline
             if now >= end:
                 break
-            if now >= warn_at and announced != began:
-                announced = began
-                self._announce(end - now)
-            if self._left.wait((warn_at if announced != began else end) - now):
+            if now >= warn_at and warned != began:
+                warned = began
+                self._warn(end - now)
+            if self._left.wait((warn_at if warned != began else end) - now):
                 return
         while not self._left.is_set():
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
             self._left.wait(_AGAIN)
 
-    def _announce(self, seconds: float) -> None:
-        """Write from a thread of its own, which may hang where the output is not read."""
+    def _warn(self, seconds: float) -> None:
+        """Write the warning from another thread, because a write hangs if the output is not read."""
         sentence = f"Warning: nothing was typed for a while; the session ends in {_duration(seconds)}, Enter keeps it"
         threading.Thread(target=self._try_to_say, args=(sentence,), daemon=True).start()
 
@@ -123,7 +123,7 @@ class _Watch:
 
 
 class TypedConsole:
-    """A console that calls `typed` for each key: only what the user types keeps it open, not what a guest says."""
+    """A console that calls `typed` for each key. Only the user's keys restart the time, not the guest's output."""
 
     def __init__(self, console: ConsoleSession, typed: Callable[[], None]) -> None:
         self._console = console
@@ -134,11 +134,11 @@ class TypedConsole:
         return self._console.fileno()
 
     def recv(self, nbytes: int, /) -> bytes:
-        """Return what the guest wrote."""
+        """Return bytes that the guest wrote."""
         return self._console.recv(nbytes)
 
     def send(self, s: bytes, /) -> int:
-        """Type to the guest."""
+        """Send bytes to the guest."""
         self._typed()
         return self._console.send(s)
 
@@ -148,7 +148,7 @@ class TypedConsole:
 
 
 def _expire(_number: int, _frame: FrameType | None) -> None:
-    if _STATE["armed"]:  # no call: see `_EXPIRED`
+    if _STATE["armed"]:  # no call is possible here: see `_EXPIRED`
         _STATE["armed"] = False
         _STATE["over"] = True
         raise _EXPIRED

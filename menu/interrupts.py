@@ -1,4 +1,4 @@
-"""Ctrl-C at a prompt, made reliable."""
+"""Make Ctrl-C reliable at a prompt."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from contextlib import contextmanager
 from types import FrameType
 
 _AGAIN = 0.1
-"""Seconds after which a Ctrl-C that did not end the prompt is sent once more."""
+"""Seconds after which Ctrl-C is sent again if the prompt is still open."""
 
 
 @contextmanager
-def heeded() -> Iterator[None]:
-    """While the body waits in the C library, Ctrl-C raises `KeyboardInterrupt`, once, whenever it comes.
+def interruptible() -> Iterator[None]:
+    """Raise `KeyboardInterrupt` once for Ctrl-C, even while the body waits in the C library.
 
-    A signal that arrives between the display of a prompt and the call that waits for a key is only noted by Python, and
-    the wait goes on until the next key: the readline module has that gap. So a thread sees each signal, by way of
-    Python's wakeup descriptor, and repeats it until the prompt is left.
+    readline has a gap between the display of a prompt and its wait for a key. Python only notes a signal in this gap,
+    and the wait goes on until the next key. So a thread reads each signal from Python's wakeup descriptor and repeats
+    it until the prompt is left.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -43,7 +43,7 @@ def heeded() -> Iterator[None]:
 
 
 class _Once:
-    """A handler that raises the first time only, so that a repeated signal does not strike whoever cleans up."""
+    """A handler that raises only the first time, so that a repeated signal does not disturb the cleanup."""
 
     def __init__(self) -> None:
         self._raised = False
@@ -55,9 +55,9 @@ class _Once:
 
 
 def _repeat(reading: int, left: threading.Event) -> None:
-    """Each signal is seen here, the repeated one too: so it is repeated until the prompt is left."""
+    """Repeat each signal until the prompt is left. The repeated signal arrives here too."""
     while number := os.read(reading, 1):
-        if number[0] == signal.SIGALRM:  # `menu.idle` repeats its own
+        if number[0] == signal.SIGALRM:  # `menu.idle` repeats this one
             continue
         if not left.wait(_AGAIN):
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)

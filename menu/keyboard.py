@@ -1,6 +1,6 @@
-"""Where answers come from: a terminal with line editing, or bytes from a pipe.
+"""Read answers from a terminal with line editing, or from a pipe.
 
-A pipe is read by our own reader, because Python's would buffer bytes away that belong to a guest's console.
+Python's reader would buffer bytes of a pipe that belong to a guest's console. So this module reads the pipe itself.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ import select
 from collections.abc import Callable
 
 from menu.idle import Expired, Idle
-from menu.interrupts import heeded
+from menu.interrupts import interruptible
 from menu.screen import Screen
 
 LONGEST_LINE = 4096
-"""Bytes of a line that are kept, as many as a terminal allows; every prompt refuses lines that long."""
+"""Bytes of a line that are kept, as many as on a terminal. Every prompt refuses such a long answer."""
 
 _CHUNK = 65_536
 
 
 class Lines:
-    """The lines of a file descriptor; what was read beyond a line can be taken over by `take`."""
+    """The lines of a file descriptor. `take` returns bytes that were read beyond a line."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self._pending = b""
 
     def line(self) -> str:
-        """The next line without its end; `EOFError` when there is none. What is not UTF-8 becomes U+FFFD."""
+        """Return the next line without its end, or raise `EOFError`. Bytes that are not UTF-8 become U+FFFD."""
         kept = bytearray()
         ended = b""
         while not ended and (chunk := self.take()):
@@ -40,16 +40,16 @@ class Lines:
 
     @property
     def pending(self) -> bool:
-        """Whether something was read already that no line has used."""
+        """Return whether there are bytes that were read and not used."""
         return bool(self._pending)
 
     def take(self) -> bytes:
-        """Everything that is there, waiting for the first byte; b"" at the end of input."""
+        """Wait for the first byte and return all bytes that are there, or b"" at the end of input."""
         taken, self._pending = self._pending, b""
         return taken or self._read()
 
     def give_back(self, unused: bytes) -> None:
-        """Put bytes back in front of what comes next."""
+        """Put bytes back before the next ones."""
         self._pending = unused + self._pending
 
     def _read(self) -> bytes:
@@ -62,10 +62,10 @@ class Lines:
 
 
 class Keyboard:
-    """Asks for a line or a password. `typed` reads a line from a terminal, with editing; without it lines are piped.
+    """A reader of lines and passwords.
 
-    `forget` throws away what the line editing remembers: the next user is not to see the last one's lines. `idle` ends
-    a question that is not answered: by `EOFError`, as the end of input does.
+    `typed` reads a line from a terminal with editing; None: input is piped. `forget` clears the history of the editing,
+    so that the next user cannot see it. `idle` ends a question without answer by `EOFError`, like the end of input.
     """
 
     def __init__(
@@ -83,12 +83,12 @@ class Keyboard:
         self._typed = typed
 
     def line(self, prompt: str) -> str:
-        """The answer to `prompt`, without the end of the line; `EOFError` at the end of input."""
+        """Return the answer to `prompt` without the end of the line, or raise `EOFError` at the end of input."""
         with self.idle.watched():
             return self._on_terminal(self._typed, prompt) if self._typed else self._piped(prompt)
 
     def secret(self, prompt: str) -> str:
-        """The answer to `prompt`, not echoed on a terminal; an answer that is not UTF-8 counts as empty."""
+        """Return the answer to `prompt`, without echo on a terminal. An answer that is not UTF-8 counts as empty."""
         with self.idle.watched():
             if not os.isatty(self.lines.descriptor):
                 return self._piped(prompt)
@@ -99,12 +99,12 @@ class Keyboard:
 
     def _on_terminal(self, read: Callable[[str], str], prompt: str) -> str:
         try:
-            with heeded():
+            with interruptible():
                 return read(prompt)
         except OSError as error:  # the terminal is gone
             raise EOFError from error
         except (EOFError, KeyboardInterrupt, Expired):
-            self._screen.line()  # the cursor still stands behind the prompt
+            self._screen.line()  # the cursor is still behind the prompt
             raise
 
     def _piped(self, prompt: str) -> str:
@@ -112,5 +112,5 @@ class Keyboard:
         try:
             return self.lines.line()
         finally:
-            # Nobody pressed Enter on this side, and what comes next wants a line of its own.
+            # A pipe echoes no Enter, so the next output would begin behind the prompt.
             self._screen.line()

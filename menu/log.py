@@ -1,4 +1,4 @@
-"""The audit log on the screen: `python3 cli.py log [--user U] [--slice N] [--last N] [--json]`."""
+"""Show the audit log: `python3 cli.py log [--user U] [--slice N] [--last N] [--json]`."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from menu.screen import Screen
 Entry = Mapping[str, Any]
 
 
-def show(entries: Iterable[Entry], wish: Namespace, screen: Screen) -> None:
-    """The entries that were asked for, oldest first: a line each, for people or, with `--json`, for programs."""
-    for entry in deque((entry for entry in entries if _is_wanted(entry, wish)), wish.last):
-        screen.line(json.dumps(entry) if wish.json else _line(entry))
+def show(entries: Iterable[Entry], args: Namespace, screen: Screen) -> None:
+    """Show the requested entries, oldest first, one line each. `--json` is for programs."""
+    for entry in deque((entry for entry in entries if _is_wanted(entry, args)), args.last):
+        screen.line(json.dumps(entry) if args.json else _line(entry))
 
 
-def _is_wanted(entry: Entry, wish: Namespace) -> bool:
-    return wish.of in {None, entry["actor"]} and wish.slice in {None, entry["slice"]}
+def _is_wanted(entry: Entry, args: Namespace) -> bool:
+    return args.of in {None, entry["actor"]} and args.slice in {None, entry["slice"]}
 
 
 def _line(entry: Entry) -> str:
-    """`2026-11-21T09:30:00Z  alice  deploy slice 1000  12.30 s  ok`."""
+    """Return a line such as `2026-11-21T09:30:00Z  alice  deploy slice 1000  12.30 s  ok`."""
     what = [str(entry["action"])]
     what += [f"{kind} {entry[kind]}" for kind in ("slice", "vm") if entry[kind] is not None]
     took = entry["seconds"]

@@ -1,4 +1,4 @@
-"""What the operator asks for on the command line: `doctor`, which looks at all hosts, and `prove`."""
+"""Carry out the operator's commands for all hosts: `doctor` and `prove`."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from collections.abc import Iterable, Sequence
 from core.errors import Refused
 from menu.keyboard import Keyboard
 from menu.prompts import Back, Prompts
-from menu.proofs import Diagnosis, Hospital, Prover
+from menu.proofs import Diagnosis, Doctor, Prover
 from menu.screen import BAD, GOOD, WARNING, Screen
 from menu.verdict import VerdictView
 
 CLEAN, FOUND, BLIND = 0, 1, 2
-"""Exit statuses: nothing found, something found, some host could not be looked at."""
+"""Exit statuses: no findings, findings, a host whose facts are unknown."""
 
 
-NOBODY_TO_ASK = (
-    "doctor --fix removes every VM and disk that the database does not name: see what doctor finds, and whether "
-    "--database is the right file; on a terminal it asks before, elsewhere it needs --yes"
+NEEDS_YES = (
+    "doctor --fix removes every VM and disk that the database does not name. Read the findings of doctor first, and "
+    "check that --database is the right file. Without a terminal to ask on, it needs --yes"
 )
 
 
-def diagnose(hospital: Hospital, wish: Namespace, screen: Screen, keyboard: Keyboard) -> int:
-    """Carry out `doctor`; the exit status. Nothing is removed before somebody said yes to a list of it."""
-    if wish.fix and not wish.yes and (wish.json or not screen.terminal):
-        raise Refused(NOBODY_TO_ASK)
+def diagnose(doctor: Doctor, args: Namespace, screen: Screen, keyboard: Keyboard) -> int:
+    """Carry out `doctor` and return the exit status. Objects are removed only after a yes to their list."""
+    if args.fix and not args.yes and (args.json or not screen.terminal):
+        raise Refused(NEEDS_YES)
     with screen.waiting("Looking at the hosts"):
-        diagnosis = hospital.fix() if wish.fix and wish.yes else hospital.examine()
-    if wish.fix and not wish.yes and diagnosis.removable and _agrees(diagnosis.removable, wish, screen, keyboard):
+        diagnosis = doctor.fix() if args.fix and args.yes else doctor.examine()
+    if args.fix and not args.yes and diagnosis.removable and _agrees(diagnosis.removable, args, screen, keyboard):
         with screen.waiting("Removing"):
-            diagnosis = hospital.fix(diagnosis.removable)
-    if wish.json:
+            diagnosis = doctor.fix(diagnosis.removable)
+    if args.json:
         record = {
             "findings": [finding.record() for finding in diagnosis.findings],
             "unseen": list(diagnosis.unseen),
@@ -42,17 +42,17 @@ def diagnose(hospital: Hospital, wish: Namespace, screen: Screen, keyboard: Keyb
         }
         screen.line(json.dumps(record))
     else:
-        _tell(diagnosis, screen)
+        _show(diagnosis, screen)
     if diagnosis.unseen:
         return BLIND
     return FOUND if diagnosis.findings or diagnosis.not_removed else CLEAN
 
 
-def _agrees(removable: Sequence[str], wish: Namespace, screen: Screen, keyboard: Keyboard) -> bool:
-    _lines(screen, "would be removed", removable, WARNING)
-    count = f"{len(removable)} {'thing' if len(removable) == 1 else 'things'}"
+def _agrees(removable: Sequence[str], args: Namespace, screen: Screen, keyboard: Keyboard) -> bool:
+    _show_each(screen, "would be removed", removable, WARNING)
+    count = f"{len(removable)} {'object' if len(removable) == 1 else 'objects'}"
     try:
-        if Prompts(keyboard, screen).yes(f"Remove {count} that {wish.database} does not name? (y/n): "):
+        if Prompts(keyboard, screen).yes(f"Remove {count} that {args.database} does not name? (y/n): "):
             return True
     except (Back, EOFError):
         pass
@@ -60,9 +60,9 @@ def _agrees(removable: Sequence[str], wish: Namespace, screen: Screen, keyboard:
     return False
 
 
-def _tell(diagnosis: Diagnosis, screen: Screen) -> None:
-    _lines(screen, "removed", diagnosis.removed, GOOD)
-    _lines(screen, "not removed", diagnosis.not_removed, BAD)
+def _show(diagnosis: Diagnosis, screen: Screen) -> None:
+    _show_each(screen, "removed", diagnosis.removed, GOOD)
+    _show_each(screen, "not removed", diagnosis.not_removed, BAD)
     for finding in sorted(diagnosis.findings, key=lambda finding: finding.severity):
         style = BAD if finding.severity == "error" else WARNING
         screen.line(f"{finding.severity:7}  {finding.code:20}  {finding.sentence} ({finding.advice})", style)
@@ -73,16 +73,16 @@ def _tell(diagnosis: Diagnosis, screen: Screen) -> None:
         screen.line("Database and hosts agree: no findings", GOOD)
 
 
-def _lines(screen: Screen, word: str, sentences: Iterable[str], style: str) -> None:
+def _show_each(screen: Screen, word: str, sentences: Iterable[str], style: str) -> None:
     for sentence in sentences:
         screen.line(f"{word}: {sentence}", style)
 
 
-def prove(prover: Prover, wish: Namespace, screen: Screen) -> int:
-    """Carry out `prove`; the exit status."""
+def prove(prover: Prover, args: Namespace, screen: Screen) -> int:
+    """Carry out `prove` and return the exit status."""
     with screen.waiting("Looking at the hosts"):
         verdict = prover.prove()
-    if wish.json:
+    if args.json:
         rows = [
             {"property": p.title, "checked": p.checked, "breaches": [breach.sentence for breach in p.breaches]}
             for p in verdict.properties

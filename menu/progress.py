@@ -1,4 +1,4 @@
-"""Draws what happens while a plan runs: live on a terminal, with a summary at the end; elsewhere a line per step."""
+"""Show the progress of a plan: live on a terminal, with a summary at the end; elsewhere a line per step."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from menu.screen import BAD, GOOD, WARNING, OutputLost, Screen, clean, lost_outp
 from remote.events import EndNoted, Event, InterruptNoted, Notice, StepDone, StepFailed
 
 DIM = "dim"
-INTERRUPTED = "Interrupted: what is under way is brought to its end first"
+INTERRUPTED = "Interrupted: the steps that have begun are finished first"
 
 
 class Progress:
-    """A listener for the length of a `with` block; it never fails, as a deployment must not end with its picture.
+    """A listener for the length of a `with` block. It never fails, because a lost screen must not end a deployment.
 
-    When the block ends it raises what was held back: `OutputLost`, or `Ended` where a signal is to end the program.
+    At the end of the block it raises the delayed `OutputLost`, or `Ended` after a signal.
     """
 
     def __init__(self, screen: Screen) -> None:
@@ -59,7 +59,7 @@ class Progress:
             raise Ended(self._ended)
 
     def __call__(self, event: Event) -> None:
-        """Take in an event, from any thread."""
+        """Accept an event from any thread."""
         if isinstance(event, InterruptNoted):
             self._announce()
             return
@@ -78,17 +78,16 @@ class Progress:
             self._line(f"{_place(event)} ... {took}")
 
     def _announce(self) -> None:
-        """Say that Ctrl-C was noticed, once.
+        """Say once that Ctrl-C was noticed.
 
-        This is called from a signal handler, which must not wait for a lock, or write into a stream, that the very code
-        it interrupted is holding: a thread of its own does both.
+        A signal handler calls this. The interrupted code may hold the lock or the stream, so another thread writes.
         """
         if self._announcer is None:
             self._announcer = threading.Thread(target=self._line, args=(INTERRUPTED, WARNING))
             self._announcer.start()
 
     def _line(self, text: str, style: str = "") -> None:
-        with suppress(OutputLost):  # the menu's next line meets it again, when nothing is under way any more
+        with suppress(OutputLost):  # the menu's next line raises it again, after the change
             self._screen.line(text, style)
 
     def _drawn(self) -> draw.RenderableType:
@@ -100,7 +99,7 @@ class Progress:
 
 
 def live_table(stages: list[StageRun], spinner: draw.Spinner, now: float, width: int) -> draw.RenderableType:
-    """The finished stages in one line, and a line per host of the stage under way."""
+    """Return the finished stages in one line, and a line per host of the current stage."""
     stage = stages[-1]
     finished = "  ".join(f"{run.title} {seconds(_duration(run, now))}" for run in stages[:-1])
     table = draw.Table.grid(padding=(0, 1), expand=True)
@@ -113,12 +112,12 @@ def live_table(stages: list[StageRun], spinner: draw.Spinner, now: float, width:
         table.add_row(*_host_cells(name, host, spinner, now))
     title = draw.Text.assemble((stage.title, "bold"), (f"  {seconds(_duration(stage, now))}", DIM))
     lines = draw.Group(*([draw.Text(finished, DIM)] if finished else []), title, table)
-    # A terminal echoes ^C at the cursor: in the last column that would begin a new line, and the picture would slip.
+    # A terminal echoes ^C at the cursor. In the last column that would begin a new line and shift the picture.
     return draw.Constrain(lines, width - 4)
 
 
 def summary(stages: list[StageRun]) -> draw.Table:
-    """What remains on the screen: per stage the steps, how long they took on each host, and which took longest."""
+    """Return the table that stays on the screen: steps, times on each host and the longest step of each stage."""
     table = draw.Table(box=draw.SIMPLE, padding=(0, 1), pad_edge=False)
     table.add_column("Stage")
     table.add_column("Steps", justify="right")
@@ -146,14 +145,14 @@ def _host_cells(name: str, host: HostRun, spinner: draw.Spinner, now: float) -> 
 
 
 def _last(host: HostRun) -> str:
-    """The size of a file on its way, or else what was finished last."""
+    """Return the size of the file that is being copied, or the last finished step."""
     if host.transfer:
         return f"{mib(host.transfer.done)} of {mib(host.transfer.total)}"
     return clean(f"{seconds(host.done[-1].seconds)} {host.done[-1].step.title}") if host.done else ""
 
 
 def _under_way(host: HostRun) -> draw.RenderableType:
-    """The step under way; a file on its way gets a bar."""
+    """Return the current step, with a bar for a file that is being copied."""
     if not host.transfer:
         return draw.Text(clean(host.current))
     row = draw.Table.grid(padding=(0, 1))

@@ -1,4 +1,4 @@
-"""Asking: every prompt asks again, after one sentence that names what is allowed, until the answer has its form."""
+"""Ask questions. Each is asked again, after a sentence with the allowed answers, until the answer is valid."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from models import LAST_ID, MAX_NAME_LENGTH, is_valid_name
 T = TypeVar("T")
 
 BACK = ".."
-"""Leads from any question back to the menu; it is no valid name, number or letter, so that it hides nothing."""
+"""The answer that leads from any question back to the menu. It is no valid name, number or letter."""
 
 LONGEST_ANSWER = 256
 
@@ -25,26 +25,26 @@ _INTERFACE = re.compile(r"eth[0-9]{1,2}")
 
 
 class Back(Exception):
-    """The user wants the menu instead of this question."""
+    """The user's request to leave the question for the menu."""
 
 
 class Prompts:
-    """The kinds of question that the menu asks. Each raises `Back`, and `EOFError` at the end of input."""
+    """The kinds of questions of the menu. Each raises `Back`, and `EOFError` at the end of input."""
 
     def __init__(self, keyboard: Keyboard, screen: Screen) -> None:
         self._keyboard = keyboard
         self._screen = screen
 
     def end_after(self, seconds: float | None) -> None:
-        """End the questions by `EOFError` so many seconds from now; None: no sooner than any that nobody answers."""
+        """End all questions by `EOFError` after so many seconds from now, or remove that limit with None."""
         self._keyboard.idle.deadline = None if seconds is None else time.monotonic() + seconds
 
     def name(self, prompt: str, what: str) -> str:
-        """A name for a slice or a VM."""
+        """Ask for the name of a slice or a VM."""
         return self._ask(prompt, _name, f"{what} has {NAME_RULE}")
 
     def username(self, prompt: str) -> str:
-        """A user's name; there is no menu yet to go back to."""
+        """Ask for a user's name. There is no menu to go back to yet."""
         while True:
             try:
                 return self.name(prompt, "A user name")
@@ -52,7 +52,7 @@ class Prompts:
                 self._screen.error(f"A user name has {NAME_RULE}")
 
     def password(self, prompt: str) -> str:
-        """A password; spaces belong to it."""
+        """Ask for a password. Spaces belong to it."""
         while True:
             answer = self._keyboard.secret(prompt)
             if 0 < len(answer) <= LONGEST_ANSWER:
@@ -60,14 +60,14 @@ class Prompts:
             self._screen.error(f"A password has 1 to {LONGEST_ANSWER} characters")
 
     def secret(self, prompt: str) -> str:
-        """A password, inside the menu: `..` leads back."""
+        """Ask for a password inside the menu, where `..` leads back."""
         answer = self.password(prompt)
         if answer == BACK:
             raise Back
         return answer
 
     def new_password(self) -> str:
-        """A new password, given twice; whether it does is the orchestrator's to say."""
+        """Ask for a new password twice. The orchestrator checks its strength."""
         while True:
             password = self.secret("New password: ")
             if self.secret("The same again: ") == password:
@@ -75,21 +75,21 @@ class Prompts:
             self._screen.error("The two differ")
 
     def number(self, prompt: str, what: str, low: int, high: int) -> int:
-        """A whole number from `low` to `high`."""
+        """Ask for a whole number from `low` to `high`."""
         return self._ask(
             prompt, lambda answer: whole_number(answer, low, high), f"{what} is a whole number from {low} to {high}"
         )
 
     def identifier(self, prompt: str, what: str) -> int:
-        """The id of a slice or a VM; whether there is such a one only the orchestrator knows."""
+        """Ask for the id of a slice or a VM. The orchestrator checks that it exists."""
         return self.number(prompt, what, 1, LAST_ID)
 
     def choice(self, prompt: str, options: Sequence[T]) -> T:
-        """One of the options, by its number as displayed, counted from 1."""
+        """Ask for one of the options by its displayed number, counted from 1."""
         return options[self.number(prompt, "The choice", 1, len(options)) - 1]
 
     def interface(self, prompt: str) -> str:
-        """The name of an interface."""
+        """Ask for the name of an interface."""
         return self._ask(prompt, _interface, "An interface is one of those listed above, such as eth1")
 
     def checked(self, ask: Callable[[], T], check: Callable[[T], object]) -> T:
@@ -104,11 +104,11 @@ class Prompts:
                 return answer
 
     def yes(self, prompt: str) -> bool:
-        """Whether the answer is yes."""
+        """Ask a question and return whether the answer is yes."""
         return self._ask(prompt, lambda answer: _YES_OR_NO.get(answer.lower()), "Answer y or n")
 
     def letter(self, prompt: str, meanings: Mapping[str, str]) -> str:
-        """Return one of the letters; `meanings` says what each stands for, and "" is Enter alone."""
+        """Ask for one of the letters of `meanings`. An empty one stands for Enter."""
         allowed = " or ".join(f"{letter or 'Enter'} ({meaning})" for letter, meaning in meanings.items())
         return self._ask(
             prompt, lambda answer: answer.lower() if answer.lower() in meanings else None, f"Answer {allowed}"
@@ -129,8 +129,8 @@ _YES_OR_NO = {"y": True, "yes": True, "n": False, "no": False}
 
 
 def whole_number(text: str, low: int, high: int) -> int | None:
-    """`text` as a number from `low` to `high`, or None. ASCII digits only: `int()` would take others, and spaces."""
-    # int() refuses, with an exception, more digits than sys.get_int_max_str_digits(): the length is looked at first.
+    """Return `text` as a number from `low` to `high`, or None. `int()` would also accept other digits and spaces."""
+    # int() raises an exception above sys.get_int_max_str_digits() digits, so the length is checked first.
     if not (text.isascii() and text.isdigit()) or len(text.lstrip("0")) > len(str(high)):
         return None
     number = int(text.lstrip("0") or "0")

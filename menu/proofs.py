@@ -53,7 +53,7 @@ class Diagnosis(Protocol):
         """What could not be removed, and why."""
 
 
-class Hospital(Protocol):
+class Doctor(Protocol):
     """Who finds out what is wrong; methods raise `errors.CloudError`."""
 
     def examine(self) -> Diagnosis:

@@ -1,4 +1,4 @@
-"""Where the menu writes: lines, views and raw bytes; in colour on a terminal, as plain lines everywhere else."""
+"""Write lines, views and raw bytes: in colour on a terminal, as plain lines everywhere else."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ PIPE_WIDTH = 80
 """Columns where no terminal says how many it has."""
 
 NARROWEST_FRAME = 20
-"""Columns; on fewer, frames and columns of tables would vanish."""
+"""The fewest columns for frames and tables. On fewer, they would vanish."""
 
 
 class OutputLost(Exception):
-    """Nobody reads what we write any more: the pipe is broken, the terminal closed, the disk full."""
+    """The output is lost: the pipe is broken, the terminal closed, or the disk full."""
 
 
 @contextmanager
 def lost_output() -> Iterator[None]:
-    """Turn a write that fails, also because the stream was closed meanwhile, into `OutputLost`."""
+    """Raise `OutputLost` for a write that fails, or for a closed stream."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -35,17 +35,17 @@ def lost_output() -> Iterator[None]:
 
 
 class View(Protocol):
-    """Something to show, as twins with the same facts: drawn for a terminal, lines for everything else."""
+    """A picture and plain lines with the same facts, for a terminal and for other output."""
 
     def drawn(self) -> draw.RenderableType:
-        """What rich draws on a terminal."""
+        """Return the picture that rich draws on a terminal."""
 
     def lines(self) -> list[str]:
-        """Plain lines, stable for scripts."""
+        """Return plain lines, stable for scripts."""
 
 
 class Screen:
-    """Standard output. Text from outside is never markup, and its control characters never reach the terminal."""
+    """Standard output. Text from files and hosts is no markup, and its control characters are removed."""
 
     def __init__(self, stream: TextIO, *, terminal: bool, width: int | None = None) -> None:
         self.terminal = terminal
@@ -54,7 +54,7 @@ class Screen:
 
     @cached_property
     def console(self) -> draw.Console:
-        """Where rich draws."""
+        """Return the console on which rich draws."""
         return draw.Console(
             file=self._stream,
             force_terminal=self.terminal,
@@ -71,14 +71,14 @@ class Screen:
 
     @property
     def draws(self) -> bool:
-        """Return whether a terminal that obeys control sequences shows the output, wherever the input comes from."""
+        """Return whether the output goes to a terminal with control sequences. The input may be a pipe."""
         try:
             return on_terminal(self._stream.fileno())
         except (OSError, ValueError):  # a stream in memory, or a closed one
             return False
 
     def line(self, text: str = "", style: str = "") -> None:
-        """Write one line; `style` counts on a terminal only."""
+        """Write one line. `style` is used on a terminal only."""
         if self.terminal:
             with lost_output():
                 self.console.print(draw.Text(clean(text), style), soft_wrap=True)
@@ -86,11 +86,11 @@ class Screen:
             self._write(clean(text) + "\n")
 
     def error(self, sentence: str) -> None:
-        """Say what did not work."""
+        """Write an error as one line."""
         self.line(f"Error: {sentence}", BAD)
 
     def prompt(self, text: str) -> None:
-        """Write a prompt, after which the answer follows."""
+        """Write a prompt without the end of the line."""
         self._write(text)
 
     def data(self, text: str) -> None:
@@ -98,7 +98,7 @@ class Screen:
         self._write(text)
 
     def show(self, view: View) -> None:
-        """Show a view in the form that suits where it goes; a terminal too narrow for frames gets the plain lines."""
+        """Show the picture of a view on a terminal, else its plain lines. A narrow terminal gets plain lines too."""
         if not self.terminal:
             self._write("".join(clean(line) + "\n" for line in view.lines()))
         elif self.console.width < NARROWEST_FRAME:
@@ -119,18 +119,18 @@ class Screen:
                 self.console.print(draw.Text.assemble(*parts), soft_wrap=True)
 
     def raw(self, output: bytes) -> None:
-        """Pass bytes through as they are: what a guest's console sends is meant for the terminal itself."""
+        """Write bytes unchanged, because a guest's console writes control sequences for the terminal."""
         with lost_output():
             self._stream.flush()
             self._stream.buffer.write(output)
             self._stream.buffer.flush()
 
     def between(self, sentence: str) -> None:
-        """Write a line of ours between what a guest writes, in the raw mode of a terminal."""
+        """Write a line of ours into a guest's output, while the terminal is in raw mode."""
         self.raw(f"\r\n{clean(sentence)}\r\n".encode())
 
     def waiting(self, sentence: str) -> AbstractContextManager[object]:
-        """Show that something takes a moment, on a terminal."""
+        """Show a sentence on a terminal while the body runs."""
         return self.console.status(draw.Text(sentence)) if self.terminal else nullcontext()
 
     def _write(self, text: str) -> None:
@@ -140,7 +140,7 @@ class Screen:
 
 
 def clean(text: str) -> str:
-    """`text` as one line without control characters, whatever a file or a host put into it."""
+    """Return `text` as one line without control characters."""
     return "".join(character if character.isprintable() else _stand_in(character) for character in text)
 
 
@@ -150,7 +150,7 @@ def with_tabs(text: str) -> str:
 
 
 def on_terminal(*descriptors: int) -> bool:
-    """Whether all of these are a terminal that can move its cursor."""
+    """Return whether all descriptors are a terminal that can move its cursor."""
     return os.environ.get("TERM") != "dumb" and all(os.isatty(descriptor) for descriptor in descriptors)
 
 

@@ -1,4 +1,4 @@
-"""A visit from start to end: log in, be told what needs attention, use the menu, log out."""
+"""Run a session from start to end: log in, show warnings, use the menu, log out."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from menu.views import MenuView
 from models import Slice
 
 ATTEMPTS = 3
-"""Wrong logins in a row after which the program ends."""
+"""The number of wrong logins in a row that ends the program."""
 
 LOGIN_SECONDS = 60.0
-"""How long a restricted session may sit at the password prompt: it holds one of the account's places."""
+"""Seconds for the password in a restricted session, because it holds one of the account's places."""
 
 LOGOUT = 8
 EXIT = 0
@@ -37,7 +37,7 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Session:
-    """Who is logged in, and what the entries of the menu work with."""
+    """The logged-in user, and the objects that the entries of the menu work with."""
 
     api: API
     screen: Screen
@@ -46,7 +46,7 @@ class Session:
     actor: str
 
     def say(self, sentence: str) -> None:
-        """Tell that something worked."""
+        """Write a sentence about a success."""
         self.screen.line(sentence, GOOD)
 
     def show(self, view: View) -> None:
@@ -54,13 +54,13 @@ class Session:
         self.screen.show(view)
 
     def progress(self) -> Progress:
-        """A listener that draws what happens."""
+        """Return a listener that shows the progress of a plan."""
         return Progress(self.screen)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A numbered entry of the menu; the numbers never change."""
+    """A numbered entry of the menu. The numbers never change."""
 
     number: int
     title: str
@@ -68,9 +68,9 @@ class Entry:
 
 
 class Discovery:
-    """Looks at the workers in a thread, so that Ctrl-C leads out of it; a worker that is down makes that take seconds.
+    """A thread that measures the workers. A worker that is down takes seconds, and Ctrl-C must end the wait.
 
-    It begins when the password was right: who only sits at the prompt costs the workers nothing.
+    It begins after the right password, so that an open prompt costs the workers nothing.
     """
 
     def __init__(self, api: API) -> None:
@@ -79,23 +79,23 @@ class Discovery:
         threading.Thread(target=self._run, daemon=True).start()
 
     def workers(self) -> dict[str, Worker]:
-        """The workers, once they are known; `CloudError` when they could not be looked at."""
+        """Wait for the workers and return them, or raise `CloudError`."""
         return self._answer.result()
 
     def _run(self) -> None:
         try:
             self._answer.set_result(value_of(self._api.known_workers()))
-        except BaseException as error:  # noqa: BLE001 - it is raised where the answer is asked for
+        except BaseException as error:  # noqa: BLE001 - `workers` raises it
             self._answer.set_exception(error)
 
 
-def run(api: API, screen: Screen, keyboard: Keyboard, entries: Sequence[Entry], seat: str = "") -> int:
-    """Everything from the first prompt to the exit status. End of input and Ctrl-C lead out from every prompt.
+def run(api: API, screen: Screen, keyboard: Keyboard, entries: Sequence[Entry], restricted_user: str = "") -> int:
+    """Run sessions and return the exit status. End of input and Ctrl-C lead out of every prompt.
 
-    `seat` is the only user who may log in here, once; "" is anybody, one after the other.
+    `restricted_user`: the only user who may log in, once. An empty string allows all users, one after the other.
     """
     try:
-        return _visits(api, screen, keyboard, entries, seat)
+        return _sessions(api, screen, keyboard, entries, restricted_user)
     except EOFError:
         status = LEAVE
     except KeyboardInterrupt:
@@ -104,13 +104,13 @@ def run(api: API, screen: Screen, keyboard: Keyboard, entries: Sequence[Entry], 
     return status
 
 
-def _visits(api: API, screen: Screen, keyboard: Keyboard, entries: Sequence[Entry], seat: str) -> int:
+def _sessions(api: API, screen: Screen, keyboard: Keyboard, entries: Sequence[Entry], restricted_user: str) -> int:
     ask = Prompts(keyboard, screen)
     while True:
         with ExitStack() as place:
-            if seat and not _takes_place(api, screen, seat, place):
+            if restricted_user and not _takes_place(api, screen, restricted_user, place):
                 return TOO_MANY_SESSIONS
-            actor = log_in(api, screen, ask, place, seat)
+            actor = log_in(api, screen, ask, place, restricted_user)
             if actor is None:
                 screen.line("Too many wrong logins. Goodbye")
                 return TOO_MANY_ATTEMPTS
@@ -119,14 +119,14 @@ def _visits(api: API, screen: Screen, keyboard: Keyboard, entries: Sequence[Entr
             _guarded(session, offer_unfinished)
             choice = use_menu(session, entries)
         keyboard.forget()
-        if choice == EXIT or seat:
+        if choice == EXIT or restricted_user:
             screen.line("Goodbye")
             return LEAVE
         session.say("Logged out")
 
 
 def _takes_place(api: API, screen: Screen, username: str, place: ExitStack) -> bool:
-    """Return whether the account has room for this session, which holds its place until `place` is closed."""
+    """Return whether the account has a place for this session, and hold it until `place` is closed."""
     try:
         place.enter_context(closing(value_of(api.open_session(username))))
     except CloudError as failure:
@@ -135,16 +135,16 @@ def _takes_place(api: API, screen: Screen, username: str, place: ExitStack) -> b
     return True
 
 
-def log_in(api: API, screen: Screen, ask: Prompts, place: ExitStack, seat: str = "") -> str | None:
-    """The name of whoever gave the right password, or None after too many attempts.
+def log_in(api: API, screen: Screen, ask: Prompts, place: ExitStack, restricted_user: str = "") -> str | None:
+    """Return the name of the user with the right password, or None after too many attempts.
 
-    At a restricted session, whose place is taken already, the right password has to come within `LOGIN_SECONDS`.
+    A restricted session holds its place already, and must get the right password within `LOGIN_SECONDS`.
     """
-    if seat:
-        screen.line(f"User: {seat}")
+    if restricted_user:
+        screen.line(f"User: {restricted_user}")
         ask.end_after(LOGIN_SECONDS)
     for _ in range(ATTEMPTS):
-        username = seat or ask.username("Username: ")
+        username = restricted_user or ask.username("Username: ")
         password = ask.password("Password: ")
         try:
             value_of(api.authenticate(username, password))
@@ -152,17 +152,20 @@ def log_in(api: API, screen: Screen, ask: Prompts, place: ExitStack, seat: str =
             screen.error(str(failure))
             continue
         ask.end_after(None)
-        if not seat and not _takes_place(api, screen, username, place):
+        if not restricted_user and not _takes_place(api, screen, username, place):
             continue
         if api.needs_new_password(username, password):
-            screen.line("This password is one that everybody knows: choose another one before you go on", WARNING)
+            screen.line(
+                "This password came with the program, so everyone knows it. Choose another one before you go on",
+                WARNING,
+            )
             _replace_password(api, screen, ask, username, password)
         return username
     return None
 
 
 def _replace_password(api: API, screen: Screen, ask: Prompts, actor: str, current: str) -> None:
-    """Ask until the user has a password of their own; the end of input and Ctrl-C are the only other ways out."""
+    """Ask until the user has another password. Only the end of input and Ctrl-C lead out before."""
     while True:
         try:
             value_of(api.change_password(actor, current, ask.new_password()))
@@ -176,12 +179,12 @@ def _replace_password(api: API, screen: Screen, ask: Prompts, actor: str, curren
 
 
 def offer_unfinished(session: Session) -> None:
-    """Ask what to do with each slice that a manager left half-done."""
+    """Ask what to do with each slice whose change was not finished."""
     for slice_ in by_id(value_of(session.api.unfinished(session.actor))):
         session.screen.line(_found(slice_, session.actor), WARNING)
         meanings = {"f": "finish", "t": "take back", "l": "later"}
         prompt = "(f)inish, (t)ake back or (l)ater? "
-        if slice_.status == SliceStatus.DELETING:  # what is half deleted can only be deleted
+        if slice_.status == SliceStatus.DELETING:  # a deletion cannot be rolled back
             del meanings["t"]
             prompt = "(f)inish or (l)ater? "
         answer = session.ask.letter(prompt, meanings)
@@ -197,7 +200,7 @@ def offer_unfinished(session: Session) -> None:
 
 
 def use_menu(session: Session, entries: Sequence[Entry]) -> int:
-    """Show the menu and do what is chosen, until it is to log out or to exit; the number of that."""
+    """Show the menu and run the chosen entries. Return `LOGOUT` or `EXIT` when the user chooses it."""
     numbers = [entry.number for entry in entries]
     titles = [(entry.number, entry.title) for entry in entries]
     actions = {entry.number: entry.run for entry in entries}
@@ -217,7 +220,7 @@ def use_menu(session: Session, entries: Sequence[Entry]) -> int:
 
 
 def _guarded(session: Session, action: Callable[[Session], None]) -> None:
-    """Do it; what does not work is one sentence, and the way back is always open."""
+    """Run an action and show its error as one sentence. `..` leads back from any question in it."""
     try:
         action(session)
     except CloudError as failure:
@@ -247,7 +250,7 @@ def _warn(session: Session, discovery: Discovery) -> None:
 
 
 def _found(slice_: Slice, viewer: str) -> str:
-    """Return in one sentence what an unfinished change left, and whether a host or the manager is the cause."""
+    """Return a sentence about an unfinished change, with its cause: a host, or the manager."""
     title = title_for(slice_, viewer)
     title = title[0].upper() + title[1:]
     hosts = ", ".join(dict.fromkeys(item.rpartition(" on ")[2] for item in slice_.left))
@@ -259,5 +262,5 @@ def _found(slice_: Slice, viewer: str) -> str:
         return f"{title} was being deleted when its manager stopped."
     names = ", ".join(vm.name for vm in slice_.vms if vm.status == VMStatus.PENDING)
     if hosts:
-        return f"{title} was given {names}, which failed and could not be taken back: parts are left on {hosts}."
+        return f"{title} was given {names}, which failed and could not be rolled back: parts are left on {hosts}."
     return f"{title} was given {names} when its manager stopped."

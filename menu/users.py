@@ -1,4 +1,4 @@
-"""The accounts, without the menu: `python3 cli.py user add|passwd|quota|slices|role|remove|list`."""
+"""Manage the accounts: `python3 cli.py user add|passwd|quota|slices|role|remove|list`."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from menu.screen import Screen
 from models import ADMIN, STUDENT, User
 
 
-def manage(accounts: Accounts, wish: Namespace, keyboard: Keyboard, screen: Screen) -> None:
-    """Do what the command line asks for, and say so; `CloudError` where that is impossible."""
-    match wish.action:
+def manage(accounts: Accounts, args: Namespace, keyboard: Keyboard, screen: Screen) -> None:
+    """Carry out the command and print its result, or raise `CloudError`."""
+    match args.action:
         case "add":
-            role = ADMIN if wish.admin else STUDENT
-            accounts.add(wish.name, _new_password(keyboard), wish.quota, role)
-            screen.line(f"User {wish.name} added, {role}, quota {wish.quota} VMs")
+            role = ADMIN if args.admin else STUDENT
+            accounts.add(args.name, _new_password(keyboard), args.quota, role)
+            screen.line(f"User {args.name} added, {role}, quota {args.quota} VMs")
         case "passwd":
-            accounts.set_password(wish.name, _new_password(keyboard))
-            screen.line(f"Password of {wish.name} changed")
+            accounts.set_password(args.name, _new_password(keyboard))
+            screen.line(f"Password of {args.name} changed")
         case "quota":
-            accounts.set_quota(wish.name, wish.quota)
-            screen.line(f"Quota of {wish.name} is {wish.quota} VMs now")
+            accounts.set_quota(args.name, args.quota)
+            screen.line(f"Quota of {args.name} is {args.quota} VMs now")
         case "slices":
-            accounts.set_slices(wish.name, wish.slices)
-            screen.line(f"{wish.name} may have {accounts.most_slices(wish.name)} slices now")
+            accounts.set_slices(args.name, args.slices)
+            screen.line(f"{args.name} may have {accounts.most_slices(args.name)} slices now")
         case "role":
-            accounts.set_role(wish.name, wish.role)
-            screen.line(f"Role of {wish.name} is {wish.role} now")
+            accounts.set_role(args.name, args.role)
+            screen.line(f"Role of {args.name} is {args.role} now")
         case "remove":
-            accounts.remove(wish.name)
-            screen.line(f"User {wish.name} removed")
+            accounts.remove(args.name)
+            screen.line(f"User {args.name} removed")
         case _:
             for user in sorted(accounts.list(), key=lambda user: user.username):
                 screen.line(_user_line(user, accounts.most_slices(user.username)))
 
 
 def _new_password(keyboard: Keyboard) -> str:
-    """Asked for twice on a terminal, where it cannot be seen; one line of input otherwise."""
+    """Ask twice for a password on a terminal without echo, or read one line of piped input."""
     try:
         if not os.isatty(keyboard.lines.descriptor):
             return _usable(keyboard.lines.line())

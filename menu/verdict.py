@@ -1,4 +1,4 @@
-"""The isolation proof, drawn for a terminal and as plain lines."""
+"""Show the isolation proof as a table for a terminal, or as plain lines."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from menu.screen import BAD, GOOD, clean
 
 @dataclass(frozen=True)
 class VerdictView:
-    """The isolation proof as a table: property, how often it was checked, result."""
+    """The isolation proof as a table: property, number of checks, result."""
 
     verdict: Verdict
 
     def drawn(self) -> draw.RenderableType:
-        """A table, the breaches below it."""
+        """Return a table with the breaches below it."""
         table = draw.Table(
             box=draw.ROUNDED, title=draw.Text("Isolation proof", "bold"), title_justify="left", border_style="dim"
         )
@@ -31,23 +31,21 @@ class VerdictView:
         )
 
     def lines(self) -> list[str]:
-        """One line per property, one per breach, and what it comes to."""
+        """Return one line per property, one per breach, and the result."""
         rows = [f"{each.title}: {each.checked} checked, {_result(each)}" for each in self.verdict.properties]
         return [*rows, *self._breaches(), self._last]
 
     def _breaches(self) -> list[str]:
         found = [f"breach: {breach.sentence}" for each in self.verdict.properties for breach in each.breaches]
-        return [*found, *(f"not looked at: {host} (doctor says why)" for host in self.verdict.unseen)]
+        return [*found, *(f"not checked: {host} (the operator's doctor says why)" for host in self.verdict.unseen)]
 
     @property
     def _last(self) -> str:
         count = self.verdict.breaches
         if count:
             found = f"{count} {'breach' if count == 1 else 'breaches'}"
-            return (
-                f"Isolation does not hold: {found}; 11 (Repair Slice) closes most, and an operator's doctor says more"
-            )
-        seen = " on the hosts that were looked at" if self.verdict.unseen else ""
+            return f"Isolation does not hold: {found}. Repair Slice (11) closes most; ask the operator about the others"
+        seen = " on the hosts that were checked" if self.verdict.unseen else ""
         return f"Isolation holds{seen}: {sum(each.checked for each in self.verdict.properties)} checks"
 
 

@@ -1,15 +1,14 @@
-"""What the menu shows of the cloud: each view is drawn for a terminal and has the same facts as plain lines."""
+"""Show the cloud: each view is a picture for a terminal and plain lines with the same facts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.inventory import Worker
 from core.status import SliceStatus, VMStatus
-from inspection.summary import NO_PROBLEMS, SliceProblems
 from menu import draw
 from menu.facts import (
     NOTHING,
@@ -25,6 +24,9 @@ from menu.facts import (
 from menu.prompts import BACK
 from menu.screen import WARNING, clean
 from models import Record, Slice, User
+
+if TYPE_CHECKING:
+    from inspection.summary import SliceProblems
 
 STATUS_STYLES = {
     SliceStatus.RUNNING.value: "green",
@@ -54,9 +56,9 @@ class MenuView:
         return f'"{BACK}" at any question leads back to this menu'
 
     def drawn(self) -> draw.RenderableType:
-        """Return a panel of two columns, or of one where two have no room.
+        """Return a panel of two columns, or of one on a narrow terminal.
 
-        Two columns leave room, also on 24 lines, for what was shown before the menu.
+        Two columns keep the output before the menu visible, even on 24 lines.
         """
         return _ByWidth(self._fitting)
 
@@ -74,13 +76,13 @@ class MenuView:
         return draw.Text.assemble("Cloud Repositorio: ", (clean(self.user), HEAD))
 
     def lines(self) -> list[str]:
-        """A title and one line per entry."""
+        """Return a title and one line per entry."""
         return [f"Cloud Repositorio: {self.user} ({self._hint})", *(f"{n}. {title}" for n, title in self.entries)]
 
 
 @dataclass(frozen=True)
 class _ByWidth:
-    """A picture that depends on how many columns there are."""
+    """A picture that depends on the number of columns."""
 
     fitting: Callable[[int], draw.RenderableType]
 
@@ -90,7 +92,7 @@ class _ByWidth:
 
 
 def _menu_rows(rows: Iterable[Sequence[tuple[int, str] | None]], min_width: int | None = None) -> draw.Table:
-    """Return the entries as a table, as many beside each other as a row has."""
+    """Return a table with the entries of each row side by side."""
     table = draw.Table.grid(padding=(0, 1))
     for row in rows:
         for _ in range(len(table.columns) // 2, len(row)):
@@ -115,7 +117,7 @@ class ResourcesView:
     most_slices: int
 
     def drawn(self) -> draw.RenderableType:
-        """A bar for the quota and two tables."""
+        """Return a bar for the quota and two tables."""
         quota = draw.Table.grid(padding=(0, 1))
         used, allowed = self.user.used_vms, self.user.quota_vms
         bar = draw.ProgressBar(total=max(allowed, 1), completed=used, width=20)
@@ -123,12 +125,8 @@ class ResourcesView:
         return draw.Group(quota, "", self._worker_table(), "", self._flavor_table())
 
     def lines(self) -> list[str]:
-        """One line for the quota, one per worker, one per flavor."""
-        workers = (
-            f"Worker {address}: {', '.join(_worker_cells(worker, ('{} cores', '{} RAM', '{} disk')))}"
-            f"{f', {worker.problem}' if worker.problem else ''}"
-            for address, worker in self.workers.items()
-        )
+        """Return one line for the quota, one per worker, one per flavor."""
+        workers = (_worker_line(address, worker) for address, worker in self.workers.items())
         flavors = (
             f"Flavor {name}: {flavor_size(size)}, base image {size.get('image', NOTHING)}"
             for name, size in self.flavors.items()
@@ -141,7 +139,7 @@ class ResourcesView:
         return f"{vms}, {len(self.user.slices)} of {self.most_slices} slices"
 
     def _worker_table(self) -> draw.Table:
-        table = _table("Worker", "State", "Cores", "RAM", "Disk", title="Workers: promised to VMs, of what there is")
+        table = _table("Worker", "State", "Cores", "RAM", "Disk", title="Workers: promised to VMs, of the total")
         for address, worker in self.workers.items():
             state, *amounts = _worker_cells(worker)
             table.add_row(clean(address), draw.Text(state, "green" if worker.up else BAD_STATE), *amounts)
@@ -156,8 +154,13 @@ class ResourcesView:
         return table
 
 
+def _worker_line(address: str, worker: Worker) -> str:
+    parts = _worker_cells(worker, ("{} cores", "{} RAM", "{} disk"))
+    return f"Worker {address}: {', '.join([*parts, worker.problem] if worker.problem else parts)}"
+
+
 def _worker_cells(worker: Worker, forms: Sequence[str] = ("{}", "{}", "{}")) -> list[str]:
-    """State, cores, memory and disk of a worker; amounts of which nothing was ever measured are not shown."""
+    """Return state, cores, memory and disk of a worker. An amount that was never measured is left out."""
     amounts = (
         (f"{worker.used_cores} on {worker.max_cores}", worker.max_cores),
         (f"{gib(worker.used_ram_gb)} of {gib(worker.max_ram_gb)}", worker.max_ram_gb),
@@ -169,14 +172,14 @@ def _worker_cells(worker: Worker, forms: Sequence[str] = ("{}", "{}", "{}")) -> 
 
 @dataclass(frozen=True)
 class SliceView:
-    """The topology of a slice: every VM, every interface, what it is connected to; whose it is, if not the viewer's."""
+    """The topology of a slice: all VMs, interfaces and connections, its problems, and its owner for another viewer."""
 
     slice_: Slice
     viewer: str = ""
-    problems: SliceProblems = NO_PROBLEMS
+    problems: SliceProblems | None = None
 
     def drawn(self) -> draw.RenderableType:
-        """A tree."""
+        """Return a tree."""
         slice_ = self.slice_
         status = (slice_.status.value, STATUS_STYLES.get(slice_.status.value, ""))
         number = (f"Slice {slice_.slice_id}", HEAD)
@@ -191,17 +194,14 @@ class SliceView:
                 branch.add(text)
         if not vms:
             tree.add(draw.Text("no VMs yet", DIM))
-        last = tree
-        for problem in self.problems.sentences:
-            last = tree.add(draw.Text(f"problem: {clean(problem)}", BAD_STATE))
-        for advice in self.problems.advice:
-            last.add(draw.Text(f"do: {clean(advice)}", WARNING))
+        if self.problems:
+            _add_problems(tree, self.problems)
         for item in slice_.left:
             tree.add(draw.Text(f"still to be removed: {clean(item)}", "yellow"))
         return draw.Padding(tree, (1, 0, 0, 0))
 
     def lines(self) -> list[str]:
-        """One line for the slice, one per VM, one per interface, one per thing that a deletion left."""
+        """Return one line for the slice, and one per VM, interface, problem, advice and left part."""
         slice_ = self.slice_
         lines = [f"Slice {slice_.slice_id}: {slice_.name or NOTHING}, {slice_.status}, {self._pool}{self._owner}"]
         for vm in vms_of(slice_):
@@ -213,8 +213,9 @@ class SliceView:
                 f"address {interface.address}, {interface.connected_to}"
                 for interface in vm.interfaces
             )
-        lines += (f"  problem: {problem}" for problem in self.problems.sentences)
-        lines += (f"    do: {advice}" for advice in self.problems.advice)
+        if self.problems:
+            lines += (f"  problem: {problem}" for problem in self.problems.sentences)
+            lines += (f"    do: {advice}" for advice in self.problems.advice)
         return [*lines, *(f"  still to be removed: {item}" for item in slice_.left)]
 
     @property
@@ -227,14 +228,23 @@ class SliceView:
         return f"VLANs {self.slice_.vlan_pool_start}-{self.slice_.vlan_pool_end}"
 
 
+def _add_problems(tree: draw.Tree, problems: SliceProblems) -> None:
+    """Add the problems of a slice to its tree, with the advice below the last one."""
+    branch = tree
+    for problem in problems.sentences:
+        branch = tree.add(draw.Text(f"problem: {clean(problem)}", BAD_STATE))
+    for advice in problems.advice:
+        branch.add(draw.Text(f"do: {clean(advice)}", WARNING))
+
+
 @dataclass(frozen=True)
 class ReachView:
-    """How to reach the VMs of a slice that was just deployed."""
+    """The ways to reach the VMs of a slice that was just deployed."""
 
     slice_: Slice
 
     def drawn(self) -> draw.RenderableType:
-        """A tree."""
+        """Return a tree."""
         tree = draw.Tree(draw.Text(self._title, HEAD), guide_style=DIM)
         for vm in vms_of(self.slice_):
             branch = tree.add(draw.Text.assemble((vm.name, HEAD), f"  VM {vm.vm_id}  VNC {_vnc(vm)}"))
@@ -243,7 +253,7 @@ class ReachView:
         return draw.Group(tree, draw.Text(CONSOLE_HINT))
 
     def lines(self) -> list[str]:
-        """One line per VM."""
+        """Return one line per VM."""
         lines = [f"{self._title}:"]
         for vm in vms_of(self.slice_):
             addresses = (f"{i.name} {i.address} ({i.connected_to})" for i in _with_address(vm))
@@ -270,7 +280,7 @@ def _vnc(vm: VMFacts) -> str:
 
 
 def _vm_text(vm: VMFacts) -> draw.Text:
-    """Two lines about a VM: what it is, and where."""
+    """Return two lines about a VM."""
     status = (vm.status, STATUS_STYLES.get(vm.status, ""))
     return draw.Text.assemble(
         (vm.name, HEAD), f"  VM {vm.vm_id}  ", status, f"  {vm.flavor}  on {vm.worker}\n", (f"VNC {_vnc(vm)}", DIM)
@@ -278,7 +288,7 @@ def _vm_text(vm: VMFacts) -> draw.Text:
 
 
 def _interface_texts(interfaces: Sequence[InterfaceFacts]) -> list[draw.Text]:
-    """One text per interface, its columns below those of the others."""
+    """Return one text per interface, with aligned columns."""
     names, vlans, addresses = (
         max((len(text) for text in texts), default=0)
         for texts in (
@@ -298,7 +308,7 @@ def _interface_texts(interfaces: Sequence[InterfaceFacts]) -> list[draw.Text]:
 
 
 def _table(*columns: str, title: str) -> draw.Table:
-    """A table that breaks long cells into lines rather than cut them."""
+    """Return a table that wraps long cells."""
     table = draw.Table(
         box=draw.ROUNDED, title=draw.Text(title, HEAD), title_justify="left", caption_justify="left", border_style=DIM
     )

@@ -9,6 +9,7 @@ from docs.reference.commands import commands_page
 from docs.reference.database import database_page
 from docs.reference.doctor_codes import doctor_codes_page
 from docs.reference.exit_statuses import exit_statuses_page
+from docs.reference.plan import plan_page
 
 FOLDER = Path(__file__).parent
 PAGES: Mapping[str, Callable[[], str]] = {
@@ -16,4 +17,5 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "commands.md": commands_page,
     "doctor-codes.md": doctor_codes_page,
     "exit-statuses.md": exit_statuses_page,
+    "plan.md": plan_page,
 }

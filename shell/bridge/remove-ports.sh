@@ -1,6 +1,6 @@
 # usage: remove-ports.sh HOW PORT...
-# Removes those of the ports that are ours. HOW is an option of ovs-vsctl: the switch takes some 15 ms to let go of a
-# port, and a device of the host's own goes with its port, so it is waited for.
+# Removes those of the ports that are ours. HOW is an option of ovs-vsctl. The switch takes some 15 ms to free a port. A
+# device of the host's own goes with its port, so its end is awaited.
 how=$1 newline='
 '; shift
 ours=$(ovs-vsctl --timeout=20 --format=csv --no-headings \

@@ -1,6 +1,6 @@
 # usage: require_same BASE KEPT
-# Ends the script where a base image is not the one that disks of VMs were built on: they hold only their differences
-# from it, and with another one under them they are garbage.
+# Ends the script where a base image is not the one that disks of VMs were built on. The disks hold only their
+# differences from it: with another one under them they are garbage.
 # include: fingerprint
 require_same() {
   has_fingerprint "$1" "$2" || {

@@ -1,5 +1,5 @@
 # usage: launch-process.sh PIDFILE MESSAGES LOG COMMAND...
-# Starts the command in the background. A guest decides how much its process writes, so the output goes through pipes to
+# Starts the command in the background. A guest decides how much its process writes. So the output goes through pipes to
 # processes that keep the beginning and drop the rest: a write beyond the limit fails, and tee continues without its
 # file (setrlimit(2), tee(1)). They never refuse: QEMU mistakes an error of its log for one of the console and stops
 # there. They end with the process, when no writer is left.

@@ -1,5 +1,5 @@
 # usage: remove-taps.sh OWNER GROUP TAP...
-# Removes those of the TAPs that are ours, as a group of devices: the kernel takes some 20 ms to free a device, and no
+# Removes those of the TAPs that are ours, as a group of devices. The kernel takes some 20 ms to free a device, and no
 # longer for all of a group.
 # include: is-ours
 # include: in-one-go

@@ -1,7 +1,8 @@
 # usage: find-accelerator.sh RECORD WANTED
 # Records whether KVM runs a guest. The guest enters protected mode, returns from an interrupt, pages, and writes a byte
-# to the port at which QEMU ends with status 99 (x86; hw/misc/debugexit.c of QEMU): 16-bit code, then 32-bit code from
-# 0x20 on, then its descriptors. It takes a tenth of the 5 seconds, also by TCG; a KVM that cannot run it stands still.
+# to the port at which QEMU ends with status 99 (x86; hw/misc/debugexit.c of QEMU). It consists of 16-bit code, then
+# 32-bit code from 0x20 on, then its descriptors. It takes a tenth of the 5 seconds, also by TCG; a KVM that cannot run
+# it stands still.
 record=$1 wanted=$2 known='' accel=none
 
 # Prints a boot sector: 126 bytes of code and descriptors, zeros, and the mark of a boot sector.

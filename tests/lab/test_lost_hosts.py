@@ -32,7 +32,7 @@ SECONDS = {"before": 25, "during deploy": 100, "after": 25, "during delete": 100
 ENDED_BY_LOSS = (128 + signal.SIGHUP, cli.OUTPUT_LOST)
 """Whether the end of the connection or of what takes the output is met first is chance."""
 
-INTERRUPTED = "Interrupted: what is under way is brought to its end first"
+INTERRUPTED = "Interrupted: the steps that have begun are finished first"
 _LASTS_NOT = re.compile(r"^/run/.*\n?|@if\d+", re.MULTILINE)
 
 Act = Callable[[Lab, str], object]

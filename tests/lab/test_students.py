@@ -39,13 +39,13 @@ _REMOVE = (
 _OPEN_ENVIRONMENT = "AcceptEnv *\n"
 
 
-def _page() -> tuple[str, str, str]:
-    """Return the commands, sshd's lines and a student's line, as the page has them."""
+def _page() -> tuple[str, str, str, str]:
+    """Return the commands, sshd's lines, a student's line and the command that adds alice, as the page has them."""
     text = (ROOT / "docs/students-over-ssh.md").read_text(encoding="utf-8")
     section = text.partition("## Set it up")[2].partition("\n## ")[0]
     blocks = re.findall(r"^```(?:sh)?\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 4, blocks  # the last one adds the user
-    return blocks[0], blocks[1], blocks[2]
+    assert len(blocks) == 4, blocks
+    return blocks[0], blocks[1], blocks[2], blocks[3]
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,7 @@ def _write_database(lab: Lab) -> None:
     record["users"] = {
         name: {"username": name, "password_hash": passwords.hash_password(word), "quota_vms": 4, "slices": []}
         for name, word in PASSWORDS.items()
+        if name != "alice"  # the page adds her
     }
     record |= {"slices": {}, "workers": {}, "next_vm_id": 7000}
     del record["login"]
@@ -133,7 +134,7 @@ def _reload_sshd(lab: Lab) -> None:
 
 @pytest.fixture(scope="module")
 def door(lab: Lab, home: Path) -> Iterator[Door]:
-    commands, sshd, line = _page()
+    commands, sshd, line, add_alice = _page()
     keys = {}
     for name in PASSWORDS:
         keys[name] = home / name
@@ -143,6 +144,7 @@ def door(lab: Lab, home: Path) -> Iterator[Door]:
     _install_program(lab)
     _write_database(lab)
     lab.exec(HOST, ["sh", "-euc", f"cd /root\n{commands}"])
+    lab.exec(HOST, ["sh", "-euc", add_alice], input=f"{PASSWORDS['alice']}\n")
     lines = [
         re.sub(r"ssh-ed25519 AAAA\S* alice", keys[name].with_suffix(".pub").read_text().strip(), line).replace(
             "--user alice", f"--user {name}"

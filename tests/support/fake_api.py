@@ -22,7 +22,7 @@ from inspection.doctor import Diagnosis
 from inspection.findings import Finding
 from inspection.isolation.proof import Breach, Property
 from inspection.isolation.prover import Verdict
-from inspection.summary import NO_PROBLEMS, SliceProblems
+from inspection.summary import SliceProblems
 from lifecycle.hosts import Remains, WrittenOff
 from models import (
     VM,
@@ -304,7 +304,7 @@ class FakeAPI:
     @answering
     def repair_slice(self, actor: str, slice_id: int, listen: Listener) -> list[str]:
         self._play(deployment_of(self._own(actor, slice_id)), listen)
-        return list(self.broken.pop(slice_id, NO_PROBLEMS).sentences)
+        return list(self.broken.pop(slice_id, SliceProblems()).sentences)
 
     @answering
     def delete_slice(self, actor: str, slice_id: int, listen: Listener) -> Slice:

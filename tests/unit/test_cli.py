@@ -293,7 +293,7 @@ def test_on_a_terminal_ctrl_c_while_deploying_takes_back_and_says_so() -> None:
             terminal.type(f"{answer}\r")
         terminal.wait_for("launch")
         terminal.type("\x03")
-        terminal.wait_for("Interrupted: what is under way")
+        terminal.wait_for("Interrupted: the steps that have begun")
         terminal.wait_for("Error: Interrupted; everything was taken back")
         terminal.wait_for("Choose an option: ")
         terminal.type("0\r")

@@ -329,8 +329,8 @@ def test_a_repair_reports_its_steps_and_keeps_the_secret(running: Desk) -> None:
     for books in (worker.processes, worker.argvs, worker.holders, worker.aliases, worker.flows):
         books.clear()
     assert running.ok(running.api.problems("student"))[1000].advice == ("11 repairs it",)
-    mended = running.ok(running.api.repair_slice("student", 1000))
-    assert f"QEMU (vm0) on {WORKER}" in mended
+    repaired = running.ok(running.api.repair_slice("student", 1000))
+    assert f"QEMU (vm0) on {WORKER}" in repaired
     assert worker.files["vm_images/slice-1000/vm0.vnc"] == secret
     assert running.slice().vms[0].pid == str(worker.processes["vm_images/slice-1000/vm0.pid"][1])
     assert running.ok(running.api.repair_slice("student", 1000)) == []
@@ -445,7 +445,7 @@ def test_a_host_with_unreadable_facts_is_not_seen(running: Desk, monkeypatch: py
     monkeypatch.setattr(fake_facts, "ports", lambda host: "" if host.address == WORKER else whole(host))
     verdict = running.api.prover.prove()
     assert verdict.unseen == (WORKER,)
-    assert f"not looked at: {WORKER} (doctor says why)" in VerdictView(verdict).lines()
+    assert f"not checked: {WORKER} (the operator's doctor says why)" in VerdictView(verdict).lines()
 
 
 @pytest.mark.parametrize("what", BREAKS)
@@ -501,14 +501,14 @@ def test_doctors_words_and_exit_status(
 ) -> None:
     doctor = FakeDoctor()
     doctor.found, doctor.unseen = found, unseen
-    wish = parser(Path("x")).parse_args(["doctor", *words])
-    outcome, text = said(lambda screen: operator.diagnose(doctor, wish, screen, typed(screen)))
+    args = parser(Path("x")).parse_args(["doctor", *words])
+    outcome, text = said(lambda screen: operator.diagnose(doctor, args, screen, typed(screen)))
     assert outcome == status
     assert ("no findings" in text) == (not found or ("--fix" in words and found == (ORPHAN,)))
     if DEAD in found:
         assert "error    qemu-dead             10.0.10.1: VM web does not run (Repair Slice (menu entry 11)" in text
-    wish.json = True
-    outcome, text = said(lambda screen: operator.diagnose(doctor, wish, screen, typed(screen)))
+    args.json = True
+    outcome, text = said(lambda screen: operator.diagnose(doctor, args, screen, typed(screen)))
     told = json.loads(text)
     assert (outcome, told["unseen"]) == (status, list(unseen))
     assert len(told["removed"]) == (ORPHAN in found and "--fix" in words)
@@ -520,12 +520,12 @@ def test_doctors_words_and_exit_status(
 def test_proves_words_and_exit_status(breaches: int, unseen: tuple[str, ...], status: int) -> None:
     prover = FakeProver()
     prover.breaches, prover.unseen = [Breach(WORKER, "port x carries every VLAN")] * breaches, unseen
-    wish = parser(Path("x")).parse_args(["prove"])
-    outcome, text = said(lambda screen: operator.prove(prover, wish, screen))
+    args = parser(Path("x")).parse_args(["prove"])
+    outcome, text = said(lambda screen: operator.prove(prover, args, screen))
     assert outcome == status
     assert text.count("breach: 10.0.10.1: port x carries every VLAN") == breaches
-    wish.json = True
-    outcome, text = said(lambda screen: operator.prove(prover, wish, screen))
+    args.json = True
+    outcome, text = said(lambda screen: operator.prove(prover, args, screen))
     assert outcome == status
     assert len(json.loads(text)["properties"][0]["breaches"]) == breaches
 
@@ -535,8 +535,8 @@ def test_doctor_asks_on_a_terminal_before_it_removes_its_listed_orphans(answer: 
     doctor, stream = FakeDoctor(), StringIO()
     doctor.found = (ORPHAN,)
     screen = Screen(stream, terminal=True)
-    wish = parser(Path("x.yaml")).parse_args(["doctor", "--fix"])
-    operator.diagnose(doctor, wish, screen, typed(screen, answer))
+    args = parser(Path("x.yaml")).parse_args(["doctor", "--fix"])
+    operator.diagnose(doctor, args, screen, typed(screen, answer))
     assert "would be removed" in stream.getvalue()
     assert ("Nothing was removed" in stream.getvalue()) == (removed == 0)
     assert len(doctor.asked) == removed
@@ -546,7 +546,7 @@ def test_doctor_asks_on_a_terminal_before_it_removes_its_listed_orphans(answer: 
 def test_doctor_removes_nothing_without_yes_or_a_terminal(words: tuple[str, ...]) -> None:
     doctor = FakeDoctor()
     doctor.found = (ORPHAN,)
-    wish = parser(Path("x.yaml")).parse_args(["doctor", *words])
+    args = parser(Path("x.yaml")).parse_args(["doctor", *words])
     with pytest.raises(Refused, match="needs --yes"):
-        said(lambda screen: operator.diagnose(doctor, wish, screen, typed(screen)))
+        said(lambda screen: operator.diagnose(doctor, args, screen, typed(screen)))
     assert not doctor.asked

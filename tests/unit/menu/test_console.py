@@ -17,7 +17,7 @@ import pytest
 from menu import console, terminal
 from menu.console import Ending, visit
 from menu.exits import Exits
-from menu.interrupts import heeded
+from menu.interrupts import interruptible
 from menu.keyboard import Lines
 from menu.terminal import raw_mode
 from tests.support.fake_api import furnished
@@ -67,7 +67,7 @@ def test_piped_a_lost_connection_ends_it() -> None:
 
 
 def test_piped_a_guest_that_never_stops_talking_is_left_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "PATIENCE", 0.3)
+    monkeypatch.setattr(console, "TIMEOUT", 0.3)
 
     class Talking(Guest):
         def recv(self, _size: int, /) -> bytes:
@@ -154,7 +154,7 @@ def press_and_clean_up() -> None:
 
 def test_ctrl_c_at_a_prompt_acts_once_and_the_terminal_is_as_before() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), heeded():
+    with pytest.raises(KeyboardInterrupt), interruptible():
         press_and_clean_up()
     assert signal.getsignal(signal.SIGINT) == before
     assert signal.set_wakeup_fd(-1) == -1

@@ -1,4 +1,4 @@
-"""Signals, lost terminals and a student's seat: nothing is torn apart, and there is no way but the menu's own."""
+"""Signals, lost terminals and restricted sessions: changes end whole, and only the menu leads out."""
 
 from __future__ import annotations
 
@@ -109,16 +109,17 @@ def test_an_end_by_signal_while_deploying_waits_for_its_end(number: int) -> None
         terminal.wait_for("launch")
         os.kill(terminal.pid, number)
         if number == signal.SIGTERM:
-            terminal.wait_for("Interrupted: what is under way")
+            terminal.wait_for("Interrupted: the steps that have begun")
         assert terminal.exit_status() == 128 + number
         assert "Choose an option" not in terminal.seen
 
 
 def test_the_status_of_a_failed_child_arrives_also_with_sigchld_ignored() -> None:
     """Images are copied by one; who ignores SIGCHLD hands that on, and every child seems to end well."""
-    look = "import subprocess; from menu import endings; endings.heed(); print(subprocess.call(['false']))"
+    calls = "endings.install_signal_handlers(); print(subprocess.call(['false']))"
+    program = f"import subprocess; from menu import endings; {calls}"
     deaf = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
-    started = [sys.executable, "-c", deaf, sys.executable, "-c", look]
+    started = [sys.executable, "-c", deaf, sys.executable, "-c", program]
     assert subprocess.run(started, capture_output=True, check=True, cwd=ROOT, text=True).stdout == "1\n"
 
 
@@ -200,7 +201,7 @@ def test_a_terminal_that_goes_away_tears_nothing_apart(desk: Desk, lasts: int, *
         assert len([port for host in desk.cloud.hosts.values() for port in host.ports if port.startswith("tap_")]) == 9
 
 
-# --- a student's seat -------------------------------------------------------------------------------------------------
+# --- restricted sessions ----------------------------------------------------------------------------------------------
 
 
 def test_a_restricted_session_is_for_one_user_once() -> None:
@@ -226,7 +227,7 @@ def test_a_restricted_session_has_a_users_name(name: str) -> None:
 def test_a_student_sees_no_detail_of_an_unforeseen_fault(tmp_path: Path) -> None:
     done = run_program("--database", str(tmp_path / "broken.yaml"), "--user", "admin")
     assert done.stderr == (
-        b"Error: Something unexpected happened, and the session ends; tell the operator, who finds a report of it\n"
+        b"Error: Something unexpected happened, and the session ends. Tell the operator: there is a report\n"
     )
     assert "Traceback" in (tmp_path / "broken.yaml.crash.log").read_text()
 
@@ -235,20 +236,20 @@ def test_a_restricted_session_shows_one_sentence_about_a_broken_file(tmp_path: P
     database = tmp_path / "database.yaml"
     database.write_text("users: {alice: {}}\n")
     command = [sys.executable, str(ROOT / "cli.py"), "--database", str(database)]
-    seat = subprocess.run([*command, "--user", "bob"], capture_output=True, text=True, timeout=60, check=False)
-    assert (seat.returncode, seat.stdout) == (1, "")
-    assert seat.stderr.startswith("Error: The cloud's own files have a fault")
-    assert "alice" not in seat.stderr
+    done = subprocess.run([*command, "--user", "bob"], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: The cloud's own files have a fault")
+    assert "alice" not in done.stderr
     log = subprocess.run([*command, "log"], capture_output=True, text=True, timeout=60, check=True)
     assert "users.alice: the key username is missing" in log.stdout
 
 
-SEAT = """
+RESTRICTED = """
 import os, sys
 os.environ.update(PYTHONSTARTUP="/etc/passwd", EDITOR="sh", PAGER="sh", INPUTRC="/etc/passwd", COLUMNS="9", LC_ALL="C")
 os.environ.update(FORCE_COLOR="1", SSH_ORIGINAL_COMMAND="sh", TERM=sys.argv[1])
 from menu import endings
-endings.sit_down()
+endings.restrict_session()
 print(sorted(os.environ), os.environ.get("TERM"), os.environ["INPUTRC"])
 print(os.access("/proc/self/environ", os.R_OK), oct(os.umask(0)))
 """
@@ -260,7 +261,12 @@ print(os.access("/proc/self/environ", os.R_OK), oct(os.umask(0)))
 def test_a_restricted_session_trusts_no_word_of_the_connection(term: str, taken: str) -> None:
     environment = {"PATH": os.environ["PATH"], "HOME": "/", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-c", SEAT, term], env=environment, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", RESTRICTED, term],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     shown, rest = done.stdout.splitlines()
     assert shown == f"['HOME', 'INPUTRC', 'PATH', 'TERM'] {taken} /dev/null"
@@ -293,7 +299,7 @@ def test_no_key_ends_the_program(keys: str) -> None:
         assert "Slice created! ID:" in terminal.wait_for("Choose an option: ")
 
 
-SEAT_KEYS = [
+RESTRICTED_KEYS = [
     *READLINE_KEYS.values(),
     *(f"\x1b{enter}~daemon\x1b{key}" for enter in "\n\r" for key in "&*=\\"),
     "\x1bxdump-functions\r",
@@ -310,7 +316,7 @@ def test_in_a_restricted_session_keys_only_edit_the_line() -> None:
         terminal.wait_for("Choose an option: ")
         terminal.type("2\r")
         terminal.wait_for("Slice name: ")
-        for keys in SEAT_KEYS:
+        for keys in RESTRICTED_KEYS:
             terminal.type(f"{keys}\r")
             lines = 1 + sum(map(keys.count, "\r\n"))
             shown = "".join(terminal.wait_for("Slice name: ") for _ in range(lines))
