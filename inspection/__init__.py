@@ -1,1 +1,1 @@
-"""What is really there on the hosts, compared with what the database says: drift, orphans, isolation."""
+"""Compare the hosts with the database: facts, findings, orphans, and the proof of isolation."""

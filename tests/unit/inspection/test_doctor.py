@@ -1,4 +1,4 @@
-"""Doctor and isolation proof over fake hosts: orphans go, others' things stay, each broken property is named."""
+"""Doctor and isolation proof over fake hosts: orphans go, foreign objects stay, breaches are named."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def running(desk: Desk) -> Desk:
 
 
 def forget(desk: Desk) -> None:
-    """The file loses the slice, as when an older version of it is put back."""
+    """Remove the slice from the file, as if an older version of the file was restored."""
     with desk.database.transaction() as state:
         del state.slices[1000]
         state.users["student"].slices.clear()
@@ -61,7 +61,7 @@ def test_nothing_is_wrong_with_a_cloud_that_runs(running: Desk) -> None:
 
 
 def test_workers_that_share_a_folder_of_images_are_found(running: Desk) -> None:
-    """The files of each are seen on both; nothing of them is removed."""
+    """Both workers show the files of both, and none is removed."""
     first, second = (running.cloud.hosts[host] for host in (WORKER, "10.0.10.2"))
     second.files |= {path: text for path, text in first.files.items() if "vm_images/" in path}
     second.folders |= {folder for folder in first.folders if "vm_images/" in folder}
@@ -174,7 +174,7 @@ def test_a_mark_of_a_missing_disk_is_an_orphan_and_a_foreign_file_is_not(running
 
 
 def test_a_forgotten_slice_leaves_the_internet_vlan_as_a_deleted_one_does(running: Desk) -> None:
-    """dnsmasq holds what it read and what it leased: without its file the slice's addresses would stay in use."""
+    """dnsmasq keeps reservations and leases in memory, so the addresses stay in use without the file."""
     network = running.cloud.hosts[NETWORK]
     chains = network.filters["ns-dhcp-vlan400"]
     before = dict(chains), dict(network.files), network.processes["/run/ns-dhcp-vlan400/pid"]
@@ -188,7 +188,7 @@ def test_a_forgotten_slice_leaves_the_internet_vlan_as_a_deleted_one_does(runnin
 
 
 def test_a_slice_that_joins_the_internet_vlan_meanwhile_keeps_it(running: Desk) -> None:
-    """The doctor gives a host up that is silent, and lets the file go: what it sent may still be on its way."""
+    """The doctor gives up a silent host and unlocks the file, but its commands may still arrive."""
     forget(running)
     inspector = running.api.doctor._inspector(running.database.load())
     owners = Owners(inspector.comparison, [], lambda _slice_id: False)
@@ -230,7 +230,7 @@ def test_half_a_trace_of_a_forgotten_slice_is_enough(running: Desk, trace: str) 
 
 @pytest.mark.parametrize("host", [WORKER, "10.0.10.2"])
 def test_a_tap_with_the_id_of_a_vm_elsewhere_or_of_another_slice_is_an_orphan(running: Desk, host: str) -> None:
-    """VM ids come again where an older file was put back. VM 1001 of slice 1000 is on the first worker."""
+    """VM ids repeat after an older file was restored. VM 1001 of slice 1000 is on the first worker."""
     fake = running.cloud.hosts[host]
     name = "tap_1001_eth7" if host == WORKER else "tap_1001_eth1"
     fake.namespaces[""][name] = set()
@@ -266,18 +266,18 @@ def test_a_slice_that_is_being_changed_is_left_alone(desk: Desk) -> None:
     desk.ring(2)
     removed: list[tuple[str, ...]] = []
 
-    def look(event: Event) -> None:
+    def fix_at_verify(event: Event) -> None:
         if isinstance(event, StageStarted) and event.stage.title == "verify":
             removed.append(desk.api.doctor.fix().removed)
 
-    desk.ok(desk.api.deploy_slice("student", 1000, look))
+    desk.ok(desk.api.deploy_slice("student", 1000, fix_at_verify))
     assert removed == [()]
     assert codes(desk) == []
 
 
 @pytest.fixture
 def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
-    """Lets something happen between the next look at the hosts and the reading of the file after it."""
+    """Return a function that runs a change after the next collection, before the file is read again."""
 
     def happen(what: Callable[[], object]) -> None:
         collect = Inspector.collect
@@ -465,7 +465,7 @@ def test_other_users_see_the_number_of_breaches_without_names(running: Desk) -> 
     for actor in ("student", "admin"):
         own = running.ok(running.api.prove_isolation(actor)).properties[0]
         assert "tap_1001_eth1" in own.breaches[0].sentence
-    assert "no user nobody" in running.no(running.api.prove_isolation("nobody"))
+    assert "no user carol" in running.no(running.api.prove_isolation("carol"))
 
 
 # --- the command line -------------------------------------------------------------------------------------------------
@@ -477,7 +477,7 @@ def said(run: Callable[[Screen], int]) -> tuple[int, str]:
 
 
 def typed(screen: Screen, *answers: str) -> Keyboard:
-    """Somebody who types these answers."""
+    """Return a keyboard on which these answers are typed."""
     waiting = iter(answers)
     return Keyboard(Lines(-1), screen, lambda _prompt: next(waiting))
 

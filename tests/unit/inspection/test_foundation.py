@@ -1,4 +1,4 @@
-"""What the doctor finds of what the product did not make, from what was seen of a host."""
+"""The doctor's findings about bridge, data port, uplink and addresses, from the facts of a host."""
 
 from __future__ import annotations
 

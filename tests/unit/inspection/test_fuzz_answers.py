@@ -1,4 +1,4 @@
-"""Generated answers of hosts: whatever a host says is read, or refused by its name, in bounded time and memory."""
+"""Generated answers of hosts: any answer is parsed, or refused by its name, in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SEED = random.SystemRandom().getrandbits(32) if LONG else 14
 SHARDS = 5
 WORKER, NETWORK = "10.0.10.1", "10.0.10.3"
 RECORDED: dict[str, Any] = json.loads((DATA / "answers.json").read_text())
-"""What worker and network node of a lab answered to a thorough look while a ring of three ran, and to discovery."""
+"""Answers of a lab's worker and network node: to a thorough collection with a running ring, and to discovery."""
 
 NONCE = "0123456789abcdef01234567"
 UNTRUE = (
@@ -69,7 +69,7 @@ pytestmark = pytest.mark.torture
 
 
 def mutated(text: str, chance: random.Random) -> str:
-    """An answer with some of it replaced: figures and words by such as cannot be true, or any bytes."""
+    """Return an answer with parts replaced by impossible numbers and words, or by any bytes."""
     for _ in range(chance.choice([1, 1, 2, 5])):
         words = [found.span() for found in re.finditer(r"[\w.-]+|[^\w.-]", text[:20_000])]
         start, end = chance.choice(words) if words else (0, 0)
@@ -110,7 +110,7 @@ def cloud() -> tuple[Slice, Comparison]:
 
 
 def judge(host: str, answers: dict[str, str | None]) -> list[str]:
-    """All that is said of the answers: by entry 5, the doctor and the proof."""
+    """Return all sentences about the answers: of entry 5, the doctor and the proof."""
     slice_, comparison = cloud()
     facts = parse_answers(host, answers)
     found = [*findings.of_host(comparison.inventory, facts, time.time(), time.time())]
@@ -174,7 +174,7 @@ def test_collecting_accepts_any_answer_of_a_host(shard: int) -> None:
 
 
 def transcript(chance: random.Random) -> tuple[Batch, bytes]:
-    """A batch, and what a shell writes to one of its streams that runs it."""
+    """Return a batch, and the output of a shell that runs it."""
     command, guarded = Command(("a",)), Command(("a",), unless=("b",), ok=(0, 3))
     upload = Upload("image", "target", "part", ("b",))
     kinds: list[Command | Upload] = [command, command, guarded, upload]
@@ -203,7 +203,7 @@ def test_a_transcript_is_one_of_its_batch_or_refused(shard: int) -> None:
 
 
 def hear(batch: Batch, streams: list[bytes], chance: random.Random) -> int:
-    """How many outcomes were heard: each once, in their order, none behind one that ends the batch."""
+    """Return the number of outcomes: each once, in their order, none after one that ends the batch."""
     heard: list[Outcome | UploadWanted] = []
     spoken, size = Transcript(batch, NONCE), chance.choice([1, 7, 4096])
     for at in range(0, max(map(len, streams)), size):

@@ -1,4 +1,4 @@
-"""The comparison of database and hosts: a whole slice has no findings, and each thing that is broken has its code."""
+"""The comparison of database and hosts: a complete slice has no findings, and each problem has its code."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WORKER, OTHER, NETWORK = "10.0.10.1", "10.0.10.2", "10.0.10.3"
 
 
 class Remembered(Database):
-    """A file that says what one slice is like now."""
+    """A database with one slice as it is now."""
 
     def __init__(self, slice_: Slice) -> None:
         super().__init__("nowhere.yaml")
@@ -46,7 +46,7 @@ class Remembered(Database):
 
 @dataclass
 class Scene:
-    """A slice that runs on fake hosts, and who looks at them."""
+    """A slice that runs on fake hosts, and an inspector of these."""
 
     cloud: FakeHosts
     slice_: Slice
@@ -96,11 +96,11 @@ def _kill(host: FakeHost, pid_file: str) -> None:
     host.holders = {tap: holder for tap, holder in host.holders.items() if holder != pid}
 
 
-def _lose_tap(host: FakeHost, *, made_anew: bool) -> None:
+def _lose_tap(host: FakeHost, *, made_again: bool) -> None:
     host.namespaces[""].pop("tap_1001_eth1")
     host.aliases.pop("tap_1001_eth1")
     host.holders.pop("tap_1001_eth1")
-    if made_anew:
+    if made_again:
         host.namespaces[""]["tap_1001_eth1"] = set()
         host.aliases["tap_1001_eth1"] = "cloud-repositorio"
 
@@ -121,8 +121,8 @@ BREAKS: dict[str, tuple[str, Callable[[Scene], object], bool]] = {
         "cirros.img is not the image that disks",
         lambda s: s.worker.files.update({"vm_images/cirros.img": "another image"}), False,
     ),
-    "tap-missing": ("tap_1001_eth1 of VM vm1 is not there", lambda s: _lose_tap(s.worker, made_anew=False), True),
-    "tap-dead": ("VM vm1 runs and does not hold tap_1001_eth1", lambda s: _lose_tap(s.worker, made_anew=True), True),
+    "tap-missing": ("tap_1001_eth1 of VM vm1 is not there", lambda s: _lose_tap(s.worker, made_again=False), True),
+    "tap-dead": ("VM vm1 runs and does not hold tap_1001_eth1", lambda s: _lose_tap(s.worker, made_again=True), True),
     "tap-down": ("tap_1001_eth1 of VM vm1 is down", lambda s: s.worker.down.add("tap_1001_eth1"), True),
     "stack-open": ("the host speaks ARP on tap_1001_eth1", lambda s: s.worker.exposed.add("tap_1001_eth1"), True),
     "port-missing": ("port tap_1001_eth1 is not on br-int", lambda s: s.worker.ports.pop("tap_1001_eth1"), True),
@@ -289,7 +289,7 @@ def test_the_order_of_the_rules_counts() -> None:
 
 
 def answers(scene: Scene, host: str) -> dict[str, str | None]:
-    """What the host says to a look."""
+    """Return the host's answers to a collection."""
     asked = collect.commands(Inventory(), host, thorough=True)
     return {name: scene.cloud.hosts[host].program(command.argv)[1] for name, command in asked.items()}
 
@@ -299,7 +299,7 @@ def answers(scene: Scene, host: str) -> dict[str, str | None]:
     [(host, part) for host in (WORKER, NETWORK) for part in collect.commands(Inventory(), host, thorough=True)],
 )
 def test_an_unreadable_answer_is_reported_and_hides_no_other_problem(host: str, part: str) -> None:
-    """A host that does not say which processes it has may have all that it needs."""
+    """A part without an answer gives no finding: the host may have all that it needs."""
     scene = deployed("line")
     facts = parse.parse_answers(host, {**answers(scene, host), part: None})
     code = "switch-down" if part == "flows" else "unread"
@@ -403,7 +403,7 @@ def test_command_lines_are_read_whole() -> None:
 
 
 def test_a_namespace_that_was_not_entered_is_read_from_its_tables() -> None:
-    """The third interface is down: the kernel has taken its network away. 172.16.0.1 is in no network."""
+    """The third interface is down, so the kernel has removed its network. 172.16.0.1 is in no network."""
     seen = parse.parse_answers(NETWORK, {"namespaces": SHOWN}).namespaces
     router = seen["ns-gw-slice1000"]
     assert (router.routes, seen["ns-dhcp-vlan100"].routes, [*seen["ns-dhcp-vlan100"].devices]) == (True, False, ["lo"])
@@ -427,7 +427,7 @@ def test_an_answer_is_parsed_while_another_host_still_works(monkeypatch: pytest.
     run = scene.network.run
 
     def late(*words: Any, **options: Any) -> Iterator[Outcome | Progress]:
-        assert was_read.wait(10), "what the workers said is read when all have answered"
+        assert was_read.wait(10), "the workers' answers are parsed only after all hosts have answered"
         yield from run(*words, **options)
 
     monkeypatch.setattr(scene.network, "run", late)

@@ -1,4 +1,4 @@
-"""What guests share on the network node: what is read of it, what is found, and the check before a deployment."""
+"""The tables that guests share on the network node: parser, findings, and the check before a deployment."""
 
 from __future__ import annotations
 
