@@ -19,7 +19,7 @@ from itertools import groupby
 
 from core.errors import BadAnswer
 from remote.plan import TIMEOUT_SECONDS, Action, Command, Step, Upload, script_names, shell
-from shell.scripts import parts
+from shell.scripts import functions, parts
 
 LOCK = "/run/openvswitch"
 """A folder on every host, locked during steps on objects that slices share; locking it leaves no file behind."""
@@ -33,19 +33,6 @@ SLICE_LOCK = "/run/cloud-repositorio-{}.lock"
 _NO_SWITCH = 'echo "Open vSwitch does not run there; start it: systemctl start openvswitch-switch" >&2'
 _NO_LOCK = 'echo "another slice keeps Open vSwitch or this host busy" >&2'
 
-# The holder removes the file, so the new holder checks that its descriptor and the name still mean the same file.
-# No command inherits the descriptor: a daemon would hold it for ever. A manager that dies closes the batch's streams;
-# then the next mark fails and the batch ends in good order.
-_CLAIM = """claim() {
-local up end left
-read up _ </proc/uptime; end=$((${up%.*} + $2))
-while { command exec 8>>"$1"; } 2>/dev/null; do
-  read up _ </proc/uptime; left=$((end - ${up%.*}))
-  [ $left -gt 0 ] && flock -w $left 8 || { echo "$3" >&2; return 1; }
-  [ "$1" -ef /proc/self/fd/8 ] && return
-done
-echo "$1 cannot be made; is /run full?" >&2; return 1
-}"""
 _AT_WORK = "an earlier command of this slice is still at work there; try again in a minute"
 _BUSY = "busy"
 
@@ -70,13 +57,6 @@ _WANTED = "wanted"
 _STOPPED = 100
 """The status of a shell that stops early; its last marker says why."""
 
-# `mark NUMBER STATUS [ACCEPTED]`, and `call TEXT sh WORD...` for `sh -c TEXT sh WORD...`, put in parentheses.
-_FUNCTIONS = """mark() {{
-printf '\\n{nonce} %s %s\\n' "$1" "$2"; printf '\\n{nonce} %s %s\\n' "$1" "$2" >&2
-case " ${{3-0}} " in *" $2 "*) ;; *) return {stopped};; esac
-}}
-call() {{ eval "shift 2
-$1"; }}"""
 ANSWER_BYTES = 16 << 20
 """Maximum output of a host for one batch. The facts of a worker with 2,000 TAPs are some 9 MB."""
 
@@ -189,7 +169,7 @@ class Batch:
             return []
         lock = shell((SLICE_LOCK.format(self._lock),))
         return [
-            _CLAIM,
+            functions("claim").rstrip(),
             f"claim {lock} {self._wait} {shell((_AT_WORK,))} || {{ mark 0 {_BUSY}; exit {_STOPPED}; }}",
             f"trap 'rm -f {lock}' EXIT; trap 'exit {_STOPPED}' HUP PIPE TERM",
         ]
@@ -251,11 +231,11 @@ class _Part:
     @property
     def definitions(self) -> list[str]:
         """Return the functions, and each script once as a variable."""
-        functions = _FUNCTIONS.format(nonce=self._nonce, stopped=_STOPPED)
         uses = Counter(part for text in self._names for part in parts(text))
         shared = {part: f"PART_{number}" for number, part in enumerate((p for p in uses if uses[p] > 1), start=1)}
         return [
-            functions,
+            f"nonce={self._nonce}",
+            functions("mark", "call").rstrip(),
             *(f"{name}={shell((part,))}" for part, name in shared.items()),
             *(f"{name}={_joined(text, shared)}" for text, name in self._names.items()),
         ]

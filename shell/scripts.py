@@ -48,10 +48,18 @@ def load(path: str) -> Script:
     name = f"{path.rpartition('/')[2]}.sh"
     if _usage(usage)["name"] != name:
         raise ValueError(f"shell/{path}.sh: its first line has to be: # usage: {name} WORD...")
-    functions = tuple(f"{_sent(each)}\n" for each in _included(path))
-    text = "".join(functions) + _sent(path)
-    _PARTS[text] = (*functions, _sent(path))
+    included = tuple(f"{_sent(each)}\n" for each in _included(path))
+    text = "".join(included) + _sent(path)
+    _PARTS[text] = (*included, _sent(path))
     return Script(name, text, usage)
+
+
+@cache
+def functions(*names: str) -> str:
+    """Return the texts of functions and of those they include, for a shell that is given more to read."""
+    paths = [f"functions/{name}" for name in names]
+    wanted = dict.fromkeys(each for path in paths for each in (*_included(path), path))
+    return "".join(f"{_sent(each)}\n" for each in wanted)
 
 
 def parts(text: str) -> tuple[str, ...]:

@@ -14,6 +14,9 @@ from shell.scripts import load, source
 PATHS = sorted(str(path.relative_to(scripts.FOLDER).with_suffix("")) for path in scripts.FOLDER.rglob("*.sh"))
 FUNCTIONS = [path for path in PATHS if path.startswith("functions/")]
 SCRIPTS = [path for path in PATHS if path not in FUNCTIONS]
+SENT_ALONE = {"call", "claim", "mark", "take-in"}
+"""Functions that `remote` puts before what it has a host do."""
+CHECKED = [*SCRIPTS, *(f"functions/{name}" for name in SENT_ALONE)]
 
 
 @pytest.fixture
@@ -22,6 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "functions").mkdir()
     load.cache_clear()
     scripts._read.cache_clear()
+    scripts.functions.cache_clear()
     return tmp_path
 
 
@@ -39,25 +43,25 @@ def test_functions_say_how_they_are_called(path: str) -> None:
     assert source(path).startswith("# usage: ")
 
 
-def test_every_function_is_included_by_a_script() -> None:
+def test_every_function_is_used() -> None:
     included = {name for path in PATHS for name in re.findall(r"^# include: (\S+)$", read(path), re.MULTILINE)}
-    assert {f"functions/{name}" for name in included} == set(FUNCTIONS)
+    assert {f"functions/{name}" for name in included | SENT_ALONE} == set(FUNCTIONS)
 
 
 def read(path: str) -> str:
     return (scripts.FOLDER / f"{path}.sh").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", SCRIPTS)
+@pytest.mark.parametrize("path", PATHS)
 def test_dash_can_read_it(path: str) -> None:
-    done = subprocess.run(["dash", "-n"], input=load(path).text, capture_output=True, text=True, check=False)
+    done = subprocess.run(["dash", "-n"], input=source(path), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_shellcheck_finds_nothing(tmp_path: Path) -> None:
     """Each script with its functions; a directive that silences it has its reason behind it."""
-    for path in SCRIPTS:
-        (tmp_path / load(path).name).write_text(source(path))
+    for path in CHECKED:
+        (tmp_path / f"{path.replace('/', '-')}.sh").write_text(source(path))
     argv = ["shellcheck", "--shell=dash", "--format=gcc", *sorted(map(str, tmp_path.iterdir()))]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -94,6 +98,12 @@ def test_functions_are_there_once(folder: Path) -> None:
     write(folder / "do.sh", "# usage: do.sh", "# include: one", "# include: two", "two")
     assert load("do").text == "one() { echo 1; }\ntwo() { one; one; }\ntwo"
     assert subprocess.run(load("do").argv(), capture_output=True, text=True, check=False).stdout == "1\n1\n"
+
+
+def test_functions_come_with_those_that_they_call(folder: Path) -> None:
+    write(folder / "functions/one.sh", "# usage: one", "one() { echo 1; }")
+    write(folder / "functions/two.sh", "# usage: two", "# include: one", "two() { one; }")
+    assert scripts.functions("two", "one") == "one() { echo 1; }\ntwo() { one; }\n"
 
 
 def test_a_function_that_is_not_there_is_an_error(folder: Path) -> None:
