@@ -10,7 +10,10 @@ from menu.lines import DIM, Line, line, paragraph
 from menu.shell_lines import shell_lines
 from remote.plan import Action, Command, Plan, Step, Upload, shell
 
-_LEGEND = "# runs as root, $ as the SSH user; where the command after `unless` succeeds, the one above it is skipped"
+_LEGEND = (
+    "# runs as root, $ as the SSH user. Where the command after `unless` succeeds, the one above it is skipped. "
+    "After a failure, undo leaves what was there before."
+)
 _INDENT = " " * 4
 _END = "END"
 _MORE = " ..."
@@ -119,7 +122,7 @@ class _Writer:
         """Return the places of words that begin a line: those that part commands, or else name the next object."""
         if "--" in words:
             return [place for place, word in enumerate(words) if word == "--"]
-        named = [match[0] if (match := self.objects.search(word)) else "" for word in words]
+        named = ["".join(self.objects.findall(word)[-1:]) for word in words]  # what a path ends with says more
         starts, last = [], ""
         for place, name in enumerate(named):
             if name and name != last:

@@ -89,8 +89,8 @@ kept: for other slices; implied: by another undo; shared: until its last slice
 
 COMMANDS = """\
 5 changes and 3 checks on 2 hosts to deploy it
-# runs as root, $ as the SSH user; where the command after `unless` succeeds,
-the one above it is skipped
+# runs as root, $ as the SSH user. Where the command after `unless` succeeds,
+the one above it is skipped. After a failure, undo leaves what was there before.
 
 preflight
   10.0.10.1  accelerator
@@ -197,6 +197,21 @@ def test_a_terminal_cuts_no_line() -> None:
     text = "x" * 200
     plan = Plan((Stage("look", (Step("h", "it", (Command(("cat",), f"{text}\n"),)),)),))
     assert f"\n{text}\n" in on_screen(plan, Depth.SCRIPTS, terminal=True)
+
+
+def test_the_words_of_each_vm_begin_a_line() -> None:
+    words = [f"images/slice-1000/{vm}.{kind}" for vm in ("vm1", "vm2") for kind in ("pid", "console", "log", "qemu")]
+    steps = (
+        Step("h", "folder", (Command(("mkdir", "images/slice-1000")),), objects=("slice-1000",)),
+        Step("h", "QEMU", (Command(("rm", *words)),), objects=("vm1", "vm2")),
+    )
+    assert text_of(Plan((Stage("launch", steps),)), Depth.COMMANDS).splitlines()[-5:] == [
+        "    # rm \\",
+        "        images/slice-1000/vm1.pid images/slice-1000/vm1.console \\",
+        "        images/slice-1000/vm1.log images/slice-1000/vm1.qemu \\",
+        "        images/slice-1000/vm2.pid images/slice-1000/vm2.console \\",
+        "        images/slice-1000/vm2.log images/slice-1000/vm2.qemu",
+    ]
 
 
 def test_where_columns_have_no_room_they_stand_below_each_other() -> None:
