@@ -36,6 +36,9 @@ _MEASURED = (
 )
 """The questions to a worker, each with the range of a true answer: 64 TiB of memory, 256 PiB of disk."""
 
+RESOURCES = "resources"
+"""The question about a worker's size and clock."""
+
 _LONGEST_MEASURE = 1000
 _PID = re.compile(r"([0-9]{1,9}) ([1-9][0-9]{0,9})")
 MAX_SKEW_SECONDS = 30
@@ -170,7 +173,7 @@ class DeploymentAPI:
     def discovery_plan(self, workers: Iterable[str] | None = None) -> Plan:
         """Return the plan that reads cores, memory and disk of the workers; None is all of the inventory."""
         folder = self._inventory.hypervisor.images_path
-        measure = Command(("timeout", "5", *_MEASURE_WORKER.argv(folder)))
+        measure = Command(("timeout", "5", *_MEASURE_WORKER.argv(folder)), name=RESOURCES)
         asked = self._inventory.workers_list if workers is None else workers
         steps = (Step(worker, "resources", (measure,)) for worker in asked)
         seconds = self._inventory.ssh.timeouts.look

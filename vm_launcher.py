@@ -27,6 +27,9 @@ _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=d
 TAPS, ROOM = "TAPs", "room"
 """Questions before a change: the TAPs that exist; and the VMs that run, or else the VNC ports that are taken."""
 
+PIDS = "pids"
+"""The question about the processes of VMs."""
+
 PORT_TAKEN = 98
 """The exit status of the look for room where other programs hold VNC ports; it says which, and which ports listen."""
 
@@ -126,7 +129,7 @@ class VMLauncher:
         """Read-only: every QEMU is up and ours, every port carries its tag. Prints `<vm id> <pid>` for each VM."""
         vms, taps = _on(slice_, worker), self.ports(slice_, worker)
         listen = daemon.await_ports(self._server(slice_, vm) for vm in vms)
-        steps = [Step(worker, "VMs", (Command(listen, as_user=True),))]
+        steps = [Step(worker, "VMs", (Command(listen, as_user=True, name=PIDS),))]
         if taps:
             steps.append(Step(worker, "tags of the TAPs", (Command(ovs.carry_tags(taps)),)))
             steps.append(Step(worker, "silence of the TAPs", self._expect_silence(slice_, taps)))

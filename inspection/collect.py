@@ -93,7 +93,7 @@ def commands(inventory: Inventory, host: str, *, thorough: bool = False) -> dict
         if host in inventory.workers_list:
             asked["drops"] = ("nft", "list", "ruleset", "inet")
     as_user = {"files", "room"}
-    return {name: Command(argv, ok=ANY, as_user=name in as_user) for name, argv in asked.items()}
+    return {name: Command(argv, ok=ANY, as_user=name in as_user, name=name) for name, argv in asked.items()}
 
 
 def collection_plan(inventory: Inventory, hosts: Iterable[str], *, thorough: bool = False) -> Plan:

@@ -13,7 +13,7 @@ from core.inventory import Inventory
 from core.status import SliceStatus
 from database import Database
 from inspection import findings
-from inspection.collect import collection_plan, commands
+from inspection.collect import collection_plan
 from inspection.facts import Facts
 from inspection.findings import Comparison, Finding
 from inspection.parse import parse_answers
@@ -96,9 +96,8 @@ class Inspector:
         (result,) = Runner(self._connect).run(plan).results
         if result.error:
             return result.error
-        answers = [outcome.stdout if outcome.status == 0 else None for outcome in result.outcomes]
-        names = commands(self.inventory, host, thorough=thorough)
-        return parse_answers(host, dict(zip(names, answers, strict=True)))
+        answers = {name: end.stdout if end.status == 0 else None for name, end in result.answers.items()}
+        return parse_answers(host, answers)
 
     def survey(self, slices: Iterable[Slice], hosts: Iterable[str], *, thorough: bool = False) -> Survey:
         """Collect the facts of the hosts, and read the slices again afterwards.

@@ -26,7 +26,7 @@ from remote import interrupts
 from remote.events import Listener, Notice
 from remote.plan import Plan, Stage
 from remote.runner import Host, Report, Runner, StepResult
-from vm_launcher import TakenPorts
+from vm_launcher import PIDS, ROOM, TakenPorts
 
 _LONGEST_NAME, _MOST_NAMES = 32, 200
 """How much of what a host says that it made is told: the TAPs of some fifty VMs."""
@@ -167,9 +167,10 @@ class Change:
         return report
 
     def _ports_taken(self, result: StepResult) -> TakenPorts | None:
-        ends = (self._deployment.ports_taken(outcome.status, outcome.stdout) for outcome in result.outcomes)
+        if ROOM not in result.answers:
+            return None
         try:
-            return next(filter(None, ends), None)
+            return self._deployment.ports_taken(result.answers[ROOM].status, result.answers[ROOM].stdout)
         except BadAnswer as fault:
             result.error = InvalidAnswer(result.step.host, str(fault))
             return None
@@ -195,12 +196,11 @@ class Change:
 
         `complete`: a VM without a pid is one, too.
         """
-        verified = set(report.plan.stages[-1].steps)
-        results = [r for r in report.results if r.step in verified and not r.error]
+        results = [r for r in report.results if PIDS in r.answers and not r.error]
         pids: dict[int, str] = {}
         for result in results:
             try:
-                pids |= self._deployment.pids(slice_, result.step.host, result.stdout)
+                pids |= self._deployment.pids(slice_, result.step.host, result.answers[PIDS].stdout)
             except BadAnswer as fault:
                 result.error = InvalidAnswer(result.step.host, str(fault), begun=True)
         silent = {vm.worker_ip for vm in slice_.vms if vm.vm_id not in pids} if complete else set()

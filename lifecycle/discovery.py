@@ -25,7 +25,7 @@ from core.errors import (
 )
 from core.inventory import Worker
 from database import Database, State
-from deployment import DeploymentAPI
+from deployment import RESOURCES, DeploymentAPI
 from remote.runner import Runner, StepResult
 
 CLEAR_FIRST = "it was written off and answers again; it gets VMs when cli.py doctor --fix has cleared it"
@@ -131,7 +131,7 @@ class Discovery:
         seen = int(now * 1000) / 1000  # not rounded up: it would be of the future
         try:
             if not result.error:
-                return replace(DeploymentAPI.measured(result.stdout, now), measured=seen)
+                return replace(DeploymentAPI.measured(result.answers[RESOURCES].stdout, now), measured=seen)
             error: CloudError = result.error
         except BadAnswer as fault:
             error = InvalidAnswer(result.step.host, str(fault))

@@ -139,19 +139,19 @@ class Probes:
 def probe_plan(probes: Sequence[Probe], seconds: float) -> Plan:
     """Return the plan with one step of probes per host, side by side, with a deadline in seconds."""
     hosts = dict.fromkeys(probe.host for probe in probes)
-    steps = (Step(host, "probes", tuple(p.command for p in probes if p.host == host)) for host in hosts)
+    asked = [(probe.host, replace(probe.command, name=probe.what)) for probe in probes]
+    steps = (Step(host, "probes", tuple(command for at, command in asked if at == host)) for host in hosts)
     return Plan((Stage("probe", tuple(steps)),), timeout=seconds, deadline=seconds, repeatable=True)
 
 
-def verdicts(probes: Sequence[Probe], answers: Mapping[str, Sequence[str]]) -> list[Property]:
-    """Return the properties that the probes show. `answers`: by host, in the order of its probes."""
+def verdicts(probes: Sequence[Probe], answers: Mapping[str, Mapping[str, str]]) -> list[Property]:
+    """Return the properties that the probes show. `answers`: by host, and by the probe's `what`."""
     frames = Property("probes of the switches: forged, tagged and misdirected frames are dropped")
     ways = Property("probes of the routers: no way leads to others")
     doors = Property("probes of the hosts: their kernels route nothing that comes from a TAP")
-    left = {host: iter(texts) for host, texts in answers.items()}
     for probe in probes:
         found = {"frame": frames, "way out": ways, "way in": doors}[probe.kind]
-        answer = next(left.get(probe.host, iter(())), None)
+        answer = answers.get(probe.host, {}).get(probe.what)
         if answer is not None:
             found.check(probe.host, probe.what, probe.slice_id, holds=probe.holds(answer))
     return [frames, doors, ways]

@@ -65,7 +65,11 @@ class Prover:
             return verdict
         return Verdict(tuple(each.seen_by(own) for each in verdict.properties), verdict.unseen)
 
-    def _ask(self, asked: list[Probe], seconds: float) -> dict[str, list[str]]:
-        """Return the answers by host, in the order of its probes. A host that fails has no entry."""
+    def _ask(self, asked: list[Probe], seconds: float) -> dict[str, dict[str, str]]:
+        """Return the answers by host and name. A host that fails has no entry."""
         results = Runner(self._connect).run(probes.probe_plan(asked, seconds)).results if asked else []
-        return {r.step.host: [f"{o.stdout}{o.stderr}" for o in r.outcomes] for r in results if not r.error}
+        return {
+            result.step.host: {name: f"{end.stdout}{end.stderr}" for name, end in result.answers.items()}
+            for result in results
+            if not result.error
+        }

@@ -17,6 +17,7 @@ from core.status import SliceStatus
 from inspection import collect
 from inspection.findings import Finding
 from inspection.inspector import CollectedFacts, Inspector
+from inspection.isolation.probes import Probes
 from inspection.isolation.proof import Breach
 from inspection.orphans import Owners, orphans, removal_plan
 from menu import operator
@@ -425,6 +426,15 @@ BREAKS: dict[str, tuple[str, Callable[[Desk], object]]] = {
     ),
     "a router that leads out": ("probes of the routers", lambda d: d.cloud.hosts[NETWORK].ways.add("ns-gw-slice1000")),
 }  # fmt: skip
+
+
+def test_no_two_probes_of_a_host_have_one_question(running: Desk) -> None:
+    state = running.database.load()
+    inspector = Inspector(running.database, state.inventory, running.cloud.connect)
+    facts = inspector.collect(state.inventory.hosts, thorough=True).facts_by_host
+    asked = Probes(state.inventory, state.slices.values(), facts).all()
+    assert {probe.kind for probe in asked} == {"frame", "way in", "way out"}
+    assert len({(probe.host, probe.what) for probe in asked}) == len(asked)
 
 
 def test_the_proof_holds(running: Desk) -> None:

@@ -13,7 +13,7 @@ from core.errors import CommandFailed, HostUnreachable, Interrupted, Refused
 from remote.batch import Outcome, Progress
 from remote.events import Event, StageStarted, StepDone, StepFailed, Transferred
 from remote.plan import TIMEOUT_SECONDS, Command, Part, Plan, Stage, Step, about
-from remote.runner import Runner
+from remote.runner import Runner, StepResult
 
 
 class Kept:
@@ -239,3 +239,10 @@ def test_an_answer_is_of_its_own_host_only() -> None:
 
     report = Runner(Answering).run(Plan((Stage("all", (*steps("one"), *steps("two"))),)))
     assert [step.host for step in report.rollback().steps] == ["two"]
+
+
+def test_answers_have_the_names_of_their_questions_whatever_ran_before_them() -> None:
+    step = Step("h", "facts", (Command(("ls",)), Command(("date",), name="clock"), Command(("df",), name="room")))
+    result = StepResult(step, [Outcome(0, 0, 0, "files"), Outcome(0, 1, 1, "", "no date"), Outcome(0, 2, 0, "12")])
+    assert result.answers == {"clock": Outcome(0, 1, 1, "", "no date"), "room": Outcome(0, 2, 0, "12")}
+    assert StepResult(step, result.outcomes[:1]).answers == {}
