@@ -17,7 +17,7 @@ DRIP_SECONDS = 0.1
 def main() -> None:
     """Answer on both streams, as marks come on both."""
     script = b""
-    while not (found := re.search(rb"printf '\\n([0-9a-f]{24}) ", script)) or b"bs=1 count=1" not in script:
+    while not (found := re.search(rb"nonce=([0-9a-f]{24})", script)) or b"bs=1 count=1" not in script:
         script += os.read(0, 1 << 16)
     answer = sys.argv[1].replace("{mark}", f"\n{found[1].decode()}").replace("\\n", "\n")
     words = answer.removesuffix("{drip}").removesuffix("{flood}").encode()
