@@ -16,7 +16,7 @@ try:
     from contextlib import contextmanager, suppress
     from io import TextIOWrapper
     from pathlib import Path
-    from typing import NoReturn
+    from typing import TYPE_CHECKING, NoReturn
 
     from core.errors import CloudError, FileFault, Refused
     from menu import (
@@ -29,7 +29,6 @@ try:
         session,
         users,
     )
-    from menu.api import API
     from menu.arguments import parser
     from menu.crash import crash_sentence
     from menu.entries import ENTRIES
@@ -38,6 +37,9 @@ try:
     from menu.screen import OutputLost, Screen, clean, on_terminal
 except KeyboardInterrupt:  # nothing has begun yet
     raise SystemExit(INTERRUPTED) from None
+
+if TYPE_CHECKING:
+    from orchestrator import OrchestratorAPI
 
 FAILED = 1
 UNEXPECTED = 70
@@ -57,7 +59,7 @@ OUTPUT_LOST = 141
 """The status that a shell shows for a program ended by SIGPIPE."""
 
 
-def main(arguments: Sequence[str] | None = None, open_api: Callable[[Path], API] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, open_api: Callable[[Path], OrchestratorAPI] | None = None) -> int:
     """Run the program and return its exit status. No traceback reaches the screen."""
     try:
         _open_closed_streams()
@@ -69,7 +71,7 @@ def main(arguments: Sequence[str] | None = None, open_api: Callable[[Path], API]
         _flush()
 
 
-def _guarded(args: Namespace, open_api: Callable[[Path], API]) -> int:
+def _guarded(args: Namespace, open_api: Callable[[Path], OrchestratorAPI]) -> int:
     report = args.database.with_name(f"{args.database.name}.crash.log")
     try:
         endings.install_signal_handlers()
@@ -96,7 +98,7 @@ def _crash(error: Exception, report: Path, args: Namespace) -> int:
     return _fail(CRASH_IN_RESTRICTED_SESSION if args.restricted_user else sentence, UNEXPECTED)
 
 
-def _run(args: Namespace, api: API) -> int:
+def _run(args: Namespace, api: OrchestratorAPI) -> int:
     terminal = on_terminal(sys.stdin.fileno(), sys.stdout.fileno())
     screen = Screen(sys.stdout, terminal=terminal)
     idle = Idle(None if args.command else api.idle_seconds, screen.line)
@@ -141,7 +143,7 @@ def _sentence(error: CloudError, args: Namespace) -> str:
     return error.public
 
 
-def _open_api(database: Path) -> API:
+def _open_api(database: Path) -> OrchestratorAPI:
     """Return the use-cases on a state file. The import is here so that `--help` needs no SSH library."""
     from database import Database  # noqa: PLC0415
     from orchestrator import OrchestratorAPI  # noqa: PLC0415

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from typing import Self
 
 LONGEST_WORDS = 300
 """Maximum length, in characters, of a quotation from a host or a program: its output may be endless."""
@@ -27,6 +28,12 @@ class CloudError(Exception):
 
     begun = True
 
+    def within(self, sentence: str) -> Self:
+        """Return the same kind of error for a change that it ended, with the sentence about that change."""
+        error = type(self).__new__(type(self), sentence)
+        error.__dict__.update(self.__dict__, begun=True)
+        return error
+
 
 class Refused(CloudError):
     """A refusal of a request that breaks a rule; nothing was done. The sentence names the rule and what is allowed."""
@@ -47,6 +54,10 @@ class FileFault(Refused):
         self.public = public
         self.begun = begun
         super().__init__(detail)
+
+    def for_users(self) -> FileFault:
+        """Return the same fault without its detail."""
+        return FileFault(self.public, self.public, begun=self.begun)
 
 
 class Interrupted(CloudError):

@@ -75,7 +75,7 @@ class Change:
             back = plan.undone("take back") if resumed else report.rollback()
             lost = [r.error for r in report.failures if isinstance(r.error, HostUnreachable)]
             self._forget(self._runner.run(back, keep_going=True), slice_, vms, str(report.error), lost)
-            raise CloudError(f"{report.error}; nothing was added")
+            raise report.error.within(f"{report.error}; nothing was added")
         done = f"The disk of {', '.join(vm.name for vm in vms)} is made, but that could not be written down"
         with _said_first(done), self._database.transaction() as state:
             stored = state.slices[slice_.slice_id]
@@ -113,7 +113,7 @@ class Change:
             sentence = _not_deployed(report.error, left, slice_, changed=bool(back.stages))
             with _said_first(sentence):
                 self._back_to_design(slice_.slice_id, left)
-            raise CloudError(sentence)
+            raise report.error.within(sentence)
         done = f"The hosts run slice {slice_.slice_id}, but that could not be written down"
         with _said_first(done), self._database.transaction() as state:
             stored = state.slices[slice_.slice_id]
@@ -145,7 +145,7 @@ class Change:
         if error := next((report.error for report in runs if report.error), None) or _unplaced(unplaced):
             brought = f"brought back: {', '.join(mended)}; " if mended else ""
             way_out = _way_out([error], slice_)
-            raise CloudError(
+            raise error.within(
                 f"{error}; {brought}what runs was left alone; repair the slice again when that is solved{way_out}"
             )
         return mended
@@ -224,7 +224,7 @@ class Change:
         """The slice is in design and nothing of it but its overlays is on any host."""
         left = _left(self._runner.run(self._undo_running(slice_), keep_going=True))
         if left:
-            raise CloudError(
+            raise _first(left).within(
                 f"Slice {slice_.slice_id} is not all taken back: {_left_to_do(left, 'try again later', slice_)}"
             )
         self._back_to_design(slice_.slice_id, left)
@@ -244,7 +244,7 @@ class Change:
                 del state.slices[slice_.slice_id]
                 recount(state.workers, state.slices.holdings.values())
         if left:
-            raise CloudError(
+            raise _first(left).within(
                 f"Slice {slice_.slice_id} is not all gone: {_left_to_do(left, 'delete it again later', slice_)}"
             )
 
@@ -255,7 +255,7 @@ class Change:
         if left := _left(back):
             with self._database.transaction() as state:
                 state.slices[slice_.slice_id].left = list(left)
-            raise CloudError(
+            raise _first(left).within(
                 f"{why}; not all could be taken back: {_left_to_do(left, 'log in again to retry', slice_)}"
             )
         with self._database.transaction() as state:
@@ -314,6 +314,11 @@ def _left(report: Report) -> dict[str, CloudError]:
     whole = {r.step.host for r in report.failures if not r.step.residue}
     listed = (r for r in report.failures if not (r.step.residue and r.step.host in whole and _is_lost(r.error)))
     return {f"{r.step.title} on {r.step.host}": r.error for r in listed if r.error}
+
+
+def _first(left: Mapping[str, CloudError]) -> CloudError:
+    """Return the error that kept the first object from being removed."""
+    return next(iter(left.values()))
 
 
 def _is_lost(error: CloudError | None) -> bool:

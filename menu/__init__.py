@@ -1,1 +1,1 @@
-"""The menu's parts: asking, showing, drawing progress, the console. They know the use-cases in `menu.api`, no more."""
+"""The menu's parts: asking, showing, drawing progress, the console. They know the use-cases, no more."""

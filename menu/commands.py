@@ -5,13 +5,17 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.errors import Refused
+from core.results import value_of
 from menu import plans
-from menu.api import API, value_of
 from menu.facts import counted
 from menu.screen import Screen, clean
 from models import Slice
+
+if TYPE_CHECKING:
+    from orchestrator import OrchestratorAPI
 
 MAX_BYTES = 1 << 20
 """Of a slice file; its reader refuses what is longer."""
@@ -20,7 +24,7 @@ DONE, REFUSED, INCOMPLETE = 0, 1, 3
 """Exit statuses: done; refused, nothing was done; done, with something replaced or left out."""
 
 
-def show_plan(api: API, args: Namespace, screen: Screen) -> int:
+def show_plan(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
     """Show what a deployment of a slice does; return the exit status."""
     slice_ = slice_of(api, args)
     plan = value_of(api.plan_slice(args.actor, slice_.slice_id))
@@ -28,7 +32,7 @@ def show_plan(api: API, args: Namespace, screen: Screen) -> int:
     return DONE
 
 
-def validate(api: API, args: Namespace, screen: Screen) -> int:
+def validate(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
     """Check a slice file; show what it makes, or all its faults on standard error. Return the exit status."""
     succeeded, value = api.read_design(args.actor, read_file(args.file))
     if isinstance(value, str) or not succeeded:
@@ -39,7 +43,7 @@ def validate(api: API, args: Namespace, screen: Screen) -> int:
     return DONE
 
 
-def export(api: API, args: Namespace, screen: Screen) -> int:
+def export(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
     """Write a slice as a slice file to standard output; return the exit status."""
     from topology.of_slice import design_of  # noqa: PLC0415 - not needed for the menu's first prompt
     from topology.writer import write  # noqa: PLC0415 - as above
@@ -71,7 +75,7 @@ def say(*lines: str) -> None:
         sys.stderr.write(f"{clean(line)}\n")
 
 
-def slice_of(api: API, args: Namespace) -> Slice:
+def slice_of(api: OrchestratorAPI, args: Namespace) -> Slice:
     """Return the slice that SLICE means to the user; raise `CloudError` where it means none, or several."""
     return value_of(api.find_slice(args.actor, args.slice))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import closing
 
 from core.errors import CloudError
+from core.results import value_of
 from menu import plans
-from menu.api import value_of
 from menu.console import Ending, visit
 from menu.exits import Exits
 from menu.facts import by_id, flavor_size, linkable_lines, title_for

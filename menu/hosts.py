@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from typing import TYPE_CHECKING
 
 from core.errors import Refused
-from menu.api import Hosts
 from menu.keyboard import Keyboard
 from menu.prompts import Back, Prompts
 from menu.screen import GOOD, WARNING, Screen
+
+if TYPE_CHECKING:
+    from lifecycle.hosts import Hosts
 
 DONE, LEFT = 0, 3
 """Exit statuses: done, something is left to do."""

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from core.errors import Refused
 from menu.keyboard import Keyboard
 from menu.prompts import Back, Prompts
-from menu.proofs import Diagnosis, Doctor, Prover
 from menu.screen import BAD, GOOD, WARNING, Screen
 from menu.verdict import VerdictView
+
+if TYPE_CHECKING:
+    from inspection.doctor import Diagnosis, Doctor
+    from inspection.isolation.prover import Prover
 
 CLEAN, FOUND, BLIND = 0, 1, 2
 """Exit statuses: no findings, findings, a host whose facts are unknown."""

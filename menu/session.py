@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from core.errors import CloudError
 from core.inventory import Worker
+from core.results import value_of
 from core.status import SliceStatus, VMStatus
-from menu.api import API, value_of
 from menu.facts import by_id, title_for
 from menu.keyboard import Keyboard
 from menu.progress import Progress
@@ -19,6 +20,9 @@ from menu.prompts import Back, Prompts
 from menu.screen import GOOD, WARNING, Screen, View
 from menu.views import MenuView
 from models import Slice
+
+if TYPE_CHECKING:
+    from orchestrator import OrchestratorAPI
 
 ATTEMPTS = 3
 """The number of wrong logins in a row that ends the program."""
@@ -39,7 +43,7 @@ INTERRUPTED = 130
 class Session:
     """The logged-in user, and the objects that the entries of the menu work with."""
 
-    api: API
+    api: OrchestratorAPI
     screen: Screen
     keyboard: Keyboard
     ask: Prompts
@@ -73,7 +77,7 @@ class Discovery:
     It begins after the right password, so that an open prompt costs the workers nothing.
     """
 
-    def __init__(self, api: API) -> None:
+    def __init__(self, api: OrchestratorAPI) -> None:
         self._api = api
         self._answer: Future[dict[str, Worker]] = Future()
         threading.Thread(target=self._run, daemon=True).start()
@@ -89,7 +93,9 @@ class Discovery:
             self._answer.set_exception(error)
 
 
-def run(api: API, screen: Screen, keyboard: Keyboard, entries: Sequence[Entry], restricted_user: str = "") -> int:
+def run(
+    api: OrchestratorAPI, screen: Screen, keyboard: Keyboard, entries: Sequence[Entry], restricted_user: str = ""
+) -> int:
     """Run sessions and return the exit status. End of input and Ctrl-C lead out of every prompt.
 
     `restricted_user`: the only user who may log in, once. An empty string allows all users, one after the other.
@@ -104,7 +110,9 @@ def run(api: API, screen: Screen, keyboard: Keyboard, entries: Sequence[Entry], 
     return status
 
 
-def _sessions(api: API, screen: Screen, keyboard: Keyboard, entries: Sequence[Entry], restricted_user: str) -> int:
+def _sessions(
+    api: OrchestratorAPI, screen: Screen, keyboard: Keyboard, entries: Sequence[Entry], restricted_user: str
+) -> int:
     ask = Prompts(keyboard, screen)
     while True:
         with ExitStack() as place:
@@ -125,7 +133,7 @@ def _sessions(api: API, screen: Screen, keyboard: Keyboard, entries: Sequence[En
         session.say("Logged out")
 
 
-def _takes_place(api: API, screen: Screen, username: str, place: ExitStack) -> bool:
+def _takes_place(api: OrchestratorAPI, screen: Screen, username: str, place: ExitStack) -> bool:
     """Return whether the account has a place for this session, and hold it until `place` is closed."""
     try:
         place.enter_context(closing(value_of(api.open_session(username))))
@@ -135,7 +143,9 @@ def _takes_place(api: API, screen: Screen, username: str, place: ExitStack) -> b
     return True
 
 
-def log_in(api: API, screen: Screen, ask: Prompts, place: ExitStack, restricted_user: str = "") -> str | None:
+def log_in(
+    api: OrchestratorAPI, screen: Screen, ask: Prompts, place: ExitStack, restricted_user: str = ""
+) -> str | None:
     """Return the name of the user with the right password, or None after too many attempts.
 
     A restricted session holds its place already, and must get the right password within `LOGIN_SECONDS`.
@@ -164,7 +174,7 @@ def log_in(api: API, screen: Screen, ask: Prompts, place: ExitStack, restricted_
     return None
 
 
-def _replace_password(api: API, screen: Screen, ask: Prompts, actor: str, current: str) -> None:
+def _replace_password(api: OrchestratorAPI, screen: Screen, ask: Prompts, actor: str, current: str) -> None:
     """Ask until the user has another password. Only the end of input and Ctrl-C lead out before."""
     while True:
         try:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from typing import TYPE_CHECKING
 
 from core.errors import Refused
-from menu.api import Accounts
 from menu.keyboard import Keyboard
 from menu.prompts import LONGEST_ANSWER
 from menu.screen import Screen
 from models import ADMIN, STUDENT, User
+
+if TYPE_CHECKING:
+    from accounts.accounts import Accounts
 
 
 def manage(accounts: Accounts, args: Namespace, keyboard: Keyboard, screen: Screen) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from menu import draw
-from menu.proofs import Property, Verdict
 from menu.screen import BAD, GOOD, clean
+
+if TYPE_CHECKING:
+    from inspection.isolation.proof import Property
+    from inspection.isolation.prover import Verdict
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A cloud in memory with the use-cases of `menu.api`, for the tests of the menu: real models, no file and no host."""
+"""A cloud in memory with the use-cases of `orchestrator`, for tests of the menu: real models, no file, no host."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import cli
 from allocation.holdings import Holdings, holdings_of
@@ -17,11 +17,12 @@ from allocation.ids import next_internet_address, next_slice_id, next_vm_id, nex
 from core.errors import CloudError, Interrupted, Refused
 from core.inventory import InternetSettings, LoginSettings, Worker
 from core.names import mac_address
+from core.results import Failure, Result
 from core.status import SliceStatus, VMStatus
-from inspection.doctor import Diagnosis
+from inspection.doctor import Diagnosis, Doctor
 from inspection.findings import Finding
 from inspection.isolation.proof import Breach, Property
-from inspection.isolation.prover import Verdict
+from inspection.isolation.prover import Prover, Verdict
 from inspection.summary import SliceProblems
 from lifecycle.hosts import Remains, WrittenOff
 from models import (
@@ -41,7 +42,7 @@ from topology.design import Design
 from topology.reader import read
 
 T = TypeVar("T")
-Answer = tuple[Literal[True], T] | tuple[Literal[False], str]
+Answer = Result[T]
 
 WORKERS = ("10.0.10.1", "10.0.10.2")
 NETWORK_NODE = "10.0.10.3"
@@ -53,7 +54,7 @@ def answering(method: Callable[..., T]) -> Callable[..., Answer[T]]:
         try:
             return True, method(*args)
         except CloudError as error:
-            return False, str(error)
+            return False, Failure(error)
 
     return answer
 
@@ -94,7 +95,7 @@ class FakeAccounts:
         return self.users[username]
 
 
-class FakeDoctor:
+class FakeDoctor(Doctor):
     """Finds what it was given; `--fix` removes the orphans among it."""
 
     def __init__(self) -> None:
@@ -115,7 +116,7 @@ class FakeDoctor:
         return tuple(finding.sentence for finding in self.found if finding.code.startswith("orphan"))
 
 
-class FakeProver:
+class FakeProver(Prover):
     """One property, broken where it was told to be."""
 
     def __init__(self) -> None:
@@ -182,9 +183,9 @@ class FakeAPI:
             raise Refused("Wrong user name or password")
         return user
 
-    def open_session(self, username: str) -> tuple[bool, Any]:
+    def open_session(self, username: str) -> Answer[Place]:
         if self.open_sessions.count(username) >= self.sessions:
-            return False, f"{username} has {self.sessions} sessions open"
+            return False, Failure(Refused(f"{username} has {self.sessions} sessions open"))
         self.open_sessions.append(username)
         return True, Place(lambda: self.open_sessions.remove(username))
 
@@ -437,4 +438,4 @@ def open_fake(database: Path) -> FakeAPI:
 
 
 if __name__ == "__main__":
-    cli.leave(cli.main(open_api=open_fake))
+    cli.leave(cli.main(open_api=open_fake))  # type: ignore[arg-type]

@@ -56,7 +56,7 @@ def play_raw(cloud: FakeAPI, script: str | bytes, reader: type[Lines] = Lines) -
     with tempfile.TemporaryFile() as file:
         file.write(script.encode() if isinstance(script, str) else script)
         file.seek(0)
-        status = session.run(cloud, screen, Keyboard(reader(file.fileno()), screen), ENTRIES)
+        status = session.run(cloud, screen, Keyboard(reader(file.fileno()), screen), ENTRIES)  # type: ignore[arg-type]
     return status, output.getvalue()
 
 

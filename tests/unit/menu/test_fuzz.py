@@ -90,7 +90,7 @@ def check(path: Path) -> None:
     Path(f"{path}.previous").unlink(missing_ok=True)
     begun = time.monotonic()
     try:
-        state = Database(path).load().to_dict()
+        state = Database(path).load()
         assert Database(path).get_next_vm_id() >= 1000
     except CloudError as refused:
         sentence = str(refused)
@@ -100,7 +100,8 @@ def check(path: Path) -> None:
         assert path.read_bytes() == before
     else:
         saved = Database(path).load().to_dict()
-        assert saved == state | {"next_vm_id": saved["next_vm_id"]}
+        state.note_in_use()
+        assert saved == state.to_dict() | {"next_vm_id": saved["next_vm_id"]}
     assert time.monotonic() - begun < 20
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from core.errors import CloudError, Refused
 from core.inventory import Worker
+from core.results import Failure
 from core.status import SliceStatus, VMStatus
 from inspection.summary import SliceProblems
 from menu.entries import ENTRIES
@@ -274,7 +275,7 @@ def test_workers_that_do_not_answer_are_named_after_login() -> None:
 def test_the_menu_opens_although_no_worker_could_be_measured() -> None:
     class Blind(FakeAPI):
         def discover_workers(self) -> Answer[dict[str, Worker]]:
-            return False, "The key file is missing"
+            return False, Failure(Refused("The key file is missing"))
 
     status, output = play(Blind(), LOGIN + "1\n0\n")
     assert output.splitlines().count("Error: The key file is missing") == 2
@@ -320,7 +321,7 @@ def test_an_error_of_a_background_thread_is_raised_at_its_result() -> None:
             raise CloudError("broken")
 
     with pytest.raises(CloudError, match="broken"):
-        Discovery(Broken()).workers()
+        Discovery(Broken()).workers()  # type: ignore[arg-type]
 
 
 def unfinished(status: SliceStatus, vm_status: VMStatus = VMStatus.DESIGN) -> FakeAPI:
