@@ -6,7 +6,7 @@ import signal
 
 import cli
 from docs.reference.markdown import page, table
-from menu import endings, hosts, operator, session
+from menu import commands, endings, hosts, operator, session
 from menu.arguments import USAGE
 
 _ALL = (
@@ -35,6 +35,13 @@ _FORGET = (
 )
 
 
+_SLICES = (
+    (commands.DONE, "The plan was shown, the file is valid, or the slice was written."),
+    (commands.REFUSED, "Refused; `validate`: the file has faults."),
+    (commands.INCOMPLETE, "`export`: the slice was written with something replaced. A warning names it."),
+)
+
+
 def exit_statuses_page() -> str:
     """Return the page."""
     sections = {
@@ -42,6 +49,7 @@ def exit_statuses_page() -> str:
         "The menu": _MENU,
         "doctor and prove": _LOOKS,
         "host forget": _FORGET,
+        "plan, validate and export": _SLICES,
     }
     parts = [
         part
