@@ -74,6 +74,9 @@ class _Table:
     def place(self, host: str, steps: Iterable[Step], verb: str) -> Iterator[Line]:
         """Yield what happens on a host; checks that come first stand beside its name, after `verb`."""
         head: Line | None = line(f"{_GAP}{host}{_GAP}", "cyan")
+        if len(host) > self._width // 2:  # many hosts, which leave no room beside them
+            yield from paragraph(host, _GAP, self._width, "cyan")
+            head = None
         for makes, group in groupby(steps, lambda step: bool(step.objects)):
             alike = [*group]
             if makes and head:

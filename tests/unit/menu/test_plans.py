@@ -199,6 +199,16 @@ def test_a_terminal_cuts_no_line() -> None:
     assert f"\n{text}\n" in on_screen(plan, Depth.SCRIPTS, terminal=True)
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_many_hosts_that_are_checked_alike_are_named_once(width: int) -> None:
+    hosts = [f"10.0.10.{number}" for number in range(1, 21)]
+    plan = Plan((Stage("preflight", tuple(Step(host, "accelerator", (LOOK,)) for host in hosts)),))
+    lines = text_of(plan, Depth.TITLES, width).splitlines()
+    assert max(map(len, lines)) <= width
+    below = lines[lines.index("preflight (only checks)") + 1 :]
+    assert " ".join(" ".join(below).split()) == f"{', '.join(hosts)} accelerator"
+
+
 def test_the_words_of_each_vm_begin_a_line() -> None:
     words = [f"images/slice-1000/{vm}.{kind}" for vm in ("vm1", "vm2") for kind in ("pid", "console", "log", "qemu")]
     steps = (
