@@ -117,16 +117,17 @@ class Accounts:
 
         Each failure is counted, also for names without an account.
         """
-        try:
-            self._logins.attempt(username)
-        except CannotCount:
-            time.sleep(UNCOUNTED_PAUSE_S)
-        user = self._database.load().users.get(username)
-        if not passwords.verify(user.password_hash if user else "", password) or user is None:
-            raise Refused(wrong)
-        with suppress(CannotCount):
-            self._logins.succeeded(username)
-        return user
+        with self._logins.turn(username):
+            try:
+                self._logins.attempt(username)
+            except CannotCount:
+                time.sleep(UNCOUNTED_PAUSE_S)
+            user = self._database.load().users.get(username)
+            if not passwords.verify(user.password_hash if user else "", password) or user is None:
+                raise Refused(wrong)
+            with suppress(CannotCount):
+                self._logins.succeeded(username)
+            return user
 
     def _renew(self, user: User, password: str) -> None:
         digest = passwords.hash_password(password)

@@ -10,7 +10,8 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,7 +30,11 @@ Names with the fewest failures are dropped first, so that no guesser can push ou
 """
 
 _MOST_FAILURES = 1000
+TURNS = 64
+"""Locks for attempts at the same moment. Names share them, so that no file tells which name was typed."""
+
 _LOCK_WAIT_S = 5.0
+_TURN_WAIT_S = 5.0
 _LARGEST = 1 << 20
 _KEY = re.compile(r"[0-9a-f]{24}")
 _SALT = re.compile(r"[0-9a-f]{32}")
@@ -111,6 +116,21 @@ class Logins:
         self._path = path
         self._database = database
         self._clock = clock
+
+    @contextmanager
+    def turn(self, username: str) -> Iterator[None]:
+        """Run the body while no other attempt at this name is under way.
+
+        An attempt under way counts as a failure. Without turns, several right passwords at the same moment would be
+        too many failures. Where no turn comes in time, the body runs all the same.
+        """
+        typed = username.encode("utf-8", "surrogatepass")
+        number = hashlib.blake2b(typed, digest_size=1).digest()[0] % TURNS
+        path = self._path.with_name(f"{self._path.name}.turn-{number}.lock")
+        with ExitStack() as held:
+            with suppress(Refused):
+                held.enter_context(locked(path, self._database, _TURN_WAIT_S, "busy", remove=True))
+            yield
 
     def attempt(self, username: str) -> None:
         """Begin an attempt, which counts as a failure until `succeeded` is called.

@@ -288,3 +288,19 @@ def test_a_lab_may_keep_the_shipped_passwords(desk: Desk) -> None:
     with desk.database.transaction() as state:
         state.next_vm_id += 1
     assert "shipped_passwords: keep" in desk.path.read_text()
+
+
+def test_right_passwords_at_the_same_moment_are_all_right(desk: Desk) -> None:
+    accounts, count = desk.api.accounts, 3 * (FREE + 1)
+    accounts.authenticate("student", "admin")  # a digest of the documented kind would be replaced meanwhile
+    with ThreadPoolExecutor(count) as pool:
+        users = [*pool.map(lambda _: accounts.authenticate("student", "admin").username, range(count))]
+    assert users == ["student"] * count
+    assert not [path.name for path in desk.path.parent.iterdir() if "turn" in path.name]
+
+
+def test_wrong_passwords_at_the_same_moment_wait_as_those_in_a_row_do(desk: Desk) -> None:
+    with ThreadPoolExecutor(4 * FREE) as pool:
+        found = [*pool.map(lambda _: _answers(desk.api.accounts, "student", "wrong one", 1)[0], range(4 * FREE))]
+    assert found.count(WRONG) == FREE + 1
+    assert sum(sentence.startswith("Too many wrong passwords") for sentence in found) == 3 * FREE - 1
