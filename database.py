@@ -99,6 +99,11 @@ class Database:
         busy = "The workers are being measured by another session; try again when it is done"
         return locked(self.beside("workers.lock"), self._file, wait_s, busy, remove=True)
 
+    def claim_proof(self, username: str) -> AbstractContextManager[object]:
+        """Hold the account's right to prove isolation; `Refused` while another session of it proves."""
+        busy = f"Another session of {username} proves isolation just now; try again when it is done"
+        return locked(self.beside(f"proof-{username}.lock"), self._file, CLAIM_WAIT_S, busy, remove=True)
+
     def is_claimed(self, slice_id: int) -> bool:
         """Whether any session, this one included, is changing what a slice has on the hosts."""
         return is_locked(self._claim_file(slice_id))

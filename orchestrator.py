@@ -279,7 +279,9 @@ class OrchestratorAPI(UseCases):
     @UseCase()
     def prove_isolation(self, actor: str) -> Verdict:
         """Prove isolation. A student sees the breaches of own slices, and counts of the others."""
-        return self.prover.prove_for(actor)
+        rights.user_of(self._database.load(), actor)
+        with self._database.claim_proof(actor):
+            return self.prover.prove_for(actor)
 
     @UseCase("delete", announced=True)
     def delete_slice(self, actor: str, slice_id: int, listen: Listener = ignore) -> Slice:

@@ -18,6 +18,7 @@ import database
 from accounts import audit
 from core.status import NetworkStatus, SliceStatus, VMStatus
 from database import Database
+from inspection.isolation.prover import Prover, Verdict
 from menu.plans import Depth, plan_lines
 from orchestrator import OrchestratorAPI, Result
 from remote.batch import Outcome, Progress
@@ -630,3 +631,22 @@ def test_an_image_larger_than_its_flavor_is_refused_before_anything_is_recorded(
     sentence = desk.no(desk.api.add_vm_to_slice("student", 1000, "vm", "large"))
     assert "is a disk of 524288000 MiB, and flavor large has 1024 MiB: " in sentence
     assert desk.path.read_bytes() == before
+
+
+def test_one_session_of_an_account_proves_at_a_time(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    prove, during = Prover.prove_for, list[Result[Any]]()
+
+    def prove_while_others_ask(self: Prover, actor: str) -> Verdict:
+        monkeypatch.setattr(Prover, "prove_for", prove)
+        during.append(OrchestratorAPI(Database(desk.path), desk.cloud.connect).prove_isolation("student"))  # type: ignore[arg-type]
+        during.append(desk.api.prove_isolation("admin"))
+        return prove(self, actor)
+
+    monkeypatch.setattr(Prover, "prove_for", prove_while_others_ask)
+    desk.ok(desk.api.prove_isolation("student"))
+    sentence = "Another session of student proves isolation just now; try again when it is done"
+    assert desk.no(during[0]) == sentence
+    desk.ok(during[1])
+    desk.ok(desk.api.prove_isolation("student"))
+    assert "no user ghost" in desk.no(desk.api.prove_isolation("ghost"))
+    assert not [path.name for path in desk.path.parent.iterdir() if "proof" in path.name]
