@@ -199,23 +199,24 @@ def _file(text: str) -> str:
 
 
 def _count(text: str) -> int:
-    count = whole_number(text, 0, 10**9)
-    if count is None:
-        raise argparse.ArgumentTypeError("write a whole number")
-    return count
+    return _number(text, 10**9, "write a whole number")
 
 
 def _slices(text: str) -> int | None:
     if text == DEFAULT:
         return None
-    count = whole_number(text, 0, MAX_SLICES)
-    if count is None:
-        raise argparse.ArgumentTypeError(f"the number of slices is 0 to {MAX_SLICES}, or {DEFAULT}")
-    return count
+    return _number(text, MAX_SLICES, f"the number of slices is 0 to {MAX_SLICES}, or {DEFAULT}")
 
 
 def _quota(text: str) -> int:
-    quota = whole_number(text, 0, MAX_QUOTA)
-    if quota is None:
-        raise argparse.ArgumentTypeError(f"a quota is a whole number from 0 to {MAX_QUOTA}")
-    return quota
+    return _number(text, MAX_QUOTA, f"a quota is a whole number from 0 to {MAX_QUOTA}")
+
+
+def _number(text: str, high: int, rule: str) -> int:
+    """Return a number from 0 to `high`. Zeros before it are refused, as in the file: YAML reads 010 as 8."""
+    number = whole_number(text, 0, high)
+    if number is None:
+        raise argparse.ArgumentTypeError(rule)
+    if text != str(number):
+        raise argparse.ArgumentTypeError(f"{rule}; write {text} without the zeros before it")
+    return number
