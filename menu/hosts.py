@@ -24,10 +24,10 @@ QUESTION = "Is {} switched off for good? VMs that still run there could reach sl
 
 def forget(hosts: Hosts, args: Namespace, keyboard: Keyboard, screen: Screen) -> int:
     """Write off a worker after a question, and return the exit status."""
-    if not (args.yes or args.dry_run or screen.terminal):
-        raise Refused(NOT_ASKED)
     with screen.waiting(f"Looking for {args.address}"):
         remains = hosts.examine(args.address)
+    if not (args.yes or args.dry_run or screen.terminal):
+        raise Refused(NOT_ASKED)
     if not args.yes or args.dry_run:
         screen.line(remains.problem)
         for loss in remains.losses:

@@ -66,6 +66,11 @@ def test_without_a_terminal_it_needs_yes(dead: Desk) -> None:
     assert "10.0.10.2 is written off: take it out of workers_list" in shown
 
 
+def test_an_unfit_address_is_refused_before_yes_is_asked_for(desk: Desk) -> None:
+    with pytest.raises(Refused, match="answers, and its VMs may run"):
+        run(desk, terminal=False)
+
+
 def test_remaining_work_is_named(dead: Desk) -> None:
     dead.cloud.hosts[WORKERS[0]].memory_kib = 1 << 20
     status, shown = run(dead, answer="y")
