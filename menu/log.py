@@ -26,11 +26,13 @@ def _is_wanted(entry: Entry, args: Namespace) -> bool:
 
 def _line(entry: Entry) -> str:
     """Return a line such as `2026-11-21T09:30:00Z  alice  deploy slice 1000  12.30 s  ok`."""
-    what = [str(entry["action"])]
-    what += [f"{kind} {entry[kind]}" for kind in ("slice", "vm") if entry[kind] is not None]
+    what = str(entry["action"])
+    for kind in ("slice", "vm"):
+        if entry[kind] is not None:
+            what += f" {entry[kind]}" if what.endswith(f" {kind}") else f" {kind} {entry[kind]}"
     took = entry["seconds"]
     duration = seconds(took) if isinstance(took, int | float) else NOTHING
-    parts = [entry["time"], str(entry["actor"]), " ".join(what), duration, str(entry["result"])]
+    parts = [entry["time"], str(entry["actor"]), what, duration, str(entry["result"])]
     if entry["count"] != 1:
         parts.append(f"({entry['count']} times, last {entry['last']})")
     return "  ".join(parts)

@@ -399,6 +399,14 @@ def test_the_log_is_read_over_rotated_files(logged: Path, arguments: list[str], 
     assert done.stdout.decode().splitlines() == [LINES[index] for index in shown]
 
 
+def test_a_line_names_a_slice_once(logged: Path) -> None:
+    log = Audit(logged, lambda: datetime(2026, 11, 21, 9, 30, tzinfo=UTC))
+    log.write(Entry("ann", "repair slice", 1001), "ok", 1.0)
+    log.write(Entry("ann", "add VM", 1001, 1002), "ok", 1.0)
+    lines = run_program("--database", str(logged), "log", "--slice", "1001").stdout.decode().splitlines()
+    assert [line.split("  ")[2] for line in lines] == ["repair slice 1001", "add VM slice 1001 vm 1002"]
+
+
 def test_the_log_is_json_for_programs(logged: Path) -> None:
     done = run_program("--database", str(logged), "log", "--json", "--slice", "1003")
     (entry,) = map(json.loads, done.stdout.splitlines())
