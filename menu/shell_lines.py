@@ -29,13 +29,11 @@ def _units(words: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Yield the words with their places, an option together with its value."""
     place = 0
     while place < len(words):
-        size = 2 if _is_option(words[place]) and not _is_option("".join(words[place + 1 : place + 2]) or "-") else 1
-        yield place, tuple(words[place : place + size])
-        place += size
-
-
-def _is_option(word: str) -> bool:
-    return word.startswith("-") and word != "--"
+        word, following = words[place], words[place + 1 : place + 2]
+        has_value = word.startswith("-") and word != "--" and following and not following[0].startswith("-")
+        unit = (word, *following) if has_value else (word,)
+        yield place, unit
+        place += len(unit)
 
 
 class _Lines:
@@ -99,7 +97,7 @@ class _Lines:
 
 def _beginning(text: str, room: int) -> str:
     """Return the beginning of a text that has room when it is quoted, up to a space or a comma where there is one."""
-    size = next(size for size in range(len(text) - 1, 0, -1) if size == 1 or len(_quoted(text[:size])) <= room)
+    size = max((size for size in range(1, min(len(text), room + 1)) if len(_quoted(text[:size])) <= room), default=1)
     pause = max(text.rfind(mark, 0, size) for mark in " ,") + 1
     return text[: pause if pause > size // 2 else size]
 
