@@ -13,7 +13,7 @@
 #   power within half a minute may lose the content. It keeps an empty file, which is replaced, or a file that differs
 #   from its fingerprint.
 take_in() {
-  nonce=$1 part=$2 target=$3 size=$4 patience=$5; shift 5
+  nonce=$1 part=$2 target=$3 size=$4 still_seconds=$5; shift 5
   fail() { printf '%s\n' "$*" >&2; exit 1; }
   exec 9<"${target%/*}"
   before='' still=0
@@ -22,7 +22,7 @@ take_in() {
     now=$(stat -c '%n %s' "${target%/*}"/.*.part 2>/dev/null)
     [ "$now" = "$before" ] || still=0 before=$now
     still=$((still + 1))
-    [ $still -le "$patience" ] || break
+    [ $still -le "$still_seconds" ] || break
   done
   [ ! -s "$target" ] || exit 10
   rm -f "$part" && exec 8>"$part" || exit
