@@ -17,7 +17,7 @@ _MOST_NETWORKS = 256
 def parse_routes(text: str) -> dict[str, Any]:
     """Parse the output of `ip -4 -o route show`."""
     found = tuple(_route(line.split()) for line in text.splitlines() if line.strip())
-    if sum(route.is_link for route in found) > _MOST_NETWORKS:
+    if len([route for route in found if route.is_link]) > _MOST_NETWORKS:
         raise BadAnswer("routes")
     return {"routes": found}
 

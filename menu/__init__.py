@@ -1,1 +1,1 @@
-"""The menu's parts: asking, showing, drawing progress, the console. They know the use-cases, no more."""
+"""Ask, show, draw progress, and connect consoles. The menu knows the use-cases and no host."""

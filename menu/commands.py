@@ -1,4 +1,4 @@
-"""Commands about slices on the command line: the use-cases of the menu's entries, for the user whom `--as` names."""
+"""Carry out the commands about slices: the use-cases of the menu's entries, for the user that `--as` names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orchestrator import OrchestratorAPI
 
 MAX_BYTES = 1 << 20
-"""Of a slice file; its reader refuses what is longer."""
+"""The most bytes of a slice file. Its reader refuses a longer one."""
 
 DONE, REFUSED, INCOMPLETE = 0, 1, 3
 """Exit statuses: done; refused, nothing was done; done, with something replaced or left out."""

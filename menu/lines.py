@@ -1,4 +1,4 @@
-"""Lines of text that a view shows, in colour on a terminal and plain on a pipe, and how a text is broken into lines."""
+"""Break texts into lines that a view shows: in colour on a terminal, plain on a pipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands of a plan, and its scripts, as texts that can be copied into a shell."""
+"""Write the commands of a plan, and its scripts, as texts that can be copied into a shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The titles of a plan: for each step the objects that it makes, and in a word what becomes of them by its undo."""
+"""Write the titles of a plan: for each step its objects, and their undo in a word."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNDO = {
     "shared": "until its last slice",
     "implied": "by another undo",
 }
-"""The words of the last column, each with what has to be said of it."""
+"""The words of the last column, each with its explanation."""
 
 _NARROW = 64
 """Columns; on fewer, the cells of a step stand below each other."""

@@ -1,7 +1,7 @@
-"""A plan as text for readers, at three depths.
+"""Show a plan as text for readers, at three depths.
 
-Titles say what is made where, and what its undo leaves. Commands can be copied: a POSIX shell that reads them gets the
-words of the plan. Scripts show all of it, and each script once.
+Titles name the objects of each step and their undo. Commands can be copied: a POSIX shell reads the words of the plan
+from them. Scripts show the whole plan, and each script once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from remote.plan import Plan
 
 
 class Depth(Enum):
-    """How much of a plan is shown."""
+    """The depth at which a plan is shown."""
 
     TITLES = "titles"
     COMMANDS = "commands"
@@ -28,13 +28,13 @@ class Depth(Enum):
 
 
 def show(screen: Screen, plan: Plan, depth: Depth, slice_: Slice, viewer: str) -> None:
-    """Show what deploying a slice does, or repairing it while it runs: both are the same plan."""
+    """Show the plan that deploys a slice, or repairs it while it runs: both are the same plan."""
     purpose = f"to {way_to_run(slice_)} {title_for(slice_, viewer)}"
     screen.show_lines(lambda width: plan_lines(plan, depth, width, purpose))
 
 
 def plan_lines(plan: Plan, depth: Depth, width: int, purpose: str = "") -> Iterator[Line]:
-    """Yield a plan in lines of at most this width; those of files are longer, as they stay word for word.
+    """Yield a plan in lines of at most this width. Lines of files may be longer, because they stay unchanged.
 
     `purpose` ends the sentence that counts the steps, such as "to deploy slice 1000".
     """
@@ -51,9 +51,9 @@ def plan_lines(plan: Plan, depth: Depth, width: int, purpose: str = "") -> Itera
 
 
 def _counts(plan: Plan) -> str:
-    """Return how many steps make something, how many only check, and on how many hosts."""
+    """Return the numbers of steps that make objects, of steps that only check, and of hosts."""
     steps = [*plan.steps]
-    changes = sum(bool(step.objects) for step in steps)
+    changes = len([step for step in steps if step.objects])
     hosts = len({step.host for step in steps})
     return f"{_count(changes, 'change')} and {_count(len(steps) - changes, 'check')} on {_count(hosts, 'host')}"
 

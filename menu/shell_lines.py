@@ -1,4 +1,4 @@
-"""A command in lines of a given width that a POSIX shell reads as one command, with exactly its words."""
+"""Break a command into lines of a given width. A POSIX shell reads them as one command with the same words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from remote.plan import shell
 
 INDENT = " " * 8
-"""What a line begins with that goes on with the next word."""
+"""The beginning of a line that continues a command."""
 
 _GOES_ON = " \\"
 

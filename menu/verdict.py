@@ -48,7 +48,7 @@ class VerdictView:
         count = self.verdict.breaches
         if count:
             found = f"{count} {'breach' if count == 1 else 'breaches'}"
-            return f"Isolation does not hold: {found}. Repair Slice (11) closes most; ask the operator about the others"
+            return f"Isolation does not hold: {found}. Repair Slice (11) closes most, and an operator the others"
         seen = " on the hosts that were checked" if self.verdict.unseen else ""
         return f"Isolation holds{seen}: {sum(each.checked for each in self.verdict.properties)} checks"
 

@@ -199,8 +199,8 @@ def test_accounts_are_managed_without_the_menu(arguments: list[str], stdin: byte
     ("arguments", "stdin", "sentence"),
     [
         (["add", "admin"], b"x\n", "There is a user admin already"),
-        (["role", "nobody", "admin"], b"", "There is no user nobody; user list shows all"),
-        (["remove", "nobody"], b"", "There is no user nobody; user list shows all"),
+        (["role", "mallory", "admin"], b"", "There is no user mallory; user list shows all"),
+        (["remove", "mallory"], b"", "There is no user mallory; user list shows all"),
         (["add", "ann"], b"", "No password was given; nothing was changed"),
         (["passwd", "admin"], b"\n", "A password has 1 to 256 characters; nothing was changed"),
         (["passwd", "admin"], b"x" * 300, "A password has 1 to 256 characters; nothing was changed"),

@@ -18,7 +18,10 @@ import pytest
 
 from tests.support.paths import ROOT
 
-CLEAN = ("accounts", "allocation", "bench", "core", "lab", "network", "shell", "tests/unit/test_language.py")
+CLEAN = (
+    *("accounts", "allocation", "bench", "cli.py", "core", "inspection", "lab", "menu", "network", "shell"),
+    *("tests/unit/inspection", "tests/unit/menu", "tests/unit/test_cli.py", "tests/unit/test_language.py"),
+)
 """Folders and files under the check."""
 
 SYLLABLES = (

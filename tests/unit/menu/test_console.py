@@ -1,4 +1,4 @@
-"""The serial console: bytes both ways, a way out, and a terminal that is as before afterwards."""
+"""The serial console: bytes both ways, a way out, and a restored terminal."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def piped(guest: Guest, typed: bytes) -> tuple[Ending, bytes, bytes]:
-    """How the visit ended, what was heard, and what is left for the menu."""
+    """Return the ending of a visit, the output, and the bytes that are left for the menu."""
     reading, writing = os.pipe()
     os.write(writing, typed)
     os.close(writing)

@@ -29,7 +29,7 @@ from tests.support.playing import Terminal, on_terminal, run_program, screen_of
 
 @pytest.fixture(autouse=True)
 def _signals_as_a_terminal_has_them() -> Iterator[None]:
-    """Whoever started the tests in the background, or with `nohup`, had them ignored."""
+    """Reset the signals, which a start in the background or by `nohup` ignores."""
     numbers = (signal.SIGHUP, signal.SIGTERM)
     before = [signal.signal(number, signal.SIG_DFL) for number in numbers]
     yield
@@ -115,7 +115,7 @@ def test_an_end_by_signal_while_deploying_waits_for_its_end(number: int) -> None
 
 
 def test_the_status_of_a_failed_child_arrives_also_with_sigchld_ignored() -> None:
-    """Images are copied by one; who ignores SIGCHLD hands that on, and every child seems to end well."""
+    """A child copies images. With an inherited SIG_IGN for SIGCHLD, each child would seem to succeed."""
     calls = "endings.install_signal_handlers(); print(subprocess.call(['false']))"
     program = f"import subprocess; from menu import endings; {calls}"
     deaf = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
@@ -291,7 +291,7 @@ def test_no_key_names_files_or_home_folders() -> None:
     "keys", ["\xad\x12\x18\x1d", "\x12x\x18\x1d", "\x1b\r/\x18\x1d", "a\x18(\x18e\x18)\x18e", "\x1bp\x1d"]
 )
 def test_no_key_ends_the_program(keys: str) -> None:
-    """readline 8.2 dies of a prefix of two keys in the middle of a search; who answers a menu searches nothing."""
+    """readline 8.2 crashes at a prefix of two keys in a search, and answers to a menu need no search."""
     with on_terminal() as terminal:
         at_prompt(terminal, "Slice name: ")
         terminal.type(f"{keys}\r\r")
@@ -306,7 +306,7 @@ RESTRICTED_KEYS = [
     "\x18\x12",
     "\x18\x05",
 ]
-"""Among them those that make readline vi, where other keys name homes and files, and those that run its functions."""
+"""Some make readline behave like vi, where other keys show homes and files. Some run its functions."""
 
 
 def test_in_a_restricted_session_keys_only_edit_the_line() -> None:

@@ -1,4 +1,4 @@
-"""Whoever starts the program with the wrong Python is told what to do, or helped."""
+"""The program restarts itself with the right Python, or says in a sentence what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generated input at every prompt and in the file: never a traceback, never anything but a sentence."""
+"""Generated input at every prompt and in the file: each error is a sentence, never a traceback."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.torture
 
 
 def inputs(kind: str, shard: int, count: int) -> Iterator[tuple[str, random.Random]]:
-    """A name that brings an input back, and the chance that makes it."""
+    """Yield a name that reproduces an input, and the generator that makes it."""
     for number in range(shard * count, (shard + 1) * count):
         name = f"{kind} {SEED} {number}"
         yield name, random.Random(name)
@@ -38,7 +38,7 @@ def inputs(kind: str, shard: int, count: int) -> Iterator[tuple[str, random.Rand
 
 @contextmanager
 def at_most(seconds: int) -> Iterator[None]:
-    """A body that waits for ever is a failure too."""
+    """Fail if the body takes too long."""
 
     def give_up(_number: int, _frame: FrameType | None) -> None:
         raise AssertionError(f"still not done after {seconds} s")
@@ -85,7 +85,7 @@ def test_the_loader_reads_or_refuses_whatever_is_in_the_file(shard: int, good: l
 
 
 def check(path: Path) -> None:
-    """It is read, and then saved and read again as it was; or refused by a sentence that says where, and as it was."""
+    """A file is read, saved and read again unchanged, or refused with its line and left unchanged."""
     before = path.read_bytes()
     Path(f"{path}.previous").unlink(missing_ok=True)
     begun = time.monotonic()

@@ -1,4 +1,4 @@
-"""`cli.py host forget`: what it shows, asks and answers."""
+"""`cli.py host forget`: its output, its question and its exit status."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.playing import screen_of
 
 
 class Typed:
-    """A keyboard with one answer on it, or none."""
+    """Return a keyboard with one answer, or with none."""
 
     def __init__(self, answer: str = "") -> None:
         self._answers = [answer] if answer else []

@@ -1,4 +1,4 @@
-"""A plan as its readers see it: three depths, at the width of their terminal, and nothing secret."""
+"""A plan for readers: three depths, at the width of the terminal, without secrets."""
 
 from __future__ import annotations
 

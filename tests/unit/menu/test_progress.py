@@ -1,4 +1,4 @@
-"""The picture of a running plan: what is known, how it is drawn, and that it never disturbs the plan."""
+"""The picture of a running plan: its state, its drawing, and no effect on the plan."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FIRST, SECOND, OTHER = LAUNCH.steps
 
 
 def board_of(*events: Event) -> Board:
-    """A board on which an event came every second."""
+    """Return a board that got an event every second."""
     board = Board()
     for now, event in enumerate(events):
         board.note(event, float(now))
@@ -155,7 +155,7 @@ def test_on_a_terminal_nothing_is_left_of_a_plan_that_never_began() -> None:
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_ctrl_c_is_noted_once_whatever_it_interrupts(*, terminal: bool) -> None:
-    """The signal's handler runs between any two instructions, also while this very thread is writing."""
+    """The handler runs between any two instructions, even while this thread writes."""
     output = io.BytesIO()
     screen = screen_of(output, terminal=terminal)
     with Progress(screen) as listen, held(listen) as pressed:

@@ -1,4 +1,4 @@
-"""Every prompt meets every kind of bad input: one sentence that names what is allowed, and the same prompt again."""
+"""Bad input at every prompt gives one sentence with the allowed answers, and the same prompt again."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ EVERY_PROMPT = [pytest.param(prompt, before, id=prompt) for prompt, (before, _, 
 
 @pytest.fixture(autouse=True, scope="module")
 def _hasty_consoles() -> Iterator[None]:
-    """A guest that says nothing is left at once."""
+    """Leave a silent guest at once."""
     before, console.QUIET = console.QUIET, 0.01
     yield
     console.QUIET = before

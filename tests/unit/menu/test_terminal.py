@@ -1,4 +1,4 @@
-"""The terminal after a guest has used it: modes as before, and nothing left to read that was meant for the guest."""
+"""The terminal after a guest has used it: default modes, and no answers to the guest left to read."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def window() -> Iterator[FakeTerminal]:
 
 
 class Saying(Guest):
-    """A guest that has put something on the screen."""
+    """A guest that has written to the screen."""
 
     def __init__(self, said: bytes) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ def use(window: FakeTerminal, said: bytes, keys: bytes = b"\x1d") -> Ending:
 
 
 def settled(window: FakeTerminal) -> State:
-    """The terminal's state when it has obeyed everything."""
+    """Return the terminal's state after all output."""
     deadline = time.monotonic() + 5
     while window.state != State() and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The tables and their plain twins say the same, and nothing is cut off on 80 columns."""
+"""Tables and plain lines have the same facts, and nothing is cut off on 80 columns."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def running() -> Slice:
 
 
 def drawn(view: View, width: int) -> str:
-    """What a terminal shows, without colours and frames, its lines joined."""
+    """Return the text on a terminal without colours and frames, its lines joined."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", shown(view, terminal=True, width=width))
     assert all(len(line) <= width for line in text.splitlines())
     assert "…" not in text
@@ -165,7 +165,7 @@ def test_resources_in_both_forms(width: int) -> None:
 
 
 def test_resources_without_any_quota_worker_or_flavor() -> None:
-    view = ResourcesView(User("nobody", "", 0), {}, {}, 4)
+    view = ResourcesView(User("carol", "", 0), {}, {}, 4)
 
     assert "0 of 0 VMs used" in drawn(view, 80)
     assert plain(view) == "Quota: 0 of 0 VMs used, 0 of 4 slices\n"
