@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 import secrets
 import string
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Protocol
 
+import vlan_manager
+import vm_launcher
 from allocation.holdings import Holdings
 from allocation.ids import next_internet_address, next_vnc_port
 from allocation.placement import place
 from core.errors import BadAnswer, figure, printable
 from core.inventory import Inventory, Worker
 from core.names import mac_address
-from models import NOWHERE, VM, Interface, Record, Slice
-from network import wire
+from models import VM, Interface, Record, Slice
+from network.ground import Ground
 from qcow_manager import QCOWManager
 from remote.console import Visit
 from remote.plan import CHANGE_DEADLINE_SECONDS, TIMEOUT_SECONDS, Command, Plan, Stage, Step
@@ -48,6 +52,22 @@ _STAGE_SHARE = CHANGE_DEADLINE_SECONDS / TIMEOUT_SECONDS
 
 _SECRET_LENGTH = 8
 """All that the VNC protocol looks at."""
+
+
+class Manager(Protocol):
+    """A part of a deployment, stage by stage."""
+
+    def preflight(self, slice_: Slice, /, *, new: bool) -> Iterable[Step]:
+        """Return the read-only checks before a change. Nothing of a `new` slice may be there but its disks."""
+
+    def prepare(self, slice_: Slice, /) -> Iterable[Step]:
+        """Return the steps that make all that VMs need to start."""
+
+    def launch(self, slice_: Slice, /) -> Iterable[Step]:
+        """Return the steps that start VMs and servers."""
+
+    def verify(self, slice_: Slice, /) -> Iterable[Step]:
+        """Return the read-only checks after a change."""
 
 
 class DeploymentAPI:
@@ -86,7 +106,7 @@ class DeploymentAPI:
         if internet_enabled:
             interfaces[0].vlan_id = self._inventory.internet.vlan_id
             interfaces[0].ip_config = next_internet_address(vm_id, live, self._inventory.internet)
-        used = {vm.worker_ip for vm in placed(slice_.vms)}
+        used = set(slice_.workers)
         worker = place(flavor_name, flavor, self._inventory, workers, live, used)
         vm = VM(vm_id, name, slice_.owner, worker, next_vnc_port(live), interfaces, dict(flavor))
         vm.flavor_name, vm.disk_id = flavor_name, secrets.token_hex(8)
@@ -97,7 +117,7 @@ class DeploymentAPI:
     def place_again(self, slice_: Slice, vm: VM, workers: Mapping[str, Worker], live: Collection[Holdings]) -> None:
         """Give a VM that was lost with its worker another one; `Refused` when it fits on none."""
         size: Record = {"cores": vm.cores, "ram_gb": vm.ram_gb, "disk_gb": vm.disk_gb}
-        used = {other.worker_ip for other in placed(slice_.vms)}
+        used = set(slice_.workers)
         vm.worker_ip = place(vm.flavor_name or vm.name, size, self._inventory, workers, live, used)
         vm.disk_id = secrets.token_hex(8) if vm.disk_id else None
 
@@ -114,7 +134,7 @@ class DeploymentAPI:
 
         One batch for each worker, however many VMs: a disk says whose it is, also where the connection was lost.
         """
-        steps = (*self._qcow.require_free(slice_, vms), *self._images(slice_, vms))
+        steps = (*self._qcow.require_free(slice_, vms), *self._qcow.make_disks(slice_, vms))
         return self._change(slice_, Stage("prepare", steps))
 
     def deploy_plan(self, slice_: Slice, *, new: bool = False, run: int = 0, absent: Collection[str] = ()) -> Plan:
@@ -123,31 +143,24 @@ class DeploymentAPI:
         Of a `new` one, which is in design, nothing may be there yet but its overlays. `run` tells the frames that prove
         the wire from those of other runs. Of hosts that are `absent` no such frame is waited for.
         """
-        workers = list(dict.fromkeys(vm.worker_ip for vm in placed(slice_.vms)))
-        uses_network = bool(slice_.links) or slice_.uses_internet
-        preflight = [step for worker in workers for step in self._launcher.preflight(slice_, worker)]
-        preflight += [step for worker in workers for step in self._qcow.preflight(slice_, worker)]
-        preflight += [self._launcher.check_new(slice_, worker) for worker in workers if new]
-        preflight += [step for worker in workers for step in self._launcher.note(slice_, worker) if not new]
-        preflight += self._vlans.preflight(slice_) if uses_network else ()
-        preflight += [self._vlans.check_new(slice_)] if uses_network and new else []
-        preflight += self._vlans.note(slice_) if not new else ()
-        verify = [step for worker in workers for step in self._launcher.verify(slice_, worker)]
-        wiring = [step for worker in workers for step in self._launcher.wire(slice_, worker)]
-        launch = [step for worker in workers for step in self._launcher.launch(slice_, worker)]
-        vlans = wire.spans(self._inventory, slice_, absent)
-        images, ports = self._images(slice_, slice_.vms), (*wiring, *self._vlans.prepare(slice_))
-        return self._change(
-            slice_,
-            Stage("preflight", tuple(preflight)),
-            Stage("prepare", (*images, *ports, *wire.send(vlans, run))),
-            Stage("launch", (*wire.receive(vlans, run), *launch, *self._vlans.serve(slice_))),
-            Stage("verify", (*verify, *self._vlans.verify(slice_))),
+        managers: tuple[Manager, ...] = (
+            Ground(self._inventory, (vm_launcher.TOOLS, vlan_manager.TOOLS), run, absent),
+            self._qcow,
+            self._launcher,
+            self._vlans,
         )
+        stages: dict[str, Callable[[Manager], Iterable[Step]]] = {
+            "preflight": lambda manager: manager.preflight(slice_, new=new),
+            "prepare": lambda manager: manager.prepare(slice_),
+            "launch": lambda manager: manager.launch(slice_),
+            "verify": lambda manager: manager.verify(slice_),
+        }
+        steps = {title: tuple(chain.from_iterable(map(part, managers))) for title, part in stages.items()}
+        return self._change(slice_, *(Stage(title, found) for title, found in steps.items()))
 
     def design_plan(self, slice_: Slice) -> Plan:
         """The part of `deploy_plan` that a slice in design has already, and keeps: its overlays."""
-        steps = (step for vm in placed(slice_.vms) for step in self._qcow.disk(slice_, vm))
+        steps = (step for vm in slice_.placed for step in self._qcow.disk(slice_, vm))
         return self._change(slice_, Stage("prepare", tuple(dict.fromkeys(steps))))
 
     def running_plan(self, slice_: Slice) -> Plan:
@@ -162,11 +175,6 @@ class DeploymentAPI:
         """Return the plan of a change of one slice; a stage may take ten times the silence that is endured."""
         seconds = self._inventory.ssh.timeouts.change
         return Plan(stages, lock=_lock(slice_), timeout=seconds, deadline=_STAGE_SHARE * seconds)
-
-    def _images(self, slice_: Slice, vms: Iterable[VM]) -> tuple[Step, ...]:
-        # Many VMs share a base image and a folder; one look at each is enough.
-        steps = (step for vm in placed(vms) for step in self._qcow.create_backing_image(slice_, vm))
-        return tuple(dict.fromkeys(steps))
 
     # --- discovery ----------------------------------------------------------------------------------------------------
 
@@ -218,11 +226,6 @@ class DeploymentAPI:
                 raise BadAnswer(f"{printable(line)[:40]} is no process of a VM there")
             found[vm_id] = matched[2]
         return found
-
-
-def placed(vms: Iterable[VM]) -> list[VM]:
-    """Return those of the VMs that have a worker."""
-    return [vm for vm in vms if vm.worker_ip != NOWHERE]
 
 
 def _lock(slice_: Slice) -> str:

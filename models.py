@@ -426,6 +426,16 @@ class Slice:
         return next((link for link in self.links if link.link_id == link_id), None)
 
     @property
+    def placed(self) -> list[VM]:
+        """Return the VMs that have a worker."""
+        return [vm for vm in self.vms if vm.worker_ip != NOWHERE]
+
+    @property
+    def workers(self) -> list[str]:
+        """Return the workers of the VMs, each once."""
+        return list(dict.fromkeys(vm.worker_ip for vm in self.placed))
+
+    @property
     def uses_internet(self) -> bool:
         """Whether some VM is on the shared internet VLAN."""
         return any(internet_interfaces(self))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
 from core.inventory import HypervisorSettings
 from core.names import VMFiles, slice_part, upload_part
-from models import VM, Slice
+from models import NOWHERE, VM, Slice
 from remote.plan import Command, Part, Step, Upload, about
 from shell.scripts import load
 
@@ -64,11 +64,33 @@ class QCOWManager:
         look = Command(_CHECK_FREE_DISKS.argv(*words), as_user=True)
         return Step(worker, "place for the disks", (look,))
 
-    def preflight(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
-        """Read-only: base images and overlays that are there already are the slice's and were not changed since.
+    def preflight(self, slice_: Slice, *, new: bool) -> Iterable[Step]:  # noqa: ARG002 - also a new slice has disks
+        """Yield read-only checks: base images and overlays that exist are the slice's and were not changed since.
 
-        Folders and overlays that are there are printed.
+        Folders and overlays that exist are printed.
         """
+        return (step for worker in slice_.workers for step in self._check_disks(slice_, worker))
+
+    def prepare(self, slice_: Slice) -> Iterable[Step]:
+        """Return the steps that make the disks of all VMs."""
+        return self.make_disks(slice_, slice_.vms)
+
+    def make_disks(self, slice_: Slice, vms: Iterable[VM]) -> Iterable[Step]:
+        """Return the steps that make the disks of VMs with a worker; base image and folder, which they share, once."""
+        placed = (vm for vm in vms if vm.worker_ip != NOWHERE)
+        return dict.fromkeys(step for vm in placed for step in self.create_backing_image(slice_, vm))
+
+    @staticmethod
+    def launch(_slice: Slice) -> Iterable[Step]:
+        """Return no step: a VM starts with the disk that is prepared."""
+        return ()
+
+    @staticmethod
+    def verify(_slice: Slice) -> Iterable[Step]:
+        """Return no step: a VM that runs has its disk open."""
+        return ()
+
+    def _check_disks(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
         disks: dict[str, list[str]] = {}
         for vm in slice_.vms:
             if vm.worker_ip == worker and vm.image is not None:

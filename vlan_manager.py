@@ -7,7 +7,7 @@ slices that use it are files on the network node: the last one to take its file 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from core.inventory import Inventory
@@ -31,7 +31,6 @@ from network.namespaces import Place, add_namespaces, are_ours, folder, put_in_p
 from network.port_security import filter_requests, list_filter, remove_filter
 from remote.plan import Command, Step
 from shell.scripts import load
-from vm_launcher import check_free, check_ours, check_tools
 
 TOOLS = (
     *("dnsmasq", "flock", "ip", "iptables", "iptables-restore", "iptables-save", "nft"),
@@ -53,15 +52,22 @@ class VLANManager:
         self._node = inventory.network_node
         self._internet = inventory.internet
 
-    def preflight(self, slice_: Slice) -> tuple[Step, ...]:
-        """Read-only: programs, bridge and room on the network node, and that nobody else has our names there."""
+    def preflight(self, slice_: Slice, *, new: bool) -> Iterable[Step]:
+        """Yield read-only checks of names and room on the network node.
+
+        Nothing of a `new` slice may be there; of another one the rules that a change replaces are listed.
+        """
+        if not slice_.links and not slice_.uses_internet:
+            return ()
+        further = (self._check_new(slice_),) if new else self._list_rules(slice_)
+        return (*self._check_node(slice_), *further)
+
+    def _check_node(self, slice_: Slice) -> tuple[Step, ...]:
         vlans = self._vlans(slice_)
         namespaces = [router_namespace(slice_.slice_id), *(dhcp_namespace(vlan) for vlan in vlans)]
         kept = [folder(namespaces[0]), *(hosts_file(slice_.slice_id, vlan) for vlan in vlans)]
         return (
-            check_tools(self._node, TOOLS),
-            checks.bridge(self._inventory, slice_, self._node),
-            check_ours(self._node, [port for vlan in vlans for port in _ports(vlan)]),
+            checks.port_names(self._node, [port for vlan in vlans for port in _ports(vlan)]),
             Step(self._node, "names of the namespaces", (are_ours(namespaces),)),
             Step(self._node, "room in /run", (Command(_CHECK_RUN_ROOM.argv(*kept)),)),
             Step(self._node, "room for DHCP servers", (dhcp.has_room(vlans),)),
@@ -79,19 +85,19 @@ class VLANManager:
             Step(self._node, "room for connections", (firewall.has_room(hosts_folder(vlan), own, guests),)),
         )
 
-    def note(self, slice_: Slice) -> tuple[Step, ...]:
+    def _list_rules(self, slice_: Slice) -> tuple[Step, ...]:
         """List, read-only, the slice's part of the shared DHCP server, which a change replaces."""
         if not slice_.uses_internet:
             return ()
         vlan, own = self._internet.vlan_id, slice_.slice_id
         return (Step(self._node, "DHCP filter", (list_filter(own, vlan), dhcp.list_reservations(own, vlan))),)
 
-    def check_new(self, slice_: Slice) -> Step:
+    def _check_new(self, slice_: Slice) -> Step:
         """Read-only: nothing is there yet of what the slice does not share with others."""
         links = [link.vlan_id for link in slice_.links]
         namespaces = [router_namespace(slice_.slice_id), *map(dhcp_namespace, links)]
         own = [*map(folder, namespaces), hosts_file(slice_.slice_id, self._internet.vlan_id)]
-        return check_free(self._node, [port for vlan in links for port in _ports(vlan)], own)
+        return checks.nothing_left(self._node, [port for vlan in links for port in _ports(vlan)], own)
 
     def prepare(self, slice_: Slice) -> tuple[Step, ...]:
         """Ports and namespaces of the slice's links."""
@@ -118,7 +124,7 @@ class VLANManager:
             ),
         )
 
-    def serve(self, slice_: Slice) -> tuple[Step, ...]:
+    def launch(self, slice_: Slice) -> tuple[Step, ...]:
         """Gateways and DHCP of the slice's links, and its part of the internet VLAN."""
         steps: list[Step] = []
         if slice_.links:

@@ -34,8 +34,6 @@ PORT_TAKEN = 98
 """The exit status of the look for room where other programs hold VNC ports; it says which, and which ports listen."""
 
 _CHECK_ROOM = load("vms/check-room")
-_CHECK_FREE_PATHS = load("vms/check-free-paths")
-_CHECK_TOOLS = load("vms/check-tools")
 _TAPS_ARE_READY = load("taps/taps-are-ready")
 _CHECK_TAPS = load("taps/check-taps")
 _MAKE_TAPS = load("taps/make-taps")
@@ -57,16 +55,35 @@ class VMLauncher:
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
 
-    def preflight(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
-        """Read-only: tools, bridge, memory, disk and VNC ports for the slice's VMs on `worker`."""
+    def preflight(self, slice_: Slice, *, new: bool) -> Iterable[Step]:
+        """Yield read-only checks of names, memory, disk and VNC ports on the slice's workers.
+
+        On the workers of a `new` slice nothing of it may be there; of another one the rules that a change replaces are
+        listed.
+        """
+        for worker in slice_.workers:
+            yield from self._check_worker(slice_, worker)
+            yield from (self._check_new(slice_, worker),) if new else self._list_rules(slice_, worker)
+
+    def prepare(self, slice_: Slice) -> Iterable[Step]:
+        """Yield the steps that make TAPs, their ports and the flows around them."""
+        return (step for worker in slice_.workers for step in self._wire(slice_, worker))
+
+    def launch(self, slice_: Slice) -> Iterable[Step]:
+        """Yield the steps that start QEMU."""
+        return (self._start_vms(slice_, worker) for worker in slice_.workers)
+
+    def verify(self, slice_: Slice) -> Iterable[Step]:
+        """Yield read-only checks: every QEMU is up and ours, and every port carries its tag."""
+        return (step for worker in slice_.workers for step in self._check_vms(slice_, worker))
+
+    def _check_worker(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
         needs = [self._images, worker]
         for vm in _on(slice_, worker):
             name = process_name(slice_.slice_id, vm.vm_id)
             needs += [self.files(slice_, vm).pid, name, str(vm.ram_mib), str(vm.vnc_port)]
         return (
-            check_tools(worker, TOOLS),
-            checks.bridge(self._inventory, slice_, worker),
-            check_ours(worker, self.ports(slice_, worker)),
+            checks.port_names(worker, self.ports(slice_, worker)),
             self._check_taps(slice_, worker),
             Step(worker, "room for the VMs", (Command(_CHECK_ROOM.argv(*needs), as_user=True, name=ROOM),)),
             *self._check_accelerator(worker),
@@ -86,20 +103,21 @@ class VMLauncher:
             raise BadAnswer("it does not say which ports are taken")
         return TakenPorts(_ports_of(first.split()), _ports_of(word.rpartition(":")[2] for (word,) in sockets))
 
-    def note(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
-        """List, read-only, the slice's flows and its drop of frames on `worker`, which a change replaces as a whole."""
+    def _list_rules(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
+        """List, read-only, the slice's flows and its drop of frames, which a change replaces as a whole."""
         if not self.ports(slice_, worker):
             return ()
         drop, flows = stack.list_drop(slice_.slice_id), ovs.list_flows(flow_cookie(slice_.slice_id))
         return (Step(worker, "port security", (drop, flows)),)
 
-    def check_new(self, slice_: Slice, worker: str) -> Step:
+    def _check_new(self, slice_: Slice, worker: str) -> Step:
         """Read-only: nothing is there yet of what a slice has while it runs."""
         ports = self.ports(slice_, worker)
         pids = [self.files(slice_, vm).pid for vm in _on(slice_, worker)]
-        return check_free(worker, ports, [*(f"/sys/class/net/{port.name}" for port in ports), *pids], as_user=True)
+        paths = [*(f"/sys/class/net/{port.name}" for port in ports), *pids]
+        return checks.nothing_left(worker, ports, paths, as_user=True)
 
-    def wire(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
+    def _wire(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
         """Create TAPs of all the slice's VMs on `worker`, their ports and the flows around them.
 
         What they send is dropped before the worker's own IP stack from the first moment to the last.
@@ -117,16 +135,16 @@ class VMLauncher:
             *self._wall_in(slice_, worker),
         )
 
-    def launch(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
-        """QEMU of all the slice's VMs on `worker`."""
+    def _start_vms(self, slice_: Slice, worker: str) -> Step:
+        """Return the step that starts QEMU of all the slice's VMs on `worker`."""
         vms = _on(slice_, worker)
         starts = tuple(self._start(slice_, vm) for vm in vms)
         end = Command(_END_VMS.argv(), as_user=True, before=ROOM)
         undo = about(end, (Part(vm.name, self._end_words(slice_, vm)) for vm in vms))
-        return (Step(worker, "QEMU", starts, (undo,), objects=tuple(vm.name for vm in vms)),)
+        return Step(worker, "QEMU", starts, (undo,), objects=tuple(vm.name for vm in vms))
 
-    def verify(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
-        """Read-only: every QEMU is up and ours, every port carries its tag. Prints `<vm id> <pid>` for each VM."""
+    def _check_vms(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
+        """Check, read-only, the VMs, TAPs and flows on `worker`. Prints `<vm id> <pid>` for each VM."""
         vms, taps = _on(slice_, worker), self.ports(slice_, worker)
         listen = daemon.await_ports(self._server(slice_, vm) for vm in vms)
         steps = [Step(worker, "VMs", (Command(listen, as_user=True, name=PIDS),))]
@@ -255,25 +273,6 @@ def remove_taps(names: Sequence[str], group: str) -> Command:
     """Removes those of the TAPs that carry our mark, at once, as a group of devices that nobody else uses."""
     remove = Command(_REMOVE_TAPS.argv(ovs.OWNER, group), before=TAPS)
     return about(remove, (Part(name, (name,)) for name in names))
-
-
-def check_tools(host: str, tools: tuple[str, ...]) -> Step:
-    """Read-only: the programs are installed on `host`."""
-    return Step(host, "programs", (Command(_CHECK_TOOLS.argv(*tools)),))
-
-
-def check_ours(host: str, ports: Sequence[ovs.Port]) -> Step:
-    """Read-only: no port has a name of ours that was made by somebody else."""
-    return Step(host, "names of the ports", (ovs.are_ours(ports),))
-
-
-def check_free(host: str, ports: Sequence[ovs.Port], paths: Sequence[str], *, as_user: bool = False) -> Step:
-    """Read-only: ports and files of a slice that never ran are not there; by ids that came again they would be taken.
-
-    Ids come again where an older `database.yaml` was put back.
-    """
-    look = Command(_CHECK_FREE_PATHS.argv(*paths), as_user=as_user)
-    return Step(host, "nothing of a forgotten slice", (Command(ovs.are_free(ports)), look))
 
 
 def _ports_of(words: Iterable[str]) -> frozenset[int]:

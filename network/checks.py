@@ -1,10 +1,12 @@
-"""Checks of the hosts' own network: the flow of br-int, its data port, the uplink, other firewalls.
+"""Checks of hosts before a change: programs, names that are taken, and the hosts' own network. Returns steps.
 
-These steps are read-only: the cloud never changes these objects. The steps fail where nothing could work; the doctor
-reports the same problems (inspection/foundation.py).
+The own network is the flow of br-int, its data port, the uplink and other firewalls: the cloud never changes them. The
+steps are read-only and fail where nothing could work; the doctor reports the same problems (inspection/foundation.py).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from core.inventory import Inventory
 from core.names import gateway_port
@@ -15,6 +17,8 @@ from shell.scripts import load
 
 _CHECK_BRIDGE = load("bridge/check-bridge")
 _CHECK_WAY_OUT = load("firewall/check-way-out")
+_CHECK_TOOLS = load("vms/check-tools")
+_CHECK_FREE_PATHS = load("vms/check-free-paths")
 
 
 def bridge(inventory: Inventory, slice_: Slice, host: str) -> Step:
@@ -22,6 +26,25 @@ def bridge(inventory: Inventory, slice_: Slice, host: str) -> Step:
     vlans = [str(vlan) for vlan, hosts in wire.spans(inventory, slice_).items() if host in hosts]
     words = (inventory.data_ports.get(host, ""), *vlans)
     return Step(host, f"bridge {ovs.BRIDGE}", (Command(_CHECK_BRIDGE.argv(*words)),))
+
+
+def programs(host: str, names: Sequence[str]) -> Step:
+    """Check, read-only, that the programs are installed on `host`."""
+    return Step(host, "programs", (Command(_CHECK_TOOLS.argv(*names)),))
+
+
+def port_names(host: str, ports: Sequence[ovs.Port]) -> Step:
+    """Check, read-only, that no foreign port has a name of ours."""
+    return Step(host, "names of the ports", (ovs.are_ours(ports),))
+
+
+def nothing_left(host: str, ports: Sequence[ovs.Port], paths: Sequence[str], *, as_user: bool = False) -> Step:
+    """Check, read-only, that ports and files of a slice that never ran do not exist.
+
+    Ids come again where an older `database.yaml` was put back: the slice would take the objects over.
+    """
+    files = Command(_CHECK_FREE_PATHS.argv(*paths), as_user=as_user)
+    return Step(host, "nothing of a forgotten slice", (Command(ovs.are_free(ports)), files))
 
 
 def way_out(inventory: Inventory) -> Step:

@@ -295,9 +295,10 @@ def test_ctrl_c_while_an_image_is_copied_costs_no_disk(desk: Desk, monkeypatch: 
     run = worker.run
 
     def copies(steps: Sequence[Step], **how: Any) -> Generator[Outcome | Progress, None, None]:
-        if steps[0].title.startswith("base image"):
+        copied = [number for number, step in enumerate(steps) if step.title.startswith("base image")]
+        if copied:
             signal.raise_signal(signal.SIGINT)
-            yield Progress(0, 0, 1, 2)
+            yield Progress(copied[0], 0, 1, 2)
         yield from run(steps, **how)
 
     monkeypatch.setattr(worker, "run", copies)

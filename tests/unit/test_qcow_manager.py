@@ -213,7 +213,7 @@ def test_disks_of_an_older_file_are_not_checked(worker: Worker, slice_: Slice) -
 
 
 def test_a_deployment_advises_about_a_disk_of_another_slice(worker: Worker, slice_: Slice) -> None:
-    (look,) = worker.disks.preflight(slice_, slice_.vms[0].worker_ip)
+    (look,) = worker.disks.preflight(slice_, new=False)
     assert worker.does(look) == ""
     worker.has(disk="theirs", mark="")
     said = worker.does(look)
@@ -260,7 +260,7 @@ def test_an_empty_image_that_a_power_cut_left_keeps_no_slice_from_being_deployed
     """It is brought anew, as one that is not there; its seal may have come to the disk before it."""
     worker, slice_ = Worker(tmp_path), design("single")
     (worker.images / ".cirros.img.seal").write_text("32 1\n")
-    look = worker.disks.preflight(slice_, slice_.vms[0].worker_ip)
+    look = worker.disks.preflight(slice_, new=False)
     assert "is not the image that disks of VMs were built on" in worker.does(*look)
     (worker.images / "cirros.img").write_bytes(b"")
     assert worker.does(*look) == ""
