@@ -227,11 +227,8 @@ def _others(samples: Samples) -> Iterator[str]:
         rows = [(name, str(samples.spread(name, "ours", "menu")), _memory(samples, name)) for name in names]
         yield _table(("", "until the menu", "memory at rest, peak"), rows)
         slowest = samples.facts("imports", "ours", "menu")["slowest"]
-        yield (
-            "Slowest imports, each with all that it imports: "
-            + ", ".join(f"`{n}` {show(s)}" for n, s in slowest)
-            + ".\n"
-        )
+        header = ("slowest imports, each with all that it imports", "")
+        yield _table(header, ((f"`{name}`", show(seconds)) for name, seconds in slowest))
 
 
 def _operations(samples: Samples) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What the sections and keys of `database.yaml` mean. Pure data; a key of the schema without a meaning is an error."""
+"""Meanings of the sections and keys of `database.yaml`. Pure data; a key of the schema without one is an error."""
 
 from __future__ import annotations
 
