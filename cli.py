@@ -227,7 +227,7 @@ def _flush() -> None:
 def leave(status: int) -> NoReturn:
     """End at once.
 
-    Python's normal exit waits for all threads, and one of them may still wait for a worker that does not answer.
+    Python's normal exit waits for all threads, and one may still wait for a silent worker.
     """
     with suppress(OSError, ValueError):
         sys.stderr.flush()

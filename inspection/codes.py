@@ -8,7 +8,6 @@ from typing import Literal
 Severity = Literal["error", "warning"]
 
 REPAIR = "Repair Slice (menu entry 11) brings it back"
-ADMIN = "an operator has to look at it"
 FIX = "doctor --fix removes it"
 CODES: Mapping[str, tuple[Severity, str, str]] = {
     "host-unreachable": (
@@ -145,7 +144,11 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
         REPAIR,
     ),
     "forwarding-off": ("error", "a router does not forward", REPAIR),
-    "stray-process": ("error", "a QEMU has a name of ours, but no pid file", "look at it and end it by its pid"),
+    "stray-process": (
+        "error",
+        "a QEMU has a name of ours, but no pid file",
+        "see what it does, and end it by its pid",
+    ),
     "orphan-process": ("warning", "a process of ours belongs to no slice that runs", FIX),
     "orphan-port": ("warning", "a port of ours belongs to no slice that runs", FIX),
     "orphan-tap": ("warning", "a TAP of ours belongs to no slice that runs", FIX),

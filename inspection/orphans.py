@@ -71,8 +71,8 @@ class Orphan:
 class Owners:
     """All slices and the objects that each may own. `busy` tells whether a change has claimed the slice.
 
-    A slice in design owns its overlays only; `active` slices may own more. A worker holds objects only of VMs placed
-    there: a VM that was placed again, after its worker was written off, has none left on the old worker.
+    A slice in design owns its overlays only; `active` slices may own more. A slice owns objects on a
+    worker only for its VMs there. A VM that was moved from a written-off worker leaves orphans on it.
     """
 
     def __init__(self, comparison: Comparison, slices: Iterable[Slice], busy: Callable[[int], bool]) -> None:

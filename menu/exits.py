@@ -11,16 +11,16 @@ _ENTER = b"\r\n"
 
 
 _ESCAPE = b"\x1b"
-# A control sequence after its ESC (ECMA-48, 5.4): a final byte ends it, anything else that is out of place as well.
+# A control sequence after its ESC (ECMA-48, 5.4). A final byte ends it, and so does any byte out of place.
 _INTRODUCER, _INSIDE = b"[", bytes(range(0x20, 0x40))
 
 
 class Keys:
     """A filter for typed bytes that finds the keys that lead out. It remembers the state of the line between calls.
 
-    A byte of `single` leads out at once. One of `marks` leads out at the beginning of a line with a dot after it; typed
-    twice, it goes to the guest once, as in ssh. Control sequences do not count as typing, because a terminal sends them
-    by itself, for example the place of the cursor.
+    A byte of `single` leads out at once. A byte of `marks` leads out at the beginning of a line with a dot after it.
+    Typed twice, it goes to the guest once, as in ssh. Control sequences do not count as typing, because a terminal
+    sends them by itself.
     """
 
     def __init__(self, single: bytes, marks: bytes) -> None:

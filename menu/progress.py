@@ -1,4 +1,4 @@
-"""Show the progress of a plan: live on a terminal, with a summary at the end; elsewhere a line per step."""
+"""Show the progress of a plan: live with a summary on a terminal, a line per step elsewhere."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ _GOES_ON = " \\"
 def shell_lines(
     words: Sequence[str], head: str, width: int, starts: Collection[int] = (), ending: str = ""
 ) -> list[str]:
-    """Return the command after `head`, in one line where it fits, or else with a new line for each word in `starts`."""
+    """Return the command after `head` in one line, or with a new line at each word in `starts` if it is too long."""
     text = f"{head}{shell(tuple(words))}{ending}"
     if len(text) <= width and "\n" not in text:
         return [text]
@@ -75,10 +75,10 @@ class _Lines:
         self._now, self._is_new = indent, True
 
     def _split(self, word: str) -> None:
-        """Add a word that is longer than a line, or has several.
+        """Add a word that is longer than a line, or has several lines.
 
-        Where a line ends within it, the quotes end too, and begin in the first column of the next line: any space there
-        would end the word.
+        At the end of a line the quotes end too. They begin again in the first column, because a space there would end
+        the word.
         """
         self._now += "'"
         for number, text in enumerate(word.split("\n")):
@@ -96,7 +96,7 @@ class _Lines:
 
 
 def _beginning(text: str, room: int) -> str:
-    """Return the beginning of a text that has room when it is quoted, up to a space or a comma where there is one."""
+    """Return the longest beginning of a text that fits when quoted, up to a space or a comma if possible."""
     size = max((size for size in range(1, min(len(text), room + 1)) if len(_quoted(text[:size])) <= room), default=1)
     pause = max(text.rfind(mark, 0, size) for mark in " ,") + 1
     return text[: pause if pause > size // 2 else size]

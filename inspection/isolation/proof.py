@@ -87,7 +87,7 @@ class Proof:
     # --- layer 2 ------------------------------------------------------------------------------------------------------
 
     def _tags(self) -> Property:
-        """Check that all ports of br-int but one trunk have a tag, and that a slice's VLAN has our ports only."""
+        """Check that all ports but one trunk have a tag, and that a slice's VLAN has our ports only."""
         found = Property("ports: every port has its tag, and no foreign port is on a slice's VLAN")
         wanted = {
             (host, port.name): (port, slice_.slice_id)
