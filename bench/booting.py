@@ -16,9 +16,6 @@ from lab.errors import wait_until
 CONTENDERS = ("ours", "floor")
 SECONDS = 600.0
 
-_LEASES = """cat /tmp/dnsmasq_vlan*.log 2>/dev/null |
-  sed -n 's/.*DHCPACK([^)]*) \\([0-9.]* [0-9a-f:]*\\).*/\\1/p' | sort -u | wc -l"""
-
 
 def series(work: Work) -> str:
     """Return the name of the series of these samples."""
@@ -50,4 +47,4 @@ def _life(arena: Arena, work: Work, contender: str) -> Iterator[Sample]:
 
 def leases(lab: Lab) -> int:
     """Return the number of different leases that the network node's dnsmasqs have acknowledged."""
-    return int(lab.exec("network", ["sh", "-c", _LEASES]).stdout)
+    return int(lab.exec("network", hosts.script("count-leases")).stdout)

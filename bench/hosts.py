@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import partial
+from pathlib import Path
 
 from bench.work import Work
 from lab import Lab
 from lab.errors import wait_until
 from lab.topology import SSH_USER, Role
 
+_SCRIPTS = Path(__file__).parent / "scripts"
 IMAGES = f"/home/{SSH_USER}/vm_images"
 
 VMS = ("QEMU processes", "VNC ports", "TAPs", "tagged ports of VMs")
@@ -18,49 +20,13 @@ VMS = ("QEMU processes", "VNC ports", "TAPs", "tagged ports of VMs")
 SAME = (*VMS, "other tagged ports", "overlays", "dnsmasq processes", "DHCP namespaces")
 """The objects that contenders create in equal numbers; others may differ, but must be gone in the end."""
 
-_COUNT = f"""
-count() {{ printf '%s\\t%s\\n' "$1" "$(grep -c "$2")"; }}
-ports() {{ ovs-vsctl --timeout=20 --format=csv --no-headings --columns=name,tag list Port; }}
-cat /proc/[0-9]*/comm 2>/dev/null | count 'QEMU processes' '^qemu-system'
-cat /proc/[0-9]*/comm 2>/dev/null | count 'dnsmasq processes' '^dnsmasq$'
-ss -Hlt4n 'sport >= 5901 and sport < 6000' | count 'VNC ports' '^LISTEN'
-ls /sys/class/net | count 'TAPs' '^tap_'
-ports | count 'tagged ports of VMs' '^tap_.*,[0-9]'
-ports | grep -v ^tap_ | count 'other tagged ports' ',[0-9]'
-ls /tmp | count 'logs of dnsmasq' '^dnsmasq_vlan'
-ip netns | count 'DHCP namespaces' '^ns-dhcp-'
-ip netns | count 'router namespaces' '^ns-gw-'
-iptables-save | count 'iptables rules' '^-A'
-find {IMAGES} -name '*_img.qcow2' 2>/dev/null | count 'overlays' .
-find {IMAGES} -mindepth 1 ! -name '*.qcow2' ! -name '.*.seal' 2>/dev/null | count 'other files of VMs' .
-"""
-
-# Hosts of the lab have no systemd, D-Bus or cgroups of their own; QEMU runs as the SSH user, as with our product.
-_LIBVIRT = f"""
-grep -q ^libvirt-qemu: /etc/passwd || {{
-  echo libvirt-qemu:x:64055:64055::/var/lib/libvirt:/usr/sbin/nologin >>/etc/passwd
-  echo libvirt-qemu:x:64055: >>/etc/group
-}}
-mkdir -p /etc/libvirt/qemu /var/lib/libvirt /run/libvirt /var/log/libvirt/qemu /var/cache/libvirt
-cat >/etc/libvirt/libvirtd.conf <<END
-unix_sock_group = "{SSH_USER}"
-unix_sock_rw_perms = "0770"
-auth_unix_ro = "none"
-auth_unix_rw = "none"
-END
-cat >/etc/libvirt/qemu.conf <<END
-user = "{SSH_USER}"
-group = "{SSH_USER}"
-dynamic_ownership = 0
-remember_owner = 0
-security_driver = "none"
-cgroup_controllers = [ ]
-namespaces = [ ]
-stdio_handler = "file"
-END
-setsid /usr/sbin/libvirtd </dev/null >/var/log/libvirtd.console 2>&1 &
-"""
 _LIBVIRT_SECONDS = 20.0
+
+
+def script(name: str, *words: str) -> list[str]:
+    """Return the argv that runs a script of this folder."""
+    text = (_SCRIPTS / f"{name}.sh").read_text(encoding="utf-8")
+    return ["sh", "-c", text, f"{name}.sh", *words]
 
 
 def names(lab: Lab) -> list[str]:
@@ -77,7 +43,7 @@ def count(lab: Lab) -> dict[str, int]:
     """Return the counts of all hosts together."""
     total: Counter[str] = Counter()
     for host in names(lab):
-        total.update(parsed(lab.exec(host, ["sh", "-c", _COUNT]).stdout))
+        total.update(parsed(lab.exec(host, script("count-objects", IMAGES)).stdout))
     return dict(total)
 
 
@@ -93,13 +59,6 @@ def expected(work: Work) -> dict[str, int]:
     return dict(zip(SAME, numbers, strict=True))
 
 
-# A boot sector that halts: without one a BIOS goes on searching, and 80 of them use a quarter of two cores.
-_BLANK = r"""umask 022; raw=$1.raw
-{ printf '\372\364\353\375'; head -c 506 /dev/zero; printf '\125\252'; } >"$raw" && truncate -s 1G "$raw" &&
-  qemu-img convert -f raw -O qcow2 "$raw" "$1" && rm "$raw"
-"""
-
-
 def prepare(lab: Lab, image_name: str) -> None:
     """Put the base image without a system on the workers, and allow the user all of sudo, which other contenders need.
 
@@ -110,13 +69,13 @@ def prepare(lab: Lab, image_name: str) -> None:
         lab.exec(host, ["sh", "-c", "umask 337; cat >/etc/sudoers.d/zz-bench"], input=rule)
     for worker in workers(lab):
         lab.exec(worker, ["mkdir", "-p", IMAGES], user=SSH_USER)
-        lab.exec(worker, ["sh", "-c", _BLANK, "sh", f"{IMAGES}/{image_name}"], user=SSH_USER)
+        lab.exec(worker, script("make-blank-image", f"{IMAGES}/{image_name}"), user=SSH_USER)
 
 
 def start_libvirt(lab: Lab) -> None:
     """Start libvirtd on every worker, until the lab is removed."""
     for worker in workers(lab):
-        lab.exec(worker, ["sh", "-c", _LIBVIRT])
+        lab.exec(worker, script("start-libvirt", SSH_USER))
     for worker in workers(lab):
         wait_until(partial(_has_libvirt, lab, worker), _LIBVIRT_SECONDS, f"libvirtd on {worker} answers")
 

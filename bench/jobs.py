@@ -95,7 +95,8 @@ def together(found: Sequence[Turn], title: str) -> Turn:
 
 def program(body: str) -> str:
     """Return the input for `sh -s` on a host; a function, so that no command reads the rest of the script."""
-    return f"batch() {{\numask 022; export LC_ALL=C\n{body}}}\nbatch </dev/null\n"
+    lines = ("batch() {", "umask 022; export LC_ALL=C", f"{body}}}", "batch </dev/null", "")
+    return "\n".join(lines)
 
 
 def _turn(stage: Stage) -> Turn:
@@ -136,4 +137,4 @@ def _line(action: Action, prefix: str, suffix: str = "") -> str:
         command += f"\ncase $? in {'|'.join(map(str, action.ok))}) ;; *) exit 1;; esac"
     if not action.unless:
         return command
-    return f"if {prefix}{shell(action.unless)} >/dev/null 2>&1; then :; else\n{command}\nfi"
+    return "\n".join((f"if {prefix}{shell(action.unless)} >/dev/null 2>&1; then :; else", command, "fi"))

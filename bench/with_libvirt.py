@@ -46,7 +46,8 @@ class WithLibvirt:
     def connect(self) -> Facts:
         """Start a `virsh` for every worker."""
         program = self._folder / "ssh"
-        program.write_text(f'#!/bin/sh\nexec {join(["ssh", *ssh_options(self._inventory.ssh)])} "$@"\n')
+        command = join(["ssh", *ssh_options(self._inventory.ssh)])
+        program.write_text("\n".join(("#!/bin/sh", f'exec {command} "$@"', "")))
         program.chmod(0o755)
         ssh = self._inventory.ssh
         for worker in self._names:

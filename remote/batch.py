@@ -251,7 +251,9 @@ class _Part:
             run = f"{self._call(action.argv)}{self._without}{self._input(action)}\n{self._mark(number, action)}"
         if not action.unless:
             return run
-        return f"if {self._call(action.unless)} >/dev/null 2>&1; then mark {number} {_SKIPPED}; else\n{run}\nfi"
+        skip = f"if {self._call(action.unless)} >/dev/null 2>&1; then mark {number} {_SKIPPED}; else"
+        lines = [skip, run, "fi"]
+        return "\n".join(lines)
 
     def _call(self, argv: tuple[str, ...]) -> str:
         line = shell(argv, self._names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -127,6 +128,51 @@ def test_no_command_is_written_as_one_string_for_a_shell() -> None:
         source = (ROOT / path).read_text(encoding="utf-8")
         assert "shell=True" not in source, path
         assert "os.system" not in source, path
+
+
+SHELL = re.compile(
+    r"\$[1-9@#?]|\$[({]|>&2|2>/dev/null|^\s*(if|for|while|case|exit|echo|printf|export|umask|trap)\b"
+    r"|\b(fi|done|esac)$",
+    re.MULTILINE,
+)
+
+
+def texts(source: str) -> Iterator[str]:
+    """Yield the strings of a module; a string that is a statement, such as a docstring, is for readers."""
+    tree = ast.parse(source)
+    skipped = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            skipped |= {id(part) for part in node.values}
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "..." for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped:
+            yield node.value
+
+
+def shell_texts(source: str) -> list[str]:
+    """Return the strings of several lines that look like programs for a shell."""
+    return [text for text in texts(source) if "\n" in text.strip() and SHELL.search(text)]
+
+
+def test_shell_is_in_files() -> None:
+    """A script in a Python string cannot be checked, named or read."""
+    modules = [path for path in MODULES if "tests" not in path.parts]
+    assert len(modules) > 80
+    assert not [path for path in modules if shell_texts((ROOT / path).read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize(
+    ("source", "number"),
+    [
+        ('A = """for a; do\n  echo "$a"\ndone"""', 1),
+        ('A = f"""cd {here} || exit\n[ -e x ] || echo "{no}" >&2"""', 1),
+        ('run("sh", "-c", "read -r pid <$1\\nkill $pid")', 1),
+        ('"""Run it\n\nfor all of `$1`"""\nA = "echo $1"', 0),
+        ('A = "two\\nlines of words"', 0),
+    ],
+)
+def test_shell_in_a_string_is_found(source: str, number: int) -> None:
+    assert len(shell_texts(source)) == number
 
 
 def test_nothing_is_ended_by_its_name() -> None:

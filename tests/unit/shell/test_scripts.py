@@ -10,6 +10,7 @@ import pytest
 
 from shell import scripts
 from shell.scripts import load, source
+from tests.support.paths import ROOT
 
 PATHS = sorted(str(path.relative_to(scripts.FOLDER).with_suffix("")) for path in scripts.FOLDER.rglob("*.sh"))
 FUNCTIONS = [path for path in PATHS if path.startswith("functions/")]
@@ -56,6 +57,12 @@ def read(path: str) -> str:
 def test_dash_can_read_it(path: str) -> None:
     done = subprocess.run(["dash", "-n"], input=source(path), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("path", [*(ROOT / "bench/scripts").iterdir(), ROOT / "lab/install-packages"], ids=str)
+def test_shellcheck_finds_nothing_in_scripts_beside_the_product(path: Path) -> None:
+    done = subprocess.run(["shellcheck", "--shell=dash", path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_shellcheck_finds_nothing(tmp_path: Path) -> None:
