@@ -1,4 +1,4 @@
-"""What all tests share: the wall around them, and slices made without a database."""
+"""Fixtures of all tests: a guard against real hosts, and slices made without a database."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tests.support.designs import design
 
 
 def _stay_at_home(event: str, args: tuple[object, ...]) -> None:
-    """The default addresses belong to somebody: no test may send them, or anybody else, a packet by mistake.
+    """Refuse packets to foreign addresses, because the default addresses belong to real hosts.
 
-    What has to reach a host does so from a process inside the lab's namespaces.
+    A test that has to reach a host runs a process inside the lab's namespaces.
     """
     if event not in {"socket.connect", "socket.sendto"} or not isinstance(args[-1], tuple):
         return
@@ -38,11 +38,11 @@ def inventory() -> Inventory:
 
 @pytest.fixture
 def workers() -> dict[str, Worker]:
-    """Two workers with much room."""
+    """Return two workers with much room."""
     return {address: Worker(8, 64.0, 500.0) for address in ("10.0.10.1", "10.0.10.2")}
 
 
 @pytest.fixture
 def line() -> Slice:
-    """Three VMs in a line over two workers, the first with internet."""
+    """Return three VMs in a line over two workers, the first with internet."""
     return design("line")

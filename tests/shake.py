@@ -16,7 +16,7 @@ BUSY_PER_CORE = 2
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "-m", "lab")
 
 _SPIN = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
-"""It ends with its parent, also where that was killed."""
+"""A busy loop that ends with its parent, also after a kill."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The lab that tests share: up once in each of pytest's processes, and down at the end."""
+"""The lab that tests share: started once in each of pytest's processes, and removed at the end."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def lab(worker_id: str) -> Iterator[Lab]:
 
 @pytest.fixture(autouse=True)
 def new_measurements(request: pytest.FixtureRequest) -> None:
-    """Let each test measure the workers: one that the test before has broken would get no VMs for a minute."""
+    """Let each test measure the workers: one that an earlier test has broken would get no VMs for a minute."""
     if "lab" in request.fixturenames:
         age_measurements(request.getfixturevalue("lab").database)
 
 
 @pytest.fixture(scope="module")
 def home(lab: Lab, request: pytest.FixtureRequest) -> Path:
-    """A folder for files of whoever sits at the manager, who is not root where `make test` was called by a user."""
+    """Return a folder of the user at the manager, who is not root where a user called `make test`."""
     folder = lab.folder / f"home-{request.module.__name__}"
     folder.mkdir()
     paths.caller().own(folder)

@@ -1,4 +1,4 @@
-"""Consoles of real guests: one user at a time, no keys in another's shell, nothing that outlives a manager."""
+"""Consoles of real guests: one user at a time, no keys in another's shell, no remains of a dead manager."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from tests.support.paths import ROOT
 pytestmark = pytest.mark.lab
 
 FREE_SECONDS = 30
-"""Within so many seconds the console of a manager that is gone is free again."""
+"""Maximum time after which the console of a dead manager is free again."""
 
 
 @dataclass(frozen=True)
 class House:
-    """A slice of the student's with one VM, which both users may work on."""
+    """A slice of the student with one VM, which both users may work on."""
 
     lab: Lab
     slice_id: int
     vm: SeenVM
 
     def open(self, user: str = "student", *answers: str, until: str = "Connected to only.") -> Menu:
-        """A menu at the console."""
+        """Open a menu at the console."""
         menu = Menu(self.lab, user)
         menu.type("9", str(self.vm.vm_id), *answers)
         menu.read(until)
         return menu
 
     def visitors(self) -> str:
-        """The programs at the console's socket on the worker."""
+        """Return the programs at the console's socket on the worker."""
         script = "for pid in /proc/[0-9]*; do tr '\\0' ' ' <$pid/cmdline; echo; done 2>/dev/null | grep ^socat"
         return self.lab.exec(self.vm.worker, ["sh", "-c", f"{script} || :"]).stdout
 
@@ -69,7 +69,7 @@ def _is_at_shell(menu: Menu) -> bool:
 
 
 def run(menu: Menu, command: str) -> str:
-    """What a command in the guest prints."""
+    """Return the output of a command in the guest."""
     menu.type(f"echo be''gin; {command}; echo e''nd")
     menu.read("begin")
     return menu.read("end")
@@ -103,7 +103,7 @@ def test_an_admin_takes_a_console_over_and_its_owner_takes_it_back(house: House)
     admin = house.open("admin", "y")
     assert "The console was closed: admin took it over" in owner.read()
     owner.type("5")
-    assert "consoles" in owner.read()  # what is typed now is the menu's
+    assert "consoles" in owner.read()  # further input goes to the menu
     assert "here" in run(admin, "echo here")
     owner.type("9", str(house.vm.vm_id), "y")
     owner.read("Connected to only.")
@@ -138,7 +138,7 @@ def test_a_console_whose_connection_was_cut_is_free_again(house: House) -> None:
 
 @contextmanager
 def menu_on(house: House, window: FakeTerminal) -> Iterator[subprocess.Popen[bytes]]:
-    """The student's menu on a terminal."""
+    """Yield the student's menu on a terminal."""
     argv = [sys.executable, str(ROOT / "cli.py"), "--database", str(house.lab.database)]
     menu = subprocess.Popen(
         ["setsid", "--ctty", "--wait", *house.lab.manager_argv(argv)],

@@ -1,4 +1,4 @@
-"""What a VM costs its worker in processes, counted where a host has pids of its own."""
+"""The processes that a VM costs its worker, counted on hosts with their own pids."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.lab
 
 WORKERS = ("worker1", "worker2")
 MOST_TO_START, MOST_TO_END, MOST_TO_MAKE = 32, 8, 16
-"""Per VM, threads of QEMU and of qemu-img among them: a thread has a pid as well."""
+"""Maximum per VM; threads of QEMU and qemu-img have pids and count, too."""
 
 
 def counts(lab: Lab) -> dict[str, int]:
@@ -23,7 +23,7 @@ def counts(lab: Lab) -> dict[str, int]:
 
 
 def costs(lab: Lab, menu: Menu, vms: int) -> tuple[dict[str, int], dict[str, int]]:
-    """What deploying a ring of so many VMs, and deleting it, starts on each worker."""
+    """Return the processes that deploying and deleting a ring of `vms` VMs starts on each worker."""
     slice_id = menu.create_slice(f"ring{vms}")
     ids = [menu.add_vm(slice_id, f"vm{number}", 2, internet=True) for number in range(vms)]
     for number, vm_id in enumerate(ids):

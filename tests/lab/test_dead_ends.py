@@ -1,4 +1,4 @@
-"""A worker that is dead for good, on the lab: it is written off, the slices go on, and it may come back."""
+"""A worker that is dead for good, on the lab: it is written off, the slices continue, and it may come back."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def running(menu: Menu, name: str) -> int:
 
 
 def test_a_worker_that_is_written_off_and_comes_back(lab: Lab, menu: Menu) -> None:
-    """It was cut off only: what runs on is cleared away when it is back, and no VM gets there before."""
+    """Cut a worker off: its running VMs are removed when it is back, before it gets new ones."""
     before = traces(lab, ["network"])
     kept, gone = running(menu, "kept"), running(menu, "gone")
     assert {vm.worker for vm in menu.topology(kept).values()} == {"worker1", "worker2"}
@@ -38,7 +38,7 @@ def test_a_worker_that_is_written_off_and_comes_back(lab: Lab, menu: Menu) -> No
     try:
         shown = menu.choose(7, gone, "y")
         assert "an operator runs: cli.py host forget 10.0.10.2" in shown
-        assert cli(lab, "host", "forget", "10.0.10.2")[0] == 1  # nobody can be asked
+        assert cli(lab, "host", "forget", "10.0.10.2")[0] == 1  # it could ask no user
         status, shown = cli(lab, "host", "forget", "10.0.10.2", "--yes")
         assert status == 0, shown
         assert f"slice {gone} of admin is deleted" in shown

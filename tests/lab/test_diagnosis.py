@@ -1,4 +1,4 @@
-"""Hosts that cannot be used, each for another cause, by real sshd, PAM, shells and sudo: the doctor names the cause."""
+"""Unusable hosts, each for another cause, with real sshd, PAM, shells and sudo: the doctor names the cause."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from lab import Lab, paths
-from tests.lab.test_failures import replaced, shell, stranger
+from tests.lab.test_failures import foreign_process, replaced, shell
 from tests.support.lab.visitor import HOSTS, IMAGES, Guest, Menu, empty_database
 from tests.support.paths import ROOT
 
@@ -25,11 +25,11 @@ READ_AGAIN = (
     "pid=$(cat /run/sshd.pid); rm /run/sshd.pid; kill -HUP $pid; "
     "for n in $(seq 200); do [ ! -s /run/sshd.pid ] || exit 0; sleep 0.05; done; exit 1"
 )
-"""sshd writes its pid when it listens."""
+"""A condition that holds once sshd listens: then it has written its pid."""
 
 
 class Case(NamedTuple):
-    """What breaks a host and what repairs it, as shell scripts, and what is said then."""
+    """One cause: shell scripts that break and repair the host, and the expected words."""
 
     breaks: str
     repairs: str
@@ -37,25 +37,25 @@ class Case(NamedTuple):
 
 
 def file(path: str, change: str, says: str) -> Case:
-    """A file that is another one for a while; `change` changes it in its place."""
+    """Return a case that replaces a file for a while; `change` edits it in place."""
     kept = f"/var/tmp/{Path(path).name}"
     return Case(f"touch {path}; cp -p {path} {kept}; {change}", f"mv {kept} {path}", says)
 
 
 def sshd(line: str, says: str) -> Case:
-    """Another first line in sshd's configuration: the first one counts."""
+    """Return a case with another first line in sshd's configuration: the first setting counts."""
     case = file(CONFIG, f"sed -i '1i {line}' {CONFIG}; {READ_AGAIN}", says)
     return case._replace(repairs=f"{case.repairs}; {READ_AGAIN}")
 
 
 def moved(says: str) -> Case:
-    """Behind another port, instead of its own: those of a configuration add up."""
+    """Return a case with another port instead of the usual one: ports of a configuration add up."""
     case = file(CONFIG, f"sed -i 's/^Port 22$/Port 2222/' {CONFIG}; {READ_AGAIN}", says)
     return case._replace(repairs=f"{case.repairs}; {READ_AGAIN}")
 
 
 def start_file(line: str, says: str) -> Case:
-    """What bash reads before it runs the command of sshd."""
+    """Return a case with another line that bash reads before it runs sshd's command."""
     return file(f"{HOME}/.bashrc", f"echo '{line}' >{HOME}/.bashrc", says)
 
 
@@ -64,7 +64,7 @@ def login_shell(program: str, says: str) -> Case:
 
 
 def expired(says: str) -> Case:
-    """PAM wants another password, and there is nobody to type it."""
+    """Return a case in which PAM demands a new password, which no program can type."""
     pam, shadow = sshd("UsePAM yes", says), file("/etc/shadow", "sed -i '/^ubuntu:/s/:19000:/:0:/' /etc/shadow", says)
     return Case(f"{shadow.breaks}; {pam.breaks}", f"{shadow.repairs}; {pam.repairs}", says)
 
@@ -121,7 +121,7 @@ def with_timeouts(lab: Lab, home: Path, name: str, **timeouts: float) -> Path:
 
 
 def findings(lab: Lab, database: Path) -> dict[str, str]:
-    """What the doctor says of hosts that it cannot use, by their names in the lab."""
+    """Return the doctor's words about unusable hosts, by their names in the lab."""
     argv = [sys.executable, str(ROOT / "cli.py"), "--database", str(database), "doctor", "--json"]
     found = json.loads(lab.run(argv, check=False).stdout)["findings"]
     return {HOSTS[f["host"]]: f["sentence"] for f in found if f["code"] in {"host-unreachable", "host-unusable"}}
@@ -129,7 +129,7 @@ def findings(lab: Lab, database: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("group", GROUPS, ids=[", ".join(group) for group in GROUPS])
 def test_the_cause_follows_from_the_failed_stage(lab: Lab, home: Path, group: list[str]) -> None:
-    """One case on each host, all at once."""
+    """Break each host in another way, all at once."""
     database = with_timeouts(lab, home, "cases", connect=2, silence=4)
     with ExitStack() as stack:
         for host, name in zip(HOSTS.values(), group, strict=False):
@@ -146,10 +146,10 @@ def test_the_cause_follows_from_the_failed_stage(lab: Lab, home: Path, group: li
 
 @contextmanager
 def dead_name_server(lab: Lab, host: str) -> Iterator[None]:
-    """It takes questions and never answers."""
+    """Start a name server that accepts questions and never answers."""
     lines = r"nameserver 127.0.0.1\noptions timeout:3 attempts:1\n"
     case = file("/etc/resolv.conf", f"printf '{lines}' >/etc/resolv.conf", "")
-    with stranger(lab, host, "socat", "-u", "UDP-RECV:53,bind=127.0.0.1", "OPEN:/dev/null"):
+    with foreign_process(lab, host, "socat", "-u", "UDP-RECV:53,bind=127.0.0.1", "OPEN:/dev/null"):
         lab.exec(host, ["sh", "-c", "for n in $(seq 100); do ss -Hlun | grep -q :53 && exit; sleep 0.05; done; exit 1"])
         with shell(lab, host, case.breaks, case.repairs):
             yield
@@ -200,7 +200,7 @@ KVM = Case(
 
 @contextmanager
 def kvm_runs_no_guest(lab: Lab, script: str) -> Iterator[None]:
-    """On both workers KVM opens, and QEMU ends with an assertion when it is to use it."""
+    """Make QEMU on both workers fail with an assertion when it uses KVM, which still opens."""
     with ExitStack() as stack:
         for worker in ("worker1", "worker2"):
             stack.enter_context(shell(lab, worker, KVM.breaks, KVM.repairs))
@@ -217,7 +217,7 @@ def accelerated(lab: Lab, home: Path, accel: str, first_id: int) -> Path:
 
 
 def test_kvm_that_opens_and_runs_no_guest_is_not_used_where_auto_may_choose(lab: Lab, home: Path) -> None:
-    """First with the KVM of this machine, whatever it can do: the guest comes up. Then with one that cannot run any."""
+    """Use the machine's own KVM, then one that runs no guest: the guest boots with both."""
     database = accelerated(lab, home, "auto", 4000)
     menu = Menu(lab, "admin", database)
     slice_id = menu.create_slice("accelerated")
@@ -268,7 +268,7 @@ def test_a_failing_kvm_is_reported_with_the_setting_that_helps(
 
 
 def test_the_users_login_shell_may_be_tcsh(lab: Lab, home: Path) -> None:
-    """An image is copied, and a VM deployed, on workers where it is."""
+    """Copy an image and deploy a VM on workers with tcsh."""
     database, image = with_timeouts(lab, home, "tcsh"), home / "tcsh.qcow2"
     image.write_bytes(lab.image.read_bytes())
     paths.caller().own(image)
@@ -288,7 +288,7 @@ def test_the_users_login_shell_may_be_tcsh(lab: Lab, home: Path) -> None:
 
 
 def test_a_host_certificate_of_a_revoked_authority_is_refused(lab: Lab, home: Path) -> None:
-    """As OpenSSH does, though the plain key of the host is nowhere."""
+    """Refuse it like OpenSSH, though no line names the host's plain key."""
     database, known_hosts = with_timeouts(lab, home, "revoked"), home / "known_hosts"
     record = yaml.safe_load(database.read_text())
     record["ssh"]["known_hosts"] = str(known_hosts)

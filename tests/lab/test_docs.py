@@ -1,4 +1,4 @@
-"""The sessions of README and docs, and the lists of packages, held against the lab."""
+"""The sessions of README and docs, and the lists of packages, compared with the lab."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.paths import ROOT
 pytestmark = pytest.mark.lab
 
 ANSWERS = {"README.md": 16, "docs/getting-started.md": 28}
-"""How many answers the session of a page has, so that none is lost between page and menu."""
+"""Number of answers in a page's session, so that none is lost between page and menu."""
 
 HOSTS = (ROOT / "docs/install-hosts.md").read_text(encoding="utf-8")
 MARK = r"<!-- a test types these answers and expects these lines -->\n```\n(.*?)```"
@@ -25,7 +25,7 @@ NO_PROMPTS = ("Slice created!", "VM added!", "Link created!", "  VM ", "Their se
 
 
 def typed(session: str) -> tuple[list[str], list[str]]:
-    """What is answered in the session, and which lines it shows besides."""
+    """Return the answers of the session, and the other lines that it shows."""
     answers, shown = [], []
     for line in session.splitlines():
         found = PROMPT.match(line)
@@ -38,14 +38,14 @@ def typed(session: str) -> tuple[list[str], list[str]]:
 
 
 def facts(line: str) -> set[str]:
-    """The words of a line, drawings and passwords apart."""
+    """Return the words of a line, without drawings and passwords."""
     words = re.sub(r"password \w{8}", "", line).split()
     return {word.strip(",:()") for word in words} - {*DRAWN, ""}
 
 
 @pytest.mark.parametrize("page", ANSWERS)
 def test_the_first_slice_is_as_shown(lab: Lab, home: Path, page: str) -> None:
-    """The session begins with an empty file, so that the ids are those shown; in the lab other slices may be there."""
+    """Start with an empty file, because the session shows its first ids."""
     database = home / "database.yaml"
     text = re.sub(r"next_vm_id: \d+", "next_vm_id: 1000", lab.database.read_text(encoding="utf-8"))
     database.write_text(re.sub(r"^slices:.*?^next", "slices: {}\nnext", text, flags=re.DOTALL | re.MULTILINE))
@@ -92,7 +92,7 @@ ON_HOSTS = {
     "prove": (0, "Isolation holds: "),
     "host forget 10.0.10.2": (1, "host forget gives up the disks of all VMs on that worker"),
 }
-"""Each command for hosts on the pages -> its exit status and answer on a lab without slices, without a terminal."""
+"""Each command for hosts on the pages -> its exit status and answer on a lab without slices and terminal."""
 
 
 def test_every_command_for_hosts_is_tried() -> None:

@@ -1,4 +1,4 @@
-"""Hosts that drift under a running slice: what the menu says, what a repair brings back, what the doctor removes."""
+"""Hosts that drift under a running slice: the menu's problems, the steps of a repair, the doctor's removals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from core.names import flow_cookie
 from lab import Lab
-from tests.lab.test_failures import design, stranger
+from tests.lab.test_failures import design, foreign_process
 from tests.support.lab.visitor import IMAGES, Guest, Menu, traces, wait_until
 from tests.support.paths import ROOT
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.lab
 
 
 def cli(lab: Lab, *words: str, database: Path | None = None) -> tuple[int, str]:
-    """A subcommand of the program; its exit status and what it said."""
+    """Run a subcommand of the program; return its exit status and its output."""
     argv = [sys.executable, str(ROOT / "cli.py"), "--database", str(database or lab.database), *words]
     done = lab.run(argv, check=False)
     assert "Traceback" not in done.stdout + done.stderr
@@ -32,7 +32,7 @@ def cli(lab: Lab, *words: str, database: Path | None = None) -> tuple[int, str]:
 
 
 def codes(lab: Lab, *words: str, database: Path | None = None) -> set[str]:
-    """What the doctor finds."""
+    """Return the codes that the doctor finds."""
     _, said = cli(lab, "doctor", "--json", *words, database=database)
     return {finding["code"] for finding in json.loads(said)["findings"]}
 
@@ -63,7 +63,7 @@ class Pair:
         return [line.strip() for line in own.splitlines() if line.startswith(("  problem: ", "    do: "))]
 
     def repair(self) -> list[str]:
-        """What was brought back."""
+        """Repair the slice and return the repaired objects."""
         shown = self.menu.choose(11, self.slice_id)
         if "Nothing was missing: 0 changes" in shown:
             return []
@@ -81,7 +81,7 @@ def pair(lab: Lab) -> Iterator[Pair]:
 
 
 def _kill_switch(host: str) -> Callable[[Pair], None]:
-    """ovs-vswitchd by its pid; the host starts it again."""
+    """Kill ovs-vswitchd by its pid; the host starts it again."""
 
     def kill(pair: Pair) -> None:
         pid_file = "/run/openvswitch/ovs-vswitchd.pid"
@@ -131,7 +131,7 @@ def _kill_qemu(pair: Pair) -> None:
 
 
 DRIFT: dict[str, tuple[Callable[[Pair], None], set[str], set[str]]] = {
-    # what happens: codes of the doctor, steps of the repair
+    # damage: codes of the doctor, steps of the repair
     "ovs-vswitchd of a worker is killed": (
         _kill_switch("worker1"), {"flows-missing"}, {"walls around the TAPs"},
     ),
@@ -156,7 +156,7 @@ DRIFT: dict[str, tuple[Callable[[Pair], None], set[str], set[str]]] = {
         _exec("worker1", "ip", "link", "set", "dev", "TAP", "arp", "on"), {"stack-open"}, {"TAPs (ETH1)"},
     ),
     "a port is deleted": (_exec("worker1", "ovs-vsctl", "del-port", "TAP"),
-        # Its flows are by its number, and it gets another one.
+        # The flows contain the port's number, and the new port gets another one.
         {"port-missing", "flows-missing"}, {"ports of the TAPs", "walls around the TAPs"},
     ),
     "a tag is wrong": (
@@ -256,7 +256,7 @@ OPENED: dict[str, tuple[Callable[[Pair], None], set[str]]] = {
         {"namespaces of the slice"},
     ),
 }  # fmt: skip
-"""What doctor alone finds: it costs more to look at, and a slice works as well with it."""
+"""Damage that only the doctor finds: its check costs more, and the slice works all the same."""
 
 
 def test_a_host_that_opens_its_ip_stack_to_guests_is_found_and_repaired(pair: Pair) -> None:
@@ -274,7 +274,7 @@ def test_a_host_that_opens_its_ip_stack_to_guests_is_found_and_repaired(pair: Pa
 
 
 def expect_drift(pair: Pair, happen: Callable[[Pair], None], expected: set[str], steps: set[str]) -> None:
-    """Doctor and menu tell it, one repair brings back those steps, and after it nothing is left to find."""
+    """Check that doctor and menu report the damage, and that one repair with these steps removes all findings."""
     words = {"NUMBER": str(pair.vlan), "SLICE": str(pair.slice_id)}
     words |= {nic.upper(): pair.tap("one", nic) for nic in ("eth0", "eth1")}
     untouched = pair.pid("two")
@@ -283,10 +283,10 @@ def expect_drift(pair: Pair, happen: Callable[[Pair], None], expected: set[str],
         assert codes(pair.lab) == expected
         assert [line for line in pair.problems() if line.startswith("do: ")] == ["do: 11 repairs it"]
     except AssertionError:
-        pair.repair()  # the next one begins with a whole slice
+        pair.repair()  # the next case starts with an undamaged slice
         raise
-    mended = pair.repair()
-    assert {part.rpartition(" on ")[0] for part in mended} == {filled(step, words) for step in steps}
+    repaired = pair.repair()
+    assert {part.rpartition(" on ")[0] for part in repaired} == {filled(step, words) for step in steps}
     assert pair.repair() == []
     assert codes(pair.lab) == set()
     assert pair.pid("two") == untouched
@@ -301,7 +301,7 @@ REBOOTED = (
 
 
 def test_a_guest_on_another_worker_survives_a_reboot_and_reaches_its_neighbour_again(pair: Pair, lab: Lab) -> None:
-    """A worker and the network node are rebooted; the uptime of the guest beside them shows that it was not touched."""
+    """Reboot a worker and the network node; the other guest's uptime proves that it was not touched."""
     two = Guest(lab, pair.slice_id, pair.vms["two"])
     up = float(two.run("cut -d ' ' -f 1 /proc/uptime"))
 
@@ -312,7 +312,7 @@ def test_a_guest_on_another_worker_survives_a_reboot_and_reaches_its_neighbour_a
 
     expect_drift(pair, reboot, *REBOOTED)
     address = pair.vms["one"].addresses["eth1"]
-    wait_until(lambda: two.succeeds(f"ping -c 1 -W 2 {address}"), "the guest that started anew", 90)
+    wait_until(lambda: two.succeeds(f"ping -c 1 -W 2 {address}"), "the restarted guest", 90)
     assert two.reaches("8.8.8.8")
     assert float(two.run("cut -d ' ' -f 1 /proc/uptime")) > up
     two.console.close()
@@ -362,12 +362,12 @@ def test_a_replaced_base_image_under_disks_is_reported(pair: Pair, lab: Lab, do:
 _MARK = ("-m", "comment", "--comment", "cloud-repositorio")
 
 
-# --- orphans and strangers --------------------------------------------------------------------------------------------
+# --- orphans and foreign objects --------------------------------------------------------------------------------------
 
 
 @contextmanager
-def strangers(lab: Lab) -> Iterator[dict[str, str]]:
-    """What others have on the same hosts, named much like ours; processes by host."""
+def foreign_objects(lab: Lab) -> Iterator[dict[str, str]]:
+    """Create foreign objects on the same hosts, named much like ours; yield processes by host."""
     namespace = "ns-dhcp-vlan4000"
     port = [
         "add-port",
@@ -396,9 +396,9 @@ def strangers(lab: Lab) -> Iterator[dict[str, str]]:
             lab.exec(host, argv)
             stack.callback(lab.exec, host, back)
         machine = ["qemu-system-x86_64", "-name", "slice99999-vm99999", "-S", "-display", "none", "-m", "16"]
-        qemu = stack.enter_context(stranger(lab, "worker1", *machine, "-accel", "tcg", "-nodefaults"))
+        qemu = stack.enter_context(foreign_process(lab, "worker1", *machine, "-accel", "tcg", "-nodefaults"))
         server = ["dnsmasq", "-k", "--port=0", "--conf-file=/dev/null", "--pid-file=/run/mine.pid"]
-        dnsmasq = stack.enter_context(stranger(lab, "network", *server))
+        dnsmasq = stack.enter_context(foreign_process(lab, "network", *server))
         yield {"worker1": qemu, "network": dnsmasq}
 
 
@@ -406,11 +406,11 @@ ORPHANS = ("process", "port", "tap", "table", "flows", "overlay", "namespace", "
 
 
 def test_orphans_are_found_and_removed_and_foreign_objects_survive(lab: Lab, pair: Pair, home: Path) -> None:
-    """A slice that the file knows nothing of, as when an older version of it was put back."""
+    """Let the file forget a slice, as after an older version was put back."""
     older = home / "older.yaml"
     shutil.copy(lab.database, older)
     shutil.chown(older, *_owner(lab.database))
-    with strangers(lab) as processes:
+    with foreign_objects(lab) as processes:
         before = traces(lab)
         lost = Pair(lab, pair.menu, "lost")
         expected = {f"orphan-{kind}" for kind in ORPHANS}
@@ -424,7 +424,7 @@ def test_orphans_are_found_and_removed_and_foreign_objects_survive(lab: Lab, pai
         assert not told["not_removed"]
         assert any(f"QEMU slice{lost.slice_id}-vm" in sentence for sentence in told["removed"])
         assert traces(lab) == before
-        # It goes on holding what it has read and leased: only a new one has forgotten the slice.
+        # dnsmasq keeps its reservations and leases in memory, so only a new process has forgotten the slice.
         assert lab.exec("network", ["cat", "/run/ns-dhcp-vlan400/pid"]).stdout != server
         for host, pid in processes.items():
             assert lab.exec(host, ["test", "-d", f"/proc/{pid}"], check=False).returncode == 0
@@ -434,7 +434,7 @@ def test_orphans_are_found_and_removed_and_foreign_objects_survive(lab: Lab, pai
 
 
 def test_nothing_is_removed_of_a_slice_under_change(lab: Lab, pair: Pair) -> None:
-    """The slice is being deployed while the doctor removes what has no slice."""
+    """Deploy the slice while the doctor removes orphans."""
     slice_id = design(pair.menu, "busy")
     pair.menu.type("6", str(slice_id))
     pair.menu.read("[prepare]")

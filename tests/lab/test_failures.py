@@ -1,4 +1,4 @@
-"""Faults put into each stage: one clear sentence, the slice back in design, and the hosts as they were."""
+"""Faults in each stage of a deployment: one clear sentence, the slice back in design, and the hosts as before."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Fault = Callable[[Lab], AbstractContextManager[None]]
 
 
 def design(menu: Menu, name: str) -> int:
-    """Two linked VMs with internet, one on each worker; the slice's id."""
+    """Create two linked VMs with internet, one on each worker; return the slice's id."""
     slice_id = menu.create_slice(name)
     one, two = (menu.add_vm(slice_id, vm, 1, internet=True) for vm in ("one", "two"))
     menu.link(slice_id, one, "eth1", two, "eth1")
@@ -42,7 +42,7 @@ def design(menu: Menu, name: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def seat(lab: Lab) -> Iterator[Menu]:
+def session(lab: Lab) -> Iterator[Menu]:
     """One session that has to live through all the faults."""
     menu = Menu(lab)
     yield menu
@@ -50,16 +50,16 @@ def seat(lab: Lab) -> Iterator[Menu]:
 
 
 @pytest.fixture(scope="module")
-def pair(seat: Menu) -> Iterator[int]:
-    """A slice in design that all faults may have a go at."""
-    slice_id = design(seat, "faults")
+def pair(session: Menu) -> Iterator[int]:
+    """Create a slice in design for all faults."""
+    slice_id = design(session, "faults")
     yield slice_id
-    seat.delete(slice_id)
+    session.delete(slice_id)
 
 
 @contextmanager
 def replaced(lab: Lab, host: str, program: str, script: str | None) -> Iterator[None]:
-    """`program` is a script of ours for a while, or not there at all."""
+    """Replace `program` by a script of ours for a while, or remove it."""
     lab.exec(host, ["mv", program, f"{program}.real"])
     try:
         if script is not None:
@@ -74,7 +74,7 @@ def broken(host: str, program: str, script: str | None = None) -> Fault:
 
 
 def full_disk(host: str) -> Fault:
-    """The folder of images is on a disk of its own that has hardly any room left."""
+    """Put the folder of images on a disk with hardly any room."""
 
     @contextmanager
     def fault(lab: Lab) -> Iterator[None]:
@@ -102,8 +102,11 @@ def no_bridge(lab: Lab) -> Iterator[None]:
 
 
 @contextmanager
-def stranger(lab: Lab, host: str, *argv: str) -> Iterator[str]:
-    """A process of somebody else on `host`, for a while; its pid there. (What is started is only its way in.)"""
+def foreign_process(lab: Lab, host: str, *argv: str) -> Iterator[str]:
+    """Run a foreign process on `host` for a while; yield its pid there.
+
+    The process that starts it is only its way in.
+    """
     way_in = lab.popen_in(host, ["bash", "-c", 'echo $$; exec "$@"', "bash", *argv], stdout=subprocess.PIPE, text=True)
     assert way_in.stdout
     pid = way_in.stdout.readline().strip()
@@ -117,7 +120,7 @@ def stranger(lab: Lab, host: str, *argv: str) -> Iterator[str]:
 @contextmanager
 def listener(lab: Lab, host: str, port: int) -> Iterator[None]:
     """Listen on `host` with a foreign program."""
-    with stranger(lab, host, "socat", f"TCP-LISTEN:{port},fork,reuseaddr", "EXEC:true"):
+    with foreign_process(lab, host, "socat", f"TCP-LISTEN:{port},fork,reuseaddr", "EXEC:true"):
         wait_until(lambda: f":{port} " in lab.exec(host, ["ss", "-Hltn"]).stdout, "the foreign program", 10)
         yield
 
@@ -141,20 +144,20 @@ def shell(lab: Lab, host: str, breaks: str, mends: str) -> Iterator[None]:
 
 
 def done_by(host: str, breaks: str, mends: str) -> Fault:
-    """A fault that one shell script makes and another one mends."""
+    """Return a fault that one shell script causes and another one repairs."""
     return lambda lab: shell(lab, host, breaks, mends)
 
 
 @contextmanager
 def without_right(lab: Lab) -> Iterator[None]:
-    """The user may not become root any more; the shell that waits already is, and ends in a while."""
+    """Take the user's right to become root; the waiting shell is root already, and ends in a while."""
     with shell(lab, "worker2", "mv /etc/sudoers.d/* /var/tmp/", "mv /var/tmp/* /etc/sudoers.d/; rm -r /run/sudo"):
         wait_until(lambda: not shells(lab, "worker2").waiting, "the end of a shell that waits", IDLE_SECONDS + 5)
         yield
 
 
 def mounted(host: str, how: str, path: str) -> Fault:
-    """A mount on top of `path` for a while."""
+    """Mount a filesystem on `path` for a while."""
 
     @contextmanager
     def fault(lab: Lab) -> Iterator[None]:
@@ -168,13 +171,13 @@ def mounted(host: str, how: str, path: str) -> Fault:
 
 
 def stopped(host: str, daemon: str) -> Fault:
-    """A daemon of Open vSwitch that is there and does nothing."""
+    """Stop a daemon of Open vSwitch without ending it."""
     pid = f"$(cat /run/openvswitch/{daemon}.pid)"
     return done_by(host, f"kill -STOP {pid}", f"kill -CONT {pid}")
 
 
 def changed(name: str, how: str) -> Fault:
-    """A file below the folder of images on worker1 is another one for a while; `$1` is its name in `how`."""
+    """Change a file below the folder of images on worker1 for a while; `how` has its name as `$1`."""
     there = f"set -- {IMAGES}/{name}; cp -a $1 /var/tmp/kept; "
     return done_by("worker1", there + how, f"mv -f /var/tmp/kept $(echo {IMAGES}/{name})")
 
@@ -278,44 +281,47 @@ FAULTS: dict[str, tuple[Fault, str]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_ends_in_one_sentence_and_leaves_the_hosts_as_they_were(
-    lab: Lab, seat: Menu, pair: int, fault: str
+    lab: Lab, session: Menu, pair: int, fault: str
 ) -> None:
     inject, sentence = FAULTS[fault]
     before = traces(lab)
     with inject(lab):
-        shown = seat.choose(6, pair)
+        shown = session.choose(6, pair)
     (error,) = [line for line in shown.splitlines() if line.startswith("Error: ")]
     assert re.match(r"\w+".join(map(re.escape, f"Error: {sentence}".split("*"))), error), error
     assert error.endswith("the slice is in design")
     assert traces(lab) == before
-    assert f"Slice {pair}: faults, design" in seat.choose(5)
+    assert f"Slice {pair}: faults, design" in session.choose(5)
 
 
-def test_a_foreign_program_on_a_vnc_port_costs_a_vm_its_number_only(lab: Lab, seat: Menu, pair: int) -> None:
-    """At the deployment, and when a VM that ended is repaired; the new number is stored and said."""
+def test_a_foreign_program_on_a_vnc_port_costs_a_vm_its_number_only(lab: Lab, session: Menu, pair: int) -> None:
+    """Check a deployment and a repair: the new number is stored and reported."""
     before = traces(lab)
-    slice_id = seat.create_slice("ports")
-    port = int(re.findall(r"VNC: (\d+)", seat.choose(3, slice_id, "one", 1, 1, "n"))[0])
-    host = seat.topology(slice_id)["one"].worker
+    slice_id = session.create_slice("ports")
+    port = int(re.findall(r"VNC: (\d+)", session.choose(3, slice_id, "one", 1, 1, "n"))[0])
+    host = session.topology(slice_id)["one"].worker
     with listener(lab, host, port), listener(lab, host, port + 1):
-        shown = seat.deploy(slice_id)
+        shown = session.deploy(slice_id)
         assert f"Note: the VNC port of one is {port + 2} now: another program on " in shown
         assert f":{port + 2} password " in shown
     pid_file = f"{IMAGES}/slice-{slice_id}/one.pid"
     lab.exec(host, ["sh", "-c", 'kill "$(cat "$1")"', "sh", pid_file])
     wait_until(lambda: f":{port + 2} " not in lab.exec(host, ["ss", "-Hltn"]).stdout, "the end of QEMU", 10)
     with listener(lab, host, port + 2):
-        shown = seat.choose(11, slice_id)
+        shown = session.choose(11, slice_id)
         assert f"Note: the VNC port of one is {port} now: another program on " in shown
         assert "Slice repaired" in shown
-    assert f":{port} password " in seat.topology(slice_id)["one"].text
-    seat.delete(slice_id)
+    assert f":{port} password " in session.topology(slice_id)["one"].text
+    session.delete(slice_id)
     assert traces(lab) == before
     assert pair
 
 
 def test_differing_clocks_are_reported_and_deploying_works(lab: Lab, pair: int) -> None:
-    """A worker's at login, every host's by the doctor; the network node's home is read-only too: it needs none."""
+    """Change a worker's clock for the login, and all clocks for the doctor.
+
+    The network node's home is read-only as well, because it needs none.
+    """
     date = 'exec date.real --date={} "$@"'
     with (
         replaced(lab, "worker1", "/usr/bin/date", date.format("+2hours")),
@@ -345,8 +351,8 @@ def test_differing_clocks_are_reported_and_deploying_works(lab: Lab, pair: int) 
     [("cut", "is not a whole qcow2 image; replace it"), ("raw", "qemu-img convert -O qcow2"), ("", "cannot be")],
 )
 def test_an_image_that_is_bad_on_the_manager(lab: Lab, home: Path, pair: int, content: str, sentence: str) -> None:
-    """It is never put into a worker's cache."""
-    assert pair  # whose images the workers have already
+    """Refuse the image before it reaches a worker's cache."""
+    assert pair  # the workers have its images already
     image = home / f"{content or 'none'}.qcow2"
     if content == "raw":
         image.write_bytes(bytes(1 << 20))
@@ -372,7 +378,7 @@ def test_an_image_that_is_bad_on_the_manager(lab: Lab, home: Path, pair: int, co
 
 
 def test_deleting_restores_every_host_to_what_it_was(lab: Lab, menu: Menu, pair: int) -> None:
-    """The base image is in the workers' caches already: it is meant to stay."""
+    """Delete a slice whose base image is in the workers' caches, where it is meant to stay."""
     before = traces(lab)
     one, two = design(menu, "one"), design(menu, "two")
     only_one = _deployed(lab, menu, one)
@@ -404,7 +410,7 @@ def test_a_disk_that_fills_while_a_vm_is_added(lab: Lab, menu: Menu) -> None:
 
 
 def test_a_worker_that_is_down_is_named_gets_no_vms_and_the_menu_opens(lab: Lab) -> None:
-    """Nobody is asked at login within a minute; after it, one session finds out for all."""
+    """Log in within a minute, without connections; later one session measures for all."""
     age_measurements(lab.database)
     Menu(lab).close()
     with cut_off(lab):
@@ -424,7 +430,7 @@ def test_a_worker_that_is_down_is_named_gets_no_vms_and_the_menu_opens(lab: Lab)
 
 
 def test_foreign_objects_on_the_hosts_survive(lab: Lab, menu: Menu) -> None:
-    """A namespace, a port, a rule, a file and processes of somebody else, named much like ours."""
+    """Create a namespace, a port, a rule, a file and processes with names much like ours."""
     lab.exec("network", ["ip", "netns", "add", "ns-dhcp-vlan4000"])
     lab.exec("network", ["iptables", "-A", "FORWARD", "-i", "ens9", "-j", "ACCEPT"])
     port = ["add-port", "br-int", "gw_vlan4000", "tag=4000", "--", "set", "Interface", "gw_vlan4000", "type=internal"]
@@ -432,7 +438,7 @@ def test_foreign_objects_on_the_hosts_survive(lab: Lab, menu: Menu) -> None:
     slice_id = menu.create_slice("guarded")
     notes = f"{IMAGES}/slice-{slice_id}/notes.txt"
     try:
-        with stranger(lab, "worker1", "bash", "-c", "exec -a qemu-system-x86_64 sleep 600") as pid:
+        with foreign_process(lab, "worker1", "bash", "-c", "exec -a qemu-system-x86_64 sleep 600") as pid:
             before = traces(lab)
             for name in ("vm1", "vm10"):
                 menu.add_vm(slice_id, name, 1, internet=True)

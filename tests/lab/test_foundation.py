@@ -1,4 +1,4 @@
-"""What the product did not make, broken by hand: deploying says so and changes nothing, doctor and menu say so too."""
+"""Problems of the hosts' own network, made by hand: a deployment reports them and changes nothing, like the doctor."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Break = Callable[[Lab], AbstractContextManager[None]]
 
 @pytest.fixture(scope="module")
 def menu(lab: Lab) -> Iterator[Menu]:
-    """One session for all of it."""
+    """Return one session for all tests."""
     session = Menu(lab)
     yield session
     session.close()
@@ -34,7 +34,7 @@ def menu(lab: Lab) -> Iterator[Menu]:
 
 @pytest.fixture(scope="module")
 def designed(menu: Menu) -> Iterator[int]:
-    """A slice in design, which nothing broken lets deploy."""
+    """Return a slice in design, which no problem lets deploy."""
     slice_id = design(menu, "after")
     yield slice_id
     menu.delete(slice_id)
@@ -42,14 +42,14 @@ def designed(menu: Menu) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def running(lab: Lab, menu: Menu) -> Iterator[Pair]:
-    """A slice that ran before anything was broken."""
+    """Return a slice that ran before the first problem."""
     pair = Pair(lab, menu, "before")
     yield pair
     menu.delete(pair.slice_id)
 
 
 def error(shown: str) -> str:
-    """The sentence of a refusal."""
+    """Return the sentence of a refusal."""
     (line,) = re.findall(r"^Error: (.*)$", shown, re.MULTILINE)
     return str(line)
 
@@ -57,7 +57,7 @@ def error(shown: str) -> str:
 def test_a_gateway_with_the_managers_address_is_reported_before_the_manager_is_locked_out(
     lab: Lab, designed: int
 ) -> None:
-    """No slice has the gateway yet, and the manager comes from its address."""
+    """Give the guests' network the manager's address, while no slice has the gateway yet."""
     manager = [*lab.node(MANAGER).enter("--net"), "ip"]
     node, address = NETWORK.address, "10.60.7.1"
     way = (["addr", "{}", f"{address}/32", "dev", MGMT_PORT],
@@ -80,7 +80,7 @@ def test_a_gateway_with_the_managers_address_is_reported_before_the_manager_is_l
 
 
 def changed(host: str, do: str, undo: str) -> Break:
-    """A command of somebody with root on `host`, and one that takes it back."""
+    """Run a command as root on `host`, and another one that undoes it."""
 
     @contextmanager
     def change(lab: Lab) -> Iterator[None]:
@@ -101,7 +101,7 @@ STATE = "nft add rule inet foreign forward ct state established,related accept"
 FLOW_GONE = "br-int passes no frame on, its own flow is gone; put it back with: "
 BLOCKED = "another firewall drops what guests send to the internet: chain forward of table inet foreign (nftables)"
 BREAKS: dict[str, tuple[Break, str, str, str]] = {
-    # what is broken: how, the code, what deploying says, what the menu says of the slice that runs
+    # problem: cause, code, sentence of a deployment, sentence of the menu about the running slice
     "no flow NORMAL": (
         changed("worker1", "ovs-ofctl --strict del-flows br-int priority=0",
                 "ovs-ofctl add-flow br-int priority=0,actions=NORMAL"),
@@ -147,7 +147,7 @@ BREAKS: dict[str, tuple[Break, str, str, str]] = {
     ),
 }  # fmt: skip
 TOGETHER = [list(BREAKS)[:3], list(BREAKS)[3:6], list(BREAKS)[6:]]
-"""One on each host at a time: a preflight tells the first of a host."""
+"""Problems that are made together, one per host: a preflight reports the first of a host."""
 
 
 @pytest.mark.parametrize("broken", TOGETHER, ids=["some", "others", "the last"])
@@ -175,7 +175,7 @@ def test_each_problem_of_a_host_is_reported_before_any_change(
 
 
 def with_uplink(lab: Lab, home: Path, uplink: str) -> Path:
-    """A copy of the file with another uplink."""
+    """Return a copy of the file with another uplink."""
     copy = home / f"{uplink}.yaml"
     copy.write_text(lab.database.read_text().replace("uplink: ens3", f"uplink: {uplink}"))
     copy.chmod(0o600)
@@ -206,13 +206,13 @@ def test_an_uplink_that_would_be_an_option_is_refused_with_its_line(lab: Lab, ru
 
 
 def switch(lab: Lab, *argv: str) -> None:
-    """A command at the switch between the hosts."""
+    """Run a command at the switch between the hosts."""
     subprocess.run([*lab.node(SWITCH).enter("--net"), *argv], check=True, capture_output=True)
 
 
 @contextmanager
 def unplugged(lab: Lab, host: str) -> Iterator[None]:
-    """The switch has the host's cable, and passes nothing: everything at the hosts looks well."""
+    """Keep the host's cable in the switch and drop all its frames: on the hosts all looks well."""
     port = switch_port(host, DATA)
     switch(lab, "ip", "link", "set", port, "nomaster")
     try:
@@ -223,7 +223,7 @@ def unplugged(lab: Lab, host: str) -> Iterator[None]:
 
 @contextmanager
 def without_vlan(lab: Lab, vlan: int) -> Iterator[None]:
-    """The switch passes every VLAN but one."""
+    """Let the switch pass every VLAN but one."""
     switch(lab, "nft", "add", "table", "bridge", "trunk")
     try:
         switch(lab, "nft", "add", "chain", "bridge", "trunk", "f", "{ type filter hook forward priority 0; }")
@@ -245,7 +245,7 @@ NOTHING = {
 
 @pytest.mark.parametrize("host", NOTHING)
 def test_a_wire_that_is_dead_is_no_deployment(lab: Lab, running: Pair, designed: int, host: str) -> None:
-    """A moment before all was well: what br-int has learned then deceives nobody."""
+    """Cut the wire just after it worked: entries that br-int has learned earlier must not count."""
     assert running.repair() == []
     vlan = running.menu.topology(designed)["one"].vlans["eth1"]
     with unplugged(lab, host):
@@ -255,7 +255,7 @@ def test_a_wire_that_is_dead_is_no_deployment(lab: Lab, running: Pair, designed:
         assert error(shown).endswith(BACK)
         assert "QEMU" not in shown, "no guest was started"
         assert traces(lab) == before
-        if host == "network":  # a repair is no other way: one of them shows it
+        if host == "network":  # a repair uses the same check: one case shows it
             repair = error(running.menu.choose(11, running.slice_id))
             assert repair.startswith(NOTHING[host].format(f"{running.vlan} and 1 more"))
             assert repair.endswith("; what runs was left alone; repair the slice again when that is solved")
@@ -274,7 +274,7 @@ def test_a_vlan_that_the_switch_does_not_pass_is_named(lab: Lab, running: Pair, 
 
 
 def test_slices_that_have_the_internet_only_share_a_worker_and_are_repaired(lab: Lab, running: Pair) -> None:
-    """Flows of their own drop frames to one MAC; the look at the bridge asks with a frame to all."""
+    """Deploy slices whose flows drop frames to one MAC; the check of the bridge uses a broadcast."""
     menu = Menu(lab)
     slices = [menu.create_slice(f"web{number}") for number in range(2)]
     for slice_id in slices:

@@ -1,4 +1,4 @@
-"""Attacks from inside guests, as root there, on the slice of another user: on the same worker and on the other one."""
+"""Attacks from inside guests, as root there, on another user's slice: on the same worker and on the other one."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ INTERNET_VLAN = 400
 LOG_BYTES = 1 << 17
 HOSTS = ("10.0.10.1", "10.0.10.2", "10.0.10.3", "10.0.10.250")
 SWITCHES = tuple(visitor.HOSTS.values())
-STRANGER = "daemon"
+OTHER_USER = "daemon"
 KNOWN_MACS = scaled(1_000, 8_192)
-"""How many the switch has room for: the long flood is of a table as Open vSwitch has it (ovs-vswitchd.conf.db(5))."""
+"""Size of the switch's table in the long flood: Open vSwitch's default (ovs-vswitchd.conf.db(5))."""
 FLOOD_FRAMES = scaled(2_000, 200_000)
 
 
 class Deployed:
-    """A user's slice: two VMs with internet, one on each worker, with a link between."""
+    """A user's slice: two linked VMs with internet, one on each worker."""
 
     def __init__(self, lab: Lab, user: str) -> None:
         self.lab, self.user = lab, user
@@ -52,7 +52,7 @@ class Deployed:
 
     @cached_property
     def guests(self) -> dict[str, Guest]:
-        """The guests by worker."""
+        """Return the guests by worker."""
         return {worker: Guest(self.lab, self.slice_id, vm) for worker, vm in self.vms.items()}
 
     @property
@@ -74,11 +74,11 @@ class Street:
     attacker: Deployed
     victim: Deployed
     attacks: dict[str, str]
-    seen_by_stranger: str
+    seen_by_other_user: str
 
 
 def link_attacks(own: SeenVM, other: Deployed, victim: SeenVM) -> Iterator[tuple[str, list[bytes]]]:
-    """What one's own link VLAN may be used for; each with `MARK` where the mark of the attack is to be."""
+    """Yield the attacks on one's own link VLAN; `MARK` in each is replaced by the attack's mark."""
     here, there, mark = own.macs["eth1"], victim.macs["eth1"], b"ATTKMARK"
     mine, theirs = own.addresses["eth1"], victim.addresses["eth1"]
     targets = (f.BROADCAST, there, victim.macs["eth0"], GATEWAY_MAC)
@@ -128,7 +128,7 @@ def link_attacks(own: SeenVM, other: Deployed, victim: SeenVM) -> Iterator[tuple
 
 
 def internet_attacks(own: SeenVM, victim: SeenVM) -> Iterator[tuple[str, list[bytes]]]:
-    """The same on the VLAN that all share, and what may be tried by way of its gateway and its DHCP server."""
+    """Yield the attacks on the shared VLAN, and by its gateway and its DHCP server."""
     here, there, mark = own.macs["eth0"], victim.macs["eth0"], b"ATTKMARK"
     mine, theirs = own.addresses["eth0"], victim.addresses["eth0"]
     targets = (f.BROADCAST, there, f.ALL_NODES)
@@ -206,28 +206,28 @@ def internet_attacks(own: SeenVM, victim: SeenVM) -> Iterator[tuple[str, list[by
         [
             f.ethernet(here, target, 0x0800, f.udp(source, to, (68, 67), message))
             for message in messages
-            for source, target, to in ((f.NOBODY, f.BROADCAST, "255.255.255.255"), (mine, DHCP_MAC, DHCP_SERVER))
+            for source, target, to in ((f.NO_ADDRESS, f.BROADCAST, "255.255.255.255"), (mine, DHCP_MAC, DHCP_SERVER))
         ],
     )
 
 
 def control(vm: SeenVM, mark: bytes) -> bytes:
-    """A ping to the internet's gateway, whose answer brings the mark back."""
+    """Send a ping to the internet's gateway, whose answer brings the mark back."""
     own, address = vm.macs["eth0"], vm.addresses["eth0"]
     return f.ethernet(own, GATEWAY_MAC, 0x0800, f.echo(address, GATEWAY, mark))
 
 
 @pytest.fixture(scope="module")
 def street(lab: Lab) -> Iterator[Street]:
-    """Both slices, all guests with their tools, and all frames made."""
+    """Yield both slices, with tools in all guests and all frames made."""
     with subprocess.Popen(
-        lab.host_argv("worker1", ["python3", "-c", _WATCH], user=STRANGER),
+        lab.host_argv("worker1", ["python3", "-c", _WATCH], user=OTHER_USER),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as watch:
         attacker, victim = Deployed(lab, "admin"), Deployed(lab, "student")
-        seen_by_stranger, _ = watch.communicate("", timeout=30)
+        seen_by_other_user, _ = watch.communicate("", timeout=30)
     attacks: dict[str, str] = {}
     ready: dict[str, list[bytes | str]] = {}
     for worker, own in attacker.vms.items():
@@ -254,20 +254,20 @@ def street(lab: Lab) -> Iterator[Street]:
     away = [*HOSTS, victim.gateway, victim.gateway.removesuffix("1") + "2"]
     ready["away"] = [*away, *(address for vm in victim.vms.values() for address in vm.addresses.values())]
     own = attacker.vms["worker1"]
-    ask = f.udp(f.NOBODY, "255.255.255.255", (68, 67), f.dhcp(f.DISCOVER, own.macs["eth1"], b"ATTK8888"))
+    ask = f.udp(f.NO_ADDRESS, "255.255.255.255", (68, 67), f.dhcp(f.DISCOVER, own.macs["eth1"], b"ATTK8888"))
     ready["asking"] = [f.ethernet(own.macs["eth1"], f.BROADCAST, 0x0800, ask)] * 2500
     ready["near"] = [GATEWAY, attacker.gateway, "8.8.8.8"]
     intruder.offer_tools(lab, ready)
     for slice_ in (attacker, victim):
         for guest in slice_.guests.values():
             intruder.equip(guest)
-    yield Street(attacker, victim, attacks, seen_by_stranger)
+    yield Street(attacker, victim, attacks, seen_by_other_user)
     for slice_ in (attacker, victim):
         slice_.delete()
 
 
 class Traffic:
-    """The victim's own pings, over the link and to the internet, from both ends, for as long as an attack takes."""
+    """The victim's own pings, over the link and to the internet, from both ends, during an attack."""
 
     def __init__(self, victim: Deployed) -> None:
         self._targets = {
@@ -283,9 +283,10 @@ class Traffic:
                 )
 
     def losses(self) -> dict[str, float]:
-        """Ends the pings; which part was not answered though a later one was, by who asked whom.
+        """End the pings and return the share without an answer, by guest and target.
 
-        Those on their way at the end say nothing, so some that were sent after the attack are waited for.
+        A missing answer counts only if a later one arrived. Pings on their way at the end do not count, so the test
+        waits for some that were sent after the attack.
         """
         asking = [(self._guests[worker], target) for worker, targets in self._targets.items() for target in targets]
         later = {(guest.vm.vm_id, target): self._last(guest, target) + 10 for guest, target in asking}
@@ -299,7 +300,7 @@ class Traffic:
 
     @staticmethod
     def _last(guest: Guest, target: str) -> int:
-        """The number of the last ping that was answered, counted from 0."""
+        """Return the number of the last answered ping, counted from 0."""
         said = guest.run(f"grep 'bytes from' /tmp/ping.{target} | tail -n 1")
         return int(*re.findall(r"seq=(\d+)", said))
 
@@ -309,7 +310,7 @@ def test_no_frame_arrives_in_another_slice(street: Street) -> None:
     for worker, guest in street.attacker.guests.items():
         assert intruder.send(guest, "eth1", f"{worker}-eth1") > 100
         assert intruder.send(guest, "eth0", f"{worker}-eth0") > 100
-    # The listeners heard all the time: what the slice itself sends is the last that they hear.
+    # The listeners ran all the time: the slice's own frames are their last ones.
     for worker, guest in street.victim.guests.items():
         intruder.send(guest, "eth1", f"link-{worker}")
         intruder.send(guest, "eth0", f"internet-{worker}")
@@ -323,7 +324,7 @@ def test_no_frame_arrives_in_another_slice(street: Street) -> None:
 
 @pytest.fixture
 def table_of_macs(lab: Lab) -> Iterator[None]:
-    """One that a flood fills in reasonable time."""
+    """Set a table of MACs that a flood fills in reasonable time."""
     for host in SWITCHES:
         lab.exec(host, ["ovs-vsctl", "set", "bridge", "br-int", f"other_config:mac-table-size={KNOWN_MACS}"])
     yield
@@ -346,7 +347,7 @@ def test_a_flood_of_macs_stops_no_other_traffic(street: Street, lab: Lab) -> Non
 
 
 def test_a_switch_that_has_forgotten_all_macs_sends_nothing_to_others(street: Street, lab: Lab) -> None:
-    """What a flood is for: frames to a MAC that is not known go to every port of the VLAN."""
+    """Empty the table, which is the aim of a flood: frames to an unknown MAC go to every port."""
     for worker, guest in street.victim.guests.items():
         for _ in range(5):
             for host in SWITCHES:
@@ -360,7 +361,7 @@ def test_a_switch_that_has_forgotten_all_macs_sends_nothing_to_others(street: St
 
 
 def test_forged_dhcp_requests_do_not_cost_the_victim_its_address(street: Street, lab: Lab) -> None:
-    """The attacks above asked for, gave back and declined its address with its MAC."""
+    """Restart the victim's DHCP client after the attacks in its name."""
     log = lab.exec("network", ["cat", "/tmp/dnsmasq_vlan400.log"]).stdout
     assert "disabling DHCP static address" not in log
     assert "DHCPRELEASE" not in log
@@ -372,7 +373,7 @@ def test_forged_dhcp_requests_do_not_cost_the_victim_its_address(street: Street,
 
 @pytest.fixture
 def doors_ajar(lab: Lab) -> Iterator[None]:
-    """Open vSwitch listens on the hosts' addresses, as where an operator has it managed from elsewhere."""
+    """Let Open vSwitch listen on the hosts' addresses, as with a remote manager."""
     remote = ("ovs-appctl", "-t", "ovsdb-server")
     try:
         for host in SWITCHES:
@@ -387,7 +388,7 @@ def doors_ajar(lab: Lab) -> Iterator[None]:
 
 @pytest.mark.usefixtures("doors_ajar")
 def test_no_way_leads_to_another_slice_or_to_the_clouds_hosts(street: Street, lab: Lab) -> None:
-    """Doors that are open from inside the cloud, tried by the default gateway, by the link's and by the DHCP server."""
+    """Try doors that are open inside the cloud, by the default gateway, the link's and the DHCP server."""
     doors = [f"{host} {port}" for host in HOSTS[:3] for port in (22, 6640, 6653)]
     doors += [f"{host} {port}" for vm in street.victim.vms.values() for host, port in _vnc(vm)]
     assert lab.run(["sh", "-c", _ALL_OPEN], input="".join(f"{door}\n" for door in doors)).stdout.count("open") == len(
@@ -421,7 +422,7 @@ def _vnc(vm: SeenVM) -> list[tuple[str, str]]:
 
 # --- consoles ---------------------------------------------------------------------------------------------------------
 
-# What another user of the worker can read of others' processes, all the time until its input ends.
+# Prints until the end of its input what another user of the worker can read of processes.
 _WATCH = """import glob, select, sys
 seen = set()
 while not select.select([sys.stdin], [], [], 0)[0]:
@@ -432,7 +433,7 @@ while not select.select([sys.stdin], [], [], 0)[0]:
 print("\\n".join(seen))
 """
 
-# RFC 6143, 7.1 and 7.2.2. DES is what TripleDES does with three times the same key; VNC turns the bits of each byte.
+# RFC 6143, 7.1 and 7.2.2. TripleDES with one key three times is DES; VNC reverses the bits of each byte.
 _VNC_LOGIN = """import socket, sys, warnings
 warnings.simplefilter("ignore")
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
@@ -465,26 +466,25 @@ def test_vnc_lets_the_owner_in_and_refuses_other_passwords(street: Street, lab: 
 
 
 MOMENTARY = {"grep", "ip", "mkdir", "mv", "ovs-ofctl", "ovs-vsctl", "qemu-img", "rm", "setpriv", "setsid", "ss"}
-"""Programs of a deployment that live for some milliseconds. Which of them somebody sees who looks all the time is
-chance; that it is none or two is not."""
+"""Programs of a deployment that live for some milliseconds; another user sees none, one or two of them by chance."""
 
 
 def test_no_other_user_of_the_worker_sees_a_secret_or_reaches_a_console(street: Street, lab: Lab) -> None:
-    programs = {line.partition("\0")[0] for line in street.seen_by_stranger.split("\n")}
+    programs = {line.partition("\0")[0] for line in street.seen_by_other_user.split("\n")}
     assert "qemu-system-x86_64" in programs
     assert len(programs & MOMENTARY) >= 3, "who only sees what stays has not looked well enough"
     for slice_ in (street.attacker, street.victim):
         vm = slice_.vms["worker1"]
         secret = _secret(vm)
-        assert secret not in street.seen_by_stranger
-        assert base64.b64encode(secret.encode()).decode() not in street.seen_by_stranger
+        assert secret not in street.seen_by_other_user
+        assert base64.b64encode(secret.encode()).decode() not in street.seen_by_other_user
         files = f"/home/ubuntu/vm_images/slice-{slice_.slice_id}/{vm.name}"
         for name in (".console", ".vnc", ".log", ".qemu", ".pid", "_img.qcow2"):
             look = ["test", "-r", f"{files}{name}"]
             assert lab.exec("worker1", look, user="ubuntu", check=False).returncode == 0, name
-            assert lab.exec("worker1", look, user=STRANGER, check=False).returncode == 1, name
+            assert lab.exec("worker1", look, user=OTHER_USER, check=False).returncode == 1, name
         connect = ["socat", "-u", "OPEN:/dev/null", f"UNIX-CONNECT:{files}.console"]
-        assert "Permission denied" in lab.exec("worker1", connect, user=STRANGER, check=False).stderr
+        assert "Permission denied" in lab.exec("worker1", connect, user=OTHER_USER, check=False).stderr
 
 
 # --- QEMU -------------------------------------------------------------------------------------------------------------
@@ -516,7 +516,7 @@ def test_qemu_is_no_root_is_in_its_sandbox_and_offers_no_monitor(street: Street,
 
 
 def test_a_disk_that_pretends_to_be_an_image_gains_nothing(street: Street, lab: Lab) -> None:
-    """A guest writes the header of a qcow2 file whose backing file is /etc/passwd onto its disk."""
+    """Write the header of a qcow2 file with the backing file /etc/passwd onto a guest's disk."""
     guest = street.attacker.guests["worker2"]
     overlay = f"{_files(street.attacker, 'worker2')}_img.qcow2"
     make = "qemu-img create -q -f qcow2 -F raw -b /etc/passwd /tmp/evil.qcow2 && od -An -v -tx1 -N 512 /tmp/evil.qcow2"
@@ -551,7 +551,7 @@ qemu-img create -q -f qcow2 -o data_file=raw,data_file_raw=on split 1M"""
 
 
 def test_a_disk_is_as_large_as_its_flavor_says_and_never_smaller_than_its_base_image(lab: Lab) -> None:
-    """A flavor's size in MiB, and what that is rounded up; an image that is larger still is refused."""
+    """Use sizes that are rounded up to MiB; a larger image is refused."""
     folder = "/tmp/disks"
     script = f"""mkdir -p {folder}/own; cd {folder}; qemu-img create -q -f qcow2 base 3M
 for sizes in "2 3" "3 3" "5 5" "2 2"; do
@@ -581,12 +581,12 @@ def test_a_disk_written_again_and_again_grows_to_its_flavors_size_only(street: S
     assert guest.succeeds(fill, scaled(120, 1800))
     used = int(lab.exec("worker2", ["du", "-k", overlay]).stdout.split()[0]) / 1024
     assert megabytes <= used <= megabytes * 1.02 + 4
-    # Beyond the disk there is nothing to write to.
+    # No byte can be written after the end of the disk.
     assert not guest.succeeds(f"dd if=/dev/zero of=/dev/vda bs=1M seek={size} count=1 conv=notrunc")
 
 
 def test_a_vm_goes_on_when_its_console_log_is_full(street: Street, lab: Lab) -> None:
-    """How much the process that keeps the log may write is as much here as it has; the unit test writes all of it."""
+    """Fill the log up to its bound by lowering it; the unit test writes all of it."""
     guest, log = street.attacker.guests["worker1"], f"{_files(street.attacker, 'worker1')}.log"
     assert "guest ready" in lab.exec("worker1", ["cat", log]).stdout
     keeper = lab.exec("worker1", ["sh", "-c", 'find /proc/[0-9]*/fd -lname "$1"', "sh", log]).stdout

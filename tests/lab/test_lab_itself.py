@@ -1,4 +1,4 @@
-"""The lab alone: are its hosts what the product's tests take them for, and does it leave no trace?"""
+"""The lab alone: its hosts fulfil the assumptions of the product's tests, and it leaves no trace."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 from lab import GuestConsole, Lab, LabError, accounts, paths, topology
 from lab.errors import wait_until
 
-# What the machine looks like is noted before the first lab comes up.
+# The machine's view is recorded before the first lab starts.
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("machine_before")]
 
 NAME = "selftest"
@@ -27,16 +27,16 @@ GUEST = "/home/ubuntu/vm_images"
 
 
 def machine_view() -> str:
-    """What a user of the machine sees of its network and mounts."""
+    """Return a user's view of the machine's network and mounts."""
     commands = (["ip", "-o", "link"], ["ip", "netns"], ["ip", "route", "show", "table", "all"], ["mount"])
     return "".join(subprocess.run(argv, capture_output=True, text=True, check=True).stdout for argv in commands)
 
 
 @contextlib.contextmanager
 def watched(pids: Iterable[int | None]) -> Iterator[Callable[[], list[str]]]:
-    """The command lines of all processes in the network namespaces of these ones, also when they have ended.
+    """Yield the command lines of all processes in these network namespaces, also after their end.
 
-    A namespace that is held keeps its number: the next that somebody makes would have it.
+    An open namespace keeps its number, which a new one would get otherwise.
     """
     held = [os.open(f"/proc/{pid}/ns/net", os.O_RDONLY) for pid in pids]
     try:
@@ -77,7 +77,7 @@ def answers_ssh(lab: Lab, address: str) -> bool:
 
 
 def add_tagged_port(lab: Lab, host: str, name: str, tag: int, address: str) -> None:
-    """An internal port of br-int with this tag, in a network namespace of its own name on that host."""
+    """Add an internal port of br-int with this tag, in its own network namespace on that host."""
     lab.exec(host, ["ip", "netns", "add", name])
     port = ["--may-exist", "add-port", "br-int", name, f"tag={tag}", "--", "set", "Interface", name, "type=internal"]
     lab.exec(host, ["ovs-vsctl", *port])
@@ -107,12 +107,12 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture
 def running(lab: Lab) -> Lab:
-    """The lab with everything up, whatever the test before did to it."""
+    """Start every part of the lab, in any state that the last test left."""
     lab.up()
     return lab
 
 
-# What needs no host
+# Tests without a host
 
 
 def test_workers_keep_clear_of_the_network_nodes_address() -> None:
@@ -141,18 +141,18 @@ def test_a_lab_s_name_cannot_lead_out_of_its_folder(name: str) -> None:
 def test_accounts_are_the_system_s_without_its_people(tmp_path: Path) -> None:
     (tmp_path / "passwd").write_text(
         "root:x:0:0:root:/root:/bin/bash\nann:x:1000:1000::/home/ann:/bin/sh\n"
-        "ubuntu:x:120:120::/var/x:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n+::::::\n"
+        "ubuntu:x:120:120::/var/x:/bin/sh\noverflow:x:65534:65534::/:/bin/false\n+::::::\n"
     )
     (tmp_path / "group").write_text("root:x:0:\nkvm:x:106:ann\nann:x:1000:\nsudo:x:27:ann,ubuntu\n")
     files = accounts.files("ubuntu", tmp_path)
-    assert [line.split(":")[0] for line in files["passwd"].splitlines()] == ["root", "nobody", "ubuntu"]
+    assert [line.split(":")[0] for line in files["passwd"].splitlines()] == ["root", "overflow", "ubuntu"]
     assert "kvm:x:106:ubuntu\n" in files["group"]
     assert "sudo:x:27:\n" in files["group"]
     assert {line.split(":")[1] for line in files["shadow"].splitlines()} == {"*"}
     assert accounts.kvm_gid(tmp_path) == 106
 
 
-# What it leaves on the machine
+# Traces on the machine
 
 
 @pytest.mark.usefixtures("running")
@@ -318,7 +318,7 @@ def test_up_restarts_killed_parts_and_leaves_the_rest_alone(running: Lab, victim
 
 @pytest.mark.parametrize("started", [1, 3, 5])
 def test_up_and_down_after_an_up_that_was_killed_half_way(machine_before: str, started: int) -> None:
-    """It is killed as soon as it has said that it starts the first, third, or last host; none is plugged in by then."""
+    """Kill it at its report of the first, third or last host; none is plugged in by then."""
     lab = Lab(f"{NAME}-3")
     argv = [sys.executable, "-m", "lab", "--name", f"{NAME}-3", "up"]
     with subprocess.Popen(argv, cwd=paths.ROOT, stderr=subprocess.PIPE, text=True) as first:
@@ -384,7 +384,7 @@ def test_run_and_exec_pass_words_and_exit_status_on() -> None:
 
 
 def boot_guest(lab: Lab) -> None:
-    """A guest on worker1 with eth0 without a wire and eth1 on VLAN 120, where the network node serves addresses."""
+    """Boot a guest on worker1 with eth0 unplugged and eth1 on VLAN 120, where the network node serves addresses."""
     add_tagged_port(lab, "network", "lan120", 120, "192.168.120.1")
     dnsmasq = "dnsmasq --conf-file=/dev/null --no-hosts --no-resolv --pid-file=/run/lan120.pid --leasefile-ro --port=0"
     serve = [*dnsmasq.split(), "--dhcp-range=192.168.120.10,192.168.120.10", "--dhcp-option=6,8.8.8.8"]
@@ -431,5 +431,5 @@ def test_a_guest_boots_gets_an_address_and_can_be_worked_with(running: Lab) -> N
         assert console.run("echo still here") == ("still here\n", 0)
         with contextlib.suppress(LabError):  # it may be gone before it can answer
             console.run("poweroff")
-        # tail ends with the process it is told to follow.
+        # tail ends with the process that it follows.
         running.exec("worker1", ["sh", "-c", f"tail -f /dev/null --pid=$(cat {GUEST}/vm.pid)"], timeout=30)

@@ -1,4 +1,4 @@
-"""What looks at hosts cost them: a handful of processes, however many VLANs there are, and none when the menu ends."""
+"""The costs of collecting facts on hosts: a few processes for any number of VLANs, and none when the menu ends."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ pytestmark = pytest.mark.lab
 
 NICS = range(1, 11)
 MOST = {"worker1": 20, "worker2": 20, "network": 25}
-"""The login shell, sudo and the batch's own shells among them."""
+"""Maximum number of processes, with login shell, sudo and the batch's own shells."""
 
 
 def started(lab: Lab, host: str) -> int:
-    """A host has pids of its own, which are given in turn: the last one counts the processes (proc(5), loadavg)."""
+    """Return the number of processes started on a host, from its last pid (proc(5), loadavg)."""
     return int(lab.exec(host, ["cat", "/proc/loadavg"]).stdout.split()[4])
 
 

@@ -1,4 +1,4 @@
-"""Hosts that die, hang or are slow at any moment of a change: one sentence in time, and all can be put right again."""
+"""Hosts that die, hang or are slow at any moment of a change: one sentence in time, and each change can be finished."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ pytestmark = [pytest.mark.lab, pytest.mark.torture]
 
 ADDRESSES = {name: address for address, name in HOSTS.items()}
 ALL = "all"
-"""Where the way from the manager to every host is concerned."""
+"""The faults of the network between the manager and all hosts."""
 
 SECONDS = {"before": 25, "during deploy": 100, "after": 25, "during delete": 100}
-"""The deadlines of docs/operations.md: a host that was lost before, and one that is lost in the middle of a change."""
+"""The deadlines of docs/operations.md: a host lost before a change, and one lost in the middle."""
 
 ENDED_BY_LOSS = (128 + signal.SIGHUP, cli.OUTPUT_LOST)
-"""Whether the end of the connection or of what takes the output is met first is chance."""
+"""Exit statuses after a lost terminal; chance decides whether the end of input or of output is noticed first."""
 
 INTERRUPTED = "Interrupted: the steps that have begun are finished first"
 _LASTS_NOT = re.compile(r"^/run/.*\n?|@if\d+", re.MULTILINE)
@@ -40,7 +40,7 @@ Act = Callable[[Lab, str], object]
 
 @dataclass(frozen=True)
 class Fault:
-    """How it comes to a host and goes again; `bearable` is one that must change nothing but the time it takes."""
+    """A fault with its beginning and end; `bearable` faults only take time."""
 
     breaks: Act
     mends: Act
@@ -64,13 +64,13 @@ _SSHD_AGAIN = """mv /usr/sbin/sshd.real /usr/sbin/sshd
 for try in $(seq 100); do ss -Hltn sport = :22 | grep -q . && exit; sleep 0.1; done
 exit 1"""
 FAULTS = {
-    # Nothing answers, not even with a refusal.
+    # No packet is answered, not even with a refusal.
     "cut": Fault(Lab.cut, Lab.reconnect),
     # Its pid 1 is killed, and everything with it; later it boots.
     "unplugged": Fault(Lab.stop_host, Lab.start_host),
     # sshd and all its sessions end; the rest lives.
     "no sshd": Fault(_shell(_NO_SSHD), _shell(_SSHD_AGAIN)),
-    # Every process but pid 1 stands still; the kernel goes on acknowledging packets in their name.
+    # Every process but pid 1 is frozen; the kernel still acknowledges packets.
     "frozen": Fault(_shell("kill -STOP -1"), _shell("kill -CONT -1")),
     "slow": Fault(_round_trip(600), _round_trip(0), (ALL,), bearable=True),
     "too slow": Fault(_round_trip(40_000), _round_trip(0), (ALL,)),
@@ -84,7 +84,7 @@ BOUNDED = [
     ("unplugged", "during delete", "worker2"),
 ]
 
-# Where a port comes or goes, Open vSwitch's tool waits as long as the first file is there, and says so by the second.
+# Open vSwitch's tool waits at a change of ports while the first file exists, and creates the second one meanwhile.
 _GATE, _AT_GATE = "/run/gate", "/run/at-gate"
 _VSCTL = "/usr/bin/ovs-vsctl"
 _GATED = f"""#!/bin/sh
@@ -106,7 +106,7 @@ def design(menu: Menu, name: str) -> int:
 
 @pytest.fixture(scope="module", autouse=True)
 def _gates(lab: Lab) -> Iterator[None]:
-    """Each host can be held in the middle of a batch; the base image is in the workers' caches, where it stays."""
+    """Hold each host in the middle of a batch; the base image stays in the workers' caches."""
     menu = Menu(lab)
     menu.delete(design(menu, "first"))
     menu.close()
@@ -120,7 +120,7 @@ def _gates(lab: Lab) -> Iterator[None]:
 
 @contextmanager
 def lost_in_the_middle(lab: Lab, fault: str, host: str, begin: Callable[[], None]) -> Iterator[None]:
-    """The change that `begin` begins is under way on the host when the fault comes; the host is not held any more."""
+    """Begin the change, then cause the fault while the host works; the host is released afterwards."""
     held = "worker2" if host == ALL else host
     lab.exec(held, ["touch", _GATE])
     begin()
@@ -146,7 +146,7 @@ def test_a_host_that_is_lost(lab: Lab, menu: Menu, fault: str, moment: str, host
     slice_id = design(menu, f"{fault}-{moment}")
     others = [name for name in ADDRESSES if host not in {name, ALL}]
     deleting = moment in {"after", "during delete"}
-    # What the others are to be like: without the slice, or as designed.
+    # The expected state of the other hosts: without the slice, or as designed.
     expected = before_all if deleting else traces(lab)
     if deleting:
         menu.deploy(slice_id)
@@ -178,20 +178,20 @@ def test_a_host_that_is_lost(lab: Lab, menu: Menu, fault: str, moment: str, host
 
 
 def expect_sentence(shown: str, host: str) -> None:
-    """Which host, and what to do."""
+    """Check that the sentence names the host and what to do."""
     error = next(line for line in shown.splitlines() if line.startswith("Error: "))
     assert re.search(rf"{address_of(host)} does not answer", error), shown
     assert re.search(r"in design|to clean up|delete it again later", error), error
 
 
 def address_of(host: str) -> str:
-    """A pattern for it."""
+    """Return a pattern for the host's address."""
     return r"10\.0\.10\.\d" if host == ALL else re.escape(ADDRESSES[host])
 
 
 @pytest.mark.parametrize("fault", scaled(["cut"], ["cut", "frozen", "no sshd", "unplugged", "too slow"]))
 def test_ctrl_c_while_a_host_hangs(lab: Lab, menu: Menu, fault: str) -> None:
-    """It is noticed at once, and what it says is true: the host is waited for no longer than without it."""
+    """Press Ctrl-C: it is reported at once, and the host gets no more time than without it."""
     before_all = traces(lab)
     slice_id = design(menu, f"ctrl-c-{fault}")
     designed = traces(lab)
@@ -210,7 +210,10 @@ def test_ctrl_c_while_a_host_hangs(lab: Lab, menu: Menu, fault: str) -> None:
 
 @pytest.mark.parametrize("fault", scaled(["no sshd"], ["no sshd", "cut", "frozen", "unplugged", "too slow"]))
 def test_the_terminal_is_lost_while_a_host_hangs(lab: Lab, fault: str) -> None:
-    """Nobody looks any more: the manager takes back what it can, ends by itself, and the next login is not asked."""
+    """Close the terminal: the manager rolls back, ends by itself, and the next login asks nothing.
+
+    No user watches any more.
+    """
     before_all = traces(lab)
     host = "worker2" if "worker2" in FAULTS[fault].hosts else ALL
     seat = Menu(lab)
@@ -230,7 +233,7 @@ def test_the_terminal_is_lost_while_a_host_hangs(lab: Lab, fault: str) -> None:
 
         with lost_in_the_middle(lab, fault, host, begin):
             null = os.open(os.devnull, os.O_RDWR)
-            os.dup2(null, terminal.master)  # the last one who held the terminal's other end
+            os.dup2(null, terminal.master)  # the last holder of the terminal's other end
             os.close(null)
             status = _ended(terminal.pid, SECONDS["during deploy"])
             terminal.pid = 0
@@ -246,7 +249,7 @@ def test_the_terminal_is_lost_while_a_host_hangs(lab: Lab, fault: str) -> None:
 
 
 def _ended(pid: int, seconds: float) -> int:
-    """The exit status of a child that ends by itself; killed, if it does not."""
+    """Return the exit status of a child that ends by itself; kill it if it does not."""
     status: list[int] = []
 
     def has_ended() -> bool:
@@ -265,5 +268,5 @@ def _ended(pid: int, seconds: float) -> int:
 
 
 def _lasting(state: dict[str, str]) -> dict[str, str]:
-    """Without what a boot alone brings or takes: files in /run, and the numbers of interfaces."""
+    """Return the state without objects that only a boot changes: files in /run and numbers of interfaces."""
     return {host: _LASTS_NOT.sub("", text) for host, text in state.items()}

@@ -1,4 +1,4 @@
-"""A worker that lies or drips bytes is named, gets no VMs, and keeps nobody longer than promised."""
+"""A worker that lies or drips bytes is named, gets no VMs, and delays no session beyond its deadline."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.support.lab.visitor import Menu
 
 pytestmark = pytest.mark.lab
 
-LOOK_SECONDS, FIX_SECONDS = 10, 20
-"""What docs/operations.md promises; a login and its own start take a little beside it."""
+COLLECT_SECONDS, FIX_SECONDS = 10, 20
+"""The deadlines of docs/operations.md, without the start of the program."""
 
 SLACK = 5
 
@@ -32,7 +32,7 @@ done
 for stream in 1 2; do printf '\\n%s 0 begin\\n' "${BASH_REMATCH[1]}" >&$stream; done
 while printf x; do sleep 1; done
 """
-"""In the place of the shell that reads batches: it begins each of them, and then says a byte a second."""
+"""A replacement for the shell that reads batches: it begins each of them, and then prints a byte a second."""
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def dripping(lab: Lab, host: str) -> Iterator[None]:
 
 
 class LockWatch:
-    """Takes the file's lock again and again, as a session of somebody else does; `longest` is the longest wait."""
+    """A thread that takes the file's lock again and again, like another session; `longest` is the longest wait."""
 
     def __init__(self, lab: Lab) -> None:
         self._database = Database(lab.database)
@@ -73,7 +73,7 @@ def test_a_worker_that_drips_bytes_delays_no_session_beyond_its_deadline(lab: La
     with dripping(lab, "worker1"):
         began = time.monotonic()
         menu = Menu(lab)
-        assert time.monotonic() - began < LOOK_SECONDS + SLACK
+        assert time.monotonic() - began < COLLECT_SECONDS + SLACK
         worker = Database(lab.database).load().workers["10.0.10.1"]
         assert not worker.up
         assert "was not done within 10 s" in worker.problem
@@ -82,7 +82,7 @@ def test_a_worker_that_drips_bytes_delays_no_session_beyond_its_deadline(lab: La
         with LockWatch(lab) as watch:
             began = time.monotonic()
             status, said = cli(lab, "doctor", "--fix", "--yes")
-            assert time.monotonic() - began < LOOK_SECONDS + FIX_SECONDS + LOOK_SECONDS + SLACK
+            assert time.monotonic() - began < COLLECT_SECONDS + FIX_SECONDS + COLLECT_SECONDS + SLACK
         assert status == 2
         assert "10.0.10.1" in said
         assert watch.longest < FIX_SECONDS + SLACK

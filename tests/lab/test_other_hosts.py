@@ -1,4 +1,4 @@
-"""The same product on hosts that are set up otherwise: user, folders, sudo, network, and a chatty login."""
+"""The product on hosts with other settings: user, folders, sudo, network, and a login with a greeting."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_slice_lives_and_dies_there_too(other: OtherLab) -> None:
 
 
 def test_a_flavor_with_an_image_of_another_name_and_size(other: OtherLab, home: Path) -> None:
-    """A disk has the size of its flavor, spaces in the image's name or not; an image that is larger is refused."""
+    """Use spaces in the image's name; a disk has its flavor's size, and a larger image is refused."""
     image = home / "my own image.qcow2"
     other.lab.run(["qemu-img", "convert", "-O", "qcow2", str(other.lab.image), str(image)])
     other.lab.run(["qemu-img", "resize", "-q", str(image), "3G"])

@@ -1,4 +1,4 @@
-"""The isolation proof: it holds on a healthy cloud, and each property that is broken by hand is found and named."""
+"""The isolation proof: it holds on a healthy cloud, and it names each property that is broken by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from lab import Lab
 from tests.lab.test_drift import Pair, cli, filled
-from tests.lab.test_failures import stranger
+from tests.lab.test_failures import foreign_process
 from tests.support.lab.visitor import IMAGES, Menu
 
 pytestmark = pytest.mark.lab
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.lab
 
 @pytest.fixture(scope="module")
 def two(lab: Lab) -> Iterator[tuple[Pair, Pair]]:
-    """Slices of two users."""
+    """Yield slices of two users."""
     menus = Menu(lab), Menu(lab, "student")
     pairs = Pair(lab, menus[0], "mine"), Pair(lab, menus[1], "theirs")
     yield pairs
@@ -28,7 +28,7 @@ def two(lab: Lab) -> Iterator[tuple[Pair, Pair]]:
 
 
 def proof(lab: Lab) -> tuple[int, dict[str, list[str]]]:
-    """The exit status, and the breaches by the first word of their property."""
+    """Return the exit status, and the breaches by the first word of their property."""
     status, said = cli(lab, "prove", "--json")
     told = json.loads(said)
     assert told["unseen"] == []
@@ -40,7 +40,7 @@ Break = Callable[[Pair, Pair], AbstractContextManager[object]]
 
 
 def names(pair: Pair, other: Pair) -> dict[str, str]:
-    """What the words in capitals stand for."""
+    """Return the values for the words in capitals."""
     return {
         "TAP1": pair.tap("one", "eth1"), "TAP0": pair.tap("one", "eth0"), "OTHER": str(other.vlan),
         "SLICE": str(pair.slice_id), "VLAN": str(pair.vlan), "MARK": "-m comment --comment cloud-repositorio",
@@ -48,7 +48,7 @@ def names(pair: Pair, other: Pair) -> dict[str, str]:
 
 
 def changed(host: str, do: str, undo: str) -> Break:
-    """A command of somebody with root on `host`, and one that takes it back; names of the first slice in capitals."""
+    """Run a command as root on `host`, and another one that undoes it; names of the first slice are in capitals."""
 
     @contextmanager
     def change(pair: Pair, other: Pair) -> Iterator[None]:
@@ -69,7 +69,7 @@ def machine(*words: str) -> Break:
         disk = f"{IMAGES}/slice-{pair.slice_id}/one_img.qcow2"
         line = [word.replace("DISK", disk).replace("MAC", pair.vms["one"].macs["eth1"]) for word in words]
         start = ["qemu-system-x86_64", "-S", "-display", "none", "-m", "16", "-accel", "tcg", "-nodefaults"]
-        return stranger(pair.lab, "worker1", *start, *line)
+        return foreign_process(pair.lab, "worker1", *start, *line)
 
     return start
 
@@ -182,7 +182,7 @@ def test_the_proof_holds(lab: Lab, two: tuple[Pair, Pair]) -> None:
 
 
 ALONE = {"a hole in the port security", "a foreign rule before ours", "a DHCP server that accepts all requests"}
-"""Those that another one would hide, or that are at the same place as another."""
+"""Breaches that another one would hide, or that change the same object as another."""
 
 TOGETHER = [what for what in BREAKS if what not in ALONE]
 
@@ -191,7 +191,7 @@ TOGETHER = [what for what in BREAKS if what not in ALONE]
     "broken", [TOGETHER[::2], TOGETHER[1::2], [*ALONE]], ids=["some things", "other things", "holes"]
 )
 def test_each_broken_property_is_found_and_named(lab: Lab, two: tuple[Pair, Pair], broken: list[str]) -> None:
-    """Several at a time, each named for itself; each alone is in the unit tests."""
+    """Break several at a time; each one alone is in the unit tests."""
     mine, theirs = two
     with ExitStack() as stack:
         stack.callback(mine.repair)  # when all is undone

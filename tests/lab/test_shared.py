@@ -1,4 +1,4 @@
-"""Attacks on what all guests share on the network node: its table of connections, its neighbours, names in /tmp.
+"""Attacks on the network node's shared parts: its table of connections, its neighbours, names in /tmp.
 
 A namespace on the network node stands for a guest: it has a port of br-int on a VLAN, and an address there.
 """
@@ -29,8 +29,8 @@ ALLOWED = "[172.16.3.0/24, 10.0.10.0/24]"
 SITE = ("169.254.169.254", "172.16.3.4", "192.168.200.1", "100.64.0.9", "198.18.0.1")
 """Addresses of the operator's site, for which the lab's internet answers."""
 
-# Packets that each begin a connection, of several kinds, from several guests; no answer is waited for. The port is
-# closed: a flood of half-open connections would keep the web page of the internet busy for other tests.
+# Sends packets that each begin a connection, of several kinds, from several guests, without waiting for answers. The
+# port is closed: half-open connections would keep the internet's web page busy for other tests.
 _BEGIN = r"""import socket, struct, sys
 kind, target, count, *sources = sys.argv[1:]
 raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
@@ -58,7 +58,7 @@ for number in range(int(count)):
         raw.sendto(packet(source, number), (target, 0))
 """
 
-# Connects and closes, as many at a time as there is room for; prints how many got through in so many seconds.
+# Connects and closes, as many at a time as possible; prints the number of connections within these seconds.
 _CONNECT_AND_CLOSE = r"""import select, socket, sys, time
 target, seconds, source = sys.argv[1:]
 end, opened = time.monotonic() + float(seconds), 0
@@ -76,7 +76,7 @@ print(opened)
 
 @dataclass
 class Standin:
-    """A namespace that stands for guests of a VLAN: `addresses` are theirs, `gateway` is their way out."""
+    """A namespace that stands for guests of a VLAN, with their `addresses` and their `gateway`."""
 
     lab: Lab
     name: str
@@ -91,7 +91,7 @@ class Standin:
             f"ovs-vsctl add-port br-int {port} tag={self.vlan} -- set interface {port} type=internal",
             f"ip netns add {self.name}",
             f"ip link set {port} netns {self.name}",
-            # The same each time: the gateway remembers where the addresses were.
+            # A constant MAC, because the gateway remembers the MACs of addresses.
             f"ip -n {self.name} link set {port} address 06:01:00:00:{self.vlan >> 8:02x}:{self.vlan & 255:02x}",
             *(f"ip -n {self.name} addr add {address}/24 dev {port}" for address in self.addresses),
             f"ip -n {self.name} link set {port} up",
@@ -139,7 +139,7 @@ def town(lab: Lab) -> Iterator[Neighbourhood]:
 
 @pytest.fixture
 def guests(lab: Lab, town: Neighbourhood) -> Iterator[Standin]:
-    """Six guests of the internet VLAN; the first one attacks nobody."""
+    """Yield six guests of the internet VLAN, the first of which attacks no one."""
     assert town.slice_id, "its VM has the VLAN up"
     addresses = tuple(f"10.60.7.{host}" for host in range(231, 237))
     with Standin(lab, "guests", 400, addresses, "10.60.7.1") as standin:
@@ -152,12 +152,12 @@ def _connections(lab: Lab) -> int:
 
 @pytest.mark.parametrize("kind", ["syn", "ack", "udp", "icmp"])
 def test_no_guest_holds_more_connections_than_its_part(lab: Lab, guests: Standin, kind: str) -> None:
-    """3,000 packets of each guest, of which each would begin a connection; in the long version 30,000."""
+    """Send 3,000 packets of each guest, each with a new connection; 30,000 in the long version."""
     _, *attackers = guests.addresses
     before = _connections(lab)
     guests.run("python3", "-c", _BEGIN, kind, INTERNET, str(scaled(3_000, 30_000)), *attackers)
     assert _connections(lab) - before <= len(attackers) * (firewall.NEW_BURST + 60)
-    assert guests.reaches(INTERNET), "a guest that attacks nobody goes on"
+    assert guests.reaches(INTERNET), "a peaceful guest keeps its access"
 
 
 def test_connections_that_are_closed_are_counted_too(lab: Lab, guests: Standin) -> None:
@@ -170,7 +170,7 @@ def test_connections_that_are_closed_are_counted_too(lab: Lab, guests: Standin) 
     assert opened > 0, "a guest has connections after a pause, or at least some of them"
     assert opened <= firewall.NEW_BURST + firewall.NEW_PER_SECOND * (seconds + 2)
     assert _connections(lab) - before <= firewall.most_connections(120)
-    assert guests.reaches(INTERNET), "a guest that attacks nobody goes on"
+    assert guests.reaches(INTERNET), "a peaceful guest keeps its access"
 
 
 # --- destinations -----------------------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def test_connections_that_are_closed_are_counted_too(lab: Lab, guests: Standin) 
 
 @pytest.fixture
 def site(lab: Lab) -> Iterator[tuple[str, ...]]:
-    """Private and special addresses behind the uplink, which the node itself reaches."""
+    """Answer for private and special addresses behind the uplink, which the node itself reaches."""
     change = "for each in %s; do ip addr %s $each/32 dev lo; done"
     lab.exec("internet", ["sh", "-c", change % (" ".join(SITE), "add")])
     for address in SITE:
@@ -189,7 +189,7 @@ def site(lab: Lab) -> Iterator[tuple[str, ...]]:
 
 @pytest.fixture
 def allowed(lab: Lab, town: Neighbourhood) -> Iterator[None]:
-    """Exceptions for one network, and for the one that the cloud's own hosts are in."""
+    """Allow one network, and the network of the cloud's own hosts."""
     text = lab.database.read_text()
     assert "  dns: 8.8.8.8\n" in text
     lab.database.write_text(text.replace("  dns: 8.8.8.8\n", f"  dns: 8.8.8.8\n  allow: {ALLOWED}\n"))
@@ -220,7 +220,7 @@ def test_allowed_networks_are_reached_and_the_clouds_hosts_are_not(guests: Stand
 
 # --- names in /tmp ----------------------------------------------------------------------------------------------------
 
-# All names of logs, every second one as a dangling link; as a user without rights.
+# Takes all names of logs, every second one as a dangling link, as a user without rights.
 _TAKE_NAMES = """mkdir /tmp/links; cd /tmp/links
 for vlan in $(seq 100 2 2099); do echo /var/tmp/dnsmasq_vlan$vlan.log; done | xargs ln -s -t . && mv * /tmp
 cd /tmp; rmdir links; for vlan in $(seq 101 2 2099); do echo dnsmasq_vlan$vlan.log; done | xargs mkdir"""
@@ -229,7 +229,7 @@ _GIVE_NAMES_BACK = "rm -rf /tmp/dnsmasq_vlan*.log"
 
 @pytest.fixture
 def taken_names(lab: Lab, town: Neighbourhood) -> Iterator[None]:
-    """A person on the network node has all names of logs; /tmp is sticky, and /var/tmp is anybody's."""
+    """Take all names of logs on the network node as an ordinary user; /tmp is sticky, /var/tmp is open to all."""
     lab.exec("network", ["sh", "-c", _GIVE_NAMES_BACK])
     lab.exec("network", ["sh", "-ec", _TAKE_NAMES], user="ubuntu")
     yield
@@ -255,7 +255,7 @@ def test_foreign_names_prevent_no_deployment_and_no_foreign_link_is_followed(lab
 
 
 def test_a_link_to_a_log_goes_with_its_vlan_and_one_that_is_left_is_found(lab: Lab, menu: Menu) -> None:
-    """One more is left by a slice that the file forgot; a log of an older version is a file of dnsmasq's user."""
+    """Leave one link of a forgotten slice, and an older version's log, a file of dnsmasq's user."""
     slice_id = menu.create_slice("links")
     one, two = menu.add_vm(slice_id, "one", 1), menu.add_vm(slice_id, "two", 1)
     vlan = menu.link(slice_id, one, "eth1", two, "eth1")
@@ -285,7 +285,7 @@ for host in range(3, 255): wire.sendto(b"?", (sys.argv[1] + str(host), 9))
 
 
 OWN = 77
-"""The address that a guest has given itself."""
+"""An address that a guest has chosen itself."""
 
 
 def _subnet(vlan: int) -> str:
@@ -293,7 +293,7 @@ def _subnet(vlan: int) -> str:
 
 
 def _lies(vlan: int, macs: dict[int, str]) -> Iterator[bytes]:
-    """ARP, pings and DHCP requests in the name of all addresses, to the gateway and the DHCP server."""
+    """Yield ARP, pings and DHCP requests in the name of all addresses, to the gateway and the DHCP server."""
     for number in set(range(3, 255)) - {OWN}:
         mac, address = f"06:00:00:00:00:{number:02x}", f"{_subnet(vlan)}{number}"
         for host, theirs in macs.items():
@@ -301,7 +301,7 @@ def _lies(vlan: int, macs: dict[int, str]) -> Iterator[bytes]:
             yield f.arp(mac, f.BROADCAST, 1, (mac, address), ("00:00:00:00:00:00", target), b"")
             yield f.ethernet(mac, theirs, 0x0800, f.echo(address, target, b""))
         asked = f.dhcp(f.DISCOVER, mac, b"")
-        yield f.ethernet(mac, f.BROADCAST, 0x0800, f.udp(f.NOBODY, "255.255.255.255", (68, 67), asked))
+        yield f.ethernet(mac, f.BROADCAST, 0x0800, f.udp(f.NO_ADDRESS, "255.255.255.255", (68, 67), asked))
 
 
 def _known(lab: Lab, namespace: str) -> int:
@@ -316,7 +316,7 @@ def _mac(lab: Lab, namespace: str, port: str) -> str:
 
 @pytest.fixture
 def insider(lab: Lab, town: Neighbourhood) -> Iterator[Standin]:
-    """A guest with an address of its own choice on the first link."""
+    """Yield a guest with an address of its own choice on the first link."""
     own = _subnet(town.vlans[0])
     with Standin(lab, "insider", town.vlans[0], (f"{own}{OWN}",), f"{own}1") as standin:
         yield standin
@@ -354,7 +354,7 @@ def test_bounds_of_neighbours_that_are_gone_are_found_and_brought_back(lab: Lab,
 
 # --- the gateway's place ----------------------------------------------------------------------------------------------
 
-# A request for the gateway's address by the gateway itself, to everybody.
+# A broadcast ARP request of the gateway for its own address.
 _HEAR_GATEWAY = r"""import socket, sys
 wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806)); wire.bind((sys.argv[1], 0x0806))
 print("listens", flush=True)
@@ -366,7 +366,7 @@ while True:
 
 
 def test_a_new_gateway_announces_its_place_to_all_switches(lab: Lab, town: Neighbourhood) -> None:
-    """Heard on a worker, to whose switch it is new: its MAC is the same on each network node."""
+    """Listen on a worker whose switch does not know the gateway: its MAC is the same on each network node."""
     with Standin(lab, "listener", 400, ("10.60.7.240",), "10.60.7.1", "worker1") as standin:
         argv = standin.argv("timeout", "60", "python3", "-c", _HEAR_GATEWAY, "port_listener", standin.gateway)
         listener = lab.popen_in("worker1", argv, stdout=subprocess.PIPE, text=True)

@@ -1,4 +1,4 @@
-"""Slices through the menu, and what the hosts and the guests say to them."""
+"""Slices through the menu, and the state of hosts and guests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.paths import ROOT
 pytestmark = pytest.mark.lab
 
 PINGS = 100
-"""Sent in ten seconds, in which a slice is deleted."""
+"""Number of pings in ten seconds, during which a slice is deleted."""
 
 
 class Line:
@@ -57,7 +57,7 @@ def go_to_pool(menu: Menu, pools: Collection[int]) -> None:
 @pytest.fixture(scope="module")
 def line(lab: Lab) -> Iterator[Line]:
     menu = Menu(lab)
-    go_to_pool(menu, range(36))  # 64 pools further on there is one more with the same subnets, of 100
+    go_to_pool(menu, range(36))  # of 100 pools, the one 64 further on has the same subnets
     made = Line(lab, menu, "line")
     yield made
     made.hang_up()
@@ -134,7 +134,10 @@ def test_links_of_a_slice_are_routed_by_its_own_gateways(line: Line) -> None:
 
 
 def test_a_vm_with_internet_has_one_default_route_and_the_other_subnets_by_option_121(line: Line) -> None:
-    """Its link's gateway is no default: of several, some DHCP clients take the last one. Others keep theirs."""
+    """Check that a link's gateway is no default: of several, some DHCP clients take the last one.
+
+    VMs without internet keep theirs.
+    """
     web, db = line.guest("web"), line.guest("db")
     assert re.findall(r"^default via (\S+) dev (\S+)", web.run("ip route"), re.MULTILINE) == [("10.60.7.1", "eth0")]
     assert " dev eth1" in db.run("ip route show default")
@@ -163,7 +166,7 @@ def test_qemu_runs_as_the_ssh_user_and_shows_no_secret(line: Line, lab: Lab) -> 
 
 
 def test_vnc_listens_and_asks_for_its_password(line: Line, lab: Lab) -> None:
-    """RFC 6143, 7.1: the server names its version, then its security types; 2 is VNC authentication."""
+    """Read the server's version and security types (RFC 6143, 7.1); 2 is VNC authentication."""
     address, port = re.findall(r"VNC ([\d.]+):(\d+)", line.vm("web").text)[0]
     client = (
         f"import socket; s = socket.create_connection(({address!r}, {port}), 5);"
@@ -205,7 +208,7 @@ def test_a_second_run_of_the_same_plan_changes_nothing(line: Line, lab: Lab) -> 
 
 @pytest.fixture(scope="module")
 def twin(lab: Lab, line: Line) -> Iterator[Line]:
-    """A slice of another user with the same VM names, whose first link has the same subnet: 64 pools further on."""
+    """Yield another user's slice with equal VM names and an equal first subnet: 64 pools further on."""
     menu = Menu(lab, "student")
     go_to_pool(menu, [line.slice_id % 100 + 64])
     other = Line(lab, menu, "twin", app_has_internet=True)
@@ -227,7 +230,7 @@ def test_slices_with_equal_names_and_subnets_live_side_by_side(line: Line, twin:
 
 
 def test_slices_do_not_reach_each_other_by_way_of_their_gateways(line: Line, twin: Line) -> None:
-    """`line` has a second link; its subnet is no neighbour of the first one of `twin`, and no router of it knows it."""
+    """Try the subnet of the second link of `line`: no router of `twin` knows it."""
     web = twin.guest("web")
     gateway = f"{twin.vm('web').addresses['eth1'].rsplit('.', 1)[0]}.1"
     for vlan in line.vlans:
@@ -239,7 +242,7 @@ def test_slices_do_not_reach_each_other_by_way_of_their_gateways(line: Line, twi
 
 @pytest.mark.parametrize("name", ["web", "app"])
 def test_vms_of_two_slices_do_not_reach_each_other_on_the_internet_vlan(line: Line, twin: Line, name: str) -> None:
-    """One of the two is on the same worker, the other on the other one."""
+    """Try one target on the same worker and one on the other worker."""
     assert {twin.vm("web").worker, twin.vm("app").worker} == {"worker1", "worker2"}
     web, victim = line.guest("web"), twin.vm(name).addresses["eth0"]
     assert twin.guest(name).reaches("8.8.8.8")

@@ -1,7 +1,7 @@
-"""What guests send never reaches a host's own IP stack, and `prove` finds each barrier that is missing.
+"""Guests' frames never reach a host's own IP stack, and `prove` finds each missing barrier.
 
 Each attack comes from inside a guest, on VLAN 400 and on a link, with the network node apart and as a worker. Then the
-barriers are taken away by hand, and the same frames arrive: they were not lost by the test before.
+barriers are removed by hand, and the same frames arrive: so the earlier test did not lose them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ done"""
 
 
 class Listener:
-    """A program on a host that hears every UDP packet to one port, whatever its address."""
+    """A program on a host that receives every UDP packet to one port, for any address."""
 
     def __init__(self, lab: Lab, host: str, log: Path) -> None:
         self._log = log
@@ -66,7 +66,7 @@ class Listener:
 
 @dataclass
 class Scene:
-    """A running slice with a guest on each of its hosts, one of which attacks the host under it."""
+    """A running slice with a guest on each of its hosts, one of which attacks its host."""
 
     lab: Lab
     database: Path
@@ -87,7 +87,7 @@ class Scene:
         return f"tap_{self.guest.vm.vm_id}_{nic}"
 
     def open(self) -> None:
-        """Take the barriers away, as somebody with root on the host might."""
+        """Remove the barriers, as another root user of the host might."""
         taps = " ".join(self.tap(nic) for nic in ("eth0", "eth1"))
         self.lab.exec(self.host, ["sh", "-c", _OPEN.format(slice_id=self.slice_id, taps=taps)])
 
@@ -108,7 +108,7 @@ class Scene:
 
 
 def database_of(lab: Lab, home: Path, shape: str) -> Path:
-    """A cloud of three hosts, or of two of them, one of which is a worker and the network node."""
+    """Return a cloud of three hosts, or of two, one of which is a worker and the network node."""
     if shape == "apart":
         return lab.database
     together = {"workers_list": ["10.0.10.3", "10.0.10.2"], "next_vm_id": 7000}
@@ -116,13 +116,13 @@ def database_of(lab: Lab, home: Path, shape: str) -> Path:
 
 
 def forged(scene_address: str, tap_mac: str, source: str, own: str, mark: bytes) -> list[bytes]:
-    """UDP to the host under the guest: in the manager's name and others', to one, to all, to a group, by IPv6 too."""
+    """Yield UDP packets to the guest's host with several senders: unicast, broadcast, multicast, and IPv6."""
     others = (MANAGER, *(address for address in HOSTS if address != scene_address), own, "8.8.8.8")
     ports = (PORT, PORT)
     packets = [(tap_mac, f.udp(name, scene_address, ports, mark)) for name in others]
-    packets += [(f.BROADCAST, f.udp(name, "255.255.255.255", ports, mark)) for name in (f.NOBODY, own, MANAGER)]
+    packets += [(f.BROADCAST, f.udp(name, "255.255.255.255", ports, mark)) for name in (f.NO_ADDRESS, own, MANAGER)]
     packets += [(f.BROADCAST, f.udp(MANAGER, "10.0.10.255", ports, mark))]
-    packets += [(ALL_SYSTEMS_MAC, f.udp(name, ALL_SYSTEMS, ports, mark)) for name in (f.NOBODY, own, MANAGER)]
+    packets += [(ALL_SYSTEMS_MAC, f.udp(name, ALL_SYSTEMS, ports, mark)) for name in (f.NO_ADDRESS, own, MANAGER)]
     frames = [f.ethernet(source, target, 0x0800, packet) for target, packet in packets]
     return [
         *frames,
@@ -227,7 +227,7 @@ def test_no_guest_fills_the_memory_for_fragments_that_all_share(scene: Scene) ->
     assert waiting() == 0
     hole = f"priority=999,in_port={scene.tap('eth0')},ip"
     scene.lab.exec(scene.host, ["ovs-ofctl", "add-flow", "br-int", f"{hole},actions=NORMAL"])
-    intruder.send(scene.guest, "eth0", "fragments")  # now they come to the network node, and wait there
+    intruder.send(scene.guest, "eth0", "fragments")  # now the fragments reach the network node, and wait there
     wait_until(lambda: waiting() > 0, "fragments at the network node", 20)
     scene.lab.exec(scene.host, ["ovs-ofctl", "--strict", "del-flows", "br-int", hole])
     for name in scene.namespaces():

@@ -35,7 +35,7 @@ _REMOVE = (
     "userdel --remove cloud; rm -rf /srv/cloud /srv/python /srv/*.qcow2 /etc/ssh/cloud_students "
     "/etc/ld.so.conf.d/python.conf /root/database.yaml /root/id_ed25519"
 )
-# Worse than any default: whatever a client sends along gets in.
+# Worse than any default: all variables of a client are accepted.
 _OPEN_ENVIRONMENT = "AcceptEnv *\n"
 
 
@@ -56,13 +56,13 @@ class Door:
     keys: dict[str, Path]
 
     def ssh(self, who: str, *arguments: str, program: str = "ssh") -> tuple[str, ...]:
-        """The argv of a client in the manager's network that trusts nothing of this machine's own settings."""
+        """Return the argv of a client in the manager's network, without this machine's own settings."""
         options = ["-F", "none", "-i", str(self.keys[who]), "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"]
         options += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
         return tuple(self.lab.manager_argv([program, *options, *arguments]))
 
     def piped(self, who: str, *command: str, stdin: str = "", before: tuple[str, ...] = ()) -> str:
-        """What a client without a terminal hears until the other side ends."""
+        """Return the output for a client without a terminal, until the other side ends."""
         argv = self.ssh(who, "-T", *before, f"cloud@{ADDRESS}", *command)
         done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=60, check=False)
         return done.stdout + done.stderr
@@ -73,7 +73,7 @@ class Door:
             yield terminal
 
     def processes(self) -> list[str]:
-        """The service account's processes."""
+        """Return the service account's processes."""
         return self.lab.exec(HOST, ["ps", "-u", "cloud", "-o", "args="], check=False).stdout.splitlines()
 
     def root(self, script: str) -> str:
@@ -81,7 +81,7 @@ class Door:
 
 
 def _install_program(lab: Lab) -> None:
-    """The checkout in /srv/cloud, with an interpreter of its own where the machine's is in somebody's home."""
+    """Copy the checkout to /srv/cloud, with its own interpreter where the machine's is in a user's home."""
     lab.exec(HOST, ["mkdir", "-p", "/srv/cloud/.venv/lib/python3/site-packages"])
     hidden = [".git", ".venv", ".lab", ".cache", "tests", "bench", "lab", "__pycache__", ".hypothesis", "*.previous"]
     _copy(lab, ROOT, ["."], "/srv/cloud", hidden)
@@ -139,7 +139,7 @@ def door(lab: Lab, home: Path) -> Iterator[Door]:
     for name in PASSWORDS:
         keys[name] = home / name
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", keys[name]], check=True)
-        paths.caller().own(keys[name])  # who called sudo is the one at the client
+        paths.caller().own(keys[name])  # the caller of sudo is the user of the client
     before = lab.exec(HOST, ["cat", "/etc/ssh/sshd_config"]).stdout
     _install_program(lab)
     _write_database(lab)
@@ -181,7 +181,7 @@ def choose(terminal: Terminal, *answers: tuple[str, str], until: str = MENU) -> 
 
 @pytest.fixture(scope="module")
 def slice_of_alice(door: Door) -> int:
-    """A slice with one VM, in design."""
+    """Return a slice with one VM, in design."""
     script = f"{PASSWORDS['alice']}\n2\nprivate\n3\n7000\nhers\n1\n1\nn\n0\n"
     shown = door.piped("alice", stdin=script)
     assert "Slice created! ID: 7000" in shown, shown
@@ -222,7 +222,7 @@ def test_no_file_comes_out_or_goes_in(door: Door, tmp_path: Path, program: str, 
 
 
 def _says_nothing(door: Door, here: Path, there: str) -> bool:
-    """Whether a connection through `ssh -L here:there` ends without a word."""
+    """Return whether a connection through `ssh -L here:there` ends with no output."""
     client = subprocess.Popen(
         door.ssh("alice", "-N", "-L", f"{here}:{there}", f"cloud@{ADDRESS}"),
         stdin=subprocess.DEVNULL,
@@ -269,10 +269,10 @@ def test_nothing_is_forwarded(door: Door, home: Path) -> None:
 
 
 def test_only_with_a_key_of_the_list_and_as_the_user_it_is_for(door: Door, tmp_path: Path) -> None:
-    stranger = tmp_path / "stranger"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", stranger], check=True)
-    other = Door(door.lab, {"stranger": stranger})
-    assert "Permission denied (publickey)" in other.piped("stranger")
+    outsider = tmp_path / "outsider"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", outsider], check=True)
+    other = Door(door.lab, {"outsider": outsider})
+    assert "Permission denied (publickey)" in other.piped("outsider")
     shown = door.piped("mallory", stdin="mallory\nalice\n" + PASSWORDS["alice"] + "\n")
     assert "User: mallory" in shown
     assert MENU not in shown
@@ -293,7 +293,7 @@ def test_the_environment_that_is_sent_along_counts_for_nothing(door: Door) -> No
 
 
 def _connections(lab: Lab) -> int:
-    """How many sshd processes worker1 has, which is what a session that connects costs there."""
+    """Return the number of sshd processes on worker1, which is the cost of a connected session."""
     listed = lab.exec("worker1", ["ps", "-e", "-o", "args="]).stdout
     return sum(line.startswith("sshd") for line in listed.splitlines())
 
@@ -329,7 +329,7 @@ def test_many_logins_at_the_prompt_cost_the_workers_nothing_and_end_at_the_bound
 
 HARMLESS = ["\x1a", "\x1c", "\x1a\x1c\x1a", "\x1b?", "\x1b*", "~/\x1b&", "\t\t", "\x18\x05", "\x18\x12", "!sh", "`sh`"]
 VI = ["\x1b", "~daemon\x1b&", "\x1bxdump-functions"]
-"""With readline the first, and Enter, would change what keys mean, and the second show a home folder."""
+"""A readline setting; the first line and Enter would change keys, and the second one would show a home folder."""
 
 WAYS = [("3", "Slice ID: "), ("7", "Slice ID: "), ("9", "VM ID: "), ("2", "Slice name: ")]
 
@@ -358,7 +358,7 @@ def test_no_key_at_any_kind_of_prompt_gives_a_shell(door: Door) -> None:
 
 
 def _typed(terminal: Terminal, prompt: str) -> str:
-    """What is shown when all keys are typed at a prompt, each with Enter."""
+    """Return the screen after all keys were typed at a prompt, each with Enter."""
     shown = ""
     for keys in [*HARMLESS, *VI]:
         terminal.type(f"{keys}\r")
@@ -410,7 +410,7 @@ def test_a_window_closed_while_deploying_leaves_a_slice_that_runs(door: Door, sl
         terminal.wait_for("deploy: ")
         terminal.type(f"{slice_of_alice}\r")
         terminal.wait_for("prepare", 60)
-    wait_until(lambda: not door.processes(), "the end of the session that nobody watches", 90)
+    wait_until(lambda: not door.processes(), "the end of the unwatched session", 90)
     shown = door.piped("alice", stdin=f"{PASSWORDS['alice']}\n5\n0\n")
     assert f"Slice {slice_of_alice}: private, running" in shown, shown
     assert "its manager stopped" not in shown

@@ -1,4 +1,4 @@
-"""Eight processes on one `database.yaml`: nothing is lost and nothing given twice, also where they are killed."""
+"""Eight processes on one `database.yaml`: nothing is lost or given out twice, also when processes are killed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.torture
 
 
 class SharedHost:
-    """A fake host that many processes reach: its state is in a file, stored after each command it has carried out."""
+    """A fake host that many processes reach: its state is in a file, stored after each command."""
 
     def __init__(self, folder: Path, address: str) -> None:
         self.address = address
@@ -55,7 +55,7 @@ class SharedHost:
                 yield outcome
 
     def expect(self, *, repeatable: bool = False) -> None:
-        """Nothing is kept."""
+        """Do nothing: the host keeps no shell."""
 
     def open_terminal(self, argv: tuple[str, ...], script: str) -> Any:  # noqa: ARG002
         raise AssertionError(argv)
@@ -69,7 +69,7 @@ class SharedHost:
 
 
 class Cloud:
-    """One file, three hosts, and the seats at it."""
+    """One file, three hosts, and the sessions of its users."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -114,7 +114,7 @@ def joined(processes: Sequence[BaseProcess]) -> None:
 
 
 def design(cloud: Cloud, number: int, seed: int) -> None:
-    """Slices, VMs and links for one user of four, beyond the quota; what was given is written down."""
+    """Create slices, VMs and links for one of four users, beyond the quota; write down all ids given out."""
     chance = random.Random(f"{seed} {number}")
     api, user = cloud.seat(), sorted(QUOTAS)[number % len(QUOTAS)]
     given: dict[str, list[Any]] = {"slice": [], "vm": [], "link": [], "refused": []}
@@ -172,7 +172,7 @@ def test_eight_processes_that_design_at_once_lose_nothing_and_get_nothing_twice(
 
 
 def live(cloud: Cloud, number: int, seed: str) -> None:
-    """Whatever the menu can do, for ever."""
+    """Run any use-case of the menu, for ever."""
     chance = random.Random(seed)
     api, user = cloud.seat(), sorted(QUOTAS)[number % len(QUOTAS)]
     while True:
@@ -183,26 +183,28 @@ def live(cloud: Cloud, number: int, seed: str) -> None:
         if not slices or (chance.random() < 0.1 and len(slices) < 12):
             done, value = api.create_slice(user, "crowd")
         else:
-            done, value = random_wish(api, actor, chance.choice(slices), chance)
+            done, value = random_request(api, actor, chance.choice(slices), chance)
         assert done or (isinstance(value, str) and value.isprintable())
 
 
-def random_wish(api: OrchestratorAPI, actor: str, slice_: Slice, chance: random.Random) -> tuple[bool, Any]:
+def random_request(api: OrchestratorAPI, actor: str, slice_: Slice, chance: random.Random) -> tuple[bool, Any]:
     here = (actor, slice_.slice_id)
-    wish = chance.choices(["add", "deploy", "delete", "finish", "take back", "look", "link"], [6, 4, 2, 1, 1, 2, 6])[0]
-    if wish == "link" and len(slice_.vms) > 1:
+    request = chance.choices(["add", "deploy", "delete", "finish", "take back", "look", "link"], [6, 4, 2, 1, 1, 2, 6])[
+        0
+    ]
+    if request == "link" and len(slice_.vms) > 1:
         one, other = chance.sample(slice_.vms, 2)
         return api.create_link(*here, one.vm_id, "eth1", other.vm_id, "eth2")
-    if wish in {"add", "link"}:
+    if request in {"add", "link"}:
         return api.add_vm_to_slice(*here, f"vm{chance.randrange(4)}", "cirros", 2, chance.random() < 0.5)
-    wishes: dict[str, Callable[[], tuple[bool, Any]]] = {
+    requests: dict[str, Callable[[], tuple[bool, Any]]] = {
         "deploy": lambda: api.deploy_slice(*here),
         "delete": lambda: api.delete_slice(*here),
         "finish": lambda: api.finish_slice(*here),
         "take back": lambda: api.take_back_slice(*here),
         "look": chance.choice([api.discover_workers, lambda: api.unfinished(actor), lambda: api.plan_slice(*here)]),
     }
-    return wishes[wish]()
+    return requests[request]()
 
 
 def test_two_answers_repair_the_work_of_managers_killed_at_any_moment(cloud: Cloud) -> None:
@@ -230,7 +232,7 @@ def test_two_answers_repair_the_work_of_managers_killed_at_any_moment(cloud: Clo
 
 
 def recover(cloud: Cloud, chance: random.Random) -> None:
-    """What the managers left is put right from the menu, one answer each; then all of it is deleted, and gone."""
+    """Finish the managers' changes from the menu, one answer each; then delete all slices."""
     api = cloud.seat()
     found = api.unfinished("root")[1]
     assert not isinstance(found, str)

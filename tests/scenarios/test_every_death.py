@@ -1,6 +1,6 @@
-"""A manager killed at every moment of a change, the next one that finishes or takes back, and nothing left over.
+"""A manager killed at every moment of a change; the next manager finishes or rolls back, with nothing left over.
 
-`make test` dies a selection of these deaths, `make torture` all of them. See `mortal.py` for what a moment is.
+`make test` runs a selection of these deaths, `make torture` all of them. `mortal.py` defines a moment.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ Moment = tuple[str, int]
 
 @dataclass
 class Grave:
-    """A database of its own on the lab, and managers that work on it until they die."""
+    """A separate database on the lab, and managers that work on it until they die."""
 
     lab: Lab
     database: Path
 
     def live(self, action: str, slice_id: int) -> dict[str, Any]:
-        """Do `action` to its end; its answer and the moments it had."""
+        """Run `action` to its end; return its answer and its moments."""
         process = self._start(action, slice_id)
         said: dict[str, Any] = json.loads(process.communicate(timeout=180)[0])
         assert said["done"], said["answer"]
@@ -54,7 +54,7 @@ class Grave:
         assert process.returncode == -signal.SIGKILL, (moment, said)
 
     def slice(self, slice_id: int) -> dict[str, Any] | None:
-        """What the file says of the slice."""
+        """Return the slice's record in the file."""
         found: dict[str, Any] | None = yaml.safe_load(self.database.read_text())["slices"].get(str(slice_id))
         return found
 
@@ -65,7 +65,7 @@ class Grave:
         return record["status"] in {"deploying", "deleting"} or any(vm["status"] == "pending" for vm in record["vms"])
 
     def recover(self, slice_id: int, answer: str, *, by_menu: bool) -> None:
-        """The next manager: it finds what is half-done, if anything is, and is given one answer."""
+        """Start the next manager, which finds the unfinished change, if any, and gets one answer."""
         if by_menu:
             unfinished = self.is_unfinished(slice_id)
             menu = Menu(self.lab, "admin", self.database, *([answer] if unfinished else []))
@@ -77,7 +77,7 @@ class Grave:
         assert not self.is_unfinished(slice_id)
 
     def files(self) -> set[str]:
-        """What is in the database's folder, but for the empty lock files of who died before it wrote a word."""
+        """Return the files of the database's folder, without empty lock files of a manager that died early."""
         return {path.name for path in self.database.parent.iterdir() if ".slice-" not in path.name}
 
     def _start(self, *words: object) -> subprocess.Popen[str]:
@@ -87,7 +87,7 @@ class Grave:
 
 @pytest.fixture(scope="module")
 def grave(lab: Lab, home: Path) -> Grave:
-    """Flavors whose images boot nothing: `blank` is on the workers soon, `copied` takes several pieces."""
+    """Return a database with two flavors: image `blank` is soon on the workers, `copied` takes several pieces."""
     flavors = {}
     for name, size in (("blank", 64 << 10), ("copied", 5 << 20)):
         raw, image = home / f"{name}.raw", home / f"{name}.qcow2"
@@ -100,20 +100,20 @@ def grave(lab: Lab, home: Path) -> Grave:
     folder.mkdir()
     paths.caller().own(folder)
     database = empty_database(lab, folder / "database.yaml", lambda record: record["flavors"].update(flavors))
-    Menu(lab, "admin", database).close()  # what every login leaves beside the database is there
+    Menu(lab, "admin", database).close()  # every login leaves these files in the folder
     return Grave(lab, database)
 
 
 @pytest.fixture(scope="module")
 def ring(grave: Grave) -> Iterator[int]:
-    """A ring of 4 in design, with internet."""
+    """Return a ring of 4 in design, with internet."""
     slice_id = int(grave.live("design", 0)["answer"])
     yield slice_id
     grave.live("delete", slice_id)
 
 
 def deaths(counts: dict[str, int], **bounded: int) -> list[Moment]:
-    """All moments in the long run; else so many of each kind, spread over the change."""
+    """Return all moments in the long run, or else a few of each kind, spread over the change."""
     moments = {kind: [(kind, n) for n in range(1, total + 1)] for kind, total in counts.items()}
     return [
         m
@@ -123,12 +123,12 @@ def deaths(counts: dict[str, int], **bounded: int) -> list[Moment]:
 
 
 def spread(items: Sequence[T], count: int) -> list[T]:
-    """`count` of the items, the last one among them."""
+    """Return `count` of the items, the last one included."""
     return [items[(place + 1) * len(items) // count - 1] for place in range(min(count, len(items)))]
 
 
 def seen(lab: Lab) -> dict[str, str]:
-    """The traces; the numbers that Open vSwitch gives to ports, their order, and the ids of disks say nothing."""
+    """Return the traces, without numbers and order of Open vSwitch's ports and without ids of disks."""
     return {
         host: "\n".join(sorted(re.sub(r"(in_port=|output:|\.id-)\w+", r"\1N", text).splitlines()))
         for host, text in traces(lab).items()
@@ -140,7 +140,7 @@ def _lines(state: dict[str, str]) -> list[str]:
 
 
 def agree(lab: Lab, expected: dict[str, str], moment: object) -> None:
-    """The hosts are as expected; a link's state may take a moment to show."""
+    """Check that the hosts are as expected; a link's state may need a moment."""
     deadline = time.monotonic() + 5
     while (found := seen(lab)) != expected and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -177,7 +177,7 @@ def test_a_deployment(lab: Lab, grave: Grave, ring: int) -> None:
 
 
 def test_a_take_back(lab: Lab, grave: Grave, ring: int) -> None:
-    """Who takes back may die as well."""
+    """Kill the manager that rolls back, too."""
     designed, before = grave.database.read_bytes(), seen(lab)
     grave.die("deploy", ring, ("stage", 4))
     half = grave.database.read_bytes()
@@ -208,7 +208,7 @@ def test_a_deletion(lab: Lab, grave: Grave) -> None:
         grave.live("deploy", slice_id)
         grave.die("delete", slice_id, moment)
         grave.recover(slice_id, "f", by_menu=count % 4 == 0)
-        if grave.slice(slice_id):  # it died before it wrote a word
+        if grave.slice(slice_id):  # it died before its first write
             assert moment == ("file", 1)
             grave.live("delete", slice_id)
         agree(lab, nothing, moment)
@@ -242,7 +242,7 @@ def test_a_vm_that_is_added_with_a_copy_of_its_image(lab: Lab, grave: Grave, rin
 
 
 def _back_to_design(grave: Grave, slice_id: int, designed: bytes) -> None:
-    """Take a running slice back: as if its manager had died when all was done."""
+    """Roll a running slice back, as if its manager had died at the very end."""
     record = yaml.safe_load(grave.database.read_text())
     record["slices"][str(slice_id)]["status"] = "deploying"
     grave.database.write_text(yaml.safe_dump(record, sort_keys=False))
@@ -257,7 +257,7 @@ def _expect_pids(lab: Lab, record: dict[str, Any]) -> None:
 
 
 def _forget_added(lab: Lab, grave: Grave, designed: bytes) -> None:
-    """The disk and the cached image of the VM that was added go, and the file is as before."""
+    """Remove the disk and the cached image of the added VM, and restore the file."""
     grave.database.write_bytes(designed)
     cached = f"{IMAGES}/copied.qcow2 {IMAGES}/.copied.qcow2.seal"
     for host in ("worker1", "worker2"):

@@ -1,4 +1,4 @@
-"""Random histories of everything that the menu can do, with hosts that fail and managers that die on the way."""
+"""Random histories of all use-cases of the menu, with failing hosts and dying managers."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ TITLES = (
 
 
 class ManagerDiesError(BaseException):
-    """Stands for `kill -9`: nothing of ours catches it."""
+    """A stand-in for `kill -9`, which no code of ours catches."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong during one wish, and when: at which step, stage or save, or after how many commands of a host."""
+    """A fault during one request, and its moment: a step, stage or save, or a number of commands on a host."""
 
     kind: str = "none"
     host: str = HOSTS[0]
@@ -134,8 +134,8 @@ class Histories(RuleBasedStateMachine):
 
     @initialize(designs=st.dictionaries(st.sampled_from(sorted(QUOTAS)), st.integers(0, 3), min_size=1))
     def workers_are_found_and_slices_designed(self, designs: dict[str, int]) -> None:
-        """A line of VMs for some users, the first with internet."""
-        self.wish(lambda _: self.api.discover_workers(), Fault())
+        """Create a line of VMs for some users, the first with internet."""
+        self.request(lambda _: self.api.discover_workers(), Fault())
         for owner, count in designs.items():
             _, slice_ = self.api.create_slice(owner, "line")
             assert isinstance(slice_, Slice)
@@ -148,11 +148,11 @@ class Histories(RuleBasedStateMachine):
 
     @rule(user=st.sampled_from(sorted(QUOTAS)), fault=FAULTS)
     def create_slice(self, user: str, fault: Fault) -> None:
-        self.wish(lambda _: self.api.create_slice(user, "net"), fault)
+        self.request(lambda _: self.api.create_slice(user, "net"), fault)
 
     @rule(fault=FAULTS)
     def look_for_workers(self, fault: Fault) -> None:
-        self.wish(lambda _: self.api.discover_workers(), fault)
+        self.request(lambda _: self.api.discover_workers(), fault)
 
     @rule(data=st.data(), count=st.integers(1, 3), nics=st.integers(0, 3), internet=st.booleans(), fault=FAULTS)
     def add_vms(self, data: st.DataObject, count: int, nics: int, internet: bool, fault: Fault) -> None:
@@ -162,12 +162,12 @@ class Histories(RuleBasedStateMachine):
             name = next(f"vm{number}" for number in range(9) if f"vm{number}" not in taken)
             before = self.state().users[slice_.owner]
             actor, slice_id = self.actor(data, slice_), slice_.slice_id
-            wished = self.wish(
+            done = self.request(
                 lambda listen: self.api.add_vm_to_slice(actor, slice_id, name, "cirros", nics, internet, listen),  # noqa: B023
                 fault, slice_,
             )  # fmt: skip
             fault = Fault()
-            assert not wished or before.used_vms < before.quota_vms
+            assert not done or before.used_vms < before.quota_vms
             slice_ = self.state().slices[slice_id]
 
     @rule(data=st.data(), fault=FAULTS)
@@ -178,19 +178,19 @@ class Histories(RuleBasedStateMachine):
             return
         one, other = data.draw(st.permutations(free))[:2]
         actor = self.actor(data, slice_)
-        self.wish(lambda _: self.api.create_link(actor, slice_.slice_id, *one, *other), fault, slice_)
+        self.request(lambda _: self.api.create_link(actor, slice_.slice_id, *one, *other), fault, slice_)
 
     @rule(data=st.data(), fault=FAULTS)
     def deploy(self, data: st.DataObject, fault: Fault) -> None:
         slice_ = self.a_slice(data)
         actor = self.actor(data, slice_)
-        self.wish(lambda listen: self.api.deploy_slice(actor, slice_.slice_id, listen), fault, slice_)
+        self.request(lambda listen: self.api.deploy_slice(actor, slice_.slice_id, listen), fault, slice_)
 
     @rule(data=st.data(), fault=FAULTS)
     def delete(self, data: st.DataObject, fault: Fault) -> None:
         slice_ = self.a_slice(data)
         actor = self.actor(data, slice_)
-        self.wish(lambda listen: self.api.delete_slice(actor, slice_.slice_id, listen), fault, slice_)
+        self.request(lambda listen: self.api.delete_slice(actor, slice_.slice_id, listen), fault, slice_)
 
     @rule(data=st.data())
     def look(self, data: st.DataObject) -> None:
@@ -208,7 +208,7 @@ class Histories(RuleBasedStateMachine):
         slice_ = data.draw(st.sampled_from(self.unfinished()))
         answer = self.api.finish_slice if finish else self.api.take_back_slice
         actor = self.actor(data, slice_)
-        self.wish(lambda listen: answer(actor, slice_.slice_id, listen), fault, slice_)
+        self.request(lambda listen: answer(actor, slice_.slice_id, listen), fault, slice_)
 
     @precondition(lambda self: any(host.dead for host in self.cloud.hosts.values()))
     @rule()
@@ -218,7 +218,7 @@ class Histories(RuleBasedStateMachine):
     # --- what happens behind our back, and what an operator does about it ---------------------------------------------
 
     def all_is_settled(self) -> bool:
-        """Every host answers, and no slice is in the middle of a change or has anything left."""
+        """Check that every host answers, and that no slice is unfinished or has remains on hosts."""
         dead = any(host.dead for host in self.cloud.hosts.values())
         return not dead and not self.unfinished() and not any(slice_.left for slice_ in self.slices())
 
@@ -229,7 +229,7 @@ class Histories(RuleBasedStateMachine):
         assert doctor.examine().findings == ()
         if not any(slice_.status == SliceStatus.RUNNING for slice_ in self.slices()):
             for design in self.slices():
-                self.wish(lambda _: self.api.deploy_slice("root", design.slice_id), Fault())  # noqa: B023
+                self.request(lambda _: self.api.deploy_slice("root", design.slice_id), Fault())  # noqa: B023
         running = [slice_ for slice_ in self.slices() if slice_.status == SliceStatus.RUNNING]
         if not running:
             return
@@ -241,9 +241,9 @@ class Histories(RuleBasedStateMachine):
             each.strike()
         assert doctor.examine().findings, [each.title for each in wanted]
         actor = self.actor(data, slice_)
-        self.wish(lambda listen: self.api.repair_slice(actor, slice_.slice_id, listen), fault, slice_)
-        self.revive()  # also where the slice has nothing on the host that is dead
-        for each_slice in running:  # what is shared may be another's too
+        self.request(lambda listen: self.api.repair_slice(actor, slice_.slice_id, listen), fault, slice_)
+        self.revive()  # also where the slice has no object on the dead host
+        for each_slice in running:  # shared objects may belong to another slice, too
             ok, value = self.api.repair_slice("root", each_slice.slice_id)
             assert ok, (value, [each.title for each in wanted])
         assert whole(self.cloud) == before, [each.title for each in wanted]
@@ -254,7 +254,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(all_is_settled)
     @rule(data=st.data())
     def forget_and_clear_away(self, data: st.DataObject) -> None:
-        """`doctor --fix` does to a slice that the file has lost what deleting it would have done: on copies."""
+        """Check, on copies, that `doctor --fix` does to a forgotten slice what deleting it would do."""
         slices = self.slices()
         if not slices:
             return
@@ -264,7 +264,7 @@ class Histories(RuleBasedStateMachine):
         carry_out(wanted, DeploymentAPI(state.inventory).deploy_plan(slice_).undone("remove"))
         for cloud in (there, wanted):
             for host in cloud.hosts.values():
-                damage.put_strangers(host)
+                damage.put_foreign_objects(host)
         with tempfile.TemporaryDirectory(dir=self.folder.parent) as folder:
             path = Path(folder) / "database.yaml"
             shutil.copy(self.path, path)
@@ -279,7 +279,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(all_is_settled)
     @rule(data=st.data(), fault=FAULTS_OF_AN_ADDITION)
     def ids_come_again(self, data: st.DataObject, fault: Fault) -> None:
-        """Whatever happens to a slice in a forgotten one's place, the disks are what they were: on copies."""
+        """Check, on copies, that disks survive every fate of a slice in a forgotten one's place."""
         slices = self.slices()
         if not slices:
             return
@@ -294,7 +294,9 @@ class Histories(RuleBasedStateMachine):
             _, again = self.api.create_slice(owner, "again")
             assert isinstance(again, Slice)
             number = again.slice_id
-            self.wish(lambda listen: self.api.add_vm_to_slice(owner, number, name, "cirros", 1, False, listen), fault)
+            self.request(
+                lambda listen: self.api.add_vm_to_slice(owner, number, name, "cirros", 1, False, listen), fault
+            )
             self.revive()
             if self.unfinished():
                 answers = {"finish": self.api.finish_slice, "take back": self.api.take_back_slice}
@@ -306,7 +308,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(worker=st.sampled_from(WORKERS), finish=st.booleans(), deploy=st.booleans())
     def a_worker_is_written_off_and_comes_back(self, worker: str, finish: bool, deploy: bool) -> None:
-        """Whatever was under way, all goes on without it and ends well; its doctor clears it away: on copies."""
+        """Check, on copies, that all goes on without a worker and that its doctor clears it."""
         with self.on_copies():
             self.revive()
             self.cloud.hosts[worker].dead = True
@@ -338,7 +340,7 @@ class Histories(RuleBasedStateMachine):
 
     @contextmanager
     def on_copies(self) -> Iterator[None]:
-        """What is done meanwhile is done to another file and other hosts."""
+        """Run the body on a copy of the file and of the hosts."""
         mine = self.path, self.cloud, self.database, self.api
         with tempfile.TemporaryDirectory(dir=self.folder.parent) as folder:
             self.path, self.cloud = Path(folder) / "database.yaml", copy.deepcopy(self.cloud)
@@ -349,12 +351,15 @@ class Histories(RuleBasedStateMachine):
             finally:
                 self.path, self.cloud, self.database, self.api = mine
 
-    # --- how a wish is carried out ------------------------------------------------------------------------------------
+    # --- how a request is carried out ---------------------------------------------------------------------------------
 
-    def wish(
+    def request(
         self, carry_out: Callable[[Callable[[Event], None]], Any], fault: Fault, slice_: Slice | None = None
     ) -> bool:
-        """Carry it out while `fault` happens: whether it worked. What did not is one sentence, or a dead manager."""
+        """Run a use-case while `fault` happens; return whether it worked.
+
+        A failure is one sentence, or a dead manager.
+        """
         self.touched = slice_.slice_id if slice_ else None
         self.arm(fault)
         steps = stages = 0
@@ -393,7 +398,7 @@ class Histories(RuleBasedStateMachine):
             self.cloud.hosts[fault.host].dead = True
         if fault.kind == "a host dies":
             self.cloud.hosts[fault.host].dies_after = fault.at
-        if fault.kind == "a cut":  # of one connection; the next one finds the host as it is
+        if fault.kind == "a cut":  # of one connection; the next one finds the host in its present state
             self.cloud.hosts[fault.host].cut_after = fault.at
         if fault.kind == "a step fails":
             self.cloud.hosts[fault.host].faults = {fault.title: (1, "", "out of luck")}
@@ -403,7 +408,7 @@ class Histories(RuleBasedStateMachine):
             host.dead = False
 
     def state(self) -> State:
-        """What the file says; parsed once, as it is asked for all the time."""
+        """Return the state of the file, parsed once per change, because it is needed all the time."""
         content = self.path.read_bytes()
         if content != self.parsed[0]:
             self.parsed = content, self.database.load().to_dict()
@@ -454,7 +459,7 @@ class Histories(RuleBasedStateMachine):
             or not slice_.vms
         ):
             return
-        # What all slices share may be half there for another slice that was left half-done; then it is made whole.
+        # Shared objects of another unfinished slice may be incomplete; then this plan completes them.
         if self.unfinished() or any(other.left for other in self.slices()):
             return
         cloud = copy.deepcopy(self.cloud)
@@ -474,7 +479,7 @@ class Histories(RuleBasedStateMachine):
         assert plain(cloud) == before
 
     def end_well(self) -> None:
-        """When all hosts answer, what is unfinished takes one answer, and all can be deleted with nothing left."""
+        """Finish all changes with one answer each once all hosts answer, then delete everything."""
         self.revive()
         self.start_manager()
         found = self.unfinished()
@@ -512,7 +517,7 @@ RARELY = st.sampled_from([False, False, False, True])
 
 
 def forget(state: State, slice_: Slice) -> None:
-    """The file does not know the slice any more."""
+    """Remove the slice from the file."""
     del state.slices[slice_.slice_id]
     owner = state.users[slice_.owner]
     owner.slices.remove(slice_.slice_id)
@@ -521,7 +526,7 @@ def forget(state: State, slice_: Slice) -> None:
 
 
 def disks(cloud: FakeHosts) -> dict[str, str]:
-    """Overlays and marks, with what is in them."""
+    """Return overlays and marks, with their content."""
     return {
         f"{address}:{path}": text
         for address, host in cloud.hosts.items()
@@ -536,7 +541,7 @@ def carry_out(cloud: FakeHosts, plan: Plan) -> None:
 
 
 def plain(cloud: FakeHosts) -> dict[str, Any]:
-    """The hosts' state without what is new each time: process ids."""
+    """Return the hosts' state without process ids, which are always new."""
     state = copy.deepcopy(cloud.state())
     for host in state.values():
         host["processes"] = {path: mark for path, (mark, _) in host["processes"].items()}
@@ -545,7 +550,7 @@ def plain(cloud: FakeHosts) -> dict[str, Any]:
 
 
 def whole(cloud: FakeHosts) -> dict[str, Any]:
-    """Also what a slice does not leave behind, but needs."""
+    """Return also the objects that a slice needs and does not leave behind."""
     books = {
         address: (
             host.ours,
@@ -575,7 +580,7 @@ Histories.TestCase.settings = settings(
     stateful_step_count=15,
     deadline=None,
     database=None,
-    derandomize=not LONG,  # the long run looks elsewhere each time; a failure prints how to come back to it
+    derandomize=not LONG,  # the long run uses other histories each time; a failure prints its seed
     print_blob=True,
 )
 TestHistories = pytest.mark.torture(Histories.TestCase)

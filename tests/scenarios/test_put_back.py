@@ -1,4 +1,4 @@
-"""An older `database.yaml` is put back while hosts still have what it does not know: only ids come again."""
+"""An older `database.yaml` is put back while hosts still have newer objects: only ids repeat."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ def test_repeated_ids_give_no_slice_the_disk_of_another(desk: Desk, deployed: bo
 
 def test_a_second_vm_is_not_given_a_disk_that_is_there(desk: Desk) -> None:
     desk.ring(2)
-    stranger = "vm_images/slice-1000/vm2_img.qcow2"
-    desk.cloud.hosts[WORKERS[0]].files[stranger] = "somebody's"
-    assert f"{stranger} is there already" in desk.no(desk.api.add_vm_to_slice("student", 1000, "vm2", "cirros"))
-    assert desk.cloud.hosts[WORKERS[0]].files[stranger] == "somebody's"
+    foreign = "vm_images/slice-1000/vm2_img.qcow2"
+    desk.cloud.hosts[WORKERS[0]].files[foreign] = "foreign"
+    assert f"{foreign} is there already" in desk.no(desk.api.add_vm_to_slice("student", 1000, "vm2", "cirros"))
+    assert desk.cloud.hosts[WORKERS[0]].files[foreign] == "foreign"
     desk.ok(desk.api.add_vm_to_slice("student", 1000, "vm3", "cirros"))
 
 
 class DiesError(BaseException):
-    """Stands for `kill -9`: nothing of ours catches it."""
+    """A stand-in for `kill -9`, which no code of ours catches."""
 
 
 def forgotten(desk: Desk) -> dict[str, FakeHost]:
-    """Slice 1000 and its VM `vm` with a disk that was written to; an older file is put back that knows neither."""
+    """Put an older file back that knows neither slice 1000 nor its VM `vm`, whose disk was written to."""
     before = desk.path.read_bytes()
     desk.ok(desk.api.create_slice("admin", "first"))
     desk.ok(desk.api.add_vm_to_slice("admin", 1000, "vm", "cirros"))
@@ -71,7 +71,7 @@ def forgotten(desk: Desk) -> dict[str, FakeHost]:
 
 
 def die_before_the_hosts(desk: Desk) -> None:
-    """A VM of the same name is written down, and its manager dies before it has asked any host."""
+    """Record a VM of the same name, and kill its manager before it has contacted any host."""
 
     def die(_event: object) -> None:
         raise DiesError
@@ -113,7 +113,7 @@ def test_finishing_after_a_dead_manager_takes_no_disk_of_a_forgotten_slice(desk:
 def test_a_connection_lost_in_the_only_batch_costs_no_disk_of_another_slice(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, theirs: bool, heard: int
 ) -> None:
-    """The host comes to the end of its batch, and of that only so much is heard."""
+    """Let the host finish its batch while only a part of its answer arrives."""
     if theirs:
         forgotten(desk)
     else:
@@ -154,7 +154,7 @@ def test_a_deployment_takes_no_disk_that_is_not_marked_as_its_own(desk: Desk) ->
 
 
 def line(desk: Desk, owner: str, *, links: bool) -> None:
-    """Two VMs with internet on one worker: the first for one slice, the second for the other."""
+    """Create two VMs with internet on one worker: the first for one slice, the second for the other."""
     other = desk.cloud.hosts[WORKERS[owner == "admin"]]
     other.dead = True
     desk.ok(desk.api.discover_workers())
@@ -167,7 +167,7 @@ def line(desk: Desk, owner: str, *, links: bool) -> None:
 
 
 def reboot(host: FakeHost) -> None:
-    """Open vSwitch remembers its ports."""
+    """Reboot a host: only Open vSwitch's ports stay."""
     host.namespaces = {"": {"ens3": set(), "ens4": set()}}
     host.folders = {path for path in host.folders if not path.startswith("/run/")}
     host.files = {path: text for path, text in host.files.items() if not path.startswith(("/run/", "/tmp/"))}
@@ -191,9 +191,9 @@ def lose_ports(host: FakeHost) -> None:
 
 DAMAGE: dict[str, tuple[str, Callable[[FakeHost], None]]] = {
     "nothing": (NETWORK, lambda _: None),
-    "its worker was started anew": (WORKERS[0], reboot),
+    "its worker was rebooted": (WORKERS[0], reboot),
     "its worker has lost its ports": (WORKERS[0], lose_ports),
-    "the network node was started anew": (NETWORK, reboot),
+    "the network node was rebooted": (NETWORK, reboot),
     "the network node has lost its ports": (NETWORK, lose_ports),
 }
 
@@ -202,7 +202,7 @@ DAMAGE: dict[str, tuple[str, Callable[[FakeHost], None]]] = {
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("settle", ["doctor", "wait"])
 def test_a_new_slice_takes_over_nothing_of_a_forgotten_one(desk: Desk, damage: str, links: bool, settle: str) -> None:
-    links = links or damage == "the network node was started anew"  # else it has nothing of the forgotten slice left
+    links = links or damage == "the network node was rebooted"  # otherwise no object of the forgotten slice is left
     before = desk.path.read_bytes()
     line(desk, "admin", links=links)
     desk.ok(desk.api.deploy_slice("admin", 1000))
@@ -217,7 +217,7 @@ def test_a_new_slice_takes_over_nothing_of_a_forgotten_one(desk: Desk, damage: s
     assert "is there already, of a slice that database.yaml does not know" in said
     assert "python3 cli.py doctor --fix; nothing was changed and the slice is in design" in said
     assert (desk.cloud.state(), desk.slice().status, desk.slice().left) == (hosts, SliceStatus.DESIGN, [])
-    if settle == "wait":  # nothing of the old slice's was touched: with their file they have it all again
+    if settle == "wait":  # no object of the old slice was touched: with the newer file all of it works again
         put_back(desk, after)
         desk.ok(desk.api.repair_slice("admin", 1000))
         return

@@ -1,4 +1,4 @@
-"""What many hosts and slices cost, as counts and as time of the processor: nothing grows with a square."""
+"""The costs of many hosts and slices, as counts and as processor time: none grows with the square."""
 
 from __future__ import annotations
 
@@ -143,4 +143,4 @@ def test_claims_clash_within_what_is_new_and_with_the_rest() -> None:
     assert clash([one], [other, same_pool])
     assert not clash([one, other], [])
     assert not clash([one], [other])
-    assert not clash([], [one, same_pool])  # they were there before, and are not asked about
+    assert not clash([], [one, same_pool])  # earlier slices are not compared with each other

@@ -1,6 +1,6 @@
-"""Whether hosts and database agree: whose is each thing on the fake hosts, and may it be there?
+"""The agreement of hosts and database: the owner of each object on the fake hosts, and its right to exist.
 
-Worked out from the names alone (docs/architecture.md), not from the plans that put the things there.
+It is derived from the names alone (docs/architecture.md), not from the plans that made the objects.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from models import Slice
 from tests.support.fake_hosts import FakeHost, FakeHosts
 
 SHARED = 0
-"""Stands for the slice's id where a thing belongs to all slices with internet access."""
+"""A placeholder for the slice's id on objects that all slices with internet access share."""
 
 _PATTERNS = tuple(
     (re.compile(pattern), kind)
@@ -36,7 +36,7 @@ _PATTERNS = tuple(
 
 
 def nothing_has_two_owners(state: State) -> None:
-    """Ids, VLANs, ports, MACs, addresses, files and names."""
+    """Check ids, VLANs, ports, MACs, addresses, files and names."""
     slices = list(state.slices.values())
     machines = [(slice_, vm) for slice_ in slices for vm in slice_.vms]
     nics = [(vm, interface) for _, vm in machines for interface in vm.interfaces]
@@ -61,7 +61,7 @@ def nothing_has_two_owners(state: State) -> None:
 
 
 def counts_are_right(state: State) -> None:
-    """`used_vms`, who owns which slice, and what the workers were promised."""
+    """Check `used_vms`, the owner of each slice, and the promises of the workers."""
     for name, user in state.users.items():
         owned = [slice_ for slice_ in state.slices.values() if slice_.owner == name]
         assert sorted(user.slices) == sorted(slice_.slice_id for slice_ in owned)
@@ -72,7 +72,7 @@ def counts_are_right(state: State) -> None:
 
 
 def hosts_agree(cloud: FakeHosts, state: State) -> None:
-    """Everything on the hosts belongs to a slice whose record allows it, and has all that the record promises."""
+    """Check that a record allows every object on the hosts, and that the hosts have all promised objects."""
     found = owners(cloud, state)
     for (address, slice_id), things in found.items():
         if slice_id == SHARED:
@@ -93,7 +93,7 @@ def internet_interfaces_may_be_up(slice_: Slice) -> bool:
 
 
 def may_have_more(slice_: Slice, address: str) -> bool:
-    """Whether the record says that a host may have more of the slice than its disks."""
+    """Return whether the record allows a host more objects of the slice than its disks."""
     pending = any(vm.status == VMStatus.PENDING and vm.worker_ip == address for vm in slice_.vms)
     left_there = any(entry.endswith(f" on {address}") for entry in slice_.left)
     known = bool(slice_.left) and slice_.status in {SliceStatus.DESIGN, SliceStatus.DELETING}
@@ -101,7 +101,7 @@ def may_have_more(slice_: Slice, address: str) -> bool:
 
 
 def disks(slice_: Slice, address: str, *, made: bool = False) -> set[str]:
-    """The overlays, their marks, and the folder of a slice's VMs on a worker; `made`: only of those that were made."""
+    """Return overlays, marks and folder of a slice's VMs on a worker; with `made`, only those that were made."""
     unmade = [vm for vm in slice_.vms if made and (vm.status == VMStatus.PENDING or vm.lost_with)]
     vms = [vm for vm in slice_.vms if vm.worker_ip == address and vm not in unmade]
     folder = f"vm_images/slice-{slice_.slice_id}"
@@ -110,7 +110,7 @@ def disks(slice_: Slice, address: str, *, made: bool = False) -> set[str]:
 
 
 def owners(cloud: FakeHosts, state: State) -> dict[tuple[str, int], list[str]]:
-    """(host, slice id) -> what the slice has there. A thing that nobody can own is a failure."""
+    """Return (host, slice id) -> the slice's objects there; an object without any possible owner fails the test."""
     found: dict[tuple[str, int], list[str]] = defaultdict(list)
     for address, host in cloud.hosts.items():
         for thing in _things(host):

@@ -1,4 +1,4 @@
-"""What can happen to the fake hosts of a running slice behind our back, each as a change of their state."""
+"""Damage to the fake hosts of a running slice, each as a change of their state."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SHARED_VLAN = 400
 
 @dataclass(frozen=True)
 class Damage:
-    """One thing that goes missing; `strike` does it."""
+    """The loss of one object; `strike` causes it."""
 
     title: str
     strike: Callable[[], object]
 
 
 def possible(cloud: FakeHosts, slice_: Slice) -> list[Damage]:
-    """All that can happen to what the slice has, its shared parts among it, in an order that does not change."""
+    """Return all possible damage to the slice's objects, shared ones included, in a fixed order."""
     found = [damage for address in sorted(cloud.hosts) for damage in _of_host(cloud.hosts[address], slice_)]
     return sorted(found, key=lambda damage: damage.title)
 
@@ -37,7 +37,7 @@ def _of_host(host: FakeHost, slice_: Slice) -> Iterator[Damage]:
 
     def damage(what: str, strike: Callable[..., object], *arguments: object) -> Damage:
         def once() -> None:
-            with suppress(KeyError, IndexError):  # another damage has taken it already
+            with suppress(KeyError, IndexError):  # other damage has removed it already
                 strike(host, *arguments)
 
         return Damage(f"{what} on {host.address}", once)
@@ -74,7 +74,7 @@ def _of_network(
 
 
 def kill(host: FakeHost, pid_file: str) -> None:
-    """A process ends; its pid file stays."""
+    """End a process; its pid file stays."""
     if pid_file in host.processes:
         _, pid = host.processes.pop(pid_file)
         del host.argvs[pid]
@@ -82,7 +82,7 @@ def kill(host: FakeHost, pid_file: str) -> None:
 
 
 def lose_tap(host: FakeHost, tap: str) -> None:
-    """A TAP is deleted under its QEMU."""
+    """Delete the TAP of a running QEMU."""
     host.namespaces[""].pop(tap, None)
     host.aliases.pop(tap, None)
     host.holders.pop(tap, None)
@@ -90,7 +90,7 @@ def lose_tap(host: FakeHost, tap: str) -> None:
 
 
 def lose_port(host: FakeHost, port: str) -> None:
-    """A port is deleted from br-int, and with it the device of an internal one."""
+    """Delete a port of br-int, and with it an internal port's device."""
     host.ports.pop(port, None)
     host.ours.discard(port)
     host.marks.pop(port, None)
@@ -100,7 +100,7 @@ def lose_port(host: FakeHost, port: str) -> None:
 
 
 def lose_namespace(host: FakeHost, name: str) -> None:
-    """A namespace is deleted with what is in it; its processes live on in one without a name."""
+    """Delete a namespace with its devices; its processes stay in a namespace without a name."""
     host.namespaces.pop(name, None)
     host.forwarding.discard(name)
     host.filters.pop(name, None)
@@ -108,7 +108,7 @@ def lose_namespace(host: FakeHost, name: str) -> None:
 
 
 def reboot(host: FakeHost) -> None:
-    """Open vSwitch remembers its ports and makes the internal ones anew; all else but disks is gone."""
+    """Reboot a host: Open vSwitch creates its internal ports again; all but disks is gone."""
     for pid_file in list(host.processes):
         kill(host, pid_file)
     for name in [name for name in host.namespaces if name]:
@@ -130,8 +130,8 @@ def reboot(host: FakeHost) -> None:
         books.clear()
 
 
-def put_strangers(host: FakeHost) -> None:
-    """Things of somebody else, some called as ours are; none carries our mark."""
+def put_foreign_objects(host: FakeHost) -> None:
+    """Create foreign objects, some with names like ours; none carries our mark."""
     host.ports["tap_4000_eth1"] = 4000
     host.namespaces[""] |= {"tap_4000_eth0": set(), "tap_4000_eth1": set()}
     host.namespaces["ns-dhcp-vlan4000"] = {"lo": set()}

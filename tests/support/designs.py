@@ -1,4 +1,4 @@
-"""Slices for the tests, written as data: who is linked to whom, and who has internet."""
+"""Slices for the tests, as data: links, and VMs with internet."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FLAVOR = {"cores": 1, "ram_gb": 0.5, "disk_gb": 1, "image": IMAGE}
 
 @dataclass(frozen=True)
 class Design:
-    """`nics` is the number of data interfaces of each VM; a link is (VM, interface, VM, interface), VMs from 0 up."""
+    """A design; `nics` is the number of data interfaces of each VM, a link is (VM, interface, VM, interface)."""
 
     nics: tuple[int, ...]
     links: tuple[tuple[int, str, int, str], ...] = ()
@@ -66,6 +66,6 @@ def _made(wanted: Design, inventory: Inventory) -> Slice:
 
 
 def ring_of(vms: int, inventory: Inventory | None = None) -> Slice:
-    """Return a ring of so many VMs in design, all with internet."""
+    """Return a ring of `vms` VMs in design, all with internet."""
     links = tuple((number, "eth1", (number + 1) % vms, "eth2") for number in range(vms))
     return _made(Design((2,) * vms, links, tuple(range(vms))), inventory or Inventory())

@@ -1,4 +1,4 @@
-"""A menu's seat on a cloud of fake hosts: the real use-cases over a real file."""
+"""A desk: the real use-cases over a real file, on a cloud of fake hosts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PASSWORD_HASH = "8c6976e5b5410415bde908bd4dee15dfb167a9c873fc4bb8a81f6f2ab448a91
 
 
 class FakeChannel:
-    """The streams of a program that has written `words`, and ended where they do not let a visitor in."""
+    """The streams of a program that has written `words`; it has ended unless they let a visitor in."""
 
     def __init__(self, words: bytes, complaint: bytes = b"") -> None:
         self._words = words
@@ -61,7 +61,7 @@ class FakeChannel:
 
 
 class ConsoleHost(FakeHost):
-    """A fake host that notes which consoles were opened; `answers` are what it says to each visitor, then `ready`."""
+    """A fake host that records opened consoles; `answers` are its words for each visitor, then `ready`."""
 
     def __init__(self, address: str) -> None:
         super().__init__(address)
@@ -79,7 +79,7 @@ class ConsoleHost(FakeHost):
 
 @dataclass
 class Desk:
-    """A menu's seat: the API, its file and the hosts behind it."""
+    """The API, its file and the hosts behind it."""
 
     api: OrchestratorAPI
     path: Path
@@ -108,7 +108,7 @@ class Desk:
         return int(self.ok(self.api.get_user(owner)).used_vms)
 
     def ring(self, count: int, owner: str = "student") -> Slice:
-        """A ring of VMs with internet, in design."""
+        """Create a ring of VMs with internet, in design."""
         slice_ = self.ok(self.api.create_slice(owner, "ring"))
         vms = [
             self.ok(self.api.add_vm_to_slice(owner, slice_.slice_id, f"vm{number}", "cirros", 2, True))
@@ -120,7 +120,7 @@ class Desk:
 
 
 def open_desk(folder: Path) -> Desk:
-    """A cloud of fake hosts with two students, `admin` and `student`, and one flavor of ours."""
+    """Return a desk with two students, `admin` and `student`, and one flavor of ours."""
     path = folder / "database.yaml"
     users = {
         name: {"username": name, "password_hash": PASSWORD_HASH, "quota_vms": quota, "used_vms": 0, "slices": []}

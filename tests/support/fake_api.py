@@ -1,4 +1,4 @@
-"""A cloud in memory with the use-cases of `orchestrator`, for tests of the menu: real models, no file, no host."""
+"""The use-cases of `menu.api` on a cloud in memory, for the tests of the menu: real models, no file and no host."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class FakeAccounts:
 
 
 class FakeDoctor(Doctor):
-    """Finds what it was given; `--fix` removes the orphans among it."""
+    """A doctor with given findings; `--fix` removes the orphans among them."""
 
     def __init__(self) -> None:
         self.found: tuple[Finding, ...] = ()
@@ -117,7 +117,7 @@ class FakeDoctor(Doctor):
 
 
 class FakeProver(Prover):
-    """One property, broken where it was told to be."""
+    """A prover with one property, broken on demand."""
 
     def __init__(self) -> None:
         self.breaches: list[Breach] = []
@@ -135,7 +135,7 @@ class Place:
 
 
 class FakeHostChanges:
-    """Workers of which nothing was ever lost."""
+    """Changes of workers of which no slice lost anything."""
 
     def examine(self, address: str) -> Remains:
         raise Refused(f"{address} answers")
@@ -145,7 +145,7 @@ class FakeHostChanges:
 
 
 class FakeAPI:
-    """`pace` is how many seconds a step takes; `down` are workers that do not answer."""
+    """The use-cases; `pace` is the duration of a step in seconds, `down` are workers that do not answer."""
 
     def __init__(self, pace: float = 0.0, down: tuple[str, ...] = ()) -> None:
         self.users = {"admin": User("admin", "admin"), "student": User("student", "student", 6)}
@@ -170,7 +170,7 @@ class FakeAPI:
 
     console_exits = ("ctrl-]", "~.")
     visitor = ""
-    """The user whom the consoles have."""
+    """The user of the consoles."""
 
     @answering
     def flavors(self, _actor: str) -> dict[str, Record]:
@@ -358,7 +358,7 @@ class FakeAPI:
         return max(used, default=999) + 1
 
     def _play(self, plan: Plan, listen: Listener, *, upload: bool = False) -> None:
-        """Tell `listen` what a runner would."""
+        """Send `listen` the events of a runner."""
         for stage in plan.stages:
             listen(StageStarted(stage))
             if stage.title == self.interrupts_at:
@@ -380,7 +380,7 @@ def step(host: str, title: str, *objects: str) -> Step:
 
 
 def deployment_of(slice_: Slice) -> Plan:
-    """A plan with the stages of a deployment."""
+    """Return a plan with the stages of a deployment."""
     hosts = (*WORKERS, NETWORK_NODE) if slice_.vms else ()
     guests = [(vm.worker_ip, vm.name) for vm in slice_.vms]
     return Plan(
@@ -403,7 +403,7 @@ def deployment_of(slice_: Slice) -> Plan:
 
 
 def furnished(**options: Any) -> FakeAPI:
-    """A cloud in which admin has one slice in design: 1000 (net1) with vm1 to vm3, vm1 and vm2 linked."""
+    """Return a cloud in which admin has one slice in design: 1000 (net1) with vm1 to vm3, vm1 and vm2 linked."""
     cloud = FakeAPI(**options)
     pace, cloud.pace = cloud.pace, 0.0
     cloud.create_slice("admin", "net1")
@@ -415,7 +415,7 @@ def furnished(**options: Any) -> FakeAPI:
 
 
 class Silent(FakeAPI):
-    """Its workers do not answer, and a thread waits for them that Python would not leave alone at exit."""
+    """A cloud without answering workers, with a thread that Python would wait for at exit."""
 
     def discover_workers(self) -> Answer[dict[str, Worker]]:
         with ThreadPoolExecutor() as pool:
@@ -424,12 +424,12 @@ class Silent(FakeAPI):
 
 
 def open_fake(database: Path) -> FakeAPI:
-    """What the real program opens in a test of its own process; the file's name says which cloud."""
+    """Return the API for a real program in a test's own process; the file's name chooses the cloud."""
     match database.stem:
         case "refused":
             raise Refused(f"{database}: line 3: users is missing")
         case "broken":
-            raise ValueError("nobody \x1b[31mforesaw\nthis")
+            raise ValueError("an unforeseen \x1b[31mfault\nof this")
         case "slow":
             return furnished(pace=0.3, down=("10.0.10.2",))
         case "silent":

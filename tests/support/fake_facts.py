@@ -1,4 +1,4 @@
-"""What a fake host answers to a look: its state, in the words of the real programs."""
+"""The answers of a fake host to the collection of facts: its state, in the form of the real programs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ unreachable 10.1.0.0/16 metric 5
 
 
 def ports(host: FakeHost) -> str:
-    """Three tables, as `ovs-vsctl --format=json` writes them."""
+    """Return three tables, in the form of `ovs-vsctl --format=json`."""
     rows, interfaces = [], []
     for name in ["br-int", "ens4", *host.ports]:
         identity = ["uuid", f"port-{name}"]
@@ -51,7 +51,7 @@ def _set() -> list[Any]:
 
 
 def devices(host: FakeHost, namespace: str) -> str:
-    """As `ip -j -d addr` writes it."""
+    """Return devices in the form of `ip -j -d addr`."""
     return json.dumps(
         [
             {
@@ -77,7 +77,7 @@ def _carrier(host: FakeHost, name: str) -> bool:
 
 
 def stack(host: FakeHost) -> str:
-    """As the script writes it: settings of devices, and sockets of QEMUs."""
+    """Return the script's output: settings of devices, and sockets of QEMUs."""
     devices = [name for name in host.namespaces[""] if name.startswith(("tap_", "gw_vlan", "dhcp_v"))]
     settings = "".join(f"device {name} {int(name not in host.exposed)} 1\n" for name in devices)
     sockets = ""
@@ -118,7 +118,7 @@ def marks(host: FakeHost) -> str:
 
 
 def namespaces(host: FakeHost, shared: str, *, thorough: bool) -> str:
-    """Routers, and those with a DHCP server that is not deaf, show less, but for the shared one."""
+    """Return namespaces; routers, and those with a working DHCP server, show less, except the shared one."""
     entered = shown = ""
     for name, inside in host.namespaces.items():
         server = host.processes.get(f"/run/{name}/pid")
@@ -134,7 +134,7 @@ def namespaces(host: FakeHost, shared: str, *, thorough: bool) -> str:
 
 
 def _shown(host: FakeHost, name: str) -> str:
-    """What /proc/pid/net tells of it: all subnets have 256 addresses, and numbers the lowest byte first."""
+    """Return /proc/pid/net's output: all subnets have 256 addresses, and numbers the lowest byte first."""
     facts = ["routes"] if name in host.forwarding and name.startswith("ns-gw-") else []
     for device, addresses in host.namespaces[name].items():
         for address in sorted(addresses) if device not in host.down else ():
@@ -146,7 +146,7 @@ def _shown(host: FakeHost, name: str) -> str:
 
 
 def rules(host: FakeHost) -> str:
-    """As `iptables-save` writes them; the uplink is in one network."""
+    """Return rules in the form of `iptables-save`; the uplink is in one network."""
     said = ""
     for table in ("filter", "mangle", "nat"):
         ours = [rule.removeprefix(f"{table} ") for rule in host.rules if rule.startswith(f"{table} ")]
@@ -155,7 +155,7 @@ def rules(host: FakeHost) -> str:
 
 
 def heard(host: FakeHost, namespace: str) -> str:
-    """As `iptables-save -t filter` writes the chains of slices: INPUT first."""
+    """Return the chains of slices in the form of `iptables-save -t filter`: INPUT first."""
     chains = host.filters.get(namespace, {})
     lines = [line for rules in chains.values() for line in rules]
     entries = "".join(f"{line}\n" for line in lines if line.startswith("-A INPUT "))
@@ -166,20 +166,20 @@ def heard(host: FakeHost, namespace: str) -> str:
 
 
 def bounds(host: FakeHost) -> str:
-    """Return what nftables lists in each namespace."""
+    """Return nftables' listing of each namespace."""
     inside = (name for name in host.namespaces if name)
     return "".join(f"namespace {name}\n{host.bounds.get(name, '')}\n" for name in inside)
 
 
 def logs(host: FakeHost) -> str:
-    """Return what has the name of a log in /tmp; a file that is a link to ours is ours."""
+    """Return the names of logs in /tmp; a link to our log is ours."""
     found = sorted(path for path in host.files if re.fullmatch(r"/tmp/dnsmasq_vlan\d+\.log", path))
     whose = ("ours" if host.files[path].startswith("/run/ns-dhcp-vlan") else "foreign" for path in found)
     return "".join(f"{who} {path.removeprefix('/tmp/')}\n" for who, path in zip(whose, found, strict=True))
 
 
 def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C901, PLR0912
-    """What the host answers to a command of a look; None when it is no such command."""
+    """Return the host's answer to a command of the collection; None for another command."""
     match argv:
         case ("date", "+%s.%N"):
             said = f"{time.time() + host.skew:.9f}\n"
@@ -220,7 +220,7 @@ def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C90
 
 
 def _passed(host: FakeHost, packet: str) -> str:
-    """A broadcast of a VM's own goes out on its VLAN, all else is dropped."""
+    """Return the path of a packet: a VM's own broadcast goes out on its VLAN, all else is dropped."""
     port = packet.split(",", maxsplit=1)[0].removeprefix("in_port=")
     if any(port.startswith(name) for name in host.lets_through):
         return "push_vlan(vid=4000,pcp=0),1"

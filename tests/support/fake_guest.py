@@ -1,4 +1,4 @@
-"""A guest at the far end of a serial console, for the tests of the menu."""
+"""A guest at the end of a serial console, for the tests of the menu."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import suppress
 
 
 class Guest:
-    """The far end of a console: says hello, then gives back what it is sent, in capitals; `bye` ends it."""
+    """A guest that greets, then returns its input in capitals; `bye` ends it."""
 
     def __init__(self) -> None:
         self._socket, self._far = socket.socketpair()
@@ -26,7 +26,7 @@ class Guest:
         return heard
 
     def send(self, typed: bytes, /) -> int:
-        taken = typed[:7]  # as a channel with little room in its window
+        taken = typed[:7]  # like a channel with a small window
         if b"crash" in typed:
             raise OSError("the connection is gone")
         self.typed += taken
@@ -37,7 +37,7 @@ class Guest:
         return len(taken)
 
     def _flush(self) -> None:
-        """A channel has room for megabytes, a socket for some hundred small messages: what is too much waits here."""
+        """Send waiting output: a channel holds megabytes, a socket some hundred small messages."""
         with suppress(BlockingIOError, OSError):
             while self._said:
                 del self._said[: self._far.send(self._said[:4096])]

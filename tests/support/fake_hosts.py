@@ -1,6 +1,6 @@
-"""Hosts that exist in memory only: they answer what a real host would, and refuse what a real host would refuse.
+"""Hosts in memory: they answer like a real host, and refuse what a real host would refuse.
 
-A program or script that is not in the table is a failure of the test: nothing is waved through.
+A program or script that is not in the table fails the test.
 """
 
 from __future__ import annotations
@@ -44,9 +44,10 @@ def listed(names: Iterable[str]) -> Answer:
 
 @dataclass
 class FakeHost:
-    """One host. `faults`: how a step's title begins -> what it answers, once, instead of running; `dead`: no answer.
+    """One host.
 
-    `exposed`: devices and namespaces whose wire the host's own IP stack hears.
+    `faults`: the beginning of a step's title -> its answer, once, instead of running; `dead`: no answer. `exposed`:
+    devices and namespaces whose frames reach the host's own IP stack.
     """
 
     address: str
@@ -110,10 +111,10 @@ class FakeHost:
                     return
 
     def expect(self, *, repeatable: bool = False) -> None:
-        """Nothing is kept."""
+        """Do nothing: the host keeps no shell."""
 
     def state(self) -> dict[str, Any]:
-        """All that a slice could leave behind; the cache of base images is meant to stay."""
+        """Return all objects that a slice could leave behind; the cache of base images is meant to stay."""
         return {
             "files": {path: text for path, text in self.files.items() if "cirros.img" not in path},
             "folders": self.folders - {"vm_images"},
@@ -132,7 +133,7 @@ class FakeHost:
             self.dead = self.dead or self.dies_after < 0
         if self.cut_after is not None:
             self.cut_after -= 1
-            if self.cut_after < 0:  # only the connection: the next one finds the host as it is
+            if self.cut_after < 0:  # only the connection dies: the next one finds the host in its present state
                 self.cut_after = None
                 raise HostUnreachable(self.address, "the connection was lost in the middle of a command", begun=True)
         if self.dead:
@@ -162,7 +163,7 @@ class FakeHost:
         return path in self.files or path in self.folders
 
     def test(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        """test(1) with `!`, `-a`, which binds less, and `-o`, which binds least."""
+        """Run test(1) with `!`, `-a`, which binds less, and `-o`, which binds least."""
         for operator, joined in (("-o", min), ("-a", max)):
             if operator in argv:
                 split = argv.index(operator)
@@ -317,7 +318,7 @@ class FakeHost:
         return no(f"TAP {wrong[0]} is not as it was made") if wrong else OK
 
     def nft(self, argv: tuple[str, ...], stdin: str) -> Answer:
-        """A file that makes a table again, or removes it."""
+        """Read a file that replaces a table or removes it."""
         assert argv == ("-f", "-")
         if "nft" in self.lacking:
             return no("sh: nft: not found", 127)
@@ -377,8 +378,8 @@ class FakeHost:
         found = self.namespaces[namespace].get(port, set())
         return address.split("/", maxsplit=1)[0] in found and mac in ("", self.macs.get(port))
 
-    def hear(self, argv: tuple[str, ...], stdin: str) -> Answer:
-        """A chain is replaced by its rules; without rules it goes, and one that is not there cannot."""
+    def set_filter(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        """Replace a chain by its rules; without rules remove it, which fails for a missing one."""
         namespace, chain, *rules = argv
         rules = rules or stdin.splitlines()
         if namespace not in self.namespaces:
@@ -390,14 +391,14 @@ class FakeHost:
             return no("iptables-restore: line 2 failed")
         return OK
 
-    def hears(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+    def filter_has_rules(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         namespace, chain, *rules = argv
         return (int(self.filters.get(namespace, {}).get(chain) != tuple(rules)), "", "")
 
     def list_chain(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         return listed(self.filters.get(argv[0], {}).get(argv[1], ()))
 
-    def hears_not(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+    def filter_is_gone(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         return (int(argv[1] in self.filters.get(argv[0], {})), "", "")
 
     def sysctl(self, _argv: tuple[str, ...], _stdin: str) -> Answer:
@@ -661,10 +662,10 @@ class FakeHost:
         self.files[overlay] = "overlay"
         return OK
 
-    def is_sealed(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+    def has_fingerprint(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         return (int(argv[1] not in self.files), "", "")
 
-    def seal(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+    def keep_fingerprint(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         if not self.files.get(argv[0]):
             return no(f"{argv[0]} is not a whole qcow2 image")
         self.files[argv[4]] = f"{len(self.files[argv[0]])} 0"
@@ -692,7 +693,7 @@ class FakeHost:
 
 @dataclass
 class FakeHosts:
-    """Hosts by address, each made when it is first asked for."""
+    """Hosts by address, each created at its first use."""
 
     hosts: dict[str, FakeHost] = field(default_factory=dict)
 
@@ -722,7 +723,7 @@ PROGRAMS: dict[str, Program] = {
 
 
 def _beside(program: Program) -> Program:
-    """The program for each group of words, which its length goes before; all are done, also after a failure."""
+    """Return the program for each group of words, which starts with its length; all run, also after a failure."""
 
     def run(host: FakeHost, argv: tuple[str, ...], stdin: str) -> Answer:
         answers, at = [], 0
@@ -763,13 +764,13 @@ SCRIPTS: dict[str, Program] = {
     "check-taps.sh": FakeHost.taps_are_as_made,
     "check-tools.sh": FakeHost.fine,
     "check-way-out.sh": FakeHost.fine,
-    "filter-has-rules.sh": FakeHost.hears,
-    "filter-is-gone.sh": FakeHost.hears_not,
+    "filter-has-rules.sh": FakeHost.filter_has_rules,
+    "filter-is-gone.sh": FakeHost.filter_is_gone,
     "find-accelerator.sh": FakeHost.fine,
-    "has-fingerprint.sh": FakeHost.is_sealed,
+    "has-fingerprint.sh": FakeHost.has_fingerprint,
     "has-no-nft.sh": lambda host, _argv, _stdin: (int("nft" not in host.lacking), "", ""),
     "is-running.sh": FakeHost.is_running,
-    "keep-fingerprint.sh": FakeHost.seal,
+    "keep-fingerprint.sh": FakeHost.keep_fingerprint,
     "leave-server.sh": FakeHost.leave,
     "make-overlay.sh": FakeHost.make_overlay,
     "make-taps.sh": FakeHost.make_taps,
@@ -785,8 +786,8 @@ SCRIPTS: dict[str, Program] = {
     "rules-are-there.sh": FakeHost.has_rules,
     "runs-on-its-taps.sh": FakeHost.runs_on_its_taps,
     "servers-serve.sh": _beside(FakeHost.serves),
-    "set-filter.sh": FakeHost.hear,
-    "put-back-filter.sh": FakeHost.hear,
+    "set-filter.sh": FakeHost.set_filter,
+    "put-back-filter.sh": FakeHost.set_filter,
     "list-filter.sh": FakeHost.list_chain,
     "list-flows.sh": FakeHost.list_flows,
     "list-dropped-taps.sh": FakeHost.list_drop,
@@ -803,7 +804,7 @@ SCRIPTS: dict[str, Program] = {
 
 
 def _places(argv: tuple[str, ...]) -> list[tuple[str, str, str]]:
-    """Port, address and MAC of each place, from the arguments of the scripts that look at them."""
+    """Return port, address and MAC of each place, from the arguments of the scripts that check them."""
     words = argv[3 : 3 + 3 * int(argv[2])]
     return list(zip(words[::3], words[1::3], words[2::3], strict=True))
 
@@ -813,7 +814,7 @@ def _in_pairs(argv: tuple[str, ...]) -> list[tuple[str, str]]:
 
 
 def _split(argv: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """The transactions's commands, which `--` separates."""
+    """Return the commands of a transaction, separated by `--`."""
     commands: list[list[str]] = [[]]
     for word in argv:
         if word == "--":

@@ -1,4 +1,4 @@
-"""A terminal on which somebody uses the menu: it obeys control sequences and answers questions, as xterm or tmux do."""
+"""A terminal with a user: it obeys control sequences and answers questions, like xterm or tmux."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OPEN = re.compile(rb"\x1b(\[[0-?]*[ -/]*|\][^\x07\x1b\x18]*|[()*+]?)$", re.DOTA
 
 @dataclass
 class State:
-    """What a program can leave behind in a terminal."""
+    """The state that a program can leave behind in a terminal."""
 
     modes: set[str] = field(default_factory=lambda: {"?7", "?8", "?25", "12"})
     charsets: dict[str, str] = field(default_factory=dict)
@@ -43,11 +43,11 @@ class State:
     printing: bool = False
     vt52: bool = False
     unfinished: bytes = b""
-    """The beginning of a sequence, which would swallow what comes next."""
+    """The beginning of a sequence, which would swallow the next characters."""
 
 
 class FakeTerminal:
-    """The far end of a pseudoterminal; `program` is the descriptor that the program under test has."""
+    """The far end of a pseudoterminal; `program` is the descriptor of the program under test."""
 
     def __init__(self, delay: float = 0.0, *, answers: bool = True) -> None:
         self.state = State()
@@ -67,7 +67,7 @@ class FakeTerminal:
         os.write(self.user, keys)
 
     def type_when_raw(self, keys: bytes) -> None:
-        """Press keys as soon as the program takes each one: before that, some would count as Ctrl-C to the test."""
+        """Press keys once the program reads single keys: earlier, some would count as Ctrl-C for the test."""
 
         def press() -> None:
             deadline = time.monotonic() + 10
@@ -86,14 +86,14 @@ class FakeTerminal:
         self.shown = self.shown.partition(text)[2]
 
     def waits(self) -> bytes:
-        """What the program would read now; takes it away."""
+        """Return the unread input of the program, and remove it."""
         waiting = b""
         while select.select([self.program], [], [], 0.1 + self._delay)[0]:
             waiting += os.read(self.program, 65_536)
         return waiting
 
     def close(self) -> None:
-        """Close the window, once nobody reads there: its descriptor may be another terminal's at once."""
+        """Close the window after its last reader: another terminal may get its descriptor at once."""
         self._closing.set()
         self._thread.join()
         for descriptor in (self.user, self.program):
@@ -197,7 +197,7 @@ class FakeTerminal:
         answers = {
             "6n": f"\x1b[{self.place[0]};{self.place[1]}R",
             "c": "\x1b[?62;22c",
-            "21t": "\x1b]l7\r1000\ry\r\x1b\\",  # a title that reads like entry 7 of the menu
+            "21t": "\x1b]l7\r1000\ry\r\x1b\\",  # a title that looks like entry 7 of the menu
         }
         if self._answers and question in answers:
             time.sleep(self._delay)
@@ -206,7 +206,7 @@ class FakeTerminal:
 
 @contextmanager
 def fake_terminal(delay: float = 0.0, *, answers: bool = True) -> Iterator[FakeTerminal]:
-    """A terminal for a test, closed afterwards."""
+    """Yield a terminal, closed afterwards."""
     terminal = FakeTerminal(delay, answers=answers)
     try:
         yield terminal

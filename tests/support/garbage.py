@@ -1,4 +1,4 @@
-"""Generated input: answers for the menu and contents for `database.yaml`. The same chance makes the same input."""
+"""Generated input: answers for the menu and contents for `database.yaml`. Equal seeds make equal input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SPECIAL = "\x00\x01\x08\x0b\x0c\x0e\x1b\x7f\x85\xa0\xad\u200b\u202e\u2028\u2029\
 
 
 def text(chance: random.Random, longest: int = 30) -> str:
-    """Any characters, surrogates among them."""
+    """Return any characters, surrogates among them."""
     ranges = ((32, 126), (0, 31), (0x80, 0x2FF), (0x2000, 0x206F), (0xD800, 0xDFFF), (0x1F300, 0x1FAFF), (0, 0x10FFFF))
     low, high = chance.choice(ranges)
     return "".join(chr(chance.randint(low, high)) for _ in range(chance.randint(0, longest)))
@@ -36,7 +36,7 @@ def encoded(string: str) -> bytes:
 
 
 def answer(chance: random.Random) -> bytes:
-    """One line without its end."""
+    """Return one line without its end."""
     kind = chance.random()
     if kind < 0.35:
         return encoded(chance.choice(NUMBERS))
@@ -52,21 +52,21 @@ def answer(chance: random.Random) -> bytes:
 
 
 def session(chance: random.Random) -> bytes:
-    """A visit: a login, then entries with answers that fit, or nearly, or not at all; it ends anywhere."""
+    """Return a visit: a login, then entries with good, nearly good or bad answers; it may end anywhere."""
     lines: list[bytes] = []
     for _ in range(chance.choice([0, 0, 0, 1, 2])):
         lines += [answer(chance), answer(chance)]
     lines += [b"admin", b"admin", *([b"l"] if chance.random() < 0.9 else [])]
     for _ in range(chance.randint(0, 6)):
-        lines += [mutated_line(line, chance) for line in wish(chance)]
+        lines += [mutated_line(line, chance) for line in entry(chance)]
         lines += [answer(chance) for _ in range(chance.choice([0, 0, 1]))]
     ends = [b"\n", b"\n", b"\n", b"\n", b"\r\n", b"\r", b"\n\n", b""]
     script = b"".join(line + chance.choice(ends) for line in lines)
     return script[: chance.randint(0, len(script))] if chance.random() < 0.3 else script
 
 
-def wish(chance: random.Random) -> list[bytes]:
-    """An entry of the menu and the answers that it asks for."""
+def entry(chance: random.Random) -> list[bytes]:
+    """Return an entry of the menu with answers to its prompts."""
     slice_id, ends = b"1000", [b"1001", b"eth2", b"1002", b"eth2"]
     vm = [b"vm%d" % chance.randint(0, 9), b"%d" % chance.randint(0, 3), b"%d" % chance.randint(0, 11), b"y"]
     entries: list[list[bytes]] = [
@@ -100,7 +100,7 @@ KEYS = ("users", "slices", "vms", "vm_id", "interfaces", "links", "vlan_id", "ne
 
 
 def content(chance: random.Random, good: list[str]) -> bytes:
-    """A file that is like a good one, or like YAML, or like nothing."""
+    """Return a file like a good one, or like YAML, or like neither."""
     kinds: list[tuple[float, Callable[[], bytes]]] = [
         (0.40, lambda: edited(chance.choice(good).encode(), chance)),
         (0.35, lambda: restructured(chance.choice(good), chance)),
@@ -111,7 +111,7 @@ def content(chance: random.Random, good: list[str]) -> bytes:
 
 
 def edited(whole: bytes, chance: random.Random) -> bytes:
-    """Bytes flipped, removed, doubled, swapped, tokens put in; nearly always still something like YAML."""
+    """Return the file with bytes flipped, removed, doubled or swapped, and tokens inserted; mostly still like YAML."""
     for _ in range(chance.choice([1, 1, 1, 2, 4, 8])):
         at, length = chance.randint(0, max(len(whole) - 1, 0)), chance.choice([1, 1, 2, 5, 40])
         piece = whole[at : at + length]
@@ -143,7 +143,7 @@ def edited(whole: bytes, chance: random.Random) -> bytes:
 
 
 def restructured(good: str, chance: random.Random) -> bytes:
-    """The same tree with some of it replaced, renamed, doubled or gone; `good` is JSON, and so is this: it is YAML."""
+    """Return the same tree with parts replaced, renamed, doubled or removed; `good` and the result are JSON."""
     record = json.loads(good)
     for _ in range(chance.choice([1, 1, 2, 5])):
         node = record
@@ -183,7 +183,7 @@ def value(chance: random.Random, depth: int = 0) -> Any:
 
 
 def yaml_text(chance: random.Random, depth: int) -> str:
-    """Something from YAML's grammar, right or nearly right."""
+    """Return a text by YAML's grammar, right or nearly right."""
     pad = "  " * depth
     match chance.randint(0, 7 if depth < 5 else 3):
         case 0:

@@ -1,7 +1,7 @@
-"""Run as the shell of a host that lies: reads a batch on standard input and answers what it was told to.
+"""The shell of a host that lies: it reads a batch on standard input and prints a given answer.
 
-Usage: liar.py ANSWER, where `{mark}` in ANSWER stands for a line's end and the nonce of the batch, `{drip}` at its end
-for a byte again and again, and `{flood}` for bytes without an end.
+Usage: liar.py ANSWER. In ANSWER, `{mark}` is a line end and the nonce of the batch. `{drip}` at its end is one byte
+again and again, and `{flood}` is output without an end.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ DRIP_SECONDS = 0.1
 
 
 def main() -> None:
-    """Answer on both streams, as marks come on both."""
+    """Answer on both streams, because marks come on both."""
     script = b""
     while not (found := re.search(rb"nonce=([0-9a-f]{24})", script)) or b"bs=1 count=1" not in script:
         script += os.read(0, 1 << 16)

@@ -1,4 +1,4 @@
-"""An SSH server on the loopback interface, in this process: real protocol, real shell; it misbehaves when told to."""
+"""An SSH server on the loopback interface, in this process: real protocol, real shell, and misbehaviour on request."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from core.inventory import SSHSettings
 from tests.support.paths import PROGRAMS
 
 DISK_FULL = 1 << 22
-"""Bytes of a file that still fit where the disk is full."""
+"""Number of bytes of a file that still fit on the full disk."""
 
 
 @dataclass
 class LoopbackHost:
-    """What the server is like.
+    """The server's behaviour.
 
-    `home` is where commands run and files arrive; `sudo` is what `sudo -n` becomes, and `login` is run before.
+    `home` is where commands run and files arrive; `sudo` replaces `sudo -n`, and `login` runs before it.
     """
 
     home: Path
@@ -57,7 +57,7 @@ class LoopbackHost:
         return int(self._listener.getsockname()[1])
 
     def settings(self, tmp_path: Path, **changes: Any) -> SSHSettings:
-        """How to reach it: its port, the user's key and a `known_hosts` in `tmp_path`."""
+        """Return the settings for it: its port, the user's key and a `known_hosts` in `tmp_path`."""
         key_file = tmp_path / "key"
         if not key_file.exists():
             self.user_key.write_private_key_file(str(key_file))
@@ -71,7 +71,7 @@ class LoopbackHost:
             except OSError:
                 return
             self.connections += 1
-            if self.turns_away:  # as sshd does with some of many that come at once
+            if self.turns_away:  # as sshd does with some of many simultaneous clients
                 self.turns_away -= 1
                 connection.sendall(b"Exceeded MaxStartups\r\n")
                 connection.close()
@@ -83,7 +83,7 @@ class LoopbackHost:
             transport.start_server(event=threading.Event(), server=_Session(self))
 
     def cut(self) -> None:
-        """Every connection ends, as when the host loses its power."""
+        """End every connection, as in a power loss of the host."""
         for transport in self._transports:
             transport.close()
 
@@ -93,7 +93,7 @@ class LoopbackHost:
         self._listener.close()
         self.cut()
         for process in self.processes:
-            with suppress(ProcessLookupError):  # it has ended, and all that it started
+            with suppress(ProcessLookupError):  # it has ended with all its children
                 os.killpg(process.pid, signal.SIGKILL)
 
 
@@ -170,7 +170,7 @@ class _Session(paramiko.ServerInterface):
 def _in_background(
     read: Callable[[int], bytes], write: Callable[[bytes], object], end: Callable[[], None] = lambda: None
 ) -> threading.Thread:
-    """Copy from `read` to `write` until either has had enough: a program need not read what it is sent."""
+    """Copy from `read` to `write` until either ends: a program need not read all its input."""
 
     def copy() -> None:
         with suppress(OSError, EOFError):  # the connection was lost
@@ -185,7 +185,7 @@ def _in_background(
 
 @contextmanager
 def loopback_host(home: Path) -> Iterator[LoopbackHost]:
-    """The server, for as long as the body runs."""
+    """Run the server for the body."""
     home.mkdir(exist_ok=True)
     host = LoopbackHost(home, paramiko.ECDSAKey.generate())
     thread = threading.Thread(target=host.serve, daemon=True)

@@ -21,7 +21,7 @@ from tests.support.paths import ROOT
 
 OWNERS = [f"student{number}" for number in range(10)]
 VMS_WITH_INTERNET = 2
-"""Of each slice: VLAN 400 has addresses for 240 guests."""
+"""Number per slice: VLAN 400 has addresses for 240 guests."""
 
 PASSWORD = "correct horse"
 

@@ -15,7 +15,7 @@ _SHELL = ("sh", "-c")
 
 
 def full_text(plan: Plan) -> str:
-    """Return all commands of a plan, word for word; scripts are named, for their files stand beside the code."""
+    """Return all commands of a plan, word for word, with scripts by name: their files are in the repository."""
     return "".join(f"{line.text}\n" for line in commands(plan, WIDTH, whole=True))
 
 
@@ -25,7 +25,7 @@ def titles_text(plan: Plan) -> str:
 
 
 def short_text(plan: Plan) -> str:
-    """Return a line for each command of a plan; what is cut off stands in it as a digest, so that no change is lost."""
+    """Return a line for each command of a plan; a digest replaces the cut part, so that every change shows."""
     return "".join(f"{line}\n" for line in _lines(plan))
 
 
@@ -58,7 +58,7 @@ def _words(action: Action) -> list[str]:
 
 
 def _further(action: Action) -> list[str]:
-    """Return what belongs to an action and is not on its line."""
+    """Return the parts of an action that are not on its line."""
     if isinstance(action, Command):
         return [action.stdin] if action.stdin and not action.secret else []
     return [action.part, *_named(action.check)]

@@ -1,4 +1,4 @@
-"""Plays the menu: the real loop with scripted input in this process, and the real program on pipes or a terminal."""
+"""The menu, played: the real loop with scripted input in this process, and the real program on pipes or a terminal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOGIN = "admin\nadmin\n"
 
 
 class Interrupting(Lines):
-    """Where the script ends, Ctrl-C is pressed."""
+    """A keyboard that presses Ctrl-C at the end of the script."""
 
     def line(self) -> str:
         try:
@@ -44,13 +44,13 @@ def screen_of(stream: io.BytesIO, *, terminal: bool = False, width: int = 80) ->
 
 
 def play(cloud: FakeAPI, script: str | bytes, reader: type[Lines] = Lines) -> tuple[int, str]:
-    """The exit status and everything written, when `script` is piped into the menu."""
+    """Return the exit status and the output when `script` is piped into the menu."""
     status, output = play_raw(cloud, script, reader)
     return status, output.decode()
 
 
 def play_raw(cloud: FakeAPI, script: str | bytes, reader: type[Lines] = Lines) -> tuple[int, bytes]:
-    """The same in bytes: a guest's console may have sent any."""
+    """Return the same in bytes, because a guest's console may send any."""
     output = io.BytesIO()
     screen = screen_of(output)
     with tempfile.TemporaryFile() as file:
@@ -63,7 +63,7 @@ def play_raw(cloud: FakeAPI, script: str | bytes, reader: type[Lines] = Lines) -
 def run_program(
     *arguments: str, stdin: bytes = b"", cwd: Path = ROOT, line: str = ""
 ) -> subprocess.CompletedProcess[bytes]:
-    """The real program on pipes; `line` is a line of shell in which `"$@"` stands for the program."""
+    """Run the real program on pipes; in the shell line `line`, `"$@"` is the program."""
     command = ("sh", "-c", line, "sh", *PROGRAM, *arguments) if line else (*PROGRAM, *arguments)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(command, input=stdin, capture_output=True, cwd=cwd, env=environment, timeout=60, check=False)
@@ -71,7 +71,7 @@ def run_program(
 
 @dataclass
 class Terminal:
-    """The real program on a terminal of its own."""
+    """The real program on its own terminal."""
 
     pid: int
     master: int
@@ -81,7 +81,7 @@ class Terminal:
         os.write(self.master, text.encode())
 
     def wait_for(self, text: str, deadline: float = 20.0) -> str:
-        """What was shown up to `text`, and forget it."""
+        """Return the output up to `text`, and forget it."""
         end = time.monotonic() + deadline
         while text not in self.seen:
             assert time.monotonic() < end, f"{text!r} never came; seen: {self.seen!r}"
@@ -90,13 +90,13 @@ class Terminal:
         return before
 
     def play(self, typed: bytes, leave: bytes, deadline: float = 60.0) -> str:
-        """Type it all, then `leave` until the program has ended; what was shown."""
+        """Type all keys, then `leave` until the program has ended; return the output."""
         end = time.monotonic() + deadline
         while os.waitid(os.P_PID, self.pid, ENDED) is None:
             assert time.monotonic() < end, f"still running; seen: {self.seen[-500:]!r}"
             try:
                 written = os.write(self.master, typed[:200] or leave)
-            except BlockingIOError:  # nobody reads at present, and if the program has just ended nobody ever will
+            except BlockingIOError:  # the program does not read at present, or has just ended
                 written = 0
             typed = typed[written:]
             self._read(0.02 if typed else 0.2)
@@ -129,18 +129,18 @@ class Terminal:
 
 @contextmanager
 def on_terminal(*arguments: str, **environment: str) -> Iterator[Terminal]:
-    """The program on the cloud in memory, on a terminal."""
+    """Run the program on the cloud in memory, on a terminal."""
     with terminal_of((*PROGRAM, *arguments), **environment) as terminal:
         yield terminal
 
 
 @contextmanager
 def terminal_of(argv: tuple[str, ...], **environment: str) -> Iterator[Terminal]:
-    """Any program on a terminal; what is left of it at the end is killed."""
+    """Run any program on a terminal; kill it at the end."""
     pid, master = pty.fork()
     if pid == 0:
         os.chdir(ROOT)
-        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):  # not as `nohup` left them
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):  # undo the settings of `nohup`
             signal.signal(number, signal.SIG_DFL)
         os.environ.update({"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "50", **environment})
         os.execvp(argv[0], argv)  # noqa: S606 - a program of the test's own

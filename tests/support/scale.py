@@ -1,4 +1,4 @@
-"""How much of a long test is run: `make torture` sets CLOUD_TORTURE and runs all of it, `make test` a bounded part."""
+"""The size of a long test: `make torture` sets CLOUD_TORTURE and runs all of it, `make test` a bounded part."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ LONG = bool(os.environ.get("CLOUD_TORTURE"))
 
 
 def scaled(bounded: T, whole: T) -> T:
-    """`whole` in the long run, else `bounded`."""
+    """Return `whole` in the long run, else `bounded`."""
     return whole if LONG else bounded

@@ -1,6 +1,6 @@
-"""Stops a process at each of its system calls, as strace does: to kill it there, or to make the call fail.
+"""A process stopped at each of its system calls, as with strace, to be killed there or to get a failure.
 
-By ptrace(2) itself, so that it needs neither root nor a package. Making calls fail is written for x86-64 only.
+It uses ptrace(2) itself, so it needs neither root nor a package. Failing calls are for x86-64 only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CALLS = {
     93: "fchown", 257: "openat", 262: "newfstatat", 263: "unlinkat", 264: "renameat", 265: "linkat", 269: "faccessat",
     316: "renameat2", 332: "statx", 439: "faccessat2",
 }  # fmt: skip
-"""What x86-64 calls the calls that have to do with files."""
+"""The numbers on x86-64 of the calls for files."""
 
 _TRACEME, _POKEUSER, _SYSCALL, _SETOPTIONS, _GET_SYSCALL_INFO = 0, 6, 24, 0x4200, 0x420E
 _TRACESYSGOOD, _EXITKILL = 1, 0x100000
@@ -36,7 +36,7 @@ _libc.ptrace.restype = ctypes.c_long
 
 
 class _Info(ctypes.Structure):
-    """`struct ptrace_syscall_info` of ptrace(2), as far as the number of the call."""
+    """The beginning of `struct ptrace_syscall_info` of ptrace(2), up to the number of the call."""
 
     _fields_ = (
         ("op", ctypes.c_uint8),
@@ -51,7 +51,7 @@ class _Info(ctypes.Structure):
 
 @dataclass
 class Trace:
-    """The numbers of the calls that were made; what the work answered, or "" where it was killed before it could."""
+    """The numbers of the calls, and the work's answer, or "" where it was killed before."""
 
     numbers: list[int] = field(default_factory=list)
     answer: str = ""
@@ -62,12 +62,12 @@ class Trace:
 
 
 def killed(work: Callable[[], str], at: int | None) -> Trace:
-    """Do `work` in a process of its own, and kill that before its call number `at`, counted from 0."""
+    """Run `work` in its own process, and kill it before its call number `at`, counted from 0."""
     return _trace(work, lambda number: number == at, 0)
 
 
 def failing(work: Callable[[], str], fails: Callable[[int, str], bool], error: int) -> Trace:
-    """Do `work` in a process of its own, in which the calls (by their place and name) that `fails` names do fail."""
+    """Run `work` in its own process; the calls that `fails` selects by position and name fail."""
     assert CAN_FAIL
     return _trace(work, fails, error)
 
@@ -89,7 +89,7 @@ def _trace(work: Callable[[], str], strikes: Callable[..., bool], error: int) ->
 
 
 def _work(work: Callable[[], str], answer: mmap.mmap) -> None:
-    """What the child does; it answers by shared memory, which takes no call."""
+    """Run the child's part; it answers by shared memory, which needs no call."""
     try:
         _ptrace(_TRACEME, 0, 0, 0)
         os.kill(os.getpid(), signal.SIGSTOP)
@@ -122,7 +122,7 @@ def _follow(pid: int, strikes: Callable[..., bool], error: int) -> Trace:
             place = len(trace.numbers)
             trace.numbers.append(info.number)
             if not error and strikes(place):
-                return trace  # whoever called kills it
+                return trace  # the caller kills it
             if error and strikes(place, CALLS.get(info.number, "")):
                 failed = True
                 _ptrace(_POKEUSER, pid, _ORIG_RAX, -1)  # no such call

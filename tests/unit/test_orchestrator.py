@@ -67,7 +67,7 @@ def test_no_worker_answers(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "sentence"),
+    ("words", "sentence"),
     [
         (("student", 1000, "", "cirros"), "VM name is 1 to 32"),
         (("student", 1000, "a" * 33, "cirros"), "VM name is 1 to 32"),
@@ -78,13 +78,13 @@ def test_no_worker_answers(desk: Desk) -> None:
         (("student", 1000, "new", "cirros", -1), "0 to 10 data interfaces"),
         (("student", 9999, "new", "cirros"), "You have no slice 9999; your slices: 1000"),
         (("admin", 1000, "new", "cirros"), "You have no slice 1000; your slices: none yet"),
-        (("nobody", 1000, "new", "cirros"), "You have no slice 1000"),
+        (("ghost", 1000, "new", "cirros"), "You have no slice 1000"),
     ],
 )
-def test_a_vm_that_may_not_be(desk: Desk, wish: tuple[Any, ...], sentence: str) -> None:
+def test_a_vm_that_may_not_be(desk: Desk, words: tuple[Any, ...], sentence: str) -> None:
     desk.ring(1 + 1)
     before = desk.path.read_text()
-    assert sentence in desk.no(desk.api.add_vm_to_slice(*wish))
+    assert sentence in desk.no(desk.api.add_vm_to_slice(*words))
     assert desk.path.read_text() == before
 
 

@@ -231,7 +231,7 @@ def test_an_image_that_was_checked_on_arrival_is_not_checked_again(tmp_path: Pat
     worker, slice_ = Worker(tmp_path), design("single")
     base, *_ = worker.disks.create_backing_image(slice_, slice_.vms[0])
     (upload,) = (action for action in base.do if isinstance(action, Upload))
-    image, part, seal = (tmp_path / name for name in (upload.target, upload.part, "vm_images/.cirros.img.seal"))
+    image, part, fingerprint = (tmp_path / name for name in (upload.target, upload.part, "vm_images/.cirros.img.seal"))
     looks = tmp_path / "looks"
 
     def arrive() -> int:
@@ -244,20 +244,20 @@ def test_an_image_that_was_checked_on_arrival_is_not_checked_again(tmp_path: Pat
     image.unlink()
     size = arrive()
     assert (worker.does(base), looks.exists()) == ("", False)
-    assert seal.read_text().split()[0] == str(size)
+    assert fingerprint.read_text().split()[0] == str(size)
     assert sorted(path.name for path in worker.images.iterdir()) == [".cirros.img.seal", "cirros.img"]
-    seal.unlink()
+    fingerprint.unlink()
     arrive()
     image.write_bytes(bytes(64))
     assert (worker.does(base), looks.exists()) == ("", True)
-    assert seal.read_text().split()[0] == "64"
+    assert fingerprint.read_text().split()[0] == "64"
     arrive()
     worker.undoes(base)
     assert sorted(path.name for path in worker.images.iterdir()) == [".cirros.img.seal", "cirros.img"]
 
 
 def test_an_empty_image_that_a_power_cut_left_keeps_no_slice_from_being_deployed(tmp_path: Path) -> None:
-    """It is brought anew, as one that is not there; its seal may have come to the disk before it."""
+    """It is brought anew, as one that is not there; its fingerprint may have come to the disk before it."""
     worker, slice_ = Worker(tmp_path), design("single")
     (worker.images / ".cirros.img.seal").write_text("32 1\n")
     look = worker.disks.preflight(slice_, new=False)
@@ -330,7 +330,7 @@ def test_the_size_of_an_image_is_read_on_the_manager(tmp_path: Path) -> None:
 
 
 def test_an_image_that_was_replaced_on_purpose_is_used_after_the_advised_command(tmp_path: Path) -> None:
-    """No disk is left on the one before: the seal goes, and not the deployment for ever."""
+    """No disk is left on the one before: the fingerprint goes, and not the deployment for ever."""
     worker, slice_ = Worker(tmp_path), design("single")
     base, *disk = worker.disks.create_backing_image(slice_, slice_.vms[0])
     assert worker.does(base, *disk) == ""
@@ -338,6 +338,6 @@ def test_an_image_that_was_replaced_on_purpose_is_used_after_the_advised_command
     (worker.images / "cirros.img").write_bytes(bytes(64))
     said = worker.does(base)
     assert "is not the image that disks of VMs were built on" in said
-    seal = said.strip().rpartition("or no disk is left on it: rm ")[2].removesuffix(")")
-    (worker.home / seal).unlink()
+    fingerprint = said.strip().rpartition("or no disk is left on it: rm ")[2].removesuffix(")")
+    (worker.home / fingerprint).unlink()
     assert worker.does(base, *disk) == ""

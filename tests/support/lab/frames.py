@@ -1,11 +1,11 @@
-"""Ethernet frames, each made to get where it must not, with a mark in its payload by which it is known if it does."""
+"""Ethernet frames for forbidden targets, each with a mark in its payload that shows its arrival."""
 
 from __future__ import annotations
 
 import ipaddress
 import struct
 
-NOBODY = "0.0.0.0"  # noqa: S104 - nothing listens there: it is the source of who has no address yet
+NO_ADDRESS = "0.0.0.0"  # noqa: S104 - not a listening address: the source of a client without an address
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 ALL_NODES = "33:33:00:00:00:01"
 LOCAL_EXPERIMENT = 0x88B5
@@ -22,7 +22,7 @@ def ip(text: str) -> bytes:
 
 
 def ethernet(source: str, target: str, kind: int, payload: bytes, *tags: tuple[int, int]) -> bytes:
-    """A frame; `tags` are (ethertype, VLAN id), the outer one first."""
+    """Return a frame; `tags` are (ethertype, VLAN id), the outer one first."""
     tagged = b"".join(struct.pack("!HH", *tag) for tag in tags)
     return (mac(target) + mac(source) + tagged + struct.pack("!H", kind) + payload).ljust(60, b"\0")
 
@@ -30,7 +30,7 @@ def ethernet(source: str, target: str, kind: int, payload: bytes, *tags: tuple[i
 def arp(
     source: str, target: str, operation: int, sender: tuple[str, str], wanted: tuple[str, str], mark: bytes
 ) -> bytes:
-    """RFC 826; what is behind the packet itself is padding and carries the mark."""
+    """Return an ARP packet (RFC 826); the padding carries the mark."""
     head = struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation)
     body = mac(sender[0]) + ip(sender[1]) + mac(wanted[0]) + ip(wanted[1])
     return ethernet(source, target, 0x0806, head + body + mark)
@@ -49,24 +49,24 @@ def ipv4(source: str, target: str, protocol: int, payload: bytes) -> bytes:
 
 
 def first_fragment(source: str, target: str, number: int) -> bytes:
-    """The first part of an IPv4 packet, whose rest never comes (RFC 791, 3.1, More Fragments)."""
+    """Return the first part of an IPv4 packet without a second one (RFC 791, 3.1, More Fragments)."""
     head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + 64, number, 0x2000, 64, 17, 0, ip(source), ip(target))
     return head[:10] + struct.pack("!H", _checksum(head)) + head[12:] + bytes(64)
 
 
 def echo(source: str, target: str, mark: bytes) -> bytes:
-    """A ping, as an IPv4 packet."""
+    """Return a ping, as an IPv4 packet."""
     packet = struct.pack("!BBHHH", 8, 0, 0, 0x4D, 1) + mark.ljust(16, b"\0")
     return ipv4(source, target, 1, packet[:2] + struct.pack("!H", _checksum(packet)) + packet[4:])
 
 
 def udp(source: str, target: str, ports: tuple[int, int], payload: bytes) -> bytes:
-    """Without a checksum, which IPv4 allows."""
+    """Return a UDP packet without a checksum, which IPv4 allows."""
     return ipv4(source, target, 17, struct.pack("!HHHH", *ports, 8 + len(payload), 0) + payload)
 
 
 def udp6(source_mac: str, target_mac: str, source: str, target: str, ports: tuple[int, int], payload: bytes) -> bytes:
-    """UDP over IPv6, as an Ethernet frame; here the checksum is a duty (RFC 8200, 8.1)."""
+    """Return UDP over IPv6, as an Ethernet frame; the checksum is mandatory (RFC 8200, 8.1)."""
     payload += bytes(len(payload) % 2)
     ends = ipaddress.IPv6Address(source).packed + ipaddress.IPv6Address(target).packed
     length = 8 + len(payload)
@@ -77,7 +77,7 @@ def udp6(source_mac: str, target_mac: str, source: str, target: str, ports: tupl
 
 
 def router_advertisement(source: str, mark: bytes) -> bytes:
-    """RFC 4861, 4.2, to all nodes of the link; as an Ethernet frame."""
+    """Return a router advertisement to all nodes of the link (RFC 4861, 4.2), as an Ethernet frame."""
     body = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0) + b"\1\1" + mac(source) + b"\xfe\2" + mark.ljust(14)
     fe80, everybody = ipaddress.IPv6Address("fe80::bad").packed, ipaddress.IPv6Address("ff02::1").packed
     pseudo = fe80 + everybody + struct.pack("!II", len(body), 58)
@@ -87,14 +87,14 @@ def router_advertisement(source: str, mark: bytes) -> bytes:
 
 
 def dhcp(
-    kind: int, client: str, mark: bytes, *, flags: int = 0, ciaddr: str = NOBODY, giaddr: str = NOBODY,
+    kind: int, client: str, mark: bytes, *, flags: int = 0, ciaddr: str = NO_ADDRESS, giaddr: str = NO_ADDRESS,
     wanted: str = "", server: str = "", reply: bool = False,
 ) -> bytes:  # fmt: skip
-    """A DHCP message (RFC 2131, 2) with the mark as client id, which servers send back."""
+    """Return a DHCP message (RFC 2131, 2) with the mark as client id, which servers return."""
     head = struct.pack(
         "!BBBBIHH4s4s4s4s16s192x4s",
         *(2 if reply else 1, 1, 6, 0, 0x41545431, 0, flags),
-        *(ip(ciaddr), ip(wanted or NOBODY) if reply else b"", b"", ip(giaddr), mac(client), b"\x63\x82\x53\x63"),
+        *(ip(ciaddr), ip(wanted or NO_ADDRESS) if reply else b"", b"", ip(giaddr), mac(client), b"\x63\x82\x53\x63"),
     )
     options = bytes((53, 1, kind, 61, len(mark))) + mark
     options += bytes((50, 4)) + ip(wanted) if wanted and not reply else b""

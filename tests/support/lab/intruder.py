@@ -1,6 +1,6 @@
-"""Tools for a guest that wants to send any frame and hear every frame: perl, brought into the guest from the internet.
+"""Tools for a guest that sends any frame and receives every frame: perl, downloaded into the guest.
 
-The guest itself has no such tool. The marks of what is sent begin with `ATTK` or `CTRL`, and four digits follow.
+The guest itself has no such tool. The marks of sent frames begin with `ATTK` or `CTRL`, and four digits follow.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ for my $number (1 .. $count) {
 print "sent $count\n";
 """
 )
-# All at once, for who does not answer takes its time.
+# All at once, because a target without an answer takes its time.
 _KNOCK = """while read -r host port; do
     (nc -w 2 "$host" "$port" </dev/null >/dev/null 2>&1 && echo "$host:$port") &
 done
@@ -66,7 +66,7 @@ _HEARD = "/tmp/heard"
 
 
 def offer_tools(lab: Lab, files: Mapping[str, Iterable[bytes | str]]) -> None:
-    """Put perl, the scripts and files of frames and of other lines, each by its name, onto the internet's web page."""
+    """Put perl, the scripts and named files of frames and other lines onto the internet's web page."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         for path in _perl():
@@ -81,7 +81,7 @@ def offer_tools(lab: Lab, files: Mapping[str, Iterable[bytes | str]]) -> None:
 
 
 def equip(guest: Guest) -> None:
-    """Fetch the tools into a guest that has internet, and begin to listen on all its interfaces."""
+    """Download the tools into a guest with internet, and begin to listen on all its interfaces."""
     fetch = "wget -q -O /tmp/tools.tgz http://8.8.8.8/tools.tgz && tar -xzf /tmp/tools.tgz -C / && rm /tmp/tools.tgz"
     assert guest.succeeds(fetch, 120)
     guest.run(f": >{_HEARD}")
@@ -91,24 +91,24 @@ def equip(guest: Guest) -> None:
 
 
 def send(guest: Guest, nic: str, name: str) -> int:
-    """Send the frames of that file; how many it were."""
+    """Send the frames of that file; return their number."""
     said, status = guest.console.run(f"perl /intruder/send.pl {nic} /intruder/{name}", 120)
     assert status == 0, said
     return int(re.findall(r"sent (\d+)", said)[0])
 
 
 def heard(guest: Guest) -> set[str]:
-    """The marks that have come to the guest since it was equipped."""
+    """Return the marks that the guest has received since it was equipped."""
     return set(re.findall(r"[A-Z]{4}\d{4}", guest.run(f"cat {_HEARD}")))
 
 
 def open_doors(guest: Guest, name: str) -> list[str]:
-    """Those of the file's lines, address and TCP port, that take a connection; as `address:port`."""
+    """Return the file's lines, address and TCP port, that accept a connection, as `address:port`."""
     return sorted(guest.run(f"sh /intruder/knock </intruder/{name}", 120).split())
 
 
 def answering(guest: Guest, name: str) -> list[str]:
-    """Those of the file's addresses that answer to ping."""
+    """Return the file's addresses that answer to ping."""
     return sorted(guest.run(f"sh /intruder/ping </intruder/{name}", 120).split())
 
 
@@ -119,6 +119,6 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def _perl() -> list[str]:
-    """perl, which is on every Debian, and the libraries it is linked with."""
+    """Return perl, which every Debian has, and its libraries."""
     linked = subprocess.run(["ldd", "/usr/bin/perl"], capture_output=True, text=True, check=True).stdout
     return ["/usr/bin/perl", *re.findall(r"(/\S+) \(0x", linked)]

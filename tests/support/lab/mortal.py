@@ -1,9 +1,16 @@
-"""A manager that dies on purpose: one use-case, in a process of its own that ends itself by SIGKILL at a moment.
+"""A manager that dies on purpose: one use-case in its own process, which ends itself by SIGKILL at a moment.
 
-`python mortal.py DATABASE ACTION SLICE [KIND NUMBER]`, in the manager's network. Moments are counted from 1, each kind
-for itself: a `stage` begun, a `batch` sent to a host, first `bytes` of a batch come, a `step` done or failed, a `piece`
-of a file sent, and `file`: before and after each turn at the database. Without a moment it lives. Who comes to the end
-prints the answer and the counts as JSON.
+`python mortal.py DATABASE ACTION SLICE [KIND NUMBER]` runs in the manager's network. Moments are counted from 1,
+separately for each kind:
+
+- `stage`: a stage begins;
+- `batch`: a batch is sent to a host;
+- `bytes`: the first bytes of a batch's answer arrive;
+- `step`: a step succeeds or fails;
+- `piece`: a piece of a file is sent;
+- `file`: before and after each use of the database.
+
+Without a moment the manager lives. At the end it prints the answer and the counts as JSON.
 """
 
 from __future__ import annotations
@@ -36,7 +43,7 @@ SIZE = 4
 
 
 class Fate:
-    """Counts the moments, and ends the process at its last one."""
+    """The counter of moments, which ends the process at its last one."""
 
     def __init__(self, last: tuple[str, int] | None) -> None:
         self.counts: Counter[str] = Counter()
@@ -62,7 +69,7 @@ class Fate:
 
 
 class MortalDatabase(Database):
-    """Tells of each turn at the file."""
+    """A database that reports each use of the file."""
 
     fate: Fate
 
@@ -75,7 +82,7 @@ class MortalDatabase(Database):
 
 
 class MortalHost(SSHHost):
-    """Tells when a batch is with the host and when its first words come."""
+    """A host that reports when a batch is sent and when its first output arrives."""
 
     def __init__(self, address: str, settings: SSHSettings, fate: Fate) -> None:
         super().__init__(address, settings)
@@ -92,7 +99,7 @@ class MortalHost(SSHHost):
 
 
 def design(api: OrchestratorAPI, slice_id: int) -> Any:
-    """A ring whose VMs all have internet; SLICE is not looked at. Its id."""
+    """Create a ring whose VMs all have internet and return its id; SLICE is not used."""
     made = _value(api.create_slice(USER, f"ring{slice_id}"))
     vms = [_value(api.add_vm_to_slice(USER, made.slice_id, f"vm{n}", "blank", 2, True)) for n in range(SIZE)]
     for n, vm in enumerate(vms):
@@ -101,7 +108,7 @@ def design(api: OrchestratorAPI, slice_id: int) -> Any:
 
 
 def main() -> None:
-    """Do ACTION, and say what came of it."""
+    """Run ACTION, and print the result."""
     path, action, slice_id, *moment = sys.argv[1:]
     fate = Fate((moment[0], int(moment[1])) if moment else None)
     database = MortalDatabase(path)

@@ -1,4 +1,4 @@
-"""Carries out the plan of a slice once more and prints what it changed; run inside the lab, where the hosts are."""
+"""Runs the plan of a slice once more and prints its changes; run inside the lab, where the hosts are."""
 
 from __future__ import annotations
 

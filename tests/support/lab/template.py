@@ -1,4 +1,4 @@
-"""Adds 20 VMs at once to a slice in design, takes them back, and prints what that cost; run inside the lab.
+"""Adds 20 VMs at once to a slice in design, undoes it, and prints the costs; run inside the lab.
 
 `python -m tests.support.lab.template DATABASE SLICE` prints the round trips to each worker and its disks in between, as
 JSON.

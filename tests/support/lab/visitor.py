@@ -1,4 +1,4 @@
-"""A user's seat on the lab: the real menu in the manager's namespace, and eyes on the hosts and in the guests."""
+"""A user of the lab: the real menu in the manager's namespace, with views of hosts and guests."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def age_measurements(database: Path) -> None:
 
 
 def empty_database(lab: Lab, path: Path, change: Callable[[dict[str, Any]], None] = lambda _: None) -> Path:
-    """Write a copy of the lab's database, changed by `change`, for the user who started the tests; return its path.
+    """Write a copy of the lab's database, changed by `change`, for the tests' user; return its path.
 
-    It has no slices and no measurements: one that was taken while a test had broken a worker would keep VMs from it.
+    It has no slices and no measurements: a measurement of a worker broken by a test would keep VMs from it.
     """
     record = yaml.safe_load(lab.database.read_text(encoding="utf-8"))
     for user in record["users"].values():
@@ -65,13 +65,13 @@ class Menu:
         self.greeting = self.read()
 
     def type(self, *lines: str) -> None:
-        """Type lines without waiting for what comes of it."""
+        """Type lines without waiting for their result."""
         assert self._process.stdin
         self._process.stdin.write("".join(f"{line}\n" for line in lines).encode())
         self._process.stdin.flush()
 
     def read(self, until: str = MENU_PROMPT, seconds: float = ANSWER_SECONDS) -> str:
-        """All that is shown up to `until`, which is the menu's own prompt unless told otherwise."""
+        """Return the output up to `until`, by default the menu's own prompt."""
         assert self._process.stdout
         deadline = time.monotonic() + seconds
         while until not in self._heard:
@@ -83,7 +83,7 @@ class Menu:
         return shown
 
     def choose(self, entry: int, *answers: object) -> str:
-        """Choose a menu entry, answer its prompts, and give what it showed."""
+        """Choose a menu entry, answer its prompts, and return its output."""
         self.type(str(entry), *map(str, answers))
         return self.read()
 
@@ -97,7 +97,7 @@ class Menu:
         self._process.communicate(timeout=30)
 
     def close(self) -> int:
-        """Choose Exit; the exit status."""
+        """Choose Exit; return the exit status."""
         self.type("0")
         output, _ = self._process.communicate(timeout=30)
         assert b"Traceback" not in output
@@ -126,7 +126,7 @@ class Menu:
         return shown
 
     def topology(self, slice_id: int) -> dict[str, SeenVM]:
-        """The VMs of a slice by name, as "View my Slices" shows them."""
+        """Return the VMs of a slice by name, from "View my Slices"."""
         blocks = re.split(r"^(?=Slice )", self.choose(5), flags=re.MULTILINE)
         (block,) = [block for block in blocks if block.startswith(f"Slice {slice_id}:")]
         vms = [SeenVM(part) for part in re.split(r"^  (?=VM )", block, flags=re.MULTILINE)[1:]]
@@ -157,7 +157,7 @@ class SeenVM:
 
     @cached_property
     def addresses(self) -> dict[str, str]:
-        """Interface -> address, of those that have one."""
+        """Return interface -> address, for those with an address."""
         return dict(re.findall(r"(eth\d+): MAC .*?address ([\d.]+)", self.text))
 
     @cached_property
@@ -180,7 +180,7 @@ class Guest:
         wait_until(lambda: self.addresses() == vm.addresses, f"the addresses of {vm.name}", 90)
 
     def addresses(self) -> dict[str, str]:
-        """Interface -> IPv4 address, as the guest has them."""
+        """Return interface -> IPv4 address, as configured in the guest."""
         return dict(re.findall(r"(eth\d+) +inet ([\d.]+)/", self.run("ip -4 -o addr")))
 
     def run(self, command: str, seconds: float = 60) -> str:
@@ -190,7 +190,7 @@ class Guest:
         return self.console.run(command, seconds)[1] == 0
 
     def reaches(self, address: str) -> bool:
-        """Whether a ping is answered, now or within some seconds: OVS has to learn ports first."""
+        """Return whether a ping is answered within some seconds: OVS has to learn ports first."""
         return any(self.succeeds(f"ping -c 1 -W 2 {address}") for _ in range(5))
 
     def never_reaches(self, address: str) -> bool:
@@ -198,7 +198,7 @@ class Guest:
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float) -> None:
-    """Look again and again until `condition` holds."""
+    """Wait until `condition` holds."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"still waiting for {what} after {seconds:g} s"
@@ -206,18 +206,17 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float) -> None
 
 
 def unmount(lab: Lab, host: str, path: str) -> None:
-    """Unmount a folder; a shell of the cloud's that waits for its next batch may stand in it for a while."""
+    """Unmount a folder; a waiting shell of the cloud may have it as its working directory for a while."""
     argv = ["umount", path]
     wait_until(lambda: lab.exec(host, argv, check=False).returncode == 0, f"umount {path}", IDLE_SECONDS + 10)
 
 
 def traces(lab: Lab, hosts: Collection[str] = tuple(HOSTS.values())) -> dict[str, str]:
-    """What every host shows of switches, links, namespaces, rules, processes and files; nothing that only ages."""
+    """Return each host's switches, links, namespaces, rules, processes and files, without values that only age."""
     return {host: _trace(lab, host) for host in hosts}
 
 
-# The order in which Open vSwitch shows ports says nothing. The folder /run/netns is made by the first `ip netns add` of
-# all, and is iproute2's own.
+# Open vSwitch's order of ports has no meaning. The first `ip netns add` of all creates /run/netns, which is iproute2's.
 _TRACE = r"""
 ovs-vsctl show | sort
 ovs-ofctl --no-stats dump-flows br-int 2>/dev/null | sort
@@ -234,20 +233,20 @@ _OURS = ("qemu-system", "dnsmasq", "ip netns exec", "socat")
 def _trace(lab: Lab, host: str) -> str:
     deadline = time.monotonic() + IDLE_SECONDS + 5
     while (found := shells(lab, host)).at_work and time.monotonic() < deadline:
-        time.sleep(0.05)  # one that has lost its manager ends its batch first
+        time.sleep(0.05)  # a shell that has lost its manager ends its batch first
     processes = [line for line in _processes(lab, host) if line.startswith(_OURS)]
     return "\n".join([lab.exec(host, ["sh", "-c", _TRACE]).stdout, *sorted(processes), f"{found.at_work} at work"])
 
 
 class Shells(NamedTuple):
-    """How many of a host's shells run a batch, and how many wait for one."""
+    """The number of a host's shells that run a batch, and of those that wait for one."""
 
     at_work: int
     waiting: int
 
 
 def shells(lab: Lab, host: str) -> Shells:
-    """The shells that read batches on the host."""
+    """Return the shells that read batches on the host."""
     processes = _processes(lab, host)
     waiting = processes.count(f"timeout {IDLE_SECONDS} dd bs=1 count=1 ")
     return Shells(processes.count("sh -s ") - waiting, waiting)

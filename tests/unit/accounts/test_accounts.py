@@ -48,7 +48,7 @@ def test_the_right_password_gives_the_user(accounts: Accounts) -> None:
         ("admin", ""),
         ("admin", "student"),
         ("admin", "x" * 1_000_000),
-        ("nobody", "admin"),
+        ("ghost", "admin"),
         ("", ""),
         ("ADMIN", "admin"),
         ("admin\n", "admin"),
@@ -82,7 +82,7 @@ def test_a_password_is_the_same_on_every_keyboard(database: Database, accounts: 
     assert accounts.authenticate("student", composed).username == "student"
 
 
-@pytest.mark.parametrize("username", ["admin", "nobody"])
+@pytest.mark.parametrize("username", ["admin", "ghost"])
 def test_a_wrong_name_costs_as_much_as_a_wrong_password(
     accounts: Accounts, monkeypatch: pytest.MonkeyPatch, username: str
 ) -> None:
@@ -223,9 +223,9 @@ def test_a_user_without_slices_is_removed(accounts: Accounts) -> None:
 @pytest.mark.parametrize(
     "action",
     [
-        lambda accounts: accounts.set_password("nobody", "long enough"),
-        lambda accounts: accounts.set_quota("nobody", 1),
-        lambda accounts: accounts.remove("nobody"),
+        lambda accounts: accounts.set_password("ghost", "long enough"),
+        lambda accounts: accounts.set_quota("ghost", 1),
+        lambda accounts: accounts.remove("ghost"),
     ],
     ids=["set_password", "set_quota", "remove"],
 )

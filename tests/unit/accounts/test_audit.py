@@ -172,16 +172,16 @@ def test_logins_and_the_operators_acts_are_in_it(desk: Desk, monkeypatch: pytest
 @pytest.mark.parametrize("typed", ["p@ss word!", "hunter2secret"])
 def test_a_typed_name_without_an_account_is_not_in_it(desk: Desk, typed: str) -> None:
     accounts = desk.api.accounts
-    wishes: tuple[Callable[[], None], ...] = (
+    requests: tuple[Callable[[], None], ...] = (
         lambda: accounts.add(typed, "short"),
         lambda: accounts.set_password(typed, "long enough"),
         lambda: accounts.set_quota(typed, 3),
         lambda: accounts.set_role(typed, "admin"),
         lambda: accounts.remove(typed),
     )
-    for wish in wishes:
+    for request in requests:
         with pytest.raises(Refused) as refused:
-            wish()
+            request()
         assert typed not in str(refused.value)
     found = [entry["action"] for entry in entries(desk)]
     whose = ["add user", "set password of", "set quota of", "set role of", "remove user"]
@@ -349,12 +349,12 @@ def test_a_student_sees_that_a_file_is_broken_and_the_operator_how(desk: Desk) -
     desk.ok(desk.api.authenticate("student", "admin"))
     desk.path.write_text(desk.path.read_text().replace("vlan_pool_start: 100", "vlan_pool_start: 7"))
     api = desk.api
-    for wish in (api.flavors, api.list_slices, api.unfinished, api.get_user, api.create_slice):
-        told = desk.no(wish("student"))
+    for request in (api.flavors, api.list_slices, api.unfinished, api.get_user, api.create_slice):
+        told = desk.no(request("student"))
         assert told.startswith("The cloud's own files have a fault")
         assert "1000" not in told
         assert "slices.1000.vlan_pool_start" in entries(desk)[-1]["result"]
-        assert "slices.1000.vlan_pool_start" in desk.no(wish("admin"))
+        assert "slices.1000.vlan_pool_start" in desk.no(request("admin"))
 
 
 # --- python3 cli.py log -----------------------------------------------------------------------------------------------
@@ -390,7 +390,7 @@ LINES = [
         (["--last", "2"], [2, 3]),
         (["--user", "ann", "--last", "1"], [3]),
         (["--last", "0"], []),
-        (["--user", "nobody"], []),
+        (["--user", "ghost"], []),
     ],
 )
 def test_the_log_is_read_over_rotated_files(logged: Path, arguments: list[str], shown: list[int]) -> None:

@@ -43,7 +43,7 @@ OWN = {
     "needs_new_password",
     "warning",
 }
-"""About the user who wishes for it, and nobody else."""
+"""About the user who requests for it, and nobody else."""
 
 EVERYBODYS = {"flavors", "discover_workers", "known_workers", "prove_isolation"}
 
@@ -94,11 +94,11 @@ def test_every_use_case_is_in_one_of_the_tables() -> None:
 def test_another_users_objects_are_answered_as_missing_ones(shared: Desk, state: str) -> None:
     STATES[state](shared)
     before, hosts = shared.path.read_bytes(), {address: host.runs for address, host in shared.cloud.hosts.items()}
-    for name, wish in TOUCHES.items():
-        absent = shared.no(wish(shared.api, "mallory", ABSENT, ABSENT_VM))
-        free = shared.no(wish(shared.api, "mallory", 1000, 1001))
+    for name, request in TOUCHES.items():
+        absent = shared.no(request(shared.api, "mallory", ABSENT, ABSENT_VM))
+        free = shared.no(request(shared.api, "mallory", 1000, 1001))
         with shared.database.claim(1000):
-            claimed = shared.no(wish(shared.api, "mallory", 1000, 1001))
+            claimed = shared.no(request(shared.api, "mallory", 1000, 1001))
         assert free == claimed == absent.replace(str(ABSENT_VM), "1001").replace(str(ABSENT), "1000"), name
         assert "another session" not in free
         assert shared.path.read_bytes() == before, name
@@ -121,17 +121,17 @@ def test_lists_show_ones_own_slices(shared: Desk, state: str) -> None:
     STATES[state](shared)
     assert [slice_.slice_id for slice_ in shared.ok(shared.api.list_slices("mallory"))] == [1003]
     assert shared.ok(shared.api.unfinished("mallory")) == []
-    assert shared.ok(shared.api.list_slices("nobody")) == shared.ok(shared.api.unfinished("nobody")) == []
+    assert shared.ok(shared.api.list_slices("ghost")) == shared.ok(shared.api.unfinished("ghost")) == []
 
 
 def _refusals(desk: Desk) -> list[str]:
     """The answers to everything that `mallory` cannot have."""
     api = desk.api
-    wishes = [
+    requests = [
         call(api, "mallory", slice_id, vm) for call in TOUCHES.values() for slice_id, vm in [(1000, 1001), (9, 9)]
     ]
     own = desk.ok(api.add_vm_to_slice("mallory", 1003, "m1", "cirros", 1, True))
-    wishes += [
+    requests += [
         api.add_vm_to_slice("mallory", 1003, "m1", "cirros"),
         api.add_vm_to_slice("mallory", 1003, "m2", "huge"),
         api.create_link("mallory", 1003, own.vm_id, "eth0", 1001, "eth1"),
@@ -140,10 +140,10 @@ def _refusals(desk: Desk) -> list[str]:
         api.authenticate("student", "wrong"),
     ]
     desk.api.accounts.set_quota("mallory", 1)
-    wishes.append(api.add_vm_to_slice("mallory", 1003, "m3", "cirros"))
+    requests.append(api.add_vm_to_slice("mallory", 1003, "m3", "cirros"))
     with desk.database.claim(1003):
-        wishes += [api.deploy_slice("mallory", 1003), api.delete_slice("mallory", 1003)]
-    return [desk.no(wish) for wish in wishes]
+        requests += [api.deploy_slice("mallory", 1003), api.delete_slice("mallory", 1003)]
+    return [desk.no(request) for request in requests]
 
 
 def test_no_refusal_names_objects_of_another_user(shared: Desk) -> None:

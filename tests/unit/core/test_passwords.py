@@ -116,7 +116,7 @@ def test_a_password_that_is_not_utf8_on_the_terminal_is_one_like_others() -> Non
     assert not verify(GOOD, "caf\udce9")
 
 
-@pytest.mark.parametrize("stored", ["", GOOD, sha256("x"), "junk"], ids=["nobody", "scrypt", "sha256", "junk"])
+@pytest.mark.parametrize("stored", ["", GOOD, sha256("x"), "junk"], ids=["ghost", "scrypt", "sha256", "junk"])
 def test_every_verification_makes_one_derivation_of_the_same_cost(stored: str, monkeypatch: pytest.MonkeyPatch) -> None:
     costs: list[tuple[int, ...]] = []
     derive = passwords._derive
@@ -159,7 +159,7 @@ def test_an_accent_is_the_same_by_itself_and_with_its_letter() -> None:
 def test_a_digest_of_another_form_verifies_and_is_to_be_renewed() -> None:
     old = sha256(DECOMPOSED)
     assert verify(old, DECOMPOSED)
-    assert not verify(old, COMPOSED)  # nobody knows what was typed then
+    assert not verify(old, COMPOSED)  # the typed form is unknown then
     assert passwords.is_to_be_renewed(old, DECOMPOSED)
     assert not passwords.is_to_be_renewed(hash_password("x" * 8), "x" * 8)
     assert not passwords.is_to_be_renewed(hash_password(COMPOSED), DECOMPOSED)

@@ -57,8 +57,8 @@ class Node:
         argv = script.argv(*words)
         if not unheard:
             return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=30)
-        nobody, end = os.pipe()
-        os.close(nobody)
+        unread, end = os.pipe()
+        os.close(unread)
         try:
             return subprocess.run(argv, env=environment, stdout=end, stderr=end, text=True, check=False, timeout=30)
         finally:

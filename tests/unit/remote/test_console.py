@@ -191,7 +191,7 @@ def processes(folder: Path) -> list[str]:
     return [line for line in found if line.startswith(("socat", "sh -s"))]
 
 
-def until_nobody_is_there(worker: Worker, seconds: float = 10) -> None:
+def until_free(worker: Worker, seconds: float = 10) -> None:
     deadline = time.monotonic() + seconds
     while left := processes(worker.folder):
         assert time.monotonic() < deadline, f"still there: {left}"
@@ -203,7 +203,7 @@ def test_a_visitor_is_joined_with_the_guest(worker: Worker) -> None:
     assert visit.send(b"hello\xff\x00") == 7
     assert read_until(visit, b"HELLO\xff\x00") == b"HELLO\xff\x00"
     visit.close()
-    until_nobody_is_there(worker)
+    until_free(worker)
 
 
 def test_a_second_visitor_gets_name_and_time_of_the_first(worker: Worker) -> None:
@@ -299,7 +299,7 @@ def test_a_console_that_ends_while_the_vm_runs_is_closed(worker: Worker) -> None
 def test_a_vm_that_hangs_keeps_no_key_for_later(worker: Worker) -> None:
     worker.qemu.send_signal(signal.SIGSTOP)
     assert worker.refusal("alice").answer is Answer.HUNG
-    until_nobody_is_there(worker)
+    until_free(worker)
     worker.qemu.send_signal(signal.SIGCONT)
     visit = worker.visit("alice")
     visit.send(b"ok")
@@ -329,7 +329,7 @@ def test_a_lock_of_a_visitor_who_died_is_free(worker: Worker) -> None:
 def test_a_manager_that_dies_takes_the_visit_along(worker: Worker) -> None:
     worker.visit("alice")
     worker.visits[0].close()  # as sshd does with the streams of a connection that ended
-    until_nobody_is_there(worker)
+    until_free(worker)
     worker.visit("bob")
 
 
@@ -346,7 +346,7 @@ def test_a_manager_that_says_nothing_any_more_loses_the_console(worker: Worker) 
                 time.sleep(0.2)
             visit.send(b"here")
             read_until(visit, b"HERE")
-            until_nobody_is_there(worker)
+            until_free(worker)
             assert visit.ending()[0] is Ending.CLOSED
         sshd.close()
 
@@ -360,7 +360,7 @@ def test_a_connection_that_is_gone_ends_the_visit(worker: Worker) -> None:
         sshd.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         sshd.close()
         manager.close()
-        until_nobody_is_there(worker)
+        until_free(worker)
 
 
 # --- what a worker answers --------------------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ SAME = {
 
 STRICTER = {
     "a key that cannot be read": "{name} ssh-ed25519 AAAA",
-    "a kind that nobody knows": "{name} ssh-mldsa {blob}",
+    "an unknown kind": "{name} ssh-mldsa {blob}",
     "a key whose kind is another one": "{name} ssh-ed25519 {blob}",
     "no key": "{name} ",
     "bits left over": "{name} ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA=",

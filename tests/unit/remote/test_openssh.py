@@ -190,8 +190,8 @@ def test_the_manager_may_take_its_time(
 
 
 def test_a_host_that_is_not_there(host: LoopbackHost, tmp_path: Path, image: Path) -> None:
-    nobody = replace(settings(host, tmp_path), port=1)
-    assert "Connection refused" in str(complaint(nobody, image))
+    closed = replace(settings(host, tmp_path), port=1)
+    assert "Connection refused" in str(complaint(closed, image))
 
 
 @pytest.mark.parametrize("login_shell", ["sh", "bash", "tcsh"])

@@ -348,7 +348,7 @@ def test_a_shell_whose_manager_is_silent_for_long_ends_by_itself_and_the_next_ba
     assert stage(client, "echo more") == "more\n"
     assert len(host.processes) == 2
     monkeypatch.setattr(conversation, "IDLE_SECONDS", 0)
-    assert stage(client, "echo anew") == "anew\n"
+    assert stage(client, "echo again") == "again\n"
     assert len(host.processes) == 3
 
 

@@ -53,7 +53,7 @@ users:  # people
     password_hash: "264c8c381bf16c982a4e59b0dd4c6f7808c51a05f64c35db42cc78a2a72875bb"
     quota_vms: 6
     slices: []
-    # nobody else
+    # no others
 # by the program:
 workers: {}  # filled by discovery
 # one entry for each slice
@@ -146,7 +146,7 @@ def test_comments_stay_where_they_are(tmp_path: Path) -> None:
         "  user: ubuntu  # no root\n  # the key is on the stick\n",
         "users:  # people\n  # teachers\n  admin:  # Ana\n    username: admin\n    # her own one\n    password_hash: ",
         "    role: admin\n  # students\n  student:\n",
-        "    # nobody else\n# by the program:\nworkers: {}  # filled by discovery\n",
+        "    # no others\n# by the program:\nworkers: {}  # filled by discovery\n",
         "workers: {}  # filled by discovery\n# one entry for each slice\nslices: {}\n",
         "# the counters\nnext_vm_id: 1006\nnext_vlan_id: 100\n# the end\n",
     ):
@@ -175,7 +175,7 @@ def test_a_comment_behind_an_entry_that_is_removed_stays(tmp_path: Path) -> None
     with Database(path).transaction() as state:
         state.users["admin"] = User("admin", "a" * 64)
         del state.users["student"]
-    assert "  # students\n    # nobody else\n# by the program:\n  admin:\n" in path.read_text()
+    assert "  # students\n    # no others\n# by the program:\n  admin:\n" in path.read_text()
 
 
 def test_a_line_of_a_text_is_no_comment() -> None:

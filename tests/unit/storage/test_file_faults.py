@@ -31,7 +31,7 @@ from tests.unit.conftest import CLOUD
 from tests.unit.test_database import DEADLINE_S, refusal
 
 PROCESSES = multiprocessing.get_context("fork")
-NOBODY = 65_534
+OVERFLOW_UID = 65_534
 NAMES = {f"database.yaml{suffix}" for suffix in ("", ".lock", ".previous")}
 
 
@@ -283,7 +283,7 @@ def open_path() -> Iterator[Path]:
 def test_a_read_only_folder_is_read_from_and_not_saved_to(open_path: Path) -> None:
     def without_rights() -> None:
         if os.geteuid() == 0:
-            os.setuid(NOBODY)
+            os.setuid(OVERFLOW_UID)
         database = Database(open_path)
         assert database.load().next_vm_id == 1018
         assert untouched(open_path, database.get_next_vm_id) == (
@@ -382,16 +382,16 @@ def test_a_folder_where_one_of_our_files_belongs_is_refused(path: Path, database
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can leave something that is root's")
 def test_files_made_by_root_do_not_lock_out_the_owner(open_path: Path) -> None:
-    os.chown(open_path, NOBODY, NOBODY)
-    os.chown(open_path.parent, NOBODY, NOBODY)
+    os.chown(open_path, OVERFLOW_UID, OVERFLOW_UID)
+    os.chown(open_path.parent, OVERFLOW_UID, OVERFLOW_UID)
     database = Database(open_path)
     database.get_next_vm_id()
     claim = database.claim(1000)
     claim.__enter__()
 
     def as_owner() -> None:
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
+        os.setgid(OVERFLOW_UID)
+        os.setuid(OVERFLOW_UID)
         mine = Database(open_path)
         assert mine.get_next_vm_id() == 1018
         assert mine.is_claimed(1000)
@@ -399,7 +399,7 @@ def test_files_made_by_root_do_not_lock_out_the_owner(open_path: Path) -> None:
 
     in_a_process(as_owner)
     claim.__exit__(None, None, None)
-    assert open_path.stat().st_uid == NOBODY
+    assert open_path.stat().st_uid == OVERFLOW_UID
 
 
 @pytest.mark.parametrize(("mode", "wanted"), [(0o600, 0o600), (0o640, 0o640), (0o660, 0o660), (0o664, 0o660)])
