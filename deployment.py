@@ -1,4 +1,4 @@
-"""From a slice and the inventory to plans: MACs, addresses, placement, the order of the stages. Pure: runs nothing."""
+"""Make plans from a slice and the inventory: MACs, addresses, placement, the order of the stages. Pure."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ RESOURCES = "resources"
 _LONGEST_MEASURE = 1000
 _PID = re.compile(r"([0-9]{1,9}) ([1-9][0-9]{0,9})")
 MAX_SKEW_SECONDS = 30
-"""How far the clocks of worker and manager may be apart before somebody is told: an answer may be 10 s old."""
+"""Largest difference between the clocks of worker and manager without a warning: an answer may be 10 s old."""
 
 _STAGE_SHARE = CHANGE_DEADLINE_SECONDS / TIMEOUT_SECONDS
 
 _SECRET_LENGTH = 8
-"""All that the VNC protocol looks at."""
+"""The VNC protocol ignores further characters."""
 
 
 class Manager(Protocol):
@@ -71,7 +71,7 @@ class Manager(Protocol):
 
 
 class DeploymentAPI:
-    """Makes the plans. The same slice and inventory give the same plan, whatever the hosts look like at the moment."""
+    """Makes the plans. A plan depends on slice and inventory only, not on the present state of the hosts."""
 
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
@@ -82,7 +82,7 @@ class DeploymentAPI:
     # --- designing ----------------------------------------------------------------------------------------------------
 
     def generate_unique_macs(self, vm_id: int, count: int) -> list[str]:
-        """The MACs of a VM's first `count` interfaces."""
+        """Return the MACs of a VM's first `count` interfaces."""
         return [mac_address(vm_id, index) for index in range(count)]
 
     def create_vm_with_qcow(
@@ -97,9 +97,9 @@ class DeploymentAPI:
         workers: Mapping[str, Worker],
         live: Collection[Holdings],
     ) -> VM:
-        """Design a VM and add it to `slice_`: worker, VNC port, MACs, address, disk; `image_plan` makes that one.
+        """Design a VM and add it to `slice_`: worker, VNC port, MACs, address, disk; `image_plan` makes the disk.
 
-        `live`: what all slices hold, `slice_` among them. `Refused` when it fits on no worker or an address is lacking.
+        `live`: the holdings of all slices, `slice_` included. Raise `Refused` without a worker or an address for it.
         """
         macs = self.generate_unique_macs(vm_id, data_interfaces_count + 1)
         interfaces = [Interface(f"eth{index}", mac=mac) for index, mac in enumerate(macs)]
@@ -115,7 +115,7 @@ class DeploymentAPI:
         return vm
 
     def place_again(self, slice_: Slice, vm: VM, workers: Mapping[str, Worker], live: Collection[Holdings]) -> None:
-        """Give a VM that was lost with its worker another one; `Refused` when it fits on none."""
+        """Give a lost VM another worker; raise `Refused` when it fits on none."""
         size: Record = {"cores": vm.cores, "ram_gb": vm.ram_gb, "disk_gb": vm.disk_gb}
         used = set(slice_.workers)
         vm.worker_ip = place(vm.flavor_name or vm.name, size, self._inventory, workers, live, used)
@@ -130,18 +130,18 @@ class DeploymentAPI:
     # --- plans --------------------------------------------------------------------------------------------------------
 
     def image_plan(self, slice_: Slice, vms: Sequence[VM]) -> Plan:
-        """What `add_vm_to_slice` needs on the hosts: a place for the disk of each VM, base image and overlay.
+        """Return the plan of `add_vm_to_slice`: check free paths, bring base images, make overlays.
 
-        One batch for each worker, however many VMs: a disk says whose it is, also where the connection was lost.
+        Each worker gets one batch, however many VMs: a mark names the owner of each disk after a lost connection, too.
         """
         steps = (*self._qcow.require_free(slice_, vms), *self._qcow.make_disks(slice_, vms))
         return self._change(slice_, Stage("prepare", steps))
 
     def deploy_plan(self, slice_: Slice, *, new: bool = False, run: int = 0, absent: Collection[str] = ()) -> Plan:
-        """The whole slice. Undone it is the teardown: what is shared stays while other slices use it.
+        """Return the plan of a whole slice. Its undo is the teardown; shared objects stay while other slices use them.
 
-        Of a `new` one, which is in design, nothing may be there yet but its overlays. `run` tells the frames that prove
-        the wire from those of other runs. Of hosts that are `absent` no such frame is waited for.
+        A `new` slice is in design and may have overlays only. `run` marks the frames that prove the wire, so that
+        frames of other runs do not count. The plan awaits no frame from `absent` hosts.
         """
         managers: tuple[Manager, ...] = (
             Ground(self._inventory, (vm_launcher.TOOLS, vlan_manager.TOOLS), run, absent),
@@ -159,27 +159,27 @@ class DeploymentAPI:
         return self._change(slice_, *(Stage(title, found) for title, found in steps.items()))
 
     def design_plan(self, slice_: Slice) -> Plan:
-        """The part of `deploy_plan` that a slice in design has already, and keeps: its overlays."""
+        """Return the part of `deploy_plan` that a slice in design has and keeps: its overlays."""
         steps = (step for vm in slice_.placed for step in self._qcow.disk(slice_, vm))
         return self._change(slice_, Stage("prepare", tuple(dict.fromkeys(steps))))
 
     def running_plan(self, slice_: Slice) -> Plan:
-        """The part of `deploy_plan` that a slice in design does not have."""
+        """Return the part of `deploy_plan` that a slice in design does not have."""
         return self.deploy_plan(slice_).without(self.design_plan(slice_))
 
     def console(self, slice_: Slice, vm: VM, user: str, ends: str = "-") -> Visit:
-        """Return a user's visit at the VM's serial console; `ends` is the visit that it may end for that."""
+        """Return a user's visit at the VM's serial console; `ends` names the visit that it takes over."""
         return self._launcher.console(slice_, vm, user, ends)
 
     def _change(self, slice_: Slice, *stages: Stage) -> Plan:
-        """Return the plan of a change of one slice; a stage may take ten times the silence that is endured."""
+        """Return the plan of a change of one slice. A stage may take ten times the timeout for silence."""
         seconds = self._inventory.ssh.timeouts.change
         return Plan(stages, lock=_lock(slice_), timeout=seconds, deadline=_STAGE_SHARE * seconds)
 
     # --- discovery ----------------------------------------------------------------------------------------------------
 
     def discovery_plan(self, workers: Iterable[str] | None = None) -> Plan:
-        """Return the plan that reads cores, memory and disk of the workers; None is all of the inventory."""
+        """Return the plan that measures workers; None means all workers of the inventory."""
         folder = self._inventory.hypervisor.images_path
         measure = Command(("timeout", "5", *_MEASURE_WORKER.argv(folder)), name=RESOURCES)
         asked = self._inventory.workers_list if workers is None else workers
@@ -189,9 +189,9 @@ class DeploymentAPI:
 
     @staticmethod
     def measured(stdout: str, now: float) -> Worker:
-        """The worker that wrote `stdout` in answer to `discovery_plan`; `BadAnswer` when it makes no sense.
+        """Return the worker that answered `discovery_plan` with `stdout`; raise `BadAnswer` for an invalid answer.
 
-        `now`: the manager's time, in seconds since the epoch. A clock that is wrong keeps no VM away from a worker.
+        `now`: the manager's time, in seconds since the epoch. A wrong clock is a problem, but keeps no VM away.
         """
         words = stdout[:_LONGEST_MEASURE].split()
         if len(words) != len(_MEASURED):
@@ -208,14 +208,14 @@ class DeploymentAPI:
 
     @staticmethod
     def ports_taken(status: int | None, stdout: str) -> TakenPorts | None:
-        """Return which VNC ports other programs hold, from how an action of the preflight ended; mostly None."""
+        """Return the VNC ports that other programs hold, from the outcome of a preflight action; usually None."""
         return VMLauncher.ports_taken(status, stdout)
 
     @staticmethod
     def pids(slice_: Slice, worker: str, stdout: str) -> dict[int, str]:
-        """Return VM id -> pid, from what `worker` printed in the stage `verify`; `BadAnswer` when it makes no sense.
+        """Return VM id -> pid from a worker's output in the stage `verify`; raise `BadAnswer` for an invalid one.
 
-        A worker has a word about its own VMs only.
+        Each worker reports its own VMs only.
         """
         here = {vm.vm_id for vm in slice_.vms if vm.worker_ip == worker}
         found: dict[int, str] = {}
@@ -229,5 +229,5 @@ class DeploymentAPI:
 
 
 def _lock(slice_: Slice) -> str:
-    """What keeps the batches of a slice on a host one after the other."""
+    """Return the name of the lock that keeps the batches of a slice on a host in order."""
     return f"slice-{slice_.slice_id}"

@@ -1,1 +1,1 @@
-"""Changes of hosts, and what the database says of them."""
+"""Changes of hosts, and their record in the database."""

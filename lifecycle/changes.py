@@ -1,8 +1,8 @@
-"""Changes of hosts, and what the database says of them: begun, done, or taken back.
+"""Change hosts, and record each change in the database: its beginning, its end, or its rollback.
 
-Each has three parts: what is about to happen is written down, the plan is run without the file's lock, and the result
-is written down. A manager that dies in between leaves the status of the first part as its trace, from which the same
-change can be finished or taken back: every step finds out on the host what is there already.
+A change has three parts: record its beginning, run its plan without the file's lock, record its result. A manager that
+dies in between leaves the status of the first part. From it the same change can be finished or rolled back, because
+each step checks on the host which of its objects exist.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from remote.runner import Host, Report, Runner, StepResult
 from vm_launcher import PIDS, ROOM, TakenPorts
 
 _LONGEST_NAME, _MOST_NAMES = 32, 200
-"""How much of what a host says that it made is told: the TAPs of some fifty VMs."""
+"""Bounds of the names that a host reports: enough for the TAPs of fifty VMs."""
 
 PORT_CHANGES = 5
-"""So often a deployment takes other VNC ports, where foreign programs go on opening those that it has chosen."""
+"""How often a deployment chooses other VNC ports when foreign programs open the chosen ones."""
 
 
 class Changes:
-    """Whoever works on a slice gets a `Change` from here, and no two have one of the same slice."""
+    """Gives out changes of slices, of each slice at most one at a time."""
 
     def __init__(self, database: Database, connect: Callable[[str], Host]) -> None:
         self._database = database
@@ -44,16 +44,16 @@ class Changes:
 
     @contextmanager
     def of(self, slice_id: int, listen: Listener) -> Iterator[Change]:
-        """Nobody else changes the slice meanwhile, and Ctrl-C does not tear the change apart.
+        """Claim a slice and yield its change; raise `Refused` when another session has the claim.
 
-        `Refused` when another session works on the slice.
+        Ctrl-C ends the change between two steps only.
         """
         with self._database.claim(slice_id), interrupts.held(listen) as interrupted:
             yield Change(self._database, self._database.load(), Runner(self._connect, listen, interrupted))
 
 
 class Change:
-    """One change under way. Every method ends with hosts and database agreeing, or raises with what is left to do.
+    """A change under way. After each method hosts and database agree, or the error says what is left to do.
 
     `state` is the file as it was read under the claim. Its settings are those of the whole change, rollback included.
     """
@@ -65,9 +65,9 @@ class Change:
         self._runner = runner
 
     def make_images(self, slice_: Slice, vms: list[VM], *, resumed: bool = False) -> None:
-        """Overlays of new VMs, which then are in design; if one fails, none of them is recorded any more.
+        """Make the overlays of new VMs, which then are in design; if one fails, remove all these VMs.
 
-        `resumed`: an earlier run may have made some of it, so all of it is taken back and not this run's part only.
+        `resumed`: an earlier run may have made overlays, so a rollback removes all and not only those of this run.
         """
         plan = self._deployment.image_plan(slice_, vms)
         report = self._runner.run(plan)
@@ -88,14 +88,14 @@ class Change:
                 stored.left = []
 
     def forget_vms(self, slice_: Slice, vms: list[VM]) -> None:
-        """VMs that were being added are no more, and neither are their overlays."""
+        """Remove VMs that were being added, and their overlays."""
         plan = self._deployment.image_plan(slice_, vms).undone("take back")
         self._forget(self._runner.run(plan, keep_going=True), slice_, vms, "Taken back")
 
     def deploy(self, slice_: Slice, *, resumed: bool = False) -> Slice:
-        """Bring a slice up whose status is `deploying`; if that fails it is in design, and the hosts as before.
+        """Deploy a slice in `deploying`; if that fails, roll back and return it to `design`.
 
-        `resumed` as above. What a host that does not answer still has is kept in the slice's `left`.
+        `resumed`: as above. The slice's `left` keeps the objects on a host that does not answer.
         """
         if resumed:
             with self._database.transaction() as state:
@@ -125,10 +125,10 @@ class Change:
             return stored
 
     def repair(self, slice_: Slice) -> list[str]:
-        """Bring back what is missing of a running slice, and nothing else; what the steps did that did something.
+        """Bring back missing objects of a running slice, and return the steps that made some.
 
-        Nothing is ever taken back: what runs is left alone. Hosts that do not answer do not keep the others waiting.
-        Why VMs that were lost with their worker have no other one is said when the rest is repaired.
+        A repair never rolls back, because running VMs stay as they are. A host that does not answer stops no other
+        host. A lost VM that finds no worker is an error after the repair of the others.
         """
         with self._database.transaction() as state:
             slice_ = state.slices[slice_.slice_id]
@@ -140,20 +140,20 @@ class Change:
             without = self._deployment.deploy_plan(slice_, run=number, absent=lost)
             runs.append(self._runner.run(_elsewhere(without, lost)))
         results = [result for report in runs for result in report.results]
-        mended = list(dict.fromkeys(_what_it_did(r) for r in results if _did_something(r)))
+        repaired = list(dict.fromkeys(_what_it_did(r) for r in results if _did_something(r)))
         self._note_pids(slice_, {vm: pid for report in runs for vm, pid in self._pids(slice_, report).items()})
         if error := next((report.error for report in runs if report.error), None) or _unplaced(unplaced):
-            brought = f"brought back: {', '.join(mended)}; " if mended else ""
+            brought = f"brought back: {', '.join(repaired)}; " if repaired else ""
             way_out = _way_out([error], slice_)
             raise error.within(
                 f"{error}; {brought}what runs was left alone; repair the slice again when that is solved{way_out}"
             )
-        return mended
+        return repaired
 
     def _run_on_free_ports(self, slice_: Slice, make_plan: Callable[[], Plan]) -> Report:
-        """Run a deployment's plan; where other programs hold VNC ports of its VMs, store others and run it again.
+        """Run a deployment's plan. Where other programs hold VNC ports of its VMs, choose others and run it again.
 
-        The plan depends on the database only: the preflight, which changes nothing, is the question.
+        Only the preflight, which changes nothing, tells that a port is taken.
         """
         for _ in range(PORT_CHANGES):
             report = self._runner.run(make_plan())
@@ -192,9 +192,9 @@ class Change:
             self._runner.emit(Notice(notice))
 
     def _pids(self, slice_: Slice, report: Report, *, complete: bool = False) -> dict[int, str]:
-        """Return the pids of VMs that were verified; an answer that makes no sense becomes a failure of its step.
+        """Return the pids of verified VMs, by id. An invalid answer becomes a failure of its step.
 
-        `complete`: a VM without a pid is one, too.
+        `complete`: so does a VM without a pid.
         """
         results = [r for r in report.results if PIDS in r.answers and not r.error]
         pids: dict[int, str] = {}
@@ -221,7 +221,7 @@ class Change:
             self._runner.emit(Notice(notice))
 
     def take_back_deployment(self, slice_: Slice) -> None:
-        """The slice is in design and nothing of it but its overlays is on any host."""
+        """Remove all objects of a deployment but the overlays, and return the slice to `design`."""
         left = _left(self._runner.run(self._undo_running(slice_), keep_going=True))
         if left:
             raise _first(left).within(
@@ -230,7 +230,7 @@ class Change:
         self._back_to_design(slice_.slice_id, left)
 
     def delete(self, slice_: Slice) -> None:
-        """Remove a slice whose status is `deleting`; what could not be removed is kept in its `left`."""
+        """Remove a slice in `deleting`. Its `left` keeps objects that could not be removed."""
         plan = self._deployment.deploy_plan(slice_).undone("remove")
         left = _left(self._runner.run(plan, keep_going=True))
         done = f"The hosts were cleared of slice {slice_.slice_id}, but that could not be written down"
@@ -251,7 +251,7 @@ class Change:
     def _forget(
         self, back: Report, slice_: Slice, vms: list[VM], why: str, unreachable: Sequence[HostUnreachable] = ()
     ) -> None:
-        """Strike out VMs whose overlays were taken back; while something of them is left they stay `pending`."""
+        """Remove VMs whose overlays were removed. While an object of theirs is left, they stay `pending`."""
         if left := _left(back):
             with self._database.transaction() as state:
                 state.slices[slice_.slice_id].left = list(left)
@@ -268,7 +268,7 @@ class Change:
             user.used_vms = max(0, user.used_vms - len(gone))
             now = time.time()
             for lost in unreachable:
-                if lost.host in state.workers:  # no further VM is to be placed there before it was seen again
+                if lost.host in state.workers:  # no VM is placed there until it answers again
                     worker = state.workers[lost.host]
                     state.workers[lost.host] = replace(worker, up=False, problem=lost.problem, measured=now)
             recount(state.workers, state.slices.holdings.values())
@@ -289,27 +289,27 @@ def _unplaced(problems: Sequence[str]) -> CloudError | None:
 
 
 def _elsewhere(plan: Plan, lost: Collection[str]) -> Plan:
-    """The plan without the hosts that were lost."""
+    """Return the plan without the steps of lost hosts."""
     stages = (Stage(s.title, tuple(step for step in s.steps if step.host not in lost)) for s in plan.stages)
     return replace(plan, stages=tuple(stage for stage in stages if stage.steps))
 
 
 def _did_something(result: StepResult) -> bool:
-    """Whether a command ran whose guard did not find everything there; commands without a guard only read."""
+    """Return whether a guarded command ran. Commands without a guard only read."""
     return any(o.status is not None and result.step.do[o.action].unless for o in result.outcomes)
 
 
 def _what_it_did(result: StepResult) -> str:
-    """Name and place of the step, and which of several things it made, where its commands say that and its name not."""
+    """Return the title and host of a step, with the objects that its commands report and its title does not name."""
     title, names = result.step.title, sorted(set(result.stdout.split()), key=lambda name: (len(name), name))
     made = ", ".join(printable(name)[:_LONGEST_NAME] for name in names[:_MOST_NAMES] if not title.endswith(f" {name}"))
     return f"{title}{f' ({made})' if made else ''} on {result.step.host}"
 
 
 def _left(report: Report) -> dict[str, CloudError]:
-    """Return what a run that rolls back or removes could not reach: name and place -> why.
+    """Return the objects that a rollback or removal left: title and host -> error.
 
-    Of a lost host with other parts left, an unfinished copy is not listed: it is removed with them, if there is one.
+    An unfinished copy on a lost host is not listed beside other objects there: it is removed with them.
     """
     whole = {r.step.host for r in report.failures if not r.step.residue}
     listed = (r for r in report.failures if not (r.step.residue and r.step.host in whole and _is_lost(r.error)))
@@ -326,7 +326,7 @@ def _is_lost(error: CloudError | None) -> bool:
 
 
 def _left_to_do(left: dict[str, CloudError], advice: str, slice_: Slice) -> str:
-    """Return why something is left, what, the advice, and the way out where a worker does not come back."""
+    """Return a sentence with reasons, objects left, the advice, and the way out for workers that do not come back."""
     reasons = "; ".join(dict.fromkeys(str(error) for error in left.values()))
     return f"{reasons}; left: {', '.join(left)}; {advice}{_way_out(left.values(), slice_)}"
 
@@ -348,10 +348,10 @@ def _not_deployed(error: CloudError, left: dict[str, CloudError], slice_: Slice,
 
 @contextmanager
 def _said_first(sentence: str) -> Iterator[None]:
-    """When the file cannot be saved after the hosts were changed, both is said: it still has the change under way."""
+    """Begin the error of a file that cannot be saved with this sentence: the hosts were changed, the file was not."""
     try:
         yield
-    except FileFault as fault:  # what it names of the file is not everybody's
+    except FileFault as fault:  # only operators may read the file's name
         public = f"{sentence}: tell the operator (the audit log says more), then log in again to finish it"
         raise FileFault(f"{sentence}: {fault}; then log in again to finish it", public, begun=True) from fault
     except Refused as error:

@@ -1,4 +1,4 @@
-"""Open a VM's serial console for a user: who has it now, who may take it over, and what to do where that fails."""
+"""Open a VM's serial console for a user, and take it over from another user where that is allowed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from models import VM, Slice
 from remote.console import Answer, Channel, Console, Ending, Holder, NotJoined, Visit, join
 
 TAKEOVERS = 3
-"""How often a user is asked: each time another visitor may have been quicker."""
+"""How often a user is asked: another user may take the console meanwhile."""
 
 Confirm = Callable[[str], bool]
-"""Asks the user whether to take a console over; it is given a sentence that says who has it."""
+"""Asks the user whether to take a console over; the sentence names its present user."""
 
 
 def never(_sentence: str) -> bool:
@@ -31,14 +31,14 @@ class Joined(Protocol):
 
 
 class Consoles:
-    """The consoles of all VMs."""
+    """Opens the consoles of VMs."""
 
     def __init__(self, deployment: DeploymentAPI, connect: Callable[[str], Joined]) -> None:
         self._deployment = deployment
         self._connect = connect
 
     def open(self, actor: str, slice_: Slice, vm: VM, confirm: Confirm | None) -> tuple[VisitedConsole, str]:
-        """Return the console, and the user it was taken from, if any.
+        """Return the console, and its former user where it was taken over.
 
         `confirm` is None for a user who may not take it over. `Refused` where the console stays with its user.
         """
@@ -65,7 +65,7 @@ class Consoles:
 
 
 class VisitedConsole:
-    """A console that is open; `menu.console` shows it."""
+    """An open console, which `menu.console` shows."""
 
     def __init__(self, console: Console, slice_: Slice, vm: VM) -> None:
         self._console = console
@@ -96,7 +96,7 @@ def _subject(holder: Holder, actor: str) -> str:
 
 
 def _since(holder: Holder) -> str:
-    """The time of day in this manager's time zone, with the date where that was another day."""
+    """Return the time in the manager's time zone, with the date where that was another day."""
     if not holder.since:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""A VM's place in the database: the request, what is checked of it, and what is recorded before a host is changed."""
+"""Check the request for a VM, and record the VM in the database before a host is changed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class VMRequest:
 
 
 def design_vm(state: State, request: VMRequest) -> VM:
-    """Add the VM to its slice in `state`, with ids, addresses and a worker; `Refused` where that is not allowed."""
+    """Add a VM to its slice in `state`, with ids, addresses and a worker; raise `Refused` where a rule forbids it."""
     slice_ = rights.designed(state, request.actor, request.slice_id)
     user = rights.user_of(state, slice_.owner)
     flavor = state.all_flavors.get(request.flavor_name)

@@ -1,7 +1,7 @@
-"""Measure cores, memory and disk of the workers: for placement, and for views of quota and resources.
+"""Measure cores, memory and disk of the workers, for placement and for views of quota and resources.
 
-Measurements are kept in the database with their time. One older than a minute is taken again, by one session for all
-others: it holds a claim meanwhile, which the kernel releases when the session dies.
+The database keeps measurements with their time. After a minute one session measures again for all sessions. It holds a
+claim, which the kernel releases when the session dies.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FRESH_SECONDS = 60.0
 """A measurement of this age still counts at login and for placement."""
 
 CLAIM_WAIT_S = 30.0
-"""Longer than another session takes to measure, silent hosts included."""
+"""Longer than a session measures, even if hosts are silent."""
 
 Clock = Callable[[], float]
 
@@ -44,10 +44,10 @@ def _now() -> float:
 
 
 class Discovery:
-    """Measures workers of the inventory, all at once, and notes in the database what they said.
+    """Measures workers of the inventory, all at once, and keeps the results in the database.
 
-    `clock` gives seconds since 1970: several processes, and several boots, have to agree. A measurement from the
-    future, left by a clock that was set back, counts as old.
+    `clock` returns seconds since 1970, which several processes and boots share. A measurement from the future, left by
+    a clock that was set back, counts as old.
     """
 
     def __init__(self, database: Database, runner: Runner, clock: Clock = _now) -> None:
@@ -58,24 +58,24 @@ class Discovery:
     def workers(self) -> dict[str, Worker]:
         """Measure all workers now and return them by address.
 
-        Those that another session measures at this moment are not measured twice. A worker that does not answer keeps
-        what is known of it, with the reason why it is down.
+        Workers that another session measures now are not measured twice. A worker that does not answer keeps its last
+        measurement, with the reason why it is down.
         """
         return self._measure(self._clock(), CLAIM_WAIT_S)
 
     def known(self) -> dict[str, Worker]:
-        """Return the workers as they were within the last minute; older measurements are taken again first.
+        """Return the workers with measurements of the last minute. Older ones are measured again first.
 
-        Where another session is doing that, what is kept is returned without waiting.
+        While another session measures, return the kept measurements without waiting.
         """
         return self._measure(self._clock() - FRESH_SECONDS, 0.0)
 
     def refresh(self, chosen: Callable[[State], str]) -> None:
-        """Make sure that the worker which `chosen` names for a new VM was measured within the last minute.
+        """Measure the worker that `chosen` names for a new VM, unless it was measured within the last minute.
 
-        Only that one is connected to, as the VM's disk is made there next; where it turns out to be down or full, the
-        one that is chosen then. Where `chosen` finds no room, all that are down or were measured earlier are measured.
-        Of a file that names no times, as older versions wrote it, the amounts count as they are.
+        Only this worker gets a connection, because the VM's disk is made there next. If it is down or full, `chosen`
+        names another one. Where `chosen` finds no room, workers that are down or have old measurements are measured.
+        Measurements without a time, from older versions of the file, count as they are.
         """
         state = self._database.load()
         for _ in range(len(state.inventory.workers_list) + 1):
@@ -95,7 +95,7 @@ class Discovery:
             state = self._database.load()
 
     def _measure(self, since: float, wait_s: float) -> dict[str, Worker]:
-        """Measure the workers that were not measured after `since`, unless another session does that meanwhile."""
+        """Measure the workers that were not measured after `since`, unless another session measures now."""
         state = self._database.load()
         if not self._older(state, since) and not _gone(state):
             return _listed(state)
@@ -103,7 +103,7 @@ class Discovery:
             with self._database.claim_measuring(wait_s):
                 state = self._database.load()
                 return self._note(self._answers(state, self._older(state, since)))
-        except FileFault:  # a claim cannot be made here, and nothing be saved: the answers are for this session only
+        except FileFault:  # neither claim nor file can be written: the answers are for this session only
             return _merged(self._database.load(), self._answers(state, self._older(state, since)))
         except Refused:
             return _listed(self._database.load())
@@ -119,16 +119,16 @@ class Discovery:
         return {result.step.host: self._measured(result) for result in report.results}
 
     def _note(self, found: dict[str, Worker]) -> dict[str, Worker]:
-        """Keep what was found, and return all workers; a file that cannot be saved just now keeps no answer back."""
+        """Keep measurements and return all workers, also where the file cannot be saved."""
         kept: dict[str, Worker] = {}
         with suppress(FileFault), self._database.transaction() as state:
             kept = _merged(state, found)
         return kept or _merged(self._database.load(), found)
 
     def _measured(self, result: StepResult) -> Worker:
-        """Return the worker as it answered; one whose answer makes no sense gets no VMs."""
+        """Return the worker by its answer. A worker with an invalid answer gets no VMs."""
         now = self._clock()
-        seen = int(now * 1000) / 1000  # not rounded up: it would be of the future
+        seen = int(now * 1000) / 1000  # rounded up, it would be from the future
         try:
             if not result.error:
                 return replace(DeploymentAPI.measured(result.answers[RESOURCES].stdout, now), measured=seen)
@@ -151,12 +151,12 @@ def _listed(state: State) -> dict[str, Worker]:
 
 
 def _merged(state: State, found: dict[str, Worker]) -> dict[str, Worker]:
-    """Put what was found into the state, take out what is no longer listed, and return the workers that are."""
+    """Put measurements into the state, remove workers that are no longer listed, and return the listed ones."""
     for address, worker in found.items():
         known = state.workers.get(address, Worker())
         if not worker.up:
             state.workers[address] = replace(known, up=False, problem=worker.problem, measured=worker.measured)
-        elif known.forgotten:  # what it still runs would meet the VMs that are placed there
+        elif known.forgotten:  # its old VMs would meet new ones
             state.workers[address] = replace(worker, up=False, forgotten=True, problem=CLEAR_FIRST)
         else:
             state.workers[address] = worker

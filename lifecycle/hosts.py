@@ -1,4 +1,4 @@
-"""The end of a worker that is dead for good: what was on it is written off, and every slice goes on without it."""
+"""Write off a worker that is dead for good: its VMs are lost, and their slices go on without it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WRITTEN_OFF = "it was written off"
 
 @dataclass(frozen=True)
 class Remains:
-    """Why a worker cannot be used, as a sentence, and what each slice has on it."""
+    """The reason why a worker cannot be used, and the losses of each slice with it."""
 
     problem: str
     losses: tuple[Loss, ...]
@@ -33,7 +33,7 @@ class Remains:
 
 @dataclass(frozen=True)
 class WrittenOff:
-    """The result for a host's slices, as sentences; `unfinished`: what is still to be done, and by which way."""
+    """The results for the slices of a worker, as sentences. `unfinished`: tasks that are left, with their ways out."""
 
     done: tuple[str, ...]
     unfinished: tuple[str, ...]
@@ -55,15 +55,15 @@ class Hosts:
         self._audit = audit
 
     def examine(self, address: str) -> Remains:
-        """Return what would be lost with the worker; `Refused` where it may not be written off."""
+        """Return the losses with a worker; raise `Refused` where it may not be written off."""
         problem = self._require_dead(address)
         return Remains(problem, tuple(losses(self._database.load(), address)))
 
     def forget(self, address: str, listen: Listener = ignore) -> WrittenOff:
-        """Write off all that the worker has of slices, and bring the deletions to their end that waited for it."""
+        """Write off the VMs of a worker, and finish the deletions that waited for it."""
         with self._audit.noted(Entry(operator(), "forget host"), announced=True) as entry:
             self._require_dead(address)
-            self._discovery.workers()  # which of the others have room
+            self._discovery.workers()  # the other workers may have room
             lost, unplaced = self._write_off(address)
             for loss in lost:
                 self._audit.write(Entry(operator(), "forget host", loss.slice_id), f"{address}: {loss.sentence}", 0.0)
@@ -73,7 +73,7 @@ class Hosts:
         return WrittenOff((*done, *deleted), (*unplaced.values(), *left))
 
     def _write_off(self, address: str) -> tuple[list[Loss], dict[int, str]]:
-        """Change the file, in one transaction; what was lost, and by slice why some of it has no place yet."""
+        """Change the file in one transaction. Return the losses, and by slice why VMs have no place yet."""
         with ExitStack() as claims:
             claimed = {loss.slice_id for loss in losses(self._database.load(), address)}
             for slice_id in sorted(claimed):
@@ -96,7 +96,7 @@ class Hosts:
         return f"slice {loss.slice_id}: {'; '.join(problems)}" if problems else ""
 
     def _delete(self, deleting: list[Loss], listen: Listener) -> tuple[list[str], list[str]]:
-        """Bring deletions to their end; what is done, and what is left of those that another host stops."""
+        """Finish deletions. Return sentences about finished ones, and about those that another host stops."""
         done, left = [], []
         changes = Changes(self._database, self._connect)
         for loss in deleting:
@@ -111,7 +111,7 @@ class Hosts:
         return done, left
 
     def _require_dead(self, address: str) -> str:
-        """Return why the host cannot be used; `Refused` where it is none of ours, or is needed, or can be used."""
+        """Return why a worker cannot be used; raise `Refused` for the network node and unknown or working hosts."""
         state = self._database.load()
         if address == state.inventory.network_node:
             raise Refused(

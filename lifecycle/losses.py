@@ -1,4 +1,4 @@
-"""VMs that were lost with their worker: written off in the file, and placed again where another one has room. Pure."""
+"""Write off VMs that were lost with their worker, and place them on workers with room. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from storage.state import State
 
 @dataclass(frozen=True)
 class Loss:
-    """The losses of a slice with a worker: its VMs there, and those that were only being added."""
+    """The losses of a slice with a worker: its VMs there, and VMs that were being added."""
 
     slice_id: int
     name: str
@@ -25,12 +25,12 @@ class Loss:
 
     @property
     def title(self) -> str:
-        """How sentences call the slice."""
+        """Return the name of the slice in sentences."""
         return f"slice {self.slice_id}{f' ({self.name})' if self.name else ''} of {self.owner}, {self.status}"
 
     @property
     def sentence(self) -> str:
-        """Return the slice's future as a sentence."""
+        """Return a sentence about the slice after the loss."""
         names = ", ".join(self.vms)
         if self.status == SliceStatus.DELETING:
             return f"{self.title}: its deletion no longer waits for the host"
@@ -45,7 +45,7 @@ class Loss:
 
     @classmethod
     def of(cls, slice_: Slice, address: str) -> Loss:
-        """Return what the slice has on the worker."""
+        """Return the losses of a slice with a worker."""
         here = [vm for vm in slice_.vms if vm.worker_ip == address]
         pending = tuple(vm.name for vm in here if vm.status == VMStatus.PENDING)
         kept = tuple(vm.name for vm in here if vm.status != VMStatus.PENDING)
@@ -53,16 +53,16 @@ class Loss:
 
 
 def losses(state: State, address: str) -> list[Loss]:
-    """Return what each slice would lose with the worker, by id."""
+    """Return the losses of each slice with a worker, in the order of ids."""
     held = state.slices.holdings
     return [Loss.of(state.slices[number], address) for number in sorted(held) if address in held[number].promised]
 
 
 def write_off(state: State, slice_: Slice, address: str) -> None:
-    """Take from the slice what it has on the worker: its VMs there have no disk and no place any more.
+    """Take the worker and the disk from the VMs that a slice has there; remove VMs that were being added.
 
-    They stay in the slice with their links, addresses and VNC ports, for their owner designed them: whatever the others
-    were told of them stays true when they run again. One that was only being added is struck out.
+    The other VMs stay in the slice with links, addresses and VNC ports, so that the rest of the slice finds them
+    unchanged when they run again.
     """
     added = [vm for vm in slice_.vms if vm.worker_ip == address and vm.status == VMStatus.PENDING]
     slice_.vms = [vm for vm in slice_.vms if vm not in added]
@@ -79,7 +79,7 @@ def has_unplaced(slice_: Slice) -> bool:
 
 
 def place_again(state: State, slice_: Slice) -> list[str]:
-    """Place the slice's VMs that have no worker; return why some of them have none still."""
+    """Place the VMs of a slice that have no worker; return why some of them still have none."""
     deployment, problems = DeploymentAPI(state.inventory), []
     for vm in slice_.vms:
         if vm.worker_ip == NOWHERE:
@@ -91,12 +91,12 @@ def place_again(state: State, slice_: Slice) -> list[str]:
 
 
 def require_placed(state: State, slice_: Slice) -> None:
-    """Place all of the slice's VMs; `Refused` where one has no place."""
+    """Place all VMs of a slice; raise `Refused` where one finds no place."""
     if problems := place_again(state, slice_):
         way_out = "take the deployment back" if rights.is_unfinished(slice_) else "make room there"
         raise Refused(f"{problems[0]}; {way_out}, or delete slice {slice_.slice_id}")
 
 
 def regained(slice_: Slice) -> list[VM]:
-    """Return the VMs that were lost and have a worker again, but no new disk yet."""
+    """Return the lost VMs that have a worker again, but no new disk yet."""
     return [vm for vm in slice_.vms if vm.lost_with and vm.worker_ip != NOWHERE]

@@ -19,7 +19,8 @@ import pytest
 from tests.support.paths import ROOT
 
 CLEAN = (
-    *("accounts", "allocation", "bench", "cli.py", "core", "inspection", "lab", "menu", "network", "shell"),
+    *("accounts", "allocation", "bench", "cli.py", "core", "deployment.py", "inspection"),
+    *("lab", "lifecycle", "menu", "network", "orchestrator.py", "shell"),
     *("tests/unit/inspection", "tests/unit/menu", "tests/unit/test_cli.py", "tests/unit/test_language.py"),
 )
 """Folders and files under the check."""
