@@ -1,8 +1,9 @@
 # usage: await-frames.sh SECONDS [HOST VLAN MAC]...
 # Waits until br-int has learned all MACs, and fails with the hosts and VLANs from which no frame arrived. There are two
 # blanks between columns of fdb/show.
-wait=$1; shift
-read -r up _ </proc/uptime; end=$((${up%.*} + wait))
+seconds=$1; shift
+
+read -r up _ </proc/uptime; end=$((${up%.*} + seconds))
 look() {
   missing='' silent='' heard='' tried=''
   table=$(ovs-appctl --timeout=10 fdb/show br-int) || exit
@@ -24,7 +25,7 @@ done
 first='' more=0 seen='' partly=''
 for each in $missing; do
   case " $seen " in *" ${each#*/} "*) continue;; esac
-  [ "$first" ] && more=$((more + 1)) || first=${each#*/}
+  if [ "$first" ]; then more=$((more + 1)); else first=${each#*/}; fi
   seen="$seen ${each#*/}"
 done
 [ "$more" = 0 ] || first="$first and $more more"
@@ -34,12 +35,12 @@ for host in $tried; do
     *) silent="${silent:+$silent, }$host";;
   esac
 done
-look="does the switch between the hosts pass them tagged (trunk)? Is the data port on the bridge, and up \
+advice="does the switch between the hosts pass them tagged (trunk)? Is the data port on the bridge, and up \
 (ovs-vsctl list-ports br-int; ip link set PORT up)?"
 case $silent,$heard in
-  *,*,) echo "VLAN $first: nothing arrives from any other host ($silent); look at the wire of this host: $look";;
-  ?*,) echo "VLAN $first: nothing arrives from $silent; look at the wires of both: $look";;
-  ?*,*) echo "VLAN $first: nothing arrives from $silent, from other hosts it does; look at the wire of $silent: $look";;
-  *) echo "VLAN $first: nothing arrives from $partly, and on other VLANs it does: $look";;
+  *,*,) echo "VLAN $first: nothing arrives from any other host ($silent); look at the wire of this host: $advice";;
+  ?*,) echo "VLAN $first: nothing arrives from $silent; look at the wires of both: $advice";;
+  ?*,*) echo "VLAN $first: nothing arrives from $silent, from other hosts it does; look at the wire of $silent: $advice";;
+  *) echo "VLAN $first: nothing arrives from $partly, and on other VLANs it does: $advice";;
 esac >&2
 exit 1

@@ -44,6 +44,12 @@ def test_functions_say_how_they_are_called(path: str) -> None:
     assert source(path).startswith("# usage: ")
 
 
+def test_every_script_is_used() -> None:
+    product = [path for path in ROOT.rglob("*.py") if not {"tests", ".venv"} & {*path.relative_to(ROOT).parts}]
+    loaded = {name for path in product for name in re.findall(r'\bload\("([^"]+)"\)', path.read_text(encoding="utf-8"))}
+    assert loaded == set(SCRIPTS)
+
+
 def test_every_function_is_used() -> None:
     included = {name for path in PATHS for name in re.findall(r"^# include: (\S+)$", read(path), re.MULTILINE)}
     assert {f"functions/{name}" for name in included | SENT_ALONE} == set(FUNCTIONS)
