@@ -16,8 +16,8 @@ from pathlib import Path
 from allocation.ids import next_vm_id
 from core.errors import FileFault
 from core.inventory import Inventory
+from core.rule import Broken
 from storage.files import is_locked, locked, replace, require_replaceable
-from storage.schema import Broken
 from storage.state import SECTIONS, Entries, State
 from storage.text import Unreadable
 from storage.version import Version

@@ -17,7 +17,7 @@ from allocation.placement import place
 from core.errors import BadAnswer, figure, printable
 from core.inventory import Inventory, Worker
 from core.names import mac_address
-from models import VM, Interface, Record, Slice
+from models import VM, Flavor, Interface, Slice
 from network.ground import Ground
 from qcow_manager import QCOWManager
 from remote.console import Visit
@@ -91,7 +91,7 @@ class DeploymentAPI:
         vm_id: int,
         name: str,
         flavor_name: str,
-        flavor: Record,
+        flavor: Flavor,
         data_interfaces_count: int,
         internet_enabled: bool,
         workers: Mapping[str, Worker],
@@ -107,8 +107,8 @@ class DeploymentAPI:
             interfaces[0].vlan_id = self._inventory.internet.vlan_id
             interfaces[0].ip_config = next_internet_address(vm_id, live, self._inventory.internet)
         used = set(slice_.workers)
-        worker = place(flavor_name, flavor, self._inventory, workers, live, used)
-        vm = VM(vm_id, name, slice_.owner, worker, next_vnc_port(live), interfaces, dict(flavor))
+        worker = place(flavor_name, flavor.size, self._inventory, workers, live, used)
+        vm = VM(vm_id, name, slice_.owner, worker, next_vnc_port(live), interfaces, flavor)
         vm.flavor_name, vm.disk_id = flavor_name, secrets.token_hex(8)
         vm.qcow_image = self._qcow.image_path(slice_, vm)
         slice_.vms.append(vm)
@@ -116,9 +116,8 @@ class DeploymentAPI:
 
     def place_again(self, slice_: Slice, vm: VM, workers: Mapping[str, Worker], live: Collection[Holdings]) -> None:
         """Give a lost VM another worker; raise `Refused` when it fits on none."""
-        size: Record = {"cores": vm.cores, "ram_gb": vm.ram_gb, "disk_gb": vm.disk_gb}
         used = set(slice_.workers)
-        vm.worker_ip = place(vm.flavor_name or vm.name, size, self._inventory, workers, live, used)
+        vm.worker_ip = place(vm.flavor_name or vm.name, vm.size, self._inventory, workers, live, used)
         vm.disk_id = secrets.token_hex(8) if vm.disk_id else None
 
     def renew_secrets(self, slice_: Slice) -> None:

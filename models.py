@@ -1,24 +1,24 @@
-"""The domain: users, flavors, slices and what is in them. Pure: no file, no host, no clock.
+"""The domain: users, flavors and slices with their VMs, links and networks. Pure: no file, no host, no clock.
 
-`allocation/` gives out ids and addresses, `core/names.py` names them on the hosts. `to_dict` returns
-the documented layout of `database.yaml` (docs/spec/models.md). Keys of our own follow the documented keys and are left
-out while empty.
+`allocation/` gives out ids and addresses, `core/names.py` names them on the hosts. `to_dict` returns the documented
+layout of `database.yaml` (docs/spec/models.md). Keys of our own follow the documented keys, and are left out while they
+have their default. The lines above each constructor are the table of the record's keys (core/records.py).
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
+from core import formats
 from core.errors import Refused
 from core.inventory import ADMIN_SLICES, INTERNET_VLAN, LoginSettings
 from core.names import DHCP_FIRST_HOST, vlan_address, vlan_cidr, vlan_dhcp_range
+from core.records import Recorded, derived, items, key, part, parts, state, value
+from core.rule import FLAG, Record, number, one_of, or_nothing, whole
 from core.status import NetworkStatus, SliceStatus, VMStatus
-
-Record = dict[str, Any]
-"""A mapping of plain values, as it stands in `database.yaml`."""
+from core.values import IPConfig, Size
 
 FIRST_ID = 1000
 LAST_ID = 99_999
@@ -31,82 +31,67 @@ FIRST_VNC_PORT = 5901
 LAST_VNC_PORT = 65_535
 MAX_QUOTA = 10_000
 MAX_SLICES = POOL_COUNT
-"""The highest number of slices that a user may be allowed: each slice holds one of the pools of VLANs."""
+"""The highest limit of slices for a user: each slice holds one of the pools of VLANs."""
 NOWHERE = "nowhere"
-"""The `worker_ip` of a VM that was lost with its worker, until another one has room for it."""
+"""The `worker_ip` of a VM that was lost with its worker, until another worker has room for it."""
 
 STUDENT, ADMIN = "student", "admin"
-MAX_NAME_LENGTH = 32
-_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME_LENGTH}}}")
+
+ID = whole(FIRST_ID, LAST_ID)
+LINK_ID = whole(1, 1_000_000)
 
 
 class Owned(Protocol):
-    """Something that belongs to a user."""
+    """An object that belongs to a user."""
 
     @property
     def owner(self) -> str:
-        """The user's name."""
+        """Return the user's name."""
 
 
-class User:
-    """Someone who can log in: a digest of the password, a quota of VMs, the ids of the slices owned.
+class User(Recorded):
+    """A user: the digest of the password, the quota of VMs, and the ids of the user's slices.
 
-    The role `student` works on slices of their own, `admin` on everybody's. `quota_slices` is how many slices the user
-    may have; None is the default of the role.
+    A `student` works on slices of their own, an `admin` on all slices. `quota_slices` is the highest number of slices;
+    None is the default of the role.
     """
+
+    username: str = key(formats.NAME)
+    password_hash: str = key(formats.DIGEST)
+    quota_vms: int = key(whole(0, MAX_QUOTA), default=10)
+    used_vms: int = key(whole(0, 1_000_000), default=0)
+    slices: list[int] = items(ID)
+    role: str = key(one_of(STUDENT, ADMIN), default=STUDENT, brief=True)
+    quota_slices: int | None = key(whole(0, MAX_SLICES), default=None, brief=True)
 
     def __init__(self, username: str, password_hash: str, quota_vms: int = 10, role: str = STUDENT) -> None:
         self.username = username
         self.password_hash = password_hash
         self.quota_vms = quota_vms
-        self.used_vms = 0
-        self.slices: list[int] = []
+        self.slices = []
         self.role = role
-        self.quota_slices: int | None = None
 
     def may_work_on(self, slice_: Owned) -> bool:
-        """Whether a slice is theirs, or they are an admin."""
+        """Return whether the user owns the slice or is an admin."""
         return self.role == ADMIN or slice_.owner == self.username
 
     def can_create_vms(self, count: int) -> bool:
-        """Whether `count` more VMs stay within the quota."""
+        """Return whether `count` more VMs stay within the quota."""
         return self.used_vms + count <= self.quota_vms
 
     def most_slices(self, login: LoginSettings) -> int:
-        """Return how many slices the user may have at a time."""
+        """Return the highest number of slices that the user may have at a time."""
         if self.quota_slices is not None:
             return self.quota_slices
         return max(login.slices, ADMIN_SLICES) if self.role == ADMIN else login.slices
 
-    def to_dict(self) -> Record:
-        """The user's entry in `database.yaml`."""
-        record: Record = {
-            "username": self.username,
-            "password_hash": self.password_hash,
-            "quota_vms": self.quota_vms,
-            "used_vms": self.used_vms,
-            "slices": list(self.slices),
-        }
-        if self.role != STUDENT:
-            record["role"] = self.role
-        if self.quota_slices is not None:
-            record["quota_slices"] = self.quota_slices
-        return record
 
-    @classmethod
-    def from_dict(cls, record: Record) -> User:
-        """The user that `to_dict` wrote; `KeyError` where a required key is missing."""
-        user = cls(
-            record["username"], record["password_hash"], record.get("quota_vms", 10), record.get("role", STUDENT)
-        )
-        user.used_vms = record.get("used_vms", 0)
-        user.slices = list(record.get("slices", ()))
-        user.quota_slices = record.get("quota_slices")
-        return user
+@value
+class Flavor(Recorded):
+    """The size of a VM, and the path of its base image on the manager. A key that the file lacks is None.
 
-
-class Flavor:
-    """The built-in VM sizes: cores, memory and disk in GiB, and the base image's path on the manager."""
+    `FLAVORS` has the built-in flavors in their documented layout.
+    """
 
     FLAVORS: ClassVar[dict[str, Record]] = {
         "cirros": {"cores": 1, "ram_gb": 0.5, "disk_gb": 1, "image": "/tmp/vm_images/cirros-0.6.2-x86_64-disk.img"},
@@ -118,58 +103,65 @@ class Flavor:
         },
     }
 
+    cores: int | None = key(whole(1, 64), default=None, brief=True)
+    ram_gb: float | None = key(number(0.0625, 1024), default=None, brief=True)
+    disk_gb: float | None = key(number(0.001, 16_384), default=None, brief=True)
+    image: str | None = key(formats.LOCAL_PATH, default=None, brief=True)
+
     @classmethod
     def get(cls, flavor_name: str) -> Record | None:
-        """The size named `flavor_name`, or None."""
+        """Return the built-in flavor with this name, or None."""
         return cls.FLAVORS.get(flavor_name)
 
+    @property
+    def size(self) -> Size:
+        """Return the size, with the documented default for a missing number."""
+        usual = Size()
+        return Size(
+            usual.cores if self.cores is None else self.cores,
+            usual.ram_gb if self.ram_gb is None else self.ram_gb,
+            usual.disk_gb if self.disk_gb is None else self.disk_gb,
+        )
 
-class Interface:
-    """A VM's network interface. `vlan_id` None: a NIC without a wire; `ip_config`: set on an `eth0` with internet."""
+
+class Interface(Recorded):
+    """A network interface of a VM. Without a link `vlan_id` is None; an `eth0` with internet has an `ip_config`."""
+
+    name: str = key(formats.INTERFACE_NAME)
+    vlan_id: int | None = key(or_nothing(formats.VLAN), default=None)
+    mac: str | None = key(or_nothing(formats.MAC), default=None)
+    ip_config: IPConfig | None = part(IPConfig)
+    link_id: int | None = key(or_nothing(LINK_ID), default=None)
 
     def __init__(
         self,
         name: str,
         vlan_id: int | None = None,
         mac: str | None = None,
-        ip_config: Record | None = None,
+        ip_config: IPConfig | Record | None = None,
         link_id: int | None = None,
     ) -> None:
         self.name = name
         self.vlan_id = vlan_id
         self.mac = mac
-        self.ip_config = ip_config
+        self.ip_config = IPConfig.of(ip_config)
         self.link_id = link_id
 
     @property
     def can_be_linked(self) -> bool:
-        """Whether this is a data interface (`eth1` and up) that no link holds yet."""
+        """Return whether this is a data interface (`eth1` and up) without a link."""
         return self.name != "eth0" and self.link_id is None
 
-    def to_dict(self) -> Record:
-        """The interface as it stands in its VM."""
-        return {
-            "name": self.name,
-            "vlan_id": self.vlan_id,
-            "mac": self.mac,
-            "ip_config": dict(self.ip_config) if self.ip_config else None,
-            "link_id": self.link_id,
-        }
 
-    @classmethod
-    def from_dict(cls, record: Record) -> Interface:
-        """The interface that `to_dict` wrote."""
-        return cls(
-            record["name"],
-            record.get("vlan_id"),
-            record.get("mac"),
-            dict(record.get("ip_config") or {}) or None,
-            record.get("link_id"),
-        )
+class Link(Recorded):
+    """A layer-2 link between two interfaces of a slice: a VLAN of which only these two are members."""
 
-
-class Link:
-    """A layer-2 wire between two interfaces of a slice: one VLAN, of which nobody else is a member."""
+    link_id: int = key(LINK_ID)
+    vlan_id: int = key(formats.VLAN)
+    vm1_id: int = key(ID)
+    vm1_interface: str = key(formats.INTERFACE_NAME)
+    vm2_id: int = key(ID)
+    vm2_interface: str = key(formats.INTERFACE_NAME)
 
     def __init__(
         self, link_id: int, vlan_id: int, vm1_id: int, vm1_interface: str, vm2_id: int, vm2_interface: str
@@ -183,49 +175,40 @@ class Link:
 
     @property
     def ends(self) -> tuple[tuple[int, str], tuple[int, str]]:
-        """Both ends as (vm id, interface name), in the order in which they get .10 and .11 of the subnet."""
+        """Return both ends as (VM id, interface name); the first gets .10 of the subnet, the second .11."""
         return (self.vm1_id, self.vm1_interface), (self.vm2_id, self.vm2_interface)
 
     def address_of(self, vm_id: int) -> str:
-        """The address DHCP reserves for the end at `vm_id`: the first two of the documented range."""
+        """Return the address that DHCP reserves for the end at `vm_id`."""
         return vlan_address(self.vlan_id, DHCP_FIRST_HOST + (vm_id == self.vm2_id))
 
     def peer_of(self, vm_id: int) -> tuple[int, str]:
-        """The other end, seen from `vm_id`."""
+        """Return the end that is not at `vm_id`."""
         return self.ends[0] if vm_id == self.vm2_id else self.ends[1]
 
-    def to_dict(self) -> Record:
-        """The link as it stands in its slice."""
-        return {
-            "link_id": self.link_id,
-            "vlan_id": self.vlan_id,
-            "vm1_id": self.vm1_id,
-            "vm1_interface": self.vm1_interface,
-            "vm2_id": self.vm2_id,
-            "vm2_interface": self.vm2_interface,
-        }
 
-    @classmethod
-    def from_dict(cls, record: Record) -> Link:
-        """The link that `to_dict` wrote."""
-        return cls(
-            record["link_id"],
-            record["vlan_id"],
-            record["vm1_id"],
-            record["vm1_interface"],
-            record["vm2_id"],
-            record["vm2_interface"],
-        )
-
-
-class VM:
+class VM(Recorded):
     """A virtual machine of a slice, placed on one worker.
 
-    Status goes `pending` (being created) -> `design` (overlay made) -> `running`. `vnc_secret` is what a VNC client is
-    asked for, made anew at each deployment; `flavor_name` is what `flavor` was called when the VM was added. `disk_id`
-    tells its disk from one of the same name; VMs of older files have none. `lost_with` is the worker that was
-    written off with its disk: the next deployment or repair makes a new one.
+    `flavor_name` is the name of `flavor` when the VM was added. `disk_id` marks the disk of this VM; VMs of older files
+    have none. `vnc_secret` is the password for VNC, a new one at each deployment. `lost_with` is the worker that was
+    written off with the VM's disk; the next deployment or repair makes a new disk.
     """
+
+    vm_id: int = key(ID)
+    name: str = key(formats.NAME)
+    owner: str = key(formats.NAME)
+    worker_ip: str = key(formats.HOST)
+    vnc_port: int = key(whole(FIRST_VNC_PORT, LAST_VNC_PORT))
+    status: VMStatus = state(VMStatus, default=VMStatus.PENDING)
+    pid: str | None = key(or_nothing(formats.PROCESS_ID), default=None)
+    qcow_image: str | None = key(or_nothing(formats.REMOTE_PATH), default=None)
+    flavor: Flavor | None = part(Flavor)
+    interfaces: list[Interface] = parts(Interface)
+    flavor_name: str | None = key(formats.FLAVOR_NAME, default=None, brief=True)
+    disk_id: str | None = key(formats.DISK_ID, default=None, brief=True)
+    vnc_secret: str | None = key(formats.VNC_SECRET, default=None, brief=True)
+    lost_with: str | None = key(formats.HOST, default=None, brief=True)
 
     def __init__(
         self,
@@ -235,7 +218,7 @@ class VM:
         worker_ip: str,
         vnc_port: int,
         interfaces: list[Interface],
-        flavor: Record | None = None,
+        flavor: Flavor | Record | None = None,
         qcow_image: str | None = None,
     ) -> None:
         self.vm_id = vm_id
@@ -244,104 +227,53 @@ class VM:
         self.worker_ip = worker_ip
         self.vnc_port = vnc_port
         self.interfaces = interfaces
-        self.flavor = flavor
+        self.flavor = Flavor.of(flavor)
         self.qcow_image = qcow_image
-        self.status = VMStatus.PENDING
-        self.pid: str | None = None
-        self.flavor_name: str | None = None
-        self.disk_id: str | None = None
-        self.vnc_secret: str | None = None
-        self.lost_with: str | None = None
+
+    @property
+    def size(self) -> Size:
+        """Return cores, memory and disk of the guest."""
+        return (self.flavor or Flavor()).size
 
     @property
     def cores(self) -> int:
-        """Processors of the guest (documented default 1)."""
-        return int(self._size("cores", 1))
+        """Return the processors of the guest."""
+        return self.size.cores
 
     @property
     def ram_mib(self) -> int:
-        """Memory of the guest in MiB (documented default 512)."""
-        return int(self.ram_gb * 1024)
+        """Return the memory of the guest in MiB."""
+        return int(self.size.ram_gb * 1024)
 
     @property
     def disk_mib(self) -> int:
-        """Disk of the guest in MiB."""
-        return int(self.disk_gb * 1024)
+        """Return the disk of the guest in MiB."""
+        return int(self.size.disk_gb * 1024)
 
     @property
     def largest_image_mib(self) -> int:
-        """The largest base image for this disk, in MiB: what a part of a MiB is lacking may be there."""
-        return math.ceil(self.disk_gb * 1024)
-
-    @property
-    def ram_gb(self) -> float:
-        """Memory of the guest in GiB (documented default 0.5)."""
-        return self._size("ram_gb", 0.5)
-
-    @property
-    def disk_gb(self) -> float:
-        """Disk of the guest in GiB."""
-        return self._size("disk_gb", 1)
+        """Return the size of the largest base image for this disk, in whole MiB."""
+        return math.ceil(self.size.disk_gb * 1024)
 
     @property
     def image(self) -> str | None:
-        """The base image's path on the manager; None in files that do not record it."""
-        image = (self.flavor or {}).get("image")
-        return str(image) if image else None
-
-    def _size(self, key: str, default: float) -> float:
-        return float((self.flavor or {}).get(key, default))
+        """Return the base image's path on the manager; None in files that do not record it."""
+        return self.flavor.image if self.flavor else None
 
     def interface(self, name: str) -> Interface | None:
-        """The interface called `name`, or None."""
+        """Return the interface with this name, or None."""
         return next((interface for interface in self.interfaces if interface.name == name), None)
 
-    def to_dict(self) -> Record:
-        """The VM as it stands in its slice."""
-        record = {
-            "vm_id": self.vm_id,
-            "name": self.name,
-            "owner": self.owner,
-            "worker_ip": self.worker_ip,
-            "vnc_port": self.vnc_port,
-            "status": self.status.value,
-            "pid": self.pid,
-            "qcow_image": self.qcow_image,
-            "flavor": None if self.flavor is None else dict(self.flavor),
-            "interfaces": [interface.to_dict() for interface in self.interfaces],
-        }
-        ours = {
-            "flavor_name": self.flavor_name,
-            "disk_id": self.disk_id,
-            "vnc_secret": self.vnc_secret,
-            "lost_with": self.lost_with,
-        }
-        return record | _filled(ours)
 
-    @classmethod
-    def from_dict(cls, record: Record) -> VM:
-        """The VM that `to_dict` wrote."""
-        vm = cls(
-            record["vm_id"],
-            record["name"],
-            record["owner"],
-            record["worker_ip"],
-            record["vnc_port"],
-            [Interface.from_dict(interface) for interface in record["interfaces"]],
-            None if record.get("flavor") is None else dict(record["flavor"]),
-            record.get("qcow_image"),
-        )
-        vm.status = VMStatus(record.get("status", VMStatus.PENDING))
-        vm.pid = record.get("pid")
-        vm.flavor_name = record.get("flavor_name")
-        vm.disk_id = record.get("disk_id")
-        vm.vnc_secret = record.get("vnc_secret")
-        vm.lost_with = record.get("lost_with")
-        return vm
+class Network(Recorded):
+    """The subnet of a link's VLAN."""
 
-
-class Network:
-    """The subnet of a link's VLAN. Status is `pending`, and `running` while the slice is deployed."""
+    vlan_id: int = key(formats.VLAN)
+    cidr: str = key(formats.SUBNET)
+    gateway_ip: str = key(formats.ADDRESS)
+    dhcp_enabled: bool = key(FLAG, default=False)
+    dhcp_range: str | None = key(or_nothing(formats.LEASES), default=None)
+    status: NetworkStatus = state(NetworkStatus, default=NetworkStatus.PENDING)
 
     def __init__(
         self, vlan_id: int, cidr: str, gateway_ip: str, dhcp_enabled: bool = False, dhcp_range: str | None = None
@@ -351,63 +283,40 @@ class Network:
         self.gateway_ip = gateway_ip
         self.dhcp_enabled = dhcp_enabled
         self.dhcp_range = dhcp_range
-        self.status = NetworkStatus.PENDING
-
-    def to_dict(self) -> Record:
-        """The network as it stands in its slice."""
-        return {
-            "vlan_id": self.vlan_id,
-            "cidr": self.cidr,
-            "gateway_ip": self.gateway_ip,
-            "dhcp_enabled": self.dhcp_enabled,
-            "dhcp_range": self.dhcp_range,
-            "status": self.status.value,
-        }
-
-    @classmethod
-    def from_dict(cls, record: Record) -> Network:
-        """The network that `to_dict` wrote."""
-        network = cls(
-            record["vlan_id"],
-            record["cidr"],
-            record["gateway_ip"],
-            record.get("dhcp_enabled", False),
-            record.get("dhcp_range"),
-        )
-        network.status = NetworkStatus(record.get("status", NetworkStatus.PENDING))
-        return network
 
     @classmethod
     def of_vlan(cls, vlan_id: int) -> Network:
-        """The network that a link on `vlan_id` gets: addresses from the VLAN's number, DHCP on."""
-        return cls(
-            vlan_id,
-            vlan_cidr(vlan_id),
-            vlan_address(vlan_id, 1),
-            dhcp_enabled=True,
-            dhcp_range=vlan_dhcp_range(vlan_id),
-        )
+        """Return the network of a link on `vlan_id`: addresses from the VLAN's number, DHCP on."""
+        network = cls(vlan_id, vlan_cidr(vlan_id), vlan_address(vlan_id, 1), dhcp_enabled=True)
+        network.dhcp_range = vlan_dhcp_range(vlan_id)
+        return network
 
 
-class Slice:
-    """A slice's topology: VMs, links and networks, with a pool of 20 VLANs that no other live slice holds.
+class Slice(Recorded):
+    """The topology of a slice: VMs, links and networks, with a pool of 20 VLANs that no other slice holds.
 
-    Status is `design`, `deploying`, `running` or `deleting`. `left` names what a deletion could not remove yet.
+    `left` names the objects on hosts that a deletion could not remove yet.
     """
+
+    slice_id: int = key(ID)
+    owner: str = key(formats.NAME)
+    topology_type: str = key(formats.WORDS, default="custom")
+    vlan_pool_start: int = derived(formats.VLAN, lambda slice_: 100 + slice_.slice_id % POOL_COUNT * POOL_SIZE)
+    vlan_pool_end: int = derived(formats.VLAN, lambda slice_: slice_.vlan_pool_start + POOL_SIZE - 1)
+    vlan_pool_used: list[int] = items(formats.VLAN)
+    status: SliceStatus = state(SliceStatus, default=SliceStatus.DESIGN)
+    vms: list[VM] = parts(VM, default=[])
+    links: list[Link] = parts(Link, default=[])
+    networks: list[Network] = parts(Network, default=[])
+    name: str = key(formats.NAME, default="", brief=True)
+    left: list[str] = items(formats.REMARK, brief=True)
 
     def __init__(self, slice_id: int, owner: str, topology_type: str = "custom") -> None:
         self.slice_id = slice_id
         self.owner = owner
         self.topology_type = topology_type
-        self.vlan_pool_start = 100 + (slice_id % POOL_COUNT) * POOL_SIZE
-        self.vlan_pool_end = self.vlan_pool_start + POOL_SIZE - 1
-        self.vlan_pool_used: list[int] = []
-        self.vms: list[VM] = []
-        self.links: list[Link] = []
-        self.networks: list[Network] = []
-        self.status = SliceStatus.DESIGN
-        self.name = ""
-        self.left: list[str] = []
+        self.vlan_pool_used, self.left = [], []
+        self.vms, self.links, self.networks = [], [], []
 
     def get_next_vlan(self, reserved: int = INTERNET_VLAN) -> int | None:
         """Take the pool's first unused VLAN, never `reserved`; None when the pool is exhausted."""
@@ -418,11 +327,11 @@ class Slice:
         return None
 
     def vm(self, vm_id: int) -> VM | None:
-        """The VM with this id, or None."""
+        """Return the VM with this id, or None."""
         return next((vm for vm in self.vms if vm.vm_id == vm_id), None)
 
     def link(self, link_id: int | None) -> Link | None:
-        """The link with this id, or None."""
+        """Return the link with this id, or None."""
         return next((link for link in self.links if link.link_id == link_id), None)
 
     @property
@@ -437,13 +346,13 @@ class Slice:
 
     @property
     def uses_internet(self) -> bool:
-        """Whether some VM is on the shared internet VLAN."""
+        """Return whether a VM of the slice is on the shared internet VLAN."""
         return any(internet_interfaces(self))
 
     def address_of(self, vm: VM, interface: Interface) -> str | None:
-        """The address that DHCP reserves for `interface`, or None where there is no DHCP."""
+        """Return the address that DHCP reserves for `interface`, or None where there is no DHCP."""
         if interface.ip_config:
-            return str(interface.ip_config["ip"])
+            return interface.ip_config.ip
         link = self.link(interface.link_id)
         return link.address_of(vm.vm_id) if link else None
 
@@ -452,7 +361,7 @@ class Slice:
     ) -> Link:
         """Join two unconnected data interfaces of two VMs by a link on the pool's next VLAN.
 
-        `Refused` where an end may not be linked or the pool is exhausted; then no VLAN is spent.
+        Raise `Refused`, and spend no VLAN, where an end cannot be linked or the pool is exhausted.
         """
         self.vm_to_link(vm2_id, vm1_id)
         ends = [self.free_interface(vm1_id, vm1_interface), self.free_interface(vm2_id, vm2_interface)]
@@ -487,51 +396,13 @@ class Slice:
             raise Refused(f"VM {vm_id} ({vm.name}): {why}; its free data interfaces: {free}")
         return interface
 
-    def to_dict(self) -> Record:
-        """The slice's entry in `database.yaml`."""
-        record: Record = {
-            "slice_id": self.slice_id,
-            "owner": self.owner,
-            "topology_type": self.topology_type,
-            "vlan_pool_start": self.vlan_pool_start,
-            "vlan_pool_end": self.vlan_pool_end,
-            "vlan_pool_used": list(self.vlan_pool_used),
-            "status": self.status.value,
-            "vms": [vm.to_dict() for vm in self.vms],
-            "links": [link.to_dict() for link in self.links],
-            "networks": [network.to_dict() for network in self.networks],
-        }
-        return record | _filled({"name": self.name, "left": list(self.left)})
-
-    @classmethod
-    def from_dict(cls, record: Record) -> Slice:
-        """The slice that `to_dict` wrote; the pool's bounds follow from the id."""
-        slice_ = cls(record["slice_id"], record["owner"], record.get("topology_type", "custom"))
-        slice_.vlan_pool_used = list(record.get("vlan_pool_used", ()))
-        slice_.status = SliceStatus(record.get("status", SliceStatus.DESIGN))
-        slice_.vms = [VM.from_dict(vm) for vm in record.get("vms", ())]
-        slice_.links = [Link.from_dict(link) for link in record.get("links", ())]
-        slice_.networks = [Network.from_dict(network) for network in record.get("networks", ())]
-        slice_.name = record.get("name", "")
-        slice_.left = list(record.get("left", ()))
-        return slice_
-
-
-def is_valid_name(name: str) -> bool:
-    """Whether `name` may name a VM, a slice or a user: letters, digits, hyphen, underscore, at most 32."""
-    return _NAME.fullmatch(name) is not None
-
 
 def internet_interfaces(slice_: Slice) -> Iterator[tuple[VM, Interface]]:
-    """The interfaces of a slice that are on the shared internet VLAN."""
+    """Yield the interfaces of a slice on the shared internet VLAN, each with its VM."""
     for vm in slice_.vms:
         for interface in vm.interfaces:
             if interface.ip_config:
                 yield vm, interface
-
-
-def _filled(record: Record) -> Record:
-    return {key: value for key, value in record.items() if value not in (None, "", [])}
 
 
 def _listed(items: Iterable[object]) -> str:

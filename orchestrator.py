@@ -33,8 +33,8 @@ from lifecycle.discovery import Discovery
 from models import (
     ADMIN,
     VM,
+    Flavor,
     Link,
-    Record,
     Slice,
     User,
 )
@@ -138,7 +138,7 @@ class OrchestratorAPI(UseCases):
         return rights.user_of(state, actor).most_slices(state.inventory.login)
 
     @UseCase()
-    def flavors(self, actor: str) -> dict[str, Record]:  # noqa: ARG002 - read by `UseCase`
+    def flavors(self, actor: str) -> dict[str, Flavor]:  # noqa: ARG002 - read by `UseCase`
         """Return the sizes that a VM can have, by name."""
         return self._database.load().all_flavors
 
@@ -210,7 +210,7 @@ class OrchestratorAPI(UseCases):
         request.check()
         with self._change(actor, slice_id, listen) as (change, _):
             if flavor := change.state.all_flavors.get(flavor_name):
-                require_fitting(str(flavor["image"]), flavor_name, float(flavor["disk_gb"]))
+                require_fitting(flavor.image or "", flavor_name, flavor.size.disk_gb)
             self._discovery.refresh(lambda state: design_vm(state, request).worker_ip)
             with self._database.transaction() as state:
                 vm = design_vm(state, request)

@@ -10,8 +10,9 @@ from accounts.audit import UNKNOWN, Audit, Entry, operator
 from accounts.logins import CannotCount, Logins
 from core import passwords
 from core.errors import CloudError, Refused
+from core.formats import is_valid_name
 from database import Database, State
-from models import ADMIN, MAX_QUOTA, MAX_SLICES, STUDENT, User, is_valid_name
+from models import ADMIN, MAX_QUOTA, MAX_SLICES, STUDENT, User
 
 UNCOUNTED_PAUSE_S = 2.0
 """Pause of a login while failures cannot be counted, for example on a full disk: it locks no user out."""

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from allocation.holdings import Holdings
 from core.errors import Refused
+from core.formats import MAX_NAME_LENGTH, is_valid_name
 from core.status import SliceStatus, VMStatus
-from models import MAX_NAME_LENGTH, VM, Slice, User, is_valid_name
+from models import VM, Slice, User
 from storage.state import State
 
 _MOST_LISTED = 10

@@ -55,8 +55,10 @@ class Holdings:
         """Return the present holdings of `slice_`."""
         promised: dict[str, Promise] = defaultdict(Promise)
         for vm in (vm for vm in slice_.vms if vm.worker_ip != NOWHERE):
-            cores, ram_gb, disk_gb = promised[vm.worker_ip]
-            promised[vm.worker_ip] = Promise(cores + vm.cores, ram_gb + vm.ram_gb, disk_gb + vm.disk_gb)
+            size, total = vm.size, promised[vm.worker_ip]
+            promised[vm.worker_ip] = Promise(
+                total.cores + size.cores, total.ram_gb + size.ram_gb, total.disk_gb + size.disk_gb
+            )
         return cls(
             slice_.slice_id,
             slice_.owner,
@@ -64,7 +66,7 @@ class Holdings:
             frozenset(vm.vm_id for vm in slice_.vms),
             frozenset(vm.vnc_port for vm in slice_.vms),
             frozenset(interface.mac.lower() for vm in slice_.vms for interface in vm.interfaces if interface.mac),
-            frozenset(str(nic.ip_config["ip"]) for _, nic in internet_interfaces(slice_) if nic.ip_config),
+            frozenset(nic.ip_config.ip for _, nic in internet_interfaces(slice_) if nic.ip_config),
             dict(promised),
         )
 

@@ -8,7 +8,8 @@ from allocation.holdings import Holdings
 from core.errors import Refused
 from core.inventory import InternetSettings
 from core.names import DHCP_FIRST_HOST, DHCP_LAST_HOST
-from models import FIRST_ID, FIRST_VNC_PORT, LAST_ID, LAST_VNC_PORT, POOL_COUNT, Record
+from core.values import IPConfig
+from models import FIRST_ID, FIRST_VNC_PORT, LAST_ID, LAST_VNC_PORT, POOL_COUNT
 
 _MAC_IDS = 65_536
 """Number of ids after which MACs repeat: a MAC holds the lower 16 bits of a VM's id."""
@@ -45,14 +46,14 @@ def next_vnc_port(live: Iterable[Holdings], listening: Collection[int] = ()) -> 
     raise Refused("All VNC ports are in use: delete a slice first")
 
 
-def next_internet_address(vm_id: int, live: Iterable[Holdings], internet: InternetSettings) -> Record:
+def next_internet_address(vm_id: int, live: Iterable[Holdings], internet: InternetSettings) -> IPConfig:
     """Return the `ip_config` of an `eth0` with internet: the documented address, or else the first free one."""
     taken = {internet.gateway}.union(*(holdings.addresses for holdings in live))
     network = internet.network
     wanted = (100 + vm_id % 100, *range(DHCP_FIRST_HOST, DHCP_LAST_HOST + 1))
     for address in (str(network[host]) for host in wanted):
         if address not in taken:
-            return {"ip": address, "cidr": internet.cidr, "gateway": internet.gateway}
+            return IPConfig(address, internet.cidr, internet.gateway)
     raise Refused(
         f"All addresses of the internet network {internet.cidr} are in use: add the VM without internet access"
     )

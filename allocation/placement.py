@@ -9,7 +9,7 @@ from dataclasses import replace
 from allocation.holdings import Holdings, Promise
 from core.errors import Refused
 from core.inventory import Inventory, Worker
-from models import Record
+from core.values import Size
 
 
 class NoRoom(Refused):
@@ -40,7 +40,7 @@ def _with(worker: Worker, promise: Promise) -> Worker:
 
 def place(
     flavor_name: str,
-    flavor: Record,
+    size: Size,
     inventory: Inventory,
     workers: Mapping[str, Worker],
     live: Iterable[Holdings],
@@ -57,7 +57,7 @@ def place(
         raise NoRoom("No worker answers at present; ask the operator")
     overcommit, sums = inventory.hypervisor.cpu_overcommit, promised(live)
     filled = {address: _with(workers[address], sums[address]) for address in up}
-    gaps = {address: _gaps(flavor, worker, overcommit) for address, worker in filled.items()}
+    gaps = {address: _gaps(size, worker, overcommit) for address, worker in filled.items()}
     emptiest = sorted(
         (address for address in up if not gaps[address]), key=lambda address: _fullness(filled[address], overcommit)
     )
@@ -67,7 +67,7 @@ def place(
     for address in (*further, *known) if len(used) < spread or spread == 0 else (*known, *further):
         return address
     closest = min(up, key=lambda address: sum(missing for missing, _ in gaps[address]))
-    needs = f"{flavor['cores']} cores, {flavor['ram_gb']:g} GB of memory, {flavor['disk_gb']:g} GB of disk"
+    needs = f"{size.cores} cores, {size.ram_gb:g} GB of memory, {size.disk_gb:g} GB of disk"
     lacks = ", ".join(sentence for _, sentence in gaps[closest])
     raise NoRoom(f"No worker has room for {flavor_name} ({needs}); {closest} comes closest: {lacks}")
 
@@ -85,12 +85,12 @@ def _fullness(worker: Worker, cpu_overcommit: float) -> tuple[float, int]:
     return round(max(shares), 3), worker.used_cores
 
 
-def _gaps(flavor: Record, worker: Worker, cpu_overcommit: float) -> list[tuple[float, str]]:
-    """Return each resource that `worker` lacks for the flavor: the missing share of the demand, and a phrase."""
+def _gaps(size: Size, worker: Worker, cpu_overcommit: float) -> list[tuple[float, str]]:
+    """Return each resource that `worker` lacks for the size: the missing share of the demand, and a phrase."""
     offers = (
-        ("cores", float(flavor["cores"]), worker.max_cores * cpu_overcommit - worker.used_cores),
-        ("GB of memory", float(flavor["ram_gb"]), worker.max_ram_gb - worker.used_ram_gb),
-        ("GB of disk", float(flavor["disk_gb"]), worker.max_disk_gb - worker.used_disk_gb),
+        ("cores", size.cores, worker.max_cores * cpu_overcommit - worker.used_cores),
+        ("GB of memory", size.ram_gb, worker.max_ram_gb - worker.used_ram_gb),
+        ("GB of disk", size.disk_gb, worker.max_disk_gb - worker.used_disk_gb),
     )
     return [
         ((wanted - free) / wanted, f"{max(free, 0):.4g} {unit} left") for unit, wanted, free in offers if free < wanted

@@ -12,7 +12,7 @@ from allocation.holdings import holdings_of
 from allocation.ids import next_slice_id
 from core.inventory import Inventory, Worker
 from deployment import DeploymentAPI
-from models import Record, Slice
+from models import Flavor, Slice
 
 OWNER = "admin"
 FLAVOR = "blank"
@@ -72,9 +72,9 @@ class Work:
         count = math.ceil(self.vms / self.per_slice)
         return [self.vms // count + (number < self.vms % count) for number in range(count)]
 
-    def flavor(self, image: Path) -> Record:
+    def flavor(self, image: Path) -> Flavor:
         """Return the smallest flavor: 64 MB where no system boots, 128 MB for the lab's guest."""
-        return {"cores": 1, "ram_gb": 0.125 if self.boots else 0.0625, "disk_gb": 1, "image": str(image)}
+        return Flavor(cores=1, ram_gb=0.125 if self.boots else 0.0625, disk_gb=1, image=str(image))
 
     def links(self, vms: int) -> list[Link]:
         """Return the links of a slice with this number of VMs."""

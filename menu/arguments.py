@@ -6,11 +6,12 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
+from core.formats import is_valid_name
 from inspection.codes import CODES
 from menu.plans import Depth
 from menu.prompts import whole_number
 from menu.screen import clean
-from models import ADMIN, MAX_QUOTA, MAX_SLICES, STUDENT, is_valid_name
+from models import ADMIN, MAX_QUOTA, MAX_SLICES, STUDENT
 
 _SLICE_HELP = "its id, its name, or the beginning of its name"
 DEFAULT_QUOTA = 10

@@ -226,8 +226,8 @@ def _ask_for_interface(session: Session, slice_: Slice, vm_id: int, prompt: str)
 def _ask_for_flavor(session: Session) -> str:
     """List all flavors and return the name of the chosen one."""
     flavors = value_of(session.api.flavors(session.actor))
-    for number, (name, size) in enumerate(flavors.items(), start=1):
-        session.screen.line(f"  {number}. {name} ({flavor_size(size)})")
+    for number, (name, flavor) in enumerate(flavors.items(), start=1):
+        session.screen.line(f"  {number}. {name} ({flavor_size(flavor.size)})")
     return session.ask.choice(f"Choose flavor (1-{len(flavors)}): ", list(flavors))
 
 

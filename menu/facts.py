@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from core.status import VMStatus
+from core.values import Size
 from menu.screen import clean
-from models import NOWHERE, VM, Interface, Record, Slice
+from models import NOWHERE, VM, Interface, Slice
 
 NOT_CONNECTED = "not connected"
 NOTHING = "-"
@@ -68,15 +69,15 @@ def title_for(slice_: Slice, viewer: str) -> str:
     return f"{slice_title(slice_)} {owner_note(slice_, viewer)}".rstrip()
 
 
-def flavor_size(flavor: Record) -> str:
-    """Return cores, memory and disk of a flavor as one text."""
-    cores, ram, disk = flavor_amounts(flavor)
+def flavor_size(size: Size) -> str:
+    """Return cores, memory and disk of a flavor or VM as text."""
+    cores, ram, disk = flavor_amounts(size)
     return f"{cores} {'core' if cores == '1' else 'cores'}, {ram} RAM, {disk} disk"
 
 
-def flavor_amounts(flavor: Record) -> tuple[str, str, str]:
-    """Return cores, memory and disk of a flavor, with the documented defaults."""
-    return str(flavor.get("cores", 1)), gib(flavor.get("ram_gb", 0.5)), gib(flavor.get("disk_gb", 1))
+def flavor_amounts(size: Size) -> tuple[str, str, str]:
+    """Return cores, memory and disk, each as a text of its own."""
+    return str(size.cores), gib(size.ram_gb), gib(size.disk_gb)
 
 
 def gib(amount: float) -> str:
@@ -121,7 +122,7 @@ def _vm_facts(slice_: Slice, vm: VM) -> VMFacts:
         clean(vm.worker_ip),
         NOTHING if vm.worker_ip == NOWHERE else clean(f"{vm.worker_ip}:{vm.vnc_port}"),
         clean(vm.vnc_secret or "") if vm.status == VMStatus.RUNNING else "",
-        clean(vm.flavor_name or flavor_size(vm.flavor or {})),
+        clean(vm.flavor_name or flavor_size(vm.size)),
         clean(f"{vm.status}, lost with {vm.lost_with}" if vm.lost_with else str(vm.status)),
         tuple(_interface_facts(slice_, vm, interface) for interface in vm.interfaces),
     )

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from core.errors import CloudError
+from core.formats import MAX_NAME_LENGTH, is_valid_name
 from menu.keyboard import Keyboard
 from menu.screen import Screen
-from models import LAST_ID, MAX_NAME_LENGTH, is_valid_name
+from models import LAST_ID
 
 T = TypeVar("T")
 

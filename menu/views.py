@@ -23,7 +23,7 @@ from menu.facts import (
 )
 from menu.prompts import BACK
 from menu.screen import WARNING, clean
-from models import Record, Slice, User
+from models import Flavor, Slice, User
 
 if TYPE_CHECKING:
     from inspection.summary import SliceProblems
@@ -113,7 +113,7 @@ class ResourcesView:
 
     user: User
     workers: Mapping[str, Worker]
-    flavors: Mapping[str, Record]
+    flavors: Mapping[str, Flavor]
     most_slices: int
 
     def drawn(self) -> draw.RenderableType:
@@ -128,8 +128,8 @@ class ResourcesView:
         """Return one line for the quota, one per worker, one per flavor."""
         workers = (_worker_line(address, worker) for address, worker in self.workers.items())
         flavors = (
-            f"Flavor {name}: {flavor_size(size)}, base image {size.get('image', NOTHING)}"
-            for name, size in self.flavors.items()
+            f"Flavor {name}: {flavor_size(flavor.size)}, base image {flavor.image or NOTHING}"
+            for name, flavor in self.flavors.items()
         )
         return [f"Quota: {self._quota}", *workers, *flavors]
 
@@ -149,8 +149,8 @@ class ResourcesView:
 
     def _flavor_table(self) -> draw.Table:
         table = _table("Flavor", "Cores", "RAM", "Disk", "Base image", title="Flavors")
-        for name, size in self.flavors.items():
-            table.add_row(clean(name), *flavor_amounts(size), clean(str(size.get("image", ""))))
+        for name, flavor in self.flavors.items():
+            table.add_row(clean(name), *flavor_amounts(flavor.size), clean(flavor.image or ""))
         return table
 
 

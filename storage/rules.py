@@ -14,8 +14,9 @@ from allocation.holdings import Holdings, clash
 from core import names
 from core.inventory import InternetSettings, Inventory, network_of
 from core.names import MAX_IMAGE_NAME, is_image_name
-from models import VM, Interface, Record, Slice, User
-from storage.schema import Broken, Key, equal, no_twice, show
+from core.rule import Broken, Key, show
+from models import VM, Flavor, Interface, Slice, User
+from storage.schema import equal, no_twice
 from storage.state import State
 
 _SETTINGS = {
@@ -79,11 +80,11 @@ def _check_hosts(inventory: Inventory) -> None:
             raise Broken(f"{host} is neither in workers_list nor the network_node", "data_ports", host)
 
 
-def _check_images(flavors: Mapping[str, Record]) -> None:
+def _check_images(flavors: Mapping[str, Flavor]) -> None:
     """On a worker an image is known by its file name alone."""
     paths: dict[str, str] = {}
     for name, flavor in flavors.items():
-        path = str(flavor["image"])
+        path = str(flavor.image)
         if not is_image_name(PurePosixPath(path).name):
             rule = f"1 to {MAX_IMAGE_NAME} bytes and none of our own, such as slice-1000 or .x.seal"
             raise Broken(f"the image {show(path)} needs another file name: {rule}", "flavors", name, "image")
@@ -144,7 +145,7 @@ class _Cloud:
         if interface.mac:
             self._macs.give(interface.mac.lower(), owner, *here, "mac")
         if interface.ip_config:
-            self._addresses.give(interface.ip_config["ip"], owner, *here, "ip_config", "ip")
+            self._addresses.give(interface.ip_config.ip, owner, *here, "ip_config", "ip")
 
 
 def _check_ownership(
@@ -215,8 +216,8 @@ def _check_interfaces(slice_: Slice, internet: InternetSettings) -> None:
                     raise Broken(f"eth0 is on VLAN {internet.vlan_id} (internet) or on none, and no link's end", *here)
                 if interface.ip_config and interface.vlan_id is None:
                     raise Broken("eth0 has an address but no VLAN", *here)
-                if interface.ip_config and IPv4Address(interface.ip_config["ip"]) not in internet.network:
-                    reason = f"{interface.ip_config['ip']} is not in the internet network {internet.network}"
+                if interface.ip_config and IPv4Address(interface.ip_config.ip) not in internet.network:
+                    reason = f"{interface.ip_config.ip} is not in the internet network {internet.network}"
                     raise Broken(reason, *here, "ip_config", "ip")
             elif interface.ip_config:
                 raise Broken("only eth0 has an ip_config", *here)

@@ -19,7 +19,8 @@ from core.inventory import (
     Timeouts,
     Worker,
 )
-from models import Flavor, Record, Slice, User
+from core.rule import Record
+from models import Flavor, Slice, User
 
 V = TypeVar("V")
 
@@ -144,7 +145,7 @@ class State:
     """
 
     inventory: Inventory
-    flavors: MutableMapping[str, Record]
+    flavors: MutableMapping[str, Flavor]
     users: MutableMapping[str, User]
     workers: MutableMapping[str, Worker]
     slices: Slices
@@ -154,9 +155,9 @@ class State:
     named: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
-    def all_flavors(self) -> dict[str, Record]:
+    def all_flavors(self) -> dict[str, Flavor]:
         """The built-in flavors, added to or replaced by the file's, by name."""
-        return {name: dict(size) for name, size in {**Flavor.FLAVORS, **self.flavors}.items()}
+        return {name: Flavor.from_dict(size) for name, size in Flavor.FLAVORS.items()} | dict(self.flavors)
 
     def to_dict(self) -> Record:
         """The content of `database.yaml`, the caller's own."""
@@ -225,7 +226,7 @@ class State:
         )
         return cls(
             inventory,
-            Entries(dict, many["flavors"]),
+            Entries(Flavor.from_dict, many["flavors"]),
             Entries(User.from_dict, many["users"]),
             Entries(_worker, many["workers"]),
             Slices({}, many["slices"]),
@@ -253,7 +254,7 @@ def entries_of(section: str, value: Any) -> Mapping[str, Any]:
 def record_of(entry: Any) -> Any:
     """How an entry, or a section that is one piece, stands in the file; the caller's own."""
     match entry:
-        case User() | Slice():
+        case User() | Slice() | Flavor():
             return entry.to_dict()
         case Worker():
             return dict(vars(entry))

@@ -15,9 +15,7 @@ import yaml
 from yaml.constructor import SafeConstructor
 from yaml.resolver import Resolver
 
-from models import Record
-from storage import schema
-from storage.schema import Broken
+from core.rule import Broken, Record, Unclear, show
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -70,7 +68,7 @@ def _value_of(text: str) -> Any:
     """The value; `ValueError` or `yaml.YAMLError` for what only looks like one (`2024-99-99`)."""
     value: Any = SafeConstructor().construct_object(yaml.ScalarNode(_tag_of(text), text), deep=True)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return schema.Unclear(value, text) if is_number and _UNCLEAR.search(text) else value
+    return Unclear(value, text) if is_number and _UNCLEAR.search(text) else value
 
 
 def _tag_of(text: str) -> str:
@@ -115,7 +113,7 @@ class _Reader:
         if isinstance(event, yaml.AliasEvent) or event.anchor:
             raise Unreadable("anchors and aliases (& and *) have no place here", _line(event))
         if event.tag:
-            raise Unreadable(f"tags such as {schema.show(event.tag)} have no place here", _line(event))
+            raise Unreadable(f"tags such as {show(event.tag)} have no place here", _line(event))
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event)
         if depth == _MAX_DEPTH:
@@ -129,9 +127,9 @@ class _Reader:
         for event in self._until(yaml.MappingEndEvent):
             key = self._value(event, depth)
             if not isinstance(key, str):
-                raise Unreadable(f"the key {schema.show(key)} must be a text, put it in quotes", _line(event))
+                raise Unreadable(f"the key {show(key)} must be a text, put it in quotes", _line(event))
             if key in mapping:
-                raise Unreadable(f"the key {schema.show(key)} is there twice", _line(event))
+                raise Unreadable(f"the key {show(key)} is there twice", _line(event))
             mapping[key] = self._value(next(self._events), depth)
         return mapping
 
@@ -147,7 +145,7 @@ class _Reader:
         try:
             return _value_of(event.value)
         except (ValueError, OverflowError, yaml.YAMLError):
-            raise Unreadable(f"{schema.show(event.value)} is no value, put it in quotes", _line(event)) from None
+            raise Unreadable(f"{show(event.value)} is no value, put it in quotes", _line(event)) from None
 
 
 def _line(event: Any) -> int:

@@ -13,10 +13,9 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from allocation.holdings import Holdings
-from models import Record
+from core.rule import Broken, Record
 from storage import comments, rules, schema, text
 from storage.comments import Layout
-from storage.schema import Broken
 from storage.state import ENTRIES, SECTIONS, Entries, Kept, State, entries_of, record_of
 from storage.text import Unreadable
 

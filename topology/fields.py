@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from models import MAX_DATA_INTERFACES, MAX_NAME_LENGTH
+from core.formats import MAX_NAME_LENGTH
+from models import MAX_DATA_INTERFACES
 from topology import design
 from topology.kinds import (
     Address,

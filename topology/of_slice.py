@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from models import MAX_NAME_LENGTH, Slice, internet_interfaces
+from core.formats import MAX_NAME_LENGTH
+from models import Slice, internet_interfaces
 from topology.design import Design, DesignedLink, DesignedVM, End
 from topology.fields import NAME
 

@@ -1,4 +1,4 @@
-"""Write the page of `database.yaml`: every key with its rule, from the tables of `storage/schema.py`."""
+"""Write the page of `database.yaml`: every key with its rule, from the rules of `storage/schema.py`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from core.inventory import Inventory
+from core.rule import Rule
 from docs.reference.markdown import code, page, table
 from docs.reference.meanings import MEANINGS, SECTIONS
 from storage import schema
-from storage.schema import Rule
 
 _INTRODUCTION = """
 Every section but `users` may be missing. Then it has the defaults of this page. A key that is not on this page is

@@ -38,7 +38,7 @@ def first_slice() -> Slice:
     for vm_id, name, internet in ((_FIRST_ID + 1, "web", True), (_FIRST_ID + 2, "db", False)):
         live = holdings_of([slice_])
         deployment.create_vm_with_qcow(
-            slice_, vm_id, name, "cirros", dict(Flavor.FLAVORS["cirros"]), 1, internet, workers, live
+            slice_, vm_id, name, "cirros", Flavor.from_dict(Flavor.FLAVORS["cirros"]), 1, internet, workers, live
         )
     slice_.connect(_FIRST_ID + 1, "eth1", _FIRST_ID + 2, "eth1")
     return slice_

@@ -22,10 +22,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from allocation.placement import recount
 from core.errors import Refused
+from core.rule import Record
 from core.status import SliceStatus, VMStatus
 from database import Database, State
 from deployment import DeploymentAPI
-from models import VM, Record, Slice, User
+from models import VM, Slice, User
 from orchestrator import OrchestratorAPI
 from remote.events import Event, StageStarted, StepDone, StepFailed
 from remote.plan import Plan

@@ -8,7 +8,7 @@ from allocation.holdings import holdings_of
 from core.inventory import Inventory, Worker
 from core.status import VMStatus
 from deployment import DeploymentAPI
-from models import Slice
+from models import Flavor, Slice
 
 IMAGE = "/tmp/vm_images/cirros.img"
 FLAVOR = {"cores": 1, "ram_gb": 0.5, "disk_gb": 1, "image": IMAGE}
@@ -53,7 +53,7 @@ def _made(wanted: Design, inventory: Inventory) -> Slice:
             wanted.slice_id + 1 + number,
             f"vm{number + 1}",
             "cirros",
-            FLAVOR,
+            Flavor.from_dict(FLAVOR),
             nics,
             number in wanted.internet,
             workers,

@@ -30,7 +30,6 @@ from models import (
     Flavor,
     Interface,
     Link,
-    Record,
     Slice,
     User,
 )
@@ -173,8 +172,8 @@ class FakeAPI:
     """The user of the consoles."""
 
     @answering
-    def flavors(self, _actor: str) -> dict[str, Record]:
-        return Flavor.FLAVORS
+    def flavors(self, _actor: str) -> dict[str, Flavor]:
+        return {name: Flavor.from_dict(flavor) for name, flavor in Flavor.FLAVORS.items()}
 
     @answering
     def authenticate(self, username: str, password: str) -> User:

@@ -83,7 +83,7 @@ def _add_vm(state: State, slice_: Slice, name: str, *, internet: bool) -> None:
     workers = dict.fromkeys(inventory.workers_list, _BIG)
     vm_id = next_vm_id(state.next_vm_id, live)
     state.next_vm_id = vm_id + 1
-    flavor = Flavor.FLAVORS["cirros"]
+    flavor = Flavor.from_dict(Flavor.FLAVORS["cirros"])
     vm = DeploymentAPI(inventory).create_vm_with_qcow(slice_, vm_id, name, "cirros", flavor, 2, internet, workers, live)
     vm.status = VMStatus.DESIGN
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -147,9 +148,9 @@ def test_flavors_of_the_file_are_added_to_the_built_in_ones_and_replace_them(pat
     path.write_text(f"users: {{}}\nflavors:\n  cirros: {own}\n  big.1: {own}\n")
     flavors = Database(path).load().all_flavors
     assert list(flavors) == ["cirros", "ubuntu", "big.1"]
-    assert flavors["cirros"]["cores"] == 4
-    flavors["ubuntu"]["cores"] = 64
-    assert Flavor.FLAVORS["ubuntu"]["cores"] == 1
+    assert flavors["cirros"].cores == 4
+    assert flavors["ubuntu"].to_dict() == Flavor.get("ubuntu")
+    assert flavors["big.1"].to_dict() == {"cores": 4, "ram_gb": 1, "disk_gb": 3, "image": "/srv/c.img"}
 
 
 def test_changes_to_a_loaded_state_are_not_seen_by_the_next_caller(database: Database) -> None:
@@ -157,12 +158,12 @@ def test_changes_to_a_loaded_state_are_not_seen_by_the_next_caller(database: Dat
     state = database.load()
     vm = state.slices[1000].vms[0]
     assert vm.flavor
-    vm.flavor["cores"] = 9
+    vm.flavor = replace(vm.flavor, cores=9)
     assert vm.interfaces[0].ip_config
-    vm.interfaces[0].ip_config["ip"] = "changed"
+    vm.interfaces[0].ip_config = replace(vm.interfaces[0].ip_config, ip="changed")
     state.slices[1000].vlan_pool_used.append(101)
     state.slices[1015].left.clear()
-    state.flavors["small"]["cores"] = 9
+    state.flavors["small"] = replace(state.flavors["small"], cores=9)
     state.users["admin"].slices.clear()
     state.workers.clear()
     for record in database.load().to_dict()["slices"].values():

@@ -15,12 +15,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 import models
 from allocation import ids
 from allocation.holdings import Holdings, holdings_of
-from core import names
+from core import formats, names
 from core.errors import Refused
 from core.inventory import INTERNET_VLAN, HypervisorSettings, InternetSettings, Inventory
 from core.names import VMFiles
+from core.rule import Record
 from core.status import NetworkStatus, SliceStatus, VMStatus
-from models import VM, Flavor, Interface, Link, Network, Record, Slice, User
+from core.values import IPConfig
+from models import VM, Flavor, Interface, Link, Network, Slice, User
 from storage import rules
 from storage.state import Slices, State
 from tests.support.paths import DATA, ROOT
@@ -175,10 +177,25 @@ def test_the_documented_flavors() -> None:
     assert Flavor.get("unknown") is None
 
 
+def test_the_constructors_take_the_documented_mappings() -> None:
+    address = {"ip": "10.60.7.101", "cidr": "10.60.7.0/24", "gateway": "10.60.7.1"}
+    vm = VM(1001, "vm1", "admin", "10.0.10.1", 5901, [Interface("eth0", 400, None, address)], Flavor.get("ubuntu"))
+    assert vm.interfaces[0].ip_config == IPConfig("10.60.7.101", "10.60.7.0/24", "10.60.7.1")
+    assert vm.flavor == Flavor.from_dict(Flavor.FLAVORS["ubuntu"])
+    record = vm.to_dict()
+    assert (record["flavor"], record["interfaces"][0]["ip_config"]) == (Flavor.FLAVORS["ubuntu"], address)
+    assert record["flavor"] is not Flavor.FLAVORS["ubuntu"]
+
+
+def test_a_flavor_of_an_older_file_keeps_the_keys_that_it_has() -> None:
+    for record in ({}, {"cores": 2}, {"ram_gb": 1, "disk_gb": 3}, {"image": "/a.img"}):
+        assert Flavor.from_dict(record).to_dict() == record
+
+
 def test_a_vm_has_the_size_of_its_flavor_and_the_documented_one_without() -> None:
     vm = machine(1001)
     assert (vm.cores, vm.ram_mib, vm.disk_mib) == (1, 512, 1024)
-    vm.flavor = {"cores": 2, "ram_gb": 1.5, "disk_gb": 2.2}
+    vm.flavor = Flavor(cores=2, ram_gb=1.5, disk_gb=2.2)
     assert (vm.cores, vm.ram_mib, vm.disk_mib) == (2, 1536, 2252)
 
 
@@ -286,10 +303,9 @@ def test_a_slice_read_back_is_the_slice_written_and_shares_nothing_with_it(slice
     again.vlan_pool_used.append(1)
     again.left.append("x")
     for vm in again.vms:
-        if vm.flavor:
-            vm.flavor["cores"] = 99
+        vm.flavor = Flavor(cores=99)
         for interface in vm.interfaces:
-            (interface.ip_config or {})["ip"] = "changed"
+            interface.ip_config = IPConfig("changed", "", "")
     again.vms.clear()
     assert json.dumps(record) == json.dumps(slice_.to_dict()) == text
 
@@ -434,20 +450,22 @@ def with_addresses(*hosts: int) -> list[Holdings]:
     slice_ = Slice(1000, "admin")
     for number, host in enumerate(hosts):
         vm = machine(1001 + number)
-        vm.interfaces[0].ip_config = {"ip": f"10.60.7.{host}", "cidr": INTERNET.cidr, "gateway": INTERNET.gateway}
+        vm.interfaces[0].ip_config = IPConfig(f"10.60.7.{host}", INTERNET.cidr, INTERNET.gateway)
         slice_.vms.append(vm)
     return holdings_of([slice_])
 
 
 def test_the_documented_internet_address_is_given_where_it_is_free_and_else_the_first_free_one() -> None:
-    assert ids.next_internet_address(1001, [], INTERNET) == sample(1000)["vms"][0]["interfaces"][0]["ip_config"]
-    assert ids.next_internet_address(1101, with_addresses(101), INTERNET)["ip"] == "10.60.7.10"
-    assert ids.next_internet_address(1101, with_addresses(101, 10, 11, 13), INTERNET)["ip"] == "10.60.7.12"
+    assert (
+        ids.next_internet_address(1001, [], INTERNET).to_dict() == sample(1000)["vms"][0]["interfaces"][0]["ip_config"]
+    )
+    assert ids.next_internet_address(1101, with_addresses(101), INTERNET).ip == "10.60.7.10"
+    assert ids.next_internet_address(1101, with_addresses(101, 10, 11, 13), INTERNET).ip == "10.60.7.12"
 
 
 def test_the_gateways_address_is_never_given_out() -> None:
     internet = InternetSettings(gateway="10.60.7.101")
-    assert ids.next_internet_address(1001, [], internet)["ip"] == "10.60.7.10"
+    assert ids.next_internet_address(1001, [], internet).ip == "10.60.7.10"
 
 
 def test_when_all_internet_addresses_are_held_the_next_is_refused() -> None:
@@ -464,9 +482,9 @@ def test_every_name_fits_into_what_linux_allows(vm_id: int, index: int) -> None:
 
 
 def test_a_console_socket_in_the_longest_folder_fits_into_what_linux_allows() -> None:
-    from storage.schema import MAX_IMAGES_DIR  # noqa: PLC0415 - the bound and what it is for, side by side
+    from core.formats import MAX_IMAGES_DIR  # noqa: PLC0415 - the bound and what it is for, side by side
 
-    files = VMFiles("x" * MAX_IMAGES_DIR, models.LAST_ID, "n" * models.MAX_NAME_LENGTH)
+    files = VMFiles("x" * MAX_IMAGES_DIR, models.LAST_ID, "n" * formats.MAX_NAME_LENGTH)
     assert len(files.console) == 107
 
 
@@ -491,14 +509,14 @@ def test_the_images_folder_as_commands_name_it(images_dir: str, path: str) -> No
 
 @pytest.mark.parametrize("name", ["a", "vm1", "router-a", "x_1", "A" * 32, "-", "0"])
 def test_a_name_of_letters_digits_hyphens_and_underscores_is_valid(name: str) -> None:
-    assert models.is_valid_name(name)
+    assert formats.is_valid_name(name)
 
 
 @pytest.mark.parametrize(
     "name", ["", "A" * 33, "a b", "a/b", "..", "a.b", "a\n", "ñ", "a;b", "$(x)", "a'", "\x00", "\u0661"]
 )
 def test_any_other_name_is_not(name: str) -> None:
-    assert not models.is_valid_name(name)
+    assert not formats.is_valid_name(name)
 
 
 class Cloud(RuleBasedStateMachine):
@@ -572,7 +590,7 @@ class Cloud(RuleBasedStateMachine):
             [vlan for slice_ in everyone for vlan in (*slice_.vlan_pool_used, INTERNET_VLAN)[:-1]],
             [vm.vnc_port for vm in machines],
             [interface.mac for _, interface in nics],
-            [interface.ip_config["ip"] for _, interface in nics if interface.ip_config],
+            [interface.ip_config.ip for _, interface in nics if interface.ip_config],
             [names.tap_name(vm.vm_id, interface.name) for vm, interface in nics],
             [names.process_name(slice_.slice_id, vm.vm_id) for slice_ in everyone for vm in slice_.vms],
         ):
@@ -587,8 +605,8 @@ class Cloud(RuleBasedStateMachine):
         for slice_ in self.live.values():
             for vm, interface in models.internet_interfaces(slice_):
                 assert interface.ip_config
-                assert ipaddress.IPv4Address(interface.ip_config["ip"]) in INTERNET.network
-                assert slice_.address_of(vm, interface) == interface.ip_config["ip"]
+                assert ipaddress.IPv4Address(interface.ip_config.ip) in INTERNET.network
+                assert slice_.address_of(vm, interface) == interface.ip_config.ip
 
     @invariant()
     def all_rules_of_the_database_are_kept(self) -> None:

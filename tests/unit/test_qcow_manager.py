@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -289,7 +290,7 @@ def test_an_image_as_large_as_the_disk_is_none_that_is_larger(
     worker.has_qemu_img(f"{WHOLE}; echo $size >size")
     vm = slice_.vms[0]
     assert vm.flavor
-    vm.flavor["disk_gb"] = disk_gb
+    vm.flavor = replace(vm.flavor, disk_gb=disk_gb)
     assert worker.does(*worker.disks.disk(slice_, vm)) == ""
     assert int((worker.home / "size").read_text()) == made
 
@@ -297,7 +298,7 @@ def test_an_image_as_large_as_the_disk_is_none_that_is_larger(
 def test_an_image_whose_name_no_file_can_have_was_never_there(worker: Worker, slice_: Slice) -> None:
     vm = slice_.vms[0]
     assert vm.flavor
-    vm.flavor["image"] = f"/srv/{'i' * 246}"
+    vm.flavor = replace(vm.flavor, image=f"/srv/{'i' * 246}")
     steps = worker.disks.create_backing_image(slice_, vm)
     assert "cannot be" in worker.does(*steps) or not worker.files()
     assert worker.undoes(*steps) == ""
@@ -307,7 +308,7 @@ def test_an_image_whose_name_no_file_can_have_was_never_there(worker: Worker, sl
 def test_an_image_name_with_a_backslash_is_shown_as_it_is(worker: Worker, slice_: Slice) -> None:
     vm = slice_.vms[0]
     assert vm.flavor
-    vm.flavor["image"] = "/srv/a\\cb.img"
+    vm.flavor = replace(vm.flavor, image="/srv/a\\cb.img")
     (worker.images / "a\\cb.img").write_bytes(header(500 << 40))
     assert "the base image a\\cb.img is a disk of" in worker.does(*worker.disks.disk(slice_, vm))
 

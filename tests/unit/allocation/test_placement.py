@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from allocation.holdings import holdings_of
 from allocation.placement import place, promised, recount
 from core.errors import Refused
 from core.inventory import HypervisorSettings, Inventory, Worker
-from models import VM, Slice
+from models import VM, Flavor, Slice
 
-FLAVOR = {"cores": 1, "ram_gb": 1.0, "disk_gb": 1.0}
+FLAVOR = Flavor(cores=1, ram_gb=1.0, disk_gb=1.0)
 LETTERS = "abcdef"
 ROOMY = Worker(16, 64.0, 1000.0)
 
@@ -26,11 +28,11 @@ class Cloud:
     def add(self, slice_id: int, count: int = 1, **size: float) -> str:
         """Add VMs to a slice and return the workers that they got."""
         slice_ = self.slices.setdefault(slice_id, Slice(slice_id, "one"))
-        flavor = FLAVOR | size
+        flavor = Flavor.from_dict(FLAVOR.to_dict() | size)
         for _ in range(count):
             used = {vm.worker_ip for vm in slice_.vms}
             live = holdings_of(self.slices.values())
-            worker = place("small", flavor, self.inventory, self.workers, live, used)
+            worker = place("small", flavor.size, self.inventory, self.workers, live, used)
             number = sum(len(each.vms) for each in self.slices.values())
             slice_.vms.append(VM(5000 + number, f"vm{number}", "one", worker, 5901 + number, [], flavor))
         return "".join(vm.worker_ip for vm in slice_.vms[-count:])
@@ -65,7 +67,7 @@ def test_the_scarcest_resource_decides_which_worker_is_emptiest() -> None:
     cloud = Cloud(spread=1, workers=workers)
     assert cloud.add(1000, 1, disk_gb=30.0) == "a"
     cloud.slices[1001] = Slice(1001, "one")
-    cloud.slices[1001].vms = [VM(6000, "vm", "one", "b", 5999, [], FLAVOR | {"ram_gb": 16.0})]
+    cloud.slices[1001].vms = [VM(6000, "vm", "one", "b", 5999, [], replace(FLAVOR, ram_gb=16.0))]
     assert cloud.add(1002) == "b"
 
 

@@ -21,6 +21,7 @@ from core.inventory import Inventory, LoginSettings, Timeouts
 from core.names import mac_address
 from core.passwords import MIN_NEW_LENGTH
 from core.status import SliceStatus, VMStatus
+from core.values import IPConfig
 from database import MAX_BYTES, Database
 from deployment import DeploymentAPI
 from inspection.codes import CODES
@@ -202,7 +203,7 @@ def running_slice(slice_id: int, *vms: VM) -> Slice:
     slice_ = Slice(slice_id, "student")
     slice_.name, slice_.status, slice_.vms = "first", SliceStatus.RUNNING, [*vms]
     address = f"10.60.7.{100 + vms[0].vm_id % 100}"
-    vms[0].interfaces[0].vlan_id, vms[0].interfaces[0].ip_config = 400, {"ip": address}
+    vms[0].interfaces[0].vlan_id, vms[0].interfaces[0].ip_config = 400, IPConfig(address, "10.60.7.0/24", "10.60.7.1")
     return slice_
 
 
@@ -284,7 +285,7 @@ def test_the_shipped_database_is_the_one_they_describe() -> None:
     hypervisor = state.inventory.hypervisor
     assert f"`hypervisor: cpu_overcommit` ({hypervisor.cpu_overcommit:g})" in HOSTS
     assert f"`hypervisor: spread` ({hypervisor.spread}; 0 means all)" in HOSTS
-    assert not [flavor for flavor in state.all_flavors.values() if flavor["image"] not in HOSTS]
+    assert not [flavor for flavor in state.all_flavors.values() if (flavor.image or "") not in HOSTS]
 
 
 def test_limits_and_timeouts_are_those_of_the_code() -> None:

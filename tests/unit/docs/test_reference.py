@@ -6,12 +6,12 @@ import re
 
 import pytest
 
+from core.rule import Broken
 from docs.reference.commands import leaves
 from docs.reference.database import keys
 from docs.reference.meanings import MEANINGS, SECTIONS
 from docs.reference.pages import FOLDER, PAGES
 from menu.arguments import parser
-from storage.schema import Broken
 from tests.support.paths import ROOT
 
 

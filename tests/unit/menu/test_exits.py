@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from core.rule import Broken
 from database import Database
 from menu.exits import Exits
 from orchestrator import OrchestratorAPI
@@ -103,6 +104,6 @@ def test_settings_that_work_are_taken(exits: list[str]) -> None:
     ],
 )
 def test_settings_that_would_lead_nowhere_are_refused(exits: object, reason: str) -> None:
-    with pytest.raises(schema.Broken) as fault:
+    with pytest.raises(Broken) as fault:
         schema.CONSOLE_SETTINGS({"exits": exits})
     assert str(fault.value).startswith(reason)

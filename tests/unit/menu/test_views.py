@@ -149,7 +149,8 @@ def test_resources_in_both_forms(width: int) -> None:
         "10.0.10.1": Worker(4, 7.5, 100.0, 2, 1.0, 3.2),
         "10.0.10.2": Worker(up=False, problem="10.0.10.2 does not answer: timed out"),
     }
-    view = ResourcesView(user, workers, Flavor.FLAVORS, 4)
+    flavors = {name: Flavor.from_dict(flavor) for name, flavor in Flavor.FLAVORS.items()}
+    view = ResourcesView(user, workers, flavors, 4)
 
     text = drawn(view, width)
     facts = ["3 of 10 VMs used", "10.0.10.1 up 2 on 4", "1 GiB of 7.5 GiB", "3.2 GiB of 100 GiB", "timed out"]
@@ -228,8 +229,8 @@ def test_amounts_and_durations() -> None:
         "1 min 00 s",
         "12 min 35 s",
     ]
-    assert flavor_size({"cores": 2, "ram_gb": 1, "disk_gb": 5}) == "2 cores, 1 GiB RAM, 5 GiB disk"
-    assert flavor_size({}) == "1 core, 0.5 GiB RAM, 1 GiB disk"
+    assert flavor_size(Flavor(cores=2, ram_gb=1, disk_gb=5).size) == "2 cores, 1 GiB RAM, 5 GiB disk"
+    assert flavor_size(Flavor().size) == "1 core, 0.5 GiB RAM, 1 GiB disk"
 
 
 def test_clean_keeps_letters_of_all_scripts() -> None:

@@ -300,9 +300,8 @@ def same_mac(vm: VM, other: VM) -> None:
 
 
 def same_address(vm: VM, other: VM) -> None:
-    assert vm.interfaces[0].ip_config
-    assert other.interfaces[0].ip_config
-    vm.interfaces[0].ip_config["ip"] = other.interfaces[0].ip_config["ip"]
+    assert vm.interfaces[0].ip_config != other.interfaces[0].ip_config
+    vm.interfaces[0].ip_config = other.interfaces[0].ip_config
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,129 @@
+"""The formats of the texts in `database.yaml`: names, addresses, paths, digests. Each is a rule with its words."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+
+from core import names, passwords
+from core.inventory import network_of, seconds_of
+from core.rule import Broken, Rule, text, whole
+
+MAX_IMAGES_DIR = 54
+"""Characters of `images_dir`: the path of a console socket under it ends at 107 (unix(7))."""
+
+MAX_NAME_LENGTH = 32
+_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME_LENGTH}}}")
+
+
+def is_valid_name(name: str) -> bool:
+    """Return whether a VM, a slice or a user can have this name: letters, digits, hyphen, underscore, at most 32."""
+    return _NAME.fullmatch(name) is not None
+
+
+def _matches(pattern: str) -> Callable[[str], object]:
+    return re.compile(pattern).fullmatch
+
+
+def _is_ipv4(value: str) -> bool:
+    try:
+        ipaddress.IPv4Address(value)
+    except ValueError:
+        return False
+    return True
+
+
+# Of this host, link-local, multicast and reserved addresses (RFC 6890): no guest could have one.
+_NO_SUBNETS = [network_of(cidr) for cidr in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")]
+
+
+def _is_subnet(value: str) -> bool:
+    """Return whether the text is a subnet without bits of a host. A /24 or larger has room for .2 and .10 to .250."""
+    return _has_prefix(value, 8, 24) and not any(network_of(value).overlaps(other) for other in _NO_SUBNETS)
+
+
+def _has_prefix(value: str, shortest: int, longest: int) -> bool:
+    try:
+        network = ipaddress.IPv4Network(value)
+    except ValueError:
+        return False
+    return str(network) == value and shortest <= network.prefixlen <= longest
+
+
+def _is_host(value: str) -> bool:
+    if value.replace(".", "").isdecimal():
+        return _is_ipv4(value)
+    return len(value) <= 253 and _HOST(value) is not None
+
+
+def _is_remote_path(value: str) -> bool:
+    return _REMOTE_PATH(value) is not None and ".." not in value.split("/")
+
+
+def _is_idle_time(value: str) -> bool:
+    try:
+        return 60 <= seconds_of(value) <= 24 * 3600
+    except ValueError:
+        return False
+
+
+def _is_folder(value: str) -> bool:
+    """Return whether the text is a folder on a worker. Programs there would read a part with `-` first as an option."""
+    return _is_remote_path(value) and not any(part == "." or part.startswith("-") for part in value.split("/"))
+
+
+_CONTROL = r"\x00-\x1f\x7f"
+_SURROGATES = r"\ud800-\udfff"  # what a terminal or a program says in something else than UTF-8; no file can hold it
+_HOST = _matches(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+_REMOTE_PATH = _matches(r"(~/|/)[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*/?")
+
+NAME = text(is_valid_name, "1 to 32 letters, digits, hyphens or underscores")
+FLAVOR_NAME = text(_matches(r"[A-Za-z0-9._-]{1,32}"), "1 to 32 letters, digits, dots, hyphens or underscores")
+HOST = text(_is_host, "an IPv4 address or a host name of letters, digits, dots and hyphens")
+LOGIN = text(_matches(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,31}"), "a login name")
+ADDRESS = text(_is_ipv4, "an IPv4 address")
+SUBNET = text(_is_subnet, "an IPv4 subnet from /8 to /24, such as 10.60.7.0/24")
+DESTINATION = text(lambda value: _has_prefix(value, 8, 32), "an IPv4 network from /8 to /32, such as 10.20.0.0/16")
+LOCAL_PATH = text(_matches(rf"[^{_CONTROL}{_SURROGATES}]{{1,4096}}"), "the path of a file")
+REMOTE_PATH = text(_is_remote_path, "a path that begins with / or ~/, of letters, digits and . _ - / and without ..")
+IMAGES_DIR = text(
+    lambda value: len(value) <= MAX_IMAGES_DIR and _is_folder(value),
+    f"a path that begins with / or ~/, of at most {MAX_IMAGES_DIR} letters, digits and . _ - /, no part of it . or .. "
+    "or beginning with -",
+)
+_INTERFACE = r"[A-Za-z0-9_][A-Za-z0-9._-]"  # a word that begins with - would be an option of the program that reads it
+_NOT_OURS = "(?!(lo|br-int)$|gw_vlan|dhcp_v|tap_)"  # names of guests' devices, and those that lead nowhere
+UPLINK = text(_matches(rf"{_NOT_OURS}{_INTERFACE}{{0,14}}"), "the name of a network interface, at most 15 characters")
+DATA_PORT = text(_matches(rf"{_NOT_OURS}{_INTERFACE}{{0,31}}"), "the name of a port of br-int, at most 32 characters")
+MAC = text(_matches(r"52:54:00(:[0-9a-fA-F]{2}){3}"), "a MAC address 52:54:00:XX:XX:XX, in quotes")
+PROCESS_ID = text(_matches(r"[1-9][0-9]{0,9}"), "a process id, in quotes")
+DISK_ID = text(_matches(names.DISK_ID), "16 hexadecimal digits, in quotes")
+DIGEST = text(passwords.is_digest, "64 hexadecimal digits (SHA-256) or a scrypt digest", secret=True)
+VNC_SECRET = text(_matches(r"[!-~]{1,64}"), "a text without blanks", secret=True)
+WORDS = text(_matches(rf"[^{_CONTROL}{_SURROGATES}]{{1,200}}"), "a text on one line, of 1 to 200 characters")
+REMARK = text(_matches(rf"[^{_SURROGATES}]*"), "a text")
+INTERFACE_NAME = text(_matches(r"eth([0-9]|10)"), "eth0 to eth10")
+CONSOLE_EXIT = text(
+    _matches(r"ctrl-[a-hk-ln-z\\\]^_]|[~%&@#!+=^]\."),
+    "ctrl- and one of a-z \\ ] ^ _ but i, j and m, or one of ~ % & @ # ! + = ^ and a dot, such as ctrl-] or ~.",
+)
+LEASES = text(
+    lambda value: len(value.split(",")) == 2 and all(map(_is_ipv4, value.split(","))),
+    "two IPv4 addresses with a comma between",
+)
+
+IDLE = text(_is_idle_time, "a time from 1m to 24h, such as 30m")
+
+VLAN = whole(1, 4094)
+
+
+def _check_ssh_user(value: object) -> None:
+    LOGIN(value)
+    if value == "root":
+        raise Broken(
+            "must not be root, because QEMU runs as this user; name one that may use sudo (docs/install-hosts.md)"
+        )
+
+
+SSH_USER = Rule(_check_ssh_user, "a login name other than root, because QEMU runs as this user")

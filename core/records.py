@@ -1,0 +1,153 @@
+"""Classes whose objects stand in `database.yaml` as mappings. One line of a class is one key: type, rule and default.
+
+The rule of the file, `to_dict` and `from_dict` follow from these lines, whose order is the order in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from inspect import signature
+from operator import itemgetter
+from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
+
+from core.rule import Record, Rule, list_of, one_of, or_nothing, record
+
+Convert = Callable[[Any], Any]
+
+V = TypeVar("V", bound="Recorded")
+
+REQUIRED = object()
+"""The default of a key that every record has."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of a record: its rule, its default, and the functions that convert its value from and to plain values.
+
+    A `brief` key is left out of the file while it has its default.
+    """
+
+    rule: Rule
+    default: object = REQUIRED
+    read: Convert | None = None
+    write: Convert | None = None
+    brief: bool = False
+    derive: Convert | None = None
+
+
+def key(rule: Rule, *, default: object = REQUIRED, brief: bool = False) -> Any:
+    """Declare a key with a plain value. Without a default it is required in every record."""
+    return Key(rule, default, brief=brief)
+
+
+def derived(rule: Rule, derive: Convert) -> Any:
+    """Declare a key whose value is derived from the object: it is written, and not read."""
+    return Key(rule, None, derive=derive)
+
+
+def state(kind: type[Enum], *, default: Enum) -> Any:
+    """Declare a key with a member of an enum; the file has its text."""
+    members = {str(member): member for member in kind}
+    return Key(one_of(*members), default, members.__getitem__, str)
+
+
+def items(rule: Rule, *, brief: bool = False) -> Any:
+    """Declare a key with a list of plain values; the constructor makes the empty list."""
+    return Key(list_of(rule), [], list, list, brief=brief)
+
+
+def part(kind: type[Recorded]) -> Any:
+    """Declare a key with another record, or None; the constructor accepts its mapping, too, and converts it by `of`."""
+    return Key(or_nothing(kind.rule()), None, write=kind.to_dict)
+
+
+def parts(kind: type[Recorded], *, default: object = REQUIRED) -> Any:
+    """Declare a key with a list of other records; the constructor makes the list."""
+    return Key(
+        list_of(kind.rule()),
+        default,
+        lambda values: [kind.from_dict(value) for value in values],
+        lambda values: [value.to_dict() for value in values],
+    )
+
+
+class Recorded:
+    """An object that stands in `database.yaml` as a mapping of the keys that its class declares."""
+
+    KEYS: ClassVar[Mapping[str, Key]]
+    _layout: ClassVar[Record]
+    _missing: ClassVar[Record]
+    _readers: ClassVar[list[tuple[str, Convert]]]
+    _arguments: ClassVar[itemgetter[tuple[Any, ...]]]
+    _others: ClassVar[list[str]]
+    _writers: ClassVar[list[tuple[str, Convert]]]
+    _derived: ClassVar[list[tuple[str, Convert]]]
+    _brief: ClassVar[list[str]]
+
+    def __init_subclass__(cls) -> None:
+        """Collect the keys that the class declares. Their defaults become attributes of the class."""
+        keys = {name: each for name, each in vars(cls).items() if isinstance(each, Key)}
+        for name, each in keys.items():
+            if each.derive:
+                setattr(cls, name, property(each.derive))
+            elif each.default is REQUIRED or isinstance(each.default, list):
+                delattr(cls, name)
+            else:
+                setattr(cls, name, each.default)
+        cls.KEYS = keys
+        cls._layout = {name: each.default for name, each in keys.items()}
+        cls._missing = {name: default for name, default in cls._layout.items() if default is not REQUIRED}
+        cls._readers = [(name, each.read) for name, each in keys.items() if each.read]
+        parameters = [*signature(cls).parameters] if "__init__" in vars(cls) else [*keys]
+        cls._arguments = itemgetter(*parameters)
+        cls._others = [name for name, each in keys.items() if name not in parameters and not each.derive]
+        cls._writers = [(name, each.write) for name, each in keys.items() if each.write]
+        cls._derived = [(name, each.derive) for name, each in keys.items() if each.derive]
+        cls._brief = [name for name, each in keys.items() if each.brief]
+
+    @classmethod
+    def rule(cls) -> Rule:
+        """Return the rule of the record in the file."""
+        required = {name: each.rule for name, each in cls.KEYS.items() if each.default is REQUIRED}
+        return record(required, {name: each.rule for name, each in cls.KEYS.items() if name not in required})
+
+    @classmethod
+    def from_dict(cls, record: Record) -> Self:
+        """Return the object that `to_dict` wrote; raise `KeyError` where a required key is missing."""
+        values = record
+        if cls._readers or len(record) < len(cls.KEYS):  # many records are complete: no copy is needed for them
+            values = cls._missing | record
+            for name, read in cls._readers:
+                if name in record:
+                    values[name] = read(record[name])
+        made = cls(*cls._arguments(values))
+        for name in cls._others:
+            if name in record:
+                setattr(made, name, values[name])
+        return made
+
+    def to_dict(self) -> Record:
+        """Return the object as a mapping of plain values, which shares nothing with the object."""
+        values = self._layout | vars(self)
+        for name, write in self._writers:
+            if values[name] is not None:
+                values[name] = write(values[name])
+        for name, derive in self._derived:
+            values[name] = derive(self)
+        for name in self._brief:
+            if values[name] == self._layout[name]:
+                del values[name]
+        return values
+
+    @classmethod
+    def of(cls, value: Self | Record | None) -> Self | None:
+        """Return the object that is given as it is or as its documented mapping, or None."""
+        return cls.from_dict(value) if isinstance(value, dict) else value
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(key,))
+def value(kind: type[V]) -> type[V]:
+    """Make a class of records that never change a frozen dataclass of its keys."""
+    return dataclass(frozen=True)(kind)

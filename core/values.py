@@ -1,0 +1,25 @@
+"""Values that parts of a VM have: its size, and the address of an interface."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from core import formats
+from core.records import Recorded, key, value
+
+
+class Size(NamedTuple):
+    """Cores of a VM, and its memory and disk in GiB; the defaults are the documented ones."""
+
+    cores: int = 1
+    ram_gb: float = 0.5
+    disk_gb: float = 1.0
+
+
+@value
+class IPConfig(Recorded):
+    """The address that DHCP reserves for an `eth0` with internet, its subnet and its gateway."""
+
+    ip: str = key(formats.ADDRESS)
+    cidr: str = key(formats.SUBNET)
+    gateway: str = key(formats.ADDRESS)
