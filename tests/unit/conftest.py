@@ -1,4 +1,4 @@
-"""What the tests of the use-cases and of the file share."""
+"""Fixtures of the tests of use-cases and of the file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.desk import Desk, open_desk
 from tests.support.paths import DATA, ROOT
 
 CLOUD = (DATA / "cloud.yaml").read_text()
-"""A file that keeps all the rules, written by hand."""
+"""A file that keeps all rules, written by hand."""
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def database(path: Path) -> Database:
 
 @pytest.fixture(scope="session")
 def good(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Files that are taken, as JSON."""
+    """Return accepted files, as JSON."""
     path = tmp_path_factory.mktemp("good") / "database.yaml"
     files = []
     for text in (CLOUD, (ROOT / "database.yaml").read_text()):

@@ -46,7 +46,7 @@ PRINTS_IN = ("cli.py", "lab/__main__.py", "bench/__main__.py")
 
 
 def imports(path: Path) -> Iterator[str]:
-    """The names of the modules that `path` imports, wherever in it."""
+    """Yield the names of all modules that `path` imports."""
     for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

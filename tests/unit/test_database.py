@@ -1,4 +1,4 @@
-"""`database.yaml`: what is read, what is refused, and that nothing gets lost when many write or one is killed."""
+"""`database.yaml`: valid and refused content, and no loss with many writers or a killed one."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def failing(number: int) -> Callable[..., Any]:
 
 
 def sentence_or_nothing(path: Path) -> str:
-    """What a file is refused with, if it is."""
+    """Return the sentence that refuses a file, or an empty string."""
     try:
         Database(path).load()
     except Refused as refused:
@@ -492,7 +492,7 @@ def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_file_is_refused(path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "open", failing(13))  # root may read everything, and tests may be run by root
+    monkeypatch.setattr(Path, "open", failing(13))  # root may read every file, and tests may run as root
     assert refusal(database.load) == f"{path} cannot be read (Permission denied): check its rights"
 
 
@@ -606,7 +606,7 @@ def test_a_process_killed_at_any_moment_leaves_a_whole_file_and_no_lock(path: Pa
     for kill in range(40):
         before = database.load().next_vm_id
         process = in_a_process(save_for_ever, path)
-        while database.load().next_vm_id == before:  # then it is in the middle of saving, again and again
+        while database.load().next_vm_id == before:  # by then it saves again and again
             assert process.is_alive()
         time.sleep(kill / 2000)
         assert process.pid

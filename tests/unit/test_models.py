@@ -1,4 +1,4 @@
-"""The domain: documented layouts and formulas, and that nothing that is given out ever has two owners."""
+"""The domain: documented layouts and formulas, and no resource with two owners."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def pair(slice_id: int = 1000, data_interfaces: int = 1) -> Slice:
 
 
 def full_pool(slice_id: int) -> tuple[Slice, int]:
-    """A slice with as many links as its pool allows, and their number; the next one is refused."""
+    """Return a slice with as many links as its pool allows, and their number; the next one is refused."""
     slice_ = Slice(slice_id, "admin")
     slice_.vms = [machine(20_000 + i, 10) for i in range(6)]
     count = 0
@@ -520,7 +520,7 @@ def test_any_other_name_is_not(name: str) -> None:
 
 
 class Cloud(RuleBasedStateMachine):
-    """Slices come and go in any order, anywhere in the range of ids, and are given what the functions above give."""
+    """Slices that come and go in any order, over the whole range of ids, with resources from the functions above."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The use-cases over fake hosts: what is recorded, what is left, and what the user is told."""
+"""The use-cases over fake hosts: records, remains, and the sentences for the user."""
 
 from __future__ import annotations
 
@@ -271,7 +271,7 @@ def disks(desk: Desk) -> dict[str, str]:
 
 
 def written(desk: Desk, words: str) -> dict[str, str]:
-    """The disks, with these words of a guest on each."""
+    """Return the disks, with a guest's words on each."""
     for worker in WORKERS:
         host = desk.cloud.hosts[worker]
         host.files.update(dict.fromkeys([path for path in host.files if path.endswith("_img.qcow2")], words))
@@ -280,7 +280,7 @@ def written(desk: Desk, words: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("after", range(0, 40, 3))
 def test_a_lost_connection_costs_no_disk_of_a_slice_in_design(desk: Desk, after: int) -> None:
-    """What was not heard of counts as done, but the disks were there before: they can have been written to."""
+    """Lose the answer: the steps count as done, but the disks existed before and may hold data."""
     desk.ring(4)
     before = written(desk, "what the guest wrote")
     desk.cloud.hosts[WORKERS[0]].cut_after = after
@@ -307,7 +307,7 @@ def test_ctrl_c_while_an_image_is_copied_costs_no_disk(desk: Desk, monkeypatch: 
 
 
 def test_a_lost_connection_costs_no_disk_of_a_forgotten_slice(desk: Desk) -> None:
-    """By an older file that was put back its name is given again."""
+    """Put an older file back, so that the disk's name is given again."""
     desk.ok(desk.api.create_slice("student", "again"))
     for worker in WORKERS:
         host = desk.cloud.hosts[worker]
@@ -398,7 +398,7 @@ def test_objects_on_a_lost_host_stay_listed_until_they_are_gone(desk: Desk) -> N
     desk.ring(3)
     before = copy.deepcopy(desk.cloud.state())
     worker = desk.cloud.hosts[WORKERS[0]]
-    worker.dies_after = 25  # in the middle of verify: its QEMUs run
+    worker.dies_after = 25  # during verify: its QEMUs run
     assert "not all could be taken back" in desk.no(desk.api.deploy_slice("student", 1000))
     assert worker.processes
     slice_ = desk.slice()
@@ -478,7 +478,7 @@ def test_a_worker_that_is_no_longer_listed_is_forgotten(desk: Desk) -> None:
 
 
 class ManagerDiesError(BaseException):
-    """Stands for `kill -9`: nothing of ours catches it."""
+    """A stand-in for `kill -9`, which no code of ours catches."""
 
 
 @pytest.mark.parametrize("finish", [True, False])
@@ -548,7 +548,7 @@ def test_a_listener_that_fails_does_not_break_a_change(desk: Desk) -> None:
 
 
 class DiskFullLater:
-    """Replaces the file once, and not a second time."""
+    """A disk that lets the file be replaced once, and not a second time."""
 
     def __init__(self) -> None:
         self._left = 1
@@ -561,7 +561,7 @@ class DiskFullLater:
 
 
 def test_a_file_that_cannot_be_saved_after_the_hosts_were_changed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has the change under way, from which the next login goes on; why is the operator's business."""
+    """Keep the change for the next login; only the operator reads the cause."""
     desk.api.accounts.set_role("admin", "admin")
     desk.ok(desk.api.authenticate("admin", "admin"))
     for actor, slice_id in (("student", 1000), ("admin", 1003)):
@@ -581,14 +581,14 @@ def test_a_file_that_cannot_be_saved_after_the_hosts_were_changed(desk: Desk, mo
             with monkeypatch.context() as patch:
                 patch.setattr(database, "replace", DiskFullLater())
                 sentence = desk.no(action(actor, slice_id))
-            _is_told(desk, sentence, actor, said)
+            _is_reported(desk, sentence, actor, said)
             assert desk.slice(slice_id).status == status
             desk.ok(desk.api.finish_slice(actor, slice_id))
     assert not desk.ok(desk.api.list_slices("student"))
 
 
-def _is_told(desk: Desk, sentence: str, actor: str, said: str) -> None:
-    """What was done, to everybody; why it is not in the file, to an admin and the audit log only."""
+def _is_reported(desk: Desk, sentence: str, actor: str, said: str) -> None:
+    """Check that every user sees the result, and only an admin and the audit log the cause."""
     assert sentence.startswith(said)
     assert sentence.endswith("then log in again to finish it")
     shown = [word in sentence for word in ("No space left on device", str(desk.path), str(desk.path.parent))]
@@ -604,7 +604,7 @@ def test_a_vm_whose_disk_is_made_but_not_recorded_is_finished_later(
     with monkeypatch.context() as patch:
         patch.setattr(database, "replace", DiskFullLater())
         sentence = desk.no(desk.api.add_vm_to_slice("student", 1000, "vm", "cirros"))
-    _is_told(desk, sentence, "student", "The disk of vm is made, but that could not be written down")
+    _is_reported(desk, sentence, "student", "The disk of vm is made, but that could not be written down")
     assert [vm.status for vm in desk.slice().vms] == [VMStatus.PENDING]
     assert desk.ok(desk.api.finish_slice("student", 1000)) == "Slice 1000 is in design, its VMs are complete"
 

@@ -1,6 +1,6 @@
-"""The plans, word for word: each design's plan stands beside it in `plans/`, and is carried out by fake hosts.
+"""The plans, word for word: each design's golden plan is in `plans/`, and fake hosts run it.
 
-After a change that is meant, write them anew with `python -m tests.unit.test_plans` and read the difference.
+After an intended change, write them again with `python -m tests.unit.test_plans` and read the difference.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def test_undoing_missing_objects_is_no_error(name: str) -> None:
 
 @pytest.mark.parametrize("name", DESIGNS)
 def test_every_failing_step_is_taken_back(name: str) -> None:
-    """Let each step fail in turn: what was there before is there again."""
+    """Let each step fail in turn: earlier objects are there again."""
     plan = plan_of(name)
     for step in plan.steps:
         cloud = FakeHosts()
@@ -176,7 +176,7 @@ def test_internet_stays_while_another_slice_uses_it() -> None:
 
 
 def _without_pids(state: Mapping[str, Mapping[str, Any]]) -> dict[str, object]:
-    """The shared dnsmasq is started anew when a slice leaves, so that it forgets that slice's leases."""
+    """Return the state without pids: the shared dnsmasq is restarted when a slice leaves, to drop its leases."""
     return {
         address: host | {"processes": set(host["processes"]), "files": set(host["files"])}
         for address, host in ((address, dict(host)) for address, host in state.items())
@@ -192,7 +192,7 @@ def test_running_plan_keeps_the_overlays() -> None:
 
 
 def test_no_two_slices_share_an_object_on_a_host() -> None:
-    """What is made for one slice is not named in another's plan, shared things apart."""
+    """Check that a slice's plan names no object of another slice, except shared ones."""
     one, other = design("line"), design("ring")
     deployment = DeploymentAPI(Inventory())
     shared = ("programs", "bridge br-int", "base image cirros.img", "internet on VLAN 400", "dnsmasq of VLAN 400")
@@ -208,13 +208,13 @@ def test_no_two_slices_share_an_object_on_a_host() -> None:
 
 @pytest.mark.parametrize("vms", [8, 20])
 def test_the_work_of_a_worker_for_a_ring_is_bounded(vms: int) -> None:
-    """For a VM: its disk, and to start it; everything else is asked once for all of them."""
+    """Count the commands: a disk and a start per VM, and all others once for the ring."""
     inventory, worker, own = Inventory(), "10.0.10.1", vms // 2
     ring = ring_of(vms, inventory)
     deploy = DeploymentAPI(inventory).deploy_plan(ring, new=True)
     asked = {stage.title: sum(len(step.do) for step in stage.by_host[worker]) for stage in deploy.stages}
     base_image, folder, wires = 4, 1, 4
-    send, hear = 1, 1  # frames that prove the data network; they are sent twice
+    send, hear = 1, 1  # the frames that prove the data network are sent twice
     assert asked == {
         "preflight": 9,
         "prepare": base_image + folder + own + wires + send,
@@ -226,7 +226,7 @@ def test_the_work_of_a_worker_for_a_ring_is_bounded(vms: int) -> None:
 
 
 def test_twenty_vms_at_once_are_one_batch_for_each_worker() -> None:
-    """A change as large as a template: one look at the place, one at the base image, and the disks."""
+    """Add a template's VMs: one check of the place, one of the base image, and the disks."""
     inventory, cloud = Inventory(), FakeHosts()
     ring = ring_of(20, inventory)
     plan = DeploymentAPI(inventory).image_plan(ring, ring.vms)

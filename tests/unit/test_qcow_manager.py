@@ -1,4 +1,4 @@
-"""Whose disk is whose: the steps that make and remove disks, carried out by this machine's shell in a folder."""
+"""The owners of disks: the steps that create and remove disks, run by this machine's shell in a folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HALF = f"{WHOLE}; exit 1"
 
 
 class Worker:
-    """A folder in place of a worker's home, with a `qemu-img` of ours; VMs of one slice are all on it."""
+    """A folder in place of a worker's home, with a `qemu-img` of ours; all VMs of one slice are on it."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -41,7 +41,7 @@ class Worker:
         program.chmod(0o700)
 
     def does(self, *steps: Step) -> str:
-        """Carry the steps out, and what went wrong."""
+        """Run the steps and return the failure."""
         return self._run(command for step in steps for command in step.do if isinstance(command, Command))
 
     def undoes(self, *steps: Step) -> str:
@@ -64,7 +64,7 @@ class Worker:
         return {path.name: path.read_text() for path in self.folder.iterdir()} if self.folder.exists() else {}
 
     def has(self, **files: str) -> None:
-        """Another's files, `disk` and `mark` of vm1 among them."""
+        """Create another slice's files, `disk` and `mark` of vm1 among them."""
         self.folder.mkdir(mode=0o700)
         names = {"disk": "vm1_img.qcow2", "mark": "vm1.id-00000000000000ff", "part": "vm1_img.qcow2.part"}
         for name, text in files.items():
@@ -78,7 +78,7 @@ def worker(tmp_path: Path) -> Worker:
 
 @pytest.fixture
 def slice_() -> Slice:
-    """Two VMs on one worker."""
+    """Return two VMs on one worker."""
     slice_ = design("unconnected")
     for vm in slice_.vms:
         vm.worker_ip = slice_.vms[0].worker_ip
@@ -135,7 +135,7 @@ def test_a_file_that_cannot_be_removed_keeps_its_mark(worker: Worker, slice_: Sl
     steps, disk = worker.disks.disk(slice_, slice_.vms[0]), worker.folder / "vm1_img.qcow2"
     worker.does(*steps)
     disk.unlink()
-    disk.mkdir()  # rm(1) says no
+    disk.mkdir()  # rm(1) fails
     assert "Is a directory" in worker.undoes(*steps)
     assert (worker.folder / MARK).exists()
     disk.rmdir()
@@ -175,7 +175,7 @@ MINE, OTHERS = (lambda worker: (worker.folder / MARK).touch()), (lambda worker: 
 def test_a_place_is_free_where_nothing_but_ones_own_is_there(
     worker: Worker, slice_: Slice, there: list[Callable[[Worker], None]], known: bool, taken: str
 ) -> None:
-    """`known`: the slice has another disk there already."""
+    """Give the slice another known disk there with `known`."""
     for act in there:
         act(worker)
     if known:
@@ -191,7 +191,7 @@ def test_a_place_is_free_where_nothing_but_ones_own_is_there(
 
 
 def test_a_folder_shared_by_two_workers_is_reported(worker: Worker, slice_: Slice) -> None:
-    """The slice's first VM has its disk on another worker, and its mark is here."""
+    """Put the first disk on another worker, and its mark here."""
     first, second = slice_.vms[:2]
     first.worker_ip = "10.0.10.9"
     (look,) = worker.disks.require_free(slice_, [second])
@@ -204,7 +204,7 @@ def test_a_folder_shared_by_two_workers_is_reported(worker: Worker, slice_: Slic
 
 
 def test_disks_of_an_older_file_are_not_checked(worker: Worker, slice_: Slice) -> None:
-    """They may be there already: their manager died half-way, and they say not whose they are."""
+    """Keep the disks of a dead manager, which do not name their owner."""
     slice_.vms[0].disk_id = None
     worker.has(disk="mine")
     (look,) = worker.disks.require_free(slice_, slice_.vms)
@@ -228,7 +228,7 @@ def test_a_deployment_advises_about_a_disk_of_another_slice(worker: Worker, slic
 
 
 def test_an_image_that_was_checked_on_arrival_is_not_checked_again(tmp_path: Path) -> None:
-    """Nor is any other let in by that: one put there meanwhile, of another size, is."""
+    """Put another image there meanwhile: its size differs, so it is refused."""
     worker, slice_ = Worker(tmp_path), design("single")
     base, *_ = worker.disks.create_backing_image(slice_, slice_.vms[0])
     (upload,) = (action for action in base.do if isinstance(action, Upload))
@@ -258,7 +258,7 @@ def test_an_image_that_was_checked_on_arrival_is_not_checked_again(tmp_path: Pat
 
 
 def test_an_empty_image_that_a_power_cut_left_keeps_no_slice_from_being_deployed(tmp_path: Path) -> None:
-    """It is brought anew, as one that is not there; its fingerprint may have come to the disk before it."""
+    """Copy it again like a missing one; its fingerprint may have reached the disk earlier."""
     worker, slice_ = Worker(tmp_path), design("single")
     (worker.images / ".cirros.img.seal").write_text("32 1\n")
     look = worker.disks.preflight(slice_, new=False)
@@ -285,7 +285,7 @@ def test_a_base_image_larger_than_the_flavors_disk_is_refused(worker: Worker, sl
 def test_an_image_as_large_as_the_disk_is_none_that_is_larger(
     worker: Worker, slice_: Slice, size: int, disk_gb: float, made: int
 ) -> None:
-    """A disk of 2.2 GiB has 2252 MiB and a part of one; the overlay is never smaller than its image."""
+    """Use a disk of 2.2 GiB, which is 2252 MiB and a part; the overlay is never smaller than its image."""
     (worker.images / "cirros.img").write_bytes(header(size))
     worker.has_qemu_img(f"{WHOLE}; echo $size >size")
     vm = slice_.vms[0]
@@ -331,7 +331,7 @@ def test_the_size_of_an_image_is_read_on_the_manager(tmp_path: Path) -> None:
 
 
 def test_an_image_that_was_replaced_on_purpose_is_used_after_the_advised_command(tmp_path: Path) -> None:
-    """No disk is left on the one before: the fingerprint goes, and not the deployment for ever."""
+    """Remove the fingerprint once no disk needs the old image: deploying works again."""
     worker, slice_ = Worker(tmp_path), design("single")
     base, *disk = worker.disks.create_backing_image(slice_, slice_.vms[0])
     assert worker.does(base, *disk) == ""

@@ -1,4 +1,4 @@
-"""Who may log in, and what an operator may do to users."""
+"""Authentication, and an operator's changes of users."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_wrong_name_and_a_wrong_password_get_the_same_answer(
 
 
 def test_a_password_is_the_same_on_every_keyboard(database: Database, accounts: Accounts) -> None:
-    """Some send an accent with its letter (NFC), some by itself (NFD)."""
+    """Use both forms of an accent: with its letter (NFC) and alone (NFD)."""
     composed = "contrase\u00f1a"
     decomposed = unicodedata.normalize("NFD", composed)
     for kept in (composed, decomposed):
@@ -75,7 +75,7 @@ def test_a_password_is_the_same_on_every_keyboard(database: Database, accounts: 
     assert refusal(lambda: accounts.change_password("student", composed, decomposed)).startswith(
         "This is your password"
     )
-    with database.transaction() as state:  # as an older version kept it
+    with database.transaction() as state:  # in the form of an older version
         state.users["student"].password_hash = hashlib.sha256(decomposed.encode()).hexdigest()
     assert refusal(lambda: accounts.authenticate("student", composed)) == "Wrong user name or password"
     accounts.authenticate("student", decomposed)

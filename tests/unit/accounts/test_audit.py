@@ -1,4 +1,4 @@
-"""The audit log: what is in it, what never is, and that it survives crowds, half lines and full disks."""
+"""The audit log: its content, its secrets kept out, and its behaviour with crowds, half lines and full disks."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ NO_ANSWER = {"needs_new_password", "warning"}
 
 
 def acts(database: Path, actor: str) -> Path:
-    """The file of what an actor changed."""
+    """Return the file of an actor's acts."""
     return audit._ring(database, actor, refusals=False).path
 
 
@@ -268,7 +268,7 @@ def test_many_processes_write_and_rotate_and_no_line_is_torn(tmp_path: Path) -> 
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 and path.stat().st_size <= 4000 for path in files)
     kept = list(audit.read(database))
     assert len(kept) == len(lines)
-    for number in range(4):  # what is kept is the end of what each wrote, in order and without a gap
+    for number in range(4):  # the log keeps the end of each writer's lines, in order and without a gap
         theirs = [entry["slice"] for entry in kept if entry["vm"] == number]
         assert theirs == list(range(60 - len(theirs), 60)) or max(theirs, default=0) < 59
         assert theirs == sorted(theirs)
@@ -363,7 +363,7 @@ def test_a_student_sees_that_a_file_is_broken_and_the_operator_how(desk: Desk) -
 @pytest.fixture
 def logged(tmp_path: Path) -> Path:
     database = tmp_path / "database.yaml"
-    database.write_text("not a database: [")  # the log is readable when the database is not
+    database.write_text("not a database: [")  # the log is readable although the database is not
     log = Audit(database, lambda: datetime(2026, 11, 21, 9, 30, tzinfo=UTC))
     log.write(Entry("ann", "log in"), "ok", 0.05)
     log.write(Entry("ann", "deploy", 1000), "begun", 0.0)

@@ -1,4 +1,4 @@
-"""Noise in the audit log: no user can hide an act, of another or of their own, behind what is refused or repeated."""
+"""Noise in the audit log: no user can hide an act, their own or another's, behind refusals or repetitions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MORNING = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 
 
 class Clock:
-    """A clock that stands until it is set."""
+    """A clock that stands still until it is set."""
 
     def __init__(self) -> None:
         self.now = MORNING
@@ -210,7 +210,7 @@ def test_processes_that_count_at_once_lose_none(log: Audit) -> None:
     for each in writers:
         each.communicate(timeout=100)
         assert each.returncode == 0
-    hours = len({line["time"][:13] for line in found(log)})  # the clock may have struck meanwhile
+    hours = len({line["time"][:13] for line in found(log)})  # a new hour may have begun meanwhile
     assert totals(log) == {"delete": 1200, "create slice": 1200}
     assert len(found(log)) <= hours * (REFUSALS_IN_FULL + ACTS_IN_FULL + 10)
 
@@ -284,7 +284,7 @@ def test_no_name_of_an_actor_leads_out_of_the_folder(log: Audit, actor: str) -> 
 
 
 def test_a_line_costs_little(log: Audit) -> None:
-    """A change of the design may take 25 ms; a line takes less than a tenth of it, however full the hour is."""
+    """Measure a line in a full hour: a change of the design may take 25 ms, a line less than a tenth of it."""
     log._clock = lambda: datetime.now(UTC)
     for number in range(ACTS_IN_FULL * 2):
         log.write(Entry("ann", "deploy", number, begun=True), "ok", 0.0)

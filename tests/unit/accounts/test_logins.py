@@ -1,4 +1,4 @@
-"""Wrong passwords cost time: across processes, for names that do not exist, and whatever becomes of the file."""
+"""Wrong passwords cost time: across processes, for names without an account, and with a damaged file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Clock:
 
 @dataclass
 class Door:
-    """A file of failures, and the clock that everybody looks at."""
+    """A file of failures, and a clock that all sessions share."""
 
     folder: Path
     clock: Clock = field(default_factory=Clock)
@@ -42,7 +42,7 @@ class Door:
         return self.folder / "database.yaml.logins"
 
     def open(self) -> Logins:
-        """As a process of its own sees it."""
+        """Return the file as a separate process sees it."""
         return Logins(self.path, self.folder / "database.yaml", self.clock)
 
     def admits(self, name: str = "alice") -> bool:
@@ -53,11 +53,14 @@ class Door:
         return True
 
     def wait(self, name: str = "alice") -> int:
-        """Seconds until the next try is admitted, and not one earlier; the try itself fails."""
+        """Wait until the next attempt is admitted, and not one second earlier; return the seconds.
+
+        The attempt itself fails.
+        """
         try:
             self.open().attempt(name)
         except Refused as refusal:
-            seconds = int(str(refusal).split()[-2]) - 1  # it says when the second has begun
+            seconds = int(str(refusal).split()[-2]) - 1  # the sentence rounds up to the next second
             assert 0 < seconds <= LONGEST_WAIT_S
             self.clock.now += seconds - 1
             assert not self.admits(name)
@@ -132,7 +135,7 @@ def test_a_clock_that_is_set_back_locks_no_user_out_and_lets_no_guesser_in(door:
 )  # fmt: skip
 def test_a_broken_file_locks_no_user_out_and_gives_no_free_attempts(door: Door, junk: bytes) -> None:
     door.path.write_bytes(junk)
-    door.clock.now = 2e9 * 10  # later than the moment at which the file is found broken
+    door.clock.now = 2e9 * 10  # later than the time at which the file is found broken
     assert door.admits()
     json.loads(door.path.read_bytes())
 

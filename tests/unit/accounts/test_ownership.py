@@ -1,4 +1,4 @@
-"""Whose slices are whose: a stranger is answered as if others' slices were not there, an admin works on all of them."""
+"""Ownership of slices: others' slices are answered as missing ones, and an admin works on all of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from orchestrator import OrchestratorAPI, Result
 from tests.support.desk import Desk
 
 Call = Callable[[OrchestratorAPI, str, int, int], Result[Any]]
-"""A use-case, wished for by a user of a slice and a VM."""
+"""A use-case, called by a user for a slice and a VM."""
 
 TOUCHES: dict[str, Call] = {
     "get_slice": lambda api, actor, slice_id, _: api.get_slice(actor, slice_id),
@@ -30,7 +30,7 @@ TOUCHES: dict[str, Call] = {
     "finish_slice": lambda api, actor, slice_id, _: api.finish_slice(actor, slice_id),
     "take_back_slice": lambda api, actor, slice_id, _: api.take_back_slice(actor, slice_id),
 }
-"""Every use-case that is about one slice or VM: a new one needs its line here."""
+"""Every use-case on one slice or VM: a new one needs a line here."""
 
 LISTS = {"list_slices", "unfinished", "problems"}
 OWN = {
@@ -43,7 +43,7 @@ OWN = {
     "needs_new_password",
     "warning",
 }
-"""About the user who requests for it, and nobody else."""
+"""Use-cases on the calling user alone."""
 
 EVERYBODYS = {"flavors", "discover_workers", "known_workers", "prove_isolation"}
 
@@ -78,7 +78,7 @@ STATES = {
 
 @pytest.fixture
 def shared(desk: Desk) -> Desk:
-    """`student` has slice 1000 (ring) with VMs 1001 and 1002; `mallory` has the empty slice 1003."""
+    """Return a desk: `student` has slice 1000 (ring) with VMs 1001 and 1002; `mallory` has the empty slice 1003."""
     desk.ring(2)
     desk.api.accounts.add("mallory", "long enough")
     desk.ok(desk.api.create_slice("mallory", "mine"))
@@ -125,7 +125,7 @@ def test_lists_show_ones_own_slices(shared: Desk, state: str) -> None:
 
 
 def _refusals(desk: Desk) -> list[str]:
-    """The answers to everything that `mallory` cannot have."""
+    """Return the answers to all requests that `mallory` may not make."""
     api = desk.api
     requests = [
         call(api, "mallory", slice_id, vm) for call in TOUCHES.values() for slice_id, vm in [(1000, 1001), (9, 9)]

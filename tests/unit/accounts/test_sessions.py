@@ -1,4 +1,4 @@
-"""Sessions: so many per account, none that sits idle, and nothing of a host before the password is right."""
+"""Sessions: a maximum per account, an end without input, and no host before the password is right."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def played(cloud: FakeAPI, script: bytes, seat: str = "") -> tuple[int, str]:
 
 @contextmanager
 def worker() -> Iterator[tuple[int, list[socket.socket]]]:
-    """The port of a host that accepts connections and says nothing, and the connections it got."""
+    """Yield the port of a host that accepts connections and sends nothing, and its connections."""
     got: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -237,7 +237,7 @@ def test_an_answer_begins_the_time_again() -> None:
         terminal.type("admin\r")
         terminal.wait_for("Password: ")
         terminal.type("admin\r")
-        for _ in range(3):  # more than the time in all
+        for _ in range(3):  # more than the limit in total
             terminal.wait_for("Choose an option: ")
             terminal.wait_for("Warning: nothing was typed", 10)
             terminal.type("..\r")
@@ -248,7 +248,7 @@ def test_an_answer_begins_the_time_again() -> None:
 
 @contextmanager
 def typing(every: float, byte: bytes) -> Iterator[int]:
-    """The reading end of a pipe into which a byte comes again and again."""
+    """Yield the reading end of a pipe that receives a byte again and again."""
     reading, writing = os.pipe()
     done = threading.Event()
 
@@ -308,7 +308,7 @@ def assert_left(status: int) -> None:
 
 def test_the_deadline_of_the_password_is_over_when_it_was_right(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "LOGIN_SECONDS", 0.3)
-    with on_terminal(FAKE_IDLE="2") as terminal:  # no restricted session: only the time without input counts
+    with on_terminal(FAKE_IDLE="2") as terminal:  # an ordinary session: only the time without input counts
         terminal.wait_for("Username: ")
         terminal.wait_for("Nothing was typed for 2 s")
     reading, writing = os.pipe()
@@ -323,7 +323,7 @@ def test_the_deadline_of_the_password_is_over_when_it_was_right(monkeypatch: pyt
 
 
 class Chatter(Guest):
-    """A guest that never stops talking."""
+    """A guest with endless output."""
 
     def recv(self, size: int, /) -> bytes:
         self._far.send(b"tick")
@@ -355,7 +355,7 @@ def test_typed_keys_keep_a_console_open() -> None:
         output = io.BytesIO()
         screen = screen_of(output)
         with Idle(3.0, screen.line).watched(screen.between) as typed:  # a busy machine types late
-            visit(TypedConsole(guest, typed), Lines(reading), screen)  # ends by the guest, later than the time
+            visit(TypedConsole(guest, typed), Lines(reading), screen)  # the guest ends it, after the limit
         stop.join()
     assert "the session ends\n" not in output.getvalue().decode()
 

@@ -1,4 +1,4 @@
-"""The bound of slices per user: one user cannot take all pools of VLANs, and each frees what the user deletes."""
+"""The bound of slices per user: one user cannot take all pools of VLANs, and a deletion frees a pool."""
 
 from __future__ import annotations
 

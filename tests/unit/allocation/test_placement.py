@@ -1,4 +1,4 @@
-"""Which worker gets a VM, on data: so many workers per slice, the emptiest first, and none without room."""
+"""Placement of VMs, on data: a number of workers per slice, the emptiest first, and none without room."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOMY = Worker(16, 64.0, 1000.0)
 
 
 class Cloud:
-    """Workers called by letters, and slices that VMs are placed for."""
+    """Workers named by letters, and slices for which VMs are placed."""
 
     def __init__(self, spread: int = 4, workers: dict[str, Worker] | None = None) -> None:
         self.workers = workers or dict.fromkeys(LETTERS, ROOMY)
@@ -95,7 +95,7 @@ def test_workers_that_are_down_or_not_listed_get_nothing_and_count_as_used() -> 
     cloud.workers["a"] = Worker(16, 64.0, 1000.0, up=False)
     assert cloud.add(1000, 2) == "bb"
     cloud.inventory = Inventory(("c", "d"), "n", hypervisor=HypervisorSettings(spread=2))
-    assert cloud.add(1000, 2) == "cc"  # its own are gone: a further one, which is filled then
+    assert cloud.add(1000, 2) == "cc"  # its own workers are gone: it gets a further one, which is then filled
 
 
 def test_a_worker_that_was_never_measured_gets_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Digests: what verifies, what does not, and that nothing stored can make the answer an exception or a long wait."""
+"""Digests: passwords that verify or not, and stored texts, none of which causes an exception or a long wait."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_the_length_of_a_password_is_that_of_its_letters() -> None:
 
 
 def test_a_password_without_a_composed_form_is_kept_in_its_normal_form() -> None:
-    """Some characters are longer in NFC, and some are others: the Angstrom sign, a letter of Devanagari."""
+    """Use characters that are longer or different in NFC: the Angstrom sign, a letter of Devanagari."""
     for typed in ("\u212b" * 8, "\u0958" * 8, "caf\udce9 caf\udce9"):
         assert verify(hash_password(typed), typed)
         assert verify(hash_password(typed), unicodedata.normalize("NFC", typed))

@@ -1,4 +1,4 @@
-"""The commands of the pages that need no host do what the pages say."""
+"""The commands of the pages without a host, run and compared with the pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages tell the truth, as far as that shows without a host."""
+"""The truth of the pages, as far as it can be checked without a host."""
 
 from __future__ import annotations
 

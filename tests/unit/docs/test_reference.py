@@ -1,4 +1,4 @@
-"""The reference pages in the repository are those that the code gives now."""
+"""The reference pages in the repository equal the output of their generators."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def test_a_frame_that_its_port_does_not_take_is_lost_and_nothing_else() -> None:
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
-    """Two ends that keep frames apart, as packet sockets do."""
+    """Return two ends that keep frames apart, like packet sockets."""
     one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     one.settimeout(0)
     other.settimeout(0)

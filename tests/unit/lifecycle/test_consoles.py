@@ -1,4 +1,4 @@
-"""Who gets a console: one user at a time, taken over only by those who may, and sentences that say what to do."""
+"""The right to a console: one user at a time, takeovers by owners and admins only, and sentences with advice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VISIT, OTHER = "a" * 24, "b" * 24
 
 
 def at(hour: str, day: str = "") -> int:
-    """Seconds of a time of day in this zone, today by default."""
+    """Return the seconds of a time of day in this zone, today by default."""
     return int(time.mktime(time.strptime(f"{day or time.strftime('%Y-%m-%d')} {hour}", "%Y-%m-%d %H:%M")))
 
 
@@ -35,7 +35,7 @@ def host_of(desk: Desk, vm_id: int = 1001) -> ConsoleHost:
 
 
 class Asked:
-    """Says yes or no, and notes what it was asked."""
+    """A user who answers yes or no, and records the questions."""
 
     def __init__(self, *answers: bool) -> None:
         self._answers: Iterator[bool] = iter(answers)

@@ -1,4 +1,4 @@
-"""Following the advice of a sentence leads out: what is left after a failure, why, and how it comes to an end."""
+"""Advice that leads out of dead ends: remains after a failure, their cause, and their end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def with_one_vm(desk: Desk) -> None:
 
 
 def test_a_failed_deletion_lists_no_base_image(desk: Desk) -> None:
-    """It is meant to stay; what could be left of it is a copy that did not arrive whole."""
+    """Delete with a dead worker: the image is meant to stay, and only an incomplete copy could be left."""
     desk.ring(3)
     desk.ok(desk.api.deploy_slice("student", 1000))
     desk.cloud.hosts[WORKERS[1]].dead = True
@@ -77,10 +77,10 @@ def ports(desk: Desk) -> dict[str, int]:
 
 
 def test_a_foreign_program_on_a_vnc_port_costs_a_vm_its_number_only(desk: Desk) -> None:
-    """Numbers stay unique in the file, the other VMs keep theirs, and the answer says it."""
+    """Check that numbers stay unique in the file, other VMs keep theirs, and the answer names the new one."""
     desk.ring(4)
     assert ports(desk) == {"vm0": 5901, "vm1": 5902, "vm2": 5903, "vm3": 5904}
-    desk.cloud.hosts[WORKERS[0]].foreign_ports = {22, 5901, 5902, 5905}  # 5902 is a VM's on the other worker
+    desk.cloud.hosts[WORKERS[0]].foreign_ports = {22, 5901, 5902, 5905}  # 5902 belongs to a VM on the other worker
     events: list[Event] = []
     deployed = desk.ok(desk.api.deploy_slice("student", 1000, events.append))
     assert {vm.name: vm.vnc_port for vm in deployed.vms} == {"vm0": 5906, "vm1": 5902, "vm2": 5903, "vm3": 5904}
@@ -113,7 +113,7 @@ def test_a_program_that_follows_every_vnc_port_ends_in_a_sentence(desk: Desk) ->
 
 
 class _Everywhere(set[int]):
-    """Listens on whatever port is asked for, and says so of none before."""
+    """A set of ports that contains every port but the one it was asked for first."""
 
     def __contains__(self, port: object) -> bool:
         return True
@@ -133,7 +133,7 @@ def refusal(desk: Desk, address: str) -> str:
 
 
 def test_a_deletion_no_longer_waits_for_a_worker_that_was_written_off(desk: Desk) -> None:
-    """Quota, pool and ids are free, and the owner can be removed; also when workers_list has lost the address."""
+    """Check that quota, pool and ids are free and the owner removable, also without the address in workers_list."""
     desk.ring(3)
     desk.ok(desk.api.deploy_slice("student", 1000))
     dead(desk)
@@ -205,7 +205,7 @@ def test_a_vm_that_no_other_worker_has_room_for_waits_for_it(desk: Desk) -> None
     assert "10.0.10.2: VM vm1 was lost with this host, and no other had room for it" in problems.sentences
     assert "has no place yet: No worker has room for cirros" in desk.no(desk.api.repair_slice("student", 1000))
     desk.ok(desk.api.plan_slice("student", 1000))
-    desk.cloud.hosts[WORKERS[0]].memory_kib = 16 << 20  # which is measured by the repair itself
+    desk.cloud.hosts[WORKERS[0]].memory_kib = 16 << 20  # the repair itself measures that worker
     desk.ok(desk.api.repair_slice("student", 1000))
     desk.ok(desk.api.delete_slice("student", 1000))
     assert not desk.cloud.hosts[WORKERS[0]].processes
@@ -267,7 +267,7 @@ def test_a_worker_that_answers_is_not_written_off(desk: Desk) -> None:
 
 
 def test_a_network_node_is_replaced_and_not_written_off(desk: Desk) -> None:
-    """The advice leads out: another machine, under its address or a new one, and repairing and deleting work."""
+    """Follow the advice: another machine under the old or a new address, then a repair and a deletion."""
     desk.ring(3)
     desk.ok(desk.api.deploy_slice("student", 1000))
     dead(desk, NETWORK)
@@ -288,7 +288,7 @@ def test_a_slice_under_change_keeps_its_worker_for_the_moment(desk: Desk) -> Non
 
 
 def test_a_worker_that_comes_back_is_cleared_before_it_gets_vms(desk: Desk) -> None:
-    """What runs there of slices that go on elsewhere is as foreign as what is there of deleted ones."""
+    """Leave objects of moved and of deleted slices there: all of them are foreign now."""
     desk.ring(4)
     desk.ok(desk.api.deploy_slice("student", 1000))
     desk.ok(desk.api.create_slice("admin", "gone"))
@@ -342,7 +342,7 @@ def test_the_log_of_each_slice_names_the_user_who_wrote_a_worker_off(desk: Desk)
 
 @pytest.mark.parametrize("rebooted", [False, True])
 def test_doctor_fix_removes_obstacles_of_a_deployment_after_an_older_file(desk: Desk, rebooted: bool) -> None:
-    """The slice ran when the file was older, in which it is in design: its process files have no owner there."""
+    """Put back a file in which a running slice is in design: its process files have no owner there."""
     with_one_vm(desk)
     older = desk.path.read_bytes()
     desk.ok(desk.api.deploy_slice("student", 1000))

@@ -1,4 +1,4 @@
-"""Measurements of workers: kept for a minute, taken by one session for all, and of no host that was not asked for."""
+"""Measurements of workers: kept for a minute, made by one session for all, and only of hosts that were contacted."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class Hours:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Hours:
-    """The clock of all managers, and of the workers."""
+    """Return the clock of all managers and workers."""
     hours = Hours()
     monkeypatch.setattr(time, "time", hours)
     monkeypatch.setattr("tests.support.fake_hosts.CLOCK", hours)
     return hours
 
 
-class Seat:
-    """A session of its own; `asked` are the hosts that it connected to, one entry for each plan."""
+class UserSession:
+    """A separate session; `asked` has the hosts of its connections, one entry for each plan."""
 
     def __init__(self, desk: Desk) -> None:
         self.asked: list[str] = []
@@ -57,14 +57,14 @@ class Seat:
         return self._cloud.connect(address)
 
     def log_in(self) -> list[str]:
-        """Do what a login does with the workers, and return the hosts that were connected to for it."""
+        """Do a login's work with the workers; return the hosts of its connections."""
         self.asked.clear()
         ok, workers = self.api.known_workers()
         assert ok, workers
         return sorted(self.asked)
 
     def add_vm(self, name: str, slice_id: int = 1000) -> list[str]:
-        """Add a VM, and return the hosts that were connected to for it."""
+        """Add a VM; return the hosts of its connections."""
         self.asked.clear()
         ok, vm = self.api.add_vm_to_slice("student", slice_id, name, "cirros")
         assert ok, vm
@@ -82,46 +82,46 @@ def set_measured(desk: Desk, **times: float) -> None:
 
 
 def test_a_login_connects_to_no_host_within_a_minute_and_to_all_afterwards(desk: Desk, clock: Hours) -> None:
-    assert Seat(desk).log_in() == [FIRST, SECOND]  # the fixture measured by another clock
+    assert UserSession(desk).log_in() == [FIRST, SECOND]  # the fixture used another clock
     clock.now += FRESH_SECONDS
-    assert Seat(desk).log_in() == []
-    assert Seat(desk).log_in() == []
+    assert UserSession(desk).log_in() == []
+    assert UserSession(desk).log_in() == []
     clock.now += 1
-    assert Seat(desk).log_in() == [FIRST, SECOND]
+    assert UserSession(desk).log_in() == [FIRST, SECOND]
     assert {worker.measured for worker in desk.database.load().workers.values()} == {clock.now}
 
 
 def test_a_login_connects_to_those_only_that_are_stale(desk: Desk, clock: Hours) -> None:
-    Seat(desk).log_in()
+    UserSession(desk).log_in()
     set_measured(desk, second=clock.now - FRESH_SECONDS - 1)
-    assert Seat(desk).log_in() == [SECOND]
+    assert UserSession(desk).log_in() == [SECOND]
     with desk.database.transaction() as state:
         del state.workers[FIRST]
-    assert Seat(desk).log_in() == [FIRST]
-    assert Seat(desk).log_in() == []
+    assert UserSession(desk).log_in() == [FIRST]
+    assert UserSession(desk).log_in() == []
 
 
 def test_a_worker_that_does_not_answer_is_asked_once_a_minute(desk: Desk, clock: Hours) -> None:
     desk.cloud.hosts[SECOND].dead = True
-    first = Seat(desk)
+    first = UserSession(desk)
     first.log_in()
     assert [worker.up for worker in desk.ok(first.api.known_workers()).values()] == [True, False]
-    assert Seat(desk).log_in() == []
+    assert UserSession(desk).log_in() == []
     desk.cloud.hosts[SECOND].dead = False
     clock.now += 1
     assert desk.ok(first.api.discover_workers())[SECOND].up  # entry 1 asks all of them
     clock.now += FRESH_SECONDS + 1
-    assert Seat(desk).log_in() == [FIRST, SECOND]
+    assert UserSession(desk).log_in() == [FIRST, SECOND]
 
 
 @pytest.mark.parametrize("step", [1.0, 3600.0, 1e9])
 def test_a_measurement_from_the_future_is_old(desk: Desk, clock: Hours, step: float) -> None:
-    """Else nothing would be measured for years after a clock was wrong for a moment."""
+    """Set a clock wrong for a moment: its measurements must not count for years."""
     clock.now += step
-    Seat(desk).log_in()
+    UserSession(desk).log_in()
     clock.now -= step
-    assert Seat(desk).log_in() == [FIRST, SECOND]
-    assert Seat(desk).log_in() == []
+    assert UserSession(desk).log_in() == [FIRST, SECOND]
+    assert UserSession(desk).log_in() == []
 
 
 def test_a_clock_that_jumps_back_at_every_reading_ends_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,15 +147,15 @@ def test_an_older_file_says_no_times_and_is_measured_at_the_first_login(desk: De
     assert "measured" not in text
     desk.path.write_text(text)
     desk.ok(desk.api.create_slice("student", "lab"))
-    seat = Seat(desk)
+    seat = UserSession(desk)
     assert seat.add_vm("vm1") == [FIRST]
     assert [host.runs for host in desk.cloud.hosts.values()][:2] == [2, 1]  # what the file says was enough
     assert seat.log_in() == [FIRST, SECOND]
-    assert Seat(desk).log_in() == []
+    assert UserSession(desk).log_in() == []
 
 
 def test_a_worker_that_is_no_longer_listed_goes_without_a_connection(desk: Desk, clock: Hours) -> None:
-    seat = Seat(desk)
+    seat = UserSession(desk)
     seat.log_in()
     desk.path.write_text(f"workers_list: ['{FIRST}']\n" + _without(desk.path.read_text(), "workers_list"))
     assert seat.log_in() == []
@@ -177,7 +177,7 @@ def test_a_file_that_cannot_be_saved_keeps_no_answer_back(desk: Desk, clock: Hou
     desk.path.chmod(0o400)
     before = desk.path.read_bytes()
     desk.cloud.hosts[SECOND].dead = True
-    workers = desk.ok(Seat(desk).api.known_workers())
+    workers = desk.ok(UserSession(desk).api.known_workers())
     assert [worker.up for worker in workers.values()] == [True, False]
     assert desk.path.read_bytes() == before
 
@@ -186,7 +186,7 @@ def test_a_claim_that_cannot_be_made_keeps_no_answer_back(desk: Desk, clock: Hou
     clock.now += 1000
     desk.path.with_name(f"{desk.path.name}.workers.lock").mkdir()
     desk.cloud.hosts[SECOND].dead = True
-    workers = desk.ok(Seat(desk).api.known_workers())
+    workers = desk.ok(UserSession(desk).api.known_workers())
     assert [worker.up for worker in workers.values()] == [True, False]
 
 
@@ -194,7 +194,7 @@ def test_a_claim_that_cannot_be_made_keeps_no_answer_back(desk: Desk, clock: Hou
 
 
 def hold(monkeypatch: pytest.MonkeyPatch, asked: threading.Event, may: threading.Event) -> None:
-    """Let hosts answer when they may, and say when they are asked."""
+    """Let hosts answer when they may, and report their questions."""
     run = FakeHost.run
 
     def held(self: FakeHost, *arguments: object, **options: object) -> object:
@@ -211,7 +211,7 @@ def test_while_one_session_measures_others_use_stored_measurements(
     asked, may = threading.Event(), threading.Event()
     hold(monkeypatch, asked, may)
     clock.now += 1000
-    one, other, entry = Seat(desk), Seat(desk), Seat(desk)
+    one, other, entry = UserSession(desk), UserSession(desk), UserSession(desk)
     with ThreadPoolExecutor() as pool:
         measuring = pool.submit(one.log_in)
         assert asked.wait(DEADLINE_S)
@@ -221,7 +221,7 @@ def test_while_one_session_measures_others_use_stored_measurements(
         assert measuring.result(DEADLINE_S) == [FIRST, SECOND]
         workers = desk.ok(waiting.result(DEADLINE_S))
     assert {worker.measured for worker in workers.values()} == {clock.now}
-    assert entry.asked == []  # it has waited for the numbers of the other one
+    assert entry.asked == []  # it has waited for the other session's measurements
     assert not desk.path.with_name(f"{desk.path.name}.workers.lock").exists()
 
 
@@ -235,25 +235,25 @@ def test_a_session_that_dies_while_it_measures_leaves_no_claim(desk: Desk, clock
 
     def die() -> None:
         desk.cloud.hosts[FIRST].run = hang  # type: ignore[assignment]
-        Seat(desk).log_in()
+        UserSession(desk).log_in()
 
     process = PROCESSES.Process(target=die, daemon=True)
     process.start()
     assert os.read(reading, 1) == b"."
-    assert Seat(desk).log_in() == []  # it is alive, and measures
+    assert UserSession(desk).log_in() == []  # it is alive, and measures
     assert process.pid
     os.kill(process.pid, signal.SIGKILL)
     process.join(DEADLINE_S)
-    assert Seat(desk).log_in() == [FIRST, SECOND]
+    assert UserSession(desk).log_in() == [FIRST, SECOND]
     os.close(reading)
     os.close(writing)
 
 
 def test_many_logins_at_once_measure_once(desk: Desk, clock: Hours) -> None:
     clock.now += 1000
-    seats = [Seat(desk) for _ in range(8)]
+    seats = [UserSession(desk) for _ in range(8)]
     with ThreadPoolExecutor(len(seats)) as pool:
-        asked = [hosts for hosts in pool.map(Seat.log_in, seats) if hosts]
+        asked = [hosts for hosts in pool.map(UserSession.log_in, seats) if hosts]
     assert asked == [[FIRST, SECOND]]
 
 
@@ -261,7 +261,7 @@ def test_many_logins_at_once_measure_once(desk: Desk, clock: Hours) -> None:
 
 
 def test_a_vm_needs_no_measurement_within_a_minute(desk: Desk, clock: Hours) -> None:
-    seat = Seat(desk)
+    seat = UserSession(desk)
     seat.log_in()
     desk.ok(desk.api.create_slice("student", "lab"))
     before = desk.cloud.hosts[FIRST].runs
@@ -271,7 +271,7 @@ def test_a_vm_needs_no_measurement_within_a_minute(desk: Desk, clock: Hours) -> 
 
 
 def test_a_vm_needs_the_worker_that_it_is_placed_on_and_no_other(desk: Desk, clock: Hours) -> None:
-    seat = Seat(desk)
+    seat = UserSession(desk)
     seat.log_in()
     desk.ok(desk.api.create_slice("student", "lab"))
     clock.now += FRESH_SECONDS + 1
@@ -281,7 +281,7 @@ def test_a_vm_needs_the_worker_that_it_is_placed_on_and_no_other(desk: Desk, clo
 
 
 def test_a_worker_that_went_down_since_is_passed_over(desk: Desk, clock: Hours) -> None:
-    seat = Seat(desk)
+    seat = UserSession(desk)
     seat.log_in()
     desk.ok(desk.api.create_slice("student", "lab"))
     clock.now += FRESH_SECONDS + 1
@@ -293,7 +293,7 @@ def test_a_worker_that_went_down_since_is_passed_over(desk: Desk, clock: Hours) 
 
 
 def test_where_there_is_no_room_all_that_may_have_some_are_asked(desk: Desk, clock: Hours) -> None:
-    seat = Seat(desk)
+    seat = UserSession(desk)
     for address in WORKERS:
         desk.cloud.hosts[address].dead = True
     seat.log_in()
@@ -309,7 +309,7 @@ def test_where_there_is_no_room_all_that_may_have_some_are_asked(desk: Desk, clo
 
 
 def test_a_vm_that_may_not_be_added_costs_no_connection(desk: Desk, clock: Hours) -> None:
-    seat = Seat(desk)
+    seat = UserSession(desk)
     desk.ok(desk.api.create_slice("student", "lab"))
     clock.now += 10_000
     for arguments in (("vm1", "no such flavor"), ("a b", "cirros")):
@@ -319,7 +319,7 @@ def test_a_vm_that_may_not_be_added_costs_no_connection(desk: Desk, clock: Hours
 
 
 def test_a_worker_that_was_found_dead_is_not_asked_again_at_the_next_login(desk: Desk, clock: Hours) -> None:
-    seat = Seat(desk)
+    seat = UserSession(desk)
     seat.log_in()
     desk.ok(desk.api.create_slice("student", "lab"))
     desk.cloud.hosts[FIRST].dead = True

@@ -1,4 +1,4 @@
-"""What the preflight says of what the product did not make; the programs it asks are played by scripts of ours."""
+"""The preflight's sentences about the hosts' own network; scripts of ours replace the programs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TRUNK = "make it a trunk with: ovs-vsctl clear Port {} tag trunks vlan_mode"
 
 
 def bridge(ports: dict[str, str], interfaces: dict[str, str]) -> str:
-    """What ovs-vsctl shows: names of the ports, their columns, and those of interfaces."""
+    """Return the output of ovs-vsctl: names of ports, their columns, and those of interfaces."""
     rows = [*ports, *(f"{name},{columns}" for name, columns in {**ports, "br-int": "[],[],[]"}.items())]
     rows += ["", *(f"{name},{columns}" for name, columns in {**interfaces, "br-int": "internal,{}"}.items())]
     return "\n".join(["cat <<'END'", *rows, "END"])
@@ -41,7 +41,7 @@ def run(folder: Path, argv: tuple[str, ...], programs: dict[str, str]) -> tuple[
 
 
 def ready(folder: Path, ovs_vsctl: str, *vlans: int, setting: str = "", trace: str = NORMAL) -> str:
-    """What is said of the bridge, nothing when all is well."""
+    """Return the sentence about the bridge, empty when all is well."""
     argv = load("bridge/check-bridge").argv(setting, *map(str, vlans))
     asked = f"echo \"$@\" >{folder}/asked; cat <<'END'\n{trace}END"
     status, said = run(folder, argv, {"ovs-vsctl": ovs_vsctl, "ovs-appctl": asked})
@@ -190,7 +190,7 @@ def test_the_port_of_sshd_is_that_of_the_file() -> None:
 
 
 def chains(table: str, rules: str, *, policy: str = "drop", hook: str = "forward") -> tuple[str, str]:
-    """What nft(8) shows of a table with one chain: without its rules, and with them."""
+    """Return nft(8)'s output for a table with one chain: without its rules, and with them."""
     heads = f"table {table} {{\n\tchain x {{\n\t\ttype filter hook {hook} priority filter - 10; policy {policy};\n"
     return heads + "\t}\n}", heads + "".join(f"\t\t{rule}\n" for rule in rules.splitlines()) + "\t}\n}"
 

@@ -1,4 +1,4 @@
-"""What the network node's preflight asks the programs there, played by scripts of ours."""
+"""The network node's preflight; scripts of ours replace the programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shell.scripts import load
 
 
 def run(folder: Path, name: str, script: str, argv: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
-    """`argv` where the program `name` is `script`."""
+    """Run `argv` with `script` as the program `name`."""
     program = folder / name
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o700)
@@ -46,7 +46,7 @@ def test_a_missing_match_is_reported_before_any_change(tmp_path: Path, said: str
 def test_more_guests_than_the_kernel_has_room_for_are_refused_with_the_cure(
     tmp_path: Path, guests: int, others: int, full: bool
 ) -> None:
-    """Five guests have room; the slice's own file is not counted a second time."""
+    """Add guests to room for five; the slice's own file is not counted a second time."""
     hosts, kernel = tmp_path / "hosts", tmp_path / "kernel"
     for folder in (hosts, kernel):
         folder.mkdir()
@@ -93,7 +93,7 @@ def test_a_full_run_folder_is_reported_before_any_change(
 def test_more_dhcp_servers_than_the_kernel_lets_start_are_refused_with_the_cure(
     tmp_path: Path, servers: int, own: list[int], full: bool
 ) -> None:
-    """There is room for four beside the spare; a server of the slice that is there is not counted a second time."""
+    """Add servers to room for four; a running server of the slice is not counted a second time."""
     limit = tmp_path / "limit"
     limit.write_text(f"{4 + dhcp.SPARE_INSTANCES}\n")
     for vlan in range(100, 100 + servers):

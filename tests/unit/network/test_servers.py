@@ -1,4 +1,4 @@
-"""The scripts that bring DHCP servers up and look at them, run by a real shell; root's programs are stood in for."""
+"""The scripts that start and check DHCP servers, run by a real shell; stand-ins replace root's programs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shell.scripts import Script, load
 VLANS = (101, 102, 103)
 SERVERS_SERVE = load("dhcp/servers-serve")
 
-# `ip netns exec NAMESPACE dnsmasq --pid-file=FILE`: a process that has the mark on its command line, and says it began.
+# `ip netns exec NAMESPACE dnsmasq --pid-file=FILE`: a process with the mark as an argument, which reports its start.
 _IP = """#!/bin/sh
 [ "$1 $2" = "netns exec" ] || exit 9
 case $3 in *102) [ ! -e "$BROKEN" ] || { echo "dnsmasq: out of luck" >&2; exit 2; };; esac
@@ -32,7 +32,7 @@ case " $DEAF " in *" $2 "*) echo "UNCONN 0 0 0.0.0.0%if7:67";; *) echo "UNCONN 0
 
 
 class Node:
-    """A folder instead of a network node."""
+    """A folder in place of a network node."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.programs = folder, folder / "bin"
@@ -81,7 +81,7 @@ def node(tmp_path: Path) -> Iterator[Node]:
     made = Node(tmp_path)
     yield made
     for path in tmp_path.glob("*.pid"):
-        with suppress(ProcessLookupError):  # one that was to end
+        with suppress(ProcessLookupError):  # a process that should have ended
             os.kill(int(path.read_text()), 9)
 
 
@@ -140,7 +140,7 @@ def test_only_links_to_logs_of_ours_are_removed(tmp_path: Path) -> None:
     folder.joinpath("log").touch()
     text.touch()
     if os.getuid() == 0:
-        os.chown(text, 1234, -1)  # a person's; one of dnsmasq's user would be ours
+        os.chown(text, 1234, -1)  # a person's file; a file of dnsmasq's user would be ours
     script = load("dhcp/remove-log-links").text.replace("-user root", f"-user {os.getuid()}")
     links = [str(path) for path in (ours, tmp_path / "none", other, folder, text)]
     done = subprocess.run(["sh", "-c", script, "sh", *links], capture_output=True, text=True, check=False)
@@ -150,7 +150,7 @@ def test_only_links_to_logs_of_ours_are_removed(tmp_path: Path) -> None:
 
 
 def leave(node: Node, vlan: int, own: str) -> subprocess.CompletedProcess[str]:
-    """One slice leaves the server of a VLAN, and its manager is gone: nobody reads what is said."""
+    """Remove one slice from the server of a VLAN after the death of its manager: no process reads the output."""
     hosts = node.folder / "hosts"
     server = (*node.words(vlan), *node.logs(vlan), "dnsmasq", node.words(vlan)[2])
     return node.run(load("dhcp/leave-server"), [str(hosts / own), str(hosts), *server], unheard=True)

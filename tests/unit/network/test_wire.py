@@ -1,4 +1,4 @@
-"""The proof of the wire: which hosts send what, and what is said of a frame that does not arrive."""
+"""The proof of the wire: the frames of each host, and the sentence about a missing frame."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def test_each_host_sends_on_its_vlans_in_one_command_and_waits_for_all_others() 
     assert frame
     assert frame[1].startswith(f"ffffffffffff{mac}8100006488b5")
     assert len(frame[1]) == 120
-    heard = {step.host: step.do[1] for step in wire.receive(vlans, 7)}
-    command = heard[NODE]
+    waiting = {step.host: step.do[1] for step in wire.receive(vlans, 7)}
+    command = waiting[NODE]
     assert isinstance(command, Command)
     assert command.argv[5:] == (
         *(FIRST, "100", wire.probe_mac(7, FIRST)),
@@ -96,7 +96,7 @@ def test_a_missing_frame_is_reported_with_the_host_to_check(
     table = " port  VLAN  MAC                Age\n" + "".join(
         f"    1  {vlan:4d}  {mac}    0\n" for vlan, mac in learned
     )
-    done = hear(tmp_path, f"cat <<'END'\n{table}END", "0", asked)
+    done = await_frames(tmp_path, f"cat <<'END'\n{table}END", "0", asked)
     assert done.returncode == bool(said)
     assert said in done.stderr
     assert done.stderr.endswith(LOOK) or not said
@@ -105,16 +105,16 @@ def test_a_missing_frame_is_reported_with_the_host_to_check(
 
 def test_a_frame_that_comes_late_is_waited_for(tmp_path: Path) -> None:
     late = f'[ -e {tmp_path}/second ] && echo "    1   100  {A}    0"; touch {tmp_path}/second'
-    assert hear(tmp_path, late, "10", ASK[:3]).returncode == 0
+    assert await_frames(tmp_path, late, "10", ASK[:3]).returncode == 0
 
 
 def test_a_silent_switch_is_reported(tmp_path: Path) -> None:
-    done = hear(tmp_path, "echo 'ovs-appctl: cannot connect' >&2; exit 2", "0", ASK)
+    done = await_frames(tmp_path, "echo 'ovs-appctl: cannot connect' >&2; exit 2", "0", ASK)
     assert (done.returncode, done.stderr) == (2, "ovs-appctl: cannot connect\n")
 
 
-def hear(folder: Path, script: str, wait: str, words: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
-    """The script with `ovs-appctl` played by ours."""
+def await_frames(folder: Path, script: str, wait: str, words: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    """Run the script with `ovs-appctl` played by ours."""
     program = folder / "ovs-appctl"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o700)

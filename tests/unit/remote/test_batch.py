@@ -1,4 +1,4 @@
-"""Batches, run by a real shell: statuses, streams, guards, input, and what happens to half a script."""
+"""Batches, run by a real shell: statuses, streams, guards, input, and incomplete scripts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def sh(*words: str) -> Command:
 def in_shell(
     script: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    """As sshd has it, in a session of its own: a batch gives its session more weight, and must not give it to ours."""
+    """Run a script like sshd, in its own session: a batch raises the priority of its session, not the test's."""
     return subprocess.run(
         ["sh", "-s"], input=script.encode(), capture_output=True, env=env or ME, cwd=cwd, check=False, timeout=20,
         start_new_session=True,
@@ -50,7 +50,7 @@ def in_shell(
 def run(
     steps: Sequence[Step], *, keep_going: bool = False, cwd: Path | None = None, lock: str = ""
 ) -> list[Outcome | UploadWanted]:
-    """The outcomes of a batch; its streams are fed to the transcript in pieces of three bytes."""
+    """Return the outcomes of a batch; its streams reach the transcript in pieces of three bytes."""
     sent = Batch(steps, keep_going, lock=lock)
     done = in_shell(sent.script(NONCE), cwd)
     assert done.returncode == 0
@@ -130,7 +130,7 @@ def test_commands_of_a_batch_have_priority_over_its_background_processes() -> No
 
 
 def test_half_a_script_runs_nothing(tmp_path: Path) -> None:
-    """A connection can be lost at any byte: a shell runs the whole batch or nothing of it."""
+    """Cut the script at any byte, as a lost connection does: a shell runs all of the batch or nothing."""
     script = Batch([step(Command(("touch", "made"))), step(Command(("touch", "made too"), stdin="x"))]).script(NONCE)
     whole = script.index("(batch) </dev/null") + len("(batch)")
     for cut in range(0, whole, 7):
@@ -168,7 +168,7 @@ def test_a_refusal_of_sudo_is_kept() -> None:
 
 
 def user(script: str, *words: str, **fields: Any) -> Command:
-    """A script that the SSH user runs."""
+    """Return a script of the SSH user."""
     return Command(("sh", "-c", script, "sh", *words), as_user=True, **fields)
 
 
@@ -192,7 +192,7 @@ SCRIPTS = [
     ("kill -TERM $(sh -c 'echo $PPID'); printf alive", (), 143, ""),
     ("exec sh -c 'exit 7'", (), 7, ""),
 ]
-"""A script, its arguments, and the status and output that `sh -c` has of it; one after the other in one batch."""
+"""Scripts with arguments, and the status and output of `sh -c`; all run in one batch."""
 
 
 @pytest.mark.parametrize("as_user", [False, True])
@@ -269,10 +269,11 @@ def test_several_batches_in_one_shell() -> None:
 
 
 def test_wherever_a_shell_stops_reading_the_next_batch_arrives_whole() -> None:
-    """dash reads 8,192 bytes at once. Where that is the end of the mark, what is left would come with the next batch,
-    and the byte that goes before it be taken from its middle.
+    """End dash's block of 8,192 bytes at each byte of the last mark.
 
-    The shell stands still behind its last mark, for there is no room on standard error, until the next batch is there.
+    If the wait were on a line of its own, dd would take a byte from the middle of the next batch.
+
+    The shell stops after its last mark until the next batch is there, because standard error has no room.
     """
     text = "whole" * 4000
     last = Batch([step(Command(("cat",), stdin=text))]).script(f"1{NONCE}").encode()
@@ -336,7 +337,7 @@ def test_the_input_of_a_host_for_a_ring_is_bounded(vms: int, most: int) -> None:
 
 @pytest.fixture
 def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder instead of /run."""
+    """Return a folder in place of /run."""
     folder = tmp_path / "run"
     folder.mkdir()
     monkeypatch.setattr(batch, "SLICE_LOCK", f"{folder}/{{}}.lock")
@@ -344,7 +345,7 @@ def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def start(cwd: Path, lock: str, *scripts: str) -> subprocess.Popen[bytes]:
-    """A batch of one command per script, under way."""
+    """Start a batch with one command per script."""
     script = Batch([step(sh(text)) for text in scripts], lock=lock).script(NONCE)
     process = subprocess.Popen(
         ["sh", "-s"],
@@ -390,7 +391,7 @@ def test_a_batch_of_a_dead_manager_ends_after_its_command_and_the_next_batch_wai
     wait_for(tmp_path / "begun")
     for stream in (orphan.stdout, orphan.stderr):
         assert stream
-        stream.close()  # what sshd does when the connection ends
+        stream.close()  # sshd does this when the connection ends
     following = start(tmp_path, "slice-1", "[ -e first ] && touch second")
     with pytest.raises(subprocess.TimeoutExpired):
         following.wait(timeout=0.3)

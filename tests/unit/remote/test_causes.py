@@ -1,4 +1,4 @@
-"""Why a host cannot be used, by the stage at which it failed: over a real connection, and the sentences alone."""
+"""The causes of unusable hosts, by the failed stage: over a real connection, and the sentences alone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def failure(settings: SSHSettings, timeout: float = 7.0) -> CloudError:
 
 @contextmanager
 def saying(words: bytes, *, stays: bool = False) -> Iterator[int]:
-    """A server that greets everybody with these words and hangs up, or stays; its port."""
+    """Run a server that greets with these words and hangs up, or stays; yield its port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         ended = threading.Event()
 

@@ -1,6 +1,6 @@
-"""The worker's end of a console: the real script, with lock and socat, at a socket that is served as QEMU does.
+"""The worker's part of a console: the real script, with lock and socat, at a socket that is served like QEMU's.
 
-One client at a time is accepted, the next one waits, and what it has typed meanwhile is read when its turn comes.
+One client at a time is accepted; the next one waits, and its earlier input is read when its turn comes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.support.desk import FakeChannel
 HOST = "10.0.10.1"
 MARK = "slice1000-vm1001"
 
-# Serves as QEMU's chardev does, and gives back what it hears, in capitals; each line that it hears it also notes.
+# Serves like QEMU's chardev, and returns its input in capitals; it also records each line.
 GUEST = """
 import os, socket, sys
 path, notes = sys.argv[1:3]
@@ -51,7 +51,7 @@ while True:
 
 
 class Worker:
-    """A folder with a guest's console, and the visits that are made there."""
+    """A folder with a guest's console and its visits."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -87,8 +87,8 @@ class Worker:
             self.visit(user, ends)
         return refusal.value
 
-    def heard(self) -> bytes:
-        """What the guest was typed, by anybody."""
+    def input_lines(self) -> bytes:
+        """Return the guest's input from all visitors."""
         path = self.folder / "heard"
         return path.read_bytes() if path.exists() else b""
 
@@ -106,7 +106,7 @@ class Worker:
 
 
 class LocalChannel:
-    """The streams of a program on this machine, as a host's channel gives them."""
+    """The streams of a program on this machine, in the form of a host's channel."""
 
     def __init__(self, visit: Visit, folder: Path, environment: dict[str, str]) -> None:
         self.process = subprocess.Popen(
@@ -172,17 +172,17 @@ def worker(tmp_path: Path) -> Iterator[Worker]:
 
 
 def read_until(visit: Console, words: bytes) -> bytes:
-    heard, deadline = b"", time.monotonic() + 10
-    while words not in heard:
-        assert time.monotonic() < deadline, f"{words!r} never came: {heard!r}"
+    input_lines, deadline = b"", time.monotonic() + 10
+    while words not in input_lines:
+        assert time.monotonic() < deadline, f"{words!r} never came: {input_lines!r}"
         with suppress(BlockingIOError):
-            heard += visit.recv(4096)
+            input_lines += visit.recv(4096)
         time.sleep(0.01)
-    return heard
+    return input_lines
 
 
 def processes(folder: Path) -> list[str]:
-    """The programs of visits in this folder that still run."""
+    """Return the running programs of visits in this folder."""
     found = []
     for entry in Path("/proc").iterdir():
         with suppress(OSError):
@@ -224,10 +224,10 @@ def test_no_key_of_a_second_visitor_ever_reaches_the_guest(worker: Worker) -> No
     first.close()
     worker.visit("alice").send(b"end")
     deadline = time.monotonic() + 10
-    while b"end" not in worker.heard():
+    while b"end" not in worker.input_lines():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert worker.heard() == b"end"
+    assert worker.input_lines() == b"end"
     assert not (worker.folder / "ran").exists()
 
 
@@ -236,7 +236,7 @@ def test_a_console_is_free_at_once_after_a_visit(worker: Worker) -> None:
         visit = worker.visit("alice")
         visit.send(b"x")
         visit.close()
-    assert worker.heard() == b"x" * 5
+    assert worker.input_lines() == b"x" * 5
 
 
 def test_a_visit_is_taken_over_and_the_new_users_name_shown(worker: Worker) -> None:
@@ -304,7 +304,7 @@ def test_a_vm_that_hangs_keeps_no_key_for_later(worker: Worker) -> None:
     visit = worker.visit("alice")
     visit.send(b"ok")
     read_until(visit, b"OK")
-    assert worker.heard() == b"ok"
+    assert worker.input_lines() == b"ok"
 
 
 def test_a_program_without_the_lock_differs_from_a_visitor(worker: Worker) -> None:
@@ -328,13 +328,13 @@ def test_a_lock_of_a_visitor_who_died_is_free(worker: Worker) -> None:
 
 def test_a_manager_that_dies_takes_the_visit_along(worker: Worker) -> None:
     worker.visit("alice")
-    worker.visits[0].close()  # as sshd does with the streams of a connection that ended
+    worker.visits[0].close()  # like sshd with the streams of an ended connection
     until_free(worker)
     worker.visit("bob")
 
 
 def test_a_manager_that_says_nothing_any_more_loses_the_console(worker: Worker) -> None:
-    """Whoever waits at the far end of a connection that was cut is found by the kernel's own count of that silence."""
+    """Silence a manager: the kernel's own count of the silence ends its visit after a cut connection."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         with socket.create_connection(server.getsockname()) as manager:
             sshd, peer = server.accept()

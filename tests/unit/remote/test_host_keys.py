@@ -1,4 +1,4 @@
-"""Host keys: the judge of `remote.host_keys` and OpenSSH's own client, over one server and the same files."""
+"""Host keys: `remote.host_keys` and OpenSSH's own client, over one server and the same files."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ SAME = {
     "an old kind": "{name} {dss}",
     "no end": "{name} {key} and so on",
 }
-"""Files about which both clients have to be of one mind. A first line `#hash`: `ssh-keygen -H` hashes the names."""
+"""Files on which both clients must agree. A first line `#hash`: `ssh-keygen -H` hashes the names."""
 
 STRICTER = {
     "a key that cannot be read": "{name} ssh-ed25519 AAAA",
@@ -105,11 +105,11 @@ STRICTER = {
     "no key": "{name} ",
     "bits left over": "{name} ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA=",
 }
-"""Lines that name the host and that OpenSSH passes over: another version of it may read them."""
+"""Lines for the host that OpenSSH ignores: another version of it may read them."""
 
 
 def written(path: Path, text: str, host: LoopbackHost) -> Path:
-    """A file of the table."""
+    """Write a file of the table."""
     rest = text.removeprefix("#hash\n")
     dss = b"\0\0\0\7ssh-dss" + b"\0\0\0\1\1" * 4
     for word, value in {
@@ -136,7 +136,7 @@ def line_of(key: paramiko.PKey) -> str:
 
 
 def openssh_connects(settings: SSHSettings) -> bool:
-    """Whether OpenSSH's client does, with nothing but its own rules."""
+    """Return whether OpenSSH's client connects by its own rules alone."""
     checking = "yes" if settings.host_keys == "strict" else "accept-new"
     options = (
         *("BatchMode=yes", "IdentitiesOnly=yes", "IdentityAgent=none", f"UserKnownHostsFile={settings.known_hosts}"),
@@ -151,7 +151,7 @@ def openssh_connects(settings: SSHSettings) -> bool:
 
 
 def refusal(settings: SSHSettings) -> str:
-    """Why our client does not connect, or nothing."""
+    """Return the reason why our client does not connect, or an empty string."""
     client = ssh.SSHHost(ADDRESS, settings)
     try:
         list(client.run([Step(ADDRESS, "a step", (Command(("true",)),))]))
@@ -175,7 +175,7 @@ def test_both_clients_are_of_one_mind(host: LoopbackHost, tmp_path: Path, case: 
     if why:
         assert ours.read_bytes() == before
         assert f"{ours}, line " in why or "host_keys is strict" in why
-    elif before != ours.read_bytes():  # the second time it is known, to both
+    elif before != ours.read_bytes():  # at the second connection both clients know it
         strict = host.settings(tmp_path, known_hosts=str(ours), host_keys="strict")
         assert not refusal(strict)
         assert openssh_connects(strict)
@@ -222,7 +222,7 @@ def test_a_file_that_cannot_be_used(host: LoopbackHost, tmp_path: Path, kind: st
 
 
 def test_a_key_that_another_process_remembered_meanwhile(tmp_path: Path) -> None:
-    """Between the look at the file and the new line: the same key is not written twice, another one is refused."""
+    """Write a key between check and append: the same key is not written twice, another one is refused."""
     path = tmp_path / "known"
     mine, theirs = (HostKey(key.get_name(), key.asbytes(), 256) for key in (OTHER, paramiko.ECDSAKey.generate()))
     host_keys._remember(str(path), "10.0.10.1", 22, mine)
@@ -258,7 +258,7 @@ def test_kinds_that_are_known_are_asked_for_first() -> None:
 
 
 def certify(folder: Path, host: LoopbackHost, validity: str) -> SSHSettings:
-    """A certificate beside the user's key, from an authority that the server does not know."""
+    """Put a certificate next to the user's key, from an authority that the server does not know."""
     settings = host.settings(folder)
     public = folder / "key.pub"
     public.write_text(line_of(host.user_key) + "\n", encoding="ascii")

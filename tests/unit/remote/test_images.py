@@ -1,4 +1,4 @@
-"""What is no base image is known on the manager, before it is copied."""
+"""Files that are no base image are found on the manager, before they are copied."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_command_of_the_sentence_makes_an_image_that_is_sent(tmp_path: Path)
 
 
 def test_no_byte_is_sent_of_a_file_that_is_no_base_image(tmp_path: Path) -> None:
-    """Not even a connection is made."""
+    """Check that not even a connection is made."""
     image = tmp_path / "a.raw"
     image.write_bytes(bytes(1 << 20))
     upload = Upload(str(image), "base", ".base.part", (), is_image=True)

@@ -1,4 +1,4 @@
-"""Hosts that answer without an end, or what no host can answer: over a real connection, in bounded time and memory."""
+"""Hosts with endless or impossible answers: over a real connection, in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_program_s_last_words_are_cut_and_printable(client: ssh.SSHHost) -> No
 def test_a_host_that_takes_a_file_byte_by_byte_is_given_up(
     host: LoopbackHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It asks for nothing and says that it waits, as where others bring the same file."""
+    """Let the host only report waiting, as if others brought the same file."""
     programs = tmp_path / "programs"
     programs.mkdir()
     (programs / "flock").write_text("#!/bin/sh\nsleep 0.2; exit 1\n")

@@ -1,4 +1,4 @@
-"""Files by OpenSSH's client: its own faults, and what it must make of our settings."""
+"""Copies by OpenSSH's client: its own faults, and its use of our settings."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_a_path_that_is_no_file_is_refused(host: LoopbackHost, tmp_path: Path, k
 def test_the_manager_may_take_its_time(
     host: LoopbackHost, tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A slow digest, a terminal that stands still: that is not the host's silence."""
+    """Use a slow digest and a stopped terminal: neither counts as the host's silence."""
     real = upload._hash
 
     def slow(file: int) -> str:
@@ -198,7 +198,7 @@ def test_a_host_that_is_not_there(host: LoopbackHost, tmp_path: Path, image: Pat
 def test_the_login_shell_there_is_whichever_it_is(
     host: LoopbackHost, tmp_path: Path, image: Path, login_shell: str
 ) -> None:
-    """`make packages` installs tcsh, which reads quotes on one line only; root's part begins through it, too."""
+    """Use tcsh, which reads quotes on one line only; root's part starts through it, too."""
     if login_shell == "tcsh" and not shutil.which(login_shell):
         pytest.skip("make packages installs it")
     host.login_shell = login_shell

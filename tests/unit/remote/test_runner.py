@@ -1,4 +1,4 @@
-"""The runner: order, side by side, what is kept of failures, and what counts as begun."""
+"""The runner: order, parallel hosts, failures in the report, and steps that count as begun."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from remote.runner import Runner, StepResult
 
 
 class Kept:
-    """A host that keeps something open for what comes next."""
+    """A host that keeps something open for the next plan."""
 
     expected: tuple[bool, ...] = ()
 
@@ -26,7 +26,7 @@ class Kept:
 
 
 class Scripted(Kept):
-    """A host that answers each step as told: a status, a failure of its connection, or `None` for "skipped"."""
+    """A host with a given answer for each step: a status, a failure of its connection, or `None` for "skipped"."""
 
     def __init__(self, answers: dict[str, int | Exception | None], log: list[str]) -> None:
         self._answers = answers
@@ -62,7 +62,7 @@ PLAN = Plan(
 def run(
     answers: dict[str, int | Exception | None], *, keep_going: bool = False
 ) -> tuple[list[str], list[Event], list[str]]:
-    """What was done, what was told, and what would be taken back."""
+    """Return the steps done, the events, and the steps of a rollback."""
     log: list[str] = []
     events: list[Event] = []
     report = Runner(lambda _: Scripted(answers, log), events.append).run(PLAN, keep_going=keep_going)
@@ -87,7 +87,7 @@ def test_every_plan_is_announced_to_its_hosts_before_anything_is_sent() -> None:
 
 
 def test_hosts_are_asked_for_once_and_by_one_thread_only() -> None:
-    """Two that ask at the same time would each make what both are to share."""
+    """Connect to two hosts: two threads would create a shared object twice."""
     asked: list[tuple[str, int]] = []
 
     def connect(address: str) -> Scripted:
@@ -124,7 +124,7 @@ def test_a_thread_for_each_host_carries_all_stages() -> None:
     assert not Runner(lambda _address: Watched({}, [])).run(alone).error
     assert len(began) == 4
     assert len(set(began)) == 1
-    assert threading.get_ident() not in began  # where Ctrl-C would tear what a host is doing
+    assert threading.get_ident() not in began  # in the main thread Ctrl-C would interrupt a host's work
 
 
 def test_failure_on_one_host_lets_the_other_end_its_stage_and_begins_no_further_one() -> None:

@@ -1,4 +1,4 @@
-"""Batches and files over a real SSH connection to the loopback interface, and every way in which that goes wrong."""
+"""Batches and files over a real SSH connection to the loopback interface, with every kind of failure."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def sh(script: str) -> Command:
 
 
 def outcomes(client: ssh.SSHHost, steps: Sequence[Step], lock: str = "", timeout: float = 60.0) -> list[Outcome]:
-    """Of a plan with one stage."""
+    """Return the outcomes of a plan with one stage."""
     try:
         run = client.run(steps, lock=lock, timeout=timeout)
         return [item for item in run if isinstance(item, Outcome)]
@@ -56,7 +56,7 @@ def outcomes(client: ssh.SSHHost, steps: Sequence[Step], lock: str = "", timeout
 
 
 def stage(client: ssh.SSHHost, script: str) -> str:
-    """What a stage says; the plan goes on after it."""
+    """Return the output of a stage; the plan continues after it."""
     (outcome,) = client.run([step(sh(script))])
     assert isinstance(outcome, Outcome)
     return outcome.stdout
@@ -115,7 +115,7 @@ def test_a_shell_is_replaced_though_its_connection_was_just_lost(
 def test_a_shell_that_an_earlier_plan_left_is_asked_before_anything_is_sent(
     host: LoopbackHost, client: ssh.SSHHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where the manager slept for longer than it knows: of the end of the shell it hears only now."""
+    """Let the manager sleep longer than it knows: only the ping shows that the shell has ended."""
     stage(client, "true")
     client.expect()
     os.killpg(host.processes[0].pid, signal.SIGKILL)
@@ -133,7 +133,7 @@ def test_a_shell_that_an_earlier_plan_left_is_asked_before_anything_is_sent(
 def test_a_shell_that_says_nothing_is_given_up_and_its_connection_where_that_is_silent_too(
     host: LoopbackHost, client: ssh.SSHHost, noise: str, connections: int
 ) -> None:
-    """What else writes there is no answer."""
+    """Let other output appear there: it is no answer."""
     shell = int(stage(client, f"echo $$; ({noise}) &").split()[0])
     client.expect()
     os.kill(shell, signal.SIGSTOP)
@@ -143,7 +143,7 @@ def test_a_shell_that_says_nothing_is_given_up_and_its_connection_where_that_is_
 
 @pytest.fixture
 def look(client: ssh.SSHHost) -> Callable[[str], str]:
-    """What a plan says that may be sent twice; a plan before it has left a shell."""
+    """Return a function that runs a repeatable plan, after an earlier plan has left a shell."""
     stage(client, "true")
 
     def repeatable(script: str) -> str:
@@ -185,7 +185,7 @@ def test_a_repeatable_plan_is_sent_again_where_no_answer_comes(
 def test_a_repeatable_plan_is_tried_once_where_no_shell_waits(
     client: ssh.SSHHost, look: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A host that was lost would cost the wait for its connection twice."""
+    """Lose the host: a second attempt would wait twice for its connection."""
     tries = []
 
     def lost() -> None:
@@ -209,7 +209,7 @@ def test_a_repeatable_plan_that_was_begun_is_not_sent_again(host: LoopbackHost, 
 def test_a_shell_that_waits_does_not_hold_on_to_a_home_that_was_replaced(
     host: LoopbackHost, client: ssh.SSHHost
 ) -> None:
-    """As where a disk is mounted there, or goes read-only: the next plan has to see that."""
+    """Replace the home, as by a mount or a read-only disk: the next plan has to see it."""
     stage(client, "touch before")
     host.home.rename(host.home.with_name("old"))
     host.home.mkdir()
@@ -250,7 +250,7 @@ def test_a_shell_that_is_killed_between_two_stages_is_replaced(host: LoopbackHos
 def test_output_at_the_end_of_a_channel_is_read_first(
     host: LoopbackHost, client: ssh.SSHHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last words, the end of both streams and the exit status may come between one question and the next."""
+    """Let the last output, the ends of both streams and the exit status arrive between two checks."""
     ready = paramiko.Channel.recv_stderr_ready
 
     def late(channel: paramiko.Channel) -> bool:
@@ -308,7 +308,7 @@ def test_silence_is_given_up(client: ssh.SSHHost) -> None:
 
 
 def test_a_host_that_takes_the_connection_and_hangs_is_given_up(host: LoopbackHost, tmp_path: Path) -> None:
-    """Its kernel acknowledges every packet, so that nothing but a clock can tell."""
+    """Freeze the host: its kernel acknowledges every packet, so only a clock can tell."""
     client = ssh.SSHHost("127.0.0.1", host.settings(tmp_path, timeouts=Timeouts(connect=1.0)))
     outcomes(client, [step(sh("true"))])
     host.hangs = True
@@ -340,7 +340,7 @@ def test_a_batch_that_does_not_get_its_lock_did_nothing(
 def test_a_shell_whose_manager_is_silent_for_long_ends_by_itself_and_the_next_batch_gets_another(
     host: LoopbackHost, client: ssh.SSHHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where the connection was lost and sshd does not know: nothing closes its input."""
+    """Keep its input open, as after a lost connection that sshd has not noticed."""
     first = stage(client, "echo $PPID")
     monkeypatch.setattr(batch, "IDLE_SECONDS", 1)
     assert stage(client, "echo $PPID") == first
@@ -355,7 +355,7 @@ def test_a_shell_whose_manager_is_silent_for_long_ends_by_itself_and_the_next_ba
 def test_a_step_without_the_shared_lock_is_refused_before_its_timeout(
     host: LoopbackHost, client: ssh.SSHHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Given up before, it would go on once the lock is free, and nobody would know."""
+    """Hold the lock: a batch given up earlier would run later, without a manager."""
     monkeypatch.setattr(batch, "LOCK", str(tmp_path))
     shared = Step("127.0.0.1", "a step", (sh("touch changed"),), lock=True)
     lock = os.open(tmp_path, os.O_RDONLY)
@@ -381,7 +381,7 @@ def test_sudo_that_refuses_before_it_has_read_all_input(
     send = paramiko.Channel.sendall
 
     def late(channel: paramiko.Channel, script: bytes) -> None:
-        if b"umask" in script:  # the server of the test sends, too
+        if b"umask" in script:  # the test's server sends data, too
             wait_until(lambda: channel.closed, 10, "the end of the channel")
         send(channel, script)
 
@@ -414,7 +414,7 @@ def test_key_that_is_refused(host: LoopbackHost, client: ssh.SSHHost) -> None:
 
 
 def test_a_try_to_log_in_that_fails_leaves_no_connection(host: LoopbackHost, client: ssh.SSHHost) -> None:
-    """sshd keeps those for two minutes, and takes a few only (sshd_config(5), LoginGraceTime and MaxStartups)."""
+    """Fail a login: sshd keeps a few connections for two minutes (sshd_config(5), LoginGraceTime and MaxStartups)."""
     host.accepts = False
     assert "refuses user ubuntu" in str(failure(client))
     host.host_key = paramiko.ECDSAKey.generate()
@@ -496,7 +496,7 @@ def test_a_line_that_was_left_without_its_end_does_not_swallow_the_new_one(host:
 def test_a_host_without_a_switch_fails_the_batch_and_says_so(
     client: ssh.SSHHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is nobody to wait for: where Open vSwitch never ran since the start, its folder is not there."""
+    """Remove the folder of Open vSwitch, which is missing until its first start: no lock is waited for."""
     monkeypatch.setattr(batch, "LOCK", "/nowhere")
     locked = Step("127.0.0.1", "shared", (sh("true"),), lock=True)
     with pytest.raises(CommandFailed, match="Open vSwitch does not run there; start it"):
@@ -522,7 +522,7 @@ def image(tmp_path: Path) -> Path:
 
 
 def nothing_is_left(host: LoopbackHost, *but: str) -> bool:
-    """The host notices by itself, a moment later, that a file will not come."""
+    """Check that the host notices, a moment later, that a file will not come."""
     wait_until(lambda: {path.name for path in (host.home / "images").iterdir()} == {*but}, 10, "removal of the part")
     return True
 
@@ -685,14 +685,14 @@ def test_a_host_without_openssl_hashes_as_well(
 
 @pytest.fixture
 def second(host: LoopbackHost, tmp_path: Path) -> Iterator[ssh.SSHHost]:
-    """Another manager's connection to the same host."""
+    """Return another manager's connection to the same host."""
     connected = ssh.SSHHost("127.0.0.1", host.settings(tmp_path))
     yield connected
     connected.close()
 
 
 def stand_in(host: LoopbackHost, tmp_path: Path, program: str, script: str) -> None:
-    """A program that the host has instead of its own."""
+    """Replace a program of the host."""
     folder = tmp_path / "programs"
     shutil.copytree(host.programs, folder)
     (folder / program).write_text(f"#!/bin/sh\n{script}\n")
@@ -739,7 +739,7 @@ def test_a_copy_that_waits_for_a_dead_one_takes_over(
     host: LoopbackHost, client: ssh.SSHHost, second: ssh.SSHHost, image: Path, dies: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """The first one died, or its host does not know yet that it did."""
+    """Stop the first copy: its manager died, or its host has not noticed yet."""
     monkeypatch.setattr(upload_module, "STILL_SECONDS", 1)
     first = client.run([step(*upload(image))])
     until_some_of_it_is_there(first)
@@ -758,7 +758,7 @@ def test_a_copy_that_waits_for_a_dead_one_takes_over(
 def test_a_copy_over_its_own_half_file_starts_again(
     host: LoopbackHost, client: ssh.SSHHost, second: ssh.SSHHost, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same slice is resumed while its first manager's session still has the file open, and ends later."""
+    """Resume the slice while the first manager's session still has the file open and ends later."""
     monkeypatch.setattr(upload_module, "STILL_SECONDS", 1)
     first = client.run([step(*upload(image))])
     until_some_of_it_is_there(first)

@@ -1,4 +1,4 @@
-"""Images on their way to a worker: what the manager finds out of them, and how the worker takes them in."""
+"""Images on their way to a worker: the manager's checks and the worker's program."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_an_image_that_could_not_be_read_is_read_again(tmp_path: Path, monkeypat
 
 
 def test_a_file_is_opened_once_on_its_way_to_the_disk(tmp_path: Path) -> None:
-    """Opened again by its name it is truncated, and then some filesystems keep everybody waiting for the disk."""
+    """Count the opens: a second one would truncate the file, and some filesystems would then wait for the disk."""
     dd, said = tmp_path / "dd", tmp_path / "said"
     dd.write_text(f'#!/bin/sh\n[ /proc/self/fd/1 -ef part ] && echo "$@" >{said}\nexec {shutil.which("dd")} "$@"\n')
     dd.chmod(0o700)

@@ -1,4 +1,4 @@
-"""Whether KVM runs a guest, decided on the worker: the real scripts, a QEMU of ours, and a file for /dev/kvm."""
+"""The test whether KVM runs a guest: the real scripts, a QEMU of ours, and a file for /dev/kvm."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").st
 
 
 class Worker:
-    """A folder with images, a KVM and a QEMU that ends its trial with status `probe`."""
+    """A folder with images, a KVM, and a QEMU that ends its trial with status `probe`."""
 
     def __init__(self, folder: Path, probe: int, *, kvm: bool = True) -> None:
         self.record, self.kvm, self.qemu = folder / ".accel", folder / "kvm", folder / "bin" / "qemu-system-x86_64"
@@ -41,7 +41,7 @@ class Worker:
         return self.run(accelerator.can_run(str(self.record), accel))
 
     def started(self, accel: str) -> list[str]:
-        """The words of the QEMU that is started."""
+        """Return the argv of the started QEMU."""
         argv = ("qemu-system-x86_64", "-name", "kvm and more", *accelerator.options(accel), "-smp", "1")
         return self.run(accelerator.choosing(str(self.record), argv)).stdout.splitlines()
 
@@ -111,6 +111,7 @@ def test_it_is_tried_again_after(tmp_path: Path, change: str) -> None:
 
 
 def test_the_guest_is_a_boot_sector() -> None:
+    """Check its size, which puts its mark at the end."""
     text = load("vms/find-accelerator").text
     function = text[text.index("guest() {") : text.index("}\n") + 2]
     print_guest = ["sh", "-c", f"{function}guest"]

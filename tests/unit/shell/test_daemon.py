@@ -23,7 +23,7 @@ MARK = "slice1000-vm1001"
 SLEEPER = ("python3", "-c", "import time; time.sleep(60)", "-name", MARK)
 _IGNORING = "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
 STUBBORN = ("python3", "-c", _IGNORING, "-name", MARK)
-"""Says a line when it has begun not to hear SIGTERM."""
+"""A program that prints a line once it ignores SIGTERM."""
 
 
 def run(argv: daemon.Argv) -> subprocess.CompletedProcess[str]:
@@ -35,9 +35,9 @@ PR_SET_CHILD_SUBREAPER = 36
 
 @pytest.fixture(autouse=True)
 def seen_off() -> Iterator[None]:
-    """What is started in a session of its own and ends is waited for at once, as by the first process of a real host.
+    """Reap orphans at once, like the first process of a real host.
 
-    That of a container may take seconds, and so long an orphan that has ended is there.
+    That of a container may take seconds, and an ended orphan would exist for that time.
     """
     over = threading.Event()
 
@@ -73,7 +73,7 @@ def stop(pid_file: Path, signal: Literal["TERM", "KILL"] = "KILL") -> daemon.Arg
 
 
 def starting(pid_file: Path, argv: daemon.Argv, log: Path | None = None, **words: Any) -> daemon.Argv:
-    """What it says goes to the file beside the pid file that ends in `.said`."""
+    """Return the start of a process whose output goes to the file with the suffix `.said` next to the pid file."""
     said = str(pid_file.with_suffix(".said"))
     return daemon.start((str(pid_file), MARK), said, str(log or pid_file.with_suffix(".log")), argv, **words)
 
@@ -128,7 +128,7 @@ def test_all_are_signalled_before_the_first_wait_and_the_rest_is_killed(tmp_path
 
 
 def test_one_that_does_not_end_is_named(pid_file: Path) -> None:
-    """It has ended, but who started it has not waited for it: as long as that it is there, like one that hangs."""
+    """Use an ended process that its parent has not reaped: until then it exists, like one that hangs."""
     with subprocess.Popen(["sleep", "60"]) as child:
         pid_file.write_text(f"{child.pid}\n")
         done = run(daemon.stop("KILL", (str(pid_file), "60")))
@@ -137,7 +137,7 @@ def test_one_that_does_not_end_is_named(pid_file: Path) -> None:
 
 
 def test_a_process_that_took_the_pid_of_one_that_ended_is_not_killed(pid_file: Path) -> None:
-    """What is told to end becomes another program, as a pid would that was given away meanwhile."""
+    """Let the signalled process become another program, as if its pid had been reused."""
     other = "import os; os.execvp('sleep', ['sleep', '60'])"
     become = f"import signal, time; signal.signal(15, lambda *_: exec({other!r})); print('ready', flush=True)"
     pid = start(pid_file, ("python3", "-c", f"{become}; time.sleep(60)", "-name", MARK))
@@ -151,7 +151,7 @@ def test_a_process_that_took_the_pid_of_one_that_ended_is_not_killed(pid_file: P
 
 
 def test_a_process_that_is_on_its_way_out_for_long_is_not_taken_for_one_that_is_gone(pid_file: Path) -> None:
-    """Its command line is empty as soon as its first thread has ended; the others may hold files and devices."""
+    """End its first thread, which empties its command line; the others may hold files and devices."""
     end = "ctypes.CDLL(None).syscall(60, 0)"  # _exit(2) of this thread alone, on x86-64
     thread = "threading.Thread(target=time.sleep, args=(60,)).start()"
     program = f"import ctypes, signal, threading, time; {thread}; signal.signal(15, lambda *_: {end})"
@@ -163,14 +163,14 @@ def test_a_process_that_is_on_its_way_out_for_long_is_not_taken_for_one_that_is_
 
 
 def _first_words(pid_file: Path) -> str:
-    """What a process says; its pid is known before there is a file for its words."""
+    """Return the output of a process, whose file may appear after its pid is known."""
     said = pid_file.with_suffix(".said")
     wait_until(lambda: said.exists() and said.read_text().endswith("\n"), 10, "the first words")
     return said.read_text()
 
 
 def test_a_foreign_process_is_not_touched(pid_file: Path) -> None:
-    """Its pid is in our file, as after a reboot, but its command line does not say that it is ours."""
+    """Put the pid of a foreign process into our file, as after a reboot: its command line lacks our mark."""
     with subprocess.Popen(["sleep", "60"]) as other:
         pid_file.write_text(f"{other.pid}\n")
         assert run(stop(pid_file)).returncode == 0
@@ -240,7 +240,7 @@ def _await_writers(count: int, *files: Path) -> None:
 
 
 def _writers_of(*files: Path) -> set[str]:
-    """The processes that have one of the files open."""
+    """Return the processes that have one of the files open."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -258,7 +258,7 @@ PROGRAMS = "awk cat cut grep head ls mkfifo rm sed seq setsid sh sleep sort tail
 
 
 class Counted:
-    """Runs a script where each program that it starts leaves its name."""
+    """A runner of scripts in which each started program leaves its name."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._log = folder / "bin", folder / "started"
@@ -280,7 +280,7 @@ class Counted:
 
 
 def test_the_next_one_costs_as_few_processes_as_the_first(tmp_path: Path) -> None:
-    """However many run already."""
+    """Start it with any number of running processes."""
     counted, paths = Counted(tmp_path), [tmp_path / f"slice-{number}" / "vm.pid" for number in range(5)]
     try:
         for path in paths:

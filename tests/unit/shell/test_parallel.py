@@ -43,7 +43,7 @@ def test_the_last_line_names_its_object(said: str, told: str) -> None:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root becomes another user")
 def test_nothing_of_it_runs_any_more_when_it_ends_for_lack_of_processes() -> None:
-    """The limit is of all that a user has on the machine: so it is a user who has nothing else."""
+    """Use a user without other processes, because the limit counts all processes of a user."""
     busy = 'i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done; : >"$1"'
     script = f'{source("functions/beside")}one() {{ {busy}; }}\nbeside one "$@"'
     outer = 'sh -c "$@"; set -- *; [ ! -e "$1" ] || echo "$*"'

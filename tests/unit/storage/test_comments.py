@@ -1,4 +1,4 @@
-"""Comments of the operator in `database.yaml`: they survive every change, or the file is refused with their line."""
+"""The operator's comments in `database.yaml`: they survive every change, or the file is refused with their line."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def notes_of(content: str) -> list[str]:
 
 
 def change(path: Path) -> None:
-    """Design a slice with a VM, as two users do, and delete it; change a user, add one, and remove one."""
+    """Design a slice with a VM, as two users do, and delete it; change, add and remove users."""
     with Database(path).transaction() as state:
         state.users["admin"].quota_vms = 20
         state.users["bob"] = User("bob", "a" * 64)
@@ -250,7 +250,7 @@ def test_the_shipped_file_keeps_the_promises_of_its_header(tmp_path: Path) -> No
 
 
 def test_comments_between_all_lines_survive(tmp_path: Path) -> None:
-    """Wherever the layout lets one stand: each is put there by itself, and a change is made."""
+    """Put a comment at each possible place, and make a change."""
     lines = COMMENTED.splitlines(keepends=True)
     known = notes_of(COMMENTED)
     path = tmp_path / "database.yaml"
@@ -274,7 +274,7 @@ def test_a_file_without_other_comments_is_read_in_any_form(path: Path) -> None:
 
 
 def commented(chance: random.Random) -> str:
-    """Return a good file with comments anywhere, each with a text of its own, in some form."""
+    """Return a good file with comments anywhere, each with its own text, in some form."""
     lines, numbers = [], itertools.count()
     for line in CLOUD.split("\n"):
         if chance.random() < 0.12:
@@ -287,7 +287,7 @@ def commented(chance: random.Random) -> str:
 
 
 def changed(state: State, chance: random.Random) -> None:
-    """Change something of the state, as the program does."""
+    """Change the state like the program."""
     match chance.randrange(7):
         case 0:
             state.users["admin"].quota_vms += 1

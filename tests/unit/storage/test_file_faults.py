@@ -1,4 +1,4 @@
-"""What can happen to `database.yaml` from outside: cut off, made read-only, linked, swapped, without room for more."""
+"""Faults of `database.yaml` from outside: cut off, read-only, linked, swapped, without room."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NAMES = {f"database.yaml{suffix}" for suffix in ("", ".lock", ".previous")}
 
 
 def untouched(path: Path, action: Callable[[], object]) -> str:
-    """The sentence that refuses `action`; neither a byte of the file nor its times have changed."""
+    """Return the sentence that refuses `action`; no byte and no time of the file may change."""
     before = path.read_bytes(), path.stat()
     sentence = refusal(action)
     after = path.read_bytes(), path.stat()
@@ -45,14 +45,14 @@ def untouched(path: Path, action: Callable[[], object]) -> str:
 
 
 def go_back(sentence: str) -> None:
-    """Do what the sentence says."""
+    """Follow the advice of the sentence."""
     command = re.fullmatch(r".*; to go back to the version before the last change: (cp \S+ \S+)", sentence)
     assert command, sentence
     subprocess.run(command[1].split(), check=True)
 
 
 def in_a_process(work: Callable[[], object]) -> None:
-    """Do `work`, which limits or gives up something for good, in a process of its own; a failure there is one here."""
+    """Run `work` in its own process, because it limits or drops something for good; a failure there is one here."""
     process = PROCESSES.Process(target=work)
     process.start()
     process.join(DEADLINE_S)
@@ -74,7 +74,7 @@ def test_every_prefix_of_a_file_is_refused_or_has_lost_nothing(path: Path, datab
             state = Database(path).load()
         except Refused:
             assert re.match(rf"{re.escape(str(path))}, line \d+: ", refusal(Database(path).load))
-        else:  # of the last line, a counter that nobody uses any more, a part is a number too
+        else:  # a part of the last line, an unused counter, is a number, too
             assert content[:length].rpartition(b"\n")[2].startswith(b"next_vlan_id: 1")
             assert state.to_dict() | {"next_vlan_id": 100} == whole
     path.write_bytes(content[:1000])
@@ -178,9 +178,9 @@ def test_a_file_never_grows_beyond_the_readable_size(
 def test_a_full_file_has_room_for_the_deletion_of_a_slice(
     path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its status is longer than the one before: else the advice of the refusal could not be followed."""
+    """Fill the file: the longer status of a deletion must fit, or the advice could not be followed."""
     with database.transaction() as state:
-        state.slices[1015].name = "saved"  # and so laid out as it is when it is saved again
+        state.slices[1015].name = "saved"  # saved once, so that its layout stays the same
 
     def add() -> None:
         with database.transaction() as state:
@@ -189,7 +189,7 @@ def test_a_full_file_has_room_for_the_deletion_of_a_slice(
 
     before = path.read_bytes()
     add()
-    monkeypatch.setattr(database_module, "MAX_BYTES", path.stat().st_size)  # just room for it, and none for more
+    monkeypatch.setattr(database_module, "MAX_BYTES", path.stat().st_size)  # room for exactly this file
     path.write_bytes(before)
     assert "would outgrow 0 MiB, nothing was saved: delete slices" in untouched(path, add)
     with database.transaction() as state:
@@ -209,14 +209,14 @@ def test_windows_line_ends_and_a_byte_order_mark_are_read_and_the_comment_stays(
 
 @pytest.mark.parametrize("end", ["\r", "\x85", "\u2028", "\u2029"])
 def test_a_comment_ends_where_yaml_ends_it(path: Path, end: str) -> None:
-    # The rest of that line is no comment: kept as one, it would stand in the saved file a second time.
+    # The rest of that line is no comment: as one, it would be saved a second time.
     path.write_bytes(f"# comment{end}users: {{}}\nnext_vm_id: 1000\n".encode())
     database = Database(path)
     assert [database.get_next_vm_id() for _ in range(3)] == [1000, 1001, 1002]
 
 
 def older(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """The same cloud as older versions and the documentation write it."""
+    """Return the same cloud in the form of older versions and the documentation."""
     bare = json.loads(json.dumps(record))
     for section in ("ssh", "hypervisor", "internet", "flavors", "workers", "next_vlan_id"):
         bare.pop(section, None)
@@ -271,7 +271,7 @@ def test_a_file_made_read_only_is_not_replaced(path: Path, database: Database, m
 
 @pytest.fixture
 def open_path() -> Iterator[Path]:
-    """The file in a folder that everybody can reach, unlike pytest's."""
+    """Return the file in a folder that every user can reach, unlike pytest's."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         target = Path(folder) / "database.yaml"

@@ -63,7 +63,7 @@ def add_slice(state: State) -> None:
 
 
 def test_keys_that_the_section_lacks_are_added_with_the_next_change(path: Path) -> None:
-    """A version that keeps more settings reads the files of this one."""
+    """Read a file of this version with a later one that keeps more settings."""
     path.write_text(f"{CLOUD}in_use: {{uplink: ens3}}\n")
     change(path)
     assert section(path) == IN_USE

@@ -1,4 +1,4 @@
-"""`database.yaml` in pieces: what differs is read, what changed is written, and all of it means what it did before."""
+"""`database.yaml` in pieces: only differences are read, only changes are written, and the meaning stays the same."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ WORK: dict[Any, list[str]] = {
     User: ["from_dict"],
     VM: ["to_dict"],
 }
-"""What is done for a slice, user or VM that is looked into, and for a piece that is compared, checked or written."""
+"""The work for a slice, user or VM that is read, and for a piece that is compared, checked or written."""
 
 pytestmark = pytest.mark.torture
 
 
 @pytest.fixture(scope="module")
 def full_house(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A file with all slices but one that there can be."""
+    """Return a file with all possible slices but one."""
     path = tmp_path_factory.mktemp("full") / "database.yaml"
     furnish(path, SLICES)
     return path.read_bytes()
 
 
 def furnish(path: Path, slices: int) -> None:
-    """Write a file with so many slices, and workers that have room for more."""
+    """Write a file with this number of slices, and workers with room for more."""
     write_file(path, [2] * slices)
     with Database(path).transaction() as state:
         state.users[OWNERS[0]].quota_vms += 10
@@ -77,7 +77,7 @@ def path(tmp_path: Path, full_house: bytes) -> Path:
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is written of the file, piece by piece, as `section` or `section.entry`."""
+    """Record the written pieces of the file, as `section` or `section.entry`."""
     pieces: list[str] = []
     write = text.written
 
@@ -92,7 +92,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The texts that are parsed."""
+    """Record the parsed texts."""
     texts: list[str] = []
     parse = YAML.parse
 
@@ -107,7 +107,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The slices of which models are made."""
+    """Record the slices of which models are made."""
     ids: list[int] = []
     make = Slice.from_dict
 
@@ -120,7 +120,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def taken(notes: list[Any]) -> list[Any]:
-    """What was noted since the last time."""
+    """Return the notes since the last call."""
     found = sorted(notes)
     notes.clear()
     return found
@@ -147,7 +147,7 @@ def test_a_change_among_99_slices_writes_its_own_piece_and_reads_no_other(
         assert not isinstance(vm, str)
         vms.append(vm)
         worker = f"workers.{vm.worker_ip}"
-        assert taken(written) == sorted([mine, user, "next_vm_id", worker, mine])  # pending, and then in design
+        assert taken(written) == sorted([mine, user, "next_vm_id", worker, mine])  # first pending, then in design
     assert api.create_link(OWNERS[0], number, vms[0].vm_id, "eth1", vms[1].vm_id, "eth1")[0]
     assert taken(written) == [mine]
     assert api.delete_slice(OWNERS[0], number)[0]
@@ -277,7 +277,7 @@ def test_a_changed_internet_network_is_held_against_every_slice(path: Path) -> N
 
 
 def test_an_internet_network_that_is_gone_is_held_against_every_slice(path: Path) -> None:
-    """Where the section is left out, the default counts."""
+    """Remove the section: the default counts."""
     cloud = CLOUD.replace("10.60.7", "10.61.7")
     path.write_text(cloud)
     database = Database(path)
@@ -323,7 +323,7 @@ def test_resources_of_an_unread_slice_are_refused(path: Path, clash: Callable[[V
 
 
 def read(content: bytes, known: Version | None) -> Any:
-    """What a file says, or where and why it is refused; not for its comments, which tell pieces from the whole."""
+    """Return the content of a file, or place and reason of its refusal; its comments are ignored."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(comments, "require_kept", lambda *_: None)
         try:
@@ -333,7 +333,7 @@ def read(content: bytes, known: Version | None) -> Any:
 
 
 def read_whole(content: bytes) -> Any:
-    """The same without any pieces."""
+    """Return the same without pieces."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(version, "_cut", lambda _: iter([("", False, "")]))
         return read(content, None)
@@ -379,7 +379,7 @@ CUTS = (
 
 
 def mangled(whole: str, chance: random.Random) -> bytes:
-    """A good file with something put in where it may change how it is cut, or with some of its lines elsewhere."""
+    """Return a good file with an insertion that may change its pieces, or with moved lines."""
     for _ in range(chance.choice([1, 1, 2, 3])):
         if chance.random() < 0.6:
             at = chance.randrange(len(whole) + 1)

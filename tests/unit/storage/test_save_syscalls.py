@@ -21,7 +21,7 @@ pytestmark = pytest.mark.torture
 
 
 class Folder:
-    """A folder with a database that was saved once before, made anew as often as asked."""
+    """A folder with a database that was saved once before; it can be restored any number of times."""
 
     def __init__(self, path: Path) -> None:
         self._pristine = path / "pristine"
@@ -34,7 +34,7 @@ class Folder:
         self.older = CLOUD.encode()
 
     def renew(self, *left: str) -> None:
-        """As it was; `left` are files that an earlier victim left behind."""
+        """Restore the folder; `left` are files that an earlier victim left behind."""
         shutil.rmtree(self.path.parent, ignore_errors=True)
         shutil.copytree(self._pristine, self.path.parent)
         for suffix in left:
@@ -44,14 +44,14 @@ class Folder:
         return {entry.name for entry in self.path.parent.iterdir()}
 
     def save(self) -> str:
-        """What the victim does: its answer, or the sentence that it was refused with."""
+        """Run the victim; return its answer, or the sentence of its refusal."""
         try:
             return f"took {Database(self.path).get_next_vm_id()}"
         except CloudError as error:
             return f"Error: {error}"
 
     def check_goes_on(self, expected: int) -> None:
-        """Another manager works as if nothing had been, and clears away what was left."""
+        """Check that another manager works as usual, and removes the remains."""
         assert Database(self.path).get_next_vm_id() == expected
         assert Database(self.path).load().next_vm_id == expected + 1
         assert self.names() == NAMES
@@ -106,7 +106,7 @@ ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT)
 
 
 def from_then_on(place: int) -> Callable[[int, str], bool]:
-    """Everything that changes a file fails from that call on, as when the disk is full or gone."""
+    """Fail each changing call from that one on, as with a full or lost disk."""
     return lambda at, name: at >= place and name in CHANGES
 
 
@@ -132,7 +132,7 @@ def test_whichever_call_fails_it_is_one_sentence_and_the_old_file(folder: Folder
         folder.renew()
         answer = syscalls.failing(folder.save, fails, number).answer
         content = folder.path.read_bytes()
-        if answer == f"took {OLD}":  # what cannot be cleared away or given away is no failure
+        if answer == f"took {OLD}":  # a failed removal, or a failed change of the owner, is no failure of the save
             assert content == new
         else:
             refused += 1
