@@ -38,9 +38,10 @@ done
 advice="does the switch between the hosts pass them tagged (trunk)? Is the data port on the bridge, and up \
 (ovs-vsctl list-ports br-int; ip link set PORT up)?"
 case $silent,$heard in
-  *,*,) echo "VLAN $first: nothing arrives from any other host ($silent); look at the wire of this host: $advice";;
-  ?*,) echo "VLAN $first: nothing arrives from $silent; look at the wires of both: $advice";;
-  ?*,*) echo "VLAN $first: nothing arrives from $silent, from other hosts it does; look at the wire of $silent: $advice";;
-  *) echo "VLAN $first: nothing arrives from $partly, and on other VLANs it does: $advice";;
-esac >&2
+  *,*,) from="any other host ($silent); look at the wire of this host";;
+  ?*,) from="$silent; look at the wires of both";;
+  ?*,*) from="$silent, from other hosts it does; look at the wire of $silent";;
+  *) from="$partly, and on other VLANs it does";;
+esac
+echo "VLAN $first: nothing arrives from $from: $advice" >&2
 exit 1
