@@ -26,19 +26,19 @@ __all__ = ["Database", "State"]
 
 LOCK_WAIT_S = 60.0
 CLAIM_WAIT_S = 0.2
-"""Long enough to sit out another session that only asks `is_claimed`."""
+"""Longer than another session needs to ask `is_claimed`."""
 
 MAX_BYTES = 32 << 20
-"""Some 40,000 VMs. What is larger is no database of ours, and would keep the manager busy for minutes."""
+"""The size of a file with about 40,000 VMs. A larger file would keep the manager busy for minutes."""
 RESERVE = 5
-"""Of `MAX_BYTES` 1 part in 2 ** `RESERVE` is for changes that add nothing: the beginning of a deletion is one."""
+"""1 part in 2 ** `RESERVE` of `MAX_BYTES` is reserved for changes that add nothing, such as a deletion."""
 
 
 _Signature = tuple[int, ...]
 
 
 class Database:
-    """One `database.yaml`. Everything that can go wrong with it is `Refused`, with the file's name and what to do."""
+    """A `database.yaml`. Each problem with it raises `Refused`, with the name of the file and the next step."""
 
     def __init__(self, path: str | Path = "database.yaml") -> None:
         self.path = Path(path)
@@ -51,17 +51,17 @@ class Database:
 
     @property
     def inventory(self) -> Inventory:
-        """Return hosts and settings as they were last read. What is under way must not fail because of the file."""
+        """Return hosts and settings of the last read. Running work does not fail when the file is broken meanwhile."""
         return (self._known.state() if self._known else self.load()).inventory
 
     def load(self) -> State:
-        """The state as it is now, the caller's own."""
+        """Return the present state, in objects that only the caller has."""
         version, _ = self._read()
         return version.state()
 
     @contextmanager
     def transaction(self) -> Iterator[State]:
-        """The state, alone with it; what the body changed is saved when it ends, and forgotten when it raises."""
+        """Yield the state under the lock. The changes of the body are saved at its end, and dropped when it raises."""
         if self._writer == threading.get_ident():
             message = "a transaction inside a transaction would wait for itself"
             raise RuntimeError(message)
@@ -87,7 +87,7 @@ class Database:
             return vm_id
 
     def claim(self, slice_id: int) -> AbstractContextManager[object]:
-        """The exclusive right to change what a slice has on the hosts; `Refused` while another session has it."""
+        """Hold the exclusive right to change a slice on the hosts; raise `Refused` while another session has it."""
         busy = f"Slice {slice_id} is being worked on by another session; try again when it is done"
         return locked(self._claim_file(slice_id), self._file, CLAIM_WAIT_S, busy, remove=True)
 
@@ -105,18 +105,18 @@ class Database:
         return locked(self.beside(f"proof-{username}.lock"), self._file, CLAIM_WAIT_S, busy, remove=True)
 
     def is_claimed(self, slice_id: int) -> bool:
-        """Whether any session, this one included, is changing what a slice has on the hosts."""
+        """Return whether a session, also this one, is changing the slice on the hosts."""
         return is_locked(self._claim_file(slice_id))
 
     def beside(self, suffix: str) -> Path:
-        """A file that goes with the database: `<database>.<suffix>`, in its folder."""
+        """Return the path `<database>.<suffix>` of a file beside the database."""
         return self._file.with_name(f"{self._file.name}.{suffix}")
 
     def _claim_file(self, slice_id: int) -> Path:
         return self.beside(f"slice-{slice_id}.lock")
 
     def _read(self) -> tuple[Version, _Signature]:
-        """The version that is there now, and what tells it from a later one while a change of it is worked out."""
+        """Return the present version and its signature, which shows a later change of the file."""
         try:
             content, signature = self._content()
         except FileNotFoundError:
@@ -149,13 +149,13 @@ class Database:
             return content, _signature(found)
 
     def _require_whole(self, version: Version) -> None:
-        """A file saved before has all sections: one with the first ones only has lost its end."""
+        """Raise `Unreadable` where a file that was saved before has the first sections only: it has lost its end."""
         there = tuple(section for section in version.there if section in SECTIONS)
         if there != SECTIONS and there == SECTIONS[: len(there)] and self.previous.exists():
             raise Unreadable(f"ends after {there[-1]}, it was cut off", version.content.count(b"\n") + 1)
 
     def _way_back(self) -> str:
-        """How to get the previous version back, where it is there and good."""
+        """Return how to restore the previous version, or nothing where that is missing or broken."""
         try:
             with self.previous.open("rb") as file:
                 _read(file.read(MAX_BYTES + 1))
@@ -179,7 +179,7 @@ class Database:
 
         def last_look() -> None:
             if not is_alone():
-                raise FileFault(f"{self._lock} was removed by somebody just now; nothing was saved, try again")
+                raise FileFault(f"{self._lock} was removed by another program just now; nothing was saved, try again")
             if _signature(self._file.stat()) != signature:
                 raise FileFault(f"{self.path} was changed by another program just now; nothing was saved, try again")
 

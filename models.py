@@ -1,8 +1,7 @@
 """The domain: users, flavors and slices with their VMs, links and networks. Pure: no file, no host, no clock.
 
 `allocation/` gives out ids and addresses, `core/names.py` names them on the hosts. `to_dict` returns the documented
-layout of `database.yaml` (docs/spec/models.md). Keys of our own follow the documented keys, and are left out while they
-have their default. The lines above each constructor are the table of the record's keys (core/records.py).
+layout of `database.yaml` (docs/spec/models.md). A class declares each key of its record in one line (core/records.py).
 """
 
 from __future__ import annotations
@@ -236,11 +235,6 @@ class VM(Recorded):
         return (self.flavor or Flavor()).size
 
     @property
-    def cores(self) -> int:
-        """Return the processors of the guest."""
-        return self.size.cores
-
-    @property
     def ram_mib(self) -> int:
         """Return the memory of the guest in MiB."""
         return int(self.size.ram_gb * 1024)
@@ -398,11 +392,8 @@ class Slice(Recorded):
 
 
 def internet_interfaces(slice_: Slice) -> Iterator[tuple[VM, Interface]]:
-    """Yield the interfaces of a slice on the shared internet VLAN, each with its VM."""
-    for vm in slice_.vms:
-        for interface in vm.interfaces:
-            if interface.ip_config:
-                yield vm, interface
+    """Return the interfaces of a slice on the shared internet VLAN, each with its VM."""
+    return ((vm, interface) for vm in slice_.vms for interface in vm.interfaces if interface.ip_config)
 
 
 def _listed(items: Iterable[object]) -> str:

@@ -213,7 +213,7 @@ class VMLauncher:
         argv, secret = self.qemu_argv(slice_, vm), base64.b64encode((vm.vnc_secret or "").encode()).decode()
         if self._accel == "auto":
             argv = accelerator.choosing(self._accel_record, argv)
-        start = daemon.start(process, files.messages, files.log, argv, secret=files.vnc_secret, cores=vm.cores)
+        start = daemon.start(process, files.messages, files.log, argv, secret=files.vnc_secret, cores=vm.size.cores)
         runs = daemon.runs_on_its_taps(*process, taps)
         # A line, though it be empty: a VM of an older file may have no secret.
         return Command(start, stdin=f"{secret}\n", unless=runs, as_user=True, secret=True)
@@ -236,7 +236,7 @@ class VMLauncher:
             *("-name", process_name(slice_.slice_id, vm.vm_id)),
             *("-no-user-config", "-nodefaults", "-machine", "pc", "-cpu", "max"),
             *accelerator.options(self._accel),
-            *("-smp", str(vm.cores), "-m", str(vm.ram_mib)),
+            *("-smp", str(vm.size.cores), "-m", str(vm.ram_mib)),
             *("-drive", f"file={files.overlay},format=qcow2,if=virtio,discard=unmap"),
             *(word for index, nic in enumerate(vm.interfaces) for word in _nic(vm, index, nic)),
             *("-device", "virtio-rng-pci", "-vga", "std"),

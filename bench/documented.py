@@ -83,7 +83,7 @@ class DocumentedDesign:
 
     def _start(self, vm: VM) -> Line:
         argv = ["sudo", "qemu-system-x86_64", "-name", f"vm{vm.vm_id}", "-machine", "pc", "-cpu", "max"]
-        argv += ["-nodefaults", "-vga", "std", "-smp", str(vm.cores), "-m", str(vm.ram_mib)]
+        argv += ["-nodefaults", "-vga", "std", "-smp", str(vm.size.cores), "-m", str(vm.ram_mib)]
         for accel in ("kvm", "tcg") if self._hypervisor.accel == "auto" else (self._hypervisor.accel,):
             argv += ["-accel", accel]
         argv += ["-drive", f"file={self._path(_disk(vm))},format=qcow2,if=virtio"]

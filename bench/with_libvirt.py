@@ -95,7 +95,7 @@ def domain(vm: VM, name: str, overlay: str, accel: str) -> ET.Element:
     root = ET.Element("domain", type="kvm" if accel == "kvm" else "qemu")
     ET.SubElement(root, "name").text = name
     ET.SubElement(root, "memory", unit="MiB").text = str(vm.ram_mib)
-    ET.SubElement(root, "vcpu").text = str(vm.cores)
+    ET.SubElement(root, "vcpu").text = str(vm.size.cores)
     system = ET.SubElement(root, "os")
     ET.SubElement(system, "type", arch="x86_64", machine="pc").text = "hvm"
     devices = ET.SubElement(root, "devices")

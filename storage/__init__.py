@@ -1,1 +1,1 @@
-"""What `database.py` is made of: layout, rules between records, locks and atomic replacement."""
+"""The parts of `database.py`: layout, rules between records, locks and atomic replacement."""

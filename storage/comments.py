@@ -18,7 +18,7 @@ _BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file is laid out around its pieces.
+    """The layout of a file around its pieces.
 
     `prologue` is what stands before the first section: comments, and perhaps a line `---`; `epilogue` a line `...` and
     what follows it. `newline` ends lines. `heads` are the first lines of sections that have entries, where they say
@@ -108,7 +108,7 @@ def require_kept(whole: str, begin: int, part: str) -> None:
 
 
 class _Notes:
-    """The comments of a piece, by the keys that they stand at."""
+    """The comments of a piece, by the keys beside them."""
 
     def __init__(self, old: str) -> None:
         ends = dict(text.comments(old))

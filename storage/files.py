@@ -39,7 +39,7 @@ def locked(path: Path, like: Path, wait_s: float, busy: str, *, remove: bool = F
 
 
 def is_locked(path: Path) -> bool:
-    """Whether somebody holds the lock file `path`, this process included."""
+    """Return whether a process, also this one, holds the lock file `path`."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -127,9 +127,9 @@ def share(descriptor: int, like: Path) -> None:
 
 
 def require_replaceable(path: Path, found: os.stat_result, kept: Path) -> None:
-    """`FileFault` where somebody has said that the file shall not change, or where a change would make two of it.
+    """Raise `FileFault` where the file is protected from changes, or where a change would make two files of it.
 
-    Who died while it was replaced, to be kept at `kept`, left it with a second name, which is none of these.
+    A process that died while it replaced the file left a second name at `kept`, which is allowed.
     """
     if not stat.S_IMODE(found.st_mode) & 0o222 or not os.access(path, os.W_OK):
         raise FileFault(f"{path} is read-only; nothing was saved: give yourself the right to write it")
@@ -146,7 +146,7 @@ def _acquire(path: Path, like: Path, wait_s: float) -> int | None:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            # The holder may have removed the file after we opened it: a lock on that one excludes nobody.
+            # The holder may have removed the file after we opened it: a lock on that file excludes no process.
             if _try_lock(descriptor, fcntl.LOCK_EX) and _is(path, os.fstat(descriptor)):
                 share(descriptor, like)
                 return descriptor

@@ -28,11 +28,11 @@ _SETTINGS = {
 """The place of each setting that the section `in_use` keeps."""
 
 _MOST_NAMED = 5
-"""How many slices a sentence names."""
+"""The highest number of slices that a sentence names."""
 
 
 def check(state: State, slices: Collection[int] | None = None, owners: Collection[str] | None = None) -> None:
-    """`Broken` where the state keeps one of the rules not.
+    """Raise `Broken` where the state does not keep a rule.
 
     Where it is known to differ from a state that keeps them in a few slices only, and in what a few users are or own,
     only those are looked at, and of the rest what they may clash with.
@@ -81,7 +81,7 @@ def _check_hosts(inventory: Inventory) -> None:
 
 
 def _check_images(flavors: Mapping[str, Flavor]) -> None:
-    """On a worker an image is known by its file name alone."""
+    """Raise `Broken` where two images have one file name: on a worker they are known by it alone."""
     paths: dict[str, str] = {}
     for name, flavor in flavors.items():
         path = str(flavor.image)
@@ -104,7 +104,7 @@ def _check_slice(slice_: Slice, internet: InternetSettings) -> None:
 
 
 class _Owners:
-    """Who has what, of one kind of thing that only one may have."""
+    """The owners of things of one kind, each of which has one owner."""
 
     def __init__(self, kind: str, taken: Mapping[Key, str] | None = None) -> None:
         self._kind = kind
@@ -118,7 +118,7 @@ class _Owners:
 
 
 class _Cloud:
-    """What only one slice, VM or interface of the whole cloud may have."""
+    """The owners of everything that one slice, VM or interface of the cloud has alone."""
 
     def __init__(self, internet: InternetSettings) -> None:
         self._ids = _Owners("id")

@@ -40,7 +40,7 @@ from core.rule import (
 from models import FIRST_ID, LAST_ID, MAX_SLICES, Flavor, Slice, User
 
 MAX_SESSIONS = 100
-"""How many sessions of an account a file may allow."""
+"""The highest number of sessions that a file can allow for an account."""
 
 MAX_ALLOWED = 32
 """Entries of `internet: allow`: each packet of a guest is compared with all of them."""

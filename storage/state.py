@@ -1,4 +1,4 @@
-"""All that `database.yaml` holds, as models: one value that use-cases read and change."""
+"""The content of `database.yaml` as models: one value that use-cases read and change."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SECTIONS = (
     *("workers_list", "network_node", "ssh", "hypervisor", "internet", "flavors"),
     *("users", "workers", "slices", "next_vm_id", "next_vlan_id"),
 )
-"""What `to_dict` always gives, in its order: a saved file that lacks the last ones has lost its end."""
+"""The sections that every saved file has, in their order: without the last ones a file has lost its end."""
 
 ENTRIES = ("flavors", "users", "workers", "slices")
 """The sections that may have many entries."""
@@ -38,7 +38,7 @@ _DEFAULTS = Inventory()
 
 @dataclass(frozen=True)
 class Kept:
-    """A section or an entry as the file has it; several states share it, so nobody changes it. Slices have holdings."""
+    """A section or an entry as the file has it. Several states share it; it never changes. Slices have holdings."""
 
     value: Any
     holdings: Holdings | None = None
@@ -84,7 +84,7 @@ class Entries(MutableMapping[str, V]):
 
 
 class Slices(MutableMapping[int, Slice]):
-    """The slices by id; `entries` has them by the keys of the file."""
+    """The slices by id. `entries` has them by the keys of the file."""
 
     def __init__(self, slices: Mapping[int, Slice], kept: Mapping[str, Kept] | None = None) -> None:
         self.entries = Entries(Slice.from_dict, kept or {})
@@ -112,7 +112,7 @@ class Slices(MutableMapping[int, Slice]):
         return repr(self.entries)
 
     def held(self, slice_id: int) -> Holdings | None:
-        """What the slice holds at the moment, or None where there is none; one that is kept is not made for that."""
+        """Return the present holdings of the slice, or None without one. A kept slice is not made for it."""
         key = str(slice_id)
         kept = None if key in self.entries.touched else self.entries.kept.get(key)
         if kept and kept.holdings:
@@ -121,7 +121,7 @@ class Slices(MutableMapping[int, Slice]):
 
     @property
     def holdings(self) -> dict[int, Holdings]:
-        """What each slice holds at the moment, without making those that nobody asked for."""
+        """Return the present holdings of each slice, without making the slices that no caller asked for."""
         held = dict(self._kept_holdings)
         for key in self.entries.touched:
             if key in self.entries:
@@ -156,11 +156,11 @@ class State:
 
     @property
     def all_flavors(self) -> dict[str, Flavor]:
-        """The built-in flavors, added to or replaced by the file's, by name."""
+        """Return the flavors by name: the file adds to the built-in ones, and replaces those with the same name."""
         return {name: Flavor.from_dict(size) for name, size in Flavor.FLAVORS.items()} | dict(self.flavors)
 
     def to_dict(self) -> Record:
-        """The content of `database.yaml`, the caller's own."""
+        """Return the content of `database.yaml`, in values that only the caller has."""
         return {
             section: {key: record_of(entry) for key, entry in value.items()} if section in ENTRIES else value
             for section, value in self.sections.items()
@@ -168,7 +168,7 @@ class State:
 
     @property
     def sections(self) -> Record:
-        """The sections of `database.yaml`, in their order; entries of those that have many are models still."""
+        """Return the sections of `database.yaml` in their order. Their entries are models."""
         inventory = self.inventory
         usual = _optional(_DEFAULTS)
         optional = {
@@ -199,7 +199,7 @@ class State:
 
     @classmethod
     def from_dict(cls, record: Record) -> State:
-        """The state that `to_dict` wrote, sharing nothing with `record`; what is missing has its default."""
+        """Return the state that `to_dict` wrote. It shares nothing with `record`; missing keys have their default."""
         kept = {
             section: {key: Kept(entry) for key, entry in entries_of(section, value).items()}
             for section, value in record.items()
@@ -211,7 +211,7 @@ class State:
 
     @classmethod
     def of_kept(cls, kept: Mapping[str, Mapping[str, Kept]]) -> State:
-        """The state that a file keeps, by section and key, of which every entry is made when it is asked for."""
+        """Return the state of a file's pieces, by section and key. Each entry is made at its first use."""
         settings = {section: entries[""].value for section, entries in kept.items() if "" in entries}
         many = {section: {} if section in settings else kept.get(section, {}) for section in ENTRIES}
         inventory = Inventory(
@@ -247,12 +247,12 @@ def _optional(inventory: Inventory) -> Record:
 
 
 def entries_of(section: str, value: Any) -> Mapping[str, Any]:
-    """A section as entries by their keys; one that is of one piece has a single one, with the key ""."""
+    """Return the entries of a section by their keys. A section of one piece has one entry, with the key ""."""
     return value if section in ENTRIES and value and isinstance(value, Mapping) else {"": value}
 
 
 def record_of(entry: Any) -> Any:
-    """How an entry, or a section that is one piece, stands in the file; the caller's own."""
+    """Return an entry, or a section of one piece, as it stands in the file, in values that only the caller has."""
     match entry:
         case User() | Slice() | Flavor():
             return entry.to_dict()

@@ -37,7 +37,7 @@ _BREAK = re.compile(rf"[{_ENDS}]")
 
 
 class Unreadable(Exception):
-    """Something in the file that keeps it from being used, and its line."""
+    """A fault in the file, and its line."""
 
     def __init__(self, reason: str, line: int) -> None:
         super().__init__(reason)
@@ -45,7 +45,7 @@ class Unreadable(Exception):
 
 
 def decoded(content: bytes) -> str:
-    """The text in a file; `Unreadable` where it is none, or has characters that YAML has not."""
+    """Return the text in a file. Raise `Unreadable` where it is no text, or has characters that YAML does not allow."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -65,7 +65,7 @@ def has_junk(whole: str) -> bool:
 
 @lru_cache(_REMEMBERED)
 def _value_of(text: str) -> Any:
-    """The value; `ValueError` or `yaml.YAMLError` for what only looks like one (`2024-99-99`)."""
+    """Return the value. Raise `ValueError` or `yaml.YAMLError` for a text like `2024-99-99`."""
     value: Any = SafeConstructor().construct_object(yaml.ScalarNode(_tag_of(text), text), deep=True)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return Unclear(value, text) if is_number and _UNCLEAR.search(text) else value
@@ -80,13 +80,13 @@ _remembered_tag_of = lru_cache(_REMEMBERED)(_tag_of)
 
 
 def _is_string(text: str) -> bool:
-    """Whether `text` is read as itself when it is written without quotes."""
+    """Return whether YAML reads `text` as this text when it has no quotes."""
     tag_of = _remembered_tag_of if len(text) <= _MAX_PLAIN else _tag_of
     return tag_of(text) == "tag:yaml.org,2002:str"
 
 
 def parsed(text: str) -> Any:
-    """The value that `text` holds; `Unreadable` for anything but one document of mappings, lists and scalars."""
+    """Return the value in `text`. Raise `Unreadable` unless it is one document of mappings, lists and scalars."""
     return _Reader(text).document()
 
 
@@ -95,7 +95,7 @@ class _Reader:
         self._events = yaml.parse(text, Loader=_Loader)
 
     def document(self) -> Any:
-        """The only document's value."""
+        """Return the value of the only document."""
         try:
             value, begun = None, False
             for event in self._events:
@@ -153,7 +153,7 @@ def _line(event: Any) -> int:
 
 
 def line_of(text: str, fault: Broken) -> int:
-    """The line of what a rule complains about, or of the nearest thing around it. Slow: only a refusal needs it."""
+    """Return the line of the value that breaks a rule, or of the mapping around it. Slow; for refusals only."""
     node = yaml.compose(text, Loader=_Loader)
     line = 1
     for part in (*fault.path, *([] if fault.key is None else [fault.key])):
@@ -182,7 +182,7 @@ _MAPPING_END, _LIST_END = yaml.MappingEndEvent(), yaml.SequenceEndEvent()
 
 
 def written(record: Record) -> str:
-    """`record` as YAML, small collections on one line; in half the time of yaml.dump."""
+    """Return `record` as YAML, with small collections on one line, in half the time of yaml.dump."""
     events: list[yaml.Event] = [*_BEGIN]
 
     def put(value: Any, *, flow: bool = True) -> None:

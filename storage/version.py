@@ -1,4 +1,4 @@
-"""One version of `database.yaml`, in pieces: what was read and checked once is not read again, and not written again.
+"""A version of `database.yaml`, in pieces. A piece that was read and checked once is not read or written again.
 
 A piece is a section of the file, or an entry of one that may have many: a user, a slice. Its text is YAML by itself and
 means the same wherever it stands, so that a file costs no more than the pieces in which it differs from a known one.
@@ -20,7 +20,7 @@ from storage.state import ENTRIES, SECTIONS, Entries, Kept, State, entries_of, r
 from storage.text import Unreadable
 
 Place = tuple[str, str]
-"""A section, and the key of an entry in it; "", which is no entry's, stands for a section that is one piece."""
+"""A section, and the key of an entry in it. A section of one piece has the key ""."""
 
 _SECTION = re.compile(r"\n(?=[\w'\"])")
 _FIRST_ENTRY = re.compile(r"\n( +)(?=[\w'\"])")
@@ -44,7 +44,7 @@ Pieces = Mapping[str, Mapping[str, Piece]]
 """By section and key."""
 
 Changes = Mapping[Place, Any]
-"""What a version says otherwise than the one before it; `_GONE` where it says nothing any more."""
+"""The values that a version changes in the version before it; `_GONE` for a value that it removes."""
 
 _GONE = object()
 
@@ -59,7 +59,7 @@ class _Cut:
 
 
 class Version:
-    """The file as it is or shall be: its `content`, and the sections that are `there`. It keeps all the rules."""
+    """A file that keeps all the rules: its `content`, and the sections that are `there`."""
 
     def __init__(self, content: bytes, layout: Layout, pieces: Pieces, there: tuple[str, ...] = SECTIONS) -> None:
         self.content = content
@@ -89,11 +89,11 @@ class Version:
         return cls(content, cut.layout, pieces, tuple(dict.fromkeys(section for section, _ in cut.found)))
 
     def state(self) -> State:
-        """What it says, the caller's own."""
+        """Return the state of this version, in objects that only the caller has."""
         return State.of_kept(self._pieces)
 
     def after(self, state: State) -> Version:
-        """The version that says what `state` says, this one where that is the same; `Broken` where it keeps no rule."""
+        """Return the version with the content of `state`, or this one. Raise `Broken` for a broken rule."""
         before, sections = self._pieces, state.sections
         if not any(_changes(before, sections)):
             return self
@@ -120,11 +120,11 @@ class Version:
         return Version(_joined(layout, pieces), layout, pieces)
 
 
-# --- What differs, and whether it may ---------------------------------------------------------------------------------
+# --- Changes, and their rules -----------------------------------------------------------------------------------------
 
 
 def _changes(before: Pieces, sections: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
-    """What `sections` say otherwise; of entries, only those are looked at that somebody had in hand."""
+    """Yield the changes in `sections`. Of many entries only the touched ones are compared."""
     yield from (((section, ""), _GONE) for section in before if section not in sections)
     for section, value in sections.items():
         known = before.get(section, {})
@@ -138,7 +138,7 @@ def _changes(before: Pieces, sections: Mapping[str, Any]) -> Iterator[tuple[Plac
 
 
 def _news(found: Mapping[Place, Piece], before: Pieces) -> Changes:
-    """What is read otherwise than before."""
+    """Return the places with another value than before."""
     known = {(section, key): piece for section, entries in before.items() for key, piece in entries.items()}
     gone = {place: _GONE for place in known if place not in found}
     return gone | {place: piece.value for place, piece in found.items() if piece is not known.get(place)}
@@ -157,7 +157,7 @@ def _check_shape(changes: Changes) -> None:
 
 
 def _check_rules(state: State, before: Pieces, changes: Changes) -> None:
-    """`Broken` where `state` keeps one of the rules not, while the version before, which differs in this, kept all."""
+    """Raise `Broken` where `state` breaks a rule. The version before kept all rules; only the changes are checked."""
     if not before or any(section in {"internet", "flavors"} for section, _ in changes):  # they have a say everywhere
         rules.check(state)
         return
@@ -189,7 +189,7 @@ def _read_whole(whole: str) -> tuple[_Cut, Pieces]:
 
 
 def _settled(found: Mapping[Place, Piece], before: Pieces, changes: Changes) -> Pieces:
-    """The pieces with values as the state has them, what is left out included; `Broken` where they keep no rule."""
+    """Return the pieces with the values of the state, defaults included. Raise `Broken` for a broken rule."""
     pieces: dict[str, dict[str, Piece]] = {}
     for (section, key), piece in found.items():
         pieces.setdefault(section, {})[key] = piece
@@ -341,7 +341,7 @@ def _comments_of_gone(
 ) -> tuple[Layout, dict[str, str]]:
     """Return the layout with the comments behind pieces that are gone in the section's head, and others by their key.
 
-    What stands behind a piece is about the next one: it stays behind the piece before, or in the head.
+    A comment behind a piece is about the next one: it stays behind the piece before, or in the head.
     """
     heads, loose = dict(layout.heads), dict[str, str]()
     last = "" if "" in entries else None

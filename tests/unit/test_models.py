@@ -194,9 +194,9 @@ def test_a_flavor_of_an_older_file_keeps_the_keys_that_it_has() -> None:
 
 def test_a_vm_has_the_size_of_its_flavor_and_the_documented_one_without() -> None:
     vm = machine(1001)
-    assert (vm.cores, vm.ram_mib, vm.disk_mib) == (1, 512, 1024)
+    assert (vm.size.cores, vm.ram_mib, vm.disk_mib) == (1, 512, 1024)
     vm.flavor = Flavor(cores=2, ram_gb=1.5, disk_gb=2.2)
-    assert (vm.cores, vm.ram_mib, vm.disk_mib) == (2, 1536, 2252)
+    assert (vm.size.cores, vm.ram_mib, vm.disk_mib) == (2, 1536, 2252)
 
 
 @pytest.mark.parametrize(

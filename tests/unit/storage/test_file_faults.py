@@ -419,7 +419,7 @@ def test_a_lock_that_was_deleted_while_held_loses_no_change(path: Path, database
             with other.transaction() as theirs:
                 theirs.users["second"] = User("second", "a" * 64)
 
-    assert refusal(body) == f"{path}.lock was removed by somebody just now; nothing was saved, try again"
+    assert refusal(body) == f"{path}.lock was removed by another program just now; nothing was saved, try again"
     assert "second" in database.load().users
     assert "first" not in database.load().users
 
