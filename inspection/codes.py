@@ -7,7 +7,7 @@ from typing import Literal
 
 Severity = Literal["error", "warning"]
 
-REPAIR = "Repair Slice (menu entry 11) brings it back"
+REPAIR = "Repair Slice (menu entry 11) repairs it"
 FIX = "doctor --fix removes it"
 CODES: Mapping[str, tuple[Severity, str, str]] = {
     "host-unreachable": (

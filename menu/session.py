@@ -272,5 +272,5 @@ def _found(slice_: Slice, viewer: str) -> str:
         return f"{title} was being deleted when its manager stopped."
     names = ", ".join(vm.name for vm in slice_.vms if vm.status == VMStatus.PENDING)
     if hosts:
-        return f"{title} was given {names}, which failed and could not be rolled back: parts are left on {hosts}."
-    return f"{title} was given {names} when its manager stopped."
+        return f"{title}: adding {names} failed and could not be rolled back: parts are left on {hosts}."
+    return f"{title} was getting new VMs when its manager stopped: {names}."

@@ -62,7 +62,7 @@ def test_the_login_says_whether_a_host_or_the_manager_stopped_an_addition(desk: 
     assert "log in again to retry" in desk.no(desk.api.add_vm_to_slice("student", 1000, "late", "cirros", 1))
     (slice_,) = desk.ok(desk.api.unfinished("student"))
     assert _found(slice_, "student") == (
-        "Slice 1000 (ring) was given late, which failed and could not be rolled back: parts are left on 10.0.10.2."
+        "Slice 1000 (ring): adding late failed and could not be rolled back: parts are left on 10.0.10.2."
     )
     desk.ok(desk.api.add_vm_to_slice("student", 1000, "other", "cirros", 1))  # the other workers go on
     assert desk.slice().left

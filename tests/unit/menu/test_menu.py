@@ -343,7 +343,7 @@ def unfinished(status: SliceStatus, vm_status: VMStatus = VMStatus.DESIGN) -> Fa
         (unfinished(SliceStatus.DELETING), "was being deleted when its manager stopped.", "(f)inish or (l)ater? "),
         (
             unfinished(SliceStatus.DESIGN, VMStatus.PENDING),
-            "was given vm3 when its manager stopped.",
+            "was getting new VMs when its manager stopped: vm3.",
             "(f)inish, (t)ake back or (l)ater? ",
         ),
     ],
