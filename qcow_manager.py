@@ -105,7 +105,7 @@ class QCOWManager:
         )
 
     def _base(self, name: str) -> tuple[str, str]:
-        """A base image on a worker, and its seal: size and time of change, as they were when it was first used."""
+        """Return a base image on a worker, and its fingerprint: size and time of change at its first use."""
         return f"{self._images}/{name}", f"{self._images}/.{name}.seal"
 
     def image_path(self, slice_: Slice, vm: VM) -> str:
@@ -115,7 +115,7 @@ class QCOWManager:
 
     def _cache_base(self, slice_: Slice, vm: VM, image: str) -> Step:
         name = PurePosixPath(image).name
-        target, seal = self._base(name)
+        target, fingerprint = self._base(name)
         part, prepared = (f"{self._images}/{upload_part(each, slice_.slice_id)}" for each in (name, f"{name}.seal"))
         is_there = ("test", "-s", target)
         whole = _CHECK_IMAGE.argv(part, f"{image} on the manager", "replace it", prepared)
@@ -125,11 +125,11 @@ class QCOWManager:
             f"base image {name}",
             do=(
                 Command(("mkdir", "-p", self._images), unless=("test", "-d", self._images), as_user=True),
-                Command(("rm", "-f", seal), unless=is_there, as_user=True),
+                Command(("rm", "-f", fingerprint), unless=is_there, as_user=True),
                 Upload(image, target, part, unless=is_there, check=whole, is_image=True),
                 Command(
-                    _KEEP_FINGERPRINT.argv(target, target, advice, prepared, seal),
-                    unless=_HAS_FINGERPRINT.argv(target, seal),
+                    _KEEP_FINGERPRINT.argv(target, target, advice, prepared, fingerprint),
+                    unless=_HAS_FINGERPRINT.argv(target, fingerprint),
                     as_user=True,
                 ),
             ),

@@ -1,8 +1,8 @@
 """The network node: gateways, DHCP and the way to the internet (docs/spec/networking.md). Returns steps.
 
-A slice's gateways live in the slice's own router namespace: subnets repeat every 256 VLANs, and slices must not reach
-each other by way of their gateways. What all slices share, VLAN 400, is one locked step, and the reservations of the
-slices that use it are files on the network node: the last one to take its file away takes the rest down.
+A slice's gateways are in its own router namespace: subnets repeat every 256 VLANs, and slices must not reach each other
+through gateways. VLAN 400, which all slices share, is one locked step. The reservations of its slices are files on the
+network node; the slice that removes the last file removes the rest as well.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _CHECK_NO_RESERVATIONS = load("dhcp/check-no-reservations")
 
 
 class VLANManager:
-    """Plans what a slice needs on the network node."""
+    """The planner of a slice's objects on the network node."""
 
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
@@ -55,7 +55,7 @@ class VLANManager:
     def preflight(self, slice_: Slice, *, new: bool) -> Iterable[Step]:
         """Yield read-only checks of names and room on the network node.
 
-        Nothing of a `new` slice may be there; of another one the rules that a change replaces are listed.
+        No object of a `new` slice may exist; of another one the rules that a change replaces are listed.
         """
         if not slice_.links and not slice_.uses_internet:
             return ()
@@ -93,14 +93,14 @@ class VLANManager:
         return (Step(self._node, "DHCP filter", (list_filter(own, vlan), dhcp.list_reservations(own, vlan))),)
 
     def _check_new(self, slice_: Slice) -> Step:
-        """Read-only: nothing is there yet of what the slice does not share with others."""
+        """Check, read-only, that no unshared object of the slice exists yet."""
         links = [link.vlan_id for link in slice_.links]
         namespaces = [router_namespace(slice_.slice_id), *map(dhcp_namespace, links)]
         own = [*map(folder, namespaces), hosts_file(slice_.slice_id, self._internet.vlan_id)]
         return checks.nothing_left(self._node, [port for vlan in links for port in _ports(vlan)], own)
 
     def prepare(self, slice_: Slice) -> tuple[Step, ...]:
-        """Ports and namespaces of the slice's links."""
+        """Yield the steps for ports and namespaces of the slice's links."""
         if not slice_.links:
             return ()
         vlans = [link.vlan_id for link in slice_.links]
@@ -125,7 +125,7 @@ class VLANManager:
         )
 
     def launch(self, slice_: Slice) -> tuple[Step, ...]:
-        """Gateways and DHCP of the slice's links, and its part of the internet VLAN."""
+        """Yield the steps for gateways and DHCP of the slice's links, and for its part of the internet VLAN."""
         steps: list[Step] = []
         if slice_.links:
             gateways = [self._gateway_place(slice_, link) for link in slice_.links]
@@ -150,49 +150,49 @@ class VLANManager:
         return tuple(steps)
 
     def verify(self, slice_: Slice) -> tuple[Step, ...]:
-        """Read-only: every dnsmasq lives, every port carries its tag."""
+        """Yield read-only checks that every dnsmasq runs and every port carries its tag."""
         vlans, shared = self._vlans(slice_), self._internet.vlan_id
         steps = []
         if links := [vlan for vlan in vlans if vlan != shared]:
             steps.append(Step(self._node, "dnsmasq of the VLANs", (dhcp.expect_serving(links),)))
         if shared in vlans:
-            # A slice that leaves it has its dnsmasq away for a moment.
+            # A slice that leaves restarts the shared dnsmasq, which is then away for a moment.
             steps.append(Step(self._node, f"dnsmasq of VLAN {shared}", (dhcp.expect_serving([shared]),), lock=True))
         if ports := [port for vlan in vlans for port in _ports(vlan)]:
             steps.append(Step(self._node, "tags of the VLANs", (Command(ovs.carry_tags(ports)),)))
         return tuple(steps)
 
     def forget_internet(self, slice_id: int) -> Step:
-        """Takes a slice that nobody knows any more off the internet VLAN, as its deletion would have."""
+        """Remove a forgotten slice from the internet VLAN, like its deletion."""
         step = self._internet_step(Slice(slice_id, ""))
         return replace(step, do=step.undo, undo=())
 
     def close_internet(self) -> Step:
-        """Takes down what slices share on the internet VLAN, if none of them uses it at that moment."""
+        """Remove the shared objects of the internet VLAN, if no slice uses them at that moment."""
         vlan = self._internet.vlan_id
         unused = Command(_CHECK_NO_RESERVATIONS.argv(hosts_folder(vlan)))
         return Step(self._node, f"end of VLAN {vlan}", (*self._close_internet(), unused), lock=True)
 
-    # --- what has to be there, for whoever looks ----------------------------------------------------------------------
+    # --- the expected state, for inspection ---------------------------------------------------------------------------
 
     def ports(self, slice_: Slice) -> list[ovs.Port]:
-        """The ports of the slice on the network node, and those that it shares."""
+        """Return the slice's ports on the network node, shared ones included."""
         return [place.port for place in self.places(slice_)]
 
     def places(self, slice_: Slice) -> list[Place]:
-        """Where these ports belong."""
+        """Return the places of these ports."""
         places = [self._gateway_place(slice_, link) for link in slice_.links]
         if slice_.uses_internet:
             places.append(self._internet_gateway())
         return [*places, *(self._dhcp_place(slice_, subnet) for subnet in self._subnets(slice_))]
 
     def servers(self, slice_: Slice) -> list[Server]:
-        """The DHCP servers that know the slice."""
+        """Return the DHCP servers with reservations of the slice."""
         return [dhcp.server_of(slice_.slice_id, subnet) for subnet in self._subnets(slice_)]
 
     @staticmethod
     def bounds(slice_: Slice) -> dict[str, int]:
-        """Return the namespaces that face links of the slice, and how many neighbours each may know."""
+        """Return the namespaces at links of the slice, each with its maximum number of neighbours."""
         return neighbours.bounds(slice_.slice_id, [link.vlan_id for link in slice_.links])
 
     def _subnets(self, slice_: Slice) -> list[Subnet]:
@@ -200,7 +200,7 @@ class VLANManager:
         return [*subnets, self._internet_subnet(slice_)] if slice_.uses_internet else subnets
 
     def _vlans(self, slice_: Slice) -> list[int]:
-        """The VLANs that the slice has a part in."""
+        """Return the slice's VLANs, the shared one included."""
         links = [link.vlan_id for link in slice_.links]
         return [*links, self._internet.vlan_id] if slice_.uses_internet else links
 
@@ -225,7 +225,7 @@ class VLANManager:
         return Subnet(link.vlan_id, 24, gateway, server, first, last, tuple(reservations), guests=tuple(guests))
 
     def _dhcp(self, slice_: Slice, subnets: Sequence[Subnet], *extra: str) -> tuple[Command, ...]:
-        """The slice's reservations, and for each VLAN an interface of its own and dnsmasq on it."""
+        """Return the commands for the slice's reservations, and for an interface and dnsmasq on each VLAN."""
         return (
             dhcp.reserve(slice_.slice_id, subnets),
             put_in_place([self._dhcp_place(slice_, subnet) for subnet in subnets], routes=False),
@@ -235,10 +235,11 @@ class VLANManager:
     # --- internet -----------------------------------------------------------------------------------------------------
 
     def _internet_step(self, slice_: Slice) -> Step:
-        """The shared VLAN: its gateway in the root namespace, DHCP for known MACs only, forwarding and MASQUERADE.
+        """Return the step of the shared VLAN: gateway, DHCP for known MACs, forwarding and MASQUERADE.
 
-        The reservations of the slices that use it are files in one folder: with the last of them all of it goes. While
-        others stay, dnsmasq is started anew: it would go on holding the addresses that were leased.
+        The gateway is in the root namespace. The reservations of the VLAN's slices are files in one folder: all of it
+        is removed with the last file. While other slices stay, dnsmasq is restarted, because it would keep the
+        addresses that were leased.
         """
         vlan = self._internet.vlan_id
         ports, namespace, hosts = _ports(vlan), dhcp_namespace(vlan), hosts_folder(vlan)
@@ -318,5 +319,5 @@ def _server(vlan: int, marks: Marks = ()) -> ovs.Port:
 
 
 def _ports(vlan: int, marks: Marks = ()) -> list[ovs.Port]:
-    """Gateway and DHCP server of a VLAN."""
+    """Return gateway and DHCP server of a VLAN."""
     return [_gateway(vlan, marks), _server(vlan, marks)]

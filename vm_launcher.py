@@ -25,13 +25,13 @@ TOOLS = (
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
 TAPS, ROOM = "TAPs", "room"
-"""Questions before a change: the TAPs that exist; and the VMs that run, or else the VNC ports that are taken."""
+"""The questions before a change: existing TAPs; and running VMs, or else VNC ports that are taken."""
 
 PIDS = "pids"
 """The question about the processes of VMs."""
 
 PORT_TAKEN = 98
-"""The exit status of the look for room where other programs hold VNC ports; it says which, and which ports listen."""
+"""The exit status of the check for room where other programs hold VNC ports; its output lists all ports."""
 
 _CHECK_ROOM = load("vms/check-room")
 _TAPS_ARE_READY = load("taps/taps-are-ready")
@@ -50,7 +50,7 @@ class TakenPorts(NamedTuple):
 
 
 class VMLauncher:
-    """Plans the start and the end of VMs."""
+    """The planner of start and end of VMs."""
 
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
@@ -74,7 +74,7 @@ class VMLauncher:
         return (self._start_vms(slice_, worker) for worker in slice_.workers)
 
     def verify(self, slice_: Slice) -> Iterable[Step]:
-        """Yield read-only checks: every QEMU is up and ours, and every port carries its tag."""
+        """Yield read-only checks that every QEMU runs and is ours, and that every port carries its tag."""
         return (step for worker in slice_.workers for step in self._check_vms(slice_, worker))
 
     def _check_worker(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
@@ -91,7 +91,7 @@ class VMLauncher:
 
     @staticmethod
     def ports_taken(status: int | None, stdout: str) -> TakenPorts | None:
-        """Return what a preflight said of VNC ports that other programs hold; None where there are none.
+        """Return the VNC ports that other programs hold by a preflight's output; None where there are none.
 
         Raise `BadAnswer` where it makes no sense.
         """
@@ -111,7 +111,7 @@ class VMLauncher:
         return (Step(worker, "port security", (drop, flows)),)
 
     def _check_new(self, slice_: Slice, worker: str) -> Step:
-        """Read-only: nothing is there yet of what a slice has while it runs."""
+        """Check, read-only, that no object of a running slice exists yet."""
         ports = self.ports(slice_, worker)
         pids = [self.files(slice_, vm).pid for vm in _on(slice_, worker)]
         paths = [*(f"/sys/class/net/{port.name}" for port in ports), *pids]
@@ -132,7 +132,7 @@ class VMLauncher:
             Step(worker, "drop before the IP stack", (drop,), (pass_on,), objects=(stack.table_of(slice_.slice_id),)),
             Step(worker, "TAPs", (self._make_taps(taps),), (remove_taps(taps, group),), objects=taps),
             Step(worker, "ports of the TAPs", (add,), (remove,), objects=taps),
-            *self._wall_in(slice_, worker),
+            *self._port_security(slice_, worker),
         )
 
     def _start_vms(self, slice_: Slice, worker: str) -> Step:
@@ -153,7 +153,7 @@ class VMLauncher:
             steps.append(Step(worker, "silence of the TAPs", self._expect_silence(slice_, taps)))
         if flows := self.flows(slice_, worker):
             check = Command(ovs.have_flows(flow_cookie(slice_.slice_id), flows))
-            steps.append(Step(worker, "walls around the TAPs", (check,)))
+            steps.append(Step(worker, "port security of the TAPs", (check,)))
         return tuple(steps)
 
     def console(self, slice_: Slice, vm: VM, user: str, ends: str = "-") -> Visit:
@@ -174,21 +174,21 @@ class VMLauncher:
         ready = Command(_CHECK_TAPS.argv(ovs.OWNER, *taps))
         return ready, stack.expect_dropped(slice_.slice_id, taps)
 
-    def _wall_in(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
-        """Flows that hold what comes out of the TAPs, and on the VLAN that all slices share also what goes in."""
+    def _port_security(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
+        """Return the step with the flows for frames out of the TAPs, and on the shared VLAN also into them."""
         flows, cookie = self.flows(slice_, worker), flow_cookie(slice_.slice_id)
         if not flows:
             return ()
         add, remove = ovs.add_flows(cookie, flows), ovs.remove_flows(cookie)
         taps = tuple(port.name for port in self.ports(slice_, worker))
-        return (Step(worker, "walls around the TAPs", (add,), (remove,), objects=taps),)
+        return (Step(worker, "port security of the TAPs", (add,), (remove,), objects=taps),)
 
     def flows(self, slice_: Slice, worker: str) -> list[str]:
-        """The walls around the slice's VMs on `worker`, as `ovs-ofctl add-flows` reads them, without their cookie."""
+        """Return the port security of the slice's VMs on `worker`, for `ovs-ofctl add-flows`, without the cookie."""
         return flows_around(self._inventory, slice_, worker)
 
     def ports(self, slice_: Slice, worker: str) -> list[ovs.Port]:
-        """The ports of all the slice's TAPs on `worker`; each TAP is called as its port."""
+        """Return the ports of all the slice's TAPs on `worker`; TAP and port have the same name."""
         shared = self._inventory.internet.vlan_id
         return [port for vm in _on(slice_, worker) for port in _ports(slice_, vm, shared)]
 
@@ -207,7 +207,7 @@ class VMLauncher:
         return (Step(worker, "accelerator", (check,)),)
 
     def _start(self, slice_: Slice, vm: VM) -> Command:
-        """A VM whose TAP was made anew holds a dead wire: it is started again."""
+        """Return the commands that start a VM; a VM whose TAP was replaced holds a dead wire and is started again."""
         files, process = self.files(slice_, vm), self._process(slice_, vm)
         taps = [tap_name(vm.vm_id, nic.name) for nic in vm.interfaces if nic.vlan_id is not None]
         argv, secret = self.qemu_argv(slice_, vm), base64.b64encode((vm.vnc_secret or "").encode()).decode()
@@ -215,7 +215,7 @@ class VMLauncher:
             argv = accelerator.choosing(self._accel_record, argv)
         start = daemon.start(process, files.messages, files.log, argv, secret=files.vnc_secret, cores=vm.size.cores)
         runs = daemon.runs_on_its_taps(*process, taps)
-        # A line, though it be empty: a VM of an older file may have no secret.
+        # A line is required, even an empty one: a VM of an older file may have no secret.
         return Command(start, stdin=f"{secret}\n", unless=runs, as_user=True, secret=True)
 
     def _process(self, slice_: Slice, vm: VM) -> daemon.Process:
@@ -229,7 +229,7 @@ class VMLauncher:
         return daemon.Server(*self._process(slice_, vm), vm.vnc_port, self.files(slice_, vm).messages, str(vm.vm_id))
 
     def qemu_argv(self, slice_: Slice, vm: VM) -> tuple[str, ...]:
-        """The QEMU command line of `vm`: no root, sandboxed, secrets only in files that nobody else can read."""
+        """Return the QEMU command line of `vm`: no root, sandboxed, secrets in files that only the user can read."""
         files = self.files(slice_, vm)
         return (
             "qemu-system-x86_64",
@@ -248,7 +248,7 @@ class VMLauncher:
         )
 
     def files(self, slice_: Slice, vm: VM) -> VMFiles:
-        """The VM's files on its worker."""
+        """Return the VM's files on its worker."""
         return VMFiles(self._images, slice_.slice_id, vm.name)
 
     def runs_as_designed(self, slice_: Slice, vm: VM, argv: tuple[str, ...]) -> bool:
@@ -270,7 +270,7 @@ class VMLauncher:
 
 
 def remove_taps(names: Sequence[str], group: str) -> Command:
-    """Removes those of the TAPs that carry our mark, at once, as a group of devices that nobody else uses."""
+    """Remove those of the TAPs that carry our mark, all at once, as a separate group of devices."""
     remove = Command(_REMOVE_TAPS.argv(ovs.OWNER, group), before=TAPS)
     return about(remove, (Part(name, (name,)) for name in names))
 
@@ -293,7 +293,7 @@ def _ports(slice_: Slice, vm: VM, shared: int) -> list[ovs.Port]:
 
 
 def _nic(vm: VM, index: int, interface: Interface) -> tuple[str, ...]:
-    """A virtio NIC in its place in the design; one with no VLAN is a NIC without a wire."""
+    """Return a virtio NIC in its place in the design; one without a VLAN is unplugged."""
     device = f"virtio-net-pci,mac={interface.mac},romfile="
     if interface.vlan_id is None:
         return ("-device", device)

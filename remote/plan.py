@@ -1,4 +1,4 @@
-"""What to run, where, in which order, and how to take it back. Pure: a plan is data and runs nothing.
+"""Plans: commands, hosts, order and the undo of each step. Pure: a plan is data and runs nothing.
 
 A command is an argv. Paths in it are absolute or relative to the SSH user's home, where every batch starts; no shell
 ever expands anything. This is the one place where a command is quoted for a shell.
@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 TIMEOUT_SECONDS = 60.0
-"""Silence endured of a host that is being changed: every command ends, or is waited for, within it."""
+"""Maximum silence of a host during a change: every command ends, or prints something, within it."""
 
 CHANGE_DEADLINE_SECONDS = 600.0
-"""All that a batch of a change may take: a stage of twenty VMs takes seconds, on the slowest disks a minute or two."""
+"""Maximum duration of a change's batch: a stage of twenty VMs takes seconds, on the slowest disks a minute or two."""
 
 SLOWEST_COPY = 256 * 1024
-"""Bytes a second of a copy, beside a batch's deadline: over a slower line no image is brought."""
+"""Minimum speed of a copy in bytes a second; its time is added to a batch's deadline."""
 
 _SHELL = ("sh", "-c")
 
@@ -34,14 +34,14 @@ class Part(NamedTuple):
 class Command:
     """One program on a host, run as root, or as the SSH user where `as_user` is set.
 
-    `stdin` is what it is given to read; `secret` keeps that out of everything that is shown. `ok` are the exit statuses
-    that mean success. `unless` is the guard: an argv that is tried first, as the same user; when that succeeds the
-    command is skipped, because what it would do is there already. One that makes several things prints which it made.
+    `stdin` is its input; `secret` hides it everywhere. `ok` are the exit statuses of success. `unless` is the guard: an
+    argv that runs first, as the same user. When the guard succeeds the command is skipped, because its objects exist
+    already. A command for several objects prints those that it made.
 
-    `name` is the question, where the answer is read: answers meet questions by it. `each`: the objects that the command
-    is about, one after the other; their words end the argv. `before` is for an undo: the name of an earlier answer,
-    which tells what was there before the run. The objects that it lists stay; a command about no objects reads it
-    behind its `stdin`, and so puts back what was replaced.
+    `name` is the question of a command whose answer is read: answers are found by it. `each` are the command's objects,
+    one after the other; their words end the argv. `before` is for an undo: the name of an earlier answer about the time
+    before the run. The objects that the answer lists stay. A command without objects reads the answer after its
+    `stdin`, and so restores what was replaced.
     """
 
     argv: tuple[str, ...]
@@ -73,10 +73,10 @@ def about(command: Command, each: Iterable[Part]) -> Command:
 
 @dataclass(frozen=True)
 class Upload:
-    """A file of the manager, brought to a host in one piece, as the SSH user, unless the guard `unless` succeeds.
+    """A file of the manager, copied to a host as the SSH user, unless the guard `unless` succeeds.
 
-    It is `part` until it is whole, and on the same disk as `target`. `check` is an argv that has to succeed before it
-    gets its name. `is_image`: it is a base image, which is looked at before it is sent, as far as its first bytes tell.
+    It is called `part` until it is whole, on the same disk as `target`. `check` is an argv that has to succeed before
+    it gets its name. `is_image`: it is a base image, whose header is checked before the copy.
     """
 
     source: str
@@ -136,10 +136,9 @@ class Stage:
 class Plan:
     """Stages that run in turn.
 
-    Of batches with the same `lock` (a name such as `slice-1000`) a host runs one at a time, also when another manager
-    sent the other, or one that died meanwhile. `timeout`: seconds of silence after which a host is given up;
-    `deadline`: seconds that a batch may take in all, however much the host says meanwhile. A plan that is `repeatable`
-    changes nothing and waits for nobody: where it is not known what became of it, it is sent again.
+    A host runs batches with the same `lock` (a name such as `slice-1000`) one at a time, also those of another manager
+    or a dead one. `timeout` is the maximum silence of a host in seconds, `deadline` the maximum duration of a batch. A
+    `repeatable` plan changes nothing and waits for no lock: where its result is unknown, it is sent again.
     """
 
     stages: tuple[Stage, ...]

@@ -133,7 +133,7 @@ def _kill_qemu(pair: Pair) -> None:
 DRIFT: dict[str, tuple[Callable[[Pair], None], set[str], set[str]]] = {
     # damage: codes of the doctor, steps of the repair
     "ovs-vswitchd of a worker is killed": (
-        _kill_switch("worker1"), {"flows-missing"}, {"walls around the TAPs"},
+        _kill_switch("worker1"), {"flows-missing"}, {"port security of the TAPs"},
     ),
     "ovs-vswitchd of the network node is killed": (
         _kill_switch("network"), {"port-astray"},
@@ -157,7 +157,7 @@ DRIFT: dict[str, tuple[Callable[[Pair], None], set[str], set[str]]] = {
     ),
     "a port is deleted": (_exec("worker1", "ovs-vsctl", "del-port", "TAP"),
         # The flows contain the port's number, and the new port gets another one.
-        {"port-missing", "flows-missing"}, {"ports of the TAPs", "walls around the TAPs"},
+        {"port-missing", "flows-missing"}, {"ports of the TAPs", "port security of the TAPs"},
     ),
     "a tag is wrong": (
         _exec("worker1", "ovs-vsctl", "set", "Port", "TAP", "tag=2099"), {"wrong-tag"}, {"ports of the TAPs"},
@@ -174,12 +174,12 @@ DRIFT: dict[str, tuple[Callable[[Pair], None], set[str], set[str]]] = {
         {"untagged-port"}, {"ports of the VLANs"},
     ),
     "flows are deleted": (
-        _exec("worker1", "ovs-ofctl", "del-flows", "br-int", "arp"), {"flows-missing"}, {"walls around the TAPs"},
+        _exec("worker1", "ovs-ofctl", "del-flows", "br-int", "arp"), {"flows-missing"}, {"port security of the TAPs"},
     ),
     "a flow is put in the place of another": (
         _exec("worker1", "sh", "-c", "ovs-ofctl --strict del-flows br-int priority=210,in_port=NET && "
               "ovs-ofctl add-flow br-int cookie=COOKIE,priority=211,in_port=NET,actions=NORMAL"),
-        {"flows-missing"}, {"walls around the TAPs"},
+        {"flows-missing"}, {"port security of the TAPs"},
     ),
     "a port of the internet VLAN is not protected": (
         _exec("worker1", "ovs-vsctl", "set", "Port", "NET", "protected=false"),
@@ -295,8 +295,8 @@ def expect_drift(pair: Pair, happen: Callable[[Pair], None], expected: set[str],
 REBOOTED = (
     {"qemu-dead", "tap-missing", "flows-missing", "namespace-missing", "dnsmasq-dead", "address-missing",
      "rules-missing", "filter-missing", "reservations-missing", "forwarding-off", "stack-open"},
-    {"drop before the IP stack", "TAPs (ETH0, ETH1)", "QEMU (one)", "walls around the TAPs", "namespaces of the slice",
-     "gateways of the VLANs (NUMBER)", "DHCP of the VLANs (NUMBER)", "internet on VLAN 400"},
+    {"drop before the IP stack", "TAPs (ETH0, ETH1)", "QEMU (one)", "port security of the TAPs",
+     "namespaces of the slice", "gateways of the VLANs (NUMBER)", "DHCP of the VLANs (NUMBER)", "internet on VLAN 400"},
 )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ QUOTAS = {"ann": 4, "ben": 3, "root": 5}
 MEMORY = Path("/dev/shm")
 TITLES = (
     *("programs", "bridge", "overlay of", "base image", "ports of", "gateway", "DHCP", "internet", "TAPs"),
-    *("QEMU", "VMs", "tags of", "room for", "router", "walls", "resources", "names of"),
+    *("QEMU", "VMs", "tags of", "room for", "router", "port security", "resources", "names of"),
 )
 
 

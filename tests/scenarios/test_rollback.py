@@ -30,7 +30,7 @@ NOTHING, DISK, TAPS, PORTS, RUNNING = range(5)
 
 @dataclass(frozen=True)
 class Start:
-    """What is there of a slice before the run, by VM id and VLAN; `flows` and `rules` are how many of these."""
+    """The slice's objects before the run, by VM id and VLAN; `flows` and `rules` are numbers of objects."""
 
     vms: Mapping[int, int]
     vlans: Mapping[int, int]

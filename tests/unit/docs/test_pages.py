@@ -46,7 +46,7 @@ PAGES = {
     for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
 }
 TEXT = "\n".join(text for page, text in PAGES.items() if not page.startswith(("CHANGELOG", "docs/reference/")))
-"""What people wrote for readers of today."""
+"""The pages that people wrote for today's readers."""
 
 README = PAGES["README.md"]
 OPERATIONS = PAGES["docs/operations.md"]

@@ -93,7 +93,7 @@ def test_lines_have_at_most_120_columns(path: str) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_a_file_begins_with_usage_comments_and_includes(path: str) -> None:
-    """What the loader takes out of the middle of a file would be sent before it."""
+    """Check the head: a later include would be sent before the lines above it."""
     text = read(path)
     head = re.match(r"# usage: .*\n(#( .*)?\n)*", text)
     assert head

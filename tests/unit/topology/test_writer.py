@@ -1,4 +1,4 @@
-"""What is exported is read as the same design, and is short where the design is plain."""
+"""Exported slice files: they are read as the same design, and a plain design gives a short file."""
 
 from __future__ import annotations
 
