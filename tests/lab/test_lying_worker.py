@@ -14,7 +14,7 @@ from database import Database
 from lab import Lab
 from tests.lab.test_drift import cli
 from tests.lab.test_failures import replaced
-from tests.support.lab.visitor import Menu
+from tests.support.lab.visitor import Menu, age_measurements
 
 pytestmark = pytest.mark.lab
 
@@ -70,10 +70,15 @@ class LockWatch:
 
 
 def test_a_worker_that_drips_bytes_delays_no_session_beyond_its_deadline(lab: Lab) -> None:
+    """The bounds are for what is waited for; the start of the program takes as long as it takes on this machine."""
+    began = time.monotonic()
+    Menu(lab).close()
+    start = time.monotonic() - began
+    age_measurements(lab.database)
     with dripping(lab, "worker1"):
         began = time.monotonic()
         menu = Menu(lab)
-        assert time.monotonic() - began < COLLECT_SECONDS + SLACK
+        assert time.monotonic() - began < start + COLLECT_SECONDS + SLACK
         worker = Database(lab.database).load().workers["10.0.10.1"]
         assert not worker.up
         assert "was not done within 10 s" in worker.problem
@@ -82,7 +87,7 @@ def test_a_worker_that_drips_bytes_delays_no_session_beyond_its_deadline(lab: La
         with LockWatch(lab) as watch:
             began = time.monotonic()
             status, said = cli(lab, "doctor", "--fix", "--yes")
-            assert time.monotonic() - began < COLLECT_SECONDS + FIX_SECONDS + COLLECT_SECONDS + SLACK
+            assert time.monotonic() - began < start + COLLECT_SECONDS + FIX_SECONDS + COLLECT_SECONDS + SLACK
         assert status == 2
         assert "10.0.10.1" in said
         assert watch.longest < FIX_SECONDS + SLACK
