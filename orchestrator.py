@@ -162,6 +162,18 @@ class OrchestratorAPI(UseCases):
         return read(text, state.all_flavors, state.inventory.internet.network)
 
     @UseCase()
+    def convert_topology(self, actor: str, text: str, tool: str) -> tuple[str, list[str]]:
+        """Return a foreign topology as a slice file, and what was left out of it."""
+        from topology.imports.builder import Flavors, Size  # noqa: PLC0415 - as above
+        from topology.imports.convert import convert  # noqa: PLC0415 - as above
+
+        state = self._database.load()
+        rights.user_of(state, actor)
+        sizes = {name: Size(each.cores or 0, each.ram_gb or 0) for name, each in state.all_flavors.items()}
+        imports = state.inventory.imports
+        return convert(text, Flavors(sizes, imports.kinds, imports.default), tool)
+
+    @UseCase()
     def find_slice(self, actor: str, word: str) -> Slice:
         """Return the slice that a user means by an id, a name, or the beginning of a name."""
         return rights.find(self._database.load(), actor, word)

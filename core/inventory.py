@@ -138,6 +138,14 @@ class ConsoleSettings:
     exits: tuple[str, ...] = ("ctrl-]", "~.")
 
 
+@dataclass(frozen=True)
+class ImportSettings:
+    """How nodes of other tools become flavors: `kinds` names the flavor of a kind, `default` that of all others."""
+
+    default: str = "cirros"
+    kinds: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass
 class Worker:
     """A worker as discovery last measured it: its capacity, and the share promised to VMs. Memory and disk in GiB.
@@ -183,6 +191,7 @@ class Inventory:
     login: LoginSettings = field(default_factory=LoginSettings)
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
     data_ports: Mapping[str, str] = field(default_factory=dict)
+    imports: ImportSettings = field(default_factory=ImportSettings)
 
     @property
     def in_use(self) -> dict[str, str | int]:

@@ -14,6 +14,8 @@ from menu.screen import clean
 from models import ADMIN, MAX_QUOTA, MAX_SLICES, STUDENT
 
 _SLICE_HELP = "its id, its name, or the beginning of its name"
+IMPORT_TOOLS = ("containerlab", "netlab", "cml", "gns3", "kathara")
+GRAPH_FORMATS = ("text", "mermaid", "dot", "svg")
 DEFAULT_QUOTA = 10
 DEFAULT = "default"
 USAGE = 2
@@ -111,7 +113,29 @@ def _add_slice_files(commands: argparse._SubParsersAction[Parser]) -> None:
         "Exit status: 0 written, 1 refused, 2 wrong words, 3 written with names replaced.",
     )
     export.add_argument("slice", metavar="SLICE", type=_slice, help=_SLICE_HELP)
-    for command in (validate, export):
+    convert = commands.add_parser(
+        "convert",
+        help="turn a topology of another tool into a slice file",
+        description="Read a topology of containerlab, netlab, CML, GNS3 or Kathara and write it as a slice file. What "
+        "is left out is said on standard error, and stays in the file as comments. Nothing in the file is run. "
+        "Exit status: 0 written, 1 refused, 2 wrong words, 3 written with something left out or replaced.",
+    )
+    endings = "a file that ends in .yaml, .yml, .gns3 or .conf, or - for input"
+    convert.add_argument("file", metavar="FILE", type=_foreign_file, help=endings)
+    convert.add_argument(
+        "--from", dest="tool", choices=IMPORT_TOOLS, help="where the file comes from (default: its content tells)"
+    )
+    graph = commands.add_parser(
+        "graph",
+        help="show the picture of a slice",
+        description="Show the VMs, links and addresses of a slice: as a wiring diagram, or for another program. "
+        "Exit status: 0 shown, 1 refused, 2 wrong words.",
+    )
+    graph.add_argument("slice", metavar="SLICE", type=_slice, help=_SLICE_HELP)
+    graph.add_argument(
+        "--format", choices=GRAPH_FORMATS, default="text", help="text (default), mermaid, dot, or svg (needs Graphviz)"
+    )
+    for command in (validate, export, convert, graph):
         _add_actor(command, argparse.SUPPRESS)
 
 
@@ -196,6 +220,12 @@ def _slice(text: str) -> str:
 def _file(text: str) -> str:
     if text != "-" and not text.endswith((".yaml", ".yml")):
         raise argparse.ArgumentTypeError("a slice file ends in .yaml or .yml; - reads it from standard input")
+    return text
+
+
+def _foreign_file(text: str) -> str:
+    if text != "-" and not text.endswith((".yaml", ".yml", ".gns3", ".conf")):
+        raise argparse.ArgumentTypeError("a topology ends in .yaml, .yml, .gns3 or .conf; - reads standard input")
     return text
 
 

@@ -54,6 +54,29 @@ def export(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
     return INCOMPLETE if notices else DONE
 
 
+def convert(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
+    """Write a topology of another tool as a slice file to standard output; return the exit status."""
+    text, notices = value_of(api.convert_topology(args.actor, read_file(args.file), args.tool or ""))
+    screen.data(text)
+    say(*(f"Warning: {notice}" for notice in notices))
+    return INCOMPLETE if notices else DONE
+
+
+def graph(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
+    """Show the picture of a slice; return the exit status."""
+    from topology import picture  # noqa: PLC0415 - not needed for the menu's first prompt
+
+    seen = picture.picture_of(slice_of(api, args))
+    if args.format == "svg":
+        from remote.programs import output_of  # noqa: PLC0415 - as above
+
+        screen.data(output_of(("neato", "-Tsvg"), "\n".join(picture.as_dot(seen)), "graphviz"))
+        return DONE
+    lines = {"text": picture.as_text, "mermaid": picture.as_mermaid, "dot": picture.as_dot}[args.format](seen)
+    screen.data("".join(f"{line}\n" for line in lines))
+    return DONE
+
+
 def read_file(word: str) -> str:
     """Return the text of a file, or of standard input for `-`; raise `Refused` with what to do."""
     try:
@@ -80,5 +103,5 @@ def slice_of(api: OrchestratorAPI, args: Namespace) -> Slice:
     return value_of(api.find_slice(args.actor, args.slice))
 
 
-COMMANDS = {"plan": show_plan, "validate": validate, "export": export}
+COMMANDS = {"plan": show_plan, "validate": validate, "export": export, "convert": convert, "graph": graph}
 """Commands about slices, by name."""

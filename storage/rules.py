@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from allocation.holdings import Holdings, clash
 from core import names
-from core.inventory import InternetSettings, Inventory, network_of
+from core.inventory import ImportSettings, InternetSettings, Inventory, network_of
 from core.names import MAX_IMAGE_NAME, is_image_name
 from core.rule import Broken, Key, show
 from models import VM, Flavor, Interface, Slice, User
@@ -43,6 +43,7 @@ def check(state: State, slices: Collection[int] | None = None, owners: Collectio
         _check_gateway(internet.gateway, internet.cidr, "internet", "gateway")
         _check_hosts(state.inventory)
         _check_images(state.all_flavors)
+        _check_imports(state.inventory.imports, state.all_flavors)
     _check_ownership(state.users, live, owners)
     fresh = live if slices is None else {slice_id: live[slice_id] for slice_id in slices}
     for slice_id in fresh:
@@ -91,6 +92,13 @@ def _check_images(flavors: Mapping[str, Flavor]) -> None:
         other = paths.setdefault(PurePosixPath(path).name, path)
         if other != path:
             raise Broken(f"the image {show(path)} has the file name of another flavor's, rename it", "flavors", name)
+
+
+def _check_imports(imports: ImportSettings, flavors: Collection[str]) -> None:
+    named: dict[tuple[str, ...], str] = {("kinds", kind): flavor for kind, flavor in imports.kinds.items()}
+    for path, flavor in {("default",): imports.default, **named}.items():
+        if flavor not in flavors:
+            raise Broken(f"there is no flavor {show(flavor)}; there are {_listed(flavors)}", "import", *path)
 
 
 def _check_slice(slice_: Slice, internet: InternetSettings) -> None:

@@ -12,6 +12,7 @@ from allocation.holdings import Holdings
 from core.inventory import (
     ConsoleSettings,
     HypervisorSettings,
+    ImportSettings,
     InternetSettings,
     Inventory,
     LoginSettings,
@@ -223,6 +224,7 @@ class State:
             LoginSettings(**settings.get("login", {})),
             ConsoleSettings(**{key: tuple(value) for key, value in settings.get("console", {}).items()}),
             dict(settings.get("data_ports", {})),
+            ImportSettings(**settings.get("import", {})),
         )
         return cls(
             inventory,
@@ -243,6 +245,7 @@ def _optional(inventory: Inventory) -> Record:
         "login": dict(vars(inventory.login)),
         "console": {"exits": list(inventory.console.exits)},
         "data_ports": dict(inventory.data_ports),
+        "import": {"default": inventory.imports.default, "kinds": dict(inventory.imports.kinds)},
     }
 
 

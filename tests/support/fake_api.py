@@ -38,6 +38,8 @@ from remote.interrupts import held
 from remote.plan import Command, Plan, Stage, Step
 from tests.support.fake_guest import Guest
 from topology.design import Design
+from topology.imports.builder import Flavors
+from topology.imports.convert import convert
 from topology.reader import read
 
 T = TypeVar("T")
@@ -230,6 +232,10 @@ class FakeAPI:
     @answering
     def read_design(self, _actor: str, text: str) -> Design:
         return read(text, Flavor.FLAVORS)
+
+    @answering
+    def convert_topology(self, _actor: str, text: str, tool: str) -> tuple[str, list[str]]:
+        return convert(text, Flavors({}), tool)
 
     @answering
     def find_slice(self, actor: str, word: str) -> Slice:

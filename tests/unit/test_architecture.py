@@ -37,7 +37,7 @@ MODULES = sorted(
 
 ONLY_IN = {
     "paramiko": ("remote/ssh.py",),
-    "subprocess": ("remote/openssh.py", "lab/", "bench/"),
+    "subprocess": ("remote/openssh.py", "remote/programs.py", "lab/", "bench/"),
     "rich": ("menu/draw.py",),
     "yaml": ("storage/text.py", "topology/"),
     "shlex": ("remote/plan.py", "lab/", "bench/"),

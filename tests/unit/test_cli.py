@@ -50,8 +50,7 @@ def test_the_menu_opens_on_pipes_without_heavy_modules(tmp_path: Path) -> None:
     loaded = set(done.stdout.splitlines()[-1].split())
     assert {"yaml", "orchestrator", "lifecycle.discovery"} <= loaded
     assert not {name.partition(".")[0] for name in loaded} & {"rich", "paramiko", "cryptography"}
-    light = {"inspection.codes", "inspection.summary"}
-    assert {name for name in loaded if name.startswith("inspection.")} == light
+    assert {name for name in loaded if name.startswith("inspection.")} == {"inspection.codes"}
 
 
 def test_piped_even_where_colours_are_demanded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,6 +146,8 @@ def test_a_report_that_cannot_be_written_does_not_make_it_worse(tmp_path: Path) 
         (["validate", "lab.txt"], "a slice file ends in .yaml or .yml"),
         (["validate", ""], "a slice file ends in .yaml or .yml"),
         (["export"], "SLICE"),
+        (["convert", "lab.txt"], "a topology ends in .yaml, .yml, .gns3 or .conf"),
+        (["convert", "lab.yaml", "--from", "mininet"], "--from"),
     ],
 )
 def test_wrong_arguments_are_one_sentence(arguments: list[str], named: str) -> None:

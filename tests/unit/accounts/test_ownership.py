@@ -45,7 +45,10 @@ OWN = {
 }
 """Use-cases on the calling user alone."""
 
-EVERYBODYS = {"flavors", "discover_workers", "known_workers", "prove_isolation"}
+EVERYBODYS = {
+    *("flavors", "discover_workers", "known_workers", "prove_isolation"),
+    *("read_design", "convert_topology"),  # they read what is given, and the flavors
+}
 
 ABSENT, ABSENT_VM = 4711, 4712
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -152,3 +153,41 @@ def test_an_export_says_which_names_it_replaced(desk: Desk) -> None:
     assert status == 3
     assert "slice: n7up\n" in text
     assert errors == "Warning: slice 7up is called n7up in the file: names begin with a letter there\n"
+
+
+def test_a_picture_has_every_vm_and_link(desk: Desk) -> None:
+    status, output, errors = run(desk, "graph", "ring", "--as", "student")
+    assert (status, errors) == (0, "")
+    assert output.splitlines()[:7] == [
+        "Slice 1000: ring (design)",
+        "",
+        "   1   2   3   4",
+        "   ●───●   │   │   vm0-vm1",
+        "   │   ●───●   │   vm1-vm2",
+        "   │   │   ●───●   vm2-vm3",
+        "   ●───┼───┼───●   vm3-vm0",
+    ]
+    assert run(desk, "graph", "ring", "--format", "mermaid")[1].startswith("---\ntitle: ")
+    assert run(desk, "graph", "ring", "--format", "dot")[1].startswith("graph slice {")
+
+
+def test_an_svg_without_graphviz_says_what_to_install(desk: Desk) -> None:
+    command = (sys.executable, "cli.py", "--database", str(desk.path), "graph", "ring", "--format", "svg")
+    bare = {**os.environ, "PATH": "/nonexistent"}
+    done = subprocess.run(command, cwd=ROOT, env=bare, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Error: neato is not installed on this machine; run apt-get install graphviz\n"
+
+
+def test_a_topology_of_another_tool_becomes_a_slice_file_that_is_valid(desk: Desk) -> None:
+    status, text, errors = run(desk, "convert", "tests/data/imports/ring.clab.yml")
+    assert status == 3
+    assert "Warning: left out: `binds` of nodes\n" in errors
+    assert piped(desk, text.encode(), "validate", "-")[0] == 0
+    assert run(desk, "convert", "tests/data/imports/ring.clab.yml", "--from", "containerlab")[1] == text
+
+
+def test_another_file_is_no_topology(desk: Desk) -> None:
+    status, output, errors = piped(desk, b"a: 1", "convert", "-")
+    assert (status, output) == (1, "")
+    assert errors.startswith("Error: this is no topology of containerlab, netlab, cml, gns3, kathara; say where")

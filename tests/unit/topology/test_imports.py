@@ -1,0 +1,111 @@
+"""Topologies of other tools: what becomes of each part, and that no file of a stranger is run or fails."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from core.errors import Refused
+from tests.support.paths import DATA
+from tests.support.scale import scaled
+from tests.unit.topology.test_reader import mutated
+from topology.imports.builder import LONGEST_COMMENT, Flavors, Size
+from topology.imports.convert import convert
+from topology.reader import read
+
+FLAVORS = Flavors(
+    {"cirros": Size(1, 0.25), "ubuntu": Size(1, 2), "router": Size(2, 2)}, {"nokia_srlinux": "router"}, "cirros"
+)
+_PATHS = sorted((DATA / "imports").glob("*"))
+FILES = {path.name: path.read_text(encoding="utf-8") for path in _PATHS if path.suffix != ".expected"}
+TOOLS = {
+    "ring.clab.yml": "containerlab",
+    "square.netlab.yml": "netlab",
+    "lab.cml.yaml": "cml",
+    "office.gns3": "gns3",
+    "lab.conf": "kathara",
+}
+
+
+def expected(name: str) -> Path:
+    return DATA / "imports" / f"{name}.expected"
+
+
+def converted(name: str, tool: str = "") -> str:
+    text, notices = convert(FILES[name], FLAVORS, tool)
+    return "".join([text, *(f"! {notice}\n" for notice in notices)])
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_a_file_of_each_tool_becomes_what_stands_beside_it(name: str) -> None:
+    assert converted(name) == expected(name).read_text(encoding="utf-8")
+    assert converted(name, TOOLS[name]) == converted(name)
+    assert {TOOLS[name] for name in FILES} == {*TOOLS.values()}
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_what_is_converted_is_a_valid_slice_file_and_its_comments_are_short(name: str) -> None:
+    text, _ = convert(FILES[name], FLAVORS)
+    assert read(text, FLAVORS.sizes).links
+    comments = [line for line in text.splitlines() if line.startswith("# left out")]
+    assert comments
+    assert all(line.isascii() and len(line) <= LONGEST_COMMENT + 2 for line in comments)
+
+
+@pytest.mark.parametrize(
+    ("text", "tool", "words"),
+    [
+        ("", "", "line 1: the file is empty"),
+        ("a: 1\n", "", "no topology of containerlab, netlab, cml, gns3, kathara"),
+        ("[1, 2]", "containerlab", "this is not a topology of containerlab"),
+        ('{"revision": 4, "topology": {}}', "", "not of revision 9 or 10; open it in GNS3 2.2"),
+        ('{"revision": 9, "topology": {}}', "", "has no node that could become a VM"),
+        ("{", "", "line 1: this is not JSON"),
+        ("[" * 100_000, "gns3", "nested more than 30 deep"),
+        ("name: x\ntopology: {nodes: {a: !!python/name:os.system x}}", "", "line 2: tags such as"),
+        ("nodes: [" + ", ".join(f"r{number}" for number in range(1001)) + "]", "netlab", "more than 1000 nodes"),
+        ("", "kathara", "has no node that could become a VM"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_sentence(text: str, tool: str, words: str) -> None:
+    with pytest.raises(Refused) as caught:
+        convert(text, FLAVORS, tool)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_eleventh_interface_is_left_out_and_said() -> None:
+    links = ", ".join(["r1-r2"] * 11)
+    text, notices = convert(f"nodes: [r1, r2]\nlinks: [{links}]", FLAVORS, "netlab")
+    assert len(read(text).links) == 10
+    assert "left out: interfaces above 10 of a node" in notices
+
+
+def test_a_flavor_is_that_of_the_table_else_the_smallest_that_has_the_size() -> None:
+    assert FLAVORS.choose("nokia_srlinux", Size(1, 0.1)) == "router"
+    assert FLAVORS.choose("x", Size(0, 1)) == "ubuntu"
+    assert FLAVORS.choose("x", Size(8, 1)) == "cirros"
+    assert FLAVORS.choose("x", Size()) == "cirros"
+
+
+def test_words_of_the_file_reach_no_terminal_as_they_are() -> None:
+    evil = "x\x1b[2J\n# y: \u202e"
+    document = {"name": evil, "topology": {"nodes": {evil: {"kind": evil, evil: evil}, "b": {}}, "links": []}}
+    text, notices = convert(json.dumps(document), FLAVORS, "containerlab")
+    assert all(line.isprintable() for line in [*text.splitlines(), *notices])
+
+
+@pytest.mark.torture
+def test_no_file_of_a_stranger_ends_in_anything_but_a_sentence() -> None:
+    """Mutated files of each tool, 100 of each; in the long version 10,000."""
+    for name, text in FILES.items():
+        for number in range(scaled(100, 10_000)):
+            chance = random.Random(f"{name} {number}")
+            try:
+                found, notices = convert(mutated(text, chance), FLAVORS, TOOLS[name] if chance.random() < 0.5 else "")
+            except Refused as refusal:
+                notices, found = [str(refusal)], ""
+            assert all(line.isprintable() for line in [*found.splitlines(), *notices]), (name, number)

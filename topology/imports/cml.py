@@ -1,0 +1,69 @@
+"""Labs of Cisco Modeling Labs, versions 0.0.3 to 0.3 of their YAML files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from topology.imports.builder import Builder, Size
+from topology.imports.source import items, mapping, number, text
+
+_SWITCHES = {"unmanaged_switch"}
+_OUTSIDE = {"external_connector"}
+_KEPT_OF_NODE = {
+    *("id", "label", "node_definition", "x", "y", "interfaces", "ram", "cpus", "hide_links", "image_definition"),
+    *("cpu_limit", "data_volume", "boot_disk_size", "pyats", "priority"),
+}
+_CONDITIONS = {
+    "bandwidth": ("rate", "kbit"),
+    "latency": ("delay", "ms"),
+    "jitter": ("jitter", "ms"),
+    "loss": ("loss", "%"),
+}
+
+
+def is_it(document: Any) -> bool:
+    """Return whether the document looks like a lab of CML."""
+    return "lab" in mapping(document) and bool(items(mapping(document).get("nodes")))
+
+
+def read(document: Any, builder: Builder) -> tuple[str, str]:
+    """Add the nodes and links of the document; return title and description."""
+    interfaces: dict[tuple[str, str], str] = {}
+    for node in map(mapping, items(document.get("nodes"))):
+        key, kind = text(node.get("id")), text(node.get("node_definition"))
+        for interface in map(mapping, items(node.get("interfaces"))):
+            interfaces[key, text(interface.get("id"))] = text(interface.get("label"))
+        if kind in _SWITCHES:
+            builder.segment(key)
+        elif kind in _OUTSIDE:
+            builder.way_out(key)
+        else:
+            size = Size(number(node.get("cpus"), 1024), number(node.get("ram"), 1 << 30) / 1024)
+            builder.node(key, text(node.get("label")), kind, size)
+            for name in sorted({*node} - _KEPT_OF_NODE):
+                if node[name]:
+                    builder.leave_out(f"`{name}` of nodes", text(node.get("label")), node[name])
+    for link in map(mapping, items(document.get("links"))):
+        _link(builder, link, interfaces)
+    for name in ("annotations", "smart_annotations"):
+        if document.get(name):
+            builder.leave_out(f"`{name}`", "the file", document[name])
+    lab = mapping(document.get("lab"))
+    return text(lab.get("title")), text(lab.get("description"))
+
+
+def _link(builder: Builder, link: dict[str, Any], interfaces: dict[tuple[str, str], str]) -> None:
+    ends = []
+    for node, interface in (("n1", "i1"), ("n2", "i2")):
+        key = text(link.get(node))
+        ends.append((key, interfaces.get((key, text(link.get(interface))), "")))
+    conditions = mapping(link.get("conditioning"))
+    impairments = {
+        key: f"{number(conditions[name], 1e8):.6g}{unit}"
+        for name, (key, unit) in _CONDITIONS.items()
+        if number(conditions.get(name), 1e8)
+    }
+    for name in sorted({*conditions} - {*_CONDITIONS, "enabled"}):
+        builder.leave_out(f"`{name}` of conditioned links", text(link.get("id")), conditions[name])
+    enabled = text(conditions.get("enabled")) != "false"
+    builder.wire(ends, impairments if enabled else {})

@@ -1,0 +1,160 @@
+"""Pictures of a slice: text for a terminal, Mermaid and DOT. Pure.
+
+The text is a wiring diagram: a column for each VM and a line for each link, so that no link crosses another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.names import vlan_cidr
+from models import Slice, internet_interfaces
+from topology.of_slice import design_of
+
+INTERNET = "internet"
+WIDTH = 80
+WIDEST_COLUMNS = 12
+"""VMs that have a wide column; more get narrow ones."""
+MOST_COLUMNS = 30
+"""VMs that fit side by side; above, the links are listed."""
+
+
+@dataclass(frozen=True)
+class PictureEnd:
+    """An interface on a link: the place of its VM, its name, and its address where it has one."""
+
+    vm: int
+    nic: str
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class PictureVM:
+    """A VM: name, flavor and state."""
+
+    name: str
+    flavor: str
+    state: str
+
+
+@dataclass(frozen=True)
+class PictureLink:
+    """A link, a LAN, or the internet VLAN: its name, its network, and its ends."""
+
+    name: str
+    network: str
+    ends: tuple[PictureEnd, ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """All that a picture shows of a slice."""
+
+    title: str
+    vms: tuple[PictureVM, ...]
+    links: tuple[PictureLink, ...]
+
+
+def picture_of(slice_: Slice) -> Picture:
+    """Return the picture of a slice."""
+    places = {vm.vm_id: place for place, vm in enumerate(slice_.vms)}
+    vms = tuple(PictureVM(vm.name, vm.flavor_name or "", str(vm.status)) for vm in slice_.vms)
+    links = []
+    for link, name in zip(slice_.links, design_of(slice_)[0].link_names(), strict=True):
+        ends = tuple(PictureEnd(places[vm_id], nic, link.address_of(vm_id)) for vm_id, nic in link.ends)
+        links.append(PictureLink(name, vlan_cidr(link.vlan_id), ends))
+    online = [(vm, nic, nic.ip_config) for vm, nic in internet_interfaces(slice_) if nic.ip_config]
+    if online:
+        ends = tuple(PictureEnd(places[vm.vm_id], nic.name, address.ip) for vm, nic, address in online)
+        links.append(PictureLink(INTERNET, online[0][2].cidr, ends))
+    title = f"Slice {slice_.slice_id}: {slice_.name} ({slice_.status})" if slice_.name else f"Slice {slice_.slice_id}"
+    return Picture(title, vms, tuple(links))
+
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+
+def as_text(picture: Picture) -> list[str]:
+    """Return the lines of the wiring diagram, and the VMs with their addresses; 80 columns for up to 12 VMs."""
+    if not picture.vms:
+        return [picture.title, "", "no VMs yet"]
+    wires = _diagram(picture) if len(picture.vms) <= MOST_COLUMNS else []
+    return [picture.title, "", *wires, *([""] if wires else []), *_legend(picture)]
+
+
+def _diagram(picture: Picture) -> list[str]:
+    column = 4 if len(picture.vms) <= WIDEST_COLUMNS else 2
+    header = "".join(str(number).rjust(column) for number in range(1, len(picture.vms) + 1))
+    rows = []
+    for link in picture.links:
+        wire = _wire(link, len(picture.vms), column)
+        rows.append(f"{wire}   {link.name}"[:WIDTH].rstrip())
+    return [header, *rows]
+
+
+def _wire(link: PictureLink, vms: int, column: int) -> str:
+    members = {end.vm for end in link.ends}
+    first, last = min(members), max(members)
+    drawn = ""
+    for place in range(vms):
+        inside = first < place <= last
+        drawn += ("\u2500" if inside else " ") * (column - 1)
+        if place in members:
+            drawn += "\u25cf"
+        else:
+            drawn += "\u253c" if inside else "\u2502"
+    return drawn
+
+
+def _legend(picture: Picture) -> list[str]:
+    names = max(len(vm.name) for vm in picture.vms)
+    lines = []
+    for place, vm in enumerate(picture.vms):
+        lines.append(f"{place + 1:>4} {vm.name.ljust(names)}  {vm.state}  {vm.flavor}".rstrip())
+        ends = [(link, end) for link in picture.links for end in link.ends if end.vm == place]
+        for link, end in sorted(ends, key=lambda each: (len(each[1].nic), each[1].nic)):
+            lines.append(f"     {end.nic:<5} {end.address:<15}  {link.name}".rstrip())
+    return [line[:WIDTH] for line in lines]
+
+
+# --- Mermaid and DOT --------------------------------------------------------------------------------------------------
+
+
+def as_mermaid(picture: Picture) -> list[str]:
+    """Return a flowchart of Mermaid (https://mermaid.js.org/syntax/flowchart.html)."""
+    lines = ["---", f"title: {_quoted(picture.title)}", "---", "flowchart LR"]
+    lines += [f'    vm{place}["{vm.name}<br/>{vm.state}"]' for place, vm in enumerate(picture.vms)]
+    for number, link in enumerate(picture.links):
+        if _is_wire(link):
+            one, two = link.ends
+            label = f"{one.nic} {link.network} {two.nic}"
+            lines.append(f'    vm{one.vm} ---|"{label}"| vm{two.vm}')
+            continue
+        lines.append(f'    link{number}{{{{"{link.name}<br/>{link.network}"}}}}')
+        lines += [f'    vm{end.vm} ---|"{end.nic}"| link{number}' for end in link.ends]
+    return lines
+
+
+def as_dot(picture: Picture) -> list[str]:
+    """Return an undirected graph of DOT (https://graphviz.org/doc/info/lang.html)."""
+    lines = ["graph slice {", f"  label={_quoted(picture.title)};", '  node [shape=box, fontname="sans-serif"];']
+    lines.append('  edge [fontname="sans-serif", fontsize=10];')
+    lines += [f"  vm{place} [label={_quoted(vm.name + chr(10) + vm.state)}];" for place, vm in enumerate(picture.vms)]
+    for number, link in enumerate(picture.links):
+        if _is_wire(link):
+            one, two = link.ends
+            words = f"label={_quoted(link.network)}, taillabel={_quoted(one.nic)}, headlabel={_quoted(two.nic)}"
+            lines.append(f"  vm{one.vm} -- vm{two.vm} [{words}];")
+            continue
+        lines.append(f"  link{number} [shape=ellipse, label={_quoted(link.name + chr(10) + link.network)}];")
+        lines += [f"  vm{end.vm} -- link{number} [taillabel={_quoted(end.nic)}];" for end in link.ends]
+    return [*lines, "}"]
+
+
+def _is_wire(link: PictureLink) -> bool:
+    return len(link.ends) == 2 and link.name != INTERNET
+
+
+def _quoted(text: str) -> str:
+    """Return a string of JSON, which YAML and DOT read as the same text; names have no characters to escape."""
+    return '"' + text.replace("\\", "").replace('"', "'").replace("\n", "\\n") + '"'
