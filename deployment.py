@@ -13,37 +13,19 @@ import vlan_manager
 import vm_launcher
 from allocation.holdings import Holdings
 from allocation.ids import next_internet_address, next_vnc_port
+from allocation.measuring import KIB_PER_GIB, RESOURCES, measure, parse_resources
 from allocation.placement import place
-from core.errors import BadAnswer, figure, printable
+from core.errors import BadAnswer, printable
 from core.inventory import Inventory, Worker
 from core.names import mac_address
 from models import VM, Flavor, Interface, Slice
 from network.ground import Ground
 from qcow_manager import QCOWManager
 from remote.console import Visit
-from remote.plan import CHANGE_DEADLINE_SECONDS, TIMEOUT_SECONDS, Command, Plan, Stage, Step
-from shell.scripts import load
+from remote.plan import CHANGE_DEADLINE_SECONDS, TIMEOUT_SECONDS, Plan, Stage, Step
 from vlan_manager import VLANManager
 from vm_launcher import TakenPorts, VMLauncher
 
-_MEASURE_WORKER = load("vms/measure-worker")
-
-
-_KIB_PER_GIB = 1 << 20
-_MOST_KIB = 1 << 48
-_MEASURED = (
-    ("cores", 1, 8192),
-    ("KiB of memory", 1024, _KIB_PER_GIB << 16),
-    ("KiB of free disk", 0, _MOST_KIB),
-    ("KiB of disk for VMs", 0, _MOST_KIB),
-    ("seconds of its clock", 0, 1 << 34),
-)
-"""The questions to a worker, each with the range of a true answer: 64 TiB of memory, 256 PiB of disk."""
-
-RESOURCES = "resources"
-"""The question about a worker's size and clock."""
-
-_LONGEST_MEASURE = 1000
 _PID = re.compile(r"([0-9]{1,9}) ([1-9][0-9]{0,9})")
 MAX_SKEW_SECONDS = 30
 """Largest difference between the clocks of worker and manager without a warning: an answer may be 10 s old."""
@@ -180,9 +162,8 @@ class DeploymentAPI:
     def discovery_plan(self, workers: Iterable[str] | None = None) -> Plan:
         """Return the plan that measures workers; None means all workers of the inventory."""
         folder = self._inventory.hypervisor.images_path
-        measure = Command(("timeout", "5", *_MEASURE_WORKER.argv(folder)), name=RESOURCES)
         asked = self._inventory.workers_list if workers is None else workers
-        steps = (Step(worker, "resources", (measure,)) for worker in asked)
+        steps = (Step(worker, RESOURCES, (measure(folder),)) for worker in asked)
         seconds = self._inventory.ssh.timeouts.look
         return Plan((Stage("discovery", tuple(steps)),), timeout=seconds, deadline=seconds, repeatable=True)
 
@@ -192,18 +173,15 @@ class DeploymentAPI:
 
         `now`: the manager's time, in seconds since the epoch. A wrong clock is a problem, but keeps no VM away.
         """
-        words = stdout[:_LONGEST_MEASURE].split()
-        if len(words) != len(_MEASURED):
-            raise BadAnswer("its resources could not be measured")
-        cores, memory, free, own, clock = (figure(word, *what) for word, what in zip(words, _MEASURED, strict=True))
-        skew = round(clock - now)
+        seen = parse_resources(stdout)
+        skew = round(seen.clock - now)
         problem = ""
         if abs(skew) > MAX_SKEW_SECONDS:
             problem = (
                 f"its clock is {abs(skew)} s {'ahead of' if skew > 0 else 'behind'} the manager's; set one of them"
             )
-        disk = round((free + own) / _KIB_PER_GIB, 2)
-        return Worker(cores, round(memory / _KIB_PER_GIB, 2), disk, problem=problem)
+        disk = round((seen.disk + seen.overlays) / KIB_PER_GIB, 2)
+        return Worker(seen.cores, round(seen.memory / KIB_PER_GIB, 2), disk, problem=problem)
 
     @staticmethod
     def ports_taken(status: int | None, stdout: str) -> TakenPorts | None:

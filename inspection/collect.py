@@ -7,7 +7,9 @@ succeeds. So a failed command means that a part of the host could not be read.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
+from allocation.measuring import RESOURCES, measure
 from core.inventory import Inventory
 from core.names import dhcp_namespace
 from network import checks, ovs
@@ -31,7 +33,6 @@ _LIST_NAMESPACES = load("collect/list-namespaces")
 _LIST_DHCP_FILTER = load("collect/list-dhcp-filter")
 _LIST_FORWARDING = load("collect/list-forwarding")
 _LIST_STACK = load("collect/list-stack")
-_MEASURE_ROOM = load("collect/measure-room")
 _LIST_LOGS = load("collect/list-logs")
 _LIST_BOUNDS = load("collect/list-bounds")
 _LIST_LIMITS = load("collect/list-limits")
@@ -84,16 +85,14 @@ def commands(inventory: Inventory, host: str, *, thorough: bool = False) -> dict
         }
     if thorough:
         asked |= {
-            "clock": ("date", "+%s.%N"),
             "stack": _LIST_STACK.argv(),
             "disks": _LIST_DISKS.argv(PROGRAM, MARK),
-            "room": _MEASURE_ROOM.argv(images),
             "tools": _LIST_TOOLS.argv(*tools_of(inventory, host)),
         }
         if host in inventory.workers_list:
             asked["drops"] = ("nft", "list", "ruleset", "inet")
-    as_user = {"files", "room"}
-    return {name: Command(argv, ok=ANY, as_user=name in as_user, name=name) for name, argv in asked.items()}
+    found = {name: Command(argv, ok=ANY, as_user=name == "files", name=name) for name, argv in asked.items()}
+    return found | ({RESOURCES: replace(measure(images), ok=ANY)} if thorough else {})
 
 
 def collection_plan(inventory: Inventory, hosts: Iterable[str], *, thorough: bool = False) -> Plan:

@@ -14,6 +14,7 @@ from dataclasses import fields
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
+from allocation.measuring import RESOURCES, parse_resources
 from core.errors import BadAnswer
 from inspection import checked, shared
 from inspection.facts import Device, DeviceSettings, Facts, Namespace, Process
@@ -65,12 +66,6 @@ def _merged(found: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]
     """Return `more`, with the pid files of both. Two commands list pid files."""
     pids = {**found.get("pid_files", {}), **more.get("pid_files", {})}
     return {**more, **({"pid_files": pids} if pids else {})}
-
-
-def _clock(text: str) -> dict[str, Any]:
-    if not re.fullmatch(r"[0-9]{1,11}(\.[0-9]{1,9})?\n?", text):
-        raise BadAnswer("clock")
-    return {"clock": float(text)}
 
 
 def _devices(text: str) -> dict[str, Any]:
@@ -255,9 +250,9 @@ def _drops(text: str) -> dict[str, Any]:
     return {"drops": {slice_id: listing for slice_id, listing in by_slice if slice_id is not None}}
 
 
-def _room(text: str) -> dict[str, Any]:
-    disk, memory = (checked.number(line, _MOST_MIB << 10) >> 10 for line in text.split())
-    return {"disk_mib": disk, "memory_mib": memory}
+def _resources(text: str) -> dict[str, Any]:
+    seen = parse_resources(text)
+    return {"clock": float(seen.clock), "disk_mib": seen.disk >> 10, "memory_mib": seen.available >> 10}
 
 
 def _logs(text: str) -> dict[str, Any]:
@@ -289,12 +284,11 @@ _PARSERS: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "forwarding": _forwarding,
     "routes": parse_routes,
     "peers": parse_peers,
-    "clock": _clock,
     "disks": _disks,
     "logs": _logs,
     "bounds": shared.parse_bounds,
     "limits": shared.parse_limits,
-    "room": _room,
+    RESOURCES: _resources,
     "drops": _drops,
     "stack": _stack,
     "tools": _tools,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 
+from allocation.measuring import RESOURCES
 from allocation.placement import NoRoom, recount
 from core.errors import (
     UNUSABLE,
@@ -25,7 +26,7 @@ from core.errors import (
 )
 from core.inventory import Worker
 from database import Database, State
-from deployment import RESOURCES, DeploymentAPI
+from deployment import DeploymentAPI
 from remote.runner import Runner, StepResult
 
 CLEAR_FIRST = "it was written off and answers again; it gets VMs when cli.py doctor --fix has cleared it"

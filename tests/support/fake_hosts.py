@@ -688,7 +688,8 @@ class FakeHost:
         return (vm_launcher.PORT_TAKEN, f"{' '.join(taken)}\n{listening}", f"VNC ports are taken: {' '.join(taken)}")
 
     def measure(self, _argv: tuple[str, ...], _stdin: str) -> Answer:
-        return (0, f"4\n{self.memory_kib}\n104857600\n0\n{CLOCK():.0f}\n", "")
+        amounts = f"memory {self.memory_kib}\navailable 16777216\ndisk 104857600\noverlays 0\n"
+        return (0, f"cores 4\n{amounts}clock {CLOCK() + self.skew:.0f}\n", "")
 
 
 @dataclass
@@ -774,7 +775,7 @@ SCRIPTS: dict[str, Program] = {
     "leave-server.sh": FakeHost.leave,
     "make-overlay.sh": FakeHost.make_overlay,
     "make-taps.sh": FakeHost.make_taps,
-    "measure-worker.sh": FakeHost.measure,
+    "measure-host.sh": FakeHost.measure,
     "namespaces-are-there.sh": _beside(FakeHost.are_there),
     "ports-are-in-place.sh": _beside(FakeHost.are_in_place),
     "put-ports-in-place.sh": _beside(FakeHost.put_in_place),

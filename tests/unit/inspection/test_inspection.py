@@ -464,12 +464,15 @@ def test_collecting_is_one_round_trip_for_any_number_of_slices_and_vlans() -> No
     assert len(collect.commands(Inventory(), NETWORK)) <= 10
 
 
+RESOURCES = "cores 4\nmemory 16777216\navailable {}\ndisk {}\noverlays 0\nclock 0\n"
+
+
 @pytest.mark.parametrize(
     ("name", "answer", "code"),
     [
         ("tools", "qemu-system-x86_64 QEMU emulator version 5.2.0\n", "tool-too-old"),
-        ("room", "102400\n16777216\n", "no-room"),
-        ("room", "104857600\n102400\n", "no-room"),
+        ("resources", RESOURCES.format(16777216, 102400), "no-room"),
+        ("resources", RESOURCES.format(102400, 104857600), "no-room"),
         ("ports", '{"data":[],"headings":["name","ports"]}\n' * 3, "bridge-missing"),
         ("ports", None, "unread"),
         ("flows", None, "switch-down"),

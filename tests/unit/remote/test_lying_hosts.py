@@ -160,14 +160,23 @@ def desk(tmp_path: Path) -> Desk:
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        ("99999999\n16777216\n104857600\n0\n{now}\n", "99999999 cores"),
-        ("0\n16777216\n104857600\n0\n{now}\n", "0 cores"),
-        ("-4\n16777216\n104857600\n0\n{now}\n", "-4 cores"),
-        ("4\n0\n104857600\n0\n{now}\n", "0 KiB of memory"),
-        ("4\n16777216\n9999999999999999\n0\n{now}\n", "9999999999999999 KiB of free disk"),
-        ("4\n16777216\n104857600\n\u0661\n{now}\n", "\u0661 KiB of disk for VMs"),
-        ("4\n16777216\n104857600\n0\n99999999999\n", "99999999999 seconds of its clock"),
-        ("\x1b[2J\n16777216\n104857600\n0\n{now}\n", "[2J cores"),
+        ("cores 99999999\nmemory 16777216\navailable 1\ndisk 104857600\noverlays 0\nclock {now}\n", "99999999 cores"),
+        ("cores 0\nmemory 16777216\navailable 1\ndisk 104857600\noverlays 0\nclock {now}\n", "0 cores"),
+        ("cores -4\nmemory 16777216\navailable 1\ndisk 104857600\noverlays 0\nclock {now}\n", "-4 cores"),
+        ("cores 4\nmemory 0\navailable 1\ndisk 104857600\noverlays 0\nclock {now}\n", "0 KiB of memory"),
+        (
+            "cores 4\nmemory 16777216\navailable 1\ndisk 9999999999999999\noverlays 0\nclock {now}\n",
+            "9999999999999999 KiB of free disk",
+        ),
+        (
+            "cores 4\nmemory 16777216\navailable 1\ndisk 104857600\noverlays \u0661\nclock {now}\n",
+            "\u0661 KiB of disk for VMs",
+        ),
+        (
+            "cores 4\nmemory 16777216\navailable 1\ndisk 104857600\noverlays 0\nclock 99999999999\n",
+            "99999999999 seconds of its clock",
+        ),
+        ("cores \x1b[2J\nmemory 16777216\navailable 1\ndisk 104857600\noverlays 0\nclock {now}\n", "[2J cores"),
         ("9" * 5000 + "\n1\n1\n1\n1\n", "its resources could not be measured"),
         ("", "its resources could not be measured"),
     ],
@@ -181,7 +190,7 @@ def test_a_worker_that_cannot_be_is_named_and_gets_no_vms(
         said = answer.replace("{now}", str(int(time.time())))
         return (0, said, "") if host.address == WORKERS[0] else whole(host, argv, stdin)
 
-    monkeypatch.setitem(SCRIPTS, "measure-worker.sh", measure)
+    monkeypatch.setitem(SCRIPTS, "measure-host.sh", measure)
     workers = desk.ok(desk.api.discover_workers())
     assert workers[WORKERS[0]].problem == f"gives an invalid answer: {why}"
     assert [worker.up for worker in workers.values()] == [False, True]
