@@ -41,6 +41,7 @@ OWN = {
     "create_slice",
     "change_password",
     "needs_new_password",
+    "read_design",
     "warning",
 }
 """Use-cases on the calling user alone."""
