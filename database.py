@@ -1,7 +1,7 @@
 """`database.yaml`: read, checked, locked, and replaced in one piece (docs/decisions/one-file.md).
 
-Several processes and threads may use one file. Every change is a read-modify-write under a lock of a moment; the right
-to change the hosts of one slice is a lock of its own, because a deployment takes long.
+Several processes and threads may use one file. Every change is a read-modify-write under a short lock. The right to
+change the hosts of one slice is a separate lock, because a deployment takes long.
 """
 
 from __future__ import annotations

@@ -17,10 +17,11 @@ POLL_S = 0.01
 
 @contextmanager
 def locked(path: Path, like: Path, wait_s: float, busy: str, *, remove: bool = False) -> Iterator[Callable[[], bool]]:
-    """Hold the lock file `path`, against other processes and other threads; `Refused(busy)` after `wait_s` seconds.
+    """Hold the lock file `path` against other processes and threads; raise `Refused(busy)` after `wait_s` seconds.
 
-    The kernel releases it when the process dies. Whoever may write the file `like` may lock. `remove` takes the lock
-    file away afterwards. Yields whether it is still there: who deletes it lets others in.
+    The kernel releases it when the process dies. A user who may write the file `like` may lock. `remove` deletes the
+    lock file afterwards. Yield a function that returns whether the file still exists, because its deletion admits
+    others.
     """
     try:
         descriptor = _acquire(path, like, wait_s)
@@ -63,10 +64,10 @@ def replace(
 ) -> None:
     """Put `content` at `path`, with mode and owner of `like`: at every moment the old or the new file is there, whole.
 
-    `last_look` is called when nothing but names is left to change, and raises if that must not be. The old file is at
-    `keep` from then on; who dies between the two renamings leaves both names to it until the next change, and what is
-    written into one is then in the other. The temporary files have fixed names, so that a killed process leaves one of
-    each at most; callers hold a lock.
+    `last_look` is called when only names are left to change, and raises to prevent that. Afterwards the old file is at
+    `keep`. A process that dies between the two renamings leaves both names on the old file until the next change: a
+    write to one is then a write to the other. The temporary files have fixed names, so that a killed process leaves one
+    of each at most; callers hold a lock.
     """
     fresh, second = _temporary(path), _temporary(keep or path)
     try:

@@ -34,8 +34,8 @@ _MOST_NAMED = 5
 def check(state: State, slices: Collection[int] | None = None, owners: Collection[str] | None = None) -> None:
     """Raise `Broken` where the state does not keep a rule.
 
-    Where it is known to differ from a state that keeps them in a few slices only, and in what a few users are or own,
-    only those are looked at, and of the rest what they may clash with.
+    `slices` and `owners` name the only slices, and the only users, that differ from a state that keeps all rules. Then
+    only these are checked, and of the others only their claims.
     """
     internet = state.inventory.internet
     live = state.slices.holdings

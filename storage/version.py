@@ -1,7 +1,7 @@
 """A version of `database.yaml`, in pieces. A piece that was read and checked once is not read or written again.
 
 A piece is a section of the file, or an entry of one that may have many: a user, a slice. Its text is YAML by itself and
-means the same wherever it stands, so that a file costs no more than the pieces in which it differs from a known one.
+means the same at any place. So a file costs only the pieces in which it differs from a known one.
 """
 
 from __future__ import annotations
