@@ -18,13 +18,6 @@ import pytest
 
 from tests.support.paths import ROOT
 
-CLEAN = (
-    *("accounts", "allocation", "bench", "cli.py", "core", "deployment.py", "inspection"),
-    *("lab", "lifecycle", "menu", "network", "orchestrator.py", "shell"),
-    *("tests/unit/inspection", "tests/unit/menu", "tests/unit/test_cli.py", "tests/unit/test_language.py"),
-)
-"""Folders and files under the check."""
-
 SYLLABLES = (
     "ten-ant who-ever no-body some-body a-new men-ded hos-pital hee-d ail-ment stran-ger pa-tience wi-sh sea-l wal-ls"
 )
@@ -49,9 +42,9 @@ class Text(NamedTuple):
 
 
 def files(*suffixes: str) -> list[Path]:
-    """Return the files under the check with one of these suffixes."""
-    found = (path for place in CLEAN for path in sorted({ROOT / place, *(ROOT / place).rglob("*")}))
-    return [path for path in found if path.suffix in suffixes]
+    """Return all files of the project with one of these suffixes, without hidden folders."""
+    found = (path for place in ROOT.glob("[!.]*") for path in (place, *place.rglob("*")))
+    return sorted(path for path in found if path.suffix in suffixes)
 
 
 def hard_words(text: str) -> list[str]:
@@ -140,6 +133,13 @@ def texts(path: Path) -> Iterator[Text]:
         yield from shell_comments(source)
     else:
         yield from prose(source)
+
+
+def test_files_of_every_kind_and_folder_are_checked() -> None:
+    checked = {path.relative_to(ROOT).as_posix() for path in files(".py", ".sh", ".md")}
+    assert {"cli.py", "remote/ssh.py", "shell/functions/runs.sh", "README.md", "docs/spec/slices.md"} <= checked
+    assert Path(__file__).relative_to(ROOT).as_posix() in checked
+    assert not [path for path in checked if path.startswith(".")]
 
 
 def test_no_hard_words() -> None:
