@@ -36,7 +36,7 @@ shake: packages $(VENV)/ready  ## the lab tests five times, beside two busy proc
 torture: packages $(VENV)/ready  ## the long versions of the tests that have one: every step boundary, thousands of histories
 	$(SUDO) env CLOUD_TORTURE=1 $(BIN)/pytest -q -m torture
 
-bench: packages $(VENV)/ready $(BENCH)/ready  ## docs/performance.md anew; WHAT="start design" for parts of it
+bench: packages $(VENV)/ready $(BENCH)/ready  ## docs/performance.md again; WHAT="start design" for parts of it
 	@sh lab/install-packages $$(sed 's/#.*//' bench/packages.txt)
 	$(SUDO) $(BIN)/python -m bench $(WHAT)
 
@@ -57,7 +57,7 @@ $(BENCH)/ready: bench/requirements.lock
 	$(BENCH)/bin/pip install -qq --require-hashes -r bench/requirements.lock
 	touch $@
 
-lock:  ## the locked versions anew, within the bounds of pyproject.toml (needs uv)
+lock:  ## the locked versions again, within the bounds of pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev \
 	    -c requirements.lock pyproject.toml -o requirements-dev.lock

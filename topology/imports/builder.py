@@ -28,7 +28,7 @@ Attachment = tuple[str, str]
 
 @dataclass(frozen=True)
 class Size:
-    """What a node wants: cores, and memory in GiB; 0 where its file does not say."""
+    """The resources of a node: cores, and memory in GiB; 0 where its file does not say."""
 
     cores: float = 0
     ram_gb: float = 0

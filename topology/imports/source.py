@@ -1,4 +1,4 @@
-"""A foreign file as nested dicts, lists and texts. Accessors take any value, so that no file of a stranger fails."""
+"""A foreign file as nested dicts, lists and texts. Accessors accept any value, so that no foreign file fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Topologies of other tools: what becomes of each part, and that no file of a stranger is run or fails."""
+"""Topologies of other tools: the result for each part, and foreign files, of which none is run or fails."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_words_of_the_file_reach_no_terminal_as_they_are() -> None:
 
 
 @pytest.mark.torture
-def test_no_file_of_a_stranger_ends_in_anything_but_a_sentence() -> None:
+def test_every_foreign_file_is_read_or_refused_with_a_sentence() -> None:
     """Mutated files of each tool, 100 of each; in the long version 10,000."""
     for name, text in FILES.items():
         for number in range(scaled(100, 10_000)):
