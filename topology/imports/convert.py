@@ -42,6 +42,8 @@ def convert(text: str, flavors: Flavors, tool: str = "") -> tuple[str, list[str]
 
 def _read(text: str, builder: Builder, tool: str) -> tuple[str, str]:
     """Add all that the file has to `builder`; return the name and the description of the topology."""
+    if tool and tool not in TOOLS:
+        raise Refused(f"There is no reader for this tool; there are {', '.join(TOOLS)}")
     tool = tool or _told(text)
     if tool == "kathara":
         return kathara.read(text, builder)
