@@ -164,7 +164,7 @@ class DeploymentAPI:
         folder = self._inventory.hypervisor.images_path
         asked = self._inventory.workers_list if workers is None else workers
         steps = (Step(worker, RESOURCES, (measure(folder),)) for worker in asked)
-        seconds = self._inventory.ssh.timeouts.look
+        seconds = self._inventory.ssh.timeouts.read_only
         return Plan((Stage("discovery", tuple(steps)),), timeout=seconds, deadline=seconds, repeatable=True)
 
     @staticmethod

@@ -30,9 +30,9 @@ def require_room_for_slice(state: State, user: User, actor: str) -> None:
     most, has = user.most_slices(state.inventory.login), len(user.slices)
     if has < most:
         return
-    whose = "you have" if user.username == actor else f"{user.username} has"
+    subject = "you have" if user.username == actor else f"{user.username} has"
     raise Refused(
-        f"Slice quota exceeded: {whose} {has} {'slice' if has == 1 else 'slices'}, and {most} "
+        f"Slice quota exceeded: {subject} {has} {'slice' if has == 1 else 'slices'}, and {most} "
         f"{'is' if most == 1 else 'are'} allowed; delete a slice first (one in deleting "
         "counts until it is gone), or ask the operator for more"
     )

@@ -101,15 +101,15 @@ class Arena:
     def _life(self, series: Series, contender: str) -> Iterator[Sample]:
         """Run the work from design to deletion; check that its objects exist, and that none is left in the end."""
         before = hosts.count(self.lab)
-        beside = self._with_other_objects(series.work, contender)
-        beside("design")
+        others = self._with_other_objects(series.work, contender)
+        others("design")
         with self.asking(series.work, contender) as ask:
             for phase in _asked_for(contender):
                 facts = ask(phase)
                 yield Sample(series.name, contender, phase, facts.pop("seconds"), facts)
                 if phase == "deploy":
                     self._expect_work(series.work, contender)
-        beside("delete")
+        others("delete")
         _expect(contender, "delete", before, hosts.count(self.lab))
 
     def _expect_work(self, work: Work, contender: str) -> None:

@@ -48,7 +48,7 @@ class Timeouts:
     change: float = 60.0
 
     @property
-    def look(self) -> float:
+    def read_only(self) -> float:
         """Return the bound of a read-only batch: `silence`, and at least twice `connect`."""
         return max(self.silence, 2 * self.connect)
 

@@ -101,5 +101,5 @@ def collection_plan(inventory: Inventory, hosts: Iterable[str], *, thorough: boo
         Step(host, "collect facts", tuple(commands(inventory, host, thorough=thorough).values()))
         for host in dict.fromkeys(hosts)
     )
-    seconds = inventory.ssh.timeouts.look
+    seconds = inventory.ssh.timeouts.read_only
     return Plan((Stage("collect", tuple(steps)),), timeout=seconds, deadline=seconds, repeatable=True)

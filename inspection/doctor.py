@@ -81,7 +81,7 @@ class Doctor:
             steps = (step for orphan in found for step in orphan.steps)
             wanted = [step for step in steps if agreed is None or _sentence(step) in agreed]
             # The file is locked meanwhile, so collection and removal together get the time of two collections.
-            seconds = 2 * state.inventory.ssh.timeouts.look
+            seconds = 2 * state.inventory.ssh.timeouts.read_only
             plan = orphans.removal_plan(wanted, seconds - (time.monotonic() - began))
             report = Runner(self._connect).run(plan, keep_going=True)
             failed = {result.step: result.error for result in report.failures if result.error}

@@ -122,7 +122,7 @@ class Hosts:
         if not _is_known(state, address):
             raise Refused(f"No worker {address} is known: workers_list does not name it, and no VM is on it")
         step = Step(address, "presence", (Command(("true",), as_user=True),))
-        seconds = state.inventory.ssh.timeouts.look
+        seconds = state.inventory.ssh.timeouts.read_only
         plan = Plan((Stage("look", (step,)),), timeout=seconds, deadline=seconds, repeatable=True)
         report = Runner(self._connect).run(plan)
         if not isinstance(report.error, HostUnreachable):

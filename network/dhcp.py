@@ -188,8 +188,8 @@ def _own_routes(subnet: Subnet, guest: Guest, tag: str) -> Iterator[str]:
         yield f"--dhcp-option=tag:{tag},121,{routes}"
 
 
-def _serving(look: Script, vlans: Iterable[int]) -> tuple[str, ...]:
-    return look.argv(*grouped(map(_server_words, vlans)))
+def _serving(check: Script, vlans: Iterable[int]) -> tuple[str, ...]:
+    return check.argv(*grouped(map(_server_words, vlans)))
 
 
 def _server_words(vlan: int) -> tuple[str, ...]:

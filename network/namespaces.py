@@ -44,8 +44,8 @@ def add_namespaces(folders: Mapping[str, str], bounds: Mapping[str, int] | None 
     rules = {name: neighbours.rules(sizes[name]) if name in sizes else "" for name in folders}
     lists = {name: neighbours.listing(sizes[name]) if name in sizes else "" for name in folders}
     add = grouped((name, path, rules[name]) for name, path in folders.items())
-    look = grouped((name, path, lists[name]) for name, path in folders.items())
-    return Command(_ADD_NAMESPACES.argv(*add), unless=_NAMESPACES_ARE_THERE.argv(*look))
+    check = grouped((name, path, lists[name]) for name, path in folders.items())
+    return Command(_ADD_NAMESPACES.argv(*add), unless=_NAMESPACES_ARE_THERE.argv(*check))
 
 
 def remove_namespaces(*names: str) -> Command:
@@ -76,8 +76,8 @@ def put_in_place(places: Sequence[Place], *, routes: bool | None = None) -> Comm
             words += [place.port.name, f"{place.address}/{place.prefix}", place.mac]
         looks.append(words)
         deeds.append([*words, *ovs.add_ports([place.port for place in inside]).argv])
-    look = _PORTS_ARE_IN_PLACE.argv(*grouped(looks))
-    return Command(_PUT_PORTS_IN_PLACE.argv(*grouped(deeds)), unless=look)
+    check = _PORTS_ARE_IN_PLACE.argv(*grouped(looks))
+    return Command(_PUT_PORTS_IN_PLACE.argv(*grouped(deeds)), unless=check)
 
 
 def folder(namespace: str) -> str:

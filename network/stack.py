@@ -47,8 +47,8 @@ def drop_taps(slice_id: int, taps: Sequence[str]) -> Command:
     """Drop frames of these TAPs before the host's IP stack; the slice's table is replaced in one transaction."""
     table = table_of(slice_id)
     text = "\n".join((f"add table inet {table}", f"delete table inet {table}", *_lines(table, taps), ""))
-    look = _TAPS_ARE_DROPPED.argv(table, listing(slice_id, taps), *taps)
-    return Command(("nft", "-f", "-"), text, unless=look)
+    check = _TAPS_ARE_DROPPED.argv(table, listing(slice_id, taps), *taps)
+    return Command(("nft", "-f", "-"), text, unless=check)
 
 
 def expect_dropped(slice_id: int, taps: Sequence[str]) -> Command:

@@ -40,8 +40,11 @@ _SILENT_LOGIN = "does a start file such as ~/.bashrc end it, or may {user} run n
 def limit(seconds: float, timeouts: Timeouts) -> str:
     """Return a deadline for a sentence: its seconds, and its setting."""
     known = {
-        timeouts.connect: "connect", timeouts.look: "silence", timeouts.silence: "silence", timeouts.change: "change",
-    }  # fmt: skip
+        timeouts.connect: "connect",
+        timeouts.read_only: "silence",
+        timeouts.silence: "silence",
+        timeouts.change: "change",
+    }
     name = known.get(seconds)
     return f"{seconds:g} s (ssh: timeouts: {name})" if name else f"{seconds:g} s"
 

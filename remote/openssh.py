@@ -162,7 +162,7 @@ class Copy:
                 yield stream
                 since = time.monotonic()  # the caller may have taken time, too
             # The program on the host prints a line at its start, and one each second while it waits.
-            timeout = self._timeout if words.has_begun else min(self._timeout, self._settings.timeouts.look)
+            timeout = self._timeout if words.has_begun else min(self._timeout, self._settings.timeouts.read_only)
             if time.monotonic() - since > timeout:
                 raise self._silent(timeout)
 

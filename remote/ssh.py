@@ -51,7 +51,7 @@ class SSHHost(Conversation):
     def open_terminal(self, argv: tuple[str, ...], script: str = "") -> paramiko.Channel:
         """Run `argv` as the SSH user with `script` as input; return its channel, open until the program ends."""
         with self._busy, self._translated():
-            self._begin(self._settings.timeouts.look)
+            self._begin(self._settings.timeouts.read_only)
             channel = self._open_channel()
             with self._bounded(self._connect_seconds), _unless_ended(channel):
                 channel.exec_command(shell(argv))

@@ -48,7 +48,7 @@ class Prover:
                 slice_.status = SliceStatus.DEPLOYING
         seen = Proof(inventory, slices, collected.facts_by_host).properties()
         asked = Probes(inventory, slices, collected.facts_by_host).all()
-        answers = self._ask(asked, inventory.ssh.timeouts.look)
+        answers = self._ask(asked, inventory.ssh.timeouts.read_only)
         unseen = {*collected.incomplete, *(probe.host for probe in asked if probe.host not in answers)}
         verdicts = probes.verdicts(asked, answers)
         return Verdict((*seen, *verdicts), tuple(host for host in inventory.hosts if host in unseen))

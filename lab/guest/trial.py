@@ -35,13 +35,13 @@ def boots(image: Path, accel: str, seconds: float) -> bool:
 
 def _reads(process: subprocess.Popen[bytes], deadline: float) -> bool:
     output = cast("IO[bytes]", process.stdout)
-    heard = b""
-    while READY not in heard:
+    received = b""
+    while READY not in received:
         left = deadline - time.monotonic()
         if left <= 0 or not select.select([output], [], [], left)[0]:
             return False
         piece = os.read(output.fileno(), 65536)
         if not piece:
             return False
-        heard += piece
+        received += piece
     return True

@@ -59,6 +59,6 @@ def test_a_worker_that_is_written_off_and_comes_back(lab: Lab, menu: Menu) -> No
     assert "Nothing was missing" in menu.choose(11, kept)
     menu.delete(kept)
     assert traces(lab, ["network"]) == before
-    seat = Menu(lab)
-    assert "10.0.10.2" not in seat.greeting
-    seat.close()
+    session = Menu(lab)
+    assert "10.0.10.2" not in session.greeting
+    session.close()

@@ -418,11 +418,11 @@ def test_orphans_are_found_and_removed_and_foreign_objects_survive(lab: Lab, pai
         assert codes(lab, database=older) == expected | {"stray-process"}
         assert codes(lab) == {"stray-process"}
         status, said = cli(lab, "doctor", "--fix", "--yes", "--json", database=older)
-        told = json.loads(said)
+        reported = json.loads(said)
         assert status == 1
-        assert {finding["code"] for finding in told["findings"]} == {"stray-process"}
-        assert not told["not_removed"]
-        assert any(f"QEMU slice{lost.slice_id}-vm" in sentence for sentence in told["removed"])
+        assert {finding["code"] for finding in reported["findings"]} == {"stray-process"}
+        assert not reported["not_removed"]
+        assert any(f"QEMU slice{lost.slice_id}-vm" in sentence for sentence in reported["removed"])
         assert traces(lab) == before
         # dnsmasq keeps its reservations and leases in memory, so only a new process has forgotten the slice.
         assert lab.exec("network", ["cat", "/run/ns-dhcp-vlan400/pid"]).stdout != server

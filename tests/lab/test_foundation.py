@@ -162,10 +162,10 @@ def test_each_problem_of_a_host_is_reported_before_any_change(
         problems = running.problems()
         found = codes(lab)
     for what in broken:
-        _, code, said, told = BREAKS[what]
+        _, code, said, reported = BREAKS[what]
         assert f"failed: {said}" in shown, what
         assert code in found, what
-        assert any(f"problem: {told}" in line for line in problems), what
+        assert any(f"problem: {reported}" in line for line in problems), what
     assert error(shown).endswith(UNCHANGED)
     assert found == {BREAKS[what][1] for what in broken}
     assert not any("11 repairs it" in line for line in problems)

@@ -316,8 +316,8 @@ def test_no_frame_arrives_in_another_slice(street: Street) -> None:
         intruder.send(guest, "eth0", f"internet-{worker}")
     own = {"worker1": {"CTRL0001", "CTRL0010"}, "worker2": {"CTRL0000", "CTRL0011"}}
     for worker, guest in street.victim.guests.items():
-        wait_until(lambda w=worker, g=guest: own[w] <= intruder.heard(g), f"the controls on {worker}", 30)  # type: ignore[misc]
-    arrived = {worker: intruder.heard(guest) - own[worker] for worker, guest in street.victim.guests.items()}
+        wait_until(lambda w=worker, g=guest: own[w] <= intruder.received(g), f"the controls on {worker}", 30)  # type: ignore[misc]
+    arrived = {worker: intruder.received(guest) - own[worker] for worker, guest in street.victim.guests.items()}
     assert not [f"{street.attacks.get(mark, mark)}, heard on {at}" for at in own for mark in sorted(arrived[at])]
     assert not any(traffic.losses().values())
 
@@ -343,7 +343,7 @@ def test_a_flood_of_macs_stops_no_other_traffic(street: Street, lab: Lab) -> Non
     evicted = re.findall(r"evicted MAC entries *: *(\d+)", known)
     assert int(*evicted) > 0, known
     assert not any(traffic.losses().values())
-    assert not any("ATTK9999" in intruder.heard(guest) for guest in street.victim.guests.values())
+    assert not any("ATTK9999" in intruder.received(guest) for guest in street.victim.guests.values())
 
 
 def test_a_switch_that_has_forgotten_all_macs_sends_nothing_to_others(street: Street, lab: Lab) -> None:
@@ -355,9 +355,9 @@ def test_a_switch_that_has_forgotten_all_macs_sends_nothing_to_others(street: St
             intruder.send(guest, "eth0", f"secret-{worker}")
     for number, (worker, guest) in enumerate(street.victim.guests.items()):
         mark = f"CTRL002{number}"
-        wait_until(lambda g=guest, m=mark: m in intruder.heard(g), f"the answer on {worker}", 20)  # type: ignore[misc]
+        wait_until(lambda g=guest, m=mark: m in intruder.received(g), f"the answer on {worker}", 20)  # type: ignore[misc]
     for guest in street.attacker.guests.values():
-        assert not any(mark.startswith("CTRL") for mark in intruder.heard(guest))
+        assert not any(mark.startswith("CTRL") for mark in intruder.received(guest))
 
 
 def test_forged_dhcp_requests_do_not_cost_the_victim_its_address(street: Street, lab: Lab) -> None:

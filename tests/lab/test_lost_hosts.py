@@ -216,9 +216,9 @@ def test_the_terminal_is_lost_while_a_host_hangs(lab: Lab, fault: str) -> None:
     """
     before_all = traces(lab)
     host = "worker2" if "worker2" in FAULTS[fault].hosts else ALL
-    seat = Menu(lab)
-    slice_id = design(seat, f"lost-{fault}")
-    seat.close()
+    session = Menu(lab)
+    slice_id = design(session, f"lost-{fault}")
+    session.close()
     designed = traces(lab)
     program = lab.manager_argv([sys.executable, str(ROOT / "cli.py"), "--database", str(lab.database)])
     with terminal_of(tuple(program)) as terminal:
@@ -240,11 +240,11 @@ def test_the_terminal_is_lost_while_a_host_hangs(lab: Lab, fault: str) -> None:
             assert status in ENDED_BY_LOSS
             if host != ALL:
                 assert traces(lab, ["worker1"])["worker1"] == designed["worker1"]
-    seat = Menu(lab)
-    assert "when its manager stopped" not in seat.greeting
-    assert re.search(rf"^Slice {slice_id}: .*design", seat.choose(5), re.MULTILINE)
-    seat.delete(slice_id)
-    seat.close()
+    session = Menu(lab)
+    assert "when its manager stopped" not in session.greeting
+    assert re.search(rf"^Slice {slice_id}: .*design", session.choose(5), re.MULTILINE)
+    session.delete(slice_id)
+    session.close()
     assert _lasting(traces(lab)) == _lasting(before_all)
 
 

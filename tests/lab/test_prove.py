@@ -30,10 +30,10 @@ def two(lab: Lab) -> Iterator[tuple[Pair, Pair]]:
 def proof(lab: Lab) -> tuple[int, dict[str, list[str]]]:
     """Return the exit status, and the breaches by the first word of their property."""
     status, said = cli(lab, "prove", "--json")
-    told = json.loads(said)
-    assert told["unseen"] == []
-    assert all(row["checked"] for row in told["properties"])
-    return status, {row["property"].split(":")[0]: row["breaches"] for row in told["properties"] if row["breaches"]}
+    reported = json.loads(said)
+    assert reported["unseen"] == []
+    assert all(row["checked"] for row in reported["properties"])
+    return status, {row["property"].split(":")[0]: row["breaches"] for row in reported["properties"] if row["breaches"]}
 
 
 Break = Callable[[Pair, Pair], AbstractContextManager[object]]

@@ -355,7 +355,7 @@ def test_bounds_of_neighbours_that_are_gone_are_found_and_brought_back(lab: Lab,
 # --- the gateway's place ----------------------------------------------------------------------------------------------
 
 # A broadcast ARP request of the gateway for its own address.
-_HEAR_GATEWAY = r"""import socket, sys
+_AWAIT_GATEWAY = r"""import socket, sys
 wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806)); wire.bind((sys.argv[1], 0x0806))
 print("listens", flush=True)
 while True:
@@ -368,7 +368,7 @@ while True:
 def test_a_new_gateway_announces_its_place_to_all_switches(lab: Lab, town: Neighbourhood) -> None:
     """Listen on a worker whose switch does not know the gateway: its MAC is the same on each network node."""
     with Standin(lab, "listener", 400, ("10.60.7.240",), "10.60.7.1", "worker1") as standin:
-        argv = standin.argv("timeout", "60", "python3", "-c", _HEAR_GATEWAY, "port_listener", standin.gateway)
+        argv = standin.argv("timeout", "60", "python3", "-c", _AWAIT_GATEWAY, "port_listener", standin.gateway)
         listener = lab.popen_in("worker1", argv, stdout=subprocess.PIPE, text=True)
         assert listener.stdout
         assert listener.stdout.readline() == "listens\n"

@@ -56,7 +56,7 @@ class Listener:
             self._process = lab.popen_in(host, ["python3", "-c", _LISTEN], stdout=output, stdin=subprocess.DEVNULL)
         wait_until(lambda: "ready" in log.read_text(), f"the listener on {host}", 20)
 
-    def heard(self) -> set[str]:
+    def received(self) -> set[str]:
         return set(re.findall(r"(?:ATTK|CTRL)\d{4}", self._log.read_text()))
 
     def close(self) -> None:
@@ -181,8 +181,8 @@ def test_no_frame_of_a_guest_reaches_a_program_of_its_host(scene: Scene) -> None
         assert "are not dropped before the host's IP stack" in said
         for nic in ("eth0", "eth1"):
             intruder.send(scene.guest, nic, f"CTRL-{nic}")
-        wait_until(lambda: scene.listener.heard() >= {"CTRL0000", "CTRL0001"}, "the frames of the control", 20)
-        assert scene.listener.heard() == {"CTRL0000", "CTRL0001"}
+        wait_until(lambda: scene.listener.received() >= {"CTRL0000", "CTRL0001"}, "the frames of the control", 20)
+        assert scene.listener.received() == {"CTRL0000", "CTRL0001"}
     finally:
         shown = scene.repair()
     assert "TAPs" in shown, shown

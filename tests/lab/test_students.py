@@ -440,11 +440,11 @@ def test_a_pipe_that_breaks_while_deleting_lets_it_come_to_its_end(door: Door, s
     assert client.stdout
     client.stdin.write(f"{PASSWORDS['alice']}\n7\n{slice_of_alice}\ny\n".encode())
     client.stdin.flush()
-    heard = b""
-    while b"[remove]" not in heard:
+    received = b""
+    while b"[remove]" not in received:
         piece = client.stdout.read1(4096)  # type: ignore[attr-defined]
-        assert piece, heard
-        heard += piece
+        assert piece, received
+        received += piece
     client.kill()
     client.communicate()
     wait_until(lambda: not door.processes(), "the end of the session", 90)

@@ -77,9 +77,9 @@ class Cloud:
         users = {name: User(name, PASSWORD_HASH, quota).to_dict() for name, quota in QUOTAS.items()}
         users["root"] = User("root", PASSWORD_HASH, 0).to_dict() | {"role": "admin"}
         self.path.write_text(yaml.safe_dump({"users": users, "flavors": {"cirros": FLAVOR}}))
-        assert self.seat().discover_workers()[0]
+        assert self.session().discover_workers()[0]
 
-    def seat(self) -> OrchestratorAPI:
+    def session(self) -> OrchestratorAPI:
         return OrchestratorAPI(Database(self.path), lambda address: SharedHost(self.folder, address))
 
     def hosts(self) -> FakeHosts:
@@ -116,7 +116,7 @@ def joined(processes: Sequence[BaseProcess]) -> None:
 def design(cloud: Cloud, number: int, seed: int) -> None:
     """Create slices, VMs and links for one of four users, beyond the quota; write down all ids given out."""
     chance = random.Random(f"{seed} {number}")
-    api, user = cloud.seat(), sorted(QUOTAS)[number % len(QUOTAS)]
+    api, user = cloud.session(), sorted(QUOTAS)[number % len(QUOTAS)]
     given: dict[str, list[Any]] = {"slice": [], "vm": [], "link": [], "refused": []}
     for _ in range(scaled(12, 60)):
         ok, value = answer = random_design(api, user, chance, given)
@@ -174,7 +174,7 @@ def test_eight_processes_that_design_at_once_lose_nothing_and_get_nothing_twice(
 def live(cloud: Cloud, number: int, seed: str) -> None:
     """Run any use-case of the menu, for ever."""
     chance = random.Random(seed)
-    api, user = cloud.seat(), sorted(QUOTAS)[number % len(QUOTAS)]
+    api, user = cloud.session(), sorted(QUOTAS)[number % len(QUOTAS)]
     while True:
         actor = chance.choice([user, user, "root"])
         ok, slices = api.list_slices(actor)
@@ -233,7 +233,7 @@ def test_two_answers_repair_the_work_of_managers_killed_at_any_moment(cloud: Clo
 
 def recover(cloud: Cloud, chance: random.Random) -> None:
     """Finish the managers' changes from the menu, one answer each; then delete all slices."""
-    api = cloud.seat()
+    api = cloud.session()
     found = api.unfinished("root")[1]
     assert not isinstance(found, str)
     for slice_ in found:

@@ -109,9 +109,9 @@ def test_finishing_after_a_dead_manager_takes_no_disk_of_a_forgotten_slice(desk:
 
 
 @pytest.mark.parametrize("theirs", [True, False])
-@pytest.mark.parametrize("heard", range(7))
+@pytest.mark.parametrize("received", range(7))
 def test_a_connection_lost_in_the_only_batch_costs_no_disk_of_another_slice(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, theirs: bool, heard: int
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, theirs: bool, received: int
 ) -> None:
     """Let the host finish its batch while only a part of its answer arrives."""
     if theirs:
@@ -124,7 +124,7 @@ def test_a_connection_lost_in_the_only_batch_costs_no_disk_of_another_slice(
     def cut(*steps: Any, **how: Any) -> Iterator[Any]:
         outcomes = [*run(*steps, **how)]
         monkeypatch.undo()
-        yield from outcomes[:heard]
+        yield from outcomes[:received]
         raise HostUnreachable(WORKERS[0], "the connection was lost", begun=True)
 
     monkeypatch.setattr(host, "run", cut)

@@ -36,15 +36,15 @@ class FakeChannel:
         assert timeout is None or timeout > 0
 
     def recv(self, nbytes: int, /) -> bytes:
-        heard, self._words = self._words[:nbytes], self._words[nbytes:]
-        return heard
+        received, self._words = self._words[:nbytes], self._words[nbytes:]
+        return received
 
     def recv_ready(self) -> bool:
         return bool(self._words)
 
     def recv_stderr(self, nbytes: int, /) -> bytes:
-        heard, self._complaint = self._complaint[:nbytes], self._complaint[nbytes:]
-        return heard
+        received, self._complaint = self._complaint[:nbytes], self._complaint[nbytes:]
+        return received
 
     def recv_stderr_ready(self) -> bool:
         return bool(self._complaint)

@@ -167,7 +167,7 @@ class FakeAPI:
         self.idle_seconds = float(os.environ.get("FAKE_IDLE", "1800"))
         self.sessions = 8
         self.open_sessions: list[str] = []
-        self.looks = 0
+        self.measurements = 0
 
     console_exits = ("ctrl-]", "~.")
     visitor = ""
@@ -207,7 +207,7 @@ class FakeAPI:
 
     @answering
     def discover_workers(self) -> dict[str, Worker]:
-        self.looks += 1
+        self.measurements += 1
         return {address: Worker(4, 8.0, 100.0, 1, 0.5, 1.0, address not in self.down) for address in WORKERS}
 
     @answering

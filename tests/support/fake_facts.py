@@ -103,8 +103,8 @@ def files(host: FakeHost, folder: str) -> str:
     inside += [(f"{path} ", "d", 4096) for path in host.folders if path.startswith(f"{folder}/")]
     listing = "".join(f"{kind} {size} 0.5 {path.strip()[len(folder) + 1 :]}\n" for path, kind, size in inside)
     pid_file = rf"{folder}/slice-[^/]+/[^/]+\.pid$"
-    told = rf"{pid_file}|{folder}/\.[^/]+\.seal$"
-    pids = (f"{path}:{text}\n" for path, text in host.files.items() if re.match(told, path))
+    reported = rf"{pid_file}|{folder}/\.[^/]+\.seal$"
+    pids = (f"{path}:{text}\n" for path, text in host.files.items() if re.match(reported, path))
     return f"{listing}\n{''.join(pids)}"
 
 
@@ -121,8 +121,8 @@ def namespaces(host: FakeHost, shared: str, *, thorough: bool) -> str:
     entered = shown = ""
     for name, inside in host.namespaces.items():
         server = host.processes.get(f"/run/{name}/pid")
-        heard = server and name != shared and name not in host.deaf
-        if (heard or name.startswith("ns-gw-")) and not thorough:
+        dhcp_filter = server and name != shared and name not in host.deaf
+        if (dhcp_filter or name.startswith("ns-gw-")) and not thorough:
             shown += _shown(host, name)
         elif name.startswith("ns-"):
             bound = ["if12"] if name in host.deaf else [device for device in inside if device.startswith("dhcp_")]
@@ -153,7 +153,7 @@ def rules(host: FakeHost) -> str:
     return said
 
 
-def heard(host: FakeHost, namespace: str) -> str:
+def dhcp_filter(host: FakeHost, namespace: str) -> str:
     """Return the chains of slices in the form of `iptables-save -t filter`: INPUT first."""
     chains = host.filters.get(namespace, {})
     lines = [line for rules in chains.values() for line in rules]
@@ -232,7 +232,7 @@ def _script(host: FakeHost, name: str, words: list[str]) -> Answer | None:
         "list-files.sh": lambda: files(host, words[0]),
         "list-marks.sh": lambda: marks(host),
         "list-namespaces.sh": lambda: namespaces(host, words[0], thorough=bool(words[1])),
-        "list-dhcp-filter.sh": lambda: heard(host, words[0]) if words[0] in host.namespaces else "",
+        "list-dhcp-filter.sh": lambda: dhcp_filter(host, words[0]) if words[0] in host.namespaces else "",
         "list-forwarding.sh": lambda: f"{int('' in host.forwarding)}\n",
         "list-stack.sh": lambda: stack(host),
         "list-bounds.sh": lambda: bounds(host),

@@ -21,9 +21,9 @@ class Guest:
         return self._socket.fileno()
 
     def recv(self, size: int, /) -> bytes:
-        heard = self._socket.recv(size)
+        received = self._socket.recv(size)
         self._flush()
-        return heard
+        return received
 
     def send(self, typed: bytes, /) -> int:
         taken = typed[:7]  # like a channel with a small window

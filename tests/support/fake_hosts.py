@@ -618,12 +618,12 @@ class FakeHost:
         return OK
 
     def await_ports(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        told = ""
+        reported = ""
         for pid_file, mark, _port, _messages, label in zip(*(argv[place::5] for place in range(5)), strict=True):
             if self.is_running((pid_file, mark), "")[0]:
                 return no(f"{pid_file} ended at once: no such thing")
-            told += f"{label} {self.processes[pid_file][1]}\n"
-        return (0, told, "")
+            reported += f"{label} {self.processes[pid_file][1]}\n"
+        return (0, reported, "")
 
     def _begin(self, pid_file: str, mark: str, argv: tuple[str, ...]) -> None:
         self._last_pid += 1
@@ -732,8 +732,8 @@ def _beside(program: Program) -> Program:
             end = at + 1 + int(argv[at])
             answers.append(program(host, argv[at + 1 : end], stdin))
             at = end
-        statuses, told, complaints = zip(*answers, strict=True)
-        return (int(any(statuses)), "".join(told), "".join(complaints))
+        statuses, reported, complaints = zip(*answers, strict=True)
+        return (int(any(statuses)), "".join(reported), "".join(complaints))
 
     return run
 

@@ -25,13 +25,13 @@ LAYERS = (
 )
 """The contract of imports, from top to bottom: a module imports its own layer and those below it."""
 
-BESIDE = ("lab", "bench", "docs")
+OTHER_FOLDERS = ("lab", "bench", "docs")
 """Folders beside the product, which it does not import."""
 
 HEIGHT = {name: -number for number, layer in enumerate(LAYERS) for name in layer.split()}
 MODULES = sorted(
     path.relative_to(ROOT)
-    for folder in (".", *HEIGHT, *BESIDE)
+    for folder in (".", *HEIGHT, *OTHER_FOLDERS)
     for path in (ROOT / folder).glob("*.py" if folder == "." else "**/*.py")
 )
 
@@ -66,7 +66,7 @@ def test_there_are_modules() -> None:
     assert {"cli", "orchestrator", "remote.ssh", "lab.__main__"} <= OURS
 
 
-PRODUCT = {name_of(path): [*imports(path)] for path in MODULES if path.parts[0] not in BESIDE}
+PRODUCT = {name_of(path): [*imports(path)] for path in MODULES if path.parts[0] not in OTHER_FOLDERS}
 
 
 def test_every_module_has_its_place() -> None:

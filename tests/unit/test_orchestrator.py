@@ -514,12 +514,12 @@ def test_a_slice_under_change_by_another_session_is_left_alone(desk: Desk) -> No
     desk.ring(2)
     seen = []
 
-    def look(event: Event) -> None:
+    def check(event: Event) -> None:
         if isinstance(event, StageStarted):
             seen.append(desk.no(desk.api.delete_slice("student", 1000)))
             assert desk.ok(desk.api.unfinished("student")) == []
 
-    desk.ok(desk.api.deploy_slice("student", 1000, look))
+    desk.ok(desk.api.deploy_slice("student", 1000, check))
     assert len(seen) == 4
     assert all("being worked on by another session" in sentence for sentence in seen)
 

@@ -185,8 +185,8 @@ def test_a_place_is_free_where_nothing_but_ones_own_is_there(
     (look,) = worker.disks.require_free(slice_, slice_.vms[:2])
     what_to_do = "(was an older version put back?); create another slice and delete this one, "
     what_to_do += "then an operator removes it with: python3 cli.py doctor --fix"
-    told = f"vm_images/{taken} is there already, of a slice that database.yaml does not know {what_to_do}\n"
-    assert worker.does(look) == (told if taken else "")
+    reported = f"vm_images/{taken} is there already, of a slice that database.yaml does not know {what_to_do}\n"
+    assert worker.does(look) == (reported if taken else "")
     assert not look.undo
 
 

@@ -62,7 +62,7 @@ done
 wait
 """
 _SCRIPTS = {"send.pl": _SEND, "listen.pl": _LISTEN, "flood.pl": _FLOOD, "knock": _KNOCK, "ping": _PING}
-_HEARD = "/tmp/heard"
+_RECEIVED = "/tmp/heard"
 
 
 def offer_tools(lab: Lab, files: Mapping[str, Iterable[bytes | str]]) -> None:
@@ -84,9 +84,9 @@ def equip(guest: Guest) -> None:
     """Download the tools into a guest with internet, and begin to listen on all its interfaces."""
     fetch = "wget -q -O /tmp/tools.tgz http://8.8.8.8/tools.tgz && tar -xzf /tmp/tools.tgz -C / && rm /tmp/tools.tgz"
     assert guest.succeeds(fetch, 120)
-    guest.run(f": >{_HEARD}")
+    guest.run(f": >{_RECEIVED}")
     for nic in guest.vm.macs:
-        guest.run(f"ip link set {nic} promisc on; perl /intruder/listen.pl {nic} {_HEARD} >/tmp/{nic}.err 2>&1 &")
+        guest.run(f"ip link set {nic} promisc on; perl /intruder/listen.pl {nic} {_RECEIVED} >/tmp/{nic}.err 2>&1 &")
     wait_until(lambda: guest.run("cat /proc/net/packet").count("\n") > len(guest.vm.macs), "the listeners", 30)
 
 
@@ -97,9 +97,9 @@ def send(guest: Guest, nic: str, name: str) -> int:
     return int(re.findall(r"sent (\d+)", said)[0])
 
 
-def heard(guest: Guest) -> set[str]:
+def received(guest: Guest) -> set[str]:
     """Return the marks that the guest has received since it was equipped."""
-    return set(re.findall(r"[A-Z]{4}\d{4}", guest.run(f"cat {_HEARD}")))
+    return set(re.findall(r"[A-Z]{4}\d{4}", guest.run(f"cat {_RECEIVED}")))
 
 
 def open_doors(guest: Guest, name: str) -> list[str]:

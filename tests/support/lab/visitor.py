@@ -60,7 +60,7 @@ class Menu:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        self._heard = ""
+        self._received = ""
         self.type(user, user, *answers)
         self.greeting = self.read()
 
@@ -74,12 +74,12 @@ class Menu:
         """Return the output up to `until`, by default the menu's own prompt."""
         assert self._process.stdout
         deadline = time.monotonic() + seconds
-        while until not in self._heard:
+        while until not in self._received:
             ready = select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]
             piece = self._process.stdout.read1(65536) if ready else b""  # type: ignore[attr-defined]
-            assert piece, f"the menu did not come to {until!r}: {self._heard[-2000:]}"
-            self._heard += piece.decode(errors="replace")
-        shown, _, self._heard = self._heard.partition(until)
+            assert piece, f"the menu did not come to {until!r}: {self._received[-2000:]}"
+            self._received += piece.decode(errors="replace")
+        shown, _, self._received = self._received.partition(until)
         return shown
 
     def choose(self, entry: int, *answers: object) -> str:

@@ -26,7 +26,7 @@ from tests.support.desk import WORKERS, Desk
 from tests.support.paths import ROOT
 from tests.support.playing import run_program
 
-LOOKS_ONLY = {
+READ_ONLY = {
     "flavors",
     "get_user",
     "most_slices",
@@ -77,8 +77,8 @@ VALUES = {"actor": "student", "username": "student", "slice_id": 4242, "vm_id": 
 def test_every_use_case_that_changes_something_is_recorded(desk: Desk, name: str) -> None:
     method = getattr(desk.api, name)
     parameters = [p for p in inspect.signature(method).parameters.values() if p.default is p.empty]
-    assert method(*(VALUES.get(p.name, "x") for p in parameters))[0] is (name in LOOKS_ONLY - FAILS | WORKS)
-    wanted = [] if name in LOOKS_ONLY | {"open_session"} else [ACTIONS[name]]
+    assert method(*(VALUES.get(p.name, "x") for p in parameters))[0] is (name in READ_ONLY - FAILS | WORKS)
+    wanted = [] if name in READ_ONLY | {"open_session"} else [ACTIONS[name]]
     assert [(e["actor"], e["action"]) for e in entries(desk)] == [("student", action) for action in wanted]
 
 
@@ -351,9 +351,9 @@ def test_a_student_sees_that_a_file_is_broken_and_the_operator_how(desk: Desk) -
     desk.path.write_text(desk.path.read_text().replace("vlan_pool_start: 100", "vlan_pool_start: 7"))
     api = desk.api
     for request in (api.flavors, api.list_slices, api.unfinished, api.get_user, api.create_slice):
-        told = desk.no(request("student"))
-        assert told.startswith("The cloud's own files have a fault")
-        assert "1000" not in told
+        reported = desk.no(request("student"))
+        assert reported.startswith("The cloud's own files have a fault")
+        assert "1000" not in reported
         assert "slices.1000.vlan_pool_start" in entries(desk)[-1]["result"]
         assert "slices.1000.vlan_pool_start" in desk.no(request("admin"))
 

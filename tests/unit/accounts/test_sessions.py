@@ -159,10 +159,10 @@ def prompt(path: Path) -> subprocess.Popen[bytes]:
 
 def said(process: subprocess.Popen[bytes], until: bytes) -> bytes:
     assert process.stdout
-    heard = b""
-    while not heard.endswith(until) and (byte := process.stdout.read(1)):
-        heard += byte
-    return heard
+    received = b""
+    while not received.endswith(until) and (byte := process.stdout.read(1)):
+        received += byte
+    return received
 
 
 @pytest.mark.torture
@@ -299,7 +299,7 @@ def test_a_restricted_session_has_a_deadline_at_the_password(monkeypatch: pytest
         assert took(lambda: assert_left(status())) < 10
     assert output.getvalue().decode().endswith("No right password came in time: the session ends\nGoodbye\n")
     assert cloud.open_sessions == []
-    assert cloud.looks == 0
+    assert cloud.measurements == 0
 
 
 def assert_left(status: int) -> None:

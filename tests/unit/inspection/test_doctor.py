@@ -519,9 +519,9 @@ def test_doctors_words_and_exit_status(
         assert "error    qemu-dead             10.0.10.1: VM web does not run (Repair Slice (menu entry 11)" in text
     args.json = True
     outcome, text = said(lambda screen: operator.diagnose(doctor, args, screen, typed(screen)))
-    told = json.loads(text)
-    assert (outcome, told["unseen"]) == (status, list(unseen))
-    assert len(told["removed"]) == (ORPHAN in found and "--fix" in words)
+    reported = json.loads(text)
+    assert (outcome, reported["unseen"]) == (status, list(unseen))
+    assert len(reported["removed"]) == (ORPHAN in found and "--fix" in words)
 
 
 @pytest.mark.parametrize(

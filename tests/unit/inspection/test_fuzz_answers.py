@@ -188,33 +188,33 @@ def transcript(chance: random.Random) -> tuple[Batch, bytes]:
 
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_a_transcript_is_one_of_its_batch_or_refused(shard: int) -> None:
-    heard = 0
+    received = 0
     for name, chance in cases("transcript", shard, 5_000, 100_000):
         batch, whole = transcript(chance)
         streams = [garbage.edited(whole, chance) if chance.random() < 0.4 else whole for _ in range(2)]
         try:
-            heard += hear(batch, streams, chance)
+            received += feed(batch, streams, chance)
         except BadAnswer as refused:
             assert_readable([str(refused)])
         except BaseException as error:
             error.add_note(f"{name}: {streams!r}")
             raise
-    assert heard > 0
+    assert received > 0
 
 
-def hear(batch: Batch, streams: list[bytes], chance: random.Random) -> int:
+def feed(batch: Batch, streams: list[bytes], chance: random.Random) -> int:
     """Return the number of outcomes: each once, in their order, none after one that ends the batch."""
-    heard: list[Outcome | UploadWanted] = []
+    received: list[Outcome | UploadWanted] = []
     spoken, size = Transcript(batch, NONCE), chance.choice([1, 7, 4096])
     for at in range(0, max(map(len, streams)), size):
         spoken.stdout(streams[0][at : at + size])
         spoken.stderr(streams[1][at : at + size])
-        heard += spoken.finished()
-    assert [item.action for item in heard] == list(range(len(heard)))
+        received += spoken.finished()
+    assert [item.action for item in received] == list(range(len(received)))
     if spoken.has_ended() and spoken.status == 0 and spoken.is_whole:
-        stopped = heard and batch.stops_at(len(heard), said_of(heard[-1]))
-        assert stopped or len(heard) == batch.end - 1
-    return len(heard)
+        stopped = received and batch.stops_at(len(received), said_of(received[-1]))
+        assert stopped or len(received) == batch.end - 1
+    return len(received)
 
 
 def said_of(item: Outcome | UploadWanted) -> str:

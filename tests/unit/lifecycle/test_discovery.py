@@ -147,21 +147,21 @@ def test_an_older_file_says_no_times_and_is_measured_at_the_first_login(desk: De
     assert "measured" not in text
     desk.path.write_text(text)
     desk.ok(desk.api.create_slice("student", "lab"))
-    seat = UserSession(desk)
-    assert seat.add_vm("vm1") == [FIRST]
+    session = UserSession(desk)
+    assert session.add_vm("vm1") == [FIRST]
     assert [host.runs for host in desk.cloud.hosts.values()][:2] == [2, 1]  # what the file says was enough
-    assert seat.log_in() == [FIRST, SECOND]
+    assert session.log_in() == [FIRST, SECOND]
     assert UserSession(desk).log_in() == []
 
 
 def test_a_worker_that_is_no_longer_listed_goes_without_a_connection(desk: Desk, clock: Hours) -> None:
-    seat = UserSession(desk)
-    seat.log_in()
+    session = UserSession(desk)
+    session.log_in()
     desk.path.write_text(f"workers_list: ['{FIRST}']\n" + _without(desk.path.read_text(), "workers_list"))
-    assert seat.log_in() == []
+    assert session.log_in() == []
     assert list(desk.database.load().workers) == [FIRST]
     desk.path.write_text(f"workers_list: ['{FIRST}', 10.0.10.9]\n" + _without(desk.path.read_text(), "workers_list"))
-    assert seat.log_in() == ["10.0.10.9"]
+    assert session.log_in() == ["10.0.10.9"]
     assert clock.now
 
 
@@ -261,70 +261,70 @@ def test_many_logins_at_once_measure_once(desk: Desk, clock: Hours) -> None:
 
 
 def test_a_vm_needs_no_measurement_within_a_minute(desk: Desk, clock: Hours) -> None:
-    seat = UserSession(desk)
-    seat.log_in()
+    session = UserSession(desk)
+    session.log_in()
     desk.ok(desk.api.create_slice("student", "lab"))
     before = desk.cloud.hosts[FIRST].runs
-    assert seat.add_vm("vm1") == [FIRST]
+    assert session.add_vm("vm1") == [FIRST]
     assert desk.cloud.hosts[FIRST].runs == before + 1
     assert clock.now
 
 
 def test_a_vm_needs_the_worker_that_it_is_placed_on_and_no_other(desk: Desk, clock: Hours) -> None:
-    seat = UserSession(desk)
-    seat.log_in()
+    session = UserSession(desk)
+    session.log_in()
     desk.ok(desk.api.create_slice("student", "lab"))
     clock.now += FRESH_SECONDS + 1
-    assert seat.add_vm("vm1") == [FIRST]
-    assert seat.add_vm("vm2") == [SECOND]
+    assert session.add_vm("vm1") == [FIRST]
+    assert session.add_vm("vm2") == [SECOND]
     assert [worker.measured for worker in desk.database.load().workers.values()] == [clock.now, clock.now]
 
 
 def test_a_worker_that_went_down_since_is_passed_over(desk: Desk, clock: Hours) -> None:
-    seat = UserSession(desk)
-    seat.log_in()
+    session = UserSession(desk)
+    session.log_in()
     desk.ok(desk.api.create_slice("student", "lab"))
     clock.now += FRESH_SECONDS + 1
     desk.cloud.hosts[FIRST].dead = True
-    assert seat.add_vm("vm1") == [FIRST, SECOND]
+    assert session.add_vm("vm1") == [FIRST, SECOND]
     assert desk.slice().vms[0].worker_ip == SECOND
-    assert seat.add_vm("vm2") == [SECOND]  # the other one is known to be down
+    assert session.add_vm("vm2") == [SECOND]  # the other one is known to be down
     assert not desk.database.load().workers[FIRST].up
 
 
 def test_where_there_is_no_room_all_that_may_have_some_are_asked(desk: Desk, clock: Hours) -> None:
-    seat = UserSession(desk)
+    session = UserSession(desk)
     for address in WORKERS:
         desk.cloud.hosts[address].dead = True
-    seat.log_in()
+    session.log_in()
     desk.ok(desk.api.create_slice("student", "lab"))
-    assert seat.api.add_vm_to_slice("student", 1000, "vm1", "cirros") == (
+    assert session.api.add_vm_to_slice("student", 1000, "vm1", "cirros") == (
         False,
         "No worker answers at present; ask the operator",
     )
     desk.cloud.hosts[SECOND].dead = False
-    assert seat.add_vm("vm1") == [FIRST, SECOND]
+    assert session.add_vm("vm1") == [FIRST, SECOND]
     assert desk.slice().vms[0].worker_ip == SECOND
     assert clock.now
 
 
 def test_a_vm_that_may_not_be_added_costs_no_connection(desk: Desk, clock: Hours) -> None:
-    seat = UserSession(desk)
+    session = UserSession(desk)
     desk.ok(desk.api.create_slice("student", "lab"))
     clock.now += 10_000
     for arguments in (("vm1", "no such flavor"), ("a b", "cirros")):
-        assert not seat.api.add_vm_to_slice("student", 1000, *arguments)[0]
-    assert not seat.api.add_vm_to_slice("student", 4711, "vm1", "cirros")[0]
-    assert seat.asked == []
+        assert not session.api.add_vm_to_slice("student", 1000, *arguments)[0]
+    assert not session.api.add_vm_to_slice("student", 4711, "vm1", "cirros")[0]
+    assert session.asked == []
 
 
 def test_a_worker_that_was_found_dead_is_not_asked_again_at_the_next_login(desk: Desk, clock: Hours) -> None:
-    seat = UserSession(desk)
-    seat.log_in()
+    session = UserSession(desk)
+    session.log_in()
     desk.ok(desk.api.create_slice("student", "lab"))
     desk.cloud.hosts[FIRST].dead = True
-    assert "does not answer" in desk.no(seat.api.add_vm_to_slice("student", 1000, "vm1", "cirros"))
-    assert (seat.log_in(), desk.database.load().workers[FIRST].up) == ([], False)
+    assert "does not answer" in desk.no(session.api.add_vm_to_slice("student", 1000, "vm1", "cirros"))
+    assert (session.log_in(), desk.database.load().workers[FIRST].up) == ([], False)
     assert clock.now
 
 

@@ -46,19 +46,19 @@ def piped(guest: Guest, typed: bytes) -> tuple[Ending, bytes, bytes]:
 
 
 def test_piped_input_is_passed_on_to_its_end_and_all_output_is_read() -> None:
-    ending, heard, rest = piped(Guest(), b"uname -a\n\xff\x00")
+    ending, received, rest = piped(Guest(), b"uname -a\n\xff\x00")
     assert (ending, rest) == (Ending.LEFT, b"")
-    assert heard == b"login: UNAME -A\n\xff\x00"
+    assert received == b"login: UNAME -A\n\xff\x00"
 
 
 def test_piped_input_after_ctrl_bracket_belongs_to_the_menu() -> None:
-    ending, heard, rest = piped(Guest(), b"hello\x1d0\n\x1d")
-    assert (ending, heard, rest) == (Ending.LEFT, b"login: HELLO", b"0\n\x1d")
+    ending, received, rest = piped(Guest(), b"hello\x1d0\n\x1d")
+    assert (ending, received, rest) == (Ending.LEFT, b"login: HELLO", b"0\n\x1d")
 
 
 def test_piped_a_guest_that_closes_ends_it() -> None:
-    ending, heard, _ = piped(Guest(), b"bye")
-    assert (ending, heard) == (Ending.CLOSED, b"login: BYE")
+    ending, received, _ = piped(Guest(), b"bye")
+    assert (ending, received) == (Ending.CLOSED, b"login: BYE")
 
 
 def test_piped_a_lost_connection_ends_it() -> None:
@@ -75,9 +75,9 @@ def test_piped_a_guest_that_never_stops_talking_is_left_in_the_end(monkeypatch: 
             return b"."
 
     began = time.monotonic()
-    ending, heard, _ = piped(Talking(), b"")
+    ending, received, _ = piped(Talking(), b"")
     assert ending is Ending.LEFT
-    assert heard.startswith(b"...")
+    assert received.startswith(b"...")
     assert time.monotonic() - began < 3
 
 
@@ -127,8 +127,8 @@ def test_a_worker_that_has_a_word_of_its_own_does_not_end_a_visit() -> None:
                 raise BlockingIOError
             return super().recv(size)
 
-    ending, heard, _ = piped(Whispering(), b"hello\x1d")
-    assert (ending, heard) == (Ending.LEFT, b"login: HELLO")
+    ending, received, _ = piped(Whispering(), b"hello\x1d")
+    assert (ending, received) == (Ending.LEFT, b"login: HELLO")
 
 
 def test_typed_a_tilde_and_a_dot_after_enter_lead_out(window: tuple[int, int]) -> None:
@@ -182,20 +182,20 @@ def typed(window: tuple[int, int], guest: Guest, keys: bytes) -> tuple[Ending, b
 
 def test_typed_every_key_reaches_the_guest_and_the_terminal_is_as_before(window: tuple[int, int]) -> None:
     before = termios.tcgetattr(window[1])
-    ending, heard = typed(window, Guest(), b"a\x03\x04\x1a\r\x1dmore")
+    ending, received = typed(window, Guest(), b"a\x03\x04\x1a\r\x1dmore")
 
     assert ending is Ending.LEFT
-    assert heard.startswith(b"login: ")
-    assert heard.endswith(b"\x1b[0m\x1b[?25h\r\n")  # whatever colour the guest left
+    assert received.startswith(b"login: ")
+    assert received.endswith(b"\x1b[0m\x1b[?25h\r\n")  # whatever colour the guest left
     assert termios.tcgetattr(window[1]) == before
 
 
 def test_typed_a_closed_console_gives_the_terminal_back(window: tuple[int, int]) -> None:
     before = termios.tcgetattr(window[1])
-    ending, heard = typed(window, Guest(), b"bye")
+    ending, received = typed(window, Guest(), b"bye")
 
     assert ending is Ending.CLOSED
-    assert b"BYE" in heard
+    assert b"BYE" in received
     assert termios.tcgetattr(window[1]) == before
 
 

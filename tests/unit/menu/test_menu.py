@@ -292,11 +292,11 @@ def test_a_sentence_raised_instead_of_answered_ends_only_the_entry() -> None:
     assert status == 0
 
 
-@pytest.mark.parametrize(("script", "looks"), [("", 0), ("admin\n", 0), ("admin\nwrong\n" * 3, 0), (LOGIN, 1)])
-def test_no_worker_is_contacted_before_the_password_is_right(script: str, looks: int) -> None:
+@pytest.mark.parametrize(("script", "measurements"), [("", 0), ("admin\n", 0), ("admin\nwrong\n" * 3, 0), (LOGIN, 1)])
+def test_no_worker_is_contacted_before_the_password_is_right(script: str, measurements: int) -> None:
     cloud = FakeAPI()
     play(cloud, script)
-    assert cloud.looks == looks
+    assert cloud.measurements == measurements
 
 
 def test_a_login_uses_known_workers_and_entry_1_measures_them() -> None:

@@ -65,7 +65,7 @@ def window() -> Iterator[FakeTerminal]:
         yield window
 
 
-class Saying(Guest):
+class Printing(Guest):
     """A guest that has written to the screen."""
 
     def __init__(self, said: bytes) -> None:
@@ -81,7 +81,7 @@ def screen_on(window: FakeTerminal, *, terminal: bool = True) -> Screen:
 
 def use(window: FakeTerminal, said: bytes, keys: bytes = b"\x1d") -> Ending:
     window.type_when_raw(keys)
-    return visit(Saying(said), Lines(window.program), screen_on(window))
+    return visit(Printing(said), Lines(window.program), screen_on(window))
 
 
 def settled(window: FakeTerminal) -> State:
@@ -175,6 +175,6 @@ def test_a_terminal_that_never_stops_answering_is_left_in_the_end(monkeypatch: p
 def test_piped_input_to_a_guest_on_a_terminal_resets_it_too(window: FakeTerminal) -> None:
     reading, writing = os.pipe()
     os.close(writing)
-    visit(Saying(LEFT_ON["everything"]), Lines(reading), screen_on(window, terminal=False))
+    visit(Printing(LEFT_ON["everything"]), Lines(reading), screen_on(window, terminal=False))
     os.close(reading)
     assert settled(window) == State()

@@ -37,7 +37,7 @@ def failure(settings: SSHSettings, timeout: float = 7.0) -> CloudError:
 
 
 @contextmanager
-def saying(words: bytes, *, stays: bool = False) -> Iterator[int]:
+def greeting_server(words: bytes, *, stays: bool = False) -> Iterator[int]:
     """Run a server that greets with these words and hangs up, or stays; yield its port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         ended = threading.Event()
@@ -83,7 +83,7 @@ def saying(words: bytes, *, stays: bool = False) -> Iterator[int]:
 def test_a_server_that_is_no_ssh_server_is_named(
     host: LoopbackHost, tmp_path: Path, words: bytes, stays: bool, kind: type[CloudError], why: str
 ) -> None:
-    with saying(words, stays=stays) as port:
+    with greeting_server(words, stays=stays) as port:
         error = failure(replace(host.settings(tmp_path, timeouts=SHORT), port=port))
     assert type(error) is kind
     assert why in str(error)
@@ -171,10 +171,10 @@ def test_no_tcp(error: OSError, why: str) -> None:
 
 def test_a_deadline_is_named_by_its_setting() -> None:
     usual = Timeouts()
-    assert [causes.limit(seconds, usual) for seconds in (usual.connect, usual.look, usual.change, 7.5)] == [
+    assert [causes.limit(seconds, usual) for seconds in (usual.connect, usual.read_only, usual.change, 7.5)] == [
         "5 s (ssh: timeouts: connect)",
         "10 s (ssh: timeouts: silence)",
         "60 s (ssh: timeouts: change)",
         "7.5 s",
     ]
-    assert replace(usual, connect=30).look == 60
+    assert replace(usual, connect=30).read_only == 60

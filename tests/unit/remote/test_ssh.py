@@ -142,7 +142,7 @@ def test_a_shell_that_says_nothing_is_given_up_and_its_connection_where_that_is_
 
 
 @pytest.fixture
-def look(client: ssh.SSHHost) -> Callable[[str], str]:
+def repeatable_plan(client: ssh.SSHHost) -> Callable[[str], str]:
     """Return a function that runs a repeatable plan, after an earlier plan has left a shell."""
     stage(client, "true")
 
@@ -153,14 +153,14 @@ def look(client: ssh.SSHHost) -> Callable[[str], str]:
     return repeatable
 
 
-def test_a_repeatable_plan_is_one_round_trip(client: ssh.SSHHost, look: Callable[[str], str]) -> None:
+def test_a_repeatable_plan_is_one_round_trip(client: ssh.SSHHost, repeatable_plan: Callable[[str], str]) -> None:
     before = client.round_trips
-    assert look("echo seen") == "seen\n"
+    assert repeatable_plan("echo seen") == "seen\n"
     assert client.round_trips == before + 1
 
 
 def test_a_repeatable_plan_gets_another_shell_where_the_old_one_has_ended(
-    host: LoopbackHost, client: ssh.SSHHost, look: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    host: LoopbackHost, client: ssh.SSHHost, repeatable_plan: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.killpg(host.processes[0].pid, signal.SIGKILL)
     host.processes[0].wait(timeout=10)
@@ -169,21 +169,21 @@ def test_a_repeatable_plan_gets_another_shell_where_the_old_one_has_ended(
     wait_until(channel.exit_status_ready, 10, "the end of the shell")
     first, ready = iter([False]), channel.exit_status_ready
     monkeypatch.setattr(channel, "exit_status_ready", lambda: next(first, None) is None and ready())
-    assert look("echo seen") == "seen\n"
+    assert repeatable_plan("echo seen") == "seen\n"
     assert (len(host.processes), host.connections) == (2, 1)
 
 
 @pytest.mark.parametrize("noise", ["true", "while sleep 0.1; do echo noise; done"])
 def test_a_repeatable_plan_is_sent_again_where_no_answer_comes(
-    host: LoopbackHost, client: ssh.SSHHost, look: Callable[[str], str], noise: str
+    host: LoopbackHost, client: ssh.SSHHost, repeatable_plan: Callable[[str], str], noise: str
 ) -> None:
     os.kill(int(stage(client, f"echo $$; ({noise}) &").split()[0]), signal.SIGSTOP)
-    assert look("echo seen") == "seen\n"
+    assert repeatable_plan("echo seen") == "seen\n"
     assert (len(host.processes), host.connections) == (2, 2)
 
 
 def test_a_repeatable_plan_is_tried_once_where_no_shell_waits(
-    client: ssh.SSHHost, look: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    client: ssh.SSHHost, repeatable_plan: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lose the host: a second attempt would wait twice for its connection."""
     tries = []
@@ -195,15 +195,17 @@ def test_a_repeatable_plan_is_tried_once_where_no_shell_waits(
     monkeypatch.setattr(conversation, "IDLE_SECONDS", 0)
     monkeypatch.setattr(client, "_start_shell", lost)
     with pytest.raises(HostUnreachable):
-        look("true")
+        repeatable_plan("true")
     assert len(tries) == 1
 
 
-def test_a_repeatable_plan_that_was_begun_is_not_sent_again(host: LoopbackHost, look: Callable[[str], str]) -> None:
+def test_a_repeatable_plan_that_was_begun_is_not_sent_again(
+    host: LoopbackHost, repeatable_plan: Callable[[str], str]
+) -> None:
     with pytest.raises(CommandFailed):
-        look("echo once >>said; kill -9 $$; sleep 5")
+        repeatable_plan("echo once >>said; kill -9 $$; sleep 5")
     assert (host.home / "said").read_text() == "once\n"
-    assert look("echo seen") == "seen\n"
+    assert repeatable_plan("echo seen") == "seen\n"
 
 
 def test_a_shell_that_waits_does_not_hold_on_to_a_home_that_was_replaced(

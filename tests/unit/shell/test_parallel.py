@@ -33,11 +33,11 @@ def test_each_gets_its_own_words_as_they_are(groups: list[list[str]]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("said", "reported"),
     [("", ""), ("no", "it: no\n"), ("first\nlast", "first\nit: last\n"), ("a  *\n\n b", "a  *\n\nit:  b\n")],
 )
-def test_the_last_line_names_its_object(said: str, told: str) -> None:
-    assert run('printf %s "$2" >&2; exit 1', [("it", said)]).stderr == told
+def test_the_last_line_names_its_object(said: str, reported: str) -> None:
+    assert run('printf %s "$2" >&2; exit 1', [("it", said)]).stderr == reported
     assert run('printf %s "$2" >&2', [("it", said)]).stderr == ""
 
 
