@@ -149,15 +149,15 @@ class Plan:
 
     @property
     def steps(self) -> Iterator[Step]:
-        """All steps, in order."""
+        """Yield all steps, in order."""
         return (step for stage in self.stages for step in stage.steps)
 
     def undone(self, title: str) -> Plan:
-        """The plan that takes this one back: every `undo`, newest first, all hosts side by side in one stage."""
+        """Return the plan that undoes this one: every `undo`, newest first, all hosts side by side in one stage."""
         return self.taking_back(title, tuple(self.steps))
 
     def taking_back(self, title: str, done: tuple[Step, ...]) -> Plan:
-        """The plan that takes `done`, steps of this one, back, newest first."""
+        """Return the plan that undoes `done`, steps of this one, newest first."""
         steps = tuple(
             replace(step, title=step.residue or step.title, do=step.undo, undo=(), objects=_left_by(step))
             for step in reversed(done)
@@ -166,7 +166,7 @@ class Plan:
         return replace(self, stages=(Stage(title, steps),) if steps else ())
 
     def without(self, other: Plan) -> Plan:
-        """This plan minus the steps that `other` has too."""
+        """Return this plan without the steps of `other`."""
         known = frozenset(other.steps)
         stages = (Stage(stage.title, tuple(step for step in stage.steps if step not in known)) for stage in self.stages)
         return replace(self, stages=tuple(stage for stage in stages if stage.steps))
@@ -182,7 +182,7 @@ def _left_by(step: Step) -> tuple[str, ...]:
 
 
 def shell(argv: tuple[str, ...], names: Mapping[str, str] | None = None) -> str:
-    """`argv` as a line for a POSIX shell that gives exactly these arguments back, but for the names of scripts.
+    """Return `argv` as a line for a POSIX shell that gives exactly these arguments back, but for the names of scripts.
 
     Scripts that are among `names` stand in it as the shell variable of that name. Their own names are for people: a
     host is sent `sh` instead.
@@ -199,7 +199,7 @@ def _word(argv: tuple[str, ...], place: int, names: Mapping[str, str]) -> str:
 
 
 def script_names(argvs: Iterable[tuple[str, ...]]) -> dict[str, str]:
-    """A name for each text that a shell is given to read, as in `sh -c TEXT`, wherever in an argv."""
+    """Return a name for each text that a shell reads, as in `sh -c TEXT`, wherever in an argv."""
     found = (
         word
         for argv in argvs
