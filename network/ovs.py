@@ -19,7 +19,6 @@ PORTS, FLOWS = "ports", "flows"
 
 # Without a timeout ovs-vsctl waits for ever for a dead ovs-vswitchd.
 _VSCTL = ("ovs-vsctl", "--timeout=20")
-_ADD_FLOWS = ("ovs-ofctl", "--timeout=20", "--bundle", "add-flows", BRIDGE, "-")
 
 _CHECK_TAGS = load("bridge/check-tags")
 _REMOVE_PORTS = load("bridge/remove-ports")
@@ -27,6 +26,7 @@ _CHECK_PORT_NAMES = load("bridge/check-port-names")
 _CHECK_FREE_PORTS = load("bridge/check-free-ports")
 _CHECK_FLOWS = load("bridge/check-flows")
 _LIST_FLOWS = load("bridge/list-flows")
+_PUT_BACK_FLOWS = load("bridge/put-back-flows")
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,13 @@ def are_free(ports: Sequence[Port]) -> tuple[str, ...]:
 def add_flows(cookie: str, flows: Sequence[str]) -> Command:
     """Replace the flows marked with `cookie` in one transaction (ovs-ofctl(8), --bundle), unless they are equal."""
     lines = "\n".join((f"delete cookie={cookie}/-1", *(f"add {flow}" for flow in _marked(cookie, flows))))
-    return Command(_ADD_FLOWS, lines, unless=have_flows(cookie, flows))
+    argv = ("ovs-ofctl", "--timeout=20", "--bundle", "add-flows", BRIDGE, "-")
+    return Command(argv, lines, unless=have_flows(cookie, flows))
 
 
 def remove_flows(cookie: str) -> Command:
     """Remove the flows with the mark `cookie`, or put back those that were replaced."""
-    return Command(_ADD_FLOWS, f"delete cookie={cookie}/-1\n", before=FLOWS)
+    return Command(_PUT_BACK_FLOWS.argv(cookie), before=FLOWS)
 
 
 def list_flows(cookie: str) -> Command:

@@ -497,6 +497,11 @@ class FakeHost:
                 raise AssertionError(argv)
         return OK
 
+    def put_back_flows(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        self.flows.pop(f"cookie={argv[0]}", None)
+        self.flows |= {f"cookie={argv[0]}": stdin.splitlines()} if stdin else {}
+        return OK
+
     def list_flows(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         return listed(self.flows.get(f"cookie={argv[0]}", ()))
 
@@ -791,6 +796,7 @@ SCRIPTS: dict[str, Program] = {
     "put-back-filter.sh": FakeHost.set_filter,
     "list-filter.sh": FakeHost.list_chain,
     "list-flows.sh": FakeHost.list_flows,
+    "put-back-flows.sh": FakeHost.put_back_flows,
     "list-dropped-taps.sh": FakeHost.list_drop,
     "list-reservations.sh": lambda host, argv, _stdin: listed(path for path in argv if host.files.get(path)),
     "stop-servers.sh": FakeHost.stop_servers,
