@@ -203,7 +203,7 @@ class VMLauncher:
         """Return the step that finds out whether KVM runs a guest, where KVM is wanted."""
         if self._accel == "tcg":
             return ()
-        check = Command(accelerator.can_run(self._accel_record, self._accel), as_user=True)
+        check = Command(accelerator.find_accelerator(self._accel_record, self._accel), as_user=True)
         return (Step(worker, "accelerator", (check,)),)
 
     def _start(self, slice_: Slice, vm: VM) -> Command:

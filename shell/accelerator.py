@@ -25,8 +25,8 @@ def options(accel: str) -> Argv:
     return tuple(word for name in names for word in ("-accel", name))
 
 
-def can_run(record: str, accel: str) -> Argv:
-    """Test whether KVM runs a guest, and write `record`. It fails where `accel` is `kvm` and KVM runs none."""
+def find_accelerator(record: str, accel: str) -> Argv:
+    """Try whether KVM runs a guest, and write `record`; fail where `accel` is `kvm` and KVM runs none."""
     return _FIND_ACCELERATOR.argv(record, accel)
 
 

@@ -38,7 +38,7 @@ class Worker:
         return subprocess.run([*argv[:2], script, *argv[3:]], env=env, capture_output=True, text=True, check=False)
 
     def decide(self, accel: str) -> subprocess.CompletedProcess[str]:
-        return self.run(accelerator.can_run(str(self.record), accel))
+        return self.run(accelerator.find_accelerator(str(self.record), accel))
 
     def started(self, accel: str) -> list[str]:
         """Return the argv of the started QEMU."""
@@ -72,7 +72,7 @@ def test_auto_takes_kvm_only_where_it_runs_a_guest(tmp_path: Path, probe: int, k
 def test_a_trial_that_stands_still_is_ended(tmp_path: Path) -> None:
     worker = Worker(tmp_path, 99)
     worker.qemu.write_text("#!/bin/sh\nexec sleep 60\n", encoding="ascii")
-    argv = accelerator.can_run(str(worker.record), "auto")
+    argv = accelerator.find_accelerator(str(worker.record), "auto")
     assert worker.run(tuple(word.replace("timeout 5", "timeout 0.2") for word in argv)).returncode == 0
     assert worker.record.read_text(encoding="ascii") == f"{BOOT_ID} tcg\n"
 
