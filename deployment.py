@@ -115,7 +115,7 @@ class DeploymentAPI:
 
         Each worker gets one batch, however many VMs: a mark names the owner of each disk after a lost connection, too.
         """
-        steps = (*self._qcow.require_free(slice_, vms), *self._qcow.make_disks(slice_, vms))
+        steps = (*self._qcow.check_free_disks(slice_, vms), *self._qcow.make_disks(slice_, vms))
         return self._change(slice_, Stage("prepare", steps))
 
     def deploy_plan(self, slice_: Slice, *, new: bool = False, run: int = 0, absent: Collection[str] = ()) -> Plan:

@@ -45,16 +45,16 @@ class QCOWManager:
         overlay = self._make_overlay(slice_, vm, PurePosixPath(vm.image or "").name)
         return self._make_folder(slice_, vm), overlay if vm.image else replace(overlay, do=())
 
-    def require_free(self, slice_: Slice, vms: Sequence[VM]) -> tuple[Step, ...]:
+    def check_free_disks(self, slice_: Slice, vms: Sequence[VM]) -> tuple[Step, ...]:
         """Read-only: no disk but their own is there under the names of new VMs.
 
         Nor is there a folder of the slice on a worker on which it has no others, nor one that two workers share.
         """
         new = {vm.vm_id for vm in vms if vm.disk_id}
         workers = dict.fromkeys(vm.worker_ip for vm in vms if vm.vm_id in new)
-        return tuple(self._require_free(slice_, worker, new) for worker in workers)
+        return tuple(self._check_free_disks(slice_, worker, new) for worker in workers)
 
-    def _require_free(self, slice_: Slice, worker: str, new: Collection[int]) -> Step:
+    def _check_free_disks(self, slice_: Slice, worker: str, new: Collection[int]) -> Step:
         here = [vm for vm in slice_.vms if vm.worker_ip == worker]
         folder = "" if any(vm.vm_id not in new for vm in here) else self._files(slice_, here[0]).folder
         disks = [word for vm in here if vm.vm_id in new for word in self._disk(slice_, vm)]

@@ -25,9 +25,10 @@ from core.names import (
     vlan_cidr,
 )
 from models import VM, Link, Slice, internet_interfaces
-from network import checks, dhcp, firewall, neighbours, ovs
+from network import dhcp, firewall, neighbours, ovs
+from network.checks import check_nothing_left, check_port_names, check_way_out
 from network.dhcp import Guest, Server, Subnet, hosts_file, hosts_folder
-from network.namespaces import Place, add_namespaces, are_ours, folder, put_in_place, remove_namespaces
+from network.namespaces import Place, add_namespaces, check_namespace_names, folder, put_in_place, remove_namespaces
 from network.port_security import filter_requests, list_filter, remove_filter
 from remote.plan import Command, Step
 from shell.scripts import load
@@ -67,11 +68,11 @@ class VLANManager:
         namespaces = [router_namespace(slice_.slice_id), *(dhcp_namespace(vlan) for vlan in vlans)]
         kept = [folder(namespaces[0]), *(hosts_file(slice_.slice_id, vlan) for vlan in vlans)]
         return (
-            checks.port_names(self._node, [port for vlan in vlans for port in _ports(vlan)]),
-            Step(self._node, "names of the namespaces", (are_ours(namespaces),)),
+            check_port_names(self._node, [port for vlan in vlans for port in _ports(vlan)]),
+            Step(self._node, "names of the namespaces", (check_namespace_names(namespaces),)),
             Step(self._node, "room in /run", (Command(_CHECK_RUN_ROOM.argv(*kept)),)),
-            Step(self._node, "room for DHCP servers", (dhcp.has_room(vlans),)),
-            Step(self._node, "room for neighbours", (neighbours.has_room(self.bounds(slice_)),)),
+            Step(self._node, "room for DHCP servers", (dhcp.check_room(vlans),)),
+            Step(self._node, "room for neighbours", (neighbours.check_room(self.bounds(slice_)),)),
             *(self._internet_preflight(slice_) if slice_.uses_internet else ()),
         )
 
@@ -80,9 +81,9 @@ class VLANManager:
         vlan, guests = self._internet.vlan_id, len(list(internet_interfaces(slice_)))
         own = hosts_file(slice_.slice_id, vlan)
         return (
-            checks.way_out(self._inventory),
-            Step(self._node, "matches of iptables", (firewall.has_matches(),)),
-            Step(self._node, "room for connections", (firewall.has_room(hosts_folder(vlan), own, guests),)),
+            check_way_out(self._inventory),
+            Step(self._node, "matches of iptables", (firewall.check_matches(),)),
+            Step(self._node, "room for connections", (firewall.check_room(hosts_folder(vlan), own, guests),)),
         )
 
     def _list_rules(self, slice_: Slice) -> tuple[Step, ...]:
@@ -97,7 +98,7 @@ class VLANManager:
         links = [link.vlan_id for link in slice_.links]
         namespaces = [router_namespace(slice_.slice_id), *map(dhcp_namespace, links)]
         own = [*map(folder, namespaces), hosts_file(slice_.slice_id, self._internet.vlan_id)]
-        return checks.nothing_left(self._node, [port for vlan in links for port in _ports(vlan)], own)
+        return check_nothing_left(self._node, [port for vlan in links for port in _ports(vlan)], own)
 
     def prepare(self, slice_: Slice) -> tuple[Step, ...]:
         """Yield the steps for ports and namespaces of the slice's links."""
@@ -154,12 +155,12 @@ class VLANManager:
         vlans, shared = self._vlans(slice_), self._internet.vlan_id
         steps = []
         if links := [vlan for vlan in vlans if vlan != shared]:
-            steps.append(Step(self._node, "dnsmasq of the VLANs", (dhcp.expect_serving(links),)))
+            steps.append(Step(self._node, "dnsmasq of the VLANs", (dhcp.check_servers(links),)))
         if shared in vlans:
             # A slice that leaves restarts the shared dnsmasq, which is then away for a moment.
-            steps.append(Step(self._node, f"dnsmasq of VLAN {shared}", (dhcp.expect_serving([shared]),), lock=True))
+            steps.append(Step(self._node, f"dnsmasq of VLAN {shared}", (dhcp.check_servers([shared]),), lock=True))
         if ports := [port for vlan in vlans for port in _ports(vlan)]:
-            steps.append(Step(self._node, "tags of the VLANs", (Command(ovs.carry_tags(ports)),)))
+            steps.append(Step(self._node, "tags of the VLANs", (Command(ovs.check_tags(ports)),)))
         return tuple(steps)
 
     def forget_internet(self, slice_id: int) -> Step:

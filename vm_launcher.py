@@ -10,7 +10,8 @@ from core.errors import BadAnswer, figure
 from core.inventory import Inventory
 from core.names import VMFiles, flow_cookie, link_group, process_name, tap_name
 from models import VM, Interface, Slice
-from network import checks, ovs, stack
+from network import ovs, stack
+from network.checks import check_nothing_left, check_port_names
 from network.port_security import flows_around
 from remote.console import Visit
 from remote.plan import Command, Part, Step, about
@@ -83,7 +84,7 @@ class VMLauncher:
             name = process_name(slice_.slice_id, vm.vm_id)
             needs += [self.files(slice_, vm).pid, name, str(vm.ram_mib), str(vm.vnc_port)]
         return (
-            checks.port_names(worker, self.ports(slice_, worker)),
+            check_port_names(worker, self.ports(slice_, worker)),
             self._check_taps(slice_, worker),
             Step(worker, "room for the VMs", (Command(_CHECK_ROOM.argv(*needs), as_user=True, name=ROOM),)),
             *self._check_accelerator(worker),
@@ -115,7 +116,7 @@ class VMLauncher:
         ports = self.ports(slice_, worker)
         pids = [self.files(slice_, vm).pid for vm in _on(slice_, worker)]
         paths = [*(f"/sys/class/net/{port.name}" for port in ports), *pids]
-        return checks.nothing_left(worker, ports, paths, as_user=True)
+        return check_nothing_left(worker, ports, paths, as_user=True)
 
     def _wire(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
         """Create TAPs of all the slice's VMs on `worker`, their ports and the flows around them.
@@ -149,10 +150,10 @@ class VMLauncher:
         listen = daemon.await_ports(self._server(slice_, vm) for vm in vms)
         steps = [Step(worker, "VMs", (Command(listen, as_user=True, name=PIDS),))]
         if taps:
-            steps.append(Step(worker, "tags of the TAPs", (Command(ovs.carry_tags(taps)),)))
+            steps.append(Step(worker, "tags of the TAPs", (Command(ovs.check_tags(taps)),)))
             steps.append(Step(worker, "silence of the TAPs", self._expect_silence(slice_, taps)))
         if flows := self.flows(slice_, worker):
-            check = Command(ovs.have_flows(flow_cookie(slice_.slice_id), flows))
+            check = Command(ovs.check_flows(flow_cookie(slice_.slice_id), flows))
             steps.append(Step(worker, "port security of the TAPs", (check,)))
         return tuple(steps)
 
@@ -172,7 +173,7 @@ class VMLauncher:
     def _expect_silence(slice_: Slice, ports: Sequence[ovs.Port]) -> tuple[Command, ...]:
         taps = [port.name for port in ports]
         ready = Command(_CHECK_TAPS.argv(ovs.OWNER, *taps))
-        return ready, stack.expect_dropped(slice_.slice_id, taps)
+        return ready, stack.check_dropped(slice_.slice_id, taps)
 
     def _port_security(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
         """Return the step with the flows for frames out of the TAPs, and on the shared VLAN also into them."""

@@ -21,33 +21,33 @@ _CHECK_TOOLS = load("vms/check-tools")
 _CHECK_FREE_PATHS = load("vms/check-free-paths")
 
 
-def bridge(inventory: Inventory, slice_: Slice, host: str) -> Step:
+def check_bridge(inventory: Inventory, slice_: Slice, host: str) -> Step:
     """Check, read-only, that br-int passes frames and carries the slice's VLANs to other hosts."""
     vlans = [str(vlan) for vlan, hosts in wire.spans(inventory, slice_).items() if host in hosts]
     words = (inventory.data_ports.get(host, ""), *vlans)
     return Step(host, f"bridge {ovs.BRIDGE}", (Command(_CHECK_BRIDGE.argv(*words)),))
 
 
-def programs(host: str, names: Sequence[str]) -> Step:
+def check_programs(host: str, names: Sequence[str]) -> Step:
     """Check, read-only, that the programs are installed on `host`."""
     return Step(host, "programs", (Command(_CHECK_TOOLS.argv(*names)),))
 
 
-def port_names(host: str, ports: Sequence[ovs.Port]) -> Step:
+def check_port_names(host: str, ports: Sequence[ovs.Port]) -> Step:
     """Check, read-only, that no foreign port has a name of ours."""
-    return Step(host, "names of the ports", (ovs.are_ours(ports),))
+    return Step(host, "names of the ports", (ovs.check_port_names(ports),))
 
 
-def nothing_left(host: str, ports: Sequence[ovs.Port], paths: Sequence[str], *, as_user: bool = False) -> Step:
+def check_nothing_left(host: str, ports: Sequence[ovs.Port], paths: Sequence[str], *, as_user: bool = False) -> Step:
     """Check, read-only, that ports and files of a slice that never ran do not exist.
 
     Ids come again where an older `database.yaml` was put back: the slice would take the objects over.
     """
     files = Command(_CHECK_FREE_PATHS.argv(*paths), as_user=as_user)
-    return Step(host, "nothing of a forgotten slice", (Command(ovs.are_free(ports)), files))
+    return Step(host, "nothing of a forgotten slice", (Command(ovs.check_free_ports(ports)), files))
 
 
-def way_out(inventory: Inventory) -> Step:
+def check_way_out(inventory: Inventory) -> Step:
     """Check, read-only, that the uplink exists, the guests' network is unused, and no other firewall drops it."""
     internet = inventory.internet
     words = (*barrier_words(inventory), internet.uplink, str(inventory.ssh.port))

@@ -80,7 +80,7 @@ def server_of(slice_id: int, subnet: Subnet) -> Server:
     return Server(vlan, dhcp_namespace(vlan), _pid_file(vlan), _mark(vlan), own, subnet.reservations)
 
 
-def has_room(vlans: Iterable[int]) -> Command:
+def check_room(vlans: Iterable[int]) -> Command:
     """Check, read-only, that the kernel lets the servers of these VLANs start in addition to the present ones."""
     return Command(_CHECK_SERVER_ROOM.argv(str(SPARE_INSTANCES), *map(dhcp_namespace, vlans)))
 
@@ -113,7 +113,7 @@ def list_reservations(slice_id: int, vlan: int) -> Command:
     return Command(_LIST_RESERVATIONS.argv(hosts_file(slice_id, vlan)), name=RESERVATIONS)
 
 
-def expect_serving(vlans: Iterable[int]) -> Command:
+def check_servers(vlans: Iterable[int]) -> Command:
     """Check, read-only, that each VLAN's dnsmasq runs and listens on the present interface."""
     return Command(_serving(_CHECK_SERVERS, vlans))
 

@@ -131,7 +131,7 @@ def _forward(inventory: Inventory) -> Iterator[Rule]:
     yield Rule("filter", "FORWARD", f"-o {inside}", "DROP")
 
 
-def has_matches() -> Command:
+def check_matches() -> Command:
     """Check, read-only, that iptables and the kernel know the matches of all rules here and in `port_security`."""
     return Command(_CHECK_MATCHES.argv())
 
@@ -141,7 +141,7 @@ def most_connections(closed_seconds: int) -> int:
     return AT_ONCE + NEW_BURST + NEW_PER_SECOND * closed_seconds
 
 
-def has_room(folder: str, own: str, guests: int) -> Command:
+def check_room(folder: str, own: str, guests: int) -> Command:
     """Check, read-only, that all guests together cannot fill the kernel's table of connections.
 
     `folder` holds the reservations of all slices, one file each; `own` is the file of the slice, which has this number

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Sequence
 
 from core.inventory import Inventory
 from models import Slice
-from network import checks, wire
+from network import wire
+from network.checks import check_bridge, check_programs
 from remote.plan import Step
 
 
@@ -35,8 +36,8 @@ class Ground:
         if slice_.links or slice_.uses_internet:
             programs.setdefault(self._inventory.network_node, []).extend(self._of_node)
         for host, names in programs.items():
-            yield checks.programs(host, list(dict.fromkeys(names)))
-            yield checks.bridge(self._inventory, slice_, host)
+            yield check_programs(host, list(dict.fromkeys(names)))
+            yield check_bridge(self._inventory, slice_, host)
 
     def prepare(self, slice_: Slice) -> Iterable[Step]:
         """Return the steps that send frames."""

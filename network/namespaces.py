@@ -54,7 +54,7 @@ def remove_namespaces(*names: str) -> Command:
     return about(remove, (Part(name, (name,)) for name in names))
 
 
-def are_ours(names: Sequence[str]) -> Command:
+def check_namespace_names(names: Sequence[str]) -> Command:
     """List, read-only, the existing namespaces of these names and their DHCP servers; fail where one is not ours."""
     return Command(_CHECK_NAMESPACE_NAMES.argv(*names), name=NAMESPACES)
 

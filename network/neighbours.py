@@ -33,7 +33,7 @@ _PRIORITY = -500  # a number, because versions of nft print names differently
 _CHECK_NEIGHBOUR_ROOM = load("namespaces/check-neighbour-room")
 
 
-def has_room(namespaces: Mapping[str, int]) -> Command:
+def check_room(namespaces: Mapping[str, int]) -> Command:
     """Check, read-only, that the kernel has room for the maximum neighbours of these namespaces."""
     return Command(_CHECK_NEIGHBOUR_ROOM.argv(str(2 * sum(namespaces.values())), str(RECOMMENDED)))
 

@@ -56,7 +56,7 @@ def add_ports(ports: Sequence[Port]) -> Command:
         argv += ["--", "set", "Interface", port.name]
         argv += ["type=internal"] * port.internal
         argv += [f"external_ids:{key}={value}" for key, value in (("owner", OWNER), *port.marks)]
-    return Command(tuple(argv), unless=carry_tags(ports))
+    return Command(tuple(argv), unless=check_tags(ports))
 
 
 def remove_ports(ports: Sequence[Port]) -> Command:
@@ -66,12 +66,12 @@ def remove_ports(ports: Sequence[Port]) -> Command:
     return about(remove, (Part(port.name, (port.name,)) for port in ports))
 
 
-def are_ours(ports: Sequence[Port]) -> Command:
+def check_port_names(ports: Sequence[Port]) -> Command:
     """List, read-only, the existing ports of these names; fail with the name of one without our mark."""
     return Command(_CHECK_PORT_NAMES.argv(*(port.name for port in ports)), name=PORTS)
 
 
-def are_free(ports: Sequence[Port]) -> tuple[str, ...]:
+def check_free_ports(ports: Sequence[Port]) -> tuple[str, ...]:
     """Check, read-only, that none of the ports exists; fail with the name of one that does."""
     return _CHECK_FREE_PORTS.argv(*(port.name for port in ports))
 
@@ -80,7 +80,7 @@ def add_flows(cookie: str, flows: Sequence[str]) -> Command:
     """Replace the flows marked with `cookie` in one transaction (ovs-ofctl(8), --bundle), unless they are equal."""
     lines = "\n".join((f"delete cookie={cookie}/-1", *(f"add {flow}" for flow in _marked(cookie, flows))))
     argv = ("ovs-ofctl", "--timeout=20", "--bundle", "add-flows", BRIDGE, "-")
-    return Command(argv, lines, unless=have_flows(cookie, flows))
+    return Command(argv, lines, unless=check_flows(cookie, flows))
 
 
 def remove_flows(cookie: str) -> Command:
@@ -93,12 +93,12 @@ def list_flows(cookie: str) -> Command:
     return Command(_LIST_FLOWS.argv(cookie), name=FLOWS)
 
 
-def have_flows(cookie: str, flows: Sequence[str]) -> tuple[str, ...]:
+def check_flows(cookie: str, flows: Sequence[str]) -> tuple[str, ...]:
     """Check, read-only, that exactly these flows have the mark `cookie`; a restart of ovs-vswitchd loses them."""
     return _CHECK_FLOWS.argv(cookie, *_marked(cookie, flows))
 
 
-def carry_tags(ports: Sequence[Port]) -> tuple[str, ...]:
+def check_tags(ports: Sequence[Port]) -> tuple[str, ...]:
     """Check, read-only, that all ports have exactly their tags and protection; fail with the name of another."""
     wanted = (f"{port.name},{port.tag},{_truth(port.protected)}" for port in ports)
     return _CHECK_TAGS.argv(*wanted)

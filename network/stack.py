@@ -51,7 +51,7 @@ def drop_taps(slice_id: int, taps: Sequence[str]) -> Command:
     return Command(("nft", "-f", "-"), text, unless=check)
 
 
-def expect_dropped(slice_id: int, taps: Sequence[str]) -> Command:
+def check_dropped(slice_id: int, taps: Sequence[str]) -> Command:
     """Check, read-only, that the slice's table equals that of `drop_taps`."""
     return Command(_CHECK_TAPS_DROPPED.argv(table_of(slice_id), listing(slice_id, taps)))
 

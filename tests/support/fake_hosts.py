@@ -204,7 +204,7 @@ class FakeHost:
             return no(f"rmdir: failed to remove '{folder}': Directory not empty")
         return OK
 
-    def is_unused(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+    def check_no_reservations(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         inside = [path for path in self.files if path.startswith(f"{argv[0]}/")]
         return no(f"{argv[0]} holds what is not known to be a slice's: {inside}") if self.exists(argv[0]) else OK
 
@@ -312,7 +312,7 @@ class FakeHost:
                 self.holders.pop(tap, None)
         return OK
 
-    def taps_are_as_made(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+    def check_taps(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         owner, *taps = argv
         wrong = [tap for tap in taps if not self._is_ready(owner, tap)]
         return no(f"TAP {wrong[0]} is not as it was made") if wrong else OK
@@ -331,12 +331,12 @@ class FakeHost:
             self.tables[name] = "\n".join(table)
         return OK
 
-    def drops(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+    def check_taps_dropped(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         table, listing, *_taps = argv
         found = " ".join(self.tables.get(table, "").split())
         return OK if found == listing else no(f"nftables has not the table {table} as it was made")
 
-    def taps_are_ours(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+    def check_tap_names(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         owner, *taps = argv
         there = [tap for tap in taps if tap in self.namespaces[""]]
         foreign = [tap for tap in there if self.aliases.get(tap) != owner]
@@ -459,20 +459,20 @@ class FakeHost:
                     devices.pop(name, None)
         return OK
 
-    def ports_are_ours(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+    def check_port_names(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         there = [name for name in argv if name in self.ports]
         foreign = [name for name in there if name not in self.ours]
         return no(f"a port {foreign[0]} is there that is not ours") if foreign else listed(there)
 
-    def ports_are_free(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+    def check_free_ports(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         found = [name for name in argv if name in self.ports]
         return no(f"port {found[0]} {FORGOTTEN}") if found else OK
 
-    def paths_are_free(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+    def check_free_paths(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         found = [path for path in argv if self.exists(path)]
         return no(f"{found[0]} {FORGOTTEN}") if found else OK
 
-    def namespaces_are_ours(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+    def check_namespace_names(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         foreign = [name for name in argv if name in self.namespaces and f"/run/{name}" not in self.folders]
         there = [name for name in argv if f"/run/{name}" in self.folders]
         servers = [
@@ -505,12 +505,12 @@ class FakeHost:
     def list_flows(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         return listed(self.flows.get(f"cookie={argv[0]}", ()))
 
-    def have_flows(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+    def check_flows(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         cookie, *flows = argv
         same = sorted(self.flows.get(f"cookie={cookie}", [])) == sorted(flows)
         return OK if same else no(f"the flows of {cookie} are not those that were made")
 
-    def carry_tags(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+    def check_tags(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         for wanted in argv:
             name, tag, protected = wanted.split(",")
             if self.ports.get(name) != int(tag) or (name in self.protected) != (protected == "true"):
@@ -575,7 +575,7 @@ class FakeHost:
         namespace, pid_file, mark = argv
         return (int(bool(self.is_running((pid_file, mark), "")[0]) or namespace in self.deaf), "", "")
 
-    def expect_serving(self, argv: tuple[str, ...], stdin: str) -> Answer:
+    def check_servers(self, argv: tuple[str, ...], stdin: str) -> Answer:
         return OK if self.serves(argv, stdin)[0] == 0 else no(f"{argv[0]}: no dnsmasq serves there")
 
     def runs_on_its_taps(self, argv: tuple[str, ...], stdin: str) -> Answer:
@@ -636,7 +636,7 @@ class FakeHost:
         self.processes[pid_file] = (mark, self._last_pid)
         self.argvs[self._last_pid] = argv
 
-    def are_free(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+    def check_free_disks(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         folder, elsewhere, *rest = argv
         marks, disks = rest[: 2 * int(elsewhere)], rest[2 * int(elsewhere) :]
         for mark, worker in _in_pairs(tuple(marks)):
@@ -648,7 +648,7 @@ class FakeHost:
         taken += [disk for disk, mark in pairs if self.exists(disk) and mark not in own]
         return no(f"{taken[0]} {TAKEN}") if taken else OK
 
-    def disks_are_good(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+    def check_disks(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         pairs = [(disk, mark) for disk, mark in _in_pairs(argv[2:]) if mark and self.exists(disk)]
         foreign = [disk for disk, mark in pairs if not self.exists(mark)]
         found = [disk for disk, _ in _in_pairs(argv[2:]) if self.exists(disk)]
@@ -679,7 +679,7 @@ class FakeHost:
     def fine(self, _argv: tuple[str, ...], _stdin: str) -> Answer:
         return OK
 
-    def has_room(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+    def check_room(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         _folder, own, *words = argv
         if own != self.address:
             return no(f"{own} is no address of this host")
@@ -750,24 +750,24 @@ SCRIPTS: dict[str, Program] = {
     "await-ports.sh": FakeHost.await_ports,
     "check-bridge.sh": FakeHost.fine,
     "check-connection-room.sh": FakeHost.fine,
-    "check-disks.sh": FakeHost.disks_are_good,
-    "check-flows.sh": FakeHost.have_flows,
-    "check-free-disks.sh": FakeHost.are_free,
-    "check-free-paths.sh": FakeHost.paths_are_free,
-    "check-free-ports.sh": FakeHost.ports_are_free,
+    "check-disks.sh": FakeHost.check_disks,
+    "check-flows.sh": FakeHost.check_flows,
+    "check-free-disks.sh": FakeHost.check_free_disks,
+    "check-free-paths.sh": FakeHost.check_free_paths,
+    "check-free-ports.sh": FakeHost.check_free_ports,
     "check-matches.sh": FakeHost.fine,
-    "check-namespace-names.sh": FakeHost.namespaces_are_ours,
+    "check-namespace-names.sh": FakeHost.check_namespace_names,
     "check-neighbour-room.sh": FakeHost.fine,
-    "check-no-reservations.sh": FakeHost.is_unused,
-    "check-port-names.sh": FakeHost.ports_are_ours,
-    "check-room.sh": FakeHost.has_room,
+    "check-no-reservations.sh": FakeHost.check_no_reservations,
+    "check-port-names.sh": FakeHost.check_port_names,
+    "check-room.sh": FakeHost.check_room,
     "check-run-room.sh": FakeHost.fine,
     "check-server-room.sh": FakeHost.fine,
-    "check-servers.sh": _beside(FakeHost.expect_serving),
-    "check-tags.sh": FakeHost.carry_tags,
-    "check-tap-names.sh": FakeHost.taps_are_ours,
-    "check-taps-dropped.sh": FakeHost.drops,
-    "check-taps.sh": FakeHost.taps_are_as_made,
+    "check-servers.sh": _beside(FakeHost.check_servers),
+    "check-tags.sh": FakeHost.check_tags,
+    "check-tap-names.sh": FakeHost.check_tap_names,
+    "check-taps-dropped.sh": FakeHost.check_taps_dropped,
+    "check-taps.sh": FakeHost.check_taps,
     "check-tools.sh": FakeHost.fine,
     "check-way-out.sh": FakeHost.fine,
     "filter-has-rules.sh": FakeHost.filter_has_rules,
@@ -804,7 +804,7 @@ SCRIPTS: dict[str, Program] = {
     "start-process.sh": FakeHost.start,
     "start-servers.sh": _beside(FakeHost.serve),
     "stop-processes.sh": FakeHost.stop,
-    "taps-are-dropped.sh": FakeHost.drops,
+    "taps-are-dropped.sh": FakeHost.check_taps_dropped,
     "taps-are-ready.sh": FakeHost.taps_are_ready,
     "write-reservations.sh": _beside(FakeHost.write),
 }

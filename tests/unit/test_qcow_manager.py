@@ -182,7 +182,7 @@ def test_a_place_is_free_where_nothing_but_ones_own_is_there(
         (older,) = design("single").vms
         older.vm_id = 1099
         slice_.vms.append(older)
-    (look,) = worker.disks.require_free(slice_, slice_.vms[:2])
+    (look,) = worker.disks.check_free_disks(slice_, slice_.vms[:2])
     what_to_do = "(was an older version put back?); create another slice and delete this one, "
     what_to_do += "then an operator removes it with: python3 cli.py doctor --fix"
     reported = f"vm_images/{taken} is there already, of a slice that database.yaml does not know {what_to_do}\n"
@@ -194,7 +194,7 @@ def test_a_folder_shared_by_two_workers_is_reported(worker: Worker, slice_: Slic
     """Put the first disk on another worker, and its mark here."""
     first, second = slice_.vms[:2]
     first.worker_ip = "10.0.10.9"
-    (look,) = worker.disks.require_free(slice_, [second])
+    (look,) = worker.disks.check_free_disks(slice_, [second])
     assert worker.does(look) == ""
     worker.folder.mkdir(exist_ok=True)
     (worker.folder / f"{first.name}.id-{first.disk_id}").touch()
@@ -207,10 +207,10 @@ def test_disks_of_an_older_file_are_not_checked(worker: Worker, slice_: Slice) -
     """Keep the disks of a dead manager, which do not name their owner."""
     slice_.vms[0].disk_id = None
     worker.has(disk="mine")
-    (look,) = worker.disks.require_free(slice_, slice_.vms)
+    (look,) = worker.disks.check_free_disks(slice_, slice_.vms)
     assert worker.does(look) == ""
     slice_.vms[1].disk_id = None
-    assert worker.disks.require_free(slice_, slice_.vms) == ()
+    assert worker.disks.check_free_disks(slice_, slice_.vms) == ()
 
 
 def test_a_deployment_advises_about_a_disk_of_another_slice(worker: Worker, slice_: Slice) -> None:

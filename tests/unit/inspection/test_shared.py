@@ -100,7 +100,7 @@ def test_a_foreign_name_of_a_log_and_a_link_that_is_left_have_their_codes() -> N
 @pytest.mark.parametrize(("room", "full"), [(104, False), (103, True)])
 def test_a_small_table_of_neighbours_is_reported_before_any_change(tmp_path: Path, room: int, full: bool) -> None:
     (tmp_path / "gc_thresh3").write_text(f"{room}\n")
-    _, _, script, *words = neighbours.has_room(BOUNDS).argv
+    _, _, script, *words = neighbours.check_room(BOUNDS).argv
     script = script.replace("/proc/sys/net/ipv4/neigh/default", str(tmp_path))
     script = script.replace("/proc/net/stat/arp_cache", f"{tmp_path}/none")
     done = subprocess.run(["sh", "-c", script, *words], capture_output=True, text=True, check=False)
@@ -111,7 +111,7 @@ def test_a_small_table_of_neighbours_is_reported_before_any_change(tmp_path: Pat
 def test_neighbours_that_are_there_already_count(tmp_path: Path) -> None:
     (tmp_path / "gc_thresh3").write_text("1024\n")
     (tmp_path / "arp_cache").write_text("entries  allocs\n00000398 00000067\n")
-    _, _, script, *words = neighbours.has_room(BOUNDS).argv
+    _, _, script, *words = neighbours.check_room(BOUNDS).argv
     for there, place in (("/proc/sys/net/ipv4/neigh/default", tmp_path), ("/proc/net/stat", tmp_path)):
         script = script.replace(there, str(place))
     done = subprocess.run(["sh", "-c", script, *words], capture_output=True, text=True, check=False)

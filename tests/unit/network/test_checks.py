@@ -136,7 +136,7 @@ def test_the_path_of_a_frame_through_the_bridge_is_checked(tmp_path: Path, trace
 
 def test_only_vlans_that_leave_the_host_need_a_data_port() -> None:
     def words(name: str, host: str, inventory: Inventory) -> tuple[str, ...]:
-        (command,) = checks.bridge(inventory, design(name), host).do
+        (command,) = checks.check_bridge(inventory, design(name), host).do
         assert isinstance(command, Command)
         return command.argv[4:]
 
@@ -145,7 +145,7 @@ def test_only_vlans_that_leave_the_host_need_a_data_port() -> None:
     assert words("internet", "10.0.10.3", named) == ("", "400")
     assert words("unconnected", "10.0.10.1", named) == ("bond0",)
     alone = Inventory(workers_list=("10.0.10.1",), network_node="10.0.10.1")
-    (command,) = checks.bridge(alone, design("ring", alone), "10.0.10.1").do
+    (command,) = checks.check_bridge(alone, design("ring", alone), "10.0.10.1").do
     assert isinstance(command, Command)
     assert command.argv[4:] == ("",)
 
@@ -183,7 +183,7 @@ def test_a_way_out_that_cannot_work_is_refused(
 
 
 def test_the_port_of_sshd_is_that_of_the_file() -> None:
-    (command,) = checks.way_out(Inventory(ssh=SSHSettings(port=2222))).do
+    (command,) = checks.check_way_out(Inventory(ssh=SSHSettings(port=2222))).do
     assert isinstance(command, Command)
     assert command.argv[4:] == ("gw_vlan400", "10.60.7.0/24", "ens3", "2222")
     assert ":2222 " in checks.list_peers(Inventory(ssh=SSHSettings(port=2222)))[-1]

@@ -35,7 +35,7 @@ def run(folder: Path, name: str, script: str, argv: tuple[str, ...]) -> subproce
 )
 def test_a_missing_match_is_reported_before_any_change(tmp_path: Path, said: str, status: int, lacking: bool) -> None:
     script = f"cat >&2 <<'END'\n{said}\nEND\nexit {status}"
-    done = run(tmp_path, "iptables", script, firewall.has_matches().argv)
+    done = run(tmp_path, "iptables", script, firewall.check_matches().argv)
     assert bool(done.returncode) is lacking
     if lacking:
         assert done.stderr.startswith("iptables cannot do what keeps guests apart; install its extensions and ")
@@ -54,7 +54,7 @@ def test_more_guests_than_the_kernel_has_room_for_are_refused_with_the_cure(
     (hosts / "slice-1001").write_text("mac,address\n" * others)
     (kernel / "nf_conntrack_tcp_timeout_time_wait").write_text("120\n")
     (kernel / "nf_conntrack_max").write_text(f"{5 * firewall.most_connections(120)}\n")
-    _, _, script, *words = firewall.has_room(str(hosts), str(hosts / "slice-1000"), guests).argv
+    _, _, script, *words = firewall.check_room(str(hosts), str(hosts / "slice-1000"), guests).argv
     script = script.replace("/proc/sys/net/netfilter", str(kernel))
     done = subprocess.run(["sh", "-c", script, *words], capture_output=True, text=True, check=False)
     assert done.returncode == int(full)
@@ -62,7 +62,7 @@ def test_more_guests_than_the_kernel_has_room_for_are_refused_with_the_cure(
 
 
 def test_where_no_kernel_counts_connections_there_is_nothing_to_check(tmp_path: Path) -> None:
-    _, _, script, *words = firewall.has_room(str(tmp_path), "", 9).argv
+    _, _, script, *words = firewall.check_room(str(tmp_path), "", 9).argv
     script = script.replace("/proc/sys/net/netfilter", f"{tmp_path}/none")
     assert subprocess.run(["sh", "-c", script, *words], check=False).returncode == 0
 
@@ -98,7 +98,7 @@ def test_more_dhcp_servers_than_the_kernel_lets_start_are_refused_with_the_cure(
     limit.write_text(f"{4 + dhcp.SPARE_INSTANCES}\n")
     for vlan in range(100, 100 + servers):
         (tmp_path / f"ns-dhcp-vlan{vlan}").mkdir()
-    _, _, script, *words = dhcp.has_room(own).argv
+    _, _, script, *words = dhcp.check_room(own).argv
     script = script.replace("/proc/sys/fs/inotify/max_user_instances", str(limit)).replace("/run/", f"{tmp_path}/")
     done = subprocess.run(["sh", "-c", script, *words], capture_output=True, text=True, check=False)
     assert done.returncode == int(full)
