@@ -18,7 +18,7 @@ from allocation.placement import place
 from core.errors import BadAnswer, printable
 from core.inventory import Inventory, Worker
 from core.names import mac_address
-from models import VM, Flavor, Interface, Slice
+from models import NOWHERE, VM, Flavor, Interface, Slice
 from network.ground import Ground
 from qcow_manager import QCOWManager
 from remote.console import Visit
@@ -78,10 +78,12 @@ class DeploymentAPI:
         internet_enabled: bool,
         workers: Mapping[str, Worker],
         live: Collection[Holdings],
+        beside: Collection[str] = (),
     ) -> VM:
         """Design a VM and add it to `slice_`: worker, VNC port, MACs, address, disk; `image_plan` makes the disk.
 
-        `live`: the holdings of all slices, `slice_` included. Raise `Refused` without a worker or an address for it.
+        `live`: the holdings of all slices, `slice_` included. `beside`: the preferred workers. Raise `Refused` without
+        a worker or an address for it.
         """
         macs = self.generate_unique_macs(vm_id, data_interfaces_count + 1)
         interfaces = [Interface(f"eth{index}", mac=mac) for index, mac in enumerate(macs)]
@@ -89,7 +91,7 @@ class DeploymentAPI:
             interfaces[0].vlan_id = self._inventory.internet.vlan_id
             interfaces[0].ip_config = next_internet_address(vm_id, live, self._inventory.internet)
         used = set(slice_.workers)
-        worker = place(flavor_name, flavor.size, self._inventory, workers, live, used)
+        worker = place(flavor_name, flavor.size, self._inventory, workers, live, used, beside)
         vm = VM(vm_id, name, slice_.owner, worker, next_vnc_port(live), interfaces, flavor)
         vm.flavor_name, vm.disk_id = flavor_name, secrets.token_hex(8)
         vm.qcow_image = self._qcow.image_path(slice_, vm)
@@ -110,12 +112,15 @@ class DeploymentAPI:
 
     # --- plans --------------------------------------------------------------------------------------------------------
 
-    def image_plan(self, slice_: Slice, vms: Sequence[VM]) -> Plan:
+    def image_plan(self, slice_: Slice, vms: Sequence[VM], *, resumed: bool = False) -> Plan:
         """Return the plan of `add_vm_to_slice`: check free paths, bring base images, make overlays.
 
         Each worker gets one batch, however many VMs: a mark names the owner of each disk after a lost connection, too.
+        `resumed`: an earlier run may have left empty folders.
         """
-        steps = (*self._qcow.check_free_disks(slice_, vms), *self._qcow.make_disks(slice_, vms))
+        placed = [vm for vm in vms if vm.worker_ip != NOWHERE]
+        emptied = self._qcow.remove_empty_folders(slice_, placed) if resumed else ()
+        steps = (*emptied, *self._qcow.check_free_disks(slice_, placed), *self._qcow.make_disks(slice_, placed))
         return self._change(slice_, Stage("prepare", steps))
 
     def deploy_plan(self, slice_: Slice, *, new: bool = False, run: int = 0, absent: Collection[str] = ()) -> Plan:

@@ -36,6 +36,18 @@ NOWHERE = "nowhere"
 
 STUDENT, ADMIN = "student", "admin"
 
+
+def pool_of(slice_id: int) -> range:
+    """Return the VLANs of a slice's pool, which follows from its id."""
+    start = 100 + slice_id % POOL_COUNT * POOL_SIZE
+    return range(start, start + POOL_SIZE)
+
+
+def most_links(slice_id: int, reserved: int = INTERNET_VLAN) -> int:
+    """Return the highest number of links of a slice with this id: one for each VLAN of its pool but `reserved`."""
+    return len({*pool_of(slice_id)} - {reserved})
+
+
 ID = whole(FIRST_ID, LAST_ID)
 LINK_ID = whole(1, 1_000_000)
 
@@ -295,8 +307,8 @@ class Slice(Recorded):
     slice_id: int = key(ID)
     owner: str = key(formats.NAME)
     topology_type: str = key(formats.WORDS, default="custom")
-    vlan_pool_start: int = derived(formats.VLAN, lambda slice_: 100 + slice_.slice_id % POOL_COUNT * POOL_SIZE)
-    vlan_pool_end: int = derived(formats.VLAN, lambda slice_: slice_.vlan_pool_start + POOL_SIZE - 1)
+    vlan_pool_start: int = derived(formats.VLAN, lambda slice_: pool_of(slice_.slice_id)[0])
+    vlan_pool_end: int = derived(formats.VLAN, lambda slice_: pool_of(slice_.slice_id)[-1])
     vlan_pool_used: list[int] = items(formats.VLAN)
     status: SliceStatus = state(SliceStatus, default=SliceStatus.DESIGN)
     vms: list[VM] = parts(VM, default=[])
@@ -314,7 +326,7 @@ class Slice(Recorded):
 
     def get_next_vlan(self, reserved: int = INTERNET_VLAN) -> int | None:
         """Take the pool's first unused VLAN, never `reserved`; None when the pool is exhausted."""
-        for vlan_id in range(self.vlan_pool_start, self.vlan_pool_end + 1):
+        for vlan_id in pool_of(self.slice_id):
             if vlan_id != reserved and vlan_id not in self.vlan_pool_used:
                 self.vlan_pool_used.append(vlan_id)
                 return vlan_id
@@ -361,7 +373,7 @@ class Slice(Recorded):
         ends = [self.free_interface(vm1_id, vm1_interface), self.free_interface(vm2_id, vm2_interface)]
         vlan_id = self.get_next_vlan(reserved)
         if vlan_id is None:
-            count = POOL_SIZE - (self.vlan_pool_start <= reserved <= self.vlan_pool_end)
+            count = most_links(self.slice_id, reserved)
             raise Refused(f"VLAN pool exhausted: this slice can have {count} links; put further VMs into another slice")
         link_id = max((link.link_id for link in self.links), default=0) + 1
         link = Link(link_id, vlan_id, vm1_id, vm1_interface, vm2_id, vm2_interface)

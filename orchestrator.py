@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from accounts import rights
@@ -17,7 +17,6 @@ from accounts.accounts import Accounts
 from accounts.audit import OK, Audit, Entry
 from accounts.sessions import Session, Sessions
 from accounts.use_cases import UseCase, UseCases
-from allocation.ids import next_slice_id
 from core import passwords
 from core.errors import Refused
 from core.inventory import Worker
@@ -28,7 +27,7 @@ from deployment import DeploymentAPI
 from lifecycle import losses
 from lifecycle.changes import Change, Changes
 from lifecycle.consoles import Confirm, Consoles, Joined, never
-from lifecycle.design import VMRequest, design_vm
+from lifecycle.design import VMRequest, design_vm, new_slice
 from lifecycle.discovery import Discovery
 from models import (
     ADMIN,
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
     from inspection.doctor import Doctor
     from inspection.isolation.prover import Prover, Verdict
     from inspection.summary import SliceProblems
+    from lifecycle.creation import Demand
     from lifecycle.hosts import Hosts
     from remote.ssh import Connections
     from topology.design import Design
@@ -196,14 +196,40 @@ class OrchestratorAPI(UseCases):
         if name:
             rights.check_name("slice", name)
         with self._database.transaction() as state:
-            user = rights.user_of(state, actor)
-            rights.require_room_for_slice(state, user, actor)
-            slice_id = next_slice_id(state.next_vm_id, state.slices.holdings.values())
-            slice_ = Slice(slice_id, actor, topology_type)
-            slice_.name = name
-            state.next_vm_id = slice_id + 1
-            state.slices[slice_id] = slice_
-            user.slices.append(slice_id)
+            return new_slice(state, actor, name, topology_type)
+
+    @UseCase()
+    def demand_of_design(self, actor: str, design: Design) -> Demand:
+        """Return the size of a design, beside the room of the workers and the user's quota."""
+        from lifecycle.creation import demand_of  # noqa: PLC0415 - not needed for the menu's first prompt
+
+        self._discovery.known()
+        return demand_of(self._database.load(), actor, design)
+
+    @UseCase()
+    def try_design(self, actor: str, design: Design) -> Slice:
+        """Return the slice that a design would be now, and record nothing; fail where it cannot be made."""
+        from lifecycle.creation import check_design, designed_slice  # noqa: PLC0415 - as above
+
+        state = self._database.load()
+        check_design(state, design)
+        return designed_slice(state, actor, design)
+
+    @UseCase("create slice")
+    def create_from_design(self, actor: str, design: Design, listen: Listener = ignore) -> Slice:
+        """Create a slice with all VMs, disks and links of a design. If a disk fails, nothing of it is left.
+
+        The slice is claimed before other sessions can see it, because it is unfinished until its disks are made.
+        """
+        from lifecycle.creation import check_design, designed_slice  # noqa: PLC0415 - as above
+
+        check_design(self._database.load(), design)
+        self._discovery.refresh(lambda state: designed_slice(state, actor, design).workers)
+        with ExitStack() as claimed:
+            with self._database.transaction() as state:
+                slice_ = designed_slice(state, actor, design)
+                change = claimed.enter_context(self._changes.of(slice_.slice_id, listen))
+            change.make_images(slice_, slice_.vms)
         return slice_
 
     @UseCase("add VM")
@@ -223,7 +249,7 @@ class OrchestratorAPI(UseCases):
         with self._change(actor, slice_id, listen) as (change, _):
             if flavor := change.state.all_flavors.get(flavor_name):
                 require_fitting(flavor.image or "", flavor_name, flavor.size.disk_gb)
-            self._discovery.refresh(lambda state: design_vm(state, request).worker_ip)
+            self._discovery.refresh(lambda state: [design_vm(state, request).worker_ip])
             with self._database.transaction() as state:
                 vm = design_vm(state, request)
                 slice_ = state.slices[slice_id]
@@ -372,6 +398,8 @@ class OrchestratorAPI(UseCases):
                 change.take_back_deployment(slice_)
             if pending := rights.pending(slice_):
                 change.forget_vms(slice_, pending)
+            if slice_.status == SliceStatus.CREATING:
+                return f"Slice {slice_id} is gone, as if it had not been created"
             return f"Slice {slice_id} is in design"
 
 

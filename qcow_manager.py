@@ -64,6 +64,14 @@ class QCOWManager:
         look = Command(_CHECK_FREE_DISKS.argv(*words), as_user=True)
         return Step(worker, "place for the disks", (look,))
 
+    def remove_empty_folders(self, slice_: Slice, vms: Iterable[VM]) -> Iterable[Step]:
+        """Return the steps that remove folders without disks: an earlier run of the same change left them."""
+        folders = dict.fromkeys((vm.worker_ip, self._files(slice_, vm).folder) for vm in vms)
+        for worker, folder in folders:
+            gone = ("test", "!", "-e", folder)
+            remove = Command(("rmdir", "--ignore-fail-on-non-empty", folder), unless=gone, as_user=True)
+            yield Step(worker, "empty folder of the disks", (remove,))
+
     def preflight(self, slice_: Slice, *, new: bool) -> Iterable[Step]:  # noqa: ARG002 - also a new slice has disks
         """Yield read-only checks: base images and overlays that exist are the slice's and were not changed since.
 

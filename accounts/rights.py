@@ -38,6 +38,15 @@ def require_room_for_slice(state: State, user: User, actor: str) -> None:
     )
 
 
+def require_room_for_vms(user: User, count: int, actor: str) -> None:
+    """Raise `Refused` where `count` more VMs exceed the user's quota."""
+    if user.can_create_vms(count):
+        return
+    has = "you have" if user.username == actor else f"{user.username} has"
+    more = "" if count == 1 else f", and {count} more are needed"
+    raise Refused(f"Quota exceeded: {has} {user.used_vms} of {user.quota_vms} VMs{more}; delete a slice first")
+
+
 def visible(state: State, actor: str) -> list[Slice]:
     """Return the slices that a user may work on, oldest first; others are answered as if they did not exist."""
     return [state.slices[slice_id] for slice_id in _visible_ids(state, actor)]
@@ -155,6 +164,13 @@ def check_name(what: str, name: str) -> None:
         raise Refused(f"A {what} name is 1 to {MAX_NAME_LENGTH} letters, digits, hyphens and underscores")
 
 
+def check_new_name(name: str) -> None:
+    """Raise `Refused` unless a new slice may have this name, in a slice file, too."""
+    check_name("slice", name)
+    if not name[0].isalpha():
+        raise Refused("The name of a new slice begins with a letter")
+
+
 def pending(slice_: Slice) -> list[VM]:
     """Return the VMs that are still being added."""
     return [vm for vm in slice_.vms if vm.status == VMStatus.PENDING]
@@ -162,4 +178,5 @@ def pending(slice_: Slice) -> list[VM]:
 
 def is_unfinished(slice_: Slice) -> bool:
     """Return whether a change of the slice was begun and not finished."""
-    return slice_.status in {SliceStatus.DEPLOYING, SliceStatus.DELETING} or bool(pending(slice_))
+    unfinished = {SliceStatus.CREATING, SliceStatus.DEPLOYING, SliceStatus.DELETING}
+    return slice_.status in unfinished or bool(pending(slice_))

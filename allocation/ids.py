@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Iterable
 
 from allocation.holdings import Holdings
 from core.errors import Refused
-from core.inventory import InternetSettings
+from core.inventory import INTERNET_VLAN, InternetSettings
 from core.names import DHCP_FIRST_HOST, DHCP_LAST_HOST
 from core.values import IPConfig
-from models import FIRST_ID, FIRST_VNC_PORT, LAST_ID, LAST_VNC_PORT, POOL_COUNT
+from models import FIRST_ID, FIRST_VNC_PORT, LAST_ID, LAST_VNC_PORT, POOL_COUNT, POOL_SIZE, most_links
 
 _MAC_IDS = 65_536
 """Number of ids after which MACs repeat: a MAC holds the lower 16 bits of a VM's id."""
@@ -29,12 +29,20 @@ def next_vm_id(start: int, live: Collection[Holdings]) -> int:
     )
 
 
-def next_slice_id(start: int, live: Collection[Holdings]) -> int:
-    """Return the first id from `start` on with a free pool of VLANs; raise `Refused` when all 100 are held."""
-    vms, pools = _vm_ids(live), {holdings.pool for holdings in live}
-    if len(pools) == POOL_COUNT:
+def next_slice_id(start: int, live: Collection[Holdings], links: int = 0, reserved: int = INTERNET_VLAN) -> int:
+    """Return the first id from `start` on with a free pool of VLANs that holds so many links.
+
+    No link gets the VLAN `reserved`. Raise `Refused` when no such pool is free.
+    """
+    vms, free = _vm_ids(live), {*range(POOL_COUNT)} - {holdings.pool for holdings in live}
+    if not free:
         raise Refused(f"All {POOL_COUNT} VLAN pools are in use: delete a slice first")
-    return _first(start, lambda candidate: candidate not in vms and candidate % POOL_COUNT not in pools)
+    pools = {pool for pool in free if most_links(pool, reserved) >= links}
+    if links > POOL_SIZE:
+        raise Refused(f"A slice can have {POOL_SIZE} links, and {links} are needed: use several slices")
+    if not pools:
+        raise Refused(f"No free pool of VLANs holds {links} links, as VLAN {reserved} is in it: delete a slice first")
+    return _first(start, lambda candidate: candidate not in vms and candidate % POOL_COUNT in pools)
 
 
 def next_vnc_port(live: Iterable[Holdings], listening: Collection[int] = ()) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, MutableMapping
 from dataclasses import replace
@@ -45,12 +46,13 @@ def place(
     workers: Mapping[str, Worker],
     live: Iterable[Holdings],
     used: Collection[str],
+    beside: Collection[str] = (),
 ) -> str:
     """Return the worker for a new VM of a slice that already has VMs on the workers `used`.
 
-    Until the slice uses `hypervisor: spread` workers, the emptiest unused worker with room is taken, then the emptiest
-    used one. After that the order is reversed. Raise `NoRoom` when the VM fits nowhere; the sentence names the worker
-    that comes closest.
+    The workers `beside` come first, where they have room. Until the slice uses `hypervisor: spread` workers, the
+    emptiest unused worker with room is taken, then the emptiest used one. After that the order is reversed.
+    Raise `NoRoom` when the VM fits nowhere; the sentence names the worker that comes closest.
     """
     up = [address for address in inventory.workers_list if address in workers and workers[address].up]
     if not up:
@@ -64,12 +66,20 @@ def place(
     known = [address for address in emptiest if address in used]
     further = [address for address in emptiest if address not in used]
     spread = inventory.hypervisor.spread
-    for address in (*further, *known) if len(used) < spread or spread == 0 else (*known, *further):
+    first = [address for address in emptiest if address in beside]
+    rest = (*further, *known) if len(used) < spread or spread == 0 else (*known, *further)
+    for address in (*first, *rest):
         return address
     closest = min(up, key=lambda address: sum(missing for missing, _ in gaps[address]))
     needs = f"{size.cores} cores, {size.ram_gb:g} GB of memory, {size.disk_gb:g} GB of disk"
     lacks = ", ".join(sentence for _, sentence in gaps[closest])
     raise NoRoom(f"No worker has room for {flavor_name} ({needs}); {closest} comes closest: {lacks}")
+
+
+def fair_share(vms: int, inventory: Inventory, workers: Mapping[str, Worker]) -> int:
+    """Return how many of the VMs that are made at once each worker of their slice gets."""
+    up = len([address for address in inventory.workers_list if address in workers and workers[address].up])
+    return math.ceil(vms / max(1, min(up, inventory.hypervisor.spread or up)))
 
 
 def _fullness(worker: Worker, cpu_overcommit: float) -> tuple[float, int]:

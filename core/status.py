@@ -13,8 +13,12 @@ else:
 
 
 class SliceStatus(StrEnum):
-    """The state of a slice. `deploying` and `deleting` are written before the first command goes to a host."""
+    """The state of a slice. `creating`, `deploying` and `deleting` are written before the first command goes to a host.
 
+    A slice is in `creating` only while all its VMs are made at once.
+    """
+
+    CREATING = "creating"
     DESIGN = "design"
     DEPLOYING = "deploying"
     RUNNING = "running"

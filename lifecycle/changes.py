@@ -67,25 +67,33 @@ class Change:
     def make_images(self, slice_: Slice, vms: list[VM], *, resumed: bool = False) -> None:
         """Make the overlays of new VMs, which then are in design; if one fails, remove all these VMs.
 
-        `resumed`: an earlier run may have made overlays, so a rollback removes all and not only those of this run.
+        A slice in `creating` then is in design as well, or is removed with its VMs. `resumed`: an earlier run may have
+        made overlays, so a rollback removes all and not only those of this run.
         """
-        plan = self._deployment.image_plan(slice_, vms)
+        if slice_.status == SliceStatus.CREATING and losses.has_unplaced(slice_):
+            with self._database.transaction() as state:
+                slice_ = state.slices[slice_.slice_id]
+                losses.require_placed(state, slice_)
+            vms = rights.pending(slice_)
+        plan = self._deployment.image_plan(slice_, vms, resumed=resumed)
         report = self._runner.run(plan)
         if report.error:
             back = plan.undone("take back") if resumed else report.rollback()
             lost = [r.error for r in report.failures if isinstance(r.error, HostUnreachable)]
             self._forget(self._runner.run(back, keep_going=True), slice_, vms, str(report.error), lost)
-            raise report.error.within(f"{report.error}; nothing was added")
+            undone = "created" if slice_.status == SliceStatus.CREATING else "added"
+            raise report.error.within(f"{report.error}; nothing was {undone}")
         done = f"The disk of {', '.join(vm.name for vm in vms)} is made, but that could not be written down"
         with _said_first(done), self._database.transaction() as state:
             stored = state.slices[slice_.slice_id]
             for vm in vms:
-                vm.status = VMStatus.DESIGN
+                vm.status, vm.lost_with = VMStatus.DESIGN, None
                 known = stored.vm(vm.vm_id)
                 if known:
-                    known.status = vm.status
+                    known.status, known.lost_with = vm.status, None
             if not rights.pending(stored):
                 stored.left = []
+                slice_.status = stored.status = SliceStatus.DESIGN
 
     def forget_vms(self, slice_: Slice, vms: list[VM]) -> None:
         """Remove VMs that were being added, and their overlays."""
@@ -238,11 +246,7 @@ class Change:
             if left:
                 state.slices[slice_.slice_id].left = list(left)
             else:
-                user = state.users[slice_.owner]
-                user.used_vms = max(0, user.used_vms - len(slice_.vms))
-                user.slices.remove(slice_.slice_id)
-                del state.slices[slice_.slice_id]
-                recount(state.workers, state.slices.holdings.values())
+                _drop(state, slice_)
         if left:
             raise _first(left).within(
                 f"Slice {slice_.slice_id} is not all gone: {_left_to_do(left, 'delete it again later', slice_)}"
@@ -251,7 +255,10 @@ class Change:
     def _forget(
         self, back: Report, slice_: Slice, vms: list[VM], why: str, unreachable: Sequence[HostUnreachable] = ()
     ) -> None:
-        """Remove VMs whose overlays were removed. While an object of theirs is left, they stay `pending`."""
+        """Remove VMs whose overlays were removed, and a slice that was created with them.
+
+        While an object of theirs is left, they stay `pending`.
+        """
         if left := _left(back):
             with self._database.transaction() as state:
                 state.slices[slice_.slice_id].left = list(left)
@@ -260,12 +267,10 @@ class Change:
             )
         with self._database.transaction() as state:
             stored = state.slices[slice_.slice_id]
-            gone = {vm.vm_id for vm in vms}
-            stored.vms = [vm for vm in stored.vms if vm.vm_id not in gone]
-            if not rights.pending(stored):
-                stored.left = []
-            user = state.users[slice_.owner]
-            user.used_vms = max(0, user.used_vms - len(gone))
+            if stored.status == SliceStatus.CREATING:
+                _drop(state, stored)
+            else:
+                _drop_vms(state, stored, vms)
             now = time.time()
             for lost in unreachable:
                 if lost.host in state.workers:  # no VM is placed there until it answers again
@@ -282,6 +287,25 @@ class Change:
             stored.status, stored.left = SliceStatus.DESIGN, list(left)
             for vm in stored.vms:
                 vm.pid, vm.vnc_secret = None, None
+
+
+def _drop(state: State, slice_: Slice) -> None:
+    """Remove a slice that has no objects on hosts any more."""
+    user = state.users[slice_.owner]
+    user.used_vms = max(0, user.used_vms - len(slice_.vms))
+    user.slices.remove(slice_.slice_id)
+    del state.slices[slice_.slice_id]
+    recount(state.workers, state.slices.holdings.values())
+
+
+def _drop_vms(state: State, slice_: Slice, vms: Sequence[VM]) -> None:
+    """Remove VMs that have no objects on hosts any more."""
+    gone = {vm.vm_id for vm in vms}
+    slice_.vms = [vm for vm in slice_.vms if vm.vm_id not in gone]
+    if not rights.pending(slice_):
+        slice_.left = []
+    user = state.users[slice_.owner]
+    user.used_vms = max(0, user.used_vms - len(gone))
 
 
 def _unplaced(problems: Sequence[str]) -> CloudError | None:

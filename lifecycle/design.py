@@ -1,21 +1,21 @@
-"""Check the request for a VM, and record the VM in the database before a host is changed."""
+"""Check requests for slices and VMs, and record them in the database before a host is changed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from accounts import rights
-from allocation.ids import next_vm_id
+from allocation.ids import next_slice_id, next_vm_id
 from allocation.placement import recount
 from core.errors import Refused
 from database import State
 from deployment import DeploymentAPI
-from models import MAX_DATA_INTERFACES, VM
+from models import MAX_DATA_INTERFACES, VM, Slice
 
 
 @dataclass(frozen=True)
 class VMRequest:
-    """A request for a VM."""
+    """A request for a VM. The workers `beside` are preferred."""
 
     actor: str
     slice_id: int
@@ -23,12 +23,27 @@ class VMRequest:
     flavor_name: str
     data_interfaces: int
     internet: bool
+    beside: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raise `Refused` where the request breaks a rule that needs no database."""
         rights.check_name("VM", self.name)
         if not 0 <= self.data_interfaces <= MAX_DATA_INTERFACES:
             raise Refused(f"A VM has 0 to {MAX_DATA_INTERFACES} data interfaces, not {self.data_interfaces}")
+
+
+def new_slice(state: State, actor: str, name: str, topology_type: str = "custom", links: int = 0) -> Slice:
+    """Add an empty slice in design to `state`, with the next id whose pool of VLANs holds so many links."""
+    user = rights.user_of(state, actor)
+    rights.require_room_for_slice(state, user, actor)
+    reserved = state.inventory.internet.vlan_id
+    slice_id = next_slice_id(state.next_vm_id, state.slices.holdings.values(), links, reserved)
+    slice_ = Slice(slice_id, actor, topology_type)
+    slice_.name = name
+    state.next_vm_id = slice_id + 1
+    state.slices[slice_id] = slice_
+    user.slices.append(slice_id)
+    return slice_
 
 
 def design_vm(state: State, request: VMRequest) -> VM:
@@ -38,16 +53,14 @@ def design_vm(state: State, request: VMRequest) -> VM:
     flavor = state.all_flavors.get(request.flavor_name)
     if flavor is None:
         raise Refused(f"There is no flavor {request.flavor_name}; there are {', '.join(state.all_flavors)}")
-    if not user.can_create_vms(1):
-        has = "you have" if user.username == request.actor else f"{user.username} has"
-        raise Refused(f"Quota exceeded: {has} {user.used_vms} of {user.quota_vms} VMs; delete a slice first")
+    rights.require_room_for_vms(user, 1, request.actor)
     if any(vm.name == request.name for vm in slice_.vms):
         raise Refused(f"Slice {request.slice_id} has a VM {request.name} already; choose another name")
     live = state.slices.holdings.values()
     vm_id = next_vm_id(state.next_vm_id, live)
     vm = DeploymentAPI(state.inventory).create_vm_with_qcow(
         slice_, vm_id, request.name, request.flavor_name, flavor,
-        request.data_interfaces, request.internet, state.workers, live,
+        request.data_interfaces, request.internet, state.workers, live, request.beside,
     )  # fmt: skip
     state.next_vm_id = vm_id + 1
     user.used_vms += 1

@@ -7,7 +7,7 @@ claim, which the kernel releases when the session dies.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -71,11 +71,11 @@ class Discovery:
         """
         return self._measure(self._clock() - FRESH_SECONDS, 0.0)
 
-    def refresh(self, chosen: Callable[[State], str]) -> None:
-        """Measure the worker that `chosen` names for a new VM, unless it was measured within the last minute.
+    def refresh(self, chosen: Callable[[State], Collection[str]]) -> None:
+        """Measure the workers that `chosen` names for new VMs, unless they were measured within the last minute.
 
-        Only this worker gets a connection, because the VM's disk is made there next. If it is down or full, `chosen`
-        names another one. Where `chosen` finds no room, workers that are down or have old measurements are measured.
+        Only these workers get a connection, because the VMs' disks are made there next. If one is down or full,
+        `chosen` names others. Where it finds no room, workers that are down or have old measurements are measured.
         Measurements without a time, from older versions of the file, count as they are.
         """
         state = self._database.load()
@@ -86,13 +86,13 @@ class Discovery:
             if not old and not down:
                 return
             try:
-                address = chosen(state)
+                stale = [address for address in chosen(state) if address in old]
             except NoRoom:
                 self._note(self._answers(state, dict.fromkeys((*old, *down))))
                 return
-            if address not in old:
+            if not stale:
                 return
-            self._note(self._answers(state, [address]))
+            self._note(self._answers(state, stale))
             state = self._database.load()
 
     def _measure(self, since: float, wait_s: float) -> dict[str, Worker]:

@@ -155,9 +155,9 @@ def _told(loss: Loss, unplaced: Collection[int]) -> str:
     if loss.vms:
         where = "not all placed again yet" if loss.slice_id in unplaced else "placed again on other workers"
         parts.append(f"{', '.join(loss.vms)} lost, {where}")
-        parts.append(
-            "a deployment makes new disks"
-            if loss.status == SliceStatus.DESIGN
-            else "a repair starts them again, with new disks"
-        )
+        makes_disks = {
+            SliceStatus.CREATING: "finishing the creation makes new disks",
+            SliceStatus.DESIGN: "a deployment makes new disks",
+        }
+        parts.append(makes_disks.get(loss.status, "a repair starts them again, with new disks"))
     return "; ".join(parts)

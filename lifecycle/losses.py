@@ -37,7 +37,9 @@ class Loss:
         parts = []
         if self.pending:
             parts.append(f"{', '.join(self.pending)} will not be added")
-        if names and self.status == SliceStatus.DESIGN:
+        if names and self.status == SliceStatus.CREATING:
+            parts.append(f"{names} get their disks on other workers when the creation is finished")
+        elif names and self.status == SliceStatus.DESIGN:
             parts.append(f"{names} lose their disks, and get new ones on other workers at the next deployment")
         elif names:
             parts.append(f"{names} are lost with their disks; a repair starts them on other workers with new ones")
@@ -47,8 +49,9 @@ class Loss:
     def of(cls, slice_: Slice, address: str) -> Loss:
         """Return the losses of a slice with a worker."""
         here = [vm for vm in slice_.vms if vm.worker_ip == address]
-        pending = tuple(vm.name for vm in here if vm.status == VMStatus.PENDING)
-        kept = tuple(vm.name for vm in here if vm.status != VMStatus.PENDING)
+        added = _being_added(slice_, address)
+        kept = tuple(vm.name for vm in here if vm not in added)
+        pending = tuple(vm.name for vm in added)
         return cls(slice_.slice_id, slice_.name, slice_.owner, slice_.status, kept, pending)
 
 
@@ -64,13 +67,22 @@ def write_off(state: State, slice_: Slice, address: str) -> None:
     The other VMs stay in the slice with links, addresses and VNC ports, so that the rest of the slice finds them
     unchanged when they run again.
     """
-    added = [vm for vm in slice_.vms if vm.worker_ip == address and vm.status == VMStatus.PENDING]
+    added = _being_added(slice_, address)
     slice_.vms = [vm for vm in slice_.vms if vm not in added]
     state.users[slice_.owner].used_vms -= len(added)
     for vm in slice_.vms:
         if vm.worker_ip == address:
-            vm.worker_ip, vm.lost_with, vm.status, vm.pid = NOWHERE, address, VMStatus.DESIGN, None
+            vm.worker_ip, vm.lost_with, vm.pid = NOWHERE, address, None
+            if vm.status != VMStatus.PENDING:
+                vm.status = VMStatus.DESIGN
     slice_.left = [item for item in slice_.left if not item.endswith(f" on {address}")]
+
+
+def _being_added(slice_: Slice, address: str) -> list[VM]:
+    """Return the VMs that were being added there; those of a slice in `creating` have links, and stay in it."""
+    if slice_.status == SliceStatus.CREATING:
+        return []
+    return [vm for vm in slice_.vms if vm.worker_ip == address and vm.status == VMStatus.PENDING]
 
 
 def has_unplaced(slice_: Slice) -> bool:
@@ -93,7 +105,7 @@ def place_again(state: State, slice_: Slice) -> list[str]:
 def require_placed(state: State, slice_: Slice) -> None:
     """Place all VMs of a slice; raise `Refused` where one finds no place."""
     if problems := place_again(state, slice_):
-        way_out = "take the deployment back" if rights.is_unfinished(slice_) else "make room there"
+        way_out = "take it back" if rights.is_unfinished(slice_) else "make room there"
         raise Refused(f"{problems[0]}; {way_out}, or delete slice {slice_.slice_id}")
 
 

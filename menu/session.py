@@ -33,6 +33,13 @@ LOGIN_SECONDS = 60.0
 LOGOUT = 8
 EXIT = 0
 
+_UNFINISHED = {
+    SliceStatus.CREATING: "created",
+    SliceStatus.DEPLOYING: "deployed",
+    SliceStatus.DELETING: "deleted",
+}
+"""The statuses of a change that began, and what was being done to the slice."""
+
 LEAVE = 0
 TOO_MANY_ATTEMPTS = 1
 TOO_MANY_SESSIONS = 1
@@ -264,12 +271,10 @@ def _found(slice_: Slice, viewer: str) -> str:
     title = title_for(slice_, viewer)
     title = title[0].upper() + title[1:]
     hosts = ", ".join(dict.fromkeys(item.rpartition(" on ")[2] for item in slice_.left))
-    if slice_.status == SliceStatus.DEPLOYING:
-        return f"{title} was being deployed when its manager stopped."
-    if slice_.status == SliceStatus.DELETING and hosts:
-        return f"{title} could not be deleted completely: parts of it are left on {hosts}."
-    if slice_.status == SliceStatus.DELETING:
-        return f"{title} was being deleted when its manager stopped."
+    if slice_.status in _UNFINISHED:
+        if hosts and slice_.status != SliceStatus.DEPLOYING:
+            return f"{title} could not be {_UNFINISHED[slice_.status]} completely: parts of it are left on {hosts}."
+        return f"{title} was being {_UNFINISHED[slice_.status]} when its manager stopped."
     names = ", ".join(vm.name for vm in slice_.vms if vm.status == VMStatus.PENDING)
     if hosts:
         return f"{title}: adding {names} failed and could not be rolled back: parts are left on {hosts}."

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 STATUS_STYLES = {
     SliceStatus.RUNNING.value: "green",
     SliceStatus.DESIGN.value: "cyan",
+    SliceStatus.CREATING.value: "yellow",
     SliceStatus.DEPLOYING.value: "yellow",
     SliceStatus.DELETING.value: "yellow",
     VMStatus.PENDING.value: "yellow",

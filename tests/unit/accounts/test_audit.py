@@ -25,6 +25,7 @@ from remote.events import StageStarted
 from tests.support.desk import WORKERS, Desk
 from tests.support.paths import ROOT
 from tests.support.playing import run_program
+from topology.templates import make
 
 READ_ONLY = {
     "flavors",
@@ -35,6 +36,8 @@ READ_ONLY = {
     "find_slice",
     "read_design",
     "convert_topology",
+    "demand_of_design",
+    "try_design",
     "discover_workers",
     "known_workers",
     "plan_slice",
@@ -43,11 +46,12 @@ READ_ONLY = {
     "prove_isolation",
 }
 FAILS = {"get_slice", "find_slice", "read_design", "convert_topology", "plan_slice"}
-WORKS = {"create_slice", "open_session"}
+WORKS = {"create_slice", "create_from_design", "open_session"}
 ACTIONS = {
     "authenticate": "log in",
     "change_password": "change password",
     "create_slice": "create slice",
+    "create_from_design": "create slice",
     "add_vm_to_slice": "add VM",
     "create_link": "create link",
     "deploy_slice": "deploy",
@@ -70,7 +74,15 @@ def entries(desk: Desk) -> list[dict[str, Any]]:
 
 
 METHODS = {name for name, _ in inspect.getmembers(OrchestratorAPI, inspect.isfunction) if not name.startswith("_")}
-VALUES = {"actor": "student", "username": "student", "slice_id": 4242, "vm_id": 4242, "vm1_id": 1, "vm2_id": 2}
+VALUES: dict[str, object] = {
+    "actor": "student",
+    "username": "student",
+    "slice_id": 4242,
+    "vm_id": 4242,
+    "vm1_id": 1,
+    "vm2_id": 2,
+}
+VALUES |= {"design": make("ring:3", "lab", "cirros")}
 
 
 @pytest.mark.parametrize("name", sorted(METHODS - NO_ANSWER))

@@ -39,6 +39,9 @@ OWN = {
     "most_slices",
     "open_session",
     "create_slice",
+    "create_from_design",
+    "demand_of_design",
+    "try_design",
     "change_password",
     "needs_new_password",
     "read_design",
@@ -74,6 +77,7 @@ def _unfinished(status: SliceStatus) -> Callable[[Desk], None]:
 STATES = {
     "design": _design,
     "running": _running,
+    "creating": _unfinished(SliceStatus.CREATING),
     "deploying": _unfinished(SliceStatus.DEPLOYING),
     "deleting": _unfinished(SliceStatus.DELETING),
     "adding": _unfinished(SliceStatus.DESIGN),

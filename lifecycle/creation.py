@@ -1,0 +1,107 @@
+"""Create a slice of a whole design: all checks and all records in one state, before a host is changed."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from accounts import rights
+from allocation.placement import fair_share
+from core.errors import Refused
+from core.status import SliceStatus
+from database import State
+from lifecycle.design import VMRequest, design_vm, new_slice
+from models import Flavor, Slice
+from remote.images import require_fitting
+from topology.design import Design
+from topology.limits import require_possible
+
+
+@dataclass(frozen=True)
+class Demand:
+    """The size of a design, beside the cloud's free memory and the user's quota; memory in GiB.
+
+    `used_vms` is the number of the user's VMs, those of the design included.
+    """
+
+    vms: int
+    links: int
+    ram_gb: float
+    free_ram_gb: float
+    used_vms: int
+    quota_vms: int
+
+
+def demand_of(state: State, actor: str, design: Design) -> Demand:
+    """Return the size of a design; raise `Refused` where a flavor is missing."""
+    user = rights.user_of(state, actor)
+    flavors = _flavors(state, design)
+    listed = [state.workers[address] for address in state.inventory.workers_list if address in state.workers]
+    return Demand(
+        len(design.vms),
+        len(design.links),
+        sum(flavors[vm.flavor].size.ram_gb for vm in design.vms),
+        sum(max(0.0, worker.max_ram_gb - worker.used_ram_gb) for worker in listed if worker.up),
+        user.used_vms + len(design.vms),
+        user.quota_vms,
+    )
+
+
+def check_design(state: State, design: Design) -> None:
+    """Raise `Refused` where a design cannot be made by this version, or with these flavors."""
+    require_possible(design)
+    rights.check_new_name(design.name)
+    for name, flavor in _flavors(state, design).items():
+        require_fitting(flavor.image or "", name, flavor.size.disk_gb)
+
+
+def designed_slice(state: State, actor: str, design: Design) -> Slice:
+    """Add the slice of a design to `state`, with all VMs and links, in `creating`; raise `Refused` by any rule.
+
+    Linked VMs share a worker, until the worker has its share of them.
+    """
+    user = rights.user_of(state, actor)
+    for slice_id in user.slices:
+        if state.slices[slice_id].name == design.name:
+            raise Refused(f"You have a slice {design.name} already ({slice_id}); choose another name")
+    rights.require_room_for_vms(user, len(design.vms), actor)
+    slice_ = new_slice(state, actor, design.name, links=len(design.links))
+    share = fair_share(len(design.vms), state.inventory, state.workers)
+    neighbours, ids, workers = _neighbours(design), dict[str, int](), dict[str, str]()
+    for vm in design.vms:
+        filled = Counter(workers.values())
+        beside = [workers[name] for name in neighbours[vm.name] if name in workers]
+        request = VMRequest(
+            actor, slice_.slice_id, vm.name, vm.flavor, vm.nics, vm.internet,
+            tuple(worker for worker in beside if filled[worker] < share),
+        )  # fmt: skip
+        request.check()
+        made = design_vm(state, request)
+        ids[vm.name], workers[vm.name] = made.vm_id, made.worker_ip
+    for link in design.links:
+        one, other = link.ends
+        reserved = state.inventory.internet.vlan_id
+        slice_.connect(ids[one.vm], f"eth{one.nic}", ids[other.vm], f"eth{other.nic}", reserved)
+    slice_.status = SliceStatus.CREATING
+    return slice_
+
+
+def _flavors(state: State, design: Design) -> Mapping[str, Flavor]:
+    """Return the flavors that a design uses, by name."""
+    known = state.all_flavors
+    names = dict.fromkeys(vm.flavor for vm in design.vms)
+    for name in names:
+        if name not in known:
+            raise Refused(f"There is no flavor {name}; there are {', '.join(known)}")
+    return {name: known[name] for name in names}
+
+
+def _neighbours(design: Design) -> Mapping[str, list[str]]:
+    """Return the VMs that each VM is linked with."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for link in design.links:
+        one, other = link.ends
+        found[one.vm].append(other.vm)
+        found[other.vm].append(one.vm)
+    return found
