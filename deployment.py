@@ -36,8 +36,8 @@ _SECRET_LENGTH = 8
 """The VNC protocol ignores further characters."""
 
 
-class Manager(Protocol):
-    """A part of a deployment, stage by stage."""
+class Planner(Protocol):
+    """A planner of one part of a deployment, stage by stage. It returns steps and runs nothing."""
 
     def preflight(self, slice_: Slice, /, *, new: bool) -> Iterable[Step]:
         """Return the read-only checks before a change. Nothing of a `new` slice may be there but its disks."""
@@ -129,19 +129,19 @@ class DeploymentAPI:
         A `new` slice is in design and may have overlays only. `run` marks the frames that prove the wire, so that
         frames of other runs do not count. The plan awaits no frame from `absent` hosts.
         """
-        managers: tuple[Manager, ...] = (
+        planners: tuple[Planner, ...] = (
             Ground(self._inventory, (vm_launcher.TOOLS, vlan_manager.TOOLS), run, absent),
             self._qcow,
             self._launcher,
             self._vlans,
         )
-        stages: dict[str, Callable[[Manager], Iterable[Step]]] = {
-            "preflight": lambda manager: manager.preflight(slice_, new=new),
-            "prepare": lambda manager: manager.prepare(slice_),
-            "launch": lambda manager: manager.launch(slice_),
-            "verify": lambda manager: manager.verify(slice_),
+        stages: dict[str, Callable[[Planner], Iterable[Step]]] = {
+            "preflight": lambda planner: planner.preflight(slice_, new=new),
+            "prepare": lambda planner: planner.prepare(slice_),
+            "launch": lambda planner: planner.launch(slice_),
+            "verify": lambda planner: planner.verify(slice_),
         }
-        steps = {title: tuple(chain.from_iterable(map(part, managers))) for title, part in stages.items()}
+        steps = {title: tuple(chain.from_iterable(map(part, planners))) for title, part in stages.items()}
         return self._change(slice_, *(Stage(title, found) for title, found in steps.items()))
 
     def design_plan(self, slice_: Slice) -> Plan:

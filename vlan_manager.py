@@ -2,7 +2,8 @@
 
 A slice's gateways are in its own router namespace: subnets repeat every 256 VLANs, and slices must not reach each other
 through gateways. VLAN 400, which all slices share, is one locked step. The reservations of its slices are files on the
-network node; the slice that removes the last file removes the rest as well.
+network node; the slice that removes the last file removes the rest as well. This module chooses no VLANs: the VLAN of a
+link is chosen in `models.py`, from the pool of its slice.
 """
 
 from __future__ import annotations
