@@ -18,8 +18,8 @@ from deployment import MAX_SKEW_SECONDS
 from inspection import exposure, foundation, shared
 from inspection.codes import CODES, OWNER_CODES, REPAIR, Severity
 from inspection.facts import Device, Facts, Flow, Port
+from inspection.firewall_rules import dhcp_filter_of, leading_rules, wanted_rules
 from inspection.parse_switch import parse_flow
-from inspection.rules import dhcp_filter_of, leading_rules, wanted_rules
 from models import NOWHERE, VM, Slice
 from network import ovs, port_security
 from network.dhcp import Server, log_link

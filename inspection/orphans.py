@@ -30,7 +30,7 @@ from core.names import (
 from core.status import SliceStatus
 from inspection.facts import Facts
 from inspection.findings import Comparison, Finding
-from inspection.rules import our_rules
+from inspection.firewall_rules import our_rules
 from models import Slice
 from network import namespaces, ovs, stack
 from network.dhcp import forget_links, log_link, remove_servers

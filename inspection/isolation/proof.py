@@ -18,7 +18,7 @@ from core.status import SliceStatus
 from inspection import exposure, foundation
 from inspection.facts import Facts, Port, Process
 from inspection.findings import Comparison
-from inspection.rules import dhcp_filter_of, our_rules, wanted_rules
+from inspection.firewall_rules import dhcp_filter_of, our_rules, wanted_rules
 from models import VM, Slice
 from network import ovs, port_security
 
