@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from menu import draw
+from menu import rich_parts
 from menu.board import Board, HostRun, StageRun
 from menu.endings import Ended
 from menu.facts import mib, seconds
@@ -31,10 +31,10 @@ class Progress:
         self._lock = threading.Lock()
         self._announcer: threading.Thread | None = None
         self._ended: int | None = None
-        self._live: draw.Live | None = None
+        self._live: rich_parts.Live | None = None
         if screen.terminal:
-            self._spinner = draw.Spinner("dots", style="cyan")
-            self._live = draw.Live(
+            self._spinner = rich_parts.Spinner("dots", style="cyan")
+            self._live = rich_parts.Live(
                 console=screen.console, get_renderable=self._drawn, refresh_per_second=10, transient=True
             )
 
@@ -90,19 +90,21 @@ class Progress:
         with suppress(OutputLost):  # the menu's next line raises it again, after the change
             self._screen.line(text, style)
 
-    def _drawn(self) -> draw.RenderableType:
+    def _drawn(self) -> rich_parts.RenderableType:
         with self._lock:
             stages = self._board.stages
             if not stages:
-                return draw.Text()
+                return rich_parts.Text()
             return live_table(stages, self._spinner, time.monotonic(), self._screen.console.width)
 
 
-def live_table(stages: list[StageRun], spinner: draw.Spinner, now: float, width: int) -> draw.RenderableType:
+def live_table(
+    stages: list[StageRun], spinner: rich_parts.Spinner, now: float, width: int
+) -> rich_parts.RenderableType:
     """Return the finished stages in one line, and a line per host of the current stage."""
     stage = stages[-1]
     finished = "  ".join(f"{run.title} {seconds(_duration(run, now))}" for run in stages[:-1])
-    table = draw.Table.grid(padding=(0, 1), expand=True)
+    table = rich_parts.Table.grid(padding=(0, 1), expand=True)
     for name in ("mark", "host", "count"):
         table.add_column(name, no_wrap=True)
     table.add_column("under way", ratio=3, no_wrap=True, overflow="ellipsis")
@@ -110,15 +112,15 @@ def live_table(stages: list[StageRun], spinner: draw.Spinner, now: float, width:
     table.add_column("last", ratio=2, no_wrap=True, overflow="ellipsis")
     for name, host in stage.hosts.items():
         table.add_row(*_host_cells(name, host, spinner, now))
-    title = draw.Text.assemble((stage.title, "bold"), (f"  {seconds(_duration(stage, now))}", DIM))
-    lines = draw.Group(*([draw.Text(finished, DIM)] if finished else []), title, table)
+    title = rich_parts.Text.assemble((stage.title, "bold"), (f"  {seconds(_duration(stage, now))}", DIM))
+    lines = rich_parts.Group(*([rich_parts.Text(finished, DIM)] if finished else []), title, table)
     # A terminal echoes ^C at the cursor. In the last column that would begin a new line and shift the picture.
-    return draw.Constrain(lines, width - 4)
+    return rich_parts.Constrain(lines, width - 4)
 
 
-def summary(stages: list[StageRun]) -> draw.Table:
+def summary(stages: list[StageRun]) -> rich_parts.Table:
     """Return the table that stays on the screen: steps, times on each host and the longest step of each stage."""
-    table = draw.Table(box=draw.SIMPLE, padding=(0, 1), pad_edge=False)
+    table = rich_parts.Table(box=rich_parts.SIMPLE, padding=(0, 1), pad_edge=False)
     table.add_column("Stage")
     table.add_column("Steps", justify="right")
     table.add_column("Time", justify="right", no_wrap=True)
@@ -129,18 +131,25 @@ def summary(stages: list[StageRun]) -> draw.Table:
         slowest = stage.slowest
         longest = f"{seconds(slowest.seconds)} {clean(slowest.step.title)}" if slowest else ""
         failed = any(host.failed for host in stage.hosts.values())
-        title = draw.Text(clean(stage.title), BAD if failed else GOOD)
+        title = rich_parts.Text(clean(stage.title), BAD if failed else GOOD)
         table.add_row(title, str(len(stage.steps)), seconds(_duration(stage, stage.began)), hosts, longest)
     return table
 
 
-def _host_cells(name: str, host: HostRun, spinner: draw.Spinner, now: float) -> list[draw.RenderableType]:
-    count = draw.Text(f"{len(host.done)}/{len(host.titles)}", DIM)
-    last = draw.Text(_last(host), DIM)
+def _host_cells(name: str, host: HostRun, spinner: rich_parts.Spinner, now: float) -> list[rich_parts.RenderableType]:
+    count = rich_parts.Text(f"{len(host.done)}/{len(host.titles)}", DIM)
+    last = rich_parts.Text(_last(host), DIM)
     if host.failed:
-        return [draw.Text("✗", BAD), clean(name), count, draw.Text(clean(host.failed.step.title), BAD), "", last]
+        return [
+            rich_parts.Text("✗", BAD),
+            clean(name),
+            count,
+            rich_parts.Text(clean(host.failed.step.title), BAD),
+            "",
+            last,
+        ]
     if not host.current:
-        return [draw.Text("✓", GOOD), clean(name), count, "", draw.Text(seconds(host.seconds), GOOD), last]
+        return [rich_parts.Text("✓", GOOD), clean(name), count, "", rich_parts.Text(seconds(host.seconds), GOOD), last]
     return [spinner, clean(name), count, _under_way(host), seconds(now - host.since), last]
 
 
@@ -151,14 +160,14 @@ def _last(host: HostRun) -> str:
     return clean(f"{seconds(host.done[-1].seconds)} {host.done[-1].step.title}") if host.done else ""
 
 
-def _under_way(host: HostRun) -> draw.RenderableType:
+def _under_way(host: HostRun) -> rich_parts.RenderableType:
     """Return the current step, with a bar for a file that is being copied."""
     if not host.transfer:
-        return draw.Text(clean(host.current))
-    row = draw.Table.grid(padding=(0, 1))
+        return rich_parts.Text(clean(host.current))
+    row = rich_parts.Table.grid(padding=(0, 1))
     row.add_column(no_wrap=True, overflow="ellipsis")
-    bar = draw.ProgressBar(total=max(host.transfer.total, 1), completed=host.transfer.done, width=12)
-    row.add_row(draw.Text(clean(host.transfer.title)), bar)
+    bar = rich_parts.ProgressBar(total=max(host.transfer.total, 1), completed=host.transfer.done, width=12)
+    row.add_row(rich_parts.Text(clean(host.transfer.title)), bar)
     return row
 
 

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import Protocol, TextIO
 
-from menu import draw
+from menu import rich_parts
 from menu.lines import Line
 
 BAD = "bold red"
@@ -37,7 +37,7 @@ def lost_output() -> Iterator[None]:
 class View(Protocol):
     """A picture and plain lines with the same facts, for a terminal and for other output."""
 
-    def drawn(self) -> draw.RenderableType:
+    def drawn(self) -> rich_parts.RenderableType:
         """Return the picture that rich draws on a terminal."""
 
     def lines(self) -> list[str]:
@@ -53,9 +53,9 @@ class Screen:
         self._width = width
 
     @cached_property
-    def console(self) -> draw.Console:
+    def console(self) -> rich_parts.Console:
         """Return the console on which rich draws."""
-        return draw.Console(
+        return rich_parts.Console(
             file=self._stream,
             force_terminal=self.terminal,
             width=self._width,
@@ -81,7 +81,7 @@ class Screen:
         """Write one line. `style` is used on a terminal only."""
         if self.terminal:
             with lost_output():
-                self.console.print(draw.Text(clean(text), style), soft_wrap=True)
+                self.console.print(rich_parts.Text(clean(text), style), soft_wrap=True)
         else:
             self._write(clean(text) + "\n")
 
@@ -116,7 +116,7 @@ class Screen:
         with lost_output():
             for each in lines(self.console.width):
                 parts = ((with_tabs(text), style) for text, style in each.parts)
-                self.console.print(draw.Text.assemble(*parts), soft_wrap=True)
+                self.console.print(rich_parts.Text.assemble(*parts), soft_wrap=True)
 
     def raw(self, output: bytes) -> None:
         """Write bytes unchanged, because a guest's console writes control sequences for the terminal."""
@@ -131,7 +131,7 @@ class Screen:
 
     def waiting(self, sentence: str) -> AbstractContextManager[object]:
         """Show a sentence on a terminal while the body runs."""
-        return self.console.status(draw.Text(sentence)) if self.terminal else nullcontext()
+        return self.console.status(rich_parts.Text(sentence)) if self.terminal else nullcontext()
 
     def _write(self, text: str) -> None:
         with lost_output():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from menu import draw
+from menu import rich_parts
 from menu.screen import BAD, GOOD, clean
 
 if TYPE_CHECKING:
@@ -19,19 +19,22 @@ class VerdictView:
 
     verdict: Verdict
 
-    def drawn(self) -> draw.RenderableType:
+    def drawn(self) -> rich_parts.RenderableType:
         """Return a table with the breaches below it."""
-        table = draw.Table(
-            box=draw.ROUNDED, title=draw.Text("Isolation proof", "bold"), title_justify="left", border_style="dim"
+        table = rich_parts.Table(
+            box=rich_parts.ROUNDED,
+            title=rich_parts.Text("Isolation proof", "bold"),
+            title_justify="left",
+            border_style="dim",
         )
         for column in ("Property", "Checked", "Result"):
             table.add_column(column, overflow="fold", justify="right" if column == "Checked" else "left")
         for each in self.verdict.properties:
             table.add_row(
-                clean(each.title), str(each.checked), draw.Text(_result(each), BAD if each.breaches else GOOD)
+                clean(each.title), str(each.checked), rich_parts.Text(_result(each), BAD if each.breaches else GOOD)
             )
-        return draw.Group(
-            table, *(draw.Text(clean(line), BAD) for line in self._breaches()), draw.Text(clean(self._last))
+        return rich_parts.Group(
+            table, *(rich_parts.Text(clean(line), BAD) for line in self._breaches()), rich_parts.Text(clean(self._last))
         )
 
     def lines(self) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.inventory import Worker
 from core.status import SliceStatus, VMStatus
-from menu import draw
+from menu import rich_parts
 from menu.facts import (
     NOTHING,
     InterfaceFacts,
@@ -56,25 +56,25 @@ class MenuView:
     def _hint(self) -> str:
         return f'"{BACK}" at any question leads back to this menu'
 
-    def drawn(self) -> draw.RenderableType:
+    def drawn(self) -> rich_parts.RenderableType:
         """Return a panel of two columns, or of one on a narrow terminal.
 
         Two columns keep the output before the menu visible, even on 24 lines.
         """
         return _ByWidth(self._fitting)
 
-    def _fitting(self, width: int) -> draw.RenderableType:
-        hint = draw.Text(self._hint, DIM)
+    def _fitting(self, width: int) -> rich_parts.RenderableType:
+        hint = rich_parts.Text(self._hint, DIM)
         if width < MENU_WIDTH:
             rows = _menu_rows([(entry,) for entry in self.entries])
-            return draw.Group(self._heading, draw.Panel(rows, expand=False), hint)
+            return rich_parts.Group(self._heading, rich_parts.Panel(rows, expand=False), hint)
         half = (len(self.entries) + 1) // 2
         rows = _menu_rows([*zip_longest(self.entries[:half], self.entries[half:])], min_width=28)
-        return draw.Panel(rows, title=self._heading, subtitle=hint, width=MENU_WIDTH, padding=(0, 2))
+        return rich_parts.Panel(rows, title=self._heading, subtitle=hint, width=MENU_WIDTH, padding=(0, 2))
 
     @property
-    def _heading(self) -> draw.Text:
-        return draw.Text.assemble("Cloud Repositorio: ", (clean(self.user), HEAD))
+    def _heading(self) -> rich_parts.Text:
+        return rich_parts.Text.assemble("Cloud Repositorio: ", (clean(self.user), HEAD))
 
     def lines(self) -> list[str]:
         """Return a title and one line per entry."""
@@ -85,16 +85,16 @@ class MenuView:
 class _ByWidth:
     """A picture that depends on the number of columns."""
 
-    fitting: Callable[[int], draw.RenderableType]
+    fitting: Callable[[int], rich_parts.RenderableType]
 
-    def __rich_console__(self, _console: draw.Console, options: Any) -> Iterator[draw.RenderableType]:
+    def __rich_console__(self, _console: rich_parts.Console, options: Any) -> Iterator[rich_parts.RenderableType]:
         """Yield the picture for the width that rich gives."""
         yield self.fitting(options.max_width)
 
 
-def _menu_rows(rows: Iterable[Sequence[tuple[int, str] | None]], min_width: int | None = None) -> draw.Table:
+def _menu_rows(rows: Iterable[Sequence[tuple[int, str] | None]], min_width: int | None = None) -> rich_parts.Table:
     """Return a table with the entries of each row side by side."""
-    table = draw.Table.grid(padding=(0, 1))
+    table = rich_parts.Table.grid(padding=(0, 1))
     for row in rows:
         for _ in range(len(table.columns) // 2, len(row)):
             table.add_column(justify="right", no_wrap=True)
@@ -103,9 +103,9 @@ def _menu_rows(rows: Iterable[Sequence[tuple[int, str] | None]], min_width: int 
     return table
 
 
-def _menu_cells(entry: tuple[int, str] | None) -> tuple[draw.Text, draw.Text]:
+def _menu_cells(entry: tuple[int, str] | None) -> tuple[rich_parts.Text, rich_parts.Text]:
     number, title = entry or ("", "")
-    return draw.Text(f"{number}." if entry else "", "bold cyan"), draw.Text(title)
+    return rich_parts.Text(f"{number}." if entry else "", "bold cyan"), rich_parts.Text(title)
 
 
 @dataclass(frozen=True)
@@ -117,13 +117,13 @@ class ResourcesView:
     flavors: Mapping[str, Flavor]
     most_slices: int
 
-    def drawn(self) -> draw.RenderableType:
+    def drawn(self) -> rich_parts.RenderableType:
         """Return a bar for the quota and two tables."""
-        quota = draw.Table.grid(padding=(0, 1))
+        quota = rich_parts.Table.grid(padding=(0, 1))
         used, allowed = self.user.used_vms, self.user.quota_vms
-        bar = draw.ProgressBar(total=max(allowed, 1), completed=used, width=20)
-        quota.add_row(draw.Text("Quota:", HEAD), bar, draw.Text(self._quota))
-        return draw.Group(quota, "", self._worker_table(), "", self._flavor_table())
+        bar = rich_parts.ProgressBar(total=max(allowed, 1), completed=used, width=20)
+        quota.add_row(rich_parts.Text("Quota:", HEAD), bar, rich_parts.Text(self._quota))
+        return rich_parts.Group(quota, "", self._worker_table(), "", self._flavor_table())
 
     def lines(self) -> list[str]:
         """Return one line for the quota, one per worker, one per flavor."""
@@ -139,16 +139,18 @@ class ResourcesView:
         vms = f"{self.user.used_vms} of {self.user.quota_vms} VMs used"
         return f"{vms}, {len(self.user.slices)} of {self.most_slices} slices"
 
-    def _worker_table(self) -> draw.Table:
+    def _worker_table(self) -> rich_parts.Table:
         table = _table("Worker", "State", "Cores", "RAM", "Disk", title="Workers: promised to VMs, of the total")
         for address, worker in self.workers.items():
             state, *amounts = _worker_cells(worker)
-            table.add_row(clean(address), draw.Text(state, "green" if worker.up else BAD_STATE), *amounts)
+            table.add_row(clean(address), rich_parts.Text(state, "green" if worker.up else BAD_STATE), *amounts)
         problems = [f"{address}: {worker.problem}" for address, worker in self.workers.items() if worker.problem]
-        table.caption = draw.Text("\n".join(clean(problem) for problem in problems), "yellow") if problems else None
+        table.caption = (
+            rich_parts.Text("\n".join(clean(problem) for problem in problems), "yellow") if problems else None
+        )
         return table
 
-    def _flavor_table(self) -> draw.Table:
+    def _flavor_table(self) -> rich_parts.Table:
         table = _table("Flavor", "Cores", "RAM", "Disk", "Base image", title="Flavors")
         for name, flavor in self.flavors.items():
             table.add_row(clean(name), *flavor_amounts(flavor.size), clean(flavor.image or ""))
@@ -179,27 +181,27 @@ class SliceView:
     viewer: str = ""
     problems: SliceProblems | None = None
 
-    def drawn(self) -> draw.RenderableType:
+    def drawn(self) -> rich_parts.RenderableType:
         """Return a tree."""
         slice_ = self.slice_
         status = (slice_.status.value, STATUS_STYLES.get(slice_.status.value, ""))
         number = (f"Slice {slice_.slice_id}", HEAD)
-        heading = draw.Text.assemble(number, f"  {clean(slice_.name)}  ", status, (f"  {self._pool}", DIM))
+        heading = rich_parts.Text.assemble(number, f"  {clean(slice_.name)}  ", status, (f"  {self._pool}", DIM))
         if note := owner_note(slice_, self.viewer):
             heading.append(f"  {note}", HEAD)
-        tree = draw.Tree(heading, guide_style=DIM)
+        tree = rich_parts.Tree(heading, guide_style=DIM)
         vms = vms_of(slice_)
         for vm in vms:
             branch = tree.add(_vm_text(vm))
             for text in _interface_texts(vm.interfaces):
                 branch.add(text)
         if not vms:
-            tree.add(draw.Text("no VMs yet", DIM))
+            tree.add(rich_parts.Text("no VMs yet", DIM))
         if self.problems:
             _add_problems(tree, self.problems)
         for item in slice_.left:
-            tree.add(draw.Text(f"still to be removed: {clean(item)}", "yellow"))
-        return draw.Padding(tree, (1, 0, 0, 0))
+            tree.add(rich_parts.Text(f"still to be removed: {clean(item)}", "yellow"))
+        return rich_parts.Padding(tree, (1, 0, 0, 0))
 
     def lines(self) -> list[str]:
         """Return one line for the slice, and one per VM, interface, problem, advice and left part."""
@@ -229,13 +231,13 @@ class SliceView:
         return f"VLANs {self.slice_.vlan_pool_start}-{self.slice_.vlan_pool_end}"
 
 
-def _add_problems(tree: draw.Tree, problems: SliceProblems) -> None:
+def _add_problems(tree: rich_parts.Tree, problems: SliceProblems) -> None:
     """Add the problems of a slice to its tree, with the advice below the last one."""
     branch = tree
     for problem in problems.sentences:
-        branch = tree.add(draw.Text(f"problem: {clean(problem)}", BAD_STATE))
+        branch = tree.add(rich_parts.Text(f"problem: {clean(problem)}", BAD_STATE))
     for advice in problems.advice:
-        branch.add(draw.Text(f"do: {clean(advice)}", WARNING))
+        branch.add(rich_parts.Text(f"do: {clean(advice)}", WARNING))
 
 
 @dataclass(frozen=True)
@@ -244,14 +246,14 @@ class ReachView:
 
     slice_: Slice
 
-    def drawn(self) -> draw.RenderableType:
+    def drawn(self) -> rich_parts.RenderableType:
         """Return a tree."""
-        tree = draw.Tree(draw.Text(self._title, HEAD), guide_style=DIM)
+        tree = rich_parts.Tree(rich_parts.Text(self._title, HEAD), guide_style=DIM)
         for vm in vms_of(self.slice_):
-            branch = tree.add(draw.Text.assemble((vm.name, HEAD), f"  VM {vm.vm_id}  VNC {_vnc(vm)}"))
+            branch = tree.add(rich_parts.Text.assemble((vm.name, HEAD), f"  VM {vm.vm_id}  VNC {_vnc(vm)}"))
             for text in _address_texts(vm):
                 branch.add(text)
-        return draw.Group(tree, draw.Text(CONSOLE_HINT))
+        return rich_parts.Group(tree, rich_parts.Text(CONSOLE_HINT))
 
     def lines(self) -> list[str]:
         """Return one line per VM."""
@@ -270,25 +272,25 @@ def _with_address(vm: VMFacts) -> list[InterfaceFacts]:
     return [interface for interface in vm.interfaces if interface.address != NOTHING]
 
 
-def _address_texts(vm: VMFacts) -> list[draw.Text]:
+def _address_texts(vm: VMFacts) -> list[rich_parts.Text]:
     shown = _with_address(vm)
     width = max((len(interface.address) for interface in shown), default=0)
-    return [draw.Text(f"{i.name:5}  {i.address:{width}}  {i.connected_to}") for i in shown]
+    return [rich_parts.Text(f"{i.name:5}  {i.address:{width}}  {i.connected_to}") for i in shown]
 
 
 def _vnc(vm: VMFacts) -> str:
     return f"{vm.vnc} password {vm.vnc_password}" if vm.vnc_password else vm.vnc
 
 
-def _vm_text(vm: VMFacts) -> draw.Text:
+def _vm_text(vm: VMFacts) -> rich_parts.Text:
     """Return two lines about a VM."""
     status = (vm.status, STATUS_STYLES.get(vm.status, ""))
-    return draw.Text.assemble(
+    return rich_parts.Text.assemble(
         (vm.name, HEAD), f"  VM {vm.vm_id}  ", status, f"  {vm.flavor}  on {vm.worker}\n", (f"VNC {_vnc(vm)}", DIM)
     )
 
 
-def _interface_texts(interfaces: Sequence[InterfaceFacts]) -> list[draw.Text]:
+def _interface_texts(interfaces: Sequence[InterfaceFacts]) -> list[rich_parts.Text]:
     """Return one text per interface, with aligned columns."""
     names, vlans, addresses = (
         max((len(text) for text in texts), default=0)
@@ -299,7 +301,7 @@ def _interface_texts(interfaces: Sequence[InterfaceFacts]) -> list[draw.Text]:
         )
     )
     return [
-        draw.Text.assemble(
+        rich_parts.Text.assemble(
             (f"{interface.name:{names}}", "cyan"),
             f"  {interface.mac}  VLAN {interface.vlan:{vlans}}  {interface.address:{addresses}}  ",
             (interface.connected_to, "" if interface.connected else DIM),
@@ -308,10 +310,14 @@ def _interface_texts(interfaces: Sequence[InterfaceFacts]) -> list[draw.Text]:
     ]
 
 
-def _table(*columns: str, title: str) -> draw.Table:
+def _table(*columns: str, title: str) -> rich_parts.Table:
     """Return a table that wraps long cells."""
-    table = draw.Table(
-        box=draw.ROUNDED, title=draw.Text(title, HEAD), title_justify="left", caption_justify="left", border_style=DIM
+    table = rich_parts.Table(
+        box=rich_parts.ROUNDED,
+        title=rich_parts.Text(title, HEAD),
+        title_justify="left",
+        caption_justify="left",
+        border_style=DIM,
     )
     for column in columns:
         table.add_column(column, overflow="fold")

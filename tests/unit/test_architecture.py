@@ -38,7 +38,7 @@ MODULES = sorted(
 ONLY_IN = {
     "paramiko": ("remote/ssh.py",),
     "subprocess": ("remote/openssh.py", "remote/programs.py", "lab/", "bench/"),
-    "rich": ("menu/draw.py",),
+    "rich": ("menu/rich_parts.py",),
     "yaml": ("storage/text.py", "topology/"),
     "shlex": ("remote/plan.py", "lab/", "bench/"),
 }

@@ -1,4 +1,4 @@
-"""Import the parts of rich at their first use, because prompts and sessions on pipes need none."""
+"""Import the parts of rich at their first use: prompts and sessions on pipes need none."""
 
 from __future__ import annotations
 
