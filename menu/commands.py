@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from core.errors import Refused
 from core.results import value_of
 from menu import plans
-from menu.facts import counted
 from menu.screen import Screen, clean
+from menu.texts import counted
 from models import Slice
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from core.results import value_of
 from menu import plans
 from menu.console import Ending, visit
 from menu.exits import Exits
-from menu.facts import by_id, flavor_size, linkable_lines, title_for
 from menu.idle import TypedConsole
 from menu.plans import Depth
 from menu.screen import WARNING, clean
 from menu.session import EXIT, LOGOUT, Entry, Session
+from menu.texts import by_id, flavor_size, linkable_lines, title_for
 from menu.verdict import VerdictView
 from menu.views import ReachView, ResourcesView, SliceView
 from models import MAX_DATA_INTERFACES, VM, Slice

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from menu.facts import NOTHING, seconds
 from menu.screen import Screen
+from menu.texts import NOTHING, seconds
 
 Entry = Mapping[str, Any]
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from enum import Enum
 
 from accounts.rights import way_to_run
-from menu.facts import title_for
 from menu.lines import Line, line, paragraph
 from menu.plan_commands import commands, scripts
 from menu.plan_titles import titles
 from menu.screen import Screen
+from menu.texts import title_for
 from models import Slice
 from remote.plan import Plan
 

@@ -11,8 +11,8 @@ from typing import Self
 from menu import rich_parts
 from menu.board import Board, HostRun, StageRun
 from menu.endings import Ended
-from menu.facts import mib, seconds
 from menu.screen import BAD, GOOD, WARNING, OutputLost, Screen, clean, lost_output
+from menu.texts import mib, seconds
 from remote.events import EndNoted, Event, InterruptNoted, Notice, StepDone, StepFailed
 
 DIM = "dim"

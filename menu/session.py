@@ -13,11 +13,11 @@ from core.errors import CloudError
 from core.inventory import Worker
 from core.results import value_of
 from core.status import SliceStatus, VMStatus
-from menu.facts import by_id, title_for
 from menu.keyboard import Keyboard
 from menu.progress import Progress
 from menu.prompts import Back, Prompts
 from menu.screen import GOOD, WARNING, Screen, View
+from menu.texts import by_id, title_for
 from menu.views import MenuView
 from models import Slice
 

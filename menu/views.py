@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from core.inventory import Worker
 from core.status import SliceStatus, VMStatus
 from menu import rich_parts
-from menu.facts import (
+from menu.prompts import BACK
+from menu.screen import WARNING, clean
+from menu.texts import (
     NOTHING,
-    InterfaceFacts,
-    VMFacts,
+    InterfaceTexts,
+    VMTexts,
     flavor_amounts,
     flavor_size,
     gib,
@@ -21,8 +23,6 @@ from menu.facts import (
     slice_title,
     vms_of,
 )
-from menu.prompts import BACK
-from menu.screen import WARNING, clean
 from models import Flavor, Slice, User
 
 if TYPE_CHECKING:
@@ -268,21 +268,21 @@ class ReachView:
         return f"How to reach the VMs of {slice_title(self.slice_)}"
 
 
-def _with_address(vm: VMFacts) -> list[InterfaceFacts]:
+def _with_address(vm: VMTexts) -> list[InterfaceTexts]:
     return [interface for interface in vm.interfaces if interface.address != NOTHING]
 
 
-def _address_texts(vm: VMFacts) -> list[rich_parts.Text]:
+def _address_texts(vm: VMTexts) -> list[rich_parts.Text]:
     shown = _with_address(vm)
     width = max((len(interface.address) for interface in shown), default=0)
     return [rich_parts.Text(f"{i.name:5}  {i.address:{width}}  {i.connected_to}") for i in shown]
 
 
-def _vnc(vm: VMFacts) -> str:
+def _vnc(vm: VMTexts) -> str:
     return f"{vm.vnc} password {vm.vnc_password}" if vm.vnc_password else vm.vnc
 
 
-def _vm_text(vm: VMFacts) -> rich_parts.Text:
+def _vm_text(vm: VMTexts) -> rich_parts.Text:
     """Return two lines about a VM."""
     status = (vm.status, STATUS_STYLES.get(vm.status, ""))
     return rich_parts.Text.assemble(
@@ -290,7 +290,7 @@ def _vm_text(vm: VMFacts) -> rich_parts.Text:
     )
 
 
-def _interface_texts(interfaces: Sequence[InterfaceFacts]) -> list[rich_parts.Text]:
+def _interface_texts(interfaces: Sequence[InterfaceTexts]) -> list[rich_parts.Text]:
     """Return one text per interface, with aligned columns."""
     names, vlans, addresses = (
         max((len(text) for text in texts), default=0)

@@ -12,8 +12,8 @@ from core.inventory import Worker
 from core.status import VMStatus
 from inspection.summary import SliceProblems
 from menu.entries import ENTRIES
-from menu.facts import flavor_size, gib, linkable_lines, seconds
 from menu.screen import View, clean
+from menu.texts import flavor_size, gib, linkable_lines, seconds
 from menu.views import MenuView, ReachView, ResourcesView, SliceView
 from models import VM, Flavor, Interface, Link, Slice, User
 from tests.support.fake_api import furnished

@@ -1,4 +1,4 @@
-"""Turn slices, VMs and interfaces into texts, which tables and plain lines share."""
+"""Write slices, VMs and interfaces as texts, which tables and plain lines share."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ NOTHING = "-"
 
 
 @dataclass(frozen=True)
-class InterfaceFacts:
-    """One interface of a VM, ready to be shown."""
+class InterfaceTexts:
+    """The texts of one interface of a VM."""
 
     name: str
     mac: str
@@ -31,8 +31,8 @@ class InterfaceFacts:
 
 
 @dataclass(frozen=True)
-class VMFacts:
-    """One VM of a slice, ready to be shown. `vnc_password`: empty while the VM does not run."""
+class VMTexts:
+    """The texts of one VM of a slice. `vnc_password`: empty while the VM does not run."""
 
     vm_id: int
     name: str
@@ -41,12 +41,12 @@ class VMFacts:
     vnc_password: str
     flavor: str
     status: str
-    interfaces: tuple[InterfaceFacts, ...]
+    interfaces: tuple[InterfaceTexts, ...]
 
 
-def vms_of(slice_: Slice) -> list[VMFacts]:
+def vms_of(slice_: Slice) -> list[VMTexts]:
     """Return the VMs of a slice in the order of their ids."""
-    return [_vm_facts(slice_, vm) for vm in sorted(slice_.vms, key=lambda vm: vm.vm_id)]
+    return [_vm_texts(slice_, vm) for vm in sorted(slice_.vms, key=lambda vm: vm.vm_id)]
 
 
 def by_id(slices: Iterable[Slice]) -> list[Slice]:
@@ -110,13 +110,13 @@ def linkable_lines(slice_: Slice) -> Iterator[tuple[str, bool]]:
         yield "  (none)", False
 
 
-def _linkable_line(interface: InterfaceFacts) -> str:
+def _linkable_line(interface: InterfaceTexts) -> str:
     state = f"connected to {interface.connected_to.removeprefix('-> ')}" if interface.connected else "unconnected"
     return f"    - {interface.name} ({state})"
 
 
-def _vm_facts(slice_: Slice, vm: VM) -> VMFacts:
-    return VMFacts(
+def _vm_texts(slice_: Slice, vm: VM) -> VMTexts:
+    return VMTexts(
         vm.vm_id,
         clean(vm.name),
         clean(vm.worker_ip),
@@ -124,12 +124,12 @@ def _vm_facts(slice_: Slice, vm: VM) -> VMFacts:
         clean(vm.vnc_secret or "") if vm.status == VMStatus.RUNNING else "",
         clean(vm.flavor_name or flavor_size(vm.size)),
         clean(f"{vm.status}, lost with {vm.lost_with}" if vm.lost_with else str(vm.status)),
-        tuple(_interface_facts(slice_, vm, interface) for interface in vm.interfaces),
+        tuple(_interface_texts(slice_, vm, interface) for interface in vm.interfaces),
     )
 
 
-def _interface_facts(slice_: Slice, vm: VM, interface: Interface) -> InterfaceFacts:
-    return InterfaceFacts(
+def _interface_texts(slice_: Slice, vm: VM, interface: Interface) -> InterfaceTexts:
+    return InterfaceTexts(
         clean(interface.name),
         clean(interface.mac or NOTHING),
         str(interface.vlan_id or NOTHING),
