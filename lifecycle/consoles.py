@@ -9,7 +9,7 @@ from typing import Protocol
 from core.errors import CloudError, CommandFailed, Refused
 from deployment import DeploymentAPI
 from models import VM, Slice
-from remote.console import Answer, Channel, Console, Ending, Holder, NotJoined, Visit, join
+from remote.console import Answer, Channel, Console, EndReason, Holder, NotJoined, Visit, join
 
 TAKEOVERS = 3
 """How often a user is asked: another user may take the console meanwhile."""
@@ -78,13 +78,13 @@ class VisitedConsole:
 
     def why_closed(self) -> str:
         """Return a sentence that says why the console ended by itself, or nothing."""
-        ending, holder = self._console.ending()
-        match ending:
-            case Ending.TAKEN:
+        reason, holder = self._console.end_reason()
+        match reason:
+            case EndReason.TAKEN:
                 return f"{(holder and holder.user) or 'another user'} took it over"
-            case Ending.OFF:
+            case EndReason.OFF:
                 return _is_off(self._slice, self._vm)
-            case Ending.LOST:
+            case EndReason.LOST:
                 return f"the connection to {self._vm.worker_ip} was lost"
         return ""
 

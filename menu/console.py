@@ -22,14 +22,14 @@ TIMEOUT = 10.0
 _CHUNK = 16_384
 
 
-class Ending(Enum):
-    """The way in which a visit to a console ended."""
+class VisitEnd(Enum):
+    """The end of a visit to a console, as the menu reports it."""
 
     LEFT = "Left the console"
     CLOSED = "The console was closed"
 
 
-def visit(console: ConsoleSession, lines: Lines, screen: Screen, exits: Exits | None = None) -> Ending:
+def visit(console: ConsoleSession, lines: Lines, screen: Screen, exits: Exits | None = None) -> VisitEnd:
     """Connect keyboard and screen to `console` until the visit ends, then restore the terminal."""
     exits = exits or Exits()
     try:
@@ -38,8 +38,8 @@ def visit(console: ConsoleSession, lines: Lines, screen: Screen, exits: Exits | 
         else:
             _visit_piped(console, lines, screen, exits.piped())
     except _Closed:
-        return Ending.CLOSED
-    return Ending.LEFT
+        return VisitEnd.CLOSED
+    return VisitEnd.LEFT
 
 
 class _Closed(Exception):

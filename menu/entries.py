@@ -7,7 +7,7 @@ from contextlib import closing
 from core.errors import CloudError
 from core.results import value_of
 from menu import plans
-from menu.console import Ending, visit
+from menu.console import VisitEnd, visit
 from menu.exits import Exits
 from menu.idle import TypedConsole
 from menu.plans import Depth
@@ -142,7 +142,7 @@ def open_console(session: Session) -> None:
         session.say(f"Connected to {_vm_name(session, vm_id)}. {exits.hint(typed=session.screen.terminal)}")
         with session.keyboard.idle.watched(session.screen.between) as typed:
             ending = visit(TypedConsole(console, typed), session.keyboard.lines, session.screen, exits)
-        if ending is Ending.CLOSED:
+        if ending is VisitEnd.CLOSED:
             why = console.why_closed()
     session.screen.line()
     session.screen.line(f"{ending.value}: {why}" if why else ending.value)

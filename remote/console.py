@@ -59,7 +59,7 @@ class Answer(Enum):
     """The lock cannot be created: the disk is full, or mounted read-only."""
 
 
-class Ending(Enum):
+class EndReason(Enum):
     """The reason why a visit ended at the worker."""
 
     TAKEN = "taken"
@@ -212,15 +212,15 @@ class Console:
             self._listen(LEAVE_SECONDS)
         self._channel.close()
 
-    def ending(self) -> tuple[Ending, Holder | None]:
+    def end_reason(self) -> tuple[EndReason, Holder | None]:
         """Return the reason why the worker ended the visit, and the user who took it over."""
         with suppress(OSError, EOFError):
             self._listen(LEAVE_SECONDS)
         self._read_messages()
         found = re.search(rf"{self._visit.name} (taken|off|closed)(?: (\S+) (\d+))? *\n", self._words.decode("latin-1"))
         if not found:
-            return Ending.LOST, None
-        return Ending(found[1]), _holder(found[2], found[3]) if found[2] else None
+            return EndReason.LOST, None
+        return EndReason(found[1]), _holder(found[2], found[3]) if found[2] else None
 
     def _listen(self, seconds: float) -> None:
         """Discard the guest's output until the worker ends it."""

@@ -15,7 +15,7 @@ from contextlib import suppress
 import pytest
 
 from menu import console, terminal
-from menu.console import Ending, visit
+from menu.console import VisitEnd, visit
 from menu.exits import Exits
 from menu.interrupts import interruptible
 from menu.keyboard import Lines
@@ -31,7 +31,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(terminal, "ANSWER_SECONDS", 0.1)
 
 
-def piped(guest: Guest, typed: bytes) -> tuple[Ending, bytes, bytes]:
+def piped(guest: Guest, typed: bytes) -> tuple[VisitEnd, bytes, bytes]:
     """Return the ending of a visit, the output, and the bytes that are left for the menu."""
     reading, writing = os.pipe()
     os.write(writing, typed)
@@ -47,23 +47,23 @@ def piped(guest: Guest, typed: bytes) -> tuple[Ending, bytes, bytes]:
 
 def test_piped_input_is_passed_on_to_its_end_and_all_output_is_read() -> None:
     ending, received, rest = piped(Guest(), b"uname -a\n\xff\x00")
-    assert (ending, rest) == (Ending.LEFT, b"")
+    assert (ending, rest) == (VisitEnd.LEFT, b"")
     assert received == b"login: UNAME -A\n\xff\x00"
 
 
 def test_piped_input_after_ctrl_bracket_belongs_to_the_menu() -> None:
     ending, received, rest = piped(Guest(), b"hello\x1d0\n\x1d")
-    assert (ending, received, rest) == (Ending.LEFT, b"login: HELLO", b"0\n\x1d")
+    assert (ending, received, rest) == (VisitEnd.LEFT, b"login: HELLO", b"0\n\x1d")
 
 
 def test_piped_a_guest_that_closes_ends_it() -> None:
     ending, received, _ = piped(Guest(), b"bye")
-    assert (ending, received) == (Ending.CLOSED, b"login: BYE")
+    assert (ending, received) == (VisitEnd.CLOSED, b"login: BYE")
 
 
 def test_piped_a_lost_connection_ends_it() -> None:
     ending, _, rest = piped(Guest(), b"crash\x1d0\n")
-    assert (ending, rest) == (Ending.CLOSED, b"0\n")
+    assert (ending, rest) == (VisitEnd.CLOSED, b"0\n")
 
 
 def test_piped_a_guest_that_never_stops_talking_is_left_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +76,7 @@ def test_piped_a_guest_that_never_stops_talking_is_left_in_the_end(monkeypatch: 
 
     began = time.monotonic()
     ending, received, _ = piped(Talking(), b"")
-    assert ending is Ending.LEFT
+    assert ending is VisitEnd.LEFT
     assert received.startswith(b"...")
     assert time.monotonic() - began < 3
 
@@ -128,13 +128,13 @@ def test_a_worker_that_has_a_word_of_its_own_does_not_end_a_visit() -> None:
             return super().recv(size)
 
     ending, received, _ = piped(Whispering(), b"hello\x1d")
-    assert (ending, received) == (Ending.LEFT, b"login: HELLO")
+    assert (ending, received) == (VisitEnd.LEFT, b"login: HELLO")
 
 
 def test_typed_a_tilde_and_a_dot_after_enter_lead_out(window: tuple[int, int]) -> None:
     guest = Guest()
     ending, _ = typed(window, guest, b"a~.\r~~.\r~x\r~.more")
-    assert (ending, guest.typed) == (Ending.LEFT, b"a~.\r~.\r~x\r")
+    assert (ending, guest.typed) == (VisitEnd.LEFT, b"a~.\r~.\r~x\r")
 
 
 def test_typed_the_way_out_is_as_the_settings_say(window: tuple[int, int]) -> None:
@@ -142,7 +142,7 @@ def test_typed_the_way_out_is_as_the_settings_say(window: tuple[int, int]) -> No
     guest = Guest()
     threading.Timer(0.2, os.write, (user, b"~.\x1d\r%.")).start()
     ending = visit(guest, Lines(program), screen_of(io.BytesIO(), terminal=True), Exits(["%."]))
-    assert (ending, guest.typed) == (Ending.LEFT, b"~.\x1d\r")
+    assert (ending, guest.typed) == (VisitEnd.LEFT, b"~.\x1d\r")
 
 
 def press_and_clean_up() -> None:
@@ -170,7 +170,7 @@ def window() -> Iterator[tuple[int, int]]:
             os.close(descriptor)
 
 
-def typed(window: tuple[int, int], guest: Guest, keys: bytes) -> tuple[Ending, bytes]:
+def typed(window: tuple[int, int], guest: Guest, keys: bytes) -> tuple[VisitEnd, bytes]:
     user, program = window
     output = io.BytesIO()
     screen = screen_of(output, terminal=True)
@@ -184,7 +184,7 @@ def test_typed_every_key_reaches_the_guest_and_the_terminal_is_as_before(window:
     before = termios.tcgetattr(window[1])
     ending, received = typed(window, Guest(), b"a\x03\x04\x1a\r\x1dmore")
 
-    assert ending is Ending.LEFT
+    assert ending is VisitEnd.LEFT
     assert received.startswith(b"login: ")
     assert received.endswith(b"\x1b[0m\x1b[?25h\r\n")  # whatever colour the guest left
     assert termios.tcgetattr(window[1]) == before
@@ -194,7 +194,7 @@ def test_typed_a_closed_console_gives_the_terminal_back(window: tuple[int, int])
     before = termios.tcgetattr(window[1])
     ending, received = typed(window, Guest(), b"bye")
 
-    assert ending is Ending.CLOSED
+    assert ending is VisitEnd.CLOSED
     assert b"BYE" in received
     assert termios.tcgetattr(window[1]) == before
 
@@ -204,7 +204,7 @@ def test_typed_a_closed_window_ends_it() -> None:
     threading.Timer(0.2, os.close, (user,)).start()
     screen = screen_of(io.BytesIO(), terminal=True)
 
-    assert visit(Guest(), Lines(program), screen) is Ending.LEFT
+    assert visit(Guest(), Lines(program), screen) is VisitEnd.LEFT
     os.close(program)
 
 

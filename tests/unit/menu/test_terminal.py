@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from menu import console, terminal
-from menu.console import Ending, visit
+from menu.console import VisitEnd, visit
 from menu.keyboard import Lines
 from menu.screen import Screen
 from tests.support.fake_guest import Guest
@@ -79,7 +79,7 @@ def screen_on(window: FakeTerminal, *, terminal: bool = True) -> Screen:
     return Screen(io.TextIOWrapper(stream, encoding="utf-8", write_through=True), terminal=terminal, width=80)
 
 
-def use(window: FakeTerminal, said: bytes, keys: bytes = b"\x1d") -> Ending:
+def use(window: FakeTerminal, said: bytes, keys: bytes = b"\x1d") -> VisitEnd:
     window.type_when_raw(keys)
     return visit(Printing(said), Lines(window.program), screen_on(window))
 
@@ -98,13 +98,13 @@ def test_modes_left_by_a_guest_are_reset(window: FakeTerminal, said: bytes) -> N
     assert window.state != State(), "the fake terminal does not know what the guest does"
     window.state, window._input = State(), b""
 
-    assert use(window, said) is Ending.LEFT
+    assert use(window, said) is VisitEnd.LEFT
     assert settled(window) == State()
     assert window.waits() == b""
 
 
 def test_a_closed_console_leaves_nothing_switched_on_either(window: FakeTerminal) -> None:
-    assert use(window, LEFT_ON["everything"], b"bye") is Ending.CLOSED
+    assert use(window, LEFT_ON["everything"], b"bye") is VisitEnd.CLOSED
     assert settled(window) == State()
 
 
@@ -126,14 +126,14 @@ def test_the_reset_leaves_the_cursor_where_it_is(window: FakeTerminal, said: byt
 @pytest.mark.parametrize("delay", [0.0, 0.1])
 def test_late_answers_to_the_guest_are_not_typed_into_the_menu(delay: float) -> None:
     with fake_terminal(delay) as window:
-        assert use(window, b"\x1b[c\x1b[6n\x1b[21t\x1b[6n\x1b[21t") is Ending.LEFT
+        assert use(window, b"\x1b[c\x1b[6n\x1b[21t\x1b[6n\x1b[21t") is VisitEnd.LEFT
         assert window.waits() == b""
 
 
 def test_a_guest_that_asks_for_our_answer_in_advance_gains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(terminal, "_question", lambda _: (b"\x1b[3;4H\x1b[6n", b"3;4R"))
     with fake_terminal() as window:
-        assert use(window, b"\x1b[3;4H\x1b[6n" + b"\x1b[21t" * 2000) is Ending.LEFT
+        assert use(window, b"\x1b[3;4H\x1b[6n" + b"\x1b[21t" * 2000) is VisitEnd.LEFT
         assert window.waits() == b""
 
 
@@ -145,7 +145,7 @@ def test_a_terminal_that_answers_nothing_is_waited_for_a_moment_only(monkeypatch
     monkeypatch.setattr(terminal, "ANSWER_SECONDS", 0.3)
     with fake_terminal(answers=False) as window:
         began = time.monotonic()
-        assert use(window, b"\x1b[c") is Ending.LEFT
+        assert use(window, b"\x1b[c") is VisitEnd.LEFT
         assert time.monotonic() - began < 5
 
 

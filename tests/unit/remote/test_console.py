@@ -21,7 +21,7 @@ import pytest
 
 from core.errors import HostUnreachable, InvalidAnswer
 from remote import console
-from remote.console import Answer, Console, Ending, NotJoined, Visit, join
+from remote.console import Answer, Console, EndReason, NotJoined, Visit, join
 from tests.support.desk import FakeChannel
 
 HOST = "10.0.10.1"
@@ -244,8 +244,8 @@ def test_a_visit_is_taken_over_and_the_new_users_name_shown(worker: Worker) -> N
     holder = worker.refusal("bob").holder
     assert holder
     second = worker.visit("bob", holder.visit)
-    ending, by = first.ending()
-    assert (ending, by and by.user) == (Ending.TAKEN, "bob")
+    reason, by = first.end_reason()
+    assert (reason, by and by.user) == (EndReason.TAKEN, "bob")
     second.send(b"mine now")
     read_until(second, b"MINE NOW")
     assert (worker.refusal("carol").holder or holder).user == "bob"
@@ -287,13 +287,13 @@ def test_a_vm_that_ends_meanwhile_is_reported_as_off(worker: Worker) -> None:
     visit = worker.visit("alice")
     visit.send(b"poweroff")
     worker.qemu.wait(10)
-    assert visit.ending() == (Ending.OFF, None)
+    assert visit.end_reason() == (EndReason.OFF, None)
 
 
 def test_a_console_that_ends_while_the_vm_runs_is_closed(worker: Worker) -> None:
     visit = worker.visit("alice")
     subprocess.run(["sh", "-c", f"kill -KILL $(cut -d ' ' -f 5 {worker.folder}/vm.console-lock)"], check=True)
-    assert visit.ending() == (Ending.CLOSED, None)
+    assert visit.end_reason() == (EndReason.CLOSED, None)
 
 
 def test_a_vm_that_hangs_keeps_no_key_for_later(worker: Worker) -> None:
@@ -347,7 +347,7 @@ def test_a_manager_that_says_nothing_any_more_loses_the_console(worker: Worker) 
             visit.send(b"here")
             read_until(visit, b"HERE")
             until_free(worker)
-            assert visit.ending()[0] is Ending.CLOSED
+            assert visit.end_reason()[0] is EndReason.CLOSED
         sshd.close()
 
 
@@ -419,11 +419,11 @@ def test_words_of_a_worker_are_bounded() -> None:
     visit, channel, _ = joined(
         b"\n" + b"0" * 24 + b" ready\n", b"x" * 1_000_000 + b"\n" + b"0" * 24 + b" taken bob 1\n"
     )
-    assert visit.ending()[0] is Ending.TAKEN
+    assert visit.end_reason()[0] is EndReason.TAKEN
     assert len(visit._words) <= 4096
     visit.close()
     assert channel.closed
 
 
 def test_a_connection_that_is_lost_says_nothing() -> None:
-    assert joined(b"\n" + b"0" * 24 + b" ready\n")[0].ending() == (Ending.LOST, None)
+    assert joined(b"\n" + b"0" * 24 + b" ready\n")[0].end_reason() == (EndReason.LOST, None)
