@@ -27,8 +27,8 @@ from deployment import DeploymentAPI
 from lifecycle import losses
 from lifecycle.changes import Change, Changes
 from lifecycle.consoles import Confirm, Consoles, Joined, never
-from lifecycle.design import VMRequest, design_vm, new_slice
 from lifecycle.discovery import Discovery
+from lifecycle.requests import VMRequest, design_vm, new_slice
 from models import (
     ADMIN,
     VM,

@@ -11,7 +11,7 @@ from allocation.placement import fair_share
 from core.errors import Refused
 from core.status import SliceStatus
 from database import State
-from lifecycle.design import VMRequest, design_vm, new_slice
+from lifecycle.requests import VMRequest, design_vm, new_slice
 from models import Flavor, Slice
 from remote.images import require_fitting
 from topology.design import Design

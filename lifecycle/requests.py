@@ -1,4 +1,4 @@
-"""Check requests for slices and VMs, and record them in the database before a host is changed."""
+"""Check requests for slices and VMs, and add both to the state, before a host is changed."""
 
 from __future__ import annotations
 
