@@ -1,7 +1,7 @@
-"""Plan the collection of facts: one read-only step per host, one round trip, few processes. Pure.
+"""Plan the collection of facts: one read-only step per host, one round trip, few processes. Pure: runs nothing.
 
-Each command may fail alone: a host without Open vSwitch still has processes and files. A command that finds nothing
-succeeds. So a failed command means that a part of the host could not be read.
+`inspector.py` runs the plan. Each command may fail alone: a host without Open vSwitch still has processes and files. A
+command that finds nothing succeeds. So a failed command means that a part of the host could not be read.
 """
 
 from __future__ import annotations

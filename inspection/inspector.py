@@ -1,4 +1,4 @@
-"""Collect facts from hosts over SSH, and compare them with the slices of the database."""
+"""Collect facts from hosts over SSH, by the plan of `collect.py`, and compare them with the database's slices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Ask questions. Each is asked again, after a sentence with the allowed answers, until the answer is valid."""
+"""Ask questions. Each is asked again, after a sentence with the allowed answers, until the answer is valid.
+
+The texts of the menu's questions are in entries.py and session.py.
+"""
 
 from __future__ import annotations
 

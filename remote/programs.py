@@ -1,4 +1,4 @@
-"""Run a program of the manager's own machine and return its output."""
+"""Run a program on the manager's own machine, not on a host of the cloud, and return its output."""
 
 from __future__ import annotations
 
