@@ -30,7 +30,7 @@ from network import dhcp, firewall, neighbours, ovs
 from network.checks import check_nothing_left, check_port_names, check_way_out
 from network.dhcp import Guest, Server, Subnet, hosts_file, hosts_folder
 from network.namespaces import Place, add_namespaces, check_namespace_names, folder, put_in_place, remove_namespaces
-from network.port_security import filter_requests, list_filter, remove_filter
+from network.port_security import filter_requests, list_filter, undo_filter
 from remote.plan import Command, Step
 from shell.scripts import load
 
@@ -263,7 +263,7 @@ class VLANManager:
                 firewall.put_up(self._inventory),
             ),
             undo=(
-                remove_filter(slice_.slice_id, vlan),
+                undo_filter(slice_.slice_id, vlan),
                 dhcp.leave(slice_.slice_id, subnet, self._internet.dns, *only_known),
                 *self._close_internet(),
             ),

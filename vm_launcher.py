@@ -128,7 +128,7 @@ class VMLauncher:
             return ()
         taps, group = tuple(port.name for port in ports), link_group(slice_.slice_id)
         add, remove = ovs.add_ports(ports), ovs.remove_ports(ports)
-        drop, pass_on = stack.drop_taps(slice_.slice_id, taps), stack.remove_drop(slice_.slice_id)
+        drop, pass_on = stack.drop_taps(slice_.slice_id, taps), stack.undo_drop(slice_.slice_id)
         return (
             Step(worker, "drop before the IP stack", (drop,), (pass_on,), objects=(stack.table_of(slice_.slice_id),)),
             Step(worker, "TAPs", (self._make_taps(taps),), (remove_taps(taps, group),), objects=taps),
@@ -180,7 +180,7 @@ class VMLauncher:
         flows, cookie = self.flows(slice_, worker), flow_cookie(slice_.slice_id)
         if not flows:
             return ()
-        add, remove = ovs.add_flows(cookie, flows), ovs.remove_flows(cookie)
+        add, remove = ovs.replace_flows(cookie, flows), ovs.undo_flows(cookie)
         taps = tuple(port.name for port in self.ports(slice_, worker))
         return (Step(worker, "port security of the TAPs", (add,), (remove,), objects=taps),)
 

@@ -164,13 +164,13 @@ def _taps(owners: Owners, facts: Facts) -> Iterator[Orphan]:
 def _tables(owners: Owners, facts: Facts) -> Iterator[Orphan]:
     for slice_id in sorted(facts.drops.keys() - owners.active_on_worker(facts.host)):
         finding = Finding("orphan-table", facts.host, f"the table {stack.table_of(slice_id)} of nftables", slice_id)
-        yield Orphan.of(finding, stack.remove_drop(slice_id))
+        yield Orphan.of(finding, stack.undo_drop(slice_id))
 
 
 def _flows(owners: Owners, facts: Facts) -> Iterator[Orphan]:
     for slice_id in sorted(facts.flows_by_slice.keys() - owners.active_on_worker(facts.host)):
         finding = Finding("orphan-flows", facts.host, f"flows of slice {slice_id}", slice_id)
-        yield Orphan.of(finding, ovs.remove_flows(flow_cookie(slice_id)))
+        yield Orphan.of(finding, ovs.undo_flows(flow_cookie(slice_id)))
 
 
 def _files(owners: Owners, facts: Facts) -> Iterator[Orphan]:

@@ -76,14 +76,14 @@ def check_free_ports(ports: Sequence[Port]) -> tuple[str, ...]:
     return _CHECK_FREE_PORTS.argv(*(port.name for port in ports))
 
 
-def add_flows(cookie: str, flows: Sequence[str]) -> Command:
+def replace_flows(cookie: str, flows: Sequence[str]) -> Command:
     """Replace the flows marked with `cookie` in one transaction (ovs-ofctl(8), --bundle), unless they are equal."""
     lines = "\n".join((f"delete cookie={cookie}/-1", *(f"add {flow}" for flow in _marked(cookie, flows))))
     argv = ("ovs-ofctl", "--timeout=20", "--bundle", "add-flows", BRIDGE, "-")
     return Command(argv, lines, unless=check_flows(cookie, flows))
 
 
-def remove_flows(cookie: str) -> Command:
+def undo_flows(cookie: str) -> Command:
     """Remove the flows with the mark `cookie`, or put back those that were replaced."""
     return Command(_PUT_BACK_FLOWS.argv(cookie), before=FLOWS)
 

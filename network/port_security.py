@@ -82,7 +82,7 @@ def filter_listing(slice_id: int, reservations: Iterable[str]) -> tuple[str, ...
     return (":INPUT DROP", f"-A INPUT -j {own}", *rules)
 
 
-def remove_filter(slice_id: int, vlan: int) -> Command:
+def undo_filter(slice_id: int, vlan: int) -> Command:
     """Remove the slice's chain, or put back the one that was replaced."""
     words = (dhcp_namespace(vlan), chain(slice_id))
     return Command(_PUT_BACK_FILTER.argv(*words), unless=_FILTER_IS_GONE.argv(*words), before=FILTER)

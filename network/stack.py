@@ -56,7 +56,7 @@ def check_dropped(slice_id: int, taps: Sequence[str]) -> Command:
     return Command(_CHECK_TAPS_DROPPED.argv(table_of(slice_id), listing(slice_id, taps)))
 
 
-def remove_drop(slice_id: int) -> Command:
+def undo_drop(slice_id: int) -> Command:
     """Remove the slice's table, or put back the one that was replaced.
 
     Slices of older versions have none, and their hosts may lack nft(8).

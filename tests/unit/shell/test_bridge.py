@@ -85,7 +85,7 @@ def test_a_switch_that_does_not_answer_fails(switch: Switch, failing: str) -> No
 def test_flows_are_compared_by_their_cookie(switch: Switch, status: int, differing: str, expected: int) -> None:
     """diff-flows ends with 2 where anything differs, and with 1 where the switch does not answer (ovs-ofctl(8))."""
     switch.program("ovs-ofctl", 'cat >"$0.input"', f"echo '{differing}'", f"exit {status}")
-    done = switch.run(ovs.add_flows(COOKIE, FLOWS).unless)
+    done = switch.run(ovs.replace_flows(COOKIE, FLOWS).unless)
     assert done.returncode == expected
     assert ("the flows of" in done.stderr) == (expected == 1 and status == 2)
     assert (switch.folder / "ovs-ofctl.input").read_text() == "".join(f"cookie={COOKIE},{flow}\n" for flow in FLOWS)

@@ -60,7 +60,7 @@ def test_only_the_chain_of_the_slice_is_removed(host: OwnHost) -> None:
     let_in(host, 1003, OTHERS)
     before = shown(host)
     let_in(host, 1000, GUESTS)
-    command = port_security.remove_filter(1000, VLAN)
+    command = port_security.undo_filter(1000, VLAN)
     assert host.run(command.unless).returncode != 0
     done = host.run(command.argv)
     assert (done.returncode, done.stderr) == (0, "")

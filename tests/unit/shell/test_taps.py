@@ -127,7 +127,7 @@ def test_frames_of_taps_are_dropped_before_the_hosts_ip_stack(host: OwnHost, har
         assert "nftables has not the table cloud-repositorio-slice-1000" in host.run(check.argv).stderr
         assert host.run(drop.argv, drop.stdin).returncode == 0
         assert host.run(drop.unless).returncode == host.run(check.argv).returncode == 0
-    remove = stack.remove_drop(1000)
+    remove = stack.undo_drop(1000)
     assert host.run(remove.unless).returncode != 0
     assert [host.run(remove.argv, remove.stdin).returncode for _ in range(2)] == [0, 0]
     assert host.do("nft list tables") == "table inet other\n"
@@ -140,4 +140,4 @@ def test_before_the_first_tap_nft_is_not_asked(host: OwnHost) -> None:
 
 
 def test_a_host_without_nft_has_nothing_to_remove() -> None:
-    assert load("taps/has-no-nft").argv() == stack.remove_drop(1000).unless
+    assert load("taps/has-no-nft").argv() == stack.undo_drop(1000).unless
