@@ -85,7 +85,7 @@ class VMLauncher:
             needs += [self.files(slice_, vm).pid, name, str(vm.ram_mib), str(vm.vnc_port)]
         return (
             check_port_names(worker, self.ports(slice_, worker)),
-            self._check_taps(slice_, worker),
+            self._check_tap_names(slice_, worker),
             Step(worker, "room for the VMs", (Command(_CHECK_ROOM.argv(*needs), as_user=True, name=ROOM),)),
             *self._check_accelerator(worker),
         )
@@ -151,7 +151,7 @@ class VMLauncher:
         steps = [Step(worker, "VMs", (Command(listen, as_user=True, name=PIDS),))]
         if taps:
             steps.append(Step(worker, "tags of the TAPs", (Command(ovs.check_tags(taps)),)))
-            steps.append(Step(worker, "silence of the TAPs", self._expect_silence(slice_, taps)))
+            steps.append(Step(worker, "silence of the TAPs", self._check_taps(slice_, taps)))
         if flows := self.flows(slice_, worker):
             check = Command(ovs.check_flows(flow_cookie(slice_.slice_id), flows))
             steps.append(Step(worker, "port security of the TAPs", (check,)))
@@ -170,7 +170,8 @@ class VMLauncher:
         return Command(make, unless=_TAPS_ARE_READY.argv(ovs.OWNER, *taps))
 
     @staticmethod
-    def _expect_silence(slice_: Slice, ports: Sequence[ovs.Port]) -> tuple[Command, ...]:
+    def _check_taps(slice_: Slice, ports: Sequence[ovs.Port]) -> tuple[Command, ...]:
+        """Check, read-only, that the TAPs are ready, and that their frames do not reach the worker's IP stack."""
         taps = [port.name for port in ports]
         ready = Command(_CHECK_TAPS.argv(ovs.OWNER, *taps))
         return ready, stack.check_dropped(slice_.slice_id, taps)
@@ -193,7 +194,7 @@ class VMLauncher:
         shared = self._inventory.internet.vlan_id
         return [port for vm in _on(slice_, worker) for port in _ports(slice_, vm, shared)]
 
-    def _check_taps(self, slice_: Slice, worker: str) -> Step:
+    def _check_tap_names(self, slice_: Slice, worker: str) -> Step:
         names = (port.name for port in self.ports(slice_, worker))
         check = Command(_CHECK_TAP_NAMES.argv(ovs.OWNER, *names), name=TAPS)
         return Step(worker, "names of the TAPs", (check,))
@@ -208,7 +209,7 @@ class VMLauncher:
         return (Step(worker, "accelerator", (check,)),)
 
     def _start(self, slice_: Slice, vm: VM) -> Command:
-        """Return the commands that start a VM; a VM whose TAP was replaced holds a dead wire and is started again."""
+        """Return the command that starts a VM, also one that runs on a TAP that was replaced: its wire is dead."""
         files, process = self.files(slice_, vm), self._process(slice_, vm)
         taps = [tap_name(vm.vm_id, nic.name) for nic in vm.interfaces if nic.vlan_id is not None]
         argv, secret = self.qemu_argv(slice_, vm), base64.b64encode((vm.vnc_secret or "").encode()).decode()
