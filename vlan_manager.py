@@ -92,7 +92,7 @@ class VLANManager:
         if not slice_.uses_internet:
             return ()
         vlan, own = self._internet.vlan_id, slice_.slice_id
-        return (Step(self._node, "DHCP filter", (list_filter(own, vlan), dhcp.list_reservations(own, vlan))),)
+        return (Step(self._node, "DHCP filter", (list_filter(own, vlan), dhcp.find_reservations(own, vlan))),)
 
     def _check_new(self, slice_: Slice) -> Step:
         """Check, read-only, that no unshared object of the slice exists yet."""

@@ -25,7 +25,7 @@ _LEAVE_SERVER = load("dhcp/leave-server")
 _REMOVE_LOG_LINKS = load("dhcp/remove-log-links")
 _CHECK_SERVER_ROOM = load("dhcp/check-server-room")
 _STOP_SERVERS = load("dhcp/stop-servers")
-_LIST_RESERVATIONS = load("dhcp/list-reservations")
+_FIND_RESERVATIONS = load("dhcp/find-reservations")
 
 RESERVATIONS = "reservations"
 """The question about a slice's reservations before a change."""
@@ -108,9 +108,9 @@ def leave(slice_id: int, subnet: Subnet, dns: str, *extra: str) -> Command:
     return Command(_LEAVE_SERVER.argv(*words), each=(Part(own, words),), before=RESERVATIONS)
 
 
-def list_reservations(slice_id: int, vlan: int) -> Command:
-    """Name, read-only, the file of the slice's reservations, if it exists."""
-    return Command(_LIST_RESERVATIONS.argv(hosts_file(slice_id, vlan)), name=RESERVATIONS)
+def find_reservations(slice_id: int, vlan: int) -> Command:
+    """Find, read-only, the file of the slice's reservations; print nothing where it does not exist or is empty."""
+    return Command(_FIND_RESERVATIONS.argv(hosts_file(slice_id, vlan)), name=RESERVATIONS)
 
 
 def check_servers(vlans: Iterable[int]) -> Command:

@@ -798,7 +798,7 @@ SCRIPTS: dict[str, Program] = {
     "list-flows.sh": FakeHost.list_flows,
     "put-back-flows.sh": FakeHost.put_back_flows,
     "list-dropped-taps.sh": FakeHost.list_drop,
-    "list-reservations.sh": lambda host, argv, _stdin: listed(path for path in argv if host.files.get(path)),
+    "find-reservations.sh": lambda host, argv, _stdin: listed(path for path in argv if host.files.get(path)),
     "stop-servers.sh": FakeHost.stop_servers,
     "end-vms.sh": FakeHost.end_vms,
     "start-process.sh": FakeHost.start,

@@ -1,3 +1,3 @@
-# usage: list-reservations.sh FILE
+# usage: find-reservations.sh FILE
 # Prints the name of the file, where it has reservations.
 [ ! -s "$1" ] || echo "$1"
