@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from collections.abc import Callable
 
 from core import names, passwords
-from core.inventory import network_of, seconds_of
 from core.rule import Broken, Rule, text, whole
 
 MAX_IMAGES_DIR = 54
@@ -20,6 +20,23 @@ _NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME_LENGTH}}}")
 def is_valid_name(name: str) -> bool:
     """Return whether a VM, a slice or a user can have this name: letters, digits, hyphen, underscore, at most 32."""
     return _NAME.fullmatch(name) is not None
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds_of(duration: str) -> float:
+    """Return a duration such as 90s, 30m or 2h in seconds; `ValueError` for another text."""
+    number, unit = duration[:-1], duration[-1:]
+    if unit not in _UNITS or not (number.isascii() and number.isdigit() and len(number) <= 6):
+        raise ValueError(f"{duration!r} is no duration")
+    return int(number) * _UNITS[unit]
+
+
+@functools.lru_cache(256)
+def network_of(cidr: str) -> ipaddress.IPv4Network:
+    """Return `cidr` as a network; cached, because parsing takes longer than any question to the network."""
+    return ipaddress.IPv4Network(cidr)
 
 
 def _matches(pattern: str) -> Callable[[str], object]:

@@ -5,35 +5,18 @@ They are read from `database.yaml` (docs/reference/database.md); each field has 
 
 from __future__ import annotations
 
-import functools
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from core.errors import INVALID, UNUSABLE
+from core.formats import network_of, seconds_of
 
 ADMIN_SLICES = 20
 """The number of slices that an admin may have at a time, unless `login: slices` is larger."""
 
 INTERNET_VLAN = 400
 """VLAN of the shared way to the internet (docs/spec/networking.md); never given to a link."""
-
-
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def seconds_of(duration: str) -> float:
-    """Return a duration such as 90s, 30m or 2h in seconds; `ValueError` for another text."""
-    number, unit = duration[:-1], duration[-1:]
-    if unit not in _UNITS or not (number.isascii() and number.isdigit() and len(number) <= 6):
-        raise ValueError(f"{duration!r} is no duration")
-    return int(number) * _UNITS[unit]
-
-
-@functools.lru_cache(256)
-def network_of(cidr: str) -> ipaddress.IPv4Network:
-    """Return `cidr` as a network; cached, because parsing takes longer than any question to the network."""
-    return ipaddress.IPv4Network(cidr)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from pathlib import PurePosixPath
 
 from allocation.holdings import Holdings, clash
 from core import names
-from core.inventory import ImportSettings, InternetSettings, Inventory, network_of
+from core.formats import network_of
+from core.inventory import ImportSettings, InternetSettings, Inventory
 from core.names import MAX_IMAGE_NAME, is_image_name
 from core.rule import Broken, Key, show
 from models import VM, Flavor, Interface, Slice, User

@@ -21,7 +21,7 @@ import yaml
 from accounts import audit
 from accounts.sessions import Sessions
 from core.errors import FileFault
-from core.inventory import seconds_of
+from core.formats import seconds_of
 from menu import idle, session
 from menu.console import visit
 from menu.entries import ENTRIES
