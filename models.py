@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol
 
 from core import formats
 from core.errors import Refused
-from core.inventory import ADMIN_SLICES, INTERNET_VLAN, LoginSettings
+from core.inventory import ADMIN_SLICES, INTERNET_VLAN, MAX_SLICES, LoginSettings
 from core.names import DHCP_FIRST_HOST, vlan_address, vlan_cidr, vlan_dhcp_range
 from core.records import Recorded, derived, items, key, part, parts, state, value
 from core.rule import FLAG, Record, number, one_of, or_nothing, whole
@@ -25,12 +25,10 @@ LAST_ID = 99_999
 
 MAX_DATA_INTERFACES = 10
 POOL_SIZE = 20
-POOL_COUNT = 100
+POOL_COUNT = MAX_SLICES
 FIRST_VNC_PORT = 5901
 LAST_VNC_PORT = 65_535
 MAX_QUOTA = 10_000
-MAX_SLICES = POOL_COUNT
-"""The highest limit of slices for a user: each slice holds one of the pools of VLANs."""
 NOWHERE = "nowhere"
 """The `worker_ip` of a VM that was lost with its worker, until another worker has room for it."""
 

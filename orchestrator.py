@@ -170,7 +170,7 @@ class OrchestratorAPI(UseCases):
         state = self._database.load()
         rights.user_of(state, actor)
         sizes = {name: Size(each.cores or 0, each.ram_gb or 0) for name, each in state.all_flavors.items()}
-        imports = state.inventory.imports
+        imports = state.imports
         return convert(text, Flavors(sizes, imports.kinds, imports.default), tool)
 
     @UseCase()

@@ -11,8 +11,9 @@ from accounts.logins import CannotCount, Logins
 from core import passwords
 from core.errors import CloudError, Refused
 from core.formats import is_valid_name
+from core.inventory import MAX_SLICES
 from database import Database, State
-from models import ADMIN, MAX_QUOTA, MAX_SLICES, STUDENT, User
+from models import ADMIN, MAX_QUOTA, STUDENT, User
 
 UNCOUNTED_PAUSE_S = 2.0
 """Pause of a login while failures cannot be counted, for example on a full disk: it locks no user out."""

@@ -10,9 +10,8 @@ from typing import Any
 from bench.clock import StageClock
 from bench.samples import BenchError, Facts
 from bench.work import FLAVOR, OWNER, Work
-from core.inventory import Inventory
+from core.inventory import MAX_SLICES, Inventory
 from database import Database
-from models import MAX_SLICES
 from orchestrator import OrchestratorAPI, Result
 from remote.plan import Command, Plan, Stage, Step
 from remote.runner import Report, Runner

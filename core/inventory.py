@@ -1,34 +1,52 @@
 """The operator's settings: hosts, SSH, hypervisor, internet, login and console.
 
-They are read from `database.yaml` (docs/reference/database.md); each field has its documented default. Pure values.
+A class is a section of `database.yaml` (docs/reference/database.md), and one line of it is one key (core/records.py).
+Pure values.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from operator import attrgetter
 
+from core import formats
 from core.errors import INVALID, UNUSABLE
 from core.formats import network_of, seconds_of
+from core.records import Recorded, entries, key, section, sequence, value
+from core.rule import FLAG, list_of, number, one_of, some_of, whole
 
 ADMIN_SLICES = 20
 """The number of slices that an admin may have at a time, unless `login: slices` is larger."""
 
+MAX_SLICES = 100
+"""The highest limit of slices for a user: each slice holds one of the pools of VLANs."""
+
+MAX_SESSIONS = 100
+"""The highest limit of sessions for an account."""
+
+MAX_ALLOWED = 32
+"""The most entries of `internet: allow`: each packet of a guest is compared with all of them."""
+
 INTERNET_VLAN = 400
 """VLAN of the shared way to the internet (docs/spec/networking.md); never given to a link."""
 
+CORES = whole(0, 1_000_000)
+GIB = number(0, 1_000_000_000)
+SECONDS_SINCE_1970 = number(0, 1_000_000_000_000)
 
-@dataclass(frozen=True)
-class Timeouts:
+
+@value
+class Timeouts(Recorded):
     """Seconds to wait for a host; `ssh: timeouts` in `database.yaml`.
 
     `connect` bounds each stage of a connection, `silence` a host that is only read, `change` a host that is changed.
     """
 
-    connect: float = 5.0
-    silence: float = 10.0
-    change: float = 60.0
+    connect: float = key(number(1, 120), default=5.0, brief=True)
+    silence: float = key(number(2, 600), default=10.0, brief=True)
+    change: float = key(number(10, 3600), default=60.0, brief=True)
 
     @property
     def read_only(self) -> float:
@@ -36,23 +54,23 @@ class Timeouts:
         return max(self.silence, 2 * self.connect)
 
 
-@dataclass(frozen=True)
-class SSHSettings:
+@value
+class SSHSettings(Recorded):
     """The settings of the SSH connections.
 
     `host_keys`: `accept-new` remembers an unknown key, `strict` refuses it.
     """
 
-    user: str = "ubuntu"
-    port: int = 22
-    key_file: str = "~/.ssh/id_ed25519"
-    known_hosts: str = "~/.ssh/known_hosts"
-    host_keys: str = "accept-new"
-    timeouts: Timeouts = field(default_factory=Timeouts)
+    user: str = key(formats.SSH_USER, default="ubuntu")
+    port: int = key(whole(1, 65_535), default=22)
+    key_file: str = key(formats.LOCAL_PATH, default="~/.ssh/id_ed25519")
+    known_hosts: str = key(formats.LOCAL_PATH, default="~/.ssh/known_hosts")
+    host_keys: str = key(one_of("accept-new", "strict"), default="accept-new")
+    timeouts: Timeouts = section(Timeouts, brief=True)
 
 
-@dataclass(frozen=True)
-class HypervisorSettings:
+@value
+class HypervisorSettings(Recorded):
     """The settings of guests on a worker.
 
     `accel` is `auto`, `kvm` or `tcg`. `images_dir` is absolute or begins with `~/`, the SSH user's home.
@@ -60,10 +78,10 @@ class HypervisorSettings:
     `spread` is the number of workers that a slice uses before it fills them; 0 means all.
     """
 
-    accel: str = "auto"
-    images_dir: str = "~/vm_images"
-    cpu_overcommit: float = 16.0
-    spread: int = 4
+    accel: str = key(one_of("auto", "kvm", "tcg"), default="auto")
+    images_dir: str = key(formats.IMAGES_DIR, default="~/vm_images")
+    cpu_overcommit: float = key(number(0.1, 1000), default=16.0)
+    spread: int = key(whole(0, 10_000), default=4)
 
     @property
     def images_path(self) -> str:
@@ -71,19 +89,19 @@ class HypervisorSettings:
         return self.images_dir.removeprefix("~/").rstrip("/")
 
 
-@dataclass(frozen=True)
-class InternetSettings:
+@value
+class InternetSettings(Recorded):
     """The shared network for `eth0` with internet access, and the network node's uplink.
 
     `allow` lists networks of the site that guests may reach although they are special-purpose addresses.
     """
 
-    vlan_id: int = INTERNET_VLAN
-    cidr: str = "10.60.7.0/24"
-    gateway: str = "10.60.7.1"
-    uplink: str = "ens3"
-    dns: str = "8.8.8.8"
-    allow: tuple[str, ...] = ()
+    vlan_id: int = key(formats.VLAN, default=INTERNET_VLAN)
+    cidr: str = key(formats.SUBNET, default="10.60.7.0/24")
+    gateway: str = key(formats.ADDRESS, default="10.60.7.1")
+    uplink: str = key(formats.UPLINK, default="ens3")
+    dns: str = key(formats.ADDRESS, default="8.8.8.8")
+    allow: tuple[str, ...] = sequence(list_of(formats.DESTINATION, MAX_ALLOWED), default=(), brief=True)
 
     @property
     def network(self) -> ipaddress.IPv4Network:
@@ -91,8 +109,8 @@ class InternetSettings:
         return network_of(self.cidr)
 
 
-@dataclass(frozen=True)
-class LoginSettings:
+@value
+class LoginSettings(Recorded):
     """The bounds of users.
 
     `shipped_passwords`: `change` asks for a new password at the first login, `keep` does not (a lab). `slices`: the
@@ -100,10 +118,10 @@ class LoginSettings:
     open sessions of an account. `idle`: the time without input after which a session ends, such as 30m.
     """
 
-    shipped_passwords: str = "change"
-    slices: int = 4
-    sessions: int = 8
-    idle: str = "30m"
+    shipped_passwords: str = key(one_of("change", "keep"), default="change")
+    slices: int = key(whole(0, MAX_SLICES), default=4)
+    sessions: int = key(whole(1, MAX_SESSIONS), default=8)
+    idle: str = key(formats.IDLE, default="30m")
 
     @property
     def idle_seconds(self) -> float:
@@ -111,26 +129,26 @@ class LoginSettings:
         return seconds_of(self.idle)
 
 
-@dataclass(frozen=True)
-class ConsoleSettings:
+@value
+class ConsoleSettings(Recorded):
     """The settings of guests' consoles.
 
     `exits` are the key sequences that leave a console: `ctrl-]` is that control character, `~.` these two after Enter.
     """
 
-    exits: tuple[str, ...] = ("ctrl-]", "~.")
+    exits: tuple[str, ...] = sequence(some_of(formats.CONSOLE_EXIT, 1, 4), default=("ctrl-]", "~."))
 
 
-@dataclass(frozen=True)
-class ImportSettings:
+@value
+class ImportSettings(Recorded):
     """How nodes of other tools become flavors: `kinds` names the flavor of a kind, `default` that of all others."""
 
-    default: str = "cirros"
-    kinds: Mapping[str, str] = field(default_factory=dict)
+    default: str = key(formats.FLAVOR_NAME, default="cirros")
+    kinds: Mapping[str, str] = entries(formats.IMPORT_KIND, formats.FLAVOR_NAME)
 
 
 @dataclass
-class Worker:
+class Worker(Recorded):
     """A worker as discovery last measured it: its capacity, and the share promised to VMs. Memory and disk in GiB.
 
     `up` is False while the worker gets no VMs; `problem` says why, and may be set for a worker that is up. `forgotten`:
@@ -138,16 +156,16 @@ class Worker:
     in seconds since 1970; 0 in files without it.
     """
 
-    max_cores: int = 0
-    max_ram_gb: float = 0.0
-    max_disk_gb: float = 0.0
-    used_cores: int = 0
-    used_ram_gb: float = 0.0
-    used_disk_gb: float = 0.0
-    up: bool = True
-    problem: str = ""
-    forgotten: bool = False
-    measured: float = 0.0
+    max_cores: int = key(CORES, default=0)
+    max_ram_gb: float = key(GIB, default=0.0)
+    max_disk_gb: float = key(GIB, default=0.0)
+    used_cores: int = key(CORES, default=0)
+    used_ram_gb: float = key(GIB, default=0.0)
+    used_disk_gb: float = key(GIB, default=0.0)
+    up: bool = key(FLAG, default=True)
+    problem: str = key(formats.REMARK, default="")
+    forgotten: bool = key(FLAG, default=False)
+    measured: float = key(SECONDS_SINCE_1970, default=0.0)
 
     @property
     def state(self) -> str:
@@ -159,35 +177,35 @@ class Worker:
         return next((state for state in (UNUSABLE, INVALID) if self.problem.startswith(state)), "does not answer")
 
 
-@dataclass(frozen=True)
-class Inventory:
+IN_USE = {
+    "network_node": "network_node",
+    "ssh_user": "ssh.user",
+    "images_dir": "hypervisor.images_dir",
+    **{name: f"internet.{name}" for name in ("vlan_id", "cidr", "gateway", "uplink")},
+}
+"""The keys of the section `in_use`, and the settings that they keep: slices depend on these."""
+
+
+@value
+class Inventory(Recorded):
     """The hosts and the settings, as one value for making plans.
 
     `data_ports`: host -> its port of br-int that leads to the other hosts; needed where several ports could.
     """
 
-    workers_list: tuple[str, ...] = ("10.0.10.1", "10.0.10.2")
-    network_node: str = "10.0.10.3"
-    ssh: SSHSettings = field(default_factory=SSHSettings)
-    hypervisor: HypervisorSettings = field(default_factory=HypervisorSettings)
-    internet: InternetSettings = field(default_factory=InternetSettings)
-    login: LoginSettings = field(default_factory=LoginSettings)
-    console: ConsoleSettings = field(default_factory=ConsoleSettings)
-    data_ports: Mapping[str, str] = field(default_factory=dict)
-    imports: ImportSettings = field(default_factory=ImportSettings)
+    workers_list: tuple[str, ...] = sequence(list_of(formats.ADDRESS), default=("10.0.10.1", "10.0.10.2"))
+    network_node: str = key(formats.ADDRESS, default="10.0.10.3")
+    ssh: SSHSettings = section(SSHSettings)
+    hypervisor: HypervisorSettings = section(HypervisorSettings)
+    internet: InternetSettings = section(InternetSettings)
+    login: LoginSettings = section(LoginSettings)
+    console: ConsoleSettings = section(ConsoleSettings)
+    data_ports: Mapping[str, str] = entries(formats.ADDRESS, formats.DATA_PORT)
 
     @property
     def in_use(self) -> dict[str, str | int]:
         """Return the settings that slices depend on, as the section `in_use` of the file has them."""
-        return {
-            "network_node": self.network_node,
-            "ssh_user": self.ssh.user,
-            "images_dir": self.hypervisor.images_dir,
-            "vlan_id": self.internet.vlan_id,
-            "cidr": self.internet.cidr,
-            "gateway": self.internet.gateway,
-            "uplink": self.internet.uplink,
-        }
+        return {name: attrgetter(setting)(self) for name, setting in IN_USE.items()}
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -5,14 +5,14 @@ The rule of the file, `to_dict` and `from_dict` follow from these lines, whose o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from inspect import signature
 from operator import itemgetter
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
-from core.rule import Record, Rule, list_of, one_of, or_nothing, record
+from core.rule import Record, Rule, list_of, mapping_of, one_of, or_nothing, record
 
 Convert = Callable[[Any], Any]
 
@@ -36,6 +36,11 @@ class Key:
     brief: bool = False
     derive: Convert | None = None
 
+    @property
+    def plain(self) -> object:
+        """Return the default as a plain value."""
+        return self.write(self.default) if self.write and self.default is not None else self.default
+
 
 def key(rule: Rule, *, default: object = REQUIRED, brief: bool = False) -> Any:
     """Declare a key with a plain value. Without a default it is required in every record."""
@@ -56,6 +61,21 @@ def state(kind: type[Enum], *, default: Enum) -> Any:
 def items(rule: Rule, *, brief: bool = False) -> Any:
     """Declare a key with a list of plain values; the constructor makes the empty list."""
     return Key(list_of(rule), [], list, list, brief=brief)
+
+
+def sequence(rule: Rule, *, default: tuple[str, ...], brief: bool = False) -> Any:
+    """Declare a key with a tuple; `rule` is that of the list in the file."""
+    return Key(rule, default, tuple, list, brief=brief)
+
+
+def entries(name: Rule, value: Rule) -> Any:
+    """Declare a key with a mapping of names to plain values, which is empty by default."""
+    return Key(mapping_of(name, value), {}, dict, dict)
+
+
+def section(kind: type[Recorded], *, brief: bool = False) -> Any:
+    """Declare a key with another record, of which each key has a default."""
+    return Key(kind.rule(), kind(), kind.from_dict, kind.to_dict, brief=brief)
 
 
 def part(kind: type[Recorded]) -> Any:
@@ -80,11 +100,11 @@ class Recorded:
     _layout: ClassVar[Record]
     _missing: ClassVar[Record]
     _readers: ClassVar[list[tuple[str, Convert]]]
-    _arguments: ClassVar[itemgetter[tuple[Any, ...]]]
+    _arguments: ClassVar[Callable[[Record], tuple[Any, ...]]]
     _others: ClassVar[list[str]]
     _writers: ClassVar[list[tuple[str, Convert]]]
     _derived: ClassVar[list[tuple[str, Convert]]]
-    _brief: ClassVar[list[str]]
+    _brief: ClassVar[list[tuple[str, object]]]
 
     def __init_subclass__(cls) -> None:
         """Collect the keys that the class declares. Their defaults become attributes of the class."""
@@ -94,18 +114,20 @@ class Recorded:
                 setattr(cls, name, property(each.derive))
             elif each.default is REQUIRED or isinstance(each.default, list):
                 delattr(cls, name)
+            elif isinstance(each.default, dict):
+                setattr(cls, name, field(default_factory=dict))
             else:
                 setattr(cls, name, each.default)
         cls.KEYS = keys
         cls._layout = {name: each.default for name, each in keys.items()}
-        cls._missing = {name: default for name, default in cls._layout.items() if default is not REQUIRED}
+        cls._missing = {name: each.plain for name, each in keys.items() if each.default is not REQUIRED}
         cls._readers = [(name, each.read) for name, each in keys.items() if each.read]
         parameters = [*signature(cls).parameters] if "__init__" in vars(cls) else [*keys]
-        cls._arguments = itemgetter(*parameters)
+        cls._arguments = _getter(parameters)
         cls._others = [name for name, each in keys.items() if name not in parameters and not each.derive]
         cls._writers = [(name, each.write) for name, each in keys.items() if each.write]
         cls._derived = [(name, each.derive) for name, each in keys.items() if each.derive]
-        cls._brief = [name for name, each in keys.items() if each.brief]
+        cls._brief = [(name, each.plain) for name, each in keys.items() if each.brief]
 
     @classmethod
     def rule(cls) -> Rule:
@@ -120,8 +142,7 @@ class Recorded:
         if cls._readers or len(record) < len(cls.KEYS):  # many records are complete: no copy is needed for them
             values = cls._missing | record
             for name, read in cls._readers:
-                if name in record:
-                    values[name] = read(record[name])
+                values[name] = read(values[name])
         made = cls(*cls._arguments(values))
         for name in cls._others:
             if name in record:
@@ -136,8 +157,8 @@ class Recorded:
                 values[name] = write(values[name])
         for name, derive in self._derived:
             values[name] = derive(self)
-        for name in self._brief:
-            if values[name] == self._layout[name]:
+        for name, default in self._brief:
+            if values[name] == default:
                 del values[name]
         return values
 
@@ -145,6 +166,12 @@ class Recorded:
     def of(cls, value: Self | Record | None) -> Self | None:
         """Return the object that is given as it is or as its documented mapping, or None."""
         return cls.from_dict(value) if isinstance(value, dict) else value
+
+
+def _getter(names: Sequence[str]) -> Callable[[Record], tuple[Any, ...]]:
+    """Return a function that returns the values of these keys. An `itemgetter` of one key returns no tuple."""
+    get = itemgetter(*names)
+    return get if len(names) > 1 else lambda record: (get(record),)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(key,))

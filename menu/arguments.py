@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from core.formats import is_valid_name
+from core.inventory import MAX_SLICES
 from inspection.codes import CODES
 from menu.plans import Depth
 from menu.prompts import whole_number
 from menu.screen import clean
-from models import ADMIN, MAX_QUOTA, MAX_SLICES, STUDENT
+from models import ADMIN, MAX_QUOTA, STUDENT
 
 _SLICE_HELP = "its id, its name, or the beginning of its name"
 IMPORT_TOOLS = ("containerlab", "netlab", "cml", "gns3", "kathara")

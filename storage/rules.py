@@ -13,20 +13,12 @@ from pathlib import PurePosixPath
 from allocation.holdings import Holdings, clash
 from core import names
 from core.formats import network_of
-from core.inventory import ImportSettings, InternetSettings, Inventory
+from core.inventory import IN_USE, ImportSettings, InternetSettings, Inventory
 from core.names import MAX_IMAGE_NAME, is_image_name
 from core.rule import Broken, Key, show
 from models import VM, Flavor, Interface, Slice, User
 from storage.schema import equal, no_twice
 from storage.state import State
-
-_SETTINGS = {
-    "network_node": ("network_node",),
-    "ssh_user": ("ssh", "user"),
-    "images_dir": ("hypervisor", "images_dir"),
-    **{key: ("internet", key) for key in ("vlan_id", "cidr", "gateway", "uplink")},
-}
-"""The place of each setting that the section `in_use` keeps."""
 
 _MOST_NAMED = 5
 """The highest number of slices that a sentence names."""
@@ -44,7 +36,7 @@ def check(state: State, slices: Collection[int] | None = None, owners: Collectio
         _check_gateway(internet.gateway, internet.cidr, "internet", "gateway")
         _check_hosts(state.inventory)
         _check_images(state.all_flavors)
-        _check_imports(state.inventory.imports, state.all_flavors)
+        _check_imports(state.imports, state.all_flavors)
     _check_ownership(state.users, live, owners)
     fresh = live if slices is None else {slice_id: live[slice_id] for slice_id in slices}
     for slice_id in fresh:
@@ -67,7 +59,7 @@ def check_in_use(state: State) -> None:
                 f"{show(new)} cannot replace {show(old)} while there are slices ({_some(state.slices.entries.kept)}): "
                 f"write {show(old)} again, or delete the slices first; where the old one is lost for good, write "
                 f"{show(new)} as {key} into the section in_use, too",
-                *_SETTINGS[key],
+                *IN_USE[key].split("."),
             )
 
 

@@ -1,52 +1,15 @@
-"""The rules of the sections of `database.yaml`. The rules of users and slices follow from the classes of `models`."""
+"""The rules of the sections of `database.yaml`. They follow from the classes of `models` and `core/inventory.py`."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import reduce
 
-from core.formats import (
-    ADDRESS,
-    CONSOLE_EXIT,
-    DATA_PORT,
-    DESTINATION,
-    FLAVOR_NAME,
-    HOST,
-    IDLE,
-    IMAGES_DIR,
-    IMPORT_KIND,
-    LOCAL_PATH,
-    NAME,
-    REMARK,
-    SSH_USER,
-    SUBNET,
-    UPLINK,
-    VLAN,
-)
-from core.rule import (
-    FLAG,
-    Broken,
-    Key,
-    list_of,
-    mapping,
-    mapping_of,
-    number,
-    one_of,
-    record,
-    show,
-    some_of,
-    text,
-    whole,
-)
-from models import FIRST_ID, LAST_ID, MAX_SLICES, Flavor, Slice, User
-
-MAX_SESSIONS = 100
-"""The highest number of sessions that a file can allow for an account."""
-
-MAX_ALLOWED = 32
-"""Entries of `internet: allow`: each packet of a guest is compared with all of them."""
-
-AMOUNT = number(0, 1_000_000_000)
+from core.formats import FLAVOR_NAME, HOST, NAME
+from core.inventory import IN_USE, ImportSettings, Inventory, Worker
+from core.rule import Broken, Key, Rule, mapping, mapping_of, record, show, text, whole
+from models import FIRST_ID, LAST_ID, Flavor, Slice, User
 
 
 def equal(what: str, wanted: object, found: object, *path: Key) -> None:
@@ -62,91 +25,24 @@ def no_twice(kind: str, things: Iterable[Key], *path: Key) -> None:
             raise Broken(f"{kind} {thing} is there {count} times", *path)
 
 
-# --- The records (docs/spec/models.md, docs/reference/database.md) ----------------------------------------------------
+# --- The sections (docs/spec/models.md, docs/reference/database.md) ---------------------------------------------------
 
-SSH = record(
-    {},
-    {
-        "user": SSH_USER,
-        "port": whole(1, 65_535),
-        "key_file": LOCAL_PATH,
-        "known_hosts": LOCAL_PATH,
-        "host_keys": one_of("accept-new", "strict"),
-        "timeouts": record({}, {"connect": number(1, 120), "silence": number(2, 600), "change": number(10, 3600)}),
-    },
-)
-HYPERVISOR = record(
-    {},
-    {
-        "accel": one_of("auto", "kvm", "tcg"),
-        "images_dir": IMAGES_DIR,
-        "cpu_overcommit": number(0.1, 1000),
-        "spread": whole(0, 10_000),
-    },
-)
-INTERNET = record(
-    {},
-    {
-        "vlan_id": VLAN,
-        "cidr": SUBNET,
-        "gateway": ADDRESS,
-        "uplink": UPLINK,
-        "dns": ADDRESS,
-        "allow": list_of(DESTINATION, MAX_ALLOWED),
-    },
-)
-WORKER = record(
-    {},
-    {
-        "max_cores": whole(0, 1_000_000),
-        "max_ram_gb": AMOUNT,
-        "max_disk_gb": AMOUNT,
-        "used_cores": whole(0, 1_000_000),
-        "used_ram_gb": AMOUNT,
-        "used_disk_gb": AMOUNT,
-        "up": FLAG,
-        "problem": REMARK,
-        "forgotten": FLAG,
-        "measured": number(0, 1_000_000_000_000),
-    },
-)
-IN_USE = record(
-    {},
-    {
-        "network_node": ADDRESS,
-        "ssh_user": SSH_USER,
-        "images_dir": IMAGES_DIR,
-        "vlan_id": VLAN,
-        "cidr": SUBNET,
-        "gateway": ADDRESS,
-        "uplink": UPLINK,
-    },
-)
-LOGIN_SETTINGS = record(
-    {},
-    {
-        "shipped_passwords": one_of("change", "keep"),
-        "slices": whole(0, MAX_SLICES),
-        "sessions": whole(1, MAX_SESSIONS),
-        "idle": IDLE,
-    },
-)
-CONSOLE_SETTINGS = record({}, {"exits": some_of(CONSOLE_EXIT, 1, 4)})
+SETTINGS = Inventory.rule()
+
+
+def _rule_of(setting: str) -> Rule:
+    """Return the rule of a setting such as `ssh.user`."""
+    return reduce(lambda rule, name: rule.optional[name], setting.split("."), SETTINGS)
+
+
 DATABASE = record(
     {"users": mapping_of(NAME, User.rule())},
     {
-        "workers_list": list_of(ADDRESS),
-        "network_node": ADDRESS,
-        "ssh": SSH,
-        "hypervisor": HYPERVISOR,
-        "internet": INTERNET,
-        "login": LOGIN_SETTINGS,
-        "console": CONSOLE_SETTINGS,
-        "data_ports": mapping_of(ADDRESS, DATA_PORT),
-        "import": record({}, {"default": FLAVOR_NAME, "kinds": mapping_of(IMPORT_KIND, FLAVOR_NAME)}),
-        "in_use": IN_USE,
+        **SETTINGS.optional,
+        "import": ImportSettings.rule(),
+        "in_use": record({}, {name: _rule_of(setting) for name, setting in IN_USE.items()}),
         "flavors": mapping_of(FLAVOR_NAME, record({name: each.rule for name, each in Flavor.KEYS.items()})),
-        "workers": mapping_of(HOST, WORKER),
+        "workers": mapping_of(HOST, Worker.rule()),
         "slices": mapping_of(text(str.isdecimal, "a slice id"), Slice.rule()),
         "next_vm_id": whole(FIRST_ID, LAST_ID + 1),
         "next_vlan_id": whole(1, 1_000_000),

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
 import models
 from allocation.holdings import Holdings
-from core.inventory import (
-    ConsoleSettings,
-    HypervisorSettings,
-    ImportSettings,
-    InternetSettings,
-    Inventory,
-    LoginSettings,
-    SSHSettings,
-    Timeouts,
-    Worker,
-)
+from core.inventory import ImportSettings, Inventory, Worker
+from core.records import Recorded
 from core.rule import Record
 from models import Flavor, Slice, User
 
@@ -34,7 +25,8 @@ SECTIONS = (
 ENTRIES = ("flavors", "users", "workers", "slices")
 """The sections that may have many entries."""
 
-_DEFAULTS = Inventory()
+_USUAL = Inventory().to_dict() | {"import": ImportSettings().to_dict()}
+"""The settings by section, with their defaults."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +145,7 @@ class State:
     next_vm_id: int
     next_vlan_id: int
     in_use: Record | None = None
+    imports: ImportSettings = field(default_factory=ImportSettings)
     named: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
@@ -170,20 +163,10 @@ class State:
     @property
     def sections(self) -> Record:
         """Return the sections of `database.yaml` in their order. Their entries are models."""
-        inventory = self.inventory
-        usual = _optional(_DEFAULTS)
-        optional = {
-            section: value
-            for section, value in _optional(inventory).items()
-            if section in self.named or value != usual[section]
-        }
+        settings = self.inventory.to_dict() | {"import": self.imports.to_dict()}
+        always = {*SECTIONS, *self.named}
         return {
-            "workers_list": list(inventory.workers_list),
-            "network_node": inventory.network_node,
-            "ssh": _ssh_record(inventory.ssh),
-            "hypervisor": dict(vars(inventory.hypervisor)),
-            "internet": _internet_record(inventory.internet),
-            **optional,
+            **{name: value for name, value in settings.items() if name in always or value != _USUAL[name]},
             **({} if self.in_use is None else {"in_use": self.in_use}),
             "flavors": self.flavors,
             "users": self.users,
@@ -215,38 +198,18 @@ class State:
         """Return the state of a file's pieces, by section and key. Each entry is made at its first use."""
         settings = {section: entries[""].value for section, entries in kept.items() if "" in entries}
         many = {section: {} if section in settings else kept.get(section, {}) for section in ENTRIES}
-        inventory = Inventory(
-            tuple(settings.get("workers_list", _DEFAULTS.workers_list)),
-            settings.get("network_node", _DEFAULTS.network_node),
-            _ssh_settings(settings.get("ssh", {})),
-            HypervisorSettings(**settings.get("hypervisor", {})),
-            _internet(settings.get("internet", {})),
-            LoginSettings(**settings.get("login", {})),
-            ConsoleSettings(**{key: tuple(value) for key, value in settings.get("console", {}).items()}),
-            dict(settings.get("data_ports", {})),
-            ImportSettings(**settings.get("import", {})),
-        )
         return cls(
-            inventory,
+            Inventory.from_dict(settings),
             Entries(Flavor.from_dict, many["flavors"]),
             Entries(User.from_dict, many["users"]),
-            Entries(_worker, many["workers"]),
+            Entries(Worker.from_dict, many["workers"]),
             Slices({}, many["slices"]),
             settings.get("next_vm_id", models.FIRST_ID),
             settings.get("next_vlan_id", 100),
             settings.get("in_use"),
+            ImportSettings.from_dict(settings.get("import", {})),
             frozenset(settings),
         )
-
-
-def _optional(inventory: Inventory) -> Record:
-    """Return the sections that are left out of the file where they say what is the default."""
-    return {
-        "login": dict(vars(inventory.login)),
-        "console": {"exits": list(inventory.console.exits)},
-        "data_ports": dict(inventory.data_ports),
-        "import": {"default": inventory.imports.default, "kinds": dict(inventory.imports.kinds)},
-    }
 
 
 def entries_of(section: str, value: Any) -> Mapping[str, Any]:
@@ -257,37 +220,8 @@ def entries_of(section: str, value: Any) -> Mapping[str, Any]:
 def record_of(entry: Any) -> Any:
     """Return an entry, or a section of one piece, as it stands in the file, in values that only the caller has."""
     match entry:
-        case User() | Slice() | Flavor():
+        case Recorded():
             return entry.to_dict()
-        case Worker():
-            return dict(vars(entry))
         case Mapping():
             return dict(entry)
     return entry
-
-
-def _ssh_record(ssh: SSHSettings) -> Record:
-    """Return the section `ssh`, in which timeouts that are the default are left out."""
-    record = dict(vars(ssh))
-    timeouts = {name: value for name, value in vars(ssh.timeouts).items() if value != getattr(Timeouts(), name)}
-    return record | {"timeouts": timeouts} if timeouts else {k: v for k, v in record.items() if k != "timeouts"}
-
-
-def _ssh_settings(record: Record) -> SSHSettings:
-    return SSHSettings(**{**record, "timeouts": Timeouts(**record.get("timeouts", {}))})
-
-
-def _worker(record: Record) -> Worker:
-    return Worker(**record)
-
-
-def _internet(record: Record) -> InternetSettings:
-    settings = InternetSettings(**record)
-    return replace(settings, allow=tuple(settings.allow))
-
-
-def _internet_record(settings: InternetSettings) -> Record:
-    """Return the settings as the file has them: older versions know no key `allow`."""
-    kept = dict(vars(settings))
-    allow = list(kept.pop("allow"))
-    return {**kept, "allow": allow} if allow else kept

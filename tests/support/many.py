@@ -10,11 +10,11 @@ from typing import Any
 
 from allocation.ids import next_slice_id, next_vm_id
 from core import passwords
-from core.inventory import Inventory, Worker
+from core.inventory import MAX_SLICES, Inventory, Worker
 from core.status import NetworkStatus, SliceStatus, VMStatus
 from database import Database, State
 from deployment import DeploymentAPI
-from models import MAX_SLICES, Flavor, Slice, User
+from models import Flavor, Slice, User
 from remote.batch import Outcome, Progress
 from remote.plan import Step
 from tests.support.paths import ROOT

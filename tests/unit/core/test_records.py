@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
+from collections.abc import Mapping
+from dataclasses import FrozenInstanceError, asdict
 
 import pytest
 
 from core.formats import NAME
-from core.records import Recorded, derived, items, key, part, parts, state, value
-from core.rule import Broken, Record, whole
+from core.records import Recorded, derived, entries, items, key, part, parts, section, sequence, state, value
+from core.rule import Broken, Record, list_of, whole
 from core.status import VMStatus
 
 
@@ -32,6 +33,25 @@ class Shape(Recorded):
         self.center = Point.of(center)
         self.corners = []
         self.tags = []
+
+
+@value
+class Margins(Recorded):
+    top: int = key(whole(0, 9), default=1, brief=True)
+    side: int = key(whole(0, 9), default=2, brief=True)
+
+
+@value
+class Paper(Recorded):
+    names: tuple[str, ...] = sequence(list_of(NAME), default=("a4",))
+    colors: Mapping[str, str] = entries(NAME, NAME)
+    margins: Margins = section(Margins, brief=True)
+    marks: tuple[str, ...] = sequence(list_of(NAME), default=(), brief=True)
+
+
+@value
+class Box(Recorded):
+    paper: Paper = section(Paper)
 
 
 PLAIN: Record = {"name": "a", "status": "pending", "center": None, "corners": [], "sides": 0}
@@ -113,6 +133,37 @@ def test_the_rule_of_the_file_follows_from_the_class(record: Record, sentence: s
     with pytest.raises(Broken) as fault:
         Shape.rule()(record)
     assert str(fault.value) == sentence
+
+
+def test_settings_that_the_file_lacks_have_their_defaults() -> None:
+    assert Box.from_dict({}) == Box.from_dict({"paper": {}}) == Box(Paper()) == Box()
+    assert asdict(Box()) == {
+        "paper": {"names": ("a4",), "colors": {}, "margins": {"top": 1, "side": 2}, "marks": ()},
+    }
+    assert Box().to_dict() == {"paper": {"names": ["a4"], "colors": {}}}
+
+
+def test_settings_are_written_as_they_were_read() -> None:
+    record = {"paper": {"names": [], "colors": {"red": "x"}, "margins": {"side": 3}, "marks": ["m"]}}
+    box = Box.from_dict(record)
+    assert box == Box(Paper((), {"red": "x"}, Margins(side=3), ("m",)))
+    assert box.to_dict() == record
+    Box.rule()(record)
+
+
+def test_settings_share_no_mapping() -> None:
+    record = {"colors": {"red": "x"}}
+    first, second = Paper.from_dict(record), Paper.from_dict({})
+    record["colors"]["red"] = "y"
+    first.to_dict()["colors"]["red"] = second.to_dict()["colors"]["red"] = "z"
+    assert (first.colors, second.colors) == ({"red": "x"}, {})
+    assert len({id(each.colors) for each in (second, Paper.from_dict({}), Paper(), Paper())}) == 4
+
+
+def test_a_refused_setting_is_named_with_its_section() -> None:
+    with pytest.raises(Broken) as fault:
+        Box.rule()({"paper": {"margins": {"top": 10}}})
+    assert str(fault.value) == "paper.margins.top: must be a whole number from 0 to 9, not 10"
 
 
 def test_the_rule_accepts_what_the_class_writes() -> None:

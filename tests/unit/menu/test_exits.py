@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from core.inventory import ConsoleSettings
 from core.rule import Broken
 from database import Database
 from menu.exits import Exits
 from orchestrator import OrchestratorAPI
-from storage import schema
 from tests.support.desk import Desk
 
 CASES: list[tuple[bytes, bytes, bytes | None]] = [
@@ -84,7 +84,7 @@ def test_they_are_set_in_the_file_and_stay_there(desk: Desk) -> None:
 
 @pytest.mark.parametrize("exits", [["ctrl-]"], ["~."], ["ctrl-a", "ctrl-^", "ctrl-_", "ctrl-\\"], ["%.", "&."]])
 def test_settings_that_work_are_taken(exits: list[str]) -> None:
-    schema.CONSOLE_SETTINGS({"exits": exits})
+    ConsoleSettings.rule()({"exits": exits})
 
 
 @pytest.mark.parametrize(
@@ -105,5 +105,5 @@ def test_settings_that_work_are_taken(exits: list[str]) -> None:
 )
 def test_settings_that_would_lead_nowhere_are_refused(exits: object, reason: str) -> None:
     with pytest.raises(Broken) as fault:
-        schema.CONSOLE_SETTINGS({"exits": exits})
+        ConsoleSettings.rule()({"exits": exits})
     assert str(fault.value).startswith(reason)

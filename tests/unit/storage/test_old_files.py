@@ -6,6 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from core.inventory import (
+    ConsoleSettings,
+    HypervisorSettings,
+    ImportSettings,
+    InternetSettings,
+    Inventory,
+    LoginSettings,
+    SSHSettings,
+    Timeouts,
+)
 from database import Database
 from tests.support.paths import DATA
 
@@ -14,6 +24,21 @@ OLD = sorted((DATA / "old_files").glob("shipped_*.yaml"))
 
 REWRITTEN = DATA / "old_files" / "cloud_rewritten.yaml"
 """tests/data/cloud.yaml, with each user, slice and flavor as the version before core/records.py wrote it."""
+
+SETTINGS = [DATA / "old_files" / f"settings_{name}.yaml" for name in ("many", "few")]
+"""Files with many and with few settings. The version before core/inventory.py had rules wrote `*_rewritten.yaml`."""
+
+OTHERS = Inventory(
+    ("10.0.30.1",),
+    "10.0.30.1",
+    SSHSettings("other", timeouts=Timeouts(silence=9)),
+    HypervisorSettings(spread=9),
+    InternetSettings(dns="1.1.1.1", allow=("10.9.0.0/16",)),
+    LoginSettings(sessions=9),
+    ConsoleSettings(("^.",)),
+    {"10.0.30.1": "ens9"},
+)
+"""Settings of which no section is that of such a file."""
 
 
 @pytest.fixture
@@ -53,3 +78,17 @@ def test_records_with_all_and_with_few_keys_are_written_as_before(path: Path) ->
     path.write_bytes((DATA / "cloud.yaml").read_bytes())
     write_again(Database(path))
     assert path.read_text() == REWRITTEN.read_text()
+
+
+@pytest.mark.parametrize("old", SETTINGS, ids=lambda old: old.stem)
+def test_settings_and_workers_are_written_as_before(old: Path, path: Path) -> None:
+    path.write_bytes(old.read_bytes())
+    database = Database(path)
+    own = database.load()
+    imports = ImportSettings("ubuntu", {"x": "cirros"})
+    for inventory, other, step in ((OTHERS, imports, 1), (own.inventory, own.imports, -1)):
+        with database.transaction() as state:
+            state.inventory, state.imports = inventory, other
+            for worker in state.workers.values():
+                worker.max_cores += step
+    assert path.read_text() == old.with_stem(f"{old.stem}_rewritten").read_text()
