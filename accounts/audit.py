@@ -25,12 +25,15 @@ from typing import Any, BinaryIO
 from core.errors import CloudError, Refused
 from storage.files import locked, share
 
-FIELDS = ("time", "actor", "action", "slice", "vm", "result", "seconds", "count", "last")
+FIELDS = ("time", "actor", "by", "action", "slice", "vm", "result", "seconds", "count", "last")
 """`time` is in UTC (ISO 8601), `seconds` the action's duration; `slice` and `vm` are ids, or null.
+
+`by` is `operator` for an act that the command line carried out for the actor, else null.
 
 `count` is the number of repetitions within that hour, `last` the time of the last one.
 """
 
+BY_OPERATOR = "operator"
 OK = "ok"
 BEGUN = "begun"
 UNKNOWN = "(unknown)"
@@ -64,7 +67,7 @@ _LENGTH_OF_TIME = len(b'{"time": "2026-01-01T00:00:00Z", ')
 class Entry:
     """One action under way; the code that carries it out fills in ids and result.
 
-    `begun`: the start is written already.
+    `begun`: the start is written already. `by`: as in `FIELDS`.
     """
 
     actor: str
@@ -73,6 +76,7 @@ class Entry:
     vm_id: int | None = None
     result: str = OK
     begun: bool = False
+    by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -122,8 +126,9 @@ class _Line:
     def key(self) -> bytes:
         """Return the part that two equal acts share; the second one is only counted."""
         entry = self.entry
-        record = {"actor": entry.actor, "action": entry.action, "slice": entry.slice_id, "vm": entry.vm_id}
-        return json.dumps(record | {"result": entry.result}).encode()[1:-1] + b', "seconds": '
+        who = {"actor": entry.actor, "by": entry.by, "action": entry.action}
+        what = {"slice": entry.slice_id, "vm": entry.vm_id, "result": entry.result}
+        return json.dumps({**who, **what}).encode()[1:-1] + b', "seconds": '
 
     @property
     def text(self) -> bytes:
@@ -147,7 +152,12 @@ class _Line:
 
 
 class Audit:
-    """The log of one database; a log that cannot be written stops nothing, and `warning` reports it once."""
+    """The log of one database; a log that cannot be written stops nothing, and `warning` reports it once.
+
+    `by` is written into every further line.
+    """
+
+    by: str | None = None
 
     def __init__(self, database: Path, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._database = Path(os.path.realpath(database))
@@ -182,7 +192,7 @@ class Audit:
     def write(self, entry: Entry, result: str, seconds: float, *, refused: bool = False) -> None:
         """Write one line, or count it in an earlier one; `refused` means that nothing was changed."""
         moment = self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
-        line = _Line(moment, replace(entry, result=result[:LONGEST_RESULT]), seconds, time.time_ns())
+        line = _Line(moment, replace(entry, result=result[:LONGEST_RESULT], by=self.by), seconds, time.time_ns())
         ring = _ring(self._database, entry.actor, refusals=refused)
         try:
             _make_folder(ring.path.parent, self._database)

@@ -32,7 +32,8 @@ def _line(entry: Entry) -> str:
             what += f" {entry[kind]}" if what.endswith(f" {kind}") else f" {kind} {entry[kind]}"
     took = entry["seconds"]
     duration = seconds(took) if isinstance(took, int | float) else NOTHING
-    parts = [entry["time"], str(entry["actor"]), what, duration, str(entry["result"])]
+    actor = f"{entry['actor']} (by {entry['by']})" if entry["by"] else str(entry["actor"])
+    parts = [entry["time"], actor, what, duration, str(entry["result"])]
     if entry["count"] != 1:
         parts.append(f"({entry['count']} times, last {entry['last']})")
     return "  ".join(parts)

@@ -41,11 +41,13 @@ READ_ONLY = {
     "discover_workers",
     "known_workers",
     "plan_slice",
+    "plan_deletion",
+    "operate_for",
     "unfinished",
     "problems",
     "prove_isolation",
 }
-FAILS = {"get_slice", "find_slice", "read_design", "convert_topology", "plan_slice"}
+FAILS = {"get_slice", "find_slice", "read_design", "convert_topology", "plan_slice", "plan_deletion"}
 WORKS = {"create_slice", "create_from_design", "open_session"}
 ACTIONS = {
     "authenticate": "log in",
@@ -277,7 +279,7 @@ def test_many_processes_write_and_rotate_and_no_line_is_torn(tmp_path: Path) -> 
     files = sorted(audit.folder_of(database).iterdir())
     assert [path.name.removeprefix("ann.acts.log") for path in files] == ["", ".1", ".2", ".3", ".4", ".5"]
     lines = [line for path in files for line in path.read_text().splitlines()]
-    assert {tuple(json.loads(line)) for line in lines} == {(*FIELDS[:7], "order", *FIELDS[7:])}
+    assert {tuple(json.loads(line)) for line in lines} == {(*FIELDS[:8], "order", *FIELDS[8:])}
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 and path.stat().st_size <= 4000 for path in files)
     kept = list(audit.read(database))
     assert len(kept) == len(lines)
@@ -432,3 +434,17 @@ def test_no_log_yet_is_no_failure_and_one_that_cannot_be_read_is_one_sentence(tm
     done = run_program("--database", str(tmp_path / "odd.yaml"), "log")
     assert done.returncode == 1
     assert re.fullmatch(r"Error: .*cannot be read \(Is a directory\): check its rights\n", done.stderr.decode())
+
+
+def test_an_act_of_the_command_line_says_by_whom(logged: Path) -> None:
+    (line,) = audit._ring(logged, "bob", refusals=False).path.read_bytes().splitlines()
+    old = line.replace(b'"by": null, ', b"")
+    assert old != line
+    audit._ring(logged, "bob", refusals=False).path.write_bytes(old + b"\n")  # as older versions wrote it
+    log = Audit(logged, lambda: datetime(2026, 11, 21, 9, 31, tzinfo=UTC))
+    log.by = audit.BY_OPERATOR
+    log.write(Entry("bob", "deploy", 1003), "ok", 1.0)
+    shown = run_program("--database", str(logged), "log", "--json", "--user", "bob").stdout
+    assert [json.loads(entry)["by"] for entry in shown.splitlines()] == [None, "operator"]
+    lines = run_program("--database", str(logged), "log", "--user", "bob", "--last", "1").stdout.decode()
+    assert lines == "2026-11-21T09:31:00Z  bob (by operator)  deploy slice 1003  1.00 s  ok\n"
