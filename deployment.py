@@ -144,6 +144,10 @@ class DeploymentAPI:
         steps = {title: tuple(chain.from_iterable(map(part, planners))) for title, part in stages.items()}
         return self._change(slice_, *(Stage(title, found) for title, found in steps.items()))
 
+    def deletion_plan(self, slice_: Slice) -> Plan:
+        """Return the undo of `deploy_plan`: the removal of all objects of a slice, whatever its status."""
+        return self.deploy_plan(slice_).undone("remove")
+
     def design_plan(self, slice_: Slice) -> Plan:
         """Return the part of `deploy_plan` that a slice in design has and keeps: its overlays."""
         steps = (step for vm in slice_.placed for step in self._qcow.disk(slice_, vm))

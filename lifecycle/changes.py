@@ -239,7 +239,7 @@ class Change:
 
     def delete(self, slice_: Slice) -> None:
         """Remove a slice in `deleting`. Its `left` keeps objects that could not be removed."""
-        plan = self._deployment.deploy_plan(slice_).undone("remove")
+        plan = self._deployment.deletion_plan(slice_)
         left = _left(self._runner.run(plan, keep_going=True))
         done = f"The hosts were cleared of slice {slice_.slice_id}, but that could not be written down"
         with _said_first(done), self._database.transaction() as state:

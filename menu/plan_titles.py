@@ -26,9 +26,10 @@ _NUMBER = re.compile(r"[0-9]+")
 
 
 def titles(plan: Plan, width: int) -> Iterator[Line]:
-    """Yield a line for each step that makes something; the checks between them stand together."""
+    """Yield a line for each step that makes or removes something; the checks between them stand together."""
     changes = [step for step in plan.steps if step.objects]
-    table = _Table(changes, width)
+    removal = is_removal(plan)
+    table = _Table(changes, width, removal=removal)
     yield from table.heading()
     for stage in plan.stages:
         if not stage.steps:
@@ -36,10 +37,16 @@ def titles(plan: Plan, width: int) -> Iterator[Line]:
         only_checks = not any(step.objects for step in stage.steps)
         yield Line(((stage.title, "bold"), (" (only checks)" if only_checks else "", DIM)))
         for hosts, steps in _places(stage):
-            yield from table.place(hosts, steps, "" if only_checks else "checks: ")
-    words = dict.fromkeys(map(_undo_word, changes))
+            yield from table.place(hosts, steps, "if left: " if removal else "" if only_checks else "checks: ")
+    words = dict.fromkeys(table.end_of(step) for step in changes)
     if legend := "; ".join(f"{word}: {UNDO[word]}" for word in words if UNDO[word]):
         yield from paragraph(legend, "", width, DIM)
+
+
+def is_removal(plan: Plan) -> bool:
+    """Return whether a plan is the undo of another plan: its steps have objects and no undo."""
+    steps = [*plan.steps]
+    return any(step.objects for step in steps) and not any(step.undo for step in steps)
 
 
 def _places(stage: Stage) -> Iterator[tuple[str, tuple[Step, ...]]]:
@@ -55,13 +62,17 @@ def _places(stage: Stage) -> Iterator[tuple[str, tuple[Step, ...]]]:
 
 
 class _Table:
-    """The columns title, objects and undo; the widths are those that the steps which make something need."""
+    """The columns title, objects and undo; the widths are those that the steps which make something need.
 
-    def __init__(self, changes: Sequence[Step], width: int) -> None:
+    A `removal` has no undo: its last column says which objects stay for other slices.
+    """
+
+    def __init__(self, changes: Sequence[Step], width: int, *, removal: bool) -> None:
         self._width = width
+        self._removal = removal
         self._indent = _GAP * 2
         self._title = min(max((len(step.title) for step in changes), default=0), _LONGEST_TITLE)
-        undo = max((len(_undo_word(step)) for step in changes), default=0)
+        undo = max((len(self.end_of(step)) for step in changes), default=0)
         room = width - len(self._indent) - self._title - undo - 2 * len(_GAP)
         self._objects = min(room, max((len(_fitting(step.objects, room)) for step in changes), default=0))
         self._has_rows = bool(changes) and width >= _NARROW
@@ -69,7 +80,14 @@ class _Table:
     def heading(self) -> Iterator[Line]:
         """Yield the names of the columns."""
         if self._has_rows:
-            yield self._row("step", "makes", "undo", DIM)
+            heading = ("removes", "") if self._removal else ("makes", "undo")
+            yield self._row("step", *heading, DIM)
+
+    def end_of(self, step: Step) -> str:
+        """Return in a word what becomes of the objects of a step at the end of the slice."""
+        if not self._removal:
+            return _undo_word(step)
+        return "shared" if step.lock else "removed"
 
     def place(self, host: str, steps: Iterable[Step], verb: str) -> Iterator[Line]:
         """Yield what happens on a host; checks that come first stand beside its name, after `verb`."""
@@ -92,12 +110,12 @@ class _Table:
         """Yield the row of each step; what is too long for its cell goes on in the next line."""
         for step in steps:
             if not self._has_rows:
-                yield from paragraph(f"{step.title}: {_undo_word(step)}", self._indent, self._width)
+                yield from paragraph(f"{step.title}: {self.end_of(step)}", self._indent, self._width)
                 room = self._width - len(self._indent) - len(_GAP)
                 yield from paragraph(_fitting(step.objects, room), self._indent + _GAP, self._width, "green")
                 continue
             objects = broken(_fitting(step.objects, self._objects), self._objects)
-            cells = zip_longest(broken(step.title, self._title), objects, [_undo_word(step)], fillvalue="")
+            cells = zip_longest(broken(step.title, self._title), objects, [self.end_of(step)], fillvalue="")
             yield from (self._row(*texts) for texts in cells)
 
     def _row(self, title: str, objects: str, undo: str, style: str = "") -> Line:

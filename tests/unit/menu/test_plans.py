@@ -165,6 +165,25 @@ def test_titles() -> None:
     assert text_of(SMALL, Depth.TITLES) == TITLES
 
 
+REMOVAL = """\
+3 changes on 2 hosts to delete it
+    step      removes
+remove
+  10.0.10.2
+    internet  gw_vlan400                              shared
+    QEMU      vm1                                     removed
+  10.0.10.1
+    TAPs      tap_1001_eth{0..2}, tap_1002_eth{0..2}  removed
+    if left: unfinished copy
+shared: until its last slice
+"""
+
+
+def test_titles_of_a_removal_name_no_undo() -> None:
+    lines = plan_lines(SMALL.undone("remove"), Depth.TITLES, PIPE_WIDTH, "to delete it")
+    assert "".join(f"{line.text}\n" for line in lines) == REMOVAL
+
+
 def test_commands() -> None:
     assert text_of(SMALL, Depth.COMMANDS) == COMMANDS
 
