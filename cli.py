@@ -18,7 +18,7 @@ try:
     from pathlib import Path
     from typing import TYPE_CHECKING, NoReturn
 
-    from core.errors import CloudError, FileFault, Refused
+    from core.errors import CloudError, FileFault, Interrupted, Refused
     from menu import (
         commands,
         endings,
@@ -81,7 +81,7 @@ def _guarded(args: Namespace, open_api: Callable[[Path], OrchestratorAPI]) -> in
             return _show_log(args) if args.command == "log" else _run(args, open_api(args.database))
     except CloudError as error:
         failed = operator.BLIND if args.command in {"doctor", "prove"} else FAILED
-        return _fail(_sentence(error, args), failed)
+        return _fail(_sentence(error, args), INTERRUPTED if isinstance(error, Interrupted) else failed)
     except OutputLost:
         return OUTPUT_LOST
     except KeyboardInterrupt:
@@ -116,7 +116,7 @@ def _run(args: Namespace, api: OrchestratorAPI) -> int:
     if args.command == "prove":
         return operator.prove(api.prover, args, screen)
     if args.command in commands.COMMANDS:
-        return commands.COMMANDS[args.command](api, args, screen)
+        return commands.carry_out(api, args, screen)
     return session.run(api, screen, keyboard, ENTRIES, args.restricted_user or "")
 
 

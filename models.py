@@ -338,6 +338,13 @@ class Slice(Recorded):
         """Return the link with this id, or None."""
         return next((link for link in self.links if link.link_id == link_id), None)
 
+    def without_secrets(self) -> Slice:
+        """Return a copy without the passwords of its VMs."""
+        copied = Slice.from_dict(self.to_dict())
+        for vm in copied.vms:
+            vm.vnc_secret = None
+        return copied
+
     @property
     def placed(self) -> list[VM]:
         """Return the VMs that have a worker."""

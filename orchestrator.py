@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from accounts import rights
 from accounts.accounts import Accounts
-from accounts.audit import OK, Audit, Entry
+from accounts.audit import BY_OPERATOR, OK, Audit, Entry
 from accounts.sessions import Session, Sessions
 from accounts.use_cases import UseCase, UseCases
 from core import passwords
@@ -97,6 +97,13 @@ class OrchestratorAPI(UseCases):
     def warning(self) -> str:
         """Return a one-time warning to display, or an empty string."""
         return self._audit.warning()
+
+    @UseCase()
+    def operate_for(self, actor: str) -> None:
+        """Let the operator act for a user from now on: the audit log notes it with each act."""
+        rights.require_user(self._database.load(), actor)
+        self._operators.add(actor)
+        self._audit.by = BY_OPERATOR
 
     # --- accounts, slices and workers ---------------------------------------------------------------------------------
 
@@ -279,6 +286,12 @@ class OrchestratorAPI(UseCases):
         slice_ = rights.own(state, actor, slice_id)
         return DeploymentAPI(state.inventory).deploy_plan(slice_, new=slice_.status == SliceStatus.DESIGN)
 
+    @UseCase()
+    def plan_deletion(self, actor: str, slice_id: int) -> Plan:
+        """Return the plan of a deletion, without running it."""
+        state = self._database.load()
+        return DeploymentAPI(state.inventory).deletion_plan(rights.own(state, actor, slice_id))
+
     @UseCase("deploy", announced=True)
     def deploy_slice(self, actor: str, slice_id: int, listen: Listener = ignore) -> Slice:
         """Deploy the slice, or leave every host as it was."""
@@ -301,8 +314,8 @@ class OrchestratorAPI(UseCases):
             return change.repair(slice_)
 
     @UseCase()
-    def problems(self, actor: str) -> dict[int, SliceProblems]:
-        """Return sentences about the problems of the user's running slices, by slice id.
+    def problems(self, actor: str, slice_id: int | None = None) -> dict[int, SliceProblems]:
+        """Return sentences about the problems of the user's running slices, or of this one, by slice id.
 
         A slice that is being changed is left out.
         """
@@ -310,7 +323,8 @@ class OrchestratorAPI(UseCases):
         from inspection.summary import summary  # noqa: PLC0415
 
         state = self._database.load()
-        found = Inspector(self._database, state.inventory, self._connect).problems(rights.visible(state, actor))
+        slices = rights.visible(state, actor) if slice_id is None else [rights.own(state, actor, slice_id)]
+        found = Inspector(self._database, state.inventory, self._connect).problems(slices)
         for_admin = state.users[actor].role == ADMIN
         return {slice_id: summary(each, for_admin=for_admin) for slice_id, each in found.items() if each}
 

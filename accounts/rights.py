@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Protocol, TypeVar
 
 from allocation.holdings import Holdings
 from core.errors import Refused
@@ -14,12 +15,25 @@ from storage.state import State
 _MOST_LISTED = 10
 
 
+class _Named(Protocol):
+    name: str
+
+
+N = TypeVar("N", bound=_Named)
+
+
 def user_of(state: State, username: str) -> User:
     """Return the user with that name; raise `Refused` if the account is gone."""
     user = state.users.get(username)
     if user is None:
         raise Refused(f"There is no user {username} any more")
     return user
+
+
+def require_user(state: State, username: str) -> None:
+    """Raise `Refused`, in words for the operator, unless there is a user with that name."""
+    if username not in state.users:
+        raise Refused(f"There is no user {username}; python3 cli.py user list shows all")
 
 
 def require_room_for_slice(state: State, user: User, actor: str) -> None:
@@ -65,27 +79,45 @@ def find(state: State, actor: str, word: str) -> Slice:
 
     They are tried in this order, each time first among the slices that the user owns.
     """
-    if actor not in state.users:
-        raise Refused(f"There is no user {actor}; python3 cli.py user list shows all")
-    slices = visible(state, actor)
-    named = [slice_ for slice_ in slices if slice_.name and word]
-    alike = (
-        [slice_ for slice_ in slices if str(slice_.slice_id) == word],
-        [slice_ for slice_ in named if slice_.name == word],
-        [slice_ for slice_ in named if slice_.name.startswith(word)],
-    )
-    found = next(filter(None, alike), [])
-    found = [slice_ for slice_ in found if slice_.owner == actor] or found
+    require_user(state, actor)
+    slices = {slice_.slice_id: slice_ for slice_ in visible(state, actor)}
+    found = _meant(word, slices)
+    found = {slice_id: slice_ for slice_id, slice_ in found.items() if slice_.owner == actor} or found
     if len(found) == 1:
-        return found[0]
+        return next(iter(found.values()))
     if found:
         raise Refused(f"{word} may be any of these slices: {_listed(found)}; use an id")
     raise Refused(f"You have no slice {word}; your slices: {_listed(slices) or 'none yet, create one first'}")
 
 
-def _listed(slices: Sequence[Slice]) -> str:
-    """Return ids and names of slices, as many as a reader of a sentence wants."""
-    named = [f"{slice_.slice_id} ({slice_.name})" if slice_.name else str(slice_.slice_id) for slice_ in slices]
+def find_vm(slice_: Slice, word: str) -> VM:
+    """Return the VM of a slice with this id, this exact name, or the only one whose name begins so.
+
+    Raise `Refused` otherwise.
+    """
+    vms = {vm.vm_id: vm for vm in slice_.vms}
+    found = _meant(word, vms)
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if found:
+        raise Refused(f"{word} may be any of these VMs: {_listed(found)}; use an id")
+    raise Refused(f"Slice {slice_.slice_id} has no VM {word}; its VMs: {_listed(vms) or 'none yet, add one first'}")
+
+
+def _meant(word: str, by_id: Mapping[int, N]) -> dict[int, N]:
+    """Return the objects with this id, else those with this name, else those whose name begins so."""
+    named = {number: each for number, each in by_id.items() if each.name and word}
+    alike = (
+        {number: each for number, each in by_id.items() if str(number) == word},
+        {number: each for number, each in named.items() if each.name == word},
+        {number: each for number, each in named.items() if each.name.startswith(word)},
+    )
+    return next(filter(None, alike), {})
+
+
+def _listed(by_id: Mapping[int, _Named]) -> str:
+    """Return ids and names of objects, as many as a reader of a sentence wants."""
+    named = [f"{number} ({each.name})" if each.name else str(number) for number, each in by_id.items()]
     more = f" and {len(named) - _MOST_LISTED} more" if len(named) > _MOST_LISTED else ""
     return ", ".join(named[:_MOST_LISTED]) + more
 

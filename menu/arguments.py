@@ -15,6 +15,7 @@ from menu.screen import clean
 from models import ADMIN, MAX_QUOTA, STUDENT
 
 _SLICE_HELP = "its id, its name, or the beginning of its name"
+_VM_HELP = "the VM's id, its name, or the beginning of its name"
 IMPORT_TOOLS = ("containerlab", "netlab", "cml", "gns3", "kathara")
 GRAPH_FORMATS = ("text", "mermaid", "dot", "svg")
 DEFAULT_QUOTA = 10
@@ -56,7 +57,9 @@ def parser(default_database: Path) -> Parser:
     )
     _add_actor(whole, ADMIN)
     commands = whole.add_subparsers(dest="command", metavar="COMMAND")
+    _add_views(commands)
     _add_plan(commands)
+    _add_changes(commands)
     _add_slice_files(commands)
     user = commands.add_parser("user", help="manage the accounts", description="Manage the accounts.")
     _add_actions(user.add_subparsers(dest="action", metavar="ACTION", required=True))
@@ -79,6 +82,64 @@ def _add_actor(command: argparse.ArgumentParser, default: str) -> None:
         default=default,
         help=f"the user for whom a command about slices works (default: {ADMIN})",
     )
+
+
+def _add_views(commands: argparse._SubParsersAction[Parser]) -> None:
+    shown = "Exit status: 0 shown, 1 refused, 2 wrong words."
+    listed = commands.add_parser(
+        "list", help="list the slices", description=f"List the slices of a user, and all slices for an admin. {shown}"
+    )
+    show = commands.add_parser(
+        "show",
+        help="show a slice",
+        description="Show a slice with its VMs, interfaces and addresses, and what does not run. --json shows its "
+        f"record of the state file instead, and looks at no host. {shown}",
+    )
+    show.add_argument("slice", metavar="SLICE", type=_slice, help=_SLICE_HELP)
+    show.add_argument("--secrets", action="store_true", help="with the VNC passwords")
+    quota = commands.add_parser(
+        "quota",
+        help="show quota and resources",
+        description=f"Show a user's quota, the workers as they are now, and the flavors. {shown}",
+    )
+    for command in (listed, show, quota):
+        command.add_argument("--json", action="store_true", help="as one line of JSON")
+        _add_actor(command, argparse.SUPPRESS)
+
+
+def _add_changes(commands: argparse._SubParsersAction[Parser]) -> None:
+    done = (
+        "Progress is on standard error. Exit status: 0 done, 1 refused or failed, 2 wrong words, 3 done with a warning."
+    )
+    deploy = commands.add_parser(
+        "deploy",
+        help="deploy a slice",
+        description=f"Deploy a slice, or leave every host as it was. Ctrl-C rolls back what was done. {done}",
+    )
+    repair = commands.add_parser(
+        "repair",
+        help="repair a running slice",
+        description=f"Bring back what is missing of a running slice, and leave the rest alone. {done}",
+    )
+    delete = commands.add_parser(
+        "delete",
+        help="delete a slice",
+        description=f"Delete a slice with its VMs and disks, after a question. {done}",
+    )
+    for command in (deploy, repair, delete):
+        command.add_argument("slice", metavar="SLICE", type=_slice, help=_SLICE_HELP)
+        command.add_argument("--dry-run", action="store_true", help="only show the plan")
+    delete.add_argument("--yes", action="store_true", help="do not ask; needed without a terminal")
+    console = commands.add_parser(
+        "console",
+        help="open a VM's serial console",
+        description="Join this terminal with a VM's serial console. Exit status: 0 left, 1 refused or failed, "
+        "2 wrong words.",
+    )
+    console.add_argument("slice", metavar="SLICE", type=_slice, help=_SLICE_HELP)
+    console.add_argument("vm", metavar="VM", type=_vm, help=_VM_HELP)
+    for command in (deploy, repair, delete, console):
+        _add_actor(command, argparse.SUPPRESS)
 
 
 def _add_plan(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -215,6 +276,12 @@ def _name(text: str) -> str:
 def _slice(text: str) -> str:
     if not is_valid_name(text):
         raise argparse.ArgumentTypeError("a slice is its id, its name, or the beginning of its name")
+    return text
+
+
+def _vm(text: str) -> str:
+    if not is_valid_name(text):
+        raise argparse.ArgumentTypeError("a VM is its id, its name, or the beginning of its name")
     return text
 
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from argparse import Namespace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from accounts import rights
 from core.errors import Refused
 from core.results import value_of
 from menu import plans
-from menu.screen import Screen, clean
-from menu.texts import counted
+from menu.entries import deletion_question, join_console, resources_of, show_repaired
+from menu.keyboard import Keyboard, Lines
+from menu.progress import Progress
+from menu.prompts import Back, Prompts
+from menu.screen import GOOD, Screen, clean, on_terminal
+from menu.session import Session
+from menu.texts import by_id, counted, slice_title
+from menu.views import SlicesView, SliceView
 from models import Slice
 
 if TYPE_CHECKING:
@@ -21,15 +30,118 @@ MAX_BYTES = 1 << 20
 """The most bytes of a slice file. Its reader refuses a longer one."""
 
 DONE, REFUSED, INCOMPLETE = 0, 1, 3
-"""Exit statuses: done; refused, nothing was done; done, with something replaced or left out."""
+"""Exit statuses: done; refused, nothing was done; done, with something replaced or left out, or with a warning."""
+
+NEEDS_YES = "delete asks before it removes {}; without a terminal to ask on, it needs --yes"
+NEEDS_TERMINAL = "console joins a terminal with the VM: call it without a pipe, and over ssh with -t"
+
+
+def carry_out(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
+    """Carry out a command for the user that `--as` names; return the exit status."""
+    value_of(api.operate_for(args.actor))
+    try:
+        status = COMMANDS[args.command](api, args, screen)
+    finally:
+        warning = api.warning()
+        if warning:
+            say(f"Warning: {warning}")
+    return INCOMPLETE if warning and status == DONE else status
+
+
+def list_slices(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
+    """List the slices of a user, all for an admin; return the exit status."""
+    slices = by_id(value_of(api.list_slices(args.actor)))
+    if args.json:
+        _show_json(screen, {"slices": [_summary(slice_) for slice_ in slices]})
+    elif slices:
+        screen.show(SlicesView(slices, args.actor))
+    else:
+        say(f"{args.actor} has no slices yet")
+    return DONE
+
+
+def show_slice(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
+    """Show a slice with its problems, or its record; return the exit status."""
+    found = slice_of(api, args)
+    slice_ = found if args.secrets else found.without_secrets()
+    if args.json:
+        _show_json(screen, slice_.to_dict())
+        return DONE
+    with _errors().waiting("Looking at the hosts"):
+        problems = value_of(api.problems(args.actor, slice_.slice_id))
+    screen.show(SliceView(slice_, args.actor, problems.get(slice_.slice_id)))
+    return DONE
+
+
+def show_quota(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
+    """Show a user's quota, the workers and the flavors; return the exit status."""
+    view = resources_of(api, args.actor, _errors())
+    if not args.json:
+        screen.show(view)
+        return DONE
+    quota = {"used_vms": view.user.used_vms, "quota_vms": view.user.quota_vms}
+    slices = {"used_slices": len(view.user.slices), "quota_slices": view.most_slices}
+    workers = {address: asdict(worker) for address, worker in view.workers.items()}
+    flavors = {name: flavor.to_dict() for name, flavor in view.flavors.items()}
+    _show_json(screen, quota | slices | {"workers": workers, "flavors": flavors})
+    return DONE
+
+
+def deploy(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
+    """Deploy a slice, with progress on standard error; return the exit status."""
+    slice_ = slice_of(api, args)
+    if args.dry_run:
+        rights.require_deployable(slice_)
+        return _show_change(api, args, screen, slice_)
+    with Progress(_errors()) as listen:
+        answer = api.deploy_slice(args.actor, slice_.slice_id, listen)
+    value_of(answer)
+    screen.line("Slice deployed successfully", GOOD)
+    return DONE
+
+
+def repair(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
+    """Repair a slice, with progress on standard error, and show the parts brought back; return the exit status."""
+    slice_ = slice_of(api, args)
+    if args.dry_run:
+        rights.require_running(slice_)
+        return _show_change(api, args, screen, slice_)
+    with Progress(_errors()) as listen:
+        answer = api.repair_slice(args.actor, slice_.slice_id, listen)
+    show_repaired(value_of(answer), screen)
+    return DONE
+
+
+def delete(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
+    """Delete a slice after a question, with progress on standard error; return the exit status."""
+    slice_ = slice_of(api, args)
+    if args.dry_run:
+        plan = value_of(api.plan_deletion(args.actor, slice_.slice_id))
+        plans.show(screen, plan, plans.Depth.TITLES, slice_, args.actor, "delete")
+        return DONE
+    if not args.yes and not _agrees(slice_, args.actor):
+        say("Nothing was deleted")
+        return REFUSED
+    with Progress(_errors()) as listen:
+        answer = api.delete_slice(args.actor, slice_.slice_id, listen)
+    value_of(answer)
+    screen.line("Slice deleted", GOOD)
+    return DONE
+
+
+def console(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
+    """Join this terminal with a VM's serial console; return the exit status."""
+    vm = rights.find_vm(slice_of(api, args), args.vm)
+    if not screen.terminal:
+        raise Refused(NEEDS_TERMINAL)
+    keyboard = _keyboard(screen)
+    session = Session(api, screen, keyboard, Prompts(keyboard, screen), args.actor)
+    return DONE if join_console(session, vm.vm_id) else REFUSED
 
 
 def show_plan(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
     """Show what a deployment of a slice does; return the exit status."""
-    slice_ = slice_of(api, args)
-    plan = value_of(api.plan_slice(args.actor, slice_.slice_id))
-    plans.show(screen, plan, plans.Depth(args.depth), slice_, args.actor)
-    return DONE
+    return _show_change(api, args, screen, slice_of(api, args), plans.Depth(args.depth))
 
 
 def validate(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
@@ -103,5 +215,63 @@ def slice_of(api: OrchestratorAPI, args: Namespace) -> Slice:
     return value_of(api.find_slice(args.actor, args.slice))
 
 
-COMMANDS = {"plan": show_plan, "validate": validate, "export": export, "convert": convert, "graph": graph}
+def _show_change(
+    api: OrchestratorAPI, args: Namespace, screen: Screen, slice_: Slice, depth: plans.Depth = plans.Depth.TITLES
+) -> int:
+    plan = value_of(api.plan_slice(args.actor, slice_.slice_id))
+    plans.show(screen, plan, depth, slice_, args.actor, rights.way_to_run(slice_))
+    return DONE
+
+
+def _summary(slice_: Slice) -> dict[str, object]:
+    counts = {"vms": len(slice_.vms), "links": len(slice_.links)}
+    owner = {"slice_id": slice_.slice_id, "name": slice_.name, "owner": slice_.owner}
+    return owner | {"status": slice_.status.value} | counts
+
+
+def _show_json(screen: Screen, record: object) -> None:
+    screen.line(json.dumps(record))
+
+
+def _errors() -> Screen:
+    """Return the screen of progress, questions and waits: standard error."""
+    return Screen(sys.stderr, terminal=on_terminal(sys.stderr.fileno()))
+
+
+def _agrees(slice_: Slice, viewer: str) -> bool:
+    """Ask on the terminal whether to delete a slice; raise `Refused` where there is no terminal."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise Refused(NEEDS_YES.format(slice_title(slice_)))
+    screen = _errors()
+    try:
+        return Prompts(_keyboard(screen), screen).yes(deletion_question(slice_, viewer))
+    except (Back, EOFError):
+        return False
+
+
+def _keyboard(screen: Screen) -> Keyboard:
+    """Return a keyboard whose questions are on `screen`."""
+    lines = Lines(sys.stdin.fileno())
+
+    def typed(prompt: str) -> str:
+        screen.prompt(prompt)
+        return lines.line()
+
+    return Keyboard(lines, screen, typed)
+
+
+COMMANDS = {
+    "list": list_slices,
+    "show": show_slice,
+    "quota": show_quota,
+    "plan": show_plan,
+    "deploy": deploy,
+    "repair": repair,
+    "delete": delete,
+    "console": console,
+    "validate": validate,
+    "export": export,
+    "convert": convert,
+    "graph": graph,
+}
 """Commands about slices, by name."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
+from typing import TYPE_CHECKING
 
+from accounts.rights import way_to_run
 from core.errors import CloudError
 from core.results import value_of
 from menu import plans
@@ -11,12 +14,15 @@ from menu.console import VisitEnd, visit
 from menu.exits import Exits
 from menu.idle import TypedConsole
 from menu.plans import Depth
-from menu.screen import WARNING, clean
+from menu.screen import GOOD, WARNING, Screen, clean
 from menu.session import EXIT, LOGOUT, Entry, Session
-from menu.texts import by_id, flavor_size, linkable_lines, title_for
+from menu.texts import by_id, counted, flavor_size, linkable_lines, title_for
 from menu.verdict import VerdictView
 from menu.views import ReachView, ResourcesView, SliceView
 from models import MAX_DATA_INTERFACES, VM, Slice
+
+if TYPE_CHECKING:
+    from orchestrator import OrchestratorAPI
 
 _DEPTHS = {"c": Depth.COMMANDS.value, "s": Depth.SCRIPTS.value, "": "the menu"}
 """The answers after a plan, and what each of them shows."""
@@ -24,11 +30,15 @@ _DEPTHS = {"c": Depth.COMMANDS.value, "s": Depth.SCRIPTS.value, "": "the menu"}
 
 def view_resources(session: Session) -> None:
     """Show quota, workers and flavors as they are now."""
-    user = value_of(session.api.get_user(session.actor))
-    with session.screen.waiting("Looking at the workers"):
-        workers = value_of(session.api.discover_workers())
-    flavors = value_of(session.api.flavors(session.actor))
-    session.show(ResourcesView(user, workers, flavors, value_of(session.api.most_slices(session.actor))))
+    session.show(resources_of(session.api, session.actor, session.screen))
+
+
+def resources_of(api: OrchestratorAPI, actor: str, screen: Screen) -> ResourcesView:
+    """Return quota, workers and flavors as they are now; `screen` shows the wait for the workers."""
+    user = value_of(api.get_user(actor))
+    with screen.waiting("Looking at the workers"):
+        workers = value_of(api.discover_workers())
+    return ResourcesView(user, workers, value_of(api.flavors(actor)), value_of(api.most_slices(actor)))
 
 
 def create_slice(session: Session) -> None:
@@ -95,13 +105,17 @@ def repair_slice(session: Session) -> None:
     slice_id = session.ask.identifier("Slice ID to repair: ", "A slice ID")
     with session.progress() as listen:
         answer = session.api.repair_slice(session.actor, slice_id, listen)
-    repaired = value_of(answer)
+    show_repaired(value_of(answer), session.screen)
+
+
+def show_repaired(repaired: Sequence[str], screen: Screen) -> None:
+    """Show the parts that a repair brought back."""
     if not repaired:
-        session.say("Nothing was missing: 0 changes")
+        screen.line("Nothing was missing: 0 changes", GOOD)
         return
-    session.say(f"Slice repaired: {len(repaired)} {'change' if len(repaired) == 1 else 'changes'}")
+    screen.line(f"Slice repaired: {counted(len(repaired), 'change')}", GOOD)
     for part in repaired:
-        session.screen.line(f"  brought back: {part}")
+        screen.line(f"  brought back: {part}")
 
 
 def prove_isolation(session: Session) -> None:
@@ -114,7 +128,7 @@ def prove_isolation(session: Session) -> None:
 def delete_slice(session: Session) -> None:
     """Delete a slice and all its parts after a question."""
     slice_ = _ask_for_slice(session, "Slice ID: ")
-    if not session.ask.yes(f"Delete {_with_vms(slice_, session.actor)}? (y/n): "):
+    if not session.ask.yes(deletion_question(slice_, session.actor)):
         session.screen.line("Nothing was deleted")
         return
     with session.progress() as listen:
@@ -125,7 +139,11 @@ def delete_slice(session: Session) -> None:
 
 def open_console(session: Session) -> None:
     """Open the serial console of a VM in this terminal."""
-    vm_id = session.ask.identifier("VM ID: ", "A VM ID")
+    join_console(session, session.ask.identifier("VM ID: ", "A VM ID"))
+
+
+def join_console(session: Session, vm_id: int) -> bool:
+    """Join the terminal with a VM's console until the user leaves it; return False if it stays with its user."""
     exits, answers = Exits(session.api.console_exits), [True]
 
     def confirm(sentence: str) -> bool:
@@ -136,7 +154,7 @@ def open_console(session: Session) -> None:
     answer = session.api.open_console(session.actor, vm_id, confirm)
     if not answers[-1]:
         session.screen.line("Nothing was changed")
-        return
+        return False
     console, why = value_of(answer), ""
     with closing(console):
         session.say(f"Connected to {_vm_name(session, vm_id)}. {exits.hint(typed=session.screen.terminal)}")
@@ -146,6 +164,7 @@ def open_console(session: Session) -> None:
             why = console.why_closed()
     session.screen.line()
     session.screen.line(f"{ending.value}: {why}" if why else ending.value)
+    return True
 
 
 def show_plan(session: Session) -> None:
@@ -154,7 +173,7 @@ def show_plan(session: Session) -> None:
     plan = value_of(session.api.plan_slice(session.actor, slice_.slice_id))
     depth = Depth.TITLES
     while True:
-        plans.show(session.screen, plan, depth, slice_, session.actor)
+        plans.show(session.screen, plan, depth, slice_, session.actor, way_to_run(slice_))
         if not session.screen.terminal or not any(plan.steps):
             return
         answer = session.ask.letter("Show commands (c), scripts (s), or Enter: ", _DEPTHS)
@@ -231,10 +250,12 @@ def _ask_for_flavor(session: Session) -> str:
     return session.ask.choice(f"Choose flavor (1-{len(flavors)}): ", list(flavors))
 
 
-def _with_vms(slice_: Slice, viewer: str) -> str:
+def deletion_question(slice_: Slice, viewer: str) -> str:
+    """Return the question before a deletion, with the slice and its VMs."""
     title = title_for(slice_, viewer)
     names = ", ".join(clean(vm.name) for vm in slice_.vms)
-    return f"{title} with its VMs {names}" if names else f"{title}, which has no VMs"
+    vms = f" with its VMs {names}" if names else ", which has no VMs"
+    return f"Delete {title}{vms}? (y/n): "
 
 
 def _vm_name(session: Session, vm_id: int) -> str:

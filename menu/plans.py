@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum
 
-from accounts.rights import way_to_run
 from menu.lines import Line, line, paragraph
 from menu.plan_commands import commands, scripts
-from menu.plan_titles import titles
+from menu.plan_titles import is_removal, titles
 from menu.screen import Screen
-from menu.texts import title_for
+from menu.texts import counted, title_for
 from models import Slice
 from remote.plan import Plan
 
@@ -27,9 +26,9 @@ class Depth(Enum):
     SCRIPTS = "scripts"
 
 
-def show(screen: Screen, plan: Plan, depth: Depth, slice_: Slice, viewer: str) -> None:
-    """Show the plan that deploys a slice, or repairs it while it runs: both are the same plan."""
-    purpose = f"to {way_to_run(slice_)} {title_for(slice_, viewer)}"
+def show(screen: Screen, plan: Plan, depth: Depth, slice_: Slice, viewer: str, verb: str) -> None:
+    """Show a plan for a slice; `verb` says what the plan does to the slice."""
+    purpose = f"to {verb} {title_for(slice_, viewer)}"
     screen.show_lines(lambda width: plan_lines(plan, depth, width, purpose))
 
 
@@ -51,12 +50,8 @@ def plan_lines(plan: Plan, depth: Depth, width: int, purpose: str = "") -> Itera
 
 
 def _counts(plan: Plan) -> str:
-    """Return the numbers of steps that make objects, of steps that only check, and of hosts."""
+    """Return the numbers of steps that make or remove objects, of steps that only check, and of hosts."""
     steps = [*plan.steps]
     changes = len([step for step in steps if step.objects])
-    hosts = len({step.host for step in steps})
-    return f"{_count(changes, 'change')} and {_count(len(steps) - changes, 'check')} on {_count(hosts, 'host')}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    checks = "" if is_removal(plan) else f" and {counted(len(steps) - changes, 'check')}"
+    return f"{counted(changes, 'change')}{checks} on {counted(len({step.host for step in steps}), 'host')}"

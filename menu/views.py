@@ -16,6 +16,7 @@ from menu.texts import (
     NOTHING,
     InterfaceTexts,
     VMTexts,
+    counted,
     flavor_amounts,
     flavor_size,
     gib,
@@ -171,6 +172,33 @@ def _worker_cells(worker: Worker, forms: Sequence[str] = ("{}", "{}", "{}")) -> 
     )
     shown = [form.format(text if known else NOTHING) for form, (text, known) in zip(forms, amounts, strict=True)]
     return [worker.state, *shown]
+
+
+@dataclass(frozen=True)
+class SlicesView:
+    """A list of slices, one line each, with their owners for another viewer."""
+
+    slices: Sequence[Slice]
+    viewer: str
+
+    def drawn(self) -> rich_parts.RenderableType:
+        """Return a table."""
+        table = _table("Slice", "Name", "Owner", "Status", "VMs", "Links", title="Slices")
+        for slice_ in self.slices:
+            status = rich_parts.Text(slice_.status.value, STATUS_STYLES.get(slice_.status.value, ""))
+            counts = str(len(slice_.vms)), str(len(slice_.links))
+            table.add_row(str(slice_.slice_id), clean(slice_.name or NOTHING), clean(slice_.owner), status, *counts)
+        return table
+
+    def lines(self) -> list[str]:
+        """Return one line per slice."""
+        return [self._line(slice_) for slice_ in self.slices]
+
+    def _line(self, slice_: Slice) -> str:
+        counts = f"{counted(len(slice_.vms), 'VM')}, {counted(len(slice_.links), 'link')}"
+        note = owner_note(slice_, self.viewer)
+        owner = f", {note}" if note else ""
+        return f"Slice {slice_.slice_id}: {slice_.name or NOTHING}, {slice_.status}, {counts}{owner}"
 
 
 @dataclass(frozen=True)

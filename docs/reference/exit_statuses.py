@@ -36,9 +36,9 @@ _FORGET = (
 
 
 _SLICES = (
-    (commands.DONE, "The plan was shown, the file is valid, or the slice was written."),
-    (commands.REFUSED, "Refused; `validate`: the file has faults."),
-    (commands.INCOMPLETE, "`export`: the slice was written with something replaced. A warning names it."),
+    (commands.DONE, "It was shown, changed or written; the file is valid; the console was left."),
+    (commands.REFUSED, "Refused or failed; `delete`: the answer was no; `validate`: the file has faults."),
+    (commands.INCOMPLETE, "Done with something left out or replaced, or with a warning. Standard error names it."),
 )
 
 
@@ -49,7 +49,7 @@ def exit_statuses_page() -> str:
         "The menu": _MENU,
         "doctor and prove": _LOOKS,
         "host forget": _FORGET,
-        "plan, validate and export": _SLICES,
+        "Commands about slices": _SLICES,
     }
     parts = [
         part

@@ -1,10 +1,12 @@
-"""The slice that a word means: an id, an exact name, or the beginning of a name; one's own slices first."""
+"""The slice or VM that a word means: an id, an exact name, or the beginning of a name; one's own slices first."""
 
 from __future__ import annotations
 
 import pytest
 
-from models import ADMIN
+from accounts.rights import find_vm
+from core.errors import Refused
+from models import ADMIN, VM, Slice
 from tests.support.desk import Desk
 
 
@@ -74,3 +76,36 @@ def test_of_many_slices_a_refusal_names_the_first(desk: Desk) -> None:
     sentence = desk.no(desk.api.find_slice("admin", "lab"))
     assert sentence.startswith("lab may be any of these slices: 1000 (lab-00), ")
     assert sentence.endswith(", 1009 (lab-09) and 2 more; use an id")
+
+
+def slice_of(**vms: int) -> Slice:
+    """Return a slice with VMs of these names and ids."""
+    slice_ = Slice(1000, "student")
+    slice_.vms = [VM(vm_id, name.replace("_", "-"), "student", "10.0.10.1", 5901, []) for name, vm_id in vms.items()]
+    return slice_
+
+
+@pytest.mark.parametrize(
+    ("word", "vm_id"), [("1001", 1001), ("r1", 1002), ("r1-", 1003), ("p", 1004), ("pc", 1004), ("1003", 1003)]
+)
+def test_a_word_means_a_vm(word: str, vm_id: int) -> None:
+    assert find_vm(slice_of(r=1001, r1=1002, r1_backup=1003, pc=1004), word).vm_id == vm_id
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("r", "r may be any of these VMs: 1002 (r1), 1003 (r1-backup); use an id"),
+        ("", "Slice 1000 has no VM ; its VMs: 1002 (r1), 1003 (r1-backup), 1004 (pc)"),
+        ("1000", "Slice 1000 has no VM 1000; its VMs: 1002 (r1), 1003 (r1-backup), 1004 (pc)"),
+    ],
+)
+def test_a_word_that_means_no_vm_or_several_is_one_sentence(word: str, sentence: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        find_vm(slice_of(r1=1002, r1_backup=1003, pc=1004), word)
+    assert str(refusal.value) == sentence
+
+
+def test_a_slice_without_vms_says_so() -> None:
+    with pytest.raises(Refused, match="has no VM pc; its VMs: none yet, add one first"):
+        find_vm(slice_of(), "pc")

@@ -1,16 +1,29 @@
-"""Commands about slices, as the real program carries them out on a real file; no host is needed for a plan."""
+"""Commands about slices: the real program on a real file, and changes of hosts on fake hosts."""
 
 from __future__ import annotations
 
+import json
 import os
+import pty
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from accounts import audit
+from core.errors import CloudError, Interrupted, Refused
+from core.status import SliceStatus
+from menu import commands
+from menu.arguments import parser
+from menu.progress import Progress
+from menu.screen import Screen
 from models import ADMIN
+from remote.events import StepDone
 from tests.support.desk import Desk, open_desk
 from tests.support.paths import ROOT
 
@@ -82,6 +95,251 @@ def test_a_plan_that_cannot_be_shown_is_one_sentence(desk: Desk, words: tuple[st
     assert (status, output) == (1, "")
     assert errors.startswith(f"Error: {sentence}")
     assert len(errors.splitlines()) == 1
+
+
+# --- slices -----------------------------------------------------------------------------------------------------------
+
+
+def test_slices_are_listed_with_the_own_ones_only_for_a_student(desk: Desk) -> None:
+    assert run(desk, "list", "--as", "student") == (
+        0,
+        "Slice 1000: ring, design, 4 VMs, 4 links\nSlice 1005: lab, design, 0 VMs, 0 links\n",
+        "",
+    )
+    status, output, errors = run(desk, "list")
+    assert (status, errors) == (0, "")
+    assert "Slice 1000: ring, design, 4 VMs, 4 links, of student\n" in output
+    assert output.splitlines() == sorted(output.splitlines())
+
+
+def test_slices_are_listed_for_programs(desk: Desk) -> None:
+    status, output, errors = run(desk, "list", "--json", "--as", "student")
+    assert (status, errors) == (0, "")
+    ring, lab = json.loads(output)["slices"]
+    assert ring == {"slice_id": 1000, "name": "ring", "owner": "student", "status": "design", "vms": 4, "links": 4}
+    assert [*lab] == ["slice_id", "name", "owner", "status", "vms", "links"]
+
+
+def test_a_user_without_slices_gets_an_empty_list(desk: Desk) -> None:
+    desk.api.accounts.add("new", "long enough")
+    assert run(desk, "list", "--as", "new") == (0, "", "new has no slices yet\n")
+    assert json.loads(run(desk, "list", "--json", "--as", "new")[1]) == {"slices": []}
+
+
+def test_a_slice_is_shown_as_text_and_as_its_record(desk: Desk) -> None:
+    status, output, errors = run(desk, "show", "ring", "--as", "student")
+    assert (status, errors) == (0, "")
+    assert output.startswith("Slice 1000: ring, design, VLANs 100-119\n  VM 1001: vm0, worker ")
+    status, output, errors = run(desk, "show", "ring", "--json")
+    assert (status, errors) == (0, "")
+    assert json.loads(output) == desk.slice().to_dict()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("show", "lab3"), "You have no slice lab3; your slices: "),
+        (("show", "ring", "--as", "ann"), "You have no slice ring; your slices: "),
+        (("delete", "r"), "r may be any of these slices: 1000 (ring), "),
+        (("list", "--as", "bob"), "There is no user bob; python3 cli.py user list shows all"),
+        (("quota", "--as", "bob"), "There is no user bob; python3 cli.py user list shows all"),
+        (("delete", "ring"), "delete asks before it removes slice 1000 (ring); without a terminal to ask on, it needs"),
+        (("deploy", "radio", "--dry-run"), "Slice 1008 has no VMs; add one first"),
+        (("repair", "ring", "--dry-run"), "Slice 1000 is in design; only a running slice is repaired: deploy it"),
+        (("repair", "ring"), "Slice 1000 is in design; only a running slice is repaired: deploy it"),
+        (("console", "ring", "vm0"), "console joins a terminal with the VM: call it without a pipe, and over ssh with"),
+        (("console", "ring", "vm"), "vm may be any of these VMs: 1001 (vm0), 1002 (vm1), 1003 (vm2), 1004 (vm3); use"),
+        (("console", "ring", "pc"), "Slice 1000 has no VM pc; its VMs: 1001 (vm0), 1002 (vm1), 1003 (vm2), 1004 (vm3)"),
+        (("console", "radio", "pc"), "Slice 1008 has no VM pc; its VMs: none yet, add one first"),
+    ],
+)
+def test_a_refusal_is_one_sentence_and_changes_nothing(desk: Desk, words: tuple[str, ...], sentence: str) -> None:
+    before = desk.path.read_bytes()
+    status, output, errors = run(desk, *words)
+    assert (status, output) == (1, "")
+    assert errors.startswith(f"Error: {sentence}")
+    assert len(errors.splitlines()) == 1
+    assert desk.path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "words", [("show",), ("show", "a b"), ("console", "ring"), ("console", "ring", "a/b"), ("list", "ring")]
+)
+def test_wrong_words_have_a_status_of_their_own(desk: Desk, words: tuple[str, ...]) -> None:
+    status, output, errors = run(desk, *words)
+    assert (status, output, len(errors.splitlines())) == (2, "", 1)
+
+
+@pytest.mark.parametrize(
+    ("command", "end"), [("deploy", "hosts to deploy"), ("delete", "20 changes on 3 hosts to delete")]
+)
+def test_a_dry_run_shows_the_plan_and_changes_nothing(desk: Desk, command: str, end: str) -> None:
+    before, entries = desk.path.read_bytes(), [*audit.read(desk.path)]
+    line = first_line(desk, command, "ring", "--dry-run", "--as", "student")
+    assert line.endswith(f"{end} slice 1000 (ring)")
+    assert (desk.path.read_bytes(), [*audit.read(desk.path)]) == (before, entries)
+
+
+def test_a_plan_of_a_deletion_says_what_is_removed(desk: Desk) -> None:
+    output = run(desk, "delete", "ring", "--dry-run")[1]
+    assert "removes" in output.splitlines()[1]
+    assert "undo" not in output
+    assert output.splitlines()[2] == "remove"
+    assert output.endswith("shared: until its last slice\n")
+
+
+# --- slices on fake hosts ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> Desk:
+    """Return a cloud on fake hosts with a ring of `student`."""
+    desk = open_desk(tmp_path)
+    desk.api.accounts.set_role("admin", ADMIN)
+    desk.ring(3)
+    return desk
+
+
+Carry = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def carry(ring: Desk, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Carry:
+    """Return a function that carries out a command and returns its exit status, output and errors."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        with Path(os.devnull).open(encoding="utf-8") as nothing:
+            monkeypatch.setattr(sys, "stdin", nothing)
+            args = parser(ring.path).parse_args(words)
+            capfd.readouterr()
+            status = commands.carry_out(ring.api, args, Screen(sys.stdout, terminal=False))
+            return status, *capfd.readouterr()
+
+    return call
+
+
+def test_a_slice_is_deployed_repaired_and_deleted(ring: Desk, carry: Carry) -> None:
+    status, output, errors = carry("deploy", "ring")
+    assert (status, output) == (0, "Slice deployed successfully\n")
+    assert "[launch] 10.0.10.1: QEMU ... done in " in errors
+    assert ring.slice().status == SliceStatus.RUNNING
+    assert carry("repair", "1000")[:2] == (0, "Nothing was missing: 0 changes\n")
+    for host in ring.cloud.hosts.values():
+        host.processes.clear()
+    status, output, _ = carry("repair", "rin")
+    assert status == 0
+    assert "  brought back: QEMU (" in output
+    status, output, errors = carry("delete", "ring", "--yes")
+    assert (status, output) == (0, "Slice deleted\n")
+    assert "[remove] 10.0.10.1: " in errors
+    assert ring.ok(ring.api.list_slices("student")) == []
+
+
+def test_a_running_slice_is_not_deployed_again(carry: Carry) -> None:
+    assert carry("deploy", "ring")[0] == 0
+    for words in (("deploy", "ring"), ("deploy", "ring", "--dry-run")):
+        with pytest.raises(Refused, match=r"^Slice already running$"):
+            carry(*words)
+
+
+def test_passwords_are_shown_on_request_only(ring: Desk, carry: Carry) -> None:
+    carry("deploy", "ring")
+    passwords = [vm.vnc_secret or "" for vm in ring.slice().vms]
+    assert all(passwords)
+    for option in ((), ("--json",)):
+        hidden, shown = carry("show", "ring", *option)[1], carry("show", "ring", "--secrets", *option)[1]
+        assert not [password for password in passwords if password in hidden]
+        assert all(password in shown for password in passwords)
+    assert json.loads(carry("show", "ring", "--json", "--secrets")[1]) == ring.slice().to_dict()
+    assert all("vnc_secret" not in vm for vm in json.loads(carry("show", "ring", "--json")[1])["vms"])
+
+
+def test_a_quota_is_shown_as_text_and_for_programs(carry: Carry) -> None:
+    status, output, errors = carry("quota", "--as", "student")
+    assert (status, errors) == (0, "")
+    assert output.startswith("Quota: 3 of 6 VMs used, 1 of 4 slices\n")
+    record = json.loads(carry("quota", "--json", "--as", "student")[1])
+    assert {name: value for name, value in record.items() if isinstance(value, int)} == {
+        "used_vms": 3,
+        "quota_vms": 6,
+        "used_slices": 1,
+        "quota_slices": 4,
+    }
+    assert record["workers"]["10.0.10.1"]["up"] is True
+    assert "cirros" in record["flavors"]
+
+
+def test_ctrl_c_rolls_a_deployment_back(ring: Desk, carry: Carry, monkeypatch: pytest.MonkeyPatch) -> None:
+    accept = Progress.__call__
+
+    def press(progress: Progress, event: Any) -> None:
+        accept(progress, event)
+        if isinstance(event, StepDone) and event.stage.title == "prepare":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Progress, "__call__", press)
+    with pytest.raises(Interrupted, match="what was done has been taken back and the slice is in design"):
+        carry("deploy", "ring")
+    assert ring.slice().status == SliceStatus.DESIGN
+
+
+def test_the_audit_log_notes_acts_of_the_operator(ring: Desk, carry: Carry) -> None:
+    carry("deploy", "ring", "--as", "student")
+    with pytest.raises(CloudError):
+        carry("deploy", "ring", "--as", "student")
+    entries = [entry for entry in audit.read(ring.path) if entry["action"] in {"create slice", "deploy"}]
+    assert [(entry["actor"], entry["by"], entry["result"]) for entry in entries] == [
+        ("student", None, "ok"),
+        ("student", "operator", "begun"),
+        ("student", "operator", "ok"),
+        ("student", "operator", "Slice already running"),
+    ]
+    line = run(ring, "log", "--slice", "1000", "--last", "1")[1]
+    assert "  student (by operator)  deploy slice 1000  " in line
+
+
+def all_of(descriptor: int) -> str:
+    """Return all that a terminal shows, when its program has closed it."""
+    shown = b""
+    with suppress(OSError):  # EIO is the end
+        while True:
+            shown += os.read(descriptor, 65536)
+    os.close(descriptor)
+    return shown.decode()
+
+
+@pytest.mark.parametrize(("answer", "status", "output"), [("y", 0, "Slice deleted\n"), ("n", 1, ""), ("..", 1, "")])
+def test_a_deletion_asks_on_a_terminal(
+    ring: Desk,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+    status: int,
+    output: str,
+) -> None:
+    user, program = pty.openpty()
+    monkeypatch.setenv("TERM", "dumb")
+    args = parser(ring.path).parse_args(["delete", "ring"])
+    with os.fdopen(program) as reading, os.fdopen(os.dup(program), "w") as writing:
+        monkeypatch.setattr(sys, "stdin", reading)
+        monkeypatch.setattr(sys, "stderr", writing)
+        os.write(user, f"{answer}\n".encode())
+        assert commands.carry_out(ring.api, args, Screen(sys.stdout, terminal=False)) == status
+    asked = all_of(user)
+    assert "Delete slice 1000 (ring) of student with its VMs vm0, vm1, vm2? (y/n): " in asked
+    assert capfd.readouterr().out == output
+    assert ("Nothing was deleted" in asked) == (status == 1)
+    assert bool(ring.ok(ring.api.list_slices("student"))) == (status == 1)
+
+
+def test_a_log_that_cannot_be_written_is_a_warning(ring: Desk, carry: Carry) -> None:
+    folder = audit.folder_of(ring.path)
+    folder.rename(folder.with_suffix(".away"))
+    folder.write_text("no folder")
+    status, output, errors = carry("deploy", "ring")
+    assert (status, output) == (3, "Slice deployed successfully\n")
+    assert errors.endswith("of its folder\n")
+    assert "Warning: The audit log cannot be written" in errors
 
 
 # --- slice files ------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from inspection.summary import SliceProblems
 from menu.entries import ENTRIES
 from menu.screen import View, clean
 from menu.texts import flavor_size, gib, linkable_lines, seconds
-from menu.views import MenuView, ReachView, ResourcesView, SliceView
+from menu.views import MenuView, ReachView, ResourcesView, SlicesView, SliceView
 from models import VM, Flavor, Interface, Link, Slice, User
 from tests.support.fake_api import furnished
 from tests.support.playing import screen_of
@@ -116,6 +116,21 @@ def test_vms_come_by_id_whatever_their_order_in_the_file() -> None:
     slice_.vms.reverse()
 
     assert plain(SliceView(slice_)) == before
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_slices_are_a_table_and_lines(width: int) -> None:
+    slices = [running(), Slice(1007, "ann")]
+    slices[0].name = LONG
+    view = SlicesView(slices, "admin")
+
+    assert plain(view).splitlines() == [
+        f"Slice 1000: {LONG}, running, 3 VMs, 1 link",
+        "Slice 1007: -, design, 0 VMs, 0 links, of ann",
+    ]
+    assert "Slice Name Owner Status VMs Links" in drawn(view, width)
+    for row in (f"1000 {LONG} admin running 3 1", "1007 - ann design 0 0"):
+        assert row in drawn(view, width)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
