@@ -130,7 +130,7 @@ class DeploymentAPI:
         frames of other runs do not count. The plan awaits no frame from `absent` hosts.
         """
         planners: tuple[Planner, ...] = (
-            Ground(self._inventory, (vm_launcher.TOOLS, vlan_manager.TOOLS), run, absent),
+            Ground(self._inventory, (vm_launcher.PROGRAMS, vlan_manager.PROGRAMS), run, absent),
             self._qcow,
             self._launcher,
             self._vlans,

@@ -34,7 +34,7 @@ from network.port_security import filter_requests, list_filter, undo_filter
 from remote.plan import Command, Step
 from shell.scripts import load
 
-TOOLS = (
+PROGRAMS = (
     *("dnsmasq", "flock", "ip", "iptables", "iptables-restore", "iptables-save", "nft"),
     *("nsenter", "ovs-vsctl", "ss", "sysctl"),
 )

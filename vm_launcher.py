@@ -18,7 +18,7 @@ from remote.plan import Command, Part, Step, about
 from shell import accelerator, daemon
 from shell.scripts import load
 
-TOOLS = (
+PROGRAMS = (
     *("awk", "ip", "nft", "ovs-ofctl", "ovs-vsctl", "qemu-img", "qemu-system-x86_64"),
     *("setpriv", "setsid", "socat", "ss", "taskset", "tee"),
 )

@@ -15,8 +15,8 @@ from core.names import dhcp_namespace
 from network import checks, ovs
 from remote.plan import Command, Plan, Stage, Step
 from shell.scripts import load
-from vlan_manager import TOOLS as NETWORK_TOOLS
-from vm_launcher import TOOLS as WORKER_TOOLS
+from vlan_manager import PROGRAMS as NETWORK_PROGRAMS
+from vm_launcher import PROGRAMS as WORKER_PROGRAMS
 
 ANY = tuple(range(256))
 """All exit statuses: a failed command must not end the step."""
@@ -36,7 +36,7 @@ _LIST_STACK = load("collect/list-stack")
 _LIST_LOGS = load("collect/list-logs")
 _LIST_BOUNDS = load("collect/list-bounds")
 _LIST_LIMITS = load("collect/list-limits")
-_LIST_TOOLS = load("collect/list-tools")
+_LIST_PROGRAMS = load("collect/list-programs")
 
 
 _PORTS = (
@@ -47,10 +47,10 @@ _PORTS = (
 )
 
 
-def tools_of(inventory: Inventory, host: str) -> list[str]:
+def programs_of(inventory: Inventory, host: str) -> list[str]:
     """Return the programs that a host needs."""
-    on_worker = WORKER_TOOLS if host in inventory.workers_list else ()
-    return sorted({*on_worker, *(NETWORK_TOOLS if host == inventory.network_node else ())})
+    on_worker = WORKER_PROGRAMS if host in inventory.workers_list else ()
+    return sorted({*on_worker, *(NETWORK_PROGRAMS if host == inventory.network_node else ())})
 
 
 def commands(inventory: Inventory, host: str, *, thorough: bool = False) -> dict[str, Command]:
@@ -87,7 +87,7 @@ def commands(inventory: Inventory, host: str, *, thorough: bool = False) -> dict
         asked |= {
             "stack": _LIST_STACK.argv(),
             "disks": _LIST_DISKS.argv(PROGRAM, MARK),
-            "tools": _LIST_TOOLS.argv(*tools_of(inventory, host)),
+            "programs": _LIST_PROGRAMS.argv(*programs_of(inventory, host)),
         }
         if host in inventory.workers_list:
             asked["drops"] = ("nft", "list", "ruleset", "inet")

@@ -129,7 +129,7 @@ class Facts:
     unread: tuple[str, ...] = ()
     invalid: tuple[str, ...] = ()  # those of `unread` with an answer that makes no sense
     clock: float | None = None  # seconds since the epoch
-    tools: Mapping[str, str | None] = field(default_factory=dict)  # program -> version; None: not installed
+    programs: Mapping[str, str | None] = field(default_factory=dict)  # program -> version; None: not installed
     memory_mib: int | None = None  # free
 
     bridges: frozenset[str] = frozenset()

@@ -112,10 +112,10 @@ def of_host(inventory: Inventory, facts: Facts, began: float, ended: float) -> I
     host = facts.host
     yield from _of_collection(facts)
     yield from (Finding(p.code, host, p.what, device=p.device) for p in foundation.of_host(inventory, facts))
-    for tool, said in facts.tools.items():
+    for program, said in facts.programs.items():
         if said is None:
-            yield Finding("tool-missing", host, f"{tool} is not installed")
-        elif (oldest := OLDEST.get(tool)) and not _is_new_enough(said, oldest):
+            yield Finding("tool-missing", host, f"{program} is not installed")
+        elif (oldest := OLDEST.get(program)) and not _is_new_enough(said, oldest):
             yield Finding("tool-too-old", host, f"{said}; {'.'.join(map(str, oldest))} is needed")
     if facts.clock is not None and not began - MAX_SKEW_SECONDS <= facts.clock <= ended + MAX_SKEW_SECONDS:
         yield Finding("clock-skew", host, f"its clock is {facts.clock - ended:+.0f} s from the manager's")

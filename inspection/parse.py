@@ -27,7 +27,7 @@ LONGEST_ANSWER = 4 << 20
 
 _MOST_PID = 1 << 31
 _MOST_NETWORKS = 256
-_MOST_TOOLS = 64
+_MOST_PROGRAMS = 64
 _MOST_SIZE = 1 << 63
 _MOST_MIB = 1 << 40
 
@@ -263,12 +263,12 @@ def _logs(text: str) -> dict[str, Any]:
     return {"logs": {int(each[2]): each[1] == "ours" for each in found if each}}
 
 
-def _tools(text: str) -> dict[str, Any]:
+def _programs(text: str) -> dict[str, Any]:
     """Parse lines of a program and its version. A program without a version is not installed."""
     lines = [checked.line(line).partition(" ")[::2] for line in text.splitlines()]
-    if len(lines) > _MOST_TOOLS:
-        raise BadAnswer("tools")
-    return {"tools": {name: said or None for name, said in lines}}
+    if len(lines) > _MOST_PROGRAMS:
+        raise BadAnswer("programs")
+    return {"programs": {name: said or None for name, said in lines}}
 
 
 _PARSERS: Mapping[str, Callable[[str], dict[str, Any]]] = {
@@ -291,5 +291,5 @@ _PARSERS: Mapping[str, Callable[[str], dict[str, Any]]] = {
     RESOURCES: _resources,
     "drops": _drops,
     "stack": _stack,
-    "tools": _tools,
+    "programs": _programs,
 }

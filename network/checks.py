@@ -17,8 +17,8 @@ from shell.scripts import load
 
 _CHECK_BRIDGE = load("bridge/check-bridge")
 _CHECK_WAY_OUT = load("firewall/check-way-out")
-_CHECK_TOOLS = load("vms/check-tools")
-_CHECK_FREE_PATHS = load("vms/check-free-paths")
+_CHECK_PROGRAMS = load("hosts/check-programs")
+_CHECK_FREE_PATHS = load("hosts/check-free-paths")
 
 
 def check_bridge(inventory: Inventory, slice_: Slice, host: str) -> Step:
@@ -30,7 +30,7 @@ def check_bridge(inventory: Inventory, slice_: Slice, host: str) -> Step:
 
 def check_programs(host: str, names: Sequence[str]) -> Step:
     """Check, read-only, that the programs are installed on `host`."""
-    return Step(host, "programs", (Command(_CHECK_TOOLS.argv(*names)),))
+    return Step(host, "programs", (Command(_CHECK_PROGRAMS.argv(*names)),))
 
 
 def check_port_names(host: str, ports: Sequence[ovs.Port]) -> Step:

@@ -72,18 +72,20 @@ def _forget_users_slices(database: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "tools", "paragraph"),
+    ("host", "programs", "paragraph"),
     [
-        ("worker1", vm_launcher.TOOLS, "Every worker (tried"),
-        ("network", vlan_manager.TOOLS, "The network node needs:"),
+        ("worker1", vm_launcher.PROGRAMS, "Every worker (tried"),
+        ("network", vlan_manager.PROGRAMS, "The network node needs:"),
     ],
 )
-def test_the_packages_it_lists_bring_every_program(lab: Lab, host: str, tools: tuple[str, ...], paragraph: str) -> None:
+def test_the_packages_it_lists_bring_every_program(
+    lab: Lab, host: str, programs: tuple[str, ...], paragraph: str
+) -> None:
     listed = re.findall(r"apt-get install (.*)", HOSTS[HOSTS.index(paragraph) :])[0].split()
-    for tool in (*tools, "sudo", "sshd"):
-        program = lab.exec(host, ["sh", "-c", 'readlink -f "$(command -v "$1")"', "sh", tool]).stdout.strip()
+    for name in (*programs, "sudo", "sshd"):
+        program = lab.exec(host, ["sh", "-c", 'readlink -f "$(command -v "$1")"', "sh", name]).stdout.strip()
         owners = lab.exec(host, ["dpkg", "-S", f"*bin/{Path(program).name}"]).stdout
-        assert {line.split(":")[0] for line in owners.splitlines()} & set(listed), tool
+        assert {line.split(":")[0] for line in owners.splitlines()} & set(listed), name
 
 
 ON_HOSTS = {

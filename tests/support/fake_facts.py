@@ -238,6 +238,6 @@ def _script(host: FakeHost, name: str, words: list[str]) -> Answer | None:
         "list-bounds.sh": lambda: bounds(host),
         "list-limits.sh": lambda: "1024\n262144\n120\n",
         "list-logs.sh": lambda: logs(host),
-        "list-tools.sh": lambda: "".join(f"{word}{'' if word in host.lacking else ' there'}\n" for word in words),
+        "list-programs.sh": lambda: "".join(f"{word}{'' if word in host.lacking else ' there'}\n" for word in words),
     }
     return (0, said[name](), "") if name in said else None

@@ -768,7 +768,7 @@ SCRIPTS: dict[str, Program] = {
     "check-tap-names.sh": FakeHost.check_tap_names,
     "check-taps-dropped.sh": FakeHost.check_taps_dropped,
     "check-taps.sh": FakeHost.check_taps,
-    "check-tools.sh": FakeHost.fine,
+    "check-programs.sh": FakeHost.fine,
     "check-way-out.sh": FakeHost.fine,
     "filter-has-rules.sh": FakeHost.filter_has_rules,
     "filter-is-gone.sh": FakeHost.filter_is_gone,

@@ -288,8 +288,8 @@ LONGEST = {
     ("peers", "peers"): numbered("0 0 a:22 10.60.7.1:#\n"),
     ("forwarding", "barriers"): "1\n" + numbered("chain #\n"),
     ("disks", "disks"): numbered("/proc/#/fd /a\n"),
-    ("tools", "versions"): numbered("dnsmasq #" + "9" * 3000 + ".1\n"),
-    ("tools", "programs"): numbered("a#\n"),
+    ("programs", "versions"): numbered("dnsmasq #" + "9" * 3000 + ".1\n"),
+    ("programs", "names"): numbered("a#\n"),
     ("resources", "digits"): "clock " + "9" * (SIZE - 6),
 }
 

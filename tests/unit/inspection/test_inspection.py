@@ -470,7 +470,7 @@ RESOURCES = "cores 4\nmemory 16777216\navailable {}\ndisk {}\noverlays 0\nclock 
 @pytest.mark.parametrize(
     ("name", "answer", "code"),
     [
-        ("tools", "qemu-system-x86_64 QEMU emulator version 5.2.0\n", "tool-too-old"),
+        ("programs", "qemu-system-x86_64 QEMU emulator version 5.2.0\n", "tool-too-old"),
         ("resources", RESOURCES.format(16777216, 102400), "no-room"),
         ("resources", RESOURCES.format(102400, 104857600), "no-room"),
         ("ports", '{"data":[],"headings":["name","ports"]}\n' * 3, "bridge-missing"),
