@@ -17,6 +17,8 @@ from models import ADMIN, MAX_QUOTA, STUDENT
 _SLICE_HELP = "its id, its name, or the beginning of its name"
 _VM_HELP = "the VM's id, its name, or the beginning of its name"
 IMPORT_TOOLS = ("containerlab", "netlab", "cml", "gns3", "kathara")
+TEMPLATE_FORMS = "line:N, ring:N, star:N, mesh:N, tree:DEPTH,FANOUT, lan:N, leaf-spine:SPINES,LEAVES, chain-of-lans:N"
+INTERNET = ("all", "none", "first")
 GRAPH_FORMATS = ("text", "mermaid", "dot", "svg")
 DEFAULT_QUOTA = 10
 DEFAULT = "default"
@@ -168,6 +170,23 @@ def _add_slice_files(commands: argparse._SubParsersAction[Parser]) -> None:
         "is changed. All faults are shown, each with its line. Exit status: 0 valid, 1 faults, 2 wrong words.",
     )
     validate.add_argument("file", metavar="FILE", type=_file, help="a file that ends in .yaml or .yml, or - for input")
+    create = commands.add_parser(
+        "create",
+        help="create a slice from a slice file or a template",
+        description="Create a slice with all VMs, disks and links of a slice file or a template, or nothing of it. "
+        "What it needs is said first, on standard error, as is the progress. "
+        "Exit status: 0 created, 1 refused or failed, 2 wrong words, 3 created with something left out.",
+    )
+    source = create.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "file", metavar="FILE", nargs="?", type=_file, help="a file that ends in .yaml or .yml, or - for input"
+    )
+    source.add_argument("--template", metavar="KIND:SIZE", help=f"a template instead of a file: {TEMPLATE_FORMS}")
+    create.add_argument("--name", metavar="NAME", type=_slice_name, help="the slice's name; a template needs one")
+    create.add_argument("--flavor", metavar="NAME", help="the flavor of a template's VMs (default: the first one)")
+    create.add_argument("--internet", choices=INTERNET, help="a template's VMs with internet access (default: none)")
+    create.add_argument("--json", action="store_true", help="the slice's id as JSON")
+    create.add_argument("--dry-run", action="store_true", help="only check it, and say what it needs")
     export = commands.add_parser(
         "export",
         help="write a slice as a slice file",
@@ -197,7 +216,7 @@ def _add_slice_files(commands: argparse._SubParsersAction[Parser]) -> None:
     graph.add_argument(
         "--format", choices=GRAPH_FORMATS, default="text", help="text (default), mermaid, dot, or svg (needs Graphviz)"
     )
-    for command in (validate, export, convert, graph):
+    for command in (validate, create, export, convert, graph):
         _add_actor(command, argparse.SUPPRESS)
 
 
@@ -282,6 +301,12 @@ def _slice(text: str) -> str:
 def _vm(text: str) -> str:
     if not is_valid_name(text):
         raise argparse.ArgumentTypeError("a VM is its id, its name, or the beginning of its name")
+    return text
+
+
+def _slice_name(text: str) -> str:
+    if not is_valid_name(text) or not text[0].isalpha():
+        raise argparse.ArgumentTypeError("a slice's name is a letter, then at most 31 letters, digits, - and _")
     return text
 
 

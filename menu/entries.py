@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from accounts.rights import way_to_run
+from accounts.rights import check_new_name, way_to_run
 from core.errors import CloudError
 from core.results import value_of
 from menu import plans
@@ -16,7 +16,7 @@ from menu.idle import TypedConsole
 from menu.plans import Depth
 from menu.screen import GOOD, WARNING, Screen, clean
 from menu.session import EXIT, LOGOUT, Entry, Session
-from menu.texts import by_id, counted, flavor_size, linkable_lines, title_for
+from menu.texts import by_id, counted, demand_line, flavor_size, linkable_lines, title_for
 from menu.verdict import VerdictView
 from menu.views import ReachView, ResourcesView, SliceView
 from models import MAX_DATA_INTERFACES, VM, Slice
@@ -92,7 +92,10 @@ def view_slices(session: Session) -> None:
 
 def deploy_slice(session: Session) -> None:
     """Deploy a slice and show the ways to its VMs."""
-    slice_id = session.ask.identifier("Slice ID to deploy: ", "A slice ID")
+    _deploy(session, session.ask.identifier("Slice ID to deploy: ", "A slice ID"))
+
+
+def _deploy(session: Session, slice_id: int) -> None:
     with session.progress() as listen:
         answer = session.api.deploy_slice(session.actor, slice_id, listen)
     slice_ = value_of(answer)
@@ -189,6 +192,37 @@ def change_password(session: Session) -> None:
     session.say("Password changed")
 
 
+def make_at_once(session: Session) -> None:
+    """Offer the ways to make a whole slice at once."""
+    session.screen.line("  1. A slice from a template")
+    ways = [create_from_template]
+    session.ask.choice(f"Choose a way (1-{len(ways)}): ", ways)(session)
+
+
+def create_from_template(session: Session) -> None:
+    """Create a slice with all VMs and links of a template, and offer to deploy it."""
+    from topology import templates  # noqa: PLC0415 - not needed for the menu's first prompt
+    from topology.limits import require_possible  # noqa: PLC0415 - as above
+
+    for line in templates.lines():
+        session.screen.line(f"  {line}")
+    template = session.ask.checked(
+        lambda: session.ask.text("Kind and size (e.g., ring:6): ", "A template"),
+        lambda text: require_possible(templates.make(text, "", "")),
+    )
+    flavor = _ask_for_flavor(session)
+    internet = session.ask.option("Internet access (all, none or first): ", templates.INTERNET)
+    name = session.ask.checked(lambda: session.ask.name("Slice name: ", "A slice name"), check_new_name)
+    design = templates.make(template, name, flavor, internet)
+    session.screen.line(demand_line(template, value_of(session.api.demand_of_design(session.actor, design))))
+    with session.progress() as listen:
+        answer = session.api.create_from_design(session.actor, design, listen)
+    slice_ = value_of(answer)
+    session.say(f"Slice created! ID: {slice_.slice_id}")
+    if session.ask.yes("Deploy it now? (y/n): "):
+        _deploy(session, slice_.slice_id)
+
+
 def _leave(_session: Session) -> None:
     """Do nothing: `use_menu` handles the entries that leave."""
 
@@ -207,6 +241,7 @@ ENTRIES = (
     Entry(11, "Repair Slice", repair_slice),
     Entry(12, "Change my password", change_password),
     Entry(13, "Prove isolation", prove_isolation),
+    Entry(14, "Templates and slice files", make_at_once),
     Entry(EXIT, "Exit", _leave),
 )
 

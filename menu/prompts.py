@@ -92,6 +92,14 @@ class Prompts:
         """Ask for one of the options by its displayed number, counted from 1."""
         return options[self.number(prompt, "The choice", 1, len(options)) - 1]
 
+    def option(self, prompt: str, options: Sequence[str]) -> str:
+        """Ask for one of the options by its name."""
+        return self._ask(prompt, lambda answer: answer if answer in options else None, f"Answer {' or '.join(options)}")
+
+    def text(self, prompt: str, what: str) -> str:
+        """Ask for a text, which the caller checks."""
+        return self._ask(prompt, lambda answer: answer or None, f"{what} has 1 to {LONGEST_ANSWER} characters")
+
     def interface(self, prompt: str) -> str:
         """Ask for the name of an interface."""
         return self._ask(prompt, _interface, "An interface is one of those listed above, such as eth1")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from core.status import VMStatus
 from core.values import Size
 from menu.screen import clean
 from models import NOWHERE, VM, Interface, Slice
+
+if TYPE_CHECKING:
+    from lifecycle.creation import Demand
 
 NOT_CONNECTED = "not connected"
 NOTHING = "-"
@@ -113,6 +117,13 @@ def linkable_lines(slice_: Slice) -> Iterator[tuple[str, bool]]:
 def _linkable_line(interface: InterfaceTexts) -> str:
     state = f"connected to {interface.connected_to.removeprefix('-> ')}" if interface.connected else "unconnected"
     return f"    - {interface.name} ({state})"
+
+
+def demand_line(source: str, demand: Demand) -> str:
+    """Return what a template or a slice file needs, of the free memory and the user's quota."""
+    size = f"{counted(demand.vms, 'VM')}, {counted(demand.links, 'link')}"
+    memory = f"needs {round(demand.ram_gb, 1):g} GB of {round(demand.free_ram_gb, 1):g} GB"
+    return f"{source}: {size}; {memory}; {demand.used_vms} of {demand.quota_vms} VMs of your quota"
 
 
 def _vm_texts(slice_: Slice, vm: VM) -> VMTexts:

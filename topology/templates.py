@@ -117,6 +117,13 @@ def make(text: str, name: str, flavor: str, internet: str = "none") -> Design:
     return Design(name, tuple(vms), tuple(links))
 
 
+def lines() -> list[str]:
+    """Return a line for each template: how it is written, and what it is."""
+    written = {f"{name}:{','.join(each.numbers)}": each.help for name, each in TEMPLATES.items()}
+    width = max(map(len, written))
+    return [f"{form:{width}}  {meaning}" for form, meaning in written.items()]
+
+
 def forms() -> str:
     """Return how templates are written: `line:N, ring:N, ...`."""
     return ", ".join(f"{name}:{','.join(template.numbers)}" for name, template in TEMPLATES.items())

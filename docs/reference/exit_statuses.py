@@ -37,7 +37,7 @@ _FORGET = (
 
 _SLICES = (
     (commands.DONE, "It was shown, changed or written; the file is valid; the console was left."),
-    (commands.REFUSED, "Refused or failed; `delete`: the answer was no; `validate`: the file has faults."),
+    (commands.REFUSED, "Refused or failed; `delete`: the answer was no; `validate` and `create`: the file has faults."),
     (commands.INCOMPLETE, "Done with something left out or replaced, or with a warning. Standard error names it."),
 )
 

@@ -17,13 +17,14 @@ from allocation.ids import next_internet_address, next_slice_id, next_vm_id, nex
 from core.errors import CloudError, Interrupted, Refused
 from core.inventory import InternetSettings, LoginSettings, Worker
 from core.names import mac_address
-from core.results import Failure, Result
+from core.results import Failure, Result, value_of
 from core.status import SliceStatus, VMStatus
 from inspection.doctor import Diagnosis, Doctor
 from inspection.findings import Finding
 from inspection.isolation.proof import Breach, Property
 from inspection.isolation.prover import Prover, Verdict
 from inspection.summary import SliceProblems
+from lifecycle.creation import Demand
 from lifecycle.hosts import Remains, WrittenOff
 from models import (
     VM,
@@ -273,6 +274,23 @@ class FakeAPI:
         slice_.vms.append(vm)
         self.users[owner].used_vms += 1
         return vm
+
+    @answering
+    def demand_of_design(self, actor: str, design: Design) -> Demand:
+        user, vms = self.users[actor], len(design.vms)
+        return Demand(vms, len(design.links), vms / 2, 23.0, user.used_vms + vms, user.quota_vms)
+
+    @answering
+    def create_from_design(self, actor: str, design: Design, listen: Listener) -> Slice:
+        slice_ = value_of(self.create_slice(actor, design.name))
+        ids = {}
+        for vm in design.vms:
+            words = (vm.name, vm.flavor, vm.nics, vm.internet, listen)
+            ids[vm.name] = value_of(self.add_vm_to_slice(actor, slice_.slice_id, *words)).vm_id
+        for link in design.links:
+            one, other = link.ends
+            slice_.connect(ids[one.vm], f"eth{one.nic}", ids[other.vm], f"eth{other.nic}")
+        return slice_
 
     @answering
     def create_link(self, actor: str, slice_id: int, vm1: int, interface1: str, vm2: int, interface2: str) -> Link:

@@ -31,6 +31,7 @@ MENU = [
     "11. Repair Slice",
     "12. Change my password",
     "13. Prove isolation",
+    "14. Templates and slice files",
     "0. Exit",
 ]
 
@@ -91,6 +92,46 @@ def test_the_entries_keep_their_numbers() -> None:
     lines = lines_of(FakeAPI(), "")
     assert [line for line in lines if line in MENU] == MENU
     assert [f"{entry.number}. {entry.title}" for entry in ENTRIES] == MENU
+
+
+RING = ("14", "1", "ring:6", "1", "none", "lab", "y")
+
+
+def test_a_ring_of_six_takes_seven_answers() -> None:
+    cloud = FakeAPI()
+    lines = lines_of(cloud, "\n".join(RING) + "\n")
+    assert len(RING) <= 7
+    needs = lines.index("ring:6: 6 VMs, 6 links; needs 3 GB of 23 GB; 6 of 10 VMs of your quota")
+    assert needs < lines.index("Slice created! ID: 1000") < lines.index("Slice deployed successfully")
+    slice_ = cloud.slices[1000]
+    assert (slice_.status, len(slice_.vms), len(slice_.links)) == (SliceStatus.RUNNING, 6, 6)
+    assert [line for line in lines if line.endswith((": ", "? (y/n): "))][3:-1] == [
+        "Choose a way (1-1): ",
+        "Kind and size (e.g., ring:6): ",
+        "Choose flavor (1-2): ",
+        "Internet access (all, none or first): ",
+        "Slice name: ",
+        "Deploy it now? (y/n): ",
+    ]
+
+
+@pytest.mark.parametrize("answer", ["n", ".."])
+def test_a_template_may_stay_in_design(answer: str) -> None:
+    cloud = FakeAPI()
+    lines_of(cloud, "\n".join((*RING[:-1], answer)) + "\n")
+    assert cloud.slices[1000].status == SliceStatus.DESIGN
+
+
+def test_a_template_needs_a_new_name_that_begins_with_a_letter() -> None:
+    lines = lines_of(FakeAPI(), "14\n1\nring:3\n1\nfirst\n3d\nlab\nn\n")
+    assert "Error: The name of a new slice begins with a letter" in lines
+    assert "Slice created! ID: 1000" in lines
+
+
+def test_a_lan_is_refused_at_its_question() -> None:
+    lines = lines_of(FakeAPI(), "14\n1\nlan:3\n..\n")
+    assert "Error: this version makes links with two ends only: lan1 has 3" in lines
+    assert f"  {'ring:N':24}  N VMs in a circle" in lines
 
 
 def test_linkable_interfaces_are_shown_between_the_prompts() -> None:
@@ -340,6 +381,11 @@ def unfinished(status: SliceStatus, vm_status: VMStatus = VMStatus.DESIGN) -> Fa
             "was being deployed when its manager stopped.",
             "(f)inish, (t)ake back or (l)ater? ",
         ),
+        (
+            unfinished(SliceStatus.CREATING, VMStatus.PENDING),
+            "was being created when its manager stopped.",
+            "(f)inish, (t)ake back or (l)ater? ",
+        ),
         (unfinished(SliceStatus.DELETING), "was being deleted when its manager stopped.", "(f)inish or (l)ater? "),
         (
             unfinished(SliceStatus.DESIGN, VMStatus.PENDING),
@@ -347,7 +393,7 @@ def unfinished(status: SliceStatus, vm_status: VMStatus = VMStatus.DESIGN) -> Fa
             "(f)inish, (t)ake back or (l)ater? ",
         ),
     ],
-    ids=["deploying", "deleting", "pending"],
+    ids=["deploying", "creating", "deleting", "pending"],
 )
 def test_an_unfinished_change_is_offered_after_login(cloud: FakeAPI, found: str, question: str) -> None:
     lines = lines_of(cloud, "l\n")

@@ -52,6 +52,7 @@ INTERFACES = {"no number": b"eth", "capitals": b"ETH1", "negative": b"eth-1", "t
 
 NEW_VM = "3\n1000\n"
 NEW_LINK = "4\n1000\n"
+TEMPLATE = LOGIN + "14\n1\n"
 PROMPTS = {
     # prompt: what leads to it, what it refuses, what the sentence names
     "Username: ": ("", NAMES, "1 to 32 letters"),
@@ -68,6 +69,9 @@ PROMPTS = {
     "Second VM interface (e.g., eth1): ": (LOGIN + NEW_LINK + "1001\neth2\n1002\n", INTERFACES, "eth1"),
     "Slice ID to deploy: ": (LOGIN + "6\n", NUMBERS, "from 1 to 99999"),
     "(y/n): ": (LOGIN + "7\n1000\n", LETTERS, "y or n"),
+    "Choose a way (1-1): ": (LOGIN + "14\n", NUMBERS, "from 1 to 1"),
+    "Kind and size (e.g., ring:6): ": (TEMPLATE, {"no size": b"ring", "too small": b"ring:2", "a LAN": b"lan:3"}, " "),
+    "Internet access (all, none or first): ": (TEMPLATE + "ring:3\n1\n", {"a number": b"1"}, "all or none or first"),
     "VM ID: ": (LOGIN + "9\n", NUMBERS, "from 1 to 99999"),
 }
 CASES = [
