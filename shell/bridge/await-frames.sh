@@ -1,6 +1,6 @@
 # usage: await-frames.sh SECONDS [HOST VLAN MAC]...
-# Waits until br-int has learned all MACs, and fails with the hosts and VLANs from which no frame arrived. There are two
-# blanks between columns of fdb/show.
+# Waits until br-int has learned all MACs, or fails with the hosts and VLANs from which no frame arrived. The columns of
+# fdb/show are two blanks apart.
 seconds=$1; shift
 
 read -r up _ </proc/uptime; end=$((${up%.*} + seconds))

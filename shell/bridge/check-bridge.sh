@@ -1,7 +1,7 @@
 # usage: check-bridge.sh DATA_PORT VLAN...
-# Fails where br-int does not carry the VLANs to other hosts. DATA_PORT is the setting, or empty. In the output of
-# ovs-vsctl a line of Interface has a map in it, a line of Port three commas, and a line of list-ports is a name. A bond
-# has interfaces of other names. One way that is good is enough.
+# Fails where br-int does not carry the VLANs to other hosts. DATA_PORT is the setting, or empty: then one good port of
+# the bridge is enough. ovs-vsctl prints three kinds of lines: that of an Interface has a map in it, that of a Port has
+# three commas, and that of list-ports is only a name. The interfaces of a bond have other names than the bond.
 setting=$1; shift
 vlans="$*" newline='
 '

@@ -1,6 +1,6 @@
 # usage: check-flows.sh COOKIE FLOW...
-# Fails where other flows have this cookie. diff-flows prints a difference with its cookie, in either direction; flows
-# of other slices differ too (ovs-ofctl(8)).
+# Fails where the flows with this cookie are not exactly these. `ovs-ofctl diff-flows` prints missing and further flows,
+# each with its cookie. It also prints flows of other slices, which do not count (ovs-ofctl(8)).
 cookie=$1; shift
 differing=$(printf '%s\n' "$@" | ovs-ofctl --timeout=20 --names diff-flows br-int /dev/stdin)
 case $? in 0 | 2) ;; *) exit 1;; esac

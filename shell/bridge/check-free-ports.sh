@@ -1,5 +1,5 @@
 # usage: check-free-ports.sh PORT...
-# Fails where one of the ports is there: it belongs to a slice that was forgotten.
+# Fails where one of the ports exists: it belongs to a slice that was forgotten.
 newline='
 '
 there=$newline$(ovs-vsctl --timeout=20 --format=csv --no-headings --columns=name list Interface)$newline || exit

@@ -1,6 +1,6 @@
 # usage: check-port-names.sh PORT...
-# Prints the ports that are there. Fails where one is not ours. The list is of our ports by their names alone, and then
-# of all ports with their types.
+# Prints the ports that exist. Fails where one is not ours. ovs-vsctl prints our ports by their names alone, and then
+# all ports with their types.
 newline='
 '
 found=$newline$(ovs-vsctl --timeout=20 --format=csv --no-headings \

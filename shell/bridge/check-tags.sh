@@ -1,7 +1,7 @@
 # usage: check-tags.sh PORT_TAG_PROTECTED...
-# Fails where a port is not there with just its tag and protection (words such as `tap_1001_eth0,301,false`). A port
-# that is in the database alone carries nothing: ovs-vswitchd numbers those that it has opened. It notices by itself
-# when the device of a port comes back, a moment later.
+# Fails where a port does not have exactly its tag and its protection, or is not open. A word is such as
+# `tap_1001_eth0,301,false`. ovs-vswitchd gives a number to each port that it has opened; a port without a number
+# carries no frames. When the device of a port comes back, ovs-vswitchd opens the port again within a moment.
 newline='
 '
 for _ in 1 2 3 4 5 6 7 8 9 10; do

@@ -1,6 +1,6 @@
 # usage: put-back-flows.sh COOKIE
-# Reads the flows that had the cookie, and makes them its only ones in one transaction. Where there were none all are
-# removed, without a transaction, which takes 50 ms longer.
+# Reads the flows that the cookie had, and restores exactly these in one transaction. Where there were none it removes
+# all: without a transaction, because a transaction takes 50 ms longer.
 if read -r first; then
   { printf '%s\n' "delete cookie=$1/-1" "$first"; cat; } | ovs-ofctl --timeout=20 --bundle add-flows br-int -
 else

@@ -1,6 +1,6 @@
 # usage: remove-ports.sh HOW PORT...
-# Removes those of the ports that are ours. HOW is an option of ovs-vsctl. The switch takes some 15 ms to free a port. A
-# device of the host's own goes with its port, so its end is awaited.
+# Removes those of the ports that are ours. HOW is `--no-wait`, or empty to wait for ovs-vswitchd, which takes some 15
+# ms to free a port. The device of an internal port is removed with the port, so plans wait for that.
 how=$1 newline='
 '; shift
 ours=$(ovs-vsctl --timeout=20 --format=csv --no-headings \

@@ -1,5 +1,5 @@
 # usage: list-disks.sh PROGRAM MARK
-# Prints the files that the processes have open.
+# Prints the files that processes of ours have open: of each process that has both words.
 # include: find-processes
 find_processes "$1" "$2"
 [ "$found" ] || exit 0

@@ -1,4 +1,6 @@
 # usage: list-files.sh FOLDER
+# Prints the files in the folder of images and in those of slices, with type, size and time. Then prints the content of
+# pid files and of kept fingerprints. A folder that does not exist has no files.
 [ -e "$1" ] || exit 0
 [ -r "$1" ] || exit
 find "$1/" -mindepth 1 -maxdepth 2 -printf '%y %s %T@ %P\n' 2>/dev/null

@@ -1,6 +1,6 @@
 # usage: list-forwarding.sh GATEWAY NETWORK
-# Prints whether the host routes, and then barriers. The kernel gives one byte of a setting to a reader that reads byte
-# by byte, as sh(1) does, and then its end.
+# Prints whether the host routes, then the chains of other firewalls that drop packets of guests. sh(1) reads byte by
+# byte, and the kernel gives such a reader one byte of a setting and then its end.
 # include: barriers
 inside=$1 network=$2
 

@@ -1,9 +1,11 @@
 # usage: list-namespaces.sh SHARED THOROUGH
-# A process in a namespace shows its network to processes outside as well (proc(5), /proc/pid/net): nothing has to be
-# started in there. That is enough where a DHCP server is in its namespace and was started after ovs-vswitchd, so that
-# its interface is the one that it opened. /proc shows no MACs, which only ports of ours on the shared VLAN have, and no
-# addresses without a network, which only the proof of isolation asks for. A server has one device: the table of devices
-# is opened only where that of networks is empty. THOROUGH is not empty for the proof.
+# Prints our namespaces with their devices, addresses and networks, and whether they route.
+#
+# A process in a namespace shows its network to processes outside as well (proc(5), /proc/pid/net), so nothing has to be
+# started inside. That is enough where a DHCP server is in its namespace and is younger than ovs-vswitchd: its interface
+# is the one that ovs-vswitchd opened. /proc shows no MACs, which only ports of ours on the shared VLAN have. It also
+# shows no addresses without a network, which only the proof of isolation needs. A server has one device: the table of
+# devices is opened only where the table of networks is empty. THOROUGH is not empty for the proof.
 shared=$1 thorough=$2
 # shellcheck disable=SC2016 # a program for awk(1)
 facts='

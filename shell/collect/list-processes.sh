@@ -1,5 +1,6 @@
 # usage: list-processes.sh PROGRAM MARK
-# Prints a command line on each line, its words apart by a byte that is in none of them.
+# Prints the command line of each process that has both words: one on a line, its words apart by a byte that no word
+# has.
 # include: find-processes
 find_processes "$1" "$2"
 [ "$found" ] || exit 0

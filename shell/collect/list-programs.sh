@@ -1,4 +1,5 @@
 # usage: list-programs.sh PROGRAM...
+# Prints each program with its version, or with `there`; a program alone on its line is not installed.
 for program; do
   command -v "$program" >/dev/null || { echo "$program"; continue; }
   case $program in

@@ -1,4 +1,5 @@
 # usage: check-no-reservations.sh FOLDER
+# Fails where the folder of reservations still has files: they are not known to be a slice's.
 folder=$1
 [ ! -e "$folder" ] || {
   # shellcheck disable=SC2005,SC2046 # echo puts all names on one line

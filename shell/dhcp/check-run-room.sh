@@ -1,6 +1,6 @@
 # usage: check-run-room.sh PATH...
-# Fails where /run has no room for servers whose paths are not there yet: each has four files and two folders, and a log
-# of 128 KiB. Some file systems count no files.
+# Fails where /run has no room for the servers whose paths do not exist yet. Each server has four files and two folders,
+# and a log of 128 KiB. Some file systems do not count files.
 needed=0
 for path; do [ -e "$path" ] || needed=$((needed + 6)); done
 # shellcheck disable=SC2046 # each number is a word

@@ -1,4 +1,5 @@
 # usage: check-servers.sh [COUNT NAMESPACE PIDFILE MARK]...
+# Fails where a DHCP server of ours does not serve.
 # include: beside
 # include: serves
 expect() {

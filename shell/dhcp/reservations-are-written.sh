@@ -1,3 +1,3 @@
 # usage: reservations-are-written.sh FILE...
-# An empty file is one that could not be written.
+# Succeeds where each file has reservations. An empty file could not be written.
 for own; do [ -s "$own" ] || exit; done

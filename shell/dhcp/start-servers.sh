@@ -1,5 +1,6 @@
 # usage: start-servers.sh GROUP...
-# A group has: its COUNT of words, and NAMESPACE PIDFILE MARK LOG LINK COMMAND. It prints the VLAN of each server.
+# Starts the DHCP servers that do not serve, side by side, and prints the VLAN of each that it starts. A group has: its
+# COUNT of words, and NAMESPACE PIDFILE MARK LOG LINK COMMAND.
 # include: beside
 # include: serve
 beside serve "$@"

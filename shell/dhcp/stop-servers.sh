@@ -1,6 +1,6 @@
 # usage: stop-servers.sh [NAMESPACE LINK FILE]...
-# Ends DHCP servers and removes their files and links. FILE: reservations that go too, or nothing. A server that does
-# not end keeps its pid file: without it the process would be forgotten. Names of ours have no blanks.
+# Ends DHCP servers and removes their files and links. FILE: reservations that are removed too, or nothing. A server
+# that does not end keeps its pid file: without it the process would be forgotten. Names of ours have no blanks.
 # include: end
 # include: forget
 left=$(($# / 3)) links='' files=''

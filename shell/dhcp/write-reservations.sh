@@ -1,5 +1,6 @@
 # usage: write-reservations.sh GROUP...
-# A group has: its COUNT of words, NAMESPACE, FILE, and the lines for it. It prints the VLAN of each file.
+# Writes the reservations that are not there yet, and prints the VLAN of each file that it writes. A group has: its
+# COUNT of words, NAMESPACE, FILE, and the lines for it.
 # include: beside
 write() {
   namespace=$1 own=$2; shift 2

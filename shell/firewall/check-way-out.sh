@@ -1,4 +1,6 @@
 # usage: check-way-out.sh GATEWAY NETWORK UPLINK SSH_PORT
+# Fails where guests could not reach the internet: the uplink is down, their network is in use, or another firewall
+# drops their packets. It checks and changes nothing.
 # include: barriers
 inside=$1 network=$2 uplink=$3 port=$4
 

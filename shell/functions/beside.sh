@@ -1,8 +1,8 @@
 # usage: beside FUNCTION [COUNT NAME WORD...]...
-# Calls the function for each group of COUNT words, all side by side: while one waits for the kernel, others go on. Each
-# group costs two forks, so this is for tens of them. It fails where one of them fails; then the last line on standard
-# error is of that one, and begins with its name. It ends after all that it began, also where no process can be started
-# any more.
+# Calls the function for each group of COUNT words, all side by side: while one waits for the kernel, others continue.
+# Each group costs two forks, so this is for tens of groups. It waits for the end of all, also where no further process
+# can be started. It fails where one of them fails: then the last line on standard error comes from that one, and begins
+# with its name.
 beside() {
   function=$1 running='' failed='' newline='
 '

@@ -1,4 +1,5 @@
 # usage: ( call TEXT NAME WORD... )
-# Does what `sh -c TEXT NAME WORD...` does, without another program: a process is what costs most.
+# Runs the text as `sh -c TEXT NAME WORD...` would, but in the shell that runs already: starting programs costs most of
+# the time.
 call() { eval "shift 2
 $1"; }

@@ -1,8 +1,8 @@
 # usage: claim FILE SECONDS REASON
 # Takes the lock FILE as descriptor 8, or fails with the REASON. The holder removes the file, so a new holder checks
 # that its descriptor and the name still mean the same file. No command inherits the descriptor: a daemon would hold it
-# for ever. A manager that dies closes the streams of the batch; then the next mark fails and the batch ends in good
-# order.
+# for ever. A manager that dies closes the streams of the batch; then the next marker cannot be written, and the batch
+# ends and removes the lock.
 claim() {
   local up end left
   read -r up _ </proc/uptime; end=$((${up%.*} + $2))

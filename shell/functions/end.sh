@@ -1,8 +1,8 @@
 # usage: end SIGNAL [PIDFILE MARK]...
-# Signals all processes first, then waits for each with `tail --pid`: a sleep for each look would be a process for each
-# hundredth of a second. A process that stays is looked at again before it is killed: its pid may be another's by then.
-# One without a command line is ending, and has freed its memory only. A tail that cannot write its output ends too
-# early, so its output goes to /dev/null.
+# Signals all processes first, then waits for each with `tail --pid`: sleeping between checks would cost a process for
+# each hundredth of a second. A process that stays is checked again before it is killed: by then its pid may belong to
+# another process. A process without a command line is about to end, and has only freed its memory. A tail that cannot
+# write its output ends too early, so its output goes to /dev/null.
 # include: runs
 end() {
   signal=$1 left=$(($# / 2)); shift

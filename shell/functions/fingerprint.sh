@@ -1,4 +1,5 @@
 # usage: fingerprint_of FILE; has_fingerprint FILE KEPT
-# The fingerprint of a base image is its size and time of change; KEPT is the file that holds it.
+# Prints the fingerprint of a base image, or succeeds where the image still has the fingerprint in the file KEPT. A
+# fingerprint is the size and the time of change.
 fingerprint_of() { stat -c '%s %Y' "$1"; }
 has_fingerprint() { [ "$(fingerprint_of "$1" 2>/dev/null)" = "$(cat "$2" 2>/dev/null)" ]; }

@@ -1,6 +1,7 @@
 # usage: wanted RULE...; saved PROGRAM
-# `wanted` prints the rules, with the networks of $uplink in place of NEAR. `saved` runs an awk(1) program on the
-# `rules` of the host, without quotes, with their `chains`, and whether they are `ours` (have $owner as comment).
+# Prints the wanted rules of iptables, with the networks of $uplink in place of NEAR (`wanted`), or runs an awk(1)
+# program on the saved ones (`saved`). The program finds the host's `rules` without quotes, their `chains`, and whether
+# they are `ours` (have $owner as comment).
 wanted() {
   for rule; do
     case $rule in

@@ -1,4 +1,5 @@
 # usage: namespaces-are-there.sh [COUNT NAMESPACE FOLDER LISTING]...
+# Succeeds where each namespace and its folder exist, without IPv6 and with its rules.
 # include: beside
 # include: is-settled
 are_there() {

@@ -1,5 +1,6 @@
 # usage: ports-are-in-place.sh GROUP...
-# A group has: its COUNT of words, NAMESPACE, ROUTES, number of ports, and PORT ADDRESS MAC of each.
+# Succeeds where each port is in its namespace, with its address and MAC, and the namespace routes as wanted. A group
+# has: its COUNT of words, NAMESPACE, ROUTES, number of ports, and PORT ADDRESS MAC of each.
 # include: beside
 # include: look
 are_in_place() {

@@ -1,13 +1,14 @@
 # usage: put-ports-in-place.sh GROUP...
-# A group has: its COUNT of words, NAMESPACE, ROUTES, number of ports, PORT ADDRESS MAC of each, and the command that
-# adds all of them to the bridge. It prints the VLAN of each port that it moves.
+# Moves ports into their namespaces, gives them their addresses and MACs, and prints the VLAN of each port that it
+# moves. A group has: its COUNT of words, NAMESPACE, ROUTES, number of ports, PORT ADDRESS MAC of each, and the command
+# that adds all of them to the bridge.
 #
-# A port that ovs-vswitchd made again is in the root namespace, and the device before it is dead. A port whose namespace
-# was deleted has no device any more, and gets one only as a new port. The last line that ip prints is the number of a
-# line.
+# When ovs-vswitchd makes a port again, the new device is in the root namespace, and the old one is dead. A port whose
+# namespace was deleted has no device any more, and gets one only as a new port. The last line that ip prints is the
+# number of a line.
 #
-# The gateway that all slices share reports itself to the switches when it comes up: they remember the node that had it
-# before (ip-sysctl of the kernel: arp_notify).
+# The gateway that all slices share reports itself to the switches when it comes up: they still remember the node that
+# had it before (ip-sysctl of the kernel: arp_notify).
 # include: beside
 # include: look
 change() {

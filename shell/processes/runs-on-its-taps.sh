@@ -1,5 +1,6 @@
 # usage: runs-on-its-taps.sh PIDFILE MARK TAP...
-# A TAP has a carrier while a process holds it. A TAP that was created again has none, and the process holds nothing.
+# Succeeds while the process runs and holds each of its TAPs. A TAP has a carrier while a process holds it. After a TAP
+# was deleted and created again it has none: the process still holds the deleted device.
 # include: runs
 runs "$1" "$2" || exit
 shift 2

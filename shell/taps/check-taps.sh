@@ -1,4 +1,5 @@
 # usage: check-taps.sh OWNER TAP...
+# Fails where a TAP is not ours, not up, or has ARP or IPv6.
 # include: is-ready
 owner=$1; shift
 for tap; do

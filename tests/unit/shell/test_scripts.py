@@ -39,6 +39,12 @@ def test_no_two_scripts_have_one_name() -> None:
     assert len(names) == len(set(names)) > 60
 
 
+@pytest.mark.parametrize("path", PATHS)
+def test_a_file_says_first_what_it_does(path: str) -> None:
+    """Check that the line below the usage begins with a verb: Prints, Fails, Removes."""
+    assert re.match(r"# [A-Z][a-z]+s [$\w]", read(path).splitlines()[1])
+
+
 @pytest.mark.parametrize("path", FUNCTIONS)
 def test_functions_say_how_they_are_called(path: str) -> None:
     assert source(path).startswith("# usage: ")
