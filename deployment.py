@@ -80,7 +80,7 @@ class DeploymentAPI:
         live: Collection[Holdings],
         beside: Collection[str] = (),
     ) -> VM:
-        """Design a VM and add it to `slice_`: worker, VNC port, MACs, address, disk; `image_plan` makes the disk.
+        """Design a VM and add it to `slice_`: worker, VNC port, MACs, address, disk; `disk_plan` makes the disk.
 
         `live`: the holdings of all slices, `slice_` included. `beside`: the preferred workers. Raise `Refused` without
         a worker or an address for it.
@@ -94,7 +94,7 @@ class DeploymentAPI:
         worker = place(flavor_name, flavor.size, self._inventory, workers, live, used, beside)
         vm = VM(vm_id, name, slice_.owner, worker, next_vnc_port(live), interfaces, flavor)
         vm.flavor_name, vm.disk_id = flavor_name, secrets.token_hex(8)
-        vm.qcow_image = self._qcow.image_path(slice_, vm)
+        vm.qcow_image = self._qcow.overlay_path(slice_, vm)
         slice_.vms.append(vm)
         return vm
 
@@ -112,7 +112,7 @@ class DeploymentAPI:
 
     # --- plans --------------------------------------------------------------------------------------------------------
 
-    def image_plan(self, slice_: Slice, vms: Sequence[VM], *, resumed: bool = False) -> Plan:
+    def disk_plan(self, slice_: Slice, vms: Sequence[VM], *, resumed: bool = False) -> Plan:
         """Return the plan of `add_vm_to_slice`: check free paths, bring base images, make overlays.
 
         Each worker gets one batch, however many VMs: a mark names the owner of each disk after a lost connection, too.

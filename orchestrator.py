@@ -236,7 +236,7 @@ class OrchestratorAPI(UseCases):
             with self._database.transaction() as state:
                 slice_ = designed_slice(state, actor, design)
                 change = claimed.enter_context(self._changes.of(slice_.slice_id, listen))
-            change.make_images(slice_, slice_.vms)
+            change.make_disks(slice_, slice_.vms)
         return slice_
 
     @UseCase("add VM")
@@ -260,7 +260,7 @@ class OrchestratorAPI(UseCases):
             with self._database.transaction() as state:
                 vm = design_vm(state, request)
                 slice_ = state.slices[slice_id]
-            change.make_images(slice_, [vm])
+            change.make_disks(slice_, [vm])
             return vm
 
     @UseCase("create link")
@@ -398,7 +398,7 @@ class OrchestratorAPI(UseCases):
                 change.deploy(slice_, resumed=True)
                 return f"Slice {slice_id} is running"
             rights.require_unfinished(slice_)
-            change.make_images(slice_, rights.pending(slice_), resumed=True)
+            change.make_disks(slice_, rights.pending(slice_), resumed=True)
             return f"Slice {slice_id} is in design, its VMs are complete"
 
     @UseCase("take back", announced=True)

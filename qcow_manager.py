@@ -116,7 +116,7 @@ class QCOWManager:
         """Return a base image on a worker, and its fingerprint: size and time of change at its first use."""
         return f"{self._images}/{name}", f"{self._images}/.{name}.seal"
 
-    def image_path(self, slice_: Slice, vm: VM) -> str:
+    def overlay_path(self, slice_: Slice, vm: VM) -> str:
         """The overlay as `database.yaml` names it, e.g. `~/vm_images/slice-1000/vm1_img.qcow2`."""
         overlay = self._files(slice_, vm).overlay
         return overlay if overlay.startswith("/") else f"~/{overlay}"

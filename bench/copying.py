@@ -40,7 +40,7 @@ class Copying:
     def __init__(self, work: Work, database: Path, image: Path, number: int) -> None:
         self._inventory = Database(database).load().inventory
         slice_ = work.slices(self._inventory, image)[number]
-        self._plan = DeploymentAPI(self._inventory).image_plan(slice_, slice_.vms)
+        self._plan = DeploymentAPI(self._inventory).disk_plan(slice_, slice_.vms)
         self._runner = Runner(Connections(self._inventory.ssh).host, self._listen)
         self._copied = 0.0
 

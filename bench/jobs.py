@@ -68,7 +68,7 @@ def life_of(slice_: Slice, inventory: Inventory) -> Life:
     deployment = DeploymentAPI(inventory)
     deploy = deployment.deploy_plan(slice_)
     return {
-        "design": turns(deployment.image_plan(slice_, slice_.vms)),
+        "design": turns(deployment.disk_plan(slice_, slice_.vms)),
         "deploy": turns(deploy),
         "status": collect([slice_], inventory),
         "delete": turns(deploy.undone("remove")),

@@ -64,7 +64,7 @@ class Change:
         self._deployment = DeploymentAPI(state.inventory)
         self._runner = runner
 
-    def make_images(self, slice_: Slice, vms: list[VM], *, resumed: bool = False) -> None:
+    def make_disks(self, slice_: Slice, vms: list[VM], *, resumed: bool = False) -> None:
         """Make the overlays of new VMs, which then are in design; if one fails, remove all these VMs.
 
         A slice in `creating` then is in design as well, or is removed with its VMs. `resumed`: an earlier run may have
@@ -75,7 +75,7 @@ class Change:
                 slice_ = state.slices[slice_.slice_id]
                 losses.require_placed(state, slice_)
             vms = rights.pending(slice_)
-        plan = self._deployment.image_plan(slice_, vms, resumed=resumed)
+        plan = self._deployment.disk_plan(slice_, vms, resumed=resumed)
         report = self._runner.run(plan)
         if report.error:
             back = plan.undone("take back") if resumed else report.rollback()
@@ -97,7 +97,7 @@ class Change:
 
     def forget_vms(self, slice_: Slice, vms: list[VM]) -> None:
         """Remove VMs that were being added, and their overlays."""
-        plan = self._deployment.image_plan(slice_, vms).undone("take back")
+        plan = self._deployment.disk_plan(slice_, vms).undone("take back")
         self._forget(self._runner.run(plan, keep_going=True), slice_, vms, "Taken back")
 
     def deploy(self, slice_: Slice, *, resumed: bool = False) -> Slice:

@@ -229,7 +229,7 @@ def test_twenty_vms_at_once_are_one_batch_for_each_worker() -> None:
     """Add a template's VMs: one check of the place, one of the base image, and the disks."""
     inventory, cloud = Inventory(), FakeHosts()
     ring = ring_of(20, inventory)
-    plan = DeploymentAPI(inventory).image_plan(ring, ring.vms)
+    plan = DeploymentAPI(inventory).disk_plan(ring, ring.vms)
     assert Runner(cloud.connect).run(plan).error is None
     assert {address: host.runs for address, host in cloud.hosts.items()} == dict.fromkeys(inventory.workers_list, 1)
     place, base_image, folder, own = 1, 4, 1, 10

@@ -30,7 +30,7 @@ def template(database: str, slice_id: int) -> dict[str, list[int]]:
             internet_enabled=False, workers=dict.fromkeys(workers, Worker(64, 64.0, 500.0)), live=holdings_of([slice_]),
         )  # fmt: skip
     connections = Connections(state.inventory.ssh)
-    plan = deployment.image_plan(slice_, slice_.vms)
+    plan = deployment.disk_plan(slice_, slice_.vms)
     _done(Runner(connections.host).run(plan))
     trips = [connections.host(worker).round_trips for worker in workers]
     count = Command(("sh", "-c", 'ls "$1" | grep -c _img.qcow2', "sh", f"vm_images/slice-{slice_id}"), as_user=True)

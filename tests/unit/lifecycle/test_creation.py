@@ -38,7 +38,7 @@ def records(desk: Desk) -> dict[str, Any]:
 def steps_of(desk: Desk, design: Design) -> list[tuple[str, str]]:
     """Return host and title of each step that creates a design."""
     slice_ = desk.ok(desk.api.try_design("student", design))
-    plan = DeploymentAPI(desk.database.load().inventory).image_plan(slice_, slice_.vms)
+    plan = DeploymentAPI(desk.database.load().inventory).disk_plan(slice_, slice_.vms)
     return [(step.host, step.title) for step in plan.steps]
 
 
