@@ -82,7 +82,7 @@ class VMLauncher:
         needs = [self._images, worker]
         for vm in _on(slice_, worker):
             name = process_name(slice_.slice_id, vm.vm_id)
-            needs += [self.files(slice_, vm).pid, name, str(vm.ram_mib), str(vm.vnc_port)]
+            needs += [self.files(slice_, vm).pid_file, name, str(vm.ram_mib), str(vm.vnc_port)]
         return (
             check_port_names(worker, self.ports(slice_, worker)),
             self._check_tap_names(slice_, worker),
@@ -114,7 +114,7 @@ class VMLauncher:
     def _check_new(self, slice_: Slice, worker: str) -> Step:
         """Check, read-only, that no object of a running slice exists yet."""
         ports = self.ports(slice_, worker)
-        pids = [self.files(slice_, vm).pid for vm in _on(slice_, worker)]
+        pids = [self.files(slice_, vm).pid_file for vm in _on(slice_, worker)]
         paths = [*(f"/sys/class/net/{port.name}" for port in ports), *pids]
         return check_nothing_left(worker, ports, paths, as_user=True)
 
@@ -160,7 +160,7 @@ class VMLauncher:
     def console(self, slice_: Slice, vm: VM, user: str, ends: str = "-") -> Visit:
         """Return a user's visit at the guest's serial console; `ends` is the visit that it may end for that."""
         files, name = self.files(slice_, vm), process_name(slice_.slice_id, vm.vm_id)
-        return Visit(files.console, files.console_lock, files.pid, name, user, ends)
+        return Visit(files.console, files.console_lock, files.pid_file, name, user, ends)
 
     # --- TAPs ---------------------------------------------------------------------------------------------------------
 
@@ -221,7 +221,7 @@ class VMLauncher:
         return Command(start, stdin=f"{secret}\n", unless=runs, as_user=True, secret=True)
 
     def _process(self, slice_: Slice, vm: VM) -> daemon.Process:
-        return self.files(slice_, vm).pid, process_name(slice_.slice_id, vm.vm_id)
+        return self.files(slice_, vm).pid_file, process_name(slice_.slice_id, vm.vm_id)
 
     def _end_words(self, slice_: Slice, vm: VM) -> tuple[str, ...]:
         pid_file, *others = self.files(slice_, vm).of_its_process

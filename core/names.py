@@ -76,7 +76,7 @@ class VMFiles:
         return f"{self.folder}/{self.vm_name}.id-{disk_id}"
 
     @property
-    def pid(self) -> str:
+    def pid_file(self) -> str:
         """Return the file with QEMU's process id."""
         return f"{self.folder}/{self.vm_name}.pid"
 
@@ -108,7 +108,7 @@ class VMFiles:
     @property
     def of_its_process(self) -> tuple[str, ...]:
         """Return the files of a running VM: all but the disk and its mark."""
-        return self.pid, self.console, self.console_lock, self.log, self.messages, self.vnc_secret
+        return self.pid_file, self.console, self.console_lock, self.log, self.messages, self.vnc_secret
 
 
 DISK_ID = r"[0-9a-f]{16}"

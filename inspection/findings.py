@@ -233,7 +233,7 @@ class Comparison:
             yield self._finding("image-changed", slice_, vm, what)
 
     def _of_vm(self, slice_: Slice, vm: VM, taps: Sequence[str], facts: Facts) -> Iterator[Finding]:
-        process = facts.process_of(self.launcher.files(slice_, vm).pid, process_name(slice_.slice_id, vm.vm_id))
+        process = facts.process_of(self.launcher.files(slice_, vm).pid_file, process_name(slice_.slice_id, vm.vm_id))
         yield from self._of_overlay(slice_, vm, facts)
         if process is None and facts.knows("processes", "files"):
             yield self._finding("qemu-dead", slice_, vm, f"VM {vm.name} does not run")
