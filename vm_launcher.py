@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from core.errors import BadAnswer, figure
 from core.inventory import Inventory
-from core.names import VMFiles, flow_cookie, link_group, process_name, tap_name
+from core.names import VMFiles, flow_cookie, process_name, tap_group, tap_name
 from models import VM, Interface, Slice
 from network import ovs, stack
 from network.checks import check_nothing_left, check_port_names
@@ -126,7 +126,7 @@ class VMLauncher:
         ports = self.ports(slice_, worker)
         if not ports:
             return ()
-        taps, group = tuple(port.name for port in ports), link_group(slice_.slice_id)
+        taps, group = tuple(port.name for port in ports), tap_group(slice_.slice_id)
         add, remove = ovs.add_ports(ports), ovs.remove_ports(ports)
         drop, pass_on = stack.drop_taps(slice_.slice_id, taps), stack.undo_drop(slice_.slice_id)
         return (

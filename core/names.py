@@ -159,7 +159,7 @@ def vm_of_tap(name: str) -> int | None:
     return number_in(name, rf"tap_({_NUMBER})_eth[0-9]{{1,2}}")
 
 
-def link_group(number: int) -> str:
+def tap_group(number: int) -> str:
     """Return the group of network devices (ip-link(8)) by which the TAPs of a slice or VM are deleted at once."""
     return str(_GROUPS + number)
 

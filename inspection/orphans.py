@@ -17,12 +17,12 @@ from core.names import (
     flow_cookie,
     gateway_port,
     ids_of_process,
-    link_group,
     number_in,
     slice_of_part,
     slice_of_router,
     slice_of_upload,
     slice_part,
+    tap_group,
     vlan_of_dhcp,
     vm_file,
     vm_of_tap,
@@ -158,7 +158,7 @@ def _taps(owners: Owners, facts: Facts) -> Iterator[Orphan]:
         vm_id = vm_of_tap(device.name)
         if device.is_ours and vm_id is not None and device.name not in owned:
             finding = Finding("orphan-tap", facts.host, f"TAP {device.name}", None, vm_id)
-            yield Orphan.of(finding, remove_taps([device.name], link_group(vm_id)))
+            yield Orphan.of(finding, remove_taps([device.name], tap_group(vm_id)))
 
 
 def _tables(owners: Owners, facts: Facts) -> Iterator[Orphan]:
