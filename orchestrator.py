@@ -157,7 +157,7 @@ class OrchestratorAPI(UseCases):
     @UseCase()
     def get_slice(self, actor: str, slice_id: int) -> Slice:
         """Return one slice that the user may work on."""
-        return rights.own(self._database.load(), actor, slice_id)
+        return rights.permitted(self._database.load(), actor, slice_id)
 
     @UseCase()
     def read_design(self, actor: str, text: str) -> Design:
@@ -269,7 +269,7 @@ class OrchestratorAPI(UseCases):
     ) -> Link:
         """Join two unconnected data interfaces of two VMs by the next VLAN of the slice's pool."""
         with self._database.transaction() as state:
-            slice_ = rights.designed(state, actor, slice_id)
+            slice_ = rights.editable(state, actor, slice_id)
             for vm in rights.pending(slice_):
                 if vm.vm_id in (vm1_id, vm2_id):
                     raise Refused(f"VM {vm.vm_id} ({vm.name}) is still being added; link it when that is done")
@@ -283,14 +283,14 @@ class OrchestratorAPI(UseCases):
     def plan_slice(self, actor: str, slice_id: int) -> Plan:
         """Return the plan of a deployment, without running it."""
         state = self._database.load()
-        slice_ = rights.own(state, actor, slice_id)
+        slice_ = rights.permitted(state, actor, slice_id)
         return DeploymentAPI(state.inventory).deploy_plan(slice_, new=slice_.status == SliceStatus.DESIGN)
 
     @UseCase()
     def plan_deletion(self, actor: str, slice_id: int) -> Plan:
         """Return the plan of a deletion, without running it."""
         state = self._database.load()
-        return DeploymentAPI(state.inventory).deletion_plan(rights.own(state, actor, slice_id))
+        return DeploymentAPI(state.inventory).deletion_plan(rights.permitted(state, actor, slice_id))
 
     @UseCase("deploy", announced=True)
     def deploy_slice(self, actor: str, slice_id: int, listen: Listener = ignore) -> Slice:
@@ -299,7 +299,7 @@ class OrchestratorAPI(UseCases):
             if found.status == SliceStatus.DESIGN and found.left:
                 change.take_back_deployment(found)
             with self._database.transaction() as state:
-                slice_ = rights.own(state, actor, slice_id)
+                slice_ = rights.permitted(state, actor, slice_id)
                 rights.require_deployable(slice_)
                 losses.require_placed(state, slice_)
                 slice_.status = SliceStatus.DEPLOYING
@@ -323,7 +323,7 @@ class OrchestratorAPI(UseCases):
         from inspection.summary import summary  # noqa: PLC0415
 
         state = self._database.load()
-        slices = rights.visible(state, actor) if slice_id is None else [rights.own(state, actor, slice_id)]
+        slices = rights.visible(state, actor) if slice_id is None else [rights.permitted(state, actor, slice_id)]
         found = Inspector(self._database, state.inventory, self._connect).problems(slices)
         for_admin = state.users[actor].role == ADMIN
         return {slice_id: summary(each, for_admin=for_admin) for slice_id, each in found.items() if each}
@@ -340,7 +340,7 @@ class OrchestratorAPI(UseCases):
         """Remove all objects of the slice and no others. The slice's `left` keeps those that could not be removed."""
         with self._change(actor, slice_id, listen) as (change, _):
             with self._database.transaction() as state:
-                slice_ = rights.own(state, actor, slice_id)
+                slice_ = rights.permitted(state, actor, slice_id)
                 slice_.status = SliceStatus.DELETING
             change.delete(slice_)
             return slice_
@@ -373,11 +373,11 @@ class OrchestratorAPI(UseCases):
 
         Rights are checked before the claim, too: a slice of another user must not be reported as busy.
         """
-        slice_ = rights.own(self._database.load(), actor, slice_id)
+        slice_ = rights.permitted(self._database.load(), actor, slice_id)
         if losses.has_unplaced(slice_):  # another worker may be back or have room now
             self._discovery.workers()
         with self._changes.of(slice_id, listen) as change:
-            yield change, rights.own(change.state, actor, slice_id)
+            yield change, rights.permitted(change.state, actor, slice_id)
 
     # --- changes that a manager did not finish ------------------------------------------------------------------------
 

@@ -66,7 +66,7 @@ def visible(state: State, actor: str) -> list[Slice]:
     return [state.slices[slice_id] for slice_id in _visible_ids(state, actor)]
 
 
-def own(state: State, actor: str, slice_id: int) -> Slice:
+def permitted(state: State, actor: str, slice_id: int) -> Slice:
     """Return the slice if the user may work on it; raise `Refused` otherwise."""
     if _may_work_on(state, actor, state.slices.held(slice_id)):
         return state.slices[slice_id]
@@ -138,9 +138,9 @@ def may_take_over(state: State, actor: str, slice_: Slice) -> bool:
     return user_of(state, actor).may_work_on(slice_)
 
 
-def designed(state: State, actor: str, slice_id: int) -> Slice:
+def editable(state: State, actor: str, slice_id: int) -> Slice:
     """Return the slice if the user may work on it and edit it; raise `Refused` otherwise."""
-    slice_ = own(state, actor, slice_id)
+    slice_ = permitted(state, actor, slice_id)
     if slice_.status == SliceStatus.RUNNING:
         raise Refused(f"Slice {slice_id} is running and cannot be edited; delete it and create a new one")
     _require_design(slice_)

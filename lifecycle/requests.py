@@ -48,7 +48,7 @@ def new_slice(state: State, actor: str, name: str, topology_type: str = "custom"
 
 def design_vm(state: State, request: VMRequest) -> VM:
     """Add a VM to its slice in `state`, with ids, addresses and a worker; raise `Refused` where a rule forbids it."""
-    slice_ = rights.designed(state, request.actor, request.slice_id)
+    slice_ = rights.editable(state, request.actor, request.slice_id)
     user = rights.user_of(state, slice_.owner)
     flavor = state.all_flavors.get(request.flavor_name)
     if flavor is None:
