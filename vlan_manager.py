@@ -28,7 +28,7 @@ from core.names import (
 from models import VM, Link, Slice, internet_interfaces
 from network import dhcp, firewall, neighbours, ovs
 from network.checks import check_nothing_left, check_port_names, check_way_out
-from network.dhcp import Guest, Server, Subnet, hosts_file, hosts_folder
+from network.dhcp import RoutedElsewhere, Server, Subnet, hosts_file, hosts_folder
 from network.namespaces import Place, add_namespaces, check_namespace_names, folder, put_in_place, remove_namespaces
 from network.port_security import filter_requests, list_filter, undo_filter
 from remote.plan import Command, Step
@@ -214,17 +214,19 @@ class VLANManager:
         return Place(_gateway(link.vlan_id, _marks(slice_)), namespace, vlan_address(link.vlan_id, 1), 24)
 
     def _link_subnet(self, slice_: Slice, link: Link) -> Subnet:
-        reservations, guests = [], []
+        reservations, elsewhere = [], []
         for vm_id, name in link.ends:
             vm = slice_.vm(vm_id)
             interface = vm.interface(name) if vm else None
             if vm and interface:
                 reservations.append(f"{interface.mac},{link.address_of(vm_id)}")
                 if any(nic.ip_config for nic in vm.interfaces):  # of two default routes some clients take the last one
-                    guests.append(Guest(str(interface.mac), _networks_behind(slice_, vm)))
+                    elsewhere.append(RoutedElsewhere(str(interface.mac), _networks_behind(slice_, vm)))
         hosts = (1, DHCP_SERVER_HOST, DHCP_FIRST_HOST, DHCP_LAST_HOST)
         gateway, server, first, last = (vlan_address(link.vlan_id, host) for host in hosts)
-        return Subnet(link.vlan_id, 24, gateway, server, first, last, tuple(reservations), guests=tuple(guests))
+        return Subnet(
+            link.vlan_id, 24, gateway, server, first, last, tuple(reservations), routed_elsewhere=tuple(elsewhere)
+        )
 
     def _dhcp(self, slice_: Slice, subnets: Sequence[Subnet], *extra: str) -> tuple[Command, ...]:
         """Return the commands for the slice's reservations, and for an interface and dnsmasq on each VLAN."""

@@ -32,8 +32,8 @@ RESERVATIONS = "reservations"
 
 
 @dataclass(frozen=True)
-class Guest:
-    """A MAC with its default route elsewhere, and the `networks` that it reaches through the subnet's gateway."""
+class RoutedElsewhere:
+    """A guest with its default route elsewhere: its MAC, and the `networks` that it reaches by the subnet's gateway."""
 
     mac: str
     networks: tuple[str, ...]
@@ -47,7 +47,7 @@ SPARE_INSTANCES = 16
 class Subnet:
     """A VLAN with its addresses and the reservations of one slice, as lines for dnsmasq: MAC, address.
 
-    `guests` get no default route here.
+    Guests that are `routed_elsewhere` get no default route here.
     """
 
     vlan_id: int
@@ -58,7 +58,7 @@ class Subnet:
     last: str
     reservations: tuple[str, ...]
     dhcp_mac: str = ""
-    guests: tuple[Guest, ...] = ()
+    routed_elsewhere: tuple[RoutedElsewhere, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _dnsmasq(subnet: Subnet, dns: str, *extra: str) -> tuple[str, ...]:
         f"--dhcp-range={subnet.first},{subnet.last},24h",
         f"--dhcp-option=3,{subnet.gateway}",
         f"--dhcp-option=6,{dns}",
-        *(word for number, guest in enumerate(subnet.guests) for word in _own_routes(subnet, guest, f"guest{number}")),
+        *_own_routes(subnet),
         "--log-dhcp",
         f"--log-facility={_log(subnet.vlan_id)}",
         *("--conf-file=/dev/null", "--port=0", "--no-resolv", "--no-hosts"),
@@ -179,13 +179,15 @@ def _dnsmasq(subnet: Subnet, dns: str, *extra: str) -> tuple[str, ...]:
     )
 
 
-def _own_routes(subnet: Subnet, guest: Guest, tag: str) -> Iterator[str]:
-    """Yield the options that replace a guest's default route (3) by routes to some networks (121, RFC 3442)."""
-    yield f"--dhcp-mac=set:{tag},{guest.mac}"
-    yield f"--dhcp-option=tag:{tag},3"
-    if guest.networks:
-        routes = ",".join(f"{network},{subnet.gateway}" for network in guest.networks)
-        yield f"--dhcp-option=tag:{tag},121,{routes}"
+def _own_routes(subnet: Subnet) -> Iterator[str]:
+    """Yield the options that replace guests' default route (3) by routes to some networks (121, RFC 3442)."""
+    for number, guest in enumerate(subnet.routed_elsewhere):
+        tag = f"guest{number}"
+        yield f"--dhcp-mac=set:{tag},{guest.mac}"
+        yield f"--dhcp-option=tag:{tag},3"
+        if guest.networks:
+            routes = ",".join(f"{network},{subnet.gateway}" for network in guest.networks)
+            yield f"--dhcp-option=tag:{tag},121,{routes}"
 
 
 def _serving(check: Script, vlans: Iterable[int]) -> tuple[str, ...]:
