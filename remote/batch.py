@@ -1,4 +1,4 @@
-"""The steps of one host as a single shell script, and the parser of its two output streams.
+"""The steps of one host as a single shell script. `remote/transcript.py` parses its two output streams.
 
 The script consists of functions and texts, and a last line that runs them. A shell runs nothing before that line has
 arrived, so a connection lost while the script is sent changes nothing. After each command the script writes a marker
@@ -11,13 +11,10 @@ commands of the SSH user share one shell, and guards like `test` are built into 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
-from core.errors import BadAnswer
 from remote.plan import TIMEOUT_SECONDS, Action, Command, Step, Upload, script_names, shell
 from shell.scripts import functions, parts
 
@@ -34,7 +31,6 @@ _NO_SWITCH = 'echo "Open vSwitch does not run there; start it: systemctl start o
 _NO_LOCK = 'echo "another slice keeps Open vSwitch or this host busy" >&2'
 
 _AT_WORK = "an earlier command of this slice is still at work there; try again in a minute"
-_BUSY = "busy"
 
 IDLE_SECONDS = 20
 """Seconds that a shell waits for the next batch: sshd may learn only after hours that its manager is gone."""
@@ -52,56 +48,17 @@ autogroup feature). It has no effect where the kernel lacks autogroups or cgroup
 """
 
 _AS_USER = 'setpriv --reuid="$SUDO_UID" --regid="$SUDO_GID" --init-groups -- sh -s'
-_SKIPPED = "skipped"
-_WANTED = "wanted"
-_STOPPED = 100
+
+BUSY, SKIPPED, WANTED = "busy", "skipped", "wanted"
+"""Words in a marker instead of a status: the lock is not free, a guard succeeded, an upload is next."""
+
+STOPPED = 100
 """The status of a shell that stops early; its last marker says why."""
-
-ANSWER_BYTES = 16 << 20
-"""Maximum output of a host for one batch. The facts of a worker with 2,000 TAPs are some 9 MB."""
-
-_MARK_BYTES = 32
-"""Maximum length of a mark after its nonce."""
-
-_MARK = re.compile(rb"(\d{1,7}) (\w{1,10})\n")
-"""The content of a mark after its nonce.
-
-The nonce differs for each batch, and compiling a pattern with it would take longer than finding it.
-"""
 
 _EVERY_STATUS = frozenset(range(256))
 
 _Entry = str | tuple[int, Action]
 """A line for root's shell, or an action with the number of its marker."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result of the action at position (`step`, `action`); `status` is None where its guard skipped it."""
-
-    step: int
-    action: int
-    status: int | None
-    stdout: str = ""
-    stderr: str = ""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """The progress of an upload, in bytes."""
-
-    step: int
-    action: int
-    done: int
-    total: int
-
-
-@dataclass(frozen=True)
-class UploadWanted:
-    """A batch that stopped before an upload whose guard failed; the rest of it follows after the upload."""
-
-    step: int
-    action: int
 
 
 class Batch:
@@ -143,7 +100,7 @@ class Batch:
             *root.definitions,
             *_function("batch", lines),
             "(batch) </dev/null",
-            f"mark {self.end} $? '0 {_STOPPED}'{_AWAIT_NEXT.format(IDLE_SECONDS)}",
+            f"mark {self.end} $? '0 {STOPPED}'{_AWAIT_NEXT.format(IDLE_SECONDS)}",
         ]
         return "\n".join(["", *lines, ""])
 
@@ -170,8 +127,8 @@ class Batch:
         lock = shell((SLICE_LOCK.format(self._lock),))
         return [
             functions("claim").rstrip(),
-            f"claim {lock} {self._wait} {shell((_AT_WORK,))} || {{ mark 0 {_BUSY}; exit {_STOPPED}; }}",
-            f"trap 'rm -f {lock}' EXIT; trap 'exit {_STOPPED}' HUP PIPE TERM",
+            f"claim {lock} {self._wait} {shell((_AT_WORK,))} || {{ mark 0 {BUSY}; exit {STOPPED}; }}",
+            f"trap 'rm -f {lock}' EXIT; trap 'exit {STOPPED}' HUP PIPE TERM",
         ]
 
     @property
@@ -191,21 +148,21 @@ class Batch:
     def accepts(self, number: int, status: str) -> bool:
         """Return whether marker `number` of this batch can have this status."""
         if number == 0:
-            return status in {"begin", _BUSY}
+            return status in {"begin", BUSY}
         if 0 < number < self.end:
             step, index = self.place(number)
             action = self._steps[step].do[index]
-            if status == _SKIPPED:
+            if status == SKIPPED:
                 return bool(action.unless)
             if isinstance(action, Upload):
-                return status == _WANTED
+                return status == WANTED
         return number <= self.end and status.isdecimal() and int(status) in _EVERY_STATUS
 
     def stops_at(self, number: int, status: str) -> bool:
         """Return whether no further command runs after marker `number` with this status."""
         step, index = self.place(number)
         action = self._steps[step].do[index]
-        if self._keep_going or status == _SKIPPED:
+        if self._keep_going or status == SKIPPED:
             return False
         return isinstance(action, Upload) or int(status) not in action.ok
 
@@ -246,12 +203,12 @@ class _Part:
             return entry
         number, action = entry
         if isinstance(action, Upload):
-            run = f"mark {number} {_WANTED} || exit"
+            run = f"mark {number} {WANTED} || exit"
         else:
             run = f"{self._call(action.argv)}{self._without}{self._input(action)}\n{self._mark(number, action)}"
         if not action.unless:
             return run
-        skip = f"if {self._call(action.unless)} >/dev/null 2>&1; then mark {number} {_SKIPPED}; else"
+        skip = f"if {self._call(action.unless)} >/dev/null 2>&1; then mark {number} {SKIPPED}; else"
         lines = [skip, run, "fi"]
         return "\n".join(lines)
 
@@ -272,125 +229,6 @@ class _Part:
             return f"mark {number} $?"
         accepted = "" if command.ok == (0,) else f" '{' '.join(map(str, command.ok))}'"
         return f"mark {number} $?{accepted} || exit"
-
-
-class Transcript:
-    """The output of a batch, fed in pieces as it arrives.
-
-    Raises `BadAnswer` for output that no shell with this batch writes: a host may send anything.
-    """
-
-    def __init__(self, batch: Batch, nonce: str) -> None:
-        self.nonce = nonce
-        self._batch = batch
-        self._stdout = _Stream(batch, nonce)
-        self._stderr = _Stream(batch, nonce)
-        self._bytes = 0
-        self._finished_count = 0
-        self._has_stopped = False
-        self._marks: dict[int, tuple[str, str]] = {}
-        self._status: int | None = None
-        self.begun = False
-        self._busy = False
-
-    def stdout(self, data: bytes) -> None:
-        """Parse a piece of standard output."""
-        self._count(data)
-        for number, status, text in self._stdout.feed(data):
-            if number == 0:
-                self._busy, self.begun = status == _BUSY, status != _BUSY
-            elif number == self._batch.end:
-                self._status = int(status)
-            else:
-                self._marks[number] = (status, text)
-
-    def stderr(self, data: bytes) -> None:
-        """Parse a piece of standard error."""
-        self._count(data)
-        self._stderr.texts.update({number: text for number, _, text in self._stderr.feed(data)})
-
-    def _count(self, data: bytes) -> None:
-        self._bytes += len(data)
-        if self._bytes > ANSWER_BYTES:
-            raise BadAnswer(f"it sends more than {ANSWER_BYTES >> 20} MiB for one batch")
-
-    def has_ended(self) -> bool:
-        """Return whether all output of the batch has arrived; its shell waits for another batch."""
-        return self._status is not None and self._batch.end in self._stderr.texts
-
-    @property
-    def status(self) -> int | None:
-        """Return the status of the whole batch, apart from its commands: 0 in good order, None while it runs."""
-        return 0 if self._status == _STOPPED else self._status
-
-    @property
-    def is_whole(self) -> bool:
-        """Return whether each command has answered, up to the one at which the batch stops."""
-        return self._has_stopped or self._finished_count == self._batch.end - 1
-
-    @property
-    def busy(self) -> str:
-        """Return the reason why the batch did not get its lock, or an empty string."""
-        return self._stderr.texts.get(0, "it is busy") if self._busy else ""
-
-    @property
-    def rest(self) -> str:
-        """Return the standard error after the last command: the message of `sudo`, when it refuses."""
-        return self._stderr.texts.get(self._batch.end, self._stderr.rest)
-
-    def finished(self) -> Iterator[Outcome | UploadWanted]:
-        """Yield the commands that ended since the last call; both streams have passed their marker."""
-        for number in sorted(self._marks.keys() & self._stderr.texts.keys()):
-            if self._has_stopped:
-                raise BadAnswer("it continues after a command that failed")
-            status, stdout = self._marks.pop(number)
-            step, action = self._batch.place(number)
-            self._finished_count, self._has_stopped = self._finished_count + 1, self._batch.stops_at(number, status)
-            if status == _WANTED:
-                yield UploadWanted(step, action)
-            else:
-                code = None if status == _SKIPPED else int(status)
-                yield Outcome(step, action, code, stdout, self._stderr.texts.pop(number))
-
-
-class _Stream:
-    """One output stream, cut at the markers, which come in their order.
-
-    No byte is searched more than twice.
-    """
-
-    def __init__(self, batch: Batch, nonce: str) -> None:
-        self._batch = batch
-        self._nonce = f"\n{nonce} ".encode()
-        self._buffer = bytearray()
-        self._searched = 0
-        self._next = 0
-        self.texts: dict[int, str] = {}
-
-    def feed(self, data: bytes) -> Iterator[tuple[int, str, str]]:
-        """Yield the markers that are complete now: number, status, and the text before them."""
-        self._buffer += data
-        while (start := self._buffer.find(self._nonce, self._searched)) >= 0:
-            self._searched, end = start, start + len(self._nonce)
-            mark = bytes(self._buffer[end : end + _MARK_BYTES])
-            found = _MARK.match(mark)
-            if not found:
-                if len(mark) == _MARK_BYTES or b"\n" in mark:
-                    raise BadAnswer("a mark in it makes no sense")
-                return  # its end is still to come
-            number, status = int(found[1]), found[2].decode()
-            is_next = number == self._next or self._next < number == self._batch.end
-            if not is_next or not self._batch.accepts(number, status):
-                raise BadAnswer(f"it marks command {number} with {status}")
-            text = self._buffer[:start].decode(errors="replace")
-            del self._buffer[: end + found.end()]
-            self._searched, self._next = 0, number + 1
-            yield number, status, text
-        self._searched = max(len(self._buffer) - len(self._nonce), 0)
-
-    @property
-    def rest(self) -> str:
-        return self._buffer.decode(errors="replace")
 
 
 def _joined(text: str, shared: Mapping[str, str]) -> str:

@@ -28,10 +28,11 @@ from core.errors import (
 )
 from core.inventory import SSHSettings
 from remote import causes
-from remote.batch import IDLE_SECONDS, Batch, Outcome, Progress, Transcript, UploadWanted
+from remote.batch import IDLE_SECONDS, Batch
 from remote.causes import LoginShell
 from remote.openssh import bring
 from remote.plan import CHANGE_DEADLINE_SECONDS, TIMEOUT_SECONDS, Step
+from remote.transcript import Outcome, Progress, Transcript, UploadWanted
 
 RENEW_SECONDS = 1.5
 """Seconds of silence after which an idle connection is replaced; for a dead host this adds to the new one's wait."""

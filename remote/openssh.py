@@ -16,9 +16,9 @@ from pathlib import Path
 from core.errors import CommandFailed, HostUnreachable, Refused, last_line
 from core.inventory import SSHSettings
 from remote import causes
-from remote.batch import Outcome, Progress, UploadWanted
 from remote.images import HEADER_BYTES, fault_of
 from remote.plan import CHANGE_DEADLINE_SECONDS, SLOWEST_COPY, Step, Upload
+from remote.transcript import Outcome, Progress, UploadWanted
 from remote.upload import IS_THERE, Content, Words, take_in
 
 _FAILED = 255

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from core.errors import CloudError, CommandFailed, Interrupted, Unforeseen
-from remote.batch import Outcome, Progress
 from remote.events import Event, Listener, StageStarted, StepDone, StepFailed, Transferred, ignore
 from remote.plan import CHANGE_DEADLINE_SECONDS, TIMEOUT_SECONDS, Command, Plan, Stage, Step
+from remote.transcript import Outcome, Progress
 
 
 class Host(Protocol):

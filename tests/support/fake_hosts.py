@@ -14,8 +14,8 @@ from typing import Any
 import vm_launcher
 from core.errors import HostUnreachable
 from network import ovs
-from remote.batch import Outcome, Progress
 from remote.plan import CHANGE_DEADLINE_SECONDS, TIMEOUT_SECONDS, Command, Step, Upload
+from remote.transcript import Outcome, Progress
 from tests.support import fake_facts
 
 CLOCK = time.time

@@ -15,8 +15,8 @@ from core.status import NetworkStatus, SliceStatus, VMStatus
 from database import Database, State
 from deployment import DeploymentAPI
 from models import Flavor, Slice, User
-from remote.batch import Outcome, Progress
 from remote.plan import Step
+from remote.transcript import Outcome, Progress
 from tests.support.paths import ROOT
 
 OWNERS = [f"student{number}" for number in range(10)]

@@ -21,9 +21,9 @@ from database import Database
 from inspection.isolation.prover import Prover, Verdict
 from menu.plans import Depth, plan_lines
 from orchestrator import OrchestratorAPI, Result
-from remote.batch import Outcome, Progress
 from remote.events import Event, StageStarted, StepDone, StepFailed
 from remote.plan import Step
+from remote.transcript import Outcome, Progress
 from storage.files import replace
 from tests.support.designs import FLAVOR
 from tests.support.desk import NETWORK, WORKERS, ConsoleHost, Desk

@@ -33,10 +33,10 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 from core.inventory import SSHSettings
 from database import Database, State
 from orchestrator import OrchestratorAPI
-from remote.batch import Transcript
 from remote.conversation import Channel
 from remote.events import Event, InterruptNoted, StageStarted, Transferred
 from remote.ssh import SSHHost
+from remote.transcript import Transcript
 
 USER = "admin"
 SIZE = 4

@@ -21,8 +21,9 @@ from inspection.isolation.proof import Proof
 from inspection.orphans import Owners, orphans
 from inspection.parse import LONGEST_ANSWER, parse_answers
 from models import Slice
-from remote.batch import Batch, Outcome, Transcript, UploadWanted
+from remote.batch import Batch
 from remote.plan import Command, Step, Upload
+from remote.transcript import Outcome, Transcript, UploadWanted
 from tests.support import garbage
 from tests.support.paths import DATA
 from tests.support.scale import LONG, scaled

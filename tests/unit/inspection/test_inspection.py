@@ -21,8 +21,8 @@ from inspection.facts import Device, Facts, Port
 from inspection.findings import Finding
 from inspection.inspector import Inspector
 from models import Slice
-from remote.batch import Outcome, Progress
 from remote.runner import Runner
+from remote.transcript import Outcome, Progress
 from tests.support import fake_facts
 from tests.support.designs import DESIGNS, design
 from tests.support.fake_hosts import FakeHost, FakeHosts

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from core.inventory import Inventory
 from deployment import DeploymentAPI
 from remote import batch
-from remote.batch import Batch, Outcome, Transcript, UploadWanted
+from remote.batch import Batch
 from remote.plan import Action, Command, Step, Upload, script_names, shell
+from remote.transcript import Outcome, Transcript, UploadWanted
 from shell.scripts import load, parts
 from tests.support.designs import ring_of
 from tests.support.paths import PROGRAMS

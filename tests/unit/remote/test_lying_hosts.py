@@ -15,10 +15,10 @@ import pytest
 
 from core.errors import LONGEST_WORDS, CloudError, CommandFailed, HostUnreachable, InvalidAnswer
 from core.status import SliceStatus
-from remote import batch, ssh
-from remote.batch import Outcome
+from remote import ssh, transcript
 from remote.openssh import Copy
 from remote.plan import Command, Step, Upload
+from remote.transcript import Outcome
 from tests.support import fake_facts, liar
 from tests.support.desk import WORKERS, Desk, open_desk
 from tests.support.fake_hosts import SCRIPTS, FakeHost
@@ -71,7 +71,7 @@ def test_a_byte_now_and_then_does_not_move_the_deadline(host: LoopbackHost, clie
 def test_an_answer_without_an_end_is_not_kept(
     host: LoopbackHost, client: ssh.SSHHost, answer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "ANSWER_BYTES", 4 << 20)
+    monkeypatch.setattr(transcript, "ANSWER_BYTES", 4 << 20)
     lie(host, answer)
     tracemalloc.start()
     try:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from core.errors import CommandFailed, HostUnreachable, Interrupted, Refused
-from remote.batch import Outcome, Progress
 from remote.events import Event, StageStarted, StepDone, StepFailed, Transferred
 from remote.plan import TIMEOUT_SECONDS, Command, Part, Plan, Stage, Step, about
 from remote.runner import Runner, StepResult
+from remote.transcript import Outcome, Progress
 
 
 class Kept:

@@ -20,8 +20,8 @@ from core.inventory import SSHSettings, Timeouts
 from lab.errors import wait_until
 from remote import batch, conversation, ssh
 from remote import upload as upload_module
-from remote.batch import Outcome, Progress
 from remote.plan import Action, Command, Step, Upload
+from remote.transcript import Outcome, Progress
 from tests.support.loopback import DISK_FULL, LoopbackHost, loopback_host
 
 
