@@ -241,6 +241,40 @@ def test_a_vm_that_is_added_with_a_copy_of_its_image(lab: Lab, grave: Grave, rin
     print(f"add: {counts}, {count} deaths")  # noqa: T201
 
 
+def test_a_slice_that_is_created_at_once(lab: Lab, grave: Grave) -> None:
+    designed, before, files = grave.database.read_bytes(), seen(lab), grave.files()
+    slice_id = yaml.safe_load(designed)["next_vm_id"]
+    counts = grave.live("create", 0)["counts"]
+    created = seen(lab)
+    _forget_created(lab, grave, designed, slice_id)
+    agree(lab, before, "none")
+    count = 0
+    for moment in deaths(counts, step=4, piece=2, file=3, batch=1):
+        for answer in scaled([("t", "f")[count % 2]], ["t", "f"]):
+            count += 1
+            grave.die("create", 0, moment)
+            grave.recover(slice_id, answer, by_menu=count % 5 == 1)
+            record = grave.slice(slice_id)
+            if record:
+                assert (record["status"], len(record["vms"]), len(record["links"])) == ("design", 4, 4)
+                agree(lab, created, moment)
+            else:
+                assert f"slice-{slice_id}" not in "".join(traces(lab).values())
+                assert yaml.safe_load(grave.database.read_text())["users"] == yaml.safe_load(designed)["users"]
+            assert grave.files() == files
+            _forget_created(lab, grave, designed, slice_id)
+            agree(lab, before, moment)
+    print(f"create: {counts}, {count} deaths")  # noqa: T201
+
+
+def _forget_created(lab: Lab, grave: Grave, designed: bytes, slice_id: int) -> None:
+    """Remove the disks and the cached images of the created slice, and restore the file."""
+    grave.database.write_bytes(designed)
+    made = f"{IMAGES}/copied.qcow2 {IMAGES}/.copied.qcow2.seal {IMAGES}/slice-{slice_id}"
+    for host in ("worker1", "worker2"):
+        lab.exec(host, ["sh", "-c", f"rm -rf {made}"])
+
+
 def _back_to_design(grave: Grave, slice_id: int, designed: bytes) -> None:
     """Roll a running slice back, as if its manager had died at the very end."""
     record = yaml.safe_load(grave.database.read_text())

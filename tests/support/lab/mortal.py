@@ -37,6 +37,7 @@ from remote.conversation import Channel
 from remote.events import Event, InterruptNoted, StageStarted, Transferred
 from remote.ssh import SSHHost
 from remote.transcript import Transcript
+from topology.templates import make
 
 USER = "admin"
 SIZE = 4
@@ -119,6 +120,7 @@ def main() -> None:
     number, listen = int(slice_id), fate.listen
     actions: dict[str, Callable[[], Any]] = {
         "design": partial(design, api, number),
+        "create": partial(api.create_from_design, USER, make(f"ring:{SIZE}", "created", "copied", "first"), listen),
         "add": partial(api.add_vm_to_slice, USER, number, "added", "copied", 1, True, listen),
         "deploy": partial(api.deploy_slice, USER, number, listen),
         "delete": partial(api.delete_slice, USER, number, listen),
