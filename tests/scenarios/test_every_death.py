@@ -241,6 +241,7 @@ def test_a_vm_that_is_added_with_a_copy_of_its_image(lab: Lab, grave: Grave, rin
     print(f"add: {counts}, {count} deaths")  # noqa: T201
 
 
+@pytest.mark.usefixtures("ring")
 def test_a_slice_that_is_created_at_once(lab: Lab, grave: Grave) -> None:
     designed, before, files = grave.database.read_bytes(), seen(lab), grave.files()
     slice_id = yaml.safe_load(designed)["next_vm_id"]
