@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,9 @@ from tests.support.lab.visitor import Menu, empty_database, traces, wait_until
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.lab
+
+SECONDS = 240.0
+"""The longest wait for a script, or for a guest that boots, on a busy machine."""
 
 SCRIPT = r"""
 set -eu
@@ -71,7 +76,7 @@ class Desk:
         process = self.lab.popen(
             ["sh", "-c", script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        output, errors = process.communicate(timeout=120)
+        output, errors = process.communicate(timeout=SECONDS)
         assert process.returncode == 0, errors.decode()
         assert b"Traceback" not in errors
         return output.decode().splitlines(), errors.decode()
@@ -126,7 +131,9 @@ def test_ctrl_c_rolls_a_deployment_back_and_says_so(lab: Lab, desk: Desk) -> Non
     assert process.stderr
     heard = b""
     while b"[prepare]" not in heard:
-        heard += process.stderr.readline()
+        line = process.stderr.readline()
+        assert line, heard
+        heard += line
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (130, b"")
@@ -140,13 +147,20 @@ def test_a_console_is_joined_with_a_terminal(lab: Lab, desk: Desk) -> None:
     user, program = pty.openpty()
     process = lab.popen(desk.argv("console", "lab", "a"), stdin=program, stdout=program, stderr=program)
     os.close(program)
-    shown = b""
-    while b"login: " not in shown:
-        shown += os.read(user, 65536)
-        if b"Connected to a" in shown:
-            os.write(user, b"\n")
+    read_until(user, b"Connected to a")
+    read_until(user, b"login: ", typing=b"\n")
     os.write(user, b"\x1d")
-    while b"Left the console" not in shown:
-        shown += os.read(user, 65536)
+    read_until(user, b"Left the console")
     assert process.wait(30) == 0
     os.close(user)
+
+
+def read_until(terminal: int, text: bytes, typing: bytes = b"") -> None:
+    """Read what a terminal shows up to a text; type this once in each second without output."""
+    shown, deadline = b"", time.monotonic() + SECONDS
+    while text not in shown:
+        assert time.monotonic() < deadline, shown
+        if select.select([terminal], [], [], 1.0)[0]:
+            shown += os.read(terminal, 65536)
+        elif typing:
+            os.write(terminal, typing)
