@@ -101,7 +101,7 @@ def test_a_vm_that_fits_nowhere_names_the_closest_worker(desk: Desk) -> None:
     desk.ring(2)
     sentence = desk.no(desk.api.add_vm_to_slice("student", 1000, "big", "huge"))
     assert sentence.startswith("No worker has room for huge")
-    assert "10.0.10.1 comes closest: 15.5 GB of memory left" in sentence
+    assert "10.0.10.1 comes closest: 15.5 GiB of memory left" in sentence
 
 
 def test_an_overlay_that_fails_leaves_no_vm_and_no_file(desk: Desk) -> None:

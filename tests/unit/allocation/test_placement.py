@@ -80,7 +80,7 @@ def test_full_workers_are_left_out_and_a_further_one_is_taken() -> None:
     small = Worker(16, 2.0, 1000.0)
     cloud = Cloud(spread=2, workers=dict.fromkeys(LETTERS[:3], small))
     assert cloud.add(1000, 6) == "ababcc"
-    with pytest.raises(Refused, match=r"No worker has room for small .*; a comes closest: 0 GB of memory left"):
+    with pytest.raises(Refused, match=r"No worker has room for small .*; a comes closest: 0 GiB of memory left"):
         cloud.add(1000)
 
 
