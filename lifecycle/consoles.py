@@ -51,13 +51,13 @@ class Consoles:
                 if refusal.answer is not Answer.BUSY or refusal.holder is None:
                     raise _failure(refusal.answer, slice_, vm) from refusal
                 holder = refusal.holder
-            sentence = f"{_subject(holder, actor)} had the console of {vm.name} open{_since(holder)}"
+            sentence = f"{_subject(holder, actor)} is using the console of {vm.name}{_since(holder)}"
             if confirm is None or not holder.visit:
-                raise Refused(f"{sentence}; try again when it is left")
+                raise Refused(f"{sentence}; try again later")
             if not confirm(sentence):
-                raise Refused(f"The console of {vm.name} was left to {holder.user or 'its visitor'}")
+                raise Refused(f"{holder.user or 'The other session'} keeps the console of {vm.name}")
             ends, taken_from = holder.visit, holder.user
-        raise Refused(f"The console of {vm.name} was taken by others meanwhile; try again")
+        raise Refused(f"Other users took the console of {vm.name} meanwhile; try again")
 
     def _join(self, visit: Visit, slice_: Slice, vm: VM) -> VisitedConsole:
         channel = self._connect(vm.worker_ip).open_terminal(visit.argv, visit.script)
@@ -91,8 +91,8 @@ class VisitedConsole:
 
 def _subject(holder: Holder, actor: str) -> str:
     if holder.user == actor:
-        return "Another session of yours has"
-    return f"{holder.user} has" if holder.user else "Another session has"
+        return "Another session of yours"
+    return holder.user or "Another session"
 
 
 def _since(holder: Holder) -> str:
@@ -104,7 +104,7 @@ def _since(holder: Holder) -> str:
     except (OverflowError, OSError, ValueError):
         return ""
     today = time.strftime("%Y-%m-%d", began) == time.strftime("%Y-%m-%d")
-    return time.strftime(" since %H:%M" if today else " since %Y-%m-%d %H:%M", began)
+    return time.strftime(", since %H:%M" if today else ", since %Y-%m-%d %H:%M", began)
 
 
 def _is_off(slice_: Slice, vm: VM) -> str:

@@ -86,7 +86,7 @@ def test_a_second_user_is_informed_and_their_keys_do_not_run_in_the_firsts_shell
     second = Menu(house.lab)
     second.type("9", str(house.vm.vm_id), "touch /tmp/stolen", "", "n")
     shown = second.read()
-    assert "student has had the console of only open since " in shown
+    assert "student is using the console of only, since " in shown
     assert "Take it over? (y/n): " in shown
     assert "Nothing was changed" in shown
     assert "Connected" not in shown

@@ -359,8 +359,8 @@ class FakeAPI:
     def open_console(self, actor: str, vm_id: int, confirm: Callable[[str], bool]) -> Guest:
         if not any(slice_.vm(vm_id) for slice_ in self.slices.values() if self._may(actor, slice_)):
             raise Refused(f"You have no VM {vm_id}; View my Slices shows the ids")
-        if self.visitor and not confirm(f"{self.visitor} has had the console of vm1 open since 02:13"):
-            raise Refused(f"The console of vm1 was left to {self.visitor}")
+        if self.visitor and not confirm(f"{self.visitor} is using the console of vm1, since 02:13"):
+            raise Refused(f"{self.visitor} keeps the console of vm1")
         self.guests.append(Guest())
         return self.guests[-1]
 

@@ -51,7 +51,7 @@ def test_the_owner_takes_a_console_over_after_a_yes(running: Desk) -> None:
     host.answers = [f"busy alice {at('02:13')} {VISIT}", "ready"]
     asked = Asked(True)
     running.ok(running.api.open_console("student", 1001, asked))
-    assert asked.sentences == ["alice has had the console of vm0 open since 02:13"]
+    assert asked.sentences == ["alice is using the console of vm0, since 02:13"]
     assert [argv[9] for argv in host.opened] == ["-", VISIT]
     assert [(e["action"], e["result"]) for e in audit.read(running.path)][-2:] == [
         ("take console from alice", "ok"),
@@ -62,9 +62,7 @@ def test_the_owner_takes_a_console_over_after_a_yes(running: Desk) -> None:
 def test_a_no_takes_nothing_over(running: Desk) -> None:
     host = host_of(running)
     host.answers = [f"busy alice {at('02:13')} {VISIT}"]
-    assert running.no(running.api.open_console("student", 1001, Asked(False))) == (
-        "The console of vm0 was left to alice"
-    )
+    assert running.no(running.api.open_console("student", 1001, Asked(False))) == ("alice keeps the console of vm0")
     assert len(host.opened) == 1
 
 
@@ -74,27 +72,29 @@ def test_an_admin_takes_over_any_console(running: Desk) -> None:
     host_of(running).answers = [f"busy student {at('23:59', '2001-02-03')} {VISIT}"]
     asked = Asked(True)
     running.ok(running.api.open_console("admin", 1001, asked))
-    assert asked.sentences == ["student has had the console of vm0 open since 2001-02-03 23:59"]
+    assert asked.sentences == ["student is using the console of vm0, since 2001-02-03 23:59"]
 
 
 def test_ones_own_other_session_is_named_as_that(running: Desk) -> None:
     host_of(running).answers = [f"busy student {at('10:00')} {VISIT}"]
     asked = Asked(False)
     running.no(running.api.open_console("student", 1001, asked))
-    assert asked.sentences == ["Another session of yours has had the console of vm0 open since 10:00"]
+    assert asked.sentences == ["Another session of yours is using the console of vm0, since 10:00"]
 
 
 def test_a_faster_visitor_is_asked_about_too(running: Desk) -> None:
     host_of(running).answers = [f"busy alice 0 {VISIT}", f"busy bob 0 {OTHER}", f"busy carol 0 {VISIT}"]
     asked = Asked(True, True, True)
-    assert "taken by others meanwhile; try again" in running.no(running.api.open_console("student", 1001, asked))
+    assert "Other users took the console of vm0 meanwhile; try again" in running.no(
+        running.api.open_console("student", 1001, asked)
+    )
     assert [sentence.split()[0] for sentence in asked.sentences] == ["alice", "bob", "carol"]
 
 
 def test_a_lock_without_a_name_cannot_be_taken_over(running: Desk) -> None:
     host_of(running).answers = ["busy - 0 -"]
     assert running.no(running.api.open_console("student", 1001, Asked())) == (
-        "Another session has had the console of vm0 open; try again when it is left"
+        "Another session is using the console of vm0; try again later"
     )
 
 
@@ -102,7 +102,7 @@ def test_a_user_who_may_not_take_over_is_only_informed(running: Desk, monkeypatc
     monkeypatch.setattr("accounts.rights.may_take_over", lambda *_: False)
     host_of(running).answers = [f"busy alice {at('02:13')} {VISIT}"]
     assert running.no(running.api.open_console("student", 1001, Asked())) == (
-        "alice has had the console of vm0 open since 02:13; try again when it is left"
+        "alice is using the console of vm0, since 02:13; try again later"
     )
 
 

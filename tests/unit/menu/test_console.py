@@ -103,7 +103,7 @@ def test_a_console_that_another_user_has_is_taken_over_only_after_a_yes() -> Non
     cloud.visitor = "alice"
     _, output = play(cloud, LOGIN + "9\n1001\nwhat\nn\n9\n1001\ny\nls\n\x1d0\n")
     lines = output.splitlines()
-    assert lines.count("alice has had the console of vm1 open since 02:13") == 2
+    assert lines.count("alice is using the console of vm1, since 02:13") == 2
     assert lines.count("Take it over? (y/n): ") == 3
     assert "Error: Answer y or n" in lines
     assert "Nothing was changed" in lines
