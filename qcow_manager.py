@@ -20,7 +20,7 @@ _KEEP_FINGERPRINT = load("disks/keep-fingerprint")
 _CHECK_DISKS = load("disks/check-disks")
 
 DISKS = "disks"
-"""The question about folders and overlays of a slice before a change."""
+"""The name of the answer about folders and overlays of a slice before a change."""
 
 
 class QCOWManager:

@@ -26,10 +26,10 @@ PROGRAMS = (
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
 TAPS, ROOM = "TAPs", "room"
-"""The questions before a change: existing TAPs; and running VMs, or else VNC ports that are taken."""
+"""The names of the answers before a change: existing TAPs; running VMs, or VNC ports that are taken."""
 
 PIDS = "pids"
-"""The question about the processes of VMs."""
+"""The name of the answer about the processes of VMs."""
 
 PORT_TAKEN = 98
 """The exit status of the check for room where other programs hold VNC ports; its output lists all ports."""

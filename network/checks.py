@@ -1,7 +1,8 @@
-"""Checks of hosts before a change: programs, names that are taken, and the hosts' own network. Returns steps.
+"""Checks of hosts before a change: programs, names that are taken, and the operator's network. Returns steps.
 
-The own network is the flow of br-int, its data port, the uplink and other firewalls: the cloud never changes them. The
-steps are read-only and fail where nothing could work; the doctor reports the same problems (inspection/foundation.py).
+The operator sets up the flow of br-int, its data port, the uplink and other firewalls; the cloud never changes them.
+The steps are read-only. They fail where no deployment could work; the doctor reports the same problems
+(inspection/foundation.py).
 """
 
 from __future__ import annotations

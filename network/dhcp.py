@@ -28,7 +28,7 @@ _STOP_SERVERS = load("dhcp/stop-servers")
 _FIND_RESERVATIONS = load("dhcp/find-reservations")
 
 RESERVATIONS = "reservations"
-"""The question about a slice's reservations before a change."""
+"""The name of the answer about a slice's reservations before a change."""
 
 
 @dataclass(frozen=True)

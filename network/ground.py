@@ -1,4 +1,4 @@
-"""The hosts themselves as a part of a deployment: their programs, their bridge, and the wire between them."""
+"""The checks of the hosts of a slice: their programs, their bridge, and the wire between them. Returns steps."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from remote.plan import Step
 
 
 class Ground:
-    """Plans what a slice needs of its hosts. Nothing of it is made, so there is nothing to undo.
+    """The planner of the checks of a slice's hosts. It makes no objects, so it has nothing to undo.
 
-    `programs` are those of workers and of the network node. `run` tells the frames that prove the wire from those of
-    other runs; of hosts that are `absent` no frame is expected.
+    `programs`: those that workers need, and those that the network node needs. `run` marks the frames that prove the
+    wire, so that frames of other runs do not count. The plan awaits no frame from `absent` hosts.
     """
 
     def __init__(
@@ -49,5 +49,5 @@ class Ground:
 
     @staticmethod
     def verify(_slice: Slice) -> Iterable[Step]:
-        """Return no step: the VMs are checked by their manager."""
+        """Return no step: the other planners check their own objects."""
         return ()

@@ -18,7 +18,7 @@ _PUT_PORTS_IN_PLACE = load("namespaces/put-ports-in-place")
 _CHECK_NAMESPACE_NAMES = load("namespaces/check-namespace-names")
 
 NAMESPACES = "namespaces"
-"""The question about namespaces and their DHCP servers before a change."""
+"""The name of the answer about namespaces and their DHCP servers before a change."""
 
 
 @dataclass(frozen=True)

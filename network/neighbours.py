@@ -1,12 +1,12 @@
-"""Bounds on the neighbours that guests make the network node remember: rules in namespaces, and room for all.
+"""Limits on how many addresses guests can put into the network node's neighbour (ARP) table. Returns commands.
 
 The kernel has one table of neighbours for all namespaces (arp(7), gc_thresh3). A guest could fill it by packets to all
-addresses of its link, or by ARP in the name of all. So each namespace at a link may speak with a bounded number of
-addresses at a time. They may be any addresses, because guests may choose their own. An address that is silent for two
-minutes makes room for another; by then the kernel has forgotten it.
+addresses of its link, or by ARP in the name of all. So rules limit the number of addresses with which a namespace at a
+link exchanges packets at a time. They may be any addresses, because guests may choose their own. An address without
+packets for two minutes makes room for another one; by then the kernel has forgotten it.
 
-The internet VLAN needs no such bound: flows let each guest use ARP for its own address only. Packets of guests leave by
-the uplink's neighbour, or are dropped before a neighbour is looked up.
+The internet VLAN needs no such limit: flows let each guest use ARP for its own address only. Packets of guests leave by
+the uplink's neighbour, or are dropped before the kernel looks for a neighbour.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _CHECK_NEIGHBOUR_ROOM = load("namespaces/check-neighbour-room")
 
 
 def check_room(namespaces: Mapping[str, int]) -> Command:
-    """Check, read-only, that the kernel has room for the maximum neighbours of these namespaces."""
+    """Check, read-only, that the kernel has room for as many neighbours as these namespaces may have."""
     return Command(_CHECK_NEIGHBOUR_ROOM.argv(str(2 * sum(namespaces.values())), str(RECOMMENDED)))
 
 
@@ -50,7 +50,7 @@ def bounds(slice_id: int, vlans: Sequence[int]) -> dict[str, int]:
 
 
 def most_of(shown: str) -> int:
-    """Return the maximum neighbours of a namespace from nft's listing of it; one without a bound counts as 0."""
+    """Return the maximum number of neighbours of a namespace, by nft's listing of it; 0 where it has no limit."""
     return sum(
         int(size) for size in re.findall(rf"table \w+ {TABLE} {{ set known {{ type ipv4_addr size (\d+) ", shown)
     )

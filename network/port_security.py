@@ -37,7 +37,7 @@ _PUT_BACK_FILTER = load("dhcp/put-back-filter")
 _LIST_FILTER = load("dhcp/list-filter")
 
 FILTER = "filter"
-"""The question about a slice's chain before a change."""
+"""The name of the answer about a slice's chain before a change."""
 
 
 def flows_around(inventory: Inventory, slice_: Slice, worker: str) -> list[str]:

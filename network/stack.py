@@ -30,7 +30,7 @@ _HAS_NO_NFT = load("taps/has-no-nft")
 _LIST_DROPPED_TAPS = load("taps/list-dropped-taps")
 
 DROP = "drop"
-"""The question about the slice's table before a change."""
+"""The name of the answer about the slice's table before a change."""
 
 
 def table_of(slice_id: int) -> str:

@@ -38,10 +38,10 @@ class Command:
     argv that runs first, as the same user. When the guard succeeds the command is skipped, because its objects exist
     already. A command for several objects prints those that it made.
 
-    `name` is the question of a command whose answer is read: answers are found by it. `each` are the command's objects,
-    one after the other; their words end the argv. `before` is for an undo: the name of an earlier answer about the time
-    before the run. The objects that the answer lists stay. A command without objects reads the answer after its
-    `stdin`, and so restores what was replaced.
+    `name` is the name of the command's answer, its output, where the program needs it. `each` are the command's
+    objects, one after the other; their words end the argv. `before` is for an undo: the name of an earlier answer about
+    the time before the run. The objects that the answer lists stay. A command without objects reads the answer after
+    its `stdin`, and so restores what was replaced.
     """
 
     argv: tuple[str, ...]

@@ -49,11 +49,11 @@ def runs_on_its_taps(pid_file: str, mark: str, taps: Sequence[str]) -> Argv:
 
 
 def start(process: Process, messages: str, log: str, argv: Argv, *, secret: str = "", cores: int = 0) -> Argv:
-    """Start `argv` in the background, in its own session, and print its pid file's name; an older process is ended.
+    """Start `argv` in the background, in its own session, and print its pid file's name. End an older process first.
 
-    The beginning of its output goes to the file `messages`, and that of its output to `LOG_DEVICE` to the file `log`.
-    The script's input, one line, goes to the file `secret` before. Only the user can read these files. Its threads
-    share `cores` CPUs; 0 means all CPUs.
+    The file `messages` keeps the beginning of the process's output. The file `log` keeps the beginning of its output to
+    `LOG_DEVICE`. The script reads one line of input and writes it to the file `secret` before the process starts. Only
+    the user can read these files. The threads of the process share `cores` CPUs; 0 means all CPUs.
     """
     launch = _LAUNCH_PROCESS.argv(process[0], messages, log, *argv)
     return _START_PROCESS.argv(*process, secret, str(cores), *launch)
@@ -65,6 +65,6 @@ def stop(signal: Literal["TERM", "KILL"], *processes: Process) -> Argv:
 
 
 def await_ports(servers: Iterable[Server]) -> Argv:
-    """Wait until all listen, and print label and pid of each; fail with the last output of one that has ended."""
+    """Wait until all processes listen, and print label and pid of each. Fail with the last output of an ended one."""
     words = (str(word) for server in servers for word in server)
     return _AWAIT_PORTS.argv(*words)
