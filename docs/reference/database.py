@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from core.inventory import Inventory
+from core.inventory import ImportSettings, Inventory
 from core.rule import Rule
 from docs.reference.markdown import code, page, table
 from docs.reference.meanings import MEANINGS, SECTIONS
@@ -73,8 +73,8 @@ def _words(rule: Rule) -> str:
 
 
 def _default(path: str) -> str:
-    """Return the default of a setting of the inventory; other keys are kept by the program and have none."""
-    value: object = asdict(Inventory())
+    """Return the default of a setting; other keys are kept by the program and have none."""
+    value: object = asdict(Inventory()) | {"import": asdict(ImportSettings())}
     for name in path.split("."):
         if not isinstance(value, dict) or name not in value:
             return ""
