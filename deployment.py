@@ -1,4 +1,7 @@
-"""Make plans from a slice and the inventory: MACs, addresses, placement, the order of the stages. Pure."""
+"""Make plans from a slice and the inventory: MACs, addresses, placement, the order of the stages.
+
+It touches no file and no host. Disk ids and VNC passwords are random.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,10 @@ class Planner(Protocol):
     """A planner of one part of a deployment, stage by stage. It returns steps and runs nothing."""
 
     def preflight(self, slice_: Slice, /, *, new: bool) -> Iterable[Step]:
-        """Return the read-only checks before a change. Nothing of a `new` slice may be there but its disks."""
+        """Return the checks before a change, which change no object of a slice.
+
+        Only disks of a `new` slice may be there.
+        """
 
     def prepare(self, slice_: Slice, /) -> Iterable[Step]:
         """Return the steps that make all that VMs need to start."""

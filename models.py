@@ -1,6 +1,7 @@
 """The domain: users, flavors and slices with their VMs, links and networks. Pure: no file, no host, no clock.
 
-`allocation/` gives out ids and addresses, `core/names.py` names them on the hosts. `to_dict` returns the documented
+`Slice.connect` gives a link its VLAN, and so its subnet; `allocation/` gives out ids, VNC ports and internet addresses.
+`core/names.py` names them on the hosts. `to_dict` returns the documented
 layout of `database.yaml` (docs/spec/models.md). A class declares each key of its record in one line (core/records.py).
 """
 

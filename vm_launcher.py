@@ -57,7 +57,9 @@ class VMLauncher:
         self._inventory = inventory
 
     def preflight(self, slice_: Slice, *, new: bool) -> Iterable[Step]:
-        """Yield read-only checks of names, memory, disk and VNC ports on the slice's workers.
+        """Yield checks of names, memory, disk, VNC ports and KVM on the slice's workers.
+
+        They change no object of a slice; the worker keeps its answer about KVM in the record of `accelerator`.
 
         On the workers of a `new` slice nothing of it may be there; of another one the rules that a change replaces are
         listed.

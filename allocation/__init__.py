@@ -1,1 +1,1 @@
-"""Allocation of exclusive resources and of workers: holdings, ids, placement."""
+"""Allocation of ids, VNC ports, internet addresses and workers; a link gets its VLAN in `models.py`."""

@@ -1,4 +1,4 @@
-"""Placement of VMs: the emptiest worker that answers, on a bounded number of workers per slice. Pure arithmetic."""
+"""Placement of VMs: the emptiest worker that answers, on a bounded number of workers per slice. Arithmetic only."""
 
 from __future__ import annotations
 

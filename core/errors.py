@@ -1,4 +1,7 @@
-"""The failures a user can meet: three kinds, because each asks the user for another reaction.
+"""The failures that a user can meet.
+
+The class says what happened: nothing was done, a command failed, or a host was lost. `Interrupted` and `Unforeseen` end
+a change.
 
 `str()` of each is a finished sentence for the menu, without a full stop and without the word "Error".
 """

@@ -161,7 +161,7 @@ class Change:
     def _run_on_free_ports(self, slice_: Slice, make_plan: Callable[[], Plan]) -> Report:
         """Run a deployment's plan. Where other programs hold VNC ports of its VMs, choose others and run it again.
 
-        Only the preflight, which changes nothing, tells that a port is taken.
+        Only the preflight, which changes no object of a slice, tells that a port is taken.
         """
         for _ in range(PORT_CHANGES):
             report = self._runner.run(make_plan())

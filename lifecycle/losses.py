@@ -1,4 +1,7 @@
-"""Write off VMs that were lost with their worker, and place them on workers with room. Pure."""
+"""Write off VMs that were lost with their worker, and place them on workers with room.
+
+It touches no file and no host. New disk ids are random.
+"""
 
 from __future__ import annotations
 
