@@ -78,8 +78,8 @@ class Entry:
     run: Callable[[Session], None]
 
 
-class Discovery:
-    """A thread that measures the workers. A worker that is down takes seconds, and Ctrl-C must end the wait.
+class Measurement:
+    """A measurement of the workers by a thread. A worker that is down takes seconds, and Ctrl-C must end the wait.
 
     It begins after the right password, so that an open prompt costs the workers nothing.
     """
@@ -130,7 +130,7 @@ def _sessions(
                 screen.line("Too many wrong logins. Goodbye")
                 return TOO_MANY_ATTEMPTS
             session = Session(api, screen, keyboard, ask, actor)
-            _warn(session, Discovery(api))
+            _warn(session, Measurement(api))
             _guarded(session, offer_unfinished)
             choice = use_menu(session, entries)
         keyboard.forget()
@@ -248,10 +248,10 @@ def _guarded(session: Session, action: Callable[[Session], None]) -> None:
         session.screen.line(f"Warning: {warning}", WARNING)
 
 
-def _warn(session: Session, discovery: Discovery) -> None:
+def _warn(session: Session, measurement: Measurement) -> None:
     try:
         with session.screen.waiting("Looking for the workers"):
-            workers = discovery.workers()
+            workers = measurement.workers()
     except CloudError as failure:
         session.screen.error(str(failure))
         return

@@ -12,7 +12,7 @@ from core.results import Failure
 from core.status import SliceStatus, VMStatus
 from inspection.summary import SliceProblems
 from menu.entries import ENTRIES
-from menu.session import Discovery
+from menu.session import Measurement
 from models import ADMIN
 from tests.support.fake_api import Answer, FakeAPI, furnished
 from tests.support.playing import LOGIN, play
@@ -362,7 +362,7 @@ def test_an_error_of_a_background_thread_is_raised_at_its_result() -> None:
             raise CloudError("broken")
 
     with pytest.raises(CloudError, match="broken"):
-        Discovery(Broken()).workers()  # type: ignore[arg-type]
+        Measurement(Broken()).workers()  # type: ignore[arg-type]
 
 
 def unfinished(status: SliceStatus, vm_status: VMStatus = VMStatus.DESIGN) -> FakeAPI:
