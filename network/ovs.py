@@ -15,7 +15,7 @@ BRIDGE = "br-int"
 OWNER = "cloud-repositorio"
 
 PORTS, FLOWS = "ports", "flows"
-"""Questions about the state before a change: the names of ports, and the slice's flows."""
+"""The names of the answers before a change: existing ports, and the slice's flows."""
 
 # Without a timeout ovs-vsctl waits for ever for a dead ovs-vswitchd.
 _VSCTL = ("ovs-vsctl", "--timeout=20")

@@ -22,14 +22,14 @@ ARRIVAL_SECONDS = 5
 """Timeout for a frame: its sender may start a moment later."""
 
 _ETHERTYPE = "88b5"  # for local experiments (IEEE 802, 9.2.4): no protocol stack accepts it
-_EVERYBODY = "ffffffffffff"
+_BROADCAST = "ffffffffffff"
 _SHORTEST = 60
 
 _AWAIT_FRAMES = load("bridge/await-frames")
 
 
 def spans(inventory: Inventory, slice_: Slice, absent: Collection[str] = ()) -> dict[int, tuple[str, ...]]:
-    """Return the hosts of each VLAN of the slice with several hosts, without those that are `absent`."""
+    """Return each VLAN of the slice that several hosts use, with these hosts; `absent` hosts do not count."""
     workers = {vm.vm_id: vm.worker_ip for vm in slice_.vms}
     without = {NOWHERE, *absent}
     found = {link.vlan_id: [workers[vm_id] for vm_id, _ in link.ends] for link in slice_.links}
@@ -79,5 +79,5 @@ def _hosts(vlans: Mapping[int, tuple[str, ...]]) -> list[str]:
 def _packet_out(run: int, host: str, vlan: int) -> str:
     """Return the command for a tagged broadcast frame, switched as from a trunk: it leaves to other hosts."""
     mac = probe_mac(run, host).replace(":", "")
-    frame = f"{_EVERYBODY}{mac}8100{vlan:04x}{_ETHERTYPE}".ljust(2 * _SHORTEST, "0")
+    frame = f"{_BROADCAST}{mac}8100{vlan:04x}{_ETHERTYPE}".ljust(2 * _SHORTEST, "0")
     return f"packet-out in_port=controller packet={frame} actions=NORMAL"

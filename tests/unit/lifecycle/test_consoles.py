@@ -62,7 +62,7 @@ def test_the_owner_takes_a_console_over_after_a_yes(running: Desk) -> None:
 def test_a_no_takes_nothing_over(running: Desk) -> None:
     host = host_of(running)
     host.answers = [f"busy alice {at('02:13')} {VISIT}"]
-    assert running.no(running.api.open_console("student", 1001, Asked(False))) == ("alice keeps the console of vm0")
+    assert running.no(running.api.open_console("student", 1001, Asked(False))) == "alice keeps the console of vm0"
     assert len(host.opened) == 1
 
 
