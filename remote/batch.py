@@ -1,4 +1,7 @@
-"""The steps of one host as a single shell script. `remote/transcript.py` parses its two output streams.
+"""The steps of one host as a single shell script, which root's shell reads.
+
+Commands with `as_user` run as the SSH user; the others run as root. `remote/transcript.py` parses the two output
+streams.
 
 The script consists of functions and texts, and a last line that runs them. A shell runs nothing before that line has
 arrived, so a connection lost while the script is sent changes nothing. After each command the script writes a marker

@@ -1,7 +1,8 @@
 """Plans: commands, hosts, order and the undo of each step. Pure: a plan is data and runs nothing.
 
-A command is an argv. Paths in it are absolute or relative to the SSH user's home, where every batch starts; no shell
-ever expands anything. This is the one place where a command is quoted for a shell.
+A command is an argv. It runs as root unless `as_user` is set. Paths in it are absolute or relative to the SSH user's
+home, where every batch starts; no shell ever expands anything. This is the one place where a command is quoted for a
+shell.
 """
 
 from __future__ import annotations
