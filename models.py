@@ -1,8 +1,8 @@
 """The domain: users, flavors and slices with their VMs, links and networks. Pure: no file, no host, no clock.
 
 `Slice.connect` gives a link its VLAN, and so its subnet; `allocation/` gives out ids, VNC ports and internet addresses.
-`core/names.py` names them on the hosts. `to_dict` returns the documented
-layout of `database.yaml` (docs/spec/models.md). A class declares each key of its record in one line (core/records.py).
+`core/names.py` names objects on the hosts. `to_dict` returns the documented layout of `database.yaml`
+(docs/spec/models.md). A class declares each key of its record in one line (core/records.py).
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class QCOWManager:
         self._images = hypervisor.images_path
 
     def create_backing_image(self, slice_: Slice, vm: VM) -> tuple[Step, ...]:
-        """The steps that leave `vm` with its disk: base image cached on the worker, overlay made.
+        """Return the steps that make the disk of `vm`: they cache its base image on the worker and create the overlay.
 
         The cached base image is shared by all slices and stays when a slice is deleted.
         """
@@ -38,17 +38,17 @@ class QCOWManager:
         return (*base, *self.disk(slice_, vm))
 
     def disk(self, slice_: Slice, vm: VM) -> tuple[Step, Step]:
-        """The slice's folder and the overlay in it.
+        """Return the steps that make the slice's folder and the overlay in it.
 
-        A VM of an older file may have no base image recorded: its overlay can be removed, and not made.
+        A VM of an older file may have no base image recorded. Its overlay can be removed, but not made.
         """
         overlay = self._make_overlay(slice_, vm, PurePosixPath(vm.image or "").name)
         return self._make_folder(slice_, vm), overlay if vm.image else replace(overlay, do=())
 
     def check_free_disks(self, slice_: Slice, vms: Sequence[VM]) -> tuple[Step, ...]:
-        """Read-only: no disk but their own is there under the names of new VMs.
+        """Return the checks that the names of new VMs' disks are free, or taken by these VMs' own disks.
 
-        Nor is there a folder of the slice on a worker on which it has no others, nor one that two workers share.
+        A worker without earlier VMs of the slice must have no folder of it. No two workers may share a folder.
         """
         new = {vm.vm_id for vm in vms if vm.disk_id}
         workers = dict.fromkeys(vm.worker_ip for vm in vms if vm.vm_id in new)
@@ -117,7 +117,7 @@ class QCOWManager:
         return f"{self._images}/{name}", f"{self._images}/.{name}.seal"
 
     def overlay_path(self, slice_: Slice, vm: VM) -> str:
-        """The overlay as `database.yaml` names it, e.g. `~/vm_images/slice-1000/vm1_img.qcow2`."""
+        """Return the overlay as `database.yaml` names it, e.g. `~/vm_images/slice-1000/vm1_img.qcow2`."""
         overlay = self._files(slice_, vm).overlay
         return overlay if overlay.startswith("/") else f"~/{overlay}"
 
@@ -156,9 +156,9 @@ class QCOWManager:
         return Step(vm.worker_ip, "folder of the disks", (make,), (undo,), objects=(slice_part(slice_.slice_id),))
 
     def _make_overlay(self, slice_: Slice, vm: VM, base: str) -> Step:
-        """Whatever came before, this makes and removes the VM's own disk only.
+        """Return the step that makes the VM's overlay; its undo removes the VM's own overlay only.
 
-        The mark goes last: what could not be removed is still known as the VM's when that is tried again.
+        The mark is removed last: an overlay that could not be removed is still known as the VM's at the next try.
         """
         overlay, mark = self._disk(slice_, vm)
         make = _MAKE_OVERLAY.argv(f"../{base}", overlay, str(vm.disk_mib), mark, str(vm.largest_image_mib))
@@ -177,7 +177,7 @@ class QCOWManager:
         )
 
     def _disk(self, slice_: Slice, vm: VM) -> tuple[str, str]:
-        """Overlay and mark; the disk of a VM of an older file has none."""
+        """Return overlay and mark; the disk of a VM of an older file has no mark."""
         files = self._files(slice_, vm)
         return files.overlay, files.mark(vm.disk_id) if vm.disk_id else ""
 
@@ -186,5 +186,5 @@ class QCOWManager:
 
 
 def _none_of(*paths: str) -> tuple[str, ...]:
-    """The words for test(1) that none of the paths is there."""
+    """Return the words for test(1) that none of the paths is there."""
     return tuple(word for path in paths for word in ("-a", "!", "-e", path))[1:]

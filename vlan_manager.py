@@ -78,7 +78,7 @@ class VLANManager:
         )
 
     def _internet_preflight(self, slice_: Slice) -> tuple[Step, ...]:
-        """Plan the read-only checks that the guests' rules hold here."""
+        """Return the checks that the guests' rules hold here."""
         vlan, guests = self._internet.vlan_id, len(list(internet_interfaces(slice_)))
         own = hosts_file(slice_.slice_id, vlan)
         return (
@@ -88,14 +88,14 @@ class VLANManager:
         )
 
     def _list_rules(self, slice_: Slice) -> tuple[Step, ...]:
-        """List, read-only, the slice's part of the shared DHCP server, which a change replaces."""
+        """Return the step that lists the slice's part of the shared DHCP server, which a change replaces."""
         if not slice_.uses_internet:
             return ()
         vlan, own = self._internet.vlan_id, slice_.slice_id
         return (Step(self._node, "DHCP filter", (list_filter(own, vlan), dhcp.find_reservations(own, vlan))),)
 
     def _check_new(self, slice_: Slice) -> Step:
-        """Check, read-only, that no unshared object of the slice exists yet."""
+        """Return the check that no unshared object of the slice exists yet."""
         links = [link.vlan_id for link in slice_.links]
         namespaces = [router_namespace(slice_.slice_id), *map(dhcp_namespace, links)]
         own = [*map(folder, namespaces), hosts_file(slice_.slice_id, self._internet.vlan_id)]
@@ -165,12 +165,12 @@ class VLANManager:
         return tuple(steps)
 
     def forget_internet(self, slice_id: int) -> Step:
-        """Remove a forgotten slice from the internet VLAN, like its deletion."""
+        """Return the step that removes a forgotten slice from the internet VLAN, like its deletion."""
         step = self._internet_step(Slice(slice_id, ""))
         return replace(step, do=step.undo, undo=())
 
     def close_internet(self) -> Step:
-        """Remove the shared objects of the internet VLAN, if no slice uses them at that moment."""
+        """Return the step that removes the shared objects of the internet VLAN, unless a slice uses them."""
         vlan = self._internet.vlan_id
         unused = Command(_CHECK_NO_RESERVATIONS.argv(hosts_folder(vlan)))
         return Step(self._node, f"end of VLAN {vlan}", (*self._close_internet(), unused), lock=True)

@@ -107,23 +107,23 @@ class VMLauncher:
         return TakenPorts(_ports_of(first.split()), _ports_of(word.rpartition(":")[2] for (word,) in sockets))
 
     def _list_rules(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
-        """List, read-only, the slice's flows and its drop of frames, which a change replaces as a whole."""
+        """Return the step that lists the slice's flows and its drop of frames, which a change replaces as a whole."""
         if not self.ports(slice_, worker):
             return ()
         drop, flows = stack.list_drop(slice_.slice_id), ovs.list_flows(flow_cookie(slice_.slice_id))
         return (Step(worker, "port security", (drop, flows)),)
 
     def _check_new(self, slice_: Slice, worker: str) -> Step:
-        """Check, read-only, that no object of a running slice exists yet."""
+        """Return the check that no object of a running slice exists yet."""
         ports = self.ports(slice_, worker)
         pids = [self.files(slice_, vm).pid_file for vm in _on(slice_, worker)]
         paths = [*(f"/sys/class/net/{port.name}" for port in ports), *pids]
         return check_nothing_left(worker, ports, paths, as_user=True)
 
     def _wire(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
-        """Create TAPs of all the slice's VMs on `worker`, their ports and the flows around them.
+        """Return the steps that create TAPs of the slice's VMs on `worker`, their ports and the flows around them.
 
-        What they send is dropped before the worker's own IP stack from the first moment to the last.
+        The worker's own IP stack gets no frame of a TAP, from the first moment to the last.
         """
         ports = self.ports(slice_, worker)
         if not ports:
@@ -147,7 +147,7 @@ class VMLauncher:
         return Step(worker, "QEMU", starts, (undo,), objects=tuple(vm.name for vm in vms))
 
     def _check_vms(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
-        """Check, read-only, the VMs, TAPs and flows on `worker`. Prints `<vm id> <pid>` for each VM."""
+        """Return the checks of the VMs, TAPs and flows on `worker`; that of VMs prints `<vm id> <pid>` for each."""
         vms, taps = _on(slice_, worker), self.ports(slice_, worker)
         listen = daemon.await_ports(self._server(slice_, vm) for vm in vms)
         steps = [Step(worker, "VMs", (Command(listen, as_user=True, name=PIDS),))]

@@ -23,24 +23,24 @@ _CHECK_FREE_PATHS = load("hosts/check-free-paths")
 
 
 def check_bridge(inventory: Inventory, slice_: Slice, host: str) -> Step:
-    """Check, read-only, that br-int passes frames and carries the slice's VLANs to other hosts."""
+    """Return the check that br-int passes frames and carries the slice's VLANs to other hosts."""
     vlans = [str(vlan) for vlan, hosts in wire.spans(inventory, slice_).items() if host in hosts]
     words = (inventory.data_ports.get(host, ""), *vlans)
     return Step(host, f"bridge {ovs.BRIDGE}", (Command(_CHECK_BRIDGE.argv(*words)),))
 
 
 def check_programs(host: str, names: Sequence[str]) -> Step:
-    """Check, read-only, that the programs are installed on `host`."""
+    """Return the check that the programs are installed on `host`."""
     return Step(host, "programs", (Command(_CHECK_PROGRAMS.argv(*names)),))
 
 
 def check_port_names(host: str, ports: Sequence[ovs.Port]) -> Step:
-    """Check, read-only, that no foreign port has a name of ours."""
+    """Return the check that no foreign port has a name of ours."""
     return Step(host, "names of the ports", (ovs.check_port_names(ports),))
 
 
 def check_nothing_left(host: str, ports: Sequence[ovs.Port], paths: Sequence[str], *, as_user: bool = False) -> Step:
-    """Check, read-only, that ports and files of a slice that never ran do not exist.
+    """Return the check that ports and files of a slice that never ran do not exist.
 
     Ids come again where an older `database.yaml` was put back: the slice would take the objects over.
     """
@@ -49,7 +49,7 @@ def check_nothing_left(host: str, ports: Sequence[ovs.Port], paths: Sequence[str
 
 
 def check_way_out(inventory: Inventory) -> Step:
-    """Check, read-only, that the uplink exists, the guests' network is unused, and no other firewall drops it."""
+    """Return the check that the uplink exists, the guests' network is unused, and no other firewall drops it."""
     internet = inventory.internet
     words = (*barrier_words(inventory), internet.uplink, str(inventory.ssh.port))
     return Step(inventory.network_node, "way to the internet", (Command(_CHECK_WAY_OUT.argv(*words)),))

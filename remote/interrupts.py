@@ -12,7 +12,7 @@ from remote.events import EndNoted, InterruptNoted, Listener
 
 @contextmanager
 def held(listen: Listener) -> Iterator[Callable[[], bool]]:
-    """While the body runs, Ctrl-C only sets the answer of the yielded function and notifies `listen`.
+    """Hold signals back while the body runs: Ctrl-C sets the answer of the yielded function and notifies `listen`.
 
     SIGTERM does the same. SIGHUP, which no user sends on purpose, lets the change finish. `listen` gets both, so that
     the program ends afterwards. Signals reach the main thread alone; other threads have nothing to hold.

@@ -64,7 +64,7 @@ def check_in_use(state: State) -> None:
 
 
 def _check_hosts(inventory: Inventory) -> None:
-    """Guests and hosts share no network, and each data port is that of a host of the cloud."""
+    """Check that guests and hosts share no network, and that each data port is that of a host of the cloud."""
     for host in inventory.hosts:
         if IPv4Address(host) in inventory.internet.network:
             reason = f"{inventory.internet.cidr} holds the host {host}; choose a network that nothing else uses"
