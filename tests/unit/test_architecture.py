@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -45,9 +46,15 @@ ONLY_IN = {
 PRINTS_IN = ("cli.py", "lab/__main__.py", "bench/__main__.py")
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """Return the syntax tree of a module; many rules read it."""
+    return ast.parse((ROOT / path).read_text(encoding="utf-8"))
+
+
 def imports(path: Path) -> Iterator[str]:
     """Yield the names of all modules that `path` imports."""
-    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -118,7 +125,7 @@ def test_each_foreign_thing_is_used_in_one_place(foreign: str) -> None:
 
 def test_no_other_module_prints_or_asks() -> None:
     for path in MODULES:
-        calls = [node for node in ast.walk(ast.parse((ROOT / path).read_text())) if isinstance(node, ast.Call)]
+        calls = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
         names = {node.func.id for node in calls if isinstance(node.func, ast.Name)}
         assert path.as_posix() in PRINTS_IN or not names & {"print", "input"}, path
 

@@ -10,6 +10,7 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -56,8 +57,13 @@ def hard_words(text: str) -> list[str]:
     return [found[0] for found in _HARD.finditer(_CAMEL.sub("_", text))]
 
 
-def docstrings(source: str) -> Iterator[Text]:
-    """Yield the docstrings of modules, classes, functions and attributes."""
+@cache
+def docstrings(source: str) -> tuple[Text, ...]:
+    """Return the docstrings of modules, classes, functions and attributes."""
+    return tuple(_docstrings(source))
+
+
+def _docstrings(source: str) -> Iterator[Text]:
     for node in ast.walk(ast.parse(source)):
         body = getattr(node, "body", [])
         for before, statement in pairwise([None, *body] if isinstance(body, list) else []):

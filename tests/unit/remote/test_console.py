@@ -6,6 +6,7 @@ One client at a time is accepted; the next one waits, and its earlier input is r
 from __future__ import annotations
 
 import os
+import secrets
 import select
 import shutil
 import signal
@@ -55,11 +56,13 @@ class Worker:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.socket = f"{secrets.token_hex(4)}.console"
+        """Its own among those of all tests: /proc/net/unix shows relative paths as they were given."""
         self.visits: list[LocalChannel] = []
         self.start()
 
     def start(self) -> None:
-        argv = [sys.executable, "-c", GUEST, "vm.console", "heard", MARK]
+        argv = [sys.executable, "-c", GUEST, self.socket, "heard", MARK]
         self.qemu = subprocess.Popen(argv, cwd=self.folder, stdout=subprocess.PIPE)
         assert self.qemu.stdout
         assert self.qemu.stdout.readline() == b"up\n"
@@ -75,7 +78,7 @@ class Worker:
         typed_ahead: bytes = b"",
     ) -> Console:
         visit = Visit(
-            "vm.console", "vm.console-lock", "vm.pid", MARK, user, ends, check_seconds=0.2, silent_seconds=silent
+            self.socket, "vm.console-lock", "vm.pid", MARK, user, ends, check_seconds=0.2, silent_seconds=silent
         )
         channel = LocalChannel(visit, self.folder, environment or {})
         os.write(channel.stdin.fileno(), typed_ahead)
@@ -309,7 +312,7 @@ def test_a_vm_that_hangs_keeps_no_key_for_later(worker: Worker) -> None:
 
 def test_a_program_without_the_lock_differs_from_a_visitor(worker: Worker) -> None:
     with socket.socket(socket.AF_UNIX) as foreign:
-        foreign.connect(f"{worker.folder}/vm.console")
+        foreign.connect(f"{worker.folder}/{worker.socket}")
         assert worker.refusal("alice").answer is Answer.FOREIGN
     worker.visit("alice")
 
