@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from allocation.holdings import holdings_of
-from allocation.placement import place, promised, recount
+from allocation.placement import fair_share, place, promised, recount
 from core.errors import Refused
 from core.inventory import HypervisorSettings, Inventory, Worker
 from models import VM, Flavor, Slice
@@ -44,6 +44,25 @@ class Cloud:
 )
 def test_a_slice_uses_so_many_workers_and_then_fills_them(spread: int, placed: str) -> None:
     assert Cloud(spread).add(1000, 8) == placed
+
+
+@pytest.mark.parametrize(("beside", "placed"), [("", "c"), ("a", "a"), ("ba", "a"), ("f", "f"), ("e", "c")])
+def test_preferred_workers_come_first_where_they_have_room(beside: str, placed: str) -> None:
+    workers = dict.fromkeys(LETTERS, ROOMY) | {"e": Worker(16, 0.5, 1000.0)}
+    inventory = Inventory(tuple(workers), "n", hypervisor=HypervisorSettings(spread=4))
+    assert place("small", FLAVOR.size, inventory, workers, [], "ab", beside) == placed
+
+
+@pytest.mark.parametrize(("vms", "spread", "share"), [(6, 4, 2), (8, 4, 2), (9, 4, 3), (6, 1, 6), (6, 0, 1), (7, 0, 2)])
+def test_vms_that_are_made_at_once_are_shared_by_the_workers_of_their_slice(vms: int, spread: int, share: int) -> None:
+    cloud = Cloud(spread)
+    assert fair_share(vms, cloud.inventory, cloud.workers) == share
+
+
+def test_workers_that_are_down_get_no_share() -> None:
+    cloud = Cloud(workers={"a": ROOMY, "b": replace(ROOMY, up=False)})
+    assert fair_share(5, cloud.inventory, cloud.workers) == 5
+    assert fair_share(5, cloud.inventory, {}) == 5
 
 
 def test_the_default_is_four() -> None:
