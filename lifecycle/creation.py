@@ -79,9 +79,9 @@ def designed_slice(state: State, actor: str, design: Design) -> Slice:
         request.check()
         made = design_vm(state, request)
         ids[vm.name], workers[vm.name] = made.vm_id, made.worker_ip
+    reserved = state.inventory.internet.vlan_id
     for link in design.links:
         one, other = link.ends
-        reserved = state.inventory.internet.vlan_id
         slice_.connect(ids[one.vm], f"eth{one.nic}", ids[other.vm], f"eth{other.nic}", reserved)
     slice_.status = SliceStatus.CREATING
     return slice_
