@@ -6,7 +6,7 @@ import signal
 
 import cli
 from docs.reference.markdown import page, table
-from menu import commands, endings, hosts, operator, session
+from menu import command_parts, endings, hosts, operator, session
 from menu.arguments import USAGE
 
 _ALL = (
@@ -36,9 +36,12 @@ _FORGET = (
 
 
 _SLICES = (
-    (commands.DONE, "It was shown, changed or written; the file is valid; the console was left."),
-    (commands.REFUSED, "Refused or failed; `delete`: the answer was no; `validate` and `create`: the file has faults."),
-    (commands.INCOMPLETE, "Done with something left out or replaced, or with a warning. Standard error names it."),
+    (command_parts.DONE, "It was shown, changed or written; the file is valid; the console was left."),
+    (
+        command_parts.REFUSED,
+        "Refused or failed; `delete`: the answer was no; `validate`, `create`: the file has faults.",
+    ),
+    (command_parts.INCOMPLETE, "Done with something left out or replaced, or with a warning. Standard error names it."),
 )
 
 

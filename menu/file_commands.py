@@ -1,0 +1,133 @@
+"""Carry out the commands about slice files, foreign topologies and pictures."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.errors import Refused
+from core.results import value_of
+from menu.arguments import USAGE
+from menu.command_parts import DONE, INCOMPLETE, REFUSED, errors_screen, say, show_json, slice_of
+from menu.progress import Progress
+from menu.screen import GOOD, Screen
+from menu.texts import counted, demand_line
+
+if TYPE_CHECKING:
+    from orchestrator import OrchestratorAPI
+    from topology.design import Design
+
+MAX_BYTES = 1 << 20
+"""The most bytes of a slice file. Its reader refuses a longer one."""
+
+
+def validate(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
+    """Check a slice file; show what it makes, or all its faults on standard error. Return the exit status."""
+    succeeded, value = api.read_design(args.actor, read_file(args.file))
+    if isinstance(value, str) or not succeeded:
+        return _show_faults(args.file, str(value))
+    vms, links = counted(len(value.vms), "VM"), counted(len(value.links), "link")
+    screen.line(f"{args.file}: slice {value.name}: {vms}, {links}")
+    return DONE
+
+
+def create(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
+    """Create a slice from a slice file or a template, or only check it; return the exit status."""
+    from topology.faults import BadSliceFile  # noqa: PLC0415 - not needed for the menu's first prompt
+    from topology.limits import left_out  # noqa: PLC0415 - as above
+
+    if args.template and not args.name:
+        say("Error: a template needs --name; cli.py create --help says more")
+        return USAGE
+    if args.file and (args.flavor or args.internet):
+        say("Error: --flavor and --internet are for --template; a file says both for each VM")
+        return USAGE
+    try:
+        design = _design_of(api, args)
+    except BadSliceFile as faults:
+        return _show_faults(args.file, str(faults))
+    demand = value_of(api.demand_of_design(args.actor, design))
+    say(demand_line(args.template or args.file, demand))
+    notices = left_out(design)
+    say(*(f"Warning: {notice}" for notice in notices))
+    if args.dry_run:
+        value_of(api.try_design(args.actor, design))
+        say("Nothing was created: --dry-run")
+    else:
+        with Progress(errors_screen()) as listen:
+            answer = api.create_from_design(args.actor, design, listen)
+        slice_id = value_of(answer).slice_id
+        if args.json:
+            show_json(screen, {"slice_id": slice_id})
+        else:
+            screen.line(f"Slice created! ID: {slice_id}", GOOD)
+    return INCOMPLETE if notices else DONE
+
+
+def _design_of(api: OrchestratorAPI, args: Namespace) -> Design:
+    """Return the design of the slice file or the template that was named, with the name of `--name`."""
+    if args.file:
+        design = value_of(api.read_design(args.actor, read_file(args.file)))
+        return replace(design, name=args.name or design.name)
+    from topology.templates import make  # noqa: PLC0415 - as above
+
+    flavor = args.flavor or next(iter(value_of(api.flavors(args.actor))))
+    return make(args.template, args.name, flavor, args.internet or "none")
+
+
+def _show_faults(file: str, faults: str) -> int:
+    """Show all faults of a slice file on standard error; return the exit status."""
+    say(*(f"Error: {file}, {fault}" for fault in faults.splitlines()))
+    return REFUSED
+
+
+def export(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
+    """Write a slice as a slice file to standard output; return the exit status."""
+    from topology.of_slice import design_of  # noqa: PLC0415 - not needed for the menu's first prompt
+    from topology.writer import write  # noqa: PLC0415 - as above
+
+    design, notices = design_of(slice_of(api, args))
+    screen.data(write(design))
+    say(*(f"Warning: {notice}" for notice in notices))
+    return INCOMPLETE if notices else DONE
+
+
+def convert(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
+    """Write a topology of another tool as a slice file to standard output; return the exit status."""
+    text, notices = value_of(api.convert_topology(args.actor, read_file(args.file), args.tool or ""))
+    screen.data(text)
+    say(*(f"Warning: {notice}" for notice in notices))
+    return INCOMPLETE if notices else DONE
+
+
+def graph(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
+    """Show the picture of a slice; return the exit status."""
+    from topology import picture  # noqa: PLC0415 - not needed for the menu's first prompt
+
+    seen = picture.picture_of(slice_of(api, args))
+    if args.format == "svg":
+        from remote.programs import output_of  # noqa: PLC0415 - as above
+
+        screen.data(output_of(("neato", "-Tsvg"), "\n".join(picture.as_dot(seen)), "graphviz"))
+        return DONE
+    lines = {"text": picture.as_text, "mermaid": picture.as_mermaid, "dot": picture.as_dot}[args.format](seen)
+    screen.data("".join(f"{line}\n" for line in lines))
+    return DONE
+
+
+def read_file(word: str) -> str:
+    """Return the text of a file, or of standard input for `-`; raise `Refused` with what to do."""
+    try:
+        if word == "-":
+            content = sys.stdin.buffer.read(MAX_BYTES + 1)
+        else:
+            with Path(word).open("rb") as file:
+                content = file.read(MAX_BYTES + 1)
+        return content.decode()
+    except OSError as fault:
+        raise Refused(f"{word} cannot be read ({fault.strerror}); name a file that you may read") from fault
+    except UnicodeDecodeError as fault:
+        raise Refused(f"{word} is not UTF-8 text; save it as UTF-8") from fault
