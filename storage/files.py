@@ -103,7 +103,7 @@ def _write(fresh: Path, content: bytes, like: os.stat_result) -> None:
 
 
 def _has_second_name(path: Path, second: Path) -> bool:
-    """Give the file another name, and say whether it has it: not every filesystem has hard links, or for everybody."""
+    """Give the file a second name; return False where the file system, or the user's rights, allow no hard link."""
     try:
         second.unlink(missing_ok=True)
         second.hardlink_to(path)
@@ -117,8 +117,8 @@ def _temporary(path: Path) -> Path:
 
 
 def share(descriptor: int, like: Path) -> None:
-    """Give an open file of ours the owner and rights of what it goes with: root's must not keep everybody else out."""
-    with suppress(OSError):  # whose it is not, cannot; and a database that is not there is the reader's to refuse
+    """Give an open file of ours the owner and rights of the file `like`: a file of root would lock out other users."""
+    with suppress(OSError):  # other users may not change the owner; a missing database is refused by its reader
         wanted, found = like.stat(), os.fstat(descriptor)
         if (found.st_uid, found.st_gid) != (wanted.st_uid, wanted.st_gid):
             os.fchown(descriptor, wanted.st_uid, wanted.st_gid)

@@ -1,5 +1,5 @@
 # usage: check-disks.sh BASE FINGERPRINT [DISK MARK]...
-# Prints the folders and disks that are there. Fails where a base image or a disk was replaced, damaged, or is of
+# Prints the folders and disks that exist. Fails where a base image or a disk was replaced, is damaged, or belongs to
 # another VM.
 # include: require-same
 base=$1 fingerprint=$2; shift 2

@@ -1,7 +1,7 @@
 # usage: check-free-disks.sh FOLDER ELSEWHERE [PATH WORD]...
-# Fails where the name of a new disk is taken. First come ELSEWHERE pairs of a mark of the slice on another worker, and
-# that worker: a mark that is here says that both workers have one folder. Then come pairs of an overlay and its mark.
-# FOLDER is the folder of the slice where nothing but these may be in it, else empty.
+# Fails where the name of a new disk is taken. ELSEWHERE is a number of pairs, which come first: a mark of the slice on
+# another worker, and that worker. A mark that is here too says that both workers have one folder. Then come pairs of an
+# overlay and its mark. FOLDER is the folder of the slice where it may hold only these files, else empty.
 folder=$1 elsewhere=$2 taken=''; shift 2
 
 while [ "$elsewhere" -gt 0 ]; do

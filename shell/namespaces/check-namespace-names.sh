@@ -1,5 +1,5 @@
 # usage: check-namespace-names.sh NAMESPACE...
-# Prints the namespaces that are there, and their DHCP servers that run. Fails where a namespace is not ours.
+# Prints the namespaces that exist, and those of their DHCP servers that run. Fails where a namespace is not ours.
 # include: runs
 for namespace; do
   if [ -d "/run/$namespace" ]; then

@@ -1,6 +1,6 @@
 # usage: check-neighbour-room.sh WANTED RECOMMENDED
-# Fails where the kernel has no room for so many neighbours. The number of those that are there is shown in the
-# namespace of the host only.
+# Fails where the kernel has no room for so many neighbours. Only the namespace of the host shows how many neighbours
+# exist.
 wanted=$1 recommended=$2 there=0 folder=/proc/sys/net/ipv4/neigh/default
 [ -e "$folder/gc_thresh3" ] || exit 0
 most=$(cat "$folder/gc_thresh3") || exit

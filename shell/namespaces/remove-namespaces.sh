@@ -1,6 +1,6 @@
 # usage: remove-namespaces.sh NAMESPACE...
-# Removes those of the namespaces that are ours, and their folders. One with a DHCP server that runs is kept: its folder
-# has the pid file, and without it the process would be forgotten.
+# Removes those of the namespaces that are ours, and their folders. A namespace with a running DHCP server stays: its
+# folder has the pid file, and without it the process would be forgotten.
 # include: runs
 folders='' lines='' newline='
 '

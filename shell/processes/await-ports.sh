@@ -1,6 +1,6 @@
 # usage: await-ports.sh [PIDFILE MARK PORT MESSAGES LABEL]...
-# Waits until each process listens on its port, which QEMU opens when everything else in it is up. Processes that are
-# still waited for are put behind the others. The last output of one that has ended may still be under way.
+# Waits until each process listens on its port. QEMU opens the port when everything else in it is ready. Processes that
+# do not listen yet are put behind the others. The last output of a process that has ended may arrive a little later.
 # include: runs
 listens() {
   local IFS='
@@ -32,7 +32,7 @@ while [ $# -gt 0 ]; do
       *[Kk][Vv][Mm]* | *ssertion*)
         words="$(printf %.150s "$words"); if KVM cannot run guests there, set hypervisor: {accel: tcg}";;
       esac
-      echo "$name ended at once${words:-, without a word: are memory and processes left for its user?}" >&2
+      echo "$name ended at once${words:-, with no output: are memory and processes left for its user?}" >&2
       exit 1
     fi
     shift 5; left=$((left - 1))

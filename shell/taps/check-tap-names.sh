@@ -1,5 +1,5 @@
 # usage: check-tap-names.sh OWNER TAP...
-# Prints the TAPs that are there. Fails where a device has the name of one and is not ours.
+# Prints the TAPs that exist. Fails where a device has the name of one and is not ours.
 # include: is-ours
 owner=$1; shift
 for tap; do

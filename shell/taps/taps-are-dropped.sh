@@ -1,6 +1,6 @@
 # usage: taps-are-dropped.sh TABLE LISTING TAP...
-# Succeeds where the nftables table drops what the TAPs send. Before the first TAP there is no table, and no process is
-# needed to know that.
+# Succeeds where the nftables table drops the frames of the TAPs. Before the first TAP there is no table, and no process
+# has to run to find that out.
 # include: has-table
 table=$1 listing=$2; shift 2
 for tap; do

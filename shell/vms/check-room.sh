@@ -1,5 +1,5 @@
 # usage: check-room.sh FOLDER ADDRESS [PIDFILE MARK MIB VNC_PORT]...
-# Prints the VMs that run; they need neither memory nor port again. Fails where the others have no room on their worker.
+# Prints the VMs that run; they need neither memory nor a port again. Fails where the worker has no room for the others.
 # VNC listens on ADDRESS, by which the manager knows the worker. With status 98 it prints the VNC ports that are taken,
 # and all sockets that listen.
 # include: runs

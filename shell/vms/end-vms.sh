@@ -1,5 +1,5 @@
 # usage: end-vms.sh [PIDFILE MARK CONSOLE LOCK LOG MESSAGES SECRET]...
-# Ends VMs and removes the files of their processes. One that does not end keeps its pid file: without it the process
+# Ends VMs and removes the files of their processes. A VM that does not end keeps its pid file: without it the process
 # would be forgotten.
 # include: end
 end_all() {
