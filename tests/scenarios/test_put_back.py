@@ -239,7 +239,7 @@ def test_shared_objects_are_no_forgotten_ones(desk: Desk) -> None:
 
 def test_the_check_for_forgotten_files_has_advice(tmp_path: Path) -> None:
     def look(*paths: Path) -> subprocess.CompletedProcess[str]:
-        argv = load("vms/check-free-paths").argv(*map(str, paths))
+        argv = load("hosts/check-free-paths").argv(*map(str, paths))
         return subprocess.run(argv, capture_output=True, text=True, check=False)
 
     assert look().returncode == look(tmp_path / "a", tmp_path / "b").returncode == 0
