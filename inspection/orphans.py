@@ -33,7 +33,7 @@ from inspection.findings import Comparison, Finding
 from inspection.firewall_rules import our_rules
 from models import Slice
 from network import namespaces, ovs, stack
-from network.dhcp import forget_links, log_link, remove_servers
+from network.dhcp import log_link, remove_log_links, remove_servers
 from remote.plan import Command, Plan, Stage, Step
 from shell import daemon
 from vm_launcher import remove_taps
@@ -266,7 +266,7 @@ def _logs(owners: Owners, facts: Facts) -> Iterator[Orphan]:
         name = dhcp_namespace(vlan)
         if name not in facts.marked:
             finding = Finding("orphan-log", facts.host, log_link(vlan))
-            yield Orphan.of(finding, forget_links(vlan, unless=("test", "-d", namespaces.folder(name))))
+            yield Orphan.of(finding, remove_log_links(vlan, unless=("test", "-d", namespaces.folder(name))))
 
 
 def _rules(owners: Owners, facts: Facts) -> Iterator[Orphan]:

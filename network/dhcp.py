@@ -139,7 +139,7 @@ def _end_words(vlan: int, slice_id: int | None) -> tuple[str, str, str]:
     return dhcp_namespace(vlan), log_link(vlan), own
 
 
-def forget_links(*vlans: int, unless: tuple[str, ...] = ()) -> Command:
+def remove_log_links(*vlans: int, unless: tuple[str, ...] = ()) -> Command:
     """Remove our links to the logs of VLANs from their documented place."""
     return Command(_REMOVE_LOG_LINKS.argv(*map(log_link, vlans)), unless=unless)
 

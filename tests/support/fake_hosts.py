@@ -538,10 +538,10 @@ class FakeHost:
             self.stop(("TERM", f"{folder}/pid", f"--pid-file={folder}/pid"), stdin)
             for path in (f"{folder}/pid", f"{folder}/log", own):
                 self.files.pop(path, None)
-            self.forget_links((link,), "")
+            self.remove_log_links((link,), "")
         return OK
 
-    def forget_links(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+    def remove_log_links(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         for link in argv:
             if self.files.get(link, "").startswith("/run/"):
                 del self.files[link]
@@ -784,7 +784,7 @@ SCRIPTS: dict[str, Program] = {
     "namespaces-are-there.sh": _beside(FakeHost.are_there),
     "ports-are-in-place.sh": _beside(FakeHost.are_in_place),
     "put-ports-in-place.sh": _beside(FakeHost.put_in_place),
-    "remove-log-links.sh": FakeHost.forget_links,
+    "remove-log-links.sh": FakeHost.remove_log_links,
     "remove-namespaces.sh": FakeHost.remove_namespaces,
     "remove-ports.sh": FakeHost.remove_ports,
     "remove-taps.sh": FakeHost.remove_taps,
