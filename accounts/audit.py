@@ -310,12 +310,12 @@ def _uncounted(ring: _Ring, line: _Line) -> bytes:
     is_full = tail.lines_of(line.hour) >= ring.in_full
     if not ring.refusals and not is_full:
         return line.text
-    if tail.counts(line):
+    if tail.count_again(line):
         return b""
     if not is_full or not (ring.refusals or line.is_cheap):
         return line.text
     line = line.without_ids()
-    return b"" if tail.counts(line) else line.text
+    return b"" if tail.count_again(line) else line.text
 
 
 class _Tail:
@@ -334,7 +334,7 @@ class _Tail:
         """Return the number of lines of this hour."""
         return self._text.count(hour)
 
-    def counts(self, line: _Line) -> bool:
+    def count_again(self, line: _Line) -> bool:
         """Count the line in an equal one of this hour, without changing its length; return whether there is one."""
         key, at = line.key, 0
         while (at := self._text.find(key, at + 1)) > 0:

@@ -112,7 +112,7 @@ def delete(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
         plan = value_of(api.plan_deletion(args.actor, slice_.slice_id))
         plans.show(screen, plan, plans.Depth.TITLES, slice_, args.actor, "delete")
         return DONE
-    if not args.yes and not _agrees(slice_, args.actor):
+    if not args.yes and not _confirm(slice_, args.actor):
         say("Nothing was deleted")
         return REFUSED
     with Progress(errors_screen()) as listen:
@@ -151,7 +151,7 @@ def _summary(slice_: Slice) -> dict[str, object]:
     return owner | {"status": slice_.status.value} | counts
 
 
-def _agrees(slice_: Slice, viewer: str) -> bool:
+def _confirm(slice_: Slice, viewer: str) -> bool:
     """Ask on the terminal whether to delete a slice; raise `Refused` where there is no terminal."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise Refused(NEEDS_YES.format(slice_title(slice_)))

@@ -36,7 +36,7 @@ def forget(hosts: Hosts, args: Namespace, keyboard: Keyboard, screen: Screen) ->
             screen.line(f"No slice has anything on {args.address}")
     if args.dry_run:
         return DONE
-    if not args.yes and not _agrees(args.address, keyboard, screen):
+    if not args.yes and not _confirm(args.address, keyboard, screen):
         screen.line("Nothing was changed")
         return DONE
     with screen.waiting(f"Writing off {args.address}"):
@@ -52,7 +52,7 @@ def forget(hosts: Hosts, args: Namespace, keyboard: Keyboard, screen: Screen) ->
     return LEFT if left else DONE
 
 
-def _agrees(address: str, keyboard: Keyboard, screen: Screen) -> bool:
+def _confirm(address: str, keyboard: Keyboard, screen: Screen) -> bool:
     try:
         return Prompts(keyboard, screen).yes(QUESTION.format(address))
     except (Back, EOFError):

@@ -33,7 +33,7 @@ def diagnose(doctor: Doctor, args: Namespace, screen: Screen, keyboard: Keyboard
         raise Refused(NEEDS_YES)
     with screen.waiting("Looking at the hosts"):
         diagnosis = doctor.fix() if args.fix and args.yes else doctor.examine()
-    if args.fix and not args.yes and diagnosis.removable and _agrees(diagnosis.removable, args, screen, keyboard):
+    if args.fix and not args.yes and diagnosis.removable and _confirm(diagnosis.removable, args, screen, keyboard):
         with screen.waiting("Removing"):
             diagnosis = doctor.fix(diagnosis.removable)
     if args.json:
@@ -52,7 +52,7 @@ def diagnose(doctor: Doctor, args: Namespace, screen: Screen, keyboard: Keyboard
     return FOUND if diagnosis.findings or diagnosis.not_removed else CLEAN
 
 
-def _agrees(removable: Sequence[str], args: Namespace, screen: Screen, keyboard: Keyboard) -> bool:
+def _confirm(removable: Sequence[str], args: Namespace, screen: Screen, keyboard: Keyboard) -> bool:
     _show_each(screen, "would be removed", removable, WARNING)
     count = f"{len(removable)} {'object' if len(removable) == 1 else 'objects'}"
     try:

@@ -178,7 +178,7 @@ def check(path: str, address: str, port: int, key: HostKey, *, accept_new: bool)
     if key.kind == "ssh-rsa" and key.bits < LEAST_RSA_BITS:
         raise KeyRefused(f"its host key ({key}) has {key.bits} bits, and ssh takes {LEAST_RSA_BITS} or more")
     known = KnownHosts.read(path)
-    if _accepts(known, path, address, port, key, accept_new=accept_new):
+    if _is_known(known, path, address, port, key, accept_new=accept_new):
         return
     try:
         _remember(path, address, port, key)
@@ -186,8 +186,8 @@ def check(path: str, address: str, port: int, key: HostKey, *, accept_new: bool)
         raise KeyRefused(_unusable(path, error)) from error
 
 
-def _accepts(known: KnownHosts, path: str, address: str, port: int, key: HostKey, *, accept_new: bool) -> bool:
-    """Return True for a known key and False for a new one to remember; raise `KeyRefused` for others."""
+def _is_known(known: KnownHosts, path: str, address: str, port: int, key: HostKey, *, accept_new: bool) -> bool:
+    """Return whether the key is known; raise `KeyRefused` unless it is known, or new and `accept_new` is set."""
     verdict, line = known.judge(address, port, key)
     if verdict is Verdict.REVOKED:
         advice = "give the host another key, or remove that line if it should not be there"
@@ -215,7 +215,7 @@ def _remember(path: str, address: str, port: int, key: HostKey) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         content = file.read()
-        if _accepts(KnownHosts(content, path), path, address, port, key, accept_new=True):
+        if _is_known(KnownHosts(content, path), path, address, port, key, accept_new=True):
             return
         file.seek(0, os.SEEK_END)
         line = f"{named(address, port)} {key.kind} {base64.b64encode(key.blob).decode()}\n"

@@ -74,7 +74,7 @@ def replace(
         _write(fresh, content, like)
         last_look()
         if keep:
-            if not _has_second_name(path, second):
+            if not _give_second_name(path, second):
                 _write(second, path.read_bytes(), like)
                 last_look()
             second.replace(keep)
@@ -102,7 +102,7 @@ def _write(fresh: Path, content: bytes, like: os.stat_result) -> None:
         os.close(descriptor)
 
 
-def _has_second_name(path: Path, second: Path) -> bool:
+def _give_second_name(path: Path, second: Path) -> bool:
     """Give the file a second name; return False where the file system, or the user's rights, allow no hard link."""
     try:
         second.unlink(missing_ok=True)
