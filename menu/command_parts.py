@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from core.results import value_of
@@ -20,8 +21,10 @@ DONE, REFUSED, INCOMPLETE = 0, 1, 3
 
 def say(*lines: str) -> None:
     """Write lines to standard error."""
-    for line in lines:
-        sys.stderr.write(f"{clean(line)}\n")
+    with suppress(OSError, ValueError):
+        for line in lines:
+            sys.stderr.write(f"{clean(line)}\n")
+        sys.stderr.flush()
 
 
 def slice_of(api: OrchestratorAPI, args: Namespace) -> Slice:

@@ -80,7 +80,7 @@ def _design_of(api: OrchestratorAPI, args: Namespace) -> Design:
 
 def _show_faults(file: str, faults: str) -> int:
     """Show all faults of a slice file on standard error; return the exit status."""
-    say(*(f"Error: {file}, {fault}" for fault in faults.splitlines()))
+    say(*(f"Error: {file}{', ' if fault.startswith('line ') else ': '}{fault}" for fault in faults.splitlines()))
     return REFUSED
 
 
@@ -124,9 +124,11 @@ def read_file(word: str) -> str:
         if word == "-":
             content = sys.stdin.buffer.read(MAX_BYTES + 1)
         else:
+            if Path(word).exists() and not Path(word).is_file():
+                raise Refused(f"{word} is not a file; name a file, or - for standard input")
             with Path(word).open("rb") as file:
                 content = file.read(MAX_BYTES + 1)
-        return content.decode()
+        return content.decode("utf-8-sig")  # editors of Windows begin a file with a byte-order mark
     except OSError as fault:
         raise Refused(f"{word} cannot be read ({fault.strerror}); name a file that you may read") from fault
     except UnicodeDecodeError as fault:

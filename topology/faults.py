@@ -10,6 +10,7 @@ from typing import NamedTuple
 from core.errors import Refused
 
 MOST_SHOWN = 50
+MOST_GUESSED = 20
 
 
 class Fault(NamedTuple):
@@ -26,7 +27,7 @@ class BadSliceFile(Refused):
         self.faults = sorted(set(faults))
         more = len(self.faults) - MOST_SHOWN
         shown = [f"line {line}: {sentence}" for line, sentence in self.faults[:MOST_SHOWN]]
-        super().__init__("\n".join([*shown, f"and {more} more"] if more > 0 else shown))
+        super().__init__("\n".join([*shown, f"and {more} more faults"] if more > 0 else shown))
 
 
 @dataclass
@@ -39,6 +40,14 @@ class Report:
         """Note a fault."""
         self.faults.append(Fault(line, sentence))
 
+    def guess(self, word: str, known: Iterable[str]) -> str:
+        """Return "; did you mean `...`?" where a known word is near, or an empty string.
+
+        A comparison with 1,000 words takes a moment, so only the first faults have a guess.
+        """
+        near = difflib.get_close_matches(word[:60], list(known), n=1) if len(self.faults) < MOST_GUESSED else []
+        return f"; did you mean `{near[0]}`?" if near else ""
+
     def close(self) -> None:
         """Raise `BadSliceFile` where a fault was noted."""
         if self.faults:
@@ -49,9 +58,3 @@ def shown(text: str, longest: int = 40) -> str:
     """Return a word of the file in quotes, cut and without control characters."""
     cut = text if len(text) <= longest else f"{text[:longest]}..."
     return f"`{''.join(each if each.isprintable() else '?' for each in cut)}`"
-
-
-def guess(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean `...`?" where a known word is near, or an empty string."""
-    near = difflib.get_close_matches(word[:60], list(known), n=1)
-    return f"; did you mean `{near[0]}`?" if near else ""

@@ -40,7 +40,7 @@ ENDS = Pattern(
     "a link: write `r1 - r2` with spaces around the hyphen, `r1:eth1 - r2:eth2`, or `[r1, r2, r3]` for a LAN",
 )
 
-RATE = Measure({"kbit": 1, "mbit": 1e3, "gbit": 1e6}, most=1e8)
+RATE = Measure({"kbit": 1, "mbit": 1e3, "gbit": 1e6}, most=1e8, least=1)
 DURATION = Measure({"ms": 1, "us": 1e-3, "s": 1e3}, most=60_000)
 PERCENT = Measure({"%": 1}, most=100)
 WITHIN = Measure({"s": 1, "m": 60}, most=3600)

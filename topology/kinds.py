@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any, NamedTuple, Protocol
 
 from topology.document import Mapping, Node, Sequence, Text, plain
-from topology.faults import Report, guess, shown
+from topology.faults import Report, shown
 
 Schema = dict[str, Any]
 
@@ -96,7 +96,7 @@ class Choice:
         if isinstance(node, Text) and node.text in self.words:
             return node.text
         found = node.text if isinstance(node, Text) else ""
-        report.add(node.line, f"{shown(found)} is not one of {', '.join(self.words)}{guess(found, self.words)}")
+        report.add(node.line, f"{shown(found)} is not one of {', '.join(self.words)}{report.guess(found, self.words)}")
         return None
 
     def schema(self) -> Schema:
@@ -143,18 +143,20 @@ class Number:
 
 @dataclass(frozen=True)
 class Measure:
-    """A number with a unit, such as `10mbit` or `2.5ms`; `most` is a bound in the first unit of `units`."""
+    """A number with a unit, such as `10mbit` or `2.5ms`; the bounds are in the first unit of `units`."""
 
     units: Dict[str, float]
     most: float
+    least: float = 0
 
     def read(self, node: Node, report: Report) -> str | None:
         """Return the text, as it is written."""
         found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(\D{1,5})", node.text) if isinstance(node, Text) else None
         if found and found[2] in self.units:
-            if float(found[1]) * self.units[found[2]] <= self.most:
+            value, unit = float(found[1]) * self.units[found[2]], next(iter(self.units))
+            if self.least <= value <= self.most:
                 return found[0]
-            report.add(node.line, f"{shown(found[0])} is too much; at most {self.most:g}{next(iter(self.units))}")
+            report.add(node.line, f"{shown(found[0])} is not from {self.least:.10g}{unit} to {self.most:.10g}{unit}")
             return None
         example = " or ".join(f"10{unit}" for unit in self.units)
         report.add(node.line, f"write a number with its unit here, such as {example}")
@@ -330,7 +332,7 @@ class Record:
         seen: set[str] = set()
         for key, value in node.entries:
             if key.text not in known:
-                report.add(key.line, f"{self.title} has no {shown(key.text)}{guess(key.text, known)}")
+                report.add(key.line, f"{self.title} has no {shown(key.text)}{report.guess(key.text, known)}")
             elif key.text in seen:
                 report.add(key.line, f"{shown(key.text)} is there twice; remove one")
             elif (read := known[key.text].kind.read(value, report)) is not None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from itertools import chain, count
+
 from core.formats import MAX_NAME_LENGTH
 from models import Slice, internet_interfaces
 from topology.design import Design, DesignedLink, DesignedVM, End
@@ -17,15 +20,18 @@ def design_of(slice_: Slice) -> tuple[Design, list[str]]:
     Ids, MACs, owners, secrets and states of the hosts are no part of a design.
     """
     notices: list[str] = []
-
-    def named(kind: str, name: str) -> str:
-        if NAME.matches(name):
-            return name
-        new = f"n{name}"[:MAX_NAME_LENGTH]
-        notices.append(f"{kind} {name} is called {new} in the file: names begin with a letter there")
-        return new
-
-    names = {vm.vm_id: named("VM", vm.name) for vm in slice_.vms}
+    names = {vm.vm_id: vm.name for vm in slice_.vms}
+    taken = {name for name in names.values() if NAME.matches(name)}
+    for vm_id, name in names.items():
+        if not NAME.matches(name):
+            names[vm_id] = _free(name, taken)
+            notices.append(f"VM {name} is called {names[vm_id]} in the file: names begin with a letter there")
+            taken.add(names[vm_id])
+    title = slice_.name
+    if not NAME.matches(title):
+        title = _free(title or f"slice-{slice_.slice_id}", set())
+        said = f"slice {slice_.name}" if slice_.name else f"slice {slice_.slice_id}, which has no name,"
+        notices.append(f"{said} is called {title} in the file: names begin with a letter there")
     links = [
         DesignedLink(tuple(End(names[vm_id], int(nic.removeprefix("eth"))) for vm_id, nic in link.ends))
         for link in slice_.links
@@ -38,4 +44,18 @@ def design_of(slice_: Slice) -> tuple[Design, list[str]]:
         nics = [interface for interface in vm.interfaces if interface.name != "eth0"]
         name, flavor = names[vm.vm_id], vm.flavor_name or UNKNOWN
         vms.append(DesignedVM(name, flavor, len(nics), internet=vm.vm_id in online))
-    return Design(named("slice", slice_.name), tuple(vms), tuple(links)), notices
+    return Design(title, tuple(vms), tuple(links)), notices
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """Return a name for a slice file that begins with a letter and is not taken."""
+    first = name if NAME.matches(name) else f"n{name}"[:MAX_NAME_LENGTH]
+    numbered = (f"{first[: MAX_NAME_LENGTH - 5]}-{number}" for number in count(2))
+    return next(each for each in chain([first], numbered) if each not in taken)
+
+
+def link_names(slice_: Slice) -> list[str]:
+    """Return the names of a slice's links: they follow from the names of its VMs."""
+    names = {vm.vm_id: vm.name for vm in slice_.vms}
+    ends = [tuple(End(names[vm_id], 0) for vm_id, _ in link.ends) for link in slice_.links]
+    return Design(slice_.name, (), tuple(DesignedLink(each) for each in ends)).link_names()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from core.names import vlan_cidr
 from models import Slice, internet_interfaces
-from topology.of_slice import design_of
+from topology.of_slice import link_names
 
 INTERNET = "internet"
 WIDTH = 80
@@ -60,7 +60,7 @@ def picture_of(slice_: Slice) -> Picture:
     places = {vm.vm_id: place for place, vm in enumerate(slice_.vms)}
     vms = tuple(PictureVM(vm.name, vm.flavor_name or "", str(vm.status)) for vm in slice_.vms)
     links = []
-    for link, name in zip(slice_.links, design_of(slice_)[0].link_names(), strict=True):
+    for link, name in zip(slice_.links, link_names(slice_), strict=True):
         ends = tuple(PictureEnd(places[vm_id], nic, link.address_of(vm_id)) for vm_id, nic in link.ends)
         links.append(PictureLink(name, vlan_cidr(link.vlan_id), ends))
     online = [(vm, nic, nic.ip_config) for vm, nic in internet_interfaces(slice_) if nic.ip_config]

@@ -13,7 +13,7 @@ from core.names import DHCP_FIRST_HOST, DHCP_LAST_HOST
 from models import MAX_DATA_INTERFACES
 from topology.design import IMPAIRMENTS, SERVICES, STATES, Design, DesignedLink, DesignedVM, End, Seed
 from topology.document import UnreadableError, parse
-from topology.faults import BadSliceFile, Fault, Report, guess, shown
+from topology.faults import BadSliceFile, Fault, Report, shown
 from topology.fields import CHECKS, SLICE
 from topology.kinds import Held
 
@@ -58,8 +58,6 @@ class _Reader:
 
     def design(self, flavors: Collection[str] | None) -> Design:
         vms: dict[str, Held] = self.found["vms"].value
-        if not vms:
-            self.report.add(self.found["vms"].line, "a slice needs at least one VM: write `NAME: FLAVOR`")
         records = {name: Held(held.line, _record_of_vm(held)) for name, held in vms.items()}
         for record in records.values():
             self._check_flavor(record, flavors)
@@ -73,6 +71,8 @@ class _Reader:
             tuple(self._goal(goal, records) for goal in self._listed("goals")),
         )
         self._check_seeds(design)
+        self._check_host_names(vms)
+        self._check_goal_names()
         self._check_networks(links)
         self._check_link_names(links)
         self.report.close()
@@ -88,7 +88,7 @@ class _Reader:
         if flavor and flavors is not None and flavor.value not in flavors:
             known = f"; there are {', '.join(flavors)}" if len(flavors) <= 10 else ""
             wrong = f"there is no flavor {shown(flavor.value)}"
-            self.report.add(flavor.line, f"{wrong}{guess(flavor.value, flavors)}{known}")
+            self.report.add(flavor.line, f"{wrong}{self.report.guess(flavor.value, flavors)}{known}")
 
     def _vm(self, name: str, record: Held) -> DesignedVM:
         values = record.value
@@ -106,6 +106,13 @@ class _Reader:
             Seed(_value(seed, "script", ""), _value(seed, "user_data", {})),
             _value(values, "start", "auto"),
         )
+
+    def _check_host_names(self, vms: Mapping[str, Held]) -> None:
+        seen: dict[str, str] = {}
+        for name, (line, _) in vms.items():
+            other = seen.setdefault(name.lower().replace("_", "-"), name)
+            if other != name:
+                self.report.add(line, f"{name} and {other} have the same host name in the guest; rename one")
 
     def _check_seeds(self, design: Design) -> None:
         total = 0
@@ -157,7 +164,9 @@ class _Reader:
     def _check_ends(self, link: Held, names: list[str], vms: Mapping[str, Held]) -> None:
         for name in dict.fromkeys(names):
             if name not in vms:
-                self.report.add(link.line, f"there is no VM {shown(name)}{guess(name, vms)}; add it to `vms`")
+                self.report.add(
+                    link.line, f"there is no VM {shown(name)}{self.report.guess(name, vms)}; add it to `vms`"
+                )
             if names.count(name) > 1:
                 self.report.add(link.line, f"{name} is on this link twice; a link joins different VMs")
         if len(names) < 2 and "ends" in link.value:
@@ -178,10 +187,14 @@ class _Reader:
             services,
             network,
             {name: addresses[name].value for name in names if name in addresses},
-            {key: self._received(key, values[key], names) for key in IMPAIRMENTS if key in values},
+            self._impairments(values, names),
             _value(values, "state", STATES[0]),
             _value(values, "transparent", default=False),
         )
+
+    def _impairments(self, values: Mapping[str, Held], names: list[str]) -> dict[str, dict[str, str]]:
+        read = {key: self._received(key, values[key], names) for key in IMPAIRMENTS if key in values}
+        return {key: received for key, received in read.items() if received}
 
     def _received(self, key: str, held: Held, names: list[str]) -> dict[str, str]:
         if not isinstance(held.value, dict):
@@ -200,9 +213,9 @@ class _Reader:
             if address in owners:
                 self.report.add(line, f"{address} is given to {owners[address]} already; choose another one")
             owners[address] = name
-            if services != "none":
+            if services != "none" and network.prefixlen <= _DHCP_PREFIX[1]:
                 first, last = network[DHCP_FIRST_HOST], network[DHCP_LAST_HOST]
-                if network.prefixlen <= _DHCP_PREFIX[1] and not first <= address <= last:
+                if not first <= address <= last:
                     self.report.add(line, f"{address} is not in the range {first} to {last}, which DHCP gives")
             elif address not in network or address in {network.network_address, network.broadcast_address}:
                 self.report.add(line, f"{address} is no host of {network}")
@@ -221,10 +234,18 @@ class _Reader:
             for forbidden, meaning in {**_FORBIDDEN, self.internet: "the network of the internet VLAN"}.items():
                 if network.overlaps(forbidden):
                     self.report.add(line, f"{network} cannot be used: {forbidden} has {meaning}")
-            for other, where in seen:
-                if network.overlaps(other):
-                    self.report.add(line, f"{network} overlaps {other} of line {where}; choose another one")
             seen.append((network, line))
+        self._check_overlaps(seen)
+
+    def _check_overlaps(self, networks: list[tuple[IPv4Network, int]]) -> None:
+        """Compare each network with the one before it in the order of addresses that reaches furthest."""
+        furthest: tuple[IPv4Network, int] | None = None
+        for network, line in sorted(networks):
+            if furthest and network.overlaps(furthest[0]):
+                (first, where), (second, there) = sorted([furthest, (network, line)], key=lambda each: each[1])
+                self.report.add(there, f"{second} overlaps {first} of line {where}; choose another one")
+            if furthest is None or network.broadcast_address > furthest[0].broadcast_address:
+                furthest = network, line
 
     def _check_link_names(self, links: Iterable[Held]) -> None:
         seen: dict[str, int] = {}
@@ -236,6 +257,15 @@ class _Reader:
                 seen.setdefault(name, line)
 
     # --- goals --------------------------------------------------------------------------------------------------------
+
+    def _check_goal_names(self) -> None:
+        seen: dict[str, int] = {}
+        for _, values in self._listed("goals"):
+            if "name" in values:
+                line, name = values["name"]
+                if name in seen:
+                    self.report.add(line, f"a goal is called {name} in line {seen[name]} already; choose another name")
+                seen.setdefault(name, line)
 
     def _goal(self, goal: Held, vms: Mapping[str, Held]) -> dict[str, Any]:
         line, values = goal
@@ -251,7 +281,7 @@ class _Reader:
         named += [_value(values, key, "").partition(":")[0] for key in ("lease", "on") if key in values]
         for name in named:
             if name not in vms:
-                self.report.add(line, f"there is no VM {shown(name)}{guess(name, vms)}")
+                self.report.add(line, f"there is no VM {shown(name)}{self.report.guess(name, vms)}")
         return {key: [h.value for h in held.value] if key == "booted" else held.value for key, held in values.items()}
 
 

@@ -449,3 +449,18 @@ def test_another_file_is_no_topology(desk: Desk) -> None:
     status, output, errors = piped(desk, b"a: 1", "convert", "-")
     assert (status, output) == (1, "")
     assert errors.startswith("Error: this is no topology of containerlab, netlab, cml, gns3, kathara; say where")
+
+
+def test_a_lost_standard_error_keeps_the_exit_status(desk: Desk) -> None:
+    command = f"{sys.executable} cli.py --database {desk.path} convert tests/data/imports/ring.clab.yml"
+    done = subprocess.run(
+        ["sh", "-c", f"{command} 2>/dev/full"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
+    )
+    assert done.returncode == 3
+    assert done.stdout.startswith("# yaml-language-server")
+
+
+def test_a_pipe_with_the_name_of_a_file_is_not_waited_for(desk: Desk, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "lab.yaml")
+    status, _, errors = run(desk, "validate", str(tmp_path / "lab.yaml"))
+    assert (status, errors) == (1, f"Error: {tmp_path}/lab.yaml is not a file; name a file, or - for standard input\n")

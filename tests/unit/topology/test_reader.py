@@ -133,6 +133,21 @@ def test_a_thousand_vms_are_read_in_less_than_a_second() -> None:
     assert time.thread_time() - began < 1
 
 
+def test_many_wrong_names_and_networks_are_found_in_a_moment() -> None:
+    vms = "".join(f"  v{number}: f\n" for number in range(1000))
+    links = "".join(f"- {{ends: [w{n}, x{n}], cidr: 10.{n // 200}.{n % 200}.0/24}}\n" for n in range(2000))
+    began = time.thread_time()
+    with pytest.raises(BadSliceFile, match=r"and 3950 more faults$"):
+        read(f"slice: a\nvms:\n{vms}links:\n{links}")
+    assert time.thread_time() - began < 3
+
+
+def test_nothing_received_is_nothing() -> None:
+    design = read("slice: a\nvms: {a: f, b: f}\nlinks:\n- {ends: [a, b], rate: {}}\n")
+    assert read(write(design)) == design
+    assert design.links[0].impairments == {}
+
+
 @pytest.mark.torture
 def test_no_file_ends_in_anything_but_a_sentence() -> None:
     """Mutated files, 500 of them; in the long version 50,000."""

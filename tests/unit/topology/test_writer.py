@@ -16,7 +16,7 @@ from tests.support.paths import DATA, ROOT
 from tests.support.scale import scaled
 from topology.design import SERVICES, STARTS, STATES, Design, DesignedLink, DesignedVM, End, Seed
 from topology.fields import NAME, schema
-from topology.of_slice import design_of
+from topology.of_slice import design_of, link_names
 from topology.reader import read
 from topology.writer import write
 
@@ -34,7 +34,7 @@ rates = st.sampled_from(["1kbit", "10mbit", "0.5gbit"])
 
 @st.composite
 def designs(draw: st.DrawFn) -> Design:
-    known = draw(st.lists(names, min_size=1, max_size=6, unique=True))
+    known = draw(st.lists(names, min_size=1, max_size=6, unique_by=lambda name: name.lower().replace("_", "-")))
     free = {name: draw(st.permutations(range(1, 11))) for name in known}
     links: list[DesignedLink] = []
     for number in range(draw(st.integers(0, 5)) if len(known) > 1 else 0):
@@ -74,7 +74,8 @@ def goals(draw: st.DrawFn, known: list[str]) -> tuple[dict[str, Any], ...]:
         {"lease": f"{known[0]}:eth1"},
         {"ping": "10.0.3.10", "points": 3, "stop": True},
     ]
-    return tuple({"name": draw(names), **form} for form in draw(st.lists(st.sampled_from(forms), max_size=3)))
+    chosen = draw(st.lists(st.sampled_from(forms), max_size=3))
+    return tuple({"name": f"goal{number}", **form} for number, form in enumerate(chosen))
 
 
 @pytest.mark.torture
@@ -127,9 +128,29 @@ def test_names_of_older_slices_that_a_file_cannot_have_are_replaced_and_said() -
     assert (design.name, design.vms[0].name, design.vms[0].flavor) == ("n1st", "n_vm", "unknown")
     assert notices == [
         "VM _vm is called n_vm in the file: names begin with a letter there",
-        "VM _vm has no recorded flavor: replace `unknown` in the file by its flavor",
         "slice 1st is called n1st in the file: names begin with a letter there",
+        "VM _vm has no recorded flavor: replace `unknown` in the file by its flavor",
     ]
+
+
+def test_replaced_names_are_never_those_of_other_vms() -> None:
+    slice_ = slice_of("line")
+    for vm, name in zip(slice_.vms, ("1a", "n1a", "n1a-2"), strict=True):
+        vm.name = name
+    slice_.name = ""
+    design, notices = design_of(slice_)
+    assert [vm.name for vm in design.vms] == ["n1a-3", "n1a", "n1a-2"]
+    assert design.name == "slice-1000"
+    assert (
+        notices[-1]
+        == "slice 1000, which has no name, is called slice-1000 in the file: names begin with a letter there"
+    )
+    assert read(write(design)) == design
+    assert link_names(slice_) == ["1a-n1a", "n1a-n1a-2"]
+
+
+def test_an_empty_slice_is_a_valid_file() -> None:
+    assert read(write(design_of(Slice(1000, "ann"))[0])).vms == ()
 
 
 def test_the_schema_in_the_repository_is_that_of_the_table() -> None:
