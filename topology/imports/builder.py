@@ -11,16 +11,26 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
+from math import isfinite
 from typing import Any
 
 from core.errors import Refused
 from core.formats import MAX_NAME_LENGTH
 from models import MAX_DATA_INTERFACES
 from topology.design import Design, DesignedLink, DesignedVM, End
-from topology.fields import MAX_LINKS, MAX_VMS
+from topology.fields import DURATION, MAX_LINKS, MAX_VMS, PERCENT, RATE
+from topology.kinds import Measure
 
 LONGEST_COMMENT = 200
 MOST_COMMENTS = 500
+
+_MEASURES: Mapping[str, tuple[Measure, str, int]] = {
+    "rate": (RATE, "kbit", 0),
+    "delay": (DURATION, "ms", 6),
+    "jitter": (DURATION, "ms", 6),
+    "loss": (PERCENT, "%", 6),
+}
+"""Impairment -> its bound, the unit of foreign files, and the decimals that are kept."""
 
 Attachment = tuple[str, str]
 """A node's key in its file, and the name of its interface there; empty where the file names none."""
@@ -123,6 +133,23 @@ class Builder:
             raise Refused(f"the file has more than {MAX_LINKS} links; divide it")
         self._wires.append((list(ends), impairments or {}, state))
 
+    def impairments(self, where: str, **values: Any) -> dict[str, str]:
+        """Return rate, delay, jitter and loss of a link with their units; leave out values that no link can have.
+
+        A value that is missing, empty or 0 is no impairment.
+        """
+        found = {}
+        for name, value in values.items():
+            measure, unit, decimals = _MEASURES[name]
+            rounded = _rounded(value, decimals)
+            if 0 < rounded <= measure.most:
+                written = f"{rounded:.{decimals}f}"
+                found[name] = (written.rstrip("0").rstrip(".") if decimals else written) + unit
+            elif value and not _is_zero(value):
+                least = f"{10**-decimals:.{decimals}f}"
+                self.leave_out(f"`{name}` of links that is not {least} to {measure.most:.0f} {unit}", where, value)
+        return found
+
     def leave_out(self, what: str, where: str, value: Any) -> None:
         """Note something without a counterpart: a sentence once for its kind, a comment for each."""
         what = "".join(each if each.isascii() and each.isprintable() else "?" for each in what[:60])
@@ -164,9 +191,11 @@ class Builder:
             elif impairments or state != "up":
                 self.notice("left out: delay, loss, rate and state of wires to a switch")
         for switch, attached in lans.items():
+            ends = attached
             if switch in self._ways_out:
                 self._lead_out(attached)
-            links += self._link(attached, attached, {}, "up")
+                ends = [*attached, (switch, "")]
+            links += self._link(attached, ends, {}, "up")
         return links
 
     def _vm(self, node: _Node, links: Iterable[DesignedLink]) -> DesignedVM:
@@ -245,6 +274,23 @@ class Builder:
 def shown(word: str) -> str:
     """Return a word of the file in quotes, escaped and cut."""
     return json.dumps(word)[:60]
+
+
+def _rounded(value: Any, decimals: int) -> float:
+    """Return a text as a rounded number, or 0 where it is no finite number."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        return 0.0
+    return round(found, decimals) if isfinite(found) else 0.0
+
+
+def _is_zero(value: Any) -> bool:
+    """Return whether a text is a number that is exactly 0."""
+    try:
+        return float(value) == 0
+    except (TypeError, ValueError):
+        return False
 
 
 def _number(interface: str) -> int | None:

@@ -13,12 +13,7 @@ _KEPT_OF_NODE = {
     *("id", "label", "node_definition", "x", "y", "interfaces", "ram", "cpus", "hide_links", "image_definition"),
     *("cpu_limit", "data_volume", "boot_disk_size", "pyats", "priority"),
 }
-_CONDITIONS = {
-    "bandwidth": ("rate", "kbit"),
-    "latency": ("delay", "ms"),
-    "jitter": ("jitter", "ms"),
-    "loss": ("loss", "%"),
-}
+_KEPT_OF_CONDITIONS = {"bandwidth", "latency", "jitter", "loss", "enabled"}
 
 
 def is_it(document: Any) -> bool:
@@ -45,10 +40,11 @@ def read(document: Any, builder: Builder) -> tuple[str, str]:
                     builder.leave_out(f"`{name}` of nodes", text(node.get("label")), node[name])
     for link in map(mapping, items(document.get("links"))):
         _link(builder, link, interfaces)
-    for name in ("annotations", "smart_annotations"):
-        if document.get(name):
-            builder.leave_out(f"`{name}`", "the file", document[name])
     lab = mapping(document.get("lab"))
+    remarks = {**document, "notes": lab.get("notes")}
+    for name in ("annotations", "smart_annotations", "notes"):
+        if remarks.get(name):
+            builder.leave_out(f"`{name}`", "the file", remarks[name])
     return text(lab.get("title")), text(lab.get("description"))
 
 
@@ -58,12 +54,16 @@ def _link(builder: Builder, link: dict[str, Any], interfaces: dict[tuple[str, st
         key = text(link.get(node))
         ends.append((key, interfaces.get((key, text(link.get(interface))), "")))
     conditions = mapping(link.get("conditioning"))
-    impairments = {
-        key: f"{number(conditions[name], 1e8):.6g}{unit}"
-        for name, (key, unit) in _CONDITIONS.items()
-        if number(conditions.get(name), 1e8)
-    }
-    for name in sorted({*conditions} - {*_CONDITIONS, "enabled"}):
-        builder.leave_out(f"`{name}` of conditioned links", text(link.get("id")), conditions[name])
-    enabled = text(conditions.get("enabled")) != "false"
-    builder.wire(ends, impairments if enabled else {})
+    where = text(link.get("id"))
+    for name in sorted({*conditions} - _KEPT_OF_CONDITIONS):
+        builder.leave_out(f"`{name}` of conditioned links", where, conditions[name])
+    if text(conditions.get("enabled")) == "false":
+        conditions = {}
+    impairments = builder.impairments(
+        where,
+        rate=conditions.get("bandwidth"),
+        delay=conditions.get("latency"),
+        jitter=conditions.get("jitter"),
+        loss=conditions.get("loss"),
+    )
+    builder.wire(ends, impairments)

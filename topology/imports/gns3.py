@@ -61,17 +61,10 @@ def _link(builder: Builder, link: dict[str, Any]) -> None:
         place = f"{text(end.get('adapter_number'))}/{text(end.get('port_number'))}"
         ends.append((text(end.get("node_id")), label or place))
     filters = mapping(link.get("filters"))
-    delay = [number(each, 60_000) for each in items(filters.get("delay"))]
-    loss = [number(each, 100) for each in items(filters.get("packet_loss"))]
-    impairments = {
-        name: value
-        for name, value, there in (
-            ("delay", f"{delay[0]:g}ms" if delay else "", any(delay[:1])),
-            ("jitter", f"{delay[1]:g}ms" if len(delay) > 1 else "", any(delay[1:2])),
-            ("loss", f"{loss[0]:g}%" if loss else "", any(loss[:1])),
-        )
-        if there
-    }
+    where = text(link.get("link_id"))
+    delay, jitter, *_ = [*items(filters.get("delay")), "", ""]
+    loss, *_ = [*items(filters.get("packet_loss")), ""]
+    impairments = builder.impairments(where, delay=delay, jitter=jitter, loss=loss)
     for name in sorted({*filters} - {"delay", "packet_loss"}):
-        builder.leave_out(f"`{name}` filters of links", text(link.get("link_id")), filters[name])
+        builder.leave_out(f"`{name}` filters of links", where, filters[name])
     builder.wire(ends, impairments, "down" if text(link.get("suspend")) == "true" else "up")

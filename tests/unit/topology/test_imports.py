@@ -77,6 +77,72 @@ def test_a_file_that_cannot_be_read_is_one_sentence(text: str, tool: str, words:
     assert "\n" not in str(caught.value)
 
 
+def lab(conditions: str) -> str:
+    nodes = ", ".join(f"{{id: {name}, label: {name}, node_definition: x}}" for name in ("a", "b"))
+    return f"lab: {{title: t}}\nnodes: [{nodes}]\nlinks: [{{id: l, n1: a, n2: b, conditioning: {{{conditions}}}}}]\n"
+
+
+def project(filters: object) -> str:
+    nodes = [{"node_id": name, "name": name, "node_type": "qemu"} for name in ("a", "b")]
+    link = {"link_id": "l", "filters": filters, "nodes": [{"node_id": "a"}, {"node_id": "b"}]}
+    return json.dumps({"revision": 9, "topology": {"nodes": nodes, "links": [link]}})
+
+
+LEFT_OUT = {
+    "rate": "left out: `rate` of links that is not 1 to 100000000 kbit",
+    "delay": "left out: `delay` of links that is not 0.000001 to 60000 ms",
+    "jitter": "left out: `jitter` of links that is not 0.000001 to 60000 ms",
+    "loss": "left out: `loss` of links that is not 0.000001 to 100 %",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        (lab("bandwidth: 1000000, latency: 10"), {"rate": "1000000kbit", "delay": "10ms"}),
+        (
+            lab("bandwidth: 1e8, latency: 60000, loss: 100"),
+            {"rate": "100000000kbit", "delay": "60000ms", "loss": "100%"},
+        ),
+        (lab("bandwidth: 1000000, enabled: false"), {}),
+        (project({"delay": [12345.6789, 0.0000015]}), {"delay": "12345.6789ms", "jitter": "0.000002ms"}),
+        (project({"packet_loss": [0.00001], "delay": [0, 0]}), {"loss": "0.00001%"}),
+    ],
+)
+def test_an_impairment_is_a_plain_decimal(text: str, written: dict[str, str]) -> None:
+    found, notices = convert(text, FLAVORS)
+    (link,) = read(found).links
+    assert {name: {*ends.values()} for name, ends in link.impairments.items()} == {
+        name: {value} for name, value in written.items()
+    }
+    assert not {*notices} & {*LEFT_OUT.values()}
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (lab("bandwidth: 100000001, latency: 60001, jitter: 60000.1, loss: 100.1"), [*LEFT_OUT]),
+        (lab("bandwidth: 1e400, latency: nan, jitter: -1, loss: much"), [*LEFT_OUT]),
+        (project({"delay": [1e9, 1e9], "packet_loss": [1e-9]}), ["delay", "jitter", "loss"]),
+    ],
+)
+def test_an_impairment_out_of_bounds_is_left_out_and_said(text: str, names: list[str]) -> None:
+    found, notices = convert(text, FLAVORS)
+    assert not read(found).links[0].impairments
+    assert [notice for notice in notices if notice in LEFT_OUT.values()] == [LEFT_OUT[name] for name in names]
+
+
+def test_notes_of_a_lab_are_left_out_and_said() -> None:
+    assert "left out: `notes`" in convert(lab("").replace("title: t", "title: t, notes: hi"), FLAVORS)[1]
+
+
+def test_a_wire_to_the_internet_through_a_switch_is_no_link_that_was_left_out() -> None:
+    links = 'links: [{endpoints: ["a:eth1", "sw:eth1"]}, {endpoints: ["sw:eth2", "host:x"]}]'
+    text, notices = convert(f"topology: {{nodes: {{a: , sw: {{kind: bridge}}}}, {links}}}", FLAVORS)
+    assert read(text).vms[0].internet
+    assert notices == []
+
+
 def test_an_eleventh_interface_is_left_out_and_said() -> None:
     links = ", ".join(["r1-r2"] * 11)
     text, notices = convert(f"nodes: [r1, r2]\nlinks: [{links}]", FLAVORS, "netlab")
@@ -108,4 +174,5 @@ def test_every_foreign_file_is_read_or_refused_with_a_sentence() -> None:
                 found, notices = convert(mutated(text, chance), FLAVORS, TOOLS[name] if chance.random() < 0.5 else "")
             except Refused as refusal:
                 notices, found = [str(refusal)], ""
+            assert not any("cannot become a slice file" in notice for notice in notices), (name, number)
             assert all(line.isprintable() for line in [*found.splitlines(), *notices]), (name, number)
