@@ -12,6 +12,7 @@ from core.errors import Refused
 from tests.support.paths import DATA
 from tests.support.scale import scaled
 from tests.unit.topology.test_reader import mutated
+from topology.design import End
 from topology.imports.builder import LONGEST_COMMENT, Flavors, Size
 from topology.imports.convert import convert
 from topology.reader import read
@@ -88,6 +89,10 @@ def project(filters: object) -> str:
     return json.dumps({"revision": 9, "topology": {"nodes": nodes, "links": [link]}})
 
 
+def square(bandwidth: str) -> str:
+    return f"nodes: [r1, r2]\nlinks: [{{r1: , r2: , bandwidth: {bandwidth}}}]\n"
+
+
 LEFT_OUT = {
     "rate": "left out: `rate` of links that is not 1 to 100000000 kbit",
     "delay": "left out: `delay` of links that is not 0.000001 to 60000 ms",
@@ -107,6 +112,8 @@ LEFT_OUT = {
         (lab("bandwidth: 1000000, enabled: false"), {}),
         (project({"delay": [12345.6789, 0.0000015]}), {"delay": "12345.6789ms", "jitter": "0.000002ms"}),
         (project({"packet_loss": [0.00001], "delay": [0, 0]}), {"loss": "0.00001%"}),
+        (square("1000000"), {"rate": "1000000kbit"}),
+        (square("0"), {}),
     ],
 )
 def test_an_impairment_is_a_plain_decimal(text: str, written: dict[str, str]) -> None:
@@ -124,12 +131,55 @@ def test_an_impairment_is_a_plain_decimal(text: str, written: dict[str, str]) ->
         (lab("bandwidth: 100000001, latency: 60001, jitter: 60000.1, loss: 100.1"), [*LEFT_OUT]),
         (lab("bandwidth: 1e400, latency: nan, jitter: -1, loss: much"), [*LEFT_OUT]),
         (project({"delay": [1e9, 1e9], "packet_loss": [1e-9]}), ["delay", "jitter", "loss"]),
+        (square("0.4"), ["rate"]),
+        (square("10m"), ["rate"]),
+        (square("[1]"), ["rate"]),
     ],
 )
 def test_an_impairment_out_of_bounds_is_left_out_and_said(text: str, names: list[str]) -> None:
     found, notices = convert(text, FLAVORS)
     assert not read(found).links[0].impairments
     assert [notice for notice in notices if notice in LEFT_OUT.values()] == [LEFT_OUT[name] for name in names]
+
+
+@pytest.mark.parametrize(
+    ("text", "notices"),
+    [
+        ("nodes: [r1, r2]\nlinks: [{r1: , r2: , ospf.cost: 10, foo: 1}]", ["`foo` of links", "`ospf` of links"]),
+        ("nodes: [r1, r2]\nlinks: [{r1: , r2: , r9: }]", ["`r9` of links"]),
+        ("nodes: [r1, r2]\nlinks: [{r1.ipv4: 10.0.0.1/24, r2: }]", ["settings of interfaces"]),
+        ("nodes: [r1, r2]\nlinks: [{interfaces: [{node: r1, mtu: 9}, r2]}]", ["settings of interfaces"]),
+        ("nodes: [r1, r2]\nlinks: [{group: g, mtu: 9, members: [r1-r2]}]", ["`mtu` of groups of links"]),
+        ("nodes: [r1, r2]\nlinks: [r1-r2]\ngroups: {g: {members: [r1, r9]}}", ["members of groups that are no nodes"]),
+        ("nodes: [r1, r2]\nlinks: [r1-r2]\ngroups: {g: {members: [r1], module: [x]}}", ["`module` of groups"]),
+        ("nodes: [r1, r2]\nlinks: [r1-r2]\ngroups: {all: {device: frr}}", ["groups without members"]),
+    ],
+)
+def test_keys_of_netlab_that_are_not_kept_are_left_out_and_said(text: str, notices: list[str]) -> None:
+    found, said = convert(text, FLAVORS, "netlab")
+    assert read(found).links[0].ends == (End("r1", 1), End("r2", 1))
+    assert said == [f"left out: {notice}" for notice in notices]
+
+
+def flavors_of(text: str) -> dict[str, str]:
+    return {vm.name: vm.flavor for vm in read(convert(text, FLAVORS)[0]).vms}
+
+
+def test_dotted_keys_and_groups_of_netlab_give_nodes_their_device() -> None:
+    assert flavors_of("defaults.device: nokia_srlinux\nnodes: [r1]") == {"r1": "router"}
+    assert flavors_of("defaults: {x: 1}\ndefaults.device: nokia_srlinux\nnodes: [r1]") == {"r1": "router"}
+    groups = "groups: {hosts: {members: [h1, h2], device: nokia_srlinux}, names: [r1]}"
+    assert flavors_of(f"nodes: {{r1: , h1: , h2: {{device: x}}}}\n{groups}") == {
+        "r1": "cirros",
+        "h1": "router",
+        "h2": "cirros",
+    }
+
+
+def test_a_key_of_many_dots_is_unfolded_no_deeper_than_a_bound() -> None:
+    text, notices = convert(f"nodes: [r1]\n? {'a.' * 100_000}b\n: 1\n", FLAVORS, "netlab")
+    assert read(text).vms
+    assert notices == ["left out: `a`"]
 
 
 def test_notes_of_a_lab_are_left_out_and_said() -> None:
