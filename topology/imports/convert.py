@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from core.errors import Refused
+from topology.faults import BadSliceFile
 from topology.imports import cml, containerlab, gns3, kathara, netlab
 from topology.imports.builder import Builder, Flavors
 from topology.imports.source import from_json, from_yaml
@@ -34,27 +35,36 @@ def convert(text: str, flavors: Flavors, tool: str = "") -> tuple[str, list[str]
     `tool` is one of `TOOLS`, or empty to tell it by the content. Nothing in the file is run, and no other is opened.
     """
     builder = Builder(flavors)
-    imported = builder.build(*_read(text, builder, tool))
+    imported = builder.build(*_read(text.removeprefix("\ufeff"), builder, tool))
     written = write(imported.design)
-    read(written)  # what is converted is valid
+    _check_written(written)
     return "".join([written, *(f"# {comment}\n" for comment in imported.comments)]), imported.notices
+
+
+def _check_written(written: str) -> None:
+    """Raise `Refused` where our own text is no slice file; its lines mean nothing to the user."""
+    try:
+        read(written)
+    except BadSliceFile as bad:
+        raise Refused(f"this topology cannot become a slice file: {bad.faults[0].sentence}") from bad
 
 
 def _read(text: str, builder: Builder, tool: str) -> tuple[str, str]:
     """Add all that the file has to `builder`; return the name and the description of the topology."""
     if tool and tool not in TOOLS:
         raise Refused(f"There is no reader for this tool; there are {', '.join(TOOLS)}")
+    advice = "leave --from out, or name the right tool" if tool else "say where it comes from with --from"
     tool = tool or _told(text)
     if tool == "kathara":
         return kathara.read(text, builder)
     if tool == "gns3":
-        return gns3.read(_checked(from_json(text), gns3.is_it, "a project of GNS3"), builder)
+        return gns3.read(_checked(from_json(text), gns3.is_it, f"a project of GNS3; {advice}"), builder)
     document = from_yaml(text)
     found = [tool] if tool else [name for name, module in _YAML.items() if module.is_it(document)]
     if not found:
-        raise Refused(f"this is no topology of {', '.join(TOOLS)}; say where it comes from with --from")
+        raise Refused(f"this is no topology of {', '.join(TOOLS)}; {advice}")
     module = _YAML[found[0]]
-    return module.read(_checked(document, module.is_it, f"a topology of {found[0]}"), builder)
+    return module.read(_checked(document, module.is_it, f"a topology of {found[0]}; {advice}"), builder)
 
 
 def _told(text: str) -> str:
@@ -64,7 +74,7 @@ def _told(text: str) -> str:
     return "kathara" if kathara.is_it(text) else ""
 
 
-def _checked(document: Any, is_it: Callable[[Any], bool], kind: str) -> Any:
+def _checked(document: Any, is_it: Callable[[Any], bool], otherwise: str) -> Any:
     if not is_it(document):
-        raise Refused(f"this is not {kind}; say where it comes from with --from")
+        raise Refused(f"this is not {otherwise}")
     return document

@@ -11,6 +11,8 @@ from topology.document import MAX_BYTES, MAX_DEPTH, MAX_NODES, Mapping, Node, Se
 
 def from_yaml(text: str) -> Any:
     """Return the document of a YAML file; raise `Refused` with its line."""
+    if all(not line.strip() or line.lstrip().startswith("#") for line in text.splitlines()):
+        raise Refused("line 1: the file is empty or has only comments; give the file of a topology")
     try:
         return _texts(parse(text))
     except UnreadableError as fault:
@@ -29,11 +31,24 @@ def from_json(text: str) -> Any:
         raise Refused(f"line 1: values are nested more than {MAX_DEPTH} deep, or are too many or too long") from fault
 
 
-def _texts(node: Node) -> Any:
+def _texts(node: Node, depth: int = 0) -> Any:
+    """Return a node as texts, with its merge keys (`<<: *other`) merged."""
+    if depth > MAX_DEPTH:  # anchors within anchors nest deeper than the text does
+        raise UnreadableError(node.line, f"values are nested more than {MAX_DEPTH} deep")
     if isinstance(node, Mapping):
-        return {key.text: _texts(value) for key, value in node.entries}
+        merged: dict[str, Any] = {}
+        own: dict[str, Any] = {}
+        for key, value in node.entries:
+            found = _texts(value, depth + 1)
+            maps = found if isinstance(found, list) else [found]
+            if key.text == "<<" and not key.quoted and all(isinstance(each, dict) for each in maps):
+                for name, inherited in (entry for each in maps for entry in each.items()):
+                    merged.setdefault(name, inherited)
+            else:
+                own[key.text] = found
+        return {**merged, **own}
     if isinstance(node, Sequence):
-        return [_texts(item) for item in node.items]
+        return [_texts(item, depth + 1) for item in node.items]
     return "" if node.text in {"null", "~"} and not node.quoted else node.text
 
 

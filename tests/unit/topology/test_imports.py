@@ -60,6 +60,10 @@ def test_what_is_converted_is_a_valid_slice_file_and_its_comments_are_short(name
     ("text", "tool", "words"),
     [
         ("", "", "line 1: the file is empty"),
+        ("# a lab\n\n", "cml", "line 1: the file is empty or has only comments; give the file of a topology"),
+        ("a: 1\n", "netlab", "this is not a topology of netlab; leave --from out, or name the right tool"),
+        ("{}", "gns3", "this is not a project of GNS3; leave --from out, or name the right tool"),
+        ("{}", "", "this is not a project of GNS3; say where it comes from with --from"),
         ("a: 1\n", "", "no topology of containerlab, netlab, cml, gns3, kathara"),
         ("[1, 2]", "containerlab", "this is not a topology of containerlab"),
         ('{"revision": 4, "topology": {}}', "", "not of revision 9 or 10; open it in GNS3 2.2"),
@@ -76,6 +80,27 @@ def test_a_file_that_cannot_be_read_is_one_sentence(text: str, tool: str, words:
         convert(text, FLAVORS, tool)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def nested(anchors: int) -> str:
+    """Return a topology in which each anchor nests the one before it deeper."""
+    lines = ["nodes: [r1]", "x0: &x0 [1]"]
+    lines += [f"x{each}: &x{each} {'[' * 20}*x{each - 1}{']' * 20}" for each in range(1, anchors)]
+    return "\n".join(lines)
+
+
+def test_anchors_within_anchors_nest_no_deeper_than_the_bound() -> None:
+    with pytest.raises(Refused, match="line 3: values are nested more than 30 deep"):
+        convert(nested(90), FLAVORS, "netlab")
+
+
+def test_a_topology_that_no_slice_file_can_hold_is_refused_without_a_line_of_our_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("topology.imports.convert.write", lambda design: f"slice: {design.name}\nvms: {{}}\nx: 1\n")
+    with pytest.raises(Refused, match=r"^this topology cannot become a slice file: [^\n]+$") as caught:
+        convert("nodes: [r1]", FLAVORS, "netlab")
+    assert "line" not in str(caught.value)
 
 
 def lab(conditions: str) -> str:
@@ -180,6 +205,42 @@ def test_a_key_of_many_dots_is_unfolded_no_deeper_than_a_bound() -> None:
     text, notices = convert(f"nodes: [r1]\n? {'a.' * 100_000}b\n: 1\n", FLAVORS, "netlab")
     assert read(text).vms
     assert notices == ["left out: `a`"]
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        '[["a:eth1", "b:eth1"]]',
+        '[{endpoint: ["a:eth1", "b:eth1"]}]',
+        '{endpoints: ["a:eth1", "b:eth1"]}',
+    ],
+)
+def test_a_plain_link_of_containerlab_is_read_however_it_is_written(links: str) -> None:
+    text, notices = convert(f"topology: {{nodes: {{a: , b: }}, links: {links}}}", FLAVORS)
+    assert read(text).links[0].ends == (End("a", 1), End("b", 1))
+    assert notices == []
+
+
+@pytest.mark.parametrize("links", ["{a: b}", "[a-b]", "[{type: veth}]", "word"])
+def test_another_link_of_containerlab_is_left_out_and_said(links: str) -> None:
+    text, notices = convert(f"topology: {{nodes: {{a: , b: }}, links: {links}}}", FLAVORS)
+    assert not read(text).links
+    assert notices == ["left out: links without `endpoints`"]
+
+
+def test_merge_keys_are_merged_as_yaml_does() -> None:
+    nodes = "r1: &r {kind: nokia_srlinux}\n    r2: {<<: *r}\n    r3: {kind: x, <<: *r}\n    r4: {<<: [{kind: x}, *r]}"
+    assert flavors_of(f"topology:\n  nodes:\n    {nodes}\n") == {
+        "r1": "router",
+        "r2": "router",
+        "r3": "cirros",
+        "r4": "cirros",
+    }
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_a_byte_order_mark_is_dropped(name: str) -> None:
+    assert convert(f"\ufeff{FILES[name]}", FLAVORS) == convert(FILES[name], FLAVORS)
 
 
 def test_notes_of_a_lab_are_left_out_and_said() -> None:
