@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from core.formats import is_valid_name
 from core.inventory import MAX_SLICES
@@ -27,7 +27,10 @@ USAGE = 2
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that reports an error in one sentence."""
+    """A parser that reports an error in one sentence, and accepts no option by its beginning."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         """Print the error and exit with the status of a wrong command line."""
@@ -41,7 +44,6 @@ def parser(default_database: Path) -> Parser:
         description="Design, deploy, use and delete slices of virtual machines from a numbered menu.",
         epilog="Without a command the menu opens. Its prompts and results are plain lines when input or output is no "
         "terminal, so that a session can be scripted.",
-        allow_abbrev=False,
     )
     whole.add_argument(
         "--database",
