@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -48,7 +49,7 @@ def parser(default_database: Path) -> Parser:
     whole.add_argument(
         "--database",
         metavar="FILE",
-        type=Path,
+        type=_database,
         default=default_database,
         help="the state file (default: database.yaml in this folder, or else beside cli.py)",
     )
@@ -286,6 +287,12 @@ def _add_actions(actions: argparse._SubParsersAction[Parser]) -> None:
         help=f"the number of slices, 0 to {MAX_SLICES}, or {DEFAULT}: that of the role",
     )
     change.add_argument("quota", metavar="N", type=_quota, help=quota)
+
+
+def _database(text: str) -> Path:
+    if os.path.isdir(text or "."):  # noqa: PTH112 - Path.is_dir fails below a folder that may not be read
+        raise argparse.ArgumentTypeError("a folder is no state file; name the file, such as database.yaml")
+    return Path(text)
 
 
 def _name(text: str) -> str:

@@ -125,6 +125,10 @@ def test_a_report_that_cannot_be_written_does_not_make_it_worse(tmp_path: Path) 
     [
         (["frobnicate"], "frobnicate"),
         (["--data=x"], "--data"),
+        (["--database", "", "plan", "x"], "--database: a folder is no state file; name the file"),
+        (["--database", ".", "plan", "x"], "--database: a folder is no state file; name the file"),
+        (["--database", "..", "list"], "--database: a folder is no state file; name the file"),
+        (["--database", "/"], "--database: a folder is no state file; name the file"),
         (["user"], "ACTION"),
         (["user", "add"], "NAME"),
         (["user", "quota", "admin"], "N"),
