@@ -29,7 +29,7 @@ try:
         session,
         users,
     )
-    from menu.arguments import parser
+    from menu.arguments import parse
     from menu.crash import crash_sentence
     from menu.entries import ENTRIES
     from menu.idle import Idle
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None, open_api: Callable[[Path], Orch
     """Run the program and return its exit status. No traceback reaches the screen."""
     try:
         _open_closed_streams()
-        args = parser(_default_database()).parse_args(arguments)
+        args = parse(arguments, _default_database())
         return _guarded(args, open_api or _open_api)
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -38,6 +39,18 @@ class Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"Error: {clean(message)}; {self.prog} --help says more\n")
 
 
+def parse(words: Sequence[str] | None, default_database: Path) -> argparse.Namespace:
+    """Return the arguments of `python3 cli.py`, or exit where they are wrong.
+
+    Each command works for operators, so a restricted session may run none.
+    """
+    whole = parser(default_database)
+    args = whole.parse_args(words)
+    if args.restricted_user and args.command:
+        whole.error(f"--user opens the menu and takes no command; leave out --user or {args.command}")
+    return args
+
+
 def parser(default_database: Path) -> Parser:
     """Return the parser of `python3 cli.py`."""
     whole = Parser(
@@ -58,7 +71,7 @@ def parser(default_database: Path) -> Parser:
         metavar="NAME",
         type=_name,
         dest="restricted_user",
-        help="the menu for this user only, as a forced command of sshd (docs/students-over-ssh.md)",
+        help="the menu for this user only, without a command; a forced command of sshd (docs/students-over-ssh.md)",
     )
     _add_actor(whole, ADMIN)
     commands = whole.add_subparsers(dest="command", metavar="COMMAND")
