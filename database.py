@@ -133,7 +133,8 @@ class Database:
             version = _read(content, known)
             self._require_whole(version)
         except Unreadable as fault:
-            raise FileFault(f"{self.path}, line {fault.line}: {fault}{self._way_back()}") from fault
+            way_back = self._way_back() if fault.go_back else ""
+            raise FileFault(f"{self.path}, line {fault.line}: {fault}{way_back}") from fault
         self._known = version
         return version, signature
 

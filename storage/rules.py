@@ -15,7 +15,7 @@ from core import names
 from core.formats import network_of
 from core.inventory import IN_USE, ImportSettings, InternetSettings, Inventory
 from core.names import MAX_IMAGE_NAME, is_image_name
-from core.rule import Broken, Key, show
+from core.rule import Broken, Key, Record, show
 from models import VM, Flavor, Interface, Slice, User
 from storage.schema import equal, no_twice
 from storage.state import State
@@ -48,14 +48,18 @@ def check(state: State, slices: Collection[int] | None = None, owners: Collectio
             cloud.add(slice_)
 
 
-def check_in_use(state: State) -> None:
-    """Raise `Broken` where a setting is not the one with which the slices in the file were made."""
-    if not state.in_use or not state.slices.entries.kept:
+class OtherInUse(Broken):
+    """A setting that is not the one with which the slices in the file were made."""
+
+
+def check_in_use(state: State, in_use: Record) -> None:
+    """Raise `OtherInUse` where a setting differs from `in_use`, and the file has slices."""
+    if not state.slices.entries.kept:
         return
     for key, new in state.inventory.in_use.items():
-        old = state.in_use.get(key, new)
+        old = in_use.get(key, new)
         if new != old:
-            raise Broken(
+            raise OtherInUse(
                 f"{show(new)} cannot replace {show(old)} while there are slices ({_some(state.slices.entries.kept)}): "
                 f"write {show(old)} again, or delete the slices first; where the old one is lost for good, write "
                 f"{show(new)} as {key} into the section in_use, too",

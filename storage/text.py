@@ -37,11 +37,12 @@ _BREAK = re.compile(rf"[{_ENDS}]")
 
 
 class Unreadable(Exception):
-    """A fault in the file, and its line."""
+    """A fault in the file, and its line. `go_back` is false where the version before is no way out of it."""
 
-    def __init__(self, reason: str, line: int) -> None:
+    def __init__(self, reason: str, line: int, *, go_back: bool = True) -> None:
         super().__init__(reason)
         self.line = line
+        self.go_back = go_back
 
 
 def decoded(content: bytes) -> str:

@@ -59,11 +59,17 @@ class _Cut:
 
 
 class Version:
-    """A file that keeps all the rules: its `content`, and the sections that are `there`."""
+    """A file that keeps all the rules: its `content`, and the sections that are `there`.
 
-    def __init__(self, content: bytes, layout: Layout, pieces: Pieces, there: tuple[str, ...] = SECTIONS) -> None:
+    It knows the settings with which its slices were made, from this file or from a version that was read before it.
+    """
+
+    def __init__(
+        self, content: bytes, layout: Layout, pieces: Pieces, in_use: Record, there: tuple[str, ...] = SECTIONS
+    ) -> None:
         self.content = content
         self.there = there
+        self._in_use = in_use
         self._layout = layout
         self._pieces = pieces
 
@@ -74,19 +80,21 @@ class Version:
         The pieces that `known` has as well are not read.
         """
         before = known._pieces if known else {}
+        in_use = known._in_use if known else {}
         try:
             whole = content.decode("utf-8-sig")
             cut = _found(whole, before, known._layout if known else Layout())
             changes = _news(cut.found, before)
             _check_shape(changes)
-            pieces = _settled(cut.found, before, changes)
+            pieces = _settled(cut.found, before, changes, in_use)
         except (UnicodeDecodeError, Unreadable, Broken):
             # Laid out in another way, or wrong: only the whole of it can tell, and the line.
             whole = text.decoded(content)
-            cut, pieces = _read_whole(whole)
+            cut, pieces = _read_whole(whole, in_use)
         for begin, part in cut.again:
             comments.require_kept(whole, begin, part)
-        return cls(content, cut.layout, pieces, tuple(dict.fromkeys(section for section, _ in cut.found)))
+        there = tuple(dict.fromkeys(section for section, _ in cut.found))
+        return cls(content, cut.layout, pieces, _in_use(pieces, in_use), there)
 
     def state(self) -> State:
         """Return the state of this version, in objects that only the caller has."""
@@ -97,7 +105,7 @@ class Version:
         before, sections = self._pieces, state.sections
         if not any(_changes(before, sections)):
             return self
-        rules.check_in_use(state)
+        rules.check_in_use(state, self._in_use)
         state.note_in_use()
         sections = state.sections
         changes = dict(_changes(before, sections))
@@ -117,7 +125,7 @@ class Version:
         for (_, earlier), (section, entries) in pairwise(pieces.items()):
             if section not in before:
                 _move_comments(earlier, entries)
-        return Version(_joined(layout, pieces), layout, pieces)
+        return Version(_joined(layout, pieces), layout, pieces, state.in_use or {})
 
 
 # --- Changes, and their rules -----------------------------------------------------------------------------------------
@@ -176,25 +184,33 @@ def _check_rules(state: State, before: Pieces, changes: Changes) -> None:
 # --- From what was found to what is kept ------------------------------------------------------------------------------
 
 
-def _read_whole(whole: str) -> tuple[_Cut, Pieces]:
+def _read_whole(whole: str, in_use: Record) -> tuple[_Cut, Pieces]:
     layout, body = comments.split(whole)
     record = text.parsed(whole)
     try:
         schema.check(record)
         found = {place: Piece(value) for place, value in _places(record)}
         again = [(len(layout.prologue), body)]
-        return _Cut(found, layout, again), _settled(found, {}, _news(found, {}))
+        return _Cut(found, layout, again), _settled(found, {}, _news(found, {}), in_use)
     except Broken as fault:
-        raise Unreadable(str(fault), text.line_of(whole, fault)) from fault
+        go_back = not isinstance(fault, rules.OtherInUse)  # the last change is good, and would be lost
+        raise Unreadable(str(fault), text.line_of(whole, fault), go_back=go_back) from fault
 
 
-def _settled(found: Mapping[Place, Piece], before: Pieces, changes: Changes) -> Pieces:
+def _in_use(pieces: Pieces, before: Record) -> Record:
+    """Return the settings that the file's slices were made with. For keys that it leaves out, `before` has them."""
+    has_slices = any(pieces.get("slices", {}))
+    own = pieces["in_use"][""].value if "in_use" in pieces else {}
+    return (before if has_slices else {}) | own
+
+
+def _settled(found: Mapping[Place, Piece], before: Pieces, changes: Changes, in_use: Record) -> Pieces:
     """Return the pieces with the values of the state, defaults included. Raise `Broken` for a broken rule."""
     pieces: dict[str, dict[str, Piece]] = {}
     for (section, key), piece in found.items():
         pieces.setdefault(section, {})[key] = piece
     state = State.of_kept(pieces)
-    rules.check_in_use(state)
+    rules.check_in_use(state, _in_use(pieces, in_use))
     _check_rules(state, before, changes)
     settled = {}
     for section, value in state.sections.items():

@@ -92,3 +92,71 @@ def test_comments_stay_above_the_section_that_they_are_about(path: Path) -> None
     text = path.read_text()
     assert "\n# sizes of ours\nflavors:" in text
     assert text.index("in_use:") < text.index("# sizes of ours")
+
+
+# --- Edits under an open menu -----------------------------------------------------------------------------------------
+
+
+def other_node(path: Path, *, keep: str = "") -> str:
+    """Return the file with another network node, and with only the line `keep` of the section `in_use`."""
+    record = yaml.safe_load(path.read_text()) | {"network_node": "10.0.10.9"}
+    record["in_use"] = {key: value for key, value in record["in_use"].items() if key == keep}
+    if not keep:
+        del record["in_use"]
+    return yaml.safe_dump(record, sort_keys=False)
+
+
+@pytest.mark.parametrize("keep", ["", "uplink"])
+def test_a_removed_section_still_guards_in_a_process_that_read_it(path: Path, keep: str) -> None:
+    change(path)
+    database = Database(path)
+    database.load()
+    path.write_text(other_node(path, keep=keep))
+    for _ in range(2):
+        with pytest.raises(FileFault, match=r"network_node: \"10.0.10.9\" cannot replace \"10.0.10.3\""):
+            database.get_next_vm_id()
+
+
+def test_a_removed_section_guards_also_after_a_read_without_it(path: Path) -> None:
+    change(path)
+    database = Database(path)
+    database.load()
+    edited = other_node(path)
+    record = yaml.safe_load(path.read_text())
+    del record["in_use"]
+    path.write_text(yaml.safe_dump(record))
+    database.load()
+    path.write_text(edited)
+    with pytest.raises(FileFault, match=r"network_node: .* cannot replace"):
+        database.load()
+
+
+def test_a_removed_section_is_written_again_with_the_settings_that_stay(path: Path) -> None:
+    change(path)
+    database = Database(path)
+    database.load()
+    path.write_text(CLOUD)
+    database.get_next_vm_id()
+    assert section(path) == IN_USE
+
+
+def test_a_removed_section_guards_no_file_without_slices(path: Path) -> None:
+    change(path)
+    database = Database(path)
+    database.load()
+    path.write_text("network_node: 10.0.10.9\nusers:\n  ana: {username: ana, password_hash: '" + "a" * 64 + "'}\n")
+    assert database.load().inventory.network_node == "10.0.10.9"
+    with database.transaction() as state:
+        add_slice(state)
+    assert section(path) == IN_USE | {"network_node": "10.0.10.9"}
+
+
+def test_a_refused_setting_does_not_lead_back_before_the_last_change(path: Path) -> None:
+    change(path)
+    database = Database(path)
+    database.load()
+    path.write_text(path.read_text().replace('network_node: "10.0.10.3"', 'network_node: "10.0.10.9"'))
+    with pytest.raises(FileFault, match="cannot replace") as caught:
+        database.load()
+    assert str(caught.value).endswith('write "10.0.10.9" as network_node into the section in_use, too')
+    assert database.previous.exists()
