@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from topology.imports.builder import Attachment, Builder, Size
-from topology.imports.source import mapping, number, text
+from topology.imports.source import mapping, number, several, text
 
 _BRIDGES = {"bridge", "ovs-bridge"}
 _OUTSIDE = {"host", "mgmt-net", "macvlan"}
@@ -27,7 +27,7 @@ def read(document: Any, builder: Builder) -> tuple[str, str]:
             builder.leave_out(f"`{key}`", "the file", mapping(document)[key])
     for name, own in mapping(topology.get("nodes")).items():
         _node(builder, name, _inherited(topology, mapping(own)))
-    for link in _several(topology.get("links")):
+    for link in several(topology.get("links")):
         _link(builder, link)
     return text(mapping(document).get("name")), ""
 
@@ -59,14 +59,9 @@ def _gigabytes(memory: str) -> float:
     return float(found[1]) * _UNITS.get(unit if unit.endswith("b") or not unit else f"{unit}b", 0.0)
 
 
-def _several(value: Any) -> list[Any]:
-    """Return a list as it is, and a single value as a list of one."""
-    return value if isinstance(value, list) else [value] if value else []
-
-
 def _link(builder: Builder, written: Any) -> None:
     link = {"endpoints": written} if isinstance(written, list) else mapping(written)
-    ends = [_end(end) for key in ("endpoints", "endpoint") for end in _several(link.get(key))]
+    ends = [_end(end) for key in ("endpoints", "endpoint") for end in several(link.get(key))]
     if not ends:
         builder.leave_out("links without `endpoints`", "the file", written)
         return

@@ -6,7 +6,7 @@ from typing import Any
 
 from core.errors import Refused
 from topology.imports.builder import Builder, Size
-from topology.imports.source import items, mapping, number, text
+from topology.imports.source import items, mapping, number, several, text
 
 REVISIONS = ("9", "10")
 _SWITCHES = {"ethernet_switch", "ethernet_hub"}
@@ -62,8 +62,8 @@ def _link(builder: Builder, link: dict[str, Any]) -> None:
         ends.append((text(end.get("node_id")), label or place))
     filters = mapping(link.get("filters"))
     where = text(link.get("link_id"))
-    delay, jitter, *_ = [*items(filters.get("delay")), "", ""]
-    loss, *_ = [*items(filters.get("packet_loss")), ""]
+    delay, jitter, *_ = [*several(filters.get("delay")), "", ""]
+    loss, *_ = [*several(filters.get("packet_loss")), ""]
     impairments = builder.impairments(where, delay=delay, jitter=jitter, loss=loss)
     for name in sorted({*filters} - {"delay", "packet_loss"}):
         builder.leave_out(f"`{name}` filters of links", where, filters[name])

@@ -11,8 +11,7 @@ from topology.document import MAX_BYTES, MAX_DEPTH, MAX_NODES, Mapping, Node, Se
 
 def from_yaml(text: str) -> Any:
     """Return the document of a YAML file; raise `Refused` with its line."""
-    if all(not line.strip() or line.lstrip().startswith("#") for line in text.splitlines()):
-        raise Refused("line 1: the file is empty or has only comments; give the file of a topology")
+    _check_content(text)
     try:
         return _texts(parse(text))
     except UnreadableError as fault:
@@ -21,6 +20,7 @@ def from_yaml(text: str) -> Any:
 
 def from_json(text: str) -> Any:
     """Return the document of a JSON file; raise `Refused` with its line."""
+    _check_content(text)
     if len(text.encode(errors="surrogatepass")) > MAX_BYTES:
         raise Refused(f"line 1: the file is larger than {MAX_BYTES >> 10} KiB")
     try:
@@ -29,6 +29,12 @@ def from_json(text: str) -> Any:
         raise Refused(f"line {fault.lineno}: this is not JSON: {fault.msg}") from fault
     except (RecursionError, ValueError) as fault:
         raise Refused(f"line 1: values are nested more than {MAX_DEPTH} deep, or are too many or too long") from fault
+
+
+def _check_content(text: str) -> None:
+    """Raise `Refused` where the file is empty or has only comments."""
+    if all(not line.strip() or line.lstrip().startswith("#") for line in text.splitlines()):
+        raise Refused("line 1: the file is empty or has only comments; give the file of a topology")
 
 
 def _texts(node: Node, depth: int = 0) -> Any:
@@ -80,6 +86,13 @@ def mapping(value: Any) -> dict[str, Any]:
 def items(value: Any) -> list[Any]:
     """Return `value` where it is a list, else an empty one."""
     return value if isinstance(value, list) else []
+
+
+def several(value: Any) -> list[Any]:
+    """Return a list as it is, a single value as a list of one, and an empty value as an empty list."""
+    if isinstance(value, list):
+        return value
+    return [value] if value else []
 
 
 def text(value: Any) -> str:

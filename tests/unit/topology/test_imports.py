@@ -61,6 +61,7 @@ def test_what_is_converted_is_a_valid_slice_file_and_its_comments_are_short(name
     [
         ("", "", "line 1: the file is empty"),
         ("# a lab\n\n", "cml", "line 1: the file is empty or has only comments; give the file of a topology"),
+        (" \n", "gns3", "line 1: the file is empty or has only comments; give the file of a topology"),
         ("a: 1\n", "netlab", "this is not a topology of netlab; leave --from out, or name the right tool"),
         ("{}", "gns3", "this is not a project of GNS3; leave --from out, or name the right tool"),
         ("{}", "", "this is not a project of GNS3; say where it comes from with --from"),
@@ -137,6 +138,7 @@ LEFT_OUT = {
         (lab("bandwidth: 1000000, enabled: false"), {}),
         (project({"delay": [12345.6789, 0.0000015]}), {"delay": "12345.6789ms", "jitter": "0.000002ms"}),
         (project({"packet_loss": [0.00001], "delay": [0, 0]}), {"loss": "0.00001%"}),
+        (project({"packet_loss": 2, "delay": 20}), {"delay": "20ms", "loss": "2%"}),
         (square("1000000"), {"rate": "1000000kbit"}),
         (square("0"), {}),
     ],
