@@ -294,6 +294,28 @@ def test_a_fault_ends_in_one_sentence_and_leaves_the_hosts_as_they_were(
     assert f"Slice {pair}: faults, design" in session.choose(5)
 
 
+_NO_CHAINS = "for table in filter nat mangle; do nft delete table ip $table; done 2>/dev/null; sysctl -q -w {}=0"
+_CHAINS = "nft list chains ip; nft list ruleset ip | grep -c comment; sysctl {}"
+
+
+def test_a_rollback_leaves_on_the_network_node_what_the_documentation_says(lab: Lab, session: Menu, pair: int) -> None:
+    setting = "net.ipv4.ip_forward"
+    inject, _ = FAULTS["verify: QEMU ends at once"]
+    lab.exec("network", ["sh", "-c", _NO_CHAINS.format(setting)])
+    with inject(lab):
+        assert "the slice is in design" in session.choose(6, pair)
+    *chains, rules, forwarding = lab.exec("network", ["sh", "-c", _CHAINS.format(setting)]).stdout.splitlines()
+    found = re.findall(r"table (ip \w+) \{|chain (\w+) \{", "\n".join(chains))
+    left, table = {forwarding}, ""
+    for name, chain in found:
+        table = name or table
+        left |= {f"{table} {chain}"} if chain else set()
+    stays = (ROOT / "docs/operations.md").read_text().partition("\n## What stays on the hosts\n")[2]
+    (said,) = re.findall(r"- A rollback leaves (.*?)\n- ", stays, re.DOTALL)
+    assert rules == "0"
+    assert left == {*re.findall(r"`((?:net|ip)[ .].+?)`", said)}
+
+
 def test_a_foreign_program_on_a_vnc_port_costs_a_vm_its_number_only(lab: Lab, session: Menu, pair: int) -> None:
     """Check a deployment and a repair: the new number is stored and reported."""
     before = traces(lab)
