@@ -141,12 +141,18 @@ def may_take_over(state: State, actor: str, slice_: Slice) -> bool:
 def editable(state: State, actor: str, slice_id: int) -> Slice:
     """Return the slice if the user may work on it and edit it; raise `Refused` otherwise."""
     slice_ = permitted(state, actor, slice_id)
+    require_editable(slice_)
+    return slice_
+
+
+def require_editable(slice_: Slice) -> None:
+    """Raise `Refused` where the status of the slice forbids to edit it."""
+    name = f"Slice {slice_.slice_id}"
     if slice_.status == SliceStatus.RUNNING:
-        raise Refused(f"Slice {slice_id} is running and cannot be edited; delete it and create a new one")
+        raise Refused(f"{name} is running and cannot be edited; delete it and create a new one")
     _require_design(slice_)
     if slice_.left and not pending(slice_):
-        raise Refused(f"Slice {slice_id} has things left on a host that did not answer; deploy or delete it first")
-    return slice_
+        raise Refused(f"{name} has things left on a host that did not answer; deploy or delete it first")
 
 
 def require_deployable(slice_: Slice) -> None:

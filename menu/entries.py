@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from accounts import rights
 from accounts.rights import check_new_name, way_to_run
 from core.errors import CloudError
 from core.results import value_of
@@ -252,6 +253,7 @@ def _ask_for_slice(session: Session, prompt: str) -> Slice:
 
 def _require_two_ends(slice_: Slice) -> None:
     if len([vm for vm in slice_.vms if _can_be_linked(vm)]) < 2:
+        rights.require_editable(slice_)
         raise CloudError(
             f"Slice {slice_.slice_id} needs two VMs with an unconnected data interface; 3 (Add VM to Slice) adds a VM"
         )
