@@ -5,7 +5,7 @@
 # In /proc/net/unix (unix(7)) a socket's state is 01 for one that listens, 02 for a connection that waits to be accepted
 # and 03 for one that was. socat holds the lock too: while either lives, the console is taken. The process that watches
 # the manager closes all of that first: dash would keep it open beside redirections, and loses a signal that comes
-# early.
+# early. Until it has closed the lock it holds it as well, so its pid is in the lock before the visitor is let in.
 # include: runs
 {
 socket=$1 lock=$2 pidfile=$3 mark=$4 user=$5 visit=$6 leaving=$7 pause=$8 limit=$9
@@ -89,9 +89,10 @@ set -- $SSH_CONNECTION
 peer="$4 $1 $2" unseen=
 # shellcheck disable=SC2086 # three words
 [ "$(connection $peer 2>/dev/null)" ] || unseen=yes
-say ready
 (exec </dev/null >/dev/null 2>&1 3<&- 9>&-; watch) &
 watcher=$!
+note $$ $socat $watcher 2>/dev/null
+say ready
 wait "$socat"
 end_socat
 kill "$watcher" 2>/dev/null

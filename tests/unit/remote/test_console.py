@@ -264,6 +264,19 @@ def test_only_the_visit_that_was_named_is_taken_over(worker: Worker) -> None:
     assert (refusal.answer, refusal.holder and refusal.holder.user) == (Answer.BUSY, "carol")
 
 
+def test_the_lock_names_every_program_of_a_visit(worker: Worker) -> None:
+    """One that is not named there cannot be ended where it hangs with the lock in its hands."""
+    worker.visit("alice")
+    _, _, _, *named = (worker.folder / "vm.console-lock").read_text().split()
+    running = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            ours = entry.name.isdecimal() and (entry / "cwd").readlink() == worker.folder
+            if ours and (entry / "cmdline").read_text().startswith(("socat", "sh\0-s")):
+                running.append(entry.name)
+    assert sorted(named) == sorted(running)
+
+
 @pytest.mark.parametrize("frozen", ["sh -s", "socat"])
 def test_a_visit_whose_programs_do_not_end_is_taken_over_all_the_same(worker: Worker, frozen: str) -> None:
     worker.visit("alice")
