@@ -90,9 +90,9 @@ def test_the_packages_it_lists_bring_every_program(
 
 ON_HOSTS = {
     "doctor": (0, "Database and hosts agree: no findings"),
-    "doctor --fix": (2, "on a terminal it asks before, elsewhere it needs --yes"),
+    "doctor --fix": (2, "Without a terminal to ask on, it needs --yes"),
     "prove": (0, "Isolation holds: "),
-    "host forget 10.0.10.2": (1, "host forget gives up the disks of all VMs on that worker"),
+    "host forget 10.0.10.2": (1, "10.0.10.2 answers, and its VMs may run"),
 }
 """Each command for hosts on the pages -> its exit status and answer on a lab without slices and terminal."""
 
