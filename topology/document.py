@@ -92,6 +92,9 @@ class _Composer:
         self._events = events
         self._anchors: dict[str, Node] = {}
         self._sizes: dict[str, int] = {}
+        self._heights: dict[str, int] = {}
+        """Anchor -> the number of levels below it."""
+        self._deepest = 0
         self._count = 0
 
     def document(self) -> Node:
@@ -109,22 +112,28 @@ class _Composer:
         if depth > MAX_DEPTH:
             raise UnreadableError(_line(event), f"values are nested more than {MAX_DEPTH} deep")
         if isinstance(event, yaml.AliasEvent):
-            return self._alias(event)
+            return self._alias(event, depth)
         if event.tag is not None and not (event.tag == "!" and isinstance(event, yaml.ScalarEvent)):
             raise UnreadableError(_line(event), f"tags such as {event.tag!r} are not allowed; remove it")
-        before = self._count
+        before, outside = self._count, self._deepest
+        self._deepest = depth
         self._counted(event, 1)
         node = self._composed(event, depth)
         if event.anchor:
             if len(self._anchors) == MAX_ANCHORS:
                 raise UnreadableError(_line(event), f"more than {MAX_ANCHORS} anchors")
-            self._anchors[event.anchor], self._sizes[event.anchor] = node, self._count - before
+            self._anchors[event.anchor] = node
+            self._sizes[event.anchor], self._heights[event.anchor] = self._count - before, self._deepest - depth
+        self._deepest = max(outside, self._deepest)
         return node
 
-    def _alias(self, event: Any) -> Node:
+    def _alias(self, event: Any, depth: int) -> Node:
         if event.anchor not in self._anchors:
             raise UnreadableError(_line(event), f"there is no anchor &{event.anchor} before this line")
         self._counted(event, self._sizes[event.anchor])
+        self._deepest = max(self._deepest, depth + self._heights[event.anchor])
+        if self._deepest > MAX_DEPTH:
+            raise UnreadableError(_line(event), f"values are nested more than {MAX_DEPTH} deep, anchors included")
         return self._anchors[event.anchor]
 
     def _counted(self, event: Any, nodes: int) -> None:

@@ -37,15 +37,13 @@ def _check_content(text: str) -> None:
         raise Refused("line 1: the file is empty or has only comments; give the file of a topology")
 
 
-def _texts(node: Node, depth: int = 0) -> Any:
+def _texts(node: Node) -> Any:
     """Return a node as texts, with its merge keys (`<<: *other`) merged."""
-    if depth > MAX_DEPTH:  # anchors within anchors nest deeper than the text does
-        raise UnreadableError(node.line, f"values are nested more than {MAX_DEPTH} deep")
     if isinstance(node, Mapping):
         merged: dict[str, Any] = {}
         own: dict[str, Any] = {}
         for key, value in node.entries:
-            found = _texts(value, depth + 1)
+            found = _texts(value)
             maps = found if isinstance(found, list) else [found]
             if key.text == "<<" and not key.quoted and all(isinstance(each, dict) for each in maps):
                 for name, inherited in (entry for each in maps for entry in each.items()):
@@ -54,7 +52,7 @@ def _texts(node: Node, depth: int = 0) -> Any:
                 own[key.text] = found
         return {**merged, **own}
     if isinstance(node, Sequence):
-        return [_texts(item, depth + 1) for item in node.items]
+        return [_texts(item) for item in node.items]
     return "" if node.text in {"null", "~"} and not node.quoted else node.text
 
 

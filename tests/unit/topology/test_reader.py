@@ -116,6 +116,12 @@ def test_aliases_mean_what_they_stand_for_and_a_bomb_is_refused() -> None:
         read(f"- &a0 x\n{levels}")
 
 
+def test_anchors_within_anchors_are_no_way_to_nest_deeper() -> None:
+    levels = "".join(f"- &a{n} {'[' * 25}*a{n - 1}{']' * 25}\n" for n in range(1, 60))
+    with pytest.raises(BadSliceFile, match=r"^line 3: values are nested more than 30 deep, anchors included$"):
+        read(f"- &a0 x\n{levels}")
+
+
 def test_what_is_nested_too_deep_or_too_large_is_refused() -> None:
     with pytest.raises(BadSliceFile, match="more than 30 deep"):
         read("slice: " + "[" * 40 + "]" * 40)
