@@ -2,25 +2,54 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+from dataclasses import dataclass
 
-from core.errors import Refused
+from core.errors import Refused, last_line
 
 SECONDS = 30
 
 
-def output_of(argv: tuple[str, ...], text: str, package: str) -> str:
+@dataclass(frozen=True)
+class Bounds:
+    """The limits of a program that reads files of unknown origin: see prlimit(1).
+
+    `seconds` bounds its time, and its CPU time as well. `memory` and `file` are bytes: of its address space, and of a
+    file that it writes.
+    """
+
+    seconds: int
+    memory: int
+    file: int
+
+    def around(self, argv: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the argv that runs `argv` within these limits."""
+        limits = {"as": self.memory, "cpu": self.seconds, "fsize": self.file, "core": 0}
+        return ("prlimit", *(f"--{name}={most}" for name, most in limits.items()), "--", *argv)
+
+
+def output_of(
+    argv: tuple[str, ...], text: str, package: str, *, ok: tuple[int, ...] = (0,), bounds: Bounds | None = None
+) -> str:
     """Return the output of a program that reads `text`; raise `Refused` with what to do.
 
-    `package` is the Debian package that has the program.
+    `package` is the Debian package that has the program; `ok` are the exit statuses of success.
     """
+    program = argv[0]
+    if not shutil.which(program):
+        raise Refused(f"{program} is not installed on this machine; run apt-get install {package}")
+    seconds, command = (bounds.seconds, bounds.around(argv)) if bounds else (SECONDS, argv)
     try:
-        done = subprocess.run(argv, input=text, capture_output=True, text=True, check=False, timeout=SECONDS)
-    except FileNotFoundError as fault:
-        raise Refused(f"{argv[0]} is not installed on this machine; run apt-get install {package}") from fault
-    except (OSError, subprocess.TimeoutExpired) as fault:
-        raise Refused(f"{argv[0]} did not run on this machine ({type(fault).__name__}); try again") from fault
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        raise Refused(f"{argv[0]} failed with status {done.returncode}: {said[:200]}")
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=seconds)
+    except subprocess.TimeoutExpired as fault:
+        raise Refused(f"{program} did not end within {seconds} s on this machine, and was stopped") from fault
+    except (OSError, UnicodeDecodeError) as fault:
+        raise Refused(f"{program} did not run on this machine ({type(fault).__name__}); try again") from fault
+    if done.returncode not in ok:
+        raise Refused(f"{program} {_ending(done.returncode)}: {last_line(done.stderr) or 'no output'}")
     return done.stdout
+
+
+def _ending(status: int) -> str:
+    return f"failed with status {status}" if status >= 0 else f"was ended by signal {-status}, a limit of its own"
