@@ -104,6 +104,9 @@ ADDRESS = text(_is_ipv4, "an IPv4 address")
 SUBNET = text(_is_subnet, "an IPv4 subnet from /8 to /24, such as 10.60.7.0/24")
 DESTINATION = text(lambda value: _has_prefix(value, 8, 32), "an IPv4 network from /8 to /32, such as 10.20.0.0/16")
 LOCAL_PATH = text(_matches(rf"[^{_CONTROL}{_SURROGATES}]{{1,4096}}"), "the path of a file")
+LOCAL_FOLDER = text(
+    _matches(rf"(~/|/)[^{_CONTROL}{_SURROGATES}]{{0,4094}}"), "the path of a folder that begins with / or ~/"
+)
 REMOTE_PATH = text(_is_remote_path, "a path that begins with / or ~/, of letters, digits and . _ - / and without ..")
 IMAGES_DIR = text(
     lambda value: len(value) <= MAX_IMAGES_DIR and _is_folder(value),

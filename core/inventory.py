@@ -147,6 +147,14 @@ class ImportSettings(Recorded):
     kinds: Mapping[str, str] = entries(formats.IMPORT_KIND, formats.FLAVOR_NAME)
 
 
+@value
+class ImageSettings(Recorded):
+    """The manager's folder of base images, and the size of the largest file in it, in GiB, once unpacked."""
+
+    folder: str = key(formats.LOCAL_FOLDER, default="/tmp/vm_images")
+    largest_gb: float = key(number(0.001, 16_384), default=64.0)
+
+
 @dataclass
 class Worker(Recorded):
     """A worker as discovery last measured it: its capacity, and the share promised to VMs. Memory and disk in GiB.
@@ -201,6 +209,7 @@ class Inventory(Recorded):
     login: LoginSettings = section(LoginSettings)
     console: ConsoleSettings = section(ConsoleSettings)
     data_ports: Mapping[str, str] = entries(formats.ADDRESS, formats.DATA_PORT)
+    images: ImageSettings = section(ImageSettings)
 
     @property
     def in_use(self) -> dict[str, str | int]:

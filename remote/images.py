@@ -15,6 +15,7 @@ HEADER_BYTES = 80
 
 _MAGIC = b"QFI\xfb"
 _VERSION_AND_BACKING_FILE = struct.Struct(">4xIQ")
+_ENCRYPTION = struct.Struct(">32xI")
 _FEATURES = struct.Struct(">72xQ")
 _EXTERNAL_DATA = 1 << 2
 
@@ -26,13 +27,19 @@ _MIB = 1 << 20
 
 def fault_of(source: str, header: bytes) -> str:
     """Return why a file with this header is no base image, and what to do, as a sentence; empty where it may be one."""
-    made = f"qemu-img convert -O qcow2 {source} IMAGE.qcow2"
     if len(header) < HEADER_BYTES or not header.startswith(_MAGIC):
+        made = f"python3 cli.py image add {source}"
         return f"The image {source} is not a qcow2 file; make one of it and name that one in the flavor: {made}"
     version, backing_file = _VERSION_AND_BACKING_FILE.unpack_from(header)
     features = _FEATURES.unpack_from(header)[0] if version > 2 else 0
     if backing_file or features & _EXTERNAL_DATA:
-        return f"The image {source} names another file as a part of it; make one of both and name that one: {made}"
+        made = f"qemu-img convert -f qcow2 -O qcow2 {source} IMAGE.qcow2"
+        return (
+            f"The image {source} names another file as a part of it; if both files are yours, make one of them and "
+            f"name that one: {made}"
+        )
+    if _ENCRYPTION.unpack_from(header)[0]:
+        return f"The image {source} is encrypted, and no worker has its key; take one that is not"
     return ""
 
 

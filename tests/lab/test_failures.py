@@ -370,7 +370,7 @@ def test_differing_clocks_are_reported_and_deploying_works(lab: Lab, pair: int) 
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [("cut", "is not a whole qcow2 image; replace it"), ("raw", "qemu-img convert -O qcow2"), ("", "cannot be")],
+    [("cut", "is not a whole qcow2 image; replace it"), ("raw", "cli.py image add"), ("", "cannot be")],
 )
 def test_an_image_that_is_bad_on_the_manager(lab: Lab, home: Path, pair: int, content: str, sentence: str) -> None:
     """Refuse the image before it reaches a worker's cache."""

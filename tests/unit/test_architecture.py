@@ -20,7 +20,7 @@ LAYERS = (
     "inspection lifecycle",
     "deployment accounts",
     "qcow_manager vlan_manager vm_launcher database",
-    "network storage allocation topology",
+    "network storage allocation topology images",
     "remote models",
     "shell core",
 )
