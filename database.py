@@ -104,6 +104,15 @@ class Database:
         busy = f"Another session of {username} proves isolation just now; try again when it is done"
         return locked(self.beside(f"proof-{username}.lock"), self._file, CLAIM_WAIT_S, busy, remove=True)
 
+    def claim_images(self) -> AbstractContextManager[object]:
+        """Hold the right to bring base images to workers and to remove them; `Refused` while another session has it."""
+        busy = "Base images are being brought to workers or removed by another session; try again when it is done"
+        return locked(self._images_claim, self._file, CLAIM_WAIT_S, busy, remove=True)
+
+    def images_are_claimed(self) -> bool:
+        """Return whether a session, also this one, brings base images to workers or removes them."""
+        return is_locked(self._images_claim)
+
     def is_claimed(self, slice_id: int) -> bool:
         """Return whether a session, also this one, is changing the slice on the hosts."""
         return is_locked(self._claim_file(slice_id))
@@ -111,6 +120,10 @@ class Database:
     def beside(self, suffix: str) -> Path:
         """Return the path `<database>.<suffix>` of a file beside the database."""
         return self._file.with_name(f"{self._file.name}.{suffix}")
+
+    @property
+    def _images_claim(self) -> Path:
+        return self.beside("images.lock")
 
     def _claim_file(self, slice_id: int) -> Path:
         return self.beside(f"slice-{slice_id}.lock")

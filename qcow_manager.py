@@ -7,16 +7,14 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from core.inventory import HypervisorSettings
-from core.names import VMFiles, slice_part, upload_part
+from core.names import VMFiles, slice_part
+from images.copies import Copies
 from models import NOWHERE, VM, Slice
-from remote.plan import Command, Part, Step, Upload, about
+from remote.plan import Command, Part, Step, about
 from shell.scripts import load
 
 _MAKE_OVERLAY = load("disks/make-overlay")
 _CHECK_FREE_DISKS = load("disks/check-free-disks")
-_CHECK_IMAGE = load("disks/check-image")
-_HAS_FINGERPRINT = load("disks/has-fingerprint")
-_KEEP_FINGERPRINT = load("disks/keep-fingerprint")
 _CHECK_DISKS = load("disks/check-disks")
 
 DISKS = "disks"
@@ -28,13 +26,15 @@ class QCOWManager:
 
     def __init__(self, hypervisor: HypervisorSettings) -> None:
         self._images = hypervisor.images_path
+        self._copies = Copies(self._images)
 
     def create_backing_image(self, slice_: Slice, vm: VM) -> tuple[Step, ...]:
         """Return the steps that make the disk of `vm`: they cache its base image on the worker and create the overlay.
 
         The cached base image is shared by all slices and stays when a slice is deleted.
         """
-        base = () if vm.image is None else (self._cache_base(slice_, vm, vm.image),)
+        owner = slice_part(slice_.slice_id)
+        base = () if vm.image is None else (self._copies.cache(vm.worker_ip, vm.image, owner),)
         return (*base, *self.disk(slice_, vm))
 
     def disk(self, slice_: Slice, vm: VM) -> tuple[Step, Step]:
@@ -107,45 +107,15 @@ class QCOWManager:
             Step(
                 worker,
                 f"disks on {name}",
-                (Command(_CHECK_DISKS.argv(*self._base(name), *found), as_user=True, name=DISKS),),
+                (Command(_CHECK_DISKS.argv(*self._copies.paths(name), *found), as_user=True, name=DISKS),),
             )
             for name, found in disks.items()
         )
-
-    def _base(self, name: str) -> tuple[str, str]:
-        """Return a base image on a worker, and its fingerprint: size and time of change at its first use."""
-        return f"{self._images}/{name}", f"{self._images}/.{name}.seal"
 
     def overlay_path(self, slice_: Slice, vm: VM) -> str:
         """Return the overlay as `database.yaml` names it, e.g. `~/vm_images/slice-1000/vm1_img.qcow2`."""
         overlay = self._files(slice_, vm).overlay
         return overlay if overlay.startswith("/") else f"~/{overlay}"
-
-    def _cache_base(self, slice_: Slice, vm: VM, image: str) -> Step:
-        name = PurePosixPath(image).name
-        target, fingerprint = self._base(name)
-        part, prepared = (f"{self._images}/{upload_part(each, slice_.slice_id)}" for each in (name, f"{name}.seal"))
-        is_there = ("test", "-s", target)
-        whole = _CHECK_IMAGE.argv(part, f"{image} on the manager", "replace it", prepared)
-        advice = "remove it there, and a good one is brought"
-        return Step(
-            vm.worker_ip,
-            f"base image {name}",
-            do=(
-                Command(("mkdir", "-p", self._images), unless=("test", "-d", self._images), as_user=True),
-                Command(("rm", "-f", fingerprint), unless=is_there, as_user=True),
-                Upload(image, target, part, unless=is_there, check=whole, is_image=True),
-                Command(
-                    _KEEP_FINGERPRINT.argv(target, target, advice, prepared, fingerprint),
-                    unless=_HAS_FINGERPRINT.argv(target, fingerprint),
-                    as_user=True,
-                ),
-            ),
-            # Where a name is too long for any file, rm(1) fails, and nothing was ever there.
-            undo=(Command(("rm", "-f", part, prepared), unless=("test", *_none_of(part, prepared)), as_user=True),),
-            residue=f"unfinished copy of {name}",
-            objects=(name,),
-        )
 
     def _make_folder(self, slice_: Slice, vm: VM) -> Step:
         folder = self._files(slice_, vm).folder
@@ -183,8 +153,3 @@ class QCOWManager:
 
     def _files(self, slice_: Slice, vm: VM) -> VMFiles:
         return VMFiles(self._images, slice_.slice_id, vm.name)
-
-
-def _none_of(*paths: str) -> tuple[str, ...]:
-    """Return the words for test(1) that none of the paths is there."""
-    return tuple(word for path in paths for word in ("-a", "!", "-e", path))[1:]

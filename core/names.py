@@ -129,9 +129,13 @@ def vm_file(path: str) -> tuple[int, str, str] | None:
     return (int(found[2]), found[1], found[3]) if found else None
 
 
-def upload_part(image: str, slice_id: int) -> str:
-    """Return the temporary name of a base image while it is copied for a slice."""
-    return f".{image}.{slice_part(slice_id)}.part"
+STAGED = "staged"
+"""The owner of a copy of a base image that is brought to a worker for no slice."""
+
+
+def upload_part(image: str, owner: str) -> str:
+    """Return the temporary name of a base image while it is copied for a slice, known by its part, or as `STAGED`."""
+    return f".{image}.{owner}.part"
 
 
 MAX_IMAGE_NAME = 255 - len(".") - len(".seal") - len(".slice-99999.part")
@@ -147,6 +151,11 @@ def is_image_name(name: str) -> bool:
 def slice_of_upload(path: str) -> int | None:
     """Return the slice of an `upload_part`."""
     return number_in(path, rf"\..+\.slice-({_NUMBER})\.part")
+
+
+def is_staged_part(path: str) -> bool:
+    """Return whether a file is the `upload_part` of an image that is brought to a worker for no slice."""
+    return path.startswith(".") and path.endswith(f".{STAGED}.part") and "/" not in path
 
 
 def tap_name(vm_id: int, interface: str) -> str:

@@ -46,7 +46,9 @@ class Doctor:
         state = self._database.load()
         inspector = self._inspector(state)
         survey = inspector.survey(state.slices.values(), state.inventory.hosts, thorough=True)
-        ownerless = self._orphans(Owners(inspector.comparison, survey.slices, survey.is_busy), survey.collected)
+        staging = self._database.images_are_claimed()
+        owners = Owners(inspector.comparison, survey.slices, survey.is_busy, staging=staging)
+        ownerless = self._orphans(owners, survey.collected)
         found = (*self._found(inspector, survey), *(orphan.finding for orphan in ownerless))
         # A dead switch is one problem of its host, not one of each slice.
         once = {(finding.code, finding.host, finding.what): finding for finding in reversed(found)}
@@ -76,7 +78,8 @@ class Doctor:
             began = time.monotonic()
             inspector = self._inspector(state)
             collected = inspector.collect(state.inventory.hosts, thorough=True)
-            owners = Owners(inspector.comparison, state.slices.values(), self._database.is_claimed)
+            staging = self._database.images_are_claimed()
+            owners = Owners(inspector.comparison, state.slices.values(), self._database.is_claimed, staging=staging)
             found = self._orphans(owners, collected)
             steps = (step for orphan in found for step in orphan.steps)
             wanted = [step for step in steps if agreed is None or _sentence(step) in agreed]

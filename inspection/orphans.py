@@ -6,7 +6,7 @@ without proof is reported and never touched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -17,6 +17,7 @@ from core.names import (
     flow_cookie,
     gateway_port,
     ids_of_process,
+    is_staged_part,
     number_in,
     slice_of_part,
     slice_of_router,
@@ -71,12 +72,17 @@ class Orphan:
 class Owners:
     """All slices and the objects that each may own. `busy` tells whether a change has claimed the slice.
 
+    `staging` tells whether a session brings base images to workers.
+
     A slice in design owns its overlays only; `active` slices may own more. A slice owns objects on a
     worker only for its VMs there. A VM that was moved from a written-off worker leaves orphans on it.
     """
 
-    def __init__(self, comparison: Comparison, slices: Iterable[Slice], busy: Callable[[int], bool]) -> None:
+    def __init__(
+        self, comparison: Comparison, slices: Iterable[Slice], busy: Callable[[int], bool], *, staging: bool = False
+    ) -> None:
         self.comparison = comparison
+        self.staging = staging
         self.slices = {slice_.slice_id: slice_ for slice_ in slices}
         self._busy = {slice_id for slice_id in self.slices if busy(slice_id)}
         in_use = [
@@ -184,7 +190,8 @@ def _files(owners: Owners, facts: Facts) -> Iterator[Orphan]:
         if (ours := named.get(path)) and ours[0] not in known:
             if ours[1] in proven:
                 of_slice.setdefault(ours[0], set()).add(path)
-        elif (slice_id := slice_of_upload(path)) is not None and slice_id not in known:
+        elif _is_left_upload(path, owners, known):
+            slice_id = slice_of_upload(path)
             finding = Finding("orphan-overlay", facts.host, f"a half copied image {path}", slice_id)
             yield Orphan.of(finding, Command(("rm", "-f", f"{images}/{path}"), as_user=True))
     for folder in facts.folders:
@@ -206,6 +213,14 @@ def _files(owners: Owners, facts: Facts) -> Iterator[Orphan]:
         finding = Finding("orphan-overlay", facts.host, f"{len(paths)} files of slice {slice_id}", slice_id)
         tidy = Command(("rmdir", "--ignore-fail-on-non-empty", folder), unless=gone, as_user=True)
         yield Orphan.of(finding, *remove, tidy)
+
+
+def _is_left_upload(path: str, owners: Owners, known: Collection[int]) -> bool:
+    """Return whether a file is an unfinished copy of a base image that no session goes on with."""
+    if is_staged_part(path):
+        return not owners.staging
+    slice_id = slice_of_upload(path)
+    return slice_id is not None and slice_id not in known
 
 
 def _process_files(owners: Owners, facts: Facts, named: Mapping[str, tuple[int, str, str]]) -> Iterator[Orphan]:

@@ -560,3 +560,14 @@ def test_doctor_removes_nothing_without_yes_or_a_terminal(words: tuple[str, ...]
     with pytest.raises(Refused, match="needs --yes"):
         said(lambda screen: operator.diagnose(doctor, args, screen, typed(screen)))
     assert not doctor.asked
+
+
+def test_a_copy_that_a_dead_session_left_is_an_orphan_and_one_of_a_living_session_is_none(desk: Desk) -> None:
+    left = "vm_images/.debian.qcow2.staged.part"
+    desk.cloud.hosts[WORKER].files[left] = "half"
+    with desk.database.claim_images():
+        assert codes(desk) == []
+        assert desk.api.doctor.fix().removed == ()
+    assert codes(desk) == ["orphan-overlay"]
+    assert desk.api.doctor.fix().removed == (f"{WORKER}: orphan-overlay: a half copied image {left[10:]}",)
+    assert left not in desk.cloud.hosts[WORKER].files
