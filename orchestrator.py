@@ -8,15 +8,14 @@ makes plans (`deployment.py`) and runs them (`remote/runner.py`).
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from accounts import rights
 from accounts.accounts import Accounts
 from accounts.audit import BY_OPERATOR, OK, Audit, Entry
 from accounts.sessions import Session, Sessions
-from accounts.use_cases import UseCase, UseCases
+from accounts.use_cases import UseCase
 from core import passwords
 from core.errors import Refused
 from core.inventory import Worker
@@ -25,53 +24,43 @@ from core.status import SliceStatus, VMStatus
 from database import Database
 from deployment import DeploymentAPI
 from lifecycle import losses
-from lifecycle.changes import Change, Changes
-from lifecycle.consoles import Confirm, Consoles, Joined, never
-from lifecycle.discovery import Discovery
+from lifecycle.consoles import Confirm, Consoles, never
 from lifecycle.requests import VMRequest, design_vm, new_slice
-from models import (
-    ADMIN,
-    VM,
-    Flavor,
-    Link,
-    Slice,
-    User,
-)
+from lifecycle.use_cases import Connected, Engine, SliceUseCases
+from models import ADMIN, VM, Flavor, Link, Slice, User
 from remote.console import Explained
 from remote.events import Listener, ignore
 from remote.images import require_fitting
 from remote.plan import Plan
-from remote.runner import Host, Runner
 
 if TYPE_CHECKING:
     from inspection.doctor import Doctor
     from inspection.isolation.prover import Prover, Verdict
     from inspection.summary import SliceProblems
-    from lifecycle.creation import Demand
+    from lifecycle.designs import Designs
     from lifecycle.hosts import Hosts
     from remote.ssh import Connections
-    from topology.design import Design
 
 __all__ = ["OrchestratorAPI", "Result"]
 
 
-class Connected(Host, Joined, Protocol):
-    """A host that can also join standard streams with a program."""
-
-
-class OrchestratorAPI(UseCases):
+class OrchestratorAPI(SliceUseCases):
     """The use-cases of a cloud. `connect` returns the host at an address; None means SSH with the file's settings."""
 
     def __init__(self, database: Database, connect: Callable[[str], Connected] | None = None) -> None:
         database.load()  # a fault in the file shows itself before the menu opens
-        super().__init__(database, Audit(database.path))
-        self._connect = connect or _over_ssh(database)
-        self._changes = Changes(database, self._connect)
-        self._discovery = Discovery(database, Runner(self._connect))
+        super().__init__(Engine(database, Audit(database.path), connect or _over_ssh(database)))
         self.accounts = Accounts(database, self._audit)
         self._sessions = Sessions(database, self._audit)
 
-    # Modules that inspect hosts are imported at their first use: the menu opens without them.
+    # These modules are imported at their first use: the menu opens without them.
+
+    @functools.cached_property
+    def designs(self) -> Designs:
+        """Return the use-cases that read whole designs and make slices of them."""
+        from lifecycle.designs import Designs  # noqa: PLC0415
+
+        return Designs(self._engine)
 
     @functools.cached_property
     def doctor(self) -> Doctor:
@@ -160,27 +149,6 @@ class OrchestratorAPI(UseCases):
         return rights.permitted(self._database.load(), actor, slice_id)
 
     @UseCase()
-    def read_design(self, actor: str, text: str) -> Design:
-        """Return the design of a slice file, checked against the cloud's flavors and its internet network."""
-        from topology.reader import read  # noqa: PLC0415 - not needed for the menu's first prompt
-
-        state = self._database.load()
-        rights.user_of(state, actor)
-        return read(text, state.all_flavors, state.inventory.internet.network)
-
-    @UseCase()
-    def convert_topology(self, actor: str, text: str, tool: str) -> tuple[str, list[str]]:
-        """Return a foreign topology as a slice file, and what was left out of it."""
-        from topology.imports.builder import Flavors, Size  # noqa: PLC0415 - as above
-        from topology.imports.convert import convert  # noqa: PLC0415 - as above
-
-        state = self._database.load()
-        rights.user_of(state, actor)
-        sizes = {name: Size(each.cores or 0, each.ram_gb or 0) for name, each in state.all_flavors.items()}
-        imports = state.imports
-        return convert(text, Flavors(sizes, imports.kinds, imports.default), tool)
-
-    @UseCase()
     def find_slice(self, actor: str, word: str) -> Slice:
         """Return the slice that a user means by an id, a name, or the beginning of a name."""
         return rights.find(self._database.load(), actor, word)
@@ -204,40 +172,6 @@ class OrchestratorAPI(UseCases):
             rights.check_name("slice", name)
         with self._database.transaction() as state:
             return new_slice(state, actor, name, topology_type)
-
-    @UseCase()
-    def demand_of_design(self, actor: str, design: Design) -> Demand:
-        """Return the size of a design, beside the room of the workers and the user's quota."""
-        from lifecycle.creation import demand_of  # noqa: PLC0415 - not needed for the menu's first prompt
-
-        self._discovery.known()
-        return demand_of(self._database.load(), actor, design)
-
-    @UseCase()
-    def try_design(self, actor: str, design: Design) -> Slice:
-        """Return the slice that a design would be now, and record nothing; fail where it cannot be made."""
-        from lifecycle.creation import check_design, designed_slice  # noqa: PLC0415 - as above
-
-        state = self._database.load()
-        check_design(state, design)
-        return designed_slice(state, actor, design)
-
-    @UseCase("create slice")
-    def create_from_design(self, actor: str, design: Design, listen: Listener = ignore) -> Slice:
-        """Create a slice with all VMs, disks and links of a design. If a disk fails, nothing of it is left.
-
-        The slice is claimed before other sessions can see it, because it is unfinished until its disks are made.
-        """
-        from lifecycle.creation import check_design, designed_slice  # noqa: PLC0415 - as above
-
-        check_design(self._database.load(), design)
-        self._discovery.refresh(lambda state: designed_slice(state, actor, design).workers)
-        with ExitStack() as claimed:
-            with self._database.transaction() as state:
-                slice_ = designed_slice(state, actor, design)
-                change = claimed.enter_context(self._changes.of(slice_.slice_id, listen))
-            change.make_disks(slice_, slice_.vms)
-        return slice_
 
     @UseCase("add VM")
     def add_vm_to_slice(
@@ -366,18 +300,6 @@ class OrchestratorAPI(UseCases):
         if taken_from:
             self._audit.write(Entry(actor, f"take console from {taken_from}", slice_.slice_id, vm_id), OK, 0.0)
         return console
-
-    @contextmanager
-    def _change(self, actor: str, slice_id: int, listen: Listener) -> Iterator[tuple[Change, Slice]]:
-        """Claim a slice that the user may work on, and yield its change and the slice as read under the claim.
-
-        Rights are checked before the claim, too: a slice of another user must not be reported as busy.
-        """
-        slice_ = rights.permitted(self._database.load(), actor, slice_id)
-        if losses.has_unplaced(slice_):  # another worker may be back or have room now
-            self._discovery.workers()
-        with self._changes.of(slice_id, listen) as change:
-            yield change, rights.permitted(change.state, actor, slice_id)
 
     # --- changes that a manager did not finish ------------------------------------------------------------------------
 

@@ -18,12 +18,15 @@ from remote.events import Event, Listener, StageStarted, ignore
 
 
 class UseCases:
-    """The base of a class with use-cases. `operators` are the users to whom faults of the file are shown in full."""
+    """The base of a class with use-cases. `operators` are the users to whom faults of the file are shown in full.
 
-    def __init__(self, database: Database, audit: Audit) -> None:
+    They are kept in this set, because the file may be unreadable later.
+    """
+
+    def __init__(self, database: Database, audit: Audit, operators: set[str]) -> None:
         self._database = database
         self._audit = audit
-        self._operators: set[str] = set()  # kept here, because the file may be unreadable later
+        self._operators = operators
 
 
 C = TypeVar("C", bound=UseCases)

@@ -215,9 +215,9 @@ def create_from_template(session: Session) -> None:
     internet = session.ask.option("Internet access (all, none or first): ", templates.INTERNET)
     name = session.ask.checked(lambda: session.ask.name("Slice name: ", "A slice name"), check_new_name)
     design = templates.make(template, name, flavor, internet)
-    session.screen.line(demand_line(template, value_of(session.api.demand_of_design(session.actor, design))))
+    session.screen.line(demand_line(template, value_of(session.api.designs.demand(session.actor, design))))
     with session.progress() as listen:
-        answer = session.api.create_from_design(session.actor, design, listen)
+        answer = session.api.designs.create(session.actor, design, listen)
     slice_ = value_of(answer)
     session.say(f"Slice created! ID: {slice_.slice_id}")
     if session.ask.yes("Deploy it now? (y/n): "):

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from core.errors import Refused
 from core.results import value_of
-from menu.arguments import USAGE
 from menu.command_parts import DONE, INCOMPLETE, REFUSED, errors_screen, say, show_json, slice_of
 from menu.progress import Progress
 from menu.screen import GOOD, Screen
 from menu.texts import counted, demand_line
+from menu.words import USAGE
 
 if TYPE_CHECKING:
     from orchestrator import OrchestratorAPI
@@ -26,7 +26,7 @@ MAX_BYTES = 1 << 20
 
 def validate(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
     """Check a slice file; show what it makes, or all its faults on standard error. Return the exit status."""
-    succeeded, value = api.read_design(args.actor, read_file(args.file))
+    succeeded, value = api.designs.read(args.actor, read_file(args.file))
     if isinstance(value, str) or not succeeded:
         return _show_faults(args.file, str(value))
     vms, links = counted(len(value.vms), "VM"), counted(len(value.links), "link")
@@ -49,16 +49,16 @@ def create(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
         design = _design_of(api, args)
     except BadSliceFile as faults:
         return _show_faults(args.file, str(faults))
-    demand = value_of(api.demand_of_design(args.actor, design))
+    demand = value_of(api.designs.demand(args.actor, design))
     say(demand_line(args.template or args.file, demand))
     notices = left_out(design)
     say(*(f"Warning: {notice}" for notice in notices))
     if args.dry_run:
-        value_of(api.try_design(args.actor, design))
+        value_of(api.designs.preview(args.actor, design))
         say("Nothing was created: --dry-run")
     else:
         with Progress(errors_screen()) as listen:
-            answer = api.create_from_design(args.actor, design, listen)
+            answer = api.designs.create(args.actor, design, listen)
         slice_id = value_of(answer).slice_id
         if args.json:
             show_json(screen, {"slice_id": slice_id})
@@ -70,7 +70,7 @@ def create(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
 def _design_of(api: OrchestratorAPI, args: Namespace) -> Design:
     """Return the design of the slice file or the template that was named, with the name of `--name`."""
     if args.file:
-        design = value_of(api.read_design(args.actor, read_file(args.file)))
+        design = value_of(api.designs.read(args.actor, read_file(args.file)))
         return replace(design, name=args.name or design.name)
     from topology.templates import make  # noqa: PLC0415 - as above
 
@@ -97,7 +97,7 @@ def export(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
 
 def convert(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
     """Write a topology of another tool as a slice file to standard output; return the exit status."""
-    text, notices = value_of(api.convert_topology(args.actor, read_file(args.file), args.tool or ""))
+    text, notices = value_of(api.designs.convert(args.actor, read_file(args.file), args.tool or ""))
     screen.data(text)
     say(*(f"Warning: {notice}" for notice in notices))
     return INCOMPLETE if notices else DONE

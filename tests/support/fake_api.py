@@ -146,6 +146,38 @@ class FakeHostChanges:
         raise Refused(f"{address} answers")
 
 
+class FakeDesigns:
+    """The use-cases of whole designs."""
+
+    def __init__(self, api: FakeAPI) -> None:
+        self._api = api
+
+    @answering
+    def read(self, _actor: str, text: str) -> Design:
+        return read(text, Flavor.FLAVORS)
+
+    @answering
+    def convert(self, _actor: str, text: str, tool: str) -> tuple[str, list[str]]:
+        return convert(text, Flavors({}), tool)
+
+    @answering
+    def demand(self, actor: str, design: Design) -> Demand:
+        user, vms = self._api.users[actor], len(design.vms)
+        return Demand(vms, len(design.links), vms / 2, 23.0, user.used_vms + vms, user.quota_vms)
+
+    @answering
+    def create(self, actor: str, design: Design, listen: Listener) -> Slice:
+        slice_ = value_of(self._api.create_slice(actor, design.name))
+        ids = {}
+        for vm in design.vms:
+            words = (vm.name, vm.flavor, vm.nics, vm.internet, listen)
+            ids[vm.name] = value_of(self._api.add_vm_to_slice(actor, slice_.slice_id, *words)).vm_id
+        for link in design.links:
+            one, other = link.ends
+            slice_.connect(ids[one.vm], f"eth{one.nic}", ids[other.vm], f"eth{other.nic}")
+        return slice_
+
+
 class FakeAPI:
     """The use-cases; `pace` is the duration of a step in seconds, `down` are workers that do not answer."""
 
@@ -154,6 +186,7 @@ class FakeAPI:
         self.accounts = FakeAccounts(self.users)
         self.slices: dict[int, Slice] = {}
         self.broken: dict[int, SliceProblems] = {}
+        self.designs = FakeDesigns(self)
         self.doctor = FakeDoctor()
         self.prover = FakeProver()
         self.hosts = FakeHostChanges()
@@ -231,14 +264,6 @@ class FakeAPI:
         return copy.deepcopy(self._own(actor, slice_id))
 
     @answering
-    def read_design(self, _actor: str, text: str) -> Design:
-        return read(text, Flavor.FLAVORS)
-
-    @answering
-    def convert_topology(self, _actor: str, text: str, tool: str) -> tuple[str, list[str]]:
-        return convert(text, Flavors({}), tool)
-
-    @answering
     def find_slice(self, actor: str, word: str) -> Slice:
         for slice_ in self.slices.values():
             if word in {slice_.name, str(slice_.slice_id)} and self._may(actor, slice_):
@@ -274,23 +299,6 @@ class FakeAPI:
         slice_.vms.append(vm)
         self.users[owner].used_vms += 1
         return vm
-
-    @answering
-    def demand_of_design(self, actor: str, design: Design) -> Demand:
-        user, vms = self.users[actor], len(design.vms)
-        return Demand(vms, len(design.links), vms / 2, 23.0, user.used_vms + vms, user.quota_vms)
-
-    @answering
-    def create_from_design(self, actor: str, design: Design, listen: Listener) -> Slice:
-        slice_ = value_of(self.create_slice(actor, design.name))
-        ids = {}
-        for vm in design.vms:
-            words = (vm.name, vm.flavor, vm.nics, vm.internet, listen)
-            ids[vm.name] = value_of(self.add_vm_to_slice(actor, slice_.slice_id, *words)).vm_id
-        for link in design.links:
-            one, other = link.ends
-            slice_.connect(ids[one.vm], f"eth{one.nic}", ids[other.vm], f"eth{other.nic}")
-        return slice_
 
     @answering
     def create_link(self, actor: str, slice_id: int, vm1: int, interface1: str, vm2: int, interface2: str) -> Link:

@@ -120,7 +120,7 @@ def main() -> None:
     number, listen = int(slice_id), fate.listen
     actions: dict[str, Callable[[], Any]] = {
         "design": partial(design, api, number),
-        "create": partial(api.create_from_design, USER, make(f"ring:{SIZE}", "created", "copied", "first"), listen),
+        "create": partial(api.designs.create, USER, make(f"ring:{SIZE}", "created", "copied", "first"), listen),
         "add": partial(api.add_vm_to_slice, USER, number, "added", "copied", 1, True, listen),
         "deploy": partial(api.deploy_slice, USER, number, listen),
         "delete": partial(api.delete_slice, USER, number, listen),

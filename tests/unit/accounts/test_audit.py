@@ -20,8 +20,8 @@ import pytest
 from accounts import audit
 from accounts.audit import FIELDS, Audit, Entry
 from core.errors import Refused
-from orchestrator import OrchestratorAPI
 from remote.events import StageStarted
+from tests.support import use_cases
 from tests.support.desk import WORKERS, Desk
 from tests.support.paths import ROOT
 from tests.support.playing import run_program
@@ -34,10 +34,10 @@ READ_ONLY = {
     "list_slices",
     "get_slice",
     "find_slice",
-    "read_design",
-    "convert_topology",
-    "demand_of_design",
-    "try_design",
+    "designs.read",
+    "designs.convert",
+    "designs.demand",
+    "designs.preview",
     "discover_workers",
     "known_workers",
     "plan_slice",
@@ -47,13 +47,13 @@ READ_ONLY = {
     "problems",
     "prove_isolation",
 }
-FAILS = {"get_slice", "find_slice", "read_design", "convert_topology", "plan_slice", "plan_deletion"}
-WORKS = {"create_slice", "create_from_design", "open_session"}
+FAILS = {"get_slice", "find_slice", "designs.read", "designs.convert", "plan_slice", "plan_deletion"}
+WORKS = {"create_slice", "designs.create", "open_session"}
 ACTIONS = {
     "authenticate": "log in",
     "change_password": "change password",
     "create_slice": "create slice",
-    "create_from_design": "create slice",
+    "designs.create": "create slice",
     "add_vm_to_slice": "add VM",
     "create_link": "create link",
     "deploy_slice": "deploy",
@@ -75,7 +75,6 @@ def entries(desk: Desk) -> list[dict[str, Any]]:
     return list(audit.read(desk.path))
 
 
-METHODS = {name for name, _ in inspect.getmembers(OrchestratorAPI, inspect.isfunction) if not name.startswith("_")}
 VALUES: dict[str, object] = {
     "actor": "student",
     "username": "student",
@@ -87,9 +86,9 @@ VALUES: dict[str, object] = {
 VALUES |= {"design": make("ring:3", "lab", "cirros")}
 
 
-@pytest.mark.parametrize("name", sorted(METHODS - NO_ANSWER))
+@pytest.mark.parametrize("name", sorted(use_cases.names() - NO_ANSWER))
 def test_every_use_case_that_changes_something_is_recorded(desk: Desk, name: str) -> None:
-    method = getattr(desk.api, name)
+    method = use_cases.method(desk.api, name)
     parameters = [p for p in inspect.signature(method).parameters.values() if p.default is p.empty]
     assert method(*(VALUES.get(p.name, "x") for p in parameters))[0] is (name in READ_ONLY - FAILS | WORKS)
     wanted = [] if name in READ_ONLY | {"open_session"} else [ACTIONS[name]]

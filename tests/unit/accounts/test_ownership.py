@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from core.status import SliceStatus, VMStatus
 from models import ADMIN, STUDENT, Slice
 from orchestrator import OrchestratorAPI, Result
+from tests.support import use_cases
 from tests.support.desk import Desk
 
 Call = Callable[[OrchestratorAPI, str, int, int], Result[Any]]
@@ -41,19 +41,19 @@ OWN = {
     "open_session",
     "operate_for",
     "create_slice",
-    "create_from_design",
-    "demand_of_design",
-    "try_design",
+    "designs.create",
+    "designs.demand",
+    "designs.preview",
     "change_password",
     "needs_new_password",
-    "read_design",
+    "designs.read",
     "warning",
 }
 """Use-cases on the calling user alone."""
 
 EVERYBODYS = {
     *("flavors", "discover_workers", "known_workers", "prove_isolation"),
-    *("read_design", "convert_topology"),  # they read what is given, and the flavors
+    *("designs.read", "designs.convert"),  # they read what is given, and the flavors
 }
 
 ABSENT, ABSENT_VM = 4711, 4712
@@ -96,8 +96,11 @@ def shared(desk: Desk) -> Desk:
 
 
 def test_every_use_case_is_in_one_of_the_tables() -> None:
-    methods = {name for name, _ in inspect.getmembers(OrchestratorAPI, inspect.isfunction) if not name.startswith("_")}
-    assert methods == set(TOUCHES) | LISTS | OWN | EVERYBODYS
+    assert use_cases.names() == set(TOUCHES) | LISTS | OWN | EVERYBODYS
+
+
+def test_every_group_of_use_cases_is_known(desk: Desk) -> None:
+    assert set(use_cases.GROUPS) == use_cases.offered(desk.api)
 
 
 @pytest.mark.parametrize("state", STATES)

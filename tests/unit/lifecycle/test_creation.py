@@ -37,13 +37,13 @@ def records(desk: Desk) -> dict[str, Any]:
 
 def steps_of(desk: Desk, design: Design) -> list[tuple[str, str]]:
     """Return host and title of each step that creates a design."""
-    slice_ = desk.ok(desk.api.try_design("student", design))
+    slice_ = desk.ok(desk.api.designs.preview("student", design))
     plan = DeploymentAPI(desk.database.load().inventory).disk_plan(slice_, slice_.vms)
     return [(step.host, step.title) for step in plan.steps]
 
 
 def test_a_design_becomes_a_slice_in_design(desk: Desk) -> None:
-    made = desk.ok(desk.api.create_from_design("student", ring(6)))
+    made = desk.ok(desk.api.designs.create("student", ring(6)))
     slice_ = desk.slice()
     assert made.to_dict() == slice_.to_dict()
     assert (slice_.name, slice_.status, slice_.owner) == ("lab", SliceStatus.DESIGN, "student")
@@ -61,7 +61,7 @@ def test_a_design_becomes_a_slice_in_design(desk: Desk) -> None:
 
 
 def test_linked_vms_share_workers_evenly(desk: Desk) -> None:
-    slice_ = desk.ok(desk.api.create_from_design("student", ring(6)))
+    slice_ = desk.ok(desk.api.designs.create("student", ring(6)))
     assert [vm.worker_ip for vm in slice_.vms] == [WORKERS[0]] * 3 + [WORKERS[1]] * 3
     on = {vm.vm_id: vm.worker_ip for vm in slice_.vms}
     assert len([link for link in slice_.links if on[link.vm1_id] != on[link.vm2_id]]) == 2
@@ -70,7 +70,7 @@ def test_linked_vms_share_workers_evenly(desk: Desk) -> None:
 @pytest.mark.parametrize(("spread", "used"), [(1, 1), (2, 2), (0, 2)])
 def test_a_design_uses_at_most_so_many_workers(desk: Desk, spread: int, used: int) -> None:
     edit(desk, hypervisor={"spread": spread})
-    assert len(desk.ok(desk.api.create_from_design("student", ring(6))).workers) == used
+    assert len(desk.ok(desk.api.designs.create("student", ring(6))).workers) == used
 
 
 def test_twenty_vms_are_one_transaction_and_one_batch_for_each_worker(
@@ -85,7 +85,7 @@ def test_twenty_vms_are_one_transaction_and_one_batch_for_each_worker(
 
     monkeypatch.setattr(Database, "transaction", counted)
     before = {address: host.runs for address, host in desk.cloud.hosts.items()}
-    slice_ = desk.ok(desk.api.create_from_design("student", ring(20)))
+    slice_ = desk.ok(desk.api.designs.create("student", ring(20)))
     assert (len(slice_.vms), len(slice_.links)) == (20, 20)
     runs = {address: host.runs - before[address] for address, host in desk.cloud.hosts.items()}
     assert runs == {WORKERS[0]: 1, WORKERS[1]: 1, NETWORK: 0}
@@ -93,12 +93,12 @@ def test_twenty_vms_are_one_transaction_and_one_batch_for_each_worker(
 
 
 def test_a_failure_of_any_step_leaves_nothing(desk: Desk) -> None:
-    desk.ok(desk.api.create_from_design("student", ring(3, "first")))  # the base image is there
+    desk.ok(desk.api.designs.create("student", ring(3, "first")))  # the base image is there
     before, hosts, design = records(desk), copy.deepcopy(desk.cloud.state()), ring(3)
     for host, title in steps_of(desk, design):
         faults = {title: (1, "", "out of luck")}
         desk.cloud.hosts[host].faults = dict(faults)
-        answer = desk.api.create_from_design("student", design)
+        answer = desk.api.designs.create("student", design)
         if desk.cloud.hosts[host].faults:  # a guard skipped the step
             desk.cloud.hosts[host].faults = {}
             desk.ok(desk.api.delete_slice("student", desk.ok(answer).slice_id))
@@ -117,7 +117,7 @@ def test_a_worker_that_dies_leaves_nothing_or_what_is_finished_or_taken_back(
 ) -> None:
     before, hosts = records(desk), copy.deepcopy(desk.cloud.state())
     desk.cloud.hosts[WORKERS[1]].dies_after = after
-    sentence = desk.no(desk.api.create_from_design("student", ring()))
+    sentence = desk.no(desk.api.designs.create("student", ring()))
     assert sentence.startswith(f"{WORKERS[1]} does not answer")
     desk.cloud.hosts[WORKERS[1]].dead, desk.cloud.hosts[WORKERS[1]].dies_after = False, None
     if after:
@@ -137,7 +137,7 @@ def test_a_worker_that_dies_leaves_nothing_or_what_is_finished_or_taken_back(
 def test_a_slice_in_creating_is_deleted_like_any_other(desk: Desk) -> None:
     hosts = copy.deepcopy(desk.cloud.state())
     desk.cloud.hosts[WORKERS[1]].dies_after = 3
-    desk.no(desk.api.create_from_design("student", ring()))
+    desk.no(desk.api.designs.create("student", ring()))
     desk.cloud.hosts[WORKERS[1]].dead, desk.cloud.hosts[WORKERS[1]].dies_after = False, None
     desk.ok(desk.api.delete_slice("student", 1000))
     assert (desk.used(), desk.ok(desk.api.list_slices("student")), desk.cloud.state()) == (0, [], hosts)
@@ -146,7 +146,7 @@ def test_a_slice_in_creating_is_deleted_like_any_other(desk: Desk) -> None:
 @pytest.mark.parametrize(("answer", "vms"), [("finish_slice", 4), ("take_back_slice", 0)])
 def test_a_worker_that_is_written_off_meanwhile_costs_no_vm(desk: Desk, answer: str, vms: int) -> None:
     desk.cloud.hosts[WORKERS[1]].dies_after = 3
-    desk.no(desk.api.create_from_design("student", ring()))
+    desk.no(desk.api.designs.create("student", ring()))
     assert desk.api.hosts.forget(WORKERS[1]).unfinished == ()
     desk.ok(getattr(desk.api, answer)("student", 1000))
     slices: list[Slice] = desk.ok(desk.api.list_slices("student"))
@@ -181,27 +181,27 @@ def test_a_design_that_may_not_be_changes_nothing(desk: Desk, kind: str) -> None
     desk.ok(desk.api.discover_workers())
     before, runs = desk.path.read_bytes(), [host.runs for host in desk.cloud.hosts.values()]
     design, sentence = REFUSALS[kind]
-    assert desk.no(desk.api.create_from_design("student", design)).startswith(sentence)
-    assert desk.no(desk.api.try_design("student", design)).startswith(sentence)
+    assert desk.no(desk.api.designs.create("student", design)).startswith(sentence)
+    assert desk.no(desk.api.designs.preview("student", design)).startswith(sentence)
     assert (desk.path.read_bytes(), [host.runs for host in desk.cloud.hosts.values()]) == (before, runs)
 
 
 def test_the_quota_of_slices_holds(desk: Desk) -> None:
     for number in range(4):
         desk.ok(desk.api.create_slice("student", f"s{number}"))
-    assert desk.no(desk.api.create_from_design("student", ring(3))).startswith("Slice quota exceeded")
+    assert desk.no(desk.api.designs.create("student", ring(3))).startswith("Slice quota exceeded")
 
 
 def test_another_user_may_have_the_name(desk: Desk) -> None:
-    desk.ok(desk.api.create_from_design("student", ring(3)))
-    assert desk.ok(desk.api.create_from_design("admin", ring(3))).slice_id == 1004
+    desk.ok(desk.api.designs.create("student", ring(3)))
+    assert desk.ok(desk.api.designs.create("admin", ring(3))).slice_id == 1004
 
 
 @pytest.mark.parametrize(("links", "slice_id"), [(19, 1015), (20, 1016)])
 def test_the_pool_with_the_internet_holds_one_link_less(desk: Desk, links: int, slice_id: int) -> None:
     desk.api.accounts.set_quota("student", 30)
     edit(desk, next_vm_id=1015)
-    slice_ = desk.ok(desk.api.create_from_design("student", make(f"line:{links + 1}", "lab", "cirros")))
+    slice_ = desk.ok(desk.api.designs.create("student", make(f"line:{links + 1}", "lab", "cirros")))
     assert (slice_.slice_id, len(slice_.links)) == (slice_id, links)
     assert 400 not in slice_.vlan_pool_used
 
@@ -211,21 +211,21 @@ def test_more_links_than_a_pool_has_are_refused(desk: Desk) -> None:
     pairs = [*("a - b", "a - c", "b - c") * 5, *("d - e", "d - f", "e - f") * 2]
     links = "".join(f"- {pair}\n" for pair in pairs)
     text = f"slice: lab\nvms: {{{', '.join(f'{name}: cirros' for name in 'abcdef')}}}\nlinks:\n{links}"
-    assert desk.no(desk.api.create_from_design("student", read(text))) == (
+    assert desk.no(desk.api.designs.create("student", read(text))) == (
         "A slice can have 20 links, and 21 are needed: use several slices"
     )
 
 
 def test_the_size_is_known_before(desk: Desk) -> None:
     desk.ring(2)
-    demand = desk.ok(desk.api.demand_of_design("student", ring(4)))
+    demand = desk.ok(desk.api.designs.demand("student", ring(4)))
     assert (demand.vms, demand.links, demand.ram_gb, demand.free_ram_gb) == (4, 4, 2.0, 31.0)
     assert (demand.used_vms, demand.quota_vms) == (6, 6)
 
 
 def test_a_creation_is_in_the_audit_log(desk: Desk) -> None:
-    desk.ok(desk.api.create_from_design("student", ring(3)))
-    desk.no(desk.api.create_from_design("student", ring(3)))
+    desk.ok(desk.api.designs.create("student", ring(3)))
+    desk.no(desk.api.designs.create("student", ring(3)))
     entries = [entry for entry in audit.read(desk.path) if entry["action"] == "create slice"]
     assert [(entry["slice"], entry["result"]) for entry in entries] == [
         (1000, "ok"),

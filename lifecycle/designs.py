@@ -1,0 +1,64 @@
+"""The use-cases of whole designs: read a slice file, convert a foreign topology, and create a slice at once."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from accounts import rights
+from accounts.use_cases import UseCase
+from lifecycle.creation import Demand, check_design, demand_of, designed_slice
+from lifecycle.use_cases import SliceUseCases
+from models import Slice
+from remote.events import Listener, ignore
+from topology.design import Design
+from topology.imports.builder import Flavors, Size
+from topology.imports.convert import convert
+from topology.reader import read
+
+
+class Designs(SliceUseCases):
+    """Reads whole designs, and creates slices from them."""
+
+    @UseCase()
+    def read(self, actor: str, text: str) -> Design:
+        """Return the design of a slice file, checked against the cloud's flavors and its internet network."""
+        state = self._database.load()
+        rights.user_of(state, actor)
+        return read(text, state.all_flavors, state.inventory.internet.network)
+
+    @UseCase()
+    def convert(self, actor: str, text: str, tool: str) -> tuple[str, list[str]]:
+        """Return a foreign topology as a slice file, and what was left out of it."""
+        state = self._database.load()
+        rights.user_of(state, actor)
+        sizes = {name: Size(each.cores or 0, each.ram_gb or 0) for name, each in state.all_flavors.items()}
+        imports = state.imports
+        return convert(text, Flavors(sizes, imports.kinds, imports.default), tool)
+
+    @UseCase()
+    def demand(self, actor: str, design: Design) -> Demand:
+        """Return the size of a design, beside the room of the workers and the user's quota."""
+        self._discovery.known()
+        return demand_of(self._database.load(), actor, design)
+
+    @UseCase()
+    def preview(self, actor: str, design: Design) -> Slice:
+        """Return the slice that a design would be now, and record nothing; fail where it cannot be made."""
+        state = self._database.load()
+        check_design(state, design)
+        return designed_slice(state, actor, design)
+
+    @UseCase("create slice")
+    def create(self, actor: str, design: Design, listen: Listener = ignore) -> Slice:
+        """Create a slice with all VMs, disks and links of a design. If a disk fails, nothing of it is left.
+
+        The slice is claimed before other sessions can see it, because it is unfinished until its disks are made.
+        """
+        check_design(self._database.load(), design)
+        self._discovery.refresh(lambda state: designed_slice(state, actor, design).workers)
+        with ExitStack() as claimed:
+            with self._database.transaction() as state:
+                slice_ = designed_slice(state, actor, design)
+                change = claimed.enter_context(self._changes.of(slice_.slice_id, listen))
+            change.make_disks(slice_, slice_.vms)
+        return slice_
