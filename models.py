@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from core import formats
 from core.errors import Refused
+from core.flavors import Flavor
 from core.inventory import ADMIN_SLICES, INTERNET_VLAN, MAX_SLICES, LoginSettings
 from core.names import DHCP_FIRST_HOST, vlan_address, vlan_cidr, vlan_dhcp_range
-from core.records import Recorded, derived, items, key, part, parts, state, value
-from core.rule import FLAG, Record, number, one_of, or_nothing, whole
+from core.records import Recorded, derived, items, key, part, parts, state
+from core.rule import FLAG, Record, one_of, or_nothing, whole
 from core.status import NetworkStatus, SliceStatus, VMStatus
 from core.values import IPConfig, Size
+
+__all__ = ["VM", "Flavor", "Interface", "Link", "Network", "Slice", "User"]
+"""The documented classes (docs/spec/models.md)."""
 
 FIRST_ID = 1000
 LAST_ID = 99_999
@@ -94,44 +98,6 @@ class User(Recorded):
         if self.quota_slices is not None:
             return self.quota_slices
         return max(login.slices, ADMIN_SLICES) if self.role == ADMIN else login.slices
-
-
-@value
-class Flavor(Recorded):
-    """The size of a VM, and the path of its base image on the manager. A key that the file lacks is None.
-
-    `FLAVORS` has the built-in flavors in their documented layout.
-    """
-
-    FLAVORS: ClassVar[dict[str, Record]] = {
-        "cirros": {"cores": 1, "ram_gb": 0.5, "disk_gb": 1, "image": "/tmp/vm_images/cirros-0.6.2-x86_64-disk.img"},
-        "ubuntu": {
-            "cores": 1,
-            "ram_gb": 0.5,
-            "disk_gb": 2.2,
-            "image": "/tmp/vm_images/focal-server-cloudimg-amd64.img",
-        },
-    }
-
-    cores: int | None = key(whole(1, 64), default=None, brief=True)
-    ram_gb: float | None = key(number(0.0625, 1024), default=None, brief=True)
-    disk_gb: float | None = key(number(0.001, 16_384), default=None, brief=True)
-    image: str | None = key(formats.LOCAL_PATH, default=None, brief=True)
-
-    @classmethod
-    def get(cls, flavor_name: str) -> Record | None:
-        """Return the built-in flavor with this name, or None."""
-        return cls.FLAVORS.get(flavor_name)
-
-    @property
-    def size(self) -> Size:
-        """Return the size, with the documented default for a missing number."""
-        usual = Size()
-        return Size(
-            usual.cores if self.cores is None else self.cores,
-            usual.ram_gb if self.ram_gb is None else self.ram_gb,
-            usual.disk_gb if self.disk_gb is None else self.disk_gb,
-        )
 
 
 class Interface(Recorded):
