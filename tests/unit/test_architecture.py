@@ -20,7 +20,7 @@ LAYERS = (
     "inspection lifecycle",
     "deployment accounts",
     "qcow_manager vlan_manager vm_launcher database",
-    "network storage allocation topology images",
+    "images machines network storage allocation topology",
     "remote models",
     "shell core",
 )
@@ -43,6 +43,7 @@ ONLY_IN = {
     "yaml": ("storage/text.py", "topology/"),
     "shlex": ("remote/plan.py", "lab/", "bench/"),
 }
+MOST_LINES = 400
 PRINTS_IN = ("cli.py", "lab/__main__.py", "bench/__main__.py")
 
 
@@ -89,6 +90,11 @@ def test_every_module_has_its_place() -> None:
     }
     assert {path.stem for path in ROOT.glob("*.py")} == documented
     assert {name.split(".")[0] for name in PRODUCT} == {*HEIGHT}
+
+
+def test_a_module_has_at_most_400_lines() -> None:
+    sizes = {str(path): len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert {path: size for path, size in sizes.items() if size > MOST_LINES} == {}
 
 
 def test_imports_point_downwards() -> None:
