@@ -7,7 +7,7 @@ import signal
 import cli
 from docs.reference.markdown import page, table
 from menu import command_parts, endings, hosts, operator, session
-from menu.arguments import USAGE
+from menu.words import USAGE
 
 _ALL = (
     (session.LEAVE, "The menu was left, or the command did what it was asked."),

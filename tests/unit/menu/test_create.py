@@ -10,8 +10,10 @@ import pytest
 
 from core.errors import Refused
 from menu import commands
-from menu.arguments import INTERNET, TEMPLATE_FORMS, USAGE, parser
+from menu.arguments import parser
+from menu.file_arguments import INTERNET, TEMPLATE_FORMS
 from menu.screen import Screen
+from menu.words import USAGE
 from tests.support.desk import Desk
 from tests.unit.menu.test_commands import piped, run
 from topology import templates

@@ -1,0 +1,114 @@
+"""Define the command lines of the commands for operators only."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from core.inventory import MAX_SLICES
+from inspection.codes import CODES
+from menu.words import number_up_to
+from models import ADMIN, MAX_QUOTA, STUDENT
+
+if TYPE_CHECKING:
+    from menu.words import Commands
+
+DEFAULT_QUOTA = 10
+DEFAULT = "default"
+
+
+def add_operator_commands(commands: Commands) -> None:
+    """Add the commands for operators only."""
+    user = commands.add_parser("user", help="manage the accounts", description="Manage the accounts.")
+    _add_actions(user.add_subparsers(dest="action", metavar="ACTION", required=True))
+    _add_log(commands)
+    _add_looks(commands)
+    _add_host(commands.add_parser("host", help="manage the workers", description="Manage the workers."))
+
+
+def _add_log(commands: Commands) -> None:
+    log = commands.add_parser("log", help="show the audit log", description="Show the audit log, oldest first.")
+    log.add_argument("--user", metavar="NAME", dest="of", help="only actions of this user")
+    log.add_argument("--slice", metavar="N", type=_count, help="only actions on this slice")
+    log.add_argument("--last", metavar="N", type=_count, help="only the last N entries")
+    log.add_argument("--json", action="store_true", help="one line of JSON per entry")
+
+
+def _add_host(host: argparse.ArgumentParser) -> None:
+    actions = host.add_subparsers(dest="action", metavar="ACTION", required=True)
+    forget = actions.add_parser(
+        "forget",
+        help="write off a worker that is dead for good",
+        description="Write off a worker that is dead for good: its VMs lose their disks and are placed on other "
+        "workers, and deletions no longer wait for it. Exit status: 0 done, 1 refused, 3 something is left.",
+    )
+    forget.add_argument("address", metavar="ADDRESS", help="the worker's address; it may be missing from workers_list")
+    forget.add_argument("--yes", action="store_true", help="do not ask")
+    forget.add_argument("--dry-run", action="store_true", help="only show the losses")
+
+
+def _add_looks(commands: Commands) -> None:
+    codes = "\n".join(f"  {code:20}  {meaning}: {advice}" for code, (_, meaning, advice) in CODES.items())
+    doctor = commands.add_parser(
+        "doctor",
+        help="compare the hosts with the database",
+        description="Compare the hosts with the database. Exit status: 0 no finding, 1 findings, 2 no facts of a host.",
+        epilog=f"codes:\n{codes}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    doctor.add_argument("--fix", action="store_true", help="remove objects that carry our mark and belong to no slice")
+    doctor.add_argument("--yes", action="store_true", help="with --fix: do not ask")
+    prove = commands.add_parser(
+        "prove",
+        help="prove from the hosts that slices are kept apart",
+        description="Prove from the hosts, without touching guests, that slices are kept apart. Exit status: 0 it "
+        "holds, 1 there is a breach, 2 no facts of a host.",
+    )
+    for command in (doctor, prove):
+        command.add_argument("--json", action="store_true", help="as one line of JSON")
+
+
+def _add_actions(actions: Commands) -> None:
+    asked = "The password is asked for twice on a terminal. Otherwise it is one line of standard input."
+    quota = f"the number of VMs the user may have, 0 to {MAX_QUOTA}"
+    add = actions.add_parser("add", help="add a user", description=f"Add a user. {asked}")
+    passwd = actions.add_parser("passwd", help="change a password", description=f"Change a password. {asked}")
+    change = actions.add_parser("quota", help="change a quota", description="Change a user's quota of VMs.")
+    slices = actions.add_parser(
+        "slices", help="change the number of slices", description="Change the number of slices a user may have."
+    )
+    role = actions.add_parser(
+        "role",
+        help="change a role",
+        description="Change the role of a user: students work on own slices, admins on all.",
+    )
+    remove = actions.add_parser("remove", help="remove a user", description="Remove a user who owns no slice.")
+    actions.add_parser("list", help="list the users", description="List the users, one per line.")
+    for action in (add, passwd, change, slices, role, remove):
+        action.add_argument("name", metavar="NAME", help="the user's name")
+    add.add_argument(
+        "--quota", metavar="N", type=_quota, default=DEFAULT_QUOTA, help=f"{quota} (default: {DEFAULT_QUOTA})"
+    )
+    add.add_argument("--admin", action="store_true", help="the user may see and change all slices")
+    role.add_argument("role", metavar="ROLE", choices=(STUDENT, ADMIN), help=f"{ADMIN} or {STUDENT}")
+    slices.add_argument(
+        "slices",
+        metavar="N",
+        type=_slices,
+        help=f"the number of slices, 0 to {MAX_SLICES}, or {DEFAULT}: that of the role",
+    )
+    change.add_argument("quota", metavar="N", type=_quota, help=quota)
+
+
+def _count(text: str) -> int:
+    return number_up_to(text, 10**9, "write a whole number")
+
+
+def _slices(text: str) -> int | None:
+    if text == DEFAULT:
+        return None
+    return number_up_to(text, MAX_SLICES, f"the number of slices is 0 to {MAX_SLICES}, or {DEFAULT}")
+
+
+def _quota(text: str) -> int:
+    return number_up_to(text, MAX_QUOTA, f"a quota is a whole number from 0 to {MAX_QUOTA}")

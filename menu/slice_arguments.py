@@ -1,0 +1,95 @@
+"""Define the command lines of the commands about slices."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from menu.plans import Depth
+from menu.words import add_actor, add_slice, add_vm
+
+if TYPE_CHECKING:
+    from menu.words import Commands
+
+
+def add_slice_commands(commands: Commands) -> None:
+    """Add the commands that show, change and use slices."""
+    _add_views(commands)
+    _add_plan(commands)
+    _add_changes(commands)
+
+
+def _add_views(commands: Commands) -> None:
+    shown = "Exit status: 0 shown, 1 refused, 2 wrong words."
+    listed = commands.add_parser(
+        "list", help="list the slices", description=f"List the slices of a user, and all slices for an admin. {shown}"
+    )
+    show = commands.add_parser(
+        "show",
+        help="show a slice",
+        description="Show a slice with its VMs, interfaces and addresses, and what does not run. --json shows its "
+        f"record of the state file instead, and looks at no host. {shown}",
+    )
+    add_slice(show)
+    show.add_argument("--secrets", action="store_true", help="with the VNC passwords")
+    quota = commands.add_parser(
+        "quota",
+        help="show quota and resources",
+        description=f"Show a user's quota, the workers as they are now, and the flavors. {shown}",
+    )
+    for command in (listed, show, quota):
+        command.add_argument("--json", action="store_true", help="as one line of JSON")
+        add_actor(command, argparse.SUPPRESS)
+
+
+def _add_changes(commands: Commands) -> None:
+    done = (
+        "Progress is on standard error. Exit status: 0 done, 1 refused or failed, 2 wrong words, 3 done with a warning."
+    )
+    deploy = commands.add_parser(
+        "deploy",
+        help="deploy a slice",
+        description=f"Deploy a slice, or leave every host as it was. Ctrl-C rolls back what was done. {done}",
+    )
+    repair = commands.add_parser(
+        "repair",
+        help="repair a running slice",
+        description=f"Bring back what is missing of a running slice, and leave the rest alone. {done}",
+    )
+    delete = commands.add_parser(
+        "delete",
+        help="delete a slice",
+        description=f"Delete a slice with its VMs and disks, after a question. {done}",
+    )
+    for command in (deploy, repair, delete):
+        add_slice(command)
+        command.add_argument("--dry-run", action="store_true", help="only show the plan")
+    delete.add_argument("--yes", action="store_true", help="do not ask; needed without a terminal")
+    console = commands.add_parser(
+        "console",
+        help="open a VM's serial console",
+        description="Join this terminal with a VM's serial console. Exit status: 0 left, 1 refused or failed, "
+        "2 wrong words.",
+    )
+    add_slice(console)
+    add_vm(console)
+    for command in (deploy, repair, delete, console):
+        add_actor(command, argparse.SUPPRESS)
+
+
+def _add_plan(commands: Commands) -> None:
+    plan = commands.add_parser(
+        "plan",
+        help="show what a deployment does",
+        description="Show what a deployment of a slice does, and how it is undone; nothing is changed. Without an "
+        "option: a line for each step that makes something. Exit status: 0 shown, 1 refused, 2 wrong words.",
+    )
+    add_slice(plan)
+    depth = plan.add_mutually_exclusive_group()
+    for each, meaning in (
+        (Depth.COMMANDS, "the commands as well, to be read or copied"),
+        (Depth.SCRIPTS, "all of it: also what commands read, and the text of each script"),
+    ):
+        depth.add_argument(f"--{each.value}", action="store_const", const=each.value, dest="depth", help=meaning)
+    add_actor(plan, argparse.SUPPRESS)
+    plan.set_defaults(depth=Depth.TITLES.value)

@@ -1,0 +1,98 @@
+"""Share the parts of all command lines: the parser, the actor, and the words that several commands take."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from core.formats import is_valid_name
+from menu.prompts import whole_number
+from menu.screen import clean
+from models import ADMIN
+
+SLICE_HELP = "its id, its name, or the beginning of its name"
+VM_HELP = "the VM's id, its name, or the beginning of its name"
+USAGE = 2
+"""The exit status of a wrong command line."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that reports an error in one sentence, and accepts no option by its beginning."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Print the error and exit with the status of a wrong command line."""
+        self.exit(USAGE, f"Error: {clean(message)}; {self.prog} --help says more\n")
+
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[Parser]
+
+
+def add_actor(command: argparse.ArgumentParser, default: str) -> None:
+    """Add the option `--as`."""
+    command.add_argument(
+        "--as",
+        metavar="USER",
+        type=user_name,
+        dest="actor",
+        default=default,
+        help=f"the user for whom a command about slices works (default: {ADMIN})",
+    )
+
+
+def add_slice(command: argparse.ArgumentParser) -> None:
+    """Add the word SLICE."""
+    command.add_argument("slice", metavar="SLICE", type=slice_word, help=SLICE_HELP)
+
+
+def add_vm(command: argparse.ArgumentParser) -> None:
+    """Add the word VM."""
+    command.add_argument("vm", metavar="VM", type=vm_word, help=VM_HELP)
+
+
+def user_name(text: str) -> str:
+    """Return a user's name, if it can be one."""
+    if not is_valid_name(text):
+        raise argparse.ArgumentTypeError("a user name has 1 to 32 letters, digits, hyphens and underscores")
+    return text
+
+
+def slice_word(text: str) -> str:
+    """Return a word that may name a slice."""
+    if not is_valid_name(text):
+        raise argparse.ArgumentTypeError("a slice is its id, its name, or the beginning of its name")
+    return text
+
+
+def vm_word(text: str) -> str:
+    """Return a word that may name a VM."""
+    if not is_valid_name(text):
+        raise argparse.ArgumentTypeError("a VM is its id, its name, or the beginning of its name")
+    return text
+
+
+def slice_name(text: str) -> str:
+    """Return the name of a new slice, if it can be one."""
+    if not is_valid_name(text) or not text[0].isalpha():
+        raise argparse.ArgumentTypeError("a slice's name is a letter, then at most 31 letters, digits, - and _")
+    return text
+
+
+def file_name(text: str) -> str:
+    """Return the path of a slice file, or `-`."""
+    if text != "-" and not text.endswith((".yaml", ".yml")):
+        raise argparse.ArgumentTypeError("a slice file ends in .yaml or .yml; - reads it from standard input")
+    return text
+
+
+def number_up_to(text: str, high: int, rule: str) -> int:
+    """Return a number from 0 to `high`. Zeros before it are refused, as in the file: YAML reads 010 as 8."""
+    number = whole_number(text, 0, high)
+    if number is None:
+        raise argparse.ArgumentTypeError(rule)
+    if text != str(number):
+        raise argparse.ArgumentTypeError(f"{rule}; write {text} without the zeros before it")
+    return number
