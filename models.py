@@ -13,7 +13,7 @@ from typing import Protocol
 
 from core import formats
 from core.errors import Refused
-from core.flavors import Flavor
+from core.flavors import MAX_DATA_INTERFACES, Devices, Flavor
 from core.inventory import ADMIN_SLICES, INTERNET_VLAN, MAX_SLICES, LoginSettings
 from core.names import DHCP_FIRST_HOST, vlan_address, vlan_cidr, vlan_dhcp_range
 from core.records import Recorded, derived, items, key, part, parts, state
@@ -21,14 +21,13 @@ from core.rule import FLAG, Record, one_of, or_nothing, whole
 from core.status import NetworkStatus, SliceStatus, VMStatus
 from core.values import IPConfig, Size
 
-__all__ = ["VM", "Flavor", "Interface", "Link", "Network", "Slice", "User"]
-"""The documented classes (docs/spec/models.md)."""
+__all__ = ["MAX_DATA_INTERFACES", "VM", "Devices", "Flavor", "Interface", "Link", "Network", "Slice", "User"]
+"""The documented classes (docs/spec/models.md), and what they are made of."""
 
 FIRST_ID = 1000
 LAST_ID = 99_999
 """`tap_99999_eth10` has 15 characters, the most that Linux gives an interface's name."""
 
-MAX_DATA_INTERFACES = 10
 POOL_SIZE = 20
 POOL_COUNT = MAX_SLICES
 FIRST_VNC_PORT = 5901
@@ -210,6 +209,11 @@ class VM(Recorded):
     def size(self) -> Size:
         """Return cores, memory and disk of the guest."""
         return (self.flavor or Flavor()).size
+
+    @property
+    def devices(self) -> Devices:
+        """Return the devices of the guest."""
+        return self.flavor.devices if self.flavor else Devices()
 
     @property
     def ram_mib(self) -> int:

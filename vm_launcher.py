@@ -9,7 +9,8 @@ from typing import NamedTuple
 from core.errors import BadAnswer, figure
 from core.inventory import Inventory
 from core.names import VMFiles, flow_cookie, process_name, tap_group, tap_name
-from models import VM, Interface, Slice
+from machines import qemu
+from models import VM, Slice
 from network import ovs, stack
 from network.checks import check_nothing_left, check_port_names
 from network.port_security import flows_around
@@ -22,8 +23,6 @@ PROGRAMS = (
     *("awk", "ip", "nft", "ovs-ofctl", "ovs-vsctl", "qemu-img", "qemu-system-x86_64"),
     *("setpriv", "setsid", "socat", "ss", "taskset", "tee"),
 )
-
-_SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
 TAPS, ROOM = "TAPs", "room"
 """The names of the answers before a change: existing TAPs; running VMs, or VNC ports that are taken."""
@@ -233,23 +232,8 @@ class VMLauncher:
         return daemon.Server(*self._process(slice_, vm), vm.vnc_port, self.files(slice_, vm).messages, str(vm.vm_id))
 
     def qemu_argv(self, slice_: Slice, vm: VM) -> tuple[str, ...]:
-        """Return the QEMU command line of `vm`: no root, sandboxed, secrets in files that only the user can read."""
-        files = self.files(slice_, vm)
-        return (
-            "qemu-system-x86_64",
-            *("-name", process_name(slice_.slice_id, vm.vm_id)),
-            *("-no-user-config", "-nodefaults", "-machine", "pc", "-cpu", "max"),
-            *accelerator.options(self._accel),
-            *("-smp", str(vm.size.cores), "-m", str(vm.ram_mib)),
-            *("-drive", f"file={files.overlay},format=qcow2,if=virtio,discard=unmap"),
-            *(word for index, nic in enumerate(vm.interfaces) for word in _nic(vm, index, nic)),
-            *("-device", "virtio-rng-pci", "-vga", "std"),
-            *("-chardev", f"socket,id=console,path={files.console},server=on,wait=off,logfile={daemon.LOG_DEVICE}"),
-            *("-serial", "chardev:console"),
-            *("-object", f"secret,id=vnc,format=base64,file={files.vnc_secret}"),
-            *("-vnc", f"{vm.worker_ip}:{vm.vnc_port - 5900},password-secret=vnc"),
-            *("-sandbox", _SANDBOX),
-        )
+        """Return the QEMU command line of `vm`."""
+        return qemu.command_line(slice_.slice_id, vm, self.files(slice_, vm), self._accel)
 
     def files(self, slice_: Slice, vm: VM) -> VMFiles:
         """Return the VM's files on its worker."""
@@ -294,12 +278,3 @@ def _ports(slice_: Slice, vm: VM, shared: int) -> list[ovs.Port]:
         for interface in vm.interfaces
         if interface.vlan_id is not None
     ]
-
-
-def _nic(vm: VM, index: int, interface: Interface) -> tuple[str, ...]:
-    """Return a virtio NIC in its place in the design; one without a VLAN is unplugged."""
-    device = f"virtio-net-pci,mac={interface.mac},romfile="
-    if interface.vlan_id is None:
-        return ("-device", device)
-    netdev = f"tap,id=nic{index},ifname={tap_name(vm.vm_id, interface.name)},script=no,downscript=no"
-    return ("-netdev", netdev, "-device", f"{device},netdev=nic{index}")

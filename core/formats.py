@@ -123,6 +123,14 @@ DISK_ID = text(_matches(names.DISK_ID), "16 hexadecimal digits, in quotes")
 DIGEST = text(passwords.is_digest, "64 hexadecimal digits (SHA-256) or a scrypt digest", secret=True)
 VNC_SECRET = text(_matches(r"[!-~]{1,64}"), "a text without blanks", secret=True)
 WORDS = text(_matches(rf"[^{_CONTROL}{_SURROGATES}]{{1,200}}"), "a text on one line, of 1 to 200 characters")
+NIC_NAMES = text(
+    _matches(r"[A-Za-z0-9 ./_-]{0,24}\{n(\+1)?\}[A-Za-z0-9 ./_-]{0,8}"),
+    "a name with {n} or {n+1} for the number of the interface, such as ether{n+1}",
+)
+PATTERN = text(
+    _matches(rf"[^{_CONTROL}{_SURROGATES}]{{1,200}}"), "an extended regular expression of 1 to 200 characters"
+)
+GUEST_USER = text(_matches(r"(?!root$)[a-z_][a-z0-9_-]{0,31}"), "a login name of small letters and digits, not root")
 REMARK = text(_matches(rf"[^{_SURROGATES}]*"), "a text")
 INTERFACE_NAME = text(_matches(r"eth([0-9]|10)"), "eth0 to eth10")
 CONSOLE_EXIT = text(

@@ -35,6 +35,7 @@ class Key:
     write: Convert | None = None
     brief: bool = False
     derive: Convert | None = None
+    inline: type[Recorded] | None = None
 
     @property
     def plain(self) -> object:
@@ -78,6 +79,11 @@ def section(kind: type[Recorded], *, brief: bool = False) -> Any:
     return Key(kind.rule(), kind(), kind.from_dict, kind.to_dict, brief=brief)
 
 
+def inline(kind: type[Recorded]) -> Any:
+    """Declare a part whose keys, each with a default, stand among those of the record itself."""
+    return Key(kind.rule(), kind(), inline=kind)
+
+
 def part(kind: type[Recorded]) -> Any:
     """Declare a key with another record, or None; the constructor accepts its mapping, too, and converts it by `of`."""
     return Key(or_nothing(kind.rule()), None, write=kind.to_dict)
@@ -105,6 +111,7 @@ class Recorded:
     _writers: ClassVar[list[tuple[str, Convert]]]
     _derived: ClassVar[list[tuple[str, Convert]]]
     _brief: ClassVar[list[tuple[str, object]]]
+    _inline: ClassVar[list[tuple[str, type[Recorded]]]]
 
     def __init_subclass__(cls) -> None:
         """Collect the keys that the class declares. Their defaults become attributes of the class."""
@@ -128,21 +135,27 @@ class Recorded:
         cls._writers = [(name, each.write) for name, each in keys.items() if each.write]
         cls._derived = [(name, each.derive) for name, each in keys.items() if each.derive]
         cls._brief = [(name, each.plain) for name, each in keys.items() if each.brief]
+        cls._inline = [(name, each.inline) for name, each in keys.items() if each.inline]
 
     @classmethod
     def rule(cls) -> Rule:
         """Return the rule of the record in the file."""
         required = {name: each.rule for name, each in cls.KEYS.items() if each.default is REQUIRED}
-        return record(required, {name: each.rule for name, each in cls.KEYS.items() if name not in required})
+        others = {name: each for name, each in cls.KEYS.items() if name not in required}
+        optional = [each.rule.optional if each.inline else {name: each.rule} for name, each in others.items()]
+        return record(required, {name: rule for rules in optional for name, rule in rules.items()})
 
     @classmethod
     def from_dict(cls, record: Record) -> Self:
         """Return the object that `to_dict` wrote; raise `KeyError` where a required key is missing."""
         values = record
-        if cls._readers or len(record) < len(cls.KEYS):  # many records are complete: no copy is needed for them
+        if cls._readers or cls._inline or len(record) < len(cls.KEYS):  # many records are complete: no copy is needed
             values = cls._missing | record
             for name, read in cls._readers:
                 values[name] = read(values[name])
+            for name, kind in cls._inline:
+                if own := {key: record[key] for key in kind.KEYS.keys() & record}:  # else the default, which all share
+                    values[name] = kind.from_dict(own)
         made = cls(*cls._arguments(values))
         for name in cls._others:
             if name in record:
@@ -157,6 +170,8 @@ class Recorded:
                 values[name] = write(values[name])
         for name, derive in self._derived:
             values[name] = derive(self)
+        for name, kind in self._inline:
+            values |= kind.to_dict(values.pop(name))
         for name, default in self._brief:
             if values[name] == default:
                 del values[name]

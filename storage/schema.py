@@ -41,7 +41,7 @@ DATABASE = record(
         **SETTINGS.optional,
         "import": ImportSettings.rule(),
         "in_use": record({}, {name: _rule_of(setting) for name, setting in IN_USE.items()}),
-        "flavors": mapping_of(FLAVOR_NAME, record({name: each.rule for name, each in Flavor.KEYS.items()})),
+        "flavors": mapping_of(FLAVOR_NAME, Flavor.setting()),
         "workers": mapping_of(HOST, Worker.rule()),
         "slices": mapping_of(text(str.isdecimal, "a slice id"), Slice.rule()),
         "next_vm_id": whole(FIRST_ID, LAST_ID + 1),

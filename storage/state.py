@@ -151,7 +151,7 @@ class State:
     @property
     def all_flavors(self) -> dict[str, Flavor]:
         """Return the flavors by name: the file adds to the built-in ones, and replaces those with the same name."""
-        return {name: Flavor.from_dict(size) for name, size in Flavor.FLAVORS.items()} | dict(self.flavors)
+        return Flavor.built_in() | dict(self.flavors)
 
     def to_dict(self) -> Record:
         """Return the content of `database.yaml`, in values that only the caller has."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 
+from core.flavors import Devices
 from core.inventory import ImportSettings, Inventory
 from core.rule import Rule
 from docs.reference.markdown import code, page, table
@@ -73,8 +74,8 @@ def _words(rule: Rule) -> str:
 
 
 def _default(path: str) -> str:
-    """Return the default of a setting; other keys are kept by the program and have none."""
-    value: object = asdict(Inventory()) | {"import": asdict(ImportSettings())}
+    """Return the default of a setting or of a device; other keys have none."""
+    value: object = asdict(Inventory()) | {"import": asdict(ImportSettings()), "flavors": {"*": asdict(Devices())}}
     for name in path.split("."):
         if not isinstance(value, dict) or name not in value:
             return ""
@@ -88,4 +89,4 @@ def _shown(value: object) -> str:
         return f"[{', '.join(_shown(item) for item in value)}]"
     if isinstance(value, float):
         return f"{value:g}"
-    return "" if isinstance(value, dict) else str(value)
+    return "" if value is None or isinstance(value, dict) else str(value)

@@ -30,6 +30,28 @@ SECTIONS: Mapping[str, str] = {
 
 _KEPT = "Kept by the program."
 
+_DEVICES = {
+    "nic_model": "The kind of its network interfaces.",
+    "disk_bus": "What its disks are attached to. On `q35`, `ide` is the same as `sata`.",
+    "machine": "The board: `pc` has PCI, `q35` PCI Express.",
+    "firmware": "What starts the guest; `uefi` needs the package `ovmf` on workers.",
+    "cpu_model": "The processor; `max` has all that the worker offers.",
+    "video": "The graphics card of the screen that VNC shows.",
+    "cdrom": "A CD image on the manager, which the guest may read.",
+    "disk2_gb": "A second disk in GiB, empty at first.",
+    "max_nics": "The most data interfaces that a VM may have.",
+    "min_nics": "The fewest data interfaces that a VM may have.",
+    "nic_names": "How the guest calls an interface: `{n}` is 0 for `eth0`, `{n+1}` is 1.",
+    "console": "Where the guest talks to people: on the serial console, or on its screen by VNC.",
+    "ready": "Patterns of `grep -E`. The guest is up once a line of its console matches one.",
+    "ready_timeout": "After so many seconds a guest that is not up is reported.",
+    "user": "The account that the seed makes in the guest.",
+    "seed": "`nocloud` gives the guest a disk for cloud-init.",
+    "kvm": "`required` refuses workers on which KVM runs no guest.",
+    "link_state": "`follow` shows the guest no carrier where there is no link, `up` always shows one.",
+}
+"""Meanings of the keys for devices."""
+
 MEANINGS: Mapping[str, str] = {
     "users": "The accounts, by name.",
     "workers_list": "The addresses of the workers.",
@@ -87,6 +109,7 @@ MEANINGS: Mapping[str, str] = {
     "flavors.*.ram_gb": "Memory in GiB.",
     "flavors.*.disk_gb": "Disk in GiB.",
     "flavors.*.image": "The base image on the manager, a qcow2 file.",
+    **{f"flavors.*.{name}": meaning for name, meaning in _DEVICES.items()},
     "users.*.username": "The name, as in the key.",
     "users.*.password_hash": "The digest of the password.",
     "users.*.quota_vms": "How many VMs the user may have. 10 where it is missing.",
@@ -134,6 +157,7 @@ MEANINGS: Mapping[str, str] = {
     "slices.*.vms.*.flavor.ram_gb": "Memory in GiB; 0.5 where it is missing.",
     "slices.*.vms.*.flavor.disk_gb": "Disk in GiB; 1 where it is missing.",
     "slices.*.vms.*.flavor.image": "The base image on the manager.",
+    **{f"slices.*.vms.*.flavor.{name}": meaning for name, meaning in _DEVICES.items()},
     "slices.*.vms.*.interfaces.*.name": "Its name in menu and guest.",
     "slices.*.vms.*.interfaces.*.vlan_id": "Its VLAN; nothing where it is not connected.",
     "slices.*.vms.*.interfaces.*.mac": "Its MAC; follows from the VM's id.",
