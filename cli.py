@@ -26,6 +26,7 @@ try:
         hosts,
         log,
         operator,
+        restricted,
         session,
         users,
     )
@@ -75,10 +76,11 @@ def _guarded(args: Namespace, open_api: Callable[[Path], OrchestratorAPI]) -> in
     report = args.database.with_name(f"{args.database.name}.crash.log")
     try:
         endings.install_signal_handlers()
+        brought = restricted.original_command()
         if args.restricted_user:
             endings.restrict_session()
         with _quiet_threads(report):
-            return _show_log(args) if args.command == "log" else _run(args, open_api(args.database))
+            return _served(args, open_api, brought if args.restricted_user else b"")
     except CloudError as error:
         failed = operator.BLIND if args.command in {"doctor", "prove"} else FAILED
         return _fail(_sentence(error, args), INTERRUPTED if isinstance(error, Interrupted) else failed)
@@ -98,11 +100,20 @@ def _crash(error: Exception, report: Path, args: Namespace) -> int:
     return _fail(CRASH_IN_RESTRICTED_SESSION if args.restricted_user else sentence, UNEXPECTED)
 
 
-def _run(args: Namespace, api: OrchestratorAPI) -> int:
-    terminal = on_terminal(sys.stdin.fileno(), sys.stdout.fileno())
-    screen = Screen(sys.stdout, terminal=terminal)
+def _served(args: Namespace, open_api: Callable[[Path], OrchestratorAPI], brought: bytes) -> int:
+    """Carry out the command, or open the menu. `brought` is the command that ssh brought into a restricted session."""
+    if args.command == "log":
+        return _show_log(args)
+    api = open_api(args.database)
+    screen = Screen(sys.stdout, terminal=on_terminal(sys.stdin.fileno(), sys.stdout.fileno()))
+    if brought:
+        return restricted.carry_out(api, args.restricted_user, brought, screen)
+    return _run(args, api, screen)
+
+
+def _run(args: Namespace, api: OrchestratorAPI, screen: Screen) -> int:
     idle = Idle(None if args.command else api.idle_seconds, screen.line)
-    typed, forget = _line_editor(args.restricted_user) if terminal else (None, lambda: None)
+    typed, forget = _line_editor(args.restricted_user) if screen.terminal else (None, lambda: None)
     keyboard = Keyboard(Lines(sys.stdin.fileno()), screen, typed, forget, idle)
     if args.command == "user":
         users.manage(api.accounts, args, keyboard, screen)

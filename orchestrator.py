@@ -113,6 +113,12 @@ class OrchestratorAPI(SliceUseCases):
         """Take one of the account's places for sessions. Closing the session or ending the process frees it."""
         return self._sessions.open(username)
 
+    @UseCase("run command")
+    def open_command(self, actor: str) -> Session:
+        """Take a place of the account for one command of a restricted session."""
+        rights.require_commands(self._database.load(), actor)
+        return self._sessions.open(actor)
+
     def needs_new_password(self, username: str, password: str) -> bool:
         """Return whether a correct password must be replaced before anything else, because it was shipped."""
         return self._database.inventory.login.shipped_passwords == "change" and passwords.is_shipped(username, password)

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Protocol, TypeVar
 
 from allocation.holdings import Holdings
+from core import passwords
 from core.errors import Refused
 from core.formats import MAX_NAME_LENGTH, is_valid_name
 from core.status import SliceStatus, VMStatus
-from models import VM, Slice, User
+from models import ADMIN, VM, Slice, User
 from storage.state import State
 
 _MOST_LISTED = 10
@@ -34,6 +35,18 @@ def require_user(state: State, username: str) -> None:
     """Raise `Refused`, in words for the operator, unless there is a user with that name."""
     if username not in state.users:
         raise Refused(f"There is no user {username}; python3 cli.py user list shows all")
+
+
+def require_commands(state: State, username: str) -> None:
+    """Raise `Refused` unless the user may run commands in a restricted session, where the SSH key is the password."""
+    user, login = user_of(state, username), state.inventory.login
+    menu = "leave the command out, and the menu opens"
+    if user.role == ADMIN:
+        raise Refused(f"The account of an admin has the menu only here: {menu}")
+    if not login.commands:
+        raise Refused(f"Commands are switched off here: {menu}")
+    if login.shipped_passwords == "change" and passwords.is_of_shipped(username, user.password_hash):
+        raise Refused(f"Your password came with the program, so everyone knows it: {menu} and asks for another one")
 
 
 def require_room_for_slice(state: State, user: User, actor: str) -> None:

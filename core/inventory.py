@@ -115,13 +115,15 @@ class LoginSettings(Recorded):
 
     `shipped_passwords`: `change` asks for a new password at the first login, `keep` does not (a lab). `slices`: the
     maximum number of slices of a student, unless the user has a value of their own. `sessions`: the maximum number of
-    open sessions of an account. `idle`: the time without input after which a session ends, such as 30m.
+    open sessions of an account. `idle`: the time without input after which a session ends, such as 30m. `commands`:
+    whether a restricted session carries out commands.
     """
 
     shipped_passwords: str = key(one_of("change", "keep"), default="change")
     slices: int = key(whole(0, MAX_SLICES), default=4)
     sessions: int = key(whole(1, MAX_SESSIONS), default=8)
     idle: str = key(formats.IDLE, default="30m")
+    commands: bool = key(FLAG, default=True, brief=True)
 
     @property
     def idle_seconds(self) -> float:

@@ -45,6 +45,11 @@ def is_shipped(username: str, password: str) -> bool:
     return password == username or password in _SHIPPED
 
 
+def is_of_shipped(username: str, stored: str) -> bool:
+    """Return whether `stored` was made from a password that `is_shipped`; it takes a derivation for each of them."""
+    return any(verify(stored, password) for password in sorted({username, *_SHIPPED}))
+
+
 def check_new(username: str, password: str) -> None:
     """Raise `Refused` where `password` is too short, too long or public."""
     if is_shipped(username, password):

@@ -6,23 +6,27 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from menu.file_arguments import add_file_commands
 from menu.operator_arguments import add_operator_commands
 from menu.slice_arguments import add_slice_commands
-from menu.words import Parser, add_actor, user_name
+from menu.words import Parser, RestrictedParser, add_actor, user_name
 from models import ADMIN
+
+if TYPE_CHECKING:
+    from menu.words import Commands
 
 
 def parse(words: Sequence[str] | None, default_database: Path) -> argparse.Namespace:
     """Return the arguments of `python3 cli.py`, or exit where they are wrong.
 
-    Each command works for operators, so a restricted session may run none.
+    The words of a restricted session's command are not among them: see `menu.restricted`.
     """
     whole = parser(default_database)
     args = whole.parse_args(words)
     if args.restricted_user and args.command:
-        whole.error(f"--user opens the menu and takes no command; leave out --user or {args.command}")
+        whole.error(f"--user takes its command from ssh; leave out --user or {args.command}")
     return args
 
 
@@ -46,14 +50,30 @@ def parser(default_database: Path) -> Parser:
         metavar="NAME",
         type=user_name,
         dest="restricted_user",
-        help="the menu for this user only, without a command; a forced command of sshd (docs/students-over-ssh.md)",
+        help="a restricted session of this user, with the menu or the command of ssh; for a forced command of sshd "
+        "(docs/students-over-ssh.md)",
     )
     add_actor(whole, ADMIN)
     commands = whole.add_subparsers(dest="command", metavar="COMMAND")
-    add_slice_commands(commands)
-    add_file_commands(commands)
+    _add_user_commands(commands)
     add_operator_commands(commands)
     return whole
+
+
+def restricted_parser() -> Parser:
+    """Return the parser of a restricted session's commands, which has no global options and no operators' commands."""
+    whole: Parser = RestrictedParser(
+        prog="ssh cloud@manager",
+        description="Design, deploy, use and delete your slices. Without a command the menu opens.",
+    )
+    _add_user_commands(whole.add_subparsers(dest="command", metavar="COMMAND", required=True))
+    return whole
+
+
+def _add_user_commands(commands: Commands) -> None:
+    """Add the commands that users have for their own slices."""
+    add_slice_commands(commands)
+    add_file_commands(commands)
 
 
 def _database(text: str) -> Path:

@@ -1,4 +1,7 @@
-"""Carry out the commands about slices: the use-cases of the menu's entries, for the user that `--as` names."""
+"""Carry out the commands about slices: the use-cases of the menu's entries.
+
+An operator names the user by `--as`. In a restricted session it is the session's user.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from core.results import value_of
 from menu import file_commands, plans
 from menu.command_parts import DONE, INCOMPLETE, REFUSED, errors_screen, say, show_json, slice_of
 from menu.entries import deletion_question, join_console, resources_of, show_repaired
+from menu.idle import Idle
 from menu.keyboard import Keyboard, Lines
 from menu.progress import Progress
 from menu.prompts import Back, Prompts
@@ -30,8 +34,9 @@ NEEDS_TERMINAL = "console joins a terminal with the VM: call it without a pipe, 
 
 
 def carry_out(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
-    """Carry out a command for the user that `--as` names; return the exit status."""
-    value_of(api.operate_for(args.actor))
+    """Carry out a command; return the exit status."""
+    if not args.restricted_user:
+        value_of(api.operate_for(args.actor))
     try:
         status = COMMANDS[args.command](api, args, screen)
     finally:
@@ -112,7 +117,7 @@ def delete(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
         plan = value_of(api.plan_deletion(args.actor, slice_.slice_id))
         plans.show(screen, plan, plans.Depth.TITLES, slice_, args.actor, "delete")
         return DONE
-    if not args.yes and not _confirm(slice_, args.actor):
+    if not args.yes and not _confirm(api, args, slice_):
         say("Nothing was deleted")
         return REFUSED
     with Progress(errors_screen()) as listen:
@@ -127,7 +132,7 @@ def console(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
     vm = rights.find_vm(slice_of(api, args), args.vm)
     if not screen.terminal:
         raise Refused(NEEDS_TERMINAL)
-    keyboard = _keyboard(screen)
+    keyboard = _keyboard(api, args, screen)
     session = Session(api, screen, keyboard, Prompts(keyboard, screen), args.actor)
     return DONE if join_console(session, vm.vm_id) else REFUSED
 
@@ -151,26 +156,27 @@ def _summary(slice_: Slice) -> dict[str, object]:
     return owner | {"status": slice_.status.value} | counts
 
 
-def _confirm(slice_: Slice, viewer: str) -> bool:
+def _confirm(api: OrchestratorAPI, args: Namespace, slice_: Slice) -> bool:
     """Ask on the terminal whether to delete a slice; raise `Refused` where there is no terminal."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise Refused(NEEDS_YES.format(slice_title(slice_)))
     screen = errors_screen()
     try:
-        return Prompts(_keyboard(screen), screen).yes(deletion_question(slice_, viewer))
+        return Prompts(_keyboard(api, args, screen), screen).yes(deletion_question(slice_, args.actor))
     except (Back, EOFError):
         return False
 
 
-def _keyboard(screen: Screen) -> Keyboard:
-    """Return a keyboard whose questions are on `screen`."""
+def _keyboard(api: OrchestratorAPI, args: Namespace, screen: Screen) -> Keyboard:
+    """Return a keyboard whose questions are on `screen`. A restricted session ends without input, as its menu does."""
     lines = Lines(sys.stdin.fileno())
 
     def typed(prompt: str) -> str:
         screen.prompt(prompt)
         return lines.line()
 
-    return Keyboard(lines, screen, typed)
+    idle = Idle(api.idle_seconds if args.restricted_user else None, screen.line)
+    return Keyboard(lines, screen, typed, idle=idle)
 
 
 COMMANDS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from menu.words import add_actor, add_slice, file_name, slice_name
+from menu.words import add_actor, add_slice, slice_name
 
 if TYPE_CHECKING:
     from menu.words import Commands
@@ -14,6 +14,9 @@ IMPORT_TOOLS = ("containerlab", "netlab", "cml", "gns3", "kathara")
 TEMPLATE_FORMS = "line:N, ring:N, star:N, mesh:N, tree:DEPTH,FANOUT, lan:N, leaf-spine:SPINES,LEAVES, chain-of-lans:N"
 INTERNET = ("all", "none", "first")
 GRAPH_FORMATS = ("text", "mermaid", "dot", "svg")
+
+_SLICE_FILE = ("a slice file", ".yaml", ".yml")
+_SLICE_FILE_HELP = "a file that ends in .yaml or .yml, or - for input"
 
 
 def add_file_commands(commands: Commands) -> None:
@@ -24,9 +27,7 @@ def add_file_commands(commands: Commands) -> None:
         description="Check a slice file against the rules, and against the flavors and networks of this cloud; nothing "
         "is changed. All faults are shown, each with its line. Exit status: 0 valid, 1 faults, 2 wrong words.",
     )
-    validate.add_argument(
-        "file", metavar="FILE", type=file_name, help="a file that ends in .yaml or .yml, or - for input"
-    )
+    validate.add_argument("file", metavar="FILE", type=validate.path(*_SLICE_FILE), help=_SLICE_FILE_HELP)
     create = commands.add_parser(
         "create",
         help="create a slice from a slice file or a template",
@@ -35,9 +36,7 @@ def add_file_commands(commands: Commands) -> None:
         "Exit status: 0 created, 1 refused or failed, 2 wrong words, 3 created with something left out.",
     )
     source = create.add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "file", metavar="FILE", nargs="?", type=file_name, help="a file that ends in .yaml or .yml, or - for input"
-    )
+    source.add_argument("file", metavar="FILE", nargs="?", type=create.path(*_SLICE_FILE), help=_SLICE_FILE_HELP)
     source.add_argument("--template", metavar="KIND:SIZE", help=f"a template instead of a file: {TEMPLATE_FORMS}")
     create.add_argument("--name", metavar="NAME", type=slice_name, help="the slice's name; a template needs one")
     create.add_argument("--flavor", metavar="NAME", help="the flavor of a template's VMs (default: the first one)")
@@ -59,7 +58,8 @@ def add_file_commands(commands: Commands) -> None:
         "Exit status: 0 written, 1 refused, 2 wrong words, 3 written with something left out or replaced.",
     )
     endings = "a file that ends in .yaml, .yml, .gns3 or .conf, or - for input"
-    convert.add_argument("file", metavar="FILE", type=_foreign_file, help=endings)
+    foreign = convert.path("a topology", ".yaml", ".yml", ".gns3", ".conf")
+    convert.add_argument("file", metavar="FILE", type=foreign, help=endings)
     convert.add_argument(
         "--from", dest="tool", choices=IMPORT_TOOLS, help="where the file comes from (default: its content tells)"
     )
@@ -75,9 +75,3 @@ def add_file_commands(commands: Commands) -> None:
     )
     for command in (validate, create, export, convert, graph):
         add_actor(command, argparse.SUPPRESS)
-
-
-def _foreign_file(text: str) -> str:
-    if text != "-" and not text.endswith((".yaml", ".yml", ".gns3", ".conf")):
-        raise argparse.ArgumentTypeError("a topology ends in .yaml, .yml, .gns3 or .conf; - reads standard input")
-    return text

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from core.formats import is_valid_name
 from menu.prompts import whole_number
@@ -19,20 +20,46 @@ USAGE = 2
 class Parser(argparse.ArgumentParser):
     """A parser that reports an error in one sentence, and accepts no option by its beginning."""
 
+    restricted: ClassVar = False
+
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings, allow_abbrev=False)
+
+    def path(self, what: str, *endings: str) -> Callable[[str], str]:
+        """Return the type of a word that is a path with one of these endings, or `-` for standard input.
+
+        A restricted session reads standard input only: its user has no files here.
+        """
+
+        def check(text: str) -> str:
+            if text != "-" and self.restricted:
+                raise argparse.ArgumentTypeError(f"{what} is - here: send it as input, such as <FILE")
+            if text != "-" and not text.endswith(endings):
+                known = f"{', '.join(endings[:-1])} or {endings[-1]}"
+                raise argparse.ArgumentTypeError(f"{what} ends in {known}; - reads standard input")
+            return text
+
+        return check
 
     def error(self, message: str) -> NoReturn:
         """Print the error and exit with the status of a wrong command line."""
         self.exit(USAGE, f"Error: {clean(message)}; {self.prog} --help says more\n")
 
 
+class RestrictedParser(Parser):
+    """A parser for a restricted session, where words name no other user and no path. Its commands get the same."""
+
+    restricted = True
+
+
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[Parser]
 
 
-def add_actor(command: argparse.ArgumentParser, default: str) -> None:
-    """Add the option `--as`."""
+def add_actor(command: Parser, default: str) -> None:
+    """Add the option `--as`, for operators only."""
+    if command.restricted:
+        return
     command.add_argument(
         "--as",
         metavar="USER",
@@ -78,13 +105,6 @@ def slice_name(text: str) -> str:
     """Return the name of a new slice, if it can be one."""
     if not is_valid_name(text) or not text[0].isalpha():
         raise argparse.ArgumentTypeError("a slice's name is a letter, then at most 31 letters, digits, - and _")
-    return text
-
-
-def file_name(text: str) -> str:
-    """Return the path of a slice file, or `-`."""
-    if text != "-" and not text.endswith((".yaml", ".yml")):
-        raise argparse.ArgumentTypeError("a slice file ends in .yaml or .yml; - reads it from standard input")
     return text
 
 

@@ -189,18 +189,31 @@ def slice_of_alice(door: Door) -> int:
     return 7000
 
 
-# --- no way but the menu ----------------------------------------------------------------------------------------------
+# --- no way but the menu and its commands -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "command",
-    ["cat /var/lib/cloud/database.yaml", "sh -i; $(id) `id` && /bin/bash", "scp -f /etc/passwd", "x" * 20_000],
+    [
+        *("cat /var/lib/cloud/database.yaml", "sh -i; $(id) `id` && /bin/bash", "scp -f /etc/passwd", "x" * 20_000),
+        *("user list", "doctor --fix --yes", "--database /root/database.yaml list", "list --as mallory"),
+        *("create /var/lib/cloud/database.yaml", "validate /root/database.yaml", "list\nuser list", "list 'x"),
+    ],
 )
-def test_a_command_is_ignored_and_the_menu_asks(door: Door, command: str) -> None:
+def test_what_is_no_command_of_a_student_is_one_sentence(door: Door, command: str) -> None:
     shown = door.piped("alice", command)
-    assert "User: alice\nPassword: \nGoodbye\n" in shown
+    assert shown.startswith("Error: ")
+    assert len(shown.splitlines()) == 1
     for word in ("uid=", "root:", "workers_list", "password_hash", "Traceback", "$ "):
         assert word not in shown
+
+
+def test_a_command_is_carried_out_with_the_key_alone(door: Door) -> None:
+    assert "deploy a slice" in door.piped("alice", "--help")
+    assert door.piped("alice", "list").strip() == "alice has no slices yet"
+    assert door.piped("alice", "validate -", stdin="slice: a\nvms: {r1: cirros}\n") == "-: slice a: 1 VM, 0 links\n"
+    acts = door.root("cat /var/lib/cloud/database.yaml.audit/alice.acts.log")
+    assert '"action": "run command"' in acts
 
 
 @pytest.mark.parametrize(("program", "arguments"), [

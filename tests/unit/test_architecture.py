@@ -41,7 +41,7 @@ ONLY_IN = {
     "subprocess": ("remote/openssh.py", "remote/programs.py", "lab/", "bench/"),
     "rich": ("menu/rich_parts.py",),
     "yaml": ("storage/text.py", "topology/"),
-    "shlex": ("remote/plan.py", "lab/", "bench/"),
+    "shlex": ("remote/plan.py", "menu/restricted.py", "lab/", "bench/"),
 }
 MOST_LINES = 400
 PRINTS_IN = ("cli.py", "lab/__main__.py", "bench/__main__.py")

@@ -141,7 +141,7 @@ def test_a_report_that_cannot_be_written_does_not_make_it_worse(tmp_path: Path) 
         (["user", "quota", "admin", "9" * 5000], "from 0 to 10000"),
         (["user", "add", "ann", "--quota", "٣"], "from 0 to 10000"),
         (["user", "list", "a\x1b[2Jb"], "a?[2Jb"),
-        (["--user", "student", "list"], "--user opens the menu and takes no command; leave out --user or list"),
+        (["--user", "student", "list"], "--user takes its command from ssh; leave out --user or list"),
         (["--user", "student", "user", "passwd", "admin"], "leave out --user or user"),
         (["plan"], "SLICE"),
         (["plan", "net1", "--titles"], "--titles"),
