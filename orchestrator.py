@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from inspection.summary import SliceProblems
     from lifecycle.designs import Designs
     from lifecycle.hosts import Hosts
+    from lifecycle.images import Images
     from remote.ssh import Connections
 
 __all__ = ["OrchestratorAPI", "Result"]
@@ -75,6 +76,13 @@ class OrchestratorAPI(SliceUseCases):
         from lifecycle.hosts import Hosts  # noqa: PLC0415
 
         return Hosts(self._database, self._discovery, self._connect, self._audit)
+
+    @functools.cached_property
+    def images(self) -> Images:
+        """Return the use-cases of base images."""
+        from lifecycle.images import Images  # noqa: PLC0415
+
+        return Images(self._engine)
 
     @functools.cached_property
     def prover(self) -> Prover:

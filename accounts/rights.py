@@ -49,6 +49,12 @@ def require_commands(state: State, username: str) -> None:
         raise Refused(f"Your password came with the program, so everyone knows it: {menu} and asks for another one")
 
 
+def require_admin(state: State, actor: str, act: str) -> None:
+    """Raise `Refused` unless the user is an admin; `act` is a verb with its object."""
+    if user_of(state, actor).role != ADMIN:
+        raise Refused(f"Only admins {act}; ask one of them")
+
+
 def require_room_for_slice(state: State, user: User, actor: str) -> None:
     """Raise `Refused` where the user has the maximum number of slices.
 

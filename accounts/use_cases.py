@@ -11,7 +11,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from accounts import rights
 from accounts.audit import UNKNOWN, Audit, Entry
 from core.errors import CloudError, FileFault
-from core.results import Failure, Result
+from core.results import Failure, Noted, Result
 from database import Database
 from models import VM, Slice
 from remote.events import Event, Listener, StageStarted, ignore
@@ -86,12 +86,14 @@ def _announcing(audit: Audit, entry: Entry, listen: Listener) -> Listener:
 
 
 def _fill_in(database: Database, entry: Entry, value: object) -> None:
-    """Complete the ids of an entry from the value of its use-case."""
+    """Complete the ids and the result of an entry from the value of its use-case."""
     match value:
         case Slice():
             entry.slice_id = value.slice_id
         case VM():
             entry.vm_id = value.vm_id
+        case Noted():
+            entry.result = value.note
     if entry.vm_id and entry.slice_id is None:
         visible = rights.visible(database.load(), entry.actor)
         entry.slice_id = next((slice_.slice_id for slice_ in visible if slice_.vm(entry.vm_id)), None)

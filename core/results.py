@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self, TypeVar
+from typing import Literal, Protocol, Self, TypeVar, runtime_checkable
 
 from core.errors import CloudError
 
@@ -21,6 +21,15 @@ class Failure(str):
         failure = super().__new__(cls, error)
         failure.error = error
         return failure
+
+
+@runtime_checkable
+class Noted(Protocol):
+    """A value of a use-case with a sentence of its own for the audit log, which is `ok` for others."""
+
+    @property
+    def note(self) -> str:
+        """Return the sentence."""
 
 
 Result = tuple[Literal[True], T] | tuple[Literal[False], Failure]

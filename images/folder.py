@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import re
 import shutil
@@ -18,12 +17,12 @@ from core.errors import Refused, printable
 from core.inventory import ImageSettings
 from core.names import is_image_name
 from images import qemu_img, unpacking
+from images.digests import digest_of
 from images.formats import HEAD_BYTES, TAIL_BYTES, Ends, Format, base_name, format_of
 from remote.images import HEADER_BYTES, fault_of, virtual_size
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 _WORKPLACE = ".adding-"
-_BLOCK = 1 << 20
 
 LARGEST_DISK = 16 << 40
 """Bytes of the largest disk that a flavor can have."""
@@ -160,15 +159,6 @@ def require_name(name: str) -> None:
 def usual_name(source: Path, given: str = "") -> str:
     """Return the name of the base image that is made of a file: `given`, or that of the file."""
     return given or base_name(source.name)
-
-
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _checked(image: Path, label: str, target: Path, found: Format) -> Made:

@@ -153,6 +153,19 @@ class FakeHost:
             return SCRIPTS[argv[3]](self, argv[4:], stdin)
         return PROGRAMS[argv[0]](self, argv[1:], stdin)
 
+    # --- base images --------------------------------------------------------------------------------------------------
+
+    def list_images(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        """List the files in the folder of images itself; each has as many bytes as characters."""
+        paths = {path: path.removeprefix(f"{argv[0]}/") for path in self.files if path.startswith(f"{argv[0]}/")}
+        shown = {path: name for path, name in paths.items() if "/" not in name and not name.startswith(".")}
+        return listed(f"{len(self.files[path])} {name}" for path, name in shown.items())
+
+    def remove_image(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        for path in argv:
+            self.files.pop(path, None)
+        return OK
+
     # --- coreutils ----------------------------------------------------------------------------------------------------
 
     def exists(self, path: str) -> bool:
@@ -778,12 +791,14 @@ SCRIPTS: dict[str, Program] = {
     "is-running.sh": FakeHost.is_running,
     "keep-fingerprint.sh": FakeHost.keep_fingerprint,
     "leave-server.sh": FakeHost.leave,
+    "list-images.sh": FakeHost.list_images,
     "make-overlay.sh": FakeHost.make_overlay,
     "make-taps.sh": FakeHost.make_taps,
     "measure-host.sh": FakeHost.measure,
     "namespaces-are-there.sh": _beside(FakeHost.are_there),
     "ports-are-in-place.sh": _beside(FakeHost.are_in_place),
     "put-ports-in-place.sh": _beside(FakeHost.put_in_place),
+    "remove-image.sh": FakeHost.remove_image,
     "remove-log-links.sh": FakeHost.remove_log_links,
     "remove-namespaces.sh": FakeHost.remove_namespaces,
     "remove-ports.sh": FakeHost.remove_ports,

@@ -10,9 +10,10 @@ from typing import Any
 
 from accounts.use_cases import UseCases
 from lifecycle.designs import Designs
+from lifecycle.images import Images
 from orchestrator import OrchestratorAPI
 
-GROUPS: dict[str, type[UseCases]] = {"designs": Designs}
+GROUPS: dict[str, type[UseCases]] = {"designs": Designs, "images": Images}
 """The groups of use-cases, by the attribute of the API; a test holds that it is complete."""
 
 

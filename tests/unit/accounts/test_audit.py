@@ -46,8 +46,10 @@ READ_ONLY = {
     "unfinished",
     "problems",
     "prove_isolation",
+    *("images.check", "images.list", "images.plan_stage", "images.plan_removal"),
 }
 FAILS = {"get_slice", "find_slice", "designs.read", "designs.convert", "plan_slice", "plan_deletion"}
+FAILS |= {"images.check", "images.list", "images.plan_stage", "images.plan_removal"}
 WORKS = {"create_slice", "designs.create", "open_session"}
 ACTIONS = {
     "authenticate": "log in",
@@ -62,6 +64,9 @@ ACTIONS = {
     "finish_slice": "finish",
     "take_back_slice": "take back",
     "open_console": "open console",
+    "images.add": "add image",
+    "images.stage": "stage image",
+    "images.remove": "remove image",
 }
 NO_ANSWER = {"needs_new_password", "warning"}
 

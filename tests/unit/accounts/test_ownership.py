@@ -56,6 +56,17 @@ EVERYBODYS = {
     *("designs.read", "designs.convert"),  # they read what is given, and the flavors
 }
 
+ADMINS: dict[str, Call] = {
+    "images.add": lambda api, actor, *_: api.images.add(actor, "/srv/a.img"),
+    "images.check": lambda api, actor, *_: api.images.check(actor, "/srv/a.img"),
+    "images.list": lambda api, actor, *_: api.images.list(actor),
+    "images.stage": lambda api, actor, *_: api.images.stage(actor, "cirros.img"),
+    "images.plan_stage": lambda api, actor, *_: api.images.plan_stage(actor, "cirros.img"),
+    "images.remove": lambda api, actor, *_: api.images.remove(actor, "cirros.img"),
+    "images.plan_removal": lambda api, actor, *_: api.images.plan_removal(actor, "cirros.img"),
+}
+"""Use-cases for admins alone."""
+
 ABSENT, ABSENT_VM = 4711, 4712
 
 
@@ -96,11 +107,21 @@ def shared(desk: Desk) -> Desk:
 
 
 def test_every_use_case_is_in_one_of_the_tables() -> None:
-    assert use_cases.names() == set(TOUCHES) | LISTS | OWN | EVERYBODYS
+    assert use_cases.names() == set(TOUCHES) | LISTS | OWN | EVERYBODYS | set(ADMINS)
 
 
 def test_every_group_of_use_cases_is_known(desk: Desk) -> None:
     assert set(use_cases.GROUPS) == use_cases.offered(desk.api)
+
+
+@pytest.mark.parametrize("name", ADMINS)
+def test_a_student_is_refused_what_admins_do(shared: Desk, name: str) -> None:
+    before, hosts = shared.path.read_bytes(), {address: host.runs for address, host in shared.cloud.hosts.items()}
+    assert re.fullmatch(
+        "Only admins .* base images; ask one of them", shared.no(ADMINS[name](shared.api, "mallory", 0, 0))
+    )
+    assert shared.path.read_bytes() == before
+    assert {address: host.runs for address, host in shared.cloud.hosts.items()} == hosts
 
 
 @pytest.mark.parametrize("state", STATES)
