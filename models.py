@@ -8,25 +8,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 from core import formats
 from core.errors import Refused
 from core.flavors import MAX_DATA_INTERFACES, Devices, Flavor
 from core.inventory import ADMIN_SLICES, INTERNET_VLAN, MAX_SLICES, LoginSettings
-from core.names import DHCP_FIRST_HOST, vlan_address, vlan_cidr, vlan_dhcp_range
+from core.links import DHCP_GATEWAY, MOST_LEASES, NONE, Interface, Link, LinkEnd, Network
 from core.records import Recorded, derived, items, key, part, parts, state
-from core.rule import FLAG, Record, one_of, or_nothing, whole
-from core.status import NetworkStatus, SliceStatus, VMStatus
-from core.values import IPConfig, Size
+from core.rule import Record, one_of, or_nothing, whole
+from core.status import SliceStatus, VMStatus
+from core.values import Size
 
 __all__ = ["MAX_DATA_INTERFACES", "VM", "Devices", "Flavor", "Interface", "Link", "Network", "Slice", "User"]
 """The documented classes (docs/spec/models.md), and what they are made of."""
-
-FIRST_ID = 1000
-LAST_ID = 99_999
-"""`tap_99999_eth10` has 15 characters, the most that Linux gives an interface's name."""
 
 POOL_SIZE = 20
 POOL_COUNT = MAX_SLICES
@@ -37,6 +34,7 @@ NOWHERE = "nowhere"
 """The `worker_ip` of a VM that was lost with its worker, until another worker has room for it."""
 
 STUDENT, ADMIN = "student", "admin"
+NO_ADDRESSES: Mapping[int, str] = MappingProxyType({})
 
 
 def pool_of(slice_id: int) -> range:
@@ -48,10 +46,6 @@ def pool_of(slice_id: int) -> range:
 def most_links(slice_id: int, reserved: int = INTERNET_VLAN) -> int:
     """Return the highest number of links of a slice with this id: one for each VLAN of its pool but `reserved`."""
     return len({*pool_of(slice_id)} - {reserved})
-
-
-ID = whole(FIRST_ID, LAST_ID)
-LINK_ID = whole(1, 1_000_000)
 
 
 class Owned(Protocol):
@@ -73,7 +67,7 @@ class User(Recorded):
     password_hash: str = key(formats.DIGEST)
     quota_vms: int = key(whole(0, MAX_QUOTA), default=10)
     used_vms: int = key(whole(0, 1_000_000), default=0)
-    slices: list[int] = items(ID)
+    slices: list[int] = items(formats.ID)
     role: str = key(one_of(STUDENT, ADMIN), default=STUDENT, brief=True)
     quota_slices: int | None = key(whole(0, MAX_SLICES), default=None, brief=True)
 
@@ -99,69 +93,6 @@ class User(Recorded):
         return max(login.slices, ADMIN_SLICES) if self.role == ADMIN else login.slices
 
 
-class Interface(Recorded):
-    """A network interface of a VM. Without a link `vlan_id` is None; an `eth0` with internet has an `ip_config`."""
-
-    name: str = key(formats.INTERFACE_NAME)
-    vlan_id: int | None = key(or_nothing(formats.VLAN), default=None)
-    mac: str | None = key(or_nothing(formats.MAC), default=None)
-    ip_config: IPConfig | None = part(IPConfig)
-    link_id: int | None = key(or_nothing(LINK_ID), default=None)
-
-    def __init__(
-        self,
-        name: str,
-        vlan_id: int | None = None,
-        mac: str | None = None,
-        ip_config: IPConfig | Record | None = None,
-        link_id: int | None = None,
-    ) -> None:
-        self.name = name
-        self.vlan_id = vlan_id
-        self.mac = mac
-        self.ip_config = IPConfig.of(ip_config)
-        self.link_id = link_id
-
-    @property
-    def can_be_linked(self) -> bool:
-        """Return whether this is a data interface (`eth1` and up) without a link."""
-        return self.name != "eth0" and self.link_id is None
-
-
-class Link(Recorded):
-    """A layer-2 link between two interfaces of a slice: a VLAN of which only these two are members."""
-
-    link_id: int = key(LINK_ID)
-    vlan_id: int = key(formats.VLAN)
-    vm1_id: int = key(ID)
-    vm1_interface: str = key(formats.INTERFACE_NAME)
-    vm2_id: int = key(ID)
-    vm2_interface: str = key(formats.INTERFACE_NAME)
-
-    def __init__(
-        self, link_id: int, vlan_id: int, vm1_id: int, vm1_interface: str, vm2_id: int, vm2_interface: str
-    ) -> None:
-        self.link_id = link_id
-        self.vlan_id = vlan_id
-        self.vm1_id = vm1_id
-        self.vm1_interface = vm1_interface
-        self.vm2_id = vm2_id
-        self.vm2_interface = vm2_interface
-
-    @property
-    def ends(self) -> tuple[tuple[int, str], tuple[int, str]]:
-        """Return both ends as (VM id, interface name); the first gets .10 of the subnet, the second .11."""
-        return (self.vm1_id, self.vm1_interface), (self.vm2_id, self.vm2_interface)
-
-    def address_of(self, vm_id: int) -> str:
-        """Return the address that DHCP reserves for the end at `vm_id`."""
-        return vlan_address(self.vlan_id, DHCP_FIRST_HOST + (vm_id == self.vm2_id))
-
-    def peer_of(self, vm_id: int) -> tuple[int, str]:
-        """Return the end that is not at `vm_id`."""
-        return self.ends[0] if vm_id == self.vm2_id else self.ends[1]
-
-
 class VM(Recorded):
     """A virtual machine of a slice, placed on one worker.
 
@@ -170,7 +101,7 @@ class VM(Recorded):
     written off with the VM's disk; the next deployment or repair makes a new disk.
     """
 
-    vm_id: int = key(ID)
+    vm_id: int = key(formats.ID)
     name: str = key(formats.NAME)
     owner: str = key(formats.NAME)
     worker_ip: str = key(formats.HOST)
@@ -240,40 +171,13 @@ class VM(Recorded):
         return next((interface for interface in self.interfaces if interface.name == name), None)
 
 
-class Network(Recorded):
-    """The subnet of a link's VLAN."""
-
-    vlan_id: int = key(formats.VLAN)
-    cidr: str = key(formats.SUBNET)
-    gateway_ip: str = key(formats.ADDRESS)
-    dhcp_enabled: bool = key(FLAG, default=False)
-    dhcp_range: str | None = key(or_nothing(formats.LEASES), default=None)
-    status: NetworkStatus = state(NetworkStatus, default=NetworkStatus.PENDING)
-
-    def __init__(
-        self, vlan_id: int, cidr: str, gateway_ip: str, dhcp_enabled: bool = False, dhcp_range: str | None = None
-    ) -> None:
-        self.vlan_id = vlan_id
-        self.cidr = cidr
-        self.gateway_ip = gateway_ip
-        self.dhcp_enabled = dhcp_enabled
-        self.dhcp_range = dhcp_range
-
-    @classmethod
-    def of_vlan(cls, vlan_id: int) -> Network:
-        """Return the network of a link on `vlan_id`: addresses from the VLAN's number, DHCP on."""
-        network = cls(vlan_id, vlan_cidr(vlan_id), vlan_address(vlan_id, 1), dhcp_enabled=True)
-        network.dhcp_range = vlan_dhcp_range(vlan_id)
-        return network
-
-
 class Slice(Recorded):
     """The topology of a slice: VMs, links and networks, with a pool of 20 VLANs that no other slice holds.
 
     `left` names the objects on hosts that a deletion could not remove yet.
     """
 
-    slice_id: int = key(ID)
+    slice_id: int = key(formats.ID)
     owner: str = key(formats.NAME)
     topology_type: str = key(formats.WORDS, default="custom")
     vlan_pool_start: int = derived(formats.VLAN, lambda slice_: pool_of(slice_.slice_id)[0])
@@ -284,6 +188,7 @@ class Slice(Recorded):
     links: list[Link] = parts(Link, default=[])
     networks: list[Network] = parts(Network, default=[])
     name: str = key(formats.NAME, default="", brief=True)
+    description: str = key(formats.REMARK, default="", brief=True)
     left: list[str] = items(formats.REMARK, brief=True)
 
     def __init__(self, slice_id: int, owner: str, topology_type: str = "custom") -> None:
@@ -295,11 +200,13 @@ class Slice(Recorded):
 
     def get_next_vlan(self, reserved: int = INTERNET_VLAN) -> int | None:
         """Take the pool's first unused VLAN, never `reserved`; None when the pool is exhausted."""
-        for vlan_id in pool_of(self.slice_id):
-            if vlan_id != reserved and vlan_id not in self.vlan_pool_used:
-                self.vlan_pool_used.append(vlan_id)
-                return vlan_id
-        return None
+        vlan_id = self._unused_vlan(reserved)
+        if vlan_id is not None:
+            self.vlan_pool_used.append(vlan_id)
+        return vlan_id
+
+    def _unused_vlan(self, reserved: int) -> int | None:
+        return next((vlan for vlan in pool_of(self.slice_id) if vlan not in (reserved, *self.vlan_pool_used)), None)
 
     def vm(self, vm_id: int) -> VM | None:
         """Return the VM with this id, or None."""
@@ -331,12 +238,40 @@ class Slice(Recorded):
         """Return whether a VM of the slice is on the shared internet VLAN."""
         return any(internet_interfaces(self))
 
+    @property
+    def served_links(self) -> list[Link]:
+        """Return the links with DHCP."""
+        return [link for link in self.links if self.network_of(link).services != NONE]
+
+    @property
+    def routed_links(self) -> list[Link]:
+        """Return the links with DHCP and a gateway."""
+        return [link for link in self.links if self.network_of(link).services == DHCP_GATEWAY]
+
+    def network_of(self, link: Link) -> Network:
+        """Return the network of a link; an older file may not record it."""
+        found = next((network for network in self.networks if network.vlan_id == link.vlan_id), None)
+        return found or Network.of_vlan(link.vlan_id)
+
+    def addresses_on(self, link: Link) -> list[str | None]:
+        """Return the address of each end of a link: reserved with DHCP, fixed, or None."""
+        return self.network_of(link).leases([self.fixed_address(*end) for end in link.ends])
+
+    def fixed_address(self, vm_id: int, interface: str) -> str | None:
+        """Return the fixed address of an end of a link, or None."""
+        vm = self.vm(vm_id)
+        end = vm.interface(interface) if vm else None
+        return end.address if end else None
+
     def address_of(self, vm: VM, interface: Interface) -> str | None:
-        """Return the address that DHCP reserves for `interface`, or None where there is no DHCP."""
+        """Return the address that `interface` has by DHCP, or by its seed; None where it has none."""
         if interface.ip_config:
             return interface.ip_config.ip
         link = self.link(interface.link_id)
-        return link.address_of(vm.vm_id) if link else None
+        if link is None:
+            return None
+        addresses = zip(link.ends, self.addresses_on(link), strict=True)
+        return next((address for (vm_id, _), address in addresses if vm_id == vm.vm_id), None)
 
     def connect(
         self, vm1_id: int, vm1_interface: str, vm2_id: int, vm2_interface: str, reserved: int = INTERNET_VLAN
@@ -345,19 +280,51 @@ class Slice(Recorded):
 
         Raise `Refused`, and spend no VLAN, where an end cannot be linked or the pool is exhausted.
         """
-        self.vm_to_link(vm2_id, vm1_id)
-        ends = [self.free_interface(vm1_id, vm1_interface), self.free_interface(vm2_id, vm2_interface)]
-        vlan_id = self.get_next_vlan(reserved)
+        return self.join([(vm1_id, vm1_interface), (vm2_id, vm2_interface)], reserved=reserved)
+
+    def join(
+        self,
+        ends: Sequence[tuple[int, str]],
+        *,
+        name: str = "",
+        services: str = DHCP_GATEWAY,
+        cidr: str = "",
+        addresses: Mapping[int, str] = NO_ADDRESSES,
+        reserved: int = INTERNET_VLAN,
+    ) -> Link:
+        """Join the unconnected data interfaces of two VMs or more by a link on the pool's next VLAN.
+
+        `cidr`: other addresses than those by the VLAN's number. `addresses`: fixed ones, by VM id. Raise `Refused`, and
+        spend no VLAN, where an end cannot be linked or the pool is exhausted.
+        """
+        (vm1_id, vm1_interface), (vm2_id, vm2_interface), *others = ends
+        for place, (vm_id, _) in enumerate(ends):
+            for other_id, _ in ends[:place]:
+                self.vm_to_link(vm_id, other_id)
+        interfaces = [self.free_interface(vm_id, interface) for vm_id, interface in ends]
+        vlan_id = self._unused_vlan(reserved)
         if vlan_id is None:
             count = most_links(self.slice_id, reserved)
             raise Refused(f"VLAN pool exhausted: this slice can have {count} links; put further VMs into another slice")
+        network = Network.of_vlan(vlan_id, services, cidr)
+        self._check_network(network, len(ends))
+        self.vlan_pool_used.append(vlan_id)
         link_id = max((link.link_id for link in self.links), default=0) + 1
         link = Link(link_id, vlan_id, vm1_id, vm1_interface, vm2_id, vm2_interface)
-        for interface in ends:
-            interface.vlan_id, interface.link_id = vlan_id, link_id
+        link.name, link.further_ends = name, [LinkEnd(*end) for end in others]
+        for (vm_id, _), interface in zip(ends, interfaces, strict=True):
+            interface.vlan_id, interface.link_id, interface.address = vlan_id, link_id, addresses.get(vm_id)
         self.links.append(link)
-        self.networks.append(Network.of_vlan(vlan_id))
+        self.networks.append(network)
         return link
+
+    def _check_network(self, network: Network, ends: int) -> None:
+        """Raise `Refused` where a new network overlaps another one, or has too few addresses for its ends."""
+        for other in self.networks:
+            if network.addresses.overlaps(other.addresses):
+                raise Refused(f"The network {network.cidr} overlaps {other.cidr} of another link; choose another one")
+        if network.services != NONE and ends > MOST_LEASES:
+            raise Refused(f"DHCP has {MOST_LEASES} addresses, and this link has {ends} ends; link some of them apart")
 
     def vm_to_link(self, vm_id: int, other_id: int | None = None) -> VM:
         """Return a VM to link with VM `other_id`. Raise `Refused` if the ids are equal, or there is no VM."""

@@ -22,8 +22,6 @@ from core.names import (
     dhcp_port,
     gateway_port,
     router_namespace,
-    vlan_address,
-    vlan_cidr,
 )
 from models import VM, Link, Slice, internet_interfaces
 from network import dhcp, firewall, neighbours, ovs
@@ -59,7 +57,7 @@ class VLANManager:
 
         No object of a `new` slice may exist; of another one the rules that a change replaces are listed.
         """
-        if not slice_.links and not slice_.uses_internet:
+        if not self._vlans(slice_):
             return ()
         further = (self._check_new(slice_),) if new else self._list_rules(slice_)
         return (*self._check_node(slice_), *further)
@@ -69,7 +67,7 @@ class VLANManager:
         namespaces = [router_namespace(slice_.slice_id), *(dhcp_namespace(vlan) for vlan in vlans)]
         kept = [folder(namespaces[0]), *(hosts_file(slice_.slice_id, vlan) for vlan in vlans)]
         return (
-            check_port_names(self._node, [port for vlan in vlans for port in _ports(vlan)]),
+            check_port_names(self._node, self._all_ports(slice_)),
             Step(self._node, "names of the namespaces", (check_namespace_names(namespaces),)),
             Step(self._node, "room in /run", (Command(_CHECK_RUN_ROOM.argv(*kept)),)),
             Step(self._node, "room for DHCP servers", (dhcp.check_room(vlans),)),
@@ -96,19 +94,21 @@ class VLANManager:
 
     def _check_new(self, slice_: Slice) -> Step:
         """Return the check that no unshared object of the slice exists yet."""
-        links = [link.vlan_id for link in slice_.links]
-        namespaces = [router_namespace(slice_.slice_id), *map(dhcp_namespace, links)]
+        namespaces = [
+            router_namespace(slice_.slice_id),
+            *(dhcp_namespace(link.vlan_id) for link in slice_.served_links),
+        ]
         own = [*map(folder, namespaces), hosts_file(slice_.slice_id, self._internet.vlan_id)]
-        return check_nothing_left(self._node, [port for vlan in links for port in _ports(vlan)], own)
+        return check_nothing_left(self._node, _link_ports(slice_), own)
 
     def prepare(self, slice_: Slice) -> tuple[Step, ...]:
-        """Yield the steps for ports and namespaces of the slice's links."""
-        if not slice_.links:
+        """Yield the steps for ports and namespaces of the slice's links with services."""
+        served, router = slice_.served_links, router_namespace(slice_.slice_id)
+        if not served:
             return ()
-        vlans = [link.vlan_id for link in slice_.links]
-        ports = [port for vlan in vlans for port in _ports(vlan, _marks(slice_))]
-        router = router_namespace(slice_.slice_id)
-        folders = {router: folder(router)} | {dhcp_namespace(vlan): hosts_folder(vlan) for vlan in vlans}
+        ports = _link_ports(slice_, _marks(slice_))
+        folders = {router: folder(router)} if slice_.routed_links else {}
+        folders |= {dhcp_namespace(link.vlan_id): hosts_folder(link.vlan_id) for link in served}
         return (
             Step(
                 self._node,
@@ -129,14 +129,15 @@ class VLANManager:
     def launch(self, slice_: Slice) -> tuple[Step, ...]:
         """Yield the steps for gateways and DHCP of the slice's links, and for its part of the internet VLAN."""
         steps: list[Step] = []
-        if slice_.links:
-            gateways = [self._gateway_place(slice_, link) for link in slice_.links]
+        if routed := slice_.routed_links:
+            gateways = [self._gateway_place(slice_, link) for link in routed]
             place, addresses = (
                 put_in_place(gateways, routes=True),
                 tuple(f"{each.address}/{each.prefix}" for each in gateways),
             )
             steps.append(Step(self._node, "gateways of the VLANs", (place,), objects=addresses))
-            subnets = [self._link_subnet(slice_, link) for link in slice_.links]
+        if served := slice_.served_links:
+            subnets = [self._link_subnet(slice_, link) for link in served]
             vlans = [subnet.vlan_id for subnet in subnets]
             steps.append(
                 Step(
@@ -160,7 +161,7 @@ class VLANManager:
         if shared in vlans:
             # A slice that leaves restarts the shared dnsmasq, which is then away for a moment.
             steps.append(Step(self._node, f"dnsmasq of VLAN {shared}", (dhcp.check_servers([shared]),), lock=True))
-        if ports := [port for vlan in vlans for port in _ports(vlan)]:
+        if ports := self._all_ports(slice_):
             steps.append(Step(self._node, "tags of the VLANs", (Command(ovs.check_tags(ports)),)))
         return tuple(steps)
 
@@ -183,7 +184,7 @@ class VLANManager:
 
     def places(self, slice_: Slice) -> list[Place]:
         """Return the places of these ports."""
-        places = [self._gateway_place(slice_, link) for link in slice_.links]
+        places = [self._gateway_place(slice_, link) for link in slice_.routed_links]
         if slice_.uses_internet:
             places.append(self._internet_gateway())
         return [*places, *(self._dhcp_place(slice_, subnet) for subnet in self._subnets(slice_))]
@@ -195,37 +196,46 @@ class VLANManager:
     @staticmethod
     def bounds(slice_: Slice) -> dict[str, int]:
         """Return the namespaces at links of the slice, each with its maximum number of neighbours."""
-        return neighbours.bounds(slice_.slice_id, [link.vlan_id for link in slice_.links])
+        ends = {link.vlan_id: len(link.ends) for link in slice_.served_links}
+        return neighbours.bounds(slice_.slice_id, ends, [link.vlan_id for link in slice_.routed_links])
 
     def _subnets(self, slice_: Slice) -> list[Subnet]:
-        subnets = [self._link_subnet(slice_, link) for link in slice_.links]
+        subnets = [self._link_subnet(slice_, link) for link in slice_.served_links]
         return [*subnets, self._internet_subnet(slice_)] if slice_.uses_internet else subnets
 
     def _vlans(self, slice_: Slice) -> list[int]:
-        """Return the slice's VLANs, the shared one included."""
-        links = [link.vlan_id for link in slice_.links]
+        """Return the slice's VLANs with a DHCP server, the shared one included."""
+        links = [link.vlan_id for link in slice_.served_links]
         return [*links, self._internet.vlan_id] if slice_.uses_internet else links
+
+    def _all_ports(self, slice_: Slice) -> list[ovs.Port]:
+        """Return the slice's ports, the shared ones included, without marks."""
+        return [*_link_ports(slice_), *(_ports(self._internet.vlan_id) if slice_.uses_internet else ())]
 
     # --- links --------------------------------------------------------------------------------------------------------
 
     @staticmethod
     def _gateway_place(slice_: Slice, link: Link) -> Place:
-        namespace = router_namespace(slice_.slice_id)
-        return Place(_gateway(link.vlan_id, _marks(slice_)), namespace, vlan_address(link.vlan_id, 1), 24)
+        namespace, network = router_namespace(slice_.slice_id), slice_.network_of(link)
+        port = _gateway(link.vlan_id, _marks(slice_))
+        return Place(port, namespace, str(network.gateway_ip), network.addresses.prefixlen)
 
     def _link_subnet(self, slice_: Slice, link: Link) -> Subnet:
         reservations, elsewhere = [], []
-        for vm_id, name in link.ends:
+        network = slice_.network_of(link)
+        for (vm_id, name), address in zip(link.ends, slice_.addresses_on(link), strict=True):
             vm = slice_.vm(vm_id)
             interface = vm.interface(name) if vm else None
             if vm and interface:
-                reservations.append(f"{interface.mac},{link.address_of(vm_id)}")
-                if any(nic.ip_config for nic in vm.interfaces):  # of two default routes some clients take the last one
+                reservations.append(f"{interface.mac},{address}")
+                if network.gateway_ip and any(
+                    nic.ip_config for nic in vm.interfaces
+                ):  # of two default routes some clients take the last one
                     elsewhere.append(RoutedElsewhere(str(interface.mac), _networks_behind(slice_, vm)))
-        hosts = (1, DHCP_SERVER_HOST, DHCP_FIRST_HOST, DHCP_LAST_HOST)
-        gateway, server, first, last = (vlan_address(link.vlan_id, host) for host in hosts)
+        prefix, gateway = network.addresses.prefixlen, network.gateway_ip or ""
+        server, first, last = map(network.host, (DHCP_SERVER_HOST, DHCP_FIRST_HOST, DHCP_LAST_HOST))
         return Subnet(
-            link.vlan_id, 24, gateway, server, first, last, tuple(reservations), routed_elsewhere=tuple(elsewhere)
+            link.vlan_id, prefix, gateway, server, first, last, tuple(reservations), routed_elsewhere=tuple(elsewhere)
         )
 
     def _dhcp(self, slice_: Slice, subnets: Sequence[Subnet], *extra: str) -> tuple[Command, ...]:
@@ -310,8 +320,18 @@ def _marks(slice_: Slice) -> Marks:
 
 
 def _networks_behind(slice_: Slice, vm: VM) -> tuple[str, ...]:
-    """Return the subnets of the slice's links that end at other VMs only."""
-    return tuple(vlan_cidr(link.vlan_id) for link in slice_.links if vm.vm_id not in (end for end, _ in link.ends))
+    """Return the networks with a gateway of the slice's links that end at other VMs only."""
+    others = (link for link in slice_.routed_links if vm.vm_id not in (end for end, _ in link.ends))
+    return tuple(slice_.network_of(link).cidr for link in others)
+
+
+def _link_ports(slice_: Slice, marks: Marks = ()) -> list[ovs.Port]:
+    """Return the gateway and the DHCP server of each link, where it has them."""
+    routed = {link.vlan_id for link in slice_.routed_links}
+    ports = []
+    for link in slice_.served_links:
+        ports += _ports(link.vlan_id, marks) if link.vlan_id in routed else [_server(link.vlan_id, marks)]
+    return ports
 
 
 def _gateway(vlan: int, marks: Marks = ()) -> ovs.Port:

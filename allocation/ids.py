@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Iterable
 from allocation.holdings import Holdings
 from core.errors import Refused
 from core.inventory import INTERNET_VLAN, InternetSettings
-from core.names import DHCP_FIRST_HOST, DHCP_LAST_HOST
+from core.names import DHCP_FIRST_HOST, DHCP_LAST_HOST, FIRST_ID, LAST_ID
 from core.values import IPConfig
-from models import FIRST_ID, FIRST_VNC_PORT, LAST_ID, LAST_VNC_PORT, POOL_COUNT, POOL_SIZE, most_links
+from models import FIRST_VNC_PORT, LAST_VNC_PORT, POOL_COUNT, POOL_SIZE, most_links
 
 _MAC_IDS = 65_536
 """Number of ids after which MACs repeat: a MAC holds the lower 16 bits of a VM's id."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from core.inventory import Inventory
-from core.names import dhcp_namespace, dhcp_port, gateway_port, tap_name, vlan_address
+from core.names import dhcp_namespace, dhcp_port, gateway_port, tap_name, vlan_cidr
 from models import VM, Interface, Slice
 
 _BRIDGE = "br-int"
@@ -43,7 +43,7 @@ class DocumentedDesign:
 
     def deploy(self) -> list[Line]:
         """Return the lines for VLANs, then for VMs (docs/spec/slices.md, docs/spec/networking.md)."""
-        lines = [line for vlan in self._links for line in self._vlan(vlan, vlan_address(vlan, 0))]
+        lines = [line for vlan in self._links for line in self._vlan(vlan, vlan_cidr(vlan).partition("/")[0])]
         if self._slice.uses_internet:
             lines += self._vlan(self._internet.vlan_id, str(self._internet.network[0]))
             lines.append(self._on_node("sudo sysctl -w net.ipv4.ip_forward=1"))

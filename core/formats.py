@@ -60,6 +60,10 @@ def _is_subnet(value: str) -> bool:
     return _has_prefix(value, 8, 24) and not any(network_of(value).overlaps(other) for other in _NO_SUBNETS)
 
 
+def _is_link_subnet(value: str) -> bool:
+    return _has_prefix(value, 8, 30) and not any(network_of(value).overlaps(other) for other in _NO_SUBNETS)
+
+
 def _has_prefix(value: str, shortest: int, longest: int) -> bool:
     try:
         network = ipaddress.IPv4Network(value)
@@ -102,6 +106,7 @@ HOST = text(_is_host, "an IPv4 address or a host name of letters, digits, dots a
 LOGIN = text(_matches(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,31}"), "a login name")
 ADDRESS = text(_is_ipv4, "an IPv4 address")
 SUBNET = text(_is_subnet, "an IPv4 subnet from /8 to /24, such as 10.60.7.0/24")
+LINK_SUBNET = text(_is_link_subnet, "an IPv4 subnet from /8 to /30, such as 192.168.100.0/24")
 DESTINATION = text(lambda value: _has_prefix(value, 8, 32), "an IPv4 network from /8 to /32, such as 10.20.0.0/16")
 LOCAL_PATH = text(_matches(rf"[^{_CONTROL}{_SURROGATES}]{{1,4096}}"), "the path of a file")
 LOCAL_FOLDER = text(
@@ -145,6 +150,8 @@ LEASES = text(
 IDLE = text(_is_idle_time, "a time from 1m to 24h, such as 30m")
 
 VLAN = whole(1, 4094)
+ID = whole(names.FIRST_ID, names.LAST_ID)
+LINK_ID = whole(1, 1_000_000)
 
 
 def _check_ssh_user(value: object) -> None:

@@ -19,14 +19,13 @@ OUR_MACS = "02:c1:0d:00:00:00/ff:ff:ff:00:00:00"
 _COOKIES = 0xC10D_0000_0000_0000
 _GROUPS = 0x0C10_D000
 
+FIRST_ID = 1000
+LAST_ID = 99_999
+"""`tap_99999_eth10` has 15 characters, the most that Linux gives an interface's name."""
+
 DHCP_SERVER_HOST = 2
 DHCP_FIRST_HOST = 10
 DHCP_LAST_HOST = 250
-
-
-def vlan_address(vlan_id: int, host: int) -> str:
-    """Return address number `host` in the subnet of a link's VLAN."""
-    return f"192.168.{vlan_id % 256}.{host}"
 
 
 def vlan_cidr(vlan_id: int) -> str:
@@ -34,12 +33,7 @@ def vlan_cidr(vlan_id: int) -> str:
 
     It repeats every 256 VLANs; therefore each slice has its own router namespace.
     """
-    return f"{vlan_address(vlan_id, 0)}/24"
-
-
-def vlan_dhcp_range(vlan_id: int) -> str:
-    """Return the first and last address that dnsmasq leases on a link's VLAN, separated by a comma."""
-    return f"{vlan_address(vlan_id, DHCP_FIRST_HOST)},{vlan_address(vlan_id, DHCP_LAST_HOST)}"
+    return f"192.168.{vlan_id % 256}.0/24"
 
 
 def mac_address(vm_id: int, index: int) -> str:

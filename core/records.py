@@ -89,13 +89,14 @@ def part(kind: type[Recorded]) -> Any:
     return Key(or_nothing(kind.rule()), None, write=kind.to_dict)
 
 
-def parts(kind: type[Recorded], *, default: object = REQUIRED) -> Any:
+def parts(kind: type[Recorded], *, default: object = REQUIRED, brief: bool = False) -> Any:
     """Declare a key with a list of other records; the constructor makes the list."""
     return Key(
         list_of(kind.rule()),
         default,
         lambda values: [kind.from_dict(value) for value in values],
         lambda values: [value.to_dict() for value in values],
+        brief,
     )
 
 

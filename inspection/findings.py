@@ -179,7 +179,7 @@ class Comparison:
         hosts: dict[str, None] = {}
         for slice_ in slices:
             hosts |= dict.fromkeys(vm.worker_ip for vm in slice_.vms if vm.worker_ip != NOWHERE)
-            if slice_.links or slice_.uses_internet:
+            if slice_.served_links or slice_.uses_internet:
                 hosts[self.inventory.network_node] = None
         return list(hosts)
 
@@ -270,7 +270,7 @@ class Comparison:
 
     def _of_network(self, slice_: Slice, facts: Facts) -> Iterator[Finding]:
         number = slice_.slice_id
-        routers = [router_namespace(number)] if slice_.links else []
+        routers = [router_namespace(number)] if slice_.routed_links else []
         servers = self.vlans.servers(slice_)
         if facts.knows("namespaces", "marks"):
             names = [*routers, *(server.namespace for server in servers)]

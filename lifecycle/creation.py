@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import permutations
 
 from accounts import rights
 from allocation.placement import fair_share
@@ -81,9 +82,15 @@ def designed_slice(state: State, actor: str, design: Design) -> Slice:
         ids[vm.name], workers[vm.name] = made.vm_id, made.worker_ip
     reserved = state.inventory.internet.vlan_id
     for link in design.links:
-        one, other = link.ends
-        slice_.connect(ids[one.vm], f"eth{one.nic}", ids[other.vm], f"eth{other.nic}", reserved)
-    slice_.status = SliceStatus.CREATING
+        slice_.join(
+            [(ids[end.vm], f"eth{end.nic}") for end in link.ends],
+            name=link.name,
+            services=link.services,
+            cidr=str(link.cidr or ""),
+            addresses={ids[name]: str(address) for name, address in link.addresses.items()},
+            reserved=reserved,
+        )
+    slice_.description, slice_.status = design.description, SliceStatus.CREATING
     return slice_
 
 
@@ -101,7 +108,6 @@ def _neighbours(design: Design) -> Mapping[str, list[str]]:
     """Return the VMs that each VM is linked with."""
     found: dict[str, list[str]] = defaultdict(list)
     for link in design.links:
-        one, other = link.ends
-        found[one.vm].append(other.vm)
-        found[other.vm].append(one.vm)
+        for end, other in permutations(link.ends, 2):
+            found[end.vm].append(other.vm)
     return found

@@ -33,7 +33,7 @@ def add_file_commands(commands: Commands) -> None:
         help="create a slice from a slice file or a template",
         description="Create a slice with all VMs, disks and links of a slice file or a template, or nothing of it. "
         "What it needs is said first, on standard error, as is the progress. "
-        "Exit status: 0 created, 1 refused or failed, 2 wrong words, 3 created with something left out.",
+        "Exit status: 0 created, 1 refused or failed, 2 wrong words, 3 created with a warning.",
     )
     source = create.add_mutually_exclusive_group(required=True)
     source.add_argument("file", metavar="FILE", nargs="?", type=create.path(*_SLICE_FILE), help=_SLICE_FILE_HELP)

@@ -37,7 +37,6 @@ def validate(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
 def create(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
     """Create a slice from a slice file or a template, or only check it; return the exit status."""
     from topology.faults import BadSliceFile  # noqa: PLC0415 - not needed for the menu's first prompt
-    from topology.limits import left_out  # noqa: PLC0415 - as above
 
     if args.template and not args.name:
         say("Error: a template needs --name; cli.py create --help says more")
@@ -51,8 +50,6 @@ def create(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
         return _show_faults(args.file, str(faults))
     demand = value_of(api.designs.demand(args.actor, design))
     say(demand_line(args.template or args.file, demand))
-    notices = left_out(design)
-    say(*(f"Warning: {notice}" for notice in notices))
     if args.dry_run:
         value_of(api.designs.preview(args.actor, design))
         say("Nothing was created: --dry-run")
@@ -64,7 +61,7 @@ def create(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
             show_json(screen, {"slice_id": slice_id})
         else:
             screen.line(f"Slice created! ID: {slice_id}", GOOD)
-    return INCOMPLETE if notices else DONE
+    return DONE
 
 
 def _design_of(api: OrchestratorAPI, args: Namespace) -> Design:

@@ -12,9 +12,9 @@ from typing import TypeVar
 
 from core.errors import CloudError
 from core.formats import MAX_NAME_LENGTH, is_valid_name
+from core.names import LAST_ID
 from menu.keyboard import Keyboard
 from menu.screen import Screen
-from models import LAST_ID
 
 T = TypeVar("T")
 

@@ -152,10 +152,13 @@ def _interface_texts(slice_: Slice, vm: VM, interface: Interface) -> InterfaceTe
 def _other_end(slice_: Slice, vm: VM, interface: Interface) -> str:
     link = slice_.link(interface.link_id)
     if link:
-        peer_id, peer_interface = link.peer_of(vm.vm_id)
-        peer = slice_.vm(peer_id)
-        return f"-> {peer.name if peer else f'VM {peer_id}'} {peer_interface}"
+        return f"-> {', '.join(_end_text(slice_, *end) for end in link.peers_of(vm.vm_id))}"
     return "internet" if interface.vlan_id else NOT_CONNECTED
+
+
+def _end_text(slice_: Slice, vm_id: int, interface: str) -> str:
+    vm = slice_.vm(vm_id)
+    return f"{vm.name if vm else f'VM {vm_id}'} {interface}"
 
 
 def counted(number: int, noun: str) -> str:

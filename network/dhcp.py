@@ -47,7 +47,7 @@ SPARE_INSTANCES = 16
 class Subnet:
     """A VLAN with its addresses and the reservations of one slice, as lines for dnsmasq: MAC, address.
 
-    Guests that are `routed_elsewhere` get no default route here.
+    `gateway` is empty where there is none. Guests that are `routed_elsewhere` get no default route here.
     """
 
     vlan_id: int
@@ -166,7 +166,7 @@ def _dnsmasq(subnet: Subnet, dns: str, *extra: str) -> tuple[str, ...]:
         f"--interface={dhcp_port(subnet.vlan_id)}",
         "--bind-interfaces",
         f"--dhcp-range={subnet.first},{subnet.last},24h",
-        f"--dhcp-option=3,{subnet.gateway}",
+        f"--dhcp-option=3,{subnet.gateway}" if subnet.gateway else "--dhcp-option=3",
         f"--dhcp-option=6,{dns}",
         *_own_routes(subnet),
         "--log-dhcp",

@@ -33,7 +33,7 @@ class Ground:
     def preflight(self, slice_: Slice, *, new: bool) -> Iterable[Step]:  # noqa: ARG002 - no host belongs to a slice
         """Yield read-only checks of programs and bridge on each host of the slice."""
         programs = {worker: list(self._of_workers) for worker in slice_.workers}
-        if slice_.links or slice_.uses_internet:
+        if slice_.served_links or slice_.uses_internet:
             programs.setdefault(self._inventory.network_node, []).extend(self._of_node)
         for host, names in programs.items():
             yield check_programs(host, list(dict.fromkeys(names)))

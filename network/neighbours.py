@@ -38,15 +38,14 @@ def check_room(namespaces: Mapping[str, int]) -> Command:
     return Command(_CHECK_NEIGHBOUR_ROOM.argv(str(2 * sum(namespaces.values())), str(RECOMMENDED)))
 
 
-def bounds(slice_id: int, vlans: Sequence[int]) -> dict[str, int]:
-    """Return the namespaces at links of these VLANs, each with its maximum number of addresses.
+def bounds(slice_id: int, ends: Mapping[int, int], routed: Sequence[int]) -> dict[str, int]:
+    """Return the namespaces at links of a slice, each with its maximum number of addresses.
 
-    The same maximum holds for ARP and for packets to addresses.
+    `ends`: by VLAN with DHCP, the number of ends of its link; `routed`: those of the VLANs with a gateway. The same
+    maximum holds for ARP and for packets to addresses.
     """
-    if not vlans:
-        return {}
-    servers = {dhcp_namespace(vlan): 2 + SERVER_SPARE for vlan in vlans}
-    return {router_namespace(slice_id): 2 * len(vlans) + ROUTER_SPARE, **servers}
+    routers = {router_namespace(slice_id): sum(ends[vlan] for vlan in routed) + ROUTER_SPARE} if routed else {}
+    return routers | {dhcp_namespace(vlan): count + SERVER_SPARE for vlan, count in ends.items()}
 
 
 def most_of(shown: str) -> int:

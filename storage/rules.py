@@ -14,6 +14,7 @@ from allocation.holdings import Holdings, clash
 from core import names
 from core.formats import network_of
 from core.inventory import IN_USE, ImportSettings, InternetSettings, Inventory
+from core.links import LONGEST_DHCP_PREFIX, NONE
 from core.names import MAX_IMAGE_NAME, is_image_name
 from core.rule import Broken, Key, Record, show
 from models import VM, Flavor, Interface, Slice, User
@@ -99,7 +100,7 @@ def _check_imports(imports: ImportSettings, flavors: Collection[str]) -> None:
 
 
 def _check_slice(slice_: Slice, internet: InternetSettings) -> None:
-    for rule in (_check_pool, _check_links, _check_interfaces, _check_networks):
+    for rule in (_check_pool, _check_links, _check_interfaces, _check_networks, _check_addresses):
         try:
             rule(slice_, internet)
         except Broken as fault:
@@ -196,8 +197,9 @@ def _check_links(slice_: Slice, _: InternetSettings) -> None:
     for index, link in enumerate(slice_.links):
         if link.vlan_id not in slice_.vlan_pool_used:
             raise Broken(f"VLAN {link.vlan_id} is not in vlan_pool_used", "links", index, "vlan_id")
-        if link.vm1_id == link.vm2_id:
-            raise Broken(f"joins VM {link.vm1_id} with itself", "links", index)
+        joined = [vm_id for vm_id, _ in link.ends]
+        if double := next((vm_id for vm_id in joined if joined.count(vm_id) > 1), None):
+            raise Broken(f"joins VM {double} with itself", "links", index)
         for vm_id, name in link.ends:
             vm = vms.get(vm_id)
             end = vm.interface(name) if vm else None
@@ -217,17 +219,40 @@ def _check_interfaces(slice_: Slice, internet: InternetSettings) -> None:
             here = ("vms", index, "interfaces", position)
             equal("the name by its place,", f"eth{position}", interface.name, *here, "name")
             if position == 0:
-                if interface.link_id is not None or interface.vlan_id not in {None, internet.vlan_id}:
-                    raise Broken(f"eth0 is on VLAN {internet.vlan_id} (internet) or on none, and no link's end", *here)
-                if interface.ip_config and interface.vlan_id is None:
-                    raise Broken("eth0 has an address but no VLAN", *here)
-                if interface.ip_config and IPv4Address(interface.ip_config.ip) not in internet.network:
-                    reason = f"{interface.ip_config.ip} is not in the internet network {internet.network}"
-                    raise Broken(reason, *here, "ip_config", "ip")
+                _check_eth0(interface, internet, here)
             elif interface.ip_config:
                 raise Broken("only eth0 has an ip_config", *here)
+            elif interface.address and interface.link_id is None:
+                raise Broken("has an address and no link", *here, "address")
             elif (vm.vm_id, interface.name) not in ends and (interface.link_id, interface.vlan_id) != (None, None):
                 raise Broken("is on a VLAN without a link of the slice that ends here", *here)
+
+
+def _check_eth0(interface: Interface, internet: InternetSettings, here: tuple[Key, ...]) -> None:
+    if interface.link_id is not None or interface.vlan_id not in {None, internet.vlan_id}:
+        raise Broken(f"eth0 is on VLAN {internet.vlan_id} (internet) or on none, and no link's end", *here)
+    if interface.ip_config and interface.vlan_id is None:
+        raise Broken("eth0 has an address but no VLAN", *here)
+    if interface.ip_config and IPv4Address(interface.ip_config.ip) not in internet.network:
+        reason = f"{interface.ip_config.ip} is not in the internet network {internet.network}"
+        raise Broken(reason, *here, "ip_config", "ip")
+
+
+def _check_addresses(slice_: Slice, _: InternetSettings) -> None:
+    """Check the fixed addresses on links."""
+    places = {vm.vm_id: index for index, vm in enumerate(slice_.vms)}
+    for link in slice_.links:
+        network, owners = slice_.network_of(link), dict[str, int]()
+        for vm_id, name in link.ends:
+            fixed = slice_.fixed_address(vm_id, name)
+            if fixed is None:
+                continue
+            here = ("vms", places[vm_id], "interfaces", int(name.removeprefix("eth")), "address")
+            if not network.may_have(fixed):
+                raise Broken(f"{fixed} is no address that a VM can have in {network.cidr}", *here)
+            if fixed in owners:
+                raise Broken(f"{fixed} belongs to VM {owners[fixed]} already", *here)
+            owners[fixed] = vm_id
 
 
 def _check_networks(slice_: Slice, _: InternetSettings) -> None:
@@ -235,7 +260,10 @@ def _check_networks(slice_: Slice, _: InternetSettings) -> None:
     for index, network in enumerate(slice_.networks):
         if network.vlan_id not in slice_.vlan_pool_used:
             raise Broken(f"VLAN {network.vlan_id} is not in vlan_pool_used", "networks", index, "vlan_id")
-        _check_gateway(network.gateway_ip, network.cidr, "networks", index, "gateway_ip")
+        if network.gateway_ip:
+            _check_gateway(network.gateway_ip, network.cidr, "networks", index, "gateway_ip")
+        if network.services != NONE and network.addresses.prefixlen > LONGEST_DHCP_PREFIX:
+            raise Broken(f"DHCP needs a network of /{LONGEST_DHCP_PREFIX} or larger", "networks", index, "cidr")
 
 
 def _check_gateway(gateway: str, cidr: str, *path: Key) -> None:

@@ -8,8 +8,9 @@ from functools import reduce
 
 from core.formats import FLAVOR_NAME, HOST, NAME
 from core.inventory import IN_USE, ImportSettings, Inventory, Worker
+from core.names import FIRST_ID, LAST_ID
 from core.rule import Broken, Key, Rule, mapping, mapping_of, record, show, text, whole
-from models import FIRST_ID, LAST_ID, Flavor, Slice, User
+from models import Flavor, Slice, User
 
 
 def equal(what: str, wanted: object, found: object, *path: Key) -> None:

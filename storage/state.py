@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
-import models
 from allocation.holdings import Holdings
 from core.inventory import ImportSettings, Inventory, Worker
+from core.names import FIRST_ID
 from core.records import Recorded
 from core.rule import Record
 from models import Flavor, Slice, User
@@ -204,7 +204,7 @@ class State:
             Entries(User.from_dict, many["users"]),
             Entries(Worker.from_dict, many["workers"]),
             Slices({}, many["slices"]),
-            settings.get("next_vm_id", models.FIRST_ID),
+            settings.get("next_vm_id", FIRST_ID),
             settings.get("next_vlan_id", 100),
             settings.get("in_use"),
             ImportSettings.from_dict(settings.get("import", {})),

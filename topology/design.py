@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
-SERVICES = ("dhcp+gateway", "dhcp", "none")
+from core.links import SERVICES
+
 STATES = ("up", "down", "silent")
 STARTS = ("auto", "manual")
 IMPAIRMENTS = ("rate", "delay", "jitter", "loss", "profile")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.formats import MAX_NAME_LENGTH
+from core.links import SERVICES
 from models import MAX_DATA_INTERFACES
 from topology import design
 from topology.kinds import (
@@ -72,7 +73,7 @@ LINK = Record(
     (
         Field("ends", ListOf(END, MAX_VMS), "two VMs or more, each as VM or VM:eth1", required=True),
         Field("name", LINK_NAME, "the name of the link"),
-        Field("services", Choice(design.SERVICES), "what we put on the link; default dhcp+gateway"),
+        Field("services", Choice(SERVICES), "what we put on the link; default dhcp+gateway"),
         Field("cidr", Cidr(), "the network of the link"),
         Field("addresses", TableOf(NAME, Address(), MAX_VMS), "fixed addresses by VM"),
         Field("rate", _per_end(RATE), "bits per second that an end receives"),

@@ -5,42 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from core.errors import Refused
-from topology.design import IMPAIRMENTS, SERVICES, STARTS, STATES, Design, DesignedLink, Seed
+from core.links import NONE
+from topology.design import IMPAIRMENTS, STARTS, STATES, Design, DesignedLink, Seed
 
 
 def require_possible(design: Design) -> None:
     """Raise `Refused` with a sentence for each kind of part that this version cannot make, and its places."""
-    kinds = (("makes links with two ends only", _lans(design)), *_kinds_of_links(design), *_kinds_of_vms(design))
+    kinds = (*_kinds_of_links(design), *_kinds_of_vms(design))
     if refusals := [f"this version {rule}: {', '.join(places)}" for rule, places in kinds if places]:
         raise Refused("; ".join(refusals))
-
-
-def left_out(design: Design) -> list[str]:
-    """Return a sentence for each part that describes only, and that a slice does not keep."""
-    sentences = []
-    if design.description:
-        sentences.append("this version keeps no description of a slice")
-    if names := [link.name for link in design.links if link.name]:
-        sentences.append(f"this version keeps no names of links: {', '.join(names)}")
-    return sentences
 
 
 def _named(design: Design) -> Iterator[tuple[str, DesignedLink]]:
     return zip(design.link_names(), design.links, strict=True)
 
 
-def _lans(design: Design) -> list[str]:
-    return [f"{name} has {len(link.ends)}" for name, link in _named(design) if link.is_lan]
-
-
 def _kinds_of_links(design: Design) -> Iterator[tuple[str, list[str]]]:
     links = [*_named(design)]
-    yield (
-        f"makes links with `services: {SERVICES[0]}` only",
-        [f"{name} has `{link.services}`" for name, link in links if link.services != SERVICES[0]],
-    )
-    yield "chooses networks itself", [f"{name} has `cidr`" for name, link in links if link.cidr]
-    yield "chooses addresses itself", [f"{name} has `addresses`" for name, link in links if link.addresses]
+    by_seed = [(name, link) for name, link in links if link.addresses and link.services == NONE]
+    yield "sets no addresses without DHCP", [f"{name} has `addresses`" for name, _ in by_seed]
     for kind in IMPAIRMENTS:
         yield f"makes links without `{kind}`", [name for name, link in links if kind in link.impairments]
     yield (

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from ipaddress import IPv4Address
 from itertools import chain, count
 
 from core.formats import MAX_NAME_LENGTH
-from models import Slice, internet_interfaces
+from core.names import vlan_cidr
+from models import Link, Slice, internet_interfaces
 from topology.design import Design, DesignedLink, DesignedVM, End
 from topology.fields import NAME
 
@@ -32,10 +34,7 @@ def design_of(slice_: Slice) -> tuple[Design, list[str]]:
         title = _free(title or f"slice-{slice_.slice_id}", set())
         said = f"slice {slice_.name}" if slice_.name else f"slice {slice_.slice_id}, which has no name,"
         notices.append(f"{said} is called {title} in the file: names begin with a letter there")
-    links = [
-        DesignedLink(tuple(End(names[vm_id], int(nic.removeprefix("eth"))) for vm_id, nic in link.ends))
-        for link in slice_.links
-    ]
+    links = [_link(slice_, link, names) for link in slice_.links]
     online = {vm.vm_id for vm, _ in internet_interfaces(slice_)}
     vms = []
     for vm in slice_.vms:
@@ -44,7 +43,17 @@ def design_of(slice_: Slice) -> tuple[Design, list[str]]:
         nics = [interface for interface in vm.interfaces if interface.name != "eth0"]
         name, flavor = names[vm.vm_id], vm.flavor_name or UNKNOWN
         vms.append(DesignedVM(name, flavor, len(nics), internet=vm.vm_id in online))
-    return Design(title, tuple(vms), tuple(links)), notices
+    return Design(title, tuple(vms), tuple(links), slice_.description), notices
+
+
+def _link(slice_: Slice, link: Link, names: Mapping[int, str]) -> DesignedLink:
+    """Return the design of a link; the network that follows from its VLAN is no part of it."""
+    network = slice_.network_of(link)
+    ends = tuple(End(names[vm_id], int(nic.removeprefix("eth"))) for vm_id, nic in link.ends)
+    fixed = ((names[vm_id], slice_.fixed_address(vm_id, nic)) for vm_id, nic in link.ends)
+    addresses = {name: IPv4Address(address) for name, address in fixed if address}
+    chosen = addresses or network.cidr != vlan_cidr(link.vlan_id)
+    return DesignedLink(ends, link.name, network.services, network.addresses if chosen else None, addresses)
 
 
 def _free(name: str, taken: Collection[str]) -> str:
@@ -57,5 +66,5 @@ def _free(name: str, taken: Collection[str]) -> str:
 def link_names(slice_: Slice) -> list[str]:
     """Return the names of a slice's links: they follow from the names of its VMs."""
     names = {vm.vm_id: vm.name for vm in slice_.vms}
-    ends = [tuple(End(names[vm_id], 0) for vm_id, _ in link.ends) for link in slice_.links]
-    return Design(slice_.name, (), tuple(DesignedLink(each) for each in ends)).link_names()
+    links = [DesignedLink(tuple(End(names[vm_id], 0) for vm_id, _ in link.ends), link.name) for link in slice_.links]
+    return Design(slice_.name, (), tuple(links)).link_names()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.names import vlan_cidr
 from models import Slice, internet_interfaces
 from topology.of_slice import link_names
 
@@ -61,8 +60,9 @@ def picture_of(slice_: Slice) -> Picture:
     vms = tuple(PictureVM(vm.name, vm.flavor_name or "", str(vm.status)) for vm in slice_.vms)
     links = []
     for link, name in zip(slice_.links, link_names(slice_), strict=True):
-        ends = tuple(PictureEnd(places[vm_id], nic, link.address_of(vm_id)) for vm_id, nic in link.ends)
-        links.append(PictureLink(name, vlan_cidr(link.vlan_id), ends))
+        with_addresses = zip(link.ends, slice_.addresses_on(link), strict=True)
+        ends = tuple(PictureEnd(places[vm_id], nic, address or "") for (vm_id, nic), address in with_addresses)
+        links.append(PictureLink(name, slice_.network_of(link).cidr, ends))
     online = [(vm, nic, nic.ip_config) for vm, nic in internet_interfaces(slice_) if nic.ip_config]
     if online:
         ends = tuple(PictureEnd(places[vm.vm_id], nic.name, address.ip) for vm, nic, address in online)

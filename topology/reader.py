@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
+from core.links import SERVICES
 from core.names import DHCP_FIRST_HOST, DHCP_LAST_HOST
 from models import MAX_DATA_INTERFACES
-from topology.design import IMPAIRMENTS, SERVICES, STATES, Design, DesignedLink, DesignedVM, End, Seed
+from topology.design import IMPAIRMENTS, STATES, Design, DesignedLink, DesignedVM, End, Seed
 from topology.document import UnreadableError, parse
 from topology.faults import BadSliceFile, Fault, Report, shown
 from topology.fields import CHECKS, SLICE

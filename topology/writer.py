@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
+from core.links import SERVICES
 from models import MAX_DATA_INTERFACES
-from topology.design import SERVICES, STARTS, STATES, Design, DesignedLink, DesignedVM, End
+from topology.design import STARTS, STATES, Design, DesignedLink, DesignedVM, End
 
 SCHEMA = "slice.schema.json"
 """The JSON Schema of slice files, beside which an editor finds the keys; `docs/` has it."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
 from typing import Literal
 
 from core.inventory import Inventory
-from core.names import INTERNET_GATEWAY_MAC, router_namespace, tap_name, vlan_address
+from core.names import INTERNET_GATEWAY_MAC, router_namespace, tap_name
 from core.status import SliceStatus
 from inspection import exposure
 from inspection.collect import ANY
@@ -122,11 +123,13 @@ class Probes:
 
     def _ways_out(self, slice_: Slice) -> Iterator[Probe]:
         """Yield packets from the slice's router to other slices, to the hosts and to the internet VLAN."""
-        if not slice_.links:
+        if not slice_.routed_links:
             return
-        own = {vlan % 256 for vlan, owner in self._vlans.items() if owner == slice_.slice_id}
-        others = [vlan for vlan, owner in sorted(self._vlans.items()) if owner != slice_.slice_id]
-        targets = {vlan_address(vlan, 1): "another slice's gateway" for vlan in others if vlan % 256 not in own}
+        own = [slice_.network_of(link).addresses for link in slice_.links]
+        foreign = ((other, link) for other in self._all if other is not slice_ for link in other.routed_links)
+        gateways = (other.network_of(link).gateway_ip for other, link in foreign)
+        others = {gateway for gateway in gateways if gateway and not any(IPv4Address(gateway) in each for each in own)}
+        targets = dict.fromkeys(sorted(others), "another slice's gateway")
         targets |= {host: "a host of the cloud" for host in self._inventory.hosts if re.fullmatch(r"[\d.]+", host)}
         targets |= {self._internet.gateway: "the internet VLAN", self._internet.dns: "the internet"}
         name = router_namespace(slice_.slice_id)

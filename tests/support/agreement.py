@@ -49,7 +49,7 @@ def nothing_has_two_owners(state: State) -> None:
         "VNC port": [vm.vnc_port for _, vm in machines],
         "MAC": [interface.mac for _, interface in nics],
         "address": [interface.ip_config.ip for _, interface in nics if interface.ip_config],
-        "address in a subnet": [(link.vlan_id, link.address_of(vm_id)) for _, link in links for vm_id, _ in link.ends],
+        "address in a subnet": [(link.vlan_id, each) for slice_, link in links for each in slice_.addresses_on(link)],
         "disk": [(vm.worker_ip, vm.qcow_image) for _, vm in machines],
         "disk id": [vm.disk_id or vm.vm_id for _, vm in machines],
         "TAP": [names.tap_name(vm.vm_id, interface.name) for vm, interface in nics],

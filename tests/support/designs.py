@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from allocation.holdings import holdings_of
 from core.inventory import Inventory, Worker
+from core.links import DHCP, DHCP_GATEWAY, NONE
 from core.status import VMStatus
 from deployment import DeploymentAPI
 from models import Flavor, Slice
 
 IMAGE = "/tmp/vm_images/cirros.img"
 FLAVOR = {"cores": 1, "ram_gb": 0.5, "disk_gb": 1, "image": IMAGE}
+
+
+@dataclass(frozen=True)
+class Join:
+    """A link of these VMs by their `eth1`, with other services or addresses than usual."""
+
+    vms: tuple[int, ...]
+    services: str = DHCP_GATEWAY
+    cidr: str = ""
+    addresses: Mapping[int, str] = field(default_factory=dict)
+    nic: str = "eth1"
 
 
 @dataclass(frozen=True)
@@ -22,6 +35,7 @@ class Design:
     links: tuple[tuple[int, str, int, str], ...] = ()
     internet: tuple[int, ...] = ()
     slice_id: int = 1000
+    joins: tuple[Join, ...] = ()
 
 
 DESIGNS = {
@@ -35,6 +49,15 @@ DESIGNS = {
         slice_id=2015,
     ),
     "unconnected": Design(nics=(2, 2)),
+    "lans": Design(
+        nics=(3, 3, 3),
+        joins=(
+            Join((0, 1, 2), cidr="10.1.0.0/16", addresses={1: "10.1.0.10"}),
+            Join((0, 1, 2), DHCP, nic="eth2"),
+            Join((1, 2), NONE, nic="eth3"),
+        ),
+        internet=(0,),
+    ),
 }
 
 
@@ -62,6 +85,11 @@ def _made(wanted: Design, inventory: Inventory) -> Slice:
         vm.status, vm.vnc_secret, vm.disk_id = VMStatus.DESIGN, f"secret{number}", f"{number + 1:016x}"
     for first, eth_a, second, eth_b in wanted.links:
         slice_.connect(slice_.vms[first].vm_id, eth_a, slice_.vms[second].vm_id, eth_b)
+    for join in wanted.joins:
+        ids = [slice_.vms[place].vm_id for place in join.vms]
+        fixed = {slice_.vms[place].vm_id: address for place, address in join.addresses.items()}
+        ends = [(vm_id, join.nic) for vm_id in ids]
+        slice_.join(ends, services=join.services, cidr=join.cidr, addresses=fixed)
     return slice_
 
 

@@ -29,7 +29,7 @@ from tests.support.paths import DATA, ROOT
 
 INTERNET = InternetSettings()
 
-any_id = st.integers(models.FIRST_ID, models.LAST_ID)
+any_id = st.integers(names.FIRST_ID, names.LAST_ID)
 
 
 def sample(slice_id: int) -> Record:
@@ -339,7 +339,7 @@ def test_the_ends_of_a_link_know_their_addresses_and_each_other() -> None:
     assert slice_.address_of(first, first.interfaces[1]) == "192.168.100.10"
     assert slice_.address_of(second, second.interfaces[1]) == "192.168.100.11"
     assert slice_.address_of(first, first.interfaces[0]) is None
-    assert (link.peer_of(1001), link.peer_of(1002)) == ((1002, "eth1"), (1001, "eth1"))
+    assert (link.peers_of(1001), link.peers_of(1002)) == ([(1002, "eth1")], [(1001, "eth1")])
 
 
 @pytest.mark.parametrize(
@@ -436,7 +436,7 @@ def test_a_slice_gets_an_id_whose_pool_is_free_and_the_last_pool_is_found() -> N
 def test_after_the_last_id_the_first_free_one_is_next() -> None:
     slice_ = Slice(1000, "admin")
     slice_.vms = [machine(1001)]
-    assert ids.next_vm_id(models.LAST_ID + 1, holdings_of([slice_])) == 1002
+    assert ids.next_vm_id(names.LAST_ID + 1, holdings_of([slice_])) == 1002
 
 
 def test_an_id_whose_macs_are_held_by_an_id_65536_away_is_skipped() -> None:
@@ -484,7 +484,7 @@ def test_every_name_fits_into_what_linux_allows(vm_id: int, index: int) -> None:
 def test_a_console_socket_in_the_longest_folder_fits_into_what_linux_allows() -> None:
     from core.formats import MAX_IMAGES_DIR  # noqa: PLC0415 - the bound and what it is for, side by side
 
-    files = VMFiles("x" * MAX_IMAGES_DIR, models.LAST_ID, "n" * formats.MAX_NAME_LENGTH)
+    files = VMFiles("x" * MAX_IMAGES_DIR, names.LAST_ID, "n" * formats.MAX_NAME_LENGTH)
     assert len(files.console) == 107
 
 
@@ -525,7 +525,7 @@ class Cloud(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.live: dict[int, Slice] = {}
-        self.counter = models.FIRST_ID
+        self.counter = names.FIRST_ID
 
     @rule(start=any_id)
     def the_counter_is_anywhere(self, start: int) -> None:

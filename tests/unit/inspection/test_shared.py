@@ -19,7 +19,7 @@ from network import neighbours
 from tests.support.designs import design
 
 NODE = "10.0.10.3"
-BOUNDS = neighbours.bounds(1000, [100, 101])
+BOUNDS = neighbours.bounds(1000, {100: 2, 101: 2}, [100, 101])
 
 
 def listed(bounds: dict[str, int]) -> dict[str, str]:
@@ -30,11 +30,12 @@ def listed(bounds: dict[str, int]) -> dict[str, str]:
 
 def test_a_router_knows_the_ends_of_its_links_and_some_more() -> None:
     assert BOUNDS == {"ns-gw-slice1000": 36, "ns-dhcp-vlan100": 8, "ns-dhcp-vlan101": 8}
-    assert neighbours.bounds(1000, []) == {}
+    assert neighbours.bounds(1000, {}, []) == {}
 
 
 def test_all_slices_of_the_cloud_fit_into_the_recommended_table() -> None:
-    assert 100 * 2 * sum(neighbours.bounds(1000, range(100, 120)).values()) <= neighbours.RECOMMENDED
+    bounds = neighbours.bounds(1000, dict.fromkeys(range(100, 120), 2), range(100, 120))
+    assert 100 * 2 * sum(bounds.values()) <= neighbours.RECOMMENDED
 
 
 def test_a_namespace_without_its_bound_or_with_another_is_found() -> None:

@@ -69,10 +69,10 @@ def test_the_first_flavor_and_no_internet_are_the_defaults(desk: Desk) -> None:
     assert ({vm.flavor_name for vm in slice_.vms}, slice_.uses_internet) == ({"cirros"}, False)
 
 
-def test_what_is_left_out_is_a_warning(desk: Desk, file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_description_is_kept(desk: Desk, file: Path) -> None:
     file.write_text(f"{FILE}description: two VMs\n")
-    assert create(desk, str(file)) == (3, "Slice created! ID: 1000\n")
-    assert "Warning: this version keeps no description of a slice" in capfd.readouterr().err.splitlines()
+    assert create(desk, str(file)) == (0, "Slice created! ID: 1000\n")
+    assert desk.slice().description == "two VMs"
 
 
 def test_what_does_not_fit_is_told_with_its_size(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
@@ -108,7 +108,6 @@ def test_faults_of_a_file_are_shown_with_their_lines(desk: Desk) -> None:
         (("--template", "ring:3", "--name", "3d"), USAGE, "a slice's name is a letter"),
         (("--template", "ring:3", "--name", "lab", "--internet", "some"), USAGE, "invalid choice: 'some'"),
         (("--template", "circle:3", "--name", "lab"), 1, "'circle:3' is no template; there are line:N"),
-        (("--template", "lan:3", "--name", "lab"), 1, "this version makes links with two ends only: lan1 has 3"),
         (("--template", "ring:3", "--name", "lab", "--flavor", "x"), 1, "There is no flavor x; there are cirros"),
         (("nowhere.yaml",), 1, "nowhere.yaml cannot be read (No such file or directory)"),
     ],

@@ -36,7 +36,7 @@ def bridge(host: OwnHost) -> None:
 
 
 def add(*, bounds: bool = True) -> Command:
-    sizes = neighbours.bounds(1000, [101, 102])
+    sizes = neighbours.bounds(1000, {101: 2, 102: 2}, [101, 102])
     return namespaces.add_namespaces(FOLDERS, {name: sizes[name] for name in FOLDERS} if bounds else None)
 
 
@@ -65,7 +65,7 @@ def test_namespaces_have_no_ipv6_and_know_so_many_neighbours(host: OwnHost) -> N
         assert host.do(f"nsenter --net=/run/netns/{name} cat /proc/sys/net/ipv6/{settings[0]}") == "1\n"
         assert host.do(f"nsenter --net=/run/netns/{name} cat /proc/sys/net/ipv6/{settings[1]}") == "1\n"
         assert host.do(f"nsenter --net=/run/netns/{name} cat /proc/sys/net/ipv4/ipfrag_high_thresh") == "262144\n"
-        assert f"size {neighbours.bounds(1000, [101, 102])[name]}" in host.do(
+        assert f"size {neighbours.bounds(1000, {101: 2, 102: 2}, [101, 102])[name]}" in host.do(
             f"nsenter --net=/run/netns/{name} nft list ruleset"
         )
     before = host.do("ls -i /run/netns")

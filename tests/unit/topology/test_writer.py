@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.links import SERVICES
 from models import Slice
 from tests.support.designs import design as slice_of
 from tests.support.paths import DATA, ROOT
 from tests.support.scale import scaled
-from topology.design import SERVICES, STARTS, STATES, Design, DesignedLink, DesignedVM, End, Seed
+from topology.design import STARTS, STATES, Design, DesignedLink, DesignedVM, End, Seed
 from topology.fields import NAME, schema
 from topology.of_slice import design_of, link_names
 from topology.reader import read
