@@ -148,9 +148,9 @@ def _sentence(error: CloudError, args: Namespace) -> str:
     """Return the sentence for the user. In a restricted session, a fault of a file is for the audit log only."""
     if not args.restricted_user or not isinstance(error, FileFault):
         return str(error)
-    from accounts.audit import Audit, Entry  # noqa: PLC0415
+    from accounts.audit import Audit, AuditEntry  # noqa: PLC0415
 
-    Audit(args.database).write(Entry(args.restricted_user, "open menu"), str(error), 0.0, refused=True)
+    Audit(args.database).write(AuditEntry(args.restricted_user, "open menu"), str(error), 0.0, refused=True)
     return error.public
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from accounts import rights
 from accounts.accounts import Accounts
-from accounts.audit import BY_OPERATOR, OK, Audit, Entry
-from accounts.sessions import Session, Sessions
+from accounts.audit import BY_OPERATOR, OK, Audit, AuditEntry
+from accounts.sessions import OpenSession, Sessions
 from accounts.use_cases import UseCase
 from core import passwords
 from core.errors import Refused
@@ -26,10 +26,11 @@ from deployment import DeploymentAPI
 from lifecycle import losses
 from lifecycle.consoles import Confirm, Consoles, never
 from lifecycle.requests import VMRequest, design_vm, new_slice
-from lifecycle.use_cases import Connected, Engine, SliceUseCases
+from lifecycle.use_cases import Engine, SliceUseCases
 from models import ADMIN, VM, Flavor, Link, Slice, User
 from remote.console import Explained
 from remote.events import Listener, ignore
+from remote.host import Connected
 from remote.images import require_fitting
 from remote.plan import Plan
 
@@ -117,12 +118,12 @@ class OrchestratorAPI(SliceUseCases):
         return self._database.inventory.login.idle_seconds
 
     @UseCase()
-    def open_session(self, username: str) -> Session:
+    def open_session(self, username: str) -> OpenSession:
         """Take one of the account's places for sessions. Closing the session or ending the process frees it."""
         return self._sessions.open(username)
 
     @UseCase("run command")
-    def open_command(self, actor: str) -> Session:
+    def open_command(self, actor: str) -> OpenSession:
         """Take a place of the account for one command of a restricted session."""
         rights.require_commands(self._database.load(), actor)
         return self._sessions.open(actor)
@@ -312,7 +313,7 @@ class OrchestratorAPI(SliceUseCases):
         consoles = Consoles(DeploymentAPI(state.inventory), self._connect)
         console, taken_from = consoles.open(actor, slice_, vm, confirm if may_take_over else None)
         if taken_from:
-            self._audit.write(Entry(actor, f"take console from {taken_from}", slice_.slice_id, vm_id), OK, 0.0)
+            self._audit.write(AuditEntry(actor, f"take console from {taken_from}", slice_.slice_id, vm_id), OK, 0.0)
         return console
 
     # --- changes that a manager did not finish ------------------------------------------------------------------------

@@ -228,8 +228,10 @@ class VMLauncher:
         pid_file, *others = self.files(slice_, vm).of_its_process
         return (pid_file, process_name(slice_.slice_id, vm.vm_id), *others)
 
-    def _server(self, slice_: Slice, vm: VM) -> daemon.Server:
-        return daemon.Server(*self._process(slice_, vm), vm.vnc_port, self.files(slice_, vm).messages, str(vm.vm_id))
+    def _server(self, slice_: Slice, vm: VM) -> daemon.ListeningProcess:
+        return daemon.ListeningProcess(
+            *self._process(slice_, vm), vm.vnc_port, self.files(slice_, vm).messages, str(vm.vm_id)
+        )
 
     def qemu_argv(self, slice_: Slice, vm: VM) -> tuple[str, ...]:
         """Return the QEMU command line of `vm`."""

@@ -6,7 +6,7 @@ import builtins
 import time
 from contextlib import AbstractContextManager, suppress
 
-from accounts.audit import UNKNOWN, Audit, Entry, operator
+from accounts.audit import UNKNOWN, Audit, AuditEntry, operator
 from accounts.logins import CannotCount, Logins
 from core import passwords
 from core.errors import CloudError, Refused
@@ -37,7 +37,7 @@ class Accounts:
         SHA-256 digest, and one of a password that is not in NFC, are replaced: the password is known at this point.
         """
         known = username in self._database.load().users
-        with self._audit.noted(Entry(username if known else UNKNOWN, "log in")):
+        with self._audit.noted(AuditEntry(username if known else UNKNOWN, "log in")):
             user = self._verified(username, password)
             if passwords.is_to_be_renewed(user.password_hash, password):
                 with suppress(CloudError):  # a file that cannot be written now must not lock the user out
@@ -146,8 +146,8 @@ class Accounts:
                 raise Refused("Your password was changed elsewhere just now; nothing was changed here")
             stored.password_hash = digest
 
-    def _noted(self, action: str, username: str) -> AbstractContextManager[Entry]:
-        return self._audit.noted(Entry(operator(), f"{action} {self._named(username)}"))
+    def _noted(self, action: str, username: str) -> AbstractContextManager[AuditEntry]:
+        return self._audit.noted(AuditEntry(operator(), f"{action} {self._named(username)}"))
 
     def _named(self, username: str) -> str:
         """Return a name for the log: one without an account may be a password typed in its place."""

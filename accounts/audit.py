@@ -64,7 +64,7 @@ _LENGTH_OF_TIME = len(b'{"time": "2026-01-01T00:00:00Z", ')
 
 
 @dataclass
-class Entry:
+class AuditEntry:
     """One action under way; the code that carries it out fills in ids and result.
 
     `begun`: the start is written already. `by`: as in `FIELDS`.
@@ -118,7 +118,7 @@ class _Line:
     """
 
     time: str
-    entry: Entry
+    entry: AuditEntry
     seconds: float
     order: int
 
@@ -166,7 +166,7 @@ class Audit:
         self._is_reported = False
 
     @contextmanager
-    def noted(self, entry: Entry, *, announced: bool = False) -> Iterator[Entry]:
+    def noted(self, entry: AuditEntry, *, announced: bool = False) -> Iterator[AuditEntry]:
         """Write how the body ended; with `announced` also that it begins, since the manager may die in between."""
         if announced:
             self.begin(entry)
@@ -183,13 +183,13 @@ class Audit:
         finally:
             self.write(entry, entry.result, time.monotonic() - began, refused=refused)
 
-    def begin(self, entry: Entry) -> None:
+    def begin(self, entry: AuditEntry) -> None:
         """Write once that a long action begins to change hosts."""
         if not entry.begun:
             entry.begun = True
             self.write(entry, BEGUN, 0.0)
 
-    def write(self, entry: Entry, result: str, seconds: float, *, refused: bool = False) -> None:
+    def write(self, entry: AuditEntry, result: str, seconds: float, *, refused: bool = False) -> None:
         """Write one line, or count it in an earlier one; `refused` means that nothing was changed."""
         moment = self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
         line = _Line(moment, replace(entry, result=result[:LONGEST_RESULT], by=self.by), seconds, time.time_ns())

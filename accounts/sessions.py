@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from contextlib import AbstractContextManager, ExitStack, suppress
 
-from accounts.audit import Audit, Entry
+from accounts.audit import Audit, AuditEntry
 from core.errors import Refused
 from database import Database
 from storage.files import locked
@@ -17,7 +17,7 @@ _WAIT_S = 0.2
 """Long enough for a session that is just closing to free its place."""
 
 
-class Session:
+class OpenSession:
     """An open session; its place is free after `close`, or when its process ends."""
 
     def __init__(self, place: AbstractContextManager[object]) -> None:
@@ -36,18 +36,18 @@ class Sessions:
         self._database = database
         self._audit = audit
 
-    def open(self, username: str) -> Session:
+    def open(self, username: str) -> OpenSession:
         """Take a place of the account; raise `Refused` where all are taken or the account is unknown."""
         settings = self._database.load().inventory.login
         deadline = time.monotonic() + _WAIT_S
         while True:
             for number in range(settings.sessions):
                 with suppress(Refused):
-                    return Session(self._place(username, number))
+                    return OpenSession(self._place(username, number))
             if time.monotonic() >= deadline:
                 break
             time.sleep(_WAIT_S / 10)
-        with self._audit.noted(Entry(username, "open session")):
+        with self._audit.noted(AuditEntry(username, "open session")):
             raise Refused(
                 f"{username} has {settings.sessions} sessions open, which is the limit: leave one of them, or wait: "
                 f"a session without input ends after {settings.idle}"

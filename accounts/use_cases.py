@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Concatenate, ParamSpec, TypeVar
 
 from accounts import rights
-from accounts.audit import UNKNOWN, Audit, Entry
+from accounts.audit import UNKNOWN, Audit, AuditEntry
 from core.errors import CloudError, FileFault
 from core.results import Failure, Noted, Result
 from database import Database
@@ -53,7 +53,7 @@ class UseCase:
         def answer(api: C, /, *args: P.args, **kwargs: P.kwargs) -> Result[T]:
             bound = signature.bind(api, *args, **kwargs)
             given = bound.arguments
-            entry = Entry(str(given.get("actor", UNKNOWN)), self.action, given.get("slice_id"), given.get("vm_id"))
+            entry = AuditEntry(str(given.get("actor", UNKNOWN)), self.action, given.get("slice_id"), given.get("vm_id"))
             try:
                 if not self.action:
                     return True, method(api, *args, **kwargs)
@@ -74,7 +74,7 @@ class UseCase:
         return answer
 
 
-def _announcing(audit: Audit, entry: Entry, listen: Listener) -> Listener:
+def _announcing(audit: Audit, entry: AuditEntry, listen: Listener) -> Listener:
     """Return a listener that also writes the beginning of `entry` when the first stage starts."""
 
     def heard(event: Event) -> None:
@@ -85,7 +85,7 @@ def _announcing(audit: Audit, entry: Entry, listen: Listener) -> Listener:
     return heard
 
 
-def _fill_in(database: Database, entry: Entry, value: object) -> None:
+def _fill_in(database: Database, entry: AuditEntry, value: object) -> None:
     """Complete the ids and the result of an entry from the value of its use-case."""
     match value:
         case Slice():

@@ -27,7 +27,7 @@ _WHEN = {"rest": "at rest", "peak": "at its peak"}
 
 
 @dataclass(frozen=True)
-class Verdict:
+class BoundVerdict:
     """A promise, its bound, and the measured value; `seen` is None where it was not measured."""
 
     promise: str
@@ -54,9 +54,9 @@ def ring(vms: int, delay: int = 0, workers: int = 2) -> str:
     return f"{Work('ring', vms, workers)} {delay} ms"
 
 
-def verdicts(samples: Samples) -> list[Verdict]:
+def verdicts(samples: Samples) -> list[BoundVerdict]:
     """Return the verdict on every promise."""
-    makers: tuple[Callable[[Samples], Iterator[Verdict]], ...] = (
+    makers: tuple[Callable[[Samples], Iterator[BoundVerdict]], ...] = (
         _floor, _links, _others, _status, _together, _image, _design, _start,
     )  # fmt: skip
     return [verdict for maker in makers for verdict in maker(samples)]
@@ -80,25 +80,25 @@ def _places(samples: Samples) -> Iterator[tuple[int, str]]:
         yield 4, " on 4 workers"
 
 
-def _floor(samples: Samples) -> Iterator[Verdict]:
+def _floor(samples: Samples) -> Iterator[BoundVerdict]:
     for workers, on in _places(samples):
         for vms in (8, 20, 40):
             for phase in CHANGES:
                 seen = samples.ratio(ring(vms, workers=workers), phase, "ours", "floor")
-                yield Verdict(f"{phase}, ring of {vms}{on}: times the floor", TO_FLOOR, seen)
-    yield Verdict(
+                yield BoundVerdict(f"{phase}, ring of {vms}{on}: times the floor", TO_FLOOR, seen)
+    yield BoundVerdict(
         "deploy, ring of 20: times the first floor", TO_FIRST_FLOOR, samples.ratio(ring(20), "deploy", "ours", "first")
     )
 
 
-def _links(samples: Samples) -> Iterator[Verdict]:
+def _links(samples: Samples) -> Iterator[BoundVerdict]:
     for phase in CHANGES:
         ours, floor = (samples.spread(ring(8, SLOW_LINK), who, phase) for who in ("ours", "floor"))
         trips = (ours.median - floor.median) / (SLOW_LINK / 1000) if ours and floor else None
-        yield Verdict(f"{phase} at {SLOW_LINK} ms: round trips above the floor", ROUND_TRIPS, trips)
+        yield BoundVerdict(f"{phase} at {SLOW_LINK} ms: round trips above the floor", ROUND_TRIPS, trips)
 
 
-def _others(samples: Samples) -> Iterator[Verdict]:
+def _others(samples: Samples) -> Iterator[BoundVerdict]:
     for other, times in FASTER.items():
         for phase in CHANGES:
             if other == "libvirt":
@@ -106,19 +106,19 @@ def _others(samples: Samples) -> Iterator[Verdict]:
                 seen = theirs.median / part if part and theirs else None
             else:
                 seen = samples.ratio(ring(8), phase, other, "ours")
-            yield Verdict(f"{phase}, ring of 8: faster than {other}, times", times, seen, at_least=True)
+            yield BoundVerdict(f"{phase}, ring of 8: faster than {other}, times", times, seen, at_least=True)
 
 
-def _status(samples: Samples) -> Iterator[Verdict]:
+def _status(samples: Samples) -> Iterator[BoundVerdict]:
     for workers, on in _places(samples):
         fleet = ring(80, workers=workers)
         spread = samples.spread(fleet, "ours", "status")
-        yield Verdict(f"status of 80 VMs{on}", FLEET_SECONDS, spread.median if spread else None, "s")
+        yield BoundVerdict(f"status of 80 VMs{on}", FLEET_SECONDS, spread.median if spread else None, "s")
         trips = samples.facts(fleet, "ours", "status").get("round_trips", {})
-        yield Verdict(f"status of 80 VMs{on}: round trips per host", 1, max(trips.values()) if trips else None)
+        yield BoundVerdict(f"status of 80 VMs{on}: round trips per host", 1, max(trips.values()) if trips else None)
 
 
-def _together(samples: Samples) -> Iterator[Verdict]:
+def _together(samples: Samples) -> Iterator[BoundVerdict]:
     one, two = together.series(1, 8), together.series(2, 8)
 
     def growth(contender: str) -> float | None:
@@ -127,42 +127,42 @@ def _together(samples: Samples) -> Iterator[Verdict]:
 
     ours, floor = growth("ours"), growth("floor")
     seen = ours / floor if ours and floor else None
-    yield Verdict("two slices at once instead of one: growth, times the floor's", TO_FLOOR, seen)
+    yield BoundVerdict("two slices at once instead of one: growth, times the floor's", TO_FLOOR, seen)
     crowd = samples.of(together.series(20, 2), "ours", "connect")
     refused = max((sample.facts["refused"] for sample in crowd), default=None)
-    yield Verdict("20 processes connecting at once: connections refused", 0, refused)
+    yield BoundVerdict("20 processes connecting at once: connections refused", 0, refused)
     many = samples.ratio(together.series(20, 2), "deploy", "ours", "floor")
-    yield Verdict("20 slices by 20 processes: times the floor", TO_FLOOR, many)
+    yield BoundVerdict("20 slices by 20 processes: times the floor", TO_FLOOR, many)
 
 
-def _image(samples: Samples) -> Iterator[Verdict]:
+def _image(samples: Samples) -> Iterator[BoundVerdict]:
     for workers in copying.WORKERS:
         phase = copying.phase(workers, 1)
         seen = samples.ratio(copying.SERIES, phase, "ours", "scp")
-        yield Verdict(f"{copying.SERIES} to {phase}: times scp", TO_SCP, seen)
+        yield BoundVerdict(f"{copying.SERIES} to {phase}: times scp", TO_SCP, seen)
     one, twice = (samples.spread(copying.SERIES, "ours", copying.phase(1, n)) for n in (1, 2))
     seen = twice.median / one.median if one and twice else None
-    yield Verdict(f"{copying.SERIES} for two slices at once: times one", TO_SCP, seen)
+    yield BoundVerdict(f"{copying.SERIES} for two slices at once: times one", TO_SCP, seen)
 
 
-def _design(samples: Samples) -> Iterator[Verdict]:
+def _design(samples: Samples) -> Iterator[BoundVerdict]:
     small, large = designing.series(10), designing.series(1000)
     for operation in designing.OPERATIONS:
         spread, before = samples.spread(large, "ours", operation), samples.spread(small, "ours", operation)
-        yield Verdict(f"{operation} at 1,000 VMs", OPERATION_SECONDS, spread.median if spread else None, "s")
+        yield BoundVerdict(f"{operation} at 1,000 VMs", OPERATION_SECONDS, spread.median if spread else None, "s")
         growth = spread.median - before.median if spread and before else None
-        yield Verdict(f"{operation} at 1,000 VMs: more than at 10", OPERATION_GROWTH_SECONDS, growth, "s")
+        yield BoundVerdict(f"{operation} at 1,000 VMs: more than at 10", OPERATION_GROWTH_SECONDS, growth, "s")
     load = samples.spread(designing.series(1000), "ours", "load")
-    yield Verdict("loading 1,000 VMs", LOAD_SECONDS, load.median if load else None, "s")
+    yield BoundVerdict("loading 1,000 VMs", LOAD_SECONDS, load.median if load else None, "s")
 
 
-def _start(samples: Samples) -> Iterator[Verdict]:
+def _start(samples: Samples) -> Iterator[BoundVerdict]:
     small, large = startup.series(startup.SMALL), startup.series(startup.LARGE)
     for name, seconds, megabytes, field in (
         (small, MENU_SECONDS, MENU_MEGABYTES, "rest"),
         (large, LARGE_SECONDS, LARGE_MEGABYTES, "peak"),
     ):
         spread = samples.spread(name, "ours", "menu")
-        yield Verdict(f"{name}: until the menu", seconds, spread.median if spread else None, "s")
+        yield BoundVerdict(f"{name}: until the menu", seconds, spread.median if spread else None, "s")
         memory = [sample.facts[field] for sample in samples.of(name, "ours", "menu")]
-        yield Verdict(f"{name}: memory {_WHEN[field]}", megabytes, max(memory, default=None), "MB")
+        yield BoundVerdict(f"{name}: memory {_WHEN[field]}", megabytes, max(memory, default=None), "MB")

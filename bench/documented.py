@@ -19,7 +19,7 @@ _BRIDGE = "br-int"
 
 
 @dataclass(frozen=True)
-class Line:
+class CommandLine:
     """A command line for the login shell of `host`."""
 
     host: str
@@ -37,11 +37,11 @@ class DocumentedDesign:
 
     # --- the phases ---------------------------------------------------------------------------------------------------
 
-    def design(self) -> list[Line]:
+    def design(self) -> list[CommandLine]:
         """Return the lines of `create_backing_image` of every VM (docs/spec/flavors.md)."""
         return [self._overlay(vm) for vm in self._slice.vms]
 
-    def deploy(self) -> list[Line]:
+    def deploy(self) -> list[CommandLine]:
         """Return the lines for VLANs, then for VMs (docs/spec/slices.md, docs/spec/networking.md)."""
         lines = [line for vlan in self._links for line in self._vlan(vlan, vlan_cidr(vlan).partition("/")[0])]
         if self._slice.uses_internet:
@@ -50,7 +50,7 @@ class DocumentedDesign:
             lines += [self._on_node(f"sudo iptables {rule.format(verb='-A')}") for rule in self._rules]
         return lines + [line for vm in self._slice.vms for line in (*self._plug_in(vm), self._start(vm))]
 
-    def delete(self) -> list[Line]:
+    def delete(self) -> list[CommandLine]:
         """Return the lines that kill VMs by pid and remove TAPs, VLANs and overlays (docs/spec/slices.md, Deleting)."""
         lines = [line for vm in self._slice.vms for line in (self._kill(vm), *self._unplug(vm))]
         lines += [line for vlan in self._links for line in self._no_vlan(vlan)]
@@ -61,27 +61,29 @@ class DocumentedDesign:
 
     # --- VMs ----------------------------------------------------------------------------------------------------------
 
-    def _overlay(self, vm: VM) -> Line:
+    def _overlay(self, vm: VM) -> CommandLine:
         base = PurePosixPath(vm.image or "").name
-        return Line(
+        return CommandLine(
             vm.worker_ip,
             f"cd {self._hypervisor.images_path} && qemu-img create -f qcow2 -b {base} -F qcow2 {_disk(vm)}",
         )
 
-    def _plug_in(self, vm: VM) -> Iterator[Line]:
+    def _plug_in(self, vm: VM) -> Iterator[CommandLine]:
         for interface in _wired(vm):
             tap = tap_name(vm.vm_id, interface.name)
-            yield Line(vm.worker_ip, f"sudo ip tuntap add mode tap name {tap}")
-            yield Line(vm.worker_ip, f"sudo ip link set dev {tap} up")
-            yield Line(vm.worker_ip, f"sudo ovs-vsctl --may-exist add-port {_BRIDGE} {tap} tag={interface.vlan_id}")
+            yield CommandLine(vm.worker_ip, f"sudo ip tuntap add mode tap name {tap}")
+            yield CommandLine(vm.worker_ip, f"sudo ip link set dev {tap} up")
+            yield CommandLine(
+                vm.worker_ip, f"sudo ovs-vsctl --may-exist add-port {_BRIDGE} {tap} tag={interface.vlan_id}"
+            )
 
-    def _unplug(self, vm: VM) -> Iterator[Line]:
+    def _unplug(self, vm: VM) -> Iterator[CommandLine]:
         for interface in _wired(vm):
             tap = tap_name(vm.vm_id, interface.name)
-            yield Line(vm.worker_ip, f"sudo ovs-vsctl --if-exists del-port {_BRIDGE} {tap}")
-            yield Line(vm.worker_ip, f"sudo ip link del {tap}")
+            yield CommandLine(vm.worker_ip, f"sudo ovs-vsctl --if-exists del-port {_BRIDGE} {tap}")
+            yield CommandLine(vm.worker_ip, f"sudo ip link del {tap}")
 
-    def _start(self, vm: VM) -> Line:
+    def _start(self, vm: VM) -> CommandLine:
         argv = ["sudo", "qemu-system-x86_64", "-name", f"vm{vm.vm_id}", "-machine", "pc", "-cpu", "max"]
         argv += ["-nodefaults", "-vga", "std", "-smp", str(vm.size.cores), "-m", str(vm.ram_mib)]
         for accel in ("kvm", "tcg") if self._hypervisor.accel == "auto" else (self._hypervisor.accel,):
@@ -92,13 +94,13 @@ class DocumentedDesign:
             argv += ["-netdev", f"tap,id=nic{index},ifname={tap},script=no,downscript=no"]
             argv += ["-device", f"virtio-net-pci,netdev=nic{index},mac={interface.mac},romfile="]
         argv += ["-vnc", f":{vm.vnc_port - 5900}", "-daemonize", "-pidfile", self._path(_pid(vm))]
-        return Line(vm.worker_ip, shlex.join(argv))
+        return CommandLine(vm.worker_ip, shlex.join(argv))
 
-    def _kill(self, vm: VM) -> Line:
-        return Line(vm.worker_ip, f"sudo kill -KILL $(sudo cat {self._path(_pid(vm))})")
+    def _kill(self, vm: VM) -> CommandLine:
+        return CommandLine(vm.worker_ip, f"sudo kill -KILL $(sudo cat {self._path(_pid(vm))})")
 
-    def _remove_files(self, vm: VM) -> Line:
-        return Line(vm.worker_ip, f"rm -f {self._path(_disk(vm))} {self._path(_pid(vm))}")
+    def _remove_files(self, vm: VM) -> CommandLine:
+        return CommandLine(vm.worker_ip, f"rm -f {self._path(_disk(vm))} {self._path(_pid(vm))}")
 
     def _path(self, name: str) -> str:
         return f"{self._hypervisor.images_path}/{name}"
@@ -118,7 +120,7 @@ class DocumentedDesign:
             "{verb} FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
         )
 
-    def _vlan(self, vlan: int, network: str) -> Iterator[Line]:
+    def _vlan(self, vlan: int, network: str) -> Iterator[CommandLine]:
         gateway, port, namespace, prefix = gateway_port(vlan), dhcp_port(vlan), dhcp_namespace(vlan), network[:-1]
         inside = f"sudo ip netns exec {namespace}"
         yield self._add_internal(gateway, vlan)
@@ -135,7 +137,7 @@ class DocumentedDesign:
             f"--log-facility={_log(vlan)}"
         )
 
-    def _no_vlan(self, vlan: int) -> Iterator[Line]:
+    def _no_vlan(self, vlan: int) -> Iterator[CommandLine]:
         gateway, port, namespace = gateway_port(vlan), dhcp_port(vlan), dhcp_namespace(vlan)
         # The log belongs to dnsmasq's own user: with fs.protected_regular not even root could open it again.
         yield self._on_node(f"sudo kill $(sudo ip netns pids {namespace}) && sudo rm -f {_log(vlan)}")
@@ -143,13 +145,13 @@ class DocumentedDesign:
         yield self._on_node(f"sudo ovs-vsctl --if-exists del-port {_BRIDGE} {gateway}")
         yield self._on_node(f"sudo ovs-vsctl --if-exists del-port {_BRIDGE} {port}")
 
-    def _add_internal(self, port: str, vlan: int) -> Line:
+    def _add_internal(self, port: str, vlan: int) -> CommandLine:
         return self._on_node(
             f"sudo ovs-vsctl --may-exist add-port {_BRIDGE} {port} tag={vlan} -- set interface {port} type=internal"
         )
 
-    def _on_node(self, text: str) -> Line:
-        return Line(self._node, text)
+    def _on_node(self, text: str) -> CommandLine:
+        return CommandLine(self._node, text)
 
 
 def _wired(vm: VM) -> list[Interface]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from bench.documented import DocumentedDesign, Line
+from bench.documented import CommandLine, DocumentedDesign
 from bench.samples import BenchError, Facts
 from bench.work import Work
 from core.inventory import SSHSettings
@@ -35,7 +35,7 @@ class OneSSHPerCommand:
         """Remove VMs, VLANs and overlays."""
         return self._run(self._lines.delete())
 
-    def _run(self, lines: list[Line]) -> Facts:
+    def _run(self, lines: list[CommandLine]) -> Facts:
         for line in lines:
             done = subprocess.run(
                 ssh_argv(self._ssh, line.host, line.text), capture_output=True, text=True, timeout=COMMAND_SECONDS,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
 from bench import bounds, clock, copying, designing, startup
-from bench.bounds import Verdict
+from bench.bounds import BoundVerdict
 from bench.rounds import TITLES
 from bench.samples import Samples, Spread, show
 
@@ -67,7 +67,7 @@ def summary(samples: Samples) -> Iterator[str]:
     yield from (_plain(verdict) for verdict in bounds.verdicts(samples) if verdict.seen is not None)
 
 
-def missed(samples: Samples) -> list[Verdict]:
+def missed(samples: Samples) -> list[BoundVerdict]:
     """Return the promises that were measured and not kept."""
     return [verdict for verdict in bounds.verdicts(samples) if verdict.met is False]
 
@@ -253,18 +253,18 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _cells(verdict: Verdict) -> tuple[str, ...]:
+def _cells(verdict: BoundVerdict) -> tuple[str, ...]:
     relation = "at least" if verdict.at_least else "at most"
     word = verdict.word if verdict.met is not False else f"**{verdict.word}**"
     return verdict.promise, f"{relation} {_amount(verdict.bound, verdict.unit)}", _seen(verdict), word
 
 
-def _plain(verdict: Verdict) -> str:
+def _plain(verdict: BoundVerdict) -> str:
     promise, bound, seen, _ = _cells(verdict)
     return f"{verdict.word:<7} {promise:<58} {seen:>9}   {bound}"
 
 
-def _seen(verdict: Verdict) -> str:
+def _seen(verdict: BoundVerdict) -> str:
     return "" if verdict.seen is None else _amount(verdict.seen, verdict.unit)
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from accounts.audit import Audit, Entry, operator
+from accounts.audit import Audit, AuditEntry, operator
 from core.errors import CloudError
 from core.status import SliceStatus
 from database import Database
@@ -14,8 +14,9 @@ from inspection import findings, orphans
 from inspection.findings import Finding
 from inspection.inspector import CollectedFacts, Inspector, Survey
 from inspection.orphans import Orphan, Owners
+from remote.host import Host
 from remote.plan import Step
-from remote.runner import Host, Runner
+from remote.runner import Runner
 from storage.state import State
 
 
@@ -65,7 +66,7 @@ class Doctor:
 
         The file stays locked from the collection to the removal, so that no slice is created or changed in between.
         """
-        with self._audit.noted(Entry(operator(), "remove orphans"), announced=True) as entry:
+        with self._audit.noted(AuditEntry(operator(), "remove orphans"), announced=True) as entry:
             removed, left = self._remove(agreed)
             if removed or left:
                 entry.result = "; ".join((f"{len(removed)} removed", *left))

@@ -14,7 +14,7 @@ from network import ovs
 
 
 @dataclass(frozen=True)
-class Port:
+class SeenPort:
     """A port of Open vSwitch.
 
     `tag`: None if the port carries every VLAN. `number`: negative while no frame passes. `mode`, `vlans`: the columns
@@ -133,7 +133,7 @@ class Facts:
     memory_mib: int | None = None  # free
 
     bridges: frozenset[str] = frozenset()
-    ports: Mapping[str, Port] = field(default_factory=dict)
+    ports: Mapping[str, SeenPort] = field(default_factory=dict)
     flows: tuple[Flow, ...] = ()
     devices: Mapping[str, Device] = field(default_factory=dict)
     processes: Mapping[int, Process] = field(default_factory=dict)

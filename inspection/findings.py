@@ -17,7 +17,7 @@ from core.status import VMStatus
 from deployment import MAX_SKEW_SECONDS
 from inspection import exposure, foundation, shared
 from inspection.codes import CODES, OWNER_CODES, REPAIR, Severity
-from inspection.facts import Device, Facts, Flow, Port
+from inspection.facts import Device, Facts, Flow, SeenPort
 from inspection.firewall_rules import dhcp_filter_of, leading_rules, wanted_rules
 from inspection.parse_switch import parse_flow
 from models import NOWHERE, VM, Slice
@@ -364,7 +364,7 @@ def _image_problem(name: str, facts: Facts) -> str:
     return "" if fingerprint == facts.images[name] else f"{name} is not the image that disks of VMs were built on"
 
 
-def _port_problem(wanted: ovs.Port, seen: Port | None, device: Device | None) -> tuple[str, str] | None:
+def _port_problem(wanted: ovs.Port, seen: SeenPort | None, device: Device | None) -> tuple[str, str] | None:
     if seen is None or seen.bridge != ovs.BRIDGE:
         return "port-missing", "is not on br-int"
     if not seen.is_ours:
@@ -379,7 +379,7 @@ def _has_ports(facts: Facts) -> bool:
     return facts.knows("ports", "devices") and ovs.BRIDGE in facts.bridges
 
 
-def _reach_problem(wanted: ovs.Port, seen: Port) -> tuple[str, str] | None:
+def _reach_problem(wanted: ovs.Port, seen: SeenPort) -> tuple[str, str] | None:
     if seen.tag is None or seen.trunks:
         return "untagged-port", f"carries every VLAN instead of {wanted.tag}"
     if seen.tag != wanted.tag:

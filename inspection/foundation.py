@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from core.inventory import InternetSettings, Inventory
 from core.names import gateway_port
-from inspection.facts import Facts, Port
+from inspection.facts import Facts, SeenPort
 from models import Slice
 from network import ovs, wire
 
@@ -64,7 +64,7 @@ def of_bridge(inventory: Inventory, facts: Facts, *, leaves: bool, vlans: Collec
         yield from _of_data_port(inventory, facts, vlans)
 
 
-def data_ports(inventory: Inventory, facts: Facts) -> list[Port]:
+def data_ports(inventory: Inventory, facts: Facts) -> list[SeenPort]:
     """Return the ports of br-int that lead to other hosts: the port of the setting, or all candidates.
 
     A candidate is a physical port, a bond, a tunnel or a patch to another bridge. Internal ports, our ports and TAPs
@@ -80,12 +80,12 @@ def data_ports(inventory: Inventory, facts: Facts) -> list[Port]:
     return [port for port in found if not _is_access(port)] or found
 
 
-def are_one_way(ports: Collection[Port]) -> bool:
+def are_one_way(ports: Collection[SeenPort]) -> bool:
     """Return whether there is at most one way to the other hosts. Tunnels count as one, with one for each host."""
     return len(ports) < 2 or all(port.kind in _TUNNELS for port in ports)
 
 
-def _is_access(port: Port) -> bool:
+def _is_access(port: SeenPort) -> bool:
     return port.mode in _ACCESS and (port.tag is not None or port.mode != "")
 
 
@@ -115,7 +115,7 @@ def _of_data_port(inventory: Inventory, facts: Facts, vlans: Collection[int]) ->
         yield problems[-1]
 
 
-def _problem(port: Port, facts: Facts, vlans: Collection[int]) -> Problem | None:
+def _problem(port: SeenPort, facts: Facts, vlans: Collection[int]) -> Problem | None:
     name = f"the data port {port.name}"
     if _is_access(port):
         return Problem("data-port-tagged", f"{name} carries the VLAN of its tag only", port.name)

@@ -18,7 +18,8 @@ from inspection.facts import Facts
 from inspection.findings import Comparison, Finding
 from inspection.parse import parse_answers
 from models import Slice
-from remote.runner import Host, Runner
+from remote.host import Host
+from remote.runner import Runner
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.errors import BadAnswer
 from inspection import checked
-from inspection.facts import Flow, Port
+from inspection.facts import Flow, SeenPort
 
 UNOPENED = -1
 """The number of a port that ovs-vswitchd has not opened."""
@@ -61,7 +61,7 @@ def parse_ports(text: str) -> dict[str, Any]:
         interface = by_id[_ids(row["interfaces"])[0]]
         tag, number, kind = row["tag"], interface["ofport"], interface["type"]
         _, marks = interface["external_ids"]
-        found[row["name"]] = Port(
+        found[row["name"]] = SeenPort(
             checked.name(row["name"]),
             of_port.get(_ids(row["_uuid"])[0], ""),
             tag if type(tag) is int else None,

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import daemons, guest, manager, paths, switch, topology
-from lab.entry import Entry
+from lab.entry import LabEntry
 from lab.errors import LabError, wait_until
 from lab.node import Node
-from lab.topology import MANAGER_HOST, RELAY, SWITCH, Host, Role
+from lab.topology import MANAGER_HOST, RELAY, SWITCH, LabHost, Role
 
 HOST_NAMESPACES = ("--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child")
 HOLD_SECONDS = 10.0
@@ -31,7 +31,7 @@ class NodeStatus:
     ready: bool
 
 
-class Lab(Entry):
+class Lab(LabEntry):
     """One lab by name; creating the object starts nothing.
 
     The methods that use namespaces and mounts need root.
@@ -61,7 +61,7 @@ class Lab(Entry):
         return guest.image(self.report)
 
     @property
-    def hosts(self) -> list[Host]:
+    def hosts(self) -> list[LabHost]:
         """Return the requested hosts and those left from an `up` with more workers."""
         return topology.hosts(max(self.workers, len(list(self.nodes_folder.glob("worker*")))))
 
@@ -119,7 +119,7 @@ class Lab(Entry):
             switch.lengthen(bridges, relay, milliseconds / 2000)
             _wait(relay, lambda: relay.ready, HOLD_SECONDS, "starts")
 
-    def _boot(self, hosts: list[Host]) -> None:
+    def _boot(self, hosts: list[LabHost]) -> None:
         """Boot the hosts that are down; try again when a part that had just been killed still seemed to run."""
         alive = [node for node in map(self.node, [SWITCH, *(host.name for host in hosts)]) if node.pid]
         try:
@@ -129,7 +129,7 @@ class Lab(Entry):
                 raise
             self._boot(hosts)
 
-    def _boot_once(self, hosts: list[Host]) -> None:
+    def _boot_once(self, hosts: list[LabHost]) -> None:
         """Start the hosts that are down, all at once, and plug all of them in."""
         bridges = self.node(SWITCH)
         if bridges.pid is None:
@@ -144,7 +144,7 @@ class Lab(Entry):
         for host in hosts:
             self._wait_for_boot(self.node(host.name))
 
-    def _start(self, host: Host) -> None:
+    def _start(self, host: LabHost) -> None:
         node = self.node(host.name)
         if host.role is Role.MANAGER:
             node.start(["--net"], ["lab.hold", str(node.folder)])
@@ -155,7 +155,7 @@ class Lab(Entry):
             manager.make_key(host_key, host.name)
         node.start(HOST_NAMESPACES, ["lab.init", str(node.folder), host.name])
 
-    def _plug_in(self, host: Host, *, is_new: bool) -> None:
+    def _plug_in(self, host: LabHost, *, is_new: bool) -> None:
         node, bridges = self.node(host.name), self.node(SWITCH)
         if is_new:
             _wait(node, lambda: node.pid is not None, HOLD_SECONDS, "starts")
@@ -171,7 +171,7 @@ class Lab(Entry):
         if not node.ready:
             raise LabError(f"{node.name} ended while it booted, after it said:\n{node.last_words()}")
 
-    def _host(self, name: str) -> Host:
+    def _host(self, name: str) -> LabHost:
         for host in self.hosts:
             if host.name == name and host is not MANAGER_HOST:
                 return host

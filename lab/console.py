@@ -10,7 +10,7 @@ import time
 from types import TracebackType
 from typing import IO, Self, cast
 
-from lab.entry import Entry
+from lab.entry import LabEntry
 from lab.errors import LabError
 
 NUDGE_SECONDS = 1.0
@@ -26,7 +26,7 @@ class GuestConsole:
     QEMU serves one client at a time and stores nothing: earlier output of the guest is not available here.
     """
 
-    def __init__(self, lab: Entry, worker: str, socket: str) -> None:
+    def __init__(self, lab: LabEntry, worker: str, socket: str) -> None:
         self.output = ""
         self._count = 0
         self._process = lab.popen_in(

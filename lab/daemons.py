@@ -6,7 +6,7 @@ import socket
 from dataclasses import dataclass
 
 from lab.disk import OVS_DATABASE
-from lab.topology import DATA_PORT, INTERNET_ADDRESS, SSH_PORT, Host, Role
+from lab.topology import DATA_PORT, INTERNET_ADDRESS, SSH_PORT, LabHost, Role
 
 BRIDGE = "br-int"
 # ovs-vswitchd keeps a trunk port that is gone, even when a new device has its name. In a single transaction it would
@@ -72,7 +72,7 @@ def _internet() -> list[Daemon]:
     ]
 
 
-def of(host: Host) -> list[Daemon]:
+def of(host: LabHost) -> list[Daemon]:
     """Return the daemons of this host, in the order in which they start."""
     if host.role is Role.INTERNET:
         return _internet()

@@ -13,7 +13,7 @@ from pathlib import Path
 from lab import accounts
 from lab.command import run
 from lab.paths import ROOT
-from lab.topology import INTERNET_ADDRESS, SSH_PORT, SSH_USER, Host
+from lab.topology import INTERNET_ADDRESS, SSH_PORT, SSH_USER, LabHost
 
 # overlayfs hides the lower layer under a folder with this attribute (Documentation/filesystems/overlayfs.rst).
 OPAQUE = "trusted.overlay.opaque"
@@ -68,7 +68,7 @@ class Disk:
         os.chown(target, uid, gid)
 
 
-def install(upper: Path, host: Host, lab_dir: Path, authorized_key: str, host_key: str) -> None:
+def install(upper: Path, host: LabHost, lab_dir: Path, authorized_key: str, host_key: str) -> None:
     """Fill an empty upper layer; raise OSError where its filesystem cannot mark a folder opaque."""
     shutil.rmtree(upper, ignore_errors=True)
     upper.mkdir(mode=0o755)
@@ -93,7 +93,7 @@ def install(upper: Path, host: Host, lab_dir: Path, authorized_key: str, host_ke
         disk.write("srv/index.html", "This is the internet of the lab.\n")
 
 
-def _install_node(disk: Disk, host: Host, authorized_key: str, host_key: str) -> None:
+def _install_node(disk: Disk, host: LabHost, authorized_key: str, host_key: str) -> None:
     disk.write("etc/sudoers.d/cloud-repositorio", SUDO_RULE, 0o440)
     disk.write("etc/ssh/ssh_host_ed25519_key", host_key, 0o600)
     disk.write(

@@ -16,7 +16,7 @@ from lab.topology import MANAGER
 Result = subprocess.CompletedProcess[str]
 
 
-class Entry:
+class LabEntry:
     """The entry into one lab's namespaces."""
 
     def __init__(self, folder: Path) -> None:

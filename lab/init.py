@@ -19,7 +19,7 @@ from lab import daemons, hold, node, root, topology
 from lab.command import SYSTEM_ENVIRONMENT, run
 from lab.daemons import Daemon
 from lab.errors import POLL_SECONDS, wait_until
-from lab.topology import Host, Role
+from lab.topology import LabHost, Role
 
 RESTART_SECONDS = 1.0
 DAEMON_SECONDS = 20.0
@@ -77,7 +77,7 @@ def wait_for_cable(address: str) -> None:
                 return
 
 
-def set_up_kernel(host: Host) -> None:
+def set_up_kernel(host: LabHost) -> None:
     """Set the host's name and network defaults; a namespace would inherit forwarding from a machine with Docker."""
     socket.sethostname(host.name)
     Path("/proc/sys/net/ipv4/ip_forward").write_text("0")

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from lab.command import run
 from lab.paths import Caller
-from lab.topology import NETWORK, SSH_PORT, SSH_USER, Host, Role
+from lab.topology import NETWORK, SSH_PORT, SSH_USER, LabHost, Role
 
 TEMPLATE = Path(__file__).with_name("database.yaml.in")
 
@@ -44,7 +44,7 @@ class ManagerFiles:
             make_key(self.key, "cloud-repositorio lab")
         caller.own(self.key, self.key.with_name("id_ed25519.pub"))
 
-    def write_database(self, caller: Caller, hosts: Sequence[Host], image: Path, accel: str) -> None:
+    def write_database(self, caller: Caller, hosts: Sequence[LabHost], image: Path, accel: str) -> None:
         """Write database.yaml unless it exists: its slices must survive another `up`."""
         if self.database.exists():
             return

@@ -9,7 +9,7 @@ from pathlib import Path
 from lab import accounts, disk
 from lab.command import run
 from lab.errors import LabError
-from lab.topology import Host
+from lab.topology import LabHost
 
 TTY_GID = 5  # the group of devpts(5) in Debian's and Ubuntu's systemd
 # Major and minor numbers of Documentation/admin-guide/devices.txt.
@@ -31,7 +31,7 @@ DEVICE_LINKS = {
 }
 
 
-def enter(folder: Path, host: Host) -> None:
+def enter(folder: Path, host: LabHost) -> None:
     """Make this process's private mount namespace the host's; all other mounts are removed."""
     root = folder / "root"
     root.mkdir(exist_ok=True)
@@ -49,7 +49,7 @@ def enter(folder: Path, host: Host) -> None:
     Path("/run/machine").rmdir()
 
 
-def _mount_disk(folder: Path, root: Path, host: Host) -> None:
+def _mount_disk(folder: Path, root: Path, host: LabHost) -> None:
     """Mount the overlay; on a filesystem that cannot be an upper layer, a tmpfs that is new at every boot."""
     layers = folder / "disk"
     layers.mkdir(exist_ok=True)
@@ -62,7 +62,7 @@ def _mount_disk(folder: Path, root: Path, host: Host) -> None:
         run(["mount", "--rbind", "-o", "ro", "/usr", root / "usr"])
 
 
-def _mount_overlay(folder: Path, layers: Path, root: Path, host: Host) -> None:
+def _mount_overlay(folder: Path, layers: Path, root: Path, host: LabHost) -> None:
     upper, work, installed = layers / "upper", layers / "work", layers / "installed"
     if not installed.exists():
         lab_folder = folder.parent.parent

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from lab.command import run
 from lab.node import Node
-from lab.topology import DATA, MANAGER, MGMT, MGMT_PORT, MGMT_PREFIX, Host, switch_port
+from lab.topology import DATA, MANAGER, MGMT, MGMT_PORT, MGMT_PREFIX, LabHost, switch_port
 
 # A slow cable ends in the first port; the second is its end in the bridge.
 RELAY_PORTS = ("relay-cable", "relay-bridge")
@@ -25,13 +25,13 @@ def _ip(node: Node, lines: Iterable[str]) -> str:
     return run([*node.enter("--net"), "ip", "-oneline", "-batch", "-"], stdin="\n".join(lines) + "\n")
 
 
-def is_plugged(switch: Node, host: Host) -> bool:
+def is_plugged(switch: Node, host: LabHost) -> bool:
     """Return whether all cables of the host are in their bridges, which is the last act of `plug`."""
     ports = _ip(switch, (f"link show master {bridge}" for bridge in (MGMT, DATA)))
     return all(f" {switch_port(host.name, bridge)}@" in ports for bridge in host.cables.values())
 
 
-def plug(switch: Node, host: Host, node: Node) -> None:
+def plug(switch: Node, host: LabHost, node: Node) -> None:
     """Replace the host's cables and give its management port the address and the default route."""
     ports = {port: switch_port(host.name, bridge) for port, bridge in host.cables.items()}
     # Remains of a dead host or switch may still exist: the kernel removes namespaces with a delay.
@@ -53,7 +53,7 @@ def plug(switch: Node, host: Host, node: Node) -> None:
     _ip(switch, (f"link set {end} up master {host.cables[port]}" for port, end in ports.items()))
 
 
-def set_management_link(switch: Node, host: Host, state: str) -> None:
+def set_management_link(switch: Node, host: LabHost, state: str) -> None:
     """Set the switch's end of the management cable `up` or `down`."""
     _ip(switch, [f"link set {switch_port(host.name, MGMT)} {state}"])
 

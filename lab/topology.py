@@ -29,7 +29,7 @@ class Role(Enum):
 
 
 @dataclass(frozen=True)
-class Host:
+class LabHost:
     """One host on the management network; `gateway` is the next hop of its default route."""
 
     name: str
@@ -52,24 +52,24 @@ class Host:
         return "02:00:00:00:{:02x}:{:02x}".format(list(self.cables).index(port), int(self.address.rpartition(".")[2]))
 
 
-INTERNET = Host("internet", "10.0.10.254", Role.INTERNET)
-NETWORK = Host("network", "10.0.10.3", Role.NETWORK, gateway=INTERNET.address)
-MANAGER_HOST = Host(MANAGER, "10.0.10.250", Role.MANAGER)
+INTERNET = LabHost("internet", "10.0.10.254", Role.INTERNET)
+NETWORK = LabHost("network", "10.0.10.3", Role.NETWORK, gateway=INTERNET.address)
+MANAGER_HOST = LabHost(MANAGER, "10.0.10.250", Role.MANAGER)
 
 
-def worker(number: int) -> Host:
+def worker(number: int) -> LabHost:
     """Return worker `number`, counted from 1; after 10.0.10.2 addresses skip the network node at .3."""
     if not 1 <= number <= MAX_WORKERS:
         raise ValueError(f"there are workers 1 to {MAX_WORKERS}, not {number}")
-    return Host(f"worker{number}", f"10.0.10.{number if number < 3 else number + 1}", Role.WORKER)
+    return LabHost(f"worker{number}", f"10.0.10.{number if number < 3 else number + 1}", Role.WORKER)
 
 
-def hosts(workers: int) -> list[Host]:
+def hosts(workers: int) -> list[LabHost]:
     """Return every host of a lab with this number of workers, the manager included."""
     return [*(worker(number) for number in range(1, workers + 1)), NETWORK, INTERNET, MANAGER_HOST]
 
 
-def host(name: str) -> Host:
+def host(name: str) -> LabHost:
     """Return the host of that name, for any number of workers; raise KeyError when no lab has it."""
     for known in (NETWORK, INTERNET, MANAGER_HOST):
         if known.name == name:

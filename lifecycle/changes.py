@@ -24,8 +24,9 @@ from lifecycle import losses
 from models import VM, Slice
 from remote import interrupts
 from remote.events import Listener, Notice
+from remote.host import Host
 from remote.plan import Plan, Stage
-from remote.runner import Host, Report, Runner, StepResult
+from remote.runner import Report, Runner, StepResult
 from vm_launcher import PIDS, ROOM, TakenPorts
 
 _LONGEST_NAME, _MOST_NAMES = 32, 200

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from core.errors import CloudError, CommandFailed, Refused
 from deployment import DeploymentAPI
 from models import VM, Slice
-from remote.console import Answer, Channel, Console, EndReason, Holder, NotJoined, Visit, join
+from remote.console import Answer, Console, EndReason, Holder, NotJoined, Visit, join
+from remote.host import TerminalHost
 
 TAKEOVERS = 3
 """How often a user is asked: another user may take the console meanwhile."""
@@ -23,17 +23,10 @@ def never(_sentence: str) -> bool:
     return False
 
 
-class Joined(Protocol):
-    """A host that can join standard streams with a program."""
-
-    def open_terminal(self, argv: tuple[str, ...], script: str) -> Channel:
-        """Run `argv` as the SSH user and give it `script` to read; return its standard streams."""
-
-
 class Consoles:
     """Opens the consoles of VMs."""
 
-    def __init__(self, deployment: DeploymentAPI, connect: Callable[[str], Joined]) -> None:
+    def __init__(self, deployment: DeploymentAPI, connect: Callable[[str], TerminalHost]) -> None:
         self._deployment = deployment
         self._connect = connect
 

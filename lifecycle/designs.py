@@ -11,7 +11,7 @@ from lifecycle.use_cases import SliceUseCases
 from models import Slice
 from remote.events import Listener, ignore
 from topology.design import Design
-from topology.imports.builder import Flavors, Size
+from topology.imports.builder import Flavors, ForeignSize
 from topology.imports.convert import convert
 from topology.reader import read
 
@@ -31,7 +31,7 @@ class Designs(SliceUseCases):
         """Return a foreign topology as a slice file, and what was left out of it."""
         state = self._database.load()
         rights.user_of(state, actor)
-        sizes = {name: Size(each.cores or 0, each.ram_gb or 0) for name, each in state.all_flavors.items()}
+        sizes = {name: ForeignSize(each.cores or 0, each.ram_gb or 0) for name, each in state.all_flavors.items()}
         imports = state.imports
         return convert(text, Flavors(sizes, imports.kinds, imports.default), tool)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from accounts.audit import Audit, Entry, operator
+from accounts.audit import Audit, AuditEntry, operator
 from allocation.placement import recount
 from core.errors import CloudError, HostUnreachable, Refused
 from core.inventory import Worker
@@ -16,8 +16,9 @@ from lifecycle.changes import Changes
 from lifecycle.discovery import Discovery
 from lifecycle.losses import Loss, losses, place_again, write_off
 from remote.events import Listener, ignore
+from remote.host import Host
 from remote.plan import Command, Plan, Stage, Step
-from remote.runner import Host, Runner
+from remote.runner import Runner
 from storage.state import State
 
 WRITTEN_OFF = "it was written off"
@@ -61,12 +62,14 @@ class Hosts:
 
     def forget(self, address: str, listen: Listener = ignore) -> WrittenOff:
         """Write off the VMs of a worker, and finish the deletions that waited for it."""
-        with self._audit.noted(Entry(operator(), "forget host"), announced=True) as entry:
+        with self._audit.noted(AuditEntry(operator(), "forget host"), announced=True) as entry:
             self._require_dead(address)
             self._discovery.workers()  # the other workers may have room
             lost, unplaced = self._write_off(address)
             for loss in lost:
-                self._audit.write(Entry(operator(), "forget host", loss.slice_id), f"{address}: {loss.sentence}", 0.0)
+                self._audit.write(
+                    AuditEntry(operator(), "forget host", loss.slice_id), f"{address}: {loss.sentence}", 0.0
+                )
             done = [f"{loss.title}: {_told(loss, unplaced)}" for loss in lost if loss.status != SliceStatus.DELETING]
             deleted, left = self._delete([loss for loss in lost if loss.status == SliceStatus.DELETING], listen)
             entry.result = f"{address}: {len(lost)} {'slice' if len(lost) == 1 else 'slices'} written off"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from accounts import rights
 from accounts.audit import Audit
@@ -12,15 +11,11 @@ from accounts.use_cases import UseCases
 from database import Database
 from lifecycle import losses
 from lifecycle.changes import Change, Changes
-from lifecycle.consoles import Joined
 from lifecycle.discovery import Discovery
 from models import Slice
 from remote.events import Listener
-from remote.runner import Host, Runner
-
-
-class Connected(Host, Joined, Protocol):
-    """A host that can also join standard streams with a program."""
+from remote.host import Connected
+from remote.runner import Runner
 
 
 class Engine:

@@ -47,7 +47,7 @@ class Idle:
         if self._limit is None or threading.current_thread() is not threading.main_thread():
             yield lambda: None
             return
-        watch = _Watch(self._limit, self.deadline, self._notice, say or self._say)
+        watch = _IdleWatch(self._limit, self.deadline, self._notice, say or self._say)
         try:
             with watch.running():
                 yield watch.restart
@@ -64,7 +64,7 @@ class Idle:
         return f"Nothing was typed for {_duration(self._limit or 0)}: the session ends"
 
 
-class _Watch:
+class _IdleWatch:
     """One wait and the thread that ends it."""
 
     def __init__(self, limit: float, deadline: float | None, notice: float, say: Callable[[str], None]) -> None:

@@ -19,7 +19,7 @@ def shell_lines(
     text = f"{head}{shell(tuple(words))}{ending}"
     if len(text) <= width and "\n" not in text:
         return [text]
-    lines = _Lines(head, width)
+    lines = _FilledLines(head, width)
     for place, unit in _units(words):
         lines.add(unit, begins=bool({place, place + len(unit) - 1} & {*starts}))
     return lines.ended(ending)
@@ -36,7 +36,7 @@ def _units(words: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
         place += len(unit)
 
 
-class _Lines:
+class _FilledLines:
     """Lines that are being filled."""
 
     def __init__(self, head: str, width: int) -> None:

@@ -59,7 +59,7 @@ _APPLY_RULES = load("firewall/apply-rules")
 
 
 @dataclass(frozen=True)
-class Rule:
+class FirewallRule:
     """One rule of ours; `match` and `target` are in the form of `iptables-save`."""
 
     table: str
@@ -73,7 +73,7 @@ class Rule:
         return f"{self.table} -A {self.chain} {self.match} -m comment --comment {ovs.OWNER} -j {self.target}"
 
 
-def rules(inventory: Inventory) -> tuple[Rule, ...]:
+def rules(inventory: Inventory) -> tuple[FirewallRule, ...]:
     """Return all rules, chain by chain, each chain in the order of evaluation.
 
     Guests reach the internet with a bounded number of connections, and answers come back. They reach neither this node
@@ -83,26 +83,26 @@ def rules(inventory: Inventory) -> tuple[Rule, ...]:
     return (*_bounds(inventory), *_nat(inventory), *_input(inventory), *_forward(inventory))
 
 
-def _bounds(inventory: Inventory) -> Iterator[Rule]:
+def _bounds(inventory: Inventory) -> Iterator[FirewallRule]:
     """Yield the bounds of each guest's entries in the kernel's table of connections, for any destination."""
     internet = inventory.internet
     inside = gateway_port(internet.vlan_id)
-    yield Rule("mangle", "PREROUTING", f"! -s {internet.network} -i {inside}", "DROP")
+    yield FirewallRule("mangle", "PREROUTING", f"! -s {internet.network} -i {inside}", "DROP")
     for too_much in (_TOO_FAST, _TOO_MANY):
-        yield Rule("mangle", "PREROUTING", f"-s {internet.network} -i {inside} {too_much}", "DROP")
+        yield FirewallRule("mangle", "PREROUTING", f"-s {internet.network} -i {inside} {too_much}", "DROP")
 
 
-def _nat(inventory: Inventory) -> Iterator[Rule]:
+def _nat(inventory: Inventory) -> Iterator[FirewallRule]:
     internet = inventory.internet
-    yield Rule("nat", "POSTROUTING", f"-s {internet.network} -o {internet.uplink}", "MASQUERADE")
+    yield FirewallRule("nat", "POSTROUTING", f"-s {internet.network} -o {internet.uplink}", "MASQUERADE")
 
 
-def _input(inventory: Inventory) -> Iterator[Rule]:
+def _input(inventory: Inventory) -> Iterator[FirewallRule]:
     inside = gateway_port(inventory.internet.vlan_id)
     ping = "-p icmp -m icmp --icmp-type 8"
-    yield Rule("filter", "INPUT", _forged(inventory), "DROP")
-    yield Rule("filter", "INPUT", f"-d {inventory.internet.gateway}/32 -i {inside} {ping}", "ACCEPT")
-    yield Rule("filter", "INPUT", f"-i {inside}", "DROP")
+    yield FirewallRule("filter", "INPUT", _forged(inventory), "DROP")
+    yield FirewallRule("filter", "INPUT", f"-d {inventory.internet.gateway}/32 -i {inside} {ping}", "ACCEPT")
+    yield FirewallRule("filter", "INPUT", f"-i {inside}", "DROP")
 
 
 def _forged(inventory: Inventory) -> str:
@@ -111,24 +111,24 @@ def _forged(inventory: Inventory) -> str:
     return f"-s {internet.network} ! -i {gateway_port(internet.vlan_id)} -m addrtype ! --src-type LOCAL"
 
 
-def _forward(inventory: Inventory) -> Iterator[Rule]:
+def _forward(inventory: Inventory) -> Iterator[FirewallRule]:
     internet = inventory.internet
     inside, uplink = gateway_port(internet.vlan_id), internet.uplink
-    yield Rule("filter", "FORWARD", _forged(inventory), "DROP")
+    yield FirewallRule("filter", "FORWARD", _forged(inventory), "DROP")
     for protocol in ("tcp", "udp"):
         match = f"-d {internet.dns}/32 -i {inside} -o {uplink} -p {protocol} -m {protocol} --dport 53"
-        yield Rule("filter", "FORWARD", match, "ACCEPT")
+        yield FirewallRule("filter", "FORWARD", match, "ACCEPT")
     for host in inventory.hosts:
-        yield Rule("filter", "FORWARD", f"-d {host}/32 -i {inside}", "DROP")
+        yield FirewallRule("filter", "FORWARD", f"-d {host}/32 -i {inside}", "DROP")
     for network in internet.allow:
-        yield Rule("filter", "FORWARD", f"-d {network} -i {inside} -o {uplink}", "ACCEPT")
+        yield FirewallRule("filter", "FORWARD", f"-d {network} -i {inside} -o {uplink}", "ACCEPT")
     for network in (NEAR, *SPECIAL):
-        yield Rule("filter", "FORWARD", f"-d {network} -i {inside}", "DROP")
-    yield Rule("filter", "FORWARD", f"-i {inside} -o {uplink}", "ACCEPT")
+        yield FirewallRule("filter", "FORWARD", f"-d {network} -i {inside}", "DROP")
+    yield FirewallRule("filter", "FORWARD", f"-i {inside} -o {uplink}", "ACCEPT")
     answers = f"-i {uplink} -o {inside} -m conntrack --ctstate RELATED,ESTABLISHED"
-    yield Rule("filter", "FORWARD", answers, "ACCEPT")
-    yield Rule("filter", "FORWARD", f"-i {inside}", "DROP")
-    yield Rule("filter", "FORWARD", f"-o {inside}", "DROP")
+    yield FirewallRule("filter", "FORWARD", answers, "ACCEPT")
+    yield FirewallRule("filter", "FORWARD", f"-i {inside}", "DROP")
+    yield FirewallRule("filter", "FORWARD", f"-o {inside}", "DROP")
 
 
 def check_matches() -> Command:

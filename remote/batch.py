@@ -94,7 +94,7 @@ class Batch:
         """Return the batch for `sh -s`, run by sudo in the SSH user's home; `nonce` marks its markers."""
         groups = [(as_user, list(group)) for as_user, group in groupby(self._entries(), _is_users)]
         roots = (entry for as_user, group in groups for entry in group if not as_user)
-        root = _Part(nonce, roots, self._keep_going, without=" 8<&- 9<&-")
+        root = _BatchPart(nonce, roots, self._keep_going, without=" 8<&- 9<&-")
         # A disk may have been mounted on the home since the shell was opened, so the path is resolved again.
         lines = ['umask 022; export LC_ALL=C; cd "$PWD"', GO_FIRST, *self._claim(), "mark 0 begin"]
         for as_user, group in groups:
@@ -120,7 +120,7 @@ class Batch:
 
     def _as_user(self, group: list[_Entry], nonce: str) -> list[str]:
         """Return the lines that run the entries as the user, from root's shell; no process left inherits a lock."""
-        part, end = _Part(nonce, group, self._keep_going), f"{nonce}-user"
+        part, end = _BatchPart(nonce, group, self._keep_going), f"{nonce}-user"
         lines = [*part.definitions, *_function("part", map(part.line, group)), "part </dev/null", "exit 0"]
         return [f"{_AS_USER} 8<&- 9<&- <<'{end}' || exit", *lines, end]
 
@@ -175,7 +175,7 @@ def echo(word: str) -> str:
     return f"\necho {word}{_AWAIT_NEXT.format(IDLE_SECONDS)}\n"
 
 
-class _Part:
+class _BatchPart:
     """The part of a batch that one shell runs.
 
     `without` follows each command, to close descriptors that it must not inherit.

@@ -71,7 +71,7 @@ class Reached(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedConnection:
     """A failed connection.
 
     `words` are the host's; `message` is that of our SSH library.
@@ -85,7 +85,7 @@ class Failure:
     message: str
 
 
-def of_connection(settings: SSHSettings, failure: Failure, *, begun: bool) -> tuple[str, bool]:
+def of_connection(settings: SSHSettings, failure: FailedConnection, *, begun: bool) -> tuple[str, bool]:
     """Return the reason why there is no connection, and whether the host answers all the same."""
     late, words = failure.late, failure.words
     match failure.reached:

@@ -16,6 +16,7 @@ from enum import Enum
 from typing import Protocol
 
 from core.errors import CloudError, HostUnreachable, InvalidAnswer, last_line
+from remote.host import TerminalChannel
 from shell.scripts import load
 
 JOIN_SECONDS = 20.0
@@ -110,45 +111,6 @@ class Explained(ConsoleSession, Protocol):
         """Return a sentence that says why the console ended by itself, or an empty string."""
 
 
-class Channel(Protocol):
-    """The standard streams of a program on a host; paramiko's channel is one."""
-
-    @property
-    def eof_received(self) -> int:
-        """Return whether the output has ended."""
-
-    @property
-    def closed(self) -> bool:
-        """Return whether the program or the connection has ended."""
-
-    def fileno(self) -> int:
-        """Return a descriptor that becomes readable when there is something to receive."""
-
-    def settimeout(self, timeout: float | None, /) -> None:
-        """Bound every wait of the methods below, in seconds."""
-
-    def recv(self, nbytes: int, /) -> bytes:
-        """Wait for output; return b"" at its end."""
-
-    def recv_ready(self) -> bool:
-        """Return whether there is output."""
-
-    def recv_stderr(self, nbytes: int, /) -> bytes:
-        """Wait for error output; return b"" at its end."""
-
-    def recv_stderr_ready(self) -> bool:
-        """Return whether there is error output."""
-
-    def send(self, s: bytes, /) -> int:
-        """Send input; return the number of bytes taken."""
-
-    def shutdown_write(self) -> None:
-        """End the input."""
-
-    def close(self) -> None:
-        """End the program."""
-
-
 @dataclass(frozen=True)
 class Visit:
     """A request to use a console: its files, its user, and the visit that it may end, if any."""
@@ -179,7 +141,7 @@ class Visit:
 class Console:
     """A console whose visitor was let in by the worker."""
 
-    def __init__(self, channel: Channel, visit: Visit, host: str, first: bytes) -> None:
+    def __init__(self, channel: TerminalChannel, visit: Visit, host: str, first: bytes) -> None:
         self._channel = channel
         self._visit = visit
         self._host = host
@@ -236,7 +198,7 @@ class Console:
             self._words = (self._words + piece)[-_LONGEST_WORDS:]
 
 
-def join(channel: Channel, visit: Visit, host: str) -> Console:
+def join(channel: TerminalChannel, visit: Visit, host: str) -> Console:
     """Return the console once QEMU has accepted the visitor; raise `NotJoined` if it did not."""
     begin = f"\n{visit.name} ".encode()
     output, deadline = b"\n", time.monotonic() + JOIN_SECONDS
@@ -263,7 +225,7 @@ def join(channel: Channel, visit: Visit, host: str) -> Console:
     raise HostUnreachable(host, f"it did not open the console within {JOIN_SECONDS:g} s; try again")
 
 
-def _joined(channel: Channel, visit: Visit, host: str, words: str, first: bytes) -> Console:
+def _joined(channel: TerminalChannel, visit: Visit, host: str, words: str, first: bytes) -> Console:
     kind, *rest = words.split(" ")
     try:
         answer = Answer(kind)
@@ -284,7 +246,7 @@ def _holder(user: str, since: str, visit: str = "") -> Holder:
     return Holder("" if user == "-" else user, int(since), visit.strip("-"))
 
 
-def _last_words(channel: Channel, output: bytes) -> str:
+def _last_words(channel: TerminalChannel, output: bytes) -> str:
     words = b""
     with suppress(OSError, EOFError):
         words = channel.recv_stderr(_LONGEST_WORDS)

@@ -13,7 +13,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
 
 from core.errors import (
     BadAnswer,
@@ -30,9 +29,10 @@ from core.inventory import SSHSettings
 from remote import causes
 from remote.batch import IDLE_SECONDS, Batch
 from remote.causes import LoginShell
+from remote.host import ShellChannel
 from remote.openssh import bring
 from remote.plan import CHANGE_DEADLINE_SECONDS, TIMEOUT_SECONDS, Step
-from remote.transcript import Outcome, Progress, Transcript, UploadWanted
+from remote.transcript import Outcome, Transcript, UploadProgress, UploadWanted
 
 RENEW_SECONDS = 1.5
 """Seconds of silence after which an idle connection is replaced; for a dead host this adds to the new one's wait."""
@@ -44,48 +44,13 @@ _BLOCK = 1 << 20
 _LEAST_SECONDS = 0.05
 
 
-class Channel(Protocol):
-    """A channel of a connection, with a program at its other end."""
-
-    exit_status: int
-    eof_received: int
-    closed: bool
-
-    def fileno(self) -> int:
-        """Return a descriptor that becomes readable when there is something to receive."""
-
-    def settimeout(self, timeout: float | None) -> None:
-        """Bound the calls that wait, in seconds."""
-
-    def sendall(self, s: bytes) -> None:
-        """Send all bytes."""
-
-    def recv_ready(self) -> bool:
-        """Return whether there is standard output."""
-
-    def recv(self, nbytes: int) -> bytes:
-        """Return a piece of standard output."""
-
-    def recv_stderr_ready(self) -> bool:
-        """Return whether there is standard error."""
-
-    def recv_stderr(self, nbytes: int) -> bytes:
-        """Return a piece of standard error."""
-
-    def exit_status_ready(self) -> bool:
-        """Return whether the program or the channel has ended."""
-
-    def close(self) -> None:
-        """End the channel."""
-
-
 class Conversation(ABC):
     """A host that runs steps over a connection, which is made at the first use, and again after a loss."""
 
     def __init__(self, address: str, settings: SSHSettings) -> None:
         self.address = address
         self._settings = self._wanted = settings
-        self._shell: Channel | None = None
+        self._shell: ShellChannel | None = None
         self._login = LoginShell("")
         self._used = 0.0
         self._deadline, self._ends = 0.0, 0.0
@@ -103,19 +68,19 @@ class Conversation(ABC):
         """Return whether there is a connection, as far as this side knows."""
 
     @abstractmethod
-    def _start_shell(self) -> Channel:
+    def _start_shell(self) -> ShellChannel:
         """Connect where that is needed, and start a shell that reads batches; `self._login` gets its first output."""
 
     @abstractmethod
-    def _sending(self, channel: Channel, seconds: float) -> AbstractContextManager[None]:
+    def _sending(self, channel: ShellChannel, seconds: float) -> AbstractContextManager[None]:
         """Bound the sending of a batch, and raise the cause where it fails."""
 
     @abstractmethod
-    def _answers(self, channel: Channel) -> bool:
+    def _answers(self, channel: ShellChannel) -> bool:
         """Return whether a waiting shell answers a question; close the connection where no answer comes."""
 
     @abstractmethod
-    def _end(self, channel: Channel) -> None:
+    def _end(self, channel: ShellChannel) -> None:
         """Close a channel, also one whose connection is lost."""
 
     @abstractmethod
@@ -132,8 +97,8 @@ class Conversation(ABC):
         lock: str = "",
         timeout: float = TIMEOUT_SECONDS,
         deadline: float = CHANGE_DEADLINE_SECONDS,
-    ) -> Generator[Outcome | Progress, None, None]:
-        """Run the steps and yield the outcome of each action; see `remote.runner.Host`."""
+    ) -> Generator[Outcome | UploadProgress, None, None]:
+        """Run the steps and yield the outcome of each action; see `remote.host.Host`."""
         with self._busy:
             batch: Batch | None = Batch(steps, keep_going, lock=lock, timeout=timeout)
             while batch:
@@ -150,7 +115,7 @@ class Conversation(ABC):
         self._wanted = settings
 
     def expect(self, *, repeatable: bool = False) -> None:
-        """Require an answer from a shell of an earlier plan before its reuse; see `remote.runner.Host`."""
+        """Require an answer from a shell of an earlier plan before its reuse; see `remote.host.Host`."""
         self._has_answered = False
         self._repeatable = repeatable
 
@@ -217,7 +182,7 @@ class Conversation(ABC):
         return kind(self.address, SHELL, (SHELL,), status, causes.no_sudo(self._settings, status, said))
 
     @contextmanager
-    def _open_shell(self, timeout: float) -> Iterator[Channel]:
+    def _open_shell(self, timeout: float) -> Iterator[ShellChannel]:
         """Yield the shell that reads batches; it stays open for the next batch unless the body fails."""
         channel, self._shell = self._shell, None
         if channel and not self._still_reads(channel):
@@ -234,7 +199,7 @@ class Conversation(ABC):
             raise
         self._shell, self._used = channel, time.monotonic()
 
-    def _still_reads(self, channel: Channel) -> bool:
+    def _still_reads(self, channel: ShellChannel) -> bool:
         """Return whether the open shell can be reused. A shell left by an earlier plan is pinged first.
 
         A repeatable plan needs no ping: its batch is sent at once and serves as the question.
@@ -248,13 +213,13 @@ class Conversation(ABC):
             self._has_answered = self._answers(channel)
         return self._has_answered or self._repeatable
 
-    def _waits(self, channel: Channel) -> bool:
+    def _waits(self, channel: ShellChannel) -> bool:
         """Return whether a shell still waits, as far as this side knows, and has time left."""
         is_young = time.monotonic() - self._used <= IDLE_SECONDS / 2
         return is_young and not channel.exit_status_ready() and self._is_connected
 
     def _pieces(
-        self, channel: Channel, transcript: Transcript, timeout: float, first_timeout: float
+        self, channel: ShellChannel, transcript: Transcript, timeout: float, first_timeout: float
     ) -> Iterator[Callable[[], None]]:
         """Yield calls that read one piece each from the two output streams, until transcript or channel ends.
 
@@ -311,7 +276,7 @@ class Conversation(ABC):
         """Return `seconds`, or the time left to the batch's deadline if that is less."""
         return max(min(seconds, self._ends - time.monotonic()), _LEAST_SECONDS)
 
-    def _expect_status(self, channel: Channel) -> None:
+    def _expect_status(self, channel: ShellChannel) -> None:
         if channel.exit_status < 0:
             self.close()
             raise HostUnreachable(self.address, causes.LOST_IN_BATCH, begun=True)

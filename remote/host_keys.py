@@ -42,7 +42,7 @@ _HASH_BYTES = 20
 _LONGEST_PATTERN = 1023
 
 
-class Verdict(enum.Enum):
+class KeyVerdict(enum.Enum):
     """The verdict of the file on a key."""
 
     KNOWN = "known"
@@ -73,7 +73,7 @@ class HostKey:
 
 
 @dataclass(frozen=True)
-class Entry:
+class KnownHostsLine:
     """A line of the file that names the host; `key` is None where it cannot be read."""
 
     line: int
@@ -98,7 +98,7 @@ class KnownHosts:
         except (OSError, RuntimeError) as error:
             raise KeyRefused(_unusable(path, error)) from error
 
-    def entries(self, name: str) -> list[Entry]:
+    def entries(self, name: str) -> list[KnownHostsLine]:
         """Return the lines for the host `name`, in the form of `named`."""
         found = (_entry(number, line, name) for number, line in enumerate(self._lines, start=1))
         return [entry for entry in found if entry]
@@ -110,15 +110,15 @@ class KnownHosts:
             return DEFAULT_ORDER
         return tuple(sorted(DEFAULT_ORDER, key=lambda kind: kind not in known))
 
-    def judge(self, address: str, port: int, key: HostKey) -> tuple[Verdict, int]:
+    def judge(self, address: str, port: int, key: HostKey) -> tuple[KeyVerdict, int]:
         """Return the verdict on the key of the host at `address`, and its line in the file, or 0.
 
         A host on another port may also be known by its address alone. Raise `KeyRefused` for a new key where the host
         has a line with an unreadable key: another version of OpenSSH may read it.
         """
         verdict, line = self._verdict(named(address, port), key)
-        if verdict is Verdict.NEW and port != SSH_PORT and self._verdict(address, key)[0] is Verdict.KNOWN:
-            return Verdict.KNOWN, 0
+        if verdict is KeyVerdict.NEW and port != SSH_PORT and self._verdict(address, key)[0] is KeyVerdict.KNOWN:
+            return KeyVerdict.KNOWN, 0
         return verdict, line
 
     def revokes(self, name: str) -> bool:
@@ -129,22 +129,22 @@ class KnownHosts:
         """Return the line that names a certificate authority for the host, or 0."""
         return next((entry.line for entry in self.entries(name) if entry.marker == _CA), 0)
 
-    def _verdict(self, name: str, key: HostKey) -> tuple[Verdict, int]:
+    def _verdict(self, name: str, key: HostKey) -> tuple[KeyVerdict, int]:
         entries = self.entries(name)
         plain = [entry for entry in entries if not entry.marker]
         for entry in entries:
             if entry.marker == _REVOKED and entry.key and entry.key.blob in {key.blob, key.authority}:
-                return Verdict.REVOKED, entry.line
+                return KeyVerdict.REVOKED, entry.line
         for entry in plain:
             if entry.key == key:
-                return Verdict.KNOWN, entry.line
+                return KeyVerdict.KNOWN, entry.line
         for entry in plain:
             if entry.key:
-                return Verdict.CHANGED, entry.line
+                return KeyVerdict.CHANGED, entry.line
         if plain:
             where = f"{self._shown}, line {plain[0].line}, names this host"
             raise KeyRefused(f"{where} with a key that cannot be read; correct that line or remove it")
-        return Verdict.NEW, 0
+        return KeyVerdict.NEW, 0
 
 
 def authority_of(certificate: bytes) -> bytes:
@@ -189,19 +189,19 @@ def check(path: str, address: str, port: int, key: HostKey, *, accept_new: bool)
 def _is_known(known: KnownHosts, path: str, address: str, port: int, key: HostKey, *, accept_new: bool) -> bool:
     """Return whether the key is known; raise `KeyRefused` unless it is known, or new and `accept_new` is set."""
     verdict, line = known.judge(address, port, key)
-    if verdict is Verdict.REVOKED:
+    if verdict is KeyVerdict.REVOKED:
         advice = "give the host another key, or remove that line if it should not be there"
         what = "or its certificate's authority " if key.authority else ""
         raise KeyRefused(f"its host key ({key}) {what}is revoked in {path}, line {line}; {advice}")
-    if verdict is Verdict.CHANGED:
+    if verdict is KeyVerdict.CHANGED:
         advice = "if it was reinstalled, remove that line"
         raise KeyRefused(f"its host key is not the one in {path}, line {line} (now {key}); {advice}")
-    if verdict is Verdict.NEW and not accept_new:
+    if verdict is KeyVerdict.NEW and not accept_new:
         ca_line = known.authority(named(address, port))
         authority = f" (line {ca_line} names a certificate authority, and host certificates are not used)"
         why = f"its host key ({key}) is unknown and ssh: host_keys is strict"
         raise KeyRefused(f"{why}; add it to {path} with ssh-keyscan{authority if ca_line else ''}")
-    return verdict is Verdict.KNOWN
+    return verdict is KeyVerdict.KNOWN
 
 
 def _remember(path: str, address: str, port: int, key: HostKey) -> None:
@@ -231,7 +231,7 @@ def _unusable(path: str, error: Exception) -> str:
 # --- A line of the file -----------------------------------------------------------------------------------------------
 
 
-def _entry(number: int, line: bytes, name: str) -> Entry | None:
+def _entry(number: int, line: bytes, name: str) -> KnownHostsLine | None:
     """Return the line as an entry, or None where it does not name the host or is empty."""
     text = line.partition(b"\0")[0].decode("latin-1").lstrip(" \t")
     marker = ""
@@ -244,7 +244,7 @@ def _entry(number: int, line: bytes, name: str) -> Entry | None:
     hosts, separator, rest = _word(text)
     if not separator or not _names(hosts, name):
         return None
-    return Entry(number, marker, _read_key(rest))
+    return KnownHostsLine(number, marker, _read_key(rest))
 
 
 def _word(text: str) -> tuple[str, str, str]:

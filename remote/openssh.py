@@ -18,8 +18,8 @@ from core.inventory import SSHSettings
 from remote import causes
 from remote.images import HEADER_BYTES, fault_of
 from remote.plan import CHANGE_DEADLINE_SECONDS, SLOWEST_COPY, Step, Upload
-from remote.transcript import Outcome, Progress, UploadWanted
-from remote.upload import IS_THERE, Content, Words, take_in
+from remote.transcript import Outcome, UploadProgress, UploadWanted
+from remote.upload import IS_THERE, Content, UploadOutput, take_in
 
 _FAILED = 255
 """The exit status of ssh(1) where ssh or the connection failed."""
@@ -77,12 +77,12 @@ class Copy:
             self._deadline += self.size / SLOWEST_COPY
             self._ends = time.monotonic() + self._deadline
             deadline = time.monotonic() + self._settings.timeouts.connect
-            while (yield from self._attempt(content, Words())):
+            while (yield from self._attempt(content, UploadOutput())):
                 if time.monotonic() > deadline:
                     raise HostUnreachable(self._address, self.complaint)
                 time.sleep(_SOON_SECONDS)
 
-    def _attempt(self, content: Content, words: Words) -> Generator[int, None, bool]:
+    def _attempt(self, content: Content, words: UploadOutput) -> Generator[int, None, bool]:
         """Make one attempt; return whether sshd hung up before any output, so that another attempt may succeed."""
         said = bytearray()
         program = take_in(self._upload, content.size, words.nonce).encode()
@@ -120,7 +120,7 @@ class Copy:
         return last or "the connection was lost, or it hangs"
 
     def _exchange(
-        self, process: subprocess.Popen[bytes], content: Content, words: Words, said: bytearray
+        self, process: subprocess.Popen[bytes], content: Content, words: UploadOutput, said: bytearray
     ) -> Iterator[int]:
         """Serve the three streams side by side until both outputs end; any of them could block the others."""
         assert process.stdin  # noqa: S101  (for the type checker: all three are pipes)
@@ -151,7 +151,7 @@ class Copy:
                     poll.register(stdin, select.POLLOUT)
                 yield content.sent
 
-    def _ready(self, poll: select.poll, open_streams: set[int], words: Words) -> Iterator[int]:
+    def _ready(self, poll: select.poll, open_streams: set[int], words: UploadOutput) -> Iterator[int]:
         """Yield the streams that are ready, as long as an output stream is open."""
         since = time.monotonic()
         while open_streams:
@@ -172,14 +172,14 @@ class Copy:
 
 def bring(
     address: str, settings: SSHSettings, step: Step, wanted: UploadWanted, timeout: float, deadline: float
-) -> Iterator[Outcome | Progress]:
+) -> Iterator[Outcome | UploadProgress]:
     """Copy the file of an upload that a batch wants."""
     upload = step.do[wanted.action]
     assert isinstance(upload, Upload)  # noqa: S101  (for the type checker: only uploads are ever wanted)
     copy = Copy(address, settings, upload, timeout, deadline)
     with closing(copy.transfer()) as transfer:
         for done in transfer:
-            yield Progress(wanted.step, wanted.action, done, copy.size)
+            yield UploadProgress(wanted.step, wanted.action, done, copy.size)
     if copy.status not in {0, IS_THERE}:
         why = f"cannot copy {upload.source} to {upload.target}: {copy.complaint}"
         raise CommandFailed(address, step.title, ("copy", upload.target), copy.status, why)

@@ -8,42 +8,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from core.errors import CloudError, CommandFailed, Interrupted, Unforeseen
 from remote.events import Event, Listener, StageStarted, StepDone, StepFailed, Transferred, ignore
-from remote.plan import CHANGE_DEADLINE_SECONDS, TIMEOUT_SECONDS, Command, Plan, Stage, Step
-from remote.transcript import Outcome, Progress
-
-
-class Host(Protocol):
-    """A host that runs steps: over SSH, or a fake in the tests."""
-
-    def run(
-        self,
-        steps: Sequence[Step],
-        *,
-        keep_going: bool = False,
-        lock: str = "",
-        timeout: float = TIMEOUT_SECONDS,
-        deadline: float = CHANGE_DEADLINE_SECONDS,
-    ) -> Generator[Outcome | Progress, None, None]:
-        """Run the steps in order and yield the outcome of each action.
-
-        It ends after the first failure unless `keep_going`. `lock`, `timeout` and `deadline` are the plan's. Raise
-        `HostUnreachable` when the connection fails or the host answers nonsense, and another `CloudError` when the
-        batch as a whole is refused.
-        """
-
-    def expect(self, *, repeatable: bool = False) -> None:
-        """Begin a plan: an open shell of an earlier plan is used only once the host has answered in it.
-
-        A `repeatable` plan is sent there at once, and again where no answer comes.
-        """
+from remote.host import Host
+from remote.plan import Command, Plan, Stage, Step
+from remote.transcript import Outcome
 
 
 @dataclass
@@ -167,7 +141,7 @@ class Runner:
     ) -> list[StepResult]:
         """Run the steps of one host; return the results of those that were, or may have been, begun."""
         address = steps[0].host
-        watch = _Watch(self.emit, stage, steps)
+        watch = _HostWatch(self.emit, stage, steps)
         try:
             outcomes = host.run(
                 steps, keep_going=keep_going, lock=plan.lock, timeout=plan.timeout, deadline=plan.deadline
@@ -194,7 +168,7 @@ class Runner:
             self._listen(event)
 
 
-class _Watch:
+class _HostWatch:
     """The progress of one host through a stage: steps done, their durations, the step that failed."""
 
     def __init__(self, emit: Listener, stage: Stage, steps: Sequence[Step]) -> None:

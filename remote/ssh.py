@@ -20,8 +20,9 @@ from core.errors import CloudError, HostUnreachable, HostUnusable, last_line
 from core.inventory import SSHSettings
 from remote import causes, host_keys
 from remote.batch import echo
-from remote.causes import Failure, LoginShell, Reached
-from remote.conversation import RENEW_SECONDS, SHELL, Channel, Conversation
+from remote.causes import FailedConnection, LoginShell, Reached
+from remote.conversation import RENEW_SECONDS, SHELL, Conversation
+from remote.host import ShellChannel
 from remote.host_keys import HostKey, KeyRefused, KnownHosts
 from remote.openssh import key_fault
 from remote.plan import shell
@@ -79,11 +80,11 @@ class SSHHost(Conversation):
             return channel
 
     @contextmanager
-    def _sending(self, channel: Channel, seconds: float) -> Iterator[None]:
+    def _sending(self, channel: ShellChannel, seconds: float) -> Iterator[None]:
         with self._translated(begun=True), self._bounded(seconds), _unless_ended(channel):
             yield
 
-    def _answers(self, channel: Channel) -> bool:
+    def _answers(self, channel: ShellChannel) -> bool:
         """Return whether a waiting shell answers a question; close the connection where no answer comes."""
         seconds, word, said = (
             self._within(min(RENEW_SECONDS, self._connect_seconds)),
@@ -104,7 +105,7 @@ class SSHHost(Conversation):
             return False
         return word in said
 
-    def _end(self, channel: Channel) -> None:
+    def _end(self, channel: ShellChannel) -> None:
         """Close the channel; the failure of a lost connection is ignored."""
         with suppress(OSError, EOFError, paramiko.SSHException):
             channel.close()
@@ -258,7 +259,7 @@ class SSHHost(Conversation):
             reached = Reached.KEYS
         else:
             reached = Reached.LOGIN
-        failure = Failure(
+        failure = FailedConnection(
             reached,
             error,
             late=late or (transport is not None and transport.is_late),
@@ -274,7 +275,7 @@ class SSHHost(Conversation):
 
 
 @contextmanager
-def _unless_ended(channel: Channel) -> Iterator[None]:
+def _unless_ended(channel: ShellChannel) -> Iterator[None]:
     """Ignore the failure of sending to a shell that ended early, for example refused by sudo: its output says why."""
     try:
         yield

@@ -34,7 +34,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Progress:
+class UploadProgress:
     """The progress of an upload, in bytes."""
 
     step: int

@@ -139,7 +139,7 @@ _adding = threading.Lock()
 _digests: dict[tuple[int, ...], Future[str]] = {}
 
 
-class Words:
+class UploadOutput:
     """The program's standard output; a login shell may have printed a greeting before."""
 
     def __init__(self) -> None:

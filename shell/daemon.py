@@ -28,7 +28,7 @@ LOG_DEVICE = "/dev/fd/9"
 """The name of the log inside a started process, which can only write to it."""
 
 
-class Server(NamedTuple):
+class ListeningProcess(NamedTuple):
     """A process that listens on a TCP port; `label` is printed with its pid."""
 
     pid_file: str
@@ -64,7 +64,7 @@ def stop(signal: Literal["TERM", "KILL"], *processes: Process) -> Argv:
     return _STOP_PROCESSES.argv(signal, *chain.from_iterable(processes))
 
 
-def await_ports(servers: Iterable[Server]) -> Argv:
+def await_ports(servers: Iterable[ListeningProcess]) -> Argv:
     """Wait until all processes listen, and print label and pid of each. Fail with the last output of an ended one."""
     words = (str(word) for server in servers for word in server)
     return _AWAIT_PORTS.argv(*words)

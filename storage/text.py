@@ -88,10 +88,10 @@ def _is_string(text: str) -> bool:
 
 def parsed(text: str) -> Any:
     """Return the value in `text`. Raise `Unreadable` unless it is one document of mappings, lists and scalars."""
-    return _Reader(text).document()
+    return _DocumentReader(text).document()
 
 
-class _Reader:
+class _DocumentReader:
     def __init__(self, text: str) -> None:
         self._events = yaml.parse(text, Loader=_Loader)
 

@@ -31,7 +31,7 @@ class BadSliceFile(Refused):
 
 
 @dataclass
-class Report:
+class FoundFaults:
     """The faults that a reader has found so far."""
 
     faults: list[Fault] = field(default_factory=list)

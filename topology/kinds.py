@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any, NamedTuple, Protocol
 
 from topology.document import Mapping, Node, Sequence, Text, plain
-from topology.faults import Report, shown
+from topology.faults import FoundFaults, shown
 
 Schema = dict[str, Any]
 
@@ -26,7 +26,7 @@ class Held(NamedTuple):
 class Kind(Protocol):
     """A kind of value."""
 
-    def read(self, node: Node, report: Report) -> Any:
+    def read(self, node: Node, report: FoundFaults) -> Any:
         """Return the value of `node`, or note a fault and return None."""
 
     def schema(self) -> Schema:
@@ -40,7 +40,7 @@ class Words:
     longest: int
     lines: bool = False
 
-    def read(self, node: Node, report: Report) -> str | None:
+    def read(self, node: Node, report: FoundFaults) -> str | None:
         """Return the text."""
         if not isinstance(node, Text):
             report.add(node.line, "a text is expected here")
@@ -72,7 +72,7 @@ class Pattern:
         """Return whether `text` has the form."""
         return re.fullmatch(self.form, text) is not None
 
-    def read(self, node: Node, report: Report) -> str | None:
+    def read(self, node: Node, report: FoundFaults) -> str | None:
         """Return the word."""
         if isinstance(node, Text) and self.matches(node.text):
             return node.text
@@ -91,7 +91,7 @@ class Choice:
 
     words: tuple[str, ...]
 
-    def read(self, node: Node, report: Report) -> str | None:
+    def read(self, node: Node, report: FoundFaults) -> str | None:
         """Return the word."""
         if isinstance(node, Text) and node.text in self.words:
             return node.text
@@ -108,7 +108,7 @@ class Choice:
 class Flag:
     """`true` or `false`."""
 
-    def read(self, node: Node, report: Report) -> bool | None:
+    def read(self, node: Node, report: FoundFaults) -> bool | None:
         """Return the bool."""
         if isinstance(node, Text) and node.text in {"true", "false"}:
             return node.text == "true"
@@ -127,7 +127,7 @@ class Number:
     least: int
     most: int
 
-    def read(self, node: Node, report: Report) -> int | None:
+    def read(self, node: Node, report: FoundFaults) -> int | None:
         """Return the number; one with a leading zero, `_` or `:` is none."""
         if isinstance(node, Text) and re.fullmatch(r"0|[1-9][0-9]{0,8}", node.text):
             value = int(node.text)
@@ -149,7 +149,7 @@ class Measure:
     most: float
     least: float = 0
 
-    def read(self, node: Node, report: Report) -> str | None:
+    def read(self, node: Node, report: FoundFaults) -> str | None:
         """Return the text, as it is written."""
         found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(\D{1,5})", node.text) if isinstance(node, Text) else None
         if found and found[2] in self.units:
@@ -172,7 +172,7 @@ class Measure:
 class Address:
     """An IPv4 address."""
 
-    def read(self, node: Node, report: Report) -> IPv4Address | None:
+    def read(self, node: Node, report: FoundFaults) -> IPv4Address | None:
         """Return the address."""
         try:
             return IPv4Address(node.text if isinstance(node, Text) else "")
@@ -189,7 +189,7 @@ class Address:
 class Cidr:
     """An IPv4 network in CIDR notation."""
 
-    def read(self, node: Node, report: Report) -> IPv4Network | None:
+    def read(self, node: Node, report: FoundFaults) -> IPv4Network | None:
         """Return the network; one with bits of a host is refused and the network named."""
         text = node.text if isinstance(node, Text) else ""
         try:
@@ -216,7 +216,7 @@ class ListOf:
     kind: Kind
     most: int
 
-    def read(self, node: Node, report: Report) -> list[Held] | None:
+    def read(self, node: Node, report: FoundFaults) -> list[Held] | None:
         """Return the values that could be read, each with its line."""
         if not isinstance(node, Sequence):
             report.add(node.line, "a list is expected here: one line for each, beginning with `- `")
@@ -240,7 +240,7 @@ class TableOf:
     kind: Kind
     most: int
 
-    def read(self, node: Node, report: Report) -> dict[str, Held] | None:
+    def read(self, node: Node, report: FoundFaults) -> dict[str, Held] | None:
         """Return word -> value with its line."""
         if not isinstance(node, Mapping):
             report.add(node.line, "write `name: value` here, one line for each")
@@ -275,7 +275,7 @@ class ByForm:
     keys: Kind
     items: Kind | None = None
 
-    def read(self, node: Node, report: Report) -> Any:
+    def read(self, node: Node, report: FoundFaults) -> Any:
         """Return what the kind for this form reads."""
         if isinstance(node, Mapping):
             return self.keys.read(node, report)
@@ -292,7 +292,7 @@ class ByForm:
 class AsYAML:
     """A mapping that another program reads as YAML."""
 
-    def read(self, node: Node, report: Report) -> dict[str, Any] | None:
+    def read(self, node: Node, report: FoundFaults) -> dict[str, Any] | None:
         """Return the mapping."""
         if isinstance(node, Mapping):
             value: dict[str, Any] = plain(node)
@@ -322,7 +322,7 @@ class Record:
     title: str
     fields: Listed[Field]
 
-    def read(self, node: Node, report: Report) -> dict[str, Held] | None:
+    def read(self, node: Node, report: FoundFaults) -> dict[str, Held] | None:
         """Return key -> value with its line, for the keys that could be read."""
         if not isinstance(node, Mapping):
             report.add(node.line, f"{self.title} is written as `name: value`, one line for each")

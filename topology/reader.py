@@ -14,7 +14,7 @@ from core.names import DHCP_FIRST_HOST, DHCP_LAST_HOST
 from models import MAX_DATA_INTERFACES
 from topology.design import IMPAIRMENTS, STATES, Design, DesignedLink, DesignedVM, End, Seed
 from topology.document import UnreadableError, parse
-from topology.faults import BadSliceFile, Fault, Report, shown
+from topology.faults import BadSliceFile, Fault, FoundFaults, shown
 from topology.fields import CHECKS, SLICE
 from topology.kinds import Held
 
@@ -36,7 +36,7 @@ def read(text: str, flavors: Collection[str] | None = None, internet: IPv4Networ
 
     `flavors` are the names that exist, or None to accept any. `internet` is the network of VLAN 400.
     """
-    report = Report()
+    report = FoundFaults()
     try:
         node = parse(text)
     except UnreadableError as fault:
@@ -51,7 +51,7 @@ def read(text: str, flavors: Collection[str] | None = None, internet: IPv4Networ
 class _Reader:
     """The parts of one file, as the table of fields read them."""
 
-    report: Report
+    report: FoundFaults
     found: Mapping[str, Held]
     internet: IPv4Network
     used: dict[str, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))

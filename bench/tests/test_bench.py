@@ -9,7 +9,7 @@ import pytest
 
 from bench import designing, frozen, hosts, jobs, startup
 from bench.clock import StageClock, phases
-from bench.documented import DocumentedDesign, Line
+from bench.documented import CommandLine, DocumentedDesign
 from bench.one_ssh import ssh_argv
 from bench.samples import BenchError
 from bench.with_ansible import WithAnsible
@@ -39,7 +39,7 @@ def documented(vms: int) -> DocumentedDesign:
     return DocumentedDesign(slice_, inventory)
 
 
-def count(lines: list[Line], part: str) -> int:
+def count(lines: list[CommandLine], part: str) -> int:
     return sum(part in line.text for line in lines)
 
 

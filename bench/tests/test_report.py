@@ -26,7 +26,7 @@ def samples(series: str, **seconds: dict[str, tuple[float, ...]]) -> Samples:
     )
 
 
-def verdict(found: Samples, promise: str) -> bounds.Verdict:
+def verdict(found: Samples, promise: str) -> bounds.BoundVerdict:
     (wanted,) = [v for v in bounds.verdicts(found) if v.promise == promise]
     return wanted
 

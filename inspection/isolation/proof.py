@@ -16,7 +16,7 @@ from core.inventory import Inventory
 from core.names import flow_cookie, gateway_port, ids_of_process, number_in, process_name, router_namespace
 from core.status import SliceStatus
 from inspection import exposure, foundation
-from inspection.facts import Facts, Port, Process
+from inspection.facts import Facts, Process, SeenPort
 from inspection.findings import Comparison
 from inspection.firewall_rules import dhcp_filter_of, our_rules, wanted_rules
 from models import VM, Slice
@@ -351,7 +351,7 @@ def _title(process: Process) -> str:
     return f"process {process.pid} ({process.name or 'a foreign VM'})"
 
 
-def _carries_all(port: Port) -> bool:
+def _carries_all(port: SeenPort) -> bool:
     return port.tag is None or port.trunks
 
 

@@ -13,7 +13,8 @@ from inspection.isolation import probes
 from inspection.isolation.probes import Probe, Probes
 from inspection.isolation.proof import Proof, Property
 from models import ADMIN
-from remote.runner import Host, Runner
+from remote.host import Host
+from remote.runner import Runner
 
 
 @dataclass(frozen=True)

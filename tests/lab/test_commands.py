@@ -52,7 +52,7 @@ cli list --json
 """
 
 
-class Desk:
+class CommandDesk:
     """A database of its own with the slice `lab` of student: a and b, linked."""
 
     def __init__(self, lab: Lab, home: Path) -> None:
@@ -83,8 +83,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(lab: Lab, home: Path) -> Iterator[Desk]:
-    desk = Desk(lab, home)
+def desk(lab: Lab, home: Path) -> Iterator[CommandDesk]:
+    desk = CommandDesk(lab, home)
     yield desk
     desk.run(
         '"$python" "$program" --database "$database" list | grep -q . || exit 0\n'
@@ -92,7 +92,7 @@ def desk(lab: Lab, home: Path) -> Iterator[Desk]:
     )
 
 
-def test_a_script_deploys_repairs_and_deletes_a_slice(lab: Lab, desk: Desk) -> None:
+def test_a_script_deploys_repairs_and_deletes_a_slice(lab: Lab, desk: CommandDesk) -> None:
     lines, progress = desk.run(SCRIPT)
     assert lines[0].endswith(f" to deploy slice {desk.slice_id} (lab) of student")
     assert lines[1:] == [
@@ -123,7 +123,7 @@ def test_a_script_deploys_repairs_and_deletes_a_slice(lab: Lab, desk: Desk) -> N
     ]
 
 
-def test_ctrl_c_rolls_a_deployment_back_and_says_so(lab: Lab, desk: Desk) -> None:
+def test_ctrl_c_rolls_a_deployment_back_and_says_so(lab: Lab, desk: CommandDesk) -> None:
     before = traces(lab)
     process = lab.popen(
         desk.argv("deploy", "lab"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -142,7 +142,7 @@ def test_ctrl_c_rolls_a_deployment_back_and_says_so(lab: Lab, desk: Desk) -> Non
     assert traces(lab) == before
 
 
-def test_a_console_is_joined_with_a_terminal(lab: Lab, desk: Desk) -> None:
+def test_a_console_is_joined_with_a_terminal(lab: Lab, desk: CommandDesk) -> None:
     desk.run('"$python" "$program" --database "$database" deploy lab')
     user, program = pty.openpty()
     process = lab.popen(desk.argv("console", "lab", "a"), stdin=program, stdout=program, stderr=program)

@@ -13,7 +13,7 @@ import pytest
 
 from accounts import audit
 from lab import Lab
-from tests.support.fake_terminal import FakeTerminal, State, fake_terminal
+from tests.support.fake_terminal import FakeTerminal, TerminalState, fake_terminal
 from tests.support.lab.visitor import IMAGES, Menu, SeenVM, wait_until
 from tests.support.paths import ROOT
 
@@ -168,7 +168,7 @@ def leave_by_tilde(window: FakeTerminal) -> None:
     window.type(b"\r~.")
     window.wait_for("Left the console", 60)
     window.wait_for("option: ", 60)
-    assert window.state == State()
+    assert window.state == TerminalState()
 
 
 def test_the_terminal_is_as_before_whatever_the_guest_left(house: House) -> None:

@@ -39,7 +39,7 @@ Act = Callable[[Lab, str], object]
 
 
 @dataclass(frozen=True)
-class Fault:
+class HostFault:
     """A fault with its beginning and end; `bearable` faults only take time."""
 
     breaks: Act
@@ -65,15 +65,15 @@ for try in $(seq 100); do ss -Hltn sport = :22 | grep -q . && exit; sleep 0.1; d
 exit 1"""
 FAULTS = {
     # No packet is answered, not even with a refusal.
-    "cut": Fault(Lab.cut, Lab.reconnect),
+    "cut": HostFault(Lab.cut, Lab.reconnect),
     # Its pid 1 is killed, and everything with it; later it boots.
-    "unplugged": Fault(Lab.stop_host, Lab.start_host),
+    "unplugged": HostFault(Lab.stop_host, Lab.start_host),
     # sshd and all its sessions end; the rest lives.
-    "no sshd": Fault(_shell(_NO_SSHD), _shell(_SSHD_AGAIN)),
+    "no sshd": HostFault(_shell(_NO_SSHD), _shell(_SSHD_AGAIN)),
     # Every process but pid 1 is frozen; the kernel still acknowledges packets.
-    "frozen": Fault(_shell("kill -STOP -1"), _shell("kill -CONT -1")),
-    "slow": Fault(_round_trip(600), _round_trip(0), (ALL,), bearable=True),
-    "too slow": Fault(_round_trip(40_000), _round_trip(0), (ALL,)),
+    "frozen": HostFault(_shell("kill -STOP -1"), _shell("kill -CONT -1")),
+    "slow": HostFault(_round_trip(600), _round_trip(0), (ALL,), bearable=True),
+    "too slow": HostFault(_round_trip(40_000), _round_trip(0), (ALL,)),
 }
 CASES = [(fault, moment, host) for fault in FAULTS for moment in SECONDS for host in FAULTS[fault].hosts]
 BOUNDED = [

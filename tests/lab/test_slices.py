@@ -17,7 +17,7 @@ PINGS = 100
 """Number of pings in ten seconds, during which a slice is deleted."""
 
 
-class Line:
+class LineOfThree:
     """web -- app -- db over two workers, web with internet."""
 
     def __init__(self, lab: Lab, menu: Menu, name: str, *, app_has_internet: bool = False) -> None:
@@ -55,10 +55,10 @@ def go_to_pool(menu: Menu, pools: Collection[int]) -> None:
 
 
 @pytest.fixture(scope="module")
-def line(lab: Lab) -> Iterator[Line]:
+def line(lab: Lab) -> Iterator[LineOfThree]:
     menu = Menu(lab)
     go_to_pool(menu, range(36))  # of 100 pools, the one 64 further on has the same subnets
-    made = Line(lab, menu, "line")
+    made = LineOfThree(lab, menu, "line")
     yield made
     made.hang_up()
     menu.delete(made.slice_id)
@@ -68,25 +68,25 @@ def line(lab: Lab) -> Iterator[Line]:
 # --- one slice --------------------------------------------------------------------------------------------------------
 
 
-def test_vms_are_spread_over_the_workers_and_run(line: Line) -> None:
+def test_vms_are_spread_over_the_workers_and_run(line: LineOfThree) -> None:
     assert [line.vm(name).worker for name in ("web", "app", "db")] == ["worker1", "worker2", "worker1"]
     assert all(vm.running for vm in line.seen.values())
 
 
-def test_the_addresses_in_the_menu_are_those_in_the_guests(line: Line) -> None:
+def test_the_addresses_in_the_menu_are_those_in_the_guests(line: LineOfThree) -> None:
     assert line.vm("web").addresses["eth0"].startswith("10.60.7.")
     for name, vm in line.seen.items():
         assert line.guest(name).addresses() == vm.addresses
 
 
-def test_the_guest_sees_every_interface_in_order_with_its_mac(line: Line) -> None:
+def test_the_guest_sees_every_interface_in_order_with_its_mac(line: LineOfThree) -> None:
     for name, vm in line.seen.items():
         shown = line.guest(name).run("ip -o link")
         assert dict(re.findall(r"(eth\d+): .*?link/ether ([0-9a-f:]+)", shown)) == vm.macs
     assert set(line.vm("db").macs) == {"eth0", "eth1", "eth2"}, "two of them without a wire"
 
 
-def test_neighbours_reach_each_other_over_the_right_vlan(line: Line, lab: Lab) -> None:
+def test_neighbours_reach_each_other_over_the_right_vlan(line: LineOfThree, lab: Lab) -> None:
     assert line.guest("web").reaches(line.vm("app").addresses["eth1"])
     assert line.guest("db").reaches(line.vm("app").addresses["eth2"])
     tags = {vm.name: {nic: _tag(lab, vm, nic) for nic in vm.vlans} for vm in line.seen.values()}
@@ -94,7 +94,7 @@ def test_neighbours_reach_each_other_over_the_right_vlan(line: Line, lab: Lab) -
     assert tags == {"web": {"eth0": 400, "eth1": first}, "app": {"eth1": first, "eth2": second}, "db": {"eth1": second}}
 
 
-def test_no_port_is_without_a_tag(line: Line, lab: Lab) -> None:
+def test_no_port_is_without_a_tag(line: LineOfThree, lab: Lab) -> None:
     for host in ("worker1", "worker2", "network"):
         ports = lab.exec(
             host, ["ovs-vsctl", "--format=csv", "--no-headings", "--columns=name,tag", "list", "Port"]
@@ -104,7 +104,7 @@ def test_no_port_is_without_a_tag(line: Line, lab: Lab) -> None:
     assert line.seen
 
 
-def test_the_ends_do_not_reach_each_other_at_layer_2(line: Line) -> None:
+def test_the_ends_do_not_reach_each_other_at_layer_2(line: LineOfThree) -> None:
     db = line.vm("db").addresses["eth1"]
     web = line.guest("web")
     assert web.reaches(line.vm("app").addresses["eth1"])
@@ -115,25 +115,25 @@ def test_the_ends_do_not_reach_each_other_at_layer_2(line: Line) -> None:
         web.run(f"ip addr del {db.rsplit('.', 1)[0]}.77/24 dev eth1")
 
 
-def test_internet_is_there_for_the_vm_that_has_it_only(line: Line) -> None:
+def test_internet_is_there_for_the_vm_that_has_it_only(line: LineOfThree) -> None:
     assert line.guest("web").reaches("8.8.8.8")
     assert line.guest("web").succeeds("wget -q -O /dev/null http://8.8.8.8/")
     assert line.guest("db").never_reaches("8.8.8.8")
 
 
-def test_internet_does_not_lead_to_the_clouds_own_hosts(line: Line) -> None:
+def test_internet_does_not_lead_to_the_clouds_own_hosts(line: LineOfThree) -> None:
     for address in ("10.0.10.1", "10.0.10.2", "10.0.10.3", "10.60.7.1"):
         assert not line.guest("web").succeeds(f"nc -w 2 {address} 22 </dev/null"), address
 
 
-def test_links_of_a_slice_are_routed_by_its_own_gateways(line: Line) -> None:
+def test_links_of_a_slice_are_routed_by_its_own_gateways(line: LineOfThree) -> None:
     web, db = line.guest("web"), line.vm("db").addresses["eth1"]
     subnet, gateway = f"{db.rsplit('.', 1)[0]}.0/24", f"{line.vm('web').addresses['eth1'].rsplit('.', 1)[0]}.1"
     web.run(f"ip route replace {subnet} via {gateway} dev eth1")
     assert web.reaches(db)
 
 
-def test_a_vm_with_internet_has_one_default_route_and_the_other_subnets_by_option_121(line: Line) -> None:
+def test_a_vm_with_internet_has_one_default_route_and_the_other_subnets_by_option_121(line: LineOfThree) -> None:
     """Check that a link's gateway is no default: of several, some DHCP clients take the last one.
 
     VMs without internet keep theirs.
@@ -148,12 +148,12 @@ def test_a_vm_with_internet_has_one_default_route_and_the_other_subnets_by_optio
     assert f"bound routes={subnet} {gateway} router=\n" in f"{shown}\n"
 
 
-def test_the_disk_is_the_flavors_and_can_be_written(line: Line) -> None:
+def test_the_disk_is_the_flavors_and_can_be_written(line: LineOfThree) -> None:
     assert line.guest("app").run("cat /sys/block/vda/size").split()[0] == str(1024 * 1024 * 2)
     assert line.guest("app").succeeds("disktest 8")
 
 
-def test_qemu_runs_as_the_ssh_user_and_shows_no_secret(line: Line, lab: Lab) -> None:
+def test_qemu_runs_as_the_ssh_user_and_shows_no_secret(line: LineOfThree, lab: Lab) -> None:
     shown = lab.exec("worker1", ["sh", "-c", "ps -eo user:20,args | grep '[q]emu-system'"]).stdout
     assert len(shown.splitlines()) == 2
     for process in shown.splitlines():
@@ -165,7 +165,7 @@ def test_qemu_runs_as_the_ssh_user_and_shows_no_secret(line: Line, lab: Lab) -> 
     assert not secrets & set(shown.split())
 
 
-def test_vnc_listens_and_asks_for_its_password(line: Line, lab: Lab) -> None:
+def test_vnc_listens_and_asks_for_its_password(line: LineOfThree, lab: Lab) -> None:
     """Read the server's version and security types (RFC 6143, 7.1); 2 is VNC authentication."""
     address, port = re.findall(r"VNC ([\d.]+):(\d+)", line.vm("web").text)[0]
     client = (
@@ -175,7 +175,7 @@ def test_vnc_listens_and_asks_for_its_password(line: Line, lab: Lab) -> None:
     assert lab.run(["python3", "-c", client]).stdout.split() == ["RFB", "003.008", "[1,", "2]"]
 
 
-def test_the_console_of_the_menu_is_the_guests(line: Line, lab: Lab) -> None:
+def test_the_console_of_the_menu_is_the_guests(line: LineOfThree, lab: Lab) -> None:
     line.guest("db").console.close()
     del line._guests["db"]
     menu = Menu(lab)
@@ -188,7 +188,7 @@ def test_the_console_of_the_menu_is_the_guests(line: Line, lab: Lab) -> None:
     menu.close()
 
 
-def test_consoles_and_slices_of_others_are_not_there(line: Line, lab: Lab) -> None:
+def test_consoles_and_slices_of_others_are_not_there(line: LineOfThree, lab: Lab) -> None:
     menu = Menu(lab, "student")
     assert f"Error: You have no VM {line.vm('web').vm_id}" in menu.choose(9, line.vm("web").vm_id)
     assert f"Error: You have no slice {line.slice_id}" in menu.choose(6, line.slice_id)
@@ -196,7 +196,7 @@ def test_consoles_and_slices_of_others_are_not_there(line: Line, lab: Lab) -> No
     menu.close()
 
 
-def test_a_second_run_of_the_same_plan_changes_nothing(line: Line, lab: Lab) -> None:
+def test_a_second_run_of_the_same_plan_changes_nothing(line: LineOfThree, lab: Lab) -> None:
     before = traces(lab)
     script = [f"{ROOT}/.venv/bin/python", "-m", "tests.support.lab.rerun", str(lab.database), str(line.slice_id)]
     assert lab.run(script).stdout == "error: None\nchanged: []\n"
@@ -207,11 +207,11 @@ def test_a_second_run_of_the_same_plan_changes_nothing(line: Line, lab: Lab) -> 
 
 
 @pytest.fixture(scope="module")
-def twin(lab: Lab, line: Line) -> Iterator[Line]:
+def twin(lab: Lab, line: LineOfThree) -> Iterator[LineOfThree]:
     """Yield another user's slice with equal VM names and an equal first subnet: 64 pools further on."""
     menu = Menu(lab, "student")
     go_to_pool(menu, [line.slice_id % 100 + 64])
-    other = Line(lab, menu, "twin", app_has_internet=True)
+    other = LineOfThree(lab, menu, "twin", app_has_internet=True)
     yield other
     other.hang_up()
     if f"Slice {other.slice_id}:" in menu.choose(5):
@@ -219,7 +219,7 @@ def twin(lab: Lab, line: Line) -> Iterator[Line]:
     menu.close()
 
 
-def test_slices_with_equal_names_and_subnets_live_side_by_side(line: Line, twin: Line) -> None:
+def test_slices_with_equal_names_and_subnets_live_side_by_side(line: LineOfThree, twin: LineOfThree) -> None:
     assert set(line.vlans).isdisjoint(twin.vlans)
     assert line.vm("app").addresses["eth1"] == twin.vm("app").addresses["eth1"]
     for each in (line, twin):
@@ -229,7 +229,7 @@ def test_slices_with_equal_names_and_subnets_live_side_by_side(line: Line, twin:
         assert each.vm("app").macs["eth1"] in web.run(f"ip neigh show {address}")
 
 
-def test_slices_do_not_reach_each_other_by_way_of_their_gateways(line: Line, twin: Line) -> None:
+def test_slices_do_not_reach_each_other_by_way_of_their_gateways(line: LineOfThree, twin: LineOfThree) -> None:
     """Try the subnet of the second link of `line`: no router of `twin` knows it."""
     web = twin.guest("web")
     gateway = f"{twin.vm('web').addresses['eth1'].rsplit('.', 1)[0]}.1"
@@ -241,7 +241,9 @@ def test_slices_do_not_reach_each_other_by_way_of_their_gateways(line: Line, twi
 
 
 @pytest.mark.parametrize("name", ["web", "app"])
-def test_vms_of_two_slices_do_not_reach_each_other_on_the_internet_vlan(line: Line, twin: Line, name: str) -> None:
+def test_vms_of_two_slices_do_not_reach_each_other_on_the_internet_vlan(
+    line: LineOfThree, twin: LineOfThree, name: str
+) -> None:
     """Try one target on the same worker and one on the other worker."""
     assert {twin.vm("web").worker, twin.vm("app").worker} == {"worker1", "worker2"}
     web, victim = line.guest("web"), twin.vm(name).addresses["eth0"]
@@ -253,7 +255,7 @@ def test_vms_of_two_slices_do_not_reach_each_other_on_the_internet_vlan(line: Li
     web.run(f"ip neigh del {victim} dev eth0")
 
 
-def test_a_vm_cannot_take_anothers_address_or_mac(line: Line, twin: Line) -> None:
+def test_a_vm_cannot_take_anothers_address_or_mac(line: LineOfThree, twin: LineOfThree) -> None:
     web, theirs = line.guest("web"), twin.vm("web")
     own, victim = line.vm("web"), theirs.addresses["eth0"]
     web.run(f"ip addr add {victim}/24 dev eth0")
@@ -273,7 +275,7 @@ def test_a_vm_cannot_take_anothers_address_or_mac(line: Line, twin: Line) -> Non
     assert web.reaches("8.8.8.8")
 
 
-def test_deleting_one_slice_leaves_the_others_packets_flowing(line: Line, twin: Line, lab: Lab) -> None:
+def test_deleting_one_slice_leaves_the_others_packets_flowing(line: LineOfThree, twin: LineOfThree, lab: Lab) -> None:
     web, address = line.guest("web"), line.vm("app").addresses["eth1"]
     assert web.reaches(address)
     assert web.reaches("8.8.8.8")

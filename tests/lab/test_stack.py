@@ -65,7 +65,7 @@ class Listener:
 
 
 @dataclass
-class Scene:
+class AttackScene:
     """A running slice with a guest on each of its hosts, one of which attacks its host."""
 
     lab: Lab
@@ -132,7 +132,7 @@ def forged(scene_address: str, tap_mac: str, source: str, own: str, mark: bytes)
 
 
 @pytest.fixture(scope="module", params=["apart", "together"])
-def scene(lab: Lab, home: Path, request: pytest.FixtureRequest) -> Iterator[Scene]:
+def scene(lab: Lab, home: Path, request: pytest.FixtureRequest) -> Iterator[AttackScene]:
     database = database_of(lab, home, request.param)
     menu = Menu(lab, database=database)
     slice_id = menu.create_slice("attacker")
@@ -160,12 +160,12 @@ def scene(lab: Lab, home: Path, request: pytest.FixtureRequest) -> Iterator[Scen
         intruder.equip(guest)
         listener = Listener(lab, host, home / f"heard-{request.param}")
         stack.callback(listener.close)
-        yield Scene(lab, database, slice_id, vms, guest, listener)
+        yield AttackScene(lab, database, slice_id, vms, guest, listener)
     menu.delete(slice_id)
     menu.close()
 
 
-def test_no_frame_of_a_guest_reaches_a_program_of_its_host(scene: Scene) -> None:
+def test_no_frame_of_a_guest_reaches_a_program_of_its_host(scene: AttackScene) -> None:
     for _ in range(ROUNDS):
         for nic in ("eth0", "eth1"):
             assert intruder.send(scene.guest, nic, f"ATTK-{nic}") > 10
@@ -190,7 +190,7 @@ def test_no_frame_of_a_guest_reaches_a_program_of_its_host(scene: Scene) -> None
     assert "[]" in scene.lab.exec(scene.host, ["ip", "-j", "neigh", "show", "dev", scene.tap("eth0")]).stdout
 
 
-def test_no_host_answers_arp_or_routes_for_a_guest(scene: Scene) -> None:
+def test_no_host_answers_arp_or_routes_for_a_guest(scene: AttackScene) -> None:
     guest, hosts = scene.guest, (*HOSTS, MANAGER)
     for nic in ("eth0", "eth1"):
         guest.run("; ".join(f"ip route replace {host}/32 dev {nic}" for host in hosts))
@@ -203,7 +203,7 @@ def test_no_host_answers_arp_or_routes_for_a_guest(scene: Scene) -> None:
     assert intruder.open_doors(guest, "doors") == []
 
 
-def test_a_router_advertisement_gives_no_host_and_no_namespace_an_address_or_a_way(scene: Scene) -> None:
+def test_a_router_advertisement_gives_no_host_and_no_namespace_an_address_or_a_way(scene: AttackScene) -> None:
     for nic in ("eth0", "eth1"):
         intruder.send(scene.guest, nic, f"ATTK-{nic}")
     for host in {*HOSTS.values()}:
@@ -216,7 +216,7 @@ def test_a_router_advertisement_gives_no_host_and_no_namespace_an_address_or_a_w
         assert scene.lab.exec("network", ["ip", "-n", name, "-6", "route"]).stdout == "", name
 
 
-def test_no_guest_fills_the_memory_for_fragments_that_all_share(scene: Scene) -> None:
+def test_no_guest_fills_the_memory_for_fragments_that_all_share(scene: AttackScene) -> None:
     def waiting() -> int:
         said = scene.lab.exec("network", ["grep", "^FRAG:", "/proc/net/sockstat"]).stdout
         return int(re.findall(r"inuse (\d+)", said)[0])
@@ -235,7 +235,7 @@ def test_no_guest_fills_the_memory_for_fragments_that_all_share(scene: Scene) ->
         assert int(scene.lab.exec("network", argv).stdout) == FRAGMENT_BYTES, name
 
 
-def test_vnc_listens_on_the_management_address_only(scene: Scene) -> None:
+def test_vnc_listens_on_the_management_address_only(scene: AttackScene) -> None:
     for host in scene.vms:
         address = next(address for address, name in HOSTS.items() if name == host)
         sockets = scene.lab.exec(host, ["ss", "-Hltnp"]).stdout.splitlines()

@@ -49,7 +49,7 @@ def _page() -> tuple[str, str, str, str]:
 
 
 @dataclass(frozen=True)
-class Door:
+class StudentDoor:
     """The manager with its service account; `keys` are the students' private keys."""
 
     lab: Lab
@@ -133,7 +133,7 @@ def _reload_sshd(lab: Lab) -> None:
 
 
 @pytest.fixture(scope="module")
-def door(lab: Lab, home: Path) -> Iterator[Door]:
+def door(lab: Lab, home: Path) -> Iterator[StudentDoor]:
     commands, sshd, line, add_alice = _page()
     keys = {}
     for name in PASSWORDS:
@@ -154,7 +154,7 @@ def door(lab: Lab, home: Path) -> Iterator[Door]:
     lab.exec(HOST, ["tee", "/etc/ssh/cloud_students"], input="".join(lines))
     lab.exec(HOST, ["tee", "/etc/ssh/sshd_config"], input=f"{before}{_OPEN_ENVIRONMENT}{sshd}")
     _reload_sshd(lab)
-    door = Door(lab, keys)
+    door = StudentDoor(lab, keys)
     wait_until(lambda: "User: alice" in door.piped("alice"), "the door", 30)
     try:
         yield door
@@ -180,7 +180,7 @@ def choose(terminal: Terminal, *answers: tuple[str, str], until: str = MENU) -> 
 
 
 @pytest.fixture(scope="module")
-def slice_of_alice(door: Door) -> int:
+def slice_of_alice(door: StudentDoor) -> int:
     """Return a slice with one VM, in design."""
     script = f"{PASSWORDS['alice']}\n2\nprivate\n3\n7000\nhers\n1\n1\nn\n0\n"
     shown = door.piped("alice", stdin=script)
@@ -200,7 +200,7 @@ def slice_of_alice(door: Door) -> int:
         *("create /var/lib/cloud/database.yaml", "validate /root/database.yaml", "list\nuser list", "list 'x"),
     ],
 )
-def test_what_is_no_command_of_a_student_is_one_sentence(door: Door, command: str) -> None:
+def test_what_is_no_command_of_a_student_is_one_sentence(door: StudentDoor, command: str) -> None:
     shown = door.piped("alice", command)
     assert shown.startswith("Error: ")
     assert len(shown.splitlines()) == 1
@@ -208,7 +208,7 @@ def test_what_is_no_command_of_a_student_is_one_sentence(door: Door, command: st
         assert word not in shown
 
 
-def test_a_command_is_carried_out_with_the_key_alone(door: Door) -> None:
+def test_a_command_is_carried_out_with_the_key_alone(door: StudentDoor) -> None:
     assert "deploy a slice" in door.piped("alice", "--help")
     assert door.piped("alice", "list").strip() == "alice has no slices yet"
     assert door.piped("alice", "validate -", stdin="slice: a\nvms: {r1: cirros}\n") == "-: slice a: 1 VM, 0 links\n"
@@ -223,7 +223,7 @@ def test_a_command_is_carried_out_with_the_key_alone(door: Door) -> None:
     ("scp", ["-O", f"cloud@{ADDRESS}:/var/lib/cloud/database.yaml", "."]),
     ("scp", ["-O", "/etc/hostname", f"cloud@{ADDRESS}:/tmp/stolen"]),
 ])  # fmt: skip
-def test_no_file_comes_out_or_goes_in(door: Door, tmp_path: Path, program: str, arguments: list[str]) -> None:
+def test_no_file_comes_out_or_goes_in(door: StudentDoor, tmp_path: Path, program: str, arguments: list[str]) -> None:
     argv = door.ssh("alice", *arguments, program=program)
     done = subprocess.run(
         argv, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
@@ -234,7 +234,7 @@ def test_no_file_comes_out_or_goes_in(door: Door, tmp_path: Path, program: str, 
     assert "stolen" not in door.root("ls /tmp")
 
 
-def _says_nothing(door: Door, here: Path, there: str) -> bool:
+def _says_nothing(door: StudentDoor, here: Path, there: str) -> bool:
     """Return whether a connection through `ssh -L here:there` ends with no output."""
     client = subprocess.Popen(
         door.ssh("alice", "-N", "-L", f"{here}:{there}", f"cloud@{ADDRESS}"),
@@ -257,7 +257,7 @@ def _says_nothing(door: Door, here: Path, there: str) -> bool:
         client.wait(30)
 
 
-def test_nothing_is_forwarded(door: Door, home: Path) -> None:
+def test_nothing_is_forwarded(door: StudentDoor, home: Path) -> None:
     sockets = home / "sockets"
     sockets.mkdir()
     paths.caller().own(sockets)  # the client makes its end of a tunnel there
@@ -281,17 +281,17 @@ def test_nothing_is_forwarded(door: Door, home: Path) -> None:
     wait_until(lambda: not door.processes(), "the end of all sessions", 30)
 
 
-def test_only_with_a_key_of_the_list_and_as_the_user_it_is_for(door: Door, tmp_path: Path) -> None:
+def test_only_with_a_key_of_the_list_and_as_the_user_it_is_for(door: StudentDoor, tmp_path: Path) -> None:
     outsider = tmp_path / "outsider"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", outsider], check=True)
-    other = Door(door.lab, {"outsider": outsider})
+    other = StudentDoor(door.lab, {"outsider": outsider})
     assert "Permission denied (publickey)" in other.piped("outsider")
     shown = door.piped("mallory", stdin="mallory\nalice\n" + PASSWORDS["alice"] + "\n")
     assert "User: mallory" in shown
     assert MENU not in shown
 
 
-def test_the_environment_that_is_sent_along_counts_for_nothing(door: Door) -> None:
+def test_the_environment_that_is_sent_along_counts_for_nothing(door: StudentDoor) -> None:
     sent = ["PYTHONSTARTUP=/etc/passwd", "PYTHONPATH=/tmp", "PYTHONINSPECT=1", "PYTHONHOME=/tmp", "INPUTRC=/etc/passwd"]
     sent += ["EDITOR=sh", "PAGER=sh", "LC_ALL=../../x", "COLUMNS=1", "FORCE_COLOR=1", "ENV=/etc/passwd", "IFS=/"]
     option = "SetEnv=" + " ".join(f'"{variable}"' for variable in sent)
@@ -311,13 +311,13 @@ def _connections(lab: Lab) -> int:
     return sum(line.startswith("sshd") for line in listed.splitlines())
 
 
-def _prompt(door: Door) -> subprocess.Popen[str]:
+def _prompt(door: StudentDoor) -> subprocess.Popen[str]:
     argv = door.ssh("alice", "-T", f"cloud@{ADDRESS}")
     return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 @pytest.mark.torture
-def test_many_logins_at_the_prompt_cost_the_workers_nothing_and_end_at_the_bound(door: Door) -> None:
+def test_many_logins_at_the_prompt_cost_the_workers_nothing_and_end_at_the_bound(door: StudentDoor) -> None:
     wait_until(lambda: not door.processes(), "the end of earlier sessions", 30)
     before = _connections(door.lab)
     clients = [_prompt(door) for _ in range(8)]
@@ -348,7 +348,7 @@ WAYS = [("3", "Slice ID: "), ("7", "Slice ID: "), ("9", "VM ID: "), ("2", "Slice
 
 
 @pytest.mark.usefixtures("slice_of_alice")
-def test_no_key_at_any_kind_of_prompt_gives_a_shell(door: Door) -> None:
+def test_no_key_at_any_kind_of_prompt_gives_a_shell(door: StudentDoor) -> None:
     with door.terminal("alice") as terminal:
         terminal.wait_for("Password: ", 60)
         terminal.type("\x1a\x1c")
@@ -379,7 +379,7 @@ def _typed(terminal: Terminal, prompt: str) -> str:
     return shown
 
 
-def test_ctrl_c_from_the_first_moment_on_shows_no_traceback(door: Door) -> None:
+def test_ctrl_c_from_the_first_moment_on_shows_no_traceback(door: StudentDoor) -> None:
     with door.terminal("alice") as terminal:
         for _ in range(200):  # from before the account's shell is up until the menu answers
             with suppress(OSError, AssertionError):
@@ -393,7 +393,7 @@ def test_ctrl_c_from_the_first_moment_on_shows_no_traceback(door: Door) -> None:
 # --- others' slices, and a whole deployment ---------------------------------------------------------------------------
 
 
-def test_another_students_slice_is_not_there(door: Door, slice_of_alice: int) -> None:
+def test_another_students_slice_is_not_there(door: StudentDoor, slice_of_alice: int) -> None:
     script = textwrap.dedent(f"""\
         {PASSWORDS["mallory"]}
         5
@@ -416,7 +416,7 @@ def test_another_students_slice_is_not_there(door: Door, slice_of_alice: int) ->
     assert "hers" not in shown
 
 
-def test_a_window_closed_while_deploying_leaves_a_slice_that_runs(door: Door, slice_of_alice: int) -> None:
+def test_a_window_closed_while_deploying_leaves_a_slice_that_runs(door: StudentDoor, slice_of_alice: int) -> None:
     with door.terminal("alice") as terminal:
         log_in(terminal, "alice")
         terminal.type("6\r")
@@ -431,7 +431,7 @@ def test_a_window_closed_while_deploying_leaves_a_slice_that_runs(door: Door, sl
     assert [line for line in log.splitlines() if '"deploy"' in line][-1].count('"result": "ok"') == 1
 
 
-def test_a_console_leads_back_to_the_menu_or_out_and_nowhere_else(door: Door, slice_of_alice: int) -> None:
+def test_a_console_leads_back_to_the_menu_or_out_and_nowhere_else(door: StudentDoor, slice_of_alice: int) -> None:
     with door.terminal("alice") as terminal:
         log_in(terminal, "alice")
         choose(terminal, ("9", "VM ID: "), (str(slice_of_alice + 1), "Leave with Ctrl-]."), until="")
@@ -445,7 +445,7 @@ def test_a_console_leads_back_to_the_menu_or_out_and_nowhere_else(door: Door, sl
     wait_until(lambda: not door.processes(), "the end of the session", 60)
 
 
-def test_a_pipe_that_breaks_while_deleting_lets_it_come_to_its_end(door: Door, slice_of_alice: int) -> None:
+def test_a_pipe_that_breaks_while_deleting_lets_it_come_to_its_end(door: StudentDoor, slice_of_alice: int) -> None:
     client = subprocess.Popen(
         door.ssh("alice", "-T", f"cloud@{ADDRESS}"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -468,7 +468,7 @@ def test_a_pipe_that_breaks_while_deleting_lets_it_come_to_its_end(door: Door, s
         assert f"slice{slice_of_alice}-" not in listed
 
 
-def test_no_password_is_in_any_log_of_the_account(door: Door) -> None:
+def test_no_password_is_in_any_log_of_the_account(door: StudentDoor) -> None:
     door.piped("mallory", stdin="a wrong password\n")
     logs = door.root("cd /var/lib/cloud; cat database.yaml.audit/* database.yaml.logins /var/log/sshd.console")
     assert '"log in"' in logs

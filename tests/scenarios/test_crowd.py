@@ -68,7 +68,7 @@ class SharedHost:
         return host
 
 
-class Cloud:
+class SharedCloud:
     """One file, three hosts, and the sessions of its users."""
 
     def __init__(self, folder: Path) -> None:
@@ -94,8 +94,8 @@ class Cloud:
 
 
 @pytest.fixture
-def cloud(tmp_path: Path) -> Cloud:
-    return Cloud(tmp_path)
+def cloud(tmp_path: Path) -> SharedCloud:
+    return SharedCloud(tmp_path)
 
 
 def started(target: Any, *arguments: object) -> BaseProcess:
@@ -113,7 +113,7 @@ def joined(processes: Sequence[BaseProcess]) -> None:
 # --- Everybody designs ------------------------------------------------------------------------------------------------
 
 
-def design(cloud: Cloud, number: int, seed: int) -> None:
+def design(cloud: SharedCloud, number: int, seed: int) -> None:
     """Create slices, VMs and links for one of four users, beyond the quota; write down all ids given out."""
     chance = random.Random(f"{seed} {number}")
     api, user = cloud.session(), sorted(QUOTAS)[number % len(QUOTAS)]
@@ -140,7 +140,7 @@ def random_design(
     return api.add_vm_to_slice(user, slice_id, f"vm{len(slice_.vms)}", "cirros", 3, chance.random() < 0.5)
 
 
-def test_eight_processes_that_design_at_once_lose_nothing_and_get_nothing_twice(cloud: Cloud) -> None:
+def test_eight_processes_that_design_at_once_lose_nothing_and_get_nothing_twice(cloud: SharedCloud) -> None:
     joined([started(design, cloud, number, SEED) for number in range(CROWD)])
     state = Database(cloud.path).load()
     nothing_has_two_owners(state)
@@ -171,7 +171,7 @@ def test_eight_processes_that_design_at_once_lose_nothing_and_get_nothing_twice(
 # --- Everybody does everything, and some are killed -------------------------------------------------------------------
 
 
-def live(cloud: Cloud, number: int, seed: str) -> None:
+def live(cloud: SharedCloud, number: int, seed: str) -> None:
     """Run any use-case of the menu, for ever."""
     chance = random.Random(seed)
     api, user = cloud.session(), sorted(QUOTAS)[number % len(QUOTAS)]
@@ -207,7 +207,7 @@ def random_request(api: OrchestratorAPI, actor: str, slice_: Slice, chance: rand
     return requests[request]()
 
 
-def test_two_answers_repair_the_work_of_managers_killed_at_any_moment(cloud: Cloud) -> None:
+def test_two_answers_repair_the_work_of_managers_killed_at_any_moment(cloud: SharedCloud) -> None:
     chance = random.Random(SEED)
     crowd: dict[int, BaseProcess] = {n: started(live, cloud, n, f"{SEED} {n}") for n in range(CROWD)}
     try:
@@ -231,7 +231,7 @@ def test_two_answers_repair_the_work_of_managers_killed_at_any_moment(cloud: Clo
     recover(cloud, chance)
 
 
-def recover(cloud: Cloud, chance: random.Random) -> None:
+def recover(cloud: SharedCloud, chance: random.Random) -> None:
     """Finish the managers' changes from the menu, one answer each; then delete all slices."""
     api = cloud.session()
     found = api.unfinished("root")[1]

@@ -118,7 +118,7 @@ def test_no_link_gets_the_vlan_that_the_file_names_for_the_internet(desk: Desk) 
 def test_hosts_are_reached_by_the_settings_that_the_file_has_now(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[SSHSettings] = []
 
-    class Host(ConsoleHost):
+    class RecordingHost(ConsoleHost):
         def __init__(self, address: str, settings: SSHSettings) -> None:
             super().__init__(address)
             used.append(settings)
@@ -126,7 +126,7 @@ def test_hosts_are_reached_by_the_settings_that_the_file_has_now(desk: Desk, mon
         def use(self, settings: SSHSettings) -> None:
             used.append(settings)
 
-    monkeypatch.setattr("remote.ssh.SSHHost", Host)
+    monkeypatch.setattr("remote.ssh.SSHHost", RecordingHost)
     api = OrchestratorAPI(Database(desk.path))
     desk.ok(api.discover_workers())
     assert {settings.port for settings in used} == {22}
@@ -210,7 +210,7 @@ def test_an_operator_who_moved_everything_edits_the_section_as_well(desk: Desk, 
 # --- Questions of an open menu ----------------------------------------------------------------------------------------
 
 
-class Typed(Lines):
+class TypedLines(Lines):
     """Answers that are typed one after the other; an edit between them happens before the next answer."""
 
     def __init__(self, *script: str | Callable[[], None]) -> None:
@@ -230,7 +230,7 @@ def test_an_open_menu_sees_flavors_workers_and_users_added_by_hand(desk: Desk) -
     desk.ok(desk.api.create_slice("admin", "lab"))
     new_user = {"username": "new", "password_hash": PASSWORD_HASH, "quota_vms": 1, "used_vms": 0, "slices": []}
     edit(desk, lambda record: record.update(login={"shipped_passwords": "keep"}))
-    script = Typed(
+    script = TypedLines(
         *("admin", "admin"),
         *(lambda: add_worker(desk), "1"),
         *("3", "1000", "r1", lambda: edit(desk, add_flavor)),

@@ -35,6 +35,7 @@ from tests.support import damage
 from tests.support.agreement import counts_are_right, hosts_agree, nothing_has_two_owners
 from tests.support.designs import FLAVOR
 from tests.support.desk import NETWORK, PASSWORD_HASH, WORKERS
+from tests.support.dying import ManagerDiesError
 from tests.support.fake_hosts import FakeHosts
 from tests.support.scale import LONG, scaled
 
@@ -47,12 +48,8 @@ TITLES = (
 )
 
 
-class ManagerDiesError(BaseException):
-    """A stand-in for `kill -9`, which no code of ours catches."""
-
-
 @dataclass(frozen=True)
-class Fault:
+class RequestFault:
     """A fault during one request, and its moment: a step, stage or save, or a number of commands on a host."""
 
     kind: str = "none"
@@ -64,14 +61,16 @@ class Fault:
 AT_A_SAVE = ("killed before a save", "killed after a save", "no room")
 PLACES = st.integers(0, 8) | st.integers(0, 30)
 FAULTS = st.one_of(
-    st.just(Fault()),
-    st.just(Fault()),
-    st.builds(Fault, st.sampled_from(["a host is dead", "a host dies", "a cut"]), st.sampled_from(HOSTS), PLACES),
-    st.builds(Fault, st.just("a step fails"), st.sampled_from(HOSTS), st.just(0), st.sampled_from(TITLES)),
-    st.builds(Fault, st.just("Ctrl-C"), st.just(""), st.integers(0, 4)),
-    st.builds(Fault, st.just("killed at a step"), st.just(""), PLACES),
+    st.just(RequestFault()),
+    st.just(RequestFault()),
     st.builds(
-        Fault,
+        RequestFault, st.sampled_from(["a host is dead", "a host dies", "a cut"]), st.sampled_from(HOSTS), PLACES
+    ),
+    st.builds(RequestFault, st.just("a step fails"), st.sampled_from(HOSTS), st.just(0), st.sampled_from(TITLES)),
+    st.builds(RequestFault, st.just("Ctrl-C"), st.just(""), st.integers(0, 4)),
+    st.builds(RequestFault, st.just("killed at a step"), st.just(""), PLACES),
+    st.builds(
+        RequestFault,
         st.sampled_from(["killed before a save", "killed after a save", "no room"]),
         st.just(""),
         st.integers(0, 2),
@@ -80,16 +79,16 @@ FAULTS = st.one_of(
 
 
 FAULTS_OF_AN_ADDITION = st.one_of(
-    st.builds(Fault, st.just("a cut"), st.sampled_from(WORKERS), st.integers(0, 6)),
-    st.builds(Fault, st.just("killed at a step"), st.just(""), st.integers(0, 2)),
-    st.builds(Fault, st.just("killed after a save"), st.just(""), st.integers(0, 1)),
+    st.builds(RequestFault, st.just("a cut"), st.sampled_from(WORKERS), st.integers(0, 6)),
+    st.builds(RequestFault, st.just("killed at a step"), st.just(""), st.integers(0, 2)),
+    st.builds(RequestFault, st.just("killed after a save"), st.just(""), st.integers(0, 1)),
 )
 
 
 class MortalDatabase(Database):
     """A database whose manager can be killed around a save, or whose disk can be full."""
 
-    fault = Fault()
+    fault = RequestFault()
     saves = 0
 
     def _save(self, *arguments: Any) -> None:
@@ -136,7 +135,7 @@ class Histories(RuleBasedStateMachine):
     @initialize(designs=st.dictionaries(st.sampled_from(sorted(QUOTAS)), st.integers(0, 3), min_size=1))
     def workers_are_found_and_slices_designed(self, designs: dict[str, int]) -> None:
         """Create a line of VMs for some users, the first with internet."""
-        self.request(lambda _: self.api.discover_workers(), Fault())
+        self.request(lambda _: self.api.discover_workers(), RequestFault())
         for owner, count in designs.items():
             _, slice_ = self.api.create_slice(owner, "line")
             assert isinstance(slice_, Slice)
@@ -148,15 +147,15 @@ class Histories(RuleBasedStateMachine):
                 assert self.api.create_link(owner, slice_.slice_id, one, "eth1", other, "eth2")[0]
 
     @rule(user=st.sampled_from(sorted(QUOTAS)), fault=FAULTS)
-    def create_slice(self, user: str, fault: Fault) -> None:
+    def create_slice(self, user: str, fault: RequestFault) -> None:
         self.request(lambda _: self.api.create_slice(user, "net"), fault)
 
     @rule(fault=FAULTS)
-    def look_for_workers(self, fault: Fault) -> None:
+    def look_for_workers(self, fault: RequestFault) -> None:
         self.request(lambda _: self.api.discover_workers(), fault)
 
     @rule(data=st.data(), count=st.integers(1, 3), nics=st.integers(0, 3), internet=st.booleans(), fault=FAULTS)
-    def add_vms(self, data: st.DataObject, count: int, nics: int, internet: bool, fault: Fault) -> None:
+    def add_vms(self, data: st.DataObject, count: int, nics: int, internet: bool, fault: RequestFault) -> None:
         slice_ = self.a_slice(data)
         for _ in range(count):
             taken = {vm.name for vm in slice_.vms}
@@ -167,12 +166,12 @@ class Histories(RuleBasedStateMachine):
                 lambda listen: self.api.add_vm_to_slice(actor, slice_id, name, "cirros", nics, internet, listen),  # noqa: B023
                 fault, slice_,
             )  # fmt: skip
-            fault = Fault()
+            fault = RequestFault()
             assert not done or before.used_vms < before.quota_vms
             slice_ = self.state().slices[slice_id]
 
     @rule(data=st.data(), fault=FAULTS)
-    def create_link(self, data: st.DataObject, fault: Fault) -> None:
+    def create_link(self, data: st.DataObject, fault: RequestFault) -> None:
         slice_ = self.a_slice(data)
         free = [(vm.vm_id, i.name) for vm in slice_.vms for i in vm.interfaces if i.can_be_linked or data.draw(RARELY)]
         if len(free) < 2:
@@ -182,13 +181,13 @@ class Histories(RuleBasedStateMachine):
         self.request(lambda _: self.api.create_link(actor, slice_.slice_id, *one, *other), fault, slice_)
 
     @rule(data=st.data(), fault=FAULTS)
-    def deploy(self, data: st.DataObject, fault: Fault) -> None:
+    def deploy(self, data: st.DataObject, fault: RequestFault) -> None:
         slice_ = self.a_slice(data)
         actor = self.actor(data, slice_)
         self.request(lambda listen: self.api.deploy_slice(actor, slice_.slice_id, listen), fault, slice_)
 
     @rule(data=st.data(), fault=FAULTS)
-    def delete(self, data: st.DataObject, fault: Fault) -> None:
+    def delete(self, data: st.DataObject, fault: RequestFault) -> None:
         slice_ = self.a_slice(data)
         actor = self.actor(data, slice_)
         self.request(lambda listen: self.api.delete_slice(actor, slice_.slice_id, listen), fault, slice_)
@@ -205,7 +204,7 @@ class Histories(RuleBasedStateMachine):
 
     @precondition(lambda self: self.unfinished())
     @rule(data=st.data(), finish=st.booleans(), fault=FAULTS)
-    def answer_what_was_found(self, data: st.DataObject, finish: bool, fault: Fault) -> None:
+    def answer_what_was_found(self, data: st.DataObject, finish: bool, fault: RequestFault) -> None:
         slice_ = data.draw(st.sampled_from(self.unfinished()))
         answer = self.api.finish_slice if finish else self.api.take_back_slice
         actor = self.actor(data, slice_)
@@ -225,12 +224,12 @@ class Histories(RuleBasedStateMachine):
 
     @precondition(all_is_settled)
     @rule(data=st.data(), fault=FAULTS)
-    def damage_and_repair(self, data: st.DataObject, fault: Fault) -> None:
+    def damage_and_repair(self, data: st.DataObject, fault: RequestFault) -> None:
         doctor = self.api.doctor
         assert doctor.examine().findings == ()
         if not any(slice_.status == SliceStatus.RUNNING for slice_ in self.slices()):
             for design in self.slices():
-                self.request(lambda _: self.api.deploy_slice("root", design.slice_id), Fault())  # noqa: B023
+                self.request(lambda _: self.api.deploy_slice("root", design.slice_id), RequestFault())  # noqa: B023
         running = [slice_ for slice_ in self.slices() if slice_.status == SliceStatus.RUNNING]
         if not running:
             return
@@ -279,7 +278,7 @@ class Histories(RuleBasedStateMachine):
 
     @precondition(all_is_settled)
     @rule(data=st.data(), fault=FAULTS_OF_AN_ADDITION)
-    def ids_come_again(self, data: st.DataObject, fault: Fault) -> None:
+    def ids_come_again(self, data: st.DataObject, fault: RequestFault) -> None:
         """Check, on copies, that disks survive every fate of a slice in a forgotten one's place."""
         slices = self.slices()
         if not slices:
@@ -355,7 +354,7 @@ class Histories(RuleBasedStateMachine):
     # --- how a request is carried out ---------------------------------------------------------------------------------
 
     def request(
-        self, carry_out: Callable[[Callable[[Event], None]], Any], fault: Fault, slice_: Slice | None = None
+        self, carry_out: Callable[[Callable[[Event], None]], Any], fault: RequestFault, slice_: Slice | None = None
     ) -> bool:
         """Run a use-case while `fault` happens; return whether it worked.
 
@@ -384,7 +383,7 @@ class Histories(RuleBasedStateMachine):
             self.start_manager()
             return False
         finally:
-            self.database.fault = Fault()
+            self.database.fault = RequestFault()
             for host in self.cloud.hosts.values():
                 host.faults, host.dies_after, host.cut_after = {}, None, None
         note(f"{fault.kind}: {'done' if ok else 'refused or taken back'}")
@@ -393,7 +392,7 @@ class Histories(RuleBasedStateMachine):
             assert value.isprintable()
         return bool(ok)
 
-    def arm(self, fault: Fault) -> None:
+    def arm(self, fault: RequestFault) -> None:
         self.database.fault, self.database.saves = fault, 0
         if fault.kind == "a host is dead":
             self.cloud.hosts[fault.host].dead = True
@@ -423,7 +422,7 @@ class Histories(RuleBasedStateMachine):
 
     def a_slice(self, data: st.DataObject) -> Slice:
         while not (slices := self.slices()):
-            self.create_slice("ann", Fault())
+            self.create_slice("ann", RequestFault())
         return data.draw(st.sampled_from(slices))
 
     @staticmethod

@@ -17,6 +17,7 @@ from network import ovs
 from shell.scripts import load
 from tests.support.agreement import hosts_agree
 from tests.support.desk import NETWORK, WORKERS, Desk
+from tests.support.dying import ManagerDiesError
 from tests.support.fake_hosts import FORGOTTEN, FakeHost
 
 
@@ -55,10 +56,6 @@ def test_a_second_vm_is_not_given_a_disk_that_is_there(desk: Desk) -> None:
     desk.ok(desk.api.add_vm_to_slice("student", 1000, "vm3", "cirros"))
 
 
-class DiesError(BaseException):
-    """A stand-in for `kill -9`, which no code of ours catches."""
-
-
 def forgotten(desk: Desk) -> dict[str, FakeHost]:
     """Put an older file back that knows neither slice 1000 nor its VM `vm`, whose disk was written to."""
     before = desk.path.read_bytes()
@@ -74,9 +71,9 @@ def die_before_the_hosts(desk: Desk) -> None:
     """Record a VM of the same name, and kill its manager before it has contacted any host."""
 
     def die(_event: object) -> None:
-        raise DiesError
+        raise ManagerDiesError
 
-    with pytest.raises(DiesError):
+    with pytest.raises(ManagerDiesError):
         desk.api.add_vm_to_slice("student", 1000, "vm", "cirros", 1, False, die)
     assert [(vm.name, vm.status) for vm in desk.slice().vms] == [("vm", VMStatus.PENDING)]
 

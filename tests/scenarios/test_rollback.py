@@ -42,7 +42,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailingCommand:
     """The command of a host that fails, of all that run: `lost` with the connection, `done` after it did its work."""
 
     host: str
@@ -55,7 +55,7 @@ class Failure:
 class FailingHost(FakeHost):
     """A host on which one command fails, once."""
 
-    failure: Failure | None = None
+    failure: FailingCommand | None = None
     commands: int = 0
 
     def _act(self, action: Command | Upload) -> Answer:
@@ -75,7 +75,7 @@ class FailingHosts(FakeHosts):
     def connect(self, address: str) -> FakeHost:
         return self.hosts.setdefault(address, FailingHost(address))
 
-    def fail(self, failure: Failure | None) -> None:
+    def fail(self, failure: FailingCommand | None) -> None:
         """Let one host fail from now on, or none."""
         for address, host in self.hosts.items():
             assert isinstance(host, FailingHost)
@@ -219,14 +219,14 @@ def starts(draw: st.DrawFn, name: str) -> Start:
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[str, Start, Failure]:
+def cases(draw: st.DrawFn) -> tuple[str, Start, FailingCommand]:
     name = draw(st.sampled_from(("single", "internet", "line", "ring", "unconnected")))
     host = draw(st.sampled_from(Inventory().hosts))
-    failure = Failure(host, draw(st.integers(1, 40)), draw(st.booleans()), draw(st.booleans()))
+    failure = FailingCommand(host, draw(st.integers(1, 40)), draw(st.booleans()), draw(st.booleans()))
     return name, draw(starts(name)), failure
 
 
-def rolled_back(name: str, start: Start, failure: Failure) -> bool:
+def rolled_back(name: str, start: Start, failure: FailingCommand) -> bool:
     """Return whether the run failed; after its rollback everything is as before."""
     cloud = FailingHosts()
     put(cloud, name, start)
@@ -242,7 +242,7 @@ def rolled_back(name: str, start: Start, failure: Failure) -> bool:
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cases())
-def test_a_failed_run_takes_back_exactly_what_it_made(case: tuple[str, Start, Failure]) -> None:
+def test_a_failed_run_takes_back_exactly_what_it_made(case: tuple[str, Start, FailingCommand]) -> None:
     rolled_back(*case)
 
 
@@ -253,6 +253,6 @@ def test_a_vm_that_cannot_be_added_costs_its_neighbours_nothing(host: str, lost:
     """Two of three VMs run, with their links; each command of the third one's start fails in turn."""
     vms = {1001: NOTHING, 1002: RUNNING, 1003: RUNNING}
     start = Start(vms, {100: RUNNING, 101: RUNNING}, router=True, folders=True, flows=9, rules=1, in_use=True)
-    failed = [rolled_back("line", start, Failure(host, number, lost, done)) for number in range(1, 30)]
+    failed = [rolled_back("line", start, FailingCommand(host, number, lost, done)) for number in range(1, 30)]
     assert any(failed)
     assert not failed[-1]

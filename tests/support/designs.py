@@ -28,7 +28,7 @@ class Join:
 
 
 @dataclass(frozen=True)
-class Design:
+class SketchedSlice:
     """A design; `nics` is the number of data interfaces of each VM, a link is (VM, interface, VM, interface)."""
 
     nics: tuple[int, ...]
@@ -39,17 +39,17 @@ class Design:
 
 
 DESIGNS = {
-    "single": Design(nics=(0,)),
-    "internet": Design(nics=(0,), internet=(0,)),
-    "line": Design(nics=(1, 2, 1), links=((0, "eth1", 1, "eth1"), (1, "eth2", 2, "eth1")), internet=(0,)),
-    "ring": Design(
+    "single": SketchedSlice(nics=(0,)),
+    "internet": SketchedSlice(nics=(0,), internet=(0,)),
+    "line": SketchedSlice(nics=(1, 2, 1), links=((0, "eth1", 1, "eth1"), (1, "eth2", 2, "eth1")), internet=(0,)),
+    "ring": SketchedSlice(
         nics=(2, 2, 2, 2),
         links=tuple((i, "eth1", (i + 1) % 4, "eth2") for i in range(4)),
         internet=(0, 1, 2, 3),
         slice_id=2015,
     ),
-    "unconnected": Design(nics=(2, 2)),
-    "lans": Design(
+    "unconnected": SketchedSlice(nics=(2, 2)),
+    "lans": SketchedSlice(
         nics=(3, 3, 3),
         joins=(
             Join((0, 1, 2), cidr="10.1.0.0/16", addresses={1: "10.1.0.10"}),
@@ -66,7 +66,7 @@ def design(name: str, inventory: Inventory | None = None) -> Slice:
     return _made(DESIGNS[name], inventory or Inventory())
 
 
-def _made(wanted: Design, inventory: Inventory) -> Slice:
+def _made(wanted: SketchedSlice, inventory: Inventory) -> Slice:
     deployment = DeploymentAPI(inventory)
     workers = {address: Worker(100, 640.0, 5000.0) for address in inventory.workers_list}
     slice_ = Slice(wanted.slice_id, "student")
@@ -96,4 +96,4 @@ def _made(wanted: Design, inventory: Inventory) -> Slice:
 def ring_of(vms: int, inventory: Inventory | None = None) -> Slice:
     """Return a ring of `vms` VMs in design, all with internet."""
     links = tuple((number, "eth1", (number + 1) % vms, "eth2") for number in range(vms))
-    return _made(Design((2,) * vms, links, tuple(range(vms))), inventory or Inventory())
+    return _made(SketchedSlice((2,) * vms, links, tuple(range(vms))), inventory or Inventory())

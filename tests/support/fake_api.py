@@ -37,7 +37,7 @@ from models import (
 from remote.events import InterruptNoted, Listener, StageStarted, StepDone, StepFailed, Transferred
 from remote.interrupts import held
 from remote.plan import Command, Plan, Stage, Step
-from tests.support.fake_guest import Guest
+from tests.support.fake_guest import FakeGuest
 from topology.design import Design
 from topology.imports.builder import Flavors
 from topology.imports.convert import convert
@@ -129,8 +129,8 @@ class FakeProver(Prover):
         return Verdict((Property("ports: every port has its tag", 7, self.breaches),), self.unseen)
 
 
-class Place:
-    """A place that a session holds."""
+class FakeSession:
+    """An open session, which frees its place."""
 
     def __init__(self, free: Callable[[], None]) -> None:
         self.close = free
@@ -191,7 +191,7 @@ class FakeAPI:
         self.prover = FakeProver()
         self.hosts = FakeHostChanges()
         self.left_over: list[int] = []
-        self.guests: list[Guest] = []
+        self.guests: list[FakeGuest] = []
         self.pace = pace
         self.down = down
         self.fails_at = ""
@@ -218,11 +218,11 @@ class FakeAPI:
             raise Refused("Wrong user name or password")
         return user
 
-    def open_session(self, username: str) -> Answer[Place]:
+    def open_session(self, username: str) -> Answer[FakeSession]:
         if self.open_sessions.count(username) >= self.sessions:
             return False, Failure(Refused(f"{username} has {self.sessions} sessions open"))
         self.open_sessions.append(username)
-        return True, Place(lambda: self.open_sessions.remove(username))
+        return True, FakeSession(lambda: self.open_sessions.remove(username))
 
     def needs_new_password(self, username: str, password: str) -> bool:
         return self.asks_for_new_password and username == password
@@ -364,12 +364,12 @@ class FakeAPI:
         return f"Slice {slice_id} is in design"
 
     @answering
-    def open_console(self, actor: str, vm_id: int, confirm: Callable[[str], bool]) -> Guest:
+    def open_console(self, actor: str, vm_id: int, confirm: Callable[[str], bool]) -> FakeGuest:
         if not any(slice_.vm(vm_id) for slice_ in self.slices.values() if self._may(actor, slice_)):
             raise Refused(f"You have no VM {vm_id}; View my Slices shows the ids")
         if self.visitor and not confirm(f"{self.visitor} is using the console of vm1, since 02:13"):
             raise Refused(f"{self.visitor} keeps the console of vm1")
-        self.guests.append(Guest())
+        self.guests.append(FakeGuest())
         return self.guests[-1]
 
     def _own(self, actor: str, slice_id: int) -> Slice:

@@ -6,7 +6,7 @@ import socket
 from contextlib import suppress
 
 
-class Guest:
+class FakeGuest:
     """A guest that greets, then returns its input in capitals; `bye` ends it."""
 
     def __init__(self) -> None:

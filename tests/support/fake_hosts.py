@@ -15,7 +15,7 @@ import vm_launcher
 from core.errors import HostUnreachable
 from network import ovs
 from remote.plan import CHANGE_DEADLINE_SECONDS, TIMEOUT_SECONDS, Command, Step, Upload
-from remote.transcript import Outcome, Progress
+from remote.transcript import Outcome, UploadProgress
 from tests.support import fake_facts
 
 CLOCK = time.time
@@ -94,7 +94,7 @@ class FakeHost:
         lock: str = "",
         timeout: float = TIMEOUT_SECONDS,
         deadline: float = CHANGE_DEADLINE_SECONDS,
-    ) -> Generator[Outcome | Progress, None, None]:
+    ) -> Generator[Outcome | UploadProgress, None, None]:
         self.runs += 1
         self.locks.append(lock)
         assert 0 < timeout <= deadline

@@ -26,7 +26,7 @@ _OPEN = re.compile(rb"\x1b(\[[0-?]*[ -/]*|\][^\x07\x1b\x18]*|[()*+]?)$", re.DOTA
 
 
 @dataclass
-class State:
+class TerminalState:
     """The state that a program can leave behind in a terminal."""
 
     modes: set[str] = field(default_factory=lambda: {"?7", "?8", "?25", "12"})
@@ -50,7 +50,7 @@ class FakeTerminal:
     """The far end of a pseudoterminal; `program` is the descriptor of the program under test."""
 
     def __init__(self, delay: float = 0.0, *, answers: bool = True) -> None:
-        self.state = State()
+        self.state = TerminalState()
         self.shown = ""
         self.place = (1, 1)
         self._saved = (1, 1), False

@@ -16,7 +16,7 @@ from database import Database, State
 from deployment import DeploymentAPI
 from models import Flavor, Slice, User
 from remote.plan import Step
-from remote.transcript import Outcome, Progress
+from remote.transcript import Outcome, UploadProgress
 from tests.support.paths import ROOT
 
 OWNERS = [f"student{number}" for number in range(10)]
@@ -31,7 +31,7 @@ _BIG = Worker(max_cores=10_000, max_ram_gb=10_000.0, max_disk_gb=100_000.0)
 class WillingHost:
     """A host on which every command succeeds at once."""
 
-    def run(self, steps: Sequence[Step], **_: Any) -> Generator[Outcome | Progress, None, None]:
+    def run(self, steps: Sequence[Step], **_: Any) -> Generator[Outcome | UploadProgress, None, None]:
         """Yield success for every command."""
         for number, step in enumerate(steps):
             for action in range(len(step.do)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
@@ -127,6 +128,17 @@ def test_each_foreign_thing_is_used_in_one_place(foreign: str) -> None:
     users = [path.as_posix() for path in MODULES if foreign in {module.split(".")[0] for module in imports(path)}]
     assert users
     assert not [user for user in users if not user.startswith(ONLY_IN[foreign])]
+
+
+def test_every_class_has_a_name_of_its_own() -> None:
+    """A reader who searches for a class finds one, in the product, its tests, the lab and the benchmarks."""
+    places = defaultdict(list)
+    for path in sorted(ROOT.glob("[!.]*/**/*.py")) + sorted(ROOT.glob("*.py")):
+        for node in ast.walk(tree_of(path.relative_to(ROOT))):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert len(places) > 300
+    assert {name: lines for name, lines in places.items() if len(lines) > 1} == {}
 
 
 def test_no_other_module_prints_or_asks() -> None:

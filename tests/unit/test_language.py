@@ -35,7 +35,7 @@ _LIST_ITEM = re.compile(r"\s*([-*]|\d+\.)\s+")
 _MARKDOWN_OTHER = re.compile(r"\s*(\||#|<|!\[|\[[^\]]+\]:|---)")
 
 
-class Text(NamedTuple):
+class Paragraph(NamedTuple):
     """A paragraph, with the number of its first line."""
 
     line: int
@@ -58,50 +58,50 @@ def hard_words(text: str) -> list[str]:
 
 
 @cache
-def docstrings(source: str) -> tuple[Text, ...]:
+def docstrings(source: str) -> tuple[Paragraph, ...]:
     """Return the docstrings of modules, classes, functions and attributes."""
     return tuple(_docstrings(source))
 
 
-def _docstrings(source: str) -> Iterator[Text]:
+def _docstrings(source: str) -> Iterator[Paragraph]:
     for node in ast.walk(ast.parse(source)):
         body = getattr(node, "body", [])
         for before, statement in pairwise([None, *body] if isinstance(body, list) else []):
             is_first = before is None and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
             is_text = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
             if is_text and (is_first or isinstance(before, ast.Assign | ast.AnnAssign)):
-                yield Text(statement.lineno, str(statement.value.value))
+                yield Paragraph(statement.lineno, str(statement.value.value))
 
 
-def comments(source: str) -> Iterator[Text]:
+def comments(source: str) -> Iterator[Paragraph]:
     """Yield the comments of Python code, one for each block of lines."""
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     yield from _blocks((token.start, token.string) for token in tokens if token.type == tokenize.COMMENT)
 
 
-def shell_comments(source: str) -> Iterator[Text]:
+def shell_comments(source: str) -> Iterator[Paragraph]:
     """Yield the comments of a shell script that stand on their own lines, without usage and includes."""
     found = ((number, re.match(r"(\s*)(#(?!!).*)", line)) for number, line in enumerate(source.splitlines(), start=1))
     lines = (((number, len(match[1])), match[2]) for number, match in found if match)
     yield from _blocks(line for line in lines if not re.match(r"# (usage|include):", line[1]))
 
 
-def _blocks(lines: Iterator[tuple[tuple[int, int], str]]) -> Iterator[Text]:
+def _blocks(lines: Iterator[tuple[tuple[int, int], str]]) -> Iterator[Paragraph]:
     """Join comments on successive lines in the same column."""
     block: list[str] = []
     start = end = (0, 0)
     for (line, column), text in lines:
         if block and (line, column) != (end[0] + 1, end[1]):
-            yield Text(start[0], "\n".join(block))
+            yield Paragraph(start[0], "\n".join(block))
             block = []
         start = start if block else (line, column)
         end = (line, column)
         block.append(re.sub(r"^#+ ?", "", text))
     if block:
-        yield Text(start[0], "\n".join(block))
+        yield Paragraph(start[0], "\n".join(block))
 
 
-def prose(markdown: str) -> Iterator[Text]:
+def prose(markdown: str) -> Iterator[Paragraph]:
     """Yield the prose of a page, without code blocks, tables, headings and comments."""
     is_code = False
     lines = []
@@ -109,16 +109,16 @@ def prose(markdown: str) -> Iterator[Text]:
         if line.lstrip().startswith("```"):
             is_code = not is_code
         lines.append("" if is_code or line.startswith("    ") or _MARKDOWN_OTHER.match(line) else line)
-    yield Text(1, "\n".join(lines).replace("```", ""))
+    yield Paragraph(1, "\n".join(lines).replace("```", ""))
 
 
-def sentences(text: Text) -> Iterator[Text]:
+def sentences(text: Paragraph) -> Iterator[Paragraph]:
     """Yield the sentences of a text; a list item or an empty line ends one as well."""
     paragraph: list[str] = []
     start = text.line
     for number, line in enumerate([*text.words.splitlines(), ""], start=text.line):
         if not line.strip() or _LIST_ITEM.match(line):
-            yield from (Text(start, each) for each in re.split(r"(?<=[.!?])\s+", " ".join(paragraph).strip()))
+            yield from (Paragraph(start, each) for each in re.split(r"(?<=[.!?])\s+", " ".join(paragraph).strip()))
             paragraph, start = [], number
         paragraph.append(_LIST_ITEM.sub("", line).strip())
 
@@ -129,7 +129,7 @@ def length(sentence: str) -> int:
     return len(re.findall(r"\S*\w\S*", plain))
 
 
-def texts(path: Path) -> Iterator[Text]:
+def texts(path: Path) -> Iterator[Paragraph]:
     """Yield all prose of a file."""
     source = path.read_text(encoding="utf-8")
     if path.suffix == ".py":
@@ -236,7 +236,7 @@ def test_code_and_links_count_once(sentence: str, words: int) -> None:
 
 
 def test_a_list_item_ends_a_sentence() -> None:
-    assert [each.words for each in sentences(Text(1, "One:\n- two\n- three. Four\n\nFive?"))] == [
+    assert [each.words for each in sentences(Paragraph(1, "One:\n- two\n- three. Four\n\nFive?"))] == [
         "One:",
         "two",
         "three.",

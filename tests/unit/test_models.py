@@ -519,7 +519,7 @@ def test_any_other_name_is_not(name: str) -> None:
     assert not formats.is_valid_name(name)
 
 
-class Cloud(RuleBasedStateMachine):
+class SlicesInAnyOrder(RuleBasedStateMachine):
     """Slices that come and go in any order, over the whole range of ids, with resources from the functions above."""
 
     def __init__(self) -> None:
@@ -615,5 +615,5 @@ class Cloud(RuleBasedStateMachine):
         rules.check(State(Inventory(), {}, {"admin": user}, {}, Slices(self.live), self.counter, 100))
 
 
-Cloud.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
-TestCloud = Cloud.TestCase
+SlicesInAnyOrder.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+TestCloud = SlicesInAnyOrder.TestCase

@@ -23,10 +23,11 @@ from menu.plans import Depth, plan_lines
 from orchestrator import OrchestratorAPI, Result
 from remote.events import Event, StageStarted, StepDone, StepFailed
 from remote.plan import Step
-from remote.transcript import Outcome, Progress
+from remote.transcript import Outcome, UploadProgress
 from storage.files import replace
 from tests.support.designs import FLAVOR
 from tests.support.desk import NETWORK, WORKERS, ConsoleHost, Desk
+from tests.support.dying import ManagerDiesError
 
 # --- designing --------------------------------------------------------------------------------------------------------
 
@@ -294,11 +295,11 @@ def test_ctrl_c_while_an_image_is_copied_costs_no_disk(desk: Desk, monkeypatch: 
     worker = desk.cloud.hosts[WORKERS[0]]
     run = worker.run
 
-    def copies(steps: Sequence[Step], **how: Any) -> Generator[Outcome | Progress, None, None]:
+    def copies(steps: Sequence[Step], **how: Any) -> Generator[Outcome | UploadProgress, None, None]:
         copied = [number for number, step in enumerate(steps) if step.title.startswith("base image")]
         if copied:
             signal.raise_signal(signal.SIGINT)
-            yield Progress(copied[0], 0, 1, 2)
+            yield UploadProgress(copied[0], 0, 1, 2)
         yield from run(steps, **how)
 
     monkeypatch.setattr(worker, "run", copies)
@@ -475,10 +476,6 @@ def test_a_worker_that_is_no_longer_listed_is_forgotten(desk: Desk) -> None:
     desk.path.write_text(yaml.safe_dump(text))
     api = OrchestratorAPI(Database(desk.path), desk.cloud.connect)  # type: ignore[arg-type]
     assert list(desk.ok(api.discover_workers())) == [WORKERS[0]]
-
-
-class ManagerDiesError(BaseException):
-    """A stand-in for `kill -9`, which no code of ours catches."""
 
 
 @pytest.mark.parametrize("finish", [True, False])

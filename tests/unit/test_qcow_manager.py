@@ -23,7 +23,7 @@ WHOLE = 'for last; do overlay=$size size=$last; done; echo made >"$overlay"'
 HALF = f"{WHOLE}; exit 1"
 
 
-class Worker:
+class ImageWorker:
     """A folder in place of a worker's home, with a `qemu-img` of ours; all VMs of one slice are on it."""
 
     def __init__(self, home: Path) -> None:
@@ -72,8 +72,8 @@ class Worker:
 
 
 @pytest.fixture
-def worker(tmp_path: Path) -> Worker:
-    return Worker(tmp_path)
+def worker(tmp_path: Path) -> ImageWorker:
+    return ImageWorker(tmp_path)
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ MARK = "vm1.id-0000000000000001"
 OWN = {"vm1_img.qcow2": "made\n", MARK: ""}
 
 
-def test_a_disk_is_made_once_and_has_its_mark(worker: Worker, slice_: Slice) -> None:
+def test_a_disk_is_made_once_and_has_its_mark(worker: ImageWorker, slice_: Slice) -> None:
     steps = worker.disks.disk(slice_, slice_.vms[0])
     assert worker.does(*steps) == ""
     assert worker.files() == OWN
@@ -101,7 +101,7 @@ def test_a_disk_is_made_once_and_has_its_mark(worker: Worker, slice_: Slice) -> 
 
 
 @pytest.mark.parametrize("marked", [False, True])
-def test_anothers_disk_is_neither_taken_nor_removed(worker: Worker, slice_: Slice, marked: bool) -> None:
+def test_anothers_disk_is_neither_taken_nor_removed(worker: ImageWorker, slice_: Slice, marked: bool) -> None:
     worker.has(disk="theirs", **({"mark": ""} if marked else {}))
     before, steps = worker.files(), worker.disks.disk(slice_, slice_.vms[0])
     assert "vm1_img.qcow2 is there already, of a slice that database.yaml does not know" in worker.does(*steps)
@@ -109,7 +109,7 @@ def test_anothers_disk_is_neither_taken_nor_removed(worker: Worker, slice_: Slic
     assert worker.files() == before
 
 
-def test_a_mark_without_a_disk_says_nothing(worker: Worker, slice_: Slice) -> None:
+def test_a_mark_without_a_disk_says_nothing(worker: ImageWorker, slice_: Slice) -> None:
     worker.has(mark="")
     steps = worker.disks.disk(slice_, slice_.vms[0])
     assert worker.undoes(*steps) == ""
@@ -118,7 +118,7 @@ def test_a_mark_without_a_disk_says_nothing(worker: Worker, slice_: Slice) -> No
     assert worker.files() == OWN
 
 
-def test_a_disk_that_is_half_made_has_its_mark_and_goes(worker: Worker, slice_: Slice) -> None:
+def test_a_disk_that_is_half_made_has_its_mark_and_goes(worker: ImageWorker, slice_: Slice) -> None:
     steps = worker.disks.disk(slice_, slice_.vms[0])
     worker.has_qemu_img(HALF)
     worker.does(*steps)
@@ -131,7 +131,7 @@ def test_a_disk_that_is_half_made_has_its_mark_and_goes(worker: Worker, slice_: 
     assert not worker.folder.exists()
 
 
-def test_a_file_that_cannot_be_removed_keeps_its_mark(worker: Worker, slice_: Slice) -> None:
+def test_a_file_that_cannot_be_removed_keeps_its_mark(worker: ImageWorker, slice_: Slice) -> None:
     steps, disk = worker.disks.disk(slice_, slice_.vms[0]), worker.folder / "vm1_img.qcow2"
     worker.does(*steps)
     disk.unlink()
@@ -144,7 +144,7 @@ def test_a_file_that_cannot_be_removed_keeps_its_mark(worker: Worker, slice_: Sl
 
 
 @pytest.mark.parametrize("marked", [False, True])
-def test_a_vm_of_an_older_file_has_the_disk_of_its_name(worker: Worker, slice_: Slice, marked: bool) -> None:
+def test_a_vm_of_an_older_file_has_the_disk_of_its_name(worker: ImageWorker, slice_: Slice, marked: bool) -> None:
     slice_.vms[0].disk_id = None
     steps = worker.disks.disk(slice_, slice_.vms[0])
     worker.has(part="half", **({"mark": ""} if marked else {}))
@@ -173,7 +173,7 @@ MINE, OTHERS = (lambda worker: (worker.folder / MARK).touch()), (lambda worker: 
     ],
 )
 def test_a_place_is_free_where_nothing_but_ones_own_is_there(
-    worker: Worker, slice_: Slice, there: list[Callable[[Worker], None]], known: bool, taken: str
+    worker: ImageWorker, slice_: Slice, there: list[Callable[[ImageWorker], None]], known: bool, taken: str
 ) -> None:
     """Give the slice another known disk there with `known`."""
     for act in there:
@@ -190,7 +190,7 @@ def test_a_place_is_free_where_nothing_but_ones_own_is_there(
     assert not look.undo
 
 
-def test_a_folder_shared_by_two_workers_is_reported(worker: Worker, slice_: Slice) -> None:
+def test_a_folder_shared_by_two_workers_is_reported(worker: ImageWorker, slice_: Slice) -> None:
     """Put the first disk on another worker, and its mark here."""
     first, second = slice_.vms[:2]
     first.worker_ip = "10.0.10.9"
@@ -203,7 +203,7 @@ def test_a_folder_shared_by_two_workers_is_reported(worker: Worker, slice_: Slic
     )
 
 
-def test_disks_of_an_older_file_are_not_checked(worker: Worker, slice_: Slice) -> None:
+def test_disks_of_an_older_file_are_not_checked(worker: ImageWorker, slice_: Slice) -> None:
     """Keep the disks of a dead manager, which do not name their owner."""
     slice_.vms[0].disk_id = None
     worker.has(disk="mine")
@@ -213,7 +213,7 @@ def test_disks_of_an_older_file_are_not_checked(worker: Worker, slice_: Slice) -
     assert worker.disks.check_free_disks(slice_, slice_.vms) == ()
 
 
-def test_a_deployment_advises_about_a_disk_of_another_slice(worker: Worker, slice_: Slice) -> None:
+def test_a_deployment_advises_about_a_disk_of_another_slice(worker: ImageWorker, slice_: Slice) -> None:
     (look,) = worker.disks.preflight(slice_, new=False)
     assert worker.does(look) == ""
     worker.has(disk="theirs", mark="")
@@ -229,7 +229,7 @@ def test_a_deployment_advises_about_a_disk_of_another_slice(worker: Worker, slic
 
 def test_an_image_that_was_checked_on_arrival_is_not_checked_again(tmp_path: Path) -> None:
     """Put another image there meanwhile: its size differs, so it is refused."""
-    worker, slice_ = Worker(tmp_path), design("single")
+    worker, slice_ = ImageWorker(tmp_path), design("single")
     base, *_ = worker.disks.create_backing_image(slice_, slice_.vms[0])
     (upload,) = (action for action in base.do if isinstance(action, Upload))
     image, part, fingerprint = (tmp_path / name for name in (upload.target, upload.part, "vm_images/.cirros.img.seal"))
@@ -259,7 +259,7 @@ def test_an_image_that_was_checked_on_arrival_is_not_checked_again(tmp_path: Pat
 
 def test_an_empty_image_that_a_power_cut_left_keeps_no_slice_from_being_deployed(tmp_path: Path) -> None:
     """Copy it again like a missing one; its fingerprint may have reached the disk earlier."""
-    worker, slice_ = Worker(tmp_path), design("single")
+    worker, slice_ = ImageWorker(tmp_path), design("single")
     (worker.images / ".cirros.img.seal").write_text("32 1\n")
     look = worker.disks.preflight(slice_, new=False)
     assert "is not the image that disks of VMs were built on" in worker.does(*look)
@@ -272,7 +272,7 @@ def header(size: int) -> bytes:
 
 
 @pytest.mark.parametrize("size", [(1 << 30) + 1, 500 << 40, 1 << 63, (1 << 64) - 1])
-def test_a_base_image_larger_than_the_flavors_disk_is_refused(worker: Worker, slice_: Slice, size: int) -> None:
+def test_a_base_image_larger_than_the_flavors_disk_is_refused(worker: ImageWorker, slice_: Slice, size: int) -> None:
     (worker.images / "cirros.img").write_bytes(header(size))
     said = worker.does(*worker.disks.disk(slice_, slice_.vms[0]))
     assert re.match(r"the base image cirros.img is a disk of -?\d+ MiB, and the flavor has 1024 MiB: ", said)
@@ -283,7 +283,7 @@ def test_a_base_image_larger_than_the_flavors_disk_is_refused(worker: Worker, sl
     ("size", "disk_gb", "made"), [(1 << 30, 1, 1 << 30), (2361393152 + 512, 2.2, 2361393152 + 512)]
 )
 def test_an_image_as_large_as_the_disk_is_none_that_is_larger(
-    worker: Worker, slice_: Slice, size: int, disk_gb: float, made: int
+    worker: ImageWorker, slice_: Slice, size: int, disk_gb: float, made: int
 ) -> None:
     """Use a disk of 2.2 GiB, which is 2252 MiB and a part; the overlay is never smaller than its image."""
     (worker.images / "cirros.img").write_bytes(header(size))
@@ -295,7 +295,7 @@ def test_an_image_as_large_as_the_disk_is_none_that_is_larger(
     assert int((worker.home / "size").read_text()) == made
 
 
-def test_an_image_whose_name_no_file_can_have_was_never_there(worker: Worker, slice_: Slice) -> None:
+def test_an_image_whose_name_no_file_can_have_was_never_there(worker: ImageWorker, slice_: Slice) -> None:
     vm = slice_.vms[0]
     assert vm.flavor
     vm.flavor = replace(vm.flavor, image=f"/srv/{'i' * 246}")
@@ -305,7 +305,7 @@ def test_an_image_whose_name_no_file_can_have_was_never_there(worker: Worker, sl
     assert not worker.folder.exists()
 
 
-def test_an_image_name_with_a_backslash_is_shown_as_it_is(worker: Worker, slice_: Slice) -> None:
+def test_an_image_name_with_a_backslash_is_shown_as_it_is(worker: ImageWorker, slice_: Slice) -> None:
     vm = slice_.vms[0]
     assert vm.flavor
     vm.flavor = replace(vm.flavor, image="/srv/a\\cb.img")
@@ -332,7 +332,7 @@ def test_the_size_of_an_image_is_read_on_the_manager(tmp_path: Path) -> None:
 
 def test_an_image_that_was_replaced_on_purpose_is_used_after_the_advised_command(tmp_path: Path) -> None:
     """Remove the fingerprint once no disk needs the old image: deploying works again."""
-    worker, slice_ = Worker(tmp_path), design("single")
+    worker, slice_ = ImageWorker(tmp_path), design("single")
     base, *disk = worker.disks.create_backing_image(slice_, slice_.vms[0])
     assert worker.does(base, *disk) == ""
     worker.undoes(*disk)

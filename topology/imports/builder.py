@@ -37,7 +37,7 @@ Attachment = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Size:
+class ForeignSize:
     """The resources of a node: cores, and memory in GiB; 0 where its file does not say."""
 
     cores: float = 0
@@ -48,15 +48,15 @@ class Size:
 class Flavors:
     """How kinds of nodes become flavors: a table, the sizes of all flavors, and the default."""
 
-    sizes: Mapping[str, Size]
+    sizes: Mapping[str, ForeignSize]
     kinds: Mapping[str, str] = field(default_factory=dict)
     default: str = "cirros"
 
-    def choose(self, kind: str, wanted: Size) -> str:
+    def choose(self, kind: str, wanted: ForeignSize) -> str:
         """Return the flavor of a kind: that of the table, else the smallest that has the size, else the default."""
         if kind in self.kinds:
             return self.kinds[kind]
-        if wanted == Size():
+        if wanted == ForeignSize():
             return self.default
         fitting = [
             (size.ram_gb, size.cores, name)
@@ -110,7 +110,9 @@ class Builder:
 
     # --- what a file has ----------------------------------------------------------------------------------------------
 
-    def node(self, key: str, name: str, kind: str, wanted: Size = Size(), *, internet: bool = False) -> None:
+    def node(
+        self, key: str, name: str, kind: str, wanted: ForeignSize = ForeignSize(), *, internet: bool = False
+    ) -> None:
         """Add a node that becomes a VM."""
         if len(self._nodes) == MAX_VMS:
             raise Refused(f"the file has more than {MAX_VMS} nodes; divide it")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from topology.imports.builder import Builder, Size
+from topology.imports.builder import Builder, ForeignSize
 from topology.imports.source import items, mapping, number, text
 
 _SWITCHES = {"unmanaged_switch"}
@@ -33,7 +33,7 @@ def read(document: Any, builder: Builder) -> tuple[str, str]:
         elif kind in _OUTSIDE:
             builder.way_out(key)
         else:
-            size = Size(number(node.get("cpus"), 1024), number(node.get("ram"), 1 << 30) / 1024)
+            size = ForeignSize(number(node.get("cpus"), 1024), number(node.get("ram"), 1 << 30) / 1024)
             builder.node(key, text(node.get("label")), kind, size)
             for name in sorted({*node} - _KEPT_OF_NODE):
                 if node[name]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from topology.imports.builder import Attachment, Builder, Size
+from topology.imports.builder import Attachment, Builder, ForeignSize
 from topology.imports.source import mapping, number, several, text
 
 _BRIDGES = {"bridge", "ovs-bridge"}
@@ -45,7 +45,7 @@ def _node(builder: Builder, name: str, keys: dict[str, Any]) -> None:
     if kind in _BRIDGES:
         builder.segment(name)
         return
-    builder.node(name, name, kind, Size(number(keys.get("cpu"), 1024), _gigabytes(text(keys.get("memory")))))
+    builder.node(name, name, kind, ForeignSize(number(keys.get("cpu"), 1024), _gigabytes(text(keys.get("memory")))))
     for key, value in keys.items():
         if key not in _KEPT and value:
             builder.leave_out(f"`{key}` of nodes", name, value)

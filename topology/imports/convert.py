@@ -16,7 +16,7 @@ from topology.writer import write
 TOOLS = ("containerlab", "netlab", "cml", "gns3", "kathara")
 
 
-class _Reader(Protocol):
+class _ToolReader(Protocol):
     """A module that reads the files of one tool."""
 
     def is_it(self, document: Any) -> bool:
@@ -26,7 +26,7 @@ class _Reader(Protocol):
         """Add all that the document has; return name and description."""
 
 
-_YAML: dict[str, _Reader] = {"cml": cml, "containerlab": containerlab, "netlab": netlab}
+_YAML: dict[str, _ToolReader] = {"cml": cml, "containerlab": containerlab, "netlab": netlab}
 
 
 def convert(text: str, flavors: Flavors, tool: str = "") -> tuple[str, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.errors import Refused
-from topology.imports.builder import Builder, Size
+from topology.imports.builder import Builder, ForeignSize
 from topology.imports.source import items, mapping, number, several, text
 
 REVISIONS = ("9", "10")
@@ -47,7 +47,7 @@ def _node(builder: Builder, node: dict[str, Any]) -> None:
     elif kind in _NO_ETHERNET:
         builder.leave_out(f"nodes of the type {kind}", name, properties)
     else:
-        size = Size(number(properties.get("cpus"), 1024), number(properties.get("ram"), 1 << 30) / 1024)
+        size = ForeignSize(number(properties.get("cpus"), 1024), number(properties.get("ram"), 1 << 30) / 1024)
         builder.node(key, name, kind, size)
         for setting in ("environment", "options", "startup_config_content", "start_command", "extra_volumes"):
             if properties.get(setting):

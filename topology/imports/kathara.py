@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from topology.document import MAX_BYTES
-from topology.imports.builder import Builder, Size
+from topology.imports.builder import Builder, ForeignSize
 
 _SETTING = re.compile(
     r"""\s*([A-Za-z0-9_.-]+)\s*\[\s*([A-Za-z0-9_]+)\s*\]\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s#]*))\s*(?:#.*)?"""
@@ -51,7 +51,9 @@ def _device(builder: Builder, name: str, settings: dict[str, str]) -> None:
     cores = re.fullmatch(r"[0-9]{1,3}(\.[0-9]+)?", settings.get("cpus", ""))
     ram = float(memory[1]) * _MEMORY.get(memory[2], 1 / (1 << 30)) if memory else 0.0
     outside = settings.get("bridged", "").lower() == "true"
-    builder.node(name, name, settings.get("image", ""), Size(float(cores[0]) if cores else 0.0, ram), internet=outside)
+    builder.node(
+        name, name, settings.get("image", ""), ForeignSize(float(cores[0]) if cores else 0.0, ram), internet=outside
+    )
     for key, value in settings.items():
         if not key.isdecimal() and key not in {"image", "mem", "cpus", "bridged"}:
             builder.leave_out(f"`{key}` of devices", name, value)

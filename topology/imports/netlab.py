@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from topology.imports.builder import Attachment, Builder, Size
+from topology.imports.builder import Attachment, Builder, ForeignSize
 from topology.imports.source import items, mapping, number, text
 
 _KEPT_OF_NODE = {"device", "name", "memory", "cpu", "id"}
@@ -27,7 +27,7 @@ def read(document: Any, builder: Builder) -> tuple[str, str]:
     _apply_groups(builder, mapping(document.get("groups")), nodes)
     default = text(mapping(document.get("defaults")).get("device"))
     for name, keys in nodes.items():
-        size = Size(number(keys.get("cpu"), 1024), number(keys.get("memory"), 1 << 30) / 1024)
+        size = ForeignSize(number(keys.get("cpu"), 1024), number(keys.get("memory"), 1 << 30) / 1024)
         builder.node(name, name, text(keys.get("device")) or default, size)
         for key in sorted({*keys} - _KEPT_OF_NODE):
             builder.leave_out(f"`{key}` of nodes", name, keys[key])

@@ -33,8 +33,8 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 from core.inventory import SSHSettings
 from database import Database, State
 from orchestrator import OrchestratorAPI
-from remote.conversation import Channel
 from remote.events import Event, InterruptNoted, StageStarted, Transferred
+from remote.host import ShellChannel
 from remote.ssh import SSHHost
 from remote.transcript import Transcript
 from topology.templates import make
@@ -69,7 +69,7 @@ class Fate:
                 self.meets("step")
 
 
-class MortalDatabase(Database):
+class CountedDatabase(Database):
     """A database that reports each use of the file."""
 
     fate: Fate
@@ -82,7 +82,7 @@ class MortalDatabase(Database):
         self.fate.meets("file")
 
 
-class MortalHost(SSHHost):
+class CountedHost(SSHHost):
     """A host that reports when a batch is sent and when its first output arrives."""
 
     def __init__(self, address: str, settings: SSHSettings, fate: Fate) -> None:
@@ -90,7 +90,7 @@ class MortalHost(SSHHost):
         self._fate = fate
 
     def _pieces(
-        self, channel: Channel, transcript: Transcript, timeout: float, first_timeout: float
+        self, channel: ShellChannel, transcript: Transcript, timeout: float, first_timeout: float
     ) -> Iterator[Callable[[], None]]:
         self._fate.meets("batch")
         for number, receive in enumerate(super()._pieces(channel, transcript, timeout, first_timeout)):
@@ -112,11 +112,11 @@ def main() -> None:
     """Run ACTION, and print the result."""
     path, action, slice_id, *moment = sys.argv[1:]
     fate = Fate((moment[0], int(moment[1])) if moment else None)
-    database = MortalDatabase(path)
+    database = CountedDatabase(path)
     database.fate = fate
     settings = database.load().inventory.ssh
-    hosts: dict[str, MortalHost] = {}
-    api = OrchestratorAPI(database, lambda address: hosts.setdefault(address, MortalHost(address, settings, fate)))
+    hosts: dict[str, CountedHost] = {}
+    api = OrchestratorAPI(database, lambda address: hosts.setdefault(address, CountedHost(address, settings, fate)))
     number, listen = int(slice_id), fate.listen
     actions: dict[str, Callable[[], Any]] = {
         "design": partial(design, api, number),

@@ -18,11 +18,12 @@ from typing import Any
 import pytest
 
 from accounts import audit
-from accounts.audit import FIELDS, Audit, Entry
+from accounts.audit import FIELDS, Audit, AuditEntry
 from core.errors import Refused
 from remote.events import StageStarted
 from tests.support import use_cases
 from tests.support.desk import WORKERS, Desk
+from tests.support.dying import ManagerDiesError
 from tests.support.paths import ROOT
 from tests.support.playing import run_program
 from topology.templates import make
@@ -149,20 +150,16 @@ def test_a_manager_that_dies_leaves_the_line_that_it_began(desk: Desk) -> None:
     assert {(e["action"], e["slice"], e["result"]) for e in seen} == {("deploy", 1000, "begun")}
 
 
-class DiesError(BaseException):
-    pass
-
-
 def test_an_outside_end_of_an_action_is_recorded(desk: Desk) -> None:
     desk.ring(2)
 
     def die(event: object) -> None:
         if isinstance(event, StageStarted):
-            raise DiesError
+            raise ManagerDiesError
 
-    with pytest.raises(DiesError):
+    with pytest.raises(ManagerDiesError):
         desk.api.deploy_slice("student", 1000, die)
-    assert entries(desk)[-1]["result"] == "ended by DiesError"
+    assert entries(desk)[-1]["result"] == "ended by ManagerDiesError"
 
 
 def test_logins_and_the_operators_acts_are_in_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +238,7 @@ audit.LARGEST_FILE = 4000
 audit._LOCK_WAIT_S = 50.0  # polling is not fair: where the processor is busy, one may wait until the others have ended
 log = audit.Audit(Path(sys.argv[1]))
 for number in range(60):
-    log.write(audit.Entry("ann", "deploy", number, int(sys.argv[2])), "x" * 50, 0.0)
+    log.write(audit.AuditEntry("ann", "deploy", number, int(sys.argv[2])), "x" * 50, 0.0)
 assert not log.warning()
 """
 
@@ -263,7 +260,7 @@ def test_a_new_log_that_others_have_filled_meanwhile_is_not_written_beyond_its_e
             ring.path.write_bytes(others.pop())
 
     monkeypatch.setattr(audit._Ring, "rotate", rotate_slowly)
-    audit.Audit(database).write(audit.Entry("admin", "deploy", 1000), "ok", 0.0)
+    audit.Audit(database).write(audit.AuditEntry("admin", "deploy", 1000), "ok", 0.0)
     assert [path.stat().st_size for path in sorted(log.parent.glob("*.log.?"))] == [4000, 4000, 4000]
     assert json.loads(log.read_text())["actor"] == "admin"
 
@@ -299,15 +296,15 @@ def test_a_lock_that_is_never_free_loses_no_line(tmp_path: Path, monkeypatch: py
     database = tmp_path / "database.yaml"
     database.touch(0o600)
     log = Audit(database)
-    log.write(Entry("ann", "deploy", 1), "ok", 0.5)
+    log.write(AuditEntry("ann", "deploy", 1), "ok", 0.5)
     with acts(database, "ann").open("rb") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
         for number in range(2, 6):
-            log.write(Entry("ann", "deploy", number), "ok", 0.5)
+            log.write(AuditEntry("ann", "deploy", number), "ok", 0.5)
         assert log.warning() == ""
         assert [entry["slice"] for entry in audit.read(database)] == [1, 2, 3, 4, 5]
         assert [path.name for path in tmp_path.glob("*/*.log*")] == ["ann.acts.log"]
-    log.write(Entry("ann", "deploy", 6), "ok", 0.5)  # the lock is free: now room is made
+    log.write(AuditEntry("ann", "deploy", 6), "ok", 0.5)  # the lock is free: now room is made
     assert [entry["slice"] for entry in audit.read(database)] == [1, 2, 3, 4, 5, 6]
     assert (tmp_path / "database.yaml.audit" / "ann.acts.log.1").exists()
 
@@ -320,7 +317,7 @@ def test_a_log_that_root_begins_is_the_database_owners(tmp_path: Path, monkeypat
     os.chown(database, 65_534, 65_534)
     log = Audit(database)
     for number in range(6):
-        log.write(Entry("operator root", "set quota of ann", number), "ok", 0.5)
+        log.write(AuditEntry("operator root", "set quota of ann", number), "ok", 0.5)
         files = list(audit.folder_of(database).iterdir())
         assert audit.folder_of(database).stat().st_uid == 65_534
         assert {(path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) for path in files} == {(65_534, 0o600)}
@@ -331,13 +328,13 @@ def test_half_a_line_is_left_out_and_the_next_one_is_whole(tmp_path: Path) -> No
     database = tmp_path / "database.yaml"
     database.touch(0o600)
     log = Audit(database)
-    log.write(Entry("ann", "deploy", 1), "ok", 0.5)
+    log.write(AuditEntry("ann", "deploy", 1), "ok", 0.5)
     with acts(database, "ann").open("ab") as file:
         file.write(b'{"time": "2026-01-01T00:00:00Z", "act')
-    log.write(Entry("ann", "deploy", 2), "ok", 0.5)
+    log.write(AuditEntry("ann", "deploy", 2), "ok", 0.5)
     with acts(database, "ann").open("ab") as file:
         file.write(b"\xff\xfe junk\n[1]\n{}\nnull\n" + b"[" * 50_000 + b"\n")
-    log.write(Entry("eve\nann\x1b[31m", "deploy", 3), "a\nb", 0.5)
+    log.write(AuditEntry("eve\nann\x1b[31m", "deploy", 3), "a\nb", 0.5)
     assert [(e["actor"], e["slice"]) for e in audit.read(database)] == [("ann", 1), ("ann", 2), ("eve\nann\x1b[31m", 3)]
 
 
@@ -384,11 +381,11 @@ def logged(tmp_path: Path) -> Path:
     database = tmp_path / "database.yaml"
     database.write_text("not a database: [")  # the log is readable although the database is not
     log = Audit(database, lambda: datetime(2026, 11, 21, 9, 30, tzinfo=UTC))
-    log.write(Entry("ann", "log in"), "ok", 0.05)
-    log.write(Entry("ann", "deploy", 1000), "begun", 0.0)
+    log.write(AuditEntry("ann", "log in"), "ok", 0.05)
+    log.write(AuditEntry("ann", "deploy", 1000), "begun", 0.0)
     audit._ring(database, "ann", refusals=False).rotate()
-    log.write(Entry("bob", "open console", 1003, 1004), "VM 1004 is not \x1b[31mrunning", 0.001)
-    log.write(Entry("ann", "deploy", 1000), "ok", 12.3)
+    log.write(AuditEntry("bob", "open console", 1003, 1004), "VM 1004 is not \x1b[31mrunning", 0.001)
+    log.write(AuditEntry("ann", "deploy", 1000), "ok", 12.3)
     return database
 
 
@@ -420,8 +417,8 @@ def test_the_log_is_read_over_rotated_files(logged: Path, arguments: list[str], 
 
 def test_a_line_names_a_slice_once(logged: Path) -> None:
     log = Audit(logged, lambda: datetime(2026, 11, 21, 9, 30, tzinfo=UTC))
-    log.write(Entry("ann", "repair slice", 1001), "ok", 1.0)
-    log.write(Entry("ann", "add VM", 1001, 1002), "ok", 1.0)
+    log.write(AuditEntry("ann", "repair slice", 1001), "ok", 1.0)
+    log.write(AuditEntry("ann", "add VM", 1001, 1002), "ok", 1.0)
     lines = run_program("--database", str(logged), "log", "--slice", "1001").stdout.decode().splitlines()
     assert [line.split("  ")[2] for line in lines] == ["repair slice 1001", "add VM slice 1001 vm 1002"]
 
@@ -447,7 +444,7 @@ def test_an_act_of_the_command_line_says_by_whom(logged: Path) -> None:
     audit._ring(logged, "bob", refusals=False).path.write_bytes(old + b"\n")  # as older versions wrote it
     log = Audit(logged, lambda: datetime(2026, 11, 21, 9, 31, tzinfo=UTC))
     log.by = audit.BY_OPERATOR
-    log.write(Entry("bob", "deploy", 1003), "ok", 1.0)
+    log.write(AuditEntry("bob", "deploy", 1003), "ok", 1.0)
     shown = run_program("--database", str(logged), "log", "--json", "--user", "bob").stdout
     assert [json.loads(entry)["by"] for entry in shown.splitlines()] == [None, "operator"]
     lines = run_program("--database", str(logged), "log", "--user", "bob", "--last", "1").stdout.decode()

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from accounts import audit
-from accounts.audit import ACTS_IN_FULL, OLD_FILES, REFUSALS_IN_FULL, Audit, Entry
+from accounts.audit import ACTS_IN_FULL, OLD_FILES, REFUSALS_IN_FULL, Audit, AuditEntry
 from tests.support.desk import Desk
+from tests.support.fake_clock import FakeClock
 from tests.support.paths import ROOT
 from tests.support.playing import run_program
 from tests.support.scale import scaled
@@ -27,23 +28,13 @@ NOISE = scaled(4_000, 40_000)
 MORNING = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 
 
-class Clock:
-    """A clock that stands still until it is set."""
-
-    def __init__(self) -> None:
-        self.now = MORNING
-
-    def __call__(self) -> datetime:
-        return self.now
+@pytest.fixture
+def clock() -> FakeClock[datetime]:
+    return FakeClock(MORNING)
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def log(tmp_path: Path, clock: Clock) -> Iterator[Audit]:
+def log(tmp_path: Path, clock: FakeClock[datetime]) -> Iterator[Audit]:
     database = tmp_path / "database.yaml"
     database.touch(0o600)
     log = Audit(database, clock)
@@ -61,8 +52,8 @@ def size(log: Audit, actor: str) -> int:
 
 
 def act(log: Audit) -> None:
-    log.write(Entry("operator root", "set quota of ann", None), "ok", 0.1)
-    log.write(Entry("student", "deploy", 1000, begun=True), "ok", 1.5)
+    log.write(AuditEntry("operator root", "set quota of ann", None), "ok", 0.1)
+    log.write(AuditEntry("student", "deploy", 1000, begun=True), "ok", 1.5)
 
 
 def acts_are_there(log: Audit) -> bool:
@@ -80,7 +71,7 @@ def test_refusals_of_one_user_push_nothing_out_and_are_counted(log: Audit, kind:
     for number in range(NOISE):
         slice_id = None if kind == "the same" else number
         sentence = f"You have no slice {slice_id}" + ("x" * 2000 if kind == "long ones" else "")
-        log.write(Entry("student", actions[number % len(actions)], slice_id), sentence, 0.0, refused=True)
+        log.write(AuditEntry("student", actions[number % len(actions)], slice_id), sentence, 0.0, refused=True)
     assert acts_are_there(log)
     lines = found(log, actor="student")[1:]
     assert sum(line["count"] for line in lines) == NOISE
@@ -88,13 +79,13 @@ def test_refusals_of_one_user_push_nothing_out_and_are_counted(log: Audit, kind:
     assert size(log, "student") < 100_000
 
 
-def test_the_same_refusal_is_one_line_with_its_number_and_last_time(log: Audit, clock: Clock) -> None:
+def test_the_same_refusal_is_one_line_with_its_number_and_last_time(log: Audit, clock: FakeClock[datetime]) -> None:
     for minute in (30, 31, 45):
         clock.now = MORNING.replace(minute=minute)
-        log.write(Entry("ann", "delete", 7), "You have no slice 7", 0.25, refused=True)
-        log.write(Entry("ann", "delete", 8), "You have no slice 8", 0.25, refused=True)
+        log.write(AuditEntry("ann", "delete", 7), "You have no slice 7", 0.25, refused=True)
+        log.write(AuditEntry("ann", "delete", 8), "You have no slice 8", 0.25, refused=True)
     clock.now += timedelta(hours=1)
-    log.write(Entry("ann", "delete", 7), "You have no slice 7", 0.25, refused=True)
+    log.write(AuditEntry("ann", "delete", 7), "You have no slice 7", 0.25, refused=True)
     assert [(e["slice"], e["count"], e["time"][11:16], e["last"][11:16]) for e in found(log)] == [
         (7, 3, "09:30", "09:45"),
         (8, 3, "09:30", "09:45"),
@@ -102,13 +93,15 @@ def test_the_same_refusal_is_one_line_with_its_number_and_last_time(log: Audit, 
     ]
 
 
-def test_a_users_refusals_over_days_are_bounded(log: Audit, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_users_refusals_over_days_are_bounded(
+    log: Audit, clock: FakeClock[datetime], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(audit, "LARGEST_FILE", 100_000)
     act(log)
     for hour in range(100):
         clock.now = MORNING + timedelta(hours=hour)
         for number in range(60):
-            log.write(Entry("student", "delete", number), f"You have no slice {number}", 0.0, refused=True)
+            log.write(AuditEntry("student", "delete", number), f"You have no slice {number}", 0.0, refused=True)
     assert acts_are_there(log)
     assert size(log, "student") < 60_000
 
@@ -121,11 +114,11 @@ def test_cheap_acts_hide_no_act_of_any_user(log: Audit) -> None:
     act(log)
     count = NOISE // 4
     for number in range(count):
-        log.write(Entry("student", "create slice", 2000 + number), "ok", 0.0)
-        log.write(Entry("student", "delete", 2000 + number), "ok", 0.0)
-        log.write(Entry("student", "log in"), "ok", 0.0)
-        log.write(Entry("student", "open console", 1000, 1001), "ok", 0.1)
-    log.write(Entry("student", "open console", 1000, 1002), "ok", 0.1)
+        log.write(AuditEntry("student", "create slice", 2000 + number), "ok", 0.0)
+        log.write(AuditEntry("student", "delete", 2000 + number), "ok", 0.0)
+        log.write(AuditEntry("student", "log in"), "ok", 0.0)
+        log.write(AuditEntry("student", "open console", 1000, 1001), "ok", 0.1)
+    log.write(AuditEntry("student", "open console", 1000, 1002), "ok", 0.1)
     assert acts_are_there(log)
     assert len(found(log, vm=1002)) == 1
     lines = Counter[str]()
@@ -138,10 +131,10 @@ def test_cheap_acts_hide_no_act_of_any_user(log: Audit) -> None:
 
 def test_acts_on_hosts_are_never_merged_and_have_their_own_bound(log: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "LARGEST_FILE", 20_000)
-    log.write(Entry("operator root", "set quota of ann", None), "ok", 0.1)
-    log.write(Entry("ann", "deploy", 5, begun=True), "ok", 0.1)
+    log.write(AuditEntry("operator root", "set quota of ann", None), "ok", 0.1)
+    log.write(AuditEntry("ann", "deploy", 5, begun=True), "ok", 0.1)
     for number in range(ACTS_IN_FULL * 3):
-        log.write(Entry("student", "deploy", number, begun=True), "ok", 0.1)
+        log.write(AuditEntry("student", "deploy", number, begun=True), "ok", 0.1)
     assert found(log, actor="operator root")
     assert found(log, actor="ann")
     newest = [line["slice"] for line in found(log, actor="student")]
@@ -187,8 +180,8 @@ audit._LOCK_WAIT_S = 50.0
 log = audit.Audit(Path(sys.argv[1]))
 print("begins", flush=True)
 for number in range(int(sys.argv[2])):
-    log.write(audit.Entry("ann", "delete", number % 70), "no slice", 0.0, refused=True)
-    log.write(audit.Entry("ann", "create slice", number), "ok", 0.0)
+    log.write(audit.AuditEntry("ann", "delete", number % 70), "no slice", 0.0, refused=True)
+    log.write(audit.AuditEntry("ann", "create slice", number), "ok", 0.0)
 assert not log.warning()
 """
 
@@ -229,7 +222,7 @@ def test_a_process_that_is_killed_while_it_counts_leaves_whole_lines(log: Audit)
         assert len(list(audit.read(log._database))) == len(whole)
     before = totals(log)["delete"]
     log._clock = lambda: datetime.now(UTC)
-    log.write(Entry("ann", "delete", 1), "no slice", 0.0, refused=True)
+    log.write(AuditEntry("ann", "delete", 1), "no slice", 0.0, refused=True)
     assert totals(log)["delete"] == before + 1
 
 
@@ -242,7 +235,7 @@ def test_all_is_shown_in_the_order_of_time_and_files_of_before_too(log: Audit) -
     before.with_name(f"{before.name}.1").write_text(json.dumps({"time": "2026-01-01T00:00:00Z", **old}) + "\n")
     before.write_text(json.dumps({"time": "2026-02-01T00:00:00Z", **old}) + "\n[]\n{}\n7\n")
     for number, actor in enumerate(["ann", "bob", "ann", "operator root", "(unknown)", "bob"]):
-        log.write(Entry(actor, "step", number), "ok", 0.0, refused=number % 2 == 0)
+        log.write(AuditEntry(actor, "step", number), "ok", 0.0, refused=number % 2 == 0)
     done = run_program("--database", str(log._database), "log", "--json")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["slice"] for line in lines] == [1, 1, 0, 1, 2, 3, 4, 5]
@@ -253,7 +246,7 @@ def test_all_is_shown_in_the_order_of_time_and_files_of_before_too(log: Audit) -
 
 def test_a_line_that_stands_for_several_says_so(log: Audit) -> None:
     for _ in range(3):
-        log.write(Entry("ann", "delete", 7), "You have no slice 7", 0.0, refused=True)
+        log.write(AuditEntry("ann", "delete", 7), "You have no slice 7", 0.0, refused=True)
     done = run_program("--database", str(log._database), "log")
     assert done.stdout.decode() == (
         "2026-11-21T09:30:00Z  ann  delete slice 7  0.00 s  You have no slice 7  (3 times, last 2026-11-21T09:30:00Z)\n"
@@ -265,11 +258,11 @@ def test_a_ring_that_rotates_while_it_is_read_is_read_once_and_whole(
 ) -> None:
     monkeypatch.setattr(audit, "LARGEST_FILE", 4_000)
     for number in range(20):
-        log.write(Entry("ann", "deploy", number), "ok", 0.0)
+        log.write(AuditEntry("ann", "deploy", number), "ok", 0.0)
     reading = audit.read(log._database)
     seen = [next(reading)["slice"]]
     for number in range(20, 40):
-        log.write(Entry("ann", "deploy", number), "ok", 0.0)
+        log.write(AuditEntry("ann", "deploy", number), "ok", 0.0)
     seen += [entry["slice"] for entry in reading]
     assert seen[:20] == list(range(20))
     assert len(set(seen)) == len(seen)
@@ -277,7 +270,7 @@ def test_a_ring_that_rotates_while_it_is_read_is_read_once_and_whole(
 
 @pytest.mark.parametrize("actor", ["../../etc/x", "a/b", "", "..", "operator " + "x" * 300, "ann\n", "(unknown)"])
 def test_no_name_of_an_actor_leads_out_of_the_folder(log: Audit, actor: str) -> None:
-    log.write(Entry(actor, "delete", 1), "ok", 0.0)
+    log.write(AuditEntry(actor, "delete", 1), "ok", 0.0)
     (path,) = audit.folder_of(log._database).iterdir()
     assert path.name.startswith("@") or not actor
     assert [entry["actor"] for entry in audit.read(log._database)] == [actor]
@@ -287,10 +280,10 @@ def test_a_line_costs_little(log: Audit) -> None:
     """Measure a line in a full hour: a change of the design may take 25 ms, a line less than a tenth of it."""
     log._clock = lambda: datetime.now(UTC)
     for number in range(ACTS_IN_FULL * 2):
-        log.write(Entry("ann", "deploy", number, begun=True), "ok", 0.0)
+        log.write(AuditEntry("ann", "deploy", number, begun=True), "ok", 0.0)
     spent = []
     for number in range(50):
         began = time.process_time()
-        log.write(Entry("ann", "create slice", number), "ok", 0.0)
+        log.write(AuditEntry("ann", "create slice", number), "ok", 0.0)
         spent.append(time.process_time() - began)
     assert sorted(spent)[25] < 0.0025

@@ -18,24 +18,17 @@ from core import passwords
 from core.errors import Refused
 from database import Database
 from tests.support.desk import Desk
+from tests.support.fake_clock import FakeClock
 
 WRONG = "Wrong user name or password"
 
 
 @dataclass
-class Clock:
-    now: float = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@dataclass
-class Door:
+class LoginDoor:
     """A file of failures, and a clock that all sessions share."""
 
     folder: Path
-    clock: Clock = field(default_factory=Clock)
+    clock: FakeClock[float] = field(default_factory=lambda: FakeClock(1_000_000.0))
 
     @property
     def path(self) -> Path:
@@ -71,9 +64,9 @@ class Door:
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Door:
+def door(tmp_path: Path) -> LoginDoor:
     (tmp_path / "database.yaml").touch(0o600)
-    return Door(tmp_path)
+    return LoginDoor(tmp_path)
 
 
 def test_the_wait_grows_to_a_minute() -> None:
@@ -81,12 +74,12 @@ def test_the_wait_grows_to_a_minute() -> None:
     assert wait_after(10**9) == 60
 
 
-def test_each_failure_makes_the_next_try_wait_longer_in_every_process(door: Door) -> None:
+def test_each_failure_makes_the_next_try_wait_longer_in_every_process(door: LoginDoor) -> None:
     assert [door.wait() for _ in range(12)] == [0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60]
     assert door.wait("bob") == 0
 
 
-def test_a_refused_try_does_not_prolong_the_wait_and_says_how_long(door: Door) -> None:
+def test_a_refused_try_does_not_prolong_the_wait_and_says_how_long(door: LoginDoor) -> None:
     for _ in range(7):
         door.wait()
     for _ in range(50):
@@ -96,7 +89,7 @@ def test_a_refused_try_does_not_prolong_the_wait_and_says_how_long(door: Door) -
     assert door.admits()
 
 
-def test_success_and_an_hour_of_quiet_forget_the_failures(door: Door) -> None:
+def test_success_and_an_hour_of_quiet_forget_the_failures(door: LoginDoor) -> None:
     for _ in range(8):
         door.wait()
     door.open().succeeded("alice")
@@ -107,14 +100,14 @@ def test_success_and_an_hour_of_quiet_forget_the_failures(door: Door) -> None:
     assert [door.wait() for _ in range(4)] == [0, 0, 0, 0]
 
 
-def test_tries_made_at_once_know_of_each_other(door: Door) -> None:
+def test_tries_made_at_once_know_of_each_other(door: LoginDoor) -> None:
     with ThreadPoolExecutor(16) as pool:
         admitted = list(pool.map(lambda _: door.admits(), range(40)))
     assert sum(admitted) == FREE + 1
 
 
 @pytest.mark.parametrize("back", [1, 3600, 10**6])
-def test_a_clock_that_is_set_back_locks_no_user_out_and_lets_no_guesser_in(door: Door, back: float) -> None:
+def test_a_clock_that_is_set_back_locks_no_user_out_and_lets_no_guesser_in(door: LoginDoor, back: float) -> None:
     for _ in range(9):
         door.wait()
     door.clock.now -= back
@@ -133,14 +126,14 @@ def test_a_clock_that_is_set_back_locks_no_user_out_and_lets_no_guesser_in(door:
         b'{"salt": "00000000000000000000000000000000", "others": [1e400, 0], "names": {}}',
     ],
 )  # fmt: skip
-def test_a_broken_file_locks_no_user_out_and_gives_no_free_attempts(door: Door, junk: bytes) -> None:
+def test_a_broken_file_locks_no_user_out_and_gives_no_free_attempts(door: LoginDoor, junk: bytes) -> None:
     door.path.write_bytes(junk)
     door.clock.now = 2e9 * 10  # later than the time at which the file is found broken
     assert door.admits()
     json.loads(door.path.read_bytes())
 
 
-def test_after_a_broken_file_the_free_tries_are_used_up(door: Door) -> None:
+def test_after_a_broken_file_the_free_tries_are_used_up(door: LoginDoor) -> None:
     door.path.write_bytes(b"{")
     now = time.time()
     door.clock.now = now
@@ -149,7 +142,7 @@ def test_after_a_broken_file_the_free_tries_are_used_up(door: Door) -> None:
     assert [door.wait("bob"), door.wait("bob")] == [0, 1]
 
 
-def test_the_file_stays_small_and_a_flood_of_names_pushes_no_count_out(door: Door) -> None:
+def test_the_file_stays_small_and_a_flood_of_names_pushes_no_count_out(door: LoginDoor) -> None:
     for _ in range(8):
         door.wait("alice")
     record = json.loads(door.path.read_bytes())
@@ -161,14 +154,14 @@ def test_the_file_stays_small_and_a_flood_of_names_pushes_no_count_out(door: Doo
     assert not door.admits("alice")
 
 
-def test_the_file_is_the_owners_and_holds_no_name(door: Door) -> None:
+def test_the_file_is_the_owners_and_holds_no_name(door: LoginDoor) -> None:
     door.admits("hunter2")
     assert stat.S_IMODE(door.path.stat().st_mode) == 0o600
     assert b"hunter2" not in door.path.read_bytes()
 
 
 @pytest.mark.parametrize("name", ["", "\udce9", "a" * 100_000, "../x", "\0"])
-def test_any_name_can_be_counted(door: Door, name: str) -> None:
+def test_any_name_can_be_counted(door: LoginDoor, name: str) -> None:
     assert [door.admits(name) for _ in range(5)] == [True, True, True, True, False]
 
 
@@ -188,7 +181,7 @@ def _answers(accounts: Accounts, username: str, password: str, times: int) -> li
 def test_known_and_unknown_names_are_answered_alike_and_cost_the_same(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, username: str
 ) -> None:
-    accounts = Accounts(Database(desk.path), logins=Door(tmp_path).open())
+    accounts = Accounts(Database(desk.path), logins=LoginDoor(tmp_path).open())
     derived: list[tuple[int, int, int]] = []
     derive = passwords._derive
 
@@ -203,7 +196,7 @@ def test_known_and_unknown_names_are_answered_alike_and_cost_the_same(
 
 
 def test_the_right_password_waits_too_and_then_clears_the_count(desk: Desk, tmp_path: Path) -> None:
-    door = Door(tmp_path)
+    door = LoginDoor(tmp_path)
     accounts = Accounts(Database(desk.path), logins=door.open())
     _answers(accounts, "student", "wrong one", 4)
     assert _answers(accounts, "student", "admin", 1)[0].startswith("Too many wrong passwords")
@@ -213,7 +206,7 @@ def test_the_right_password_waits_too_and_then_clears_the_count(desk: Desk, tmp_
 
 
 def test_a_wrong_current_password_counts_as_a_wrong_login(desk: Desk, tmp_path: Path) -> None:
-    accounts = Accounts(Database(desk.path), logins=Door(tmp_path).open())
+    accounts = Accounts(Database(desk.path), logins=LoginDoor(tmp_path).open())
     for _ in range(4):
         with pytest.raises(Refused, match=r"^This is not your current password; nothing was changed$"):
             accounts.change_password("student", "wrong", "a new password")
@@ -303,7 +296,7 @@ def test_right_passwords_at_the_same_moment_are_all_right(desk: Desk) -> None:
 
 
 def test_wrong_passwords_at_the_same_moment_wait_as_those_in_a_row_do(desk: Desk, tmp_path: Path) -> None:
-    accounts = Accounts(Database(desk.path), logins=Door(tmp_path).open())  # its clock stands still
+    accounts = Accounts(Database(desk.path), logins=LoginDoor(tmp_path).open())  # its clock stands still
     with ThreadPoolExecutor(4 * FREE) as pool:
         found = [*pool.map(lambda _: _answers(accounts, "student", "wrong one", 1)[0], range(4 * FREE))]
     assert found.count(WRONG) == FREE + 1

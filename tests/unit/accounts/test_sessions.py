@@ -30,7 +30,7 @@ from menu.keyboard import Keyboard, Lines
 from menu.session import run
 from tests.support.desk import PASSWORD_HASH, Desk
 from tests.support.fake_api import FakeAPI, furnished
-from tests.support.fake_guest import Guest
+from tests.support.fake_guest import FakeGuest
 from tests.support.lab.visitor import wait_until
 from tests.support.paths import ROOT
 from tests.support.playing import on_terminal, screen_of
@@ -322,7 +322,7 @@ def test_the_deadline_of_the_password_is_over_when_it_was_right(monkeypatch: pyt
     os.close(writing)
 
 
-class Chatter(Guest):
+class Chatter(FakeGuest):
     """A guest with endless output."""
 
     def recv(self, size: int, /) -> bytes:
@@ -330,7 +330,7 @@ class Chatter(Guest):
         return self._socket.recv(size)
 
 
-def in_console(guest: Guest, reading: int, limit: float) -> str:
+def in_console(guest: FakeGuest, reading: int, limit: float) -> str:
     output = io.BytesIO()
     screen = screen_of(output)
     with pytest.raises(EOFError), Idle(limit, screen.line).watched(screen.between) as typed:
@@ -349,7 +349,7 @@ def test_a_console_ends_where_nothing_is_typed_whatever_the_guest_says() -> None
 
 def test_typed_keys_keep_a_console_open() -> None:
     with typing(0.1, b"k") as reading:
-        guest = Guest()
+        guest = FakeGuest()
         stop = threading.Timer(4.0, guest._far.close)
         stop.start()
         output = io.BytesIO()

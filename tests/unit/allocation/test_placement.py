@@ -17,7 +17,7 @@ LETTERS = "abcdef"
 ROOMY = Worker(16, 64.0, 1000.0)
 
 
-class Cloud:
+class LetteredWorkers:
     """Workers named by letters, and slices for which VMs are placed."""
 
     def __init__(self, spread: int = 4, workers: dict[str, Worker] | None = None) -> None:
@@ -43,7 +43,7 @@ class Cloud:
     [(4, "abcdabcd"), (1, "aaaaaaaa"), (2, "abababab"), (0, "abcdefab"), (6, "abcdefab"), (100, "abcdefab")],
 )
 def test_a_slice_uses_so_many_workers_and_then_fills_them(spread: int, placed: str) -> None:
-    assert Cloud(spread).add(1000, 8) == placed
+    assert LetteredWorkers(spread).add(1000, 8) == placed
 
 
 @pytest.mark.parametrize(("beside", "placed"), [("", "c"), ("a", "a"), ("ba", "a"), ("f", "f"), ("e", "c")])
@@ -55,12 +55,12 @@ def test_preferred_workers_come_first_where_they_have_room(beside: str, placed: 
 
 @pytest.mark.parametrize(("vms", "spread", "share"), [(6, 4, 2), (8, 4, 2), (9, 4, 3), (6, 1, 6), (6, 0, 1), (7, 0, 2)])
 def test_vms_that_are_made_at_once_are_shared_by_the_workers_of_their_slice(vms: int, spread: int, share: int) -> None:
-    cloud = Cloud(spread)
+    cloud = LetteredWorkers(spread)
     assert fair_share(vms, cloud.inventory, cloud.workers) == share
 
 
 def test_workers_that_are_down_get_no_share() -> None:
-    cloud = Cloud(workers={"a": ROOMY, "b": replace(ROOMY, up=False)})
+    cloud = LetteredWorkers(workers={"a": ROOMY, "b": replace(ROOMY, up=False)})
     assert fair_share(5, cloud.inventory, cloud.workers) == 5
     assert fair_share(5, cloud.inventory, {}) == 5
 
@@ -70,11 +70,11 @@ def test_the_default_is_four() -> None:
 
 
 def test_two_workers_get_the_vms_of_a_slice_in_turn() -> None:
-    assert Cloud(workers={"a": ROOMY, "b": ROOMY}).add(1000, 5) == "ababa"
+    assert LetteredWorkers(workers={"a": ROOMY, "b": ROOMY}).add(1000, 5) == "ababa"
 
 
 def test_the_emptiest_unused_worker_comes_first_and_then_the_emptiest_used_one() -> None:
-    cloud = Cloud(spread=2)
+    cloud = LetteredWorkers(spread=2)
     cloud.add(1000, 3)  # a, b, a
     assert cloud.add(1001, 4) == "cdcd"
     assert cloud.add(1002, 2, ram_gb=8.0) == "ef"
@@ -83,7 +83,7 @@ def test_the_emptiest_unused_worker_comes_first_and_then_the_emptiest_used_one()
 
 def test_the_scarcest_resource_decides_which_worker_is_emptiest() -> None:
     workers = {"a": Worker(16, 64.0, 100.0), "b": Worker(16, 64.0, 1000.0)}
-    cloud = Cloud(spread=1, workers=workers)
+    cloud = LetteredWorkers(spread=1, workers=workers)
     assert cloud.add(1000, 1, disk_gb=30.0) == "a"
     cloud.slices[1001] = Slice(1001, "one")
     cloud.slices[1001].vms = [VM(6000, "vm", "one", "b", 5999, [], replace(FLAVOR, ram_gb=16.0))]
@@ -91,25 +91,25 @@ def test_the_scarcest_resource_decides_which_worker_is_emptiest() -> None:
 
 
 def test_disks_that_differ_a_little_change_no_order() -> None:
-    cloud = Cloud(workers={"a": Worker(16, 64.0, 100.0), "b": Worker(16, 64.0, 100.04)})
+    cloud = LetteredWorkers(workers={"a": Worker(16, 64.0, 100.0), "b": Worker(16, 64.0, 100.04)})
     assert cloud.add(1000, 6) == "ababab"
 
 
 def test_full_workers_are_left_out_and_a_further_one_is_taken() -> None:
     small = Worker(16, 2.0, 1000.0)
-    cloud = Cloud(spread=2, workers=dict.fromkeys(LETTERS[:3], small))
+    cloud = LetteredWorkers(spread=2, workers=dict.fromkeys(LETTERS[:3], small))
     assert cloud.add(1000, 6) == "ababcc"
     with pytest.raises(Refused, match=r"No worker has room for small .*; a comes closest: 0 GiB of memory left"):
         cloud.add(1000)
 
 
 def test_a_worker_without_room_is_no_unused_one() -> None:
-    cloud = Cloud(spread=3, workers={"a": ROOMY, "b": Worker(16, 0.5, 1000.0), "c": ROOMY, "d": ROOMY})
+    cloud = LetteredWorkers(spread=3, workers={"a": ROOMY, "b": Worker(16, 0.5, 1000.0), "c": ROOMY, "d": ROOMY})
     assert cloud.add(1000, 6) == "acdacd"
 
 
 def test_workers_that_are_down_or_not_listed_get_nothing_and_count_as_used() -> None:
-    cloud = Cloud(spread=2)
+    cloud = LetteredWorkers(spread=2)
     cloud.add(1000, 2)
     cloud.workers["a"] = Worker(16, 64.0, 1000.0, up=False)
     assert cloud.add(1000, 2) == "bb"
@@ -119,13 +119,13 @@ def test_workers_that_are_down_or_not_listed_get_nothing_and_count_as_used() -> 
 
 def test_a_worker_that_was_never_measured_gets_nothing() -> None:
     with pytest.raises(Refused, match="No worker answers at present"):
-        Cloud(workers={"a": Worker(up=False)}).add(1000)
+        LetteredWorkers(workers={"a": Worker(up=False)}).add(1000)
     with pytest.raises(Refused, match="a comes closest: 0 cores left"):
-        Cloud(workers={"a": Worker()}).add(1000)
+        LetteredWorkers(workers={"a": Worker()}).add(1000)
 
 
 def test_promises_are_counted_once_for_all_workers() -> None:
-    cloud = Cloud(spread=2)
+    cloud = LetteredWorkers(spread=2)
     cloud.add(1000, 3)
     live = holdings_of(cloud.slices.values())
     assert promised(live)["a"] == (2, 2.0, 2.0)

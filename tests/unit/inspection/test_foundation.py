@@ -9,7 +9,7 @@ import pytest
 from core.inventory import Inventory
 from inspection import findings, foundation
 from inspection.codes import CODES
-from inspection.facts import Device, Facts, Port, Route
+from inspection.facts import Device, Facts, Route, SeenPort
 from inspection.findings import Comparison
 from inspection.isolation.proof import Proof
 from inspection.parse import parse_answers
@@ -23,8 +23,8 @@ DROP, RESUBMIT = parse_flow("priority=0 actions=drop"), parse_flow("priority=1 a
 
 def port(
     name: str, kind: str = "", tag: int | None = None, mode: str = "", vlans: frozenset[int] = frozenset()
-) -> Port:
-    return Port(name, "br-int", tag, kind, 1, {}, mode=mode, vlans=vlans)
+) -> SeenPort:
+    return SeenPort(name, "br-int", tag, kind, 1, {}, mode=mode, vlans=vlans)
 
 
 def device(name: str, *addresses: str, up: bool = True, carrier: bool = True, kind: str = "") -> Device:
@@ -43,7 +43,7 @@ WHOLE = Facts(
 NETWORK = replace(WHOLE, host=NODE)
 
 
-def with_ports(*ports: Port, **devices: Device) -> Facts:
+def with_ports(*ports: SeenPort, **devices: Device) -> Facts:
     found = {each.name: each for each in ports}
     return replace(WHOLE, ports={"br-int": port("br-int", "internal"), **found}, devices={**WHOLE.devices, **devices})
 
@@ -172,7 +172,7 @@ def test_a_problem_found_twice_is_reported_once_for_the_host() -> None:
     ],
 )
 def test_the_proof_lets_the_data_port_carry_every_vlan(
-    ports: tuple[Port, ...], data_ports: dict[str, str], breach: str
+    ports: tuple[SeenPort, ...], data_ports: dict[str, str], breach: str
 ) -> None:
     proof = Proof(Inventory(data_ports=data_ports), [], {WORKER: with_ports(*ports)})
     assert {each.what for each in proof.properties()[0].breaches} == ({breach} if breach else set())

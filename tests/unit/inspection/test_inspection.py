@@ -17,12 +17,12 @@ from database import Database, State
 from deployment import DeploymentAPI
 from inspection import collect, findings, inspector, parse, parse_switch
 from inspection.codes import CODES
-from inspection.facts import Device, Facts, Port
+from inspection.facts import Device, Facts, SeenPort
 from inspection.findings import Finding
 from inspection.inspector import Inspector
 from models import Slice
 from remote.runner import Runner
-from remote.transcript import Outcome, Progress
+from remote.transcript import Outcome, UploadProgress
 from tests.support import fake_facts
 from tests.support.designs import DESIGNS, design
 from tests.support.fake_hosts import FakeHost, FakeHosts
@@ -45,7 +45,7 @@ class Remembered(Database):
 
 
 @dataclass
-class Scene:
+class InspectedSlice:
     """A slice that runs on fake hosts, and an inspector of these."""
 
     cloud: FakeHosts
@@ -68,9 +68,9 @@ class Scene:
         assert report.error is None, report.error
 
 
-def deployed(name: str) -> Scene:
+def deployed(name: str) -> InspectedSlice:
     cloud, slice_ = FakeHosts(), design(name)
-    scene = Scene(cloud, slice_, Inspector(Remembered(slice_), Inventory(), cloud.connect))
+    scene = InspectedSlice(cloud, slice_, Inspector(Remembered(slice_), Inventory(), cloud.connect))
     scene.repair()
     slice_.status = SliceStatus.RUNNING
     for vm in slice_.vms:
@@ -109,7 +109,7 @@ def _astray(host: FakeHost) -> None:
     host.namespaces[""]["gw_vlan100"] = set()
 
 
-BREAKS: dict[str, tuple[str, Callable[[Scene], object], bool]] = {
+BREAKS: dict[str, tuple[str, Callable[[InspectedSlice], object], bool]] = {
     "qemu-dead": ("VM vm1 does not run", lambda s: _kill(s.worker, "vm_images/slice-1000/vm1.pid"), True),
     "qemu-wrong": ("VM vm1 runs with another", lambda s: s.worker.argvs.update({101: ("slice1000-vm1001",)}), False),
     "overlay-missing": ("disk of vm1", lambda s: s.worker.files.pop("vm_images/slice-1000/vm1_img.qcow2"), True),
@@ -166,7 +166,7 @@ def test_each_damage_has_its_code_and_its_repair(code: str) -> None:
         assert scene.found() == []
 
 
-OPENINGS: dict[str, tuple[str, Callable[[Scene], object]]] = {
+OPENINGS: dict[str, tuple[str, Callable[[InspectedSlice], object]]] = {
     "no table": ("our table of nftables is incomplete", lambda s: s.worker.tables.clear()),
     "a table with a hole": (
         "our table of nftables is incomplete",
@@ -288,7 +288,7 @@ def test_the_order_of_the_rules_counts() -> None:
     assert [finding.code for finding in scene.found()] == ["rules-missing"]
 
 
-def answers(scene: Scene, host: str) -> dict[str, str | None]:
+def answers(scene: InspectedSlice, host: str) -> dict[str, str | None]:
     """Return the host's answers to a collection."""
     asked = collect.commands(Inventory(), host, thorough=True)
     return {name: scene.cloud.hosts[host].program(command.argv)[1] for name, command in asked.items()}
@@ -338,7 +338,7 @@ def test_the_vlans_of_a_port_are_parsed(
     )
     found = parse.parse_answers(WORKER, {"ports": "\n".join(tables)})
     assert not found.unread
-    assert found.ports["tap"] == Port(
+    assert found.ports["tap"] == SeenPort(
         "tap", "br-int", tag, "", parse_switch.UNOPENED, {"owner": "cloud-repositorio", "vm": "1001"}, trunks,
         protected=True, mode=mode, vlans=frozenset(vlans),
     )  # fmt: skip
@@ -426,7 +426,7 @@ def test_an_answer_is_parsed_while_another_host_still_works(monkeypatch: pytest.
     scene, was_read = deployed("ring"), threading.Event()
     run = scene.network.run
 
-    def late(*words: Any, **options: Any) -> Iterator[Outcome | Progress]:
+    def late(*words: Any, **options: Any) -> Iterator[Outcome | UploadProgress]:
         assert was_read.wait(10), "the workers' answers are parsed only after all hosts have answered"
         yield from run(*words, **options)
 

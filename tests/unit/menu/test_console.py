@@ -21,7 +21,7 @@ from menu.interrupts import interruptible
 from menu.keyboard import Lines
 from menu.terminal import raw_mode
 from tests.support.fake_api import furnished
-from tests.support.fake_guest import Guest
+from tests.support.fake_guest import FakeGuest
 from tests.support.playing import LOGIN, play, screen_of
 
 
@@ -31,7 +31,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(terminal, "ANSWER_SECONDS", 0.1)
 
 
-def piped(guest: Guest, typed: bytes) -> tuple[VisitEnd, bytes, bytes]:
+def piped(guest: FakeGuest, typed: bytes) -> tuple[VisitEnd, bytes, bytes]:
     """Return the ending of a visit, the output, and the bytes that are left for the menu."""
     reading, writing = os.pipe()
     os.write(writing, typed)
@@ -46,36 +46,36 @@ def piped(guest: Guest, typed: bytes) -> tuple[VisitEnd, bytes, bytes]:
 
 
 def test_piped_input_is_passed_on_to_its_end_and_all_output_is_read() -> None:
-    ending, received, rest = piped(Guest(), b"uname -a\n\xff\x00")
+    ending, received, rest = piped(FakeGuest(), b"uname -a\n\xff\x00")
     assert (ending, rest) == (VisitEnd.LEFT, b"")
     assert received == b"login: UNAME -A\n\xff\x00"
 
 
 def test_piped_input_after_ctrl_bracket_belongs_to_the_menu() -> None:
-    ending, received, rest = piped(Guest(), b"hello\x1d0\n\x1d")
+    ending, received, rest = piped(FakeGuest(), b"hello\x1d0\n\x1d")
     assert (ending, received, rest) == (VisitEnd.LEFT, b"login: HELLO", b"0\n\x1d")
 
 
 def test_piped_a_guest_that_closes_ends_it() -> None:
-    ending, received, _ = piped(Guest(), b"bye")
+    ending, received, _ = piped(FakeGuest(), b"bye")
     assert (ending, received) == (VisitEnd.CLOSED, b"login: BYE")
 
 
 def test_piped_a_lost_connection_ends_it() -> None:
-    ending, _, rest = piped(Guest(), b"crash\x1d0\n")
+    ending, _, rest = piped(FakeGuest(), b"crash\x1d0\n")
     assert (ending, rest) == (VisitEnd.CLOSED, b"0\n")
 
 
 def test_piped_a_guest_that_never_stops_talking_is_left_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console, "TIMEOUT", 0.3)
 
-    class Talking(Guest):
+    class TalkingGuest(FakeGuest):
         def recv(self, _size: int, /) -> bytes:
             time.sleep(0.01)
             return b"."
 
     began = time.monotonic()
-    ending, received, _ = piped(Talking(), b"")
+    ending, received, _ = piped(TalkingGuest(), b"")
     assert ending is VisitEnd.LEFT
     assert received.startswith(b"...")
     assert time.monotonic() - began < 3
@@ -112,13 +112,13 @@ def test_a_console_that_another_user_has_is_taken_over_only_after_a_yes() -> Non
 
 
 def test_the_menu_says_why_a_console_was_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Guest, "why_closed", lambda _: "bob took it over")
+    monkeypatch.setattr(FakeGuest, "why_closed", lambda _: "bob took it over")
     _, output = play(furnished(), LOGIN + "9\n1001\nbye\n")
     assert "The console was closed: bob took it over" in output.splitlines()
 
 
 def test_a_worker_that_has_a_word_of_its_own_does_not_end_a_visit() -> None:
-    class Whispering(Guest):
+    class Whispering(FakeGuest):
         words = 0
 
         def recv(self, size: int, /) -> bytes:
@@ -132,14 +132,14 @@ def test_a_worker_that_has_a_word_of_its_own_does_not_end_a_visit() -> None:
 
 
 def test_typed_a_tilde_and_a_dot_after_enter_lead_out(window: tuple[int, int]) -> None:
-    guest = Guest()
+    guest = FakeGuest()
     ending, _ = typed(window, guest, b"a~.\r~~.\r~x\r~.more")
     assert (ending, guest.typed) == (VisitEnd.LEFT, b"a~.\r~.\r~x\r")
 
 
 def test_typed_the_way_out_is_as_the_settings_say(window: tuple[int, int]) -> None:
     user, program = window
-    guest = Guest()
+    guest = FakeGuest()
     threading.Timer(0.2, os.write, (user, b"~.\x1d\r%.")).start()
     ending = visit(guest, Lines(program), screen_of(io.BytesIO(), terminal=True), Exits(["%."]))
     assert (ending, guest.typed) == (VisitEnd.LEFT, b"~.\x1d\r")
@@ -170,7 +170,7 @@ def window() -> Iterator[tuple[int, int]]:
             os.close(descriptor)
 
 
-def typed(window: tuple[int, int], guest: Guest, keys: bytes) -> tuple[VisitEnd, bytes]:
+def typed(window: tuple[int, int], guest: FakeGuest, keys: bytes) -> tuple[VisitEnd, bytes]:
     user, program = window
     output = io.BytesIO()
     screen = screen_of(output, terminal=True)
@@ -182,7 +182,7 @@ def typed(window: tuple[int, int], guest: Guest, keys: bytes) -> tuple[VisitEnd,
 
 def test_typed_every_key_reaches_the_guest_and_the_terminal_is_as_before(window: tuple[int, int]) -> None:
     before = termios.tcgetattr(window[1])
-    ending, received = typed(window, Guest(), b"a\x03\x04\x1a\r\x1dmore")
+    ending, received = typed(window, FakeGuest(), b"a\x03\x04\x1a\r\x1dmore")
 
     assert ending is VisitEnd.LEFT
     assert received.startswith(b"login: ")
@@ -192,7 +192,7 @@ def test_typed_every_key_reaches_the_guest_and_the_terminal_is_as_before(window:
 
 def test_typed_a_closed_console_gives_the_terminal_back(window: tuple[int, int]) -> None:
     before = termios.tcgetattr(window[1])
-    ending, received = typed(window, Guest(), b"bye")
+    ending, received = typed(window, FakeGuest(), b"bye")
 
     assert ending is VisitEnd.CLOSED
     assert b"BYE" in received
@@ -204,7 +204,7 @@ def test_typed_a_closed_window_ends_it() -> None:
     threading.Timer(0.2, os.close, (user,)).start()
     screen = screen_of(io.BytesIO(), terminal=True)
 
-    assert visit(Guest(), Lines(program), screen) is VisitEnd.LEFT
+    assert visit(FakeGuest(), Lines(program), screen) is VisitEnd.LEFT
     os.close(program)
 
 

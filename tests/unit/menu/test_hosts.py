@@ -13,7 +13,7 @@ from tests.support.desk import WORKERS, Desk
 from tests.support.playing import screen_of
 
 
-class Typed:
+class TypedAnswer:
     """Return a keyboard with one answer, or with none."""
 
     def __init__(self, answer: str = "") -> None:
@@ -31,7 +31,7 @@ def run(
     output = io.BytesIO()
     args = Namespace(address=WORKERS[1], yes=yes, dry_run=dry_run)
     screen = screen_of(output, terminal=terminal, width=200)
-    return forget(desk.api.hosts, args, Typed(answer), screen), output.getvalue().decode()  # type: ignore[arg-type]
+    return forget(desk.api.hosts, args, TypedAnswer(answer), screen), output.getvalue().decode()  # type: ignore[arg-type]
 
 
 @pytest.fixture

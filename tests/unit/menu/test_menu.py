@@ -351,7 +351,7 @@ def test_no_worker_is_contacted_before_the_password_is_right(script: str, measur
 def test_a_login_uses_known_workers_and_entry_1_measures_them() -> None:
     asked: list[str] = []
 
-    class Watched(FakeAPI):
+    class WatchedAPI(FakeAPI):
         def known_workers(self) -> Answer[dict[str, Worker]]:
             asked.append("known")
             return True, {}
@@ -360,17 +360,17 @@ def test_a_login_uses_known_workers_and_entry_1_measures_them() -> None:
             asked.append("looked at")
             return True, {}
 
-    play(Watched(), LOGIN + "1\n0\n")
+    play(WatchedAPI(), LOGIN + "1\n0\n")
     assert asked == ["known", "looked at"]
 
 
 def test_an_error_of_a_background_thread_is_raised_at_its_result() -> None:
-    class Broken(FakeAPI):
+    class BrokenAPI(FakeAPI):
         def discover_workers(self) -> Answer[dict[str, Worker]]:
             raise CloudError("broken")
 
     with pytest.raises(CloudError, match="broken"):
-        Measurement(Broken()).workers()  # type: ignore[arg-type]
+        Measurement(BrokenAPI()).workers()  # type: ignore[arg-type]
 
 
 def unfinished(status: SliceStatus, vm_status: VMStatus = VMStatus.DESIGN) -> FakeAPI:

@@ -17,8 +17,8 @@ from menu import console, terminal
 from menu.console import VisitEnd, visit
 from menu.keyboard import Lines
 from menu.screen import Screen
-from tests.support.fake_guest import Guest
-from tests.support.fake_terminal import FakeTerminal, State, fake_terminal
+from tests.support.fake_guest import FakeGuest
+from tests.support.fake_terminal import FakeTerminal, TerminalState, fake_terminal
 
 LEFT_ON = {
     "alternate screen": b"\x1b[?1049h",
@@ -65,7 +65,7 @@ def window() -> Iterator[FakeTerminal]:
         yield window
 
 
-class Printing(Guest):
+class Printing(FakeGuest):
     """A guest that has written to the screen."""
 
     def __init__(self, said: bytes) -> None:
@@ -84,10 +84,10 @@ def use(window: FakeTerminal, said: bytes, keys: bytes = b"\x1d") -> VisitEnd:
     return visit(Printing(said), Lines(window.program), screen_on(window))
 
 
-def settled(window: FakeTerminal) -> State:
+def settled(window: FakeTerminal) -> TerminalState:
     """Return the terminal's state after all output."""
     deadline = time.monotonic() + 5
-    while window.state != State() and time.monotonic() < deadline:
+    while window.state != TerminalState() and time.monotonic() < deadline:
         time.sleep(0.01)
     return window.state
 
@@ -95,17 +95,17 @@ def settled(window: FakeTerminal) -> State:
 @pytest.mark.parametrize("said", LEFT_ON.values(), ids=LEFT_ON)
 def test_modes_left_by_a_guest_are_reset(window: FakeTerminal, said: bytes) -> None:
     window._obey(said)
-    assert window.state != State(), "the fake terminal does not know what the guest does"
-    window.state, window._input = State(), b""
+    assert window.state != TerminalState(), "the fake terminal does not know what the guest does"
+    window.state, window._input = TerminalState(), b""
 
     assert use(window, said) is VisitEnd.LEFT
-    assert settled(window) == State()
+    assert settled(window) == TerminalState()
     assert window.waits() == b""
 
 
 def test_a_closed_console_leaves_nothing_switched_on_either(window: FakeTerminal) -> None:
     assert use(window, LEFT_ON["everything"], b"bye") is VisitEnd.CLOSED
-    assert settled(window) == State()
+    assert settled(window) == TerminalState()
 
 
 def test_the_reset_clears_nothing() -> None:
@@ -118,9 +118,9 @@ def test_the_reset_clears_nothing() -> None:
 def test_the_reset_leaves_the_cursor_where_it_is(window: FakeTerminal, said: bytes) -> None:
     use(window, said)
     deadline = time.monotonic() + 5
-    while (window.place, window.state) != ((7, 3), State()) and time.monotonic() < deadline:
+    while (window.place, window.state) != ((7, 3), TerminalState()) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert (window.place, window.state) == ((7, 3), State())
+    assert (window.place, window.state) == ((7, 3), TerminalState())
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.1])
@@ -177,4 +177,4 @@ def test_piped_input_to_a_guest_on_a_terminal_resets_it_too(window: FakeTerminal
     os.close(writing)
     visit(Printing(LEFT_ON["everything"]), Lines(reading), screen_on(window, terminal=False))
     os.close(reading)
-    assert settled(window) == State()
+    assert settled(window) == TerminalState()

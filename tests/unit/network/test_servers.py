@@ -31,7 +31,7 @@ case " $DEAF " in *" $2 "*) echo "UNCONN 0 0 0.0.0.0%if7:67";; *) echo "UNCONN 0
 """
 
 
-class Node:
+class NodeFolder:
     """A folder in place of a network node."""
 
     def __init__(self, folder: Path) -> None:
@@ -77,15 +77,15 @@ class Node:
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    made = Node(tmp_path)
+def node(tmp_path: Path) -> Iterator[NodeFolder]:
+    made = NodeFolder(tmp_path)
     yield made
     for path in tmp_path.glob("*.pid"):
         with suppress(ProcessLookupError):  # a process that should have ended
             os.kill(int(path.read_text()), 9)
 
 
-def test_all_come_up_and_a_second_time_none_is_touched(node: Node) -> None:
+def test_all_come_up_and_a_second_time_none_is_touched(node: NodeFolder) -> None:
     assert node.all_serve().returncode != 0
     done = node.serve()
     assert (done.returncode, done.stderr, sorted(done.stdout.split())) == (0, "", ["101", "102", "103"])
@@ -94,7 +94,7 @@ def test_all_come_up_and_a_second_time_none_is_touched(node: Node) -> None:
     assert (node.serve().stdout, node.begun.read_text(), node.pids()) == ("", "", before)
 
 
-def test_one_that_does_not_start_is_named_and_the_others_serve(node: Node) -> None:
+def test_one_that_does_not_start_is_named_and_the_others_serve(node: NodeFolder) -> None:
     node.broken.touch()
     done = node.serve()
     assert (done.returncode, done.stderr) == (1, "ns-dhcp-vlan102: dnsmasq: out of luck\n")
@@ -103,7 +103,7 @@ def test_one_that_does_not_start_is_named_and_the_others_serve(node: Node) -> No
     assert (node.serve().stdout, node.begun.read_text()) == ("102\n", "ns-dhcp-vlan102\n")
 
 
-def test_a_server_on_a_removed_interface_is_restarted(node: Node) -> None:
+def test_a_server_on_a_removed_interface_is_restarted(node: NodeFolder) -> None:
     node.serve()
     before = node.pids()
     assert node.all_serve(deaf="ns-dhcp-vlan103").returncode != 0
@@ -113,14 +113,14 @@ def test_a_server_on_a_removed_interface_is_restarted(node: Node) -> None:
     assert not Path(f"/proc/{before[103].strip()}").exists()
 
 
-def test_the_check_names_the_namespace(node: Node) -> None:
+def test_the_check_names_the_namespace(node: NodeFolder) -> None:
     node.serve()
     assert node.all_serve(load("dhcp/check-servers")).returncode == 0
     done = node.all_serve(load("dhcp/check-servers"), deaf="ns-dhcp-vlan102")
     assert (done.returncode, done.stderr) == (1, "ns-dhcp-vlan102: no dnsmasq serves there\n")
 
 
-def test_a_log_has_a_link_where_its_place_is_free_and_nothing_else_there_is_touched(node: Node) -> None:
+def test_a_log_has_a_link_where_its_place_is_free_and_nothing_else_there_is_touched(node: NodeFolder) -> None:
     free, folder, link = (node.folder / f"link{vlan}.log" for vlan in VLANS)
     folder.mkdir()
     link.symlink_to(node.folder / "elsewhere")
@@ -149,14 +149,14 @@ def test_only_links_to_logs_of_ours_are_removed(tmp_path: Path) -> None:
     assert subprocess.run(["sh", "-c", script, "sh", str(ours)], check=False).returncode == 0
 
 
-def leave(node: Node, vlan: int, own: str) -> subprocess.CompletedProcess[str]:
+def leave(node: NodeFolder, vlan: int, own: str) -> subprocess.CompletedProcess[str]:
     """Remove one slice from the server of a VLAN after the death of its manager: no process reads the output."""
     hosts = node.folder / "hosts"
     server = (*node.words(vlan), *node.logs(vlan), "dnsmasq", node.words(vlan)[2])
     return node.run(load("dhcp/leave-server"), [str(hosts / own), str(hosts), *server], unheard=True)
 
 
-def test_leaving_a_shared_server_keeps_it_for_the_others_also_without_a_manager(node: Node) -> None:
+def test_leaving_a_shared_server_keeps_it_for_the_others_also_without_a_manager(node: NodeFolder) -> None:
     hosts = node.folder / "hosts"
     hosts.mkdir()
     for name in ("slice-1", "slice-2"):

@@ -51,7 +51,7 @@ while True:
 """
 
 
-class Worker:
+class ConsoleWorker:
     """A folder with a guest's console and its visits."""
 
     def __init__(self, folder: Path) -> None:
@@ -165,9 +165,9 @@ class LocalChannel:
 
 
 @pytest.fixture
-def worker(tmp_path: Path) -> Iterator[Worker]:
+def worker(tmp_path: Path) -> Iterator[ConsoleWorker]:
     assert shutil.which("socat"), "socat is not installed (apt-get install socat)"
-    worker = Worker(tmp_path)
+    worker = ConsoleWorker(tmp_path)
     try:
         yield worker
     finally:
@@ -194,14 +194,14 @@ def processes(folder: Path) -> list[str]:
     return [line for line in found if line.startswith(("socat", "sh -s"))]
 
 
-def until_free(worker: Worker, seconds: float = 10) -> None:
+def until_free(worker: ConsoleWorker, seconds: float = 10) -> None:
     deadline = time.monotonic() + seconds
     while left := processes(worker.folder):
         assert time.monotonic() < deadline, f"still there: {left}"
         time.sleep(0.05)
 
 
-def test_a_visitor_is_joined_with_the_guest(worker: Worker) -> None:
+def test_a_visitor_is_joined_with_the_guest(worker: ConsoleWorker) -> None:
     visit = worker.visit("alice")
     assert visit.send(b"hello\xff\x00") == 7
     assert read_until(visit, b"HELLO\xff\x00") == b"HELLO\xff\x00"
@@ -209,7 +209,7 @@ def test_a_visitor_is_joined_with_the_guest(worker: Worker) -> None:
     until_free(worker)
 
 
-def test_a_second_visitor_gets_name_and_time_of_the_first(worker: Worker) -> None:
+def test_a_second_visitor_gets_name_and_time_of_the_first(worker: ConsoleWorker) -> None:
     before = int(time.time())
     visit = worker.visit("alice")
     refusal = worker.refusal("bob")
@@ -220,7 +220,7 @@ def test_a_second_visitor_gets_name_and_time_of_the_first(worker: Worker) -> Non
     read_until(visit, b"STILL MINE")
 
 
-def test_no_key_of_a_second_visitor_ever_reaches_the_guest(worker: Worker) -> None:
+def test_no_key_of_a_second_visitor_ever_reaches_the_guest(worker: ConsoleWorker) -> None:
     first = worker.visit("alice")
     with pytest.raises(NotJoined):
         worker.visit("bob", typed_ahead=b"touch ran\n")
@@ -234,7 +234,7 @@ def test_no_key_of_a_second_visitor_ever_reaches_the_guest(worker: Worker) -> No
     assert not (worker.folder / "ran").exists()
 
 
-def test_a_console_is_free_at_once_after_a_visit(worker: Worker) -> None:
+def test_a_console_is_free_at_once_after_a_visit(worker: ConsoleWorker) -> None:
     for _ in range(5):
         visit = worker.visit("alice")
         visit.send(b"x")
@@ -242,7 +242,7 @@ def test_a_console_is_free_at_once_after_a_visit(worker: Worker) -> None:
     assert worker.input_lines() == b"x" * 5
 
 
-def test_a_visit_is_taken_over_and_the_new_users_name_shown(worker: Worker) -> None:
+def test_a_visit_is_taken_over_and_the_new_users_name_shown(worker: ConsoleWorker) -> None:
     first = worker.visit("alice")
     holder = worker.refusal("bob").holder
     assert holder
@@ -254,7 +254,7 @@ def test_a_visit_is_taken_over_and_the_new_users_name_shown(worker: Worker) -> N
     assert (worker.refusal("carol").holder or holder).user == "bob"
 
 
-def test_only_the_visit_that_was_named_is_taken_over(worker: Worker) -> None:
+def test_only_the_visit_that_was_named_is_taken_over(worker: ConsoleWorker) -> None:
     first = worker.visit("alice")
     holder = worker.refusal("bob").holder
     assert holder
@@ -264,7 +264,7 @@ def test_only_the_visit_that_was_named_is_taken_over(worker: Worker) -> None:
     assert (refusal.answer, refusal.holder and refusal.holder.user) == (Answer.BUSY, "carol")
 
 
-def test_the_lock_names_every_program_of_a_visit(worker: Worker) -> None:
+def test_the_lock_names_every_program_of_a_visit(worker: ConsoleWorker) -> None:
     """One that is not named there cannot be ended where it hangs with the lock in its hands."""
     worker.visit("alice")
     _, _, _, *named = (worker.folder / "vm.console-lock").read_text().split()
@@ -278,7 +278,7 @@ def test_the_lock_names_every_program_of_a_visit(worker: Worker) -> None:
 
 
 @pytest.mark.parametrize("frozen", ["sh -s", "socat"])
-def test_a_visit_whose_programs_do_not_end_is_taken_over_all_the_same(worker: Worker, frozen: str) -> None:
+def test_a_visit_whose_programs_do_not_end_is_taken_over_all_the_same(worker: ConsoleWorker, frozen: str) -> None:
     worker.visit("alice")
     for entry in Path("/proc").iterdir():
         with suppress(OSError):
@@ -293,26 +293,26 @@ def test_a_visit_whose_programs_do_not_end_is_taken_over_all_the_same(worker: Wo
     read_until(second, b"MINE")
 
 
-def test_a_stopped_vm_is_reported_as_off(worker: Worker) -> None:
+def test_a_stopped_vm_is_reported_as_off(worker: ConsoleWorker) -> None:
     worker.qemu.kill()
     worker.qemu.wait()
     assert worker.refusal("alice").answer is Answer.OFF
 
 
-def test_a_vm_that_ends_meanwhile_is_reported_as_off(worker: Worker) -> None:
+def test_a_vm_that_ends_meanwhile_is_reported_as_off(worker: ConsoleWorker) -> None:
     visit = worker.visit("alice")
     visit.send(b"poweroff")
     worker.qemu.wait(10)
     assert visit.end_reason() == (EndReason.OFF, None)
 
 
-def test_a_console_that_ends_while_the_vm_runs_is_closed(worker: Worker) -> None:
+def test_a_console_that_ends_while_the_vm_runs_is_closed(worker: ConsoleWorker) -> None:
     visit = worker.visit("alice")
     subprocess.run(["sh", "-c", f"kill -KILL $(cut -d ' ' -f 5 {worker.folder}/vm.console-lock)"], check=True)
     assert visit.end_reason() == (EndReason.CLOSED, None)
 
 
-def test_a_vm_that_hangs_keeps_no_key_for_later(worker: Worker) -> None:
+def test_a_vm_that_hangs_keeps_no_key_for_later(worker: ConsoleWorker) -> None:
     worker.qemu.send_signal(signal.SIGSTOP)
     assert worker.refusal("alice").answer is Answer.HUNG
     until_free(worker)
@@ -323,33 +323,33 @@ def test_a_vm_that_hangs_keeps_no_key_for_later(worker: Worker) -> None:
     assert worker.input_lines() == b"ok"
 
 
-def test_a_program_without_the_lock_differs_from_a_visitor(worker: Worker) -> None:
+def test_a_program_without_the_lock_differs_from_a_visitor(worker: ConsoleWorker) -> None:
     with socket.socket(socket.AF_UNIX) as foreign:
         foreign.connect(f"{worker.folder}/{worker.socket}")
         assert worker.refusal("alice").answer is Answer.FOREIGN
     worker.visit("alice")
 
 
-def test_a_lock_that_cannot_be_written_is_reported(worker: Worker) -> None:
+def test_a_lock_that_cannot_be_written_is_reported(worker: ConsoleWorker) -> None:
     (worker.folder / "vm.console-lock").mkdir()
     assert worker.refusal("alice").answer is Answer.UNWRITABLE
 
 
-def test_a_lock_of_a_visitor_who_died_is_free(worker: Worker) -> None:
+def test_a_lock_of_a_visitor_who_died_is_free(worker: ConsoleWorker) -> None:
     worker.visit("alice")
     os.killpg(worker.visits[0].process.pid, signal.SIGKILL)
     worker.visits[0].process.wait()
     worker.visit("bob")
 
 
-def test_a_manager_that_dies_takes_the_visit_along(worker: Worker) -> None:
+def test_a_manager_that_dies_takes_the_visit_along(worker: ConsoleWorker) -> None:
     worker.visit("alice")
     worker.visits[0].close()  # like sshd with the streams of an ended connection
     until_free(worker)
     worker.visit("bob")
 
 
-def test_a_manager_that_says_nothing_any_more_loses_the_console(worker: Worker) -> None:
+def test_a_manager_that_says_nothing_any_more_loses_the_console(worker: ConsoleWorker) -> None:
     """Silence a manager: the kernel's own count of the silence ends its visit after a cut connection."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         with socket.create_connection(server.getsockname()) as manager:
@@ -367,7 +367,7 @@ def test_a_manager_that_says_nothing_any_more_loses_the_console(worker: Worker) 
         sshd.close()
 
 
-def test_a_connection_that_is_gone_ends_the_visit(worker: Worker) -> None:
+def test_a_connection_that_is_gone_ends_the_visit(worker: ConsoleWorker) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         manager = socket.create_connection(server.getsockname())
         sshd, peer = server.accept()
@@ -423,12 +423,12 @@ def test_a_shell_that_ends_at_once_is_quoted() -> None:
 def test_a_worker_that_talks_for_ever_is_left_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console, "JOIN_SECONDS", 0.3)
 
-    class Talking(FakeChannel):
+    class TalkingChannel(FakeChannel):
         def recv(self, nbytes: int, /) -> bytes:
             return b"." * nbytes
 
     with pytest.raises(HostUnreachable, match="did not open the console within"):
-        join(Talking(b""), Visit("s", "l", "p", "m", "alice"), HOST)
+        join(TalkingChannel(b""), Visit("s", "l", "p", "m", "alice"), HOST)
 
 
 def test_words_of_a_worker_are_bounded() -> None:

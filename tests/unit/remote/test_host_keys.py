@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from core.errors import HostUnusable
 from core.inventory import SSHSettings
 from remote import host_keys, ssh
-from remote.host_keys import HostKey, KnownHosts, Verdict
+from remote.host_keys import HostKey, KeyVerdict, KnownHosts
 from remote.plan import Command, Step
 from tests.support.loopback import LoopbackHost, loopback_host
 
@@ -250,8 +250,8 @@ def test_kinds_that_are_known_are_asked_for_first() -> None:
     assert known.order("a")[:2] == ("ssh-rsa", "ssh-ed25519")
     assert known.order("b") == known.order("c") == host_keys.DEFAULT_ORDER
     key = HostKey(RSA.get_name(), RSA.asbytes())
-    assert known.judge("a", 22, key) == (Verdict.KNOWN, 1)
-    assert known.judge("c", 22, key) == (Verdict.NEW, 0)
+    assert known.judge("a", 22, key) == (KeyVerdict.KNOWN, 1)
+    assert known.judge("c", 22, key) == (KeyVerdict.NEW, 0)
 
 
 # --- the user's own key -----------------------------------------------------------------------------------------------
@@ -315,5 +315,5 @@ def test_a_revoked_authority_is_found_in_a_certificate(tmp_path: Path, kind: str
     assert host_keys.authority_of(certificate[:100]) == host_keys.authority_of(b"") == b""
     known = KnownHosts(f"@revoked * {(tmp_path / 'authority.pub').read_text()}".encode(), "known")
     assert known.revokes(ADDRESS)
-    assert known.judge(ADDRESS, 22, HostKey(name, plain)) == (Verdict.NEW, 0)
-    assert known.judge(ADDRESS, 22, HostKey(name, plain, 0, authority)) == (Verdict.REVOKED, 1)
+    assert known.judge(ADDRESS, 22, HostKey(name, plain)) == (KeyVerdict.NEW, 0)
+    assert known.judge(ADDRESS, 22, HostKey(name, plain, 0, authority)) == (KeyVerdict.REVOKED, 1)

@@ -13,10 +13,10 @@ from core.errors import CommandFailed, HostUnreachable, Interrupted, Refused
 from remote.events import Event, StageStarted, StepDone, StepFailed, Transferred
 from remote.plan import TIMEOUT_SECONDS, Command, Part, Plan, Stage, Step, about
 from remote.runner import Runner, StepResult
-from remote.transcript import Outcome, Progress
+from remote.transcript import Outcome, UploadProgress
 
 
-class Kept:
+class ExpectingHost:
     """A host that keeps something open for the next plan."""
 
     expected: tuple[bool, ...] = ()
@@ -25,14 +25,14 @@ class Kept:
         self.expected += (repeatable,)
 
 
-class Scripted(Kept):
+class Scripted(ExpectingHost):
     """A host with a given answer for each step: a status, a failure of its connection, or `None` for "skipped"."""
 
     def __init__(self, answers: dict[str, int | Exception | None], log: list[str]) -> None:
         self._answers = answers
         self._log = log
 
-    def run(self, steps: Sequence[Step], **how: Any) -> Generator[Outcome | Progress, None, None]:
+    def run(self, steps: Sequence[Step], **how: Any) -> Generator[Outcome | UploadProgress, None, None]:
         assert (how["lock"], how["timeout"], how["deadline"]) == (PLAN.lock, PLAN.timeout, PLAN.deadline)
         for number, step in enumerate(steps):
             answer = self._answers.get(step.title, 0)
@@ -101,7 +101,7 @@ def test_hosts_are_asked_for_once_and_by_one_thread_only() -> None:
 def test_hosts_of_a_stage_run_side_by_side() -> None:
     both = threading.Barrier(2, timeout=10)
 
-    class Meeting(Kept):
+    class Meeting(ExpectingHost):
         def run(self, steps: Sequence[Step], **how: Any) -> Generator[Outcome, None, None]:
             assert steps
             assert how == {"keep_going": False, "lock": "", "timeout": TIMEOUT_SECONDS, "deadline": 600.0}
@@ -115,13 +115,13 @@ def test_hosts_of_a_stage_run_side_by_side() -> None:
 def test_a_thread_for_each_host_carries_all_stages() -> None:
     began: list[int] = []
 
-    class Watched(Scripted):
-        def run(self, steps: Sequence[Step], **how: Any) -> Generator[Outcome | Progress, None, None]:
+    class WatchedHost(Scripted):
+        def run(self, steps: Sequence[Step], **how: Any) -> Generator[Outcome | UploadProgress, None, None]:
             began.append(threading.get_ident())
             return super().run(steps, **how)
 
     alone = Plan(tuple(Stage(f"{n}", (step("a", f"a{n}"),)) for n in range(4)), PLAN.lock, PLAN.timeout)
-    assert not Runner(lambda _address: Watched({}, [])).run(alone).error
+    assert not Runner(lambda _address: WatchedHost({}, [])).run(alone).error
     assert len(began) == 4
     assert len(set(began)) == 1
     assert threading.get_ident() not in began  # in the main thread Ctrl-C would interrupt a host's work
@@ -185,13 +185,13 @@ def test_interruption_begins_no_further_stage_unless_taking_back(keep_going: boo
 def test_interruption_ends_an_upload() -> None:
     closed = []
 
-    class Uploading(Kept):
-        def run(self, steps: Sequence[Step], **how: Any) -> Generator[Progress, None, None]:
+    class Uploading(ExpectingHost):
+        def run(self, steps: Sequence[Step], **how: Any) -> Generator[UploadProgress, None, None]:
             assert steps
             assert (how["keep_going"], how["lock"], how["timeout"]) == (False, PLAN.lock, PLAN.timeout)
             try:
                 for done in range(1000):
-                    yield Progress(0, 0, done, 1000)
+                    yield UploadProgress(0, 0, done, 1000)
             finally:
                 closed.append("cleaned up")
 
@@ -229,11 +229,11 @@ def test_an_answer_is_of_its_own_host_only() -> None:
         remove = about(Command(("rm",), before="files"), (Part("a", ("a",)),))
         return Step(host, "look", (Command(("ls",), name="files"),)), Step(host, "a", (Command(("make",)),), (remove,))
 
-    class Answering(Kept):
+    class Answering(ExpectingHost):
         def __init__(self, address: str) -> None:
             self.address = address
 
-        def run(self, steps: Sequence[Step], **_how: Any) -> Generator[Outcome | Progress, None, None]:
+        def run(self, steps: Sequence[Step], **_how: Any) -> Generator[Outcome | UploadProgress, None, None]:
             for number in range(len(steps)):
                 yield Outcome(number, 0, 0, "a\n" if self.address == "one" else "")
 

@@ -21,7 +21,7 @@ from lab.errors import wait_until
 from remote import batch, conversation, ssh
 from remote import upload as upload_module
 from remote.plan import Action, Command, Step, Upload
-from remote.transcript import Outcome, Progress
+from remote.transcript import Outcome, UploadProgress
 from tests.support.loopback import DISK_FULL, LoopbackHost, loopback_host
 
 
@@ -529,9 +529,9 @@ def nothing_is_left(host: LoopbackHost, *but: str) -> bool:
     return True
 
 
-def until_some_of_it_is_there(run: Iterator[Outcome | Progress]) -> None:
+def until_some_of_it_is_there(run: Iterator[Outcome | UploadProgress]) -> None:
     for item in run:
-        if isinstance(item, Progress) and item.done:
+        if isinstance(item, UploadProgress) and item.done:
             return
 
 
@@ -544,7 +544,7 @@ def test_a_file_arrives_whole_and_the_rest_of_the_batch_follows(
     host: LoopbackHost, client: ssh.SSHHost, image: Path
 ) -> None:
     run = list(client.run([step(*upload(image)), step(sh("echo then"))]))
-    progress = [item for item in run if isinstance(item, Progress)]
+    progress = [item for item in run if isinstance(item, UploadProgress)]
     assert progress[-1].done == progress[-1].total == image.stat().st_size
     assert [(o.step, o.action) for o in run if isinstance(o, Outcome)] == [(0, 0), (0, 1), (0, 2), (1, 0)]
     assert (host.home / "images" / "base.img").read_bytes() == image.read_bytes()
@@ -586,7 +586,7 @@ def test_an_image_that_is_not_on_the_manager(host: LoopbackHost, client: ssh.SSH
 def test_an_image_that_becomes_shorter_while_it_is_copied(host: LoopbackHost, client: ssh.SSHHost, image: Path) -> None:
     def cut_short() -> None:
         for item in client.run([step(*upload(image))]):
-            if isinstance(item, Progress):
+            if isinstance(item, UploadProgress):
                 os.truncate(image, 100)
 
     with pytest.raises(Refused, match="cannot be read on this machine: it has become shorter"):
@@ -606,7 +606,7 @@ def test_a_connection_that_is_lost_in_the_middle_of_a_file(
 
     def cut_at_the_first_piece() -> None:
         for item in run:
-            if isinstance(item, Progress):
+            if isinstance(item, UploadProgress):
                 host.cut()
 
     with pytest.raises(HostUnreachable):
@@ -652,7 +652,7 @@ def test_a_second_copy_of_the_same_file_is_not_needed(
 
 def test_an_upload_that_is_left_half_way_leaves_nothing(host: LoopbackHost, client: ssh.SSHHost, image: Path) -> None:
     run = client.run([step(*upload(image))])
-    while not isinstance(next(run), Progress):
+    while not isinstance(next(run), UploadProgress):
         pass
     run.close()
     assert nothing_is_left(host)
@@ -726,11 +726,11 @@ def test_a_file_that_two_need_at_once_is_copied_once(
     other = second.run([step(*upload(image, ".other.part"))])
     assert next(other) == Outcome(0, 0, 0)
     waiting = next(other)
-    assert isinstance(waiting, Progress)
+    assert isinstance(waiting, UploadProgress)
     assert waiting.done == 0
     assert [item.status for item in first if isinstance(item, Outcome)] == [0, 0]
     rest = list(other)
-    assert not [item for item in rest if isinstance(item, Progress) and item.done]
+    assert not [item for item in rest if isinstance(item, UploadProgress) and item.done]
     assert [item.status for item in rest if isinstance(item, Outcome)] == [None, 0]
     assert (host.home / "images" / "base.img").read_bytes() == image.read_bytes()
     assert nothing_is_left(host, "base.img")
@@ -746,7 +746,7 @@ def test_a_copy_that_waits_for_a_dead_one_takes_over(
     first = client.run([step(*upload(image))])
     until_some_of_it_is_there(first)
     other = second.run([step(*upload(image, ".other.part"))])
-    while not isinstance(next(other), Progress):
+    while not isinstance(next(other), UploadProgress):
         pass
     if dies:
         first.close()
@@ -766,7 +766,7 @@ def test_a_copy_over_its_own_half_file_starts_again(
     until_some_of_it_is_there(first)
     other = second.run([step(*upload(image))])
     for item in other:
-        if isinstance(item, Progress) and item.done:
+        if isinstance(item, UploadProgress) and item.done:
             break
     first.close()
     wait_until(lambda: len([p for p in host.processes if p.poll() is None]) <= 3, 10, "the end of the first")

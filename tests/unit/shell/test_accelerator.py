@@ -19,7 +19,7 @@ printf '%s\\n' "$@"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
-class Worker:
+class WorkerWithKVM:
     """A folder with images, a KVM, and a QEMU that ends its trial with status `probe`."""
 
     def __init__(self, folder: Path, probe: int, *, kvm: bool = True) -> None:
@@ -60,7 +60,7 @@ class Worker:
     ],
 )
 def test_auto_takes_kvm_only_where_it_runs_a_guest(tmp_path: Path, probe: int, known: str, words: list[str]) -> None:
-    worker = Worker(tmp_path, probe)
+    worker = WorkerWithKVM(tmp_path, probe)
     for _ in range(3):
         assert worker.decide("auto").returncode == 0
     assert worker.record.read_text(encoding="ascii") == f"{BOOT_ID} {known}\n"
@@ -70,7 +70,7 @@ def test_auto_takes_kvm_only_where_it_runs_a_guest(tmp_path: Path, probe: int, k
 
 
 def test_a_trial_that_stands_still_is_ended(tmp_path: Path) -> None:
-    worker = Worker(tmp_path, 99)
+    worker = WorkerWithKVM(tmp_path, 99)
     worker.qemu.write_text("#!/bin/sh\nexec sleep 60\n", encoding="ascii")
     argv = accelerator.find_accelerator(str(worker.record), "auto")
     assert worker.run(tuple(word.replace("timeout 5", "timeout 0.2") for word in argv)).returncode == 0
@@ -78,7 +78,7 @@ def test_a_trial_that_stands_still_is_ended(tmp_path: Path) -> None:
 
 
 def test_kvm_that_was_asked_for_and_runs_no_guest_is_refused(tmp_path: Path) -> None:
-    worker = Worker(tmp_path, 134)
+    worker = WorkerWithKVM(tmp_path, 134)
     for _ in range(2):
         done = worker.decide("kvm")
         assert (done.returncode, done.stdout) == (1, "")
@@ -89,7 +89,7 @@ def test_kvm_that_was_asked_for_and_runs_no_guest_is_refused(tmp_path: Path) -> 
 
 
 def test_without_kvm_nothing_is_tried_and_qemu_decides(tmp_path: Path) -> None:
-    worker = Worker(tmp_path, 99, kvm=False)
+    worker = WorkerWithKVM(tmp_path, 99, kvm=False)
     assert worker.decide("auto").returncode == 0
     assert "cannot be opened there (group kvm?); correct that or set accel: tcg" in worker.decide("kvm").stderr
     assert (worker.trials, worker.record.exists()) == (0, False)
@@ -98,7 +98,7 @@ def test_without_kvm_nothing_is_tried_and_qemu_decides(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", ["booted again", "KVM loaded again", "junk"])
 def test_it_is_tried_again_after(tmp_path: Path, change: str) -> None:
-    worker = Worker(tmp_path, 134)
+    worker = WorkerWithKVM(tmp_path, 134)
     worker.decide("auto")
     if change == "KVM loaded again":
         os.utime(worker.kvm)

@@ -193,7 +193,9 @@ def test_a_process_whose_pid_cannot_be_written_down_does_not_live(tmp_path: Path
 def test_a_port_is_awaited_and_the_pid_printed(pid_file: Path) -> None:
     serve = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True);"
     pid = start(pid_file, ("python3", "-c", f"{serve} time.sleep(60)", "-name", MARK))
-    server = daemon.Server(str(pid_file), MARK, int(_first_words(pid_file)), str(pid_file.with_suffix(".said")), "1001")
+    server = daemon.ListeningProcess(
+        str(pid_file), MARK, int(_first_words(pid_file)), str(pid_file.with_suffix(".said")), "1001"
+    )
     done = run(daemon.await_ports([server]))
     assert (done.returncode, done.stdout) == (0, f"1001 {pid}\n")
 
@@ -201,7 +203,7 @@ def test_a_port_is_awaited_and_the_pid_printed(pid_file: Path) -> None:
 def test_a_process_that_ends_at_once_is_reported_with_its_last_words(pid_file: Path) -> None:
     start(pid_file, ("python3", "-c", "import sys; sys.exit('no memory')", "-name", MARK))
     said = str(pid_file.with_suffix(".said"))
-    done = run(daemon.await_ports([daemon.Server(str(pid_file), MARK, 1, said, "1001")]))
+    done = run(daemon.await_ports([daemon.ListeningProcess(str(pid_file), MARK, 1, said, "1001")]))
     assert (done.returncode, done.stderr) == (1, "vm ended at once: no memory\n")
 
 

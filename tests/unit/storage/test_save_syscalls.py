@@ -20,7 +20,7 @@ OLDER, OLD, NEW = 1017, 1018, 1019
 pytestmark = pytest.mark.torture
 
 
-class Folder:
+class DatabaseFolder:
     """A folder with a database that was saved once before; it can be restored any number of times."""
 
     def __init__(self, path: Path) -> None:
@@ -58,13 +58,13 @@ class Folder:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    return Folder(tmp_path)
+def folder(tmp_path: Path) -> DatabaseFolder:
+    return DatabaseFolder(tmp_path)
 
 
 @pytest.mark.parametrize("left", [(), (".new", ".previous.new")], ids=["clean", "after another victim"])
 def test_killed_before_any_of_its_calls_it_leaves_the_old_or_the_new_version(
-    folder: Folder, left: tuple[str, ...]
+    folder: DatabaseFolder, left: tuple[str, ...]
 ) -> None:
     folder.renew(*left)
     whole = syscalls.killed(folder.save, None)
@@ -84,7 +84,7 @@ def test_killed_before_any_of_its_calls_it_leaves_the_old_or_the_new_version(
     assert found == sorted(found, key=lambda content: content == new)
 
 
-def test_killed_while_it_works_on_a_slice_it_leaves_no_claim(folder: Folder) -> None:
+def test_killed_while_it_works_on_a_slice_it_leaves_no_claim(folder: DatabaseFolder) -> None:
     def work() -> str:
         with Database(folder.path).claim(1000):
             return folder.save()
@@ -123,7 +123,7 @@ def faults(names: list[str]) -> Iterator[tuple[Callable[[int, str], bool], int]]
 
 
 @pytest.mark.skipif(not syscalls.CAN_FAIL, reason="written for x86-64")
-def test_whichever_call_fails_it_is_one_sentence_and_the_old_file(folder: Folder) -> None:
+def test_whichever_call_fails_it_is_one_sentence_and_the_old_file(folder: DatabaseFolder) -> None:
     folder.renew()
     whole = syscalls.killed(folder.save, None)
     new = folder.path.read_bytes()
@@ -147,7 +147,7 @@ def test_whichever_call_fails_it_is_one_sentence_and_the_old_file(folder: Folder
 
 
 @pytest.mark.skipif(not syscalls.CAN_FAIL, reason="the numbers of the calls are x86-64's")
-def test_a_renamed_file_and_its_renaming_are_on_the_disk(folder: Folder) -> None:
+def test_a_renamed_file_and_its_renaming_are_on_the_disk(folder: DatabaseFolder) -> None:
     folder.renew()
     names = syscalls.killed(folder.save, None).names
     order = [name for name in names if name in {"write", "fsync", "link", "rename"}]
@@ -156,7 +156,7 @@ def test_a_renamed_file_and_its_renaming_are_on_the_disk(folder: Folder) -> None
 
 @pytest.mark.skipif(not syscalls.CAN_FAIL, reason="written for x86-64")
 @pytest.mark.parametrize("error", [errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV, errno.EACCES])
-def test_where_a_file_has_no_second_name_the_version_before_is_copied(folder: Folder, error: int) -> None:
+def test_where_a_file_has_no_second_name_the_version_before_is_copied(folder: DatabaseFolder, error: int) -> None:
     folder.renew()
     assert syscalls.failing(folder.save, lambda _at, name: name == "link", error).answer == f"took {OLD}"
     previous = folder.path.with_name("database.yaml.previous")

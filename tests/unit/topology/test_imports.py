@@ -13,12 +13,14 @@ from tests.support.paths import DATA
 from tests.support.scale import scaled
 from tests.unit.topology.test_reader import mutated
 from topology.design import End
-from topology.imports.builder import LONGEST_COMMENT, Flavors, Size
+from topology.imports.builder import LONGEST_COMMENT, Flavors, ForeignSize
 from topology.imports.convert import convert
 from topology.reader import read
 
 FLAVORS = Flavors(
-    {"cirros": Size(1, 0.25), "ubuntu": Size(1, 2), "router": Size(2, 2)}, {"nokia_srlinux": "router"}, "cirros"
+    {"cirros": ForeignSize(1, 0.25), "ubuntu": ForeignSize(1, 2), "router": ForeignSize(2, 2)},
+    {"nokia_srlinux": "router"},
+    "cirros",
 )
 _PATHS = sorted((DATA / "imports").glob("*"))
 FILES = {path.name: path.read_text(encoding="utf-8") for path in _PATHS if path.suffix != ".expected"}
@@ -264,10 +266,10 @@ def test_an_eleventh_interface_is_left_out_and_said() -> None:
 
 
 def test_a_flavor_is_that_of_the_table_else_the_smallest_that_has_the_size() -> None:
-    assert FLAVORS.choose("nokia_srlinux", Size(1, 0.1)) == "router"
-    assert FLAVORS.choose("x", Size(0, 1)) == "ubuntu"
-    assert FLAVORS.choose("x", Size(8, 1)) == "cirros"
-    assert FLAVORS.choose("x", Size()) == "cirros"
+    assert FLAVORS.choose("nokia_srlinux", ForeignSize(1, 0.1)) == "router"
+    assert FLAVORS.choose("x", ForeignSize(0, 1)) == "ubuntu"
+    assert FLAVORS.choose("x", ForeignSize(8, 1)) == "cirros"
+    assert FLAVORS.choose("x", ForeignSize()) == "cirros"
 
 
 def test_words_of_the_file_reach_no_terminal_as_they_are() -> None:
