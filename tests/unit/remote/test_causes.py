@@ -16,15 +16,9 @@ from core.errors import CloudError, HostUnreachable, HostUnusable, LoginFailed, 
 from core.inventory import SSHSettings, Timeouts
 from remote import causes, ssh
 from remote.plan import Command, Step
-from tests.support.loopback import LoopbackHost, loopback_host
+from tests.support.loopback import LoopbackHost
 
 SHORT = Timeouts(connect=1.0, silence=2.0, change=7.0)
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[LoopbackHost]:
-    with loopback_host(tmp_path / "home") as server:
-        yield server
 
 
 def failure(settings: SSHSettings, timeout: float = 7.0) -> CloudError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import paramiko
@@ -18,17 +17,17 @@ from core.inventory import SSHSettings
 from remote import host_keys, ssh
 from remote.host_keys import HostKey, KeyVerdict, KnownHosts
 from remote.plan import Command, Step
-from tests.support.loopback import LoopbackHost, loopback_host
+from tests.support.loopback import LoopbackHost
 
 ADDRESS = "127.0.0.1"
 MODES = ("accept-new", "strict")
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[LoopbackHost]:
-    with loopback_host(tmp_path / "home") as server:
-        server.more_host_keys = [RSA]
-        yield server
+def host(host: LoopbackHost) -> LoopbackHost:
+    """Return a host with two keys."""
+    host.more_host_keys = [RSA]
+    return host
 
 
 RSA = paramiko.RSAKey.generate(2048)

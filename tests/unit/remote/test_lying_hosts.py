@@ -7,7 +7,6 @@ import shlex
 import sys
 import time
 import tracemalloc
-from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 
@@ -20,25 +19,12 @@ from remote.openssh import Copy
 from remote.plan import Command, Step, Upload
 from remote.transcript import Outcome
 from tests.support import fake_facts, liar
-from tests.support.desk import WORKERS, Desk, open_desk
+from tests.support.desk import WORKERS, Desk
 from tests.support.fake_hosts import SCRIPTS, FakeHost
-from tests.support.loopback import LoopbackHost, loopback_host
+from tests.support.loopback import LoopbackHost
 from vm_launcher import PORT_TAKEN
 
 BEGIN = "{mark} 0 begin\\n"
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[LoopbackHost]:
-    with loopback_host(tmp_path / "home") as server:
-        yield server
-
-
-@pytest.fixture
-def client(host: LoopbackHost, tmp_path: Path) -> Iterator[ssh.SSHHost]:
-    connected = ssh.SSHHost("127.0.0.1", host.settings(tmp_path))
-    yield connected
-    connected.close()
 
 
 def lie(host: LoopbackHost, answer: str) -> None:
@@ -150,11 +136,6 @@ def test_a_host_that_takes_a_file_byte_by_byte_is_given_up(
 
 
 # --- Figures and pids, over fake hosts --------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return open_desk(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,20 +19,7 @@ from core.inventory import SSHSettings
 from remote import openssh, ssh, upload
 from remote.openssh import Copy
 from remote.plan import Command, Step, Upload
-from tests.support.loopback import LoopbackHost, loopback_host
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[LoopbackHost]:
-    with loopback_host(tmp_path / "home") as server:
-        yield server
-
-
-@pytest.fixture
-def image(tmp_path: Path) -> Path:
-    path = tmp_path / "base.img"
-    path.write_bytes(b"image" * 600_000)
-    return path
+from tests.support.loopback import LoopbackHost
 
 
 def settings(host: LoopbackHost, folder: Path, **changes: str) -> SSHSettings:

@@ -22,20 +22,7 @@ from remote import batch, conversation, ssh
 from remote import upload as upload_module
 from remote.plan import Action, Command, Step, Upload
 from remote.transcript import Outcome, UploadProgress
-from tests.support.loopback import DISK_FULL, LoopbackHost, loopback_host
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[LoopbackHost]:
-    with loopback_host(tmp_path / "home") as server:
-        yield server
-
-
-@pytest.fixture
-def client(host: LoopbackHost, tmp_path: Path) -> Iterator[ssh.SSHHost]:
-    connected = ssh.SSHHost("127.0.0.1", host.settings(tmp_path))
-    yield connected
-    connected.close()
+from tests.support.loopback import DISK_FULL, LoopbackHost
 
 
 def step(*do: Action) -> Step:
@@ -514,13 +501,6 @@ def test_a_failed_login_counts_as_not_begun(host: LoopbackHost, client: ssh.SSHH
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def image(tmp_path: Path) -> Path:
-    path = tmp_path / "base.img"
-    path.write_bytes(b"image" * 600_000)
-    return path
 
 
 def nothing_is_left(host: LoopbackHost, *but: str) -> bool:
