@@ -1,12 +1,15 @@
-"""Fixtures of all tests: a guard against real hosts, and slices made without a database."""
+"""Fixtures of all tests: a guard against real hosts, derivations made once, and slices made without a database."""
 
 from __future__ import annotations
 
 import ipaddress
 import sys
+from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
+from core import passwords
 from core.inventory import Inventory, Worker
 from models import Slice
 from tests.support.designs import design
@@ -29,6 +32,17 @@ def _stay_at_home(event: str, args: tuple[object, ...]) -> None:
 
 
 sys.addaudithook(_stay_at_home)
+
+
+_derived_once = cache(passwords._derive)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def derivations() -> Iterator[None]:
+    """Derive each password once per process, at its real cost: few tests of logins are about scrypt."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_derive", _derived_once)
+        yield
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import ROOT
+from tests.support.sources import files, text_of, tree_of
 
 LAYERS = (
     "cli",
@@ -49,14 +50,13 @@ PRINTS_IN = ("cli.py", "lab/__main__.py", "bench/__main__.py")
 
 
 @cache
-def tree_of(path: Path) -> ast.Module:
-    """Return the syntax tree of a module; many rules read it."""
-    return ast.parse((ROOT / path).read_text(encoding="utf-8"))
+def imports(path: Path) -> tuple[str, ...]:
+    """Return the names of all modules that `path` imports."""
+    return tuple(_imports(path))
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Yield the names of all modules that `path` imports."""
-    for node in ast.walk(tree_of(path)):
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(tree_of(ROOT / path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -75,7 +75,10 @@ def test_there_are_modules() -> None:
     assert {"cli", "orchestrator", "remote.ssh", "lab.__main__"} <= OURS
 
 
-PRODUCT = {name_of(path): [*imports(path)] for path in MODULES if path.parts[0] not in OTHER_FOLDERS}
+@cache
+def product() -> dict[str, tuple[str, ...]]:
+    """Return the modules of the product, each with the names of all modules that it imports."""
+    return {name_of(path): imports(path) for path in MODULES if path.parts[0] not in OTHER_FOLDERS}
 
 
 def test_every_module_has_its_place() -> None:
@@ -90,7 +93,7 @@ def test_every_module_has_its_place() -> None:
         "database",
     }
     assert {path.stem for path in ROOT.glob("*.py")} == documented
-    assert {name.split(".")[0] for name in PRODUCT} == {*HEIGHT}
+    assert {name.split(".")[0] for name in product()} == {*HEIGHT}
 
 
 def test_a_module_has_at_most_400_lines() -> None:
@@ -101,7 +104,7 @@ def test_a_module_has_at_most_400_lines() -> None:
 def test_imports_point_downwards() -> None:
     upwards = [
         f"{name} imports {imported}"
-        for name, all_imported in PRODUCT.items()
+        for name, all_imported in product().items()
         for imported in all_imported
         if HEIGHT.get(imported.split(".")[0], -len(LAYERS)) > HEIGHT[name.split(".")[0]]
     ]
@@ -109,7 +112,8 @@ def test_imports_point_downwards() -> None:
 
 
 def test_no_modules_import_each_other() -> None:
-    TopologicalSorter({name: {*imported} & {*PRODUCT} for name, imported in PRODUCT.items()}).prepare()
+    modules = product()
+    TopologicalSorter({name: {*imported} & {*modules} for name, imported in modules.items()}).prepare()
 
 
 def test_the_lab_knows_nothing_of_the_product() -> None:
@@ -133,8 +137,8 @@ def test_each_foreign_thing_is_used_in_one_place(foreign: str) -> None:
 def test_every_class_has_a_name_of_its_own() -> None:
     """A reader who searches for a class finds one, in the product, its tests, the lab and the benchmarks."""
     places = defaultdict(list)
-    for path in sorted(ROOT.glob("[!.]*/**/*.py")) + sorted(ROOT.glob("*.py")):
-        for node in ast.walk(tree_of(path.relative_to(ROOT))):
+    for path in files(".py"):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(f"{path.relative_to(ROOT)}:{node.lineno}")
     assert len(places) > 300
@@ -143,14 +147,14 @@ def test_every_class_has_a_name_of_its_own() -> None:
 
 def test_no_other_module_prints_or_asks() -> None:
     for path in MODULES:
-        calls = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
+        calls = [node for node in ast.walk(tree_of(ROOT / path)) if isinstance(node, ast.Call)]
         names = {node.func.id for node in calls if isinstance(node.func, ast.Name)}
         assert path.as_posix() in PRINTS_IN or not names & {"print", "input"}, path
 
 
 def test_no_command_is_written_as_one_string_for_a_shell() -> None:
     for path in MODULES:
-        source = (ROOT / path).read_text(encoding="utf-8")
+        source = text_of(ROOT / path)
         assert "shell=True" not in source, path
         assert "os.system" not in source, path
 
@@ -162,9 +166,8 @@ SHELL = re.compile(
 )
 
 
-def texts(source: str) -> Iterator[str]:
+def texts(tree: ast.Module) -> Iterator[str]:
     """Yield the strings of a module; a string that is a statement, such as a docstring, is for readers."""
-    tree = ast.parse(source)
     skipped = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
@@ -174,16 +177,16 @@ def texts(source: str) -> Iterator[str]:
             yield node.value
 
 
-def shell_texts(source: str) -> list[str]:
+def shell_texts(tree: ast.Module) -> list[str]:
     """Return the strings of several lines that look like programs for a shell."""
-    return [text for text in texts(source) if "\n" in text.strip() and SHELL.search(text)]
+    return [text for text in texts(tree) if "\n" in text.strip() and SHELL.search(text)]
 
 
 def test_shell_is_in_files() -> None:
     """A script in a Python string cannot be checked, named or read."""
     modules = [path for path in MODULES if "tests" not in path.parts]
     assert len(modules) > 80
-    assert not [path for path in modules if shell_texts((ROOT / path).read_text(encoding="utf-8"))]
+    assert not [path for path in modules if shell_texts(tree_of(ROOT / path))]
 
 
 @pytest.mark.parametrize(
@@ -197,16 +200,13 @@ def test_shell_is_in_files() -> None:
     ],
 )
 def test_shell_in_a_string_is_found(source: str, number: int) -> None:
-    assert len(shell_texts(source)) == number
+    assert len(shell_texts(ast.parse(source))) == number
 
 
 def test_nothing_is_ended_by_its_name() -> None:
-    for path in ROOT.rglob("*"):
-        if path.suffix in {".py", ".sh"} or path.name in {"Makefile", "run"}:
-            hidden = any(part.startswith(".") and part != ".ci" for part in path.relative_to(ROOT).parts)
-            if not hidden and path.is_file() and path != Path(__file__):
-                text = path.read_text(encoding="utf-8")
-                assert not [word for word in ("pkill", "killall") if word in text], path
+    for path in (*files(".py", ".sh"), ROOT / "Makefile", ROOT / ".ci/run"):
+        if path != Path(__file__):
+            assert not [word for word in ("pkill", "killall") if word in text_of(path)], path
 
 
 def test_the_locked_versions_name_no_index() -> None:
@@ -216,8 +216,6 @@ def test_the_locked_versions_name_no_index() -> None:
 
 
 def test_tests_with_a_long_version_are_run_by_make_torture() -> None:
-    scaled = [
-        path for path in (ROOT / "tests").rglob("test_*.py") if "import scaled" in path.read_text(encoding="utf-8")
-    ]
+    scaled = [path for path in files(".py") if path.name.startswith("test_") and "import scaled" in text_of(path)]
     assert scaled
-    assert not [path.name for path in scaled if "mark.torture" not in path.read_text(encoding="utf-8")]
+    assert not [path.name for path in scaled if "mark.torture" not in text_of(path)]

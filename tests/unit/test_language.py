@@ -10,7 +10,6 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.paths import ROOT
+from tests.support.sources import files, text_of, tree_of
 
 SYLLABLES = (
     "ten-ant who-ever no-body some-body a-new men-ded hos-pital hee-d ail-ment stran-ger pa-tience wi-sh sea-l wal-ls"
@@ -42,12 +42,6 @@ class Paragraph(NamedTuple):
     words: str
 
 
-def files(*suffixes: str) -> list[Path]:
-    """Return all files of the project with one of these suffixes, without hidden folders."""
-    found = (path for place in ROOT.glob("[!.]*") for path in (place, *place.rglob("*")))
-    return sorted(path for path in found if path.suffix in suffixes)
-
-
 def hard_words(text: str) -> list[str]:
     """Return the hard words of a text, also inside identifiers.
 
@@ -57,14 +51,9 @@ def hard_words(text: str) -> list[str]:
     return [found[0] for found in _HARD.finditer(_CAMEL.sub("_", text))]
 
 
-@cache
-def docstrings(source: str) -> tuple[Paragraph, ...]:
-    """Return the docstrings of modules, classes, functions and attributes."""
-    return tuple(_docstrings(source))
-
-
-def _docstrings(source: str) -> Iterator[Paragraph]:
-    for node in ast.walk(ast.parse(source)):
+def docstrings(tree: ast.Module) -> Iterator[Paragraph]:
+    """Yield the docstrings of modules, classes, functions and attributes."""
+    for node in ast.walk(tree):
         body = getattr(node, "body", [])
         for before, statement in pairwise([None, *body] if isinstance(body, list) else []):
             is_first = before is None and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
@@ -131,9 +120,9 @@ def length(sentence: str) -> int:
 
 def texts(path: Path) -> Iterator[Paragraph]:
     """Yield all prose of a file."""
-    source = path.read_text(encoding="utf-8")
+    source = text_of(path)
     if path.suffix == ".py":
-        yield from docstrings(source)
+        yield from docstrings(tree_of(path))
         yield from comments(source)
     elif path.suffix == ".sh":
         yield from shell_comments(source)
@@ -152,7 +141,7 @@ def test_no_hard_words() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{number}: {word}"
         for path in files(".py", ".sh", ".md")
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        for number, line in enumerate(text_of(path).splitlines(), start=1)
         for word in hard_words(line)
     ]
     assert found == []
@@ -162,7 +151,7 @@ def test_no_docstring_begins_with_a_relative_word() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{text.line}: {text.words[:60]}"
         for path in files(".py")
-        for text in docstrings(path.read_text(encoding="utf-8"))
+        for text in docstrings(tree_of(path))
         if _RELATIVE.match(text.words)
     ]
     assert found == []
@@ -208,7 +197,7 @@ def test_all_docstrings_are_found() -> None:
     source += (
         '    def c(self):\n        """Method."""\n        "no docstring"\n        self.d = 1\n        """Field."""\n'
     )
-    found = sorted(docstrings(source))
+    found = sorted(docstrings(ast.parse(source)))
     assert found == [(1, "Module."), (3, "Attribute."), (5, "Class."), (7, "Field."), (9, "Method."), (12, "Field.")]
 
 

@@ -23,6 +23,11 @@ from tests.support.fake_clock import FakeClock
 WRONG = "Wrong user name or password"
 
 
+@pytest.fixture(autouse=True, scope="module")
+def derivations() -> None:
+    """Derive each time: sessions have to meet while they derive."""
+
+
 @dataclass
 class LoginDoor:
     """A file of failures, and a clock that all sessions share."""

@@ -18,6 +18,11 @@ HASH = "00" * 32
 GOOD = hash_password("correct horse")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def derivations() -> None:
+    """Derive each time: the cost is what is tested."""
+
+
 def sha256(password: str) -> str:
     return hashlib.sha256(password.encode()).hexdigest()
 

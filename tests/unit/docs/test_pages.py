@@ -40,6 +40,7 @@ from shell.scripts import load
 from tests.support.designs import DESIGNS, design
 from tests.support.paths import ROOT
 from tests.support.playing import screen_of
+from tests.support.sources import tree_of
 from vlan_manager import VLANManager
 
 PAGES = {
@@ -322,7 +323,7 @@ def test_every_command_of_the_table_of_faults_names_tests_that_are_there(command
 @cache
 def names_of_tests(file: Path) -> frozenset[str]:
     """Return the names of the tests of a file, and all texts in it, some of which are the ids of cases."""
-    nodes = [*ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    nodes = [*ast.walk(tree_of(file))]
     names = {node.name for node in nodes if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
     texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     return frozenset(text.lower() for text in names | texts)

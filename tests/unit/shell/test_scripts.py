@@ -11,6 +11,7 @@ import pytest
 from shell import scripts
 from shell.scripts import load, source
 from tests.support.paths import ROOT
+from tests.support.sources import files, text_of
 
 PATHS = sorted(str(path.relative_to(scripts.FOLDER).with_suffix("")) for path in scripts.FOLDER.rglob("*.sh"))
 FUNCTIONS = [path for path in PATHS if path.startswith("functions/")]
@@ -51,8 +52,8 @@ def test_functions_say_how_they_are_called(path: str) -> None:
 
 
 def test_every_script_is_used() -> None:
-    product = [path for path in ROOT.rglob("*.py") if not {"tests", ".venv"} & {*path.relative_to(ROOT).parts}]
-    loaded = {name for path in product for name in re.findall(r'\bload\("([^"]+)"\)', path.read_text(encoding="utf-8"))}
+    product = [path for path in files(".py") if "tests" not in path.relative_to(ROOT).parts]
+    loaded = {name for path in product for name in re.findall(r'\bload\("([^"]+)"\)', text_of(path))}
     assert loaded == set(SCRIPTS)
 
 
