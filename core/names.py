@@ -62,6 +62,16 @@ class VMFiles:
         """Return the guest's disk."""
         return f"{self.folder}/{self.vm_name}_img.qcow2"
 
+    @property
+    def disk2(self) -> str:
+        """Return the guest's second disk."""
+        return f"{self.folder}/{self.vm_name}.disk2"
+
+    @property
+    def uefi_variables(self) -> str:
+        """Return the variables of the guest's UEFI, such as the order in which it boots."""
+        return f"{self.folder}/{self.vm_name}.uefi"
+
     def mark(self, disk_id: str) -> str:
         """Return the empty file that assigns the overlay to the VM with this `disk_id`.
 
@@ -101,7 +111,7 @@ class VMFiles:
 
     @property
     def of_its_process(self) -> tuple[str, ...]:
-        """Return the files of a running VM: all but the disk and its mark."""
+        """Return the files of a running VM: all but its disks and their mark."""
         return self.pid_file, self.console, self.console_lock, self.log, self.messages, self.vnc_secret
 
 
@@ -113,7 +123,7 @@ _NUMBER = "[1-9][0-9]{0,8}"
 
 _VM_FILE = re.compile(
     rf"(slice-({_NUMBER})/.+?)"
-    rf"(_img\.qcow2|_img\.qcow2\.part|\.id-{DISK_ID}|\.pid|\.console|\.console-lock|\.log|\.qemu|\.vnc)"
+    rf"((?:_img\.qcow2|\.disk2|\.uefi)(?:\.part)?|\.id-{DISK_ID}|\.pid|\.console|\.console-lock|\.log|\.qemu|\.vnc)"
 )
 
 

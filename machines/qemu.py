@@ -6,6 +6,9 @@ has a function of its own, in the order of the command line.
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
+from core.flavors import Devices
 from core.names import VMFiles, process_name, tap_name
 from models import VM, Interface
 from shell import accelerator, daemon
@@ -17,6 +20,23 @@ PROGRAM = "qemu-system-x86_64"
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
 
+_NICS = {"virtio": "virtio-net-pci"}
+"""QEMU's names of the kinds of NICs where they are others than ours."""
+
+_DISKS = {"ide": "ide-hd", "sata": "ide-hd", "scsi": "scsi-hd"}
+_CONTROLLERS = {"sata": "ich9-ahci,id=sata", "scsi": "virtio-scsi-pci,id=scsi"}
+_BUSES = {"sata": ("sata.0", "sata.1"), "scsi": ("scsi.0", "scsi.0")}
+"""The devices of disks other than virtio, and the buses of the first and the second one."""
+
+_IDE = {"pc": ("ide.0,unit=0", "ide.0,unit=1", "ide.1,unit=0"), "q35": ("ide.0", "ide.1", "ide.2")}
+"""The places on the board's own controller for two disks and a CD."""
+
+_SCREENS = {"virtio": "virtio-vga", "cirrus": "cirrus-vga", "vmware": "vmware-svga"}
+_UEFI = "/usr/share/OVMF/OVMF_CODE_4M.fd"
+UEFI_VARIABLES = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+"""The firmware of the package ovmf, and the variables with which a guest begins."""
+
+
 def command_line(slice_id: int, vm: VM, files: VMFiles, accel: str) -> Words:
     """Return the command line of a VM: no root, sandboxed, secrets in files that only the user can read.
 
@@ -25,33 +45,86 @@ def command_line(slice_id: int, vm: VM, files: VMFiles, accel: str) -> Words:
     return (
         PROGRAM,
         *("-name", process_name(slice_id, vm.vm_id)),
-        *_machine(),
+        *_machine(vm.devices, files),
         *accelerator.options(accel),
         *("-smp", str(vm.size.cores), "-m", str(vm.ram_mib)),
-        *_disk(files),
+        *_disks(vm.devices, files),
         *(word for index, nic in enumerate(vm.interfaces) for word in _nic(vm, index, nic)),
-        *("-device", "virtio-rng-pci", "-vga", "std"),
+        *("-device", "virtio-rng-pci"),
+        *_graphics(vm.devices),
         *_console(files),
         *_screen(vm, files),
         *("-sandbox", _SANDBOX),
     )
 
 
-def _machine() -> Words:
-    return ("-no-user-config", "-nodefaults", "-machine", "pc", "-cpu", "max")
+def needs(devices: Devices) -> frozenset[str]:
+    """Return the names in `-device help` that the devices need, beyond those of a flavor without devices."""
+    return _names(devices) - _names(Devices())
 
 
-def _disk(files: VMFiles) -> Words:
-    return ("-drive", f"file={files.overlay},format=qcow2,if=virtio,discard=unmap")
+def _names(devices: Devices) -> frozenset[str]:
+    words = (
+        _nic_model(devices),
+        f"{devices.cpu_model}-{PROGRAM.rpartition('-')[2]}-cpu",
+        _DISKS.get(devices.disk_bus, ""),
+        _CONTROLLERS.get(devices.disk_bus, ""),
+        _SCREENS.get(devices.video, ""),
+        "ide-cd" if devices.cdrom else "",
+    )
+    return frozenset(word.partition(",")[0] for word in words if word)
+
+
+def _machine(devices: Devices, files: VMFiles) -> Words:
+    board = ("-no-user-config", "-nodefaults", "-machine", devices.machine, "-cpu", devices.cpu_model)
+    if devices.firmware == "bios":
+        return board
+    code = f"if=pflash,unit=0,format=raw,readonly=on,file={_UEFI}"
+    return (*board, "-drive", code, "-drive", f"if=pflash,unit=1,format=qcow2,file={files.uefi_variables}")
+
+
+def _disks(devices: Devices, files: VMFiles) -> Words:
+    """Return the words of the disks, which are on one bus, and of the CD."""
+    paths = (files.overlay, files.disk2) if devices.disk2_gb else (files.overlay,)
+    controller = _CONTROLLERS.get(devices.disk_bus)
+    return (
+        *(("-device", controller) if controller else ()),
+        *(word for number, path in enumerate(paths) for word in _disk(devices, number, path)),
+        *(_cd(devices.machine, f"{files.images_path}/{PurePosixPath(devices.cdrom).name}") if devices.cdrom else ()),
+    )
+
+
+def _disk(devices: Devices, number: int, path: str) -> Words:
+    if devices.disk_bus == "virtio":
+        return ("-drive", f"file={path},format=qcow2,if=virtio,discard=unmap")
+    drive = f"file={path},format=qcow2,if=none,id=disk{number},discard=unmap"
+    bus = _BUSES.get(devices.disk_bus, _IDE[devices.machine])[number]
+    return ("-drive", drive, "-device", f"{_DISKS[devices.disk_bus]},drive=disk{number},bus={bus}")
+
+
+def _cd(machine: str, path: str) -> Words:
+    name = path.replace(",", ",,")  # a comma would end the name (qemu-system(1))
+    drive = f"file={name},format=qcow2,if=none,id=cd,readonly=on"
+    return ("-drive", drive, "-device", f"ide-cd,drive=cd,bus={_IDE[machine][2]}")
 
 
 def _nic(vm: VM, index: int, interface: Interface) -> Words:
     """Return the words of a NIC in its place in the design; one without a VLAN is unplugged."""
-    device = f"virtio-net-pci,mac={interface.mac},romfile="
+    device = f"{_nic_model(vm.devices)},mac={interface.mac},romfile="
     if interface.vlan_id is None:
         return ("-device", device)
     netdev = f"tap,id=nic{index},ifname={tap_name(vm.vm_id, interface.name)},script=no,downscript=no"
     return ("-netdev", netdev, "-device", f"{device},netdev=nic{index}")
+
+
+def _nic_model(devices: Devices) -> str:
+    return _NICS.get(devices.nic_model, devices.nic_model)
+
+
+def _graphics(devices: Devices) -> Words:
+    if devices.video in _SCREENS:
+        return ("-device", _SCREENS[devices.video])
+    return ("-vga", devices.video)
 
 
 def _console(files: VMFiles) -> Words:

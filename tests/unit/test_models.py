@@ -490,7 +490,14 @@ def test_a_console_socket_in_the_longest_folder_fits_into_what_linux_allows() ->
 
 def test_a_vms_files_are_its_own() -> None:
     every = [
-        (files.overlay, files.mark("0" * 16), files.mark("f" * 16), *files.of_its_process)
+        (
+            files.overlay,
+            files.disk2,
+            files.uefi_variables,
+            files.mark("0" * 16),
+            files.mark("f" * 16),
+            *files.of_its_process,
+        )
         for slice_id in (1000, 10_001, 10_002)
         for name in ("vm", "vm1", "vm11", "vm1_img", "vm-1", "slice-1000")
         for files in [VMFiles("vm_images", slice_id, name)]
