@@ -23,9 +23,10 @@ def started(lab: Lab, host: str) -> int:
 def test_collecting_twenty_vlans_starts_as_many_processes_as_one(lab: Lab, menu: Menu) -> None:
     slice_id = menu.create_slice("wide")
     vms = [menu.add_vm(slice_id, f"vm{number}", len(NICS), internet=True) for number in range(4)]
-    for first, second in (vms[:2], vms[2:]):
-        for nic in NICS:
-            menu.link(slice_id, first, f"eth{nic}", second, f"eth{nic}")
+    # 19 links and the internet's VLAN are twenty: a pool with VLAN 400 in it holds no more links.
+    wires = [(vms[0], vms[1], nic) for nic in NICS] + [(vms[2], vms[3], nic) for nic in NICS[:-1]]
+    for first, second, nic in wires:
+        menu.link(slice_id, first, f"eth{nic}", second, f"eth{nic}")
     menu.deploy(slice_id)
     menu.choose(5)
     before = {host: started(lab, host) for host in MOST}
