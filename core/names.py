@@ -90,6 +90,11 @@ class VMFiles:
         return f"{self.folder}/{self.vm_name}.console"
 
     @property
+    def qmp(self) -> str:
+        """Return the UNIX socket that controls QEMU itself (`machines.qmp`); no user is ever joined with it."""
+        return f"{self.folder}/{self.vm_name}.qmp"
+
+    @property
     def console_lock(self) -> str:
         """Return the lock of the console, which also names its user; see `remote.console`."""
         return f"{self.folder}/{self.vm_name}.console-lock"
@@ -112,7 +117,7 @@ class VMFiles:
     @property
     def of_its_process(self) -> tuple[str, ...]:
         """Return the files of a running VM: all but its disks and their mark."""
-        return self.pid_file, self.console, self.console_lock, self.log, self.messages, self.vnc_secret
+        return self.pid_file, self.console, self.console_lock, self.log, self.messages, self.vnc_secret, self.qmp
 
 
 DISK_ID = r"[0-9a-f]{16}"
@@ -123,7 +128,8 @@ _NUMBER = "[1-9][0-9]{0,8}"
 
 _VM_FILE = re.compile(
     rf"(slice-({_NUMBER})/.+?)"
-    rf"((?:_img\.qcow2|\.disk2|\.uefi)(?:\.part)?|\.id-{DISK_ID}|\.pid|\.console|\.console-lock|\.log|\.qemu|\.vnc)"
+    rf"((?:_img\.qcow2|\.disk2|\.uefi)(?:\.part)?|\.id-{DISK_ID}"
+    r"|\.pid|\.console|\.console-lock|\.log|\.qemu|\.vnc|\.qmp)"
 )
 
 

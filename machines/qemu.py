@@ -53,6 +53,7 @@ def command_line(slice_id: int, vm: VM, files: VMFiles, accel: str) -> Words:
         *("-device", "virtio-rng-pci"),
         *_graphics(vm.devices),
         *_console(files),
+        *_control(files),
         *_screen(vm, files),
         *("-sandbox", _SANDBOX),
     )
@@ -131,6 +132,11 @@ def _console(files: VMFiles) -> Words:
     """Return the words of the serial console, a socket whose output goes to a log too."""
     console = f"socket,id=console,path={files.console},server=on,wait=off,logfile={daemon.LOG_DEVICE}"
     return ("-chardev", console, "-serial", "chardev:console")
+
+
+def _control(files: VMFiles) -> Words:
+    """Return the words of the socket by which QEMU itself is controlled (`machines/qmp.py`)."""
+    return ("-qmp", f"unix:{files.qmp},server=on,wait=off")
 
 
 def _screen(vm: VM, files: VMFiles) -> Words:

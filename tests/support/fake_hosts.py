@@ -628,8 +628,8 @@ class FakeHost:
         return OK
 
     def end_vms(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        for at in range(0, len(argv), 7):
-            pid_file, mark, *others = argv[at : at + 7]
+        for at in range(0, len(argv), 8):
+            pid_file, mark, *others = argv[at : at + 8]
             self.stop(("KILL", pid_file, mark), "")
             for path in (pid_file, *others):
                 self.files.pop(path, None)

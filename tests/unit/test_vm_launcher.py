@@ -8,7 +8,7 @@ from pathlib import Path
 from shell import daemon
 from vm_launcher import _END_VMS
 
-FILES = ("console", "lock", "log", "said", "vnc")
+FILES = ("console", "lock", "log", "said", "vnc", "qmp")
 
 
 def words(folder: Path, name: str, mark: str) -> list[str]:
