@@ -19,7 +19,7 @@ from core.inventory import ADMIN_SLICES, INTERNET_VLAN, MAX_SLICES, LoginSetting
 from core.links import DHCP_GATEWAY, MOST_LEASES, NONE, Interface, Link, LinkEnd, Network
 from core.records import Recorded, derived, items, key, part, parts, state
 from core.rule import Record, one_of, or_nothing, whole
-from core.status import SliceStatus, VMStatus
+from core.status import SliceStatus, VMStart, VMStatus
 from core.values import Size
 
 __all__ = ["MAX_DATA_INTERFACES", "VM", "Devices", "Flavor", "Interface", "Link", "Network", "Slice", "User"]
@@ -98,7 +98,8 @@ class VM(Recorded):
 
     `flavor_name` is the name of `flavor` when the VM was added. `disk_id` marks the disk of this VM; VMs of older files
     have none. `vnc_secret` is the password for VNC, a new one at each deployment. `lost_with` is the worker that was
-    written off with the VM's disk; the next deployment or repair makes a new disk.
+    written off with the VM's disk; the next deployment or repair makes a new disk. A VM with a `manual` start is not
+    started by the deployment of its slice.
     """
 
     vm_id: int = key(formats.ID)
@@ -115,6 +116,7 @@ class VM(Recorded):
     disk_id: str | None = key(formats.DISK_ID, default=None, brief=True)
     vnc_secret: str | None = key(formats.VNC_SECRET, default=None, brief=True)
     lost_with: str | None = key(formats.HOST, default=None, brief=True)
+    start: VMStart = state(VMStart, default=VMStart.AUTO, brief=True)
 
     def __init__(
         self,
@@ -145,6 +147,21 @@ class VM(Recorded):
     def devices(self) -> Devices:
         """Return the devices of the guest."""
         return self.flavor.devices if self.flavor else Devices()
+
+    @property
+    def stopped(self) -> bool:
+        """Return whether the user stopped the VM."""
+        return self.status == VMStatus.STOPPED
+
+    @property
+    def stays_off(self) -> bool:
+        """Return whether deployment and repair leave the VM off."""
+        return self.stopped or (self.status != VMStatus.RUNNING and self.start == VMStart.MANUAL)
+
+    @property
+    def held(self) -> Size:
+        """Return the part of the size that the VM takes from its worker: a stopped one has only its disk."""
+        return Size(0, 0.0, self.size.disk_gb) if self.stopped else self.size
 
     @property
     def ram_mib(self) -> int:

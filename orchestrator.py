@@ -307,6 +307,8 @@ class OrchestratorAPI(SliceUseCases):
         vm = slice_.vm(vm_id) if slice_ else None
         if not slice_ or not vm:
             raise Refused(f"You have no VM {vm_id}; View my Slices shows the ids")
+        if vm.stopped:
+            raise Refused(f"VM {vm_id} ({vm.name}) is stopped; start it first")
         if vm.status != VMStatus.RUNNING:
             raise Refused(f"VM {vm_id} is not running; {rights.way_to_run(slice_)} slice {slice_.slice_id} first")
         may_take_over = rights.may_take_over(state, actor, slice_)

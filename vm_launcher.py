@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
 from typing import NamedTuple
 
 from core.errors import BadAnswer, figure
@@ -40,6 +42,7 @@ _MAKE_TAPS = load("taps/make-taps")
 _REMOVE_TAPS = load("taps/remove-taps")
 _CHECK_TAP_NAMES = load("taps/check-tap-names")
 _END_VMS = load("vms/end-vms")
+_ARE_OFF = load("vms/are-off")
 
 
 class TakenPorts(NamedTuple):
@@ -73,7 +76,7 @@ class VMLauncher:
 
     def launch(self, slice_: Slice) -> Iterable[Step]:
         """Yield the steps that start QEMU."""
-        return (self._start_vms(slice_, worker) for worker in slice_.workers)
+        return (step for worker in slice_.workers for step in self._launch(slice_, worker))
 
     def verify(self, slice_: Slice) -> Iterable[Step]:
         """Yield read-only checks that every QEMU runs and is ours, and that every port carries its tag."""
@@ -81,7 +84,7 @@ class VMLauncher:
 
     def _check_worker(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
         needs = [self._images, worker]
-        for vm in _on(slice_, worker):
+        for vm in _to_run(slice_, worker):
             name = process_name(slice_.slice_id, vm.vm_id)
             needs += [self.files(slice_, vm).pid_file, name, str(vm.ram_mib), str(vm.vnc_port)]
         return (
@@ -137,19 +140,30 @@ class VMLauncher:
             *self._port_security(slice_, worker),
         )
 
-    def _start_vms(self, slice_: Slice, worker: str) -> Step:
-        """Return the step that starts QEMU of all the slice's VMs on `worker`."""
-        vms = _on(slice_, worker)
+    def _launch(self, slice_: Slice, worker: str) -> Iterator[Step]:
+        """Yield the steps that start QEMU of the VMs on `worker`, and end that of VMs that stay off."""
+        if vms := _to_run(slice_, worker):
+            yield self.start_vms(slice_, worker, vms)
+        if off := [vm for vm in _on(slice_, worker) if vm.stays_off]:
+            end = self._end(slice_, off)
+            are_off = _ARE_OFF.argv(*chain.from_iterable(self._process(slice_, vm) for vm in off))
+            do, undo, names = replace(end, unless=are_off), replace(end, before=ROOM), tuple(vm.name for vm in off)
+            yield Step(worker, "stopped VMs", (do,), (undo,), objects=names)
+
+    def start_vms(self, slice_: Slice, worker: str, vms: Sequence[VM]) -> Step:
+        """Return the step that starts QEMU of these VMs on `worker`."""
         starts = tuple(self._start(slice_, vm) for vm in vms)
-        end = Command(_END_VMS.argv(), as_user=True, before=ROOM)
-        undo = about(end, (Part(vm.name, self._end_words(slice_, vm)) for vm in vms))
+        undo = replace(self._end(slice_, vms), before=ROOM)
         return Step(worker, "QEMU", starts, (undo,), objects=tuple(vm.name for vm in vms))
 
+    def _end(self, slice_: Slice, vms: Iterable[VM]) -> Command:
+        """Return the command that ends VMs and removes the files of their processes."""
+        return about(Command(_END_VMS.argv(), as_user=True), (Part(vm.name, self._end_words(slice_, vm)) for vm in vms))
+
     def _check_vms(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
-        """Return the checks of the VMs, TAPs and flows on `worker`; that of VMs prints `<vm id> <pid>` for each."""
-        vms, taps = _on(slice_, worker), self.ports(slice_, worker)
-        listen = daemon.await_ports(self._server(slice_, vm) for vm in vms)
-        steps = [Step(worker, "VMs", (Command(listen, as_user=True, name=PIDS),))]
+        """Return the checks of the VMs, TAPs and flows on `worker`."""
+        vms, taps = _to_run(slice_, worker), self.ports(slice_, worker)
+        steps = [self.check_vms(slice_, worker, vms)] if vms else []
         if taps:
             steps.append(Step(worker, "tags of the TAPs", (Command(ovs.check_tags(taps)),)))
             steps.append(Step(worker, "silence of the TAPs", self._check_taps(slice_, taps)))
@@ -157,6 +171,11 @@ class VMLauncher:
             check = Command(ovs.check_flows(flow_cookie(slice_.slice_id), flows))
             steps.append(Step(worker, "port security of the TAPs", (check,)))
         return tuple(steps)
+
+    def check_vms(self, slice_: Slice, worker: str, vms: Iterable[VM]) -> Step:
+        """Return the step that waits until these VMs are up; it prints `<vm id> <pid>` for each."""
+        listen = daemon.await_ports(self._server(slice_, vm) for vm in vms)
+        return Step(worker, "VMs", (Command(listen, as_user=True, name=PIDS),))
 
     def console(self, slice_: Slice, vm: VM, user: str, ends: str = "-") -> Visit:
         """Return a user's visit at the guest's serial console; `ends` is the visit that it may end for that."""
@@ -271,6 +290,10 @@ def _ports_of(words: Iterable[str]) -> frozenset[int]:
 
 def _on(slice_: Slice, worker: str) -> list[VM]:
     return [vm for vm in slice_.vms if vm.worker_ip == worker]
+
+
+def _to_run(slice_: Slice, worker: str) -> list[VM]:
+    return [vm for vm in _on(slice_, worker) if not vm.stays_off]
 
 
 def _ports(slice_: Slice, vm: VM, shared: int) -> list[ovs.Port]:

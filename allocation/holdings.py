@@ -55,7 +55,7 @@ class Holdings:
         """Return the present holdings of `slice_`."""
         promised: dict[str, Promise] = defaultdict(Promise)
         for vm in (vm for vm in slice_.vms if vm.worker_ip != NOWHERE):
-            size, total = vm.size, promised[vm.worker_ip]
+            size, total = vm.held, promised[vm.worker_ip]
             promised[vm.worker_ip] = Promise(
                 total.cores + size.cores, total.ram_gb + size.ram_gb, total.disk_gb + size.disk_gb
             )

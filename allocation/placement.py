@@ -11,6 +11,7 @@ from allocation.holdings import Holdings, Promise
 from core.errors import Refused
 from core.inventory import Inventory, Worker
 from core.values import Size
+from models import VM
 
 
 class NoRoom(Refused):
@@ -76,6 +77,24 @@ def place(
     raise NoRoom(f"No worker has room for {flavor_name} ({needs}); {closest} comes closest: {lacks}")
 
 
+def require_room(stopped: Iterable[VM], inventory: Inventory, workers: Mapping[str, Worker]) -> None:
+    """Raise `NoRoom` where stopped VMs do not fit on their workers any more. Their disks are there already.
+
+    `workers` are the measurements, with what all VMs were promised. A worker without one is not judged.
+    """
+    wanted: dict[str, list[VM]] = defaultdict(list)
+    for vm in stopped:
+        wanted[vm.worker_ip].append(vm)
+    for address, vms in wanted.items():
+        cores, ram_gb = sum(vm.size.cores for vm in vms), sum(vm.size.ram_gb for vm in vms)
+        worker = workers.get(address, Worker())
+        gaps = _gaps(Size(cores, ram_gb, 0.0), worker, inventory.hypervisor.cpu_overcommit)
+        if worker.max_cores and gaps:
+            names, needs = ", ".join(vm.name for vm in vms), f"{cores} cores and {ram_gb:g} GiB of memory"
+            lacks = ", ".join(sentence for _, sentence in gaps)
+            raise NoRoom(f"{address} has no room to start {names} ({needs}): {lacks}; stop or delete other VMs there")
+
+
 def fair_share(vms: int, inventory: Inventory, workers: Mapping[str, Worker]) -> int:
     """Return how many of the VMs that are made at once each worker of their slice gets."""
     up = len([address for address in inventory.workers_list if address in workers and workers[address].up])
@@ -103,5 +122,7 @@ def _gaps(size: Size, worker: Worker, cpu_overcommit: float) -> list[tuple[float
         ("GiB of disk", size.disk_gb, worker.max_disk_gb - worker.used_disk_gb),
     )
     return [
-        ((wanted - free) / wanted, f"{max(free, 0):.4g} {unit} left") for unit, wanted, free in offers if free < wanted
+        ((wanted - free) / wanted, f"{max(free, 0):.4g} {unit} left")
+        for unit, wanted, free in offers
+        if wanted and free < wanted
     ]

@@ -53,10 +53,10 @@ def derived(rule: Rule, derive: Convert) -> Any:
     return Key(rule, None, derive=derive)
 
 
-def state(kind: type[Enum], *, default: Enum) -> Any:
+def state(kind: type[Enum], *, default: Enum, brief: bool = False) -> Any:
     """Declare a key with a member of an enum; the file has its text."""
     members = {str(member): member for member in kind}
-    return Key(one_of(*members), default, members.__getitem__, str)
+    return Key(one_of(*members), default, members.__getitem__, str, brief=brief)
 
 
 def items(rule: Rule, *, brief: bool = False) -> Any:

@@ -26,11 +26,22 @@ class SliceStatus(StrEnum):
 
 
 class VMStatus(StrEnum):
-    """The state of a VM: `pending` while its disk is made, `design` with a disk, then `running`."""
+    """The state of a VM: `pending` while its disk is made, `design` with a disk, then `running` or `stopped`.
+
+    A VM is `stopped` by its user only. One that ends by itself is still `running` here, because the database decides.
+    """
 
     PENDING = "pending"
     DESIGN = "design"
     RUNNING = "running"
+    STOPPED = "stopped"
+
+
+class VMStart(StrEnum):
+    """The start of a VM: `auto` is by the deployment of its slice, `manual` is by its user."""
+
+    AUTO = "auto"
+    MANUAL = "manual"
 
 
 class NetworkStatus(StrEnum):

@@ -97,6 +97,7 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
         "put back the image with the size and time in .<image>.seal; or delete the slices, then that file",
     ),
     "qemu-dead": ("error", "a VM does not run", REPAIR),
+    "vm-not-stopped": ("error", "a VM runs though its user stopped it", REPAIR),
     "qemu-wrong": (
         "warning",
         "a VM runs with another command line than its design",

@@ -235,7 +235,10 @@ class Comparison:
     def _of_vm(self, slice_: Slice, vm: VM, taps: Sequence[str], facts: Facts) -> Iterator[Finding]:
         process = facts.process_of(self.launcher.files(slice_, vm).pid_file, process_name(slice_.slice_id, vm.vm_id))
         yield from self._of_overlay(slice_, vm, facts)
-        if process is None and facts.knows("processes", "files"):
+        if vm.stays_off:
+            if process:
+                yield self._finding("vm-not-stopped", slice_, vm, f"VM {vm.name} is stopped, but its process runs")
+        elif process is None and facts.knows("processes", "files"):
             yield self._finding("qemu-dead", slice_, vm, f"VM {vm.name} does not run")
         elif process and not self.launcher.runs_as_designed(slice_, vm, process.argv):
             yield self._finding("qemu-wrong", slice_, vm, f"VM {vm.name} runs with another command line")

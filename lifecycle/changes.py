@@ -21,7 +21,7 @@ from core.status import NetworkStatus, SliceStatus, VMStatus
 from database import Database, State
 from deployment import DeploymentAPI
 from lifecycle import losses
-from models import VM, Slice
+from models import NOWHERE, VM, Slice
 from remote import interrupts
 from remote.events import Listener, Notice
 from remote.host import Host
@@ -128,9 +128,11 @@ class Change:
             stored = state.slices[slice_.slice_id]
             stored.status, stored.left = SliceStatus.RUNNING, []
             for vm in stored.vms:
-                vm.status, vm.pid, vm.lost_with = VMStatus.RUNNING, pids[vm.vm_id], None
+                vm.status, vm.pid = _status_now(vm), pids.get(vm.vm_id)
+                vm.lost_with = None
             for network in stored.networks:
                 network.status = NetworkStatus.RUNNING
+            recount(state.workers, state.slices.holdings.values())
             return stored
 
     def repair(self, slice_: Slice) -> list[str]:
@@ -150,7 +152,8 @@ class Change:
             runs.append(self._runner.run(_elsewhere(without, lost)))
         results = [result for report in runs for result in report.results]
         repaired = list(dict.fromkeys(_what_it_did(r) for r in results if _did_something(r)))
-        self._note_pids(slice_, {vm: pid for report in runs for vm, pid in self._pids(slice_, report).items()})
+        pids = {vm: pid for report in runs for vm, pid in self._pids(slice_, report).items()}
+        self._note_repaired(slice_, pids, {r.step.host for report in runs for r in report.failures})
         if error := next((report.error for report in runs if report.error), None) or _unplaced(unplaced):
             brought = f"brought back: {', '.join(repaired)}; " if repaired else ""
             way_out = _way_out([error], slice_)
@@ -212,19 +215,25 @@ class Change:
                 pids |= self._deployment.pids(slice_, result.step.host, result.answers[PIDS].stdout)
             except BadAnswer as fault:
                 result.error = InvalidAnswer(result.step.host, str(fault), begun=True)
-        silent = {vm.worker_ip for vm in slice_.vms if vm.vm_id not in pids} if complete else set()
+        missing = (vm for vm in slice_.vms if vm.vm_id not in pids and not vm.stays_off)
+        silent = {vm.worker_ip for vm in missing} if complete else set()
         for result in results:
             if result.step.host in silent and not result.error:
                 result.error = InvalidAnswer(result.step.host, "it names no process of a VM that it runs", begun=True)
         return pids
 
-    def _note_pids(self, slice_: Slice, pids: Mapping[int, str]) -> None:
+    def _note_repaired(self, slice_: Slice, pids: Mapping[int, str], failed: Collection[str]) -> None:
+        """Record the pids, and the lost VMs that have a disk again.
+
+        A lost VM that stays off has its disk unless its worker is among the `failed` hosts.
+        """
         regained = []
         with self._database.transaction() as state:
             for vm in state.slices[slice_.slice_id].vms:
-                if vm.lost_with and vm.vm_id in pids:
+                is_off = vm.stays_off and vm.worker_ip not in {NOWHERE, *failed}
+                if vm.lost_with and (vm.vm_id in pids or is_off):
                     regained.append(f"{vm.name} was lost with {vm.lost_with}: it has a new disk on {vm.worker_ip}")
-                    vm.status, vm.lost_with = VMStatus.RUNNING, None
+                    vm.status, vm.lost_with = _status_now(vm), None
                 vm.pid = pids.get(vm.vm_id, vm.pid)
         for notice in regained:
             self._runner.emit(Notice(notice))
@@ -288,6 +297,11 @@ class Change:
             stored.status, stored.left = SliceStatus.DESIGN, list(left)
             for vm in stored.vms:
                 vm.pid, vm.vnc_secret = None, None
+
+
+def _status_now(vm: VM) -> VMStatus:
+    """Return the status of a VM after the deployment or repair of its slice."""
+    return VMStatus.STOPPED if vm.stays_off else VMStatus.RUNNING
 
 
 def _drop(state: State, slice_: Slice) -> None:

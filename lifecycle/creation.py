@@ -10,7 +10,7 @@ from itertools import permutations
 from accounts import rights
 from allocation.placement import fair_share
 from core.errors import Refused
-from core.status import SliceStatus
+from core.status import SliceStatus, VMStart
 from database import State
 from lifecycle.requests import VMRequest, design_vm, new_slice
 from models import Flavor, Slice
@@ -75,7 +75,7 @@ def designed_slice(state: State, actor: str, design: Design) -> Slice:
         beside = [workers[name] for name in neighbours[vm.name] if name in workers]
         request = VMRequest(
             actor, slice_.slice_id, vm.name, vm.flavor, vm.nics, vm.internet,
-            tuple(worker for worker in beside if filled[worker] < share),
+            tuple(worker for worker in beside if filled[worker] < share), VMStart(vm.start),
         )  # fmt: skip
         request.check()
         made = design_vm(state, request)

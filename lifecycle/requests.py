@@ -8,6 +8,7 @@ from accounts import rights
 from allocation.ids import next_slice_id, next_vm_id
 from allocation.placement import recount
 from core.errors import Refused
+from core.status import VMStart
 from database import State
 from deployment import DeploymentAPI
 from models import MAX_DATA_INTERFACES, VM, Slice
@@ -24,6 +25,7 @@ class VMRequest:
     data_interfaces: int
     internet: bool
     beside: tuple[str, ...] = ()
+    start: VMStart = VMStart.AUTO
 
     def check(self) -> None:
         """Raise `Refused` where the request breaks a rule that needs no database."""
@@ -62,6 +64,7 @@ def design_vm(state: State, request: VMRequest) -> VM:
         slice_, vm_id, request.name, request.flavor_name, flavor,
         request.data_interfaces, request.internet, state.workers, live, request.beside,
     )  # fmt: skip
+    vm.start = request.start
     state.next_vm_id = vm_id + 1
     user.used_vms += 1
     recount(state.workers, state.slices.holdings.values())

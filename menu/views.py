@@ -36,6 +36,7 @@ STATUS_STYLES = {
     SliceStatus.DEPLOYING.value: "yellow",
     SliceStatus.DELETING.value: "yellow",
     VMStatus.PENDING.value: "yellow",
+    VMStatus.STOPPED.value: "dim",
 }
 """The color of each state; a state without one has that of other text."""
 BAD_STATE = "bold red"

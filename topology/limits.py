@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from core.errors import Refused
 from core.links import NONE
-from topology.design import IMPAIRMENTS, STARTS, STATES, Design, DesignedLink, Seed
+from topology.design import IMPAIRMENTS, STATES, Design, DesignedLink, Seed
 
 
 def require_possible(design: Design) -> None:
@@ -35,8 +35,4 @@ def _kinds_of_links(design: Design) -> Iterator[tuple[str, list[str]]]:
 
 def _kinds_of_vms(design: Design) -> Iterator[tuple[str, list[str]]]:
     yield "gives VMs no seed", [f"{vm.name} has `seed`" for vm in design.vms if vm.seed != Seed()]
-    yield (
-        "starts all VMs with their slice",
-        [f"{vm.name} has `start: {vm.start}`" for vm in design.vms if vm.start != STARTS[0]],
-    )
     yield "checks no goals", [str(goal["name"]) for goal in design.goals if "name" in goal]

@@ -42,7 +42,7 @@ def design_of(slice_: Slice) -> tuple[Design, list[str]]:
             notices.append(f"VM {vm.name} has no recorded flavor: replace `{UNKNOWN}` in the file by its flavor")
         nics = [interface for interface in vm.interfaces if interface.name != "eth0"]
         name, flavor = names[vm.vm_id], vm.flavor_name or UNKNOWN
-        vms.append(DesignedVM(name, flavor, len(nics), internet=vm.vm_id in online))
+        vms.append(DesignedVM(name, flavor, len(nics), internet=vm.vm_id in online, start=str(vm.start)))
     return Design(title, tuple(vms), tuple(links), slice_.description), notices
 
 

@@ -68,7 +68,7 @@ def counts_are_right(state: State) -> None:
         assert user.used_vms == sum(len(slice_.vms) for slice_ in owned)
     for address, worker in state.workers.items():
         on_it = [vm for slice_ in state.slices.values() for vm in slice_.vms if vm.worker_ip == address]
-        assert worker.used_cores == sum(vm.size.cores for vm in on_it)
+        assert worker.used_cores == sum(vm.held.cores for vm in on_it)
 
 
 def hosts_agree(cloud: FakeHosts, state: State) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from allocation.holdings import holdings_of
 from core.inventory import Inventory, Worker
 from core.links import DHCP, DHCP_GATEWAY, NONE
-from core.status import VMStatus
+from core.status import VMStart, VMStatus
 from deployment import DeploymentAPI
 from models import Flavor, Slice
 
@@ -29,13 +29,17 @@ class Join:
 
 @dataclass(frozen=True)
 class SketchedSlice:
-    """A design; `nics` is the number of data interfaces of each VM, a link is (VM, interface, VM, interface)."""
+    """A design; `nics` is the number of data interfaces of each VM, a link is (VM, interface, VM, interface).
+
+    `internet` and `manual` are the VMs with internet, and those that a deployment does not start.
+    """
 
     nics: tuple[int, ...]
     links: tuple[tuple[int, str, int, str], ...] = ()
     internet: tuple[int, ...] = ()
     slice_id: int = 1000
     joins: tuple[Join, ...] = ()
+    manual: tuple[int, ...] = ()
 
 
 DESIGNS = {
@@ -58,6 +62,7 @@ DESIGNS = {
         ),
         internet=(0,),
     ),
+    "manual": SketchedSlice(nics=(1, 1, 0), links=((0, "eth1", 1, "eth1"),), manual=(1, 2)),
 }
 
 
@@ -82,6 +87,8 @@ def _made(wanted: SketchedSlice, inventory: Inventory) -> Slice:
             workers,
             holdings_of([slice_]),
         )
+        if number in wanted.manual:
+            vm.start = VMStart.MANUAL
         vm.status, vm.vnc_secret, vm.disk_id = VMStatus.DESIGN, f"secret{number}", f"{number + 1:016x}"
     for first, eth_a, second, eth_b in wanted.links:
         slice_.connect(slice_.vms[first].vm_id, eth_a, slice_.vms[second].vm_id, eth_b)

@@ -627,6 +627,9 @@ class FakeHost:
                 self.holders = {tap: holder for tap, holder in self.holders.items() if holder != pid}
         return OK
 
+    def are_off(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        return (int(any(self.is_running(process, "")[0] == 0 for process in _in_pairs(argv))), "", "")
+
     def end_vms(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         for at in range(0, len(argv), 8):
             pid_file, mark, *others = argv[at : at + 8]
@@ -757,6 +760,7 @@ def _beside(program: Program) -> Program:
 
 
 SCRIPTS: dict[str, Program] = {
+    "are-off.sh": FakeHost.are_off,
     "add-namespaces.sh": _beside(FakeHost.add_namespaces),
     "apply-rules.sh": FakeHost.put_up_rules,
     "await-frames.sh": FakeHost.fine,

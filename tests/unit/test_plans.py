@@ -150,6 +150,9 @@ def test_every_failing_step_is_taken_back(name: str) -> None:
         before = copy.deepcopy(cloud.state())
         cloud.hosts[step.host].faults = {step.title: (1, "", "out of luck")}
         report = Runner(cloud.connect).run(plan)
+        if step.title == "stopped VMs":  # its guard skips it: no VM runs yet
+            assert report.error is None
+            continue
         assert str(report.error) == f"{step.host}: {step.title}: out of luck"
         cloud.hosts[step.host].faults = {}
         assert not Runner(cloud.connect).run(report.rollback(), keep_going=True).failures

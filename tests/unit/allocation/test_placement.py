@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from allocation.holdings import holdings_of
-from allocation.placement import fair_share, place, promised, recount
+from allocation.placement import fair_share, place, promised, recount, require_room
 from core.errors import Refused
 from core.inventory import HypervisorSettings, Inventory, Worker
+from core.status import VMStatus
 from models import VM, Flavor, Slice
 
 FLAVOR = Flavor(cores=1, ram_gb=1.0, disk_gb=1.0)
@@ -122,6 +123,39 @@ def test_a_worker_that_was_never_measured_gets_nothing() -> None:
         LetteredWorkers(workers={"a": Worker(up=False)}).add(1000)
     with pytest.raises(Refused, match="a comes closest: 0 cores left"):
         LetteredWorkers(workers={"a": Worker()}).add(1000)
+
+
+def test_a_stopped_vm_counts_its_disk_only() -> None:
+    cloud = LetteredWorkers(workers={"a": Worker(2, 64.0, 2.0)})
+    cloud.add(1000, 2)
+    (stopped, _) = cloud.slices[1000].vms
+    stopped.status = VMStatus.STOPPED
+    assert promised(holdings_of(cloud.slices.values())) == {"a": (1, 1.0, 2.0)}
+    with pytest.raises(Refused, match=r"a comes closest: 0 GiB of disk left"):
+        cloud.add(1001)
+
+
+def test_a_stopped_vm_starts_only_where_its_worker_has_room() -> None:
+    cloud = LetteredWorkers(workers=dict.fromkeys("ab", Worker(2, 64.0, 9.0)))
+    assert cloud.add(1000, 4) == "abab"
+    stopped = cloud.slices[1000].vms[:2]
+    for vm in stopped:
+        vm.status = VMStatus.STOPPED
+    cloud.workers["b"] = Worker(2, 1.5, 9.0)
+    recount(cloud.workers, holdings_of(cloud.slices.values()))
+    with pytest.raises(
+        Refused, match=r"b has no room to start vm1 \(1 cores and 1 GiB of memory\): 0.5 GiB of memory left; stop"
+    ):
+        require_room(stopped, cloud.inventory, cloud.workers)
+    require_room(stopped[:1], cloud.inventory, cloud.workers)
+    cloud.workers["b"] = Worker(2, 2.0, 1.0, 1, 1.0, 9.0)  # its disk is there already
+    require_room(stopped, cloud.inventory, cloud.workers)
+
+
+def test_a_worker_without_a_measurement_is_not_judged() -> None:
+    cloud = LetteredWorkers()
+    cloud.add(1000)
+    require_room(cloud.slices[1000].vms, cloud.inventory, {})
 
 
 def test_promises_are_counted_once_for_all_workers() -> None:

@@ -74,7 +74,7 @@ def deployed(name: str) -> InspectedSlice:
     scene.repair()
     slice_.status = SliceStatus.RUNNING
     for vm in slice_.vms:
-        vm.status = VMStatus.RUNNING
+        vm.status = VMStatus.STOPPED if vm.stays_off else VMStatus.RUNNING
     return scene
 
 
