@@ -14,10 +14,11 @@ from typing import Protocol
 
 from core import formats
 from core.errors import Refused
+from core.first_boot import FirstBoot
 from core.flavors import MAX_DATA_INTERFACES, Devices, Flavor
 from core.inventory import ADMIN_SLICES, INTERNET_VLAN, MAX_SLICES, LoginSettings
 from core.links import DHCP_GATEWAY, MOST_LEASES, NONE, Interface, Link, LinkEnd, Network
-from core.records import Recorded, derived, items, key, part, parts, state
+from core.records import Recorded, addition, derived, items, key, part, parts, state
 from core.rule import Record, one_of, or_nothing, whole
 from core.status import SliceStatus, VMStart, VMStatus
 from core.values import Size
@@ -30,6 +31,7 @@ POOL_COUNT = MAX_SLICES
 FIRST_VNC_PORT = 5901
 LAST_VNC_PORT = 65_535
 MAX_QUOTA = 10_000
+MAX_KEYS = 10
 NOWHERE = "nowhere"
 """The `worker_ip` of a VM that was lost with its worker, until another worker has room for it."""
 
@@ -60,7 +62,7 @@ class User(Recorded):
     """A user: the digest of the password, the quota of VMs, and the ids of the user's slices.
 
     A `student` works on slices of their own, an `admin` on all slices. `quota_slices` is the highest number of slices;
-    None is the default of the role.
+    None is the default of the role. `keys` are public keys for the user's VMs.
     """
 
     username: str = key(formats.NAME)
@@ -70,12 +72,13 @@ class User(Recorded):
     slices: list[int] = items(formats.ID)
     role: str = key(one_of(STUDENT, ADMIN), default=STUDENT, brief=True)
     quota_slices: int | None = key(whole(0, MAX_SLICES), default=None, brief=True)
+    keys: list[str] = items(formats.PUBLIC_KEY, most=MAX_KEYS, brief=True)
 
     def __init__(self, username: str, password_hash: str, quota_vms: int = 10, role: str = STUDENT) -> None:
         self.username = username
         self.password_hash = password_hash
         self.quota_vms = quota_vms
-        self.slices = []
+        self.slices, self.keys = [], []
         self.role = role
 
     def may_work_on(self, slice_: Owned) -> bool:
@@ -100,6 +103,9 @@ class VM(Recorded):
     have none. `vnc_secret` is the password for VNC, a new one at each deployment. `lost_with` is the worker that was
     written off with the VM's disk; the next deployment or repair makes a new disk. A VM with a `manual` start is not
     started by the deployment of its slice.
+
+    A VM with a seed (machines/seed.py) has a `password`, and with each disk the secret of another SSH host key. `seed`
+    is what the slice file adds to the first boot.
     """
 
     vm_id: int = key(formats.ID)
@@ -117,6 +123,9 @@ class VM(Recorded):
     vnc_secret: str | None = key(formats.VNC_SECRET, default=None, brief=True)
     lost_with: str | None = key(formats.HOST, default=None, brief=True)
     start: VMStart = state(VMStart, default=VMStart.AUTO, brief=True)
+    seed: FirstBoot | None = addition(FirstBoot)
+    password: str | None = key(formats.GUEST_PASSWORD, default=None, brief=True)
+    host_secret: str | None = key(formats.SSH_SECRET, default=None, brief=True)
 
     def __init__(
         self,
@@ -191,7 +200,8 @@ class VM(Recorded):
 class Slice(Recorded):
     """The topology of a slice: VMs, links and networks, with a pool of 20 VLANs that no other slice holds.
 
-    `left` names the objects on hosts that a deletion could not remove yet.
+    `left` names the objects on hosts that a deletion could not remove yet. `keys` are the owner's public keys at the
+    last start of a VM with a seed, `ssh_secret` is that of the slice's own key, which opens these VMs as well.
     """
 
     slice_id: int = key(formats.ID)
@@ -207,12 +217,14 @@ class Slice(Recorded):
     name: str = key(formats.NAME, default="", brief=True)
     description: str = key(formats.REMARK, default="", brief=True)
     left: list[str] = items(formats.REMARK, brief=True)
+    keys: list[str] = items(formats.PUBLIC_KEY, most=MAX_KEYS, brief=True)
+    ssh_secret: str | None = key(formats.SSH_SECRET, default=None, brief=True)
 
     def __init__(self, slice_id: int, owner: str, topology_type: str = "custom") -> None:
         self.slice_id = slice_id
         self.owner = owner
         self.topology_type = topology_type
-        self.vlan_pool_used, self.left = [], []
+        self.vlan_pool_used, self.left, self.keys = [], [], []
         self.vms, self.links, self.networks = [], [], []
 
     def get_next_vlan(self, reserved: int = INTERNET_VLAN) -> int | None:
@@ -234,10 +246,11 @@ class Slice(Recorded):
         return next((link for link in self.links if link.link_id == link_id), None)
 
     def without_secrets(self) -> Slice:
-        """Return a copy without the passwords of its VMs."""
+        """Return a copy without passwords and private keys."""
         copied = Slice.from_dict(self.to_dict())
+        copied.ssh_secret = None
         for vm in copied.vms:
-            vm.vnc_secret = None
+            vm.vnc_secret = vm.password = vm.host_secret = None
         return copied
 
     @property

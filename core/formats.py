@@ -7,7 +7,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 
-from core import names, passwords
+from core import names, passwords, ssh_keys
 from core.rule import Broken, Rule, text, whole
 
 MAX_IMAGES_DIR = 54
@@ -127,6 +127,11 @@ PROCESS_ID = text(_matches(r"[1-9][0-9]{0,9}"), "a process id, in quotes")
 DISK_ID = text(_matches(names.DISK_ID), "16 hexadecimal digits, in quotes")
 DIGEST = text(passwords.is_digest, "64 hexadecimal digits (SHA-256) or a scrypt digest", secret=True)
 VNC_SECRET = text(_matches(r"[!-~]{1,64}"), "a text without blanks", secret=True)
+GUEST_PASSWORD = text(_matches(r"[A-Za-z0-9]{8,64}"), "8 to 64 letters and digits", secret=True)
+SSH_SECRET = text(ssh_keys.is_secret, "the 32 secret bytes of an ed25519 key, in base64", secret=True)
+PUBLIC_KEY = text(
+    ssh_keys.is_public_key, "a public key on one line: its type, its data, and a comment of plain letters"
+)
 WORDS = text(_matches(rf"[^{_CONTROL}{_SURROGATES}]{{1,200}}"), "a text on one line, of 1 to 200 characters")
 NIC_NAMES = text(
     _matches(r"[A-Za-z0-9 ./_-]{0,24}\{n(\+1)?\}[A-Za-z0-9 ./_-]{0,8}"),

@@ -59,9 +59,9 @@ def state(kind: type[Enum], *, default: Enum, brief: bool = False) -> Any:
     return Key(one_of(*members), default, members.__getitem__, str, brief=brief)
 
 
-def items(rule: Rule, *, brief: bool = False) -> Any:
-    """Declare a key with a list of plain values; the constructor makes the empty list."""
-    return Key(list_of(rule), [], list, list, brief=brief)
+def items(rule: Rule, *, most: int | None = None, brief: bool = False) -> Any:
+    """Declare a key with a list of plain values, at most so many; the constructor makes the empty list."""
+    return Key(list_of(rule, most), [], list, list, brief=brief)
 
 
 def sequence(rule: Rule, *, default: tuple[str, ...], brief: bool = False) -> Any:
@@ -87,6 +87,11 @@ def inline(kind: type[Recorded]) -> Any:
 def part(kind: type[Recorded]) -> Any:
     """Declare a key with another record, or None; the constructor accepts its mapping, too, and converts it by `of`."""
     return Key(or_nothing(kind.rule()), None, write=kind.to_dict)
+
+
+def addition(kind: type[Recorded]) -> Any:
+    """Declare a key with another record, which is left out of the file while it is None."""
+    return Key(or_nothing(kind.rule()), None, kind.of, kind.to_dict, brief=True)
 
 
 def parts(kind: type[Recorded], *, default: object = REQUIRED, brief: bool = False) -> Any:

@@ -40,6 +40,7 @@ MODULES = sorted(
 
 ONLY_IN = {
     "paramiko": ("remote/ssh.py",),
+    "cryptography": ("core/ssh_keys.py",),
     "subprocess": ("remote/openssh.py", "remote/programs.py", "lab/", "bench/"),
     "rich": ("menu/rich_parts.py",),
     "yaml": ("storage/text.py", "topology/"),
