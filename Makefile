@@ -6,6 +6,10 @@ BIN := $(VENV)/bin
 BENCH := .cache/bench
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 LAB := $(PYTHON) -m lab
+# More of them than there are cores: the unit tests also wait, for processes, locks and disks.
+UNIT_TESTS := $(BIN)/pytest -q -n $(shell expr 2 '*' $$(nproc))
+
+unexport PYTHONDONTWRITEBYTECODE  # the tests start Python hundreds of times
 
 .PHONY: run setup stop test shake torture check bench packages clean lock
 
@@ -19,15 +23,15 @@ setup: $(VENV)/ready  ## the Python packages only: all that is needed with hosts
 stop:  ## the lab of `make run` is taken down, and all its disks with it
 	$(LAB) down
 
-# More of them than there are cores: the unit tests also wait, for processes, locks and disks.
-check: $(VENV)/ready  ## style, types, scripts, import rules and unit tests: no root, no host, no network
+check: $(VENV)/ready  ## style, types, scripts, import rules and quick unit tests: no root, no host, no network
 	@sh lab/install-packages shellcheck
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -n $$((2 * $$(nproc))) -m "not lab"
+	$(UNIT_TESTS) -m "not lab and not long"
 
 test: packages check  ## all tests; those on the lab need root, and have two labs side by side
+	$(UNIT_TESTS) -m "long and not lab"
 	$(SUDO) $(BIN)/pytest -q -n 2 --dist loadfile -m lab
 
 shake: packages $(VENV)/ready  ## the lab tests five times, beside two busy processes per core: all five have to be green

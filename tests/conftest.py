@@ -13,6 +13,7 @@ from core import passwords
 from core.inventory import Inventory, Worker
 from models import Slice
 from tests.support.designs import design
+from tests.support.paths import SCENARIOS
 
 
 def _stay_at_home(event: str, args: tuple[object, ...]) -> None:
@@ -32,6 +33,14 @@ def _stay_at_home(event: str, args: tuple[object, ...]) -> None:
 
 
 sys.addaudithook(_stay_at_home)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the scenarios and all tests with a longer version as `long`: `make check` leaves them to `make test`."""
+    for item in items:
+        if item.get_closest_marker("torture") or SCENARIOS in item.path.parents:
+            item.add_marker("long")
 
 
 _derived_once = cache(passwords._derive)

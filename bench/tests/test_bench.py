@@ -352,6 +352,7 @@ def test_the_network_nodes_work_during_the_workers_is_the_phase_network() -> Non
 # --- the manager alone ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_big_file_is_valid_and_names_unreachable_hosts(tmp_path: Path) -> None:
     path = tmp_path / "database.yaml"
     write_file(path, startup.LARGE)

@@ -10,6 +10,7 @@ from bench import bounds, designing
 from bench.samples import Samples
 
 
+@pytest.mark.long
 def test_an_operation_of_the_design_takes_little_of_the_processor_among_1000_vms(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

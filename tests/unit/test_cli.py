@@ -17,6 +17,7 @@ from tests.support.many import PASSWORD, write_file
 from tests.support.paths import ROOT
 from tests.support.playing import LOGIN, on_terminal, run_program
 
+pytestmark = pytest.mark.long
 needs_full = pytest.mark.skipif(not os.access("/dev/full", os.W_OK), reason="/dev/full is not everybody's here")
 
 SESSION = (LOGIN + "5\n0\n").encode()

@@ -289,6 +289,7 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
     assert sentence_or_nothing(path).isprintable()
 
 
+@pytest.mark.long
 @given(st.data())
 @settings(deadline=None, max_examples=300)
 def test_any_value_in_any_place_is_read_or_refused(
@@ -428,6 +429,7 @@ def test_the_counter_goes_on_from_the_first_id_after_the_last(path: Path, databa
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
+@pytest.mark.long
 @given(left=st.lists(words), ram=st.floats(0, 1e9))
 @settings(deadline=None)
 def test_any_text_and_number_comes_back_as_it_was(
@@ -601,6 +603,7 @@ def save_for_ever(path: Path) -> None:
         Database(path).get_next_vm_id()
 
 
+@pytest.mark.long
 def test_a_process_killed_at_any_moment_leaves_a_whole_file_and_no_lock(path: Path) -> None:
     database = Database(path)
     for kill in range(40):

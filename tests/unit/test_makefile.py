@@ -1,14 +1,42 @@
-"""The targets of the Makefile, with a stand-in for the lab."""
+"""The targets of the Makefile: the tests that they run, and `make run` with a stand-in for the lab."""
 
 from __future__ import annotations
 
+import argparse
+import shlex
 import signal
+import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
 from tests.support.playing import PROGRAM, terminal_of
+
+READY = ("--old-file=packages", "--old-file=.venv/ready")
+
+
+def selections(target: str) -> list[str]:
+    """Return the marks of the tests that a target runs. An option that could leave out others fails the test."""
+    argv = ("make", "--dry-run", *READY, target)
+    lines = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    options = argparse.ArgumentParser(exit_on_error=False)
+    for name in ("-m", "-n", "--dist"):
+        options.add_argument(name, required=name == "-m")
+    options.add_argument("-q", action="store_true")
+    runs = [line.partition("/pytest ")[2] for line in lines if "/pytest " in line]
+    return [str(options.parse_args(shlex.split(run)).m) for run in runs]
+
+
+def test_make_check_and_the_rest_of_make_test_run_each_test_once() -> None:
+    (checked,), tested = selections("check"), selections("test")
+    assert tested[0] == checked
+    for lab, long in product((False, True), repeat=2):
+        runs = [run for run in tested if eval(run, {"lab": lab, "long": long})]  # noqa: S307
+        assert len(runs) == 1, (lab, long)
+
 
 LAB = """import os, sys
 if sys.argv[1] == "up":
@@ -22,7 +50,7 @@ MENU = f"os.execv(sys.executable, {[*PROGRAM]})"
 def make_run(tmp_path: Path, menu: str) -> tuple[str, ...]:
     lab = tmp_path / "lab.py"
     lab.write_text(LAB.format(menu=menu), encoding="utf-8")
-    return ("make", "--old-file=packages", "--old-file=.venv/ready", "run", f"LAB={sys.executable} {lab}")
+    return ("make", *READY, "run", f"LAB={sys.executable} {lab}")
 
 
 def test_ctrl_c_ends_make_run_without_an_error_of_make(tmp_path: Path) -> None:

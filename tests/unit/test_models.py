@@ -623,4 +623,4 @@ class SlicesInAnyOrder(RuleBasedStateMachine):
 
 
 SlicesInAnyOrder.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
-TestCloud = SlicesInAnyOrder.TestCase
+TestSlicesInAnyOrder = pytest.mark.long(SlicesInAnyOrder.TestCase)

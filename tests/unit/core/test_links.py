@@ -33,6 +33,7 @@ def ends(vms: int, nic: str = "eth1") -> list[tuple[int, str]]:
     return [(1001 + place, nic) for place in range(vms)]
 
 
+@pytest.mark.long
 @settings(deadline=None)
 @given(vms=st.integers(2, MOST_LEASES), cidr=st.none() | SUBNETS, data=st.data())
 def test_each_end_has_an_address_of_its_own(vms: int, cidr: IPv4Network | None, data: st.DataObject) -> None:

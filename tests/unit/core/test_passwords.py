@@ -27,6 +27,7 @@ def sha256(password: str) -> str:
     return hashlib.sha256(password.encode()).hexdigest()
 
 
+@pytest.mark.long
 @given(st.text(st.characters(), min_size=1, max_size=20))
 @settings(max_examples=20, deadline=None)
 def test_any_password_verifies_against_its_digest_and_no_other(password: str) -> None:
@@ -101,6 +102,7 @@ def test_a_text_that_is_no_digest_verifies_nothing_and_raises_nothing(stored: st
     assert not verify(stored, stored[:256])
 
 
+@pytest.mark.long
 @given(st.text(max_size=100))
 @settings(max_examples=20, deadline=None)
 def test_no_stored_text_makes_verify_raise(stored: str) -> None:

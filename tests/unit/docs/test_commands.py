@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.paths import ROOT
 
 COMMAND = re.compile(r"^python3 cli\.py ((?:user|log) .*)$", re.MULTILINE)
@@ -19,6 +21,7 @@ def run(database: Path, words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, input="a password of the test\n", capture_output=True, text=True, check=False)
 
 
+@pytest.mark.long
 def test_the_commands_for_users_and_the_log_work_in_their_order(tmp_path: Path) -> None:
     database = tmp_path / "database.yaml"
     shutil.copy(ROOT / "database.yaml", database)

@@ -26,6 +26,8 @@ from tests.support.desk import Desk
 from tests.support.paths import ROOT
 from tests.support.playing import Terminal, on_terminal, run_program, screen_of
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(autouse=True)
 def _signals_as_a_terminal_has_them() -> Iterator[None]:
