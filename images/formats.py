@@ -18,7 +18,6 @@ TAIL_BYTES = 512
 """Bytes from the end of a file: some formats have their header there."""
 
 SECTOR = 512
-_BOOT_SIGNATURE = slice(510, 512), b"\x55\xaa"
 
 
 class Format(Enum):
@@ -43,6 +42,9 @@ class _Mark(NamedTuple):
     content: bytes
 
 
+_DISKS = (_Mark(510, b"\x55\xaa"), _Mark(0x8001, b"CD001"))
+"""The boot signature of a disk, and the mark of a CD (ISO 9660): a raw image has one of them."""
+
 _TAKEN = {
     Format.QCOW2: _Mark(0, b"QFI\xfb"),
     Format.XZ: _Mark(0, b"\xfd7zXZ\0"),
@@ -66,13 +68,10 @@ _OTHERS = {
     "packed with 7-Zip; unpack it first": (_Mark(0, b"7z\xbc\xaf\x27\x1c"),),
     "an archive (tar); unpack it first": (_Mark(257, b"ustar"),),
     "an encrypted disk (LUKS), and no guest has its key": (_Mark(0, b"LUKS\xba\xbe"),),
-    "a CD image (ISO 9660), which no disk is built on; install from it elsewhere, and take the installed disk": (
-        _Mark(0x8001, b"CD001"),
-    ),
 }
 
 _ENDINGS = {".qcow2": Format.QCOW2, ".qcow": Format.QCOW2, ".raw": Format.RAW, ".xz": Format.XZ, ".gz": Format.GZIP}
-_ENDINGS[".bz2"] = Format.BZIP2
+_ENDINGS |= {".bz2": Format.BZIP2, ".iso": Format.RAW}
 
 
 class Ends(NamedTuple):
@@ -108,8 +107,7 @@ def format_of(label: str, ends: Ends) -> Format:
     for meaning, marks in _OTHERS.items():
         if any(map(ends.has, marks)):
             raise Refused(f"{label} is {meaning}")
-    place, signature = _BOOT_SIGNATURE
-    if ends.head[place] != signature:
+    if not any(map(ends.has, _DISKS)):
         raise Refused(
             f"{label} is no image of a disk: it has no header of qcow2, and no boot signature as a raw disk has; "
             "was the download complete?"
@@ -132,10 +130,10 @@ def _agreed(label: str, found: Format) -> Format:
 
 
 def base_name(source: str) -> str:
-    """Return the usual name of the base image that is made of a file: without `.xz`, and `.qcow2` for `.raw`."""
+    """Return the usual name of the base image that is made of a file: without `.xz`, `.qcow2` for `.raw` or `.iso`."""
     stem, dot, ending = source.rpartition(".")
     if dot and _ENDINGS.get(f".{ending.lower()}", Format.RAW).is_packed:
         return base_name(stem)
-    if dot and ending.lower() in {"raw", "qcow", "qcow2"}:
+    if dot and ending.lower() in {"raw", "iso", "qcow", "qcow2"}:
         return f"{stem}.qcow2"
     return source

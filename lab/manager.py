@@ -58,6 +58,7 @@ class ManagerFiles:
             known_hosts=quoted(self.known_hosts),
             accel=accel,
             image=quoted(image),
+            images=quoted(self.folder / "images"),
             admin_hash=hashlib.sha256(b"admin").hexdigest(),
             student_hash=hashlib.sha256(b"student").hexdigest(),
         )

@@ -5,7 +5,6 @@ An operator names the user by `--as`. In a restricted session it is the session'
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -13,13 +12,12 @@ from typing import TYPE_CHECKING
 from accounts import rights
 from core.errors import Refused
 from core.results import value_of
-from menu import file_commands, plans
+from menu import file_commands, image_commands, plans
 from menu.command_parts import DONE, INCOMPLETE, REFUSED, errors_screen, say, show_json, slice_of
 from menu.entries import deletion_question, join_console, resources_of, show_repaired
-from menu.idle import Idle
-from menu.keyboard import Keyboard, Lines
 from menu.progress import Progress
-from menu.prompts import Back, Prompts
+from menu.prompts import Prompts
+from menu.questions import agreed, keyboard_for
 from menu.screen import GOOD, Screen
 from menu.session import Session
 from menu.texts import by_id, slice_title
@@ -117,7 +115,8 @@ def delete(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
         plan = value_of(api.plan_deletion(args.actor, slice_.slice_id))
         plans.show(screen, plan, plans.Depth.TITLES, slice_, args.actor, "delete")
         return DONE
-    if not args.yes and not _confirm(api, args, slice_):
+    needs_yes = NEEDS_YES.format(slice_title(slice_))
+    if not args.yes and not agreed(api, args, deletion_question(slice_, args.actor), needs_yes):
         say("Nothing was deleted")
         return REFUSED
     with Progress(errors_screen()) as listen:
@@ -132,7 +131,7 @@ def console(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
     vm = rights.find_vm(slice_of(api, args), args.vm)
     if not screen.terminal:
         raise Refused(NEEDS_TERMINAL)
-    keyboard = _keyboard(api, args, screen)
+    keyboard = keyboard_for(api, args, screen)
     session = Session(api, screen, keyboard, Prompts(keyboard, screen), args.actor)
     return DONE if join_console(session, vm.vm_id) else REFUSED
 
@@ -156,29 +155,6 @@ def _summary(slice_: Slice) -> dict[str, object]:
     return owner | {"status": slice_.status.value} | counts
 
 
-def _confirm(api: OrchestratorAPI, args: Namespace, slice_: Slice) -> bool:
-    """Ask on the terminal whether to delete a slice; raise `Refused` where there is no terminal."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise Refused(NEEDS_YES.format(slice_title(slice_)))
-    screen = errors_screen()
-    try:
-        return Prompts(_keyboard(api, args, screen), screen).yes(deletion_question(slice_, args.actor))
-    except (Back, EOFError):
-        return False
-
-
-def _keyboard(api: OrchestratorAPI, args: Namespace, screen: Screen) -> Keyboard:
-    """Return a keyboard whose questions are on `screen`. A restricted session ends without input, as its menu does."""
-    lines = Lines(sys.stdin.fileno())
-
-    def typed(prompt: str) -> str:
-        screen.prompt(prompt)
-        return lines.line()
-
-    idle = Idle(api.idle_seconds if args.restricted_user else None, screen.line)
-    return Keyboard(lines, screen, typed, idle=idle)
-
-
 COMMANDS = {
     "list": list_slices,
     "show": show_slice,
@@ -193,5 +169,6 @@ COMMANDS = {
     "export": file_commands.export,
     "convert": file_commands.convert,
     "graph": file_commands.graph,
+    "image": image_commands.manage,
 }
-"""Commands about slices, by name."""
+"""The commands that work for a user, by name."""

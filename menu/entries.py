@@ -14,6 +14,7 @@ from menu import plans
 from menu.console import VisitEnd, visit
 from menu.exits import Exits
 from menu.idle import TypedConsole
+from menu.images import manage_images
 from menu.plans import Depth
 from menu.screen import GOOD, WARNING, Screen, clean
 from menu.session import EXIT, LOGOUT, Entry, Session
@@ -243,6 +244,7 @@ ENTRIES = (
     Entry(12, "Change my password", change_password),
     Entry(13, "Prove isolation", prove_isolation),
     Entry(14, "Templates and slice files", make_at_once),
+    Entry(21, "Images and flavors", manage_images, for_admins=True),
     Entry(EXIT, "Exit", _leave),
 )
 

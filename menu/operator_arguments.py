@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from core.inventory import MAX_SLICES
 from inspection.codes import CODES
+from menu.image_arguments import add_image_commands
 from menu.words import number_up_to
 from models import ADMIN, MAX_QUOTA, STUDENT
 
@@ -23,6 +24,7 @@ def add_operator_commands(commands: Commands) -> None:
     _add_actions(user.add_subparsers(dest="action", metavar="ACTION", required=True))
     _add_log(commands)
     _add_looks(commands)
+    add_image_commands(commands)
     _add_host(commands.add_parser("host", help="manage the workers", description="Manage the workers."))
 
 

@@ -19,7 +19,7 @@ from menu.prompts import Back, Prompts
 from menu.screen import GOOD, WARNING, Screen, View
 from menu.texts import by_id, title_for
 from menu.views import MenuView
-from models import Slice
+from models import ADMIN, Slice, User
 
 if TYPE_CHECKING:
     from orchestrator import OrchestratorAPI
@@ -71,11 +71,12 @@ class Session:
 
 @dataclass(frozen=True)
 class Entry:
-    """A numbered entry of the menu. The numbers never change."""
+    """A numbered entry of the menu. The numbers never change. `for_admins`: other users do not see it."""
 
     number: int
     title: str
     run: Callable[[Session], None]
+    for_admins: bool = False
 
 
 class Measurement:
@@ -132,7 +133,7 @@ def _sessions(
             session = Session(api, screen, keyboard, ask, actor)
             _warn(session, Measurement(api))
             _guarded(session, offer_unfinished)
-            choice = use_menu(session, entries)
+            choice = use_menu(session, _entries_for(session, entries))
         keyboard.forget()
         if choice == EXIT or restricted_user:
             screen.line("Goodbye")
@@ -214,6 +215,13 @@ def offer_unfinished(session: Session) -> None:
             session.say(value_of(outcome))
         except CloudError as failure:
             session.screen.error(str(failure))
+
+
+def _entries_for(session: Session, entries: Sequence[Entry]) -> list[Entry]:
+    """Return the entries that the user may see. A use-case checks again what a user may do."""
+    _, user = session.api.get_user(session.actor)
+    is_admin = isinstance(user, User) and user.role == ADMIN
+    return [entry for entry in entries if is_admin or not entry.for_admins]
 
 
 def use_menu(session: Session, entries: Sequence[Entry]) -> int:

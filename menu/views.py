@@ -142,7 +142,7 @@ class ResourcesView:
         return f"{vms}, {len(self.user.slices)} of {self.most_slices} slices"
 
     def _worker_table(self) -> rich_parts.Table:
-        table = _table("Worker", "State", "Cores", "RAM", "Disk", title="Workers: promised to VMs, of the total")
+        table = new_table("Worker", "State", "Cores", "RAM", "Disk", title="Workers: promised to VMs, of the total")
         for address, worker in self.workers.items():
             state, *amounts = _worker_cells(worker)
             table.add_row(clean(address), rich_parts.Text(state, "green" if worker.up else BAD_STATE), *amounts)
@@ -153,7 +153,7 @@ class ResourcesView:
         return table
 
     def _flavor_table(self) -> rich_parts.Table:
-        table = _table("Flavor", "Cores", "RAM", "Disk", "Base image", title="Flavors")
+        table = new_table("Flavor", "Cores", "RAM", "Disk", "Base image", title="Flavors")
         for name, flavor in self.flavors.items():
             table.add_row(clean(name), *flavor_amounts(flavor.size), clean(flavor.image or ""))
         return table
@@ -184,7 +184,7 @@ class SlicesView:
 
     def drawn(self) -> rich_parts.RenderableType:
         """Return a table."""
-        table = _table("Slice", "Name", "Owner", "Status", "VMs", "Links", title="Slices")
+        table = new_table("Slice", "Name", "Owner", "Status", "VMs", "Links", title="Slices")
         for slice_ in self.slices:
             status = rich_parts.Text(slice_.status.value, STATUS_STYLES.get(slice_.status.value, ""))
             counts = str(len(slice_.vms)), str(len(slice_.links))
@@ -339,7 +339,7 @@ def _interface_texts(interfaces: Sequence[InterfaceTexts]) -> list[rich_parts.Te
     ]
 
 
-def _table(*columns: str, title: str) -> rich_parts.Table:
+def new_table(*columns: str, title: str) -> rich_parts.Table:
     """Return a table that wraps long cells."""
     table = rich_parts.Table(
         box=rich_parts.ROUNDED,

@@ -39,7 +39,7 @@ _SLICES = (
     (command_parts.DONE, "It was shown, changed or written; the file is valid; the console was left."),
     (
         command_parts.REFUSED,
-        "Refused or failed; `delete`: the answer was no; `validate`, `create`: the file has faults.",
+        "Refused or failed; `delete`, `image remove`: the answer was no; `validate`, `create`: the file has faults.",
     ),
     (command_parts.INCOMPLETE, "Done with something left out or replaced, or with a warning. Standard error names it."),
 )
@@ -52,7 +52,7 @@ def exit_statuses_page() -> str:
         "The menu": _MENU,
         "doctor and prove": _LOOKS,
         "host forget": _FORGET,
-        "Commands about slices": _SLICES,
+        "Commands about slices and base images": _SLICES,
     }
     parts = [
         part

@@ -24,6 +24,7 @@ def ends(content: bytes) -> Ends:
         ("a.raw", BOOT, Format.RAW),
         ("a.img", BOOT, Format.RAW),
         ("a", BOOT, Format.RAW),
+        ("debian.iso", bytes(0x8001) + b"CD001" + bytes(506), Format.RAW),
         ("a.img.gz", b"\x1f\x8b\x08", Format.GZIP),
         ("a.raw.XZ", b"\xfd7zXZ\0", Format.XZ),
         ("a.img.bz2", b"BZh9", Format.BZIP2),
@@ -44,7 +45,6 @@ def test_bytes_tell_the_format(name: str, content: bytes, found: Format) -> None
         (BOOT + b"koly" + bytes(508), "is a dmg image"),
         (b"PK\x03\x04" + bytes(508), "is packed with zip; unpack it first$"),
         (bytes(257) + b"ustar" + bytes(250), "is an archive"),
-        (BOOT + bytes(0x8001 - 512) + b"CD001" + bytes(506), "is a CD image"),
         (b"LUKS\xba\xbe" + bytes(506), "is an encrypted disk"),
         (b"", "is no image of a disk"),
         (b"<html>404 not found</html>", "is no image of a disk"),
@@ -93,6 +93,7 @@ def test_no_raw_disk_begins_like_another_format(content: bytes) -> None:
         ("FreeBSD-14.raw.XZ", "FreeBSD-14.qcow2"),
         ("openwrt-combined.img.gz", "openwrt-combined.img"),
         ("cirros-0.6.2-x86_64-disk.img", "cirros-0.6.2-x86_64-disk.img"),
+        ("virtio-win.iso", "virtio-win.qcow2"),
         ("disk", "disk"),
     ],
 )

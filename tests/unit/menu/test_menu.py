@@ -32,6 +32,7 @@ MENU = [
     "12. Change my password",
     "13. Prove isolation",
     "14. Templates and slice files",
+    "21. Images and flavors",
     "0. Exit",
 ]
 
@@ -90,7 +91,8 @@ def test_the_prompts_come_as_designed() -> None:
 
 def test_the_entries_keep_their_numbers() -> None:
     lines = lines_of(FakeAPI(), "")
-    assert [line for line in lines if line in MENU] == MENU
+    of_admins = {f"{entry.number}. {entry.title}" for entry in ENTRIES if entry.for_admins}
+    assert [line for line in lines if line in MENU] == [line for line in MENU if line not in of_admins]
     assert [f"{entry.number}. {entry.title}" for entry in ENTRIES] == MENU
 
 

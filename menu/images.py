@@ -1,0 +1,56 @@
+"""Carry out entry 21 of the menu, for admins: flavors with their devices, and base images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from core.results import value_of
+from menu.image_views import FlavorsView, ImagesView, staged_line
+from menu.screen import WARNING
+
+if TYPE_CHECKING:
+    from menu.session import Session
+
+HOW_TO_ADD = "An image is added on the manager, with: python3 cli.py image add PATH"
+
+
+def manage_images(session: Session) -> None:
+    """Offer what admins do with flavors and base images."""
+    ways: tuple[tuple[str, Callable[[Session], None]], ...] = (
+        ("View flavors and images", _view),
+        ("Bring an image to all workers", _stage),
+        ("Remove an image", _remove),
+    )
+    for number, (title, _) in enumerate(ways, start=1):
+        session.screen.line(f"  {number}. {title}")
+    session.ask.choice(f"Choose (1-{len(ways)}): ", ways)[1](session)
+
+
+def _view(session: Session) -> None:
+    session.show(FlavorsView(value_of(session.api.flavors(session.actor))))
+    with session.screen.waiting("Looking at the workers"):
+        listing = value_of(session.api.images.list(session.actor))
+    session.show(ImagesView(listing.images))
+    for reason in listing.unseen.values():
+        session.screen.line(f"Warning: {reason}", WARNING)
+    session.screen.line(HOW_TO_ADD)
+
+
+def _stage(session: Session) -> None:
+    name = session.ask.text("Image: ", "The name of an image")
+    with session.progress() as listen:
+        answer = session.api.images.stage(session.actor, name, (), listen)
+    session.say(staged_line(value_of(answer)))
+
+
+def _remove(session: Session) -> None:
+    name = session.ask.text("Image: ", "The name of an image")
+    value_of(session.api.images.plan_removal(session.actor, name))
+    if not session.ask.yes(f"Remove {name} from the manager and all workers? (y/n): "):
+        session.screen.line("Nothing was removed")
+        return
+    with session.progress() as listen:
+        answer = session.api.images.remove(session.actor, name, listen)
+    value_of(answer)
+    session.say("Image removed")
