@@ -102,6 +102,9 @@ _REMOTE_PATH = _matches(r"(~/|/)[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*/?")
 NAME = text(is_valid_name, "1 to 32 letters, digits, hyphens or underscores")
 IMPORT_KIND = text(_matches(r"[!-~]{1,100}"), "1 to 100 printable characters without spaces")
 FLAVOR_NAME = text(_matches(r"[A-Za-z0-9._-]{1,32}"), "1 to 32 letters, digits, dots, hyphens or underscores")
+LINK_NAME = text(
+    _matches(r"[A-Za-z][A-Za-z0-9_.-]{0,63}"), "a letter, then letters, digits, dots, hyphens, underscores"
+)
 HOST = text(_is_host, "an IPv4 address or a host name of letters, digits, dots and hyphens")
 LOGIN = text(_matches(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,31}"), "a login name")
 ADDRESS = text(_is_ipv4, "an IPv4 address")

@@ -84,7 +84,7 @@ class Link(Recorded):
     vm2_id: int = key(formats.ID)
     vm2_interface: str = key(formats.INTERFACE_NAME)
     further_ends: list[LinkEnd] = parts(LinkEnd, default=[], brief=True)
-    name: str = key(formats.NAME, default="", brief=True)
+    name: str = key(formats.LINK_NAME, default="", brief=True)
 
     def __init__(
         self, link_id: int, vlan_id: int, vm1_id: int, vm1_interface: str, vm2_id: int, vm2_interface: str

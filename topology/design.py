@@ -24,7 +24,7 @@ class Seed:
 
 @dataclass(frozen=True)
 class DesignedVM:
-    """A VM. `nics` is the number of its data interfaces, eth1 and up."""
+    """A VM. `nics` is the number of its data interfaces, eth1 and up; where its author named none, more are as good."""
 
     name: str
     flavor: str
@@ -32,14 +32,16 @@ class DesignedVM:
     internet: bool = False
     seed: Seed = Seed()
     start: str = "auto"
+    nics_named: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True)
 class End:
-    """An interface of a VM on a link."""
+    """An interface of a VM on a link. Where its author did not name the interface, another one is as good."""
 
     vm: str
     nic: int
+    named: bool = field(default=True, compare=False)
 
     def __str__(self) -> str:
         return f"{self.vm}:eth{self.nic}"

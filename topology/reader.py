@@ -106,6 +106,7 @@ class _Reader:
             _value(values, "internet", default=False),
             Seed(_value(seed, "script", ""), _value(seed, "user_data", {})),
             _value(values, "start", "auto"),
+            nics_named="nics" in values,
         )
 
     def _check_host_names(self, vms: Mapping[str, Held]) -> None:
@@ -140,7 +141,11 @@ class _Reader:
         for link, ends in zip(links, written, strict=True):
             self._check_ends(link, [vm for _, (vm, _) in ends], vms)
             whole = all(vm in vms for _, (vm, _) in ends)
-            given.append(tuple(End(vm, self._nic(line, vm, nic)) for line, (vm, nic) in ends) if whole else ())
+            given.append(
+                tuple(End(vm, self._nic(line, vm, nic), named=nic is not None) for line, (vm, nic) in ends)
+                if whole
+                else ()
+            )
         return given
 
     def _take(self, line: int, vm: str, nic: int) -> None:

@@ -108,10 +108,10 @@ def make(text: str, name: str, flavor: str, internet: str = "none") -> Design:
     for wire in wires:
         for vm in wire:
             used[vm] += 1
-        links.append(DesignedLink(tuple(End(vm, used[vm]) for vm in wire)))
+        links.append(DesignedLink(tuple(End(vm, used[vm], named=False) for vm in wire)))
     linked = {"all": len(names), "none": 0, "first": 1}[internet]
     vms = [
-        DesignedVM(vm, flavor, min(degrees[vm] + 1, MAX_DATA_INTERFACES), internet=number < linked)
+        DesignedVM(vm, flavor, min(degrees[vm] + 1, MAX_DATA_INTERFACES), internet=number < linked, nics_named=False)
         for number, vm in enumerate(names)
     ]
     return Design(name, tuple(vms), tuple(links))

@@ -1,0 +1,164 @@
+"""The differences between two designs of a slice: the parts that are added, removed or changed. Pure.
+
+VMs are compared by name, links by their ends.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from enum import Enum
+from itertools import count
+from typing import Any
+
+from models import MAX_DATA_INTERFACES
+from topology.design import Design, DesignedLink, End, Seed
+
+
+class Effect(Enum):
+    """The effect of a difference on a running slice, from the weakest to the strongest."""
+
+    LIVE = "changed live"
+    AT_RESET = "changed at its next reset"
+    RESTARTED = "restarted"
+    REPLACED = "replaced, with a new disk"
+    REMOVED = "removed"
+    ADDED = "added"
+
+
+_EFFECTS = {"seed": Effect.AT_RESET, "nics": Effect.RESTARTED, "flavor": Effect.REPLACED}
+"""The effects of changed fields of a VM; all other changes, and those of links, are live."""
+
+_ORDER = [*Effect]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A VM, a link or the slice itself that differs. `fields`: the changed fields, with old and new values in words."""
+
+    kind: str
+    name: str
+    effect: Effect
+    fields: Mapping[str, str]
+
+    def __str__(self) -> str:
+        changed = ", ".join(f"{name} {values}" for name, values in self.fields.items())
+        return f"{self.kind} {self.name}: {self.effect.value}{f' ({changed})' if changed else ''}"
+
+
+def settled(now: Design, wanted: Design) -> Design:
+    """Return `wanted` with the interfaces that its links and VMs have in `now`, where its author named none.
+
+    Without this, a line that is added at the top of a file would move the links below it to other interfaces.
+    """
+    taken = {end for link in wanted.links for end in link.ends if end.named}
+    free = [link.ends for link in now.links]
+    ends: list[tuple[End, ...] | None] = []
+    for link in wanted.links:
+        found = next((each for each in free if _may_stay(each, link.ends, taken)), None)
+        if found:
+            free.remove(found)
+            taken.update(found)
+        ends.append(found)
+    links = [
+        replace(link, ends=found or _on_free(link.ends, taken)) for link, found in zip(wanted.links, ends, strict=True)
+    ]
+    has, used = {vm.name: vm.nics for vm in now.vms}, _highest(links)
+    vms = (vm if vm.nics_named else replace(vm, nics=_enough(has.get(vm.name), used[vm.name])) for vm in wanted.vms)
+    return replace(wanted, vms=tuple(vms), links=tuple(links))
+
+
+def _enough(has: int | None, highest: int) -> int:
+    """Return the present number of interfaces where it is enough, else the usual one: one more than are used."""
+    return has if has is not None and has >= highest else min(highest + 1, MAX_DATA_INTERFACES)
+
+
+def _may_stay(now: tuple[End, ...], wanted: tuple[End, ...], taken: Collection[End]) -> bool:
+    """Return whether a link can stay on its present interfaces: the same VMs, and no other end is named there."""
+    if [end.vm for end in now] != [end.vm for end in wanted]:
+        return False
+    return all(old == new if new.named else old not in taken for old, new in zip(now, wanted, strict=True))
+
+
+def _on_free(ends: Iterable[End], taken: set[End]) -> tuple[End, ...]:
+    """Return the ends, those without a named interface on the next free one; they are taken then."""
+    found = []
+    for end in ends:
+        placed = end if end.named else next(each for nic in count(1) if (each := End(end.vm, nic)) not in taken)
+        taken.add(placed)
+        found.append(placed)
+    return tuple(found)
+
+
+def _highest(links: Iterable[DesignedLink]) -> Counter[str]:
+    """Return the highest linked interface of each VM."""
+    used = Counter[str]()
+    for end in (end for link in links for end in link.ends):
+        used[end.vm] = max(used[end.vm], end.nic)
+    return used
+
+
+def differences(now: Design, wanted: Design) -> list[Difference]:
+    """Return the differences of VMs, of links, and of the slice's description and goals.
+
+    `wanted` is settled.
+    """
+    vms = _compare("VM", *({vm.name: vm for vm in design.vms} for design in (now, wanted)))
+    links = _compare("link", _links(now), _links(wanted))
+    bare = (replace(design, vms=(), links=()) for design in (now, wanted))
+    slices = _compare("slice", *({wanted.name: design} for design in bare))
+    return [*vms, *links, *slices]
+
+
+def summary(found: Iterable[Difference]) -> str:
+    """Return the counts of differences by kind and effect, or `nothing to do`."""
+    counts = Counter((each.kind, each.effect.value) for each in found)
+    said = [f"{count} {kind if count == 1 else f'{kind}s'} {effect}" for (kind, effect), count in counts.items()]
+    return ", ".join(said) or "nothing to do"
+
+
+def _links(design: Design) -> dict[str, DesignedLink]:
+    """Return the links with their names filled in, by their ends."""
+    named = zip(design.links, design.link_names(), strict=True)
+    return {" - ".join(sorted(map(str, link.ends))): replace(link, name=name) for link, name in named}
+
+
+def _compare(kind: str, now: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[Difference]:
+    for key, part in now.items():
+        if key not in wanted:
+            yield Difference(kind, _name(part), Effect.REMOVED, {})
+    for key, part in wanted.items():
+        if key not in now:
+            yield Difference(kind, _name(part), Effect.ADDED, {})
+        elif changed := _changed(now[key], part):
+            effect = max((_EFFECTS.get(name, Effect.LIVE) for name in changed), key=_ORDER.index)
+            yield Difference(kind, _name(part), effect, changed)
+
+
+def _name(part: Any) -> str:
+    return str(part.name)
+
+
+def _changed(now: Any, wanted: Any) -> dict[str, str]:
+    """Return the fields that differ, with the old and the new value."""
+    pairs = {
+        each.name: (getattr(now, each.name), getattr(wanted, each.name)) for each in fields(wanted) if each.compare
+    }
+    return {name: f"{_shown(old)} -> {_shown(new)}" for name, (old, new) in pairs.items() if old != new}
+
+
+def _shown(value: Any) -> str:
+    """Return a value in few words: large ones are not repeated."""
+    match value:
+        case None | "" | () | {}:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case Seed():
+            return "another one"
+        case tuple():
+            return ", ".join(map(_shown, value))
+        case Mapping():
+            return ", ".join(f"{key} {_shown(each)}" for key, each in value.items())
+    return str(value)
