@@ -192,6 +192,11 @@ class VM(Recorded):
         """Return the base image's path on the manager; None in files that do not record it."""
         return self.flavor.image if self.flavor else None
 
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Return the paths of the images on the manager that the VM reads."""
+        return self.flavor.images if self.flavor else ()
+
     def interface(self, name: str) -> Interface | None:
         """Return the interface with this name, or None."""
         return next((interface for interface in self.interfaces if interface.name == name), None)

@@ -9,11 +9,13 @@ from pathlib import PurePosixPath
 from core.inventory import HypervisorSettings
 from core.names import VMFiles, slice_part
 from images.copies import Copies
+from machines.disks import FurtherDisk, further_disks, part_of
 from models import NOWHERE, VM, Slice
 from remote.plan import Command, Part, Step, about
 from shell.scripts import load
 
 _MAKE_OVERLAY = load("disks/make-overlay")
+_MAKE_DISK = load("disks/make-disk")
 _CHECK_FREE_DISKS = load("disks/check-free-disks")
 _CHECK_DISKS = load("disks/check-disks")
 
@@ -29,21 +31,22 @@ class QCOWManager:
         self._copies = Copies(self._images)
 
     def create_backing_image(self, slice_: Slice, vm: VM) -> tuple[Step, ...]:
-        """Return the steps that make the disk of `vm`: they cache its base image on the worker and create the overlay.
+        """Return the steps that make the disks of `vm`: they cache its images on the worker and create the overlay.
 
-        The cached base image is shared by all slices and stays when a slice is deleted.
+        The cached images are shared by all slices and stay when a slice is deleted.
         """
         owner = slice_part(slice_.slice_id)
-        base = () if vm.image is None else (self._copies.cache(vm.worker_ip, vm.image, owner),)
-        return (*base, *self.disk(slice_, vm))
+        images = (self._copies.cache(vm.worker_ip, image, owner) for image in vm.images)
+        return (*images, *self.disk(slice_, vm))
 
-    def disk(self, slice_: Slice, vm: VM) -> tuple[Step, Step]:
-        """Return the steps that make the slice's folder and the overlay in it.
+    def disk(self, slice_: Slice, vm: VM) -> tuple[Step, ...]:
+        """Return the steps that make the slice's folder and the VM's disks in it.
 
         A VM of an older file may have no base image recorded. Its overlay can be removed, but not made.
         """
         overlay = self._make_overlay(slice_, vm, PurePosixPath(vm.image or "").name)
-        return self._make_folder(slice_, vm), overlay if vm.image else replace(overlay, do=())
+        further = (self._make_further(slice_, vm, disk) for disk in further_disks(vm, self._files(slice_, vm)))
+        return self._make_folder(slice_, vm), overlay if vm.image else replace(overlay, do=()), *further
 
     def check_free_disks(self, slice_: Slice, vms: Sequence[VM]) -> tuple[Step, ...]:
         """Return the checks that the names of new VMs' disks are free, or taken by these VMs' own disks.
@@ -57,7 +60,7 @@ class QCOWManager:
     def _check_free_disks(self, slice_: Slice, worker: str, new: Collection[int]) -> Step:
         here = [vm for vm in slice_.vms if vm.worker_ip == worker]
         folder = "" if any(vm.vm_id not in new for vm in here) else self._files(slice_, here[0]).folder
-        disks = [word for vm in here if vm.vm_id in new for word in self._disk(slice_, vm)]
+        disks = [word for vm in here if vm.vm_id in new for word in self._disks(slice_, vm)]
         others = [vm for vm in slice_.vms if vm.worker_ip != worker and vm.disk_id]
         elsewhere = [word for vm in others for word in (self._disk(slice_, vm)[1], vm.worker_ip)]
         words = (folder, str(len(others)), *elsewhere, *disks)
@@ -101,8 +104,10 @@ class QCOWManager:
     def _check_disks(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
         disks: dict[str, list[str]] = {}
         for vm in slice_.vms:
-            if vm.worker_ip == worker and vm.image is not None:
-                disks.setdefault(PurePosixPath(vm.image).name, []).extend(self._disk(slice_, vm))
+            if vm.worker_ip == worker:
+                images = [PurePosixPath(image).name for image in vm.images]
+                for name in images:
+                    disks.setdefault(name, []).extend(self._disks(slice_, vm) if name == images[0] else ())
         return tuple(
             Step(
                 worker,
@@ -136,7 +141,8 @@ class QCOWManager:
         is_anothers = ("test", "!", "-e", mark) if mark else ()
         rm = Command(("rm", "-f"), as_user=True, before=DISKS)
         remove = about(replace(rm, unless=is_anothers), (Part(overlay, (overlay, f"{overlay}.part")),))
-        is_needed = ("test", "-e", overlay, "-o", "!", "-e", mark)
+        others = (word for disk in self._disks(slice_, vm)[2::2] for word in ("-o", "-e", disk))
+        is_needed = ("test", "-e", overlay, *others, "-o", "!", "-e", mark)
         unmark = about(replace(rm, unless=is_needed), (Part(overlay, (mark,)),))
         return Step(
             vm.worker_ip,
@@ -146,10 +152,29 @@ class QCOWManager:
             objects=(f"{slice_part(slice_.slice_id)}/{PurePosixPath(overlay).name}",),
         )
 
+    def _make_further(self, slice_: Slice, vm: VM, disk: FurtherDisk) -> Step:
+        """Return the step that makes a disk beside the overlay, whose mark says that both are the VM's."""
+        _, mark = self._disk(slice_, vm)
+        is_anothers = ("test", "!", "-e", mark) if mark else ()
+        remove = Command(("rm", "-f"), unless=is_anothers, as_user=True, before=DISKS)
+        return Step(
+            vm.worker_ip,
+            disk.title,
+            do=(Command(_MAKE_DISK.argv(disk.path, *disk.make), unless=("test", "-e", disk.path), as_user=True),),
+            undo=(about(remove, (Part(disk.path, (disk.path, part_of(disk.path))),)),),
+            objects=(f"{slice_part(slice_.slice_id)}/{PurePosixPath(disk.path).name}",),
+        )
+
     def _disk(self, slice_: Slice, vm: VM) -> tuple[str, str]:
         """Return overlay and mark; the disk of a VM of an older file has no mark."""
         files = self._files(slice_, vm)
         return files.overlay, files.mark(vm.disk_id) if vm.disk_id else ""
+
+    def _disks(self, slice_: Slice, vm: VM) -> list[str]:
+        """Return the VM's disks, each with the mark: the overlay first."""
+        overlay, mark = self._disk(slice_, vm)
+        paths = (overlay, *(disk.path for disk in further_disks(vm, self._files(slice_, vm))))
+        return [word for path in paths for word in (path, mark)]
 
     def _files(self, slice_: Slice, vm: VM) -> VMFiles:
         return VMFiles(self._images, slice_.slice_id, vm.name)

@@ -57,7 +57,7 @@ class Holdings:
         for vm in (vm for vm in slice_.vms if vm.worker_ip != NOWHERE):
             size, total = vm.held, promised[vm.worker_ip]
             promised[vm.worker_ip] = Promise(
-                total.cores + size.cores, total.ram_gb + size.ram_gb, total.disk_gb + size.disk_gb
+                total.cores + size.cores, total.ram_gb + size.ram_gb, total.disk_gb + size.disks_gb
             )
         return cls(
             slice_.slice_id,

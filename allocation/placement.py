@@ -72,7 +72,7 @@ def place(
     for address in (*first, *rest):
         return address
     closest = min(up, key=lambda address: sum(missing for missing, _ in gaps[address]))
-    needs = f"{size.cores} cores, {size.ram_gb:g} GiB of memory, {size.disk_gb:g} GiB of disk"
+    needs = f"{size.cores} cores, {size.ram_gb:g} GiB of memory, {size.disks_gb:g} GiB of disk"
     lacks = ", ".join(sentence for _, sentence in gaps[closest])
     raise NoRoom(f"No worker has room for {flavor_name} ({needs}); {closest} comes closest: {lacks}")
 
@@ -119,7 +119,7 @@ def _gaps(size: Size, worker: Worker, cpu_overcommit: float) -> list[tuple[float
     offers = (
         ("cores", size.cores, worker.max_cores * cpu_overcommit - worker.used_cores),
         ("GiB of memory", size.ram_gb, worker.max_ram_gb - worker.used_ram_gb),
-        ("GiB of disk", size.disk_gb, worker.max_disk_gb - worker.used_disk_gb),
+        ("GiB of disk", size.disks_gb, worker.max_disk_gb - worker.used_disk_gb),
     )
     return [
         ((wanted - free) / wanted, f"{max(free, 0):.4g} {unit} left")

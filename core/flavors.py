@@ -111,4 +111,10 @@ class Flavor(Recorded):
             usual.cores if self.cores is None else self.cores,
             usual.ram_gb if self.ram_gb is None else self.ram_gb,
             usual.disk_gb if self.disk_gb is None else self.disk_gb,
+            self.devices.disk2_gb or 0.0,
         )
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Return the paths of the images on the manager that a VM reads: that of its disk, and that of its CD."""
+        return tuple(image for image in (self.image, self.devices.cdrom) if image is not None)

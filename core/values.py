@@ -9,11 +9,17 @@ from core.records import Recorded, key, value
 
 
 class Size(NamedTuple):
-    """Cores of a VM, and its memory and disk in GiB; the defaults are the documented ones."""
+    """Cores of a VM, and its memory and disks in GiB; the defaults are the documented ones."""
 
     cores: int = 1
     ram_gb: float = 0.5
     disk_gb: float = 1.0
+    disk2_gb: float = 0.0
+
+    @property
+    def disks_gb(self) -> float:
+        """Return the size of all disks together."""
+        return self.disk_gb + self.disk2_gb
 
 
 @value

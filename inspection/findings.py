@@ -8,14 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
 
 from core.errors import CloudError, HostUnreachable, HostUnusable, InvalidAnswer, NotBegun, SudoRefused, printable
 from core.inventory import Inventory
 from core.names import flow_cookie, process_name, router_namespace, vm_file
 from core.status import VMStatus
 from deployment import MAX_SKEW_SECONDS
-from inspection import exposure, foundation, shared
+from inspection import disks, exposure, foundation, shared
 from inspection.codes import CODES, OWNER_CODES, REPAIR, Severity
 from inspection.facts import Device, Facts, Flow, SeenPort
 from inspection.firewall_rules import dhcp_filter_of, leading_rules, wanted_rules
@@ -217,24 +216,18 @@ class Comparison:
         """Yield the disks that are missing. A VM has one whether it runs or not."""
         for vm in slice_.vms:
             if vm.worker_ip == facts.host:
-                yield from self._of_overlay(slice_, vm, facts)
+                yield from self._of_disks(slice_, vm, facts)
 
-    def _of_overlay(self, slice_: Slice, vm: VM, facts: Facts) -> Iterator[Finding]:
+    def _of_disks(self, slice_: Slice, vm: VM, facts: Facts) -> Iterator[Finding]:
         if vm.status == VMStatus.PENDING or vm.lost_with or not facts.knows("files"):
             return
-        images, files = f"{self.inventory.hypervisor.images_path}/", self.launcher.files(slice_, vm)
-        if files.overlay.removeprefix(images) not in facts.files:
-            yield self._finding("overlay-missing", slice_, vm, f"the disk of {vm.name} is not there")
-        elif vm.disk_id and (mark := files.mark(vm.disk_id)).removeprefix(images) not in facts.files:
-            yield self._finding(
-                "disk-foreign", slice_, vm, f"the disk of {vm.name} is not its own: {mark} is not there"
-            )
-        if vm.image and (what := _image_problem(PurePosixPath(vm.image).name, facts)):
-            yield self._finding("image-changed", slice_, vm, what)
+        images, files = self.inventory.hypervisor.images_path, self.launcher.files(slice_, vm)
+        for code, what in disks.problems(vm, files, images, facts):
+            yield self._finding(code, slice_, vm, what)
 
     def _of_vm(self, slice_: Slice, vm: VM, taps: Sequence[str], facts: Facts) -> Iterator[Finding]:
         process = facts.process_of(self.launcher.files(slice_, vm).pid_file, process_name(slice_.slice_id, vm.vm_id))
-        yield from self._of_overlay(slice_, vm, facts)
+        yield from self._of_disks(slice_, vm, facts)
         if vm.stays_off:
             if process:
                 yield self._finding("vm-not-stopped", slice_, vm, f"VM {vm.name} is stopped, but its process runs")
@@ -356,15 +349,6 @@ def _lost(slice_: Slice, vm: VM) -> Finding:
         return Finding("vm-lost", str(vm.lost_with), what, slice_.slice_id, vm.vm_id)
     what = f"VM {vm.name} was lost with {vm.lost_with}; its new disk will be empty"
     return Finding("vm-lost", vm.worker_ip, what, slice_.slice_id, vm.vm_id)
-
-
-def _image_problem(name: str, facts: Facts) -> str:
-    if name not in facts.images:
-        return f"the base image {name} is not there"
-    if facts.files.get(name) == 0:
-        return f"the base image {name} is empty, as a power cut can leave it"
-    fingerprint = facts.fingerprints.get(name, facts.images[name])  # older versions made none
-    return "" if fingerprint == facts.images[name] else f"{name} is not the image that disks of VMs were built on"
 
 
 def _port_problem(wanted: ovs.Port, seen: SeenPort | None, device: Device | None) -> tuple[str, str] | None:

@@ -19,7 +19,6 @@ from images.copies import IMAGES, Copies, sizes
 from images.digests import Digests
 from images.folder import Folder, Made, usual_name
 from lifecycle.use_cases import SliceUseCases
-from models import Flavor
 from remote import interrupts
 from remote.events import Listener, ignore
 from remote.images import HEADER_BYTES, fault_of, virtual_size
@@ -253,23 +252,18 @@ def _uses(state: State) -> defaultdict[str, _Use]:
     """Return the users of each image, by the image's file name."""
     uses: defaultdict[str, _Use] = defaultdict(_Use)
     for name, flavor in state.all_flavors.items():
-        for path in _files_of(flavor):
-            use = uses[PurePosixPath(path).name]
-            use.paths.add(path)
+        for image in flavor.images:
+            use = uses[PurePosixPath(image).name]
+            use.paths.add(image)
             use.flavors.append(name)
     for slice_ in state.slices.values():
         for vm in slice_.vms:
-            for path in _files_of(vm.flavor):
-                use = uses[PurePosixPath(path).name]
-                use.paths.add(path)
+            for image in vm.images:
+                use = uses[PurePosixPath(image).name]
+                use.paths.add(image)
                 use.vms.append(vm.vm_id)
                 use.slices.add(slice_.slice_id)
     return uses
-
-
-def _files_of(flavor: Flavor | None) -> list[str]:
-    """Return the paths of a flavor's base image and CD."""
-    return [path for path in (flavor.image, flavor.devices.cdrom) if path] if flavor else []
 
 
 def _path_of(name: str, uses: Mapping[str, _Use], folder: Folder) -> Path:

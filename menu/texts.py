@@ -81,7 +81,8 @@ def flavor_size(size: Size) -> str:
 
 def flavor_amounts(size: Size) -> tuple[str, str, str]:
     """Return cores, memory and disk, each as a text of its own."""
-    return str(size.cores), gib(size.ram_gb), gib(size.disk_gb)
+    disks = [gib(disk) for disk in (size.disk_gb, size.disk2_gb) if disk]
+    return str(size.cores), gib(size.ram_gb), " + ".join(disks)
 
 
 def gib(amount: float) -> str:

@@ -36,7 +36,7 @@ def check(state: State, slices: Collection[int] | None = None, owners: Collectio
     if slices is None:
         _check_gateway(internet.gateway, internet.cidr, "internet", "gateway")
         _check_hosts(state.inventory)
-        _check_images(state.all_flavors)
+        _check_flavors(state.all_flavors)
         _check_imports(state.imports, state.all_flavors)
     _check_ownership(state.users, live, owners)
     fresh = live if slices is None else {slice_id: live[slice_id] for slice_id in slices}
@@ -79,17 +79,25 @@ def _check_hosts(inventory: Inventory) -> None:
             raise Broken(f"{host} is neither in workers_list nor the network_node", "data_ports", host)
 
 
-def _check_images(flavors: Mapping[str, Flavor]) -> None:
-    """Raise `Broken` where two images have one file name: on a worker they are known by it alone."""
+def _check_flavors(flavors: Mapping[str, Flavor]) -> None:
+    """Raise `Broken` where two images have one file name, as workers know them by it, or where no VM could be made."""
     paths: dict[str, str] = {}
     for name, flavor in flavors.items():
-        path = str(flavor.image)
-        if not is_image_name(PurePosixPath(path).name):
-            rule = f"1 to {MAX_IMAGE_NAME} bytes and none of our own, such as slice-1000 or .x.seal"
-            raise Broken(f"the image {show(path)} needs another file name: {rule}", "flavors", name, "image")
-        other = paths.setdefault(PurePosixPath(path).name, path)
-        if other != path:
-            raise Broken(f"the image {show(path)} has the file name of another flavor's, rename it", "flavors", name)
+        for key, path in (("image", flavor.image), ("cdrom", flavor.devices.cdrom)):
+            if path is not None:
+                _check_image(paths, path, "flavors", name, key)
+        least, most = flavor.devices.min_nics, flavor.devices.max_nics
+        if least > most:
+            raise Broken(f"must be at most max_nics ({most}), not {least}", "flavors", name, "min_nics")
+
+
+def _check_image(paths: dict[str, str], path: str, *place: str) -> None:
+    file = PurePosixPath(path).name
+    if not is_image_name(file):
+        rule = f"1 to {MAX_IMAGE_NAME} bytes and none of our own, such as slice-1000 or .x.seal"
+        raise Broken(f"the image {show(path)} needs another file name: {rule}", *place)
+    if paths.setdefault(file, path) != path:
+        raise Broken(f"the image {show(path)} has the file name of another flavor's, rename it", *place[:-1])
 
 
 def _check_imports(imports: ImportSettings, flavors: Collection[str]) -> None:

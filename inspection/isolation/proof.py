@@ -19,6 +19,7 @@ from inspection import exposure, foundation
 from inspection.facts import Facts, Process, SeenPort
 from inspection.findings import Comparison
 from inspection.firewall_rules import dhcp_filter_of, our_rules, wanted_rules
+from machines.disks import further_disks
 from models import VM, Slice
 from network import ovs, port_security
 
@@ -306,8 +307,10 @@ class Proof:
         found = Property("disks: each is open in its own VM only")
         owner: dict[tuple[str, str], tuple[int, str]] = {}
         for slice_, vm in self._vms():
-            overlay = self._comparison.launcher.files(slice_, vm).overlay.rpartition("slice-")
-            owner[vm.worker_ip, f"slice-{overlay[2]}"] = slice_.slice_id, process_name(slice_.slice_id, vm.vm_id)
+            files = self._comparison.launcher.files(slice_, vm)
+            for path in (files.overlay, *(disk.path for disk in further_disks(vm, files))):
+                disk = "/".join(path.split("/")[-2:])
+                owner[vm.worker_ip, disk] = slice_.slice_id, process_name(slice_.slice_id, vm.vm_id)
         for host, process in self._machines():
             for disk in sorted(self._facts_by_host[host].disks.get(process.pid, ())):
                 slice_id, name = owner.get((host, "/".join(disk.split("/")[-2:])), (0, ""))

@@ -40,6 +40,7 @@ class SketchedSlice:
     slice_id: int = 1000
     joins: tuple[Join, ...] = ()
     manual: tuple[int, ...] = ()
+    devices: Mapping[str, object] = field(default_factory=dict)
 
 
 DESIGNS = {
@@ -63,6 +64,19 @@ DESIGNS = {
         internet=(0,),
     ),
     "manual": SketchedSlice(nics=(1, 1, 0), links=((0, "eth1", 1, "eth1"),), manual=(1, 2)),
+    "devices": SketchedSlice(
+        nics=(1, 1),
+        links=((0, "eth1", 1, "eth1"),),
+        devices={
+            "nic_model": "e1000",
+            "disk_bus": "sata",
+            "machine": "q35",
+            "firmware": "uefi",
+            "cdrom": "/tmp/vm_images/installer.qcow2",
+            "disk2_gb": 2,
+            "kvm": "required",
+        },
+    ),
 }
 
 
@@ -81,7 +95,7 @@ def _made(wanted: SketchedSlice, inventory: Inventory) -> Slice:
             wanted.slice_id + 1 + number,
             f"vm{number + 1}",
             "cirros",
-            Flavor.from_dict(FLAVOR),
+            Flavor.from_dict(FLAVOR | {**wanted.devices}),
             nics,
             number in wanted.internet,
             workers,

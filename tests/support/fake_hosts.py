@@ -20,6 +20,9 @@ from tests.support import fake_facts
 
 CLOCK = time.time
 MAX_INTERFACE_NAME = 15
+IMAGES = ("cirros.img", "installer.qcow2")
+"""The images of the designs."""
+
 MAX_SOCKET_PATH = 107
 
 Answer = tuple[int, str, str]
@@ -116,7 +119,7 @@ class FakeHost:
     def state(self) -> dict[str, Any]:
         """Return all objects that a slice could leave behind; the cache of base images is meant to stay."""
         return {
-            "files": {path: text for path, text in self.files.items() if "cirros.img" not in path},
+            "files": {path: text for path, text in self.files.items() if not any(i in path for i in IMAGES)},
             "folders": self.folders - {"vm_images"},
             "namespaces": self.namespaces,
             "ports": self.ports,
@@ -683,6 +686,11 @@ class FakeHost:
         self.files[overlay] = "overlay"
         return OK
 
+    def make_disk(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        assert f"{argv[0]}.part" in argv
+        self.files[argv[0]] = "disk"
+        return OK
+
     def has_fingerprint(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         return (int(argv[1] not in self.files), "", "")
 
@@ -796,6 +804,7 @@ SCRIPTS: dict[str, Program] = {
     "keep-fingerprint.sh": FakeHost.keep_fingerprint,
     "leave-server.sh": FakeHost.leave,
     "list-images.sh": FakeHost.list_images,
+    "make-disk.sh": FakeHost.make_disk,
     "make-overlay.sh": FakeHost.make_overlay,
     "make-taps.sh": FakeHost.make_taps,
     "measure-host.sh": FakeHost.measure,

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import Refused
+from core.flavors import Devices
 from core.inventory import HypervisorSettings
 from models import Slice
 from qcow_manager import QCOWManager
@@ -153,6 +154,43 @@ def test_a_vm_of_an_older_file_has_the_disk_of_its_name(worker: ImageWorker, sli
     assert worker.files().keys() <= {"vm1_img.qcow2", "vm1_img.qcow2.part"}
     assert worker.undoes(*steps) == ""
     assert not worker.folder.exists()
+
+
+@pytest.fixture
+def larger(slice_: Slice) -> Slice:
+    """Return the slice with a second disk of its first VM."""
+    flavor = slice_.vms[0].flavor
+    assert flavor
+    slice_.vms[0].flavor = replace(flavor, devices=Devices(disk2_gb=0.5))
+    return slice_
+
+
+def test_further_disks_are_made_once_and_go_before_the_mark(worker: ImageWorker, larger: Slice) -> None:
+    worker.has_qemu_img(HALF)
+    steps, second = worker.disks.disk(larger, larger.vms[0]), worker.folder / "vm1.disk2"
+    worker.does(*steps)
+    assert worker.files() == {"vm1_img.qcow2.part": "made\n", "vm1.disk2.part": "made\n", MARK: ""}
+    worker.has_qemu_img(WHOLE)
+    assert worker.does(*steps) == worker.does(*steps) == ""
+    assert worker.files() == OWN | {"vm1.disk2": "made\n"}
+    second.unlink()
+    second.mkdir()  # rm(1) fails
+    assert "Is a directory" in worker.undoes(*steps)
+    assert (worker.folder / MARK).exists()
+    second.rmdir()
+    assert worker.undoes(*steps) == ""
+    assert not worker.folder.exists()
+
+
+def test_anothers_second_disk_is_neither_taken_nor_removed(worker: ImageWorker, larger: Slice) -> None:
+    worker.folder.mkdir(mode=0o700)
+    (worker.folder / "vm1.disk2").write_text("theirs")
+    (look,) = worker.disks.preflight(larger, new=False)
+    assert "the disk vm_images/slice-1000/vm1.disk2 is another VM's" in worker.does(look)
+    (look,) = worker.disks.check_free_disks(larger, larger.vms)
+    assert "vm_images/slice-1000 is there already" in worker.does(look)
+    assert worker.undoes(*worker.disks.disk(larger, larger.vms[0])) == ""
+    assert worker.files() == {"vm1.disk2": "theirs"}
 
 
 # --- the looks --------------------------------------------------------------------------------------------------------

@@ -121,3 +121,14 @@ def test_a_setting_has_size_and_image() -> None:
 )
 def test_interfaces_have_the_names_of_the_guest(names: str, shown: list[str]) -> None:
     assert [Devices(nic_names=names).nic_name(index) for index in (0, 2)] == shown
+
+
+def test_a_second_disk_counts_in_the_size() -> None:
+    size = Flavor.from_dict(SIZE | {"disk2_gb": 2}).size
+    assert (size.disk_gb, size.disk2_gb, size.disks_gb) == (1, 2, 3)
+
+
+def test_a_vm_reads_the_images_of_its_disk_and_of_its_cd() -> None:
+    assert Flavor.from_dict(SIZE | {"cdrom": "/srv/cd.qcow2"}).images == ("/srv/a.qcow2", "/srv/cd.qcow2")
+    assert Flavor.from_dict(SIZE).images == ("/srv/a.qcow2",)
+    assert Flavor().images == ()
