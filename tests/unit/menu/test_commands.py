@@ -26,6 +26,7 @@ from models import ADMIN
 from remote.events import StepDone
 from tests.support.desk import Desk, open_desk
 from tests.support.paths import ROOT
+from tests.support.playing import run_command
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +43,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
 
 def run(desk: Desk, *words: str) -> tuple[int, str, str]:
     """Return exit status, output and errors of `cli.py` with these words."""
-    command = (sys.executable, "cli.py", "--database", str(desk.path), *words)
-    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout, done.stderr
+    return run_command(desk.path, *words)
 
 
 def first_line(desk: Desk, *words: str) -> str:
@@ -352,9 +351,7 @@ links: [a - b]
 
 def piped(desk: Desk, text: bytes, *words: str) -> tuple[int, str, str]:
     """Return exit status, output and errors of `cli.py` with these words and this standard input."""
-    command = (sys.executable, "cli.py", "--database", str(desk.path), *words)
-    done = subprocess.run(command, cwd=ROOT, input=text, capture_output=True, check=False)
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
+    return run_command(desk.path, *words, stdin=text)
 
 
 def test_a_slice_file_is_checked_and_nothing_is_written(desk: Desk, tmp_path: Path) -> None:
