@@ -25,7 +25,7 @@ from tests.support import use_cases
 from tests.support.desk import WORKERS, Desk
 from tests.support.dying import ManagerDiesError
 from tests.support.paths import ROOT
-from tests.support.playing import run_program
+from tests.support.playing import run_command
 from topology.templates import make
 
 READ_ONLY = {
@@ -410,31 +410,30 @@ LINES = [
     ],
 )
 def test_the_log_is_read_over_rotated_files(logged: Path, arguments: list[str], shown: list[int]) -> None:
-    done = run_program("--database", str(logged), "log", *arguments)
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.decode().splitlines() == [LINES[index] for index in shown]
+    status, output, errors = run_command(logged, "log", *arguments)
+    assert (status, errors) == (0, "")
+    assert output.splitlines() == [LINES[index] for index in shown]
 
 
 def test_a_line_names_a_slice_once(logged: Path) -> None:
     log = Audit(logged, lambda: datetime(2026, 11, 21, 9, 30, tzinfo=UTC))
     log.write(AuditEntry("ann", "repair slice", 1001), "ok", 1.0)
     log.write(AuditEntry("ann", "add VM", 1001, 1002), "ok", 1.0)
-    lines = run_program("--database", str(logged), "log", "--slice", "1001").stdout.decode().splitlines()
+    lines = run_command(logged, "log", "--slice", "1001")[1].splitlines()
     assert [line.split("  ")[2] for line in lines] == ["repair slice 1001", "add VM slice 1001 vm 1002"]
 
 
 def test_the_log_is_json_for_programs(logged: Path) -> None:
-    done = run_program("--database", str(logged), "log", "--json", "--slice", "1003")
-    (entry,) = map(json.loads, done.stdout.splitlines())
+    (entry,) = map(json.loads, run_command(logged, "log", "--json", "--slice", "1003")[1].splitlines())
     assert (entry["actor"], entry["vm"], tuple(entry)) == ("bob", 1004, FIELDS)
 
 
 def test_no_log_yet_is_no_failure_and_one_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
-    assert run_program("--database", str(tmp_path / "none.yaml"), "log").returncode == 0
+    assert run_command(tmp_path / "none.yaml", "log")[0] == 0
     audit.log_of(tmp_path / "odd.yaml").mkdir()
-    done = run_program("--database", str(tmp_path / "odd.yaml"), "log")
-    assert done.returncode == 1
-    assert re.fullmatch(r"Error: .*cannot be read \(Is a directory\): check its rights\n", done.stderr.decode())
+    status, _, errors = run_command(tmp_path / "odd.yaml", "log")
+    assert status == 1
+    assert re.fullmatch(r"Error: .*cannot be read \(Is a directory\): check its rights\n", errors)
 
 
 def test_an_act_of_the_command_line_says_by_whom(logged: Path) -> None:
@@ -445,7 +444,7 @@ def test_an_act_of_the_command_line_says_by_whom(logged: Path) -> None:
     log = Audit(logged, lambda: datetime(2026, 11, 21, 9, 31, tzinfo=UTC))
     log.by = audit.BY_OPERATOR
     log.write(AuditEntry("bob", "deploy", 1003), "ok", 1.0)
-    shown = run_program("--database", str(logged), "log", "--json", "--user", "bob").stdout
+    shown = run_command(logged, "log", "--json", "--user", "bob")[1]
     assert [json.loads(entry)["by"] for entry in shown.splitlines()] == [None, "operator"]
-    lines = run_program("--database", str(logged), "log", "--user", "bob", "--last", "1").stdout.decode()
+    lines = run_command(logged, "log", "--user", "bob", "--last", "1")[1]
     assert lines == "2026-11-21T09:31:00Z  bob (by operator)  deploy slice 1003  1.00 s  ok\n"

@@ -21,7 +21,7 @@ from accounts.audit import ACTS_IN_FULL, OLD_FILES, REFUSALS_IN_FULL, Audit, Aud
 from tests.support.desk import Desk
 from tests.support.fake_clock import FakeClock
 from tests.support.paths import ROOT
-from tests.support.playing import run_program
+from tests.support.playing import run_command
 from tests.support.scale import scaled
 
 NOISE = scaled(4_000, 40_000)
@@ -236,8 +236,7 @@ def test_all_is_shown_in_the_order_of_time_and_files_of_before_too(log: Audit) -
     before.write_text(json.dumps({"time": "2026-02-01T00:00:00Z", **old}) + "\n[]\n{}\n7\n")
     for number, actor in enumerate(["ann", "bob", "ann", "operator root", "(unknown)", "bob"]):
         log.write(AuditEntry(actor, "step", number), "ok", 0.0, refused=number % 2 == 0)
-    done = run_program("--database", str(log._database), "log", "--json")
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    lines = [json.loads(line) for line in run_command(log._database, "log", "--json")[1].splitlines()]
     assert [line["slice"] for line in lines] == [1, 1, 0, 1, 2, 3, 4, 5]
     assert {tuple(line) for line in lines} == {audit.FIELDS}
     assert [line["time"][:7] for line in lines[:2]] == ["2026-01", "2026-02"]
@@ -247,8 +246,7 @@ def test_all_is_shown_in_the_order_of_time_and_files_of_before_too(log: Audit) -
 def test_a_line_that_stands_for_several_says_so(log: Audit) -> None:
     for _ in range(3):
         log.write(AuditEntry("ann", "delete", 7), "You have no slice 7", 0.0, refused=True)
-    done = run_program("--database", str(log._database), "log")
-    assert done.stdout.decode() == (
+    assert run_command(log._database, "log")[1] == (
         "2026-11-21T09:30:00Z  ann  delete slice 7  0.00 s  You have no slice 7  (3 times, last 2026-11-21T09:30:00Z)\n"
     )
 
