@@ -91,8 +91,8 @@ class Folder:
     def _copied(self, file: int, source: Path, place: Path) -> tuple[Path, Format]:
         """Copy a file, unpacked, into the workplace; return the copy and its format: qcow2 or raw."""
         copy = place / "copy"
-        found = format_of(str(source), _ends(file))
         try:
+            found = format_of(str(source), _ends(file))
             with os.fdopen(os.dup(file), "rb") as content, copy.open("wb") as target:
                 unpacking.copy(str(source), content, target, found, self._most)
         except OSError as fault:

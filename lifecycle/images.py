@@ -175,13 +175,13 @@ class Images(SliceUseCases):
     def _make(self, actor: str, source: str, name: str, *, only_check: bool = False) -> Added:
         state = self._admitted(actor)
         folder, file = Folder(state.inventory.images), Path(source)
-        target = folder.file(usual_name(file, name))
-        for path in sorted(_uses(state)[target.name].paths - {str(target)}):
+        wanted = usual_name(file, name)
+        for path in sorted(_uses(state)[wanted].paths - {str(folder.file(wanted))}):
             raise Refused(
-                f"{target.name} is the file name of another image, {path}, and workers know an image by its file name "
+                f"{wanted} is the file name of another image, {path}, and workers know an image by its file name "
                 "alone; choose another one (--name)"
             )
-        return Added(folder.add(file, target.name, only_check=only_check))
+        return Added(folder.add(file, wanted, only_check=only_check))
 
     def _admitted(self, actor: str) -> State:
         state = self._database.load()

@@ -104,6 +104,12 @@ def test_the_image_of_a_flavor_is_added_where_it_expects_it(admins: Desk, tmp_pa
     assert added(admins).exists()
 
 
+@pytest.mark.parametrize("name", ["a/b.qcow2", "../b.qcow2", "..", "\udcff", "-rf"])
+def test_a_name_is_never_a_path(admins: Desk, tmp_path: Path, name: str) -> None:
+    assert "cannot be the name" in admins.no(admins.api.images.add("admin", str(qcow2(tmp_path / "a.qcow2")), name))
+    assert not (tmp_path / "images").exists()
+
+
 def test_an_image_under_disks_is_not_replaced(admins: Desk, tmp_path: Path) -> None:
     path = added(admins)
     kept = path.stat()
