@@ -10,32 +10,43 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Protocol
 
 from core import formats
 from core.errors import Refused
 from core.first_boot import FirstBoot
 from core.flavors import MAX_DATA_INTERFACES, Devices, Flavor
-from core.inventory import ADMIN_SLICES, INTERNET_VLAN, MAX_SLICES, LoginSettings
+from core.inventory import INTERNET_VLAN, MAX_SLICES
 from core.links import DHCP_GATEWAY, MOST_LEASES, NONE, Interface, Link, LinkEnd, Network
 from core.records import Recorded, addition, derived, items, key, part, parts, state
-from core.rule import Record, one_of, or_nothing, whole
+from core.rule import Record, or_nothing, whole
 from core.status import SliceStatus, VMStart, VMStatus
+from core.users import ADMIN, MAX_KEYS, MAX_QUOTA, STUDENT, User
 from core.values import Size
 
-__all__ = ["MAX_DATA_INTERFACES", "VM", "Devices", "Flavor", "Interface", "Link", "Network", "Slice", "User"]
+__all__ = [
+    "ADMIN",
+    "MAX_DATA_INTERFACES",
+    "MAX_KEYS",
+    "MAX_QUOTA",
+    "STUDENT",
+    "VM",
+    "Devices",
+    "Flavor",
+    "Interface",
+    "Link",
+    "Network",
+    "Slice",
+    "User",
+]
 """The documented classes (docs/spec/models.md), and what they are made of."""
 
 POOL_SIZE = 20
 POOL_COUNT = MAX_SLICES
 FIRST_VNC_PORT = 5901
 LAST_VNC_PORT = 65_535
-MAX_QUOTA = 10_000
-MAX_KEYS = 10
 NOWHERE = "nowhere"
 """The `worker_ip` of a VM that was lost with its worker, until another worker has room for it."""
 
-STUDENT, ADMIN = "student", "admin"
 NO_ADDRESSES: Mapping[int, str] = MappingProxyType({})
 
 
@@ -48,52 +59,6 @@ def pool_of(slice_id: int) -> range:
 def most_links(slice_id: int, reserved: int = INTERNET_VLAN) -> int:
     """Return the highest number of links of a slice with this id: one for each VLAN of its pool but `reserved`."""
     return len({*pool_of(slice_id)} - {reserved})
-
-
-class Owned(Protocol):
-    """An object that belongs to a user."""
-
-    @property
-    def owner(self) -> str:
-        """Return the user's name."""
-
-
-class User(Recorded):
-    """A user: the digest of the password, the quota of VMs, and the ids of the user's slices.
-
-    A `student` works on slices of their own, an `admin` on all slices. `quota_slices` is the highest number of slices;
-    None is the default of the role. `keys` are public keys for the user's VMs.
-    """
-
-    username: str = key(formats.NAME)
-    password_hash: str = key(formats.DIGEST)
-    quota_vms: int = key(whole(0, MAX_QUOTA), default=10)
-    used_vms: int = key(whole(0, 1_000_000), default=0)
-    slices: list[int] = items(formats.ID)
-    role: str = key(one_of(STUDENT, ADMIN), default=STUDENT, brief=True)
-    quota_slices: int | None = key(whole(0, MAX_SLICES), default=None, brief=True)
-    keys: list[str] = items(formats.PUBLIC_KEY, most=MAX_KEYS, brief=True)
-
-    def __init__(self, username: str, password_hash: str, quota_vms: int = 10, role: str = STUDENT) -> None:
-        self.username = username
-        self.password_hash = password_hash
-        self.quota_vms = quota_vms
-        self.slices, self.keys = [], []
-        self.role = role
-
-    def may_work_on(self, slice_: Owned) -> bool:
-        """Return whether the user owns the slice or is an admin."""
-        return self.role == ADMIN or slice_.owner == self.username
-
-    def can_create_vms(self, count: int) -> bool:
-        """Return whether `count` more VMs stay within the quota."""
-        return self.used_vms + count <= self.quota_vms
-
-    def most_slices(self, login: LoginSettings) -> int:
-        """Return the highest number of slices that the user may have at a time."""
-        if self.quota_slices is not None:
-            return self.quota_slices
-        return max(login.slices, ADMIN_SLICES) if self.role == ADMIN else login.slices
 
 
 class VM(Recorded):
@@ -222,6 +187,7 @@ class Slice(Recorded):
     name: str = key(formats.NAME, default="", brief=True)
     description: str = key(formats.REMARK, default="", brief=True)
     left: list[str] = items(formats.REMARK, brief=True)
+    last_link_id: int = key(whole(0, 1_000_000), default=0, brief=True)
     keys: list[str] = items(formats.PUBLIC_KEY, most=MAX_KEYS, brief=True)
     ssh_secret: str | None = key(formats.SSH_SECRET, default=None, brief=True)
 
@@ -342,9 +308,9 @@ class Slice(Recorded):
             count = most_links(self.slice_id, reserved)
             raise Refused(f"VLAN pool exhausted: this slice can have {count} links; put further VMs into another slice")
         network = Network.of_vlan(vlan_id, services, cidr)
-        self._check_network(network, len(ends))
+        self.check_network(network, len(ends))
         self.vlan_pool_used.append(vlan_id)
-        link_id = max((link.link_id for link in self.links), default=0) + 1
+        link_id = max([self.last_link_id, *(link.link_id for link in self.links)]) + 1
         link = Link(link_id, vlan_id, vm1_id, vm1_interface, vm2_id, vm2_interface)
         link.name, link.further_ends = name, [LinkEnd(*end) for end in others]
         for (vm_id, _), interface in zip(ends, interfaces, strict=True):
@@ -353,10 +319,21 @@ class Slice(Recorded):
         self.networks.append(network)
         return link
 
-    def _check_network(self, network: Network, ends: int) -> None:
+    def unlink(self, link: Link) -> None:
+        """Remove a link; its VLAN is free again, and its id is not used again."""
+        for vm_id, name in link.ends:
+            interface = (vm := self.vm(vm_id)) and vm.interface(name)
+            if interface:
+                interface.vlan_id = interface.link_id = interface.address = None
+        self.last_link_id = max([self.last_link_id, *(each.link_id for each in self.links)])
+        self.links.remove(link)
+        self.networks = [network for network in self.networks if network.vlan_id != link.vlan_id]
+        self.vlan_pool_used.remove(link.vlan_id)
+
+    def check_network(self, network: Network, ends: int) -> None:
         """Raise `Refused` where a new network overlaps another one, or has too few addresses for its ends."""
         for other in self.networks:
-            if network.addresses.overlaps(other.addresses):
+            if other.vlan_id != network.vlan_id and network.addresses.overlaps(other.addresses):
                 raise Refused(f"The network {network.cidr} overlaps {other.cidr} of another link; choose another one")
         if network.services != NONE and ends > MOST_LEASES:
             raise Refused(f"DHCP has {MOST_LEASES} addresses, and this link has {ends} ends; link some of them apart")

@@ -15,7 +15,7 @@ from database import State
 from lifecycle.requests import VMRequest, design_vm, new_slice
 from models import Flavor, Slice
 from remote.images import require_fitting
-from topology.design import Design
+from topology.design import Design, DesignedLink
 from topology.limits import require_possible
 
 
@@ -69,7 +69,7 @@ def designed_slice(state: State, actor: str, design: Design) -> Slice:
     rights.require_room_for_vms(user, len(design.vms), actor)
     slice_ = new_slice(state, actor, design.name, links=len(design.links))
     share = fair_share(len(design.vms), state.inventory, state.workers)
-    neighbours, ids, workers = _neighbours(design), dict[str, int](), dict[str, str]()
+    neighbours, workers = _neighbours(design), dict[str, str]()
     for vm in design.vms:
         filled = Counter(workers.values())
         beside = [workers[name] for name in neighbours[vm.name] if name in workers]
@@ -79,19 +79,24 @@ def designed_slice(state: State, actor: str, design: Design) -> Slice:
         )  # fmt: skip
         request.check()
         made = design_vm(state, request)
-        ids[vm.name], workers[vm.name] = made.vm_id, made.worker_ip
-    reserved = state.inventory.internet.vlan_id
+        workers[vm.name] = made.worker_ip
     for link in design.links:
-        slice_.join(
-            [(ids[end.vm], f"eth{end.nic}") for end in link.ends],
-            name=link.name,
-            services=link.services,
-            cidr=str(link.cidr or ""),
-            addresses={ids[name]: str(address) for name, address in link.addresses.items()},
-            reserved=reserved,
-        )
+        join(slice_, link, state.inventory.internet.vlan_id)
     slice_.description, slice_.status = design.description, SliceStatus.CREATING
     return slice_
+
+
+def join(slice_: Slice, link: DesignedLink, reserved: int) -> None:
+    """Add a link of a design to a slice that has its VMs."""
+    ids = {vm.name: vm.vm_id for vm in slice_.vms}
+    slice_.join(
+        [(ids[end.vm], f"eth{end.nic}") for end in link.ends],
+        name=link.name,
+        services=link.services,
+        cidr=str(link.cidr or ""),
+        addresses={ids[name]: str(address) for name, address in link.addresses.items()},
+        reserved=reserved,
+    )
 
 
 def _flavors(state: State, design: Design) -> Mapping[str, Flavor]:

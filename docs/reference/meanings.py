@@ -143,6 +143,7 @@ MEANINGS: Mapping[str, str] = {
     "slices.*.networks": "One network per link.",
     "slices.*.name": "Its name, where it has one.",
     "slices.*.description": "Its description, from its slice file.",
+    "slices.*.last_link_id": "The highest number that a link had, where that link is gone.",
     "slices.*.left": "What a change could not remove from a host yet.",
     "slices.*.keys": "The owner's public keys at the last start of a VM with a seed.",
     "slices.*.ssh_secret": "The secret of the slice's own SSH key (ed25519), which its VMs with a seed accept.",

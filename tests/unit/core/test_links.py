@@ -129,3 +129,20 @@ def test_a_lan_has_as_many_ends_as_dhcp_has_addresses() -> None:
 def test_a_vm_has_one_end_of_a_link() -> None:
     with pytest.raises(Refused, match=r"^A link joins two different VMs; VM 1001 was given twice$"):
         slice_of(2).join([(1001, "eth1"), (1002, "eth1"), (1001, "eth2")])
+
+
+def test_a_link_that_is_gone_frees_its_vlan_and_no_id() -> None:
+    slice_ = slice_of(3)
+    slice_.join(ends(3), cidr="10.1.2.0/24", addresses={1001: "10.1.2.99"})
+    last = slice_.join(ends(2, "eth2"))
+    before = slice_.to_dict()
+    slice_.unlink(last)
+    again = slice_.join(ends(2, "eth2"))
+    assert (again.vlan_id, again.link_id) == (101, 3)
+    slice_.unlink(again)
+    slice_.unlink(slice_.links[0])
+    assert (slice_.links, slice_.networks, slice_.vlan_pool_used) == ([], [], [])
+    assert [
+        nic.to_dict() for vm in slice_.vms for nic in vm.interfaces if nic.link_id or nic.vlan_id or nic.address
+    ] == []
+    assert before["links"][1]["link_id"] == 2
