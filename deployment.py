@@ -6,8 +6,6 @@ It touches no file and no host. Disk ids and VNC passwords are random.
 from __future__ import annotations
 
 import re
-import secrets
-import string
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Protocol
@@ -21,6 +19,7 @@ from allocation.placement import place
 from core.errors import BadAnswer, printable
 from core.inventory import Inventory, Worker
 from core.names import mac_address
+from machines import credentials
 from models import NOWHERE, VM, Flavor, Interface, Slice
 from network.ground import Ground
 from qcow_manager import QCOWManager
@@ -34,9 +33,6 @@ MAX_SKEW_SECONDS = 30
 """Largest difference between the clocks of worker and manager without a warning: an answer may be 10 s old."""
 
 _STAGE_SHARE = CHANGE_DEADLINE_SECONDS / TIMEOUT_SECONDS
-
-_SECRET_LENGTH = 8
-"""The VNC protocol ignores further characters."""
 
 
 class Planner(Protocol):
@@ -99,7 +95,8 @@ class DeploymentAPI:
         used = set(slice_.workers)
         worker = place(flavor_name, flavor.size, self._inventory, workers, live, used, beside)
         vm = VM(vm_id, name, slice_.owner, worker, next_vnc_port(live), interfaces, flavor)
-        vm.flavor_name, vm.disk_id = flavor_name, secrets.token_hex(8)
+        vm.flavor_name = flavor_name
+        credentials.new_disk(slice_, vm)
         vm.qcow_image = self._qcow.overlay_path(slice_, vm)
         slice_.vms.append(vm)
         return vm
@@ -108,13 +105,8 @@ class DeploymentAPI:
         """Give a lost VM another worker; raise `Refused` when it fits on none."""
         used = set(slice_.workers)
         vm.worker_ip = place(vm.flavor_name or vm.name, vm.size, self._inventory, workers, live, used)
-        vm.disk_id = secrets.token_hex(8) if vm.disk_id else None
-
-    def renew_secrets(self, slice_: Slice) -> None:
-        """Give every VM a new VNC password, for the deployment that is about to begin."""
-        letters = string.ascii_letters + string.digits
-        for vm in slice_.vms:
-            vm.vnc_secret = "".join(secrets.choice(letters) for _ in range(_SECRET_LENGTH))
+        if vm.disk_id:
+            credentials.new_disk(slice_, vm)
 
     # --- plans --------------------------------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from lifecycle import losses
 from lifecycle.consoles import Confirm, Consoles, never
 from lifecycle.requests import VMRequest, design_vm, new_slice
 from lifecycle.use_cases import Engine, SliceUseCases
+from machines import credentials
 from models import ADMIN, VM, Flavor, Link, Slice, User
 from remote.console import Explained
 from remote.events import Listener, ignore
@@ -252,7 +253,7 @@ class OrchestratorAPI(SliceUseCases):
                 rights.require_deployable(slice_)
                 losses.require_placed(state, slice_)
                 slice_.status = SliceStatus.DEPLOYING
-                DeploymentAPI(state.inventory).renew_secrets(slice_)
+                credentials.renew(slice_, state.users[slice_.owner].keys)
             return change.deploy(slice_)
 
     @UseCase("repair slice", announced=True)

@@ -1,4 +1,7 @@
-"""Disks on a worker: the cached base image, and one thin qcow2 overlay per VM (docs/spec/flavors.md). Returns steps."""
+"""Disks on a worker: the cached base image, and one thin qcow2 overlay per VM (docs/spec/flavors.md), with its seed.
+
+Returns steps.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from core.inventory import HypervisorSettings
 from core.names import VMFiles, slice_part
 from images.copies import Copies
 from machines.disks import FurtherDisk, further_disks, part_of
+from machines.seed_files import SeedFiles
 from models import NOWHERE, VM, Slice
 from remote.plan import Command, Part, Step, about
 from shell.scripts import load
@@ -29,6 +33,7 @@ class QCOWManager:
     def __init__(self, hypervisor: HypervisorSettings) -> None:
         self._images = hypervisor.images_path
         self._copies = Copies(self._images)
+        self._seeds = SeedFiles(self._images)
 
     def create_backing_image(self, slice_: Slice, vm: VM) -> tuple[Step, ...]:
         """Return the steps that make the disks of `vm`: they cache its images on the worker and create the overlay.
@@ -78,13 +83,16 @@ class QCOWManager:
     def preflight(self, slice_: Slice, *, new: bool) -> Iterable[Step]:  # noqa: ARG002 - also a new slice has disks
         """Yield read-only checks: base images and overlays that exist are the slice's and were not changed since.
 
-        Folders and overlays that exist are printed.
+        Folders, overlays and seeds that exist are printed.
         """
-        return (step for worker in slice_.workers for step in self._check_disks(slice_, worker))
+        for worker in slice_.workers:
+            yield from self._check_disks(slice_, worker)
+            yield from self._seeds.check(slice_, worker)
 
     def prepare(self, slice_: Slice) -> Iterable[Step]:
-        """Return the steps that make the disks of all VMs."""
-        return self.make_disks(slice_, slice_.vms)
+        """Yield the steps that make the disks and the seeds of all VMs."""
+        yield from self.make_disks(slice_, slice_.vms)
+        yield from self._seeds.write(slice_, slice_.placed)
 
     def make_disks(self, slice_: Slice, vms: Iterable[VM]) -> Iterable[Step]:
         """Return the steps that make the disks of VMs with a worker; base image and folder, which they share, once."""

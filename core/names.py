@@ -72,6 +72,11 @@ class VMFiles:
         """Return the variables of the guest's UEFI, such as the order in which it boots."""
         return f"{self.folder}/{self.vm_name}.uefi"
 
+    @property
+    def seed(self) -> str:
+        """Return the volume from which the guest's cloud-init takes what it has to know (`machines.seed`)."""
+        return f"{self.folder}/{self.vm_name}.seed"
+
     def mark(self, disk_id: str) -> str:
         """Return the empty file that assigns the overlay to the VM with this `disk_id`.
 
@@ -116,7 +121,7 @@ class VMFiles:
 
     @property
     def of_its_process(self) -> tuple[str, ...]:
-        """Return the files of a running VM: all but its disks and their mark."""
+        """Return the files of a running VM: all but its disks, their mark and its seed."""
         return self.pid_file, self.console, self.console_lock, self.log, self.messages, self.vnc_secret, self.qmp
 
 
@@ -128,7 +133,7 @@ _NUMBER = "[1-9][0-9]{0,8}"
 
 _VM_FILE = re.compile(
     rf"(slice-({_NUMBER})/.+?)"
-    rf"((?:_img\.qcow2|\.disk2|\.uefi)(?:\.part)?|\.id-{DISK_ID}"
+    rf"((?:_img\.qcow2|\.disk2|\.uefi|\.seed)(?:\.part)?|\.id-{DISK_ID}"
     r"|\.pid|\.console|\.console-lock|\.log|\.qemu|\.vnc|\.qmp)"
 )
 

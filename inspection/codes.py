@@ -96,6 +96,8 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
         "the base image of VMs' disks is gone, empty or another one",
         "put back the image with the size and time in .<image>.seal; or delete the slices, then that file",
     ),
+    "seed-missing": ("error", "the seed of a VM is missing: its next boot would have no network", REPAIR),
+    "seed-open": ("error", "others on the worker could read the seed of a VM, with its keys", REPAIR),
     "qemu-dead": ("error", "a VM does not run", REPAIR),
     "vm-not-stopped": ("error", "a VM runs though its user stopped it", REPAIR),
     "qemu-wrong": (

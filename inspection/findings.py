@@ -14,7 +14,7 @@ from core.inventory import Inventory
 from core.names import flow_cookie, process_name, router_namespace, vm_file
 from core.status import VMStatus
 from deployment import MAX_SKEW_SECONDS
-from inspection import disks, exposure, foundation, shared
+from inspection import disks, exposure, foundation, seeds, shared
 from inspection.codes import CODES, OWNER_CODES, REPAIR, Severity
 from inspection.facts import Device, Facts, Flow, SeenPort
 from inspection.firewall_rules import dhcp_filter_of, leading_rules, wanted_rules
@@ -235,6 +235,8 @@ class Comparison:
             yield self._finding("qemu-dead", slice_, vm, f"VM {vm.name} does not run")
         elif process and not self.launcher.runs_as_designed(slice_, vm, process.argv):
             yield self._finding("qemu-wrong", slice_, vm, f"VM {vm.name} runs with another command line")
+        if not vm.stays_off and (found := seeds.problem_of(vm, self.launcher.files(slice_, vm), facts)):
+            yield self._finding(found[0], slice_, vm, found[1])
         for name in taps if facts.knows("devices") else ():
             yield from self._of_tap(slice_, vm, facts, name, alive=process is not None)
 

@@ -42,11 +42,11 @@ from vm_launcher import remove_taps
 MOST = 1000
 """The most orphans of a host that are found at once, because a host may lie."""
 
-_PROOF = ("_img.qcow2", ".id-", ".pid", ".console", ".vnc", ".qmp")
+_PROOF = ("_img.qcow2", ".id-", ".pid", ".console", ".vnc", ".qmp", ".seed")
 """Beginnings of the endings that prove ownership. A `.log` proves nothing: it may be a foreign file."""
 
 
-_OF_PROCESS = (".pid", ".console", ".log", ".qemu", ".vnc", ".qmp")
+_OF_PROCESS = (".pid", ".console", ".log", ".qemu", ".vnc", ".qmp", ".seed", ".seed.part")
 """Endings of files that exist only for VMs with a process. A slice in design has disks and none of these."""
 
 

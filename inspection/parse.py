@@ -124,6 +124,9 @@ def _files(text: str) -> dict[str, Any]:
         "images": {p: f"{size} {changed.partition('.')[0]}" for kind, size, changed, p in entries if kind == "f"},
         "fingerprints": {path.rpartition("/.")[2].removesuffix(".seal"): said for path, said in fingerprints},
         "pid_files": _pids(pids),
+        "open_seeds": frozenset(
+            line.removesuffix(":open") for line in pids.splitlines() if line.endswith(".seed:open")
+        ),
     }
 
 

@@ -28,8 +28,11 @@ _CONTROLLERS = {"sata": "ich9-ahci,id=sata", "scsi": "virtio-scsi-pci,id=scsi"}
 _BUSES = {"sata": ("sata.0", "sata.1"), "scsi": ("scsi.0", "scsi.0")}
 """The devices of disks other than virtio, and the buses of the first and the second one."""
 
-_IDE = {"pc": ("ide.0,unit=0", "ide.0,unit=1", "ide.1,unit=0"), "q35": ("ide.0", "ide.1", "ide.2")}
-"""The places on the board's own controller for two disks and a CD."""
+_IDE = {
+    "pc": ("ide.0,unit=0", "ide.0,unit=1", "ide.1,unit=0", "ide.1,unit=1"),
+    "q35": ("ide.0", "ide.1", "ide.2", "ide.3"),
+}
+"""The places on the board's own controller for two disks, a CD and a seed."""
 
 _SCREENS = {"virtio": "virtio-vga", "cirrus": "cirrus-vga", "vmware": "vmware-svga"}
 _UEFI = "/usr/share/OVMF/OVMF_CODE_4M.fd"
@@ -71,7 +74,7 @@ def _names(devices: Devices) -> frozenset[str]:
         _DISKS.get(devices.disk_bus, ""),
         _CONTROLLERS.get(devices.disk_bus, ""),
         _SCREENS.get(devices.video, ""),
-        "ide-cd" if devices.cdrom else "",
+        "ide-cd" if devices.cdrom or (devices.seed != "none" and devices.disk_bus != "virtio") else "",
     )
     return frozenset(word.partition(",")[0] for word in words if word)
 
@@ -85,13 +88,14 @@ def _machine(devices: Devices, files: VMFiles) -> Words:
 
 
 def _disks(devices: Devices, files: VMFiles) -> Words:
-    """Return the words of the disks, which are on one bus, and of the CD."""
+    """Return the words of the disks, which are on one bus, of the CD and of the seed."""
     paths = (files.overlay, files.disk2) if devices.disk2_gb else (files.overlay,)
     controller = _CONTROLLERS.get(devices.disk_bus)
     return (
         *(("-device", controller) if controller else ()),
         *(word for number, path in enumerate(paths) for word in _disk(devices, number, path)),
         *(_cd(devices.machine, f"{files.images_path}/{PurePosixPath(devices.cdrom).name}") if devices.cdrom else ()),
+        *(_seed(devices, files.seed) if devices.seed != "none" else ()),
     )
 
 
@@ -107,6 +111,14 @@ def _cd(machine: str, path: str) -> Words:
     name = path.replace(",", ",,")  # a comma would end the name (qemu-system(1))
     drive = f"file={name},format=qcow2,if=none,id=cd,readonly=on"
     return ("-drive", drive, "-device", f"ide-cd,drive=cd,bus={_IDE[machine][2]}")
+
+
+def _seed(devices: Devices, path: str) -> Words:
+    """Return the words of the seed: a disk for guests with virtio, a CD for others."""
+    if devices.disk_bus == "virtio":
+        return ("-drive", f"file={path},format=raw,if=virtio,readonly=on")
+    drive = f"file={path},format=raw,if=none,id=seed,readonly=on"
+    return ("-drive", drive, "-device", f"ide-cd,drive=seed,bus={_IDE[devices.machine][3]}")
 
 
 def _nic(vm: VM, index: int, interface: Interface) -> Words:

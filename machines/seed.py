@@ -7,10 +7,10 @@ determine every byte: a seed that is there already can be compared by its digest
 from __future__ import annotations
 
 import base64
-import gzip
 import hashlib
 import json
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -22,6 +22,9 @@ from machines.volume import volume
 from models import VM, Interface, Network, Slice
 
 LABEL = "cidata"
+_GZIP = 16 + zlib.MAX_WBITS
+"""The form that gzip(1) reads, without a time in it."""
+
 _SCRIPT = "/var/lib/cloud/scripts/per-instance/slice-file"
 """Scripts in this folder are run once per instance-id, as root, when packages are installed (cloud-init)."""
 
@@ -52,7 +55,7 @@ def seed(slice_: Slice, vm: VM) -> PackedSeed:
     texts = {name: _json(document) for name, document in documents(slice_, vm).items()}
     texts["user-data"] = f"#cloud-config\n{texts['user-data']}"  # by this line cloud-init knows what it is
     whole = volume(LABEL, {name: text.encode() for name, text in texts.items()})
-    packed = base64.b64encode(gzip.compress(whole, mtime=0)).decode()
+    packed = base64.b64encode(zlib.compress(whole, wbits=_GZIP)).decode()
     return PackedSeed(packed, hashlib.sha256(whole).hexdigest())
 
 

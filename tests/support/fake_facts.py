@@ -105,7 +105,8 @@ def files(host: FakeHost, folder: str) -> str:
     pid_file = rf"{folder}/slice-[^/]+/[^/]+\.pid$"
     reported = rf"{pid_file}|{folder}/\.[^/]+\.seal$"
     pids = (f"{path}:{text}\n" for path, text in host.files.items() if re.match(reported, path))
-    return f"{listing}\n{''.join(pids)}"
+    seeds = (f"{path}:open\n" for path in host.files if path.endswith(".seed") and path in host.open_files)
+    return f"{listing}\n{''.join(pids)}{''.join(seeds)}"
 
 
 def marks(host: FakeHost) -> str:

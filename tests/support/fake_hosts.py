@@ -5,8 +5,11 @@ A program or script that is not in the table fails the test.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import time
+import zlib
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,13 +52,15 @@ def listed(names: Iterable[str]) -> Answer:
 class FakeHost:
     """One host.
 
-    `faults`: the beginning of a step's title -> its answer, once, instead of running; `dead`: no answer. `exposed`:
-    devices and namespaces whose frames reach the host's own IP stack.
+    Of a seed it keeps the digest; `open_files` are those that others could read. `faults`: the beginning of a step's
+    title -> its answer, once, instead of running; `dead`: no answer. `exposed`: devices and namespaces whose frames
+    reach the host's own IP stack.
     """
 
     address: str
     folders: set[str] = field(default_factory=lambda: {"/run", "/tmp"})
     files: dict[str, str] = field(default_factory=dict)
+    open_files: set[str] = field(default_factory=set)
     namespaces: dict[str, dict[str, set[str]]] = field(default_factory=lambda: {"": {"ens3": set(), "ens4": set()}})
     ports: dict[str, int] = field(default_factory=dict)
     ours: set[str] = field(default_factory=set)
@@ -674,6 +679,21 @@ class FakeHost:
         folders = [folder for disk, _ in _in_pairs(argv[2:]) if self.exists(folder := disk.rpartition("/")[0])]
         return no(f"the disk {foreign[0]} is another VM's") if foreign else listed([*folders, *found])
 
+    def check_seeds(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        return listed(path for path in argv if path in self.files)
+
+    def seed_is_written(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        path, digest, pid_file, mark = argv
+        if path not in self.files or path in self.open_files:
+            return no("")
+        runs = self.is_running((pid_file, mark), "")[0] == 0
+        return OK if runs or self.files[path] == digest else no("")
+
+    def write_seed(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        whole = zlib.decompress(base64.b64decode(stdin), wbits=47)
+        self.open_files.discard(argv[0])
+        return self._put(argv[0], hashlib.sha256(whole).hexdigest())
+
     def make_overlay(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         base, overlay, _mib, mark, _most = argv
         if self.exists(overlay):
@@ -806,6 +826,9 @@ SCRIPTS: dict[str, Program] = {
     "list-images.sh": FakeHost.list_images,
     "make-disk.sh": FakeHost.make_disk,
     "make-overlay.sh": FakeHost.make_overlay,
+    "check-seeds.sh": FakeHost.check_seeds,
+    "seed-is-written.sh": FakeHost.seed_is_written,
+    "write-seed.sh": FakeHost.write_seed,
     "make-taps.sh": FakeHost.make_taps,
     "measure-host.sh": FakeHost.measure,
     "namespaces-are-there.sh": _beside(FakeHost.are_there),

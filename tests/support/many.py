@@ -14,6 +14,7 @@ from core.inventory import MAX_SLICES, Inventory, Worker
 from core.status import NetworkStatus, SliceStatus, VMStatus
 from database import Database, State
 from deployment import DeploymentAPI
+from machines import credentials
 from models import Flavor, Slice, User
 from remote.plan import Step
 from remote.transcript import Outcome, UploadProgress
@@ -89,7 +90,7 @@ def _add_vm(state: State, slice_: Slice, name: str, *, internet: bool) -> None:
 
 
 def _mark_running(slice_: Slice) -> None:
-    DeploymentAPI(Inventory()).renew_secrets(slice_)
+    credentials.renew(slice_, [])
     slice_.status = SliceStatus.RUNNING
     for vm in slice_.vms:
         vm.status, vm.pid = VMStatus.RUNNING, str(vm.vm_id)

@@ -109,6 +109,16 @@ CASES = [
         -device ide-cd,drive=cd,bus=ide.1,unit=0
         """,
     ),
+    (Devices(seed="nocloud"), "", "-drive file=vm_images/slice-1000/r1.seed,format=raw,if=virtio,readonly=on"),
+    (
+        Devices(seed="nocloud", disk_bus="ide"),
+        DISK,
+        f"""
+        {FIRST}\n-device ide-hd,drive=disk0,bus=ide.0,unit=0
+        -drive file=vm_images/slice-1000/r1.seed,format=raw,if=none,id=seed,readonly=on
+        -device ide-cd,drive=seed,bus=ide.1,unit=1
+        """,
+    ),
     (
         Devices(firmware="uefi"),
         "",
@@ -135,6 +145,8 @@ def test_a_device_changes_its_own_words_only(devices: Devices, gone: str, new: s
         (Devices(machine="q35", firmware="uefi", disk2_gb=1, video="none"), ""),
         (Devices(nic_model="e1000", cpu_model="EPYC"), "e1000 EPYC-x86_64-cpu"),
         (Devices(disk_bus="sata", cdrom="/srv/a.qcow2"), "ich9-ahci ide-hd ide-cd"),
+        (Devices(seed="nocloud"), ""),
+        (Devices(seed="nocloud", disk_bus="sata"), "ich9-ahci ide-hd ide-cd"),
         (Devices(disk_bus="scsi", video="virtio"), "virtio-scsi-pci scsi-hd virtio-vga"),
     ],
 )
