@@ -124,7 +124,7 @@ def test_a_value_never_changes() -> None:
             PLAIN | {"colour": "red"},
             'unknown key "colour"; known here: name, status, center, corners, sides, tags, color',
         ),
-        (PLAIN | {"status": "runing"}, 'status: must be one of pending, design, running, not "runing"'),
+        (PLAIN | {"status": "runing"}, 'status: must be one of pending, design, running, stopped, not "runing"'),
         (PLAIN | {"corners": [{"x": 10}]}, "corners.0.x: must be a whole number from 0 to 9, not 10"),
         (PLAIN | {"center": {}}, "center: the key x is missing"),
     ],
