@@ -25,6 +25,7 @@ from network.ground import Ground
 from qcow_manager import QCOWManager
 from remote.console import Visit
 from remote.plan import CHANGE_DEADLINE_SECONDS, TIMEOUT_SECONDS, Plan, Stage, Step
+from remote.port import PortVisit
 from vlan_manager import VLANManager
 from vm_launcher import TakenPorts, VMLauncher
 
@@ -158,6 +159,10 @@ class DeploymentAPI:
     def console(self, slice_: Slice, vm: VM, user: str, ends: str = "-") -> Visit:
         """Return a user's visit at the VM's serial console; `ends` names the visit that it takes over."""
         return self._launcher.console(slice_, vm, user, ends)
+
+    def way_to(self, slice_: Slice, vm: VM, port: int) -> PortVisit | None:
+        """Return the way from the network node to a port of a VM, or None where there is none."""
+        return self._vlans.way_to(slice_, vm, port)
 
     def _change(self, slice_: Slice, *stages: Stage) -> Plan:
         """Return the plan of a change of one slice. A stage may take ten times the timeout for silence."""

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from lifecycle.designs import Designs
     from lifecycle.hosts import Hosts
     from lifecycle.images import Images
+    from lifecycle.reach import Reach
     from remote.ssh import Connections
 
 __all__ = ["OrchestratorAPI", "Result"]
@@ -85,6 +86,13 @@ class OrchestratorAPI(SliceUseCases):
         from lifecycle.images import Images  # noqa: PLC0415
 
         return Images(self._engine)
+
+    @functools.cached_property
+    def reach(self) -> Reach:
+        """Return the use-cases that reach VMs from outside."""
+        from lifecycle.reach import Reach  # noqa: PLC0415
+
+        return Reach(self._engine)
 
     @functools.cached_property
     def prover(self) -> Prover:

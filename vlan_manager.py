@@ -30,11 +30,12 @@ from network.dhcp import RoutedElsewhere, Server, Subnet, hosts_file, hosts_fold
 from network.namespaces import Place, add_namespaces, check_namespace_names, folder, put_in_place, remove_namespaces
 from network.port_security import filter_requests, list_filter, undo_filter
 from remote.plan import Command, Step
+from remote.port import PortVisit
 from shell.scripts import load
 
 PROGRAMS = (
     *("dnsmasq", "flock", "ip", "iptables", "iptables-restore", "iptables-save", "nft"),
-    *("nsenter", "ovs-vsctl", "ss", "sysctl"),
+    *("nsenter", "ovs-vsctl", "socat", "ss", "sysctl"),
 )
 
 # Where dnsmasq answers a client that has no address yet by its MAC, each offer is a neighbour.
@@ -177,6 +178,20 @@ class VLANManager:
         return Step(self._node, f"end of VLAN {vlan}", (*self._close_internet(), unused), lock=True)
 
     # --- the expected state, for inspection ---------------------------------------------------------------------------
+
+    def way_to(self, slice_: Slice, vm: VM, port: int) -> PortVisit | None:
+        """Return the way from the network node to a port of a VM: by internet access or the first link with a gateway.
+
+        Return None where the VM has neither.
+        """
+        routed = {link.link_id for link in slice_.routed_links}
+        for interface in vm.interfaces:
+            address = slice_.address_of(vm, interface) or ""
+            if interface.ip_config:
+                return PortVisit("", address, port, firewall.answers_of_guests(self._inventory).words)
+            if address and interface.link_id in routed:
+                return PortVisit(router_namespace(slice_.slice_id), address, port)
+        return None
 
     def ports(self, slice_: Slice) -> list[ovs.Port]:
         """Return the slice's ports on the network node, shared ones included."""

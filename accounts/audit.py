@@ -52,6 +52,9 @@ ACTS_IN_FULL = 300
 CHEAP = {"log in", "run command", "change password", "create slice", "create link"}
 """Acts without a host, so that a program could do thousands of them in a minute."""
 
+COUNTED = {"run command", "connect"}
+"""Acts of programs such as an editor, which come again and again: within an hour equal ones are one line."""
+
 _LOCK_WAIT_S = 2.0
 _TAIL = 131_072
 """Number of bytes at the end of a file that are searched for lines of the present hour."""
@@ -308,7 +311,7 @@ def _uncounted(ring: _Ring, line: _Line) -> bytes:
     """Count the line in an equal one of this hour where that is due; return the text to write, or b""."""
     tail = _Tail(ring.path)
     is_full = tail.lines_of(line.hour) >= ring.in_full
-    if not ring.refusals and not is_full:
+    if not ring.refusals and not is_full and line.entry.action not in COUNTED:
         return line.text
     if tail.count_again(line):
         return b""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from menu.file_arguments import add_file_commands
 from menu.operator_arguments import add_operator_commands
+from menu.reach_arguments import add_reach_commands
 from menu.slice_arguments import add_slice_commands
 from menu.words import Parser, RestrictedParser, add_actor, user_name
 from models import ADMIN
@@ -74,6 +75,7 @@ def _add_user_commands(commands: Commands) -> None:
     """Add the commands that users have for their own slices."""
     add_slice_commands(commands)
     add_file_commands(commands)
+    add_reach_commands(commands)
 
 
 def _database(text: str) -> Path:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from accounts import rights
 from core.errors import Refused
 from core.results import value_of
-from menu import file_commands, image_commands, plans
+from menu import file_commands, image_commands, plans, reach_commands
 from menu.command_parts import DONE, INCOMPLETE, REFUSED, errors_screen, say, show_json, slice_of
 from menu.entries import deletion_question, join_console, resources_of, show_repaired
 from menu.progress import Progress
@@ -164,6 +164,7 @@ COMMANDS = {
     "repair": repair,
     "delete": delete,
     "console": console,
+    "connect": reach_commands.connect,
     "validate": file_commands.validate,
     "create": file_commands.create,
     "export": file_commands.export,

@@ -70,15 +70,20 @@ class FirewallRule:
     @property
     def text(self) -> str:
         """Return table and rule, with our mark."""
-        return f"{self.table} -A {self.chain} {self.match} -m comment --comment {ovs.OWNER} -j {self.target}"
+        return f"{self.table} -A {' '.join(self.words)}"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Return the words of iptables(8) after -A or -C, in the table that is its default."""
+        return (self.chain, *self.match.split(), "-m", "comment", "--comment", ovs.OWNER, "-j", self.target)
 
 
 def rules(inventory: Inventory) -> tuple[FirewallRule, ...]:
     """Return all rules, chain by chain, each chain in the order of evaluation.
 
     Guests reach the internet with a bounded number of connections, and answers come back. They reach neither this node
-    nor the cloud's own hosts. Of the site's networks they reach the name server only, and the networks of `internet:
-    allow`.
+    nor the cloud's own hosts; they answer this node where it began. Of the site's networks they reach the name server
+    only, and the networks of `internet: allow`.
     """
     return (*_bounds(inventory), *_nat(inventory), *_input(inventory), *_forward(inventory))
 
@@ -102,7 +107,16 @@ def _input(inventory: Inventory) -> Iterator[FirewallRule]:
     ping = "-p icmp -m icmp --icmp-type 8"
     yield FirewallRule("filter", "INPUT", _forged(inventory), "DROP")
     yield FirewallRule("filter", "INPUT", f"-d {inventory.internet.gateway}/32 -i {inside} {ping}", "ACCEPT")
+    yield answers_of_guests(inventory)
     yield FirewallRule("filter", "INPUT", f"-i {inside}", "DROP")
+
+
+def answers_of_guests(inventory: Inventory) -> FirewallRule:
+    """Return the rule that lets guests answer in connections that this node itself began (`remote.port`)."""
+    internet = inventory.internet
+    answer = "-p tcp -m conntrack --ctstate ESTABLISHED --ctdir REPLY"
+    match = f"-d {internet.gateway}/32 -i {gateway_port(internet.vlan_id)} {answer}"
+    return FirewallRule("filter", "INPUT", match, "ACCEPT")
 
 
 def _forged(inventory: Inventory) -> str:

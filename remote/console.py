@@ -15,12 +15,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from core.errors import CloudError, HostUnreachable, InvalidAnswer, last_line
+from core.errors import CloudError, InvalidAnswer
 from remote.host import TerminalChannel
+from remote.joined import Stream, answer_of
 from shell.scripts import load
-
-JOIN_SECONDS = 20.0
-"""Timeout for the worker's answer; a takeover needs 6 s where the earlier visitor does not end."""
 
 SEND_SECONDS = 10.0
 """Timeout for a guest that reads no keys: then the buffers of the network and the worker are full."""
@@ -36,8 +34,6 @@ Every manager sends a packet each 3 s (`remote.ssh`).
 """
 
 _CHUNK = 16_384
-_SMALL = 256
-_LONGEST_WORDS = 4096
 
 _JOIN_CONSOLE = load("connection/join-console")
 
@@ -138,34 +134,14 @@ class Visit:
         return f"{_JOIN_CONSOLE.text}\n"
 
 
-class Console:
+class Console(Stream):
     """A console whose visitor was let in by the worker."""
 
     def __init__(self, channel: TerminalChannel, visit: Visit, host: str, first: bytes) -> None:
-        self._channel = channel
+        super().__init__(channel, first)
         self._visit = visit
         self._host = host
-        self._first = first
-        self._words = b""
         channel.settimeout(SEND_SECONDS)
-
-    def fileno(self) -> int:
-        """Return a descriptor that becomes readable when there is something to receive."""
-        return self._channel.fileno()
-
-    def recv(self, nbytes: int, /) -> bytes:
-        """Return the guest's output, b"" at the end of the console; raise `BlockingIOError` where there is none."""
-        if self._first:
-            first, self._first = self._first, b""
-            return first
-        self._read_messages()
-        if not self._channel.recv_ready() and not self._channel.eof_received and not self._channel.closed:
-            raise BlockingIOError
-        return self._channel.recv(nbytes)
-
-    def send(self, s: bytes, /) -> int:
-        """Type to the guest; return the number of bytes taken."""
-        return self._channel.send(s)
 
     def close(self) -> None:
         """Leave the console, and wait until the worker has freed it."""
@@ -178,8 +154,8 @@ class Console:
         """Return the reason why the worker ended the visit, and the user who took it over."""
         with suppress(OSError, EOFError):
             self._listen(LEAVE_SECONDS)
-        self._read_messages()
-        found = re.search(rf"{self._visit.name} (taken|off|closed)(?: (\S+) (\d+))? *\n", self._words.decode("latin-1"))
+        words = self.messages().decode("latin-1")
+        found = re.search(rf"{self._visit.name} (taken|off|closed)(?: (\S+) (\d+))? *\n", words)
         if not found:
             return EndReason.LOST, None
         return EndReason(found[1]), _holder(found[2], found[3]) if found[2] else None
@@ -192,37 +168,15 @@ class Console:
             if not self._channel.recv(_CHUNK):
                 return
 
-    def _read_messages(self) -> None:
-        """Read the worker's messages from the error stream, to which no guest can write."""
-        while self._channel.recv_stderr_ready() and (piece := self._channel.recv_stderr(_SMALL)):
-            self._words = (self._words + piece)[-_LONGEST_WORDS:]
-
 
 def join(channel: TerminalChannel, visit: Visit, host: str) -> Console:
     """Return the console once QEMU has accepted the visitor; raise `NotJoined` if it did not."""
-    begin = f"\n{visit.name} ".encode()
-    output, deadline = b"\n", time.monotonic() + JOIN_SECONDS
+    words, first = answer_of(channel, visit.name, host, "the console")
     try:
-        while (left := deadline - time.monotonic()) > 0:
-            before, found, rest = output.rpartition(begin)
-            if found and b"\n" in rest:
-                words, _, first = rest.partition(b"\n")
-                return _joined(channel, visit, host, words.decode("latin-1"), first)
-            # A login shell, and the guest just before, may have written as well: only the end is kept.
-            output = (before[-_SMALL:] + found + rest)[-_LONGEST_WORDS:]
-            channel.settimeout(left)
-            piece = channel.recv(_SMALL)
-            if not piece:
-                raise InvalidAnswer(host, f"the console could not be opened: {_last_words(channel, output)}")
-            output += piece
-    except (OSError, EOFError) as error:
-        channel.close()
-        raise HostUnreachable(host, f"it did not open the console within {JOIN_SECONDS:g} s; try again") from error
+        return _joined(channel, visit, host, words, first)
     except CloudError:
         channel.close()
         raise
-    channel.close()
-    raise HostUnreachable(host, f"it did not open the console within {JOIN_SECONDS:g} s; try again")
 
 
 def _joined(channel: TerminalChannel, visit: Visit, host: str, words: str, first: bytes) -> Console:
@@ -244,11 +198,3 @@ def _holder(user: str, since: str, visit: str = "") -> Holder:
     if not re.fullmatch(r"[0-9a-f]{24}|-?", visit):
         raise ValueError("no visit")
     return Holder("" if user == "-" else user, int(since), visit.strip("-"))
-
-
-def _last_words(channel: TerminalChannel, output: bytes) -> str:
-    words = b""
-    with suppress(OSError, EOFError):
-        words = channel.recv_stderr(_LONGEST_WORDS)
-    said = last_line(words.decode("utf-8", "replace")) or last_line(output.decode("utf-8", "replace"))
-    return said or "its shell ended with no output"

@@ -11,9 +11,10 @@ from typing import Any
 from accounts.use_cases import UseCases
 from lifecycle.designs import Designs
 from lifecycle.images import Images
+from lifecycle.reach import Reach
 from orchestrator import OrchestratorAPI
 
-GROUPS: dict[str, type[UseCases]] = {"designs": Designs, "images": Images}
+GROUPS: dict[str, type[UseCases]] = {"designs": Designs, "images": Images, "reach": Reach}
 """The groups of use-cases, by the attribute of the API; a test holds that it is complete."""
 
 

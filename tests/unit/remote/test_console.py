@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import select
 import shutil
 import signal
 import socket
@@ -21,9 +20,10 @@ from pathlib import Path
 import pytest
 
 from core.errors import HostUnreachable, InvalidAnswer
-from remote import console
+from remote import joined as joining
 from remote.console import Answer, Console, EndReason, NotJoined, Visit, join
 from tests.support.desk import FakeChannel
+from tests.support.local_channel import LocalChannel
 
 HOST = "10.0.10.1"
 MARK = "slice1000-vm1001"
@@ -80,7 +80,7 @@ class ConsoleWorker:
         visit = Visit(
             self.socket, "vm.console-lock", "vm.pid", MARK, user, ends, check_seconds=0.2, silent_seconds=silent
         )
-        channel = LocalChannel(visit, self.folder, environment or {})
+        channel = LocalChannel(visit.argv, visit.script, self.folder, environment or {})
         os.write(channel.stdin.fileno(), typed_ahead)
         self.visits.append(channel)
         return join(channel, visit, HOST)
@@ -106,62 +106,6 @@ class ConsoleWorker:
         self.qemu.wait()
         assert self.qemu.stdout
         self.qemu.stdout.close()
-
-
-class LocalChannel:
-    """The streams of a program on this machine, in the form of a host's channel."""
-
-    def __init__(self, visit: Visit, folder: Path, environment: dict[str, str]) -> None:
-        self.process = subprocess.Popen(
-            visit.argv,
-            cwd=folder,
-            env={"PATH": os.environ["PATH"], **environment},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        assert self.process.stdin
-        assert self.process.stdout
-        assert self.process.stderr
-        self.stdin, self.stdout, self.stderr = self.process.stdin, self.process.stdout, self.process.stderr
-        self._seconds: float | None = None
-        self.closed = False
-        self.eof_received = False
-        os.write(self.stdin.fileno(), visit.script.encode())
-
-    def fileno(self) -> int:
-        return self.stdout.fileno()
-
-    def settimeout(self, timeout: float | None, /) -> None:
-        self._seconds = timeout
-
-    def recv(self, nbytes: int, /) -> bytes:
-        if not select.select([self.stdout], [], [], self._seconds)[0]:
-            raise TimeoutError
-        piece = os.read(self.stdout.fileno(), nbytes)
-        self.eof_received = not piece
-        return piece
-
-    def recv_ready(self) -> bool:
-        return bool(select.select([self.stdout], [], [], 0)[0])
-
-    def recv_stderr(self, nbytes: int, /) -> bytes:
-        return os.read(self.stderr.fileno(), nbytes)
-
-    def recv_stderr_ready(self) -> bool:
-        return bool(select.select([self.stderr], [], [], 0)[0])
-
-    def send(self, s: bytes, /) -> int:
-        return os.write(self.stdin.fileno(), s)
-
-    def shutdown_write(self) -> None:
-        self.stdin.close()
-
-    def close(self) -> None:
-        self.closed = True
-        for stream in (self.stdin, self.stdout, self.stderr):
-            stream.close()
 
 
 @pytest.fixture
@@ -421,7 +365,7 @@ def test_a_shell_that_ends_at_once_is_quoted() -> None:
 
 
 def test_a_worker_that_talks_for_ever_is_left_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "JOIN_SECONDS", 0.3)
+    monkeypatch.setattr(joining, "JOIN_SECONDS", 0.3)
 
     class TalkingChannel(FakeChannel):
         def recv(self, nbytes: int, /) -> bytes:

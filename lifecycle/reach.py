@@ -1,0 +1,58 @@
+"""The use-cases that reach a VM from outside: a connection with one of its TCP ports."""
+
+from __future__ import annotations
+
+from accounts import rights
+from accounts.use_cases import UseCase
+from core.errors import CloudError, CommandFailed, Refused
+from core.status import VMStatus
+from deployment import DeploymentAPI
+from lifecycle.use_cases import SliceUseCases
+from models import VM, Slice
+from remote.port import PortAnswer, NotConnected, PortStream, PortVisit, join
+
+
+class Reach(SliceUseCases):
+    """Reaches VMs of users, each after the check of its owner."""
+
+    @UseCase("connect")
+    def connect(self, actor: str, slice_id: int, vm_id: int, port: int) -> PortStream:
+        """Join with a TCP port of a running VM, from the network node."""
+        state = self._database.load()
+        slice_ = rights.permitted(state, actor, slice_id)
+        vm = slice_.vm(vm_id)
+        if vm is None:
+            raise Refused(f"Slice {slice_id} has no VM {vm_id}; show {slice_id} lists its VMs")
+        if vm.status != VMStatus.RUNNING:
+            raise Refused(f"VM {vm_id} ({vm.name}) is not running; {rights.way_to_run(slice_)} slice {slice_id} first")
+        visit = DeploymentAPI(state.inventory).way_to(slice_, vm, port)
+        if visit is None:
+            raise Refused(
+                f"VM {vm_id} ({vm.name}) has no address that leads outside: give it internet access or a link, or use "
+                f"its console: console {slice_id} {vm.name}"
+            )
+        node = state.inventory.network_node
+        try:
+            return join(self._connect(node).open_terminal(visit.argv, visit.script), visit, node)
+        except NotConnected as refusal:
+            raise _failure(refusal.answer, node, slice_, vm, visit) from refusal
+
+
+def _failure(answer: PortAnswer, node: str, slice_: Slice, vm: VM, visit: PortVisit) -> CloudError:
+    """Return the sentence about a port that could not be joined, with what to do."""
+    where = f"VM {vm.vm_id} ({vm.name})"
+    see = f"console {slice_.slice_id} {vm.name} shows what it does"
+    repair = f"repair slice {slice_.slice_id}, which adds it"
+    match answer:
+        case PortAnswer.CLOSED:
+            return Refused(f"{where} refuses connections to port {visit.port}: no program listens there yet; {see}")
+        case PortAnswer.SILENT:
+            within = f"within {visit.connect_seconds} s"
+            return Refused(f"{where} does not answer at {visit.address} {within}: is it still booting? {see}")
+        case PortAnswer.NO_RULE:
+            why = f"the firewall has no rule for answers of VMs; {repair}"
+        case PortAnswer.NO_NAMESPACE:
+            why = f"the slice's router is gone; {repair}"
+        case _:
+            why = "socat is not installed (apt-get install socat)"
+    return CommandFailed(node, f"connection with {where}", ("socat",), 1, why)
