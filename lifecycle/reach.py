@@ -9,7 +9,7 @@ from core.status import VMStatus
 from deployment import DeploymentAPI
 from lifecycle.use_cases import SliceUseCases
 from models import VM, Slice
-from remote.port import PortAnswer, NotConnected, PortStream, PortVisit, join
+from remote.port import NotConnected, PortAnswer, PortStream, PortVisit, join
 
 
 class Reach(SliceUseCases):

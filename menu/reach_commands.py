@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def connect(api: OrchestratorAPI, args: Namespace, _screen: Screen) -> int:
     """Join standard input and output with a TCP port of a VM; return the exit status."""
-    from menu.pipe import PipeEnd, Pipe  # noqa: PLC0415 - not needed for the menu's first prompt
+    from menu.pipe import Pipe, PipeEnd  # noqa: PLC0415 - not needed for the menu's first prompt
     from remote.port import IDLE_SECONDS  # noqa: PLC0415 - as above
 
     slice_ = slice_of(api, args)

@@ -13,7 +13,7 @@ inside() {
   if [ "$namespace" ]; then ip netns exec "$namespace" "$@"; else "$@"; fi
 }
 join() {
-  inside setpriv --reuid=nobody --regid=nogroup --clear-groups -- socat -d -d -T "$idle" -t "$idle" - \
+  inside setpriv --reuid=65534 --regid=65534 --clear-groups -- socat -d -d -T "$idle" -t "$idle" - \
     "TCP4:$address:$port,connect-timeout=$limit" <&3 3<&- 2>&1 >&4 4>&-
 }
 watch() {

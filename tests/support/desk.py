@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,20 +62,27 @@ class FakeChannel:
 
 
 class ConsoleHost(FakeHost):
-    """A fake host that records opened consoles; `answers` are its words for each visitor, then `ready`."""
+    """A fake host that records opened consoles and ports; `answers` are its words for each visitor, then `ready`."""
 
     def __init__(self, address: str) -> None:
         super().__init__(address)
         self.opened: list[tuple[str, ...]] = []
         self.answers: list[str] = []
         self.complaint = ""
+        self.joined: list[list[str]] = []
+        """The words of the script for each port."""
 
     def open_terminal(self, argv: tuple[str, ...], script: str) -> FakeChannel:
         assert "socat" in script
-        self.opened.append(argv)
         answer = self.answers.pop(0) if self.answers else "ready"
-        words = f"Welcome\n{argv[8]}\n{argv[8]} {answer}\nlogin: "
-        return FakeChannel(words.encode(), self.complaint.format(visit=argv[8]).encode())
+        if argv[0] == "sudo":
+            self.joined.append(shlex.split(script.partition("\n")[0])[2:])
+            name, output = self.joined[-1][0], "SSH-2.0-guest\n" if answer == "ready" else ""
+        else:
+            self.opened.append(argv)
+            name, output = argv[8], "login: "
+        words = f"Welcome\n{name}\n{name} {answer.removesuffix(' ')}\n{output}"
+        return FakeChannel(words.encode(), self.complaint.format(visit=name).encode())
 
 
 @dataclass

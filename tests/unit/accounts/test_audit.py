@@ -65,6 +65,8 @@ ACTIONS = {
     "finish_slice": "finish",
     "take_back_slice": "take back",
     "open_console": "open console",
+    "open_command": "run command",
+    "reach.connect": "connect",
     "images.add": "add image",
     "images.stage": "stage image",
     "images.remove": "remove image",

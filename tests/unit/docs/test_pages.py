@@ -36,6 +36,7 @@ from menu.screen import PIPE_WIDTH, View
 from menu.views import MenuView, ReachView, SliceView
 from models import VM, Interface, Slice
 from remote.plan import Command, script_names
+from remote.port import PortVisit
 from shell.scripts import load
 from tests.support.designs import DESIGNS, design
 from tests.support.paths import ROOT
@@ -62,8 +63,8 @@ OTHER_FOLDERS = ("lab", "bench", "docs", "tests")
 PROGRAMS_IN_SCRIPTS = (
     *("awk", "cat", "cut", "date", "df", "dnsmasq", "du", "find", "grep", "head", "ip", "iptables", "iptables-legacy"),
     *("iptables-restore", "iptables-save", "kill", "ln", "ls", "mkdir", "nft", "nproc", "nsenter", "ovs-appctl"),
-    *("ovs-ofctl", "ovs-vsctl", "qemu-system-x86_64", "rm", "rmdir", "sed", "sleep", "ss", "stat", "sysctl", "tail"),
-    *("timeout", "tr"),
+    *("ovs-ofctl", "ovs-vsctl", "qemu-system-x86_64", "rm", "rmdir", "sed", "sleep", "socat", "ss", "stat", "sysctl"),
+    *("tail", "timeout", "tr"),
 )
 
 PROGRAMS_OF_THE_BATCH = ("dd", "setpriv", "test")
@@ -108,6 +109,7 @@ def programs_run_as_root() -> set[str]:
     commands = [command for step in steps for command in (*step.do, *step.undo) if isinstance(command, Command)]
     argvs = [argv for c in commands if not c.as_user for argv in (c.argv, c.unless) if argv]
     scripts = " ".join(text for argv in argvs for text in script_names([argv]))
+    scripts += PortVisit("", "10.60.7.101", 22).script
     inside = {program for program in PROGRAMS_IN_SCRIPTS if re.search(rf"(?<![-\w]){program}(?![-\w])", scripts)}
     return {argv[0] for argv in argvs} | inside | ({"flock"} if any(step.lock for step in steps) else set())
 

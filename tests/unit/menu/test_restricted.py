@@ -156,8 +156,9 @@ def test_a_command_is_carried_out_for_the_user_of_the_session(cloud: Desk, call:
     assert call("list", "ann")[1] == "Slice 1004: private, design, 0 VMs, 0 links\n"
     status, output, _ = call("deploy 'ring'")
     assert (status, output) == (0, "Slice deployed successfully\n")
-    acts = [(entry["actor"], entry["by"], entry["action"]) for entry in audit.read(cloud.path)]
-    assert acts[-3:] == [("student", None, "run command"), ("student", None, "deploy"), ("student", None, "deploy")]
+    acts = [(entry["action"], entry["by"]) for entry in audit.read(cloud.path) if entry["actor"] == "student"]
+    assert acts[-2:] == [("deploy", None), ("deploy", None)]
+    assert ("run command", None) in acts
     with pytest.raises(Refused, match="needs --yes"):
         call("delete ring")
     assert call("delete ring --yes")[:2] == (0, "Slice deleted\n")

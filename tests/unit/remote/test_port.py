@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from core.errors import HostUnreachable, InvalidAnswer
-from menu.pipe import PipeEnd, Pipe
+from menu.pipe import Pipe, PipeEnd
 from remote import joined
-from remote.port import PortAnswer, NotConnected, PortStream, PortVisit, join
+from remote.port import NotConnected, PortAnswer, PortStream, PortVisit, join
 from tests.support.desk import FakeChannel
 from tests.support.local_channel import LocalChannel
 from tests.support.paths import PROGRAMS

@@ -1,0 +1,118 @@
+"""Connections with ports of VMs: the way to each, the owner's right, sentences with advice, and the audit log."""
+
+from __future__ import annotations
+
+import pytest
+
+from accounts import audit
+from models import ADMIN
+from remote.port import PortStream
+from tests.support.desk import NETWORK, ConsoleHost, Desk
+
+
+@pytest.fixture
+def running(desk: Desk) -> Desk:
+    """Return a running slice: vm0 to vm2 have links, vm0 and vm1 internet access, and vm3 has neither."""
+    ok = desk.ok
+    slice_id = ok(desk.api.create_slice("student", "lab")).slice_id
+    ids = [
+        ok(desk.api.add_vm_to_slice("student", slice_id, f"vm{number}", "cirros", 2, number < 2)).vm_id
+        for number in range(4)
+    ]
+    ok(desk.api.create_link("student", slice_id, ids[0], "eth1", ids[1], "eth1"))
+    ok(desk.api.create_link("student", slice_id, ids[1], "eth2", ids[2], "eth2"))
+    ok(desk.api.deploy_slice("student", slice_id))
+    return desk
+
+
+def node(desk: Desk) -> ConsoleHost:
+    host = desk.cloud.hosts[NETWORK]
+    assert isinstance(host, ConsoleHost)
+    return host
+
+
+ANSWERS = (
+    "INPUT -d 10.60.7.1/32 -i gw_vlan400 -p tcp -m conntrack --ctstate ESTABLISHED --ctdir REPLY -m comment --comment "
+    "cloud-repositorio -j ACCEPT"
+)
+
+
+def test_a_vm_with_internet_access_is_reached_from_the_network_node(running: Desk) -> None:
+    stream = running.ok(running.api.reach.connect("student", 1000, 1001, 22))
+    assert isinstance(stream, PortStream)
+    assert stream.recv(100) == b"SSH-2.0-guest\n"
+    (words,) = node(running).joined
+    assert words[1:] == ["", "10.60.7.101", "22", "5", "1800", "15", *ANSWERS.split()]
+
+
+def test_another_vm_is_reached_from_its_slices_router(running: Desk) -> None:
+    running.ok(running.api.reach.connect("student", 1000, 1003, 8080))
+    (words,) = node(running).joined
+    assert words[1:] == ["ns-gw-slice1000", "192.168.101.11", "8080", "5", "1800", "15"]
+
+
+def test_a_link_without_a_gateway_is_no_way(running: Desk) -> None:
+    with running.database.transaction() as state:
+        for network in state.slices[1000].networks:
+            network.gateway_ip = None
+    sentence = running.no(running.api.reach.connect("student", 1000, 1003, 22))
+    assert sentence.startswith("VM 1003 (vm2) has no address that leads outside")
+
+
+def test_a_vm_without_a_way_has_its_console(running: Desk) -> None:
+    assert running.no(running.api.reach.connect("student", 1000, 1004, 22)) == (
+        "VM 1004 (vm3) has no address that leads outside: give it internet access or a link, or use its console: "
+        "console 1000 vm3"
+    )
+    assert not node(running).joined
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint", "sentence"),
+    [
+        ("socat", "", "10.0.10.3: connection with VM 1001 (vm0): socat is not installed (apt-get install socat)"),
+        ("rule", "", "the firewall has no rule for answers of VMs; repair slice 1000, which adds it"),
+        ("namespace", "", "the slice's router is gone; repair slice 1000, which adds it"),
+        ("ready ", "E connect(5, AF=2 10.60.7.101:22, 16): Connection refused\n", "refuses connections to port 22"),
+        ("ready ", "E connect(5, AF=2 10.60.7.101:22, 16): Connection timed out\n", "does not answer at 10.60.7.101"),
+        ("ready ", "E connect(5, AF=2 10.60.7.101:22, 16): No route to host\n", "is it still booting?"),
+        ("unheard", "", "10.0.10.3 gives an invalid answer: the connection could not be opened"),
+    ],
+)
+def test_a_connection_that_fails_says_what_to_do(running: Desk, answer: str, complaint: str, sentence: str) -> None:
+    node(running).answers, node(running).complaint = [answer], complaint
+    assert sentence in running.no(running.api.reach.connect("student", 1000, 1001, 22))
+
+
+def test_a_slice_in_design_is_deployed_first(desk: Desk) -> None:
+    desk.ring(2)
+    assert desk.no(desk.api.reach.connect("student", 1000, 1001, 22)) == (
+        "VM 1001 (vm0) is not running; deploy slice 1000 first"
+    )
+
+
+def test_an_admin_reaches_all_and_another_student_none(running: Desk) -> None:
+    running.api.accounts.add("mallory", "long enough")
+    assert running.no(running.api.reach.connect("mallory", 1000, 1001, 22)).startswith("You have no slice 1000")
+    assert not node(running).joined
+    with running.database.transaction() as state:
+        state.users["admin"].role = ADMIN
+    running.ok(running.api.reach.connect("admin", 1000, 1001, 22))
+
+
+def test_connections_are_one_line_per_user_vm_and_hour_with_a_count(running: Desk) -> None:
+    running.api.accounts.set_role("admin", ADMIN)
+    for port in (22, 22, 80):
+        running.ok(running.api.reach.connect("student", 1000, 1001, port))
+    running.ok(running.api.reach.connect("student", 1000, 1002, 22))
+    running.ok(running.api.reach.connect("admin", 1000, 1001, 22))
+    lines = [
+        (entry["actor"], entry["slice"], entry["vm"], entry["result"], entry["count"])
+        for entry in audit.read(running.path)
+        if entry["action"] == "connect"
+    ]
+    assert sorted(lines) == [
+        ("admin", 1000, 1001, "ok", 1),
+        ("student", 1000, 1001, "ok", 3),
+        ("student", 1000, 1002, "ok", 1),
+    ]
