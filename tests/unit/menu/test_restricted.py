@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounts import audit
@@ -223,6 +223,7 @@ def _opened() -> list[str]:
     return [*_PATHS]
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.sampled_from([*FOR_USERS, "-", "--yes", "--json", "ring", "--name", "x"]), PRINTABLE)))
 def test_any_words_are_parsed_or_refused_as_wrong(words: list[str]) -> None:
     with suppress(SystemExit):
