@@ -112,15 +112,19 @@ class DeploymentAPI:
     # --- plans --------------------------------------------------------------------------------------------------------
 
     def disk_plan(self, slice_: Slice, vms: Sequence[VM], *, resumed: bool = False) -> Plan:
-        """Return the plan of `add_vm_to_slice`: check free paths, bring base images, make overlays.
+        """Return the plan of `add_vm_to_slice`: check devices and free paths, bring base images, make overlays.
 
         Each worker gets one batch, however many VMs: a mark names the owner of each disk after a lost connection, too.
         `resumed`: an earlier run may have left empty folders.
         """
         placed = [vm for vm in vms if vm.worker_ip != NOWHERE]
         emptied = self._qcow.remove_empty_folders(slice_, placed) if resumed else ()
-        steps = (*emptied, *self._qcow.check_free_disks(slice_, placed), *self._qcow.make_disks(slice_, placed))
-        return self._change(slice_, Stage("prepare", steps))
+        workers = dict.fromkeys(vm.worker_ip for vm in placed)
+        devices = chain.from_iterable(self._launcher.check_devices(placed, worker) for worker in workers)
+        free = self._qcow.check_free_disks(slice_, placed)
+        return self._change(
+            slice_, Stage("prepare", (*devices, *emptied, *free, *self._qcow.make_disks(slice_, placed)))
+        )
 
     def deploy_plan(self, slice_: Slice, *, new: bool = False, run: int = 0, absent: Collection[str] = ()) -> Plan:
         """Return the plan of a whole slice. Its undo is the teardown; shared objects stay while other slices use them.

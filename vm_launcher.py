@@ -11,7 +11,7 @@ from typing import NamedTuple
 from core.errors import BadAnswer, figure
 from core.inventory import Inventory
 from core.names import VMFiles, flow_cookie, process_name, tap_group, tap_name
-from machines import qemu
+from machines import qemu, requirements
 from models import VM, Slice
 from network import ovs, stack
 from network.checks import check_nothing_left, check_port_names
@@ -91,8 +91,14 @@ class VMLauncher:
             check_port_names(worker, self.ports(slice_, worker)),
             self._check_tap_names(slice_, worker),
             Step(worker, "room for the VMs", (Command(_CHECK_ROOM.argv(*needs), as_user=True, name=ROOM),)),
-            *self._check_accelerator(worker),
+            *self.check_devices(slice_.vms, worker),
+            *requirements.check_accelerator(worker, _on(slice_, worker), self._accel_record, self._accel),
         )
+
+    @staticmethod
+    def check_devices(vms: Iterable[VM], worker: str) -> Iterable[Step]:
+        """Return the check of what the flavors of these VMs ask of `worker`, where it is one of theirs."""
+        return requirements.check_devices(worker, (vm for vm in vms if vm.worker_ip == worker))
 
     @staticmethod
     def ports_taken(status: int | None, stdout: str) -> TakenPorts | None:
@@ -220,13 +226,6 @@ class VMLauncher:
         return Step(worker, "names of the TAPs", (check,))
 
     # --- QEMU ---------------------------------------------------------------------------------------------------------
-
-    def _check_accelerator(self, worker: str) -> tuple[Step, ...]:
-        """Return the step that finds out whether KVM runs a guest, where KVM is wanted."""
-        if self._accel == "tcg":
-            return ()
-        check = Command(accelerator.find_accelerator(self._accel_record, self._accel), as_user=True)
-        return (Step(worker, "accelerator", (check,)),)
 
     def _start(self, slice_: Slice, vm: VM) -> Command:
         """Return the command that starts a VM, also one that runs on a TAP that was replaced: its wire is dead."""

@@ -35,7 +35,7 @@ _IDE = {
 """The places on the board's own controller for two disks, a CD and a seed."""
 
 _SCREENS = {"virtio": "virtio-vga", "cirrus": "cirrus-vga", "vmware": "vmware-svga"}
-_UEFI = "/usr/share/OVMF/OVMF_CODE_4M.fd"
+UEFI = "/usr/share/OVMF/OVMF_CODE_4M.fd"
 UEFI_VARIABLES = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 """The firmware of the package ovmf, and the variables with which a guest begins."""
 
@@ -83,7 +83,7 @@ def _machine(devices: Devices, files: VMFiles) -> Words:
     board = ("-no-user-config", "-nodefaults", "-machine", devices.machine, "-cpu", devices.cpu_model)
     if devices.firmware == "bios":
         return board
-    code = f"if=pflash,unit=0,format=raw,readonly=on,file={_UEFI}"
+    code = f"if=pflash,unit=0,format=raw,readonly=on,file={UEFI}"
     return (*board, "-drive", code, "-drive", f"if=pflash,unit=1,format=qcow2,file={files.uefi_variables}")
 
 

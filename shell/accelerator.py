@@ -25,9 +25,12 @@ def options(accel: str) -> Argv:
     return tuple(word for name in names for word in ("-accel", name))
 
 
-def find_accelerator(record: str, accel: str) -> Argv:
-    """Try whether KVM runs a guest, and write `record`; fail where `accel` is `kvm` and KVM runs none."""
-    return _FIND_ACCELERATOR.argv(record, accel)
+def find_accelerator(record: str, accel: str, *, required: bool = False) -> Argv:
+    """Try whether KVM runs a guest, and write `record`; fail where `accel` is `kvm` and KVM runs none.
+
+    `required`: a VM runs by KVM only; fail also where `accel` is `auto` and KVM runs no guest, or where it is `tcg`.
+    """
+    return _FIND_ACCELERATOR.argv(record, f"{accel}-required" if required else accel)
 
 
 def choosing(record: str, argv: Argv) -> Argv:

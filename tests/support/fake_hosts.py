@@ -672,6 +672,10 @@ class FakeHost:
         taken += [disk for disk, mark in pairs if self.exists(disk) and mark not in own]
         return no(f"{taken[0]} {TAKEN}") if taken else OK
 
+    def check_devices(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        missing = [word for word in argv if word in self.lacking]
+        return no(f"QEMU there lacks what a flavor asks for: {' '.join(missing)}") if missing else OK
+
     def check_disks(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         pairs = [(disk, mark) for disk, mark in _in_pairs(argv[2:]) if mark and self.exists(disk)]
         foreign = [disk for disk, mark in pairs if not self.exists(mark)]
@@ -817,6 +821,7 @@ SCRIPTS: dict[str, Program] = {
     "check-way-out.sh": FakeHost.fine,
     "filter-has-rules.sh": FakeHost.filter_has_rules,
     "filter-is-gone.sh": FakeHost.filter_is_gone,
+    "check-devices.sh": FakeHost.check_devices,
     "find-accelerator.sh": FakeHost.fine,
     "has-fingerprint.sh": FakeHost.has_fingerprint,
     "has-no-nft.sh": lambda host, _argv, _stdin: (int("nft" not in host.lacking), "", ""),

@@ -88,6 +88,25 @@ def test_kvm_that_was_asked_for_and_runs_no_guest_is_refused(tmp_path: Path) -> 
     assert worker.trials == 1
 
 
+@pytest.mark.parametrize(
+    ("accel", "probe", "kvm", "words"),
+    [
+        ("auto", 99, True, ""),
+        ("auto", 134, True, "a flavor requires KVM, and KVM runs no guest there"),
+        ("kvm", 134, True, "a flavor requires KVM, and KVM runs no guest there"),
+        ("auto", 99, False, "a flavor requires KVM, and /dev/kvm cannot be opened there"),
+        ("tcg", 99, True, "a flavor requires KVM, and hypervisor: {accel: tcg} turns it off"),
+    ],
+)
+def test_a_flavor_that_requires_kvm_is_refused_without_it(
+    tmp_path: Path, accel: str, probe: int, kvm: bool, words: str
+) -> None:
+    worker = WorkerWithKVM(tmp_path, probe, kvm=kvm)
+    done = worker.run(accelerator.find_accelerator(str(worker.record), accel, required=True))
+    assert done.stderr.startswith(words)
+    assert (done.returncode, done.stderr.count("\n")) == ((1, 1) if words else (0, 0))
+
+
 def test_without_kvm_nothing_is_tried_and_qemu_decides(tmp_path: Path) -> None:
     worker = WorkerWithKVM(tmp_path, 99, kvm=False)
     assert worker.decide("auto").returncode == 0
