@@ -54,6 +54,16 @@ class Devices(Recorded):
     kvm: str = key(one_of("optional", "required"), default="optional", brief=True)
     link_state: str = key(one_of("follow", "up"), default="follow", brief=True)
 
+    def fitting_nics(self, count: int) -> int:
+        """Return the number of data interfaces within the bounds that is nearest to `count`."""
+        return min(max(count, self.min_nics), self.max_nics)
+
+    def refused_nics(self, count: int) -> str:
+        """Return why a VM cannot have so many data interfaces, or nothing."""
+        if self.min_nics <= count <= self.max_nics:
+            return ""
+        return f"takes {self.min_nics} to {self.max_nics} data interfaces, not {count}"
+
     def nic_name(self, index: int) -> str:
         """Return the guest's own name of interface number `index`."""
         return self.nic_names.replace("{n+1}", str(index + 1)).replace("{n}", str(index))

@@ -70,11 +70,14 @@ def designed_slice(state: State, actor: str, design: Design) -> Slice:
     slice_ = new_slice(state, actor, design.name, links=len(design.links))
     share = fair_share(len(design.vms), state.inventory, state.workers)
     neighbours, workers = _neighbours(design), dict[str, str]()
+    flavors = _flavors(state, design)
     for vm in design.vms:
+        devices = flavors[vm.flavor].devices
+        nics = vm.nics if vm.nics_named else devices.fitting_nics(vm.nics)
         filled = Counter(workers.values())
         beside = [workers[name] for name in neighbours[vm.name] if name in workers]
         request = VMRequest(
-            actor, slice_.slice_id, vm.name, vm.flavor, vm.nics, vm.internet,
+            actor, slice_.slice_id, vm.name, vm.flavor, nics, vm.internet,
             tuple(worker for worker in beside if filled[worker] < share), VMStart(vm.start),
         )  # fmt: skip
         request.check()

@@ -55,6 +55,8 @@ def design_vm(state: State, request: VMRequest) -> VM:
     flavor = state.all_flavors.get(request.flavor_name)
     if flavor is None:
         raise Refused(f"There is no flavor {request.flavor_name}; there are {', '.join(state.all_flavors)}")
+    if refused := flavor.devices.refused_nics(request.data_interfaces):
+        raise Refused(f"A VM of flavor {request.flavor_name} {refused}")
     rights.require_room_for_vms(user, 1, request.actor)
     if any(vm.name == request.name for vm in slice_.vms):
         raise Refused(f"Slice {request.slice_id} has a VM {request.name} already; choose another name")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from accounts import rights
 from accounts.rights import check_new_name, way_to_run
 from core.errors import CloudError
+from core.flavors import Devices
 from core.results import value_of
 from menu import plans
 from menu.console import VisitEnd, visit
@@ -21,7 +22,7 @@ from menu.session import EXIT, LOGOUT, Entry, Session
 from menu.texts import by_id, counted, demand_line, flavor_size, linkable_lines, title_for
 from menu.verdict import VerdictView
 from menu.views import ReachView, ResourcesView, SliceView
-from models import MAX_DATA_INTERFACES, VM, Slice
+from models import VM, Slice
 
 if TYPE_CHECKING:
     from orchestrator import OrchestratorAPI
@@ -54,9 +55,12 @@ def add_vm(session: Session) -> None:
     """Add a VM to a slice, with its disk on a worker."""
     slice_id = _ask_for_slice(session, "Slice ID: ").slice_id
     name = session.ask.name("VM name: ", "A VM name")
-    flavor = _ask_for_flavor(session)
+    flavor, devices = _ask_for_flavor(session)
     count = session.ask.number(
-        "Number of data interfaces (eth1, eth2, ...): ", "The number of data interfaces", 0, MAX_DATA_INTERFACES
+        "Number of data interfaces (eth1, eth2, ...): ",
+        "The number of data interfaces",
+        devices.min_nics,
+        devices.max_nics,
     )
     internet = session.ask.yes("Enable internet access (eth0 in VLAN 400)? (y/n): ")
     with session.progress() as listen:
@@ -212,7 +216,7 @@ def create_from_template(session: Session) -> None:
         lambda: session.ask.text("Kind and size (e.g., ring:6): ", "A template"),
         lambda text: require_possible(templates.make(text, "", "")),
     )
-    flavor = _ask_for_flavor(session)
+    flavor, _ = _ask_for_flavor(session)
     internet = session.ask.option("Internet access (all, none or first): ", templates.INTERNET)
     name = session.ask.checked(lambda: session.ask.name("Slice name: ", "A slice name"), check_new_name)
     design = templates.make(template, name, flavor, internet)
@@ -281,12 +285,13 @@ def _ask_for_interface(session: Session, slice_: Slice, vm_id: int, prompt: str)
     return session.ask.checked(lambda: session.ask.interface(prompt), lambda name: slice_.free_interface(vm_id, name))
 
 
-def _ask_for_flavor(session: Session) -> str:
-    """List all flavors and return the name of the chosen one."""
+def _ask_for_flavor(session: Session) -> tuple[str, Devices]:
+    """List all flavors, and return the name and the devices of the chosen one."""
     flavors = value_of(session.api.flavors(session.actor))
     for number, (name, flavor) in enumerate(flavors.items(), start=1):
         session.screen.line(f"  {number}. {name} ({flavor_size(flavor.size)})")
-    return session.ask.choice(f"Choose flavor (1-{len(flavors)}): ", list(flavors))
+    chosen = session.ask.choice(f"Choose flavor (1-{len(flavors)}): ", list(flavors))
+    return chosen, flavors[chosen].devices
 
 
 def deletion_question(slice_: Slice, viewer: str) -> str:

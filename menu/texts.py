@@ -20,13 +20,19 @@ NOTHING = "-"
 
 @dataclass(frozen=True)
 class InterfaceTexts:
-    """The texts of one interface of a VM."""
+    """The texts of one interface of a VM. `guest`: the guest's own name of it, where that is another one."""
 
     name: str
+    guest: str
     mac: str
     vlan: str
     address: str
     connected_to: str
+
+    @property
+    def title(self) -> str:
+        """Return the name, with that of the guest."""
+        return f"{self.name} ({self.guest})" if self.guest else self.name
 
     @property
     def connected(self) -> bool:
@@ -117,7 +123,7 @@ def linkable_lines(slice_: Slice) -> Iterator[tuple[str, bool]]:
 
 def _linkable_line(interface: InterfaceTexts) -> str:
     state = f"connected to {interface.connected_to.removeprefix('-> ')}" if interface.connected else "unconnected"
-    return f"    - {interface.name} ({state})"
+    return f"    - {interface.title} ({state})"
 
 
 def demand_line(source: str, demand: Demand) -> str:
@@ -136,13 +142,15 @@ def _vm_texts(slice_: Slice, vm: VM) -> VMTexts:
         clean(vm.vnc_secret or "") if vm.status == VMStatus.RUNNING else "",
         clean(vm.flavor_name or flavor_size(vm.size)),
         clean(f"{vm.status}, lost with {vm.lost_with}" if vm.lost_with else str(vm.status)),
-        tuple(_interface_texts(slice_, vm, interface) for interface in vm.interfaces),
+        tuple(_interface_texts(slice_, vm, number, interface) for number, interface in enumerate(vm.interfaces)),
     )
 
 
-def _interface_texts(slice_: Slice, vm: VM, interface: Interface) -> InterfaceTexts:
+def _interface_texts(slice_: Slice, vm: VM, number: int, interface: Interface) -> InterfaceTexts:
+    guest = vm.devices.nic_name(number)
     return InterfaceTexts(
         clean(interface.name),
+        clean(guest) if guest != f"eth{number}" else "",
         clean(interface.mac or NOTHING),
         str(interface.vlan_id or NOTHING),
         clean(slice_.address_of(vm, interface) or NOTHING),

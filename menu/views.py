@@ -241,7 +241,7 @@ class SliceView:
                 f"  VM {vm.vm_id}: {vm.name}, worker {vm.worker}, VNC {_vnc(vm)}, flavor {vm.flavor}, {vm.status}"
             )
             lines.extend(
-                f"    VM {vm.vm_id} {interface.name}: MAC {interface.mac}, VLAN {interface.vlan}, "
+                f"    VM {vm.vm_id} {interface.title}: MAC {interface.mac}, VLAN {interface.vlan}, "
                 f"address {interface.address}, {interface.connected_to}"
                 for interface in vm.interfaces
             )
@@ -288,7 +288,7 @@ class ReachView:
         """Return one line per VM."""
         lines = [f"{self._title}:"]
         for vm in vms_of(self.slice_):
-            addresses = (f"{i.name} {i.address} ({i.connected_to})" for i in _with_address(vm))
+            addresses = (f"{i.title} {i.address} ({i.connected_to})" for i in _with_address(vm))
             lines.append(f"  VM {vm.vm_id} ({vm.name}): {', '.join([*addresses, f'VNC {_vnc(vm)}'])}")
         return [*lines, CONSOLE_HINT]
 
@@ -304,7 +304,7 @@ def _with_address(vm: VMTexts) -> list[InterfaceTexts]:
 def _address_texts(vm: VMTexts) -> list[rich_parts.Text]:
     shown = _with_address(vm)
     width = max((len(interface.address) for interface in shown), default=0)
-    return [rich_parts.Text(f"{i.name:5}  {i.address:{width}}  {i.connected_to}") for i in shown]
+    return [rich_parts.Text(f"{i.title:5}  {i.address:{width}}  {i.connected_to}") for i in shown]
 
 
 def _vnc(vm: VMTexts) -> str:
@@ -324,14 +324,14 @@ def _interface_texts(interfaces: Sequence[InterfaceTexts]) -> list[rich_parts.Te
     names, vlans, addresses = (
         max((len(text) for text in texts), default=0)
         for texts in (
-            [interface.name for interface in interfaces],
+            [interface.title for interface in interfaces],
             [interface.vlan for interface in interfaces],
             [interface.address for interface in interfaces],
         )
     )
     return [
         rich_parts.Text.assemble(
-            (f"{interface.name:{names}}", "cyan"),
+            (f"{interface.title:{names}}", "cyan"),
             f"  {interface.mac}  VLAN {interface.vlan:{vlans}}  {interface.address:{addresses}}  ",
             (interface.connected_to, "" if interface.connected else DIM),
         )

@@ -12,8 +12,7 @@ from enum import Enum
 from itertools import count
 from typing import Any
 
-from models import MAX_DATA_INTERFACES
-from topology.design import Design, DesignedLink, End, Seed
+from topology.design import Design, DesignedLink, DesignedVM, End, Seed
 
 
 class Effect(Enum):
@@ -65,13 +64,13 @@ def settled(now: Design, wanted: Design) -> Design:
         replace(link, ends=found or _on_free(link.ends, taken)) for link, found in zip(wanted.links, ends, strict=True)
     ]
     has, used = {vm.name: vm.nics for vm in now.vms}, _highest(links)
-    vms = (vm if vm.nics_named else replace(vm, nics=_enough(has.get(vm.name), used[vm.name])) for vm in wanted.vms)
+    vms = (vm if vm.nics_named else replace(vm, nics=_enough(vm, has.get(vm.name), used[vm.name])) for vm in wanted.vms)
     return replace(wanted, vms=tuple(vms), links=tuple(links))
 
 
-def _enough(has: int | None, highest: int) -> int:
-    """Return the present number of interfaces where it is enough, else the usual one: one more than are used."""
-    return has if has is not None and has >= highest else min(highest + 1, MAX_DATA_INTERFACES)
+def _enough(vm: DesignedVM, has: int | None, highest: int) -> int:
+    """Return the present number of interfaces where it is enough, else that of the file."""
+    return has if has is not None and has >= highest else max(vm.nics, highest)
 
 
 def _may_stay(now: tuple[End, ...], wanted: tuple[End, ...], taken: Collection[End]) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
+from core.flavors import Devices, Flavor
 from core.links import SERVICES
 from core.names import DHCP_FIRST_HOST, DHCP_LAST_HOST
 from models import MAX_DATA_INTERFACES
@@ -31,7 +32,7 @@ _DHCP_PREFIX = (8, 24)
 _FREE_PREFIX = (8, 30)
 
 
-def read(text: str, flavors: Collection[str] | None = None, internet: IPv4Network = INTERNET) -> Design:
+def read(text: str, flavors: Mapping[str, Flavor] | None = None, internet: IPv4Network = INTERNET) -> Design:
     """Return the design of a slice file; raise `BadSliceFile` with all its faults.
 
     `flavors` are the names that exist, or None to accept any. `internet` is the network of VLAN 400.
@@ -44,7 +45,7 @@ def read(text: str, flavors: Collection[str] | None = None, internet: IPv4Networ
     found = SLICE.read(node, report)
     if found is None or "vms" not in found:
         report.close()
-    return _Reader(report, found or {}, internet).design(flavors)
+    return _Reader(report, found or {}, internet, flavors).design()
 
 
 @dataclass
@@ -54,14 +55,15 @@ class _Reader:
     report: FoundFaults
     found: Mapping[str, Held]
     internet: IPv4Network
+    flavors: Mapping[str, Flavor] | None
     used: dict[str, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
     """VM -> number of an interface -> the line that uses it."""
 
-    def design(self, flavors: Collection[str] | None) -> Design:
+    def design(self) -> Design:
         vms: dict[str, Held] = self.found["vms"].value
         records = {name: Held(held.line, _record_of_vm(held)) for name, held in vms.items()}
         for record in records.values():
-            self._check_flavor(record, flavors)
+            self._check_flavor(record)
         links = [Held(line, _record_of_link(line, value)) for line, value in self._listed("links")]
         ends = self._ends(links, records)
         design = Design(
@@ -84,24 +86,34 @@ class _Reader:
 
     # --- VMs ----------------------------------------------------------------------------------------------------------
 
-    def _check_flavor(self, record: Held, flavors: Collection[str] | None) -> None:
-        flavor: Held | None = record.value.get("flavor")
-        if flavor and flavors is not None and flavor.value not in flavors:
+    def _check_flavor(self, record: Held) -> None:
+        flavor, nics, flavors = record.value.get("flavor"), record.value.get("nics"), self.flavors
+        if flavors is None or flavor is None:
+            return
+        if flavor.value not in flavors:
             known = f"; there are {', '.join(flavors)}" if len(flavors) <= 10 else ""
             wrong = f"there is no flavor {shown(flavor.value)}"
             self.report.add(flavor.line, f"{wrong}{self.report.guess(flavor.value, flavors)}{known}")
+        elif nics and (refused := flavors[flavor.value].devices.refused_nics(nics.value)):
+            self.report.add(nics.line, f"a VM of flavor {flavor.value} {refused}")
+
+    def _devices(self, flavor: str) -> Devices:
+        return self.flavors[flavor].devices if self.flavors and flavor in self.flavors else Devices()
 
     def _vm(self, name: str, record: Held) -> DesignedVM:
         values = record.value
         highest = max(self.used[name], default=0)
-        nics = _value(values, "nics", min(highest + 1, MAX_DATA_INTERFACES))
+        flavor = _value(values, "flavor", "")
+        devices = self._devices(flavor)
+        nics = _value(values, "nics", devices.fitting_nics(highest + 1))
         if highest > nics:
+            raising = f"raise `nics` of {name}" if nics < devices.max_nics else f"take another flavor than {flavor}"
             line = self.used[name][highest]
-            self.report.add(line, f"{name} has {nics} data interfaces; raise `nics` of {name} to use eth{highest}")
+            self.report.add(line, f"{name} has {nics} data interfaces; {raising} to use eth{highest}")
         seed = _value(values, "seed", {})
         return DesignedVM(
             name,
-            _value(values, "flavor", ""),
+            flavor,
             nics,
             _value(values, "internet", default=False),
             Seed(_value(seed, "script", ""), _value(seed, "user_data", {})),

@@ -1,8 +1,8 @@
 # usage: find-accelerator.sh RECORD WANTED
-# Records whether KVM runs a guest. WANTED is auto, kvm or tcg, with `-required` where a VM runs by KVM only. The guest enters protected mode, returns from an interrupt, pages, and writes a byte
-# to the port at which QEMU ends with status 99 (x86; hw/misc/debugexit.c of QEMU). It consists of 16-bit code, then
-# 32-bit code from 0x20 on, then its descriptors. It takes a tenth of the 5 seconds, also by TCG; a KVM that cannot run
-# it stands still.
+# Records whether KVM runs a guest. WANTED is auto, kvm or tcg, with `-required` where a VM runs by KVM only. The guest
+# enters protected mode, returns from an interrupt, pages, and writes a byte to the port at which QEMU ends with status
+# 99 (x86; hw/misc/debugexit.c of QEMU). It consists of 16-bit code, then 32-bit code from 0x20 on, then descriptors. It
+# takes a tenth of the 5 seconds, also by TCG; a KVM that cannot run it stands still.
 record=$1 wanted=$2 known='' accel=none
 
 # Prints a boot sector: 126 bytes of code and descriptors, zeros, and the mark of a boot sector.
@@ -39,7 +39,8 @@ case $known in
   fi;;
 esac
 case $wanted$accel in
-tcg-required*) echo "a flavor requires KVM, and hypervisor: {accel: tcg} turns it off; change one of them" >&2; exit 1;;
+tcg-required*) echo "a flavor requires KVM, and hypervisor: {accel: tcg} turns it off; change one of them" >&2
+  exit 1;;
 *-requiredtcg) echo "a flavor requires KVM, and KVM runs no guest there (is nested virtualization off?); change the\
  flavor, or name other workers in workers_list" >&2
   exit 1;;

@@ -154,7 +154,7 @@ class FakeDesigns:
 
     @answering
     def read(self, _actor: str, text: str) -> Design:
-        return read(text, Flavor.FLAVORS)
+        return read(text, Flavor.built_in())
 
     @answering
     def convert(self, _actor: str, text: str, tool: str) -> tuple[str, list[str]]:
@@ -209,7 +209,7 @@ class FakeAPI:
 
     @answering
     def flavors(self, _actor: str) -> dict[str, Flavor]:
-        return {name: Flavor.from_dict(flavor) for name, flavor in Flavor.FLAVORS.items()}
+        return Flavor.built_in()
 
     @answering
     def authenticate(self, username: str, password: str) -> User:

@@ -89,6 +89,16 @@ def test_a_vm_that_may_not_be(desk: Desk, words: tuple[Any, ...], sentence: str)
     assert desk.path.read_text() == before
 
 
+def test_a_vm_with_other_interfaces_than_its_flavor_takes(desk: Desk) -> None:
+    flavors = "flavors:\n  fw: {cores: 1, ram_gb: 1, disk_gb: 1, image: /srv/fw.qcow2, min_nics: 2, max_nics: 4}\n"
+    desk.path.write_text(desk.path.read_text().replace("flavors:\n", flavors))
+    desk.ok(desk.api.create_slice("student", "s"))
+    for count in (1, 5):
+        said = desk.no(desk.api.add_vm_to_slice("student", 1000, "vm1", "fw", count))
+        assert said == f"A VM of flavor fw takes 2 to 4 data interfaces, not {count}"
+    assert desk.used() == 0
+
+
 def test_the_quota_is_exact(desk: Desk) -> None:
     desk.ring(6)
     assert desk.no(desk.api.add_vm_to_slice("student", 1000, "seven", "cirros")).startswith("Quota exceeded")

@@ -16,7 +16,7 @@ from database import Database, State
 from deployment import DeploymentAPI
 from models import Slice
 from tests.support.desk import NETWORK, WORKERS, Desk
-from topology.design import Design
+from topology.design import Design, DesignedVM
 from topology.of_slice import design_of
 from topology.reader import read
 from topology.templates import make
@@ -212,13 +212,18 @@ REFUSALS = {
     "name": (ring(3, "ring"), "You have a slice ring already (1000); choose another name"),
     "digit": (ring(3, "3d"), "The name of a new slice begins with a letter"),
     "flavor": (make("ring:3", "lab", "tiny"), "There is no flavor tiny; there are cirros, ubuntu"),
+    "interfaces": (
+        Design("lab", (DesignedVM("a", "fw", 1),), ()),
+        "A VM of flavor fw takes 2 to 4 data interfaces, not 1",
+    ),
     "room": (make("ring:3", "lab", "huge"), "No worker has room for huge"),
 }
 
 
 @pytest.mark.parametrize("kind", REFUSALS)
 def test_a_design_that_may_not_be_changes_nothing(desk: Desk, kind: str) -> None:
-    edit(desk, flavors={"huge": {"cores": 1, "ram_gb": 9.0, "disk_gb": 1, "image": "/tmp/vm_images/cirros.img"}})
+    size = {"cores": 1, "ram_gb": 0.5, "disk_gb": 1, "image": "/tmp/vm_images/cirros.img"}
+    edit(desk, flavors={"huge": size | {"ram_gb": 9.0}, "fw": size | {"min_nics": 2, "max_nics": 4}})
     desk.ring(2)
     desk.ok(desk.api.discover_workers())
     before, runs = desk.path.read_bytes(), [host.runs for host in desk.cloud.hosts.values()]
@@ -226,6 +231,15 @@ def test_a_design_that_may_not_be_changes_nothing(desk: Desk, kind: str) -> None
     assert desk.no(desk.api.designs.create("student", design)).startswith(sentence)
     assert desk.no(desk.api.designs.preview("student", design)).startswith(sentence)
     assert (desk.path.read_bytes(), [host.runs for host in desk.cloud.hosts.values()]) == (before, runs)
+
+
+def test_vms_have_as_many_interfaces_as_their_flavor_takes(desk: Desk) -> None:
+    size = {"cores": 1, "ram_gb": 0.5, "disk_gb": 1, "image": "/tmp/vm_images/cirros.img"}
+    edit(desk, flavors={"fw": size | {"min_nics": 4, "max_nics": 4}, "hub": size | {"max_nics": 2}})
+    desk.ok(desk.api.discover_workers())
+    for flavor, nics in (("fw", 4), ("hub", 2)):
+        slice_ = desk.ok(desk.api.designs.create("student", make("ring:3", flavor, flavor)))
+        assert {len(vm.interfaces) - 1 for vm in slice_.vms} == {nics}
 
 
 def test_the_quota_of_slices_holds(desk: Desk) -> None:

@@ -15,7 +15,7 @@ from menu.entries import ENTRIES
 from menu.screen import View, clean
 from menu.texts import flavor_size, gib, linkable_lines, seconds
 from menu.views import MenuView, ReachView, ResourcesView, SlicesView, SliceView
-from models import VM, Flavor, Interface, Link, Slice, User
+from models import VM, Devices, Flavor, Interface, Link, Slice, User
 from tests.support.fake_api import furnished
 from tests.support.playing import screen_of
 
@@ -86,6 +86,16 @@ def test_a_slice_in_plain_lines_has_a_line_per_vm_and_per_interface() -> None:
         assert all(fact in line for fact in facts)
     assert lines[-1] == "  still to be removed: 10.0.10.2: overlay of vm2"
     assert len(lines) == 1 + 3 * (1 + 3) + 1
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_an_interface_has_the_name_of_the_guest_beside_its_own(width: int) -> None:
+    slice_ = running()
+    for vm in slice_.vms:
+        vm.flavor = Flavor(devices=Devices(nic_names="ether{n+1}"))
+    assert "VM 1001 eth1 (ether2): MAC " in plain(SliceView(slice_))
+    assert "eth1 (ether2) " in drawn(SliceView(slice_), width)
+    assert "    - eth1 (ether2) (" in "\n".join(line for line, _ in linkable_lines(slice_))
 
 
 @pytest.mark.parametrize("width", WIDTHS)

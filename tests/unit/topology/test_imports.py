@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import Refused
+from core.flavors import Flavor
 from tests.support.paths import DATA
 from tests.support.scale import scaled
 from tests.unit.topology.test_reader import mutated
@@ -52,7 +53,7 @@ def test_a_file_of_each_tool_becomes_what_stands_beside_it(name: str) -> None:
 @pytest.mark.parametrize("name", TOOLS)
 def test_what_is_converted_is_a_valid_slice_file_and_its_comments_are_short(name: str) -> None:
     text, _ = convert(FILES[name], FLAVORS)
-    assert read(text, FLAVORS.sizes).links
+    assert read(text, dict.fromkeys(FLAVORS.sizes, Flavor())).links
     comments = [line for line in text.splitlines() if line.startswith("# left out")]
     assert comments
     assert all(line.isascii() and len(line) <= LONGEST_COMMENT + 2 for line in comments)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import pytest
 
+from core.flavors import Devices, Flavor
 from tests.support.paths import DATA, ROOT
 from tests.support.scale import scaled
 from topology.design import DesignedLink, DesignedVM, End, Seed
@@ -19,7 +20,7 @@ from topology.faults import BadSliceFile
 from topology.reader import read
 from topology.writer import write
 
-FLAVORS = ("cirros", "ubuntu")
+FLAVORS = {"cirros": Flavor(), "ubuntu": Flavor()}
 TRIANGLE = (DATA / "triangle.slice.yaml").read_text(encoding="utf-8")
 
 
@@ -165,7 +166,41 @@ def test_no_file_ends_in_anything_but_a_sentence() -> None:
         assert all(line.isprintable() for line in sentence.splitlines()), number
 
 
-def outcome(text: str, flavors: tuple[str, ...] | None) -> str:
+BOUNDED = FLAVORS | {"fw": Flavor(devices=Devices(min_nics=2, max_nics=4))}
+
+
+@pytest.mark.parametrize(
+    ("nics", "links", "found"),
+    [
+        ("", "- a - b", [3, 2]),
+        ("", "- a:eth4 - b", [4, 2]),
+        (", nics: 2", "- a - b", [2, 2]),
+        (", nics: 4", "- a - b", [4, 2]),
+    ],
+)
+def test_a_vm_has_as_many_interfaces_as_its_flavor_takes(nics: str, links: str, found: list[int]) -> None:
+    text = f"slice: lab\nvms:\n  a: {{flavor: fw{nics}}}\n  b: cirros\nlinks:\n{links}\n"
+    flavors = BOUNDED | {"fw": Flavor(devices=Devices(min_nics=2 if nics else 3, max_nics=4))}
+    design = read(text, flavors)
+    assert [vm.nics for vm in design.vms] == found
+    assert read(write(design), flavors) == design
+
+
+@pytest.mark.parametrize(
+    ("nics", "link", "said"),
+    [
+        (", nics: 1", "a - b", "line 3: a VM of flavor fw takes 2 to 4 data interfaces, not 1"),
+        (", nics: 5", "a - b", "line 3: a VM of flavor fw takes 2 to 4 data interfaces, not 5"),
+        ("", "a:eth5 - b", "line 6: a has 4 data interfaces; take another flavor than fw to use eth5"),
+        (", nics: 3", "a:eth4 - b", "line 6: a has 3 data interfaces; raise `nics` of a to use eth4"),
+    ],
+)
+def test_more_or_fewer_interfaces_than_a_flavor_takes_are_refused(nics: str, link: str, said: str) -> None:
+    text = f"slice: lab\nvms:\n  a: {{flavor: fw{nics}}}\n  b: cirros\nlinks:\n- {link}\n"
+    assert outcome(text, BOUNDED) == said
+
+
+def outcome(text: str, flavors: Mapping[str, Flavor] | None) -> str:
     """Return the refusal of a file; a file that is read is read again as it is written."""
     try:
         design = read(text, flavors)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.errors import Refused
+from core.flavors import Flavor
 from topology.reader import read
 from topology.templates import TEMPLATES, forms, make
 from topology.writer import write
@@ -31,7 +32,7 @@ def test_a_template_makes_so_many(text: str, vms: int, links: int) -> None:
     design = make(text, "lab", "cirros", "first")
     assert (len(design.vms), len(design.links)) == (vms, links)
     assert [vm.name for vm in design.vms if vm.internet] == [design.vms[0].name]
-    assert read(write(design), ["cirros"]) == design
+    assert read(write(design), {"cirros": Flavor()}) == design
 
 
 def test_every_template_is_tried() -> None:

@@ -7,6 +7,7 @@ import json
 import pytest
 from hypothesis import given, settings
 
+from core.flavors import Flavor
 from models import Slice
 from tests.support.designs import design as slice_of
 from tests.support.drawn_designs import designs
@@ -40,7 +41,7 @@ def test_a_slice_is_exported_without_what_belongs_to_the_cloud(name: str) -> Non
     design, notices = design_of(slice_)
     text = write(design)
     assert notices == []
-    assert read(text, ["cirros"]) == design
+    assert read(text, {"cirros": Flavor()}) == design
     for vm in slice_.vms:
         macs = [nic.mac for nic in vm.interfaces]
         for word in (vm.vm_id, vm.owner, vm.worker_ip, vm.vnc_secret, vm.disk_id, *macs):
