@@ -25,8 +25,9 @@ from database import Database
 from deployment import DeploymentAPI
 from lifecycle import losses
 from lifecycle.consoles import Confirm, Consoles, never
+from lifecycle.groups import Groups
 from lifecycle.requests import VMRequest, design_vm, new_slice
-from lifecycle.use_cases import Engine, SliceUseCases
+from lifecycle.use_cases import Engine
 from machines import credentials
 from models import ADMIN, VM, Flavor, Link, Slice, User
 from remote.console import Explained
@@ -36,19 +37,14 @@ from remote.images import require_fitting
 from remote.plan import Plan
 
 if TYPE_CHECKING:
-    from inspection.doctor import Doctor
-    from inspection.isolation.prover import Prover, Verdict
+    from inspection.isolation.prover import Verdict
     from inspection.summary import SliceProblems
-    from lifecycle.designs import Designs
-    from lifecycle.hosts import Hosts
-    from lifecycle.images import Images
-    from lifecycle.reach import Reach
     from remote.ssh import Connections
 
 __all__ = ["OrchestratorAPI", "Result"]
 
 
-class OrchestratorAPI(SliceUseCases):
+class OrchestratorAPI(Groups):
     """The use-cases of a cloud. `connect` returns the host at an address; None means SSH with the file's settings."""
 
     def __init__(self, database: Database, connect: Callable[[str], Connected] | None = None) -> None:
@@ -56,50 +52,6 @@ class OrchestratorAPI(SliceUseCases):
         super().__init__(Engine(database, Audit(database.path), connect or _over_ssh(database)))
         self.accounts = Accounts(database, self._audit)
         self._sessions = Sessions(database, self._audit)
-
-    # These modules are imported at their first use: the menu opens without them.
-
-    @functools.cached_property
-    def designs(self) -> Designs:
-        """Return the use-cases that read whole designs and make slices of them."""
-        from lifecycle.designs import Designs  # noqa: PLC0415
-
-        return Designs(self._engine)
-
-    @functools.cached_property
-    def doctor(self) -> Doctor:
-        """Return the use-case that compares the hosts with the database."""
-        from inspection.doctor import Doctor  # noqa: PLC0415
-
-        return Doctor(self._database, self._connect, self._audit)
-
-    @functools.cached_property
-    def hosts(self) -> Hosts:
-        """Return the use-case that writes off workers that are dead for good."""
-        from lifecycle.hosts import Hosts  # noqa: PLC0415
-
-        return Hosts(self._database, self._discovery, self._connect, self._audit)
-
-    @functools.cached_property
-    def images(self) -> Images:
-        """Return the use-cases of base images."""
-        from lifecycle.images import Images  # noqa: PLC0415
-
-        return Images(self._engine)
-
-    @functools.cached_property
-    def reach(self) -> Reach:
-        """Return the use-cases that reach VMs from outside."""
-        from lifecycle.reach import Reach  # noqa: PLC0415
-
-        return Reach(self._engine)
-
-    @functools.cached_property
-    def prover(self) -> Prover:
-        """Return the use-case that proves isolation."""
-        from inspection.isolation.prover import Prover  # noqa: PLC0415
-
-        return Prover(self._database, self._connect)
 
     def warning(self) -> str:
         """Return a one-time warning to display, or an empty string."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from accounts.use_cases import UseCases
 from lifecycle.designs import Designs
+from lifecycle.groups import Groups
 from lifecycle.images import Images
 from lifecycle.reach import Reach
 from orchestrator import OrchestratorAPI
@@ -32,7 +33,7 @@ def method(api: OrchestratorAPI, name: str) -> Callable[..., Any]:
 
 def offered(api: OrchestratorAPI) -> set[str]:
     """Return the groups that an API offers."""
-    lazy = (name for name, value in vars(OrchestratorAPI).items() if isinstance(value, functools.cached_property))
+    lazy = (name for name, value in vars(Groups).items() if isinstance(value, functools.cached_property))
     return {name for name in lazy if isinstance(getattr(api, name), UseCases)}
 
 

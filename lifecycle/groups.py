@@ -1,0 +1,62 @@
+"""The groups of use-cases that the API offers as attributes, each imported at its first use."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+from lifecycle.use_cases import SliceUseCases
+
+if TYPE_CHECKING:
+    from inspection.doctor import Doctor
+    from inspection.isolation.prover import Prover
+    from lifecycle.designs import Designs
+    from lifecycle.hosts import Hosts
+    from lifecycle.images import Images
+    from lifecycle.reach import Reach
+
+
+class Groups(SliceUseCases):
+    """The groups of use-cases. The menu opens without their modules."""
+
+    @functools.cached_property
+    def designs(self) -> Designs:
+        """Return the use-cases that read whole designs and make slices of them."""
+        from lifecycle.designs import Designs  # noqa: PLC0415
+
+        return Designs(self._engine)
+
+    @functools.cached_property
+    def doctor(self) -> Doctor:
+        """Return the use-case that compares the hosts with the database."""
+        from inspection.doctor import Doctor  # noqa: PLC0415
+
+        return Doctor(self._database, self._connect, self._audit)
+
+    @functools.cached_property
+    def hosts(self) -> Hosts:
+        """Return the use-case that writes off workers that are dead for good."""
+        from lifecycle.hosts import Hosts  # noqa: PLC0415
+
+        return Hosts(self._database, self._discovery, self._connect, self._audit)
+
+    @functools.cached_property
+    def images(self) -> Images:
+        """Return the use-cases of base images."""
+        from lifecycle.images import Images  # noqa: PLC0415
+
+        return Images(self._engine)
+
+    @functools.cached_property
+    def reach(self) -> Reach:
+        """Return the use-cases that reach VMs from outside."""
+        from lifecycle.reach import Reach  # noqa: PLC0415
+
+        return Reach(self._engine)
+
+    @functools.cached_property
+    def prover(self) -> Prover:
+        """Return the use-case that proves isolation."""
+        from inspection.isolation.prover import Prover  # noqa: PLC0415
+
+        return Prover(self._database, self._connect)
