@@ -11,12 +11,16 @@ UNIT_TESTS := $(BIN)/pytest -q -n $(shell expr 2 '*' $$(nproc))
 
 unexport PYTHONDONTWRITEBYTECODE  # the tests start Python hundreds of times
 
-.PHONY: run setup stop test shake torture check bench packages clean lock
+.PHONY: run guest-debian setup stop test shake torture check bench packages clean lock
 
 run: packages $(VENV)/ready  ## the menu on a lab of three hosts
 	$(LAB) up
 	@echo "The lab goes on running when you leave the menu; 'make stop' ends it."
 	@trap : INT; $(LAB) run $(BIN)/python cli.py --database .lab/default/database.yaml || [ $$? -eq 130 ]  # 130: Ctrl-C
+
+guest-debian: packages  ## the image of the lab's flavor `debian`: Debian, cloud-init, OpenSSH and FRR, from packages
+	@$(LAB) image debian
+	@echo "Labs that start from now on have the flavor 'debian'. One that runs is ended by 'make stop', with its slices."
 
 setup: $(VENV)/ready  ## the Python packages only: all that is needed with hosts of your own
 

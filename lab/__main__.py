@@ -1,4 +1,4 @@
-"""`python3 -m lab up | down | status | exec HOST COMMAND... | run COMMAND... | image`."""
+"""`python3 -m lab up | down | status | exec HOST COMMAND... | run COMMAND... | image [debian]`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 from typing import NoReturn
 
-from lab import Lab, LabError, paths
+from lab import Lab, LabError, guest, paths
 from lab.command import SYSTEM_ENVIRONMENT
 
 TERMINAL_VARIABLES = ("TERM", "COLORTERM")
@@ -22,7 +22,8 @@ def parse(words: list[str]) -> argparse.Namespace:
     commands.add_parser("up", help="bring up whatever is not up")
     commands.add_parser("down", help="end the lab and delete its hosts' disks and its database.yaml")
     commands.add_parser("status", help="one line per host; exit status 1 when one is not up")
-    commands.add_parser("image", help="build the guest image if need be and print its path")
+    image = commands.add_parser("image", help="build a guest image if need be and print its path")
+    image.add_argument("guest", nargs="?", choices=("small", "debian"), default="small", help="which one (%(default)s)")
     inside = commands.add_parser("exec", help="run a command inside a host, as root")
     inside.add_argument("host")
     inside.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
@@ -79,7 +80,7 @@ def main() -> int:
             case "status":
                 return print_status(lab)
             case "image":
-                print(lab.image)
+                print(lab.image if arguments.guest == "small" else guest.debian(report))
             case "exec":
                 terminal = {name: os.environ[name] for name in TERMINAL_VARIABLES if name in os.environ}
                 replace_by(lab.host_argv(arguments.host, arguments.words), SYSTEM_ENVIRONMENT | terminal)

@@ -34,15 +34,22 @@ class NodeStatus:
 class Lab(LabEntry):
     """One lab by name; creating the object starts nothing.
 
+    Its flavor `debian` is there where the Debian guest has been built, unless `has_debian` is false.
     The methods that use namespaces and mounts need root.
     """
 
     def __init__(
-        self, name: str = "default", workers: int = 2, report: Callable[[str], None] = lambda _line: None
+        self,
+        name: str = "default",
+        workers: int = 2,
+        report: Callable[[str], None] = lambda _line: None,
+        *,
+        has_debian: bool = True,
     ) -> None:
         super().__init__(paths.lab_folder(name))
         self.workers = workers
         self.report = report
+        self.has_debian = has_debian
         self.files = manager.ManagerFiles(self.folder)
 
     @property
@@ -83,7 +90,8 @@ class Lab(LabEntry):
             self.nodes_folder.mkdir(mode=0o700, exist_ok=True)
             self.files.make_key(caller)
             self._boot(self.hosts)
-            self.files.write_database(caller, self.hosts, image, accel)
+            debian = guest.debian_if_built() if self.has_debian else None
+            self.files.write_database(caller, self.hosts, image, accel, debian)
 
     def down(self) -> None:
         """End every process of the lab and delete its files; a lab that does not exist is no error."""

@@ -15,6 +15,11 @@ from lab.paths import Caller
 from lab.topology import NETWORK, SSH_PORT, SSH_USER, LabHost, Role
 
 TEMPLATE = Path(__file__).with_name("database.yaml.in")
+# Emulated, the plain instructions of qemu64 boot this guest a fifth faster than those of `max`.
+DEBIAN_FLAVOR = """\
+  debian:
+    {cores: 1, ram_gb: 0.25, disk_gb: 2, image: $image, user: debian, seed: nocloud, cpu_model: qemu64,
+     ready: ["Cloud-init v.* finished at"]}"""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,9 @@ class ManagerFiles:
             make_key(self.key, "cloud-repositorio lab")
         caller.own(self.key, self.key.with_name("id_ed25519.pub"))
 
-    def write_database(self, caller: Caller, hosts: Sequence[LabHost], image: Path, accel: str) -> None:
+    def write_database(
+        self, caller: Caller, hosts: Sequence[LabHost], image: Path, accel: str, debian: Path | None = None
+    ) -> None:
         """Write database.yaml unless it exists: its slices must survive another `up`."""
         if self.database.exists():
             return
@@ -59,6 +66,7 @@ class ManagerFiles:
             accel=accel,
             image=quoted(image),
             images=quoted(self.folder / "images"),
+            debian="" if debian is None else Template(DEBIAN_FLAVOR).substitute(image=quoted(debian)),
             admin_hash=hashlib.sha256(b"admin").hexdigest(),
             student_hash=hashlib.sha256(b"student").hexdigest(),
         )

@@ -13,7 +13,7 @@ from tests.support.lab.visitor import Menu, age_measurements
 
 @pytest.fixture(scope="session")
 def lab(worker_id: str) -> Iterator[Lab]:
-    lab = Lab(f"test-{worker_id}")
+    lab = Lab(f"test-{worker_id}", has_debian=False)
     lab.down()
     try:
         lab.up()

@@ -135,7 +135,7 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     assert reached == {*PAGES}
 
 
-@pytest.mark.parametrize("target", sorted({*re.findall(r"(?:^|`)make ([a-z]+)", TEXT, re.MULTILINE)}))
+@pytest.mark.parametrize("target", sorted({*re.findall(r"(?:^|`)make ([a-z-]+)", TEXT, re.MULTILINE)}))
 def test_every_make_target_exists(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 
