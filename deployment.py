@@ -6,7 +6,8 @@ It touches no file and no host. Disk ids and VNC passwords are random.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Protocol
 
@@ -20,6 +21,7 @@ from core.errors import BadAnswer, printable
 from core.inventory import Inventory, Worker
 from core.names import mac_address
 from machines import credentials
+from machines.power import ENDING_SECONDS, Switching
 from models import NOWHERE, VM, Flavor, Interface, Slice
 from network.ground import Ground
 from qcow_manager import QCOWManager
@@ -159,6 +161,31 @@ class DeploymentAPI:
     def running_plan(self, slice_: Slice) -> Plan:
         """Return the part of `deploy_plan` that a slice in design does not have."""
         return self.deploy_plan(slice_).without(self.design_plan(slice_))
+
+    def power_plan(self, slice_: Slice, switching: Switching) -> Plan:
+        """Return the plan that switches VMs of a deployed slice off and on. Each worker gets one batch."""
+        workers = dict.fromkeys(vm.worker_ip for vm in switching.vms)
+        parts = (self._switch(slice_, worker, switching.on_worker(worker)) for worker in workers)
+        plan = self._change(slice_, Stage("power", tuple(chain.from_iterable(parts))))
+        return replace(plan, timeout=max(plan.timeout, switching.seconds + ENDING_SECONDS))
+
+    def _switch(self, slice_: Slice, worker: str, part: Switching) -> Iterator[Step]:
+        """Yield the steps of a change of power on one worker."""
+        if part.on:
+            yield self._launcher.check_room(slice_, worker, part.on)
+        if part.off:
+            yield self._launcher.stop_vms(slice_, worker, part)
+        for vm in part.restored:
+            renewal = Plan((Stage("power", self._qcow.renew_disks(slice_, vm)),))
+            yield from renewal.undone("power").steps
+        for vm in part.renewed:
+            yield from self._qcow.renew_disks(slice_, vm)
+        yield from self._qcow.write_seeds(slice_, worker, part.on)
+        if part.on:
+            yield self._launcher.start_vms(slice_, worker, part.on)
+            yield self._launcher.check_vms(slice_, worker, part.on)
+        if part.renewed:
+            yield self._qcow.discard_disks(slice_, worker, part.renewed)
 
     def console(self, slice_: Slice, vm: VM, user: str, ends: str = "-") -> Visit:
         """Return a user's visit at the VM's serial console; `ends` names the visit that it takes over."""

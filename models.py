@@ -17,11 +17,11 @@ from core.first_boot import FirstBoot
 from core.flavors import MAX_DATA_INTERFACES, Devices, Flavor
 from core.inventory import INTERNET_VLAN, MAX_SLICES
 from core.links import DHCP_GATEWAY, MOST_LEASES, NONE, Interface, Link, LinkEnd, Network
-from core.records import Recorded, addition, derived, items, key, part, parts, state
+from core.records import Recorded, addition, derived, items, key, part, parts, state, state_or_nothing
 from core.rule import Record, or_nothing, whole
 from core.status import SliceStatus, VMStart, VMStatus
 from core.users import ADMIN, MAX_KEYS, MAX_QUOTA, STUDENT, User
-from core.values import Size
+from core.values import OldDisk, Size
 
 __all__ = [
     "ADMIN",
@@ -67,7 +67,8 @@ class VM(Recorded):
     `flavor_name` is the name of `flavor` when the VM was added. `disk_id` marks the disk of this VM; VMs of older files
     have none. `vnc_secret` is the password for VNC, a new one at each deployment. `lost_with` is the worker that was
     written off with the VM's disk; the next deployment or repair makes a new disk. A VM with a `manual` start is not
-    started by the deployment of its slice.
+    started by the deployment of its slice. `status_before` and `old_disk` are there only while a change of power is
+    under way: the status before it, and the disk that a reset replaces.
 
     A VM with a seed (machines/seed.py) has a `password`, and with each disk the secret of another SSH host key. `seed`
     is what the slice file adds to the first boot.
@@ -91,6 +92,8 @@ class VM(Recorded):
     seed: FirstBoot | None = addition(FirstBoot)
     password: str | None = key(formats.GUEST_PASSWORD, default=None, brief=True)
     host_secret: str | None = key(formats.SSH_SECRET, default=None, brief=True)
+    status_before: VMStatus | None = state_or_nothing(VMStatus)
+    old_disk: OldDisk | None = addition(OldDisk)
 
     def __init__(
         self,
@@ -221,7 +224,7 @@ class Slice(Recorded):
         copied = Slice.from_dict(self.to_dict())
         copied.ssh_secret = None
         for vm in copied.vms:
-            vm.vnc_secret = vm.password = vm.host_secret = None
+            vm.vnc_secret = vm.password = vm.host_secret = vm.old_disk = None
         return copied
 
     @property

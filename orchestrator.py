@@ -26,6 +26,7 @@ from deployment import DeploymentAPI
 from lifecycle import losses
 from lifecycle.consoles import Confirm, Consoles, never
 from lifecycle.groups import Groups
+from lifecycle.power_change import FINISH, PowerChange
 from lifecycle.requests import VMRequest, design_vm, new_slice
 from lifecycle.use_cases import Engine
 from machines import credentials
@@ -298,6 +299,8 @@ class OrchestratorAPI(Groups):
                 change.deploy(slice_, resumed=True)
                 return f"Slice {slice_id} is running"
             rights.require_unfinished(slice_)
+            if rights.switching(slice_):
+                return f"Slice {slice_id} is running; {'; '.join(PowerChange(change).carry_out(slice_, FINISH))}"
             change.make_disks(slice_, rights.pending(slice_), resumed=True)
             return f"Slice {slice_id} is in design, its VMs are complete"
 
@@ -308,6 +311,9 @@ class OrchestratorAPI(Groups):
             if slice_.status == SliceStatus.DELETING:
                 raise Refused(f"Slice {slice_id} is being deleted, which cannot be taken back; finish it")
             rights.require_unfinished(slice_)
+            if rights.switching(slice_):
+                PowerChange(change).take_back(slice_)
+                return f"Slice {slice_id} is running, its VMs as before"
             if slice_.status == SliceStatus.DEPLOYING:
                 change.take_back_deployment(slice_)
             if pending := rights.pending(slice_):

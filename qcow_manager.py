@@ -5,7 +5,8 @@ Returns steps.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -13,6 +14,7 @@ from core.inventory import HypervisorSettings
 from core.names import VMFiles, slice_part
 from images.copies import Copies
 from machines.disks import FurtherDisk, further_disks, part_of
+from machines.seed import takes_seed
 from machines.seed_files import SeedFiles
 from models import NOWHERE, VM, Slice
 from remote.plan import Command, Part, Step, about
@@ -22,6 +24,8 @@ _MAKE_OVERLAY = load("disks/make-overlay")
 _MAKE_DISK = load("disks/make-disk")
 _CHECK_FREE_DISKS = load("disks/check-free-disks")
 _CHECK_DISKS = load("disks/check-disks")
+_SET_ASIDE = load("disks/set-aside")
+_RESTORE_DISKS = load("disks/restore-disks")
 
 DISKS = "disks"
 """The name of the answer about folders and overlays of a slice before a change."""
@@ -99,6 +103,30 @@ class QCOWManager:
         placed = (vm for vm in vms if vm.worker_ip != NOWHERE)
         return dict.fromkeys(step for vm in placed for step in self.create_backing_image(slice_, vm))
 
+    def renew_disks(self, slice_: Slice, vm: VM) -> tuple[Step, ...]:
+        """Return the steps that set the disks of `vm` aside and make new ones. `vm` has the ids of old and new disk."""
+        made = copy(vm)
+        made.old_disk = None  # the undo of the new disks leaves the old ones alone
+        disks, files = self._renewed(slice_, vm), self._files(slice_, vm)
+        is_done = ("test", "-e", files.mark(vm.disk_id or ""))
+        set_aside = Command(_SET_ASIDE.argv(*disks), unless=is_done, as_user=True)
+        old_mark = files.mark(vm.old_disk.disk_id if vm.old_disk else "")
+        restore = Command(_RESTORE_DISKS.argv(old_mark, *disks), as_user=True)
+        names = tuple(f"{slice_part(slice_.slice_id)}/{PurePosixPath(disk).name}" for disk in disks)
+        old = Step(vm.worker_ip, f"old disk of {vm.name}", (set_aside,), (restore,), objects=names)
+        return old, *self.disk(slice_, made)[1:]
+
+    def write_seeds(self, slice_: Slice, worker: str, vms: Iterable[VM]) -> Iterator[Step]:
+        """Yield the steps that write the seeds of VMs that are about to start, where they are not as they should be."""
+        if steps := tuple(self._seeds.write(slice_, vms)):
+            yield from self._seeds.check(slice_, worker)
+            yield from steps
+
+    def discard_disks(self, slice_: Slice, worker: str, vms: Iterable[VM]) -> Step:
+        """Return the step that removes the disks that were set aside. It has no undo."""
+        old = [aside(disk) for vm in vms for disk in self._renewed(slice_, vm)]
+        return Step(worker, "removal of old disks", (Command(("rm", "-f", *old), as_user=True),))
+
     @staticmethod
     def launch(_slice: Slice) -> Iterable[Step]:
         """Return no step: a VM starts with the disk that is prepared."""
@@ -146,12 +174,14 @@ class QCOWManager:
         overlay, mark = self._disk(slice_, vm)
         make = _MAKE_OVERLAY.argv(f"../{base}", overlay, str(vm.disk_mib), mark, str(vm.largest_image_mib))
         is_own = ("test", "-e", overlay, *(("-a", "-e", mark) if mark else ()))
-        is_anothers = ("test", "!", "-e", mark) if mark else ()
+        marks = self._marks(slice_, vm)
+        set_aside = [aside(disk) for disk in self._renewed(slice_, vm)] if vm.old_disk else ()
+        is_anothers = ("test", *_none_of(*marks)) if marks else ()
         rm = Command(("rm", "-f"), as_user=True, before=DISKS)
-        remove = about(replace(rm, unless=is_anothers), (Part(overlay, (overlay, f"{overlay}.part")),))
-        others = (word for disk in self._disks(slice_, vm)[2::2] for word in ("-o", "-e", disk))
-        is_needed = ("test", "-e", overlay, *others, "-o", "!", "-e", mark)
-        unmark = about(replace(rm, unless=is_needed), (Part(overlay, (mark,)),))
+        remove = about(replace(rm, unless=is_anothers), (Part(overlay, (overlay, f"{overlay}.part", *set_aside)),))
+        others = (word for disk in self._paths(slice_, vm)[1:] for word in ("-o", "-e", disk))
+        is_needed = ("test", "-e", overlay, *others, "-o", *_none_of(*marks))
+        unmark = about(replace(rm, unless=is_needed), (Part(overlay, marks),))
         return Step(
             vm.worker_ip,
             f"overlay of {vm.name}",
@@ -162,8 +192,8 @@ class QCOWManager:
 
     def _make_further(self, slice_: Slice, vm: VM, disk: FurtherDisk) -> Step:
         """Return the step that makes a disk beside the overlay, whose mark says that both are the VM's."""
-        _, mark = self._disk(slice_, vm)
-        is_anothers = ("test", "!", "-e", mark) if mark else ()
+        marks = self._marks(slice_, vm)
+        is_anothers = ("test", *_none_of(*marks)) if marks else ()
         remove = Command(("rm", "-f"), unless=is_anothers, as_user=True, before=DISKS)
         return Step(
             vm.worker_ip,
@@ -180,9 +210,34 @@ class QCOWManager:
 
     def _disks(self, slice_: Slice, vm: VM) -> list[str]:
         """Return the VM's disks, each with the mark: the overlay first."""
-        overlay, mark = self._disk(slice_, vm)
-        paths = (overlay, *(disk.path for disk in further_disks(vm, self._files(slice_, vm))))
-        return [word for path in paths for word in (path, mark)]
+        _, mark = self._disk(slice_, vm)
+        return [word for path in self._paths(slice_, vm) for word in (path, mark)]
+
+    def _paths(self, slice_: Slice, vm: VM) -> tuple[str, ...]:
+        """Return the paths of the VM's disks: the overlay first."""
+        files = self._files(slice_, vm)
+        return files.overlay, *(disk.path for disk in further_disks(vm, files))
+
+    def _renewed(self, slice_: Slice, vm: VM) -> tuple[str, ...]:
+        """Return the paths of all that a reset renews: the disks, and the seed where there is one."""
+        seed = (self._files(slice_, vm).seed,) if takes_seed(vm) else ()
+        return *self._paths(slice_, vm), *seed
+
+    def _marks(self, slice_: Slice, vm: VM) -> tuple[str, ...]:
+        """Return the marks that prove that disks are the VM's: during a reset those of the old and the new disk."""
+        files = self._files(slice_, vm)
+        ids = (vm.disk_id, vm.old_disk.disk_id if vm.old_disk else None)
+        return tuple(files.mark(disk_id) for disk_id in ids if disk_id)
 
     def _files(self, slice_: Slice, vm: VM) -> VMFiles:
         return VMFiles(self._images, slice_.slice_id, vm.name)
+
+
+def aside(disk: str) -> str:
+    """Return the name of a disk that a reset has set aside."""
+    return f"{disk}.old"
+
+
+def _none_of(*paths: str) -> tuple[str, ...]:
+    """Return the words for test(1) that none of the paths is there."""
+    return tuple(word for path in paths for word in ("-a", "!", "-e", path))[1:]

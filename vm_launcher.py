@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
 from typing import NamedTuple
 
 from core.errors import BadAnswer, figure
 from core.inventory import Inventory
 from core.names import VMFiles, flow_cookie, process_name, tap_group, tap_name
-from machines import qemu, requirements
+from machines import power, qemu, requirements
+from machines.power import SWITCHED_OFF, Switching
+from machines.qmp import Monitor
 from models import VM, Slice
 from network import ovs, stack
 from network.checks import check_nothing_left, check_port_names
@@ -42,7 +43,6 @@ _MAKE_TAPS = load("taps/make-taps")
 _REMOVE_TAPS = load("taps/remove-taps")
 _CHECK_TAP_NAMES = load("taps/check-tap-names")
 _END_VMS = load("vms/end-vms")
-_ARE_OFF = load("vms/are-off")
 
 
 class TakenPorts(NamedTuple):
@@ -83,17 +83,20 @@ class VMLauncher:
         return (step for worker in slice_.workers for step in self._check_vms(slice_, worker))
 
     def _check_worker(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
-        needs = [self._images, worker]
-        for vm in _to_run(slice_, worker):
-            name = process_name(slice_.slice_id, vm.vm_id)
-            needs += [self.files(slice_, vm).pid_file, name, str(vm.ram_mib), str(vm.vnc_port)]
         return (
             check_port_names(worker, self.ports(slice_, worker)),
             self._check_tap_names(slice_, worker),
-            Step(worker, "room for the VMs", (Command(_CHECK_ROOM.argv(*needs), as_user=True, name=ROOM),)),
+            self.check_room(slice_, worker, _to_run(slice_, worker)),
             *self.check_devices(slice_.vms, worker),
             *requirements.check_accelerator(worker, _on(slice_, worker), self._accel_record, self._accel),
         )
+
+    def check_room(self, slice_: Slice, worker: str, vms: Iterable[VM]) -> Step:
+        """Return the check that the worker has memory, disk and VNC ports for those of the VMs that do not run."""
+        needs = [self._images, worker]
+        for vm in vms:
+            needs += [*self._process(slice_, vm), str(vm.ram_mib), str(vm.vnc_port)]
+        return Step(worker, "room for the VMs", (Command(_CHECK_ROOM.argv(*needs), as_user=True, name=ROOM),))
 
     @staticmethod
     def check_devices(vms: Iterable[VM], worker: str) -> Iterable[Step]:
@@ -151,8 +154,7 @@ class VMLauncher:
         if vms := _to_run(slice_, worker):
             yield self.start_vms(slice_, worker, vms)
         if off := [vm for vm in _on(slice_, worker) if vm.stays_off]:
-            end = self._end(slice_, off)
-            are_off = _ARE_OFF.argv(*chain.from_iterable(self._process(slice_, vm) for vm in off))
+            end, are_off = self._end(slice_, off), power.are_off(self.monitor(slice_, vm) for vm in off)
             do, undo, names = replace(end, unless=are_off), replace(end, before=ROOM), tuple(vm.name for vm in off)
             yield Step(worker, "stopped VMs", (do,), (undo,), objects=names)
 
@@ -161,6 +163,16 @@ class VMLauncher:
         starts = tuple(self._start(slice_, vm) for vm in vms)
         undo = replace(self._end(slice_, vms), before=ROOM)
         return Step(worker, "QEMU", starts, (undo,), objects=tuple(vm.name for vm in vms))
+
+    def stop_vms(self, slice_: Slice, worker: str, switching: Switching) -> Step:
+        """Return the step that switches VMs on `worker` off. Its undo starts those that would be switched on again."""
+        monitors = [self.monitor(slice_, vm) for vm in switching.off]
+        stop = power.stop(monitors, switching.seconds)
+        switch_off = Command(stop, unless=power.are_off(monitors), as_user=True, name=SWITCHED_OFF)
+        on = {vm.vm_id for vm in switching.on}
+        again = tuple(self._start(slice_, vm) for vm in switching.off if vm.vm_id in on)
+        names = tuple(vm.name for vm in switching.off)
+        return Step(worker, "running VMs", (switch_off, self._end(slice_, switching.off)), again, objects=names)
 
     def _end(self, slice_: Slice, vms: Iterable[VM]) -> Command:
         """Return the command that ends VMs and removes the files of their processes."""
@@ -238,6 +250,10 @@ class VMLauncher:
         runs = daemon.runs_on_its_taps(*process, taps)
         # A line is required, even an empty one: a VM of an older file may have no secret.
         return Command(start, stdin=f"{secret}\n", unless=runs, as_user=True, secret=True)
+
+    def monitor(self, slice_: Slice, vm: VM) -> Monitor:
+        """Return the socket at which QEMU of the VM is asked."""
+        return Monitor(*self._process(slice_, vm), self.files(slice_, vm).qmp)
 
     def _process(self, slice_: Slice, vm: VM) -> daemon.Process:
         return self.files(slice_, vm).pid_file, process_name(slice_.slice_id, vm.vm_id)

@@ -194,6 +194,18 @@ def require_running(slice_: Slice) -> None:
         raise Refused(f"Slice {slice_.slice_id} is in design; only a running slice is repaired: deploy it")
     if slice_.status != SliceStatus.RUNNING:
         _require_design(slice_)
+    if names := ", ".join(vm.name for vm in switching(slice_)):
+        raise Refused(
+            f"A change of power of {names} was not finished; log in again to finish it or take it back, or repeat it"
+        )
+
+
+def require_deployed(slice_: Slice) -> None:
+    """Raise `Refused` unless the slice is deployed, so that its VMs can be switched."""
+    if slice_.status == SliceStatus.DESIGN:
+        raise Refused(f"Slice {slice_.slice_id} is in design; deploy it first")
+    if slice_.status != SliceStatus.RUNNING:
+        _require_design(slice_)
 
 
 def way_to_run(slice_: Slice) -> str:
@@ -233,7 +245,12 @@ def pending(slice_: Slice) -> list[VM]:
     return [vm for vm in slice_.vms if vm.status == VMStatus.PENDING]
 
 
+def switching(slice_: Slice) -> list[VM]:
+    """Return the VMs with an unfinished change of power."""
+    return [vm for vm in slice_.vms if vm.status_before]
+
+
 def is_unfinished(slice_: Slice) -> bool:
     """Return whether a change of the slice was begun and not finished."""
     unfinished = {SliceStatus.CREATING, SliceStatus.DEPLOYING, SliceStatus.DELETING}
-    return slice_.status in unfinished or bool(pending(slice_))
+    return slice_.status in unfinished or bool(pending(slice_)) or bool(switching(slice_))

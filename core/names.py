@@ -133,7 +133,7 @@ _NUMBER = "[1-9][0-9]{0,8}"
 
 _VM_FILE = re.compile(
     rf"(slice-({_NUMBER})/.+?)"
-    rf"((?:_img\.qcow2|\.disk2|\.uefi|\.seed)(?:\.part)?|\.id-{DISK_ID}"
+    rf"((?:_img\.qcow2|\.disk2|\.uefi|\.seed)(?:\.part|\.old)?|\.id-{DISK_ID}"
     r"|\.pid|\.console|\.console-lock|\.log|\.qemu|\.vnc|\.qmp)"
 )
 

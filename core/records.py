@@ -59,6 +59,12 @@ def state(kind: type[Enum], *, default: Enum, brief: bool = False) -> Any:
     return Key(one_of(*members), default, members.__getitem__, str, brief=brief)
 
 
+def state_or_nothing(kind: type[Enum]) -> Any:
+    """Declare a key with a member of an enum that is mostly None, and then left out of the file."""
+    members = {str(member): member for member in kind}
+    return Key(one_of(*members), None, members.get, str, brief=True)
+
+
 def items(rule: Rule, *, most: int | None = None, brief: bool = False) -> Any:
     """Declare a key with a list of plain values, at most so many; the constructor makes the empty list."""
     return Key(list_of(rule, most), [], list, list, brief=brief)

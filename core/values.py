@@ -23,6 +23,15 @@ class Size(NamedTuple):
 
 
 @value
+class OldDisk(Recorded):
+    """The disk that a reset replaces, and the secrets of the guest on it."""
+
+    disk_id: str = key(formats.DISK_ID)
+    password: str | None = key(formats.GUEST_PASSWORD, default=None, brief=True)
+    host_secret: str | None = key(formats.SSH_SECRET, default=None, brief=True)
+
+
+@value
 class IPConfig(Recorded):
     """The address that DHCP reserves for an `eth0` with internet, its subnet and its gateway."""
 

@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 from accounts import rights
 from allocation.ids import next_vnc_port
 from allocation.placement import recount
-from core.errors import BadAnswer, CloudError, FileFault, HostUnreachable, InvalidAnswer, Refused, printable
+from core.errors import BadAnswer, CloudError, HostUnreachable, InvalidAnswer, Refused, printable
 from core.status import NetworkStatus, SliceStatus, VMStatus
 from database import Database, State
 from deployment import DeploymentAPI
 from lifecycle import losses
+from lifecycle.remains import elsewhere, first_of, left_by, left_to_do, said_first, way_out
 from models import NOWHERE, VM, Slice
 from remote import interrupts
 from remote.events import Listener, Notice
 from remote.host import Host
-from remote.plan import Plan, Stage
+from remote.plan import Plan
 from remote.runner import Report, Runner, StepResult
 from vm_launcher import PIDS, ROOM, TakenPorts
 
@@ -61,9 +62,9 @@ class Change:
 
     def __init__(self, database: Database, state: State, runner: Runner) -> None:
         self.state = state
-        self._database = database
-        self._deployment = DeploymentAPI(state.inventory)
-        self._runner = runner
+        self.database = database
+        self.deployment = DeploymentAPI(state.inventory)
+        self.runner = runner
 
     def make_disks(self, slice_: Slice, vms: list[VM], *, resumed: bool = False) -> None:
         """Make the overlays of new VMs, which then are in design; if one fails, remove all these VMs.
@@ -72,20 +73,20 @@ class Change:
         made overlays, so a rollback removes all and not only those of this run.
         """
         if slice_.status == SliceStatus.CREATING and losses.has_unplaced(slice_):
-            with self._database.transaction() as state:
+            with self.database.transaction() as state:
                 slice_ = state.slices[slice_.slice_id]
                 losses.require_placed(state, slice_)
             vms = rights.pending(slice_)
-        plan = self._deployment.disk_plan(slice_, vms, resumed=resumed)
-        report = self._runner.run(plan)
+        plan = self.deployment.disk_plan(slice_, vms, resumed=resumed)
+        report = self.runner.run(plan)
         if report.error:
             back = plan.undone("take back") if resumed else report.rollback()
             lost = [r.error for r in report.failures if isinstance(r.error, HostUnreachable)]
-            self._forget(self._runner.run(back, keep_going=True), slice_, vms, str(report.error), lost)
+            self._forget(self.runner.run(back, keep_going=True), slice_, vms, str(report.error), lost)
             undone = "created" if slice_.status == SliceStatus.CREATING else "added"
             raise report.error.within(f"{report.error}; nothing was {undone}")
         done = f"The disk of {', '.join(vm.name for vm in vms)} is made, but that could not be written down"
-        with _said_first(done), self._database.transaction() as state:
+        with said_first(done), self.database.transaction() as state:
             stored = state.slices[slice_.slice_id]
             for vm in vms:
                 vm.status, vm.lost_with = VMStatus.DESIGN, None
@@ -98,8 +99,8 @@ class Change:
 
     def forget_vms(self, slice_: Slice, vms: list[VM]) -> None:
         """Remove VMs that were being added, and their overlays."""
-        plan = self._deployment.disk_plan(slice_, vms).undone("take back")
-        self._forget(self._runner.run(plan, keep_going=True), slice_, vms, "Taken back")
+        plan = self.deployment.disk_plan(slice_, vms).undone("take back")
+        self._forget(self.runner.run(plan, keep_going=True), slice_, vms, "Taken back")
 
     def deploy(self, slice_: Slice, *, resumed: bool = False) -> Slice:
         """Deploy a slice in `deploying`; if that fails, roll back and return it to `design`.
@@ -107,24 +108,24 @@ class Change:
         `resumed`: as above. The slice's `left` keeps the objects on a host that does not answer.
         """
         if resumed:
-            with self._database.transaction() as state:
+            with self.database.transaction() as state:
                 slice_ = state.slices[slice_.slice_id]
                 losses.require_placed(state, slice_)
         number = secrets.randbits(32)
-        report = self._run_on_free_ports(
-            slice_, lambda: self._deployment.deploy_plan(slice_, new=not resumed, run=number)
+        report = self.run_on_free_ports(
+            slice_, lambda: self.deployment.deploy_plan(slice_, new=not resumed, run=number)
         )
-        pids = {} if report.error else self._pids(slice_, report, complete=True)
+        pids = {} if report.error else self.pids_of(slice_, report, complete=True)
         if report.error:
-            kept = self._deployment.design_plan(slice_)
+            kept = self.deployment.design_plan(slice_)
             back = self._undo_running(slice_) if resumed else report.rollback(but=kept)
-            left = _left(self._runner.run(back, keep_going=True))
+            left = left_by(self.runner.run(back, keep_going=True))
             sentence = _not_deployed(report.error, left, slice_, changed=bool(back.stages))
-            with _said_first(sentence):
+            with said_first(sentence):
                 self._back_to_design(slice_.slice_id, left)
             raise report.error.within(sentence)
         done = f"The hosts run slice {slice_.slice_id}, but that could not be written down"
-        with _said_first(done), self._database.transaction() as state:
+        with said_first(done), self.database.transaction() as state:
             stored = state.slices[slice_.slice_id]
             stored.status, stored.left = SliceStatus.RUNNING, []
             for vm in stored.vms:
@@ -141,37 +142,36 @@ class Change:
         A repair never rolls back, because running VMs stay as they are. A host that does not answer stops no other
         host. A lost VM that finds no worker is an error after the repair of the others.
         """
-        with self._database.transaction() as state:
+        with self.database.transaction() as state:
             slice_ = state.slices[slice_.slice_id]
             unplaced = losses.place_again(state, slice_)
         number = secrets.randbits(32)
-        runs = [self._run_on_free_ports(slice_, lambda: self._deployment.deploy_plan(slice_, run=number))]
+        runs = [self.run_on_free_ports(slice_, lambda: self.deployment.deploy_plan(slice_, run=number))]
         lost = {r.step.host for r in runs[0].failures if isinstance(r.error, HostUnreachable)}
         if lost and not runs[0].interrupted:
-            without = self._deployment.deploy_plan(slice_, run=number, absent=lost)
-            runs.append(self._runner.run(_elsewhere(without, lost)))
+            without = self.deployment.deploy_plan(slice_, run=number, absent=lost)
+            runs.append(self.runner.run(elsewhere(without, lost)))
         results = [result for report in runs for result in report.results]
         repaired = list(dict.fromkeys(_what_it_did(r) for r in results if _did_something(r)))
-        pids = {vm: pid for report in runs for vm, pid in self._pids(slice_, report).items()}
+        pids = {vm: pid for report in runs for vm, pid in self.pids_of(slice_, report).items()}
         self._note_repaired(slice_, pids, {r.step.host for report in runs for r in report.failures})
         if error := next((report.error for report in runs if report.error), None) or _unplaced(unplaced):
             brought = f"brought back: {', '.join(repaired)}; " if repaired else ""
-            way_out = _way_out([error], slice_)
-            raise error.within(
-                f"{error}; {brought}what runs was left alone; repair the slice again when that is solved{way_out}"
-            )
+            advice = f"repair the slice again when that is solved{way_out([error], slice_)}"
+            raise error.within(f"{error}; {brought}what runs was left alone; {advice}")
         return repaired
 
-    def _run_on_free_ports(self, slice_: Slice, make_plan: Callable[[], Plan]) -> Report:
+    def run_on_free_ports(self, slice_: Slice, make_plan: Callable[[], Plan]) -> Report:
         """Run a deployment's plan. Where other programs hold VNC ports of its VMs, choose others and run it again.
 
-        Only the preflight, which changes no object of a slice, tells that a port is taken.
+        A port is found taken before anything is changed on its host. Changes of other hosts are rolled back.
         """
         for _ in range(PORT_CHANGES):
-            report = self._runner.run(make_plan())
+            report = self.runner.run(make_plan())
             taken = {r.step.host: ports for r in report.failures if (ports := self._ports_taken(r))}
             if not taken or report.interrupted:
                 break
+            self.runner.run(report.rollback(), keep_going=True)
             try:
                 self._change_ports(slice_, taken)
             except Refused:  # no port is free, or the file cannot be saved: the report says what failed
@@ -182,14 +182,14 @@ class Change:
         if ROOM not in result.answers:
             return None
         try:
-            return self._deployment.ports_taken(result.answers[ROOM].status, result.answers[ROOM].stdout)
+            return self.deployment.ports_taken(result.answers[ROOM].status, result.answers[ROOM].stdout)
         except BadAnswer as fault:
             result.error = InvalidAnswer(result.step.host, str(fault))
             return None
 
     def _change_ports(self, slice_: Slice, taken: Mapping[str, TakenPorts]) -> None:
         notices = []
-        with self._database.transaction() as state:
+        with self.database.transaction() as state:
             for vm in state.slices[slice_.slice_id].vms:
                 here = taken.get(vm.worker_ip)
                 if here and vm.vnc_port in here.wanted:
@@ -201,9 +201,9 @@ class Change:
         for vm in slice_.vms:
             vm.vnc_port = ports[vm.vm_id]
         for notice in notices:
-            self._runner.emit(Notice(notice))
+            self.runner.emit(Notice(notice))
 
-    def _pids(self, slice_: Slice, report: Report, *, complete: bool = False) -> dict[int, str]:
+    def pids_of(self, slice_: Slice, report: Report, *, complete: bool = False) -> dict[int, str]:
         """Return the pids of verified VMs, by id. An invalid answer becomes a failure of its step.
 
         `complete`: so does a VM without a pid.
@@ -212,7 +212,7 @@ class Change:
         pids: dict[int, str] = {}
         for result in results:
             try:
-                pids |= self._deployment.pids(slice_, result.step.host, result.answers[PIDS].stdout)
+                pids |= self.deployment.pids(slice_, result.step.host, result.answers[PIDS].stdout)
             except BadAnswer as fault:
                 result.error = InvalidAnswer(result.step.host, str(fault), begun=True)
         missing = (vm for vm in slice_.vms if vm.vm_id not in pids and not vm.stays_off)
@@ -228,7 +228,7 @@ class Change:
         A lost VM that stays off has its disk unless its worker is among the `failed` hosts.
         """
         regained = []
-        with self._database.transaction() as state:
+        with self.database.transaction() as state:
             for vm in state.slices[slice_.slice_id].vms:
                 is_off = vm.stays_off and vm.worker_ip not in {NOWHERE, *failed}
                 if vm.lost_with and (vm.vm_id in pids or is_off):
@@ -236,30 +236,30 @@ class Change:
                     vm.status, vm.lost_with = _status_now(vm), None
                 vm.pid = pids.get(vm.vm_id, vm.pid)
         for notice in regained:
-            self._runner.emit(Notice(notice))
+            self.runner.emit(Notice(notice))
 
     def take_back_deployment(self, slice_: Slice) -> None:
         """Remove all objects of a deployment but the overlays, and return the slice to `design`."""
-        left = _left(self._runner.run(self._undo_running(slice_), keep_going=True))
+        left = left_by(self.runner.run(self._undo_running(slice_), keep_going=True))
         if left:
-            raise _first(left).within(
-                f"Slice {slice_.slice_id} is not all taken back: {_left_to_do(left, 'try again later', slice_)}"
+            raise first_of(left).within(
+                f"Slice {slice_.slice_id} is not all taken back: {left_to_do(left, 'try again later', slice_)}"
             )
         self._back_to_design(slice_.slice_id, left)
 
     def delete(self, slice_: Slice) -> None:
         """Remove a slice in `deleting`. Its `left` keeps objects that could not be removed."""
-        plan = self._deployment.deletion_plan(slice_)
-        left = _left(self._runner.run(plan, keep_going=True))
+        plan = self.deployment.deletion_plan(slice_)
+        left = left_by(self.runner.run(plan, keep_going=True))
         done = f"The hosts were cleared of slice {slice_.slice_id}, but that could not be written down"
-        with _said_first(done), self._database.transaction() as state:
+        with said_first(done), self.database.transaction() as state:
             if left:
                 state.slices[slice_.slice_id].left = list(left)
             else:
                 _drop(state, slice_)
         if left:
-            raise _first(left).within(
-                f"Slice {slice_.slice_id} is not all gone: {_left_to_do(left, 'delete it again later', slice_)}"
+            raise first_of(left).within(
+                f"Slice {slice_.slice_id} is not all gone: {left_to_do(left, 'delete it again later', slice_)}"
             )
 
     def _forget(
@@ -269,13 +269,13 @@ class Change:
 
         While an object of theirs is left, they stay `pending`.
         """
-        if left := _left(back):
-            with self._database.transaction() as state:
+        if left := left_by(back):
+            with self.database.transaction() as state:
                 state.slices[slice_.slice_id].left = list(left)
-            raise _first(left).within(
-                f"{why}; not all could be taken back: {_left_to_do(left, 'log in again to retry', slice_)}"
+            raise first_of(left).within(
+                f"{why}; not all could be taken back: {left_to_do(left, 'log in again to retry', slice_)}"
             )
-        with self._database.transaction() as state:
+        with self.database.transaction() as state:
             stored = state.slices[slice_.slice_id]
             if stored.status == SliceStatus.CREATING:
                 _drop(state, stored)
@@ -289,10 +289,10 @@ class Change:
             recount(state.workers, state.slices.holdings.values())
 
     def _undo_running(self, slice_: Slice) -> Plan:
-        return self._deployment.running_plan(slice_).undone("take back")
+        return self.deployment.running_plan(slice_).undone("take back")
 
     def _back_to_design(self, slice_id: int, left: dict[str, CloudError]) -> None:
-        with self._database.transaction() as state:
+        with self.database.transaction() as state:
             stored = state.slices[slice_id]
             stored.status, stored.left = SliceStatus.DESIGN, list(left)
             for vm in stored.vms:
@@ -327,12 +327,6 @@ def _unplaced(problems: Sequence[str]) -> CloudError | None:
     return CloudError("; ".join(problems)) if problems else None
 
 
-def _elsewhere(plan: Plan, lost: Collection[str]) -> Plan:
-    """Return the plan without the steps of lost hosts."""
-    stages = (Stage(s.title, tuple(step for step in s.steps if step.host not in lost)) for s in plan.stages)
-    return replace(plan, stages=tuple(stage for stage in stages if stage.steps))
-
-
 def _did_something(result: StepResult) -> bool:
     """Return whether a guarded command ran. Commands without a guard only read."""
     return any(o.status is not None and result.step.do[o.action].unless for o in result.outcomes)
@@ -345,53 +339,9 @@ def _what_it_did(result: StepResult) -> str:
     return f"{title}{f' ({made})' if made else ''} on {result.step.host}"
 
 
-def _left(report: Report) -> dict[str, CloudError]:
-    """Return the objects that a rollback or removal left: title and host -> error.
-
-    An unfinished copy on a lost host is not listed beside other objects there: it is removed with them.
-    """
-    whole = {r.step.host for r in report.failures if not r.step.residue}
-    listed = (r for r in report.failures if not (r.step.residue and r.step.host in whole and _is_lost(r.error)))
-    return {f"{r.step.title} on {r.step.host}": r.error for r in listed if r.error}
-
-
-def _first(left: Mapping[str, CloudError]) -> CloudError:
-    """Return the error that kept the first object from being removed."""
-    return next(iter(left.values()))
-
-
-def _is_lost(error: CloudError | None) -> bool:
-    return isinstance(error, HostUnreachable)
-
-
-def _left_to_do(left: dict[str, CloudError], advice: str, slice_: Slice) -> str:
-    """Return a sentence with reasons, objects left, the advice, and the way out for workers that do not come back."""
-    reasons = "; ".join(dict.fromkeys(str(error) for error in left.values()))
-    return f"{reasons}; left: {', '.join(left)}; {advice}{_way_out(left.values(), slice_)}"
-
-
-def _way_out(errors: Iterable[CloudError], slice_: Slice) -> str:
-    """Return what to do about workers that do not come back, as the rest of a sentence."""
-    lost = {error.host for error in errors if isinstance(error, HostUnreachable)}
-    hosts = sorted(lost & {vm.worker_ip for vm in slice_.vms})
-    return "".join(f"; if it is dead for good, an operator runs: cli.py host forget {host}" for host in hosts)
-
-
 def _not_deployed(error: CloudError, left: dict[str, CloudError], slice_: Slice, *, changed: bool) -> str:
     if left:
         advice = "deploy or delete the slice to clean up"
-        return f"{error}; not all could be taken back: {_left_to_do(left, advice, slice_)}"
+        return f"{error}; not all could be taken back: {left_to_do(left, advice, slice_)}"
     back = "what was done has been taken back" if changed else "nothing was changed"
-    return f"{error}{_way_out([error], slice_)}; {back} and the slice is in design"
-
-
-@contextmanager
-def _said_first(sentence: str) -> Iterator[None]:
-    """Begin the error of a file that cannot be saved with this sentence: the hosts were changed, the file was not."""
-    try:
-        yield
-    except FileFault as fault:  # only operators may read the file's name
-        public = f"{sentence}: tell the operator (the audit log says more), then log in again to finish it"
-        raise FileFault(f"{sentence}: {fault}; then log in again to finish it", public, begun=True) from fault
-    except Refused as error:
-        raise CloudError(f"{sentence}: {error}; then log in again to finish it") from error
+    return f"{error}{way_out([error], slice_)}; {back} and the slice is in design"

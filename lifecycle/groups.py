@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lifecycle.designs import Designs
     from lifecycle.hosts import Hosts
     from lifecycle.images import Images
+    from lifecycle.power import Power
     from lifecycle.reach import Reach
 
 
@@ -46,6 +47,13 @@ class Groups(SliceUseCases):
         from lifecycle.images import Images  # noqa: PLC0415
 
         return Images(self._engine)
+
+    @functools.cached_property
+    def power(self) -> Power:
+        """Return the use-cases that switch VMs off and on, and reset them."""
+        from lifecycle.power import Power  # noqa: PLC0415
+
+        return Power(self._engine)
 
     @functools.cached_property
     def reach(self) -> Reach:

@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from accounts import rights
 from core.errors import CloudError
 from core.inventory import Worker
 from core.results import value_of
@@ -283,6 +284,8 @@ def _found(slice_: Slice, viewer: str) -> str:
         if hosts and slice_.status != SliceStatus.DEPLOYING:
             return f"{title} could not be {_UNFINISHED[slice_.status]} completely: parts of it are left on {hosts}."
         return f"{title} was being {_UNFINISHED[slice_.status]} when its manager stopped."
+    if switched := ", ".join(vm.name for vm in rights.switching(slice_)):
+        return f"{title}: a change of power of {switched} was not finished."
     names = ", ".join(vm.name for vm in slice_.vms if vm.status == VMStatus.PENDING)
     if hosts:
         return f"{title}: adding {names} failed and could not be rolled back: parts are left on {hosts}."

@@ -79,6 +79,7 @@ class FakeHost:
     down: set[str] = field(default_factory=set)
     holders: dict[str, int] = field(default_factory=dict)
     deaf: set[str] = field(default_factory=set)
+    stubborn: set[str] = field(default_factory=set)  # pid files of VMs that do not obey their power buttons
     rules: list[str] = field(default_factory=list)
     forwarding: set[str] = field(default_factory=set)
     bounds: dict[str, str] = field(default_factory=dict)
@@ -638,6 +639,30 @@ class FakeHost:
     def are_off(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         return (int(any(self.is_running(process, "")[0] == 0 for process in _in_pairs(argv))), "", "")
 
+    def stop_vms(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        count = int(argv[1])
+        press, pairs = argv[2 : 2 + count], argv[2 + count :]
+        running = [process for process in _in_pairs(pairs) if self.is_running(process, "")[0] == 0]
+        stubborn = [pid_file for pid_file, _ in running if press == ("true",) or pid_file in self.stubborn]
+        self.stop(("TERM", *pairs), "")
+        return listed(pid_file.rpartition("/")[2].removesuffix(".pid") for pid_file in stubborn)
+
+    def set_aside(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        for disk in argv:
+            if disk in self.files and f"{disk}.old" not in self.files:
+                self.files[f"{disk}.old"] = self.files.pop(disk)
+        return OK
+
+    def restore_disks(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        mark, *disks = argv
+        aside = [disk for disk in disks if f"{disk}.old" in self.files]
+        if not aside and not (disks[0] in self.files and mark in self.files):
+            return no("the old disk is gone, because its reset was almost complete; finish it")
+        self.files[mark] = ""
+        for disk in aside:
+            self.files[disk] = self.files.pop(f"{disk}.old")
+        return OK
+
     def end_vms(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         for at in range(0, len(argv), 8):
             pid_file, mark, *others = argv[at : at + 8]
@@ -793,6 +818,9 @@ def _beside(program: Program) -> Program:
 
 SCRIPTS: dict[str, Program] = {
     "are-off.sh": FakeHost.are_off,
+    "restore-disks.sh": FakeHost.restore_disks,
+    "set-aside.sh": FakeHost.set_aside,
+    "stop-vms.sh": FakeHost.stop_vms,
     "add-namespaces.sh": _beside(FakeHost.add_namespaces),
     "apply-rules.sh": FakeHost.put_up_rules,
     "await-frames.sh": FakeHost.fine,

@@ -12,10 +12,11 @@ from accounts.use_cases import UseCases
 from lifecycle.designs import Designs
 from lifecycle.groups import Groups
 from lifecycle.images import Images
+from lifecycle.power import Power
 from lifecycle.reach import Reach
 from orchestrator import OrchestratorAPI
 
-GROUPS: dict[str, type[UseCases]] = {"designs": Designs, "images": Images, "reach": Reach}
+GROUPS: dict[str, type[UseCases]] = {"designs": Designs, "images": Images, "power": Power, "reach": Reach}
 """The groups of use-cases, by the attribute of the API; a test holds that it is complete."""
 
 

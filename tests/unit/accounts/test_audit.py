@@ -47,9 +47,10 @@ READ_ONLY = {
     "unfinished",
     "problems",
     "prove_isolation",
+    "power.plan",
     *("images.check", "images.list", "images.plan_stage", "images.plan_removal"),
 }
-FAILS = {"get_slice", "find_slice", "designs.read", "designs.convert", "plan_slice", "plan_deletion"}
+FAILS = {"get_slice", "find_slice", "designs.read", "designs.convert", "plan_slice", "plan_deletion", "power.plan"}
 FAILS |= {"images.check", "images.list", "images.plan_stage", "images.plan_removal"}
 WORKS = {"create_slice", "designs.create", "open_session"}
 ACTIONS = {
@@ -67,6 +68,10 @@ ACTIONS = {
     "open_console": "open console",
     "open_command": "run command",
     "reach.connect": "connect",
+    "power.start": "start",
+    "power.stop": "stop",
+    "power.restart": "restart",
+    "power.reset": "reset",
     "images.add": "add image",
     "images.stage": "stage image",
     "images.remove": "remove image",
@@ -88,6 +93,7 @@ VALUES: dict[str, object] = {
     "username": "student",
     "slice_id": 4242,
     "vm_id": 4242,
+    "verb": "start",
     "vm1_id": 1,
     "vm2_id": 2,
 }

@@ -31,6 +31,11 @@ TOUCHES: dict[str, Call] = {
     "reach.connect": lambda api, actor, slice_id, vm: api.reach.connect(actor, slice_id, vm, 22),
     "finish_slice": lambda api, actor, slice_id, _: api.finish_slice(actor, slice_id),
     "take_back_slice": lambda api, actor, slice_id, _: api.take_back_slice(actor, slice_id),
+    "power.start": lambda api, actor, slice_id, vm: api.power.start(actor, slice_id, [vm]),
+    "power.stop": lambda api, actor, slice_id, vm: api.power.stop(actor, slice_id, [vm]),
+    "power.restart": lambda api, actor, slice_id, vm: api.power.restart(actor, slice_id, [vm]),
+    "power.reset": lambda api, actor, slice_id, vm: api.power.reset(actor, slice_id, [vm]),
+    "power.plan": lambda api, actor, slice_id, vm: api.power.plan(actor, slice_id, "reset", [vm]),
 }
 """Every use-case on one slice or VM: a new one needs a line here."""
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from core.status import VMStart, VMStatus
-from models import Slice
-from tests.support.desk import WORKERS, Desk, open_desk
+from core.status import VMStatus
+from tests.support.desk import WORKERS, Desk, deployed, open_desk
 
 
 @pytest.fixture
@@ -26,16 +25,6 @@ def set_status(desk: Desk, name: str, status: VMStatus) -> None:
         for vm in state.slices[1000].vms:
             if vm.name == name:
                 vm.status, vm.pid = status, None
-
-
-def deployed(desk: Desk, *manual: str) -> Slice:
-    """Deploy a ring of three VMs, of which those named are started by hand."""
-    slice_ = desk.ring(3)
-    with desk.database.transaction() as state:
-        for vm in state.slices[1000].vms:
-            vm.start = VMStart.MANUAL if vm.name in manual else VMStart.AUTO
-    desk.ok(desk.api.deploy_slice("student", slice_.slice_id))
-    return desk.slice()
 
 
 def test_a_vm_that_is_started_by_hand_is_not_started_by_a_deployment(desk: Desk) -> None:
@@ -83,3 +72,146 @@ def test_a_stopped_vm_that_is_lost_with_its_worker_gets_a_disk_and_stays_off(des
 def test_the_console_of_a_stopped_vm_says_what_to_do(desk: Desk) -> None:
     deployed(desk, "vm1")
     assert desk.no(desk.api.open_console("student", 1002)) == "VM 1002 (vm1) is stopped; start it first"
+
+
+# --- stop, start, restart ---------------------------------------------------------------------------------------------
+
+
+def test_vms_are_stopped_and_started_again(desk: Desk) -> None:
+    deployed(desk)
+    whole = desk.cloud.state()
+    assert desk.ok(desk.api.power.stop("student", 1000, [1001, 1002])) == ["stopped: vm0, vm1"]
+    assert running(desk) == {"slice1000-vm1003"}
+    assert [(vm.status, vm.pid is None) for vm in desk.slice().vms][:2] == [(VMStatus.STOPPED, True)] * 2
+    assert desk.api.doctor.examine().findings == ()
+    assert desk.ok(desk.api.repair_slice("student", 1000)) == []
+    assert desk.ok(desk.api.power.start("student", 1000)) == ["started: vm0, vm1", "ran already: vm2"]
+    assert len(running(desk)) == 3
+    assert desk.api.doctor.examine().findings == ()
+    assert {a: {*s["files"]} for a, s in desk.cloud.state().items()} == {a: {*s["files"]} for a, s in whole.items()}
+
+
+def test_a_guest_that_does_not_obey_is_switched_off_and_named(desk: Desk) -> None:
+    deployed(desk)
+    worker = desk.cloud.hosts[WORKERS[0]]
+    worker.stubborn = {path for path in worker.files if path.endswith("vm2.pid")}
+    told = desk.ok(desk.api.power.stop("student", 1000))
+    assert told == ["stopped: vm0, vm1, vm2", "switched off, because its guest did not obey within 30 s: vm2"]
+    assert running(desk) == set()
+
+
+def test_a_stop_at_once_asks_no_guest(desk: Desk) -> None:
+    deployed(desk)
+    assert desk.ok(desk.api.power.stop("student", 1000, now=True)) == ["stopped: vm0, vm1, vm2"]
+
+
+def test_a_restart_ends_a_vm_and_starts_it_and_starts_those_that_were_stopped(desk: Desk) -> None:
+    slice_ = deployed(desk, "vm1")
+    assert desk.ok(desk.api.power.restart("student", 1000)) == ["restarted: vm0, vm1, vm2"]
+    assert len(running(desk)) == 3
+    assert not any(old.pid == new.pid for old, new in zip(slice_.vms, desk.slice().vms, strict=True))
+    assert [vm.status for vm in desk.slice().vms] == [VMStatus.RUNNING] * 3
+
+
+def test_a_vm_that_ended_by_itself_is_started(desk: Desk) -> None:
+    deployed(desk)
+    worker = desk.cloud.hosts[WORKERS[0]]
+    worker.stop(("KILL", "vm_images/slice-1000/vm0.pid", "slice1000-vm1001"), "")
+    assert desk.ok(desk.api.power.start("student", 1000, [1001])) == ["started: vm0"]
+    assert len(running(desk)) == 3
+
+
+def test_each_worker_gets_one_batch(desk: Desk) -> None:
+    deployed(desk)
+    for verb in ("stop", "start", "restart", "reset"):
+        before = {address: host.runs for address, host in desk.cloud.hosts.items()}
+        desk.ok(getattr(desk.api.power, verb)("student", 1000))
+        after = {address: host.runs for address, host in desk.cloud.hosts.items()}
+        assert {address: after[address] - before[address] for address in after} == {
+            WORKERS[0]: 1,
+            WORKERS[1]: 1,
+            "10.0.10.3": 0,
+        }, verb
+
+
+# --- reset ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_reset_gives_a_new_disk_and_keeps_the_rest(desk: Desk) -> None:
+    deployed(desk, "vm1")
+    before = desk.slice()
+    disk = f"{before.vms[0].qcow_image}".removeprefix("~/")
+    worker = desk.cloud.hosts[WORKERS[0]]
+    worker.files[disk] = "with data"
+    assert desk.ok(desk.api.power.reset("student", 1000, [1001, 1002])) == ["reset: vm0, vm1"]
+    assert worker.files[disk] == "overlay"
+    after = desk.slice()
+    kept = ("name", "vnc_port", "status", "worker_ip", "qcow_image", "vnc_secret", "start")
+    for old, new in zip(before.vms, after.vms, strict=True):
+        assert [getattr(old, name) for name in kept] == [getattr(new, name) for name in kept]
+        assert [nic.to_dict() for nic in old.interfaces] == [nic.to_dict() for nic in new.interfaces]
+    assert [old.disk_id == new.disk_id for old, new in zip(before.vms, after.vms, strict=True)] == [False, False, True]
+    assert running(desk) == {"slice1000-vm1001", "slice1000-vm1003"}
+    assert desk.api.doctor.examine().findings == ()
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "restart", "reset"])
+def test_what_cannot_be_switched_is_refused(desk: Desk, verb: str) -> None:
+    desk.ring(3)
+    switch = getattr(desk.api.power, verb)
+    assert desk.no(switch("student", 1000)) == "Slice 1000 is in design; deploy it first"
+    assert desk.no(desk.api.power.plan("student", 1000, verb)) == "Slice 1000 is in design; deploy it first"
+    assert desk.no(switch("student", 1009)).startswith("You have no slice 1009")
+    desk.ok(desk.api.deploy_slice("student", 1000))
+    assert desk.no(switch("student", 1000, [1009])).startswith("Slice 1000 has no VM 1009; its VMs: 1001 (vm0)")
+    desk.cloud.hosts[WORKERS[1]].dead = True
+    desk.api.hosts.forget(WORKERS[1])
+    assert desk.no(switch("student", 1000)) == f"vm1 was lost with {WORKERS[1]}; repair slice 1000 first"
+
+
+def test_a_start_needs_room_on_the_worker_again(desk: Desk) -> None:
+    deployed(desk)
+    desk.ok(desk.api.power.stop("student", 1000, [1001]))
+    with desk.database.transaction() as state:
+        state.workers[WORKERS[0]].max_ram_gb = 0.6
+    sentence = desk.no(desk.api.power.start("student", 1000))
+    assert sentence.startswith(f"{WORKERS[0]} has no room to start vm0 (1 cores and 0.5 GiB of memory): 0.1 GiB of")
+    assert desk.slice().vms[0].stopped
+
+
+def test_a_vm_of_an_older_file_is_not_reset(desk: Desk) -> None:
+    deployed(desk)
+    with desk.database.transaction() as state:
+        state.slices[1000].vms[1].disk_id = None
+    assert desk.no(desk.api.power.reset("student", 1000)).startswith("vm1 was made by an older version")
+
+
+# --- failures ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["start", "restart", "reset"])
+@pytest.mark.parametrize("title", ["room for", "running VMs", "old disk", "overlay of", "QEMU", "VMs", "removal of"])
+def test_a_step_that_fails_is_undone_on_its_host_only(desk: Desk, verb: str, title: str) -> None:
+    deployed(desk)
+    if verb == "start":
+        desk.ok(desk.api.power.stop("student", 1000))
+    plan = desk.ok(desk.api.power.plan("student", 1000, verb))
+    if not any(step.title.startswith(title) for step in plan.steps):
+        return
+    before, files = desk.slice(), {*desk.cloud.hosts[WORKERS[0]].files}
+    desk.cloud.hosts[WORKERS[0]].faults = {title: (1, "", "no space left on device")}
+    sentence = desk.no(getattr(desk.api.power, verb)("student", 1000))
+    assert "no space left on device" in sentence
+    assert sentence.endswith("ed: vm1; as before: vm0, vm2") or (
+        verb == "reset" and "reset: vm1; as before" in sentence
+    )
+    after = desk.slice()
+    for old, new in zip(before.vms, after.vms, strict=True):
+        if new.worker_ip == WORKERS[0]:
+            assert (old.status, old.disk_id) == (new.status, new.disk_id)
+        assert (new.status_before, new.old_disk) == (None, None)
+    assert {*desk.cloud.hosts[WORKERS[0]].files} == files
+    assert desk.api.doctor.examine().findings == ()
