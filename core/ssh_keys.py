@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 import secrets
 import struct
@@ -82,6 +83,12 @@ class PublicKey(NamedTuple):
 
     def __str__(self) -> str:
         return " ".join(filter(None, self))
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the fingerprint as ssh-keygen shows it."""
+        digest = hashlib.sha256(base64.b64decode(self.data)).digest()
+        return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
 
     def is_same(self, other: PublicKey) -> bool:
         """Return whether both are one key, whatever their comments say."""

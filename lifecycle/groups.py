@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lifecycle.use_cases import SliceUseCases
 
 if TYPE_CHECKING:
+    from accounts.keys import Keys
     from inspection.doctor import Doctor
     from inspection.isolation.prover import Prover
     from lifecycle.designs import Designs
@@ -61,6 +62,13 @@ class Groups(SliceUseCases):
         from lifecycle.reach import Reach  # noqa: PLC0415
 
         return Reach(self._engine)
+
+    @functools.cached_property
+    def keys(self) -> Keys:
+        """Return the use-cases of a user's public keys."""
+        from accounts.keys import Keys  # noqa: PLC0415
+
+        return Keys(self._database, self._audit, self._operators)
 
     @functools.cached_property
     def prover(self) -> Prover:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from menu.file_arguments import add_file_commands
+from menu.keys import add_key_commands
 from menu.operator_arguments import add_operator_commands
 from menu.reach_arguments import add_reach_commands
 from menu.slice_arguments import add_slice_commands
@@ -76,6 +77,7 @@ def _add_user_commands(commands: Commands) -> None:
     add_slice_commands(commands)
     add_file_commands(commands)
     add_reach_commands(commands)
+    add_key_commands(commands)
 
 
 def _database(text: str) -> Path:

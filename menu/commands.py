@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from accounts import rights
 from core.errors import Refused
 from core.results import value_of
-from menu import file_commands, image_commands, plans, reach_commands
+from menu import file_commands, image_commands, keys, plans, reach_commands
 from menu.command_parts import DONE, INCOMPLETE, REFUSED, errors_screen, say, show_json, slice_of
 from menu.entries import deletion_question, join_console, resources_of, show_repaired
 from menu.progress import Progress
@@ -171,5 +171,6 @@ COMMANDS = {
     "convert": file_commands.convert,
     "graph": file_commands.graph,
     "image": image_commands.manage,
+    "keys": keys.manage,
 }
 """The commands that work for a user, by name."""

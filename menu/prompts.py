@@ -96,9 +96,9 @@ class Prompts:
         """Ask for one of the options by its name."""
         return self._ask(prompt, lambda answer: answer if answer in options else None, f"Answer {' or '.join(options)}")
 
-    def text(self, prompt: str, what: str) -> str:
+    def text(self, prompt: str, what: str, longest: int = LONGEST_ANSWER) -> str:
         """Ask for a text, which the caller checks."""
-        return self._ask(prompt, lambda answer: answer or None, f"{what} has 1 to {LONGEST_ANSWER} characters")
+        return self._ask(prompt, lambda answer: answer or None, f"{what} has 1 to {longest} characters", longest)
 
     def interface(self, prompt: str) -> str:
         """Ask for the name of an interface."""
@@ -126,12 +126,12 @@ class Prompts:
             prompt, lambda answer: answer.lower() if answer.lower() in meanings else None, f"Answer {allowed}"
         )
 
-    def _ask(self, prompt: str, parse: Callable[[str], T | None], allowed: str) -> T:
+    def _ask(self, prompt: str, parse: Callable[[str], T | None], allowed: str, longest: int = LONGEST_ANSWER) -> T:
         while True:
             answer = self._keyboard.line(prompt).strip(" \t")
             if answer == BACK:
                 raise Back
-            parsed = parse(answer) if len(answer) <= LONGEST_ANSWER else None
+            parsed = parse(answer) if len(answer) <= longest else None
             if parsed is not None:
                 return parsed
             self._screen.error(allowed)

@@ -49,9 +49,11 @@ READ_ONLY = {
     "prove_isolation",
     "power.plan",
     *("images.check", "images.list", "images.plan_stage", "images.plan_removal"),
+    *("keys.check", "keys.check_removal", "keys.list"),
 }
 FAILS = {"get_slice", "find_slice", "designs.read", "designs.convert", "plan_slice", "plan_deletion", "power.plan"}
 FAILS |= {"images.check", "images.list", "images.plan_stage", "images.plan_removal"}
+FAILS |= {"keys.check", "keys.check_removal"}
 WORKS = {"create_slice", "designs.create", "open_session"}
 ACTIONS = {
     "authenticate": "log in",
@@ -75,6 +77,8 @@ ACTIONS = {
     "images.add": "add image",
     "images.stage": "stage image",
     "images.remove": "remove image",
+    "keys.add": "add key",
+    "keys.remove": "remove key",
 }
 NO_ANSWER = {"needs_new_password", "warning"}
 
@@ -96,6 +100,7 @@ VALUES: dict[str, object] = {
     "verb": "start",
     "vm1_id": 1,
     "vm2_id": 2,
+    "number": 1,
 }
 VALUES |= {"design": make("ring:3", "lab", "cirros")}
 

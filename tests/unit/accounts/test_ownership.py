@@ -55,6 +55,7 @@ OWN = {
     "needs_new_password",
     "designs.read",
     "warning",
+    *("keys.add", "keys.check", "keys.check_removal", "keys.list", "keys.remove"),
 }
 """Use-cases on the calling user alone."""
 
