@@ -25,7 +25,7 @@ class KeyChange:
     after_reset: tuple[str, ...]
 
 
-class Keys(UseCases):
+class PublicKeys(UseCases):
     """The public keys of users. A VM takes them at its first boot; one that has booted keeps what it has."""
 
     @UseCase()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lifecycle.use_cases import SliceUseCases
 
 if TYPE_CHECKING:
-    from accounts.keys import Keys
+    from accounts.keys import PublicKeys
     from inspection.doctor import Doctor
     from inspection.isolation.prover import Prover
     from lifecycle.designs import Designs
@@ -64,11 +64,11 @@ class Groups(SliceUseCases):
         return Reach(self._engine)
 
     @functools.cached_property
-    def keys(self) -> Keys:
+    def keys(self) -> PublicKeys:
         """Return the use-cases of a user's public keys."""
-        from accounts.keys import Keys  # noqa: PLC0415
+        from accounts.keys import PublicKeys  # noqa: PLC0415
 
-        return Keys(self._database, self._audit, self._operators)
+        return PublicKeys(self._database, self._audit, self._operators)
 
     @functools.cached_property
     def prover(self) -> Prover:

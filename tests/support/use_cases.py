@@ -8,7 +8,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
-from accounts.keys import Keys
+from accounts.keys import PublicKeys
 from accounts.use_cases import UseCases
 from lifecycle.designs import Designs
 from lifecycle.groups import Groups
@@ -17,7 +17,13 @@ from lifecycle.power import Power
 from lifecycle.reach import Reach
 from orchestrator import OrchestratorAPI
 
-GROUPS: dict[str, type[UseCases]] = {"designs": Designs, "images": Images, "keys": Keys, "power": Power, "reach": Reach}
+GROUPS: dict[str, type[UseCases]] = {
+    "designs": Designs,
+    "images": Images,
+    "keys": PublicKeys,
+    "power": Power,
+    "reach": Reach,
+}
 """The groups of use-cases, by the attribute of the API; a test holds that it is complete."""
 
 
