@@ -5,10 +5,12 @@ from __future__ import annotations
 import fcntl
 import gzip
 import hashlib
+import importlib
 import json
 import lzma
 import os
 import shutil
+import signal
 import struct
 import subprocess
 from pathlib import Path
@@ -298,3 +300,54 @@ def test_an_image_is_removed_by_its_name(folder: Folder, tmp_path: Path) -> None
     folder.remove("a.qcow2")
     folder.remove("a.qcow2")
     assert folder.names == []
+
+
+# --- deaths -----------------------------------------------------------------------------------------------------------
+
+
+STEPS = {
+    "before the copy": ("images.unpacking.copy", False),
+    "after the copy": ("images.unpacking.copy", True),
+    "after the conversion": ("images.qemu_img.convert_raw", True),
+    "after the check": ("images.qemu_img.require_whole", True),
+    "before the name": ("pathlib.Path.hardlink_to", False),
+    "after the name": ("pathlib.Path.hardlink_to", True),
+}
+"""The step at which a process dies, and whether it has done it."""
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_process_that_dies_leaves_a_whole_image_or_none(step: str, folder: Folder, tmp_path: Path) -> None:
+    source = raw(tmp_path / "chr.img")
+    where, is_done = STEPS[step]
+    child = os.fork()
+    if child == 0:
+        try:
+            _die_at(where, is_done=is_done)
+            folder.add(source, "chr.qcow2")
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -9
+    assert folder.names == (["chr.qcow2"] if step == "after the name" else [])
+    if folder.names:
+        with pytest.raises(Refused, match="is there already"):
+            folder.add(source, "chr.qcow2")
+        folder.add(source, "other.qcow2").path.unlink()
+    else:
+        folder.add(source, "chr.qcow2")
+    assert left_in(folder) == ["chr.qcow2"]
+    assert guest_bytes(folder.file("chr.qcow2")) == RAW
+
+
+def _die_at(where: str, *, is_done: bool) -> None:
+    """Let this process be killed at its next call of a function."""
+    place, _, name = where.rpartition(".")
+    owner = Path if place == "pathlib.Path" else importlib.import_module(place)
+    function = getattr(owner, name)
+
+    def dies(*args: object) -> None:
+        if is_done:
+            function(*args)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(owner, name, dies)
