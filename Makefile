@@ -36,7 +36,7 @@ check: $(VENV)/ready  ## style, types, scripts, import rules and quick unit test
 
 test: packages check  ## all tests; those on the lab need root, and have two labs side by side
 	$(UNIT_TESTS) -m "long and not lab"
-	$(SUDO) $(BIN)/pytest -q -n 2 --dist loadfile -m lab
+	$(SUDO) $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m lab
 
 shake: packages $(VENV)/ready  ## the lab tests five times, beside two busy processes per core: all five have to be green
 	$(SUDO) $(BIN)/python -m tests.shake

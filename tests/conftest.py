@@ -1,4 +1,4 @@
-"""Fixtures of all tests: a guard against real hosts, derivations made once, and slices made without a database."""
+"""Marks, order and fixtures of all tests: no real hosts, derivations made once, slices without a database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core import passwords
 from core.inventory import Inventory, Worker
 from models import Slice
 from tests.support.designs import design
-from tests.support.paths import SCENARIOS
+from tests.support.paths import LONGEST_ON_THE_LAB, SCENARIOS
 
 
 def _stay_at_home(event: str, args: tuple[object, ...]) -> None:
@@ -37,10 +37,12 @@ sys.addaudithook(_stay_at_home)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the scenarios and all tests with a longer version as `long`: `make check` leaves them to `make test`."""
+    """Mark scenarios and tests with a longer version as `long`, and begin with the longest files on the lab."""
     for item in items:
         if item.get_closest_marker("torture") or SCENARIOS in item.path.parents:
             item.add_marker("long")
+    places = {path: number - len(LONGEST_ON_THE_LAB) for number, path in enumerate(LONGEST_ON_THE_LAB)}
+    items.sort(key=lambda item: places.get(item.path, 0) if item.get_closest_marker("lab") else 0)
 
 
 _derived_once = cache(passwords._derive)

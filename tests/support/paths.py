@@ -9,5 +9,15 @@ DATA = ROOT / "tests" / "data"
 PLANS = DATA / "plans"
 RING_TITLES = DATA / "ring_titles.txt"
 SCENARIOS = ROOT / "tests" / "scenarios"
+LONGEST_ON_THE_LAB = (
+    *(ROOT / "tests" / "lab" / f"test_{name}.py" for name in ("drift", "students")),
+    SCENARIOS / "test_every_death.py",
+    *(
+        ROOT / "tests" / "lab" / f"test_{name}.py"
+        for name in ("isolation", "failures", "stack", "slices", "lost_hosts")
+    ),
+)
+"""The files that take longest on the lab, in this order. They begin, so that two labs end at the same time."""
+
 PROGRAMS = ROOT / "tests" / "support" / "bin"
 """Programs that replace those for root only."""

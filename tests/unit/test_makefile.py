@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.paths import ROOT
+from tests.support.paths import LONGEST_ON_THE_LAB, ROOT
 from tests.support.playing import PROGRAM, terminal_of
 
 READY = ("--old-file=packages", "--old-file=.venv/ready")
@@ -25,7 +25,8 @@ def selections(target: str) -> list[str]:
     options = argparse.ArgumentParser(exit_on_error=False)
     for name in ("-m", "-n", "--dist"):
         options.add_argument(name, required=name == "-m")
-    options.add_argument("-q", action="store_true")
+    for name in ("-q", "--no-loadscope-reorder"):
+        options.add_argument(name, action="store_true")
     runs = [line.partition("/pytest ")[2] for line in lines if "/pytest " in line]
     return [str(options.parse_args(shlex.split(run)).m) for run in runs]
 
@@ -36,6 +37,10 @@ def test_make_check_and_the_rest_of_make_test_run_each_test_once() -> None:
     for lab, long in product((False, True), repeat=2):
         runs = [run for run in tested if eval(run, {"lab": lab, "long": long})]  # noqa: S307
         assert len(runs) == 1, (lab, long)
+
+
+def test_the_longest_files_on_the_lab_are_there() -> None:
+    assert [path for path in LONGEST_ON_THE_LAB if not path.exists()] == []
 
 
 LAB = """import os, sys

@@ -74,6 +74,7 @@ def test_a_link_on_a_spare_interface_restarts_no_vm() -> None:
     assert {each.effect for each in found} == {Effect.ADDED}
 
 
+@pytest.mark.long
 @settings(max_examples=100, deadline=None)
 @given(designs(), designs())
 def test_the_differences_are_those_of_the_sets(now: Design, wanted: Design) -> None:
@@ -88,6 +89,7 @@ def test_the_differences_are_those_of_the_sets(now: Design, wanted: Design) -> N
     assert len({(each.kind, each.name, each.effect) for each in found}) == len(found)
 
 
+@pytest.mark.long
 @settings(max_examples=100, deadline=None)
 @given(designs(), st.data())
 def test_links_without_named_interfaces_stay_where_they_are(now: Design, data: st.DataObject) -> None:
