@@ -78,6 +78,12 @@ def _is_host(value: str) -> bool:
     return len(value) <= 253 and _HOST(value) is not None
 
 
+def is_manager(value: str) -> bool:
+    """Return whether the text names the manager as ssh(1) does: a host, or a login name and a host."""
+    login, at, host = value.rpartition("@")
+    return _is_host(host) and (not at or _LOGIN(login) is not None)
+
+
 def _is_remote_path(value: str) -> bool:
     return _REMOTE_PATH(value) is not None and ".." not in value.split("/")
 
@@ -97,6 +103,7 @@ def _is_folder(value: str) -> bool:
 _CONTROL = r"\x00-\x1f\x7f"
 _SURROGATES = r"\ud800-\udfff"  # what a terminal or a program says in something else than UTF-8; no file can hold it
 _HOST = _matches(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+_LOGIN = _matches(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,31}")
 _REMOTE_PATH = _matches(r"(~/|/)[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*/?")
 
 NAME = text(is_valid_name, "1 to 32 letters, digits, hyphens or underscores")
@@ -106,7 +113,11 @@ LINK_NAME = text(
     _matches(r"[A-Za-z][A-Za-z0-9_.-]{0,63}"), "a letter, then letters, digits, dots, hyphens, underscores"
 )
 HOST = text(_is_host, "an IPv4 address or a host name of letters, digits, dots and hyphens")
-LOGIN = text(_matches(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,31}"), "a login name")
+MANAGER = text(
+    is_manager,
+    "a host name or an IPv4 address, with or without a login name and @ before it, such as cloud@manager",
+)
+LOGIN = text(_LOGIN, "a login name")
 ADDRESS = text(_is_ipv4, "an IPv4 address")
 SUBNET = text(_is_subnet, "an IPv4 subnet from /8 to /24, such as 10.60.7.0/24")
 LINK_SUBNET = text(_is_link_subnet, "an IPv4 subnet from /8 to /30, such as 192.168.100.0/24")

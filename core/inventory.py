@@ -15,7 +15,7 @@ from core import formats
 from core.errors import INVALID, UNUSABLE
 from core.formats import network_of, seconds_of
 from core.records import Recorded, entries, key, section, sequence, value
-from core.rule import FLAG, list_of, number, one_of, some_of, whole
+from core.rule import FLAG, list_of, number, one_of, or_nothing, some_of, whole
 
 ADMIN_SLICES = 20
 """The number of slices that an admin may have at a time, unless `login: slices` is larger."""
@@ -116,7 +116,7 @@ class LoginSettings(Recorded):
     `shipped_passwords`: `change` asks for a new password at the first login, `keep` does not (a lab). `slices`: the
     maximum number of slices of a student, unless the user has a value of their own. `sessions`: the maximum number of
     open sessions of an account. `idle`: the time without input after which a session ends, such as 30m. `commands`:
-    whether a restricted session carries out commands.
+    whether a restricted session carries out commands. `address`: the manager as users write it after `ssh`.
     """
 
     shipped_passwords: str = key(one_of("change", "keep"), default="change")
@@ -124,6 +124,7 @@ class LoginSettings(Recorded):
     sessions: int = key(whole(1, MAX_SESSIONS), default=8)
     idle: str = key(formats.IDLE, default="30m")
     commands: bool = key(FLAG, default=True, brief=True)
+    address: str | None = key(or_nothing(formats.MANAGER), default=None, brief=True)
 
     @property
     def idle_seconds(self) -> float:

@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import dataclass
+
 from accounts import rights
 from accounts.use_cases import UseCase
+from core import ssh_keys
 from core.errors import CloudError, CommandFailed, Refused
+from core.names import process_name
 from core.status import VMStatus
+from database import State
 from deployment import DeploymentAPI
 from lifecycle.use_cases import SliceUseCases
 from models import VM, Slice
 from remote.port import NotConnected, PortAnswer, PortStream, PortVisit, join
+
+
+@dataclass(frozen=True)
+class WayIn:
+    """The way of ssh(1) to a VM.
+
+    `host` is a name for it; `slice_` and `vm` are the words of `connect`. `alias` stands for the VM's disk among known
+    hosts, and `host_key` is the public key on it, empty where it is not known.
+    """
+
+    host: str
+    slice_: str
+    vm: str
+    user: str
+    alias: str
+    host_key: str
+
+
+@dataclass(frozen=True)
+class WaysIn:
+    """The ways to VMs, and the names of VMs without one. `manager` is its address in the settings, empty without."""
+
+    ways: tuple[WayIn, ...]
+    without: tuple[str, ...]
+    manager: str
 
 
 class Reach(SliceUseCases):
@@ -36,6 +67,36 @@ class Reach(SliceUseCases):
             return join(self._connect(node).open_terminal(visit.argv, visit.script), visit, node)
         except NotConnected as refusal:
             raise _failure(refusal.answer, node, slice_, vm, visit) from refusal
+
+    @UseCase()
+    def ways(self, actor: str, slice_id: int | None = None) -> WaysIn:
+        """Return the ways of ssh(1) to the VMs of a slice, or of all slices of the user."""
+        state = self._database.load()
+        slices = rights.visible(state, actor) if slice_id is None else [rights.permitted(state, actor, slice_id)]
+        deployment = DeploymentAPI(state.inventory)
+        ways, without = [], []
+        for slice_ in slices:
+            word = _word(state, actor, slice_)
+            for vm in slice_.vms:
+                if deployment.way_to(slice_, vm, 22):
+                    ways.append(_way(word, slice_, vm))
+                else:
+                    without.append(f"{word}-{vm.name}")
+        return WaysIn(tuple(ways), tuple(without), state.inventory.login.address or "")
+
+
+def _word(state: State, actor: str, slice_: Slice) -> str:
+    """Return the word by which commands find the slice: its name, or its id where the name may mean another one."""
+    with suppress(Refused):
+        if slice_.name and rights.find(state, actor, slice_.name).slice_id == slice_.slice_id:
+            return slice_.name
+    return str(slice_.slice_id)
+
+
+def _way(word: str, slice_: Slice, vm: VM) -> WayIn:
+    disk = vm.disk_id or process_name(slice_.slice_id, vm.vm_id)
+    host_key = ssh_keys.public_key(vm.host_secret) if vm.host_secret else ""
+    return WayIn(f"{word}-{vm.name}", word, vm.name, vm.devices.user, f"cloud-{disk}", host_key)
 
 
 def _failure(answer: PortAnswer, node: str, slice_: Slice, vm: VM, visit: PortVisit) -> CloudError:

@@ -165,6 +165,7 @@ COMMANDS = {
     "delete": delete,
     "console": console,
     "connect": reach_commands.connect,
+    "ssh-config": reach_commands.ssh_config,
     "validate": file_commands.validate,
     "create": file_commands.create,
     "export": file_commands.export,

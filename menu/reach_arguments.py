@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from menu.words import add_actor, add_slice, add_vm, number_up_to
+from core.formats import is_manager
+from menu.words import SLICE_HELP, add_actor, add_slice, add_vm, number_up_to, slice_word
 
 if TYPE_CHECKING:
     from menu.words import Commands
@@ -29,6 +30,32 @@ def add_reach_commands(commands: Commands) -> None:
         "port", metavar="PORT", nargs="?", type=_port, default=SSH_PORT, help=f"1 to {_MAX_PORT} (default: {SSH_PORT})"
     )
     add_actor(connect, argparse.SUPPRESS)
+    _add_ssh_config(commands)
+
+
+def _add_ssh_config(commands: Commands) -> None:
+    config = commands.add_parser(
+        "ssh-config",
+        help="write blocks for ~/.ssh/config",
+        description="Write a block for ~/.ssh/config for each VM of a slice, or of all slices. With them ssh, scp, "
+        "rsync and editors reach host SLICE-VM through the manager. --known-hosts writes the host keys instead. "
+        "Exit status: 0 written, 1 refused, 2 wrong words, 3 written without VMs that have no way in or no known key.",
+    )
+    config.add_argument("slice", metavar="SLICE", nargs="?", type=slice_word, help=f"{SLICE_HELP} (default: all)")
+    config.add_argument(
+        "--via",
+        metavar="MANAGER",
+        type=_manager,
+        help="the manager as it is written after ssh, such as cloud@manager (default: `login: address`)",
+    )
+    config.add_argument("--known-hosts", action="store_true", help="lines for ~/.ssh/cloud_known_hosts instead")
+    add_actor(config, argparse.SUPPRESS)
+
+
+def _manager(text: str) -> str:
+    if not is_manager(text):
+        raise argparse.ArgumentTypeError("the manager is written as after ssh, such as cloud@manager")
+    return text
 
 
 def _port(text: str) -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accounts import rights
-from core.errors import CloudError
+from core.errors import CloudError, Refused
 from core.results import value_of
-from menu.command_parts import DONE, say, slice_of
+from menu import ssh_config as ssh_texts
+from menu.command_parts import DONE, INCOMPLETE, say, slice_of
 from menu.screen import Screen
 
 if TYPE_CHECKING:
@@ -31,3 +33,27 @@ def connect(api: OrchestratorAPI, args: Namespace, _screen: Screen) -> int:
     if end is PipeEnd.IDLE:
         say(f"Warning: the connection ends: {end.value} for {IDLE_SECONDS // 60} min")
     return DONE
+
+
+def ssh_config(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
+    """Write blocks for ~/.ssh/config, or lines of known hosts; return the exit status."""
+    slice_id = slice_of(api, args).slice_id if args.slice else None
+    found = value_of(api.reach.ways(args.actor, slice_id))
+    if args.known_hosts:
+        screen.data(ssh_texts.known_hosts(found.ways))
+        left_out = [f"{way.host} has no host key of ours: ssh asks for it" for way in found.ways if not way.host_key]
+    else:
+        screen.data(ssh_texts.blocks(found.ways, way_to_manager(args, found.manager)))
+        left_out = [f"{name} has no address that leads outside" for name in found.without]
+    say(*(f"Warning: {notice}" for notice in left_out))
+    return INCOMPLETE if left_out else DONE
+
+
+def way_to_manager(args: Namespace, address: str) -> tuple[str, ...]:
+    """Return the command on the user's machine that carries out commands here: ssh, or on the manager the program."""
+    if args.via or (args.restricted_user and address):
+        return ("ssh", args.via or address)
+    if args.restricted_user:
+        raise Refused("Name the manager as you write it after ssh, such as --via cloud@manager")
+    program = (sys.executable, str(Path(__file__).parents[1] / "cli.py"))
+    return (*program, "--database", str(args.database.absolute()), "--as", args.actor)

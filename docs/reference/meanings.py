@@ -105,6 +105,7 @@ MEANINGS: Mapping[str, str] = {
     "login.slices": "How many slices a student may have at a time; an admin has at least 20.",
     "login.sessions": "How many sessions an account may have open.",
     "login.idle": "After this time without input a session ends.",
+    "login.address": "The manager as users write it after `ssh`, such as `cloud@manager`, for `ssh-config`.",
     "login.commands": "`on` or `off`: whether `ssh cloud@manager COMMAND` carries out a student's command.",
     "console.exits": "The keys that leave a console: `ctrl-]` at once, `~.` after Enter.",
     "images.folder": "The folder of the manager for base images. No other user may write in it.",

@@ -39,6 +39,7 @@ READ_ONLY = {
     "designs.convert",
     "designs.demand",
     "designs.preview",
+    "reach.ways",
     "discover_workers",
     "known_workers",
     "plan_slice",
