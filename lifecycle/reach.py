@@ -86,9 +86,14 @@ class Reach(SliceUseCases):
 
 
 def _word(state: State, actor: str, slice_: Slice) -> str:
-    """Return the word by which commands find the slice: its name, or its id where the name may mean another one."""
+    """Return the word by which commands find the slice: its name, or its id where the name may mean another one.
+
+    A word that begins with a hyphen would be an option.
+    """
+    if not slice_.name or slice_.name.startswith("-"):
+        return str(slice_.slice_id)
     with suppress(Refused):
-        if slice_.name and rights.find(state, actor, slice_.name).slice_id == slice_.slice_id:
+        if rights.find(state, actor, slice_.name).slice_id == slice_.slice_id:
             return slice_.name
     return str(slice_.slice_id)
 
@@ -96,7 +101,8 @@ def _word(state: State, actor: str, slice_: Slice) -> str:
 def _way(word: str, slice_: Slice, vm: VM) -> WayIn:
     disk = vm.disk_id or process_name(slice_.slice_id, vm.vm_id)
     host_key = ssh_keys.public_key(vm.host_secret) if vm.host_secret else ""
-    return WayIn(f"{word}-{vm.name}", word, vm.name, vm.devices.user, f"cloud-{disk}", host_key)
+    name = str(vm.vm_id) if vm.name.startswith("-") else vm.name
+    return WayIn(f"{word}-{vm.name}", word, name, vm.devices.user, f"cloud-{disk}", host_key)
 
 
 def _failure(answer: PortAnswer, node: str, slice_: Slice, vm: VM, visit: PortVisit) -> CloudError:

@@ -14,10 +14,11 @@ from core.errors import Refused
 from core.results import value_of
 from menu import file_commands, image_commands, keys, plans, reach_commands
 from menu.command_parts import DONE, INCOMPLETE, REFUSED, errors_screen, say, show_json, slice_of
-from menu.entries import deletion_question, join_console, resources_of, show_repaired
+from menu.entries import deletion_question, resources_of, show_repaired
 from menu.progress import Progress
 from menu.prompts import Prompts
 from menu.questions import agreed, keyboard_for
+from menu.reach import join_console
 from menu.screen import GOOD, Screen
 from menu.session import Session
 from menu.texts import by_id, slice_title

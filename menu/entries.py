@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 from accounts import rights
@@ -12,11 +11,9 @@ from core.errors import CloudError
 from core.flavors import Devices
 from core.results import value_of
 from menu import plans
-from menu.console import VisitEnd, visit
-from menu.exits import Exits
-from menu.idle import TypedConsole
 from menu.images import manage_images
 from menu.plans import Depth
+from menu.reach import open_console, reach_a_vm
 from menu.screen import GOOD, WARNING, Screen, clean
 from menu.session import EXIT, LOGOUT, Entry, Session
 from menu.texts import by_id, counted, demand_line, flavor_size, linkable_lines, title_for
@@ -146,36 +143,6 @@ def delete_slice(session: Session) -> None:
     session.say("Slice deleted")
 
 
-def open_console(session: Session) -> None:
-    """Open the serial console of a VM in this terminal."""
-    join_console(session, session.ask.identifier("VM ID: ", "A VM ID"))
-
-
-def join_console(session: Session, vm_id: int) -> bool:
-    """Join the terminal with a VM's console until the user leaves it; return False if it stays with its user."""
-    exits, answers = Exits(session.api.console_exits), [True]
-
-    def confirm(sentence: str) -> bool:
-        session.screen.line(sentence, WARNING)
-        answers.append(session.ask.yes("Take it over? (y/n): "))
-        return answers[-1]
-
-    answer = session.api.open_console(session.actor, vm_id, confirm)
-    if not answers[-1]:
-        session.screen.line("Nothing was changed")
-        return False
-    console, why = value_of(answer), ""
-    with closing(console):
-        session.say(f"Connected to {_vm_name(session, vm_id)}. {exits.hint(typed=session.screen.terminal)}")
-        with session.keyboard.idle.watched(session.screen.between) as typed:
-            ending = visit(TypedConsole(console, typed), session.keyboard.lines, session.screen, exits)
-        if ending is VisitEnd.CLOSED:
-            why = console.why_closed()
-    session.screen.line()
-    session.screen.line(f"{ending.value}: {why}" if why else ending.value)
-    return True
-
-
 def show_plan(session: Session) -> None:
     """Show the titles of a slice's plan. On a terminal, offer its commands and scripts too."""
     slice_ = _ask_for_slice(session, "Slice ID: ")
@@ -248,6 +215,7 @@ ENTRIES = (
     Entry(12, "Change my password", change_password),
     Entry(13, "Prove isolation", prove_isolation),
     Entry(14, "Templates and slice files", make_at_once),
+    Entry(18, "Reach a VM", reach_a_vm),
     Entry(21, "Images and flavors", manage_images, for_admins=True),
     Entry(EXIT, "Exit", _leave),
 )
@@ -300,11 +268,3 @@ def deletion_question(slice_: Slice, viewer: str) -> str:
     names = ", ".join(clean(vm.name) for vm in slice_.vms)
     vms = f" with its VMs {names}" if names else ", which has no VMs"
     return f"Delete {title}{vms}? (y/n): "
-
-
-def _vm_name(session: Session, vm_id: int) -> str:
-    for slice_ in value_of(session.api.list_slices(session.actor)):
-        vm = slice_.vm(vm_id)
-        if vm:
-            return vm.name
-    raise CloudError(f"VM {vm_id} is gone")

@@ -26,6 +26,7 @@ from inspection.isolation.prover import Prover, Verdict
 from inspection.summary import SliceProblems
 from lifecycle.creation import Demand
 from lifecycle.hosts import Remains, WrittenOff
+from lifecycle.reach import WayIn, WaysIn
 from models import (
     VM,
     Flavor,
@@ -178,6 +179,20 @@ class FakeDesigns:
         return slice_
 
 
+class FakeReach:
+    """The ways to VMs: each has one."""
+
+    def __init__(self, api: FakeAPI) -> None:
+        self._api = api
+
+    @answering
+    def ways(self, actor: str, slice_id: int) -> WaysIn:
+        slice_ = value_of(self._api.get_slice(actor, slice_id))
+        names = [vm.name for vm in slice_.vms]
+        ways = (WayIn(f"{slice_.name}-{name}", slice_.name, name, "student", f"cloud-{name}", "") for name in names)
+        return WaysIn(tuple(ways), (), "")
+
+
 class FakeAPI:
     """The use-cases; `pace` is the duration of a step in seconds, `down` are workers that do not answer."""
 
@@ -187,6 +202,7 @@ class FakeAPI:
         self.slices: dict[int, Slice] = {}
         self.broken: dict[int, SliceProblems] = {}
         self.designs = FakeDesigns(self)
+        self.reach = FakeReach(self)
         self.doctor = FakeDoctor()
         self.prover = FakeProver()
         self.hosts = FakeHostChanges()
