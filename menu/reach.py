@@ -12,6 +12,7 @@ from menu import ssh_config
 from menu.console import VisitEnd, visit
 from menu.exits import Exits
 from menu.idle import TypedConsole
+from menu.keys import add_key_in_menu, remove_key_in_menu, view_keys
 from menu.screen import WARNING
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ def reach_a_vm(session: Session) -> None:
         ("Open a VM's console", open_console),
         ("Reach VMs by ssh from your own machine", _show_ways),
         ("Show the text for ~/.ssh/config", _show_config),
+        ("View my SSH keys", view_keys),
+        ("Add an SSH key", add_key_in_menu),
+        ("Remove an SSH key", remove_key_in_menu),
     )
     for number, (title, _) in enumerate(ways, start=1):
         session.screen.line(f"  {number}. {title}")

@@ -18,6 +18,7 @@ from core.errors import CloudError, Interrupted, Refused
 from core.inventory import InternetSettings, LoginSettings, Worker
 from core.names import mac_address
 from core.results import Failure, Result, value_of
+from core.ssh_keys import PublicKey
 from core.status import SliceStatus, VMStatus
 from inspection.doctor import Diagnosis, Doctor
 from inspection.findings import Finding
@@ -179,6 +180,18 @@ class FakeDesigns:
         return slice_
 
 
+class FakeKeys:
+    """The keys of users who have none, and may add none."""
+
+    @answering
+    def list(self, _actor: str) -> Iterable[PublicKey]:
+        return []
+
+    @answering
+    def check(self, _actor: str, _text: str) -> None:
+        raise Refused("This is no public key")
+
+
 class FakeReach:
     """The ways to VMs: each has one."""
 
@@ -203,6 +216,7 @@ class FakeAPI:
         self.broken: dict[int, SliceProblems] = {}
         self.designs = FakeDesigns(self)
         self.reach = FakeReach(self)
+        self.keys = FakeKeys()
         self.doctor = FakeDoctor()
         self.prover = FakeProver()
         self.hosts = FakeHostChanges()

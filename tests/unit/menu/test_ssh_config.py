@@ -182,6 +182,13 @@ def test_entry_18_shows_the_config_itself(running: Desk) -> None:
     assert "For ~/.ssh/cloud_known_hosts:\ncloud-" in shown
 
 
+def test_entry_18_has_the_users_keys(running: Desk) -> None:
+    key = ssh_keys.public_key(ssh_keys.new_secret(), "laptop")
+    shown = play(running, f"18\n5\n{key}\n18\n4\n")
+    assert "  1. ssh-ed25519 SHA256:" in shown
+    assert "You have no keys yet\n" in play(running, "18\n6\n1\n18\n4\n")
+
+
 def test_a_slice_without_a_way_in_says_so(desk: Desk) -> None:
     desk.ok(desk.api.create_slice("student", "lab"))
     desk.api.accounts.set_password("student", "long enough")
