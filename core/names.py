@@ -106,8 +106,13 @@ class VMFiles:
 
     @property
     def log(self) -> str:
-        """Return the log of the guest's serial console."""
+        """Return the beginning of the log of the guest's serial console; its end is in `log_end`."""
         return f"{self.folder}/{self.vm_name}.log"
+
+    @property
+    def log_end(self) -> tuple[str, str]:
+        """Return the two files that keep the end of a long log, the older one first."""
+        return f"{self.log}-old", f"{self.log}-end"
 
     @property
     def messages(self) -> str:
@@ -134,7 +139,7 @@ _NUMBER = "[1-9][0-9]{0,8}"
 _VM_FILE = re.compile(
     rf"(slice-({_NUMBER})/.+?)"
     rf"((?:_img\.qcow2|\.disk2|\.uefi|\.seed)(?:\.part|\.old)?|\.id-{DISK_ID}"
-    r"|\.pid|\.console|\.console-lock|\.log|\.qemu|\.vnc|\.qmp)"
+    r"|\.pid|\.console|\.console-lock|\.log(?:-old|-end)?|\.qemu|\.vnc|\.qmp)"
 )
 
 

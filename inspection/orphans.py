@@ -46,7 +46,7 @@ _PROOF = ("_img.qcow2", ".id-", ".pid", ".console", ".vnc", ".qmp", ".seed")
 """Beginnings of the endings that prove ownership. A `.log` proves nothing: it may be a foreign file."""
 
 
-_OF_PROCESS = (".pid", ".console", ".log", ".qemu", ".vnc", ".qmp", ".seed", ".seed.part")
+_OF_PROCESS = (".pid", ".console", ".log", ".log-old", ".log-end", ".qemu", ".vnc", ".qmp", ".seed", ".seed.part")
 """Endings of files that exist only for VMs with a process. A slice in design has disks and none of these."""
 
 

@@ -52,8 +52,9 @@ def start(process: Process, messages: str, log: str, argv: Argv, *, secret: str 
     """Start `argv` in the background, in its own session, and print its pid file's name. End an older process first.
 
     The file `messages` keeps the beginning of the process's output. The file `log` keeps the beginning of its output to
-    `LOG_DEVICE`. The script reads one line of input and writes it to the file `secret` before the process starts. Only
-    the user can read these files. The threads of the process share `cores` CPUs; 0 means all CPUs.
+    `LOG_DEVICE`, and two files beside it the end (`VMFiles.log_end`). The script reads one line of input and writes it
+    to the file `secret` before the process starts. Only the user can read these files. The threads of the process share
+    `cores` CPUs; 0 means all CPUs.
     """
     launch = _LAUNCH_PROCESS.argv(process[0], messages, log, *argv)
     return _START_PROCESS.argv(*process, secret, str(cores), *launch)

@@ -24,6 +24,8 @@ guest() {
   printf '\125\252'
 }
 
+[ "$wanted" != tcg-required ] ||
+  { echo "a flavor requires KVM, and hypervisor: {accel: tcg} turns it off; change one of them" >&2; exit 1; }
 read -r boot </proc/sys/kernel/random/boot_id
 [ ! "$record" -nt /dev/kvm ] || read -r known <"$record"
 case $known in
@@ -39,8 +41,6 @@ case $known in
   fi;;
 esac
 case $wanted$accel in
-tcg-required*) echo "a flavor requires KVM, and hypervisor: {accel: tcg} turns it off; change one of them" >&2
-  exit 1;;
 *-requiredtcg) echo "a flavor requires KVM, and KVM runs no guest there (is nested virtualization off?); change the\
  flavor, or name other workers in workers_list" >&2
   exit 1;;

@@ -597,6 +597,7 @@ def test_a_vm_goes_on_when_its_console_log_is_full(street: Street, lab: Lab) -> 
     for _ in range(20):
         assert len(guest.run("seq 500").split()) == 500
     assert lab.exec("worker1", ["stat", "-c", "%s", log]).stdout == before
+    assert "it goes on" in lab.exec("worker1", ["cat", f"{log}-end"]).stdout
 
 
 def test_asking_for_addresses_all_day_fills_no_disk(street: Street, lab: Lab) -> None:

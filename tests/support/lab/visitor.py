@@ -158,15 +158,15 @@ class SeenVM:
     @cached_property
     def addresses(self) -> dict[str, str]:
         """Return interface -> address, for those with an address."""
-        return dict(re.findall(r"(eth\d+): MAC .*?address ([\d.]+)", self.text))
+        return dict(re.findall(r"(eth\d+)(?: \(\S+\))?: MAC .*?address ([\d.]+)", self.text))
 
     @cached_property
     def vlans(self) -> dict[str, int]:
-        return {name: int(vlan) for name, vlan in re.findall(r"(eth\d+): MAC .*?VLAN (\d+)", self.text)}
+        return {name: int(vlan) for name, vlan in re.findall(r"(eth\d+)(?: \(\S+\))?: MAC .*?VLAN (\d+)", self.text)}
 
     @cached_property
     def macs(self) -> dict[str, str]:
-        return dict(re.findall(r"(eth\d+): MAC ([0-9a-f:]+)", self.text))
+        return dict(re.findall(r"(eth\d+)(?: \(\S+\))?: MAC ([0-9a-f:]+)", self.text))
 
 
 class Guest:

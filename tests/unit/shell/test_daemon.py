@@ -213,7 +213,7 @@ _TALKER = f"""import os, sys, time
 log, told = open({daemon.LOG_DEVICE!r}, "wb", buffering=0), 0
 for stream in (log, sys.stdout.buffer):
     try:
-        for _ in range(300): stream.write(b"x" * 10000); stream.flush()
+        for number in range(30000): stream.write(b"%99d\\n" % number); stream.flush()
     except OSError: told += 1
 os.close(1)
 open(sys.argv[1], "w").write(f"refused {{told}}")
@@ -225,8 +225,26 @@ def test_logs_end_at_their_bounds_and_the_program_goes_on(pid_file: Path, tmp_pa
     start(pid_file, ("python3", "-c", _TALKER, str(done), "-name", MARK))
     wait_until(lambda: done.exists() and done.read_text() == "refused 0", 20, "the end of its words")
     assert is_running(pid_file)
-    assert (messages.stat().st_size, log.stat().st_size) == (1 << 16, 1 << 20)
-    assert {path.name for path in tmp_path.iterdir()} == {"vm.pid", "vm.said", "vm.log", "done"}
+    old, end = tmp_path / "vm.log-old", tmp_path / "vm.log-end"
+    wait_until(lambda: end.exists() and end.read_bytes().endswith(b" 29999\n"), 20, "the end of the log")
+    assert (messages.stat().st_size, log.stat().st_size, old.stat().st_size) == (1 << 16, 1 << 19, 1 << 18)
+    assert {path.name for path in tmp_path.iterdir()} == {"vm.pid", "vm.said", "vm.log", "done", old.name, end.name}
+    assert log.read_bytes().split()[:2] == [b"0", b"1"]
+    numbers = [int(word) for word in (old.read_bytes() + end.read_bytes()).split()[1:]]
+    assert numbers == sorted(numbers)
+    assert len(numbers) > numbers[-1] - numbers[0] - 1000, "a seam costs what a pipe holds at most"
+    start(pid_file)
+    wait_until(lambda: not end.exists(), 10, "the end of the log of before")
+
+
+def test_a_log_that_cannot_be_kept_ends_nothing(pid_file: Path, tmp_path: Path) -> None:
+    """Let a folder have the name of the log."""
+    done = tmp_path / "done"
+    for name in ("vm.log", "vm.log-end"):
+        (tmp_path / name).mkdir()
+    start(pid_file, ("python3", "-c", _TALKER, str(done), "-name", MARK))
+    wait_until(lambda: done.exists() and done.read_text() == "refused 0", 20, "the end of its words")
+    assert is_running(pid_file)
 
 
 def test_the_writers_of_logs_end_with_the_program(pid_file: Path, tmp_path: Path) -> None:
@@ -290,7 +308,7 @@ def test_the_next_one_costs_as_few_processes_as_the_first(tmp_path: Path) -> Non
             counted.run(starting(path, SLEEPER, cores=1))
             _await_writers(2, path.with_suffix(".said"), path.with_suffix(".log"))
             started = [name for name in counted.started if name != "taskset"]
-            assert started == ["awk", "setsid", "sh", "tee", "tee"]
+            assert started == ["awk", "cat", "setsid", "sh", "sh", "tee"]
             assert counted.started.count("taskset") <= 1, "none where there is one CPU only"
     finally:
         run(daemon.stop("KILL", *((str(path), MARK) for path in paths)))
