@@ -17,7 +17,7 @@ from models import NOWHERE, VM, Slice
 from remote.events import Listener, ignore
 from remote.plan import Plan
 
-VERBS = {"start": START, "stop": STOP, "restart": RESTART, "reset": RESET}
+VERBS = {"start": START, "stop": STOP, "stop --now": STOP_NOW, "restart": RESTART, "reset": RESET}
 """The acts by their verbs."""
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from menu.file_arguments import add_file_commands
 from menu.keys import add_key_commands
 from menu.operator_arguments import add_operator_commands
+from menu.power_arguments import add_power_commands
 from menu.reach_arguments import add_reach_commands
 from menu.slice_arguments import add_slice_commands
 from menu.words import Parser, RestrictedParser, add_actor, user_name
@@ -75,6 +76,7 @@ def restricted_parser() -> Parser:
 def _add_user_commands(commands: Commands) -> None:
     """Add the commands that users have for their own slices."""
     add_slice_commands(commands)
+    add_power_commands(commands)
     add_file_commands(commands)
     add_reach_commands(commands)
     add_key_commands(commands)

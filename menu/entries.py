@@ -13,6 +13,7 @@ from core.results import value_of
 from menu import plans
 from menu.images import manage_images
 from menu.plans import Depth
+from menu.power import change_power
 from menu.reach import open_console, reach_a_vm
 from menu.screen import GOOD, WARNING, Screen, clean
 from menu.session import EXIT, LOGOUT, Entry, Session
@@ -215,6 +216,7 @@ ENTRIES = (
     Entry(12, "Change my password", change_password),
     Entry(13, "Prove isolation", prove_isolation),
     Entry(14, "Templates and slice files", make_at_once),
+    Entry(15, "Start, stop, reset, snapshots", change_power),
     Entry(18, "Reach a VM", reach_a_vm),
     Entry(21, "Images and flavors", manage_images, for_admins=True),
     Entry(EXIT, "Exit", _leave),

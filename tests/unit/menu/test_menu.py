@@ -32,6 +32,7 @@ MENU = [
     "12. Change my password",
     "13. Prove isolation",
     "14. Templates and slice files",
+    "15. Start, stop, reset, snapshots",
     "18. Reach a VM",
     "21. Images and flavors",
     "0. Exit",

@@ -1,0 +1,94 @@
+"""Carry out entry 15 of the menu: start, stop, restart and reset VMs of a slice."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from accounts import rights
+from core.errors import Refused
+from core.results import Result, value_of
+from menu.screen import GOOD, Screen, clean
+from menu.texts import slice_title
+from models import Slice
+from remote.events import Listener
+
+if TYPE_CHECKING:
+    from menu.session import Session
+    from orchestrator import OrchestratorAPI
+
+ALL = "all"
+WAYS = (
+    ("Start VMs", "start"),
+    ("Stop VMs", "stop"),
+    ("Switch VMs off at once", "stop --now"),
+    ("Restart VMs", "restart"),
+    ("Reset VMs to clean disks", "reset"),
+)
+"""The titles of the ways, and the words of the commands that do the same."""
+
+_WARNINGS = {
+    "reset": "Their disks are replaced by new ones, and all data on them is lost.",
+    "stop --now": "Their guests do not shut down first.",
+}
+
+
+def change_power(session: Session) -> None:
+    """Ask what to do with which VMs of a slice, and do it."""
+    for number, (title, _) in enumerate(WAYS, start=1):
+        session.screen.line(f"  {number}. {title}")
+    verb = session.ask.choice(f"Choose (1-{len(WAYS)}): ", WAYS)[1]
+    slice_id = session.ask.identifier("Slice ID: ", "A slice ID")
+    slice_ = value_of(session.api.get_slice(session.actor, slice_id))
+    rights.require_deployed(slice_)
+    words = session.ask.checked(
+        lambda: session.ask.text(f'VMs, by IDs or names ("{ALL}" for all): ', "A list of VMs"),
+        lambda text: _ids(slice_, text),
+    )
+    vm_ids = _ids(slice_, words)
+    value_of(session.api.power.plan(session.actor, slice_id, verb, vm_ids))
+    asked = question(slice_, verb, vm_ids)
+    if asked and not session.ask.yes(asked):
+        session.screen.line("Nothing was changed")
+        return
+    with session.progress() as listen:
+        answer = switch(session.api, session.actor, slice_, verb, vm_ids, listen)
+    show_told(value_of(answer), session.screen)
+
+
+def _ids(slice_: Slice, text: str) -> list[int]:
+    """Return the ids of VMs in a text, or an empty list for all; raise `Refused` where it names none."""
+    words = text.replace(",", " ").split()
+    if not words:
+        raise Refused(f'Name VMs of the slice, or write "{ALL}"')
+    return [] if words == [ALL] else [rights.find_vm(slice_, word).vm_id for word in words]
+
+
+def question(slice_: Slice, verb: str, vm_ids: Collection[int]) -> str:
+    """Return the question before an act by which data can be lost, or an empty text."""
+    if verb not in _WARNINGS:
+        return ""
+    names = ", ".join(clean(vm.name) for vm in slice_.vms if not vm_ids or vm.vm_id in vm_ids)
+    act = "Reset" if verb == "reset" else "Switch off at once"
+    return f"{act} {names} of {slice_title(slice_)}? {_WARNINGS[verb]} (y/n): "
+
+
+def switch(
+    api: OrchestratorAPI, actor: str, slice_: Slice, verb: str, vm_ids: Sequence[int], listen: Listener
+) -> Result[list[str]]:
+    """Switch VMs of a slice as a verb of `WAYS` says."""
+    slice_id = slice_.slice_id
+    match verb:
+        case "start":
+            return api.power.start(actor, slice_id, vm_ids, listen)
+        case "restart":
+            return api.power.restart(actor, slice_id, vm_ids, listen)
+        case "reset":
+            return api.power.reset(actor, slice_id, vm_ids, listen)
+    return api.power.stop(actor, slice_id, vm_ids, listen, now=verb != "stop")
+
+
+def show_told(told: Sequence[str], screen: Screen) -> None:
+    """Show what became of VMs, a line for each sentence."""
+    for sentence in told:
+        screen.line(f"{sentence[0].upper()}{sentence[1:]}", GOOD)
