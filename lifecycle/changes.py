@@ -280,7 +280,7 @@ class Change:
             if stored.status == SliceStatus.CREATING:
                 _drop(state, stored)
             else:
-                _drop_vms(state, stored, vms)
+                drop_vms(state, stored, vms)
             now = time.time()
             for lost in unreachable:
                 if lost.host in state.workers:  # no VM is placed there until it answers again
@@ -313,7 +313,7 @@ def _drop(state: State, slice_: Slice) -> None:
     recount(state.workers, state.slices.holdings.values())
 
 
-def _drop_vms(state: State, slice_: Slice, vms: Sequence[VM]) -> None:
+def drop_vms(state: State, slice_: Slice, vms: Sequence[VM]) -> None:
     """Remove VMs that have no objects on hosts any more."""
     gone = {vm.vm_id for vm in vms}
     slice_.vms = [vm for vm in slice_.vms if vm.vm_id not in gone]

@@ -6,10 +6,12 @@ from contextlib import ExitStack
 
 from accounts import rights
 from accounts.use_cases import UseCase
+from deployment import DeploymentAPI
 from lifecycle.creation import Demand, check_design, demand_of, designed_slice
 from lifecycle.use_cases import SliceUseCases
 from models import Slice
 from remote.events import Listener, ignore
+from remote.plan import Plan
 from topology.design import Design
 from topology.imports.builder import Flavors, ForeignSize
 from topology.imports.convert import convert
@@ -42,11 +44,12 @@ class Designs(SliceUseCases):
         return demand_of(self._database.load(), actor, design)
 
     @UseCase()
-    def preview(self, actor: str, design: Design) -> Slice:
-        """Return the slice that a design would be now, and record nothing; fail where it cannot be made."""
+    def plan(self, actor: str, design: Design) -> tuple[Slice, Plan]:
+        """Return the slice that a design would be now, and the plan of its disks; fail where it cannot be made."""
         state = self._database.load()
         check_design(state, design)
-        return designed_slice(state, actor, design)
+        slice_ = designed_slice(state, actor, design)
+        return slice_, DeploymentAPI(state.inventory).disk_plan(slice_, slice_.vms)
 
     @UseCase("create slice")
     def create(self, actor: str, design: Design, listen: Listener = ignore) -> Slice:

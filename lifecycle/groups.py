@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from inspection.doctor import Doctor
     from inspection.isolation.prover import Prover
     from lifecycle.designs import Designs
+    from lifecycle.edits import Edits
     from lifecycle.hosts import Hosts
     from lifecycle.images import Images
     from lifecycle.power import Power
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 
 class Groups(SliceUseCases):
     """The groups of use-cases. The menu opens without their modules."""
+
+    @functools.cached_property
+    def edits(self) -> Edits:
+        """Return the use-cases that change designs."""
+        from lifecycle.edits import Edits  # noqa: PLC0415
+
+        return Edits(self._engine)
 
     @functools.cached_property
     def designs(self) -> Designs:

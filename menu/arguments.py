@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from menu.edit_arguments import add_edit_commands
 from menu.file_arguments import add_file_commands
 from menu.keys import add_key_commands
 from menu.operator_arguments import add_operator_commands
@@ -80,6 +81,7 @@ def _add_user_commands(commands: Commands) -> None:
     add_file_commands(commands)
     add_reach_commands(commands)
     add_key_commands(commands)
+    add_edit_commands(commands)
 
 
 def _database(text: str) -> Path:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from accounts import rights
 from core.errors import Refused
 from core.results import value_of
-from menu import file_commands, image_commands, keys, plans, power_commands, reach_commands
+from menu import edit_commands, file_commands, image_commands, keys, plans, power_commands, reach_commands
 from menu.command_parts import DONE, INCOMPLETE, REFUSED, errors_screen, say, show_json, slice_of
 from menu.entries import deletion_question, resources_of, show_repaired
 from menu.progress import Progress
@@ -23,6 +23,7 @@ from menu.screen import GOOD, Screen
 from menu.session import Session
 from menu.texts import by_id, slice_title
 from menu.views import SlicesView, SliceView
+from menu.words import is_file
 from models import Slice
 
 if TYPE_CHECKING:
@@ -138,7 +139,10 @@ def console(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
 
 
 def show_plan(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
-    """Show what a deployment of a slice does; return the exit status."""
+    """Show what a deployment of a slice does, or what `apply` of a file does; return the exit status."""
+    if is_file(args.slice):
+        args.file = args.slice
+        return edit_commands.show_plan(api, args, screen)
     return _show_change(api, args, screen, slice_of(api, args), plans.Depth(args.depth))
 
 
@@ -175,5 +179,6 @@ COMMANDS = {
     "graph": file_commands.graph,
     "image": image_commands.manage,
     "keys": keys.manage,
+    **edit_commands.COMMANDS,
 }
 """The commands that work for a user, by name."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from menu.words import add_actor, add_slice, slice_name
+from menu.words import SLICE_FILE, SLICE_FILE_HELP, add_actor, add_slice, slice_name
 
 if TYPE_CHECKING:
     from menu.words import Commands
@@ -14,9 +14,6 @@ IMPORT_TOOLS = ("containerlab", "netlab", "cml", "gns3", "kathara")
 TEMPLATE_FORMS = "line:N, ring:N, star:N, mesh:N, tree:DEPTH,FANOUT, lan:N, leaf-spine:SPINES,LEAVES, chain-of-lans:N"
 INTERNET = ("all", "none", "first")
 GRAPH_FORMATS = ("text", "mermaid", "dot", "svg")
-
-_SLICE_FILE = ("a slice file", ".yaml", ".yml")
-_SLICE_FILE_HELP = "a file that ends in .yaml or .yml, or - for input"
 
 
 def add_file_commands(commands: Commands) -> None:
@@ -27,7 +24,7 @@ def add_file_commands(commands: Commands) -> None:
         description="Check a slice file against the rules, and against the flavors and networks of this cloud; nothing "
         "is changed. All faults are shown, each with its line. Exit status: 0 valid, 1 faults, 2 wrong words.",
     )
-    validate.add_argument("file", metavar="FILE", type=validate.path(*_SLICE_FILE), help=_SLICE_FILE_HELP)
+    validate.add_argument("file", metavar="FILE", type=validate.path(*SLICE_FILE), help=SLICE_FILE_HELP)
     create = commands.add_parser(
         "create",
         help="create a slice from a slice file or a template",
@@ -36,7 +33,7 @@ def add_file_commands(commands: Commands) -> None:
         "Exit status: 0 created, 1 refused or failed, 2 wrong words, 3 created with a warning.",
     )
     source = create.add_mutually_exclusive_group(required=True)
-    source.add_argument("file", metavar="FILE", nargs="?", type=create.path(*_SLICE_FILE), help=_SLICE_FILE_HELP)
+    source.add_argument("file", metavar="FILE", nargs="?", type=create.path(*SLICE_FILE), help=SLICE_FILE_HELP)
     source.add_argument("--template", metavar="KIND:SIZE", help=f"a template instead of a file: {TEMPLATE_FORMS}")
     create.add_argument("--name", metavar="NAME", type=slice_name, help="the slice's name; a template needs one")
     create.add_argument("--flavor", metavar="NAME", help="the flavor of a template's VMs (default: the first one)")

@@ -36,40 +36,50 @@ def validate(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
 
 def create(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
     """Create a slice from a slice file or a template, or only check it; return the exit status."""
-    from topology.faults import BadSliceFile  # noqa: PLC0415 - not needed for the menu's first prompt
-
     if args.template and not args.name:
         say("Error: a template needs --name; cli.py create --help says more")
         return USAGE
     if args.file and (args.flavor or args.internet):
         say("Error: --flavor and --internet are for --template; a file says both for each VM")
         return USAGE
-    try:
-        design = _design_of(api, args)
-    except BadSliceFile as faults:
-        return _show_faults(args.file, str(faults))
-    demand = value_of(api.designs.demand(args.actor, design))
-    say(demand_line(args.template or args.file, demand))
+    design = _template(api, args) if args.template else design_of_file(api, args)
+    if design is None:
+        return REFUSED
+    return create_from(api, args, screen, design, args.template or args.file)
+
+
+def create_from(api: OrchestratorAPI, args: Namespace, screen: Screen, design: Design, source: str) -> int:
+    """Create a slice from a design, or only say what it needs; return the exit status."""
+    say(demand_line(source, value_of(api.designs.demand(args.actor, design))))
     if args.dry_run:
-        value_of(api.designs.preview(args.actor, design))
+        value_of(api.designs.plan(args.actor, design))
         say("Nothing was created: --dry-run")
+        return DONE
+    with Progress(errors_screen()) as listen:
+        answer = api.designs.create(args.actor, design, listen)
+    slice_id = value_of(answer).slice_id
+    if args.json:
+        show_json(screen, {"slice_id": slice_id})
     else:
-        with Progress(errors_screen()) as listen:
-            answer = api.designs.create(args.actor, design, listen)
-        slice_id = value_of(answer).slice_id
-        if args.json:
-            show_json(screen, {"slice_id": slice_id})
-        else:
-            screen.line(f"Slice created! ID: {slice_id}", GOOD)
+        screen.line(f"Slice created! ID: {slice_id}", GOOD)
     return DONE
 
 
-def _design_of(api: OrchestratorAPI, args: Namespace) -> Design:
-    """Return the design of the slice file or the template that was named, with the name of `--name`."""
-    if args.file:
+def design_of_file(api: OrchestratorAPI, args: Namespace) -> Design | None:
+    """Return the design of a slice file, with the name of `--name`; None after its faults are shown."""
+    from topology.faults import BadSliceFile  # noqa: PLC0415 - not needed for the menu's first prompt
+
+    try:
         design = value_of(api.designs.read(args.actor, read_file(args.file)))
-        return replace(design, name=args.name or design.name)
-    from topology.templates import make  # noqa: PLC0415 - as above
+    except BadSliceFile as faults:
+        _show_faults(args.file, str(faults))
+        return None
+    return replace(design, name=args.name or design.name)
+
+
+def _template(api: OrchestratorAPI, args: Namespace) -> Design:
+    """Return the design of a template."""
+    from topology.templates import make  # noqa: PLC0415 - not needed for the menu's first prompt
 
     flavor = args.flavor or next(iter(value_of(api.flavors(args.actor))))
     return make(args.template, args.name, flavor, args.internet or "none")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from menu.plans import Depth
-from menu.words import add_actor, add_slice, add_vm
+from menu.words import SLICE_FILE, SLICE_HELP, add_actor, add_slice, add_vm, is_file, slice_word
 
 if TYPE_CHECKING:
-    from menu.words import Commands
+    from menu.words import Commands, Parser
 
 
 def add_slice_commands(commands: Commands) -> None:
@@ -80,11 +81,12 @@ def _add_changes(commands: Commands) -> None:
 def _add_plan(commands: Commands) -> None:
     plan = commands.add_parser(
         "plan",
-        help="show what a deployment does",
-        description="Show what a deployment of a slice does, and how it is undone; nothing is changed. Without an "
+        help="show what a deployment or an apply does",
+        description="Show what a deployment of a slice does, or what applying a slice file does; nothing is changed. "
+        "A file's plan begins with `nothing to do`, or with the counts of what differs. Without an "
         "option: a line for each step that makes something. Exit status: 0 shown, 1 refused, 2 wrong words.",
     )
-    add_slice(plan)
+    plan.add_argument("slice", metavar="SLICE|FILE", type=_slice_or_file(plan), help=f"{SLICE_HELP}; or a slice file")
     depth = plan.add_mutually_exclusive_group()
     for each, meaning in (
         (Depth.COMMANDS, "the commands as well, to be read or copied"),
@@ -92,4 +94,10 @@ def _add_plan(commands: Commands) -> None:
     ):
         depth.add_argument(f"--{each.value}", action="store_const", const=each.value, dest="depth", help=meaning)
     add_actor(plan, argparse.SUPPRESS)
-    plan.set_defaults(depth=Depth.TITLES.value)
+    plan.set_defaults(depth=Depth.TITLES.value, name="")
+
+
+def _slice_or_file(command: Parser) -> Callable[[str], str]:
+    """Return a function that accepts the path of a slice file, or else a word that may name a slice."""
+    path = command.path(*SLICE_FILE)
+    return lambda word: path(word) if is_file(word) else slice_word(word)

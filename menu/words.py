@@ -13,6 +13,8 @@ from models import ADMIN
 
 SLICE_HELP = "its id, its name, or the beginning of its name"
 VM_HELP = "the VM's id, its name, or the beginning of its name"
+SLICE_FILE = ("a slice file", ".yaml", ".yml")
+SLICE_FILE_HELP = "a file that ends in .yaml or .yml, or - for input"
 USAGE = 2
 """The exit status of a wrong command line."""
 
@@ -85,6 +87,11 @@ def user_name(text: str) -> str:
     if not is_valid_name(text):
         raise argparse.ArgumentTypeError("a user name has 1 to 32 letters, digits, hyphens and underscores")
     return text
+
+
+def is_file(word: str) -> bool:
+    """Return whether a word names a slice file, or standard input."""
+    return word == "-" or word.endswith(SLICE_FILE[1:])
 
 
 def slice_word(text: str) -> str:

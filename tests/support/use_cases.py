@@ -11,6 +11,7 @@ from typing import Any
 from accounts.keys import PublicKeys
 from accounts.use_cases import UseCases
 from lifecycle.designs import Designs
+from lifecycle.edits import Edits
 from lifecycle.groups import Groups
 from lifecycle.images import Images
 from lifecycle.power import Power
@@ -19,6 +20,7 @@ from orchestrator import OrchestratorAPI
 
 GROUPS: dict[str, type[UseCases]] = {
     "designs": Designs,
+    "edits": Edits,
     "images": Images,
     "keys": PublicKeys,
     "power": Power,

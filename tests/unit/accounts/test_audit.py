@@ -38,7 +38,8 @@ READ_ONLY = {
     "designs.read",
     "designs.convert",
     "designs.demand",
-    "designs.preview",
+    "designs.plan",
+    "edits.compare",
     "reach.ways",
     "discover_workers",
     "known_workers",
@@ -52,7 +53,16 @@ READ_ONLY = {
     *("images.check", "images.list", "images.plan_stage", "images.plan_removal"),
     *("keys.check", "keys.check_removal", "keys.list"),
 }
-FAILS = {"get_slice", "find_slice", "designs.read", "designs.convert", "plan_slice", "plan_deletion", "power.plan"}
+FAILS = {
+    "get_slice",
+    "find_slice",
+    "designs.read",
+    "designs.convert",
+    "plan_slice",
+    "plan_deletion",
+    "power.plan",
+    "edits.compare",
+}
 FAILS |= {"images.check", "images.list", "images.plan_stage", "images.plan_removal"}
 FAILS |= {"keys.check", "keys.check_removal"}
 WORKS = {"create_slice", "designs.create", "open_session"}
@@ -61,6 +71,7 @@ ACTIONS = {
     "change_password": "change password",
     "create_slice": "create slice",
     "designs.create": "create slice",
+    "edits.apply": "change slice",
     "add_vm_to_slice": "add VM",
     "create_link": "create link",
     "deploy_slice": "deploy",
@@ -103,7 +114,7 @@ VALUES: dict[str, object] = {
     "vm2_id": 2,
     "number": 1,
 }
-VALUES |= {"design": make("ring:3", "lab", "cirros")}
+VALUES |= dict.fromkeys(("design", "wanted"), make("ring:3", "lab", "cirros"))
 
 
 @pytest.mark.parametrize("name", sorted(use_cases.names() - NO_ANSWER))

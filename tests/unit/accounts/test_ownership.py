@@ -13,6 +13,9 @@ from models import ADMIN, STUDENT, Slice
 from orchestrator import OrchestratorAPI, Result
 from tests.support import use_cases
 from tests.support.desk import Desk
+from topology.templates import make
+
+RING = make("ring:3", "lab", "cirros")
 
 Call = Callable[[OrchestratorAPI, str, int, int], Result[Any]]
 """A use-case, called by a user for a slice and a VM."""
@@ -22,6 +25,8 @@ TOUCHES: dict[str, Call] = {
     "find_slice": lambda api, actor, slice_id, _: api.find_slice(actor, str(slice_id)),
     "add_vm_to_slice": lambda api, actor, slice_id, _: api.add_vm_to_slice(actor, slice_id, "new", "cirros"),
     "create_link": lambda api, actor, slice_id, vm: api.create_link(actor, slice_id, vm, "eth1", vm + 1, "eth1"),
+    "edits.compare": lambda api, actor, slice_id, _: api.edits.compare(actor, slice_id, RING),
+    "edits.apply": lambda api, actor, slice_id, _: api.edits.apply(actor, slice_id, RING),
     "plan_slice": lambda api, actor, slice_id, _: api.plan_slice(actor, slice_id),
     "plan_deletion": lambda api, actor, slice_id, _: api.plan_deletion(actor, slice_id),
     "deploy_slice": lambda api, actor, slice_id, _: api.deploy_slice(actor, slice_id),
@@ -51,7 +56,7 @@ OWN = {
     "create_slice",
     "designs.create",
     "designs.demand",
-    "designs.preview",
+    "designs.plan",
     "change_password",
     "needs_new_password",
     "designs.read",

@@ -38,8 +38,7 @@ def records(desk: Desk) -> dict[str, Any]:
 
 def steps_of(desk: Desk, design: Design) -> list[tuple[str, str]]:
     """Return host and title of each step that creates a design."""
-    slice_ = desk.ok(desk.api.designs.preview("student", design))
-    plan = DeploymentAPI(desk.database.load().inventory).disk_plan(slice_, slice_.vms)
+    _, plan = desk.ok(desk.api.designs.plan("student", design))
     return [(step.host, step.title) for step in plan.steps]
 
 
@@ -229,7 +228,7 @@ def test_a_design_that_may_not_be_changes_nothing(desk: Desk, kind: str) -> None
     before, runs = desk.path.read_bytes(), [host.runs for host in desk.cloud.hosts.values()]
     design, sentence = REFUSALS[kind]
     assert desk.no(desk.api.designs.create("student", design)).startswith(sentence)
-    assert desk.no(desk.api.designs.preview("student", design)).startswith(sentence)
+    assert desk.no(desk.api.designs.plan("student", design)).startswith(sentence)
     assert (desk.path.read_bytes(), [host.runs for host in desk.cloud.hosts.values()]) == (before, runs)
 
 

@@ -1,0 +1,128 @@
+"""Edits of a design: what they change in the file and on hosts, and that a failed one changes nothing."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from core.status import VMStatus
+from remote.events import StepDone
+from tests.support.desk import WORKERS, Desk
+from topology.design import Design, DesignedLink, End
+from topology.edits import with_link, without_link, without_vms
+from topology.of_slice import design_of
+from topology.reader import read
+
+FILE = """\
+slice: lab
+vms: {a: cirros, b: cirros, c: cirros}
+links:
+- a - b
+- {ends: [b, c], name: core}
+"""
+
+EDITS = {
+    "VM": (", c: cirros}", ", c: cirros, d: {flavor: cirros, internet: true}}"),
+    "no VM": (", c: cirros}\nlinks:\n- a - b\n- {ends: [b, c], name: core}", "}\nlinks: [a - b]"),
+    "LAN": ("- a - b", "- [a, b, c]"),
+    "no link": ("- a - b\n", ""),
+    "services": ("name: core", "name: core, services: none"),
+    "addresses": ("name: core", "name: core, cidr: 10.1.0.0/16, addresses: {c: 10.1.0.50}"),
+    "order": ("[b, c]", "[c, b]"),
+    "internet": ("a: cirros", "a: {flavor: cirros, internet: true}"),
+    "interfaces": ("a: cirros", "a: {flavor: cirros, nics: 7}"),
+    "start": ("a: cirros", "a: {flavor: cirros, start: manual}"),
+    "description": ("slice: lab", "slice: lab\ndescription: mine"),
+    "all": (FILE, "slice: lab\nvms: {x: cirros, y: cirros}\nlinks: [x - y]\n"),
+}
+
+
+@pytest.fixture
+def lab(desk: Desk) -> Desk:
+    """Return a desk with the slice of the file, 1000."""
+    desk.ok(desk.api.designs.create("student", read(FILE)))
+    return desk
+
+
+def edited(kind: str) -> Design:
+    old, new = EDITS[kind]
+    assert old in FILE
+    return read(FILE.replace(old, new))
+
+
+@pytest.mark.parametrize("kind", EDITS)
+def test_a_slice_becomes_what_the_file_says_and_the_second_time_nothing_is_done(lab: Desk, kind: str) -> None:
+    wanted = edited(kind)
+    before = {link.vlan_id: link.link_id for link in lab.slice().links}
+    slice_ = lab.ok(lab.api.edits.apply("student", 1000, wanted))
+    again = lab.ok(lab.api.edits.compare("student", 1000, wanted))
+    assert (again.found, [*again.plan.steps]) == ((), [])
+    assert {vm.name for vm in slice_.vms} == {vm.name for vm in wanted.vms}
+    assert {vm.status for vm in slice_.vms} == {VMStatus.DESIGN}
+    assert lab.used() == len(wanted.vms)
+    assert all(before.get(link.vlan_id, link.link_id) == link.link_id or link.link_id > 2 for link in slice_.links)
+    files = [path for host in WORKERS for path in lab.cloud.hosts[host].files]
+    assert len([path for path in files if path.endswith("_img.qcow2")]) == len(wanted.vms)
+    lab.ok(lab.api.deploy_slice("student", 1000))
+    assert lab.ok(lab.api.problems("student", 1000)) == {}
+
+
+@pytest.mark.parametrize("kind", ["VM", "no VM", "all"])
+def test_a_worker_that_fails_leaves_the_slice_as_it_was(lab: Desk, kind: str) -> None:
+    before, hosts = lab.slice().to_dict(), copy.deepcopy(lab.cloud.state())
+    for host in WORKERS:
+        lab.cloud.hosts[host].dead = True
+    lab.no(lab.api.edits.apply("student", 1000, edited(kind)))
+    assert (lab.slice().to_dict(), lab.cloud.state()) == (before, hosts)
+
+
+def test_the_plan_is_what_is_executed(lab: Desk) -> None:
+    plan = lab.ok(lab.api.edits.compare("student", 1000, edited("all"))).plan
+    done: list[StepDone] = []
+    lab.ok(
+        lab.api.edits.apply(
+            "student", 1000, edited("all"), lambda event: done.append(event) if isinstance(event, StepDone) else None
+        )
+    )
+    assert {(event.step.host, event.step.title) for event in done} == {(step.host, step.title) for step in plan.steps}
+
+
+REFUSALS = {
+    "flavor": ("a: cirros", "a: ubuntu", "Another flavor needs a new disk: remove a first, then add it again"),
+    "quota": ("c: cirros}", "c: cirros, d: cirros, e: cirros, f: cirros, g: cirros}",
+              "Quota exceeded: you have 6 of 6 VMs"),
+    "network": ("name: core", "name: core, cidr: 192.168.100.0/24",
+                "The network 192.168.100.0/24 overlaps 192.168.100.0/24 of another link"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_an_edit_that_may_not_be_changes_nothing(lab: Desk, kind: str) -> None:
+    old, new, sentence = REFUSALS[kind]
+    wanted, before = read(FILE.replace(old, new)), lab.path.read_bytes()
+    assert lab.no(lab.api.edits.compare("student", 1000, wanted)).startswith(sentence)
+    assert lab.no(lab.api.edits.apply("student", 1000, wanted)).startswith(sentence)
+    assert lab.path.read_bytes() == before
+
+
+def test_a_running_slice_is_not_changed(lab: Desk) -> None:
+    lab.ok(lab.api.deploy_slice("student", 1000))
+    assert lab.no(lab.api.edits.apply("student", 1000, edited("VM"))).startswith("Slice 1000 is running")
+
+
+def test_parts_are_added_and_removed_one_by_one(lab: Desk) -> None:
+    now = design_of(lab.slice())[0]
+    free = (End("a", 0, named=False), End("c", 0, named=False))
+    slice_ = lab.ok(lab.api.edits.apply("student", 1000, with_link(now, DesignedLink(free, "third"))))
+    assert [link.ends for link in slice_.links][2] == ((1001, "eth2"), (1003, "eth2"))
+    now = design_of(slice_)[0]
+    slice_ = lab.ok(lab.api.edits.apply("student", 1000, without_vms(without_link(now, "third"), ["b"])))
+    assert ([vm.name for vm in slice_.vms], slice_.links) == (["a", "c"], [])
+
+
+def test_an_end_without_a_free_interface_is_refused(lab: Desk) -> None:
+    now = design_of(lab.slice())[0]
+    link = DesignedLink((End("a", 0, named=False), End("c", 0, named=False)))
+    sentence = "a has 2 data interfaces, and a link needs eth3; free one first"
+    assert lab.no(lab.api.edits.compare("student", 1000, with_link(with_link(now, link), link))) == sentence
