@@ -26,6 +26,7 @@ from models import NOWHERE, VM, Flavor, Interface, Slice
 from network.ground import Ground
 from qcow_manager import QCOWManager
 from remote.console import Visit
+from remote.console_log import LogVisit
 from remote.plan import CHANGE_DEADLINE_SECONDS, TIMEOUT_SECONDS, Plan, Stage, Step
 from remote.port import PortVisit
 from vlan_manager import VLANManager
@@ -190,6 +191,10 @@ class DeploymentAPI:
     def console(self, slice_: Slice, vm: VM, user: str, ends: str = "-") -> Visit:
         """Return a user's visit at the VM's serial console; `ends` names the visit that it takes over."""
         return self._launcher.console(slice_, vm, user, ends)
+
+    def console_log(self, slice_: Slice, vm: VM) -> LogVisit:
+        """Return the way to read along at the VM's serial console."""
+        return self._launcher.console_log(slice_, vm)
 
     def way_to(self, slice_: Slice, vm: VM, port: int) -> PortVisit | None:
         """Return the way from the network node to a port of a VM, or None where there is none."""

@@ -18,6 +18,7 @@ from network import ovs, stack
 from network.checks import check_nothing_left, check_port_names
 from network.port_security import flows_around
 from remote.console import Visit
+from remote.console_log import LogVisit
 from remote.plan import Command, Part, Step, about
 from shell import accelerator, daemon
 from shell.scripts import load
@@ -199,6 +200,11 @@ class VMLauncher:
         """Return a user's visit at the guest's serial console; `ends` is the visit that it may end for that."""
         files, name = self.files(slice_, vm), process_name(slice_.slice_id, vm.vm_id)
         return Visit(files.console, files.console_lock, files.pid_file, name, user, ends)
+
+    def console_log(self, slice_: Slice, vm: VM) -> LogVisit:
+        """Return the way to read along at the guest's serial console."""
+        files = self.files(slice_, vm)
+        return LogVisit(files.log, files.pid_file, process_name(slice_.slice_id, vm.vm_id))
 
     # --- TAPs ---------------------------------------------------------------------------------------------------------
 

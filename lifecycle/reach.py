@@ -15,6 +15,7 @@ from database import State
 from deployment import DeploymentAPI
 from lifecycle.use_cases import SliceUseCases
 from models import VM, Slice
+from remote.console_log import GuestOffError, LogStream, watch
 from remote.port import NotConnected, PortAnswer, PortStream, PortVisit, join
 
 
@@ -50,12 +51,7 @@ class Reach(SliceUseCases):
     def connect(self, actor: str, slice_id: int, vm_id: int, port: int) -> PortStream:
         """Join with a TCP port of a running VM, from the network node."""
         state = self._database.load()
-        slice_ = rights.permitted(state, actor, slice_id)
-        vm = slice_.vm(vm_id)
-        if vm is None:
-            raise Refused(f"Slice {slice_id} has no VM {vm_id}; show {slice_id} lists its VMs")
-        if vm.status != VMStatus.RUNNING:
-            raise Refused(f"VM {vm_id} ({vm.name}) is not running; {rights.way_to_run(slice_)} slice {slice_id} first")
+        slice_, vm = _running(state, actor, slice_id, vm_id)
         visit = DeploymentAPI(state.inventory).way_to(slice_, vm, port)
         if visit is None:
             raise Refused(
@@ -67,6 +63,17 @@ class Reach(SliceUseCases):
             return join(self._connect(node).open_terminal(visit.argv, visit.script), visit, node)
         except NotConnected as refusal:
             raise _failure(refusal.answer, node, slice_, vm, visit) from refusal
+
+    @UseCase("read console")
+    def watch(self, actor: str, slice_id: int, vm_id: int) -> LogStream:
+        """Read along at the serial console of a running VM, which its user keeps."""
+        state = self._database.load()
+        slice_, vm = _running(state, actor, slice_id, vm_id)
+        visit = DeploymentAPI(state.inventory).console_log(slice_, vm)
+        try:
+            return watch(self._connect(vm.worker_ip).open_terminal(visit.argv, visit.script), visit, vm.worker_ip)
+        except GuestOffError as refusal:
+            raise Refused(f"VM {vm_id} ({vm.name}) is off; repair slice {slice_id} starts it again") from refusal
 
     @UseCase()
     def ways(self, actor: str, slice_id: int | None = None) -> WaysIn:
@@ -83,6 +90,17 @@ class Reach(SliceUseCases):
                 else:
                     without.append(f"{word}-{vm.name}")
         return WaysIn(tuple(ways), tuple(without), state.inventory.login.address or "")
+
+
+def _running(state: State, actor: str, slice_id: int, vm_id: int) -> tuple[Slice, VM]:
+    """Return a running VM of a slice that the user may work on, and the slice; raise `Refused` otherwise."""
+    slice_ = rights.permitted(state, actor, slice_id)
+    vm = slice_.vm(vm_id)
+    if vm is None:
+        raise Refused(f"Slice {slice_id} has no VM {vm_id}; show {slice_id} lists its VMs")
+    if vm.status != VMStatus.RUNNING:
+        raise Refused(f"VM {vm_id} ({vm.name}) is not running; {rights.way_to_run(slice_)} slice {slice_id} first")
+    return slice_, vm
 
 
 def _word(state: State, actor: str, slice_: Slice) -> str:

@@ -129,7 +129,9 @@ def delete(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
 
 
 def console(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
-    """Join this terminal with a VM's serial console; return the exit status."""
+    """Join this terminal with a VM's serial console, or read along there; return the exit status."""
+    if args.watch:
+        return reach_commands.watch(api, args, screen)
     vm = rights.find_vm(slice_of(api, args), args.vm)
     if not screen.terminal:
         raise Refused(NEEDS_TERMINAL)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from enum import Enum
 
 from core.errors import CloudError
+from remote.console_log import LogStream
 from remote.port import PortStream
 
 _CHUNK = 65_536
@@ -30,9 +31,9 @@ class PipeEnd(Enum):
 
 
 class Pipe:
-    """A connection and two descriptors, which are joined until one side ends."""
+    """A connection and two descriptors, which are joined until one side ends. Nothing is read without a `source`."""
 
-    def __init__(self, stream: PortStream, source: int, target: int, idle_seconds: float) -> None:
+    def __init__(self, stream: PortStream | LogStream, source: int | None, target: int, idle_seconds: float) -> None:
         self._stream = stream
         self._source = source
         self._target = target
@@ -41,15 +42,17 @@ class Pipe:
 
     def run(self) -> PipeEnd:
         """Carry bytes until the VM ends its output, or the output's reader is gone. The end of input goes to the VM."""
-        threading.Thread(target=self._send_all, daemon=True).start()
+        if isinstance(self._stream, PortStream) and self._source is not None:
+            threading.Thread(target=self._send_all, args=(self._stream, self._source), daemon=True).start()
         poll = select.poll()
         poll.register(self._stream.fileno(), select.POLLIN)
         poll.register(self._target, 0)  # only its errors: the reader is gone
         while True:
-            ready = dict(poll.poll(_LOOK_SECONDS * 1000))
+            waiting = self._stream.has_output  # the first bytes came before this wait
+            ready = dict(poll.poll(0 if waiting else _LOOK_SECONDS * 1000))
             if self._target in ready:
                 return PipeEnd.USER
-            if ready and (end := self._receive()):
+            if (waiting or ready) and (end := self._receive()):
                 return end
             if time.monotonic() - self._moved > self._idle_seconds:
                 return PipeEnd.IDLE
@@ -59,6 +62,8 @@ class Pipe:
             piece = self._stream.recv(_CHUNK)
         except BlockingIOError:  # a message of the program, not of the guest
             return None
+        except (OSError, EOFError, CloudError):
+            return PipeEnd.LOST
         if not piece:
             return PipeEnd.LOST if self._stream.is_lost else PipeEnd.GUEST
         try:
@@ -69,11 +74,11 @@ class Pipe:
             return PipeEnd.USER
         return None
 
-    def _send_all(self) -> None:
+    def _send_all(self, stream: PortStream, source: int) -> None:
         """Send the input piece by piece, and its end."""
         with suppress(OSError, EOFError, CloudError):  # the connection has ended, which the other direction reports
-            while piece := os.read(self._source, _CHUNK):
+            while piece := os.read(source, _CHUNK):
                 while piece:
-                    piece = piece[self._stream.send(piece) :]
+                    piece = piece[stream.send(piece) :]
                     self._moved = time.monotonic()
-        self._stream.end_input()
+        stream.end_input()

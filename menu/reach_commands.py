@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from core.results import value_of
 from menu import ssh_config as ssh_texts
 from menu.command_parts import DONE, INCOMPLETE, say, slice_of
 from menu.screen import Screen
+from menu.terminal import reset
 
 if TYPE_CHECKING:
     from orchestrator import OrchestratorAPI
@@ -32,6 +33,23 @@ def connect(api: OrchestratorAPI, args: Namespace, _screen: Screen) -> int:
         raise CloudError("The connection was lost on its way to the VM; connect again")
     if end is PipeEnd.IDLE:
         say(f"Warning: the connection ends: {end.value} for {IDLE_SECONDS // 60} min")
+    return DONE
+
+
+def watch(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
+    """Show what a VM writes to its serial console until Ctrl-C, or until the VM is off; return the exit status."""
+    from menu.pipe import Pipe  # noqa: PLC0415 - as above
+    from remote.port import IDLE_SECONDS  # noqa: PLC0415 - as above
+
+    slice_ = slice_of(api, args)
+    vm = rights.find_vm(slice_, args.vm)
+    with (
+        closing(value_of(api.reach.watch(args.actor, slice_.slice_id, vm.vm_id))) as stream,
+        suppress(KeyboardInterrupt),
+    ):
+        Pipe(stream, None, sys.stdout.fileno(), IDLE_SECONDS).run()
+    if screen.draws:
+        reset(screen.raw, utf8=screen.is_utf8)  # the guest may have set colours or another character set
     return DONE
 
 

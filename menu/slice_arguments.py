@@ -74,6 +74,7 @@ def _add_changes(commands: Commands) -> None:
     )
     add_slice(console)
     add_vm(console)
+    console.add_argument("--watch", action="store_true", help="only read along, from the end of its log on")
     for command in (deploy, repair, delete, console):
         add_actor(command, argparse.SUPPRESS)
 

@@ -99,6 +99,11 @@ class Stream:
         """Send input; return the number of bytes taken."""
         return self._channel.send(s)
 
+    def close(self) -> None:
+        """End the program."""
+        with suppress(OSError, EOFError):
+            self._channel.close()
+
     def messages(self) -> bytes:
         """Return the end of the program's messages so far."""
         while self._channel.recv_stderr_ready() and (piece := self._channel.recv_stderr(_SMALL)):

@@ -102,11 +102,6 @@ class PortStream(Stream):
         with suppress(OSError, EOFError):
             self._channel.shutdown_write()
 
-    def close(self) -> None:
-        """End the connection."""
-        with suppress(OSError, EOFError):
-            self._channel.close()
-
 
 def join(channel: TerminalChannel, visit: PortVisit, host: str) -> PortStream:
     """Return the stream once the guest has accepted the connection; raise `NotConnected` if it did not."""

@@ -74,14 +74,16 @@ class ConsoleHost(FakeHost):
         """The words of the script for each port."""
 
     def open_terminal(self, argv: tuple[str, ...], script: str) -> FakeChannel:
-        assert "socat" in script
         answer = self.answers.pop(0) if self.answers else "ready"
         if argv[0] == "sudo":
             self.joined.append(shlex.split(script.partition("\n")[0])[2:])
             name, output = self.joined[-1][0], "SSH-2.0-guest\n" if answer == "ready" else ""
-        else:
+        elif "socat" in script:
             self.opened.append(argv)
             name, output = argv[8], "login: "
+        else:
+            self.opened.append(argv)
+            name, output = argv[3], "the end of the log"
         words = f"Welcome\n{name}\n{name} {answer.removesuffix(' ')}\n{output}"
         return FakeChannel(words.encode(), self.complaint.format(visit=name).encode())
 

@@ -82,6 +82,7 @@ ACTIONS = {
     "open_console": "open console",
     "open_command": "run command",
     "reach.connect": "connect",
+    "reach.watch": "read console",
     "power.start": "start",
     "power.stop": "stop",
     "power.restart": "restart",

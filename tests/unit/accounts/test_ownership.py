@@ -33,6 +33,7 @@ TOUCHES: dict[str, Call] = {
     "repair_slice": lambda api, actor, slice_id, _: api.repair_slice(actor, slice_id),
     "delete_slice": lambda api, actor, slice_id, _: api.delete_slice(actor, slice_id),
     "open_console": lambda api, actor, _, vm: api.open_console(actor, vm),
+    "reach.watch": lambda api, actor, slice_id, vm: api.reach.watch(actor, slice_id, vm),
     "reach.ways": lambda api, actor, slice_id, _: api.reach.ways(actor, slice_id),
     "reach.connect": lambda api, actor, slice_id, vm: api.reach.connect(actor, slice_id, vm, 22),
     "finish_slice": lambda api, actor, slice_id, _: api.finish_slice(actor, slice_id),

@@ -91,6 +91,22 @@ def test_a_slice_in_design_is_deployed_first(desk: Desk) -> None:
     )
 
 
+def test_a_console_is_read_along_by_its_log(running: Desk) -> None:
+    stream = running.ok(running.api.reach.watch("student", 1000, 1001))
+    assert stream.recv(100) == b"the end of the log"
+    vm = running.slice().vm(1001)
+    assert vm
+    host = running.cloud.hosts[vm.worker_ip]
+    assert isinstance(host, ConsoleHost)
+    folder = "vm_images/slice-1000"
+    assert host.opened[-1][4:] == (f"{folder}/vm0.log", f"{folder}/vm0.pid", "slice1000-vm1001", "4096")
+    host.answers = ["off", "unheard"]
+    assert running.no(running.api.reach.watch("student", 1000, 1001)) == (
+        "VM 1001 (vm0) is off; repair slice 1000 starts it again"
+    )
+    assert "gives an invalid answer" in running.no(running.api.reach.watch("student", 1000, 1001))
+
+
 def test_an_admin_reaches_all_and_another_student_none(running: Desk) -> None:
     running.api.accounts.add("mallory", "long enough")
     assert running.no(running.api.reach.connect("mallory", 1000, 1001, 22)).startswith("You have no slice 1000")
