@@ -98,6 +98,8 @@ def _running(state: State, actor: str, slice_id: int, vm_id: int) -> tuple[Slice
     vm = slice_.vm(vm_id)
     if vm is None:
         raise Refused(f"Slice {slice_id} has no VM {vm_id}; show {slice_id} lists its VMs")
+    if vm.stopped:
+        raise Refused(f"VM {vm_id} ({vm.name}) is stopped; start it first")
     if vm.status != VMStatus.RUNNING:
         raise Refused(f"VM {vm_id} ({vm.name}) is not running; {rights.way_to_run(slice_)} slice {slice_id} first")
     return slice_, vm

@@ -43,7 +43,7 @@ class LogVisit:
 
 
 class LogStream(Stream):
-    """What a guest wrote and writes. Nothing is sent to it."""
+    """The output of a guest, to which nothing is sent."""
 
     is_lost = False
     """An end is always that of the guest, or of the connection to its worker."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from accounts import audit
+from core.status import VMStatus
 from models import ADMIN
 from remote.port import PortStream
 from tests.support.desk import NETWORK, ConsoleHost, Desk
@@ -105,6 +106,13 @@ def test_a_console_is_read_along_by_its_log(running: Desk) -> None:
         "VM 1001 (vm0) is off; repair slice 1000 starts it again"
     )
     assert "gives an invalid answer" in running.no(running.api.reach.watch("student", 1000, 1001))
+
+
+def test_a_stopped_vm_is_started_first(running: Desk) -> None:
+    with running.database.transaction() as state:
+        state.slices[1000].vms[0].status = VMStatus.STOPPED
+    for act in (running.api.reach.watch("student", 1000, 1001), running.api.reach.connect("student", 1000, 1001, 22)):
+        assert running.no(act) == "VM 1001 (vm0) is stopped; start it first"
 
 
 def test_an_admin_reaches_all_and_another_student_none(running: Desk) -> None:

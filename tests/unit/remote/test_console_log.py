@@ -88,6 +88,19 @@ def test_the_end_of_the_log_comes_first_and_the_rest_as_it_is_written(guest: Log
     assert ends == [PipeEnd.GUEST]
 
 
+def test_a_log_that_goes_on_in_another_file_is_read_to_its_end(guest: LoggedGuest) -> None:
+    reading, _ = guest.read_along()
+    read_until(reading, b"login: ")
+    end = guest.log.with_name("vm.log-end")
+    end.write_bytes(b"first of the end\n")
+    assert read_until(reading, b"of the end\n") == b"first of the end\n"
+    end.rename(guest.log.with_name("vm.log-old"))
+    end.write_bytes(b"second\n")
+    assert read_until(reading, b"second\n") == b"second\n"
+    later, _ = guest.read_along()
+    assert read_until(later, b"second\n") == b"second\n"
+
+
 def test_two_read_along_at_once(guest: LoggedGuest) -> None:
     readers = [guest.read_along()[0] for _ in range(2)]
     guest.write(b"both")
