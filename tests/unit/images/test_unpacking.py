@@ -6,11 +6,12 @@ import bz2
 import gzip
 import io
 import lzma
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import Refused
@@ -29,11 +30,13 @@ PACKED = [found for found in Format if found.is_packed]
 
 
 def unpacked(content: bytes, found: Format, most: int = 64 * MIB) -> bytes:
-    target = io.BytesIO()
-    copy("a", io.BytesIO(content), target, found, most)
-    return target.getvalue()
+    with tempfile.TemporaryFile() as target:  # trailing zeros are a hole, which a BytesIO has not
+        copy("a", io.BytesIO(content), target, found, most)
+        target.seek(0)
+        return target.read()
 
 
+@settings(deadline=None)
 @given(st.sampled_from(list(Format)), st.lists(st.tuples(st.binary(max_size=300), st.integers(0, 3000)), max_size=3))
 def test_what_was_packed_comes_out(found: Format, parts: list[tuple[bytes, int]]) -> None:
     content = b"".join(block * times for block, times in parts)
