@@ -175,8 +175,7 @@ class FakeDesigns:
             words = (vm.name, vm.flavor, vm.nics, vm.internet, listen)
             ids[vm.name] = value_of(self._api.add_vm_to_slice(actor, slice_.slice_id, *words)).vm_id
         for link in design.links:
-            one, other = link.ends
-            slice_.connect(ids[one.vm], f"eth{one.nic}", ids[other.vm], f"eth{other.nic}")
+            slice_.join([(ids[end.vm], f"eth{end.nic}") for end in link.ends])
         return slice_
 
 

@@ -132,9 +132,11 @@ def test_a_template_needs_a_new_name_that_begins_with_a_letter() -> None:
     assert "Slice created! ID: 1000" in lines
 
 
-def test_a_lan_is_refused_at_its_question() -> None:
-    lines = lines_of(FakeAPI(), "14\n1\nlan:3\n..\n")
-    assert "Error: this version makes links with two ends only: lan1 has 3" in lines
+def test_a_lan_is_a_template_too() -> None:
+    cloud = FakeAPI()
+    lines = lines_of(cloud, "14\n1\nlan:3\n1\nnone\nlab\nn\n")
+    assert "Slice created! ID: 1000" in lines
+    assert [len(link.ends) for link in cloud.slices[1000].links] == [3]
     assert f"  {'ring:N':24}  N VMs in a circle" in lines
 
 
