@@ -174,6 +174,7 @@ class DeploymentAPI:
         """Yield the steps of a change of power on one worker."""
         if part.on:
             yield self._launcher.check_room(slice_, worker, part.on)
+            yield self._launcher.complete_taps(slice_, worker)
         if part.off:
             yield self._launcher.stop_vms(slice_, worker, part)
         for vm in part.restored:
@@ -183,7 +184,7 @@ class DeploymentAPI:
             yield from self._qcow.renew_disks(slice_, vm)
         yield from self._qcow.write_seeds(slice_, worker, part.on)
         if part.on:
-            yield self._launcher.start_vms(slice_, worker, part.on)
+            yield from self._launcher.start_vms(slice_, worker, part.on)
             yield self._launcher.check_vms(slice_, worker, part.on)
         if part.renewed:
             yield self._qcow.discard_disks(slice_, worker, part.renewed)

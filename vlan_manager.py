@@ -68,7 +68,7 @@ class VLANManager:
         namespaces = [router_namespace(slice_.slice_id), *(dhcp_namespace(vlan) for vlan in vlans)]
         kept = [folder(namespaces[0]), *(hosts_file(slice_.slice_id, vlan) for vlan in vlans)]
         return (
-            check_port_names(self._node, self._all_ports(slice_)),
+            check_port_names(self._node, ovs.names(self._all_ports(slice_))),
             Step(self._node, "names of the namespaces", (check_namespace_names(namespaces),)),
             Step(self._node, "room in /run", (Command(_CHECK_RUN_ROOM.argv(*kept)),)),
             Step(self._node, "room for DHCP servers", (dhcp.check_room(vlans),)),
@@ -100,7 +100,7 @@ class VLANManager:
             *(dhcp_namespace(link.vlan_id) for link in slice_.served_links),
         ]
         own = [*map(folder, namespaces), hosts_file(slice_.slice_id, self._internet.vlan_id)]
-        return check_nothing_left(self._node, _link_ports(slice_), own)
+        return check_nothing_left(self._node, ovs.names(_link_ports(slice_)), own)
 
     def prepare(self, slice_: Slice) -> tuple[Step, ...]:
         """Yield the steps for ports and namespaces of the slice's links with services."""
@@ -115,8 +115,8 @@ class VLANManager:
                 self._node,
                 "ports of the VLANs",
                 do=(ovs.add_ports(ports),),
-                undo=(ovs.remove_ports(ports),),
-                objects=tuple(port.name for port in ports),
+                undo=(ovs.remove_ports(ovs.names(ports), internal=True),),
+                objects=ovs.names(ports),
             ),
             Step(
                 self._node,
@@ -301,7 +301,11 @@ class VLANManager:
     def _close_internet(self) -> tuple[Command, ...]:
         vlan = self._internet.vlan_id
         hosts = hosts_folder(vlan)
-        shared = (*dhcp.remove_servers(vlan), firewall.take_down(), ovs.remove_ports(_ports(vlan)))
+        shared = (
+            *dhcp.remove_servers(vlan),
+            firewall.take_down(),
+            ovs.remove_ports(ovs.names(_ports(vlan)), internal=True),
+        )
         return (
             Command(("rmdir", "--ignore-fail-on-non-empty", hosts), unless=("test", "!", "-d", hosts)),
             *(replace(command, unless=("test", "-d", hosts)) for command in shared),

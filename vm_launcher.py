@@ -10,12 +10,13 @@ from typing import NamedTuple
 from core.errors import BadAnswer, figure
 from core.inventory import Inventory
 from core.names import VMFiles, flow_cookie, process_name, tap_group, tap_name
-from machines import power, qemu, requirements
+from machines import power, qemu, qmp, requirements
 from machines.power import SWITCHED_OFF, Switching
 from machines.qmp import Monitor
+from machines.taps import Taps, remove_taps
 from models import VM, Slice
 from network import ovs, stack
-from network.checks import check_nothing_left, check_port_names
+from network.checks import check_nothing_left
 from network.port_security import flows_around
 from remote.console import Visit
 from remote.console_log import LogVisit
@@ -28,8 +29,8 @@ PROGRAMS = (
     *("setpriv", "setsid", "socat", "ss", "taskset", "tee"),
 )
 
-TAPS, ROOM = "TAPs", "room"
-"""The names of the answers before a change: existing TAPs; running VMs, or VNC ports that are taken."""
+ROOM = "room"
+"""The name of the answer before a change: running VMs, or VNC ports that are taken."""
 
 PIDS = "pids"
 """The name of the answer about the processes of VMs."""
@@ -38,11 +39,6 @@ PORT_TAKEN = 98
 """The exit status of the check for room where other programs hold VNC ports; its output lists all ports."""
 
 _CHECK_ROOM = load("vms/check-room")
-_TAPS_ARE_READY = load("taps/taps-are-ready")
-_CHECK_TAPS = load("taps/check-taps")
-_MAKE_TAPS = load("taps/make-taps")
-_REMOVE_TAPS = load("taps/remove-taps")
-_CHECK_TAP_NAMES = load("taps/check-tap-names")
 _END_VMS = load("vms/end-vms")
 
 
@@ -84,9 +80,9 @@ class VMLauncher:
         return (step for worker in slice_.workers for step in self._check_vms(slice_, worker))
 
     def _check_worker(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
+        taps = self.taps(slice_, worker)
         return (
-            check_port_names(worker, self.ports(slice_, worker)),
-            self._check_tap_names(slice_, worker),
+            Step(worker, "names of the TAPs", (ovs.check_port_names(taps.names), taps.check_names())),
             self.check_room(slice_, worker, _to_run(slice_, worker)),
             *self.check_devices(slice_.vms, worker),
             *requirements.check_accelerator(worker, _on(slice_, worker), self._accel_record, self._accel),
@@ -118,52 +114,71 @@ class VMLauncher:
             raise BadAnswer("it does not say which ports are taken")
         return TakenPorts(_ports_of(first.split()), _ports_of(word.rpartition(":")[2] for (word,) in sockets))
 
-    def _list_rules(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
+    @staticmethod
+    def _list_rules(slice_: Slice, worker: str) -> tuple[Step, ...]:
         """Return the step that lists the slice's flows and its drop of frames, which a change replaces as a whole."""
-        if not self.ports(slice_, worker):
-            return ()
         drop, flows = stack.list_drop(slice_.slice_id), ovs.list_flows(flow_cookie(slice_.slice_id))
         return (Step(worker, "port security", (drop, flows)),)
 
     def _check_new(self, slice_: Slice, worker: str) -> Step:
         """Return the check that no object of a running slice exists yet."""
-        ports = self.ports(slice_, worker)
+        taps = self.taps(slice_, worker).names
         pids = [self.files(slice_, vm).pid_file for vm in _on(slice_, worker)]
-        paths = [*(f"/sys/class/net/{port.name}" for port in ports), *pids]
-        return check_nothing_left(worker, ports, paths, as_user=True)
+        paths = [*(f"/sys/class/net/{tap}" for tap in taps), *pids]
+        return check_nothing_left(worker, taps, paths, as_user=True)
 
     def _wire(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
         """Return the steps that create TAPs of the slice's VMs on `worker`, their ports and the flows around them.
 
-        The worker's own IP stack gets no frame of a TAP, from the first moment to the last.
+        The worker's own IP stack gets no frame of a TAP, from the first moment to the last. TAPs with a link go up
+        last: no frame passes before the flows are there.
         """
-        ports = self.ports(slice_, worker)
-        if not ports:
-            return ()
-        taps, group = tuple(port.name for port in ports), tap_group(slice_.slice_id)
-        add, remove = ovs.add_ports(ports), ovs.remove_ports(ports)
-        drop, pass_on = stack.drop_taps(slice_.slice_id, taps), stack.undo_drop(slice_.slice_id)
+        number, taps = slice_.slice_id, self.taps(slice_, worker)
+        drop, pass_on = stack.drop_taps(number, taps.names), stack.undo_drop(number)
+        make, remove = taps.make(self._inventory.ssh.user), remove_taps(taps.names, tap_group(number))
+        dropped = Step(worker, "drop before the IP stack", (drop,), (pass_on,), objects=(stack.table_of(number),))
+        if not taps.linked:
+            return (dropped, Step(worker, "TAPs", (make, taps.join()), (remove,), objects=taps.names))
+        join, leave = taps.join(), ovs.remove_ports(taps.names)
         return (
-            Step(worker, "drop before the IP stack", (drop,), (pass_on,), objects=(stack.table_of(slice_.slice_id),)),
-            Step(worker, "TAPs", (self._make_taps(taps),), (remove_taps(taps, group),), objects=taps),
-            Step(worker, "ports of the TAPs", (add,), (remove,), objects=taps),
+            dropped,
+            Step(worker, "TAPs", (make,), (remove,), objects=taps.names),
+            Step(worker, "ports of the TAPs", (join,), (leave,), objects=taps.linked),
             *self._port_security(slice_, worker),
+            Step(worker, "TAPs up", (taps.bring_up(),), objects=taps.linked),
         )
+
+    def complete_taps(self, slice_: Slice, worker: str) -> Step:
+        """Return the step that makes TAPs of a running slice that an older version did not make; they stay."""
+        taps = self.taps(slice_, worker)
+        do = (stack.drop_taps(slice_.slice_id, taps.names), taps.make(self._inventory.ssh.user))
+        return Step(worker, "TAPs", do, objects=taps.names)
 
     def _launch(self, slice_: Slice, worker: str) -> Iterator[Step]:
         """Yield the steps that start QEMU of the VMs on `worker`, and end that of VMs that stay off."""
         if vms := _to_run(slice_, worker):
-            yield self.start_vms(slice_, worker, vms)
+            yield from self.start_vms(slice_, worker, vms)
         if off := [vm for vm in _on(slice_, worker) if vm.stays_off]:
             end, are_off = self._end(slice_, off), power.are_off(self.monitor(slice_, vm) for vm in off)
             do, undo, names = replace(end, unless=are_off), replace(end, before=ROOM), tuple(vm.name for vm in off)
             yield Step(worker, "stopped VMs", (do,), (undo,), objects=names)
 
-    def start_vms(self, slice_: Slice, worker: str, vms: Sequence[VM]) -> Step:
-        """Return the step that starts QEMU of these VMs on `worker`."""
+    def start_vms(self, slice_: Slice, worker: str, vms: Sequence[VM]) -> tuple[Step, Step]:
+        """Return the steps that start QEMU of these VMs on `worker`, set their links and let them run.
+
+        VMs that run already get their links set again.
+        """
         starts = tuple(self._start(slice_, vm) for vm in vms)
-        undo = replace(self._end(slice_, vms), before=ROOM)
-        return Step(worker, "QEMU", starts, (undo,), objects=tuple(vm.name for vm in vms))
+        undo, names = replace(self._end(slice_, vms), before=ROOM), tuple(vm.name for vm in vms)
+        return (
+            Step(worker, "QEMU", starts, (undo,), objects=names),
+            Step(worker, "start of the guests", (self._let_run(slice_, vms),), objects=names),
+        )
+
+    def _let_run(self, slice_: Slice, vms: Iterable[VM]) -> Command:
+        """Return the command that sets the links of VMs and lets them run."""
+        words = ((self.monitor(slice_, vm), self.files(slice_, vm).messages, qemu.links(vm)) for vm in vms)
+        return Command(qmp.let_run(words), as_user=True)
 
     def stop_vms(self, slice_: Slice, worker: str, switching: Switching) -> Step:
         """Return the step that switches VMs on `worker` off. Its undo starts those that would be switched on again."""
@@ -171,7 +186,8 @@ class VMLauncher:
         stop = power.stop(monitors, switching.seconds)
         switch_off = Command(stop, unless=power.are_off(monitors), as_user=True, name=SWITCHED_OFF)
         on = {vm.vm_id for vm in switching.on}
-        again = tuple(self._start(slice_, vm) for vm in switching.off if vm.vm_id in on)
+        back = [vm for vm in switching.off if vm.vm_id in on]
+        again = (*(self._start(slice_, vm) for vm in back), self._let_run(slice_, back)) if back else ()
         names = tuple(vm.name for vm in switching.off)
         return Step(worker, "running VMs", (switch_off, self._end(slice_, switching.off)), again, objects=names)
 
@@ -181,11 +197,13 @@ class VMLauncher:
 
     def _check_vms(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
         """Return the checks of the VMs, TAPs and flows on `worker`."""
-        vms, taps = _to_run(slice_, worker), self.ports(slice_, worker)
-        steps = [self.check_vms(slice_, worker, vms)] if vms else []
-        if taps:
-            steps.append(Step(worker, "tags of the TAPs", (Command(ovs.check_tags(taps)),)))
-            steps.append(Step(worker, "silence of the TAPs", self._check_taps(slice_, taps)))
+        vms, taps = _to_run(slice_, worker), self.taps(slice_, worker)
+        silent = (taps.check(), stack.check_dropped(slice_.slice_id, taps.names))
+        steps = [
+            *([self.check_vms(slice_, worker, vms)] if vms else []),
+            Step(worker, "tags of the TAPs", (Command(ovs.check_tags(taps.ports, taps.loose)),)),
+            Step(worker, "silence of the TAPs", silent),
+        ]
         if flows := self.flows(slice_, worker):
             check = Command(ovs.check_flows(flow_cookie(slice_.slice_id), flows))
             steps.append(Step(worker, "port security of the TAPs", (check,)))
@@ -208,40 +226,26 @@ class VMLauncher:
 
     # --- TAPs ---------------------------------------------------------------------------------------------------------
 
-    def _make_taps(self, taps: Sequence[str]) -> Command:
-        """Create TAPs that the SSH user may open, and that the worker itself is not on."""
-        make = _MAKE_TAPS.argv(ovs.OWNER, self._inventory.ssh.user, *taps)
-        return Command(make, unless=_TAPS_ARE_READY.argv(ovs.OWNER, *taps))
-
-    @staticmethod
-    def _check_taps(slice_: Slice, ports: Sequence[ovs.Port]) -> tuple[Command, ...]:
-        """Check, read-only, that the TAPs are ready, and that their frames do not reach the worker's IP stack."""
-        taps = [port.name for port in ports]
-        ready = Command(_CHECK_TAPS.argv(ovs.OWNER, *taps))
-        return ready, stack.check_dropped(slice_.slice_id, taps)
-
     def _port_security(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
         """Return the step with the flows for frames out of the TAPs, and on the shared VLAN also into them."""
         flows, cookie = self.flows(slice_, worker), flow_cookie(slice_.slice_id)
         if not flows:
             return ()
         add, remove = ovs.replace_flows(cookie, flows), ovs.undo_flows(cookie)
-        taps = tuple(port.name for port in self.ports(slice_, worker))
+        taps = self.taps(slice_, worker).linked
         return (Step(worker, "port security of the TAPs", (add,), (remove,), objects=taps),)
 
     def flows(self, slice_: Slice, worker: str) -> list[str]:
         """Return the port security of the slice's VMs on `worker`, for `ovs-ofctl add-flows`, without the cookie."""
         return flows_around(self._inventory, slice_, worker)
 
-    def ports(self, slice_: Slice, worker: str) -> list[ovs.Port]:
-        """Return the ports of all the slice's TAPs on `worker`; TAP and port have the same name."""
-        shared = self._inventory.internet.vlan_id
-        return [port for vm in _on(slice_, worker) for port in _ports(slice_, vm, shared)]
+    def taps(self, slice_: Slice, worker: str) -> Taps:
+        """Return the TAPs of all the slice's VMs on `worker`."""
+        return self.taps_of(slice_, _on(slice_, worker))
 
-    def _check_tap_names(self, slice_: Slice, worker: str) -> Step:
-        names = (port.name for port in self.ports(slice_, worker))
-        check = Command(_CHECK_TAP_NAMES.argv(ovs.OWNER, *names), name=TAPS)
-        return Step(worker, "names of the TAPs", (check,))
+    def taps_of(self, slice_: Slice, vms: Iterable[VM]) -> Taps:
+        """Return the TAPs of some VMs of the slice."""
+        return Taps.of(slice_, vms, self._inventory.internet.vlan_id)
 
     # --- QEMU ---------------------------------------------------------------------------------------------------------
 
@@ -299,12 +303,6 @@ class VMLauncher:
         return f"{self._images}/{accelerator.RECORD}"
 
 
-def remove_taps(names: Sequence[str], group: str) -> Command:
-    """Remove those of the TAPs that carry our mark, all at once, as a separate group of devices."""
-    remove = Command(_REMOVE_TAPS.argv(ovs.OWNER, group), before=TAPS)
-    return about(remove, (Part(name, (name,)) for name in names))
-
-
 def _ports_of(words: Iterable[str]) -> frozenset[int]:
     return frozenset(figure(word, "is no port", 1, 65_535) for word in words)
 
@@ -315,12 +313,3 @@ def _on(slice_: Slice, worker: str) -> list[VM]:
 
 def _to_run(slice_: Slice, worker: str) -> list[VM]:
     return [vm for vm in _on(slice_, worker) if not vm.stays_off]
-
-
-def _ports(slice_: Slice, vm: VM, shared: int) -> list[ovs.Port]:
-    marks = (("slice", str(slice_.slice_id)), ("vm", str(vm.vm_id)))
-    return [
-        ovs.Port(tap_name(vm.vm_id, interface.name), interface.vlan_id, marks, protected=interface.vlan_id == shared)
-        for interface in vm.interfaces
-        if interface.vlan_id is not None
-    ]

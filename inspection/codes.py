@@ -8,6 +8,7 @@ from typing import Literal
 Severity = Literal["error", "warning"]
 
 REPAIR = "Repair Slice (menu entry 11) repairs it"
+RESTART = "restart the VM once (menu entry 15)"
 FIX = "doctor --fix removes it"
 CODES: Mapping[str, tuple[Severity, str, str]] = {
     "host-unreachable": (
@@ -100,6 +101,9 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "seed-open": ("error", "others on the worker could read the seed of a VM, with its keys", REPAIR),
     "qemu-dead": ("error", "a VM does not run", REPAIR),
     "vm-not-stopped": ("error", "a VM runs though its user stopped it", REPAIR),
+    "qemu-older": ("warning", "a VM runs since an older version, which made no TAP without a link", RESTART),
+    "qemu-paused": ("error", "a VM stands still: its QEMU was not told to let it run, or has stopped it", REPAIR),
+    "qemu-stuck": ("error", "the QEMU of a VM does not answer, or cannot let it run", RESTART),
     "qemu-wrong": (
         "warning",
         "a VM runs with another command line than its design",
@@ -109,6 +113,8 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "host-forgotten": ("warning", "a host that was written off answers again", "doctor --fix clears it"),
     "tap-missing": ("error", "a VM's TAP is missing", REPAIR),
     "tap-down": ("error", "a VM's TAP is down", REPAIR),
+    "tap-up": ("error", "a TAP whose interface has no link is up", REPAIR),
+    "tap-joined": ("error", "a TAP whose interface has no link is a port of Open vSwitch", REPAIR),
     "tap-dead": ("error", "a VM runs and does not hold its TAP", f"{REPAIR}: the VM starts again"),
     "stack-open": ("error", "a host's own IP stack takes frames from a TAP, a gateway or a DHCP port", REPAIR),
     "port-missing": ("error", "a port of br-int is missing", REPAIR),
@@ -166,5 +172,5 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
 }
 """Code -> severity, meaning, advice. A finding puts names for ADDRESS, HOST, PORT and UPLINK in its advice."""
 
-OWNER_CODES = frozenset({"overlay-missing", "qemu-wrong"})
+OWNER_CODES = frozenset({"overlay-missing", "qemu-wrong", "qemu-older", "qemu-stuck"})
 """Codes whose advice a slice's owner can follow from the menu; so can those with `REPAIR`."""

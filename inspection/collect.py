@@ -12,6 +12,7 @@ from dataclasses import replace
 from allocation.measuring import RESOURCES, measure
 from core.inventory import Inventory
 from core.names import dhcp_namespace
+from machines import qmp
 from network import checks, ovs
 from remote.plan import Command, Plan, Stage, Step
 from shell.scripts import load
@@ -26,6 +27,7 @@ MARK = r"^(slice[0-9]+-vm[0-9]+|--pid-file=/run/ns-dhcp-vlan[0-9]+/pid)$"
 """Words of a command line by which a process of ours is found."""
 
 _LIST_PROCESSES = load("collect/list-processes")
+_LIST_STATES = load("collect/list-states")
 _LIST_DISKS = load("collect/list-disks")
 _LIST_FILES = load("collect/list-files")
 _LIST_MARKS = load("collect/list-marks")
@@ -91,7 +93,9 @@ def commands(inventory: Inventory, host: str, *, thorough: bool = False) -> dict
         }
         if host in inventory.workers_list:
             asked["drops"] = ("nft", "list", "ruleset", "inet")
-    found = {name: Command(argv, ok=ANY, as_user=name == "files", name=name) for name, argv in asked.items()}
+            asked["states"] = (*qmp.within(qmp.SECONDS), *_LIST_STATES.argv(images))
+    users = {"files", "states"}
+    found = {name: Command(argv, ok=ANY, as_user=name in users, name=name) for name, argv in asked.items()}
     return found | ({RESOURCES: replace(measure(images), ok=ANY)} if thorough else {})
 
 

@@ -137,6 +137,7 @@ class Facts:
     flows: tuple[Flow, ...] = ()
     devices: Mapping[str, Device] = field(default_factory=dict)
     processes: Mapping[int, Process] = field(default_factory=dict)
+    states: Mapping[str, str] = field(default_factory=dict)  # QMP socket -> state of QEMU; empty: no answer
     disks: Mapping[int, frozenset[str]] = field(default_factory=dict)  # pid -> open files
 
     disk_mib: int | None = None  # free

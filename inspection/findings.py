@@ -14,7 +14,7 @@ from core.inventory import Inventory
 from core.names import flow_cookie, process_name, router_namespace, vm_file
 from core.status import VMStatus
 from deployment import MAX_SKEW_SECONDS
-from inspection import disks, exposure, foundation, seeds, shared
+from inspection import disks, exposure, foundation, seeds, shared, vms
 from inspection.codes import CODES, OWNER_CODES, REPAIR, Severity
 from inspection.facts import Device, Facts, Flow, SeenPort
 from inspection.firewall_rules import dhcp_filter_of, leading_rules, wanted_rules
@@ -157,7 +157,7 @@ class Comparison:
 
     def ports(self, slice_: Slice, host: str) -> list[ovs.Port]:
         """Return the ports of the slice on the host, which may be a worker, the network node, or both."""
-        ports = self.launcher.ports(slice_, host)
+        ports = [*self.launcher.taps(slice_, host).ports]
         return [*ports, *self.vlans.ports(slice_)] if host == self.inventory.network_node else ports
 
     def of_slice(self, slice_: Slice, facts_by_host: Mapping[str, Facts]) -> list[Finding]:
@@ -186,15 +186,14 @@ class Comparison:
 
     def _of_worker(self, slice_: Slice, facts: Facts) -> Iterator[Finding]:
         lost = {vm.vm_id for vm in slice_.vms if vm.lost_with}
-        ports = ((port, int(dict(port.marks)["vm"])) for port in self.launcher.ports(slice_, facts.host))
+        ports = ((port, int(dict(port.marks)["vm"])) for port in self.launcher.taps(slice_, facts.host).ports)
         planned = [(port, vm_id) for port, vm_id in ports if vm_id not in lost]
-        for vm in slice_.vms:
-            if vm.worker_ip == facts.host and not vm.lost_with:
-                taps = [port.name for port, vm_id in planned if vm_id == vm.vm_id]
-                yield from self._of_vm(slice_, vm, taps, facts)
+        here = [vm for vm in slice_.vms if vm.worker_ip == facts.host and not vm.lost_with]
+        for vm in here:
+            yield from self._of_vm(slice_, vm, facts)
         for port, vm_id in planned if _has_ports(facts) else ():
             yield from self._of_port(slice_, port, facts, facts.devices.get(port.name), vm_id)
-        taps = [port.name for port, _ in planned]
+        taps = self.launcher.taps_of(slice_, here).names
         if taps and facts.was_asked("drops") and not exposure.is_dropped(facts, slice_.slice_id, taps):
             what = "frames of TAPs are not dropped before the host's IP stack: our table of nftables is incomplete"
             yield Finding("stack-open", facts.host, what, slice_.slice_id)
@@ -225,31 +224,16 @@ class Comparison:
         for code, what in disks.problems(vm, files, images, facts):
             yield self._finding(code, slice_, vm, what)
 
-    def _of_vm(self, slice_: Slice, vm: VM, taps: Sequence[str], facts: Facts) -> Iterator[Finding]:
-        process = facts.process_of(self.launcher.files(slice_, vm).pid_file, process_name(slice_.slice_id, vm.vm_id))
+    def _of_vm(self, slice_: Slice, vm: VM, facts: Facts) -> Iterator[Finding]:
+        files, taps = self.launcher.files(slice_, vm), self.launcher.taps_of(slice_, [vm])
+        process = facts.process_of(files.pid_file, process_name(slice_.slice_id, vm.vm_id))
         yield from self._of_disks(slice_, vm, facts)
-        if vm.stays_off:
-            if process:
-                yield self._finding("vm-not-stopped", slice_, vm, f"VM {vm.name} is stopped, but its process runs")
-        elif process is None and facts.knows("processes", "files"):
-            yield self._finding("qemu-dead", slice_, vm, f"VM {vm.name} does not run")
-        elif process and not self.launcher.runs_as_designed(slice_, vm, process.argv):
-            yield self._finding("qemu-wrong", slice_, vm, f"VM {vm.name} runs with another command line")
-        if not vm.stays_off and (found := seeds.problem_of(vm, self.launcher.files(slice_, vm), facts)):
-            yield self._finding(found[0], slice_, vm, found[1])
-        for name in taps if facts.knows("devices") else ():
-            yield from self._of_tap(slice_, vm, facts, name, alive=process is not None)
-
-    def _of_tap(self, slice_: Slice, vm: VM, facts: Facts, name: str, *, alive: bool) -> Iterator[Finding]:
-        tap = facts.devices.get(name)
-        if tap is None:
-            yield self._finding("tap-missing", slice_, vm, f"{name} of VM {vm.name} is not there")
-        elif not tap.up or not tap.is_ours:
-            yield self._finding("tap-down", slice_, vm, f"{name} of VM {vm.name} is down, or without our mark")
-        elif alive and not tap.carrier:
-            yield self._finding("tap-dead", slice_, vm, f"VM {vm.name} runs and does not hold {name}")
-        for what in exposure.of_tap(tap, facts) if tap else ():
-            yield self._finding("stack-open", slice_, vm, what)
+        designed = process is not None and self.launcher.runs_as_designed(slice_, vm, process.argv)
+        problems = [*vms.of_process(vm, process, files, facts, designed=designed)]
+        if not vm.stays_off and (found := seeds.problem_of(vm, files, facts)):
+            problems.append(found)
+        problems += vms.of_taps(vm.name, process, taps, facts) if facts.knows("devices") else ()
+        yield from (self._finding(code, slice_, vm, what) for code, what in problems)
 
     @staticmethod
     def _of_port(

@@ -32,12 +32,12 @@ from core.status import SliceStatus
 from inspection.facts import Facts
 from inspection.findings import Comparison, Finding
 from inspection.firewall_rules import our_rules
+from machines.taps import remove_taps
 from models import Slice
 from network import namespaces, ovs, stack
 from network.dhcp import log_link, remove_log_links, remove_servers
 from remote.plan import Command, Plan, Stage, Step
 from shell import daemon
-from vm_launcher import remove_taps
 
 MOST = 1000
 """The most orphans of a host that are found at once, because a host may lie."""
@@ -115,6 +115,10 @@ class Owners:
         """Return the ports that slices may have on the host, by name."""
         return {port.name: port for s in self.active.values() for port in self.comparison.ports(s, host)}
 
+    def taps(self, host: str) -> set[str]:
+        """Return the TAPs that slices may have on the host, by name."""
+        return {name for s in self.active.values() for name in self.comparison.launcher.taps(s, host).names}
+
 
 def orphans(owners: Owners, facts: Facts) -> list[Orphan]:
     """Return the orphans of the host in the order of their removal, at most `MOST`."""
@@ -147,19 +151,20 @@ def _processes(owners: Owners, facts: Facts) -> Iterator[Orphan]:
 
 def _ports(owners: Owners, facts: Facts) -> Iterator[Orphan]:
     owned = owners.ports(facts.host)
+    loose = owners.taps(facts.host) - owned.keys()  # `tap-joined` is found for these
     for port in facts.ports.values():
         planned = owned.get(port.name)
         own = planned is not None and dict(planned.marks).get("slice") == port.marks.get("slice")
-        if port.is_ours and not own:
+        if port.is_ours and not own and port.name not in loose:
             finding = Finding("orphan-port", facts.host, f"port {port.name}", number_in(port.marks.get("slice", "")))
             if owners.shared_and_unused(port.name, facts.host):
                 yield Orphan(finding, owners.comparison.vlans.close_internet())
             else:
-                yield Orphan.of(finding, ovs.remove_ports([ovs.Port(port.name, 0, internal=port.kind == "internal")]))
+                yield Orphan.of(finding, ovs.remove_ports([port.name], internal=port.kind == "internal"))
 
 
 def _taps(owners: Owners, facts: Facts) -> Iterator[Orphan]:
-    owned = owners.ports(facts.host)
+    owned = owners.taps(facts.host)
     for device in facts.devices.values():
         vm_id = vm_of_tap(device.name)
         if device.is_ours and vm_id is not None and device.name not in owned:

@@ -114,6 +114,18 @@ def _disks(text: str) -> dict[str, Any]:
     return {"disks": {pid: frozenset(paths) for pid, paths in held.items()}}
 
 
+def _states(text: str) -> dict[str, Any]:
+    """Parse lines of a QMP socket and the answer to query-status; without an answer the state is empty."""
+    states: dict[str, str] = {}
+    for line in map(checked.line, text.splitlines()):
+        socket, found, answer = line.partition(".qmp ")
+        if not found:
+            raise BadAnswer("states")
+        said = {} if answer == "closed" else json.loads(answer).get("return", {})
+        states.setdefault(f"{socket}.qmp", checked.name(said.get("status", "")))
+    return {"states": states}
+
+
 def _files(text: str) -> dict[str, Any]:
     lines, _, pids = text.partition("\n\n")
     entries = [line.split(" ", 3) for line in lines.splitlines() if line]
@@ -280,6 +292,7 @@ _PARSERS: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "devices": _devices,
     "processes": _processes,
     "files": _files,
+    "states": _states,
     "marks": _marks,
     "namespaces": _namespaces,
     "rules": _rules,

@@ -328,8 +328,9 @@ def _unplaced(problems: Sequence[str]) -> CloudError | None:
 
 
 def _did_something(result: StepResult) -> bool:
-    """Return whether a guarded command ran. Commands without a guard only read."""
-    return any(o.status is not None and result.step.do[o.action].unless for o in result.outcomes)
+    """Return whether a guarded command ran, or one without a guard reports what it made; others only read."""
+    ran = ((result.step.do[outcome.action], outcome) for outcome in result.outcomes if outcome.status is not None)
+    return any(action.unless or (result.step.objects and outcome.stdout.strip()) for action, outcome in ran)
 
 
 def _what_it_did(result: StepResult) -> str:

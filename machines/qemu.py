@@ -62,6 +62,11 @@ def command_line(slice_id: int, vm: VM, files: VMFiles, accel: str) -> Words:
     )
 
 
+def is_older(argv: Words) -> bool:
+    """Return whether QEMU was started by an older version: without QMP, and without TAPs of NICs that had no link."""
+    return "-S" not in argv
+
+
 def needs(devices: Devices) -> frozenset[str]:
     """Return the names in `-device help` that the devices need, beyond those of a flavor without devices."""
     return _names(devices) - _names(Devices())
@@ -122,12 +127,21 @@ def _seed(devices: Devices, path: str) -> Words:
 
 
 def _nic(vm: VM, index: int, interface: Interface) -> Words:
-    """Return the words of a NIC in its place in the design; one without a VLAN is unplugged."""
-    device = f"{_nic_model(vm.devices)},mac={interface.mac},romfile="
-    if interface.vlan_id is None:
-        return ("-device", device)
-    netdev = f"tap,id=nic{index},ifname={tap_name(vm.vm_id, interface.name)},script=no,downscript=no"
-    return ("-netdev", netdev, "-device", f"{device},netdev=nic{index}")
+    """Return the words of a NIC in its place in the design, with its TAP: a NIC can get none while QEMU runs."""
+    netdev = f"tap,id={nic_id(index)},ifname={tap_name(vm.vm_id, interface.name)},script=no,downscript=no"
+    device = f"{_nic_model(vm.devices)},mac={interface.mac},romfile=,netdev={nic_id(index)}"
+    return ("-netdev", netdev, "-device", device)
+
+
+def nic_id(index: int) -> str:
+    """Return QEMU's name of interface number `index`, by which its link is set."""
+    return f"nic{index}"
+
+
+def links(vm: VM) -> dict[str, bool]:
+    """Return for each NIC, by QEMU's name, whether the guest sees a carrier."""
+    always = vm.devices.link_state == "up"
+    return {nic_id(index): always or nic.vlan_id is not None for index, nic in enumerate(vm.interfaces)}
 
 
 def _nic_model(devices: Devices) -> str:
@@ -147,8 +161,11 @@ def _console(files: VMFiles) -> Words:
 
 
 def _control(files: VMFiles) -> Words:
-    """Return the words of the socket by which QEMU itself is controlled (`machines/qmp.py`)."""
-    return ("-qmp", f"unix:{files.qmp},server=on,wait=off")
+    """Return the words of the socket by which QEMU itself is controlled (`machines/qmp.py`).
+
+    The guest stands still until it is let run there: no guest sees a carrier that it should not see.
+    """
+    return ("-S", "-qmp", f"unix:{files.qmp},server=on,wait=off")
 
 
 def _screen(vm: VM, files: VMFiles) -> Words:

@@ -7,7 +7,7 @@ may still carry out the command, so its state has to be read again. A QEMU serve
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from itertools import chain
@@ -24,7 +24,11 @@ SECONDS = 5
 UNKNOWN = 124
 """The exit status of a dialog that leaves it unknown whether a VM carried out its last command (timeout(1))."""
 
+START_SECONDS = 30
+"""The deadline of the dialog with a QEMU that has just been started."""
+
 _ASK_VMS = load("vms/ask-vms")
+_LET_RUN = load("vms/let-run")
 
 
 class Monitor(NamedTuple):
@@ -63,10 +67,36 @@ class Dialog:
     error: str = ""
 
 
+def within(seconds: int) -> Argv:
+    """Return the words before a script with dialogs: after these seconds it has to end them, and reports how."""
+    return ("timeout", "--preserve-status", str(seconds))
+
+
 def command(name: str, /, **arguments: object) -> str:
     """Return a command of QMP as a line of JSON; `_` in names of arguments stands for `-`."""
     words = {key.replace("_", "-"): value for key, value in arguments.items()}
     return json.dumps({"execute": name, **({"arguments": words} if words else {})})
+
+
+def let_run(vms: Iterable[tuple[Monitor, str, Mapping[str, bool]]]) -> Argv:
+    """Return the argv that sets links of VMs and lets the VMs run, side by side; it prints those that did not run.
+
+    Each VM has its file of messages, and for each NIC by its name whether the guest sees a carrier. A VM that runs
+    already gets its links set again.
+    """
+    words = ((*monitor, messages, "\n".join(_starting(links))) for monitor, messages, links in vms)
+    return (*within(START_SECONDS), *_LET_RUN.argv(*chain.from_iterable(words)))
+
+
+def _starting(links: Mapping[str, bool]) -> Iterator[str]:
+    yield command("query-status")
+    yield from (set_link(name, up=up) for name, up in links.items())
+    yield command("cont")
+
+
+def set_link(name: str, *, up: bool) -> str:
+    """Return the command that gives a NIC a carrier, or takes it away; it holds until QEMU ends."""
+    return command("set_link", name=name, up=up)
 
 
 def ask(dialogs: Iterable[tuple[Monitor, Iterable[str]]], seconds: int = SECONDS) -> Argv:
@@ -75,7 +105,7 @@ def ask(dialogs: Iterable[tuple[Monitor, Iterable[str]]], seconds: int = SECONDS
     Answers of several VMs mix where one of them has more than 4096 bytes (pipe(7), PIPE_BUF).
     """
     words = ((*monitor, "\n".join(commands)) for monitor, commands in dialogs)
-    return ("timeout", str(seconds), *_ASK_VMS.argv(*chain.from_iterable(words)))
+    return (*within(seconds), *_ASK_VMS.argv(*chain.from_iterable(words)))
 
 
 def parse(stdout: str) -> dict[str, Dialog]:

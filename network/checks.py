@@ -7,7 +7,7 @@ The steps are read-only. They fail where no deployment could work; the doctor re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from core.inventory import Inventory
 from core.names import gateway_port
@@ -34,12 +34,12 @@ def check_programs(host: str, names: Sequence[str]) -> Step:
     return Step(host, "programs", (Command(_CHECK_PROGRAMS.argv(*names)),))
 
 
-def check_port_names(host: str, ports: Sequence[ovs.Port]) -> Step:
+def check_port_names(host: str, ports: Iterable[str]) -> Step:
     """Return the check that no foreign port has a name of ours."""
     return Step(host, "names of the ports", (ovs.check_port_names(ports),))
 
 
-def check_nothing_left(host: str, ports: Sequence[ovs.Port], paths: Sequence[str], *, as_user: bool = False) -> Step:
+def check_nothing_left(host: str, ports: Iterable[str], paths: Sequence[str], *, as_user: bool = False) -> Step:
     """Return the check that ports and files of a slice that never ran do not exist.
 
     Ids come again where an older `database.yaml` was put back: the slice would take the objects over.

@@ -5,7 +5,7 @@ A port without a tag carries every VLAN. Therefore port, tag and mark are set in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from remote.plan import Command, Part, about
@@ -20,6 +20,7 @@ PORTS, FLOWS = "ports", "flows"
 # Without a timeout ovs-vsctl waits for ever for a dead ovs-vswitchd.
 _VSCTL = ("ovs-vsctl", "--timeout=20")
 
+_JOIN_TAPS = load("bridge/join-taps")
 _CHECK_TAGS = load("bridge/check-tags")
 _REMOVE_PORTS = load("bridge/remove-ports")
 _CHECK_PORT_NAMES = load("bridge/check-port-names")
@@ -44,9 +45,31 @@ class Port:
     protected: bool = False
 
 
+def names(ports: Iterable[Port]) -> tuple[str, ...]:
+    """Return the names of the ports."""
+    return tuple(port.name for port in ports)
+
+
 def add_ports(ports: Sequence[Port]) -> Command:
     """Add the ports in one transaction, unless all exist with exactly their tags."""
-    argv: list[str] = [*_VSCTL]
+    return Command((*_VSCTL, *_setting(ports)), unless=check_tags(ports))
+
+
+def join_taps(ports: Sequence[Port], loose: Sequence[str]) -> Command:
+    """Add the ports of TAPs, and remove those of `loose` TAPs, which have no link, in one transaction.
+
+    A TAP without its port, or with a wrong one, goes down before: it comes up when the flows around it are there.
+    """
+    remove = (word for name in loose for word in ("--", "--if-exists", "del-port", name))
+    wanted = _wanted(ports, loose)
+    words = (*_setting(ports), *remove)
+    transaction = words if ports else words[1:]
+    return Command(_JOIN_TAPS.argv(str(len(wanted)), *wanted, *transaction), unless=check_tags(ports, loose))
+
+
+def _setting(ports: Sequence[Port]) -> tuple[str, ...]:
+    """Return the words of the transaction that adds the ports."""
+    argv: list[str] = []
     for number, port in enumerate(ports):
         argv += ["--"] * (number > 0)
         # `--may-exist` does not change the tag of an existing port.
@@ -56,24 +79,23 @@ def add_ports(ports: Sequence[Port]) -> Command:
         argv += ["--", "set", "Interface", port.name]
         argv += ["type=internal"] * port.internal
         argv += [f"external_ids:{key}={value}" for key, value in (("owner", OWNER), *port.marks)]
-    return Command(tuple(argv), unless=check_tags(ports))
+    return tuple(argv)
 
 
-def remove_ports(ports: Sequence[Port]) -> Command:
+def remove_ports(names: Sequence[str], *, internal: bool = False) -> Command:
     """Remove those of the ports that carry our mark, in one transaction; wait until internal ones are gone."""
-    how = "" if any(port.internal for port in ports) else "--no-wait"
-    remove = Command(_REMOVE_PORTS.argv(how), before=PORTS)
-    return about(remove, (Part(port.name, (port.name,)) for port in ports))
+    remove = Command(_REMOVE_PORTS.argv("" if internal else "--no-wait"), before=PORTS)
+    return about(remove, (Part(name, (name,)) for name in names))
 
 
-def check_port_names(ports: Sequence[Port]) -> Command:
+def check_port_names(names: Iterable[str]) -> Command:
     """List, read-only, the existing ports of these names; fail with the name of one without our mark."""
-    return Command(_CHECK_PORT_NAMES.argv(*(port.name for port in ports)), name=PORTS)
+    return Command(_CHECK_PORT_NAMES.argv(*names), name=PORTS)
 
 
-def check_free_ports(ports: Sequence[Port]) -> tuple[str, ...]:
+def check_free_ports(names: Iterable[str]) -> tuple[str, ...]:
     """Check, read-only, that none of the ports exists; fail with the name of one that does."""
-    return _CHECK_FREE_PORTS.argv(*(port.name for port in ports))
+    return _CHECK_FREE_PORTS.argv(*names)
 
 
 def replace_flows(cookie: str, flows: Sequence[str]) -> Command:
@@ -98,10 +120,18 @@ def check_flows(cookie: str, flows: Sequence[str]) -> tuple[str, ...]:
     return _CHECK_FLOWS.argv(cookie, *_marked(cookie, flows))
 
 
-def check_tags(ports: Sequence[Port]) -> tuple[str, ...]:
-    """Check, read-only, that all ports have exactly their tags and protection; fail with the name of another."""
-    wanted = (f"{port.name},{port.tag},{_truth(port.protected)}" for port in ports)
-    return _CHECK_TAGS.argv(*wanted)
+def check_tags(ports: Sequence[Port], loose: Sequence[str] = ()) -> tuple[str, ...]:
+    """Check, read-only, that all ports have exactly their tags and protection; fail with the name of another.
+
+    The `loose` TAPs must be no ports.
+    """
+    return _CHECK_TAGS.argv(*_wanted(ports, loose))
+
+
+def _wanted(ports: Sequence[Port], loose: Sequence[str]) -> list[str]:
+    """Return the words by which scripts know the ports; one without a tag must not be there."""
+    set_ = [f"{port.name},{port.tag},{_truth(port.protected)}" for port in ports]
+    return [*set_, *(f"{name},-" for name in loose)]
 
 
 def _marked(cookie: str, flows: Sequence[str]) -> Iterator[str]:

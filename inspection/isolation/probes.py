@@ -18,6 +18,7 @@ from inspection import exposure
 from inspection.collect import ANY
 from inspection.facts import Facts
 from inspection.isolation.proof import Property
+from machines.taps import Taps
 from models import VM, Interface, Slice, internet_interfaces
 from network import ovs
 from remote.plan import Command, Plan, Stage, Step
@@ -111,12 +112,12 @@ class Probes:
     def _ways_in(self, slice_: Slice) -> Iterator[Probe]:
         """Yield packets to each worker itself, from a TAP, with the address of another host."""
         for host in dict.fromkeys(vm.worker_ip for vm in slice_.vms):
-            taps = [tap_name(vm.vm_id, nic.name) for vm in slice_.vms for nic in vm.interfaces
-                    if vm.worker_ip == host and nic.vlan_id is not None]  # fmt: skip
+            vms = [vm for vm in slice_.vms if vm.worker_ip == host]
+            taps = Taps.of(slice_, vms, self._internet.vlan_id)
             facts = self._facts_by_host.get(host)
             forged = next((other for other in self._inventory.hosts if other != host), self._internet.dns)
-            dropped = facts is not None and exposure.is_dropped(facts, slice_.slice_id, taps)
-            for tap in taps:
+            dropped = facts is not None and exposure.is_dropped(facts, slice_.slice_id, taps.names)
+            for tap in taps.linked:
                 route = Command(("ip", "route", "get", host, "from", forged, "iif", tap), ok=ANY)
                 what = f"the host takes a packet to {host} from {tap}"
                 yield Probe("way in", host, what, slice_.slice_id, route, dropped=dropped)

@@ -81,7 +81,7 @@ class Proof:
     def properties(self) -> list[Property]:
         """Return the properties that the facts show."""
         return [
-            self._tags(), self._vlan_owners(), self._stacks(), self._routers(), self._macs(),
+            self._tags(), self._loose(), self._vlan_owners(), self._stacks(), self._routers(), self._macs(),
             self._vnc_ports(), self._disks(), self._port_security(), self._rules(), self._dhcp_filter(),
         ]  # fmt: skip
 
@@ -122,6 +122,18 @@ class Proof:
                     found.check(host, what, *([slice_] if slice_ else []), holds=not used)
         return found
 
+    def _loose(self) -> Property:
+        """Check that no TAP without a link can pass a frame. Where it is not there, none passes either."""
+        found = Property("interfaces without a link: their TAPs are down, and no ports")
+        for host, facts in self._facts_by_host.items():
+            for slice_ in self._running if facts.knows("devices", "ports") else ():
+                for tap in self._comparison.launcher.taps(slice_, host).loose:
+                    is_up = tap in facts.devices and facts.devices[tap].up
+                    found.check(host, f"{tap} has no link and is up", slice_.slice_id, holds=not is_up)
+                    what = f"{tap} has no link and is a port"
+                    found.check(host, what, slice_.slice_id, holds=tap not in facts.ports)
+        return found
+
     @property
     def _uses_internet(self) -> bool:
         return any(slice_.uses_internet for slice_ in self._all)
@@ -148,7 +160,7 @@ class Proof:
         found = Property("hosts: their own IP stacks take no frame from a TAP, gateway or DHCP port")
         for host, facts in self._facts_by_host.items():
             for slice_ in self._running if facts.knows("stack", "drops", "devices") else ():
-                taps = [port.name for port in self._comparison.launcher.ports(slice_, host)]
+                taps = self._comparison.launcher.taps(slice_, host).names
                 number = slice_.slice_id
                 if taps:
                     what = f"frames of slice {number} are not dropped before the host's IP stack"

@@ -5,7 +5,7 @@
 # output are the socket. The status is 1 without a connection, 3 after an error of QEMU, 4 where QEMU ended first.
 converse() {
   export name="$1" commands="$3"
-  exec socat "UNIX-CONNECT:$2" "EXEC:sh /dev/fd/4,nofork" 3>&1 5>&2 2>/dev/null 4<<'END'
+  exec socat "UNIX-CONNECT:$2" "EXEC:sh /dev/fd/4,nofork" 3>&1 5>&2 2>/dev/null 4<<'DIALOG'
 await() {
   while read -r line; do
     case $line in "{\"$1\""*) return;; '{"error"'*) break;; esac
@@ -27,5 +27,5 @@ for command in $commands; do
   await return
   printf '%s %s\n' "$name" "$line" >&3
 done
-END
+DIALOG
 }

@@ -1,7 +1,8 @@
 # usage: await-ports.sh [PIDFILE MARK PORT MESSAGES LABEL]...
 # Waits until each process listens on its port. QEMU opens the port when everything else in it is ready. Processes that
-# do not listen yet are put behind the others. The last output of a process that has ended may arrive a little later.
+# do not listen yet are put behind the others.
 # include: runs
+# include: tell-end
 listens() {
   local IFS='
 '
@@ -23,16 +24,7 @@ while [ $# -gt 0 ]; do
       [ $rounds -lt 300 ] || { echo "$name does not listen on port $3 after 30 s" >&2; exit 1; }
       set -- "$@" "$1" "$2" "$3" "$4" "$5"
     else
-      for _ in 1 2 3 4 5 6 7 8 9; do
-        [ ! -s "$4" ] || break
-        sleep 0.1
-      done
-      words=$(tail -n 1 "$4" 2>/dev/null); words=${words:+: $words}
-      case $words in
-      *[Kk][Vv][Mm]* | *ssertion*)
-        words="$(printf %.150s "$words"); if KVM cannot run guests there, set hypervisor: {accel: tcg}";;
-      esac
-      echo "$name ended at once${words:-, with no output: are memory and processes left for its user?}" >&2
+      tell_end "$name" "$4"
       exit 1
     fi
     shift 5; left=$((left - 1))

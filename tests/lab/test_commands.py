@@ -113,10 +113,13 @@ def test_a_script_deploys_repairs_and_deletes_a_slice(lab: Lab, desk: CommandDes
     lab.exec(worker, ["kill", "-9", vm["pid"]])
     wait_until(lambda: lab.exec(worker, ["kill", "-0", vm["pid"]], check=False).returncode != 0, "QEMU's end", 10)
     lines, _ = desk.run(REPAIR)
-    assert lines[:2] == ["Slice repaired: 1 change", f"  brought back: QEMU (a) on {vm['worker_ip']}"]
-    assert lines[2] == "shared: until its last slice"
-    assert lines[3].startswith(f"1 Error: delete asks before it removes slice {desk.slice_id} (lab); ")
-    assert lines[4:] == ["Slice deleted", '{"slices": []}']
+    assert lines[0] == "Slice repaired: 2 changes"
+    assert lines[1:3] == [
+        f"  brought back: {what} (a) on {vm['worker_ip']}" for what in ("QEMU", "start of the guests")
+    ]
+    assert lines[3] == "shared: until its last slice"
+    assert lines[4].startswith(f"1 Error: delete asks before it removes slice {desk.slice_id} (lab); ")
+    assert lines[5:] == ["Slice deleted", '{"slices": []}']
     acts = [entry for entry in audit.read(desk.database) if entry["result"] == "ok" and entry["by"]]
     assert [(entry["actor"], entry["by"], entry["action"]) for entry in acts] == [
         ("admin", "operator", action) for action in ("deploy", "repair slice", "repair slice", "delete")

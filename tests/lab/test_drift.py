@@ -104,8 +104,8 @@ def _kill_switch(host: str) -> Callable[[Pair], None]:
 def _exec(host: str, *argv: str) -> Callable[[Pair], None]:
     def act(pair: Pair) -> None:
         words = {
-            "TAP": pair.tap("one", "eth1"), "NET": pair.tap("one", "eth0"), "VLAN": str(pair.vlan),
-            "COOKIE": flow_cookie(pair.slice_id), "SLICE": str(pair.slice_id),
+            "TAP": pair.tap("one", "eth1"), "SPARE": pair.tap("one", "eth2"), "NET": pair.tap("one", "eth0"),
+            "VLAN": str(pair.vlan), "COOKIE": flow_cookie(pair.slice_id), "SLICE": str(pair.slice_id),
         }  # fmt: skip
         line = [filled(word, words) for word in argv]
         pair.lab.exec(host, line)
@@ -148,26 +148,42 @@ DRIFT: dict[str, tuple[Callable[[Pair], None], set[str], set[str]]] = {
         _exec("network", "rm", "/run/ns-dhcp-vlanVLAN/hosts/slice-SLICE"),
         {"reservations-missing"}, {"DHCP of the VLANs (NUMBER)"},
     ),
-    "QEMU is killed": (_kill_qemu, {"qemu-dead"}, {"QEMU (one)"}),
+    "QEMU is killed": (_kill_qemu, {"qemu-dead"}, {"QEMU (one)", "start of the guests (one)"}),
     "a TAP is deleted": (
-        _exec("worker1", "ip", "link", "del", "TAP"), {"tap-missing"}, {"TAPs (ETH1)", "QEMU (one)"},
+        _exec("worker1", "ip", "link", "del", "TAP"), {"tap-missing"},
+        {"TAPs (ETH1)", "TAPs up (ETH1)", "QEMU (one)", "start of the guests (one)"},
     ),
     "a TAP speaks ARP": (
-        _exec("worker1", "ip", "link", "set", "dev", "TAP", "arp", "on"), {"stack-open"}, {"TAPs (ETH1)"},
+        _exec("worker1", "ip", "link", "set", "dev", "TAP", "arp", "on"), {"stack-open"},
+        {"TAPs (ETH1)", "TAPs up (ETH1)"},
     ),
+    "a TAP without a link is deleted": (
+        _exec("worker1", "ip", "link", "del", "SPARE"), {"tap-missing"}, {"TAPs (ETH2)"},
+    ),
+    "a TAP without a link is up": (
+        _exec("worker1", "ip", "link", "set", "dev", "SPARE", "up"), {"tap-up"}, {"TAPs (ETH2)"},
+    ),
+    "a TAP without a link is a port": (
+        _exec("worker1", "ovs-vsctl", "add-port", "br-int", "SPARE", "tag=VLAN", "--", "set", "Interface", "SPARE",
+              "external_ids:owner=cloud-repositorio"),
+        {"tap-joined"}, {"ports of the TAPs"},
+    ),
+    "a TAP is down": (_exec("worker1", "ip", "link", "set", "dev", "TAP", "down"), {"tap-down"}, {"TAPs up (ETH1)"}),
     "a port is deleted": (_exec("worker1", "ovs-vsctl", "del-port", "TAP"),
         # The flows contain the port's number, and the new port gets another one.
-        {"port-missing", "flows-missing"}, {"ports of the TAPs", "port security of the TAPs"},
+        {"port-missing", "flows-missing"}, {"ports of the TAPs", "port security of the TAPs", "TAPs up (ETH1)"},
     ),
     "a tag is wrong": (
-        _exec("worker1", "ovs-vsctl", "set", "Port", "TAP", "tag=2099"), {"wrong-tag"}, {"ports of the TAPs"},
+        _exec("worker1", "ovs-vsctl", "set", "Port", "TAP", "tag=2099"), {"wrong-tag"},
+        {"ports of the TAPs", "TAPs up (ETH1)"},
     ),
     "a tag is gone": (
-        _exec("worker1", "ovs-vsctl", "clear", "Port", "TAP", "tag"), {"untagged-port"}, {"ports of the TAPs"},
+        _exec("worker1", "ovs-vsctl", "clear", "Port", "TAP", "tag"), {"untagged-port"},
+        {"ports of the TAPs", "TAPs up (ETH1)"},
     ),
     "a port is made a trunk": (
         _exec("worker1", "ovs-vsctl", "set", "Port", "TAP", "vlan_mode=trunk"),
-        {"untagged-port"}, {"ports of the TAPs"},
+        {"untagged-port"}, {"ports of the TAPs", "TAPs up (ETH1)"},
     ),
     "a port takes tagged frames besides": (
         _exec("network", "ovs-vsctl", "set", "Port", "gw_vlanVLAN", "vlan_mode=native-tagged", "trunks=2098"),
@@ -183,7 +199,7 @@ DRIFT: dict[str, tuple[Callable[[Pair], None], set[str], set[str]]] = {
     ),
     "a port of the internet VLAN is not protected": (
         _exec("worker1", "ovs-vsctl", "set", "Port", "NET", "protected=false"),
-        {"port-unprotected"}, {"ports of the TAPs"},
+        {"port-unprotected"}, {"ports of the TAPs", "TAPs up (ETH0)"},
     ),
     "the DHCP server hears a VM no more": (
         _exec("network", "ip", "netns", "exec", "ns-dhcp-vlan400", "iptables", "-D", "slice-SLICE", "1"),
@@ -246,7 +262,8 @@ def test_drift_is_reported_and_repaired_and_nothing_else_is_touched(pair: Pair, 
 
 OPENED: dict[str, tuple[Callable[[Pair], None], set[str]]] = {
     "the drop before the IP stack is gone": (_exec("worker1", "nft", "flush", "ruleset"), {"drop before the IP stack"}),
-    "a TAP has IPv6": (_exec("worker1", "sysctl", "-q", "-w", "net.ipv6.conf.TAP.disable_ipv6=0"), {"TAPs (ETH1)"}),
+    "a TAP has IPv6": (_exec("worker1", "sysctl", "-q", "-w", "net.ipv6.conf.TAP.disable_ipv6=0"),
+                       {"TAPs (ETH1)", "TAPs up (ETH1)"}),
     "the gateway of the internet VLAN has IPv6": (
         _exec("network", "sysctl", "-q", "-w", "net.ipv6.conf.gw_vlan400.disable_ipv6=0"), {"internet on VLAN 400"},
     ),
@@ -276,7 +293,7 @@ def test_a_host_that_opens_its_ip_stack_to_guests_is_found_and_repaired(pair: Pa
 def expect_drift(pair: Pair, happen: Callable[[Pair], None], expected: set[str], steps: set[str]) -> None:
     """Check that doctor and menu report the damage, and that one repair with these steps removes all findings."""
     words = {"NUMBER": str(pair.vlan), "SLICE": str(pair.slice_id)}
-    words |= {nic.upper(): pair.tap("one", nic) for nic in ("eth0", "eth1")}
+    words |= {nic.upper(): pair.tap("one", nic) for nic in ("eth0", "eth1", "eth2")}
     untouched = pair.pid("two")
     happen(pair)
     try:
@@ -295,7 +312,8 @@ def expect_drift(pair: Pair, happen: Callable[[Pair], None], expected: set[str],
 REBOOTED = (
     {"qemu-dead", "tap-missing", "flows-missing", "namespace-missing", "dnsmasq-dead", "address-missing",
      "rules-missing", "filter-missing", "reservations-missing", "forwarding-off", "stack-open"},
-    {"drop before the IP stack", "TAPs (ETH0, ETH1)", "QEMU (one)", "port security of the TAPs",
+    {"drop before the IP stack", "TAPs (ETH0, ETH1, ETH2)", "TAPs up (ETH0, ETH1)",
+     "QEMU (one)", "start of the guests (one)", "port security of the TAPs",
      "namespaces of the slice", "gateways of the VLANs (NUMBER)", "DHCP of the VLANs (NUMBER)", "internet on VLAN 400"},
 )  # fmt: skip
 

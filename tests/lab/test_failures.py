@@ -34,9 +34,9 @@ Fault = Callable[[Lab], AbstractContextManager[None]]
 
 
 def design(menu: Menu, name: str) -> int:
-    """Create two linked VMs with internet, one on each worker; return the slice's id."""
+    """Create two linked VMs with internet and a spare NIC, one on each worker; return the slice's id."""
     slice_id = menu.create_slice(name)
-    one, two = (menu.add_vm(slice_id, vm, 1, internet=True) for vm in ("one", "two"))
+    one, two = (menu.add_vm(slice_id, vm, 2, internet=True) for vm in ("one", "two"))
     menu.link(slice_id, one, "eth1", two, "eth1")
     return slice_id
 

@@ -42,8 +42,9 @@ Break = Callable[[Pair, Pair], AbstractContextManager[object]]
 def names(pair: Pair, other: Pair) -> dict[str, str]:
     """Return the values for the words in capitals."""
     return {
-        "TAP1": pair.tap("one", "eth1"), "TAP0": pair.tap("one", "eth0"), "OTHER": str(other.vlan),
-        "SLICE": str(pair.slice_id), "VLAN": str(pair.vlan), "MARK": "-m comment --comment cloud-repositorio",
+        "TAP1": pair.tap("one", "eth1"), "TAP0": pair.tap("one", "eth0"), "SPARE": pair.tap("one", "eth2"),
+        "OTHER": str(other.vlan), "SLICE": str(pair.slice_id), "VLAN": str(pair.vlan),
+        "MARK": "-m comment --comment cloud-repositorio",
     }  # fmt: skip
 
 
@@ -78,6 +79,14 @@ PORT = "ovs-vsctl add-port br-int foreign"
 INTERNAL = "-- set Interface foreign type=internal"
 GONE = "ovs-vsctl del-port foreign"
 BREAKS: dict[str, tuple[Break, str, str]] = {
+    "a TAP without a link is up": (
+        changed("worker1", "ip link set dev SPARE up", "ip link set dev SPARE down"),
+        "interfaces without a link", "has no link and is up",
+    ),
+    "a TAP without a link is a port": (
+        changed("worker1", "ovs-vsctl add-port br-int SPARE tag=2099", "ovs-vsctl del-port SPARE"),
+        "interfaces without a link", "has no link and is a port",
+    ),
     "a wrong tag": (
         changed("worker1", "ovs-vsctl set Port TAP1 tag=OTHER", "true"), "ports", "instead of VLAN",
     ),

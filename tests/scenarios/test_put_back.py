@@ -251,7 +251,7 @@ def test_the_check_for_forgotten_ports_has_advice(tmp_path: Path) -> None:
     program.chmod(0o755)
 
     def look(*ports: str) -> subprocess.CompletedProcess[str]:
-        argv = ovs.check_free_ports([ovs.Port(port, 100) for port in ports])
+        argv = ovs.check_free_ports(ports)
         path = f"{tmp_path}:{os.environ['PATH']}"
         return subprocess.run(argv, capture_output=True, text=True, check=False, env={"PATH": path})
 

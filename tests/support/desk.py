@@ -118,11 +118,11 @@ class Desk:
     def used(self, owner: str = "student") -> int:
         return int(self.ok(self.api.get_user(owner)).used_vms)
 
-    def ring(self, count: int, owner: str = "student") -> Slice:
-        """Create a ring of VMs with internet, in design."""
+    def ring(self, count: int, owner: str = "student", *, nics: int = 2) -> Slice:
+        """Create a ring of VMs with internet, in design; `nics` is the number of their data interfaces."""
         slice_ = self.ok(self.api.create_slice(owner, "ring"))
         vms = [
-            self.ok(self.api.add_vm_to_slice(owner, slice_.slice_id, f"vm{number}", "cirros", 2, True))
+            self.ok(self.api.add_vm_to_slice(owner, slice_.slice_id, f"vm{number}", "cirros", nics, True))
             for number in range(count)
         ]
         for vm, following in zip(vms, [*vms[1:], vms[0]], strict=True):

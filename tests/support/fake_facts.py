@@ -67,7 +67,8 @@ def devices(host: FakeHost, namespace: str) -> str:
 
 def _flags(host: FakeHost, name: str) -> list[str]:
     silent = name.startswith("tap_") and name not in host.exposed
-    found = {"UP": name not in host.down, "LOWER_UP": _carrier(host, name), "NOARP": silent}
+    up = name not in host.down
+    found = {"UP": up, "LOWER_UP": up and _carrier(host, name), "NOARP": silent}
     return [flag for flag, is_set in found.items() if is_set]
 
 
@@ -91,6 +92,14 @@ def stack(host: FakeHost) -> str:
 def processes(host: FakeHost) -> str:
     running = host.argvs
     return "".join("\x1f".join((f"/proc/{pid}/cmdline:{argv[0]}", *argv[1:], "\n")) for pid, argv in running.items())
+
+
+def states(host: FakeHost) -> str:
+    """Return the answers of QEMUs to query-status; one whose state is empty does not answer."""
+    said = (
+        (path, json.dumps({"return": {"status": state}}) if state else "closed") for path, state in host.states.items()
+    )
+    return "".join(f"{path} {words}\n" for path, words in said if path in host.files)
 
 
 def disks(host: FakeHost) -> str:
@@ -210,7 +219,7 @@ def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C90
             said = "".join(f"{table}\n" for table in host.tables.values())
         case ("iptables-save",):
             said = rules(host)
-        case ("sh", "-c", _, name, *words):
+        case ("sh", "-c", _, name, *words) | ("timeout", _, _, "sh", "-c", _, name, *words):
             return _script(host, name, words)
         case _:
             return None
@@ -229,6 +238,7 @@ def _passed(host: FakeHost, packet: str) -> str:
 def _script(host: FakeHost, name: str, words: list[str]) -> Answer | None:
     said: dict[str, Callable[[], str]] = {
         "list-processes.sh": lambda: processes(host),
+        "list-states.sh": lambda: states(host),
         "list-disks.sh": lambda: disks(host),
         "list-files.sh": lambda: files(host, words[0]),
         "list-marks.sh": lambda: marks(host),

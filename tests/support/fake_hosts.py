@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import time
 import zlib
@@ -54,7 +55,7 @@ class FakeHost:
 
     Of a seed it keeps the digest; `open_files` are those that others could read. `faults`: the beginning of a step's
     title -> its answer, once, instead of running; `dead`: no answer. `exposed`: devices and namespaces whose frames
-    reach the host's own IP stack.
+    reach the host's own IP stack. `states` and `links`: of QEMUs, by QMP socket.
     """
 
     address: str
@@ -78,6 +79,8 @@ class FakeHost:
     ways: set[str] = field(default_factory=set)
     down: set[str] = field(default_factory=set)
     holders: dict[str, int] = field(default_factory=dict)
+    states: dict[str, str] = field(default_factory=dict)
+    links: dict[str, dict[str, bool]] = field(default_factory=dict)
     deaf: set[str] = field(default_factory=set)
     stubborn: set[str] = field(default_factory=set)  # pid files of VMs that do not obey their power buttons
     rules: list[str] = field(default_factory=list)
@@ -129,6 +132,7 @@ class FakeHost:
             "folders": self.folders - {"vm_images"},
             "namespaces": self.namespaces,
             "ports": self.ports,
+            "down": self.down,
             "flows": self.flows,
             "processes": self.processes,
             "rules": self.rules,
@@ -305,23 +309,24 @@ class FakeHost:
                 return OK
         raise AssertionError(argv)
 
-    def taps_are_ready(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+    def taps_are_made(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         owner, *taps = argv
-        return (int(not all(self._is_ready(owner, tap) for tap in taps)), "", "")
+        return (int(not all(self._is_made(owner, *tap) for tap in _in_pairs(tuple(taps)))), "", "")
 
-    def _is_ready(self, owner: str, tap: str) -> bool:
-        return tap in self.namespaces[""] and self.aliases.get(tap) == owner and tap not in self.down | self.exposed
+    def _is_made(self, owner: str, state: str, tap: str) -> bool:
+        ours = tap in self.namespaces[""] and self.aliases.get(tap) == owner and tap not in self.exposed
+        return ours and (state == "up" or tap in self.down)
 
     def make_taps(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         owner, user, *taps = argv
         assert user
-        made = [tap for tap in taps if not self._is_ready(owner, tap)]
+        made = [tap for state, tap in _in_pairs(tuple(taps)) if not self._is_made(owner, state, tap)]
         for tap in made:
             if len(tap) > MAX_INTERFACE_NAME:
                 return no(f'Error: argument "{tap}" is wrong: "name" not a valid ifname', 255)
             self.namespaces[""].setdefault(tap, set())
             self.aliases[tap] = owner
-            self.down.discard(tap)
+            self.down.add(tap)
             self.exposed.discard(tap)
         return (0, "".join(f"{tap}\n" for tap in made), "")
 
@@ -332,11 +337,35 @@ class FakeHost:
             if self.aliases.get(tap) == owner:
                 del self.namespaces[""][tap], self.aliases[tap]
                 self.holders.pop(tap, None)
+                self.down.discard(tap)
         return OK
+
+    def taps_are_up(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        return (int(any(tap in self.down or tap not in self.namespaces[""] for tap in argv)), "", "")
+
+    def raise_taps(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        """Bring TAPs up, and let the test fail where frames would pass without port security."""
+        raised = [tap for tap in argv if tap in self.down]
+        flows = " ".join(flow for flows in self.flows.values() for flow in flows)
+        assert all(tap in self.ports and f"in_port={tap}," in flows for tap in raised)
+        self.down -= {*raised}
+        return listed(raised)
+
+    def join_taps(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        count, *words = argv
+        for wanted in words[: int(count)]:
+            name = wanted.partition(",")[0]
+            if name in self.namespaces[""] and self.check_tags((wanted,), "")[0]:
+                self.down.add(name)
+        return self.vsctl(("--timeout=20", *words[int(count) :]), stdin)
 
     def check_taps(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         owner, *taps = argv
-        wrong = [tap for tap in taps if not self._is_ready(owner, tap)]
+        wrong = [
+            tap
+            for state, tap in _in_pairs(tuple(taps))
+            if not self._is_made(owner, state, tap) or (state == "up" and tap in self.down)
+        ]
         return no(f"TAP {wrong[0]} is not as it was made") if wrong else OK
 
     def nft(self, argv: tuple[str, ...], stdin: str) -> Answer:
@@ -449,6 +478,8 @@ class FakeHost:
     def vsctl(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         for words in _split(argv[1:]):
             match words:
+                case ("--if-exists", "del-port", name):
+                    self.remove_ports((name,), "")
                 case ("--may-exist", "add-port", ovs.BRIDGE, name, tag, "protected=true" | "protected=false"):
                     self.ports.setdefault(name, int(tag.removeprefix("tag=")))
                 case ("set", "Port", name, tag, protected, "trunks=[]", "vlan_mode=[]"):
@@ -534,7 +565,12 @@ class FakeHost:
 
     def check_tags(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         for wanted in argv:
-            name, tag, protected = wanted.split(",")
+            name, tag, *rest = wanted.split(",")
+            protected = "".join(rest)
+            if tag == "-":
+                if name in self.ports:
+                    return no(f"port {name} is on a bridge, but its interface has no link")
+                continue
             if self.ports.get(name) != int(tag) or (name in self.protected) != (protected == "true"):
                 return no(f"port {name} is not on the bridge with just tag and protection {tag},{protected}")
         return OK
@@ -624,6 +660,10 @@ class FakeHost:
         for tap in taps:
             if tap not in self.namespaces[""]:
                 return no(f"could not configure /dev/net/tun ({tap}): Operation not permitted")
+        assert "-S" in options
+        control = options[options.index("-qmp") + 1].removeprefix("unix:").partition(",")[0]
+        self.files[control] = ""
+        self.states[control], self.links[control] = "prelaunch", {}
         self._begin(pid_file, options[options.index("-name") + 1], (program, *options))
         self.holders |= dict.fromkeys(taps, self._last_pid)
         return (0, f"{pid_file.rpartition('/')[2].removesuffix('.pid')}\n", "")
@@ -669,7 +709,26 @@ class FakeHost:
             self.stop(("KILL", pid_file, mark), "")
             for path in (pid_file, *others):
                 self.files.pop(path, None)
+                self.states.pop(path, None)
+                self.links.pop(path, None)
         return OK
+
+    def let_run(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        """Carry out dialogs; a VM without a QMP socket is one of an older version."""
+        begun = []
+        for pid_file, mark, control, _messages, commands in zip(*(argv[place::5] for place in range(5)), strict=True):
+            name = pid_file.rpartition("/")[2].removesuffix(".pid")
+            if self.is_running((pid_file, mark), "")[0]:
+                return no(f"{name} ended at once: no such thing")
+            if control not in self.states:
+                continue
+            begun += [name] if self.states[control] != "running" else []
+            for command in map(json.loads, commands.splitlines()):
+                if command["execute"] == "set_link":
+                    self.links[control][command["arguments"]["name"]] = command["arguments"]["up"]
+                elif command["execute"] == "cont":
+                    self.states[control] = "running"
+        return listed(begun)
 
     def await_ports(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         reported = ""
@@ -797,7 +856,7 @@ PROGRAMS: dict[str, Program] = {
     "sysctl": FakeHost.sysctl,
     "test": FakeHost.test,
     "true": FakeHost.fine,
-    "timeout": lambda host, argv, stdin: host.program(argv[1:], stdin),
+    "timeout": lambda host, argv, stdin: host.program(argv[1 + argv[0].startswith("--") :], stdin),
 }
 
 
@@ -854,7 +913,9 @@ SCRIPTS: dict[str, Program] = {
     "has-fingerprint.sh": FakeHost.has_fingerprint,
     "has-no-nft.sh": lambda host, _argv, _stdin: (int("nft" not in host.lacking), "", ""),
     "is-running.sh": FakeHost.is_running,
+    "join-taps.sh": FakeHost.join_taps,
     "keep-fingerprint.sh": FakeHost.keep_fingerprint,
+    "let-run.sh": FakeHost.let_run,
     "leave-server.sh": FakeHost.leave,
     "list-images.sh": FakeHost.list_images,
     "make-disk.sh": FakeHost.make_disk,
@@ -871,6 +932,7 @@ SCRIPTS: dict[str, Program] = {
     "remove-log-links.sh": FakeHost.remove_log_links,
     "remove-namespaces.sh": FakeHost.remove_namespaces,
     "remove-ports.sh": FakeHost.remove_ports,
+    "raise-taps.sh": FakeHost.raise_taps,
     "remove-taps.sh": FakeHost.remove_taps,
     "reservations-are-written.sh": FakeHost.are_written,
     "rules-are-there.sh": FakeHost.has_rules,
@@ -889,7 +951,8 @@ SCRIPTS: dict[str, Program] = {
     "start-servers.sh": _beside(FakeHost.serve),
     "stop-processes.sh": FakeHost.stop,
     "taps-are-dropped.sh": FakeHost.check_taps_dropped,
-    "taps-are-ready.sh": FakeHost.taps_are_ready,
+    "taps-are-made.sh": FakeHost.taps_are_made,
+    "taps-are-up.sh": FakeHost.taps_are_up,
     "write-reservations.sh": _beside(FakeHost.write),
 }
 

@@ -216,16 +216,19 @@ def test_the_work_of_a_worker_for_a_ring_is_bounded(vms: int) -> None:
     ring = ring_of(vms, inventory)
     deploy = DeploymentAPI(inventory).deploy_plan(ring, new=True)
     asked = {stage.title: sum(len(step.do) for step in stage.by_host[worker]) for stage in deploy.stages}
-    base_image, folder, wires = 4, 1, 4
+    base_image, folder, wires = 4, 1, 5
+    let_run = 1  # all VMs of the worker are let run together
     send, hear = 1, 1  # the frames that prove the data network are sent twice
     assert asked == {
         "preflight": 9,
         "prepare": base_image + folder + own + wires + send,
-        "launch": send + hear + own,
+        "launch": send + hear + own + let_run,
         "verify": 5,
     }
     (remove,) = deploy.undone("remove").stages
-    assert sum(len(step.do) for step in remove.by_host[worker]) == 1 + folder + 2 * own + wires + 1
+    assert (
+        sum(len(step.do) for step in remove.by_host[worker]) == 1 + folder + 2 * own + (wires - 1) + 1
+    )  # TAPs that go up are removed as TAPs
 
 
 def test_twenty_vms_at_once_are_one_batch_for_each_worker() -> None:
@@ -253,7 +256,7 @@ def test_settings_reach_the_commands() -> None:
     plan = DeploymentAPI(inventory).deploy_plan(design("line", inventory))
     text = " ".join(full_text(plan).replace("\\\n", "").split())
     for words in (
-        "cloud-repositorio cloud tap_1001_eth0",
+        "cloud-repositorio cloud up tap_1001_eth0",
         "/srv/images/slice-1000/vm1_img.qcow2",
         "-accel kvm -accel tcg",
         "gw_vlan500 tag=500",

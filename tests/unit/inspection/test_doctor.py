@@ -38,7 +38,7 @@ WORKER, NETWORK = "10.0.10.1", "10.0.10.3"
 
 @pytest.fixture
 def running(desk: Desk) -> Desk:
-    desk.ring(2)
+    desk.ring(2, nics=3)
     desk.ok(desk.api.deploy_slice("student", 1000))
     return desk
 
@@ -417,6 +417,12 @@ BREAKS: dict[str, tuple[str, Callable[[Desk], object]]] = {
         "DHCP of VLAN 400",
         lambda d: d.cloud.hosts[NETWORK].filters["ns-dhcp-vlan400"].update(theirs=("-A INPUT -p udp -j ACCEPT",)),
     ),
+    "a TAP without a link that is up": (
+        "interfaces without a link", lambda d: d.cloud.hosts[WORKER].down.discard("tap_1001_eth3"),
+    ),
+    "a TAP without a link that is a port": (
+        "interfaces without a link", lambda d: d.cloud.hosts[WORKER].ports.update(tap_1001_eth3=100),
+    ),
     "a rule less": ("network node", lambda d: d.cloud.hosts[NETWORK].rules.pop()),
     "a rule before ours": (
         "network node", lambda d: d.cloud.hosts[NETWORK].rules.insert(0, "filter -A FORWARD -i gw_vlan400 -j ACCEPT"),
@@ -441,6 +447,57 @@ def test_the_proof_holds(running: Desk) -> None:
     verdict = running.api.prover.prove()
     assert [(each.title, each.breaches) for each in verdict.properties if each.breaches] == []
     assert all(each.checked for each in verdict.properties)
+
+
+def make_older(host: FakeHost) -> None:
+    """Turn VMs, TAPs and the table into those of an older version: nothing for interfaces without a link, no QMP."""
+    for pid, argv in host.argvs.items():
+        words = [word for word in argv if word != "-S"]
+        at = words.index("-qmp") if "-qmp" in words else len(words)
+        host.argvs[pid] = (*words[:at], *words[at + 2 :])
+    for tap in [name for name in host.namespaces[""] if name.startswith("tap_") and name in host.down]:
+        del host.namespaces[""][tap]
+        host.down.discard(tap)
+        host.tables = {table: text.replace(f' iifname "{tap}" drop', "") for table, text in host.tables.items()}
+    for path in [path for path in host.files if path.endswith(".qmp")]:
+        del host.files[path], host.states[path]
+
+
+def test_a_slice_of_an_older_version_is_seen_proved_repaired_and_deleted(running: Desk) -> None:
+    for host in running.cloud.hosts.values():
+        make_older(host)
+    assert codes(running) == ["qemu-older"]
+    verdict = running.api.prover.prove()
+    assert [breach.sentence for each in verdict.properties for breach in each.breaches] == []
+    pids = {host.address: host.processes.copy() for host in running.cloud.hosts.values()}
+    running.ok(running.api.repair_slice("student", 1000))
+    assert codes(running) == ["qemu-older"], "a VM that runs is not restarted"
+    assert {host.address: host.processes for host in running.cloud.hosts.values()} == pids
+    running.ok(running.api.delete_slice("student", 1000))
+    assert codes(running) == []
+
+
+STATES = [("prelaunch", "qemu-paused"), ("io-error", "qemu-paused"), ("internal-error", "qemu-stuck"),
+          ("", "qemu-stuck"), ("suspended", "")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "code"), STATES)
+def test_a_vm_that_stands_still_is_found(running: Desk, state: str, code: str) -> None:
+    running.cloud.hosts[WORKER].states["vm_images/slice-1000/vm0.qmp"] = state
+    assert codes(running) == ([code] if code else [])
+    if code == "qemu-paused":
+        repaired = running.ok(running.api.repair_slice("student", 1000))
+        assert repaired == [f"start of the guests (vm0) on {WORKER}"]
+        assert codes(running) == []
+
+
+def test_links_are_set_again_by_a_repair(running: Desk) -> None:
+    links = running.cloud.hosts[WORKER].links["vm_images/slice-1000/vm0.qmp"]
+    wanted = {"nic0": True, "nic1": True, "nic2": True, "nic3": False}
+    assert links == wanted
+    links.update(nic1=False, nic3=True)
+    assert running.ok(running.api.repair_slice("student", 1000)) == []
+    assert links == wanted
 
 
 def test_a_host_that_was_lost_before_the_probes_is_not_seen(running: Desk) -> None:

@@ -105,6 +105,11 @@ def _lose_tap(host: FakeHost, *, made_again: bool) -> None:
         host.aliases["tap_1001_eth1"] = "cloud-repositorio"
 
 
+def _join(host: FakeHost) -> None:
+    host.ports["tap_1002_eth0"] = 100
+    host.ours.add("tap_1002_eth0")
+
+
 def _astray(host: FakeHost) -> None:
     host.namespaces[""]["gw_vlan100"] = set()
 
@@ -124,6 +129,13 @@ BREAKS: dict[str, tuple[str, Callable[[InspectedSlice], object], bool]] = {
     "tap-missing": ("tap_1001_eth1 of VM vm1 is not there", lambda s: _lose_tap(s.worker, made_again=False), True),
     "tap-dead": ("VM vm1 runs and does not hold tap_1001_eth1", lambda s: _lose_tap(s.worker, made_again=True), True),
     "tap-down": ("tap_1001_eth1 of VM vm1 is down", lambda s: s.worker.down.add("tap_1001_eth1"), True),
+    "tap-up": (
+        "tap_1002_eth0 of VM vm2 is up, and its interface has no link",
+        lambda s: s.cloud.hosts[OTHER].down.discard("tap_1002_eth0"), True,
+    ),
+    "tap-joined": (
+        "tap_1002_eth0 of VM vm2 is a port, and its interface has no link", lambda s: _join(s.cloud.hosts[OTHER]), True,
+    ),
     "stack-open": ("the host speaks ARP on tap_1001_eth1", lambda s: s.worker.exposed.add("tap_1001_eth1"), True),
     "port-missing": ("port tap_1001_eth1 is not on br-int", lambda s: s.worker.ports.pop("tap_1001_eth1"), True),
     "wrong-tag": ("is on VLAN 101 instead of 100", lambda s: s.worker.ports.update(tap_1001_eth1=101), True),

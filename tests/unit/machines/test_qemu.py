@@ -24,11 +24,12 @@ qemu-system-x86_64
 -drive file=vm_images/slice-1000/r1_img.qcow2,format=qcow2,if=virtio,discard=unmap
 -netdev tap,id=nic0,ifname=tap_1001_eth0,script=no,downscript=no
 -device virtio-net-pci,mac=52:54:00:03:e9:00,romfile=,netdev=nic0
--device virtio-net-pci,mac=52:54:00:03:e9:01,romfile=
+-netdev tap,id=nic1,ifname=tap_1001_eth1,script=no,downscript=no
+-device virtio-net-pci,mac=52:54:00:03:e9:01,romfile=,netdev=nic1
 -device virtio-rng-pci -vga std
 -chardev socket,id=console,path=vm_images/slice-1000/r1.console,server=on,wait=off,logfile=/dev/fd/9
 -serial chardev:console
--qmp unix:vm_images/slice-1000/r1.qmp,server=on,wait=off
+-S -qmp unix:vm_images/slice-1000/r1.qmp,server=on,wait=off
 -object secret,id=vnc,format=base64,file=vm_images/slice-1000/r1.vnc
 -vnc 10.0.10.1:1,password-secret=vnc
 -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
@@ -42,6 +43,19 @@ def machine() -> VM:
 
 def test_a_flavor_without_devices_has_the_command_line_of_today() -> None:
     assert [*qemu.command_line(1000, machine(), FILES, "auto")] == TODAY.split()
+
+
+@pytest.mark.parametrize(("link_state", "seen"), [("follow", False), ("up", True)])
+def test_an_interface_without_a_link_has_no_carrier_but_for_flavors_that_want_it(link_state: str, seen: bool) -> None:
+    vm = machine()
+    vm.flavor = Flavor(devices=Devices(link_state=link_state))
+    assert qemu.links(vm) == {"nic0": True, "nic1": seen}
+
+
+def test_a_vm_that_was_not_started_paused_is_of_an_older_version() -> None:
+    argv = qemu.command_line(1000, machine(), FILES, "auto")
+    assert not qemu.is_older(argv)
+    assert qemu.is_older(tuple(word for word in argv if word != "-S"))
 
 
 def words_of(devices: Devices) -> list[str]:
@@ -63,7 +77,7 @@ def changed(devices: Devices) -> tuple[list[str], list[str]]:
 
 NICS = """
 -device virtio-net-pci,mac=52:54:00:03:e9:00,romfile=,netdev=nic0
--device virtio-net-pci,mac=52:54:00:03:e9:01,romfile=
+-device virtio-net-pci,mac=52:54:00:03:e9:01,romfile=,netdev=nic1
 """
 DISK = "-drive file=vm_images/slice-1000/r1_img.qcow2,format=qcow2,if=virtio,discard=unmap"
 FIRST = "-drive file=vm_images/slice-1000/r1_img.qcow2,format=qcow2,if=none,id=disk0,discard=unmap"

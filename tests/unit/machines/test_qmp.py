@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -33,17 +34,12 @@ server = socket.socket(socket.AF_UNIX)
 server.bind(sys.argv[1])
 server.listen(1)
 print("up", flush=True)
-def asked_by(lines):
-    try:
-        yield from lines
-    except OSError: pass  # the client left without a look at the last event
-while True:
-    client, _ = server.accept()
+def serve(client):
     lines = client.makefile("rw", newline="")
     def say(text): lines.write(text + "\\r\\n"); lines.flush()
     def happen(): say('{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "RESUME"}')
     say('{"QMP": {"version": {}, "capabilities": ["oob"]}}')
-    for line in asked_by(lines):
+    for line in lines:
         asked = json.loads(line)
         happen()
         match asked["execute"]:
@@ -52,8 +48,14 @@ while True:
             case "swapped": say('{"error": {"desc": "no such thing", "class": "DeviceNotFound"}}')
             case "end": os._exit(0)
             case "long": say(json.dumps({"return": "x" * 4000}))
+            case "query-status": say('{"return": {"status": "prelaunch", "singlestep": false, "running": false}}')
             case name: say(json.dumps({"return": {"did": name}}))
         happen()
+while True:
+    client, _ = server.accept()
+    try: serve(client)
+    except OSError: pass  # the client left before the last event
+    client.close()
 """
 
 
@@ -84,6 +86,10 @@ class Machines:
         files = VMFiles(str(self._folder), 7, name)
         Path(files.folder).mkdir(exist_ok=True)
         return Monitor(files.pid_file, f"slice7-{name}", files.qmp)
+
+    def reap(self) -> None:
+        """Wait for the last process: one that has ended exists until its parent has seen that."""
+        self._processes[-1].wait()
 
     def close(self) -> None:
         for process in self._processes:
@@ -228,6 +234,71 @@ def test_an_error_of_qemu_itself_is_read(real: Monitor) -> None:
 
 def test_quit_is_answered_before_qemu_ends(real: Monitor) -> None:
     assert ask((real, [qmp.command("quit")])) == (0, {"vm": Dialog(({},))}, "")
+
+
+# --- the start of guests ----------------------------------------------------------------------------------------------
+
+
+def let_run(*vms: tuple[Monitor, dict[str, bool]]) -> tuple[int, str, str]:
+    argv = qmp.let_run((monitor, f"{monitor.pid_file}.said", links) for monitor, links in vms)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL)
+    return done.returncode, done.stdout, done.stderr
+
+
+QEMU = ("qemu-system-x86_64", "-no-user-config", "-nodefaults", "-machine", "none", "-display", "none", "-S")
+WIRED = (*QEMU, "-netdev", "hubport,id=nic0,hubid=0", "-netdev", "hubport,id=nic1,hubid=0")
+
+
+@pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="qemu-system-x86_64 is not installed")
+def test_guests_run_once_their_links_are_set(worker: Machines) -> None:
+    """Begin at once, before QEMU has made its socket."""
+    vms = [worker.begin(name, WIRED) for name in ("one", "two", "three")]
+    links = {"nic0": True, "nic1": False}
+    assert let_run(*((vm, links) for vm in vms)) == (0, "one\ntwo\nthree\n", "")
+    assert let_run(*((vm, links) for vm in vms)) == (0, "", ""), "they run already"
+    _, dialogs, _ = ask(*((vm, [qmp.command("query-status")]) for vm in vms))
+    assert [dialog.answers[0]["status"] for dialog in dialogs.values()] == ["running"] * 3
+
+
+@pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="qemu-system-x86_64 is not installed")
+def test_a_guest_whose_link_cannot_be_set_does_not_run(worker: Machines) -> None:
+    vm = worker.begin("one", WIRED)
+    assert let_run((vm, {"nic0": False, "nic7": False})) == (
+        1,
+        "",
+        "one: QEMU says DeviceNotFound: Device 'nic7' not found\n",
+    )
+    _, dialogs, _ = ask((vm, [qmp.command("query-status")]))
+    assert dialogs["one"].answers[0]["status"] == "prelaunch"
+
+
+def test_a_qemu_that_ends_at_once_is_reported_with_its_last_words(worker: Machines) -> None:
+    vm = worker.begin("one", (sys.executable, "-c", "import time; time.sleep(0.3)"))
+    Path(f"{vm.pid_file}.said").write_text("qemu: no memory\n")
+    worker.reap()
+    assert let_run((vm, {})) == (1, "", "one ended at once: qemu: no memory\n")
+
+
+def test_a_stale_socket_is_not_taken_for_that_of_a_qemu_that_starts(worker: Machines) -> None:
+    vm = worker.monitor("one")
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(vm.socket)
+    late = f"import os, sys, time; time.sleep(0.5); os.unlink(sys.argv[1])\n{SERVER}"
+    argv = qmp.let_run([(worker.begin("one", (sys.executable, "-c", late, vm.socket)), "said", {})])
+    assert subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60).stdout == "one\n"
+
+
+def test_a_vm_of_an_older_version_is_left_alone(worker: Machines) -> None:
+    older, new = worker.monitor("older"), worker.serve("new")
+    with subprocess.Popen([*SLEEPER, older.mark]) as process:
+        Path(older.pid_file).write_text(f"{process.pid}\n")
+        assert let_run((older, {"nic0": True}), (new, {"nic0": True})) == (0, "new\n", "")
+        process.kill()
+
+
+def test_a_qemu_that_never_serves_is_given_up(worker: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qmp, "START_SECONDS", 1)
+    assert let_run((worker.begin("one", SLEEPER), {})) == (1, "", "QEMU of one did not answer in time\n")
 
 
 # --- commands and answers as text -------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def test_a_plan_has_titles_and_writes_nothing(desk: Desk) -> None:
     status, output, errors = run(desk, "plan", "ring")
     lines = output.splitlines()
     assert (status, errors) == (0, "")
-    assert lines[0] == "23 changes and 44 checks on 3 hosts to deploy slice 1000 (ring) of student"
+    assert lines[0] == "27 changes and 42 checks on 3 hosts to deploy slice 1000 (ring) of student"
     assert len(lines) < 50
     assert max(map(len, lines)) <= 80
     assert (desk.path.read_bytes(), [*audit.read(desk.path)]) == (before, entries)

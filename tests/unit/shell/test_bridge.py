@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from network import ovs
-from network.ovs import Port
 from shell.scripts import load
 
 COOKIE = "0xc10d0000000003e8"
@@ -42,15 +41,11 @@ def switch(tmp_path: Path) -> Switch:
     return Switch(tmp_path)
 
 
-def ports(*names: str, internal: bool = False) -> list[Port]:
-    return [Port(name, 101, internal=internal) for name in names]
-
-
 @pytest.mark.parametrize(("internal", "how"), [(True, ""), (False, " --no-wait")])
 def test_ports_of_ours_are_removed_in_one_transaction(switch: Switch, internal: bool, how: str) -> None:
     switch.program("ovs-vsctl", 'case $* in *find*) printf "gw_vlan10\\ngw_vlan101\\ndhcp_v101\\n";; esac')
-    wanted = ports("gw_vlan101", "gw_vlan1", "tap_1001_eth0", "dhcp_v101", internal=internal)
-    done = switch.run(ovs.remove_ports(wanted).argv)
+    wanted = ["gw_vlan101", "gw_vlan1", "tap_1001_eth0", "dhcp_v101"]
+    done = switch.run(ovs.remove_ports(wanted, internal=internal).argv)
     assert (done.returncode, done.stderr) == (0, "")
     listed, removed = switch.calls()
     assert listed.endswith("find Interface external_ids:owner=cloud-repositorio")
@@ -60,14 +55,14 @@ def test_ports_of_ours_are_removed_in_one_transaction(switch: Switch, internal: 
 
 def test_without_ports_of_ours_nothing_is_removed(switch: Switch) -> None:
     switch.program("ovs-vsctl")
-    assert switch.run(ovs.remove_ports(ports("gw_vlan101")).argv).returncode == 0
+    assert switch.run(ovs.remove_ports(["gw_vlan101"]).argv).returncode == 0
     assert len(switch.calls()) == 1
 
 
 @pytest.mark.parametrize("failing", ["find", "del-port"])
 def test_a_switch_that_does_not_answer_fails(switch: Switch, failing: str) -> None:
     switch.program("ovs-vsctl", f'case $* in *{failing}*) echo "no answer" >&2; exit 1;; *) echo gw_vlan101;; esac')
-    done = switch.run(ovs.remove_ports(ports("gw_vlan101")).argv)
+    done = switch.run(ovs.remove_ports(["gw_vlan101"]).argv)
     assert (done.returncode, done.stderr) == (1, "no answer\n")
 
 
@@ -115,6 +110,17 @@ def test_a_port_carries_its_vlan_and_no_other(switch: Switch, listed: str, why: 
     done = switch.run(load("bridge/check-tags").argv("gw_vlan101,101,false"))
     assert done.returncode == int(bool(why))
     assert why in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("listed", "is_there"),
+    [("tap_1001_eth10,101,false,[],[]\n5,tap_1001_eth10", False), ("tap_1001_eth1,[],false,[],[]", True)],
+)
+def test_a_tap_without_a_link_must_be_no_port(switch: Switch, listed: str, is_there: bool) -> None:
+    switch.program("ovs-vsctl", f"cat <<'END'\n{listed}\nEND")
+    done = switch.run(ovs.check_tags([], ["tap_1001_eth1"]))
+    assert done.returncode == int(is_there)
+    assert done.stderr == ("port tap_1001_eth1 is on a bridge, but its interface has no link\n" if is_there else "")
 
 
 def test_a_port_that_is_opened_a_moment_later_is_waited_for(switch: Switch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 
 import pytest
 
@@ -24,18 +25,34 @@ def programs(host: OwnHost) -> None:
     host.program("ip", IP.format(ip=shutil.which("ip", path="/usr/sbin:/sbin:/usr/bin:/bin"), calls=host.called))
 
 
-def make(host: OwnHost, *taps: str) -> list[str]:
-    done = host.script("taps/make-taps", OWNER, "ubuntu", *taps)
+def words(taps: Iterable[str], state: str = "up") -> list[str]:
+    return [word for tap in taps for word in (state, tap)]
+
+
+def make(host: OwnHost, *taps: str, state: str = "up") -> list[str]:
+    done = host.script("taps/make-taps", OWNER, "ubuntu", *words(taps, state))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert are_made(host, *taps, state=state)
+    return done.stdout.split()
+
+
+def are_made(host: OwnHost, *taps: str, state: str = "up") -> bool:
+    return host.script("taps/taps-are-made", OWNER, *words(taps, state)).returncode == 0
+
+
+def bring_up(host: OwnHost, *taps: str) -> list[str]:
+    done = host.script("taps/raise-taps", *taps)
     assert (done.returncode, done.stderr) == (0, "")
     assert are_ready(host, *taps)
     return done.stdout.split()
 
 
-def are_ready(host: OwnHost, *taps: str) -> bool:
-    ready = host.script("taps/taps-are-ready", OWNER, *taps).returncode == 0
-    checked = host.script("taps/check-taps", OWNER, *taps)
-    assert (checked.returncode == 0) == ready
-    return ready
+def are_ready(host: OwnHost, *taps: str, state: str = "up") -> bool:
+    return host.script("taps/check-taps", OWNER, *words(taps, state)).returncode == 0
+
+
+def is_up(host: OwnHost, tap: str) -> bool:
+    return host.script("taps/taps-are-up", tap).returncode == 0
 
 
 def devices(host: OwnHost) -> set[str]:
@@ -43,7 +60,7 @@ def devices(host: OwnHost) -> set[str]:
 
 
 def test_taps_are_made_once(host: OwnHost) -> None:
-    assert not are_ready(host, *TAPS)
+    assert not are_made(host, *TAPS)
     assert make(host, *TAPS[:2]) == list(TAPS[:2])
     assert make(host, *TAPS) == [TAPS[2]]
     host.calls()
@@ -53,12 +70,63 @@ def test_taps_are_made_once(host: OwnHost) -> None:
 
 def test_a_tap_goes_up_when_the_host_can_no_longer_answer_on_it(host: OwnHost) -> None:
     make(host, *TAPS)
-    calls = host.calls()
-    batches = "\n".join(calls).split("ip -batch -\n")[1:]
-    assert len(batches) == 2
+    assert not are_ready(host, *TAPS)
+    assert are_ready(host, *TAPS, state="down")
+    assert bring_up(host, *TAPS[:2]) == list(TAPS[:2])
+    assert bring_up(host, *TAPS) == [TAPS[2]]
+    batches = "\n".join(host.calls()).split("ip -batch -\n")[1:]
+    assert len(batches) == 3
     assert " up" not in batches[0]
     assert batches[0].count("arp off") == len(TAPS)
-    assert batches[1].splitlines() == [f"link set dev {tap} up" for tap in TAPS]
+    assert batches[1].splitlines() == [f"link set dev {tap} up" for tap in TAPS[:2]]
+    assert bring_up(host, *TAPS) == []
+    assert host.calls() == []
+
+
+def test_a_tap_without_a_link_goes_down_again(host: OwnHost) -> None:
+    make(host, *TAPS)
+    bring_up(host, *TAPS)
+    assert are_made(host, *TAPS)
+    assert not are_made(host, *TAPS, state="down")
+    done = host.script("taps/check-taps", OWNER, *words(TAPS, "down"))
+    assert done.stderr == f"TAP {TAPS[0]} is not as it was made: down, without ARP and IPv6\n"
+    assert make(host, *TAPS[:2], state="down") == list(TAPS[:2])
+    assert [is_up(host, tap) for tap in TAPS] == [False, False, True]
+
+
+PORTS = f"{TAPS[0]},101,false,[],[]\n{TAPS[1]},102,false,[],[]\n5,{TAPS[0]}\n6,{TAPS[1]}"
+
+
+def test_a_tap_is_down_when_its_port_comes_back(host: OwnHost) -> None:
+    """Else its frames would pass before the flows around the port are there."""
+    make(host, *TAPS)
+    bring_up(host, *TAPS)
+    note = f'read -r flags </sys/class/net/$tap/flags; [ $((flags & 1)) = 0 ] || echo "$tap is up" >>{host.called}'
+    host.program("ovs-vsctl", f"printf '{PORTS}\n'", f"for tap in {' '.join(TAPS)}; do {note}; done")
+    host.calls()
+    wanted = (f"{TAPS[0]},101,false", f"{TAPS[1]},101,false", f"{TAPS[2]},-")
+    done = host.script("bridge/join-taps", "3", *wanted, "--", "set", "Port", TAPS[1], "tag=101")
+    assert (done.returncode, done.stderr) == (0, "")
+    *_, transaction, up, other = host.calls()
+    assert transaction == f"ovs-vsctl --timeout=20 -- set Port {TAPS[1]} tag=101"
+    assert (up, other) == (f"{TAPS[0]} is up", f"{TAPS[2]} is up")
+    assert [is_up(host, tap) for tap in TAPS] == [True, False, True]
+
+
+def test_a_tap_that_is_a_port_without_a_link_goes_down(host: OwnHost) -> None:
+    make(host, *TAPS)
+    bring_up(host, *TAPS)
+    host.program("ovs-vsctl", f"printf '{PORTS}\n'")
+    assert host.script("bridge/join-taps", "1", f"{TAPS[0]},-", "--if-exists", "del-port", TAPS[0]).returncode == 0
+    assert [is_up(host, tap) for tap in TAPS] == [False, True, True]
+
+
+def test_ports_of_new_taps_cost_one_process(host: OwnHost) -> None:
+    make(host, *TAPS)
+    host.program("ovs-vsctl")
+    host.calls()
+    assert host.script("bridge/join-taps", "1", f"{TAPS[0]},101,false", "add-port").returncode == 0
+    assert host.calls() == ["ovs-vsctl --timeout=20 add-port"]
 
 
 @pytest.mark.parametrize(
@@ -74,15 +142,17 @@ def test_a_tap_goes_up_when_the_host_can_no_longer_answer_on_it(host: OwnHost) -
 )
 def test_a_tap_that_was_changed_by_hand_is_repaired(host: OwnHost, harm: str) -> None:
     make(host, *TAPS)
+    bring_up(host, *TAPS)
     host.do(harm)
     assert not are_ready(host, *TAPS)
-    done = host.script("taps/check-taps", OWNER, *TAPS)
+    done = host.script("taps/check-taps", OWNER, *words(TAPS))
     assert done.stderr == f"TAP {TAPS[1]} is not as it was made: up, without ARP and IPv6\n"
-    assert make(host, *TAPS) == [TAPS[1]]
+    assert make(host, *TAPS) == ([TAPS[1]] if " down" not in harm else [])
+    assert bring_up(host, *TAPS) == [TAPS[1]]
 
 
 def test_what_ip_complains_of_is_said(host: OwnHost) -> None:
-    done = host.script("taps/make-taps", OWNER, "ubuntu", "tap_123456789_eth0")
+    done = host.script("taps/make-taps", OWNER, "ubuntu", "up", "tap_123456789_eth0")
     assert done.returncode == 1
     assert "not a valid ifname" in done.stderr
     assert "Command failed" not in done.stderr
