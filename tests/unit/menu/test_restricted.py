@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import shlex
@@ -115,6 +116,20 @@ def test_no_command_names_another_user_or_another_file() -> None:
         assert command.restricted
         options = {option for action in command._actions for option in action.option_strings}
         assert not options & {"--as", "--user", "--database"}
+
+
+PLAIN_WORDS = {"template", "flavor", "name", "ends", "link"}
+"""Words that are compared with what the cloud has, and that no program opens."""
+
+
+def test_no_word_is_a_path() -> None:
+    taken = set()
+    for command in _leaves(restricted_parser()):
+        for action in command._actions:
+            if action.nargs not in {0, "A..."} and not action.choices:
+                with suppress(argparse.ArgumentTypeError):
+                    taken.add(action.dest if (action.type or str)("/etc/passwd") else "")
+    assert taken <= PLAIN_WORDS
 
 
 # --- sessions ---------------------------------------------------------------------------------------------------------
