@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import sys
 from argparse import Namespace
 from dataclasses import replace
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1 << 20
 """The most bytes of a slice file. Its reader refuses a longer one."""
+
+SILENT_SECONDS = 1800.0
+"""Seconds without a byte after which standard input is given up."""
 
 
 def validate(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
@@ -129,7 +134,7 @@ def read_file(word: str) -> str:
     """Return the text of a file, or of standard input for `-`; raise `Refused` with what to do."""
     try:
         if word == "-":
-            content = sys.stdin.buffer.read(MAX_BYTES + 1)
+            content = _standard_input()
         else:
             if Path(word).exists() and not Path(word).is_file():
                 raise Refused(f"{word} is not a file; name a file, or - for standard input")
@@ -140,3 +145,19 @@ def read_file(word: str) -> str:
         raise Refused(f"{word} cannot be read ({fault.strerror}); name a file that you may read") from fault
     except UnicodeDecodeError as fault:
         raise Refused(f"{word} is not UTF-8 text; save it as UTF-8") from fault
+
+
+def _standard_input() -> bytes:
+    """Return standard input, and at most one byte more than a file may have; raise `Refused` where it stays silent.
+
+    A session that waits for ever would keep its place among those of the account.
+    """
+    descriptor, content = sys.stdin.fileno(), b""
+    while len(content) <= MAX_BYTES:
+        if not select.select([descriptor], [], [], SILENT_SECONDS)[0]:
+            raise Refused(f"Standard input was silent for {SILENT_SECONDS / 60:g} min; send the file again")
+        piece = os.read(descriptor, MAX_BYTES + 1 - len(content))
+        if not piece:
+            break
+        content += piece
+    return content

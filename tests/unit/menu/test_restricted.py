@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from accounts import audit
 from core import passwords
 from core.errors import Refused
-from menu import restricted
+from menu import file_commands, restricted
 from menu.arguments import parser, restricted_parser
 from menu.restricted import MOST_BYTES, MOST_WORDS, words_of
 from menu.screen import Screen
@@ -300,6 +300,21 @@ def test_a_command_holds_one_of_the_places_of_its_account(cloud: Desk, call: Cal
         assert call("list")[0] == 0
     with closing(cloud.ok(cloud.api.open_session("student"))):
         assert call("user list")[0] == 2
+
+
+def test_input_that_stays_silent_is_given_up(
+    cloud: Desk, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_commands, "SILENT_SECONDS", 0.1)
+    reading, writing = os.pipe()
+    os.write(writing, b"slice: half")
+    with os.fdopen(reading) as silent:
+        monkeypatch.setattr(sys, "stdin", silent)
+        with pytest.raises(Refused, match="Standard input was silent"):
+            restricted.carry_out(cloud.api, "student", b"validate -", Screen(sys.stdout, terminal=False))
+    os.close(writing)
+    with closing(cloud.ok(cloud.api.open_session("student"))):
+        assert capfd.readouterr() == ("", "")
 
 
 # --- the real program -------------------------------------------------------------------------------------------------
