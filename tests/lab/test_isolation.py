@@ -498,7 +498,7 @@ def _pid(lab: Lab, slice_: Deployed, worker: str) -> str:
     return lab.exec(worker, ["cat", f"{_files(slice_, worker)}.pid"]).stdout.strip()
 
 
-def test_qemu_is_no_root_is_in_its_sandbox_and_offers_no_monitor(street: Street, lab: Lab) -> None:
+def test_qemu_is_no_root_is_in_its_sandbox_and_obeys_its_user_only(street: Street, lab: Lab) -> None:
     for slice_ in (street.attacker, street.victim):
         for worker in slice_.vms:
             pid = _pid(lab, slice_, worker)
@@ -509,10 +509,12 @@ def test_qemu_is_no_root_is_in_its_sandbox_and_offers_no_monitor(street: Street,
             listening = lab.exec(worker, ["ss", "-Hlntxp"]).stdout.splitlines()
             doors = [line.split()[4] for line in listening if f"pid={pid}," in line]
             ((_, port),) = _vnc(slice_.vms[worker])
-            assert {door.rpartition(":")[2] for door in doors if "console" not in door} == {port}
-            assert [door for door in doors if "console" in door] == [
-                f"vm_images/slice-{slice_.slice_id}/{slice_.vms[worker].name}.console"
-            ]
+            own = f"vm_images/slice-{slice_.slice_id}/{slice_.vms[worker].name}"
+            sockets = [door for door in doors if door.startswith("vm_images/")]
+            assert {door.rpartition(":")[2] for door in doors if door not in sockets} == {port}
+            assert sorted(sockets) == [f"{own}.console", f"{own}.qmp"]
+            paths = [f"/home/ubuntu/{path}" for path in (own.rpartition("/")[0], *sockets)]
+            assert set(lab.exec(worker, ["stat", "-c", "%a %U", *paths]).stdout.splitlines()) == {"700 ubuntu"}
 
 
 def test_a_disk_that_pretends_to_be_an_image_gains_nothing(street: Street, lab: Lab) -> None:
