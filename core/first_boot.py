@@ -12,8 +12,8 @@ from typing import Any
 from core.records import Recorded, key, value
 from core.rule import text
 
-MAX_BYTES = 16 << 10
-"""Maximum size of script and cloud-config together."""
+MAX_BYTES, MAX_BYTES_OF_SLICE, MAX_BYTES_OF_USER = 16 << 10, 128 << 10, 256 << 10
+"""Maximum size of script and cloud-config together, of a VM, of a slice, and of all slices of a user."""
 
 MAX_DEPTH = 20
 MAX_KEY = 128

@@ -10,13 +10,15 @@ from itertools import permutations
 from accounts import rights
 from allocation.placement import fair_share
 from core.errors import Refused
+from core.first_boot import MAX_BYTES_OF_USER
 from core.status import SliceStatus, VMStart
 from database import State
 from lifecycle.requests import VMRequest, design_vm, new_slice
-from models import Flavor, Slice
+from models import Flavor, Slice, User
 from remote.images import require_fitting
 from topology.design import Design, DesignedLink
 from topology.limits import require_possible
+from topology.seeds import first_boot
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,24 @@ def designed_slice(state: State, actor: str, design: Design) -> Slice:
         )  # fmt: skip
         request.check()
         made = design_vm(state, request)
+        made.seed = first_boot(vm.seed)
         workers[vm.name] = made.worker_ip
+    _require_room_for_seeds(state, user)
     for link in design.links:
         join(slice_, link, state.inventory.internet.vlan_id)
     slice_.description, slice_.status = design.description, SliceStatus.CREATING
     return slice_
+
+
+def _require_room_for_seeds(state: State, user: User) -> None:
+    """Raise `Refused` where the seeds of all the user's slices are too large together."""
+    kept = (vm.seed for slice_id in user.slices for vm in state.slices[slice_id].vms)
+    total = sum(seed.size for seed in kept if seed)
+    if total > MAX_BYTES_OF_USER:
+        raise Refused(
+            f"The seeds of all your slices would have {total} bytes; at most {MAX_BYTES_OF_USER} are allowed:"
+            " shorten scripts, or delete a slice"
+        )
 
 
 def join(slice_: Slice, link: DesignedLink, reserved: int) -> None:

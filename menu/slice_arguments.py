@@ -32,7 +32,9 @@ def _add_views(commands: Commands) -> None:
         f"record of the state file instead, and looks at no host. {shown}",
     )
     add_slice(show)
-    show.add_argument("--secrets", action="store_true", help="with the VNC passwords")
+    show.add_argument(
+        "--secrets", action="store_true", help="with the passwords of VNC and of guests, and with private keys"
+    )
     quota = commands.add_parser(
         "quota",
         help="show quota and resources",

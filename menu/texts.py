@@ -42,13 +42,17 @@ class InterfaceTexts:
 
 @dataclass(frozen=True)
 class VMTexts:
-    """The texts of one VM of a slice. `vnc_password`: empty while the VM does not run."""
+    """The texts of one VM of a slice. `vnc_password` and `login` are empty while the VM does not run.
+
+    `login` is the guest's user and password, for a VM with a seed.
+    """
 
     vm_id: int
     name: str
     worker: str
     vnc: str
     vnc_password: str
+    login: str
     flavor: str
     status: str
     interfaces: tuple[InterfaceTexts, ...]
@@ -140,6 +144,7 @@ def _vm_texts(slice_: Slice, vm: VM) -> VMTexts:
         clean(vm.worker_ip),
         NOTHING if vm.worker_ip == NOWHERE else clean(f"{vm.worker_ip}:{vm.vnc_port}"),
         clean(vm.vnc_secret or "") if vm.status == VMStatus.RUNNING else "",
+        clean(f"{vm.devices.user} password {vm.password}") if vm.password and vm.status == VMStatus.RUNNING else "",
         clean(vm.flavor_name or flavor_size(vm.size)),
         clean(f"{vm.status}, lost with {vm.lost_with}" if vm.lost_with else str(vm.status)),
         tuple(_interface_texts(slice_, vm, number, interface) for number, interface in enumerate(vm.interfaces)),

@@ -238,7 +238,7 @@ class SliceView:
         lines = [f"Slice {slice_.slice_id}: {slice_.name or NOTHING}, {slice_.status}, {self._pool}{self._owner}"]
         for vm in vms_of(slice_):
             lines.append(
-                f"  VM {vm.vm_id}: {vm.name}, worker {vm.worker}, VNC {_vnc(vm)}, flavor {vm.flavor}, {vm.status}"
+                f"  VM {vm.vm_id}: {vm.name}, worker {vm.worker}, {_ways_in(vm)}, flavor {vm.flavor}, {vm.status}"
             )
             lines.extend(
                 f"    VM {vm.vm_id} {interface.title}: MAC {interface.mac}, VLAN {interface.vlan}, "
@@ -279,7 +279,7 @@ class ReachView:
         """Return a tree."""
         tree = rich_parts.Tree(rich_parts.Text(self._title, HEAD), guide_style=DIM)
         for vm in vms_of(self.slice_):
-            branch = tree.add(rich_parts.Text.assemble((vm.name, HEAD), f"  VM {vm.vm_id}  VNC {_vnc(vm)}"))
+            branch = tree.add(rich_parts.Text.assemble((vm.name, HEAD), f"  VM {vm.vm_id}  {_ways_in(vm)}"))
             for text in _address_texts(vm):
                 branch.add(text)
         return rich_parts.Group(tree, rich_parts.Text(CONSOLE_HINT))
@@ -289,7 +289,7 @@ class ReachView:
         lines = [f"{self._title}:"]
         for vm in vms_of(self.slice_):
             addresses = (f"{i.title} {i.address} ({i.connected_to})" for i in _with_address(vm))
-            lines.append(f"  VM {vm.vm_id} ({vm.name}): {', '.join([*addresses, f'VNC {_vnc(vm)}'])}")
+            lines.append(f"  VM {vm.vm_id} ({vm.name}): {', '.join([*addresses, _ways_in(vm)])}")
         return [*lines, CONSOLE_HINT]
 
     @property
@@ -307,15 +307,17 @@ def _address_texts(vm: VMTexts) -> list[rich_parts.Text]:
     return [rich_parts.Text(f"{i.title:5}  {i.address:{width}}  {i.connected_to}") for i in shown]
 
 
-def _vnc(vm: VMTexts) -> str:
-    return f"{vm.vnc} password {vm.vnc_password}" if vm.vnc_password else vm.vnc
+def _ways_in(vm: VMTexts) -> str:
+    """Return the VM's screen, and the user of a guest with a seed."""
+    screen = f"VNC {vm.vnc} password {vm.vnc_password}" if vm.vnc_password else f"VNC {vm.vnc}"
+    return f"{screen}, user {vm.login}" if vm.login else screen
 
 
 def _vm_text(vm: VMTexts) -> rich_parts.Text:
     """Return two lines about a VM."""
     status = (vm.status, STATUS_STYLES.get(vm.status, ""))
     return rich_parts.Text.assemble(
-        (vm.name, HEAD), f"  VM {vm.vm_id}  ", status, f"  {vm.flavor}  on {vm.worker}\n", (f"VNC {_vnc(vm)}", DIM)
+        (vm.name, HEAD), f"  VM {vm.vm_id}  ", status, f"  {vm.flavor}  on {vm.worker}\n", (_ways_in(vm), DIM)
     )
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from core.errors import Refused
-from core.links import NONE
-from topology.design import IMPAIRMENTS, STATES, Design, DesignedLink, Seed
+from topology.design import IMPAIRMENTS, STATES, Design, DesignedLink
 
 
 def require_possible(design: Design) -> None:
@@ -22,8 +21,6 @@ def _named(design: Design) -> Iterator[tuple[str, DesignedLink]]:
 
 def _kinds_of_links(design: Design) -> Iterator[tuple[str, list[str]]]:
     links = [*_named(design)]
-    by_seed = [(name, link) for name, link in links if link.addresses and link.services == NONE]
-    yield "sets no addresses without DHCP", [f"{name} has `addresses`" for name, _ in by_seed]
     for kind in IMPAIRMENTS:
         yield f"makes links without `{kind}`", [name for name, link in links if kind in link.impairments]
     yield (
@@ -34,5 +31,4 @@ def _kinds_of_links(design: Design) -> Iterator[tuple[str, list[str]]]:
 
 
 def _kinds_of_vms(design: Design) -> Iterator[tuple[str, list[str]]]:
-    yield "gives VMs no seed", [f"{vm.name} has `seed`" for vm in design.vms if vm.seed != Seed()]
     yield "checks no goals", [str(goal["name"]) for goal in design.goals if "name" in goal]

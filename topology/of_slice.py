@@ -11,6 +11,7 @@ from core.names import vlan_cidr
 from models import Link, Slice, internet_interfaces
 from topology.design import Design, DesignedLink, DesignedVM, End
 from topology.fields import NAME
+from topology.seeds import seed_of
 
 UNKNOWN = "unknown"
 """The flavor of a VM that an older version made without recording one."""
@@ -42,7 +43,8 @@ def design_of(slice_: Slice) -> tuple[Design, list[str]]:
             notices.append(f"VM {vm.name} has no recorded flavor: replace `{UNKNOWN}` in the file by its flavor")
         nics = [interface for interface in vm.interfaces if interface.name != "eth0"]
         name, flavor = names[vm.vm_id], vm.flavor_name or UNKNOWN
-        vms.append(DesignedVM(name, flavor, len(nics), internet=vm.vm_id in online, start=str(vm.start)))
+        internet, seed = vm.vm_id in online, seed_of(vm.seed)
+        vms.append(DesignedVM(name, flavor, len(nics), internet, seed, str(vm.start)))
     return Design(title, tuple(vms), tuple(links), slice_.description), notices
 
 

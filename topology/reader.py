@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
+from core.first_boot import MAX_BYTES, MAX_BYTES_OF_SLICE
 from core.flavors import Devices, Flavor
 from core.links import SERVICES
 from core.names import DHCP_FIRST_HOST, DHCP_LAST_HOST
@@ -18,10 +18,9 @@ from topology.document import UnreadableError, parse
 from topology.faults import BadSliceFile, Fault, FoundFaults, shown
 from topology.fields import CHECKS, SLICE
 from topology.kinds import Held
+from topology.seeds import first_boot
 
 INTERNET = IPv4Network("10.60.7.0/24")
-MAX_SEED_OF_VM = 16 << 10
-MAX_SEEDS = 128 << 10
 _FORBIDDEN = {
     IPv4Network("0.0.0.0/8"): "the addresses of no host",
     IPv4Network("127.0.0.0/8"): "the addresses of each host itself",
@@ -129,16 +128,31 @@ class _Reader:
                 self.report.add(line, f"{name} and {other} have the same host name in the guest; rename one")
 
     def _check_seeds(self, design: Design) -> None:
-        total = 0
-        for vm in design.vms:
-            size = len(vm.seed.script.encode()) + (len(json.dumps(vm.seed.user_data)) if vm.seed.user_data else 0)
-            total += size
-            if size > MAX_SEED_OF_VM:
-                line = self.found["vms"].value[vm.name].line
-                self.report.add(line, f"the seed of {vm.name} has {size} bytes; at most {MAX_SEED_OF_VM} are allowed")
-        if total > MAX_SEEDS:
+        total = sum(self._checked_seed(vm) for vm in design.vms if vm.seed != Seed())
+        if total > MAX_BYTES_OF_SLICE:
             line = self.found["vms"].line
-            self.report.add(line, f"the seeds of the slice have {total} bytes; at most {MAX_SEEDS} are allowed")
+            self.report.add(
+                line, f"the seeds of the slice have {total} bytes; at most {MAX_BYTES_OF_SLICE} are allowed"
+            )
+
+    def _checked_seed(self, vm: DesignedVM) -> int:
+        """Return the size of a VM's seed, and report what is wrong with it."""
+        line = self.found["vms"].value[vm.name].value["seed"].line
+        if not self._takes_seed(vm.flavor):
+            self.report.add(line, f"the flavor {vm.flavor} takes no seed: remove `seed`, or take another flavor")
+        try:
+            kept = first_boot(vm.seed)
+        except ValueError as fault:
+            self.report.add(line, f"`user_data` of {vm.name}: {fault}")
+            return 0
+        size = kept.size if kept else 0
+        if size > MAX_BYTES:
+            self.report.add(line, f"the seed of {vm.name} has {size} bytes; at most {MAX_BYTES} are allowed")
+        return size
+
+    def _takes_seed(self, flavor: str) -> bool:
+        """Return whether VMs of a flavor take a seed; those of an unknown one may."""
+        return self.flavors is None or flavor not in self.flavors or self._devices(flavor).seed != "none"
 
     # --- links --------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from accounts import audit
+from core.first_boot import FirstBoot
 from core.status import SliceStatus, VMStatus
 from database import Database, State
 from deployment import DeploymentAPI
@@ -20,6 +21,7 @@ from topology.design import Design, DesignedVM
 from topology.of_slice import design_of
 from topology.reader import read
 from topology.templates import make
+from topology.writer import write
 
 
 def ring(count: int = 4, name: str = "lab", internet: str = "first") -> Design:
@@ -286,3 +288,49 @@ def test_a_creation_is_in_the_audit_log(desk: Desk) -> None:
         (1000, "ok"),
         (None, "You have a slice lab already (1000); choose another name"),
     ]
+
+
+SEEDED = """\
+slice: lab
+vms:
+  r1: {flavor: debian, seed: {script: "date\\n", user_data: {packages: [frr]}}}
+  r2: debian
+links:
+- ends: [r1, r2]
+  services: none
+  cidr: 10.1.2.0/30
+  addresses: {r1: 10.1.2.1, r2: 10.1.2.2}
+"""
+
+
+def with_debian(desk: Desk) -> Desk:
+    """Add a flavor that takes a seed."""
+    content = yaml.safe_load(desk.path.read_text())
+    content["flavors"]["debian"] = {**content["flavors"]["cirros"], "seed": "nocloud"}
+    desk.path.write_text(yaml.safe_dump(content))
+    return desk
+
+
+def test_a_seed_of_a_file_is_kept_and_exported(desk: Desk) -> None:
+    design = with_debian(desk).ok(desk.api.designs.read("student", SEEDED))
+    desk.ok(desk.api.designs.create("student", design))
+    slice_ = desk.slice()
+    assert slice_.vms[0].seed == FirstBoot("date\n", '{"packages": ["frr"]}')
+    assert slice_.vms[1].seed is None
+    assert design_of(slice_) == (design, [])
+    assert read(write(design)) == design
+
+
+def test_a_user_has_a_bound_of_seeds(desk: Desk) -> None:
+    with_debian(desk)
+    script = "x" * 16_000
+    vms = "".join(f"  r{number}: {{flavor: debian, seed: {{script: {script}}}}}\n" for number in range(3))
+    with desk.database.transaction() as state:
+        state.users["student"].quota_vms, state.users["student"].quota_slices = 100, 9
+    for number in range(5):
+        design = desk.ok(desk.api.designs.read("student", f"slice: lab{number}\nvms:\n{vms}"))
+        desk.ok(desk.api.designs.create("student", design))
+    more = desk.ok(desk.api.designs.read("student", f"slice: more\nvms:\n{vms}"))
+    refused = desk.no(desk.api.designs.create("student", more))
+    assert refused.startswith("The seeds of all your slices would have 288000 bytes; at most 262144 are allowed")
+    assert len(desk.ok(desk.api.list_slices("student"))) == 5

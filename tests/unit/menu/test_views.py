@@ -88,6 +88,17 @@ def test_a_slice_in_plain_lines_has_a_line_per_vm_and_per_interface() -> None:
     assert len(lines) == 1 + 3 * (1 + 3) + 1
 
 
+def test_a_vm_with_a_seed_shows_its_user_and_password_while_it_runs() -> None:
+    slice_ = running()
+    vm = slice_.vms[0]
+    vm.flavor, vm.password = Flavor(devices=Devices(seed="nocloud", user="debian")), "letmein23456"
+    for text in (plain(SliceView(slice_)), drawn(SliceView(slice_), 100)):
+        assert "VNC 10.0.10.1:5901 password x7Kd1001, user debian password letmein23456" in text
+    assert "letmein23456" not in plain(SliceView(slice_.without_secrets()))
+    vm.status = VMStatus.DESIGN
+    assert "letmein23456" not in plain(SliceView(slice_))
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_an_interface_has_the_name_of_the_guest_beside_its_own(width: int) -> None:
     slice_ = running()

@@ -20,7 +20,7 @@ from topology.faults import BadSliceFile
 from topology.reader import read
 from topology.writer import write
 
-FLAVORS = {"cirros": Flavor(), "ubuntu": Flavor()}
+FLAVORS = Flavor.built_in()
 TRIANGLE = (DATA / "triangle.slice.yaml").read_text(encoding="utf-8")
 
 
@@ -71,7 +71,7 @@ def test_the_example_means_what_it_says() -> None:
 def test_the_examples_of_the_page_are_valid() -> None:
     page = (ROOT / "docs/slice-files.md").read_text(encoding="utf-8")
     examples = [text for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if text.startswith("slice:")]
-    assert [len(read(text, FLAVORS).links) for text in examples] == [2, 4]
+    assert [len(read(text, FLAVORS).links) for text in examples] == [2, 0, 4]
 
 
 def test_names_are_the_text_that_stands_there() -> None:
@@ -107,6 +107,25 @@ def test_a_seed_has_a_bound() -> None:
     many = "".join(f"  v{number}: {{flavor: f, seed: {{script: {script}}}}}\n" for number in range(11))
     with pytest.raises(BadSliceFile, match=r"^line 2: the seeds of the slice have 132000 bytes; at most 131072"):
         read(f"slice: a\nvms:\n{many}")
+
+
+SEEDED = {"debian": Flavor(devices=Devices(seed="nocloud")), "cirros": Flavor()}
+
+
+@pytest.mark.parametrize(
+    ("vm", "reason"),
+    [
+        ("{flavor: cirros, seed: {script: date}}", "the flavor cirros takes no seed: remove `seed`"),
+        ("{flavor: debian, seed: {user_data: {a: .nan}}}", "`user_data` of a: the number nan is not allowed"),
+        ("{flavor: debian, seed: {user_data: {users: x}}}", "`user_data` of a: `users` has to be a list"),
+        ("{flavor: debian, seed: {user_data: {" + "k" * 200 + ": 1}}}", "a key is a text of at most 128"),
+    ],
+)
+def test_a_seed_that_no_guest_could_read_is_refused_with_its_line(vm: str, reason: str) -> None:
+    with pytest.raises(BadSliceFile) as faults:
+        read(f"slice: lab\nvms:\n  b: debian\n  a: {vm}\n", SEEDED)
+    assert re.match(r"line 4: ", str(faults.value))
+    assert reason in str(faults.value)
 
 
 def test_aliases_mean_what_they_stand_for_and_a_bomb_is_refused() -> None:
