@@ -86,14 +86,14 @@ def designed_slice(state: State, actor: str, design: Design) -> Slice:
         made = design_vm(state, request)
         made.seed = first_boot(vm.seed)
         workers[vm.name] = made.worker_ip
-    _require_room_for_seeds(state, user)
+    require_room_for_seeds(state, user)
     for link in design.links:
         join(slice_, link, state.inventory.internet.vlan_id)
     slice_.description, slice_.status = design.description, SliceStatus.CREATING
     return slice_
 
 
-def _require_room_for_seeds(state: State, user: User) -> None:
+def require_room_for_seeds(state: State, user: User) -> None:
     """Raise `Refused` where the seeds of all the user's slices are too large together."""
     kept = (vm.seed for slice_id in user.slices for vm in state.slices[slice_id].vms)
     total = sum(seed.size for seed in kept if seed)

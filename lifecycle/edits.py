@@ -19,7 +19,7 @@ from core.status import VMStart
 from database import State
 from deployment import DeploymentAPI
 from lifecycle.changes import Change, drop_vms
-from lifecycle.creation import check_design, join
+from lifecycle.creation import check_design, join, require_room_for_seeds
 from lifecycle.remains import first_of, left_by, left_to_do
 from lifecycle.requests import VMRequest, design_vm
 from lifecycle.use_cases import SliceUseCases
@@ -29,6 +29,7 @@ from remote.plan import Plan
 from topology.compare import Difference, Effect, differences, settled
 from topology.design import Design, DesignedLink, DesignedVM
 from topology.of_slice import design_of
+from topology.seeds import first_boot
 
 NO_PLAN = Plan(())
 
@@ -163,6 +164,7 @@ def _rewire(state: State, edit: Edit) -> None:
     by_name = {vm.name: vm for vm in slice_.vms}
     for vm in wanted.vms:
         _change_vm(state, by_name[vm.name], vm)
+    require_room_for_seeds(state, state.users[slice_.owner])
     for ends, wanted_link in links.items():
         if ends in kept:
             _change_link(slice_, kept[ends], wanted_link)
@@ -178,8 +180,8 @@ def _ends(slice_: Slice, link: Link) -> frozenset[str]:
 
 
 def _change_vm(state: State, vm: VM, wanted: DesignedVM) -> None:
-    """Bring interfaces and start of a VM to its design."""
-    vm.start = VMStart(wanted.start)
+    """Bring interfaces, start and seed of a VM to its design."""
+    vm.start, vm.seed = VMStart(wanted.start), first_boot(wanted.seed)
     del vm.interfaces[wanted.nics + 1 :]
     for index in range(len(vm.interfaces), wanted.nics + 1):
         vm.interfaces.append(Interface(f"eth{index}", mac=mac_address(vm.vm_id, index)))

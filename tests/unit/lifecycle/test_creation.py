@@ -321,6 +321,15 @@ def test_a_seed_of_a_file_is_kept_and_exported(desk: Desk) -> None:
     assert read(write(design)) == design
 
 
+def test_a_seed_of_a_slice_in_design_follows_its_file(desk: Desk) -> None:
+    design = with_debian(desk).ok(desk.api.designs.read("student", SEEDED))
+    desk.ok(desk.api.designs.create("student", design))
+    text = SEEDED.replace("date", "uptime").replace("r2: debian", "r2: {flavor: debian, seed: {script: date}}")
+    changed = desk.ok(desk.api.designs.read("student", text))
+    slice_ = desk.ok(desk.api.edits.apply("student", 1000, changed))
+    assert [vm.seed.script for vm in slice_.vms if vm.seed] == ["uptime\n", "date"]
+
+
 def test_a_user_has_a_bound_of_seeds(desk: Desk) -> None:
     with_debian(desk)
     script = "x" * 16_000
