@@ -22,6 +22,7 @@ from core.inventory import Inventory, Worker
 from core.names import mac_address
 from machines import credentials
 from machines.power import ENDING_SECONDS, Switching
+from machines.snapshots import SnapshotSteps
 from models import NOWHERE, VM, Flavor, Interface, Slice
 from network.ground import Ground
 from qcow_manager import QCOWManager
@@ -66,6 +67,7 @@ class DeploymentAPI:
         self._qcow = QCOWManager(inventory.hypervisor)
         self._vlans = VLANManager(inventory)
         self._launcher = VMLauncher(inventory)
+        self._snapshots = SnapshotSteps(inventory.hypervisor.images_path)
 
     # --- designing ----------------------------------------------------------------------------------------------------
 
@@ -170,6 +172,20 @@ class DeploymentAPI:
         plan = self._change(slice_, Stage("power", tuple(chain.from_iterable(parts))))
         return replace(plan, timeout=max(plan.timeout, switching.seconds + ENDING_SECONDS))
 
+    def snapshot_plan(self, slice_: Slice, vms: Sequence[VM], name: str) -> Plan:
+        """Return the plan that takes a snapshot of VMs, as one batch for each worker; its undo deletes it."""
+        steps = []
+        for worker in dict.fromkeys(vm.worker_ip for vm in vms):
+            here = [vm for vm in vms if vm.worker_ip == worker]
+            steps += [self._snapshots.check_room(worker, here)]
+            steps += [self._snapshots.take(slice_, vm, name) for vm in here]
+        return self._change(slice_, Stage("snapshots", tuple(steps)))
+
+    def snapshot_deletion(self, slice_: Slice, vms: Iterable[VM], name: str) -> Plan:
+        """Return the plan that deletes a snapshot of VMs."""
+        steps = (self._snapshots.delete(slice_, vm, name) for vm in vms)
+        return self._change(slice_, Stage("snapshots", tuple(steps)))
+
     def _switch(self, slice_: Slice, worker: str, part: Switching) -> Iterator[Step]:
         """Yield the steps of a change of power on one worker."""
         if part.on:
@@ -182,6 +198,8 @@ class DeploymentAPI:
             yield from renewal.undone("power").steps
         for vm in part.renewed:
             yield from self._qcow.renew_disks(slice_, vm)
+        for vm in part.applied:
+            yield self._snapshots.apply(slice_, vm, vm.restoring or "")
         yield from self._qcow.write_seeds(slice_, worker, part.on)
         if part.on:
             yield from self._launcher.start_vms(slice_, worker, part.on)

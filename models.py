@@ -21,7 +21,7 @@ from core.records import Recorded, addition, derived, items, key, part, parts, s
 from core.rule import Record, or_nothing, whole
 from core.status import SliceStatus, VMStart, VMStatus
 from core.users import ADMIN, MAX_KEYS, MAX_QUOTA, STUDENT, User
-from core.values import OldDisk, Size
+from core.values import OldDisk, Size, Snapshot
 
 __all__ = [
     "ADMIN",
@@ -67,8 +67,8 @@ class VM(Recorded):
     `flavor_name` is the name of `flavor` when the VM was added. `disk_id` marks the disk of this VM; VMs of older files
     have none. `vnc_secret` is the password for VNC, a new one at each deployment. `lost_with` is the worker that was
     written off with the VM's disk; the next deployment or repair makes a new disk. A VM with a `manual` start is not
-    started by the deployment of its slice. `status_before` and `old_disk` are there only while a change of power is
-    under way: the status before it, and the disk that a reset replaces.
+    started by the deployment of its slice. `status_before`, `old_disk` and `restoring` exist while a change of power
+    is under way. They are the status before it, the disk that a reset replaces, and the snapshot that is brought back.
 
     A VM with a seed (machines/seed.py) has a `password`, and with each disk the secret of another SSH host key. `seed`
     is what the slice file adds to the first boot.
@@ -94,6 +94,8 @@ class VM(Recorded):
     host_secret: str | None = key(formats.SSH_SECRET, default=None, brief=True)
     status_before: VMStatus | None = state_or_nothing(VMStatus)
     old_disk: OldDisk | None = addition(OldDisk)
+    restoring: str | None = key(formats.SNAPSHOT_NAME, default=None, brief=True)
+    snapshots: list[Snapshot] = parts(Snapshot, default=[], brief=True)
 
     def __init__(
         self,
@@ -114,6 +116,7 @@ class VM(Recorded):
         self.interfaces = interfaces
         self.flavor = Flavor.of(flavor)
         self.qcow_image = qcow_image
+        self.snapshots = []
 
     @property
     def size(self) -> Size:
@@ -137,8 +140,13 @@ class VM(Recorded):
 
     @property
     def held(self) -> Size:
-        """Return the part of the size that the VM takes from its worker: a stopped one has only its disk."""
-        return Size(0, 0.0, self.size.disk_gb) if self.stopped else self.size
+        """Return the part of the size that the VM takes from its worker: a stopped one has only its disks.
+
+        Each snapshot holds the room of the disks once more.
+        """
+        size, copies = self.size, 1 + len(self.snapshots)
+        disks = size._replace(disk_gb=copies * size.disk_gb, disk2_gb=copies * size.disk2_gb)
+        return disks._replace(cores=0, ram_gb=0.0) if self.stopped else disks
 
     @property
     def ram_mib(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol, TypeVar
 
 from allocation.holdings import Holdings
@@ -10,7 +10,7 @@ from core import passwords
 from core.errors import Refused
 from core.formats import MAX_NAME_LENGTH, is_valid_name
 from core.status import SliceStatus, VMStatus
-from models import ADMIN, VM, Slice, User
+from models import ADMIN, NOWHERE, VM, Slice, User
 from storage.state import State
 
 _MOST_LISTED = 10
@@ -194,10 +194,7 @@ def require_running(slice_: Slice) -> None:
         raise Refused(f"Slice {slice_.slice_id} is in design; only a running slice is repaired: deploy it")
     if slice_.status != SliceStatus.RUNNING:
         _require_design(slice_)
-    if names := ", ".join(vm.name for vm in switching(slice_)):
-        raise Refused(
-            f"A change of power of {names} was not finished; log in again to finish it or take it back, or repeat it"
-        )
+    require_no_switching(slice_)
 
 
 def require_deployed(slice_: Slice) -> None:
@@ -243,6 +240,24 @@ def check_new_name(name: str) -> None:
 def pending(slice_: Slice) -> list[VM]:
     """Return the VMs that are still being added."""
     return [vm for vm in slice_.vms if vm.status == VMStatus.PENDING]
+
+
+def require_no_switching(slice_: Slice) -> None:
+    """Raise `Refused` where a change of power was not finished."""
+    if names := ", ".join(vm.name for vm in switching(slice_)):
+        raise Refused(
+            f"A change of power of {names} was not finished; log in again to finish it or take it back, or repeat it"
+        )
+
+
+def switchable(slice_: Slice, vm_ids: Collection[int]) -> list[VM]:
+    """Return the VMs with these ids, or all of the slice; raise `Refused` where one is missing or lost."""
+    for vm_id in vm_ids:
+        find_vm(slice_, str(vm_id))
+    vms = [vm for vm in slice_.vms if not vm_ids or vm.vm_id in vm_ids]
+    if lost := next((vm for vm in vms if vm.lost_with or vm.worker_ip == NOWHERE), None):
+        raise Refused(f"{lost.name} was lost with {lost.lost_with}; repair slice {slice_.slice_id} first")
+    return vms
 
 
 def switching(slice_: Slice) -> list[VM]:

@@ -95,6 +95,22 @@ def require_room(stopped: Iterable[VM], inventory: Inventory, workers: Mapping[s
             raise NoRoom(f"{address} has no room to start {names} ({needs}): {lacks}; stop or delete other VMs there")
 
 
+def require_disk(vms: Iterable[VM], inventory: Inventory, workers: Mapping[str, Worker]) -> None:
+    """Raise `NoRoom` where workers have no room for one more copy of the disks of these VMs."""
+    wanted: dict[str, list[VM]] = defaultdict(list)
+    for vm in vms:
+        wanted[vm.worker_ip].append(vm)
+    for address, here in wanted.items():
+        disk, worker = sum(vm.size.disks_gb for vm in here), workers.get(address, Worker())
+        gaps = _gaps(Size(0, 0.0, disk), worker, inventory.hypervisor.cpu_overcommit)
+        if worker.max_cores and gaps:
+            names = ", ".join(vm.name for vm in here)
+            raise NoRoom(
+                f"{address} has no room for a snapshot of {names} ({disk:g} GiB): {gaps[0][1]}; delete other snapshots "
+                "or VMs there"
+            )
+
+
 def fair_share(vms: int, inventory: Inventory, workers: Mapping[str, Worker]) -> int:
     """Return how many of the VMs that are made at once each worker of their slice gets."""
     up = len([address for address in inventory.workers_list if address in workers and workers[address].up])

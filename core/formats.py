@@ -17,6 +17,17 @@ MAX_NAME_LENGTH = 32
 _NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME_LENGTH}}}")
 
 
+_SNAPSHOT_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+
+MOST_MIB = 1 << 40
+"""The largest size of disks in MiB that a host can have."""
+
+
+def is_snapshot_name(name: str) -> bool:
+    """Return whether a snapshot can have this name."""
+    return _SNAPSHOT_NAME.fullmatch(name) is not None
+
+
 def is_valid_name(name: str) -> bool:
     """Return whether a VM, a slice or a user can have this name: letters, digits, hyphen, underscore, at most 32."""
     return _NAME.fullmatch(name) is not None
@@ -108,6 +119,7 @@ _REMOTE_PATH = _matches(r"(~/|/)[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*/?")
 
 NAME = text(is_valid_name, "1 to 32 letters, digits, hyphens or underscores")
 IMPORT_KIND = text(_matches(r"[!-~]{1,100}"), "1 to 100 printable characters without spaces")
+SNAPSHOT_NAME = text(is_snapshot_name, "a small letter, then at most 31 small letters, digits and hyphens")
 FLAVOR_NAME = text(_matches(r"[A-Za-z0-9._-]{1,32}"), "1 to 32 letters, digits, dots, hyphens or underscores")
 LINK_NAME = text(
     _matches(r"[A-Za-z][A-Za-z0-9_.-]{0,63}"), "a letter, then letters, digits, dots, hyphens, underscores"

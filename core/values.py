@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from core import formats
 from core.records import Recorded, key, value
+from core.rule import FLAG, number, whole
 
 
 class Size(NamedTuple):
@@ -29,6 +30,19 @@ class OldDisk(Recorded):
     disk_id: str = key(formats.DISK_ID)
     password: str | None = key(formats.GUEST_PASSWORD, default=None, brief=True)
     host_secret: str | None = key(formats.SSH_SECRET, default=None, brief=True)
+
+
+@value
+class Snapshot(Recorded):
+    """A snapshot of a VM's disks. `taken` is in seconds since 1970, `size_mib` what the disks had on the worker then.
+
+    `begun`: it is not known whether it was taken.
+    """
+
+    name: str = key(formats.SNAPSHOT_NAME)
+    taken: float = key(number(0, 1 << 40))
+    size_mib: int = key(whole(0, formats.MOST_MIB), default=0)
+    begun: bool = key(FLAG, default=False, brief=True)
 
 
 @value

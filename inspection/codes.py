@@ -87,6 +87,16 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "no-room": ("warning", "almost no memory or disk is left", "delete slices or VMs there, or make room"),
     "clock-skew": ("warning", "the host's clock is not the manager's", "let both follow a time server"),
     "overlay-missing": ("error", "a VM's disk is missing", "delete the slice and create it again: its data is lost"),
+    "snapshot-missing": (
+        "error",
+        "a disk lacks a snapshot that the database names",
+        "delete the snapshot: it cannot be brought back",
+    ),
+    "snapshot-foreign": (
+        "warning",
+        "a disk has a snapshot of ours that the database does not name",
+        "stop the VM, and remove it from the disk with qemu-img snapshot -d",
+    ),
     "disk-foreign": (
         "error",
         "the disk with a VM's name is not the disk of that VM",
@@ -172,5 +182,5 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
 }
 """Code -> severity, meaning, advice. A finding puts names for ADDRESS, HOST, PORT and UPLINK in its advice."""
 
-OWNER_CODES = frozenset({"overlay-missing", "qemu-wrong", "qemu-older", "qemu-stuck"})
+OWNER_CODES = frozenset({"overlay-missing", "qemu-wrong", "qemu-older", "qemu-stuck", "snapshot-missing"})
 """Codes whose advice a slice's owner can follow from the menu; so can those with `REPAIR`."""

@@ -38,6 +38,7 @@ _LIST_STACK = load("collect/list-stack")
 _LIST_LOGS = load("collect/list-logs")
 _LIST_BOUNDS = load("collect/list-bounds")
 _LIST_LIMITS = load("collect/list-limits")
+_LIST_SNAPSHOTS = load("collect/list-snapshots")
 _LIST_PROGRAMS = load("collect/list-programs")
 
 
@@ -92,9 +93,10 @@ def commands(inventory: Inventory, host: str, *, thorough: bool = False) -> dict
             "programs": _LIST_PROGRAMS.argv(*programs_of(inventory, host)),
         }
         if host in inventory.workers_list:
+            asked["snapshots"] = _LIST_SNAPSHOTS.argv(images)
             asked["drops"] = ("nft", "list", "ruleset", "inet")
             asked["states"] = (*qmp.within(qmp.SECONDS), *_LIST_STATES.argv(images))
-    users = {"files", "states"}
+    users = {"files", "snapshots", "states"}
     found = {name: Command(argv, ok=ANY, as_user=name in users, name=name) for name, argv in asked.items()}
     return found | ({RESOURCES: replace(measure(images), ok=ANY)} if thorough else {})
 

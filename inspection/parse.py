@@ -142,6 +142,15 @@ def _files(text: str) -> dict[str, Any]:
     }
 
 
+def _snapshots(text: str) -> dict[str, Any]:
+    """Parse lines of a disk's path and the tag of a snapshot in it."""
+    held: defaultdict[str, set[str]] = defaultdict(set)
+    for line in map(checked.line, text.splitlines()):
+        path, _, tag = line.partition(" ")
+        held[checked.name(path)].add(checked.name(tag))
+    return {"snapshots": {path: frozenset(tags) for path, tags in held.items()}}
+
+
 def _pids(text: str) -> dict[str, int]:
     pairs = (line.rpartition(":")[::2] for line in text.splitlines())
     return {path: int(pid) for path, pid in pairs if re.fullmatch(r" *[0-9]{1,10} *", pid)}
@@ -293,6 +302,7 @@ _PARSERS: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "processes": _processes,
     "files": _files,
     "states": _states,
+    "snapshots": _snapshots,
     "marks": _marks,
     "namespaces": _namespaces,
     "rules": _rules,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lifecycle.images import Images
     from lifecycle.power import Power
     from lifecycle.reach import Reach
+    from lifecycle.snapshots import Snapshots
 
 
 class Groups(SliceUseCases):
@@ -77,6 +78,13 @@ class Groups(SliceUseCases):
         from accounts.keys import PublicKeys  # noqa: PLC0415
 
         return PublicKeys(self._database, self._audit, self._operators)
+
+    @functools.cached_property
+    def snapshots(self) -> Snapshots:
+        """Return the use-cases of snapshots."""
+        from lifecycle.snapshots import Snapshots  # noqa: PLC0415
+
+        return Snapshots(self._engine)
 
     @functools.cached_property
     def prover(self) -> Prover:

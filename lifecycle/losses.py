@@ -76,7 +76,8 @@ def write_off(state: State, slice_: Slice, address: str) -> None:
     for vm in slice_.vms:
         if vm.worker_ip == address:
             vm.worker_ip, vm.lost_with, vm.pid = NOWHERE, address, None
-            vm.status_before = vm.old_disk = None
+            vm.status_before = vm.old_disk = vm.restoring = None
+            vm.snapshots = []
             if vm.status == VMStatus.RUNNING:
                 vm.status = VMStatus.DESIGN
     slice_.left = [item for item in slice_.left if not item.endswith(f" on {address}")]

@@ -13,7 +13,7 @@ from deployment import DeploymentAPI
 from lifecycle.power_change import RESET, RESTART, START, STOP, STOP_NOW, Act, PowerChange
 from lifecycle.use_cases import SliceUseCases
 from machines.seed import takes_seed
-from models import NOWHERE, VM, Slice
+from models import VM, Slice
 from remote.events import Listener, ignore
 from remote.plan import Plan
 
@@ -75,7 +75,8 @@ class Power(SliceUseCases):
 
 def _begin(state: State, slice_: Slice, act: Act, vm_ids: Collection[int]) -> set[int]:
     """Record the beginning of an act, and return the ids of its VMs; raise `Refused` where it cannot be done."""
-    vms = _meant(slice_, vm_ids)
+    rights.require_deployed(slice_)
+    vms = rights.switchable(slice_, vm_ids)
     if act.renews:
         _require_renewable(vms)
         slice_.keys = list(state.users[slice_.owner].keys) if any(map(takes_seed, vms)) else slice_.keys
@@ -88,17 +89,6 @@ def _begin(state: State, slice_: Slice, act: Act, vm_ids: Collection[int]) -> se
     return {vm.vm_id for vm in vms}
 
 
-def _meant(slice_: Slice, vm_ids: Collection[int]) -> list[VM]:
-    """Return the VMs with these ids, or all of the slice; raise `Refused` where their power cannot be changed."""
-    rights.require_deployed(slice_)
-    for vm_id in vm_ids:
-        rights.find_vm(slice_, str(vm_id))
-    vms = [vm for vm in slice_.vms if not vm_ids or vm.vm_id in vm_ids]
-    if lost := next((vm for vm in vms if vm.lost_with or vm.worker_ip == NOWHERE), None):
-        raise Refused(f"{lost.name} was lost with {lost.lost_with}; repair slice {slice_.slice_id} first")
-    return vms
-
-
 def _require_renewable(vms: Collection[VM]) -> None:
     """Raise `Refused` where a VM of an older file does not say what its disk is made from, or whose it is."""
     for vm in vms:
@@ -107,5 +97,7 @@ def _require_renewable(vms: Collection[VM]) -> None:
 
 
 def _workers_to_start(state: State, actor: str, slice_id: int, vm_ids: Collection[int]) -> list[str]:
-    vms = _meant(rights.permitted(state, actor, slice_id), vm_ids)
+    slice_ = rights.permitted(state, actor, slice_id)
+    rights.require_deployed(slice_)
+    vms = rights.switchable(slice_, vm_ids)
     return list(dict.fromkeys(vm.worker_ip for vm in vms if vm.stopped))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from allocation.placement import recount
+from core.errors import Refused
 from core.status import VMStatus
 from core.values import OldDisk
 from lifecycle.changes import Change
@@ -28,7 +29,8 @@ UNFINISHED = "not finished, log in again to finish it or take it back"
 class Act(NamedTuple):
     """An act of power, with the word for VMs after it. VMs that `end` have `seconds` to obey their power buttons.
 
-    `runs`: the VMs run after it; None: those that ran before. `renews`: they get new disks.
+    `runs`: the VMs run after it; None: those that ran before. `renews`: they get new disks. `restores` is the name of
+    the snapshot to which their disks are brought back.
     """
 
     done: str
@@ -36,11 +38,12 @@ class Act(NamedTuple):
     runs: bool | None = None
     renews: bool = False
     seconds: int = 0
+    restores: str = ""
 
     @property
     def is_undone(self) -> bool:
         """Return whether the act is undone where it fails."""
-        return bool(self.runs) or self.renews
+        return bool(self.runs or self.renews or self.restores)
 
     def begin(self, slice_: Slice, vm: VM) -> None:
         """Record the beginning of the act in `vm`. One that was begun before keeps its old status and disk."""
@@ -50,6 +53,7 @@ class Act(NamedTuple):
         if self.renews and vm.disk_id and not vm.old_disk:
             vm.old_disk = OldDisk(vm.disk_id, vm.password, vm.host_secret)
             credentials.new_disk(slice_, vm)
+        vm.restoring = self.restores or vm.restoring
         if vm.stopped:
             vm.pid = None
 
@@ -57,9 +61,10 @@ class Act(NamedTuple):
         """Return the change of these VMs of a slice, and of those that an earlier change left unfinished."""
         begun = [vm for vm in slice_.vms if vm.status_before]
         return Switching(
-            off=tuple(vm for vm in begun if vm.stopped or vm.old_disk or (self.ends and vm.vm_id in vm_ids)),
+            off=tuple(vm for vm in begun if _must_be_off(vm) or (self.ends and vm.vm_id in vm_ids)),
             renewed=tuple(vm for vm in begun if vm.old_disk),
             on=tuple(vm for vm in begun if not vm.stopped),
+            applied=tuple(vm for vm in begun if vm.restoring),
             seconds=self.seconds,
         )
 
@@ -70,6 +75,16 @@ STOP_NOW = STOP._replace(seconds=0)
 RESTART = Act("restarted", ends=True, runs=True, seconds=BUTTON_SECONDS)
 RESET = Act("reset", ends=True, renews=True)
 FINISH = Act("finished")
+
+
+def restoring(name: str) -> Act:
+    """Return the act that brings disks back to a snapshot."""
+    return Act(f"restored {name}", ends=True, restores=name)
+
+
+def _must_be_off(vm: VM) -> bool:
+    """Return whether a VM is off at least while its disks are changed."""
+    return bool(vm.stopped or vm.old_disk or vm.restoring)
 
 
 class PowerChange:
@@ -99,11 +114,13 @@ class PowerChange:
         with self._change.database.transaction() as state:
             slice_ = state.slices[slice_.slice_id]
             begun = [vm for vm in slice_.vms if vm.status_before]
+            if names := ", ".join(vm.name for vm in begun if vm.restoring):
+                raise Refused(f"{names} may have old disks already, which cannot be taken back; finish it")
             for vm in begun:
                 vm.status = vm.status_before or vm.status
             recount(state.workers, state.slices.holdings.values())
         renewed = tuple(vm for vm in begun if vm.old_disk)
-        off = tuple(vm for vm in begun if vm.stopped or vm.old_disk)
+        off = tuple(vm for vm in begun if _must_be_off(vm))
         on = [vm for vm in begun if not vm.stopped]
         outcome = self._run(slice_, lambda: Switching(off, on=tuple(map(_with_old_disk, on)), restored=renewed))
         open_ = {vm.vm_id for vm in begun if vm.worker_ip in outcome.failed}
@@ -195,5 +212,7 @@ def _end(vm: VM, pid: str | None, *, undone: bool) -> None:
     if undone:
         vm.status = vm.status_before or vm.status
         _give_back_disk(vm)
-    vm.status_before = vm.old_disk = None
+    elif vm.old_disk:
+        vm.snapshots = []
+    vm.status_before = vm.old_disk = vm.restoring = None
     vm.pid = None if vm.stopped else pid or vm.pid

@@ -30,19 +30,21 @@ class Switching:
     """A change of power of VMs, in this order: switch `off`, give new disks to `renewed`, switch `on`.
 
     A guest that is switched off has `seconds` to obey its power button; 0 switches it off at once. VMs that are
-    `restored` get back the disks that a change with `renewed` has set aside.
+    `restored` get back the disks that a change with `renewed` has set aside. The disks of those that are `applied` are
+    brought back to the snapshots that the VMs name.
     """
 
     off: tuple[VM, ...] = ()
     renewed: tuple[VM, ...] = ()
     on: tuple[VM, ...] = ()
     restored: tuple[VM, ...] = ()
+    applied: tuple[VM, ...] = ()
     seconds: int = 0
 
     @property
     def vms(self) -> tuple[VM, ...]:
         """Return all VMs of the change, each once."""
-        by_id = {vm.vm_id: vm for vm in (*self.off, *self.renewed, *self.restored, *self.on)}
+        by_id = {vm.vm_id: vm for vm in (*self.off, *self.renewed, *self.restored, *self.applied, *self.on)}
         return tuple(by_id.values())
 
     def on_worker(self, address: str) -> Switching:
@@ -51,7 +53,8 @@ class Switching:
         def here(vms: Iterable[VM]) -> tuple[VM, ...]:
             return tuple(vm for vm in vms if vm.worker_ip == address)
 
-        return Switching(here(self.off), here(self.renewed), here(self.on), here(self.restored), self.seconds)
+        off, renewed, on = here(self.off), here(self.renewed), here(self.on)
+        return Switching(off, renewed, on, here(self.restored), here(self.applied), self.seconds)
 
 
 def stop(monitors: Sequence[qmp.Monitor], seconds: int) -> Argv:

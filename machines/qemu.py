@@ -67,6 +67,13 @@ def is_older(argv: Words) -> bool:
     return "-S" not in argv
 
 
+def disk_devices(vm: VM) -> tuple[str, ...]:
+    """Return QEMU's names of a VM's disks: the first one, the second one, and the variables of UEFI."""
+    stem = "virtio" if vm.devices.disk_bus == "virtio" else "disk"
+    second = (f"{stem}1",) if vm.devices.disk2_gb else ()
+    return f"{stem}0", *second, *(("pflash1",) if vm.devices.firmware == "uefi" else ())
+
+
 def needs(devices: Devices) -> frozenset[str]:
     """Return the names in `-device help` that the devices need, beyond those of a flavor without devices."""
     return _names(devices) - _names(Devices())

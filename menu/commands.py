@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 from accounts import rights
 from core.errors import Refused
 from core.results import value_of
-from menu import edit_commands, file_commands, image_commands, keys, plans, power_commands, reach_commands
+from menu import (
+    edit_commands,
+    file_commands,
+    image_commands,
+    keys,
+    plans,
+    power_commands,
+    reach_commands,
+    snapshot_commands,
+)
 from menu.command_parts import DONE, INCOMPLETE, REFUSED, errors_screen, say, show_json, slice_of
 from menu.entries import deletion_question, resources_of, show_repaired
 from menu.progress import Progress
@@ -171,6 +180,8 @@ COMMANDS = {
     "repair": repair,
     "delete": delete,
     **dict.fromkeys(("start", "stop", "restart", "reset"), power_commands.change_power),
+    **dict.fromkeys(("snapshot", "restore"), snapshot_commands.change_snapshots),
+    "snapshots": snapshot_commands.list_snapshots,
     "console": console,
     "connect": reach_commands.connect,
     "ssh-config": reach_commands.ssh_config,

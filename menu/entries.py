@@ -269,4 +269,6 @@ def deletion_question(slice_: Slice, viewer: str) -> str:
     title = title_for(slice_, viewer)
     names = ", ".join(clean(vm.name) for vm in slice_.vms)
     vms = f" with its VMs {names}" if names else ", which has no VMs"
+    if any(vm.snapshots for vm in slice_.vms):
+        vms += " and all snapshots of them"
     return f"Delete {title}{vms}? (y/n): "

@@ -1,4 +1,4 @@
-"""Carry out entry 15 of the menu: start, stop, restart and reset VMs of a slice."""
+"""Carry out entry 15 of the menu: start, stop, restart and reset VMs of a slice, and their snapshots."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from accounts import rights
 from core.errors import Refused
 from core.results import Result, value_of
 from menu.screen import GOOD, Screen, clean
+from menu.snapshots import ask_for_name, list_snapshots, restore_question
 from menu.texts import slice_title
 from models import Slice
 from remote.events import Listener
@@ -24,6 +25,10 @@ WAYS = (
     ("Switch VMs off at once", "stop --now"),
     ("Restart VMs", "restart"),
     ("Reset VMs to clean disks", "reset"),
+    ("Take a snapshot", "snapshot"),
+    ("Bring disks back to a snapshot", "restore"),
+    ("View snapshots", "snapshots"),
+    ("Delete a snapshot", "delete"),
 )
 """The titles of the ways, and the words of the commands that do the same."""
 
@@ -41,12 +46,17 @@ def change_power(session: Session) -> None:
     slice_id = session.ask.identifier("Slice ID: ", "A slice ID")
     slice_ = value_of(session.api.get_slice(session.actor, slice_id))
     rights.require_deployed(slice_)
-    words = session.ask.checked(
-        lambda: session.ask.text(f'VMs, by IDs or names ("{ALL}" for all): ', "A list of VMs"),
-        lambda text: _ids(slice_, text),
-    )
-    vm_ids = _ids(slice_, words)
-    value_of(session.api.power.plan(session.actor, slice_id, verb, vm_ids))
+    if verb == "snapshots":
+        list_snapshots(session, slice_)
+    elif verb in {"snapshot", "restore", "delete"}:
+        _change_snapshots(session, slice_, verb)
+    else:
+        _switch(session, slice_, verb)
+
+
+def _switch(session: Session, slice_: Slice, verb: str) -> None:
+    vm_ids = _ask_for_vms(session, slice_)
+    value_of(session.api.power.plan(session.actor, slice_.slice_id, verb, vm_ids))
     asked = question(slice_, verb, vm_ids)
     if asked and not session.ask.yes(asked):
         session.screen.line("Nothing was changed")
@@ -54,6 +64,27 @@ def change_power(session: Session) -> None:
     with session.progress() as listen:
         answer = switch(session.api, session.actor, slice_, verb, vm_ids, listen)
     show_told(value_of(answer), session.screen)
+
+
+def _change_snapshots(session: Session, slice_: Slice, verb: str) -> None:
+    snapshots, slice_id = session.api.snapshots, slice_.slice_id
+    name, vm_ids = ask_for_name(session), _ask_for_vms(session, slice_)
+    value_of(snapshots.plan(session.actor, slice_id, verb, name, vm_ids))
+    if verb == "restore" and not session.ask.yes(restore_question(slice_, name)):
+        session.screen.line("Nothing was changed")
+        return
+    act = {"snapshot": snapshots.take, "restore": snapshots.restore, "delete": snapshots.delete}[verb]
+    with session.progress() as listen:
+        answer = act(session.actor, slice_id, name, vm_ids, listen)
+    show_told(value_of(answer), session.screen)
+
+
+def _ask_for_vms(session: Session, slice_: Slice) -> list[int]:
+    words = session.ask.checked(
+        lambda: session.ask.text(f'VMs, by IDs or names ("{ALL}" for all): ', "A list of VMs"),
+        lambda text: _ids(slice_, text),
+    )
+    return _ids(slice_, words)
 
 
 def _ids(slice_: Slice, text: str) -> list[int]:
@@ -68,9 +99,12 @@ def question(slice_: Slice, verb: str, vm_ids: Collection[int]) -> str:
     """Return the question before an act by which data can be lost, or an empty text."""
     if verb not in _WARNINGS:
         return ""
-    names = ", ".join(clean(vm.name) for vm in slice_.vms if not vm_ids or vm.vm_id in vm_ids)
+    vms = [vm for vm in slice_.vms if not vm_ids or vm.vm_id in vm_ids]
+    names = ", ".join(clean(vm.name) for vm in vms)
+    kept = ", ".join(f"{each.name} of {clean(vm.name)}" for vm in vms for each in vm.snapshots)
+    lost = f" So are the snapshots {kept}." if kept and verb == "reset" else ""
     act = "Reset" if verb == "reset" else "Switch off at once"
-    return f"{act} {names} of {slice_title(slice_)}? {_WARNINGS[verb]} (y/n): "
+    return f"{act} {names} of {slice_title(slice_)}? {_WARNINGS[verb]}{lost} (y/n): "
 
 
 def switch(

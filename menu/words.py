@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from core.formats import is_valid_name
+from core.formats import is_snapshot_name, is_valid_name
 from menu.prompts import whole_number
 from menu.screen import clean
 from models import ADMIN
@@ -105,6 +105,13 @@ def vm_word(text: str) -> str:
     """Return a word that may name a VM."""
     if not is_valid_name(text):
         raise argparse.ArgumentTypeError("a VM is its id, its name, or the beginning of its name")
+    return text
+
+
+def snapshot_name(text: str) -> str:
+    """Return the name of a snapshot, if it can be one."""
+    if not is_snapshot_name(text):
+        raise argparse.ArgumentTypeError("a snapshot's name is a small letter, then at most 31 of a-z, 0-9 and -")
     return text
 
 

@@ -187,6 +187,12 @@ def logs(host: FakeHost) -> str:
     return "".join(f"{who} {path.removeprefix('/tmp/')}\n" for who, path in zip(whose, found, strict=True))
 
 
+def snapshots(host: FakeHost, images: str) -> str:
+    """Return the tags in disks, a line for each."""
+    found = ((disk, tag) for disk, tags in host.snapshots.items() if disk in host.files for tag in tags)
+    return "".join(f"{disk.removeprefix(f'{images}/')} {tag}\n" for disk, tag in found)
+
+
 def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C901
     """Return the host's answer to a command of the collection; None for another command."""
     match argv:
@@ -240,6 +246,7 @@ def _script(host: FakeHost, name: str, words: list[str]) -> Answer | None:
         "list-processes.sh": lambda: processes(host),
         "list-states.sh": lambda: states(host),
         "list-disks.sh": lambda: disks(host),
+        "list-snapshots.sh": lambda: snapshots(host, words[0]),
         "list-files.sh": lambda: files(host, words[0]),
         "list-marks.sh": lambda: marks(host),
         "list-namespaces.sh": lambda: namespaces(host, words[0], thorough=bool(words[1])),

@@ -82,6 +82,8 @@ class FakeHost:
     states: dict[str, str] = field(default_factory=dict)
     links: dict[str, dict[str, bool]] = field(default_factory=dict)
     deaf: set[str] = field(default_factory=set)
+    snapshots: dict[str, dict[str, str]] = field(default_factory=dict)  # disk -> tag -> its content then
+    mute: set[str] = field(default_factory=set)  # pid files of VMs whose QEMU does not answer
     stubborn: set[str] = field(default_factory=set)  # pid files of VMs that do not obey their power buttons
     rules: list[str] = field(default_factory=list)
     forwarding: set[str] = field(default_factory=set)
@@ -217,6 +219,7 @@ class FakeHost:
             inside = [p for p in (*self.files, *self.folders) if p.startswith(f"{path}/")]
             for gone in (path, *inside):
                 self.files.pop(gone, None)
+                self.snapshots.pop(gone, None)
                 self.folders.discard(gone)
         return OK
 
@@ -687,10 +690,41 @@ class FakeHost:
         self.stop(("TERM", *pairs), "")
         return listed(pid_file.rpartition("/")[2].removesuffix(".pid") for pid_file in stubborn)
 
+    def has_snapshot(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        tag, *disks = argv
+        return (int(not all(tag in self.snapshots.get(disk, ()) for disk in disks)), "", "")
+
+    def lacks_snapshot(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        tag, *disks = argv
+        return (int(any(tag in self.snapshots.get(disk, ()) for disk in disks)), "", "")
+
+    def take_snapshot(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        tag, label, pid_file, mark, count, *rest = argv
+        if self.is_running((pid_file, mark), "")[0] == 0 and pid_file in self.mute:
+            return no("QEMU did not answer in time", 124)
+        for disk in rest[int(count) :]:
+            self.snapshots.setdefault(disk, {})[tag] = self.files[disk]
+        return (0, f"{label} 7\n", "")
+
+    def delete_snapshot(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        tag, _pid_file, _mark, count, *rest = argv
+        for disk in rest[int(count) :]:
+            self.snapshots.get(disk, {}).pop(tag, None)
+        return OK
+
+    def apply_snapshot(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        tag, *disks = argv
+        if self.has_snapshot(argv, "")[0]:
+            return no(f"{disks[0]} has no snapshot {tag} any more")
+        for disk in disks:
+            self.files[disk] = self.snapshots[disk][tag]
+        return OK
+
     def set_aside(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         for disk in argv:
             if disk in self.files and f"{disk}.old" not in self.files:
                 self.files[f"{disk}.old"] = self.files.pop(disk)
+                self.snapshots[f"{disk}.old"] = self.snapshots.pop(disk, {})
         return OK
 
     def restore_disks(self, argv: tuple[str, ...], _stdin: str) -> Answer:
@@ -701,6 +735,7 @@ class FakeHost:
         self.files[mark] = ""
         for disk in aside:
             self.files[disk] = self.files.pop(f"{disk}.old")
+            self.snapshots[disk] = self.snapshots.pop(f"{disk}.old", {})
         return OK
 
     def end_vms(self, argv: tuple[str, ...], _stdin: str) -> Answer:
@@ -879,6 +914,12 @@ SCRIPTS: dict[str, Program] = {
     "are-off.sh": FakeHost.are_off,
     "restore-disks.sh": FakeHost.restore_disks,
     "set-aside.sh": FakeHost.set_aside,
+    "has-snapshot.sh": FakeHost.has_snapshot,
+    "lacks-snapshot.sh": FakeHost.lacks_snapshot,
+    "take-snapshot.sh": FakeHost.take_snapshot,
+    "delete-snapshot.sh": FakeHost.delete_snapshot,
+    "apply-snapshot.sh": FakeHost.apply_snapshot,
+    "check-disk-room.sh": FakeHost.fine,
     "stop-vms.sh": FakeHost.stop_vms,
     "add-namespaces.sh": _beside(FakeHost.add_namespaces),
     "apply-rules.sh": FakeHost.put_up_rules,

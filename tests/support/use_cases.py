@@ -16,6 +16,7 @@ from lifecycle.groups import Groups
 from lifecycle.images import Images
 from lifecycle.power import Power
 from lifecycle.reach import Reach
+from lifecycle.snapshots import Snapshots
 from orchestrator import OrchestratorAPI
 
 GROUPS: dict[str, type[UseCases]] = {
@@ -24,6 +25,7 @@ GROUPS: dict[str, type[UseCases]] = {
     "images": Images,
     "keys": PublicKeys,
     "power": Power,
+    "snapshots": Snapshots,
     "reach": Reach,
 }
 """The groups of use-cases, by the attribute of the API; a test holds that it is complete."""

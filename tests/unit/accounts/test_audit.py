@@ -50,6 +50,8 @@ READ_ONLY = {
     "problems",
     "prove_isolation",
     "power.plan",
+    "snapshots.list",
+    "snapshots.plan",
     *("images.check", "images.list", "images.plan_stage", "images.plan_removal"),
     *("keys.check", "keys.check_removal", "keys.list"),
 }
@@ -62,6 +64,8 @@ FAILS = {
     "plan_deletion",
     "power.plan",
     "edits.compare",
+    "snapshots.list",
+    "snapshots.plan",
 }
 FAILS |= {"images.check", "images.list", "images.plan_stage", "images.plan_removal"}
 FAILS |= {"keys.check", "keys.check_removal"}
@@ -83,6 +87,9 @@ ACTIONS = {
     "open_command": "run command",
     "reach.connect": "connect",
     "reach.watch": "read console",
+    "snapshots.take": "snapshot",
+    "snapshots.delete": "delete snapshot",
+    "snapshots.restore": "restore",
     "power.start": "start",
     "power.stop": "stop",
     "power.restart": "restart",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 import tempfile
 
 import pytest
@@ -93,3 +95,30 @@ def test_the_menu_asks_again_for_vms_that_are_none(desk: Desk) -> None:
     output = play(desk, "15", "1", "1000", "nothing", "all")
     assert "Error: Slice 1000 has no VM nothing" in output
     assert "Ran already: vm0, vm1, vm2" in output
+
+
+def test_snapshots_are_taken_listed_restored_and_deleted(desk: Desk) -> None:
+    deployed(desk)
+    assert run(desk, "snapshot", "ring", "base", "vm0", "vm1") == (0, "Snapshot base: vm0, vm1\n")
+    status, listed = run(desk, "snapshots", "ring")
+    assert status == 0
+    assert re.fullmatch(r"(vm[01]  base  \d{4}-\d\d-\d\d \d\d:\d\d  7 MiB\n){2}", listed)
+    assert json.loads(run(desk, "snapshots", "ring", "--json")[1])["snapshots"][0]["name"] == "base"
+    with pytest.raises(Refused, match=r"restore asks before it does that; .* --yes"):
+        run(desk, "restore", "ring", "base")
+    assert run(desk, "restore", "ring", "base", "vm0", "--yes") == (0, "Restored base: vm0\n")
+    assert run(desk, "snapshot", "ring", "base", "--delete") == (0, "Deleted base: vm0, vm1\n")
+    assert run(desk, "snapshots", "ring") == (0, "")
+
+
+def test_the_menu_takes_snapshots_and_names_those_that_a_reset_loses(desk: Desk) -> None:
+    deployed(desk)
+    script = ["15", "6", "1000", "Base", "base", "vm0", "15", "8", "1000", "15", "7", "1000", "base", "all", "y"]
+    output = play(desk, *script, "15", "5", "1000", "all", "n", "7", "1000", "n", "15", "9", "1000", "base", "all")
+    assert "Error: The name of a snapshot is a small letter" in output
+    assert "Snapshot base: vm0\n" in output
+    assert "  vm0  base  " in output
+    assert "Restored base: vm0\n" in output
+    assert "all data on them is lost. So are the snapshots base of vm0. (y/n)" in output
+    assert "with its VMs vm0, vm1, vm2 and all snapshots of them? (y/n)" in output
+    assert "Deleted base: vm0\n" in output

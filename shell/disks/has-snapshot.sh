@@ -1,0 +1,5 @@
+# usage: has-snapshot.sh TAG DISK...
+# Succeeds where each disk has a snapshot with this tag.
+# include: has-snapshot
+tag=$1; shift
+for disk; do has_snapshot "$tag" "$disk" || exit 1; done
