@@ -306,6 +306,7 @@ def assert_left(status: int) -> None:
     assert status == 0
 
 
+@pytest.mark.long
 def test_the_deadline_of_the_password_is_over_when_it_was_right(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "LOGIN_SECONDS", 0.3)
     with on_terminal(FAKE_IDLE="2") as terminal:  # an ordinary session: only the time without input counts
@@ -347,6 +348,7 @@ def test_a_console_ends_where_nothing_is_typed_whatever_the_guest_says() -> None
     os.close(writing)
 
 
+@pytest.mark.long
 def test_typed_keys_keep_a_console_open() -> None:
     with typing(0.1, b"k") as reading:
         guest = FakeGuest()

@@ -156,6 +156,7 @@ def leave(node: NodeFolder, vlan: int, own: str) -> subprocess.CompletedProcess[
     return node.run(load("dhcp/leave-server"), [str(hosts / own), str(hosts), *server], unheard=True)
 
 
+@pytest.mark.long
 def test_leaving_a_shared_server_keeps_it_for_the_others_also_without_a_manager(node: NodeFolder) -> None:
     hosts = node.folder / "hosts"
     hosts.mkdir()

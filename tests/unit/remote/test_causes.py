@@ -84,6 +84,7 @@ def test_a_server_that_is_no_ssh_server_is_named(
     assert not error.begun
 
 
+@pytest.mark.long
 def test_a_login_that_takes_too_long_is_not_called_a_refusal(host: LoopbackHost, tmp_path: Path) -> None:
     host.login_seconds = 3
     error = failure(host.settings(tmp_path, timeouts=SHORT))
@@ -131,6 +132,7 @@ def test_a_greeting_of_the_login_shell_does_no_harm(host: LoopbackHost, tmp_path
     assert "sudo refuses: sudo: no; it has to let ubuntu" in str(error)
 
 
+@pytest.mark.long
 def test_a_silent_login_shell_and_a_silent_sudo_differ(host: LoopbackHost, tmp_path: Path) -> None:
     settings = host.settings(tmp_path, timeouts=SHORT)
     host.login = "sleep 20; "

@@ -221,6 +221,7 @@ def test_the_lock_names_every_program_of_a_visit(worker: ConsoleWorker) -> None:
     assert sorted(named) == sorted(running)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("frozen", ["sh -s", "socat"])
 def test_a_visit_whose_programs_do_not_end_is_taken_over_all_the_same(worker: ConsoleWorker, frozen: str) -> None:
     worker.visit("alice")
@@ -256,6 +257,7 @@ def test_a_console_that_ends_while_the_vm_runs_is_closed(worker: ConsoleWorker) 
     assert visit.end_reason() == (EndReason.CLOSED, None)
 
 
+@pytest.mark.long
 def test_a_vm_that_hangs_keeps_no_key_for_later(worker: ConsoleWorker) -> None:
     worker.qemu.send_signal(signal.SIGSTOP)
     assert worker.refusal("alice").answer is Answer.HUNG
@@ -293,6 +295,7 @@ def test_a_manager_that_dies_takes_the_visit_along(worker: ConsoleWorker) -> Non
     worker.visit("bob")
 
 
+@pytest.mark.long
 def test_a_manager_that_says_nothing_any_more_loses_the_console(worker: ConsoleWorker) -> None:
     """Silence a manager: the kernel's own count of the silence ends its visit after a cut connection."""
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -186,6 +186,7 @@ def test_a_repeatable_plan_is_tried_once_where_no_shell_waits(
     assert len(tries) == 1
 
 
+@pytest.mark.long
 def test_a_repeatable_plan_that_was_begun_is_not_sent_again(
     host: LoopbackHost, repeatable_plan: Callable[[str], str]
 ) -> None:
@@ -253,6 +254,7 @@ def test_output_at_the_end_of_a_channel_is_read_first(
     assert "refuses: words" in str(failure(client))
 
 
+@pytest.mark.long
 def test_a_command_that_kills_the_shell_of_its_batch(client: ssh.SSHHost) -> None:
     error = failure(client, sh("kill -9 $$; sleep 5"))
     assert error.begun

@@ -109,6 +109,7 @@ def test_a_stopped_process_is_gone_when_stop_returns_and_stopping_again_is_no_er
     assert run(stop(pid_file, "TERM")).returncode == 0
 
 
+@pytest.mark.long
 def test_a_process_that_ignores_term_is_killed(pid_file: Path) -> None:
     start(pid_file, STUBBORN)
     _first_words(pid_file)
@@ -127,6 +128,7 @@ def test_all_are_signalled_before_the_first_wait_and_the_rest_is_killed(tmp_path
     assert not any(is_running(path) for path in paths.values())
 
 
+@pytest.mark.long
 def test_one_that_does_not_end_is_named(pid_file: Path) -> None:
     """Use an ended process that its parent has not reaped: until then it exists, like one that hangs."""
     with subprocess.Popen(["sleep", "60"]) as child:
