@@ -129,8 +129,7 @@ class Menu:
         """Return the VMs of a slice by name, from "View my Slices"."""
         blocks = re.split(r"^(?=Slice )", self.choose(5), flags=re.MULTILINE)
         (block,) = [block for block in blocks if block.startswith(f"Slice {slice_id}:")]
-        vms = [SeenVM(part) for part in re.split(r"^  (?=VM )", block, flags=re.MULTILINE)[1:]]
-        return {vm.name: vm for vm in vms}
+        return seen_vms(block)
 
 
 @dataclass
@@ -167,6 +166,12 @@ class SeenVM:
     @cached_property
     def macs(self) -> dict[str, str]:
         return dict(re.findall(r"(eth\d+)(?: \(\S+\))?: MAC ([0-9a-f:]+)", self.text))
+
+
+def seen_vms(block: str) -> dict[str, SeenVM]:
+    """Return the VMs of a slice by name, from what the menu or `show` says of it."""
+    vms = [SeenVM(part) for part in re.split(r"^  (?=VM )", block, flags=re.MULTILINE)[1:]]
+    return {vm.name: vm for vm in vms}
 
 
 class Guest:

@@ -1,0 +1,134 @@
+"""Stock images, on a lab of their own: Debian boots from its seed to ssh, and a student works with four such VMs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from lab import Lab, LabError, guest, paths
+from lab.guest.debian import sources
+from tests.support.lab.by_hand import LOOPBACK, PORT, seconds_to_ssh, started_by_hand
+from tests.support.lab.student import Student
+from tests.support.scale import LONG
+
+pytestmark = pytest.mark.lab
+
+BOOT_SECONDS = 420.0
+"""The longest wait for a first boot without KVM, on a machine that does other things as well."""
+
+ALONE = """\
+slice: lab
+vms:
+  h1: {flavor: debian, internet: true}
+"""
+ROUTED = """\
+slice: lab
+vms:
+  r1: {flavor: debian, internet: true}
+  r2: debian
+  h1: debian
+  h2: debian
+links:
+- {ends: [h1, r1], name: left}
+- {ends: [r1, r2], name: core}
+- {ends: [r2, h2], name: right}
+"""
+MOST = 1.1
+"""By this factor a deployed VM may take longer than the same guest started by hand."""
+
+OSPF = (
+    "sudo vtysh -c 'configure terminal' -c 'ip forwarding' -c 'router ospf' -c 'network 192.168.0.0/16 area 0' "
+    "-c end -c 'write memory'"
+)
+NEIGHBOURS = "sudo vtysh -c 'show ip ospf neighbor'"
+
+
+@pytest.fixture(scope="module")
+def debian_lab(worker_id: str) -> Iterator[Lab]:
+    """Start a lab with the flavor `debian`; its image is built where it is missing, on a machine that can."""
+    try:
+        sources.release()
+    except LabError as error:
+        pytest.skip(str(error))
+    guest.debian(print)
+    lab = Lab(f"debian-{worker_id}")
+    lab.down()
+    try:
+        lab.up()
+        yield lab
+    finally:
+        lab.down()
+
+
+@pytest.fixture
+def student(debian_lab: Lab, tmp_path: Path) -> Iterator[Student]:
+    """Yield a student with a key and without a slice; ssh refuses files below folders that others can read."""
+    home = debian_lab.folder / tmp_path.name
+    home.mkdir()
+    paths.caller().own(home)
+    student = Student(debian_lab, home)
+    student.add_key()
+    yield student
+    student.delete_slice()
+
+
+def test_a_stock_image_boots_to_ssh_with_no_step_but_those_of_the_menu(student: Student) -> None:
+    student.deploy(ALONE)
+    student.wait_for_ssh("h1", BOOT_SECONDS)
+    assert student.ssh("h1", "hostname; whoami; sudo whoami; sudo passwd --status root | cut -d' ' -f-2") == (
+        "h1\ndebian\nroot\nroot L\n"
+    )
+    assert student.addresses_in("h1") == student.vms()["h1"].addresses
+
+
+@pytest.mark.torture
+@pytest.mark.skipif(not LONG, reason="four Debians without KVM take minutes: `make torture` runs it")
+def test_a_student_routes_with_ospf_resets_a_router_and_restores_a_file(student: Student) -> None:
+    student.deploy(ROUTED)
+    seen = student.vms()
+    assert len({vm.worker for vm in seen.values()}) == 2
+    for name, vm in seen.items():
+        student.wait_for_ssh(name, BOOT_SECONDS)
+        assert student.ssh(name, "hostname") == f"{name}\n"
+        assert student.addresses_in(name) == vm.addresses
+        student.wait_for(name, "cloud-init status --wait --long", "DataSourceNoCloud", BOOT_SECONDS)
+        assert student.ssh(name, "systemctl --failed --no-legend --plain; sudo cloud-init schema --system") == (
+            "Valid cloud-config: system userdata\n"
+        )
+    for router in ("r1", "r2"):
+        student.ssh(router, OSPF)
+    student.wait_for("r1", NEIGHBOURS, "Full/", 120)
+    beyond = seen["h2"].addresses["eth1"].rpartition(".")[0]
+    student.wait_for("r1", "ip route show proto ospf", f"{beyond}.0/24", 60)
+
+    student.ssh("r1", "touch gone-with-the-disk")
+    student.cli("reset", "lab", "r1", "--yes", timeout=BOOT_SECONDS)
+    student.set_up_ssh()
+    student.wait_for_ssh("r1", BOOT_SECONDS)
+    assert student.ssh("r1", "hostname; ls") == "r1\n"
+    assert student.addresses_in("r1") == seen["r1"].addresses == student.vms()["r1"].addresses
+    student.ssh("r1", OSPF)
+    student.wait_for("r1", NEIGHBOURS, "Full/", 120)
+
+
+@pytest.mark.torture
+@pytest.mark.skipif(not LONG, reason="two Debians without KVM take minutes: `make torture` runs it")
+def test_ssh_answers_as_soon_as_in_the_same_guest_started_by_hand(
+    student: Student, record_property: Callable[[str, object], None]
+) -> None:
+    lab = student.lab
+    slice_id = student.create(ALONE)
+    began = time.monotonic()
+    student.cli("deploy", "lab")
+    vm = student.vms()["h1"]
+    deployment = time.monotonic() - began
+    with started_by_hand(lab, slice_id, vm, guest.debian(print)), ThreadPoolExecutor() as pool:
+        by_hand = pool.submit(seconds_to_ssh, lab, vm.worker, LOOPBACK, PORT, BOOT_SECONDS)
+        deployed = deployment + seconds_to_ssh(lab, "network", vm.addresses["eth0"], 22, BOOT_SECONDS)
+    figures = f"deployment {deployment:.1f} s, ssh answers after {deployed:.1f} s, by hand {by_hand.result():.1f} s"
+    record_property("seconds", figures)
+    assert deployed <= MOST * by_hand.result(), figures
