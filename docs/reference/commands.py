@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 from docs.reference.markdown import code, page, table
-from menu.arguments import parser
+from menu.arguments import parser, restricted_parser
 
 _INTRODUCTION = """
 `python3 cli.py [--database FILE] [--user NAME] [--as USER] [COMMAND ...]`. Without a command the menu opens
@@ -15,14 +16,24 @@ _INTRODUCTION = """
 [exit-statuses.md](exit-statuses.md) says what they return.
 """
 
+_FOR_STUDENTS = """
+Students have some of them as `ssh cloud@manager COMMAND` ([students-over-ssh.md](../students-over-ssh.md)). There
+`--as` and `--database` do not exist, and every file is `-`:
+
+```
+{}
+```
+"""
+
 
 def commands_page() -> str:
     """Return the page."""
     whole = parser(Path("database.yaml"))
+    theirs = textwrap.fill(", ".join(name for name, _ in leaves(restricted_parser())), 100)
     sections = [
         part for name, command in leaves(whole) for part in (f"## cli.py {name}".rstrip(), *_section(name, command))
     ]
-    return page("Commands", _INTRODUCTION, *sections)
+    return page("Commands", _INTRODUCTION, _FOR_STUDENTS.format(theirs), *sections)
 
 
 def leaves(command: argparse.ArgumentParser, name: str = "") -> Iterator[tuple[str, argparse.ArgumentParser]]:
