@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lifecycle.power import Power
     from lifecycle.reach import Reach
     from lifecycle.snapshots import Snapshots
+    from lifecycle.readiness import Readiness
 
 
 class Groups(SliceUseCases):
@@ -85,6 +86,11 @@ class Groups(SliceUseCases):
         from lifecycle.snapshots import Snapshots  # noqa: PLC0415
 
         return Snapshots(self._engine)
+    def readiness(self) -> Readiness:
+        """Return the use-cases that tell when VMs are ready."""
+        from lifecycle.readiness import Readiness  # noqa: PLC0415
+
+        return Readiness(self._engine)
 
     @functools.cached_property
     def prover(self) -> Prover:

@@ -28,6 +28,7 @@ from menu.progress import Progress
 from menu.prompts import Prompts
 from menu.questions import agreed, keyboard_for
 from menu.reach import join_console
+from menu.readiness import await_boot
 from menu.screen import GOOD, Screen
 from menu.session import Session
 from menu.texts import by_id, slice_title
@@ -104,7 +105,7 @@ def deploy(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
         answer = api.deploy_slice(args.actor, slice_.slice_id, listen)
     value_of(answer)
     screen.line("Slice deployed successfully", GOOD)
-    return DONE
+    return DONE if args.wait is None else await_boot(api, args.actor, slice_.slice_id, args.wait, screen)
 
 
 def repair(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:

@@ -15,6 +15,7 @@ from menu.images import manage_images
 from menu.plans import Depth
 from menu.power import change_power
 from menu.reach import open_console, reach_a_vm
+from menu.readiness import watch_boot
 from menu.screen import GOOD, WARNING, Screen, clean
 from menu.session import EXIT, LOGOUT, Entry, Session
 from menu.texts import by_id, counted, demand_line, flavor_size, linkable_lines, title_for
@@ -105,6 +106,8 @@ def _deploy(session: Session, slice_id: int) -> None:
     slice_ = value_of(answer)
     session.say("Slice deployed successfully")
     session.show(ReachView(slice_))
+    if session.screen.terminal:
+        watch_boot(session, slice_id)
 
 
 def repair_slice(session: Session) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from menu.plans import Depth
-from menu.words import SLICE_FILE, SLICE_HELP, add_actor, add_slice, add_vm, is_file, slice_word
+from menu.words import SLICE_FILE, SLICE_HELP, add_actor, add_slice, add_vm, is_file, seconds_to_wait, slice_word
 
 if TYPE_CHECKING:
     from menu.words import Commands, Parser
@@ -67,6 +67,12 @@ def _add_changes(commands: Commands) -> None:
     for command in (deploy, repair, delete):
         add_slice(command)
         command.add_argument("--dry-run", action="store_true", help="only show the plan")
+    deploy.add_argument(
+        "--wait",
+        type=seconds_to_wait,
+        metavar="SECONDS",
+        help="return when all VMs are ready, with exit status 3 if they are not after so many seconds",
+    )
     delete.add_argument("--yes", action="store_true", help="do not ask; needed without a terminal")
     console = commands.add_parser(
         "console",

@@ -15,6 +15,9 @@ SLICE_HELP = "its id, its name, or the beginning of its name"
 VM_HELP = "the VM's id, its name, or the beginning of its name"
 SLICE_FILE = ("a slice file", ".yaml", ".yml")
 SLICE_FILE_HELP = "a file that ends in .yaml or .yml, or - for input"
+MOST_SECONDS = 86_400
+"""The longest wait of a command."""
+
 USAGE = 2
 """The exit status of a wrong command line."""
 
@@ -92,6 +95,14 @@ def user_name(text: str) -> str:
 def is_file(word: str) -> bool:
     """Return whether a word names a slice file, or standard input."""
     return word == "-" or word.endswith(SLICE_FILE[1:])
+
+
+def seconds_to_wait(text: str) -> int:
+    """Return a number of seconds."""
+    number = whole_number(text, 0, MOST_SECONDS)
+    if number is None:
+        raise argparse.ArgumentTypeError(f"a wait is a whole number of seconds from 0 to {MOST_SECONDS}")
+    return number
 
 
 def slice_word(text: str) -> str:

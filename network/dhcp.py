@@ -156,7 +156,7 @@ def hosts_file(slice_id: int, vlan: int) -> str:
 
 def _starting(subnet: Subnet, dns: str, *extra: str) -> tuple[str, ...]:
     vlan = subnet.vlan_id
-    return (*_server_words(vlan), _log(vlan), log_link(vlan), *_dnsmasq(subnet, dns, *extra))
+    return (*_server_words(vlan), log_file(vlan), log_link(vlan), *_dnsmasq(subnet, dns, *extra))
 
 
 def _dnsmasq(subnet: Subnet, dns: str, *extra: str) -> tuple[str, ...]:
@@ -170,7 +170,7 @@ def _dnsmasq(subnet: Subnet, dns: str, *extra: str) -> tuple[str, ...]:
         f"--dhcp-option=6,{dns}",
         *_own_routes(subnet),
         "--log-dhcp",
-        f"--log-facility={_log(subnet.vlan_id)}",
+        f"--log-facility={log_file(subnet.vlan_id)}",
         *("--conf-file=/dev/null", "--port=0", "--no-resolv", "--no-hosts"),
         *("--dhcp-authoritative", "--leasefile-ro"),
         f"--dhcp-hostsdir={hosts_folder(subnet.vlan_id)}",
@@ -210,7 +210,8 @@ def _mark(vlan: int) -> str:
     return f"--pid-file={_pid_file(vlan)}"
 
 
-def _log(vlan: int) -> str:
+def log_file(vlan: int) -> str:
+    """Return the log of a VLAN's server. It keeps the beginning only."""
     return f"{folder(dhcp_namespace(vlan))}/log"
 
 

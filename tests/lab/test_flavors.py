@@ -95,7 +95,7 @@ def test_a_guest_sees_its_second_disk(lab: Lab, database: Path, own_menu: Menu) 
     first, _ = own_menu.topology(slice_id).values()
     assert "eth2 (port3): MAC" in first.text
     guest = Guest(lab, slice_id, first)
-    assert guest.run("cat /sys/block/vdb/size").strip() == str((128 << 20) // 512)
+    assert guest.run("cat /sys/block/vdb/size").split()[-1] == str((128 << 20) // 512)
     assert guest.succeeds("echo there >/dev/vdb")
     guest.console.close()
     own_menu.delete(slice_id)

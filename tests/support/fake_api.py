@@ -28,6 +28,8 @@ from inspection.summary import SliceProblems
 from lifecycle.creation import Demand
 from lifecycle.hosts import Remains, WrittenOff
 from lifecycle.reach import WayIn, WaysIn
+from lifecycle.readiness import Look, Watch
+from lifecycle.signs import Sign, VMSigns
 from models import (
     VM,
     Flavor,
@@ -205,6 +207,29 @@ class FakeReach:
         return WaysIn(tuple(ways), (), "")
 
 
+class FakeReadiness:
+    """The looks at VMs: at each look one more VM is ready; `booting` are those that never are."""
+
+    def __init__(self, api: FakeAPI) -> None:
+        self._api = api
+        self.booting: set[str] = set()
+
+    @answering
+    def wait(self, actor: str, slice_id: int, _seconds: float | None, watch: Watch) -> Look:
+        vms = value_of(self._api.get_slice(actor, slice_id)).vms
+        for count in range(len(vms) + 1):
+            seen = {vm.name for vm in vms[:count]} - self.booting
+            look = Look(tuple(self._signs(vm, ready=vm.name in seen) for vm in vms), (), {})
+            if look.ready or not watch(look, 0.01):
+                break
+        return look
+
+    @staticmethod
+    def _signs(vm: VM, *, ready: bool) -> VMSigns:
+        seen = frozenset(Sign if ready else {Sign.PROCESS})
+        return VMSigns(vm.vm_id, vm.name, seen, tuple(Sign), Sign.LEASE, 300)
+
+
 class FakeAPI:
     """The use-cases; `pace` is the duration of a step in seconds, `down` are workers that do not answer."""
 
@@ -215,6 +240,7 @@ class FakeAPI:
         self.broken: dict[int, SliceProblems] = {}
         self.designs = FakeDesigns(self)
         self.reach = FakeReach(self)
+        self.readiness = FakeReadiness(self)
         self.keys = FakeKeys()
         self.doctor = FakeDoctor()
         self.prover = FakeProver()

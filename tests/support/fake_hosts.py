@@ -55,7 +55,8 @@ class FakeHost:
 
     Of a seed it keeps the digest; `open_files` are those that others could read. `faults`: the beginning of a step's
     title -> its answer, once, instead of running; `dead`: no answer. `exposed`: devices and namespaces whose frames
-    reach the host's own IP stack. `states` and `links`: of QEMUs, by QMP socket.
+    reach the host's own IP stack. `states` and `links`: of QEMUs, by QMP socket. `signs`: VM id -> what the host sees
+    of a VM beyond its process.
     """
 
     address: str
@@ -81,6 +82,7 @@ class FakeHost:
     holders: dict[str, int] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
     links: dict[str, dict[str, bool]] = field(default_factory=dict)
+    signs: dict[str, list[str]] = field(default_factory=dict)
     deaf: set[str] = field(default_factory=set)
     snapshots: dict[str, dict[str, str]] = field(default_factory=dict)  # disk -> tag -> its content then
     mute: set[str] = field(default_factory=set)  # pid files of VMs whose QEMU does not answer
@@ -859,6 +861,17 @@ class FakeHost:
         listening = "".join(f"LISTEN 0 128 0.0.0.0:{port} 0.0.0.0:*\n" for port in sorted(self.foreign_ports))
         return (vm_launcher.PORT_TAKEN, f"{' '.join(taken)}\n{listening}", f"VNC ports are taken: {' '.join(taken)}")
 
+    def look_at_vm(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        vm_id, pid_file, mark, *_ = argv
+        if self.is_running((pid_file, mark), stdin)[0]:
+            return OK
+        return listed([f"{vm_id} process", *(f"{vm_id} {word}" for word in self.signs.get(vm_id, []))])
+
+    def look_at_address(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        vm_id, _namespace, address, *_ = argv
+        seen = [word for word in self.signs.get(vm_id, []) if word != "ssh" or address]
+        return listed([f"{vm_id} {word}" for word in seen])
+
     def measure(self, _argv: tuple[str, ...], _stdin: str) -> Answer:
         amounts = f"memory {self.memory_kib}\navailable 16777216\ndisk 104857600\noverlays 0\n"
         return (0, f"cores 4\n{amounts}clock {CLOCK() + self.skew:.0f}\n", "")
@@ -959,6 +972,8 @@ SCRIPTS: dict[str, Program] = {
     "let-run.sh": FakeHost.let_run,
     "leave-server.sh": FakeHost.leave,
     "list-images.sh": FakeHost.list_images,
+    "look-at-addresses.sh": _beside(FakeHost.look_at_address),
+    "look-at-vms.sh": _beside(FakeHost.look_at_vm),
     "make-disk.sh": FakeHost.make_disk,
     "make-overlay.sh": FakeHost.make_overlay,
     "check-seeds.sh": FakeHost.check_seeds,

@@ -24,7 +24,7 @@ from menu.progress import Progress
 from menu.screen import Screen
 from models import ADMIN
 from remote.events import StepDone
-from tests.support.desk import Desk, open_desk
+from tests.support.desk import NETWORK, Desk, open_desk
 from tests.support.paths import ROOT
 from tests.support.playing import run_command
 
@@ -232,6 +232,31 @@ def test_a_slice_is_deployed_repaired_and_deleted(ring: Desk, carry: Carry) -> N
     assert (status, output) == (0, "Slice deleted\n")
     assert "[remove] 10.0.10.1: " in errors
     assert ring.ok(ring.api.list_slices("student")) == []
+
+
+def test_a_deployment_waits_until_all_vms_are_ready(ring: Desk, carry: Carry) -> None:
+    signs = {1001: ["lease"], 1002: ["lease", "ssh"], 1003: ["lease"], 1004: ["lease"]}
+    ring.cloud.connect(NETWORK).signs = {str(vm_id): words for vm_id, words in signs.items()}
+    status, output, errors = carry("deploy", "ring", "--wait", "30")
+    assert status == 0
+    assert output.startswith("Slice deployed successfully\n4 VMs ready after ")
+    assert "VM 1001 (vm0): process, address by DHCP; ready" in errors.splitlines()
+
+
+def test_a_deployment_with_vms_that_are_not_ready_in_time_has_a_status_of_its_own(ring: Desk, carry: Carry) -> None:
+    ring.cloud.connect(NETWORK).signs = {"1001": ["lease"]}
+    status, output, errors = carry("deploy", "ring", "--wait", "0")
+    assert (status, output) == (3, "Slice deployed successfully\n")
+    assert errors.splitlines()[-1].startswith("Not ready after 0.")
+    assert "vm1 (waiting for: address by DHCP), vm2 (" in errors.splitlines()[-1]
+    assert ring.slice().status == SliceStatus.RUNNING
+
+
+@pytest.mark.parametrize("word", ["-1", "soon", "1.5", "86401", ""])
+def test_a_wait_is_a_number_of_seconds(desk: Desk, word: str) -> None:
+    status, _, errors = run(desk, "deploy", "ring", f"--wait={word}")
+    assert status == 2
+    assert "a wait is a whole number of seconds from 0 to 86400" in errors
 
 
 def test_a_running_slice_is_not_deployed_again(carry: Carry) -> None:
