@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from lifecycle.images import Images
     from lifecycle.power import Power
     from lifecycle.reach import Reach
-    from lifecycle.snapshots import Snapshots
     from lifecycle.readiness import Readiness
+    from lifecycle.snapshots import Snapshots
 
 
 class Groups(SliceUseCases):
@@ -86,6 +86,8 @@ class Groups(SliceUseCases):
         from lifecycle.snapshots import Snapshots  # noqa: PLC0415
 
         return Snapshots(self._engine)
+
+    @functools.cached_property
     def readiness(self) -> Readiness:
         """Return the use-cases that tell when VMs are ready."""
         from lifecycle.readiness import Readiness  # noqa: PLC0415

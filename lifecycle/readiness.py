@@ -19,7 +19,7 @@ PAUSE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Look:
-    """What is known of the running VMs of a slice, and the errors of hosts that gave no answer this time.
+    """The known signs of a slice's running VMs, and the errors of hosts that gave no answer this time.
 
     `seen` are the words of hosts about each VM, for the next look.
     """
@@ -54,8 +54,8 @@ class Readiness(SliceUseCases):
 
     @UseCase()
     def look(self, actor: str, slice_id: int) -> Look:
-        """Return what is known of the running VMs of a slice, in one round trip to each host."""
-        return self._look(actor, slice_id, {})
+        """Return the signs of the running VMs of a slice, in one round trip to each host."""
+        return self._look(actor, slice_id, {}, once=True)
 
     @UseCase()
     def wait(self, actor: str, slice_id: int, seconds: float | None = None, watch: Watch = pause) -> Look:
@@ -72,12 +72,12 @@ class Readiness(SliceUseCases):
             if look.ready or left <= 0 or not watch(look, min(PAUSE_SECONDS, left)):
                 return look
 
-    def _look(self, actor: str, slice_id: int, seen: Seen) -> Look:
+    def _look(self, actor: str, slice_id: int, seen: Seen, *, once: bool = False) -> Look:
         """Return what is known now; what was seen before is not asked again."""
         state = self._database.load()
         signs = SignsOfLife(state.inventory, rights.permitted(state, actor, slice_id))
         known, errors = dict(seen), []
-        for result in Runner(self._connect).run(signs.plan(seen)).results:
+        for result in Runner(self._connect).run(signs.plan(seen, once=once)).results:
             try:
                 found = _words(signs, result)
             except CloudError as error:

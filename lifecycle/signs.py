@@ -78,11 +78,16 @@ class SignsOfLife:
         self._leases = _leases(self._vlans, slice_)
         self._vms = {vm.vm_id: vm for vm in slice_.placed if vm.status == VMStatus.RUNNING}
 
-    def plan(self, seen: Seen) -> Plan:
-        """Return the read-only plan that asks for signs beyond those that were seen; it may ask nothing."""
-        missing = [vm for vm in self._vms.values() if not seen.get(vm.vm_id, frozenset()).issuperset(self.possible(vm))]
+    def plan(self, seen: Seen, *, once: bool = False) -> Plan:
+        """Return the read-only plan that asks for signs beyond those that were seen; it may ask nothing.
+
+        Unless it is asked `once`, only VMs that have sent a frame are asked for SSH: others cost a second each.
+        """
+        words = {vm_id: seen.get(vm_id, frozenset()) for vm_id in self._vms}
+        missing = [vm for vm in self._vms.values() if not words[vm.vm_id].issuperset(self.possible(vm))]
+        silent = [vm for vm in missing if Sign.SSH not in words[vm.vm_id] and (once or Sign.FRAME in words[vm.vm_id])]
         steps = [self._ask_worker(worker, missing) for worker in self._slice.workers]
-        steps.append(self._ask_network(missing, seen))
+        steps.append(self._ask_network(missing, silent[:_MOST_BANNERS]))
         seconds = self._inventory.ssh.timeouts.read_only
         asked = tuple(step for step in steps if step.do)
         return Plan((Stage("signs of life", asked),), timeout=seconds, deadline=seconds, repeatable=True)
@@ -136,9 +141,8 @@ class SignsOfLife:
         process = (files.pid_file, process_name(self._slice.slice_id, vm.vm_id))
         return (str(vm.vm_id), *process, files.log, str(len(taps)), *taps, *vm.devices.ready)
 
-    def _ask_network(self, missing: list[VM], seen: Seen) -> Step:
-        up = [vm for vm in missing if Sign.FRAME in seen.get(vm.vm_id, ()) and Sign.SSH not in seen[vm.vm_id]]
-        asked = {vm.vm_id for vm in up[:_MOST_BANNERS]}
+    def _ask_network(self, missing: list[VM], silent: list[VM]) -> Step:
+        asked = {vm.vm_id for vm in silent}
         groups = [
             words for vm in missing if (words := self._network_words(vm, with_ssh=vm.vm_id in asked))[2] or words[3:]
         ]

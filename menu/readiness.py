@@ -33,19 +33,16 @@ LEAVE_HINT = "Enter leaves this view; the VMs go on booting"
 
 @dataclass(frozen=True)
 class ReadinessView:
-    """What is known of each VM of a slice that was just deployed, after so many seconds."""
+    """The signs of each VM of a slice that was just deployed."""
 
     look: Look
-    after: float
 
     def drawn(self) -> rich_parts.RenderableType:
         """Return a table with a row per VM."""
-        table = rich_parts.Table(box=rich_parts.SIMPLE, padding=(0, 1), pad_edge=False)
-        for title in ("VM", *NAMES.values(), ""):
-            table.add_column(title)
+        table = rich_parts.Table.grid(padding=(0, 2))
         for vm in self.look.vms:
             state = rich_parts.Text("ready", GOOD) if vm.ready else rich_parts.Text(_waiting_for(vm), WARNING)
-            table.add_row(clean(vm.name), *(_mark(vm, sign) for sign in NAMES), state)
+            table.add_row(rich_parts.Text(clean(vm.name), "bold"), state, rich_parts.Text(_seen(vm), "dim"))
         return table
 
     def lines(self) -> list[str]:
@@ -55,8 +52,7 @@ class ReadinessView:
 
 def line_of(vm: VMSigns) -> str:
     """Return what is known of a VM."""
-    seen = ", ".join(name for sign, name in NAMES.items() if sign in vm.seen) or "nothing seen yet"
-    return f"VM {vm.vm_id} ({clean(vm.name)}): {seen}; {'ready' if vm.ready else _waiting_for(vm)}"
+    return f"VM {vm.vm_id} ({clean(vm.name)}): {_seen(vm)}; {'ready' if vm.ready else _waiting_for(vm)}"
 
 
 def summary(look: Look, after: float) -> str:
@@ -75,7 +71,7 @@ def watch_boot(session: Session, slice_id: int) -> None:
 
     def watch(look: Look, pause: float) -> bool:
         last[:] = [look]
-        picture = ReadinessView(look, time.monotonic() - began).drawn()
+        picture = ReadinessView(look).drawn()
         with lost_output():
             live.update(rich_parts.Group(picture, rich_parts.Text(LEAVE_HINT, "dim")), refresh=True)
         return not _pressed_enter(session.keyboard.lines, pause)
@@ -84,7 +80,7 @@ def watch_boot(session: Session, slice_id: int) -> None:
         last[:] = [value_of(session.api.readiness.wait(session.actor, slice_id, None, watch))]
     for look in last:
         after = time.monotonic() - began
-        screen.show(ReadinessView(look, after))
+        screen.show(ReadinessView(look))
         screen.line(summary(look, after), GOOD if look.ready else WARNING)
 
 
@@ -117,10 +113,8 @@ def _waiting_for(vm: VMSigns) -> str:
     return vm.problem if vm.problem and vm.needed is Sign.CONSOLE else f"waiting for: {NAMES[vm.needed]}"
 
 
-def _mark(vm: VMSigns, sign: Sign) -> rich_parts.Text:
-    if sign not in vm.possible:
-        return rich_parts.Text("-", "dim")
-    return rich_parts.Text("yes", GOOD) if sign in vm.seen else rich_parts.Text("...", "dim")
+def _seen(vm: VMSigns) -> str:
+    return ", ".join(name for sign, name in NAMES.items() if sign in vm.seen) or "nothing seen yet"
 
 
 def _pressed_enter(lines: Lines, wait: float) -> bool:

@@ -41,7 +41,10 @@ _SLICES = (
         command_parts.REFUSED,
         "Refused or failed; `delete`, `image remove`: the answer was no; `validate`, `create`: the file has faults.",
     ),
-    (command_parts.INCOMPLETE, "Done with something left out or replaced, or with a warning. Standard error names it."),
+    (
+        command_parts.INCOMPLETE,
+        "Done with something left out or replaced, a warning, or VMs not ready in time. Standard error names it.",
+    ),
 )
 
 

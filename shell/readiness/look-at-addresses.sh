@@ -1,8 +1,8 @@
 # usage: look-at-addresses.sh GROUP...
-# Prints the signs of life of each VM on the network, as lines of its ID and a word: `lease` where the log of a DHCP
-# server says that one of its MACs got an address; `ssh` where an SSH server answers at ADDRESS, which is empty where
-# none is asked. NAMESPACE is that of the slice's router, or empty. A group has: its COUNT of words, ID NAMESPACE
-# ADDRESS, and pairs of LOG and MAC.
+# Prints the signs of life of each VM on the network, as lines of its ID and a word. `lease`: the log of a DHCP server
+# says that one of its MACs got an address. `ssh`: an SSH server answers at ADDRESS, which is empty where none is asked.
+# NAMESPACE is that of the slice's router, or empty. A group has: its COUNT of words, ID NAMESPACE ADDRESS, and pairs of
+# LOG and MAC.
 # include: beside
 look() {
   id=$1 namespace=$2 address=$3; shift 3

@@ -1,7 +1,7 @@
 # usage: look-at-vms.sh GROUP...
-# Prints the signs of life of each VM, as lines of its ID and a word: `process`; `frame` where it has sent one by a TAP;
-# `console` where its last output matches one of the patterns; `patterns` where these cannot be used. A group has: its
-# COUNT of words, ID PIDFILE MARK LOG, the number of TAPs, the TAPs, and patterns. The patterns come from people, and
+# Prints the signs of life of each VM, as lines of its ID and a word. `process`: it runs. `frame`: it has sent one by a
+# TAP. `console`: its last output matches one of the patterns. `patterns`: these cannot be used. A group has: its COUNT
+# of words, ID PIDFILE MARK LOG, the number of TAPs, the TAPs, and patterns. The patterns come from people, and
 # the output from a guest: grep gets at most 64 KiB, without the ends of lines of a terminal, 2 seconds and 256 MiB.
 # include: beside
 # include: runs

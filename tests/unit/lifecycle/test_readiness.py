@@ -64,7 +64,7 @@ def test_a_worker_is_asked_about_its_own_vms() -> None:
     assert "login: *$" in words["10.0.10.1"]
 
 
-def test_nobody_is_asked_for_what_was_seen() -> None:
+def test_no_host_is_asked_for_what_was_seen() -> None:
     slice_ = running()
     assert asked(slice_, {vm.vm_id: all_signs(vm, slice_) for vm in slice_.vms}) == {}
     first, *others = slice_.vms

@@ -43,7 +43,7 @@ def test_the_summary_names_the_late_ones() -> None:
 
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_both_forms_have_every_vm(width: int) -> None:
-    view = ReadinessView(Look((READY, BOOTING), (), {}), 1.0)
+    view = ReadinessView(Look((READY, BOOTING), (), {}))
     assert view.lines() == [line_of(READY), line_of(BOOTING)]
     output = io.BytesIO()
     screen = screen_of(output, terminal=True, width=width)

@@ -199,6 +199,17 @@ def test_reservations_are_written_where_there_are_none(tmp_path: Path) -> None:
     assert done.stderr.endswith("no/file cannot be written; is /run full?\n")
 
 
+@pytest.mark.parametrize(("size", "left"), [(65_535, 65_535), (65_536, 0), (131_072, 0)])
+def test_a_log_that_is_half_full_is_emptied_for_a_further_slice(tmp_path: Path, size: int, left: int) -> None:
+    log, own = tmp_path / "log", tmp_path / "hosts" / "slice-7"
+    own.parent.mkdir()
+    log.write_bytes(bytes(size))
+    argv = load("dhcp/write-reservations").argv(*grouped([("ns-dhcp-vlan400", str(own), "a,b")]))
+    for _ in range(2):
+        subprocess.run(argv, check=True, timeout=30)
+    assert log.stat().st_size == left
+
+
 def test_servers_that_are_stopped_leave_their_namespaces_and_nothing_of_others(tmp_path: Path) -> None:
     pids = {}
     for vlan in (101, 102):
