@@ -169,7 +169,8 @@ class DeploymentAPI:
         """Return the plan that switches VMs of a deployed slice off and on. Each worker gets one batch."""
         workers = dict.fromkeys(vm.worker_ip for vm in switching.vms)
         parts = (self._switch(slice_, worker, switching.on_worker(worker)) for worker in workers)
-        plan = self._change(slice_, Stage("power", tuple(chain.from_iterable(parts))))
+        links = self._set_links(slice_, switching.others(slice_))
+        plan = self._change(slice_, Stage("power", (*chain.from_iterable(parts), *links)))
         return replace(plan, timeout=max(plan.timeout, switching.seconds + ENDING_SECONDS))
 
     def snapshot_plan(self, slice_: Slice, vms: Sequence[VM], name: str) -> Plan:
@@ -185,6 +186,15 @@ class DeploymentAPI:
         """Return the plan that deletes a snapshot of VMs."""
         steps = (self._snapshots.delete(slice_, vm, name) for vm in vms)
         return self._change(slice_, Stage("snapshots", tuple(steps)))
+
+    def links_plan(self, slice_: Slice) -> Plan:
+        """Return the plan that sets the links of all VMs that run, as the slice says."""
+        running = [vm for vm in slice_.placed if not vm.stays_off]
+        return self._change(slice_, Stage("links", tuple(self._set_links(slice_, running))))
+
+    def _set_links(self, slice_: Slice, vms: Sequence[VM]) -> Iterator[Step]:
+        for worker in dict.fromkeys(vm.worker_ip for vm in vms):
+            yield self._launcher.set_links(slice_, worker, [vm for vm in vms if vm.worker_ip == worker])
 
     def _switch(self, slice_: Slice, worker: str, part: Switching) -> Iterator[Step]:
         """Yield the steps of a change of power on one worker."""

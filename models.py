@@ -260,6 +260,13 @@ class Slice(Recorded):
         """Return the links with DHCP and a gateway."""
         return [link for link in self.links if self.network_of(link).services == DHCP_GATEWAY]
 
+    def has_carrier(self, vm: VM, interface: Interface) -> bool:
+        """Return whether a guest sees a carrier: its interface has a link, and the only other VM on it is not off."""
+        link = self.link(interface.link_id)
+        others = [self.vm(vm_id) for vm_id, _ in link.peers_of(vm.vm_id)] if link else []
+        alone = len(others) == 1 and others[0] is not None and others[0].stays_off
+        return interface.vlan_id is not None and not alone
+
     def network_of(self, link: Link) -> Network:
         """Return the network of a link; an older file may not record it."""
         found = next((network for network in self.networks if network.vlan_id == link.vlan_id), None)

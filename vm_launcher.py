@@ -35,6 +35,9 @@ ROOM = "room"
 PIDS = "pids"
 """The name of the answer about the processes of VMs."""
 
+ANY_STATUS = tuple(range(256))
+"""The exit statuses of a command whose failure is no failure of its step."""
+
 PORT_TAKEN = 98
 """The exit status of the check for room where other programs hold VNC ports; its output lists all ports."""
 
@@ -177,8 +180,16 @@ class VMLauncher:
 
     def _let_run(self, slice_: Slice, vms: Iterable[VM]) -> Command:
         """Return the command that sets the links of VMs and lets them run."""
-        words = ((self.monitor(slice_, vm), self.files(slice_, vm).messages, qemu.links(vm)) for vm in vms)
+        words = ((self.monitor(slice_, vm), self.files(slice_, vm).messages, qemu.links(slice_, vm)) for vm in vms)
         return Command(qmp.let_run(words), as_user=True)
+
+    def set_links(self, slice_: Slice, worker: str, vms: Iterable[VM]) -> Step:
+        """Return the step that sets the links of VMs on `worker` again. One that does not answer keeps its links."""
+        dialogs = (
+            (self.monitor(slice_, vm), [qmp.set_link(name, up=up) for name, up in qemu.links(slice_, vm).items()])
+            for vm in vms
+        )
+        return Step(worker, "links of other VMs", (Command(qmp.ask(dialogs), ok=ANY_STATUS, as_user=True),))
 
     def stop_vms(self, slice_: Slice, worker: str, switching: Switching) -> Step:
         """Return the step that switches VMs on `worker` off. Its undo starts those that would be switched on again."""

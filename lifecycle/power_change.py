@@ -106,6 +106,9 @@ class PowerChange:
         open_ = {vm.vm_id for vm in begun if vm.worker_ip in failed} - undone
         told = [*outcome.told(act, begun), *_told("as before", begun, undone), *_told(UNFINISHED, begun, open_)]
         self._record(slice_, outcome, undone=undone, unfinished=open_)
+        if undone:  # other VMs were told of a change that did not happen
+            slice_ = self._change.database.load().slices[slice_.slice_id]
+            self._change.runner.run(self._change.deployment.links_plan(slice_), keep_going=True)
         outcome.require_success(slice_, told)
         return told
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from machines import qmp
-from models import VM
+from models import VM, Slice
 from shell.scripts import load
 
 Argv = tuple[str, ...]
@@ -46,6 +46,13 @@ class Switching:
         """Return all VMs of the change, each once."""
         by_id = {vm.vm_id: vm for vm in (*self.off, *self.renewed, *self.restored, *self.applied, *self.on)}
         return tuple(by_id.values())
+
+    def others(self, slice_: Slice) -> list[VM]:
+        """Return the VMs that run on, and see by their carriers what becomes of these: the other ends of links."""
+        changed = {vm.vm_id for vm in self.vms}
+        ends = ({vm_id for vm_id, _ in link.ends} for link in slice_.links if len(link.ends) == 2)
+        beside = set[int]().union(*(pair for pair in ends if pair & changed)) - changed
+        return [vm for vm in slice_.vms if vm.vm_id in beside and not vm.stays_off]
 
     def on_worker(self, address: str) -> Switching:
         """Return the part of the change on one worker."""

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from core.flavors import Devices
 from core.names import VMFiles, process_name, tap_name
-from models import VM, Interface
+from models import VM, Interface, Slice
 from shell import accelerator, daemon
 
 Words = tuple[str, ...]
@@ -145,10 +145,10 @@ def nic_id(index: int) -> str:
     return f"nic{index}"
 
 
-def links(vm: VM) -> dict[str, bool]:
+def links(slice_: Slice, vm: VM) -> dict[str, bool]:
     """Return for each NIC, by QEMU's name, whether the guest sees a carrier."""
     always = vm.devices.link_state == "up"
-    return {nic_id(index): always or nic.vlan_id is not None for index, nic in enumerate(vm.interfaces)}
+    return {nic_id(index): always or slice_.has_carrier(vm, nic) for index, nic in enumerate(vm.interfaces)}
 
 
 def _nic_model(devices: Devices) -> str:

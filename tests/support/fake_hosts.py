@@ -767,6 +767,18 @@ class FakeHost:
                     self.states[control] = "running"
         return listed(begun)
 
+    def ask_vms(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        """Set links as they are told to; a VM that does not run fails the command."""
+        status = 0
+        for pid_file, mark, control, commands in zip(*(argv[place::4] for place in range(4)), strict=True):
+            if self.is_running((pid_file, mark), "")[0] or control not in self.states:
+                status = 1
+                continue
+            for command in map(json.loads, commands.splitlines()):
+                assert command["execute"] == "set_link"
+                self.links[control][command["arguments"]["name"]] = command["arguments"]["up"]
+        return (status, "", "a VM does not run" if status else "")
+
     def await_ports(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         reported = ""
         for pid_file, mark, _port, _messages, label in zip(*(argv[place::5] for place in range(5)), strict=True):
@@ -969,6 +981,7 @@ SCRIPTS: dict[str, Program] = {
     "is-running.sh": FakeHost.is_running,
     "join-taps.sh": FakeHost.join_taps,
     "keep-fingerprint.sh": FakeHost.keep_fingerprint,
+    "ask-vms.sh": FakeHost.ask_vms,
     "let-run.sh": FakeHost.let_run,
     "leave-server.sh": FakeHost.leave,
     "list-images.sh": FakeHost.list_images,

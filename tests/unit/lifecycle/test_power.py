@@ -215,3 +215,35 @@ def test_a_step_that_fails_is_undone_on_its_host_only(desk: Desk, verb: str, tit
         assert (new.status_before, new.old_disk) == (None, None)
     assert {*desk.cloud.hosts[WORKERS[0]].files} == files
     assert desk.api.doctor.examine().findings == ()
+
+
+# --- links ------------------------------------------------------------------------------------------------------------
+
+
+def carriers(desk: Desk, name: str) -> dict[str, bool]:
+    """Return for the interfaces of a VM, by QEMU's names, whether its guest sees a carrier."""
+    vm = next(vm for vm in desk.slice().vms if vm.name == name)
+    return desk.cloud.hosts[vm.worker_ip].links[f"vm_images/slice-1000/{name}.qmp"]
+
+
+def test_the_other_ends_of_links_follow_what_is_stopped_and_started(desk: Desk) -> None:
+    deployed(desk)  # vm0 eth1 - eth2 vm1 eth1 - eth2 vm2 eth1 - eth2 vm0
+    desk.ok(desk.api.power.stop("student", 1000, [1002]))
+    assert carriers(desk, "vm0") == {"nic0": True, "nic1": False, "nic2": True}
+    assert carriers(desk, "vm2") == {"nic0": True, "nic1": True, "nic2": False}
+    desk.ok(desk.api.power.restart("student", 1000, [1003]))
+    assert carriers(desk, "vm2") == {"nic0": True, "nic1": True, "nic2": False}
+    desk.ok(desk.api.repair_slice("student", 1000))
+    assert carriers(desk, "vm0") == {"nic0": True, "nic1": False, "nic2": True}
+    desk.ok(desk.api.power.start("student", 1000, [1002]))
+    assert {all(carriers(desk, name).values()) for name in ("vm0", "vm1", "vm2")} == {True}
+
+
+def test_a_start_that_fails_leaves_the_other_ends_dark(desk: Desk) -> None:
+    deployed(desk, "vm1")
+    assert not all(carriers(desk, "vm0").values())
+    desk.cloud.hosts[WORKERS[1]].faults = {"QEMU": (1, "", "out of luck")}
+    assert desk.no(desk.api.power.start("student", 1000)).endswith("as before: vm1")
+    assert not all(carriers(desk, "vm0").values())
+    desk.ok(desk.api.power.start("student", 1000))
+    assert all(carriers(desk, "vm0").values())

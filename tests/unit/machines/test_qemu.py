@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from core.flavors import Devices, Flavor
 from core.names import VMFiles
+from core.status import VMStatus
 from machines import qemu
-from models import VM, Interface
+from models import VM, Interface, Slice
 
 FILES = VMFiles("vm_images", 1000, "r1")
 
@@ -49,7 +50,21 @@ def test_a_flavor_without_devices_has_the_command_line_of_today() -> None:
 def test_an_interface_without_a_link_has_no_carrier_but_for_flavors_that_want_it(link_state: str, seen: bool) -> None:
     vm = machine()
     vm.flavor = Flavor(devices=Devices(link_state=link_state))
-    assert qemu.links(vm) == {"nic0": True, "nic1": seen}
+    assert qemu.links(Slice(1000, "admin"), vm) == {"nic0": True, "nic1": seen}
+
+
+@pytest.mark.parametrize(("link_state", "ends", "seen"), [("follow", 2, False), ("up", 2, True), ("follow", 3, True)])
+def test_a_link_has_no_carrier_while_its_only_other_vm_is_off(link_state: str, ends: int, seen: bool) -> None:
+    slice_ = Slice(1000, "admin")
+    for number in range(ends):
+        nics = [Interface("eth0"), Interface("eth1", mac=f"52:54:00:03:e9:0{number}")]
+        slice_.vms.append(VM(1001 + number, f"r{number}", "admin", "10.0.10.1", 5901 + number, nics))
+    slice_.join([(vm.vm_id, "eth1") for vm in slice_.vms])
+    first, second, *_ = slice_.vms
+    first.flavor = Flavor(devices=Devices(link_state=link_state))
+    assert qemu.links(slice_, first)["nic1"]
+    second.status = VMStatus.STOPPED
+    assert qemu.links(slice_, first)["nic1"] == seen
 
 
 def test_a_vm_that_was_not_started_paused_is_of_an_older_version() -> None:
