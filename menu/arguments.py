@@ -21,6 +21,8 @@ from models import ADMIN
 if TYPE_CHECKING:
     from menu.words import Commands
 
+HELP = "help"
+
 
 def parse(words: Sequence[str] | None, default_database: Path) -> argparse.Namespace:
     """Return the arguments of `python3 cli.py`, or exit where they are wrong.
@@ -65,12 +67,18 @@ def parser(default_database: Path) -> Parser:
 
 
 def restricted_parser() -> Parser:
-    """Return the parser of a restricted session's commands, which has no global options and no operators' commands."""
+    """Return the parser of a restricted session's commands, which has no global options and no operators' commands.
+
+    `help` is a command there: ssh takes an option behind the host for its own.
+    """
     whole: Parser = RestrictedParser(
         prog="ssh cloud@manager",
         description="Design, deploy, use and delete your slices. Without a command the menu opens.",
     )
-    _add_user_commands(whole.add_subparsers(dest="command", metavar="COMMAND", required=True))
+    whole.help_word = HELP
+    commands = whole.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_user_commands(commands)
+    commands.add_parser(HELP, help="list the commands", description="List the commands.")
     return whole
 
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from core.errors import Refused
 from core.results import value_of
 from menu import commands
-from menu.arguments import restricted_parser
+from menu.arguments import HELP, restricted_parser
+from menu.command_parts import DONE
 
 if TYPE_CHECKING:
     from menu.screen import Screen
@@ -36,10 +37,14 @@ def original_command() -> bytes:
 def carry_out(api: OrchestratorAPI, user: str, command: bytes, screen: Screen) -> int:
     """Carry out the command for the user, whose SSH key stands for the password; return the exit status."""
     with closing(value_of(api.open_command(user))):
+        parser = restricted_parser()
         try:
-            args = restricted_parser().parse_args(words_of(command), Namespace(actor=user, restricted_user=user))
+            args = parser.parse_args(words_of(command), Namespace(actor=user, restricted_user=user))
         except SystemExit as end:  # --help, or wrong words
             return int(end.code or 0)
+        if args.command == HELP:
+            screen.data(parser.format_help())
+            return DONE
         return commands.carry_out(api, args, screen)
 
 

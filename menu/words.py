@@ -26,6 +26,7 @@ class Parser(argparse.ArgumentParser):
     """A parser that reports an error in one sentence, and accepts no option by its beginning."""
 
     restricted: ClassVar = False
+    help_word = "--help"
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings, allow_abbrev=False)
@@ -48,7 +49,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the error and exit with the status of a wrong command line."""
-        self.exit(USAGE, f"Error: {clean(message)}; {self.prog} --help says more\n")
+        self.exit(USAGE, f"Error: {clean(message)}; {self.prog} {self.help_word} says more\n")
 
 
 class RestrictedParser(Parser):

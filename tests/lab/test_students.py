@@ -58,7 +58,7 @@ def slice_of_alice(door: StudentDoor) -> int:
     "command",
     [
         *("cat /var/lib/cloud/database.yaml", "sh -i; $(id) `id` && /bin/bash", "scp -f /etc/passwd", "x" * 20_000),
-        *("user list", "doctor --fix --yes", "--database /root/database.yaml list", "list --as mallory"),
+        *("user list", "doctor --fix --yes", "list --database /root/database.yaml", "list --as mallory"),
         *("create /var/lib/cloud/database.yaml", "validate /root/database.yaml", "list\nuser list", "list 'x"),
     ],
 )
@@ -71,7 +71,7 @@ def test_what_is_no_command_of_a_student_is_one_sentence(door: StudentDoor, comm
 
 
 def test_a_command_is_carried_out_with_the_key_alone(door: StudentDoor) -> None:
-    assert "deploy a slice" in door.piped("alice", "--help")
+    assert "deploy a slice" in door.piped("alice", "help")
     assert door.piped("alice", "list").strip() == "alice has no slices yet"
     assert door.piped("alice", "validate -", stdin="slice: a\nvms: {r1: cirros}\n") == "-: slice a: 1 VM, 0 links\n"
     acts = door.root("cat /var/lib/cloud/database.yaml.audit/alice.acts.log")

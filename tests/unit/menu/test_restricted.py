@@ -44,7 +44,7 @@ FOR_USERS = (
         "delete",
     ),
     *("start", "stop", "restart", "reset", "snapshot", "restore", "snapshots", "add-vm", "remove-vm", "link"),
-    *("unlink", "set-link", "capture", "console", "connect", "ssh-config", "graph", "check", "keys"),
+    *("unlink", "set-link", "capture", "console", "connect", "ssh-config", "graph", "check", "keys", "help"),
 )
 """The commands that a restricted session may have."""
 
@@ -186,7 +186,7 @@ def test_the_slices_of_others_are_not_there(call: Call) -> None:
             call(command)
 
 
-@pytest.mark.parametrize("command", ["--help", "-h", "list --help", "create -h"])
+@pytest.mark.parametrize("command", ["help", "--help", "-h", "list --help", "create -h"])
 def test_help_is_there(call: Call, command: str) -> None:
     status, output, errors = call(command)
     assert (status, errors) == (0, "")
@@ -215,7 +215,7 @@ def test_what_is_no_command_of_a_user_is_one_sentence_and_opens_nothing(cloud: D
     status, output, errors = call(command)
     assert (status, output) == (2, "")
     assert errors.startswith("Error: ")
-    assert errors.endswith("--help says more\n")
+    assert errors.endswith("help says more\n")
     assert len(errors.splitlines()) == 1
     assert cloud.path.read_bytes() == before
     allowed = (str(cloud.path.parent), str(ROOT), sys.base_prefix, os.devnull)
@@ -334,7 +334,7 @@ def test_the_program_takes_the_command_from_sshd(cloud: Desk) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "-: slice a: 1 VM, 0 links\n", "")
     done = brought(cloud, "list --as admin")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "Error: unrecognized arguments: --as admin; ssh cloud@manager --help says more\n"
+    assert done.stderr == "Error: unrecognized arguments: --as admin; ssh cloud@manager help says more\n"
     done = brought(cloud, "list\nuser list")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("Error: A command is one line of printable characters in UTF-8")

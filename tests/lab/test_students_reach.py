@@ -1,0 +1,98 @@
+"""A student reaches VMs through sshd with its forced command: `connect`, blocks of ssh_config, lost sessions."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import Lab, paths
+from tests.support.lab.door import ADDRESS, StudentDoor, opened_door
+from tests.support.lab.visitor import Guest, SeenVM, wait_until
+
+pytestmark = pytest.mark.lab
+
+BINARY = bytes(range(256)) * 8192
+SECONDS = 120.0
+
+SLICE = """slice: gate
+vms: {a: {flavor: cirros, internet: true}, b: cirros}
+links: [a - b]
+"""
+
+
+@pytest.fixture(scope="module")
+def door(lab: Lab, home: Path) -> Iterator[StudentDoor]:
+    with opened_door(lab, home) as door:
+        yield door
+
+
+@pytest.fixture(scope="module")
+def guests(lab: Lab, door: StudentDoor) -> Iterator[dict[str, Guest]]:
+    """Return the guests of a slice of alice's, made by commands alone."""
+    created = door.piped("alice", "create - --json", stdin=SLICE)
+    assert '{"slice_id": ' in created, created
+    deployed = door.piped("alice", "deploy gate")
+    assert "Slice deployed successfully" in deployed, deployed
+    shown = door.piped("alice", "show gate")
+    slice_id = int(shown.partition(":")[0].removeprefix("Slice "))
+    vms = [SeenVM(part) for part in re.split(r"^  (?=VM )", shown, flags=re.MULTILINE)[1:]]
+    found = {vm.name: Guest(lab, slice_id, vm) for vm in vms}
+    for guest in found.values():
+        guest.run("nc -ll -p 7 -e cat >/dev/null 2>&1 &")
+        guest.run(f"nc -ll -p 22 -e echo hello from {guest.vm.name} >/dev/null 2>&1 &")
+    yield found
+    for guest in found.values():
+        guest.console.close()
+    assert "Slice deleted" in door.piped("alice", "delete gate --yes")
+
+
+@pytest.mark.parametrize("vm", ["a", "b"])
+@pytest.mark.usefixtures("guests")
+def test_a_student_reaches_own_vms_with_a_key_alone(door: StudentDoor, vm: str) -> None:
+    argv = door.ssh("alice", "-T", f"cloud@{ADDRESS}", "connect", "gate", vm, "7")
+    done = subprocess.run(argv, input=BINARY, capture_output=True, timeout=SECONDS, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, BINARY, b"")
+    assert "You have no slice gate" in door.piped("mallory", f"connect gate {vm} 7")
+    wait_until(lambda: not door.processes(), "the end of the session", 30)
+
+
+@pytest.mark.usefixtures("guests")
+def test_the_blocks_of_ssh_config_lead_to_the_vm(door: StudentDoor, tmp_path: Path) -> None:
+    """The guest has no sshd: ssh quotes its greeting."""
+    config = door.piped("alice", f"ssh-config gate --via cloud@{ADDRESS}")
+    (tmp_path / "config").write_text(config)
+    (tmp_path / "bin").mkdir()
+    inner = tmp_path / "bin" / "ssh"  # the client of the ProxyCommand, with the student's key
+    options = ["-i", str(door.keys["alice"]), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
+    inner.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F none {" ".join(options)} "$@"\n')
+    inner.chmod(0o755)
+    for path in (tmp_path, tmp_path / "config", tmp_path / "bin", inner):
+        paths.caller().own(path)
+    for vm in ("a", "b"):
+        client = [str(shutil.which("ssh")), "-F", str(tmp_path / "config"), "-o", "BatchMode=yes", f"gate-{vm}"]
+        argv = door.lab.manager_argv(["env", f"PATH={tmp_path}/bin:/usr/bin:/bin", *client])
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 255
+        assert f"hello from {vm}" in done.stderr
+
+
+@pytest.mark.usefixtures("guests")
+def test_sessions_that_are_cut_off_leave_no_connection(door: StudentDoor) -> None:
+    """Kill the client while the guest waits: the place of the account is free again, and socat is gone."""
+    for _ in range(10):
+        argv = door.ssh("alice", "-T", f"cloud@{ADDRESS}", "connect", "gate", "b", "7")
+        client = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert client.stdin
+        assert client.stdout
+        client.stdin.write(b"x\n")
+        client.stdin.flush()
+        assert client.stdout.readline() == b"x\n"
+        client.kill()
+        client.communicate()
+    wait_until(lambda: not door.processes(), "the end of the sessions", 60)
+    wait_until(lambda: "socat" not in door.root("ps -eo args"), "the end of socat", 40)
