@@ -125,6 +125,7 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "tap-down": ("error", "a VM's TAP is down", REPAIR),
     "tap-up": ("error", "a TAP whose interface has no link is up", REPAIR),
     "tap-joined": ("error", "a TAP whose interface has no link is a port of Open vSwitch", REPAIR),
+    "tap-lost": ("warning", "a VM does not hold the TAP of an interface without a link", RESTART),
     "tap-dead": ("error", "a VM runs and does not hold its TAP", f"{REPAIR}: the VM starts again"),
     "stack-open": ("error", "a host's own IP stack takes frames from a TAP, a gateway or a DHCP port", REPAIR),
     "port-missing": ("error", "a port of br-int is missing", REPAIR),
@@ -182,5 +183,5 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
 }
 """Code -> severity, meaning, advice. A finding puts names for ADDRESS, HOST, PORT and UPLINK in its advice."""
 
-OWNER_CODES = frozenset({"overlay-missing", "qemu-wrong", "qemu-older", "qemu-stuck", "snapshot-missing"})
+OWNER_CODES = frozenset({"overlay-missing", "qemu-wrong", "qemu-older", "qemu-stuck", "snapshot-missing", "tap-lost"})
 """Codes whose advice a slice's owner can follow from the menu; so can those with `REPAIR`."""

@@ -139,6 +139,7 @@ class Facts:
     processes: Mapping[int, Process] = field(default_factory=dict)
     states: Mapping[str, str] = field(default_factory=dict)  # QMP socket -> state of QEMU; empty: no answer
     disks: Mapping[int, frozenset[str]] = field(default_factory=dict)  # pid -> open files
+    held: Mapping[int, frozenset[str]] = field(default_factory=dict)  # pid -> TAPs
 
     disk_mib: int | None = None  # free
     files: Mapping[str, int] = field(default_factory=dict)  # path below the folder of images -> bytes

@@ -107,11 +107,13 @@ def _processes(text: str) -> dict[str, Any]:
 
 
 def _disks(text: str) -> dict[str, Any]:
-    held: defaultdict[int, set[str]] = defaultdict(set)
+    """Parse lines of a process and a file that it has open, or a TAP that it holds."""
+    held: dict[str, defaultdict[int, set[str]]] = {"disks": defaultdict(set), "held": defaultdict(set)}
     for line in text.splitlines():
-        place, _, path = line.partition(" ")
-        held[checked.number(place.split("/")[2], _MOST_PID)].add(path)
-    return {"disks": {pid: frozenset(paths) for pid, paths in held.items()}}
+        place, tap, path = line.partition(":iff:\t") if "/fdinfo/" in line else line.partition(" ")
+        kind = "held" if tap.strip() else "disks"
+        held[kind][checked.number(place.split("/")[2], _MOST_PID)].add(path)
+    return {kind: {pid: frozenset(names) for pid, names in found.items()} for kind, found in held.items()}
 
 
 def _states(text: str) -> dict[str, Any]:

@@ -57,8 +57,15 @@ def of_taps(name: str, process: Process | None, taps: Taps, facts: Facts) -> Ite
     for tap in taps.loose:
         if tap in facts.devices or not is_older:
             yield from _of_loose(name, tap, facts)
+        if process and tap in facts.devices and _has_lost(process, tap, facts):
+            yield "tap-lost", f"VM {name} runs and does not hold {tap}, whose interface has no link"
     for device in filter(None, map(facts.devices.get, taps.names)):
         yield from (("stack-open", what) for what in exposure.of_tap(device, facts))
+
+
+def _has_lost(process: Process, tap: str, facts: Facts) -> bool:
+    """Return whether QEMU holds another TAP of this name, which was deleted, or none."""
+    return facts.was_asked("disks") and not _is_older(process) and tap not in facts.held.get(process.pid, ())
 
 
 def _of_linked(name: str, tap: str, facts: Facts, *, alive: bool) -> Iterator[Problem]:

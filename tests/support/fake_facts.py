@@ -104,7 +104,8 @@ def states(host: FakeHost) -> str:
 
 def disks(host: FakeHost) -> str:
     words = ((pid, word) for pid, argv in host.argvs.items() for word in argv if word.startswith("file="))
-    return "".join(f"/proc/{pid}/fd /home/ubuntu/{word[5:].split(',')[0]}\n" for pid, word in words)
+    opened = "".join(f"/proc/{pid}/fd /home/ubuntu/{word[5:].split(',')[0]}\n" for pid, word in words)
+    return opened + "".join(f"/proc/{pid}/fdinfo/9:iff:\t{tap}\n" for tap, pid in host.holders.items())
 
 
 def files(host: FakeHost, folder: str) -> str:

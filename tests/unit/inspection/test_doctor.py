@@ -491,6 +491,16 @@ def test_a_vm_that_stands_still_is_found(running: Desk, state: str, code: str) -
         assert codes(running) == []
 
 
+def test_a_vm_that_holds_a_deleted_tap_without_a_link_is_found(running: Desk) -> None:
+    """The TAP that a repair makes again is another one; the VM runs on without it until it is started again."""
+    del running.cloud.hosts[WORKER].holders["tap_1001_eth3"]
+    assert codes(running) == ["tap-lost"]
+    assert running.ok(running.api.repair_slice("student", 1000)) == []
+    assert codes(running) == ["tap-lost"]
+    running.ok(running.api.power.restart("student", 1000, []))
+    assert codes(running) == []
+
+
 def test_links_are_set_again_by_a_repair(running: Desk) -> None:
     links = running.cloud.hosts[WORKER].links["vm_images/slice-1000/vm0.qmp"]
     wanted = {"nic0": True, "nic1": True, "nic2": True, "nic3": False}
