@@ -12,10 +12,7 @@ SCENARIOS = ROOT / "tests" / "scenarios"
 LONGEST_ON_THE_LAB = (
     *(ROOT / "tests" / "lab" / f"test_{name}.py" for name in ("drift", "students")),
     SCENARIOS / "test_every_death.py",
-    *(
-        ROOT / "tests" / "lab" / f"test_{name}.py"
-        for name in ("isolation", "failures", "stack", "slices", "lost_hosts")
-    ),
+    *(ROOT / "tests" / "lab" / f"test_{name}.py" for name in ("slices", "isolation", "diagnosis", "failures", "stack")),
 )
 """The files that take longest on the lab, in this order. They begin, so that two labs end at the same time."""
 
