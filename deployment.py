@@ -24,7 +24,7 @@ from machines import credentials
 from machines.power import ENDING_SECONDS, Switching
 from machines.snapshots import SnapshotSteps
 from models import NOWHERE, VM, Flavor, Interface, Slice
-from network.ground import Ground
+from network.host_checks import HostChecks
 from qcow_manager import QCOWManager
 from remote.console import Visit
 from remote.console_log import LogVisit
@@ -138,7 +138,7 @@ class DeploymentAPI:
         frames of other runs do not count. The plan awaits no frame from `absent` hosts.
         """
         planners: tuple[Planner, ...] = (
-            Ground(self._inventory, (vm_launcher.PROGRAMS, vlan_manager.PROGRAMS), run, absent),
+            HostChecks(self._inventory, (vm_launcher.PROGRAMS, vlan_manager.PROGRAMS), run, absent),
             self._qcow,
             self._launcher,
             self._vlans,

@@ -1,6 +1,6 @@
-"""The domain: users, flavors and slices with their VMs, links and networks. Pure: no file, no host, no clock.
+"""The domain: slices and VMs; users, flavors, links and networks are passed on from `core/`. Pure: no file, no host.
 
-`Slice.connect` gives a link its VLAN, and so its subnet; `allocation/` gives out ids, VNC ports and internet addresses.
+`Slice.join` gives a link its VLAN, and so its subnet; `allocation/` gives out ids, VNC ports and internet addresses.
 `core/names.py` names objects on the hosts. `to_dict` returns the documented layout of `database.yaml`
 (docs/spec/models.md). A class declares each key of its record in one line (core/records.py).
 """
@@ -211,13 +211,11 @@ class Slice(Recorded):
 
     def get_next_vlan(self, reserved: int = INTERNET_VLAN) -> int | None:
         """Take the pool's first unused VLAN, never `reserved`; None when the pool is exhausted."""
-        vlan_id = self._unused_vlan(reserved)
-        if vlan_id is not None:
-            self.vlan_pool_used.append(vlan_id)
-        return vlan_id
-
-    def _unused_vlan(self, reserved: int) -> int | None:
-        return next((vlan for vlan in pool_of(self.slice_id) if vlan not in (reserved, *self.vlan_pool_used)), None)
+        for vlan_id in pool_of(self.slice_id):
+            if vlan_id not in (reserved, *self.vlan_pool_used):
+                self.vlan_pool_used.append(vlan_id)
+                return vlan_id
+        return None
 
     def vm(self, vm_id: int) -> VM | None:
         """Return the VM with this id, or None."""
@@ -321,13 +319,16 @@ class Slice(Recorded):
             for other_id, _ in ends[:place]:
                 self.vm_to_link(vm_id, other_id)
         interfaces = [self.free_interface(vm_id, interface) for vm_id, interface in ends]
-        vlan_id = self._unused_vlan(reserved)
+        vlan_id = self.get_next_vlan(reserved)
         if vlan_id is None:
             count = most_links(self.slice_id, reserved)
             raise Refused(f"VLAN pool exhausted: this slice can have {count} links; put further VMs into another slice")
         network = Network.of_vlan(vlan_id, services, cidr)
-        self.check_network(network, len(ends))
-        self.vlan_pool_used.append(vlan_id)
+        try:
+            self.check_network(network, len(ends))
+        except Refused:
+            self.vlan_pool_used.remove(vlan_id)
+            raise
         link_id = max([self.last_link_id, *(link.link_id for link in self.links)]) + 1
         link = Link(link_id, vlan_id, vm1_id, vm1_interface, vm2_id, vm2_interface)
         link.name, link.further_ends = name, [LinkEnd(*end) for end in others]

@@ -1,9 +1,9 @@
-"""The network node: gateways, DHCP and the way to the internet (docs/spec/networking.md). Returns steps.
+"""Plan the network node: gateways, DHCP and the way to the internet (docs/spec/networking.md). Returns steps.
 
 A slice's gateways are in its own router namespace: subnets repeat every 256 VLANs, and slices must not reach each other
 through gateways. VLAN 400, which all slices share, is one locked step. The reservations of its slices are files on the
-network node; the slice that removes the last file removes the rest as well. This module chooses no VLANs: the VLAN of a
-link is chosen in `models.py`, from the pool of its slice.
+network node; the slice that removes the last file removes the rest as well. This module chooses no VLANs: that of a
+link is from `Slice.join` in `models.py`.
 """
 
 from __future__ import annotations

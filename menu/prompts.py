@@ -1,6 +1,6 @@
 """Ask questions. Each is asked again, after a sentence with the allowed answers, until the answer is valid.
 
-The texts of the menu's questions are in entries.py and session.py.
+The text of a question is where it is asked: entries.py, power.py, reach.py, snapshots.py, images.py or session.py.
 """
 
 from __future__ import annotations

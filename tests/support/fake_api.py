@@ -1,4 +1,4 @@
-"""The use-cases of `menu.api` on a cloud in memory, for the tests of the menu: real models, no file and no host."""
+"""The use-cases of `OrchestratorAPI` on a cloud in memory, for tests of the menu: real models, no file, no host."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from network.checks import check_bridge, check_programs
 from remote.plan import Step
 
 
-class Ground:
+class HostChecks:
     """The planner of the checks of a slice's hosts. It makes no objects, so it has nothing to undo.
 
     `programs`: those that workers need, and those that the network node needs. `run` marks the frames that prove the
