@@ -44,7 +44,8 @@ class InterfaceTexts:
 class VMTexts:
     """The texts of one VM of a slice. `vnc_password` and `login` are empty while the VM does not run.
 
-    `login` is the guest's user and password, for a VM with a seed.
+    `login` is the guest's user and password, for a VM with a seed. `uses_screen`: the guest talks to people on its
+    screen, and not on the serial console.
     """
 
     vm_id: int
@@ -56,6 +57,7 @@ class VMTexts:
     flavor: str
     status: str
     interfaces: tuple[InterfaceTexts, ...]
+    uses_screen: bool
 
 
 def vms_of(slice_: Slice) -> list[VMTexts]:
@@ -148,6 +150,7 @@ def _vm_texts(slice_: Slice, vm: VM) -> VMTexts:
         clean(vm.flavor_name or flavor_size(vm.size)),
         clean(f"{vm.status}, lost with {vm.lost_with}" if vm.lost_with else str(vm.status)),
         tuple(_interface_texts(slice_, vm, number, interface) for number, interface in enumerate(vm.interfaces)),
+        vm.devices.console == "vnc",
     )
 
 

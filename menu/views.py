@@ -310,6 +310,7 @@ def _address_texts(vm: VMTexts) -> list[rich_parts.Text]:
 def _ways_in(vm: VMTexts) -> str:
     """Return the VM's screen, and the user of a guest with a seed."""
     screen = f"VNC {vm.vnc} password {vm.vnc_password}" if vm.vnc_password else f"VNC {vm.vnc}"
+    screen += " (its console)" if vm.uses_screen else ""
     return f"{screen}, user {vm.login}" if vm.login else screen
 
 

@@ -100,6 +100,15 @@ def test_a_vm_with_a_seed_shows_its_user_and_password_while_it_runs() -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
+def test_a_guest_that_talks_on_its_screen_is_named(width: int) -> None:
+    slice_ = running()
+    assert "its console" not in plain(SliceView(slice_))
+    slice_.vms[0].flavor = Flavor(devices=Devices(console="vnc"))
+    assert plain(SliceView(slice_)).count(" (its console)") == 1
+    assert "its console" in " ".join(drawn(SliceView(slice_), max(width, 100)).split())
+
+
+@pytest.mark.parametrize("width", WIDTHS)
 def test_an_interface_has_the_name_of_the_guest_beside_its_own(width: int) -> None:
     slice_ = running()
     for vm in slice_.vms:
