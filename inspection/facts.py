@@ -147,6 +147,7 @@ class Facts:
     images: Mapping[str, str] = field(default_factory=dict)  # file -> its size and time
     fingerprints: Mapping[str, str] = field(default_factory=dict)  # base image -> size and time under its first disk
     pid_files: Mapping[str, int] = field(default_factory=dict)
+    endings: Mapping[str, int] = field(default_factory=dict)  # file of QEMU's messages -> the last reason of its end
     snapshots: Mapping[str, frozenset[str]] = field(default_factory=dict)  # path of a disk -> tags in it
     open_seeds: frozenset[str] = frozenset()  # seeds that others on the host could read
 

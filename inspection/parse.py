@@ -20,6 +20,7 @@ from inspection import checked, shared
 from inspection.facts import Device, DeviceSettings, Facts, Namespace, Process
 from inspection.parse_routes import parse_peers, parse_routes
 from inspection.parse_switch import parse_flows, parse_ports
+from machines.qemu import END_EVENT
 from network import stack
 
 LONGEST_ANSWER = 4 << 20
@@ -138,10 +139,17 @@ def _files(text: str) -> dict[str, Any]:
         "images": {p: f"{size} {changed.partition('.')[0]}" for kind, size, changed, p in entries if kind == "f"},
         "fingerprints": {path.rpartition("/.")[2].removesuffix(".seal"): said for path, said in fingerprints},
         "pid_files": _pids(pids),
+        "endings": _endings(pids),
         "open_seeds": frozenset(
             line.removesuffix(":open") for line in pids.splitlines() if line.endswith(".seed:open")
         ),
     }
+
+
+def _endings(text: str) -> dict[str, int]:
+    """Parse the reasons why QEMUs ended, by the files of their messages."""
+    ended = re.findall(rf"^(.+\.qemu):{END_EVENT} reason=([0-9]{{1,3}})$", text, re.MULTILINE)
+    return {path: int(reason) for path, reason in ended}
 
 
 def _snapshots(text: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def of_process(vm: VM, process: Process | None, files: VMFiles, facts: Facts, *,
             yield "vm-not-stopped", f"VM {vm.name} is stopped, but its process runs"
     elif process is None:
         if facts.knows("processes", "files"):
-            yield "qemu-dead", f"VM {vm.name} does not run"
+            yield _of_end(vm.name, facts.endings.get(files.messages))
     elif _is_older(process):
         yield "qemu-older", f"VM {vm.name} runs since an older version: its interfaces without a link can get none"
     else:
@@ -34,6 +34,12 @@ def of_process(vm: VM, process: Process | None, files: VMFiles, facts: Facts, *,
             yield "qemu-wrong", f"VM {vm.name} runs with another command line"
         if facts.was_asked("states"):
             yield from _of_state(vm.name, facts.states.get(files.qmp, ""))
+
+
+def _of_end(name: str, reason: int | None) -> Problem:
+    if reason == qemu.BY_GUEST:
+        return "vm-off", f"VM {name} powered itself off"
+    return "qemu-dead", f"VM {name} does not run"
 
 
 def _is_older(process: Process) -> bool:

@@ -15,6 +15,12 @@ from shell import accelerator, daemon
 
 Words = tuple[str, ...]
 
+END_EVENT = "qemu_system_shutdown_request"
+"""The event by which QEMU's messages say why it ended: `reason=` and a number (qapi/run-state.json of QEMU)."""
+
+BY_GUEST = 6
+"""The reason of a guest that switched itself off."""
+
 PROGRAM = "qemu-system-x86_64"
 
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
@@ -57,6 +63,7 @@ def command_line(slice_id: int, vm: VM, files: VMFiles, accel: str) -> Words:
         *_graphics(vm.devices),
         *_console(files),
         *_control(files),
+        *("-trace", END_EVENT),
         *_screen(vm, files),
         *("-sandbox", _SANDBOX),
     )

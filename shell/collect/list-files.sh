@@ -6,5 +6,6 @@
 find "$1/" -mindepth 1 -maxdepth 2 -printf '%y %s %T@ %P\n' 2>/dev/null
 echo
 grep -sH '' "$1"/slice-*/*.pid "$1"/.*.seal
+grep -sH '^qemu_system_shutdown_request ' "$1"/slice-*/*.qemu
 find "$1/" -mindepth 2 -maxdepth 2 -name '*.seed' ! -perm 600 -printf '%p:open\n' 2>/dev/null
 exit 0

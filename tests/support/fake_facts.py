@@ -115,8 +115,11 @@ def files(host: FakeHost, folder: str) -> str:
     pid_file = rf"{folder}/slice-[^/]+/[^/]+\.pid$"
     reported = rf"{pid_file}|{folder}/\.[^/]+\.seal$"
     pids = (f"{path}:{text}\n" for path, text in host.files.items() if re.match(reported, path))
+    endings = (
+        f"{path}:{text}\n" for path, text in host.files.items() if text.startswith("qemu_system_shutdown_request ")
+    )
     seeds = (f"{path}:open\n" for path in host.files if path.endswith(".seed") and path in host.open_files)
-    return f"{listing}\n{''.join(pids)}{''.join(seeds)}"
+    return f"{listing}\n{''.join(pids)}{''.join(endings)}{''.join(seeds)}"
 
 
 def marks(host: FakeHost) -> str:

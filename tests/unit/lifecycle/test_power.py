@@ -121,6 +121,19 @@ def test_a_vm_that_ended_by_itself_is_started(desk: Desk) -> None:
     assert len(running(desk)) == 3
 
 
+def test_a_vm_that_powered_itself_off_is_told_from_one_that_died_and_is_started(desk: Desk) -> None:
+    deployed(desk)
+    worker = desk.cloud.hosts[WORKERS[0]]
+    worker.stop(("KILL", "vm_images/slice-1000/vm0.pid", "slice1000-vm1001"), "")
+    assert "VM vm0 does not run" in desk.ok(desk.api.problems("student"))[1000].sentences[0]
+    worker.files["vm_images/slice-1000/vm0.qemu"] = "qemu_system_shutdown_request reason=6"
+    problems = desk.ok(desk.api.problems("student"))[1000]
+    assert problems.sentences == (f"{WORKERS[0]}: VM vm0 powered itself off",)
+    assert problems.advice == ("start it (menu entry 15)",)
+    desk.ok(desk.api.power.start("student", 1000, [1001]))
+    assert desk.ok(desk.api.problems("student")) == {}
+
+
 def test_each_worker_gets_one_batch(desk: Desk) -> None:
     deployed(desk)
     for verb in ("stop", "start", "restart", "reset"):

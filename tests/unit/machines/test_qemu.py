@@ -31,6 +31,7 @@ qemu-system-x86_64
 -chardev socket,id=console,path=vm_images/slice-1000/r1.console,server=on,wait=off,logfile=/dev/fd/9
 -serial chardev:console
 -S -qmp unix:vm_images/slice-1000/r1.qmp,server=on,wait=off
+-trace qemu_system_shutdown_request
 -object secret,id=vnc,format=base64,file=vm_images/slice-1000/r1.vnc
 -vnc 10.0.10.1:1,password-secret=vnc
 -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
