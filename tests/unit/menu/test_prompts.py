@@ -56,7 +56,11 @@ TEMPLATE = LOGIN + "14\n1\n"
 PROMPTS = {
     # prompt: what leads to it, what it refuses, what the sentence names
     "Username: ": ("", NAMES, "1 to 32 letters"),
-    "Choose an option: ": (LOGIN, NUMBERS, f"from 0 to {max(entry.number for entry in ENTRIES)}"),
+    "Choose an option: ": (
+        LOGIN,
+        NUMBERS,
+        f"from 0 to {max(entry.number for entry in ENTRIES if not entry.for_admins)}",
+    ),
     "Slice name: ": (LOGIN + "2\n", NAMES, "1 to 32 letters"),
     "Slice ID: ": (LOGIN + "3\n", NUMBERS, "from 1 to 99999"),
     "VM name: ": (LOGIN + NEW_VM, NAMES, "1 to 32 letters"),
@@ -70,7 +74,11 @@ PROMPTS = {
     "Slice ID to deploy: ": (LOGIN + "6\n", NUMBERS, "from 1 to 99999"),
     "(y/n): ": (LOGIN + "7\n1000\n", LETTERS, "y or n"),
     "Choose a way (1-1): ": (LOGIN + "14\n", NUMBERS, "from 1 to 1"),
-    "Kind and size (e.g., ring:6): ": (TEMPLATE, {"no size": b"ring", "too small": b"ring:2", "a LAN": b"lan:3"}, " "),
+    "Kind and size (e.g., ring:6): ": (
+        TEMPLATE,
+        {"no size": b"ring", "too small": b"ring:2", "a LAN of one": b"lan:1"},
+        " ",
+    ),
     "Internet access (all, none or first): ": (TEMPLATE + "ring:3\n1\n", {"a number": b"1"}, "all or none or first"),
     "VM ID: ": (LOGIN + "9\n", NUMBERS, "from 1 to 99999"),
 }
