@@ -33,14 +33,14 @@ SINGLE = [
     for word in words
 ]
 DISKS = [
-    Devices(machine=board, disk_bus=bus, firmware=firmware, disk2_gb=1, cdrom="/srv/a,b.qcow2")
+    Devices(machine=board, disk_bus=bus, firmware=firmware, disk2_gb=1, cdrom="/srv/a,b.qcow2", seed="nocloud")
     for board, bus, firmware in product(CHOICES["machine"], CHOICES["disk_bus"], CHOICES["firmware"])
 ]
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> VMFiles:
-    """Return the files of a VM: its disks, the image of its CD, and its secret."""
+    """Return the files of a VM: its disks, the image of its CD, its secret and its seed."""
     folder = tmp_path_factory.mktemp("images")
     made = VMFiles(str(folder), 1000, "r1")
     Path(made.folder).mkdir()
@@ -48,6 +48,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> VMFiles:
         run("qemu-img", "create", "-q", "-f", "qcow2", disk, "16M")
     run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", qemu.UEFI_VARIABLES, made.uefi_variables)
     Path(made.vnc_secret).write_text("c2VjcmV0\n", encoding="utf-8")
+    Path(made.seed).write_bytes(bytes(1 << 20))
     return made
 
 
@@ -80,6 +81,7 @@ def test_qemu_finds_all_disks_and_a_cd_that_it_cannot_write(devices: Devices, fi
     for drive in (f"{files.overlay} (qcow2)", f"{files.disk2} (qcow2)", *uefi):
         assert drive in drives
     assert f"{files.images_path}/a,b.qcow2 (qcow2, read-only)" in drives
+    assert f"{files.seed} (raw, read-only)" in drives
     assert len([line for line in lines if "read-only" not in line]) == 2 + len(uefi)
 
 
