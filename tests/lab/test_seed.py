@@ -87,7 +87,7 @@ def test_a_seed_lives_as_long_as_its_slice_runs(lab: Lab, database: Path, menu: 
 
     vms = menu.topology(slice_id)
     seed = f"/home/ubuntu/vm_images/slice-{slice_id}/r1.seed"
-    other = lab.exec(vms["r1"].worker, ["setpriv", "--reuid=nobody", "--clear-groups", "cat", seed], check=False)
+    other = lab.exec(vms["r1"].worker, ["setpriv", "--reuid=65534", "--clear-groups", "cat", seed], check=False)
     assert other.returncode != 0
     assert "Permission denied" in other.stderr
 
