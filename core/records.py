@@ -166,8 +166,8 @@ class Recorded:
             for name, read in cls._readers:
                 values[name] = read(values[name])
             for name, kind in cls._inline:
-                if own := {key: record[key] for key in kind.KEYS.keys() & record}:  # else the default, which all share
-                    values[name] = kind.from_dict(own)
+                if not kind.KEYS.keys().isdisjoint(record):  # else the default, which all share
+                    values[name] = kind.from_dict({key: record[key] for key in kind.KEYS if key in record})
         made = cls(*cls._arguments(values))
         for name in cls._others:
             if name in record:
@@ -183,7 +183,9 @@ class Recorded:
         for name, derive in self._derived:
             values[name] = derive(self)
         for name, kind in self._inline:
-            values |= kind.to_dict(values.pop(name))
+            inner = values.pop(name)
+            if inner is not self._layout[name]:  # the shared default has nothing to write
+                values |= kind.to_dict(inner)
         for name, default in self._brief:
             if values[name] == default:
                 del values[name]

@@ -8,7 +8,7 @@ from dataclasses import FrozenInstanceError, asdict
 import pytest
 
 from core.formats import NAME
-from core.records import Recorded, derived, entries, items, key, part, parts, section, sequence, state, value
+from core.records import Recorded, derived, entries, inline, items, key, part, parts, section, sequence, state, value
 from core.rule import Broken, Record, list_of, whole
 from core.status import VMStatus
 
@@ -169,3 +169,23 @@ def test_a_refused_setting_is_named_with_its_section() -> None:
 def test_the_rule_accepts_what_the_class_writes() -> None:
     Shape.rule()(FULL)
     Shape.rule()(Shape("a").to_dict())
+
+
+@value
+class Framed(Recorded):
+    title: str = key(NAME)
+    margins: Margins = inline(Margins)
+
+
+@pytest.mark.parametrize("inner", [{}, {"top": 3}, {"top": 3, "side": 4}])
+def test_the_keys_of_an_inline_part_stand_among_those_of_the_record(inner: Record) -> None:
+    framed = Framed.from_dict({"title": "a"} | inner)
+    assert framed == Framed("a", Margins(**({"top": 1, "side": 2} | inner)))
+    assert framed.to_dict() == {"title": "a"} | inner
+    Framed.rule()({"title": "a"} | inner)
+
+
+def test_an_inline_part_refuses_what_its_own_rule_refuses() -> None:
+    for record in ({"title": "a", "top": 10}, {"title": "a", "margins": {}}, {"top": 1}):
+        with pytest.raises(Broken):
+            Framed.rule()(record)
