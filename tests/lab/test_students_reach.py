@@ -63,7 +63,7 @@ def test_a_student_reaches_own_vms_with_a_key_alone(door: StudentDoor, vm: str) 
 
 @pytest.mark.usefixtures("guests")
 def test_the_blocks_of_ssh_config_lead_to_the_vm(door: StudentDoor, tmp_path: Path) -> None:
-    """The guest has no sshd: ssh quotes its greeting."""
+    """The guest has no sshd: ssh -v quotes its greeting."""
     config = door.piped("alice", f"ssh-config gate --via cloud@{ADDRESS}")
     (tmp_path / "config").write_text(config)
     (tmp_path / "bin").mkdir()
@@ -74,11 +74,11 @@ def test_the_blocks_of_ssh_config_lead_to_the_vm(door: StudentDoor, tmp_path: Pa
     for path in (tmp_path, tmp_path / "config", tmp_path / "bin", inner):
         paths.caller().own(path)
     for vm in ("a", "b"):
-        client = [str(shutil.which("ssh")), "-F", str(tmp_path / "config"), "-o", "BatchMode=yes", f"gate-{vm}"]
+        client = [str(shutil.which("ssh")), "-F", str(tmp_path / "config"), "-v", "-o", "BatchMode=yes", f"gate-{vm}"]
         argv = door.lab.manager_argv(["env", f"PATH={tmp_path}/bin:/usr/bin:/bin", *client])
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 255
-        assert f"hello from {vm}" in done.stderr
+        assert f"banner line 0: hello from {vm}" in done.stderr
 
 
 @pytest.mark.usefixtures("guests")
