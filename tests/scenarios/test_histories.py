@@ -20,6 +20,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from accounts import rights
 from allocation.placement import recount
 from core.errors import Refused
 from core.rule import Record
@@ -44,6 +45,7 @@ QUOTAS = {"ann": 4, "ben": 3, "root": 5}
 MEMORY = Path("/dev/shm")
 TITLES = (
     *("programs", "bridge", "overlay of", "base image", "ports of", "gateway", "DHCP", "internet", "TAPs"),
+    *("running VMs", "old disk", "removal of", "start of the guests", "links of"),
     *("QEMU", "VMs", "tags of", "room for", "router", "port security", "resources", "names of"),
 )
 
@@ -192,6 +194,16 @@ class Histories(RuleBasedStateMachine):
         actor = self.actor(data, slice_)
         self.request(lambda listen: self.api.delete_slice(actor, slice_.slice_id, listen), fault, slice_)
 
+    @precondition(lambda self: any(s.status == SliceStatus.RUNNING for s in self.slices()))
+    @rule(data=st.data(), verb=st.sampled_from(["start", "stop", "restart", "reset"]), fault=FAULTS)
+    def switch(self, data: st.DataObject, verb: str, fault: RequestFault) -> None:
+        running = [slice_ for slice_ in self.slices() if slice_.status == SliceStatus.RUNNING]
+        slice_ = data.draw(st.sampled_from(running))
+        ids = [vm.vm_id for vm in slice_.vms]
+        chosen = data.draw(st.lists(st.sampled_from(ids), max_size=2, unique=True))
+        actor, act = self.actor(data, slice_), getattr(self.api.power, verb)
+        self.request(lambda listen: act(actor, slice_.slice_id, chosen, listen), fault, slice_)
+
     @rule(data=st.data())
     def look(self, data: st.DataObject) -> None:
         slice_ = self.a_slice(data)
@@ -320,6 +332,8 @@ class Histories(RuleBasedStateMachine):
                     else self.api.take_back_slice
                 )
                 answered = answer("root", slice_.slice_id)
+                if not answered[0] and "the old disk is gone" in answered[1]:
+                    answered = self.api.finish_slice("root", slice_.slice_id)
                 assert answered[0], answered[1]
             for slice_ in self.slices():
                 if slice_.status == SliceStatus.RUNNING:
@@ -418,7 +432,7 @@ class Histories(RuleBasedStateMachine):
         return [slice_ for _, slice_ in sorted(self.state().slices.items())]
 
     def unfinished(self) -> list[Slice]:
-        return [s for s in self.slices() if s.status in {SliceStatus.DEPLOYING, SliceStatus.DELETING} or has_pending(s)]
+        return [s for s in self.slices() if rights.is_unfinished(s)]
 
     def a_slice(self, data: st.DataObject) -> Slice:
         while not (slices := self.slices()):
@@ -492,6 +506,8 @@ class Histories(RuleBasedStateMachine):
                 else self.api.finish_slice
             )
             ok, value = answer("root", slice_.slice_id)
+            if not ok and "the old disk is gone" in value:
+                ok, value = self.api.finish_slice("root", slice_.slice_id)
             assert ok, value
             self.hosts_agree()
         assert not self.unfinished()

@@ -102,7 +102,7 @@ def may_have_more(slice_: Slice, address: str) -> bool:
 
 def disks(slice_: Slice, address: str, *, made: bool = False) -> set[str]:
     """Return overlays, marks and folder of a slice's VMs on a worker; with `made`, only those that were made."""
-    unmade = [vm for vm in slice_.vms if made and (vm.status == VMStatus.PENDING or vm.lost_with)]
+    unmade = [vm for vm in slice_.vms if made and (vm.status == VMStatus.PENDING or vm.lost_with or vm.old_disk)]
     vms = [vm for vm in slice_.vms if vm.worker_ip == address and vm not in unmade]
     folder = f"vm_images/slice-{slice_.slice_id}"
     marks = {f"{folder}/{vm.name}.id-{vm.disk_id}" for vm in vms if vm.disk_id}
