@@ -28,22 +28,24 @@ vms:
 ROUTED = """\
 slice: lab
 vms:
-  r1: {flavor: debian, internet: true}
-  r2: debian
+  r1:
+    flavor: debian
+    internet: true
+    seed: &ospf
+      script: |
+        vtysh -c 'configure terminal' -c 'ip forwarding' -c 'router ospf' \\
+              -c 'network 192.168.0.0/16 area 0' -c 'network 10.1.2.0/30 area 0' -c end -c 'write memory'
+  r2: {flavor: debian, seed: *ospf}
   h1: debian
   h2: debian
 links:
 - {ends: [h1, r1], name: left}
-- {ends: [r1, r2], name: core}
+- {ends: [r1, r2], name: core, services: none, cidr: 10.1.2.0/30, addresses: {r1: 10.1.2.1, r2: 10.1.2.2}}
 - {ends: [r2, h2], name: right}
 """
 MOST = 1.1
 """By this factor a deployed VM may take longer than the same guest started by hand."""
 
-OSPF = (
-    "sudo vtysh -c 'configure terminal' -c 'ip forwarding' -c 'router ospf' -c 'network 192.168.0.0/16 area 0' "
-    "-c end -c 'write memory'"
-)
 NEIGHBOURS = "sudo vtysh -c 'show ip ospf neighbor'"
 
 
@@ -91,28 +93,40 @@ def test_a_student_routes_with_ospf_resets_a_router_and_restores_a_file(student:
     student.deploy(ROUTED)
     seen = student.vms()
     assert len({vm.worker for vm in seen.values()}) == 2
-    for name, vm in seen.items():
+    assert seen["r1"].addresses["eth2"] == "10.1.2.1"
+    beyond = seen["h2"].addresses["eth1"].rpartition(".")[0]
+
+    def is_as_shown(name: str) -> None:
         student.wait_for_ssh(name, BOOT_SECONDS)
         assert student.ssh(name, "hostname") == f"{name}\n"
-        assert student.addresses_in(name) == vm.addresses
+        assert student.addresses_in(name) == seen[name].addresses == student.vms()[name].addresses
+
+    def routes() -> None:
+        student.wait_for("r1", NEIGHBOURS, "Full/", BOOT_SECONDS)
+        student.wait_for("r1", "ip route show proto ospf", f"{beyond}.0/24", 60)
+
+    for name in seen:
+        is_as_shown(name)
         student.wait_for(name, "cloud-init status --wait --long", "DataSourceNoCloud", BOOT_SECONDS)
         assert student.ssh(name, "systemctl --failed --no-legend --plain; sudo cloud-init schema --system") == (
             "Valid cloud-config: system userdata\n"
         )
-    for router in ("r1", "r2"):
-        student.ssh(router, OSPF)
-    student.wait_for("r1", NEIGHBOURS, "Full/", 120)
-    beyond = seen["h2"].addresses["eth1"].rpartition(".")[0]
-    student.wait_for("r1", "ip route show proto ospf", f"{beyond}.0/24", 60)
+    routes()
 
     student.ssh("r1", "touch gone-with-the-disk")
     student.cli("reset", "lab", "r1", "--yes", timeout=BOOT_SECONDS)
     student.set_up_ssh()
-    student.wait_for_ssh("r1", BOOT_SECONDS)
-    assert student.ssh("r1", "hostname; ls") == "r1\n"
-    assert student.addresses_in("r1") == seen["r1"].addresses == student.vms()["r1"].addresses
-    student.ssh("r1", OSPF)
-    student.wait_for("r1", NEIGHBOURS, "Full/", 120)
+    is_as_shown("r1")
+    assert student.ssh("r1", "ls") == ""
+    routes()
+
+    student.ssh("r2", "echo kept >notes; sync")
+    student.cli("snapshot", "lab", "before", "r2")
+    student.ssh("r2", "rm notes; sync")
+    student.cli("restore", "lab", "before", "r2", "--yes", timeout=BOOT_SECONDS)
+    is_as_shown("r2")
+    assert student.ssh("r2", "cat notes") == "kept\n"
+    routes()
 
 
 @pytest.mark.torture
