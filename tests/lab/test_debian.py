@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,12 +14,12 @@ from lab import Lab, LabError, guest, paths
 from lab.guest.debian import sources
 from tests.support.lab.by_hand import LOOPBACK, PORT, seconds_to_ssh, started_by_hand
 from tests.support.lab.student import Student
-from tests.support.scale import LONG
+from tests.support.scale import LONG, scaled
 
 pytestmark = pytest.mark.lab
 
-BOOT_SECONDS = 420.0
-"""The longest wait for a first boot without KVM, on a machine that does other things as well."""
+BOOT_SECONDS = scaled(420.0, 900.0)
+"""The longest wait for a first boot without KVM, on a machine that does other things as well; of one VM, or of four."""
 
 ALONE = """\
 slice: lab
@@ -131,9 +132,7 @@ def test_a_student_routes_with_ospf_resets_a_router_and_restores_a_file(student:
 
 @pytest.mark.torture
 @pytest.mark.skipif(not LONG, reason="two Debians without KVM take minutes: `make torture` runs it")
-def test_ssh_answers_as_soon_as_in_the_same_guest_started_by_hand(
-    student: Student, record_property: Callable[[str, object], None]
-) -> None:
+def test_ssh_answers_as_soon_as_in_the_same_guest_started_by_hand(student: Student) -> None:
     lab = student.lab
     slice_id = student.create(ALONE)
     began = time.monotonic()
@@ -144,5 +143,5 @@ def test_ssh_answers_as_soon_as_in_the_same_guest_started_by_hand(
         by_hand = pool.submit(seconds_to_ssh, lab, vm.worker, LOOPBACK, PORT, BOOT_SECONDS)
         deployed = deployment + seconds_to_ssh(lab, "network", vm.addresses["eth0"], 22, BOOT_SECONDS)
     figures = f"deployment {deployment:.1f} s, ssh answers after {deployed:.1f} s, by hand {by_hand.result():.1f} s"
-    record_property("seconds", figures)
+    logging.getLogger(__name__).info(figures)
     assert deployed <= MOST * by_hand.result(), figures

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ LOOPBACK = "127.0.0.1"
 PORT = 2222
 FOLDER = "/tmp/by-hand"
 PREPARE = f"mkdir {FOLDER} && cp $1 {FOLDER}/seed && qemu-img create -q -f qcow2 -F qcow2 -b $2 {FOLDER}/disk 2G"
+END = 'kill "$(cat "$1/pid")"; rm -r "$1"'
 BANNER = """\
 import socket, sys, time
 address, end = (sys.argv[1], int(sys.argv[2])), time.monotonic() + float(sys.argv[3])
@@ -34,7 +33,7 @@ sys.exit(1)
 def seconds_to_ssh(lab: Lab, host: str, address: str, port: int, deadline: float) -> float:
     """Return after how many seconds sshd says its first words at an address, as a host of the lab sees it."""
     began = time.monotonic()
-    lab.exec(host, [sys.executable, "-c", BANNER, address, str(port), f"{deadline:g}"], timeout=deadline + 60)
+    lab.exec(host, ["python3", "-c", BANNER, address, str(port), f"{deadline:g}"], timeout=deadline + 60)
     return time.monotonic() - began
 
 
@@ -47,11 +46,9 @@ def started_by_hand(lab: Lab, slice_id: int, vm: SeenVM, image: Path) -> Iterato
     argv += ["-drive", f"file={FOLDER}/disk,format=qcow2,if=virtio", "-display", "none", "-vga", "std"]
     argv += ["-drive", f"file={FOLDER}/seed,format=raw,if=virtio,readonly=on", "-device", "virtio-rng-pci"]
     argv += ["-netdev", f"user,id=net,restrict=on,hostfwd=tcp:{LOOPBACK}:{PORT}-:22"]
-    argv += ["-device", f"virtio-net-pci,netdev=net,mac={vm.macs['eth0']}"]
-    process = lab.popen_in(vm.worker, argv, stdin=subprocess.DEVNULL)
+    argv += ["-device", f"virtio-net-pci,netdev=net,mac={vm.macs['eth0']}", "-pidfile", f"{FOLDER}/pid", "-daemonize"]
+    lab.exec(vm.worker, argv)
     try:
         yield
     finally:
-        process.kill()
-        process.wait(timeout=10)
-        lab.exec(vm.worker, ["rm", "-r", FOLDER])
+        lab.exec(vm.worker, ["sh", "-c", END, "sh", FOLDER])
