@@ -45,8 +45,12 @@ def started_by_hand(lab: Lab, slice_id: int, vm: SeenVM, image: Path) -> Iterato
     argv = ["qemu-system-x86_64", "-nodefaults", "-machine", "pc", "-accel", "tcg", "-cpu", "qemu64", "-m", "256"]
     argv += ["-drive", f"file={FOLDER}/disk,format=qcow2,if=virtio", "-display", "none", "-vga", "std"]
     argv += ["-drive", f"file={FOLDER}/seed,format=raw,if=virtio,readonly=on", "-device", "virtio-rng-pci"]
-    argv += ["-netdev", f"user,id=net,restrict=on,hostfwd=tcp:{LOOPBACK}:{PORT}-:22"]
-    argv += ["-device", f"virtio-net-pci,netdev=net,mac={vm.macs['eth0']}", "-pidfile", f"{FOLDER}/pid", "-daemonize"]
+    argv += ["-netdev", f"user,id=eth0,restrict=on,hostfwd=tcp:{LOOPBACK}:{PORT}-:22"]
+    for number, name in enumerate(name for name in vm.macs if name != "eth0"):  # cloud-init fails where one is missing
+        argv += ["-netdev", f"hubport,id={name},hubid={number}"]
+    for name, mac in vm.macs.items():
+        argv += ["-device", f"virtio-net-pci,netdev={name},mac={mac}"]
+    argv += ["-pidfile", f"{FOLDER}/pid", "-daemonize"]
     lab.exec(vm.worker, argv)
     try:
         yield
