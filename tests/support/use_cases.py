@@ -16,6 +16,7 @@ from lifecycle.groups import Groups
 from lifecycle.images import Images
 from lifecycle.power import Power
 from lifecycle.reach import Reach
+from lifecycle.readiness import Readiness
 from lifecycle.snapshots import Snapshots
 from orchestrator import OrchestratorAPI
 
@@ -27,6 +28,7 @@ GROUPS: dict[str, type[UseCases]] = {
     "power": Power,
     "snapshots": Snapshots,
     "reach": Reach,
+    "readiness": Readiness,
 }
 """The groups of use-cases, by the attribute of the API; a test holds that it is complete."""
 

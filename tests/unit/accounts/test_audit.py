@@ -50,6 +50,8 @@ READ_ONLY = {
     "problems",
     "prove_isolation",
     "power.plan",
+    "readiness.look",
+    "readiness.wait",
     "snapshots.list",
     "snapshots.plan",
     *("images.check", "images.list", "images.plan_stage", "images.plan_removal"),
@@ -64,6 +66,8 @@ FAILS = {
     "plan_deletion",
     "power.plan",
     "edits.compare",
+    "readiness.look",
+    "readiness.wait",
     "snapshots.list",
     "snapshots.plan",
 }

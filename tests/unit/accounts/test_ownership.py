@@ -38,6 +38,8 @@ TOUCHES: dict[str, Call] = {
     "reach.connect": lambda api, actor, slice_id, vm: api.reach.connect(actor, slice_id, vm, 22),
     "finish_slice": lambda api, actor, slice_id, _: api.finish_slice(actor, slice_id),
     "take_back_slice": lambda api, actor, slice_id, _: api.take_back_slice(actor, slice_id),
+    "readiness.look": lambda api, actor, slice_id, _: api.readiness.look(actor, slice_id),
+    "readiness.wait": lambda api, actor, slice_id, _: api.readiness.wait(actor, slice_id, 0),
     "snapshots.take": lambda api, actor, slice_id, vm: api.snapshots.take(actor, slice_id, "a", [vm]),
     "snapshots.delete": lambda api, actor, slice_id, vm: api.snapshots.delete(actor, slice_id, "a", [vm]),
     "snapshots.restore": lambda api, actor, slice_id, vm: api.snapshots.restore(actor, slice_id, "a", [vm]),
