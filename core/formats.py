@@ -54,7 +54,8 @@ def _matches(pattern: str) -> Callable[[str], object]:
     return re.compile(pattern).fullmatch
 
 
-def _is_ipv4(value: str) -> bool:
+def is_address(value: str) -> bool:
+    """Return whether the text is an IPv4 address."""
     try:
         ipaddress.IPv4Address(value)
     except ValueError:
@@ -85,7 +86,7 @@ def _has_prefix(value: str, shortest: int, longest: int) -> bool:
 
 def _is_host(value: str) -> bool:
     if value.replace(".", "").isdecimal():
-        return _is_ipv4(value)
+        return is_address(value)
     return len(value) <= 253 and _HOST(value) is not None
 
 
@@ -130,7 +131,7 @@ MANAGER = text(
     "a host name or an IPv4 address, with or without a login name and @ before it, such as cloud@manager",
 )
 LOGIN = text(_LOGIN, "a login name")
-ADDRESS = text(_is_ipv4, "an IPv4 address")
+ADDRESS = text(is_address, "an IPv4 address")
 SUBNET = text(_is_subnet, "an IPv4 subnet from /8 to /24, such as 10.60.7.0/24")
 LINK_SUBNET = text(_is_link_subnet, "an IPv4 subnet from /8 to /30, such as 192.168.100.0/24")
 DESTINATION = text(lambda value: _has_prefix(value, 8, 32), "an IPv4 network from /8 to /32, such as 10.20.0.0/16")
@@ -174,7 +175,7 @@ CONSOLE_EXIT = text(
     "ctrl- and one of a-z \\ ] ^ _ but i, j and m, or one of ~ % & @ # ! + = ^ and a dot, such as ctrl-] or ~.",
 )
 LEASES = text(
-    lambda value: len(value.split(",")) == 2 and all(map(_is_ipv4, value.split(","))),
+    lambda value: len(value.split(",")) == 2 and all(map(is_address, value.split(","))),
     "two IPv4 addresses with a comma between",
 )
 

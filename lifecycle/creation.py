@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from itertools import permutations
 
 from accounts import rights
 from allocation.placement import fair_share
+from core import formats
 from core.errors import Refused
 from core.first_boot import MAX_BYTES_OF_USER
+from core.inventory import Inventory
 from core.status import SliceStatus, VMStart
 from database import State
 from lifecycle.requests import VMRequest, design_vm, new_slice
@@ -54,9 +57,18 @@ def demand_of(state: State, actor: str, design: Design) -> Demand:
 def check_design(state: State, design: Design) -> None:
     """Raise `Refused` where a design cannot be made by this version, or with these flavors."""
     require_possible(design)
+    _check_networks(state.inventory, design)
     rights.check_new_name(design.name)
     for name, flavor in _flavors(state, design).items():
         require_fitting(flavor.image or "", name, flavor.size.disk_gb)
+
+
+def _check_networks(inventory: Inventory, design: Design) -> None:
+    """Raise `Refused` where a link's network holds a host of the cloud: its VMs would take the host for a neighbour."""
+    hosts = [IPv4Address(host) for host in inventory.hosts if formats.is_address(host)]
+    for link in design.links:
+        if found := next((host for host in hosts if link.cidr and host in link.cidr), None):
+            raise Refused(f"The network {link.cidr} holds {found}, a host of the cloud; choose another `cidr`")
 
 
 def designed_slice(state: State, actor: str, design: Design) -> Slice:

@@ -129,12 +129,13 @@ class Probes:
         own = [slice_.network_of(link).addresses for link in slice_.links]
         foreign = ((other, link) for other in self._all if other is not slice_ for link in other.routed_links)
         gateways = (other.network_of(link).gateway_ip for other, link in foreign)
-        others = {gateway for gateway in gateways if gateway and not any(IPv4Address(gateway) in each for each in own)}
-        targets = dict.fromkeys(sorted(others), "another slice's gateway")
+        targets = dict.fromkeys(sorted(filter(None, gateways)), "another slice's gateway")
         targets |= {host: "a host of the cloud" for host in self._inventory.hosts if re.fullmatch(r"[\d.]+", host)}
         targets |= {self._internet.gateway: "the internet VLAN", self._internet.dns: "the internet"}
         name = router_namespace(slice_.slice_id)
         for address, where in targets.items():
+            if any(IPv4Address(address) in network for network in own):
+                continue  # the way leads to a link of the slice itself
             route = Command(("ip", "-n", name, "route", "get", address), ok=ANY)
             what = f"{name} has a way to {address}, {where}"
             yield Probe("way out", self._inventory.network_node, what, slice_.slice_id, route)

@@ -208,6 +208,13 @@ def test_a_chosen_network_that_another_link_has_by_its_vlan_changes_nothing(desk
     assert desk.path.read_bytes() == before
 
 
+def test_a_network_of_the_hosts_is_refused(desk: Desk) -> None:
+    text = "slice: lab\nvms: {a: cirros, b: cirros}\nlinks: [{ends: [a, b], cidr: 10.0.10.0/24}]\n"
+    assert desk.no(desk.api.designs.create("student", read(text))) == (
+        "The network 10.0.10.0/24 holds 10.0.10.1, a host of the cloud; choose another `cidr`"
+    )
+
+
 REFUSALS = {
     "quota": (ring(7), "Quota exceeded: you have 2 of 6 VMs, and 7 more are needed; delete a slice first"),
     "name": (ring(3, "ring"), "You have a slice ring already (1000); choose another name"),
