@@ -42,6 +42,7 @@ def test_a_vm_is_stopped_and_all_that_looks_knows_it(desk: PowerDesk) -> None:
 
 
 def test_a_stopped_vm_is_started_with_its_disk_and_addresses(desk: PowerDesk) -> None:
+    desk.run("start", "lab")  # without a carrier the guest of a would get no address
     b, a = desk.vm("b"), desk.guest("a")
     desk.run("stop", "lab", "b", "--now", "--yes")
     assert a.run("cat /sys/class/net/eth1/carrier").strip() == "0"
@@ -76,6 +77,8 @@ def test_a_reset_brings_a_clean_disk_and_keeps_the_addresses(desk: PowerDesk) ->
 
 def test_a_guest_that_powers_itself_off_is_told_and_started(desk: PowerDesk) -> None:
     b = desk.vm("b")
+    desk.run("stop", "lab", "b", "--now", "--yes")  # a console has one client, and the test before may be it
+    desk.run("start", "lab", "b")
     desk.guest("b").console.run("poweroff -f &", 5)
     wait_until(lambda: not desk.processes(b), "the end of b", 30)
     assert "VM b powered itself off" in desk.run("show", "lab")[0]
