@@ -250,8 +250,10 @@ def test_kvm_that_opens_and_runs_no_guest_is_not_used_where_auto_may_choose(lab:
         (
             "auto",
             LATE,
-            r"start of the guests: one ended at once: qemu: kvm_buf.* failed.; "
-            r"if KVM cannot run guests there, set hypervisor:",
+            (
+                r"start of the guests: one ended at once: qemu: kvm_buf.* failed.; "
+                r"if KVM cannot run guests there, set hypervisor:"
+            ),
         ),
     ],
 )
