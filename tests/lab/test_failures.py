@@ -270,11 +270,11 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     ),
     "verify: the limit of processes is reached by QEMU": (
         broken("worker1", QEMU, 'exec prlimit --nproc=1 qemu-system-x86_64.real "$@"'),
-        "10.0.10.1: VMs: one ended at once: qemu: qemu_thread_create: Resource temporarily unavailable",
+        "10.0.10.1: start of the guests: one ended at once: qemu: qemu_thread_create: Resource temporarily unavailable",
     ),
     "verify: QEMU ends at once": (
         broken("worker1", QEMU, "echo qemu: cannot set up guest memory >&2; exit 1"),
-        "10.0.10.1: VMs: one ended at once: qemu: cannot set up guest memory",
+        "10.0.10.1: start of the guests: one ended at once: qemu: cannot set up guest memory",
     ),
 }
 
