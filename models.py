@@ -134,6 +134,19 @@ class VM(Recorded):
         return self.status == VMStatus.STOPPED
 
     @property
+    def unfinished(self) -> str:
+        """Return the change of power that was begun and not finished, in words; empty without one."""
+        if not self.status_before:
+            return ""
+        if self.old_disk:
+            return "reset"
+        if self.restoring:
+            return "restore"
+        if self.stopped:
+            return "stop"
+        return "start" if self.status_before == VMStatus.STOPPED else "start or restart"
+
+    @property
     def stays_off(self) -> bool:
         """Return whether deployment and repair leave the VM off."""
         return self.stopped or (self.status != VMStatus.RUNNING and self.start == VMStart.MANUAL)

@@ -242,12 +242,18 @@ def pending(slice_: Slice) -> list[VM]:
     return [vm for vm in slice_.vms if vm.status == VMStatus.PENDING]
 
 
+def require_complete(slice_: Slice) -> None:
+    """Raise `Refused` where VMs are still being added."""
+    if names := ", ".join(vm.name for vm in pending(slice_)):
+        way_out = "if no other session is adding it, log in again to finish it or take it back"
+        raise Refused(f"Slice {slice_.slice_id} is getting a new VM ({names}); {way_out}")
+
+
 def require_no_switching(slice_: Slice) -> None:
     """Raise `Refused` where a change of power was not finished."""
-    if names := ", ".join(vm.name for vm in switching(slice_)):
-        raise Refused(
-            f"A change of power of {names} was not finished; log in again to finish it or take it back, or repeat it"
-        )
+    if begun := unfinished_power(slice_):
+        way_out = "log in again to finish it or take it back, or repeat it"
+        raise Refused(f"Slice {slice_.slice_id}: {begun} was not finished; {way_out}")
 
 
 def switchable(slice_: Slice, vm_ids: Collection[int]) -> list[VM]:
@@ -258,6 +264,14 @@ def switchable(slice_: Slice, vm_ids: Collection[int]) -> list[VM]:
     if lost := next((vm for vm in vms if vm.lost_with or vm.worker_ip == NOWHERE), None):
         raise Refused(f"{lost.name} was lost with {lost.lost_with}; repair slice {slice_.slice_id} first")
     return vms
+
+
+def unfinished_power(slice_: Slice) -> str:
+    """Return the changes of power that were not finished, with their VMs: "a reset of r1, a start of r2"."""
+    begun: dict[str, list[str]] = {}
+    for vm in switching(slice_):
+        begun.setdefault(vm.unfinished, []).append(vm.name)
+    return ", ".join(f"a {verb} of {' and '.join(names)}" for verb, names in begun.items())
 
 
 def switching(slice_: Slice) -> list[VM]:

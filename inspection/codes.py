@@ -111,6 +111,11 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "seed-open": ("error", "others on the worker could read the seed of a VM, with its keys", REPAIR),
     "qemu-dead": ("error", "a VM does not run", REPAIR),
     "vm-off": ("warning", "a VM powered itself off", "start it (menu entry 15)"),
+    "power-unfinished": (
+        "error",
+        "a change of a VM's power was begun and not finished",
+        "log in to finish it or take it back, or repeat its command",
+    ),
     "vm-not-stopped": ("error", "a VM runs though its user stopped it", REPAIR),
     "qemu-older": ("warning", "a VM runs since an older version, which made no TAP without a link", RESTART),
     "qemu-paused": ("error", "a VM stands still: its QEMU was not told to let it run, or has stopped it", REPAIR),
@@ -185,6 +190,15 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
 """Code -> severity, meaning, advice. A finding puts names for ADDRESS, HOST, PORT and UPLINK in its advice."""
 
 OWNER_CODES = frozenset(
-    {"overlay-missing", "qemu-wrong", "qemu-older", "qemu-stuck", "snapshot-missing", "tap-lost", "vm-off"}
+    {
+        "overlay-missing",
+        "power-unfinished",
+        "qemu-wrong",
+        "qemu-older",
+        "qemu-stuck",
+        "snapshot-missing",
+        "tap-lost",
+        "vm-off",
+    }
 )
 """Codes whose advice a slice's owner can follow from the menu; so can those with `REPAIR`."""

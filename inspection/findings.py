@@ -187,7 +187,8 @@ class Comparison:
     def _of_worker(self, slice_: Slice, facts: Facts) -> Iterator[Finding]:
         lost = {vm.vm_id for vm in slice_.vms if vm.lost_with}
         ports = ((port, int(dict(port.marks)["vm"])) for port in self.launcher.taps(slice_, facts.host).ports)
-        planned = [(port, vm_id) for port, vm_id in ports if vm_id not in lost]
+        switching = {vm.vm_id for vm in slice_.vms if vm.unfinished}
+        planned = [(port, vm_id) for port, vm_id in ports if vm_id not in lost | switching]
         here = [vm for vm in slice_.vms if vm.worker_ip == facts.host and not vm.lost_with]
         for vm in here:
             yield from self._of_vm(slice_, vm, facts)
@@ -225,6 +226,9 @@ class Comparison:
             yield self._finding(code, slice_, vm, what)
 
     def _of_vm(self, slice_: Slice, vm: VM, facts: Facts) -> Iterator[Finding]:
+        if vm.unfinished:  # any state of its disk and process may be on the worker
+            yield self._finding("power-unfinished", slice_, vm, f"a {vm.unfinished} of VM {vm.name} was not finished")
+            return
         files, taps = self.launcher.files(slice_, vm), self.launcher.taps_of(slice_, [vm])
         process = facts.process_of(files.pid_file, process_name(slice_.slice_id, vm.vm_id))
         yield from self._of_disks(slice_, vm, facts)

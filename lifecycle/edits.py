@@ -67,6 +67,8 @@ class Edits(SliceUseCases):
         """Bring a slice in design to a design. If a host fails, the slice stays as it is."""
         with self._change(actor, slice_id, listen) as (change, slice_):
             edit = _planned(self._database.load(), actor, slice_, wanted)
+            if not edit.found:
+                return slice_
             if edit.named("VM", Effect.ADDED):
                 self._discovery.refresh(lambda state: [vm.worker_ip for vm in _add_vms(state, actor, edit)])
                 with self._database.transaction() as state:
@@ -92,15 +94,18 @@ def _planned(state: State, actor: str, slice_: Slice, wanted: Design) -> Edit:
 
     The edit is tried on `state`, which is not saved.
     """
-    rights.require_editable(slice_)
+    rights.require_complete(slice_)
     now, notices = design_of(slice_)
     if notices:
         raise Refused(f"Slice {slice_.slice_id} cannot be changed by a file: {'; '.join(notices)}")
     _check_ends(wanted)
     wanted = settled(now, replace(wanted, name=now.name))
+    edit = Edit(slice_, wanted, tuple(differences(now, wanted)))
+    if not edit.found:
+        return edit
+    rights.require_editable(slice_)
     check_design(state, wanted)
     _check_links(wanted)
-    edit = Edit(slice_, wanted, tuple(differences(now, wanted)))
     if replaced := edit.named("VM", Effect.REPLACED):
         raise Refused(f"Another flavor needs a new disk: remove {', '.join(replaced)} first, then add it again")
     deployment = DeploymentAPI(state.inventory)
@@ -126,9 +131,12 @@ def _check_links(wanted: Design) -> None:
     if double := next((name for name in named if named.count(name) > 1), None):
         raise Refused(f"There is a link {double} already; choose another name")
     for vm in wanted.vms:
-        highest = max((end.nic for link in wanted.links for end in link.ends if end.vm == vm.name), default=0)
-        if highest > vm.nics:
-            raise Refused(f"{vm.name} has {vm.nics} data interfaces, and a link needs eth{highest}; free one first")
+        linked = {end.nic for link in wanted.links for end in link.ends if end.vm == vm.name}
+        if max(linked, default=0) <= vm.nics:
+            continue
+        if free := [f"eth{nic}" for nic in range(1, vm.nics + 1) if nic not in linked]:
+            raise Refused(f"{vm.name} has no eth{max(linked)}; its free data interfaces: {', '.join(free)}")
+        raise Refused(f"{vm.name} has {vm.nics} data interfaces, and none without a link; remove a link first")
 
 
 def _removed(edit: Edit) -> list[VM]:

@@ -18,7 +18,7 @@ from core.values import OldDisk
 from lifecycle.changes import Change
 from lifecycle.remains import elsewhere, said_first, way_out
 from machines import credentials
-from machines.power import BUTTON_SECONDS, SWITCHED_OFF, Switching
+from machines.power import BUTTON_SECONDS, DISOBEYED, SWITCHED_OFF, Switching
 from models import VM, Slice
 from remote.runner import Report
 from vm_launcher import ROOM
@@ -177,9 +177,7 @@ class _Outcome:
         parts = {
             act.done: [vm.name for vm in here if vm.name not in running],
             "ran already": [vm.name for vm in here if vm.name in running],
-            f"switched off, because its guest did not obey within {act.seconds} s": [
-                vm.name for vm in here if vm.name in forced
-            ],
+            f"{DISOBEYED} within {act.seconds} s": [vm.name for vm in here if vm.name in forced],
         }
         return [f"{what}: {', '.join(names)}" for what, names in parts.items() if names]
 

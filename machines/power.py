@@ -21,6 +21,9 @@ ENDING_SECONDS = 20
 SWITCHED_OFF = "switched off"
 """The name of the answer with the VMs that did not obey."""
 
+DISOBEYED = "switched off, because the guest did not obey"
+"""The beginning of the sentence that names them."""
+
 _ARE_OFF = load("vms/are-off")
 _STOP_VMS = load("vms/stop-vms")
 

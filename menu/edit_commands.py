@@ -154,6 +154,8 @@ def _end(slice_: Slice, word: str) -> End:
     number = nic.removeprefix("eth")
     if nic and not (nic.startswith("eth") and number.isdecimal() and number.isascii() and len(number) < 3):
         raise Refused(f"{word} is no end of a link; write VM or VM:eth1")
+    if number and not int(number):
+        raise Refused("eth0 is for the internet and takes no link; write VM:eth1 or a higher one")
     return End(rights.find_vm(slice_, vm).name, int(number or 0), named=bool(nic))
 
 

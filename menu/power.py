@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from accounts import rights
 from core.errors import Refused
 from core.results import Result, value_of
-from menu.screen import GOOD, Screen, clean
+from machines.power import DISOBEYED
+from menu.screen import GOOD, WARNING, Screen, clean
 from menu.snapshots import ask_for_name, list_snapshots, restore_question
 from menu.texts import slice_title
 from models import Slice
@@ -125,4 +126,5 @@ def switch(
 def show_told(told: Sequence[str], screen: Screen) -> None:
     """Show what became of VMs, a line for each sentence."""
     for sentence in told:
-        screen.line(f"{sentence[0].upper()}{sentence[1:]}", GOOD)
+        color = WARNING if sentence.startswith(DISOBEYED) else GOOD
+        screen.line(f"{sentence[0].upper()}{sentence[1:]}", color)

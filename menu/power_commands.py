@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from accounts import rights
 from core.results import value_of
+from machines.power import DISOBEYED
 from menu import plans
-from menu.command_parts import DONE, REFUSED, errors_screen, say, slice_of
+from menu.command_parts import DONE, INCOMPLETE, REFUSED, errors_screen, say, slice_of
 from menu.power import question, show_told, switch
 from menu.progress import Progress
 from menu.questions import agreed
@@ -35,5 +36,6 @@ def change_power(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
         return REFUSED
     with Progress(errors_screen()) as listen:
         answer = switch(api, args.actor, slice_, verb, vm_ids, listen)
-    show_told(value_of(answer), screen)
-    return DONE
+    told = value_of(answer)
+    show_told(told, screen)
+    return INCOMPLETE if any(sentence.startswith(DISOBEYED) for sentence in told) else DONE

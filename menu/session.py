@@ -203,7 +203,7 @@ def offer_unfinished(session: Session) -> None:
         session.screen.line(_found(slice_, session.actor), WARNING)
         meanings = {"f": "finish", "t": "take back", "l": "later"}
         prompt = "(f)inish, (t)ake back or (l)ater? "
-        if slice_.status == SliceStatus.DELETING:  # a deletion cannot be rolled back
+        if slice_.status == SliceStatus.DELETING or any(vm.restoring for vm in slice_.vms):  # cannot be rolled back
             del meanings["t"]
             prompt = "(f)inish or (l)ater? "
         answer = session.ask.letter(prompt, meanings)
@@ -284,8 +284,9 @@ def _found(slice_: Slice, viewer: str) -> str:
         if hosts and slice_.status != SliceStatus.DEPLOYING:
             return f"{title} could not be {_UNFINISHED[slice_.status]} completely: parts of it are left on {hosts}."
         return f"{title} was being {_UNFINISHED[slice_.status]} when its manager stopped."
-    if switched := ", ".join(vm.name for vm in rights.switching(slice_)):
-        return f"{title}: a change of power of {switched} was not finished."
+    if begun := rights.unfinished_power(slice_):
+        effect = " Finishing it makes new disks; taking it back keeps the old ones, where they are still there."
+        return f"{title}: {begun} was not finished.{effect if 'a reset' in begun else ''}"
     names = ", ".join(vm.name for vm in slice_.vms if vm.status == VMStatus.PENDING)
     if hosts:
         return f"{title}: adding {names} failed and could not be rolled back: parts are left on {hosts}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,7 +32,9 @@ def test_a_lost_worker_leaves_vms_unfinished_or_as_before(desk: Desk, verb: str,
     if not answer[0]:
         assert f"{WORKERS[0]} " in answer[1]
     for slice_ in desk.ok(desk.api.unfinished("student")):
-        assert "power of vm0, vm2 was not finished" in desk.no(desk.api.repair_slice("student", 1000))
+        assert re.search(
+            rf": a .*{verb} of vm0 and vm2 was not finished", desk.no(desk.api.repair_slice("student", 1000))
+        )
         desk.ok(desk.api.finish_slice("student", slice_.slice_id))
     assert not desk.ok(desk.api.unfinished("student"))
     assert desk.api.doctor.examine().findings == ()
@@ -57,6 +60,11 @@ def test_a_manager_that_dies_leaves_a_change_that_ends_well(desk: Desk, verb: st
     with suppress(ManagerDiesError):
         act("student", 1000, (), listen)
     died = steps == at and bool(desk.ok(desk.api.unfinished("student")))
+    found = desk.api.doctor.examine().findings
+    begun = {vm.vm_id for vm in desk.slice().vms if vm.unfinished} if died else set()
+    assert {(finding.code, finding.vm_id) for finding in found} == {("power-unfinished", vm_id) for vm_id in begun}
+    begins = "start" if verb == "restart" else verb  # of a VM that was stopped
+    assert all(begins in finding.what for finding in found)
     match way:
         case "finish" if died:
             assert "is running" in desk.ok(desk.api.finish_slice("student", 1000))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 
 import pytest
 
 from core.status import VMStatus
-from remote.events import StepDone
+from remote.events import Event, StepDone
 from tests.support.desk import WORKERS, Desk
+from tests.support.dying import ManagerDiesError
 from topology.design import Design, DesignedLink, End
 from topology.edits import with_link, without_link, without_vms
 from topology.of_slice import design_of
@@ -109,6 +111,24 @@ def test_an_edit_that_may_not_be_changes_nothing(lab: Desk, kind: str) -> None:
 def test_a_running_slice_is_not_changed(lab: Desk) -> None:
     lab.ok(lab.api.deploy_slice("student", 1000))
     assert lab.no(lab.api.edits.apply("student", 1000, edited("VM"))).startswith("Slice 1000 is running")
+    before = lab.path.read_bytes()
+    assert lab.ok(lab.api.edits.compare("student", 1000, read(FILE))).found == ()
+    lab.ok(lab.api.edits.apply("student", 1000, read(FILE)))
+    assert lab.path.read_bytes() == before
+
+
+def test_a_vm_that_a_dead_manager_was_adding_is_named(lab: Desk) -> None:
+    def die(event: Event) -> None:
+        if isinstance(event, StepDone):
+            raise ManagerDiesError
+
+    with suppress(ManagerDiesError):
+        lab.api.edits.apply("student", 1000, edited("VM"), die)
+    sentence = "Slice 1000 is getting a new VM (d); if no other session is adding it, log in again to"
+    assert lab.no(lab.api.edits.compare("student", 1000, edited("VM"))).startswith(sentence)
+    assert lab.no(lab.api.edits.apply("student", 1000, read(FILE))).startswith(sentence)
+    lab.ok(lab.api.finish_slice("student", 1000))
+    lab.ok(lab.api.edits.apply("student", 1000, edited("VM")))
 
 
 def test_parts_are_added_and_removed_one_by_one(lab: Desk) -> None:
@@ -124,5 +144,5 @@ def test_parts_are_added_and_removed_one_by_one(lab: Desk) -> None:
 def test_an_end_without_a_free_interface_is_refused(lab: Desk) -> None:
     now = design_of(lab.slice())[0]
     link = DesignedLink((End("a", 0, named=False), End("c", 0, named=False)))
-    sentence = "a has 2 data interfaces, and a link needs eth3; free one first"
+    sentence = "a has 2 data interfaces, and none without a link; remove a link first"
     assert lab.no(lab.api.edits.compare("student", 1000, with_link(with_link(now, link), link))) == sentence

@@ -96,7 +96,7 @@ def test_a_guest_that_does_not_obey_is_switched_off_and_named(desk: Desk) -> Non
     worker = desk.cloud.hosts[WORKERS[0]]
     worker.stubborn = {path for path in worker.files if path.endswith("vm2.pid")}
     told = desk.ok(desk.api.power.stop("student", 1000))
-    assert told == ["stopped: vm0, vm1, vm2", "switched off, because its guest did not obey within 30 s: vm2"]
+    assert told == ["stopped: vm0, vm1, vm2", "switched off, because the guest did not obey within 30 s: vm2"]
     assert running(desk) == set()
 
 

@@ -104,6 +104,8 @@ def test_vms_and_links_come_and_go(made: Desk) -> None:
         (("link", "mine", "a", "x"), "Slice 1000 has no VM x; its VMs: 1001 (a), 1002 (b), 1003 (c)"),
         (("link", "mine", "a:eth1", "c"), "VM 1001 (a): eth1 is taken; its free data interfaces: eth2"),
         (("link", "mine", "a:1", "c"), "a:1 is no end of a link; write VM or VM:eth1"),
+        (("link", "mine", "a:eth0", "c"), "eth0 is for the internet and takes no link; write VM:eth1 or a higher one"),
+        (("link", "mine", "a:eth9", "c"), "a has no eth9; its free data interfaces: eth2"),
         (("link", "mine", "a", "a"), "A link joins different VMs; a was given twice"),
         (("link", "mine", "a"), "A link needs two ends or more"),
         (("unlink", "mine", "core"), "Slice 1000 has no link core; its links: a-b"),
