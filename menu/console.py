@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import time
+from collections.abc import Callable
 from enum import Enum
 
 from core.errors import CloudError
@@ -29,13 +30,23 @@ class VisitEnd(Enum):
     CLOSED = "The console was closed"
 
 
-def visit(console: ConsoleSession, lines: Lines, screen: Screen, exits: Exits | None = None) -> VisitEnd:
-    """Connect keyboard and screen to `console` until the visit ends, then restore the terminal."""
+def visit(
+    console: ConsoleSession,
+    lines: Lines,
+    screen: Screen,
+    exits: Exits | None = None,
+    greet: Callable[[], None] = lambda: None,
+) -> VisitEnd:
+    """Connect keyboard and screen to `console` until the visit ends, then restore the terminal.
+
+    `greet` is called as soon as every key goes to the guest.
+    """
     exits = exits or Exits()
     try:
         if screen.terminal:
-            _visit_typed(console, lines.descriptor, screen, exits.typed())
+            _visit_typed(console, lines.descriptor, screen, exits.typed(), greet)
         else:
+            greet()
             _visit_piped(console, lines, screen, exits.piped())
     except _Closed:
         return VisitEnd.CLOSED
@@ -46,9 +57,12 @@ class _Closed(Exception):
     """The guest's side ended."""
 
 
-def _visit_typed(console: ConsoleSession, descriptor: int, screen: Screen, keys: Keys) -> None:
+def _visit_typed(
+    console: ConsoleSession, descriptor: int, screen: Screen, keys: Keys, greet: Callable[[], None]
+) -> None:
     with raw_mode(descriptor):
         try:
+            greet()
             # New lines: bytes that were typed together with Ctrl-] belong neither to the guest nor to the menu.
             _copy(console, Lines(descriptor), screen, keys)
         finally:

@@ -58,9 +58,16 @@ def join_console(session: Session, vm_id: int) -> bool:
         return False
     console, why = value_of(answer), ""
     with closing(console):
-        session.say(f"Connected to {_vm_name(session, vm_id)}. {exits.hint(typed=session.screen.terminal)}")
+        greeting = f"Connected to {_vm_name(session, vm_id)}. {exits.hint(typed=session.screen.terminal)}"
+
+        def greet() -> None:
+            session.say(greeting)
+            if session.screen.terminal:
+                session.screen.raw(b"\r")  # in raw mode a new line does not begin at the left
+
         with session.keyboard.idle.watched(session.screen.between) as typed:
-            ending = visit(TypedConsole(console, typed), session.keyboard.lines, session.screen, exits)
+            joined = TypedConsole(console, typed)
+            ending = visit(joined, session.keyboard.lines, session.screen, exits, greet)
         if ending is VisitEnd.CLOSED:
             why = console.why_closed()
     session.screen.line()

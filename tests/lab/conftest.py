@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from database import Database
 from lab import Lab, paths
 from tests.support.lab.visitor import Menu, age_measurements
+from tests.support.paths import ROOT
+
+_STARTED: list[Lab] = []
+"""The lab of this process, once it has started."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def slices_left() -> Iterator[None]:
+    """Delete the slices that a test left because it failed, so that they are in the way of no other file's tests."""
+    yield
+    for lab in _STARTED:
+        if _delete_slices(lab):
+            lab.down()
+            lab.up()
+
+
+def _delete_slices(lab: Lab) -> list[int]:
+    """Delete all slices, and return the ids of those that could not be deleted."""
+    for slice_id in Database(lab.database).load().slices:
+        argv = [sys.executable, str(ROOT / "cli.py"), "--database", str(lab.database), "delete", str(slice_id), "--yes"]
+        lab.run(argv, check=False)
+    return [*Database(lab.database).load().slices]
 
 
 @pytest.fixture(scope="session")
@@ -17,8 +41,10 @@ def lab(worker_id: str) -> Iterator[Lab]:
     lab.down()
     try:
         lab.up()
+        _STARTED.append(lab)
         yield lab
     finally:
+        _STARTED.clear()
         lab.down()
 
 

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -82,6 +83,17 @@ def screen_on(window: FakeTerminal, *, terminal: bool = True) -> Screen:
 def use(window: FakeTerminal, said: bytes, keys: bytes = b"\x1d") -> VisitEnd:
     window.type_when_raw(keys)
     return visit(Printing(said), Lines(window.program), screen_on(window))
+
+
+def test_keys_that_follow_the_greeting_go_to_the_guest(window: FakeTerminal) -> None:
+    modes = []
+
+    def greet() -> None:
+        modes.append(termios.tcgetattr(window.program)[3] & (termios.ISIG | termios.ICANON | termios.ECHO))
+
+    window.type_when_raw(b"\x1d")
+    visit(Printing(b""), Lines(window.program), screen_on(window), greet=greet)
+    assert modes == [0]
 
 
 def settled(window: FakeTerminal) -> TerminalState:
