@@ -14,8 +14,8 @@ from lab.errors import LabError
 
 # The package that depends on the newest kernel, by the ID of os-release(5).
 META_PACKAGES = {"debian": "linux-image-cloud-amd64", "ubuntu": "linux-image-virtual"}
-# Modules for QEMU's virtio devices, and 802.1Q for students who tag frames.
-MODULES = ("virtio_pci", "virtio_net", "virtio_blk", "virtio_rng", "8021q")
+# Modules for QEMU's virtio devices, 802.1Q for students who tag frames, and the power button for acpid.
+MODULES = ("virtio_pci", "virtio_net", "virtio_blk", "virtio_rng", "8021q", "button", "evdev")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,10 +29,10 @@ def desk(lab: Lab, home: Path) -> Iterator[PowerDesk]:
 
 
 def test_a_vm_is_stopped_and_all_that_looks_knows_it(desk: PowerDesk) -> None:
-    b = desk.vm("b")
+    b, guest = desk.vm("b"), desk.guest("b")
+    guest.console.close()
     output, seconds = desk.run("stop", "lab", "b")
-    assert output == "Stopped: b\nSwitched off, because its guest did not obey within 30 s: b\n"
-    assert BUTTON <= seconds < BUTTON + SLACK
+    assert (output, seconds < SLACK) == ("Stopped: b\n", True)
     assert not desk.processes(b)
     assert desk.run("show", "lab")[0].count("stopped") == 1
     assert "problem" not in desk.run("show", "lab")[0]
@@ -39,6 +40,18 @@ def test_a_vm_is_stopped_and_all_that_looks_knows_it(desk: PowerDesk) -> None:
     assert desk.run("doctor")[0] == "Database and hosts agree: no findings\n"
     desk.run("prove")
     assert not desk.processes(b)
+
+
+def test_a_guest_that_does_not_obey_is_switched_off(desk: PowerDesk) -> None:
+    desk.run("start", "lab")
+    a = desk.guest("a")
+    a.run("killall acpid")
+    a.console.close()
+    began = time.monotonic()
+    status, output, _ = desk.ended("stop", "lab", "a")
+    assert (status, output) == (3, "Stopped: a\nSwitched off, because the guest did not obey within 30 s: a\n")
+    assert BUTTON <= time.monotonic() - began < BUTTON + SLACK
+    assert not desk.processes(desk.vm("a"))
 
 
 def test_a_stopped_vm_is_started_with_its_disk_and_addresses(desk: PowerDesk) -> None:
@@ -90,9 +103,10 @@ def test_a_qemu_that_does_not_answer_is_ended_all_the_same(desk: PowerDesk) -> N
     b = desk.vm("b")
     (pid,) = desk.processes(b)
     desk.on_worker(b, "kill", "-STOP", pid)
-    output, seconds = desk.run("stop", "lab", "b")
-    assert output.startswith("Stopped: b\n")
-    assert seconds < DIALOG + SLACK
+    began = time.monotonic()
+    status, output, _ = desk.ended("stop", "lab", "b")
+    assert (status, output.startswith("Stopped: b\n")) == (3, True)
+    assert time.monotonic() - began < DIALOG + SLACK
     assert not desk.processes(b)
     desk.run("start", "lab", "b")
 
