@@ -1,8 +1,11 @@
-# usage: least_used CORES PIDFILE...
+# usage: least_used CORES NUMBER PIDFILE...
 # Prints the CPUs on which the fewest of our processes may run, as a list; nothing where there are no more than CORES.
+# Of CPUs used equally, the first one counted from NUMBER is taken: not always CPU 0, which has the host's own work, and
+# which workers that are guests of one machine may share.
 least_used() {
-  cores=$1; shift
-  awk -v cores="$cores" '
+  cores=$1 number=$2; shift 2
+  awk -v cores="$cores" -v number="$number" '
+    function place(cpu) { return (cpu + count - number % count) % count }
     function take(pid,   status, line, part, range, i, cpu) {
       status = "/proc/" pid "/status"
       while ((getline line <status) > 0)
@@ -15,7 +18,7 @@ least_used() {
     }
     BEGIN {
       take("self")
-      for (cpu in uses) { own[cpu]; left++ }
+      for (cpu in uses) { own[cpu]; left++; if (cpu + 1 > count) count = cpu + 1 }
       if (left <= cores) exit
       for (i = 1; i < ARGC; i++) {
         if ((getline pid <ARGV[i]) > 0) take(pid)
@@ -24,7 +27,7 @@ least_used() {
       for (; cores > 0; cores--) {
         best = ""
         for (cpu in own)
-          if (best == "" || uses[cpu] < uses[best] || (uses[cpu] == uses[best] && cpu + 0 < best + 0)) best = cpu
+          if (best == "" || uses[cpu] < uses[best] || (uses[cpu] == uses[best] && place(cpu) < place(best))) best = cpu
         delete own[best]
         printf "%s%s", comma, best
         comma = ","

@@ -9,6 +9,6 @@ pidfile=$1 mark=$2 secret=$3 cores=$4 cpus=''; shift 4
 end KILL "$pidfile" "$mark" || exit
 umask 077
 [ -z "$secret" ] || { read -r words && echo "$words" >"$secret"; } || exit
-[ "$cores" -eq 0 ] || cpus=$(least_used "$cores" "${pidfile%/*/*}"/*/*.pid) || exit
+[ "$cores" -eq 0 ] || cpus=$(least_used "$cores" "${mark##*[!0-9]}" "${pidfile%/*/*}"/*/*.pid) || exit
 setsid --wait ${cpus:+taskset -c "$cpus"} "$@" || exit
 name=${pidfile##*/}; printf '%s\n' "${name%.pid}"

@@ -329,6 +329,22 @@ def test_a_slow_end_costs_no_further_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one CPU only")
+def test_the_first_vms_of_two_workers_on_one_machine_do_not_share_a_cpu(tmp_path: Path) -> None:
+    seen = []
+    for number in (1001, 1002):
+        pid_file = tmp_path / f"worker-{number}" / "slice-1000" / "vm.pid"
+        pid_file.parent.mkdir(parents=True)
+        mark = (str(pid_file), f"slice1000-vm{number}")
+        words = (str(pid_file.with_suffix(".said")), str(pid_file.with_suffix(".log")), SLEEPER)
+        try:
+            assert run(daemon.start(mark, *words, cores=1)).returncode == 0
+            seen.append(os.sched_getaffinity(int(pid_file.read_text())))
+        finally:
+            run(daemon.stop("KILL", mark))
+    assert seen[0].isdisjoint(seen[1])
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one CPU only")
 def test_processes_are_spread_over_the_cpus_each_on_as_many_as_it_has_cores(tmp_path: Path) -> None:
     cpus = os.sched_getaffinity(0)
     seen: list[set[int]] = []
