@@ -2,8 +2,8 @@
 
 A slice's gateways are in its own router namespace: subnets repeat every 256 VLANs, and slices must not reach each other
 through gateways. VLAN 400, which all slices share, is one locked step. The reservations of its slices are files on the
-network node; the slice that removes the last file removes the rest as well. This module chooses no VLANs: that of a
-link is from `Slice.join` in `models.py`.
+network node; the slice that removes the last file removes the rest as well. This module chooses no VLANs: a new
+link gets its own from `Slice.get_next_vlan` in `models.py`.
 """
 
 from __future__ import annotations

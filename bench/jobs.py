@@ -18,10 +18,11 @@ from inspection.findings import Comparison
 from models import Slice
 from remote.batch import GO_FIRST, LOCK
 from remote.plan import Action, Plan, Stage, Step, Upload, shell
+from remote.root import USERS_SHELL
 
 PHASES = ("design", "deploy", "status", "delete")
 _END = "END-OF-INPUT"
-_AS_USER = 'setpriv --reuid="$SUDO_UID" --regid="$SUDO_GID" --init-groups -- '
+_AS_USER = USERS_SHELL.removesuffix("sh -s")
 
 
 @dataclass(frozen=True)

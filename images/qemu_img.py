@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from core.errors import Refused
-from remote.programs import Bounds, output_of
+from remote.own_machine import Bounds, output_of
 
 PACKAGE = "qemu-utils"
 _MEMORY = 1 << 30

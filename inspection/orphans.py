@@ -43,7 +43,10 @@ MOST = 1000
 """The most orphans of a host that are found at once, because a host may lie."""
 
 _PROOF = ("_img.qcow2", ".id-", ".pid", ".console", ".vnc", ".qmp", ".seed")
-"""Beginnings of the endings that prove ownership. A `.log` proves nothing: it may be a foreign file."""
+"""A file whose ending begins with one of these is proof that a VM's files are ours.
+
+A `.log` proves nothing: it may be a foreign file.
+"""
 
 
 _OF_PROCESS = (".pid", ".console", ".log", ".log-old", ".log-end", ".qemu", ".vnc", ".qmp", ".seed", ".seed.part")

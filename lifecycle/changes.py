@@ -206,7 +206,7 @@ class Change:
     def pids_of(self, slice_: Slice, report: Report, *, complete: bool = False) -> dict[int, str]:
         """Return the pids of verified VMs, by id. An invalid answer becomes a failure of its step.
 
-        `complete`: so does a VM without a pid.
+        With `complete`, a VM that should run and has no pid is a failure as well.
         """
         results = [r for r in report.results if PIDS in r.answers and not r.error]
         pids: dict[int, str] = {}

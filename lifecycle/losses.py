@@ -17,7 +17,7 @@ from storage.state import State
 
 @dataclass(frozen=True)
 class Loss:
-    """The losses of a slice with a worker: its VMs there, and VMs that were being added."""
+    """The parts of a slice that go when a worker is written off: its VMs there, and VMs that were being added."""
 
     slice_id: int
     name: str
@@ -50,7 +50,7 @@ class Loss:
 
     @classmethod
     def of(cls, slice_: Slice, address: str) -> Loss:
-        """Return the losses of a slice with a worker."""
+        """Return the parts of a slice that go with the worker at this address."""
         here = [vm for vm in slice_.vms if vm.worker_ip == address]
         added = _being_added(slice_, address)
         kept = tuple(vm.name for vm in here if vm not in added)
@@ -59,7 +59,7 @@ class Loss:
 
 
 def losses(state: State, address: str) -> list[Loss]:
-    """Return the losses of each slice with a worker, in the order of ids."""
+    """Return the losses of all slices that hold something of the worker, in the order of ids."""
     held = state.slices.holdings
     return [Loss.of(state.slices[number], address) for number in sorted(held) if address in held[number].promised]
 

@@ -27,8 +27,9 @@ UNFINISHED = "not finished, log in again to finish it or take it back"
 
 
 class Act(NamedTuple):
-    """An act of power, with the word for VMs after it. VMs that `end` have `seconds` to obey their power buttons.
+    """An act of power, with the word for VMs after it.
 
+    `ends`: the VMs are switched off, after `seconds` in which their guests can obey the power button.
     `runs`: the VMs run after it; None: those that ran before. `renews`: they get new disks. `restores` is the name of
     the snapshot to which their disks are brought back.
     """
@@ -165,7 +166,7 @@ class _Outcome:
         return _failed(self.report)
 
     def require_success(self, slice_: Slice, told: Sequence[str]) -> None:
-        """Raise the first failure, with what became of the VMs. An interruption is none: it comes after the end."""
+        """Raise the first failure, with what became of the VMs. An interruption is no failure: the change has ended."""
         if error := next((result.error for result in self.report.failures), None):
             raise error.within("; ".join([str(error), *told]) + way_out([error], slice_))
 

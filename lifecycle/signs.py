@@ -85,9 +85,9 @@ class SignsOfLife:
         """
         words = {vm_id: seen.get(vm_id, frozenset()) for vm_id in self._vms}
         missing = [vm for vm in self._vms.values() if not words[vm.vm_id].issuperset(self.possible(vm))]
-        silent = [vm for vm in missing if Sign.SSH not in words[vm.vm_id] and (once or Sign.FRAME in words[vm.vm_id])]
+        no_ssh = [vm for vm in missing if Sign.SSH not in words[vm.vm_id] and (once or Sign.FRAME in words[vm.vm_id])]
         steps = [self._ask_worker(worker, missing) for worker in self._slice.workers]
-        steps.append(self._ask_network(missing, silent[:_MOST_BANNERS]))
+        steps.append(self._ask_network(missing, no_ssh[:_MOST_BANNERS]))
         seconds = self._inventory.ssh.timeouts.read_only
         asked = tuple(step for step in steps if step.do)
         return Plan((Stage("signs of life", asked),), timeout=seconds, deadline=seconds, repeatable=True)

@@ -1,6 +1,6 @@
 """Checks that a worker has what the flavors of its VMs ask for. Returns steps.
 
-A VM without devices of its own needs no check: preflight costs nothing more for it.
+The devices of a VM are checked where its flavor chooses some; the check of the accelerator is one for all VMs.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def _folder(files: Mapping[str, bytes], places: list[int]) -> bytes:
 
 
 def _identifier(name: str) -> bytes:
-    """Return the name for readers without Rock Ridge, such as Windows: capitals, and a hyphen where there is one."""
+    """Return the name for readers without Rock Ridge, such as Windows: in capitals. Hyphens stay."""
     return f"{name.upper()}.;1".encode("ascii")
 
 

@@ -121,7 +121,7 @@ def graph(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
 
     seen = picture.picture_of(slice_of(api, args))
     if args.format == "svg":
-        from remote.programs import output_of  # noqa: PLC0415 - as above
+        from remote.own_machine import output_of  # noqa: PLC0415 - as above
 
         screen.data(output_of(("neato", "-Tsvg"), "\n".join(picture.as_dot(seen)), "graphviz"))
         return DONE

@@ -1,6 +1,7 @@
 """Ask questions. Each is asked again, after a sentence with the allowed answers, until the answer is valid.
 
 The text of a question is where it is asked: entries.py, power.py, reach.py, snapshots.py, images.py or session.py.
+Only the questions for a new password, which several of them ask, are here.
 """
 
 from __future__ import annotations

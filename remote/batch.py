@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from remote.plan import TIMEOUT_SECONDS, Action, Command, Step, Upload, script_names, shell
+from remote.root import USERS_SHELL
 from shell.scripts import functions, parts
 
 LOCK = "/run/openvswitch"
@@ -49,8 +50,6 @@ GO_FIRST = "{ echo -10 >/proc/self/autogroup; } 2>/dev/null"
 It holds for the shell's session; daemons in their own session, like QEMU, keep the normal priority (sched(7), the
 autogroup feature). It has no effect where the kernel lacks autogroups or cgroups divide the CPUs.
 """
-
-_AS_USER = 'setpriv --reuid="$SUDO_UID" --regid="$SUDO_GID" --init-groups -- sh -s'
 
 BUSY, SKIPPED, WANTED = "busy", "skipped", "wanted"
 """Words in a marker instead of a status: the lock is not free, a guard succeeded, an upload is next."""
@@ -122,7 +121,7 @@ class Batch:
         """Return the lines that run the entries as the user, from root's shell; no process left inherits a lock."""
         part, end = _BatchPart(nonce, group, self._keep_going), f"{nonce}-user"
         lines = [*part.definitions, *_function("part", map(part.line, group)), "part </dev/null", "exit 0"]
-        return [f"{_AS_USER} 8<&- 9<&- <<'{end}' || exit", *lines, end]
+        return [f"{USERS_SHELL} 8<&- 9<&- <<'{end}' || exit", *lines, end]
 
     def _claim(self) -> list[str]:
         if not self._lock:

@@ -32,13 +32,11 @@ from remote.causes import LoginShell
 from remote.host import ShellChannel
 from remote.openssh import bring
 from remote.plan import CHANGE_DEADLINE_SECONDS, TIMEOUT_SECONDS, Step
+from remote.root import SHELL
 from remote.transcript import Outcome, Transcript, UploadProgress, UploadWanted
 
 RENEW_SECONDS = 1.5
 """Seconds of silence after which an idle connection is replaced; for a dead host this adds to the new one's wait."""
-
-SHELL = "sudo -n sh -s"
-"""The shell that reads batches; sudo has to grant this one right."""
 
 _BLOCK = 1 << 20
 _LEAST_SECONDS = 0.05

@@ -21,11 +21,12 @@ from core.inventory import SSHSettings
 from remote import causes, host_keys
 from remote.batch import echo
 from remote.causes import FailedConnection, LoginShell, Reached
-from remote.conversation import RENEW_SECONDS, SHELL, Conversation
+from remote.conversation import RENEW_SECONDS, Conversation
 from remote.host import ShellChannel
 from remote.host_keys import HostKey, KeyRefused, KnownHosts
 from remote.openssh import key_fault
 from remote.plan import shell
+from remote.root import SHELL
 
 LOST_SECONDS = 10
 """Seconds after which a host that acknowledges no packet is lost."""

@@ -1,7 +1,7 @@
 # usage: least_used CORES NUMBER PIDFILE...
 # Prints the CPUs on which the fewest of our processes may run, as a list; nothing where there are no more than CORES.
-# Of CPUs used equally, the first one counted from NUMBER is taken: not always CPU 0, which has the host's own work, and
-# which workers that are guests of one machine may share.
+# Of CPUs used equally, the first one counted from NUMBER is taken. CPU 0 always would be a bad choice: it has the host's
+# own work, and workers on one machine share it.
 least_used() {
   cores=$1 number=$2; shift 2
   awk -v cores="$cores" -v number="$number" '

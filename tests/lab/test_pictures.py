@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from remote.programs import output_of
+from remote.own_machine import output_of
 from tests.support.designs import ring_of
 from topology.picture import as_dot, picture_of
 

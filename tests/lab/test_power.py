@@ -45,7 +45,7 @@ def test_a_vm_is_stopped_and_all_that_looks_knows_it(desk: PowerDesk) -> None:
 def test_a_guest_that_does_not_obey_is_switched_off(desk: PowerDesk) -> None:
     desk.run("start", "lab")
     a = desk.guest("a")
-    a.run("killall acpid")
+    a.run("kill $(pidof acpid)")
     a.console.close()
     began = time.monotonic()
     status, output, _ = desk.ended("stop", "lab", "a")

@@ -41,7 +41,7 @@ MODULES = sorted(
 ONLY_IN = {
     "paramiko": ("remote/ssh.py",),
     "cryptography": ("core/ssh_keys.py",),
-    "subprocess": ("remote/openssh.py", "remote/programs.py", "lab/", "bench/"),
+    "subprocess": ("remote/openssh.py", "remote/own_machine.py", "lab/", "bench/"),
     "rich": ("menu/rich_parts.py",),
     "yaml": ("storage/text.py", "topology/"),
     "shlex": ("remote/plan.py", "menu/restricted.py", "lab/", "bench/"),

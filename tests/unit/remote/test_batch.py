@@ -244,7 +244,7 @@ def test_an_upload_among_the_users_commands_stops_the_batch(tmp_path: Path) -> N
 
 def test_a_users_shell_that_cannot_be_had_ends_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ME, "PATH", os.environ["PATH"])
-    monkeypatch.setattr(batch, "_AS_USER", "no-such-program")
+    monkeypatch.setattr(batch, "USERS_SHELL", "no-such-program")
     sent = Batch([step(user("exit 0")), step(Command(("touch", "late")))], keep_going=True)
     done = in_shell(sent.script(NONCE), tmp_path)
     transcript = Transcript(sent, NONCE)

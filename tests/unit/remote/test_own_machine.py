@@ -8,8 +8,8 @@ import time
 import pytest
 
 from core.errors import Refused
-from remote import programs
-from remote.programs import Bounds, output_of
+from remote import own_machine
+from remote.own_machine import Bounds, output_of
 
 MIB = 1 << 20
 NARROW = Bounds(seconds=10, memory=256 * MIB, file=MIB)
@@ -66,6 +66,6 @@ def test_a_program_is_stopped_at_its_deadline(program: str) -> None:
 
 
 def test_a_program_without_bounds_has_a_deadline_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programs, "SECONDS", 1)
+    monkeypatch.setattr(own_machine, "SECONDS", 1)
     with pytest.raises(Refused, match=r"^sleep did not end within 1 s on this machine, and was stopped$"):
         output_of(("sleep", "60"), "", "coreutils")
