@@ -76,7 +76,8 @@ class Readiness(SliceUseCases):
         """Return what is known now; what was seen before is not asked again."""
         state = self._database.load()
         signs = SignsOfLife(state.inventory, rights.permitted(state, actor, slice_id))
-        known, errors = dict(seen), []
+        known = {vm_id: words - {BAD_PATTERNS} for vm_id, words in seen.items()}
+        errors = []
         for result in Runner(self._connect).run(signs.plan(seen, once=once)).results:
             try:
                 found = _words(signs, result)
@@ -84,7 +85,7 @@ class Readiness(SliceUseCases):
                 errors.append(str(error))
                 continue
             for vm_id, words in found.items():
-                known[vm_id] = (known.get(vm_id, frozenset()) - {BAD_PATTERNS}) | words
+                known[vm_id] = known.get(vm_id, frozenset()) | words
         return Look(tuple(signs.result(known)), tuple(errors), known)
 
 

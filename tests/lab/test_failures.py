@@ -78,9 +78,8 @@ def full_disk(host: str) -> Fault:
 
     @contextmanager
     def fault(lab: Lab) -> Iterator[None]:
-        lab.exec(
-            host, ["sh", "-c", f"mount --bind {IMAGES} /mnt && mount -t tmpfs -o size=15m,mode=755 tmpfs {IMAGES}"]
-        )
+        size = f"size={(lab.image.stat().st_size >> 20) + 2}m"
+        lab.exec(host, ["sh", "-c", f"mount --bind {IMAGES} /mnt && mount -t tmpfs -o {size},mode=755 tmpfs {IMAGES}"])
         try:
             lab.exec(host, ["sh", "-c", f"chown ubuntu: {IMAGES} && cp -a /mnt/. {IMAGES}/"])
             yield

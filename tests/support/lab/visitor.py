@@ -34,6 +34,10 @@ def age_measurements(database: Path) -> None:
             worker.measured = 1.0
 
 
+DATABASES: dict[Path, Lab] = {}
+"""The databases that tests made beside those of the labs."""
+
+
 def empty_database(lab: Lab, path: Path, change: Callable[[dict[str, Any]], None] = lambda _: None) -> Path:
     """Write a copy of the lab's database, changed by `change`, for the tests' user; return its path.
 
@@ -47,6 +51,7 @@ def empty_database(lab: Lab, path: Path, change: Callable[[dict[str, Any]], None
     path.write_text(yaml.safe_dump(record, sort_keys=False), encoding="utf-8")
     path.chmod(0o600)
     paths.caller().own(path)
+    DATABASES[path] = lab
     return path
 
 

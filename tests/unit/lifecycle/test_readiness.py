@@ -176,6 +176,13 @@ def test_a_look_says_what_is_known(ring: Desk) -> None:
     assert not look.ready
 
 
+def test_a_problem_that_a_worker_names_stays_beside_what_the_network_node_sees(ring: Desk) -> None:
+    show(ring, WORKERS[0], 1001, "patterns")
+    show(ring, NETWORK, 1001, "lease")
+    look = ring.ok(ring.api.readiness.look("student", 1000))
+    assert look.vms[0].problem == "its patterns cannot be compared with its console"
+
+
 def test_another_users_slice_is_not_looked_at(ring: Desk) -> None:
     assert ring.no(ring.api.readiness.look("ghost", 1000)).startswith("You have no slice 1000")
     assert ring.no(ring.api.readiness.wait("ghost", 1000, 1)).startswith("You have no slice 1000")
