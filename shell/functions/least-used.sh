@@ -1,7 +1,7 @@
 # usage: least_used CORES NUMBER PIDFILE...
 # Prints the CPUs on which the fewest of our processes may run, as a list; nothing where there are no more than CORES.
-# Of CPUs used equally, the first one counted from NUMBER is taken. CPU 0 always would be a bad choice: it has the host's
-# own work, and workers on one machine share it.
+# Of CPUs used equally, the first one counted from NUMBER is taken. CPU 0 would be a bad choice: it has the host's own
+# work, and workers on one machine share it.
 least_used() {
   cores=$1 number=$2; shift 2
   awk -v cores="$cores" -v number="$number" '
@@ -27,7 +27,8 @@ least_used() {
       for (; cores > 0; cores--) {
         best = ""
         for (cpu in own)
-          if (best == "" || uses[cpu] < uses[best] || (uses[cpu] == uses[best] && place(cpu) < place(best))) best = cpu
+          if (best == "" || uses[cpu] < uses[best] ||
+              (uses[cpu] == uses[best] && place(cpu) < place(best))) best = cpu
         delete own[best]
         printf "%s%s", comma, best
         comma = ","
