@@ -9,7 +9,7 @@ LAB := $(PYTHON) -m lab
 # A save of the database waits for the disk, and the tests make thousands: their folders are in memory where it has room.
 FOLDERS := $(shell df --output=avail /dev/shm 2>/dev/null | awk '{room = $$1} END {print (room > 1000000) ? "/dev/shm" : "/tmp"}')
 # More of them than there are cores: the unit tests also wait, for processes, locks and disks.
-UNIT_TESTS := PYTEST_DEBUG_TEMPROOT=$(FOLDERS) $(BIN)/pytest -q -n $(shell expr 2 '*' $$(nproc))
+UNIT_TESTS := PYTEST_DEBUG_TEMPROOT=$(FOLDERS) $(BIN)/pytest -q -n $(shell expr 3 '*' $$(nproc))
 
 unexport PYTHONDONTWRITEBYTECODE  # the tests start Python hundreds of times
 
@@ -36,9 +36,9 @@ check: $(VENV)/ready  ## style, types, scripts, import rules and quick unit test
 	$(BIN)/mypy
 	$(UNIT_TESTS) -m "not lab and not long"
 
-test: packages check  ## all tests; those on the lab need root, and have two labs side by side
+test: packages check  ## all tests; those on the lab need root, and have three labs side by side
 	$(UNIT_TESTS) -m "long and not lab"
-	$(SUDO) $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m lab
+	$(SUDO) $(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m lab
 
 shake: packages $(VENV)/ready  ## the lab tests five times, beside two busy processes per core: all five have to be green
 	$(SUDO) $(BIN)/python -m tests.shake

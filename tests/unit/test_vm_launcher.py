@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from shell import daemon
 from vm_launcher import _END_VMS
 
@@ -29,6 +31,7 @@ def run(argv: daemon.Argv) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.long
 def test_vms_end_with_their_files_and_others_stay(tmp_path: Path) -> None:
     folder = tmp_path / "a folder"
     folder.mkdir()

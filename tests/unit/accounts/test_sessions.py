@@ -217,6 +217,7 @@ AT = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("at", AT)
 def test_a_session_where_nothing_is_typed_ends_and_says_so_before(at: str) -> None:
     with on_terminal(FAKE_IDLE="2") as terminal:
@@ -231,6 +232,7 @@ def test_a_session_where_nothing_is_typed_ends_and_says_so_before(at: str) -> No
         assert "Traceback" not in terminal.seen
 
 
+@pytest.mark.long
 def test_an_answer_begins_the_time_again() -> None:
     with on_terminal(FAKE_IDLE="2") as terminal:
         terminal.wait_for("Username: ")
@@ -339,6 +341,7 @@ def in_console(guest: FakeGuest, reading: int, limit: float) -> str:
     return output.getvalue().decode()
 
 
+@pytest.mark.long
 def test_a_console_ends_where_nothing_is_typed_whatever_the_guest_says() -> None:
     reading, writing = os.pipe()
     shown = in_console(Chatter(), reading, 2.0)

@@ -149,6 +149,7 @@ def test_an_error_of_qemu_ends_its_dialog_and_is_quoted(worker: Machines, name: 
     assert dialogs == {"one": Dialog(({"did": "a"},), DialogEnd.ERROR, error)}
 
 
+@pytest.mark.long
 def test_a_vm_that_does_not_answer_in_time_stops_no_other(worker: Machines) -> None:
     one, two = worker.serve("one"), worker.serve("two")
     status, dialogs, said = ask(

@@ -134,6 +134,7 @@ def test_a_manager_that_is_no_host_is_refused(running: Desk, via: str) -> None:
     assert end.value.code == 2
 
 
+@pytest.mark.long
 @given(st.lists(st.text(st.characters(codec="utf-8").filter(str.isprintable), min_size=1), min_size=1, max_size=4))
 @settings(max_examples=60, deadline=None)  # ssh and a shell are started
 def test_every_path_arrives_at_the_users_shell_as_it_is(words: list[str]) -> None:

@@ -103,6 +103,7 @@ def test_one_that_does_not_start_is_named_and_the_others_serve(node: NodeFolder)
     assert (node.serve().stdout, node.begun.read_text()) == ("102\n", "ns-dhcp-vlan102\n")
 
 
+@pytest.mark.long
 def test_a_server_on_a_removed_interface_is_restarted(node: NodeFolder) -> None:
     node.serve()
     before = node.pids()

@@ -270,6 +270,7 @@ def test_a_vm_that_hangs_keeps_no_key_for_later(worker: ConsoleWorker) -> None:
     assert worker.input_lines() == b"ok"
 
 
+@pytest.mark.long
 def test_a_program_without_the_lock_differs_from_a_visitor(worker: ConsoleWorker) -> None:
     with socket.socket(socket.AF_UNIX) as foreign:
         foreign.connect(f"{worker.folder}/{worker.socket}")

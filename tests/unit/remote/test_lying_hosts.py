@@ -113,6 +113,7 @@ def test_a_program_s_last_words_are_cut_and_printable(client: ssh.SSHHost) -> No
     assert len(said) < LONGEST_WORDS + 100
 
 
+@pytest.mark.long
 def test_a_host_that_takes_a_file_byte_by_byte_is_given_up(
     host: LoopbackHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -156,6 +156,7 @@ def test_a_path_that_is_no_file_is_refused(host: LoopbackHost, tmp_path: Path, k
         list(copy(settings(host, tmp_path), path).transfer())
 
 
+@pytest.mark.long
 def test_the_manager_may_take_its_time(
     host: LoopbackHost, tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

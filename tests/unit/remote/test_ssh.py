@@ -298,6 +298,7 @@ def test_silence_is_given_up(client: ssh.SSHHost) -> None:
     assert "silent for 1 s" in str(error)
 
 
+@pytest.mark.long
 def test_a_host_that_takes_the_connection_and_hangs_is_given_up(host: LoopbackHost, tmp_path: Path) -> None:
     """Freeze the host: its kernel acknowledges every packet, so only a clock can tell."""
     client = ssh.SSHHost("127.0.0.1", host.settings(tmp_path, timeouts=Timeouts(connect=1.0)))
@@ -343,6 +344,7 @@ def test_a_shell_whose_manager_is_silent_for_long_ends_by_itself_and_the_next_ba
     assert len(host.processes) == 3
 
 
+@pytest.mark.long
 def test_a_step_without_the_shared_lock_is_refused_before_its_timeout(
     host: LoopbackHost, client: ssh.SSHHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -684,6 +686,7 @@ def stand_in(host: LoopbackHost, tmp_path: Path, program: str, script: str) -> N
     host.programs = folder
 
 
+@pytest.mark.long
 def test_a_host_that_hashes_for_long_is_not_silent(
     host: LoopbackHost, client: ssh.SSHHost, image: Path, tmp_path: Path
 ) -> None:
@@ -718,6 +721,7 @@ def test_a_file_that_two_need_at_once_is_copied_once(
     assert nothing_is_left(host, "base.img")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dies", [True, False])
 def test_a_copy_that_waits_for_a_dead_one_takes_over(
     host: LoopbackHost, client: ssh.SSHHost, second: ssh.SSHHost, image: Path, dies: bool,
@@ -739,6 +743,7 @@ def test_a_copy_that_waits_for_a_dead_one_takes_over(
     assert nothing_is_left(host, "base.img")
 
 
+@pytest.mark.long
 def test_a_copy_over_its_own_half_file_starts_again(
     host: LoopbackHost, client: ssh.SSHHost, second: ssh.SSHHost, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

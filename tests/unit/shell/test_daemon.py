@@ -117,6 +117,7 @@ def test_a_process_that_ignores_term_is_killed(pid_file: Path) -> None:
     assert not is_running(pid_file)
 
 
+@pytest.mark.long
 def test_all_are_signalled_before_the_first_wait_and_the_rest_is_killed(tmp_path: Path) -> None:
     programs = {"one": SLEEPER, "two": STUBBORN, "three": SLEEPER}
     paths = {name: tmp_path / f"{name}.pid" for name in (*programs, "never")}
@@ -138,6 +139,7 @@ def test_one_that_does_not_end_is_named(pid_file: Path) -> None:
     pid_file.unlink()
 
 
+@pytest.mark.long
 def test_a_process_that_took_the_pid_of_one_that_ended_is_not_killed(pid_file: Path) -> None:
     """Let the signalled process become another program, as if its pid had been reused."""
     other = "import os; os.execvp('sleep', ['sleep', '60'])"
@@ -152,6 +154,7 @@ def test_a_process_that_took_the_pid_of_one_that_ended_is_not_killed(pid_file: P
         os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.long
 def test_a_process_that_is_on_its_way_out_for_long_is_not_taken_for_one_that_is_gone(pid_file: Path) -> None:
     """End its first thread, which empties its command line; the others may hold files and devices."""
     end = "ctypes.CDLL(None).syscall(60, 0)"  # _exit(2) of this thread alone, on x86-64
@@ -316,6 +319,7 @@ def test_the_next_one_costs_as_few_processes_as_the_first(tmp_path: Path) -> Non
         run(daemon.stop("KILL", *((str(path), MARK) for path in paths)))
 
 
+@pytest.mark.long
 def test_a_slow_end_costs_no_further_process(tmp_path: Path) -> None:
     counted, costs = Counted(tmp_path), []
     for name, seconds in (("soon", 0.5), ("late", 1.5)):
