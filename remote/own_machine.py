@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from core.errors import Refused, last_line
 
 SECONDS = 30
+_STACK = 1 << 20
+"""Bytes for the stack of a thread. With 8 MiB, and 64 MiB of malloc(3) each, few threads reach the bound of memory."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,9 @@ class Bounds:
 
     def around(self, argv: tuple[str, ...]) -> tuple[str, ...]:
         """Return the argv that runs `argv` within these limits."""
-        limits = {"as": self.memory, "cpu": self.seconds, "fsize": self.file, "core": 0}
-        return ("prlimit", *(f"--{name}={most}" for name, most in limits.items()), "--", *argv)
+        limits = {"as": self.memory, "cpu": self.seconds, "fsize": self.file, "stack": _STACK, "core": 0}
+        options = (f"--{name}={most}" for name, most in limits.items())
+        return ("prlimit", *options, "--", "env", "MALLOC_ARENA_MAX=1", *argv)
 
 
 def output_of(

@@ -46,7 +46,7 @@ manager_lives() {
   esac
 }
 watch() {
-  while sleep "$pause" && [ -d /proc/$$ ]; do
+  while sleep "$pause" && [ -e /proc/$$/exe ]; do  # a zombie has none
     manager_lives || break
   done
   end_socat

@@ -297,6 +297,12 @@ def test_a_manager_that_dies_takes_the_visit_along(worker: ConsoleWorker) -> Non
     worker.visit("bob")
 
 
+def test_a_visit_ends_with_its_shell_also_where_that_is_not_reaped(worker: ConsoleWorker) -> None:
+    worker.visit("alice")
+    worker.visits[0].process.kill()
+    until_free(worker)
+
+
 @pytest.mark.long
 def test_a_manager_that_says_nothing_any_more_loses_the_console(worker: ConsoleWorker) -> None:
     """Silence a manager: the kernel's own count of the silence ends its visit after a cut connection."""

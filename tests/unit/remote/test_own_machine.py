@@ -65,6 +65,25 @@ def test_a_program_is_stopped_at_its_deadline(program: str) -> None:
     assert time.monotonic() - began < 20
 
 
+THREADS = """
+import threading
+begun = threading.Barrier(64)
+def work():
+    kept = bytearray(100_000)
+    begun.wait()
+threads = [threading.Thread(target=work) for _ in range(64)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print("all")
+"""
+
+
+def test_the_bound_of_memory_leaves_room_for_as_many_threads_as_a_busy_machine_makes() -> None:
+    assert output_of((sys.executable, "-c", THREADS), "", "python3", bounds=Bounds(30, 1 << 30, 0)) == "all\n"
+
+
 def test_a_program_without_bounds_has_a_deadline_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own_machine, "SECONDS", 1)
     with pytest.raises(Refused, match=r"^sleep did not end within 1 s on this machine, and was stopped$"):
