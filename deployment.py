@@ -20,6 +20,7 @@ from allocation.placement import place
 from core.errors import BadAnswer, printable
 from core.inventory import Inventory, Worker
 from core.names import mac_address
+from core.status import VMStatus
 from machines import credentials
 from machines.power import ENDING_SECONDS, Switching
 from machines.snapshots import SnapshotSteps
@@ -191,6 +192,14 @@ class DeploymentAPI:
         """Return the plan that sets the links of all VMs that run, as the slice says."""
         running = [vm for vm in slice_.placed if not vm.stays_off]
         return self._change(slice_, Stage("links", tuple(self._set_links(slice_, running))))
+
+    def carriers_plan(self, slice_: Slice, ended: Collection[int | None]) -> Plan:
+        """Return the plan that takes the carrier from the other ends of links of VMs that have ended by themselves."""
+        after = Slice.from_dict(slice_.to_dict())
+        off = tuple(vm for vm in after.vms if vm.vm_id in ended)
+        for vm in off:
+            vm.status = VMStatus.STOPPED
+        return self._change(after, Stage("links", tuple(self._set_links(after, Switching(off).others(after)))))
 
     def _set_links(self, slice_: Slice, vms: Sequence[VM]) -> Iterator[Step]:
         for worker in dict.fromkeys(vm.worker_ip for vm in vms):

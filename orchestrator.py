@@ -8,7 +8,8 @@ makes plans (`deployment.py`) and runs them (`remote/runner.py`).
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from accounts import rights
@@ -228,16 +229,29 @@ class OrchestratorAPI(Groups):
     def problems(self, actor: str, slice_id: int | None = None) -> dict[int, SliceProblems]:
         """Return sentences about the problems of the user's running slices, or of this one, by slice id.
 
-        A slice that is being changed is left out.
+        A slice that is being changed is left out. The other ends of links of a VM that powered itself off lose their
+        carrier, as they do where it is stopped.
         """
+        from inspection.codes import BY_GUEST  # noqa: PLC0415
         from inspection.inspector import Inspector  # noqa: PLC0415
         from inspection.summary import summary  # noqa: PLC0415
 
         state = self._database.load()
         slices = rights.visible(state, actor) if slice_id is None else [rights.permitted(state, actor, slice_id)]
         found = Inspector(self._database, state.inventory, self._connect).problems(slices)
+        for number, findings in found.items():
+            if ended := {finding.vm_id for finding in findings if finding.code == BY_GUEST}:
+                self._take_carriers(number, ended)
         for_admin = state.users[actor].role == ADMIN
         return {slice_id: summary(each, for_admin=for_admin) for slice_id, each in found.items() if each}
+
+    def _take_carriers(self, slice_id: int, ended: Collection[int | None]) -> None:
+        """Take the carrier from the other ends of links of VMs that powered themselves off.
+
+        A session that changes the slice sets the carriers itself.
+        """
+        with suppress(Refused), self._changes.of(slice_id, ignore) as change:
+            change.runner.run(change.deployment.carriers_plan(change.state.slices[slice_id], ended), keep_going=True)
 
     @UseCase()
     def prove_isolation(self, actor: str) -> Verdict:

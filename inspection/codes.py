@@ -9,6 +9,9 @@ Severity = Literal["error", "warning"]
 
 REPAIR = "Repair Slice (menu entry 11) repairs it"
 RESTART = "restart the VM once (menu entry 15)"
+BY_GUEST = "vm-off"
+"""The code of a VM that powered itself off."""
+
 FIX = "doctor --fix removes it"
 CODES: Mapping[str, tuple[Severity, str, str]] = {
     "host-unreachable": (
@@ -110,7 +113,7 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "seed-missing": ("error", "the seed of a VM is missing: its next boot would have no network", REPAIR),
     "seed-open": ("error", "others on the worker could read the seed of a VM, with its keys", REPAIR),
     "qemu-dead": ("error", "a VM does not run", REPAIR),
-    "vm-off": ("warning", "a VM powered itself off", "start it (menu entry 15)"),
+    BY_GUEST: ("warning", "a VM powered itself off", "start it (menu entry 15)"),
     "power-unfinished": (
         "error",
         "a change of a VM's power was begun and not finished",
@@ -198,7 +201,7 @@ OWNER_CODES = frozenset(
         "qemu-stuck",
         "snapshot-missing",
         "tap-lost",
-        "vm-off",
+        BY_GUEST,
     }
 )
 """Codes whose advice a slice's owner can follow from the menu; so can those with `REPAIR`."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from core.names import VMFiles
 from inspection import exposure
+from inspection.codes import BY_GUEST
 from inspection.facts import Facts, Process
 from machines import qemu
 from machines.taps import Taps
@@ -38,7 +39,7 @@ def of_process(vm: VM, process: Process | None, files: VMFiles, facts: Facts, *,
 
 def _of_end(name: str, reason: int | None) -> Problem:
     if reason == qemu.BY_GUEST:
-        return "vm-off", f"VM {name} powered itself off"
+        return BY_GUEST, f"VM {name} powered itself off"
     return "qemu-dead", f"VM {name} does not run"
 
 

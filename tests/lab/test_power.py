@@ -95,7 +95,10 @@ def test_a_guest_that_powers_itself_off_is_told_and_started(desk: PowerDesk) -> 
     desk.guest("b").console.run("poweroff -f &", 5)
     wait_until(lambda: not desk.processes(b), "the end of b", 30)
     assert "VM b powered itself off" in desk.run("show", "lab")[0]
+    a = desk.guest("a")
+    assert a.run("cat /sys/class/net/eth1/carrier").strip() == "0"
     assert desk.run("start", "lab", "b")[0] == "Started: b\n"
+    assert a.run("cat /sys/class/net/eth1/carrier").strip() == "1"
     assert "problem" not in desk.run("show", "lab")[0]
 
 

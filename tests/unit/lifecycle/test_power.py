@@ -130,8 +130,10 @@ def test_a_vm_that_powered_itself_off_is_told_from_one_that_died_and_is_started(
     problems = desk.ok(desk.api.problems("student"))[1000]
     assert problems.sentences == (f"{WORKERS[0]}: VM vm0 powered itself off",)
     assert problems.advice == ("start it (menu entry 15)",)
+    assert carriers(desk, "vm1") == {"nic0": True, "nic1": True, "nic2": False}
     desk.ok(desk.api.power.start("student", 1000, [1001]))
     assert desk.ok(desk.api.problems("student")) == {}
+    assert all(carriers(desk, "vm1").values())
 
 
 def test_each_worker_gets_one_batch(desk: Desk) -> None:
