@@ -17,13 +17,14 @@ def blocks(ways: Iterable[WayIn], manager: tuple[str, ...]) -> str:
     """Return a block for each way; `manager` are the words of the command that ends in `connect SLICE VM`.
 
     Names have letters, digits, hyphens and underscores only. Other words are quoted for the user's shell, which runs
-    the command, and `%` is doubled, because ssh reads it as the beginning of a token.
+    the command. ssh reads the line first: `%` begins a token there, and a backslash before a single quote hides it.
+    So `%` is doubled, and a backslash stands in double quotes, where both read two as one.
     """
     return "\n".join("".join(f"{line}\n" for line in _block(way, manager)) for way in ways)
 
 
 def _block(way: WayIn, manager: tuple[str, ...]) -> Iterable[str]:
-    command = shell((*manager, "connect", way.slice_, way.vm)).replace("%", "%%")
+    command = shell((*manager, "connect", way.slice_, way.vm)).replace("%", "%%").replace("\\", "'\"\\\\\"'")
     yield f"Host {way.host}"
     yield f"    User {way.user}"
     yield f"    HostKeyAlias {way.alias}"

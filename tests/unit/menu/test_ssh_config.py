@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core import ssh_keys
@@ -136,6 +136,8 @@ def test_a_manager_that_is_no_host_is_refused(running: Desk, via: str) -> None:
 
 @pytest.mark.long
 @given(st.lists(st.text(st.characters(codec="utf-8").filter(str.isprintable), min_size=1), min_size=1, max_size=4))
+@example(["\\"])
+@example(["a\\'b", '\\"'])
 @settings(max_examples=60, deadline=None)  # ssh and a shell are started
 def test_every_path_arrives_at_the_users_shell_as_it_is(words: list[str]) -> None:
     """Run the real ssh: its ProxyCommand writes its arguments, and gives no greeting."""
