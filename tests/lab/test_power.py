@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from lab import Lab
 from tests.support.lab.power_desk import PATTERN, PowerDesk
-from tests.support.lab.visitor import HOSTS, wait_until
+from tests.support.lab.visitor import HOSTS, IMAGES, unmount, wait_until
 
 pytestmark = pytest.mark.lab
 
@@ -124,6 +125,31 @@ def test_a_reset_that_fails_leaves_vms_as_they_were(desk: PowerDesk) -> None:
     after = desk.vm("b")
     assert (after.disk_id, after.status_before, after.old_disk) == (b.disk_id, None, None)
     assert desk.processes(b) not in ([], [pid])
+    assert desk.run("doctor")[0] == "Database and hosts agree: no findings\n"
+
+
+@contextmanager
+def full_disk(lab: Lab, host: str) -> Iterator[None]:
+    """Keep the images of a worker on a disk without room for one more byte."""
+    fill = f"""set -e; mount --bind {IMAGES} /mnt; size=$(du -sk /mnt | cut -f1)
+      mount -t tmpfs -o size=$((size + 4096))k,mode=755 tmpfs {IMAGES}; chown ubuntu: {IMAGES}
+      cp -a --sparse=always /mnt/. {IMAGES}/; dd if=/dev/zero of={IMAGES}/fill bs=4k 2>/dev/null || :"""
+    lab.exec(host, ["sh", "-c", fill])
+    try:
+        yield
+    finally:
+        unmount(lab, host, IMAGES)
+        unmount(lab, host, "/mnt")
+
+
+def test_a_reset_on_a_full_disk_loses_nothing(desk: PowerDesk, lab: Lab) -> None:
+    desk.run("stop", "lab", "--now", "--yes")
+    b = desk.vm("b")
+    with full_disk(lab, HOSTS[b.worker_ip]):
+        status, _, errors = desk.ended("reset", "lab", "b", "--yes")
+    assert (status, "No space left" in errors, "as before: b" in errors) == (1, True, True), errors
+    assert (desk.vm("b").disk_id, desk.vm("b").status_before) == (b.disk_id, None)
+    assert desk.run("start", "lab")[0] == "Started: a, b\n"
     assert desk.run("doctor")[0] == "Database and hosts agree: no findings\n"
 
 
