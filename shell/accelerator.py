@@ -15,13 +15,19 @@ Argv = tuple[str, ...]
 RECORD = ".accel"
 """The name of the record in the folder of images."""
 
+EMULATION = "tcg,tb-size=128"
+"""QEMU's emulation, with a bound of the code that it keeps translated, in MiB.
+
+Its own bound is 1 GiB for each VM: a guest with 256 MiB of memory held up to 1.5 GiB of its worker's.
+"""
+
 _FIND_ACCELERATOR = load("vms/find-accelerator")
 _CHOOSE_ACCELERATOR = load("vms/choose-accelerator")
 
 
 def options(accel: str) -> Argv:
     """Return QEMU's options; `auto` puts KVM first, and `choosing` removes it where it runs no guest."""
-    names = ("kvm", "tcg") if accel == "auto" else (accel,)
+    names = {"auto": ("kvm", EMULATION), "kvm": ("kvm",), "tcg": (EMULATION,)}[accel]
     return tuple(word for name in names for word in ("-accel", name))
 
 
@@ -35,9 +41,9 @@ def find_accelerator(record: str, accel: str, *, required: bool = False) -> Argv
 
 def choosing(record: str, argv: Argv) -> Argv:
     """Return the argv that becomes QEMU's argv, with TCG where the record says that KVM runs no guest."""
-    return _CHOOSE_ACCELERATOR.argv(record, *argv)
+    return _CHOOSE_ACCELERATOR.argv(record, EMULATION, *argv)
 
 
 def variants(argv: Argv) -> Sequence[Argv]:
     """Return the argvs that `choosing` may run."""
-    return argv, tuple("tcg" if word == "kvm" else word for word in argv)
+    return argv, tuple(EMULATION if word == "kvm" else word for word in argv)

@@ -12,6 +12,7 @@ from models import Slice
 from remote.events import Event, StepDone
 from tests.support.desk import WORKERS, Desk, deployed, open_desk
 from tests.support.dying import ManagerDiesError
+from tests.support.scale import scaled
 
 
 @pytest.fixture
@@ -40,9 +41,10 @@ def test_a_lost_worker_leaves_vms_unfinished_or_as_before(desk: Desk, verb: str,
     assert desk.api.doctor.examine().findings == ()
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("way", ["finish", "take back", "again", "delete"])
 @pytest.mark.parametrize("verb", ["start", "stop", "restart", "reset"])
-@pytest.mark.parametrize("at", range(14))
+@pytest.mark.parametrize("at", range(0, 14, scaled(2, 1)))
 def test_a_manager_that_dies_leaves_a_change_that_ends_well(desk: Desk, verb: str, at: int, way: str) -> None:
     deployed(desk, "vm1")
     if verb == "start":

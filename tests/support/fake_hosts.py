@@ -651,7 +651,7 @@ class FakeHost:
         pid_file, mark, secret, cores, *launch = argv
         same_pid_file, messages, log, program, *options = launch[4:]
         if program == "sh":
-            program, *options = options[4:]  # behind what chooses the accelerator
+            program, *options = options[5:]  # behind what chooses the accelerator
         assert (program, same_pid_file) == ("qemu-system-x86_64", pid_file)
         assert options[options.index("-smp") + 1] == cores
         self.stop(("KILL", pid_file, mark), "")

@@ -258,7 +258,7 @@ def test_settings_reach_the_commands() -> None:
     for words in (
         "cloud-repositorio cloud up tap_1001_eth0",
         "/srv/images/slice-1000/vm1_img.qcow2",
-        "-accel kvm -accel tcg",
+        "-accel kvm -accel tcg,tb-size=128",
         "gw_vlan500 tag=500",
         "-s 172.20.0.0/24 -o eno1 -m comment --comment cloud-repositorio -j MASQUERADE",
         "--dhcp-option=6,9.9.9.9",

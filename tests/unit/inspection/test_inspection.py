@@ -23,6 +23,7 @@ from inspection.inspector import Inspector
 from models import Slice
 from remote.runner import Runner
 from remote.transcript import Outcome, UploadProgress
+from shell.accelerator import EMULATION
 from tests.support import fake_facts
 from tests.support.designs import DESIGNS, design
 from tests.support.fake_hosts import FakeHost, FakeHosts
@@ -210,7 +211,7 @@ def test_a_vm_that_runs_by_emulation_where_kvm_runs_no_guest_is_as_designed() ->
     scene = deployed("line")
     (pid, argv), *_ = scene.worker.argvs.items()
     assert argv.count("kvm") == 1
-    scene.worker.argvs[pid] = tuple("tcg" if word == "kvm" else word for word in argv)
+    scene.worker.argvs[pid] = tuple(EMULATION if word == "kvm" else word for word in argv)
     assert scene.found() == []
     scene.worker.argvs[pid] = tuple("xen" if word == "kvm" else word for word in argv)
     assert [finding.code for finding in scene.found()] == ["qemu-wrong"]

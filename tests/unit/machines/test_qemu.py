@@ -20,7 +20,7 @@ TODAY = """
 qemu-system-x86_64
 -name slice1000-vm1001
 -no-user-config -nodefaults -machine pc -cpu max
--accel kvm -accel tcg
+-accel kvm -accel tcg,tb-size=128
 -smp 1 -m 512
 -drive file=vm_images/slice-1000/r1_img.qcow2,format=qcow2,if=virtio,discard=unmap
 -netdev tap,id=nic0,ifname=tap_1001_eth0,script=no,downscript=no

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from shell import accelerator
+from shell.accelerator import EMULATION
 from shell.scripts import load
 
 QEMU = """#!/bin/sh
@@ -54,9 +55,9 @@ class WorkerWithKVM:
 @pytest.mark.parametrize(
     ("probe", "known", "words"),
     [
-        (99, "kvm", ["-accel", "kvm", "-accel", "tcg"]),
-        (134, "tcg", ["-accel", "tcg", "-accel", "tcg"]),
-        (1, "tcg", ["-accel", "tcg", "-accel", "tcg"]),
+        (99, "kvm", ["-accel", "kvm", "-accel", EMULATION]),
+        (134, "tcg", ["-accel", EMULATION, "-accel", EMULATION]),
+        (1, "tcg", ["-accel", EMULATION, "-accel", EMULATION]),
     ],
 )
 def test_auto_takes_kvm_only_where_it_runs_a_guest(tmp_path: Path, probe: int, known: str, words: list[str]) -> None:
@@ -112,7 +113,7 @@ def test_without_kvm_nothing_is_tried_and_qemu_decides(tmp_path: Path) -> None:
     assert worker.decide("auto").returncode == 0
     assert "cannot be opened there (group kvm?); correct that or set accel: tcg" in worker.decide("kvm").stderr
     assert (worker.trials, worker.record.exists()) == (0, False)
-    assert worker.started("auto") == ["-name", "kvm and more", "-accel", "kvm", "-accel", "tcg", "-smp", "1"]
+    assert worker.started("auto") == ["-name", "kvm and more", "-accel", "kvm", "-accel", EMULATION, "-smp", "1"]
 
 
 @pytest.mark.parametrize("change", ["booted again", "KVM loaded again", "junk"])
