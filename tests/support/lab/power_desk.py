@@ -25,6 +25,7 @@ class PowerDesk:
 
     def __init__(self, lab: Lab, home: Path) -> None:
         self.lab = lab
+        self._guests: dict[str, Guest] = {}
         self.database = empty_database(lab, home / "database.yaml")
         menu = Menu(lab, "student", self.database)
         self.slice_id = menu.create_slice("lab")
@@ -57,10 +58,14 @@ class PowerDesk:
         return next(vm for vm in self.slice.vms if vm.name == name)
 
     def guest(self, name: str) -> Guest:
+        """Return a shell in a guest; the one before it is closed, because a console has one client."""
+        if before := self._guests.get(name):
+            before.console.close()
         menu = Menu(self.lab, "student", self.database)
         seen = menu.topology(self.slice_id)[name]
         menu.close()
-        return Guest(self.lab, self.slice_id, seen)
+        self._guests[name] = Guest(self.lab, self.slice_id, seen)
+        return self._guests[name]
 
     def on_worker(self, vm: VM, *argv: str) -> str:
         return self.lab.exec(HOSTS[vm.worker_ip], list(argv)).stdout
