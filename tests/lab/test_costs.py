@@ -11,7 +11,7 @@ from lab import Lab
 from tests.lab.test_look import started
 from tests.support.lab.visitor import Menu, traces
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("idle_guests")]
 
 WORKERS = ("worker1", "worker2")
 MOST_TO_START, MOST_TO_END, MOST_TO_MAKE = 32, 8, 16

@@ -11,7 +11,7 @@ from lab import Lab
 from tests.support.lab.visitor import Menu, traces
 from tests.support.paths import ROOT
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("idle_guests")]
 
 
 def create(lab: Lab, template: str, name: str) -> int:

@@ -10,7 +10,7 @@ from lab import Lab
 from tests.support.lab.visitor import IMAGES, Menu, traces
 from tests.support.paths import ROOT
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("idle_guests")]
 
 
 def cli(lab: Lab, *words: str) -> tuple[int, str]:

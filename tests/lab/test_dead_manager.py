@@ -7,7 +7,7 @@ import pytest
 from lab import Lab
 from tests.support.lab.visitor import HOSTS, Menu, traces
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("idle_guests")]
 
 
 @pytest.mark.parametrize(("stage", "answer"), [("prepare", "t"), ("launch", "t"), ("launch", "f"), ("remove", "f")])

@@ -16,7 +16,7 @@ from tests.lab.test_drift import Pair, cli, codes
 from tests.lab.test_failures import design
 from tests.support.lab.visitor import Menu, traces
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("idle_guests")]
 
 UNCHANGED = "; nothing was changed and the slice is in design"
 BACK = "; what was done has been taken back and the slice is in design"

@@ -8,7 +8,7 @@ from lab import Lab
 from remote.batch import IDLE_SECONDS
 from tests.support.lab.visitor import HOSTS, Menu, Shells, shells, wait_until
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("idle_guests")]
 
 NICS = range(1, 11)
 MOST = {"worker1": 20, "worker2": 20, "network": 25}

@@ -20,7 +20,7 @@ from tests.support.paths import ROOT
 from tests.support.playing import terminal_of
 from tests.support.scale import scaled
 
-pytestmark = [pytest.mark.lab, pytest.mark.torture]
+pytestmark = [pytest.mark.lab, pytest.mark.torture, pytest.mark.usefixtures("idle_guests")]
 
 ADDRESSES = {name: address for address, name in HOSTS.items()}
 ALL = "all"

@@ -16,7 +16,7 @@ from tests.lab.test_drift import cli
 from tests.lab.test_failures import replaced
 from tests.support.lab.visitor import Menu, age_measurements
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("idle_guests")]
 
 COLLECT_SECONDS, FIX_SECONDS = 10, 20
 """The deadlines of docs/operations.md, without the start of the program."""

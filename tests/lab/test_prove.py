@@ -13,7 +13,7 @@ from tests.lab.test_drift import Pair, cli, filled
 from tests.lab.test_failures import foreign_process
 from tests.support.lab.visitor import IMAGES, Menu
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("idle_guests")]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from lab import Lab
 from tests.support.lab.visitor import Menu, traces
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("idle_guests")]
 
 WORKERS = ("10.0.10.1", "10.0.10.2")
 
