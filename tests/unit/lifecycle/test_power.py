@@ -136,8 +136,12 @@ def test_a_vm_that_powered_itself_off_is_told_from_one_that_died_and_is_started(
     assert all(carriers(desk, "vm1").values())
 
 
-def test_each_worker_gets_one_batch(desk: Desk) -> None:
-    deployed(desk)
+@pytest.mark.parametrize("count", [3, 20])
+def test_each_worker_gets_one_batch(desk: Desk, count: int) -> None:
+    with desk.database.transaction() as state:
+        state.users["student"].quota_vms = count
+    desk.ring(count)
+    desk.ok(desk.api.deploy_slice("student", 1000))
     for verb in ("stop", "start", "restart", "reset"):
         before = {address: host.runs for address, host in desk.cloud.hosts.items()}
         desk.ok(getattr(desk.api.power, verb)("student", 1000))
