@@ -43,6 +43,9 @@ links:
 - {ends: [r1, r2], name: core, services: none, cidr: 10.1.2.0/30, addresses: {r1: 10.1.2.1, r2: 10.1.2.2}}
 - {ends: [r2, h2], name: right}
 """
+WAYS_OUT = {"r1": "eth0", "r2": "eth2", "h1": "eth1", "h2": "eth1"}
+"""The interface of each VM's one default route: internet, or else the first link with a gateway."""
+
 MOST = 1.1
 """By this factor a deployed VM may take longer than the same guest started by hand."""
 
@@ -82,6 +85,8 @@ def test_a_stock_image_boots_to_ssh_with_no_step_but_those_of_the_menu(student: 
         "h1\ndebian\nroot\nroot L\n"
     )
     assert student.addresses_in("h1") == student.vms()["h1"].addresses
+    student.scp("h1", "/etc/hostname", "hostname")
+    assert (student.home / "hostname").read_text() == "h1\n"
 
 
 @pytest.mark.torture
@@ -97,6 +102,8 @@ def test_a_student_routes_with_ospf_resets_a_router_and_restores_a_file(student:
         student.wait_for_ssh(name, BOOT_SECONDS)
         assert student.ssh(name, "hostname") == f"{name}\n"
         assert student.addresses_in(name) == seen[name].addresses == student.vms()[name].addresses
+        (way,) = student.ssh(name, "ip route show default").splitlines()
+        assert f"dev {WAYS_OUT[name]} " in way
 
     def routes() -> None:
         student.wait_for("r1", NEIGHBOURS, "Full/", BOOT_SECONDS)

@@ -57,14 +57,22 @@ class Student:
 
     def ssh_argv(self, vm: str, command: str) -> list[str]:
         """Return the words of `ssh lab-VM COMMAND`, with the student's files instead of those in ~/.ssh."""
+        return ["ssh", *self._options, f"lab-{vm}", command]
+
+    @property
+    def _options(self) -> list[str]:
         options = [f"UserKnownHostsFile={self.home}/known_hosts", "StrictHostKeyChecking=yes", "IdentitiesOnly=yes"]
         options += ["BatchMode=yes", "LogLevel=ERROR", f"ConnectTimeout={CONNECT_SECONDS:g}"]
         words = [word for option in options for word in ("-o", option)]
-        return ["ssh", "-F", str(self.home / "config"), "-i", str(self.key), *words, f"lab-{vm}", command]
+        return ["-F", str(self.home / "config"), "-i", str(self.key), *words]
 
     def ssh(self, vm: str, command: str) -> str:
         """Return the output of a command that succeeds in the VM."""
         return self.lab.run(self.ssh_argv(vm, command), timeout=2 * CONNECT_SECONDS).stdout
+
+    def scp(self, vm: str, source: str, target: str) -> None:
+        """Copy a file from the VM to the student's folder by scp."""
+        self.lab.run(["scp", *self._options, f"lab-{vm}:{source}", str(self.home / target)], timeout=CONNECT_SECONDS)
 
     def wait_for_ssh(self, vm: str, seconds: float) -> None:
         """Wait until the VM lets the student in."""
