@@ -36,9 +36,9 @@ check: $(VENV)/ready  ## style, types, scripts, import rules and quick unit test
 	$(BIN)/mypy
 	$(UNIT_TESTS) -m "not lab and not long"
 
-test: packages check  ## all tests; those on the lab need root, and have three labs side by side
+test: packages check  ## all tests; those on the lab need root, and have four labs side by side
 	$(UNIT_TESTS) -m "long and not lab"
-	$(SUDO) $(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m lab
+	$(SUDO) $(BIN)/pytest -q -n 4 --dist loadfile --no-loadscope-reorder -m lab
 
 shake: packages $(VENV)/ready  ## the lab tests five times, beside two busy processes per core: all five have to be green
 	$(SUDO) $(BIN)/python -m tests.shake

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 TIMES = 5
 BUSY_PER_CORE = 2
-PYTEST = (sys.executable, "-m", "pytest", "-q", "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", "-m", "lab")
+PYTEST = (sys.executable, "-m", "pytest", "-q", "-n", "4", "--dist", "loadfile", "--no-loadscope-reorder", "-m", "lab")
 
 _SPIN = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
 """A busy loop that ends with its parent, also after a kill."""
