@@ -27,7 +27,7 @@ from deployment import DeploymentAPI
 from lifecycle import losses
 from lifecycle.consoles import Confirm, Consoles, never
 from lifecycle.groups import Groups
-from lifecycle.power_change import FINISH, PowerChange
+from lifecycle.power_change import PowerChange, finishing
 from lifecycle.requests import VMRequest, design_vm, new_slice
 from lifecycle.use_cases import Engine
 from machines import credentials
@@ -314,7 +314,8 @@ class OrchestratorAPI(Groups):
                 return f"Slice {slice_id} is running"
             rights.require_unfinished(slice_)
             if rights.switching(slice_):
-                return f"Slice {slice_id} is running; {'; '.join(PowerChange(change).carry_out(slice_, FINISH))}"
+                told = PowerChange(change).carry_out(slice_, finishing(slice_))
+                return f"Slice {slice_id} is running; {'; '.join(told)}"
             change.make_disks(slice_, rights.pending(slice_), resumed=True)
             return f"Slice {slice_id} is in design, its VMs are complete"
 

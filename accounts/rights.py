@@ -230,11 +230,11 @@ def check_name(what: str, name: str) -> None:
         raise Refused(f"A {what} name is 1 to {MAX_NAME_LENGTH} letters, digits, hyphens and underscores")
 
 
-def check_new_name(name: str) -> None:
-    """Raise `Refused` unless a new slice may have this name, in a slice file, too."""
-    check_name("slice", name)
+def check_new_name(name: str, what: str = "slice") -> None:
+    """Raise `Refused` unless a new slice or VM may have this name, in a slice file, too."""
+    check_name(what, name)
     if not name[0].isalpha():
-        raise Refused("The name of a new slice begins with a letter")
+        raise Refused(f"The name of a new {what} begins with a letter")
 
 
 def pending(slice_: Slice) -> list[VM]:

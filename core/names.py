@@ -28,6 +28,11 @@ DHCP_FIRST_HOST = 10
 DHCP_LAST_HOST = 250
 
 
+def in_guests(name: str) -> str:
+    """Return the name of a VM as host names are compared, in which `A_b` and `a-b` are one."""
+    return name.lower().replace("_", "-")
+
+
 def vlan_cidr(vlan_id: int) -> str:
     """Return the subnet of a link's VLAN.
 

@@ -132,10 +132,12 @@ def _check_links(wanted: Design) -> None:
         raise Refused(f"There is a link {double} already; choose another name")
     for vm in wanted.vms:
         linked = {end.nic for link in wanted.links for end in link.ends if end.vm == vm.name}
-        if max(linked, default=0) <= vm.nics:
+        highest = max(linked, default=0)
+        if highest <= vm.nics:
             continue
-        if free := [f"eth{nic}" for nic in range(1, vm.nics + 1) if nic not in linked]:
-            raise Refused(f"{vm.name} has no eth{max(linked)}; its free data interfaces: {', '.join(free)}")
+        free = ", ".join(f"eth{nic}" for nic in range(1, vm.nics + 1) if nic not in linked)
+        if free or highest > vm.nics + 1:
+            raise Refused(f"{vm.name} has no eth{highest}; its free data interfaces: {free or 'none'}")
         raise Refused(f"{vm.name} has {vm.nics} data interfaces, and none without a link; remove a link first")
 
 

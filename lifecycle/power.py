@@ -77,6 +77,7 @@ def _begin(state: State, slice_: Slice, act: Act, vm_ids: Collection[int]) -> se
     """Record the beginning of an act, and return the ids of its VMs; raise `Refused` where it cannot be done."""
     rights.require_deployed(slice_)
     vms = rights.switchable(slice_, vm_ids)
+    require_no_other(slice_, act, vms)
     if act.renews:
         _require_renewable(vms)
         slice_.keys = list(state.users[slice_.owner].keys) if any(map(takes_seed, vms)) else slice_.keys
@@ -87,6 +88,12 @@ def _begin(state: State, slice_: Slice, act: Act, vm_ids: Collection[int]) -> se
         act.begin(slice_, vm)
     recount(state.workers, state.slices.holdings.values())
     return {vm.vm_id for vm in vms}
+
+
+def require_no_other(slice_: Slice, act: Act, vms: Collection[VM]) -> None:
+    """Raise `Refused` where another change of power was not finished: this one would carry it out unasked."""
+    if not all(vm in vms and act.repeats(vm) for vm in rights.switching(slice_)):
+        rights.require_no_switching(slice_)
 
 
 def _require_renewable(vms: Collection[VM]) -> None:

@@ -46,6 +46,12 @@ class Act(NamedTuple):
         """Return whether the act is undone where it fails."""
         return bool(self.runs or self.renews or self.restores)
 
+    def repeats(self, vm: VM) -> bool:
+        """Return whether the act is the unfinished one of `vm` again."""
+        if self.renews or self.restores:
+            return vm.unfinished == ("reset" if self.renews else "restore") and (vm.restoring or "") == self.restores
+        return vm.unfinished in (("stop",) if self.runs is False else ("start", "start or restart"))
+
     def begin(self, slice_: Slice, vm: VM) -> None:
         """Record the beginning of the act in `vm`. One that was begun before keeps its old status and disk."""
         vm.status_before = vm.status_before or vm.status
@@ -75,12 +81,17 @@ STOP = Act("stopped", ends=True, runs=False, seconds=BUTTON_SECONDS)
 STOP_NOW = STOP._replace(seconds=0)
 RESTART = Act("restarted", ends=True, runs=True, seconds=BUTTON_SECONDS)
 RESET = Act("reset", ends=True, renews=True)
-FINISH = Act("finished")
 
 
 def restoring(name: str) -> Act:
     """Return the act that brings disks back to a snapshot."""
     return Act(f"restored {name}", ends=True, restores=name)
+
+
+def finishing(slice_: Slice) -> Act:
+    """Return the act that finishes what was begun. Guests that were to be stopped get the time to obey."""
+    stops = any(vm.unfinished == "stop" for vm in slice_.vms)
+    return Act("finished", seconds=BUTTON_SECONDS if stops else 0)
 
 
 def _must_be_off(vm: VM) -> bool:

@@ -8,6 +8,7 @@ from accounts import rights
 from allocation.ids import next_slice_id, next_vm_id
 from allocation.placement import recount
 from core.errors import Refused
+from core.names import in_guests
 from core.status import VMStart
 from database import State
 from deployment import DeploymentAPI
@@ -29,7 +30,7 @@ class VMRequest:
 
     def check(self) -> None:
         """Raise `Refused` where the request breaks a rule that needs no database."""
-        rights.check_name("VM", self.name)
+        rights.check_new_name(self.name, "VM")
         if not 0 <= self.data_interfaces <= MAX_DATA_INTERFACES:
             raise Refused(f"A VM has 0 to {MAX_DATA_INTERFACES} data interfaces, not {self.data_interfaces}")
 
@@ -60,6 +61,8 @@ def design_vm(state: State, request: VMRequest) -> VM:
     rights.require_room_for_vms(user, 1, request.actor)
     if any(vm.name == request.name for vm in slice_.vms):
         raise Refused(f"Slice {request.slice_id} has a VM {request.name} already; choose another name")
+    if same := next((vm.name for vm in slice_.vms if in_guests(vm.name) == in_guests(request.name)), None):
+        raise Refused(f"{request.name} and {same} have the same host name in the guest; choose another name")
     live = state.slices.holdings.values()
     vm_id = next_vm_id(state.next_vm_id, live)
     vm = DeploymentAPI(state.inventory).create_vm_with_qcow(

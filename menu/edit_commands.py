@@ -150,9 +150,9 @@ def _end(slice_: Slice, word: str) -> End:
     """Return the end that END means: VM, or VM:eth1."""
     from topology.design import End  # noqa: PLC0415 - as above
 
-    vm, _, nic = word.partition(":")
+    vm, colon, nic = word.partition(":")
     number = nic.removeprefix("eth")
-    if nic and not (nic.startswith("eth") and number.isdecimal() and number.isascii() and len(number) < 3):
+    if colon and not (nic.startswith("eth") and number.isdecimal() and number.isascii() and len(number) < 3):
         raise Refused(f"{word} is no end of a link; write VM or VM:eth1")
     if number and not int(number):
         raise Refused("eth0 is for the internet and takes no link; write VM:eth1 or a higher one")

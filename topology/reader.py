@@ -11,7 +11,7 @@ from typing import Any
 from core.first_boot import MAX_BYTES, MAX_BYTES_OF_SLICE
 from core.flavors import Devices, Flavor
 from core.links import SERVICES
-from core.names import DHCP_FIRST_HOST, DHCP_LAST_HOST
+from core.names import DHCP_FIRST_HOST, DHCP_LAST_HOST, in_guests
 from models import MAX_DATA_INTERFACES
 from topology.design import IMPAIRMENTS, STATES, Design, DesignedLink, DesignedVM, End, Seed
 from topology.document import UnreadableError, parse
@@ -123,7 +123,7 @@ class _Reader:
     def _check_host_names(self, vms: Mapping[str, Held]) -> None:
         seen: dict[str, str] = {}
         for name, (line, _) in vms.items():
-            other = seen.setdefault(name.lower().replace("_", "-"), name)
+            other = seen.setdefault(in_guests(name), name)
             if other != name:
                 self.report.add(line, f"{name} and {other} have the same host name in the guest; rename one")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from core.status import VMStatus
+from remote.events import Event, StepDone
 from tests.support.desk import WORKERS, Desk, deployed, open_desk
+from tests.support.dying import ManagerDiesError
 
 
 @pytest.fixture
@@ -199,6 +202,27 @@ def test_a_start_needs_room_on_the_worker_again(desk: Desk) -> None:
     sentence = desk.no(desk.api.power.start("student", 1000))
     assert sentence.startswith(f"{WORKERS[0]} has no room to start vm0 (1 cores and 0.5 GiB of memory): 0.1 GiB of")
     assert desk.slice().vms[0].stopped
+
+
+@pytest.mark.parametrize(("begun", "verb", "vm_ids"), [
+    ("reset", "start", [1001]), ("reset", "stop", []), ("stop", "start", [1001]), ("start", "reset", [1002]),
+])  # fmt: skip
+def test_a_change_carries_out_no_other_one_that_was_not_finished(
+    desk: Desk, begun: str, verb: str, vm_ids: list[int]
+) -> None:
+    deployed(desk)
+
+    def die(event: Event) -> None:
+        if isinstance(event, StepDone):
+            raise ManagerDiesError
+
+    with suppress(ManagerDiesError):
+        getattr(desk.api.power, begun)("student", 1000, [1002], die)
+    sentence = desk.no(getattr(desk.api.power, verb)("student", 1000, vm_ids))
+    assert sentence.startswith(f"Slice 1000: a {begun}")
+    assert sentence.endswith("of vm1 was not finished; log in again to finish it or take it back, or repeat it")
+    desk.ok(getattr(desk.api.power, begun)("student", 1000, [1002]))
+    assert desk.ok(desk.api.unfinished("student")) == []
 
 
 def test_a_vm_of_an_older_file_is_not_reset(desk: Desk) -> None:
