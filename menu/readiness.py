@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import select
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -76,12 +77,24 @@ def watch_boot(session: Session, slice_id: int) -> None:
             live.update(rich_parts.Group(picture, rich_parts.Text(LEAVE_HINT, "dim")), refresh=True)
         return not _pressed_enter(session.keyboard.lines, pause)
 
-    with suppress(KeyboardInterrupt), live:
+    with suppress(KeyboardInterrupt), _shown(live):
         last[:] = [value_of(session.api.readiness.wait(session.actor, slice_id, None, watch))]
     for look in last:
         after = time.monotonic() - began
         screen.show(ReadinessView(look))
         screen.line(summary(look, after), GOOD if look.ready else WARNING)
+
+
+@contextmanager
+def _shown(live: rich_parts.Live) -> Iterator[None]:
+    """Show a live picture and take it away at the end; raise `OutputLost` where the terminal is gone."""
+    with lost_output():
+        live.start()
+    try:
+        yield
+    finally:
+        with lost_output():
+            live.stop()
 
 
 def await_boot(api: OrchestratorAPI, actor: str, slice_id: int, limit: float, screen: Screen) -> int:

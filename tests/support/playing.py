@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import pty
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, Any, NoReturn
 
 import cli
 from menu import session
@@ -190,3 +191,25 @@ def terminal_of(argv: tuple[str, ...], **environment: str) -> Iterator[Terminal]
         if terminal.pid:
             os.kill(terminal.pid, 9)
             os.waitpid(terminal.pid, 0)
+
+
+class Lost(io.RawIOBase):
+    """A terminal that takes `lasts` writes and is gone then."""
+
+    def __init__(self, lasts: int) -> None:
+        self.left = lasts
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.left -= 1
+        if self.left < 0:
+            raise OSError(errno.EIO, "Input/output error")
+        return len(data)
+
+
+def screen_that_is_lost(lasts: int, *, terminal: bool) -> Screen:
+    """Return a screen that takes `lasts` writes and is gone then."""
+    stream = io.TextIOWrapper(io.BufferedWriter(Lost(lasts), 1), write_through=True)
+    return Screen(stream, terminal=terminal, width=80)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import errno
 import io
 import os
 import resource
@@ -13,7 +12,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,7 +22,7 @@ from menu.screen import OutputLost, Screen
 from remote.events import Event, StageStarted
 from tests.support.desk import Desk
 from tests.support.paths import ROOT
-from tests.support.playing import Terminal, on_terminal, run_program, screen_of
+from tests.support.playing import Terminal, on_terminal, run_program, screen_of, screen_that_is_lost
 
 pytestmark = pytest.mark.long
 
@@ -169,22 +167,6 @@ def test_an_operators_sigterm_takes_a_deployment_back(desk: Desk, stage: str) ->
     assert (desk.slice().status, desk.cloud.state()) == (SliceStatus.DESIGN, before)
 
 
-class Lost(io.RawIOBase):
-    """A terminal that takes `lasts` writes and is gone then."""
-
-    def __init__(self, lasts: int) -> None:
-        self.left = lasts
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self.left -= 1
-        if self.left < 0:
-            raise OSError(errno.EIO, "Input/output error")
-        return len(data)
-
-
 @pytest.mark.parametrize("terminal", [True, False])
 @pytest.mark.parametrize("lasts", [1, 2, 3, 5, 8])
 @pytest.mark.parametrize("fails", [False, True])
@@ -193,9 +175,8 @@ def test_a_terminal_that_goes_away_tears_nothing_apart(desk: Desk, lasts: int, *
     before = copy.deepcopy(desk.cloud.state())
     if fails:
         desk.cloud.hosts["10.0.10.2"].faults = {"QEMU": (1, "", "out of luck")}
-    stream = io.TextIOWrapper(io.BufferedWriter(Lost(lasts), 1), write_through=True)
     with suppress(OutputLost):
-        _deploys_while(desk, "", lambda: None, Screen(stream, terminal=terminal, width=80))
+        _deploys_while(desk, "", lambda: None, screen_that_is_lost(lasts, terminal=terminal))
     assert desk.slice().status == (SliceStatus.DESIGN if fails else SliceStatus.RUNNING)
     if fails:
         assert desk.cloud.state() == before

@@ -15,9 +15,10 @@ from lifecycle.signs import Sign, VMSigns
 from menu.keyboard import Keyboard, Lines
 from menu.prompts import Prompts
 from menu.readiness import LEAVE_HINT, ReadinessView, line_of, summary, watch_boot
+from menu.screen import OutputLost, Screen
 from menu.session import Session
 from tests.support.fake_api import FakeAPI, furnished
-from tests.support.playing import play, screen_of
+from tests.support.playing import play, screen_of, screen_that_is_lost
 
 
 def signs(name: str, *seen: Sign, needed: Sign = Sign.LEASE, problem: str = "") -> VMSigns:
@@ -54,12 +55,16 @@ def test_both_forms_have_every_vm(width: int) -> None:
 class Seat:
     """A terminal at which the live view is shown."""
 
-    def __init__(self, api: FakeAPI) -> None:
+    def __init__(self, api: FakeAPI, screen: Screen | None = None) -> None:
         self.user, self.program = pty.openpty()
         self.output = io.BytesIO()
-        screen = screen_of(self.output, terminal=True, width=100)
+        screen = screen or screen_of(self.output, terminal=True, width=100)
         keyboard = Keyboard(Lines(self.program), screen)
         self.session = Session(api, screen, keyboard, Prompts(keyboard, screen), "admin")  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        for descriptor in (self.user, self.program):
+            os.close(descriptor)
 
     def watch(self) -> str:
         watch_boot(self.session, 1000)
@@ -70,8 +75,7 @@ class Seat:
 def seat() -> Iterator[Seat]:
     seat = Seat(furnished())
     yield seat
-    for descriptor in (seat.user, seat.program):
-        os.close(descriptor)
+    seat.close()
 
 
 def test_it_ends_when_all_are_ready(seat: Seat) -> None:
@@ -85,6 +89,14 @@ def test_enter_ends_it_and_is_taken(seat: Seat) -> None:
     os.write(seat.user, b"\nnext\n")
     assert "Not ready after 0." in seat.watch()
     assert seat.session.keyboard.lines.line() == "next"
+
+
+@pytest.mark.parametrize("lasts", range(8))
+def test_a_terminal_that_goes_away_ends_it_as_lost_output(lasts: int) -> None:
+    seat = Seat(furnished(), screen_that_is_lost(lasts, terminal=True))
+    with suppress(OutputLost):
+        seat.watch()
+    seat.close()
 
 
 def test_ctrl_c_ends_it_with_what_is_known(seat: Seat, monkeypatch: pytest.MonkeyPatch) -> None:
