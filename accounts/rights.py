@@ -252,7 +252,8 @@ def require_complete(slice_: Slice) -> None:
 def require_no_switching(slice_: Slice) -> None:
     """Raise `Refused` where a change of power was not finished."""
     if begun := unfinished_power(slice_):
-        way_out = "log in again to finish it or take it back, or repeat it"
+        only_forward = any(vm.restoring for vm in slice_.vms)
+        way_out = f"log in again to finish it{'' if only_forward else ' or take it back, or repeat it'}"
         raise Refused(f"Slice {slice_.slice_id}: {begun} was not finished; {way_out}")
 
 

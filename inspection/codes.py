@@ -117,7 +117,7 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "power-unfinished": (
         "error",
         "a change of a VM's power was begun and not finished",
-        "log in to finish it or take it back, or repeat its command",
+        "log in again: the menu offers to finish it, or to take it back where that is possible",
     ),
     "vm-not-stopped": ("error", "a VM runs though its user stopped it", REPAIR),
     "qemu-older": ("warning", "a VM runs since an older version, which made no TAP without a link", RESTART),

@@ -48,8 +48,8 @@ class Act(NamedTuple):
 
     def repeats(self, vm: VM) -> bool:
         """Return whether the act is the unfinished one of `vm` again."""
-        if self.renews or self.restores:
-            return vm.unfinished == ("reset" if self.renews else "restore") and (vm.restoring or "") == self.restores
+        if self.renews:
+            return vm.unfinished == "reset"
         return vm.unfinished in (("stop",) if self.runs is False else ("start", "start or restart"))
 
     def begin(self, slice_: Slice, vm: VM) -> None:

@@ -60,9 +60,7 @@ class CommandDesk:
         self.home = home
         self.database = empty_database(lab, home / "database.yaml")
         menu = Menu(lab, "student", self.database)
-        self.slice_id = menu.create_slice("lab")
-        first, second = menu.add_vm(self.slice_id, "a", internet=True), menu.add_vm(self.slice_id, "b")
-        menu.link(self.slice_id, first, "eth1", second, "eth1")
+        self.slice_id = menu.create_pair("lab")
         menu.close()
 
     def argv(self, *words: str) -> list[str]:

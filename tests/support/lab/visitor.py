@@ -120,6 +120,13 @@ class Menu:
     def link(self, slice_id: int, first: int, eth_a: str, second: int, eth_b: str) -> int:
         return int(_found(r"Link created! VLAN: (\d+)", self.choose(4, slice_id, first, eth_a, second, eth_b)))
 
+    def create_pair(self, name: str) -> int:
+        """Create a slice of two linked VMs, a and b, of which a has internet; return its id."""
+        slice_id = self.create_slice(name)
+        first, second = self.add_vm(slice_id, "a", internet=True), self.add_vm(slice_id, "b")
+        self.link(slice_id, first, "eth1", second, "eth1")
+        return slice_id
+
     def deploy(self, slice_id: int) -> str:
         shown = self.choose(6, slice_id)
         assert "Slice deployed successfully" in shown, shown

@@ -225,6 +225,16 @@ def test_a_change_carries_out_no_other_one_that_was_not_finished(
     assert desk.ok(desk.api.unfinished("student")) == []
 
 
+def test_a_restore_that_was_not_finished_can_only_be_finished(desk: Desk) -> None:
+    deployed(desk)
+    with desk.database.transaction() as state:
+        vm = state.slices[1000].vms[0]
+        vm.status_before, vm.restoring = vm.status, "before"
+    sentence = "Slice 1000: a restore of vm0 was not finished; log in again to finish it"
+    assert desk.no(desk.api.power.stop("student", 1000)) == sentence
+    assert desk.no(desk.api.repair_slice("student", 1000)) == sentence
+
+
 def test_a_vm_of_an_older_file_is_not_reset(desk: Desk) -> None:
     deployed(desk)
     with desk.database.transaction() as state:
