@@ -13,6 +13,7 @@ from types import MappingProxyType
 from core import formats
 from core.errors import Refused
 from core.flavors import MAX_DATA_INTERFACES, Devices, Flavor
+from core.goals import MOST_GOALS, Goal
 from core.inventory import INTERNET_VLAN, MAX_SLICES
 from core.links import DHCP_GATEWAY, MOST_LEASES, NONE, Interface, Link, LinkEnd, Network
 from core.records import Recorded, derived, items, key, parts, state
@@ -76,6 +77,7 @@ class Slice(Recorded):
     networks: list[Network] = parts(Network, default=[])
     name: str = key(formats.NAME, default="", brief=True)
     description: str = key(formats.REMARK, default="", brief=True)
+    goals: list[Goal] = parts(Goal, default=[], most=MOST_GOALS, brief=True)
     left: list[str] = items(formats.REMARK, brief=True)
     last_link_id: int = key(whole(0, 1_000_000), default=0, brief=True)
     keys: list[str] = items(formats.PUBLIC_KEY, most=MAX_KEYS, brief=True)
@@ -86,7 +88,7 @@ class Slice(Recorded):
         self.owner = owner
         self.topology_type = topology_type
         self.vlan_pool_used, self.left, self.keys = [], [], []
-        self.vms, self.links, self.networks = [], [], []
+        self.vms, self.links, self.networks, self.goals = [], [], [], []
 
     def get_next_vlan(self, reserved: int = INTERNET_VLAN) -> int | None:
         """Take the pool's first unused VLAN, never `reserved`; None when the pool is exhausted."""
@@ -172,10 +174,7 @@ class Slice(Recorded):
     def connect(
         self, vm1_id: int, vm1_interface: str, vm2_id: int, vm2_interface: str, reserved: int = INTERNET_VLAN
     ) -> Link:
-        """Join two unconnected data interfaces of two VMs by a link on the pool's next VLAN.
-
-        Raise `Refused`, and spend no VLAN, where an end cannot be linked or the pool is exhausted.
-        """
+        """Join two unconnected data interfaces of two VMs, as `join` does."""
         return self.join([(vm1_id, vm1_interface), (vm2_id, vm2_interface)], reserved=reserved)
 
     def join(

@@ -50,6 +50,12 @@ def network_of(cidr: str) -> ipaddress.IPv4Network:
     return ipaddress.IPv4Network(cidr)
 
 
+def one_line(longest: int) -> Rule:
+    """Return the rule of a text on one line, of at most `longest` characters."""
+    accepts = _matches(rf"[^{_CONTROL}{_SURROGATES}]{{1,{longest}}}")
+    return text(accepts, f"a text on one line, of 1 to {longest} characters")
+
+
 def _matches(pattern: str) -> Callable[[str], object]:
     return re.compile(pattern).fullmatch
 
@@ -159,7 +165,7 @@ SSH_SECRET = text(ssh_keys.is_secret, "the 32 secret bytes of an ed25519 key, in
 PUBLIC_KEY = text(
     ssh_keys.is_public_key, "a public key on one line: its type, its data, and a comment of plain letters"
 )
-WORDS = text(_matches(rf"[^{_CONTROL}{_SURROGATES}]{{1,200}}"), "a text on one line, of 1 to 200 characters")
+WORDS = one_line(200)
 NIC_NAMES = text(
     _matches(r"[A-Za-z0-9 ./_-]{0,24}\{n(\+1)?\}[A-Za-z0-9 ./_-]{0,8}"),
     "a name with {n} or {n+1} for the number of the interface, such as ether{n+1}",

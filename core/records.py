@@ -70,7 +70,7 @@ def items(rule: Rule, *, most: int | None = None, brief: bool = False) -> Any:
     return Key(list_of(rule, most), [], list, list, brief=brief)
 
 
-def sequence(rule: Rule, *, default: tuple[str, ...], brief: bool = False) -> Any:
+def sequence(rule: Rule, *, default: object = REQUIRED, brief: bool = False) -> Any:
     """Declare a key with a tuple; `rule` is that of the list in the file."""
     return Key(rule, default, tuple, list, brief=brief)
 
@@ -100,10 +100,10 @@ def addition(kind: type[Recorded]) -> Any:
     return Key(or_nothing(kind.rule()), None, kind.of, kind.to_dict, brief=True)
 
 
-def parts(kind: type[Recorded], *, default: object = REQUIRED, brief: bool = False) -> Any:
-    """Declare a key with a list of other records; the constructor makes the list."""
+def parts(kind: type[Recorded], *, default: object = REQUIRED, most: int | None = None, brief: bool = False) -> Any:
+    """Declare a key with a list of other records, at most so many; the constructor makes the list."""
     return Key(
-        list_of(kind.rule()),
+        list_of(kind.rule(), most),
         default,
         lambda values: [kind.from_dict(value) for value in values],
         lambda values: [value.to_dict() for value in values],

@@ -20,6 +20,7 @@ from lifecycle.requests import VMRequest, design_vm, new_slice
 from models import Flavor, Slice, User
 from remote.images import require_fitting
 from topology.design import Design, DesignedLink
+from topology.goals import missing
 from topology.limits import require_possible
 from topology.seeds import first_boot
 
@@ -57,6 +58,8 @@ def demand_of(state: State, actor: str, design: Design) -> Demand:
 def check_design(state: State, design: Design) -> None:
     """Raise `Refused` where a design cannot be made by this version, or with these flavors."""
     require_possible(design)
+    if sentences := missing(design):
+        raise Refused(f"{'; '.join(sentences)}: change the goals as well, and name the interfaces of links in the file")
     _check_networks(state.inventory, design)
     rights.check_new_name(design.name)
     for name, flavor in _flavors(state, design).items():
@@ -101,7 +104,8 @@ def designed_slice(state: State, actor: str, design: Design) -> Slice:
     require_room_for_seeds(state, user)
     for link in design.links:
         join(slice_, link, state.inventory.internet.vlan_id)
-    slice_.description, slice_.status = design.description, SliceStatus.CREATING
+    slice_.description, slice_.goals = design.description, [*design.goals]
+    slice_.status = SliceStatus.CREATING
     return slice_
 
 

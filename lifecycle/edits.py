@@ -180,7 +180,7 @@ def _rewire(state: State, edit: Edit) -> None:
             _change_link(slice_, kept[ends], wanted_link)
         else:
             join(slice_, wanted_link, state.inventory.internet.vlan_id)
-    slice_.description = wanted.description
+    slice_.description, slice_.goals = wanted.description, [*wanted.goals]
     recount(state.workers, state.slices.holdings.values())
 
 

@@ -34,8 +34,9 @@ def validate(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
     succeeded, value = api.designs.read(args.actor, read_file(args.file))
     if isinstance(value, str) or not succeeded:
         return _show_faults(args.file, str(value))
-    vms, links = counted(len(value.vms), "VM"), counted(len(value.links), "link")
-    screen.line(f"{args.file}: slice {value.name}: {vms}, {links}")
+    counts = [counted(len(value.vms), "VM"), counted(len(value.links), "link")]
+    counts += [counted(len(value.goals), "goal")] if value.goals else []
+    screen.line(f"{args.file}: slice {value.name}: {', '.join(counts)}")
     return DONE
 
 

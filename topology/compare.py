@@ -105,9 +105,17 @@ def differences(now: Design, wanted: Design) -> list[Difference]:
     """
     vms = _compare("VM", *({vm.name: vm for vm in design.vms} for design in (now, wanted)))
     links = _compare("link", _links(now), _links(wanted))
-    bare = (replace(design, vms=(), links=()) for design in (now, wanted))
+    goals = _compare("goal", *({goal.name: goal for goal in design.goals} for design in (now, wanted)))
+    bare = (replace(design, vms=(), links=(), goals=()) for design in (now, wanted))
     slices = _compare("slice", *({wanted.name: design} for design in bare))
-    return [*vms, *links, *slices]
+    return [*vms, *links, *goals, *_order_of_goals(now, wanted), *slices]
+
+
+def _order_of_goals(now: Design, wanted: Design) -> Iterator[Difference]:
+    """Yield a difference where the goals that stay are in another order."""
+    names, others = ({goal.name: None for goal in design.goals} for design in (now, wanted))
+    if [name for name in names if name in others] != [name for name in others if name in names]:
+        yield Difference("slice", wanted.name, Effect.LIVE, {"goals": "in another order"})
 
 
 def summary(found: Iterable[Difference]) -> str:

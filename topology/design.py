@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
+from core.goals import Goal
 from core.links import SERVICES
 
 STATES = ("up", "down", "silent")
@@ -78,7 +79,7 @@ class Design:
     vms: tuple[DesignedVM, ...]
     links: tuple[DesignedLink, ...] = ()
     description: str = ""
-    goals: tuple[Mapping[str, Any], ...] = ()
+    goals: tuple[Goal, ...] = ()
 
     def link_names(self) -> list[str]:
         """Return the name of each link: its own, or the default one.
@@ -89,7 +90,7 @@ class Design:
         names, lans = [], 0
         for link in self.links:
             lans += link.is_lan
-            stem = f"lan{lans}" if link.is_lan else f"{link.ends[0].vm}-{link.ends[1].vm}"
+            stem = f"lan{lans}" if link.is_lan else "-".join(end.vm for end in link.ends)
             name, number = link.name or stem, 2
             while not link.name and name in taken:
                 name, number = f"{stem}.{number}", number + 1

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from core.formats import MAX_NAME_LENGTH
+from core.goals import LONGEST_PATTERN, LONGEST_SENTENCE, LONGEST_TARGET, MOST_GOALS, MOST_POINTS
 from core.links import SERVICES
 from models import MAX_DATA_INTERFACES
 from topology import design
+from topology.document import Node
+from topology.faults import FoundFaults
 from topology.kinds import (
     Address,
     AsYAML,
@@ -16,6 +20,7 @@ from topology.kinds import (
     Cidr,
     Field,
     Flag,
+    Held,
     Kind,
     ListOf,
     Measure,
@@ -29,7 +34,6 @@ from topology.kinds import (
 
 MAX_VMS = 1000
 MAX_LINKS = 2000
-MAX_GOALS = 200
 
 _NAMES = rf"[A-Za-z][A-Za-z0-9_-]{{0,{MAX_NAME_LENGTH - 1}}}"
 NAME = Pattern(_NAMES, f"a name: a letter, then letters, digits, `_` and `-`; at most {MAX_NAME_LENGTH} characters")
@@ -44,11 +48,35 @@ ENDS = Pattern(
 RATE = Measure({"kbit": 1, "mbit": 1e3, "gbit": 1e6}, most=1e8, least=1)
 DURATION = Measure({"ms": 1, "us": 1e-3, "s": 1e3}, most=60_000)
 PERCENT = Measure({"%": 1}, most=100)
-WITHIN = Measure({"s": 1, "m": 60}, most=3600)
+WITHIN = Pattern("[1-9][0-9]{0,3}[sm]", "a time such as 90s or 5m, at most 60m")
 
 
 def _per_end(kind: Kind) -> Kind:
     return ByForm(kind, TableOf(NAME, kind, MAX_VMS))
+
+
+class Read(NamedTuple):
+    """The values of a record, and whether all of it could be read."""
+
+    values: dict[str, Held]
+    whole: bool
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A record that says whether all of it could be read: a key that could not be is no key that is missing."""
+
+    kind: Record
+
+    def read(self, node: Node, report: FoundFaults) -> Read | None:
+        """Return the values."""
+        before = len(report.faults)
+        found = self.kind.read(node, report)
+        return None if found is None else Read(found, len(report.faults) == before)
+
+    def schema(self) -> Schema:
+        """Return the schema of the record."""
+        return self.kind.schema()
 
 
 SEED = Record(
@@ -85,30 +113,48 @@ LINK = Record(
         Field("transparent", Flag(), "whether the link passes VLAN tags; default false"),
     ),
 )
-_TARGET = Words(300)
-CHECKS = ("booted", "lease", "sees", "ping", "tcp", "http", "dns", "refuses", "run")
-"""A goal has exactly one of these."""
-
+_HOST = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}(\.[A-Za-z0-9][A-Za-z0-9_-]{0,62}){0,9}"
+_PORT = "[1-9][0-9]{0,4}"
+_PING, _TCP = f"{_HOST}(:eth[0-9]{{1,2}})?", f"{_HOST}:{_PORT}"
+_HTTP = f"(https?://)?{_HOST}(:{_PORT})?(/[!-~]{{0,200}})?"
+HOST_NAME = Pattern(_HOST, "a name that a name server knows, such as www.lab.example")
+PING = Pattern(_PING, "what a probe pings: an IPv4 address, VM, VM:eth1, or a name")
+TCP = Pattern(_TCP, "what a probe connects with: VM:80, or an address or name in place of VM")
+HTTP = Pattern(_HTTP, "a page such as http://VM/, http://10.1.2.3:8080/index.html or VM:80")
+REFUSES = Pattern(
+    f"(tcp {_TCP}|http {_HTTP}|ping {_PING}|dns {_HOST})",
+    "what has to fail: write `tcp VM:22`, `http VM/` or `ping VM`",
+)
+TRAFFIC = Pattern(
+    r"(?! *-)(?!.* -)(?=.*[!-~])[ -~]{1,256}",
+    "ospf, bgp, rip, vrrp, stp, lldp, dhcp, arp, or a filter of tcpdump: at most 256 printable characters, "
+    "no word of them begins with `-`",
+)
+NIC = Pattern(rf"{_NAMES}:eth[0-9]{{1,2}}", "an interface: write VM:eth1")
+SOURCE = Pattern(rf"({LINK_NAME.form}|{NIC.form})", "a link: its name, an interface on it such as r1:eth1, or outside")
 GOAL = Record(
     "a goal",
     (
         Field("name", LINK_NAME, "the name of the goal", required=True),
         Field("booted", ListOf(NAME, MAX_VMS), "VMs that have to be ready"),
-        Field("lease", END, "an interface that has to have its address"),
-        Field("sees", _TARGET, "traffic that has to be seen: ospf, bgp, rip, vrrp, stp, lldp, dhcp, arp, or a filter"),
-        Field("on", END, "where `sees` looks, or `run` runs"),
-        Field("ping", _TARGET, "an address that has to answer"),
-        Field("tcp", _TARGET, "VM:port that has to take a connection"),
-        Field("http", _TARGET, "a URL that has to answer"),
-        Field("dns", _TARGET, "a name that has to be resolved"),
-        Field("refuses", _TARGET, "a connection that has to be refused, such as tcp srv:22"),
-        Field("from", LINK_NAME, "the link of the probe, or outside"),
-        Field("run", Words(1000), "a command that runs in the guest"),
-        Field("expect", Words(200), "an extended regular expression that the command's output has to match"),
+        Field("lease", NIC, "an interface that has to have its address"),
+        Field("sees", TRAFFIC, "traffic that has to be seen: ospf, bgp, rip, vrrp, stp, lldp, dhcp, arp, or a filter"),
+        Field("ping", PING, "an address or a VM that has to answer"),
+        Field("tcp", TCP, "VM:port that has to take a connection"),
+        Field("http", HTTP, "a page that has to answer"),
+        Field("dns", HOST_NAME, "a name that has to be resolved"),
+        Field("refuses", REFUSES, "a connection that has to fail, such as tcp srv:22"),
+        Field("run", Words(LONGEST_TARGET), "a command that runs in the guest"),
+        Field("on", END, "the interface that `sees` looks at, or the VM in which `run` runs"),
+        Field("from", SOURCE, "the link of the probe, or outside"),
+        Field(
+            "expect", Words(LONGEST_PATTERN), "an extended regular expression that the command's output has to match"
+        ),
         Field("within", WITHIN, "how long the goal is tried; default 60s"),
-        Field("points", Number(0, 1000), "points for the goal; default 1"),
+        Field("points", Number(0, MOST_POINTS), "points for the goal; default 1"),
+        Field("pass", Words(LONGEST_SENTENCE), "a sentence for the student where the goal is met"),
+        Field("fail", Words(LONGEST_SENTENCE), "a sentence for the student where the goal is not met"),
         Field("stop", Flag(), "whether the run ends where the goal is not met"),
-        Field("fail", Words(300), "a sentence for the student where the goal is not met"),
     ),
 )
 SLICE = Record(
@@ -118,7 +164,7 @@ SLICE = Record(
         Field("description", Words(1000, lines=True), "what the slice is for"),
         Field("vms", TableOf(NAME, ByForm(FLAVOR, VM), MAX_VMS), "NAME: FLAVOR, or NAME: with keys", required=True),
         Field("links", ListOf(ByForm(ENDS, LINK, ListOf(END, MAX_VMS)), MAX_LINKS), "links between VMs"),
-        Field("goals", ListOf(GOAL, MAX_GOALS), "what has to work in the end"),
+        Field("goals", ListOf(Watched(GOAL), MOST_GOALS), "what has to work in the end"),
     ),
 )
 

@@ -10,7 +10,7 @@ from topology.design import IMPAIRMENTS, STATES, Design, DesignedLink
 
 def require_possible(design: Design) -> None:
     """Raise `Refused` with a sentence for each kind of part that this version cannot make, and its places."""
-    kinds = (*_kinds_of_links(design), *_kinds_of_vms(design))
+    kinds = _kinds_of_links(design)
     if refusals := [f"this version {rule}: {', '.join(places)}" for rule, places in kinds if places]:
         raise Refused("; ".join(refusals))
 
@@ -28,7 +28,3 @@ def _kinds_of_links(design: Design) -> Iterator[tuple[str, list[str]]]:
         [f"{name} has `{link.state}`" for name, link in links if link.state != STATES[0]],
     )
     yield "makes no transparent links", [f"{name} has `transparent`" for name, link in links if link.transparent]
-
-
-def _kinds_of_vms(design: Design) -> Iterator[tuple[str, list[str]]]:
-    yield "checks no goals", [str(goal["name"]) for goal in design.goals if "name" in goal]

@@ -45,7 +45,7 @@ def design_of(slice_: Slice) -> tuple[Design, list[str]]:
         name, flavor = names[vm.vm_id], vm.flavor_name or UNKNOWN
         internet, seed = vm.vm_id in online, seed_of(vm.seed)
         vms.append(DesignedVM(name, flavor, len(nics), internet, seed, str(vm.start)))
-    return Design(title, tuple(vms), tuple(links), slice_.description), notices
+    return Design(title, tuple(vms), tuple(links), slice_.description, tuple(slice_.goals)), notices
 
 
 def _link(slice_: Slice, link: Link, names: Mapping[int, str]) -> DesignedLink:

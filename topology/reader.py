@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -16,7 +16,8 @@ from models import MAX_DATA_INTERFACES
 from topology.design import IMPAIRMENTS, STATES, Design, DesignedLink, DesignedVM, End, Seed
 from topology.document import UnreadableError, parse
 from topology.faults import BadSliceFile, Fault, FoundFaults, shown
-from topology.fields import CHECKS, SLICE
+from topology.fields import SLICE
+from topology.goals import read_goals
 from topology.kinds import Held
 from topology.seeds import first_boot
 
@@ -70,15 +71,14 @@ class _Reader:
             tuple(self._vm(name, record) for name, record in records.items()),
             tuple(self._link(link, ends[number]) for number, link in enumerate(links) if ends[number]),
             _value(self.found, "description", ""),
-            tuple(self._goal(goal, records) for goal in self._listed("goals")),
         )
         self._check_seeds(design)
         self._check_host_names(vms)
-        self._check_goal_names()
         self._check_networks(links)
         self._check_link_names(links)
+        goals = read_goals(self.report, self._listed("goals"), design, whole=all(len(each) > 1 for each in ends))
         self.report.close()
-        return design
+        return replace(design, goals=goals)
 
     def _listed(self, key: str) -> list[Held]:
         return list(_value(self.found, key, []))
@@ -287,34 +287,6 @@ class _Reader:
                 if name in seen:
                     self.report.add(line, f"a link is called {name} in line {seen[name]} already; choose another name")
                 seen.setdefault(name, line)
-
-    # --- goals --------------------------------------------------------------------------------------------------------
-
-    def _check_goal_names(self) -> None:
-        seen: dict[str, int] = {}
-        for _, values in self._listed("goals"):
-            if "name" in values:
-                line, name = values["name"]
-                if name in seen:
-                    self.report.add(line, f"a goal is called {name} in line {seen[name]} already; choose another name")
-                seen.setdefault(name, line)
-
-    def _goal(self, goal: Held, vms: Mapping[str, Held]) -> dict[str, Any]:
-        line, values = goal
-        checks = [key for key in CHECKS if key in values]
-        if len(checks) != 1:
-            self.report.add(line, f"a goal has exactly one of {', '.join(CHECKS)}")
-        if "expect" in values and "run" not in values:
-            self.report.add(values["expect"].line, "`expect` belongs to `run`: add the command")
-        for key in {"sees", "run"} & set(checks):
-            if "on" not in values:
-                self.report.add(line, f"`{key}` needs `on`: the interface or the VM")
-        named = [held.value for held in _value(values, "booted", [])]
-        named += [_value(values, key, "").partition(":")[0] for key in ("lease", "on") if key in values]
-        for name in named:
-            if name not in vms:
-                self.report.add(line, f"there is no VM {shown(name)}{self.report.guess(name, vms)}")
-        return {key: [h.value for h in held.value] if key == "booted" else held.value for key, held in values.items()}
 
 
 def _record_of_vm(held: Held) -> dict[str, Held]:

@@ -9,7 +9,8 @@ import yaml
 
 from core.links import SERVICES
 from models import MAX_DATA_INTERFACES
-from topology.design import STARTS, STATES, Design, DesignedLink, DesignedVM, End
+from topology.design import STARTS, STATES, Design, DesignedLink, DesignedVM
+from topology.goals import written
 
 SCHEMA = "slice.schema.json"
 """The JSON Schema of slice files, beside which an editor finds the keys; `docs/` has it."""
@@ -28,7 +29,7 @@ def write(design: Design) -> str:
     if design.links:
         whole["links"] = _Items(_link(link, named=named) for link in design.links)
     if design.goals:
-        whole["goals"] = _Items(dict(goal) for goal in design.goals)
+        whole["goals"] = _Items(written(goal) for goal in design.goals)
     text = yaml.dump(whole, Dumper=_Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=_WIDTH)
     return f"# yaml-language-server: $schema={SCHEMA}\n{text}"
 
@@ -91,10 +92,7 @@ def _vm(vm: DesignedVM, highest: int) -> Any:
 
 
 def _link(link: DesignedLink, *, named: bool) -> Any:
-    def written(end: End) -> str:
-        return str(end) if named else end.vm
-
-    ends = [written(end) for end in link.ends]
+    ends = [str(end) if named else end.vm for end in link.ends]
     record: dict[str, Any] = {"ends": ends}
     if link.name:
         record["name"] = link.name

@@ -29,6 +29,7 @@ SECTIONS: Mapping[str, str] = {
     "slices.*.links.*": "slices: each link",
     "slices.*.links.*.further_ends.*": "slices: each further end of a link",
     "slices.*.networks.*": "slices: each network",
+    "slices.*.goals.*": "slices: each goal",
 }
 """Path of a record -> its heading on the page, in this order."""
 
@@ -146,6 +147,7 @@ MEANINGS: Mapping[str, str] = {
     "slices.*.networks": "One network per link.",
     "slices.*.name": "Its name, where it has one.",
     "slices.*.description": "Its description, from its slice file.",
+    "slices.*.goals": "What has to work in it, from its slice file ([slice-files.md](../slice-files.md#goals)).",
     "slices.*.last_link_id": "The highest number that a link had, where that link is gone.",
     "slices.*.left": "What a change could not remove from a host yet.",
     "slices.*.keys": "The owner's public keys at the last start of a VM with a seed.",
@@ -205,6 +207,17 @@ MEANINGS: Mapping[str, str] = {
     "slices.*.links.*.name": "Its name; without one it is called after its VMs.",
     "slices.*.links.*.further_ends.*.vm_id": "The VM at this end.",
     "slices.*.links.*.further_ends.*.interface": "The interface at this end.",
+    "slices.*.goals.*.name": "Its name.",
+    "slices.*.goals.*.check": "Its kind, which is a key of the slice file.",
+    "slices.*.goals.*.targets": "The VMs of `booted`, or the one value of another kind.",
+    "slices.*.goals.*.on": "The VM of `run`, or the interface of `sees`.",
+    "slices.*.goals.*.source": "`from` of the slice file: the link of the probe.",
+    "slices.*.goals.*.expect": "The pattern for the output of `run`.",
+    "slices.*.goals.*.within": "How long it is tried, in seconds; 60 where it is missing.",
+    "slices.*.goals.*.points": "Its points; 1 where it is missing.",
+    "slices.*.goals.*.when_met": "`pass` of the slice file: a sentence where it is met.",
+    "slices.*.goals.*.when_not_met": "`fail` of the slice file: a sentence where it is not met.",
+    "slices.*.goals.*.stop": "Whether the run ends where it is not met.",
     "slices.*.networks.*.vlan_id": "The VLAN of its link.",
     "slices.*.networks.*.cidr": "Its subnet.",
     "slices.*.networks.*.gateway_ip": "The address of its gateway; nothing where it has none.",

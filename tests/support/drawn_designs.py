@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import IPv4Network
 from typing import Any
 
 from hypothesis import strategies as st
 
+from core.goals import OUTSIDE, Goal
 from core.links import SERVICES
 from topology.design import STARTS, STATES, Design, DesignedLink, DesignedVM, End, Seed
 from topology.fields import NAME
@@ -20,6 +22,7 @@ values = st.recursive(
 scripts = st.text(
     st.characters(codec="utf-8", categories=("L", "N", "P", "Zs"), include_characters="\n\t"), max_size=60
 )
+lines = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), min_size=1, max_size=40)
 rates = st.sampled_from(["1kbit", "10mbit", "0.5gbit"])
 
 
@@ -47,7 +50,7 @@ def designs(draw: st.DrawFn) -> Design:
             )
         )
     vms = tuple(draw(machine(name, links)) for name in known)
-    return Design(draw(names), vms, tuple(links), draw(scripts), draw(goals(known)))
+    return Design(draw(names), vms, tuple(links), draw(scripts), draw(goals(vms, links)))
 
 
 @st.composite
@@ -59,11 +62,32 @@ def machine(draw: st.DrawFn, name: str, links: list[DesignedLink]) -> DesignedVM
 
 
 @st.composite
-def goals(draw: st.DrawFn, known: list[str]) -> tuple[dict[str, Any], ...]:
-    forms: list[dict[str, Any]] = [
-        {"booted": [known[0]]},
-        {"lease": f"{known[0]}:eth1"},
-        {"ping": "10.0.3.10", "points": 3, "stop": True},
+def goals(draw: st.DrawFn, vms: Sequence[DesignedVM], links: Sequence[DesignedLink]) -> tuple[Goal, ...]:
+    design = Design("x", tuple(vms), tuple(links))
+    names = st.sampled_from([vm.name for vm in vms])
+    nics = [f"{vm.name}:eth{nic}" for vm in vms for nic in range(0 if vm.internet else 1, vm.nics + 1)]
+    sources = st.sampled_from([OUTSIDE, *design.link_names(), *(str(end) for link in links for end in link.ends)])
+    hosts = names | st.sampled_from(["10.0.3.10", "www.lab.example"])
+    tcp, http = st.builds("{}:{}".format, hosts, st.integers(1, 65535)), st.builds("http://{}/a?b=c".format, hosts)
+    targets = {"dns": hosts, "http": http, "ping": hosts | st.sampled_from(nics or ["10.0.0.1"]), "tcp": tcp}
+    targets |= {"refuses": st.one_of(*(st.builds(f"{kind} {{}}".format, each) for kind, each in targets.items()))}
+    probes = st.sampled_from([*targets]).flatmap(lambda kind: st.fixed_dictionaries(
+        {"check": st.just(kind), "targets": st.tuples(targets[kind]), "source": sources}))  # fmt: skip
+    kinds = [
+        st.fixed_dictionaries({"check": st.just("booted"), "targets": st.lists(names, min_size=1).map(tuple)}),
+        st.fixed_dictionaries({"check": st.just("run"), "targets": st.tuples(lines), "on": names, "expect": lines}),
+        probes,
     ]
-    chosen = draw(st.lists(st.sampled_from(forms), max_size=3))
-    return tuple({"name": f"goal{number}", **form} for number, form in enumerate(chosen))
+    if nics:
+        seen = st.tuples(st.sampled_from(["ospf", "tcp port 80 and not arp"]))
+        kinds += [
+            st.fixed_dictionaries({"check": st.just("lease"), "targets": st.tuples(st.sampled_from(nics))}),
+            st.fixed_dictionaries({"check": st.just("sees"), "targets": seen, "on": st.sampled_from(nics)}),
+        ]
+    others = st.fixed_dictionaries({}, optional={
+        "within": st.integers(1, 3600), "points": st.integers(0, 1000), "stop": st.booleans(),
+        "when_met": lines, "when_not_met": lines,
+    })  # fmt: skip
+    chosen = draw(st.lists(st.tuples(st.one_of(*kinds), others), max_size=4))
+    records: list[dict[str, Any]] = [form | more for form, more in chosen]
+    return tuple(Goal(name=f"goal{number}", **record) for number, record in enumerate(records))

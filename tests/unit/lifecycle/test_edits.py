@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from topology.design import Design, DesignedLink, End
 from topology.edits import with_link, without_link, without_vms
 from topology.of_slice import design_of
 from topology.reader import read
+from topology.writer import write
 
 FILE = """\
 slice: lab
@@ -22,6 +24,14 @@ vms: {a: cirros, b: cirros, c: cirros}
 links:
 - a - b
 - {ends: [b, c], name: core}
+"""
+
+GOALS = """\
+goals:
+- {name: up, booted: [a, c]}
+- {name: path, ping: a, from: a-b}
+- {name: web, http: "b:80", from: core, points: 2}
+- {name: address, lease: a:eth1, within: 90s}
 """
 
 EDITS = {
@@ -35,6 +45,7 @@ EDITS = {
     "internet": ("a: cirros", "a: {flavor: cirros, internet: true}"),
     "interfaces": ("a: cirros", "a: {flavor: cirros, nics: 7}"),
     "start": ("a: cirros", "a: {flavor: cirros, start: manual}"),
+    "goals": (FILE, FILE + GOALS),
     "description": ("slice: lab", "slice: lab\ndescription: mine"),
     "all": (FILE, "slice: lab\nvms: {x: cirros, y: cirros}\nlinks: [x - y]\n"),
 }
@@ -139,6 +150,42 @@ def test_parts_are_added_and_removed_one_by_one(lab: Desk) -> None:
     now = design_of(slice_)[0]
     slice_ = lab.ok(lab.api.edits.apply("student", 1000, without_vms(without_link(now, "third"), ["b"])))
     assert ([vm.name for vm in slice_.vms], slice_.links) == (["a", "c"], [])
+
+
+def test_goals_are_kept_and_go_with_the_parts_that_they_name(lab: Desk) -> None:
+    wanted = read(FILE + GOALS)
+    lab.ok(lab.api.edits.apply("student", 1000, wanted))
+    now = design_of(lab.slice())[0]
+    assert now.goals == wanted.goals
+    assert read(write(now)) == now
+    edit = lab.ok(lab.api.edits.compare("student", 1000, without_link(now, "core")))
+    assert edit.removes == ["link core", "goal web"]
+    edit = lab.ok(lab.api.edits.compare("student", 1000, without_vms(now, ["c"])))
+    assert [str(each) for each in edit.found] == [
+        "VM c: removed",
+        "link core: removed",
+        "goal web: removed",
+        "goal up: changed live (targets a, c -> a)",
+    ]
+    assert [goal.name for goal in without_vms(now, ["a"]).goals] == ["up", "web"]
+
+
+def test_goals_follow_a_link_that_is_called_otherwise() -> None:
+    file = "slice: lab\nvms: {a: cirros, b: cirros}\nlinks: [a - b, a - b]\ngoals: [{name: x, ping: a, from: a-b.2}]\n"
+    now = read(file)
+    assert [goal.source for goal in without_link(now, "a-b").goals] == ["a-b"]
+    named = DesignedLink((End("a", 0, named=False), End("b", 0, named=False)), "a-b.2")
+    assert [goal.source for goal in with_link(now, named).goals] == ["a-b.3"]
+
+
+def test_a_goal_for_an_interface_that_the_slice_does_not_get_is_refused(lab: Desk) -> None:
+    """A link of the file without named interfaces stays where it is, so another interface may be missing."""
+    file = FILE.replace("- a - b\n", "- a - b\n- a - c\n") + "goals: [{name: x, lease: a:eth3}]\n"
+    now = design_of(lab.slice())[0]
+    wanted = replace(read(file), links=now.links)
+    vms = tuple(replace(vm, nics=2) for vm in wanted.vms)
+    sentence = "goal x: a has no eth3; it has eth1, eth2: change the goals as well"
+    assert lab.no(lab.api.edits.compare("student", 1000, replace(wanted, vms=vms))).startswith(sentence)
 
 
 def test_an_end_without_a_free_interface_is_refused(lab: Desk) -> None:

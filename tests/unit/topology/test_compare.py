@@ -20,6 +20,9 @@ vms: {a: cirros, b: cirros, c: cirros}
 links:
 - a - b
 - {ends: [b, c], name: core}
+goals:
+- {name: up, booted: [a]}
+- {name: path, ping: b, from: outside}
 """
 
 
@@ -51,6 +54,17 @@ CASES = {
     "a LAN of a link": (
         "- a - b", "- [a, b, c]", ["link a-b: removed", "link lan1: added"]
     ),
+    "goal changed": (
+        "booted: [a]", "booted: [b], points: 2", ["goal up: changed live (targets a -> b, points 1 -> 2)"]
+    ),
+    "goal removed": ("- {name: up, booted: [a]}\n", "", ["goal up: removed"]),
+    "goal added": ("goals:\n", "goals:\n- {name: x, lease: a:eth1, fail: no}\n", ["goal x: added"]),
+    "goal renamed": ("name: up", "name: on", ["goal up: removed", "goal on: added"]),
+    "order of goals": (
+        "- {name: up, booted: [a]}\n- {name: path, ping: b, from: outside}\n",
+        "- {name: path, ping: b, from: outside}\n- {name: up, booted: [a]}\n",
+        ["slice lab: changed live (goals in another order)"],
+    ),
     "description": (
         "slice: lab", "slice: lab\ndescription: mine", ["slice lab: changed live (description none -> mine)"]
     ),
@@ -65,7 +79,7 @@ def test_each_difference_is_said_once(kind: str) -> None:
 
 def test_the_counts_come_first() -> None:
     wanted = read("slice: lab\nvms: {a: cirros, d: cirros, e: cirros}\nlinks: [d - e]\n")
-    assert summary(compared(wanted)) == "2 VMs removed, 2 VMs added, 2 links removed, 1 link added"
+    assert summary(compared(wanted)) == "2 VMs removed, 2 VMs added, 2 links removed, 1 link added, 2 goals removed"
     assert summary([]) == "nothing to do"
 
 

@@ -65,7 +65,17 @@ def test_the_example_means_what_it_says() -> None:
         ),
     )
     assert design.link_names() == ["r1-r2", "r1-r3", "lan1", "core"]
-    assert [goal["name"] for goal in design.goals] == ["up", "address", "path", "routes"]
+    assert [(goal.name, goal.check, goal.within) for goal in design.goals] == [
+        ("up", "booted", 90),
+        ("address", "lease", 60),
+        ("neighbours", "sees", 15),
+        ("path", "ping", 60),
+        ("web", "tcp", 60),
+        ("page", "http", 300),
+        ("name", "dns", 60),
+        ("wall", "refuses", 60),
+        ("routes", "run", 60),
+    ]
 
 
 def test_the_examples_of_the_page_are_valid() -> None:
