@@ -202,6 +202,7 @@ class Inventory(Recorded):
     """The hosts and the settings, as one value for making plans.
 
     `data_ports`: host -> its port of br-int that leads to the other hosts; needed where several ports could.
+    `files_dir`: the manager's folder of slice files that users may choose from.
     """
 
     workers_list: tuple[str, ...] = sequence(list_of(formats.ADDRESS), default=("10.0.10.1", "10.0.10.2"))
@@ -213,6 +214,7 @@ class Inventory(Recorded):
     console: ConsoleSettings = section(ConsoleSettings)
     data_ports: Mapping[str, str] = entries(formats.ADDRESS, formats.DATA_PORT)
     images: ImageSettings = section(ImageSettings)
+    files_dir: str | None = key(or_nothing(formats.LOCAL_FOLDER), default=None)
 
     @property
     def in_use(self) -> dict[str, str | int]:

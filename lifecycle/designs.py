@@ -6,8 +6,11 @@ from contextlib import ExitStack
 
 from accounts import rights
 from accounts.use_cases import UseCase
+from core.errors import Refused
+from core.results import value_of
 from deployment import DeploymentAPI
 from lifecycle.creation import Demand, check_design, demand_of, designed_slice
+from lifecycle.files import file_names, text_of
 from lifecycle.use_cases import SliceUseCases
 from models import Slice
 from remote.events import Listener, ignore
@@ -27,6 +30,21 @@ class Designs(SliceUseCases):
         state = self._database.load()
         rights.user_of(state, actor)
         return read(text, state.all_flavors, state.inventory.internet.network)
+
+    @UseCase()
+    def files(self, actor: str) -> list[str]:
+        """Return the names of the slice files that the operator opens to users; none without `files_dir`."""
+        state = self._database.load()
+        rights.require_user(state, actor)
+        return file_names(state.inventory.files_dir) if state.inventory.files_dir else []
+
+    @UseCase()
+    def read_file(self, actor: str, name: str) -> Design:
+        """Return the design of one of these files, checked as by `read`."""
+        folder = self._database.load().inventory.files_dir
+        if not folder:
+            raise Refused("There is no folder of slice files here; send the file with the command create")
+        return value_of(self.read(actor, text_of(folder, name)))
 
     @UseCase()
     def convert(self, actor: str, text: str, tool: str) -> tuple[str, list[str]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from accounts import rights
@@ -25,6 +26,10 @@ from models import VM, Slice
 
 if TYPE_CHECKING:
     from orchestrator import OrchestratorAPI
+    from topology.design import Design
+
+MOST_FILES = 50
+"""Names of slice files that are listed."""
 
 _DEPTHS = {"c": Depth.COMMANDS.value, "s": Depth.SCRIPTS.value, "": "the menu"}
 """The answers after a plan, and what each of them shows."""
@@ -170,10 +175,46 @@ def change_password(session: Session) -> None:
 
 
 def make_at_once(session: Session) -> None:
-    """Offer the ways to make a whole slice at once."""
+    """Offer the ways to make a whole slice at once: from a template, or from a file of the operator's folder."""
+    succeeded, files = session.api.designs.files(session.actor)
+    if isinstance(files, str) or not succeeded:
+        session.screen.error(str(files))
+        files = []
     session.screen.line("  1. A slice from a template")
-    ways = [create_from_template]
+    ways: list[Callable[[Session], None]] = [create_from_template]
+    if files:
+        session.screen.line(f"  2. A slice from a slice file ({counted(len(files), 'file')})")
+        ways.append(lambda session: create_from_file(session, files))
     session.ask.choice(f"Choose a way (1-{len(ways)}): ", ways)(session)
+
+
+def create_from_file(session: Session, files: Sequence[str]) -> None:
+    """Create a slice from a slice file of the operator's folder, and offer to deploy it."""
+    from topology.faults import BadSliceFile  # noqa: PLC0415 - not needed for the menu's first prompt
+
+    for file in files[:MOST_FILES]:
+        session.screen.line(f"  {file}")
+    if len(files) > MOST_FILES:
+        session.screen.line(f"  and {len(files) - MOST_FILES} more")
+    file = session.ask.checked(
+        lambda: session.ask.text("Slice file: ", "The name of a slice file"), lambda name: _require_file(name, files)
+    )
+    try:
+        design = value_of(session.api.designs.read_file(session.actor, file))
+    except BadSliceFile as faults:
+        for fault in str(faults).splitlines():
+            session.screen.error(f"{file}, {fault}")
+        return
+    own = {slice_.name for slice_ in value_of(session.api.list_slices(session.actor)) if slice_.owner == session.actor}
+    if design.name in own:
+        session.screen.line(f"You have a slice {design.name} already; give this one another name")
+        design = replace(design, name=_ask_for_new_name(session))
+    _create(session, design, file)
+
+
+def _require_file(name: str, files: Sequence[str]) -> None:
+    if name not in files:
+        raise CloudError(f"There is no file {clean(name)}; write a name of the list, with its ending")
 
 
 def create_from_template(session: Session) -> None:
@@ -189,9 +230,16 @@ def create_from_template(session: Session) -> None:
     )
     flavor, _ = _ask_for_flavor(session)
     internet = session.ask.option("Internet access (all, none or first): ", templates.INTERNET)
-    name = session.ask.checked(lambda: session.ask.name("Slice name: ", "A slice name"), check_new_name)
-    design = templates.make(template, name, flavor, internet)
-    session.screen.line(demand_line(template, value_of(session.api.designs.demand(session.actor, design))))
+    _create(session, templates.make(template, _ask_for_new_name(session), flavor, internet), template)
+
+
+def _ask_for_new_name(session: Session) -> str:
+    return session.ask.checked(lambda: session.ask.name("Slice name: ", "A slice name"), check_new_name)
+
+
+def _create(session: Session, design: Design, source: str) -> None:
+    """Create a slice from a design, and offer to deploy it."""
+    session.screen.line(demand_line(source, value_of(session.api.designs.demand(session.actor, design))))
     with session.progress() as listen:
         answer = session.api.designs.create(session.actor, design, listen)
     slice_ = value_of(answer)

@@ -68,6 +68,7 @@ MEANINGS: Mapping[str, str] = {
     "console": "How consoles are left.",
     "images": "Base images on the manager (`cli.py image add`).",
     "data_ports": "Host to port: the port of `br-int` to the other hosts, where several ports could be it.",
+    "files_dir": "The manager's folder of slice files that entry 14 offers by name.",
     "import": "Flavors for nodes of other tools' topologies (`cli.py convert`).",
     "import.default": "The flavor of nodes whose kind and size lead to no other.",
     "import.kinds": "Kind of node to flavor, such as `nokia_srlinux: router`.",

@@ -161,6 +161,14 @@ class FakeDesigns:
         return read(text, Flavor.built_in())
 
     @answering
+    def files(self, _actor: str) -> list[str]:
+        return [*self._api.files]
+
+    @answering
+    def read_file(self, _actor: str, name: str) -> Design:
+        return read(self._api.files[name], Flavor.built_in())
+
+    @answering
     def convert(self, _actor: str, text: str, tool: str) -> tuple[str, list[str]]:
         return convert(text, Flavors({}), tool)
 
@@ -237,6 +245,7 @@ class FakeAPI:
         self.users = {"admin": User("admin", "admin"), "student": User("student", "student", 6)}
         self.accounts = FakeAccounts(self.users)
         self.slices: dict[int, Slice] = {}
+        self.files: dict[str, str] = {}
         self.broken: dict[int, SliceProblems] = {}
         self.designs = FakeDesigns(self)
         self.reach = FakeReach(self)

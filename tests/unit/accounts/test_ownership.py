@@ -67,7 +67,9 @@ OWN = {
     "designs.plan",
     "change_password",
     "needs_new_password",
+    "designs.files",
     "designs.read",
+    "designs.read_file",
     "warning",
     *("keys.add", "keys.check", "keys.check_removal", "keys.list", "keys.remove"),
 }
@@ -76,6 +78,7 @@ OWN = {
 EVERYBODYS = {
     *("flavors", "discover_workers", "known_workers", "prove_isolation"),
     *("designs.read", "designs.convert"),  # they read what is given, and the flavors
+    *("designs.files", "designs.read_file"),  # the operator's folder is for all users
 }
 
 ADMINS: dict[str, Call] = {

@@ -119,6 +119,35 @@ def test_a_ring_of_six_takes_seven_answers() -> None:
     ]
 
 
+def test_a_slice_is_made_of_a_file_of_the_operator() -> None:
+    cloud = FakeAPI()
+    cloud.files = {"lab1.yaml": "slice: lab1\nvms: {a: cirros, b: cirros}\nlinks: [a - b]\n"}
+    lines = lines_of(cloud, "14\n2\nlab\nlab1.yaml\nn\n14\n2\nlab1.yaml\nother\ny\n")
+    assert [line for line in lines if line.startswith(("  2. A slice from", "  lab1"))] == 2 * [
+        "  2. A slice from a slice file (1 file)",
+        "  lab1.yaml",
+    ]
+    assert "Error: There is no file lab; write a name of the list, with its ending" in lines
+    assert "lab1.yaml: 2 VMs, 1 link; needs 1 GB of 23 GB; 2 of 10 VMs of your quota" in lines
+    assert "You have a slice lab1 already; give this one another name" in lines
+    assert {slice_.name: slice_.status for slice_ in cloud.slices.values()} == {
+        "lab1": SliceStatus.DESIGN,
+        "other": SliceStatus.RUNNING,
+    }
+
+
+def test_all_faults_of_a_file_of_the_operator_are_shown() -> None:
+    cloud = FakeAPI()
+    cloud.files = {"lab1.yaml": "slice: lab1\nvms: {a: nothing}\nlinks: [a - b]\n"}
+    lines = lines_of(cloud, "14\n2\nlab1.yaml\n")
+    found = [line for line in lines if line.startswith("Error: lab1.yaml, line ")]
+    assert [line.partition(": ")[2][:30] for line in found] == [
+        "lab1.yaml, line 2: there is no",
+        "lab1.yaml, line 3: there is no",
+    ]
+    assert not cloud.slices
+
+
 @pytest.mark.parametrize("answer", ["n", ".."])
 def test_a_template_may_stay_in_design(answer: str) -> None:
     cloud = FakeAPI()
