@@ -13,7 +13,7 @@ from core.names import VMFiles, flow_cookie, process_name, tap_group, tap_name
 from machines import power, qemu, qmp, requirements
 from machines.power import SWITCHED_OFF, Switching
 from machines.qmp import Monitor
-from machines.taps import Taps, remove_taps
+from machines.taps import Taps, raise_again, remove_taps
 from models import VM, Slice
 from network import ovs, stack
 from network.checks import check_nothing_left
@@ -140,15 +140,16 @@ class VMLauncher:
         drop, pass_on = stack.drop_taps(number, taps.names), stack.undo_drop(number)
         make, remove = taps.make(self._inventory.ssh.user), remove_taps(taps.names, tap_group(number))
         dropped = Step(worker, "drop before the IP stack", (drop,), (pass_on,), objects=(stack.table_of(number),))
+        again = (raise_again(),)
         if not taps.linked:
-            return (dropped, Step(worker, "TAPs", (make, taps.join()), (remove,), objects=taps.names))
+            return (dropped, Step(worker, "TAPs", (make, taps.join()), (remove,), objects=taps.names, restore=again))
         join, leave = taps.join(), ovs.remove_ports(taps.names)
         return (
             dropped,
-            Step(worker, "TAPs", (make,), (remove,), objects=taps.names),
-            Step(worker, "ports of the TAPs", (join,), (leave,), objects=taps.linked),
+            Step(worker, "TAPs", (make,), (remove,), objects=taps.names, restore=again),
+            Step(worker, "ports of the TAPs", (join,), (leave,), objects=taps.linked, restore=again),
             *self._port_security(slice_, worker),
-            Step(worker, "TAPs up", (taps.bring_up(),), objects=taps.linked),
+            Step(worker, "TAPs up", (taps.bring_up(),), objects=taps.linked, restore=(taps.lower(),)),
         )
 
     def complete_taps(self, slice_: Slice, worker: str) -> Step:

@@ -16,13 +16,15 @@ from remote.plan import Command, Part, about
 from shell.scripts import load
 
 BEFORE = "TAPs"
-"""The name of the answer about the TAPs that exist before a change."""
+"""The name of the answer about the TAPs that exist before a change, and about those of them that are up."""
 
 _TAPS_ARE_MADE = load("taps/taps-are-made")
 _TAPS_ARE_UP = load("taps/taps-are-up")
 _CHECK_TAPS = load("taps/check-taps")
 _MAKE_TAPS = load("taps/make-taps")
 _RAISE_TAPS = load("taps/raise-taps")
+_LOWER_TAPS = load("taps/lower-taps")
+_RAISE_TAPS_AGAIN = load("taps/raise-taps-again")
 _REMOVE_TAPS = load("taps/remove-taps")
 _CHECK_TAP_NAMES = load("taps/check-tap-names")
 
@@ -72,6 +74,11 @@ class Taps:
         """Bring the TAPs with a link up, when their ports and the flows around them are there."""
         return Command(_RAISE_TAPS.argv(*self.linked), unless=_TAPS_ARE_UP.argv(*self.linked))
 
+    def lower(self) -> Command:
+        """Bring the TAPs with a link down, but for those that were up before the run."""
+        lower = Command(_LOWER_TAPS.argv(ovs.OWNER), before=BEFORE)
+        return about(lower, (Part(f"{name} up", (name,)) for name in self.linked))
+
     def check(self) -> Command:
         """Check, read-only, that each TAP is up if it has a link, down if not, and silent."""
         return Command(_CHECK_TAPS.argv(ovs.OWNER, *self._states()))
@@ -81,6 +88,11 @@ class Taps:
         linked = frozenset(self.linked)
         for name in self.names:
             yield from ("up" if name in linked else "down", name)
+
+
+def raise_again() -> Command:
+    """Bring the TAPs up again that were up before the run, when their ports and flows are as they were."""
+    return Command(_RAISE_TAPS_AGAIN.argv(), before=BEFORE)
 
 
 def remove_taps(names: Sequence[str], group: str) -> Command:

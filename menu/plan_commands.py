@@ -67,7 +67,7 @@ class _Writer:
         yield from paragraph(f"{step.title}{note}", _INDENT, self.width, "bold", head)
         for action in step.do:
             yield from self._action("", action)
-        for command in step.undo:
+        for command in (*step.undo, *step.restore):
             yield from self._action("undo ", command)
 
     def _action(self, verb: str, action: Action) -> Iterator[Line]:
@@ -139,7 +139,7 @@ def _here_document(command: Line, text: Iterable[str]) -> Iterator[Line]:
 
 def _argvs(plan: Plan) -> Iterator[tuple[str, ...]]:
     for step in plan.steps:
-        for action in (*step.do, *step.undo):
+        for action in (*step.do, *step.undo, *step.restore):
             yield action.unless
             yield action.argv if isinstance(action, Command) else action.check
 

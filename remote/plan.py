@@ -99,7 +99,8 @@ class Step:
     `title` is a noun: it is shown both when the thing is made and when it is removed. `lock` makes the step wait for
     all other locked steps on that host: for what slices share. `residue` names what `undo` removes where that is not
     what the title names, as with a file that stays. `objects` are the names of all that the step makes; a check makes
-    nothing.
+    nothing. `restore` brings objects that stay back to the state from before the run; only a rollback runs it, after
+    `undo`.
     """
 
     host: str
@@ -109,12 +110,14 @@ class Step:
     lock: bool = False
     residue: str = ""
     objects: tuple[str, ...] = ()
+    restore: tuple[Command, ...] = ()
 
     def sparing(self, answers: Mapping[str, str]) -> Step:
         """Return the step with the undo of what it made: `answers` tell, by name, what was there before the run."""
-        undo = tuple(left for command in self.undo for left in command.sparing(answers))
-        spared = _parts(self.undo) - _parts(undo)
-        return replace(self, undo=undo, objects=tuple(name for name in self.objects if name not in spared))
+        back = (*self.undo, *self.restore)
+        undo = tuple(left for command in back for left in command.sparing(answers))
+        spared = _parts(back) - _parts(undo)
+        return replace(self, undo=undo, restore=(), objects=tuple(name for name in self.objects if name not in spared))
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ class Plan:
     def taking_back(self, title: str, done: tuple[Step, ...]) -> Plan:
         """Return the plan that undoes `done`, steps of this one, newest first."""
         steps = tuple(
-            replace(step, title=step.residue or step.title, do=step.undo, undo=(), objects=_left_by(step))
+            replace(step, title=step.residue or step.title, do=step.undo, undo=(), objects=_left_by(step), restore=())
             for step in reversed(done)
             if step.undo
         )

@@ -39,6 +39,8 @@ class Start:
     flows: int
     rules: int
     in_use: bool
+    lowered: frozenset[int] = frozenset()
+    """The VMs whose TAPs were put down by hand."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ def _put_vm(host: FakeHost, whole: FakeHost, slice_: Slice, vm: VM, start: Start
     for tap in taps if has >= TAPS else ():
         host.namespaces[""][tap] = set()
         host.aliases[tap] = whole.aliases[tap]
+        host.down |= {tap} if vm.vm_id in start.lowered else set()
     for tap in taps if has >= PORTS else ():
         _put_port(host, whole, tap)
     for pid_file, process in whole.processes.items():
@@ -191,22 +194,15 @@ def _put_server(host: FakeHost, whole: FakeHost, folder: str) -> None:
     host._last_pid = max(host._last_pid, process[1])
 
 
-def state_of(cloud: FakeHosts, name: str) -> dict[str, dict[str, Any]]:
-    """All that is there, but what says nothing.
-
-    The shared DHCP server starts again when a slice leaves it, with another pid. A TAP with a link is down while its
-    port is made; until it is a port it passes no frame, up or down.
-    """
-    linked = {
-        tap_name(vm.vm_id, nic.name) for vm in design(name).vms for nic in vm.interfaces if nic.vlan_id is not None
-    }
+def state_of(cloud: FakeHosts) -> dict[str, dict[str, Any]]:
+    """All that is there, but what says nothing: the shared DHCP server starts again when a slice leaves it."""
     own = f"/run/{dhcp_namespace(SHARED)}/pid"
     states = {}
     for address, host in cloud.hosts.items():
         state: dict[str, Any] = {**host.state(), "aliases": host.aliases, "protected": host.protected}
         state["processes"] = {path: () if path == own else process for path, process in host.processes.items()}
         state["files"] = {path: "" if path == own else text for path, text in state["files"].items()}
-        state["down"] = host.down - (linked - host.ports.keys())
+        state["down"] = host.down
         states[address] = state
     return copy.deepcopy(states)
 
@@ -223,6 +219,7 @@ def starts(draw: st.DrawFn, name: str) -> Start:
         flows=draw(st.integers(0, 12)),
         rules=draw(st.integers(0, 2)),
         in_use=draw(st.booleans()),
+        lowered=draw(st.frozensets(st.sampled_from([vm.vm_id for vm in slice_.vms]))),
     )
 
 
@@ -238,13 +235,13 @@ def rolled_back(name: str, start: Start, failure: FailingCommand) -> bool:
     """Return whether the run failed; after its rollback everything is as before."""
     cloud = FailingHosts()
     put(cloud, name, start)
-    before = state_of(cloud, name)
+    before = state_of(cloud)
     cloud.fail(failure)
     report = Runner(cloud.connect).run(DeploymentAPI(Inventory()).deploy_plan(design(name)))
     cloud.fail(None)
     back = Runner(cloud.connect).run(report.rollback(), keep_going=True)
     assert [str(result.error) for result in back.failures] == []
-    assert state_of(cloud, name) == before
+    assert state_of(cloud) == before
     return report.error is not None
 
 

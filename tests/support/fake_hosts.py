@@ -11,7 +11,7 @@ import json
 import re
 import time
 import zlib
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -356,6 +356,15 @@ class FakeHost:
         self.down -= {*raised}
         return listed(raised)
 
+    def lower_taps(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        owner, *taps = argv
+        self.down |= {tap for tap in taps if tap in self.namespaces[""] and self.aliases.get(tap) == owner}
+        return OK
+
+    def raise_taps_again(self, _argv: tuple[str, ...], stdin: str) -> Answer:
+        self.down -= {line.removesuffix(" up") for line in stdin.splitlines() if line.endswith(" up")}
+        return OK
+
     def join_taps(self, argv: tuple[str, ...], stdin: str) -> Answer:
         count, *words = argv
         for wanted in words[: int(count)]:
@@ -396,7 +405,12 @@ class FakeHost:
         owner, *taps = argv
         there = [tap for tap in taps if tap in self.namespaces[""]]
         foreign = [tap for tap in there if self.aliases.get(tap) != owner]
-        return no(f"a device {foreign[0]} is there that is not ours") if foreign else listed(there)
+        return no(f"a device {foreign[0]} is there that is not ours") if foreign else listed(self._with_states(there))
+
+    def _with_states(self, taps: Iterable[str]) -> Iterator[str]:
+        for tap in taps:
+            yield tap
+            yield from () if tap in self.down else (f"{tap} up",)
 
     def list_drop(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         return listed(self.tables.get(argv[0], "").splitlines())
@@ -1013,6 +1027,8 @@ SCRIPTS: dict[str, Program] = {
     "list-flows.sh": FakeHost.list_flows,
     "put-back-flows.sh": FakeHost.put_back_flows,
     "list-dropped-taps.sh": FakeHost.list_drop,
+    "lower-taps.sh": FakeHost.lower_taps,
+    "raise-taps-again.sh": FakeHost.raise_taps_again,
     "find-reservations.sh": lambda host, argv, _stdin: listed(path for path in argv if host.files.get(path)),
     "stop-servers.sh": FakeHost.stop_servers,
     "end-vms.sh": FakeHost.end_vms,

@@ -40,7 +40,7 @@ def _lines(plan: Plan) -> Iterator[str]:
 
 def _step_lines(step: Step) -> Iterator[str]:
     yield f"    {step.title}{' (one slice at a time)' if step.lock else ''}"
-    for verb, actions in (("", step.do), ("undo ", step.undo)):
+    for verb, actions in (("", step.do), ("undo ", (*step.undo, *step.restore))):
         for action in actions:
             yield _cut(f"      {verb}{_sign(action)} ", _words(action), _further(action))
             if action.unless:

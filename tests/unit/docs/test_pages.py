@@ -106,7 +106,9 @@ def programs_run_as_root() -> set[str]:
     collection = collection_plan(inventory, inventory.hosts, thorough=True)
     steps = [step for plan in (*plans, deployment.discovery_plan(), collection) for step in plan.steps]
     steps.append(VLANManager(inventory).close_internet())
-    commands = [command for step in steps for command in (*step.do, *step.undo) if isinstance(command, Command)]
+    commands = [
+        command for step in steps for command in (*step.do, *step.undo, *step.restore) if isinstance(command, Command)
+    ]
     argvs = [argv for c in commands if not c.as_user for argv in (c.argv, c.unless) if argv]
     scripts = " ".join(text for argv in argvs for text in script_names([argv]))
     scripts += PortVisit("", "10.60.7.101", 22).script

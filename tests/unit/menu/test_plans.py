@@ -304,7 +304,9 @@ def test_a_shell_reads_the_commands_as_they_are(name: str, width: int) -> None:
     plan = plan_of(name)
     names = named_scripts(plan)
     steps = [step for stage in plan.stages for steps in stage.by_host.values() for step in steps]
-    actions = [action for step in steps for action in (*step.do, *step.undo) if isinstance(action, Command)]
+    actions = [
+        action for step in steps for action in (*step.do, *step.undo, *step.restore) if isinstance(action, Command)
+    ]
     assert read_by_a_shell([*shown_commands(plan, width)]) == [[*with_names(each.argv, names)] for each in actions]
 
 

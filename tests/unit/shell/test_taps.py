@@ -151,6 +151,24 @@ def test_a_tap_that_was_changed_by_hand_is_repaired(host: OwnHost, harm: str) ->
     assert bring_up(host, *TAPS) == [TAPS[1]]
 
 
+def test_a_rollback_brings_taps_down_that_went_up_and_up_those_that_were_up(host: OwnHost) -> None:
+    make(host, *TAPS)
+    bring_up(host, *TAPS[1:])
+    before = host.script("taps/check-tap-names", OWNER, *TAPS, "tap_none").stdout
+    assert before.splitlines() == [TAPS[0], TAPS[1], f"{TAPS[1]} up", TAPS[2], f"{TAPS[2]} up"]
+    bring_up(host, TAPS[0])
+    host.do(f"ip link set dev {TAPS[1]} down; ip link del dev {TAPS[2]}; ip link add own type veth peer name pown")
+    host.do("ip link set dev own up")
+    lower = host.script("taps/lower-taps", OWNER, TAPS[0], TAPS[2], "own")
+    again = host.run(load("taps/raise-taps-again").argv(), before)
+    assert (lower.returncode, lower.stderr, again.returncode, again.stderr) == (0, "", 0, "")
+    assert [is_up(host, tap) for tap in (*TAPS, "own")] == [False, True, False, True]
+    host.calls()
+    assert host.script("taps/lower-taps", OWNER, TAPS[0], TAPS[2]).returncode == 0
+    assert host.run(load("taps/raise-taps-again").argv(), before).returncode == 0
+    assert host.calls() == []
+
+
 def test_what_ip_complains_of_is_said(host: OwnHost) -> None:
     done = host.script("taps/make-taps", OWNER, "ubuntu", "up", "tap_123456789_eth0")
     assert done.returncode == 1
