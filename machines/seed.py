@@ -20,13 +20,18 @@ from core.links import DHCP_GATEWAY
 from core.rule import Record
 from machines.volume import volume
 from models import VM, Interface, Network, Slice
+from shell.scripts import load
 
 LABEL = "cidata"
 _GZIP = 16 + zlib.MAX_WBITS
 """The form that gzip(1) reads, without a time in it."""
 
-_SCRIPT = "/var/lib/cloud/scripts/per-instance/slice-file"
-"""Scripts in this folder are run once per instance-id, as root, when packages are installed (cloud-init)."""
+_SCRIPTS = "/var/lib/cloud/scripts"
+_SCRIPT, _KEEP = f"{_SCRIPTS}/per-instance/slice-file", f"{_SCRIPTS}/per-boot/keep-first-boot"
+"""Scripts that are run as root when packages are installed, once per instance-id, and before it at each boot."""
+
+_KEEP_FIRST_BOOT = load("guests/keep-first-boot")
+_REPEAT_FIRST_BOOT = load("guests/repeat-first-boot")
 
 _OURS = frozenset({
     *("user", "password", "hostname", "fqdn", "prefer_fqdn_over_hostname", "preserve_hostname", "create_hostname_file"),
@@ -100,12 +105,14 @@ def _user_data(slice_: Slice, vm: VM) -> Record:
         "user": account,  # the distribution's own account, under this name: it has the right shell and groups
         "users": ["default"],
         "updates": {"network": {"when": ["boot-new-instance", "boot"]}},
+        "bootcmd": [[*_REPEAT_FIRST_BOOT.argv("")]],  # at each boot, before users and keys
+        "write_files": [_executable(_KEEP, f"{_KEEP_FIRST_BOOT.text}\n")],
     }
     if vm.host_secret:
         private, public = ssh_keys.private_key(vm.host_secret), ssh_keys.public_key(vm.host_secret)
         ours["ssh_keys"] = {"ed25519_private": private, "ed25519_public": public}
     if vm.seed and vm.seed.script:
-        ours["write_files"] = [{"path": _SCRIPT, "permissions": "0700", "content": _runnable(vm.seed.script)}]
+        ours["write_files"].append(_executable(_SCRIPT, vm.seed.script))
     theirs = read_cloud_config(vm.seed.user_data) if vm.seed else {}
     if isinstance(theirs.get("users"), list):
         theirs["users"] = [each for each in theirs["users"] if _name_of(each) != vm.devices.user]
@@ -116,9 +123,10 @@ def _name_of(account: object) -> object:
     return account.get("name") if isinstance(account, dict) else account
 
 
-def _runnable(script: str) -> str:
-    """Return a script that the kernel can start: without a first line of its own it is one for sh."""
-    return script if script.startswith("#!") else f"#!/bin/sh\n{script}"
+def _executable(path: str, script: str) -> Record:
+    """Return the file of a script that the kernel can start: without a first line of its own it is one for sh."""
+    content = script if script.startswith("#!") else f"#!/bin/sh\n{script}"
+    return {"path": path, "permissions": "0700", "content": content}
 
 
 def merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Record:

@@ -146,7 +146,7 @@ def test_a_link_without_gateway_gives_no_default_route() -> None:
 def test_a_script_is_run_by_its_own_first_line(script: str, first: str) -> None:
     slice_ = seeded()
     slice_.vms[0].seed = FirstBoot(script)
-    (file,) = read(slice_, slice_.vms[0])["user-data"]["write_files"]
+    _, file = read(slice_, slice_.vms[0])["user-data"]["write_files"]
     assert file["content"].splitlines()[0] == first
     assert file["content"].endswith(script)
     assert file["permissions"] == "0700"
@@ -160,6 +160,7 @@ OWN = {
     "ssh_keys": {"rsa_private": "x"},
     "users": ["default", {"name": "student", "ssh_authorized_keys": []}, {"name": "eva"}, "student"],
     "write_files": [{"path": "/a"}],
+    "bootcmd": [["true"]],
 }
 
 
@@ -171,8 +172,12 @@ def test_the_slice_files_part_adds_and_never_replaces() -> None:
     data = read(slice_, vm)["user-data"]
     assert data["packages"] == ["frr"]
     assert data["users"] == ["default", {"name": "eva"}]
-    assert [file["path"] for file in data["write_files"]] == ["/var/lib/cloud/scripts/per-instance/slice-file", "/a"]
-    assert {key: data[key] for key in plain if key != "users"} == {k: v for k, v in plain.items() if k != "users"}
+    assert data["bootcmd"] == [*plain["bootcmd"], ["true"]]
+    scripts = "/var/lib/cloud/scripts"
+    paths = [f"{scripts}/per-boot/keep-first-boot", f"{scripts}/per-instance/slice-file", "/a"]
+    assert [file["path"] for file in data["write_files"]] == paths
+    added = {"users", "write_files", "bootcmd"}
+    assert {key: data[key] for key in plain.keys() - added} == {key: plain[key] for key in plain.keys() - added}
     assert "password" not in data
 
 
@@ -209,7 +214,7 @@ def test_nothing_of_a_user_breaks_out_of_the_documents(name: str, script: str, c
     }
     assert data["hostname"] == host_name(vm)
     if script:
-        assert data["write_files"][0]["content"].removeprefix("#!/bin/sh\n") == script
+        assert data["write_files"][1]["content"].removeprefix("#!/bin/sh\n") == script
 
 
 @settings(deadline=None)
