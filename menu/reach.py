@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from core.errors import CloudError
@@ -14,6 +14,7 @@ from menu.exits import Exits
 from menu.idle import TypedConsole
 from menu.keys import add_key_in_menu, remove_key_in_menu, view_keys
 from menu.screen import WARNING
+from menu.terminal import set_echo, without_echo
 
 if TYPE_CHECKING:
     from lifecycle.reach import WaysIn
@@ -45,11 +46,17 @@ def open_console(session: Session) -> None:
 
 def join_console(session: Session, vm_id: int) -> bool:
     """Join the terminal with a VM's console until the user leaves it; return False if it stays with its user."""
+    with without_echo(session.keyboard.lines.descriptor) if session.screen.terminal else nullcontext():
+        return _join_console(session, vm_id)
+
+
+def _join_console(session: Session, vm_id: int) -> bool:
     exits, answers = Exits(session.api.console_exits), [True]
 
     def confirm(sentence: str) -> bool:
         session.screen.line(sentence, WARNING)
-        answers.append(session.ask.yes("Take it over? (y/n): "))
+        with _echo(session):
+            answers.append(session.ask.yes("Take it over? (y/n): "))
         return answers[-1]
 
     answer = session.api.open_console(session.actor, vm_id, confirm)
@@ -73,6 +80,19 @@ def join_console(session: Session, vm_id: int) -> bool:
     session.screen.line()
     session.screen.line(f"{ending.value}: {why}" if why else ending.value)
     return True
+
+
+@contextmanager
+def _echo(session: Session) -> Iterator[None]:
+    """Show what is typed at a question while a console is being opened."""
+    descriptor = session.keyboard.lines.descriptor
+    if session.screen.terminal:
+        set_echo(descriptor, on=True)
+    try:
+        yield
+    finally:
+        if session.screen.terminal:
+            set_echo(descriptor, on=False)
 
 
 def _show_ways(session: Session) -> None:

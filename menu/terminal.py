@@ -80,10 +80,32 @@ _PLAIN = b"\x1b[0m\x1b[?25h\r\n"
 @contextmanager
 def raw_mode(descriptor: int) -> Iterator[None]:
     """Send every key to the guest, Ctrl-C too. The terminal is restored even if a signal ends this process."""
+    with _restored(descriptor):
+        tty.setraw(descriptor, termios.TCSANOW)  # keeps bytes that were typed ahead
+        yield
+
+
+@contextmanager
+def without_echo(descriptor: int) -> Iterator[None]:
+    """Show no key that is typed ahead: the guest that gets it shows it. The terminal is restored as in `raw_mode`."""
+    with _restored(descriptor):
+        set_echo(descriptor, on=False)
+        yield
+
+
+def set_echo(descriptor: int, *, on: bool) -> None:
+    """Let the terminal show the keys that are typed, or not."""
+    mode = termios.tcgetattr(descriptor)
+    mode[tty.LFLAG] = mode[tty.LFLAG] | termios.ECHO if on else mode[tty.LFLAG] & ~termios.ECHO
+    termios.tcsetattr(descriptor, termios.TCSANOW, mode)
+
+
+@contextmanager
+def _restored(descriptor: int) -> Iterator[None]:
+    """Restore the modes of a terminal at the end, also where a signal ends this process."""
     saved = termios.tcgetattr(descriptor)
     handlers = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        tty.setraw(descriptor, termios.TCSANOW)  # keeps bytes that were typed ahead
         yield
     finally:
         with suppress(termios.error):  # the terminal's window was closed

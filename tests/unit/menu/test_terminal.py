@@ -184,6 +184,23 @@ def test_a_terminal_that_never_stops_answering_is_left_in_the_end(monkeypatch: p
     os.close(program)
 
 
+def test_a_word_that_is_typed_before_the_console_is_open_is_not_shown_and_reaches_the_guest() -> None:
+    """The guest shows it. At a question meanwhile the terminal shows what is typed, as before and after."""
+    user, program = pty.openpty()
+    before = termios.tcgetattr(program)
+    with terminal.without_echo(program):
+        os.write(user, b"ls")
+        assert not select.select([user], [], [], 0.2)[0]
+        with terminal.raw_mode(program):
+            assert os.read(program, 100) == b"ls"
+        terminal.set_echo(program, on=True)
+        os.write(user, b"y")
+        assert os.read(user, 100) == b"y"
+    assert termios.tcgetattr(program) == before
+    os.close(user)
+    os.close(program)
+
+
 def test_piped_input_to_a_guest_on_a_terminal_resets_it_too(window: FakeTerminal) -> None:
     reading, writing = os.pipe()
     os.close(writing)
