@@ -42,6 +42,15 @@ class Listed:
     complete: bool
 
 
+@dataclass(frozen=True)
+class Unfinished:
+    """A snapshot that was begun and not finished, and the VMs that it is of."""
+
+    slice_: Slice
+    name: str
+    vms: tuple[VM, ...]
+
+
 class Snapshots(SliceUseCases):
     """Snapshots of VMs of a slice. `vm_ids` are those meant; none means all VMs of the slice."""
 
@@ -86,6 +95,17 @@ class Snapshots(SliceUseCases):
             return PowerChange(change).carry_out(slice_, act, {vm.vm_id for vm in vms})
 
     @UseCase()
+    def unfinished(self, actor: str) -> list[Unfinished]:
+        """Return the snapshots of the user's slices that were begun and not finished, where no session works."""
+        slices = rights.visible(self._database.load(), actor)
+        return [
+            Unfinished(slice_, name, tuple(vms))
+            for slice_ in slices
+            if not self._database.is_claimed(slice_.slice_id)
+            for name, vms in _begun(slice_).items()
+        ]
+
+    @UseCase()
     def list(self, actor: str, slice_id: int) -> list[Listed]:
         """Return the snapshots of the VMs of a slice, by VM, the oldest first."""
         slice_ = rights.permitted(self._database.load(), actor, slice_id)
@@ -117,6 +137,16 @@ class Snapshots(SliceUseCases):
                 if vm.vm_id in vm_ids:
                     vm.snapshots = [each for each in vm.snapshots if each.name != name]
             recount(state.workers, state.slices.holdings.values())
+
+
+def _begun(slice_: Slice) -> dict[str, list[VM]]:
+    """Return the VMs by the names of snapshots of theirs that were begun."""
+    found: dict[str, list[VM]] = {}
+    for vm in slice_.vms:
+        for each in vm.snapshots:
+            if each.begun:
+                found.setdefault(each.name, []).append(vm)
+    return found
 
 
 def _begin(state: State, slice_: Slice, name: str, vm_ids: Collection[int]) -> list[VM]:

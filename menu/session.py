@@ -15,6 +15,7 @@ from core.inventory import Worker
 from core.results import value_of
 from core.status import SliceStatus, VMStatus
 from menu.keyboard import Keyboard
+from menu.power import offer_unfinished_snapshots
 from menu.progress import Progress
 from menu.prompts import Back, Prompts
 from menu.screen import GOOD, WARNING, Screen, View
@@ -134,6 +135,7 @@ def _sessions(
             session = Session(api, screen, keyboard, ask, actor)
             _warn(session, Measurement(api))
             _guarded(session, offer_unfinished)
+            _guarded(session, offer_unfinished_snapshots)
             choice = use_menu(session, _entries_for(session, entries))
         keyboard.forget()
         if choice == EXIT or restricted_user:

@@ -30,6 +30,7 @@ from lifecycle.hosts import Remains, WrittenOff
 from lifecycle.reach import WayIn, WaysIn
 from lifecycle.readiness import Look, Watch
 from lifecycle.signs import Sign, VMSigns
+from lifecycle.snapshots import Unfinished
 from models import (
     VM,
     Flavor,
@@ -201,6 +202,14 @@ class FakeKeys:
         raise Refused("This is no public key")
 
 
+class FakeSnapshots:
+    """The snapshots of users who have none."""
+
+    @answering
+    def unfinished(self, _actor: str) -> Iterable[Unfinished]:
+        return []
+
+
 class FakeReach:
     """The ways to VMs: each has one."""
 
@@ -251,6 +260,7 @@ class FakeAPI:
         self.reach = FakeReach(self)
         self.readiness = FakeReadiness(self)
         self.keys = FakeKeys()
+        self.snapshots = FakeSnapshots()
         self.doctor = FakeDoctor()
         self.prover = FakeProver()
         self.hosts = FakeHostChanges()

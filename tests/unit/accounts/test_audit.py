@@ -56,6 +56,7 @@ READ_ONLY = {
     "readiness.wait",
     "snapshots.list",
     "snapshots.plan",
+    "snapshots.unfinished",
     *("images.check", "images.list", "images.plan_stage", "images.plan_removal"),
     *("keys.check", "keys.check_removal", "keys.list"),
 }

@@ -53,7 +53,7 @@ TOUCHES: dict[str, Call] = {
 }
 """Every use-case on one slice or VM: a new one needs a line here."""
 
-LISTS = {"list_slices", "unfinished", "problems"}
+LISTS = {"list_slices", "unfinished", "snapshots.unfinished", "problems"}
 OWN = {
     "authenticate",
     "get_user",

@@ -10,6 +10,7 @@ import tempfile
 import pytest
 
 from core.errors import Refused
+from core.values import Snapshot
 from menu import commands, session
 from menu.arguments import parser
 from menu.entries import ENTRIES
@@ -122,3 +123,27 @@ def test_the_menu_takes_snapshots_and_names_those_that_a_reset_loses(desk: Desk)
     assert "all data on them is lost. So are the snapshots base of vm0. (y/n)" in output
     assert "with its VMs vm0, vm1, vm2 and all snapshots of them? (y/n)" in output
     assert "Deleted base: vm0\n" in output
+
+
+@pytest.mark.parametrize(
+    ("answer", "said", "left"),
+    [
+        ("f", "Snapshot base: vm0, vm2", {"vm0", "vm2"}),
+        ("d", "Deleted base: vm0, vm2", set()),
+        ("l", "", {"vm0", "vm2"}),
+    ],
+)
+def test_a_snapshot_that_was_not_finished_is_offered_at_login(
+    desk: Desk, answer: str, said: str, left: set[str]
+) -> None:
+    deployed(desk)
+    with desk.database.transaction() as state:
+        for number in (0, 2):
+            state.slices[1000].vms[number].snapshots = [Snapshot("base", 1.0, begun=True)]
+    output = play(desk, answer)
+    question = "The snapshot base of vm0, vm2 in slice 1000 (ring) was not finished.\n(f)inish, (d)elete or (l)ater? "
+    assert question in output
+    assert said in output
+    assert {vm.name for vm in desk.slice().vms if vm.snapshots} == left
+    assert any(each.begun for vm in desk.slice().vms for each in vm.snapshots) == (answer == "l")
+    assert bool(desk.ok(desk.api.snapshots.unfinished("student"))) == (answer == "l")
