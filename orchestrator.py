@@ -282,9 +282,9 @@ class OrchestratorAPI(Groups):
         slice_ = next((s for s in rights.visible(state, actor) if s.vm(vm_id)), None)
         vm = slice_.vm(vm_id) if slice_ else None
         if not slice_ or not vm:
-            raise Refused(f"You have no VM {vm_id}; View my Slices shows the ids")
+            raise Refused(f"You have no VM {vm_id}; your slices show the ids")
         if vm.stopped:
-            raise Refused(f"VM {vm_id} ({vm.name}) is stopped; start it first")
+            raise Refused(f"VM {vm_id} ({vm.name}) is stopped; {rights.way_to_start(slice_, vm)}")
         if vm.status != VMStatus.RUNNING:
             raise Refused(f"VM {vm_id} is not running; {rights.way_to_run(slice_)} slice {slice_.slice_id} first")
         may_take_over = rights.may_take_over(state, actor, slice_)

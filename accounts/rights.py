@@ -210,6 +210,16 @@ def way_to_run(slice_: Slice) -> str:
     return "repair" if slice_.status == SliceStatus.RUNNING else "deploy"
 
 
+def way_to_start(slice_: Slice, vm: VM) -> str:
+    """Return the sentence that starts a VM which is off, with its command."""
+    return f"start it: start {slice_.slice_id} {word_for(vm)}"
+
+
+def word_for(vm: VM) -> str:
+    """Return the word by which commands find a VM: its name, or its id where the name would be an option."""
+    return str(vm.vm_id) if vm.name.startswith("-") else vm.name
+
+
 def require_unfinished(slice_: Slice) -> None:
     """Raise `Refused` unless a change of the slice was interrupted."""
     if not is_unfinished(slice_):
@@ -246,7 +256,8 @@ def require_complete(slice_: Slice) -> None:
     """Raise `Refused` where VMs are still being added."""
     if names := ", ".join(vm.name for vm in pending(slice_)):
         way_out = "if no other session is adding it, log in again to finish it or take it back"
-        raise Refused(f"Slice {slice_.slice_id} is getting a new VM ({names}); {way_out}")
+        commands = f"so do deploy {slice_.slice_id}, and remove-vm {slice_.slice_id} {word_for(pending(slice_)[0])}"
+        raise Refused(f"Slice {slice_.slice_id} is getting a new VM ({names}); {way_out}; {commands}")
 
 
 def require_no_switching(slice_: Slice) -> None:

@@ -7,8 +7,11 @@ from typing import Literal
 
 Severity = Literal["error", "warning"]
 
-REPAIR = "Repair Slice (menu entry 11) repairs it"
-RESTART = "restart the VM once (menu entry 15)"
+REPAIR = "repair the slice: repair SLICE"
+START = "start the VM: start SLICE VM"
+RESTART = "restart the VM once: restart SLICE VM"
+"""Advice in the words of the commands. A finding puts the ids of its slice and its VM in it."""
+
 BY_GUEST = "vm-off"
 """The code of a VM that powered itself off."""
 
@@ -113,7 +116,12 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "seed-missing": ("error", "the seed of a VM is missing: its next boot would have no network", REPAIR),
     "seed-open": ("error", "others on the worker could read the seed of a VM, with its keys", REPAIR),
     "qemu-dead": ("error", "a VM does not run", REPAIR),
-    BY_GUEST: ("warning", "a VM powered itself off", "start it (menu entry 15)"),
+    BY_GUEST: ("warning", "a VM powered itself off", START),
+    "vm-unfinished": (
+        "warning",
+        "the addition of a VM was begun and not finished",
+        "deploy the slice, which makes its disk, or remove the VM: deploy SLICE, or remove-vm SLICE VM",
+    ),
     "power-unfinished": (
         "error",
         "a change of a VM's power was begun and not finished",
@@ -128,21 +136,21 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
         "a VM runs with another command line than its design",
         "delete the slice and create it again, or let it run as it is",
     ),
-    "vm-lost": ("error", "a VM was lost with its worker, which was written off", f"{REPAIR}, with a new disk"),
+    "vm-lost": ("error", "a VM was lost with its worker, which was written off", f"{REPAIR} (the VM gets a new disk)"),
     "host-forgotten": ("warning", "a host that was written off answers again", "doctor --fix clears it"),
     "tap-missing": ("error", "a VM's TAP is missing", REPAIR),
     "tap-down": ("error", "a VM's TAP is down", REPAIR),
     "tap-up": ("error", "a TAP whose interface has no link is up", REPAIR),
     "tap-joined": ("error", "a TAP whose interface has no link is a port of Open vSwitch", REPAIR),
     "tap-lost": ("warning", "a VM does not hold the TAP of an interface without a link", RESTART),
-    "tap-dead": ("error", "a VM runs and does not hold its TAP", f"{REPAIR}: the VM starts again"),
+    "tap-dead": ("error", "a VM runs and does not hold its TAP", f"{REPAIR} (the VM starts again)"),
     "stack-open": ("error", "a host's own IP stack takes frames from a TAP, a gateway or a DHCP port", REPAIR),
     "port-missing": ("error", "a port of br-int is missing", REPAIR),
     "port-closed": ("error", "a port is in the database of Open vSwitch, but not open", REPAIR),
     "untagged-port": ("error", "a port of ours carries every VLAN", REPAIR),
     "wrong-tag": ("error", "a port is on the wrong VLAN", REPAIR),
     "port-unprotected": ("error", "a port may send to other protected ports", REPAIR),
-    "port-foreign": ("error", "a port has a name of ours, but not our mark", "remove it, then Repair Slice"),
+    "port-foreign": ("error", "a port has a name of ours, but not our mark", f"remove it, then {REPAIR}"),
     "flows-missing": ("error", "flows of a VM's port security are missing, or others are there", REPAIR),
     "namespace-missing": ("error", "a namespace is missing", REPAIR),
     "port-astray": ("error", "a port is not in its namespace", REPAIR),
@@ -190,7 +198,7 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     "orphan-log": ("warning", "a link to the log of a DHCP server is left", FIX),
     "orphan-rules": ("warning", "rules of VLAN 400 are there, but no slice uses it", FIX),
 }
-"""Code -> severity, meaning, advice. A finding puts names for ADDRESS, HOST, PORT and UPLINK in its advice."""
+"""Code -> severity, meaning, advice. A finding puts names for ADDRESS, HOST, PORT, UPLINK, SLICE and VM in it."""
 
 OWNER_CODES = frozenset(
     {
@@ -201,7 +209,8 @@ OWNER_CODES = frozenset(
         "qemu-stuck",
         "snapshot-missing",
         "tap-lost",
+        "vm-unfinished",
         BY_GUEST,
     }
 )
-"""Codes whose advice a slice's owner can follow from the menu; so can those with `REPAIR`."""
+"""Codes whose advice a slice's owner can follow; so can those with `REPAIR`."""

@@ -129,6 +129,7 @@ class Doctor:
         for slice_ in survey.unchanged_in(SliceStatus.RUNNING):
             yield from comparison.of_slice(slice_, collected.facts_by_host)
         for slice_ in survey.unchanged_in(SliceStatus.DESIGN):
+            yield from comparison.unfinished(slice_)
             yield from (
                 finding for facts in collected.facts_by_host.values() for finding in comparison.overlays(slice_, facts)
             )

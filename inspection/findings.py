@@ -31,6 +31,9 @@ LEAST_DISK_MIB, LEAST_MEMORY_MIB = 512, 256
 OLDEST = {"dnsmasq": (2, 73), "ovs-vsctl": (2, 8), "qemu-system-x86_64": (6, 1)}
 """Needed for `--dhcp-hostsdir`, `ovs-ofctl --names` and `-vnc password-secret=`."""
 
+_NAME = re.compile(r"(?<!the )(?<!a )\b[A-Z]+\b")
+"""A name in an advice: not the word in `restart the VM`."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -58,13 +61,14 @@ class Finding:
 
     @property
     def advice(self) -> str:
-        """Return the sentence that says what to do, with the names of the host and the device."""
+        """Return the sentence that says what to do, with the host, the device, and the ids of slice and VM."""
         names = {"ADDRESS": self.host, "HOST": self.host, "PORT": self.device, "UPLINK": self.device}
-        return re.sub(r"\b[A-Z]+\b", lambda word: names.get(word[0]) or word[0], CODES[self.code][2])
+        names |= {name: str(number or "") for name, number in (("SLICE", self.slice_id), ("VM", self.vm_id))}
+        return _NAME.sub(lambda word: names.get(word[0]) or word[0], CODES[self.code][2])
 
     @property
     def is_repairable(self) -> bool:
-        """Return whether Repair Slice solves the problem."""
+        """Return whether a repair of the slice solves the problem."""
         return CODES[self.code][2].startswith(REPAIR)
 
     @property
@@ -181,6 +185,12 @@ class Comparison:
             if slice_.served_links or slice_.uses_internet:
                 hosts[self.inventory.network_node] = None
         return list(hosts)
+
+    def unfinished(self, slice_: Slice) -> Iterator[Finding]:
+        """Yield the VMs whose addition was begun, when no session works on the slice."""
+        for vm in slice_.vms:
+            if vm.status == VMStatus.PENDING:
+                yield self._finding("vm-unfinished", slice_, vm, f"the addition of VM {vm.name} was not finished")
 
     # --- workers ------------------------------------------------------------------------------------------------------
 

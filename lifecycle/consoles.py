@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from accounts import rights
 from core.errors import CloudError, CommandFailed, Refused
 from deployment import DeploymentAPI
 from models import VM, Slice
@@ -101,7 +102,7 @@ def _since(holder: Holder) -> str:
 
 
 def _is_off(slice_: Slice, vm: VM) -> str:
-    return f"VM {vm.vm_id} ({vm.name}) is off; 11 (Repair Slice) starts it again, for slice {slice_.slice_id}"
+    return f"VM {vm.vm_id} ({vm.name}) is off; {rights.way_to_start(slice_, vm)}"
 
 
 def _failure(answer: Answer, slice_: Slice, vm: VM) -> CloudError:

@@ -61,7 +61,6 @@ def check_design(state: State, design: Design) -> None:
     if sentences := missing(design):
         raise Refused(f"{'; '.join(sentences)}: change the goals as well, and name the interfaces of links in the file")
     _check_networks(state.inventory, design)
-    rights.check_new_name(design.name)
     for name, flavor in _flavors(state, design).items():
         require_fitting(flavor.image or "", name, flavor.size.disk_gb)
 
@@ -79,6 +78,7 @@ def designed_slice(state: State, actor: str, design: Design) -> Slice:
 
     Linked VMs share a worker, until the worker has its share of them.
     """
+    rights.check_new_name(design.name)
     user = rights.user_of(state, actor)
     for slice_id in user.slices:
         if state.slices[slice_id].name == design.name:

@@ -28,7 +28,7 @@ from remote.events import Listener, ignore
 from remote.plan import Plan
 from topology.compare import Difference, Effect, differences, settled
 from topology.design import Design, DesignedLink, DesignedVM
-from topology.of_slice import design_of
+from topology.of_slice import design_of, present_design
 from topology.seeds import first_boot
 
 NO_PLAN = Plan(())
@@ -57,16 +57,21 @@ class Edits(SliceUseCases):
     """Changes designs: of VMs, of links, and as a whole."""
 
     @UseCase()
-    def compare(self, actor: str, slice_id: int, wanted: Design) -> Edit:
-        """Return the edit that brings a slice to a design; raise `Refused` where it cannot be made."""
+    def compare(self, actor: str, slice_id: int, wanted: Design, *, from_file: bool = True) -> Edit:
+        """Return the edit that brings a slice to a design; raise `Refused` where it cannot be made.
+
+        A design that is not `from_file` was made of `present_design`.
+        """
         state = self._database.load()
-        return _planned(state, actor, rights.permitted(state, actor, slice_id), wanted)
+        return _planned(state, actor, rights.permitted(state, actor, slice_id), wanted, from_file=from_file)
 
     @UseCase("change slice", announced=True)
-    def apply(self, actor: str, slice_id: int, wanted: Design, listen: Listener = ignore) -> Slice:
+    def apply(
+        self, actor: str, slice_id: int, wanted: Design, listen: Listener = ignore, *, from_file: bool = True
+    ) -> Slice:
         """Bring a slice in design to a design. If a host fails, the slice stays as it is."""
         with self._change(actor, slice_id, listen) as (change, slice_):
-            edit = _planned(self._database.load(), actor, slice_, wanted)
+            edit = _planned(self._database.load(), actor, slice_, wanted, from_file=from_file)
             if not edit.found:
                 return slice_
             if edit.named("VM", Effect.ADDED):
@@ -89,14 +94,14 @@ def _remove_disks(change: Change, slice_: Slice, vms: list[VM]) -> None:
         raise first_of(left).within(f"Not all disks are removed: {left_to_do(left, 'try again later', slice_)}")
 
 
-def _planned(state: State, actor: str, slice_: Slice, wanted: Design) -> Edit:
+def _planned(state: State, actor: str, slice_: Slice, wanted: Design, *, from_file: bool) -> Edit:
     """Return the edit that brings a slice to a design; raise `Refused` by any rule, before anything is changed.
 
     The edit is tried on `state`, which is not saved.
     """
     rights.require_complete(slice_)
-    now, notices = design_of(slice_)
-    if notices:
+    now = present_design(slice_)
+    if from_file and (notices := design_of(slice_)[1]):
         raise Refused(f"Slice {slice_.slice_id} cannot be changed by a file: {'; '.join(notices)}")
     _check_ends(wanted)
     wanted = settled(now, replace(wanted, name=now.name))

@@ -14,9 +14,13 @@ from core.status import VMStatus
 from database import State
 from deployment import DeploymentAPI
 from lifecycle.use_cases import SliceUseCases
+from machines.power import are_off
 from models import VM, Slice
 from remote.console_log import GuestOffError, LogStream, watch
+from remote.plan import Command, Plan, Stage, Step
 from remote.port import NotConnected, PortAnswer, PortStream, PortVisit, join
+from remote.runner import Runner
+from vm_launcher import VMLauncher
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,19 @@ class Reach(SliceUseCases):
         try:
             return join(self._connect(node).open_terminal(visit.argv, visit.script), visit, node)
         except NotConnected as refusal:
+            if refusal.answer is PortAnswer.SILENT and self._is_off(state, slice_, vm):
+                raise _off(slice_, vm) from refusal
             raise _failure(refusal.answer, node, slice_, vm, visit) from refusal
+
+    def _is_off(self, state: State, slice_: Slice, vm: VM) -> bool:
+        """Return whether the VM's worker says that it does not run."""
+        monitor = VMLauncher(state.inventory).monitor(slice_, vm)
+        ask = Command(are_off([monitor]), ok=(0, 1), as_user=True)
+        seconds = state.inventory.ssh.timeouts.read_only
+        step = Step(vm.worker_ip, f"power of {vm.name}", (ask,))
+        plan = Plan((Stage("power", (step,)),), timeout=seconds, deadline=seconds, repeatable=True)
+        (result,) = Runner(self._connect).run(plan).results
+        return result.error is None and result.outcomes[0].status == 0
 
     @UseCase("read console")
     def watch(self, actor: str, slice_id: int, vm_id: int) -> LogStream:
@@ -73,7 +89,7 @@ class Reach(SliceUseCases):
         try:
             return watch(self._connect(vm.worker_ip).open_terminal(visit.argv, visit.script), visit, vm.worker_ip)
         except GuestOffError as refusal:
-            raise Refused(f"VM {vm_id} ({vm.name}) is off; repair slice {slice_id} starts it again") from refusal
+            raise _off(slice_, vm) from refusal
 
     @UseCase()
     def ways(self, actor: str, slice_id: int | None = None) -> WaysIn:
@@ -99,7 +115,7 @@ def _running(state: State, actor: str, slice_id: int, vm_id: int) -> tuple[Slice
     if vm is None:
         raise Refused(f"Slice {slice_id} has no VM {vm_id}; show {slice_id} lists its VMs")
     if vm.stopped:
-        raise Refused(f"VM {vm_id} ({vm.name}) is stopped; start it first")
+        raise Refused(f"VM {vm_id} ({vm.name}) is stopped; {rights.way_to_start(slice_, vm)}")
     if vm.status != VMStatus.RUNNING:
         raise Refused(f"VM {vm_id} ({vm.name}) is not running; {rights.way_to_run(slice_)} slice {slice_id} first")
     return slice_, vm
@@ -121,8 +137,11 @@ def _word(state: State, actor: str, slice_: Slice) -> str:
 def _way(word: str, slice_: Slice, vm: VM) -> WayIn:
     disk = vm.disk_id or process_name(slice_.slice_id, vm.vm_id)
     host_key = ssh_keys.public_key(vm.host_secret) if vm.host_secret else ""
-    name = str(vm.vm_id) if vm.name.startswith("-") else vm.name
-    return WayIn(f"{word}-{vm.name}", word, name, vm.devices.user, f"cloud-{disk}", host_key)
+    return WayIn(f"{word}-{vm.name}", word, rights.word_for(vm), vm.devices.user, f"cloud-{disk}", host_key)
+
+
+def _off(slice_: Slice, vm: VM) -> Refused:
+    return Refused(f"VM {vm.vm_id} ({vm.name}) is off; {rights.way_to_start(slice_, vm)}")
 
 
 def _failure(answer: PortAnswer, node: str, slice_: Slice, vm: VM, visit: PortVisit) -> CloudError:

@@ -70,14 +70,15 @@ def list_slices(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
 
 def show_slice(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
     """Show a slice with its problems, or its record; return the exit status."""
-    found = slice_of(api, args)
-    slice_ = found if args.secrets else found.without_secrets()
+    slice_ = slice_of(api, args)
+    if not args.secrets:
+        slice_ = slice_.without_secrets()
     if args.json:
         show_json(screen, slice_.to_dict())
         return DONE
     with errors_screen().waiting("Looking at the hosts"):
-        problems = value_of(api.problems(args.actor, slice_.slice_id))
-    screen.show(SliceView(slice_, args.actor, problems.get(slice_.slice_id)))
+        found = value_of(api.problems(args.actor, slice_.slice_id)).get(slice_.slice_id)
+    screen.show(SliceView(slice_, args.actor, found.for_commands() if found else None))
     return DONE
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from accounts import rights
 from core.errors import Refused
 from core.results import value_of
+from core.status import SliceStatus, VMStatus
 from menu import plans
 from menu.command_parts import DONE, REFUSED, errors_screen, say, slice_of
 from menu.file_commands import create_from, design_of_file
@@ -33,7 +34,7 @@ def apply(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
     slice_ = named_slice(api, args.actor, design.name)
     if slice_ is None:
         return create_from(api, args, screen, design, args.file)
-    return _change(api, args, screen, slice_, design)
+    return _change(api, args, screen, slice_, design, from_file=True)
 
 
 def show_plan(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
@@ -76,7 +77,27 @@ def remove_vm(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
 
     slice_ = slice_of(api, args)
     vm = rights.find_vm(slice_, args.vm)
+    if vm.status == VMStatus.PENDING and slice_.status == SliceStatus.DESIGN:
+        return _take_back(api, args, screen, slice_)
     return _change(api, args, screen, slice_, without_vms(_design_of(slice_), [vm.name]))
+
+
+def _take_back(api: OrchestratorAPI, args: Namespace, screen: Screen, slice_: Slice) -> int:
+    """Remove all VMs whose addition was not finished, after a question; return the exit status."""
+    names = ", ".join(vm.name for vm in rights.pending(slice_))
+    screen.line(f"the addition of {names} was not finished: removed")
+    if args.dry_run:
+        return DONE
+    if not (
+        args.yes or agreed(api, args, f"Change {slice_title(slice_)}? (y/n): ", NEEDS_YES.format(args.command, names))
+    ):
+        say("Nothing was changed")
+        return REFUSED
+    with Progress(errors_screen()) as listen:
+        answer = api.take_back_slice(args.actor, slice_.slice_id, listen)
+    value_of(answer)
+    screen.line("Slice changed", GOOD)
+    return DONE
 
 
 def link(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
@@ -106,10 +127,17 @@ def named_slice(api: OrchestratorAPI, actor: str, name: str) -> Slice | None:
 
 
 def _change(
-    api: OrchestratorAPI, args: Namespace, screen: Screen, slice_: Slice, wanted: Design, *, asks: bool = True
+    api: OrchestratorAPI,
+    args: Namespace,
+    screen: Screen,
+    slice_: Slice,
+    wanted: Design,
+    *,
+    asks: bool = True,
+    from_file: bool = False,
 ) -> int:
     """Say the differences, ask where something goes, and bring the slice to the design; return the exit status."""
-    edit = value_of(api.edits.compare(args.actor, slice_.slice_id, wanted))
+    edit = value_of(api.edits.compare(args.actor, slice_.slice_id, wanted, from_file=from_file))
     _say_differences(screen, edit)
     if args.dry_run or not edit.found:
         return DONE
@@ -122,7 +150,7 @@ def _change(
         say("Nothing was changed")
         return REFUSED
     with Progress(errors_screen()) as listen:
-        answer = api.edits.apply(args.actor, slice_.slice_id, wanted, listen)
+        answer = api.edits.apply(args.actor, slice_.slice_id, wanted, listen, from_file=from_file)
     value_of(answer)
     screen.line("Slice changed", GOOD)
     return DONE
@@ -141,9 +169,9 @@ def _needs_yes(args: Namespace, edit: Edit) -> str:
 
 
 def _design_of(slice_: Slice) -> Design:
-    from topology.of_slice import design_of  # noqa: PLC0415 - as above
+    from topology.of_slice import present_design  # noqa: PLC0415 - as above
 
-    return design_of(slice_)[0]
+    return present_design(slice_)
 
 
 def _end(slice_: Slice, word: str) -> End:

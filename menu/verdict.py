@@ -51,7 +51,7 @@ class VerdictView:
         count = self.verdict.breaches
         if count:
             found = f"{count} {'breach' if count == 1 else 'breaches'}"
-            return f"Isolation does not hold: {found}. Repair Slice (11) closes most, and an operator the others"
+            return f"Isolation does not hold: {found}. Repairing the slices closes most, and an operator the others"
         seen = " on the hosts that were checked" if self.verdict.unseen else ""
         return f"Isolation holds{seen}: {sum(each.checked for each in self.verdict.properties)} checks"
 

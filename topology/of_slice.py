@@ -1,4 +1,4 @@
-"""The design of a slice that exists: what `export` writes."""
+"""The design of a slice that exists: under its own names for an edit, and as `export` writes it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,16 @@ UNKNOWN = "unknown"
 """The flavor of a VM that an older version made without recording one."""
 
 
-def design_of(slice_: Slice) -> tuple[Design, list[str]]:
-    """Return the design of a slice, and a sentence for each name that a slice file cannot have.
+def present_design(slice_: Slice) -> Design:
+    """Return the design of a slice under the names that it has, also those that a slice file cannot have.
 
     Ids, MACs, owners, secrets and states of the hosts are no part of a design.
     """
+    return _design(slice_, slice_.name, {vm.vm_id: vm.name for vm in slice_.vms})
+
+
+def design_of(slice_: Slice) -> tuple[Design, list[str]]:
+    """Return the design of a slice for a slice file, and a sentence for each name that a file cannot have."""
     notices: list[str] = []
     names = {vm.vm_id: vm.name for vm in slice_.vms}
     taken = {name for name in names.values() if NAME.matches(name)}
@@ -35,17 +40,22 @@ def design_of(slice_: Slice) -> tuple[Design, list[str]]:
         title = _free(title or f"slice-{slice_.slice_id}", set())
         said = f"slice {slice_.name}" if slice_.name else f"slice {slice_.slice_id}, which has no name,"
         notices.append(f"{said} is called {title} in the file: names begin with a letter there")
+    unknown = (vm.name for vm in slice_.vms if vm.flavor_name is None)
+    notices += (f"VM {name} has no recorded flavor: replace `{UNKNOWN}` in the file by its flavor" for name in unknown)
+    return _design(slice_, title, names), notices
+
+
+def _design(slice_: Slice, title: str, names: Mapping[int, str]) -> Design:
+    """Return the design of a slice with this name, and with names of its VMs by their ids."""
     links = [_link(slice_, link, names) for link in slice_.links]
     online = {vm.vm_id for vm, _ in internet_interfaces(slice_)}
     vms = []
     for vm in slice_.vms:
-        if vm.flavor_name is None:
-            notices.append(f"VM {vm.name} has no recorded flavor: replace `{UNKNOWN}` in the file by its flavor")
         nics = [interface for interface in vm.interfaces if interface.name != "eth0"]
         name, flavor = names[vm.vm_id], vm.flavor_name or UNKNOWN
         internet, seed = vm.vm_id in online, seed_of(vm.seed)
         vms.append(DesignedVM(name, flavor, len(nics), internet, seed, str(vm.start)))
-    return Design(title, tuple(vms), tuple(links), slice_.description, tuple(slice_.goals)), notices
+    return Design(title, tuple(vms), tuple(links), slice_.description, tuple(slice_.goals))
 
 
 def _link(slice_: Slice, link: Link, names: Mapping[int, str]) -> DesignedLink:

@@ -201,7 +201,7 @@ def test_a_guest_that_never_stops_talking_is_left_at_once(house: House) -> None:
 
 
 def test_a_stopped_vm_is_reported_as_off_with_advice(house: House) -> None:
-    off = f"VM {house.vm.vm_id} (only) is off; 11 (Repair Slice) starts it again, for slice {house.slice_id}"
+    off = f"VM {house.vm.vm_id} (only) is off; start it: start {house.slice_id} only"
     menu = house.open()
     menu.type("poweroff -f")
     assert f"The console was closed: {off}" in menu.read()

@@ -166,7 +166,7 @@ def test_a_vm_of_an_older_version_is_reported_proved_and_left_running(wires: Wir
     pid = wires.pid("one")
     assert codes(wires.lab) == {"qemu-older"}
     problems = wires.problems()
-    assert [line for line in problems if line.startswith("do: ")] == ["do: restart the VM once (menu entry 15)"]
+    assert [line for line in problems if line.startswith("do: ")] == ["do: 15 restarts it"]
     assert cli(wires.lab, "prove")[0] == 0
     wires.repair()
     assert (wires.pid("one"), codes(wires.lab)) == (pid, {"qemu-older"})

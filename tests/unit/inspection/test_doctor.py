@@ -583,7 +583,7 @@ def test_doctors_words_and_exit_status(
     assert outcome == status
     assert ("no findings" in text) == (not found or ("--fix" in words and found == (ORPHAN,)))
     if DEAD in found:
-        assert "error    qemu-dead             10.0.10.1: VM web does not run (Repair Slice (menu entry 11)" in text
+        assert "error    qemu-dead             10.0.10.1: VM web does not run (repair the slice: repair 1000)" in text
     args.json = True
     outcome, text = said(lambda screen: operator.diagnose(doctor, args, screen, typed(screen)))
     reported = json.loads(text)

@@ -6,7 +6,7 @@ import pytest
 
 from inspection.codes import CODES, OWNER_CODES, REPAIR
 from inspection.findings import Finding
-from inspection.summary import ASK_OPERATOR, REPAIR_IT, SHOWN, SliceProblems, summary
+from inspection.summary import ASK_OPERATOR, IN_MENU, REPAIR_IT, SHOWN, SliceProblems, summary
 
 WORKER = "10.0.10.1"
 DEAD = Finding("qemu-dead", WORKER, "VM web does not run", 1000, 1001)
@@ -21,8 +21,22 @@ def advice(*found: Finding, for_admin: bool = False) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("for_admin", [False, True])
 def test_a_repairable_problem_leads_to_entry_11(for_admin: bool) -> None:
-    expected = SliceProblems(("10.0.10.1: VM web does not run",), (REPAIR_IT,))
+    expected = SliceProblems(("10.0.10.1: VM web does not run",), (REPAIR_IT,), ("repair the slice: repair 1000",))
     assert summary([DEAD], for_admin=for_admin) == expected
+
+
+@pytest.mark.parametrize("for_admin", [False, True])
+@pytest.mark.parametrize("code", CODES)
+def test_commands_name_no_entry_of_the_menu(code: str, for_admin: bool) -> None:
+    found = summary([Finding(code, WORKER, "x", 1000, 1001, "ens4")], for_admin=for_admin)
+    (shown,) = found.for_commands().advice
+    assert not any(word in shown for word in ("entry", "11", "15", "Repair Slice", "SLICE"))
+    assert found.advice == (shown,) or found.advice[0] in {REPAIR_IT, *IN_MENU.values()}
+
+
+def test_a_vm_that_is_off_is_started_in_the_words_of_its_reader() -> None:
+    found = summary([Finding("vm-off", WORKER, "VM web powered itself off", 1000, 1001)], for_admin=False)
+    assert (found.advice, found.commands) == (("15 starts it",), ("start the VM: start 1000 1001",))
 
 
 def test_only_admins_read_commands_for_hosts() -> None:

@@ -109,7 +109,7 @@ def test_a_user_who_may_not_take_over_is_only_informed(running: Desk, monkeypatc
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
-        ("off", "VM 1001 (vm0) is off; 11 (Repair Slice) starts it again, for slice 1000"),
+        ("off", "VM 1001 (vm0) is off; start it: start 1000 vm0"),
         ("hung", "10.0.10.1: console of VM 1001 (vm0): QEMU runs and does not answer; try again, and tell the "),
         ("foreign", "10.0.10.1: console of VM 1001 (vm0): a program there that no menu started has it open; the "),
         ("stuck", "10.0.10.1: console of VM 1001 (vm0): the other visitor's program does not end; tell the operator"),
@@ -127,7 +127,7 @@ def test_a_console_that_cannot_be_opened_comes_with_what_to_do(running: Desk, an
     ("complaint", "why"),
     [
         ("{visit} taken bob 1\n", "bob took it over"),
-        ("{visit} off\n", "VM 1001 (vm0) is off; 11 (Repair Slice) starts it again, for slice 1000"),
+        ("{visit} off\n", "VM 1001 (vm0) is off; start it: start 1000 vm0"),
         ("{visit} closed\n", ""),
         ("", "the connection to 10.0.10.1 was lost"),
         ("noise\n", "the connection to 10.0.10.1 was lost"),

@@ -180,6 +180,7 @@ def test_a_running_slice_reports_lost_vms_and_a_repair_starts_them_elsewhere(des
             "10.0.10.1: VM vm3 was lost with 10.0.10.2; its new disk will be empty",
         ),
         ("11 repairs it",),
+        ("repair the slice: repair 1000 (the VM gets a new disk)",),
     )
     assert "VM 1002 is not running; repair slice 1000 first" in desk.no(desk.api.open_console("student", 1002))
     events: list[Event] = []

@@ -74,7 +74,7 @@ def test_a_stopped_vm_that_is_lost_with_its_worker_gets_a_disk_and_stays_off(des
 
 def test_the_console_of_a_stopped_vm_says_what_to_do(desk: Desk) -> None:
     deployed(desk, "vm1")
-    assert desk.no(desk.api.open_console("student", 1002)) == "VM 1002 (vm1) is stopped; start it first"
+    assert desk.no(desk.api.open_console("student", 1002)) == "VM 1002 (vm1) is stopped; start it: start 1000 vm1"
 
 
 # --- stop, start, restart ---------------------------------------------------------------------------------------------
@@ -132,7 +132,8 @@ def test_a_vm_that_powered_itself_off_is_told_from_one_that_died_and_is_started(
     worker.files["vm_images/slice-1000/vm0.qemu"] = "qemu_system_shutdown_request reason=6"
     problems = desk.ok(desk.api.problems("student"))[1000]
     assert problems.sentences == (f"{WORKERS[0]}: VM vm0 powered itself off",)
-    assert problems.advice == ("start it (menu entry 15)",)
+    assert problems.advice == ("15 starts it",)
+    assert problems.commands == ("start the VM: start 1000 1001",)
     assert carriers(desk, "vm1") == {"nic0": True, "nic1": True, "nic2": False}
     desk.ok(desk.api.power.start("student", 1000, [1001]))
     assert desk.ok(desk.api.problems("student")) == {}

@@ -85,6 +85,22 @@ def test_a_connection_that_fails_says_what_to_do(running: Desk, answer: str, com
     assert sentence in running.no(running.api.reach.connect("student", 1000, 1001, 22))
 
 
+def test_a_vm_that_is_off_is_not_asked_whether_it_boots(running: Desk) -> None:
+    """It ended by itself, so it still is `running`. Where its worker does not say so, it may be booting."""
+    vm = running.slice().vms[0]
+    worker = running.cloud.hosts[vm.worker_ip]
+    node(running).complaint = "E connect(5, AF=2 10.60.7.101:22, 16): No route to host\n"
+    pid_file = "vm_images/slice-1000/vm0.pid"
+    node(running).answers = ["ready "] * 3
+    assert "is it still booting?" in running.no(running.api.reach.connect("student", 1000, 1001, 22))
+    ended = worker.processes.pop(pid_file)
+    assert running.no(running.api.reach.connect("student", 1000, 1001, 22)) == (
+        "VM 1001 (vm0) is off; start it: start 1000 vm0"
+    )
+    worker.processes[pid_file], worker.dead = ended, True
+    assert "is it still booting?" in running.no(running.api.reach.connect("student", 1000, 1001, 22))
+
+
 def test_a_slice_in_design_is_deployed_first(desk: Desk) -> None:
     desk.ring(2)
     assert desk.no(desk.api.reach.connect("student", 1000, 1001, 22)) == (
@@ -103,7 +119,7 @@ def test_a_console_is_read_along_by_its_log(running: Desk) -> None:
     assert host.opened[-1][4:] == (f"{folder}/vm0.log", f"{folder}/vm0.pid", "slice1000-vm1001", "4096")
     host.answers = ["off", "unheard"]
     assert running.no(running.api.reach.watch("student", 1000, 1001)) == (
-        "VM 1001 (vm0) is off; repair slice 1000 starts it again"
+        "VM 1001 (vm0) is off; start it: start 1000 vm0"
     )
     assert "gives an invalid answer" in running.no(running.api.reach.watch("student", 1000, 1001))
 
@@ -112,7 +128,7 @@ def test_a_stopped_vm_is_started_first(running: Desk) -> None:
     with running.database.transaction() as state:
         state.slices[1000].vms[0].status = VMStatus.STOPPED
     for act in (running.api.reach.watch("student", 1000, 1001), running.api.reach.connect("student", 1000, 1001, 22)):
-        assert running.no(act) == "VM 1001 (vm0) is stopped; start it first"
+        assert running.no(act) == "VM 1001 (vm0) is stopped; start it: start 1000 vm0"
 
 
 def test_an_admin_reaches_all_and_another_student_none(running: Desk) -> None:

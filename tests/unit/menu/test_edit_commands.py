@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from core.errors import Refused
+from core.status import VMStatus
 from menu import commands
 from menu.arguments import parser
 from menu.screen import Screen
+from remote.events import Event, StepDone
 from tests.support.desk import Desk
+from tests.support.dying import ManagerDiesError
 
 FILE = """\
 slice: mine
@@ -122,3 +126,68 @@ def test_wrong_words_change_nothing(made: Desk, words: tuple[str, ...], sentence
         run(made, *words)
     assert str(refused.value) == sentence
     assert made.path.read_bytes() == before
+
+
+@pytest.fixture
+def unfinished(made: Desk) -> Desk:
+    """Return a desk on which the manager died when the disk of a fourth VM was made."""
+
+    def die(event: Event) -> None:
+        if isinstance(event, StepDone):
+            raise ManagerDiesError
+
+    with suppress(ManagerDiesError):
+        made.api.add_vm_to_slice("student", 1000, "d", "cirros", 1, listen=die)
+    assert [vm.status for vm in made.slice().vms][3] == VMStatus.PENDING
+    return made
+
+
+def test_an_addition_that_was_not_finished_is_a_finding_with_two_ways_out(unfinished: Desk) -> None:
+    (finding,) = unfinished.api.doctor.examine().findings
+    assert (finding.code, finding.what, finding.vm_id) == (
+        "vm-unfinished",
+        "the addition of VM d was not finished",
+        1004,
+    )
+    assert finding.advice.endswith(": deploy 1000, or remove-vm 1000 1004")
+    with pytest.raises(Refused, match=r"is getting a new VM \(d\); .*; so do deploy 1000, and remove-vm 1000 d$"):
+        run(unfinished, "link", "mine", "a", "d")
+
+
+def test_an_addition_that_was_not_finished_is_finished_by_deploying(unfinished: Desk) -> None:
+    assert run(unfinished, "deploy", "mine")[0] == 0
+    assert {vm.status for vm in unfinished.slice().vms} == {VMStatus.RUNNING}
+    assert unfinished.api.doctor.examine().findings == ()
+
+
+def test_an_addition_that_was_not_finished_is_taken_back_by_removing(unfinished: Desk) -> None:
+    said = "the addition of d was not finished: removed"
+    assert run(unfinished, "remove-vm", "mine", "d", "--dry-run") == (0, [said])
+    with pytest.raises(Refused, match="it needs --yes"):
+        run(unfinished, "remove-vm", "mine", "d")
+    assert len(unfinished.slice().vms) == 4
+    assert run(unfinished, "remove-vm", "mine", "d", "--yes") == (0, [said, "Slice changed"])
+    assert [vm.name for vm in unfinished.slice().vms] == ["a", "b", "c"]
+    assert not [path for host in unfinished.cloud.hosts.values() for path in host.files if "/d" in path]
+    assert unfinished.api.doctor.examine().findings == ()
+
+
+def test_a_slice_with_names_of_an_older_version_is_changed_by_commands(made: Desk) -> None:
+    with made.database.transaction() as state:
+        slice_ = state.slices[1000]
+        slice_.name, slice_.vms[0].name, slice_.vms[1].name = "5", "5", "55"
+    assert run(made, "link", "5", "55", "c") == (0, ["1 link added", "  link 55-c: added", "Slice changed"])
+    assert run(made, "unlink", "5", "5-55")[1][0] == "1 link removed"
+    assert run(made, "remove-vm", "5", "5", "--yes")[1][0] == "1 VM removed"
+    assert [vm.name for vm in made.slice().vms] == ["55", "c"]
+    assert run(made, "remove-vm", "5", "1002", "--yes")[1][0] == "1 VM removed, 1 link removed"
+    with pytest.raises(Refused, match="The name of a new VM begins with a letter"):
+        run(made, "add-vm", "5", "6", "cirros")
+
+
+def test_a_slice_without_a_name_is_changed_by_commands_only(made: Desk) -> None:
+    wanted = made.ok(made.api.designs.read("student", FILE))
+    with made.database.transaction() as state:
+        state.slices[1000].name = ""
+    assert run(made, "link", "1000", "b", "c")[1][-1] == "Slice changed"
+    assert made.no(made.api.edits.apply("student", 1000, wanted)).startswith("Slice 1000 cannot be changed by a file")
