@@ -45,6 +45,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(item.path, 0) if item.get_closest_marker("lab") else 0)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what was left out because it is not built: without that a reader sees only the number of skipped tests."""
+    reasons = {str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", ())}
+    for reason in sorted(reason.removeprefix("Skipped: ") for reason in reasons if "is not built" in reason):
+        terminalreporter.write_line(f"Left out: {reason}")
+
+
 _derived_once = cache(passwords._derive)
 
 

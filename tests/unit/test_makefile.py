@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import signal
 import subprocess
@@ -41,6 +42,18 @@ def test_make_check_and_the_rest_of_make_test_run_each_test_once() -> None:
 
 def test_the_longest_files_on_the_lab_are_there() -> None:
     assert [path for path in LONGEST_ON_THE_LAB if not path.exists()] == []
+
+
+@pytest.mark.long
+def test_the_tests_say_that_the_debian_guest_is_not_built(tmp_path: Path) -> None:
+    argv = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "lab", "tests/lab/test_debian.py")
+    environment = {**os.environ, "CLOUD_LAB_CACHE": str(tmp_path)}
+    done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert "Left out: the Debian guest is not built; `make guest-debian` builds it\n" in done.stdout
+
+
+def test_ci_builds_the_debian_guest_before_its_tests() -> None:
+    assert (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()[-1] == "make guest-debian test"
 
 
 LAB = """import os, sys
