@@ -6,12 +6,12 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from accounts import rights
-from core.errors import CloudError, Refused
+from core.errors import Refused
 from core.results import Result, value_of
-from machines.power import DISOBEYED
-from menu.screen import GOOD, WARNING, Screen, clean
+from menu.screen import clean
 from menu.snapshots import ask_for_name, list_snapshots, restore_question
-from menu.texts import slice_title, title_for
+from menu.texts import slice_title
+from menu.told import show_told
 from models import Slice
 from remote.events import Listener
 
@@ -121,29 +121,3 @@ def switch(
         case "reset":
             return api.power.reset(actor, slice_id, vm_ids, listen)
     return api.power.stop(actor, slice_id, vm_ids, listen, now=verb != "stop")
-
-
-def offer_unfinished_snapshots(session: Session) -> None:
-    """Ask what to do with each snapshot that was not finished: it takes room until it is taken again or deleted."""
-    for each in value_of(session.api.snapshots.unfinished(session.actor)):
-        title, names = title_for(each.slice_, session.actor), ", ".join(clean(vm.name) for vm in each.vms)
-        session.screen.line(f"The snapshot {each.name} of {names} in {title} was not finished.", WARNING)
-        answer = session.ask.letter("(f)inish, (d)elete or (l)ater? ", {"f": "finish", "d": "delete", "l": "later"})
-        if answer == "l":
-            continue
-        carry_out = session.api.snapshots.take if answer == "f" else session.api.snapshots.delete
-        with session.progress() as listen:
-            outcome = carry_out(
-                session.actor, each.slice_.slice_id, each.name, [vm.vm_id for vm in each.vms], listen=listen
-            )
-        try:
-            show_told(value_of(outcome), session.screen)
-        except CloudError as failure:
-            session.screen.error(str(failure))
-
-
-def show_told(told: Sequence[str], screen: Screen) -> None:
-    """Show what became of VMs, a line for each sentence."""
-    for sentence in told:
-        color = WARNING if sentence.startswith(DISOBEYED) else GOOD
-        screen.line(f"{sentence[0].upper()}{sentence[1:]}", color)

@@ -10,10 +10,11 @@ from core.results import value_of
 from machines.power import DISOBEYED
 from menu import plans
 from menu.command_parts import DONE, INCOMPLETE, REFUSED, errors_screen, say, slice_of
-from menu.power import question, show_told, switch
+from menu.power import question, switch
 from menu.progress import Progress
 from menu.questions import agreed
 from menu.screen import Screen
+from menu.told import show_told
 
 if TYPE_CHECKING:
     from orchestrator import OrchestratorAPI

@@ -15,11 +15,11 @@ from core.inventory import Worker
 from core.results import value_of
 from core.status import SliceStatus, VMStatus
 from menu.keyboard import Keyboard
-from menu.power import offer_unfinished_snapshots
 from menu.progress import Progress
 from menu.prompts import Back, Prompts
-from menu.screen import GOOD, WARNING, Screen, View
+from menu.screen import GOOD, WARNING, Screen, View, clean
 from menu.texts import by_id, title_for
+from menu.told import show_told
 from menu.views import MenuView
 from models import ADMIN, Slice, User
 
@@ -216,6 +216,25 @@ def offer_unfinished(session: Session) -> None:
             outcome = carry_out(session.actor, slice_.slice_id, listen)
         try:
             session.say(value_of(outcome))
+        except CloudError as failure:
+            session.screen.error(str(failure))
+
+
+def offer_unfinished_snapshots(session: Session) -> None:
+    """Ask what to do with each snapshot that was not finished: it takes room until it is taken again or deleted."""
+    for each in value_of(session.api.snapshots.unfinished(session.actor)):
+        title, names = title_for(each.slice_, session.actor), ", ".join(clean(vm.name) for vm in each.vms)
+        session.screen.line(f"The snapshot {each.name} of {names} in {title} was not finished.", WARNING)
+        answer = session.ask.letter("(f)inish, (d)elete or (l)ater? ", {"f": "finish", "d": "delete", "l": "later"})
+        if answer == "l":
+            continue
+        carry_out = session.api.snapshots.take if answer == "f" else session.api.snapshots.delete
+        with session.progress() as listen:
+            outcome = carry_out(
+                session.actor, each.slice_.slice_id, each.name, [vm.vm_id for vm in each.vms], listen=listen
+            )
+        try:
+            show_told(value_of(outcome), session.screen)
         except CloudError as failure:
             session.screen.error(str(failure))
 

@@ -10,11 +10,11 @@ from accounts import rights
 from core.results import value_of
 from menu import plans
 from menu.command_parts import DONE, REFUSED, errors_screen, say, show_json, slice_of
-from menu.power import show_told
 from menu.progress import Progress
 from menu.questions import agreed
 from menu.screen import Screen
 from menu.snapshots import restore_question, snapshot_lines
+from menu.told import show_told
 
 if TYPE_CHECKING:
     from orchestrator import OrchestratorAPI

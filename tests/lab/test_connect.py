@@ -174,3 +174,13 @@ def test_connections_are_counted_in_one_line(gate: Gate) -> None:
     }
     assert sum(entry["count"] for entry in lines) >= 6
     assert len(lines) <= 4  # another hour may have begun
+
+
+def test_a_vm_that_is_off_is_called_so(gate: Gate) -> None:
+    """Nothing answers at its address, and its worker says why."""
+    guest = gate.guests["b"]
+    guest.console.run("poweroff -f &", 5)
+    find = ["sh", "-c", 'pgrep -f -- "$0" || :', f"^qemu-system-x86_64 -name slice{gate.slice_id}-vm{guest.vm.vm_id} "]
+    wait_until(lambda: not gate.lab.exec(guest.vm.worker, find).stdout, "the end of b", 60)
+    for _ in range(2):
+        assert f"(b) is off; start it: start {gate.slice_id} b" in gate.connect("lab", "b", "7")[2]
