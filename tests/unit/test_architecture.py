@@ -204,6 +204,33 @@ def test_shell_in_a_string_is_found(source: str, number: int) -> None:
     assert len(shell_texts(ast.parse(source))) == number
 
 
+ENTRY = re.compile(r"\bmenu entry\b|\bentr(y|ies) \d|\b\d+ \([A-Z]\w+ [A-Z]|Repair Slice|View my Slices")
+
+
+def entries_in(tree: ast.Module) -> list[str]:
+    """Return the strings that name an entry of the menu by its number or its title."""
+    return [text for text in texts(tree) if ENTRY.search(text)]
+
+
+def test_only_the_menu_names_its_entries() -> None:
+    """Commands show the sentences of all other modules."""
+    modules = [path for path in MODULES if path.parts[0] not in {*OTHER_FOLDERS, "menu"}]
+    assert {str(path): found for path in modules if (found := entries_in(tree_of(ROOT / path)))} == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "number"),
+    [
+        ('A = "start it (menu entry 15)"', 1),
+        ('A = f"{vm} is off; 11 (Repair Slice) starts it again"', 1),
+        ('"""Carry out entry 15."""\nA = "start it: start 1000 r1"', 0),
+        ('A = "VM 1001 (web) is off"', 0),
+    ],
+)
+def test_an_entry_in_a_string_is_found(source: str, number: int) -> None:
+    assert len(entries_in(ast.parse(source))) == number
+
+
 def test_nothing_is_ended_by_its_name() -> None:
     for path in (*files(".py", ".sh"), ROOT / "Makefile", ROOT / ".ci/run"):
         if path != Path(__file__):
