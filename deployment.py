@@ -17,6 +17,7 @@ from allocation.holdings import Holdings
 from allocation.ids import next_internet_address, next_vnc_port
 from allocation.measuring import KIB_PER_GIB, RESOURCES, measure, parse_resources
 from allocation.placement import place
+from core.captures import CaptureRequest
 from core.errors import BadAnswer, printable
 from core.inventory import Inventory, Worker
 from core.names import mac_address
@@ -27,6 +28,7 @@ from machines.snapshots import SnapshotSteps
 from models import NOWHERE, VM, Flavor, Interface, Slice
 from network.host_checks import HostChecks
 from qcow_manager import QCOWManager
+from remote.capture import CaptureVisit
 from remote.console import Visit
 from remote.console_log import LogVisit
 from remote.plan import CHANGE_DEADLINE_SECONDS, TIMEOUT_SECONDS, Plan, Stage, Step
@@ -233,6 +235,10 @@ class DeploymentAPI:
     def console_log(self, slice_: Slice, vm: VM) -> LogVisit:
         """Return the way to read along at the VM's serial console."""
         return self._launcher.console_log(slice_, vm)
+
+    def capture(self, vm: VM, interface: Interface, request: CaptureRequest) -> CaptureVisit:
+        """Return the way to packets of an interface of the VM."""
+        return self._launcher.capture(vm, interface, request)
 
     def way_to(self, slice_: Slice, vm: VM, port: int) -> PortVisit | None:
         """Return the way from the network node to a port of a VM, or None where there is none."""

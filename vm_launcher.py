@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from core.captures import CaptureRequest
 from core.errors import BadAnswer, figure
 from core.inventory import Inventory
 from core.names import VMFiles, flow_cookie, process_name, tap_group, tap_name
@@ -14,10 +15,11 @@ from machines import power, qemu, qmp, requirements
 from machines.power import SWITCHED_OFF, Switching
 from machines.qmp import Monitor
 from machines.taps import Taps, raise_again, remove_taps
-from models import VM, Slice
+from models import VM, Interface, Slice
 from network import ovs, stack
 from network.checks import check_nothing_left
 from network.port_security import flows_around
+from remote.capture import CaptureVisit
 from remote.console import Visit
 from remote.console_log import LogVisit
 from remote.plan import Command, Part, Step, about
@@ -28,6 +30,9 @@ PROGRAMS = (
     *("awk", "ip", "nft", "ovs-ofctl", "ovs-vsctl", "qemu-img", "qemu-system-x86_64"),
     *("setpriv", "setsid", "socat", "ss", "taskset", "tee"),
 )
+
+CAPTURE_PROGRAM = "tcpdump"
+"""The program of captures; a worker runs VMs without it."""
 
 ROOM = "room"
 """The name of the answer before a change: running VMs, or VNC ports that are taken."""
@@ -235,6 +240,10 @@ class VMLauncher:
         """Return the way to read along at the guest's serial console."""
         files = self.files(slice_, vm)
         return LogVisit(files.log, files.pid_file, process_name(slice_.slice_id, vm.vm_id))
+
+    def capture(self, vm: VM, interface: Interface, request: CaptureRequest) -> CaptureVisit:
+        """Return the way to packets of the TAP of a guest's interface."""
+        return CaptureVisit(ovs.OWNER, tap_name(vm.vm_id, interface.name), request)
 
     # --- TAPs ---------------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from network import checks, ovs
 from remote.plan import Command, Plan, Stage, Step
 from shell.scripts import load
 from vlan_manager import PROGRAMS as NETWORK_PROGRAMS
+from vm_launcher import CAPTURE_PROGRAM
 from vm_launcher import PROGRAMS as WORKER_PROGRAMS
 
 ANY = tuple(range(256))
@@ -51,8 +52,8 @@ _PORTS = (
 
 
 def programs_of(inventory: Inventory, host: str) -> list[str]:
-    """Return the programs that a host needs."""
-    on_worker = WORKER_PROGRAMS if host in inventory.workers_list else ()
+    """Return the programs that a host needs, for deployments or, on a worker, for captures."""
+    on_worker = (*WORKER_PROGRAMS, CAPTURE_PROGRAM) if host in inventory.workers_list else ()
     return sorted({*on_worker, *(NETWORK_PROGRAMS if host == inventory.network_node else ())})
 
 

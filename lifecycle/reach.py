@@ -1,4 +1,4 @@
-"""The use-cases that reach a VM from outside: a connection with one of its TCP ports."""
+"""The use-cases that reach a VM from outside: one of its TCP ports, its console's log, packets of an interface."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from accounts import rights
 from accounts.use_cases import UseCase
 from core import ssh_keys
+from core.captures import CaptureRequest
 from core.errors import CloudError, CommandFailed, Refused
 from core.names import process_name
 from core.status import VMStatus
 from database import State
 from deployment import DeploymentAPI
+from lifecycle import captures
 from lifecycle.use_cases import SliceUseCases
 from machines.power import are_off
 from models import VM, Slice
+from remote.capture import CaptureStream, NotCaptured, capture
 from remote.console_log import GuestOffError, LogStream, watch
 from remote.plan import Command, Plan, Stage, Step
 from remote.port import NotConnected, PortAnswer, PortStream, PortVisit, join
@@ -90,6 +93,19 @@ class Reach(SliceUseCases):
             return watch(self._connect(vm.worker_ip).open_terminal(visit.argv, visit.script), visit, vm.worker_ip)
         except GuestOffError as refusal:
             raise _off(slice_, vm) from refusal
+
+    @UseCase("capture")
+    def capture(self, actor: str, slice_id: int, vm_id: int, request: CaptureRequest) -> CaptureStream:
+        """Capture packets of one interface of a running VM, from now on."""
+        state = self._database.load()
+        slice_, vm = _running(state, actor, slice_id, vm_id)
+        request.check()
+        interface = captures.linked_interface(vm, request.nic)
+        visit = DeploymentAPI(state.inventory).capture(vm, interface, request)
+        try:
+            return capture(self._connect(vm.worker_ip).open_terminal(visit.argv, visit.script), visit, vm.worker_ip)
+        except NotCaptured as refusal:
+            raise captures.failure(refusal, slice_, vm, request) from refusal
 
     @UseCase()
     def ways(self, actor: str, slice_id: int | None = None) -> WaysIn:

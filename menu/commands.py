@@ -13,6 +13,7 @@ from accounts import rights
 from core.errors import Refused
 from core.results import value_of
 from menu import (
+    captures,
     edit_commands,
     file_commands,
     image_commands,
@@ -186,6 +187,7 @@ COMMANDS = {
     "snapshots": snapshot_commands.list_snapshots,
     "console": console,
     "connect": reach_commands.connect,
+    "capture": captures.capture,
     "ssh-config": reach_commands.ssh_config,
     "validate": file_commands.validate,
     "create": file_commands.create,

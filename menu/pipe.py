@@ -13,6 +13,7 @@ from contextlib import suppress
 from enum import Enum
 
 from core.errors import CloudError
+from remote.capture import CaptureStream
 from remote.console_log import LogStream
 from remote.port import PortStream
 
@@ -33,7 +34,9 @@ class PipeEnd(Enum):
 class Pipe:
     """A connection and two descriptors, which are joined until one side ends. Nothing is read without a `source`."""
 
-    def __init__(self, stream: PortStream | LogStream, source: int | None, target: int, idle_seconds: float) -> None:
+    def __init__(
+        self, stream: PortStream | LogStream | CaptureStream, source: int | None, target: int, idle_seconds: float
+    ) -> None:
         self._stream = stream
         self._source = source
         self._target = target

@@ -101,6 +101,10 @@ class Prompts:
         """Ask for a text, which the caller checks."""
         return self._ask(prompt, lambda answer: answer or None, f"{what} has 1 to {longest} characters", longest)
 
+    def optional(self, prompt: str, accepts: Callable[[str], bool], allowed: str) -> str:
+        """Ask for a text that may be empty; `allowed` is the sentence about a text that is not accepted."""
+        return self._ask(prompt, lambda answer: answer if accepts(answer) else None, allowed)
+
     def interface(self, prompt: str) -> str:
         """Ask for the name of an interface."""
         return self._ask(prompt, _interface, "An interface is one of those listed above, such as eth1")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from core.errors import CloudError
 from core.results import value_of
 from menu import ssh_config
+from menu.captures import show_packets
 from menu.console import VisitEnd, visit
 from menu.exits import Exits
 from menu.idle import TypedConsole
@@ -33,6 +34,7 @@ def reach_a_vm(session: Session) -> None:
         ("View my SSH keys", view_keys),
         ("Add an SSH key", add_key_in_menu),
         ("Remove an SSH key", remove_key_in_menu),
+        ("Show packets of a VM's interface", show_packets),
     )
     for number, (title, _) in enumerate(ways, start=1):
         session.screen.line(f"  {number}. {title}")

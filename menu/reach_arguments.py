@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from core.formats import is_manager
+from core.captures import MOST_BYTES, MOST_PACKETS, MOST_SECONDS
+from core.formats import INTERFACE_NAME, is_manager
+from core.rule import Broken
 from menu.words import SLICE_HELP, add_actor, add_slice, add_vm, number_up_to, slice_word
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ def add_reach_commands(commands: Commands) -> None:
     )
     add_actor(connect, argparse.SUPPRESS)
     _add_ssh_config(commands)
+    _add_capture(commands)
 
 
 def _add_ssh_config(commands: Commands) -> None:
@@ -52,6 +55,48 @@ def _add_ssh_config(commands: Commands) -> None:
     add_actor(config, argparse.SUPPRESS)
 
 
+def _add_capture(commands: Commands) -> None:
+    capture = commands.add_parser(
+        "capture",
+        help="write packets of a VM's interface as pcap",
+        description="Write the next packets of an interface of a running VM to standard output, as a file of pcap for "
+        "wireshark, tshark or tcpdump. The first 256 bytes of each packet are kept. It ends when its reader does, or "
+        f"after {MOST_PACKETS} packets, {MOST_BYTES >> 20} MiB or {MOST_SECONDS // 60} minutes. An interface has one "
+        "capture at a time. Exit status: 0 ended, 1 refused or failed, 2 wrong words, 3 ended by a bound, or packets "
+        "are missing.",
+    )
+    capture.text_after_dashes = "filter"
+    add_slice(capture)
+    add_vm(capture)
+    capture.add_argument("nic", metavar="NIC", type=_nic, help="its interface, such as eth1")
+    capture.add_argument("--count", metavar="N", type=_count, help=f"end after N packets, at most {MOST_PACKETS}")
+    add_actor(capture, argparse.SUPPRESS)
+    capture.add_argument(
+        "filter",
+        metavar="-- FILTER",
+        nargs="*",
+        type=_without_dashes,
+        default=(),
+        help="only these packets, in the words of pcap-filter(7), such as -- icmp and host 10.0.0.1",
+    )
+
+
+def _nic(text: str) -> str:
+    try:
+        INTERFACE_NAME(text)
+    except Broken as error:
+        raise argparse.ArgumentTypeError(f"an interface is {INTERFACE_NAME.words}") from error
+    return text
+
+
+def _count(text: str) -> int:
+    return _from_one(text, MOST_PACKETS, f"a number of packets is a whole number from 1 to {MOST_PACKETS}")
+
+
+def _without_dashes(_text: str) -> str:
+    raise argparse.ArgumentTypeError("write -- before the filter, as in -- icmp")
+
+
 def _manager(text: str) -> str:
     if not is_manager(text):
         raise argparse.ArgumentTypeError("the manager is written as after ssh, such as cloud@manager")
@@ -59,8 +104,11 @@ def _manager(text: str) -> str:
 
 
 def _port(text: str) -> int:
-    rule = f"a port is a whole number from 1 to {_MAX_PORT}"
-    port = number_up_to(text, _MAX_PORT, rule)
-    if port == 0:
+    return _from_one(text, _MAX_PORT, f"a port is a whole number from 1 to {_MAX_PORT}")
+
+
+def _from_one(text: str, high: int, rule: str) -> int:
+    number = number_up_to(text, high, rule)
+    if number == 0:
         raise argparse.ArgumentTypeError(rule)
-    return port
+    return number

@@ -27,9 +27,23 @@ class Parser(argparse.ArgumentParser):
 
     restricted: ClassVar = False
     help_word = "--help"
+    text_after_dashes = ""
+    """The argument that gets the words after `--`, as a list; most commands have none."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings, allow_abbrev=False)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Return the arguments and unknown words. No word after `--` is an option, nor is it counted among the others.
+
+        argparse itself would give an argument without words its value before an option, and refuse the words behind.
+        """
+        if not self.text_after_dashes or "--" not in args:
+            return super().parse_known_args(args, namespace)
+        at = args.index("--")
+        found, unknown = super().parse_known_args(args[:at], namespace)
+        setattr(found, self.text_after_dashes, args[at + 1 :])
+        return found, unknown
 
     def path(self, what: str, *endings: str) -> Callable[[str], str]:
         """Return the type of a word that is a path with one of these endings, or `-` for standard input.

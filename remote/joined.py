@@ -11,12 +11,22 @@ from contextlib import suppress
 
 from core.errors import CloudError, HostUnreachable, InvalidAnswer, last_line
 from remote.host import TerminalChannel
+from remote.plan import shell
+from shell.scripts import Script
+
+ROOTS_SHELL = ("sudo", "-n", "sh", "-s")
+"""The program on a host that sudo allows without further words; it reads a script first."""
 
 JOIN_SECONDS = 20.0
 """Timeout for the answer; the takeover of a console needs 6 s where the earlier visitor does not end."""
 
 _SMALL = 256
 _LONGEST_WORDS = 4096
+
+
+def input_of(script: Script, *words: str) -> str:
+    """Return the input of a shell that runs a script with these words."""
+    return f"set -- {shell(words)}\n{script.text}\n"
 
 
 def answer_of(channel: TerminalChannel, name: str, host: str, what: str) -> tuple[str, bytes]:

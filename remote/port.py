@@ -16,8 +16,7 @@ from enum import Enum
 
 from core.errors import CloudError, InvalidAnswer
 from remote.host import TerminalChannel
-from remote.joined import Stream, answer_of
-from remote.plan import shell
+from remote.joined import ROOTS_SHELL, Stream, answer_of, input_of
 from shell.scripts import load
 
 CONNECT_SECONDS = 5
@@ -78,15 +77,14 @@ class PortVisit:
     idle_seconds: int = IDLE_SECONDS
     check_seconds: float = CHECK_SECONDS
 
-    argv = ("sudo", "-n", "sh", "-s")
-    """The program on the network node, which sudo allows without further words; it reads `script` first."""
+    argv = ROOTS_SHELL
+    """The program on the network node; it reads `script` first."""
 
     @property
     def script(self) -> str:
         """Return the input of the program before the first byte."""
         seconds = (str(self.connect_seconds), str(self.idle_seconds), f"{self.check_seconds:g}")
-        words = (self.name, self.namespace, self.address, str(self.port), *seconds, *self.rule)
-        return f"set -- {shell(words)}\n{_JOIN_PORT.text}\n"
+        return input_of(_JOIN_PORT, self.name, self.namespace, self.address, str(self.port), *seconds, *self.rule)
 
 
 class PortStream(Stream):

@@ -1,4 +1,4 @@
-"""A student reaches VMs through sshd with its forced command: `connect`, blocks of ssh_config, lost sessions."""
+"""A student reaches VMs through sshd with its forced command: `connect`, `capture`, ssh_config, lost sessions."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from lab import Lab, paths
 from tests.support.lab.door import ADDRESS, StudentDoor, opened_door
 from tests.support.lab.visitor import Guest, SeenVM, wait_until
+from tests.support.pcap import packets_of
 
 pytestmark = pytest.mark.lab
 
@@ -96,3 +97,45 @@ def test_sessions_that_are_cut_off_leave_no_connection(door: StudentDoor) -> Non
         client.communicate()
     wait_until(lambda: not door.processes(), "the end of the sessions", 60)
     wait_until(lambda: "socat" not in door.root("ps -eo args"), "the end of socat", 40)
+
+
+def captured(door: StudentDoor, *words: str, options: tuple[str, ...] = ("-T",)) -> subprocess.Popen[bytes]:
+    argv = door.ssh("alice", *options, f"cloud@{ADDRESS}", "capture", *words)
+    return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def tcpdumps(door: StudentDoor) -> str:
+    found = [door.lab.exec(host, ["ps", "-eo", "args="]).stdout.splitlines() for host in ("worker1", "worker2")]
+    return "\n".join(line for lines in found for line in lines if line.startswith("tcpdump"))
+
+
+def test_a_student_captures_a_ping_of_an_own_vm(door: StudentDoor, guests: dict[str, Guest]) -> None:
+    """The quotation marks are for the program: ssh sends one line."""
+    process = captured(door, "gate", "a", "eth1", "--count", "4", "--", "'icmp and (icmp[0] = 8 or icmp[0] = 0)'")
+    wait_until(lambda: "tcpdump -nn -p -i tap_" in tcpdumps(door), "tcpdump", 30)
+    assert guests["b"].succeeds(f"ping -c 2 {guests['a'].vm.addresses['eth1']}")
+    output, errors = process.communicate(timeout=SECONDS)
+    assert (process.returncode, errors) == (0, b"Capturing packets of eth1 of a; Ctrl-C ends it\n")
+    assert [packet.icmp_type for packet in packets_of(output)] == [8, 0, 8, 0]
+
+
+@pytest.mark.usefixtures("guests")
+def test_a_student_captures_nothing_else(door: StudentDoor) -> None:
+    assert "You have no slice gate" in door.piped("mallory", "capture gate a eth1")
+    assert "tcpdump does not understand the filter" in door.piped("alice", "capture gate a eth1 -- '$(id)'")
+    assert "none of its words begins with -" in door.piped("alice", "capture gate a eth1 -- -w /tmp/x")
+    assert "an interface is eth0 to eth10" in door.piped("alice", "capture gate a br-int")
+    output, _ = captured(door, "gate", "a", "eth1", options=("-tt",)).communicate(timeout=SECONDS)
+    assert b"a terminal cannot show" in output
+    assert b"| wireshark -k -i -, and call ssh without -t" in output
+
+
+@pytest.mark.usefixtures("guests")
+def test_a_session_that_is_cut_off_leaves_no_capture(door: StudentDoor) -> None:
+    """No packet comes, so that only the end of the session says that the student has gone."""
+    process = captured(door, "gate", "a", "eth1", "--", "udp port 9")
+    wait_until(lambda: "tcpdump -nn -p -i tap_" in tcpdumps(door), "tcpdump", 30)
+    process.kill()
+    process.communicate()
+    wait_until(lambda: not door.processes(), "the end of the session", 30)
+    wait_until(lambda: not tcpdumps(door), "the end of tcpdump", 15)

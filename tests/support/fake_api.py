@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import cli
 from allocation.holdings import Holdings, holdings_of
 from allocation.ids import next_internet_address, next_slice_id, next_vm_id, next_vnc_port
+from core.captures import CaptureRequest
 from core.errors import CloudError, Interrupted, Refused
 from core.inventory import InternetSettings, LoginSettings, Worker
 from core.names import mac_address
@@ -222,6 +223,11 @@ class FakeReach:
         names = [vm.name for vm in slice_.vms]
         ways = (WayIn(f"{slice_.name}-{name}", slice_.name, name, "student", f"cloud-{name}", "") for name in names)
         return WaysIn(tuple(ways), (), "")
+
+    @answering
+    def capture(self, actor: str, slice_id: int, vm_id: int, request: CaptureRequest) -> NoReturn:
+        slice_ = value_of(self._api.get_slice(actor, slice_id))
+        raise Refused(f"No packets pass {request.nic} of VM {vm_id} in slice {slice_.slice_id}")
 
 
 class FakeReadiness:

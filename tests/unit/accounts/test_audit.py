@@ -95,6 +95,7 @@ ACTIONS = {
     "open_command": "run command",
     "reach.connect": "connect",
     "reach.watch": "read console",
+    "reach.capture": "capture",
     "snapshots.take": "snapshot",
     "snapshots.delete": "delete snapshot",
     "snapshots.restore": "restore",

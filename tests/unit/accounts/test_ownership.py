@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from core.captures import CaptureRequest
 from core.status import SliceStatus, VMStatus
 from models import ADMIN, STUDENT, Slice
 from orchestrator import OrchestratorAPI, Result
@@ -35,6 +36,7 @@ TOUCHES: dict[str, Call] = {
     "open_console": lambda api, actor, _, vm: api.open_console(actor, vm),
     "reach.watch": lambda api, actor, slice_id, vm: api.reach.watch(actor, slice_id, vm),
     "reach.ways": lambda api, actor, slice_id, _: api.reach.ways(actor, slice_id),
+    "reach.capture": lambda api, actor, slice_id, vm: api.reach.capture(actor, slice_id, vm, CaptureRequest("eth1")),
     "reach.connect": lambda api, actor, slice_id, vm: api.reach.connect(actor, slice_id, vm, 22),
     "finish_slice": lambda api, actor, slice_id, _: api.finish_slice(actor, slice_id),
     "take_back_slice": lambda api, actor, slice_id, _: api.take_back_slice(actor, slice_id),

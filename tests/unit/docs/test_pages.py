@@ -17,6 +17,7 @@ import pytest
 
 import lab.__main__
 from accounts.logins import FREE, LONGEST_WAIT_S
+from core.captures import CaptureRequest
 from core.inventory import Inventory, LoginSettings, Timeouts
 from core.names import mac_address
 from core.passwords import MIN_NEW_LENGTH
@@ -35,6 +36,7 @@ from menu.plans import Depth, plan_lines
 from menu.screen import PIPE_WIDTH, View
 from menu.views import MenuView, ReachView, SliceView
 from models import VM, Interface, Slice
+from remote.capture import CaptureVisit
 from remote.plan import Command, script_names
 from remote.port import PortVisit
 from shell.scripts import load
@@ -64,7 +66,7 @@ PROGRAMS_IN_SCRIPTS = (
     *("awk", "cat", "cut", "date", "df", "dnsmasq", "du", "find", "grep", "head", "ip", "iptables", "iptables-legacy"),
     *("iptables-restore", "iptables-save", "kill", "ln", "ls", "mkdir", "nft", "nproc", "nsenter", "ovs-appctl"),
     *("ovs-ofctl", "ovs-vsctl", "qemu-system-x86_64", "rm", "rmdir", "sed", "sleep", "socat", "ss", "stat", "sysctl"),
-    *("tail", "timeout", "tr"),
+    *("tail", "timeout", "tr", "unshare"),
 )
 
 PROGRAMS_OF_THE_BATCH = ("dd", "setpriv", "test")
@@ -111,7 +113,7 @@ def programs_run_as_root() -> set[str]:
     ]
     argvs = [argv for c in commands if not c.as_user for argv in (c.argv, c.unless) if argv]
     scripts = " ".join(text for argv in argvs for text in script_names([argv]))
-    scripts += PortVisit("", "10.60.7.101", 22).script
+    scripts += PortVisit("", "10.60.7.101", 22).script + CaptureVisit("", "", CaptureRequest("eth1")).script
     inside = {program for program in PROGRAMS_IN_SCRIPTS if re.search(rf"(?<![-\w]){program}(?![-\w])", scripts)}
     return {argv[0] for argv in argvs} | inside | ({"flock"} if any(step.lock for step in steps) else set())
 

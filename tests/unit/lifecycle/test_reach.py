@@ -1,12 +1,16 @@
-"""Connections with ports of VMs: the way to each, the owner's right, sentences with advice, and the audit log."""
+"""Connections with ports of VMs, and packets: the way to each, the owner's right, sentences, and the audit log."""
 
 from __future__ import annotations
 
 import pytest
 
 from accounts import audit
+from core.captures import CaptureRequest
+from core.results import Result
 from core.status import VMStatus
 from models import ADMIN
+from network.ovs import OWNER
+from remote.capture import CaptureStream
 from remote.port import PortStream
 from tests.support.desk import NETWORK, ConsoleHost, Desk
 
@@ -155,4 +159,80 @@ def test_connections_are_one_line_per_user_vm_and_hour_with_a_count(running: Des
         ("admin", 1000, 1001, "ok", 1),
         ("student", 1000, 1001, "ok", 3),
         ("student", 1000, 1002, "ok", 1),
+    ]
+
+
+# --- packets ----------------------------------------------------------------------------------------------------------
+
+
+def captured(desk: Desk, vm_id: int, nic: str, filter_: str = "", actor: str = "student") -> Result[CaptureStream]:
+    return desk.api.reach.capture(actor, 1000, vm_id, CaptureRequest(nic, filter_))
+
+
+def worker(desk: Desk, vm_id: int) -> ConsoleHost:
+    vm = desk.slice().vm(vm_id)
+    assert vm
+    host = desk.cloud.hosts[vm.worker_ip]
+    assert isinstance(host, ConsoleHost)
+    return host
+
+
+def test_packets_are_those_of_the_vms_own_tap(running: Desk) -> None:
+    running.ok(captured(running, 1003, "eth2", "icmp or arp"))
+    (words,) = worker(running, 1003).joined
+    assert words[1:] == [OWNER, "tap_1003_eth2", "pcap", "10000", "600", "256", "5", "icmp or arp"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        ("filter tcpdump: syntax error", "tcpdump does not understand the filter: syntax error"),
+        ("filter", "tcpdump does not understand the filter: it gives no reason"),
+        ("slow", "tcpdump did not compile the filter within 5 s; write a simpler one"),
+        ("busy", "Packets of eth2 of VM 1003 (vm2) are being captured already; end that capture, or try again later"),
+        ("off", "No packets pass eth2 of VM 1003 (vm2): the VM is off; start it: start 1000 vm2"),
+        ("down", "No packets pass eth2 of VM 1003 (vm2): its TAP is down; repair slice 1000"),
+        ("tap", "capture at eth2 of VM 1003 (vm2): the TAP of eth2 is gone; repair slice 1000, which makes it again"),
+        ("tcpdump", "of VM 1003 (vm2): tcpdump is not installed (apt-get install tcpdump)"),
+        ("unheard", "gives an invalid answer: the capture could not be opened"),
+    ],
+)
+def test_a_capture_that_does_not_begin_says_what_to_do(running: Desk, answer: str, sentence: str) -> None:
+    worker(running, 1003).answers = [answer]
+    assert sentence in running.no(captured(running, 1003, "eth2"))
+
+
+def test_what_has_no_packets_is_refused_before_any_host(running: Desk) -> None:
+    assert running.no(captured(running, 1004, "eth1")) == (
+        "No packets pass eth1 of VM 1004 (vm3): it has no link; link it first"
+    )
+    assert running.no(captured(running, 1004, "eth9")) == (
+        "VM 1004 (vm3) has no eth9; its interfaces: eth0, eth1, eth2"
+    )
+    assert running.no(captured(running, 1003, "eth2", "-w x")).startswith("A filter has at most 256 printable")
+    with running.database.transaction() as state:
+        state.slices[1000].vms[2].status = VMStatus.STOPPED
+    assert running.no(captured(running, 1003, "eth2")) == "VM 1003 (vm2) is stopped; start it: start 1000 vm2"
+    assert not worker(running, 1003).joined
+
+
+def test_packets_of_others_are_refused(running: Desk) -> None:
+    running.api.accounts.add("mallory", "long enough")
+    assert running.no(captured(running, 1003, "eth2", actor="mallory")).startswith("You have no slice 1000")
+    assert not worker(running, 1003).joined
+    running.api.accounts.set_role("mallory", ADMIN)
+    running.ok(captured(running, 1003, "eth2", actor="mallory"))
+
+
+def test_a_capture_is_one_line_with_vm_and_interface(running: Desk) -> None:
+    running.ok(captured(running, 1003, "eth2", "icmp"))
+    running.no(captured(running, 1004, "eth2"))
+    lines = [
+        (entry["slice"], entry["vm"], entry["result"])
+        for entry in audit.read(running.path)
+        if entry["action"] == "capture"
+    ]
+    assert lines == [
+        (1000, 1003, "ok: eth2, icmp"),
+        (1000, 1004, "No packets pass eth2 of VM 1004 (vm3): it has no link; link it first"),
     ]
