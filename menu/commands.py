@@ -25,6 +25,7 @@ from menu import (
 )
 from menu.command_parts import DONE, INCOMPLETE, REFUSED, errors_screen, say, show_json, slice_of
 from menu.entries import deletion_question, resources_of, show_repaired
+from menu.json_records import plan_record
 from menu.progress import Progress
 from menu.prompts import Prompts
 from menu.questions import agreed, keyboard_for
@@ -164,7 +165,10 @@ def _show_change(
     api: OrchestratorAPI, args: Namespace, screen: Screen, slice_: Slice, depth: plans.Depth = plans.Depth.TITLES
 ) -> int:
     plan = value_of(api.plan_slice(args.actor, slice_.slice_id))
-    plans.show(screen, plan, depth, slice_, args.actor, rights.way_to_run(slice_))
+    if args.command == "plan" and args.json:
+        show_json(screen, plan_record(plan))
+    else:
+        plans.show(screen, plan, depth, slice_, args.actor, rights.way_to_run(slice_))
     return DONE
 
 

@@ -10,8 +10,9 @@ from core.errors import Refused
 from core.results import value_of
 from core.status import SliceStatus, VMStatus
 from menu import plans
-from menu.command_parts import DONE, REFUSED, errors_screen, say, slice_of
+from menu.command_parts import DONE, REFUSED, errors_screen, say, show_json, slice_of
 from menu.file_commands import create_from, design_of_file
+from menu.json_records import plan_record
 from menu.progress import Progress
 from menu.questions import agreed
 from menu.screen import GOOD, Screen
@@ -39,16 +40,24 @@ def apply(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
 
 def show_plan(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
     """Show what `apply` of a file does; return the exit status."""
+    from topology.compare import Difference, Effect  # noqa: PLC0415 - not needed for the menu's first prompt
+
     design = design_of_file(api, args)
     if design is None:
         return REFUSED
     slice_ = named_slice(api, args.actor, design.name)
     if slice_ is None:
         made, plan = value_of(api.designs.plan(args.actor, design))
+        if args.json:
+            show_json(screen, plan_record(plan, [Difference("slice", made.name, Effect.ADDED, {})]))
+            return DONE
         screen.line(f"1 slice added, with {counted(len(made.vms), 'VM')} and {counted(len(made.links), 'link')}")
         plans.show(screen, plan, plans.Depth(args.depth), made, args.actor, "create")
         return DONE
     edit = value_of(api.edits.compare(args.actor, slice_.slice_id, design))
+    if args.json:
+        show_json(screen, plan_record(edit.plan, edit.found))
+        return DONE
     _say_differences(screen, edit)
     if edit.found:
         plans.show(screen, edit.plan, plans.Depth(args.depth), slice_, args.actor, "change")

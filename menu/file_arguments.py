@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from menu.words import SLICE_FILE, SLICE_FILE_HELP, add_actor, add_slice, slice_name
+from menu.words import SLICE_FILE, SLICE_FILE_HELP, add_actor, add_json, add_slice, slice_name
 
 if TYPE_CHECKING:
     from menu.words import Commands
@@ -25,6 +25,7 @@ def add_file_commands(commands: Commands) -> None:
         "is changed. All faults are shown, each with its line. Exit status: 0 valid, 1 faults, 2 wrong words.",
     )
     validate.add_argument("file", metavar="FILE", type=validate.path(*SLICE_FILE), help=SLICE_FILE_HELP)
+    add_json(validate, "{valid, slice, vms, links, goals}, or {valid, faults: [{line, sentence}]}")
     create = commands.add_parser(
         "create",
         help="create a slice from a slice file or a template",
@@ -38,7 +39,7 @@ def add_file_commands(commands: Commands) -> None:
     create.add_argument("--name", metavar="NAME", type=slice_name, help="the slice's name; a template needs one")
     create.add_argument("--flavor", metavar="NAME", help="the flavor of a template's VMs (default: the first one)")
     create.add_argument("--internet", choices=INTERNET, help="a template's VMs with internet access (default: none)")
-    create.add_argument("--json", action="store_true", help="the slice's id as JSON")
+    add_json(create, "{slice_id}")
     create.add_argument("--dry-run", action="store_true", help="only check it, and say what it needs")
     export = commands.add_parser(
         "export",
@@ -67,8 +68,14 @@ def add_file_commands(commands: Commands) -> None:
         "Exit status: 0 shown, 1 refused, 2 wrong words.",
     )
     add_slice(graph)
-    graph.add_argument(
+    form = graph.add_mutually_exclusive_group()
+    form.add_argument(
         "--format", choices=GRAPH_FORMATS, default="text", help="text (default), mermaid, dot, or svg (needs Graphviz)"
+    )
+    add_json(
+        graph,
+        "{title, vms: [{name, flavor, state}], links: [{name, network, ends: [{vm, nic, address}]}]}",
+        instead=form,
     )
     for command in (validate, create, export, convert, graph):
         add_actor(command, argparse.SUPPRESS)

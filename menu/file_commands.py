@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from core.errors import Refused
 from core.results import value_of
 from menu.command_parts import DONE, INCOMPLETE, REFUSED, errors_screen, say, show_json, slice_of
+from menu.json_records import picture_record
 from menu.progress import Progress
 from menu.screen import GOOD, Screen
 from menu.texts import counted, demand_line
@@ -31,12 +32,22 @@ SILENT_SECONDS = 1800.0
 
 def validate(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
     """Check a slice file; show what it makes, or all its faults on standard error. Return the exit status."""
-    succeeded, value = api.designs.read(args.actor, read_file(args.file))
-    if isinstance(value, str) or not succeeded:
-        return _show_faults(args.file, str(value))
-    counts = [counted(len(value.vms), "VM"), counted(len(value.links), "link")]
-    counts += [counted(len(value.goals), "goal")] if value.goals else []
-    screen.line(f"{args.file}: slice {value.name}: {', '.join(counts)}")
+    from topology.faults import BadSliceFile  # noqa: PLC0415 - not needed for the menu's first prompt
+
+    text = read_file(args.file)
+    try:
+        value = value_of(api.designs.read(args.actor, text))
+    except BadSliceFile as bad:
+        if not args.json:
+            return _show_faults(args.file, str(bad))
+        show_json(screen, {"valid": False, "faults": [fault._asdict() for fault in bad.faults]})
+        return REFUSED
+    counts = {"VM": len(value.vms), "link": len(value.links), "goal": len(value.goals)}
+    if args.json:
+        show_json(screen, {"valid": True, "slice": value.name} | {f"{kind.lower()}s": n for kind, n in counts.items()})
+        return DONE
+    parts = [counted(number, kind) for kind, number in counts.items() if number or kind != "goal"]
+    screen.line(f"{args.file}: slice {value.name}: {', '.join(parts)}")
     return DONE
 
 
@@ -121,6 +132,9 @@ def graph(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
     from topology import picture  # noqa: PLC0415 - not needed for the menu's first prompt
 
     seen = picture.picture_of(slice_of(api, args))
+    if args.json:
+        show_json(screen, picture_record(seen))
+        return DONE
     if args.format == "svg":
         from remote.own_machine import output_of  # noqa: PLC0415 - as above
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from menu.words import add_actor
+from menu.words import add_actor, add_json
 
 if TYPE_CHECKING:
     from menu.words import Commands
@@ -35,7 +35,10 @@ def add_image_commands(commands: Commands) -> None:
         description="List the base images with size, disk, SHA-256, the flavors that name them, the workers that have "
         "them, and the VMs on them. Exit status: 0 shown, 1 refused, 2 wrong words, 3 a worker did not answer.",
     )
-    listed.add_argument("--json", action="store_true", help="as one line of JSON")
+    add_json(
+        listed,
+        "{images: [{name, path, size, virtual_size, sha256, flavors, workers, vms, problem}], unseen}",
+    )
     stage = actions.add_parser(
         "stage",
         help="bring a base image to workers",

@@ -13,7 +13,7 @@ from core.ssh_keys import MAX_LINE, PublicKey
 from menu.command_parts import DONE, say, show_json
 from menu.file_commands import read_file
 from menu.screen import GOOD, Screen
-from menu.words import add_actor, number_up_to
+from menu.words import add_actor, add_json, number_up_to
 from models import MAX_KEYS
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def add_key_commands(commands: Commands) -> None:
         "file", metavar="FILE", type=add.path("a key", ""), help="a file such as id_ed25519.pub; - is standard input"
     )
     listed = actions.add_parser("list", help="list your keys", description=f"List your keys. {done}.")
-    listed.add_argument("--json", action="store_true", help="as one line of JSON")
+    add_json(listed, "{keys: [{number, type, fingerprint, comment}]}")
     remove = actions.add_parser("remove", help="remove a key", description=f"Remove a key by its number. {done}.")
     remove.add_argument("number", metavar="N", type=_number, help="its number in the list")
     for action in (add, remove):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from core.inventory import MAX_SLICES
 from inspection.codes import CODES
 from menu.image_arguments import add_image_commands
-from menu.words import number_up_to
+from menu.words import add_json, number_up_to
 from models import ADMIN, MAX_QUOTA, STUDENT
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ def _add_actions(actions: Commands) -> None:
         description="Change the role of a user: students work on own slices, admins on all.",
     )
     remove = actions.add_parser("remove", help="remove a user", description="Remove a user who owns no slice.")
-    actions.add_parser("list", help="list the users", description="List the users, one per line.")
+    listed = actions.add_parser("list", help="list the users", description="List the users, one per line.")
+    add_json(listed, "{users: [{username, role, used_vms, quota_vms, slices, quota_slices}]}")
     for action in (add, passwd, change, slices, role, remove):
         action.add_argument("name", metavar="NAME", help="the user's name")
     add.add_argument(

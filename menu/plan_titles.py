@@ -43,6 +43,13 @@ def titles(plan: Plan, width: int) -> Iterator[Line]:
         yield from paragraph(legend, "", width, DIM)
 
 
+def counts(plan: Plan) -> tuple[int, int, int]:
+    """Return the numbers of steps that make or remove objects, of steps that only check, and of hosts."""
+    steps = [*plan.steps]
+    changes = len([step for step in steps if step.objects])
+    return changes, len(steps) - changes, len({step.host for step in steps})
+
+
 def is_removal(plan: Plan) -> bool:
     """Return whether a plan is the undo of another plan: its steps have objects and no undo."""
     steps = [*plan.steps]

@@ -11,7 +11,7 @@ from enum import Enum
 
 from menu.lines import Line, line, paragraph
 from menu.plan_commands import commands, scripts
-from menu.plan_titles import is_removal, titles
+from menu.plan_titles import counts, is_removal, titles
 from menu.screen import Screen
 from menu.texts import counted, title_for
 from models import Slice
@@ -51,7 +51,6 @@ def plan_lines(plan: Plan, depth: Depth, width: int, purpose: str = "") -> Itera
 
 def _counts(plan: Plan) -> str:
     """Return the numbers of steps that make or remove objects, of steps that only check, and of hosts."""
-    steps = [*plan.steps]
-    changes = len([step for step in steps if step.objects])
-    checks = "" if is_removal(plan) else f" and {counted(len(steps) - changes, 'check')}"
-    return f"{counted(changes, 'change')}{checks} on {counted(len({step.host for step in steps}), 'host')}"
+    changes, others, hosts = counts(plan)
+    checks = "" if is_removal(plan) else f" and {counted(others, 'check')}"
+    return f"{counted(changes, 'change')}{checks} on {counted(hosts, 'host')}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from menu.words import VM_HELP, add_actor, add_slice, snapshot_name, vm_word
+from menu.words import VM_HELP, add_actor, add_json, add_slice, snapshot_name, vm_word
 
 if TYPE_CHECKING:
     from menu.words import Commands, Parser
@@ -74,6 +74,6 @@ def _add_snapshots(commands: Commands) -> tuple[Parser, Parser]:
             "name", metavar="NAME", type=snapshot_name, help="a small letter, then small letters, digits and hyphens"
         )
     snapshot.add_argument("--delete", action="store_true", help="delete the snapshot instead")
-    listed.add_argument("--json", action="store_true", help="as one line of JSON")
+    add_json(listed, "{snapshots: [{vm, name, taken, size_mib, complete}]}")
     add_actor(listed, argparse.SUPPRESS)
     return snapshot, restore

@@ -7,7 +7,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from menu.plans import Depth
-from menu.words import SLICE_FILE, SLICE_HELP, add_actor, add_slice, add_vm, is_file, seconds_to_wait, slice_word
+from menu.words import (
+    SLICE_FILE,
+    SLICE_HELP,
+    add_actor,
+    add_json,
+    add_slice,
+    add_vm,
+    is_file,
+    seconds_to_wait,
+    slice_word,
+)
 
 if TYPE_CHECKING:
     from menu.words import Commands, Parser
@@ -40,8 +50,10 @@ def _add_views(commands: Commands) -> None:
         help="show quota and resources",
         description=f"Show a user's quota, the workers as they are now, and the flavors. {shown}",
     )
+    add_json(listed, "{slices: [{slice_id, name, owner, status, vms, links}]}")
+    add_json(show, "the slice as the state file has it (docs/reference/database.md)")
+    add_json(quota, "{used_vms, quota_vms, used_slices, quota_slices, workers, flavors}")
     for command in (listed, show, quota):
-        command.add_argument("--json", action="store_true", help="as one line of JSON")
         add_actor(command, argparse.SUPPRESS)
 
 
@@ -102,6 +114,12 @@ def _add_plan(commands: Commands) -> None:
         (Depth.SCRIPTS, "all of it: also what commands read, and the text of each script"),
     ):
         depth.add_argument(f"--{each.value}", action="store_const", const=each.value, dest="depth", help=meaning)
+    add_json(
+        plan,
+        "{counts: {changes, checks, hosts}, differences: [{kind, name, effect, fields}], "
+        "steps: [{stage, host, title, objects}]}",
+        instead=depth,
+    )
     add_actor(plan, argparse.SUPPRESS)
     plan.set_defaults(depth=Depth.TITLES.value, name="")
 

@@ -7,6 +7,8 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from core.errors import Refused
+from menu.command_parts import show_json
+from menu.json_records import user_record
 from menu.keyboard import Keyboard
 from menu.prompts import LONGEST_ANSWER
 from menu.screen import Screen
@@ -39,8 +41,17 @@ def manage(accounts: Accounts, args: Namespace, keyboard: Keyboard, screen: Scre
             accounts.remove(args.name)
             screen.line(f"User {args.name} removed")
         case _:
-            for user in sorted(accounts.list(), key=lambda user: user.username):
-                screen.line(_user_line(user, accounts.most_slices(user.username)))
+            _list(accounts, args, screen)
+
+
+def _list(accounts: Accounts, args: Namespace, screen: Screen) -> None:
+    users = sorted(accounts.list(), key=lambda user: user.username)
+    found = [(user, accounts.most_slices(user.username)) for user in users]
+    if args.json:
+        show_json(screen, {"users": [user_record(user, most_slices) for user, most_slices in found]})
+        return
+    for user, most_slices in found:
+        screen.line(_user_line(user, most_slices))
 
 
 def _new_password(keyboard: Keyboard) -> str:

@@ -90,6 +90,11 @@ def add_actor(command: Parser, default: str) -> None:
     )
 
 
+def add_json(command: argparse.ArgumentParser, shape: str, *, instead: Any = None) -> None:
+    """Add the option `--json`; `shape` shows the keys of its record. `instead`: a group of which one may be given."""
+    (instead or command).add_argument("--json", action="store_true", help=f"as one line of JSON: {shape}")
+
+
 def add_slice(command: argparse.ArgumentParser) -> None:
     """Add the word SLICE."""
     command.add_argument("slice", metavar="SLICE", type=slice_word, help=SLICE_HELP)
