@@ -13,6 +13,7 @@ from core.flavors import Devices
 from core.results import value_of
 from menu import plans
 from menu.images import manage_images
+from menu.pictures import picture_lines
 from menu.plans import Depth
 from menu.power import change_power
 from menu.reach import open_console, reach_a_vm
@@ -167,6 +168,13 @@ def show_plan(session: Session) -> None:
         depth = Depth(_DEPTHS[answer])
 
 
+def show_picture(session: Session) -> None:
+    """Show the VMs, links and addresses of a slice as a wiring diagram."""
+    slice_ = _ask_for_slice(session, "Slice ID: ")
+    for line in picture_lines(slice_, utf8=session.screen.is_utf8):
+        session.screen.line(line)
+
+
 def change_password(session: Session) -> None:
     """Change the user's password, which needs the current one."""
     current = session.ask.secret("Current password: ")
@@ -268,6 +276,7 @@ ENTRIES = (
     Entry(13, "Prove isolation", prove_isolation),
     Entry(14, "Templates and slice files", make_at_once),
     Entry(15, "Start, stop, reset, snapshots", change_power),
+    Entry(17, "Picture of a Slice", show_picture),
     Entry(18, "Reach a VM", reach_a_vm),
     Entry(21, "Images and flavors", manage_images, for_admins=True),
     Entry(EXIT, "Exit", _leave),

@@ -141,6 +141,8 @@ def graph(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
         screen.data(output_of(("neato", "-Tsvg"), "\n".join(picture.as_dot(seen)), "graphviz"))
         return DONE
     lines = {"text": picture.as_text, "mermaid": picture.as_mermaid, "dot": picture.as_dot}[args.format](seen)
+    if args.format == "text" and not screen.is_utf8:
+        lines = picture.in_ascii(lines)
     screen.data("".join(f"{line}\n" for line in lines))
     return DONE
 

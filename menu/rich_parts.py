@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.box import ROUNDED, SIMPLE
-    from rich.console import Console, Group, RenderableType
+    from rich.console import Console, ConsoleOptions, Group, RenderableType
     from rich.constrain import Constrain
     from rich.live import Live
     from rich.padding import Padding
@@ -22,6 +22,7 @@ __all__ = [
     "ROUNDED",
     "SIMPLE",
     "Console",
+    "ConsoleOptions",
     "Constrain",
     "Group",
     "Live",
@@ -35,7 +36,13 @@ __all__ = [
     "Tree",
 ]
 
-_ELSEWHERE = {"ROUNDED": "box", "SIMPLE": "box", "Group": "console", "ProgressBar": "progress_bar"}
+_ELSEWHERE = {
+    "ROUNDED": "box",
+    "SIMPLE": "box",
+    "ConsoleOptions": "console",
+    "Group": "console",
+    "ProgressBar": "progress_bar",
+}
 """The modules of parts that are not in the module of their own name."""
 
 

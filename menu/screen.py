@@ -67,7 +67,7 @@ class Screen:
     @property
     def is_utf8(self) -> bool:
         """Return whether the stream writes UTF-8."""
-        return self._stream.encoding.lower().replace("-", "") == "utf8"
+        return (self._stream.encoding or "utf-8").lower().replace("-", "") == "utf8"
 
     @property
     def draws(self) -> bool:

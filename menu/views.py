@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from core.inventory import Worker
 from core.status import SliceStatus, VMStatus
 from menu import rich_parts
+from menu.pictures import Beside, small_picture
 from menu.prompts import BACK
 from menu.screen import WARNING, clean
 from menu.texts import (
@@ -211,7 +212,7 @@ class SliceView:
     problems: SliceProblems | None = None
 
     def drawn(self) -> rich_parts.RenderableType:
-        """Return a tree."""
+        """Return a tree, on a wide terminal with the picture beside it."""
         slice_ = self.slice_
         status = (slice_.status.value, STATUS_STYLES.get(slice_.status.value, ""))
         number = (f"Slice {slice_.slice_id}", HEAD)
@@ -230,7 +231,7 @@ class SliceView:
             _add_problems(tree, self.problems)
         for item in slice_.left:
             tree.add(rich_parts.Text(f"still to be removed: {clean(item)}", "yellow"))
-        return rich_parts.Padding(tree, (1, 0, 0, 0))
+        return Beside(rich_parts.Padding(tree, (1, 0, 0, 0)), lambda utf8: small_picture(slice_, utf8=utf8))
 
     def lines(self) -> list[str]:
         """Return one line for the slice, and one per VM, interface, problem, advice and left part."""

@@ -5,6 +5,7 @@ The text is a wiring diagram: a column for each VM and a line for each link, so 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from models import Slice, internet_interfaces
@@ -14,6 +15,7 @@ INTERNET = "internet"
 WIDTH = 80
 WIDEST_COLUMNS = 12
 """VMs that have a wide column; more get narrow ones."""
+_ASCII = str.maketrans("\u2500\u25cf\u253c\u2502", "-o+|")
 MOST_COLUMNS = 30
 """VMs that fit side by side; above, the links are listed."""
 
@@ -67,8 +69,8 @@ def picture_of(slice_: Slice) -> Picture:
     if online:
         ends = tuple(PictureEnd(places[vm.vm_id], nic.name, address.ip) for vm, nic, address in online)
         links.append(PictureLink(INTERNET, online[0][2].cidr, ends))
-    title = f"Slice {slice_.slice_id}: {slice_.name} ({slice_.status})" if slice_.name else f"Slice {slice_.slice_id}"
-    return Picture(title, vms, tuple(links))
+    name = f": {slice_.name}" if slice_.name else ""
+    return Picture(f"Slice {slice_.slice_id}{name} ({slice_.status})", vms, tuple(links))
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
@@ -78,17 +80,23 @@ def as_text(picture: Picture) -> list[str]:
     """Return the lines of the wiring diagram, and the VMs with their addresses; 80 columns for up to 12 VMs."""
     if not picture.vms:
         return [picture.title, "", "no VMs yet"]
-    wires = _diagram(picture) if len(picture.vms) <= MOST_COLUMNS else []
+    wires = diagram(picture) if len(picture.vms) <= MOST_COLUMNS else []
     return [picture.title, "", *wires, *([""] if wires else []), *_legend(picture)]
 
 
-def _diagram(picture: Picture) -> list[str]:
+def in_ascii(lines: Iterable[str]) -> list[str]:
+    """Return the lines of a picture for a terminal that has no other characters."""
+    return [line.translate(_ASCII) for line in lines]
+
+
+def diagram(picture: Picture) -> list[str]:
+    """Return the wiring diagram: the numbers of the VMs, and a line for each link with its name."""
     column = 4 if len(picture.vms) <= WIDEST_COLUMNS else 2
     header = "".join(str(number).rjust(column) for number in range(1, len(picture.vms) + 1))
     rows = []
     for link in picture.links:
         wire = _wire(link, len(picture.vms), column)
-        rows.append(f"{wire}   {link.name}"[:WIDTH].rstrip())
+        rows.append(_cut(f"{wire}   {link.name}"))
     return [header, *rows]
 
 
@@ -114,7 +122,12 @@ def _legend(picture: Picture) -> list[str]:
         ends = [(link, end) for link in picture.links for end in link.ends if end.vm == place]
         for link, end in sorted(ends, key=lambda each: (len(each[1].nic), each[1].nic)):
             lines.append(f"     {end.nic:<5} {end.address:<15}  {link.name}".rstrip())
-    return [line[:WIDTH] for line in lines]
+    return [_cut(line) for line in lines]
+
+
+def _cut(line: str) -> str:
+    """Return a line that fits; names of links may be longer."""
+    return line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..."
 
 
 # --- Mermaid and DOT --------------------------------------------------------------------------------------------------

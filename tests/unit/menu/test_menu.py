@@ -33,6 +33,7 @@ MENU = [
     "13. Prove isolation",
     "14. Templates and slice files",
     "15. Start, stop, reset, snapshots",
+    "17. Picture of a Slice",
     "18. Reach a VM",
     "21. Images and flavors",
     "0. Exit",
@@ -117,6 +118,15 @@ def test_a_ring_of_six_takes_seven_answers() -> None:
         "Slice name: ",
         "Deploy it now? (y/n): ",
     ]
+
+
+def test_the_picture_of_a_slice_is_the_one_of_the_command() -> None:
+    cloud = furnished()
+    lines = lines_of(cloud, "17\n1000\n17\n4711\n")
+    first = lines.index("   1   2   3")
+    assert lines[first - 2 : first + 2] == ["Slice 1000: net1 (design)", "", "   1   2   3", "   ●───●   │   vm1-vm2"]
+    assert any(line.startswith("     eth1  192.168.100.10") for line in lines)
+    assert "Error: You have no slice 4711; View my Slices shows the ids" in lines
 
 
 def test_a_slice_is_made_of_a_file_of_the_operator() -> None:

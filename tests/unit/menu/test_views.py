@@ -74,6 +74,15 @@ def test_a_slice_is_drawn_with_all_its_facts(width: int) -> None:
     assert f"-> {LONG} eth1" in text
 
 
+def test_a_wide_terminal_has_the_picture_beside_the_tree() -> None:
+    slice_ = running()
+    narrow, wide = (shown(SliceView(slice_), terminal=True, width=width) for width in (100, 160))
+    assert "\u25cf" not in narrow
+    assert re.search(r"Slice 1000.*\n(.*\n)*.*   \u25cf───\u25cf   ", wide)
+    assert f"   1 {LONG}" in wide
+    assert max(len(line) for line in re.sub(r"\x1b\[[0-9;]*m", "", wide).splitlines()) <= 160
+
+
 def test_a_slice_in_plain_lines_has_a_line_per_vm_and_per_interface() -> None:
     lines = plain(SliceView(running())).splitlines()
 

@@ -14,6 +14,7 @@ from topology.picture import (
     as_dot,
     as_mermaid,
     as_text,
+    in_ascii,
     picture_of,
 )
 
@@ -25,6 +26,25 @@ def lan() -> Picture:
 
 def test_a_lan_is_one_line_that_passes_vms_which_are_not_on_it() -> None:
     assert as_text(lan())[2:4] == ["   1   2   3   4", "   ●───●───┼───●   lan1"]
+
+
+def test_a_terminal_without_utf_8_gets_ascii() -> None:
+    lines = in_ascii(as_text(lan()))
+    assert lines[2:4] == ["   1   2   3   4", "   o---o---+---o   lan1"]
+    assert all(line.isascii() for line in lines)
+
+
+def test_the_state_of_a_slice_without_a_name_is_there() -> None:
+    slice_ = ring_of(2)
+    slice_.name = ""
+    assert as_text(picture_of(slice_))[0] == "Slice 1000 (design)"
+
+
+def test_a_long_name_of_a_link_is_cut_visibly() -> None:
+    slice_ = ring_of(12)
+    slice_.links[0].name = "l" * 64
+    line = next(line for line in as_text(picture_of(slice_)) if "llll" in line)
+    assert (len(line), line[-4:]) == (80, "l...")
 
 
 def test_a_slice_without_vms_says_so() -> None:
