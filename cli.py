@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Run Cloud Repositorio: the numbered menu and the operator's commands. This module knows no host."""
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ try:
         session,
         users,
     )
-    from menu.arguments import parse
+    from menu.arguments import parse, parser
     from menu.crash import crash_sentence
     from menu.entries import ENTRIES
     from menu.idle import Idle
@@ -104,6 +105,8 @@ def _served(args: Namespace, open_api: Callable[[Path], OrchestratorAPI], brough
     """Carry out the command, or open the menu. `brought` is the command that ssh brought into a restricted session."""
     if args.command == "log":
         return _show_log(args)
+    if args.command == "completion":
+        return _show_completion(args)
     api = open_api(args.database)
     screen = Screen(sys.stdout, terminal=on_terminal(sys.stdin.fileno(), sys.stdout.fileno()))
     if brought:
@@ -141,6 +144,13 @@ def _show_log(args: Namespace) -> int:
     except OSError as error:
         where = error.filename or audit.folder_of(args.database)
         raise Refused(f"{where} cannot be read ({error.strerror}): check its rights") from error
+    return 0
+
+
+def _show_completion(args: Namespace) -> int:
+    from menu.completion import completion  # noqa: PLC0415 - not needed for the menu's first prompt
+
+    Screen(sys.stdout, terminal=False).data(completion(args.shell, args.name, parser(args.database)))
     return 0
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import TYPE_CHECKING
 
 from core.inventory import MAX_SLICES
 from inspection.codes import CODES
+from menu.completion import NAME, SHELLS
 from menu.image_arguments import add_image_commands
 from menu.words import add_json, number_up_to
 from models import ADMIN, MAX_QUOTA, STUDENT
@@ -26,6 +28,31 @@ def add_operator_commands(commands: Commands) -> None:
     _add_looks(commands)
     add_image_commands(commands)
     _add_host(commands.add_parser("host", help="manage the workers", description="Manage the workers."))
+    _add_completion(commands)
+
+
+def _add_completion(commands: Commands) -> None:
+    completion = commands.add_parser(
+        "completion",
+        help="write completion for a shell",
+        description="Write a script with which a shell completes commands and options. Load it by "
+        "`source <(python3 cli.py completion bash)`, for instance in ~/.bashrc.",
+    )
+    completion.add_argument("shell", metavar="SHELL", choices=SHELLS, help=" or ".join(SHELLS))
+    completion.add_argument(
+        "--for",
+        metavar="NAME",
+        dest="name",
+        type=_command_name,
+        default=NAME,
+        help=f"the word that calls the program, such as an alias (default: {NAME})",
+    )
+
+
+def _command_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
+        raise argparse.ArgumentTypeError("the name of a command has letters, digits, dots, hyphens and underscores")
+    return text
 
 
 def _add_log(commands: Commands) -> None:

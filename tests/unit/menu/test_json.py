@@ -33,7 +33,7 @@ NO_RECORD = {
     *("image add", "image stage", "image remove", "host forget", "resume"),
     *("user add", "user passwd", "user quota", "user slices", "user role", "user remove"),
     *("console", "connect", "capture", "help"),
-    *("export", "convert", "ssh-config"),
+    *("export", "convert", "ssh-config", "completion"),
 }
 """Commands that change something, join something, or write a file of another kind."""
 

@@ -1,0 +1,147 @@
+"""Write completion for bash and zsh: commands, options and their words, all from the parser's table.
+
+The scripts are templates in `shell/completion/`. A word of a template such as `@VALUED@` stands for what is made here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from remote.plan import shell as line_of
+from shell.scripts import FOLDER
+
+SHELLS = ("bash", "zsh")
+NAME = "cli.py"
+
+_INDENT = "\n        "
+
+
+@dataclass(frozen=True)
+class _Option:
+    """An option with one of its names. `choices`: the words that its value may be; `file`: its value is a path."""
+
+    name: str
+    help: str
+    has_value: bool
+    choices: tuple[str, ...]
+    file: bool
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A command by its words, such as ` keys add`: what may follow."""
+
+    words: str
+    parser: argparse.ArgumentParser
+
+    @cached_property
+    def options(self) -> list[_Option]:
+        """Return the options, each with all its long names."""
+        actions = (action for action in self.parser._actions if action.help != argparse.SUPPRESS)
+        return [
+            _Option(name, action.help or "", action.nargs != 0, tuple(action.choices or ()), _is_file(action))
+            for action in actions
+            for name in action.option_strings
+            if name.startswith("--")
+        ]
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """Return the commands that may follow, or the choices of the first argument, each with its help."""
+        first = next((action for action in self.parser._actions if not action.option_strings), None)
+        if isinstance(first, argparse._SubParsersAction):
+            return {each.dest: each.help or "" for each in first._choices_actions}
+        return dict.fromkeys(first.choices, first.help or "") if first and first.choices else {}
+
+    @property
+    def takes_file(self) -> bool:
+        """Return whether an argument may be a path."""
+        return any(_is_file(action) for action in self.parser._actions if not action.option_strings)
+
+
+def completion(shell: str, name: str, parser: argparse.ArgumentParser) -> str:
+    """Return the script that completes the words after `name`, for a shell of `SHELLS`."""
+    places = [*_places("", parser)]
+    options = [(place, option) for place in places for option in place.options if option.has_value]
+    value, words = {"bash": (_bash_value, _bash_words), "zsh": (_zsh_value, _zsh_words)}[shell]
+    parts = {
+        "NAME": name,
+        "FUNCTION": f"_complete_{re.sub('[^A-Za-z0-9]', '_', name)}",
+        "VALUED": _any_of(f"{place.words} {option.name}" for place, option in options),
+        "COMMANDS": _any_of(place.words for place in places if place.words),
+        "VALUES": _cases((f"{place.words} {option.name}", value(option)) for place, option in options),
+        "WORDS": _cases((place.words, words(place)) for place in places),
+    }
+    text = Path(FOLDER, "completion", f"completion.{shell}").read_text(encoding="utf-8")
+    return re.sub("@([A-Z]+)@", lambda found: parts[found[1]], text)
+
+
+def _places(words: str, parser: argparse.ArgumentParser) -> Iterator[_Place]:
+    """Yield a command and all commands below it."""
+    yield _Place(words, parser)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, below in action.choices.items():
+                yield from _places(f"{words} {name}", below)
+
+
+def _is_file(action: argparse.Action) -> bool:
+    return "FILE" in str(action.metavar) or action.metavar == "PATH"
+
+
+def _cases(cases: Iterable[tuple[str, str]]) -> str:
+    """Return the lines of a `case`, from words and what is done for them."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for words, act in cases:
+        found[act].append(words)
+    return _INDENT.join(f"{_any_of(words)}) {act} ;;" for act, words in found.items())
+
+
+def _quoted(word: str) -> str:
+    """Return a word as a shell reads it."""
+    return line_of((word,))
+
+
+def _any_of(words: Iterable[str]) -> str:
+    return " | ".join(map(_quoted, words))
+
+
+# --- bash: words in one text ------------------------------------------------------------------------------------------
+
+
+def _bash_value(option: _Option) -> str:
+    if option.file:
+        return "return"
+    found = f'mapfile -t COMPREPLY < <(compgen -W {_quoted(" ".join(option.choices))} -- "$word"); '
+    return f"compopt +o default; {found if option.choices else ''}return"
+
+
+def _bash_words(place: _Place) -> str:
+    parts = {"names": " ".join(place.names), "options": " ".join(option.name for option in place.options)}
+    parts["files"] = "yes" if place.takes_file else ""
+    return "; ".join(f"{name}={_quoted(text)}" for name, text in parts.items() if text)
+
+
+# --- zsh: an array of `word:meaning` ----------------------------------------------------------------------------------
+
+
+def _zsh_value(option: _Option) -> str:
+    if option.choices:
+        return f"compadd {' '.join(map(_quoted, option.choices))}; return"
+    return f"{'_files' if option.file else f'_message {_quoted(option.help)}'}; return"
+
+
+def _zsh_words(place: _Place) -> str:
+    parts = {"names": place.names, "options": {option.name: option.help for option in place.options}}
+    arrays = [f"{name}=({_described(each)})" for name, each in parts.items() if each]
+    return "; ".join([*arrays, *(["files=yes"] if place.takes_file else [])])
+
+
+def _described(words: dict[str, str]) -> str:
+    return " ".join(_quoted(f"{word}:{meaning}") for word, meaning in words.items())
