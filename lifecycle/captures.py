@@ -36,6 +36,8 @@ def failure(refusal: NotCaptured, slice_: Slice, vm: VM, request: CaptureRequest
             return Refused(f"No packets pass {where}: the VM is off; {rights.way_to_start(slice_, vm)}")
         case CaptureAnswer.DOWN:
             return Refused(f"No packets pass {where}: its TAP is down; {repair}")
+        case CaptureAnswer.FAILED:
+            why = f"tcpdump could not be started: {refusal.words or 'no reason is given'}"
         case CaptureAnswer.NO_TAP:
             why = f"the TAP of {request.nic} is gone; {repair}, which makes it again"
         case _:

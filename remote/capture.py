@@ -31,6 +31,8 @@ class CaptureAnswer(Enum):
     WRONG_FILTER = "filter"
     SLOW_FILTER = "slow"
     """The filter was not compiled in time."""
+    FAILED = "failed"
+    """Another program failed before tcpdump began."""
     NO_TAP = "tap"
     """The TAP is gone, or is not ours."""
     DOWN = "down"

@@ -39,12 +39,11 @@ as_text() {
     tcpdump -nn -l -r - 2>/dev/null) 3<&- 9<&-
 }
 command -v tcpdump >/dev/null || refuse tcpdump
-said=$(compiled)
-case $? in
-  0) ;;
-  124 | 137) refuse slow;;
-  *) refuse filter "$(printf '%s' "$said" | tail -n 1)";;
-esac
+said=$(compiled) || {
+  case $? in 124 | 137) refuse slow;; esac
+  case $said in *tcpdump:*) why=filter;; *) why=failed;; esac
+  refuse "$why" "$(printf '%s' "$said" | tail -n 1)"
+}
 is_ours "$tap" || refuse tap
 { command exec 9<"/sys/class/net/$tap"; } 2>/dev/null || refuse tap
 { read -r carrier <"/sys/class/net/$tap/carrier"; } 2>/dev/null || refuse down

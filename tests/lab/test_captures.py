@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from core.captures import KEPT_BYTES, MOST_PACKETS, MOST_SECONDS
 from lab import Lab
 from network.ovs import OWNER
 from shell.scripts import load
+from tests.support.fake_terminal import fake_terminal
 from tests.support.lab.visitor import HOSTS, IMAGES, Guest, Menu, empty_database, wait_until
 from tests.support.paths import ROOT
 from tests.support.pcap import Packet, packets_of
@@ -136,6 +138,25 @@ def test_the_beginning_of_a_long_packet_is_kept(wire: Wire) -> None:
     wire.ping(2, 1000)
     (packet,) = finished(process)[1]
     assert (len(packet.data), packet.length) == (KEPT_BYTES, 14 + 20 + 8 + 1000)
+
+
+def test_packets_come_at_once(wire: Wire) -> None:
+    """Nothing waits for a buffer to be full, as Wireshark draws what there is."""
+    process = wire.begin("--", "icmp")
+    assert process.stdout
+    stream, seen = process.stdout, bytearray()
+    os.set_blocking(stream.fileno(), False)
+
+    def received() -> int:
+        seen.extend(stream.read(65_536) or b"")
+        return len(seen)
+
+    wait_until(lambda: received() >= 24, "the head of the file", 10)
+    wire.ping(1)
+    wait_until(lambda: received() >= 24 + 2 * (16 + 98), "both packets", 5)
+    assert [packet.icmp_type for packet in packets_of(bytes(seen))] == [8, 0]
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
 
 
 def test_tcpdump_has_no_right_but_to_open_the_tap(wire: Wire) -> None:
@@ -341,6 +362,32 @@ def test_the_menu_shows_packets_as_text(wire: Wire) -> None:
     assert f"> {wire.address}: ICMP echo request" in shown
     assert "The capture has ended after 50 packets" in shown
     menu.close()
+
+
+@pytest.mark.parametrize("key", [b"\r", b"\x03"], ids=["enter", "ctrl-c"])
+def test_a_key_leads_from_the_packets_back_to_the_menu(wire: Wire, key: bytes) -> None:
+    argv = [sys.executable, str(ROOT / "cli.py"), "--database", str(wire.database)]
+    with fake_terminal() as window:
+        on = window.program
+        whole = ["setsid", "--ctty", "--wait", *wire.lab.manager_argv(argv)]
+        menu = subprocess.Popen(whole, stdin=on, stdout=on, stderr=on)
+        try:
+            for prompt in ("Username: ", "Password: "):
+                window.wait_for(prompt, 60)
+                window.type(b"student\r")
+            window.wait_for("option: ", 60)
+            window.type(f"18\r7\r{wire.vms['a'].vm_id}\reth1\rudp port 9\r".encode())
+            window.wait_for("Enter ends it", 60)
+            wait_until(lambda: bool(wire.captures()), "tcpdump", 30)
+            window.type(key)
+            window.wait_for("The capture has ended", 20)
+            window.wait_for("option: ", 20)
+            wait_until(lambda: not wire.captures(), "the end of tcpdump", 15)
+            window.type(b"0\r")
+            assert menu.wait(60) == 0
+        finally:
+            menu.kill()
+            menu.wait()
 
 
 def test_each_capture_is_in_the_log_with_vm_and_interface(wire: Wire) -> None:

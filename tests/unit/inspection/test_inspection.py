@@ -27,6 +27,7 @@ from shell.accelerator import EMULATION
 from tests.support import fake_facts
 from tests.support.designs import DESIGNS, design
 from tests.support.fake_hosts import FakeHost, FakeHosts
+from vm_launcher import CAPTURE_PROGRAM, PROGRAMS
 
 WORKER, OTHER, NETWORK = "10.0.10.1", "10.0.10.2", "10.0.10.3"
 
@@ -362,6 +363,13 @@ def test_a_switch_that_is_down_is_one_finding_and_not_one_for_each_port() -> Non
     found = list(findings.Comparison(Inventory()).of_slice(deployed("line").slice_, {WORKER: facts}))
     assert {"switch-down", "qemu-dead"} <= {finding.code for finding in found}
     assert not [finding for finding in found if "port" in finding.code]
+
+
+def test_the_program_of_captures_is_missed_on_workers_and_needed_for_no_vm() -> None:
+    inventory = Inventory()
+    assert CAPTURE_PROGRAM in collect.programs_of(inventory, WORKER)
+    assert CAPTURE_PROGRAM not in collect.programs_of(inventory, inventory.network_node)
+    assert CAPTURE_PROGRAM not in PROGRAMS
 
 
 HOSTS: dict[str, tuple[str, Callable[[FakeHost], object]]] = {

@@ -188,6 +188,7 @@ def test_packets_are_those_of_the_vms_own_tap(running: Desk) -> None:
     [
         ("filter tcpdump: syntax error", "tcpdump does not understand the filter: syntax error"),
         ("filter", "tcpdump does not understand the filter: it gives no reason"),
+        ("failed unshare: no", "capture at eth2 of VM 1003 (vm2): tcpdump could not be started: unshare: no"),
         ("slow", "tcpdump did not compile the filter within 5 s; write a simpler one"),
         ("busy", "Packets of eth2 of VM 1003 (vm2) are being captured already; end that capture, or try again later"),
         ("off", "No packets pass eth2 of VM 1003 (vm2): the VM is off; start it: start 1000 vm2"),

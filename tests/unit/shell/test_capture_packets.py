@@ -65,6 +65,11 @@ def test_a_filter_that_takes_too_long_is_refused(worker: OwnHost) -> None:
     assert refusal(worker, "icmp", seconds=1) == "\nname slow\n"
 
 
+def test_a_program_that_fails_before_is_no_wrong_filter(worker: OwnHost) -> None:
+    worker.program("unshare", "echo 'unshare: unshare failed: Operation not permitted' >&2", "exit 1")
+    assert refusal(worker, "icmp") == "\nname failed unshare: unshare failed: Operation not permitted\n"
+
+
 def test_a_tap_that_carries_nothing_is_named(worker: OwnHost) -> None:
     worker.do("ip link set far down")
     assert refusal(worker) == "\nname off\n"
