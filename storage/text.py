@@ -24,7 +24,9 @@ _MAX_PLAIN = 64
 _WIDTH = 120
 _REMEMBERED = 4096
 _RESOLVER: Any = Resolver()
-_JUNK = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_JUNK = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
+"""The characters that YAML has not. Named by what it has, they take 4 ms of each start to compile."""
+
 _ENDS = r"\r\n\x85\u2028\u2029"
 _LINES = rf"(?:[ \t]*(?:#[^{_ENDS}]*)?(?:\r\n|[{_ENDS}]))*"  # YAML 1.1 ends a comment in each of these
 _LEADING_COMMENT = re.compile(_LINES)
