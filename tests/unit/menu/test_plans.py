@@ -334,6 +334,8 @@ def shown_commands(plan: Plan, width: int) -> Iterator[list[str]]:
 
 
 def is_open(command: list[str]) -> bool:
+    if command[-1].endswith("\\"):
+        return True  # a shell need not read all lines for each that follows
     try:
         shlex.split("\n".join(command))
     except ValueError:
