@@ -6,6 +6,7 @@ import ipaddress
 import sys
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -39,10 +40,15 @@ sys.addaudithook(_stay_at_home)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark scenarios and tests with a longer version as `long`, and begin with the longest files on the lab."""
     for item in items:
-        if item.get_closest_marker("torture") or SCENARIOS in item.path.parents:
+        if item.get_closest_marker("torture") or _is_scenario(item.path):
             item.add_marker("long")
     places = {path: number - len(LONGEST_ON_THE_LAB) for number, path in enumerate(LONGEST_ON_THE_LAB)}
     items.sort(key=lambda item: places.get(item.path, 0) if item.get_closest_marker("lab") else 0)
+
+
+@cache
+def _is_scenario(path: Path) -> bool:
+    return SCENARIOS in path.parents
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
