@@ -8,8 +8,9 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 LAB := $(PYTHON) -m lab
 # A save of the database waits for the disk, and the tests make thousands: their folders are in memory where it has room.
 FOLDERS := $(shell df --output=avail /dev/shm 2>/dev/null | awk '{room = $$1} END {print (room > 1000000) ? "/dev/shm" : "/tmp"}')
-# More of them than there are cores: the unit tests also wait, for processes, locks and disks.
-UNIT_TESTS := PYTEST_DEBUG_TEMPROOT=$(FOLDERS) $(BIN)/pytest -q -n $(shell expr 3 '*' $$(nproc))
+# More of them than there are cores: the unit tests also wait, for processes, locks and disks. Each reads all test files
+# before it begins, so a third one per core would cost more than it saves.
+UNIT_TESTS := PYTEST_DEBUG_TEMPROOT=$(FOLDERS) $(BIN)/pytest -q -n $(shell expr 2 '*' $$(nproc))
 
 unexport PYTHONDONTWRITEBYTECODE  # the tests start Python hundreds of times
 
