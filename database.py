@@ -10,23 +10,23 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from allocation.ids import next_vm_id
-from core.errors import FileFault
+from core.errors import FileFault, Refused
 from core.inventory import Inventory
 from core.rule import Broken
-from storage.files import is_locked, locked, replace, require_replaceable
+from storage.comments import Layout
+from storage.files import create, is_locked, locked, replace, require_replaceable
 from storage.state import SECTIONS, Entries, State
+from storage.store import Note, Store
 from storage.text import Unreadable
 from storage.version import Version
 
-__all__ = ["Database", "State"]
+__all__ = ["Database", "State", "Store"]
 
 LOCK_WAIT_S = 60.0
-CLAIM_WAIT_S = 0.2
-"""Longer than another session needs to ask `is_claimed`."""
+LARGEST_NOTE = 1 << 20
 
 MAX_BYTES = 32 << 20
 """The size of a file with about 40,000 VMs. A larger file would keep the manager busy for minutes."""
@@ -37,7 +37,7 @@ RESERVE = 5
 _Signature = tuple[int, ...]
 
 
-class Database:
+class Database(Store):
     """A `database.yaml`. Each problem with it raises `Refused`, with the name of the file and the next step."""
 
     def __init__(self, path: str | Path = "database.yaml") -> None:
@@ -79,54 +79,58 @@ class Database:
             finally:
                 self._writer = None
 
-    def get_next_vm_id(self) -> int:
-        """Take the next id of the counter that VMs and slices share."""
-        with self.transaction() as state:
-            vm_id = next_vm_id(state.next_vm_id, state.slices.holdings.values())
-            state.next_vm_id = vm_id + 1
-            return vm_id
+    def create(self, state: State) -> None:
+        """Write the file with a state as the first one; raise `Refused` where there is a file already."""
+        content = self._after(Version(b"", Layout(), {}, {}), state).content
+        self._require_room(state, len(content))
+        try:
+            create(self._file, content)
+        except FileExistsError:
+            raise Refused(f"{self.path} is there already; nothing was changed: name another file") from None
+        except OSError as error:
+            raise FileFault(f"{self.path} cannot be written ({error.strerror}): check its folder") from error
 
-    def claim(self, slice_id: int) -> AbstractContextManager[object]:
-        """Hold the exclusive right to change a slice on the hosts; raise `Refused` while another session has it."""
-        busy = f"Slice {slice_id} is being worked on by another session; try again when it is done"
-        return locked(self._claim_file(slice_id), self._file, CLAIM_WAIT_S, busy, remove=True)
+    def lock(self, name: str, wait_s: float, busy: str) -> AbstractContextManager[object]:
+        """Hold the lock file `<database>.<name>.lock`; the kernel releases it when the process dies."""
+        return locked(self._lock_file(name), self._file, wait_s, busy, remove=True)
 
-    def claim_measuring(self, wait_s: float) -> AbstractContextManager[object]:
-        """Hold the right to measure the workers; `Refused` where another session still has it after `wait_s` seconds.
+    def is_locked(self, name: str) -> bool:
+        """Return whether a session, also this one, holds the lock."""
+        return is_locked(self._lock_file(name))
 
-        The kernel releases it when the session dies.
-        """
-        busy = "The workers are being measured by another session; try again when it is done"
-        return locked(self.beside("workers.lock"), self._file, wait_s, busy, remove=True)
+    @contextmanager
+    def note(self, name: str, wait_s: float) -> Iterator[Note]:
+        """Yield the file `<database>.<name>` under its lock, and replace it with what the body leaves in the note."""
+        path = self.beside(name)
+        # The lock is a separate file, and stays: replacing a locked file would admit the next process too early.
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(self._lock_file(name), self._file, wait_s, f"{path.name} is locked"))
+                note = Note(_note_in(path))
+            except OSError as error:
+                raise FileFault(f"{path} cannot be read ({error.strerror})") from error
+            except Refused as refusal:
+                raise FileFault(str(refusal)) from refusal
+            try:
+                yield note
+            except Refused:
+                with suppress(FileFault):  # a refusal goes on as it is
+                    self._keep(path, note)
+                raise
+            self._keep(path, note)
 
-    def claim_proof(self, username: str) -> AbstractContextManager[object]:
-        """Hold the account's right to prove isolation; `Refused` while another session of it proves."""
-        busy = f"Another session of {username} proves isolation just now; try again when it is done"
-        return locked(self.beside(f"proof-{username}.lock"), self._file, CLAIM_WAIT_S, busy, remove=True)
-
-    def claim_images(self) -> AbstractContextManager[object]:
-        """Hold the right to bring base images to workers and to remove them; `Refused` while another session has it."""
-        busy = "Base images are being brought to workers or removed by another session; try again when it is done"
-        return locked(self._images_claim, self._file, CLAIM_WAIT_S, busy, remove=True)
-
-    def images_are_claimed(self) -> bool:
-        """Return whether a session, also this one, brings base images to workers or removes them."""
-        return is_locked(self._images_claim)
-
-    def is_claimed(self, slice_id: int) -> bool:
-        """Return whether a session, also this one, is changing the slice on the hosts."""
-        return is_locked(self._claim_file(slice_id))
+    def _keep(self, path: Path, note: Note) -> None:
+        try:
+            replace(path, note.content or b"", self._file.stat())
+        except OSError as error:
+            raise FileFault(f"{path} cannot be written ({error.strerror})") from error
 
     def beside(self, suffix: str) -> Path:
         """Return the path `<database>.<suffix>` of a file beside the database."""
         return self._file.with_name(f"{self._file.name}.{suffix}")
 
-    @property
-    def _images_claim(self) -> Path:
-        return self.beside("images.lock")
-
-    def _claim_file(self, slice_id: int) -> Path:
-        return self.beside(f"slice-{slice_id}.lock")
+    def _lock_file(self, name: str) -> Path:
+        return self.beside(f"{name}.lock")
 
     def _read(self) -> tuple[Version, _Signature]:
         """Return the present version and its signature, which shows a later change of the file."""
@@ -221,6 +225,14 @@ def _adds(state: State) -> bool:
             if len(now.vms) > len(known.get("vms", ())) or len(now.links) > len(known.get("links", ())) or not known:
                 return True
     return False
+
+
+def _note_in(path: Path) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            return file.read(LARGEST_NOTE)
+    except FileNotFoundError:
+        return None
 
 
 def _signature(found: os.stat_result) -> _Signature:

@@ -22,7 +22,7 @@ from core.errors import Refused
 from core.inventory import Worker
 from core.results import Result
 from core.status import SliceStatus, VMStatus
-from database import Database
+from database import Store
 from deployment import DeploymentAPI
 from lifecycle import losses
 from lifecycle.consoles import Confirm, Consoles, never
@@ -49,7 +49,7 @@ __all__ = ["OrchestratorAPI", "Result"]
 class OrchestratorAPI(Groups):
     """The use-cases of a cloud. `connect` returns the host at an address; None means SSH with the file's settings."""
 
-    def __init__(self, database: Database, connect: Callable[[str], Connected] | None = None) -> None:
+    def __init__(self, database: Store, connect: Callable[[str], Connected] | None = None) -> None:
         database.load()  # a fault in the file shows itself before the menu opens
         super().__init__(Engine(database, Audit(database.path), connect or _over_ssh(database)))
         self.accounts = Accounts(database, self._audit)
@@ -338,7 +338,7 @@ class OrchestratorAPI(Groups):
             return f"Slice {slice_id} is in design"
 
 
-def _over_ssh(database: Database) -> Callable[[str], Connected]:
+def _over_ssh(database: Store) -> Callable[[str], Connected]:
     """Return a function that returns hosts over SSH. It imports paramiko at its first call.
 
     Hosts are reached with the settings that were last read, so that a fault of the file stops no rollback.

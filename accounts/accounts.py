@@ -12,7 +12,7 @@ from core import passwords
 from core.errors import CloudError, Refused
 from core.formats import is_valid_name
 from core.inventory import MAX_SLICES
-from database import Database, State
+from database import State, Store
 from models import ADMIN, MAX_QUOTA, STUDENT, User
 
 UNCOUNTED_PAUSE_S = 2.0
@@ -20,15 +20,15 @@ UNCOUNTED_PAUSE_S = 2.0
 
 
 class Accounts:
-    """The users of one database.
+    """The users of one store.
 
     Each change of a user is written to `audit` as an act of the operator at this machine.
     """
 
-    def __init__(self, database: Database, audit: Audit | None = None, logins: Logins | None = None) -> None:
+    def __init__(self, database: Store, audit: Audit | None = None, logins: Logins | None = None) -> None:
         self._database = database
         self._audit = audit or Audit(database.path)
-        self._logins = logins or Logins(database.beside("logins"), database.path)
+        self._logins = logins or Logins(database)
 
     def authenticate(self, username: str, password: str) -> User:
         """Return the user with this name and password; raise `Refused` where either is wrong.

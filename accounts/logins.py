@@ -1,4 +1,4 @@
-"""Failed logins, counted across processes in `<database>.logins`: each further guess has to wait longer.
+"""Failed logins, counted across processes in the store's note `logins`: each further guess has to wait longer.
 
 Names are kept as keyed hashes only, because a typed name may have been a user's password.
 """
@@ -13,10 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from core.errors import Refused
-from storage.files import locked, replace
+from core.errors import FileFault, Refused
+from database import Store
 
 FREE = 3
 """Number of wrong passwords in a row without a wait: users mistype."""
@@ -35,13 +34,13 @@ TURNS = 64
 
 _LOCK_WAIT_S = 5.0
 _TURN_WAIT_S = 5.0
-_LARGEST = 1 << 20
+_NOTE = "logins"
 _KEY = re.compile(r"[0-9a-f]{24}")
 _SALT = re.compile(r"[0-9a-f]{32}")
 
 
 class CannotCount(Exception):
-    """A failure to lock or write the file of counts."""
+    """A failure to lock or save the counts."""
 
 
 def wait_after(failures: int) -> int:
@@ -57,7 +56,7 @@ class _Failures:
 
 @dataclass
 class _Book:
-    """The content of the file.
+    """The content of the note.
 
     `others` holds the failures of names that are not in it.
     """
@@ -107,14 +106,13 @@ class _Book:
 
 
 class Logins:
-    """The counts in the file `path`, which gets the owner of `database`.
+    """The counts in a store.
 
     `clock` returns seconds since 1970.
     """
 
-    def __init__(self, path: Path, database: Path, clock: Callable[[], float] = time.time) -> None:
-        self._path = path
-        self._database = database
+    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
         self._clock = clock
 
     @contextmanager
@@ -126,19 +124,18 @@ class Logins:
         """
         typed = username.encode("utf-8", "surrogatepass")
         number = hashlib.blake2b(typed, digest_size=1).digest()[0] % TURNS
-        path = self._path.with_name(f"{self._path.name}.turn-{number}.lock")
         with ExitStack() as held:
             with suppress(Refused):
-                held.enter_context(locked(path, self._database, _TURN_WAIT_S, "busy", remove=True))
+                held.enter_context(self._store.lock(f"{_NOTE}.turn-{number}", _TURN_WAIT_S, "busy"))
             yield
 
     def attempt(self, username: str) -> None:
         """Begin an attempt, which counts as a failure until `succeeded` is called.
 
         It is counted beforehand, so that simultaneous attempts see each other. Raise `Refused` while the name has to
-        wait, and `CannotCount` where the file cannot be written. The answer does not reveal whether the account exists.
+        wait, and `CannotCount` where the note cannot be saved. The answer does not reveal whether the account exists.
         """
-        with _Held(self._path, self._database) as book:
+        with self._book() as book:
             now = self._clock()
             known = book.of(username, now)
             left = known.last + wait_after(known.count) - now
@@ -149,52 +146,31 @@ class Logins:
 
     def succeeded(self, username: str) -> None:
         """Forget the failures of a name after a right password."""
-        with _Held(self._path, self._database) as book:
+        with self._book() as book:
             book.note(username, _Failures(0, self._clock()))
 
-
-class _Held:
-    """The locked file of counts; it is saved when the body ends, also after a refusal."""
-
-    def __init__(self, path: Path, database: Path) -> None:
-        self._path = path
-        self._database = database
-        # The lock is a separate file: replacing a locked file would admit the next process too early.
-        lock = path.with_name(f"{path.name}.lock")
-        self._lock = locked(lock, database, _LOCK_WAIT_S, f"{path.name} is locked")
-
-    def __enter__(self) -> _Book:
+    @contextmanager
+    def _book(self) -> Iterator[_Book]:
+        """Yield the locked counts; they are saved when the body ends, also after a refusal."""
         try:
-            self._lock.__enter__()
-        except Refused as refusal:
-            raise CannotCount(str(refusal)) from refusal
-        try:
-            self._book = self._read()
-        except OSError as error:
-            self._lock.__exit__(None, None, None)
-            raise CannotCount(f"{self._path} cannot be read ({error.strerror})") from error
-        return self._book
+            with self._store.note(_NOTE, _LOCK_WAIT_S) as note:
+                book = _read(note.content)
+                try:
+                    yield book
+                finally:
+                    note.content = book.to_json()
+        except FileFault as fault:
+            raise CannotCount(str(fault)) from fault
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            replace(self._path, self._book.to_json(), self._database.stat())
-        except OSError as error:
-            if kind is None:  # a refusal goes on as it is
-                raise CannotCount(f"{self._path} cannot be written ({error.strerror})") from error
-        finally:
-            self._lock.__exit__(None, None, None)
 
-    def _read(self) -> _Book:
-        try:
-            with self._path.open("rb") as file:
-                content = file.read(_LARGEST)
-        except FileNotFoundError:
-            return _Book()
-        try:
-            return _Book.from_json(content)
-        except (ValueError, RecursionError):
-            # A damaged file locks no user out and gives no guesser the free attempts again.
-            return _Book(others=_Failures(FREE, time.time()))
+def _read(content: bytes | None) -> _Book:
+    if content is None:
+        return _Book()
+    try:
+        return _Book.from_json(content)
+    except (ValueError, RecursionError):
+        # Damaged counts lock no user out and give no guesser the free attempts again.
+        return _Book(others=_Failures(FREE, time.time()))
 
 
 def _failures(entry: object) -> _Failures:

@@ -1,4 +1,4 @@
-"""The open sessions of an account: each holds one of the account's places, which is a file lock of the kernel.
+"""The open sessions of an account: each holds one of the account's places, which is a lock of the store.
 
 So a session that is killed frees its place at once, and no count can become wrong.
 """
@@ -10,8 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 
 from accounts.audit import Audit, AuditEntry
 from core.errors import Refused
-from database import Database
-from storage.files import locked
+from database import Store
 
 _WAIT_S = 0.2
 """Long enough for a session that is just closing to free its place."""
@@ -30,9 +29,9 @@ class OpenSession:
 
 
 class Sessions:
-    """The places of all accounts of one database: `<database>.session-<user>-<number>.lock`."""
+    """The places of all accounts of one store: its locks `session-<user>-<number>`."""
 
-    def __init__(self, database: Database, audit: Audit) -> None:
+    def __init__(self, database: Store, audit: Audit) -> None:
         self._database = database
         self._audit = audit
 
@@ -54,5 +53,4 @@ class Sessions:
             )
 
     def _place(self, username: str, number: int) -> AbstractContextManager[object]:
-        path = self._database.beside(f"session-{username}-{number}.lock")
-        return locked(path, self._database.path, 0.0, "taken", remove=True)
+        return self._database.lock(f"session-{username}-{number}", 0.0, "taken")

@@ -12,7 +12,7 @@ from accounts import rights
 from accounts.audit import UNKNOWN, Audit, AuditEntry
 from core.errors import CloudError, FileFault
 from core.results import Failure, Noted, Result
-from database import Database
+from database import Store
 from models import VM, Slice
 from remote.events import Event, Listener, StageStarted, ignore
 
@@ -23,7 +23,7 @@ class UseCases:
     They are kept in this set, because the file may be unreadable later.
     """
 
-    def __init__(self, database: Database, audit: Audit, operators: set[str]) -> None:
+    def __init__(self, database: Store, audit: Audit, operators: set[str]) -> None:
         self._database = database
         self._audit = audit
         self._operators = operators
@@ -85,7 +85,7 @@ def _announcing(audit: Audit, entry: AuditEntry, listen: Listener) -> Listener:
     return heard
 
 
-def _fill_in(database: Database, entry: AuditEntry, value: object) -> None:
+def _fill_in(database: Store, entry: AuditEntry, value: object) -> None:
     """Complete the ids and the result of an entry from the value of its use-case."""
     match value:
         case Slice():

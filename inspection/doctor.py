@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from accounts.audit import Audit, AuditEntry, operator
 from core.errors import CloudError
 from core.status import SliceStatus
-from database import Database
+from database import Store
 from inspection import findings, orphans
 from inspection.findings import Finding
 from inspection.inspector import CollectedFacts, Inspector, Survey
@@ -37,7 +37,7 @@ class Diagnosis:
 class Doctor:
     """Finds problems on all hosts, and removes objects of ours without a slice."""
 
-    def __init__(self, database: Database, connect: Callable[[str], Host], audit: Audit) -> None:
+    def __init__(self, database: Store, connect: Callable[[str], Host], audit: Audit) -> None:
         self._database = database
         self._connect = connect
         self._audit = audit

@@ -11,7 +11,7 @@ from functools import partial
 from core.errors import CloudError
 from core.inventory import Inventory
 from core.status import SliceStatus
-from database import Database
+from database import Store
 from inspection import findings
 from inspection.collect import collection_plan
 from inspection.facts import Facts
@@ -71,7 +71,7 @@ class Survey:
 class Inspector:
     """Collects the facts of hosts, in one round trip to each host."""
 
-    def __init__(self, database: Database, inventory: Inventory, connect: Callable[[str], Host]) -> None:
+    def __init__(self, database: Store, inventory: Inventory, connect: Callable[[str], Host]) -> None:
         self._database = database
         self._connect = connect
         self.inventory = inventory

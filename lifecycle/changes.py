@@ -18,7 +18,7 @@ from allocation.ids import next_vnc_port
 from allocation.placement import recount
 from core.errors import BadAnswer, CloudError, HostUnreachable, InvalidAnswer, Refused, printable
 from core.status import NetworkStatus, SliceStatus, VMStatus
-from database import Database, State
+from database import State, Store
 from deployment import DeploymentAPI
 from lifecycle import losses
 from lifecycle.remains import elsewhere, first_of, left_by, left_to_do, said_first, way_out
@@ -40,7 +40,7 @@ PORT_CHANGES = 5
 class Changes:
     """Gives out changes of slices, of each slice at most one at a time."""
 
-    def __init__(self, database: Database, connect: Callable[[str], Host]) -> None:
+    def __init__(self, database: Store, connect: Callable[[str], Host]) -> None:
         self._database = database
         self._connect = connect
 
@@ -60,7 +60,7 @@ class Change:
     `state` is the file as it was read under the claim. Its settings are those of the whole change, rollback included.
     """
 
-    def __init__(self, database: Database, state: State, runner: Runner) -> None:
+    def __init__(self, database: Store, state: State, runner: Runner) -> None:
         self.state = state
         self.database = database
         self.deployment = DeploymentAPI(state.inventory)

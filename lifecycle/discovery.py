@@ -25,7 +25,7 @@ from core.errors import (
     printable,
 )
 from core.inventory import Worker
-from database import Database, State
+from database import State, Store
 from deployment import DeploymentAPI
 from remote.runner import Runner, StepResult
 
@@ -51,7 +51,7 @@ class Discovery:
     a clock that was set back, counts as old.
     """
 
-    def __init__(self, database: Database, runner: Runner, clock: Clock = _now) -> None:
+    def __init__(self, database: Store, runner: Runner, clock: Clock = _now) -> None:
         self._database = database
         self._runner = runner
         self._clock = clock

@@ -11,7 +11,7 @@ from allocation.placement import recount
 from core.errors import CloudError, HostUnreachable, Refused
 from core.inventory import Worker
 from core.status import SliceStatus
-from database import Database
+from database import Store
 from lifecycle.changes import Changes
 from lifecycle.discovery import Discovery
 from lifecycle.losses import Loss, losses, place_again, write_off
@@ -45,7 +45,7 @@ class Hosts:
 
     def __init__(
         self,
-        database: Database,
+        database: Store,
         discovery: Discovery,
         connect: Callable[[str], Host],
         audit: Audit,

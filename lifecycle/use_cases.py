@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from accounts import rights
 from accounts.audit import Audit
 from accounts.use_cases import UseCases
-from database import Database
+from database import Store
 from lifecycle import losses
 from lifecycle.changes import Change, Changes
 from lifecycle.discovery import Discovery
@@ -24,7 +24,7 @@ class Engine:
     `operators` are the users to whom faults of the file are shown in full.
     """
 
-    def __init__(self, database: Database, audit: Audit, connect: Callable[[str], Connected]) -> None:
+    def __init__(self, database: Store, audit: Audit, connect: Callable[[str], Connected]) -> None:
         self.database = database
         self.audit = audit
         self.connect = connect

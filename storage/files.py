@@ -55,6 +55,19 @@ def is_locked(path: Path) -> bool:
         _close(descriptor)
 
 
+def create(path: Path, content: bytes) -> None:
+    """Put `content` at `path`, whole, for its owner only; raise `FileExistsError` where there is a file."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        _write(fresh, content, None)
+        os.link(fresh, path, follow_symlinks=False)
+    finally:
+        with suppress(OSError):
+            fresh.unlink()
+    with suppress(OSError):
+        _sync_folder(path.parent)
+
+
 def replace(
     path: Path,
     content: bytes,
@@ -87,13 +100,14 @@ def replace(
         _sync_folder(path.parent)
 
 
-def _write(fresh: Path, content: bytes, like: os.stat_result) -> None:
+def _write(fresh: Path, content: bytes, like: os.stat_result | None) -> None:
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        with suppress(PermissionError):  # only root gives files away; without it the file is ours, as it must be
-            os.fchown(descriptor, like.st_uid, like.st_gid)
-        os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
+        if like:
+            with suppress(PermissionError):  # only root gives files away; without it the file is ours, as it must be
+                os.fchown(descriptor, like.st_uid, like.st_gid)
+            os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
         rest = memoryview(content)
         while rest:
             rest = rest[os.write(descriptor, rest) :]

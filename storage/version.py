@@ -12,15 +12,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from allocation.holdings import Holdings
 from core.rule import Broken, Record
 from storage import comments, rules, schema, text
 from storage.comments import Layout
-from storage.state import ENTRIES, SECTIONS, Entries, Kept, State, entries_of, record_of
+from storage.pieces import GONE, Changes, Place, changes_of, check_rules, check_shape, held
+from storage.state import ENTRIES, SECTIONS, Kept, State, entries_of, record_of
 from storage.text import Unreadable
-
-Place = tuple[str, str]
-"""A section, and the key of an entry in it. A section of one piece has the key ""."""
 
 _SECTION = re.compile(r"\n(?=[\w'\"])")
 _FIRST_ENTRY = re.compile(r"\n( +)(?=[\w'\"])")
@@ -40,13 +37,8 @@ class Piece(Kept):
     text: bytes = b""
 
 
-Pieces = Mapping[str, Mapping[str, Piece]]
+_Texts = Mapping[str, Mapping[str, Piece]]
 """By section and key."""
-
-Changes = Mapping[Place, Any]
-"""The values that a version changes in the version before it; `_GONE` for a value that it removes."""
-
-_GONE = object()
 
 
 @dataclass
@@ -65,7 +57,7 @@ class Version:
     """
 
     def __init__(
-        self, content: bytes, layout: Layout, pieces: Pieces, in_use: Record, there: tuple[str, ...] = SECTIONS
+        self, content: bytes, layout: Layout, pieces: _Texts, in_use: Record, there: tuple[str, ...] = SECTIONS
     ) -> None:
         self.content = content
         self.there = there
@@ -85,7 +77,7 @@ class Version:
             whole = content.decode("utf-8-sig")
             cut = _found(whole, before, known._layout if known else Layout())
             changes = _news(cut.found, before)
-            _check_shape(changes)
+            check_shape(changes)
             pieces = _settled(cut.found, before, changes, in_use)
         except (UnicodeDecodeError, Unreadable, Broken):
             # Laid out in another way, or wrong: only the whole of it can tell, and the line.
@@ -102,19 +94,14 @@ class Version:
 
     def after(self, state: State) -> Version:
         """Return the version with the content of `state`, or this one. Raise `Broken` for a broken rule."""
-        before, sections = self._pieces, state.sections
-        if not any(_changes(before, sections)):
+        before = self._pieces
+        changes = changes_of(before, state, self._in_use)
+        if not changes:
             return self
-        rules.check_in_use(state, self._in_use)
-        state.note_in_use()
-        sections = state.sections
-        changes = dict(_changes(before, sections))
-        _check_shape(changes)
-        _check_rules(state, before, changes)
-        pieces = {section: dict(before.get(section, {})) for section in sections}
+        pieces = {section: dict(before.get(section, {})) for section in state.sections}
         for (section, key), value in changes.items():
-            if value is not _GONE:
-                pieces[section][key] = Piece(value, _held(state, section, key))
+            if value is not GONE:
+                pieces[section][key] = Piece(value, held(state, section, key))
             elif section in pieces:
                 del pieces[section][key]
         layout = self._layout
@@ -128,63 +115,10 @@ class Version:
         return Version(_joined(layout, pieces), layout, pieces, state.in_use or {})
 
 
-# --- Changes, and their rules -----------------------------------------------------------------------------------------
-
-
-def _changes(before: Pieces, sections: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
-    """Yield the changes in `sections`. Of many entries only the touched ones are compared."""
-    yield from (((section, ""), _GONE) for section in before if section not in sections)
-    for section, value in sections.items():
-        known = before.get(section, {})
-        entries = entries_of(section, value)
-        keys = entries.touched if isinstance(entries, Entries) and entries.kept is known else {**known, **entries}
-        for key in keys:
-            old = known[key].value if key in known else _GONE
-            new = record_of(entries[key]) if key in entries else _GONE
-            if new != old:
-                yield (section, key), new
-
-
-def _news(found: Mapping[Place, Piece], before: Pieces) -> Changes:
-    """Return the places with another value than before."""
-    known = {(section, key): piece for section, entries in before.items() for key, piece in entries.items()}
-    gone = {place: _GONE for place in known if place not in found}
-    return gone | {place: piece.value for place, piece in found.items() if piece is not known.get(place)}
-
-
-def _check_shape(changes: Changes) -> None:
-    record: Record = {"users": {}}
-    for (section, key), value in changes.items():
-        if value is _GONE:
-            continue
-        if key:
-            record.setdefault(section, {})[key] = value
-        else:
-            record[section] = value
-    schema.check(record)
-
-
-def _check_rules(state: State, before: Pieces, changes: Changes) -> None:
-    """Raise `Broken` where `state` breaks a rule. The version before kept all rules; only the changes are checked."""
-    if not before or any(section in {"internet", "flavors"} for section, _ in changes):  # they have a say everywhere
-        rules.check(state)
-        return
-    slices, owners = set(), {key for section, key in changes if section == "users"}
-    for section, key in changes:
-        if section == "slices" and key:
-            old, new = before[section].get(key), state.slices.get(int(key))
-            if old and old.holdings:
-                owners.add(old.holdings.owner)
-            if new:
-                owners.add(new.owner)
-                slices.add(new.slice_id)
-    rules.check(state, slices, owners)
-
-
 # --- From what was found to what is kept ------------------------------------------------------------------------------
 
 
-def _read_whole(whole: str, in_use: Record) -> tuple[_Cut, Pieces]:
+def _read_whole(whole: str, in_use: Record) -> tuple[_Cut, _Texts]:
     layout, body = comments.split(whole)
     record = text.parsed(whole)
     try:
@@ -197,26 +131,33 @@ def _read_whole(whole: str, in_use: Record) -> tuple[_Cut, Pieces]:
         raise Unreadable(str(fault), text.line_of(whole, fault), go_back=go_back) from fault
 
 
-def _in_use(pieces: Pieces, before: Record) -> Record:
+def _news(found: Mapping[Place, Piece], before: _Texts) -> Changes:
+    """Return the places with another value than before."""
+    known = {(section, key): piece for section, entries in before.items() for key, piece in entries.items()}
+    gone = {place: GONE for place in known if place not in found}
+    return gone | {place: piece.value for place, piece in found.items() if piece is not known.get(place)}
+
+
+def _in_use(pieces: _Texts, before: Record) -> Record:
     """Return the settings that the file's slices were made with. For keys that it leaves out, `before` has them."""
     has_slices = any(pieces.get("slices", {}))
     own = pieces["in_use"][""].value if "in_use" in pieces else {}
     return (before if has_slices else {}) | own
 
 
-def _settled(found: Mapping[Place, Piece], before: Pieces, changes: Changes, in_use: Record) -> Pieces:
+def _settled(found: Mapping[Place, Piece], before: _Texts, changes: Changes, in_use: Record) -> _Texts:
     """Return the pieces with the values of the state, defaults included. Raise `Broken` for a broken rule."""
     pieces: dict[str, dict[str, Piece]] = {}
     for (section, key), piece in found.items():
         pieces.setdefault(section, {})[key] = piece
     state = State.of_kept(pieces)
     rules.check_in_use(state, _in_use(pieces, in_use))
-    _check_rules(state, before, changes)
+    check_rules(state, before, changes)
     settled = {}
     for section, value in state.sections.items():
         there, entries = pieces.get(section, {}), entries_of(section, value)
         settled[section] = {
-            key: Piece(record_of(entries[key]), _held(state, section, key), there[key].text if key in there else b"")
+            key: Piece(record_of(entries[key]), held(state, section, key), there[key].text if key in there else b"")
             if key not in there or (section, key) in changes
             else there[key]
             for key in entries
@@ -224,14 +165,10 @@ def _settled(found: Mapping[Place, Piece], before: Pieces, changes: Changes, in_
     return settled
 
 
-def _held(state: State, section: str, key: str) -> Holdings | None:
-    return state.slices.held(int(key)) if section == "slices" and key else None
-
-
 # --- From the text to its pieces, and back ----------------------------------------------------------------------------
 
 
-def _found(whole: str, before: Pieces, layout: Layout) -> _Cut:
+def _found(whole: str, before: _Texts, layout: Layout) -> _Cut:
     """Return the pieces of a file, those of `before` where the text is the same; `Unreadable` where they overlap."""
     layout, body = comments.split(whole, layout)
     if text.has_junk(layout.prologue) or text.has_junk(layout.epilogue):
@@ -327,7 +264,7 @@ def _uncut() -> Unreadable:
     return Unreadable("is not laid out in pieces", 1)
 
 
-def _joined(layout: Layout, pieces: Pieces) -> bytes:
+def _joined(layout: Layout, pieces: _Texts) -> bytes:
     parts = [layout.prologue.encode()]
     for section, entries in pieces.items():
         if "" not in entries:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from core.errors import Refused
 from core.status import SliceStatus
-from database import Database
+from database import Store
 from inspection.inspector import Inspector
 from inspection.isolation import probes
 from inspection.isolation.probes import Probe, Probes
@@ -33,7 +33,7 @@ class Verdict:
 class Prover:
     """Proves isolation for all slices. A student sees breaches of own slices, and counts of the others."""
 
-    def __init__(self, database: Database, connect: Callable[[str], Host]) -> None:
+    def __init__(self, database: Store, connect: Callable[[str], Host]) -> None:
         self._database = database
         self._connect = connect
 

@@ -41,7 +41,7 @@ class LoginDoor:
 
     def open(self) -> Logins:
         """Return the file as a separate process sees it."""
-        return Logins(self.path, self.folder / "database.yaml", self.clock)
+        return Logins(Database(self.folder / "database.yaml"), self.clock)
 
     def admits(self, name: str = "alice") -> bool:
         try:
@@ -226,7 +226,7 @@ def test_where_failures_cannot_be_counted_a_login_takes_a_moment_and_works(
     monkeypatch.setattr("accounts.accounts.time.sleep", pauses.append)
     desk.database.beside("logins").mkdir()
     with pytest.raises(CannotCount):
-        Logins(desk.database.beside("logins"), desk.path).attempt("x")
+        Logins(desk.database).attempt("x")
     assert _answers(desk.api.accounts, "student", "wrong one", 5) == [WRONG] * 5
     assert desk.api.accounts.authenticate("student", "admin").username == "student"
     assert pauses == [accounts_module.UNCOUNTED_PAUSE_S] * 6

@@ -22,7 +22,7 @@ from core.inventory import Inventory, Worker
 from database import Database
 from models import VM, Slice, User
 from orchestrator import OrchestratorAPI
-from storage import comments, rules, schema, text, version
+from storage import comments, pieces, rules, schema, text, version
 from storage.state import ENTRIES
 from storage.text import Unreadable
 from storage.version import Version
@@ -36,6 +36,7 @@ SLICES = 99
 FIRST = 1000
 YAML: Any = sys.modules["yaml"]
 WORK: dict[Any, list[str]] = {
+    pieces: ["record_of"],
     version: ["record_of", "_written"],
     schema: ["equal"],
     rules: ["_check_slice", "_check_owner"],

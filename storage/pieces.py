@@ -1,0 +1,89 @@
+"""The pieces of a state, whatever stores them: what a change changes, and whether it keeps the rules.
+
+A piece is a section, or an entry of one that may have many: a user, a slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from allocation.holdings import Holdings
+from core.rule import Record
+from storage import rules, schema
+from storage.state import Entries, Kept, State, entries_of, record_of
+
+Place = tuple[str, str]
+"""A section, and the key of an entry in it. A section of one piece has the key ""."""
+
+Pieces = Mapping[str, Mapping[str, Kept]]
+"""By section and key."""
+
+Changes = Mapping[Place, Any]
+"""The values that differ from those before; `GONE` for a value that is removed."""
+
+GONE = object()
+
+
+def changed(before: Pieces, sections: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
+    """Yield the changes in `sections`. Of many entries only the touched ones are compared."""
+    yield from (((section, ""), GONE) for section in before if section not in sections)
+    for section, value in sections.items():
+        known = before.get(section, {})
+        entries = entries_of(section, value)
+        keys = entries.touched if isinstance(entries, Entries) and entries.kept is known else {**known, **entries}
+        for key in keys:
+            old = known[key].value if key in known else GONE
+            new = record_of(entries[key]) if key in entries else GONE
+            if new != old:
+                yield (section, key), new
+
+
+def changes_of(before: Pieces, state: State, in_use: Record) -> Changes:
+    """Return the changes that `state` makes. Raise `Broken` for a broken rule.
+
+    `in_use` are the settings with which the slices were made.
+    """
+    if not any(changed(before, state.sections)):
+        return {}
+    rules.check_in_use(state, in_use)
+    state.note_in_use()
+    changes = dict(changed(before, state.sections))
+    check_shape(changes)
+    check_rules(state, before, changes)
+    return changes
+
+
+def check_shape(changes: Changes) -> None:
+    """Raise `Broken` where a changed value by itself breaks a rule."""
+    record: Record = {"users": {}}
+    for (section, key), value in changes.items():
+        if value is GONE:
+            continue
+        if key:
+            record.setdefault(section, {})[key] = value
+        else:
+            record[section] = value
+    schema.check(record)
+
+
+def check_rules(state: State, before: Pieces, changes: Changes) -> None:
+    """Raise `Broken` where `state` breaks a rule. The pieces before kept all rules; only the changes are checked."""
+    if not before or any(section in {"internet", "flavors"} for section, _ in changes):  # they have a say everywhere
+        rules.check(state)
+        return
+    slices, owners = set(), {key for section, key in changes if section == "users"}
+    for section, key in changes:
+        if section == "slices" and key:
+            old, new = before[section].get(key), state.slices.get(int(key))
+            if old and old.holdings:
+                owners.add(old.holdings.owner)
+            if new:
+                owners.add(new.owner)
+                slices.add(new.slice_id)
+    rules.check(state, slices, owners)
+
+
+def held(state: State, section: str, key: str) -> Holdings | None:
+    """Return the holdings of a piece; only slices have some."""
+    return state.slices.held(int(key)) if section == "slices" and key else None

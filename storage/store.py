@@ -1,0 +1,106 @@
+"""A store: the state of a cloud, and what its sessions share. `database.yaml` is one, a PostgreSQL database another."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from allocation.ids import next_vm_id
+from core.inventory import Inventory
+from storage.state import State
+
+CLAIM_WAIT_S = 0.2
+"""Longer than another session needs to ask `is_claimed`."""
+
+
+@dataclass
+class Note:
+    """A small record that sessions share, as bytes; None where there is none yet."""
+
+    content: bytes | None
+
+
+class Store(Protocol):
+    """The state of a cloud, its locks and its notes. Each problem with it raises `Refused`, with the next step.
+
+    `path` names the files that this manager has for itself: they are beside it (`beside`).
+    """
+
+    path: Path
+
+    @property
+    @abstractmethod
+    def inventory(self) -> Inventory:
+        """Return hosts and settings of the last read. Running work does not fail when the store is lost meanwhile."""
+
+    @abstractmethod
+    def load(self) -> State:
+        """Return the present state, in objects that only the caller has."""
+
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[State]:
+        """Yield the state under the lock. The changes of the body are saved at its end, and dropped when it raises."""
+
+    @abstractmethod
+    def create(self, state: State) -> None:
+        """Save a state as the first one; raise `Refused` where the store has one already."""
+
+    @abstractmethod
+    def lock(self, name: str, wait_s: float, busy: str) -> AbstractContextManager[object]:
+        """Hold a lock against all other sessions; raise `Refused(busy)` after `wait_s` seconds.
+
+        It is released when the process dies.
+        """
+
+    @abstractmethod
+    def is_locked(self, name: str) -> bool:
+        """Return whether a session, also this one, holds the lock."""
+
+    @abstractmethod
+    def note(self, name: str, wait_s: float) -> AbstractContextManager[Note]:
+        """Yield a note under its lock. The body's change is saved at its end, also when it raises.
+
+        Raise `FileFault` where the note cannot be locked, read or saved.
+        """
+
+    @abstractmethod
+    def beside(self, suffix: str) -> Path:
+        """Return the path `<path>.<suffix>` of a file that this manager has for itself."""
+
+    def get_next_vm_id(self) -> int:
+        """Take the next id of the counter that VMs and slices share."""
+        with self.transaction() as state:
+            vm_id = next_vm_id(state.next_vm_id, state.slices.holdings.values())
+            state.next_vm_id = vm_id + 1
+            return vm_id
+
+    def claim(self, slice_id: int) -> AbstractContextManager[object]:
+        """Hold the exclusive right to change a slice on the hosts; raise `Refused` while another session has it."""
+        busy = f"Slice {slice_id} is being worked on by another session; try again when it is done"
+        return self.lock(f"slice-{slice_id}", CLAIM_WAIT_S, busy)
+
+    def claim_measuring(self, wait_s: float) -> AbstractContextManager[object]:
+        """Hold the right to measure the workers; raise `Refused` while another has it, after `wait_s` seconds."""
+        busy = "The workers are being measured by another session; try again when it is done"
+        return self.lock("workers", wait_s, busy)
+
+    def claim_proof(self, username: str) -> AbstractContextManager[object]:
+        """Hold the account's right to prove isolation; `Refused` while another session of it proves."""
+        busy = f"Another session of {username} proves isolation just now; try again when it is done"
+        return self.lock(f"proof-{username}", CLAIM_WAIT_S, busy)
+
+    def claim_images(self) -> AbstractContextManager[object]:
+        """Hold the right to bring base images to workers and to remove them; `Refused` while another session has it."""
+        busy = "Base images are being brought to workers or removed by another session; try again when it is done"
+        return self.lock("images", CLAIM_WAIT_S, busy)
+
+    def images_are_claimed(self) -> bool:
+        """Return whether a session, also this one, brings base images to workers or removes them."""
+        return self.is_locked("images")
+
+    def is_claimed(self, slice_id: int) -> bool:
+        """Return whether a session, also this one, is changing the slice on the hosts."""
+        return self.is_locked(f"slice-{slice_id}")
