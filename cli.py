@@ -22,6 +22,7 @@ try:
     from core.errors import CloudError, FileFault, Interrupted, Refused
     from menu import (
         commands,
+        database_commands,
         endings,
         environment,  # noqa: F401 - for its effect: it finds the packages that the rest needs
         hosts,
@@ -37,6 +38,7 @@ try:
     from menu.idle import Idle
     from menu.keyboard import Keyboard, Lines
     from menu.screen import OutputLost, Screen, clean, on_terminal
+    from storage.location import Location, own_path
 except KeyboardInterrupt:  # nothing has begun yet
     raise SystemExit(INTERRUPTED) from None
 
@@ -61,7 +63,7 @@ OUTPUT_LOST = 141
 """The status that a shell shows for a program ended by SIGPIPE."""
 
 
-def main(arguments: Sequence[str] | None = None, open_api: Callable[[Path], OrchestratorAPI] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, open_api: Callable[[Location], OrchestratorAPI] | None = None) -> int:
     """Run the program and return its exit status. No traceback reaches the screen."""
     try:
         _open_closed_streams()
@@ -73,8 +75,9 @@ def main(arguments: Sequence[str] | None = None, open_api: Callable[[Path], Orch
         _flush()
 
 
-def _guarded(args: Namespace, open_api: Callable[[Path], OrchestratorAPI]) -> int:
-    report = args.database.with_name(f"{args.database.name}.crash.log")
+def _guarded(args: Namespace, open_api: Callable[[Location], OrchestratorAPI]) -> int:
+    own = own_path(args.database)
+    report = own.with_name(f"{own.name}.crash.log")
     try:
         endings.install_signal_handlers()
         brought = restricted.original_command()
@@ -101,14 +104,16 @@ def _crash(error: Exception, report: Path, args: Namespace) -> int:
     return _fail(CRASH_IN_RESTRICTED_SESSION if args.restricted_user else sentence, UNEXPECTED)
 
 
-def _served(args: Namespace, open_api: Callable[[Path], OrchestratorAPI], brought: bytes) -> int:
+def _served(args: Namespace, open_api: Callable[[Location], OrchestratorAPI], brought: bytes) -> int:
     """Carry out the command, or open the menu. `brought` is the command that ssh brought into a restricted session."""
     if args.command == "log":
         return _show_log(args)
     if args.command == "completion":
         return _show_completion(args)
-    api = open_api(args.database)
     screen = Screen(sys.stdout, terminal=on_terminal(sys.stdin.fileno(), sys.stdout.fileno()))
+    if args.command == "database":
+        return database_commands.carry_out(args, screen)
+    api = open_api(args.database)
     if brought:
         return restricted.carry_out(api, args.restricted_user, brought, screen)
     return _run(args, api, screen)
@@ -140,9 +145,9 @@ def _show_log(args: Namespace) -> int:
     most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # the audit log has a file per actor
     try:
-        log.show(audit.read(args.database), args, Screen(sys.stdout, terminal=False))
+        log.show(audit.read(own_path(args.database)), args, Screen(sys.stdout, terminal=False))
     except OSError as error:
-        where = error.filename or audit.folder_of(args.database)
+        where = error.filename or audit.folder_of(own_path(args.database))
         raise Refused(f"{where} cannot be read ({error.strerror}): check its rights") from error
     return 0
 
@@ -160,22 +165,22 @@ def _sentence(error: CloudError, args: Namespace) -> str:
         return str(error)
     from accounts.audit import Audit, AuditEntry  # noqa: PLC0415
 
-    Audit(args.database).write(AuditEntry(args.restricted_user, "open menu"), str(error), 0.0, refused=True)
+    Audit(own_path(args.database)).write(AuditEntry(args.restricted_user, "open menu"), str(error), 0.0, refused=True)
     return error.public
 
 
-def _open_api(database: Path) -> OrchestratorAPI:
-    """Return the use-cases on a state file. The import is here so that `--help` needs no SSH library."""
-    from database import Database  # noqa: PLC0415
+def _open_api(database: Location) -> OrchestratorAPI:
+    """Return the use-cases on a store. The import is here so that `--help` needs no SSH library."""
+    from database import open_store  # noqa: PLC0415
     from orchestrator import OrchestratorAPI  # noqa: PLC0415
 
-    return OrchestratorAPI(Database(database))
+    return OrchestratorAPI(open_store(database))
 
 
-def _default_database() -> Path:
-    """Return the path of the state file in this folder, or else beside this file."""
+def _default_database() -> str | Path:
+    """Return the location that the environment names, or the state file in this folder, or else beside this file."""
     here = Path("database.yaml")
-    return here if here.exists() else Path(__file__).with_name(here.name)
+    return os.environ.get("CLOUD_DATABASE") or (here if here.exists() else Path(__file__).with_name(here.name))
 
 
 def _line_editor(restricted_user: str | None) -> tuple[Callable[[str], str], Callable[[], None]]:

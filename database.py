@@ -16,14 +16,14 @@ from pathlib import Path
 from core.errors import FileFault, Refused
 from core.inventory import Inventory
 from core.rule import Broken
-from storage.comments import Layout
 from storage.files import create, is_locked, locked, replace, require_replaceable
+from storage.location import Location
 from storage.state import SECTIONS, Entries, State
 from storage.store import Note, Store
 from storage.text import Unreadable
 from storage.version import Version
 
-__all__ = ["Database", "State", "Store"]
+__all__ = ["Database", "State", "Store", "open_store"]
 
 LOCK_WAIT_S = 60.0
 LARGEST_NOTE = 1 << 20
@@ -72,7 +72,8 @@ class Database(Store):
                 version, signature = self._read()
                 state = version.state()
                 yield state
-                after = self._after(version, state)
+                with self._as_fault():
+                    after = version.after(state)
                 if after is not version:
                     self._require_room(state, len(after.content))
                     self._save(after, signature, is_alone)
@@ -81,7 +82,8 @@ class Database(Store):
 
     def create(self, state: State) -> None:
         """Write the file with a state as the first one; raise `Refused` where there is a file already."""
-        content = self._after(Version(b"", Layout(), {}, {}), state).content
+        with self._as_fault():
+            content = Version.first(state).content
         self._require_room(state, len(content))
         try:
             create(self._file, content)
@@ -181,9 +183,10 @@ class Database(Store):
             return ""
         return f"; to go back to the version before the last change: cp {self.previous} {self._file}"
 
-    def _after(self, version: Version, state: State) -> Version:
+    @contextmanager
+    def _as_fault(self) -> Iterator[None]:
         try:
-            return version.after(state)
+            yield
         except Broken as fault:
             raise FileFault(f"{self.path} was not changed, the new state would be wrong: {fault}") from fault
 
@@ -211,6 +214,22 @@ class Database(Store):
                 f"{self._file.parent}"
             ) from error
         self._known = after
+
+
+def open_store(location: Location) -> Store:
+    """Return the store at a location. The driver of PostgreSQL is needed for its stores only."""
+    if isinstance(location, Path):
+        return Database(location)
+    try:
+        from storage.postgres.store import PostgresStore  # noqa: PLC0415
+    except ImportError as error:
+        if not (error.name or "psycopg").startswith("psycopg"):
+            raise
+        raise FileFault(
+            "A PostgreSQL database needs the Python package psycopg, which is missing; install it with "
+            "pip install --require-hashes -r requirements-postgres.lock"
+        ) from error
+    return PostgresStore(location)
 
 
 def _adds(state: State) -> bool:

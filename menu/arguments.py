@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.errors import Refused
 from menu.edit_arguments import add_edit_commands
 from menu.file_arguments import add_file_commands
 from menu.keys import add_key_commands
@@ -17,14 +17,16 @@ from menu.reach_arguments import add_reach_commands
 from menu.slice_arguments import add_slice_commands
 from menu.words import Parser, RestrictedParser, add_actor, user_name
 from models import ADMIN
+from storage.location import location_of
 
 if TYPE_CHECKING:
     from menu.words import Commands
+    from storage.location import Location
 
 HELP = "help"
 
 
-def parse(words: Sequence[str] | None, default_database: Path) -> argparse.Namespace:
+def parse(words: Sequence[str] | None, default_database: Location | str) -> argparse.Namespace:
     """Return the arguments of `python3 cli.py`, or exit where they are wrong.
 
     The words of a restricted session's command are not among them: see `menu.restricted`.
@@ -36,7 +38,7 @@ def parse(words: Sequence[str] | None, default_database: Path) -> argparse.Names
     return args
 
 
-def parser(default_database: Path) -> Parser:
+def parser(default_database: Location | str) -> Parser:
     """Return the parser of `python3 cli.py`."""
     whole = Parser(
         prog="cli.py",
@@ -49,7 +51,8 @@ def parser(default_database: Path) -> Parser:
         metavar="FILE",
         type=_database,
         default=default_database,
-        help="the state file (default: database.yaml in this folder, or else beside cli.py)",
+        help="the state file, or the postgresql:// URL of a database (default: $CLOUD_DATABASE, database.yaml in this "
+        "folder, or the one beside cli.py)",
     )
     whole.add_argument(
         "--user",
@@ -92,7 +95,10 @@ def _add_user_commands(commands: Commands) -> None:
     add_edit_commands(commands)
 
 
-def _database(text: str) -> Path:
+def _database(text: str) -> Location:
     if os.path.isdir(text or "."):  # noqa: PTH112 - Path.is_dir fails below a folder that may not be read
         raise argparse.ArgumentTypeError("a folder is no state file; name the file, such as database.yaml")
-    return Path(text)
+    try:
+        return location_of(text)
+    except Refused as refusal:
+        raise argparse.ArgumentTypeError(str(refusal)) from refusal

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.inventory import MAX_SLICES
@@ -28,6 +29,8 @@ def add_operator_commands(commands: Commands) -> None:
     _add_looks(commands)
     add_image_commands(commands)
     _add_host(commands.add_parser("host", help="manage the workers", description="Manage the workers."))
+    about = "Move the state between a file and a PostgreSQL database."
+    _add_database(commands.add_parser("database", help="move the state to another place", description=about))
     _add_completion(commands)
 
 
@@ -74,6 +77,26 @@ def _add_host(host: argparse.ArgumentParser) -> None:
     forget.add_argument("address", metavar="ADDRESS", help="the worker's address; it may be missing from workers_list")
     forget.add_argument("--yes", action="store_true", help="do not ask")
     forget.add_argument("--dry-run", action="store_true", help="only show the losses")
+
+
+def _add_database(database: argparse.ArgumentParser) -> None:
+    actions = database.add_subparsers(dest="action", metavar="ACTION", required=True)
+    export = actions.add_parser(
+        "export",
+        help="write the state as a state file",
+        description="Write the state as a state file. It holds hashes of passwords, and the passwords of VMs.",
+    )
+    export.add_argument("file", metavar="FILE", nargs="?", type=Path, help="a new file (default: standard output)")
+    bring = actions.add_parser(
+        "import",
+        help="bring a state file into the empty place that --database names",
+        description="Bring a state file into the empty place that --database names, such as a PostgreSQL database.",
+    )
+    bring.add_argument("file", metavar="FILE", type=Path, help="a state file")
+    bring.add_argument(
+        "--settings", action="store_true", help="only the settings and flavors, into a place that has a state already"
+    )
+    bring.add_argument("--dry-run", action="store_true", help="only check the file, and show what it holds")
 
 
 def _add_looks(commands: Commands) -> None:

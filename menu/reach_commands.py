@@ -15,6 +15,7 @@ from menu import ssh_config as ssh_texts
 from menu.command_parts import DONE, INCOMPLETE, say, slice_of
 from menu.screen import Screen
 from menu.terminal import reset
+from storage.location import absolute
 
 if TYPE_CHECKING:
     from orchestrator import OrchestratorAPI
@@ -74,4 +75,4 @@ def way_to_manager(args: Namespace, address: str) -> tuple[str, ...]:
     if args.restricted_user:
         raise Refused("Name the manager as you write it after ssh, such as --via cloud@manager")
     program = (sys.executable, str(Path(__file__).parents[1] / "cli.py"))
-    return (*program, "--database", str(args.database.absolute()), "--as", args.actor)
+    return (*program, "--database", absolute(args.database), "--as", args.actor)

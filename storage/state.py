@@ -176,6 +176,11 @@ class State:
             "next_vlan_id": self.next_vlan_id,
         }
 
+    def take_settings(self, other: State) -> None:
+        """Take the settings and flavors of another state; users, workers, slices and counters stay."""
+        self.inventory, self.imports = other.inventory, other.imports
+        self.flavors, self.named = dict(other.flavors), other.named
+
     def note_in_use(self) -> None:
         """Note the settings that the slices depend on; a file that never had a slice needs no such section."""
         if self.slices or self.in_use is not None:

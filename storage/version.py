@@ -88,6 +88,11 @@ class Version:
         there = tuple(dict.fromkeys(section for section, _ in cut.found))
         return cls(content, cut.layout, pieces, _in_use(pieces, in_use), there)
 
+    @classmethod
+    def first(cls, state: State) -> Version:
+        """Return the version of a new file with this state; raise `Broken` for a broken rule."""
+        return cls(b"", Layout(), {}, {}).after(state)
+
     def state(self) -> State:
         """Return the state of this version, in objects that only the caller has."""
         return State.of_kept(self._pieces)

@@ -13,8 +13,10 @@ import pytest
 from core import passwords
 from core.inventory import Inventory, Worker
 from models import Slice
+from storage.location import ServerURL
 from tests.support.designs import design
 from tests.support.paths import LONGEST_ON_THE_LAB, SCENARIOS
+from tests.support.postgres import PostgresServer, started
 
 
 def _stay_at_home(event: str, args: tuple[object, ...]) -> None:
@@ -67,6 +69,20 @@ def derivations() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passwords, "_derive", _derived_once)
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """Start a PostgreSQL server for this process; what managers keep for themselves is in a folder of the tests."""
+    with started() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield server
+
+
+@pytest.fixture
+def database_url(postgres: PostgresServer) -> ServerURL:
+    """Return the URL of an empty database."""
+    return postgres.new_database()
 
 
 @pytest.fixture

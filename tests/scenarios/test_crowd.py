@@ -1,4 +1,4 @@
-"""Eight processes on one `database.yaml`: nothing is lost or given out twice, also when processes are killed."""
+"""Eight processes on one store: nothing is lost or given out twice, also when processes are killed."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ import pytest
 import yaml
 
 from core.status import SliceStatus
-from database import Database
+from database import Database, open_store
 from models import Slice, User
 from orchestrator import OrchestratorAPI
 from remote.plan import Step
+from storage.location import Location, ServerURL
 from tests.support.agreement import counts_are_right, hosts_agree, nothing_has_two_owners
 from tests.support.designs import FLAVOR
 from tests.support.desk import NETWORK, PASSWORD_HASH, WORKERS
@@ -69,33 +70,38 @@ class SharedHost:
 
 
 class SharedCloud:
-    """One file, three hosts, and the sessions of its users."""
+    """One store, three hosts, and the sessions of its users."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: ServerURL | None = None) -> None:
         self.folder = folder
         self.path = folder / "database.yaml"
         users = {name: User(name, PASSWORD_HASH, quota).to_dict() for name, quota in QUOTAS.items()}
         users["root"] = User("root", PASSWORD_HASH, 0).to_dict() | {"role": "admin"}
         self.path.write_text(yaml.safe_dump({"users": users, "flavors": {"cirros": FLAVOR}}))
+        self.location: Location = url or self.path
+        if url:
+            open_store(url).create(Database(self.path).load())
+            self.path.unlink()
+        self.store = open_store(self.location)
         assert self.session().discover_workers()[0]
 
     def session(self) -> OrchestratorAPI:
-        return OrchestratorAPI(Database(self.path), lambda address: SharedHost(self.folder, address))
+        return OrchestratorAPI(open_store(self.location), lambda address: SharedHost(self.folder, address))
 
     def hosts(self) -> FakeHosts:
         return FakeHosts({address: SharedHost(self.folder, address).load() for address in (*WORKERS, NETWORK)})
 
     def check(self) -> None:
-        state = Database(self.path).load()
+        state = self.store.load()
         nothing_has_two_owners(state)
         counts_are_right(state)
         for name, quota in QUOTAS.items():
             assert state.users[name].used_vms <= quota
 
 
-@pytest.fixture
-def cloud(tmp_path: Path) -> SharedCloud:
-    return SharedCloud(tmp_path)
+@pytest.fixture(params=["file", "postgres"])
+def cloud(request: pytest.FixtureRequest, tmp_path: Path) -> SharedCloud:
+    return SharedCloud(tmp_path, request.getfixturevalue("database_url") if request.param == "postgres" else None)
 
 
 def started(target: Any, *arguments: object) -> BaseProcess:
@@ -142,7 +148,7 @@ def random_design(
 
 def test_eight_processes_that_design_at_once_lose_nothing_and_get_nothing_twice(cloud: SharedCloud) -> None:
     joined([started(design, cloud, number, SEED) for number in range(CROWD)])
-    state = Database(cloud.path).load()
+    state = cloud.store.load()
     nothing_has_two_owners(state)
     counts_are_right(state)
     hosts_agree(cloud.hosts(), state)
@@ -227,7 +233,7 @@ def test_two_answers_repair_the_work_of_managers_killed_at_any_moment(cloud: Sha
             process.kill()
             process.join(DEADLINE_S)
     cloud.check()
-    hosts_agree(cloud.hosts(), Database(cloud.path).load())
+    hosts_agree(cloud.hosts(), cloud.store.load())
     recover(cloud, chance)
 
 
@@ -242,15 +248,17 @@ def recover(cloud: SharedCloud, chance: random.Random) -> None:
         )
         ok, value = answer("root", slice_.slice_id)
         assert ok, f"{value}; seed {SEED}"
-        hosts_agree(cloud.hosts(), Database(cloud.path).load())
+        hosts_agree(cloud.hosts(), cloud.store.load())
     assert api.unfinished("root")[1] == []
-    for slice_id, slice_ in Database(cloud.path).load().slices.items():
+    for slice_id, slice_ in cloud.store.load().slices.items():
         assert slice_.status in {SliceStatus.DESIGN, SliceStatus.RUNNING}
         deleted = api.delete_slice(slice_.owner, slice_id)
         assert deleted[0], deleted[1]
-    state = Database(cloud.path).load()
+    state = cloud.store.load()
     hosts_agree(cloud.hosts(), state)
     assert (dict(state.slices), {user.used_vms for user in state.users.values()}) == ({}, {0})
+    if cloud.location != cloud.path:
+        return
     beside = {entry.name for entry in cloud.folder.iterdir() if entry.name.startswith("database.yaml")}
     assert {name for name in beside if not re.search(r"slice-|\.audit|\.workers\.lock", name)} == {
         f"database.yaml{suffix}" for suffix in ("", ".lock", ".previous")

@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-import yaml
 from hypothesis import event as note
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -32,12 +31,15 @@ from orchestrator import OrchestratorAPI
 from remote.events import Event, StageStarted, StepDone, StepFailed
 from remote.plan import Plan
 from remote.runner import Runner
+from storage.location import Location, ServerURL
+from storage.postgres.store import PostgresStore
 from tests.support import damage
 from tests.support.agreement import counts_are_right, hosts_agree, nothing_has_two_owners
 from tests.support.designs import FLAVOR
 from tests.support.desk import NETWORK, PASSWORD_HASH, WORKERS
 from tests.support.dying import ManagerDiesError
 from tests.support.fake_hosts import FakeHosts
+from tests.support.postgres import PostgresServer
 from tests.support.scale import LONG, scaled
 
 HOSTS = (*WORKERS, NETWORK)
@@ -105,25 +107,62 @@ class MortalDatabase(Database):
             raise ManagerDiesError
 
 
+class MortalPostgres(PostgresStore):
+    """The same, in a PostgreSQL database."""
+
+    fault = RequestFault()
+    saves = 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[State]:
+        strikes = False
+        with super().transaction() as state:
+            before = state.to_dict()
+            yield state
+            if state.to_dict() != before:
+                self.saves += 1
+                strikes = self.saves == self.fault.at + 1
+            if strikes and self.fault.kind == "killed before a save":
+                raise ManagerDiesError
+            if strikes and self.fault.kind == "no room":
+                raise Refused("the database failed (could not extend file: No space left on device)")
+        if strikes and self.fault.kind == "killed after a save":
+            raise ManagerDiesError
+
+
 class Histories(RuleBasedStateMachine):
     """Two students and an admin, two workers and a network node."""
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
-        self.path = self.folder / "database.yaml"
         users = {name: User(name, PASSWORD_HASH, quota).to_dict() for name, quota in QUOTAS.items()}
         users["root"]["role"] = "admin"
-        self.path.write_text(yaml.safe_dump({"users": users, "flavors": {"cirros": FLAVOR}}))
+        self.location = self.new_place(self.folder)
+        self.opened().create(State.from_dict({"users": users, "flavors": {"cirros": FLAVOR}}))
         self.cloud = FakeHosts()
         for address in HOSTS:
             self.cloud.connect(address)
         self.touched: int | None = None
-        self.parsed: tuple[bytes, Record] = b"", {}
+        self.parsed: tuple[object, Record] = b"", {}
         self.start_manager()
 
+    def new_place(self, folder: Path) -> Location:
+        """Return a place for a state."""
+        return folder / "database.yaml"
+
+    def opened(self) -> MortalDatabase | MortalPostgres:
+        """Return the store as a new manager has it."""
+        assert isinstance(self.location, Path)
+        return MortalDatabase(self.location)
+
+    def content(self) -> object:
+        """Return a value that differs when the state was saved again."""
+        assert isinstance(self.location, Path)
+        return self.location.read_bytes()
+
     def start_manager(self) -> None:
-        self.database = MortalDatabase(self.path)
+        self.database = self.opened()
         self.api = OrchestratorAPI(self.database, self.cloud.connect)  # type: ignore[arg-type]
 
     def teardown(self) -> None:
@@ -207,12 +246,12 @@ class Histories(RuleBasedStateMachine):
     @rule(data=st.data())
     def look(self, data: st.DataObject) -> None:
         slice_ = self.a_slice(data)
-        before = self.path.read_bytes(), copy.deepcopy(self.cloud.state())
+        before = self.content(), copy.deepcopy(self.cloud.state())
         user = data.draw(st.sampled_from(sorted(QUOTAS)))
         seen = self.api.get_slice(user, slice_.slice_id)[0]
         assert seen == (user in {slice_.owner, "root"})
         assert self.api.plan_slice(user, slice_.slice_id)[0] == seen
-        assert (self.path.read_bytes(), self.cloud.state()) == before
+        assert (self.content(), self.cloud.state()) == before
 
     @precondition(lambda self: self.unfinished())
     @rule(data=st.data(), finish=st.booleans(), fault=FAULTS)
@@ -277,12 +316,10 @@ class Histories(RuleBasedStateMachine):
         for cloud in (there, wanted):
             for host in cloud.hosts.values():
                 damage.put_foreign_objects(host)
-        with tempfile.TemporaryDirectory(dir=self.folder.parent) as folder:
-            path = Path(folder) / "database.yaml"
-            shutil.copy(self.path, path)
-            with Database(path).transaction() as copied:
+        with self.on_copies():
+            with self.database.transaction() as copied:
                 forget(copied, slice_)
-            doctor = OrchestratorAPI(Database(path), there.connect).doctor  # type: ignore[arg-type]
+            doctor = OrchestratorAPI(self.database, there.connect).doctor  # type: ignore[arg-type]
             assert bool(doctor.examine().findings) == bool(slice_.vms)
             diagnosis = doctor.fix()
         assert (diagnosis.findings, diagnosis.not_removed) == ((), ())
@@ -354,16 +391,16 @@ class Histories(RuleBasedStateMachine):
 
     @contextmanager
     def on_copies(self) -> Iterator[None]:
-        """Run the body on a copy of the file and of the hosts."""
-        mine = self.path, self.cloud, self.database, self.api
+        """Run the body on a copy of the state and of the hosts."""
+        mine = self.location, self.cloud, self.database, self.api
         with tempfile.TemporaryDirectory(dir=self.folder.parent) as folder:
-            self.path, self.cloud = Path(folder) / "database.yaml", copy.deepcopy(self.cloud)
-            shutil.copy(mine[0], self.path)
+            self.location, self.cloud = self.new_place(Path(folder)), copy.deepcopy(self.cloud)
+            self.opened().create(mine[2].load())
             self.start_manager()
             try:
                 yield
             finally:
-                self.path, self.cloud, self.database, self.api = mine
+                self.location, self.cloud, self.database, self.api = mine
 
     # --- how a request is carried out ---------------------------------------------------------------------------------
 
@@ -422,8 +459,8 @@ class Histories(RuleBasedStateMachine):
             host.dead = False
 
     def state(self) -> State:
-        """Return the state of the file, parsed once per change, because it is needed all the time."""
-        content = self.path.read_bytes()
+        """Return the present state, parsed once per change, because it is needed all the time."""
+        content = self.content()
         if content != self.parsed[0]:
             self.parsed = content, self.database.load().to_dict()
         return State.from_dict(self.parsed[1])
@@ -454,8 +491,8 @@ class Histories(RuleBasedStateMachine):
         counts_are_right(self.state())
 
     @invariant()
-    def the_file_is_what_its_manager_thinks(self) -> None:
-        state = Database(self.path).load()
+    def the_store_has_what_its_manager_thinks(self) -> None:
+        state = self.opened().load()
         assert state.to_dict() == self.database.load().to_dict() == State.from_dict(state.to_dict()).to_dict()
         assert {entry.name for entry in self.folder.iterdir()} <= NAMES
 
@@ -591,6 +628,28 @@ def without_pids(record: Record) -> Record:
     return record
 
 
+class PostgresHistories(Histories):
+    """The same histories over a PostgreSQL database."""
+
+    server: ClassVar[PostgresServer]
+
+    def new_place(self, folder: Path) -> Location:  # noqa: ARG002 - the server has a place of its own
+        return self.server.new_database()
+
+    def opened(self) -> MortalPostgres:
+        assert isinstance(self.location, ServerURL)
+        return MortalPostgres(self.location)
+
+    def content(self) -> object:
+        return self.database.load().to_dict()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def server(postgres: PostgresServer) -> None:
+    """Give the histories a server."""
+    PostgresHistories.server = postgres
+
+
 Histories.TestCase.settings = settings(
     max_examples=scaled(40, 2000),
     stateful_step_count=15,
@@ -599,4 +658,6 @@ Histories.TestCase.settings = settings(
     derandomize=not LONG,  # the long run uses other histories each time; a failure prints its seed
     print_blob=True,
 )
+PostgresHistories.TestCase.settings = settings(Histories.TestCase.settings, max_examples=scaled(15, 500))
 TestHistories = pytest.mark.torture(Histories.TestCase)
+TestPostgresHistories = pytest.mark.torture(PostgresHistories.TestCase)

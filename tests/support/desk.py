@@ -1,18 +1,21 @@
-"""A desk: the real use-cases over a real file, on a cloud of fake hosts."""
+"""A desk: the real use-cases over a real store, on a cloud of fake hosts."""
 
 from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from core.status import VMStart
-from database import Database
+from database import Database, Store, open_store
 from models import Slice
 from orchestrator import OrchestratorAPI, Result
+from storage.location import Location, ServerURL
 from tests.support.designs import FLAVOR
 from tests.support.fake_hosts import FakeHost, FakeHosts
 
@@ -90,15 +93,27 @@ class ConsoleHost(FakeHost):
 
 @dataclass
 class Desk:
-    """The API, its file and the hosts behind it."""
+    """The API, its store and the hosts behind it."""
 
     api: OrchestratorAPI
-    path: Path
+    location: Location
     cloud: FakeHosts
 
     @property
-    def database(self) -> Database:
-        return Database(self.path)
+    def path(self) -> Path:
+        """Return the file; a test that asks for it is about the file, and is skipped where there is none."""
+        if not isinstance(self.location, Path):
+            pytest.skip("this test is about the file")
+        return self.location
+
+    @property
+    def database(self) -> Store:
+        """Return the store as another session has it."""
+        return open_store(self.location) if isinstance(self.location, Path) else self._other_session
+
+    @cached_property
+    def _other_session(self) -> Store:
+        return open_store(self.location)
 
     def ok(self, result: Result[Any]) -> Any:
         assert result[0], result[1]
@@ -130,8 +145,8 @@ class Desk:
         return self.slice(slice_.slice_id, owner)
 
 
-def open_desk(folder: Path) -> Desk:
-    """Return a desk with two students, `admin` and `student`, and one flavor of ours."""
+def open_desk(folder: Path, url: ServerURL | None = None) -> Desk:
+    """Return a desk with `admin` and `student`, and one flavor; its store is a file, or the database at `url`."""
     path = folder / "database.yaml"
     users = {
         name: {"username": name, "password_hash": PASSWORD_HASH, "quota_vms": quota, "used_vms": 0, "slices": []}
@@ -140,9 +155,12 @@ def open_desk(folder: Path) -> Desk:
     path.write_text(yaml.safe_dump({"users": users, "flavors": {"cirros": FLAVOR}}), encoding="utf-8")
     path.chmod(0o600)
     cloud = FakeHosts({address: ConsoleHost(address) for address in (*WORKERS, NETWORK)})
-    api = OrchestratorAPI(Database(path), cloud.connect)  # type: ignore[arg-type]
+    if url:
+        open_store(url).create(Database(path).load())
+        path.unlink()
+    api = OrchestratorAPI(open_store(url or path), cloud.connect)  # type: ignore[arg-type]
     assert api.discover_workers()[0]
-    return Desk(api, path, cloud)
+    return Desk(api, url or path, cloud)
 
 
 def deployed(desk: Desk, *manual: str) -> Slice:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from database import Database
+from storage.location import ServerURL
 from tests.support.desk import Desk, open_desk
 from tests.support.paths import DATA, ROOT
 
@@ -42,6 +43,10 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return files
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return open_desk(tmp_path)
+@pytest.fixture(params=["file", pytest.param("postgres", marks=pytest.mark.long)])
+def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Desk:
+    """Return a desk over each kind of store."""
+    if request.param == "file":
+        return open_desk(tmp_path)
+    url: ServerURL = request.getfixturevalue("database_url")
+    return open_desk(tmp_path, url)

@@ -40,6 +40,7 @@ MODULES = sorted(
 
 ONLY_IN = {
     "paramiko": ("remote/ssh.py",),
+    "psycopg": ("storage/postgres/",),
     "cryptography": ("core/ssh_keys.py",),
     "subprocess": ("remote/openssh.py", "remote/own_machine.py", "lab/", "bench/"),
     "rich": ("menu/rich_parts.py",),

@@ -17,7 +17,7 @@ import yaml
 import database
 from accounts import audit
 from core.status import NetworkStatus, SliceStatus, VMStatus
-from database import Database
+from database import open_store
 from inspection.isolation.prover import Prover, Verdict
 from menu.plans import Depth, plan_lines
 from orchestrator import OrchestratorAPI, Result
@@ -484,7 +484,7 @@ def test_a_worker_that_is_no_longer_listed_is_forgotten(desk: Desk) -> None:
     text = yaml.safe_load(desk.path.read_text())
     text["workers_list"] = [WORKERS[0]]
     desk.path.write_text(yaml.safe_dump(text))
-    api = OrchestratorAPI(Database(desk.path), desk.cloud.connect)  # type: ignore[arg-type]
+    api = OrchestratorAPI(open_store(desk.location), desk.cloud.connect)  # type: ignore[arg-type]
     assert list(desk.ok(api.discover_workers())) == [WORKERS[0]]
 
 
@@ -646,7 +646,7 @@ def test_one_session_of_an_account_proves_at_a_time(desk: Desk, monkeypatch: pyt
 
     def prove_while_others_ask(self: Prover, actor: str) -> Verdict:
         monkeypatch.setattr(Prover, "prove_for", prove)
-        during.append(OrchestratorAPI(Database(desk.path), desk.cloud.connect).prove_isolation("student"))  # type: ignore[arg-type]
+        during.append(OrchestratorAPI(open_store(desk.location), desk.cloud.connect).prove_isolation("student"))  # type: ignore[arg-type]
         during.append(desk.api.prove_isolation("admin"))
         return prove(self, actor)
 

@@ -7,9 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-from database import Database
+from database import open_store
 from lab import Lab
 from models import VM, Slice
+from storage.location import Location
 from tests.support.lab.visitor import HOSTS, IMAGES, Guest, Menu, empty_database
 from tests.support.paths import ROOT
 
@@ -26,7 +27,9 @@ class PowerDesk:
     def __init__(self, lab: Lab, home: Path) -> None:
         self.lab = lab
         self._guests: dict[str, Guest] = {}
+        self._own = home / "state"
         self.database = empty_database(lab, home / "database.yaml")
+        self.location: Location = self.database
         menu = Menu(lab, "student", self.database)
         self.slice_id = menu.create_pair("lab")
         menu.close()
@@ -41,7 +44,8 @@ class PowerDesk:
 
     def ended(self, *words: str) -> tuple[int, str, str]:
         """Return status, output and errors of a command."""
-        argv = [sys.executable, str(ROOT / "cli.py"), "--database", str(self.database), *words]
+        settings = ["env", f"XDG_STATE_HOME={self._own}"]
+        argv = [*settings, sys.executable, str(ROOT / "cli.py"), "--database", str(self.location), *words]
         process = self.lab.popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -50,7 +54,7 @@ class PowerDesk:
 
     @property
     def slice(self) -> Slice:
-        return Database(self.database).load().slices[self.slice_id]
+        return open_store(self.location).load().slices[self.slice_id]
 
     def vm(self, name: str) -> VM:
         return next(vm for vm in self.slice.vms if vm.name == name)

@@ -16,7 +16,8 @@ from accounts.accounts import Accounts
 from accounts.logins import FREE, LONGEST_WAIT_S, MOST_NAMES, CannotCount, Logins, wait_after
 from core import passwords
 from core.errors import Refused
-from database import Database
+from database import open_store
+from storage.location import Location
 from tests.support.desk import Desk
 from tests.support.fake_clock import FakeClock
 
@@ -30,9 +31,10 @@ def derivations() -> None:
 
 @dataclass
 class LoginDoor:
-    """A file of failures, and a clock that all sessions share."""
+    """The failures in a store, by default in a file, and a clock that all sessions share."""
 
     folder: Path
+    location: Location | None = None
     clock: FakeClock[float] = field(default_factory=lambda: FakeClock(1_000_000.0))
 
     @property
@@ -40,8 +42,8 @@ class LoginDoor:
         return self.folder / "database.yaml.logins"
 
     def open(self) -> Logins:
-        """Return the file as a separate process sees it."""
-        return Logins(Database(self.folder / "database.yaml"), self.clock)
+        """Return the failures as a separate process sees them."""
+        return Logins(open_store(self.location or self.folder / "database.yaml"), self.clock)
 
     def admits(self, name: str = "alice") -> bool:
         try:
@@ -186,7 +188,7 @@ def _answers(accounts: Accounts, username: str, password: str, times: int) -> li
 def test_known_and_unknown_names_are_answered_alike_and_cost_the_same(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, username: str
 ) -> None:
-    accounts = Accounts(Database(desk.path), logins=LoginDoor(tmp_path).open())
+    accounts = Accounts(desk.database, logins=LoginDoor(tmp_path, desk.location).open())
     derived: list[tuple[int, int, int]] = []
     derive = passwords._derive
 
@@ -201,8 +203,8 @@ def test_known_and_unknown_names_are_answered_alike_and_cost_the_same(
 
 
 def test_the_right_password_waits_too_and_then_clears_the_count(desk: Desk, tmp_path: Path) -> None:
-    door = LoginDoor(tmp_path)
-    accounts = Accounts(Database(desk.path), logins=door.open())
+    door = LoginDoor(tmp_path, desk.location)
+    accounts = Accounts(desk.database, logins=door.open())
     _answers(accounts, "student", "wrong one", 4)
     assert _answers(accounts, "student", "admin", 1)[0].startswith("Too many wrong passwords")
     door.clock.now += 1
@@ -211,7 +213,7 @@ def test_the_right_password_waits_too_and_then_clears_the_count(desk: Desk, tmp_
 
 
 def test_a_wrong_current_password_counts_as_a_wrong_login(desk: Desk, tmp_path: Path) -> None:
-    accounts = Accounts(Database(desk.path), logins=LoginDoor(tmp_path).open())
+    accounts = Accounts(desk.database, logins=LoginDoor(tmp_path, desk.location).open())
     for _ in range(4):
         with pytest.raises(Refused, match=r"^This is not your current password; nothing was changed$"):
             accounts.change_password("student", "wrong", "a new password")
@@ -224,7 +226,7 @@ def test_where_failures_cannot_be_counted_a_login_takes_a_moment_and_works(
 ) -> None:
     pauses: list[float] = []
     monkeypatch.setattr("accounts.accounts.time.sleep", pauses.append)
-    desk.database.beside("logins").mkdir()
+    desk.path.with_name("database.yaml.logins").mkdir()
     with pytest.raises(CannotCount):
         Logins(desk.database).attempt("x")
     assert _answers(desk.api.accounts, "student", "wrong one", 5) == [WRONG] * 5
@@ -301,7 +303,7 @@ def test_right_passwords_at_the_same_moment_are_all_right(desk: Desk) -> None:
 
 
 def test_wrong_passwords_at_the_same_moment_wait_as_those_in_a_row_do(desk: Desk, tmp_path: Path) -> None:
-    accounts = Accounts(Database(desk.path), logins=LoginDoor(tmp_path).open())  # its clock stands still
+    accounts = Accounts(desk.database, logins=LoginDoor(tmp_path, desk.location).open())  # its clock stands still
     with ThreadPoolExecutor(4 * FREE) as pool:
         found = [*pool.map(lambda _: _answers(accounts, "student", "wrong one", 1)[0], range(4 * FREE))]
     assert found.count(WRONG) == FREE + 1

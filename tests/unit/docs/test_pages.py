@@ -247,7 +247,10 @@ def test_a_slice_with_a_problem_is_shown_as_in_a_pipe() -> None:
 def test_the_architecture_names_every_folder_and_the_modules_of_a_deployment() -> None:
     page = PAGES["docs/architecture.md"]
     drawn = re.findall(r"^[ │├└─]*([a-z]+)/ ", page, re.MULTILINE)
-    assert {*drawn} == {path.parent.name for path in ROOT.glob("*/__init__.py")} - {*OTHER_FOLDERS} | {"isolation"}
+    assert {*drawn} == {path.parent.name for path in ROOT.glob("*/__init__.py")} - {*OTHER_FOLDERS} | {
+        "isolation",
+        "postgres",
+    }
     modules = re.findall(r"^ *\d+  ([\w/]+\.py) ", page, re.MULTILINE)
     assert len(modules) == 10
     assert not [name for name in modules if not (ROOT / name).exists()]

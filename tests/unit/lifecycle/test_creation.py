@@ -13,7 +13,7 @@ import yaml
 from accounts import audit
 from core.first_boot import FirstBoot
 from core.status import SliceStatus, VMStatus
-from database import Database, State
+from database import State, Store
 from deployment import DeploymentAPI
 from models import Slice
 from tests.support.desk import NETWORK, WORKERS, Desk
@@ -79,13 +79,14 @@ def test_twenty_vms_are_one_transaction_and_one_batch_for_each_worker(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk.api.accounts.set_quota("student", 20)
-    begun, transaction = Counter[str](), Database.transaction
+    kind = type(desk.database)
+    begun, transaction = Counter[str](), kind.transaction
 
-    def counted(database: Database) -> AbstractContextManager[State]:
+    def counted(store: Store) -> AbstractContextManager[State]:
         begun["transactions"] += 1
-        return transaction(database)
+        return transaction(store)
 
-    monkeypatch.setattr(Database, "transaction", counted)
+    monkeypatch.setattr(kind, "transaction", counted)
     before = {address: host.runs for address, host in desk.cloud.hosts.items()}
     slice_ = desk.ok(desk.api.designs.create("student", ring(20)))
     assert (len(slice_.vms), len(slice_.links)) == (20, 20)

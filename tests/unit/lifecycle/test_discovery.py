@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from database import Database
+from database import Database, open_store
 from lifecycle import discovery as discovery_module
 from lifecycle.discovery import FRESH_SECONDS, Discovery
 from orchestrator import OrchestratorAPI
@@ -50,7 +50,7 @@ class UserSession:
     def __init__(self, desk: Desk) -> None:
         self.asked: list[str] = []
         self._cloud = desk.cloud
-        self.api = OrchestratorAPI(Database(desk.path), self.connect)  # type: ignore[arg-type]
+        self.api = OrchestratorAPI(open_store(desk.location), self.connect)  # type: ignore[arg-type]
 
     def connect(self, address: str) -> FakeHost:
         self.asked.append(address)

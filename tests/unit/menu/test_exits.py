@@ -7,7 +7,7 @@ import yaml
 
 from core.inventory import ConsoleSettings
 from core.rule import Broken
-from database import Database
+from database import open_store
 from menu.exits import Exits
 from orchestrator import OrchestratorAPI
 from tests.support.desk import Desk
@@ -76,7 +76,7 @@ def test_they_are_set_in_the_file_and_stay_there(desk: Desk) -> None:
     assert "console" not in record
     desk.path.write_text(yaml.safe_dump(record | {"console": {"exits": ["%."]}}))
     desk.path.with_name(f"{desk.path.name}.checked").unlink(missing_ok=True)
-    api = OrchestratorAPI(Database(desk.path), desk.cloud.connect)  # type: ignore[arg-type]
+    api = OrchestratorAPI(open_store(desk.location), desk.cloud.connect)  # type: ignore[arg-type]
     assert api.console_exits == ("%.",)
     desk.ok(api.create_slice("student", "one"))
     assert yaml.safe_load(desk.path.read_text())["console"] == {"exits": ["%."]}

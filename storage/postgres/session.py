@@ -1,0 +1,219 @@
+"""A session with a PostgreSQL server: one connection, its transactions, and its advisory locks.
+
+A connection that was lost is made again before the next transaction, and takes the locks of the lost one again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg
+from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict
+
+from core.errors import FileFault, Refused, printable
+from storage.location import ServerURL
+
+KEEPALIVES = {"keepalives_idle": 3, "keepalives_interval": 2, "keepalives_count": 3}
+"""Seconds, seconds and number: either side notices within 9 s that the other one is cut off."""
+
+CUT_OFF_MS = 9000
+SERVER_OPTIONS = {
+    **{f"tcp_{name}": str(value) for name, value in KEEPALIVES.items()},
+    "tcp_user_timeout": str(CUT_OFF_MS),
+    "client_connection_check_interval": "50",  # in ms: a manager that dies while it waits frees its locks, too
+}
+"""Settings of our sessions on the server (runtime-config-connection.html in PostgreSQL's manual)."""
+
+LOCK_WAIT_S = 60.0
+CONNECT_S = 5
+RECONNECT_S = 15.0
+"""Longer than a server needs to restart, or a standby to take over."""
+
+_POLL_S = 0.1
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+class ServerSession:
+    """One connection that the threads of a process share."""
+
+    def __init__(self, url: ServerURL) -> None:
+        self._url = url
+        self._guard = threading.RLock()
+        self._connection: Connection | None = None
+        self._in_transaction = False
+        self._held: set[str] = set()
+        self._lost: set[str] = set()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Yield the connection for single statements."""
+        with self._guard, self._as_faults():
+            yield self._ready()
+
+    @contextmanager
+    def transaction(self, wait_s: float = LOCK_WAIT_S) -> Iterator[Connection]:
+        """Yield the connection in a transaction, which is committed when the body ends, and rolled back on an error.
+
+        A statement waits at most `wait_s` seconds for a row that another session has locked.
+        """
+        with self._guard, self._as_faults():
+            if self._in_transaction:
+                message = "a transaction inside a transaction would end the outer one"
+                raise RuntimeError(message)
+            connection = self._ready()
+            self._require_locks()
+            connection.execute("BEGIN")
+            connection.execute("SELECT set_config('lock_timeout', %s, true)", [f"{wait_s * 1000:.0f}ms"])
+            self._in_transaction = True
+            try:
+                yield connection
+            except BaseException:
+                with suppress(psycopg.Error):
+                    connection.execute("ROLLBACK")
+                raise
+            else:
+                self._commit(connection)
+            finally:
+                self._in_transaction = False
+
+    def try_lock(self, name: str) -> bool:
+        """Take a lock if it is free; return whether this session has it now."""
+        with self.reading() as connection:
+            if name in self._held or not _try_lock(connection, name):
+                return False
+            self._held.add(name)
+            return True
+
+    def unlock(self, name: str) -> None:
+        """Release a lock. One of a lost connection is free already."""
+        with self._guard:
+            self._held.discard(name)
+            self._lost.discard(name)
+            with suppress(psycopg.Error):
+                if self._connection:
+                    self._connection.execute("SELECT pg_advisory_unlock(%s)", [_key(name)])
+
+    def is_locked(self, name: str) -> bool:
+        """Return whether a session, also this one, has the lock."""
+        query = """SELECT count(*) FROM pg_locks
+            WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+              AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+              AND (classid::bigint << 32 | objid::bigint) = %s"""
+        with self.reading() as connection:
+            return bool(one(connection.execute(query, [_key(name)])))
+
+    def _ready(self) -> Connection:
+        """Return a connection that works; one that was lost is made again."""
+        connection = self._connection
+        if connection and self._in_transaction:
+            return connection
+        if connection:
+            with suppress(psycopg.OperationalError):
+                connection.execute("")
+                return connection
+            connection.close()
+        self._connection = fresh = self._connected(RECONNECT_S if connection else 0.0)
+        self._lost |= {name for name in self._held if not _try_lock(fresh, name)}
+        return fresh
+
+    def _connected(self, wait_s: float) -> Connection:
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                return psycopg.connect(**self._words(), autocommit=True)
+            except psycopg.Error as error:
+                if time.monotonic() >= deadline or not isinstance(error, psycopg.OperationalError):
+                    raise FileFault(
+                        f"The database {self._url} cannot be used ({_reason(error)}): check that its server runs and "
+                        "accepts this manager and its user"
+                    ) from error
+            time.sleep(_POLL_S)
+
+    def _words(self) -> dict[str, Any]:
+        """Return the words of the URL, and those of ours that it leaves open."""
+        given = conninfo_to_dict(self._url.text)
+        if given.get("password"):
+            raise Refused("A URL has no password: put it into a password file (PGPASSFILE) or a service file")
+        options = " ".join(f"-c {name}={value}" for name, value in SERVER_OPTIONS.items())
+        usual = {"connect_timeout": CONNECT_S, **KEEPALIVES, "tcp_user_timeout": CUT_OFF_MS}
+        name = {"application_name": "cloud-repositorio"}
+        return usual | name | given | {"options": f"{options} {given.get('options') or ''}".strip()}
+
+    def _require_locks(self) -> None:
+        if self._lost:
+            raise FileFault(
+                f"The connection to {self._url} was lost, and another session has begun to change the same "
+                f"({', '.join(sorted(self._lost))}); nothing was saved"
+            )
+
+    def _commit(self, connection: Connection) -> None:
+        """Commit. Where the connection is lost meanwhile, ask the server afterwards whether it did."""
+        number = one(connection.execute("SELECT pg_current_xact_id_if_assigned()::text"))
+        try:
+            ended = connection.execute("COMMIT").statusmessage
+        except psycopg.OperationalError:
+            if number is not None and not self._was_committed(number):
+                raise
+        else:
+            if ended != "COMMIT":  # a statement had failed before
+                raise FileFault(f"The database {self._url} dropped the change; nothing was saved, try again")
+
+    def _was_committed(self, number: str) -> bool:
+        deadline = time.monotonic() + RECONNECT_S
+        self._in_transaction = False
+        while True:
+            try:
+                status = one(self._ready().execute("SELECT pg_xact_status(%s::xid8)", [number]))
+            except (FileFault, psycopg.Error) as error:
+                raise FileFault(
+                    f"The connection to {self._url} was lost while a change was saved; it is not known whether it was "
+                    "saved, look at the state again"
+                ) from error
+            if status != "in progress" or time.monotonic() >= deadline:
+                return bool(status == "committed")
+            time.sleep(_POLL_S)
+
+    @contextmanager
+    def _as_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except errors.LockNotAvailable as error:
+            raise Refused(
+                "The database has been locked by another session for 60 s; try again when it is done"
+            ) from error
+        except errors.UniqueViolation as error:
+            raise FileFault(
+                f"{self._url} was not changed, the new state would be wrong: {error.diag.message_detail or error}"
+            ) from error
+        except psycopg.Error as error:
+            raise FileFault(
+                f"The database {self._url} failed ({_reason(error)}); nothing was saved, try again"
+            ) from error
+
+
+def one(cursor: psycopg.Cursor[tuple[Any, ...]]) -> Any:
+    """Return the only value of the only row, or None without a row."""
+    row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def _key(name: str) -> int:
+    """Return the number of a lock: PostgreSQL has 64 bits for it."""
+    digest = hashlib.blake2b(f"cloud-repositorio {name}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, signed=True)
+
+
+def _try_lock(connection: Connection, name: str) -> bool:
+    return bool(one(connection.execute("SELECT pg_try_advisory_lock(%s)", [_key(name)])))
+
+
+def _reason(error: psycopg.Error) -> str:
+    """Return the first line of an error, which has the reason; hints follow it."""
+    return printable(str(error).strip().partition("\n")[0]) or type(error).__name__

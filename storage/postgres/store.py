@@ -1,0 +1,137 @@
+"""The store in a PostgreSQL database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from core.errors import FileFault, Refused
+from core.inventory import Inventory
+from core.rule import Broken, Record
+from storage.location import ServerURL, own_path
+from storage.pieces import Changes, Pieces, changes_of
+from storage.postgres import rows, tables
+from storage.postgres.session import Connection, ServerSession, one
+from storage.state import State
+from storage.store import Note, Store
+
+_POLL_S = 0.02
+
+
+class PostgresStore(Store):
+    """The state in a PostgreSQL database. Several managers may use it."""
+
+    def __init__(self, url: ServerURL) -> None:
+        self.url = url
+        self.path = own_path(url)
+        self._session = ServerSession(url)
+        self._known = rows.NOTHING
+        self._has_tables = False
+        self._make_own_folder()
+
+    @property
+    def inventory(self) -> Inventory:
+        """Return hosts and settings of the last read. Running work does not fail when the server is lost meanwhile."""
+        return (State.of_kept(self._known.pieces) if self._known.pieces else self.load()).inventory
+
+    def load(self) -> State:
+        """Return the present state, in objects that only the caller has."""
+        self._require_tables()
+        with self._session.reading() as connection:
+            return State.of_kept(self._refreshed(connection))
+
+    @contextmanager
+    def transaction(self) -> Iterator[State]:
+        """Yield the state under the lock. The changes of the body are saved at its end, and dropped when it raises."""
+        self._require_tables()
+        with self._session.transaction() as connection:
+            revision = int(one(connection.execute("SELECT revision FROM cloud FOR UPDATE")))
+            before = self._refreshed(connection)
+            state = State.of_kept(before)
+            yield state
+            in_use = before["in_use"][""].value if "in_use" in before else {}
+            if changes := self._changes(before, state, in_use):
+                rows.write(connection, changes, state, revision + 1)
+
+    def create(self, state: State) -> None:
+        """Make the tables, and save a state as the first one; raise `Refused` where the database has one already."""
+        with self._session.transaction() as connection:
+            tables.bring_up(connection)
+            revision = int(one(connection.execute("SELECT revision FROM cloud FOR UPDATE")))
+            if one(connection.execute("SELECT count(*) FROM piece WHERE value IS NOT NULL")):
+                raise Refused(f"{self.url} has a cloud already; nothing was changed: name another database")
+            rows.write(connection, self._changes({}, state, {}), state, revision + 1)
+
+    @contextmanager
+    def lock(self, name: str, wait_s: float, busy: str) -> Iterator[None]:
+        """Hold an advisory lock of the session; the server releases it when the process dies."""
+        deadline = time.monotonic() + wait_s
+        while not self._session.try_lock(name):
+            if time.monotonic() >= deadline:
+                raise Refused(busy)
+            time.sleep(_POLL_S)
+        try:
+            yield
+        finally:
+            self._session.unlock(name)
+
+    def is_locked(self, name: str) -> bool:
+        """Return whether a session, also this one, holds the lock."""
+        return self._session.is_locked(name)
+
+    @contextmanager
+    def note(self, name: str, wait_s: float) -> Iterator[Note]:
+        """Yield a row of the table `note`, locked, and write what the body leaves in it."""
+        self._require_tables()
+        refusal: Refused | None = None
+        try:
+            with self._session.transaction(wait_s) as connection:
+                connection.execute("INSERT INTO note (name) VALUES (%s) ON CONFLICT DO NOTHING", [name])
+                note = Note(one(connection.execute("SELECT content FROM note WHERE name = %s FOR UPDATE", [name])))
+                try:
+                    yield note
+                except Refused as error:
+                    refusal = error
+                connection.execute("UPDATE note SET content = %s WHERE name = %s", [note.content, name])
+        except FileFault:
+            raise
+        except Refused as busy:
+            raise FileFault(str(busy)) from busy
+        if refusal:
+            raise refusal
+
+    def beside(self, suffix: str) -> Path:
+        """Return the path `<path>.<suffix>` of a file that this manager has for itself."""
+        return self.path.with_name(f"{self.path.name}.{suffix}")
+
+    def _refreshed(self, connection: Connection) -> Pieces:
+        self._known = rows.refreshed(connection, self._known)
+        return self._known.pieces
+
+    def _changes(self, before: Pieces, state: State, in_use: Record) -> Changes:
+        try:
+            return changes_of(before, state, in_use)
+        except Broken as fault:
+            raise FileFault(f"{self.url} was not changed, the new state would be wrong: {fault}") from fault
+
+    def _require_tables(self) -> None:
+        """Check once that the database has our tables; those of an older program are brought up."""
+        if self._has_tables:
+            return
+        with self._session.reading() as connection:
+            present = tables.version(connection)
+        tables.require_known(present)
+        if present == 0:
+            raise FileFault(f"{self.url} has no cloud yet: bring one in with cli.py database import FILE")
+        if present < tables.NEWEST:
+            with self._session.transaction() as connection:
+                tables.bring_up(connection)
+        self._has_tables = True
+
+    def _make_own_folder(self) -> None:
+        """Make the folder of this manager's own files, whose rights are those of the file `path`."""
+        with suppress(OSError):  # the first file in it is reported where it cannot be written
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.touch(mode=0o600)

@@ -1,0 +1,399 @@
+"""The store in a PostgreSQL database: its constraints, its versions, and a server that is lost."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.errors import CloudError
+from core.first_boot import FirstBoot, cloud_config
+from core.inventory import Worker
+from core.names import mac_address
+from database import Database, State, open_store
+from models import Slice, User
+from storage.location import ServerURL
+from storage.postgres import rows, tables
+from storage.postgres.session import SERVER_OPTIONS, ServerSession
+from storage.postgres.store import PostgresStore
+from storage.version import Version
+from tests.support.many import write_file
+from tests.support.paths import ROOT
+from tests.support.postgres import PostgresServer, started
+from tests.support.scale import scaled
+
+pytestmark = pytest.mark.torture
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Return a file with two slices of three VMs."""
+    path = tmp_path / "database.yaml"
+    write_file(path, [3, 3])
+    return path
+
+
+@pytest.fixture
+def store(database_url: ServerURL, file: Path) -> PostgresStore:
+    return filled(database_url, file)
+
+
+def filled(url: ServerURL, file: Path) -> PostgresStore:
+    store = PostgresStore(url)
+    store.create(Database(file).load())
+    return store
+
+
+@pytest.fixture
+def own_server(postgres: PostgresServer) -> Iterator[PostgresServer]:  # noqa: ARG001 - it prepares the environment
+    """Start a server that the test may stop."""
+    with started() as server:
+        yield server
+
+
+def asked(store: PostgresStore, query: LiteralString, *words: object) -> list[Any]:
+    """Return the first column of a query's rows, as an operator with psql sees them."""
+    with psycopg.connect(store.url.text, autocommit=True) as connection:
+        cursor = connection.execute(query, words)
+        return [row[0] for row in cursor] if cursor.description else []
+
+
+def program(database: object, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "cli.py", "--database", str(database), *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+
+
+def done(database: object, *words: str) -> str:
+    """Return the output of a command that succeeds."""
+    ended = program(database, *words)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def refused(database: object, *words: str) -> str:
+    """Return the sentence of a command that is refused."""
+    ended = program(database, *words)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    return ended.stderr
+
+
+def refusal(act: Callable[[], object]) -> str:
+    with pytest.raises(CloudError) as caught:
+        act()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def renamed(store: PostgresStore, name: str) -> None:
+    with store.transaction() as state:
+        state.slices[1000].name = name
+
+
+# --- rows and constraints ---------------------------------------------------------------------------------------------
+
+
+def test_each_piece_is_a_row_in_the_documented_layout(store: PostgresStore) -> None:
+    assert asked(store, "SELECT value->>'owner' FROM piece WHERE section = 'slices' AND key = '1000'") == ["student0"]
+    assert asked(store, "SELECT value->'vms'->0->>'name' FROM piece WHERE section = 'slices' AND key = '1000'") == [
+        "vm1"
+    ]
+    assert asked(store, "SELECT count(*) FROM piece WHERE section = 'users'") == [10]
+    assert asked(store, "SELECT value FROM piece WHERE section = 'next_vm_id'") == [store.load().next_vm_id]
+
+
+def test_only_what_was_touched_is_written(store: PostgresStore) -> None:
+    before = asked(store, "SELECT revision FROM cloud")[0]
+    renamed(store, "renamed")
+    assert asked(store, "SELECT section || key FROM piece WHERE revision > %s", before) == ["slices1000"]
+    renamed(store, "renamed")
+    store.load()
+    assert asked(store, "SELECT revision FROM cloud") == [before + 1]
+
+
+def test_only_what_changed_is_read(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    other, read = PostgresStore(store.url), list[str]()
+    other.load()
+    initial = rows.Row.__init__
+
+    def noted(row: rows.Row, section: str, key: str, *texts: Any) -> None:
+        read.append(section + key)
+        initial(row, section, key, *texts)
+
+    renamed(store, "renamed")
+    monkeypatch.setattr(rows.Row, "__init__", noted)
+    other.load()
+    other.load()
+    assert read == ["slices1000"]
+
+
+def test_holdings_are_read_without_their_slices(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = store.load().slices.holdings
+    monkeypatch.setattr(Slice, "from_dict", None)
+    assert PostgresStore(store.url).load().slices.holdings == wanted
+    assert {type(each) for each in wanted.values()} != set()
+
+
+@pytest.mark.parametrize("kind", ["id ", "pool ", "port ", "VLAN ", mac_address(1001, 0)[:8], "10.60.7."])
+def test_the_database_itself_gives_nothing_to_two_slices(store: PostgresStore, kind: str) -> None:
+    things = asked(store, "SELECT thing FROM holding WHERE slice_id <> '1000'")
+    thing = next((each for each in things if each.startswith(kind)), None)
+    if thing is None:
+        pytest.fail(f"{kind!r} is none of {things}")
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        asked(store, "INSERT INTO holding VALUES (%s, '1000')", thing)
+
+
+def test_a_state_that_only_a_constraint_refuses_is_not_saved(store: PostgresStore) -> None:
+    asked(store, "INSERT INTO holding VALUES ('VLAN 999', '1')")
+
+    def take() -> None:
+        with store.transaction() as state:
+            slice_ = state.slices[1000]
+            slice_.vlan_pool_used.append(999)
+            monkey.setattr("storage.rules._check_pool", lambda *_: None)
+
+    with pytest.MonkeyPatch.context() as monkey:
+        assert re.search(r"was not changed, the new state would be wrong: .*VLAN 999", refusal(take))
+    assert 999 not in store.load().slices[1000].vlan_pool_used
+
+
+@pytest.mark.parametrize("value", ["5", "{}", '{"slice_id": 1000, "owner": 5}'])
+def test_a_row_that_an_editor_broke_is_one_sentence(store: PostgresStore, value: str) -> None:
+    asked(store, "UPDATE piece SET value = %s, revision = revision + 1 WHERE key = '1000'", value)
+    assert "The row slices 1000 of the table piece is wrong" in refusal(lambda: store.load().slices[1000])
+    assert "The row slices 1000 of the table piece is wrong" in refusal(lambda: renamed(store, "x"))
+
+
+# --- versions of the tables -------------------------------------------------------------------------------------------
+
+
+def test_an_empty_database_has_no_cloud_yet(database_url: ServerURL) -> None:
+    assert refusal(PostgresStore(database_url).load) == (
+        f"{database_url} has no cloud yet: bring one in with cli.py database import FILE"
+    )
+    assert "no cloud yet" in refusal(lambda: PostgresStore(database_url).get_next_vm_id())
+
+
+def test_tables_of_a_newer_program_are_left_alone(store: PostgresStore) -> None:
+    asked(store, "INSERT INTO schema_version VALUES (%s)", tables.NEWEST + 1)
+    assert "update this manager" in refusal(PostgresStore(store.url).load)
+    assert "update this manager" in refusal(lambda: PostgresStore(store.url).create(store.load()))
+
+
+def test_tables_of_an_older_program_are_brought_up(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    step = tmp_path / f"{tables.NEWEST + 1}.sql"
+    step.write_text("ALTER TABLE note ADD COLUMN later int; CREATE TABLE further ();")
+    monkeypatch.setattr(tables, "STEPS", [*tables.STEPS, step])
+    monkeypatch.setattr(tables, "NEWEST", tables.NEWEST + 1)
+    with ThreadPoolExecutor(4) as pool:
+        found = [*pool.map(lambda _: PostgresStore(store.url).load().to_dict(), range(4))]
+    assert found == [store.load().to_dict()] * 4
+    assert asked(store, "SELECT count(later) FROM note") == [0]
+    assert asked(store, "SELECT max(number) FROM schema_version") == [tables.NEWEST]
+
+
+def test_steps_are_numbered_without_a_gap() -> None:
+    assert [path.name for path in tables.STEPS] == [f"{number}.sql" for number in range(1, tables.NEWEST + 1)]
+
+
+# --- the server -------------------------------------------------------------------------------------------------------
+
+
+def test_sessions_tell_the_server_when_to_give_up(store: PostgresStore) -> None:
+    with ServerSession(store.url).reading() as connection:
+        names = connection.execute("SELECT name FROM pg_settings WHERE source = 'client'").fetchall()
+    assert {*SERVER_OPTIONS} <= {name for (name,) in names}
+
+
+def test_options_of_the_url_are_kept(store: PostgresStore) -> None:
+    with ServerSession(ServerURL(f"{store.url}&options=-c%20work_mem%3D7MB")).reading() as connection:
+        assert connection.execute("SHOW work_mem").fetchone() == ("7MB",)
+        assert connection.execute("SHOW client_connection_check_interval").fetchone() == ("50ms",)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql:///nothing?host={folder}&user=tests",
+        "postgresql:///postgres?host={folder}&user=unknown",
+        "postgresql:///postgres?host={folder}/none&user=tests",
+        "postgresql:///postgres?service=none-of-ours",
+        "postgresql:///postgres?colour=red",
+        "postgresql://[::1/x",
+    ],
+)
+def test_a_server_that_cannot_be_used_is_one_sentence(postgres: PostgresServer, url: str) -> None:
+    said = refused(url.format(folder=postgres.folder), "list")
+    assert re.fullmatch(r"Error: The database postgresql://\S+ cannot be used \(.+\): check .*\n", said)
+
+
+@pytest.mark.usefixtures("postgres")
+def test_a_password_is_refused_by_the_store_too() -> None:
+    assert "password" in refusal(PostgresStore(ServerURL("postgresql:///x?password=secret")).load)
+
+
+def test_a_server_that_was_restarted_meanwhile_is_used_again(own_server: PostgresServer, file: Path) -> None:
+    store = filled(own_server.new_database(), file)
+    other = PostgresStore(store.url)
+    with store.claim(1000):
+        own_server.stop("immediate")
+        own_server.start()
+        renamed(store, "renamed")
+        assert other.is_claimed(1000)
+    assert not other.is_claimed(1000)
+    assert other.load().slices[1000].name == "renamed"
+
+
+def test_a_change_that_loses_its_server_is_not_saved(own_server: PostgresServer, file: Path) -> None:
+    store = filled(own_server.new_database(), file)
+
+    def change() -> None:
+        with store.transaction() as state:
+            state.slices[1000].name = "renamed"
+            own_server.stop("immediate")
+            own_server.start()
+
+    assert re.search(r"^The database postgresql://\S+ failed \(.+\); nothing was saved, try again$", refusal(change))
+    assert store.load().slices[1000].name == "ring-1000"
+    renamed(store, "renamed")
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_a_connection_that_is_lost_while_it_commits_is_asked_about(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch, commits: bool
+) -> None:
+    """Break the connection at COMMIT, before or after the server has carried it out."""
+    execute = psycopg.Connection.execute
+
+    def broken(connection: psycopg.Connection[Any], query: Any, *words: Any, **options: Any) -> Any:
+        if query != "COMMIT":
+            return execute(connection, query, *words, **options)
+        if commits:
+            execute(connection, query)
+        connection.close()
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(psycopg.Connection, "execute", broken)
+        if commits:
+            renamed(store, "renamed")
+        else:
+            assert "nothing was saved, try again" in refusal(lambda: renamed(store, "renamed"))
+    assert (PostgresStore(store.url).load().slices[1000].name == "renamed") is commits
+
+
+def test_a_session_whose_claim_was_taken_meanwhile_saves_nothing(own_server: PostgresServer, file: Path) -> None:
+    store = filled(own_server.new_database(), file)
+    other = PostgresStore(store.url)
+    with store.claim(1000):
+        own_server.stop("immediate")
+        own_server.start()
+        with other.claim(1000):
+            assert "another session has begun to change the same (slice-1000)" in refusal(lambda: renamed(store, "x"))
+    renamed(store, "after")
+    assert other.load().slices[1000].name == "after"
+
+
+def test_a_server_that_stays_away_leaves_the_settings_known(
+    own_server: PostgresServer, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.postgres.session.RECONNECT_S", 0.2)
+    store = filled(own_server.new_database(), file)
+    known = store.load().inventory
+    own_server.stop("immediate")
+    assert store.inventory == known
+    assert "cannot be used" in refusal(store.load)
+    assert "cannot be used" in refusal(lambda: renamed(store, "x"))
+    own_server.start()
+    renamed(store, "x")
+
+
+# --- moving -----------------------------------------------------------------------------------------------------------
+
+
+def moved(state: State, url: ServerURL) -> State:
+    """Return the state after it was in the database, as another session reads it."""
+    PostgresStore(url).create(state)
+    return PostgresStore(url).load()
+
+
+def test_good_files_come_back_as_they_were(good: list[str], postgres: PostgresServer, tmp_path: Path) -> None:
+    for number, text in enumerate(good):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(text)
+        written = Version.first(Database(path).load()).content
+        url = postgres.new_database()
+        assert Version.first(moved(Database(path).load(), url)).content == written
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=100)
+CONFIGS = st.dictionaries(st.text(max_size=9), st.text(max_size=9) | st.integers() | st.booleans(), max_size=3)
+
+
+@given(st.lists(st.integers(2, 4), max_size=3), st.data())
+@settings(deadline=None, max_examples=scaled(25, 300))
+def test_every_state_comes_back_as_it_was(postgres: PostgresServer, sizes: list[int], data: st.DataObject) -> None:
+    """Import and export random states: `export(import(f)) == f`, byte for byte."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "database.yaml"
+        write_file(path, sizes)
+        state = Database(path).load()
+        for slice_ in state.slices.values():
+            slice_.left = data.draw(st.lists(TEXTS, max_size=2))
+            for vm in slice_.vms:
+                with suppress(ValueError):  # some cloud-config is refused
+                    vm.seed = FirstBoot(data.draw(TEXTS), cloud_config(data.draw(CONFIGS)))
+        for name in data.draw(st.lists(st.from_regex(r"[A-Za-z0-9_-]{1,32}", fullmatch=True), max_size=3)):
+            state.users.setdefault(name, User(name, "a" * 64))
+        state.workers["10.9.9.9"] = Worker(max_ram_gb=data.draw(st.floats(0, 1e6)))
+        state.next_vm_id += data.draw(st.integers(0, 9))
+        written = Version.first(state).content
+        assert Version.first(moved(Version.read(written).state(), postgres.new_database())).content == written
+
+
+def test_the_commands_move_a_state_there_and_back(database_url: ServerURL, file: Path, tmp_path: Path) -> None:
+    back, size = tmp_path / "back.yaml", "10 users, 2 slices and 6 VMs"
+    assert (
+        done(database_url, "database", "import", str(file), "--dry-run") == f"Would import {size} into {database_url}\n"
+    )
+    assert done(database_url, "database", "import", str(file)) == f"Imported {size} into {database_url}\n"
+    assert "has a cloud already; nothing was changed" in refused(database_url, "database", "import", str(file))
+    assert done(database_url, "database", "export", str(back)) == f"Exported {size} to {back}\n"
+    assert back.stat().st_mode & 0o777 == 0o600
+    assert Database(back).load().to_dict() == Database(file).load().to_dict()
+    assert "is there already" in refused(database_url, "database", "export", str(back))
+    assert done(database_url, "database", "export") == back.read_text()
+    assert "ring-1000" in done(database_url, "--as", "student0", "list")
+    assert "import database" in done(database_url, "log")
+
+
+def test_settings_alone_are_replaced(store: PostgresStore, file: Path) -> None:
+    renamed(store, "renamed")
+    words = ("database", "import", str(file), "--settings")
+    file.write_text(file.read_text().replace("workers_list: []", "workers_list: [10.9.9.9]"))
+    assert "Imported the settings" in done(store.url, *words)
+    assert store.load().inventory.workers_list == ("10.9.9.9",)
+    assert store.load().slices[1000].name == "renamed"
+    fresh = open_store(file.with_name("fresh.yaml"))
+    fresh.create(Database(ROOT / "database.yaml").load())  # it has another network node
+    assert "while there are slices" in refused(store.url, "database", "import", str(fresh.path), "--settings")
+    assert store.load().inventory.network_node == "127.0.0.1"
+
+
+def test_a_slice_that_a_session_changes_is_not_imported(database_url: ServerURL, file: Path) -> None:
+    with Database(file).claim(1000):
+        assert "Slice 1000 is being worked on" in refused(database_url, "database", "import", str(file))
+    assert "no cloud yet" in refusal(open_store(database_url).load)
