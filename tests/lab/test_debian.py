@@ -51,6 +51,7 @@ vms:
     flavor: debian
     internet: true
     seed:
+      script: echo run >>/root/runs
       user_data:
         bootcmd: [[sysctl, -q, -w, vm.dirty_writeback_centisecs=0, vm.dirty_expire_centisecs=60000]]
   h2: {flavor: debian, internet: true, start: manual}
@@ -125,6 +126,7 @@ def test_a_guest_whose_first_boot_loses_its_power_comes_back_and_has_its_new_add
     assert "10.1.2.1/" not in student.ssh("h1", "ip -4 addr")
     assert student.ssh("h1", "sudo find /etc/ssh /etc/sudoers.d ~/.bashrc ~/.profile -type f -empty") == ""
     student.wait_for("h1", "sudo cat /var/lib/cloud/instance/first-boot-is-kept", "kept", BOOT_SECONDS)
+    assert student.wait_for("h1", "sudo cat /root/runs", "run", BOOT_SECONDS) == "run\n"
     assert student.ssh("h1", "systemctl --failed --no-legend --plain; sudo cloud-init schema --system") == (
         "Valid cloud-config: system userdata\n"
     )
