@@ -6,15 +6,13 @@ import copy
 import os
 import secrets
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-
-import paramiko
-from paramiko.pkey import UnknownKeyType
 
 from core.errors import CloudError, HostUnreachable, HostUnusable, last_line
 from core.inventory import SSHSettings
@@ -27,6 +25,12 @@ from remote.host_keys import HostKey, KeyRefused, KnownHosts
 from remote.openssh import key_fault
 from remote.plan import shell
 from remote.root import SHELL
+
+# paramiko takes invoke, a third of its import, for `Match exec` of files that we do not read.
+sys.modules.setdefault("invoke", None)  # type: ignore[arg-type]
+
+import paramiko  # noqa: E402
+from paramiko.pkey import UnknownKeyType  # noqa: E402
 
 LOST_SECONDS = 10
 """Seconds after which a host that acknowledges no packet is lost."""

@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -23,6 +25,7 @@ from remote import upload as upload_module
 from remote.plan import Action, Command, Step, Upload
 from remote.transcript import Outcome, UploadProgress
 from tests.support.loopback import DISK_FULL, LoopbackHost
+from tests.support.paths import ROOT
 
 
 def step(*do: Action) -> Step:
@@ -54,6 +57,11 @@ def failure(client: ssh.SSHHost, *do: Action, lock: str = "", timeout: float = 6
         outcomes(client, [step(*(do or (sh("true"),)))], lock, timeout)
     assert "\n" not in str(caught.value)
     return caught.value
+
+
+def test_the_library_brings_nothing_of_the_programs_that_it_could_start() -> None:
+    code = "import sys, remote.ssh; sys.exit(len({'asyncio', 'invoke.context', 'unittest'} & {*sys.modules}))"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_outcomes_come_back_and_one_connection_and_one_round_trip_serve_them(
