@@ -12,6 +12,7 @@ import pytest
 from core.errors import CloudError
 from database import Database
 from lab import Lab, paths
+from tests.support.lab.program import end_servers
 from tests.support.lab.visitor import DATABASES, Menu, age_measurements
 from tests.support.paths import ROOT
 
@@ -20,6 +21,7 @@ from tests.support.paths import ROOT
 def slices_left() -> Iterator[None]:
     """Delete the slices that a test left because it failed, so that they are in the way of no other file's tests."""
     yield
+    end_servers()
     for database, lab in [*DATABASES.items()]:
         if _delete_slices(lab, database):
             lab.down()

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
 from lab import Lab
+from tests.support.lab.program import run_program
 from tests.support.lab.visitor import IMAGES, Menu, traces
-from tests.support.paths import ROOT
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("idle_guests")]
 
 
 def cli(lab: Lab, *words: str) -> tuple[int, str]:
-    done = lab.run([sys.executable, str(ROOT / "cli.py"), "--database", str(lab.database), *words], check=False)
+    done = run_program(lab, *words)
     assert "Traceback" not in done.stdout + done.stderr
     return done.returncode, done.stdout + done.stderr
 

@@ -15,6 +15,7 @@ import yaml
 
 from lab import Lab, paths
 from tests.lab.test_failures import foreign_process, replaced, shell
+from tests.support.lab.program import run_program
 from tests.support.lab.visitor import HOSTS, IMAGES, Guest, Menu, empty_database
 from tests.support.paths import ROOT
 
@@ -122,8 +123,7 @@ def with_timeouts(lab: Lab, home: Path, name: str, **timeouts: float) -> Path:
 
 def findings(lab: Lab, database: Path) -> dict[str, str]:
     """Return the doctor's words about unusable hosts, by their names in the lab."""
-    argv = [sys.executable, str(ROOT / "cli.py"), "--database", str(database), "doctor", "--json"]
-    found = json.loads(lab.run(argv, check=False).stdout)["findings"]
+    found = json.loads(run_program(lab, "doctor", "--json", database=database).stdout)["findings"]
     return {HOSTS[f["host"]]: f["sentence"] for f in found if f["code"] in {"host-unreachable", "host-unusable"}}
 
 

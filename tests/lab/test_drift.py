@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,16 +16,15 @@ import pytest
 from core.names import flow_cookie
 from lab import Lab
 from tests.lab.test_failures import design, foreign_process
+from tests.support.lab.program import run_program
 from tests.support.lab.visitor import IMAGES, Menu, traces, wait_until
-from tests.support.paths import ROOT
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("idle_guests")]
 
 
 def cli(lab: Lab, *words: str, database: Path | None = None) -> tuple[int, str]:
     """Run a subcommand of the program; return its exit status and its output."""
-    argv = [sys.executable, str(ROOT / "cli.py"), "--database", str(database or lab.database), *words]
-    done = lab.run(argv, check=False)
+    done = run_program(lab, *words, database=database)
     assert "Traceback" not in done.stdout + done.stderr
     return done.returncode, done.stdout + done.stderr
 

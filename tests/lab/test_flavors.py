@@ -7,7 +7,6 @@ second disk on another board. By UEFI it starts with a script for the firmware's
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from typing import Any
 import pytest
 
 from lab import GuestConsole, Lab, paths
+from tests.support.lab.program import run_program
 from tests.support.lab.visitor import IMAGES, Guest, Menu, empty_database, traces
-from tests.support.paths import ROOT
 from tests.support.scale import LONG
 
 pytestmark = pytest.mark.lab
@@ -89,7 +88,7 @@ def own_menu(lab: Lab, database: Path) -> Iterator[Menu]:
 
 def cli(lab: Lab, database: Path, *words: str) -> tuple[int, str]:
     """Run a command; return its exit status and all that it says."""
-    done = lab.run([sys.executable, str(ROOT / "cli.py"), "--database", str(database), *words], check=False)
+    done = run_program(lab, *words, database=database)
     return done.returncode, f"{done.stdout}{done.stderr}"
 
 

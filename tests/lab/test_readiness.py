@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lab import Lab
+from tests.support.lab.program import run_program
 from tests.support.lab.visitor import Guest, Menu, empty_database, wait_until
 from tests.support.paths import ROOT
 
@@ -42,7 +43,7 @@ def own_menu(lab: Lab, database: Path) -> Iterator[Menu]:
 
 def cli(lab: Lab, database: Path, *words: str) -> tuple[int, str, str]:
     """Run a command; return its exit status and both outputs."""
-    done = lab.run([sys.executable, str(ROOT / "cli.py"), "--database", str(database), *words], check=False)
+    done = run_program(lab, *words, database=database)
     return done.returncode, done.stdout, done.stderr
 
 

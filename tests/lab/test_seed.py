@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from lab import Lab
+from tests.support.lab.program import run_program
 from tests.support.lab.visitor import Guest, Menu, empty_database, traces
 from tests.support.paths import DATA, ROOT
 
@@ -54,7 +55,7 @@ def command(lab: Lab, database: Path, *words: str, typed: str = "") -> subproces
 
 
 def codes(lab: Lab, database: Path) -> set[str]:
-    said = lab.run([sys.executable, str(ROOT / "cli.py"), "--database", str(database), "doctor", "--json"], check=False)
+    said = run_program(lab, "doctor", "--json", database=database)
     return {finding["code"] for finding in json.loads(said.stdout)["findings"]}
 
 
