@@ -38,6 +38,7 @@ try:
     from menu.idle import Idle
     from menu.keyboard import Keyboard, Lines
     from menu.screen import OutputLost, Screen, clean, on_terminal
+    from remote.plan import shell
     from storage.location import Location, own_path
 except KeyboardInterrupt:  # nothing has begun yet
     raise SystemExit(INTERRUPTED) from None
@@ -136,7 +137,14 @@ def _run(args: Namespace, api: OrchestratorAPI, screen: Screen) -> int:
         return operator.prove(api.prover, args, screen)
     if args.command in commands.COMMANDS:
         return commands.carry_out(api, args, screen)
-    return session.run(api, screen, keyboard, ENTRIES, args.restricted_user or "")
+    return session.run(api, screen, keyboard, ENTRIES, args.restricted_user or "", _program(args))
+
+
+def _program(args: Namespace) -> str:
+    """Return the words that call this program again with the same state file."""
+    if str(args.database) == str(_default_database()):
+        return session.PROGRAM
+    return f"{session.PROGRAM} {shell(('--database', str(args.database)))}"
 
 
 def _show_log(args: Namespace) -> int:

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 __all__ = ["OrchestratorAPI", "Result"]
 
+MANAGER = "cloud@manager"
+"""The manager as the documentation writes it, where the settings do not name it."""
+
 
 class OrchestratorAPI(Groups):
     """The use-cases of a cloud. `connect` returns the host at an address; None means SSH with the file's settings."""
@@ -90,6 +93,15 @@ class OrchestratorAPI(Groups):
         """Take a place of the account for one command of a restricted session."""
         rights.require_commands(self._database.load(), actor)
         return self._sessions.open(actor)
+
+    @UseCase()
+    def command_address(self, actor: str) -> str:
+        """Return the manager as the user writes it after ssh before a command; empty for users without commands."""
+        state = self._database.load()
+        with suppress(Refused):
+            rights.require_commands(state, actor)
+            return state.inventory.login.address or MANAGER
+        return ""
 
     def needs_new_password(self, username: str, password: str) -> bool:
         """Return whether a correct password must be replaced before anything else, because it was shipped."""

@@ -39,6 +39,7 @@ _DEPTHS = {"c": Depth.COMMANDS.value, "s": Depth.SCRIPTS.value, "": "the menu"}
 def view_resources(session: Session) -> None:
     """Show quota, workers and flavors as they are now."""
     session.show(resources_of(session.api, session.actor, session.screen))
+    session.same_as("quota")
 
 
 def resources_of(api: OrchestratorAPI, actor: str, screen: Screen) -> ResourcesView:
@@ -58,7 +59,8 @@ def create_slice(session: Session) -> None:
 
 def add_vm(session: Session) -> None:
     """Add a VM to a slice, with its disk on a worker."""
-    slice_id = _ask_for_slice(session, "Slice ID: ").slice_id
+    slice_ = _ask_for_slice(session, "Slice ID: ")
+    slice_id = slice_.slice_id
     name = session.ask.name("VM name: ", "A VM name")
     flavor, devices = _ask_for_flavor(session)
     count = session.ask.number(
@@ -72,6 +74,8 @@ def add_vm(session: Session) -> None:
         answer = session.api.add_vm_to_slice(session.actor, slice_id, name, flavor, count, internet, listen)
     vm = value_of(answer)
     session.say(f"VM added! ID: {vm.vm_id}, VNC: {vm.vnc_port}, Flavor: {flavor}")
+    online = ["--internet"] if internet else []
+    session.same_as("add-vm", session.word_for(slice_), name, flavor, "--nics", str(count), *online)
 
 
 def create_link(session: Session) -> None:
@@ -88,6 +92,9 @@ def create_link(session: Session) -> None:
         session.api.create_link(session.actor, slice_.slice_id, vm1_id, vm1_interface, vm2_id, vm2_interface)
     )
     session.say(f"Link created! VLAN: {link.vlan_id}")
+    names = {vm.vm_id: vm.name for vm in slice_.vms}
+    ends = (f"{names[vm_id]}:{interface}" for vm_id, interface in link.ends)
+    session.same_as("link", session.word_for(slice_), *ends)
 
 
 def view_slices(session: Session) -> None:
@@ -99,6 +106,7 @@ def view_slices(session: Session) -> None:
         session.show(SliceView(slice_, session.actor, problems.get(slice_.slice_id)))
     if not slices:
         session.screen.line("You have no slices yet: 2 creates one")
+    session.same_as("list")
 
 
 def deploy_slice(session: Session) -> None:
@@ -114,6 +122,7 @@ def _deploy(session: Session, slice_id: int) -> None:
     session.show(ReachView(slice_))
     if session.screen.terminal:
         watch_boot(session, slice_id)
+    session.same_as("deploy", session.word_for(slice_))
 
 
 def repair_slice(session: Session) -> None:
@@ -122,6 +131,7 @@ def repair_slice(session: Session) -> None:
     with session.progress() as listen:
         answer = session.api.repair_slice(session.actor, slice_id, listen)
     show_repaired(value_of(answer), session.screen)
+    session.same_as("repair", str(slice_id))
 
 
 def show_repaired(repaired: Sequence[str], screen: Screen) -> None:
@@ -151,6 +161,7 @@ def delete_slice(session: Session) -> None:
         answer = session.api.delete_slice(session.actor, slice_.slice_id, listen)
     value_of(answer)
     session.say("Slice deleted")
+    session.same_as("delete", session.word_for(slice_))
 
 
 def show_plan(session: Session) -> None:
@@ -160,6 +171,7 @@ def show_plan(session: Session) -> None:
     depth = Depth.TITLES
     while True:
         plans.show(session.screen, plan, depth, slice_, session.actor, way_to_run(slice_))
+        session.same_as("plan", session.word_for(slice_), *([] if depth is Depth.TITLES else [f"--{depth.value}"]))
         if not session.screen.terminal or not any(plan.steps):
             return
         answer = session.ask.letter("Show commands (c), scripts (s), or Enter: ", _DEPTHS)
@@ -173,6 +185,7 @@ def show_picture(session: Session) -> None:
     slice_ = _ask_for_slice(session, "Slice ID: ")
     for line in picture_lines(slice_, utf8=session.screen.is_utf8):
         session.screen.line(line)
+    session.same_as("graph", session.word_for(slice_))
 
 
 def change_password(session: Session) -> None:
@@ -238,20 +251,24 @@ def create_from_template(session: Session) -> None:
     )
     flavor, _ = _ask_for_flavor(session)
     internet = session.ask.option("Internet access (all, none or first): ", templates.INTERNET)
-    _create(session, templates.make(template, _ask_for_new_name(session), flavor, internet), template)
+    name = _ask_for_new_name(session)
+    words = ("create", "--template", template, "--name", name, "--flavor", flavor, "--internet", internet)
+    _create(session, templates.make(template, name, flavor, internet), template, *words)
 
 
 def _ask_for_new_name(session: Session) -> str:
     return session.ask.checked(lambda: session.ask.name("Slice name: ", "A slice name"), check_new_name)
 
 
-def _create(session: Session, design: Design, source: str) -> None:
-    """Create a slice from a design, and offer to deploy it."""
+def _create(session: Session, design: Design, source: str, *words: str) -> None:
+    """Create a slice from a design, and offer to deploy it; `words` are the command that does the same."""
     session.screen.line(demand_line(source, value_of(session.api.designs.demand(session.actor, design))))
     with session.progress() as listen:
         answer = session.api.designs.create(session.actor, design, listen)
     slice_ = value_of(answer)
     session.say(f"Slice created! ID: {slice_.slice_id}")
+    if words:
+        session.same_as(*words)
     if session.ask.yes("Deploy it now? (y/n): "):
         _deploy(session, slice_.slice_id)
 

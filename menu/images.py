@@ -35,6 +35,7 @@ def _view(session: Session) -> None:
     for reason in listing.unseen.values():
         session.screen.line(f"Warning: {reason}", WARNING)
     session.screen.line(HOW_TO_ADD)
+    session.same_as("image", "list")
 
 
 def _stage(session: Session) -> None:
@@ -42,6 +43,7 @@ def _stage(session: Session) -> None:
     with session.progress() as listen:
         answer = session.api.images.stage(session.actor, name, (), listen)
     session.say(staged_line(value_of(answer)))
+    session.same_as("image", "stage", name)
 
 
 def _remove(session: Session) -> None:
@@ -54,3 +56,4 @@ def _remove(session: Session) -> None:
         answer = session.api.images.remove(session.actor, name, listen)
     value_of(answer)
     session.say("Image removed")
+    session.same_as("image", "remove", name)

@@ -120,6 +120,7 @@ def view_keys(session: Session) -> None:
     keys = value_of(session.api.keys.list(session.actor))
     for line in _lines(keys) if keys else (NO_KEYS, HOW_TO_MAKE):
         session.screen.line(line)
+    session.same_as("keys", "list")
 
 
 def add_key_in_menu(session: Session) -> None:
@@ -139,11 +140,13 @@ def remove_key_in_menu(session: Session) -> None:
     if not keys:
         session.screen.line(NO_KEYS)
         return
-    view_keys(session)
+    for line in _lines(keys):
+        session.screen.line(line)
     number = keys.index(session.ask.choice(f"Key to remove (1-{len(keys)}): ", keys)) + 1
     change = value_of(session.api.keys.remove(session.actor, number))
     session.say(f"Key removed: {_line(change.key)}")
     _show_consequences(session, change)
+    session.same_as("keys", "remove", str(number))
 
 
 def _show_consequences(session: Session, change: KeyChange) -> None:

@@ -49,6 +49,7 @@ def change_power(session: Session) -> None:
     rights.require_deployed(slice_)
     if verb == "snapshots":
         list_snapshots(session, slice_)
+        session.same_as("snapshots", session.word_for(slice_))
     elif verb in {"snapshot", "restore", "delete"}:
         _change_snapshots(session, slice_, verb)
     else:
@@ -65,6 +66,8 @@ def _switch(session: Session, slice_: Slice, verb: str) -> None:
     with session.progress() as listen:
         answer = switch(session.api, session.actor, slice_, verb, vm_ids, listen)
     show_told(value_of(answer), session.screen)
+    command, *options = verb.split()
+    session.same_as(command, session.word_for(slice_), *_names(slice_, vm_ids), *options)
 
 
 def _change_snapshots(session: Session, slice_: Slice, verb: str) -> None:
@@ -78,6 +81,13 @@ def _change_snapshots(session: Session, slice_: Slice, verb: str) -> None:
     with session.progress() as listen:
         answer = act(session.actor, slice_id, name, vm_ids, listen)
     show_told(value_of(answer), session.screen)
+    command, *options = ("snapshot", "--delete") if verb == "delete" else (verb,)
+    session.same_as(command, session.word_for(slice_), name, *_names(slice_, vm_ids), *options)
+
+
+def _names(slice_: Slice, vm_ids: Collection[int]) -> list[str]:
+    """Return the names of VMs in the order of the slice; an empty list stands for all."""
+    return [vm.name for vm in slice_.vms if vm.vm_id in vm_ids]
 
 
 def _ask_for_vms(session: Session, slice_: Slice) -> list[int]:

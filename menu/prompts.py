@@ -85,6 +85,14 @@ class Prompts:
             prompt, lambda answer: whole_number(answer, low, high), f"{what} is a whole number from {low} to {high}"
         )
 
+    def entry(self, prompt: str, what: str, low: int, high: int) -> int:
+        """Ask for the number of an entry. Enter or `?` asks for the menu, which is a reason for `Back`."""
+        allowed = f"{what} is a whole number from {low} to {high}; Enter shows the menu"
+        answer = self._ask(prompt, lambda text: -1 if text in {"", "?"} else whole_number(text, low, high), allowed)
+        if answer < 0:
+            raise Back
+        return answer
+
     def identifier(self, prompt: str, what: str) -> int:
         """Ask for the id of a slice or a VM. The orchestrator checks that it exists."""
         return self.number(prompt, what, 1, LAST_ID)

@@ -20,6 +20,7 @@ from menu.terminal import set_echo, without_echo
 if TYPE_CHECKING:
     from lifecycle.reach import WaysIn
     from menu.session import Session
+    from models import VM, Slice
 
 MANAGER = "cloud@manager"
 """The manager as the documentation writes it, where the settings do not name it."""
@@ -67,7 +68,8 @@ def _join_console(session: Session, vm_id: int) -> bool:
         return False
     console, why = value_of(answer), ""
     with closing(console):
-        greeting = f"Connected to {_vm_name(session, vm_id)}. {exits.hint(typed=session.screen.terminal)}"
+        slice_, vm = _found(session, vm_id)
+        greeting = f"Connected to {vm.name}. {exits.hint(typed=session.screen.terminal)}"
 
         def greet() -> None:
             session.say(greeting)
@@ -81,6 +83,7 @@ def _join_console(session: Session, vm_id: int) -> bool:
             why = console.why_closed()
     session.screen.line()
     session.screen.line(f"{ending.value}: {why}" if why else ending.value)
+    session.same_as("console", session.word_for(slice_), vm.name)
     return True
 
 
@@ -136,9 +139,9 @@ def _ways(session: Session) -> WaysIn:
     return found
 
 
-def _vm_name(session: Session, vm_id: int) -> str:
+def _found(session: Session, vm_id: int) -> tuple[Slice, VM]:
     for slice_ in value_of(session.api.list_slices(session.actor)):
         vm = slice_.vm(vm_id)
         if vm:
-            return vm.name
+            return slice_, vm
     raise CloudError(f"VM {vm_id} is gone")

@@ -22,6 +22,7 @@ from menu.texts import by_id, title_for
 from menu.told import show_told
 from menu.views import MenuView
 from models import ADMIN, Slice, User
+from remote.plan import shell
 
 if TYPE_CHECKING:
     from orchestrator import OrchestratorAPI
@@ -46,6 +47,7 @@ LEAVE = 0
 TOO_MANY_ATTEMPTS = 1
 TOO_MANY_SESSIONS = 1
 INTERRUPTED = 130
+PROGRAM = "python3 cli.py"
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Session:
     keyboard: Keyboard
     ask: Prompts
     actor: str
+    program: str = ""
+    """The words before a command that does what an entry does; empty where the user has no commands."""
 
     def say(self, sentence: str) -> None:
         """Write a sentence about a success."""
@@ -65,6 +69,15 @@ class Session:
     def show(self, view: View) -> None:
         """Show a view."""
         self.screen.show(view)
+
+    def same_as(self, *words: str) -> None:
+        """Show the command that repeats what an entry did, on a terminal only."""
+        if self.screen.terminal and self.program:
+            self.screen.line(f"The same by command: {self.program} {shell(words)}", "dim")
+
+    def word_for(self, slice_: Slice) -> str:
+        """Return the word that names a slice in a command: its name, or its id where the name may not be enough."""
+        return slice_.name if slice_.owner == self.actor and slice_.name[:1].isalpha() else str(slice_.slice_id)
 
     def progress(self) -> Progress:
         """Return a listener that shows the progress of a plan."""
@@ -104,14 +117,20 @@ class Measurement:
 
 
 def run(
-    api: OrchestratorAPI, screen: Screen, keyboard: Keyboard, entries: Sequence[Entry], restricted_user: str = ""
+    api: OrchestratorAPI,
+    screen: Screen,
+    keyboard: Keyboard,
+    entries: Sequence[Entry],
+    restricted_user: str = "",
+    program: str = PROGRAM,
 ) -> int:
     """Run sessions and return the exit status. End of input and Ctrl-C lead out of every prompt.
 
     `restricted_user`: the only user who may log in, once. An empty string allows all users, one after the other.
+    `program`: the words that call the program in a shell.
     """
     try:
-        return _sessions(api, screen, keyboard, entries, restricted_user)
+        return _sessions(api, screen, keyboard, entries, restricted_user, program)
     except EOFError:
         status = LEAVE
     except KeyboardInterrupt:
@@ -121,7 +140,12 @@ def run(
 
 
 def _sessions(
-    api: OrchestratorAPI, screen: Screen, keyboard: Keyboard, entries: Sequence[Entry], restricted_user: str
+    api: OrchestratorAPI,
+    screen: Screen,
+    keyboard: Keyboard,
+    entries: Sequence[Entry],
+    restricted_user: str,
+    program: str,
 ) -> int:
     ask = Prompts(keyboard, screen)
     while True:
@@ -132,7 +156,8 @@ def _sessions(
             if actor is None:
                 screen.line("Too many wrong logins. Goodbye")
                 return TOO_MANY_ATTEMPTS
-            session = Session(api, screen, keyboard, ask, actor)
+            by_command = _by_ssh(api, actor) if restricted_user else f"{program} --as {actor}"
+            session = Session(api, screen, keyboard, ask, actor, by_command)
             _warn(session, Measurement(api))
             _guarded(session, offer_unfinished)
             _guarded(session, offer_unfinished_snapshots)
@@ -142,6 +167,12 @@ def _sessions(
             screen.line("Goodbye")
             return LEAVE
         session.say("Logged out")
+
+
+def _by_ssh(api: OrchestratorAPI, actor: str) -> str:
+    """Return the words before a command of a restricted session, or an empty text where the user has no commands."""
+    address = value_of(api.command_address(actor))
+    return f"ssh {address}" if address else ""
 
 
 def _takes_place(api: OrchestratorAPI, screen: Screen, username: str, place: ExitStack) -> bool:
@@ -247,17 +278,25 @@ def _entries_for(session: Session, entries: Sequence[Entry]) -> list[Entry]:
 
 
 def use_menu(session: Session, entries: Sequence[Entry]) -> int:
-    """Show the menu and run the chosen entries. Return `LOGOUT` or `EXIT` when the user chooses it."""
+    """Show the menu and run the chosen entries. Return `LOGOUT` or `EXIT` when the user chooses it.
+
+    On a terminal the menu is shown again when the user asks for it, so that what an entry shows stays in sight.
+    """
     numbers = [entry.number for entry in entries]
     titles = [(entry.number, entry.title) for entry in entries]
     actions = {entry.number: entry.run for entry in entries}
+    ask = session.ask.entry if session.screen.terminal else session.ask.number
+    shown = False
     while True:
         session.screen.line()
-        session.show(MenuView(session.actor, titles))
+        if not shown:
+            session.show(MenuView(session.actor, titles))
         try:
-            choice = session.ask.number("Choose an option: ", "The choice", min(numbers), max(numbers))
+            choice = ask("Choose an option: ", "The choice", min(numbers), max(numbers))
         except Back:
+            shown = False
             continue
+        shown = session.screen.terminal
         if choice in {LOGOUT, EXIT}:
             return choice
         if choice in actions:

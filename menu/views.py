@@ -59,6 +59,10 @@ class MenuView:
     def _hint(self) -> str:
         return f'"{BACK}" at any question leads back to this menu'
 
+    @property
+    def _drawn_hint(self) -> rich_parts.Text:
+        return rich_parts.Text(f'"{BACK}" leads back to this menu, Enter shows it again', DIM)
+
     def drawn(self) -> rich_parts.RenderableType:
         """Return a panel of two columns, or of one on a narrow terminal.
 
@@ -67,7 +71,7 @@ class MenuView:
         return _ByWidth(self._fitting)
 
     def _fitting(self, width: int) -> rich_parts.RenderableType:
-        hint = rich_parts.Text(self._hint, DIM)
+        hint = self._drawn_hint
         if width < MENU_WIDTH:
             rows = _menu_rows([(entry,) for entry in self.entries])
             return rich_parts.Group(self._heading, rich_parts.Panel(rows, expand=False), hint)

@@ -304,6 +304,10 @@ class FakeAPI:
         self.open_sessions.append(username)
         return True, FakeSession(lambda: self.open_sessions.remove(username))
 
+    @answering
+    def command_address(self, _actor: str) -> str:
+        return "cloud@manager"
+
     def needs_new_password(self, username: str, password: str) -> bool:
         return self.asks_for_new_password and username == password
 

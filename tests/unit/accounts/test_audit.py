@@ -35,6 +35,7 @@ READ_ONLY = {
     "list_slices",
     "get_slice",
     "find_slice",
+    "command_address",
     "designs.read",
     "designs.files",
     "designs.read_file",

@@ -60,6 +60,7 @@ OWN = {
     "authenticate",
     "get_user",
     "most_slices",
+    "command_address",
     "open_command",
     "open_session",
     "operate_for",
