@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from docs.reference.commands import leaves
 from lab import Lab, paths
+from menu.arguments import restricted_parser
 from tests.support.lab.door import ADDRESS, StudentDoor, opened_door
 from tests.support.lab.visitor import Guest, SeenVM, wait_until
 from tests.support.pcap import packets_of
+from tests.support.playing import terminal_of
 
 pytestmark = pytest.mark.lab
 
@@ -139,3 +142,71 @@ def test_a_session_that_is_cut_off_leaves_no_capture(door: StudentDoor) -> None:
     process.communicate()
     wait_until(lambda: not door.processes(), "the end of the session", 30)
     wait_until(lambda: not tcpdumps(door), "the end of tcpdump", 15)
+
+
+DRAFT = "slice: draft\nvms: {x: cirros, y: cirros}\nlinks: [x - y]\ngoals: [{name: up, booted: [x, y]}]\n"
+CLAB = "name: r\ntopology: {nodes: {a: {kind: linux}, b: {kind: linux}}, links: [{endpoints: [a:eth1, b:eth1]}]}\n"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f laptop\n"
+
+COMMANDS = [
+    ("help", "", "console"),
+    ("list --json", "", '"name": "gate"'),
+    ("show gate", "", "VM "),
+    ("quota --json", "", '{"used_vms": 2, "quota_vms": 10, '),
+    ("validate -", DRAFT, "-: slice draft: 2 VMs, 1 link, 1 goal"),
+    ("create - --dry-run", DRAFT, "Nothing was created: --dry-run"),
+    ("convert - --from containerlab", CLAB, "- ends: [a, b]"),
+    ("apply -", DRAFT, "Slice created! ID: "),
+    ("plan - --json", DRAFT, '"differences": [], "steps": []'),
+    ("plan draft", "", "on 3 hosts to deploy slice "),
+    ("export draft", "", "- name: up\n  booted: [x, y]"),
+    ("graph draft", "", "x-y"),
+    ("link draft x y --name second", "", "link second: added"),
+    ("unlink draft second", "", "link second: removed"),
+    ("add-vm draft z cirros --dry-run", "", "Nothing was added: --dry-run"),
+    ("remove-vm draft y --yes", "", "goal up: changed live (targets x, y -> x)"),
+    ("add-vm draft z cirros --nics 2", "", "VM added! ID: "),
+    ("delete draft --yes", "", "Slice deleted"),
+    ("keys add -", KEY, "Key added! ssh-ed25519 "),
+    ("keys list", "", "laptop"),
+    ("keys remove 1", "", "Key removed: ssh-ed25519 "),
+    ("snapshot gate base b", "", "Snapshot base: b"),
+    ("snapshots gate --json", "", '"vm": "b", "name": "base"'),
+    ("restore gate base b --yes", "", "Restored base: b"),
+    ("stop gate b --now --yes", "", "b"),
+    ("start gate b", "", "Started: b"),
+    ("restart gate b --dry-run", "", "restart VMs of slice "),
+    ("reset gate b --yes", "", "Reset: b"),
+    ("repair gate", "", "Nothing was missing: 0 changes"),
+    ("deploy gate", "", "Error: Slice already running"),
+    ("console gate a", "", "Error: console joins a terminal with the VM"),
+]
+"""The commands of a student in an order that works, with their input and a part of what they say."""
+
+ELSEWHERE = {"connect", "ssh-config", "capture"}
+"""Commands that the tests above use."""
+
+
+def test_every_command_of_a_student_has_its_line_here() -> None:
+    names = {name for name, _ in leaves(restricted_parser())}
+    assert names - ELSEWHERE == {
+        name for name in names for words, _, _ in COMMANDS if f"{words} ".startswith(f"{name} ")
+    }
+
+
+@pytest.mark.usefixtures("guests")
+def test_every_command_of_a_student_works_through_ssh(door: StudentDoor) -> None:
+    for words, text, said in COMMANDS:
+        shown = door.piped("alice", words, stdin=text)
+        assert said in shown, (words, shown)
+        assert "Traceback" not in shown
+        other = door.piped("mallory", words, stdin=text) if " gate" in words else ""
+        assert " gate" not in words or "You have no slice gate" in other, (words, other)
+
+
+def test_a_student_opens_a_console_by_command(door: StudentDoor, guests: dict[str, Guest]) -> None:
+    guests["a"].console.close()
+    with terminal_of(door.ssh("alice", "-tt", "-e", "none", f"cloud@{ADDRESS}", "console", "gate", "a")) as terminal:
+        terminal.wait_for("Connected to a", 60)
+        terminal.type("\x1d")
+        terminal.wait_for("Left the console", 60)
