@@ -301,7 +301,7 @@ def test_a_console_leads_back_to_the_menu_or_out_and_nowhere_else(door: StudentD
         terminal.type("\x1d")
         shown = terminal.wait_for("Left the console", 60)
         assert "(qemu)" not in shown
-        assert "VNC" in choose(terminal, ("5", "hers"))
+        assert "VNC" in choose(terminal, ("5", "VLANs "))
         # A window that is closed in a console ends the session.
         choose(terminal, ("9", "VM ID: "), (str(slice_of_alice + 1), "Leave with Ctrl-]."), until="")
     wait_until(lambda: not door.processes(), "the end of the session", 60)
