@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Protocol, TextIO
 
@@ -129,9 +129,20 @@ class Screen:
         """Write a line of ours into a guest's output, while the terminal is in raw mode."""
         self.raw(f"\r\n{clean(sentence)}\r\n".encode())
 
-    def waiting(self, sentence: str) -> AbstractContextManager[object]:
+    @contextmanager
+    def waiting(self, sentence: str) -> Iterator[None]:
         """Show a sentence on a terminal while the body runs."""
-        return self.console.status(rich_parts.Text(sentence)) if self.terminal else nullcontext()
+        if not self.terminal:
+            yield
+            return
+        status = self.console.status(rich_parts.Text(sentence))
+        with lost_output():
+            status.start()
+        try:
+            yield
+        finally:
+            with lost_output():
+                status.stop()
 
     def _write(self, text: str) -> None:
         with lost_output():

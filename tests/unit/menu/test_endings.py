@@ -184,6 +184,18 @@ def test_a_terminal_that_goes_away_tears_nothing_apart(desk: Desk, lasts: int, *
         assert len([port for host in desk.cloud.hosts.values() for port in host.ports if port.startswith("tap_")]) == 9
 
 
+@pytest.mark.parametrize("lasts", range(6))
+def test_a_terminal_that_goes_away_during_a_wait_is_lost_output(lasts: int) -> None:
+    screen = screen_that_is_lost(lasts, terminal=True)
+    with suppress(OutputLost), screen.waiting("Looking at the hosts"):
+        screen.line("A line between")
+
+
+def test_an_error_during_a_wait_stays_what_it_is() -> None:
+    with pytest.raises(ValueError, match=r"^ours$"), screen_of(io.BytesIO(), terminal=True).waiting("Looking"):
+        raise ValueError("ours")
+
+
 # --- restricted sessions ----------------------------------------------------------------------------------------------
 
 
