@@ -26,6 +26,7 @@ SETTINGS = (
     *("listen_addresses=", "fsync=off", "full_page_writes=off", "shared_buffers=16MB", "max_connections=200"),
     "dynamic_shared_memory_type=mmap",  # in the server's folder
 )
+FOLDERS = ("/dev/shm", "/tmp")
 SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 DEADLINE_S = 60.0
 
@@ -35,6 +36,9 @@ class PostgresServer:
     """A server. Only local users reach it, by a socket in its folder."""
 
     folder: Path
+    place: tuple[str, ...] = ()
+    """The words before the server's own, such as those that enter a namespace."""
+    settings: tuple[str, ...] = ()
     numbers: Iterator[int] = field(default_factory=count)
     process: subprocess.Popen[bytes] | None = None
 
@@ -50,10 +54,10 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        settings = (*SETTINGS, f"unix_socket_directories={self.folder}")
+        settings = (*SETTINGS, f"unix_socket_directories={self.folder}", *self.settings)
         options = [word for setting in settings for word in ("-c", setting)]
         with (self.folder / "log").open("ab") as log:
-            words = [*ordinary("postgres"), "-D", str(self.folder / "data"), *options]
+            words = [*self.place, *ordinary("postgres"), "-D", str(self.folder / "data"), *options]
             self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/")
         deadline = time.monotonic() + DEADLINE_S
         while True:
@@ -88,17 +92,19 @@ def ordinary(program: str) -> list[str]:
 
 
 @contextmanager
-def started(folders: Sequence[str] = ("/dev/shm", "/tmp")) -> Iterator[PostgresServer]:
-    """Yield a server, and remove all of it afterwards."""
-    place = next(folder for folder in folders if shutil.disk_usage(folder).free > 500_000_000)
-    folder = Path(tempfile.mkdtemp(prefix="pg-", dir=place))
-    server = PostgresServer(folder)
+def started(place: Sequence[str] = (), settings: Sequence[str] = (), access: str = "") -> Iterator[PostgresServer]:
+    """Yield a server, and remove all of it afterwards. `access` is a further line of its pg_hba.conf."""
+    roomy = next(folder for folder in FOLDERS if shutil.disk_usage(folder).free > 500_000_000)
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir=roomy))
+    server = PostgresServer(folder, (*place,), (*settings,))
     try:
         if os.getuid() == 0:
             os.chown(folder, ORDINARY_ID, ORDINARY_ID)
         folder.chmod(0o711)  # the user at the lab's manager reaches the socket, and the data has a folder of its own
         data = ["--no-sync", "-A", "trust", "-U", "tests", "-E", "UTF8", "--locale=C", "-D", str(folder / "data")]
         subprocess.run([*ordinary("initdb"), *data], check=True, stdout=subprocess.DEVNULL, cwd="/")
+        with (folder / "data" / "pg_hba.conf").open("a") as file:
+            file.write(f"{access}\n")
         server.start()
         yield server
     finally:
