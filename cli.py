@@ -69,6 +69,8 @@ def main(arguments: Sequence[str] | None = None, open_api: Callable[[Location], 
     try:
         _open_closed_streams()
         args = parse(arguments, _default_database())
+        if args.restricted_user:  # the user's end of the connection may have set the environment
+            args = parse(arguments, _state_file())
         return _guarded(args, open_api or _open_api)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -186,9 +188,14 @@ def _open_api(database: Location) -> OrchestratorAPI:
 
 
 def _default_database() -> str | Path:
-    """Return the location that the environment names, or the state file in this folder, or else beside this file."""
+    """Return the location that the environment names, or else the state file."""
+    return os.environ.get("CLOUD_DATABASE") or _state_file()
+
+
+def _state_file() -> Path:
+    """Return the path of the state file in this folder, or else beside this file."""
     here = Path("database.yaml")
-    return os.environ.get("CLOUD_DATABASE") or (here if here.exists() else Path(__file__).with_name(here.name))
+    return here if here.exists() else Path(__file__).with_name(here.name)
 
 
 def _line_editor(restricted_user: str | None) -> tuple[Callable[[str], str], Callable[[], None]]:

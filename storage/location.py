@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from urllib.parse import unquote
 from core.errors import Refused
 
 SCHEMES = ("postgresql://", "postgres://")
+OWN_FOLDER = Path("~/.local/state/cloud-repositorio")
 _SECRETS = ("password", "sslpassword")
 _LONGEST_NAME = 100
 
@@ -49,8 +49,7 @@ def own_path(location: Location) -> Path:
         return location
     place = location.text.partition("://")[2]
     name = re.sub(r"[^A-Za-z0-9.-]+", "_", place).strip("._")[:_LONGEST_NAME] or "cloud"
-    folder = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
-    return Path(folder) / "cloud-repositorio" / name
+    return OWN_FOLDER.expanduser() / name
 
 
 def absolute(location: Location) -> str:

@@ -72,16 +72,16 @@ def derivations() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """Start a PostgreSQL server for this process; what managers keep for themselves is in a folder of the tests."""
-    with started() as server, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+def postgres() -> Iterator[PostgresServer]:
+    """Start a PostgreSQL server for the tests of this process."""
+    with started() as server:
         yield server
 
 
 @pytest.fixture
-def database_url(postgres: PostgresServer) -> ServerURL:
-    """Return the URL of an empty database."""
+def database_url(postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ServerURL:
+    """Return the URL of an empty database; managers have their home in the test's folder."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     return postgres.new_database()
 
 

@@ -70,7 +70,7 @@ def namespaces() -> Iterator[tuple[OwnNetwork, OwnNetwork]]:
 def server(
     namespaces: tuple[OwnNetwork, OwnNetwork], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[PostgresServer]:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     with started(namespaces[0].inside, [f"listen_addresses={SERVER}"], f"host all all {MANAGER}/32 trust") as server:
         yield server
 

@@ -645,9 +645,12 @@ class PostgresHistories(Histories):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def server(postgres: PostgresServer) -> None:
-    """Give the histories a server."""
+def server(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give the histories a server, and managers a home."""
     PostgresHistories.server = postgres
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        yield
 
 
 Histories.TestCase.settings = settings(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-import cli
 from core.errors import Refused
 from menu.arguments import parser
-from storage.location import ServerURL, absolute, location_of, own_path
+from storage.location import ServerURL, absolute, location_of
 from tests.support.paths import ROOT
 
 URL = "postgresql://cloud@db.example.org/cloud"
@@ -68,30 +68,26 @@ def test_a_url_is_plain_text(url: str) -> None:
         location_of(url)
 
 
-def test_the_environment_names_the_database_and_the_option_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CLOUD_DATABASE", URL)
-    assert parser(cli._default_database()).parse_args(["list"]).database == ServerURL(URL)
-    assert parser(cli._default_database()).parse_args(["--database", "x.yaml", "list"]).database == Path("x.yaml")
+def said(folder: Path, *words: str, **environment: str) -> str:
+    """Return the error output of the program in a folder, which is its user's home."""
+    argv = [sys.executable, str(ROOT / "cli.py"), *words]
+    env = {**os.environ, "HOME": str(folder), **environment}
+    return subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False, env=env, input="").stderr
 
 
-def test_a_password_in_the_environment_is_refused(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("CLOUD_DATABASE", "postgresql://cloud:secret@db/cloud")
-    with pytest.raises(SystemExit):
-        parser(cli._default_database()).parse_args(["list"])
-    assert "secret" not in capsys.readouterr().err
+def test_the_environment_names_the_database_and_the_option_wins(tmp_path: Path) -> None:
+    nowhere = f"postgresql:///cloud?host={tmp_path}/none"
+    assert said(tmp_path, "list", CLOUD_DATABASE=nowhere).startswith(f"Error: The database {nowhere} cannot be used")
+    assert "none.yaml does not exist" in said(tmp_path, "--database", "none.yaml", "list", CLOUD_DATABASE=nowhere)
+    assert "secret" not in said(tmp_path, "list", CLOUD_DATABASE="postgresql://cloud:secret@db/cloud")
 
 
-def test_a_manager_keeps_its_own_files_beside_the_file_or_in_its_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", "/state")
-    assert own_path(Path("a/database.yaml")) == Path("a/database.yaml")
-    assert own_path(ServerURL(URL)) == Path("/state/cloud-repositorio/cloud_db.example.org_cloud")
-    assert own_path(ServerURL("postgresql://")) == Path("/state/cloud-repositorio/cloud")
-    assert own_path(ServerURL("postgresql:///../..?x=" + "y" * 300)).parent == Path("/state/cloud-repositorio")
-    monkeypatch.delenv("XDG_STATE_HOME")
-    monkeypatch.setenv("HOME", "/home/me")
-    assert own_path(ServerURL(URL)).parent == Path("/home/me/.local/state/cloud-repositorio")
+def test_the_environment_of_a_restricted_session_names_no_database(tmp_path: Path) -> None:
+    """The user's end of the connection may have set it."""
+    (tmp_path / "database.yaml").write_bytes((ROOT / "database.yaml").read_bytes())
+    nowhere = {"CLOUD_DATABASE": f"postgresql:///cloud?host={tmp_path}/none", "SSH_ORIGINAL_COMMAND": "help"}
+    assert "Your password came with the program" in said(tmp_path, "--user", "student", **nowhere)
+    assert not (tmp_path / ".local").exists()
 
 
 WITHOUT_DRIVER = """

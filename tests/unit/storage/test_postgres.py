@@ -55,8 +55,16 @@ def filled(url: ServerURL, file: Path) -> PostgresStore:
     return store
 
 
+@pytest.fixture(autouse=True, scope="module")
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give managers a home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture
-def own_server(postgres: PostgresServer) -> Iterator[PostgresServer]:  # noqa: ARG001 - it prepares the environment
+def own_server() -> Iterator[PostgresServer]:
     """Start a server that the test may stop."""
     with started() as server:
         yield server
@@ -240,7 +248,6 @@ def test_a_server_that_cannot_be_used_is_one_sentence(postgres: PostgresServer, 
     assert re.fullmatch(r"Error: The database postgresql://\S+ cannot be used \(.+\): check .*\n", said)
 
 
-@pytest.mark.usefixtures("postgres")
 def test_a_password_is_refused_by_the_store_too() -> None:
     assert "password" in refusal(PostgresStore(ServerURL("postgresql:///x?password=secret")).load)
 
