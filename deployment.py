@@ -23,7 +23,7 @@ from core.inventory import Inventory, Worker
 from core.names import mac_address
 from core.status import VMStatus
 from machines import credentials
-from machines.power import ENDING_SECONDS, Switching
+from machines.power import BUTTON_SECONDS, ENDING_SECONDS, Switching
 from machines.snapshots import SnapshotSteps
 from models import NOWHERE, VM, Flavor, Interface, Slice
 from network.host_checks import HostChecks
@@ -39,6 +39,8 @@ from vm_launcher import TakenPorts, VMLauncher
 _PID = re.compile(r"([0-9]{1,9}) ([1-9][0-9]{0,9})")
 MAX_SKEW_SECONDS = 30
 """Largest difference between the clocks of worker and manager without a warning: an answer may be 10 s old."""
+
+NO_STAGES = Plan(())
 
 _STAGE_SHARE = CHANGE_DEADLINE_SECONDS / TIMEOUT_SECONDS
 
@@ -156,8 +158,35 @@ class DeploymentAPI:
         return self._change(slice_, *(Stage(title, found) for title, found in steps.items()))
 
     def deletion_plan(self, slice_: Slice) -> Plan:
-        """Return the undo of `deploy_plan`: the removal of all objects of a slice, whatever its status."""
-        return self.deploy_plan(slice_).undone("remove")
+        """Return the undo of `deploy_plan`: the removal of all objects of a slice, whatever its status.
+
+        Those that a change under way was to remove are removed first.
+        """
+        whole = self.deploy_plan(slice_)
+        gone = self.deploy_plan(slice_.earlier()).beyond(whole, "remove") if slice_.before else NO_STAGES
+        return replace(whole, stages=(*gone.stages, *whole.undone("remove").stages))
+
+    def change_plan(self, before: Slice, after: Slice, *, run: int = 0) -> Plan:
+        """Return the plan that brings a running slice from one design to another; the disks of VMs that leave stay.
+
+        First the guests lose the carriers of links that go. Then links and VMs that go are removed. The rest is the
+        deployment of the new design, which makes what is missing. VMs run on, but for those that get another number of
+        interfaces: they are switched off, and start again. `run`: as for `deploy_plan`.
+        """
+        whole = self.deploy_plan(after, run=run)
+        preflight, *others = whole.stages
+        gone = self.running_plan(before).beyond(whole, "remove")
+        workers = before.workers
+        cut = tuple(step for worker in workers for step in self._launcher.cut_links(before, after, worker))
+        end = tuple(step for worker in workers for step in self._launcher.stop_for_nics(before, after, worker))
+        removed = (*end, *gone.steps, *self._vlans.renew(before, after))
+        stages = (preflight, Stage("links that go", cut), Stage("remove", removed), *others)
+        seconds = BUTTON_SECONDS + ENDING_SECONDS if end else 0
+        return replace(whole, stages=tuple(s for s in stages if s.steps), timeout=max(whole.timeout, seconds))
+
+    def disk_removal(self, before: Slice, after: Slice) -> Plan:
+        """Return the plan that removes the disks of VMs that leave a running slice."""
+        return self.design_plan(before).beyond(self.design_plan(after), "remove")
 
     def design_plan(self, slice_: Slice) -> Plan:
         """Return the part of `deploy_plan` that a slice in design has and keeps: its overlays."""

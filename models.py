@@ -16,8 +16,8 @@ from core.flavors import MAX_DATA_INTERFACES, Devices, Flavor
 from core.goals import MOST_GOALS, Goal
 from core.inventory import INTERNET_VLAN, MAX_SLICES
 from core.links import DHCP_GATEWAY, MOST_LEASES, NONE, Interface, Link, LinkEnd, Network
-from core.records import Recorded, derived, items, key, parts, state
-from core.rule import whole
+from core.records import Recorded, addition, derived, items, key, parts, state
+from core.rule import FLAG, whole
 from core.status import SliceStatus
 from core.users import ADMIN, MAX_KEYS, MAX_QUOTA, STUDENT, User
 from core.vms import FIRST_VNC_PORT, LAST_VNC_PORT, NOWHERE, VM
@@ -58,11 +58,34 @@ def most_links(slice_id: int, reserved: int = INTERNET_VLAN) -> int:
     return len({*pool_of(slice_id)} - {reserved})
 
 
+class Before(Recorded):
+    """The parts of a running slice before a change that is under way; the slice itself has those after it.
+
+    `past`: the change can only be finished, because disks of VMs that leave may be gone.
+    """
+
+    vms: list[VM] = parts(VM)
+    links: list[Link] = parts(Link)
+    networks: list[Network] = parts(Network)
+    vlan_pool_used: list[int] = items(formats.VLAN)
+    description: str = key(formats.REMARK, default="")
+    goals: list[Goal] = parts(Goal, default=[], most=MOST_GOALS)
+    past: bool = key(FLAG, default=False, brief=True)
+
+    def __init__(self, vms: list[VM], links: list[Link], networks: list[Network], vlan_pool_used: list[int]) -> None:
+        self.vms = vms
+        self.links = links
+        self.networks = networks
+        self.vlan_pool_used = vlan_pool_used
+        self.goals = []
+
+
 class Slice(Recorded):
     """The topology of a slice: VMs, links and networks, with a pool of 20 VLANs that no other slice holds.
 
-    `left` names the objects on hosts that a deletion could not remove yet. `keys` are the owner's public keys at the
-    last start of a VM with a seed, `ssh_secret` is that of the slice's own key, which opens these VMs as well.
+    `before` exists while VMs and links of a running slice are being changed. `left` names the objects on hosts that a
+    deletion could not remove yet. `keys` are the owner's public keys at the last start of a VM with a seed,
+    `ssh_secret` is that of the slice's own key, which opens these VMs as well.
     """
 
     slice_id: int = key(formats.ID)
@@ -82,6 +105,7 @@ class Slice(Recorded):
     last_link_id: int = key(whole(0, 1_000_000), default=0, brief=True)
     keys: list[str] = items(formats.PUBLIC_KEY, most=MAX_KEYS, brief=True)
     ssh_secret: str | None = key(formats.SSH_SECRET, default=None, brief=True)
+    before: Before | None = addition(Before)
 
     def __init__(self, slice_id: int, owner: str, topology_type: str = "custom") -> None:
         self.slice_id = slice_id
@@ -110,9 +134,25 @@ class Slice(Recorded):
         """Return a copy without passwords and private keys."""
         copied = Slice.from_dict(self.to_dict())
         copied.ssh_secret = None
-        for vm in copied.vms:
+        for vm in (*copied.vms, *(copied.before.vms if copied.before else ())):
             vm.vnc_secret = vm.password = vm.host_secret = vm.old_disk = None
         return copied
+
+    def earlier(self) -> Slice:
+        """Return a copy with the parts before the change that is under way."""
+        record = self.to_dict()
+        return Slice.from_dict(record | record.pop("before", {}))
+
+    @property
+    def is_running(self) -> bool:
+        """Return whether the slice is deployed."""
+        return self.status == SliceStatus.RUNNING
+
+    @property
+    def leaving(self) -> list[VM]:
+        """Return the VMs that the change under way removes."""
+        ids = {vm.vm_id for vm in self.vms}
+        return [vm for vm in self.before.vms if vm.vm_id not in ids] if self.before else []
 
     @property
     def placed(self) -> list[VM]:
@@ -196,7 +236,8 @@ class Slice(Recorded):
         for place, (vm_id, _) in enumerate(ends):
             for other_id, _ in ends[:place]:
                 self.vm_to_link(vm_id, other_id)
-        interfaces = [self.free_interface(vm_id, interface) for vm_id, interface in ends]
+        for vm_id, interface in ends:
+            self.free_interface(vm_id, interface)
         vlan_id = self.get_next_vlan(reserved)
         if vlan_id is None:
             count = most_links(self.slice_id, reserved)
@@ -210,18 +251,30 @@ class Slice(Recorded):
         link_id = max([self.last_link_id, *(link.link_id for link in self.links)]) + 1
         link = Link(link_id, vlan_id, vm1_id, vm1_interface, vm2_id, vm2_interface)
         link.name, link.further_ends = name, [LinkEnd(*end) for end in others]
-        for (vm_id, _), interface in zip(ends, interfaces, strict=True):
-            interface.vlan_id, interface.link_id, interface.address = vlan_id, link_id, addresses.get(vm_id)
+        self.attach(link, addresses)
         self.links.append(link)
         self.networks.append(network)
         return link
 
-    def unlink(self, link: Link) -> None:
-        """Remove a link; its VLAN is free again, and its id is not used again."""
+    def attach(self, link: Link, addresses: Mapping[int, str] = NO_ADDRESSES) -> None:
+        """Record the link at the interfaces of its ends; `addresses` are fixed ones, by VM id."""
+        for vm_id, interface in self._interfaces_on(link):
+            interface.vlan_id, interface.link_id, interface.address = link.vlan_id, link.link_id, addresses.get(vm_id)
+
+    def detach(self, link: Link) -> None:
+        """Free the interfaces at the ends of a link."""
+        for _, interface in self._interfaces_on(link):
+            interface.vlan_id = interface.link_id = interface.address = None
+
+    def _interfaces_on(self, link: Link) -> Iterator[tuple[int, Interface]]:
         for vm_id, name in link.ends:
             interface = (vm := self.vm(vm_id)) and vm.interface(name)
             if interface:
-                interface.vlan_id = interface.link_id = interface.address = None
+                yield vm_id, interface
+
+    def unlink(self, link: Link) -> None:
+        """Remove a link; its VLAN is free again, and its id is not used again."""
+        self.detach(link)
         self.last_link_id = max([self.last_link_id, *(each.link_id for each in self.links)])
         self.links.remove(link)
         self.networks = [network for network in self.networks if network.vlan_id != link.vlan_id]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from accounts import rights
@@ -22,11 +22,12 @@ from core.errors import Refused
 from core.inventory import Worker
 from core.results import Result
 from core.status import SliceStatus, VMStatus
-from database import Store
+from database import State, Store
 from deployment import DeploymentAPI
 from lifecycle import losses
 from lifecycle.consoles import Confirm, Consoles, never
 from lifecycle.groups import Groups
+from lifecycle.live_change import LiveChange, begun
 from lifecycle.power_change import PowerChange, finishing
 from lifecycle.requests import VMRequest, design_vm, new_slice
 from lifecycle.use_cases import Engine
@@ -182,24 +183,45 @@ class OrchestratorAPI(Groups):
                 require_fitting(flavor.image or "", flavor_name, flavor.size.disk_gb)
             self._discovery.refresh(lambda state: [design_vm(state, request).worker_ip])
             with self._database.transaction() as state:
-                vm = design_vm(state, request)
-                slice_ = state.slices[slice_id]
+                slice_ = rights.editable(state, actor, slice_id)
+                with begun(state, slice_) if slice_.is_running else nullcontext():
+                    vm = design_vm(state, request)
+            if slice_.before:
+                return LiveChange(change).carry_out(slice_).vms[-1]
             change.make_disks(slice_, [vm])
             return vm
 
     @UseCase("create link")
     def create_link(
-        self, actor: str, slice_id: int, vm1_id: int, vm1_interface: str, vm2_id: int, vm2_interface: str
+        self,
+        actor: str,
+        slice_id: int,
+        vm1_id: int,
+        vm1_interface: str,
+        vm2_id: int,
+        vm2_interface: str,
+        listen: Listener = ignore,
     ) -> Link:
         """Join two unconnected data interfaces of two VMs by the next VLAN of the slice's pool."""
-        with self._database.transaction() as state:
+
+        def connect(state: State) -> Link:
             slice_ = rights.editable(state, actor, slice_id)
             for vm in rights.pending(slice_):
                 if vm.vm_id in (vm1_id, vm2_id):
                     raise Refused(f"VM {vm.vm_id} ({vm.name}) is still being added; link it when that is done")
-            return slice_.connect(
-                vm1_id, vm1_interface, vm2_id, vm2_interface, reserved=state.inventory.internet.vlan_id
-            )
+            reserved = state.inventory.internet.vlan_id
+            return slice_.connect(vm1_id, vm1_interface, vm2_id, vm2_interface, reserved=reserved)
+
+        with self._database.transaction() as state:
+            if not rights.editable(state, actor, slice_id).is_running:
+                return connect(state)
+        with self._change(actor, slice_id, listen) as (change, _):
+            with self._database.transaction() as state:
+                slice_ = rights.editable(state, actor, slice_id)
+                with begun(state, slice_):
+                    link = connect(state)
+            LiveChange(change).carry_out(slice_)
+            return link
 
     # --- deploying and deleting ---------------------------------------------------------------------------------------
 
@@ -227,7 +249,7 @@ class OrchestratorAPI(Groups):
                 rights.require_deployable(slice_)
                 losses.require_placed(state, slice_)
                 slice_.status = SliceStatus.DEPLOYING
-                credentials.renew(slice_, state.users[slice_.owner].keys)
+                credentials.renew(slice_, slice_.vms, state.users[slice_.owner].keys)
             return change.deploy(slice_)
 
     @UseCase("repair slice", announced=True)
@@ -325,6 +347,9 @@ class OrchestratorAPI(Groups):
                 change.deploy(slice_, resumed=True)
                 return f"Slice {slice_id} is running"
             rights.require_unfinished(slice_)
+            if slice_.before:
+                LiveChange(change).carry_out(slice_)
+                return f"Slice {slice_id} is changed"
             if rights.switching(slice_):
                 told = PowerChange(change).carry_out(slice_, finishing(slice_))
                 return f"Slice {slice_id} is running; {'; '.join(told)}"
@@ -338,6 +363,9 @@ class OrchestratorAPI(Groups):
             if slice_.status == SliceStatus.DELETING:
                 raise Refused(f"Slice {slice_id} is being deleted, which cannot be taken back; finish it")
             rights.require_unfinished(slice_)
+            if slice_.before:
+                LiveChange(change).take_back(slice_)
+                return f"Slice {slice_id} is running, as before the change"
             if rights.switching(slice_):
                 PowerChange(change).take_back(slice_)
                 return f"Slice {slice_id} is running, its VMs as before"

@@ -8,7 +8,7 @@ link gets its own from `Slice.get_next_vlan` in `models.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from core.inventory import Inventory
@@ -40,6 +40,9 @@ PROGRAMS = (
 
 # Where dnsmasq answers a client that has no address yet by its MAC, each offer is a neighbour.
 _BY_BROADCAST = "--dhcp-broadcast"
+
+# The shared DHCP server answers reserved MACs only.
+_ONLY_KNOWN = ("--dhcp-ignore=tag:!known", "--dhcp-ignore-clid")
 
 _CHECK_RUN_ROOM = load("dhcp/check-run-room")
 _CHECK_NO_RESERVATIONS = load("dhcp/check-no-reservations")
@@ -166,6 +169,37 @@ class VLANManager:
             steps.append(Step(self._node, "tags of the VLANs", (Command(ovs.check_tags(ports)),)))
         return tuple(steps)
 
+    def renew(self, before: Slice, after: Slice) -> Iterator[Step]:
+        """Yield the steps that end on the network node what a change of links makes wrong; a deployment renews it.
+
+        dnsmasq keeps reservations that were removed, so each server with others is ended.
+        """
+        old, new = self._link_subnets(before), self._link_subnets(after)
+        changed = [vlan for vlan, subnet in old.items() if vlan in new and new[vlan] != subnet]
+        if changed:
+            stop = dhcp.stop_servers(changed, after.slice_id)
+            yield Step(self._node, "DHCP of changed VLANs", (stop,), objects=tuple(map(dhcp.server_name, changed)))
+        moved = self._moved_ports(before, after)
+        if moved:
+            yield Step(
+                self._node, "ports that get other addresses", (ovs.remove_ports(moved, internal=True),), objects=moved
+            )
+        if (
+            before.uses_internet
+            and after.uses_internet
+            and self._internet_subnet(before) != self._internet_subnet(after)
+        ):
+            leave = dhcp.leave(after.slice_id, self._internet_subnet(after), self._internet.dns, *_ONLY_KNOWN)
+            yield Step(self._node, f"addresses on VLAN {self._internet.vlan_id}", (leave,), lock=True)
+
+    def _link_subnets(self, slice_: Slice) -> dict[int, Subnet]:
+        return {link.vlan_id: self._link_subnet(slice_, link) for link in slice_.served_links}
+
+    def _moved_ports(self, before: Slice, after: Slice) -> tuple[str, ...]:
+        """Return the ports that a change leaves on their VLANs with other addresses."""
+        old, new = ({place.port.name: place for place in self.places(each)} for each in (before, after))
+        return tuple(name for name, place in old.items() if name in new and new[name] != place)
+
     def forget_internet(self, slice_id: int) -> Step:
         """Return the step that removes a forgotten slice from the internet VLAN, like its deletion."""
         step = self._internet_step(Slice(slice_id, ""))
@@ -273,7 +307,6 @@ class VLANManager:
         vlan = self._internet.vlan_id
         ports, namespace, hosts = _ports(vlan), dhcp_namespace(vlan), hosts_folder(vlan)
         subnet = self._internet_subnet(slice_)
-        only_known = ("--dhcp-ignore=tag:!known", "--dhcp-ignore-clid")
         return Step(
             self._node,
             f"internet on VLAN {vlan}",
@@ -281,7 +314,7 @@ class VLANManager:
                 ovs.add_ports(ports),
                 put_in_place([self._internet_gateway()]),
                 add_namespaces({namespace: hosts}),
-                *self._dhcp(slice_, [subnet], *only_known),
+                *self._dhcp(slice_, [subnet], *_ONLY_KNOWN),
                 filter_requests(slice_.slice_id, vlan, subnet.reservations),
                 Command(
                     ("sysctl", "-q", "-w", "net.ipv4.ip_forward=1"),
@@ -291,7 +324,7 @@ class VLANManager:
             ),
             undo=(
                 undo_filter(slice_.slice_id, vlan),
-                dhcp.leave(slice_.slice_id, subnet, self._internet.dns, *only_known),
+                dhcp.leave(slice_.slice_id, subnet, self._internet.dns, *_ONLY_KNOWN),
                 *self._close_internet(),
             ),
             lock=True,

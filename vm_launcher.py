@@ -46,6 +46,7 @@ ANY_STATUS = tuple(range(256))
 PORT_TAKEN = 98
 """The exit status of the check for room where other programs hold VNC ports; its output lists all ports."""
 
+_HAVE_NICS = load("vms/have-nics")
 _CHECK_ROOM = load("vms/check-room")
 _END_VMS = load("vms/end-vms")
 
@@ -196,6 +197,27 @@ class VMLauncher:
             for vm in vms
         )
         return Step(worker, "links of other VMs", (Command(qmp.ask(dialogs), ok=ANY_STATUS, as_user=True),))
+
+    def cut_links(self, before: Slice, after: Slice, worker: str) -> Iterator[Step]:
+        """Yield the step that takes the carriers of links that go from the VMs on `worker` that stay."""
+        dialogs = []
+        for vm in _to_run(before, worker):
+            stays = after.vm(vm.vm_id)
+            cut = qemu.cut_nics(vm, stays) if stays else []
+            if cut:
+                dialogs.append((self.monitor(before, vm), [qmp.set_link(nic, up=False) for nic in cut]))
+        if dialogs:
+            yield Step(worker, "carriers of links that go", (Command(qmp.ask(dialogs), ok=ANY_STATUS, as_user=True),))
+
+    def stop_for_nics(self, before: Slice, after: Slice, worker: str) -> Iterator[Step]:
+        """Yield the step that switches off the VMs on `worker` that get another number of interfaces."""
+        stay = [(vm, stays) for vm in _to_run(before, worker) if (stays := after.vm(vm.vm_id))]
+        if vms := [stays for vm, stays in stay if len(vm.interfaces) != len(stays.interfaces)]:
+            words = (word for vm in vms for word in (*self._process(after, vm), str(len(vm.interfaces))))
+            stop = power.stop([self.monitor(after, vm) for vm in vms], power.BUTTON_SECONDS)
+            switch_off = Command(stop, unless=_HAVE_NICS.argv(*words), as_user=True)
+            names = tuple(vm.name for vm in vms)
+            yield Step(worker, "VMs with other interfaces", (switch_off,), objects=names)
 
     def stop_vms(self, slice_: Slice, worker: str, switching: Switching) -> Step:
         """Return the step that switches VMs on `worker` off. Its undo starts those that would be switched on again."""

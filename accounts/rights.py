@@ -166,11 +166,12 @@ def editable(state: State, actor: str, slice_id: int) -> Slice:
 
 def require_editable(slice_: Slice) -> None:
     """Raise `Refused` where the status of the slice forbids to edit it."""
-    name = f"Slice {slice_.slice_id}"
     if slice_.status == SliceStatus.RUNNING:
-        raise Refused(f"{name} is running and cannot be edited; delete it and create a new one")
+        require_settled(slice_)
+        return
     _require_design(slice_)
     if slice_.left and not pending(slice_):
+        name = f"Slice {slice_.slice_id}"
         raise Refused(f"{name} has things left on a host that did not answer; deploy or delete it first")
 
 
@@ -194,7 +195,7 @@ def require_running(slice_: Slice) -> None:
         raise Refused(f"Slice {slice_.slice_id} is in design; only a running slice is repaired: deploy it")
     if slice_.status != SliceStatus.RUNNING:
         _require_design(slice_)
-    require_no_switching(slice_)
+    require_settled(slice_)
 
 
 def require_deployed(slice_: Slice) -> None:
@@ -203,6 +204,7 @@ def require_deployed(slice_: Slice) -> None:
         raise Refused(f"Slice {slice_.slice_id} is in design; deploy it first")
     if slice_.status != SliceStatus.RUNNING:
         _require_design(slice_)
+    _require_one_design(slice_)
 
 
 def way_to_run(slice_: Slice) -> str:
@@ -253,15 +255,24 @@ def pending(slice_: Slice) -> list[VM]:
 
 
 def require_complete(slice_: Slice) -> None:
-    """Raise `Refused` where VMs are still being added."""
+    """Raise `Refused` where VMs are still being added, or a change of the running slice was not finished."""
     if names := ", ".join(vm.name for vm in pending(slice_)):
         way_out = "if no other session is adding it, log in again to finish it or take it back"
         commands = f"so do deploy {slice_.slice_id}, and remove-vm {slice_.slice_id} {word_for(pending(slice_)[0])}"
         raise Refused(f"Slice {slice_.slice_id} is getting a new VM ({names}); {way_out}; {commands}")
+    _require_one_design(slice_)
 
 
-def require_no_switching(slice_: Slice) -> None:
-    """Raise `Refused` where a change of power was not finished."""
+def _require_one_design(slice_: Slice) -> None:
+    """Raise `Refused` where a change of VMs and links of a running slice was not finished."""
+    if slice_.before:
+        way_out = "log in again to finish it" + ("" if slice_.before.past else " or take it back")
+        raise Refused(f"Slice {slice_.slice_id}: a change of its VMs and links was not finished; {way_out}")
+
+
+def require_settled(slice_: Slice) -> None:
+    """Raise `Refused` where a change of power, or of VMs and links, was not finished."""
+    _require_one_design(slice_)
     if begun := unfinished_power(slice_):
         only_forward = any(vm.restoring for vm in slice_.vms)
         way_out = f"log in again to finish it{'' if only_forward else ' or take it back, or repeat it'}"
@@ -294,4 +305,4 @@ def switching(slice_: Slice) -> list[VM]:
 def is_unfinished(slice_: Slice) -> bool:
     """Return whether a change of the slice was begun and not finished."""
     unfinished = {SliceStatus.CREATING, SliceStatus.DEPLOYING, SliceStatus.DELETING}
-    return slice_.status in unfinished or bool(pending(slice_)) or bool(switching(slice_))
+    return slice_.status in unfinished or bool(slice_.before or pending(slice_) or switching(slice_))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from models import NOWHERE, POOL_COUNT, Slice, internet_interfaces
+from models import NOWHERE, POOL_COUNT, Slice
 
 
 class Promise(NamedTuple):
@@ -52,9 +52,12 @@ class Holdings:
 
     @classmethod
     def of(cls, slice_: Slice) -> Holdings:
-        """Return the present holdings of `slice_`."""
+        """Return the present holdings of `slice_`; a change under way also holds what it gives up at its end."""
         promised: dict[str, Promise] = defaultdict(Promise)
-        for vm in (vm for vm in slice_.vms if vm.worker_ip != NOWHERE):
+        vms = [*slice_.vms, *slice_.leaving]
+        records = [*slice_.vms, *(slice_.before.vms if slice_.before else ())]
+        eth0s = (nic.ip_config for vm in records for nic in vm.interfaces if nic.ip_config)
+        for vm in (vm for vm in vms if vm.worker_ip != NOWHERE):
             size, total = vm.held, promised[vm.worker_ip]
             promised[vm.worker_ip] = Promise(
                 total.cores + size.cores, total.ram_gb + size.ram_gb, total.disk_gb + size.disks_gb
@@ -62,11 +65,11 @@ class Holdings:
         return cls(
             slice_.slice_id,
             slice_.owner,
-            len(slice_.vms),
-            frozenset(vm.vm_id for vm in slice_.vms),
-            frozenset(vm.vnc_port for vm in slice_.vms),
-            frozenset(interface.mac.lower() for vm in slice_.vms for interface in vm.interfaces if interface.mac),
-            frozenset(nic.ip_config.ip for _, nic in internet_interfaces(slice_) if nic.ip_config),
+            len(vms),
+            frozenset(vm.vm_id for vm in vms),
+            frozenset(vm.vnc_port for vm in vms),
+            frozenset(interface.mac.lower() for vm in records for interface in vm.interfaces if interface.mac),
+            frozenset(address.ip for address in eth0s),
             dict(promised),
         )
 

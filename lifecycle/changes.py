@@ -129,7 +129,7 @@ class Change:
             stored = state.slices[slice_.slice_id]
             stored.status, stored.left = SliceStatus.RUNNING, []
             for vm in stored.vms:
-                vm.status, vm.pid = _status_now(vm), pids.get(vm.vm_id)
+                vm.status, vm.pid = status_now(vm), pids.get(vm.vm_id)
                 vm.lost_with = None
             for network in stored.networks:
                 network.status = NetworkStatus.RUNNING
@@ -233,7 +233,7 @@ class Change:
                 is_off = vm.stays_off and vm.worker_ip not in {NOWHERE, *failed}
                 if vm.lost_with and (vm.vm_id in pids or is_off):
                     regained.append(f"{vm.name} was lost with {vm.lost_with}: it has a new disk on {vm.worker_ip}")
-                    vm.status, vm.lost_with = _status_now(vm), None
+                    vm.status, vm.lost_with = status_now(vm), None
                 vm.pid = pids.get(vm.vm_id, vm.pid)
         for notice in regained:
             self.runner.emit(Notice(notice))
@@ -299,7 +299,7 @@ class Change:
                 vm.pid, vm.vnc_secret = None, None
 
 
-def _status_now(vm: VM) -> VMStatus:
+def status_now(vm: VM) -> VMStatus:
     """Return the status of a VM after the deployment or repair of its slice."""
     return VMStatus.STOPPED if vm.stays_off else VMStatus.RUNNING
 
@@ -307,7 +307,7 @@ def _status_now(vm: VM) -> VMStatus:
 def _drop(state: State, slice_: Slice) -> None:
     """Remove a slice that has no objects on hosts any more."""
     user = state.users[slice_.owner]
-    user.used_vms = max(0, user.used_vms - len(slice_.vms))
+    user.used_vms = max(0, user.used_vms - len(slice_.vms) - len(slice_.leaving))
     user.slices.remove(slice_.slice_id)
     del state.slices[slice_.slice_id]
     recount(state.workers, state.slices.holdings.values())

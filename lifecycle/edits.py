@@ -1,11 +1,13 @@
 """The use-cases that change a design: every edit brings a slice to another design, as that of a slice file.
 
-A manager that dies in the middle leaves no unknown objects. New VMs and their disks come first, as when a VM is added.
-Then the disks of VMs that go are removed. At last the whole new design is recorded at once.
+A slice in design gets new VMs and their disks first, as when a VM is added. Then the disks of VMs that go are removed.
+At last the whole new design is recorded at once. A running slice is changed as a whole (`lifecycle/live_change.py`). So
+a manager that dies in the middle leaves no unknown objects.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from accounts import rights
@@ -20,13 +22,14 @@ from database import State
 from deployment import DeploymentAPI
 from lifecycle.changes import Change, drop_vms
 from lifecycle.creation import check_design, join, require_room_for_seeds
+from lifecycle.live_change import LiveChange, begun
 from lifecycle.remains import first_of, left_by, left_to_do
 from lifecycle.requests import VMRequest, design_vm
 from lifecycle.use_cases import SliceUseCases
 from models import VM, Interface, Link, Slice
 from remote.events import Listener, ignore
 from remote.plan import Plan
-from topology.compare import Difference, Effect, differences, settled
+from topology.compare import Difference, Effect, differences, same_links, settled
 from topology.design import Design, DesignedLink, DesignedVM
 from topology.of_slice import design_of, present_design
 from topology.seeds import first_boot
@@ -47,6 +50,11 @@ class Edit:
     def removes(self) -> list[str]:
         """Return the parts that go, in words."""
         return [f"{each.kind} {each.name}" for each in self.found if each.effect == Effect.REMOVED]
+
+    @property
+    def is_on_hosts(self) -> bool:
+        """Return whether VMs or links differ. The description and the goals stand in the file only."""
+        return any(each.kind in {"VM", "link"} for each in self.found)
 
     def named(self, kind: str, effect: Effect) -> list[str]:
         """Return the names of VMs or links with this effect."""
@@ -69,22 +77,41 @@ class Edits(SliceUseCases):
     def apply(
         self, actor: str, slice_id: int, wanted: Design, listen: Listener = ignore, *, from_file: bool = True
     ) -> Slice:
-        """Bring a slice in design to a design. If a host fails, the slice stays as it is."""
+        """Bring a slice to a design. If a host fails, the slice stays as it is, or is rolled back."""
         with self._change(actor, slice_id, listen) as (change, slice_):
             edit = _planned(self._database.load(), actor, slice_, wanted, from_file=from_file)
             if not edit.found:
                 return slice_
             if edit.named("VM", Effect.ADDED):
                 self._discovery.refresh(lambda state: [vm.worker_ip for vm in _add_vms(state, actor, edit)])
-                with self._database.transaction() as state:
-                    added = _add_vms(state, actor, edit)
-                    larger = state.slices[slice_id]
-                change.make_disks(larger, added)
-            if removed := _removed(edit):
-                _remove_disks(change, slice_, removed)
-            with self._database.transaction() as state:
+            return self._change_live(change, edit, actor) if slice_.is_running else self._redesign(change, edit, actor)
+
+    def _change_live(self, change: Change, edit: Edit, actor: str) -> Slice:
+        with self._database.transaction() as state:
+            slice_ = state.slices[edit.slice_.slice_id]
+            with begun(state, slice_) if edit.is_on_hosts else nullcontext():
+                _add_vms(state, actor, edit)
                 _rewire(state, edit)
-                return state.slices[slice_id]
+        if slice_.before is None:
+            return slice_
+        return LiveChange(change).carry_out(slice_)
+
+    def _redesign(self, change: Change, edit: Edit, actor: str) -> Slice:
+        slice_id = edit.slice_.slice_id
+        if edit.named("VM", Effect.ADDED):
+            with self._database.transaction() as state:
+                added = _add_vms(state, actor, edit)
+                larger = state.slices[slice_id]
+            change.make_disks(larger, added)
+        removed = _removed(edit)
+        if removed:
+            _remove_disks(change, edit.slice_, removed)
+        with self._database.transaction() as state:
+            slice_ = state.slices[slice_id]
+            _rewire(state, edit)
+            drop_vms(state, slice_, removed)
+            recount(state.workers, state.slices.holdings.values())
+            return slice_
 
 
 def _remove_disks(change: Change, slice_: Slice, vms: list[VM]) -> None:
@@ -99,6 +126,7 @@ def _planned(state: State, actor: str, slice_: Slice, wanted: Design, *, from_fi
 
     The edit is tried on `state`, which is not saved.
     """
+    slice_ = Slice.from_dict(slice_.to_dict())
     rights.require_complete(slice_)
     now = present_design(slice_)
     if from_file and (notices := design_of(slice_)[1]):
@@ -113,11 +141,25 @@ def _planned(state: State, actor: str, slice_: Slice, wanted: Design, *, from_fi
     _check_links(wanted)
     if replaced := edit.named("VM", Effect.REPLACED):
         raise Refused(f"Another flavor needs a new disk: remove {', '.join(replaced)} first, then add it again")
-    deployment = DeploymentAPI(state.inventory)
-    made = deployment.disk_plan(state.slices[slice_.slice_id], _add_vms(state, actor, edit))
-    gone = deployment.disk_plan(slice_, _removed(edit)).undone("remove")
-    _rewire(state, edit)
-    return replace(edit, plan=replace(made, stages=(*made.stages, *gone.stages)))
+    return replace(edit, plan=_plan(state, actor, edit))
+
+
+def _plan(state: State, actor: str, edit: Edit) -> Plan:
+    """Return the plan of an edit, which is tried on `state`."""
+    deployment, before = DeploymentAPI(state.inventory), edit.slice_
+    slice_, removed = state.slices[before.slice_id], _removed(edit)
+    if not before.is_running:
+        made = deployment.disk_plan(slice_, _add_vms(state, actor, edit))
+        gone = deployment.disk_plan(before, removed).undone("remove")
+        _rewire(state, edit)
+        return replace(made, stages=(*made.stages, *gone.stages))
+    if not edit.is_on_hosts:
+        return NO_PLAN
+    with begun(state, slice_):
+        _add_vms(state, actor, edit)
+        _rewire(state, edit)
+    changed, gone = deployment.change_plan(before, slice_), deployment.disk_removal(before, slice_)
+    return replace(changed, stages=(*changed.stages, *gone.stages))
 
 
 def _check_ends(wanted: Design) -> None:
@@ -168,30 +210,24 @@ def _add_vms(state: State, actor: str, edit: Edit) -> list[VM]:
 def _rewire(state: State, edit: Edit) -> None:
     """Record the new design in a slice of `state` that has all new VMs: links that go, VMs that go, the rest."""
     slice_, wanted = state.slices[edit.slice_.slice_id], edit.wanted
-    links = {frozenset(map(str, link.ends)): link for link in wanted.links}
-    kept: dict[frozenset[str], Link] = {}
-    for link, ends in [(link, _ends(slice_, link)) for link in slice_.links]:
-        if ends in links:
-            kept[ends] = link
-        else:
+    present = [*slice_.links]
+    same = {place: present[number] for place, number in same_links(present_design(edit.slice_), wanted).items()}
+    for link in present:
+        slice_.detach(link)
+        if link not in same.values():
             slice_.unlink(link)
-    drop_vms(state, slice_, [vm for vm in slice_.vms if vm.name in edit.named("VM", Effect.REMOVED)])
+    gone = edit.named("VM", Effect.REMOVED)
+    slice_.vms = [vm for vm in slice_.vms if vm.name not in gone]
     by_name = {vm.name: vm for vm in slice_.vms}
     for vm in wanted.vms:
         _change_vm(state, by_name[vm.name], vm)
     require_room_for_seeds(state, state.users[slice_.owner])
-    for ends, wanted_link in links.items():
-        if ends in kept:
-            _change_link(slice_, kept[ends], wanted_link)
-        else:
-            join(slice_, wanted_link, state.inventory.internet.vlan_id)
+    for place, link in same.items():
+        _change_link(slice_, link, wanted.links[place])
+    for place, new in enumerate(wanted.links):
+        if place not in same:
+            join(slice_, new, state.inventory.internet.vlan_id)
     slice_.description, slice_.goals = wanted.description, [*wanted.goals]
-    recount(state.workers, state.slices.holdings.values())
-
-
-def _ends(slice_: Slice, link: Link) -> frozenset[str]:
-    names = {vm.vm_id: vm.name for vm in slice_.vms}
-    return frozenset(f"{names[vm_id]}:{interface}" for vm_id, interface in link.ends)
 
 
 def _change_vm(state: State, vm: VM, wanted: DesignedVM) -> None:
@@ -209,7 +245,7 @@ def _change_vm(state: State, vm: VM, wanted: DesignedVM) -> None:
 
 
 def _change_link(slice_: Slice, link: Link, wanted: DesignedLink) -> None:
-    """Bring the order of ends, the name, the services and the addresses of a link to its design."""
+    """Bring the ends, the name, the services and the addresses of a link to its design."""
     ids = {vm.name: vm.vm_id for vm in slice_.vms}
     network = Network.of_vlan(link.vlan_id, wanted.services, str(wanted.cidr or ""))
     slice_.check_network(network, len(wanted.ends))
@@ -217,7 +253,4 @@ def _change_link(slice_: Slice, link: Link, wanted: DesignedLink) -> None:
     ends = [(ids[end.vm], f"eth{end.nic}") for end in wanted.ends]
     (link.vm1_id, link.vm1_interface), (link.vm2_id, link.vm2_interface), *others = ends
     link.further_ends, link.name = [LinkEnd(*end) for end in others], wanted.name
-    for end in wanted.ends:
-        interface = next(vm for vm in slice_.vms if vm.name == end.vm).interfaces[end.nic]
-        fixed = wanted.addresses.get(end.vm)
-        interface.address = str(fixed) if fixed else None
+    slice_.attach(link, {ids[name]: str(address) for name, address in wanted.addresses.items()})

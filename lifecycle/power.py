@@ -93,7 +93,7 @@ def _begin(state: State, slice_: Slice, act: Act, vm_ids: Collection[int]) -> se
 def require_no_other(slice_: Slice, act: Act, vms: Collection[VM]) -> None:
     """Raise `Refused` where another change of power was not finished: this one would carry it out unasked."""
     if not all(vm in vms and act.repeats(vm) for vm in rights.switching(slice_)):
-        rights.require_no_switching(slice_)
+        rights.require_settled(slice_)
 
 
 def _require_renewable(vms: Collection[VM]) -> None:

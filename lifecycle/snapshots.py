@@ -174,7 +174,7 @@ def _begin(state: State, slice_: Slice, name: str, vm_ids: Collection[int]) -> l
 
 def _meant(slice_: Slice, vm_ids: Collection[int]) -> list[VM]:
     rights.require_deployed(slice_)
-    rights.require_no_switching(slice_)
+    rights.require_settled(slice_)
     return rights.switchable(slice_, vm_ids)
 
 

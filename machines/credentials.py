@@ -19,16 +19,16 @@ _CLEAR = "".join(letter for letter in _LETTERS if letter not in "0O1lI")
 """A password of a guest is typed at its console, so no two of its letters look alike."""
 
 
-def renew(slice_: Slice, keys: Sequence[str]) -> None:
-    """Give every VM a new VNC password, for a start that is about to begin; `keys` are the owner's public keys.
+def renew(slice_: Slice, vms: Sequence[VM], keys: Sequence[str]) -> None:
+    """Give VMs new VNC passwords, for a start that is about to begin; `keys` are the owner's public keys.
 
     VMs with a seed also get those parts of it that they do not have yet.
     """
-    for vm in slice_.vms:
+    for vm in vms:
         vm.vnc_secret = _text(_LETTERS, _VNC_LENGTH)
         if takes_seed(vm) and not vm.host_secret:
             new_guest(slice_, vm)
-    if any(map(takes_seed, slice_.vms)):
+    if any(map(takes_seed, vms)):
         slice_.keys = list(keys)
 
 

@@ -158,6 +158,13 @@ def links(slice_: Slice, vm: VM) -> dict[str, bool]:
     return {nic_id(index): always or slice_.has_carrier(vm, nic) for index, nic in enumerate(vm.interfaces)}
 
 
+def cut_nics(before: VM, after: VM) -> list[str]:
+    """Return the NICs, by QEMU's names, that leave their link in a change."""
+    links = {nic.name: (nic.link_id, nic.vlan_id) for nic in after.interfaces}
+    ended = (nic.vlan_id is not None and links.get(nic.name) != (nic.link_id, nic.vlan_id) for nic in before.interfaces)
+    return [nic_id(index) for index, is_over in enumerate(ended) if is_over]
+
+
 def _nic_model(devices: Devices) -> str:
     return _NICS.get(devices.nic_model, devices.nic_model)
 

@@ -236,7 +236,7 @@ def offer_unfinished(session: Session) -> None:
         session.screen.line(_found(slice_, session.actor), WARNING)
         meanings = {"f": "finish", "t": "take back", "l": "later"}
         prompt = "(f)inish, (t)ake back or (l)ater? "
-        if slice_.status == SliceStatus.DELETING or any(vm.restoring for vm in slice_.vms):  # cannot be rolled back
+        if _goes_only_forward(slice_):
             del meanings["t"]
             prompt = "(f)inish or (l)ater? "
         answer = session.ask.letter(prompt, meanings)
@@ -268,6 +268,12 @@ def offer_unfinished_snapshots(session: Session) -> None:
             show_told(value_of(outcome), session.screen)
         except CloudError as failure:
             session.screen.error(str(failure))
+
+
+def _goes_only_forward(slice_: Slice) -> bool:
+    """Return whether an unfinished change cannot be rolled back, because disks may be gone."""
+    is_past = slice_.before is not None and slice_.before.past
+    return slice_.status == SliceStatus.DELETING or is_past or any(vm.restoring for vm in slice_.vms)
 
 
 def _entries_for(session: Session, entries: Sequence[Entry]) -> list[Entry]:
@@ -344,6 +350,9 @@ def _found(slice_: Slice, viewer: str) -> str:
         if hosts and slice_.status != SliceStatus.DEPLOYING:
             return f"{title} could not be {_UNFINISHED[slice_.status]} completely: parts of it are left on {hosts}."
         return f"{title} was being {_UNFINISHED[slice_.status]} when its manager stopped."
+    if slice_.before:
+        left = f": parts of it are left on {hosts}" if hosts else ""
+        return f"{title}: a change of its VMs and links was not finished{left}."
     if begun := rights.unfinished_power(slice_):
         effect = " Finishing it makes new disks; taking it back keeps the old ones, where they are still there."
         return f"{title}: {begun} was not finished.{effect if 'a reset' in begun else ''}"

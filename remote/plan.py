@@ -8,7 +8,7 @@ shell.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -62,8 +62,7 @@ class Command:
             return (replace(self, stdin=f"{self.stdin}{there}"),)
         names = frozenset(there.splitlines())
         left = tuple(part for part in self.each if part.name not in names)
-        fixed = self.argv[: len(self.argv) - sum(len(part.words) for part in self.each)]
-        return (about(replace(self, argv=fixed), left),) if left else ()
+        return (about(replace(self, argv=_fixed(self)), left),) if left else ()
 
 
 def about(command: Command, each: Iterable[Part]) -> Command:
@@ -169,11 +168,44 @@ class Plan:
         )
         return replace(self, stages=(Stage(title, steps),) if steps else ())
 
+    def beyond(self, other: Plan, title: str) -> Plan:
+        """Return the plan that undoes the objects of this plan that `other` does not make."""
+        kept = frozenset(each for step in other.steps for command in step.undo for each in _undone_by(step, command))
+        return self.taking_back(title, tuple(_only_beyond(step, kept) for step in self.steps))
+
     def without(self, other: Plan) -> Plan:
         """Return this plan without the steps of `other`."""
         known = frozenset(other.steps)
         stages = (Stage(stage.title, tuple(step for step in stage.steps if step not in known)) for stage in self.stages)
         return replace(self, stages=tuple(stage for stage in stages if stage.steps))
+
+
+_Undone = tuple[str, Command, Part | None]
+
+
+def _undone_by(step: Step, command: Command) -> list[_Undone]:
+    """Return what an undo of a step takes back on its host: its objects, or one thing that has no name."""
+    bare = replace(command, argv=_fixed(command), each=())
+    return [(step.host, bare, part) for part in command.each or (None,)]
+
+
+def _only_beyond(step: Step, kept: Collection[_Undone]) -> Step:
+    """Return the step with the undo of those of its objects that are not `kept`."""
+    undo: list[Command] = []
+    for command in step.undo:
+        left = [each for each in _undone_by(step, command) if each not in kept]
+        parts = tuple(part for _, _, part in left if part)
+        if parts:
+            undo.append(about(replace(command, argv=_fixed(command)), parts))
+        elif left:
+            undo.append(command)
+    spared = _parts(step.undo) - _parts(undo)
+    return replace(step, undo=tuple(undo), objects=tuple(name for name in step.objects if name not in spared))
+
+
+def _fixed(command: Command) -> tuple[str, ...]:
+    """Return the words of a command before those of its objects."""
+    return command.argv[: len(command.argv) - sum(len(part.words) for part in command.each)]
 
 
 def _parts(commands: Iterable[Command]) -> frozenset[str]:

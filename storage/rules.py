@@ -108,13 +108,20 @@ def _check_imports(imports: ImportSettings, flavors: Collection[str]) -> None:
 
 
 def _check_slice(slice_: Slice, internet: InternetSettings) -> None:
+    here = ("slices", str(slice_.slice_id))
+    _check_parts(slice_, internet, here)
+    if slice_.before:
+        _check_parts(slice_.earlier(), internet, (*here, "before"))
+    _Cloud(internet).add(slice_)
+
+
+def _check_parts(slice_: Slice, internet: InternetSettings, here: tuple[Key, ...]) -> None:
     for rule in (_check_pool, _check_links, _check_interfaces, _check_networks, _check_addresses):
         try:
             rule(slice_, internet)
         except Broken as fault:
-            fault.path = ("slices", str(slice_.slice_id), *fault.path)
+            fault.path = (*here, *fault.path)
             raise
-    _Cloud(internet).add(slice_)
 
 
 class _Owners:
@@ -149,10 +156,15 @@ class _Cloud:
         self._ids.give(slice_.slice_id, owner, *here)
         self._pools.give(slice_.vlan_pool_start, owner, *here)
         for index, vm in enumerate(slice_.vms):
-            self._ids.give(vm.vm_id, f"VM {vm.vm_id} of {owner}", *here, "vms", index, "vm_id")
-            self._ports.give(vm.vnc_port, f"VM {vm.vm_id}", *here, "vms", index, "vnc_port")
-            for position, interface in enumerate(vm.interfaces):
-                self._add_interface(vm, interface, (*here, "vms", index, "interfaces", position))
+            self._add_vm(vm, owner, (*here, "vms", index))
+        for vm in slice_.leaving:
+            self._add_vm(vm, owner, (*here, "before"))
+
+    def _add_vm(self, vm: VM, owner: str, here: tuple[Key, ...]) -> None:
+        self._ids.give(vm.vm_id, f"VM {vm.vm_id} of {owner}", *here, "vm_id")
+        self._ports.give(vm.vnc_port, f"VM {vm.vm_id}", *here, "vnc_port")
+        for position, interface in enumerate(vm.interfaces):
+            self._add_interface(vm, interface, (*here, "interfaces", position))
 
     def _add_interface(self, vm: VM, interface: Interface, here: tuple[Key, ...]) -> None:
         owner = f"VM {vm.vm_id} {interface.name}"

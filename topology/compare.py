@@ -52,17 +52,16 @@ def settled(now: Design, wanted: Design) -> Design:
     Without this, a line that is added at the top of a file would move the links below it to other interfaces.
     """
     taken = {end for link in wanted.links for end in link.ends if end.named}
-    free = [link.ends for link in now.links]
-    ends: list[tuple[End, ...] | None] = []
-    for link in wanted.links:
-        found = next((each for each in free if _may_stay(each, link.ends, taken)), None)
-        if found:
-            free.remove(found)
-            taken.update(found)
-        ends.append(found)
-    links = [
-        replace(link, ends=found or _on_free(link.ends, taken)) for link, found in zip(wanted.links, ends, strict=True)
-    ]
+    free, kept = [*now.links], [dict[str, End]() for _ in wanted.links]
+    for may_be in (_has_the_vms, _has_the_name, _grew):
+        for place, link in enumerate(wanted.links):
+            found = next((each for each in free if not kept[place] and may_be(each, link)), None)
+            ends = _kept_ends(found, link, taken) if found else {}
+            if found and ends:
+                kept[place] = ends
+                free.remove(found)
+                taken.update(ends.values())
+    links = [replace(link, ends=_filled(link.ends, ends, taken)) for link, ends in zip(wanted.links, kept, strict=True)]
     has, used = {vm.name: vm.nics for vm in now.vms}, _highest(links)
     vms = (vm if vm.nics_named else replace(vm, nics=_enough(vm, has.get(vm.name), used[vm.name])) for vm in wanted.vms)
     return replace(wanted, vms=tuple(vms), links=tuple(links))
@@ -73,18 +72,40 @@ def _enough(vm: DesignedVM, has: int | None, highest: int) -> int:
     return has if has is not None and has >= highest else max(vm.nics, highest)
 
 
-def _may_stay(now: tuple[End, ...], wanted: tuple[End, ...], taken: Collection[End]) -> bool:
-    """Return whether a link can stay on its present interfaces: the same VMs, and no other end is named there."""
-    if [end.vm for end in now] != [end.vm for end in wanted]:
-        return False
-    return all(old == new if new.named else old not in taken for old, new in zip(now, wanted, strict=True))
+def _has_the_vms(now: DesignedLink, wanted: DesignedLink) -> bool:
+    return [end.vm for end in now.ends] == [end.vm for end in wanted.ends]
 
 
-def _on_free(ends: Iterable[End], taken: set[End]) -> tuple[End, ...]:
-    """Return the ends, those without a named interface on the next free one; they are taken then."""
+def _has_the_name(now: DesignedLink, wanted: DesignedLink) -> bool:
+    return bool(now.name) and now.name == wanted.name
+
+
+def _grew(now: DesignedLink, wanted: DesignedLink) -> bool:
+    """Return whether one of two LANs has all VMs of the other."""
+    before, after = {end.vm for end in now.ends}, {end.vm for end in wanted.ends}
+    return now.is_lan and wanted.is_lan and (before <= after or after <= before)
+
+
+def _kept_ends(now: DesignedLink, wanted: DesignedLink, taken: Collection[End]) -> dict[str, End]:
+    """Return the present end of each VM that can keep it; none where a named end of the link says otherwise."""
+    present = {end.vm: end for end in now.ends}
+    kept: dict[str, End] = {}
+    for end in wanted.ends:
+        before = present.get(end.vm)
+        if before and not end.named and before not in taken:
+            kept[end.vm] = before
+        elif before and end != before:
+            return {}
+    return kept
+
+
+def _filled(ends: Iterable[End], kept: Mapping[str, End], taken: set[End]) -> tuple[End, ...]:
+    """Return the ends: those of `kept`, and those without a named interface on the next free one, taken then."""
     found = []
     for end in ends:
-        placed = end if end.named else next(each for nic in count(1) if (each := End(end.vm, nic)) not in taken)
+        placed = kept.get(end.vm, end)
+        if not placed.named and end.vm not in kept:
+            placed = next(each for nic in count(1) if (each := End(end.vm, nic)) not in taken)
         taken.add(placed)
         found.append(placed)
     return tuple(found)
@@ -98,16 +119,44 @@ def _highest(links: Iterable[DesignedLink]) -> Counter[str]:
     return used
 
 
+def same_links(now: Design, wanted: Design) -> dict[int, int]:
+    """Return the places of links in `wanted` that are links of `now`, with their places there.
+
+    Links are compared by their ends; then one with the same name, or a LAN that has more or fewer ends.
+    """
+    found: dict[int, int] = {}
+    free = dict(enumerate(now.links))
+    for is_same in (_has_the_ends, _has_the_name, _has_ends_of):
+        for place, link in enumerate(wanted.links):
+            number = next((number for number, each in free.items() if is_same(each, link)), None)
+            if number is not None and place not in found:
+                found[place] = number
+                del free[number]
+    return found
+
+
+def _has_the_ends(now: DesignedLink, wanted: DesignedLink) -> bool:
+    return {*now.ends} == {*wanted.ends}
+
+
+def _has_ends_of(now: DesignedLink, wanted: DesignedLink) -> bool:
+    """Return whether one of two LANs has all ends of the other. LANs with two names are two."""
+    before, after = {*now.ends}, {*wanted.ends}
+    return now.is_lan and wanted.is_lan and not (now.name and wanted.name) and (before <= after or after <= before)
+
+
 def differences(now: Design, wanted: Design) -> list[Difference]:
     """Return the differences of VMs, of links, and of the slice's description and goals.
 
     `wanted` is settled.
     """
     vms = _compare("VM", *({vm.name: vm for vm in design.vms} for design in (now, wanted)))
-    links = _compare("link", _links(now), _links(wanted))
+    same, present = same_links(now, wanted), dict(enumerate(_named(now)))
+    after = {same.get(place, -1 - place): link for place, link in enumerate(_named(wanted))}
+    links = _compare("link", present, after)
     goals = _compare("goal", *({goal.name: goal for goal in design.goals} for design in (now, wanted)))
     bare = (replace(design, vms=(), links=(), goals=()) for design in (now, wanted))
-    slices = _compare("slice", *({wanted.name: design} for design in bare))
+    slices = _compare("slice", *({"": design} for design in bare))
     return [*vms, *links, *goals, *_order_of_goals(now, wanted), *slices]
 
 
@@ -125,13 +174,13 @@ def summary(found: Iterable[Difference]) -> str:
     return ", ".join(said) or "nothing to do"
 
 
-def _links(design: Design) -> dict[str, DesignedLink]:
-    """Return the links with their names filled in, by their ends."""
+def _named(design: Design) -> list[DesignedLink]:
+    """Return the links with their names filled in."""
     named = zip(design.links, design.link_names(), strict=True)
-    return {" - ".join(sorted(map(str, link.ends))): replace(link, name=name) for link, name in named}
+    return [replace(link, name=name) for link, name in named]
 
 
-def _compare(kind: str, now: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[Difference]:
+def _compare(kind: str, now: Mapping[Any, Any], wanted: Mapping[Any, Any]) -> Iterator[Difference]:
     for key, part in now.items():
         if key not in wanted:
             yield Difference(kind, _name(part), Effect.REMOVED, {})

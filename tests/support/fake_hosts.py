@@ -698,6 +698,14 @@ class FakeHost:
     def are_off(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         return (int(any(self.is_running(process, "")[0] == 0 for process in _in_pairs(argv))), "", "")
 
+    def have_nics(self, argv: tuple[str, ...], stdin: str) -> Answer:
+        for pid_file, mark, count in zip(argv[::3], argv[1::3], argv[2::3], strict=True):
+            if self.is_running((pid_file, mark), stdin)[0] == 0:
+                started = self.argvs[self.processes[pid_file][1]]
+                if started.count("-netdev") != int(count):
+                    return no("")
+        return OK
+
     def stop_vms(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         count = int(argv[1])
         press, pairs = argv[2 : 2 + count], argv[2 + count :]
@@ -951,6 +959,7 @@ def _beside(program: Program) -> Program:
 
 SCRIPTS: dict[str, Program] = {
     "are-off.sh": FakeHost.are_off,
+    "have-nics.sh": FakeHost.have_nics,
     "restore-disks.sh": FakeHost.restore_disks,
     "set-aside.sh": FakeHost.set_aside,
     "has-snapshot.sh": FakeHost.has_snapshot,

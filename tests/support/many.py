@@ -90,7 +90,7 @@ def _add_vm(state: State, slice_: Slice, name: str, *, internet: bool) -> None:
 
 
 def _mark_running(slice_: Slice) -> None:
-    credentials.renew(slice_, [])
+    credentials.renew(slice_, slice_.vms, [])
     slice_.status = SliceStatus.RUNNING
     for vm in slice_.vms:
         vm.status, vm.pid = VMStatus.RUNNING, str(vm.vm_id)

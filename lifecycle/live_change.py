@@ -1,0 +1,125 @@
+"""Change VMs and links of a running slice, and record it: its beginning, its end, or its rollback.
+
+The beginning writes the new design into the slice and keeps the old one beside it. From these two a change that its
+manager did not finish can be finished or rolled back: both are the same plan, with the designs exchanged.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+
+from allocation.placement import recount
+from core.errors import CloudError, Refused
+from core.status import NetworkStatus, VMStatus
+from database import State
+from lifecycle.changes import Change, status_now
+from lifecycle.remains import first_of, left_by, left_to_do, said_first, way_out
+from machines import credentials
+from models import Before, Slice
+from remote.plan import Plan
+from remote.runner import Report
+
+AGAIN = "log in again to finish it or take it back"
+
+
+@contextmanager
+def begun(state: State, slice_: Slice) -> Iterator[None]:
+    """Record the beginning of a change of a running slice, whose new design the body writes into it."""
+    before, there = Before.from_dict(slice_.to_dict()), {vm.vm_id for vm in slice_.vms}
+    yield
+    slice_.before = before
+    new = [vm for vm in slice_.vms if vm.vm_id not in there]
+    for vm in new:
+        vm.status = VMStatus.DESIGN
+    credentials.renew(slice_, new, state.users[slice_.owner].keys)
+
+
+class LiveChange:
+    """A change of a running slice under way."""
+
+    def __init__(self, change: Change) -> None:
+        self._change = change
+
+    def carry_out(self, slice_: Slice) -> Slice:
+        """Bring the hosts to the new design, or roll back and return the slice to the old one."""
+        before, number = slice_.earlier(), secrets.randbits(32)
+        plan = self._change.deployment.change_plan
+        report = self._change.run_on_free_ports(slice_, lambda: plan(before, slice_, run=number))
+        pids = {} if report.error else self._change.pids_of(slice_, report, complete=True)
+        if report.error:
+            raise self._rolled_back(slice_, report, report.error)
+        if slice_.leaving:
+            self._remove_disks(before, slice_)
+        return self._end(slice_, slice_, pids)
+
+    def take_back(self, slice_: Slice) -> Slice:
+        """Bring the hosts back to the old design."""
+        if slice_.before and slice_.before.past:
+            raise Refused("Disks of VMs that leave may be gone already, which cannot be taken back; finish the change")
+        before, report, left = self._run_back(slice_)
+        if left:
+            raise self._left(slice_, left, "The change is not all taken back")
+        return self._end(slice_, before, self._change.pids_of(before, report))
+
+    def _rolled_back(self, slice_: Slice, report: Report, error: CloudError) -> CloudError:
+        """Roll back a change that failed, and return the error that says what became of the slice."""
+        checks, changed = report.plan.stages[0].steps, [result.step for result in report.results if result.changed]
+        if all(step in checks for step in changed):
+            self._end(slice_, slice_.earlier(), {vm.vm_id: vm.pid for vm in slice_.earlier().vms if vm.pid})
+            return error.within(f"{error}{way_out([error], slice_)}; nothing was changed")
+        before, back, left = self._run_back(slice_)
+        if left:
+            return self._left(slice_, left, f"{error}; not all could be taken back")
+        self._end(slice_, before, self._change.pids_of(before, back))
+        return error.within(f"{error}{way_out([error], slice_)}; what was done has been taken back")
+
+    def _run_back(self, slice_: Slice) -> tuple[Slice, Report, dict[str, CloudError]]:
+        """Bring the hosts back to the old design. Return it, the report, and the objects that are left."""
+        before, deployment = slice_.earlier(), self._change.deployment
+        plan = _without_checks(deployment.change_plan(slice_, before))
+        report = self._change.runner.run(plan, keep_going=True)
+        left = left_by(report)
+        if not left:
+            left = left_by(self._change.runner.run(deployment.disk_removal(slice_, before), keep_going=True))
+        return before, report, left
+
+    def _remove_disks(self, before: Slice, slice_: Slice) -> None:
+        with self._change.database.transaction() as state:
+            stored = state.slices[slice_.slice_id]
+            if stored.before:
+                stored.before.past = True
+        left = left_by(self._change.runner.run(self._change.deployment.disk_removal(before, slice_), keep_going=True))
+        if left:
+            raise self._left(slice_, left, "All is changed, but not all disks are removed", "log in again to finish it")
+
+    def _left(self, slice_: Slice, left: dict[str, CloudError], sentence: str, advice: str = AGAIN) -> CloudError:
+        """Record the objects that are left, and return the error that names them."""
+        with self._change.database.transaction() as state:
+            state.slices[slice_.slice_id].left = list(left)
+        return first_of(left).within(f"{sentence}: {left_to_do(left, advice, slice_)}")
+
+    def _end(self, slice_: Slice, design: Slice, pids: Mapping[int, str]) -> Slice:
+        """Record that the hosts have this one of the two designs, and return the slice."""
+        done = f"The hosts were changed for slice {slice_.slice_id}, but that could not be written down"
+        with said_first(done), self._change.database.transaction() as state:
+            stored = state.slices[slice_.slice_id]
+            known = len(stored.vms) + len(stored.leaving)
+            stored.vms, stored.links, stored.networks = design.vms, design.links, design.networks
+            stored.vlan_pool_used, stored.description = design.vlan_pool_used, design.description
+            stored.goals = design.goals
+            stored.before, stored.left = None, []
+            for vm in stored.vms:
+                vm.status, vm.pid, vm.lost_with = status_now(vm), pids.get(vm.vm_id), None
+            for network in stored.networks:
+                network.status = NetworkStatus.RUNNING
+            state.users[stored.owner].used_vms -= known - len(stored.vms)
+            recount(state.workers, state.slices.holdings.values())
+            return stored
+
+
+def _without_checks(plan: Plan) -> Plan:
+    """Return a plan without its first stage, which only looks: a rollback does what it can."""
+    return replace(plan, stages=plan.stages[1:])

@@ -1,0 +1,168 @@
+"""Changes of a running slice: VMs run on, and after a failure or a dead manager all is as before or as wanted."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from core.status import NetworkStatus, VMStatus
+from remote.events import Event, StageStarted, StepDone
+from tests.support.desk import WORKERS, Desk
+from tests.support.dying import ManagerDiesError
+from tests.unit.lifecycle.test_edits import EDITS, FILE, edited
+from topology.of_slice import design_of
+from topology.reader import read
+
+RESTARTED = {"interfaces"}
+"""The edits for which a VM restarts."""
+
+
+@pytest.fixture
+def lab(desk: Desk) -> Desk:
+    """Return a desk on which the slice of the file, 1000, runs."""
+    desk.ok(desk.api.designs.create("student", read(FILE)))
+    desk.ok(desk.api.deploy_slice("student", 1000))
+    return desk
+
+
+class Mortal:
+    """A listener with which a manager dies after so many events of its work."""
+
+    def __init__(self, moments: int) -> None:
+        self.left = moments
+
+    def __call__(self, event: Event) -> None:
+        self.left -= isinstance(event, StepDone | StageStarted)
+        if self.left < 0:
+            raise ManagerDiesError
+
+
+def objects(lab: Desk) -> dict[str, Any]:
+    """Return all objects on the hosts but processes, which are numbered."""
+    state = copy.deepcopy(lab.cloud.state())
+    for host in state.values():
+        host.pop("processes")
+        host["files"] = sorted(path for path in host["files"])
+    return state
+
+
+def record(lab: Desk) -> dict[str, Any]:
+    """Return the slice's record without what each start gives it, and without the last link id: none is used again."""
+    found = lab.slice().to_dict()
+    found.pop("last_link_id", None)
+    for vm in found["vms"]:
+        vm.pop("pid")
+    return found
+
+
+@pytest.mark.parametrize("kind", EDITS)
+def test_a_running_slice_becomes_what_the_file_says_and_vms_run_on(lab: Desk, kind: str) -> None:
+    wanted, pids = edited(kind), {vm.name: vm.pid for vm in lab.slice().vms}
+    slice_ = lab.ok(lab.api.edits.apply("student", 1000, wanted))
+    assert slice_.before is None
+    assert {vm.name for vm in slice_.vms} == {vm.name for vm in wanted.vms}
+    assert {vm.status for vm in slice_.vms} == {VMStatus.RUNNING}
+    assert {network.status for network in slice_.networks} <= {NetworkStatus.RUNNING}
+    assert lab.ok(lab.api.problems("student", 1000)) == {}
+    moved = {vm.name for vm in slice_.vms if vm.name in pids and vm.pid != pids[vm.name]}
+    assert moved == ({"a"} if kind in RESTARTED else set())
+    again = lab.ok(lab.api.edits.compare("student", 1000, wanted))
+    assert (again.found, [*again.plan.steps]) == ((), [])
+    assert lab.used() == len(wanted.vms)
+
+
+@pytest.mark.parametrize("kind", EDITS)
+def test_nothing_stays_of_what_a_change_removed(lab: Desk, kind: str) -> None:
+    lab.ok(lab.api.edits.apply("student", 1000, edited(kind)))
+    lab.ok(lab.api.edits.apply("student", 1000, read(FILE)))
+    lab.ok(lab.api.delete_slice("student", 1000))
+    left = {name: part for host in lab.cloud.state().values() for name, part in host.items() if part}
+    assert not {"ports", "flows", "processes", "tables"} & left.keys()
+    assert not [path for host in lab.cloud.state().values() for path in host["files"] if "1000" in path]
+
+
+@pytest.mark.parametrize("kind", EDITS)
+def test_a_change_that_fails_at_any_step_leaves_all_as_it_was(lab: Desk, kind: str) -> None:
+    plan = lab.ok(lab.api.edits.compare("student", 1000, edited(kind))).plan
+    for host, title in dict.fromkeys((step.host, step.title) for step in plan.steps if step.objects):
+        before, file, faults = objects(lab), record(lab), lab.cloud.hosts[host].faults
+        faults[title] = (1, "", "no such thing")
+        answer = lab.api.edits.apply("student", 1000, edited(kind))
+        was_skipped = bool(faults)
+        faults.clear()
+        if was_skipped:  # its objects are there
+            lab.ok(answer)
+        elif lab.slice().before:
+            assert "not all disks are removed" in lab.no(answer)
+            lab.ok(lab.api.finish_slice("student", 1000))
+        else:
+            assert "what was done has been taken back" in lab.no(answer)
+            assert (title, record(lab), objects(lab)) == (title, file, before)
+        lab.ok(lab.api.edits.apply("student", 1000, read(FILE)))
+        assert lab.ok(lab.api.problems("student", 1000)) == {}
+
+
+@pytest.mark.parametrize("answer", ["finish", "take back"])
+@pytest.mark.parametrize("kind", ["VM", "no VM", "LAN", "services", "interfaces", "all"])
+def test_what_a_dead_manager_left_is_finished_or_taken_back(lab: Desk, kind: str, answer: str) -> None:
+    file, wanted, vms, dead = record(lab), edited(kind), lab.used(), 0
+    for number in range(0, 200, 3):
+        with suppress(ManagerDiesError):
+            lab.ok(lab.api.edits.apply("student", 1000, wanted, Mortal(number)))
+            break
+        dead += 1
+        slice_ = lab.slice()
+        if slice_.before is None:
+            continue
+        assert lab.ok(lab.api.unfinished("student")) != []
+        assert "was not finished" in lab.no(lab.api.edits.apply("student", 1000, wanted))
+        if answer == "finish" or slice_.before.past:
+            lab.ok(lab.api.finish_slice("student", 1000))
+            assert lab.ok(lab.api.edits.compare("student", 1000, wanted)).found == ()
+            assert lab.used() == len(wanted.vms)
+            lab.ok(lab.api.edits.apply("student", 1000, read(FILE)))
+        else:
+            lab.ok(lab.api.take_back_slice("student", 1000))
+            assert record(lab) == file
+        assert lab.used() == vms
+        assert lab.ok(lab.api.problems("student", 1000)) == {}
+        file = record(lab)
+    assert dead > (0 if kind in RESTARTED else 2)  # a file without a number of interfaces leaves those of the VM
+
+
+def test_a_deletion_removes_both_designs_of_an_unfinished_change(lab: Desk) -> None:
+    def die(event: Event) -> None:
+        if isinstance(event, StageStarted) and event.stage.title == "launch":
+            raise ManagerDiesError
+
+    with suppress(ManagerDiesError):
+        lab.api.edits.apply("student", 1000, edited("all"), die)
+    lab.ok(lab.api.delete_slice("student", 1000))
+    assert lab.used() == 0
+    assert not [path for host in lab.cloud.state().values() for path in host["files"] if "1000" in path]
+
+
+def test_a_lost_host_leaves_the_change_unfinished(lab: Desk) -> None:
+    design = design_of(lab.slice())[0]
+    lab.cloud.hosts[WORKERS[0]].dies_after = 12
+    sentence = lab.no(lab.api.edits.apply("student", 1000, edited("LAN")))
+    assert "log in again to finish it or take it back" in sentence
+    assert lab.slice().before is not None
+    lab.cloud.hosts[WORKERS[0]].dead = False
+    lab.cloud.hosts[WORKERS[0]].dies_after = None
+    lab.ok(lab.api.take_back_slice("student", 1000))
+    assert design_of(lab.slice())[0] == design
+    assert lab.ok(lab.api.problems("student", 1000)) == {}
+
+
+def test_a_vm_and_a_link_are_added_by_the_entries_of_the_menu(lab: Desk) -> None:
+    vm = lab.ok(lab.api.add_vm_to_slice("student", 1000, "d", "cirros", 2, True))
+    assert (vm.status, vm.pid is not None) == (VMStatus.RUNNING, True)
+    a = lab.slice().vms[0]
+    free = next(nic.name for nic in a.interfaces if nic.can_be_linked)
+    link = lab.ok(lab.api.create_link("student", 1000, a.vm_id, free, vm.vm_id, "eth1"))
+    assert [network.status for network in lab.slice().networks if network.vlan_id == link.vlan_id] == [NetworkStatus.RUNNING]
+    assert lab.ok(lab.api.problems("student", 1000)) == {}
