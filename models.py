@@ -18,7 +18,7 @@ from core.inventory import INTERNET_VLAN, MAX_SLICES
 from core.links import DHCP_GATEWAY, MOST_LEASES, NONE, Interface, Link, LinkEnd, Network
 from core.records import Recorded, addition, derived, items, key, parts, state
 from core.rule import FLAG, whole
-from core.status import SliceStatus
+from core.status import LinkState, SliceStatus
 from core.users import ADMIN, MAX_KEYS, MAX_QUOTA, STUDENT, User
 from core.vms import FIRST_VNC_PORT, LAST_VNC_PORT, NOWHERE, VM
 
@@ -180,11 +180,12 @@ class Slice(Recorded):
         return [link for link in self.links if self.network_of(link).services == DHCP_GATEWAY]
 
     def has_carrier(self, vm: VM, interface: Interface) -> bool:
-        """Return whether a guest sees a carrier: its interface has a link, and the only other VM on it is not off."""
+        """Return whether a guest sees a carrier: its link is not down, and the only other VM on it is not off."""
         link = self.link(interface.link_id)
         others = [self.vm(vm_id) for vm_id, _ in link.peers_of(vm.vm_id)] if link else []
         alone = len(others) == 1 and others[0] is not None and others[0].stays_off
-        return interface.vlan_id is not None and not alone
+        is_down = link is not None and link.state == LinkState.DOWN
+        return interface.vlan_id is not None and not alone and not is_down
 
     def network_of(self, link: Link) -> Network:
         """Return the network of a link; an older file may not record it."""

@@ -16,7 +16,7 @@ from machines.power import SWITCHED_OFF, Switching
 from machines.qmp import Monitor
 from machines.taps import Taps, raise_again, remove_taps
 from models import VM, Interface, Slice
-from network import ovs, stack
+from network import ovs, shaping, stack
 from network.checks import check_nothing_left
 from network.port_security import flows_around
 from remote.capture import CaptureVisit
@@ -94,8 +94,13 @@ class VMLauncher:
             Step(worker, "names of the TAPs", (ovs.check_port_names(taps.names), taps.check_names())),
             self.check_room(slice_, worker, _to_run(slice_, worker)),
             *self.check_devices(slice_.vms, worker),
+            *self._check_netem(slice_, worker),
             *requirements.check_accelerator(worker, _on(slice_, worker), self._accel_record, self._accel),
         )
+
+    def _check_netem(self, slice_: Slice, worker: str) -> Iterator[Step]:
+        if shaping.needs_netem(shaping.queues(slice_, worker, self._inventory.all_profiles)):
+            yield Step(worker, "delay and loss", (shaping.check_netem(),))
 
     def check_room(self, slice_: Slice, worker: str, vms: Iterable[VM]) -> Step:
         """Return the check that the worker has memory, disk and VNC ports for those of the VMs that do not run."""
@@ -156,7 +161,15 @@ class VMLauncher:
             Step(worker, "ports of the TAPs", (join,), (leave,), objects=taps.linked, restore=again),
             *self._port_security(slice_, worker),
             Step(worker, "TAPs up", (taps.bring_up(),), objects=taps.linked, restore=(taps.lower(),)),
+            *self._shape(slice_, worker),
         )
+
+    def _shape(self, slice_: Slice, worker: str) -> Iterator[Step]:
+        """Yield the step that gives TAPs the queues that their links ask for."""
+        if queues := shaping.queues(slice_, worker, self._inventory.all_profiles):
+            shape, undo = shaping.shape(queues), shaping.unshape(queues)
+            names = tuple(f"queue of {tap}" for tap in queues)
+            yield Step(worker, "queues of the TAPs", (shape,), (undo,), objects=names)
 
     def complete_taps(self, slice_: Slice, worker: str) -> Step:
         """Return the step that makes TAPs of a running slice that an older version did not make; they stay."""
@@ -243,6 +256,8 @@ class VMLauncher:
             Step(worker, "tags of the TAPs", (Command(ovs.check_tags(taps.ports, taps.loose)),)),
             Step(worker, "silence of the TAPs", silent),
         ]
+        if queues := shaping.queues(slice_, worker, self._inventory.all_profiles):
+            steps.append(Step(worker, "queues of the TAPs", (shaping.check(queues),)))
         if flows := self.flows(slice_, worker):
             check = Command(ovs.check_flows(flow_cookie(slice_.slice_id), flows))
             steps.append(Step(worker, "port security of the TAPs", (check,)))

@@ -14,7 +14,8 @@ from operator import attrgetter
 from core import formats
 from core.errors import INVALID, UNUSABLE
 from core.formats import network_of, seconds_of
-from core.records import Recorded, entries, key, section, sequence, value
+from core.impairments import BUILT_IN, Profile
+from core.records import Recorded, entries, key, records_by_name, section, sequence, value
 from core.rule import FLAG, list_of, number, one_of, or_nothing, some_of, whole
 
 ADMIN_SLICES = 20
@@ -215,6 +216,12 @@ class Inventory(Recorded):
     data_ports: Mapping[str, str] = entries(formats.ADDRESS, formats.DATA_PORT)
     images: ImageSettings = section(ImageSettings)
     files_dir: str | None = key(or_nothing(formats.LOCAL_FOLDER), default=None)
+    profiles: Mapping[str, Profile] = records_by_name(formats.LINK_NAME, Profile)
+
+    @property
+    def all_profiles(self) -> dict[str, Profile]:
+        """Return the profiles of links by name: the file adds to the built-in ones, and replaces some."""
+        return {**BUILT_IN, **self.profiles}
 
     @property
     def in_use(self) -> dict[str, str | int]:

@@ -7,10 +7,12 @@ from ipaddress import IPv4Address, IPv4Network
 from itertools import count
 
 from core import formats
+from core.impairments import Impairment
 from core.names import DHCP_FIRST_HOST, DHCP_LAST_HOST, vlan_cidr
-from core.records import Recorded, key, part, parts, state
+from core.records import Recorded, key, part, parts
+from core.records import state as member
 from core.rule import FLAG, Record, or_nothing
-from core.status import NetworkStatus
+from core.status import LinkState, NetworkStatus
 from core.values import IPConfig
 
 DHCP_GATEWAY, DHCP, NONE = "dhcp+gateway", "dhcp", "none"
@@ -74,7 +76,7 @@ End = tuple[int, str]
 class Link(Recorded):
     """A layer-2 link between interfaces of a slice: a VLAN of which only these are members. With more than two: a LAN.
 
-    `name` is empty for the default name.
+    `name` is empty for the default name. `impairments` has at most one entry for each end.
     """
 
     link_id: int = key(formats.LINK_ID)
@@ -85,6 +87,8 @@ class Link(Recorded):
     vm2_interface: str = key(formats.INTERFACE_NAME)
     further_ends: list[LinkEnd] = parts(LinkEnd, default=[], brief=True)
     name: str = key(formats.LINK_NAME, default="", brief=True)
+    state: LinkState = member(LinkState, default=LinkState.UP, brief=True)
+    impairments: list[Impairment] = parts(Impairment, default=[], brief=True)
 
     def __init__(
         self, link_id: int, vlan_id: int, vm1_id: int, vm1_interface: str, vm2_id: int, vm2_interface: str
@@ -95,7 +99,12 @@ class Link(Recorded):
         self.vm1_interface = vm1_interface
         self.vm2_id = vm2_id
         self.vm2_interface = vm2_interface
-        self.further_ends = []
+        self.further_ends, self.impairments = [], []
+
+    @property
+    def passes(self) -> bool:
+        """Return whether the link passes frames."""
+        return self.state == LinkState.UP
 
     @property
     def ends(self) -> tuple[End, ...]:
@@ -116,7 +125,7 @@ class Network(Recorded):
     gateway_ip: str | None = key(or_nothing(formats.ADDRESS))
     dhcp_enabled: bool = key(FLAG, default=False)
     dhcp_range: str | None = key(or_nothing(formats.LEASES), default=None)
-    status: NetworkStatus = state(NetworkStatus, default=NetworkStatus.PENDING)
+    status: NetworkStatus = member(NetworkStatus, default=NetworkStatus.PENDING)
 
     def __init__(
         self,

@@ -80,6 +80,16 @@ def entries(name: Rule, value: Rule) -> Any:
     return Key(mapping_of(name, value), {}, dict, dict)
 
 
+def records_by_name(name: Rule, kind: type[Recorded]) -> Any:
+    """Declare a key with a mapping of names to other records, which is empty by default."""
+    return Key(
+        mapping_of(name, kind.rule()),
+        {},
+        lambda values: {name: kind.from_dict(value) for name, value in values.items()},
+        lambda values: {name: value.to_dict() for name, value in values.items()},
+    )
+
+
 def section(kind: type[Recorded], *, brief: bool = False) -> Any:
     """Declare a key with another record, of which each key has a default."""
     return Key(kind.rule(), kind(), kind.from_dict, kind.to_dict, brief=brief)

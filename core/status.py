@@ -49,3 +49,11 @@ class NetworkStatus(StrEnum):
 
     PENDING = "pending"
     RUNNING = "running"
+
+
+class LinkState(StrEnum):
+    """The state of a link: `down` takes the carrier from its ends, `silent` drops all frames and leaves the carrier."""
+
+    UP = "up"
+    DOWN = "down"
+    SILENT = "silent"

@@ -13,11 +13,12 @@ from allocation.placement import fair_share
 from core import formats
 from core.errors import Refused
 from core.first_boot import MAX_BYTES_OF_USER
+from core.impairments import Impairment
 from core.inventory import Inventory
-from core.status import SliceStatus, VMStart
+from core.status import LinkState, SliceStatus, VMStart
 from database import State
 from lifecycle.requests import VMRequest, design_vm, new_slice
-from models import Flavor, Slice, User
+from models import Flavor, Link, Slice, User
 from remote.images import require_fitting
 from topology.design import Design, DesignedLink
 from topology.goals import missing
@@ -63,6 +64,15 @@ def check_design(state: State, design: Design) -> None:
     _check_networks(state.inventory, design)
     for name, flavor in _flavors(state, design).items():
         require_fitting(flavor.image or "", name, flavor.size.disk_gb)
+
+
+def _check_profiles(inventory: Inventory, design: Design) -> None:
+    """Raise `Refused` where a link names a profile that the cloud has not."""
+    known = inventory.all_profiles
+    for link in design.links:
+        for name in link.impairments.get("profile", {}).values():
+            if name not in known:
+                raise Refused(f"There is no profile {name}; there are {', '.join(known)}")
 
 
 def _check_networks(inventory: Inventory, design: Design) -> None:
@@ -123,7 +133,7 @@ def require_room_for_seeds(state: State, user: User) -> None:
 def join(slice_: Slice, link: DesignedLink, reserved: int) -> None:
     """Add a link of a design to a slice that has its VMs."""
     ids = {vm.name: vm.vm_id for vm in slice_.vms}
-    slice_.join(
+    made = slice_.join(
         [(ids[end.vm], f"eth{end.nic}") for end in link.ends],
         name=link.name,
         services=link.services,
@@ -131,6 +141,18 @@ def join(slice_: Slice, link: DesignedLink, reserved: int) -> None:
         addresses={ids[name]: str(address) for name, address in link.addresses.items()},
         reserved=reserved,
     )
+    change_wire(slice_, made, link)
+
+
+def change_wire(slice_: Slice, link: Link, wanted: DesignedLink) -> None:
+    """Bring the state and the impairments of a link to its design."""
+    ids = {vm.name: vm.vm_id for vm in slice_.vms}
+    link.state = LinkState(wanted.state)
+    link.impairments = []
+    for end in wanted.ends:
+        received = {kind: texts[end.vm] for kind, texts in wanted.impairments.items() if end.vm in texts}
+        if received:
+            link.impairments.append(Impairment.from_dict({"vm_id": ids[end.vm], **received}))
 
 
 def _flavors(state: State, design: Design) -> Mapping[str, Flavor]:

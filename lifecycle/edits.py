@@ -21,7 +21,7 @@ from core.status import VMStart
 from database import State
 from deployment import DeploymentAPI
 from lifecycle.changes import Change, drop_vms
-from lifecycle.creation import check_design, join, require_room_for_seeds
+from lifecycle.creation import change_wire, check_design, join, require_room_for_seeds
 from lifecycle.live_change import LiveChange, begun
 from lifecycle.remains import first_of, left_by, left_to_do
 from lifecycle.requests import VMRequest, design_vm
@@ -50,6 +50,11 @@ class Edit:
     def removes(self) -> list[str]:
         """Return the parts that go, in words."""
         return [f"{each.kind} {each.name}" for each in self.found if each.effect == Effect.REMOVED]
+
+    @property
+    def restarts(self) -> list[str]:
+        """Return the VMs that restart, because the slice runs."""
+        return self.named("VM", Effect.RESTARTED) if self.slice_.is_running else []
 
     @property
     def is_on_hosts(self) -> bool:
@@ -249,8 +254,10 @@ def _change_link(slice_: Slice, link: Link, wanted: DesignedLink) -> None:
     ids = {vm.name: vm.vm_id for vm in slice_.vms}
     network = Network.of_vlan(link.vlan_id, wanted.services, str(wanted.cidr or ""))
     slice_.check_network(network, len(wanted.ends))
+    network.status = slice_.network_of(link).status
     slice_.networks = [network if each.vlan_id == link.vlan_id else each for each in slice_.networks]
     ends = [(ids[end.vm], f"eth{end.nic}") for end in wanted.ends]
     (link.vm1_id, link.vm1_interface), (link.vm2_id, link.vm2_interface), *others = ends
     link.further_ends, link.name = [LinkEnd(*end) for end in others], wanted.name
+    change_wire(slice_, link, wanted)
     slice_.attach(link, {ids[name]: str(address) for name, address in wanted.addresses.items()})

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from accounts import rights
 from core.errors import Refused
+from core.impairments import KINDS
 from core.results import value_of
 from core.status import SliceStatus, VMStatus
 from menu import plans
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from orchestrator import OrchestratorAPI
     from topology.design import Design, End
 
-NEEDS_YES = "{} asks before it removes {}; without a terminal to ask on, it needs --yes"
+NEEDS_YES = "{} asks before it {}; without a terminal to ask on, it needs --yes"
 
 
 def apply(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
@@ -66,11 +68,13 @@ def show_plan(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
 
 def add_vm(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
     """Add a VM to a slice; return the exit status."""
+    from topology.design import DesignedVM  # noqa: PLC0415 - not needed for the menu's first prompt
+
     slice_ = slice_of(api, args)
     if args.dry_run:
-        rights.require_editable(slice_)
-        say("Nothing was added: --dry-run")
-        return DONE
+        now = _design_of(slice_)
+        wanted = replace(now, vms=(*now.vms, DesignedVM(args.name, args.flavor, args.nics, args.internet)))
+        return _change(api, args, screen, slice_, wanted)
     with Progress(errors_screen()) as listen:
         answer = api.add_vm_to_slice(
             args.actor, slice_.slice_id, args.name, args.flavor, args.nics, args.internet, listen
@@ -129,6 +133,24 @@ def unlink(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
     )
 
 
+def set_link(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
+    """Change the state or the impairments of a link; return the exit status."""
+    from topology.edits import with_wire  # noqa: PLC0415 - as above
+
+    slice_ = slice_of(api, args)
+    received = {kind: dict(values) for kind in KINDS if (values := getattr(args, kind))}
+    if not (args.state or received):
+        raise Refused(
+            f"set-link changes nothing without an option: --state, {', '.join(f'--{kind}' for kind in KINDS)}"
+        )
+    by_name = {
+        kind: {vm and rights.find_vm(slice_, vm).name: value for vm, value in values.items()}
+        for kind, values in received.items()
+    }
+    wanted = with_wire(_design_of(slice_), _link_name(slice_, args.link), args.state, by_name)
+    return _change(api, args, screen, slice_, wanted)
+
+
 def named_slice(api: OrchestratorAPI, actor: str, name: str) -> Slice | None:
     """Return the user's own slice of exactly this name, or None."""
     slices = value_of(api.list_slices(actor))
@@ -153,7 +175,7 @@ def _change(
     title = slice_title(slice_)
     if (
         asks
-        and edit.removes
+        and (edit.removes or edit.restarts)
         and not (args.yes or agreed(api, args, f"Change {title}? (y/n): ", _needs_yes(args, edit)))
     ):
         say("Nothing was changed")
@@ -174,7 +196,10 @@ def _say_differences(screen: Screen, edit: Edit) -> None:
 
 
 def _needs_yes(args: Namespace, edit: Edit) -> str:
-    return NEEDS_YES.format(args.command, ", ".join(edit.removes))
+    acts = {"removes": edit.removes, "restarts": edit.restarts}
+    return NEEDS_YES.format(
+        args.command, " and ".join(f"{verb} {', '.join(parts)}" for verb, parts in acts.items() if parts)
+    )
 
 
 def _design_of(slice_: Slice) -> Design:
@@ -209,5 +234,12 @@ def _link_name(slice_: Slice, word: str) -> str:
     raise Refused(f"Slice {slice_.slice_id} has no link {word}; its links: {', '.join(named) or 'none yet'}")
 
 
-COMMANDS = {"apply": apply, "add-vm": add_vm, "remove-vm": remove_vm, "link": link, "unlink": unlink}
+COMMANDS = {
+    "apply": apply,
+    "add-vm": add_vm,
+    "remove-vm": remove_vm,
+    "link": link,
+    "unlink": unlink,
+    "set-link": set_link,
+}
 """The commands that change a design, by name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from menu.texts import by_id, counted, demand_line, flavor_size, linkable_lines,
 from menu.verdict import VerdictView
 from menu.views import ReachView, ResourcesView, SliceView
 from models import VM, Slice
+from remote.events import ignore
 
 if TYPE_CHECKING:
     from orchestrator import OrchestratorAPI
@@ -88,9 +90,10 @@ def create_link(session: Session) -> None:
     vm1_interface = _ask_for_interface(session, slice_, vm1_id, "First VM interface (e.g., eth1): ")
     vm2_id = _ask_for_vm(session, slice_, "Second VM ID: ", vm1_id)
     vm2_interface = _ask_for_interface(session, slice_, vm2_id, "Second VM interface (e.g., eth1): ")
-    link = value_of(
-        session.api.create_link(session.actor, slice_.slice_id, vm1_id, vm1_interface, vm2_id, vm2_interface)
-    )
+    ends = (vm1_id, vm1_interface, vm2_id, vm2_interface)
+    with session.progress() if slice_.is_running else nullcontext(ignore) as listen:
+        answer = session.api.create_link(session.actor, slice_.slice_id, *ends, listen)
+    link = value_of(answer)
     session.say(f"Link created! VLAN: {link.vlan_id}")
     names = {vm.vm_id: vm.name for vm in slice_.vms}
     ends = (f"{names[vm_id]}:{interface}" for vm_id, interface in link.ends)

@@ -47,6 +47,7 @@ def flows_around(inventory: Inventory, slice_: Slice, worker: str) -> list[str]:
     links = [tap_name(vm.vm_id, nic.name) for vm, nic in wired if nic.vlan_id != internet.vlan_id]
     shared = [(vm, nic) for vm, nic in internet_interfaces(slice_) if vm.worker_ip == worker]
     made = list(_link_flows(slice_, links)) if links else []
+    made += _flows_of_silent_links(slice_, worker)
     for vm, nic in shared:
         tap, mac, address = tap_name(vm.vm_id, nic.name), str(nic.mac), str(slice_.address_of(vm, nic))
         made += _flows_out_of(tap, mac, address, internet.gateway, str(internet.network[DHCP_SERVER_HOST]))
@@ -128,6 +129,16 @@ def _link_flows(slice_: Slice, taps: Sequence[str]) -> Iterator[str]:
     for foreign in (VM_MACS, OUR_MACS):
         yield f"{own},priority=10,dl_src={foreign},actions=drop"
     yield f"{own},priority=0,actions=NORMAL"
+
+
+def _flows_of_silent_links(slice_: Slice, worker: str) -> Iterator[str]:
+    """Yield the flows that drop all frames of links that pass none: those of guests here, and those of other hosts."""
+    for link in slice_.links:
+        here = [(vm_id, nic) for vm_id, nic in link.ends if (vm := slice_.vm(vm_id)) and vm.worker_ip == worker]
+        if here and not link.passes:
+            yield f"priority=250,dl_vlan={link.vlan_id},actions=drop"
+            for vm_id, nic in here:
+                yield f"priority=250,in_port={tap_name(vm_id, nic)},actions=drop"
 
 
 def _flows_out_of(tap: str, mac: str, address: str, gateway: str, dhcp_server: str) -> Iterator[str]:

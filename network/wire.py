@@ -29,13 +29,17 @@ _AWAIT_FRAMES = load("bridge/await-frames")
 
 
 def spans(inventory: Inventory, slice_: Slice, absent: Collection[str] = ()) -> dict[int, tuple[str, ...]]:
-    """Return each VLAN of the slice that several hosts use, with these hosts; `absent` hosts do not count."""
+    """Return each VLAN of the slice that several hosts use, with these hosts; `absent` hosts do not count.
+
+    A link that passes no frames has nothing to prove.
+    """
     workers = {vm.vm_id: vm.worker_ip for vm in slice_.vms}
     without = {NOWHERE, *absent}
     node = inventory.network_node
-    found = {link.vlan_id: [workers[vm_id] for vm_id, _ in link.ends] for link in slice_.links}
+    found = {link.vlan_id: [workers[vm_id] for vm_id, _ in link.ends] for link in slice_.links if link.passes}
     for link in slice_.served_links:
-        found[link.vlan_id].append(node)
+        if link.passes:
+            found[link.vlan_id].append(node)
     if slice_.uses_internet:
         found[inventory.internet.vlan_id] = [*(vm.worker_ip for vm, _ in internet_interfaces(slice_)), node]
     hosts = {vlan: tuple(host for host in dict.fromkeys(there) if host not in without) for vlan, there in found.items()}

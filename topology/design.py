@@ -8,11 +8,13 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from core.goals import Goal
+from core.impairments import KINDS
 from core.links import SERVICES
+from core.status import LinkState
 
-STATES = ("up", "down", "silent")
+STATES = tuple(map(str, LinkState))
 STARTS = ("auto", "manual")
-IMPAIRMENTS = ("rate", "delay", "jitter", "loss", "profile")
+IMPAIRMENTS = KINDS
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from core.errors import Refused
-from topology.design import Design, DesignedLink, End
+from topology.design import IMPAIRMENTS, Design, DesignedLink, End
 from topology.goals import kept
+
+Received = Mapping[str, str]
+"""Values of one kind of impairment by VM."""
 
 
 def with_link(design: Design, link: DesignedLink) -> Design:
@@ -34,6 +37,37 @@ def without_link(design: Design, name: str) -> Design:
     return kept(design, places, replace(design, links=tuple(design.links[place] for place in places)))
 
 
+def with_wire(design: Design, name: str, state: str, received: Mapping[str, Received]) -> Design:
+    """Return a design whose link of this name has another state and other impairments; an empty state is the present.
+
+    `received`: for each kind of impairment to change, the value of each VM; with the key "" for all ends. An empty
+    value removes the impairment. Raise `Refused` where there is no such link, or no such VM on it.
+    """
+    names = design.link_names()
+    if name not in names:
+        raise Refused(f"There is no link {name}; the links: {', '.join(names) or 'none yet'}")
+    links = (
+        _with_wire(each, name, state or each.state, received) if named == name else each
+        for named, each in zip(names, design.links, strict=True)
+    )
+    return replace(design, links=tuple(links))
+
+
+def _with_wire(link: DesignedLink, name: str, state: str, received: Mapping[str, Received]) -> DesignedLink:
+    vms = [end.vm for end in link.ends]
+    impairments = {kind: dict(link.impairments.get(kind, {})) for kind in IMPAIRMENTS}
+    for kind, values in received.items():
+        for vm, value in values.items():
+            if vm and vm not in vms:
+                raise Refused(f"{vm} is not on {name}; its ends are at {', '.join(vms)}")
+            impairments[kind] |= dict.fromkeys([vm] if vm else vms, value)
+    by_kind = {kind: {vm: texts[vm] for vm in vms if texts.get(vm)} for kind, texts in impairments.items()}
+    return replace(link, state=state, impairments={kind: texts for kind, texts in by_kind.items() if texts})
+
+
 def _with_ends(link: DesignedLink, ends: tuple[End, ...]) -> DesignedLink:
     here = {end.vm for end in ends}
-    return replace(link, ends=ends, addresses={vm: address for vm, address in link.addresses.items() if vm in here})
+    addresses = {vm: address for vm, address in link.addresses.items() if vm in here}
+    by_kind = {kind: {vm: text for vm, text in texts.items() if vm in here} for kind, texts in link.impairments.items()}
+    impairments = {kind: texts for kind, texts in by_kind.items() if texts}
+    return replace(link, ends=ends, addresses=addresses, impairments=impairments)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from core.formats import MAX_NAME_LENGTH
 from core.goals import LONGEST_PATTERN, LONGEST_SENTENCE, LONGEST_TARGET, MOST_GOALS, MOST_POINTS
+from core.impairments import MOST_KBIT, MOST_MS, RATES, SHARES, TIMES
 from core.links import SERVICES
 from models import MAX_DATA_INTERFACES
 from topology import design
@@ -45,9 +46,9 @@ ENDS = Pattern(
     "a link: write `r1 - r2` with spaces around the hyphen, `r1:eth1 - r2:eth2`, or `[r1, r2, r3]` for a LAN",
 )
 
-RATE = Measure({"kbit": 1, "mbit": 1e3, "gbit": 1e6}, most=1e8, least=1)
-DURATION = Measure({"ms": 1, "us": 1e-3, "s": 1e3}, most=60_000)
-PERCENT = Measure({"%": 1}, most=100)
+RATE = Measure(RATES, most=MOST_KBIT, least=1)
+DURATION = Measure(TIMES, most=MOST_MS)
+PERCENT = Measure(SHARES, most=100)
 WITHIN = Pattern("[1-9][0-9]{0,3}[sm]", "a time such as 90s or 5m, at most 60m")
 
 

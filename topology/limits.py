@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from core.errors import Refused
-from topology.design import IMPAIRMENTS, STATES, Design, DesignedLink
+from topology.design import Design, DesignedLink
 
 
 def require_possible(design: Design) -> None:
@@ -21,10 +21,4 @@ def _named(design: Design) -> Iterator[tuple[str, DesignedLink]]:
 
 def _kinds_of_links(design: Design) -> Iterator[tuple[str, list[str]]]:
     links = [*_named(design)]
-    for kind in IMPAIRMENTS:
-        yield f"makes links without `{kind}`", [name for name, link in links if kind in link.impairments]
-    yield (
-        f"makes links with `state: {STATES[0]}` only",
-        [f"{name} has `{link.state}`" for name, link in links if link.state != STATES[0]],
-    )
     yield "makes no transparent links", [f"{name} has `transparent`" for name, link in links if link.transparent]

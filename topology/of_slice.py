@@ -9,7 +9,7 @@ from itertools import chain, count
 from core.formats import MAX_NAME_LENGTH
 from core.names import vlan_cidr
 from models import Link, Slice, internet_interfaces
-from topology.design import Design, DesignedLink, DesignedVM, End
+from topology.design import IMPAIRMENTS, Design, DesignedLink, DesignedVM, End
 from topology.fields import NAME
 from topology.seeds import seed_of
 
@@ -65,7 +65,17 @@ def _link(slice_: Slice, link: Link, names: Mapping[int, str]) -> DesignedLink:
     fixed = ((names[vm_id], slice_.fixed_address(vm_id, nic)) for vm_id, nic in link.ends)
     addresses = {name: IPv4Address(address) for name, address in fixed if address}
     chosen = addresses or network.cidr != vlan_cidr(link.vlan_id)
-    return DesignedLink(ends, link.name, network.services, network.addresses if chosen else None, addresses)
+    cidr, impairments = network.addresses if chosen else None, _impairments(link, names)
+    return DesignedLink(ends, link.name, network.services, cidr, addresses, impairments, str(link.state))
+
+
+def _impairments(link: Link, names: Mapping[int, str]) -> dict[str, dict[str, str]]:
+    """Return the impairments of a link by kind and VM, in the order of the ends."""
+    by_end = {each.vm_id: each for each in link.impairments}
+    received = [(names[vm_id], by_end[vm_id]) for vm_id, _ in link.ends if vm_id in by_end]
+    found = {kind: {name: getattr(each, kind) for name, each in received} for kind in IMPAIRMENTS}
+    by_kind = {kind: {name: text for name, text in texts.items() if text} for kind, texts in found.items()}
+    return {kind: texts for kind, texts in by_kind.items() if texts}
 
 
 def _free(name: str, taken: Collection[str]) -> str:

@@ -385,7 +385,16 @@ class FakeAPI:
         return vm
 
     @answering
-    def create_link(self, actor: str, slice_id: int, vm1: int, interface1: str, vm2: int, interface2: str) -> Link:
+    def create_link(
+        self,
+        actor: str,
+        slice_id: int,
+        vm1: int,
+        interface1: str,
+        vm2: int,
+        interface2: str,
+        _listen: Listener,
+    ) -> Link:
         return self._own(actor, slice_id).connect(vm1, interface1, vm2, interface2)
 
     @answering

@@ -79,6 +79,8 @@ class FakeHost:
     lets_through: set[str] = field(default_factory=set)
     ways: set[str] = field(default_factory=set)
     down: set[str] = field(default_factory=set)
+    queues: dict[str, str] = field(default_factory=dict)
+    has_netem: bool = True
     holders: dict[str, int] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
     links: dict[str, dict[str, bool]] = field(default_factory=dict)
@@ -137,6 +139,7 @@ class FakeHost:
             "namespaces": self.namespaces,
             "ports": self.ports,
             "down": self.down,
+            "queues": self.queues,
             "flows": self.flows,
             "processes": self.processes,
             "rules": self.rules,
@@ -698,6 +701,26 @@ class FakeHost:
     def are_off(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         return (int(any(self.is_running(process, "")[0] == 0 for process in _in_pairs(argv))), "", "")
 
+    def are_shaped(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        wanted = dict(zip(argv[1::2], argv[2::2], strict=True))
+        return (int(any(self.queues.get(tap) != queue for tap, queue in wanted.items())), "", "")
+
+    def shape_taps(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        wanted = dict(zip(argv[1::2], argv[2::2], strict=True))
+        changed = [tap for tap, queue in wanted.items() if self.queues.get(tap) != queue]
+        if missing := [tap for tap in wanted if tap not in self.ports]:
+            return no(f"no port {missing[0]}")
+        self.queues |= wanted
+        return listed(changed)
+
+    def unshape_taps(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        for tap in argv[1:]:
+            self.queues.pop(tap, None)
+        return OK
+
+    def check_netem(self, _argv: tuple[str, ...], _stdin: str) -> Answer:
+        return OK if self.has_netem else no("the kernel has no netem, which delay, jitter and loss need")
+
     def have_nics(self, argv: tuple[str, ...], stdin: str) -> Answer:
         for pid_file, mark, count in zip(argv[::3], argv[1::3], argv[2::3], strict=True):
             if self.is_running((pid_file, mark), stdin)[0] == 0:
@@ -958,6 +981,11 @@ def _beside(program: Program) -> Program:
 
 
 SCRIPTS: dict[str, Program] = {
+    "are-shaped.sh": FakeHost.are_shaped,
+    "check-shapes.sh": FakeHost.are_shaped,
+    "shape-taps.sh": FakeHost.shape_taps,
+    "unshape-taps.sh": FakeHost.unshape_taps,
+    "check-netem.sh": FakeHost.check_netem,
     "are-off.sh": FakeHost.are_off,
     "have-nics.sh": FakeHost.have_nics,
     "restore-disks.sh": FakeHost.restore_disks,

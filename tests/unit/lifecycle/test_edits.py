@@ -46,6 +46,10 @@ EDITS = {
     "interfaces": ("a: cirros", "a: {flavor: cirros, nics: 7}"),
     "start": ("a: cirros", "a: {flavor: cirros, start: manual}"),
     "goals": (FILE, FILE + GOALS),
+    "silent": ("name: core", "name: core, state: silent"),
+    "down": ("name: core", "name: core, state: down"),
+    "rate": ("name: core", "name: core, rate: {b: 10mbit}, delay: 20ms, loss: 1%"),
+    "profile": ("name: core", "name: core, profile: dsl"),
     "description": ("slice: lab", "slice: lab\ndescription: mine"),
     "all": (FILE, "slice: lab\nvms: {x: cirros, y: cirros}\nlinks: [x - y]\n"),
 }

@@ -164,5 +164,7 @@ def test_a_vm_and_a_link_are_added_by_the_entries_of_the_menu(lab: Desk) -> None
     a = lab.slice().vms[0]
     free = next(nic.name for nic in a.interfaces if nic.can_be_linked)
     link = lab.ok(lab.api.create_link("student", 1000, a.vm_id, free, vm.vm_id, "eth1"))
-    assert [network.status for network in lab.slice().networks if network.vlan_id == link.vlan_id] == [NetworkStatus.RUNNING]
+    assert [network.status for network in lab.slice().networks if network.vlan_id == link.vlan_id] == [
+        NetworkStatus.RUNNING
+    ]
     assert lab.ok(lab.api.problems("student", 1000)) == {}
