@@ -85,7 +85,7 @@ BUILT_IN: Mapping[str, Profile] = MappingProxyType(
 """The profiles that every cloud has; `profiles` of the settings adds to them, and replaces those of the same name."""
 
 
-class Shape(NamedTuple):
+class Quality(NamedTuple):
     """The impairments of an end as numbers: kbit/s, milliseconds, and a share in percent; 0 is none."""
 
     rate: float = 0
@@ -94,7 +94,7 @@ class Shape(NamedTuple):
     loss: float = 0
 
 
-def shape_of(impairment: Impairment, profiles: Mapping[str, Profile]) -> Shape:
+def quality_of(impairment: Impairment, profiles: Mapping[str, Profile]) -> Quality:
     """Return the shape of an end: its own values, or else those of its profile."""
     profile = profiles.get(impairment.profile or "", Profile())
 
@@ -102,4 +102,4 @@ def shape_of(impairment: Impairment, profiles: Mapping[str, Profile]) -> Shape:
         found = getattr(impairment, kind) or getattr(profile, kind)
         return amount(found, units) if found else 0
 
-    return Shape(number("rate", RATES), number("delay", TIMES), number("jitter", TIMES), number("loss", SHARES))
+    return Quality(number("rate", RATES), number("delay", TIMES), number("jitter", TIMES), number("loss", SHARES))

@@ -62,6 +62,7 @@ def check_design(state: State, design: Design) -> None:
     if sentences := missing(design):
         raise Refused(f"{'; '.join(sentences)}: change the goals as well, and name the interfaces of links in the file")
     _check_networks(state.inventory, design)
+    _check_profiles(state.inventory, design)
     for name, flavor in _flavors(state, design).items():
         require_fitting(flavor.image or "", name, flavor.size.disk_gb)
 

@@ -18,7 +18,7 @@ from topology.kinds import Kind
 if TYPE_CHECKING:
     from menu.words import Commands, Parser
 
-_NO_VALUE = "none"
+NO_VALUE = "none"
 _LINK_HELP = "its name, its number, or one of its ends such as r1:eth1"
 
 _DONE = "Exit status: 0 done, 1 refused or failed, 2 wrong words."
@@ -86,9 +86,9 @@ def _add_set_link(commands: Commands) -> Parser:
     change.add_argument("link", metavar="LINK", help=_LINK_HELP)
     state = "up, down (no carrier) or silent (a carrier, and no frames)"
     change.add_argument("--state", choices=STATES, default="", help=state)
-    for kind, (read, example, meaning) in _RECEIVED.items():
+    for kind, (_, example, meaning) in _RECEIVED.items():
         help_ = f"{meaning}, such as {example}".replace("%", "%%")
-        change.add_argument(f"--{kind}", metavar="VALUE", type=_received(read), action="append", default=[], help=help_)
+        change.add_argument(f"--{kind}", metavar="VALUE", type=_received(kind), action="append", default=[], help=help_)
     return change
 
 
@@ -102,18 +102,27 @@ _RECEIVED: dict[str, tuple[Kind, str, str]] = {
 """The kinds of impairments: how a value is read, an example, and the meaning."""
 
 
-def _received(kind: Kind) -> Callable[[str], tuple[str, str]]:
-    """Return a function that reads `VALUE` or `VM=VALUE` as the VM, or "" for all, and the value, or "" for none."""
+def read_received(kind: str, text: str) -> tuple[str, str]:
+    """Return the VM of `VM=VALUE`, or "" for all ends, and the value, or "" for `none`.
 
+    Raise `ValueError`, with what to write instead, for another text.
+    """
+    vm, _, value = text.rpartition("=")
+    if value == NO_VALUE:
+        return vm, ""
+    faults = FoundFaults()
+    _RECEIVED[kind][0].read(Text(0, value), faults)
+    if faults.faults:
+        raise ValueError(f"{faults.faults[0].sentence}, or {NO_VALUE}")
+    return vm, value
+
+
+def _received(kind: str) -> Callable[[str], tuple[str, str]]:
     def read(text: str) -> tuple[str, str]:
-        vm, _, value = text.rpartition("=")
-        if value == _NO_VALUE:
-            return vm, ""
-        faults = FoundFaults()
-        kind.read(Text(0, value), faults)
-        if faults.faults:
-            raise argparse.ArgumentTypeError(f"{faults.faults[0].sentence}, or {_NO_VALUE}")
-        return vm, value
+        try:
+            return read_received(kind, text)
+        except ValueError as fault:
+            raise argparse.ArgumentTypeError(str(fault)) from fault
 
     return read
 

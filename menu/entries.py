@@ -14,6 +14,7 @@ from core.flavors import Devices
 from core.results import value_of
 from menu import plans
 from menu.images import manage_images
+from menu.links import change_links
 from menu.pictures import picture_lines
 from menu.plans import Depth
 from menu.power import change_power
@@ -296,6 +297,7 @@ ENTRIES = (
     Entry(13, "Prove isolation", prove_isolation),
     Entry(14, "Templates and slice files", make_at_once),
     Entry(15, "Start, stop, reset, snapshots", change_power),
+    Entry(16, "Change links", change_links),
     Entry(17, "Picture of a Slice", show_picture),
     Entry(18, "Reach a VM", reach_a_vm),
     Entry(21, "Images and flavors", manage_images, for_admins=True),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from core.impairments import Profile, Shape, shape_of
+from core.impairments import Profile, Quality, quality_of
 from core.names import tap_name
 from models import Slice
 from network.ovs import OWNER
@@ -37,7 +37,7 @@ def queues(slice_: Slice, worker: str, profiles: Mapping[str, Profile]) -> dict[
     for link in slice_.links:
         nics = dict(link.ends)
         for impairment in link.impairments:
-            vm, shape = slice_.vm(impairment.vm_id), shape_of(impairment, profiles)
+            vm, shape = slice_.vm(impairment.vm_id), quality_of(impairment, profiles)
             if vm and vm.worker_ip == worker and any(shape):
                 found[tap_name(vm.vm_id, nics[vm.vm_id])] = _queue(shape)
     return found
@@ -69,7 +69,7 @@ def unshape(queues_: Queues) -> Command:
     return about(Command(_UNSHAPE_TAPS.argv(OWNER)), (Part(f"queue of {tap}", (tap,)) for tap in queues_))
 
 
-def _queue(shape_: Shape) -> str:
+def _queue(shape_: Quality) -> str:
     """Return the words of tc(8): tc-tbf(8) where there is a rate alone, else tc-netem(8)."""
     rate = f"rate {shape_.rate:.0f}kbit" if shape_.rate else ""
     if not (shape_.delay or shape_.jitter or shape_.loss):

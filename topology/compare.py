@@ -206,9 +206,9 @@ def _changed(now: Any, wanted: Any) -> dict[str, str]:
 
 def _shown(value: Any) -> str:
     """Return a value in few words: large ones are not repeated."""
+    if not value and not isinstance(value, bool):
+        return "none"
     match value:
-        case None | "" | () | {}:
-            return "none"
         case bool():
             return "yes" if value else "no"
         case Seed():

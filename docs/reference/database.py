@@ -19,6 +19,10 @@ The file of a fresh checkout is an example ([database.yaml](../../database.yaml)
 """
 
 
+_SAME_KEYS = "slices.*.before."
+"""The parts of a slice before a change: their keys are those of the slice itself."""
+
+
 def database_page() -> str:
     """Return the page."""
     parts = [part for path, heading in SECTIONS.items() for part in _section(path, heading)]
@@ -33,7 +37,8 @@ def keys() -> dict[str, Rule]:
 def _keys(rule: Rule, path: str) -> Iterator[tuple[str, Rule]]:
     for name, inner in (*rule.required.items(), *rule.optional.items()):
         yield f"{path}{name}", inner
-        yield from _keys(inner, f"{path}{name}.")
+        if path != _SAME_KEYS:
+            yield from _keys(inner, f"{path}{name}.")
     if rule.inside is not None:
         yield from _keys(rule.inside, f"{path}*.")
 

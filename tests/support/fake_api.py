@@ -40,7 +40,7 @@ from models import (
     Slice,
     User,
 )
-from remote.events import InterruptNoted, Listener, StageStarted, StepDone, StepFailed, Transferred
+from remote.events import InterruptNoted, Listener, StageStarted, StepDone, StepFailed, Transferred, ignore
 from remote.interrupts import held
 from remote.plan import Command, Plan, Stage, Step
 from tests.support.fake_guest import FakeGuest
@@ -393,7 +393,7 @@ class FakeAPI:
         interface1: str,
         vm2: int,
         interface2: str,
-        _listen: Listener,
+        listen: Listener = ignore,  # noqa: ARG002 - of the real one
     ) -> Link:
         return self._own(actor, slice_id).connect(vm1, interface1, vm2, interface2)
 

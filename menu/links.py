@@ -1,0 +1,103 @@
+"""Carry out entry 16 of the menu: change links of a slice, also while its VMs run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from accounts import rights
+from core.errors import CloudError, Refused
+from core.impairments import KINDS
+from core.results import value_of
+from menu.edit_arguments import NO_VALUE, read_received
+from menu.screen import GOOD, WARNING, clean
+from menu.texts import slice_title
+from models import Slice
+from topology.compare import summary
+from topology.design import STATES, Design
+from topology.edits import with_wire, without_link
+from topology.of_slice import link_names, present_design
+
+if TYPE_CHECKING:
+    from menu.session import Session
+
+WAYS = ("Set the state of a link", "Set rate, delay, jitter, loss or profile of a link", "Remove a link")
+
+
+def change_links(session: Session) -> None:
+    """Ask for a slice, a link and a change of it, and carry it out."""
+    for number, title in enumerate(WAYS, start=1):
+        session.screen.line(f"  {number}. {title}")
+    way = session.ask.choice(f"Choose (1-{len(WAYS)}): ", WAYS)
+    slice_ = value_of(session.api.get_slice(session.actor, session.ask.identifier("Slice ID: ", "A slice ID")))
+    rights.require_editable(slice_)
+    name = _ask_for_link(session, slice_)
+    now = present_design(slice_)
+    wanted = {WAYS[0]: _with_state, WAYS[1]: _with_quality, WAYS[2]: _removed}[way](session, now, name)
+    _carry_out(session, slice_, wanted)
+
+
+def _ask_for_link(session: Session, slice_: Slice) -> str:
+    names = link_names(slice_)
+    if not names:
+        raise Refused(f"Slice {slice_.slice_id} has no links yet; 4 (Create Link between VMs) makes one")
+    for number, (name, link) in enumerate(zip(names, present_design(slice_).links, strict=True), start=1):
+        ends = " - ".join(map(str, link.ends))
+        quality = "".join(f", {kind} {_listed(texts)}" for kind, texts in link.impairments.items())
+        session.screen.line(f"  {number}. {clean(name)}: {ends}, {link.state}{clean(quality)}")
+    return session.ask.choice(f"Choose link (1-{len(names)}): ", names)
+
+
+def _listed(texts: object) -> str:
+    return ", ".join(f"{vm}={text}" for vm, text in texts.items()) if isinstance(texts, dict) else str(texts)
+
+
+def _with_state(session: Session, now: Design, name: str) -> Design:
+    meanings = ("a carrier, and frames pass", "no carrier", "a carrier, and no frames")
+    for number, (state, meaning) in enumerate(zip(STATES, meanings, strict=True), start=1):
+        session.screen.line(f"  {number}. {state}: {meaning}")
+    return with_wire(now, name, session.ask.choice(f"Choose state (1-{len(STATES)}): ", STATES), {})
+
+
+def _with_quality(session: Session, now: Design, name: str) -> Design:
+    kind = session.ask.choice(f"Choose (1-{len(KINDS)}: {', '.join(KINDS)}): ", KINDS)
+
+    def change(text: str) -> Design:
+        vm, value = read_received(kind, text)
+        return with_wire(now, name, "", {kind: {vm: value}})
+
+    prompt = f"{kind.capitalize()} that ends receive (VALUE, VM=VALUE, or {NO_VALUE}): "
+    return change(session.ask.checked(lambda: session.ask.text(prompt, "A value"), _refused(change)))
+
+
+def _refused(change: Callable[[str], Design]) -> Callable[[str], object]:
+    """Return a check that refuses texts that cannot be read in the words of the menu."""
+
+    def check(text: str) -> None:
+        try:
+            change(text)
+        except ValueError as fault:
+            raise CloudError(str(fault)) from fault
+
+    return check
+
+
+def _removed(_session: Session, now: Design, name: str) -> Design:
+    return without_link(now, name)
+
+
+def _carry_out(session: Session, slice_: Slice, wanted: Design) -> None:
+    edits, slice_id = session.api.edits, slice_.slice_id
+    edit = value_of(edits.compare(session.actor, slice_id, wanted, from_file=False))
+    session.screen.line(summary(edit.found), WARNING if edit.removes else "")
+    for each in edit.found:
+        session.screen.line(f"  {each}")
+    if not edit.found:
+        return
+    if edit.removes and not session.ask.yes(f"Change {slice_title(slice_)}? (y/n): "):
+        session.screen.line("Nothing was changed")
+        return
+    with session.progress() as listen:
+        answer = edits.apply(session.actor, slice_id, wanted, listen, from_file=False)
+    value_of(answer)
+    session.screen.line("Slice changed", GOOD)
