@@ -33,6 +33,7 @@ MENU = [
     "13. Prove isolation",
     "14. Templates and slice files",
     "15. Start, stop, reset, snapshots",
+    "16. Change links",
     "17. Picture of a Slice",
     "18. Reach a VM",
     "21. Images and flavors",
