@@ -97,8 +97,8 @@ def create_link(session: Session) -> None:
     link = value_of(answer)
     session.say(f"Link created! VLAN: {link.vlan_id}")
     names = {vm.vm_id: vm.name for vm in slice_.vms}
-    ends = (f"{names[vm_id]}:{interface}" for vm_id, interface in link.ends)
-    session.same_as("link", session.word_for(slice_), *ends)
+    named = (f"{names[vm_id]}:{interface}" for vm_id, interface in link.ends)
+    session.same_as("link", session.word_for(slice_), *named)
 
 
 def view_slices(session: Session) -> None:

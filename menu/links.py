@@ -32,9 +32,10 @@ def change_links(session: Session) -> None:
     slice_ = value_of(session.api.get_slice(session.actor, session.ask.identifier("Slice ID: ", "A slice ID")))
     rights.require_editable(slice_)
     name = _ask_for_link(session, slice_)
-    now = present_design(slice_)
-    wanted = {WAYS[0]: _with_state, WAYS[1]: _with_quality, WAYS[2]: _removed}[way](session, now, name)
-    _carry_out(session, slice_, wanted)
+    ask = {WAYS[0]: _with_state, WAYS[1]: _with_quality, WAYS[2]: _removed}[way]
+    wanted, command, *options = ask(session, present_design(slice_), name)
+    if _carry_out(session, slice_, wanted):
+        session.same_as(command, session.word_for(slice_), name, *options)
 
 
 def _ask_for_link(session: Session, slice_: Slice) -> str:
@@ -52,14 +53,19 @@ def _listed(texts: object) -> str:
     return ", ".join(f"{vm}={text}" for vm, text in texts.items()) if isinstance(texts, dict) else str(texts)
 
 
-def _with_state(session: Session, now: Design, name: str) -> Design:
+Changed = tuple[Design, str, *tuple[str, ...]]
+"""A design, the command that leads to it, and the options of the command."""
+
+
+def _with_state(session: Session, now: Design, name: str) -> Changed:
     meanings = ("a carrier, and frames pass", "no carrier", "a carrier, and no frames")
     for number, (state, meaning) in enumerate(zip(STATES, meanings, strict=True), start=1):
         session.screen.line(f"  {number}. {state}: {meaning}")
-    return with_wire(now, name, session.ask.choice(f"Choose state (1-{len(STATES)}): ", STATES), {})
+    state = session.ask.choice(f"Choose state (1-{len(STATES)}): ", STATES)
+    return with_wire(now, name, state, {}), "set-link", "--state", state
 
 
-def _with_quality(session: Session, now: Design, name: str) -> Design:
+def _with_quality(session: Session, now: Design, name: str) -> Changed:
     kind = session.ask.choice(f"Choose (1-{len(KINDS)}: {', '.join(KINDS)}): ", KINDS)
 
     def change(text: str) -> Design:
@@ -67,7 +73,8 @@ def _with_quality(session: Session, now: Design, name: str) -> Design:
         return with_wire(now, name, "", {kind: {vm: value}})
 
     prompt = f"{kind.capitalize()} that ends receive (VALUE, VM=VALUE, or {NO_VALUE}): "
-    return change(session.ask.checked(lambda: session.ask.text(prompt, "A value"), _refused(change)))
+    text = session.ask.checked(lambda: session.ask.text(prompt, "A value"), _refused(change))
+    return change(text), "set-link", f"--{kind}", text
 
 
 def _refused(change: Callable[[str], Design]) -> Callable[[str], object]:
@@ -82,22 +89,24 @@ def _refused(change: Callable[[str], Design]) -> Callable[[str], object]:
     return check
 
 
-def _removed(_session: Session, now: Design, name: str) -> Design:
-    return without_link(now, name)
+def _removed(_session: Session, now: Design, name: str) -> Changed:
+    return without_link(now, name), "unlink"
 
 
-def _carry_out(session: Session, slice_: Slice, wanted: Design) -> None:
+def _carry_out(session: Session, slice_: Slice, wanted: Design) -> bool:
+    """Say the differences, ask where a link goes, and change the slice; return whether it was changed."""
     edits, slice_id = session.api.edits, slice_.slice_id
     edit = value_of(edits.compare(session.actor, slice_id, wanted, from_file=False))
     session.screen.line(summary(edit.found), WARNING if edit.removes else "")
     for each in edit.found:
         session.screen.line(f"  {each}")
     if not edit.found:
-        return
+        return False
     if edit.removes and not session.ask.yes(f"Change {slice_title(slice_)}? (y/n): "):
         session.screen.line("Nothing was changed")
-        return
+        return False
     with session.progress() as listen:
         answer = edits.apply(session.actor, slice_id, wanted, listen, from_file=False)
     value_of(answer)
     session.screen.line("Slice changed", GOOD)
+    return True
