@@ -122,6 +122,11 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
         "the addition of a VM was begun and not finished",
         "deploy the slice, which makes its disk, or remove the VM: deploy SLICE, or remove-vm SLICE VM",
     ),
+    "change-unfinished": (
+        "error",
+        "a change of VMs and links of a running slice was begun and not finished",
+        "log in again: the menu offers to finish it, or to take it back where that is possible",
+    ),
     "power-unfinished": (
         "error",
         "a change of a VM's power was begun and not finished",
@@ -203,6 +208,7 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
 OWNER_CODES = frozenset(
     {
         "overlay-missing",
+        "change-unfinished",
         "power-unfinished",
         "qemu-wrong",
         "qemu-older",

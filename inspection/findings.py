@@ -165,7 +165,13 @@ class Comparison:
         return [*ports, *self.vlans.ports(slice_)] if host == self.inventory.network_node else ports
 
     def of_slice(self, slice_: Slice, facts_by_host: Mapping[str, Facts]) -> list[Finding]:
-        """Return the findings of a slice that should run. A part that was not read gives no finding."""
+        """Return the findings of a slice that should run. A part that was not read gives no finding.
+
+        While a change is unfinished, any of its objects may be there or not.
+        """
+        if slice_.before:
+            what = f"a change of VMs and links of slice {slice_.slice_id} was not finished"
+            return [Finding("change-unfinished", self.hosts_of([slice_])[0], what, slice_.slice_id)]
         found = [_lost(slice_, vm) for vm in slice_.vms if vm.lost_with]
         for host in self.hosts_of([slice_]):
             if facts := facts_by_host.get(host):

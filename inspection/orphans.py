@@ -33,7 +33,7 @@ from inspection.facts import Facts
 from inspection.findings import Comparison, Finding
 from inspection.firewall_rules import our_rules
 from machines.taps import remove_taps
-from models import Slice
+from models import VM, Slice
 from network import namespaces, ovs, stack
 from network.dhcp import log_link, remove_log_links, remove_servers
 from remote.plan import Command, Plan, Stage, Step
@@ -72,6 +72,11 @@ class Orphan:
         return [replace(self.removal, title=title)] if self.removal else []
 
 
+def _all_vms(slice_: Slice) -> list[VM]:
+    """Return the VMs of a slice, with those that an unfinished change removes."""
+    return [*slice_.vms, *slice_.leaving]
+
+
 class Owners:
     """All slices and the objects that each may own. `busy` tells whether a change has claimed the slice.
 
@@ -92,17 +97,20 @@ class Owners:
             s for s in self.slices.values() if s.status != SliceStatus.DESIGN or s.left or s.slice_id in self._busy
         ]
         self.active = {s.slice_id: s for s in in_use}
-        self.vlans = {server.vlan_id for s in in_use for server in comparison.vlans.servers(s)}
+        self._designs = [*(s.earlier() for s in in_use if s.before), *in_use]
+        self.vlans = {server.vlan_id for s in self._designs for server in comparison.vlans.servers(s)}
         self.shared_vlan = comparison.inventory.internet.vlan_id
 
     def has_vm(self, host: str, slice_id: int, vm_id: int) -> bool:
         """Return whether this VM of this slice may run on the host. Ids can repeat, so both are compared."""
-        vm = self.active[slice_id].vm(vm_id) if slice_id in self.active else None
+        vms = _all_vms(self.active[slice_id]) if slice_id in self.active else []
+        vm = next((vm for vm in vms if vm.vm_id == vm_id), None)
         return vm is not None and (vm.worker_ip == host or slice_id in self._busy)
 
     def on_worker(self, host: str) -> set[int]:
         """Return the slices that may have disks on the worker."""
-        return {s.slice_id for s in self.slices.values() if any(vm.worker_ip == host for vm in s.vms)} | self._busy
+        here = {s.slice_id for s in self.slices.values() if any(vm.worker_ip == host for vm in _all_vms(s))}
+        return here | self._busy
 
     def active_on_worker(self, host: str) -> set[int]:
         """Return the slices that may have more there than disks."""
@@ -116,11 +124,11 @@ class Owners:
 
     def ports(self, host: str) -> dict[str, ovs.Port]:
         """Return the ports that slices may have on the host, by name."""
-        return {port.name: port for s in self.active.values() for port in self.comparison.ports(s, host)}
+        return {port.name: port for s in self._designs for port in self.comparison.ports(s, host)}
 
     def taps(self, host: str) -> set[str]:
         """Return the TAPs that slices may have on the host, by name."""
-        return {name for s in self.active.values() for name in self.comparison.launcher.taps(s, host).names}
+        return {name for s in self._designs for name in self.comparison.launcher.taps(s, host).names}
 
 
 def orphans(owners: Owners, facts: Facts) -> list[Orphan]:

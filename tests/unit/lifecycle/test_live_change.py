@@ -145,6 +145,17 @@ def test_a_deletion_removes_both_designs_of_an_unfinished_change(lab: Desk) -> N
     assert not [path for host in lab.cloud.state().values() for path in host["files"] if "1000" in path]
 
 
+@pytest.mark.parametrize("moments", range(18, 60, 6))
+def test_doctor_names_an_unfinished_change_and_removes_nothing_of_it(lab: Desk, moments: int) -> None:
+    with suppress(ManagerDiesError):
+        lab.api.edits.apply("student", 1000, edited("all"), Mortal(moments))
+    before = objects(lab)
+    found = lab.api.doctor.fix()
+    assert {finding.code for finding in found.findings} == {"change-unfinished"}
+    assert (found.removed, objects(lab)) == ((), before)
+    assert [problem.code for problem in found.findings] == ["change-unfinished"]
+
+
 def test_a_lost_host_leaves_the_change_unfinished(lab: Desk) -> None:
     design = design_of(lab.slice())[0]
     lab.cloud.hosts[WORKERS[0]].dies_after = 12
