@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -74,4 +75,22 @@ def own_host(folder: Path) -> Iterator[OwnHost]:
                 pytest.skip("this kernel gives a user no namespaces of their own")
             yield OwnHost(process.pid, folder)
         finally:
+            for pid in _inside(process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             process.kill()
+
+
+def _inside(pid: int) -> list[int]:
+    """Return the processes in the user namespace of another one, which a test may have left in the background."""
+    own = _user_namespace(pid)
+    found = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal())
+    return [each for each in found if own and each != pid and _user_namespace(each) == own]
+
+
+def _user_namespace(pid: int) -> str:
+    """Return the name of a process's user namespace, or an empty string where the process is gone or foreign."""
+    try:
+        return str(Path(f"/proc/{pid}/ns/user").readlink())
+    except OSError:
+        return ""
