@@ -76,7 +76,8 @@ End = tuple[int, str]
 class Link(Recorded):
     """A layer-2 link between interfaces of a slice: a VLAN of which only these are members. With more than two: a LAN.
 
-    `name` is empty for the default name. `impairments` has at most one entry for each end.
+    `name` is empty for the default name. `impairments` has at most one entry for each end. A
+    `transparent` link passes frames that have VLAN tags already.
     """
 
     link_id: int = key(formats.LINK_ID)
@@ -89,6 +90,7 @@ class Link(Recorded):
     name: str = key(formats.LINK_NAME, default="", brief=True)
     state: LinkState = member(LinkState, default=LinkState.UP, brief=True)
     impairments: list[Impairment] = parts(Impairment, default=[], brief=True)
+    transparent: bool = key(FLAG, default=False, brief=True)
 
     def __init__(
         self, link_id: int, vlan_id: int, vm1_id: int, vm1_interface: str, vm2_id: int, vm2_interface: str

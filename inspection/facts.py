@@ -29,6 +29,7 @@ class SeenPort:
     marks: Mapping[str, str]
     trunks: bool = False
     protected: bool = False
+    tunnel: bool = False
     mode: str = ""
     vlans: frozenset[int] = frozenset()
 

@@ -377,6 +377,8 @@ def _reach_problem(wanted: ovs.Port, seen: SeenPort) -> tuple[str, str] | None:
         return "untagged-port", f"carries every VLAN instead of {wanted.tag}"
     if seen.tag != wanted.tag:
         return "wrong-tag", f"is on VLAN {seen.tag} instead of {wanted.tag}"
+    if seen.tunnel != wanted.tunnel:
+        return "wrong-tag", f"{'drops' if wanted.tunnel else 'passes'} tags of guests, unlike its link"
     if seen.protected != wanted.protected:
         return "port-unprotected", f"is {'not ' if wanted.protected else ''}protected from others of its kind"
     return None

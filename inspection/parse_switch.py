@@ -19,6 +19,7 @@ _MARKS = ("owner", "slice", "vm")
 
 _COOKIE = (1 << 64) - 1
 _NOTHING = ["set", []]
+_TUNNEL = "dot1q-tunnel"
 """An empty column of Open vSwitch's database."""
 
 _MOST_VLAN = 4095
@@ -68,7 +69,8 @@ def parse_ports(text: str) -> dict[str, Any]:
             checked.name(kind),
             number if type(number) is int else UNOPENED,
             {key: checked.name(value) for key, value in marks if key in _MARKS},
-            trunks=row["trunks"] != _NOTHING or row["vlan_mode"] not in (_NOTHING, "access"),
+            trunks=row["trunks"] != _NOTHING or row["vlan_mode"] not in (_NOTHING, "access", _TUNNEL),
+            tunnel=row["vlan_mode"] == _TUNNEL,
             protected=row["protected"] is True,
             mode=checked.name(row["vlan_mode"]) if isinstance(row["vlan_mode"], str) else "",
             vlans=frozenset(_vlans(row["trunks"])),

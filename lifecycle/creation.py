@@ -22,7 +22,6 @@ from models import Flavor, Link, Slice, User
 from remote.images import require_fitting
 from topology.design import Design, DesignedLink
 from topology.goals import missing
-from topology.limits import require_possible
 from topology.seeds import first_boot
 
 
@@ -58,7 +57,6 @@ def demand_of(state: State, actor: str, design: Design) -> Demand:
 
 def check_design(state: State, design: Design) -> None:
     """Raise `Refused` where a design cannot be made by this version, or with these flavors."""
-    require_possible(design)
     if sentences := missing(design):
         raise Refused(f"{'; '.join(sentences)}: change the goals as well, and name the interfaces of links in the file")
     _check_networks(state.inventory, design)
@@ -146,9 +144,9 @@ def join(slice_: Slice, link: DesignedLink, reserved: int) -> None:
 
 
 def change_wire(slice_: Slice, link: Link, wanted: DesignedLink) -> None:
-    """Bring the state and the impairments of a link to its design."""
+    """Bring the state, the impairments and the transparency of a link to its design."""
     ids = {vm.name: vm.vm_id for vm in slice_.vms}
-    link.state = LinkState(wanted.state)
+    link.state, link.transparent = LinkState(wanted.state), wanted.transparent
     link.impairments = []
     for end in wanted.ends:
         received = {kind: texts[end.vm] for kind, texts in wanted.impairments.items() if end.vm in texts}

@@ -105,4 +105,6 @@ def _port(slice_: Slice, vm: VM, nic: Interface, shared: int) -> ovs.Port | None
     if nic.vlan_id is None:
         return None
     marks = (("slice", str(slice_.slice_id)), ("vm", str(vm.vm_id)))
-    return ovs.Port(tap_name(vm.vm_id, nic.name), nic.vlan_id, marks, protected=nic.vlan_id == shared)
+    link = slice_.link(nic.link_id)
+    tunnel = link is not None and link.transparent
+    return ovs.Port(tap_name(vm.vm_id, nic.name), nic.vlan_id, marks, protected=nic.vlan_id == shared, tunnel=tunnel)

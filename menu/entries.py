@@ -245,13 +245,12 @@ def _require_file(name: str, files: Sequence[str]) -> None:
 def create_from_template(session: Session) -> None:
     """Create a slice with all VMs and links of a template, and offer to deploy it."""
     from topology import templates  # noqa: PLC0415 - not needed for the menu's first prompt
-    from topology.limits import require_possible  # noqa: PLC0415 - as above
 
     for line in templates.lines():
         session.screen.line(f"  {line}")
     template = session.ask.checked(
         lambda: session.ask.text("Kind and size (e.g., ring:6): ", "A template"),
-        lambda text: require_possible(templates.make(text, "", "")),
+        lambda text: templates.make(text, "", ""),
     )
     flavor, _ = _ask_for_flavor(session)
     internet = session.ask.option("Internet access (all, none or first): ", templates.INTERNET)

@@ -20,6 +20,9 @@ PORTS, FLOWS = "ports", "flows"
 # Without a timeout ovs-vsctl waits for ever for a dead ovs-vswitchd.
 _VSCTL = ("ovs-vsctl", "--timeout=20")
 
+# A guest's own tag stays inside ours (IEEE 802.1ad); both have the type of 802.1Q, which every switch passes.
+_ACCESS, _TUNNEL = ("vlan_mode=[]",), ("vlan_mode=dot1q-tunnel", "other_config:qinq-ethtype=802.1q")
+
 _JOIN_TAPS = load("bridge/join-taps")
 _CHECK_TAGS = load("bridge/check-tags")
 _REMOVE_PORTS = load("bridge/remove-ports")
@@ -35,7 +38,8 @@ class Port:
     """A port on br-int.
 
     `internal`: an interface of the host itself; otherwise an existing device. `protected`: no frame passes from it to
-    another protected port, whatever the switch has learned or forgotten.
+    another protected port, whatever the switch has learned or forgotten. `tunnel`: frames with tags of their own pass
+    inside the tag of the port.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Port:
     marks: tuple[tuple[str, str], ...] = ()
     internal: bool = False
     protected: bool = False
+    tunnel: bool = False
 
 
 def names(ports: Iterable[Port]) -> tuple[str, ...]:
@@ -75,7 +80,7 @@ def _setting(ports: Sequence[Port]) -> tuple[str, ...]:
         # `--may-exist` does not change the tag of an existing port.
         settings = [f"tag={port.tag}", f"protected={_truth(port.protected)}"]
         argv += ["--may-exist", "add-port", BRIDGE, port.name, *settings]
-        argv += ["--", "set", "Port", port.name, *settings, "trunks=[]", "vlan_mode=[]"]
+        argv += ["--", "set", "Port", port.name, *settings, "trunks=[]", *(_TUNNEL if port.tunnel else _ACCESS)]
         argv += ["--", "set", "Interface", port.name]
         argv += ["type=internal"] * port.internal
         argv += [f"external_ids:{key}={value}" for key, value in (("owner", OWNER), *port.marks)]
@@ -130,7 +135,9 @@ def check_tags(ports: Sequence[Port], loose: Sequence[str] = ()) -> tuple[str, .
 
 def _wanted(ports: Sequence[Port], loose: Sequence[str]) -> list[str]:
     """Return the words by which scripts know the ports; one without a tag must not be there."""
-    set_ = [f"{port.name},{port.tag},{_truth(port.protected)}" for port in ports]
+    set_ = [
+        f"{port.name},{port.tag},{_truth(port.protected)}{',[],dot1q-tunnel' if port.tunnel else ''}" for port in ports
+    ]
     return [*set_, *(f"{name},-" for name in loose)]
 
 

@@ -66,7 +66,9 @@ def _link(slice_: Slice, link: Link, names: Mapping[int, str]) -> DesignedLink:
     addresses = {name: IPv4Address(address) for name, address in fixed if address}
     chosen = addresses or network.cidr != vlan_cidr(link.vlan_id)
     cidr, impairments = network.addresses if chosen else None, _impairments(link, names)
-    return DesignedLink(ends, link.name, network.services, cidr, addresses, impairments, str(link.state))
+    return DesignedLink(
+        ends, link.name, network.services, cidr, addresses, impairments, str(link.state), link.transparent
+    )
 
 
 def _impairments(link: Link, names: Mapping[int, str]) -> dict[str, dict[str, str]]:

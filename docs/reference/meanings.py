@@ -223,6 +223,7 @@ MEANINGS: Mapping[str, str] = {
     "slices.*.links.*.further_ends": "The ends after the first two: the link is a LAN.",
     "slices.*.links.*.name": "Its name; without one it is called after its VMs.",
     "slices.*.links.*.state": "`up`, `down` without a carrier, or `silent` without frames.",
+    "slices.*.links.*.transparent": "Whether it passes frames with VLAN tags of their own.",
     "slices.*.links.*.impairments": "What its ends receive later, slower or not at all.",
     "slices.*.links.*.impairments.*.vm_id": "The VM at this end.",
     "slices.*.links.*.impairments.*.rate": "Bits per second that it receives.",

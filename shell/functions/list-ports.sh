@@ -1,6 +1,7 @@
 # usage: list_ports; is_set PORT_TAG_PROTECTED
 # Reads the ports of the bridge into $ports (`list_ports`), or succeeds where one has exactly the tag and protection of
-# a word such as `tap_1001_eth0,301,false` (`is_set`). A word such as `tap_1001_eth0,-` means a port that is not there.
+# a word such as `tap_1001_eth0,301,false` (`is_set`); `,[],dot1q-tunnel` behind it is its mode. A word such as
+# `tap_1001_eth0,-` means a port that is not there.
 newline='
 '
 list_ports() {
@@ -12,7 +13,7 @@ is_set() {
     case $newline$ports in *"$newline${1%-}"*) return 1;; *) return 0;; esac;;
   esac
   case "$newline$ports$newline" in
-    *"$newline$1,[],[]$newline"* | *"$newline$1,[],access$newline"*) ;;
+    *"$newline$1$newline"* | *"$newline$1,[],[]$newline"* | *"$newline$1,[],access$newline"*) ;;
     *) return 1;;
   esac
 }

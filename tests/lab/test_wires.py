@@ -13,6 +13,7 @@ from machines import qmp
 from machines.qmp import Monitor
 from shell.scripts import load
 from tests.lab.test_drift import Pair, cli, codes
+from tests.lab.test_lans import command
 from tests.support.lab import frames as f
 from tests.support.lab import intruder
 from tests.support.lab.visitor import IMAGES, Guest, Menu, wait_until
@@ -20,6 +21,7 @@ from tests.support.lab.visitor import IMAGES, Guest, Menu, wait_until
 pytestmark = pytest.mark.lab
 
 FRAMES = 2000
+TAGGED = 20
 SPARE = "eth2"
 
 
@@ -31,7 +33,14 @@ class Wires(Pair):
         self.worker = self.vms["one"].worker
         source = self.vms["one"].macs[SPARE]
         flood = [f.ethernet(source, f.BROADCAST, 0x88B5, b"ATTK%04d" % number) for number in range(FRAMES)]
-        intruder.offer_tools(lab, {"flood": flood})
+        tagged = {
+            f"tagged{run}": [
+                f.ethernet(source, f.BROADCAST, 0x88B5, b"CTRL%02d%02d" % (run, number), (f.Q_TAG, 55))
+                for number in range(TAGGED)
+            ]
+            for run in range(3)
+        }
+        intruder.offer_tools(lab, {"flood": flood, **tagged})
         self.guest, self.other = (Guest(lab, self.slice_id, self.vms[name]) for name in ("one", "two"))
         for guest in (self.guest, self.other):
             intruder.equip(guest)
@@ -172,3 +181,25 @@ def test_a_vm_of_an_older_version_is_reported_proved_and_left_running(wires: Wir
     assert (wires.pid("one"), codes(wires.lab)) == (pid, {"qemu-older"})
     assert cli(wires.lab, "restart", str(wires.slice_id), "one")[0] == 3  # it has no power button
     assert codes(wires.lab) == set()
+
+
+def test_frames_with_tags_of_their_own_pass_a_transparent_link_only(wires: Wires) -> None:
+    text = command(wires.lab, "export", str(wires.slice_id)).stdout
+    ends = re.search(r"^- .*$", text[text.index("links:") :], re.MULTILINE)
+    assert ends
+    plain = ends[0].removeprefix("- ").split(" - ")
+    for run, transparent in enumerate((False, True, False)):
+        link = f"- {{ends: [{', '.join(plain)}], transparent: {str(transparent).lower()}}}"
+        answer = command(wires.lab, "apply", "-", "--yes", text=text.replace(ends[0], link))
+        assert answer.returncode == 0, answer.stderr
+        assert wires.guest.reaches(wires.vms["two"].addresses["eth1"])
+        assert intruder.send(wires.guest, "eth1", f"tagged{run}") == TAGGED
+        if transparent:
+            wait_until(lambda: len(_tagged(wires, 1)) == TAGGED, "the tagged frames", 30)
+        assert command(wires.lab, "doctor").returncode == 0
+        assert bool(_tagged(wires, run)) == transparent
+
+
+def _tagged(wires: Wires, run: int) -> set[str]:
+    """Return the marks of the tagged frames of a run that have arrived."""
+    return {mark for mark in intruder.received(wires.other) if mark.startswith(f"CTRL{run:02}")}

@@ -22,6 +22,7 @@ import pytest
 import yaml
 
 from lab import Lab, paths
+from tests.support.lab.mortal import SIZE
 from tests.support.lab.visitor import HOSTS, IMAGES, Menu, empty_database, traces
 from tests.support.paths import ROOT
 from tests.support.scale import LONG, scaled
@@ -68,7 +69,7 @@ class Grave:
         if not record:
             return False
         begun = any(vm["status"] == "pending" or "status_before" in vm for vm in record["vms"])
-        return record["status"] in {"deploying", "deleting"} or begun
+        return record["status"] in {"deploying", "deleting"} or "before" in record or begun
 
     def recover(self, slice_id: int, answer: str, *, by_menu: bool) -> None:
         """Start the next manager, which finds the unfinished change, if any, and gets one answer."""
@@ -243,6 +244,37 @@ def _end_change_of_power(grave: Grave, slice_id: int, answer: str) -> None:
     if not said["done"]:
         assert "the old disk is gone" in said["answer"]
         grave.live("finish", slice_id)
+
+
+def test_a_change_of_a_running_slice(lab: Lab, grave: Grave, ring: int) -> None:
+    """Exchange a link for a VM: after each death the slice is as before or as wanted, and the other VMs run on."""
+    grave.live("deploy", ring)
+    running, before, files = grave.database.read_bytes(), seen(lab), grave.files()
+    counts = grave.live("change", ring)["counts"]
+    changed = seen(lab)
+    _change_back(grave, ring, running)
+    agree(lab, before, "none")
+    moments = deaths(counts, step=4, batch=2, file=1)
+    for count, moment in enumerate(moments):
+        grave.die("change", ring, moment)
+        grave.recover(ring, ("f", "t")[count % 2], by_menu=count % 5 == 1)
+        record = grave.slice(ring)
+        assert record
+        _expect_pids(lab, record)
+        if len(record["vms"]) > SIZE:
+            agree(lab, changed, moment)
+            _change_back(grave, ring, running)
+        agree(lab, before, moment)
+        assert grave.files() == files
+        grave.database.write_bytes(running)
+    _roll_back(grave, ring)
+    print(f"change: {counts}, {len(moments)} deaths")  # noqa: T201
+
+
+def _change_back(grave: Grave, slice_id: int, running: bytes) -> None:
+    """Bring the slice back, and the file: VMs that ran on have the pids that it names."""
+    grave.live("change back", slice_id)
+    grave.database.write_bytes(running)
 
 
 def test_a_deletion(lab: Lab, grave: Grave) -> None:

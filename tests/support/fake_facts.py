@@ -28,9 +28,8 @@ def ports(host: FakeHost) -> str:
     for name in ["br-int", "ens4", *host.ports]:
         identity = ["uuid", f"port-{name}"]
         protected = name in host.protected
-        rows.append(
-            [identity, name, host.ports.get(name, _set()), _set(), _set(), protected, ["uuid", f"interface-{name}"]]
-        )
+        tag, mode = host.ports.get(name, _set()), "dot1q-tunnel" if name in host.tunnels else _set()
+        rows.append([identity, name, tag, _set(), mode, protected, ["uuid", f"interface-{name}"]])
         device = any(name in devices for devices in host.namespaces.values())
         marks = [["owner", ovs.OWNER], *host.marks.get(name, {}).items()] if name in host.ours else []
         kind = "" if name.startswith(("tap_", "ens")) else "internal"

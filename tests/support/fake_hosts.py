@@ -80,6 +80,7 @@ class FakeHost:
     ways: set[str] = field(default_factory=set)
     down: set[str] = field(default_factory=set)
     queues: dict[str, str] = field(default_factory=dict)
+    tunnels: set[str] = field(default_factory=set)
     has_netem: bool = True
     holders: dict[str, int] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
@@ -140,6 +141,7 @@ class FakeHost:
             "ports": self.ports,
             "down": self.down,
             "queues": self.queues,
+            "tunnels": self.tunnels,
             "flows": self.flows,
             "processes": self.processes,
             "rules": self.rules,
@@ -504,7 +506,9 @@ class FakeHost:
                     self.remove_ports((name,), "")
                 case ("--may-exist", "add-port", ovs.BRIDGE, name, tag, "protected=true" | "protected=false"):
                     self.ports.setdefault(name, int(tag.removeprefix("tag=")))
-                case ("set", "Port", name, tag, protected, "trunks=[]", "vlan_mode=[]"):
+                case ("set", "Port", name, tag, protected, "trunks=[]", mode, *others):
+                    assert bool(others) == (mode == "vlan_mode=dot1q-tunnel")
+                    (self.tunnels.add if others else self.tunnels.discard)(name)
                     self.ports[name] = int(tag.removeprefix("tag="))
                     (self.protected.add if protected == "protected=true" else self.protected.discard)(name)
                 case ("set", "Interface", name, *settings):
@@ -528,6 +532,7 @@ class FakeHost:
         for name in self.ours & set(argv):
             self.ours.discard(name)
             self.protected.discard(name)
+            self.tunnels.discard(name)
             del self.ports[name]
             for devices in self.namespaces.values():
                 if not name.startswith("tap_"):
@@ -588,12 +593,13 @@ class FakeHost:
     def check_tags(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         for wanted in argv:
             name, tag, *rest = wanted.split(",")
-            protected = "".join(rest)
+            protected, *mode = rest or [""]
             if tag == "-":
                 if name in self.ports:
                     return no(f"port {name} is on a bridge, but its interface has no link")
                 continue
-            if self.ports.get(name) != int(tag) or (name in self.protected) != (protected == "true"):
+            is_open = bool(mode) != (name in self.tunnels)
+            if self.ports.get(name) != int(tag) or (name in self.protected) != (protected == "true") or is_open:
                 return no(f"port {name} is not on the bridge with just tag and protection {tag},{protected}")
         return OK
 

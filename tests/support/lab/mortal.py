@@ -23,6 +23,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,13 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 from core.inventory import SSHSettings
 from database import Database, State
 from orchestrator import OrchestratorAPI
-from remote.events import Event, InterruptNoted, StageStarted, Transferred
+from remote.events import Event, InterruptNoted, Listener, StageStarted, Transferred
 from remote.host import ShellChannel
 from remote.ssh import SSHHost
 from remote.transcript import Transcript
+from topology.design import DesignedLink, DesignedVM, End
+from topology.edits import with_link, without_link, without_vms
+from topology.of_slice import present_design
 from topology.templates import make
 
 USER = "admin"
@@ -108,6 +112,19 @@ def design(api: OrchestratorAPI, slice_id: int) -> Any:
     return True, made.slice_id
 
 
+def change(api: OrchestratorAPI, slice_id: int, listen: Listener, *, back: bool) -> Any:
+    """Exchange a link of a running ring for a VM with a link, or the other way round."""
+    now = present_design(_value(api.get_slice(USER, slice_id)))
+    first, more = now.vms[0].name, DesignedVM("more", "blank", 1)
+    if back:
+        wanted = without_vms(now, [more.name])
+        link = DesignedLink((End(first, 1), End(now.vms[1].name, 2)))
+    else:
+        wanted = without_link(now, now.link_names()[0])
+        wanted, link = replace(wanted, vms=(*now.vms, more)), DesignedLink((End(first, 1), End(more.name, 1)))
+    return api.edits.apply(USER, slice_id, with_link(wanted, link), listen, from_file=False)
+
+
 def main() -> None:
     """Run ACTION, and print the result."""
     path, action, slice_id, *moment = sys.argv[1:]
@@ -123,6 +140,8 @@ def main() -> None:
         "create": partial(api.designs.create, USER, make(f"ring:{SIZE}", "created", "copied", "first"), listen),
         "add": partial(api.add_vm_to_slice, USER, number, "added", "copied", 1, True, listen),
         "deploy": partial(api.deploy_slice, USER, number, listen),
+        "change": partial(change, api, number, listen, back=False),
+        "change back": partial(change, api, number, listen, back=True),
         "reset": partial(api.power.reset, USER, number, (), listen),
         "stop": partial(api.power.stop, USER, number, (), listen, now=True),
         "start": partial(api.power.start, USER, number, (), listen),

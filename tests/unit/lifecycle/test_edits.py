@@ -46,6 +46,7 @@ EDITS = {
     "interfaces": ("a: cirros", "a: {flavor: cirros, nics: 7}"),
     "start": ("a: cirros", "a: {flavor: cirros, start: manual}"),
     "goals": (FILE, FILE + GOALS),
+    "transparent": ("name: core", "name: core, transparent: true"),
     "silent": ("name: core", "name: core, state: silent"),
     "down": ("name: core", "name: core, state: down"),
     "rate": ("name: core", "name: core, rate: {b: 10mbit}, delay: 20ms, loss: 1%"),
