@@ -372,9 +372,12 @@ def _marks(slice_: Slice) -> Marks:
 
 
 def _networks_behind(slice_: Slice, vm: VM) -> tuple[str, ...]:
-    """Return the networks with a gateway of the slice's links that end at other VMs only."""
-    others = (link for link in slice_.routed_links if vm.vm_id not in (end for end, _ in link.ends))
-    return tuple(slice_.network_of(link).cidr for link in others)
+    """Return the networks with a gateway of the slice's links that end at other VMs only, by VLAN.
+
+    The order of the links has no meaning: a server is not restarted because it changes.
+    """
+    others = [link for link in slice_.routed_links if vm.vm_id not in (end for end, _ in link.ends)]
+    return tuple(slice_.network_of(link).cidr for link in sorted(others, key=lambda link: link.vlan_id))
 
 
 def _link_ports(slice_: Slice, marks: Marks = ()) -> list[ovs.Port]:

@@ -84,8 +84,10 @@ def own_host(folder: Path) -> Iterator[OwnHost]:
 def _inside(pid: int) -> list[int]:
     """Return the processes in the user namespace of another one, which a test may have left in the background."""
     own = _user_namespace(pid)
+    if own in {"", _user_namespace(os.getpid())}:  # it has not got one of its own
+        return []
     found = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal())
-    return [each for each in found if own and each != pid and _user_namespace(each) == own]
+    return [each for each in found if each != pid and _user_namespace(each) == own]
 
 
 def _user_namespace(pid: int) -> str:
