@@ -107,10 +107,17 @@ def test_a_tap_is_down_when_its_port_comes_back(host: OwnHost) -> None:
     wanted = (f"{TAPS[0]},101,false", f"{TAPS[1]},101,false", f"{TAPS[2]},-")
     done = host.script("bridge/join-taps", "3", *wanted, "--", "set", "Port", TAPS[1], "tag=101")
     assert (done.returncode, done.stderr) == (0, "")
-    *_, transaction, up, other = host.calls()
-    assert transaction == f"ovs-vsctl --timeout=20 -- set Port {TAPS[1]} tag=101"
+    *_, transaction, up, other, lowered = host.calls()
+    assert (transaction, lowered.split()[0]) == (f"ovs-vsctl --timeout=20 -- set Port {TAPS[1]} tag=101", "ip")
     assert (up, other) == (f"{TAPS[0]} is up", f"{TAPS[2]} is up")
-    assert [is_up(host, tap) for tap in TAPS] == [True, False, True]
+    assert [is_up(host, tap) for tap in TAPS] == [True, False, False]
+
+
+def test_a_tap_that_the_switch_brings_up_as_it_leaves_goes_down(host: OwnHost) -> None:
+    make(host, *TAPS, state="down")
+    host.program("ovs-vsctl", f"ip link set dev {TAPS[0]} up")
+    assert host.script("bridge/join-taps", "1", f"{TAPS[0]},-", "--if-exists", "del-port", TAPS[0]).returncode == 0
+    assert not is_up(host, TAPS[0])
 
 
 def test_a_tap_that_is_a_port_without_a_link_goes_down(host: OwnHost) -> None:
