@@ -79,5 +79,5 @@ lock:  ## the locked versions again, within the bounds of pyproject.toml (needs 
 
 clean:  ## everything that was built here; labs that run are taken down first
 	[ ! -d .lab ] || for lab in .lab/*/; do [ ! -d "$$lab" ] || $(LAB) --name "$$(basename "$$lab")" down; done
-	$(SUDO) rm -rf $(VENV) .lab .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	$(SUDO) rm -rf --one-file-system $(VENV) .lab .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec $(SUDO) rm -rf {} +
