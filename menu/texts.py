@@ -169,7 +169,11 @@ def _interface_texts(slice_: Slice, vm: VM, number: int, interface: Interface) -
 def _other_end(slice_: Slice, vm: VM, interface: Interface) -> str:
     link = slice_.link(interface.link_id)
     if link:
-        return f"-> {', '.join(_end_text(slice_, *end) for end in link.peers_of(vm.vm_id))}"
+        from topology.of_slice import quality_of_link  # noqa: PLC0415 - not needed for the menu's first prompt
+
+        quality = quality_of_link(slice_, link)
+        peers = ", ".join(_end_text(slice_, *end) for end in link.peers_of(vm.vm_id))
+        return f"-> {peers} ({quality})" if quality else f"-> {peers}"
     return "internet" if interface.vlan_id else NOT_CONNECTED
 
 

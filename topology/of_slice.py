@@ -80,6 +80,19 @@ def _impairments(link: Link, names: Mapping[int, str]) -> dict[str, dict[str, st
     return {kind: texts for kind, texts in by_kind.items() if texts}
 
 
+def quality_of_link(slice_: Slice, link: Link) -> str:
+    """Return the state, the impairments and the transparency of a link in a few words, or an empty text."""
+    names = {vm.vm_id: vm.name for vm in slice_.vms}
+    said = [] if link.passes else [str(link.state)]
+    for kind, texts in _impairments(link, names).items():
+        values = {*texts.values()}
+        if len(texts) == len(link.ends) and len(values) == 1:
+            said.append(f"{kind} {values.pop()}")
+        else:
+            said += [f"{kind} {text} at {name}" for name, text in texts.items()]
+    return ", ".join([*said, *(["transparent"] if link.transparent else [])])
+
+
 def _free(name: str, taken: Collection[str]) -> str:
     """Return a name for a slice file that begins with a letter and is not taken."""
     first = name if NAME.matches(name) else f"n{name}"[:MAX_NAME_LENGTH]

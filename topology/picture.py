@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from models import Slice, internet_interfaces
-from topology.of_slice import link_names
+from topology.of_slice import link_names, quality_of_link
 
 INTERNET = "internet"
 WIDTH = 80
@@ -40,11 +40,17 @@ class PictureVM:
 
 @dataclass(frozen=True)
 class PictureLink:
-    """A link, a LAN, or the internet VLAN: its name, its network, and its ends."""
+    """A link, a LAN, or the internet VLAN: its name, its network, its ends, and what is unusual about it."""
 
     name: str
     network: str
     ends: tuple[PictureEnd, ...]
+    quality: str = ""
+
+    @property
+    def title(self) -> str:
+        """Return the name, with what is unusual about the link."""
+        return f"{self.name} ({self.quality})" if self.quality else self.name
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ def picture_of(slice_: Slice) -> Picture:
     for link, name in zip(slice_.links, link_names(slice_), strict=True):
         with_addresses = zip(link.ends, slice_.addresses_on(link), strict=True)
         ends = tuple(PictureEnd(places[vm_id], nic, address or "") for (vm_id, nic), address in with_addresses)
-        links.append(PictureLink(name, slice_.network_of(link).cidr, ends))
+        links.append(PictureLink(name, slice_.network_of(link).cidr, ends, quality_of_link(slice_, link)))
     online = [(vm, nic, nic.ip_config) for vm, nic in internet_interfaces(slice_) if nic.ip_config]
     if online:
         ends = tuple(PictureEnd(places[vm.vm_id], nic.name, address.ip) for vm, nic, address in online)
@@ -96,7 +102,7 @@ def diagram(picture: Picture) -> list[str]:
     rows = []
     for link in picture.links:
         wire = _wire(link, len(picture.vms), column)
-        rows.append(_cut(f"{wire}   {link.name}"))
+        rows.append(_cut(f"{wire}   {link.title}"))
     return [header, *rows]
 
 
@@ -140,10 +146,10 @@ def as_mermaid(picture: Picture) -> list[str]:
     for number, link in enumerate(picture.links):
         if _is_wire(link):
             one, two = link.ends
-            label = f"{one.nic} {link.network} {two.nic}"
+            label = " ".join(filter(None, (one.nic, link.network, link.quality, two.nic)))
             lines.append(f'    vm{one.vm} ---|"{label}"| vm{two.vm}')
             continue
-        lines.append(f'    link{number}{{{{"{link.name}<br/>{link.network}"}}}}')
+        lines.append(f'    link{number}{{{{"{link.title}<br/>{link.network}"}}}}')
         lines += [f'    vm{end.vm} ---|"{end.nic}"| link{number}' for end in link.ends]
     return lines
 
@@ -156,10 +162,11 @@ def as_dot(picture: Picture) -> list[str]:
     for number, link in enumerate(picture.links):
         if _is_wire(link):
             one, two = link.ends
-            words = f"label={_quoted(link.network)}, taillabel={_quoted(one.nic)}, headlabel={_quoted(two.nic)}"
+            label = "\n".join(filter(None, (link.network, link.quality)))
+            words = f"label={_quoted(label)}, taillabel={_quoted(one.nic)}, headlabel={_quoted(two.nic)}"
             lines.append(f"  vm{one.vm} -- vm{two.vm} [{words}];")
             continue
-        lines.append(f"  link{number} [shape=ellipse, label={_quoted(link.name + chr(10) + link.network)}];")
+        lines.append(f"  link{number} [shape=ellipse, label={_quoted(link.title + chr(10) + link.network)}];")
         lines += [f"  vm{end.vm} -- link{number} [taillabel={_quoted(end.nic)}];" for end in link.ends]
     return [*lines, "}"]
 

@@ -51,6 +51,16 @@ def test_set_link_says_what_it_changes(desk: Desk, options: str) -> None:
     assert COMMANDS[options] in shown
 
 
+def test_what_is_unusual_about_a_link_is_shown(desk: Desk) -> None:
+    deployed(desk)
+    run(desk, "set-link", "ring", "1", "--state", "silent", "--rate", "1mbit", "--delay", "vm1=20ms")
+    words = "(silent, rate 1mbit, delay 20ms at vm1)"
+    assert f"-> vm1 eth2 {words}" in run(desk, "show", "ring")[1]
+    assert f"vm0-vm1 {words}" in run(desk, "graph", "ring")[1]
+    assert words.strip("()") in run(desk, "graph", "ring", "--format", "mermaid")[1]
+    assert "-> vm2 eth2\n" in run(desk, "show", "ring")[1]
+
+
 def test_a_value_is_removed_by_none(desk: Desk) -> None:
     deployed(desk)
     run(desk, "set-link", "ring", "vm0:eth1", "--loss", "1%")
