@@ -19,12 +19,10 @@ from core.names import (
     INTERNET_DHCP_MAC,
     INTERNET_GATEWAY_MAC,
     dhcp_namespace,
-    dhcp_port,
-    gateway_port,
     router_namespace,
 )
 from models import VM, Link, Slice, internet_interfaces
-from network import dhcp, firewall, neighbours, ovs
+from network import dhcp, firewall, neighbours, ovs, ports
 from network.checks import check_nothing_left, check_port_names, check_way_out
 from network.dhcp import RoutedElsewhere, Server, Subnet, hosts_file, hosts_folder
 from network.namespaces import Place, add_namespaces, check_namespace_names, folder, put_in_place, remove_namespaces
@@ -103,23 +101,23 @@ class VLANManager:
             *(dhcp_namespace(link.vlan_id) for link in slice_.served_links),
         ]
         own = [*map(folder, namespaces), hosts_file(slice_.slice_id, self._internet.vlan_id)]
-        return check_nothing_left(self._node, ovs.names(_link_ports(slice_)), own)
+        return check_nothing_left(self._node, ovs.names(ports.of_links(slice_)), own)
 
     def prepare(self, slice_: Slice) -> tuple[Step, ...]:
         """Yield the steps for ports and namespaces of the slice's links with services."""
         served, router = slice_.served_links, router_namespace(slice_.slice_id)
         if not served:
             return ()
-        ports = _link_ports(slice_, _marks(slice_))
+        made = ports.of_links(slice_, ports.marks_of(slice_))
         folders = {router: folder(router)} if slice_.routed_links else {}
         folders |= {dhcp_namespace(link.vlan_id): hosts_folder(link.vlan_id) for link in served}
         return (
             Step(
                 self._node,
                 "ports of the VLANs",
-                do=(ovs.add_ports(ports),),
-                undo=(ovs.remove_ports(ovs.names(ports), internal=True),),
-                objects=ovs.names(ports),
+                do=(ovs.add_ports(made),),
+                undo=(ovs.remove_ports(ovs.names(made), internal=True),),
+                objects=ovs.names(made),
             ),
             Step(
                 self._node,
@@ -165,8 +163,8 @@ class VLANManager:
         if shared in vlans:
             # A slice that leaves restarts the shared dnsmasq, which is then away for a moment.
             steps.append(Step(self._node, f"dnsmasq of VLAN {shared}", (dhcp.check_servers([shared]),), lock=True))
-        if ports := self._all_ports(slice_):
-            steps.append(Step(self._node, "tags of the VLANs", (Command(ovs.check_tags(ports)),)))
+        if tagged := self._all_ports(slice_):
+            steps.append(Step(self._node, "tags of the VLANs", (Command(ovs.check_tags(tagged)),)))
         return tuple(steps)
 
     def renew(self, before: Slice, after: Slice) -> Iterator[Step]:
@@ -259,14 +257,14 @@ class VLANManager:
 
     def _all_ports(self, slice_: Slice) -> list[ovs.Port]:
         """Return the slice's ports, the shared ones included, without marks."""
-        return [*_link_ports(slice_), *(_ports(self._internet.vlan_id) if slice_.uses_internet else ())]
+        return [*ports.of_links(slice_), *(ports.both(self._internet.vlan_id) if slice_.uses_internet else ())]
 
     # --- links --------------------------------------------------------------------------------------------------------
 
     @staticmethod
     def _gateway_place(slice_: Slice, link: Link) -> Place:
         namespace, network = router_namespace(slice_.slice_id), slice_.network_of(link)
-        port = _gateway(link.vlan_id, _marks(slice_))
+        port = ports.gateway(link.vlan_id, ports.marks_of(slice_))
         return Place(port, namespace, str(network.gateway_ip), network.addresses.prefixlen)
 
     def _link_subnet(self, slice_: Slice, link: Link) -> Subnet:
@@ -305,13 +303,13 @@ class VLANManager:
         addresses that were leased.
         """
         vlan = self._internet.vlan_id
-        ports, namespace, hosts = _ports(vlan), dhcp_namespace(vlan), hosts_folder(vlan)
+        shared, namespace, hosts = ports.both(vlan), dhcp_namespace(vlan), hosts_folder(vlan)
         subnet = self._internet_subnet(slice_)
         return Step(
             self._node,
             f"internet on VLAN {vlan}",
             do=(
-                ovs.add_ports(ports),
+                ovs.add_ports(shared),
                 put_in_place([self._internet_gateway()]),
                 add_namespaces({namespace: hosts}),
                 *self._dhcp(slice_, [subnet], *_ONLY_KNOWN),
@@ -328,7 +326,7 @@ class VLANManager:
                 *self._close_internet(),
             ),
             lock=True,
-            objects=(*(port.name for port in ports), namespace),
+            objects=(*ovs.names(shared), namespace),
         )
 
     def _close_internet(self) -> tuple[Command, ...]:
@@ -337,7 +335,7 @@ class VLANManager:
         shared = (
             *dhcp.remove_servers(vlan),
             firewall.take_down(),
-            ovs.remove_ports(ovs.names(_ports(vlan)), internal=True),
+            ovs.remove_ports(ovs.names(ports.both(vlan)), internal=True),
         )
         return (
             Command(("rmdir", "--ignore-fail-on-non-empty", hosts), unless=("test", "!", "-d", hosts)),
@@ -346,12 +344,14 @@ class VLANManager:
 
     def _internet_gateway(self) -> Place:
         internet = self._internet
-        return Place(_gateway(internet.vlan_id), "", internet.gateway, internet.network.prefixlen, INTERNET_GATEWAY_MAC)
+        return Place(
+            ports.gateway(internet.vlan_id), "", internet.gateway, internet.network.prefixlen, INTERNET_GATEWAY_MAC
+        )
 
     def _dhcp_place(self, slice_: Slice, subnet: Subnet) -> Place:
-        marks = _marks(slice_) if subnet.vlan_id != self._internet.vlan_id else ()
+        marks = ports.marks_of(slice_) if subnet.vlan_id != self._internet.vlan_id else ()
         namespace = dhcp_namespace(subnet.vlan_id)
-        return Place(_server(subnet.vlan_id, marks), namespace, subnet.dhcp_server, subnet.prefix, subnet.dhcp_mac)
+        return Place(ports.server(subnet.vlan_id, marks), namespace, subnet.dhcp_server, subnet.prefix, subnet.dhcp_mac)
 
     def _internet_subnet(self, slice_: Slice) -> Subnet:
         network = self._internet.network
@@ -364,13 +364,6 @@ class VLANManager:
         return Subnet(vlan, network.prefixlen, gateway, server, first, last, reservations, INTERNET_DHCP_MAC)
 
 
-Marks = tuple[tuple[str, str], ...]
-
-
-def _marks(slice_: Slice) -> Marks:
-    return (("slice", str(slice_.slice_id)),)
-
-
 def _networks_behind(slice_: Slice, vm: VM) -> tuple[str, ...]:
     """Return the networks with a gateway of the slice's links that end at other VMs only, by VLAN.
 
@@ -378,25 +371,3 @@ def _networks_behind(slice_: Slice, vm: VM) -> tuple[str, ...]:
     """
     others = [link for link in slice_.routed_links if vm.vm_id not in (end for end, _ in link.ends)]
     return tuple(slice_.network_of(link).cidr for link in sorted(others, key=lambda link: link.vlan_id))
-
-
-def _link_ports(slice_: Slice, marks: Marks = ()) -> list[ovs.Port]:
-    """Return the gateway and the DHCP server of each link, where it has them."""
-    routed = {link.vlan_id for link in slice_.routed_links}
-    ports = []
-    for link in slice_.served_links:
-        ports += _ports(link.vlan_id, marks) if link.vlan_id in routed else [_server(link.vlan_id, marks)]
-    return ports
-
-
-def _gateway(vlan: int, marks: Marks = ()) -> ovs.Port:
-    return ovs.Port(gateway_port(vlan), vlan, marks, internal=True)
-
-
-def _server(vlan: int, marks: Marks = ()) -> ovs.Port:
-    return ovs.Port(dhcp_port(vlan), vlan, marks, internal=True)
-
-
-def _ports(vlan: int, marks: Marks = ()) -> list[ovs.Port]:
-    """Return gateway and DHCP server of a VLAN."""
-    return [_gateway(vlan, marks), _server(vlan, marks)]

@@ -1,6 +1,6 @@
 # usage: list_ports; is_set PORT_TAG_PROTECTED
-# Reads the ports of the bridge into $ports (`list_ports`), or succeeds where one has exactly the tag and protection of
-# a word such as `tap_1001_eth0,301,false` (`is_set`); `,[],dot1q-tunnel` behind it is its mode. A word such as
+# Reads the ports of the bridge into $ports (`list_ports`). Succeeds where one has exactly the tag and protection of a
+# word such as `tap_1001_eth0,301,false`; `,[],dot1q-tunnel` behind it is its mode (`is_set`). A word such as
 # `tap_1001_eth0,-` means a port that is not there.
 newline='
 '
