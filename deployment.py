@@ -41,6 +41,8 @@ MAX_SKEW_SECONDS = 30
 """Largest difference between the clocks of worker and manager without a warning: an answer may be 10 s old."""
 
 NO_STAGES = Plan(())
+PREFLIGHT = "preflight"
+"""The stage of a deployment that changes nothing."""
 
 _STAGE_SHARE = CHANGE_DEADLINE_SECONDS / TIMEOUT_SECONDS
 
@@ -149,7 +151,7 @@ class DeploymentAPI:
             self._vlans,
         )
         stages: dict[str, Callable[[Planner], Iterable[Step]]] = {
-            "preflight": lambda planner: planner.preflight(slice_, new=new),
+            PREFLIGHT: lambda planner: planner.preflight(slice_, new=new),
             "prepare": lambda planner: planner.prepare(slice_),
             "launch": lambda planner: planner.launch(slice_),
             "verify": lambda planner: planner.verify(slice_),

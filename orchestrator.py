@@ -348,7 +348,7 @@ class OrchestratorAPI(Groups):
                 return f"Slice {slice_id} is running"
             rights.require_unfinished(slice_)
             if slice_.before:
-                LiveChange(change).carry_out(slice_)
+                LiveChange(change).carry_out(slice_, resumed=True)
                 return f"Slice {slice_id} is changed"
             if rights.switching(slice_):
                 told = PowerChange(change).carry_out(slice_, finishing(slice_))

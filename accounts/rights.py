@@ -168,6 +168,8 @@ def require_editable(slice_: Slice) -> None:
     """Raise `Refused` where the status of the slice forbids to edit it."""
     if slice_.status == SliceStatus.RUNNING:
         require_settled(slice_)
+        if lost := next((vm for vm in slice_.vms if vm.lost_with), None):
+            raise Refused(f"{lost.name} was lost with {lost.lost_with}; repair slice {slice_.slice_id} first")
         return
     _require_design(slice_)
     if slice_.left and not pending(slice_):

@@ -67,7 +67,7 @@ class Holdings:
             slice_.owner,
             len(vms),
             frozenset(vm.vm_id for vm in vms),
-            frozenset(vm.vnc_port for vm in vms),
+            frozenset(vm.vnc_port for vm in records),
             frozenset(interface.mac.lower() for vm in records for interface in vm.interfaces if interface.mac),
             frozenset(address.ip for address in eth0s),
             dict(promised),

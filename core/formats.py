@@ -174,6 +174,9 @@ PATTERN = text(
     _matches(rf"[^{_CONTROL}{_SURROGATES}]{{1,200}}"), "an extended regular expression of 1 to 200 characters"
 )
 GUEST_USER = text(_matches(r"(?!root$)[a-z_][a-z0-9_-]{0,31}"), "a login name of small letters and digits, not root")
+PROFILE_NAME = text(
+    _matches(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"), "a letter or digit, then letters, digits, dots, hyphens, underscores"
+)
 REMARK = text(_matches(rf"[^{_SURROGATES}]*"), "a text")
 INTERFACE_NAME = text(_matches(r"eth([0-9]|10)"), "eth0 to eth10")
 CONSOLE_EXIT = text(

@@ -56,7 +56,7 @@ class Impairment(Recorded):
     delay: str | None = key(_TIME, default=None, brief=True)
     jitter: str | None = key(_TIME, default=None, brief=True)
     loss: str | None = key(_SHARE, default=None, brief=True)
-    profile: str | None = key(formats.LINK_NAME, default=None, brief=True)
+    profile: str | None = key(formats.PROFILE_NAME, default=None, brief=True)
 
     def __init__(self, vm_id: int) -> None:
         self.vm_id = vm_id

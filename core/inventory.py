@@ -216,7 +216,7 @@ class Inventory(Recorded):
     data_ports: Mapping[str, str] = entries(formats.ADDRESS, formats.DATA_PORT)
     images: ImageSettings = section(ImageSettings)
     files_dir: str | None = key(or_nothing(formats.LOCAL_FOLDER), default=None)
-    profiles: Mapping[str, Profile] = records_by_name(formats.LINK_NAME, Profile)
+    profiles: Mapping[str, Profile] = records_by_name(formats.PROFILE_NAME, Profile)
 
     @property
     def all_profiles(self) -> dict[str, Profile]:

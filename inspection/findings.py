@@ -171,7 +171,8 @@ class Comparison:
         """
         if slice_.before:
             what = f"a change of VMs and links of slice {slice_.slice_id} was not finished"
-            return [Finding("change-unfinished", self.hosts_of([slice_])[0], what, slice_.slice_id)]
+            host = next(iter(self.hosts_of([slice_, slice_.earlier()])), self.inventory.network_node)
+            return [Finding("change-unfinished", host, what, slice_.slice_id)]
         found = [_lost(slice_, vm) for vm in slice_.vms if vm.lost_with]
         for host in self.hosts_of([slice_]):
             if facts := facts_by_host.get(host):

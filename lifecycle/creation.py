@@ -56,13 +56,18 @@ def demand_of(state: State, actor: str, design: Design) -> Demand:
 
 
 def check_design(state: State, design: Design) -> None:
-    """Raise `Refused` where a design cannot be made by this version, or with these flavors."""
-    if sentences := missing(design):
-        raise Refused(f"{'; '.join(sentences)}: change the goals as well, and name the interfaces of links in the file")
+    """Raise `Refused` where a design cannot be made in this cloud."""
+    check_goals(design)
     _check_networks(state.inventory, design)
     _check_profiles(state.inventory, design)
     for name, flavor in _flavors(state, design).items():
         require_fitting(flavor.image or "", name, flavor.size.disk_gb)
+
+
+def check_goals(design: Design) -> None:
+    """Raise `Refused` where a goal names what the design has not."""
+    if sentences := missing(design):
+        raise Refused(f"{'; '.join(sentences)}: change the goals as well, and name the interfaces of links in the file")
 
 
 def _check_profiles(inventory: Inventory, design: Design) -> None:

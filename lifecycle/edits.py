@@ -21,7 +21,7 @@ from core.status import VMStart
 from database import State
 from deployment import DeploymentAPI
 from lifecycle.changes import Change, drop_vms
-from lifecycle.creation import change_wire, check_design, join, require_room_for_seeds
+from lifecycle.creation import change_wire, check_design, check_goals, join, require_room_for_seeds
 from lifecycle.live_change import LiveChange, begun
 from lifecycle.remains import first_of, left_by, left_to_do
 from lifecycle.requests import VMRequest, design_vm
@@ -53,8 +53,9 @@ class Edit:
 
     @property
     def restarts(self) -> list[str]:
-        """Return the VMs that restart, because the slice runs."""
-        return self.named("VM", Effect.RESTARTED) if self.slice_.is_running else []
+        """Return the VMs that restart, because they run."""
+        on = {vm.name for vm in self.slice_.vms if self.slice_.is_running and not vm.stays_off}
+        return [name for name in self.named("VM", Effect.RESTARTED) if name in on]
 
     @property
     def is_on_hosts(self) -> bool:
@@ -80,11 +81,23 @@ class Edits(SliceUseCases):
 
     @UseCase("change slice", announced=True)
     def apply(
-        self, actor: str, slice_id: int, wanted: Design, listen: Listener = ignore, *, from_file: bool = True
+        self,
+        actor: str,
+        slice_id: int,
+        wanted: Design,
+        listen: Listener = ignore,
+        *,
+        from_file: bool = True,
+        agreed: tuple[Difference, ...] | None = None,
     ) -> Slice:
-        """Bring a slice to a design. If a host fails, the slice stays as it is, or is rolled back."""
+        """Bring a slice to a design. If a host fails, the slice stays as it is, or is rolled back.
+
+        `agreed` are the differences that the user saw: with others the edit is refused.
+        """
         with self._change(actor, slice_id, listen) as (change, slice_):
             edit = _planned(self._database.load(), actor, slice_, wanted, from_file=from_file)
+            if agreed is not None and edit.found != agreed:
+                raise Refused(f"Slice {slice_id} was changed by another session meanwhile; look at it and try again")
             if not edit.found:
                 return slice_
             if edit.named("VM", Effect.ADDED):
@@ -142,11 +155,20 @@ def _planned(state: State, actor: str, slice_: Slice, wanted: Design, *, from_fi
     if not edit.found:
         return edit
     rights.require_editable(slice_)
-    check_design(state, wanted)
+    check_goals(wanted)
+    check_design(state, _new_parts(now, edit))
     _check_links(wanted)
     if replaced := edit.named("VM", Effect.REPLACED):
         raise Refused(f"Another flavor needs a new disk: remove {', '.join(replaced)} first, then add it again")
     return replace(edit, plan=_plan(state, actor, edit))
+
+
+def _new_parts(now: Design, edit: Edit) -> Design:
+    """Return the VMs that are added and the links that are new or changed: the others were checked before."""
+    names = edit.named("VM", Effect.ADDED)
+    vms = tuple(vm for vm in edit.wanted.vms if vm.name in names)
+    links = tuple(link for link in edit.wanted.links if link not in now.links)
+    return replace(edit.wanted, vms=vms, links=links, goals=())
 
 
 def _plan(state: State, actor: str, edit: Edit) -> Plan:
@@ -229,9 +251,13 @@ def _rewire(state: State, edit: Edit) -> None:
     require_room_for_seeds(state, state.users[slice_.owner])
     for place, link in same.items():
         _change_link(slice_, link, wanted.links[place])
+    for link in same.values():  # two links may exchange their networks
+        slice_.check_network(slice_.network_of(link), len(link.ends))
     for place, new in enumerate(wanted.links):
         if place not in same:
             join(slice_, new, state.inventory.internet.vlan_id)
+            same[place] = slice_.links[-1]
+    slice_.links = [same[place] for place in range(len(wanted.links))]
     slice_.description, slice_.goals = wanted.description, [*wanted.goals]
 
 
@@ -253,7 +279,6 @@ def _change_link(slice_: Slice, link: Link, wanted: DesignedLink) -> None:
     """Bring the ends, the name, the services and the addresses of a link to its design."""
     ids = {vm.name: vm.vm_id for vm in slice_.vms}
     network = Network.of_vlan(link.vlan_id, wanted.services, str(wanted.cidr or ""))
-    slice_.check_network(network, len(wanted.ends))
     network.status = slice_.network_of(link).status
     slice_.networks = [network if each.vlan_id == link.vlan_id else each for each in slice_.networks]
     ends = [(ids[end.vm], f"eth{end.nic}") for end in wanted.ends]

@@ -14,7 +14,7 @@ from core.status import SliceStatus
 from database import Store
 from lifecycle.changes import Changes
 from lifecycle.discovery import Discovery
-from lifecycle.losses import Loss, losses, place_again, write_off
+from lifecycle.losses import CHANGE_ENDED, Loss, losses, place_again, write_off
 from remote.events import Listener, ignore
 from remote.host import Host
 from remote.plan import Command, Plan, Stage, Step
@@ -153,6 +153,8 @@ def _require_claimed(claimed: Collection[int], lost: list[Loss]) -> None:
 
 def _told(loss: Loss, unplaced: Collection[int]) -> str:
     parts = []
+    if loss.is_changing:
+        parts.append(CHANGE_ENDED)
     if loss.pending:
         parts.append(f"{', '.join(loss.pending)} not added")
     if loss.vms:

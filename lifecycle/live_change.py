@@ -15,6 +15,7 @@ from allocation.placement import recount
 from core.errors import CloudError, Refused
 from core.status import NetworkStatus, VMStatus
 from database import State
+from deployment import PREFLIGHT
 from lifecycle.changes import Change, status_now
 from lifecycle.remains import first_of, left_by, left_to_do, said_first, way_out
 from machines import credentials
@@ -22,7 +23,7 @@ from models import Before, Slice
 from remote.plan import Plan
 from remote.runner import Report
 
-AGAIN = "log in again to finish it or take it back"
+AGAIN, FINISH = "log in again to finish it or take it back", "log in again to finish it"
 
 
 @contextmanager
@@ -43,14 +44,17 @@ class LiveChange:
     def __init__(self, change: Change) -> None:
         self._change = change
 
-    def carry_out(self, slice_: Slice) -> Slice:
-        """Bring the hosts to the new design, or roll back and return the slice to the old one."""
+    def carry_out(self, slice_: Slice, *, resumed: bool = False) -> Slice:
+        """Bring the hosts to the new design, or roll back and return the slice to the old one.
+
+        `resumed`: an earlier run may have changed hosts.
+        """
         before, number = slice_.earlier(), secrets.randbits(32)
         plan = self._change.deployment.change_plan
         report = self._change.run_on_free_ports(slice_, lambda: plan(before, slice_, run=number))
         pids = {} if report.error else self._change.pids_of(slice_, report, complete=True)
         if report.error:
-            raise self._rolled_back(slice_, report, report.error)
+            raise self._rolled_back(slice_, report, report.error, resumed=resumed)
         if slice_.leaving:
             self._remove_disks(before, slice_)
         return self._end(slice_, slice_, pids)
@@ -64,11 +68,14 @@ class LiveChange:
             raise self._left(slice_, left, "The change is not all taken back")
         return self._end(slice_, before, self._change.pids_of(before, report))
 
-    def _rolled_back(self, slice_: Slice, report: Report, error: CloudError) -> CloudError:
+    def _rolled_back(self, slice_: Slice, report: Report, error: CloudError, *, resumed: bool) -> CloudError:
         """Roll back a change that failed, and return the error that says what became of the slice."""
-        checks, changed = report.plan.stages[0].steps, [result.step for result in report.results if result.changed]
-        if all(step in checks for step in changed):
-            self._end(slice_, slice_.earlier(), {vm.vm_id: vm.pid for vm in slice_.earlier().vms if vm.pid})
+        if slice_.before and slice_.before.past:
+            return self._left(slice_, left_by(report), "The change is not finished", FINISH)
+        checks = [step for stage in report.plan.stages if stage.title == PREFLIGHT for step in stage.steps]
+        changed = [result.step for result in report.results if result.changed]
+        if not resumed and all(step in checks for step in changed):
+            self._end(slice_, slice_.earlier(), None)
             return error.within(f"{error}{way_out([error], slice_)}; nothing was changed")
         before, back, left = self._run_back(slice_)
         if left:
@@ -82,6 +89,8 @@ class LiveChange:
         plan = _without_checks(deployment.change_plan(slice_, before))
         report = self._change.runner.run(plan, keep_going=True)
         left = left_by(report)
+        made = {f"{result.step.title} on {result.step.host}" for result in report.failures if result.step.objects}
+        left = {name: error for name, error in left.items() if name in made} or left
         if not left:
             left = left_by(self._change.runner.run(deployment.disk_removal(slice_, before), keep_going=True))
         return before, report, left
@@ -93,7 +102,7 @@ class LiveChange:
                 stored.before.past = True
         left = left_by(self._change.runner.run(self._change.deployment.disk_removal(before, slice_), keep_going=True))
         if left:
-            raise self._left(slice_, left, "All is changed, but not all disks are removed", "log in again to finish it")
+            raise self._left(slice_, left, "All is changed, but not all disks are removed", FINISH)
 
     def _left(self, slice_: Slice, left: dict[str, CloudError], sentence: str, advice: str = AGAIN) -> CloudError:
         """Record the objects that are left, and return the error that names them."""
@@ -101,8 +110,11 @@ class LiveChange:
             state.slices[slice_.slice_id].left = list(left)
         return first_of(left).within(f"{sentence}: {left_to_do(left, advice, slice_)}")
 
-    def _end(self, slice_: Slice, design: Slice, pids: Mapping[int, str]) -> Slice:
-        """Record that the hosts have this one of the two designs, and return the slice."""
+    def _end(self, slice_: Slice, design: Slice, pids: Mapping[int, str] | None) -> Slice:
+        """Record that the hosts have this one of the two designs, and return the slice.
+
+        `pids` are those of the VMs that were seen to run; None where no host was changed.
+        """
         done = f"The hosts were changed for slice {slice_.slice_id}, but that could not be written down"
         with said_first(done), self._change.database.transaction() as state:
             stored = state.slices[slice_.slice_id]
@@ -111,8 +123,8 @@ class LiveChange:
             stored.vlan_pool_used, stored.description = design.vlan_pool_used, design.description
             stored.goals = design.goals
             stored.before, stored.left = None, []
-            for vm in stored.vms:
-                vm.status, vm.pid, vm.lost_with = status_now(vm), pids.get(vm.vm_id), None
+            for vm in stored.vms if pids is not None else ():
+                vm.status, vm.pid = status_now(vm), (pids or {}).get(vm.vm_id)
             for network in stored.networks:
                 network.status = NetworkStatus.RUNNING
             state.users[stored.owner].used_vms -= known - len(stored.vms)
@@ -121,5 +133,5 @@ class LiveChange:
 
 
 def _without_checks(plan: Plan) -> Plan:
-    """Return a plan without its first stage, which only looks: a rollback does what it can."""
-    return replace(plan, stages=plan.stages[1:])
+    """Return a plan without the stage that only looks: a rollback does what it can."""
+    return replace(plan, stages=tuple(stage for stage in plan.stages if stage.title != PREFLIGHT))

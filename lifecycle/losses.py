@@ -14,6 +14,8 @@ from deployment import DeploymentAPI
 from models import NOWHERE, VM, Slice
 from storage.state import State
 
+CHANGE_ENDED = "its unfinished change counts as made: repair the slice, then run doctor --fix"
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -25,6 +27,7 @@ class Loss:
     status: SliceStatus
     vms: tuple[str, ...]
     pending: tuple[str, ...]
+    is_changing: bool = False
 
     @property
     def title(self) -> str:
@@ -38,6 +41,8 @@ class Loss:
         if self.status == SliceStatus.DELETING:
             return f"{self.title}: its deletion no longer waits for the host"
         parts = []
+        if self.is_changing:
+            parts.append(CHANGE_ENDED)
         if self.pending:
             parts.append(f"{', '.join(self.pending)} will not be added")
         if names and self.status == SliceStatus.CREATING:
@@ -55,7 +60,8 @@ class Loss:
         added = _being_added(slice_, address)
         kept = tuple(vm.name for vm in here if vm not in added)
         pending = tuple(vm.name for vm in added)
-        return cls(slice_.slice_id, slice_.name, slice_.owner, slice_.status, kept, pending)
+        changing = slice_.before is not None
+        return cls(slice_.slice_id, slice_.name, slice_.owner, slice_.status, kept, pending, changing)
 
 
 def losses(state: State, address: str) -> list[Loss]:
@@ -68,9 +74,12 @@ def write_off(state: State, slice_: Slice, address: str) -> None:
     """Take the worker and the disk from the VMs that a slice has there; remove VMs that were being added.
 
     The other VMs stay in the slice with links, addresses and VNC ports, so that the rest of the slice finds them
-    unchanged when they run again.
+    unchanged when they run again. An unfinished change of VMs and links counts as made.
     """
     added = _being_added(slice_, address)
+    if slice_.before:  # the host cannot go back to the old design any more
+        state.users[slice_.owner].used_vms -= len(slice_.leaving)
+        slice_.before = None
     slice_.vms = [vm for vm in slice_.vms if vm not in added]
     state.users[slice_.owner].used_vms -= len(added)
     for vm in slice_.vms:

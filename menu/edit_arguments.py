@@ -12,7 +12,7 @@ from models import MAX_DATA_INTERFACES
 from topology.design import STATES
 from topology.document import Text
 from topology.faults import FoundFaults
-from topology.fields import DURATION, LINK_NAME, PERCENT, RATE
+from topology.fields import DURATION, LINK_NAME, PERCENT, PROFILE, RATE
 from topology.kinds import Kind
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ _RECEIVED: dict[str, tuple[Kind, str, str]] = {
     "delay": (DURATION, "20ms", "delay of frames that an end receives"),
     "jitter": (DURATION, "2ms", "variation of that delay"),
     "loss": (PERCENT, "1%", "share of frames that an end does not receive"),
-    "profile": (LINK_NAME, "dsl", "a named set of these"),
+    "profile": (PROFILE, "dsl", "a named set of these"),
 }
 """The kinds of impairments: how a value is read, an example, and the meaning."""
 

@@ -181,7 +181,7 @@ def _change(
         say("Nothing was changed")
         return REFUSED
     with Progress(errors_screen()) as listen:
-        answer = api.edits.apply(args.actor, slice_.slice_id, wanted, listen, from_file=from_file)
+        answer = api.edits.apply(args.actor, slice_.slice_id, wanted, listen, from_file=from_file, agreed=edit.found)
     value_of(answer)
     screen.line("Slice changed", GOOD)
     return DONE

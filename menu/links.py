@@ -106,7 +106,7 @@ def _carry_out(session: Session, slice_: Slice, wanted: Design) -> bool:
         session.screen.line("Nothing was changed")
         return False
     with session.progress() as listen:
-        answer = edits.apply(session.actor, slice_id, wanted, listen, from_file=False)
+        answer = edits.apply(session.actor, slice_id, wanted, listen, from_file=False, agreed=edit.found)
     value_of(answer)
     session.screen.line("Slice changed", GOOD)
     return True

@@ -26,6 +26,7 @@ Queues = Mapping[str, str]
 
 _LONGEST_WAIT_MS = 50
 _FRAMES_AT_ONCE = 2
+_FEWEST_FRAMES, _MOST_FRAMES = 20, 100_000
 _LONGEST_FRAME_BITS = 1600 * 8
 _TICKS_PER_SECOND = 100
 """A bucket holds what its rate gives within a tick of the slowest kernel, and two frames at least."""
@@ -78,7 +79,15 @@ def _queue(shape_: Quality) -> str:
         return f"tbf {rate} burst {bucket:.0f} latency {_LONGEST_WAIT_MS}ms"
     delay = f"delay {shape_.delay * 1000:.0f}us {shape_.jitter * 1000:.0f}us" if shape_.delay or shape_.jitter else ""
     loss = f"loss {shape_.loss:.6g}%" if shape_.loss else ""
-    return " ".join(filter(None, ("netem", delay, loss, rate)))
+    return " ".join(filter(None, ("netem", f"limit {_limit(shape_)}", delay, loss, rate)))
+
+
+def _limit(shape_: Quality) -> int:
+    """Return the number of frames that may wait: those of the delay, and of 50 ms before them where there is a rate."""
+    if not shape_.rate:
+        return _MOST_FRAMES
+    waiting = shape_.rate * (shape_.delay + shape_.jitter + _LONGEST_WAIT_MS)  # bits: kbit/s times ms
+    return min(_MOST_FRAMES, max(_FEWEST_FRAMES, round(waiting / _LONGEST_FRAME_BITS)))
 
 
 def _words(queues_: Queues) -> tuple[str, ...]:

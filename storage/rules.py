@@ -17,6 +17,7 @@ from core.inventory import IN_USE, ImportSettings, InternetSettings, Inventory
 from core.links import LONGEST_DHCP_PREFIX, NONE
 from core.names import MAX_IMAGE_NAME, is_image_name
 from core.rule import Broken, Key, Record, show
+from core.status import SliceStatus
 from models import VM, Flavor, Interface, Slice, User
 from storage.schema import equal, no_twice
 from storage.state import State
@@ -111,6 +112,8 @@ def _check_slice(slice_: Slice, internet: InternetSettings) -> None:
     here = ("slices", str(slice_.slice_id))
     _check_parts(slice_, internet, here)
     if slice_.before:
+        if slice_.status not in {SliceStatus.RUNNING, SliceStatus.DELETING}:
+            raise Broken("is there only while a running slice is changed", *here, "before")
         _check_parts(slice_.earlier(), internet, (*here, "before"))
     _Cloud(internet).add(slice_)
 

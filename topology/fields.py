@@ -46,6 +46,7 @@ ENDS = Pattern(
     "a link: write `r1 - r2` with spaces around the hyphen, `r1:eth1 - r2:eth2`, or `[r1, r2, r3]` for a LAN",
 )
 
+PROFILE = Pattern("[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "a name of a profile: letters, digits, dots, hyphens, underscores")
 RATE = Measure(RATES, most=MOST_KBIT, least=1)
 DURATION = Measure(TIMES, most=MOST_MS)
 PERCENT = Measure(SHARES, most=100)
@@ -109,7 +110,7 @@ LINK = Record(
         Field("delay", _per_end(DURATION), "delay of frames that an end receives"),
         Field("jitter", _per_end(DURATION), "variation of that delay"),
         Field("loss", _per_end(PERCENT), "share of frames that an end loses"),
-        Field("profile", _per_end(LINK_NAME), "a named set of rate, delay, jitter and loss"),
+        Field("profile", _per_end(PROFILE), "a named set of rate, delay, jitter and loss"),
         Field("state", Choice(design.STATES), "up, down (no carrier) or silent (carrier, no frames); default up"),
         Field("transparent", Flag(), "whether the link passes VLAN tags; default false"),
     ),

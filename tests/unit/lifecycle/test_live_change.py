@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.status import NetworkStatus, VMStatus
-from remote.events import Event, StageStarted, StepDone
+from remote.events import Event, Listener, StageStarted, StepDone
 from tests.support.desk import WORKERS, Desk
 from tests.support.dying import ManagerDiesError
 from tests.unit.lifecycle.test_edits import EDITS, FILE, edited
@@ -74,6 +74,7 @@ def test_a_running_slice_becomes_what_the_file_says_and_vms_run_on(lab: Desk, ki
     assert lab.used() == len(wanted.vms)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", EDITS)
 def test_nothing_stays_of_what_a_change_removed(lab: Desk, kind: str) -> None:
     lab.ok(lab.api.edits.apply("student", 1000, edited(kind)))
@@ -84,6 +85,7 @@ def test_nothing_stays_of_what_a_change_removed(lab: Desk, kind: str) -> None:
     assert not [path for host in lab.cloud.state().values() for path in host["files"] if "1000" in path]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", EDITS)
 def test_a_change_that_fails_at_any_step_leaves_all_as_it_was(lab: Desk, kind: str) -> None:
     plan = lab.ok(lab.api.edits.compare("student", 1000, edited(kind))).plan
@@ -105,6 +107,7 @@ def test_a_change_that_fails_at_any_step_leaves_all_as_it_was(lab: Desk, kind: s
         assert lab.ok(lab.api.problems("student", 1000)) == {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("answer", ["finish", "take back"])
 @pytest.mark.parametrize("kind", ["VM", "no VM", "LAN", "services", "interfaces", "all"])
 def test_what_a_dead_manager_left_is_finished_or_taken_back(lab: Desk, kind: str, answer: str) -> None:
@@ -179,3 +182,97 @@ def test_a_vm_and_a_link_are_added_by_the_entries_of_the_menu(lab: Desk) -> None
         NetworkStatus.RUNNING
     ]
     assert lab.ok(lab.api.problems("student", 1000)) == {}
+
+
+def die_in(stage: str) -> Listener:
+    """Return a listener with which a manager dies where a stage begins."""
+
+    def die(event: Event) -> None:
+        if isinstance(event, StageStarted) and event.stage.title == stage:
+            raise ManagerDiesError
+
+    return die
+
+
+def test_a_finish_that_fails_in_a_check_does_not_forget_what_the_dead_manager_made(lab: Desk) -> None:
+    with suppress(ManagerDiesError):
+        lab.api.edits.apply("student", 1000, edited("VM"), die_in("verify"))
+    lab.cloud.hosts[WORKERS[0]].faults["programs"] = (1, "", "no such thing")
+    sentence = lab.no(lab.api.finish_slice("student", 1000))
+    assert "what was done has been taken back" in sentence
+    assert lab.ok(lab.api.problems("student", 1000)) == {}
+    assert not any("d.pid" in path for host in lab.cloud.hosts.values() for path in host.processes)
+
+
+@pytest.mark.parametrize("title", ["TAPs", "QEMU", "VMs"])
+@pytest.mark.parametrize(("now", "wanted"), [("{}", "{x: cirros}"), ("{x: cirros}", "{}")])
+def test_a_design_without_vms_is_rolled_back_as_well(desk: Desk, now: str, wanted: str, title: str) -> None:
+    designs = {vms: read(f"slice: lab\nvms: {vms}\n") for vms in (now, wanted)}
+    desk.ok(desk.api.designs.create("student", read("slice: lab\nvms: {x: cirros}\n")))
+    desk.ok(desk.api.deploy_slice("student", 1000))
+    desk.ok(desk.api.edits.apply("student", 1000, designs[now]))
+    before, worker = objects(desk), desk.cloud.hosts[WORKERS[0]]
+    worker.faults[title] = (1, "", "no such thing")
+    answer = desk.api.edits.apply("student", 1000, designs[wanted])
+    if worker.faults:  # a removal has no such step
+        assert (answer[0], wanted) == (True, "{}")
+        return
+    assert "what was done has been taken back" in desk.no(answer)
+    assert objects(desk) == before
+    assert desk.ok(desk.api.problems("student", 1000)) == {}
+
+
+def test_disks_that_are_gone_are_never_made_again_by_a_rollback(lab: Desk) -> None:
+    lab.cloud.hosts[WORKERS[1]].faults["overlay of c"] = (1, "", "no such thing")
+    lab.no(lab.api.edits.apply("student", 1000, edited("no VM")))
+    assert "take it back" not in lab.no(lab.api.edits.apply("student", 1000, read(FILE)))
+    lab.cloud.hosts[WORKERS[0]].faults["programs"] = (1, "", "no such thing")
+    sentence = lab.no(lab.api.finish_slice("student", 1000))
+    assert sentence.endswith("log in again to finish it")
+    assert lab.slice().before
+    lab.ok(lab.api.finish_slice("student", 1000))
+    assert lab.ok(lab.api.edits.compare("student", 1000, edited("no VM"))).found == ()
+
+
+def test_lans_are_the_same_after_the_second_apply(lab: Desk) -> None:
+    lab.ok(lab.api.edits.apply("student", 1000, read(FILE.replace("- a - b", "- [a, b, c]"))))
+    wanted = read(FILE.replace("c: cirros}", "c: cirros, d: cirros}").replace("- a - b", "- [a, b, d]\n- [a, b, c]"))
+    lab.ok(lab.api.edits.apply("student", 1000, wanted))
+    assert lab.ok(lab.api.edits.compare("student", 1000, wanted)).found == ()
+
+
+def test_links_exchange_their_networks(lab: Desk) -> None:
+    file = FILE.replace("- a - b", "- {ends: [a, b], cidr: 10.1.0.0/24}").replace(
+        "name: core", "name: core, cidr: 10.2.0.0/24"
+    )
+    lab.ok(lab.api.edits.apply("student", 1000, read(file)))
+    other = file.replace("10.1.", "10.9.").replace("10.2.", "10.1.").replace("10.9.", "10.2.")
+    lab.ok(lab.api.edits.apply("student", 1000, read(other)))
+    assert lab.ok(lab.api.problems("student", 1000)) == {}
+
+
+def test_an_edit_that_the_user_did_not_see_is_refused(lab: Desk) -> None:
+    shown = lab.ok(lab.api.edits.compare("student", 1000, edited("no link")))
+    lab.ok(lab.api.edits.apply("student", 1000, edited("VM")))
+    sentence = lab.no(lab.api.edits.apply("student", 1000, edited("no link"), agreed=shown.found))
+    assert sentence == "Slice 1000 was changed by another session meanwhile; look at it and try again"
+    assert len(lab.slice().vms) == 4
+
+
+@pytest.mark.parametrize("kind", ["VM", "no VM", "all"])
+def test_a_worker_that_is_written_off_ends_an_unfinished_change(lab: Desk, kind: str) -> None:
+    with suppress(ManagerDiesError):
+        lab.api.edits.apply("student", 1000, edited(kind), die_in("launch"))
+    lab.cloud.hosts[WORKERS[1]].dead = True
+    written_off = lab.api.hosts.forget(WORKERS[1])
+    assert "its unfinished change counts as made" in written_off.done[0]
+    assert lab.slice().before is None
+    lab.cloud.hosts[WORKERS[1]].dead = False
+    lab.ok(lab.api.delete_slice("student", 1000))
+    assert lab.used() == 0
+
+
+def test_a_lost_vm_is_repaired_before_the_slice_is_changed(lab: Desk) -> None:
+    lab.cloud.hosts[WORKERS[1]].dead = True
+    lab.api.hosts.forget(WORKERS[1])
+    assert "repair slice 1000 first" in lab.no(lab.api.edits.apply("student", 1000, edited("silent")))

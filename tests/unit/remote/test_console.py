@@ -81,7 +81,8 @@ class ConsoleWorker:
             self.socket, "vm.console-lock", "vm.pid", MARK, user, ends, check_seconds=0.2, silent_seconds=silent
         )
         channel = LocalChannel(visit.argv, visit.script, self.folder, environment or {})
-        os.write(channel.stdin.fileno(), typed_ahead)
+        with suppress(BrokenPipeError):  # the visit was refused already
+            os.write(channel.stdin.fileno(), typed_ahead)
         self.visits.append(channel)
         return join(channel, visit, HOST)
 
