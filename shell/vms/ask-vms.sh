@@ -4,6 +4,7 @@
 # standard error. The status is 124 where a VM may have done more than it answered, else 1.
 # include: runs
 # include: converse
+# include: lacks-socket
 trap : TERM
 status=0 left=$(($# / 4))
 name_of() { name=${1##*/}; name=${name%.pid}; }
@@ -27,7 +28,7 @@ while [ $# -gt 0 ]; do
   wait "$4" 2>/dev/null
   case $? in
     0) ;;
-    1) if runs "$1" "$2" && ! grep -qzF -- "unix:$3," "/proc/$pid/cmdline"; then
+    1) if runs "$1" "$2" && lacks_socket "$pid" "$3"; then
         fail 1 older "$name was started by an older version, whose QEMU cannot be asked; restart it once"
       else
         fail 1 closed "QEMU of $name accepts no connection at $3"

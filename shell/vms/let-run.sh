@@ -6,11 +6,12 @@
 # include: runs
 # include: converse
 # include: tell-end
+# include: lacks-socket
 late='' rounds=0 newline='
 '
 trap 'late=yes' TERM
 name_of() { name=${1##*/}; name=${name%.pid}; }
-is_older() { [ $rounds -gt 2 ] && runs "$1" "$2" && ! grep -qzF -- "unix:$3," "/proc/$pid/cmdline"; }
+is_older() { [ $rounds -gt 2 ] && runs "$1" "$2" && lacks_socket "$pid" "$3"; }
 talk() {
   running=
   while [ $# -gt 0 ]; do

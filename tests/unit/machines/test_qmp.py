@@ -303,6 +303,19 @@ def test_a_qemu_that_never_serves_is_given_up(worker: Machines, monkeypatch: pyt
     assert let_run((worker.begin("one", SLEEPER), {})) == (1, "", "QEMU of one did not answer in time\n")
 
 
+def test_a_search_that_the_deadline_ends_finds_no_older_version(
+    worker: Machines, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """timeout(1) ends the programs of the shell as well: one that is ended at once stands for that moment."""
+    monkeypatch.setattr(qmp, "START_SECONDS", 1)
+    grep = tmp_path / "grep"
+    search = f'case "$*" in *unix:*) kill -TERM $$;; *) exec {shutil.which("grep")} "$@";; esac'
+    grep.write_text(f"#!/bin/sh\n{search}\n")
+    grep.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert let_run((worker.begin("one", SLEEPER), {})) == (1, "", "QEMU of one did not answer in time\n")
+
+
 # --- commands and answers as text -------------------------------------------------------------------------------------
 
 
