@@ -65,7 +65,7 @@ def counts_are_right(state: State) -> None:
     for name, user in state.users.items():
         owned = [slice_ for slice_ in state.slices.values() if slice_.owner == name]
         assert sorted(user.slices) == sorted(slice_.slice_id for slice_ in owned)
-        assert user.used_vms == sum(len(slice_.vms) for slice_ in owned)
+        assert user.used_vms == sum(len(slice_.vms) + len(slice_.leaving) for slice_ in owned)
     for address, worker in state.workers.items():
         on_it = [vm for slice_ in state.slices.values() for vm in slice_.vms if vm.worker_ip == address]
         assert worker.used_cores == sum(vm.held.cores for vm in on_it)
@@ -101,9 +101,14 @@ def may_have_more(slice_: Slice, address: str) -> bool:
 
 
 def disks(slice_: Slice, address: str, *, made: bool = False) -> set[str]:
-    """Return overlays, marks and folder of a slice's VMs on a worker; with `made`, only those that were made."""
+    """Return overlays, marks and folder of a slice's VMs on a worker; with `made`, only those that were made.
+
+    VMs that an unfinished change adds have no disk yet, or have one.
+    """
+    there = {vm.vm_id for vm in (slice_.before or slice_).vms}
     unmade = [vm for vm in slice_.vms if made and (vm.status == VMStatus.PENDING or vm.lost_with or vm.old_disk)]
     vms = [vm for vm in slice_.vms if vm.worker_ip == address and vm not in unmade]
+    vms = [vm for vm in vms if vm.vm_id in there or not made]
     folder = f"vm_images/slice-{slice_.slice_id}"
     marks = {f"{folder}/{vm.name}.id-{vm.disk_id}" for vm in vms if vm.disk_id}
     return {folder, *marks, *(f"{folder}/{vm.name}_img.qcow2" for vm in vms)} if vms else set()
