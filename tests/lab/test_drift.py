@@ -44,7 +44,7 @@ class Pair:
         menu.deploy(self.slice_id)
         self.vms = menu.topology(self.slice_id)
         overlay = f"{IMAGES}/slice-{self.slice_id}/one_img.qcow2"
-        asked = lab.exec("worker1", ["qemu-img", "info", "-U", "--output=json", overlay])
+        asked = lab.exec(self.vms["one"].worker, ["qemu-img", "info", "-U", "--output=json", overlay])
         self.image = Path(json.loads(asked.stdout)["backing-filename"]).name
         self.vlan = self.vms["one"].vlans["eth1"]
 

@@ -159,6 +159,7 @@ def seconds_to_send(live: Live) -> float:
     """Return the seconds in which guest `a` sends 800 kB to guest `b`."""
     address = live.vms["b"].addresses["eth1"]
     live.guests["b"].run("nc -l -p 5000 >/dev/null 2>&1 </dev/null &")
+    wait_until(lambda: live.guests["b"].succeeds("cat /proc/net/tcp* | grep -q ':1388 .* 0A '"), "the listener on 5000", 30)
     said = live.guests["a"].run(
         f"s=$(cut -d' ' -f1 /proc/uptime); {SEND.format(address=address)}; cut -d' ' -f1 /proc/uptime; echo $s"
     )

@@ -113,6 +113,28 @@ def test_what_a_guest_sends_without_a_link_reaches_nothing(wires: Wires) -> None
     wait_until(lambda: len(intruder.received(wires.other)) > FRAMES / 2, "the same frames by a link", 60)
 
 
+def test_frames_with_tags_of_their_own_pass_a_transparent_link_only(wires: Wires) -> None:
+    text = command(wires.lab, "export", str(wires.slice_id)).stdout
+    ends = re.search(r"^- .*$", text[text.index("links:") :], re.MULTILINE)
+    assert ends
+    plain = ends[0].removeprefix("- ").split(" - ")
+    for run, transparent in enumerate((False, True, False)):
+        link = f"- {{ends: [{', '.join(plain)}], transparent: {str(transparent).lower()}}}"
+        answer = command(wires.lab, "apply", "-", "--yes", text=text.replace(ends[0], link))
+        assert answer.returncode == 0, answer.stderr
+        assert wires.guest.reaches(wires.vms["two"].addresses["eth1"])
+        assert intruder.send(wires.guest, "eth1", f"tagged{run}") == TAGGED
+        if transparent:
+            wait_until(lambda: len(_tagged(wires, 1)) == TAGGED, "the tagged frames", 30)
+        assert command(wires.lab, "doctor").returncode == 0
+        assert bool(_tagged(wires, run)) == transparent
+
+
+def _tagged(wires: Wires, run: int) -> set[str]:
+    """Return the marks of the tagged frames of a run that have arrived."""
+    return {mark for mark in intruder.received(wires.other) if mark.startswith(f"CTRL{run:02}")}
+
+
 def test_files_of_a_vm_are_of_its_user_only(wires: Wires) -> None:
     folder = f"{IMAGES}/slice-{wires.slice_id}"
     said = wires.lab.exec(wires.worker, ["stat", "-c", "%a %U", folder, f"{folder}/one.qmp"]).stdout
@@ -181,25 +203,3 @@ def test_a_vm_of_an_older_version_is_reported_proved_and_left_running(wires: Wir
     assert (wires.pid("one"), codes(wires.lab)) == (pid, {"qemu-older"})
     assert cli(wires.lab, "restart", str(wires.slice_id), "one")[0] == 3  # it has no power button
     assert codes(wires.lab) == set()
-
-
-def test_frames_with_tags_of_their_own_pass_a_transparent_link_only(wires: Wires) -> None:
-    text = command(wires.lab, "export", str(wires.slice_id)).stdout
-    ends = re.search(r"^- .*$", text[text.index("links:") :], re.MULTILINE)
-    assert ends
-    plain = ends[0].removeprefix("- ").split(" - ")
-    for run, transparent in enumerate((False, True, False)):
-        link = f"- {{ends: [{', '.join(plain)}], transparent: {str(transparent).lower()}}}"
-        answer = command(wires.lab, "apply", "-", "--yes", text=text.replace(ends[0], link))
-        assert answer.returncode == 0, answer.stderr
-        assert wires.guest.reaches(wires.vms["two"].addresses["eth1"])
-        assert intruder.send(wires.guest, "eth1", f"tagged{run}") == TAGGED
-        if transparent:
-            wait_until(lambda: len(_tagged(wires, 1)) == TAGGED, "the tagged frames", 30)
-        assert command(wires.lab, "doctor").returncode == 0
-        assert bool(_tagged(wires, run)) == transparent
-
-
-def _tagged(wires: Wires, run: int) -> set[str]:
-    """Return the marks of the tagged frames of a run that have arrived."""
-    return {mark for mark in intruder.received(wires.other) if mark.startswith(f"CTRL{run:02}")}
