@@ -13,7 +13,7 @@ from core.errors import CloudError
 from database import Database
 from lab import Lab, paths
 from tests.support.lab.program import end_servers
-from tests.support.lab.visitor import DATABASES, Menu, age_measurements
+from tests.support.lab.visitor import DATABASES, Menu, age_measurements, traces
 from tests.support.paths import ROOT
 
 
@@ -90,3 +90,15 @@ def menu(lab: Lab) -> Iterator[Menu]:
     session = Menu(lab)
     yield session
     session.close()
+
+
+@pytest.fixture(scope="module")
+def before(lab: Lab) -> dict[str, str]:
+    """Return the traces on the hosts before the slice, when the base image is there."""
+    menu = Menu(lab)
+    number = menu.create_slice("warm")
+    for name in ("one", "two"):
+        menu.add_vm(number, name)
+    menu.delete(number)
+    menu.close()
+    return traces(lab)

@@ -52,18 +52,6 @@ class Lans:
 
 
 @pytest.fixture(scope="module")
-def before(lab: Lab) -> dict[str, str]:
-    """Return the traces on the hosts before the slice, when the base image is there."""
-    menu = Menu(lab)
-    number = menu.create_slice("warm")
-    for name in ("one", "two"):
-        menu.add_vm(number, name)
-    menu.delete(number)
-    menu.close()
-    return traces(lab)
-
-
-@pytest.fixture(scope="module")
 def lans(lab: Lab, before: dict[str, str]) -> Iterator[Lans]:
     menu = Menu(lab)
     made = Lans(lab, menu)

@@ -64,18 +64,6 @@ class Live:
 
 
 @pytest.fixture(scope="module")
-def before(lab: Lab) -> dict[str, str]:
-    """Return the traces on the hosts before the slice, when the base image is there."""
-    menu = Menu(lab)
-    number = menu.create_slice("warm")
-    for name in ("one", "two"):
-        menu.add_vm(number, name)
-    menu.delete(number)
-    menu.close()
-    return traces(lab)
-
-
-@pytest.fixture(scope="module")
 def live(lab: Lab, before: dict[str, str]) -> Iterator[Live]:
     menu = Menu(lab)
     made = Live(lab, menu)
