@@ -19,7 +19,12 @@ from tests.support.paths import ROOT
 
 @pytest.fixture(scope="module", autouse=True)
 def slices_left() -> Iterator[None]:
-    """Delete the slices that a test left because it failed, so that they are in the way of no other file's tests."""
+    """Delete the slices that a test left because it failed, so that they are in the way of no other file's tests.
+
+    Forget the measurements too: what the file before has broken would decide where the slices of fixtures are placed.
+    """
+    for lab in DATABASES.values():
+        age_measurements(lab.database)
     yield
     end_servers()
     for database, lab in [*DATABASES.items()]:
