@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from allocation.holdings import Holdings
@@ -121,6 +121,23 @@ def find_vm(slice_: Slice, word: str) -> VM:
     if found:
         raise Refused(f"{word} may be any of these VMs: {_listed(found)}; use an id")
     raise Refused(f"Slice {slice_.slice_id} has no VM {word}; its VMs: {_listed(vms) or 'none yet, add one first'}")
+
+
+def find_vm_of_all(slices: Sequence[Slice], word: str, actor: str, first: int) -> VM:
+    """Return the VM that a word means among those of several slices, as `find_vm` does.
+
+    The slice `first` is tried before the user's own ones, and these before the others. Raise `Refused` where the word
+    means none, or several.
+    """
+    own = [slice_ for slice_ in slices if slice_.owner == actor]
+    for some in ([slice_ for slice_ in slices if slice_.slice_id == first], own, slices):
+        found = _meant(word, {vm.vm_id: vm for slice_ in some for vm in slice_.vms})
+        if len(found) == 1:
+            return next(iter(found.values()))
+        if found:
+            raise Refused(f"{word} may be any of these VMs: {_listed(found)}; use an id")
+    vms = {vm.vm_id: vm for slice_ in slices for vm in slice_.vms}
+    raise Refused(f"You have no VM {word}; your VMs: {_listed(vms) or 'none yet, add one first'}")
 
 
 def _meant(word: str, by_id: Mapping[int, N]) -> dict[int, N]:

@@ -15,6 +15,7 @@ from core.captures import FILTER_RULE, MOST_BYTES, MOST_PACKETS, MOST_SECONDS, C
 from core.errors import CloudError, Refused
 from core.results import value_of
 from menu.command_parts import DONE, INCOMPLETE, say, slice_of
+from menu.picking import ask_for_vm
 from menu.screen import Screen
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def show_packets(session: Session) -> None:
     """Ask for an interface of a VM, and show its next packets until Enter, or until enough came."""
     slice_, vm = _ask_for_vm(session)
     linked = [interface.name for interface in vm.interfaces if interface.vlan_id is not None]
-    nic = session.ask.interface(f"Interface ({', '.join(linked) or 'none has a link'}): ")
+    nic = session.ask.interface(f"Interface ({', '.join(linked) or 'none has a link'}): ", linked)
     words = session.ask.optional("Filter, such as icmp (Enter for all packets): ", is_filter, FILTER_RULE)
     request = CaptureRequest(nic, words, SHOWN_PACKETS, SHOWN_SECONDS, as_text=True)
     with closing(value_of(session.api.reach.capture(session.actor, slice_.slice_id, vm.vm_id, request))) as stream:
@@ -106,7 +107,7 @@ def show_packets(session: Session) -> None:
 
 
 def _ask_for_vm(session: Session) -> tuple[Slice, VM]:
-    vm_id = session.ask.identifier("VM ID: ", "A VM ID")
+    vm_id = ask_for_vm(session, "VM ID: ")
     for slice_ in value_of(session.api.list_slices(session.actor)):
         if vm := slice_.vm(vm_id):
             return slice_, vm

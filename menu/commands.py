@@ -149,7 +149,7 @@ def console(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
     if not screen.terminal:
         raise Refused(NEEDS_TERMINAL)
     keyboard = keyboard_for(api, args, screen)
-    session = Session(api, screen, keyboard, Prompts(keyboard, screen), args.actor)
+    session = Session(api, screen, keyboard, Prompts(keyboard, screen, way_back=""), args.actor)
     return DONE if join_console(session, vm.vm_id) else REFUSED
 
 

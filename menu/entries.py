@@ -15,6 +15,7 @@ from core.results import value_of
 from menu import plans
 from menu.images import manage_images
 from menu.links import change_links
+from menu.picking import ask_for_slice, ask_for_slice_id, ask_for_vm_of
 from menu.pictures import picture_lines
 from menu.plans import Depth
 from menu.power import change_power
@@ -57,12 +58,13 @@ def create_slice(session: Session) -> None:
     """Create a slice with a name."""
     name = session.ask.name("Slice name: ", "A slice name")
     slice_ = value_of(session.api.create_slice(session.actor, name))
+    session.last.slice_id = slice_.slice_id
     session.say(f"Slice created! ID: {slice_.slice_id}")
 
 
 def add_vm(session: Session) -> None:
     """Add a VM to a slice, with its disk on a worker."""
-    slice_ = _ask_for_slice(session, "Slice ID: ")
+    slice_ = ask_for_slice(session, "Slice ID: ")
     slice_id = slice_.slice_id
     name = session.ask.name("VM name: ", "A VM name")
     flavor, devices = _ask_for_flavor(session)
@@ -76,6 +78,7 @@ def add_vm(session: Session) -> None:
     with session.progress() as listen:
         answer = session.api.add_vm_to_slice(session.actor, slice_id, name, flavor, count, internet, listen)
     vm = value_of(answer)
+    session.last.vm_id = vm.vm_id
     session.say(f"VM added! ID: {vm.vm_id}, VNC: {vm.vnc_port}, Flavor: {flavor}")
     online = ["--internet"] if internet else []
     session.same_as("add-vm", session.word_for(slice_), name, flavor, "--nics", str(count), *online)
@@ -83,7 +86,7 @@ def add_vm(session: Session) -> None:
 
 def create_link(session: Session) -> None:
     """Create a link between two data interfaces of a slice's VMs."""
-    slice_ = _ask_for_slice(session, "Slice ID: ")
+    slice_ = ask_for_slice(session, "Slice ID: ")
     for line, free in linkable_lines(slice_):
         session.screen.line(line, WARNING if free else "")
     _require_two_ends(slice_)
@@ -115,7 +118,7 @@ def view_slices(session: Session) -> None:
 
 def deploy_slice(session: Session) -> None:
     """Deploy a slice and show the ways to its VMs."""
-    _deploy(session, session.ask.identifier("Slice ID to deploy: ", "A slice ID"))
+    _deploy(session, ask_for_slice_id(session, "Slice ID to deploy: "))
 
 
 def _deploy(session: Session, slice_id: int) -> None:
@@ -131,7 +134,7 @@ def _deploy(session: Session, slice_id: int) -> None:
 
 def repair_slice(session: Session) -> None:
     """Repair a running slice and list the parts that were brought back."""
-    slice_id = session.ask.identifier("Slice ID to repair: ", "A slice ID")
+    slice_id = ask_for_slice_id(session, "Slice ID to repair: ")
     with session.progress() as listen:
         answer = session.api.repair_slice(session.actor, slice_id, listen)
     show_repaired(value_of(answer), session.screen)
@@ -157,7 +160,7 @@ def prove_isolation(session: Session) -> None:
 
 def delete_slice(session: Session) -> None:
     """Delete a slice and all its parts after a question."""
-    slice_ = _ask_for_slice(session, "Slice ID: ")
+    slice_ = ask_for_slice(session, "Slice ID: ", repeats=False)
     if not session.ask.yes(deletion_question(slice_, session.actor)):
         session.screen.line("Nothing was deleted")
         return
@@ -170,7 +173,7 @@ def delete_slice(session: Session) -> None:
 
 def show_plan(session: Session) -> None:
     """Show the titles of a slice's plan. On a terminal, offer its commands and scripts too."""
-    slice_ = _ask_for_slice(session, "Slice ID: ")
+    slice_ = ask_for_slice(session, "Slice ID: ")
     plan = value_of(session.api.plan_slice(session.actor, slice_.slice_id))
     depth = Depth.TITLES
     while True:
@@ -186,7 +189,7 @@ def show_plan(session: Session) -> None:
 
 def show_picture(session: Session) -> None:
     """Show the VMs, links and addresses of a slice as a wiring diagram."""
-    slice_ = _ask_for_slice(session, "Slice ID: ")
+    slice_ = ask_for_slice(session, "Slice ID: ")
     for line in picture_lines(slice_, utf8=session.screen.is_utf8):
         session.screen.line(line)
     session.same_as("graph", session.word_for(slice_))
@@ -205,24 +208,25 @@ def make_at_once(session: Session) -> None:
     if isinstance(files, str) or not succeeded:
         session.screen.error(str(files))
         files = []
-    session.screen.line("  1. A slice from a template")
-    ways: list[Callable[[Session], None]] = [create_from_template]
+    ways: dict[str, Callable[[Session], None]] = {"A slice from a template": create_from_template}
     if files:
-        session.screen.line(f"  2. A slice from a slice file ({counted(len(files), 'file')})")
-        ways.append(lambda session: create_from_file(session, files))
-    session.ask.choice(f"Choose a way (1-{len(ways)}): ", ways)(session)
+        title = f"A slice from a slice file ({counted(len(files), 'file')})"
+        ways[title] = lambda session: create_from_file(session, files)
+    session.ask.pick(f"Choose a way (1-{len(ways)}): ", ways)(session)
 
 
 def create_from_file(session: Session, files: Sequence[str]) -> None:
     """Create a slice from a slice file of the operator's folder, and offer to deploy it."""
     from topology.faults import BadSliceFile  # noqa: PLC0415 - not needed for the menu's first prompt
 
-    for file in files[:MOST_FILES]:
-        session.screen.line(f"  {file}")
+    listed = [f"  {file}" for file in files[:MOST_FILES]]
     if len(files) > MOST_FILES:
-        session.screen.line(f"  and {len(files) - MOST_FILES} more")
+        listed.append(f"  and {len(files) - MOST_FILES} more")
+    for line in listed:
+        session.screen.line(line)
     file = session.ask.checked(
-        lambda: session.ask.text("Slice file: ", "The name of a slice file"), lambda name: _require_file(name, files)
+        lambda: session.ask.text("Slice file: ", "The name of a slice file", choices=listed),
+        lambda name: _require_file(name, files),
     )
     try:
         design = value_of(session.api.designs.read_file(session.actor, file))
@@ -246,10 +250,11 @@ def create_from_template(session: Session) -> None:
     """Create a slice with all VMs and links of a template, and offer to deploy it."""
     from topology import templates  # noqa: PLC0415 - not needed for the menu's first prompt
 
-    for line in templates.lines():
-        session.screen.line(f"  {line}")
+    kinds = [f"  {line}" for line in templates.lines()]
+    for line in kinds:
+        session.screen.line(line)
     template = session.ask.checked(
-        lambda: session.ask.text("Kind and size (e.g., ring:6): ", "A template"),
+        lambda: session.ask.text("Kind and size (e.g., ring:6): ", "A template", choices=kinds),
         lambda text: templates.make(text, "", ""),
     )
     flavor, _ = _ask_for_flavor(session)
@@ -269,6 +274,7 @@ def _create(session: Session, design: Design, source: str, *words: str) -> None:
     with session.progress() as listen:
         answer = session.api.designs.create(session.actor, design, listen)
     slice_ = value_of(answer)
+    session.last.slice_id = slice_.slice_id
     session.say(f"Slice created! ID: {slice_.slice_id}")
     if words:
         session.same_as(*words)
@@ -304,10 +310,6 @@ ENTRIES = (
 )
 
 
-def _ask_for_slice(session: Session, prompt: str) -> Slice:
-    return value_of(session.api.get_slice(session.actor, session.ask.identifier(prompt, "A slice ID")))
-
-
 def _require_two_ends(slice_: Slice) -> None:
     if len([vm for vm in slice_.vms if _can_be_linked(vm)]) < 2:
         rights.require_editable(slice_)
@@ -328,20 +330,23 @@ def _ask_for_vm(session: Session, slice_: Slice, prompt: str, other_id: int | No
         if not _can_be_linked(vm):
             raise CloudError(f"VM {vm_id} ({vm.name}) has no unconnected data interface; choose another VM")
 
-    return session.ask.checked(lambda: session.ask.identifier(prompt, "A VM ID"), check)
+    return ask_for_vm_of(session, slice_, prompt, check)
 
 
 def _ask_for_interface(session: Session, slice_: Slice, vm_id: int, prompt: str) -> str:
     """Ask for a free interface of a VM."""
-    return session.ask.checked(lambda: session.ask.interface(prompt), lambda name: slice_.free_interface(vm_id, name))
+    vm = slice_.vm(vm_id)
+    free = [each.name for each in vm.interfaces if each.can_be_linked] if vm else []
+    return session.ask.checked(
+        lambda: session.ask.interface(prompt, free), lambda name: slice_.free_interface(vm_id, name)
+    )
 
 
 def _ask_for_flavor(session: Session) -> tuple[str, Devices]:
     """List all flavors, and return the name and the devices of the chosen one."""
     flavors = value_of(session.api.flavors(session.actor))
-    for number, (name, flavor) in enumerate(flavors.items(), start=1):
-        session.screen.line(f"  {number}. {name} ({flavor_size(flavor.size)})")
-    chosen = session.ask.choice(f"Choose flavor (1-{len(flavors)}): ", list(flavors))
+    titles = {f"{name} ({flavor_size(flavor.size)})": name for name, flavor in flavors.items()}
+    chosen = session.ask.pick(f"Choose flavor (1-{len(flavors)}): ", titles, [*flavors])
     return chosen, flavors[chosen].devices
 
 

@@ -54,6 +54,6 @@ def forget(hosts: Hosts, args: Namespace, keyboard: Keyboard, screen: Screen) ->
 
 def _confirm(address: str, keyboard: Keyboard, screen: Screen) -> bool:
     try:
-        return Prompts(keyboard, screen).yes(QUESTION.format(address))
+        return Prompts(keyboard, screen, way_back="").yes(QUESTION.format(address))
     except (Back, EOFError):
         return False

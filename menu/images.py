@@ -17,14 +17,12 @@ HOW_TO_ADD = "An image is added on the manager, with: python3 cli.py image add P
 
 def manage_images(session: Session) -> None:
     """Offer what admins do with flavors and base images."""
-    ways: tuple[tuple[str, Callable[[Session], None]], ...] = (
-        ("View flavors and images", _view),
-        ("Bring an image to all workers", _stage),
-        ("Remove an image", _remove),
-    )
-    for number, (title, _) in enumerate(ways, start=1):
-        session.screen.line(f"  {number}. {title}")
-    session.ask.choice(f"Choose (1-{len(ways)}): ", ways)[1](session)
+    ways: dict[str, Callable[[Session], None]] = {
+        "View flavors and images": _view,
+        "Bring an image to all workers": _stage,
+        "Remove an image": _remove,
+    }
+    session.ask.pick(f"Choose (1-{len(ways)}): ", ways)(session)
 
 
 def _view(session: Session) -> None:

@@ -140,9 +140,8 @@ def remove_key_in_menu(session: Session) -> None:
     if not keys:
         session.screen.line(NO_KEYS)
         return
-    for line in _lines(keys):
-        session.screen.line(line)
-    number = keys.index(session.ask.choice(f"Key to remove (1-{len(keys)}): ", keys)) + 1
+    numbers = {_line(key): number for number, key in enumerate(keys, start=1)}
+    number = session.ask.pick(f"Key to remove (1-{len(keys)}): ", numbers)
     change = value_of(session.api.keys.remove(session.actor, number))
     session.say(f"Key removed: {_line(change.key)}")
     _show_consequences(session, change)

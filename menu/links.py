@@ -10,6 +10,7 @@ from core.errors import CloudError, Refused
 from core.impairments import KINDS
 from core.results import value_of
 from menu.edit_arguments import NO_VALUE, read_received
+from menu.picking import ask_for_slice
 from menu.screen import GOOD, WARNING, clean
 from menu.texts import slice_title
 from models import Slice
@@ -26,10 +27,8 @@ WAYS = ("Set the state of a link", "Set rate, delay, jitter, loss or profile of 
 
 def change_links(session: Session) -> None:
     """Ask for a slice, a link and a change of it, and carry it out."""
-    for number, title in enumerate(WAYS, start=1):
-        session.screen.line(f"  {number}. {title}")
-    way = session.ask.choice(f"Choose (1-{len(WAYS)}): ", WAYS)
-    slice_ = value_of(session.api.get_slice(session.actor, session.ask.identifier("Slice ID: ", "A slice ID")))
+    way = session.ask.pick(f"Choose (1-{len(WAYS)}): ", dict(zip(WAYS, WAYS, strict=True)))
+    slice_ = ask_for_slice(session, "Slice ID: ")
     rights.require_editable(slice_)
     name = _ask_for_link(session, slice_)
     ask = {WAYS[0]: _with_state, WAYS[1]: _with_quality, WAYS[2]: _removed}[way]
@@ -42,11 +41,12 @@ def _ask_for_link(session: Session, slice_: Slice) -> str:
     names = link_names(slice_)
     if not names:
         raise Refused(f"Slice {slice_.slice_id} has no links yet; 4 (Create Link between VMs) makes one")
-    for number, (name, link) in enumerate(zip(names, present_design(slice_).links, strict=True), start=1):
+    titles = {}
+    for name, link in zip(names, present_design(slice_).links, strict=True):
         ends = " - ".join(map(str, link.ends))
         quality = "".join(f", {kind} {_listed(texts)}" for kind, texts in link.impairments.items())
-        session.screen.line(f"  {number}. {clean(name)}: {ends}, {link.state}{clean(quality)}")
-    return session.ask.choice(f"Choose link (1-{len(names)}): ", names)
+        titles[f"{clean(name)}: {ends}, {link.state}{clean(quality)}"] = name
+    return session.ask.pick(f"Choose link (1-{len(names)}): ", titles, names)
 
 
 def _listed(texts: object) -> str:
@@ -59,14 +59,13 @@ Changed = tuple[Design, str, *tuple[str, ...]]
 
 def _with_state(session: Session, now: Design, name: str) -> Changed:
     meanings = ("a carrier, and frames pass", "no carrier", "a carrier, and no frames")
-    for number, (state, meaning) in enumerate(zip(STATES, meanings, strict=True), start=1):
-        session.screen.line(f"  {number}. {state}: {meaning}")
-    state = session.ask.choice(f"Choose state (1-{len(STATES)}): ", STATES)
+    titles = {f"{state}: {meaning}": state for state, meaning in zip(STATES, meanings, strict=True)}
+    state = session.ask.pick(f"Choose state (1-{len(STATES)}): ", titles, STATES)
     return with_wire(now, name, state, {}), "set-link", "--state", state
 
 
 def _with_quality(session: Session, now: Design, name: str) -> Changed:
-    kind = session.ask.choice(f"Choose (1-{len(KINDS)}: {', '.join(KINDS)}): ", KINDS)
+    kind = session.ask.choice(f"Choose (1-{len(KINDS)}: {', '.join(KINDS)}): ", KINDS, KINDS)
 
     def change(text: str) -> Design:
         vm, value = read_received(kind, text)

@@ -56,7 +56,7 @@ def _confirm(removable: Sequence[str], args: Namespace, screen: Screen, keyboard
     _show_each(screen, "would be removed", removable, WARNING)
     count = f"{len(removable)} {'object' if len(removable) == 1 else 'objects'}"
     try:
-        if Prompts(keyboard, screen).yes(f"Remove {count} that {args.database} does not name? (y/n): "):
+        if Prompts(keyboard, screen, way_back="").yes(f"Remove {count} that {args.database} does not name? (y/n): "):
             return True
     except (Back, EOFError):
         pass

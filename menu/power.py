@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from accounts import rights
 from core.errors import Refused
 from core.results import Result, value_of
+from menu.picking import ask_for_slice, last_vm, vm_lines
 from menu.screen import clean
 from menu.snapshots import ask_for_name, list_snapshots, restore_question
 from menu.texts import slice_title
@@ -41,11 +42,8 @@ _WARNINGS = {
 
 def change_power(session: Session) -> None:
     """Ask what to do with which VMs of a slice, and do it."""
-    for number, (title, _) in enumerate(WAYS, start=1):
-        session.screen.line(f"  {number}. {title}")
-    verb = session.ask.choice(f"Choose (1-{len(WAYS)}): ", WAYS)[1]
-    slice_id = session.ask.identifier("Slice ID: ", "A slice ID")
-    slice_ = value_of(session.api.get_slice(session.actor, slice_id))
+    verb = session.ask.pick(f"Choose (1-{len(WAYS)}): ", dict(WAYS))
+    slice_ = ask_for_slice(session, "Slice ID: ", repeats=verb != "reset")
     rights.require_deployed(slice_)
     if verb == "snapshots":
         list_snapshots(session, slice_)
@@ -57,7 +55,7 @@ def change_power(session: Session) -> None:
 
 
 def _switch(session: Session, slice_: Slice, verb: str) -> None:
-    vm_ids = _ask_for_vms(session, slice_)
+    vm_ids = _ask_for_vms(session, slice_, repeats=verb != "reset")
     value_of(session.api.power.plan(session.actor, slice_.slice_id, verb, vm_ids))
     asked = question(slice_, verb, vm_ids)
     if asked and not session.ask.yes(asked):
@@ -90,12 +88,17 @@ def _names(slice_: Slice, vm_ids: Collection[int]) -> list[str]:
     return [vm.name for vm in slice_.vms if vm.vm_id in vm_ids]
 
 
-def _ask_for_vms(session: Session, slice_: Slice) -> list[int]:
+def _ask_for_vms(session: Session, slice_: Slice, *, repeats: bool = True) -> list[int]:
+    enter = last_vm(session, slice_.vms) if repeats else None
     words = session.ask.checked(
-        lambda: session.ask.text(f'VMs, by IDs or names ("{ALL}" for all): ', "A list of VMs"),
+        lambda: session.ask.text(
+            f'VMs, by IDs or names ("{ALL}" for all): ', "A list of VMs", choices=vm_lines(slice_.vms), enter=enter
+        ),
         lambda text: _ids(slice_, text),
     )
-    return _ids(slice_, words)
+    vm_ids = _ids(slice_, words)
+    session.last.vm_id = vm_ids[-1] if vm_ids else session.last.vm_id
+    return vm_ids
 
 
 def _ids(slice_: Slice, text: str) -> list[int]:

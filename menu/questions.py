@@ -23,7 +23,7 @@ def agreed(api: OrchestratorAPI, args: Namespace, question: str, needs_yes: str)
         raise Refused(needs_yes)
     screen = errors_screen()
     try:
-        return Prompts(keyboard_for(api, args, screen), screen).yes(question)
+        return Prompts(keyboard_for(api, args, screen), screen, way_back="").yes(question)
     except (Back, EOFError):
         return False
 

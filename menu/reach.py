@@ -14,6 +14,7 @@ from menu.console import VisitEnd, visit
 from menu.exits import Exits
 from menu.idle import TypedConsole
 from menu.keys import add_key_in_menu, remove_key_in_menu, view_keys
+from menu.picking import ask_for_slice_id, ask_for_vm
 from menu.screen import WARNING
 from menu.terminal import set_echo, without_echo
 
@@ -28,23 +29,21 @@ MANAGER = "cloud@manager"
 
 def reach_a_vm(session: Session) -> None:
     """Offer the ways to a VM."""
-    ways: tuple[tuple[str, Callable[[Session], None]], ...] = (
-        ("Open a VM's console", open_console),
-        ("Reach VMs by ssh from your own machine", _show_ways),
-        ("Show the text for ~/.ssh/config", _show_config),
-        ("View my SSH keys", view_keys),
-        ("Add an SSH key", add_key_in_menu),
-        ("Remove an SSH key", remove_key_in_menu),
-        ("Show packets of a VM's interface", show_packets),
-    )
-    for number, (title, _) in enumerate(ways, start=1):
-        session.screen.line(f"  {number}. {title}")
-    session.ask.choice(f"Choose (1-{len(ways)}): ", ways)[1](session)
+    ways: dict[str, Callable[[Session], None]] = {
+        "Open a VM's console": open_console,
+        "Reach VMs by ssh from your own machine": _show_ways,
+        "Show the text for ~/.ssh/config": _show_config,
+        "View my SSH keys": view_keys,
+        "Add an SSH key": add_key_in_menu,
+        "Remove an SSH key": remove_key_in_menu,
+        "Show packets of a VM's interface": show_packets,
+    }
+    session.ask.pick(f"Choose (1-{len(ways)}): ", ways)(session)
 
 
 def open_console(session: Session) -> None:
     """Open the serial console of a VM in this terminal."""
-    join_console(session, session.ask.identifier("VM ID: ", "A VM ID"))
+    join_console(session, ask_for_vm(session, "VM ID: "))
 
 
 def join_console(session: Session, vm_id: int) -> bool:
@@ -130,7 +129,7 @@ def _show_config(session: Session) -> None:
 
 def _ways(session: Session) -> WaysIn:
     """Ask for a slice and return the ways to its VMs; raise `CloudError` where there are none."""
-    slice_id = session.ask.identifier("Slice ID: ", "A slice ID")
+    slice_id = ask_for_slice_id(session, "Slice ID: ")
     found = value_of(session.api.reach.ways(session.actor, slice_id))
     for name in found.without:
         session.screen.line(f"Warning: {name} has no address that leads outside; use its console", WARNING)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from accounts import rights
@@ -16,7 +16,7 @@ from core.results import value_of
 from core.status import SliceStatus, VMStatus
 from menu.keyboard import Keyboard
 from menu.progress import Progress
-from menu.prompts import Back, Prompts
+from menu.prompts import Back, Last, Prompts
 from menu.screen import GOOD, WARNING, Screen, View, clean
 from menu.texts import by_id, title_for
 from menu.told import show_told
@@ -61,6 +61,7 @@ class Session:
     actor: str
     program: str = ""
     """The words before a command that does what an entry does; empty where the user has no commands."""
+    last: Last = field(default_factory=Last)
 
     def say(self, sentence: str) -> None:
         """Write a sentence about a success."""

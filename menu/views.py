@@ -11,7 +11,7 @@ from core.inventory import Worker
 from core.status import SliceStatus, VMStatus
 from menu import rich_parts
 from menu.pictures import Beside, small_picture
-from menu.prompts import BACK
+from menu.prompts import BACK, HELP
 from menu.screen import WARNING, clean
 from menu.texts import (
     NOTHING,
@@ -61,7 +61,7 @@ class MenuView:
 
     @property
     def _drawn_hint(self) -> rich_parts.Text:
-        return rich_parts.Text(f'"{BACK}" leads back to this menu, Enter shows it again', DIM)
+        return rich_parts.Text(f'"{BACK}" leads back to this menu, Enter shows it, "{HELP}" explains a question', DIM)
 
     def drawn(self) -> rich_parts.RenderableType:
         """Return a panel of two columns, or of one on a narrow terminal.
