@@ -70,6 +70,17 @@ def list_slices(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
     return DONE
 
 
+def list_names(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
+    """List the names of slices, or of the VMs of one; an id stands for a slice without a name."""
+    if args.slice:
+        names = [vm.name for vm in slice_of(api, args).vms]
+    else:
+        names = [slice_.name or str(slice_.slice_id) for slice_ in by_id(value_of(api.list_slices(args.actor)))]
+    for name in dict.fromkeys(names):
+        screen.line(name)
+    return DONE
+
+
 def show_slice(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
     """Show a slice with its problems, or its record; return the exit status."""
     slice_ = slice_of(api, args)
@@ -180,6 +191,7 @@ def _summary(slice_: Slice) -> dict[str, object]:
 
 COMMANDS = {
     "list": list_slices,
+    "names": list_names,
     "show": show_slice,
     "quota": show_quota,
     "plan": show_plan,

@@ -1,6 +1,7 @@
 """Write completion for bash and zsh: commands, options and their words, all from the parser's table.
 
-The scripts are templates in `shell/completion/`. A word of a template such as `@VALUED@` stands for what is made here.
+The scripts are templates in `shell/completion/`, with a function that both shells read (`words`). A word of a template
+such as `@VALUED@` stands for what is made here.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from shell.scripts import FOLDER
 
 SHELLS = ("bash", "zsh")
 NAME = "cli.py"
+
+KINDS = {"SLICE": "slices", "SLICE|FILE": "slices", "VM": "vms", "END": "vms"}
+"""The arguments whose words are names in the state: the scripts ask the command `names` for them."""
 
 _INDENT = "\n        "
 
@@ -60,6 +64,14 @@ class _Place:
         return dict.fromkeys(first.choices, first.help or "") if first and first.choices else {}
 
     @property
+    def kinds(self) -> list[str]:
+        """Return the kind of each argument, a value of `KINDS` or `-`; `...` behind the last one repeats it."""
+        actions = (action for action in self.parser._actions if not action.option_strings)
+        return [
+            KINDS.get(str(action.metavar), "-") + ("..." if action.nargs in {"*", "+"} else "") for action in actions
+        ]
+
+    @property
     def takes_file(self) -> bool:
         """Return whether an argument may be a path."""
         return any(_is_file(action) for action in self.parser._actions if not action.option_strings)
@@ -69,17 +81,20 @@ def completion(shell: str, name: str, parser: argparse.ArgumentParser) -> str:
     """Return the script that completes the words after `name`, for a shell of `SHELLS`."""
     places = [*_places("", parser)]
     options = [(place, option) for place in places for option in place.options if option.has_value]
-    value, words = {"bash": (_bash_value, _bash_words), "zsh": (_zsh_value, _zsh_words)}[shell]
     parts = {
         "NAME": name,
         "FUNCTION": f"_complete_{re.sub('[^A-Za-z0-9]', '_', name)}",
         "VALUED": _any_of(f"{place.words} {option.name}" for place, option in options),
         "COMMANDS": _any_of(place.words for place in places if place.words),
-        "VALUES": _cases((f"{place.words} {option.name}", value(option)) for place, option in options),
-        "WORDS": _cases((place.words, words(place)) for place in places),
+        "VALUES": _cases((f"{place.words} {option.name}", _value(option)) for place, option in options),
+        "WORDS": _cases((place.words, _words(place)) for place in places),
     }
-    text = Path(FOLDER, "completion", f"completion.{shell}").read_text(encoding="utf-8")
+    text = _template(f"completion.{shell}").replace("@SHARED@\n", _template("words"))
     return re.sub("@([A-Z]+)@", lambda found: parts[found[1]], text)
+
+
+def _template(name: str) -> str:
+    return Path(FOLDER, "completion", name).read_text(encoding="utf-8")
 
 
 def _places(words: str, parser: argparse.ArgumentParser) -> Iterator[_Place]:
@@ -112,35 +127,19 @@ def _any_of(words: Iterable[str]) -> str:
     return " | ".join(map(_quoted, words))
 
 
-# --- bash: words in one text ------------------------------------------------------------------------------------------
-
-
-def _bash_value(option: _Option) -> str:
-    if option.file:
-        return "return"
-    found = f'mapfile -t COMPREPLY < <(compgen -W {_quoted(" ".join(option.choices))} -- "$word"); '
-    return f"compopt +o default; {found if option.choices else ''}return"
-
-
-def _bash_words(place: _Place) -> str:
-    parts = {"names": " ".join(place.names), "options": " ".join(option.name for option in place.options)}
-    parts["files"] = "yes" if place.takes_file else ""
-    return "; ".join(f"{name}={_quoted(text)}" for name, text in parts.items() if text)
-
-
-# --- zsh: an array of `word:meaning` ----------------------------------------------------------------------------------
-
-
-def _zsh_value(option: _Option) -> str:
+def _value(option: _Option) -> str:
+    """Return what sets the words that may be the value of an option."""
     if option.choices:
-        return f"compadd {' '.join(map(_quoted, option.choices))}; return"
-    return f"{'_files' if option.file else f'_message {_quoted(option.help)}'}; return"
+        return f"values=({' '.join(map(_quoted, option.choices))}); return"
+    return "files=only; return" if option.file else f"message={_quoted(option.help)}; return"
 
 
-def _zsh_words(place: _Place) -> str:
+def _words(place: _Place) -> str:
+    """Return what sets the words that may follow a command, and the kinds of its arguments."""
     parts = {"names": place.names, "options": {option.name: option.help for option in place.options}}
     arrays = [f"{name}=({_described(each)})" for name, each in parts.items() if each]
-    return "; ".join([*arrays, *(["files=yes"] if place.takes_file else [])])
+    kinds = [f"kinds=({' '.join(place.kinds)})"] if {*place.kinds} & {*KINDS.values()} else []
+    return "; ".join([*arrays, *kinds, *(["files=yes"] if place.takes_file else [])])
 
 
 def _described(words: dict[str, str]) -> str:

@@ -11,7 +11,7 @@ from core.inventory import MAX_SLICES
 from inspection.codes import CODES
 from menu.completion import NAME, SHELLS
 from menu.image_arguments import add_image_commands
-from menu.words import add_json, number_up_to
+from menu.words import SLICE_HELP, add_actor, add_json, number_up_to, slice_word
 from models import ADMIN, MAX_QUOTA, STUDENT
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def add_operator_commands(commands: Commands) -> None:
     about = "Move the state between a file and a PostgreSQL database."
     _add_database(commands.add_parser("database", help="move the state to another place", description=about))
     _add_completion(commands)
+    _add_names(commands)
 
 
 def _add_completion(commands: Commands) -> None:
@@ -50,6 +51,17 @@ def _add_completion(commands: Commands) -> None:
         default=NAME,
         help=f"the word that calls the program, such as an alias (default: {NAME})",
     )
+
+
+def _add_names(commands: Commands) -> None:
+    names = commands.add_parser(
+        "names",
+        help="list names for completion",
+        description="List the names of slices, or of the VMs of a slice, one a line. The scripts of `completion` call "
+        "it. Exit status: 0 listed, 1 refused, 2 wrong words.",
+    )
+    names.add_argument("slice", metavar="SLICE", nargs="?", type=slice_word, help=SLICE_HELP)
+    add_actor(names, argparse.SUPPRESS)
 
 
 def _command_name(text: str) -> str:

@@ -63,6 +63,14 @@ def test_a_plan_has_titles_and_writes_nothing(desk: Desk) -> None:
     assert (desk.path.read_bytes(), [*audit.read(desk.path)]) == (before, entries)
 
 
+def test_names_are_those_of_slices_or_of_the_vms_of_one(desk: Desk) -> None:
+    before = desk.path.read_bytes(), [*audit.read(desk.path)]
+    assert run(desk, "names", "--as", "student") == (0, "ring\nlab\n", "")
+    assert run(desk, "names", "ring") == (0, "vm0\nvm1\nvm2\nvm3\n", "")
+    assert run(desk, "names", "none")[:2] == (1, "")
+    assert (desk.path.read_bytes(), [*audit.read(desk.path)]) == before
+
+
 @pytest.mark.parametrize(("option", "shows_scripts"), [("--commands", False), ("--scripts", True)])
 def test_a_plan_shows_commands_and_scripts_on_request(desk: Desk, option: str, *, shows_scripts: bool) -> None:
     status, output, _ = run(desk, "plan", "ring", option)

@@ -28,6 +28,20 @@ printf '%s\\n' "${COMPREPLY[@]}"
 """
 """Does what bash does for the Tab key. `compopt` works in a real completion only; `no_files` looks at it there."""
 
+ASK_ZSH = """\
+setopt nullglob extendedglob rcexpandparam
+compdef() {}
+_describe() { print -rl -- ${(P)2}; }
+_message() { print -r message $1; }
+_files() { print files; }
+source "$1"
+words=("${@:2}")
+CURRENT=${#words}
+_complete_cli_py
+true
+"""
+"""Does the same in zsh, with options that its completion sets."""
+
 NO_FILES = "compopt +o default"
 
 
@@ -41,9 +55,9 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return found
 
 
-def completed(script: Path, *words: str) -> list[str]:
+def completed(script: Path, *words: str, program: str = "cli.py") -> list[str]:
     """Return the words that bash offers in place of the last of `words`."""
-    argv = ["bash", "--norc", "-c", ASK, "ask", str(script), "cli.py", *words]
+    argv = ["bash", "--norc", "-c", ASK, "ask", str(script), program, *words]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     return [line for line in done.stdout.splitlines() if line]
@@ -75,6 +89,58 @@ CASES = {
 @pytest.mark.parametrize("words", CASES, ids=" ".join)
 def test_bash_offers_what_may_follow(scripts: dict[str, Path], words: tuple[str, ...]) -> None:
     assert completed(scripts["bash"], *words) == CASES[words]
+
+
+NAMED = {
+    ("deploy", ""): ["names"],
+    ("plan", ""): ["names"],
+    ("deploy", "--wait", "=", "5", ""): ["names"],
+    ("deploy", "--wait", "5", ""): ["names"],
+    ("start", "lab", "r1", ""): ["names", "lab"],
+    ("snapshot", "lab", "before", ""): ["names", "lab"],
+    ("console", "la", "--watch", ""): ["names", "la"],
+    ("link", "lab", "r1", ""): ["names", "lab"],
+    ("--as", "bob", "--database", "=", "x y", "show", ""): ["--as", "bob", "--database", "x y", "names"],
+    ("show", "--as", "bob", ""): ["--as", "bob", "names"],
+    ("show", "--as=bob", ""): ["--as=bob", "names"],
+    ("show", "lab", ""): [],
+    ("snapshot", "lab", ""): [],
+    ("console", "lab", "r1", ""): [],
+    ("deploy", "--"): [],
+    ("list", ""): [],
+}
+"""Words before the cursor, and the words with which the script calls the program for names; none: it does not."""
+
+
+@pytest.fixture
+def stub(tmp_path: Path) -> Path:
+    """Return a program that notes its words, and names things as a hostile state would."""
+    program = tmp_path / "a b" / "cli.py"
+    program.parent.mkdir()
+    program.write_text(
+        f"""#!/bin/sh
+printf '%s\\n' "$@" >>'{tmp_path}/called'
+printf '%s\\n' lab ring_2 '$(touch hacked)' 'a;b' '*'
+echo trouble >&2
+"""
+    )
+    program.chmod(0o755)
+    return program
+
+
+@pytest.mark.parametrize("words", NAMED, ids=" ".join)
+def test_bash_asks_the_program_for_the_names_of_slices_and_vms(
+    scripts: dict[str, Path], stub: Path, words: tuple[str, ...]
+) -> None:
+    found = completed(scripts["bash"], *words, program=str(stub))
+    called = stub.parent.with_name("called")
+    assert (called.read_text().splitlines() if called.exists() else []) == NAMED[words]
+    assert ([line for line in found if line in {"lab", "ring_2"}] == ["lab", "ring_2"]) == bool(NAMED[words])
+    assert not {"*", "a;b", "hacked"} & {*found}
+
+
+def test_bash_offers_the_names_that_begin_so(scripts: dict[str, Path], stub: Path) -> None:
+    assert completed(scripts["bash"], "deploy", "ri", program=str(stub)) == [NO_FILES, "ring_2"]
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -116,8 +182,22 @@ def test_the_script_for_bash_is_clean(scripts: dict[str, Path]) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed, and no package of ours needs it")
-def test_zsh_reads_its_script(scripts: dict[str, Path]) -> None:
-    subprocess.run(["zsh", "-n", str(scripts["zsh"])], check=True)
+def test_zsh_offers_commands_options_values_and_names(scripts: dict[str, Path], stub: Path) -> None:
+    def offered(*words: str) -> list[str]:
+        argv = ["zsh", "-f", "-c", ASK_ZSH, "ask", str(scripts["zsh"]), str(stub), *words]
+        done = subprocess.run(argv, capture_output=True, text=True, check=True)
+        assert done.stderr == ""
+        return done.stdout.splitlines()
+
+    assert "graph:show the picture of a slice" in offered("gra")
+    assert offered("graph", "--format", "") == ["text", "mermaid", "dot", "svg"]
+    assert offered("deploy", "lab", "--wait", "")[0].startswith("message ")
+    assert offered("validate", "") == ["files"]
+    assert offered("deploy", "") == ["lab", "ring_2"]
+    assert offered("plan", "") == ["lab", "ring_2", "files"]
+    assert offered("show", "--as", "bob", "l") == ["lab", "ring_2"]
+    assert stub.parent.with_name("called").read_text().splitlines()[-3:] == ["--as", "bob", "names"]
+    assert any(line.startswith("--yes:") for line in offered("delete", "lab", "-"))
 
 
 def test_the_script_for_zsh_closes_what_it_opens(scripts: dict[str, Path]) -> None:

@@ -48,7 +48,7 @@ FOR_USERS = (
 )
 """The commands that a restricted session may have."""
 
-FOR_OPERATORS = ("image", "user", "host", "log", "doctor", "prove", "database", "resume", "completion")
+FOR_OPERATORS = ("image", "user", "host", "log", "doctor", "prove", "database", "resume", "completion", "names")
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
