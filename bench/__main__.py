@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from bench import booting, copying, designing, machine, parts, report, startup, together
+from bench import booting, commands, copying, creating, designing, joining, machine, parts, report, startup, together
 from bench.parts import PARTS, ROUNDS, Request
 from bench.rounds import ROOT, Arena, arena
 from bench.samples import BenchError, Sample, Samples
@@ -83,6 +83,8 @@ def _all(request: Request) -> Iterator[Iterator[Sample]]:
     """Yield every part, each with its own lab if it needs one."""
     if "start" in request.parts:
         yield startup.measure(request.rounds, _report)
+    if "commands" in request.parts:
+        yield commands.measure(request.rounds, _report)
     if "design" in request.parts:
         yield designing.measure(request.rounds, _report)
     if "image" in request.parts:
@@ -91,6 +93,10 @@ def _all(request: Request) -> Iterator[Iterator[Sample]]:
         yield _on_lab(2, partial(together.measure, processes=processes, vms=vms, rounds=request.rounds))
     if "boot" in request.parts:
         yield _on_lab(2, partial(booting.measure, work=parts.BOOTING, rounds=request.rounds))
+    if "create" in request.parts:
+        yield _on_lab(2, partial(creating.measure, rounds=request.rounds))
+    if "join" in request.parts:
+        yield _on_lab(2, partial(joining.measure, rounds=request.rounds))
     for series in request.series:
         yield _on_lab(max(2, series.work.workers), partial(Arena.run, series=series))
 

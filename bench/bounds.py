@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
 
-from bench import copying, designing, startup, together
+from bench import commands, copying, creating, designing, joining, startup, together
 from bench.samples import Samples
 from bench.work import Work
 
@@ -22,6 +22,9 @@ OPERATION_GROWTH_SECONDS = 0.015
 LOAD_SECONDS = 0.7
 MENU_SECONDS, MENU_MEGABYTES = 0.4, 60.0
 LARGE_SECONDS, LARGE_MEGABYTES = 1.5, 100.0
+COMMAND_SECONDS, VALIDATE_SECONDS = 0.4, 1.0
+CREATE_TO_FLOOR, CREATE_SECONDS = 1.5, 0.4
+JOIN_SECONDS = 2.0
 CHANGES = ("deploy", "delete")
 _WHEN = {"rest": "at rest", "peak": "at its peak"}
 
@@ -57,7 +60,7 @@ def ring(vms: int, delay: int = 0, workers: int = 2) -> str:
 def verdicts(samples: Samples) -> list[BoundVerdict]:
     """Return the verdict on every promise."""
     makers: tuple[Callable[[Samples], Iterator[BoundVerdict]], ...] = (
-        _floor, _links, _others, _status, _together, _image, _design, _start,
+        _floor, _links, _others, _status, _together, _image, _design, _start, _commands, _create, _join,
     )  # fmt: skip
     return [verdict for maker in makers for verdict in maker(samples)]
 
@@ -166,3 +169,25 @@ def _start(samples: Samples) -> Iterator[BoundVerdict]:
         yield BoundVerdict(f"{name}: until the menu", seconds, spread.median if spread else None, "s")
         memory = [sample.facts[field] for sample in samples.of(name, "ours", "menu")]
         yield BoundVerdict(f"{name}: memory {_WHEN[field]}", megabytes, max(memory, default=None), "MB")
+
+
+def _commands(samples: Samples) -> Iterator[BoundVerdict]:
+    for phase in ("list", "show", commands.VALIDATE):
+        spread = samples.spread(commands.SERIES, "ours", phase)
+        bound = VALIDATE_SECONDS if phase == commands.VALIDATE else COMMAND_SECONDS
+        yield BoundVerdict(f"{phase}, from start to end", bound, spread.median if spread else None, "s")
+
+
+def _create(samples: Samples) -> Iterator[BoundVerdict]:
+    seen = samples.ratio(creating.PAIRED, creating.CREATE, "ours", "floor")
+    yield BoundVerdict(f"{creating.PAIRED}: times the floor", CREATE_TO_FLOOR, seen)
+    ours, floor = (samples.spread(creating.RING, who, creating.CREATE) for who in ("ours", "floor"))
+    more = ours.median - floor.median if ours and floor else None
+    yield BoundVerdict(f"{creating.RING}: more than its disks take", CREATE_SECONDS, more, "s")
+
+
+def _join(samples: Samples) -> Iterator[BoundVerdict]:
+    spread = samples.spread(joining.SERIES, "ours", joining.PINGED)
+    yield BoundVerdict(
+        f"{joining.SERIES}: until {joining.PINGED}", JOIN_SECONDS, spread.median if spread else None, "s"
+    )

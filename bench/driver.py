@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.copying import Copying
+from bench.creating import Creating
 from bench.jobs import Turn
 from bench.one_ssh import OneSSHPerCommand
 from bench.ours import Ours
@@ -31,6 +32,8 @@ def contender(record: dict[str, Any]) -> Any:
     work = Work(**record["work"])
     if name == "ours":
         return Ours(work, database, image, tuple(record["slice_ids"]))
+    if name == "create":
+        return Creating(work, database, image, record["text"])
     if name == "ssh":
         return OneSSHPerCommand(work, database, image)
     if name == "copy":

@@ -42,16 +42,16 @@ class Ours:
 
     def design(self) -> Facts:
         """Discover the workers, and create slices, VMs with overlays, and links."""
-        _value(self._api.discover_workers())
+        value_of(self._api.discover_workers())
         for number, vms in enumerate(self._work.parts, start=1):
-            slice_id = _value(self._api.create_slice(OWNER, f"part{number}")).slice_id
+            slice_id = value_of(self._api.create_slice(OWNER, f"part{number}")).slice_id
             self._slice_ids.append(slice_id)
             ids = [
-                _value(self._api.add_vm_to_slice(OWNER, slice_id, f"vm{n}", FLAVOR, 2, internet_enabled=True)).vm_id
+                value_of(self._api.add_vm_to_slice(OWNER, slice_id, f"vm{n}", FLAVOR, 2, internet_enabled=True)).vm_id
                 for n in range(1, vms + 1)
             ]
             for first, eth_a, second, eth_b in self._work.links(vms):
-                _value(self._api.create_link(OWNER, slice_id, ids[first], eth_a, ids[second], eth_b))
+                value_of(self._api.create_link(OWNER, slice_id, ids[first], eth_a, ids[second], eth_b))
         return {"slices": self._slice_ids}
 
     def deploy(self) -> Facts:
@@ -61,7 +61,7 @@ class Ours:
     def status(self) -> Facts:
         """Ask the hosts as "View my Slices" does, whether all of every slice exists and runs."""
         before = self._round_trips()
-        if problems := _value(self._api.problems(OWNER)):
+        if problems := value_of(self._api.problems(OWNER)):
             raise BenchError(f"not all of it runs: {problems}")
         return {"round_trips": _since(before, self._round_trips())}
 
@@ -73,7 +73,7 @@ class Ours:
         before, clock = self._round_trips(), StageClock()
         began = time.monotonic()
         for slice_id in self._slice_ids:
-            _value(method(OWNER, slice_id, clock))
+            value_of(method(OWNER, slice_id, clock))
             clock.end()
         rest = time.monotonic() - began - sum(clock.wall_times.values())
         trips = _since(before, self._round_trips())
@@ -102,7 +102,8 @@ def _for(work: Work, inventory: Inventory) -> Inventory:
     return replace(inventory, hypervisor=hypervisor, workers_list=inventory.workers_list[: work.workers])
 
 
-def _value(answer: Result[Any]) -> Any:
+def value_of(answer: Result[Any]) -> Any:
+    """Return the value of a use-case that succeeded; raise `RuntimeError` for a failure."""
     if not answer[0]:
         raise RuntimeError(answer[1])
     return answer[1]

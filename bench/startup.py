@@ -46,7 +46,7 @@ def measure(repeat: int, say: Callable[[str], None]) -> Iterator[Sample]:
 def imports(count: int = 8) -> list[tuple[str, float]]:
     """Return the slowest imports of the menu, each with its own imports, in seconds (-X importtime)."""
     argv = [sys.executable, "-X", "importtime", "-c", "import cli"]
-    done = subprocess.run(argv, cwd=ROOT, env=_usual(), capture_output=True, text=True, check=True)
+    done = subprocess.run(argv, cwd=ROOT, env=usual_environment(), capture_output=True, text=True, check=True)
     return slowest_imports(done.stderr, count)
 
 
@@ -60,7 +60,7 @@ def _start(database: Path) -> tuple[float, Facts]:
     """Start the menu on pipes, log in, wait for its prompt; return the seconds from the start, and memory in MB."""
     argv = [sys.executable, str(ROOT / "cli.py"), "--database", str(database)]
     began = time.monotonic()
-    with subprocess.Popen(argv, env=_usual(), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(argv, env=usual_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdin  # noqa: S101 - for the type checker: it is a pipe
             assert process.stdout  # noqa: S101 - as above
@@ -74,7 +74,7 @@ def _start(database: Path) -> tuple[float, Facts]:
             process.kill()
 
 
-def _usual() -> dict[str, str]:
+def usual_environment() -> dict[str, str]:
     """Return the environment with byte code kept, as it is for most users."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 

@@ -252,7 +252,10 @@ def test_a_run_can_be_narrowed() -> None:
 def test_a_run_without_deployments_deploys_nothing() -> None:
     request = Request(parts=("start",))
     assert (request.series, request.together) == ([], ())
-    assert set(PARTS) == {"deploy", "links", "together", "boot", "image", "design", "start"}
+    assert set(PARTS) == {
+        *("deploy", "links", "together", "boot", "image"),
+        *("design", "start", "commands", "create", "join"),
+    }
 
 
 def test_an_unknown_contender_is_refused() -> None:

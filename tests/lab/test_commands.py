@@ -51,6 +51,19 @@ cli delete lab --yes
 cli list --json
 """
 
+LOOP = r"""
+set -eu
+cli() { "$python" "$program" --database "$database" --as student "$@"; }
+
+for name in mon tue; do
+    cli create --template line:2 --name "$name" --flavor cirros
+    cli deploy "$name" --wait 200
+    cli show "$name" --json >"$name.json"
+    cli delete "$name" --yes
+done
+cli list --json
+"""
+
 
 class CommandDesk:
     """A database of its own with the slice `lab` of student: a and b, linked."""
@@ -122,6 +135,19 @@ def test_a_script_deploys_repairs_and_deletes_a_slice(lab: Lab, desk: CommandDes
     assert [(entry["actor"], entry["by"], entry["action"]) for entry in acts] == [
         ("admin", "operator", action) for action in ("deploy", "repair slice", "repair slice", "delete")
     ]
+
+
+def test_a_loop_makes_uses_and_deletes_slices(lab: Lab, desk: CommandDesk) -> None:
+    before = traces(lab)
+    lines, _ = desk.run(LOOP)
+    shown = [json.loads((desk.home / f"{name}.json").read_text()) for name in ("mon", "tue")]
+    assert [(each["status"], [vm["status"] for vm in each["vms"]]) for each in shown] == [
+        ("running", ["running", "running"])
+    ] * 2
+    done = ["Slice created! ID", "Slice deployed successfully", "2 VMs ready after", "Slice deleted"] * 2
+    assert all(line.startswith(start) for line, start in zip(lines, done, strict=False))
+    assert [each["name"] for each in json.loads(lines[-1])["slices"]] == ["lab"]
+    assert traces(lab) == before
 
 
 def test_ctrl_c_rolls_a_deployment_back_and_says_so(lab: Lab, desk: CommandDesk) -> None:
