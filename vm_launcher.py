@@ -99,7 +99,7 @@ class VMLauncher:
         )
 
     def _check_netem(self, slice_: Slice, worker: str) -> Iterator[Step]:
-        if shaping.needs_netem(shaping.queues(slice_, worker, self._inventory.all_profiles)):
+        if shaping.needs_netem(self.queues(slice_, worker)):
             yield Step(worker, "delay and loss", (shaping.check_netem(),))
 
     def check_room(self, slice_: Slice, worker: str, vms: Iterable[VM]) -> Step:
@@ -166,7 +166,7 @@ class VMLauncher:
 
     def _shape(self, slice_: Slice, worker: str) -> Iterator[Step]:
         """Yield the step that gives TAPs the queues that their links ask for."""
-        if queues := shaping.queues(slice_, worker, self._inventory.all_profiles):
+        if queues := self.queues(slice_, worker):
             shape, undo = shaping.shape(queues), shaping.unshape(queues)
             names = tuple(f"queue of {tap}" for tap in queues)
             yield Step(worker, "queues of the TAPs", (shape,), (undo,), objects=names)
@@ -256,7 +256,7 @@ class VMLauncher:
             Step(worker, "tags of the TAPs", (Command(ovs.check_tags(taps.ports, taps.loose)),)),
             Step(worker, "silence of the TAPs", silent),
         ]
-        if queues := shaping.queues(slice_, worker, self._inventory.all_profiles):
+        if queues := self.queues(slice_, worker):
             steps.append(Step(worker, "queues of the TAPs", (shaping.check(queues),)))
         if flows := self.flows(slice_, worker):
             check = Command(ovs.check_flows(flow_cookie(slice_.slice_id), flows))
@@ -296,6 +296,10 @@ class VMLauncher:
     def flows(self, slice_: Slice, worker: str) -> list[str]:
         """Return the port security of the slice's VMs on `worker`, for `ovs-ofctl add-flows`, without the cookie."""
         return flows_around(self._inventory, slice_, worker)
+
+    def queues(self, slice_: Slice, worker: str) -> shaping.Queues:
+        """Return the queues of the slice's TAPs on `worker`."""
+        return shaping.queues(slice_, worker, self._inventory.all_profiles)
 
     def taps(self, slice_: Slice, worker: str) -> Taps:
         """Return the TAPs of all the slice's VMs on `worker`."""

@@ -48,6 +48,7 @@ _PORTS = (
     *("--columns=name,ports", "list", "Bridge"),
     *("--", "--columns=_uuid,name,tag,trunks,vlan_mode,protected,interfaces", "list", "Port"),
     *("--", "--columns=_uuid,name,type,ofport,error,external_ids", "list", "Interface"),
+    *("--", "--columns=external_ids", "list", "QoS"),
 )
 
 

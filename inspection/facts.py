@@ -41,7 +41,10 @@ class SeenPort:
 
 @dataclass(frozen=True)
 class Device:
-    """A network interface. `carrier` of a TAP: a process holds it. `arp`: the host speaks ARP on it."""
+    """A network interface. `carrier` of a TAP: a process holds it. `arp`: the host speaks ARP on it.
+
+    `qdisc`: the kind of its queue (tc(8)).
+    """
 
     name: str
     mac: str
@@ -52,6 +55,7 @@ class Device:
     addresses: tuple[str, ...]
     arp: bool = True
     ipv6: tuple[str, ...] = ()
+    qdisc: str = ""
 
     @property
     def is_ours(self) -> bool:
@@ -135,6 +139,7 @@ class Facts:
 
     bridges: frozenset[str] = frozenset()
     ports: Mapping[str, SeenPort] = field(default_factory=dict)
+    queues: Mapping[str, str] = field(default_factory=dict)  # TAP -> words of tc(8) in our row of its QoS
     flows: tuple[Flow, ...] = ()
     devices: Mapping[str, Device] = field(default_factory=dict)
     processes: Mapping[int, Process] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from core.errors import CloudError, HostUnreachable, HostUnusable, InvalidAnswer, NotBegun, SudoRefused, printable
 from core.inventory import Inventory
-from core.names import flow_cookie, process_name, router_namespace, vm_file
+from core.names import flow_cookie, process_name, router_namespace, vm_file, vm_of_tap
 from core.status import VMStatus
 from deployment import MAX_SKEW_SECONDS
 from inspection import disks, exposure, foundation, seeds, shared, vms
@@ -211,6 +211,10 @@ class Comparison:
             yield from self._of_vm(slice_, vm, facts)
         for port, vm_id in planned if _has_ports(facts) else ():
             yield from self._of_port(slice_, port, facts, facts.devices.get(port.name), vm_id)
+        for tap, words in self.launcher.queues(slice_, facts.host).items() if _has_ports(facts) else ():
+            own = vm_of_tap(tap)
+            for code, what in vms.of_queue(tap, words, facts) if own not in lost | switching else ():
+                yield Finding(code, facts.host, what, slice_.slice_id, own)
         taps = self.launcher.taps_of(slice_, here).names
         if taps and facts.was_asked("drops") and not exposure.is_dropped(facts, slice_.slice_id, taps):
             what = "frames of TAPs are not dropped before the host's IP stack: our table of nftables is incomplete"

@@ -34,7 +34,7 @@ from inspection.findings import Comparison, Finding
 from inspection.firewall_rules import our_rules
 from machines.taps import remove_taps
 from models import VM, Slice
-from network import namespaces, ovs, stack
+from network import namespaces, ovs, shaping, stack
 from network.dhcp import log_link, remove_log_links, remove_servers
 from remote.plan import Command, Plan, Stage, Step
 from shell import daemon
@@ -134,7 +134,7 @@ class Owners:
 def orphans(owners: Owners, facts: Facts) -> list[Orphan]:
     """Return the orphans of the host in the order of their removal, at most `MOST`."""
     # The removal of the last slice on the internet VLAN removes the shared objects too, so `_internet` comes early.
-    finders = (_processes, _internet, _ports, _taps, _tables, _flows, _files, _namespaces, _logs, _rules)
+    finders = (_processes, _internet, _queues, _ports, _taps, _tables, _flows, _files, _namespaces, _logs, _rules)
     return list(islice((orphan for find in finders for orphan in find(owners, facts)), MOST))
 
 
@@ -158,6 +158,12 @@ def _processes(owners: Owners, facts: Facts) -> Iterator[Orphan]:
         elif not owners.has_vm(facts.host, *ids):
             finding = Finding("orphan-process", facts.host, f"QEMU {process.name}, process {process.pid}", *ids)
             yield Orphan.of(finding, Command(daemon.stop("KILL", (pid_file, process.name)), as_user=True))
+
+
+def _queues(owners: Owners, facts: Facts) -> Iterator[Orphan]:
+    for tap in sorted(facts.queues.keys() - owners.taps(facts.host)):
+        finding = Finding("orphan-queue", facts.host, f"the queue of {tap}", None, vm_of_tap(tap))
+        yield Orphan.of(finding, shaping.unshape([tap]))
 
 
 def _ports(owners: Owners, facts: Facts) -> Iterator[Orphan]:

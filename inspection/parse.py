@@ -85,6 +85,7 @@ def _device_table(text: str) -> dict[str, Device]:
             tuple(str(IPv4Address(local)) for local in _addresses(found, "inet")),
             "NOARP" not in found["flags"],
             tuple(str(IPv6Address(local)) for local in _addresses(found, "inet6")),
+            checked.name(found.get("qdisc", "")),
         )
         for found in json.loads(text)
         if found

@@ -10,6 +10,7 @@ from typing import Any
 from core.errors import BadAnswer
 from inspection import checked
 from inspection.facts import Flow, SeenPort
+from network import ovs
 
 UNOPENED = -1
 """The number of a port that ovs-vswitchd has not opened."""
@@ -53,8 +54,8 @@ def parse_flows(text: str) -> dict[str, Any]:
 
 
 def parse_ports(text: str) -> dict[str, Any]:
-    """Parse the three tables of `ovs-vsctl`. Their values are those of the OVSDB protocol (RFC 7047, 5.1)."""
-    bridges, ports, interfaces = (_table(line) for line in text.splitlines() if line)
+    """Parse the four tables of `ovs-vsctl`. Their values are those of the OVSDB protocol (RFC 7047, 5.1)."""
+    bridges, ports, interfaces, qualities = (_table(line) for line in text.splitlines() if line)
     of_port = {port: row["name"] for row in bridges for port in _ids(row["ports"])}
     by_id = {_ids(row["_uuid"])[0]: row for row in interfaces}
     found = {}
@@ -75,7 +76,13 @@ def parse_ports(text: str) -> dict[str, Any]:
             mode=checked.name(row["vlan_mode"]) if isinstance(row["vlan_mode"], str) else "",
             vlans=frozenset(_vlans(row["trunks"])),
         )
-    return {"ports": found, "bridges": frozenset(checked.name(row["name"]) for row in bridges)}
+    marks_of_queues = (dict(row["external_ids"][1]) for row in qualities)
+    queues = {
+        checked.name(marks["tap"]): checked.name(marks["queue"])
+        for marks in marks_of_queues
+        if marks.get("owner") == ovs.OWNER
+    }
+    return {"ports": found, "bridges": frozenset(checked.name(row["name"]) for row in bridges), "queues": queues}
 
 
 def _table(line: str) -> list[dict[str, Any]]:

@@ -85,6 +85,18 @@ def _of_linked(name: str, tap: str, facts: Facts, *, alive: bool) -> Iterator[Pr
         yield "tap-dead", f"VM {name} runs and does not hold {tap}"
 
 
+def of_queue(tap: str, words: str, facts: Facts) -> Iterator[Problem]:
+    """Yield the problem of a TAP without the queue of these words of tc(8); no words stand for no queue of ours."""
+    device, has = facts.devices.get(tap), facts.queues.get(tap, "")
+    if device is None:
+        return
+    if has != words:
+        there, wanted = f"the queue {has}" if has else "no queue of ours", words or "no rate, delay or loss"
+        yield "queue-missing", f"{tap} has {there}; its link asks for {wanted}"
+    elif words and device.qdisc != words.partition(" ")[0]:
+        yield "queue-missing", f"{tap} has not the queue that its link asks for: {words}"
+
+
 def _of_loose(name: str, tap: str, facts: Facts) -> Iterator[Problem]:
     device = facts.devices.get(tap)
     if device is None or not device.is_ours:

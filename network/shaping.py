@@ -6,7 +6,7 @@ of ovs-vswitchd would remove the queue. The row of the QoS names its TAP and the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from core.impairments import Profile, Quality, quality_of
 from core.names import tap_name
@@ -22,7 +22,7 @@ _UNSHAPE_TAPS = load("taps/unshape-taps")
 _CHECK_NETEM = load("taps/check-netem")
 
 Queues = Mapping[str, str]
-"""The words of tc(8) for the queue of each TAP that has one."""
+"""The words of tc(8) for the queue of each TAP whose link has impairments; none where these come to nothing."""
 
 _LONGEST_WAIT_MS = 50
 _FRAMES_AT_ONCE = 2
@@ -39,7 +39,7 @@ def queues(slice_: Slice, worker: str, profiles: Mapping[str, Profile]) -> dict[
         nics = dict(link.ends)
         for impairment in link.impairments:
             vm, shape = slice_.vm(impairment.vm_id), quality_of(impairment, profiles)
-            if vm and vm.worker_ip == worker and any(shape):
+            if vm and vm.worker_ip == worker:
                 found[tap_name(vm.vm_id, nics[vm.vm_id])] = _queue(shape)
     return found
 
@@ -65,13 +65,15 @@ def check(queues_: Queues) -> Command:
     return Command(_CHECK_SHAPES.argv(OWNER, *_words(queues_)))
 
 
-def unshape(queues_: Queues) -> Command:
+def unshape(taps: Iterable[str]) -> Command:
     """Remove the queues of TAPs."""
-    return about(Command(_UNSHAPE_TAPS.argv(OWNER)), (Part(f"queue of {tap}", (tap,)) for tap in queues_))
+    return about(Command(_UNSHAPE_TAPS.argv(OWNER)), (Part(f"queue of {tap}", (tap,)) for tap in taps))
 
 
 def _queue(shape_: Quality) -> str:
     """Return the words of tc(8): tc-tbf(8) where there is a rate alone, else tc-netem(8)."""
+    if not any(shape_):
+        return ""
     rate = f"rate {shape_.rate:.0f}kbit" if shape_.rate else ""
     if not (shape_.delay or shape_.jitter or shape_.loss):
         least = _FRAMES_AT_ONCE * _LONGEST_FRAME_BITS

@@ -69,7 +69,8 @@ def check_shape(changes: Changes) -> None:
 
 def check_rules(state: State, before: Pieces, changes: Changes) -> None:
     """Raise `Broken` where `state` breaks a rule. The pieces before kept all rules; only the changes are checked."""
-    if not before or any(section in {"internet", "flavors"} for section, _ in changes):  # they have a say everywhere
+    everywhere = {"internet", "flavors", "profiles"}  # they have a say in every slice
+    if not before or any(section in everywhere for section, _ in changes):
         rules.check(state)
         return
     slices, owners = set(), {key for section, key in changes if section == "users"}

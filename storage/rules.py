@@ -5,7 +5,7 @@ No two own the same, nothing points to what is not there, counts are right, both
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address
 from itertools import islice
 from pathlib import PurePosixPath
@@ -41,8 +41,10 @@ def check(state: State, slices: Collection[int] | None = None, owners: Collectio
         _check_imports(state.imports, state.all_flavors)
     _check_ownership(state.users, live, owners)
     fresh = live if slices is None else {slice_id: live[slice_id] for slice_id in slices}
+    profiles = state.inventory.all_profiles
     for slice_id in fresh:
         _check_slice(state.slices[slice_id], internet)
+        _check_profiles(state.slices[slice_id], profiles)
     rest = (holdings for slice_id, holdings in live.items() if slice_id not in fresh)
     if clash(fresh.values(), rest):
         cloud = _Cloud(internet)  # all slices are looked into only now, to find out who
@@ -51,7 +53,7 @@ def check(state: State, slices: Collection[int] | None = None, owners: Collectio
 
 
 class OtherInUse(Broken):
-    """A setting that is not the one with which the slices in the file were made."""
+    """A setting that is not the one with which the slices in the file were made, or is gone."""
 
 
 def check_in_use(state: State, in_use: Record) -> None:
@@ -116,6 +118,20 @@ def _check_slice(slice_: Slice, internet: InternetSettings) -> None:
             raise Broken("is there only while a running slice is changed", *here, "before")
         _check_parts(slice_.earlier(), internet, (*here, "before"))
     _Cloud(internet).add(slice_)
+
+
+def _check_profiles(slice_: Slice, profiles: Container[str]) -> None:
+    """Raise `OtherInUse` where a link names a profile that is gone: its queues would stay on TAPs unseen."""
+    for design in (slice_, slice_.earlier()) if slice_.before else (slice_,):
+        for link in design.links:
+            for name in (each.profile for each in link.impairments):
+                if name and name not in profiles:
+                    vms = [vm.name for vm_id, _ in link.ends if (vm := design.vm(vm_id))]
+                    raise OtherInUse(
+                        f"there is no profile {show(name)}, which link {link.name or '-'.join(vms)} of slice "
+                        f"{slice_.slice_id} uses: write it again; it can be removed when no link uses it",
+                        "profiles",
+                    )
 
 
 def _check_parts(slice_: Slice, internet: InternetSettings, here: tuple[Key, ...]) -> None:

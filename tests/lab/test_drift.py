@@ -36,11 +36,12 @@ def codes(lab: Lab, *words: str, database: Path | None = None) -> set[str]:
 
 
 class Pair:
-    """Two linked VMs with internet, one on each worker."""
+    """Two linked VMs with internet, one on each worker. The link bounds what `two` receives."""
 
     def __init__(self, lab: Lab, menu: Menu, name: str) -> None:
         self.lab, self.menu = lab, menu
         self.slice_id = design(menu, name)
+        assert cli(lab, "set-link", str(self.slice_id), "one-two", "--rate", "two=100mbit")[0] == 0
         menu.deploy(self.slice_id)
         self.vms = menu.topology(self.slice_id)
         overlay = f"{IMAGES}/slice-{self.slice_id}/one_img.qcow2"
@@ -105,6 +106,7 @@ def _exec(host: str, *argv: str) -> Callable[[Pair], None]:
     def act(pair: Pair) -> None:
         words = {
             "TAP": pair.tap("one", "eth1"), "SPARE": pair.tap("one", "eth2"), "NET": pair.tap("one", "eth0"),
+            "PEER": pair.tap("two", "eth1"),
             "VLAN": str(pair.vlan), "COOKIE": flow_cookie(pair.slice_id), "SLICE": str(pair.slice_id),
         }  # fmt: skip
         line = [filled(word, words) for word in argv]
@@ -181,6 +183,14 @@ DRIFT: dict[str, tuple[Callable[[Pair], None], set[str], set[str]]] = {
     "a port is made a trunk": (
         _exec("worker1", "ovs-vsctl", "set", "Port", "TAP", "vlan_mode=trunk"),
         {"untagged-port"}, {"ports of the TAPs", "TAPs up (ETH1)"},
+    ),
+    "the rate of a link is gone": (
+        _exec("worker2", "tc", "qdisc", "del", "dev", "PEER", "root"), {"queue-missing"}, {"queues of the TAPs (PEER)"},
+    ),
+    "a TAP has another rate than its link": (
+        _exec("worker2", "sh", "-c", "ovs-vsctl set QoS $(ovs-vsctl --bare --columns=_uuid find QoS "
+              "external_ids:tap=PEER) external_ids:queue='\"tbf rate 5kbit burst 3200 latency 50ms\"'"),
+        {"queue-missing"}, {"queues of the TAPs (PEER)"},
     ),
     "a port takes tagged frames besides": (
         _exec("network", "ovs-vsctl", "set", "Port", "gw_vlanVLAN", "vlan_mode=native-tagged", "trunks=2098"),
@@ -290,7 +300,7 @@ def test_a_host_that_opens_its_ip_stack_to_guests_is_found_and_repaired(pair: Pa
 def expect_drift(pair: Pair, happen: Callable[[Pair], None], expected: set[str], steps: set[str]) -> None:
     """Check that doctor and menu report the damage, and that one repair with these steps removes all findings."""
     words = {"NUMBER": str(pair.vlan), "SLICE": str(pair.slice_id)}
-    words |= {nic.upper(): pair.tap("one", nic) for nic in ("eth0", "eth1", "eth2")}
+    words |= {nic.upper(): pair.tap("one", nic) for nic in ("eth0", "eth1", "eth2")} | {"PEER": pair.tap("two", "eth1")}
     untouched = pair.pid("two")
     happen(pair)
     try:

@@ -23,7 +23,7 @@ unreachable 10.1.0.0/16 metric 5
 
 
 def ports(host: FakeHost) -> str:
-    """Return three tables, in the form of `ovs-vsctl --format=json`."""
+    """Return four tables, in the form of `ovs-vsctl --format=json`."""
     rows, interfaces = [], []
     for name in ["br-int", "ens4", *host.ports]:
         identity = ["uuid", f"port-{name}"]
@@ -35,11 +35,13 @@ def ports(host: FakeHost) -> str:
         kind = "" if name.startswith(("tap_", "ens")) else "internal"
         number = 7 if device or name == "br-int" else -1
         interfaces.append([["uuid", f"interface-{name}"], name, kind, number, _set(), ["map", list(map(list, marks))]])
+    queues = [[["map", [["owner", ovs.OWNER], ["queue", words], ["tap", tap]]]] for tap, words in host.queues.items()]
     bridge = [["br-int", ["set", [row[0] for row in rows]]]]
     tables = (
         (["name", "ports"], bridge),
         (["_uuid", "name", "tag", "trunks", "vlan_mode", "protected", "interfaces"], rows),
         (["_uuid", "name", "type", "ofport", "error", "external_ids"], interfaces),
+        (["external_ids"], [[["map", []]], *queues]),
     )
     return "".join(json.dumps({"headings": headings, "data": data}) + "\n" for headings, data in tables)
 
@@ -56,6 +58,7 @@ def devices(host: FakeHost, namespace: str) -> str:
                 "ifname": name,
                 "address": host.macs.get(name, "02:00:00:00:00:99"),
                 "flags": _flags(host, name),
+                "qdisc": host.queues.get(name, "noqueue").partition(" ")[0],
                 **({"ifalias": host.aliases[name]} if name in host.aliases else {}),
                 "addr_info": [{"family": "inet", "local": address} for address in sorted(addresses)],
             }

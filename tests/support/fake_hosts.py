@@ -709,14 +709,14 @@ class FakeHost:
 
     def are_shaped(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         wanted = dict(zip(argv[1::2], argv[2::2], strict=True))
-        return (int(any(self.queues.get(tap) != queue for tap, queue in wanted.items())), "", "")
+        return (int(any(self.queues.get(tap, "") != queue for tap, queue in wanted.items())), "", "")
 
     def shape_taps(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         wanted = dict(zip(argv[1::2], argv[2::2], strict=True))
-        changed = [tap for tap, queue in wanted.items() if self.queues.get(tap) != queue]
+        changed = [tap for tap, queue in wanted.items() if self.queues.get(tap, "") != queue]
         if missing := [tap for tap in wanted if tap not in self.ports]:
             return no(f"no port {missing[0]}")
-        self.queues |= wanted
+        self.queues = {tap: queue for tap, queue in (self.queues | wanted).items() if queue}
         return listed(changed)
 
     def unshape_taps(self, argv: tuple[str, ...], _stdin: str) -> Answer:

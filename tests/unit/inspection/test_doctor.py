@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from accounts import audit
 from core.errors import Refused
+from core.impairments import Profile
 from core.inventory import Inventory
 from core.status import SliceStatus
 from inspection import collect
@@ -29,9 +31,10 @@ from models import ADMIN
 from remote.events import Event, StageStarted
 from remote.runner import Runner
 from tests.support import fake_facts
-from tests.support.desk import Desk
+from tests.support.desk import WORKERS, Desk
 from tests.support.fake_api import FakeDoctor, FakeProver
 from tests.support.fake_hosts import SCRIPTS, FakeHost, no
+from topology.reader import read
 
 WORKER, NETWORK = "10.0.10.1", "10.0.10.3"
 
@@ -156,6 +159,45 @@ def test_orphans_are_removed_and_unproven_objects_stay(running: Desk) -> None:
     assert set(network.namespaces) == {"", "ns-dhcp-vlan4000"}
     left = {path for path in worker.files if path.startswith("vm_images/slice-")}
     assert left == {"vm_images/slice-4000/notes.txt", "vm_images/slice-4000/a.log"}
+
+
+def test_a_queue_of_a_forgotten_slice_is_removed_and_that_of_another_program_stays(running: Desk) -> None:
+    worker = running.cloud.hosts[WORKER]
+    worker.queues["tap_4000_eth1"] = "tbf rate 1000kbit burst 3200 latency 50ms"
+    assert codes(running) == ["orphan-queue"]
+    assert running.api.doctor.fix().findings == ()
+    assert worker.queues == {}
+
+
+PROFILES = {
+    "another rate": (Profile(rate="2mbit"), "tbf rate 2000kbit"),
+    "another kind": (Profile(rate="2mbit", loss="1%"), "netem limit"),
+    "nothing": (Profile(loss="0%"), None),
+}
+
+
+@pytest.mark.parametrize("what", PROFILES)
+def test_a_changed_profile_is_found_at_the_links_that_use_it_and_brought_to_them(desk: Desk, what: str) -> None:
+    def set_profile(profile: Profile) -> None:
+        with desk.database.transaction() as state:
+            state.inventory = replace(state.inventory, profiles={"slow": profile})
+
+    set_profile(Profile(rate="1mbit"))
+    file = "slice: lab\nvms: {a: cirros, b: cirros}\nlinks: [{ends: [a, b], profile: slow}]\n"
+    desk.ok(desk.api.designs.create("student", read(file)))
+    desk.ok(desk.api.deploy_slice("student", 1000))
+    profile, words = PROFILES[what]
+    set_profile(profile)
+    assert codes(desk) == ["queue-missing"]
+    assert len(desk.ok(desk.api.repair_slice("student", 1000))) == 2
+    assert codes(desk) == []
+    found = [queue for host in WORKERS for queue in desk.cloud.hosts[host].queues.values()]
+    assert [queue[: len(words or "")] for queue in found] == ([words] * 2 if words else [])
+    set_profile(Profile(rate="1mbit"))
+    desk.ok(desk.api.repair_slice("student", 1000))
+    set_profile(profile)
+    desk.ok(desk.api.delete_slice("student", 1000))
+    assert [desk.cloud.hosts[host].queues for host in WORKERS] == [{}, {}]
 
 
 def test_a_mark_of_a_missing_disk_is_an_orphan_and_a_foreign_file_is_not(running: Desk) -> None:

@@ -269,6 +269,7 @@ LONGEST: dict[tuple[str, str], Callable[[], str]] = {
             '{"data":[],"headings":["name","ports"]}',
             '{"data":[' + numbered(PORT)[: SIZE // 3].rpartition("],[")[0] + "]]," + PORT_HEADINGS,
             '{"data":[' + numbered(INTERFACE)[: SIZE // 2].rpartition("],[")[0] + "]]," + INTERFACE_HEADINGS,
+            '{"data":[],"headings":["external_ids"]}',
         )
     ),
     ("devices", "objects"): lambda: "[" + repeated('{"ifname":"a","flags":[]},') + "{}]",

@@ -5,17 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from core.errors import CommandFailed, SudoRefused
+from core.impairments import Impairment
 from core.inventory import Inventory
 from core.status import SliceStatus, VMStatus
 from database import Database, State
 from deployment import DeploymentAPI
-from inspection import collect, findings, inspector, parse, parse_switch
+from inspection import collect, findings, inspector, parse, parse_switch, vms
 from inspection.codes import CODES
 from inspection.facts import Device, Facts, SeenPort
 from inspection.findings import Finding
@@ -208,6 +209,43 @@ def test_an_open_ip_stack_is_found_and_closed(what: str) -> None:
     assert scene.inspector.comparison.of_slice(scene.slice_, collected.facts_by_host) == []
 
 
+RATE = "tbf rate 1000kbit burst 3200 latency 50ms"
+HELD = Device("tap_1_eth1", "", True, True, "cloud-repositorio", "tun", (), qdisc="tbf")
+QUEUES: dict[str, tuple[str, Facts, str]] = {
+    "as the link asks for": (RATE, Facts(WORKER, devices={"tap_1_eth1": HELD}, queues={"tap_1_eth1": RATE}), ""),
+    "none is asked for": ("", Facts(WORKER, devices={"tap_1_eth1": replace(HELD, qdisc="noop")}), ""),
+    "the TAP is gone": (RATE, Facts(WORKER, queues={"tap_1_eth1": RATE}), ""),
+    "no row": (
+        RATE, Facts(WORKER, devices={"tap_1_eth1": HELD}), f"tap_1_eth1 has no queue of ours; its link asks for {RATE}",
+    ),
+    "a row without a queue": (
+        RATE, Facts(WORKER, devices={"tap_1_eth1": replace(HELD, qdisc="noqueue")}, queues={"tap_1_eth1": RATE}),
+        f"tap_1_eth1 has not the queue that its link asks for: {RATE}",
+    ),
+    "an older one": (
+        "", Facts(WORKER, devices={"tap_1_eth1": HELD}, queues={"tap_1_eth1": RATE}),
+        f"tap_1_eth1 has the queue {RATE}; its link asks for no rate, delay or loss",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", QUEUES)
+def test_a_queue_is_compared_with_what_the_link_asks_for(what: str) -> None:
+    words, facts, sentence = QUEUES[what]
+    found = [*vms.of_queue("tap_1_eth1", words, facts)]
+    assert found == ([("queue-missing", sentence)] if sentence else [])
+
+
+def test_a_lost_queue_of_one_end_is_found_and_repaired() -> None:
+    scene = deployed("line")
+    scene.slice_.links[0].impairments = [Impairment.from_dict({"vm_id": 1001, "rate": "1mbit"})]
+    assert [(f.code, f.vm_id) for f in scene.found()] == [("queue-missing", 1001)]
+    scene.repair()
+    assert scene.found() == []
+    scene.worker.queues.clear()
+    assert [(f.code, f.vm_id) for f in scene.found()] == [("queue-missing", 1001)]
+
+
 def test_a_vm_that_runs_by_emulation_where_kvm_runs_no_guest_is_as_designed() -> None:
     scene = deployed("line")
     (pid, argv), *_ = scene.worker.argvs.items()
@@ -349,6 +387,7 @@ def test_the_vlans_of_a_port_are_parsed(
             '{"headings":["_uuid","name","type","ofport","external_ids"],'
             '"data":[[["uuid","i"],"tap","",["set",[]],["map",[["owner","cloud-repositorio"],["vm","1001"]]]]]}'
         ),
+        '{"headings":["external_ids"],"data":[[["map",[]]]]}',
     )
     found = parse.parse_answers(WORKER, {"ports": "\n".join(tables)})
     assert not found.unread
@@ -494,7 +533,7 @@ RESOURCES = "cores 4\nmemory 16777216\navailable {}\ndisk {}\noverlays 0\nclock 
         ("programs", "qemu-system-x86_64 QEMU emulator version 5.2.0\n", "tool-too-old"),
         ("resources", RESOURCES.format(16777216, 102400), "no-room"),
         ("resources", RESOURCES.format(102400, 104857600), "no-room"),
-        ("ports", '{"data":[],"headings":["name","ports"]}\n' * 3, "bridge-missing"),
+        ("ports", '{"data":[],"headings":["name","ports"]}\n' * 4, "bridge-missing"),
         ("ports", None, "unread"),
         ("flows", None, "switch-down"),
         ("flows", "connection refused", "invalid-answer"),

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from core.errors import FileFault
+from core.impairments import Profile
 from core.inventory import Inventory
 from database import Database
 from models import Slice, User
+from remote.events import Event, StepDone
 from storage.state import State
+from tests.support.desk import Desk
 from tests.unit.conftest import CLOUD
+from topology.reader import read
 
 IN_USE = Inventory().in_use
 
@@ -160,3 +165,56 @@ def test_a_refused_setting_does_not_lead_back_before_the_last_change(path: Path)
         database.load()
     assert str(caught.value).endswith('write "10.0.10.9" as network_node into the section in_use, too')
     assert database.previous.exists()
+
+
+# --- Profiles that links use ------------------------------------------------------------------------------------------
+
+USES_PROFILE = "there is no profile .*, which link {} of slice 1000 uses: write it again"
+SLOW = "slice: lab\nvms: {a: cirros, b: cirros}\nlinks: [{ends: [a, b], profile: slow}]\n"
+
+
+def with_profile(desk: Desk, *, deploy: bool = False) -> None:
+    """Make a slice with a link of the profile `slow`."""
+    with desk.database.transaction() as state:
+        state.inventory = replace(state.inventory, profiles={"slow": Profile(rate="1mbit")})
+    desk.ok(desk.api.designs.create("student", read(SLOW)))
+    if deploy:
+        desk.ok(desk.api.deploy_slice("student", 1000))
+
+
+@pytest.mark.parametrize("deploy", [False, True])
+@pytest.mark.parametrize("there", [{}, {"renamed": Profile(rate="1mbit")}])
+def test_a_profile_of_a_link_is_not_removed(desk: Desk, there: dict[str, Profile], *, deploy: bool) -> None:
+    with_profile(desk, deploy=deploy)
+    sentence = USES_PROFILE.format("a-b")
+    with pytest.raises(FileFault, match=sentence), desk.database.transaction() as state:
+        state.inventory = replace(state.inventory, profiles=there)
+
+
+def test_a_file_without_the_profile_of_a_link_is_not_read(desk: Desk) -> None:
+    with_profile(desk)
+    text = desk.path.read_text()
+    desk.path.write_text(text.replace("  slow:", "  slower:"))
+    line = desk.path.read_text().splitlines().index("profiles:") + 1
+    with pytest.raises(FileFault, match=f"line {line}: profiles: {USES_PROFILE.format('a-b')}"):
+        desk.database.load()
+    desk.no(desk.api.get_slice("student", 1000))
+    desk.path.write_text(text)
+    desk.ok(desk.api.edits.apply("student", 1000, read(SLOW.replace("profile: slow", "name: x"))))
+    desk.path.write_text(desk.path.read_text().replace("  slow:", "  slower:"))
+    desk.ok(desk.api.get_slice("student", 1000))
+
+
+def test_a_profile_stays_until_the_change_that_leaves_it_has_ended(desk: Desk) -> None:
+    with_profile(desk, deploy=True)
+
+    def remove(event: Event | None = None) -> None:
+        if isinstance(event, StepDone):
+            with pytest.raises(FileFault, match=USES_PROFILE.format("a-b")):
+                remove()
+        elif event is None:
+            with desk.database.transaction() as state:
+                state.inventory = replace(state.inventory, profiles={})
+
+    desk.ok(desk.api.edits.apply("student", 1000, read(SLOW.replace("profile: slow", "rate: 2mbit")), remove))
+    remove()
