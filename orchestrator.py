@@ -247,6 +247,7 @@ class OrchestratorAPI(Groups):
             with self._database.transaction() as state:
                 slice_ = rights.permitted(state, actor, slice_id)
                 rights.require_deployable(slice_)
+                rights.require_quota_for_pending(state, slice_)
                 losses.require_placed(state, slice_)
                 slice_.status = SliceStatus.DEPLOYING
                 credentials.renew(slice_, slice_.vms, state.users[slice_.owner].keys)
@@ -353,6 +354,8 @@ class OrchestratorAPI(Groups):
             if rights.switching(slice_):
                 told = PowerChange(change).carry_out(slice_, finishing(slice_))
                 return f"Slice {slice_id} is running; {'; '.join(told)}"
+            if slice_.status != SliceStatus.CREATING:
+                rights.require_quota_for_pending(change.state, slice_)
             change.make_disks(slice_, rights.pending(slice_), resumed=True)
             return f"Slice {slice_id} is in design, its VMs are complete"
 

@@ -71,13 +71,14 @@ def require_room_for_slice(state: State, user: User, actor: str) -> None:
     )
 
 
-def require_room_for_vms(user: User, count: int, actor: str) -> None:
-    """Raise `Refused` where `count` more VMs exceed the user's quota."""
-    if user.can_create_vms(count):
+def require_room_for_vms(user: User, count: int, actor: str, leaving: int = 0) -> None:
+    """Raise `Refused` where `count` more VMs exceed the user's quota, when `leaving` others are gone."""
+    if user.can_create_vms(count - leaving):
         return
     has = "you have" if user.username == actor else f"{user.username} has"
     more = "" if count == 1 else f", and {count} more are needed"
-    raise Refused(f"Quota exceeded: {has} {user.used_vms} of {user.quota_vms} VMs{more}; delete a slice first")
+    used = user.used_vms - leaving
+    raise Refused(f"Quota exceeded: {has} {used} of {user.quota_vms} VMs{more}; delete a slice first")
 
 
 def visible(state: State, actor: str) -> list[Slice]:
@@ -271,6 +272,16 @@ def check_new_name(name: str, what: str = "slice") -> None:
 def pending(slice_: Slice) -> list[VM]:
     """Return the VMs that are still being added."""
     return [vm for vm in slice_.vms if vm.status == VMStatus.PENDING]
+
+
+def require_quota_for_pending(state: State, slice_: Slice) -> None:
+    """Raise `Refused` where VMs were being added in the place of others, and have no room beside these."""
+    if (vms := pending(slice_)) and not user_of(state, slice_.owner).can_create_vms(0):
+        commands = " and ".join(f"remove-vm {slice_.slice_id} {word_for(vm)}" for vm in vms)
+        raise Refused(
+            f"Quota exceeded: {', '.join(vm.name for vm in vms)} were being added in the place of VMs that are still "
+            f"there; log in again to take it back; commands: so does {commands}"
+        )
 
 
 def require_complete(slice_: Slice) -> None:

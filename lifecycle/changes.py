@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -72,6 +72,14 @@ class Change:
         A slice in `creating` then is in design as well, or is removed with its VMs. `resumed`: an earlier run may have
         made overlays, so a rollback removes all and not only those of this run.
         """
+        vms = self.lay_disks(slice_, vms, resumed=resumed)
+        with self.noting_disks(vms) as state:
+            stored = state.slices[slice_.slice_id]
+            note_disks(stored, vms)
+            slice_.status = stored.status
+
+    def lay_disks(self, slice_: Slice, vms: list[VM], *, resumed: bool = False) -> list[VM]:
+        """Make the overlays of new VMs, as `make_disks` does, and return these VMs; they stay `pending`."""
         if slice_.status == SliceStatus.CREATING and losses.has_unplaced(slice_):
             with self.database.transaction() as state:
                 slice_ = state.slices[slice_.slice_id]
@@ -85,17 +93,14 @@ class Change:
             self._forget(self.runner.run(back, keep_going=True), slice_, vms, str(report.error), lost)
             undone = "created" if slice_.status == SliceStatus.CREATING else "added"
             raise report.error.within(f"{report.error}; nothing was {undone}")
+        return vms
+
+    @contextmanager
+    def noting_disks(self, vms: Iterable[VM]) -> Iterator[State]:
+        """Yield the state to record that the disks of these VMs are made."""
         done = f"The disk of {', '.join(vm.name for vm in vms)} is made, but that could not be written down"
         with said_first(done), self.database.transaction() as state:
-            stored = state.slices[slice_.slice_id]
-            for vm in vms:
-                vm.status, vm.lost_with = VMStatus.DESIGN, None
-                known = stored.vm(vm.vm_id)
-                if known:
-                    known.status, known.lost_with = vm.status, None
-            if not rights.pending(stored):
-                stored.left = []
-                slice_.status = stored.status = SliceStatus.DESIGN
+            yield state
 
     def forget_vms(self, slice_: Slice, vms: list[VM]) -> None:
         """Remove VMs that were being added, and their overlays."""
@@ -297,6 +302,17 @@ class Change:
             stored.status, stored.left = SliceStatus.DESIGN, list(left)
             for vm in stored.vms:
                 vm.pid, vm.vnc_secret = None, None
+
+
+def note_disks(slice_: Slice, vms: Iterable[VM]) -> None:
+    """Record that new VMs of a slice have their disks, and are in design."""
+    for vm in vms:
+        vm.status, vm.lost_with = VMStatus.DESIGN, None
+        known = slice_.vm(vm.vm_id)
+        if known:
+            known.status, known.lost_with = vm.status, None
+    if not rights.pending(slice_):
+        slice_.left, slice_.status = [], SliceStatus.DESIGN
 
 
 def status_now(vm: VM) -> VMStatus:

@@ -1,8 +1,8 @@
 """The use-cases that change a design: every edit brings a slice to another design, as that of a slice file.
 
 A slice in design gets new VMs and their disks first, as when a VM is added. Then the disks of VMs that go are removed.
-At last the whole new design is recorded at once. A running slice is changed as a whole (`lifecycle/live_change.py`). So
-a manager that dies in the middle leaves no unknown objects.
+At last the whole new design is recorded at once; until then the new VMs are `pending`. A running slice is changed as a
+whole (`lifecycle/live_change.py`). So a manager that dies in the middle leaves no unknown objects.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from accounts import rights
 from accounts.use_cases import UseCase
 from allocation.ids import next_internet_address
 from allocation.placement import recount
-from core.errors import Refused
+from core.errors import CloudError, Refused
 from core.links import LinkEnd, Network
 from core.names import mac_address
 from core.status import VMStart
 from database import State
 from deployment import DeploymentAPI
-from lifecycle.changes import Change, drop_vms
+from lifecycle.changes import Change, drop_vms, note_disks
 from lifecycle.creation import change_wire, check_design, check_goals, join, require_room_for_seeds
 from lifecycle.live_change import LiveChange, begun
 from lifecycle.remains import first_of, left_by, left_to_do
@@ -115,17 +115,22 @@ class Edits(SliceUseCases):
         return LiveChange(change).carry_out(slice_)
 
     def _redesign(self, change: Change, edit: Edit, actor: str) -> Slice:
-        slice_id = edit.slice_.slice_id
+        slice_id, added, removed = edit.slice_.slice_id, list[VM](), _removed(edit)
         if edit.named("VM", Effect.ADDED):
             with self._database.transaction() as state:
                 added = _add_vms(state, actor, edit)
                 larger = state.slices[slice_id]
-            change.make_disks(larger, added)
-        removed = _removed(edit)
+            added = change.lay_disks(larger, added)
         if removed:
-            _remove_disks(change, edit.slice_, removed)
-        with self._database.transaction() as state:
+            try:
+                _remove_disks(change, edit.slice_, removed)
+            except CloudError:
+                if added:
+                    change.forget_vms(larger, added)
+                raise
+        with change.noting_disks(added) if added else self._database.transaction() as state:
             slice_ = state.slices[slice_id]
+            note_disks(slice_, added)
             _rewire(state, edit)
             drop_vms(state, slice_, removed)
             recount(state.workers, state.slices.holdings.values())
@@ -225,12 +230,11 @@ def _add_vms(state: State, actor: str, edit: Edit) -> list[VM]:
     """Add the new VMs of an edit to the slice in `state`."""
     names = edit.named("VM", Effect.ADDED)
     vms = (vm for vm in edit.wanted.vms if vm.name in names)
-    requests = [
-        VMRequest(
-            actor, edit.slice_.slice_id, vm.name, vm.flavor, vm.nics, internet=vm.internet, start=VMStart(vm.start)
-        )
+    leaving = len(_removed(edit))
+    requests = (
+        VMRequest(actor, edit.slice_.slice_id, vm.name, vm.flavor, vm.nics, vm.internet, (), VMStart(vm.start), leaving)
         for vm in vms
-    ]
+    )
     return [design_vm(state, request) for request in requests]
 
 

@@ -74,10 +74,14 @@ def write_off(state: State, slice_: Slice, address: str) -> None:
     """Take the worker and the disk from the VMs that a slice has there; remove VMs that were being added.
 
     The other VMs stay in the slice with links, addresses and VNC ports, so that the rest of the slice finds them
-    unchanged when they run again. An unfinished change of VMs and links counts as made.
+    unchanged when they run again. An unfinished change of VMs and links counts as made, unless the slice is deleted.
     """
     added = _being_added(slice_, address)
-    if slice_.before:  # the host cannot go back to the old design any more
+    if slice_.before and slice_.status == SliceStatus.DELETING:  # the objects of both designs are removed elsewhere
+        for vm in slice_.before.vms:
+            if vm.worker_ip == address:
+                vm.worker_ip, vm.lost_with = NOWHERE, address
+    elif slice_.before:  # the host cannot go back to the old design any more
         state.users[slice_.owner].used_vms -= len(slice_.leaving)
         slice_.before = None
     slice_.vms = [vm for vm in slice_.vms if vm not in added]

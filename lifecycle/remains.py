@@ -47,7 +47,7 @@ def left_to_do(left: dict[str, CloudError], advice: str, slice_: Slice) -> str:
 def way_out(errors: Iterable[CloudError], slice_: Slice) -> str:
     """Return what to do about workers that do not come back, as the rest of a sentence."""
     lost = {error.host for error in errors if isinstance(error, HostUnreachable)}
-    hosts = sorted(lost & {vm.worker_ip for vm in slice_.vms})
+    hosts = sorted(lost & {vm.worker_ip for vm in (*slice_.vms, *slice_.leaving)})
     return "".join(f"; if it is dead for good, an operator runs: cli.py host forget {host}" for host in hosts)
 
 

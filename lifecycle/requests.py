@@ -17,7 +17,7 @@ from models import MAX_DATA_INTERFACES, VM, Slice
 
 @dataclass(frozen=True)
 class VMRequest:
-    """A request for a VM. The workers `beside` are preferred."""
+    """A request for a VM. The workers `beside` are preferred. `leaving` VMs of the user go with the same change."""
 
     actor: str
     slice_id: int
@@ -27,6 +27,7 @@ class VMRequest:
     internet: bool
     beside: tuple[str, ...] = ()
     start: VMStart = VMStart.AUTO
+    leaving: int = 0
 
     def check(self) -> None:
         """Raise `Refused` where the request breaks a rule that needs no database."""
@@ -58,7 +59,7 @@ def design_vm(state: State, request: VMRequest) -> VM:
         raise Refused(f"There is no flavor {request.flavor_name}; there are {', '.join(state.all_flavors)}")
     if refused := flavor.devices.refused_nics(request.data_interfaces):
         raise Refused(f"A VM of flavor {request.flavor_name} {refused}")
-    rights.require_room_for_vms(user, 1, request.actor)
+    rights.require_room_for_vms(user, 1, request.actor, request.leaving)
     if any(vm.name == request.name for vm in slice_.vms):
         raise Refused(f"Slice {request.slice_id} has a VM {request.name} already; choose another name")
     if same := next((vm.name for vm in slice_.vms if in_guests(vm.name) == in_guests(request.name)), None):

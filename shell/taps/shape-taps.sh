@@ -1,5 +1,5 @@
 # usage: shape-taps.sh OWNER [TAP QUEUE]...
-# Gives each TAP its queue, and prints the TAPs that had another one. QUEUE: the words of tc(8) behind `root`, or nothing
+# Gives each TAP its queue, and prints the TAPs that had another one. QUEUE: the words of tc(8) behind `root`, or none
 # for a TAP without a queue. Open vSwitch removes the queue of a port whose QoS changes, so the row comes first.
 # include: has-queue
 # include: drop-queue

@@ -106,6 +106,61 @@ def test_the_plan_is_what_is_executed(lab: Desk) -> None:
     assert {(event.step.host, event.step.title) for event in done} == {(step.host, step.title) for step in plan.steps}
 
 
+SWAP = read("slice: lab\nvms: {a: cirros, x: cirros, y: cirros}\nlinks: [a - x]\n")
+"""The slice of the file with other VMs in the place of two of its VMs."""
+
+
+def fill_quota(lab: Desk) -> None:
+    lab.api.accounts.set_quota("student", 3)
+
+
+def test_a_swap_of_vms_needs_no_room_in_the_quota(lab: Desk) -> None:
+    fill_quota(lab)
+    lab.ok(lab.api.edits.compare("student", 1000, SWAP))
+    lab.ok(lab.api.edits.apply("student", 1000, SWAP))
+    lab.ok(lab.api.deploy_slice("student", 1000))
+    assert lab.ok(lab.api.problems("student", 1000)) == {}
+    lab.ok(lab.api.edits.apply("student", 1000, read(FILE)))
+    assert lab.used() == 3
+    sentence = lab.no(
+        lab.api.edits.apply("student", 1000, read("slice: lab\nvms: {a: cirros, r: cirros, s: cirros, t: cirros}"))
+    )
+    assert sentence == "Quota exceeded: you have 3 of 3 VMs; delete a slice first"
+
+
+@pytest.mark.parametrize("moments", range(2, 11))
+def test_a_swap_that_a_dead_manager_left_gives_no_vms_beyond_the_quota(lab: Desk, moments: int) -> None:
+    """The new VMs are there beside the old ones only until one of the two is taken back."""
+    fill_quota(lab)
+    left = iter(range(moments))
+
+    def die(event: Event) -> None:
+        if isinstance(event, StepDone) and next(left, None) is None:
+            raise ManagerDiesError
+
+    with suppress(ManagerDiesError):
+        lab.ok(lab.api.edits.apply("student", 1000, SWAP, die))
+    if lab.ok(lab.api.unfinished("student")):
+        sentence = (
+            "Quota exceeded: x, y were being added in the place of VMs that are still there; log in again to take it"
+        )
+        assert lab.no(lab.api.finish_slice("student", 1000)).startswith(sentence)
+        assert lab.no(lab.api.deploy_slice("student", 1000)).startswith(sentence)
+        lab.ok(lab.api.take_back_slice("student", 1000))
+        assert {vm.name for vm in lab.slice().vms} == {"a", "b", "c"}
+    assert lab.used() == 3
+    lab.ok(lab.api.deploy_slice("student", 1000))
+    assert lab.ok(lab.api.problems("student", 1000)) == {}
+
+
+def test_new_vms_are_taken_back_where_the_disks_of_others_stay(lab: Desk) -> None:
+    before, worker = lab.slice().to_dict(), lab.cloud.hosts[WORKERS[1]]
+    worker.faults["overlay of c"] = (1, "", "no such thing")
+    assert lab.no(lab.api.edits.apply("student", 1000, SWAP)).startswith("Not all disks are removed")
+    assert lab.slice().to_dict() == before
+    assert not [path for host in WORKERS for path in lab.cloud.hosts[host].files if "/x_img" in path]
+
+
 REFUSALS = {
     "flavor": ("a: cirros", "a: ubuntu", "Another flavor needs a new disk: remove a first, then add it again"),
     "quota": ("c: cirros}", "c: cirros, d: cirros, e: cirros, f: cirros, g: cirros}",

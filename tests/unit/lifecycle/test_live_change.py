@@ -272,6 +272,36 @@ def test_a_worker_that_is_written_off_ends_an_unfinished_change(lab: Desk, kind:
     assert lab.used() == 0
 
 
+@pytest.mark.parametrize("kind", ["VM", "no VM", "LAN", "all"])
+@pytest.mark.parametrize("lost", WORKERS)
+def test_a_deletion_that_waited_for_a_worker_removes_both_designs_elsewhere(lab: Desk, kind: str, lost: str) -> None:
+    with suppress(ManagerDiesError):
+        lab.api.edits.apply("student", 1000, edited(kind), die_in("launch" if kind == "all" else "remove"))
+    for host in lab.cloud.hosts.values():
+        host.dead = True
+    assert f"cli.py host forget {lost}" in lab.no(lab.api.delete_slice("student", 1000))
+    for address, host in lab.cloud.hosts.items():
+        host.dead = address == lost
+    written_off = lab.api.hosts.forget(lost)
+    assert written_off.unfinished == ()
+    assert lab.used() == 0
+    assert lab.ok(lab.api.list_slices("student")) == []
+    for address in {*WORKERS, "10.0.10.3"} - {lost}:
+        left = lab.cloud.hosts[address].state()
+        assert {name: left[name] for name in ("ports", "queues", "flows", "processes", "tables") if left[name]} == {}
+        assert not [path for path in left["files"] if "1000" in path]
+
+
+def test_a_swap_of_vms_of_a_running_slice_needs_no_room_in_the_quota(lab: Desk) -> None:
+    lab.api.accounts.set_quota("student", 3)
+    with suppress(ManagerDiesError):
+        lab.api.edits.apply("student", 1000, edited("all"), die_in("launch"))
+    lab.ok(lab.api.take_back_slice("student", 1000))
+    lab.ok(lab.api.edits.apply("student", 1000, edited("all")))
+    lab.ok(lab.api.edits.apply("student", 1000, read(FILE)))
+    assert lab.used() == 3
+
+
 def test_a_lost_vm_is_repaired_before_the_slice_is_changed(lab: Desk) -> None:
     lab.cloud.hosts[WORKERS[1]].dead = True
     lab.api.hosts.forget(WORKERS[1])
