@@ -242,7 +242,7 @@ class DeploymentAPI:
         """Yield the steps of a change of power on one worker."""
         if part.on:
             yield self._launcher.check_room(slice_, worker, part.on)
-            yield self._launcher.complete_taps(slice_, worker)
+            yield from self._launcher.restore_wires(slice_, worker)
         if part.off:
             yield self._launcher.stop_vms(slice_, worker, part)
         for vm in part.restored:

@@ -21,7 +21,7 @@ from core import passwords
 from core.errors import Refused
 from core.inventory import Worker
 from core.results import Result
-from core.status import SliceStatus, VMStatus
+from core.status import SliceStatus
 from database import State, Store
 from deployment import DeploymentAPI
 from lifecycle import losses
@@ -318,10 +318,7 @@ class OrchestratorAPI(Groups):
         vm = slice_.vm(vm_id) if slice_ else None
         if not slice_ or not vm:
             raise Refused(f"You have no VM {vm_id}; your slices show the ids")
-        if vm.stopped:
-            raise Refused(f"VM {vm_id} ({vm.name}) is stopped; {rights.way_to_start(slice_, vm)}")
-        if vm.status != VMStatus.RUNNING:
-            raise Refused(f"VM {vm_id} is not running; {rights.way_to_run(slice_)} slice {slice_.slice_id} first")
+        rights.require_runs(slice_, vm)
         may_take_over = rights.may_take_over(state, actor, slice_)
         consoles = Consoles(DeploymentAPI(state.inventory), self._connect)
         console, taken_from = consoles.open(actor, slice_, vm, confirm if may_take_over else None)

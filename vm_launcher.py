@@ -171,11 +171,9 @@ class VMLauncher:
             names = tuple(f"queue of {tap}" for tap in queues)
             yield Step(worker, "queues of the TAPs", (shape,), (undo,), objects=names)
 
-    def complete_taps(self, slice_: Slice, worker: str) -> Step:
-        """Return the step that makes TAPs of a running slice that an older version did not make; they stay."""
-        taps = self.taps(slice_, worker)
-        do = (stack.drop_taps(slice_.slice_id, taps.names), taps.make(self._inventory.ssh.user))
-        return Step(worker, "TAPs", do, objects=taps.names)
+    def restore_wires(self, slice_: Slice, worker: str) -> Iterator[Step]:
+        """Yield the steps that bring TAPs, ports and flows of a running slice to its design; they stay so."""
+        return (replace(step, undo=(), restore=()) for step in self._wire(slice_, worker))
 
     def _launch(self, slice_: Slice, worker: str) -> Iterator[Step]:
         """Yield the steps that start QEMU of the VMs on `worker`, and end that of VMs that stay off."""

@@ -242,6 +242,30 @@ def word_for(vm: VM) -> str:
     return str(vm.vm_id) if vm.name.startswith("-") else vm.name
 
 
+def running_vm(state: State, actor: str, slice_id: int, vm_id: int) -> tuple[Slice, VM]:
+    """Return a running VM of a slice that the user may work on, and the slice; raise `Refused` otherwise."""
+    slice_ = permitted(state, actor, slice_id)
+    vm = slice_.vm(vm_id)
+    if vm is None:
+        raise Refused(f"Slice {slice_id} has no VM {vm_id}; show {slice_id} lists its VMs")
+    require_runs(slice_, vm)
+    return slice_, vm
+
+
+def require_runs(slice_: Slice, vm: VM) -> None:
+    """Raise `Refused` where the VM is stopped, or not started yet."""
+    if vm.stopped:
+        raise Refused(f"VM {vm.vm_id} ({vm.name}) is stopped; {way_to_start(slice_, vm)}")
+    if vm.status != VMStatus.RUNNING:
+        way = f"{way_to_run(slice_)} slice {slice_.slice_id} first"
+        raise Refused(f"VM {vm.vm_id} ({vm.name}) is not running; {way}")
+
+
+def off_by_itself(slice_: Slice, vm: VM) -> Refused:
+    """Return the refusal for a VM that should run and is off."""
+    return Refused(f"VM {vm.vm_id} ({vm.name}) is off; {way_to_start(slice_, vm)}")
+
+
 def require_unfinished(slice_: Slice) -> None:
     """Raise `Refused` unless a change of the slice was interrupted."""
     if not is_unfinished(slice_):

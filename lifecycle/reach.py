@@ -11,7 +11,6 @@ from core import ssh_keys
 from core.captures import CaptureRequest
 from core.errors import CloudError, CommandFailed, Refused
 from core.names import process_name
-from core.status import VMStatus
 from database import State
 from deployment import DeploymentAPI
 from lifecycle import captures
@@ -58,7 +57,7 @@ class Reach(SliceUseCases):
     def connect(self, actor: str, slice_id: int, vm_id: int, port: int) -> PortStream:
         """Join with a TCP port of a running VM, from the network node."""
         state = self._database.load()
-        slice_, vm = _running(state, actor, slice_id, vm_id)
+        slice_, vm = rights.running_vm(state, actor, slice_id, vm_id)
         visit = DeploymentAPI(state.inventory).way_to(slice_, vm, port)
         if visit is None:
             raise Refused(
@@ -70,7 +69,7 @@ class Reach(SliceUseCases):
             return join(self._connect(node).open_terminal(visit.argv, visit.script), visit, node)
         except NotConnected as refusal:
             if refusal.answer is PortAnswer.SILENT and self._is_off(state, slice_, vm):
-                raise _off(slice_, vm) from refusal
+                raise rights.off_by_itself(slice_, vm) from refusal
             raise _failure(refusal.answer, node, slice_, vm, visit) from refusal
 
     def _is_off(self, state: State, slice_: Slice, vm: VM) -> bool:
@@ -87,18 +86,18 @@ class Reach(SliceUseCases):
     def watch(self, actor: str, slice_id: int, vm_id: int) -> LogStream:
         """Read along at the serial console of a running VM, which its user keeps."""
         state = self._database.load()
-        slice_, vm = _running(state, actor, slice_id, vm_id)
+        slice_, vm = rights.running_vm(state, actor, slice_id, vm_id)
         visit = DeploymentAPI(state.inventory).console_log(slice_, vm)
         try:
             return watch(self._connect(vm.worker_ip).open_terminal(visit.argv, visit.script), visit, vm.worker_ip)
         except GuestOffError as refusal:
-            raise _off(slice_, vm) from refusal
+            raise rights.off_by_itself(slice_, vm) from refusal
 
     @UseCase("capture")
     def capture(self, actor: str, slice_id: int, vm_id: int, request: CaptureRequest) -> CaptureStream:
         """Capture packets of one interface of a running VM, from now on."""
         state = self._database.load()
-        slice_, vm = _running(state, actor, slice_id, vm_id)
+        slice_, vm = rights.running_vm(state, actor, slice_id, vm_id)
         request.check()
         interface = captures.linked_interface(vm, request.nic)
         visit = DeploymentAPI(state.inventory).capture(vm, interface, request)
@@ -124,19 +123,6 @@ class Reach(SliceUseCases):
         return WaysIn(tuple(ways), tuple(without), state.inventory.login.address or "")
 
 
-def _running(state: State, actor: str, slice_id: int, vm_id: int) -> tuple[Slice, VM]:
-    """Return a running VM of a slice that the user may work on, and the slice; raise `Refused` otherwise."""
-    slice_ = rights.permitted(state, actor, slice_id)
-    vm = slice_.vm(vm_id)
-    if vm is None:
-        raise Refused(f"Slice {slice_id} has no VM {vm_id}; show {slice_id} lists its VMs")
-    if vm.stopped:
-        raise Refused(f"VM {vm_id} ({vm.name}) is stopped; {rights.way_to_start(slice_, vm)}")
-    if vm.status != VMStatus.RUNNING:
-        raise Refused(f"VM {vm_id} ({vm.name}) is not running; {rights.way_to_run(slice_)} slice {slice_id} first")
-    return slice_, vm
-
-
 def _word(state: State, actor: str, slice_: Slice) -> str:
     """Return the word by which commands find the slice: its name, or its id where the name may mean another one.
 
@@ -154,10 +140,6 @@ def _way(word: str, slice_: Slice, vm: VM) -> WayIn:
     disk = vm.disk_id or process_name(slice_.slice_id, vm.vm_id)
     host_key = ssh_keys.public_key(vm.host_secret) if vm.host_secret else ""
     return WayIn(f"{word}-{vm.name}", word, rights.word_for(vm), vm.devices.user, f"cloud-{disk}", host_key)
-
-
-def _off(slice_: Slice, vm: VM) -> Refused:
-    return Refused(f"VM {vm.vm_id} ({vm.name}) is off; {rights.way_to_start(slice_, vm)}")
 
 
 def _failure(answer: PortAnswer, node: str, slice_: Slice, vm: VM, visit: PortVisit) -> CloudError:

@@ -182,7 +182,7 @@ def test_a_running_slice_reports_lost_vms_and_a_repair_starts_them_elsewhere(des
         ("11 repairs it",),
         ("repair the slice: repair 1000 (the VM gets a new disk)",),
     )
-    assert "VM 1002 is not running; repair slice 1000 first" in desk.no(desk.api.open_console("student", 1002))
+    assert "VM 1002 (vm1) is not running; repair slice 1000 first" in desk.no(desk.api.open_console("student", 1002))
     events: list[Event] = []
     assert "overlay of vm1 on 10.0.10.1" in desk.ok(desk.api.repair_slice("student", 1000, events.append))
     assert [event.sentence for event in events if isinstance(event, Notice)] == [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from core.status import VMStatus
 from remote.events import Event, StepDone
 from tests.support.desk import WORKERS, Desk, deployed, open_desk
 from tests.support.dying import ManagerDiesError
+from tests.support.fake_hosts import FakeHost
 
 
 @pytest.fixture
@@ -92,6 +94,27 @@ def test_vms_are_stopped_and_started_again(desk: Desk) -> None:
     assert len(running(desk)) == 3
     assert desk.api.doctor.examine().findings == ()
     assert {a: {*s["files"]} for a, s in desk.cloud.state().items()} == {a: {*s["files"]} for a, s in whole.items()}
+
+
+DAMAGE: dict[str, Callable[[FakeHost], object]] = {
+    "the TAP is down": lambda host: host.down.add("tap_1001_eth1"),
+    "the TAP is deleted": lambda host: (host.namespaces[""].pop("tap_1001_eth1"), host.aliases.pop("tap_1001_eth1")),
+    "the port is deleted": lambda host: host.remove_ports(("tap_1001_eth1",), ""),
+    "the tag is wrong": lambda host: host.ports.update(tap_1001_eth1=2099),
+    "the flows are gone": lambda host: host.flows.clear(),
+}
+
+
+@pytest.mark.parametrize("act", ["start", "restart", "reset"])
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_start_brings_the_wires_to_the_design(desk: Desk, what: str, act: str) -> None:
+    deployed(desk)
+    desk.ok(desk.api.power.stop("student", 1000))
+    DAMAGE[what](desk.cloud.hosts[WORKERS[0]])
+    desk.ok(getattr(desk.api.power, act)("student", 1000))
+    desk.ok(desk.api.power.start("student", 1000))
+    assert desk.ok(desk.api.problems("student")) == {}
+    assert desk.ok(desk.api.repair_slice("student", 1000)) == []
 
 
 def test_a_guest_that_does_not_obey_is_switched_off_and_named(desk: Desk) -> None:
