@@ -21,7 +21,6 @@ from core.captures import CaptureRequest
 from core.errors import BadAnswer, printable
 from core.inventory import Inventory, Worker
 from core.names import mac_address
-from core.status import VMStatus
 from machines import credentials
 from machines.power import BUTTON_SECONDS, ENDING_SECONDS, Switching
 from machines.snapshots import SnapshotSteps
@@ -226,12 +225,17 @@ class DeploymentAPI:
         running = [vm for vm in slice_.placed if not vm.stays_off]
         return self._change(slice_, Stage("links", tuple(self._set_links(slice_, running))))
 
+    def ended_plan(self, slice_: Slice) -> Plan:
+        """Return the plan that asks the workers which VMs powered themselves off."""
+        workers = dict.fromkeys(vm.worker_ip for vm in slice_.placed if not vm.stays_off)
+        steps = tuple(self._launcher.look_for_ended(slice_, worker) for worker in workers)
+        seconds = self._inventory.ssh.timeouts.read_only
+        return Plan((Stage("look", steps),), timeout=seconds, deadline=seconds, repeatable=True)
+
     def carriers_plan(self, slice_: Slice, ended: Collection[int | None]) -> Plan:
-        """Return the plan that takes the carrier from the other ends of links of VMs that have ended by themselves."""
-        after = Slice.from_dict(slice_.to_dict())
+        """Return the plan that takes the carrier from the other ends of links of VMs that powered themselves off."""
+        after = slice_.with_off(ended)
         off = tuple(vm for vm in after.vms if vm.vm_id in ended)
-        for vm in off:
-            vm.status = VMStatus.STOPPED
         return self._change(after, Stage("links", tuple(self._set_links(after, Switching(off).others(after)))))
 
     def _set_links(self, slice_: Slice, vms: Sequence[VM]) -> Iterator[Step]:

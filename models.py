@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from core import formats
@@ -18,7 +18,7 @@ from core.inventory import INTERNET_VLAN, MAX_SLICES
 from core.links import DHCP_GATEWAY, MOST_LEASES, NONE, Interface, Link, LinkEnd, Network
 from core.records import Recorded, addition, derived, items, key, parts, state
 from core.rule import FLAG, whole
-from core.status import LinkState, SliceStatus
+from core.status import LinkState, SliceStatus, VMStatus
 from core.users import ADMIN, MAX_KEYS, MAX_QUOTA, STUDENT, User
 from core.vms import FIRST_VNC_PORT, LAST_VNC_PORT, NOWHERE, VM
 
@@ -142,6 +142,19 @@ class Slice(Recorded):
         """Return a copy with the parts before the change that is under way."""
         record = self.to_dict()
         return Slice.from_dict(record | record.pop("before", {}))
+
+    def with_off(self, vm_ids: Collection[int | None]) -> Slice:
+        """Return a copy in which these VMs are stopped."""
+        copied = Slice.from_dict(self.to_dict())
+        for vm in copied.vms:
+            if vm.vm_id in vm_ids:
+                vm.status = VMStatus.STOPPED
+        return copied
+
+    @property
+    def designs(self) -> tuple[Slice, ...]:
+        """Return the slice, and before it a copy with its earlier parts while a change of these is under way."""
+        return (self.earlier(), self) if self.before else (self,)
 
     @property
     def is_running(self) -> bool:

@@ -40,6 +40,9 @@ ROOM = "room"
 PIDS = "pids"
 """The name of the answer about the processes of VMs."""
 
+ENDED = "ended"
+"""The name of the answer about the VMs that powered themselves off."""
+
 ANY_STATUS = tuple(range(256))
 """The exit statuses of a command whose failure is no failure of its step."""
 
@@ -49,6 +52,7 @@ PORT_TAKEN = 98
 _HAVE_NICS = load("vms/have-nics")
 _CHECK_ROOM = load("vms/check-room")
 _END_VMS = load("vms/end-vms")
+_LIST_ENDED = load("vms/list-ended")
 
 
 class TakenPorts(NamedTuple):
@@ -229,6 +233,13 @@ class VMLauncher:
             switch_off = Command(stop, unless=_HAVE_NICS.argv(*words), as_user=True)
             names = tuple(vm.name for vm in vms)
             yield Step(worker, "VMs with other interfaces", (switch_off,), objects=names)
+
+    def look_for_ended(self, slice_: Slice, worker: str) -> Step:
+        """Return the read-only step that prints the ids of VMs on `worker` that powered themselves off."""
+        words: list[str] = [qemu.END_EVENT, str(qemu.BY_GUEST)]
+        for vm in _to_run(slice_, worker):
+            words += [str(vm.vm_id), *self._process(slice_, vm), self.files(slice_, vm).messages]
+        return Step(worker, "power of the VMs", (Command(_LIST_ENDED.argv(*words), as_user=True, name=ENDED),))
 
     def stop_vms(self, slice_: Slice, worker: str, switching: Switching) -> Step:
         """Return the step that switches VMs on `worker` off. Its undo starts those that would be switched on again."""

@@ -97,7 +97,7 @@ class Owners:
             s for s in self.slices.values() if s.status != SliceStatus.DESIGN or s.left or s.slice_id in self._busy
         ]
         self.active = {s.slice_id: s for s in in_use}
-        self._designs = [*(s.earlier() for s in in_use if s.before), *in_use]
+        self._designs = [design for s in in_use for design in s.designs]
         self.vlans = {server.vlan_id for s in self._designs for server in comparison.vlans.servers(s)}
         self.shared_vlan = comparison.inventory.internet.vlan_id
 

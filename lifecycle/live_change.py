@@ -7,7 +7,7 @@ manager did not finish can be finished or rolled back: both are the same plan, w
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -22,6 +22,7 @@ from machines import credentials
 from models import Before, Slice
 from remote.plan import Plan
 from remote.runner import Report
+from vm_launcher import ENDED
 
 AGAIN, FINISH = "log in again to finish it or take it back", "log in again to finish it"
 
@@ -50,11 +51,14 @@ class LiveChange:
         `resumed`: an earlier run may have changed hosts.
         """
         before, number = slice_.earlier(), secrets.randbits(32)
+        off = self._off_by_themselves(slice_, resumed=resumed)
         plan = self._change.deployment.change_plan
-        report = self._change.run_on_free_ports(slice_, lambda: plan(before, slice_, run=number))
-        pids = {} if report.error else self._change.pids_of(slice_, report, complete=True)
+        report = self._change.run_on_free_ports(
+            slice_, lambda: plan(before.with_off(off), slice_.with_off(off), run=number)
+        )
+        pids = {} if report.error else self._change.pids_of(slice_.with_off(off), report, complete=True)
         if report.error:
-            raise self._rolled_back(slice_, report, report.error, resumed=resumed)
+            raise self._rolled_back(slice_, report, report.error, off, resumed=resumed)
         if slice_.leaving:
             self._remove_disks(before, slice_)
         return self._end(slice_, slice_, pids)
@@ -63,12 +67,26 @@ class LiveChange:
         """Bring the hosts back to the old design."""
         if slice_.before and slice_.before.past:
             raise Refused("Disks of VMs that leave may be gone already, which cannot be taken back; finish the change")
-        before, report, left = self._run_back(slice_)
+        before, report, left = self._run_back(slice_, self._off_by_themselves(slice_, resumed=True))
         if left:
             raise self._left(slice_, left, "The change is not all taken back")
         return self._end(slice_, before, self._change.pids_of(before, report))
 
-    def _rolled_back(self, slice_: Slice, report: Report, error: CloudError, *, resumed: bool) -> CloudError:
+    def _off_by_themselves(self, slice_: Slice, *, resumed: bool) -> set[int]:
+        """Return the ids of VMs that powered themselves off, so that the change leaves them off.
+
+        A VM that gets other interfaces obeys its power button by the same end, so that a `resumed` change starts it.
+        """
+        before = slice_.earlier()
+        asked = self._change.runner.quiet().run(self._change.deployment.ended_plan(before))
+        words = {r.step.host: r.answers[ENDED].stdout.split() for r in asked.results if not r.error}
+        stay = [(vm, earlier) for vm in slice_.vms if (earlier := before.vm(vm.vm_id))]
+        off = [(vm, earlier) for vm, earlier in stay if str(vm.vm_id) in words.get(vm.worker_ip, ())]
+        return {vm.vm_id for vm, earlier in off if not resumed or len(vm.interfaces) == len(earlier.interfaces)}
+
+    def _rolled_back(
+        self, slice_: Slice, report: Report, error: CloudError, off: Collection[int], *, resumed: bool
+    ) -> CloudError:
         """Roll back a change that failed, and return the error that says what became of the slice."""
         if slice_.before and slice_.before.past:
             return self._left(slice_, left_by(report), "The change is not finished", FINISH)
@@ -77,16 +95,16 @@ class LiveChange:
         if not resumed and all(step in checks for step in changed):
             self._end(slice_, slice_.earlier(), None)
             return error.within(f"{error}{way_out([error], slice_)}; nothing was changed")
-        before, back, left = self._run_back(slice_)
+        before, back, left = self._run_back(slice_, off)
         if left:
             return self._left(slice_, left, f"{error}; not all could be taken back")
         self._end(slice_, before, self._change.pids_of(before, back))
         return error.within(f"{error}{way_out([error], slice_)}; what was done has been taken back")
 
-    def _run_back(self, slice_: Slice) -> tuple[Slice, Report, dict[str, CloudError]]:
+    def _run_back(self, slice_: Slice, off: Collection[int]) -> tuple[Slice, Report, dict[str, CloudError]]:
         """Bring the hosts back to the old design. Return it, the report, and the objects that are left."""
         before, deployment = slice_.earlier(), self._change.deployment
-        plan = _without_checks(deployment.change_plan(slice_, before))
+        plan = _without_checks(deployment.change_plan(slice_.with_off(off), before.with_off(off)))
         report = self._change.runner.run(plan, keep_going=True)
         left = left_by(report)
         made = {f"{result.step.title} on {result.step.host}" for result in report.failures if result.step.objects}

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from orchestrator import OrchestratorAPI
     from topology.design import Design, End
 
+STAY_OFF = "VMs that powered themselves off stay off."
 NEEDS_YES = "{} asks before it {}; without a terminal to ask on, it needs --yes"
 
 
@@ -61,6 +62,8 @@ def show_plan(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
         show_json(screen, plan_record(edit.plan, edit.found))
         return DONE
     _say_differences(screen, edit)
+    if slice_.is_running and edit.is_on_hosts:
+        screen.line(STAY_OFF)
     if edit.found:
         plans.show(screen, edit.plan, plans.Depth(args.depth), slice_, args.actor, "change")
     return DONE

@@ -108,6 +108,10 @@ class Runner:
         self._interrupted = interrupted
         self._emitting = threading.Lock()
 
+    def quiet(self) -> Runner:
+        """Return a runner for plans that only look: nothing is reported of them, and nothing ends them."""
+        return Runner(self._connect)
+
     def run(self, plan: Plan, *, keep_going: bool = False) -> Report:
         """Run `plan`; with `keep_going` past every failure and interruption, as rollback and removal must."""
         report = Report(plan)

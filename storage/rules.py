@@ -122,7 +122,7 @@ def _check_slice(slice_: Slice, internet: InternetSettings) -> None:
 
 def _check_profiles(slice_: Slice, profiles: Container[str]) -> None:
     """Raise `OtherInUse` where a link names a profile that is gone: its queues would stay on TAPs unseen."""
-    for design in (slice_, slice_.earlier()) if slice_.before else (slice_,):
+    for design in slice_.designs:
         for link in design.links:
             for name in (each.profile for each in link.impairments):
                 if name and name not in profiles:

@@ -53,14 +53,15 @@ class Probe:
 
 
 class Probes:
-    """The probes between all slices of the cloud."""
+    """The probes between all slices of the cloud. One with an unfinished change is another's neighbour only."""
 
     def __init__(self, inventory: Inventory, slices: Iterable[Slice], facts_by_host: Mapping[str, Facts]) -> None:
         self._inventory = inventory
         self._facts_by_host = facts_by_host
         self._internet = inventory.internet
-        self._all = list(slices)
-        self._running = [slice_ for slice_ in self._all if slice_.status == SliceStatus.RUNNING]
+        slices = list(slices)
+        self._all = [design for slice_ in slices for design in slice_.designs]
+        self._running = [s for s in slices if s.status == SliceStatus.RUNNING and not s.before]
         self._vlans = {link.vlan_id: slice_.slice_id for slice_ in self._all for link in slice_.links}
 
     def all(self) -> list[Probe]:

@@ -16,7 +16,7 @@ from core.inventory import Inventory
 from core.names import flow_cookie, gateway_port, ids_of_process, number_in, process_name, router_namespace
 from core.status import SliceStatus
 from inspection import exposure, foundation
-from inspection.facts import Facts, Process, SeenPort
+from inspection.facts import Facts, Flow, Process, SeenPort
 from inspection.findings import Comparison
 from inspection.firewall_rules import dhcp_filter_of, our_rules, wanted_rules
 from machines.disks import further_disks
@@ -67,14 +67,20 @@ class Property:
 
 
 class Proof:
-    """The isolation proof of one cloud, from its slices and the facts of its hosts."""
+    """The isolation proof of one cloud, from its slices and the facts of its hosts.
+
+    While a change of a running slice is unfinished, the objects of both its designs are its own, and any may be missing.
+    Such a slice is in `_all` and `_live` with both designs, and not in `_running`.
+    """
 
     def __init__(self, inventory: Inventory, slices: Iterable[Slice], facts_by_host: Mapping[str, Facts]) -> None:
         self._inventory = inventory
         self._internet = inventory.internet
         self._comparison = Comparison(inventory)
-        self._all = list(slices)
-        self._running = [slice_ for slice_ in self._all if slice_.status == SliceStatus.RUNNING]
+        self._all = [design for slice_ in slices for design in slice_.designs]
+        self._live = [design for design in self._all if design.status == SliceStatus.RUNNING]
+        changing = {slice_.slice_id for slice_ in self._all if slice_.before}
+        self._running = [slice_ for slice_ in self._live if slice_.slice_id not in changing]
         self._facts_by_host = facts_by_host
         self._vlans = {link.vlan_id: slice_.slice_id for slice_ in self._all for link in slice_.links}
 
@@ -90,29 +96,31 @@ class Proof:
     def _tags(self) -> Property:
         """Check that all ports but one trunk have a tag, and that a slice's VLAN has our ports only."""
         found = Property("ports: every port has its tag, and no foreign port is on a slice's VLAN")
-        wanted = {
-            (host, port.name): (port, slice_.slice_id)
-            for slice_ in self._all
-            for host in self._facts_by_host
-            for port in self._comparison.ports(slice_, host)
-        }
+        wanted: defaultdict[tuple[str, str], list[ovs.Port]] = defaultdict(list)
+        owners: dict[tuple[str, str], int] = {}
+        for design in self._all:
+            for host in self._facts_by_host:
+                for planned in self._comparison.ports(design, host):
+                    wanted[host, planned.name].append(planned)
+                    owners[host, planned.name] = design.slice_id
         for host, facts in self._facts_by_host.items():
             ports = [port for port in facts.ports.values() if port.bridge == ovs.BRIDGE]
             ways = [port for port in foundation.data_ports(self._inventory, facts) if _carries_all(port)]
             trunks = {port.name for port in ways}
             names = _listed(trunks)
             for port in ports:
-                planned, owner = wanted.get((host, port.name), (None, 0))
+                designed, owner = wanted.get((host, port.name), []), owners.get((host, port.name), 0)
                 if port.name in trunks:
                     what = f"ports {names} carry every VLAN; only one may, the port of the data network"
                     found.check(host, what, holds=foundation.are_one_way(ways))
                 elif _carries_all(port):
                     what = f"port {port.name} carries every VLAN"
                     found.check(host, what, *([owner] if owner else []), holds=port.name == ovs.BRIDGE)
-                elif planned is not None:
-                    what = f"port {port.name} is on VLAN {port.tag} instead of {planned.tag}"
-                    found.check(host, what, owner, holds=port.tag == planned.tag and port.is_ours)
-                    if planned.protected:
+                elif designed:
+                    tags = {each.tag for each in designed}
+                    what = f"port {port.name} is on VLAN {port.tag} instead of {_listed(tags)}"
+                    found.check(host, what, owner, holds=port.tag in tags and port.is_ours)
+                    if any(each.protected for each in designed):
                         what = f"port {port.name} may send to other slices: it is not protected"
                         found.check(host, what, owner, holds=port.protected)
                 else:
@@ -271,7 +279,7 @@ class Proof:
             yield from ((host, process) for process in facts.processes.values() if process.is_qemu)
 
     def _vms(self) -> Iterator[tuple[Slice, VM]]:
-        yield from ((slice_, vm) for slice_ in self._running for vm in slice_.vms)
+        yield from ((slice_, vm) for slice_ in self._live for vm in slice_.vms)
 
     def _macs(self) -> Property:
         found = Property("MACs: each has one VM")
@@ -335,15 +343,15 @@ class Proof:
         found = Property("port security: the flows of every VM are complete, and no other flow overrides them")
         for host, facts in self._facts_by_host.items():
             taps: dict[str, int] = {}
-            wanted_of = {slice_.slice_id: self._comparison.wanted_flows(slice_, host) for slice_ in self._running}
-            for slice_ in self._running:
-                wanted = wanted_of[slice_.slice_id]
+            known: set[Flow] = set()
+            for slice_ in self._live:
+                wanted = self._comparison.wanted_flows(slice_, host)
+                known |= {*wanted}
                 taps |= {_in_port(each.match): slice_.slice_id for each in wanted}
-                for each in wanted:
+                for each in wanted if slice_ in self._running else ():
                     what = f"the flow {','.join(sorted(each.match))} is missing"
                     there = facts.flows_by_slice.get(slice_.slice_id, ())
                     found.check(host, what, slice_.slice_id, holds=each in there)
-            known = {each for flows in wanted_of.values() for each in flows}
             steady = {SliceStatus.RUNNING, SliceStatus.DESIGN}
             changing = {int(flow_cookie(slice_.slice_id), 0) for slice_ in self._all if slice_.status not in steady}
             for each in facts.flows if taps else ():

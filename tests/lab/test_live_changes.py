@@ -171,6 +171,21 @@ def test_a_rate_bounds_what_its_end_receives_also_after_a_restart_of_the_switch(
     assert live.lab.exec(worker, ["ovs-vsctl", "list", "QoS"]).stdout == ""
 
 
+def test_a_guest_that_powered_itself_off_is_not_started_by_a_change(live: Live) -> None:
+    a, b = live.guests["a"], live.guests["b"]
+    b.console.run("poweroff -f &", 5)
+    b.console.close()
+    wait_until(lambda: "VM b powered itself off" in command(live.lab, "doctor").stdout, "the end of the guest", 60)
+    live.do("link", "live", "a:eth2", "b:eth2", "--name", "second")
+    live.do("unlink", "live", "second")
+    assert "VM b powered itself off" in command(live.lab, "doctor").stdout
+    assert a.run("cat /sys/class/net/eth1/carrier").strip() == "0"
+    live.do("start", "live", "b")
+    live.guests["b"] = Guest(live.lab, live.slice_id, live.vms["b"])
+    wait_until(lambda: a.succeeds("grep -q 1 /sys/class/net/eth1/carrier"), "the carrier", 20)
+    assert command(live.lab, "doctor").returncode == 0
+
+
 def test_a_kernel_without_netem_is_named_and_nothing_is_changed(live: Live) -> None:
     """The kernel of this machine may have it: then the delay is measured."""
     answer = command(live.lab, "set-link", "live", "first", "--delay", "100ms")

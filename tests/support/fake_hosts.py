@@ -704,6 +704,20 @@ class FakeHost:
                 self.holders = {tap: holder for tap, holder in self.holders.items() if holder != pid}
         return OK
 
+    def power_off(self, pid_file: str) -> None:
+        """End a VM as its guest does, or as it obeys its power button."""
+        self.stop(("TERM", pid_file, self.processes[pid_file][0]), "")
+        self.files[f"{pid_file.removesuffix('.pid')}.qemu"] = "qemu_system_shutdown_request reason=6\n"
+
+    def list_ended(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        event, reason, *vms = argv
+        off = (
+            vm_id
+            for vm_id, pid_file, mark, messages in zip(vms[::4], vms[1::4], vms[2::4], vms[3::4], strict=True)
+            if self.is_running((pid_file, mark), "")[0] and self.files.get(messages) == f"{event} reason={reason}\n"
+        )
+        return listed(off)
+
     def are_off(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         return (int(any(self.is_running(process, "")[0] == 0 for process in _in_pairs(argv))), "", "")
 
@@ -740,6 +754,9 @@ class FakeHost:
         press, pairs = argv[2 : 2 + count], argv[2 + count :]
         running = [process for process in _in_pairs(pairs) if self.is_running(process, "")[0] == 0]
         stubborn = [pid_file for pid_file, _ in running if press == ("true",) or pid_file in self.stubborn]
+        for pid_file, _ in running:
+            if pid_file not in stubborn:
+                self.power_off(pid_file)
         self.stop(("TERM", *pairs), "")
         return listed(pid_file.rpartition("/")[2].removesuffix(".pid") for pid_file in stubborn)
 
@@ -993,6 +1010,7 @@ SCRIPTS: dict[str, Program] = {
     "unshape-taps.sh": FakeHost.unshape_taps,
     "check-netem.sh": FakeHost.check_netem,
     "are-off.sh": FakeHost.are_off,
+    "list-ended.sh": FakeHost.list_ended,
     "have-nics.sh": FakeHost.have_nics,
     "restore-disks.sh": FakeHost.restore_disks,
     "set-aside.sh": FakeHost.set_aside,

@@ -159,6 +159,47 @@ def test_doctor_names_an_unfinished_change_and_removes_nothing_of_it(lab: Desk, 
     assert [problem.code for problem in found.findings] == ["change-unfinished"]
 
 
+def breaches(lab: Desk) -> list[str]:
+    verdict = lab.ok(lab.api.prove_isolation("student"))
+    assert verdict.unseen == ()
+    return [breach.sentence for each in verdict.properties for breach in each.breaches]
+
+
+def intrude(lab: Desk, what: str) -> None:
+    """Take something of the design before the unfinished change."""
+    host, before = lab.cloud.hosts[WORKERS[0]], lab.slice().earlier()
+    match what:
+        case "VLAN":
+            host.ports["foreign"] = before.links[0].vlan_id
+        case "MAC":
+            nic = f"virtio-net-pci,mac={before.vms[0].interfaces[1].mac}"
+            host.argvs[77] = ("qemu-system-x86_64", "-name", "other", "-device", nic)
+        case "disk":
+            host.argvs[77] = ("qemu-system-x86_64", "-name", "other", "-drive", "file=vm_images/slice-1000/a_img.qcow2")
+
+
+@pytest.mark.parametrize("kind", ["all", "LAN", "no link", "internet"])
+def test_an_unfinished_change_is_no_breach_of_isolation_and_hides_none(lab: Desk, kind: str) -> None:
+    for moments in range(3, 80, 12):
+        with suppress(ManagerDiesError):
+            lab.ok(lab.api.edits.apply("student", 1000, edited(kind), Mortal(moments)))
+            break
+        assert (moments, breaches(lab)) == (moments, [])
+        slice_ = lab.slice()
+        if slice_.before is None:
+            continue
+        host = lab.cloud.hosts[WORKERS[0]]
+        for what in ("VLAN", "MAC", "disk"):
+            intrude(lab, what)
+            assert breaches(lab), (moments, what)
+            host.ports.pop("foreign", None)
+            host.argvs.pop(77, None)
+        if slice_.before.past:
+            break
+        lab.ok(lab.api.take_back_slice("student", 1000))
+    assert breaches(lab) == []
+
+
 def test_a_lost_host_leaves_the_change_unfinished(lab: Desk) -> None:
     design = design_of(lab.slice())[0]
     lab.cloud.hosts[WORKERS[0]].dies_after = 12
@@ -300,6 +341,53 @@ def test_a_swap_of_vms_of_a_running_slice_needs_no_room_in_the_quota(lab: Desk) 
     lab.ok(lab.api.edits.apply("student", 1000, edited("all")))
     lab.ok(lab.api.edits.apply("student", 1000, read(FILE)))
     assert lab.used() == 3
+
+
+def power_off(lab: Desk, name: str) -> None:
+    """Let the guest of a VM switch itself off."""
+    vm = next(vm for vm in lab.slice().vms if vm.name == name)
+    lab.cloud.hosts[vm.worker_ip].power_off(f"vm_images/slice-1000/{name}.pid")
+
+
+def runs(lab: Desk, name: str) -> bool:
+    return any(f"/{name}.pid" in pid_file for host in lab.cloud.hosts.values() for pid_file in host.processes)
+
+
+@pytest.mark.parametrize("kind", ["VM", "no link", "LAN", "services", "rate", "interfaces"])
+def test_a_vm_that_powered_itself_off_is_left_off(lab: Desk, kind: str) -> None:
+    for name in ("a", "b"):
+        power_off(lab, name)
+    lab.ok(lab.api.edits.apply("student", 1000, edited(kind)))
+    assert (runs(lab, "a"), runs(lab, "b"), runs(lab, "c")) == (False, False, True)
+    assert {vm.status for vm in lab.slice().vms} == {VMStatus.RUNNING}
+    assert {finding.code for finding in lab.api.doctor.examine().findings} == {"vm-off"}
+    lab.ok(lab.api.power.start("student", 1000))
+    assert lab.ok(lab.api.problems("student", 1000)) == {}
+    assert lab.ok(lab.api.repair_slice("student", 1000)) == []
+
+
+def test_a_change_that_fails_leaves_off_what_was_off(lab: Desk) -> None:
+    power_off(lab, "a")
+    before, file = objects(lab), record(lab)
+    for worker in WORKERS:
+        lab.cloud.hosts[worker].faults["ports of the TAPs"] = (1, "", "no such thing")
+    assert "what was done has been taken back" in lab.no(lab.api.edits.apply("student", 1000, edited("LAN")))
+    assert (objects(lab), record(lab)) == (before, file)
+
+
+@pytest.mark.parametrize("answer", ["finish_slice", "take_back_slice"])
+def test_a_vm_that_the_change_switched_off_runs_again(lab: Desk, answer: str) -> None:
+    power_off(lab, "b")
+    with suppress(ManagerDiesError):
+        lab.api.edits.apply("student", 1000, edited("interfaces"), die_in("launch"))
+    assert not runs(lab, "a")
+    lab.ok(getattr(lab.api, answer)("student", 1000))
+    assert (runs(lab, "a"), runs(lab, "b")) == (True, False)
+
+
+def test_a_worker_that_does_not_say_what_is_off_fails_the_change_as_ever(lab: Desk) -> None:
+    lab.cloud.hosts[WORKERS[0]].faults["power of the VMs"] = (1, "", "no such thing")
+    lab.ok(lab.api.edits.apply("student", 1000, edited("rate")))
 
 
 def test_a_lost_vm_is_repaired_before_the_slice_is_changed(lab: Desk) -> None:

@@ -71,6 +71,14 @@ def test_the_plan_of_a_file_begins_with_the_counts(made: Desk, file: Path) -> No
     assert made.path.read_bytes() == before
 
 
+def test_the_plan_of_a_running_slice_says_what_only_the_hosts_know(made: Desk, file: Path) -> None:
+    made.ok(made.api.deploy_slice("student", 1000))
+    file.write_text(FILE.replace("c: cirros", "d: cirros"))
+    assert "VMs that powered themselves off stay off." in run(made, "plan", str(file))[1]
+    file.write_text(FILE + "description: mine\n")
+    assert "VMs that powered themselves off stay off." not in run(made, "plan", str(file))[1]
+
+
 def test_the_plan_of_a_new_slice_says_so(desk: Desk, file: Path) -> None:
     status, lines = run(desk, "plan", str(file))
     assert (status, lines[0]) == (0, "1 slice added, with 3 VMs and 1 link")

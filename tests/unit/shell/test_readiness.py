@@ -56,6 +56,35 @@ def vm(tmp_path: Path) -> Iterator[LookedAt]:
     made.process.wait()
 
 
+EVENT = "qemu_system_shutdown_request"
+ENDINGS = {
+    "by the guest": (f"{EVENT} reason=6\n", True),
+    "reset first": (f"{EVENT} reason=5\nqemu: a warning\n{EVENT} reason=6\n", True),
+    "by a signal": (f"{EVENT} reason=6\n{EVENT} reason=4\n", False),
+    "another reason": (f"{EVENT} reason=16\n{EVENT} reason=60\n", False),
+    "no message": ("", False),
+    "no file": (None, False),
+}
+
+
+@pytest.mark.parametrize("what", ENDINGS)
+def test_a_vm_that_powered_itself_off_is_named(tmp_path: Path, what: str) -> None:
+    said, is_named = ENDINGS[what]
+    messages = tmp_path / "r1.qemu"
+    if said is not None:
+        messages.write_text(said)
+    argv = load("vms/list-ended").argv(EVENT, "6", "1001", str(tmp_path / "r1.pid"), MARK, str(messages))
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
+    assert (done.stdout.split(), done.stderr) == (["1001"] if is_named else [], "")
+
+
+def test_a_vm_that_runs_is_not_named_as_off(vm: LookedAt) -> None:
+    messages = vm.folder / "r1.qemu"
+    messages.write_text(f"{EVENT} reason=6\n")
+    argv = load("vms/list-ended").argv(EVENT, "6", "1001", str(vm.pid_file), MARK, str(messages))
+    assert subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout == ""
+
+
 def test_a_process_is_seen_while_it_runs(vm: LookedAt) -> None:
     assert vm.look() == ["process"]
     vm.pid_file.write_text("1\n")
