@@ -69,7 +69,7 @@ class Property:
 class Proof:
     """The isolation proof of one cloud, from its slices and the facts of its hosts.
 
-    While a change of a running slice is unfinished, the objects of both its designs are its own, and any may be missing.
+    While a change of a running slice is unfinished, objects of both its designs are its own, and any may be missing.
     Such a slice is in `_all` and `_live` with both designs, and not in `_running`.
     """
 
