@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 MOST_FILES = 50
 """Names of slice files that are listed."""
 
+_TEMPLATE = "A template is a kind and its size, such as ring:6"
+_FILE = "A slice file is one of these names, with its ending"
+
 _DEPTHS = {"c": Depth.COMMANDS.value, "s": Depth.SCRIPTS.value, "": "the menu"}
 """The answers after a plan, and what each of them shows."""
 
@@ -138,7 +141,7 @@ def repair_slice(session: Session) -> None:
     with session.progress() as listen:
         answer = session.api.repair_slice(session.actor, slice_id, listen)
     show_repaired(value_of(answer), session.screen)
-    session.same_as("repair", str(slice_id))
+    session.same_as("repair", session.word_for(value_of(session.api.get_slice(session.actor, slice_id))))
 
 
 def show_repaired(repaired: Sequence[str], screen: Screen) -> None:
@@ -225,7 +228,7 @@ def create_from_file(session: Session, files: Sequence[str]) -> None:
     for line in listed:
         session.screen.line(line)
     file = session.ask.checked(
-        lambda: session.ask.text("Slice file: ", "The name of a slice file", choices=listed),
+        lambda: session.ask.text("Slice file: ", "The name of a slice file", choices=listed, explained=_FILE),
         lambda name: _require_file(name, files),
     )
     try:
@@ -254,7 +257,7 @@ def create_from_template(session: Session) -> None:
     for line in kinds:
         session.screen.line(line)
     template = session.ask.checked(
-        lambda: session.ask.text("Kind and size (e.g., ring:6): ", "A template", choices=kinds),
+        lambda: session.ask.text("Kind and size (e.g., ring:6): ", "A template", choices=kinds, explained=_TEMPLATE),
         lambda text: templates.make(text, "", ""),
     )
     flavor, _ = _ask_for_flavor(session)

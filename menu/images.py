@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.results import value_of
 from menu.image_views import FlavorsView, ImagesView, staged_line
-from menu.screen import WARNING
+from menu.screen import WARNING, clean
 
 if TYPE_CHECKING:
     from menu.session import Session
@@ -37,15 +38,23 @@ def _view(session: Session) -> None:
 
 
 def _stage(session: Session) -> None:
-    name = session.ask.text("Image: ", "The name of an image")
+    name = _ask_for_image(session)
     with session.progress() as listen:
         answer = session.api.images.stage(session.actor, name, (), listen)
     session.say(staged_line(value_of(answer)))
     session.same_as("image", "stage", name)
 
 
+def _ask_for_image(session: Session) -> str:
+    flavors = value_of(session.api.flavors(session.actor)).values()
+    names = sorted({Path(path).name for flavor in flavors for path in flavor.images})
+    lines = [f"  {clean(name)}" for name in names]
+    explained = "An image is a file name; these are the images of the flavors, way 1 shows all"
+    return session.ask.text("Image: ", "The name of an image", choices=lines, explained=explained)
+
+
 def _remove(session: Session) -> None:
-    name = session.ask.text("Image: ", "The name of an image")
+    name = _ask_for_image(session)
     value_of(session.api.images.plan_removal(session.actor, name))
     if not session.ask.yes(f"Remove {name} from the manager and all workers? (y/n): "):
         session.screen.line("Nothing was removed")

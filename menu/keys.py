@@ -126,7 +126,7 @@ def view_keys(session: Session) -> None:
 def add_key_in_menu(session: Session) -> None:
     """Ask for a public key and add it."""
     text = session.ask.checked(
-        lambda: session.ask.text("Public key (one line): ", "A public key", MAX_LINE),
+        lambda: session.ask.text("Public key (one line): ", "A public key", MAX_LINE, explained=HOW_TO_MAKE),
         lambda text: value_of(session.api.keys.check(session.actor, text)),
     )
     change = value_of(session.api.keys.add(session.actor, text))

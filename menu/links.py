@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 WAYS = ("Set the state of a link", "Set rate, delay, jitter, loss or profile of a link", "Remove a link")
 
+_EXAMPLES = {"rate": "10mbit", "delay": "20ms", "jitter": "2ms", "loss": "1%", "profile": "dsl"}
+
 
 def change_links(session: Session) -> None:
     """Ask for a slice, a link and a change of it, and carry it out."""
@@ -72,8 +74,16 @@ def _with_quality(session: Session, now: Design, name: str) -> Changed:
         return with_wire(now, name, "", {kind: {vm: value}})
 
     prompt = f"{kind.capitalize()} that ends receive (VALUE, VM=VALUE, or {NO_VALUE}): "
-    text = session.ask.checked(lambda: session.ask.text(prompt, "A value"), _refused(change))
+    text = session.ask.checked(
+        lambda: session.ask.text(prompt, "A value", explained=_explained(kind)), _refused(change)
+    )
     return change(text), "set-link", f"--{kind}", text
+
+
+def _explained(kind: str) -> str:
+    """Return what may be typed for a kind of impairment."""
+    example = _EXAMPLES[kind]
+    return f"The {kind}, such as {example}, is for all ends; r1={example} is for VM r1 only; {NO_VALUE} removes it"
 
 
 def _refused(change: Callable[[str], Design]) -> Callable[[str], object]:

@@ -92,7 +92,11 @@ def _ask_for_vms(session: Session, slice_: Slice, *, repeats: bool = True) -> li
     enter = last_vm(session, slice_.vms) if repeats else None
     words = session.ask.checked(
         lambda: session.ask.text(
-            f'VMs, by IDs or names ("{ALL}" for all): ', "A list of VMs", choices=vm_lines(slice_.vms), enter=enter
+            f'VMs, by IDs or names ("{ALL}" for all): ',
+            "A list of VMs",
+            choices=vm_lines(slice_.vms),
+            enter=enter,
+            explained=f"VMs are IDs or names with spaces or commas between them, or {ALL}",
         ),
         lambda text: _ids(slice_, text),
     )

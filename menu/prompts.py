@@ -74,7 +74,7 @@ class Named:
 class Question(Generic[T]):
     """A question. `read` returns None for a refused answer; `allowed` is the sentence about answers that are read.
 
-    On a terminal, `?` shows that sentence and the lines of `choices`, and Enter stands for `enter`.
+    On a terminal, `?` shows `explained`, or else that sentence, and the lines of `choices`. Enter stands for `enter`.
     """
 
     prompt: str
@@ -84,6 +84,7 @@ class Question(Generic[T]):
     choices: Callable[[], Iterable[str]] = tuple
     enter: Enter | None = None
     leads_back: bool = True
+    explained: str = ""
 
     @property
     def prompt_with_enter(self) -> str:
@@ -180,7 +181,7 @@ class Prompts:
             return named_place(answer, names) if number is None and self._screen.terminal else number
 
         if self._screen.terminal:
-            allowed += ", or a name of the list"
+            allowed += ", or a name from the list"
         return options[self._ask(Question(prompt, read, allowed, choices=lambda: lines)) - 1]
 
     def pick(self, prompt: str, options: Mapping[str, T], names: Sequence[str] = ()) -> T:
@@ -202,11 +203,12 @@ class Prompts:
         longest: int = LONGEST_ANSWER,
         choices: Iterable[str] = (),
         enter: Enter | None = None,
+        explained: str = "",
     ) -> str:
-        """Ask for a text, which the caller checks."""
+        """Ask for a text, which the caller checks; `explained` says on a terminal what it is."""
         allowed = f"{what} has 1 to {longest} characters"
         return self._ask(
-            Question(prompt, lambda answer: answer or None, allowed, longest, choices=lambda: choices, enter=enter)
+            Question(prompt, lambda text: text or None, allowed, longest, lambda: choices, enter, explained=explained)
         )
 
     def optional(self, prompt: str, accepts: Callable[[str], bool], allowed: str) -> str:
@@ -263,7 +265,7 @@ class Prompts:
         lines = [*question.choices()]
         enter = f"Enter takes {question.enter.shown}" if question.enter else ""
         way_back = self._way_back if question.leads_back else ""
-        self._screen.line("; ".join(filter(None, (question.allowed, enter, way_back))))
+        self._screen.line("; ".join(filter(None, (question.explained or question.allowed, enter, way_back))))
         for line in lines:
             self._screen.line(line)
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from menu.session import Session
     from models import Slice
 
+_NAME_RULE = "The name of a snapshot is a small letter, then at most 31 small letters, digits and hyphens"
+
 
 def snapshot_lines(listed: Iterable[Listed]) -> Iterator[str]:
     """Yield a line for each snapshot, with its time on this machine and its size."""
@@ -42,9 +44,11 @@ def list_snapshots(session: Session, slice_: Slice) -> None:
 
 def ask_for_name(session: Session) -> str:
     """Ask for the name of a snapshot."""
-    return session.ask.checked(lambda: session.ask.text("Snapshot: ", "The name of a snapshot"), _check_name)
+    return session.ask.checked(
+        lambda: session.ask.text("Snapshot: ", "The name of a snapshot", explained=_NAME_RULE), _check_name
+    )
 
 
 def _check_name(name: str) -> None:
     if not is_snapshot_name(name):
-        raise Refused("The name of a snapshot is a small letter, then at most 31 small letters, digits and hyphens")
+        raise Refused(_NAME_RULE)

@@ -18,7 +18,7 @@ BY_NAME = {
     "4\nnet1\nvm1\neth2\nvm3\neth1": "link net1 vm1:eth2 vm3:eth1",
     "6\nnet1": "deploy net1",
     "7\nnet1\ny": "delete net1",
-    "11\nnet1": "repair 1000",
+    "11\nnet1": "repair net1",
     "14\nA slice from a t\nring:3\nubu\nnone\nlab\nn": (
         "create --template ring:3 --name lab --flavor ubuntu --internet none"
     ),
@@ -81,12 +81,13 @@ EXPLAINED = {
     "9\n?": ["A VM is its ID, its name, or the beginning of its name", "  VM 1002: vm2, design"],
     "4\nnet1\nvm1\n?": ["  eth2"],
     "3\nnet1\nweb\n?": [
-        "The choice is a whole number from 1 to 2, or a name of the list",
+        "The choice is a whole number from 1 to 2, or a name from the list",
         "  2. ubuntu (1 core, 0.5 GiB RAM, 2.2 GiB disk)",
     ],
     "2\n?": ["A slice name has 1 to 32 letters"],
     "7\nnet1\n?": ['Answer y or n; ".." leads back'],
-    "14\n1\n?": ["  ring:N"],
+    "14\n1\n?": ["A template is a kind and its size, such as ring:6", "  ring:N"],
+    "21\n2\n?": ["An image is a file name", "  cirros-0.6.2-x86_64-disk.img"],
     "14\n1\nring:3\n1\n?": ["Answer all or none or first"],
     "16\n1\n?": ["  Slice 1000: net1"],
 }
