@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from core import passwords
 from database import Database
 from storage.location import ServerURL
 from tests.support.desk import Desk, open_desk
@@ -14,6 +16,28 @@ from tests.support.paths import DATA, ROOT
 
 CLOUD = (DATA / "cloud.yaml").read_text()
 """A file that keeps all rules, written by hand."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cheap_digests() -> Iterator[None]:
+    """Let new digests cost next to nothing; a module about their cost has a fixture of this name that does nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        _cost(patch, 16)
+        yield
+
+
+@pytest.fixture
+def real_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let new digests cost what they cost in use."""
+    _cost(monkeypatch, _REAL_N)
+
+
+_REAL_N = passwords.COST_N
+
+
+def _cost(patch: pytest.MonkeyPatch, n: int) -> None:
+    patch.setattr(passwords, "COST_N", n)
+    patch.setattr(passwords, "_CURRENT", f"scrypt${n}${passwords.COST_R}${passwords.COST_P}$")
 
 
 @pytest.fixture

@@ -82,6 +82,7 @@ def test_a_password_is_the_same_on_every_keyboard(database: Database, accounts: 
     assert accounts.authenticate("student", composed).username == "student"
 
 
+@pytest.mark.usefixtures("real_cost")
 @pytest.mark.parametrize("username", ["admin", "ghost"])
 def test_a_wrong_name_costs_as_much_as_a_wrong_password(
     accounts: Accounts, monkeypatch: pytest.MonkeyPatch, username: str

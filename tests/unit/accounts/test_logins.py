@@ -184,6 +184,7 @@ def _answers(accounts: Accounts, username: str, password: str, times: int) -> li
     return found
 
 
+@pytest.mark.usefixtures("real_cost")
 @pytest.mark.parametrize("username", ["student", "ghost", "\udce9"])
 def test_known_and_unknown_names_are_answered_alike_and_cost_the_same(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, username: str

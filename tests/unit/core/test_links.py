@@ -12,6 +12,7 @@ from core.errors import Refused
 from core.links import DHCP, DHCP_GATEWAY, MOST_LEASES, NONE, SERVICES, Network
 from core.names import mac_address
 from models import VM, Interface, Slice
+from tests.support.scale import scaled
 
 SUBNETS = st.builds(
     lambda number, prefix: IPv4Network((number, prefix), strict=False),
@@ -33,9 +34,9 @@ def ends(vms: int, nic: str = "eth1") -> list[tuple[int, str]]:
     return [(1001 + place, nic) for place in range(vms)]
 
 
-@pytest.mark.long
-@settings(deadline=None)
-@given(vms=st.integers(2, MOST_LEASES), cidr=st.none() | SUBNETS, data=st.data())
+@pytest.mark.torture
+@settings(deadline=None, max_examples=scaled(30, 100))
+@given(vms=st.integers(2, 20) | st.integers(200, MOST_LEASES), cidr=st.none() | SUBNETS, data=st.data())
 def test_each_end_has_an_address_of_its_own(vms: int, cidr: IPv4Network | None, data: st.DataObject) -> None:
     slice_ = slice_of(vms, nics=1)
     network = cidr or IPv4Network("192.168.100.0/24")

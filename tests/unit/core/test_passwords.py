@@ -23,6 +23,11 @@ def derivations() -> None:
     """Derive each time: the cost is what is tested."""
 
 
+@pytest.fixture(autouse=True, scope="module")
+def cheap_digests() -> None:
+    """Let digests cost what they cost in use."""
+
+
 def sha256(password: str) -> str:
     return hashlib.sha256(password.encode()).hexdigest()
 

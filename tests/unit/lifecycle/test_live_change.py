@@ -12,12 +12,16 @@ from core.status import NetworkStatus, VMStatus
 from remote.events import Event, Listener, StageStarted, StepDone
 from tests.support.desk import WORKERS, Desk
 from tests.support.dying import ManagerDiesError
+from tests.support.scale import scaled
 from tests.unit.lifecycle.test_edits import EDITS, FILE, edited
 from topology.of_slice import design_of
 from topology.reader import read
 
 RESTARTED = {"interfaces"}
 """The edits for which a VM restarts."""
+
+STORES = scaled(["file"], ["file", "postgres"])
+"""The stores under the tests that walk through all steps: they say nothing of a store that the others do not say."""
 
 
 @pytest.fixture
@@ -85,7 +89,8 @@ def test_nothing_stays_of_what_a_change_removed(lab: Desk, kind: str) -> None:
     assert not [path for host in lab.cloud.state().values() for path in host["files"] if "1000" in path]
 
 
-@pytest.mark.long
+@pytest.mark.torture
+@pytest.mark.parametrize("desk", STORES, indirect=True)
 @pytest.mark.parametrize("kind", EDITS)
 def test_a_change_that_fails_at_any_step_leaves_all_as_it_was(lab: Desk, kind: str) -> None:
     plan = lab.ok(lab.api.edits.compare("student", 1000, edited(kind))).plan
@@ -107,12 +112,14 @@ def test_a_change_that_fails_at_any_step_leaves_all_as_it_was(lab: Desk, kind: s
         assert lab.ok(lab.api.problems("student", 1000)) == {}
 
 
-@pytest.mark.long
+@pytest.mark.torture
+@pytest.mark.parametrize("desk", STORES, indirect=True)
 @pytest.mark.parametrize("answer", ["finish", "take back"])
-@pytest.mark.parametrize("kind", ["VM", "no VM", "LAN", "services", "interfaces", "all"])
-def test_what_a_dead_manager_left_is_finished_or_taken_back(lab: Desk, kind: str, answer: str) -> None:
+@pytest.mark.parametrize(("first", "kind"), [*enumerate(["VM", "no VM", "LAN", "services", "interfaces", "all"])])
+def test_what_a_dead_manager_left_is_finished_or_taken_back(lab: Desk, first: int, kind: str, answer: str) -> None:
+    """Kill it at each moment in the long version, else at each sixth, another one for each kind."""
     file, wanted, vms, dead = record(lab), edited(kind), lab.used(), 0
-    for number in range(0, 200, 3):
+    for number in range(scaled(first, 0), 200, scaled(6, 1)):
         with suppress(ManagerDiesError):
             lab.ok(lab.api.edits.apply("student", 1000, wanted, Mortal(number)))
             break
