@@ -83,10 +83,12 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def database_url(postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ServerURL:
-    """Return the URL of an empty database; managers have their home in the test's folder."""
+def database_url(postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServerURL]:
+    """Yield the URL of an empty database; managers have their home in the test's folder."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    return postgres.new_database()
+    url = postgres.new_database()
+    yield url
+    postgres.remove_database(url)
 
 
 @pytest.fixture

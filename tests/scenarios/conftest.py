@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tests.lab.conftest import home, lab, new_measurements
-from tests.unit.conftest import desk
+from tests.unit.conftest import desk, pytest_generate_tests
 
-__all__ = ["desk", "home", "lab", "new_measurements"]
+__all__ = ["desk", "home", "lab", "new_measurements", "pytest_generate_tests"]

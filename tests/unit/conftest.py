@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,9 +68,21 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return files
 
 
-@pytest.fixture(params=["file", pytest.param("postgres", marks=pytest.mark.long)])
+STORES = ("file", pytest.param("postgres", marks=pytest.mark.long))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that uses a desk over each kind of store, but one that is about the file over a file only."""
+    chosen = [str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize")]
+    if "desk" in metafunc.fixturenames and "desk" not in chosen:
+        is_marked = metafunc.definition.get_closest_marker("on_a_file") is not None
+        is_about_the_file = is_marked or "desk.path" in inspect.getsource(metafunc.function)
+        metafunc.parametrize("desk", STORES[:1] if is_about_the_file else STORES, indirect=True)
+
+
+@pytest.fixture
 def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Desk:
-    """Return a desk over each kind of store."""
+    """Return a desk over the kind of store that the parameter names."""
     if request.param == "file":
         return open_desk(tmp_path)
     url: ServerURL = request.getfixturevalue("database_url")

@@ -135,6 +135,7 @@ VALUES: dict[str, object] = {
 VALUES |= dict.fromkeys(("design", "wanted"), make("ring:3", "lab", "cirros"))
 
 
+@pytest.mark.on_a_file
 @pytest.mark.parametrize("name", sorted(use_cases.names() - NO_ANSWER))
 def test_every_use_case_that_changes_something_is_recorded(desk: Desk, name: str) -> None:
     method = use_cases.method(desk.api, name)
@@ -173,6 +174,7 @@ def test_a_slices_life_is_in_it(desk: Desk) -> None:
     assert stat.S_IMODE(audit.folder_of(desk.path).stat().st_mode) == 0o700
 
 
+@pytest.mark.on_a_file
 def test_failures_are_in_it_with_their_sentence(desk: Desk) -> None:
     desk.ring(2)
     sentences = [
@@ -186,6 +188,7 @@ def test_failures_are_in_it_with_their_sentence(desk: Desk) -> None:
     assert found == sentences
 
 
+@pytest.mark.on_a_file
 def test_a_manager_that_dies_leaves_the_line_that_it_began(desk: Desk) -> None:
     desk.ring(2)
     seen: list[dict[str, Any]] = []
@@ -193,6 +196,7 @@ def test_a_manager_that_dies_leaves_the_line_that_it_began(desk: Desk) -> None:
     assert {(e["action"], e["slice"], e["result"]) for e in seen} == {("deploy", 1000, "begun")}
 
 
+@pytest.mark.on_a_file
 def test_an_outside_end_of_an_action_is_recorded(desk: Desk) -> None:
     desk.ring(2)
 
@@ -205,6 +209,7 @@ def test_an_outside_end_of_an_action_is_recorded(desk: Desk) -> None:
     assert entries(desk)[-1]["result"] == "ended by ManagerDiesError"
 
 
+@pytest.mark.on_a_file
 def test_logins_and_the_operators_acts_are_in_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", "root_of_all")
     accounts = desk.api.accounts

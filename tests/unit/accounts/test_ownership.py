@@ -142,6 +142,7 @@ def test_every_group_of_use_cases_is_known(desk: Desk) -> None:
     assert set(use_cases.GROUPS) == use_cases.offered(desk.api)
 
 
+@pytest.mark.on_a_file
 @pytest.mark.parametrize("name", ADMINS)
 def test_a_student_is_refused_what_admins_do(shared: Desk, name: str) -> None:
     before, hosts = shared.path.read_bytes(), {address: host.runs for address, host in shared.cloud.hosts.items()}
@@ -152,6 +153,7 @@ def test_a_student_is_refused_what_admins_do(shared: Desk, name: str) -> None:
     assert {address: host.runs for address, host in shared.cloud.hosts.items()} == hosts
 
 
+@pytest.mark.on_a_file
 @pytest.mark.parametrize("state", STATES)
 def test_another_users_objects_are_answered_as_missing_ones(shared: Desk, state: str) -> None:
     STATES[state](shared)

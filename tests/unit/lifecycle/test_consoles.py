@@ -46,6 +46,7 @@ class Asked:
         return next(self._answers)
 
 
+@pytest.mark.on_a_file
 def test_the_owner_takes_a_console_over_after_a_yes(running: Desk) -> None:
     host = host_of(running)
     host.answers = [f"busy alice {at('02:13')} {VISIT}", "ready"]

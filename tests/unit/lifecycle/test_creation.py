@@ -69,6 +69,7 @@ def test_linked_vms_share_workers_evenly(desk: Desk) -> None:
     assert len([link for link in slice_.links if on[link.vm1_id] != on[link.vm2_id]]) == 2
 
 
+@pytest.mark.on_a_file
 @pytest.mark.parametrize(("spread", "used"), [(1, 1), (2, 2), (0, 2)])
 def test_a_design_uses_at_most_so_many_workers(desk: Desk, spread: int, used: int) -> None:
     edit(desk, hypervisor={"spread": spread})
@@ -95,6 +96,7 @@ def test_twenty_vms_are_one_transaction_and_one_batch_for_each_worker(
     assert begun["transactions"] == 2  # the beginning and the end
 
 
+@pytest.mark.on_a_file
 def test_a_failure_of_any_step_leaves_nothing(desk: Desk) -> None:
     desk.ok(desk.api.designs.create("student", ring(3, "first")))  # the base image is there
     before, hosts, design = records(desk), copy.deepcopy(desk.cloud.state()), ring(3)
@@ -113,6 +115,7 @@ def test_a_failure_of_any_step_leaves_nothing(desk: Desk) -> None:
         assert desk.ok(desk.api.unfinished("student")) == []
 
 
+@pytest.mark.on_a_file
 @pytest.mark.parametrize("answer", ["finish_slice", "take_back_slice"])
 @pytest.mark.parametrize("after", range(8))
 def test_a_worker_that_dies_leaves_nothing_or_what_is_finished_or_taken_back(
@@ -242,6 +245,7 @@ def test_a_design_that_may_not_be_changes_nothing(desk: Desk, kind: str) -> None
     assert (desk.path.read_bytes(), [host.runs for host in desk.cloud.hosts.values()]) == (before, runs)
 
 
+@pytest.mark.on_a_file
 def test_vms_have_as_many_interfaces_as_their_flavor_takes(desk: Desk) -> None:
     size = {"cores": 1, "ram_gb": 0.5, "disk_gb": 1, "image": "/tmp/vm_images/cirros.img"}
     edit(desk, flavors={"fw": size | {"min_nics": 4, "max_nics": 4}, "hub": size | {"max_nics": 2}})
@@ -262,6 +266,7 @@ def test_another_user_may_have_the_name(desk: Desk) -> None:
     assert desk.ok(desk.api.designs.create("admin", ring(3))).slice_id == 1004
 
 
+@pytest.mark.on_a_file
 @pytest.mark.parametrize(("links", "slice_id"), [(19, 1015), (20, 1016)])
 def test_the_pool_with_the_internet_holds_one_link_less(desk: Desk, links: int, slice_id: int) -> None:
     desk.api.accounts.set_quota("student", 30)
@@ -319,6 +324,7 @@ def with_debian(desk: Desk) -> Desk:
     return desk
 
 
+@pytest.mark.on_a_file
 def test_a_seed_of_a_file_is_kept_and_exported(desk: Desk) -> None:
     design = with_debian(desk).ok(desk.api.designs.read("student", SEEDED))
     desk.ok(desk.api.designs.create("student", design))
@@ -329,6 +335,7 @@ def test_a_seed_of_a_file_is_kept_and_exported(desk: Desk) -> None:
     assert read(write(design)) == design
 
 
+@pytest.mark.on_a_file
 def test_a_seed_of_a_slice_in_design_follows_its_file(desk: Desk) -> None:
     design = with_debian(desk).ok(desk.api.designs.read("student", SEEDED))
     desk.ok(desk.api.designs.create("student", design))
@@ -338,6 +345,7 @@ def test_a_seed_of_a_slice_in_design_follows_its_file(desk: Desk) -> None:
     assert [vm.seed.script for vm in slice_.vms if vm.seed] == ["uptime\n", "date"]
 
 
+@pytest.mark.on_a_file
 def test_a_user_has_a_bound_of_seeds(desk: Desk) -> None:
     with_debian(desk)
     script = "x" * 16_000

@@ -170,6 +170,7 @@ REFUSALS = {
 }  # fmt: skip
 
 
+@pytest.mark.on_a_file
 @pytest.mark.parametrize("kind", REFUSALS)
 def test_an_edit_that_may_not_be_changes_nothing(lab: Desk, kind: str) -> None:
     old, new, sentence = REFUSALS[kind]
@@ -179,6 +180,7 @@ def test_an_edit_that_may_not_be_changes_nothing(lab: Desk, kind: str) -> None:
     assert lab.path.read_bytes() == before
 
 
+@pytest.mark.on_a_file
 def test_a_running_slice_that_is_as_the_file_says_is_left_alone(lab: Desk) -> None:
     lab.ok(lab.api.deploy_slice("student", 1000))
     before = lab.path.read_bytes()

@@ -34,6 +34,7 @@ def folder(desk: Desk, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.on_a_file
 @pytest.mark.usefixtures("folder")
 def test_only_regular_files_with_the_ending_are_offered(desk: Desk) -> None:
     names = desk.ok(desk.api.designs.files("student"))
@@ -41,6 +42,7 @@ def test_only_regular_files_with_the_ending_are_offered(desk: Desk) -> None:
     assert [vm.name for vm in desk.ok(desk.api.designs.read_file("student", "good.slice.yaml")).vms] == ["a", "b"]
 
 
+@pytest.mark.on_a_file
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     ("name", "sentence"),

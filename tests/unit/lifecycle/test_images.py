@@ -76,6 +76,7 @@ def results(desk: Desk, action: str) -> list[str]:
 # --- add --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.on_a_file
 def test_an_image_is_added_to_the_folder_of_the_settings(admins: Desk, tmp_path: Path) -> None:
     path = added(admins)
     assert path == tmp_path / "images" / ROUTER
@@ -83,6 +84,7 @@ def test_an_image_is_added_to_the_folder_of_the_settings(admins: Desk, tmp_path:
     assert results(admins, "add image") == [f"{ROUTER}: added, SHA-256 {digest}"]
 
 
+@pytest.mark.on_a_file
 def test_a_check_adds_nothing_and_leaves_no_line_in_the_log(admins: Desk, tmp_path: Path) -> None:
     value = admins.ok(admins.api.images.check("admin", str(qcow2(tmp_path / "a.qcow2"))))
     assert value.made.path == tmp_path / "images" / "a.qcow2"
@@ -90,6 +92,7 @@ def test_a_check_adds_nothing_and_leaves_no_line_in_the_log(admins: Desk, tmp_pa
     assert results(admins, "add image") == []
 
 
+@pytest.mark.on_a_file
 def test_the_file_name_of_another_image_is_refused(admins: Desk, tmp_path: Path) -> None:
     """A worker knows an image by its file name alone."""
     change(admins, flavors={"router": flavor("/srv/images/router.qcow2")})
@@ -99,17 +102,20 @@ def test_the_file_name_of_another_image_is_refused(admins: Desk, tmp_path: Path)
     assert Folder(admins.database.load().inventory.images).names == []
 
 
+@pytest.mark.on_a_file
 def test_the_image_of_a_flavor_is_added_where_it_expects_it(admins: Desk, tmp_path: Path) -> None:
     change(admins, flavors={"router": flavor(str(tmp_path / "images" / ROUTER))})
     assert added(admins).exists()
 
 
+@pytest.mark.on_a_file
 @pytest.mark.parametrize("name", ["a/b.qcow2", "../b.qcow2", "..", "\udcff", "-rf"])
 def test_a_name_is_never_a_path(admins: Desk, tmp_path: Path, name: str) -> None:
     assert "cannot be the name" in admins.no(admins.api.images.add("admin", str(qcow2(tmp_path / "a.qcow2")), name))
     assert not (tmp_path / "images").exists()
 
 
+@pytest.mark.on_a_file
 def test_an_image_under_disks_is_not_replaced(admins: Desk, tmp_path: Path) -> None:
     path = added(admins)
     kept = path.stat()
@@ -120,6 +126,7 @@ def test_an_image_under_disks_is_not_replaced(admins: Desk, tmp_path: Path) -> N
 # --- stage ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.on_a_file
 def test_an_image_is_brought_to_all_workers(admins: Desk) -> None:
     path = added(admins)
     assert admins.ok(admins.api.images.stage("admin", ROUTER)) == Staged(ROUTER, WORKERS, ())
@@ -137,12 +144,14 @@ def test_an_image_is_brought_to_all_workers(admins: Desk) -> None:
     assert path.exists()
 
 
+@pytest.mark.on_a_file
 def test_only_the_named_workers_get_an_image(admins: Desk) -> None:
     added(admins)
     assert admins.ok(admins.api.images.stage("admin", ROUTER, [SECOND, SECOND])) == Staged(ROUTER, (SECOND,), ())
     assert on_worker(admins, FIRST) == []
 
 
+@pytest.mark.on_a_file
 def test_the_plan_is_that_of_a_vms_disk_and_changes_nothing(admins: Desk) -> None:
     path = added(admins)
     runs = [host.runs for host in admins.cloud.hosts.values()]
@@ -153,6 +162,7 @@ def test_the_plan_is_that_of_a_vms_disk_and_changes_nothing(admins: Desk) -> Non
     assert [host.runs for host in admins.cloud.hosts.values()] == runs
 
 
+@pytest.mark.on_a_file
 @pytest.mark.parametrize(
     ("name", "workers", "words"),
     [
@@ -165,6 +175,7 @@ def test_what_is_not_there_is_refused(admins: Desk, name: str, workers: tuple[st
     assert admins.no(admins.api.images.stage("admin", name, workers)) == words
 
 
+@pytest.mark.on_a_file
 def test_a_lost_worker_stops_no_other_and_is_named(admins: Desk) -> None:
     added(admins)
     admins.cloud.hosts[SECOND].dead = True
@@ -175,6 +186,7 @@ def test_a_lost_worker_stops_no_other_and_is_named(admins: Desk) -> None:
     assert f"vm_images/{ROUTER}" in on_worker(admins, FIRST)
 
 
+@pytest.mark.on_a_file
 def test_a_worker_that_was_written_off_gets_nothing(admins: Desk) -> None:
     added(admins)
     admins.cloud.hosts[SECOND].dead = True
@@ -182,6 +194,7 @@ def test_a_worker_that_was_written_off_gets_nothing(admins: Desk) -> None:
     assert admins.ok(admins.api.images.stage("admin", ROUTER)) == Staged(ROUTER, (FIRST,), ())
 
 
+@pytest.mark.on_a_file
 def test_two_sessions_do_not_change_images_at_once(admins: Desk) -> None:
     added(admins)
     with admins.database.claim_images():
@@ -193,6 +206,7 @@ def test_two_sessions_do_not_change_images_at_once(admins: Desk) -> None:
 # --- list -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.on_a_file
 def test_a_list_says_what_names_an_image_and_who_has_it(admins: Desk) -> None:
     path = added(admins)
     change(admins, flavors={"cirros": flavor(str(path)), "router": flavor(str(path))})
@@ -204,6 +218,7 @@ def test_a_list_says_what_names_an_image_and_who_has_it(admins: Desk) -> None:
     assert {*image.workers} == {*WORKERS}
 
 
+@pytest.mark.on_a_file
 def test_a_list_has_images_that_the_manager_lacks(admins: Desk) -> None:
     admins.cloud.hosts[FIRST].files["vm_images/old.img"] = "12345"
     images = listed(admins)
@@ -212,18 +227,21 @@ def test_a_list_has_images_that_the_manager_lacks(admins: Desk) -> None:
     assert images["focal-server-cloudimg-amd64.img"].flavors == ("ubuntu",)
 
 
+@pytest.mark.on_a_file
 def test_a_file_that_is_no_base_image_is_listed_with_the_reason(admins: Desk, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.raw").write_bytes(bytes(1024))
     assert "is not a qcow2 file; make one of it" in listed(admins)["a.raw"].problem
 
 
+@pytest.mark.on_a_file
 def test_a_worker_that_does_not_answer_is_named(admins: Desk) -> None:
     admins.cloud.hosts[SECOND].dead = True
     listing = admins.ok(admins.api.images.list("admin"))
     assert listing.unseen == {SECOND: "10.0.10.2 does not answer: no answer on port 22 in time"}
 
 
+@pytest.mark.on_a_file
 def test_a_worker_that_answers_nonsense_is_named(admins: Desk) -> None:
     admins.cloud.hosts[FIRST].faults["base images"] = (0, "nonsense\n", "")
     assert "gives an invalid answer" in admins.ok(admins.api.images.list("admin")).unseen[FIRST]
@@ -232,6 +250,7 @@ def test_a_worker_that_answers_nonsense_is_named(admins: Desk) -> None:
 # --- remove -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.on_a_file
 def test_an_image_is_removed_from_workers_and_manager(admins: Desk) -> None:
     path = added(admins)
     admins.ok(admins.api.images.stage("admin", ROUTER, [FIRST]))
@@ -245,11 +264,13 @@ def test_an_image_is_removed_from_workers_and_manager(admins: Desk) -> None:
     )
 
 
+@pytest.mark.on_a_file
 def test_an_image_that_only_a_worker_has_is_removed(admins: Desk) -> None:
     admins.cloud.hosts[SECOND].files["vm_images/old.img"] = "12345"
     assert admins.ok(admins.api.images.remove("admin", "old.img")) == Removed("old.img", (SECOND,))
 
 
+@pytest.mark.on_a_file
 def test_an_image_that_a_flavor_names_stays(admins: Desk) -> None:
     path = added(admins)
     change(admins, flavors={"router": flavor(str(path))})
@@ -258,6 +279,7 @@ def test_an_image_that_a_flavor_names_stays(admins: Desk) -> None:
     assert path.exists()
 
 
+@pytest.mark.on_a_file
 def test_an_image_with_vms_on_it_stays(admins: Desk) -> None:
     path = added(admins)
     change(admins, flavors={"cirros": flavor(str(path))})
@@ -269,6 +291,7 @@ def test_an_image_with_vms_on_it_stays(admins: Desk) -> None:
     assert f"vm_images/{ROUTER}" in on_worker(admins, FIRST)
 
 
+@pytest.mark.on_a_file
 def test_a_lost_worker_keeps_the_image_on_the_manager(admins: Desk) -> None:
     path = added(admins)
     admins.ok(admins.api.images.stage("admin", ROUTER))
@@ -282,6 +305,7 @@ def test_a_lost_worker_keeps_the_image_on_the_manager(admins: Desk) -> None:
     assert admins.ok(admins.api.images.remove("admin", ROUTER)) == Removed(ROUTER, (SECOND,))
 
 
+@pytest.mark.on_a_file
 def test_a_folder_that_may_not_be_changed_is_named(admins: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     path = added(admins)
 

@@ -144,6 +144,7 @@ def test_an_admin_reaches_all_and_another_student_none(running: Desk) -> None:
     running.ok(running.api.reach.connect("admin", 1000, 1001, 22))
 
 
+@pytest.mark.on_a_file
 def test_connections_are_one_line_per_user_vm_and_hour_with_a_count(running: Desk) -> None:
     running.api.accounts.set_role("admin", ADMIN)
     for port in (22, 22, 80):
@@ -225,6 +226,7 @@ def test_packets_of_others_are_refused(running: Desk) -> None:
     running.ok(captured(running, 1003, "eth2", actor="mallory"))
 
 
+@pytest.mark.on_a_file
 def test_a_capture_is_one_line_with_vm_and_interface(running: Desk) -> None:
     running.ok(captured(running, 1003, "eth2", "icmp"))
     running.no(captured(running, 1004, "eth2"))

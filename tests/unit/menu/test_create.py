@@ -18,6 +18,8 @@ from tests.support.desk import Desk
 from tests.unit.menu.test_commands import piped, run
 from topology import templates
 
+pytestmark = pytest.mark.on_a_file
+
 FILE = """\
 slice: mine
 vms: {a: cirros, b: {flavor: cirros, internet: true}}

@@ -17,6 +17,8 @@ from remote.events import Event, StepDone
 from tests.support.desk import Desk
 from tests.support.dying import ManagerDiesError
 
+pytestmark = pytest.mark.on_a_file
+
 FILE = """\
 slice: mine
 vms: {a: cirros, b: cirros, c: cirros}

@@ -12,6 +12,8 @@ from menu.hosts import DONE, LEFT, forget
 from tests.support.desk import WORKERS, Desk
 from tests.support.playing import screen_of
 
+pytestmark = pytest.mark.on_a_file
+
 
 class TypedAnswer:
     """Return a keyboard with one answer, or with none."""

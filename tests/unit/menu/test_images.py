@@ -22,7 +22,10 @@ from tests.support.playing import screen_of
 
 FIRST, SECOND = WORKERS
 
-pytestmark = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="needs the package qemu-utils")
+pytestmark = [
+    pytest.mark.on_a_file,
+    pytest.mark.skipif(shutil.which("qemu-img") is None, reason="needs the package qemu-utils"),
+]
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from tests.support.desk import Desk
 from tests.support.playing import screen_of
 from tests.unit.core.test_ssh_keys import ED25519, GOOD, RSA
 
+pytestmark = pytest.mark.on_a_file
+
 FINGERPRINT = read_public_key(ED25519).fingerprint
 
 

@@ -8,6 +8,8 @@ from core.errors import Refused
 from tests.support.desk import Desk, deployed
 from tests.unit.menu.test_power import play, run
 
+pytestmark = pytest.mark.on_a_file
+
 
 def test_the_menu_shows_links_and_changes_them_while_vms_run(desk: Desk) -> None:
     deployed(desk)

@@ -18,6 +18,8 @@ from menu.keyboard import Keyboard, Lines
 from tests.support.desk import Desk, deployed
 from tests.support.playing import screen_of
 
+pytestmark = pytest.mark.on_a_file
+
 
 def run(desk: Desk, *words: str) -> tuple[int, str]:
     """Return exit status and output of a command; raise the error that it ends with."""

@@ -26,6 +26,8 @@ from tests.support.desk import Desk
 from tests.support.paths import ROOT
 from tests.support.playing import screen_of
 
+pytestmark = pytest.mark.on_a_file
+
 WAY = WayIn("lab-r1", "lab", "r1", "debian", "cloud-0123456789abcdef", "ssh-ed25519 AAAA")
 
 
