@@ -7,6 +7,7 @@ import pytest
 from menu import reach
 from menu.prompts import named_place
 from menu.session import Session
+from models import ADMIN
 from tests.support.fake_api import FakeAPI, furnished
 from tests.support.playing import LOGIN, play
 from tests.unit.menu.test_same_command import commands, shown
@@ -87,7 +88,6 @@ EXPLAINED = {
     "2\n?": ["A slice name has 1 to 32 letters"],
     "7\nnet1\n?": ['Answer y or n; ".." leads back'],
     "14\n1\n?": ["A template is a kind and its size, such as ring:6", "  ring:N"],
-    "21\n2\n?": ["An image is a file name", "  cirros-0.6.2-x86_64-disk.img"],
     "14\n1\nring:3\n1\n?": ["Answer all or none or first"],
     "16\n1\n?": ["  Slice 1000: net1"],
 }
@@ -101,6 +101,14 @@ def test_a_question_mark_says_what_may_be_typed(answers: str) -> None:
     for text in EXPLAINED[answers]:
         assert text in new
     assert "Error" not in new
+
+
+def test_images_are_listed_for_an_admin() -> None:
+    cloud = furnished()
+    cloud.users["admin"].role = ADMIN
+    lines = shown(cloud, f"{LOGIN}21\n2\n?\n..\n0\n")
+    assert any("An image is a file name" in line for line in lines)
+    assert any("  cirros-0.6.2-x86_64-disk.img" in line for line in lines)
 
 
 def test_a_user_name_is_explained_without_a_way_back() -> None:
