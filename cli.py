@@ -132,7 +132,7 @@ def _run(args: Namespace, api: OrchestratorAPI, screen: Screen) -> int:
             _warn(warning)
         return 0
     if args.command == "host":
-        return hosts.forget(api.hosts, args, keyboard, screen)
+        return hosts.ACTIONS[args.action](api.hosts, args, keyboard, screen)
     if args.command == "doctor":
         return operator.diagnose(api.doctor, args, screen, keyboard)
     if args.command == "prove":
@@ -150,14 +150,16 @@ def _program(args: Namespace) -> str:
 
 
 def _show_log(args: Namespace) -> int:
-    from accounts import audit  # noqa: PLC0415 - not needed for the menu's first prompt
+    from database import open_store  # noqa: PLC0415 - not needed for the menu's first prompt
+    from storage.act_files import folder_of  # noqa: PLC0415
 
     most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # the audit log has a file per actor
     try:
-        log.show(audit.read(own_path(args.database)), args, Screen(sys.stdout, terminal=False))
+        entries = (act.entry for act in open_store(args.database).acts())
+        log.show(entries, args, Screen(sys.stdout, terminal=False))
     except OSError as error:
-        where = error.filename or audit.folder_of(own_path(args.database))
+        where = error.filename or folder_of(own_path(args.database))
         raise Refused(f"{where} cannot be read ({error.strerror}): check its rights") from error
     return 0
 
@@ -174,8 +176,9 @@ def _sentence(error: CloudError, args: Namespace) -> str:
     if not args.restricted_user or not isinstance(error, FileFault):
         return str(error)
     from accounts.audit import Audit, AuditEntry  # noqa: PLC0415
+    from database import open_store  # noqa: PLC0415
 
-    Audit(own_path(args.database)).write(AuditEntry(args.restricted_user, "open menu"), str(error), 0.0, refused=True)
+    Audit(open_store(args.database)).write(AuditEntry(args.restricted_user, "open menu"), str(error), 0.0, refused=True)
     return error.public
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from core.errors import FileFault, Refused
 from core.inventory import Inventory
 from core.rule import Broken
+from storage import act_files
+from storage.acts import ActLine, KeptAct
 from storage.files import create, is_locked, locked, replace, require_replaceable
 from storage.location import Location
 from storage.state import SECTIONS, Entries, State
@@ -126,6 +128,22 @@ class Database(Store):
             replace(path, note.content or b"", self._file.stat())
         except OSError as error:
             raise FileFault(f"{path} cannot be written ({error.strerror})") from error
+
+    def acting(self, begun: Callable[[], ActLine]) -> AbstractContextManager[None]:  # noqa: ARG002 - files know none
+        """Run the body. The log is another file, so a change and its line are two steps."""
+        return nullcontext()
+
+    def write_act(self, act: ActLine, *, ends: bool = False) -> None:  # noqa: ARG002 - as above
+        """Write a line into the files of the audit log."""
+        act_files.write(self.path, act)
+
+    def acts(self) -> Iterator[KeptAct]:
+        """Yield the lines of the audit log's files, oldest first; raise `OSError` where they are unreadable."""
+        return act_files.kept(self.path)
+
+    def keep_acts(self, acts: Iterable[KeptAct]) -> None:
+        """Write lines that another store has kept, into a log that no other process uses yet."""
+        act_files.keep(self.path, acts)
 
     def beside(self, suffix: str) -> Path:
         """Return the path `<database>.<suffix>` of a file beside the database."""

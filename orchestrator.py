@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from accounts import rights
 from accounts.accounts import Accounts
-from accounts.audit import BY_OPERATOR, OK, Audit, AuditEntry
+from accounts.audit import BY_OPERATOR, Audit, AuditEntry
 from accounts.sessions import OpenSession, Sessions
 from accounts.use_cases import UseCase
 from core import passwords
@@ -38,6 +38,7 @@ from remote.events import Listener, ignore
 from remote.host import Connected
 from remote.images import require_fitting
 from remote.plan import Plan
+from storage.acts import OK
 
 if TYPE_CHECKING:
     from inspection.isolation.prover import Verdict
@@ -55,7 +56,7 @@ class OrchestratorAPI(Groups):
 
     def __init__(self, database: Store, connect: Callable[[str], Connected] | None = None) -> None:
         database.load()  # a fault in the file shows itself before the menu opens
-        super().__init__(Engine(database, Audit(database.path), connect or _over_ssh(database)))
+        super().__init__(Engine(database, Audit(database), connect or _over_ssh(database)))
         self.accounts = Accounts(database, self._audit)
         self._sessions = Sessions(database, self._audit)
 
@@ -388,7 +389,7 @@ def _over_ssh(database: Store) -> Callable[[str], Connected]:
     def connections() -> Connections:
         from remote.ssh import Connections  # noqa: PLC0415
 
-        return Connections(database.inventory.ssh)
+        return Connections(database.inventory.ssh, database.shared_keys)
 
     def connect(address: str) -> Connected:
         connections().use(database.inventory.ssh)

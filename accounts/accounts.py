@@ -27,7 +27,7 @@ class Accounts:
 
     def __init__(self, database: Store, audit: Audit | None = None, logins: Logins | None = None) -> None:
         self._database = database
-        self._audit = audit or Audit(database.path)
+        self._audit = audit or Audit(database)
         self._logins = logins or Logins(database)
 
     def authenticate(self, username: str, password: str) -> User:

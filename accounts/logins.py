@@ -32,9 +32,9 @@ _MOST_FAILURES = 1000
 TURNS = 64
 """Locks for attempts at the same moment. Names share them, so that no file tells which name was typed."""
 
-_LOCK_WAIT_S = 5.0
+LOCK_WAIT_S = 5.0
 _TURN_WAIT_S = 5.0
-_NOTE = "logins"
+NOTE = "logins"
 _KEY = re.compile(r"[0-9a-f]{24}")
 _SALT = re.compile(r"[0-9a-f]{32}")
 
@@ -126,7 +126,7 @@ class Logins:
         number = hashlib.blake2b(typed, digest_size=1).digest()[0] % TURNS
         with ExitStack() as held:
             with suppress(Refused):
-                held.enter_context(self._store.lock(f"{_NOTE}.turn-{number}", _TURN_WAIT_S, "busy"))
+                held.enter_context(self._store.lock(f"{NOTE}.turn-{number}", _TURN_WAIT_S, "busy"))
             yield
 
     def attempt(self, username: str) -> None:
@@ -153,7 +153,7 @@ class Logins:
     def _book(self) -> Iterator[_Book]:
         """Yield the locked counts; they are saved when the body ends, also after a refusal."""
         try:
-            with self._store.note(_NOTE, _LOCK_WAIT_S) as note:
+            with self._store.note(NOTE, LOCK_WAIT_S) as note:
                 book = _read(note.content)
                 try:
                     yield book

@@ -356,6 +356,12 @@ def switching(slice_: Slice) -> list[VM]:
     return [vm for vm in slice_.vms if vm.status_before]
 
 
+def goes_only_forward(slice_: Slice) -> bool:
+    """Return whether an unfinished change cannot be rolled back, because disks may be gone."""
+    is_past = slice_.before is not None and slice_.before.past
+    return slice_.status == SliceStatus.DELETING or is_past or any(vm.restoring for vm in slice_.vms)
+
+
 def is_unfinished(slice_: Slice) -> bool:
     """Return whether a change of the slice was begun and not finished."""
     unfinished = {SliceStatus.CREATING, SliceStatus.DEPLOYING, SliceStatus.DELETING}

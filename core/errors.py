@@ -63,6 +63,10 @@ class FileFault(Refused):
         return FileFault(self.public, self.public, begun=self.begun)
 
 
+class TakenOver(CloudError):
+    """Another manager has begun to change the same slice: this change stops, and the other manager ends it."""
+
+
 class Interrupted(CloudError):
     """The user pressed Ctrl-C while hosts were being changed."""
 

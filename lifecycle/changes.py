@@ -50,8 +50,8 @@ class Changes:
 
         Ctrl-C ends the change between two steps only.
         """
-        with self._database.claim(slice_id), interrupts.held(listen) as interrupted:
-            yield Change(self._database, self._database.load(), Runner(self._connect, listen, interrupted))
+        with self._database.claim(slice_id) as fence, interrupts.held(listen) as interrupted:
+            yield Change(self._database, self._database.load(), Runner(self._connect, listen, interrupted, fence))
 
 
 class Change:

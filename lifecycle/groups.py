@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from inspection.isolation.prover import Prover
     from lifecycle.designs import Designs
     from lifecycle.edits import Edits
+    from lifecycle.fences import Fences
     from lifecycle.hosts import Hosts
     from lifecycle.images import Images
     from lifecycle.power import Power
@@ -44,6 +45,13 @@ class Groups(SliceUseCases):
         from inspection.doctor import Doctor  # noqa: PLC0415
 
         return Doctor(self._database, self._connect, self._audit)
+
+    @functools.cached_property
+    def fences(self) -> Fences:
+        """Return the use-case that raises the fences of claims above those that hosts have seen."""
+        from lifecycle.fences import Fences  # noqa: PLC0415
+
+        return Fences(self._database, self._connect, self._audit)
 
     @functools.cached_property
     def hosts(self) -> Hosts:

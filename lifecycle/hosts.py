@@ -17,6 +17,8 @@ from lifecycle.discovery import Discovery
 from lifecycle.losses import CHANGE_ENDED, Loss, losses, place_again, write_off
 from remote.events import Listener, ignore
 from remote.host import Host
+from remote.host_keys import KeyRefused
+from remote.known_hosts import forget
 from remote.plan import Command, Plan, Stage, Step
 from remote.runner import Runner
 from storage.state import State
@@ -74,6 +76,17 @@ class Hosts:
             deleted, left = self._delete([loss for loss in lost if loss.status == SliceStatus.DELETING], listen)
             entry.result = f"{address}: {len(lost)} {'slice' if len(lost) == 1 else 'slices'} written off"
         return WrittenOff((*done, *deleted), (*unplaced.values(), *left))
+
+    def forget_key(self, address: str) -> None:
+        """Forget the key of a host that was installed again; the next manager that connects remembers the new one."""
+        with self._audit.noted(AuditEntry(operator(), "forget host key")) as entry:
+            ssh = self._database.load().inventory.ssh
+            try:
+                if not forget(self._database.shared_keys, ssh.known_hosts, address, ssh.port):
+                    raise Refused(f"No key of {address} is known; nothing was changed")
+            except KeyRefused as fault:
+                raise Refused(str(fault)) from fault
+            entry.result = address
 
     def _write_off(self, address: str) -> tuple[list[Loss], dict[int, str]]:
         """Change the file in one transaction. Return the losses, and by slice why VMs have no place yet."""

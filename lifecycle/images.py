@@ -142,11 +142,11 @@ class Images(SliceUseCases):
     @UseCase("stage image", announced=True)
     def stage(self, actor: str, name: str, workers: Sequence[str] = (), listen: Listener = ignore) -> Staged:
         """Bring a base image to workers, all at once; without names, to all. A failure on one stops no other."""
-        with self._claimed(actor) as state:
+        with self._claimed(actor) as (state, fence):
             plan = _stage_plan(state, name, workers)
-            report = self._run(plan, listen)
+            report = self._run(plan, listen, fence)
             if report.error:
-                self._run(report.rollback(), listen, keep_going=True)
+                self._run(report.rollback(), listen, fence, keep_going=True)
                 raise _not_everywhere(report.error, report, name)
         brought = [result.step.host for result in report.results if result.changed]
         asked = dict.fromkeys(step.host for step in plan.steps)
@@ -162,9 +162,9 @@ class Images(SliceUseCases):
     @UseCase("remove image", announced=True)
     def remove(self, actor: str, name: str, listen: Listener = ignore) -> Removed:
         """Remove a base image from all workers, then from the manager. It stays there while a worker has it."""
-        with self._claimed(actor) as state:
+        with self._claimed(actor) as (state, fence):
             self._require_removable(state, name)
-            report = self._run(_removal_plan(state, name), listen, keep_going=True)
+            report = self._run(_removal_plan(state, name), listen, fence, keep_going=True)
             if report.error:
                 raise _not_removed(report.error, report, name)
             Folder(state.inventory.images).remove(name)
@@ -189,20 +189,20 @@ class Images(SliceUseCases):
         return state
 
     @contextmanager
-    def _claimed(self, actor: str) -> Iterator[State]:
-        """Hold the right to change base images on workers; yield the state as it is then.
+    def _claimed(self, actor: str) -> Iterator[tuple[State, int]]:
+        """Hold the right to change base images on workers; yield the state as it is then, and the claim's fence.
 
         The file is locked while the claim is taken, so that the doctor sees it before it removes unfinished copies.
         """
         self._admitted(actor)
         with ExitStack() as claimed:
             with self._database.transaction():
-                claimed.enter_context(self._database.claim_images())
-            yield self._admitted(actor)
+                fence = claimed.enter_context(self._database.claim_images())
+            yield self._admitted(actor), fence
 
-    def _run(self, plan: Plan, listen: Listener, *, keep_going: bool = False) -> Report:
+    def _run(self, plan: Plan, listen: Listener, fence: int, *, keep_going: bool = False) -> Report:
         with interrupts.held(listen) as interrupted:
-            return Runner(self._connect, listen, interrupted).run(plan, keep_going=keep_going)
+            return Runner(self._connect, listen, interrupted, fence).run(plan, keep_going=keep_going)
 
     def _look(self, state: State) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
         """Return the images of each worker with their sizes, and the reasons why workers could not be looked at."""

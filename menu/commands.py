@@ -31,6 +31,7 @@ from menu.prompts import Prompts
 from menu.questions import agreed, keyboard_for
 from menu.reach import join_console
 from menu.readiness import await_boot
+from menu.resume import resume
 from menu.screen import GOOD, Screen
 from menu.session import Session
 from menu.texts import by_id, slice_title
@@ -212,6 +213,7 @@ COMMANDS = {
     "graph": file_commands.graph,
     "image": image_commands.manage,
     "keys": keys.manage,
+    "resume": resume,
     **edit_commands.COMMANDS,
 }
 """The commands that work for a user, by name."""

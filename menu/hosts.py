@@ -52,6 +52,16 @@ def forget(hosts: Hosts, args: Namespace, keyboard: Keyboard, screen: Screen) ->
     return LEFT if left else DONE
 
 
+def forget_key(hosts: Hosts, args: Namespace, keyboard: Keyboard, screen: Screen) -> int:  # noqa: ARG001 - as `forget`
+    """Forget the key of a host, and return the exit status."""
+    hosts.forget_key(args.address)
+    screen.line(f"The key of {args.address} is forgotten: check the next one, which is remembered", GOOD)
+    return DONE
+
+
+ACTIONS = {"forget": forget, "forget-key": forget_key}
+
+
 def _confirm(address: str, keyboard: Keyboard, screen: Screen) -> bool:
     try:
         return Prompts(keyboard, screen, way_back="").yes(QUESTION.format(address))

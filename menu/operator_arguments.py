@@ -29,6 +29,7 @@ def add_operator_commands(commands: Commands) -> None:
     _add_looks(commands)
     add_image_commands(commands)
     _add_host(commands.add_parser("host", help="manage the workers", description="Manage the workers."))
+    _add_resume(commands)
     about = "Move the state between a file and a PostgreSQL database."
     _add_database(commands.add_parser("database", help="move the state to another place", description=about))
     _add_completion(commands)
@@ -89,6 +90,28 @@ def _add_host(host: argparse.ArgumentParser) -> None:
     forget.add_argument("address", metavar="ADDRESS", help="the worker's address; it may be missing from workers_list")
     forget.add_argument("--yes", action="store_true", help="do not ask")
     forget.add_argument("--dry-run", action="store_true", help="only show the losses")
+    key = actions.add_parser(
+        "forget-key",
+        help="forget the key of a host that was installed again",
+        description="Forget the key of a host that was installed again: the next one is remembered. Exit status: 0 "
+        "done, 1 refused.",
+    )
+    key.add_argument("address", metavar="ADDRESS", help="the host's address")
+
+
+def _add_resume(commands: Commands) -> None:
+    resume = commands.add_parser(
+        "resume",
+        help="end changes that managers left when they died",
+        description="Finish the changes that no session works on, as a login offers it; made for a timer. Exit status: "
+        "0 done, 1 refused, 3 something is left.",
+    )
+    resume.add_argument("--take-back", action="store_true", help="take back what can be taken back, instead")
+    resume.add_argument(
+        "--raise-fences",
+        action="store_true",
+        help="only this, after an older copy of a PostgreSQL database was restored: hosts accept its managers again",
+    )
 
 
 def _add_database(database: argparse.ArgumentParser) -> None:
@@ -96,13 +119,15 @@ def _add_database(database: argparse.ArgumentParser) -> None:
     export = actions.add_parser(
         "export",
         help="write the state as a state file",
-        description="Write the state as a state file. It holds hashes of passwords, and the passwords of VMs.",
+        description="Write the state as a state file, with its audit log beside it. It holds hashes of passwords, and "
+        "the passwords of VMs.",
     )
     export.add_argument("file", metavar="FILE", nargs="?", type=Path, help="a new file (default: standard output)")
     bring = actions.add_parser(
         "import",
         help="bring a state file into the empty place that --database names",
-        description="Bring a state file into the empty place that --database names, such as a PostgreSQL database.",
+        description="Bring a state file into the empty place that --database names, such as a PostgreSQL database, "
+        "with its audit log, its counts of wrong passwords and this manager's known host keys.",
     )
     bring.add_argument("file", metavar="FILE", type=Path, help="a state file")
     bring.add_argument(

@@ -237,7 +237,7 @@ def offer_unfinished(session: Session) -> None:
         session.screen.line(_found(slice_, session.actor), WARNING)
         meanings = {"f": "finish", "t": "take back", "l": "later"}
         prompt = "(f)inish, (t)ake back or (l)ater? "
-        if _goes_only_forward(slice_):
+        if rights.goes_only_forward(slice_):
             del meanings["t"]
             prompt = "(f)inish or (l)ater? "
         answer = session.ask.letter(prompt, meanings)
@@ -269,12 +269,6 @@ def offer_unfinished_snapshots(session: Session) -> None:
             show_told(value_of(outcome), session.screen)
         except CloudError as failure:
             session.screen.error(str(failure))
-
-
-def _goes_only_forward(slice_: Slice) -> bool:
-    """Return whether an unfinished change cannot be rolled back, because disks may be gone."""
-    is_past = slice_.before is not None and slice_.before.past
-    return slice_.status == SliceStatus.DELETING or is_past or any(vm.restoring for vm in slice_.vms)
 
 
 def _entries_for(session: Session, entries: Sequence[Entry]) -> list[Entry]:

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
-from remote.plan import TIMEOUT_SECONDS, Action, Command, Step, Upload, script_names, shell
+from remote.plan import NO_FENCE, TIMEOUT_SECONDS, Action, Command, Step, Upload, script_names, shell
 from remote.root import USERS_SHELL
 from shell.scripts import functions, parts
 
@@ -31,9 +31,13 @@ LOCK_SHARE = 5 / 6
 SLICE_LOCK = "/run/cloud-repositorio-{}.lock"
 """The lock file of a batch with a lock; the last holder removes it."""
 
+FENCE = "/run/cloud-repositorio-{}.fence"
+"""The file with the number of the newest claim that changed this host; it stays until the host's next boot."""
+
 _NO_SWITCH = 'echo "Open vSwitch does not run there; start it: systemctl start openvswitch-switch" >&2'
 _NO_LOCK = 'echo "another slice keeps Open vSwitch or this host busy" >&2'
 
+_LATE = "another manager has begun to change the same since"
 _AT_WORK = "an earlier command of this slice is still at work there; try again in a minute"
 
 IDLE_SECONDS = 20
@@ -51,8 +55,9 @@ It holds for the shell's session; daemons in their own session, like QEMU, keep 
 autogroup feature). It has no effect where the kernel lacks autogroups or cgroups divide the CPUs.
 """
 
-BUSY, SKIPPED, WANTED = "busy", "skipped", "wanted"
-"""Words in a marker instead of a status: the lock is not free, a guard succeeded, an upload is next."""
+BUSY, OLD, SKIPPED, WANTED = "busy", "old", "skipped", "wanted"
+"""Words in a marker instead of a status: the lock is not free, the fence is too low, a guard succeeded, an upload is
+next."""
 
 STOPPED = 100
 """The status of a shell that stops early; its last marker says why."""
@@ -67,7 +72,8 @@ class Batch:
     """The actions of `steps` that a host runs in one go.
 
     `start` is the first (step, action). The batch ends at the first failure, unless `keep_going`. A host runs batches
-    with the same `lock` one at a time. `timeout` is the maximum silence of the host in seconds.
+    with the same `lock` one at a time, and refuses one with a lower `fence` than an earlier one had. `timeout` is the
+    maximum silence of the host in seconds.
     """
 
     def __init__(
@@ -77,10 +83,12 @@ class Batch:
         start: tuple[int, int] = (0, 0),
         lock: str = "",
         timeout: float = TIMEOUT_SECONDS,
+        fence: int = NO_FENCE,
     ) -> None:
         self._steps = steps
         self._keep_going = keep_going
         self._lock = lock
+        self._fence = fence
         self._wait = max(int(timeout * LOCK_SHARE), 1)
         self._places = [
             (number, index)
@@ -131,7 +139,14 @@ class Batch:
             functions("claim").rstrip(),
             f"claim {lock} {self._wait} {shell((_AT_WORK,))} || {{ mark 0 {BUSY}; exit {STOPPED}; }}",
             f"trap 'rm -f {lock}' EXIT; trap 'exit {STOPPED}' HUP PIPE TERM",
+            *self._compare_fence(),
         ]
+
+    def _compare_fence(self) -> list[str]:
+        if self._fence == NO_FENCE:
+            return []
+        words = shell((FENCE.format(self._lock), str(self._fence), _LATE))
+        return [functions("fence").rstrip(), f'fence {words} || {{ mark 0 "$refusal"; exit {STOPPED}; }}']
 
     @property
     def is_empty(self) -> bool:
@@ -150,7 +165,7 @@ class Batch:
     def accepts(self, number: int, status: str) -> bool:
         """Return whether marker `number` of this batch can have this status."""
         if number == 0:
-            return status in {"begin", BUSY}
+            return status in {"begin", BUSY, OLD}
         if 0 < number < self.end:
             step, index = self.place(number)
             action = self._steps[step].do[index]

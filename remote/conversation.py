@@ -23,6 +23,7 @@ from core.errors import (
     LoginFailed,
     NotBegun,
     SudoRefused,
+    TakenOver,
     last_line,
 )
 from core.inventory import SSHSettings
@@ -31,12 +32,17 @@ from remote.batch import IDLE_SECONDS, Batch
 from remote.causes import LoginShell
 from remote.host import ShellChannel
 from remote.openssh import bring
-from remote.plan import CHANGE_DEADLINE_SECONDS, TIMEOUT_SECONDS, Step
+from remote.plan import CHANGE_DEADLINE_SECONDS, NO_FENCE, TIMEOUT_SECONDS, Step
 from remote.root import SHELL
 from remote.transcript import Outcome, Transcript, UploadProgress, UploadWanted
 
 RENEW_SECONDS = 1.5
 """Seconds of silence after which an idle connection is replaced; for a dead host this adds to the new one's wait."""
+
+LATE = (
+    "{} refuses this change, because another manager has begun a later one, and ends it: this one stops. After a "
+    "database was restored, an operator runs: cli.py resume --raise-fences"
+)
 
 _BLOCK = 1 << 20
 _LEAST_SECONDS = 0.05
@@ -95,10 +101,11 @@ class Conversation(ABC):
         lock: str = "",
         timeout: float = TIMEOUT_SECONDS,
         deadline: float = CHANGE_DEADLINE_SECONDS,
+        fence: int = NO_FENCE,
     ) -> Generator[Outcome | UploadProgress, None, None]:
         """Run the steps and yield the outcome of each action; see `remote.host.Host`."""
         with self._busy:
-            batch: Batch | None = Batch(steps, keep_going, lock=lock, timeout=timeout)
+            batch: Batch | None = Batch(steps, keep_going, lock=lock, timeout=timeout, fence=fence)
             while batch:
                 self._begin(deadline)
                 wanted = yield from self._run_batch(batch, timeout)
@@ -106,7 +113,7 @@ class Conversation(ABC):
                 if wanted:
                     step = steps[wanted.step]
                     yield from bring(self.address, self._settings, step, wanted, timeout, deadline)
-                    batch = Batch(steps, keep_going, (wanted.step, wanted.action + 1), lock, timeout)
+                    batch = Batch(steps, keep_going, (wanted.step, wanted.action + 1), lock, timeout, fence)
 
     def use(self, settings: SSHSettings) -> None:
         """Use other settings from the next batch on. A connection that works stays, unless it is another user's."""
@@ -144,6 +151,8 @@ class Conversation(ABC):
                         wanted = item
                     else:
                         yield item
+            if transcript.is_late:
+                raise TakenOver(LATE.format(self.address))
             if transcript.busy:
                 raise NotBegun(self.address, "busy", (SHELL,), 1, transcript.busy)
             if not transcript.begun:

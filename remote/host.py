@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Protocol
 
-from remote.plan import CHANGE_DEADLINE_SECONDS, TIMEOUT_SECONDS, Step
+from remote.plan import CHANGE_DEADLINE_SECONDS, NO_FENCE, TIMEOUT_SECONDS, Step
 from remote.transcript import Outcome, UploadProgress
 
 
@@ -20,12 +20,13 @@ class Host(Protocol):
         lock: str = "",
         timeout: float = TIMEOUT_SECONDS,
         deadline: float = CHANGE_DEADLINE_SECONDS,
+        fence: int = NO_FENCE,
     ) -> Generator[Outcome | UploadProgress, None, None]:
         """Run the steps in order and yield the outcome of each action.
 
-        It ends after the first failure unless `keep_going`. `lock`, `timeout` and `deadline` are the plan's. Raise
-        `HostUnreachable` when the connection fails or the host answers nonsense, and another `CloudError` when the
-        batch as a whole is refused.
+        It ends after the first failure unless `keep_going`. `lock`, `timeout` and `deadline` are the plan's, `fence` is
+        the claim's. Raise `TakenOver` where the host has seen a higher fence with this lock, `HostUnreachable` when the
+        connection fails or the host answers nonsense, and another `CloudError` when the batch as a whole is refused.
         """
 
     def expect(self, *, repeatable: bool = False) -> None:

@@ -10,10 +10,8 @@ from __future__ import annotations
 import base64
 import binascii
 import enum
-import fcntl
 import hashlib
 import hmac
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -85,6 +83,7 @@ class KnownHosts:
     """The lines of a `known_hosts` file; `shown` is its path as in the settings."""
 
     def __init__(self, content: bytes, shown: str) -> None:
+        self.content = content
         self._lines = content.split(b"\n")
         self._shown = shown
 
@@ -96,7 +95,7 @@ class KnownHosts:
         except FileNotFoundError:
             return cls(b"", path)
         except (OSError, RuntimeError) as error:
-            raise KeyRefused(_unusable(path, error)) from error
+            raise KeyRefused(unusable(path, error)) from error
 
     def entries(self, name: str) -> list[KnownHostsLine]:
         """Return the lines for the host `name`, in the form of `named`."""
@@ -120,6 +119,15 @@ class KnownHosts:
         if verdict is KeyVerdict.NEW and port != SSH_PORT and self._verdict(address, key)[0] is KeyVerdict.KNOWN:
             return KeyVerdict.KNOWN, 0
         return verdict, line
+
+    def lines_for(self, name: str) -> list[bytes]:
+        """Return the lines for the host `name` as they are."""
+        return [self._lines[entry.line - 1] for entry in self.entries(name)]
+
+    def without(self, name: str) -> bytes:
+        """Return the content without the plain lines for the host `name`."""
+        plain = {entry.line for entry in self.entries(name) if not entry.marker}
+        return b"\n".join(line for number, line in enumerate(self._lines, start=1) if number not in plain)
 
     def revokes(self, name: str) -> bool:
         """Return whether some key is revoked for the host `name`."""
@@ -173,20 +181,7 @@ def named(address: str, port: int) -> str:
     return address if port == SSH_PORT else f"[{address}]:{port}"
 
 
-def check(path: str, address: str, port: int, key: HostKey, *, accept_new: bool) -> None:
-    """Check the key that a host presented; a new one is remembered with `accept_new`. Raise `KeyRefused` otherwise."""
-    if key.kind == "ssh-rsa" and key.bits < LEAST_RSA_BITS:
-        raise KeyRefused(f"its host key ({key}) has {key.bits} bits, and ssh takes {LEAST_RSA_BITS} or more")
-    known = KnownHosts.read(path)
-    if _is_known(known, path, address, port, key, accept_new=accept_new):
-        return
-    try:
-        _remember(path, address, port, key)
-    except (OSError, RuntimeError) as error:
-        raise KeyRefused(_unusable(path, error)) from error
-
-
-def _is_known(known: KnownHosts, path: str, address: str, port: int, key: HostKey, *, accept_new: bool) -> bool:
+def is_known(known: KnownHosts, path: str, address: str, port: int, key: HostKey, *, accept_new: bool) -> bool:
     """Return whether the key is known; raise `KeyRefused` unless it is known, or new and `accept_new` is set."""
     verdict, line = known.judge(address, port, key)
     if verdict is KeyVerdict.REVOKED:
@@ -204,26 +199,8 @@ def _is_known(known: KnownHosts, path: str, address: str, port: int, key: HostKe
     return verdict is KeyVerdict.KNOWN
 
 
-def _remember(path: str, address: str, port: int, key: HostKey) -> None:
-    """Append the key of a new host, unless another process has done so meanwhile.
-
-    The line is appended in one write, after a line break where the last line lacks one.
-    """
-    file_path = Path(path).expanduser()
-    file_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with file_path.open("a+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        content = file.read()
-        if _is_known(KnownHosts(content, path), path, address, port, key, accept_new=True):
-            return
-        file.seek(0, os.SEEK_END)
-        line = f"{named(address, port)} {key.kind} {base64.b64encode(key.blob).decode()}\n"
-        unended = content and not content.endswith(b"\n")
-        file.write((b"\n" if unended else b"") + line.encode("ascii"))
-
-
-def _unusable(path: str, error: Exception) -> str:
+def unusable(path: str, error: Exception) -> str:
+    """Return the sentence about a file that cannot be read or written."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else last_line(str(error))
     return f"{path} cannot be used ({said}); correct that, or name another file in ssh: known_hosts"
 

@@ -21,6 +21,9 @@ CHANGE_DEADLINE_SECONDS = 600.0
 SLOWEST_COPY = 256 * 1024
 """Minimum speed of a copy in bytes a second; its time is added to a batch's deadline."""
 
+NO_FENCE = 0
+"""The fence of batches that hosts take from every manager."""
+
 _SHELL = ("sh", "-c")
 
 

@@ -13,10 +13,10 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
-from core.errors import CloudError, CommandFailed, Interrupted, Unforeseen
+from core.errors import CloudError, CommandFailed, Interrupted, TakenOver, Unforeseen
 from remote.events import Event, Listener, StageStarted, StepDone, StepFailed, Transferred, ignore
 from remote.host import Host
-from remote.plan import Command, Plan, Stage, Step
+from remote.plan import NO_FENCE, Command, Plan, Stage, Step
 from remote.transcript import Outcome
 
 
@@ -95,6 +95,7 @@ class Runner:
     """The runner of plans. `connect` returns the host of an address without connecting to it yet.
 
     `interrupted` is called between stages and while files are copied: once it returns True, no further stage begins.
+    `fence` is that of the claim under which the plans run.
     """
 
     def __init__(
@@ -102,7 +103,9 @@ class Runner:
         connect: Callable[[str], Host],
         listen: Listener = ignore,
         interrupted: Callable[[], bool] = lambda: False,
+        fence: int = NO_FENCE,
     ) -> None:
+        self._fence = fence
         self._connect = connect
         self._listen = listen
         self._interrupted = interrupted
@@ -113,7 +116,10 @@ class Runner:
         return Runner(self._connect)
 
     def run(self, plan: Plan, *, keep_going: bool = False) -> Report:
-        """Run `plan`; with `keep_going` past every failure and interruption, as rollback and removal must."""
+        """Run `plan`; with `keep_going` past every failure and interruption, as rollback and removal must.
+
+        Raise `TakenOver` where a host refuses it as late: then nothing may follow, no rollback either.
+        """
         report = Report(plan)
         hosts = {address: self._connect(address) for address in dict.fromkeys(step.host for step in plan.steps)}
         for host in hosts.values():
@@ -124,6 +130,8 @@ class Runner:
             for stage in plan.stages:
                 self.emit(StageStarted(stage))
                 report.results.extend(self._run_stage(pool, plan, stage, hosts, keep_going=keep_going))
+                if late := next((r.error for r in report.failures if isinstance(r.error, TakenOver)), None):
+                    raise late
                 if keep_going:
                     continue
                 report.interrupted = self._interrupted()
@@ -148,7 +156,12 @@ class Runner:
         watch = _HostWatch(self.emit, stage, steps)
         try:
             outcomes = host.run(
-                steps, keep_going=keep_going, lock=plan.lock, timeout=plan.timeout, deadline=plan.deadline
+                steps,
+                keep_going=keep_going,
+                lock=plan.lock,
+                timeout=plan.timeout,
+                deadline=plan.deadline,
+                fence=self._fence if plan.lock else NO_FENCE,
             )
             with closing(outcomes):
                 for item in outcomes:

@@ -16,12 +16,13 @@ from typing import Any
 
 from core.errors import CloudError, HostUnreachable, HostUnusable, last_line
 from core.inventory import SSHSettings
-from remote import causes, host_keys
+from remote import causes, host_keys, known_hosts
 from remote.batch import echo
 from remote.causes import FailedConnection, LoginShell, Reached
 from remote.conversation import RENEW_SECONDS, Conversation
 from remote.host import ShellChannel
 from remote.host_keys import HostKey, KeyRefused, KnownHosts
+from remote.known_hosts import SharedKeys
 from remote.openssh import key_fault
 from remote.plan import shell
 from remote.root import SHELL
@@ -49,8 +50,9 @@ class SSHHost(Conversation):
     connection without compression.
     """
 
-    def __init__(self, address: str, settings: SSHSettings) -> None:
+    def __init__(self, address: str, settings: SSHSettings, shared: SharedKeys | None = None) -> None:
         super().__init__(address, settings)
+        self._shared = shared
         self._transport: _Transport | None = None
         self._connection: socket.socket | None = None
 
@@ -185,6 +187,7 @@ class SSHHost(Conversation):
         """Make a connection; after a failure the transport is kept, because its stage tells the cause."""
         settings = self._settings
         keys = self._keys()
+        known_hosts.fetch(self._shared, settings.known_hosts, self.address, settings.port)
         known = KnownHosts.read(settings.known_hosts)
         connection = socket.create_connection((self.address, settings.port), self._within(self._connect_seconds))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_SECONDS * 1000)
@@ -197,7 +200,8 @@ class SSHHost(Conversation):
         transport.begin()
         accept_new = settings.host_keys == "accept-new"
         presented = _presented(transport.get_remote_server_key())
-        host_keys.check(settings.known_hosts, self.address, settings.port, presented, accept_new=accept_new)
+        path, port = settings.known_hosts, settings.port
+        known_hosts.check(path, self.address, port, presented, accept_new=accept_new, shared=self._shared)
         for number, each in enumerate(keys, start=1):
             try:
                 if methods := transport.auth_publickey(settings.user, each):
@@ -290,17 +294,18 @@ def _unless_ended(channel: ShellChannel) -> Iterator[None]:
 
 
 class Connections:
-    """The hosts of one process, each with one connection."""
+    """The hosts of one process, each with one connection. `shared` are the host keys that managers share."""
 
-    def __init__(self, settings: SSHSettings) -> None:
+    def __init__(self, settings: SSHSettings, shared: SharedKeys | None = None) -> None:
         self._settings = settings
+        self._shared = shared
         self._hosts: dict[str, SSHHost] = {}
         self._adding = threading.Lock()
 
     def host(self, address: str) -> SSHHost:
         """Return the host at `address`, without sending anything to it."""
         with self._adding:
-            return self._hosts.setdefault(address, SSHHost(address, self._settings))
+            return self._hosts.setdefault(address, SSHHost(address, self._settings, self._shared))
 
     def use(self, settings: SSHSettings) -> None:
         """Reach all hosts by these settings from now on."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from core.errors import BadAnswer
-from remote.batch import BUSY, SKIPPED, STOPPED, WANTED, Batch
+from remote.batch import BUSY, OLD, SKIPPED, STOPPED, WANTED, Batch
 
 ANSWER_BYTES = 16 << 20
 """Maximum output of a host for one batch. The facts of a worker with 2,000 TAPs are some 9 MB."""
@@ -68,6 +68,8 @@ class Transcript:
         self._marks: dict[int, tuple[str, str]] = {}
         self._status: int | None = None
         self.begun = False
+        self.is_late = False
+        """Whether the host refused the batch, because a later claim than its own has changed it."""
         self._busy = False
 
     def stdout(self, data: bytes) -> None:
@@ -75,7 +77,8 @@ class Transcript:
         self._count(data)
         for number, status, text in self._stdout.feed(data):
             if number == 0:
-                self._busy, self.begun = status == BUSY, status != BUSY
+                self.is_late, self._busy = status == OLD, status in {BUSY, OLD}
+                self.begun = not self._busy
             elif number == self._batch.end:
                 self._status = int(status)
             else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -16,7 +16,8 @@ import psycopg
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 
-from core.errors import FileFault, Refused, printable
+from core.errors import FileFault, Refused, TakenOver, printable
+from remote.plan import NO_FENCE
 from storage.location import ServerURL
 
 KEEPALIVES = {"keepalives_idle": 3, "keepalives_interval": 2, "keepalives_count": 3}
@@ -48,7 +49,7 @@ class ServerSession:
         self._guard = threading.RLock()
         self._connection: Connection | None = None
         self._in_transaction = False
-        self._held: set[str] = set()
+        self._held: dict[str, int] = {}
         self._lost: set[str] = set()
 
     @contextmanager
@@ -58,17 +59,21 @@ class ServerSession:
             yield self._ready()
 
     @contextmanager
-    def transaction(self, wait_s: float = LOCK_WAIT_S) -> Iterator[Connection]:
+    def transaction(
+        self, wait_s: float = LOCK_WAIT_S, *, needs_locks: bool = True, reconnect_s: float = RECONNECT_S
+    ) -> Iterator[Connection]:
         """Yield the connection in a transaction, which is committed when the body ends, and rolled back on an error.
 
-        A statement waits at most `wait_s` seconds for a row that another session has locked.
+        A statement waits at most `wait_s` seconds for a row that another session has locked. `needs_locks`: raise
+        `TakenOver` where a lock of this session was lost. `reconnect_s` bounds the wait for a server that was lost.
         """
         with self._guard, self._as_faults():
             if self._in_transaction:
                 message = "a transaction inside a transaction would end the outer one"
                 raise RuntimeError(message)
-            connection = self._ready()
-            self._require_locks()
+            connection = self._ready(reconnect_s)
+            if needs_locks:
+                self._require_locks()
             connection.execute("BEGIN")
             connection.execute("SELECT set_config('lock_timeout', %s, true)", [f"{wait_s * 1000:.0f}ms"])
             self._in_transaction = True
@@ -88,13 +93,32 @@ class ServerSession:
         with self.reading() as connection:
             if name in self._held or not _try_lock(connection, name):
                 return False
-            self._held.add(name)
+            self._held[name] = NO_FENCE
             return True
+
+    def next_fence(self, name: str) -> int:
+        """Return the next number of a lock that this session has: later ones are higher.
+
+        An open transaction of this session takes it along.
+        """
+        query = """INSERT INTO fence (lock, number) VALUES (%s, 1)
+            ON CONFLICT (lock) DO UPDATE SET number = fence.number + 1 RETURNING number"""
+        with self.reading() if self._in_transaction else self.transaction() as connection:
+            number = int(one(connection.execute(query, [name])))
+        self._held[name] = number
+        return number
+
+    def raise_fences(self, seen: Mapping[str, int]) -> None:
+        """Let the next number of each lock be higher than this one."""
+        query = """INSERT INTO fence (lock, number) SELECT * FROM unnest(%s::text[], %s::bigint[])
+            ON CONFLICT (lock) DO UPDATE SET number = greatest(fence.number, excluded.number)"""
+        with self.transaction() as connection:
+            connection.execute(query, [[*seen], [*seen.values()]])
 
     def unlock(self, name: str) -> None:
         """Release a lock. One of a lost connection is free already."""
         with self._guard:
-            self._held.discard(name)
+            self._held.pop(name, None)
             self._lost.discard(name)
             with suppress(psycopg.Error):
                 if self._connection:
@@ -109,8 +133,8 @@ class ServerSession:
         with self.reading() as connection:
             return bool(one(connection.execute(query, [_key(name)])))
 
-    def _ready(self) -> Connection:
-        """Return a connection that works; one that was lost is made again."""
+    def _ready(self, reconnect_s: float = RECONNECT_S) -> Connection:
+        """Return a connection that works; one that was lost is made again, and takes the locks again."""
         connection = self._connection
         if connection and self._in_transaction:
             return connection
@@ -119,8 +143,9 @@ class ServerSession:
                 connection.execute("")
                 return connection
             connection.close()
-        self._connection = fresh = self._connected(RECONNECT_S if connection else 0.0)
-        self._lost |= {name for name in self._held if not _try_lock(fresh, name)}
+        self._connection = fresh = self._connected(reconnect_s if connection else 0.0)
+        deadline = time.monotonic() + reconnect_s
+        self._lost |= {name for name, fence in self._held.items() if not _takes_again(fresh, name, fence, deadline)}
         return fresh
 
     def _connected(self, wait_s: float) -> Connection:
@@ -148,9 +173,9 @@ class ServerSession:
 
     def _require_locks(self) -> None:
         if self._lost:
-            raise FileFault(
+            raise TakenOver(
                 f"The connection to {self._url} was lost, and another session has begun to change the same "
-                f"({', '.join(sorted(self._lost))}); nothing was saved"
+                f"({', '.join(sorted(self._lost))}); this one stops, and has saved nothing since"
             )
 
     def _commit(self, connection: Connection) -> None:
@@ -212,6 +237,26 @@ def _key(name: str) -> int:
 
 def _try_lock(connection: Connection, name: str) -> bool:
     return bool(one(connection.execute("SELECT pg_try_advisory_lock(%s)", [_key(name)])))
+
+
+def _takes_again(connection: Connection, name: str, fence: int, deadline: float) -> bool:
+    """Take a lock of a lost connection again; return whether no other session had it meanwhile.
+
+    The server may notice the loss later than we do, and keep the lock for the lost connection until then.
+    """
+    if fence == NO_FENCE:
+        return _try_lock(connection, name)
+    while fence == _fence(connection, name):
+        if _try_lock(connection, name):
+            return fence == _fence(connection, name)
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_S)
+    return False
+
+
+def _fence(connection: Connection, name: str) -> int:
+    return int(one(connection.execute("SELECT number FROM fence WHERE lock = %s", [name])) or NO_FENCE)
 
 
 def _reason(error: psycopg.Error) -> str:

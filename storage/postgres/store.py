@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from core.errors import FileFault, Refused
 from core.inventory import Inventory
 from core.rule import Broken, Record
+from remote.known_hosts import SharedKeys
+from storage.acts import ActLine, KeptAct
 from storage.location import ServerURL, own_path
 from storage.pieces import Changes, Pieces, changes_of
-from storage.postgres import rows, tables
+from storage.postgres import acts, rows, tables
 from storage.postgres.session import Connection, ServerSession, one
 from storage.state import State
 from storage.store import Note, Store
+
+HOST_KEYS = "known_hosts"
+HOST_KEYS_WAIT_S = 10.0
 
 _POLL_S = 0.02
 
@@ -29,6 +34,7 @@ class PostgresStore(Store):
         self._session = ServerSession(url)
         self._known = rows.NOTHING
         self._has_tables = False
+        self._acts = acts.ActRows(self._session, self.path, self._require_tables)
         self._make_own_folder()
 
     @property
@@ -46,7 +52,7 @@ class PostgresStore(Store):
     def transaction(self) -> Iterator[State]:
         """Yield the state under the lock. The changes of the body are saved at its end, and dropped when it raises."""
         self._require_tables()
-        with self._session.transaction() as connection:
+        with acts.with_change() as write_act, self._session.transaction() as connection:
             revision = int(one(connection.execute("SELECT revision FROM cloud FOR UPDATE")))
             before = self._refreshed(connection)
             state = State.of_kept(before)
@@ -54,15 +60,17 @@ class PostgresStore(Store):
             in_use = before["in_use"][""].value if "in_use" in before else {}
             if changes := self._changes(before, state, in_use):
                 rows.write(connection, changes, state, revision + 1)
+                write_act(connection)
 
     def create(self, state: State) -> None:
         """Make the tables, and save a state as the first one; raise `Refused` where the database has one already."""
-        with self._session.transaction() as connection:
+        with acts.with_change() as write_act, self._session.transaction() as connection:
             tables.bring_up(connection)
             revision = int(one(connection.execute("SELECT revision FROM cloud FOR UPDATE")))
             if one(connection.execute("SELECT count(*) FROM piece WHERE value IS NOT NULL")):
                 raise Refused(f"{self.url} has a cloud already; nothing was changed: name another database")
             rows.write(connection, self._changes({}, state, {}), state, revision + 1)
+            write_act(connection)
 
     @contextmanager
     def lock(self, name: str, wait_s: float, busy: str) -> Iterator[None]:
@@ -81,13 +89,32 @@ class PostgresStore(Store):
         """Return whether a session, also this one, holds the lock."""
         return self._session.is_locked(name)
 
+    def next_fence(self, name: str) -> int:
+        """Return the fence of a lock that was just taken: higher than all before."""
+        self._require_tables()
+        return self._session.next_fence(name)
+
+    def raise_fences(self, seen: Mapping[str, int]) -> None:
+        """Let the next fence of each lock be higher than the one that hosts have seen."""
+        self._require_tables()
+        self._session.raise_fences(seen)
+
+    @property
+    def shared_keys(self) -> SharedKeys:
+        """Return the host keys that all managers share."""
+        return self
+
+    def host_keys(self) -> AbstractContextManager[Note]:
+        """Yield the shared host keys under their lock, in the format of known_hosts."""
+        return self.note(HOST_KEYS, HOST_KEYS_WAIT_S)
+
     @contextmanager
     def note(self, name: str, wait_s: float) -> Iterator[Note]:
         """Yield a row of the table `note`, locked, and write what the body leaves in it."""
         self._require_tables()
         refusal: Refused | None = None
         try:
-            with self._session.transaction(wait_s) as connection:
+            with self._session.transaction(wait_s, needs_locks=False) as connection:
                 connection.execute("INSERT INTO note (name) VALUES (%s) ON CONFLICT DO NOTHING", [name])
                 note = Note(one(connection.execute("SELECT content FROM note WHERE name = %s FOR UPDATE", [name])))
                 try:
@@ -101,6 +128,22 @@ class PostgresStore(Store):
             raise FileFault(str(busy)) from busy
         if refusal:
             raise refusal
+
+    def acting(self, begun: Callable[[], ActLine]) -> AbstractContextManager[None]:
+        """Run the body as one act, whose line is written together with its first change."""
+        return acts.acting(begun)
+
+    def write_act(self, act: ActLine, *, ends: bool = False) -> None:
+        """Write a line of the audit log; where the server does not take it, into a file of this manager."""
+        self._acts.write(act, ends=ends)
+
+    def acts(self) -> Iterator[KeptAct]:
+        """Yield the lines of the database and of this manager's files, oldest first."""
+        return self._acts.kept()
+
+    def keep_acts(self, acts: Iterable[KeptAct]) -> None:
+        """Write lines that another store has kept."""
+        self._acts.keep(acts)
 
     def beside(self, suffix: str) -> Path:
         """Return the path `<path>.<suffix>` of a file that this manager has for itself."""

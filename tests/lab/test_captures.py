@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from accounts import audit
 from core.captures import KEPT_BYTES, MOST_PACKETS, MOST_SECONDS
 from lab import Lab
 from network.ovs import OWNER
 from shell.scripts import load
+from tests.support.acts import read_log
 from tests.support.fake_terminal import fake_terminal
 from tests.support.lab.visitor import HOSTS, IMAGES, Guest, Menu, empty_database, wait_until
 from tests.support.paths import ROOT
@@ -392,7 +392,7 @@ def test_a_key_leads_from_the_packets_back_to_the_menu(wire: Wire, key: bytes) -
 
 def test_each_capture_is_in_the_log_with_vm_and_interface(wire: Wire) -> None:
     wire.begin("--count", "1", "--", "icmp").kill()
-    lines = [entry for entry in audit.read(wire.database) if entry["action"] == "capture"]
+    lines = [entry for entry in read_log(wire.database) if entry["action"] == "capture"]
     assert (lines[-1]["actor"], lines[-1]["by"]) == ("student", "operator")
     assert (lines[-1]["slice"], lines[-1]["vm"]) == (wire.slice_id, wire.vms["a"].vm_id)
     assert lines[-1]["result"] == "ok: eth1, icmp"

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from accounts import audit
 from lab import Lab
+from tests.support.acts import read_log
 from tests.support.lab.visitor import Menu, empty_database, traces, wait_until
 from tests.support.paths import ROOT
 
@@ -131,7 +131,7 @@ def test_a_script_deploys_repairs_and_deletes_a_slice(lab: Lab, desk: CommandDes
     assert lines[3] == "shared: until its last slice"
     assert lines[4].startswith(f"1 Error: delete asks before it removes slice {desk.slice_id} (lab); ")
     assert lines[5:] == ["Slice deleted", '{"slices": []}']
-    acts = [entry for entry in audit.read(desk.database) if entry["result"] == "ok" and entry["by"]]
+    acts = [entry for entry in read_log(desk.database) if entry["result"] == "ok" and entry["by"]]
     assert [(entry["actor"], entry["by"], entry["action"]) for entry in acts] == [
         ("admin", "operator", action) for action in ("deploy", "repair slice", "repair slice", "delete")
     ]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from accounts import audit
 from lab import Lab
+from tests.support.acts import read_log
 from tests.support.lab.visitor import Guest, Menu, empty_database, wait_until
 from tests.support.paths import ROOT
 
@@ -167,7 +167,7 @@ def test_doctor_and_prove_know_the_rule(gate: Gate) -> None:
 
 
 def test_connections_are_counted_in_one_line(gate: Gate) -> None:
-    lines = [entry for entry in audit.read(gate.database) if entry["action"] == "connect" and entry["result"] == "ok"]
+    lines = [entry for entry in read_log(gate.database) if entry["action"] == "connect" and entry["result"] == "ok"]
     assert {entry["by"] for entry in lines} == {"operator"}
     assert {(entry["slice"], entry["vm"]) for entry in lines} == {
         (gate.slice_id, guest.vm.vm_id) for guest in gate.guests.values()

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from accounts import audit
 from lab import Lab
+from tests.support.acts import read_log
 from tests.support.fake_terminal import FakeTerminal, TerminalState, fake_terminal
 from tests.support.lab.visitor import IMAGES, Menu, SeenVM, wait_until
 from tests.support.paths import ROOT
@@ -112,7 +112,7 @@ def test_an_admin_takes_a_console_over_and_its_owner_takes_it_back(house: House)
     leave(owner)
     admin.close()
     assert ("admin", "take console from student", "ok") in [
-        (entry["actor"], entry["action"], entry["result"]) for entry in audit.read(house.lab.database)
+        (entry["actor"], entry["action"], entry["result"]) for entry in read_log(house.lab.database)
     ]
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from accounts import audit
 from lab import Lab, paths
+from tests.support.acts import read_log
 from tests.support.lab.visitor import Guest, Menu, empty_database, traces
 from tests.support.paths import ROOT
 
@@ -134,7 +134,7 @@ def test_a_packed_raw_disk_is_staged_boots_and_is_removed(lab: Lab, operator: Op
     assert list(operator.images.iterdir()) == []
     assert traces(lab) == before
     acts = [
-        entry["result"] for entry in audit.read(operator.database) if entry["action"] in {"stage image", "remove image"}
+        entry["result"] for entry in read_log(operator.database) if entry["action"] in {"stage image", "remove image"}
     ]
     assert acts[:2] == ["begun", f"{NAME}: brought to 10.0.10.1, 10.0.10.2"]
     assert acts[-2:] == ["begun", f"{NAME}: removed"]

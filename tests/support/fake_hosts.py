@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import vm_launcher
-from core.errors import HostUnreachable
+from core.errors import HostUnreachable, TakenOver
 from network import ovs
-from remote.plan import CHANGE_DEADLINE_SECONDS, TIMEOUT_SECONDS, Command, Step, Upload
+from remote.conversation import LATE
+from remote.plan import CHANGE_DEADLINE_SECONDS, NO_FENCE, TIMEOUT_SECONDS, Command, Step, Upload
 from remote.transcript import Outcome, UploadProgress
 from tests.support import fake_facts
 
@@ -103,6 +104,7 @@ class FakeHost:
     cut_after: int | None = None
     runs: int = 0
     locks: list[str] = field(default_factory=list)
+    fences: dict[str, int] = field(default_factory=dict)
     _last_pid: int = 100
 
     def run(
@@ -113,10 +115,16 @@ class FakeHost:
         lock: str = "",
         timeout: float = TIMEOUT_SECONDS,
         deadline: float = CHANGE_DEADLINE_SECONDS,
+        fence: int = NO_FENCE,
     ) -> Generator[Outcome | UploadProgress, None, None]:
         self.runs += 1
         self.locks.append(lock)
         assert 0 < timeout <= deadline
+        assert lock or fence == NO_FENCE
+        if fence and fence < self.fences.get(lock, NO_FENCE):
+            raise TakenOver(LATE.format(self.address))
+        if fence:
+            self.fences[lock] = fence
         for number, step in enumerate(steps):
             part = next((part for part in self.faults if step.title.startswith(part)), None)
             for index, action in enumerate(step.do):
@@ -182,6 +190,9 @@ class FakeHost:
         paths = {path: path.removeprefix(f"{argv[0]}/") for path in self.files if path.startswith(f"{argv[0]}/")}
         shown = {path: name for path, name in paths.items() if "/" not in name and not name.startswith(".")}
         return listed(f"{len(self.files[path])} {name}" for path, name in shown.items())
+
+    def list_fences(self, _argv: tuple[str, ...], _stdin: str) -> Answer:
+        return listed(f"{lock} {fence}" for lock, fence in self.fences.items())
 
     def remove_image(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         for path in argv:
@@ -1004,6 +1015,7 @@ def _beside(program: Program) -> Program:
 
 
 SCRIPTS: dict[str, Program] = {
+    "list-fences.sh": FakeHost.list_fences,
     "are-shaped.sh": FakeHost.are_shaped,
     "check-shapes.sh": FakeHost.are_shaped,
     "shape-taps.sh": FakeHost.shape_taps,

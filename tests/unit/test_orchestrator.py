@@ -16,7 +16,6 @@ import pytest
 import yaml
 
 import database
-from accounts import audit
 from core.status import NetworkStatus, SliceStatus, VMStatus
 from database import open_store
 from inspection.isolation.prover import Prover, Verdict
@@ -26,7 +25,6 @@ from remote.events import Event, StageStarted, StepDone, StepFailed
 from remote.plan import Step
 from remote.transcript import Outcome, UploadProgress
 from storage.files import replace
-from storage.location import own_path
 from storage.postgres import rows
 from tests.support.designs import FLAVOR
 from tests.support.desk import NETWORK, WORKERS, ConsoleHost, Desk
@@ -614,7 +612,7 @@ def _is_reported(desk: Desk, sentence: str, actor: str, said: str) -> None:
     shown = {word in sentence for word in ("No space left on device", *map(str, where))}
     assert shown == {actor == "admin"}
     assert ("tell the operator" in sentence) == (actor != "admin")
-    assert "No space left on device" in list(audit.read(own_path(desk.location)))[-1]["result"]
+    assert "No space left on device" in list(desk.database.acts())[-1].entry["result"]
 
 
 def test_a_vm_whose_disk_is_made_but_not_recorded_is_finished_later(

@@ -17,11 +17,15 @@ from typing import Any
 
 import pytest
 
-from accounts import audit
-from accounts.audit import FIELDS, Audit, AuditEntry
+from accounts.audit import BY_OPERATOR, Audit, AuditEntry
 from core.errors import Refused
+from database import Database
 from remote.events import StageStarted
+from storage import act_files
+from storage.act_files import folder_of, log_of
+from storage.acts import FIELDS
 from tests.support import use_cases
+from tests.support.acts import read_log, ring_of_acts
 from tests.support.desk import WORKERS, Desk
 from tests.support.dying import ManagerDiesError
 from tests.support.paths import ROOT
@@ -115,11 +119,11 @@ NO_ANSWER = {"needs_new_password", "warning"}
 
 def acts(database: Path, actor: str) -> Path:
     """Return the file of an actor's acts."""
-    return audit._ring(database, actor, refusals=False).path
+    return ring_of_acts(database, actor).path
 
 
 def entries(desk: Desk) -> list[dict[str, Any]]:
-    return list(audit.read(desk.path))
+    return list(read_log(desk.path))
 
 
 VALUES: dict[str, object] = {
@@ -171,7 +175,7 @@ def test_a_slices_life_is_in_it(desk: Desk) -> None:
         assert abs(datetime.now(UTC) - at) < timedelta(minutes=5)
         assert 0 <= entry["seconds"] < 60
     assert stat.S_IMODE(acts(desk.path, "student").stat().st_mode) == 0o600
-    assert stat.S_IMODE(audit.folder_of(desk.path).stat().st_mode) == 0o700
+    assert stat.S_IMODE(folder_of(desk.path).stat().st_mode) == 0o700
 
 
 @pytest.mark.on_a_file
@@ -250,7 +254,7 @@ def test_a_typed_name_without_an_account_is_not_in_it(desk: Desk, typed: str) ->
     found = [entry["action"] for entry in entries(desk)]
     whose = ["add user", "set password of", "set quota of", "set role of", "remove user"]
     assert found == [f"{action} (unknown)" for action in whose]
-    for path in audit.folder_of(desk.path).iterdir():
+    for path in folder_of(desk.path).iterdir():
         assert typed.encode() not in path.read_bytes() + path.name.encode()
 
 
@@ -282,9 +286,11 @@ WRITER = """
 import sys
 from pathlib import Path
 from accounts import audit
-audit.LARGEST_FILE = 4000
-audit._LOCK_WAIT_S = 50.0  # polling is not fair: where the processor is busy, one may wait until the others have ended
-log = audit.Audit(Path(sys.argv[1]))
+from database import Database
+from storage import act_files
+act_files.LARGEST_FILE = 4000
+act_files._LOCK_WAIT_S = 50.0  # polling is not fair: one may wait until the others have ended
+log = audit.Audit(Database(sys.argv[1]))
 for number in range(60):
     log.write(audit.AuditEntry("ann", "deploy", number, int(sys.argv[2])), "x" * 50, 0.0)
 assert not log.warning()
@@ -296,19 +302,19 @@ def test_a_new_log_that_others_have_filled_meanwhile_is_not_written_beyond_its_e
 ) -> None:
     database = tmp_path / "database.yaml"
     database.touch(0o600)
-    monkeypatch.setattr(audit, "LARGEST_FILE", 4000)
-    log, rotate, full = acts(database, "admin"), audit._Ring.rotate, b"x" * 3999 + b"\n"
+    monkeypatch.setattr(act_files, "LARGEST_FILE", 4000)
+    log, rotate, full = acts(database, "admin"), act_files._Ring.rotate, b"x" * 3999 + b"\n"
     log.parent.mkdir()
     log.write_bytes(full)
     others = [full, full]
 
-    def rotate_slowly(ring: audit._Ring) -> None:
+    def rotate_slowly(ring: act_files._Ring) -> None:
         rotate(ring)
         if others:
             ring.path.write_bytes(others.pop())
 
-    monkeypatch.setattr(audit._Ring, "rotate", rotate_slowly)
-    audit.Audit(database).write(audit.AuditEntry("admin", "deploy", 1000), "ok", 0.0)
+    monkeypatch.setattr(act_files._Ring, "rotate", rotate_slowly)
+    Audit(Database(database)).write(AuditEntry("admin", "deploy", 1000), "ok", 0.0)
     assert [path.stat().st_size for path in sorted(log.parent.glob("*.log.?"))] == [4000, 4000, 4000]
     assert json.loads(log.read_text())["actor"] == "admin"
 
@@ -325,12 +331,12 @@ def test_many_processes_write_and_rotate_and_no_line_is_torn(tmp_path: Path) -> 
         for number in range(4)
     ]
     assert [writer.wait(60) for writer in writers] == [0] * 4
-    files = sorted(audit.folder_of(database).iterdir())
+    files = sorted(folder_of(database).iterdir())
     assert [path.name.removeprefix("ann.acts.log") for path in files] == ["", ".1", ".2", ".3", ".4", ".5"]
     lines = [line for path in files for line in path.read_text().splitlines()]
     assert {tuple(json.loads(line)) for line in lines} == {(*FIELDS[:8], "order", *FIELDS[8:])}
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 and path.stat().st_size <= 4000 for path in files)
-    kept = list(audit.read(database))
+    kept = list(read_log(database))
     assert len(kept) == len(lines)
     for number in range(4):  # the log keeps the end of each writer's lines, in order and without a gap
         theirs = [entry["slice"] for entry in kept if entry["vm"] == number]
@@ -339,35 +345,35 @@ def test_many_processes_write_and_rotate_and_no_line_is_torn(tmp_path: Path) -> 
 
 
 def test_a_lock_that_is_never_free_loses_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "_LOCK_WAIT_S", 0.02)
-    monkeypatch.setattr(audit, "LARGEST_FILE", 300)
+    monkeypatch.setattr(act_files, "_LOCK_WAIT_S", 0.02)
+    monkeypatch.setattr(act_files, "LARGEST_FILE", 300)
     database = tmp_path / "database.yaml"
     database.touch(0o600)
-    log = Audit(database)
+    log = Audit(Database(database))
     log.write(AuditEntry("ann", "deploy", 1), "ok", 0.5)
     with acts(database, "ann").open("rb") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
         for number in range(2, 6):
             log.write(AuditEntry("ann", "deploy", number), "ok", 0.5)
         assert log.warning() == ""
-        assert [entry["slice"] for entry in audit.read(database)] == [1, 2, 3, 4, 5]
+        assert [entry["slice"] for entry in read_log(database)] == [1, 2, 3, 4, 5]
         assert [path.name for path in tmp_path.glob("*/*.log*")] == ["ann.acts.log"]
     log.write(AuditEntry("ann", "deploy", 6), "ok", 0.5)  # the lock is free: now room is made
-    assert [entry["slice"] for entry in audit.read(database)] == [1, 2, 3, 4, 5, 6]
+    assert [entry["slice"] for entry in read_log(database)] == [1, 2, 3, 4, 5, 6]
     assert (tmp_path / "database.yaml.audit" / "ann.acts.log.1").exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_log_that_root_begins_is_the_database_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "LARGEST_FILE", 300)
+    monkeypatch.setattr(act_files, "LARGEST_FILE", 300)
     database = tmp_path / "database.yaml"
     database.touch(0o600)
     os.chown(database, 65_534, 65_534)
-    log = Audit(database)
+    log = Audit(Database(database))
     for number in range(6):
         log.write(AuditEntry("operator root", "set quota of ann", number), "ok", 0.5)
-        files = list(audit.folder_of(database).iterdir())
-        assert audit.folder_of(database).stat().st_uid == 65_534
+        files = list(folder_of(database).iterdir())
+        assert folder_of(database).stat().st_uid == 65_534
         assert {(path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) for path in files} == {(65_534, 0o600)}
     assert len(files) > 2
 
@@ -375,7 +381,7 @@ def test_a_log_that_root_begins_is_the_database_owners(tmp_path: Path, monkeypat
 def test_half_a_line_is_left_out_and_the_next_one_is_whole(tmp_path: Path) -> None:
     database = tmp_path / "database.yaml"
     database.touch(0o600)
-    log = Audit(database)
+    log = Audit(Database(database))
     log.write(AuditEntry("ann", "deploy", 1), "ok", 0.5)
     with acts(database, "ann").open("ab") as file:
         file.write(b'{"time": "2026-01-01T00:00:00Z", "act')
@@ -383,11 +389,11 @@ def test_half_a_line_is_left_out_and_the_next_one_is_whole(tmp_path: Path) -> No
     with acts(database, "ann").open("ab") as file:
         file.write(b"\xff\xfe junk\n[1]\n{}\nnull\n" + b"[" * 50_000 + b"\n")
     log.write(AuditEntry("eve\nann\x1b[31m", "deploy", 3), "a\nb", 0.5)
-    assert [(e["actor"], e["slice"]) for e in audit.read(database)] == [("ann", 1), ("ann", 2), ("eve\nann\x1b[31m", 3)]
+    assert [(e["actor"], e["slice"]) for e in read_log(database)] == [("ann", 1), ("ann", 2), ("eve\nann\x1b[31m", 3)]
 
 
 def test_a_log_that_cannot_be_written_stops_nothing_and_is_reported_once(desk: Desk) -> None:
-    audit.folder_of(desk.path).write_text("")
+    folder_of(desk.path).write_text("")
     desk.ring(2)
     desk.ok(desk.api.deploy_slice("student", 1000))
     assert "audit log cannot be written" in desk.api.warning()
@@ -428,10 +434,10 @@ def test_a_student_sees_that_a_file_is_broken_and_the_operator_how(desk: Desk) -
 def logged(tmp_path: Path) -> Path:
     database = tmp_path / "database.yaml"
     database.write_text("not a database: [")  # the log is readable although the database is not
-    log = Audit(database, lambda: datetime(2026, 11, 21, 9, 30, tzinfo=UTC))
+    log = Audit(Database(database), lambda: datetime(2026, 11, 21, 9, 30, tzinfo=UTC))
     log.write(AuditEntry("ann", "log in"), "ok", 0.05)
     log.write(AuditEntry("ann", "deploy", 1000), "begun", 0.0)
-    audit._ring(database, "ann", refusals=False).rotate()
+    ring_of_acts(database, "ann").rotate()
     log.write(AuditEntry("bob", "open console", 1003, 1004), "VM 1004 is not \x1b[31mrunning", 0.001)
     log.write(AuditEntry("ann", "deploy", 1000), "ok", 12.3)
     return database
@@ -464,7 +470,7 @@ def test_the_log_is_read_over_rotated_files(logged: Path, arguments: list[str], 
 
 
 def test_a_line_names_a_slice_once(logged: Path) -> None:
-    log = Audit(logged, lambda: datetime(2026, 11, 21, 9, 30, tzinfo=UTC))
+    log = Audit(Database(logged), lambda: datetime(2026, 11, 21, 9, 30, tzinfo=UTC))
     log.write(AuditEntry("ann", "repair slice", 1001), "ok", 1.0)
     log.write(AuditEntry("ann", "add VM", 1001, 1002), "ok", 1.0)
     lines = run_command(logged, "log", "--slice", "1001")[1].splitlines()
@@ -478,19 +484,19 @@ def test_the_log_is_json_for_programs(logged: Path) -> None:
 
 def test_no_log_yet_is_no_failure_and_one_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
     assert run_command(tmp_path / "none.yaml", "log")[0] == 0
-    audit.log_of(tmp_path / "odd.yaml").mkdir()
+    log_of(tmp_path / "odd.yaml").mkdir()
     status, _, errors = run_command(tmp_path / "odd.yaml", "log")
     assert status == 1
     assert re.fullmatch(r"Error: .*cannot be read \(Is a directory\): check its rights\n", errors)
 
 
 def test_an_act_of_the_command_line_says_by_whom(logged: Path) -> None:
-    (line,) = audit._ring(logged, "bob", refusals=False).path.read_bytes().splitlines()
+    (line,) = ring_of_acts(logged, "bob").path.read_bytes().splitlines()
     old = line.replace(b'"by": null, ', b"")
     assert old != line
-    audit._ring(logged, "bob", refusals=False).path.write_bytes(old + b"\n")  # as older versions wrote it
-    log = Audit(logged, lambda: datetime(2026, 11, 21, 9, 31, tzinfo=UTC))
-    log.by = audit.BY_OPERATOR
+    ring_of_acts(logged, "bob").path.write_bytes(old + b"\n")  # as older versions wrote it
+    log = Audit(Database(logged), lambda: datetime(2026, 11, 21, 9, 31, tzinfo=UTC))
+    log.by = BY_OPERATOR
     log.write(AuditEntry("bob", "deploy", 1003), "ok", 1.0)
     shown = run_command(logged, "log", "--json", "--user", "bob")[1]
     assert [json.loads(entry)["by"] for entry in shown.splitlines()] == [None, "operator"]

@@ -16,8 +16,12 @@ from typing import Any
 
 import pytest
 
-from accounts import audit
-from accounts.audit import ACTS_IN_FULL, OLD_FILES, REFUSALS_IN_FULL, Audit, AuditEntry
+from accounts.audit import Audit, AuditEntry
+from database import Database
+from storage import act_files
+from storage.act_files import OLD_FILES, folder_of, log_of
+from storage.acts import ACTS_IN_FULL, FIELDS, REFUSALS_IN_FULL
+from tests.support.acts import path_of, read_log
 from tests.support.desk import Desk
 from tests.support.fake_clock import FakeClock
 from tests.support.paths import ROOT
@@ -37,17 +41,17 @@ def clock() -> FakeClock[datetime]:
 def log(tmp_path: Path, clock: FakeClock[datetime]) -> Iterator[Audit]:
     database = tmp_path / "database.yaml"
     database.touch(0o600)
-    log = Audit(database, clock)
+    log = Audit(Database(database), clock)
     yield log
     assert log.warning() == ""
 
 
 def found(log: Audit, **wanted: object) -> list[dict[str, Any]]:
-    return [e for e in audit.read(log._database) if all(e[name] == value for name, value in wanted.items())]
+    return [e for e in read_log(path_of(log)) if all(e[name] == value for name, value in wanted.items())]
 
 
 def size(log: Audit, actor: str) -> int:
-    folder = audit.folder_of(log._database)
+    folder = folder_of(path_of(log))
     return sum(path.stat().st_size for path in folder.iterdir() if path.name.startswith(f"{actor}."))
 
 
@@ -96,7 +100,7 @@ def test_the_same_refusal_is_one_line_with_its_number_and_last_time(log: Audit, 
 def test_a_users_refusals_over_days_are_bounded(
     log: Audit, clock: FakeClock[datetime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "LARGEST_FILE", 100_000)
+    monkeypatch.setattr(act_files, "LARGEST_FILE", 100_000)
     act(log)
     for hour in range(100):
         clock.now = MORNING + timedelta(hours=hour)
@@ -130,7 +134,7 @@ def test_cheap_acts_hide_no_act_of_any_user(log: Audit) -> None:
 
 
 def test_acts_on_hosts_are_never_merged_and_have_their_own_bound(log: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "LARGEST_FILE", 20_000)
+    monkeypatch.setattr(act_files, "LARGEST_FILE", 20_000)
     log.write(AuditEntry("operator root", "set quota of ann", None), "ok", 0.1)
     log.write(AuditEntry("ann", "deploy", 5, begun=True), "ok", 0.1)
     for number in range(ACTS_IN_FULL * 3):
@@ -150,7 +154,7 @@ def test_a_refusal_does_not_say_that_it_began(desk: Desk) -> None:
     desk.ok(desk.api.deploy_slice("student", 1000))
     for _ in range(3):
         desk.no(desk.api.deploy_slice("student", 1000))
-    seen = [(e["action"], e["slice"], e["count"], e["result"][:20]) for e in audit.read(desk.path)][5:]
+    seen = [(e["action"], e["slice"], e["count"], e["result"][:20]) for e in read_log(desk.path)][5:]
     assert seen == [
         ("deploy", 4711, 3, "You have no slice 47"),
         ("repair slice", 1000, 3, "Slice 1000 is in des"),
@@ -158,7 +162,7 @@ def test_a_refusal_does_not_say_that_it_began(desk: Desk) -> None:
         ("deploy", 1000, 1, "ok"),
         ("deploy", 1000, 3, "Slice already runnin"),
     ]
-    names = sorted(path.name for path in audit.folder_of(desk.path).iterdir())
+    names = sorted(path.name for path in folder_of(desk.path).iterdir())
     assert names == ["student.acts.log", "student.refused.log"]
 
 
@@ -166,7 +170,7 @@ def test_a_failure_after_hosts_were_changed_is_no_refusal(desk: Desk) -> None:
     desk.ring(2)
     desk.cloud.hosts["10.0.10.1"].faults = {"bridge": (1, "", "out of luck")}
     desk.no(desk.api.deploy_slice("student", 1000))
-    lines = (audit.folder_of(desk.path) / "student.acts.log").read_text().splitlines()
+    lines = (folder_of(desk.path) / "student.acts.log").read_text().splitlines()
     assert [json.loads(line)["result"][:5] for line in lines[-2:]] == ["begun", "10.0."]
 
 
@@ -176,8 +180,10 @@ WRITER = """
 import sys
 from pathlib import Path
 from accounts import audit
-audit._LOCK_WAIT_S = 50.0
-log = audit.Audit(Path(sys.argv[1]))
+from database import Database
+from storage import act_files
+act_files._LOCK_WAIT_S = 50.0
+log = audit.Audit(Database(sys.argv[1]))
 print("begins", flush=True)
 for number in range(int(sys.argv[2])):
     log.write(audit.AuditEntry("ann", "delete", number % 70), "no slice", 0.0, refused=True)
@@ -187,7 +193,7 @@ assert not log.warning()
 
 
 def writer(log: Audit, count: int) -> subprocess.Popen[bytes]:
-    argv = [sys.executable, "-c", WRITER, str(log._database), str(count)]
+    argv = [sys.executable, "-c", WRITER, str(path_of(log)), str(count)]
     return subprocess.Popen(argv, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE)
 
 
@@ -218,8 +224,8 @@ def test_a_process_that_is_killed_while_it_counts_leaves_whole_lines(log: Audit)
         time.sleep(0.02 * (moment % 10))  # the moments of the kill, not a wait
         killed.send_signal(signal.SIGKILL)
         killed.communicate(timeout=30)
-        whole = [line for path in audit.folder_of(log._database).iterdir() for line in path.read_bytes().splitlines()]
-        assert len(list(audit.read(log._database))) == len(whole)
+        whole = [line for path in folder_of(path_of(log)).iterdir() for line in path.read_bytes().splitlines()]
+        assert len(list(read_log(path_of(log)))) == len(whole)
     before = totals(log)["delete"]
     log._clock = lambda: datetime.now(UTC)
     log.write(AuditEntry("ann", "delete", 1), "no slice", 0.0, refused=True)
@@ -230,15 +236,15 @@ def test_a_process_that_is_killed_while_it_counts_leaves_whole_lines(log: Audit)
 
 
 def test_all_is_shown_in_the_order_of_time_and_files_of_before_too(log: Audit) -> None:
-    before = audit.log_of(log._database)
+    before = log_of(path_of(log))
     old = {"actor": "bob", "action": "deploy", "slice": 1, "vm": None, "result": "ok", "seconds": 1.0}
     before.with_name(f"{before.name}.1").write_text(json.dumps({"time": "2026-01-01T00:00:00Z", **old}) + "\n")
     before.write_text(json.dumps({"time": "2026-02-01T00:00:00Z", **old}) + "\n[]\n{}\n7\n")
     for number, actor in enumerate(["ann", "bob", "ann", "operator root", "(unknown)", "bob"]):
         log.write(AuditEntry(actor, "step", number), "ok", 0.0, refused=number % 2 == 0)
-    lines = [json.loads(line) for line in run_command(log._database, "log", "--json")[1].splitlines()]
+    lines = [json.loads(line) for line in run_command(path_of(log), "log", "--json")[1].splitlines()]
     assert [line["slice"] for line in lines] == [1, 1, 0, 1, 2, 3, 4, 5]
-    assert {tuple(line) for line in lines} == {audit.FIELDS}
+    assert {tuple(line) for line in lines} == {FIELDS}
     assert [line["time"][:7] for line in lines[:2]] == ["2026-01", "2026-02"]
     assert (lines[0]["count"], lines[0]["last"]) == (1, "2026-01-01T00:00:00Z")
 
@@ -246,7 +252,7 @@ def test_all_is_shown_in_the_order_of_time_and_files_of_before_too(log: Audit) -
 def test_a_line_that_stands_for_several_says_so(log: Audit) -> None:
     for _ in range(3):
         log.write(AuditEntry("ann", "delete", 7), "You have no slice 7", 0.0, refused=True)
-    assert run_command(log._database, "log")[1] == (
+    assert run_command(path_of(log), "log")[1] == (
         "2026-11-21T09:30:00Z  ann  delete slice 7  0.00 s  You have no slice 7  (3 times, last 2026-11-21T09:30:00Z)\n"
     )
 
@@ -254,10 +260,10 @@ def test_a_line_that_stands_for_several_says_so(log: Audit) -> None:
 def test_a_ring_that_rotates_while_it_is_read_is_read_once_and_whole(
     log: Audit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "LARGEST_FILE", 4_000)
+    monkeypatch.setattr(act_files, "LARGEST_FILE", 4_000)
     for number in range(20):
         log.write(AuditEntry("ann", "deploy", number), "ok", 0.0)
-    reading = audit.read(log._database)
+    reading = read_log(path_of(log))
     seen = [next(reading)["slice"]]
     for number in range(20, 40):
         log.write(AuditEntry("ann", "deploy", number), "ok", 0.0)
@@ -269,9 +275,9 @@ def test_a_ring_that_rotates_while_it_is_read_is_read_once_and_whole(
 @pytest.mark.parametrize("actor", ["../../etc/x", "a/b", "", "..", "operator " + "x" * 300, "ann\n", "(unknown)"])
 def test_no_name_of_an_actor_leads_out_of_the_folder(log: Audit, actor: str) -> None:
     log.write(AuditEntry(actor, "delete", 1), "ok", 0.0)
-    (path,) = audit.folder_of(log._database).iterdir()
+    (path,) = folder_of(path_of(log)).iterdir()
     assert path.name.startswith("@") or not actor
-    assert [entry["actor"] for entry in audit.read(log._database)] == [actor]
+    assert [entry["actor"] for entry in read_log(path_of(log))] == [actor]
 
 
 def test_a_line_costs_little(log: Audit) -> None:

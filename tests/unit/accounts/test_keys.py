@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import yaml
 
-from accounts import audit
 from core.ssh_keys import read_public_key
 from models import MAX_KEYS
+from tests.support.acts import read_log
 from tests.support.designs import FLAVOR
 from tests.support.desk import Desk
 from tests.unit.core.test_ssh_keys import GOOD, wire
@@ -71,4 +71,4 @@ def test_vms_that_have_booted_with_other_keys_are_named(desk: Desk) -> None:
 def test_changes_are_in_the_audit_log(desk: Desk) -> None:
     desk.ok(desk.api.keys.add("student", GOOD[0]))
     desk.ok(desk.api.keys.remove("student", 1))
-    assert [entry["action"] for entry in audit.read(desk.path)] == ["add key", "remove key"]
+    assert [entry["action"] for entry in read_log(desk.path)] == ["add key", "remove key"]

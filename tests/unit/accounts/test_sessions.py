@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from accounts import audit
 from accounts.sessions import Sessions
 from core.errors import FileFault
 from core.formats import seconds_of
@@ -28,6 +27,7 @@ from menu.entries import ENTRIES
 from menu.idle import Idle, TypedConsole
 from menu.keyboard import Keyboard, Lines
 from menu.session import run
+from tests.support.acts import read_log
 from tests.support.desk import PASSWORD_HASH, Desk
 from tests.support.fake_api import FakeAPI, furnished
 from tests.support.fake_guest import FakeGuest
@@ -66,7 +66,7 @@ def test_the_file_says_how_many(desk: Desk) -> None:
 def test_a_refused_session_is_in_the_audit_log(desk: Desk) -> None:
     held = [desk.ok(desk.api.open_session("student")) for _ in range(8)]
     desk.no(desk.api.open_session("student"))
-    assert [entry["result"] for entry in audit.read(desk.path) if entry["action"] == "open session"] == [SENTENCE]
+    assert [entry["result"] for entry in read_log(desk.path) if entry["action"] == "open session"] == [SENTENCE]
     assert len(held) == 8
 
 
@@ -76,7 +76,7 @@ from accounts.audit import Audit
 from accounts.sessions import Sessions
 from database import Database
 database = Database(sys.argv[1])
-held = Sessions(database, Audit(database.path)).open("student")
+held = Sessions(database, Audit(database)).open("student")
 print("held", flush=True)
 sys.stdin.read()
 """

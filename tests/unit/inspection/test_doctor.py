@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from accounts import audit
 from core.errors import Refused
 from core.impairments import Profile
 from core.inventory import Inventory
@@ -31,6 +30,7 @@ from models import ADMIN
 from remote.events import Event, StageStarted
 from remote.runner import Runner
 from tests.support import fake_facts
+from tests.support.acts import read_log
 from tests.support.desk import WORKERS, Desk
 from tests.support.fake_api import FakeDoctor, FakeProver
 from tests.support.fake_hosts import SCRIPTS, FakeHost, no
@@ -144,7 +144,7 @@ def test_orphans_are_removed_and_unproven_objects_stay(running: Desk) -> None:
     assert codes(running) == [*(f"orphan-{kind}" for kind in kinds), "stray-process"]
     diagnosis = running.api.doctor.fix()
     assert diagnosis.not_removed == ()
-    noted = [entry for entry in audit.read(running.path) if entry["action"] == "remove orphans"]
+    noted = [entry for entry in read_log(running.path) if entry["action"] == "remove orphans"]
     assert [entry["result"] for entry in noted] == ["begun", f"{len(diagnosis.removed)} removed"]
     assert all(entry["actor"].startswith("operator ") for entry in noted)
     assert [finding.code for finding in diagnosis.findings] == ["stray-process"]

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from accounts import audit
 from models import ADMIN
+from tests.support.acts import read_log
 from tests.support.desk import WORKERS, ConsoleHost, Desk
 
 VISIT, OTHER = "a" * 24, "b" * 24
@@ -54,7 +54,7 @@ def test_the_owner_takes_a_console_over_after_a_yes(running: Desk) -> None:
     running.ok(running.api.open_console("student", 1001, asked))
     assert asked.sentences == ["alice is using the console of vm0, since 02:13"]
     assert [argv[9] for argv in host.opened] == ["-", VISIT]
-    assert [(e["action"], e["result"]) for e in audit.read(running.path)][-2:] == [
+    assert [(e["action"], e["result"]) for e in read_log(running.path)][-2:] == [
         ("take console from alice", "ok"),
         ("open console", "ok"),
     ]

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from accounts import audit
 from core.first_boot import FirstBoot
 from core.status import SliceStatus, VMStatus
 from database import State, Store
 from deployment import DeploymentAPI
 from models import Slice
+from tests.support.acts import read_log
 from tests.support.desk import NETWORK, WORKERS, Desk
 from topology.design import Design, DesignedVM
 from topology.of_slice import design_of
@@ -296,7 +296,7 @@ def test_the_size_is_known_before(desk: Desk) -> None:
 def test_a_creation_is_in_the_audit_log(desk: Desk) -> None:
     desk.ok(desk.api.designs.create("student", ring(3)))
     desk.no(desk.api.designs.create("student", ring(3)))
-    entries = [entry for entry in audit.read(desk.path) if entry["action"] == "create slice"]
+    entries = [entry for entry in read_log(desk.path) if entry["action"] == "create slice"]
     assert [(entry["slice"], entry["result"]) for entry in entries] == [
         (1000, "ok"),
         (None, "You have a slice lab already (1000); choose another name"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from accounts import audit
 from core.errors import Refused
 from core.status import SliceStatus, VMStatus
 from inspection.summary import SliceProblems
@@ -12,6 +11,7 @@ from lifecycle.discovery import CLEAR_FIRST
 from menu.session import _found
 from orchestrator import OrchestratorAPI
 from remote.events import Event, Notice
+from tests.support.acts import read_log
 from tests.support.desk import NETWORK, WORKERS, ConsoleHost, Desk
 
 
@@ -331,7 +331,7 @@ def test_the_log_of_each_slice_names_the_user_who_wrote_a_worker_off(desk: Desk)
     desk.ring(2)
     dead(desk)
     desk.api.hosts.forget(WORKERS[1])
-    lines = [entry for entry in audit.read(desk.path) if entry["action"] == "forget host"]
+    lines = [entry for entry in read_log(desk.path) if entry["action"] == "forget host"]
     assert [(entry["slice"], entry["result"].split(":")[0]) for entry in lines] == [
         (None, "begun"), (1000, "10.0.10.2"), (None, "10.0.10.2"),
     ]  # fmt: skip

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
-from accounts import audit
 from core.errors import HostUnreachable, Refused
 from core.results import Failure
 from images.folder import Folder
 from lifecycle.images import Added, BaseImage, Listing, Removed, Staged
 from models import ADMIN
 from remote.plan import Upload
+from tests.support.acts import read_log
 from tests.support.designs import FLAVOR
 from tests.support.desk import WORKERS, Desk
 
@@ -70,7 +70,7 @@ def on_worker(desk: Desk, address: str) -> list[str]:
 
 
 def results(desk: Desk, action: str) -> list[str]:
-    return [entry["result"] for entry in audit.read(desk.path) if entry["action"] == action]
+    return [entry["result"] for entry in read_log(desk.path) if entry["action"] == action]
 
 
 # --- add --------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from accounts import audit
 from core.captures import CaptureRequest
 from core.results import Result
 from core.status import VMStatus
@@ -12,6 +11,7 @@ from models import ADMIN
 from network.ovs import OWNER
 from remote.capture import CaptureStream
 from remote.port import PortStream
+from tests.support.acts import read_log
 from tests.support.desk import NETWORK, ConsoleHost, Desk
 
 
@@ -153,7 +153,7 @@ def test_connections_are_one_line_per_user_vm_and_hour_with_a_count(running: Des
     running.ok(running.api.reach.connect("admin", 1000, 1001, 22))
     lines = [
         (entry["actor"], entry["slice"], entry["vm"], entry["result"], entry["count"])
-        for entry in audit.read(running.path)
+        for entry in read_log(running.path)
         if entry["action"] == "connect"
     ]
     assert sorted(lines) == [
@@ -232,7 +232,7 @@ def test_a_capture_is_one_line_with_vm_and_interface(running: Desk) -> None:
     running.no(captured(running, 1004, "eth2"))
     lines = [
         (entry["slice"], entry["vm"], entry["result"])
-        for entry in audit.read(running.path)
+        for entry in read_log(running.path)
         if entry["action"] == "capture"
     ]
     assert lines == [

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from accounts import audit
 from core.errors import CloudError, Interrupted, Refused
 from core.status import SliceStatus
 from menu import commands
@@ -24,6 +23,8 @@ from menu.progress import Progress
 from menu.screen import Screen
 from models import ADMIN
 from remote.events import StepDone
+from storage.act_files import folder_of
+from tests.support.acts import read_log
 from tests.support.desk import NETWORK, Desk, open_desk
 from tests.support.paths import ROOT
 from tests.support.playing import run_command
@@ -53,14 +54,14 @@ def first_line(desk: Desk, *words: str) -> str:
 
 
 def test_a_plan_has_titles_and_writes_nothing(desk: Desk) -> None:
-    before, entries = desk.path.read_bytes(), [*audit.read(desk.path)]
+    before, entries = desk.path.read_bytes(), [*read_log(desk.path)]
     status, output, errors = run(desk, "plan", "ring")
     lines = output.splitlines()
     assert (status, errors) == (0, "")
     assert lines[0] == "27 changes and 42 checks on 3 hosts to deploy slice 1000 (ring) of student"
     assert len(lines) < 50
     assert max(map(len, lines)) <= 80
-    assert (desk.path.read_bytes(), [*audit.read(desk.path)]) == (before, entries)
+    assert (desk.path.read_bytes(), [*read_log(desk.path)]) == (before, entries)
 
 
 def test_names_are_those_of_slices_or_of_the_vms_of_one(desk: Desk) -> None:
@@ -181,10 +182,10 @@ def test_wrong_words_have_a_status_of_their_own(desk: Desk, words: tuple[str, ..
     ("command", "end"), [("deploy", "hosts to deploy"), ("delete", "20 changes on 3 hosts to delete")]
 )
 def test_a_dry_run_shows_the_plan_and_changes_nothing(desk: Desk, command: str, end: str) -> None:
-    before, entries = desk.path.read_bytes(), [*audit.read(desk.path)]
+    before, entries = desk.path.read_bytes(), [*read_log(desk.path)]
     line = first_line(desk, command, "ring", "--dry-run", "--as", "student")
     assert line.endswith(f"{end} slice 1000 (ring)")
-    assert (desk.path.read_bytes(), [*audit.read(desk.path)]) == (before, entries)
+    assert (desk.path.read_bytes(), [*read_log(desk.path)]) == (before, entries)
 
 
 def test_a_plan_of_a_deletion_says_what_is_removed(desk: Desk) -> None:
@@ -319,7 +320,7 @@ def test_the_audit_log_notes_acts_of_the_operator(ring: Desk, carry: Carry) -> N
     carry("deploy", "ring", "--as", "student")
     with pytest.raises(CloudError):
         carry("deploy", "ring", "--as", "student")
-    entries = [entry for entry in audit.read(ring.path) if entry["action"] in {"create slice", "deploy"}]
+    entries = [entry for entry in read_log(ring.path) if entry["action"] in {"create slice", "deploy"}]
     assert [(entry["actor"], entry["by"], entry["result"]) for entry in entries] == [
         ("student", None, "ok"),
         ("student", "operator", "begun"),
@@ -365,7 +366,7 @@ def test_a_deletion_asks_on_a_terminal(
 
 
 def test_a_log_that_cannot_be_written_is_a_warning(ring: Desk, carry: Carry) -> None:
-    folder = audit.folder_of(ring.path)
+    folder = folder_of(ring.path)
     folder.rename(folder.with_suffix(".away"))
     folder.write_text("no folder")
     status, output, errors = carry("deploy", "ring")
@@ -388,12 +389,12 @@ def piped(desk: Desk, text: bytes, *words: str) -> tuple[int, str, str]:
 
 
 def test_a_slice_file_is_checked_and_nothing_is_written(desk: Desk, tmp_path: Path) -> None:
-    before, entries = desk.path.read_bytes(), [*audit.read(desk.path)]
+    before, entries = desk.path.read_bytes(), [*read_log(desk.path)]
     file = tmp_path / "mine.slice.yaml"
     file.write_text(RING)
     assert run(desk, "validate", str(file)) == (0, f"{file}: slice mine: 2 VMs, 1 link\n", "")
     assert piped(desk, RING.encode(), "validate", "-") == (0, "-: slice mine: 2 VMs, 1 link\n", "")
-    assert (desk.path.read_bytes(), [*audit.read(desk.path)]) == (before, entries)
+    assert (desk.path.read_bytes(), [*read_log(desk.path)]) == (before, entries)
 
 
 def test_all_faults_of_a_slice_file_are_shown(desk: Desk) -> None:

@@ -30,7 +30,7 @@ OPAQUE = {"workers", "flavors", "fields", "unseen"}
 NO_RECORD = {
     *("", "deploy", "repair", "delete", "start", "stop", "restart", "reset", "snapshot", "restore"),
     *("apply", "add-vm", "remove-vm", "link", "unlink", "set-link", "keys add", "keys remove"),
-    *("image add", "image stage", "image remove", "host forget", "resume"),
+    *("image add", "image stage", "image remove", "host forget", "host forget-key", "resume"),
     *("user add", "user passwd", "user quota", "user slices", "user role", "user remove"),
     *("console", "connect", "capture", "help"),
     *("export", "convert", "ssh-config", "completion", "database export", "database import"),

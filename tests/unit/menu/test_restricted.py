@@ -17,7 +17,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounts import audit
 from core import passwords
 from core.errors import Refused
 from menu import file_commands, restricted
@@ -25,6 +24,7 @@ from menu.arguments import parser, restricted_parser
 from menu.restricted import MOST_BYTES, MOST_WORDS, words_of
 from menu.screen import Screen
 from models import ADMIN
+from tests.support.acts import read_log
 from tests.support.desk import Desk, open_desk
 from tests.support.paths import ROOT
 
@@ -171,7 +171,7 @@ def test_a_command_is_carried_out_for_the_user_of_the_session(cloud: Desk, call:
     assert call("list", "ann")[1] == "Slice 1004: private, design, 0 VMs, 0 links\n"
     status, output, _ = call("deploy 'ring'")
     assert (status, output) == (0, "Slice deployed successfully\n")
-    acts = [(entry["action"], entry["by"]) for entry in audit.read(cloud.path) if entry["actor"] == "student"]
+    acts = [(entry["action"], entry["by"]) for entry in read_log(cloud.path) if entry["actor"] == "student"]
     assert acts[-2:] == [("deploy", None), ("deploy", None)]
     assert ("run command", None) in acts
     with pytest.raises(Refused, match="needs --yes"):

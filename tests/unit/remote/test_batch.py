@@ -22,7 +22,7 @@ from remote import batch
 from remote.batch import Batch
 from remote.plan import Action, Command, Step, Upload, script_names, shell
 from remote.transcript import Outcome, Transcript, UploadWanted
-from shell.scripts import load, parts
+from shell.scripts import load, parts, source
 from tests.support.designs import ring_of
 from tests.support.paths import PROGRAMS
 
@@ -431,3 +431,64 @@ def test_every_argument_arrives_as_it_was(words: list[str]) -> None:
     outcome = run([step(Command(("printf", "%s\\n", *words)))])[0]
     assert isinstance(outcome, Outcome)
     assert outcome.stdout == "".join(f"{word}\n" for word in words)
+
+
+# --- the fence of a claim ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fences(locks: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder in place of /run, with fences."""
+    monkeypatch.setattr(batch, "FENCE", f"{locks}/{{}}.fence")
+    return locks
+
+
+def refused(cwd: Path, fence: int, lock: str = "slice-1") -> tuple[bool, str]:
+    """Run a batch that makes the file `made`; return whether it came too late, and why it did not begin."""
+    sent = Batch([step(Command(("touch", "made")))], lock=lock, fence=fence)
+    done = in_shell(sent.script(NONCE), cwd)
+    transcript = Transcript(sent, NONCE)
+    transcript.stdout(done.stdout)
+    transcript.stderr(done.stderr)
+    assert transcript.has_ended()
+    assert transcript.status == 0
+    assert (cwd / "made").exists() == transcript.begun == (not transcript.busy)
+    (cwd / "made").unlink(missing_ok=True)
+    return transcript.is_late, transcript.busy
+
+
+def test_a_batch_of_an_earlier_claim_is_refused(tmp_path: Path, fences: Path) -> None:
+    late = "another manager has begun to change the same since"
+    for fence, wanted in ((7, ""), (7, ""), (9, ""), (8, late), (10, ""), (9, late)):
+        is_late, why = refused(tmp_path, fence)
+        assert (is_late, why.strip()) == (bool(wanted), wanted)
+    assert refused(tmp_path, 1, "slice-2") == (False, "")
+    assert refused(tmp_path, 0) == (False, "")
+    kept = {path.name: path.read_text() for path in fences.iterdir()}
+    assert kept == {"slice-1.fence": "10\n", "slice-2.fence": "1\n"}
+
+
+@pytest.mark.parametrize("content", ["", "\n", "x\n", "-3\n", "7"])
+def test_a_fence_that_an_editor_broke_stops_no_batch(tmp_path: Path, fences: Path, content: str) -> None:
+    (fences / "slice-1.fence").write_text(content)
+    assert refused(tmp_path, 8) == (False, "")
+
+
+def test_a_fence_that_cannot_be_kept_is_reported(tmp_path: Path, fences: Path) -> None:
+    (fences / "slice-1.fence.new").mkdir()
+    is_late, why = refused(tmp_path, 8)
+    assert not is_late
+    assert "is /run full?" in why
+
+
+def test_a_batch_without_a_fence_has_no_word_about_it() -> None:
+    assert "fence" not in Batch([step(Command(("true",)))], lock="slice-1").script(NONCE)
+
+
+def test_fences_are_listed(fences: Path, tmp_path: Path) -> None:
+    refused(tmp_path, 12)
+    refused(tmp_path, 3, "images")
+    (fences / "slice-2.lock").touch()
+    script = source("collect/list-fences").replace("/run/cloud-repositorio-", f"{fences}/")
+    listed = in_shell(script.replace("${file##*/cloud-repositorio-}", "${file##*/}")).stdout.decode()
+    assert sorted(listed.splitlines()) == ["images 3", "slice-1 12"]

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from core.errors import HostUnusable
 from core.inventory import SSHSettings
-from remote import host_keys, ssh
+from remote import host_keys, known_hosts, ssh
 from remote.host_keys import HostKey, KeyVerdict, KnownHosts
 from remote.plan import Command, Step
 from tests.support.loopback import LoopbackHost
@@ -224,17 +224,17 @@ def test_a_key_that_another_process_remembered_meanwhile(tmp_path: Path) -> None
     """Write a key between check and append: the same key is not written twice, another one is refused."""
     path = tmp_path / "known"
     mine, theirs = (HostKey(key.get_name(), key.asbytes(), 256) for key in (OTHER, paramiko.ECDSAKey.generate()))
-    host_keys._remember(str(path), "10.0.10.1", 22, mine)
+    known_hosts._remember(str(path), "10.0.10.1", 22, mine)
     content = path.read_bytes()
-    host_keys._remember(str(path), "10.0.10.1", 22, mine)
+    known_hosts._remember(str(path), "10.0.10.1", 22, mine)
     with pytest.raises(host_keys.KeyRefused, match="line 1"):
-        host_keys._remember(str(path), "10.0.10.1", 22, theirs)
+        known_hosts._remember(str(path), "10.0.10.1", 22, theirs)
     assert path.read_bytes() == content
 
 
 def test_a_short_rsa_key_is_refused(tmp_path: Path) -> None:
     with pytest.raises(host_keys.KeyRefused, match="has 768 bits"):
-        host_keys.check(str(tmp_path / "known"), ADDRESS, 22, HostKey("ssh-rsa", b"x", 768), accept_new=True)
+        known_hosts.check(str(tmp_path / "known"), ADDRESS, 22, HostKey("ssh-rsa", b"x", 768), accept_new=True)
 
 
 def test_no_pattern_takes_long() -> None:

@@ -104,7 +104,7 @@ def test_hosts_of_a_stage_run_side_by_side() -> None:
     class Meeting(ExpectingHost):
         def run(self, steps: Sequence[Step], **how: Any) -> Generator[Outcome, None, None]:
             assert steps
-            assert how == {"keep_going": False, "lock": "", "timeout": TIMEOUT_SECONDS, "deadline": 600.0}
+            assert how == {"keep_going": False, "lock": "", "timeout": TIMEOUT_SECONDS, "deadline": 600.0, "fence": 0}
             both.wait()
             yield Outcome(0, 0, 0)
 

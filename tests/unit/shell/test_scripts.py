@@ -16,7 +16,7 @@ from tests.support.sources import files, text_of
 PATHS = sorted(str(path.relative_to(scripts.FOLDER).with_suffix("")) for path in scripts.FOLDER.rglob("*.sh"))
 FUNCTIONS = [path for path in PATHS if path.startswith("functions/")]
 SCRIPTS = [path for path in PATHS if path not in FUNCTIONS]
-SENT_ALONE = {"call", "claim", "mark", "take-in"}
+SENT_ALONE = {"call", "claim", "mark", "take-in", "fence"}
 """Functions that `remote` puts before what it has a host do."""
 CHECKED = [*SCRIPTS, *(f"functions/{name}" for name in SENT_ALONE)]
 

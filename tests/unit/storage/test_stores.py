@@ -209,11 +209,11 @@ def test_failed_logins_are_counted_by_all_sessions(session: Opener) -> None:
 def test_places_of_sessions_are_shared(session: Opener) -> None:
     store = session()
     most = store.load().inventory.login.sessions
-    opened = [Sessions(session(), Audit(store.path)).open("student0") for _ in range(most)]
+    opened = [Sessions(session(), Audit(store)).open("student0") for _ in range(most)]
     with pytest.raises(Refused, match="which is the limit"):
-        Sessions(store, Audit(store.path)).open("student0")
+        Sessions(store, Audit(store)).open("student0")
     opened[0].close()
-    Sessions(store, Audit(store.path)).open("student0").close()
+    Sessions(store, Audit(store)).open("student0").close()
     for each in opened[1:]:
         each.close()
 
