@@ -12,7 +12,7 @@ from menu.command_parts import DONE, INCOMPLETE, errors_screen, say
 from menu.progress import Progress
 from menu.screen import GOOD, WARNING, Screen
 from menu.texts import by_id
-from models import Slice
+from models import ADMIN, Slice
 
 if TYPE_CHECKING:
     from lifecycle.snapshots import Unfinished
@@ -23,6 +23,8 @@ def resume(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
     """Finish changes that no session works on, or take them back; return the exit status."""
     if args.raise_fences:
         return _raise_fences(api, screen)
+    if value_of(api.get_user(args.actor)).role != ADMIN:
+        raise Refused(f"resume works on the slices of all users, and {args.actor} is no admin: name one with --as")
     slices = by_id(value_of(api.unfinished(args.actor)))
     done = [_end(api, args, slice_, screen) for slice_ in slices]
     done += [_end_snapshot(api, args, each, screen) for each in value_of(api.snapshots.unfinished(args.actor))]

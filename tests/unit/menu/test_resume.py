@@ -12,6 +12,7 @@ from core.status import SliceStatus
 from menu import commands
 from menu.arguments import parse
 from menu.screen import Screen
+from models import ADMIN
 from remote.events import Event, StageStarted
 from storage.location import absolute
 from tests.support.desk import WORKERS, Desk, deployed
@@ -24,14 +25,16 @@ def die(event: Event) -> None:
 
 
 @pytest.fixture
-def resume(desk: Desk, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+def resume(desk: Desk, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Return a function that runs the command, and returns its status, its output and its errors."""
+    with desk.database.transaction() as state:
+        state.users["admin"].role = ADMIN
 
-    def run(*words: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        args = parse(["resume", *words], absolute(desk.location))
+    def run(*words: str, actor: str = "admin") -> tuple[int, str, str]:
+        capfd.readouterr()
+        args = parse(["--as", actor, "resume", *words], absolute(desk.location))
         status = commands.carry_out(desk.api, args, Screen(sys.stdout, terminal=False))
-        return status, *capsys.readouterr()
+        return status, *capfd.readouterr()
 
     return run
 
@@ -88,6 +91,12 @@ def test_a_change_that_a_session_works_on_is_left_alone(desk: Desk, resume: Comm
     with desk.database.claim(1000):
         assert resume()[0] == 0
     assert desk.slice().status == SliceStatus.DELETING
+
+
+def test_only_an_admin_may_end_changes_of_all(desk: Desk, resume: Command) -> None:
+    left_deleting(desk)
+    with pytest.raises(Refused, match="student is no admin"):
+        resume(actor="student")
 
 
 def test_a_file_refuses_to_raise_fences(desk: Desk, resume: Command) -> None:

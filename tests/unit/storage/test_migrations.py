@@ -1,0 +1,71 @@
+"""The tables of older programs: what they hold is there after each step, as the file of 0.2.0 shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+import pytest
+import yaml
+
+from database import Database, open_store
+from storage.location import ServerURL
+from storage.postgres import rows, tables
+from storage.postgres.session import ServerSession
+from storage.postgres.store import PostgresStore
+from storage.version import Version
+from tests.support.paths import DATA
+
+pytestmark = pytest.mark.long
+
+OLD = DATA / "old_files" / "cloud_0.2.0.yaml"
+"""A file with a running slice and one in design, as 0.2.0 wrote it."""
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Database:
+    path = tmp_path / "database.yaml"
+    path.write_bytes(OLD.read_bytes())
+    return Database(path)
+
+
+def filled(url: ServerURL, old: Database, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bring the file into tables of an older version, as the program of that version did."""
+    with monkeypatch.context() as patch:
+        patch.setattr(tables, "STEPS", tables.STEPS[:number])
+        with ServerSession(url).transaction() as connection:
+            tables.bring_up(connection)
+            state = old.load()
+            rows.write(connection, PostgresStore(url)._changes({}, state, {}), state, 1)
+
+
+@pytest.mark.parametrize("number", range(1, tables.NEWEST + 1))
+def test_the_file_of_0_2_0_comes_back_from_tables_of_each_version(
+    database_url: ServerURL, old: Database, number: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    filled(database_url, old, number, monkeypatch)
+    store = open_store(database_url)
+    back = Database(tmp_path / "back.yaml")
+    back.create(store.load())
+    assert back.load().to_dict() == old.load().to_dict()
+    assert Version.first(back.load()).content == Version.first(old.load()).content
+    with psycopg.connect(database_url.text) as connection:
+        assert connection.execute("SELECT max(number) FROM schema_version").fetchone() == (tables.NEWEST,)
+
+
+@pytest.mark.parametrize("number", range(1, tables.NEWEST + 1))
+def test_a_cloud_goes_on_after_the_step(
+    database_url: ServerURL, old: Database, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(database_url, old, number, monkeypatch)
+    store = open_store(database_url)
+    with store.claim(1000) as fence, store.transaction() as state:
+        state.slices[1000].name = "renamed"
+    assert fence == 1
+    assert [*store.acts()] == []
+    assert open_store(database_url).load().slices[1000].name == "renamed"
+
+
+def test_the_old_file_has_a_running_slice_and_one_in_design() -> None:
+    slices = yaml.safe_load(OLD.read_text())["slices"]
+    assert [each["status"] for each in slices.values()] == ["running", "design"]
