@@ -85,7 +85,7 @@ class ActRows:
     def _write(self, act: ActLine, under_way: _UnderWay | None, *, ends: bool) -> None:
         if under_way and under_way.place and not ends and act.result == BEGUN:
             return  # its first change has said so
-        with self._session.transaction(_LOCK_WAIT_S, needs_locks=False, reconnect_s=0.0) as connection:
+        with self._session.transaction(_LOCK_WAIT_S, needs_locks=False, waits=False) as connection:
             if under_way and under_way.place and ends:
                 connection.execute("DELETE FROM act WHERE place = %s", [under_way.place])
             rest = uncounted(act, lambda: _lines_of_hour(connection, act), lambda each: _count_again(connection, each))

@@ -60,18 +60,18 @@ class ServerSession:
 
     @contextmanager
     def transaction(
-        self, wait_s: float = LOCK_WAIT_S, *, needs_locks: bool = True, reconnect_s: float = RECONNECT_S
+        self, wait_s: float = LOCK_WAIT_S, *, needs_locks: bool = True, waits: bool = True
     ) -> Iterator[Connection]:
         """Yield the connection in a transaction, which is committed when the body ends, and rolled back on an error.
 
         A statement waits at most `wait_s` seconds for a row that another session has locked. `needs_locks`: raise
-        `TakenOver` where a lock of this session was lost. `reconnect_s` bounds the wait for a server that was lost.
+        `TakenOver` where a lock of this session was lost. `waits`: a server that was lost has time to come back.
         """
         with self._guard, self._as_faults():
             if self._in_transaction:
                 message = "a transaction inside a transaction would end the outer one"
                 raise RuntimeError(message)
-            connection = self._ready(reconnect_s)
+            connection = self._ready(waits=waits)
             if needs_locks:
                 self._require_locks()
             connection.execute("BEGIN")
@@ -133,7 +133,7 @@ class ServerSession:
         with self.reading() as connection:
             return bool(one(connection.execute(query, [_key(name)])))
 
-    def _ready(self, reconnect_s: float = RECONNECT_S) -> Connection:
+    def _ready(self, *, waits: bool = True) -> Connection:
         """Return a connection that works; one that was lost is made again, and takes the locks again."""
         connection = self._connection
         if connection and self._in_transaction:
@@ -143,8 +143,8 @@ class ServerSession:
                 connection.execute("")
                 return connection
             connection.close()
-        self._connection = fresh = self._connected(reconnect_s if connection else 0.0)
-        deadline = time.monotonic() + reconnect_s
+        self._connection = fresh = self._connected(RECONNECT_S if connection and waits else 0.0)
+        deadline = time.monotonic() + RECONNECT_S
         self._lost |= {name for name, fence in self._held.items() if not _takes_again(fresh, name, fence, deadline)}
         return fresh
 
