@@ -84,8 +84,7 @@ def _renew(shared: SharedKeys, path: str, address: str, port: int, key: HostKey)
     with _usable(path), shared.host_keys() as keys:
         known = KnownHosts(keys.content or b"", path)
         if known.judge(address, port, key)[0] is not KeyVerdict.KNOWN:
-            advice = f"if it was reinstalled, an operator runs: cli.py host forget-key {address}"
-            raise KeyRefused(f"its host key is not the one that all managers know (now {key}); {advice}")
+            raise _another(address, key)
         _replace(path, KnownHosts.read(path).without(name))
         _append(path, b"\n".join(known.lines_for(name)) + b"\n")
 
@@ -94,8 +93,16 @@ def _share(shared: SharedKeys, path: str, address: str, port: int, key: HostKey)
     """Add a new key to the shared ones, unless another manager has done so meanwhile."""
     with shared.host_keys() as keys:
         content = keys.content or b""
-        if not is_known(KnownHosts(content, path), path, address, port, key, accept_new=True):
+        known = KnownHosts(content, path)
+        if known.judge(address, port, key)[0] is KeyVerdict.CHANGED:
+            raise _another(address, key)
+        if not is_known(known, path, address, port, key, accept_new=True):
             keys.content = _with_end(content) + _line(address, port, key)
+
+
+def _another(address: str, key: HostKey) -> KeyRefused:
+    advice = f"if it was reinstalled, an operator runs: cli.py host forget-key {address}"
+    return KeyRefused(f"its host key is not the one that all managers know (now {key}); {advice}")
 
 
 def _remember(path: str, address: str, port: int, key: HostKey) -> None:

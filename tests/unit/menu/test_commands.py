@@ -65,11 +65,11 @@ def test_a_plan_has_titles_and_writes_nothing(desk: Desk) -> None:
 
 
 def test_names_are_those_of_slices_or_of_the_vms_of_one(desk: Desk) -> None:
-    before = desk.path.read_bytes(), [*audit.read(desk.path)]
+    before = desk.path.read_bytes(), [*read_log(desk.path)]
     assert run(desk, "names", "--as", "student") == (0, "ring\nlab\n", "")
     assert run(desk, "names", "ring") == (0, "vm0\nvm1\nvm2\nvm3\n", "")
     assert run(desk, "names", "none")[:2] == (1, "")
-    assert (desk.path.read_bytes(), [*audit.read(desk.path)]) == before
+    assert (desk.path.read_bytes(), [*read_log(desk.path)]) == before
 
 
 @pytest.mark.parametrize(("option", "shows_scripts"), [("--commands", False), ("--scripts", True)])

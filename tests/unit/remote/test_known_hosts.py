@@ -113,9 +113,9 @@ def test_a_key_that_was_forgotten_makes_room_for_the_next_one(
 
 def test_two_managers_that_meet_a_host_at_once_agree(managers: tuple[Manager, Manager], keys: SomeKeys) -> None:
     one, other = managers
-    known_hosts.fetch(keys, str(other.path), HOST, 22)
+    known_hosts.fetch(keys, str(other.path), HOST, 22)  # there is none yet
     one.meet(HOST, OLD)
-    with pytest.raises(KeyRefused, match="not the one"):
+    with pytest.raises(KeyRefused, match="not the one that all managers know"):
         known_hosts.check(str(other.path), HOST, 22, NEW, accept_new=True, shared=keys)
     known_hosts.check(str(other.path), HOST, 22, OLD, accept_new=True, shared=keys)
     assert keys.content == line(HOST, OLD)
