@@ -126,8 +126,8 @@ def _add_database(database: argparse.ArgumentParser) -> None:
     bring = actions.add_parser(
         "import",
         help="bring a state file into the empty place that --database names",
-        description="Bring a state file into the empty place that --database names, such as a PostgreSQL database, "
-        "with its audit log, its counts of wrong passwords and this manager's known host keys.",
+        description="Bring a state file into the empty place that --database names, such as a PostgreSQL database. Its "
+        "audit log, its counts of wrong passwords and this manager's known host keys come along.",
     )
     bring.add_argument("file", metavar="FILE", type=Path, help="a state file")
     bring.add_argument(

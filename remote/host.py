@@ -25,8 +25,9 @@ class Host(Protocol):
         """Run the steps in order and yield the outcome of each action.
 
         It ends after the first failure unless `keep_going`. `lock`, `timeout` and `deadline` are the plan's, `fence` is
-        the claim's. Raise `TakenOver` where the host has seen a higher fence with this lock, `HostUnreachable` when the
-        connection fails or the host answers nonsense, and another `CloudError` when the batch as a whole is refused.
+        the claim's. Raise `TakenOver` where the host has seen a higher fence with this lock. Raise `HostUnreachable`
+        when the connection fails or the host answers nonsense, and another `CloudError` when the batch as a whole is
+        refused.
         """
 
     def expect(self, *, repeatable: bool = False) -> None:

@@ -69,7 +69,7 @@ class Transcript:
         self._status: int | None = None
         self.begun = False
         self.is_late = False
-        """Whether the host refused the batch, because a later claim than its own has changed it."""
+        """The host refused the batch, because it has seen a later claim."""
         self._busy = False
 
     def stdout(self, data: bytes) -> None:

@@ -1,5 +1,5 @@
 # usage: fence FILE NUMBER REASON
-# Keeps the NUMBER of a claim in FILE, or fails with the REASON where it has a higher one: then another manager has
+# Keeps the NUMBER of a claim in FILE, or fails with the REASON where FILE has a higher one. Then another manager has
 # begun a later change, and this batch is late. Sets $refusal: `old` for a late batch, `busy` where FILE cannot be
 # written. The caller holds the lock of these batches.
 # shellcheck disable=SC2034 # the batch that follows reads it
