@@ -1,4 +1,7 @@
-"""The next free id, VNC port and internet address, given what all slices hold. Pure."""
+"""The next free id, VNC port and internet address, given what all slices hold. Pure.
+
+A link gets its VLAN from the pool of its slice: `Slice.get_next_vlan` in models.py.
+"""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from menu.reach import open_console, reach_a_vm
 from menu.readiness import watch_boot
 from menu.screen import GOOD, WARNING, Screen, clean
 from menu.session import EXIT, LOGOUT, Entry, Session
-from menu.texts import by_id, counted, demand_line, flavor_size, linkable_lines, title_for
+from menu.texts import NO_SLICES, by_id, counted, demand_line, flavor_size, linkable_lines, title_for
 from menu.verdict import VerdictView
 from menu.views import ReachView, ResourcesView, SliceView
 from models import VM, Slice
@@ -69,7 +69,9 @@ def add_vm(session: Session) -> None:
     """Add a VM to a slice, with its disk on a worker."""
     slice_ = ask_for_slice(session, "Slice ID: ")
     slice_id = slice_.slice_id
-    name = session.ask.name("VM name: ", "A VM name")
+    name = session.ask.checked(
+        lambda: session.ask.name("VM name: ", "A VM name"), lambda name: rights.check_new_name(name, "VM")
+    )
     flavor, devices = _ask_for_flavor(session)
     count = session.ask.number(
         "Number of data interfaces (eth1, eth2, ...): ",
@@ -115,7 +117,7 @@ def view_slices(session: Session) -> None:
     for slice_ in slices:
         session.show(SliceView(slice_, session.actor, problems.get(slice_.slice_id)))
     if not slices:
-        session.screen.line("You have no slices yet: 2 creates one")
+        session.screen.line(NO_SLICES)
     session.same_as("list")
 
 

@@ -10,7 +10,7 @@ from core.errors import CloudError
 from core.results import value_of
 from menu.prompts import Enter, Named
 from menu.screen import clean
-from menu.texts import by_id
+from menu.texts import NO_SLICES, by_id
 from menu.views import SlicesView
 from models import VM, Slice
 
@@ -27,7 +27,7 @@ def ask_for_slice_id(session: Session, prompt: str, *, repeats: bool = True) -> 
 
     def lines() -> list[str]:
         listed = SlicesView(by_id(value_of(api.list_slices(actor))), actor).lines()
-        return _some(listed or ["You have no slices yet: 2 creates one"])
+        return _some(listed or [NO_SLICES])
 
     def last() -> Enter | None:
         found, slice_ = api.get_slice(actor, session.last.slice_id) if session.last.slice_id else (False, None)

@@ -2,7 +2,7 @@
 
 A terminal does more than a pipe: `?` explains a question, names do as well as ids and numbers, Enter repeats.
 
-The text of a question is where it is asked: entries.py, power.py, reach.py, snapshots.py, images.py or session.py.
+The text of a question is where it is asked: in the module of its entry (`ENTRIES` in entries.py), or in session.py.
 Only the questions for a new password, which several of them ask, are here.
 """
 

@@ -14,6 +14,7 @@ from models import NOWHERE, VM, Interface, Slice
 if TYPE_CHECKING:
     from lifecycle.creation import Demand
 
+NO_SLICES = "You have no slices yet: 2 creates one"
 NOT_CONNECTED = "not connected"
 NOTHING = "-"
 

@@ -61,7 +61,7 @@ def add_ports(ports: Sequence[Port]) -> Command:
 
 
 def join_taps(ports: Sequence[Port], loose: Sequence[str]) -> Command:
-    """Add the ports of TAPs, and remove those of `loose` TAPs, which have no link, in one transaction.
+    """Add the ports of TAPs with their tags, and remove those of `loose` TAPs, which have no link, in one transaction.
 
     A TAP without its port, or with a wrong one, goes down before: it comes up when the flows around it are there.
     """

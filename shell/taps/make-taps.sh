@@ -1,6 +1,7 @@
 # usage: make-taps.sh OWNER USER [STATE TAP]...
 # Creates the TAPs that are not there, for the user, sets those that were changed, and prints the names of both. All of
 # them are down afterwards. A TAP whose STATE is `up` goes up when the flows around its port are there (raise-taps.sh).
+# Ports with tags come from bridge/join-taps.sh.
 # include: is-ready
 # include: in-one-go
 owner=$1 user=$2 wanted='' left=$((($# - 2) / 2)); shift 2

@@ -36,6 +36,7 @@ from menu.plans import Depth, plan_lines
 from menu.screen import PIPE_WIDTH, View
 from menu.views import MenuView, ReachView, SliceView
 from models import VM, Interface, Slice
+from network import shaping
 from remote.capture import CaptureVisit
 from remote.plan import Command, script_names
 from remote.port import PortVisit
@@ -66,7 +67,7 @@ PROGRAMS_IN_SCRIPTS = (
     *("awk", "cat", "cut", "date", "df", "dnsmasq", "du", "find", "grep", "head", "ip", "iptables", "iptables-legacy"),
     *("iptables-restore", "iptables-save", "kill", "ln", "ls", "mkdir", "nft", "nproc", "nsenter", "ovs-appctl"),
     *("ovs-ofctl", "ovs-vsctl", "qemu-system-x86_64", "rm", "rmdir", "sed", "sleep", "socat", "ss", "stat", "sysctl"),
-    *("tail", "timeout", "tr", "unshare"),
+    *("tail", "tc", "timeout", "tr", "unshare"),
 )
 
 PROGRAMS_OF_THE_BATCH = ("dd", "setpriv", "test")
@@ -111,6 +112,7 @@ def programs_run_as_root() -> set[str]:
     commands = [
         command for step in steps for command in (*step.do, *step.undo, *step.restore) if isinstance(command, Command)
     ]
+    commands += [shaping.shape({"tap_1001_eth1": "netem delay 1ms"}), shaping.check_netem()]
     argvs = [argv for c in commands if not c.as_user for argv in (c.argv, c.unless) if argv]
     scripts = " ".join(text for argv in argvs for text in script_names([argv]))
     scripts += PortVisit("", "10.60.7.101", 22).script + CaptureVisit("", "", CaptureRequest("eth1")).script

@@ -65,7 +65,7 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(desk: Desk) -> None:
     before = desk.path.read_bytes()
     status, output = run(desk, "reset", "ring", "vm0", "--dry-run")
     assert status == 0
-    assert output.startswith("6 changes and 5 checks on 2 hosts to reset VMs of slice 1000 (ring)")
+    assert output.startswith("10 changes and 5 checks on 2 hosts to reset VMs of slice 1000 (ring)")
     assert "slice-1000/vm0_img.qcow2" in output
     assert desk.path.read_bytes() == before
 
