@@ -1,8 +1,8 @@
 # usage: join-taps.sh COUNT WORD...
-# Sets the ports of TAPs, with their tags, by one transaction. The first COUNT words are the ports (`is_set`), the others
-# the words for ovs-vsctl. A TAP that is up goes down first where its port is missing or wrong: without flows around the
-# new port its frames would pass. A TAP without a link goes down last: ovs-vswitchd, which gives a port's device its old
-# flags back, may not have noticed that it went down a moment before.
+# Sets the ports of TAPs, with their tags, by one transaction. The first COUNT words are the ports (`is_set`), the
+# others the words for ovs-vsctl. A TAP that is up goes down first where its port is missing or wrong: without flows
+# around the new port its frames would pass. A TAP without a link goes down last: ovs-vswitchd, which gives a port's
+# device its old flags back, may not have noticed that it went down a moment before.
 # include: list-ports
 # include: is-up
 # include: in-one-go
