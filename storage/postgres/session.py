@@ -174,7 +174,7 @@ class ServerSession:
     def _require_locks(self) -> None:
         if self._lost:
             raise TakenOver(
-                f"The connection to {self._url} was lost, and another session has begun to change the same "
+                "The connection to the database was lost, and another session has begun to change the same "
                 f"({', '.join(sorted(self._lost))}); this one stops, and has saved nothing since"
             )
 

@@ -17,6 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from accounts.audit import Audit, AuditEntry
+from accounts.logins import NOTE, Logins
 from core.errors import CloudError
 from core.first_boot import FirstBoot, cloud_config
 from core.inventory import Worker
@@ -385,6 +387,27 @@ def test_the_commands_move_a_state_there_and_back(database_url: ServerURL, file:
     assert done(database_url, "database", "export") == back.read_text()
     assert "ring-1000" in done(database_url, "--as", "student0", "list")
     assert "import database" in done(database_url, "log")
+
+
+def test_what_is_beside_the_state_moves_along(database_url: ServerURL, file: Path, tmp_path: Path) -> None:
+    """Move audit log, counts of wrong passwords and known host keys there, and the first two back."""
+    known_hosts, back = tmp_path / "known_hosts", tmp_path / "back.yaml"
+    known_hosts.write_bytes(b"10.0.10.1 ssh-ed25519 AAAA\n")
+    file.write_text(file.read_text().replace("known_hosts: ~/.ssh/known_hosts", f"known_hosts: {known_hosts}"))
+    before = Database(file)
+    assert before.load().inventory.ssh.known_hosts == str(known_hosts)
+    Audit(before).write(AuditEntry("student0", "deploy", 1000), "ok", 1.5)
+    Logins(before).attempt("student1")
+    done(database_url, "database", "import", str(file))
+    store = PostgresStore(database_url)
+    with store.host_keys() as keys, before.note(NOTE, 1.0) as counts:
+        assert keys.content == known_hosts.read_bytes()
+        wanted = counts.content
+    assert "student0  deploy slice 1000  1.50 s  ok\n" in done(database_url, "log")
+    done(database_url, "database", "export", str(back))
+    with Database(back).note(NOTE, 1.0) as counts:
+        assert counts.content == wanted
+    assert [act.entry["action"] for act in Database(back).acts()] == ["deploy", "import database"]
 
 
 def test_settings_alone_are_replaced(store: PostgresStore, file: Path) -> None:
