@@ -32,12 +32,13 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 
 
 from core.inventory import SSHSettings
-from database import Database, State
+from database import State, Store, open_store
 from orchestrator import OrchestratorAPI
 from remote.events import Event, InterruptNoted, Listener, StageStarted, Transferred
 from remote.host import ShellChannel
 from remote.ssh import SSHHost
 from remote.transcript import Transcript
+from storage.location import location_of
 from topology.design import DesignedLink, DesignedVM, End
 from topology.edits import with_link, without_link, without_vms
 from topology.of_slice import present_design
@@ -73,17 +74,19 @@ class Fate:
                 self.meets("step")
 
 
-class CountedDatabase(Database):
-    """A database that reports each use of the file."""
-
-    fate: Fate
+def counted(store: Store, fate: Fate) -> Store:
+    """Return the store, which reports each of its uses from now on."""
+    plain = store.transaction
 
     @contextmanager
-    def transaction(self) -> Iterator[State]:
-        self.fate.meets("file")
-        with super().transaction() as state:
+    def transaction() -> Iterator[State]:
+        fate.meets("file")
+        with plain() as state:
             yield state
-        self.fate.meets("file")
+        fate.meets("file")
+
+    store.transaction = transaction  # type: ignore[method-assign]
+    return store
 
 
 class CountedHost(SSHHost):
@@ -129,8 +132,7 @@ def main() -> None:
     """Run ACTION, and print the result."""
     path, action, slice_id, *moment = sys.argv[1:]
     fate = Fate((moment[0], int(moment[1])) if moment else None)
-    database = CountedDatabase(path)
-    database.fate = fate
+    database = counted(open_store(location_of(path)), fate)
     settings = database.load().inventory.ssh
     hosts: dict[str, CountedHost] = {}
     api = OrchestratorAPI(database, lambda address: hosts.setdefault(address, CountedHost(address, settings, fate)))

@@ -27,7 +27,7 @@ class PowerDesk:
     def __init__(self, lab: Lab, home: Path) -> None:
         self.lab = lab
         self._guests: dict[str, Guest] = {}
-        self._own = home / "own"
+        self.own = home / "own"
         self.database = empty_database(lab, home / "database.yaml")
         self.location: Location = self.database
         menu = Menu(lab, "student", self.database)
@@ -44,7 +44,7 @@ class PowerDesk:
 
     def ended(self, *words: str) -> tuple[int, str, str]:
         """Return status, output and errors of a command."""
-        settings = ["env", f"HOME={self._own}"]
+        settings = ["env", f"HOME={self.own}"]
         argv = [*settings, sys.executable, str(ROOT / "cli.py"), "--database", str(self.location), *words]
         process = self.lab.popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
