@@ -279,8 +279,8 @@ def _writers_of(*files: Path) -> set[str]:
 # --- what it costs ----------------------------------------------------------------------------------------------------
 
 
-WITHOUT_CPUS = ["awk", "cat", "setsid", "sh", "sh", "tee"]
-"""The programs that a start runs, but for the one that binds it to a CPU."""
+EACH = ["awk", "cat", "setsid", "sh", "sh", "tee"]
+"""The programs that each start runs."""
 
 PROGRAMS = "awk cat cut grep head ls mkfifo rm sed seq setsid sh sleep sort tail taskset tee timeout tr"
 
@@ -307,6 +307,11 @@ class Counted:
         """The names so far: a program in the background writes its own when it comes to that."""
         return sorted(self._log.read_text().split())
 
+    @property
+    def unbound(self) -> list[str]:
+        """The names without the program that binds others to a CPU."""
+        return [name for name in self.started if name != "taskset"]
+
 
 def test_the_next_one_costs_as_few_processes_as_the_first(tmp_path: Path) -> None:
     """Start it with any number of running processes."""
@@ -316,8 +321,8 @@ def test_the_next_one_costs_as_few_processes_as_the_first(tmp_path: Path) -> Non
             path.parent.mkdir()
             counted.run(starting(path, SLEEPER, cores=1))
             _await_writers(2, path.with_suffix(".said"), path.with_suffix(".log"))
-            wait_until(lambda: len(counted.started) >= len(WITHOUT_CPUS), 10, "the names of all programs")
-            assert [name for name in counted.started if name != "taskset"] == WITHOUT_CPUS
+            wait_until(lambda: len(counted.unbound) >= len(EACH), 10, "the names of all programs")
+            assert counted.unbound == EACH
             assert counted.started.count("taskset") <= 1, "none where there is one CPU only"
     finally:
         run(daemon.stop("KILL", *((str(path), MARK) for path in paths)))
