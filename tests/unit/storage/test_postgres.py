@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -27,7 +28,7 @@ from database import Database, State, open_store
 from models import Slice, User
 from storage.location import ServerURL
 from storage.postgres import rows, tables
-from storage.postgres.session import SERVER_OPTIONS, ServerSession
+from storage.postgres.session import SERVER_OPTIONS, ServerSession, _key
 from storage.postgres.store import PostgresStore
 from storage.version import Version
 from tests.support.many import write_file
@@ -314,6 +315,33 @@ def test_a_session_whose_claim_was_taken_meanwhile_saves_nothing(own_server: Pos
             assert "another session has begun to change the same (slice-1000)" in refusal(lambda: renamed(store, "x"))
     renamed(store, "after")
     assert other.load().slices[1000].name == "after"
+
+
+@pytest.mark.parametrize("frees_it", [True, False])
+def test_a_claim_that_the_server_keeps_for_the_lost_connection_is_waited_for(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch, frees_it: bool
+) -> None:
+    """Lose a connection of which the server notices nothing yet, as where a manager is cut off for a moment."""
+    monkeypatch.setattr("storage.postgres.session.RECONNECT_S", 20.0 if frees_it else 0.3)
+    with store.claim(1000), psycopg.connect(store.url.text, autocommit=True) as stale:
+        assert store._session._connection
+        store._session._connection.close()
+        stale.execute("SELECT pg_advisory_lock(%s)", [_key("slice-1000")])
+        if frees_it:
+            threading.Timer(0.2, stale.execute, ["SELECT pg_advisory_unlock_all()"]).start()
+            renamed(store, "renamed")
+        else:
+            assert "another session has begun" in refusal(lambda: renamed(store, "x"))
+    assert (store.load().slices[1000].name == "renamed") is frees_it
+
+
+def test_a_claim_that_another_session_had_meanwhile_is_lost_though_it_is_free_again(store: PostgresStore) -> None:
+    with store.claim(1000):
+        assert store._session._connection
+        store._session._connection.close()
+        with PostgresStore(store.url).claim(1000):
+            pass
+        assert "another session has begun" in refusal(lambda: renamed(store, "x"))
 
 
 def test_a_server_that_stays_away_leaves_the_settings_known(
