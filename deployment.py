@@ -171,7 +171,8 @@ class DeploymentAPI:
         """Return the plan that brings a running slice from one design to another; the disks of VMs that leave stay.
 
         First the guests lose the carriers of links that go. Then links and VMs that go are removed. The rest is the
-        deployment of the new design, which makes what is missing. VMs run on, but for those that get another number of
+        deployment of the new design, which makes what is missing. A guest asks for its address when the carrier comes,
+        so that comes when the DHCP servers are there. VMs run on, but for those that get another number of
         interfaces: they are switched off, and start again. `run`: as for `deploy_plan`.
         """
         whole = self.deploy_plan(after, run=run)
@@ -181,7 +182,7 @@ class DeploymentAPI:
         cut = tuple(step for worker in workers for step in self._launcher.cut_links(before, after, worker))
         end = tuple(step for worker in workers for step in self._launcher.stop_for_nics(before, after, worker))
         removed = (*end, *gone.steps, *self._vlans.renew(before, after))
-        stages = (preflight, Stage("links that go", cut), Stage("remove", removed), *others)
+        stages = (preflight, Stage("links that go", cut), Stage("remove", removed), *_carriers_last(others))
         seconds = BUTTON_SECONDS + ENDING_SECONDS if end else 0
         return replace(whole, stages=tuple(s for s in stages if s.steps), timeout=max(whole.timeout, seconds))
 
@@ -330,6 +331,15 @@ class DeploymentAPI:
                 raise BadAnswer(f"{printable(line)[:40]} is no process of a VM there")
             found[vm_id] = matched[2]
         return found
+
+
+def _carriers_last(stages: Iterable[Stage]) -> Iterator[Stage]:
+    """Yield the stages, where the guests get their carriers in a stage of its own, after all that answers them."""
+    for stage in stages:
+        carriers = tuple(step for step in stage.steps if step.title == vm_launcher.LET_RUN)
+        others = tuple(step for step in stage.steps if step.title != vm_launcher.LET_RUN)
+        yield Stage(stage.title, others)
+        yield Stage("carriers", carriers)
 
 
 def _lock(slice_: Slice) -> str:

@@ -34,6 +34,9 @@ PROGRAMS = (
 CAPTURE_PROGRAM = "tcpdump"
 """The program of captures; a worker runs VMs without it."""
 
+LET_RUN = "start of the guests"
+"""The step that sets the carriers of guests, and lets them run."""
+
 ROOM = "room"
 """The name of the answer before a change: running VMs, or VNC ports that are taken."""
 
@@ -197,7 +200,7 @@ class VMLauncher:
         undo, names = replace(self._end(slice_, vms), before=ROOM), tuple(vm.name for vm in vms)
         return (
             Step(worker, "QEMU", starts, (undo,), objects=names),
-            Step(worker, "start of the guests", (self._let_run(slice_, vms),), objects=names),
+            Step(worker, LET_RUN, (self._let_run(slice_, vms),), objects=names),
         )
 
     def _let_run(self, slice_: Slice, vms: Iterable[VM]) -> Command:

@@ -52,8 +52,8 @@ Times are medians with the smallest and the largest in brackets; compare ratios,
 - **Commands**: `cli.py` from its start to its end, on a file with one slice in design; `validate` reads 1,000 VMs.
 - **A slice from a file**: the file is read, checked and created by the use-case of `create`, on connections made once.
   Its floor is the workers' commands for the same disks, as one local script on each.
-- **A link for a running pair**: two guests on two workers get a second link. The time runs from the end of `link`
-  until both have got an answer over it.
+- **A link for a running pair**: two guests on two workers get a second link. The time runs from the start of
+  `link` until both have got an answer over it. They have their addresses before: when a DHCP client asks is its matter.
 - **Slow links**: a relay in the manager's cable inside the lab keeps every frame for half of the round trip, in both
   directions. It has no limit of bandwidth of its own and passes on what TCP sends in one piece in one piece.
 """

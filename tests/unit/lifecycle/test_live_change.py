@@ -89,6 +89,13 @@ def test_nothing_stays_of_what_a_change_removed(lab: Desk, kind: str) -> None:
     assert not [path for host in lab.cloud.state().values() for path in host["files"] if "1000" in path]
 
 
+def test_the_carrier_of_a_new_link_comes_after_the_servers_that_answer(lab: Desk) -> None:
+    plan = lab.ok(lab.api.edits.compare("student", 1000, edited("LAN"))).plan
+    stages = {step.title: number for number, stage in enumerate(plan.stages) for step in stage.steps}
+    before = ("QEMU", "ports of the TAPs", "gateways of the VLANs", "DHCP of the VLANs", "DHCP of changed VLANs")
+    assert stages["start of the guests"] > max(stages[title] for title in before)
+
+
 @pytest.mark.torture
 @pytest.mark.parametrize("desk", STORES, indirect=True)
 @pytest.mark.parametrize("kind", EDITS)
