@@ -159,7 +159,7 @@ def menu_on(house: House, window: FakeTerminal) -> Iterator[subprocess.Popen[byt
 
 def enter(house: House, window: FakeTerminal) -> None:
     window.type(b"9\r")
-    window.wait_for("VM ID: ")
+    window.wait_for("VM ID")
     window.type(f"{house.vm.vm_id}\r".encode())
     window.wait_for("Or with ~. after Enter", 60)
 

@@ -400,7 +400,7 @@ def foreign_objects(lab: Lab) -> Iterator[dict[str, str]]:
         yield {"worker1": qemu, "network": dnsmasq}
 
 
-ORPHANS = ("process", "port", "tap", "table", "flows", "overlay", "namespace", "internet")
+ORPHANS = ("process", "port", "tap", "queue", "table", "flows", "overlay", "namespace", "internet")
 
 
 def test_orphans_are_found_and_removed_and_foreign_objects_survive(lab: Lab, pair: Pair, home: Path) -> None:

@@ -296,14 +296,14 @@ def test_a_window_closed_while_deploying_leaves_a_slice_that_runs(door: StudentD
 def test_a_console_leads_back_to_the_menu_or_out_and_nowhere_else(door: StudentDoor, slice_of_alice: int) -> None:
     with door.terminal("alice") as terminal:
         log_in(terminal, "alice")
-        choose(terminal, ("9", "VM ID: "), (str(slice_of_alice + 1), "Leave with Ctrl-]."), until="")
+        choose(terminal, ("9", "VM ID"), (str(slice_of_alice + 1), "Leave with Ctrl-]."), until="")
         terminal.type("\r\x1a\x1c~.\r~^Z\r\x01c\x01x\x01h\r")  # of the shell, ssh, and QEMU's own monitor
         terminal.type("\x1d")
         shown = terminal.wait_for("Left the console", 60)
         assert "(qemu)" not in shown
         assert "VNC" in choose(terminal, ("5", "VLANs "))
         # A window that is closed in a console ends the session.
-        choose(terminal, ("9", "VM ID: "), (str(slice_of_alice + 1), "Leave with Ctrl-]."), until="")
+        choose(terminal, ("9", "VM ID"), (str(slice_of_alice + 1), "Leave with Ctrl-]."), until="")
     wait_until(lambda: not door.processes(), "the end of the session", 60)
 
 

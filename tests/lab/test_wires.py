@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
 from lab import Lab
 from machines import qmp
@@ -114,13 +115,11 @@ def test_what_a_guest_sends_without_a_link_reaches_nothing(wires: Wires) -> None
 
 
 def test_frames_with_tags_of_their_own_pass_a_transparent_link_only(wires: Wires) -> None:
-    text = command(wires.lab, "export", str(wires.slice_id)).stdout
-    ends = re.search(r"^- .*$", text[text.index("links:") :], re.MULTILINE)
-    assert ends
-    plain = ends[0].removeprefix("- ").split(" - ")
+    file = yaml.safe_load(command(wires.lab, "export", str(wires.slice_id)).stdout)
+    (link,) = file["links"]
     for run, transparent in enumerate((False, True, False)):
-        link = f"- {{ends: [{', '.join(plain)}], transparent: {str(transparent).lower()}}}"
-        answer = command(wires.lab, "apply", "-", "--yes", text=text.replace(ends[0], link))
+        file["links"] = [link | {"transparent": transparent}]
+        answer = command(wires.lab, "apply", "-", "--yes", text=yaml.safe_dump(file))
         assert answer.returncode == 0, answer.stderr
         assert wires.guest.reaches(wires.vms["two"].addresses["eth1"])
         assert intruder.send(wires.guest, "eth1", f"tagged{run}") == TAGGED
