@@ -17,8 +17,11 @@ from menu.entries import ENTRIES
 from menu.keyboard import Keyboard, Lines
 from menu.screen import Screen
 from orchestrator import OrchestratorAPI
+from remote.known_hosts import SharedKeys
 from tests.support.designs import FLAVOR
 from tests.support.desk import NETWORK, PASSWORD_HASH, WORKERS, ConsoleHost, Desk
+
+pytestmark = pytest.mark.on_a_file
 
 ADDED = "10.0.10.4"
 OTHER_NODE = "10.0.10.9"
@@ -119,7 +122,7 @@ def test_hosts_are_reached_by_the_settings_that_the_file_has_now(desk: Desk, mon
     used: list[SSHSettings] = []
 
     class RecordingHost(ConsoleHost):
-        def __init__(self, address: str, settings: SSHSettings) -> None:
+        def __init__(self, address: str, settings: SSHSettings, _shared: SharedKeys | None) -> None:
             super().__init__(address)
             used.append(settings)
 

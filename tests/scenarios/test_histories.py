@@ -151,6 +151,12 @@ class Histories(RuleBasedStateMachine):
         """Return a place for a state."""
         return folder / "database.yaml"
 
+    def leave_place(self) -> None:
+        """Remove what the state has outside its folder."""
+
+    def take_hosts_over(self) -> None:
+        """Do what an operator does whose new store meets hosts that another one has changed."""
+
     def opened(self) -> MortalDatabase | MortalPostgres:
         """Return the store as a new manager has it."""
         assert isinstance(self.location, Path)
@@ -169,6 +175,7 @@ class Histories(RuleBasedStateMachine):
         try:
             self.end_well()
         finally:
+            self.leave_place()
             shutil.rmtree(self.folder)
 
     # --- what the menu can do -----------------------------------------------------------------------------------------
@@ -397,9 +404,11 @@ class Histories(RuleBasedStateMachine):
             self.location, self.cloud = self.new_place(Path(folder)), copy.deepcopy(self.cloud)
             self.opened().create(mine[2].load())
             self.start_manager()
+            self.take_hosts_over()
             try:
                 yield
             finally:
+                self.leave_place()
                 self.location, self.cloud, self.database, self.api = mine
 
     # --- how a request is carried out ---------------------------------------------------------------------------------
@@ -635,6 +644,14 @@ class PostgresHistories(Histories):
 
     def new_place(self, folder: Path) -> Location:  # noqa: ARG002 - the server has a place of its own
         return self.server.new_database()
+
+    def leave_place(self) -> None:
+        assert isinstance(self.location, ServerURL)
+        self.server.remove_database(self.location)
+
+    def take_hosts_over(self) -> None:
+        self.revive()
+        assert self.api.fences.above_all_hosts().unseen == {}
 
     def opened(self) -> MortalPostgres:
         assert isinstance(self.location, ServerURL)

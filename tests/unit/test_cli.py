@@ -255,7 +255,7 @@ def test_on_a_terminal_nothing_more_is_offered_of_an_empty_plan() -> None:
         ]:
             terminal.wait_for(prompt)
             terminal.type(f"{answer}\r")
-        terminal.wait_for("Slice ID: ")
+        terminal.wait_for("Slice ID")
         terminal.type("1004\r")
         terminal.wait_for("nothing to do")
         assert "Enter" not in terminal.wait_for("Choose an option: ")
@@ -335,7 +335,7 @@ def test_on_a_terminal_the_console_gives_the_terminal_back() -> None:
         terminal.wait_for("Choose an option: ")
         assert termios.tcgetattr(terminal.master) == cooked
         terminal.type("9\r")
-        terminal.wait_for("VM ID: ")
+        terminal.wait_for("VM ID")
         terminal.type("1001\r")
         terminal.wait_for("login: ")
         os.kill(terminal.pid, signal.SIGTERM)
