@@ -6,6 +6,7 @@ It uses ptrace(2) itself, so it needs neither root nor a package. Failing calls 
 from __future__ import annotations
 
 import ctypes
+import gc
 import mmap
 import os
 import platform
@@ -74,8 +75,10 @@ def failing(work: Callable[[], str], fails: Callable[[int, str], bool], error: i
 
 def _trace(work: Callable[[], str], strikes: Callable[..., bool], error: int) -> Trace:
     answer = mmap.mmap(-1, _ROOM)
+    gc.collect()  # a collection in the child would close files of earlier tests between any two calls
     pid = os.fork()
     if pid == 0:
+        gc.disable()
         _work(work, answer)
     try:
         trace = _follow(pid, strikes, error)
