@@ -22,6 +22,7 @@ from topology.fields import DURATION, MAX_LINKS, MAX_VMS, PERCENT, RATE
 from topology.kinds import Measure
 
 LONGEST_COMMENT = 200
+LONGEST_DESCRIPTION = 500
 MOST_COMMENTS = 500
 
 _MEASURES: Mapping[str, tuple[Measure, str, int]] = {
@@ -58,12 +59,18 @@ class Flavors:
             return self.kinds[kind]
         if wanted == ForeignSize():
             return self.default
-        fitting = [
+        return min(self._fitting(wanted), default=(0, 0, self.default))[2]
+
+    def lacks(self, kind: str, wanted: ForeignSize) -> bool:
+        """Return whether the size of a node decides on its flavor, and no flavor has it."""
+        return kind not in self.kinds and wanted != ForeignSize() and not self._fitting(wanted)
+
+    def _fitting(self, wanted: ForeignSize) -> list[tuple[float, float, str]]:
+        return [
             (size.ram_gb, size.cores, name)
             for name, size in self.sizes.items()
             if size.ram_gb >= wanted.ram_gb and size.cores >= wanted.cores
         ]
-        return min(fitting)[2] if fitting else self.default
 
 
 @dataclass
@@ -106,7 +113,9 @@ class Builder:
     _ways_out: set[str] = field(default_factory=set)
     _wires: list[tuple[list[Attachment], Mapping[str, str], str]] = field(default_factory=list)
     _notices: dict[str, None] = field(default_factory=dict)
+    _renamed: bool = False
     _comments: list[str] = field(default_factory=list)
+    """A line for each thing that was left out or renamed; `build` cuts them to `MOST_COMMENTS`."""
 
     # --- what a file has ----------------------------------------------------------------------------------------------
 
@@ -119,6 +128,9 @@ class Builder:
         flavor = self.flavors.choose(kind, wanted)
         if kind and kind not in self.flavors.kinds:
             self.notice(f"nodes of the kind {shown(kind)} get the flavor {flavor}; `import:` can name another")
+        if self.flavors.lacks(kind, wanted):
+            size = {"cores": f"{wanted.cores:g}", "ram_gb": f"{wanted.ram_gb:g}"}
+            self.leave_out("cores and memory that no flavor has", name or key, size)
         self._nodes[key] = _Node(self._name(name or key), flavor, internet)
 
     def segment(self, key: str) -> None:
@@ -157,8 +169,7 @@ class Builder:
         what = "".join(each if each.isascii() and each.isprintable() else "?" for each in what[:60])
         self.notice(f"left out: {what}")
         quoted = json.dumps(value, ensure_ascii=True)[:LONGEST_COMMENT]
-        if len(self._comments) < MOST_COMMENTS:
-            self._comments.append(f"left out: {what} of {json.dumps(where)[:60]}: {quoted}"[:LONGEST_COMMENT])
+        self._comments.append(f"left out: {what} of {shown(where)}: {quoted}"[:LONGEST_COMMENT])
 
     def notice(self, sentence: str) -> None:
         """Note a sentence, once."""
@@ -174,8 +185,11 @@ class Builder:
         self._keep_names()
         links = self._links()
         vms = [self._vm(node, links) for node in self._nodes.values()]
-        design = Design(self._slice_name(name), tuple(vms), tuple(links), _line(description))
-        return Imported(design, [*self._notices], self._comments)
+        design = Design(self._slice_name(name), tuple(vms), tuple(links), self._description(description))
+        if len(self._comments) > MOST_COMMENTS:
+            things = f"{len(self._comments)} things that were left out or renamed"
+            self.notice(f"comments name the first {MOST_COMMENTS} of {things}")
+        return Imported(design, [*self._notices], self._comments[:MOST_COMMENTS])
 
     def _links(self) -> list[DesignedLink]:
         lans: dict[str, list[Attachment]] = defaultdict(list)
@@ -183,15 +197,18 @@ class Builder:
         for ends, impairments, state in self._wires:
             known = [end for end in ends if end[0] in self._nodes]
             switches = {self._root(key) for key, _ in ends if key in self._segments}
-            if any(key in self._ways_out for key, _ in ends):
+            outside = any(key in self._ways_out for key, _ in ends)
+            if outside:
                 self._lead_out(known)
                 self._ways_out |= switches
             for switch in switches:
                 lans[switch] += known
             if not switches:
                 links += self._link(known, ends, impairments, state)
-            elif impairments or state != "up":
-                self.notice("left out: delay, loss, rate and state of wires to a switch")
+            if (switches or outside) and (impairments or state != "up"):
+                where = self._nodes[known[0][0]].name if known else ends[0][0]
+                what = "delay, loss, rate and state of wires to switches or outside"
+                self.leave_out(what, where, {**impairments, "state": state})
         for switch, attached in lans.items():
             ends = attached
             if switch in self._ways_out:
@@ -236,7 +253,8 @@ class Builder:
         taken = self._taken(members) if len(members) > 1 else []
         if len(taken) < 2:
             if ends and not any(key in self._ways_out for key, _ in ends):
-                self.leave_out("links with fewer than two VMs", ends[0][0], [list(end) for end in ends])
+                named = [[self._nodes[key].name if key in self._nodes else key, interface] for key, interface in ends]
+                self.leave_out("links with fewer than two VMs", named[0][0], named)
             return []
         received = {key: dict.fromkeys((end.vm for end in taken), value) for key, value in impairments.items()}
         return [DesignedLink(tuple(taken), services="none", impairments=received, state=state)]
@@ -269,8 +287,17 @@ class Builder:
                 break
             clean = f"{_clean(name)[: MAX_NAME_LENGTH - 5]}-{number}"
         if clean != name:
-            self.notice(f"names are changed to letters, digits, `_` and `-`, such as {shown(name)} to {clean}")
+            if not self._renamed:
+                self.notice(f"names are changed to letters, digits, `_` and `-`, such as {shown(name)} to {clean}")
+            self._renamed = True
+            self._comments.append(f"the name {shown(name)} is {clean} here")
         return clean
+
+    def _description(self, text: str) -> str:
+        line = "".join(each if each.isprintable() else " " for each in text).strip()
+        if len(line) > LONGEST_DESCRIPTION:
+            self.notice(f"the description is cut to {LONGEST_DESCRIPTION} characters")
+        return line[:LONGEST_DESCRIPTION].strip()
 
 
 def shown(word: str) -> str:
@@ -304,7 +331,3 @@ def _number(interface: str) -> int | None:
 def _clean(name: str) -> str:
     clean = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-_")[:MAX_NAME_LENGTH].rstrip("-_")
     return clean if re.match(r"[A-Za-z]", clean) else f"n{clean}"[:MAX_NAME_LENGTH]
-
-
-def _line(text: str) -> str:
-    return "".join(each if each.isprintable() else " " for each in text)[:500].strip()
