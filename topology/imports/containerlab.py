@@ -10,7 +10,9 @@ from topology.imports.source import mapping, number, several, text
 
 _BRIDGES = {"bridge", "ovs-bridge"}
 _OUTSIDE = {"host", "mgmt-net", "macvlan"}
-_KEPT = {"kind", "image", "group", "cpu", "memory", "type", "labels"}
+_NO_WIRES = {"dummy", "vxlan", "vxlan-stitch"}
+_KEPT = {"kind", "image", "group", "cpu", "memory"}
+_KEPT_OF_LINK = {"endpoints", "endpoint", "type", "host-interface"}
 _UNITS = {"": 1 / (1 << 30), "b": 1 / (1 << 30), "kb": 1 / (1 << 20), "mb": 1 / 1024, "gb": 1.0}
 
 
@@ -22,9 +24,9 @@ def is_it(document: Any) -> bool:
 def read(document: Any, builder: Builder) -> tuple[str, str]:
     """Add the nodes and links of the document; return name and description."""
     topology = mapping(mapping(document).get("topology"))
-    for key in ("mgmt", "prefix", "settings"):
-        if mapping(document).get(key):
-            builder.leave_out(f"`{key}`", "the file", mapping(document)[key])
+    for key, value in mapping(document).items():
+        if key not in {"name", "topology"} and value:
+            builder.leave_out(f"`{key}`", "the file", value)
     for name, own in mapping(topology.get("nodes")).items():
         _node(builder, name, _inherited(topology, mapping(own)))
     for link in several(topology.get("links")):
@@ -61,7 +63,10 @@ def _gigabytes(memory: str) -> float:
 
 def _link(builder: Builder, written: Any) -> None:
     link = {"endpoints": written} if isinstance(written, list) else mapping(written)
-    ends = [_end(end) for key in ("endpoints", "endpoint") for end in several(link.get(key))]
+    ends = [_end(builder, end) for key in ("endpoints", "endpoint") for end in several(link.get(key))]
+    if text(link.get("type")) in _NO_WIRES:
+        builder.leave_out(f"links of the type {link['type']}", ends[0][0] if ends else "the file", written)
+        return
     if not ends:
         builder.leave_out("links without `endpoints`", "the file", written)
         return
@@ -70,14 +75,16 @@ def _link(builder: Builder, written: Any) -> None:
     for key, _ in ends:
         if key in _OUTSIDE:
             builder.way_out(key)
-    for key in ("mtu", "vars", "labels"):
-        if link.get(key):
-            builder.leave_out(f"`{key}` of links", ends[0][0], link[key])
+    for key, value in link.items():
+        if key not in _KEPT_OF_LINK and value:
+            builder.leave_out(f"`{key}` of links", ends[0][0], value)
     builder.wire(ends)
 
 
-def _end(end: Any) -> Attachment:
+def _end(builder: Builder, end: Any) -> Attachment:
     if isinstance(end, dict):
+        if {*end} - {"node", "interface"}:
+            builder.leave_out("settings of interfaces", text(end.get("node")), end)
         return text(end.get("node")), text(end.get("interface"))
     node, _, interface = text(end).partition(":")
     return node, interface
