@@ -2,41 +2,55 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 from topology.imports.builder import Attachment, Builder, ForeignSize
 from topology.imports.source import items, mapping, number, text
 
-_KEPT_OF_NODE = {"device", "name", "memory", "cpu", "id"}
-_KEPT_OF_LINK = {"interfaces", "bandwidth", "type", "name", "linkindex"}
-_OF_GROUP = {"device", "memory", "cpu"}
-_KEPT = {"name", "nodes", "links", "groups", "defaults", "provider"}
+_KEPT_OF_NODE = {"device", "name", "memory", "cpu"}
+_KEPT_OF_LINK = {"interfaces", "bandwidth", "type", "linkindex"}
+_OF_GROUP = ("device", "memory", "cpu")
+_KEPT = {"name", "nodes", "links", "groups", "provider"}
+_NO_WIRES = {"tunnel", "loopback"}
+_UPLINKS = {"clab": {"uplink"}, "libvirt": {"uplink", "public"}}
+"""Provider -> the settings of a link with which it leads outside."""
+
+_IMPAIRED = {"delay", "jitter", "loss", "rate"}
+_TIME = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s)")
+_MILLISECONDS = {"ms": 1, "s": 1000}
+_WAY_OUT = " uplink"
+_AUTO = "_auto_create"
+_FALSE = {"", "false", "no"}
 _MOST_DOTS = 5
 """Dots of a key that are unfolded; more would nest values too deep."""
 
 
 def is_it(document: Any) -> bool:
     """Return whether the document looks like a topology of netlab."""
-    return bool(mapping(document).get("nodes")) and "lab" not in document and "topology" not in document
+    found = mapping(document)
+    made = found.get("nodes") or mapping(found.get("groups"))
+    return bool(made) and "lab" not in found and "topology" not in found
 
 
 def read(document: Any, builder: Builder) -> tuple[str, str]:
     """Add the nodes and links of the document; return name and description."""
     document = _unfolded(document)
+    defaults = mapping(document.get("defaults"))
     nodes = _nodes(document.get("nodes"))
-    _apply_groups(builder, mapping(document.get("groups")), nodes)
-    default = text(mapping(document.get("defaults")).get("device"))
+    _apply_groups(builder, {**mapping(defaults.get("groups")), **mapping(document.get("groups"))}, nodes)
     for name, keys in nodes.items():
-        size = ForeignSize(number(keys.get("cpu"), 1024), number(keys.get("memory"), 1 << 30) / 1024)
-        builder.node(name, name, text(keys.get("device")) or default, size)
-        for key in sorted({*keys} - _KEPT_OF_NODE):
-            builder.leave_out(f"`{key}` of nodes", name, keys[key])
-    names = {*nodes}
-    links = document.get("links")
-    for link in items(links) or [{"type": kind, **mapping(each)} for kind, each in mapping(links).items()]:
-        _link(builder, link, names)
-    for key in sorted({*document} - _KEPT):
-        builder.leave_out(f"`{key}`", "the file", document[key])
+        _node(builder, name, keys, text(defaults.get("device")))
+    for link in [*_links(document.get("links")), *_links_of_areas(document)]:
+        _link(builder, link, {*nodes})
+    remaining = {key: value for key, value in document.items() if key not in _KEPT}
+    if defaults:
+        remaining["defaults"] = {key: value for key, value in defaults.items() if key not in {"device", "groups"}}
+    for key in sorted(remaining):
+        if remaining[key] or key != "defaults":
+            builder.leave_out(f"`{key}`", "the file", remaining[key])
     return text(document.get("name")), ""
 
 
@@ -67,20 +81,64 @@ def _merge(target: dict[str, Any], added: dict[str, Any]) -> None:
 
 
 def _apply_groups(builder: Builder, groups: dict[str, Any], nodes: dict[str, dict[str, Any]]) -> None:
-    """Give each node the device, memory and CPUs of its groups where it has none of its own."""
-    for group, written in groups.items():
-        keys = {"members": written} if isinstance(written, list) else mapping(written)
-        shared = {key: keys[key] for key in sorted({*keys} & _OF_GROUP)}
+    """Make the nodes that groups create, and give each node what its groups say, the nearest first."""
+    auto = _is_on(groups.pop(_AUTO, ""))
+    written = {name: {"members": keys} if isinstance(keys, list) else mapping(keys) for name, keys in groups.items()}
+    above: dict[str, list[str]] = defaultdict(list)
+    for group, keys in written.items():
         for member in map(text, items(keys.get("members"))):
-            if member not in nodes:
+            if member and member not in written and (auto or _is_on(keys.get(_AUTO))):
+                nodes.setdefault(member, {})
+            if member in nodes or member in written:
+                above[member].append(group)
+            else:
                 builder.leave_out("members of groups that are no nodes", group, member)
-                continue
-            for key, value in shared.items():
-                nodes[member].setdefault(key, value)
-        for key in sorted({*keys} - _OF_GROUP - {"members"}):
+    for name, own in nodes.items():
+        for keys in (written[group] for group in _around(name, above)):
+            own.update({key: keys[key] for key in _OF_GROUP if key in keys and key not in own})
+    for group, keys in written.items():
+        for key in sorted({*keys} - {*_OF_GROUP, "members", _AUTO}):
             builder.leave_out(f"`{key}` of groups", group, keys[key])
-        if shared and not items(keys.get("members")):
-            builder.leave_out("groups without members", group, written)
+        if {*keys} & {*_OF_GROUP} and not items(keys.get("members")):
+            builder.leave_out("groups without members", group, keys)
+
+
+def _around(name: str, above: Mapping[str, list[str]]) -> list[str]:
+    """Return the groups of a node, then the groups of those, and so on; each once."""
+    found = dict.fromkeys(above.get(name, ()))
+    waiting = [*found]
+    for group in waiting:
+        further = [each for each in above.get(group, ()) if each not in found]
+        found.update(dict.fromkeys(further))
+        waiting += further
+    return waiting
+
+
+def _is_on(value: Any) -> bool:
+    return bool(value) and text(value).lower() not in _FALSE
+
+
+def _node(builder: Builder, name: str, keys: dict[str, Any], default: str) -> None:
+    if keys.get("include"):
+        builder.leave_out("nodes made of components", name, keys)
+        return
+    size = ForeignSize(number(keys.get("cpu"), 1024), number(keys.get("memory"), 1 << 30) / 1024)
+    builder.node(name, name, text(keys.get("device")) or default, size)
+    for key in sorted({*keys} - _KEPT_OF_NODE):
+        builder.leave_out(f"`{key}` of nodes", name, keys[key])
+
+
+def _links(value: Any) -> list[Any]:
+    """Return the links of a list, or of groups by name: each a list of links, or one link."""
+    return items(value) or [
+        link for group in mapping(value).values() for link in (group if isinstance(group, list) else [group])
+    ]
+
+
+def _links_of_areas(document: dict[str, Any]) -> list[Any]:
+    """Return the links that stand in VLANs and VRFs."""
+    areas = [mapping(area) for key in ("vlans", "vrfs") for area in mapping(document.get(key)).values()]
+    return [link for area in areas for link in _links(area.get("links"))]
 
 
 def _nodes(value: Any) -> dict[str, dict[str, Any]]:
@@ -98,13 +156,14 @@ def _link(builder: Builder, link: Any, names: set[str]) -> None:
     if isinstance(link, list):
         builder.wire([_end(builder, end) for end in link])
         return
-    keys = mapping(link)
-    if "members" in keys:
-        for key in sorted({*keys} - {"members", "group"}):
-            builder.leave_out(f"`{key}` of groups of links", text(keys.get("group")) or "a group", keys[key])
-        for member in items(keys["members"]):
-            _link(builder, member, names)
+    keys = {**mapping(link)}
+    if _is_group(builder, keys, names):
         return
+    if text(keys.get("type")) in _NO_WIRES:
+        builder.leave_out(f"links of the type {keys['type']}", "a link", link)
+        return
+    leads_out = _leads_out(keys)
+    tc = keys.pop("tc") if isinstance(keys.get("tc"), dict) else {}
     ends = [_end(builder, end) for end in items(keys.get("interfaces"))]
     ends += [(name, "") for name in keys if name in names and name not in _KEPT_OF_LINK]
     where = ends[0][0] if ends else "a link"
@@ -113,7 +172,51 @@ def _link(builder: Builder, link: Any, names: set[str]) -> None:
     for name in sorted({*keys} & names - _KEPT_OF_LINK):
         if keys[name]:
             builder.leave_out("settings of interfaces", name, keys[name])
-    builder.wire(ends, builder.impairments(where, rate=keys.get("bandwidth")))
+    if leads_out:
+        builder.way_out(_WAY_OUT)
+        ends.append((_WAY_OUT, ""))
+    builder.wire(ends, _impairments(builder, where, tc, keys.get("bandwidth")))
+
+
+def _impairments(builder: Builder, where: str, tc: dict[str, Any], bandwidth: Any) -> dict[str, str]:
+    """Return the impairments of a link: those of its `tc`, and its bandwidth where that has no rate."""
+    for name in sorted({*tc} - _IMPAIRED):
+        builder.leave_out(f"`{name}` of impaired links", where, tc[name])
+    delay, jitter = (_milliseconds(tc.get(name)) for name in ("delay", "jitter"))
+    return builder.impairments(where, rate=tc.get("rate") or bandwidth, delay=delay, jitter=jitter, loss=tc.get("loss"))
+
+
+def _milliseconds(value: Any) -> Any:
+    """Return a time such as `20ms` or `1.5s` as a number of milliseconds, any other value as it is."""
+    found = _TIME.fullmatch(text(value))
+    return str(float(found[1]) * _MILLISECONDS[found[2]]) if found else value
+
+
+def _is_group(builder: Builder, keys: dict[str, Any], names: set[str]) -> bool:
+    """Return whether the link is a group or a bundle of links; add those."""
+    bundle = mapping(keys.get("lag"))
+    if "members" not in keys and "members" not in bundle:
+        return False
+    what = "groups of links" if "members" in keys else "links"
+    for key in sorted({*keys} - {"members", "group"}):
+        builder.leave_out(f"`{key}` of {what}", text(keys.get("group")) or "a link", keys[key])
+    for member in items(keys.get("members")) or items(bundle.get("members")):
+        _link(builder, member, names)
+    return True
+
+
+def _leads_out(keys: dict[str, Any]) -> bool:
+    """Return whether a provider connects the link with the outside; take what says so out of its keys."""
+    found = False
+    for provider, names in _UPLINKS.items():
+        settings = mapping(keys.get(provider))
+        found = found or any(_is_on(settings.get(name)) for name in names)
+        rest = {name: value for name, value in settings.items() if name not in names}
+        if settings and not rest:
+            del keys[provider]
+        elif rest:
+            keys[provider] = rest
+    return found
 
 
 def _end(builder: Builder, end: Any) -> Attachment:
