@@ -16,6 +16,7 @@ from typing import Any
 
 from core.errors import Refused
 from core.formats import MAX_NAME_LENGTH
+from core.names import in_guests
 from models import MAX_DATA_INTERFACES
 from topology.design import Design, DesignedLink, DesignedVM, End
 from topology.fields import DURATION, MAX_LINKS, MAX_VMS, PERCENT, RATE
@@ -280,15 +281,15 @@ class Builder:
         return clean
 
     def _name(self, name: str) -> str:
-        taken = {node.name for node in self._nodes.values()}
+        taken = {in_guests(node.name) for node in self._nodes.values()}
         clean = _clean(name)
         for number in count(2):
-            if clean not in taken:
+            if in_guests(clean) not in taken:
                 break
             clean = f"{_clean(name)[: MAX_NAME_LENGTH - 5]}-{number}"
         if clean != name:
             if not self._renamed:
-                self.notice(f"names are changed to letters, digits, `_` and `-`, such as {shown(name)} to {clean}")
+                self.notice(f"names that a VM cannot have are changed, such as {shown(name)} to {clean}")
             self._renamed = True
             self._comments.append(f"the name {shown(name)} is {clean} here")
         return clean

@@ -7,6 +7,7 @@ import pytest
 from tests.unit.topology.test_imports import FLAVORS
 from topology.imports.builder import MOST_COMMENTS
 from topology.imports.convert import convert
+from topology.reader import read
 
 WIRE = "nodes: [{id: a, label: A, node_definition: nokia_srlinux}, {id: b, label: B, node_definition: %s}]"
 
@@ -27,3 +28,12 @@ def test_impairments_of_a_wire_to_a_switch_or_outside_are_said(kind: str) -> Non
     )
     assert "left out: delay, loss, rate and state of wires to switches or outside" in notices
     assert 'outside of "A": {"delay": "20ms", "state": "up"}' in text
+
+
+@pytest.mark.parametrize("names", ["s1, S1", "a_b, a-b", "R.1, r-1"])
+def test_nodes_whose_names_are_one_host_name_are_renamed(names: str) -> None:
+    text, notices = convert(f"nodes: [{names}]\nlinks: [[{names}]]\n", FLAVORS)
+    second = read(text).vms[1].name
+    assert second == f"{names.split(', ')[1]}-2"
+    assert notices[-1].startswith("names that a VM cannot have are changed, such as ")
+    assert f"is {second} here" in text

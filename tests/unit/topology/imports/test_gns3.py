@@ -89,7 +89,7 @@ def test_changed_names_are_said_once_and_each_is_a_comment() -> None:
     nodes = [pc("R.1"), pc("R.2")]
     text, notices = convert(json.dumps({"revision": 10, "topology": {"nodes": nodes, "links": []}}), FLAVORS)
     changed = [notice for notice in notices if "names" in notice]
-    assert changed == ['names are changed to letters, digits, `_` and `-`, such as "R.1" to R-1']
+    assert changed == ['names that a VM cannot have are changed, such as "R.1" to R-1']
     assert '# the name "R.1" is R-1 here\n# the name "R.2" is R-2 here\n' in text
 
 
