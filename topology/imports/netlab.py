@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from topology.imports import fabric
 from topology.imports.builder import Attachment, Builder, ForeignSize
 from topology.imports.source import items, mapping, number, text
 
@@ -14,6 +15,7 @@ _KEPT_OF_NODE = {"device", "name", "memory", "cpu"}
 _KEPT_OF_LINK = {"interfaces", "bandwidth", "type", "linkindex"}
 _OF_GROUP = ("device", "memory", "cpu")
 _KEPT = {"name", "nodes", "links", "groups", "provider"}
+_KEPT_OF_DEFAULTS = {"device", "groups", "provider"}
 _NO_WIRES = {"tunnel", "loopback"}
 _UPLINKS = {"clab": {"uplink"}, "libvirt": {"uplink", "public"}}
 """Provider -> the settings of a link with which it leads outside."""
@@ -31,7 +33,7 @@ _MOST_DOTS = 5
 def is_it(document: Any) -> bool:
     """Return whether the document looks like a topology of netlab."""
     found = mapping(document)
-    made = found.get("nodes") or mapping(found.get("groups"))
+    made = found.get("nodes") or mapping(found.get("groups")) or mapping(found.get("fabric"))
     return bool(made) and "lab" not in found and "topology" not in found
 
 
@@ -39,15 +41,23 @@ def read(document: Any, builder: Builder) -> tuple[str, str]:
     """Add the nodes and links of the document; return name and description."""
     document = _unfolded(document)
     defaults = mapping(document.get("defaults"))
+    groups = {**mapping(defaults.get("groups")), **mapping(document.get("groups"))}
+    made = fabric.read(document.pop("fabric", None))
     nodes = _nodes(document.get("nodes"))
-    _apply_groups(builder, {**mapping(defaults.get("groups")), **mapping(document.get("groups"))}, nodes)
+    if made:
+        layers = made.nodes()
+        nodes = {**layers, **{name: {**layers.get(name, {}), **keys} for name, keys in nodes.items()}}
+        groups = made.groups(groups)
+    _apply_groups(builder, groups, nodes)
     for name, keys in nodes.items():
         _node(builder, name, keys, text(defaults.get("device")))
-    for link in [*_links(document.get("links")), *_links_of_areas(document)]:
+    for link in [*(made.links() if made else []), *_links(document.get("links")), *_links_of_areas(document)]:
         _link(builder, link, {*nodes})
     remaining = {key: value for key, value in document.items() if key not in _KEPT}
     if defaults:
-        remaining["defaults"] = {key: value for key, value in defaults.items() if key not in {"device", "groups"}}
+        remaining["defaults"] = {key: value for key, value in defaults.items() if key not in _KEPT_OF_DEFAULTS}
+    if made and made.rest:
+        remaining["fabric"] = made.rest
     for key in sorted(remaining):
         if remaining[key] or key != "defaults":
             builder.leave_out(f"`{key}`", "the file", remaining[key])
@@ -164,18 +174,25 @@ def _link(builder: Builder, link: Any, names: set[str]) -> None:
         return
     leads_out = _leads_out(keys)
     tc = keys.pop("tc") if isinstance(keys.get("tc"), dict) else {}
+    bridge = keys.pop("bridge") if text(keys.get("bridge")) in names else ""
     ends = [_end(builder, end) for end in items(keys.get("interfaces"))]
     ends += [(name, "") for name in keys if name in names and name not in _KEPT_OF_LINK]
     where = ends[0][0] if ends else "a link"
     for key in sorted({*keys} - names - _KEPT_OF_LINK):
         builder.leave_out(f"`{key}` of links", where, keys[key])
-    for name in sorted({*keys} & names - _KEPT_OF_LINK):
-        if keys[name]:
-            builder.leave_out("settings of interfaces", name, keys[name])
+    _leave_out_settings(builder, keys, names)
     if leads_out:
         builder.way_out(_WAY_OUT)
         ends.append((_WAY_OUT, ""))
-    builder.wire(ends, _impairments(builder, where, tc, keys.get("bandwidth")))
+    impairments = _impairments(builder, where, tc, keys.get("bandwidth"))
+    for wire in [[end, (bridge, "")] for end in ends] if bridge else [ends]:
+        builder.wire(wire, impairments)
+
+
+def _leave_out_settings(builder: Builder, keys: dict[str, Any], names: set[str]) -> None:
+    for name in sorted({*keys} & names - _KEPT_OF_LINK):
+        if keys[name]:
+            builder.leave_out("settings of interfaces", name, keys[name])
 
 
 def _impairments(builder: Builder, where: str, tc: dict[str, Any], bandwidth: Any) -> dict[str, str]:
@@ -198,8 +215,9 @@ def _is_group(builder: Builder, keys: dict[str, Any], names: set[str]) -> bool:
     if "members" not in keys and "members" not in bundle:
         return False
     what = "groups of links" if "members" in keys else "links"
-    for key in sorted({*keys} - {"members", "group"}):
+    for key in sorted({*keys} - {"members", "group"} - names):
         builder.leave_out(f"`{key}` of {what}", text(keys.get("group")) or "a link", keys[key])
+    _leave_out_settings(builder, keys, names)
     for member in items(keys.get("members")) or items(bundle.get("members")):
         _link(builder, member, names)
     return True

@@ -42,6 +42,19 @@ def test_a_bundle_of_links_is_said_to_be_single_links() -> None:
     assert notices == ["left out: `lag` of links", "left out: `vlan` of links"]
 
 
+def test_nodes_that_a_bundle_of_links_names_are_no_keys_that_are_left_out() -> None:
+    design, notices = converted("nodes: [a, b]\nlinks: [{a: , b: {mtu: 9}, lag: {members: [a-b, a-b]}}]\n")
+    assert ends_of(design) == ["a-b", "a-b"]
+    assert notices == ["left out: `lag` of links", "left out: settings of interfaces"]
+
+
+def test_a_link_on_a_bridge_that_is_a_node_joins_each_end_with_that_node() -> None:
+    nodes = "nodes: {a: , b: , c: , br: {role: bridge}}"
+    design, notices = converted(f"{nodes}\nlinks: [{{a: , b: , c: , bridge: br}}, {{a: , b: , bridge: br0}}]\n")
+    assert ends_of(design) == ["a-br", "b-br", "c-br", "a-b"]
+    assert notices == ["left out: `role` of nodes", "left out: `bridge` of links"]
+
+
 @pytest.mark.parametrize("area", ["vlans", "vrfs"])
 def test_links_of_a_vlan_or_vrf_are_links(area: str) -> None:
     text = f"nodes: [a, b, c]\n{area}:\n  red:\n    links: [a-b, {{interfaces: [b, c]}}]\n  blue:\nlinks: [a-c]\n"
