@@ -55,7 +55,10 @@ def forget(hosts: Hosts, args: Namespace, keyboard: Keyboard, screen: Screen) ->
 def forget_key(hosts: Hosts, args: Namespace, keyboard: Keyboard, screen: Screen) -> int:  # noqa: ARG001 - as `forget`
     """Forget the key of a host, and return the exit status."""
     hosts.forget_key(args.address)
-    screen.line(f"The key of {args.address} is forgotten: check the next one, which is remembered", GOOD)
+    screen.line(
+        f"The key of {args.address} is forgotten; the next connection remembers a new one: compare it with the host's",
+        GOOD,
+    )
     return DONE
 
 

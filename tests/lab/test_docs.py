@@ -92,6 +92,7 @@ ON_HOSTS = {
     "doctor": (0, "Database and hosts agree: no findings"),
     "doctor --fix": (2, "Without a terminal to ask on, it needs --yes"),
     "prove": (0, "Isolation holds: "),
+    "host forget-key 10.0.10.1": (0, "The key of 10.0.10.1 is forgotten"),
     "host forget 10.0.10.2": (1, "10.0.10.2 answers, and its VMs may run"),
 }
 """Each command for hosts on the pages -> its exit status and answer on a lab without slices and terminal."""
