@@ -51,8 +51,9 @@ def read(document: Any, builder: Builder) -> tuple[str, str]:
     _apply_groups(builder, groups, nodes)
     for name, keys in nodes.items():
         _node(builder, name, keys, text(defaults.get("device")))
+    names = {*nodes} - {""}  # a key that is missing reads as an empty name
     for link in [*(made.links() if made else []), *_links(document.get("links")), *_links_of_areas(document)]:
-        _link(builder, link, {*nodes})
+        _link(builder, link, names)
     remaining = {key: value for key, value in document.items() if key not in _KEPT}
     if defaults:
         remaining["defaults"] = {key: value for key, value in defaults.items() if key not in _KEPT_OF_DEFAULTS}

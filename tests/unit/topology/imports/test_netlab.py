@@ -37,6 +37,11 @@ def test_links_in_groups_and_bundles_are_links(links: str, ends: list[str]) -> N
     assert ends_of(design) == ends
 
 
+def test_a_node_without_a_name_is_no_bridge_of_every_link() -> None:
+    design, _ = converted('nodes: {a: , b: , "": }\nlinks: [{a: , b: , mtu: 1500}]\n')
+    assert ends_of(design) == ["a-b"]
+
+
 def test_a_bundle_of_links_is_said_to_be_single_links() -> None:
     _, notices = converted("nodes: [a, b]\nlinks: [{lag: {members: [a-b], mlag.peergroup: 1}, vlan.access: red}]\n")
     assert notices == ["left out: `lag` of links", "left out: `vlan` of links"]
