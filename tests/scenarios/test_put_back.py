@@ -82,6 +82,7 @@ def disks(hosts: Mapping[str, FakeHost]) -> list[dict[str, str]]:
     return [{p: text for p, text in host.files.items() if "slice-" in p} for _, host in sorted(hosts.items())]
 
 
+@pytest.mark.on_a_file
 def test_taking_back_after_a_dead_manager_costs_no_disk_of_a_forgotten_slice(desk: Desk) -> None:
     hosts = forgotten(desk)
     die_before_the_hosts(desk)
@@ -89,6 +90,7 @@ def test_taking_back_after_a_dead_manager_costs_no_disk_of_a_forgotten_slice(des
     assert (desk.slice().vms, desk.used(), disks(desk.cloud.hosts)) == ([], 0, disks(hosts))
 
 
+@pytest.mark.on_a_file
 def test_deleting_after_a_dead_manager_costs_no_disk_of_a_forgotten_slice(desk: Desk) -> None:
     hosts = forgotten(desk)
     die_before_the_hosts(desk)
@@ -96,6 +98,7 @@ def test_deleting_after_a_dead_manager_costs_no_disk_of_a_forgotten_slice(desk: 
     assert (desk.used(), disks(desk.cloud.hosts)) == (0, disks(hosts))
 
 
+@pytest.mark.on_a_file
 def test_finishing_after_a_dead_manager_takes_no_disk_of_a_forgotten_slice(desk: Desk) -> None:
     hosts = forgotten(desk)
     die_before_the_hosts(desk)
@@ -105,6 +108,7 @@ def test_finishing_after_a_dead_manager_takes_no_disk_of_a_forgotten_slice(desk:
     assert (desk.slice().vms, desk.used(), disks(desk.cloud.hosts)) == ([], 0, disks(hosts))
 
 
+@pytest.mark.on_a_file
 @pytest.mark.parametrize("theirs", [True, False])
 @pytest.mark.parametrize("received", range(7))
 def test_a_connection_lost_in_the_only_batch_costs_no_disk_of_another_slice(
