@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import paramiko
@@ -76,11 +77,11 @@ class LoopbackHost:
                 connection.sendall(b"Exceeded MaxStartups\r\n")
                 connection.close()
                 continue
-            transport = paramiko.Transport(connection)
+            transport = _Transport(connection)
             for key in (self.host_key, *self.more_host_keys):
                 transport.add_server_key(key)
             self._transports.append(transport)
-            transport.start_server(event=threading.Event(), server=_Session(self))
+            transport.start_server(event=threading.Event(), server=_Session(self, transport.programs))
 
     def cut(self) -> None:
         """End every connection, as in a power loss of the host."""
@@ -97,9 +98,23 @@ class LoopbackHost:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
+class _Transport(paramiko.Transport):
+    """A transport that starts a program after the reply to its request, as sshd does: some end at once."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__(connection)
+        self.programs: SimpleQueue[threading.Thread] = SimpleQueue()
+
+    def _send_user_message(self, data: paramiko.Message) -> None:
+        super()._send_user_message(data)  # type: ignore[misc]
+        if data.asbytes().startswith(common.cMSG_CHANNEL_SUCCESS) and not self.programs.empty():
+            self.programs.get().start()
+
+
 class _Session(paramiko.ServerInterface):
-    def __init__(self, host: LoopbackHost) -> None:
+    def __init__(self, host: LoopbackHost, programs: SimpleQueue[threading.Thread]) -> None:
         self._host = host
+        self._programs = programs
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         time.sleep(self._host.login_seconds)
@@ -120,7 +135,8 @@ class _Session(paramiko.ServerInterface):
         words = command.decode()
         login, shell, _ = words.partition("exec sudo -n sh -s")
         words = f"{self._host.login}{login}{self._host.sudo}" if shell else words
-        threading.Thread(target=self._serve, args=(channel, words), daemon=True).start()
+        program = threading.Thread(target=self._serve, args=(channel, words), daemon=True)
+        self._programs.put(program)
         return True
 
     def _serve(self, channel: paramiko.Channel, words: str) -> None:
