@@ -148,13 +148,20 @@ def discard_answers(descriptor: int, write: Callable[[bytes], None]) -> tuple[in
 
 
 def _question(descriptor: int) -> tuple[bytes, bytes]:
-    """Return a question for two places, the cursor's own and a random one, and the end of the second answer."""
+    """Return a question for two places, the cursor's own and a random one, and the end of the second answer.
+
+    The random one is at no edge where there is room: there a guest asks most, and its answer would be taken for ours.
+    """
     size = _SIZE
     with suppress(OSError):
         known = os.get_terminal_size(descriptor)
         size = known if all(known) else size  # a terminal may report no size
-    line, column = (1 + secrets.randbelow(extent) for extent in (size.lines, size.columns))
+    line, column = (_inside(extent) for extent in (size.lines, size.columns))
     return f"\x1b[6n\x1b7\x1b[{line};{column}H\x1b[6n\x1b8".encode(), f"{line};{column}R".encode()
+
+
+def _inside(extent: int) -> int:
+    return min(extent, 2 + secrets.randbelow(max(1, extent - 2)))
 
 
 def _read(descriptor: int, seconds: float) -> bytes:

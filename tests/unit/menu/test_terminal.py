@@ -153,6 +153,11 @@ def test_the_question_is_another_one_each_time(window: FakeTerminal) -> None:
     assert len({terminal._question(window.program) for _ in range(20)}) > 1
 
 
+@pytest.mark.parametrize(("extent", "places"), [(1, {1}), (2, {2}), (3, {2}), (5, {2, 3, 4})])
+def test_the_question_is_about_no_edge_where_there_is_room(extent: int, places: set[int]) -> None:
+    assert {terminal._inside(extent) for _ in range(100)} == places
+
+
 def test_a_terminal_that_answers_nothing_is_waited_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(terminal, "ANSWER_SECONDS", 0.3)
     with fake_terminal(answers=False) as window:
