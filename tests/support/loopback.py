@@ -77,7 +77,7 @@ class LoopbackHost:
                 connection.sendall(b"Exceeded MaxStartups\r\n")
                 connection.close()
                 continue
-            transport = _Transport(connection)
+            transport = _ServerTransport(connection)
             for key in (self.host_key, *self.more_host_keys):
                 transport.add_server_key(key)
             self._transports.append(transport)
@@ -98,7 +98,7 @@ class LoopbackHost:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-class _Transport(paramiko.Transport):
+class _ServerTransport(paramiko.Transport):
     """A transport that starts a program after the reply to its request, as sshd does: some end at once."""
 
     def __init__(self, connection: socket.socket) -> None:
