@@ -88,7 +88,7 @@ class Slice(Recorded):
     `ssh_secret` is that of the slice's own key, which opens these VMs as well.
     """
 
-    slice_id: int = key(formats.ID)
+    slice_id: int = key(formats.SLICE_ID)
     owner: str = key(formats.NAME)
     topology_type: str = key(formats.WORDS, default="custom")
     vlan_pool_start: int = derived(formats.VLAN, lambda slice_: pool_of(slice_.slice_id)[0])

@@ -42,6 +42,9 @@ _BY_BROADCAST = "--dhcp-broadcast"
 # The shared DHCP server answers reserved MACs only.
 _ONLY_KNOWN = ("--dhcp-ignore=tag:!known", "--dhcp-ignore-clid")
 
+_USUAL_LEASES = 1000
+"""The most leases that dnsmasq(8) gives unless `--dhcp-lease-max` says more."""
+
 _CHECK_RUN_ROOM = load("dhcp/check-run-room")
 _CHECK_NO_RESERVATIONS = load("dhcp/check-no-reservations")
 
@@ -187,7 +190,7 @@ class VLANManager:
             and after.uses_internet
             and self._internet_subnet(before) != self._internet_subnet(after)
         ):
-            leave = dhcp.leave(after.slice_id, self._internet_subnet(after), self._internet.dns, *_ONLY_KNOWN)
+            leave = dhcp.leave(after.slice_id, self._internet_subnet(after), self._internet.dns, *self._shared_options)
             yield Step(self._node, f"addresses on VLAN {self._internet.vlan_id}", (leave,), lock=True)
 
     def _link_subnets(self, slice_: Slice) -> dict[int, Subnet]:
@@ -312,7 +315,7 @@ class VLANManager:
                 ovs.add_ports(shared),
                 put_in_place([self._internet_gateway()]),
                 add_namespaces({namespace: hosts}),
-                *self._dhcp(slice_, [subnet], *_ONLY_KNOWN),
+                *self._dhcp(slice_, [subnet], *self._shared_options),
                 filter_requests(slice_.slice_id, vlan, subnet.reservations),
                 Command(
                     ("sysctl", "-q", "-w", "net.ipv4.ip_forward=1"),
@@ -322,12 +325,18 @@ class VLANManager:
             ),
             undo=(
                 undo_filter(slice_.slice_id, vlan),
-                dhcp.leave(slice_.slice_id, subnet, self._internet.dns, *_ONLY_KNOWN),
+                dhcp.leave(slice_.slice_id, subnet, self._internet.dns, *self._shared_options),
                 *self._close_internet(),
             ),
             lock=True,
             objects=(*ovs.names(shared), namespace),
         )
+
+    @property
+    def _shared_options(self) -> tuple[str, ...]:
+        """Return the options of the DHCP server that slices share."""
+        most = self._internet.last_host
+        return (*_ONLY_KNOWN, *((f"--dhcp-lease-max={most}",) if most > _USUAL_LEASES else ()))
 
     def _close_internet(self) -> tuple[Command, ...]:
         vlan = self._internet.vlan_id
@@ -355,7 +364,7 @@ class VLANManager:
 
     def _internet_subnet(self, slice_: Slice) -> Subnet:
         network = self._internet.network
-        hosts = (DHCP_SERVER_HOST, DHCP_FIRST_HOST, DHCP_LAST_HOST)
+        hosts = (DHCP_SERVER_HOST, DHCP_FIRST_HOST, self._internet.last_host)
         server, first, last = (str(network[host]) for host in hosts)
         reservations = tuple(
             f"{interface.mac},{slice_.address_of(vm, interface)}" for vm, interface in internet_interfaces(slice_)

@@ -6,11 +6,12 @@ A link gets its VLAN from the pool of its slice: `Slice.get_next_vlan` in models
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from itertools import chain
 
 from allocation.holdings import Holdings
 from core.errors import Refused
 from core.inventory import INTERNET_VLAN, InternetSettings
-from core.names import DHCP_FIRST_HOST, DHCP_LAST_HOST, FIRST_ID, LAST_ID
+from core.names import DHCP_FIRST_HOST, FIRST_ID, LAST_ID, LAST_SLICE_ID
 from core.values import IPConfig
 from models import FIRST_VNC_PORT, LAST_VNC_PORT, POOL_COUNT, POOL_SIZE, most_links
 
@@ -45,7 +46,7 @@ def next_slice_id(start: int, live: Collection[Holdings], links: int = 0, reserv
         raise Refused(f"A slice can have {POOL_SIZE} links, and {links} are needed: use several slices")
     if not pools:
         raise Refused(f"No free pool of VLANs holds {links} links, as VLAN {reserved} is in it: delete a slice first")
-    return _first(start, lambda candidate: candidate not in vms and candidate % POOL_COUNT in pools)
+    return _first(start, lambda candidate: candidate not in vms and candidate % POOL_COUNT in pools, LAST_SLICE_ID)
 
 
 def next_vnc_port(live: Iterable[Holdings], listening: Collection[int] = ()) -> int:
@@ -61,7 +62,7 @@ def next_internet_address(vm_id: int, live: Iterable[Holdings], internet: Intern
     """Return the `ip_config` of an `eth0` with internet: the documented address, or else the first free one."""
     taken = {internet.gateway}.union(*(holdings.addresses for holdings in live))
     network = internet.network
-    wanted = (100 + vm_id % 100, *range(DHCP_FIRST_HOST, DHCP_LAST_HOST + 1))
+    wanted = chain((100 + vm_id % 100,), range(DHCP_FIRST_HOST, internet.last_host + 1))
     for address in (str(network[host]) for host in wanted):
         if address not in taken:
             return IPConfig(address, internet.cidr, internet.gateway)
@@ -74,9 +75,9 @@ def _vm_ids(live: Iterable[Holdings]) -> set[int]:
     return set[int]().union(*(holdings.vm_ids for holdings in live))
 
 
-def _first(start: int, is_free: Callable[[int], bool]) -> int:
-    """Return the first free id from `start` on; after the last id the search continues from the first."""
-    span = LAST_ID - FIRST_ID + 1
+def _first(start: int, is_free: Callable[[int], bool], last: int = LAST_ID) -> int:
+    """Return the first free id from `start` on; after the `last` id the search continues from the first."""
+    span = last - FIRST_ID + 1
     for offset in range(span):
         candidate = FIRST_ID + (start - FIRST_ID + offset) % span
         if is_free(candidate):

@@ -192,6 +192,7 @@ IDLE = text(_is_idle_time, "a time from 1m to 24h, such as 30m")
 
 VLAN = whole(1, 4094)
 ID = whole(names.FIRST_ID, names.LAST_ID)
+SLICE_ID = whole(names.FIRST_ID, names.LAST_SLICE_ID)
 LINK_ID = whole(1, 1_000_000)
 
 

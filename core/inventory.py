@@ -15,6 +15,7 @@ from core import formats
 from core.errors import INVALID, UNUSABLE
 from core.formats import network_of, seconds_of
 from core.impairments import BUILT_IN, Profile
+from core.names import DHCP_LAST_HOST
 from core.records import Recorded, entries, key, records_by_name, section, sequence, value
 from core.rule import FLAG, list_of, number, one_of, or_nothing, some_of, whole
 
@@ -108,6 +109,11 @@ class InternetSettings(Recorded):
     def network(self) -> ipaddress.IPv4Network:
         """Return `cidr` as a network; it has at least a /24, so that .2 and .10 to .250 exist."""
         return network_of(self.cidr)
+
+    @property
+    def last_host(self) -> int:
+        """Return the number of the last host that a guest can be: 250 in a /24; the next five are never given."""
+        return self.network.num_addresses - (256 - DHCP_LAST_HOST)
 
 
 @value

@@ -20,8 +20,9 @@ _COOKIES = 0xC10D_0000_0000_0000
 _GROUPS = 0x0C10_D000
 
 FIRST_ID = 1000
-LAST_ID = 99_999
-"""`tap_99999_eth10` has 15 characters, the most that Linux gives an interface's name."""
+LAST_ID = 999_999
+LAST_SLICE_ID = 99_999
+"""Slices keep five digits: paths of their files have room for no more (`MAX_IMAGE_NAME`, `MAX_IMAGES_DIR`)."""
 
 DHCP_SERVER_HOST = 2
 DHCP_FIRST_HOST = 10
@@ -183,13 +184,32 @@ def is_staged_part(path: str) -> bool:
     return path.startswith(".") and path.endswith(f".{STAGED}.part") and "/" not in path
 
 
+_FIRST_CODE = 100_000
+_CODES_OF_LETTER = 36**4
+_CODED_TAP = re.compile(r"tap_([a-z])([0-9a-z]{4})_eth[0-9]{1,2}")
+"""The TAP of a VM id with more than five digits.
+
+`tap_99999_eth10` has 15 characters, the most that Linux gives an interface's name. The letter before four base-36
+digits keeps the two kinds apart: 100008 in base 36 is `2560`, which is an id, too.
+"""
+
+
 def tap_name(vm_id: int, interface: str) -> str:
     """Return the TAP of a VM's interface on the worker."""
-    return f"tap_{vm_id}_{interface}"
+    return f"tap_{vm_id if vm_id < _FIRST_CODE else _code(vm_id - _FIRST_CODE)}_{interface}"
+
+
+def _code(number: int) -> str:
+    """Return a letter and four base-36 digits."""
+    letter, rest = divmod(number, _CODES_OF_LETTER)
+    digits = (rest // 36**place % 36 for place in (3, 2, 1, 0))
+    return chr(ord("a") + letter) + "".join("0123456789abcdefghijklmnopqrstuvwxyz"[digit] for digit in digits)
 
 
 def vm_of_tap(name: str) -> int | None:
     """Return the VM of a `tap_name`."""
+    if coded := _CODED_TAP.fullmatch(name):
+        return _FIRST_CODE + (ord(coded[1]) - ord("a")) * _CODES_OF_LETTER + int(coded[2], 36)
     return number_in(name, rf"tap_({_NUMBER})_eth[0-9]{{1,2}}")
 
 

@@ -32,7 +32,7 @@ class User(Recorded):
     password_hash: str = key(formats.DIGEST)
     quota_vms: int = key(whole(0, MAX_QUOTA), default=10)
     used_vms: int = key(whole(0, 1_000_000), default=0)
-    slices: list[int] = items(formats.ID)
+    slices: list[int] = items(formats.SLICE_ID)
     role: str = key(one_of(STUDENT, ADMIN), default=STUDENT, brief=True)
     quota_slices: int | None = key(whole(0, MAX_SLICES), default=None, brief=True)
     keys: list[str] = items(formats.PUBLIC_KEY, most=MAX_KEYS, brief=True)

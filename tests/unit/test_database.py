@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 import database as database_module
 from core.errors import Refused
 from core.inventory import Inventory, Timeouts, Worker
+from core.names import LAST_ID
 from database import Database, State
 from models import VM, Flavor, Interface, Slice, User
 from storage import files
@@ -250,11 +251,11 @@ def test_a_broken_file_is_refused_with_its_line_and_stays_as_it_is(
         (b"a: &a [x]\nb: &b [*a, *a]\n", "line 1: anchors and aliases (& and *) have no place here"),
         (
             b"users: {}\nnext_vm_id: " + b"9" * 100_000,
-            f'line 2: next_vm_id: must be a whole number from 1000 to 100000, not "{"9" * 40}..."',
+            f'line 2: next_vm_id: must be a whole number from 1000 to 1000000, not "{"9" * 40}..."',
         ),
         (
             b"users: {}\nnext_vm_id: 59" + b":59" * 10_000,
-            f'line 2: next_vm_id: must be a whole number from 1000 to 100000, not "{"59:" * 13}5..."',
+            f'line 2: next_vm_id: must be a whole number from 1000 to 1000000, not "{"59:" * 13}5..."',
         ),
     ],
     ids=lambda value: repr(value[:30]) if isinstance(value, bytes) else "",
@@ -422,8 +423,8 @@ def test_ids_are_counted_on_and_those_in_use_are_skipped(path: Path, database: D
 
 
 def test_the_counter_goes_on_from_the_first_id_after_the_last(path: Path, database: Database) -> None:
-    path.write_text(CLOUD.replace("next_vm_id: 1017", "next_vm_id: 99999"))
-    assert [database.get_next_vm_id() for _ in range(2)] == [99_999, 1003]
+    path.write_text(CLOUD.replace("next_vm_id: 1017", f"next_vm_id: {LAST_ID}"))
+    assert [database.get_next_vm_id() for _ in range(2)] == [LAST_ID, 1003]
 
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

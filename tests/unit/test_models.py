@@ -6,9 +6,10 @@ import ipaddress
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -29,6 +30,7 @@ from tests.support.paths import DATA, ROOT
 
 INTERNET = InternetSettings()
 
+any_slice_id = st.integers(names.FIRST_ID, names.LAST_SLICE_ID)
 any_id = st.integers(names.FIRST_ID, names.LAST_ID)
 
 
@@ -473,6 +475,54 @@ def test_when_all_internet_addresses_are_held_the_next_is_refused() -> None:
         ids.next_internet_address(1001, with_addresses(*range(10, 251)), INTERNET)
 
 
+@pytest.mark.parametrize(
+    ("cidr", "last", "addresses"), [("10.60.7.0/24", "10.60.7.250", 241), ("10.60.4.0/22", "10.60.7.250", 1009)]
+)
+def test_a_larger_internet_network_has_more_addresses(cidr: str, last: str, addresses: int) -> None:
+    internet = InternetSettings(cidr=cidr, gateway=cidr.replace(".0/", ".1/").partition("/")[0])
+    base = int(internet.network[0])
+    taken = with_held(*(str(internet.network[host]) for host in range(10, addresses + 9)))
+    assert ids.next_internet_address(1001, taken, internet).ip == last
+    assert int(ipaddress.IPv4Address(last)) - base == internet.last_host
+    with pytest.raises(Refused, match="are in use"):
+        ids.next_internet_address(1001, [*taken, *with_held(last)], internet)
+
+
+def with_held(*addresses: str) -> list[Holdings]:
+    return [replace(Holdings.of(Slice(1000, "admin")), addresses=frozenset(addresses))]
+
+
+@given(any_id, any_id, st.integers(0, models.MAX_DATA_INTERFACES))
+@example(2560, 100_008, 1)
+@example(99_999, 100_000, 10)
+def test_the_name_of_a_tap_tells_its_vm_and_is_no_other_vms(one: int, other: int, index: int) -> None:
+    tap = names.tap_name(one, f"eth{index}")
+    assert names.vm_of_tap(tap) == one
+    assert (tap == names.tap_name(other, f"eth{index}")) is (one == other)
+    assert one > 99_999 or tap == f"tap_{one}_eth{index}"
+
+
+@pytest.mark.parametrize(
+    ("vm_id", "tap"),
+    [(99_999, "tap_99999_eth1"), (100_000, "tap_a0000_eth1"), (100_036, "tap_a0010_eth1"), (999_999, "tap_ajafz_eth1")],
+)
+def test_an_id_of_more_than_five_digits_is_a_code_in_the_name_of_its_tap(vm_id: int, tap: str) -> None:
+    assert names.tap_name(vm_id, "eth1") == tap
+
+
+@pytest.mark.parametrize(
+    "name", ["tap_0_eth1", "tap_a000_eth1", "tap_A0000_eth1", "tap_a0000_eth100", "tap_1000a_eth1"]
+)
+def test_another_name_is_no_tap_of_a_vm(name: str) -> None:
+    assert names.vm_of_tap(name) is None
+
+
+def test_slices_keep_ids_of_five_digits() -> None:
+    slice_ = Slice(1000, "admin")
+    assert ids.next_slice_id(names.LAST_SLICE_ID + 1, holdings_of([slice_])) == 1001
+    assert ids.next_vm_id(names.LAST_SLICE_ID + 1, holdings_of([slice_])) == 100_000
+
+
 @given(any_id, st.integers(0, models.MAX_DATA_INTERFACES))
 def test_every_name_fits_into_what_linux_allows(vm_id: int, index: int) -> None:
     assert len(names.tap_name(vm_id, f"eth{index}")) <= 15
@@ -484,7 +534,7 @@ def test_every_name_fits_into_what_linux_allows(vm_id: int, index: int) -> None:
 def test_a_console_socket_in_the_longest_folder_fits_into_what_linux_allows() -> None:
     from core.formats import MAX_IMAGES_DIR  # noqa: PLC0415 - the bound and what it is for, side by side
 
-    files = VMFiles("x" * MAX_IMAGES_DIR, names.LAST_ID, "n" * formats.MAX_NAME_LENGTH)
+    files = VMFiles("x" * MAX_IMAGES_DIR, names.LAST_SLICE_ID, "n" * formats.MAX_NAME_LENGTH)
     assert len(files.console) == 107
 
 

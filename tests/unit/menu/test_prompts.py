@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.names import LAST_ID
 from menu import console
 from menu.entries import ENTRIES
 from menu.keyboard import LONGEST_LINE, Lines
@@ -39,7 +40,7 @@ NUMBERS = {
     "signed": b"+1",
     "fraction": b"1.5",
     "huge": b"9" * 5000,
-    "too large": b"100000",
+    "too large": b"1000000",
     "hexadecimal": b"0x10",
     "Arabic digit": "٣".encode(),
     "full-width digit": "\N{FULLWIDTH DIGIT ONE}".encode(),
@@ -62,16 +63,16 @@ PROMPTS = {
         f"from 0 to {max(entry.number for entry in ENTRIES if not entry.for_admins)}",
     ),
     "Slice name: ": (LOGIN + "2\n", NAMES, "1 to 32 letters"),
-    "Slice ID: ": (LOGIN + "3\n", NUMBERS, "from 1 to 99999"),
+    "Slice ID: ": (LOGIN + "3\n", NUMBERS, f"from 1 to {LAST_ID}"),
     "VM name: ": (LOGIN + NEW_VM, NAMES, "1 to 32 letters"),
     "Choose flavor (1-2): ": (LOGIN + NEW_VM + "new\n", NUMBERS, "from 1 to 2"),
     "Number of data interfaces (eth1, eth2, ...): ": (LOGIN + NEW_VM + "new\n1\n", NUMBERS, "from 0 to 10"),
     "Enable internet access (eth0 in VLAN 400)? (y/n): ": (LOGIN + NEW_VM + "new\n1\n0\n", LETTERS, "y or n"),
-    "First VM ID: ": (LOGIN + NEW_LINK, NUMBERS, "from 1 to 99999"),
+    "First VM ID: ": (LOGIN + NEW_LINK, NUMBERS, f"from 1 to {LAST_ID}"),
     "First VM interface (e.g., eth1): ": (LOGIN + NEW_LINK + "1001\n", INTERFACES, "eth1"),
-    "Second VM ID: ": (LOGIN + NEW_LINK + "1001\neth2\n", NUMBERS, "from 1 to 99999"),
+    "Second VM ID: ": (LOGIN + NEW_LINK + "1001\neth2\n", NUMBERS, f"from 1 to {LAST_ID}"),
     "Second VM interface (e.g., eth1): ": (LOGIN + NEW_LINK + "1001\neth2\n1002\n", INTERFACES, "eth1"),
-    "Slice ID to deploy: ": (LOGIN + "6\n", NUMBERS, "from 1 to 99999"),
+    "Slice ID to deploy: ": (LOGIN + "6\n", NUMBERS, f"from 1 to {LAST_ID}"),
     "(y/n): ": (LOGIN + "7\n1000\n", LETTERS, "y or n"),
     "Choose a way (1-1): ": (LOGIN + "14\n", NUMBERS, "from 1 to 1"),
     "Kind and size (e.g., ring:6): ": (
@@ -80,7 +81,7 @@ PROMPTS = {
         " ",
     ),
     "Internet access (all, none or first): ": (TEMPLATE + "ring:3\n1\n", {"a number": b"1"}, "all or none or first"),
-    "VM ID: ": (LOGIN + "9\n", NUMBERS, "from 1 to 99999"),
+    "VM ID: ": (LOGIN + "9\n", NUMBERS, f"from 1 to {LAST_ID}"),
 }
 CASES = [
     pytest.param(prompt, before, bad, allowed, id=f"{prompt}{kind}")
