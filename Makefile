@@ -14,7 +14,7 @@ UNIT_TESTS := PYTEST_DEBUG_TEMPROOT=$(FOLDERS) $(BIN)/pytest -q -n $(shell expr 
 
 unexport PYTHONDONTWRITEBYTECODE  # the tests start Python hundreds of times
 
-.PHONY: run guest-debian setup stop test shake torture check bench packages clean lock
+.PHONY: run guest-debian setup stop test shake torture check types compiled bench packages clean lock
 
 run: packages $(VENV)/ready  ## the menu on a lab of three hosts
 	$(LAB) up
@@ -34,8 +34,14 @@ check: $(VENV)/ready  ## style, types, scripts, import rules and quick unit test
 	@sh lab/install-packages shellcheck
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	@$(MAKE) --no-print-directory -j 2 types compiled
 	$(UNIT_TESTS) -m "not lab and not long"
+
+types:
+	$(BIN)/mypy
+
+compiled:  # in one process: otherwise each of those that run the tests compiles all of them
+	@$(BIN)/pytest -q --collect-only >/dev/null
 
 test: packages check  ## all tests; those on the lab need root, and have four labs side by side
 	$(UNIT_TESTS) -m "long and not lab"

@@ -20,7 +20,10 @@ READY = ("--old-file=packages", "--old-file=.venv/ready")
 
 
 def selections(target: str) -> list[str]:
-    """Return the marks of the tests that a target runs. An option that could leave out others fails the test."""
+    """Return the marks of the tests that a target runs. An option that could leave out others fails the test.
+
+    To collect the tests, which compiles them, runs none.
+    """
     argv = ("make", "--dry-run", *READY, target)
     lines = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     options = argparse.ArgumentParser(exit_on_error=False)
@@ -28,7 +31,7 @@ def selections(target: str) -> list[str]:
         options.add_argument(name, required=name == "-m")
     for name in ("-q", "--no-loadscope-reorder"):
         options.add_argument(name, action="store_true")
-    runs = [line.partition("/pytest ")[2] for line in lines if "/pytest " in line]
+    runs = [line.partition("/pytest ")[2] for line in lines if "/pytest " in line and " --collect-only" not in line]
     return [str(options.parse_args(shlex.split(run)).m) for run in runs]
 
 

@@ -140,6 +140,7 @@ def test_a_state_is_written_as_text_and_equals_the_documented_one() -> None:
     assert {type(state) for state in states} == {str}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "line", ['vm.status == "runing"', 'vm.status in {"runing"}', "vm.status == SliceStatus.RUNNING"]
 )

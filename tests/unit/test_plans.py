@@ -140,6 +140,7 @@ def test_undoing_missing_objects_is_no_error(name: str) -> None:
     assert not [(r.step.title, str(r.error)) for r in report.failures]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", DESIGNS)
 def test_every_failing_step_is_taken_back(name: str) -> None:
     """Let each step fail in turn: earlier objects are there again."""

@@ -32,14 +32,14 @@ def test_every_key_of_the_file_has_a_meaning_and_a_table() -> None:
     assert {*SECTIONS} == records
 
 
-@pytest.mark.parametrize("path", [path for path, rule in keys().items() if not rule.words.endswith("or nothing")])
-def test_a_refusal_uses_the_words_of_the_page(path: str) -> None:
-    rule = keys()[path]
-    with pytest.raises(Broken) as fault:
-        rule(object())
-    said = re.fullmatch(r"must be (.*?)(, not .*)?", fault.value.reason)
-    assert said
-    assert rule.words.startswith(said[1])
+def test_a_refusal_uses_the_words_of_the_page() -> None:
+    for path, rule in keys().items():
+        if not rule.words.endswith("or nothing"):
+            with pytest.raises(Broken) as fault:
+                rule(object())
+            said = re.fullmatch(r"must be (.*?)(, not .*)?", fault.value.reason)
+            assert said, path
+            assert rule.words.startswith(said[1]), path
 
 
 def test_every_command_is_on_the_page() -> None:

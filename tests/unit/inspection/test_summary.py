@@ -26,12 +26,12 @@ def test_a_repairable_problem_leads_to_entry_11(for_admin: bool) -> None:
 
 
 @pytest.mark.parametrize("for_admin", [False, True])
-@pytest.mark.parametrize("code", CODES)
-def test_commands_name_no_entry_of_the_menu(code: str, for_admin: bool) -> None:
-    found = summary([Finding(code, WORKER, "x", 1000, 1001, "ens4")], for_admin=for_admin)
-    (shown,) = found.for_commands().advice
-    assert not any(word in shown for word in ("entry", "11", "15", "Repair Slice", "SLICE"))
-    assert found.advice == (shown,) or found.advice[0] in {REPAIR_IT, *IN_MENU.values()}
+def test_commands_name_no_entry_of_the_menu(for_admin: bool) -> None:
+    for code in CODES:
+        found = summary([Finding(code, WORKER, "x", 1000, 1001, "ens4")], for_admin=for_admin)
+        (shown,) = found.for_commands().advice
+        assert not any(word in shown for word in ("entry", "11", "15", "Repair Slice", "SLICE")), code
+        assert found.advice == (shown,) or found.advice[0] in {REPAIR_IT, *IN_MENU.values()}, code
 
 
 def test_a_vm_that_is_off_is_started_in_the_words_of_its_reader() -> None:
@@ -45,11 +45,12 @@ def test_only_admins_read_commands_for_hosts() -> None:
     assert "cli.py host forget 10.0.10.1" in advice(UNREACHABLE, for_admin=True)[0]
 
 
-@pytest.mark.parametrize("code", CODES)
-def test_a_student_reads_no_command_of_the_operator(code: str) -> None:
-    (shown,) = advice(Finding(code, WORKER, "x"))
-    assert shown in {REPAIR_IT, ASK_OPERATOR} or code in OWNER_CODES
-    assert not any(word in shown for word in ("ovs-", "sysctl", "ip link", "cli.py", "doctor", "README", "docs/"))
+def test_a_student_reads_no_command_of_the_operator() -> None:
+    for code in CODES:
+        (shown,) = advice(Finding(code, WORKER, "x"))
+        assert shown in {REPAIR_IT, ASK_OPERATOR} or code in OWNER_CODES, code
+        words = ("ovs-", "sysctl", "ip link", "cli.py", "doctor", "README", "docs/")
+        assert not any(word in shown for word in words), code
 
 
 def test_a_student_reads_advice_that_the_menu_can_follow() -> None:

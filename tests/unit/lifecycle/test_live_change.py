@@ -192,6 +192,7 @@ def intrude(lab: Desk, what: str) -> None:
             host.argvs[77] = ("qemu-system-x86_64", "-name", "other", "-drive", "file=vm_images/slice-1000/a_img.qcow2")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["all", "LAN", "no link", "internet"])
 def test_an_unfinished_change_is_no_breach_of_isolation_and_hides_none(lab: Desk, kind: str) -> None:
     for moments in range(3, 80, 12):

@@ -87,13 +87,16 @@ def run(desk: Desk, capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
+PARSER = restricted_parser()
+
+
 @settings(deadline=None)
 @given(st.lists(PRINTABLE, max_size=8))
 def test_all_words_after_dashes_are_the_filter(words: list[str]) -> None:
     given_words = ["capture", "lab", "r1", "eth1", "--count", "5", "--", *words]
-    args = restricted_parser().parse_args(given_words)
+    args = PARSER.parse_args(given_words)
     assert (args.slice, args.vm, args.nic, args.count, list(args.filter)) == ("lab", "r1", "eth1", 5, words)
-    assert list(restricted_parser().parse_args(["capture", "--count=5", *given_words[1:4]]).filter) == []
+    assert list(PARSER.parse_args(["capture", "--count=5", *given_words[1:4]]).filter) == []
 
 
 @pytest.mark.parametrize(

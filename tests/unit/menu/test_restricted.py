@@ -238,11 +238,14 @@ def _opened() -> list[str]:
     return [*_PATHS]
 
 
+PARSER = restricted_parser()
+
+
 @settings(deadline=None)
 @given(st.lists(st.one_of(st.sampled_from([*FOR_USERS, "-", "--yes", "--json", "ring", "--name", "x"]), PRINTABLE)))
 def test_any_words_are_parsed_or_refused_as_wrong(words: list[str]) -> None:
     with suppress(SystemExit):
-        args = restricted_parser().parse_args(words)
+        args = PARSER.parse_args(words)
         assert args.command in FOR_USERS
         assert getattr(args, "file", None) in {None, "-"}
 

@@ -161,6 +161,7 @@ def refusal(settings: SSHSettings) -> str:
     return ""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("case", SAME)
 def test_both_clients_are_of_one_mind(host: LoopbackHost, tmp_path: Path, case: str, mode: str) -> None:

@@ -40,15 +40,13 @@ def test_no_two_scripts_have_one_name() -> None:
     assert len(names) == len(set(names)) > 60
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_a_file_says_first_what_it_does(path: str) -> None:
+def test_a_file_says_first_what_it_does() -> None:
     """Check that the line below the usage begins with a verb: Prints, Fails, Removes."""
-    assert re.match(r"# [A-Z][a-z]+s [$\w]", read(path).splitlines()[1])
+    assert not [path for path in PATHS if not re.match(r"# [A-Z][a-z]+s [$\w]", read(path).splitlines()[1])]
 
 
-@pytest.mark.parametrize("path", FUNCTIONS)
-def test_functions_say_how_they_are_called(path: str) -> None:
-    assert source(path).startswith("# usage: ")
+def test_functions_say_how_they_are_called() -> None:
+    assert not [path for path in FUNCTIONS if not source(path).startswith("# usage: ")]
 
 
 def test_every_script_is_used() -> None:
@@ -66,10 +64,10 @@ def read(path: str) -> str:
     return (scripts.FOLDER / f"{path}.sh").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_dash_can_read_it(path: str) -> None:
-    done = subprocess.run(["dash", "-n"], input=source(path), capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+def test_dash_can_read_them() -> None:
+    for path in PATHS:
+        done = subprocess.run(["dash", "-n"], input=source(path), capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), path
 
 
 @pytest.mark.parametrize("path", [*(ROOT / "bench/scripts").iterdir(), ROOT / "lab/install-packages"], ids=str)
@@ -87,24 +85,23 @@ def test_shellcheck_finds_nothing(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_a_directive_for_shellcheck_has_a_reason(path: str) -> None:
-    directives = re.findall(r"^\s*# shellcheck .*$", read(path), re.MULTILINE)
+def test_a_directive_for_shellcheck_has_a_reason() -> None:
+    directives = [line for path in PATHS for line in re.findall(r"^\s*# shellcheck .*$", read(path), re.MULTILINE)]
+    assert directives
     assert not [line for line in directives if not re.fullmatch(r"\s*# shellcheck disable=[SC\d,]+ # \w.*", line)]
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_lines_have_at_most_120_columns(path: str) -> None:
-    assert max(map(len, read(path).splitlines())) <= 120
+def test_lines_have_at_most_120_columns() -> None:
+    assert not [(path, line) for path in PATHS for line in read(path).splitlines() if len(line) > 120]
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_a_file_begins_with_usage_comments_and_includes(path: str) -> None:
+def test_a_file_begins_with_usage_comments_and_includes() -> None:
     """Check the head: a later include would be sent before the lines above it."""
-    text = read(path)
-    head = re.match(r"# usage: .*\n(#( .*)?\n)*", text)
-    assert head
-    assert "# include: " not in text[head.end() :]
+    for path in PATHS:
+        text = read(path)
+        head = re.match(r"# usage: .*\n(#( .*)?\n)*", text)
+        assert head, path
+        assert "# include: " not in text[head.end() :], path
 
 
 def test_hosts_get_neither_comments_nor_empty_lines(folder: Path) -> None:
