@@ -69,6 +69,10 @@ def _import(source: Database, store: Store, args: Namespace, screen: Screen) -> 
 
             with store.shared_keys.host_keys() as keys:
                 keys.content = KnownHosts.read(_known_hosts(state)).content
+            say(
+                "If these hosts have had managers on another PostgreSQL database, run cli.py resume --raise-fences "
+                "before the first change: else hosts refuse it"
+            )
         say(f"Rename {source.path} now: managers that use it, too, would disturb those that use {args.database}")
     screen.line(f"Imported {what} into {args.database}", GOOD)
 

@@ -406,7 +406,9 @@ def test_the_commands_move_a_state_there_and_back(database_url: ServerURL, file:
     assert (
         done(database_url, "database", "import", str(file), "--dry-run") == f"Would import {size} into {database_url}\n"
     )
-    assert done(database_url, "database", "import", str(file)) == f"Imported {size} into {database_url}\n"
+    imported = program(database_url, "database", "import", str(file))
+    assert (imported.returncode, imported.stdout) == (0, f"Imported {size} into {database_url}\n")
+    assert "on another PostgreSQL database, run cli.py resume --raise-fences before the first change" in imported.stderr
     assert "has a cloud already; nothing was changed" in refused(database_url, "database", "import", str(file))
     assert done(database_url, "database", "export", str(back)) == f"Exported {size} to {back}\n"
     assert back.stat().st_mode & 0o777 == 0o600
