@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from difflib import unified_diff
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,20 @@ from lab import Lab, paths
 from tests.support.lab.program import end_servers
 from tests.support.lab.visitor import DATABASES, Menu, age_measurements, traces
 from tests.support.paths import ROOT
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Show the lines in which two states of hosts differ; pytest would show their beginnings."""
+    if op != "==" or not (isinstance(left, dict) and isinstance(right, dict) and left.keys() == right.keys()):
+        return None
+    lines = [
+        f"{host} {line}"
+        for host in left
+        if isinstance(left[host], str) and isinstance(right[host], str)
+        for line in unified_diff(right[host].splitlines(), left[host].splitlines(), n=0, lineterm="")
+        if not line.startswith(("---", "+++", "@@"))
+    ]
+    return ["the states of these hosts differ:", *lines] if lines else None
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -105,7 +105,7 @@ def design(menu: Menu, name: str) -> int:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _gates(lab: Lab) -> Iterator[None]:
+def _gates(lab: Lab, idle_guests: None) -> Iterator[None]:  # noqa: ARG001 - the image of these
     """Hold each host in the middle of a batch; the base image stays in the workers' caches."""
     menu = Menu(lab)
     menu.delete(design(menu, "first"))
