@@ -56,6 +56,7 @@ class VLANManager:
         self._inventory = inventory
         self._node = inventory.network_node
         self._internet = inventory.internet
+        self._bridge = inventory.bridge
 
     def preflight(self, slice_: Slice, *, new: bool) -> Iterable[Step]:
         """Yield read-only checks of names and room on the network node.
@@ -111,7 +112,7 @@ class VLANManager:
         served, router = slice_.served_links, router_namespace(slice_.slice_id)
         if not served:
             return ()
-        made = ports.of_links(slice_, ports.marks_of(slice_))
+        made = ports.of_links(slice_, ports.marks_of(slice_), self._bridge)
         folders = {router: folder(router)} if slice_.routed_links else {}
         folders |= {dhcp_namespace(link.vlan_id): hosts_folder(link.vlan_id) for link in served}
         return (
@@ -264,10 +265,9 @@ class VLANManager:
 
     # --- links --------------------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _gateway_place(slice_: Slice, link: Link) -> Place:
+    def _gateway_place(self, slice_: Slice, link: Link) -> Place:
         namespace, network = router_namespace(slice_.slice_id), slice_.network_of(link)
-        port = ports.gateway(link.vlan_id, ports.marks_of(slice_))
+        port = ports.gateway(link.vlan_id, ports.marks_of(slice_), self._bridge)
         return Place(port, namespace, str(network.gateway_ip), network.addresses.prefixlen)
 
     def _link_subnet(self, slice_: Slice, link: Link) -> Subnet:
@@ -306,7 +306,7 @@ class VLANManager:
         addresses that were leased.
         """
         vlan = self._internet.vlan_id
-        shared, namespace, hosts = ports.both(vlan), dhcp_namespace(vlan), hosts_folder(vlan)
+        shared, namespace, hosts = ports.both(vlan, (), self._bridge), dhcp_namespace(vlan), hosts_folder(vlan)
         subnet = self._internet_subnet(slice_)
         return Step(
             self._node,
@@ -353,14 +353,13 @@ class VLANManager:
 
     def _internet_gateway(self) -> Place:
         internet = self._internet
-        return Place(
-            ports.gateway(internet.vlan_id), "", internet.gateway, internet.network.prefixlen, INTERNET_GATEWAY_MAC
-        )
+        port = ports.gateway(internet.vlan_id, (), self._bridge)
+        return Place(port, "", internet.gateway, internet.network.prefixlen, INTERNET_GATEWAY_MAC)
 
     def _dhcp_place(self, slice_: Slice, subnet: Subnet) -> Place:
         marks = ports.marks_of(slice_) if subnet.vlan_id != self._internet.vlan_id else ()
-        namespace = dhcp_namespace(subnet.vlan_id)
-        return Place(ports.server(subnet.vlan_id, marks), namespace, subnet.dhcp_server, subnet.prefix, subnet.dhcp_mac)
+        namespace, port = dhcp_namespace(subnet.vlan_id), ports.server(subnet.vlan_id, marks, self._bridge)
+        return Place(port, namespace, subnet.dhcp_server, subnet.prefix, subnet.dhcp_mac)
 
     def _internet_subnet(self, slice_: Slice) -> Subnet:
         network = self._internet.network

@@ -1,4 +1,4 @@
-"""VMs on a worker: TAPs, ports on br-int, and QEMU (docs/spec/networking.md, qemu-system(1)). Returns steps."""
+"""VMs on a worker: TAPs, their ports, and QEMU (docs/spec/networking.md, qemu-system(1)). Returns steps."""
 
 from __future__ import annotations
 
@@ -70,6 +70,7 @@ class VMLauncher:
 
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
+        self._bridge = inventory.bridge
 
     def preflight(self, slice_: Slice, *, new: bool) -> Iterable[Step]:
         """Yield checks of names, memory, disk, VNC ports and KVM on the slice's workers.
@@ -135,10 +136,9 @@ class VMLauncher:
             raise BadAnswer("it does not say which ports are taken")
         return TakenPorts(_ports_of(first.split()), _ports_of(word.rpartition(":")[2] for (word,) in sockets))
 
-    @staticmethod
-    def _list_rules(slice_: Slice, worker: str) -> tuple[Step, ...]:
+    def _list_rules(self, slice_: Slice, worker: str) -> tuple[Step, ...]:
         """Return the step that lists the slice's flows and its drop of frames, which a change replaces as a whole."""
-        drop, flows = stack.list_drop(slice_.slice_id), ovs.list_flows(flow_cookie(slice_.slice_id))
+        drop, flows = stack.list_drop(slice_.slice_id), ovs.list_flows(self._bridge, flow_cookie(slice_.slice_id))
         return (Step(worker, "port security", (drop, flows)),)
 
     def _check_new(self, slice_: Slice, worker: str) -> Step:
@@ -271,7 +271,7 @@ class VMLauncher:
         if queues := self.queues(slice_, worker):
             steps.append(Step(worker, "queues of the TAPs", (shaping.check(queues),)))
         if flows := self.flows(slice_, worker):
-            check = Command(ovs.check_flows(flow_cookie(slice_.slice_id), flows))
+            check = Command(ovs.check_flows(self._bridge, flow_cookie(slice_.slice_id), flows))
             steps.append(Step(worker, "port security of the TAPs", (check,)))
         return tuple(steps)
 
@@ -301,7 +301,7 @@ class VMLauncher:
         flows, cookie = self.flows(slice_, worker), flow_cookie(slice_.slice_id)
         if not flows:
             return ()
-        add, remove = ovs.replace_flows(cookie, flows), ovs.undo_flows(cookie)
+        add, remove = ovs.replace_flows(self._bridge, cookie, flows), ovs.undo_flows(self._bridge, cookie)
         taps = self.taps(slice_, worker).linked
         return (Step(worker, "port security of the TAPs", (add,), (remove,), objects=taps),)
 
@@ -319,7 +319,7 @@ class VMLauncher:
 
     def taps_of(self, slice_: Slice, vms: Iterable[VM]) -> Taps:
         """Return the TAPs of some VMs of the slice."""
-        return Taps.of(slice_, vms, self._inventory.internet.vlan_id)
+        return Taps.of(slice_, vms, self._inventory.internet.vlan_id, self._bridge)
 
     # --- QEMU ---------------------------------------------------------------------------------------------------------
 

@@ -18,10 +18,9 @@ from bench.one_ssh import ssh_options
 from bench.samples import BenchError, Facts
 from bench.work import Work
 from core.inventory import Inventory
-from core.names import VMFiles, process_name, tap_name
+from core.names import BRIDGE, VMFiles, process_name, tap_name
 from lab.topology import SSH_USER
 from models import VM
-from network.ovs import BRIDGE
 
 _END = "all-done"
 

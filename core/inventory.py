@@ -15,7 +15,7 @@ from core import formats
 from core.errors import INVALID, UNUSABLE
 from core.formats import network_of, seconds_of
 from core.impairments import BUILT_IN, Profile
-from core.names import DHCP_LAST_HOST
+from core.names import BRIDGE, DHCP_LAST_HOST
 from core.records import Recorded, entries, key, records_by_name, section, sequence, value
 from core.rule import FLAG, list_of, number, one_of, or_nothing, some_of, whole
 
@@ -223,6 +223,11 @@ class Inventory(Recorded):
     images: ImageSettings = section(ImageSettings)
     files_dir: str | None = key(or_nothing(formats.LOCAL_FOLDER), default=None)
     profiles: Mapping[str, Profile] = records_by_name(formats.PROFILE_NAME, Profile)
+
+    @property
+    def bridge(self) -> str:
+        """Return the bridge of each host."""
+        return BRIDGE
 
     @property
     def all_profiles(self) -> dict[str, Profile]:

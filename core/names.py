@@ -19,6 +19,9 @@ OUR_MACS = "02:c1:0d:00:00:00/ff:ff:ff:00:00:00"
 _COOKIES = 0xC10D_0000_0000_0000
 _GROUPS = 0x0C10_D000
 
+BRIDGE = "br-int"
+"""The bridge of Open vSwitch on each host (docs/spec/networking.md)."""
+
 FIRST_ID = 1000
 LAST_ID = 999_999
 LAST_SLICE_ID = 99_999

@@ -13,7 +13,7 @@ from allocation.measuring import RESOURCES, measure
 from core.inventory import Inventory
 from core.names import dhcp_namespace
 from machines import qmp
-from network import checks, ovs
+from network import checks
 from remote.plan import Command, Plan, Stage, Step
 from shell.scripts import load
 from vlan_manager import PROGRAMS as NETWORK_PROGRAMS
@@ -66,7 +66,7 @@ def commands(inventory: Inventory, host: str, *, thorough: bool = False) -> dict
     images, shared = inventory.hypervisor.images_path, dhcp_namespace(inventory.internet.vlan_id)
     asked = {
         "ports": _PORTS,
-        "flows": ("ovs-ofctl", "--timeout=5", "--no-stats", "--names", "dump-flows", ovs.BRIDGE),
+        "flows": ("ovs-ofctl", "--timeout=5", "--no-stats", "--names", "dump-flows", inventory.bridge),
         "devices": ("ip", "-j", "-d", "addr"),  # only with details it shows the alias, our mark
         "processes": _LIST_PROCESSES.argv(PROGRAM, MARK),
     }

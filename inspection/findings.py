@@ -113,7 +113,7 @@ def shared_folders(facts_by_host: Iterable[Facts]) -> Iterator[Finding]:
 def of_host(inventory: Inventory, facts: Facts, began: float, ended: float) -> Iterator[Finding]:
     """Yield the problems of a host itself. `began` and `ended` of the collection are in seconds since the epoch."""
     host = facts.host
-    yield from _of_collection(facts)
+    yield from _of_collection(facts, inventory.bridge)
     yield from (Finding(p.code, host, p.what, device=p.device) for p in foundation.of_host(inventory, facts))
     for program, said in facts.programs.items():
         if said is None:
@@ -129,14 +129,14 @@ def of_host(inventory: Inventory, facts: Facts, began: float, ended: float) -> I
     yield from (Finding(code, host, what) for code, what in shared.too_many(inventory, facts))
 
 
-def _of_collection(facts: Facts) -> Iterator[Finding]:
+def _of_collection(facts: Facts, bridge: str) -> Iterator[Finding]:
     """Yield the parts of the host that could not be read.
 
     Without a bridge there are no flows. With one, only a dead ovs-vswitchd gives none.
     """
-    has_bridge = ovs.BRIDGE in facts.bridges or not facts.knows("ports")
+    has_bridge = bridge in facts.bridges or not facts.knows("ports")
     if not has_bridge:
-        yield Finding("bridge-missing", facts.host, "there is no bridge br-int")
+        yield Finding("bridge-missing", facts.host, f"there is no bridge {bridge}")
     for part in facts.unread:
         if part in facts.invalid:
             yield Finding("invalid-answer", facts.host, f"gives an invalid answer about its {part}")
@@ -176,7 +176,10 @@ class Comparison:
         found = [_lost(slice_, vm) for vm in slice_.vms if vm.lost_with]
         for host in self.hosts_of([slice_]):
             if facts := facts_by_host.get(host):
-                found += (replace(finding, slice_id=slice_.slice_id) for finding in _of_collection(facts))
+                found += (
+                    replace(finding, slice_id=slice_.slice_id)
+                    for finding in _of_collection(facts, self.inventory.bridge)
+                )
                 problems = foundation.of_slice(self.inventory, slice_, facts)
                 found += (Finding(p.code, host, p.what, slice_.slice_id, device=p.device) for p in problems)
                 found += self._of_worker(slice_, facts)
@@ -199,6 +202,10 @@ class Comparison:
             if vm.status == VMStatus.PENDING:
                 yield self._finding("vm-unfinished", slice_, vm, f"the addition of VM {vm.name} was not finished")
 
+    def _has_ports(self, facts: Facts) -> bool:
+        """Return whether the ports of the host are known: they were read, and the bridge is there."""
+        return facts.knows("ports", "devices") and self.inventory.bridge in facts.bridges
+
     # --- workers ------------------------------------------------------------------------------------------------------
 
     def _of_worker(self, slice_: Slice, facts: Facts) -> Iterator[Finding]:
@@ -209,9 +216,9 @@ class Comparison:
         here = [vm for vm in slice_.vms if vm.worker_ip == facts.host and not vm.lost_with]
         for vm in here:
             yield from self._of_vm(slice_, vm, facts)
-        for port, vm_id in planned if _has_ports(facts) else ():
+        for port, vm_id in planned if self._has_ports(facts) else ():
             yield from self._of_port(slice_, port, facts, facts.devices.get(port.name), vm_id)
-        for tap, words in self.launcher.queues(slice_, facts.host).items() if _has_ports(facts) else ():
+        for tap, words in self.launcher.queues(slice_, facts.host).items() if self._has_ports(facts) else ():
             own = vm_of_tap(tap)
             for code, what in vms.of_queue(tap, words, facts) if own not in lost | switching else ():
                 yield Finding(code, facts.host, what, slice_.slice_id, own)
@@ -284,7 +291,7 @@ class Comparison:
             yield from (replace(each, slice_id=number) for each in _of_namespaces(names, routers, facts))
         for code, what in shared.unbounded(self.vlans.bounds(slice_), facts):
             yield Finding(code, facts.host, what, number)
-        if _has_ports(facts) and facts.knows("namespaces"):
+        if self._has_ports(facts) and facts.knows("namespaces"):
             for place in self.vlans.places(slice_):
                 yield from self._of_place(slice_, place, facts)
         for server in servers:
@@ -363,18 +370,13 @@ def _lost(slice_: Slice, vm: VM) -> Finding:
 
 
 def _port_problem(wanted: ovs.Port, seen: SeenPort | None, device: Device | None) -> tuple[str, str] | None:
-    if seen is None or seen.bridge != ovs.BRIDGE:
-        return "port-missing", "is not on br-int"
+    if seen is None or seen.bridge != wanted.bridge:
+        return "port-missing", f"is not on {wanted.bridge}"
     if not seen.is_ours:
         return "port-foreign", "has not our mark"
     if seen.number < 0 and device:
         return "port-closed", "is not opened by ovs-vswitchd"
     return _reach_problem(wanted, seen)
-
-
-def _has_ports(facts: Facts) -> bool:
-    """Return whether the ports of the host are known: they were read, and the bridge is there."""
-    return facts.knows("ports", "devices") and ovs.BRIDGE in facts.bridges
 
 
 def _reach_problem(wanted: ovs.Port, seen: SeenPort) -> tuple[str, str] | None:

@@ -14,7 +14,7 @@ from core.inventory import InternetSettings, Inventory
 from core.names import gateway_port
 from inspection.facts import Facts, SeenPort
 from models import Slice
-from network import ovs, wire
+from network import wire
 
 
 class Problem(NamedTuple):
@@ -52,25 +52,27 @@ def of_slice(inventory: Inventory, slice_: Slice, facts: Facts) -> Iterator[Prob
 
 
 def of_bridge(inventory: Inventory, facts: Facts, *, leaves: bool, vlans: Collection[int] = ()) -> Iterator[Problem]:
-    """Yield the problems that stop br-int from passing frames, and those of the data port if frames leave the host.
+    """Yield the problems that stop the bridge from passing frames, and those of the data port if frames leave the host.
 
     `vlans`: the VLANs that the data port must carry, for a port that carries a list.
     """
-    if not facts.was_asked("ports", "devices") or ovs.BRIDGE not in facts.bridges:
+    if not facts.was_asked("ports", "devices") or inventory.bridge not in facts.bridges:
         return
     if facts.was_asked("flows") and not _passes_frames(facts):
-        yield Problem("normal-missing", "br-int passes no frames: its own flow, priority=0 actions=NORMAL, is gone")
+        yield Problem(
+            "normal-missing", f"{inventory.bridge} passes no frames: its own flow, priority=0 actions=NORMAL, is gone"
+        )
     if leaves:
         yield from _of_data_port(inventory, facts, vlans)
 
 
 def data_ports(inventory: Inventory, facts: Facts) -> list[SeenPort]:
-    """Return the ports of br-int that lead to other hosts: the port of the setting, or all candidates.
+    """Return the ports of the bridge that lead to other hosts: the port of the setting, or all candidates.
 
     A candidate is a physical port, a bond, a tunnel or a patch to another bridge. Internal ports, our ports and TAPs
     are none. A port with a VLAN of its own is a candidate only if there is no other.
     """
-    ports = [port for port in facts.ports.values() if port.bridge == ovs.BRIDGE and port.kind != "internal"]
+    ports = [port for port in facts.ports.values() if port.bridge == inventory.bridge and port.kind != "internal"]
     named = inventory.data_ports.get(facts.host)
     if named:
         return [port for port in ports if port.name == named]
@@ -104,7 +106,11 @@ def _of_data_port(inventory: Inventory, facts: Facts, vlans: Collection[int]) ->
     ports = data_ports(inventory, facts)
     if not ports:
         named = inventory.data_ports.get(facts.host)
-        what = f"the data port {named} is not on br-int" if named else "no port of br-int leads to the other hosts"
+        what = (
+            f"the data port {named} is not on {inventory.bridge}"
+            if named
+            else f"no port of {inventory.bridge} leads to the other hosts"
+        )
         yield Problem("data-port-missing", what, named or "")
         return
     if not are_one_way(ports):

@@ -198,7 +198,7 @@ def _tables(owners: Owners, facts: Facts) -> Iterator[Orphan]:
 def _flows(owners: Owners, facts: Facts) -> Iterator[Orphan]:
     for slice_id in sorted(facts.flows_by_slice.keys() - owners.active_on_worker(facts.host)):
         finding = Finding("orphan-flows", facts.host, f"flows of slice {slice_id}", slice_id)
-        yield Orphan.of(finding, ovs.undo_flows(flow_cookie(slice_id)))
+        yield Orphan.of(finding, ovs.undo_flows(owners.comparison.inventory.bridge, flow_cookie(slice_id)))
 
 
 def _files(owners: Owners, facts: Facts) -> Iterator[Orphan]:

@@ -1,4 +1,4 @@
-"""The TAPs of a slice's VMs on one worker: each interface has one, and those with a link are ports of br-int.
+"""The TAPs of a slice's VMs on one worker: each interface has one, and those with a link are ports.
 
 An interface gets a link later by its port, its TAP and QMP only: QEMU cannot give it another back end while it runs. A
 TAP without a link is down, and no port: a port without a tag would carry every VLAN. Returns commands.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from core.names import tap_name
+from core.names import BRIDGE, tap_name
 from models import VM, Interface, Slice
 from network import ovs
 from remote.plan import Command, Part, about
@@ -40,10 +40,10 @@ class Taps:
     ports: tuple[ovs.Port, ...]
 
     @classmethod
-    def of(cls, slice_: Slice, vms: Iterable[VM], shared: int) -> Taps:
+    def of(cls, slice_: Slice, vms: Iterable[VM], shared: int, bridge: str = BRIDGE) -> Taps:
         """Return the TAPs of these VMs; `shared` is the internet VLAN, on which ports are protected."""
         nics = [(vm, nic) for vm in vms for nic in vm.interfaces]
-        ports = (_port(slice_, vm, nic, shared) for vm, nic in nics)
+        ports = (_port(slice_, vm, nic, shared, bridge) for vm, nic in nics)
         return cls(tuple(tap_name(vm.vm_id, nic.name) for vm, nic in nics), tuple(filter(None, ports)))
 
     @property
@@ -67,7 +67,7 @@ class Taps:
         return Command(_MAKE_TAPS.argv(ovs.OWNER, user, *words), unless=_TAPS_ARE_MADE.argv(ovs.OWNER, *words))
 
     def join(self) -> Command:
-        """Make the TAPs with a link ports of br-int, and no others."""
+        """Make the TAPs with a link ports of their bridge, and no others."""
         return ovs.join_taps(self.ports, self.loose)
 
     def bring_up(self) -> Command:
@@ -101,10 +101,10 @@ def remove_taps(names: Sequence[str], group: str) -> Command:
     return about(remove, (Part(name, (name,)) for name in names))
 
 
-def _port(slice_: Slice, vm: VM, nic: Interface, shared: int) -> ovs.Port | None:
+def _port(slice_: Slice, vm: VM, nic: Interface, shared: int, bridge: str) -> ovs.Port | None:
     if nic.vlan_id is None:
         return None
     marks = (("slice", str(slice_.slice_id)), ("vm", str(vm.vm_id)))
     link = slice_.link(nic.link_id)
-    tunnel = link is not None and link.transparent
-    return ovs.Port(tap_name(vm.vm_id, nic.name), nic.vlan_id, marks, protected=nic.vlan_id == shared, tunnel=tunnel)
+    tunnel, protected = link is not None and link.transparent, nic.vlan_id == shared
+    return ovs.Port(tap_name(vm.vm_id, nic.name), nic.vlan_id, marks, protected=protected, tunnel=tunnel, bridge=bridge)

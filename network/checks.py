@@ -23,10 +23,10 @@ _CHECK_FREE_PATHS = load("hosts/check-free-paths")
 
 
 def check_bridge(inventory: Inventory, slice_: Slice, host: str) -> Step:
-    """Return the check that br-int passes frames and carries the slice's VLANs to other hosts."""
+    """Return the check that the bridge passes frames and carries the slice's VLANs to other hosts."""
     vlans = [str(vlan) for vlan, hosts in wire.spans(inventory, slice_).items() if host in hosts]
-    words = (inventory.data_ports.get(host, ""), *vlans)
-    return Step(host, f"bridge {ovs.BRIDGE}", (Command(_CHECK_BRIDGE.argv(*words)),))
+    words = (inventory.bridge, inventory.data_ports.get(host, ""), *vlans)
+    return Step(host, f"bridge {inventory.bridge}", (Command(_CHECK_BRIDGE.argv(*words)),))
 
 
 def check_programs(host: str, names: Sequence[str]) -> Step:

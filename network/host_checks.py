@@ -41,11 +41,14 @@ class HostChecks:
 
     def prepare(self, slice_: Slice) -> Iterable[Step]:
         """Return the steps that send frames."""
-        return wire.send(wire.spans(self._inventory, slice_, self._absent), self._run)
+        return wire.send(self._inventory.bridge, self._spans(slice_), self._run)
 
     def launch(self, slice_: Slice) -> Iterable[Step]:
         """Return the steps that send again and wait for the frames of other hosts."""
-        return wire.receive(wire.spans(self._inventory, slice_, self._absent), self._run)
+        return wire.receive(self._inventory.bridge, self._spans(slice_), self._run)
+
+    def _spans(self, slice_: Slice) -> dict[int, tuple[str, ...]]:
+        return wire.spans(self._inventory, slice_, self._absent)
 
     @staticmethod
     def verify(_slice: Slice) -> Iterable[Step]:

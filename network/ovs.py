@@ -1,4 +1,4 @@
-"""Ports of the Open vSwitch bridge br-int, added and read back in groups, because each `ovs-vsctl` takes time.
+"""Ports of a bridge of Open vSwitch, mostly br-int, added and read back in groups, because each `ovs-vsctl` takes time.
 
 A port without a tag carries every VLAN. Therefore port, tag and mark are set in one transaction.
 """
@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from core.names import BRIDGE
 from remote.plan import Command, Part, about
 from shell.scripts import load
 
-BRIDGE = "br-int"
 OWNER = "cloud-repositorio"
 
 PORTS, FLOWS = "ports", "flows"
@@ -35,7 +35,7 @@ _PUT_BACK_FLOWS = load("bridge/put-back-flows")
 
 @dataclass(frozen=True)
 class Port:
-    """A port on br-int.
+    """A port on a bridge.
 
     `internal`: an interface of the host itself; otherwise an existing device. `protected`: no frame passes from it to
     another protected port, whatever the switch has learned or forgotten. `tunnel`: frames with tags of their own pass
@@ -48,6 +48,7 @@ class Port:
     internal: bool = False
     protected: bool = False
     tunnel: bool = False
+    bridge: str = BRIDGE
 
 
 def names(ports: Iterable[Port]) -> tuple[str, ...]:
@@ -79,7 +80,7 @@ def _setting(ports: Sequence[Port]) -> tuple[str, ...]:
         argv += ["--"] * (number > 0)
         # `--may-exist` does not change the tag of an existing port.
         settings = [f"tag={port.tag}", f"protected={_truth(port.protected)}"]
-        argv += ["--may-exist", "add-port", BRIDGE, port.name, *settings]
+        argv += ["--may-exist", "add-port", port.bridge, port.name, *settings]
         argv += ["--", "set", "Port", port.name, *settings, "trunks=[]", *(_TUNNEL if port.tunnel else _ACCESS)]
         argv += ["--", "set", "Interface", port.name]
         argv += ["type=internal"] * port.internal
@@ -103,26 +104,26 @@ def check_free_ports(names: Iterable[str]) -> tuple[str, ...]:
     return _CHECK_FREE_PORTS.argv(*names)
 
 
-def replace_flows(cookie: str, flows: Sequence[str]) -> Command:
+def replace_flows(bridge: str, cookie: str, flows: Sequence[str]) -> Command:
     """Replace the flows marked with `cookie` in one transaction (ovs-ofctl(8), --bundle), unless they are equal."""
     lines = "\n".join((f"delete cookie={cookie}/-1", *(f"add {flow}" for flow in _marked(cookie, flows))))
-    argv = ("ovs-ofctl", "--timeout=20", "--bundle", "add-flows", BRIDGE, "-")
-    return Command(argv, lines, unless=check_flows(cookie, flows))
+    argv = ("ovs-ofctl", "--timeout=20", "--bundle", "add-flows", bridge, "-")
+    return Command(argv, lines, unless=check_flows(bridge, cookie, flows))
 
 
-def undo_flows(cookie: str) -> Command:
+def undo_flows(bridge: str, cookie: str) -> Command:
     """Remove the flows with the mark `cookie`, or put back those that were replaced."""
-    return Command(_PUT_BACK_FLOWS.argv(cookie), before=FLOWS)
+    return Command(_PUT_BACK_FLOWS.argv(bridge, cookie), before=FLOWS)
 
 
-def list_flows(cookie: str) -> Command:
+def list_flows(bridge: str, cookie: str) -> Command:
     """List, read-only, the flows with the mark `cookie`, as `add-flows` reads them."""
-    return Command(_LIST_FLOWS.argv(cookie), name=FLOWS)
+    return Command(_LIST_FLOWS.argv(bridge, cookie), name=FLOWS)
 
 
-def check_flows(cookie: str, flows: Sequence[str]) -> tuple[str, ...]:
+def check_flows(bridge: str, cookie: str, flows: Sequence[str]) -> tuple[str, ...]:
     """Check, read-only, that exactly these flows have the mark `cookie`; a restart of ovs-vswitchd loses them."""
-    return _CHECK_FLOWS.argv(cookie, *_marked(cookie, flows))
+    return _CHECK_FLOWS.argv(bridge, cookie, *_marked(cookie, flows))
 
 
 def check_tags(ports: Sequence[Port], loose: Sequence[str] = ()) -> tuple[str, ...]:

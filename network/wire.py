@@ -1,6 +1,6 @@
 """The proof that a slice's VLANs pass between the hosts, before its guests start. Pure: returns steps.
 
-Each host sends a frame on every VLAN that it shares with other hosts. Then it checks that its br-int has learned the
+Each host sends a frame on every VLAN that it shares with other hosts. Then it checks that its bridge has learned the
 source MACs of the others' frames (ovs-vswitchd(8), fdb/show). The hosts need no listener, and learned MACs expire.
 Frames are sent in one stage and again in the next, which checks: a single lost frame fails no deployment.
 """
@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterator, Mapping
 
 from core.inventory import Inventory
 from models import NOWHERE, Slice, internet_interfaces
-from network import ovs
 from remote.plan import Command, Step
 from shell.scripts import load
 
@@ -46,17 +45,17 @@ def spans(inventory: Inventory, slice_: Slice, absent: Collection[str] = ()) -> 
     return {vlan: there for vlan, there in hosts.items() if len(there) > 1}
 
 
-def send(vlans: Mapping[int, tuple[str, ...]], run: int) -> Iterator[Step]:
+def send(bridge: str, vlans: Mapping[int, tuple[str, ...]], run: int) -> Iterator[Step]:
     """Yield the sending step of each host; the frames are particular to this `run`."""
     for host in _hosts(vlans):
         lines = (_packet_out(run, host, vlan) for vlan, there in vlans.items() if host in there)
-        argv = ("ovs-ofctl", "--timeout=10", "bundle", ovs.BRIDGE, "-")
+        argv = ("ovs-ofctl", "--timeout=10", "bundle", bridge, "-")
         yield Step(host, TITLE, (Command(argv, "".join(f"{line}\n" for line in lines)),))
 
 
-def receive(vlans: Mapping[int, tuple[str, ...]], run: int) -> Iterator[Step]:
+def receive(bridge: str, vlans: Mapping[int, tuple[str, ...]], run: int) -> Iterator[Step]:
     """Yield for each host the step that sends again and fails where a frame of another host does not arrive."""
-    for step in send(vlans, run):
+    for step in send(bridge, vlans, run):
         words = [
             word
             for vlan, there in vlans.items()
@@ -64,7 +63,8 @@ def receive(vlans: Mapping[int, tuple[str, ...]], run: int) -> Iterator[Step]:
             if step.host in there and host != step.host
             for word in (host, str(vlan), probe_mac(run, host))
         ]
-        yield Step(step.host, TITLE, (*step.do, Command(_AWAIT_FRAMES.argv(str(ARRIVAL_SECONDS), *words))))
+        arrive = Command(_AWAIT_FRAMES.argv(bridge, str(ARRIVAL_SECONDS), *words))
+        yield Step(step.host, TITLE, (*step.do, arrive))
 
 
 def probe_mac(run: int, host: str) -> str:

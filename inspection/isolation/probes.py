@@ -20,7 +20,6 @@ from inspection.facts import Facts
 from inspection.isolation.proof import Property
 from machines.taps import Taps
 from models import VM, Interface, Slice, internet_interfaces
-from network import ovs
 from remote.plan import Command, Plan, Stage, Step
 
 FORGED_MAC = "52:54:00:ff:ff:ff"
@@ -75,27 +74,27 @@ class Probes:
             for interface in vm.interfaces:
                 if interface.vlan_id is not None:
                     tagged = f"dl_vlan={self._foreign_vlan(slice_)},dl_src={interface.mac},dl_dst=ff:ff:ff:ff:ff:ff"
-                    yield _frame(slice_, vm, interface, "a frame with another VLAN's tag", tagged)
+                    yield self._frame(slice_, vm, interface, "a frame with another VLAN's tag", tagged)
                     if interface.vlan_id == self._internet.vlan_id:
                         yield from self._forgeries(slice_, vm, interface)
                     else:
                         flood = f"dl_src={interface.mac},dl_dst=ff:ff:ff:ff:ff:ff"
-                        probe = _frame(slice_, vm, interface, "a broadcast leaves its VLAN", flood)
+                        probe = self._frame(slice_, vm, interface, "a broadcast leaves its VLAN", flood)
                         yield replace(probe, allowed_vlan=interface.vlan_id)
                         lie = f"dl_src={INTERNET_GATEWAY_MAC},dl_dst=ff:ff:ff:ff:ff:ff"
-                        yield _frame(slice_, vm, interface, "a frame with the internet gateway's MAC", lie)
+                        yield self._frame(slice_, vm, interface, "a frame with the internet gateway's MAC", lie)
 
     def _forgeries(self, slice_: Slice, vm: VM, nic: Interface) -> Iterator[Probe]:
         own, gateway = slice_.address_of(vm, nic), self._internet.gateway
         victim, victim_mac = self._victim(vm)
         source = f"dl_src={nic.mac}"
         out = f"dl_dst={INTERNET_GATEWAY_MAC},ip"
-        yield _frame(slice_, vm, nic, "a forged MAC", f"dl_src={FORGED_MAC},{out},nw_src={own},nw_dst=192.0.2.1")
-        yield _frame(slice_, vm, nic, "a forged address", f"{source},{out},nw_src={victim},nw_dst=192.0.2.1")
+        yield self._frame(slice_, vm, nic, "a forged MAC", f"dl_src={FORGED_MAC},{out},nw_src={own},nw_dst=192.0.2.1")
+        yield self._frame(slice_, vm, nic, "a forged address", f"{source},{out},nw_src={victim},nw_dst=192.0.2.1")
         direct = f"{source},dl_dst={victim_mac},ip,nw_src={own},nw_dst={victim}"
-        yield _frame(slice_, vm, nic, "a packet to another VM", direct)
+        yield self._frame(slice_, vm, nic, "a packet to another VM", direct)
         lie = f"{source},dl_dst=ff:ff:ff:ff:ff:ff,arp,arp_op=2,arp_spa={gateway},arp_tpa={victim}"
-        yield _frame(slice_, vm, nic, "an ARP answer in the gateway's name", lie)
+        yield self._frame(slice_, vm, nic, "an ARP answer in the gateway's name", lie)
 
     def _victim(self, vm: VM) -> tuple[str, str]:
         """Return address and MAC of another VM on the internet VLAN, or of an invented one."""
@@ -114,7 +113,7 @@ class Probes:
         """Yield packets to each worker itself, from a TAP, with the address of another host."""
         for host in dict.fromkeys(vm.worker_ip for vm in slice_.vms):
             vms = [vm for vm in slice_.vms if vm.worker_ip == host]
-            taps = Taps.of(slice_, vms, self._internet.vlan_id)
+            taps = Taps.of(slice_, vms, self._internet.vlan_id, self._inventory.bridge)
             facts = self._facts_by_host.get(host)
             forged = next((other for other in self._inventory.hosts if other != host), self._internet.dns)
             dropped = facts is not None and exposure.is_dropped(facts, slice_.slice_id, taps.names)
@@ -141,6 +140,11 @@ class Probes:
             what = f"{name} has a way to {address}, {where}"
             yield Probe("way out", self._inventory.network_node, what, slice_.slice_id, route)
 
+    def _frame(self, slice_: Slice, vm: VM, interface: Interface, what: str, packet: str) -> Probe:
+        tap = tap_name(vm.vm_id, interface.name)
+        trace = ("ovs-appctl", "--timeout=5", "ofproto/trace", self._inventory.bridge, f"in_port={tap},{packet}")
+        return Probe("frame", vm.worker_ip, f"{tap} lets through: {what}", slice_.slice_id, Command(trace, ok=ANY))
+
 
 def probe_plan(probes: Sequence[Probe], seconds: float) -> Plan:
     """Return the plan with one step of probes per host, side by side, with a deadline in seconds."""
@@ -161,9 +165,3 @@ def verdicts(probes: Sequence[Probe], answers: Mapping[str, Mapping[str, str]]) 
         if answer is not None:
             found.check(probe.host, probe.what, probe.slice_id, holds=probe.holds(answer))
     return [frames, doors, ways]
-
-
-def _frame(slice_: Slice, vm: VM, interface: Interface, what: str, packet: str) -> Probe:
-    tap = tap_name(vm.vm_id, interface.name)
-    trace = ("ovs-appctl", "--timeout=5", "ofproto/trace", ovs.BRIDGE, f"in_port={tap},{packet}")
-    return Probe("frame", vm.worker_ip, f"{tap} lets through: {what}", slice_.slice_id, Command(trace, ok=ANY))

@@ -104,7 +104,7 @@ class Proof:
                     wanted[host, planned.name].append(planned)
                     owners[host, planned.name] = design.slice_id
         for host, facts in self._facts_by_host.items():
-            ports = [port for port in facts.ports.values() if port.bridge == ovs.BRIDGE]
+            ports = [port for port in facts.ports.values() if port.bridge == self._inventory.bridge]
             ways = [port for port in foundation.data_ports(self._inventory, facts) if _carries_all(port)]
             trunks = {port.name for port in ways}
             names = _listed(trunks)
@@ -115,7 +115,7 @@ class Proof:
                     found.check(host, what, holds=foundation.are_one_way(ways))
                 elif _carries_all(port):
                     what = f"port {port.name} carries every VLAN"
-                    found.check(host, what, *([owner] if owner else []), holds=port.name == ovs.BRIDGE)
+                    found.check(host, what, *([owner] if owner else []), holds=port.name == port.bridge)
                 elif designed:
                     tags = {each.tag for each in designed}
                     what = f"port {port.name} is on VLAN {port.tag} instead of {_listed(tags)}"

@@ -1,12 +1,12 @@
-# usage: await-frames.sh SECONDS [HOST VLAN MAC]...
-# Waits until br-int has learned all MACs, or fails with the hosts and VLANs from which no frame arrived. The columns of
-# fdb/show are two blanks apart.
-seconds=$1; shift
+# usage: await-frames.sh BRIDGE SECONDS [HOST VLAN MAC]...
+# Waits until the bridge has learned all MACs, or fails with the hosts and VLANs from which no frame arrived. The
+# columns of fdb/show are two blanks apart.
+bridge=$1 seconds=$2; shift 2
 
 read -r up _ </proc/uptime; end=$((${up%.*} + seconds))
 look() {
   missing='' silent='' heard='' tried=''
-  table=$(ovs-appctl --timeout=10 fdb/show br-int) || exit
+  table=$(ovs-appctl --timeout=10 fdb/show "$bridge") || exit
   while [ $# -gt 0 ]; do
     case " $tried " in *" $1 "*) ;; *) tried="$tried $1";; esac
     case $table in
@@ -36,7 +36,7 @@ for host in $tried; do
   esac
 done
 advice="does the switch between the hosts pass them tagged (trunk)? Is the data port on the bridge, and up \
-(ovs-vsctl list-ports br-int; ip link set PORT up)?"
+(ovs-vsctl list-ports $bridge; ip link set PORT up)?"
 case $silent,$heard in
   *,*,) from="any other host ($silent); look at the wire of this host";;
   ?*,) from="$silent; look at the wires of both";;

@@ -1,15 +1,15 @@
-# usage: check-bridge.sh DATA_PORT VLAN...
-# Fails where br-int does not carry the VLANs to other hosts. DATA_PORT is the setting, or empty: then one good port of
-# the bridge is enough. ovs-vsctl prints three kinds of lines: that of an Interface has a map in it, that of a Port has
-# three commas, and that of list-ports is only a name. The interfaces of a bond have other names than the bond.
-setting=$1; shift
+# usage: check-bridge.sh BRIDGE DATA_PORT VLAN...
+# Fails where the bridge does not carry the VLANs to other hosts. DATA_PORT is the setting, or empty: then one good port
+# of the bridge is enough. ovs-vsctl prints three kinds of lines: that of an Interface has a map in it, that of a Port
+# has three commas, and that of list-ports is only a name. The interfaces of a bond have other names than the bond.
+bridge=$1 setting=$2; shift 2
 vlans="$*" newline='
 '
 fail() { echo "$1" >&2; exit 1; }
-said=$(ovs-vsctl --timeout=10 --format=csv --no-headings list-ports br-int -- \
+said=$(ovs-vsctl --timeout=10 --format=csv --no-headings list-ports "$bridge" -- \
   --columns=name,tag,trunks,vlan_mode list Port -- --columns=name,type,external_ids list Interface 2>&1) ||
   case $said in
-    *"no bridge named"*) fail "Open vSwitch has no bridge br-int; add it with: ovs-vsctl add-br br-int";;
+    *"no bridge named"*) fail "Open vSwitch has no bridge $bridge; add it with: ovs-vsctl add-br $bridge";;
     *) fail "Open vSwitch does not answer; start it with: systemctl start openvswitch-switch";;
   esac
 set -f
@@ -50,8 +50,8 @@ problem_of() {
 }
 way=LOCAL
 if [ $# -gt 0 ]; then
-  problem="no port of br-int leads to the other hosts; add that of the data network (docs/data-network.md)"
-  [ -z "$setting" ] || problem="its data port $setting is not on the bridge: ovs-vsctl add-port br-int $setting"
+  problem="no port of $bridge leads to the other hosts; add that of the data network (docs/data-network.md)"
+  [ -z "$setting" ] || problem="its data port $setting is not on the bridge: ovs-vsctl add-port $bridge $setting"
   for name in ${setting:-$members}; do
     case $inside in *" $name "*) continue;; esac
     case $members in *"$newline$name$newline"*) ;; *) continue;; esac
@@ -65,7 +65,7 @@ fi
 # usage: trace PORT VLAN
 # Sets $said to the way of a broadcast frame through the flows.
 trace() {
-  said=$(ovs-appctl --timeout=10 ofproto/trace br-int "in_port=$1,dl_vlan=$2,dl_dst=ff:ff:ff:ff:ff:ff" 2>&1) ||
+  said=$(ovs-appctl --timeout=10 ofproto/trace "$bridge" "in_port=$1,dl_vlan=$2,dl_dst=ff:ff:ff:ff:ff:ff" 2>&1) ||
     case $said in
       *"server returned an error"*) ;;
       *) fail "ovs-vswitchd does not answer; start it with: systemctl start openvswitch-switch";;
@@ -75,6 +75,6 @@ trace "$way" "${1:-1}"
 # A link of ours that passes no frames, for now, hides the other flows.
 case $said in *"priority 250, cookie 0xc10d"*) trace LOCAL 1;; esac
 case $said in *NORMAL*) ;; *)
-  fail "br-int passes no frame on, its own flow is gone; \
-put it back with: ovs-ofctl add-flow br-int priority=0,actions=NORMAL";;
+  fail "$bridge passes no frame on, its own flow is gone; \
+put it back with: ovs-ofctl add-flow $bridge priority=0,actions=NORMAL";;
 esac

@@ -7,6 +7,6 @@ ours=$(ovs-vsctl --timeout=20 --format=csv --no-headings \
   --columns=name find Interface external_ids:owner=cloud-repositorio) || exit
 for port; do
   shift
-  case $newline$ours$newline in *"$newline$port$newline"*) set -- "$@" -- --if-exists del-port br-int "$port";; esac
+  case $newline$ours$newline in *"$newline$port$newline"*) set -- "$@" -- --if-exists del-port "$port";; esac
 done
 [ $# -eq 0 ] || ovs-vsctl --timeout=20 ${how:+"$how"} "$@"

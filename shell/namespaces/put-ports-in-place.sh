@@ -22,7 +22,7 @@ put_in_place() {
     if ! is_right "$1" "$2" "$3"; then
       place=; ! line_of "$1" || place=inside
       ! is_here "$1" || place="here$place"
-      [ "$place" ] || lost="$lost -- --if-exists del-port br-int $1"
+      [ "$place" ] || lost="$lost -- --if-exists del-port $1"
       [ "$place" != hereinside ] || dead="${dead}link del dev $1$newline"
       [ "$place" = inside ] || moves="${moves}link set dev $1 netns $namespace$newline"
       settings="${settings}link set dev $1 addrgenmode none${3:+ address $3}

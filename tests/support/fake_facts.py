@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from core.names import BRIDGE
 from network import ovs
 
 if TYPE_CHECKING:
@@ -25,20 +26,24 @@ unreachable 10.1.0.0/16 metric 5
 def ports(host: FakeHost) -> str:
     """Return four tables, in the form of `ovs-vsctl --format=json`."""
     rows, interfaces = [], []
-    for name in ["br-int", "ens4", *host.ports]:
+    of_bridge: dict[str, list[Any]] = {BRIDGE: [], **{bridge: [] for bridge in host.further}}
+    placed = {name: host.bridges.get(name, BRIDGE) for name in host.ports}
+    ways = {"ens4": BRIDGE, **{port: bridge for bridge, port in host.further.items()}}
+    for name, bridge in {BRIDGE: BRIDGE, **{each: each for each in host.further}, **ways, **placed}.items():
         identity = ["uuid", f"port-{name}"]
         protected = name in host.protected
         tag, mode = host.ports.get(name, _set()), "dot1q-tunnel" if name in host.tunnels else _set()
+        of_bridge[bridge].append(identity)
         rows.append([identity, name, tag, _set(), mode, protected, ["uuid", f"interface-{name}"]])
         device = any(name in devices for devices in host.namespaces.values())
         marks = [["owner", ovs.OWNER], *host.marks.get(name, {}).items()] if name in host.ours else []
         kind = "" if name.startswith(("tap_", "ens")) else "internal"
-        number = 7 if device or name == "br-int" else -1
+        number = 7 if device or name in of_bridge else -1
         interfaces.append([["uuid", f"interface-{name}"], name, kind, number, _set(), ["map", list(map(list, marks))]])
     queues = [[["map", [["owner", ovs.OWNER], ["queue", words], ["tap", tap]]]] for tap, words in host.queues.items()]
-    bridge = [["br-int", ["set", [row[0] for row in rows]]]]
+    bridges = [[name, ["set", members]] for name, members in of_bridge.items()]
     tables = (
-        (["name", "ports"], bridge),
+        (["name", "ports"], bridges),
         (["_uuid", "name", "tag", "trunks", "vlan_mode", "protected", "interfaces"], rows),
         (["_uuid", "name", "type", "ofport", "error", "external_ids"], interfaces),
         (["external_ids"], [[["map", []]], *queues]),
@@ -204,8 +209,13 @@ def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C90
     match argv:
         case ("ovs-vsctl", "--timeout=5", "--format=json", *_):
             said = ports(host)
-        case ("ovs-ofctl", "--timeout=5", "--no-stats", "--names", "dump-flows", _):
-            flows = [NORMAL, *(flow for flows in host.flows.values() for flow in flows)]
+        case ("ovs-ofctl", "--timeout=5", "--no-stats", "--names", "dump-flows", bridge):
+            own = {
+                key: flows
+                for key, flows in host.flows.items()
+                if key.rpartition(" ")[0] == ("" if bridge == BRIDGE else bridge)
+            }
+            flows = [NORMAL, *(flow for flows in own.values() for flow in flows)]
             said = "".join(f" {flow}\n" for flow in flows)
         case ("ip", "-j", "-d", "addr"):
             said = devices(host, "")

@@ -17,6 +17,7 @@ from typing import Any
 
 import vm_launcher
 from core.errors import HostUnreachable, TakenOver
+from core.names import BRIDGE
 from network import ovs
 from remote.conversation import LATE
 from remote.plan import CHANGE_DEADLINE_SECONDS, NO_FENCE, TIMEOUT_SECONDS, Command, Step, Upload
@@ -50,6 +51,12 @@ def listed(names: Iterable[str]) -> Answer:
     return 0, "".join(f"{name}\n" for name in names), ""
 
 
+def _key(bridge: str, cookie: str) -> str:
+    """Return the key of flows: the cookie, behind the bridge where it is not the usual one."""
+    marked = f"cookie={cookie.removeprefix('cookie=')}"
+    return marked if bridge == BRIDGE else f"{bridge} {marked}"
+
+
 @dataclass
 class FakeHost:
     """One host.
@@ -57,7 +64,7 @@ class FakeHost:
     Of a seed it keeps the digest; `open_files` are those that others could read. `faults`: the beginning of a step's
     title -> its answer, once, instead of running; `dead`: no answer. `exposed`: devices and namespaces whose frames
     reach the host's own IP stack. `states` and `links`: of QEMUs, by QMP socket. `signs`: VM id -> what the host sees
-    of a VM beyond its process.
+    of a VM beyond its process. `bridges`: those of ports, where it is not `br-int`; `further`: bridge -> its data port.
     """
 
     address: str
@@ -66,6 +73,8 @@ class FakeHost:
     open_files: set[str] = field(default_factory=set)
     namespaces: dict[str, dict[str, set[str]]] = field(default_factory=lambda: {"": {"ens3": set(), "ens4": set()}})
     ports: dict[str, int] = field(default_factory=dict)
+    bridges: dict[str, str] = field(default_factory=dict)
+    further: dict[str, str] = field(default_factory=dict)
     ours: set[str] = field(default_factory=set)
     flows: dict[str, list[str]] = field(default_factory=dict)
     processes: dict[str, tuple[str, int]] = field(default_factory=dict)
@@ -515,8 +524,9 @@ class FakeHost:
             match words:
                 case ("--if-exists", "del-port", name):
                     self.remove_ports((name,), "")
-                case ("--may-exist", "add-port", ovs.BRIDGE, name, tag, "protected=true" | "protected=false"):
-                    self.ports.setdefault(name, int(tag.removeprefix("tag=")))
+                case ("--may-exist", "add-port", bridge, name, tag, "protected=true" | "protected=false"):
+                    if fault := self._add_port(bridge, name, int(tag.removeprefix("tag="))):
+                        return no(fault)
                 case ("set", "Port", name, tag, protected, "trunks=[]", mode, *others):
                     assert bool(others) == (mode == "vlan_mode=dot1q-tunnel")
                     (self.tunnels.add if others else self.tunnels.discard)(name)
@@ -545,6 +555,7 @@ class FakeHost:
             self.protected.discard(name)
             self.tunnels.discard(name)
             del self.ports[name]
+            self.bridges.pop(name, None)
             for devices in self.namespaces.values():
                 if not name.startswith("tap_"):
                     devices.pop(name, None)
@@ -573,32 +584,44 @@ class FakeHost:
 
     def ofctl(self, argv: tuple[str, ...], stdin: str) -> Answer:
         match argv[1:]:
-            case ("--bundle", "add-flows", ovs.BRIDGE, "-"):
-                missing = {tap for tap in re.findall(r"in_port=(\w+)", stdin) if tap not in self.ports}
+            case ("--bundle", "add-flows", bridge, "-"):
+                missing = {tap for tap in re.findall(r"in_port=(\w+)", stdin) if not self._is_on(bridge, tap)}
                 if missing:
                     return no(f"ovs-ofctl: {missing}: invalid or unknown port for in_port")
                 delete, *lines = stdin.splitlines()
                 cookie = delete.removeprefix("delete ").removesuffix("/-1")
-                self.flows.pop(cookie, None)
-                self.flows |= {cookie: [line.removeprefix("add ") for line in lines]} if lines else {}
+                self.flows.pop(_key(bridge, cookie), None)
+                self.flows |= {_key(bridge, cookie): [line.removeprefix("add ") for line in lines]} if lines else {}
                 assert all(line.removeprefix("add ").startswith(f"{cookie},") for line in lines), lines
-            case ("bundle", ovs.BRIDGE, "-"):
+            case ("bundle", _, "-"):
                 assert all(line.startswith("packet-out ") for line in stdin.splitlines()), stdin
             case _:
                 raise AssertionError(argv)
         return OK
 
+    def _add_port(self, bridge: str, name: str, tag: int) -> str:
+        if bridge not in {BRIDGE, *self.further}:
+            return f"no bridge named {bridge}"
+        if name in self.ports and not self._is_on(bridge, name):
+            return f"cannot create a port named {name}, which another bridge has"
+        self.bridges |= {name: bridge} if bridge != BRIDGE else {}
+        self.ports.setdefault(name, tag)
+        return ""
+
+    def _is_on(self, bridge: str, port: str) -> bool:
+        return port in self.ports and self.bridges.get(port, BRIDGE) == bridge
+
     def put_back_flows(self, argv: tuple[str, ...], stdin: str) -> Answer:
-        self.flows.pop(f"cookie={argv[0]}", None)
-        self.flows |= {f"cookie={argv[0]}": stdin.splitlines()} if stdin else {}
+        self.flows.pop(_key(*argv), None)
+        self.flows |= {_key(*argv): stdin.splitlines()} if stdin else {}
         return OK
 
     def list_flows(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        return listed(self.flows.get(f"cookie={argv[0]}", ()))
+        return listed(self.flows.get(_key(*argv), ()))
 
     def check_flows(self, argv: tuple[str, ...], _stdin: str) -> Answer:
-        cookie, *flows = argv
-        same = sorted(self.flows.get(f"cookie={cookie}", [])) == sorted(flows)
+        bridge, cookie, *flows = argv
+        same = sorted(self.flows.get(_key(bridge, cookie), [])) == sorted(flows)
         return OK if same else no(f"the flows of {cookie} are not those that were made")
 
     def check_tags(self, argv: tuple[str, ...], _stdin: str) -> Answer:

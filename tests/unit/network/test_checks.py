@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.inventory import Inventory, SSHSettings
+from core.names import BRIDGE
 from network import checks
 from remote.plan import Command
 from shell.scripts import load
@@ -42,7 +43,7 @@ def run(folder: Path, argv: tuple[str, ...], programs: dict[str, str]) -> tuple[
 
 def ready(folder: Path, ovs_vsctl: str, *vlans: int, setting: str = "", trace: str = NORMAL) -> str:
     """Return the sentence about the bridge, empty when all is well."""
-    argv = load("bridge/check-bridge").argv(setting, *map(str, vlans))
+    argv = load("bridge/check-bridge").argv(BRIDGE, setting, *map(str, vlans))
     asked = f"echo \"$@\" >{folder}/asked; cat <<'END'\n{trace}END"
     status, said = run(folder, argv, {"ovs-vsctl": ovs_vsctl, "ovs-appctl": asked})
     assert status == bool(said)
@@ -129,7 +130,7 @@ def test_a_missing_switch_is_reported(tmp_path: Path, ovs_vsctl: str, said: str)
     ],
 )  # fmt: skip
 def test_the_path_of_a_frame_through_the_bridge_is_checked(tmp_path: Path, trace: str, status: int, said: str) -> None:
-    argv = load("bridge/check-bridge").argv("", "100")
+    argv = load("bridge/check-bridge").argv(BRIDGE, "", "100")
     switch = {"ovs-vsctl": bridge(*TUNNELS), "ovs-appctl": f"cat <<'END'\n{trace}END\nexit {status}"}
     assert run(tmp_path, argv, switch) == (bool(said), f"{said}\n" if said else "")
 
@@ -138,7 +139,7 @@ def test_only_vlans_that_leave_the_host_need_a_data_port() -> None:
     def words(name: str, host: str, inventory: Inventory) -> tuple[str, ...]:
         (command,) = checks.check_bridge(inventory, design(name), host).do
         assert isinstance(command, Command)
-        return command.argv[4:]
+        return command.argv[5:]
 
     named = Inventory(data_ports={"10.0.10.1": "bond0"})
     assert words("internet", "10.0.10.1", named) == ("bond0", "400")
@@ -147,7 +148,7 @@ def test_only_vlans_that_leave_the_host_need_a_data_port() -> None:
     alone = Inventory(workers_list=("10.0.10.1",), network_node="10.0.10.1")
     (command,) = checks.check_bridge(alone, design("ring", alone), "10.0.10.1").do
     assert isinstance(command, Command)
-    assert command.argv[4:] == ("",)
+    assert command.argv[4:] == (BRIDGE, "")
 
 
 # --- the way to the internet ------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from core.names import BRIDGE
 from network import ovs
 
 _OFCTL = """#!/bin/sh
@@ -35,7 +36,7 @@ def test_flows_that_were_there_are_put_back_in_one_transaction(tmp_path: Path, b
     (tmp_path / "ovs-ofctl").write_text(_OFCTL)
     (tmp_path / "ovs-ofctl").chmod(0o700)
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SAID": str(tmp_path / "said")}
-    (command,) = ovs.undo_flows("0x7").sparing({ovs.FLOWS: before})
+    (command,) = ovs.undo_flows(BRIDGE, "0x7").sparing({ovs.FLOWS: before})
     done = subprocess.run(
         command.argv, input=command.stdin, env=environment, capture_output=True, text=True, check=False
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.inventory import Inventory
-from core.names import INTERNET_DHCP_MAC, INTERNET_GATEWAY_MAC
+from core.names import BRIDGE, INTERNET_DHCP_MAC, INTERNET_GATEWAY_MAC
 from network import wire
 from remote.plan import Command
 from shell.scripts import load
@@ -33,7 +33,7 @@ def test_a_cloud_of_one_host_has_no_wire() -> None:
     for vm in single.vms:
         vm.worker_ip = NODE
     assert wire.spans(Inventory(workers_list=(NODE,)), single) == {}
-    assert list(wire.send({}, 1)) == list(wire.receive({}, 1)) == []
+    assert list(wire.send(BRIDGE, {}, 1)) == list(wire.receive(BRIDGE, {}, 1)) == []
 
 
 def test_of_an_absent_host_nothing_is_waited_for() -> None:
@@ -44,19 +44,21 @@ def test_of_an_absent_host_nothing_is_waited_for() -> None:
 
 def test_each_host_sends_on_its_vlans_in_one_command_and_waits_for_all_others() -> None:
     vlans = {100: (FIRST, SECOND, NODE), 101: (FIRST, NODE)}
-    sent = {step.host: step.do for step in wire.send(vlans, 7)}
+    sent = {step.host: step.do for step in wire.send("br-int-b", vlans, 7)}
     assert {host: len(do) for host, do in sent.items()} == {FIRST: 1, SECOND: 1, NODE: 1}
     (command,) = sent[SECOND]
     assert isinstance(command, Command)
+    assert command.argv[2:] == ("bundle", "br-int-b", "-")
     mac = wire.probe_mac(7, SECOND).replace(":", "")
     frame = re.fullmatch(r"packet-out in_port=controller packet=(\w+) actions=NORMAL\n", command.stdin)
     assert frame
     assert frame[1].startswith(f"ffffffffffff{mac}8100006488b5")
     assert len(frame[1]) == 120
-    waiting = {step.host: step.do[1] for step in wire.receive(vlans, 7)}
+    waiting = {step.host: step.do[1] for step in wire.receive("br-int-b", vlans, 7)}
     command = waiting[NODE]
     assert isinstance(command, Command)
-    assert command.argv[5:] == (
+    assert command.argv[4:6] == ("br-int-b", "5")
+    assert command.argv[6:] == (
         *(FIRST, "100", wire.probe_mac(7, FIRST)),
         *(SECOND, "100", wire.probe_mac(7, SECOND)),
         *(FIRST, "101", wire.probe_mac(7, FIRST)),
@@ -118,6 +120,6 @@ def await_frames(folder: Path, script: str, wait: str, words: tuple[str, ...]) -
     program = folder / "ovs-appctl"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o700)
-    argv = load("bridge/await-frames").argv(wait, *words)
+    argv = load("bridge/await-frames").argv(BRIDGE, wait, *words)
     path = f"{folder}:{os.environ['PATH']}"
     return subprocess.run(argv, capture_output=True, text=True, check=False, env={"PATH": path, "LC_ALL": "C"})

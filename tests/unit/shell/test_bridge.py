@@ -49,7 +49,7 @@ def test_ports_of_ours_are_removed_in_one_transaction(switch: Switch, internal: 
     assert (done.returncode, done.stderr) == (0, "")
     listed, removed = switch.calls()
     assert listed.endswith("find Interface external_ids:owner=cloud-repositorio")
-    first, second = (f"-- --if-exists del-port br-int {name}" for name in ("gw_vlan101", "dhcp_v101"))
+    first, second = (f"-- --if-exists del-port {name}" for name in ("gw_vlan101", "dhcp_v101"))
     assert removed == f"ovs-vsctl --timeout=20{how} {first} {second}"
 
 
@@ -80,11 +80,11 @@ def test_a_switch_that_does_not_answer_fails(switch: Switch, failing: str) -> No
 def test_flows_are_compared_by_their_cookie(switch: Switch, status: int, differing: str, expected: int) -> None:
     """diff-flows ends with 2 where anything differs, and with 1 where the switch does not answer (ovs-ofctl(8))."""
     switch.program("ovs-ofctl", 'cat >"$0.input"', f"echo '{differing}'", f"exit {status}")
-    done = switch.run(ovs.replace_flows(COOKIE, FLOWS).unless)
+    done = switch.run(ovs.replace_flows("br-int-b", COOKIE, FLOWS).unless)
     assert done.returncode == expected
     assert ("the flows of" in done.stderr) == (expected == 1 and status == 2)
     assert (switch.folder / "ovs-ofctl.input").read_text() == "".join(f"cookie={COOKIE},{flow}\n" for flow in FLOWS)
-    assert switch.calls() == ["ovs-ofctl --timeout=20 --names diff-flows br-int /dev/stdin"]
+    assert switch.calls() == ["ovs-ofctl --timeout=20 --names diff-flows br-int-b /dev/stdin"]
 
 
 LIST = "101,false,[],[]"

@@ -168,7 +168,7 @@ def test_the_port_of_a_namespace_that_is_gone_is_added_to_the_bridge_again(host:
     carry_out(host, place())
     calls = host.calls()
     assert len(calls) == 2 * len(FOLDERS), "one transaction removes the lost ports, one adds them, for each namespace"
-    assert "-- --if-exists del-port br-int gw_vlan101 -- --if-exists del-port br-int gw_vlan102" in "".join(calls)
+    assert "-- --if-exists del-port gw_vlan101 -- --if-exists del-port gw_vlan102" in "".join(calls)
 
 
 def test_a_namespace_that_fails_is_named_and_the_other_is_done(host: OwnHost) -> None:
