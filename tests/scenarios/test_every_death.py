@@ -94,7 +94,7 @@ class Grave:
 
 @pytest.fixture(scope="module")
 def grave(lab: Lab, home: Path) -> Grave:
-    """Return a database with two flavors: image `blank` is soon on the workers, `copied` takes several pieces."""
+    """Return a database with two flavors: image `blank` is on the workers, `copied` takes several pieces."""
     flavors = {}
     for name, size in (("blank", 64 << 10), ("copied", 5 << 20)):
         raw, image = home / f"{name}.raw", home / f"{name}.qcow2"
@@ -108,7 +108,9 @@ def grave(lab: Lab, home: Path) -> Grave:
     paths.caller().own(folder)
     database = empty_database(lab, folder / "database.yaml", lambda record: record["flavors"].update(flavors))
     Menu(lab, "admin", database).close()  # every login leaves these files in the folder
-    return Grave(lab, database)
+    grave = Grave(lab, database)
+    grave.live("delete", int(grave.live("design", 0)["answer"]))  # the image stays
+    return grave
 
 
 @pytest.fixture(scope="module")
