@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 BENCH := .cache/bench
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 LAB := $(PYTHON) -m lab
+POSTGRES_LAB := $(LAB) --name postgres
 # A save of the database waits for the disk, and the tests make thousands: their folders are in memory where it has room.
 FOLDERS := $(shell df --output=avail /dev/shm 2>/dev/null | awk '{room = $$1} END {print (room > 1000000) ? "/dev/shm" : "/tmp"}')
 # More of them than there are cores: the unit tests also wait, for processes, locks and disks. Each reads all test files
@@ -14,12 +15,20 @@ UNIT_TESTS := PYTEST_DEBUG_TEMPROOT=$(FOLDERS) $(BIN)/pytest -q -n $(shell expr 
 
 unexport PYTHONDONTWRITEBYTECODE  # the tests start Python hundreds of times
 
-.PHONY: run guest-debian setup stop test shake torture check types compiled bench packages clean lock
+.PHONY: run run-postgres guest-debian setup stop test shake torture check types compiled bench packages postgresql clean lock
 
 run: packages $(VENV)/ready  ## the menu on a lab of three hosts
 	$(LAB) up
 	@echo "The lab goes on running when you leave the menu; 'make stop' ends it."
 	@trap : INT; $(LAB) run $(BIN)/python cli.py --database .lab/default/database.yaml || [ $$? -eq 130 ]  # 130: Ctrl-C
+
+run-postgres: packages postgresql $(VENV)/ready  ## the same on a lab of its own, whose three managers share a database
+	$(POSTGRES_LAB) --managers 3 up
+	@$(POSTGRES_LAB) run $(BIN)/python cli.py list >/dev/null 2>&1 || \
+	    $(POSTGRES_LAB) run $(BIN)/python cli.py database import .lab/postgres/database.yaml
+	@echo "Open the menu at another manager with '$(POSTGRES_LAB) run --manager 2 $(BIN)/python cli.py'."
+	@echo "The lab goes on running when you leave the menu; 'make stop' ends it."
+	@trap : INT; $(POSTGRES_LAB) run $(BIN)/python cli.py || [ $$? -eq 130 ]
 
 guest-debian: packages  ## the image of the lab's flavor `debian`: Debian, cloud-init, OpenSSH and FRR, from packages
 	@$(LAB) image debian
@@ -27,8 +36,9 @@ guest-debian: packages  ## the image of the lab's flavor `debian`: Debian, cloud
 
 setup: $(VENV)/ready  ## the Python packages only: all that is needed with hosts of your own
 
-stop:  ## the lab of `make run` is taken down, and all its disks with it
+stop:  ## the labs of `make run` and `make run-postgres` are taken down, and all their disks with them
 	$(LAB) down
+	$(POSTGRES_LAB) down
 
 check: $(VENV)/ready  ## style, types, scripts, import rules and quick unit tests: no root, no host, no network
 	@sh lab/install-packages shellcheck
@@ -43,14 +53,14 @@ types:
 compiled:  # in one process: otherwise each of those that run the tests compiles all of them
 	@$(BIN)/pytest -q --collect-only >/dev/null
 
-test: packages check  ## all tests; those on the lab need root, and have four labs side by side
+test: packages postgresql check  ## all tests; those on the lab need root, and have four labs side by side
 	$(UNIT_TESTS) -m "long and not lab"
 	$(SUDO) $(BIN)/pytest -q -n 4 --dist loadfile --no-loadscope-reorder -m lab
 
-shake: packages $(VENV)/ready  ## the lab tests five times, beside two busy processes per core: all five have to be green
+shake: packages postgresql $(VENV)/ready  ## the lab tests five times, beside two busy processes per core: all five have to be green
 	$(SUDO) $(BIN)/python -m tests.shake
 
-torture: packages $(VENV)/ready  ## the long versions of the tests that have one: every step boundary, thousands of histories
+torture: packages postgresql $(VENV)/ready  ## the long versions of the tests that have one: every step boundary, thousands of histories
 	$(SUDO) env CLOUD_TORTURE=1 $(BIN)/pytest -q -m torture
 
 bench: packages $(VENV)/ready $(BENCH)/ready  ## docs/performance.md again; WHAT="start design" for parts of it
@@ -59,6 +69,9 @@ bench: packages $(VENV)/ready $(BENCH)/ready  ## docs/performance.md again; WHAT
 
 packages:  ## Debian's packages for the lab and its guest; asks for root only when one is missing
 	@sh lab/install-packages
+
+postgresql:  ## Debian's PostgreSQL, for tests of the store and for labs with several managers
+	@sh lab/install-packages postgresql
 
 $(VENV)/ready: requirements-dev.lock
 	@sh lab/install-packages python3-venv

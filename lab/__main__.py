@@ -18,6 +18,9 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python3 -m lab", description=sys.modules["lab"].__doc__)
     parser.add_argument("--name", default="default", help="which lab; several can be up side by side")
     parser.add_argument("--workers", type=int, default=2, help="how many workers `up` brings up")
+    parser.add_argument(
+        "--managers", type=int, default=1, help="how many managers `up` brings up; several share a PostgreSQL database"
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("up", help="bring up whatever is not up")
     commands.add_parser("down", help="end the lab and delete its hosts' disks and its database.yaml")
@@ -27,7 +30,8 @@ def parse(words: list[str]) -> argparse.Namespace:
     inside = commands.add_parser("exec", help="run a command inside a host, as root")
     inside.add_argument("host")
     inside.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
-    run = commands.add_parser("run", help="run a command in the manager's network, as yourself")
+    run = commands.add_parser("run", help="run a command in a manager's network, as yourself")
+    run.add_argument("--manager", type=int, default=1, help="which manager (%(default)s)")
     run.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
     arguments = parser.parse_args(words)
     if "words" in arguments and not arguments.words:
@@ -69,11 +73,13 @@ def main() -> int:
     arguments = parse(sys.argv[1:])
     become_root()
     try:
-        lab = Lab(arguments.name, arguments.workers, report=report)
+        lab = Lab(arguments.name, arguments.workers, report=report, managers=arguments.managers)
         match arguments.command:
             case "up":
                 lab.up()
                 report(f"up; the product's state file is {lab.database}")
+                if lab.database_url:
+                    report(f"its managers share {lab.database_url}")
             case "down":
                 lab.down()
                 report("down")
@@ -85,7 +91,7 @@ def main() -> int:
                 terminal = {name: os.environ[name] for name in TERMINAL_VARIABLES if name in os.environ}
                 replace_by(lab.host_argv(arguments.host, arguments.words), SYSTEM_ENVIRONMENT | terminal)
             case "run":
-                replace_by(lab.manager_argv(arguments.words), paths.caller().environment())
+                replace_by(lab.manager_argv(arguments.words, arguments.manager), lab.environment(arguments.manager))
     except (LabError, ValueError) as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""A whole lab: its hosts, its switch and its manager, started, entered and removed together."""
+"""A whole lab: its hosts, its switch and its managers, started, entered and removed together."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import daemons, guest, manager, paths, switch, topology
+from lab import daemons, guest, manager, paths, postgres, switch, topology
 from lab.entry import LabEntry
 from lab.errors import LabError, wait_until
 from lab.node import Node
-from lab.topology import MANAGER_HOST, RELAY, SWITCH, LabHost, Role
+from lab.topology import RELAY, SWITCH, LabHost, Role
 
 HOST_NAMESPACES = ("--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child")
 HOLD_SECONDS = 10.0
@@ -44,10 +44,12 @@ class Lab(LabEntry):
         workers: int = 2,
         report: Callable[[str], None] = lambda _line: None,
         *,
+        managers: int = 1,
         has_debian: bool = True,
     ) -> None:
         super().__init__(paths.lab_folder(name))
         self.workers = workers
+        self.managers = managers
         self.report = report
         self.has_debian = has_debian
         self.files = manager.ManagerFiles(self.folder)
@@ -69,8 +71,10 @@ class Lab(LabEntry):
 
     @property
     def hosts(self) -> list[LabHost]:
-        """Return the requested hosts and those left from an `up` with more workers."""
-        return topology.hosts(max(self.workers, len(list(self.nodes_folder.glob("worker*")))))
+        """Return the requested hosts and those left from an `up` with more workers or managers."""
+        counts = {"worker": self.workers, "manager": self.managers}
+        workers, managers = (max(n, len(list(self.nodes_folder.glob(f"{name}*")))) for name, n in counts.items())
+        return topology.hosts(workers, managers)
 
     def status(self) -> list[NodeStatus]:
         """Return the status of every part of the lab, the switch first."""
@@ -80,7 +84,9 @@ class Lab(LabEntry):
 
     def up(self) -> None:
         """Start every part that is down; running hosts stay untouched, whatever state a crash left the rest in."""
-        caller = paths.caller()
+        caller, hosts = paths.caller(), self.hosts
+        if any(host.role is Role.DATABASE for host in hosts):
+            postgres.require_installed()
         with self._locked():
             image = self.image
             accel = guest.accel(image, self.report)
@@ -89,9 +95,10 @@ class Lab(LabEntry):
             caller.own(self.folder)
             self.nodes_folder.mkdir(mode=0o700, exist_ok=True)
             self.files.make_key(caller)
-            self._boot(self.hosts)
+            self._boot(hosts)
+            self._make_homes(caller)
             debian = guest.debian_if_built() if self.has_debian else None
-            self.files.write_database(caller, self.hosts, image, accel, debian)
+            self.files.write_database(caller, hosts, image, accel, debian)
 
     def down(self) -> None:
         """End every process of the lab and delete its files; a lab that does not exist is no error."""
@@ -104,12 +111,12 @@ class Lab(LabEntry):
 
     def stop_host(self, name: str) -> None:
         """Power a host off at once; all its processes have ended when this returns."""
-        self.node(self._host(name).name).kill()
+        self.node(self._machine(name).name).kill()
 
     def start_host(self, name: str) -> None:
         """Boot a host again with its present disk; a running host stays untouched."""
         with self._locked():
-            self._boot([self._host(name)])
+            self._boot([self._machine(name)])
 
     def cut(self, name: str) -> None:
         """Set the host's management link down at the switch: no packet is answered, not even with a refusal."""
@@ -179,9 +186,23 @@ class Lab(LabEntry):
         if not node.ready:
             raise LabError(f"{node.name} ended while it booted, after it said:\n{node.last_words()}")
 
+    def _make_homes(self, caller: paths.Caller) -> None:
+        """Make a home for each manager where there are several: its files are its own."""
+        if self.database_url:
+            for number, _ in enumerate((host for host in self.hosts if host.role is Role.MANAGER), start=1):
+                self.home(number).mkdir(mode=0o700, parents=True, exist_ok=True)
+                caller.own(self.home(number), self.home(number).parent)
+
+    def _machine(self, name: str) -> LabHost:
+        """Return a host that has processes of its own, which a manager has not."""
+        host = self._host(name)
+        if host.role is Role.MANAGER:
+            raise LabError(f"{name} is a network only, which cannot be powered off")
+        return host
+
     def _host(self, name: str) -> LabHost:
         for host in self.hosts:
-            if host.name == name and host is not MANAGER_HOST:
+            if host.name == name:
                 return host
         raise LabError(f"no host {name} in this lab")
 

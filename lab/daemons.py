@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 
+from lab import postgres
 from lab.disk import OVS_DATABASE
-from lab.topology import DATA_PORT, INTERNET_ADDRESS, SSH_PORT, LabHost, Role
+from lab.topology import DATA_PORT, DATABASE_PORT, INTERNET_ADDRESS, SSH_PORT, LabHost, Role
 
 BRIDGE = "br-int"
 # ovs-vswitchd keeps a trunk port that is gone, even when a new device has its name. In a single transaction it would
@@ -20,7 +21,7 @@ OVS_SOCKET = "/run/openvswitch/db.sock"
 
 @dataclass(frozen=True)
 class Daemon:
-    """A program that stays in the foreground and is started again when it ends.
+    """A program that stays in the foreground and, where it `restarts`, is started again when it ends.
 
     `answers` is the TCP address or UNIX socket that accepts connections once it is up; `then` runs after that.
     """
@@ -29,6 +30,7 @@ class Daemon:
     argv: tuple[str, ...]
     answers: tuple[str, int] | str | None = None
     then: tuple[str, ...] | None = None
+    restarts: bool = True
 
     def is_answering(self) -> bool:
         """Return whether the daemon accepts a connection now."""
@@ -76,6 +78,9 @@ def of(host: LabHost) -> list[Daemon]:
     """Return the daemons of this host, in the order in which they start."""
     if host.role is Role.INTERNET:
         return _internet()
+    if host.role is Role.DATABASE:
+        # A server that was stopped stays so: its standby may write by now.
+        return [Daemon("postgres", postgres.argv(host), answers=(host.address, DATABASE_PORT), restarts=False)]
     # sshd starts itself again for every connection, which needs the full path.
     sshd = Daemon("sshd", ("/usr/sbin/sshd", "-D", "-e"), answers=(host.address, SSH_PORT))
     return [*_open_vswitch(), sshd]

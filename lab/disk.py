@@ -10,10 +10,10 @@ import os
 import shutil
 from pathlib import Path
 
-from lab import accounts
+from lab import accounts, postgres
 from lab.command import run
 from lab.paths import ROOT
-from lab.topology import INTERNET_ADDRESS, SSH_PORT, SSH_USER, LabHost
+from lab.topology import INTERNET_ADDRESS, SSH_PORT, SSH_USER, LabHost, Role
 
 # overlayfs hides the lower layer under a folder with this attribute (Documentation/filesystems/overlayfs.rst).
 OPAQUE = "trusted.overlay.opaque"
@@ -89,6 +89,9 @@ def install(upper: Path, host: LabHost, lab_dir: Path, authorized_key: str, host
     disk.write("etc/pam.d/sudo", PAM_SUDO)
     if host.is_node:
         _install_node(disk, host, authorized_key, host_key)
+    elif host.role is Role.DATABASE:
+        for path in postgres.MACHINES_OWN:
+            disk.hide(path)
     else:
         disk.write("srv/index.html", "This is the internet of the lab.\n")
 

@@ -1,4 +1,4 @@
-"""Commands inside a lab: in a host as one of its users, or in the manager's network as the caller."""
+"""Commands inside a lab: in a host as one of its users, or in a manager's network as the caller."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab import paths
+from lab import paths, postgres, topology
 from lab.command import SYSTEM_ENVIRONMENT
 from lab.errors import LabError
 from lab.node import Node
-from lab.topology import MANAGER
 
 Result = subprocess.CompletedProcess[str]
 
@@ -33,11 +32,26 @@ class LabEntry:
         become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--reset-env", "--"]
         return [*door, *(become if user else []), *argv]
 
-    def manager_argv(self, argv: Sequence[str]) -> list[str]:
-        """Return the argv that runs a command in the manager's network, as the user behind sudo."""
+    def home(self, manager: int = 1) -> Path:
+        """Return the home of a manager that shares a database with others."""
+        return self.folder / "homes" / topology.manager(manager).name
+
+    @property
+    def database_url(self) -> str | None:
+        """Return the URL of the database that the managers share; None where there is one manager."""
+        return postgres.URL if self.node(topology.DATABASES[0].name).folder.exists() else None
+
+    def environment(self, manager: int = 1) -> dict[str, str]:
+        """Return the environment of commands on a manager: the caller's, and what several managers need."""
+        shared = self.database_url
+        several = {"HOME": str(self.home(manager)), "CLOUD_DATABASE": shared} if shared else {}
+        return paths.caller().environment() | several
+
+    def manager_argv(self, argv: Sequence[str], manager: int = 1) -> list[str]:
+        """Return the argv that runs a command in a manager's network, as the user behind sudo."""
         caller = paths.caller()
         become = ["setpriv", f"--reuid={caller.uid}", f"--regid={caller.gid}", "--init-groups", "--"]
-        return [*self.node(MANAGER).enter("--net"), *(become if caller.uid else []), *argv]
+        return [*self.node(topology.manager(manager).name).enter("--net"), *(become if caller.uid else []), *argv]
 
     def exec(
         self,
@@ -60,15 +74,16 @@ class LabEntry:
         input: str | None = None,  # noqa: A002 - as above
         check: bool = True,
         timeout: float = 60,
+        manager: int = 1,
     ) -> Result:
-        """Run a command in the manager's network to its end; errors are those of `exec`."""
-        done = _finish(self.manager_argv(argv), paths.caller().environment(), None, input, timeout)
-        return _checked(done, MANAGER, argv) if check else done
+        """Run a command in a manager's network to its end; errors are those of `exec`."""
+        done = _finish(self.manager_argv(argv, manager), self.environment(manager), None, input, timeout)
+        return _checked(done, topology.manager(manager).name, argv) if check else done
 
-    def popen(self, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
-        """Start a command in the manager's network; `options` are those of subprocess.Popen."""
-        environment = options.pop("env", paths.caller().environment())
-        return subprocess.Popen(self.manager_argv(argv), env=environment, **options)
+    def popen(self, argv: Sequence[str], *, manager: int = 1, **options: Any) -> subprocess.Popen[Any]:
+        """Start a command in a manager's network; `options` are those of subprocess.Popen."""
+        environment = options.pop("env", self.environment(manager))
+        return subprocess.Popen(self.manager_argv(argv, manager), env=environment, **options)
 
     def popen_in(self, host: str, argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
         """Start a command inside a host, as root."""

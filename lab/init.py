@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from lab import daemons, hold, node, root, topology
+from lab import daemons, hold, node, postgres, root, topology
 from lab.command import SYSTEM_ENVIRONMENT, run
 from lab.daemons import Daemon
 from lab.errors import POLL_SECONDS, wait_until
@@ -56,11 +56,15 @@ class Init:
             run(daemon.then)
 
     def reap_forever(self) -> NoReturn:
-        """Reap every child that ends, and restart an ended daemon, at most once a second."""
+        """Reap every child that ends, and restart an ended daemon that restarts, at most once a second."""
         while True:
-            pid, _ = os.waitpid(-1, 0)
+            try:
+                pid, _ = os.waitpid(-1, 0)
+            except ChildProcessError:  # the last daemon was stopped; programs that enter the host may leave orphans
+                time.sleep(RESTART_SECONDS)
+                continue
             daemon, started = self.running.pop(pid, (None, 0.0))
-            if daemon:
+            if daemon and daemon.restarts:
                 time.sleep(max(0.0, started + RESTART_SECONDS - time.monotonic()))
                 self.start(daemon)
 
@@ -108,6 +112,8 @@ def main() -> None:
     state = node.claim(folder)
     root.enter(folder, host)
     wait_for_cable(host.address)
+    if host.role is Role.DATABASE:
+        postgres.prepare(host)
     init = Init()
     for daemon in daemons.of(host):
         init.start_and_wait(daemon)

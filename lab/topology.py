@@ -16,6 +16,7 @@ SSH_USER = "ubuntu"
 SWITCH = "switch"
 RELAY = "relay"
 MANAGER = "manager"
+DATABASE_PORT = 5432
 MAX_WORKERS = 200  # worker201 would be 10.0.10.202: free, but no machine could run so large a lab
 
 
@@ -26,6 +27,7 @@ class Role(Enum):
     NETWORK = "network"
     INTERNET = "internet"
     MANAGER = "manager"
+    DATABASE = "database"
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,16 @@ class LabHost:
 
 INTERNET = LabHost("internet", "10.0.10.254", Role.INTERNET)
 NETWORK = LabHost("network", "10.0.10.3", Role.NETWORK, gateway=INTERNET.address)
-MANAGER_HOST = LabHost(MANAGER, "10.0.10.250", Role.MANAGER)
+DATABASES = (
+    LabHost("database1", "10.0.10.248", Role.DATABASE),
+    LabHost("database2", "10.0.10.249", Role.DATABASE),
+)
+"""The servers of the database that several managers share. The second one begins as the first one's standby."""
+
+MANAGERS = tuple(
+    LabHost(f"{MANAGER}{number if number > 1 else ''}", f"10.0.10.{249 + number}", Role.MANAGER)
+    for number in range(1, 5)
+)
 
 
 def worker(number: int) -> LabHost:
@@ -64,20 +75,22 @@ def worker(number: int) -> LabHost:
     return LabHost(f"worker{number}", f"10.0.10.{number if number < 3 else number + 1}", Role.WORKER)
 
 
-def hosts(workers: int) -> list[LabHost]:
-    """Return every host of a lab with this number of workers, the manager included."""
-    return [*(worker(number) for number in range(1, workers + 1)), NETWORK, INTERNET, MANAGER_HOST]
+def manager(number: int) -> LabHost:
+    """Return manager `number`, counted from 1; the first one has no number in its name."""
+    if not 1 <= number <= len(MANAGERS):
+        raise ValueError(f"there are managers 1 to {len(MANAGERS)}, not {number}")
+    return MANAGERS[number - 1]
+
+
+def hosts(workers: int, managers: int = 1) -> list[LabHost]:
+    """Return every host of a lab with these numbers of workers and managers; several managers share databases."""
+    some = [*map(worker, range(1, workers + 1)), NETWORK, INTERNET, *map(manager, range(1, managers + 1))]
+    return [*some, *DATABASES] if managers > 1 else some
 
 
 def host(name: str) -> LabHost:
-    """Return the host of that name, for any number of workers; raise KeyError when no lab has it."""
-    for known in (NETWORK, INTERNET, MANAGER_HOST):
-        if known.name == name:
-            return known
-    number = name.removeprefix("worker")
-    if number.isdecimal() and f"worker{int(number)}" == name and 1 <= int(number) <= MAX_WORKERS:
-        return worker(int(number))
-    raise KeyError(name)
+    """Return the host of that name, for any number of workers and managers; raise KeyError when no lab has it."""
+    return {known.name: known for known in hosts(MAX_WORKERS, len(MANAGERS))}[name]
 
 
 def switch_port(name: str, bridge: str) -> str:

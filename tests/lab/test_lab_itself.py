@@ -116,17 +116,25 @@ def running(lab: Lab) -> Lab:
 
 
 def test_workers_keep_clear_of_the_network_nodes_address() -> None:
-    addresses = [host.address for host in topology.hosts(6)]
+    addresses = [host.address for host in topology.hosts(topology.MAX_WORKERS, len(topology.MANAGERS))]
     assert addresses[:4] == ["10.0.10.1", "10.0.10.2", "10.0.10.4", "10.0.10.5"]
     assert len(set(addresses)) == len(addresses)
 
 
+@pytest.mark.parametrize(("managers", "more"), [(1, []), (2, ["manager2", "database1", "database2"])])
+def test_several_managers_bring_databases(managers: int, more: list[str]) -> None:
+    assert [host.name for host in topology.hosts(1, managers)] == ["worker1", "network", "internet", "manager", *more]
+    assert topology.manager(managers).address == f"10.0.10.{249 + managers}"
+
+
 def test_port_names_fit_the_kernel() -> None:
-    hosts = topology.hosts(topology.MAX_WORKERS)
+    hosts = topology.hosts(topology.MAX_WORKERS, len(topology.MANAGERS))
     assert all(len(topology.switch_port(host.name, bridge)) < 16 for host in hosts for bridge in host.cables.values())
 
 
-@pytest.mark.parametrize("name", ["worker0", "worker01", "worker201", "workerx", "worker", "manager2", ""])
+@pytest.mark.parametrize(
+    "name", ["worker0", "worker01", "worker201", "workerx", "worker", "manager1", "manager5", "database3", ""]
+)
 def test_unknown_hosts_are_unknown(name: str) -> None:
     with pytest.raises(KeyError):
         topology.host(name)
@@ -338,11 +346,14 @@ def test_up_and_down_after_an_up_that_was_killed_half_way(machine_before: str, s
 
 
 def test_down_leaves_nothing_and_can_be_repeated(machine_before: str) -> None:
-    lab = Lab(f"{NAME}-4", workers=3)
+    lab = Lab(f"{NAME}-4", workers=3, managers=2)
     lab.up()
     assert ssh(lab, "10.0.10.4", "hostname") == "worker3\n"
     nodes = pids(lab).values()
-    assert len(nodes) == 7
+    assert len(nodes) == 10
+    assert lab.exec("database1", ["ps", "-o", "user=", "-C", "postgres"]).stdout.startswith("postgres\n")
+    assert lab.run(["sh", "-c", "touch ~/mine; ls ~"], manager=2).stdout == "mine\n"
+    assert lab.run(["sh", "-c", "ls ~; hostname -I"]).stdout.split() == ["10.0.10.250"]
     with watched(nodes) as processes:
         Lab(f"{NAME}-4").down()
         wait_until(lambda: not processes(), 2, "the last process ends")
@@ -377,6 +388,8 @@ def test_run_and_exec_pass_words_and_exit_status_on() -> None:
     assert command_line("exec", "worker1", "printf", "%s|", "a b", "-c", "*").stdout == "a b|-c|*|"
     assert command_line("run", "pwd").stdout == f"{paths.ROOT}\n"
     assert command_line("run", "id", "-u").stdout == f"{paths.caller().uid}\n"
+    assert "manager2 is down" in command_line("run", "--manager", "2", "true").stderr
+    assert "there are managers 1 to 4, not 5" in command_line("run", "--manager", "5", "true").stderr
     assert command_line("exec", "worker9", "true").returncode == 1
 
 

@@ -10,7 +10,8 @@ PLANS = DATA / "plans"
 RING_TITLES = DATA / "ring_titles.txt"
 SCENARIOS = ROOT / "tests" / "scenarios"
 LONGEST_ON_THE_LAB = (
-    *(ROOT / "tests" / "lab" / f"test_{name}.py" for name in ("debian", "consoles", "power", "drift", "students")),
+    *(ROOT / "tests" / "lab" / f"test_{name}.py" for name in ("debian", "consoles", "managers", "power")),
+    *(ROOT / "tests" / "lab" / f"test_{name}.py" for name in ("drift", "students")),
     SCENARIOS / "test_every_death.py",
     *(
         ROOT / "tests" / "lab" / f"test_{name}.py"

@@ -93,7 +93,7 @@ def ordinary(program: str) -> list[str]:
     """
     newest = max(PROGRAMS.glob(f"*/bin/{program}"), key=lambda path: int(path.parts[-3]), default=None)
     if newest is None:
-        raise FileNotFoundError(f"{program} is not installed (lab/packages.txt: postgresql)")
+        raise FileNotFoundError(f"{program} is not installed (`make postgresql` brings it)")
     user = [f"--reuid={ORDINARY_ID}", f"--regid={ORDINARY_ID}", "--clear-groups"] if os.getuid() == 0 else []
     return ["setpriv", "--pdeathsig=QUIT", *user, str(newest)]
 

@@ -16,7 +16,7 @@ import pytest
 from tests.support.paths import LONGEST_ON_THE_LAB, ROOT
 from tests.support.playing import PROGRAM, terminal_of
 
-READY = ("--old-file=packages", "--old-file=.venv/ready")
+READY = ("--old-file=packages", "--old-file=postgresql", "--old-file=.venv/ready")
 
 
 def selections(target: str) -> list[str]:
@@ -68,10 +68,10 @@ assert sys.argv[1] == "run", sys.argv
 MENU = f"os.execv(sys.executable, {[*PROGRAM]})"
 
 
-def make_run(tmp_path: Path, menu: str) -> tuple[str, ...]:
+def make_run(tmp_path: Path, menu: str, text: str = LAB, target: str = "run") -> tuple[str, ...]:
     lab = tmp_path / "lab.py"
-    lab.write_text(LAB.format(menu=menu), encoding="utf-8")
-    return ("make", *READY, "run", f"LAB={sys.executable} {lab}")
+    lab.write_text(text.format(menu=menu), encoding="utf-8")
+    return ("make", *READY, target, f"LAB={sys.executable} {lab}")
 
 
 def test_ctrl_c_ends_make_run_without_an_error_of_make(tmp_path: Path) -> None:
@@ -89,3 +89,41 @@ def test_a_failure_of_the_menu_is_one_of_make(tmp_path: Path, failure: int) -> N
     with terminal_of(make_run(tmp_path, f"sys.exit({failure})")) as terminal:
         terminal.wait_for("run] Error")
         assert terminal.exit_status() == 2
+
+
+SHARED = """import os, pathlib, sys
+notes = pathlib.Path(__file__).with_suffix(".notes")
+words = sys.argv[1:]
+assert words[:2] == ["--name", "postgres"], words
+with notes.open("a") as file:
+    file.write(" ".join(words[2:]) + "\\n")
+if "list" in words:
+    sys.exit(notes.read_text().count("import") == 0)
+if words[-1] == "cli.py":
+    {menu}
+"""
+"""A lab of several managers, whose database has a cloud once one was brought in."""
+
+
+def test_make_run_postgres_brings_the_lab_in_once_and_opens_the_menu(tmp_path: Path) -> None:
+    argv = make_run(tmp_path, MENU, SHARED, "run-postgres")
+    for _ in range(2):
+        with terminal_of(argv) as terminal:
+            terminal.wait_for("Username: ")
+            terminal.type("\x03")
+            terminal.wait_for("Goodbye")
+            assert terminal.exit_status() in {0, -signal.SIGINT}
+    noted = (tmp_path / "lab.notes").read_text(encoding="utf-8")
+    assert noted.count("--managers 3 up\n") == 2
+    assert noted.count("database import .lab/postgres/database.yaml\n") == 1
+
+
+@pytest.mark.parametrize("target", ["test", "shake", "torture", "run-postgres"])
+def test_postgresql_is_installed_only_for_what_needs_it(target: str) -> None:
+    def commands(*words: str) -> list[str]:
+        argv = ("make", "--dry-run", "--old-file=.venv/ready", *words)
+        return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    assert "sh lab/install-packages postgresql" in commands(target)
+    assert "sh lab/install-packages postgresql" not in commands("run")
+    assert "postgresql" not in (ROOT / "lab/packages.txt").read_text(encoding="utf-8")
