@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 class Groups(SliceUseCases):
     """The groups of use-cases. The menu opens without their modules."""
 
+    def warning_at_start(self) -> str:
+        """Return a warning about the database for operators, or an empty string."""
+        return self._database.warning()
+
     @functools.cached_property
     def edits(self) -> Edits:
         """Return the use-cases that change designs."""

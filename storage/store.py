@@ -77,6 +77,10 @@ class Store(Protocol):
     def is_locked(self, name: str) -> bool:
         """Return whether a session, also this one, holds the lock."""
 
+    def warning(self) -> str:
+        """Return a sentence for operators if changes that were saved can be lost, or an empty string."""
+        return ""
+
     @property
     def shared_keys(self) -> SharedKeys | None:
         """Return the host keys that the managers of this store share; None where it has one manager, with its file."""

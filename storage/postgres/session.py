@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import errors
@@ -37,6 +37,8 @@ RECONNECT_S = 15.0
 """Longer than a server needs to restart, or a standby to take over."""
 
 _POLL_S = 0.1
+_TIMELINE: LiteralString = "left(pg_walfile_name(pg_current_wal_lsn()), 8)"
+"""The number of the server's history, which begins the names of its WAL files."""
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -133,6 +135,14 @@ class ServerSession:
         with self.reading() as connection:
             return bool(one(connection.execute(query, [_key(name)])))
 
+    def waits_for_standby(self) -> bool:
+        """Return whether the server saves a change on a standby, too; true where no other server is named."""
+        with self.reading() as connection:
+            of_service = next((each.val for each in connection.pgconn.info if each.keyword == b"host"), None) or b""
+            if "," not in f"{self._words().get('host')}{of_service.decode()}":
+                return True
+            return bool(one(connection.execute("SHOW synchronous_standby_names")))
+
     def _ready(self, *, waits: bool = True) -> Connection:
         """Return a connection that works; one that was lost is made again, and takes the locks again."""
         connection = self._connection
@@ -180,30 +190,45 @@ class ServerSession:
 
     def _commit(self, connection: Connection) -> None:
         """Commit. Where the connection is lost meanwhile, ask the server afterwards whether it did."""
-        number = one(connection.execute("SELECT pg_current_xact_id_if_assigned()::text"))
+        number, timeline = connection.execute(
+            f"SELECT pg_current_xact_id_if_assigned()::text, {_TIMELINE}"
+        ).fetchone() or ("", "")
         try:
             ended = connection.execute("COMMIT").statusmessage
         except psycopg.OperationalError:
-            if number is not None and not self._was_committed(number):
+            if number is not None and not self._was_committed(number, timeline):
                 raise
         else:
             if ended != "COMMIT":  # a statement had failed before
                 raise FileFault(f"The database {self._url} dropped the change; nothing was saved, try again")
 
-    def _was_committed(self, number: str) -> bool:
+    def _was_committed(self, number: str, timeline: str) -> bool:
+        """Return whether a transaction was committed; raise `FileFault` where that cannot be known.
+
+        A standby that took over begins a new timeline, and gives numbers again that it had not heard of.
+        """
         deadline = time.monotonic() + RECONNECT_S
         self._in_transaction = False
         while True:
             try:
-                status = one(self._ready().execute("SELECT pg_xact_status(%s::xid8)", [number]))
+                connection = self._ready()
+                status = one(connection.execute("SELECT pg_xact_status(%s::xid8)", [number]))
+                is_same = one(connection.execute(f"SELECT {_TIMELINE}")) == timeline
+            except errors.InvalidParameterValue:  # not given yet
+                return False
             except (FileFault, psycopg.Error) as error:
-                raise FileFault(
-                    f"The connection to {self._url} was lost while a change was saved; it is not known whether it was "
-                    "saved, look at the state again"
-                ) from error
+                raise self._unknown() from error
+            if status == "committed" and not is_same:
+                raise self._unknown()
             if status != "in progress" or time.monotonic() >= deadline:
                 return bool(status == "committed")
             time.sleep(_POLL_S)
+
+    def _unknown(self) -> FileFault:
+        return FileFault(
+            f"The connection to {self._url} was lost while a change was saved; it is not known whether it was saved, "
+            "look at the state again"
+        )
 
     @contextmanager
     def _as_faults(self) -> Iterator[None]:

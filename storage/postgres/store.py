@@ -99,6 +99,15 @@ class PostgresStore(Store):
         self._require_tables()
         self._session.raise_fences(seen)
 
+    def warning(self) -> str:
+        """Return a sentence for operators if the server that writes waits for no standby, or an empty string."""
+        if self._session.waits_for_standby():
+            return ""
+        return (
+            f"{self.url} names several servers, but the one that writes waits for none: changes that were saved are "
+            "lost if it is; name its standby in synchronous_standby_names"
+        )
+
     @property
     def shared_keys(self) -> SharedKeys:
         """Return the host keys that all managers share."""

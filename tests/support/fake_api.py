@@ -278,6 +278,7 @@ class FakeAPI:
         self.interrupts_at = ""
         self.asks_for_new_password = False
         self.next_warning = ""
+        self.warning_of_store = ""
         self.idle_seconds = float(os.environ.get("FAKE_IDLE", "1800"))
         self.sessions = 8
         self.open_sessions: list[str] = []
@@ -318,6 +319,9 @@ class FakeAPI:
         if len(new) < 8:
             raise Refused("A password has 8 to 256 characters")
         self.users[actor].password_hash = new
+
+    def warning_at_start(self) -> str:
+        return self.warning_of_store
 
     def warning(self) -> str:
         warning, self.next_warning = self.next_warning, ""

@@ -114,7 +114,7 @@ ACTIONS = {
     "keys.add": "add key",
     "keys.remove": "remove key",
 }
-NO_ANSWER = {"needs_new_password", "warning"}
+NO_ANSWER = {"needs_new_password", "warning", "warning_at_start"}
 
 
 def acts(database: Path, actor: str) -> Path:

@@ -74,6 +74,7 @@ OWN = {
     "designs.read",
     "designs.read_file",
     "warning",
+    "warning_at_start",
     *("keys.add", "keys.check", "keys.check_removal", "keys.list", "keys.remove"),
 }
 """Use-cases on the calling user alone."""

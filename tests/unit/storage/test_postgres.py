@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -282,14 +283,20 @@ def test_a_change_that_loses_its_server_is_not_saved(own_server: PostgresServer,
 
 
 @pytest.mark.parametrize("commits", [True, False])
+@pytest.mark.parametrize("timelines", [1, 2])
 def test_a_connection_that_is_lost_while_it_commits_is_asked_about(
-    store: PostgresStore, monkeypatch: pytest.MonkeyPatch, commits: bool
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch, commits: bool, timelines: int
 ) -> None:
-    """Break the connection at COMMIT, before or after the server has carried it out."""
+    """Break the connection at COMMIT, before or after the server has carried it out.
+
+    A standby that took over, with a timeline of its own, may have given the number of the transaction to another one.
+    """
     execute = psycopg.Connection.execute
 
     def broken(connection: psycopg.Connection[Any], query: Any, *words: Any, **options: Any) -> Any:
         if query != "COMMIT":
+            if timelines == 2 and query.startswith("SELECT left"):
+                query = "SELECT '00000002'"
             return execute(connection, query, *words, **options)
         if commits:
             execute(connection, query)
@@ -298,11 +305,19 @@ def test_a_connection_that_is_lost_while_it_commits_is_asked_about(
 
     with monkeypatch.context() as patch:
         patch.setattr(psycopg.Connection, "execute", broken)
-        if commits:
+        if commits and timelines == 1:
             renamed(store, "renamed")
         else:
-            assert "nothing was saved, try again" in refusal(lambda: renamed(store, "renamed"))
+            sentence = "it is not known whether it was saved" if commits else "nothing was saved, try again"
+            assert sentence in refusal(lambda: renamed(store, "renamed"))
     assert (PostgresStore(store.url).load().slices[1000].name == "renamed") is commits
+
+
+def test_a_transaction_that_a_server_never_heard_of_was_not_committed(store: PostgresStore) -> None:
+    store.load()
+    assert not store._session._was_committed("99999999", "00000001")
+    (timeline,) = asked(store, "SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)")
+    assert timeline == "00000001"
 
 
 def test_a_session_whose_claim_was_taken_meanwhile_saves_nothing(own_server: PostgresServer, file: Path) -> None:
@@ -342,6 +357,22 @@ def test_a_claim_that_another_session_had_meanwhile_is_lost_though_it_is_free_ag
         with PostgresStore(store.url).claim(1000):
             pass
         assert "another session has begun" in refusal(lambda: renamed(store, "x"))
+
+
+def test_operators_are_warned_of_a_server_without_a_standby(own_server: PostgresServer, file: Path) -> None:
+    store = filled(own_server.new_database(), file)
+    folder = f"host={own_server.folder}"
+    several = PostgresStore(ServerURL(store.url.text.replace(folder, f"{folder},{own_server.folder}")))
+    assert store.warning() == Database(file).warning() == ""
+    assert "several servers, but the one that writes waits for none" in several.warning()
+    ended = program(several.url, "--as", "student0", "list")
+    assert (ended.returncode, ended.stderr) == (0, f"Warning: {several.warning()}\n")
+    assert "Warning" not in program(several.url, "--user", "student0").stderr
+    asked(store, "ALTER SYSTEM SET synchronous_standby_names = 'two'")
+    assert asked(store, "SELECT pg_reload_conf()") == [True]
+    deadline = time.monotonic() + 20
+    while several.warning():
+        assert time.monotonic() < deadline
 
 
 def test_a_server_that_stays_away_leaves_the_settings_known(
