@@ -21,6 +21,7 @@ try:
 
     from core.errors import CloudError, FileFault, Interrupted, Refused
     from menu import (
+        authorized_keys,
         commands,
         database_commands,
         endings,
@@ -117,6 +118,10 @@ def _served(args: Namespace, open_api: Callable[[Location], OrchestratorAPI], br
     if args.command == "database":
         return database_commands.carry_out(args, screen)
     api = open_api(args.database)
+    if args.command == "authorized-keys":
+        return authorized_keys.write_lines(api.accounts, args, screen)
+    if not args.restricted_user and (warning := api.warning_at_start()):
+        _warn(warning)
     if brought:
         return restricted.carry_out(api, args.restricted_user, brought, screen)
     return _run(args, api, screen)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from accounts import rights
@@ -12,7 +14,7 @@ from core.ssh_keys import BadKeyError, PublicKey, read_public_key
 from core.status import SliceStatus
 from database import State
 from machines.seed import takes_seed
-from models import MAX_KEYS
+from models import MAX_KEYS, User
 
 _NOT_STARTED = (SliceStatus.CREATING, SliceStatus.DESIGN)
 
@@ -56,6 +58,13 @@ class PublicKeys(UseCases):
             return _remove(state, actor, number)
 
 
+def opening_keys(users: Iterable[User]) -> Iterator[tuple[str, PublicKey]]:
+    """Yield each key with its user. A key that several users have opens no account."""
+    keys = [(user.username, read_public_key(line)) for user in users for line in user.keys]
+    owners = Counter(key.data for _, key in keys)
+    return ((username, key) for username, key in keys if owners[key.data] == 1)
+
+
 def _add(state: State, actor: str, text: str) -> KeyChange:
     """Add a key to a user of `state`."""
     try:
@@ -66,6 +75,10 @@ def _add(state: State, actor: str, text: str) -> KeyChange:
     for number, line in enumerate(keys, start=1):
         if read_public_key(line).is_same(key):
             raise Refused(f"You have this key already: it is number {number}")
+    if any(read_public_key(line).is_same(key) for user in state.users.values() for line in user.keys):
+        raise Refused(
+            "Another account has this key, and a key belongs to one: make a pair of your own with ssh-keygen -t ed25519"
+        )
     if len(keys) >= MAX_KEYS:
         raise Refused(f"You have {len(keys)} keys, and at most {MAX_KEYS} are allowed; remove one first")
     keys.append(str(key))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from core.inventory import MAX_SLICES
 from inspection.codes import CODES
+from menu.authorized_keys import add_authorized_keys
 from menu.completion import NAME, SHELLS
 from menu.image_arguments import add_image_commands
 from menu.words import SLICE_HELP, add_actor, add_json, number_up_to, slice_word
@@ -30,6 +31,7 @@ def add_operator_commands(commands: Commands) -> None:
     add_image_commands(commands)
     _add_host(commands.add_parser("host", help="manage the workers", description="Manage the workers."))
     _add_resume(commands)
+    add_authorized_keys(commands)
     about = "Move the state between a file and a PostgreSQL database."
     _add_database(commands.add_parser("database", help="move the state to another place", description=about))
     _add_completion(commands)

@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -59,6 +60,8 @@ OPERATIONS = PAGES["docs/operations.md"]
 SECURITY = PAGES["docs/security.md"]
 HOSTS = PAGES["docs/install-hosts.md"]
 GUIDE = PAGES["docs/user-guide.md"]
+
+PROGRAM = "/srv/cloud/.venv/bin/python /srv/cloud/cli.py"
 
 OTHER_FOLDERS = ("lab", "bench", "docs", "tests")
 """Folders beside the product."""
@@ -289,6 +292,17 @@ def test_the_unit_that_brings_the_data_port_up_is_one_for_systemd(tmp_path: Path
     if verify := shutil.which("systemd-analyze"):
         done = subprocess.run([verify, "verify", str(file)], capture_output=True, text=True, check=False)
         assert file.name not in done.stderr
+
+
+def test_the_timer_of_resume_is_one_for_systemd(tmp_path: Path) -> None:
+    units = re.findall(r"```ini\n# /etc/systemd/system/(\S+)\n(.*?)```", PAGES["docs/many-managers.md"], re.DOTALL)
+    assert [name for name, _ in units] == ["cloud-resume.service", "cloud-resume.timer"]
+    assert f"ExecStart={PROGRAM} resume\n" in units[0][1]
+    for name, unit in units:
+        (tmp_path / name).write_text(unit.replace(PROGRAM, sys.executable).replace("User=cloud\n", ""))
+    if verify := shutil.which("systemd-analyze"):
+        done = subprocess.run([verify, "verify", *tmp_path.iterdir()], capture_output=True, text=True, check=False)
+        assert "cloud-resume" not in done.stderr
 
 
 def test_every_code_of_the_data_network_is_one_of_the_doctors() -> None:

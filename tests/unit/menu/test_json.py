@@ -33,7 +33,8 @@ NO_RECORD = {
     *("image add", "image stage", "image remove", "host forget", "host forget-key", "resume"),
     *("user add", "user passwd", "user quota", "user slices", "user role", "user remove"),
     *("console", "connect", "capture", "help"),
-    *("export", "convert", "ssh-config", "completion", "names", "database export", "database import"),
+    *("export", "convert", "ssh-config", "completion", "names", "authorized-keys"),
+    *("database export", "database import"),
 }
 """Commands that change something, join something, or write a file of another kind."""
 

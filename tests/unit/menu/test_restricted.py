@@ -48,7 +48,10 @@ FOR_USERS = (
 )
 """The commands that a restricted session may have."""
 
-FOR_OPERATORS = ("image", "user", "host", "log", "doctor", "prove", "database", "resume", "completion", "names")
+FOR_OPERATORS = (
+    *("image", "user", "host", "log", "doctor", "prove", "database", "resume", "completion", "names"),
+    "authorized-keys",
+)
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
