@@ -1,27 +1,20 @@
-"""Managers on PostgreSQL that die or lose their claim: hosts refuse late batches, and another manager goes on."""
+"""Managers on PostgreSQL that lost their claim: hosts refuse late batches, and another manager goes on."""
 
 from __future__ import annotations
 
-import signal
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from database import open_store
 from lab import Lab
 from tests.support.lab.power_desk import PowerDesk
 from tests.support.lab.visitor import HOSTS
-from tests.support.paths import ROOT
 from tests.support.postgres import PostgresServer
-from tests.unit.storage.test_stores import FREE_AFTER_S
 
 pytestmark = pytest.mark.lab
 
 HIGHER = 1000
-MORTAL = ROOT / "tests/support/lab/mortal.py"
 
 
 @pytest.fixture
@@ -73,18 +66,3 @@ def test_every_host_refuses_a_late_batch(desk: PowerDesk, lab: Lab) -> None:
     lines = desk.run("log")[0]
     assert "refuses this change" in lines
     assert "import database" in lines
-
-
-def test_another_manager_ends_what_a_killed_one_began(desk: PowerDesk, lab: Lab) -> None:
-    """Kill managers in the middle of a deployment and of a deletion; the timer's command ends both."""
-    desk.run("create", "--template", "ring:3", "--name", "other")
-    slice_id = max(open_store(desk.location).load().slices)
-    for action, moment, sentence in (("deploy", 4, "is running"), ("delete", 2, "is deleted")):
-        argv = [sys.executable, str(MORTAL), str(desk.location), action, str(slice_id), "step", str(moment)]
-        assert lab.popen(["env", f"HOME={desk.own}", *argv]).wait(timeout=120) == -signal.SIGKILL
-        began = time.monotonic()
-        while open_store(desk.location).is_claimed(slice_id):
-            assert time.monotonic() < began + FREE_AFTER_S
-        assert desk.run("resume")[0] == f"Slice {slice_id} {sentence}\n"
-        assert desk.run("doctor")[0] == "Database and hosts agree: no findings\n"
-    assert desk.run("resume")[0] == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,10 @@ _REMOVE = (
     "userdel --remove cloud; rm -rf /srv/cloud /srv/python /srv/*.qcow2 /etc/ssh/cloud_students "
     "/etc/ld.so.conf.d/python.conf /root/database.yaml /root/id_ed25519"
 )
+DRIVER = ("psycopg", "psycopg_binary*", "typing_extensions.py")
+PAGE_URL = "postgresql://cloud@one,two/cloud?target_session_attrs=read-write"
+"""The database as docs/many-managers.md names it."""
+
 # Worse than any default: all variables of a client are accepted.
 _OPEN_ENVIRONMENT = "AcceptEnv *\n"
 
@@ -72,8 +76,26 @@ class StudentDoor:
     def root(self, script: str) -> str:
         return self.lab.exec(HOST, ["sh", "-c", script]).stdout
 
+    def operate(self, database: str, *words: str, typed: str = "") -> str:
+        """Return the output of an operator's command that succeeds in the service account."""
+        program = ("sudo", "-u", "cloud", "/srv/cloud/.venv/bin/python", "/srv/cloud/cli.py", "--database", database)
+        return self.lab.exec(HOST, [*program, *words], input=typed).stdout
 
-def _install_program(lab: Lab) -> None:
+    def read_keys_from(self, url: str) -> None:
+        """Let sshd read the students' keys from a database, as docs/many-managers.md says."""
+        text = (ROOT / "docs/many-managers.md").read_text(encoding="utf-8")
+        mark = "<!-- a test puts these lines where they belong, and logs in -->"
+        (lines,) = re.findall(rf"^{mark}\n```\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+        assert PAGE_URL in lines
+        lines = lines.replace(PAGE_URL, url.replace("%", "%%"))
+        config = self.lab.exec(HOST, ["cat", "/etc/ssh/sshd_config"]).stdout
+        config, count = re.subn(r"^ +AuthorizedKeysFile .*\n", lambda _: lines, config, flags=re.MULTILINE)
+        assert count == 1
+        self.lab.exec(HOST, ["tee", "/etc/ssh/sshd_config"], input=config)
+        _reload_sshd(self.lab)
+
+
+def _install_program(lab: Lab, more: Sequence[str]) -> None:
     """Copy the checkout to /srv/cloud, with its own interpreter where the machine's is in a user's home."""
     lab.exec(HOST, ["mkdir", "-p", "/srv/cloud/.venv/lib/python3/site-packages"])
     hidden = [".git", ".venv", ".lab", ".cache", "tests", "bench", "lab", "__pycache__", ".hypothesis", "*.previous"]
@@ -81,7 +103,7 @@ def _install_program(lab: Lab) -> None:
     base, version = Path(sys.base_prefix), f"python{sys.version_info[0]}.{sys.version_info[1]}"
     site = Path(yaml.__file__).parents[1]
     target = f"/srv/cloud/.venv/lib/{version}/site-packages"
-    packages = sorted({path.name for pattern in PACKAGES for path in site.glob(pattern)})
+    packages = sorted({path.name for pattern in (*PACKAGES, *more) for path in site.glob(pattern)})
     lab.exec(HOST, ["mkdir", "-p", target, "/srv/cloud/.venv/bin"])
     _copy(lab, site, packages, target, ["__pycache__", "tests"])
     home = base
@@ -126,8 +148,11 @@ def _reload_sshd(lab: Lab) -> None:
 
 
 @contextmanager
-def opened_door(lab: Lab, home: Path) -> Iterator[StudentDoor]:
-    """Set the service account up as the page says, for the users of `PASSWORDS`, and yield the way to it."""
+def opened_door(lab: Lab, home: Path, more: Sequence[str] = ()) -> Iterator[StudentDoor]:
+    """Set the service account up as the page says, for the users of `PASSWORDS`, and yield the way to it.
+
+    `more` are further packages of Python that it needs.
+    """
     commands, sshd, line, add_alice = _page()
     keys = {}
     for name in PASSWORDS:
@@ -135,7 +160,7 @@ def opened_door(lab: Lab, home: Path) -> Iterator[StudentDoor]:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", keys[name]], check=True)
         paths.caller().own(keys[name])  # the caller of sudo is the user of the client
     before = lab.exec(HOST, ["cat", "/etc/ssh/sshd_config"]).stdout
-    _install_program(lab)
+    _install_program(lab, more)
     _write_database(lab)
     lab.exec(HOST, ["sh", "-euc", f"cd /root\n{commands}"])
     lab.exec(HOST, ["sh", "-euc", add_alice], input=f"{PASSWORDS['alice']}\n")

@@ -1,7 +1,7 @@
 """A manager that dies on purpose: one use-case in its own process, which ends itself by SIGKILL at a moment.
 
-`python mortal.py DATABASE ACTION SLICE [KIND NUMBER]` runs in the manager's network. Moments are counted from 1,
-separately for each kind:
+`python mortal.py DATABASE ACTION SLICE [KIND NUMBER [SIGNAL]]` runs in a manager's network. SIGSTOP as SIGNAL only
+makes it wait. Moments are counted from 1, separately for each kind:
 
 - `stage`: a stage begins;
 - `batch`: a batch is sent to a host;
@@ -10,7 +10,8 @@ separately for each kind:
 - `piece`: a piece of a file is sent;
 - `file`: before and after each use of the database.
 
-Without a moment the manager lives. At the end it prints the answer and the counts as JSON.
+Without a moment the manager lives. At the end it prints the answer and the counts as JSON, with the
+number of steps that failed on each host.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 from core.inventory import SSHSettings
 from database import State, Store, open_store
 from orchestrator import OrchestratorAPI
-from remote.events import Event, InterruptNoted, Listener, StageStarted, Transferred
+from remote.events import Event, InterruptNoted, Listener, StageStarted, StepFailed, Transferred
 from remote.host import ShellChannel
 from remote.ssh import SSHHost
 from remote.transcript import Transcript
@@ -49,18 +50,20 @@ SIZE = 4
 
 
 class Fate:
-    """The counter of moments, which ends the process at its last one."""
+    """The counter of moments, which sends the process a signal at its last one."""
 
-    def __init__(self, last: tuple[str, int] | None) -> None:
+    def __init__(self, last: tuple[str, int] | None, number: signal.Signals = signal.SIGKILL) -> None:
         self.counts: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
         self._last = last
+        self._signal = number
         self._lock = threading.Lock()
 
     def meets(self, kind: str) -> None:
         with self._lock:
             self.counts[kind] += 1
             if (kind, self.counts[kind]) == self._last:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), self._signal)
 
     def listen(self, event: Event) -> None:
         match event:
@@ -70,6 +73,9 @@ class Fate:
                 self.meets("piece")
             case InterruptNoted():
                 pass
+            case StepFailed():
+                self.failed[event.step.host] += 1
+                self.meets("step")
             case _:
                 self.meets("step")
 
@@ -131,7 +137,7 @@ def change(api: OrchestratorAPI, slice_id: int, listen: Listener, *, back: bool)
 def main() -> None:
     """Run ACTION, and print the result."""
     path, action, slice_id, *moment = sys.argv[1:]
-    fate = Fate((moment[0], int(moment[1])) if moment else None)
+    fate = Fate((moment[0], int(moment[1])) if moment else None, *(signal.Signals[name] for name in moment[2:]))
     database = counted(open_store(location_of(path)), fate)
     settings = database.load().inventory.ssh
     hosts: dict[str, CountedHost] = {}
@@ -152,7 +158,7 @@ def main() -> None:
         "take back": partial(api.take_back_slice, USER, number, listen),
     }
     done, answer = actions[action]()
-    print(json.dumps({"done": done, "answer": str(answer), "counts": fate.counts}))  # noqa: T201
+    print(json.dumps({"done": done, "answer": str(answer), "counts": fate.counts, "failed": fate.failed}))  # noqa: T201
 
 
 def _value(answer: tuple[bool, Any]) -> Any:
