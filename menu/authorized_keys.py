@@ -29,7 +29,7 @@ def add_authorized_keys(commands: Commands) -> None:
         "restricted session. Made for AuthorizedKeysCommand of sshd (docs/many-managers.md). A key that two users have "
         "is left out. Exit status: 0 written, 1 refused, 2 wrong words.",
     )
-    lines.add_argument("kind", metavar="TYPE", nargs="?", default="", help="the type of the key that a client offers (default: all keys)")
+    lines.add_argument("kind", metavar="TYPE", nargs="?", default="", help="the type of one key (default: all keys)")
     lines.add_argument("key", metavar="KEY", nargs="?", default="", help="its data in base64")
 
 
