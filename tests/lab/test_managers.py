@@ -221,17 +221,18 @@ def test_the_standby_takes_over_in_mid_deployment_and_nothing_is_lost(cloud: Man
         wait_until(lambda: len(taken.since(promoted)) >= 20, SECONDS, "the session takes ids again")
         reconnected = taken.since(promoted)[0][1] - promoted
         answer = go_on(deploying)
-    noted(f"reconnected {reconnected:.2f} s after the promotion; the deployment: {answer['answer'][:60]}")
+    noted(f"reconnected {reconnected:.2f} s after the promotion")
     assert reconnected <= RECONNECTED_S
     ids = [taken_id for taken_id, _ in taken.since()]
     assert ids == sorted({*ids})
     state = cloud.store(STANDBY).load()
     assert state.next_vm_id > ids[-1]
     assert cloud.run(1, "show", str(kept), "--json") == before
-    cloud.ended(1, "resume")
-    assert cloud.store(STANDBY).load().slices[slice_id].status in {SliceStatus.RUNNING, SliceStatus.DESIGN}
-    assert answer["done"] is (cloud.store(STANDBY).load().slices[slice_id].status == SliceStatus.RUNNING)
+    assert answer["done"], answer["answer"]
+    assert state.slices[slice_id].status == SliceStatus.RUNNING
+    assert cloud.run(1, "resume") == ""
     assert cloud.run(3, "doctor") == AGREED
+    cloud.run(1, "delete", str(slice_id), "--yes")
 
 
 def asked_by_the_page(cloud: ManagersLab, server: str, word: str) -> str:
@@ -249,10 +250,11 @@ def test_the_first_server_comes_back_as_the_standby(cloud: ManagersLab) -> None:
     assert "names several servers, but the one that writes waits for none" in cloud.ended(1, "list").stderr
     cloud.lab.stop_host(PRIMARY)
     cloud.lab.start_host(PRIMARY)
-    wait_until(lambda: cloud.asked(STANDBY, "SELECT application_name FROM pg_stat_replication") == PRIMARY, 30, "it")
+    standbys = "SELECT application_name FROM pg_stat_replication"
+    wait_until(lambda: cloud.asked(STANDBY, standbys) == PRIMARY, SECONDS, "the first server follows the other one")
     (setting,) = re.findall(r"^synchronous_standby_names = .*\n", PAGE, re.MULTILINE)
     cloud.lab.exec(STANDBY, ["tee", "-a", f"{DATA}/postgresql.conf"], input=setting.replace("two", PRIMARY))
     assert cloud.asked(STANDBY, "SELECT pg_reload_conf()") == "t"
-    wait_until(lambda: cloud.ended(1, "list").stderr == "", 30, "the new standby is waited for")
+    wait_until(lambda: cloud.ended(1, "list").stderr == "", SECONDS, "the new standby is waited for")
     cloud.run(2, "delete", "kept", "--yes")
     assert cloud.asked(PRIMARY, "SELECT pg_is_in_recovery()") == "t"
