@@ -37,6 +37,9 @@ from tests.unit.storage.test_stores import FREE_AFTER_S
 
 pytestmark = pytest.mark.lab
 
+FREE_WITHIN_S = 0.1
+"""The bound for the better one of two tries: the tests share their cores."""
+
 CUT_OFF_S = 15.0
 RECONNECTED_S = 5.0
 SESSIONS, SLICES_EACH, VMS_EACH = 8, 10, 10
@@ -79,14 +82,15 @@ def test_every_manager_has_the_whole_cloud(cloud: ManagersLab) -> None:
 
 def test_another_manager_ends_what_a_killed_one_began(cloud: ManagersLab) -> None:
     """Kill managers in the middle of a deployment and of a deletion; the timer's command ends both."""
-    slice_id, store = cloud.create("killed"), cloud.store()
+    slice_id, store, seconds = cloud.create("killed"), cloud.store(), list[float]()
     for action, moment, sentence in (("deploy", "4", "is running"), ("delete", "2", "is deleted")):
         with cloud.started(2, "mortal.py", cloud.url, action, str(slice_id), "step", moment) as manager:
             assert manager.wait(SECONDS) == -signal.SIGKILL
-            free = seconds_until(lambda: not store.is_claimed(slice_id), FREE_AFTER_S, "the claim is free")
-        noted(f"claim free {free * 1000:.0f} ms after the end of its manager in {action}")
+            seconds.append(seconds_until(lambda: not store.is_claimed(slice_id), FREE_AFTER_S, "the claim is free"))
+        noted(f"claim free {seconds[-1] * 1000:.0f} ms after the end of its manager in {action}")
         assert cloud.run(3, "resume") == f"Slice {slice_id} {sentence}\n"
         assert cloud.run(1, "doctor") == AGREED
+    assert min(seconds) <= FREE_WITHIN_S
     assert cloud.run(2, "resume") == ""
 
 
