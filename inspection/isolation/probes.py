@@ -74,7 +74,10 @@ class Probes:
             for interface in vm.interfaces:
                 if interface.vlan_id is not None:
                     tagged = f"dl_vlan={self._foreign_vlan(slice_)},dl_src={interface.mac},dl_dst=ff:ff:ff:ff:ff:ff"
-                    yield self._frame(slice_, vm, interface, "a frame with another VLAN's tag", tagged)
+                    probe = self._frame(slice_, vm, interface, "a frame with another VLAN's tag", tagged)
+                    link = slice_.link(interface.link_id)
+                    # A transparent link passes it inside the link's own tag.
+                    yield replace(probe, allowed_vlan=interface.vlan_id) if link and link.transparent else probe
                     if interface.vlan_id == self._internet.vlan_id:
                         yield from self._forgeries(slice_, vm, interface)
                     else:

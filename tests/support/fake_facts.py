@@ -249,11 +249,15 @@ def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C90
 
 
 def _passed(host: FakeHost, packet: str) -> str:
-    """Return the path of a packet: a VM's own broadcast goes out on its VLAN, all else is dropped."""
+    """Return the path of a packet: a VM's own broadcast goes out on its VLAN, all else is dropped.
+
+    By a transparent link it may have a tag of its own.
+    """
     port = packet.split(",", maxsplit=1)[0].removeprefix("in_port=")
     if any(port.startswith(name) for name in host.lets_through):
         return "push_vlan(vid=4000,pcp=0),1"
-    tame = "dl_vlan=" not in packet and "dl_src=52:54:00" in packet and ",ip," not in packet and ",arp," not in packet
+    tagged = "dl_vlan=" in packet and port not in host.tunnels
+    tame = not tagged and "dl_src=52:54:00" in packet and ",ip," not in packet and ",arp," not in packet
     return f"push_vlan(vid={host.ports[port]},pcp=0),1" if tame else "drop"
 
 

@@ -491,6 +491,19 @@ def test_the_proof_holds(running: Desk) -> None:
     assert all(each.checked for each in verdict.properties)
 
 
+def test_a_transparent_link_may_pass_tags_inside_its_own(desk: Desk) -> None:
+    desk.ring(2)
+    with desk.database.transaction() as state:
+        for link in state.slices[1000].links:
+            link.transparent = True
+    desk.ok(desk.api.deploy_slice("student", 1000))
+    assert desk.api.prover.prove().breaches == 0
+    worker = desk.cloud.hosts[WORKER]
+    worker.lets_through |= {name for name in worker.tunnels if name.endswith("eth1")}
+    (broken,) = [each for each in desk.api.prover.prove().properties if each.breaches]
+    assert "a frame with another VLAN's tag" in broken.breaches[0].what
+
+
 def make_older(host: FakeHost) -> None:
     """Turn VMs, TAPs and the table into those of an older version: nothing for interfaces without a link, no QMP."""
     for pid, argv in host.argvs.items():
