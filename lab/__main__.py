@@ -7,7 +7,7 @@ import os
 import sys
 from typing import NoReturn
 
-from lab import Lab, LabError, guest, paths
+from lab import Lab, LabError, guest, paths, topology
 from lab.command import SYSTEM_ENVIRONMENT
 
 TERMINAL_VARIABLES = ("TERM", "COLORTERM")
@@ -20,6 +20,12 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2, help="how many workers `up` brings up")
     parser.add_argument(
         "--managers", type=int, default=1, help="how many managers `up` brings up; several share a PostgreSQL database"
+    )
+    parser.add_argument(
+        "--underlay",
+        choices=topology.UNDERLAYS,
+        default=topology.TRUNK,
+        help="what the data network of a new lab carries: VLANs, or IP packets only (%(default)s)",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("up", help="bring up whatever is not up")
@@ -73,7 +79,13 @@ def main() -> int:
     arguments = parse(sys.argv[1:])
     become_root()
     try:
-        lab = Lab(arguments.name, arguments.workers, report=report, managers=arguments.managers)
+        lab = Lab(
+            arguments.name,
+            arguments.workers,
+            report=report,
+            managers=arguments.managers,
+            underlay=arguments.underlay,
+        )
         match arguments.command:
             case "up":
                 lab.up()

@@ -34,7 +34,8 @@ class NodeStatus:
 class Lab(LabEntry):
     """One lab by name; creating the object starts nothing.
 
-    Its flavor `debian` is there where the Debian guest has been built, unless `has_debian` is false.
+    Its flavor `debian` is there where the Debian guest has been built, unless `has_debian` is false. `underlay`: what
+    the data network of a new lab carries, VLANs (`trunk`) or IP packets only (`tunnel`).
     The methods that use namespaces and mounts need root.
     """
 
@@ -46,8 +47,10 @@ class Lab(LabEntry):
         *,
         managers: int = 1,
         has_debian: bool = True,
+        underlay: str = topology.TRUNK,
     ) -> None:
         super().__init__(paths.lab_folder(name))
+        self._wanted_underlay = underlay
         self.workers = workers
         self.managers = managers
         self.report = report
@@ -76,6 +79,12 @@ class Lab(LabEntry):
         workers, managers = (max(n, len(list(self.nodes_folder.glob(f"{name}*")))) for name, n in counts.items())
         return topology.hosts(workers, managers)
 
+    @property
+    def underlay(self) -> str:
+        """Return what the data network carries; that of a lab never changes."""
+        kept = self.folder / "underlay"
+        return kept.read_text() if kept.exists() else self._wanted_underlay
+
     def status(self) -> list[NodeStatus]:
         """Return the status of every part of the lab, the switch first."""
         parts = [(SWITCH, ""), *((host.name, host.address) for host in self.hosts)]
@@ -93,12 +102,13 @@ class Lab(LabEntry):
             self.folder.mkdir(exist_ok=True)
             # The product writes its database here, with its lock and its previous version.
             caller.own(self.folder)
+            (self.folder / "underlay").write_text(self.underlay)
             self.nodes_folder.mkdir(mode=0o700, exist_ok=True)
             self.files.make_key(caller)
             self._boot(hosts)
             self._make_homes(caller)
             debian = guest.debian_if_built() if self.has_debian else None
-            self.files.write_database(caller, hosts, image, accel, debian)
+            self.files.write_database(caller, hosts, image, accel, debian, self.underlay)
 
     def down(self) -> None:
         """End every process of the lab and delete its files; a lab that does not exist is no error."""
@@ -168,16 +178,16 @@ class Lab(LabEntry):
         if host.is_node and not host_key.exists():
             node.folder.mkdir(exist_ok=True)
             manager.make_key(host_key, host.name)
-        node.start(HOST_NAMESPACES, ["lab.init", str(node.folder), host.name])
+        node.start(HOST_NAMESPACES, ["lab.init", str(node.folder), host.name, self.underlay])
 
     def _plug_in(self, host: LabHost, *, is_new: bool) -> None:
         node, bridges = self.node(host.name), self.node(SWITCH)
         if is_new:
             _wait(node, lambda: node.pid is not None, HOLD_SECONDS, "starts")
         if is_new or not switch.is_plugged(bridges, host):
-            switch.plug(bridges, host, node)
+            switch.plug(bridges, host, node, self.underlay)
             if node.ready and host.is_node:
-                for command in daemons.RENEW_TRUNK:
+                for command in daemons.renew_data_port(self.underlay):
                     self.exec(host.name, command)
         switch.set_management_link(bridges, host, "up")
 

@@ -7,15 +7,19 @@ from dataclasses import dataclass
 
 from lab import postgres
 from lab.disk import OVS_DATABASE
-from lab.topology import DATA_PORT, DATABASE_PORT, INTERNET_ADDRESS, SSH_PORT, LabHost, Role
+from lab.topology import (
+    DATA_PORT,
+    DATABASE_PORT,
+    INTERNET_ADDRESS,
+    MGMT_PREFIX,
+    SSH_PORT,
+    TUNNEL,
+    LabHost,
+    Role,
+)
 
 BRIDGE = "br-int"
-# ovs-vswitchd keeps a trunk port that is gone, even when a new device has its name. In a single transaction it would
-# see no change, so there are two.
-RENEW_TRUNK = (
-    ("ovs-vsctl", "--timeout=20", "--if-exists", "del-port", BRIDGE, DATA_PORT),
-    ("ovs-vsctl", "--timeout=20", "add-port", BRIDGE, DATA_PORT),
-)
+UNDERLAY_BRIDGE = "br-phys"
 OVS_SOCKET = "/run/openvswitch/db.sock"
 
 
@@ -23,13 +27,14 @@ OVS_SOCKET = "/run/openvswitch/db.sock"
 class Daemon:
     """A program that stays in the foreground and, where it `restarts`, is started again when it ends.
 
-    `answers` is the TCP address or UNIX socket that accepts connections once it is up; `then` runs after that.
+    `answers` is the TCP address or UNIX socket that accepts connections once it is up; the commands of `then` run after
+    that.
     """
 
     name: str
     argv: tuple[str, ...]
     answers: tuple[str, int] | str | None = None
-    then: tuple[str, ...] | None = None
+    then: tuple[tuple[str, ...], ...] = ()
     restarts: bool = True
 
     def is_answering(self) -> bool:
@@ -41,23 +46,45 @@ class Daemon:
             return connection.connect_ex(self.answers) == 0
 
 
-def _open_vswitch() -> list[Daemon]:
+def renew_data_port(underlay: str) -> tuple[tuple[str, ...], ...]:
+    """Return the commands that open the data port again.
+
+    ovs-vswitchd keeps a port that is gone, even when a new device has its name. In a single transaction it would see no
+    change, so there are two.
+    """
+    bridge = _bridge_of_data(underlay)
+    return (
+        ("ovs-vsctl", "--timeout=20", "--if-exists", "del-port", bridge, DATA_PORT),
+        ("ovs-vsctl", "--timeout=20", "add-port", bridge, DATA_PORT),
+    )
+
+
+def _bridge_of_data(underlay: str) -> str:
+    return UNDERLAY_BRIDGE if underlay == TUNNEL else BRIDGE
+
+
+def _open_vswitch(host: LabHost, underlay: str) -> list[Daemon]:
     """Return ovsdb-server and ovs-vswitchd with br-int in user space, which needs no kernel module.
 
     TCP through it stalls unless user-space TSO is on before ovs-vswitchd starts: offloaded checksums are never filled
-    in. ens4 has no tag: it is the trunk that carries every VLAN.
+    in. ens4 has no tag: it is the trunk that carries every VLAN. Without a trunk ens4 is on a bridge of its own, which
+    has the host's data address: in user space a tunnel ends at the address of a bridge. A tunnel drops frames whose
+    checksum is left to others, so TSO is off then, and TCP of guests stalls.
     """
-    settings = "ovs-vsctl --no-wait init -- set Open_vSwitch . other_config:userspace-tso-enable=true"
-    bridge = (
-        f"ovs-vsctl --timeout=20 --may-exist add-br {BRIDGE} -- set Bridge {BRIDGE} datapath_type=netdev "
-        f"-- --may-exist add-port {BRIDGE} {DATA_PORT}"
-    )
+    tso = "false" if underlay == TUNNEL else "true"
+    settings = f"ovs-vsctl --no-wait init -- set Open_vSwitch . other_config:userspace-tso-enable={tso}"
+    bridges = dict.fromkeys((BRIDGE, _bridge_of_data(underlay)))
+    made = " -- ".join(f"--may-exist add-br {each} -- set Bridge {each} datapath_type=netdev" for each in bridges)
+    then = [f"ovs-vsctl --timeout=20 {made} -- --may-exist add-port {_bridge_of_data(underlay)} {DATA_PORT}"]
+    if underlay == TUNNEL:
+        then.append(f"ip address replace {host.data_address}/{MGMT_PREFIX} dev {UNDERLAY_BRIDGE}")
+        then.append(f"ip link set {UNDERLAY_BRIDGE} up")
     quiet = ("--pidfile", "--log-file", "-vconsole:off")
     database = ("ovsdb-server", OVS_DATABASE, f"--remote=punix:{OVS_SOCKET}", *quiet)
     switch = ("ovs-vswitchd", f"unix:{OVS_SOCKET}", *quiet)
     return [
-        Daemon("ovsdb-server", database, answers=OVS_SOCKET, then=tuple(settings.split())),
-        Daemon("ovs-vswitchd", switch, then=tuple(bridge.split())),
+        Daemon("ovsdb-server", database, answers=OVS_SOCKET, then=(tuple(settings.split()),)),
+        Daemon("ovs-vswitchd", switch, then=tuple(tuple(command.split()) for command in then)),
     ]
 
 
@@ -74,7 +101,7 @@ def _internet() -> list[Daemon]:
     ]
 
 
-def of(host: LabHost) -> list[Daemon]:
+def of(host: LabHost, underlay: str) -> list[Daemon]:
     """Return the daemons of this host, in the order in which they start."""
     if host.role is Role.INTERNET:
         return _internet()
@@ -83,4 +110,4 @@ def of(host: LabHost) -> list[Daemon]:
         return [Daemon("postgres", postgres.argv(host), answers=(host.address, DATABASE_PORT), restarts=False)]
     # sshd starts itself again for every connection, which needs the full path.
     sshd = Daemon("sshd", ("/usr/sbin/sshd", "-D", "-e"), answers=(host.address, SSH_PORT))
-    return [*_open_vswitch(), sshd]
+    return [*_open_vswitch(host, underlay), sshd]

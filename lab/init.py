@@ -1,4 +1,4 @@
-"""`python -m lab.init FOLDER HOST`: pid 1 of a host. It mounts the file tree, starts daemons and reaps processes.
+"""`python -m lab.init FOLDER HOST UNDERLAY`: pid 1 of a host. It mounts files, starts daemons and reaps processes.
 
 Daemons that go into the background become children of pid 1. Without a wait for them, zombies would fill the process
 table.
@@ -49,11 +49,11 @@ class Init:
         self.running[pid] = (daemon, time.monotonic())
 
     def start_and_wait(self, daemon: Daemon) -> None:
-        """Start a daemon, wait until it answers and run the command that follows."""
+        """Start a daemon, wait until it answers and run the commands that follow."""
         self.start(daemon)
         wait_until(daemon.is_answering, DAEMON_SECONDS, f"{daemon.name} answers")
-        if daemon.then:
-            run(daemon.then)
+        for command in daemon.then:
+            run(command)
 
     def reap_forever(self) -> NoReturn:
         """Reap every child that ends, and restart an ended daemon that restarts, at most once a second."""
@@ -106,7 +106,7 @@ def end(_number: int, _frame: FrameType | None) -> NoReturn:
 
 def main() -> None:
     """Boot, announce it, and stay."""
-    folder, host = Path(sys.argv[1]), topology.host(sys.argv[2])
+    folder, host, underlay = Path(sys.argv[1]), topology.host(sys.argv[2]), sys.argv[3]
     signal.signal(signal.SIGTERM, end)
     set_up_kernel(host)  # before a cable is plugged in
     state = node.claim(folder)
@@ -115,7 +115,7 @@ def main() -> None:
     if host.role is Role.DATABASE:
         postgres.prepare(host)
     init = Init()
-    for daemon in daemons.of(host):
+    for daemon in daemons.of(host, underlay):
         init.start_and_wait(daemon)
     node.announce_ready(state)
     init.reap_forever()

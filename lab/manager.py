@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from lab.command import run
 from lab.paths import Caller
-from lab.topology import NETWORK, SSH_PORT, SSH_USER, LabHost, Role
+from lab.topology import NETWORK, SSH_PORT, SSH_USER, TRUNK, TUNNEL, LabHost, Role
 
 TEMPLATE = Path(__file__).with_name("database.yaml.in")
 # Emulated, the plain instructions of qemu64 boot this guest a fifth faster than those of `max`.
@@ -50,12 +50,19 @@ class ManagerFiles:
         caller.own(self.key, self.key.with_name("id_ed25519.pub"))
 
     def write_database(
-        self, caller: Caller, hosts: Sequence[LabHost], image: Path, accel: str, debian: Path | None = None
+        self,
+        caller: Caller,
+        hosts: Sequence[LabHost],
+        image: Path,
+        accel: str,
+        debian: Path | None = None,
+        underlay: str = TRUNK,
     ) -> None:
         """Write database.yaml unless it exists: its slices must survive another `up`."""
         if self.database.exists():
             return
         workers = ", ".join(f'"{host.address}"' for host in hosts if host.role is Role.WORKER)
+        ends = ", ".join(f"{host.address}: {host.data_address}" for host in hosts if host.is_node)
         text = Template(TEMPLATE.read_text()).substitute(
             workers=workers,
             network_node=NETWORK.address,
@@ -65,6 +72,7 @@ class ManagerFiles:
             known_hosts=quoted(self.known_hosts),
             accel=accel,
             image=quoted(image),
+            underlay=f"underlay: tunnel\ndata_addresses: {{{ends}}}" if underlay == TUNNEL else "",
             images=quoted(self.folder / "images"),
             debian="" if debian is None else Template(DEBIAN_FLAVOR).substitute(image=quoted(debian)),
             admin_hash=hashlib.sha256(b"admin").hexdigest(),

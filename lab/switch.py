@@ -9,7 +9,18 @@ from collections.abc import Iterable
 
 from lab.command import run
 from lab.node import Node
-from lab.topology import DATA, MANAGER, MGMT, MGMT_PORT, MGMT_PREFIX, LabHost, switch_port
+from lab.topology import (
+    DATA,
+    DATA_PORT,
+    MANAGER,
+    MGMT,
+    MGMT_PORT,
+    MGMT_PREFIX,
+    TUNNEL,
+    UNDERLAY_MTU,
+    LabHost,
+    switch_port,
+)
 
 # A slow cable ends in the first port; the second is its end in the bridge.
 RELAY_PORTS = ("relay-cable", "relay-bridge")
@@ -31,7 +42,7 @@ def is_plugged(switch: Node, host: LabHost) -> bool:
     return all(f" {switch_port(host.name, bridge)}@" in ports for bridge in host.cables.values())
 
 
-def plug(switch: Node, host: LabHost, node: Node) -> None:
+def plug(switch: Node, host: LabHost, node: Node, underlay: str) -> None:
     """Replace the host's cables and give its management port the address and the default route."""
     ports = {port: switch_port(host.name, bridge) for port, bridge in host.cables.items()}
     # Remains of a dead host or switch may still exist: the kernel removes namespaces with a delay.
@@ -45,12 +56,19 @@ def plug(switch: Node, host: LabHost, node: Node) -> None:
             for port, end in ports.items()
         ),
     )
-    lines = [f"link set {port} up" for port in ports]
+    wide = [DATA_PORT] if underlay == TUNNEL and host.is_node else []
+    lines = [*(f"link set {port} mtu {UNDERLAY_MTU}" for port in wide), *(f"link set {port} up" for port in ports)]
     lines.append(f"address add {host.address}/{MGMT_PREFIX} dev {MGMT_PORT}")
     if host.gateway:
         lines.append(f"route add default via {host.gateway} dev {MGMT_PORT}")
     _ip(node, lines)
-    _ip(switch, (f"link set {end} up master {host.cables[port]}" for port, end in ports.items()))
+    _ip(
+        switch,
+        (
+            *(f"link set {ports[port]} mtu {UNDERLAY_MTU}" for port in wide),
+            *(f"link set {end} up master {host.cables[port]}" for port, end in ports.items()),
+        ),
+    )
 
 
 def set_management_link(switch: Node, host: LabHost, state: str) -> None:

@@ -10,6 +10,12 @@ DATA = "data"
 MGMT_PORT = "ens3"
 DATA_PORT = "ens4"
 MGMT_PREFIX = 24
+UNDERLAY_MTU = 1700
+"""The MTU of the data network of a lab without a trunk: a packet of 1,500 bytes fits in with all that is around it."""
+
+UNDERLAYS = TRUNK, TUNNEL = "trunk", "tunnel"
+"""The content of the data network: the VLANs themselves, or IP packets only, so that the product makes a tunnel."""
+
 INTERNET_ADDRESS = "8.8.8.8"
 SSH_PORT = 22
 SSH_USER = "ubuntu"
@@ -48,6 +54,11 @@ class LabHost:
     def cables(self) -> dict[str, str]:
         """Return the names of the host's ports, each with the bridge at the other end of its cable."""
         return {MGMT_PORT: MGMT, DATA_PORT: DATA} if self.is_node else {MGMT_PORT: MGMT}
+
+    @property
+    def data_address(self) -> str:
+        """Return the address on a data network without a trunk."""
+        return self.address.replace("10.0.10.", "10.0.20.")
 
     def mac(self, port: str) -> str:
         """Return the MAC of a port, equal after every boot, because other hosts keep it in their ARP tables."""
