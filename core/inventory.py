@@ -18,6 +18,7 @@ from core.impairments import BUILT_IN, Profile
 from core.names import BRIDGE, DHCP_LAST_HOST
 from core.records import Recorded, entries, key, records_by_name, section, sequence, value
 from core.rule import FLAG, list_of, number, one_of, or_nothing, some_of, whole
+from core.underlay import TRUNK, TUNNEL, Tunnel
 
 ADMIN_SLICES = 20
 """The number of slices that an admin may have at a time, unless `login: slices` is larger."""
@@ -200,8 +201,12 @@ IN_USE = {
     "ssh_user": "ssh.user",
     "images_dir": "hypervisor.images_dir",
     **{name: f"internet.{name}" for name in ("vlan_id", "cidr", "gateway", "uplink")},
+    "underlay": "underlay",
 }
 """The keys of the section `in_use`, and the settings that they keep: slices depend on these."""
+
+EARLIER: Mapping[str, str] = {"underlay": TRUNK}
+"""The settings of slices that were made by versions which did not have these settings yet."""
 
 
 @value
@@ -209,6 +214,8 @@ class Inventory(Recorded):
     """The hosts and the settings, as one value for making plans.
 
     `data_ports`: host -> its port of br-int that leads to the other hosts; needed where several ports could.
+    `underlay`: `trunk` means that these ports carry the VLANs, `tunnel` that a tunnel of ours does. `data_addresses`:
+    host -> the address of its end of the tunnel, where it is not the host's own.
     `files_dir`: the manager's folder of slice files that users may choose from.
     """
 
@@ -220,6 +227,8 @@ class Inventory(Recorded):
     login: LoginSettings = section(LoginSettings)
     console: ConsoleSettings = section(ConsoleSettings)
     data_ports: Mapping[str, str] = entries(formats.ADDRESS, formats.DATA_PORT)
+    underlay: str = key(one_of(TRUNK, TUNNEL), default=TRUNK)
+    data_addresses: Mapping[str, str] = entries(formats.ADDRESS, formats.ADDRESS)
     images: ImageSettings = section(ImageSettings)
     files_dir: str | None = key(or_nothing(formats.LOCAL_FOLDER), default=None)
     profiles: Mapping[str, Profile] = records_by_name(formats.PROFILE_NAME, Profile)
@@ -243,3 +252,13 @@ class Inventory(Recorded):
     def hosts(self) -> tuple[str, ...]:
         """Return every host once, workers first."""
         return tuple(dict.fromkeys((*self.workers_list, self.network_node)))
+
+    @property
+    def tunnel(self) -> Tunnel | None:
+        """Return the tunnel that carries the VLANs between the hosts, or None where ports of the operator do."""
+        return Tunnel.between(self.hosts, self.data_addresses) if self.underlay == TUNNEL else None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Return all addresses of the hosts by which the cloud reaches them, each once."""
+        return tuple(dict.fromkeys((*self.hosts, *self.data_addresses.values())))

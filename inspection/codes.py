@@ -69,6 +69,29 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
         "the data port is down",
         "ip link set PORT up; see its cable, the port of the switch, and that it comes up at boot",
     ),
+    "tunnel-address": (
+        "error",
+        "a host has not the address at which its end of the tunnel is",
+        "name one of its addresses in database.yaml: data_addresses: {HOST: ADDRESS}",
+    ),
+    "tunnel-narrow": (
+        "error",
+        "the network beneath the tunnel carries too small packets",
+        "ip link set dev PORT mtu 1600, here, on all hosts and on the switches between them",
+    ),
+    "tunnel-doubled": (
+        "error",
+        "br-int has another way to the hosts beside the tunnel",
+        "ovs-vsctl del-port br-int PORT",
+    ),
+    "tunnel-missing": ("error", "a part of the tunnel between the hosts is missing", REPAIR),
+    "tunnel-wrong": ("error", "a part of the tunnel leads elsewhere, or passes other frames than it should", REPAIR),
+    "tunnel-flows": ("error", "flows of the tunnel are missing, or others are there", REPAIR),
+    "tunnel-foreign": (
+        "error",
+        "a bridge or port has a name of the tunnel, but not our mark",
+        f"remove it, then {REPAIR}",
+    ),
     "uplink-missing": (
         "error",
         "the uplink to the internet is missing",
@@ -194,6 +217,7 @@ CODES: Mapping[str, tuple[Severity, str, str]] = {
     ),
     "orphan-process": ("warning", "a process of ours belongs to no slice that runs", FIX),
     "orphan-port": ("warning", "a port of ours belongs to no slice that runs", FIX),
+    "orphan-tunnel": ("warning", "a part of a tunnel of ours leads to no host of the cloud", FIX),
     "orphan-queue": ("warning", "a queue of ours belongs to no TAP of a slice that runs", FIX),
     "orphan-tap": ("warning", "a TAP of ours belongs to no slice that runs", FIX),
     "orphan-table": ("warning", "a table of nftables of ours belongs to no slice that runs", FIX),

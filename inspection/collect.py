@@ -13,7 +13,7 @@ from allocation.measuring import RESOURCES, measure
 from core.inventory import Inventory
 from core.names import dhcp_namespace
 from machines import qmp
-from network import checks
+from network import checks, tunnel
 from remote.plan import Command, Plan, Stage, Step
 from shell.scripts import load
 from vlan_manager import PROGRAMS as NETWORK_PROGRAMS
@@ -40,14 +40,15 @@ _LIST_LOGS = load("collect/list-logs")
 _LIST_BOUNDS = load("collect/list-bounds")
 _LIST_LIMITS = load("collect/list-limits")
 _LIST_SNAPSHOTS = load("collect/list-snapshots")
+_LIST_TUNNEL = load("collect/list-tunnel")
 _LIST_PROGRAMS = load("collect/list-programs")
 
 
 _PORTS = (
     *("ovs-vsctl", "--timeout=5", "--format=json"),
-    *("--columns=name,ports", "list", "Bridge"),
+    *("--columns=name,ports,fail_mode,other_config,external_ids", "list", "Bridge"),
     *("--", "--columns=_uuid,name,tag,trunks,vlan_mode,protected,interfaces", "list", "Port"),
-    *("--", "--columns=_uuid,name,type,ofport,error,external_ids", "list", "Interface"),
+    *("--", "--columns=_uuid,name,type,ofport,error,external_ids,options", "list", "Interface"),
     *("--", "--columns=external_ids", "list", "QoS"),
 )
 
@@ -70,6 +71,8 @@ def commands(inventory: Inventory, host: str, *, thorough: bool = False) -> dict
         "devices": ("ip", "-j", "-d", "addr"),  # only with details it shows the alias, our mark
         "processes": _LIST_PROCESSES.argv(PROGRAM, MARK),
     }
+    if inventory.tunnel:
+        asked["tunnel"] = _LIST_TUNNEL.argv(inventory.tunnel.bridge, str(tunnel.LEARNED))
     if host in inventory.workers_list:
         asked["files"] = _LIST_FILES.argv(images)
     if host == inventory.network_node:

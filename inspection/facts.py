@@ -17,8 +17,8 @@ from network import ovs
 class SeenPort:
     """A port of Open vSwitch.
 
-    `tag`: None if the port carries every VLAN. `number`: negative while no frame passes. `mode`, `vlans`: the columns
-    vlan_mode and trunks (ovs-vswitchd.conf.db(5)).
+    `tag`: None if the port carries every VLAN. `number`: negative while no frame passes. `mode`, `vlans` and `options`:
+    the columns vlan_mode, trunks and options (ovs-vswitchd.conf.db(5)).
     """
 
     name: str
@@ -32,18 +32,41 @@ class SeenPort:
     tunnel: bool = False
     mode: str = ""
     vlans: frozenset[int] = frozenset()
+    options: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_ours(self) -> bool:
         """Return whether the port carries our mark."""
         return self.marks.get("owner") == ovs.OWNER
 
+    @property
+    def tunnel_key(self) -> str:
+        """Return the key of the tunnel that the port is a part of; an empty string for other ports."""
+        return tunnel_key(self.marks)
+
+
+def tunnel_key(marks: Mapping[str, str]) -> str:
+    """Return the key of our tunnel by the marks of a port or bridge; an empty string where it is no part of one."""
+    key = marks.get("tunnel", "") if marks.get("owner") == ovs.OWNER else ""
+    return key if re.fullmatch(r"[0-9]{1,8}", key) else ""
+
+
+class BridgeSettings(NamedTuple):
+    """The settings of a bridge. `tunnel`: the key of the tunnel that we made it for, if any.
+
+    `secure`: without flows it passes no frame. `passes_bpdus`: also STP and LLDP, which bridges keep to themselves.
+    """
+
+    tunnel: str = ""
+    secure: bool = False
+    passes_bpdus: bool = False
+
 
 @dataclass(frozen=True)
 class Device:
     """A network interface. `carrier` of a TAP: a process holds it. `arp`: the host speaks ARP on it.
 
-    `qdisc`: the kind of its queue (tc(8)).
+    `qdisc`: the kind of its queue (tc(8)). `mtu`: 0 if it is unknown.
     """
 
     name: str
@@ -56,6 +79,7 @@ class Device:
     arp: bool = True
     ipv6: tuple[str, ...] = ()
     qdisc: str = ""
+    mtu: int = 0
 
     @property
     def is_ours(self) -> bool:
@@ -138,9 +162,11 @@ class Facts:
     memory_mib: int | None = None  # free
 
     bridges: frozenset[str] = frozenset()
+    bridge_settings: Mapping[str, BridgeSettings] = field(default_factory=dict)
     ports: Mapping[str, SeenPort] = field(default_factory=dict)
     queues: Mapping[str, str] = field(default_factory=dict)  # TAP -> words of tc(8) in our row of its QoS
     flows: tuple[Flow, ...] = ()
+    tunnel_flows: tuple[Flow, ...] = ()  # those of the tunnel's bridge, without the learned ones
     devices: Mapping[str, Device] = field(default_factory=dict)
     processes: Mapping[int, Process] = field(default_factory=dict)
     states: Mapping[str, str] = field(default_factory=dict)  # QMP socket -> state of QEMU; empty: no answer

@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from core.errors import CloudError, HostUnreachable, HostUnusable, InvalidAnswer, NotBegun, SudoRefused, printable
 from core.inventory import Inventory
 from core.names import flow_cookie, process_name, router_namespace, vm_file, vm_of_tap
 from core.status import VMStatus
 from deployment import MAX_SKEW_SECONDS
-from inspection import disks, exposure, foundation, seeds, shared, vms
+from inspection import disks, exposure, foundation, seeds, shared, tunnels, vms
 from inspection.codes import CODES, OWNER_CODES, REPAIR, Severity
 from inspection.facts import Device, Facts, Flow, SeenPort
 from inspection.firewall_rules import dhcp_filter_of, leading_rules, wanted_rules
@@ -180,8 +181,8 @@ class Comparison:
                     replace(finding, slice_id=slice_.slice_id)
                     for finding in _of_collection(facts, self.inventory.bridge)
                 )
-                problems = foundation.of_slice(self.inventory, slice_, facts)
-                found += (Finding(p.code, host, p.what, slice_.slice_id, device=p.device) for p in problems)
+                problems = (each(self.inventory, slice_, facts) for each in (foundation.of_slice, tunnels.of_slice))
+                found += (Finding(p.code, host, p.what, slice_.slice_id, device=p.device) for p in chain(*problems))
                 found += self._of_worker(slice_, facts)
                 if host == self.inventory.network_node:
                     found += self._of_network(slice_, facts)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from core.inventory import InternetSettings, Inventory
 from core.names import gateway_port
+from core.underlay import LEAST_MTU, Tunnel
 from inspection.facts import Facts, SeenPort
 from models import Slice
 from network import wire
@@ -62,7 +63,9 @@ def of_bridge(inventory: Inventory, facts: Facts, *, leaves: bool, vlans: Collec
         yield Problem(
             "normal-missing", f"{inventory.bridge} passes no frames: its own flow, priority=0 actions=NORMAL, is gone"
         )
-    if leaves:
+    if leaves and inventory.tunnel:
+        yield from _of_underlay(inventory, inventory.tunnel, facts)
+    elif leaves:
         yield from _of_data_port(inventory, facts, vlans)
 
 
@@ -70,16 +73,27 @@ def data_ports(inventory: Inventory, facts: Facts) -> list[SeenPort]:
     """Return the ports of the bridge that lead to other hosts: the port of the setting, or all candidates.
 
     A candidate is a physical port, a bond, a tunnel or a patch to another bridge. Internal ports, our ports and TAPs
-    are none. A port with a VLAN of its own is a candidate only if there is no other.
+    are none. A port with a VLAN of its own is a candidate only if there is no other. Where the cloud makes a tunnel, it
+    is the patch to that, and no other port should be one.
     """
     ports = [port for port in facts.ports.values() if port.bridge == inventory.bridge and port.kind != "internal"]
+    if inventory.tunnel:
+        return [port for port in ports if port.name == inventory.tunnel.patch] + _foreign_ways(ports, facts)
     named = inventory.data_ports.get(facts.host)
     if named:
         return [port for port in ports if port.name == named]
+    return _foreign_ways(ports, facts) or _foreign(ports, facts)
+
+
+def _foreign_ways(ports: Iterable[SeenPort], facts: Facts) -> list[SeenPort]:
+    """Return the ports that are not ours, are no TAPs and carry VLANs with their tags."""
+    return [port for port in _foreign(ports, facts) if not _is_access(port)]
+
+
+def _foreign(ports: Iterable[SeenPort], facts: Facts) -> list[SeenPort]:
     devices = {port.name: facts.devices.get(port.name) for port in ports}
     taps = {name for name, device in devices.items() if device and device.kind == "tun"}
-    found = [port for port in ports if not port.is_ours and port.name not in taps]
-    return [port for port in found if not _is_access(port)] or found
+    return [port for port in ports if not port.is_ours and port.name not in taps]
 
 
 def are_one_way(ports: Collection[SeenPort]) -> bool:
@@ -119,6 +133,23 @@ def _of_data_port(inventory: Inventory, facts: Facts, vlans: Collection[int]) ->
     problems = [_problem(port, facts, vlans) for port in ports]
     if None not in problems and problems[-1]:
         yield problems[-1]
+
+
+def _of_underlay(inventory: Inventory, tunnel: Tunnel, facts: Facts) -> Iterator[Problem]:
+    """Yield the problems of the network beneath the tunnel, and the ports that lead to other hosts beside it."""
+    address = tunnel.addresses[facts.host]
+    device = next((device for device in facts.devices.values() if address in device.addresses), None)
+    if device is None:
+        yield Problem("tunnel-address", f"no interface has the address {address}, where the tunnel of this host ends")
+    elif 0 < device.mtu < LEAST_MTU:
+        what = f"{device.name} has an MTU of {device.mtu}, and the tunnel needs {LEAST_MTU} or more"
+        yield Problem("tunnel-narrow", what, device.name)
+    for port in data_ports(inventory, facts):
+        if port.name != tunnel.patch:
+            what = (
+                f"port {port.name} of {inventory.bridge} leads to other hosts beside the tunnel, so frames would circle"
+            )
+            yield Problem("tunnel-doubled", what, port.name)
 
 
 def _problem(port: SeenPort, facts: Facts, vlans: Collection[int]) -> Problem | None:

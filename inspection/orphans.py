@@ -34,7 +34,7 @@ from inspection.findings import Comparison, Finding
 from inspection.firewall_rules import our_rules
 from machines.taps import remove_taps
 from models import VM, Slice
-from network import namespaces, ovs, shaping, stack
+from network import namespaces, ovs, shaping, stack, tunnel
 from network.dhcp import log_link, remove_log_links, remove_servers
 from remote.plan import Command, Plan, Stage, Step
 from shell import daemon
@@ -134,7 +134,10 @@ class Owners:
 def orphans(owners: Owners, facts: Facts) -> list[Orphan]:
     """Return the orphans of the host in the order of their removal, at most `MOST`."""
     # The removal of the last slice on the internet VLAN removes the shared objects too, so `_internet` comes early.
-    finders = (_processes, _internet, _queues, _ports, _taps, _tables, _flows, _files, _namespaces, _logs, _rules)
+    finders = (
+        *(_processes, _internet, _queues, _ports, _tunnels, _taps, _tables, _flows),
+        *(_files, _namespaces, _logs, _rules),
+    )
     return list(islice((orphan for find in finders for orphan in find(owners, facts)), MOST))
 
 
@@ -172,12 +175,28 @@ def _ports(owners: Owners, facts: Facts) -> Iterator[Orphan]:
     for port in facts.ports.values():
         planned = owned.get(port.name)
         own = planned is not None and dict(planned.marks).get("slice") == port.marks.get("slice")
-        if port.is_ours and not own and port.name not in loose:
+        if port.is_ours and not own and port.name not in loose and not port.tunnel_key:
             finding = Finding("orphan-port", facts.host, f"port {port.name}", number_in(port.marks.get("slice", "")))
             if owners.shared_and_unused(port.name, facts.host):
                 yield Orphan(finding, owners.comparison.vlans.close_internet())
             else:
                 yield Orphan.of(finding, ovs.remove_ports([port.name], internal=port.kind == "internal"))
+
+
+def _tunnels(owners: Owners, facts: Facts) -> Iterator[Orphan]:
+    """Yield the tunnels that the settings do not know, and the ports of the known one to hosts that left the cloud."""
+    realm = owners.comparison.inventory.tunnel
+    own, inner = str(realm.key) if realm else "", owners.comparison.inventory.bridge
+    marked = [port.tunnel_key for port in facts.ports.values() if port.is_ours]
+    for key in sorted({*marked, *(bridge.tunnel for bridge in facts.bridge_settings.values())} - {"", own}):
+        yield Orphan.of(
+            Finding("orphan-tunnel", facts.host, f"tunnel {key}, with its bridge"), tunnel.remove(key, inner)
+        )
+    ends = realm.ends(facts.host) if realm else {}
+    for port in facts.ports.values():
+        if realm and port.bridge == realm.bridge and port.kind == "geneve" and port.name not in ends and port.is_ours:
+            what = f"port {port.name} of the tunnel, to {port.options.get('remote_ip', 'nowhere')}"
+            yield Orphan.of(Finding("orphan-tunnel", facts.host, what), tunnel.remove_port(realm, port.name))
 
 
 def _taps(owners: Owners, facts: Facts) -> Iterator[Orphan]:

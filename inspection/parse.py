@@ -19,13 +19,14 @@ from core.errors import BadAnswer
 from inspection import checked, shared
 from inspection.facts import Device, DeviceSettings, Facts, Namespace, Process
 from inspection.parse_routes import parse_peers, parse_routes
-from inspection.parse_switch import parse_flows, parse_ports
+from inspection.parse_switch import parse_flows, parse_ports, parse_tunnel
 from machines.qemu import END_EVENT
 from network import stack
 
 LONGEST_ANSWER = 4 << 20
 """Characters of the answer to one command: `ip -j -d addr` writes some 1,400 for a TAP."""
 
+_MOST_MTU = 1 << 31
 _MOST_PID = 1 << 31
 _MOST_NETWORKS = 256
 _MOST_PROGRAMS = 64
@@ -86,6 +87,7 @@ def _device_table(text: str) -> dict[str, Device]:
             "NOARP" not in found["flags"],
             tuple(str(IPv6Address(local)) for local in _addresses(found, "inet6")),
             checked.name(found.get("qdisc", "")),
+            checked.number(str(found.get("mtu", 0)), _MOST_MTU),
         )
         for found in json.loads(text)
         if found
@@ -309,6 +311,7 @@ def _programs(text: str) -> dict[str, Any]:
 _PARSERS: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "ports": parse_ports,
     "flows": parse_flows,
+    "tunnel": parse_tunnel,
     "devices": _devices,
     "processes": _processes,
     "files": _files,

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any
 
 from core.errors import BadAnswer
 from inspection import checked
-from inspection.facts import Flow, SeenPort
+from inspection.facts import BridgeSettings, Flow, SeenPort, tunnel_key
 from network import ovs
 
 UNOPENED = -1
 """The number of a port that ovs-vswitchd has not opened."""
 
-_MARKS = ("owner", "slice", "vm")
+_MARKS = ("owner", "slice", "vm", "tunnel")
 """The keys that we write; other keys belong to other programs."""
+
+_OPTIONS = ("key", "local_ip", "peer", "remote_ip")
 
 _COOKIE = (1 << 64) - 1
 _NOTHING = ["set", []]
@@ -50,7 +53,16 @@ def parse_flow(text: str) -> Flow:
 
 def parse_flows(text: str) -> dict[str, Any]:
     """Parse the flows of br-int. Some versions write a heading before them."""
-    return {"flows": tuple(parse_flow(line) for line in text.splitlines() if " reply (" not in line)}
+    return {"flows": _flows(text)}
+
+
+def parse_tunnel(text: str) -> dict[str, Any]:
+    """Parse the flows of the tunnel's bridge."""
+    return {"tunnel_flows": _flows(text)}
+
+
+def _flows(text: str) -> tuple[Flow, ...]:
+    return tuple(parse_flow(line) for line in text.splitlines() if " reply (" not in line)
 
 
 def parse_ports(text: str) -> dict[str, Any]:
@@ -70,6 +82,7 @@ def parse_ports(text: str) -> dict[str, Any]:
             checked.name(kind),
             number if type(number) is int else UNOPENED,
             {key: checked.name(value) for key, value in marks if key in _MARKS},
+            options=_map(interface, "options", _OPTIONS),
             trunks=row["trunks"] != _NOTHING or row["vlan_mode"] not in (_NOTHING, "access", _TUNNEL),
             tunnel=row["vlan_mode"] == _TUNNEL,
             protected=row["protected"] is True,
@@ -82,7 +95,21 @@ def parse_ports(text: str) -> dict[str, Any]:
         for marks in marks_of_queues
         if marks.get("owner") == ovs.OWNER
     }
-    return {"ports": found, "bridges": frozenset(checked.name(row["name"]) for row in bridges), "queues": queues}
+    settings = {checked.name(row["name"]): _settings(row) for row in bridges}
+    return {"ports": found, "bridges": frozenset(settings), "bridge_settings": settings, "queues": queues}
+
+
+def _settings(bridge: Mapping[str, Any]) -> BridgeSettings:
+    marks = _map(bridge, "external_ids", _MARKS)
+    tunnel = tunnel_key(marks)
+    passes = _map(bridge, "other_config", ("forward-bpdu",)).get("forward-bpdu") == "true"
+    return BridgeSettings(tunnel, bridge["fail_mode"] == "secure", passes)
+
+
+def _map(row: Mapping[str, Any], column: str, keys: Collection[str]) -> dict[str, str]:
+    """Return the entries of a column that have these keys."""
+    _, entries = row[column]
+    return {key: checked.name(value) for key, value in entries if key in keys}
 
 
 def _table(line: str) -> list[dict[str, Any]]:

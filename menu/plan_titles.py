@@ -132,7 +132,7 @@ class _Table:
 
 def _undo_word(step: Step) -> str:
     """Return in a word what becomes of the objects of a step when it is undone."""
-    if step.residue:
+    if step.residue or (step.lock and not step.undo):
         return "kept"
     if not step.undo:
         return "implied"

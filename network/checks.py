@@ -23,8 +23,9 @@ _CHECK_FREE_PATHS = load("hosts/check-free-paths")
 
 
 def check_bridge(inventory: Inventory, slice_: Slice, host: str) -> Step:
-    """Return the check that the bridge passes frames and carries the slice's VLANs to other hosts."""
-    vlans = [str(vlan) for vlan, hosts in wire.spans(inventory, slice_).items() if host in hosts]
+    """Return the check that the bridge passes frames, and carries the slice's VLANs where no tunnel does."""
+    spans = {} if inventory.tunnel else wire.spans(inventory, slice_)
+    vlans = [str(vlan) for vlan, hosts in spans.items() if host in hosts]
     words = (inventory.bridge, inventory.data_ports.get(host, ""), *vlans)
     return Step(host, f"bridge {inventory.bridge}", (Command(_CHECK_BRIDGE.argv(*words)),))
 

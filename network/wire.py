@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping
 
 from core.inventory import Inventory
+from core.underlay import TRUNK
 from models import NOWHERE, Slice, internet_interfaces
 from remote.plan import Command, Step
 from shell.scripts import load
@@ -22,7 +23,9 @@ ARRIVAL_SECONDS = 5
 
 _ETHERTYPE = "88b5"  # for local experiments (IEEE 802, 9.2.4): no protocol stack accepts it
 _BROADCAST = "ffffffffffff"
-_SHORTEST = 60
+
+SHORTEST, LONGEST = 60, 1518
+"""The lengths of frames: the least of Ethernet, and that of a packet of 1,500 bytes with one tag."""
 
 _AWAIT_FRAMES = load("bridge/await-frames")
 
@@ -45,17 +48,22 @@ def spans(inventory: Inventory, slice_: Slice, absent: Collection[str] = ()) -> 
     return {vlan: there for vlan, there in hosts.items() if len(there) > 1}
 
 
-def send(bridge: str, vlans: Mapping[int, tuple[str, ...]], run: int) -> Iterator[Step]:
-    """Yield the sending step of each host; the frames are particular to this `run`."""
-    for host in _hosts(vlans):
-        lines = (_packet_out(run, host, vlan) for vlan, there in vlans.items() if host in there)
+def send(bridge: str, vlans: Mapping[int, tuple[str, ...]], run: int, length: int = SHORTEST) -> Iterator[Step]:
+    """Yield the sending step of each host; the frames are particular to this `run`, and have this `length`."""
+    for host in hosts_of(vlans):
+        lines = (_packet_out(run, host, vlan, length) for vlan, there in vlans.items() if host in there)
         argv = ("ovs-ofctl", "--timeout=10", "bundle", bridge, "-")
         yield Step(host, TITLE, (Command(argv, "".join(f"{line}\n" for line in lines)),))
 
 
-def receive(bridge: str, vlans: Mapping[int, tuple[str, ...]], run: int) -> Iterator[Step]:
-    """Yield for each host the step that sends again and fails where a frame of another host does not arrive."""
-    for step in send(bridge, vlans, run):
+def receive(
+    bridge: str, vlans: Mapping[int, tuple[str, ...]], run: int, length: int = SHORTEST, underlay: str = TRUNK
+) -> Iterator[Step]:
+    """Yield for each host the step that sends again and fails where a frame of another host does not arrive.
+
+    Its advice is about the `underlay`.
+    """
+    for step in send(bridge, vlans, run, length):
         words = [
             word
             for vlan, there in vlans.items()
@@ -63,7 +71,7 @@ def receive(bridge: str, vlans: Mapping[int, tuple[str, ...]], run: int) -> Iter
             if step.host in there and host != step.host
             for word in (host, str(vlan), probe_mac(run, host))
         ]
-        arrive = Command(_AWAIT_FRAMES.argv(bridge, str(ARRIVAL_SECONDS), *words))
+        arrive = Command(_AWAIT_FRAMES.argv(bridge, str(ARRIVAL_SECONDS), underlay, *words))
         yield Step(step.host, TITLE, (*step.do, arrive))
 
 
@@ -76,12 +84,13 @@ def probe_mac(run: int, host: str) -> str:
     return f"02:c1:0d:{digest[0] | 0x80:02x}:{digest[1]:02x}:{digest[2]:02x}"
 
 
-def _hosts(vlans: Mapping[int, tuple[str, ...]]) -> list[str]:
+def hosts_of(vlans: Mapping[int, tuple[str, ...]]) -> list[str]:
+    """Return the hosts of these VLANs, each once."""
     return list(dict.fromkeys(host for there in vlans.values() for host in there))
 
 
-def _packet_out(run: int, host: str, vlan: int) -> str:
+def _packet_out(run: int, host: str, vlan: int, length: int) -> str:
     """Return the command for a tagged broadcast frame, switched as from a trunk: it leaves to other hosts."""
     mac = probe_mac(run, host).replace(":", "")
-    frame = f"{_BROADCAST}{mac}8100{vlan:04x}{_ETHERTYPE}".ljust(2 * _SHORTEST, "0")
+    frame = f"{_BROADCAST}{mac}8100{vlan:04x}{_ETHERTYPE}".ljust(2 * length, "0")
     return f"packet-out in_port=controller packet={frame} actions=NORMAL"

@@ -13,11 +13,12 @@ from pathlib import PurePosixPath
 from allocation.holdings import Holdings, clash
 from core import names
 from core.formats import network_of
-from core.inventory import IN_USE, ImportSettings, InternetSettings, Inventory
+from core.inventory import EARLIER, IN_USE, ImportSettings, InternetSettings, Inventory
 from core.links import LONGEST_DHCP_PREFIX, NONE
 from core.names import MAX_IMAGE_NAME, is_image_name
 from core.rule import Broken, Key, Record, show
 from core.status import SliceStatus
+from core.underlay import TRUNK, TUNNEL
 from models import VM, Flavor, Interface, Slice, User
 from storage.schema import equal, no_twice
 from storage.state import State
@@ -61,7 +62,7 @@ def check_in_use(state: State, in_use: Record) -> None:
     if not state.slices.entries.kept:
         return
     for key, new in state.inventory.in_use.items():
-        old = in_use.get(key, new)
+        old = in_use.get(key, EARLIER.get(key, new) if in_use else new)
         if new != old:
             raise OtherInUse(
                 f"{show(new)} cannot replace {show(old)} while there are slices ({_some(state.slices.entries.kept)}): "
@@ -72,14 +73,32 @@ def check_in_use(state: State, in_use: Record) -> None:
 
 
 def _check_hosts(inventory: Inventory) -> None:
-    """Check that guests and hosts share no network, and that each data port is that of a host of the cloud."""
-    for host in inventory.hosts:
-        if IPv4Address(host) in inventory.internet.network:
-            reason = f"{inventory.internet.cidr} holds the host {host}; choose a network that nothing else uses"
+    """Check that guests and hosts share no network, and that ports and addresses are those of hosts of the cloud."""
+    for address in inventory.addresses:
+        if IPv4Address(address) in inventory.internet.network:
+            reason = f"{inventory.internet.cidr} holds the host {address}; choose a network that nothing else uses"
             raise Broken(reason, "internet", "cidr")
-    for host in inventory.data_ports:
-        if host not in inventory.hosts:
-            raise Broken(f"{host} is neither in workers_list nor the network_node", "data_ports", host)
+    for setting, hosts in (("data_ports", inventory.data_ports), ("data_addresses", inventory.data_addresses)):
+        for host in hosts:
+            if host not in inventory.hosts:
+                raise Broken(f"{host} is neither in workers_list nor the network_node", setting, host)
+    _check_ends(inventory)
+
+
+def _check_ends(inventory: Inventory) -> None:
+    """Check that a tunnel has an end of its own on each host, and that no port of the operator is set beside it."""
+    tunnel = inventory.tunnel
+    if tunnel is None:
+        if inventory.data_addresses:
+            raise Broken(f"is for a tunnel; write underlay: {TUNNEL}, too, or remove it", "data_addresses")
+        return
+    if inventory.data_ports:
+        raise Broken(f"is for a trunk; remove it, or write underlay: {TRUNK}", "data_ports")
+    owners: dict[str, str] = {}
+    for host, address in tunnel.addresses.items():
+        other = owners.setdefault(address, host)
+        if other != host:
+            raise Broken(f"{address} is the address of {other}, too", "data_addresses", host)
 
 
 def _check_flavors(flavors: Mapping[str, Flavor]) -> None:

@@ -9,7 +9,7 @@ from core.errors import Refused
 from core.status import SliceStatus
 from database import Store
 from inspection.inspector import Inspector
-from inspection.isolation import probes
+from inspection.isolation import probes, tunnel_proof
 from inspection.isolation.probes import Probe, Probes
 from inspection.isolation.proof import Proof, Property
 from models import ADMIN
@@ -48,6 +48,7 @@ class Prover:
             if slice_.status == SliceStatus.RUNNING and survey.is_busy(slice_.slice_id):
                 slice_.status = SliceStatus.DEPLOYING
         seen = Proof(inventory, slices, collected.facts_by_host).properties()
+        seen += tunnel_proof.properties(inventory, collected.facts_by_host)
         asked = Probes(inventory, slices, collected.facts_by_host).all()
         answers = self._ask(asked, inventory.ssh.timeouts.read_only)
         unseen = {*collected.incomplete, *(probe.host for probe in asked if probe.host not in answers)}

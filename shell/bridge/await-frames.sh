@@ -1,7 +1,7 @@
-# usage: await-frames.sh BRIDGE SECONDS [HOST VLAN MAC]...
-# Waits until the bridge has learned all MACs, or fails with the hosts and VLANs from which no frame arrived. The
-# columns of fdb/show are two blanks apart.
-bridge=$1 seconds=$2; shift 2
+# usage: await-frames.sh BRIDGE SECONDS UNDERLAY [HOST VLAN MAC]...
+# Waits until the bridge has learned all MACs, or fails with the hosts and VLANs from which no frame arrived. UNDERLAY
+# is `trunk` or `tunnel`. The columns of fdb/show are two blanks apart.
+bridge=$1 seconds=$2 underlay=$3; shift 3
 
 read -r up _ </proc/uptime; end=$((${up%.*} + seconds))
 look() {
@@ -35,8 +35,12 @@ for host in $tried; do
     *) silent="${silent:+$silent, }$host";;
   esac
 done
-advice="does the switch between the hosts pass them tagged (trunk)? Is the data port on the bridge, and up \
-(ovs-vsctl list-ports $bridge; ip link set PORT up)?"
+case $underlay in
+  tunnel) advice="do the firewalls let UDP port 6081 pass between the hosts, and all switches between them packets of \
+1,600 bytes?";;
+  *) advice="does the switch between the hosts pass them tagged (trunk)? Is the data port on the bridge, and up \
+(ovs-vsctl list-ports $bridge; ip link set PORT up)?";;
+esac
 case $silent,$heard in
   *,*,) from="any other host ($silent); look at the wire of this host";;
   ?*,) from="$silent; look at the wires of both";;

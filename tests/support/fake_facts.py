@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from core.names import BRIDGE
@@ -28,7 +28,8 @@ def ports(host: FakeHost) -> str:
     rows, interfaces = [], []
     of_bridge: dict[str, list[Any]] = {BRIDGE: [], **{bridge: [] for bridge in host.further}}
     placed = {name: host.bridges.get(name, BRIDGE) for name in host.ports}
-    ways = {"ens4": BRIDGE, **{port: bridge for bridge, port in host.further.items()}}
+    data_port = {name: BRIDGE for name in host.namespaces[""] if name == "ens4"}
+    ways = {**data_port, **{port: bridge for bridge, port in host.further.items()}}
     for name, bridge in {BRIDGE: BRIDGE, **{each: each for each in host.further}, **ways, **placed}.items():
         identity = ["uuid", f"port-{name}"]
         protected = name in host.protected
@@ -39,16 +40,49 @@ def ports(host: FakeHost) -> str:
         marks = [["owner", ovs.OWNER], *host.marks.get(name, {}).items()] if name in host.ours else []
         kind = "" if name.startswith(("tap_", "ens")) else "internal"
         number = 7 if device or name in of_bridge else -1
-        interfaces.append([["uuid", f"interface-{name}"], name, kind, number, _set(), ["map", list(map(list, marks))]])
+        identity = ["uuid", f"interface-{name}"]
+        interfaces.append([identity, name, kind, number, _set(), ["map", list(map(list, marks))], _map({})])
     queues = [[["map", [["owner", ovs.OWNER], ["queue", words], ["tap", tap]]]] for tap, words in host.queues.items()]
-    bridges = [[name, ["set", members]] for name, members in of_bridge.items()]
+    passing = {"forward-bpdu": "true"} if host.tunnel else {}
+    beside = []
+    for bridge, made, joined in _tunnel(host):
+        rows += made
+        interfaces += joined
+        of_bridge[BRIDGE] += [row[0] for row in made if row[1] == host.tunnel[6]]
+        there = [row[0] for row in made if row[1] != host.tunnel[6]]
+        beside = [[bridge, ["set", there], "secure", _map({}), _map(_marks(host))]]
+    bridges = [[name, ["set", each], _set(), _map(passing), _map({})] for name, each in of_bridge.items()] + beside
     tables = (
-        (["name", "ports"], bridges),
+        (["name", "ports", "fail_mode", "other_config", "external_ids"], bridges),
         (["_uuid", "name", "tag", "trunks", "vlan_mode", "protected", "interfaces"], rows),
-        (["_uuid", "name", "type", "ofport", "error", "external_ids"], interfaces),
+        (["_uuid", "name", "type", "ofport", "error", "external_ids", "options"], interfaces),
         (["external_ids"], [[["map", []]], *queues]),
     )
     return "".join(json.dumps({"headings": headings, "data": data}) + "\n" for headings, data in tables)
+
+
+def _marks(host: FakeHost) -> dict[str, str]:
+    return {"owner": host.tunnel[0], "tunnel": host.tunnel[1]}
+
+
+def _tunnel(host: FakeHost) -> Iterator[tuple[str, list[list[Any]], list[list[Any]]]]:
+    """Yield the bridge of the tunnel, with the rows of its ports, the patch of br-int included, and interfaces."""
+    if not host.tunnel:
+        return
+    _, key, _, _, bridge, _, patch, peer, address, *ends = host.tunnel
+    ports = {patch: ("patch", {"peer": peer}), peer: ("patch", {"peer": patch})}
+    for name, remote in zip(ends[::2], ends[1::2], strict=True):
+        ports[name] = ("geneve", {"key": key, "local_ip": address, "remote_ip": remote})
+    rows = [[["uuid", f"port-{n}"], n, _set(), _set(), _set(), False, ["uuid", f"interface-{n}"]] for n in ports]
+    interfaces = [
+        [["uuid", f"interface-{name}"], name, kind, 9, _set(), _map(_marks(host)), _map(options)]
+        for name, (kind, options) in ports.items()
+    ]
+    yield bridge, rows, interfaces
+
+
+def _map(entries: Mapping[str, str]) -> list[Any]:
+    return ["map", list(map(list, entries.items()))]
 
 
 def _set() -> list[Any]:
@@ -273,6 +307,7 @@ def _script(host: FakeHost, name: str, words: list[str]) -> Answer | None:
         "list-dhcp-filter.sh": lambda: dhcp_filter(host, words[0]) if words[0] in host.namespaces else "",
         "list-forwarding.sh": lambda: f"{int('' in host.forwarding)}\n",
         "list-stack.sh": lambda: stack(host),
+        "list-tunnel.sh": lambda: "".join(f" {flow}\n" for flow in host.tunnel_flows),
         "list-bounds.sh": lambda: bounds(host),
         "list-limits.sh": lambda: "1024\n262144\n120\n",
         "list-logs.sh": lambda: logs(host),

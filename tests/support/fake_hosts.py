@@ -65,6 +65,7 @@ class FakeHost:
     title -> its answer, once, instead of running; `dead`: no answer. `exposed`: devices and namespaces whose frames
     reach the host's own IP stack. `states` and `links`: of QEMUs, by QMP socket. `signs`: VM id -> what the host sees
     of a VM beyond its process. `bridges`: those of ports, where it is not `br-int`; `further`: bridge -> its data port.
+    `tunnel`: the words with which the end of the tunnel was made; it stays behind.
     """
 
     address: str
@@ -91,6 +92,8 @@ class FakeHost:
     down: set[str] = field(default_factory=set)
     queues: dict[str, str] = field(default_factory=dict)
     tunnels: set[str] = field(default_factory=set)
+    tunnel: tuple[str, ...] = ()
+    tunnel_flows: list[str] = field(default_factory=list)
     has_netem: bool = True
     holders: dict[str, int] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
@@ -522,8 +525,8 @@ class FakeHost:
     def vsctl(self, argv: tuple[str, ...], _stdin: str) -> Answer:
         for words in _split(argv[1:]):
             match words:
-                case ("--if-exists", "del-port", name):
-                    self.remove_ports((name,), "")
+                case ("--if-exists", "del-port", *_, name):
+                    self._delete_port(name)
                 case ("--may-exist", "add-port", bridge, name, tag, "protected=true" | "protected=false"):
                     if fault := self._add_port(bridge, name, int(tag.removeprefix("tag="))):
                         return no(fault)
@@ -593,11 +596,20 @@ class FakeHost:
                 self.flows.pop(_key(bridge, cookie), None)
                 self.flows |= {_key(bridge, cookie): [line.removeprefix("add ") for line in lines]} if lines else {}
                 assert all(line.removeprefix("add ").startswith(f"{cookie},") for line in lines), lines
+            case ("--bundle", "replace-flows", bridge, "-"):
+                assert bridge == self.tunnel[4]
+                self.tunnel_flows = stdin.splitlines()
             case ("bundle", _, "-"):
                 assert all(line.startswith("packet-out ") for line in stdin.splitlines()), stdin
             case _:
                 raise AssertionError(argv)
         return OK
+
+    def _delete_port(self, name: str) -> None:
+        if name in self.tunnel:
+            at = self.tunnel.index(name)
+            self.tunnel = (*self.tunnel[:at], *self.tunnel[at + 2 :])
+        self.remove_ports((name,), "")
 
     def _add_port(self, bridge: str, name: str, tag: int) -> str:
         if bridge not in {BRIDGE, *self.further}:
@@ -610,6 +622,22 @@ class FakeHost:
 
     def _is_on(self, bridge: str, port: str) -> bool:
         return port in self.ports and self.bridges.get(port, BRIDGE) == bridge
+
+    def set_tunnel(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        assert all(len(name) <= MAX_INTERFACE_NAME for name in argv[9::2])
+        self.tunnel = argv
+        return OK
+
+    def tunnel_is_set(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        return OK if self.tunnel == argv else no("a port of the tunnel is missing")
+
+    def check_tunnel_flows(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        return OK if sorted(self.tunnel_flows) == sorted(argv[2:]) else no("the flows are not those that were made")
+
+    def remove_tunnel(self, argv: tuple[str, ...], _stdin: str) -> Answer:
+        assert argv == (*self.tunnel[:2], BRIDGE)
+        self.tunnel, self.tunnel_flows = (), []
+        return OK
 
     def put_back_flows(self, argv: tuple[str, ...], stdin: str) -> Answer:
         self.flows.pop(_key(*argv), None)
@@ -1061,6 +1089,11 @@ SCRIPTS: dict[str, Program] = {
     "await-frames.sh": FakeHost.fine,
     "await-ports.sh": FakeHost.await_ports,
     "check-bridge.sh": FakeHost.fine,
+    "check-underlay.sh": FakeHost.fine,
+    "check-tunnel-flows.sh": FakeHost.check_tunnel_flows,
+    "remove-tunnel.sh": FakeHost.remove_tunnel,
+    "set-tunnel.sh": FakeHost.set_tunnel,
+    "tunnel-is-set.sh": FakeHost.tunnel_is_set,
     "check-connection-room.sh": FakeHost.fine,
     "check-disks.sh": FakeHost.check_disks,
     "check-flows.sh": FakeHost.check_flows,

@@ -108,6 +108,7 @@ def programs_run_as_root() -> set[str]:
     """Return every program that some plan runs as root, those inside scripts included."""
     deployment = DeploymentAPI(Inventory())
     plans = [deployment.deploy_plan(design(name)) for name in DESIGNS]
+    plans.append(DeploymentAPI(Inventory(underlay="tunnel")).deploy_plan(design("line")))
     inventory = Inventory()
     collection = collection_plan(inventory, inventory.hosts, thorough=True)
     steps = [step for plan in (*plans, deployment.discovery_plan(), collection) for step in plan.steps]

@@ -378,14 +378,17 @@ def test_the_vlans_of_a_port_are_parsed(
 ) -> None:
     """The columns as ovs-vsctl(8) shows them with --format=json."""
     tables = (
-        '{"headings":["name","ports"],"data":[["br-int",["set",[["uuid","p"],["uuid","other"]]]]]}',
+        (
+            '{"headings":["name","ports","fail_mode","other_config","external_ids"],'
+            '"data":[["br-int",["set",[["uuid","p"],["uuid","other"]]],["set",[]],["map",[]],["map",[]]]]}'
+        ),
         (
             '{"headings":["_uuid","name","tag","trunks","vlan_mode","protected","interfaces"],'
             f'"data":[[["uuid","p"],"tap",{columns},true,["uuid","i"]]]}}'
         ),
         (
-            '{"headings":["_uuid","name","type","ofport","external_ids"],'
-            '"data":[[["uuid","i"],"tap","",["set",[]],["map",[["owner","cloud-repositorio"],["vm","1001"]]]]]}'
+            '{"headings":["_uuid","name","type","ofport","external_ids","options"],"data":[[["uuid","i"],"tap","",'
+            '["set",[]],["map",[["owner","cloud-repositorio"],["vm","1001"]]],["map",[["peer","x"],["y","z"]]]]]}'
         ),
         '{"headings":["external_ids"],"data":[[["map",[]]]]}',
     )
@@ -393,7 +396,7 @@ def test_the_vlans_of_a_port_are_parsed(
     assert not found.unread
     assert found.ports["tap"] == SeenPort(
         "tap", "br-int", tag, "", parse_switch.UNOPENED, {"owner": "cloud-repositorio", "vm": "1001"}, trunks,
-        protected=True, mode=mode, vlans=frozenset(vlans),
+        protected=True, mode=mode, vlans=frozenset(vlans), options={"peer": "x"},
     )  # fmt: skip
 
 

@@ -57,8 +57,8 @@ def test_each_host_sends_on_its_vlans_in_one_command_and_waits_for_all_others() 
     waiting = {step.host: step.do[1] for step in wire.receive("br-int-b", vlans, 7)}
     command = waiting[NODE]
     assert isinstance(command, Command)
-    assert command.argv[4:6] == ("br-int-b", "5")
-    assert command.argv[6:] == (
+    assert command.argv[4:7] == ("br-int-b", "5", "trunk")
+    assert command.argv[7:] == (
         *(FIRST, "100", wire.probe_mac(7, FIRST)),
         *(SECOND, "100", wire.probe_mac(7, SECOND)),
         *(FIRST, "101", wire.probe_mac(7, FIRST)),
@@ -110,16 +110,26 @@ def test_a_frame_that_comes_late_is_waited_for(tmp_path: Path) -> None:
     assert await_frames(tmp_path, late, "10", ASK[:3]).returncode == 0
 
 
+def test_a_missing_frame_of_a_tunnel_has_other_reasons(tmp_path: Path) -> None:
+    done = await_frames(tmp_path, "echo", "0", ASK[:3], underlay="tunnel")
+    assert done.stderr.endswith(
+        "do the firewalls let UDP port 6081 pass between the hosts, and all switches between them packets of 1,600 "
+        "bytes?\n"
+    )
+
+
 def test_a_silent_switch_is_reported(tmp_path: Path) -> None:
     done = await_frames(tmp_path, "echo 'ovs-appctl: cannot connect' >&2; exit 2", "0", ASK)
     assert (done.returncode, done.stderr) == (2, "ovs-appctl: cannot connect\n")
 
 
-def await_frames(folder: Path, script: str, wait: str, words: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+def await_frames(
+    folder: Path, script: str, wait: str, words: tuple[str, ...], underlay: str = "trunk"
+) -> subprocess.CompletedProcess[str]:
     """Run the script with `ovs-appctl` played by ours."""
     program = folder / "ovs-appctl"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o700)
-    argv = load("bridge/await-frames").argv(BRIDGE, wait, *words)
+    argv = load("bridge/await-frames").argv(BRIDGE, wait, underlay, *words)
     path = f"{folder}:{os.environ['PATH']}"
     return subprocess.run(argv, capture_output=True, text=True, check=False, env={"PATH": path, "LC_ALL": "C"})

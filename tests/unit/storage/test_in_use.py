@@ -74,6 +74,18 @@ def test_keys_that_the_section_lacks_are_added_with_the_next_change(path: Path) 
     assert section(path) == IN_USE
 
 
+@pytest.mark.parametrize("lacking", [False, True])
+def test_the_underlay_stays_while_there_are_slices(path: Path, lacking: bool) -> None:
+    """Read also a file of an earlier version, which knew trunks only."""
+    change(path)
+    text = path.read_text()
+    assert "  underlay: trunk\n" in text
+    text = text.replace("  underlay: trunk\n", "") if lacking else text
+    path.write_text(f"{text}underlay: tunnel\n")
+    with pytest.raises(FileFault, match='underlay: "tunnel" cannot replace "trunk" while there are slices'):
+        Database(path).load()
+
+
 def test_a_program_changes_no_such_setting_either(path: Path) -> None:
     change(path)
     before = path.read_text()
