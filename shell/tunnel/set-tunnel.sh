@@ -1,7 +1,8 @@
 # usage: set-tunnel.sh OWNER KEY TABLE MOST_LEARNED BRIDGE INNER PATCH PEER ADDRESS [PORT REMOTE]...
 # Makes the bridge of the tunnel with a port to each other host, and its patch to INNER, in one transaction. Other
 # ports of the bridge are removed. `secure`: without our flows the bridge passes no frame, else frames would circle. Of
-# learned MACs the VLAN with the most loses one when they are too many.
+# learned MACs the VLAN with the most loses one when they are too many. ovs-vsctl succeeds also where ovs-vswitchd
+# cannot open a port, as without Geneve in its kernel.
 owner=$1 key=$2 table=$3 most=$4 bridge=$5 inner=$6 patch=$7 peer=$8 address=$9; shift 9
 type=$(ovs-vsctl --timeout=20 get Bridge "$inner" datapath_type) || exit
 stale=$(ovs-vsctl --timeout=20 list-ports "$bridge" 2>/dev/null)
@@ -27,4 +28,5 @@ set_tunnel() {
     -- --may-exist add-port "$bridge" "$peer" \
     -- set Interface "$peer" type=patch "options={peer=$patch}" "external_ids={owner=$owner,tunnel=\"$key\"}" "$@"
 }
-set_tunnel "$@" >/dev/null
+said=$(set_tunnel "$@" 2>&1) || { printf '%s\n' "$said" >&2; exit 1; }
+case $said in *"Error detected"*) printf '%s\n' "$said" >&2; exit 1;; esac

@@ -108,6 +108,18 @@ def test_a_data_port_that_cannot_work_is_refused(
     assert ready(tmp_path, with_ours(ports, interfaces), setting=setting) == "", "where no VLAN leaves the host"
 
 
+def test_the_tunnel_of_an_earlier_setting_is_refused(tmp_path: Path) -> None:
+    """With a data port beside it, frames would circle."""
+    patch = {"patch-tun": 'patch,"{owner=cloud-repositorio, tunnel=""1""}"', "p": "patch,{}"}
+    switch = with_ours({"patch-tun": PLAIN, "p": PLAIN}, patch)
+    said = (
+        "port patch-tun is of the tunnel that database.yaml had before (underlay); remove it with: python3 cli.py "
+        "doctor --fix"
+    )
+    assert ready(tmp_path, switch, 100) == said
+    assert ready(tmp_path, switch) == "", "where no VLAN leaves the host"
+
+
 @pytest.mark.parametrize(
     ("ovs_vsctl", "said"),
     [

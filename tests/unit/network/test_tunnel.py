@@ -257,6 +257,19 @@ def test_an_end_is_made_in_one_transaction_without_stale_ports(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("echo \"ovs-vsctl: Error detected while setting up 'tun1_0a000a02': not supported.\" >&2", "not supported"),
+        ("echo 'ovs-vsctl: cannot create a port named x' >&2; exit 1", "cannot create a port"),
+    ],
+)
+def test_a_port_that_cannot_be_made_fails_the_step(tmp_path: Path, answer: str, said: str) -> None:
+    vsctl = f"case $* in *get*) echo netdev;; *add-br*) {answer};; esac"
+    status, words = run(tmp_path, load("tunnel/set-tunnel").argv(*WORDS), ovs_vsctl=vsctl)
+    assert (status, said in words) == (1, True)
+
+
+@pytest.mark.parametrize(
     ("status", "differing", "expected"),
     [
         (0, "", 0),
