@@ -6,27 +6,27 @@
 owner=$1 key=$2 table=$3 most=$4 bridge=$5 inner=$6 patch=$7 peer=$8 address=$9; shift 9
 type=$(ovs-vsctl --timeout=20 get Bridge "$inner" datapath_type) || exit
 stale=$(ovs-vsctl --timeout=20 list-ports "$bridge" 2>/dev/null)
-set_tunnel() {
-  wanted=" $peer " left=$#
-  while [ "$left" -gt 0 ]; do
-    wanted="$wanted $1 "
-    set -- "$@" -- --may-exist add-port "$bridge" "$1" -- set Interface "$1" type=geneve \
-      "options={key=\"$key\",local_ip=\"$address\",remote_ip=\"$2\"}" "external_ids={owner=$owner,tunnel=\"$key\"}"
-    shift 2; left=$((left - 2))
-  done
-  for port in $stale; do
-    case $wanted in *" $port "*) ;; *) set -- "$@" -- --if-exists del-port "$bridge" "$port";; esac
-  done
-  ovs-vsctl --timeout=20 --may-exist add-br "$bridge" \
-    -- --id=@learned create Flow_Table flow_limit="$most" overflow_policy=evict 'groups="NXM_OF_VLAN_TCI[0..11]"' \
-    -- set Bridge "$bridge" datapath_type="$type" fail_mode=secure flow_tables:"$table"=@learned \
-      "external_ids={owner=$owner,tunnel=\"$key\"}" \
-    -- set Bridge "$inner" other_config:forward-bpdu=true \
-    -- --may-exist add-port "$inner" "$patch" \
-    -- set Port "$patch" 'tag=[]' 'trunks=[]' 'vlan_mode=[]' protected=false \
-    -- set Interface "$patch" type=patch "options={peer=$peer}" "external_ids={owner=$owner,tunnel=\"$key\"}" \
-    -- --may-exist add-port "$bridge" "$peer" \
-    -- set Interface "$peer" type=patch "options={peer=$patch}" "external_ids={owner=$owner,tunnel=\"$key\"}" "$@"
-}
-said=$(set_tunnel "$@" 2>&1) || { printf '%s\n' "$said" >&2; exit 1; }
+ours="external_ids={owner=$owner,tunnel=\"$key\"}" wanted=" $peer " ports=
+# shellcheck disable=SC2089 # ovs-vsctl reads these quotes, not the shell
+while [ $# -gt 0 ]; do
+  wanted="$wanted $1 "
+  ports="$ports -- --may-exist add-port $bridge $1 -- set Interface $1 type=geneve
+    options={key=\"$key\",local_ip=\"$address\",remote_ip=\"$2\"} $ours"
+  shift 2
+done
+for port in $stale; do
+  case $wanted in *" $port "*) ;; *) ports="$ports -- --if-exists del-port $bridge $port";; esac
+done
+set -f
+# shellcheck disable=SC2086,SC2090 # the names and addresses of ports have no blanks
+said=$(ovs-vsctl --timeout=20 --may-exist add-br "$bridge" \
+  -- --id=@learned create Flow_Table flow_limit="$most" overflow_policy=evict 'groups="NXM_OF_VLAN_TCI[0..11]"' \
+  -- set Bridge "$bridge" datapath_type="$type" fail_mode=secure flow_tables:"$table"=@learned "$ours" \
+  -- set Bridge "$inner" other_config:forward-bpdu=true \
+  -- --may-exist add-port "$inner" "$patch" \
+  -- set Port "$patch" 'tag=[]' 'trunks=[]' 'vlan_mode=[]' protected=false \
+  -- set Interface "$patch" type=patch "options={peer=$peer}" "$ours" \
+  -- --may-exist add-port "$bridge" "$peer" \
+  -- set Interface "$peer" type=patch "options={peer=$patch}" "$ours" $ports 2>&1) ||
+  { printf '%s\n' "$said" >&2; exit 1; }
 case $said in *"Error detected"*) printf '%s\n' "$said" >&2; exit 1;; esac

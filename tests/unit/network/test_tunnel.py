@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -238,6 +239,16 @@ def test_an_end_that_is_not_as_it_was_made_is_reported(tmp_path: Path, old: str,
     said = "\n".join(SET_UP).replace(old, new, 1)
     status, words = run(tmp_path, load("tunnel/tunnel-is-set").argv(*WORDS), ovs_vsctl=lines(said))
     assert (status, why in words) == (int(bool(why)), True), words
+
+
+def test_an_end_of_many_ports_is_made_in_one_transaction(tmp_path: Path) -> None:
+    hosts = [f"10.0.1.{number}" for number in range(1, 201)]
+    end = tunnel.make(Tunnel.between(hosts, {}), hosts[0]).do[0]
+    assert isinstance(end, Command)
+    assert run(tmp_path, end.argv, ovs_vsctl="case $* in *datapath_type) echo netdev;; esac") == (0, "")
+    *_, made = (tmp_path / "asked").read_text().splitlines()
+    assert made.count("--may-exist add-port br-tun tun1_") == made.count("type=geneve") == 199
+    assert made.count("remote_ip=") == len(set(re.findall(r'remote_ip="[\d.]+"', made))) == 199
 
 
 def test_an_end_is_made_in_one_transaction_without_stale_ports(tmp_path: Path) -> None:
