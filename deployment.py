@@ -13,8 +13,8 @@ from typing import Protocol
 
 import vlan_manager
 import vm_launcher
-from allocation.holdings import Holdings
-from allocation.ids import next_internet_address, next_vnc_port
+from allocation.holdings import Holdings, door
+from allocation.ids import is_held, next_internet_address, next_vnc_port
 from allocation.measuring import KIB_PER_GIB, RESOURCES, measure, parse_resources
 from allocation.placement import place
 from core.captures import CaptureRequest
@@ -103,10 +103,11 @@ class DeploymentAPI:
         interfaces = [Interface(f"eth{index}", mac=mac) for index, mac in enumerate(macs)]
         if internet_enabled:
             interfaces[0].vlan_id = self._inventory.internet.vlan_id
-            interfaces[0].ip_config = next_internet_address(vm_id, live, self._inventory.internet)
+            interfaces[0].ip_config = next_internet_address(vm_id, live, self._inventory.internet, slice_.realm)
         used = set(slice_.workers)
         worker = place(flavor_name, flavor.size, self._inventory, workers, live, used, beside)
-        vm = VM(vm_id, name, slice_.owner, worker, next_vnc_port(live), interfaces, flavor)
+        port = next_vnc_port(live, realm=slice_.realm, worker=worker)
+        vm = VM(vm_id, name, slice_.owner, worker, port, interfaces, flavor)
         vm.flavor_name = flavor_name
         credentials.new_disk(slice_, vm)
         vm.qcow_image = self._qcow.overlay_path(slice_, vm)
@@ -117,6 +118,8 @@ class DeploymentAPI:
         """Give a lost VM another worker; raise `Refused` when it fits on none."""
         used = set(slice_.workers)
         vm.worker_ip = place(vm.flavor_name or vm.name, vm.size, self._inventory, workers, live, used)
+        if is_held(door(vm.worker_ip, vm.vnc_port), live):
+            vm.vnc_port = next_vnc_port(live, realm=slice_.realm, worker=vm.worker_ip)
         if vm.disk_id:
             credentials.new_disk(slice_, vm)
 

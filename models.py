@@ -81,7 +81,7 @@ class Before(Recorded):
 
 
 class Slice(Recorded):
-    """The topology of a slice: VMs, links and networks, with a pool of 20 VLANs that no other slice holds.
+    """The topology of a slice: VMs, links and networks, with a pool of 20 VLANs that no other slice of its realm holds.
 
     `before` exists while VMs and links of a running slice are being changed. `left` names the objects on hosts that a
     deletion could not remove yet. `keys` are the owner's public keys at the last start of a VM with a seed,
@@ -99,6 +99,7 @@ class Slice(Recorded):
     links: list[Link] = parts(Link, default=[])
     networks: list[Network] = parts(Network, default=[])
     name: str = key(formats.NAME, default="", brief=True)
+    realm: str = key(formats.REALM, default="", brief=True)
     description: str = key(formats.REMARK, default="", brief=True)
     goals: list[Goal] = parts(Goal, default=[], most=MOST_GOALS, brief=True)
     left: list[str] = items(formats.REMARK, brief=True)

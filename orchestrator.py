@@ -29,7 +29,7 @@ from lifecycle.consoles import Confirm, Consoles, never
 from lifecycle.groups import Groups
 from lifecycle.live_change import LiveChange, begun
 from lifecycle.power_change import PowerChange, finishing
-from lifecycle.requests import VMRequest, design_vm, new_slice
+from lifecycle.requests import VMRequest, design_vm, empty_slice
 from lifecycle.use_cases import Engine
 from machines import credentials
 from models import ADMIN, VM, Flavor, Link, Slice, User
@@ -158,12 +158,12 @@ class OrchestratorAPI(Groups):
     # --- designing ----------------------------------------------------------------------------------------------------
 
     @UseCase("create slice")
-    def create_slice(self, actor: str, name: str = "", topology_type: str = "custom") -> Slice:
-        """Create an empty slice in design, with the next id whose pool of VLANs is free."""
+    def create_slice(self, actor: str, name: str = "", topology_type: str = "custom", realm: str = "") -> Slice:
+        """Create an empty slice in design, in the first realm with room, with the next id whose pool is free."""
         if name:
             rights.check_name("slice", name)
         with self._database.transaction() as state:
-            return new_slice(state, actor, name, topology_type)
+            return empty_slice(state, actor, name, topology_type, realm)
 
     @UseCase("add VM")
     def add_vm_to_slice(
@@ -210,7 +210,7 @@ class OrchestratorAPI(Groups):
             for vm in rights.pending(slice_):
                 if vm.vm_id in (vm1_id, vm2_id):
                     raise Refused(f"VM {vm.vm_id} ({vm.name}) is still being added; link it when that is done")
-            reserved = state.inventory.internet.vlan_id
+            reserved = state.inventory_of(slice_).internet.vlan_id
             return slice_.connect(vm1_id, vm1_interface, vm2_id, vm2_interface, reserved=reserved)
 
         with self._database.transaction() as state:
@@ -231,13 +231,14 @@ class OrchestratorAPI(Groups):
         """Return the plan of a deployment, without running it."""
         state = self._database.load()
         slice_ = rights.permitted(state, actor, slice_id)
-        return DeploymentAPI(state.inventory).deploy_plan(slice_, new=slice_.status == SliceStatus.DESIGN)
+        return DeploymentAPI(state.inventory_of(slice_)).deploy_plan(slice_, new=slice_.status == SliceStatus.DESIGN)
 
     @UseCase()
     def plan_deletion(self, actor: str, slice_id: int) -> Plan:
         """Return the plan of a deletion, without running it."""
         state = self._database.load()
-        return DeploymentAPI(state.inventory).deletion_plan(rights.permitted(state, actor, slice_id))
+        slice_ = rights.permitted(state, actor, slice_id)
+        return DeploymentAPI(state.inventory_of(slice_)).deletion_plan(slice_)
 
     @UseCase("deploy", announced=True)
     def deploy_slice(self, actor: str, slice_id: int, listen: Listener = ignore) -> Slice:
@@ -269,12 +270,12 @@ class OrchestratorAPI(Groups):
         carrier, as they do where it is stopped.
         """
         from inspection.codes import BY_GUEST  # noqa: PLC0415
-        from inspection.inspector import Inspector  # noqa: PLC0415
+        from inspection.realms import Inspectors  # noqa: PLC0415
         from inspection.summary import summary  # noqa: PLC0415
 
         state = self._database.load()
         slices = rights.visible(state, actor) if slice_id is None else [rights.permitted(state, actor, slice_id)]
-        found = Inspector(self._database, state.inventory, self._connect).problems(slices)
+        found = Inspectors(self._database, state.inventory, self._connect).problems(slices)
         for number, findings in found.items():
             if ended := {finding.vm_id for finding in findings if finding.code == BY_GUEST}:
                 self._take_carriers(number, ended)
@@ -321,7 +322,7 @@ class OrchestratorAPI(Groups):
             raise Refused(f"You have no VM {vm_id}; your slices show the ids")
         rights.require_runs(slice_, vm)
         may_take_over = rights.may_take_over(state, actor, slice_)
-        consoles = Consoles(DeploymentAPI(state.inventory), self._connect)
+        consoles = Consoles(DeploymentAPI(state.inventory_of(slice_)), self._connect)
         console, taken_from = consoles.open(actor, slice_, vm, confirm if may_take_over else None)
         if taken_from:
             self._audit.write(AuditEntry(actor, f"take console from {taken_from}", slice_.slice_id, vm_id), OK, 0.0)

@@ -26,7 +26,7 @@ class Promise(NamedTuple):
 class Holdings:
     """The exclusive resources of a slice, its owner, and the resources `promised` to its VMs by worker.
 
-    `vms` is the number of VMs.
+    `vms` is the number of VMs. The `doors` are VNC ports on workers, which realms may share.
     """
 
     slice_id: int
@@ -37,6 +37,8 @@ class Holdings:
     macs: frozenset[str]
     addresses: frozenset[str]
     promised: Mapping[str, Promise]
+    realm: str = ""
+    doors: frozenset[str] = frozenset()
 
     @property
     def pool(self) -> int:
@@ -48,7 +50,12 @@ class Holdings:
         """Return all exclusive resources as strings prefixed by kind."""
         ids = (f"id {number}" for number in (self.slice_id, *self.vm_ids))
         ports = (f"port {port}" for port in self.vnc_ports)
-        return frozenset((f"pool {self.pool}", *ids, *ports, *self.macs, *self.addresses))
+        own = (f"pool {self.pool}", *ports, *self.macs, *self.addresses)
+        return frozenset((*ids, *self.doors, *(map(self.in_realm, own) if self.realm else own)))
+
+    def in_realm(self, thing: str) -> str:
+        """Return the name of something that each realm has once."""
+        return f"{self.realm}/{thing}" if self.realm else thing
 
     @classmethod
     def of(cls, slice_: Slice) -> Holdings:
@@ -71,7 +78,14 @@ class Holdings:
             frozenset(interface.mac.lower() for vm in records for interface in vm.interfaces if interface.mac),
             frozenset(address.ip for address in eth0s),
             dict(promised),
+            slice_.realm,
+            frozenset(door(vm.worker_ip, vm.vnc_port) for vm in records if vm.worker_ip != NOWHERE),
         )
+
+
+def door(worker: str, port: int) -> str:
+    """Return the name of a VNC port on a worker."""
+    return f"port {port} on {worker}"
 
 
 def clash(fresh: Iterable[Holdings], rest: Iterable[Holdings]) -> bool:

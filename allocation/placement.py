@@ -77,6 +77,11 @@ def place(
     raise NoRoom(f"No worker has room for {flavor_name} ({needs}); {closest} comes closest: {lacks}")
 
 
+def has_room(worker: Worker, size: Size, inventory: Inventory) -> bool:
+    """Return whether a VM of this size fits on a worker, beside what was promised there."""
+    return not _gaps(size, worker, inventory.hypervisor.cpu_overcommit)
+
+
 def require_room(stopped: Iterable[VM], inventory: Inventory, workers: Mapping[str, Worker]) -> None:
     """Raise `NoRoom` where stopped VMs do not fit on their workers any more. Their disks are there already.
 

@@ -155,6 +155,14 @@ _INTERFACE = r"[A-Za-z0-9_][A-Za-z0-9._-]"  # a word that begins with - would be
 _NOT_OURS = "(?!(lo|br-int)$|gw_vlan|dhcp_v|tap_)"  # names of guests' devices, and those that lead nowhere
 UPLINK = text(_matches(rf"{_NOT_OURS}{_INTERFACE}{{0,14}}"), "the name of a network interface, at most 15 characters")
 DATA_PORT = text(_matches(rf"{_NOT_OURS}{_INTERFACE}{{0,31}}"), "the name of a port of br-int, at most 32 characters")
+BRIDGE = text(
+    _matches(rf"{names.BRIDGE}(-[a-z0-9]{{1,{names.LONGEST_REALM}}})?"),
+    f"{names.BRIDGE}, or {names.BRIDGE}- and 1 to {names.LONGEST_REALM} small letters and digits",
+)
+REALM = text(
+    _matches(rf"(?!{names.MAIN}$)[a-z][a-z0-9]{{0,{names.LONGEST_REALM - 1}}}"),
+    f"a small letter, then at most {names.LONGEST_REALM - 1} small letters and digits, and not {names.MAIN}",
+)
 MAC = text(_matches(r"52:54:00(:[0-9a-fA-F]{2}){3}"), "a MAC address 52:54:00:XX:XX:XX, in quotes")
 PROCESS_ID = text(_matches(r"[1-9][0-9]{0,9}"), "a process id, in quotes")
 DISK_ID = text(_matches(names.DISK_ID), "16 hexadecimal digits, in quotes")

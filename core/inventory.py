@@ -9,16 +9,18 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from operator import attrgetter
+from typing import Any
 
 from core import formats
 from core.errors import INVALID, UNUSABLE
 from core.formats import network_of, seconds_of
 from core.impairments import BUILT_IN, Profile
-from core.names import BRIDGE, DHCP_LAST_HOST
+from core.names import BRIDGE, DHCP_LAST_HOST, MAIN
 from core.records import Recorded, entries, key, records_by_name, section, sequence, value
 from core.rule import FLAG, list_of, number, one_of, or_nothing, some_of, whole
-from core.underlay import TRUNK, TUNNEL, Tunnel
+from core.underlay import MAIN_KEY, TRUNK, TUNNEL, Tunnel
 
 ADMIN_SLICES = 20
 """The number of slices that an admin may have at a time, unless `login: slices` is larger."""
@@ -210,13 +212,44 @@ EARLIER: Mapping[str, str] = {"underlay": TRUNK}
 
 
 @value
+class Realm(Recorded):
+    """A realm beside that of the keys at the top of the file, whose keys mean the same there.
+
+    `bridge` is the bridge of its hosts: a worker of two realms has one for each. `tunnel_key` marks the packets of its
+    tunnel, where it has one.
+    """
+
+    network_node: str = key(formats.ADDRESS)
+    workers_list: tuple[str, ...] = sequence(list_of(formats.ADDRESS))
+    bridge: str = key(formats.BRIDGE, default=BRIDGE)
+    internet: InternetSettings = section(InternetSettings)
+    data_ports: Mapping[str, str] = entries(formats.ADDRESS, formats.DATA_PORT)
+    underlay: str = key(one_of(TRUNK, TUNNEL), default=TRUNK)
+    data_addresses: Mapping[str, str] = entries(formats.ADDRESS, formats.ADDRESS)
+    tunnel_key: int = key(whole(2, 999), default=2)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Return every host of the realm once, workers first."""
+        return tuple(dict.fromkeys((*self.workers_list, self.network_node)))
+
+
+IN_USE_OF_REALM = {
+    name: setting
+    for name, setting in IN_USE.items()
+    if setting.partition(".")[0] in {"network_node", "internet", "underlay"}
+} | {"bridge": "bridge", "tunnel_key": "tunnel_key"}
+"""The same of a realm."""
+
+
+@value
 class Inventory(Recorded):
-    """The hosts and the settings, as one value for making plans.
+    """The hosts of a realm and the settings, as one value for making plans.
 
     `data_ports`: host -> its port of br-int that leads to the other hosts; needed where several ports could.
     `underlay`: `trunk` means that these ports carry the VLANs, `tunnel` that a tunnel of ours does. `data_addresses`:
     host -> the address of its end of the tunnel, where it is not the host's own.
-    `files_dir`: the manager's folder of slice files that users may choose from.
+    `files_dir`: the manager's folder of slice files that users may choose from. `realms`: the others.
     """
 
     workers_list: tuple[str, ...] = sequence(list_of(formats.ADDRESS), default=("10.0.10.1", "10.0.10.2"))
@@ -232,10 +265,11 @@ class Inventory(Recorded):
     images: ImageSettings = section(ImageSettings)
     files_dir: str | None = key(or_nothing(formats.LOCAL_FOLDER), default=None)
     profiles: Mapping[str, Profile] = records_by_name(formats.PROFILE_NAME, Profile)
+    realms: Mapping[str, Realm] = records_by_name(formats.REALM, Realm)
 
     @property
     def bridge(self) -> str:
-        """Return the bridge of each host."""
+        """Return the bridge of each host of the realm."""
         return BRIDGE
 
     @property
@@ -244,13 +278,18 @@ class Inventory(Recorded):
         return {**BUILT_IN, **self.profiles}
 
     @property
-    def in_use(self) -> dict[str, str | int]:
+    def in_use(self) -> dict[str, Any]:
         """Return the settings that slices depend on, as the section `in_use` of the file has them."""
-        return {name: attrgetter(setting)(self) for name, setting in IN_USE.items()}
+        own = {name: attrgetter(setting)(self) for name, setting in IN_USE.items()}
+        realms = {
+            name: {key: attrgetter(setting)(realm) for key, setting in IN_USE_OF_REALM.items()}
+            for name, realm in self.realms.items()
+        }
+        return own | ({"realms": realms} if realms else {})
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """Return every host once, workers first."""
+        """Return every host of the realm once, workers first."""
         return tuple(dict.fromkeys((*self.workers_list, self.network_node)))
 
     @property
@@ -262,3 +301,57 @@ class Inventory(Recorded):
     def addresses(self) -> tuple[str, ...]:
         """Return all addresses of the hosts by which the cloud reaches them, each once."""
         return tuple(dict.fromkeys((*self.hosts, *self.data_addresses.values())))
+
+    @property
+    def all_addresses(self) -> tuple[str, ...]:
+        """Return all addresses of the hosts of the cloud, those of this realm first, each once."""
+        others = ((*realm.hosts, *realm.data_addresses.values()) for realm in self.realms.values())
+        return tuple(dict.fromkeys(chain(self.addresses, *others)))
+
+    @property
+    def all_workers(self) -> tuple[str, ...]:
+        """Return every worker of the cloud once, those of this realm first."""
+        others = (realm.workers_list for realm in self.realms.values())
+        return tuple(dict.fromkeys(chain(self.workers_list, *others)))
+
+    @property
+    def network_nodes(self) -> tuple[str, ...]:
+        """Return the network node of each realm of the cloud."""
+        return (self.network_node, *(realm.network_node for realm in self.realms.values()))
+
+    @property
+    def all_hosts(self) -> tuple[str, ...]:
+        """Return every host of the cloud once, those of this realm first."""
+        return tuple(dict.fromkeys(chain(self.hosts, *(realm.hosts for realm in self.realms.values()))))
+
+    @property
+    def tunnel_keys(self) -> frozenset[str]:
+        """Return the keys of the tunnels of all realms, as Open vSwitch has them."""
+        others = (str(realm.tunnel_key) for realm in self.realms.values() if realm.underlay == TUNNEL)
+        return frozenset((*others, *([str(self.tunnel.key)] if self.tunnel else [])))
+
+    def of_realm(self, name: str) -> Inventory:
+        """Return the inventory as the slices of a realm have it; "" is the realm at the top of the file."""
+        if not name:
+            return self
+        own, others = self.realms[name], {each: realm for each, realm in self.realms.items() if each != name}
+        main = Realm(
+            self.network_node, self.workers_list, BRIDGE, self.internet, self.data_ports,
+            self.underlay, self.data_addresses, MAIN_KEY,
+        )  # fmt: skip
+        return InventoryOfRealm(**(vars(self) | vars(own) | {"realms": {MAIN: main} | others, "name": name}))
+
+
+@dataclass(frozen=True)
+class InventoryOfRealm(Inventory):
+    """The inventory of a realm with a name. It is made of the file's, and never written."""
+
+    bridge: str = BRIDGE
+    tunnel_key: int = MAIN_KEY
+    name: str = MAIN
+
+    @property
+    def tunnel(self) -> Tunnel | None:
+        """Return the tunnel of the realm: its bridge and ports have names of their own."""
+        tunnel = super().tunnel
+        return tunnel and tunnel.of_realm(self.name, self.tunnel_key, self.bridge)

@@ -22,6 +22,12 @@ _GROUPS = 0x0C10_D000
 BRIDGE = "br-int"
 """The bridge of Open vSwitch on each host (docs/spec/networking.md)."""
 
+MAIN = "main"
+"""The name that users say for the realm of the hosts at the top of the file. Its slices name no realm."""
+
+LONGEST_REALM = 15 - len(f"{BRIDGE}-")
+"""Characters of a realm's name: that of its bridge is the name of an interface, too."""
+
 FIRST_ID = 1000
 LAST_ID = 999_999
 LAST_SLICE_ID = 99_999

@@ -136,8 +136,13 @@ class Recorded:
     _inline: ClassVar[list[tuple[str, type[Recorded]]]]
 
     def __init_subclass__(cls) -> None:
-        """Collect the keys that the class declares. Their defaults become attributes of the class."""
+        """Collect the keys that the class declares; one without any has those of its base.
+
+        Their defaults become attributes of the class.
+        """
         keys = {name: each for name, each in vars(cls).items() if isinstance(each, Key)}
+        if not keys:
+            return
         for name, each in keys.items():
             if each.derive:
                 setattr(cls, name, property(each.derive))

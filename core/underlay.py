@@ -10,6 +10,9 @@ from core.names import BRIDGE
 
 TRUNK, TUNNEL = "trunk", "tunnel"
 
+MAIN_KEY = 1
+"""The key of the realm at the top of the file."""
+
 LEAST_MTU = 1600
 """The least MTU beneath a tunnel: around a packet of 1,500 bytes are two tags and 54 bytes of Geneve (RFC 8926)."""
 
@@ -24,7 +27,7 @@ class Tunnel:
     """
 
     addresses: Mapping[str, str]
-    key: int = 1
+    key: int = MAIN_KEY
     bridge: str = "br-tun"
     inner: str = BRIDGE
     patch: str = "patch-tun"
@@ -34,6 +37,11 @@ class Tunnel:
     def between(cls, hosts: Iterable[str], addresses: Mapping[str, str]) -> Tunnel:
         """Return the tunnel between these hosts; a host without an entry in `addresses` uses its own address."""
         return cls({host: addresses.get(host, host) for host in hosts})
+
+    def of_realm(self, name: str, key: int, inner: str) -> Tunnel:
+        """Return the tunnel with the names of a realm."""
+        patch, peer = f"{self.patch}-{name}", f"{self.peer}-{name}"
+        return replace(self, key=key, bridge=f"{self.bridge}-{name}", inner=inner, patch=patch, peer=peer)
 
     def among(self, hosts: Container[str]) -> Tunnel:
         """Return the tunnel with only these hosts."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from accounts.audit import Audit, AuditEntry, operator
@@ -11,9 +11,12 @@ from core.errors import CloudError
 from core.status import SliceStatus
 from database import Store
 from inspection import findings, orphans
+from inspection.facts import Facts
 from inspection.findings import Finding
 from inspection.inspector import CollectedFacts, Inspector, Survey
 from inspection.orphans import Orphan, Owners
+from inspection.realms import Inspectors
+from models import Slice
 from remote.host import Host
 from remote.plan import Step
 from remote.runner import Runner
@@ -45,19 +48,18 @@ class Doctor:
     def examine(self) -> Diagnosis:
         """Return all problems on all hosts. This changes nothing."""
         state = self._database.load()
-        inspector = self._inspector(state)
-        survey = inspector.survey(state.slices.values(), state.inventory.hosts, thorough=True)
-        staging = self._database.images_are_claimed()
-        owners = Owners(inspector.comparison, survey.slices, survey.is_busy, staging=staging)
-        ownerless = self._orphans(owners, survey.collected)
-        found = (*self._found(inspector, survey), *(orphan.finding for orphan in ownerless))
+        inspectors = self._inspectors(state)
+        whole, surveys = inspectors.survey(state.slices.values())
+        collected = {realm: survey.collected for realm, survey in surveys.items()}
+        ownerless = self._orphans(inspectors, whole.slices, whole.is_busy, collected)
+        facts_by_host = {host: facts for each in collected.values() for host, facts in each.facts_by_host.items()}
+        found = (*self._found(inspectors, surveys), *(orphan.finding for orphan in ownerless))
         # A dead switch is one problem of its host, not one of each slice.
         once = {(finding.code, finding.host, finding.what): finding for finding in reversed(found)}
-        marks = [
-            _mark(host) for host in self._forgotten(self._database.load()) if host in survey.collected.facts_by_host
-        ]
+        marks = [_mark(host) for host in self._forgotten(self._database.load()) if host in facts_by_host]
         removable = (*(_sentence(step) for orphan in ownerless for step in orphan.steps), *marks)
-        return Diagnosis(tuple(once.values())[::-1], tuple(survey.collected.errors), removable)
+        unseen = dict.fromkeys(host for each in collected.values() for host in each.errors)
+        return Diagnosis(tuple(once.values())[::-1], tuple(unseen), tuple(dict.fromkeys(removable)))
 
     def fix(self, agreed: Collection[str] | None = None) -> Diagnosis:
         """Remove objects that carry our mark and belong to no slice, then return the problems that are left.
@@ -77,12 +79,10 @@ class Doctor:
         """Return sentences about removed objects, and about objects that could not be removed."""
         with self._database.transaction() as state:
             began = time.monotonic()
-            inspector = self._inspector(state)
-            collected = inspector.collect(state.inventory.hosts, thorough=True)
-            staging = self._database.images_are_claimed()
-            owners = Owners(inspector.comparison, state.slices.values(), self._database.is_claimed, staging=staging)
-            found = self._orphans(owners, collected)
-            steps = (step for orphan in found for step in orphan.steps)
+            inspectors = self._inspectors(state)
+            collected = inspectors.collect()
+            found = self._orphans(inspectors, state.slices.values(), self._database.is_claimed, collected)
+            steps = dict.fromkeys(step for orphan in found for step in orphan.steps)
             wanted = [step for step in steps if agreed is None or _sentence(step) in agreed]
             # The file is locked meanwhile, so collection and removal together get the time of two collections.
             seconds = 2 * state.inventory.ssh.timeouts.read_only
@@ -90,7 +90,7 @@ class Doctor:
             report = Runner(self._connect).run(plan, keep_going=True)
             failed = {result.step: result.error for result in report.failures if result.error}
             removed = tuple(_sentence(step) for step in plan.steps if step not in failed)
-            cleared = self._cleared(state, collected, found, removed)
+            cleared = self._cleared(state, collected.values(), found, removed)
             for host in sorted(cleared):
                 if agreed is not None and _mark(host) not in agreed:
                     continue
@@ -98,32 +98,35 @@ class Doctor:
                 removed = (*removed, _mark(host))
         return removed, tuple(_not_removed(step.host, step.title, error) for step, error in failed.items())
 
-    def _inspector(self, state: State) -> Inspector:
-        return Inspector(self._database, state.inventory, self._connect)
+    def _inspectors(self, state: State) -> Inspectors:
+        return Inspectors(self._database, state.inventory, self._connect)
 
     @staticmethod
     def _forgotten(state: State) -> list[str]:
-        """Return the hosts of the inventory that were written off."""
-        return [host for host in state.inventory.hosts if host in state.workers and state.workers[host].forgotten]
+        """Return the hosts of all realms that were written off."""
+        return [host for host in state.inventory.all_hosts if host in state.workers and state.workers[host].forgotten]
 
     def _cleared(
-        self, state: State, collected: CollectedFacts, found: Sequence[Orphan], removed: Collection[str]
+        self, state: State, collected: Iterable[CollectedFacts], found: Sequence[Orphan], removed: Collection[str]
     ) -> set[str]:
         """Return the written-off hosts that answer again and hold no object of ours."""
         left = {o.finding.host for o in found if not o.steps or not {_sentence(step) for step in o.steps} <= {*removed}}
-        return {
-            host
-            for host in self._forgotten(state)
-            if host in collected.facts_by_host and host not in {*left, *collected.incomplete}
-        }
+        for each in collected:
+            left |= {*each.incomplete}
+        return {host for host in self._forgotten(state) if host not in left}
 
-    def _found(self, inspector: Inspector, survey: Survey) -> Iterator[Finding]:
+    def _found(self, inspectors: Inspectors, surveys: Mapping[str, Survey]) -> Iterator[Finding]:
+        everything = [facts for survey in surveys.values() for facts in survey.collected.facts_by_host.values()]
+        for realm, inspector in inspectors.by_realm.items():
+            yield from self._found_in(inspector, surveys[realm], everything)
+
+    def _found_in(self, inspector: Inspector, survey: Survey, everything: Sequence[Facts]) -> Iterator[Finding]:
         collected, comparison = survey.collected, inspector.comparison
         yield from collected.error_findings
         for host in self._forgotten(self._database.load()):
             if host in collected.facts_by_host:
                 yield Finding("host-forgotten", host, "it was written off and answers again")
-        yield from findings.shared_folders(collected.facts_by_host.values())
+        yield from findings.shared_folders(everything)
         for facts in collected.facts_by_host.values():
             yield from findings.of_host(inspector.inventory, facts, collected.began, collected.ended)
         for slice_ in survey.unchanged_in(SliceStatus.RUNNING):
@@ -134,9 +137,26 @@ class Doctor:
                 finding for facts in collected.facts_by_host.values() for finding in comparison.overlays(slice_, facts)
             )
 
-    @staticmethod
-    def _orphans(owners: Owners, collected: CollectedFacts) -> list[Orphan]:
-        return [orphan for facts in collected.facts_by_host.values() for orphan in orphans.orphans(owners, facts)]
+    def _orphans(
+        self,
+        inspectors: Inspectors,
+        slices: Iterable[Slice],
+        busy: Callable[[int], bool],
+        collected: Mapping[str, CollectedFacts],
+    ) -> list[Orphan]:
+        """Return the objects without a slice. A worker may serve realms together, a network node serves its own."""
+        staging, slices = self._database.images_are_claimed(), list(slices)
+        found: list[Orphan] = []
+        for realm, inspector in inspectors.by_realm.items():
+            own = [slice_ for slice_ in slices if slice_.realm == realm]
+            of_all = Owners(inspector.comparison, slices, busy, staging=staging)
+            of_node = of_all
+            if len(own) < len(slices):
+                of_node = Owners(inspector.comparison, own, busy, staging=staging)
+            for host, facts in collected[realm].facts_by_host.items():
+                owners = of_node if host == inspector.inventory.network_node else of_all
+                found += orphans.orphans(owners, facts)
+        return found
 
 
 def _mark(host: str) -> str:

@@ -63,6 +63,14 @@ class Survey:
         """Return the slices that had this status during the whole collection."""
         return [self.after[number] for number in sorted(self.unchanged) if self.after[number].status == status]
 
+    def of_realm(self, realm: str, collected: CollectedFacts) -> Survey:
+        """Return the survey of one realm's slices, with the facts that were collected for them."""
+        before, after = (
+            {number: slice_ for number, slice_ in slices.items() if slice_.realm == realm}
+            for slices in (self.before, self.after)
+        )
+        return Survey(collected, before, after, self.unchanged & after.keys())
+
     def is_busy(self, slice_id: int) -> bool:
         """Return whether the slice may have changed during the collection."""
         return slice_id not in self.unchanged
@@ -101,18 +109,8 @@ class Inspector:
         return parse_answers(host, answers)
 
     def survey(self, slices: Iterable[Slice], hosts: Iterable[str], *, thorough: bool = False) -> Survey:
-        """Collect the facts of the hosts, and read the slices again afterwards.
-
-        `slices` come from a read before. A slice is unchanged if both reads agree and no change had claimed it. Objects
-        that appeared or disappeared meanwhile belong to a slice of one of the two reads.
-        """
-        before = {slice_.slice_id: slice_ for slice_ in slices}
-        free = [number for number in before if not self._database.is_claimed(number)]
-        collected = self.collect(hosts, thorough=thorough)
-        after = self._database.load().slices
-        same = (n for n in free if n in after and after[n].to_dict() == before[n].to_dict())
-        unchanged = frozenset(number for number in same if not self._database.is_claimed(number))
-        return Survey(collected, before, after, unchanged)
+        """Collect the facts of the hosts, and read the slices again afterwards; `slices` come from a read before."""
+        return watched(self._database, slices, lambda: self.collect(hosts, thorough=thorough))
 
     def problems(self, slices: Iterable[Slice]) -> dict[int, list[Finding]]:
         """Return the findings of running slices by slice id. The error of a host counts for each slice on it."""
@@ -126,3 +124,18 @@ class Inspector:
         hosts = self.comparison.hosts_of([slice_])
         errors = [finding for finding in collected.error_findings if finding.host in hosts]
         return [*errors, *self.comparison.of_slice(slice_, collected.facts_by_host)]
+
+
+def watched(database: Store, slices: Iterable[Slice], collect: Callable[[], CollectedFacts]) -> Survey:
+    """Collect facts, and read the slices again afterwards.
+
+    `slices` come from a read before. A slice is unchanged if both reads agree and no change had claimed it. Objects
+    that appeared or disappeared meanwhile belong to a slice of one of the two reads.
+    """
+    before = {slice_.slice_id: slice_ for slice_ in slices}
+    free = [number for number in before if not database.is_claimed(number)]
+    collected = collect()
+    after = database.load().slices
+    same = (n for n in free if n in after and after[n].to_dict() == before[n].to_dict())
+    unchanged = frozenset(number for number in same if not database.is_claimed(number))
+    return Survey(collected, before, after, unchanged)

@@ -186,9 +186,10 @@ def _ports(owners: Owners, facts: Facts) -> Iterator[Orphan]:
 def _tunnels(owners: Owners, facts: Facts) -> Iterator[Orphan]:
     """Yield the tunnels that the settings do not know, and the ports of the known one to hosts that left the cloud."""
     realm = owners.comparison.inventory.tunnel
-    own, inner = str(realm.key) if realm else "", owners.comparison.inventory.bridge
+    inventory = owners.comparison.inventory
+    known, inner = inventory.tunnel_keys, inventory.bridge
     marked = [port.tunnel_key for port in facts.ports.values() if port.is_ours]
-    for key in sorted({*marked, *(bridge.tunnel for bridge in facts.bridge_settings.values())} - {"", own}):
+    for key in sorted({*marked, *(bridge.tunnel for bridge in facts.bridge_settings.values())} - {"", *known}):
         yield Orphan.of(
             Finding("orphan-tunnel", facts.host, f"tunnel {key}, with its bridge"), tunnel.remove(key, inner)
         )

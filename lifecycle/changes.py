@@ -45,13 +45,15 @@ class Changes:
         self._connect = connect
 
     @contextmanager
-    def of(self, slice_id: int, listen: Listener) -> Iterator[Change]:
+    def of(self, slice_id: int, listen: Listener, realm: str = "") -> Iterator[Change]:
         """Claim a slice and yield its change; raise `Refused` when another session has the claim.
 
-        Ctrl-C ends the change between two steps only.
+        Ctrl-C ends the change between two steps only. `realm` is that of a slice that is not saved yet.
         """
         with self._database.claim(slice_id) as fence, interrupts.held(listen) as interrupted:
-            yield Change(self._database, self._database.load(), Runner(self._connect, listen, interrupted, fence))
+            state = self._database.load()
+            realm = state.slices[slice_id].realm if slice_id in state.slices else realm
+            yield Change(self._database, state, realm, Runner(self._connect, listen, interrupted, fence))
 
 
 class Change:
@@ -60,10 +62,10 @@ class Change:
     `state` is the file as it was read under the claim. Its settings are those of the whole change, rollback included.
     """
 
-    def __init__(self, database: Store, state: State, runner: Runner) -> None:
+    def __init__(self, database: Store, state: State, realm: str, runner: Runner) -> None:
         self.state = state
         self.database = database
-        self.deployment = DeploymentAPI(state.inventory)
+        self.deployment = DeploymentAPI(state.inventory.of_realm(realm))
         self.runner = runner
 
     def make_disks(self, slice_: Slice, vms: list[VM], *, resumed: bool = False) -> None:
@@ -198,7 +200,8 @@ class Change:
             for vm in state.slices[slice_.slice_id].vms:
                 here = taken.get(vm.worker_ip)
                 if here and vm.vnc_port in here.wanted:
-                    old, vm.vnc_port = vm.vnc_port, next_vnc_port(state.slices.holdings.values(), here.listening)
+                    old, live = vm.vnc_port, state.slices.holdings.values()
+                    vm.vnc_port = next_vnc_port(live, here.listening, slice_.realm, vm.worker_ip)
                     notices.append(
                         f"the VNC port of {vm.name} is {vm.vnc_port} now: another program on {vm.worker_ip} holds {old}"
                     )

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 from itertools import permutations
 
 from accounts import rights
-from allocation.placement import fair_share
+from allocation.placement import NoRoom, fair_share, recount
 from core import formats
 from core.errors import Refused
 from core.first_boot import MAX_BYTES_OF_USER
@@ -17,6 +17,7 @@ from core.impairments import Impairment
 from core.inventory import Inventory
 from core.status import LinkState, SliceStatus, VMStart
 from database import State
+from lifecycle import realms
 from lifecycle.requests import VMRequest, design_vm, new_slice
 from models import Flavor, Link, Slice, User
 from remote.images import require_fitting
@@ -27,7 +28,7 @@ from topology.seeds import first_boot
 
 @dataclass(frozen=True)
 class Demand:
-    """The size of a design, beside the cloud's free memory and the user's quota; memory in GiB.
+    """The size of a design, beside the free memory of a realm and the user's quota; memory in GiB.
 
     `used_vms` is the number of the user's VMs, those of the design included.
     """
@@ -44,15 +45,21 @@ def demand_of(state: State, actor: str, design: Design) -> Demand:
     """Return the size of a design; raise `Refused` where a flavor is missing."""
     user = rights.user_of(state, actor)
     flavors = _flavors(state, design)
-    listed = [state.workers[address] for address in state.inventory.workers_list if address in state.workers]
+    free = [_free_memory(state, state.inventory.of_realm(realm)) for realm in realms.names(state)]
     return Demand(
         len(design.vms),
         len(design.links),
         sum(flavors[vm.flavor].size.ram_gb for vm in design.vms),
-        sum(max(0.0, worker.max_ram_gb - worker.used_ram_gb) for worker in listed if worker.up),
+        max(free),
         user.used_vms + len(design.vms),
         user.quota_vms,
     )
+
+
+def _free_memory(state: State, inventory: Inventory) -> float:
+    """Return the free memory of the workers of a realm, in GiB."""
+    listed = [state.workers[address] for address in inventory.workers_list if address in state.workers]
+    return sum(max(0.0, worker.max_ram_gb - worker.used_ram_gb) for worker in listed if worker.up)
 
 
 def check_design(state: State, design: Design) -> None:
@@ -79,27 +86,60 @@ def _check_profiles(inventory: Inventory, design: Design) -> None:
                 raise Refused(f"There is no profile {name}; there are {', '.join(known)}")
 
 
+def check_internet(inventory: Inventory, design: Design) -> None:
+    """Raise `Refused` where a link's network overlaps the internet network of the realm, as in the reader of files."""
+    internet = inventory.internet.network
+    for link in design.links:
+        if link.cidr and link.cidr.overlaps(internet):
+            raise Refused(
+                f"The network {link.cidr} overlaps {internet}, that of the internet VLAN; choose another `cidr`"
+            )
+
+
 def _check_networks(inventory: Inventory, design: Design) -> None:
     """Raise `Refused` where a link's network holds a host of the cloud: its VMs would take the host for a neighbour."""
-    hosts = [IPv4Address(host) for host in inventory.hosts if formats.is_address(host)]
+    hosts = [IPv4Address(host) for host in inventory.all_addresses if formats.is_address(host)]
     for link in design.links:
         if found := next((host for host in hosts if link.cidr and host in link.cidr), None):
             raise Refused(f"The network {link.cidr} holds {found}, a host of the cloud; choose another `cidr`")
 
 
-def designed_slice(state: State, actor: str, design: Design) -> Slice:
+def designed_slice(state: State, actor: str, design: Design, realm: str = "") -> Slice:
     """Add the slice of a design to `state`, with all VMs and links, in `creating`; raise `Refused` by any rule.
+
+    It is in the first realm that has room for it, or in the one that is named.
+    """
+    user, counter = rights.user_of(state, actor), state.next_vm_id
+    owned, used = [*user.slices], user.used_vms
+
+    def make(name: str) -> Slice:
+        try:
+            return _designed_in(state, actor, design, name)
+        except NoRoom:
+            for slice_id in {*user.slices} - {*owned}:
+                del state.slices[slice_id]
+            user.slices, user.used_vms, state.next_vm_id = [*owned], used, counter
+            recount(state.workers, state.slices.holdings.values())
+            raise
+
+    return realms.first_that_takes(realms.candidates(state, realm), make)
+
+
+def _designed_in(state: State, actor: str, design: Design, realm: str) -> Slice:
+    """Add the slice of a design to a realm.
 
     Linked VMs share a worker, until the worker has its share of them.
     """
+    inventory = state.inventory.of_realm(realm)
+    check_internet(inventory, design)
     rights.check_new_name(design.name)
     user = rights.user_of(state, actor)
     for slice_id in user.slices:
         if state.slices[slice_id].name == design.name:
             raise Refused(f"You have a slice {design.name} already ({slice_id}); choose another name")
     rights.require_room_for_vms(user, len(design.vms), actor)
-    slice_ = new_slice(state, actor, design.name, links=len(design.links))
-    share = fair_share(len(design.vms), state.inventory, state.workers)
+    slice_ = new_slice(state, actor, design.name, links=len(design.links), realm=realm)
+    share = fair_share(len(design.vms), inventory, state.workers)
     neighbours, workers = _neighbours(design), dict[str, str]()
     flavors = _flavors(state, design)
     for vm in design.vms:
@@ -117,7 +157,7 @@ def designed_slice(state: State, actor: str, design: Design) -> Slice:
         workers[vm.name] = made.worker_ip
     require_room_for_seeds(state, user)
     for link in design.links:
-        join(slice_, link, state.inventory.internet.vlan_id)
+        join(slice_, link, inventory.internet.vlan_id)
     slice_.description, slice_.goals = design.description, [*design.goals]
     slice_.status = SliceStatus.CREATING
     return slice_

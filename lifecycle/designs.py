@@ -62,24 +62,25 @@ class Designs(SliceUseCases):
         return demand_of(self._database.load(), actor, design)
 
     @UseCase()
-    def plan(self, actor: str, design: Design) -> tuple[Slice, Plan]:
+    def plan(self, actor: str, design: Design, realm: str = "") -> tuple[Slice, Plan]:
         """Return the slice that a design would be now, and the plan of its disks; fail where it cannot be made."""
         state = self._database.load()
         check_design(state, design)
-        slice_ = designed_slice(state, actor, design)
-        return slice_, DeploymentAPI(state.inventory).disk_plan(slice_, slice_.vms)
+        slice_ = designed_slice(state, actor, design, realm)
+        return slice_, DeploymentAPI(state.inventory_of(slice_)).disk_plan(slice_, slice_.vms)
 
     @UseCase("create slice")
-    def create(self, actor: str, design: Design, listen: Listener = ignore) -> Slice:
+    def create(self, actor: str, design: Design, listen: Listener = ignore, *, realm: str = "") -> Slice:
         """Create a slice with all VMs, disks and links of a design. If a disk fails, nothing of it is left.
 
+        `realm` names its realm; else the first one with room takes it.
         The slice is claimed before other sessions can see it, because it is unfinished until its disks are made.
         """
         check_design(self._database.load(), design)
-        self._discovery.refresh(lambda state: designed_slice(state, actor, design).workers)
+        self._discovery.refresh(lambda state: designed_slice(state, actor, design, realm).workers)
         with ExitStack() as claimed:
             with self._database.transaction() as state:
-                slice_ = designed_slice(state, actor, design)
-                change = claimed.enter_context(self._changes.of(slice_.slice_id, listen))
+                slice_ = designed_slice(state, actor, design, realm)
+                change = claimed.enter_context(self._changes.of(slice_.slice_id, listen, slice_.realm))
             change.make_disks(slice_, slice_.vms)
         return slice_

@@ -79,7 +79,7 @@ class Discovery:
         Measurements without a time, from older versions of the file, count as they are.
         """
         state = self._database.load()
-        for _ in range(len(state.inventory.workers_list) + 1):
+        for _ in range(len(state.inventory.all_workers) + 1):
             since = self._clock() - FRESH_SECONDS
             old = [a for a in self._older(state, since) if a not in state.workers or state.workers[a].measured]
             down = [address for address, worker in _listed(state).items() if not worker.up]
@@ -112,7 +112,7 @@ class Discovery:
     def _older(self, state: State, since: float) -> list[str]:
         """Return the listed workers without a measurement between `since` and now."""
         now, workers = self._clock(), state.workers
-        addresses = state.inventory.workers_list
+        addresses = state.inventory.all_workers
         return [a for a in addresses if a not in workers or not since <= workers[a].measured <= now]
 
     def _answers(self, state: State, addresses: Iterable[str]) -> dict[str, Worker]:
@@ -143,12 +143,12 @@ class Discovery:
 
 
 def _gone(state: State) -> list[str]:
-    listed = set(state.inventory.workers_list)
+    listed = set(state.inventory.all_workers)
     return [address for address, worker in state.workers.items() if address not in listed and not worker.forgotten]
 
 
 def _listed(state: State) -> dict[str, Worker]:
-    return {address: state.workers[address] for address in state.inventory.workers_list if address in state.workers}
+    return {address: state.workers[address] for address in state.inventory.all_workers if address in state.workers}
 
 
 def _merged(state: State, found: dict[str, Worker]) -> dict[str, Worker]:

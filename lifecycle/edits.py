@@ -21,7 +21,7 @@ from core.status import VMStart
 from database import State
 from deployment import DeploymentAPI
 from lifecycle.changes import Change, drop_vms, note_disks
-from lifecycle.creation import change_wire, check_design, check_goals, join, require_room_for_seeds
+from lifecycle.creation import change_wire, check_design, check_goals, check_internet, join, require_room_for_seeds
 from lifecycle.live_change import LiveChange, begun
 from lifecycle.remains import first_of, left_by, left_to_do
 from lifecycle.requests import VMRequest, design_vm
@@ -161,7 +161,9 @@ def _planned(state: State, actor: str, slice_: Slice, wanted: Design, *, from_fi
         return edit
     rights.require_editable(slice_)
     check_goals(wanted)
-    check_design(state, _new_parts(now, edit))
+    new = _new_parts(now, edit)
+    check_design(state, new)
+    check_internet(state.inventory_of(slice_), new)
     _check_links(wanted)
     if replaced := edit.named("VM", Effect.REPLACED):
         raise Refused(f"Another flavor needs a new disk: remove {', '.join(replaced)} first, then add it again")
@@ -178,7 +180,7 @@ def _new_parts(now: Design, edit: Edit) -> Design:
 
 def _plan(state: State, actor: str, edit: Edit) -> Plan:
     """Return the plan of an edit, which is tried on `state`."""
-    deployment, before = DeploymentAPI(state.inventory), edit.slice_
+    deployment, before = DeploymentAPI(state.inventory_of(edit.slice_)), edit.slice_
     slice_, removed = state.slices[before.slice_id], _removed(edit)
     if not before.is_running:
         made = deployment.disk_plan(slice_, _add_vms(state, actor, edit))
@@ -241,6 +243,7 @@ def _add_vms(state: State, actor: str, edit: Edit) -> list[VM]:
 def _rewire(state: State, edit: Edit) -> None:
     """Record the new design in a slice of `state` that has all new VMs: links that go, VMs that go, the rest."""
     slice_, wanted = state.slices[edit.slice_.slice_id], edit.wanted
+    internet = state.inventory_of(slice_).internet
     present = [*slice_.links]
     same = {place: present[number] for place, number in same_links(present_design(edit.slice_), wanted).items()}
     for link in present:
@@ -251,7 +254,7 @@ def _rewire(state: State, edit: Edit) -> None:
     slice_.vms = [vm for vm in slice_.vms if vm.name not in gone]
     by_name = {vm.name: vm for vm in slice_.vms}
     for vm in wanted.vms:
-        _change_vm(state, by_name[vm.name], vm)
+        _change_vm(state, slice_, by_name[vm.name], vm)
     require_room_for_seeds(state, state.users[slice_.owner])
     for place, link in same.items():
         _change_link(slice_, link, wanted.links[place])
@@ -259,24 +262,25 @@ def _rewire(state: State, edit: Edit) -> None:
         slice_.check_network(slice_.network_of(link), len(link.ends))
     for place, new in enumerate(wanted.links):
         if place not in same:
-            join(slice_, new, state.inventory.internet.vlan_id)
+            join(slice_, new, internet.vlan_id)
             same[place] = slice_.links[-1]
     slice_.links = [same[place] for place in range(len(wanted.links))]
     slice_.description, slice_.goals = wanted.description, [*wanted.goals]
 
 
-def _change_vm(state: State, vm: VM, wanted: DesignedVM) -> None:
+def _change_vm(state: State, slice_: Slice, vm: VM, wanted: DesignedVM) -> None:
     """Bring interfaces, start and seed of a VM to its design."""
     vm.start, vm.seed = VMStart(wanted.start), first_boot(wanted.seed)
     del vm.interfaces[wanted.nics + 1 :]
     for index in range(len(vm.interfaces), wanted.nics + 1):
         vm.interfaces.append(Interface(f"eth{index}", mac=mac_address(vm.vm_id, index)))
-    eth0, internet = vm.interfaces[0], state.inventory.internet
+    eth0, internet = vm.interfaces[0], state.inventory_of(slice_).internet
     if not wanted.internet:
         eth0.vlan_id = eth0.ip_config = None
     elif eth0.ip_config is None:
         eth0.vlan_id = internet.vlan_id
-        eth0.ip_config = next_internet_address(vm.vm_id, state.slices.holdings.values(), internet)
+        live = state.slices.holdings.values()
+        eth0.ip_config = next_internet_address(vm.vm_id, live, internet, slice_.realm)
 
 
 def _change_link(slice_: Slice, link: Link, wanted: DesignedLink) -> None:

@@ -129,14 +129,14 @@ class Hosts:
     def _require_dead(self, address: str) -> str:
         """Return why a worker cannot be used; raise `Refused` for the network node and unknown or working hosts."""
         state = self._database.load()
-        if address == state.inventory.network_node:
+        if address in state.inventory.network_nodes:
             raise Refused(
                 f"{address} is the network node: start another machine under its address, or name another one in "
                 "network_node and in the section in_use; then repair the running slices and delete again what is being "
                 "deleted"
             )
         if not _is_known(state, address):
-            raise Refused(f"No worker {address} is known: workers_list does not name it, and no VM is on it")
+            raise Refused(f"No worker {address} is known: no workers_list names it, and no VM is on it")
         step = Step(address, "presence", (Command(("true",), as_user=True),))
         seconds = state.inventory.ssh.timeouts.read_only
         plan = Plan((Stage("look", (step,)),), timeout=seconds, deadline=seconds, repeatable=True)
@@ -152,7 +152,7 @@ class Hosts:
 def _is_known(state: State, address: str) -> bool:
     held = state.slices.holdings.values()
     return (
-        address in state.inventory.workers_list
+        address in state.inventory.all_workers
         or address in state.workers
         or any(address in holdings.promised for holdings in held)
     )

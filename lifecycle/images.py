@@ -243,8 +243,8 @@ def _copies(inventory: Inventory) -> Copies:
 
 
 def _workers(state: State) -> list[str]:
-    """Return the workers of the inventory that were not written off."""
-    listed = dict.fromkeys(state.inventory.workers_list)
+    """Return the workers of all realms that were not written off."""
+    listed = state.inventory.all_workers
     return [address for address in listed if address not in state.workers or not state.workers[address].forgotten]
 
 

@@ -110,7 +110,7 @@ def has_unplaced(slice_: Slice) -> bool:
 
 def place_again(state: State, slice_: Slice) -> list[str]:
     """Place the VMs of a slice that have no worker; return why some of them still have none."""
-    deployment, problems = DeploymentAPI(state.inventory), []
+    deployment, problems = DeploymentAPI(state.inventory_of(slice_)), []
     for vm in slice_.vms:
         if vm.worker_ip == NOWHERE:
             try:

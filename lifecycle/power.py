@@ -61,7 +61,7 @@ class Power(SliceUseCases):
         state = self._database.load()
         act, slice_ = VERBS[verb], rights.permitted(state, actor, slice_id)
         ids = _begin(state, slice_, act, vm_ids)
-        return DeploymentAPI(state.inventory).power_plan(slice_, act.switching(slice_, ids))
+        return DeploymentAPI(state.inventory_of(slice_)).power_plan(slice_, act.switching(slice_, ids))
 
     def _carry_out(self, actor: str, slice_id: int, vm_ids: Collection[int], act: Act, listen: Listener) -> list[str]:
         if act.runs:
@@ -83,7 +83,7 @@ def _begin(state: State, slice_: Slice, act: Act, vm_ids: Collection[int]) -> se
         slice_.keys = list(state.users[slice_.owner].keys) if any(map(takes_seed, vms)) else slice_.keys
     stopped = [vm for vm in vms if vm.stopped]
     if act.runs:
-        require_room(stopped, state.inventory, state.workers)
+        require_room(stopped, state.inventory_of(slice_), state.workers)
     for vm in vms:
         act.begin(slice_, vm)
     recount(state.workers, state.slices.holdings.values())

@@ -58,13 +58,13 @@ class Reach(SliceUseCases):
         """Join with a TCP port of a running VM, from the network node."""
         state = self._database.load()
         slice_, vm = rights.running_vm(state, actor, slice_id, vm_id)
-        visit = DeploymentAPI(state.inventory).way_to(slice_, vm, port)
+        visit = DeploymentAPI(state.inventory_of(slice_)).way_to(slice_, vm, port)
         if visit is None:
             raise Refused(
                 f"VM {vm_id} ({vm.name}) has no address that leads outside: give it internet access or a link, or use "
                 f"its console: console {slice_id} {vm.name}"
             )
-        node = state.inventory.network_node
+        node = state.inventory_of(slice_).network_node
         try:
             return join(self._connect(node).open_terminal(visit.argv, visit.script), visit, node)
         except NotConnected as refusal:
@@ -74,7 +74,7 @@ class Reach(SliceUseCases):
 
     def _is_off(self, state: State, slice_: Slice, vm: VM) -> bool:
         """Return whether the VM's worker says that it does not run."""
-        monitor = VMLauncher(state.inventory).monitor(slice_, vm)
+        monitor = VMLauncher(state.inventory_of(slice_)).monitor(slice_, vm)
         ask = Command(are_off([monitor]), ok=(0, 1), as_user=True)
         seconds = state.inventory.ssh.timeouts.read_only
         step = Step(vm.worker_ip, f"power of {vm.name}", (ask,))
@@ -87,7 +87,7 @@ class Reach(SliceUseCases):
         """Read along at the serial console of a running VM, which its user keeps."""
         state = self._database.load()
         slice_, vm = rights.running_vm(state, actor, slice_id, vm_id)
-        visit = DeploymentAPI(state.inventory).console_log(slice_, vm)
+        visit = DeploymentAPI(state.inventory_of(slice_)).console_log(slice_, vm)
         try:
             return watch(self._connect(vm.worker_ip).open_terminal(visit.argv, visit.script), visit, vm.worker_ip)
         except GuestOffError as refusal:
@@ -100,7 +100,7 @@ class Reach(SliceUseCases):
         slice_, vm = rights.running_vm(state, actor, slice_id, vm_id)
         request.check()
         interface = captures.linked_interface(vm, request.nic)
-        visit = DeploymentAPI(state.inventory).capture(vm, interface, request)
+        visit = DeploymentAPI(state.inventory_of(slice_)).capture(vm, interface, request)
         try:
             return capture(self._connect(vm.worker_ip).open_terminal(visit.argv, visit.script), visit, vm.worker_ip)
         except NotCaptured as refusal:
@@ -111,9 +111,9 @@ class Reach(SliceUseCases):
         """Return the ways of ssh(1) to the VMs of a slice, or of all slices of the user."""
         state = self._database.load()
         slices = rights.visible(state, actor) if slice_id is None else [rights.permitted(state, actor, slice_id)]
-        deployment = DeploymentAPI(state.inventory)
         ways, without = [], []
         for slice_ in slices:
+            deployment = DeploymentAPI(state.inventory_of(slice_))
             word = _word(state, actor, slice_)
             for vm in slice_.vms:
                 if deployment.way_to(slice_, vm, 22):

@@ -75,7 +75,8 @@ class Readiness(SliceUseCases):
     def _look(self, actor: str, slice_id: int, seen: Seen, *, once: bool = False) -> Look:
         """Return what is known now; what was seen before is not asked again."""
         state = self._database.load()
-        signs = SignsOfLife(state.inventory, rights.permitted(state, actor, slice_id))
+        slice_ = rights.permitted(state, actor, slice_id)
+        signs = SignsOfLife(state.inventory_of(slice_), slice_)
         known = {vm_id: words - {BAD_PATTERNS} for vm_id, words in seen.items()}
         errors = []
         for result in Runner(self._connect).run(signs.plan(seen, once=once)).results:

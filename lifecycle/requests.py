@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from accounts import rights
 from allocation.ids import next_slice_id, next_vm_id
@@ -12,6 +13,7 @@ from core.names import in_guests
 from core.status import VMStart
 from database import State
 from deployment import DeploymentAPI
+from lifecycle import realms
 from models import MAX_DATA_INTERFACES, VM, Slice
 
 
@@ -36,14 +38,22 @@ class VMRequest:
             raise Refused(f"A VM has 0 to {MAX_DATA_INTERFACES} data interfaces, not {self.data_interfaces}")
 
 
-def new_slice(state: State, actor: str, name: str, topology_type: str = "custom", links: int = 0) -> Slice:
-    """Add an empty slice in design to `state`, with the next id whose pool of VLANs holds so many links."""
+def empty_slice(state: State, actor: str, name: str, topology_type: str, realm: str = "") -> Slice:
+    """Add an empty slice in design to the realm that is named, or to the first one with room."""
+    make = partial(new_slice, state, actor, name, topology_type, 0)
+    return realms.first_that_takes(realms.candidates(state, realm), make)
+
+
+def new_slice(
+    state: State, actor: str, name: str, topology_type: str = "custom", links: int = 0, realm: str = ""
+) -> Slice:
+    """Add an empty slice in design to a realm, with the next id whose pool of VLANs holds so many links."""
     user = rights.user_of(state, actor)
     rights.require_room_for_slice(state, user, actor)
-    reserved = state.inventory.internet.vlan_id
-    slice_id = next_slice_id(state.next_vm_id, state.slices.holdings.values(), links, reserved)
+    reserved = state.inventory.of_realm(realm).internet.vlan_id
+    slice_id = next_slice_id(state.next_vm_id, state.slices.holdings.values(), links, reserved, realm)
     slice_ = Slice(slice_id, actor, topology_type)
-    slice_.name = name
+    slice_.name, slice_.realm = name, realm
     state.next_vm_id = slice_id + 1
     state.slices[slice_id] = slice_
     user.slices.append(slice_id)
@@ -65,8 +75,8 @@ def design_vm(state: State, request: VMRequest) -> VM:
     if same := next((vm.name for vm in slice_.vms if in_guests(vm.name) == in_guests(request.name)), None):
         raise Refused(f"{request.name} and {same} have the same host name in the guest; choose another name")
     live = state.slices.holdings.values()
-    vm_id = next_vm_id(state.next_vm_id, live)
-    vm = DeploymentAPI(state.inventory).create_vm_with_qcow(
+    vm_id = next_vm_id(state.next_vm_id, live, slice_.realm)
+    vm = DeploymentAPI(state.inventory_of(slice_)).create_vm_with_qcow(
         slice_, vm_id, request.name, request.flavor_name, flavor,
         request.data_interfaces, request.internet, state.workers, live, request.beside,
     )  # fmt: skip

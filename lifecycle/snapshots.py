@@ -119,7 +119,8 @@ class Snapshots(SliceUseCases):
     def plan(self, actor: str, slice_id: int, verb: str, name: str, vm_ids: Collection[int] = ()) -> Plan:
         """Return the plan of `snapshot`, `delete` or `restore`, without running it."""
         state = self._database.load()
-        slice_, deployment = rights.permitted(state, actor, slice_id), DeploymentAPI(state.inventory)
+        slice_ = rights.permitted(state, actor, slice_id)
+        deployment = DeploymentAPI(state.inventory_of(slice_))
         if verb == "snapshot":
             return deployment.snapshot_plan(slice_, _begin(state, slice_, name, vm_ids), name)
         vms = _having(slice_, name, vm_ids)
@@ -164,7 +165,7 @@ def _begin(state: State, slice_: Slice, name: str, vm_ids: Collection[int]) -> l
         if not known and len(vm.snapshots) >= MOST:
             names = ", ".join(each.name for each in vm.snapshots)
             raise Refused(f"{vm.name} has {MOST} snapshots, and more are not allowed ({names}); delete one first")
-    require_disk(vms, state.inventory, state.workers)
+    require_disk(vms, state.inventory_of(slice_), state.workers)
     for vm in vms:
         others = [each for each in vm.snapshots if each.name != name]
         vm.snapshots = [*others, Snapshot(name, float(int(time.time())), begun=True)]

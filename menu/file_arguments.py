@@ -37,6 +37,7 @@ def add_file_commands(commands: Commands) -> None:
     source.add_argument("file", metavar="FILE", nargs="?", type=create.path(*SLICE_FILE), help=SLICE_FILE_HELP)
     source.add_argument("--template", metavar="KIND:SIZE", help=f"a template instead of a file: {TEMPLATE_FORMS}")
     create.add_argument("--name", metavar="NAME", type=slice_name, help="the slice's name; a template needs one")
+    create.add_argument("--realm", metavar="NAME", default="", help="the slice's realm (default: the first with room)")
     create.add_argument("--flavor", metavar="NAME", help="the flavor of a template's VMs (default: the first one)")
     create.add_argument("--internet", choices=INTERNET, help="a template's VMs with internet access (default: none)")
     add_json(create, "{slice_id}")

@@ -62,18 +62,20 @@ def create(api: OrchestratorAPI, args: Namespace, screen: Screen) -> int:
     design = _template(api, args) if args.template else design_of_file(api, args)
     if design is None:
         return REFUSED
-    return create_from(api, args, screen, design, args.template or args.file)
+    return create_from(api, args, screen, design, args.template or args.file, args.realm)
 
 
-def create_from(api: OrchestratorAPI, args: Namespace, screen: Screen, design: Design, source: str) -> int:
+def create_from(
+    api: OrchestratorAPI, args: Namespace, screen: Screen, design: Design, source: str, realm: str = ""
+) -> int:
     """Create a slice from a design, or only say what it needs; return the exit status."""
     say(demand_line(source, value_of(api.designs.demand(args.actor, design))))
     if args.dry_run:
-        value_of(api.designs.plan(args.actor, design))
+        value_of(api.designs.plan(args.actor, design, realm))
         say("Nothing was created: --dry-run")
         return DONE
     with Progress(errors_screen()) as listen:
-        answer = api.designs.create(args.actor, design, listen)
+        answer = api.designs.create(args.actor, design, listen, realm=realm)
     slice_id = value_of(answer).slice_id
     if args.json:
         show_json(screen, {"slice_id": slice_id})

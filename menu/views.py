@@ -262,7 +262,8 @@ class SliceView:
 
     @property
     def _pool(self) -> str:
-        return f"VLANs {self.slice_.vlan_pool_start}-{self.slice_.vlan_pool_end}"
+        realm = f"realm {self.slice_.realm}, " if self.slice_.realm else ""
+        return f"{realm}VLANs {self.slice_.vlan_pool_start}-{self.slice_.vlan_pool_end}"
 
 
 def _add_problems(tree: rich_parts.Tree, problems: SliceProblems) -> None:

@@ -132,7 +132,7 @@ def _forward(inventory: Inventory) -> Iterator[FirewallRule]:
     for protocol in ("tcp", "udp"):
         match = f"-d {internet.dns}/32 -i {inside} -o {uplink} -p {protocol} -m {protocol} --dport 53"
         yield FirewallRule("filter", "FORWARD", match, "ACCEPT")
-    for address in inventory.addresses:
+    for address in inventory.all_addresses:
         yield FirewallRule("filter", "FORWARD", f"-d {address}/32 -i {inside}", "DROP")
     for network in internet.allow:
         yield FirewallRule("filter", "FORWARD", f"-d {network} -i {inside} -o {uplink}", "ACCEPT")

@@ -69,7 +69,7 @@ def check_shape(changes: Changes) -> None:
 
 def check_rules(state: State, before: Pieces, changes: Changes) -> None:
     """Raise `Broken` where `state` breaks a rule. The pieces before kept all rules; only the changes are checked."""
-    everywhere = {"internet", "flavors", "profiles"}  # they have a say in every slice
+    everywhere = {"internet", "flavors", "profiles", "realms"}  # they have a say in every slice
     if not before or any(section in everywhere for section, _ in changes):
         rules.check(state)
         return

@@ -10,16 +10,15 @@ from ipaddress import IPv4Address
 from itertools import islice
 from pathlib import PurePosixPath
 
-from allocation.holdings import Holdings, clash
+from allocation.holdings import Holdings, clash, door
 from core import names
-from core.formats import network_of
-from core.inventory import EARLIER, IN_USE, ImportSettings, InternetSettings, Inventory
+from core.inventory import EARLIER, IN_USE, IN_USE_OF_REALM, ImportSettings, InternetSettings, Inventory
 from core.links import LONGEST_DHCP_PREFIX, NONE
 from core.names import MAX_IMAGE_NAME, is_image_name
 from core.rule import Broken, Key, Record, show
 from core.status import SliceStatus
-from core.underlay import TRUNK, TUNNEL
-from models import VM, Flavor, Interface, Slice, User
+from models import NOWHERE, VM, Flavor, Interface, Slice, User
+from storage.realms import check_gateway, check_hosts
 from storage.schema import equal, no_twice
 from storage.state import State
 
@@ -33,22 +32,21 @@ def check(state: State, slices: Collection[int] | None = None, owners: Collectio
     `slices` and `owners` name the only slices, and the only users, that differ from a state that keeps all rules. Then
     only these are checked, and of the others only their claims.
     """
-    internet = state.inventory.internet
     live = state.slices.holdings
     if slices is None:
-        _check_gateway(internet.gateway, internet.cidr, "internet", "gateway")
-        _check_hosts(state.inventory)
+        check_hosts(state.inventory)
         _check_flavors(state.all_flavors)
         _check_imports(state.imports, state.all_flavors)
     _check_ownership(state.users, live, owners)
     fresh = live if slices is None else {slice_id: live[slice_id] for slice_id in slices}
     profiles = state.inventory.all_profiles
     for slice_id in fresh:
-        _check_slice(state.slices[slice_id], internet)
+        _check_realm(state.slices[slice_id], state.inventory)
+        _check_slice(state.slices[slice_id], state.inventory)
         _check_profiles(state.slices[slice_id], profiles)
     rest = (holdings for slice_id, holdings in live.items() if slice_id not in fresh)
     if clash(fresh.values(), rest):
-        cloud = _Cloud(internet)  # all slices are looked into only now, to find out who
+        cloud = _Cloud(state.inventory)  # all slices are looked into only now, to find out who
         for slice_ in state.slices.values():
             cloud.add(slice_)
 
@@ -61,44 +59,36 @@ def check_in_use(state: State, in_use: Record) -> None:
     """Raise `OtherInUse` where a setting differs from `in_use`, and the file has slices."""
     if not state.slices.entries.kept:
         return
-    for key, new in state.inventory.in_use.items():
-        old = in_use.get(key, EARLIER.get(key, new) if in_use else new)
-        if new != old:
-            raise OtherInUse(
-                f"{show(new)} cannot replace {show(old)} while there are slices ({_some(state.slices.entries.kept)}): "
-                f"write {show(old)} again, or delete the slices first; where the old one is lost for good, write "
-                f"{show(new)} as {key} into the section in_use, too",
-                *IN_USE[key].split("."),
-            )
+    now = state.inventory.in_use
+    for key in IN_USE:
+        old = in_use.get(key, EARLIER.get(key, now[key]) if in_use else now[key])
+        _check_kept(now[key], old, state.slices.entries.kept, IN_USE[key], key)
+    realms = now.get("realms", {})
+    for name, before in in_use.get("realms", {}).items():
+        held = [slice_id for slice_id, holdings in state.slices.holdings.items() if holdings.realm == name]
+        for key, setting in IN_USE_OF_REALM.items() if held and name in realms else ():
+            new = realms[name][key]
+            _check_kept(new, before.get(key, new), held, f"realms.{name}.{setting}", f"realms.{name}.{key}")
 
 
-def _check_hosts(inventory: Inventory) -> None:
-    """Check that guests and hosts share no network, and that ports and addresses are those of hosts of the cloud."""
-    for address in inventory.addresses:
-        if IPv4Address(address) in inventory.internet.network:
-            reason = f"{inventory.internet.cidr} holds the host {address}; choose a network that nothing else uses"
-            raise Broken(reason, "internet", "cidr")
-    for setting, hosts in (("data_ports", inventory.data_ports), ("data_addresses", inventory.data_addresses)):
-        for host in hosts:
-            if host not in inventory.hosts:
-                raise Broken(f"{host} is neither in workers_list nor the network_node", setting, host)
-    _check_ends(inventory)
+def _check_kept(new: object, old: object, slices: Collection[object], setting: str, key: str) -> None:
+    if new != old:
+        raise OtherInUse(
+            f"{show(new)} cannot replace {show(old)} while there are slices ({_some(slices)}): "
+            f"write {show(old)} again, or delete the slices first; where the old one is lost for good, write "
+            f"{show(new)} as {key} into the section in_use, too",
+            *setting.split("."),
+        )
 
 
-def _check_ends(inventory: Inventory) -> None:
-    """Check that a tunnel has an end of its own on each host, and that no port of the operator is set beside it."""
-    tunnel = inventory.tunnel
-    if tunnel is None:
-        if inventory.data_addresses:
-            raise Broken(f"is for a tunnel; write underlay: {TUNNEL}, too, or remove it", "data_addresses")
-        return
-    if inventory.data_ports:
-        raise Broken(f"is for a trunk; remove it, or write underlay: {TRUNK}", "data_ports")
-    owners: dict[str, str] = {}
-    for host, address in tunnel.addresses.items():
-        other = owners.setdefault(address, host)
-        if other != host:
-            raise Broken(f"{address} is the address of {other}, too", "data_addresses", host)
+def _check_realm(slice_: Slice, inventory: Inventory) -> None:
+    """Raise `OtherInUse` where the slice's realm is gone."""
+    if slice_.realm not in {"", *inventory.realms}:
+        raise OtherInUse(
+            f"there is no realm {slice_.realm}, in which slice {slice_.slice_id} is: write it again; it can be removed "
+            "when no slice is in it",
+            "realms",
+        )
 
 
 def _check_flavors(flavors: Mapping[str, Flavor]) -> None:
@@ -129,14 +119,15 @@ def _check_imports(imports: ImportSettings, flavors: Collection[str]) -> None:
             raise Broken(f"there is no flavor {show(flavor)}; there are {_listed(flavors)}", "import", *path)
 
 
-def _check_slice(slice_: Slice, internet: InternetSettings) -> None:
+def _check_slice(slice_: Slice, inventory: Inventory) -> None:
+    internet = inventory.of_realm(slice_.realm).internet
     here = ("slices", str(slice_.slice_id))
     _check_parts(slice_, internet, here)
     if slice_.before:
         if slice_.status not in {SliceStatus.RUNNING, SliceStatus.DELETING}:
             raise Broken("is there only while a running slice is changed", *here, "before")
         _check_parts(slice_.earlier(), internet, (*here, "before"))
-    _Cloud(internet).add(slice_)
+    _Cloud(inventory).add(slice_)
 
 
 def _check_profiles(slice_: Slice, profiles: Container[str]) -> None:
@@ -176,40 +167,52 @@ class _Owners:
         self._owners[thing] = owner
 
 
+class _RealmOwners:
+    """The owners of everything that each realm has once."""
+
+    def __init__(self, internet: InternetSettings) -> None:
+        self.pools = _Owners("the VLAN pool from")
+        self.ports = _Owners("VNC port")
+        self.macs = _Owners("MAC")
+        server = str(internet.network[names.DHCP_SERVER_HOST])
+        self.addresses = _Owners("address", {server: "the DHCP server", internet.gateway: "the gateway"})
+
+
 class _Cloud:
     """The owners of everything that one slice, VM or interface of the cloud has alone."""
 
-    def __init__(self, internet: InternetSettings) -> None:
+    def __init__(self, inventory: Inventory) -> None:
         self._ids = _Owners("id")
-        self._pools = _Owners("the VLAN pool from")
-        self._ports = _Owners("VNC port")
-        self._macs = _Owners("MAC")
-        server = str(internet.network[names.DHCP_SERVER_HOST])
-        self._addresses = _Owners("address", {server: "the DHCP server", internet.gateway: "the gateway"})
+        self._doors = _Owners("VNC")
+        realms = {name: inventory.of_realm(name) for name in ("", *inventory.realms)}
+        self._realms = {name: _RealmOwners(realm.internet) for name, realm in realms.items()}
 
     def add(self, slice_: Slice) -> None:
         """Record what the slice has; `Broken` where another has it."""
-        owner = f"slice {slice_.slice_id}"
+        owner, realm = f"slice {slice_.slice_id}", self._realms[slice_.realm]
         here = ("slices", str(slice_.slice_id))
         self._ids.give(slice_.slice_id, owner, *here)
-        self._pools.give(slice_.vlan_pool_start, owner, *here)
+        realm.pools.give(slice_.vlan_pool_start, owner, *here)
         for index, vm in enumerate(slice_.vms):
-            self._add_vm(vm, owner, (*here, "vms", index))
+            self._add_vm(vm, realm, owner, (*here, "vms", index))
         for vm in slice_.leaving:
-            self._add_vm(vm, owner, (*here, "before"))
+            self._add_vm(vm, realm, owner, (*here, "before"))
 
-    def _add_vm(self, vm: VM, owner: str, here: tuple[Key, ...]) -> None:
+    def _add_vm(self, vm: VM, realm: _RealmOwners, owner: str, here: tuple[Key, ...]) -> None:
         self._ids.give(vm.vm_id, f"VM {vm.vm_id} of {owner}", *here, "vm_id")
-        self._ports.give(vm.vnc_port, f"VM {vm.vm_id}", *here, "vnc_port")
+        realm.ports.give(vm.vnc_port, f"VM {vm.vm_id}", *here, "vnc_port")
+        if vm.worker_ip != NOWHERE:
+            self._doors.give(door(vm.worker_ip, vm.vnc_port), f"VM {vm.vm_id}", *here, "vnc_port")
         for position, interface in enumerate(vm.interfaces):
-            self._add_interface(vm, interface, (*here, "interfaces", position))
+            self._add_interface(vm, realm, interface, (*here, "interfaces", position))
 
-    def _add_interface(self, vm: VM, interface: Interface, here: tuple[Key, ...]) -> None:
+    @staticmethod
+    def _add_interface(vm: VM, realm: _RealmOwners, interface: Interface, here: tuple[Key, ...]) -> None:
         owner = f"VM {vm.vm_id} {interface.name}"
         if interface.mac:
-            self._macs.give(interface.mac.lower(), owner, *here, "mac")
+            realm.macs.give(interface.mac.lower(), owner, *here, "mac")
         if interface.ip_config:
-            self._addresses.give(interface.ip_config.ip, owner, *here, "ip_config", "ip")
+            realm.addresses.give(interface.ip_config.ip, owner, *here, "ip_config", "ip")
 
 
 def _check_ownership(
@@ -319,17 +322,9 @@ def _check_networks(slice_: Slice, _: InternetSettings) -> None:
         if network.vlan_id not in slice_.vlan_pool_used:
             raise Broken(f"VLAN {network.vlan_id} is not in vlan_pool_used", "networks", index, "vlan_id")
         if network.gateway_ip:
-            _check_gateway(network.gateway_ip, network.cidr, "networks", index, "gateway_ip")
+            check_gateway(network.gateway_ip, network.cidr, "networks", index, "gateway_ip")
         if network.services != NONE and network.addresses.prefixlen > LONGEST_DHCP_PREFIX:
             raise Broken(f"DHCP needs a network of /{LONGEST_DHCP_PREFIX} or larger", "networks", index, "cidr")
-
-
-def _check_gateway(gateway: str, cidr: str, *path: Key) -> None:
-    network = network_of(cidr)
-    taken = (network[0], network[names.DHCP_SERVER_HOST], network[-1])
-    address = IPv4Address(gateway)
-    if address not in network or address in taken:
-        raise Broken(f"{gateway} cannot be the gateway of {cidr}: {_listed(taken)} are taken", *path)
 
 
 def _some(items: Collection[object]) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import reduce
 
-from core.formats import FLAVOR_NAME, HOST, NAME
-from core.inventory import IN_USE, ImportSettings, Inventory, Worker
+from core.formats import FLAVOR_NAME, HOST, NAME, REALM
+from core.inventory import IN_USE, IN_USE_OF_REALM, ImportSettings, Inventory, Realm, Worker
 from core.names import FIRST_ID, LAST_ID
 from core.rule import Broken, Key, Rule, mapping, mapping_of, record, show, text, whole
 from models import Flavor, Slice, User
@@ -29,11 +29,15 @@ def no_twice(kind: str, things: Iterable[Key], *path: Key) -> None:
 # --- The sections (docs/spec/models.md, docs/reference/database.md) ---------------------------------------------------
 
 SETTINGS = Inventory.rule()
+OF_REALM = Realm.rule()
 
 
-def _rule_of(setting: str) -> Rule:
-    """Return the rule of a setting such as `ssh.user`."""
-    return reduce(lambda rule, name: rule.optional[name], setting.split("."), SETTINGS)
+def _rules_of(settings: Mapping[str, str], all_: Rule) -> dict[str, Rule]:
+    """Return the rules of settings such as `ssh.user`, by the keys that keep them."""
+    return {
+        name: reduce(lambda rule, key: {**rule.required, **rule.optional}[key], setting.split("."), all_)
+        for name, setting in settings.items()
+    }
 
 
 DATABASE = record(
@@ -41,7 +45,13 @@ DATABASE = record(
     {
         **SETTINGS.optional,
         "import": ImportSettings.rule(),
-        "in_use": record({}, {name: _rule_of(setting) for name, setting in IN_USE.items()}),
+        "in_use": record(
+            {},
+            {
+                **_rules_of(IN_USE, SETTINGS),
+                "realms": mapping_of(REALM, record({}, _rules_of(IN_USE_OF_REALM, OF_REALM))),
+            },
+        ),
         "flavors": mapping_of(FLAVOR_NAME, Flavor.setting()),
         "workers": mapping_of(HOST, Worker.rule()),
         "slices": mapping_of(text(str.isdecimal, "a slice id"), Slice.rule()),

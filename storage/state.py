@@ -153,6 +153,10 @@ class State:
         """Return the flavors by name: the file adds to the built-in ones, and replaces those with the same name."""
         return Flavor.built_in() | dict(self.flavors)
 
+    def inventory_of(self, slice_: Slice) -> Inventory:
+        """Return the inventory of the slice's realm."""
+        return self.inventory.of_realm(slice_.realm)
+
     def to_dict(self) -> Record:
         """Return the content of `database.yaml`, in values that only the caller has."""
         return {

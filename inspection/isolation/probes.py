@@ -133,7 +133,9 @@ class Probes:
         foreign = ((other, link) for other in self._all if other is not slice_ for link in other.routed_links)
         gateways = (other.network_of(link).gateway_ip for other, link in foreign)
         targets = dict.fromkeys(sorted(filter(None, gateways)), "another slice's gateway")
-        targets |= {host: "a host of the cloud" for host in self._inventory.addresses if re.fullmatch(r"[\d.]+", host)}
+        targets |= {
+            host: "a host of the cloud" for host in self._inventory.all_addresses if re.fullmatch(r"[\d.]+", host)
+        }
         targets |= {self._internet.gateway: "the internet VLAN", self._internet.dns: "the internet"}
         name = router_namespace(slice_.slice_id)
         for address, where in targets.items():

@@ -67,13 +67,20 @@ class Property:
 
 
 class Proof:
-    """The isolation proof of one cloud, from its slices and the facts of its hosts.
+    """The isolation proof of one realm, from its slices and the facts of its hosts.
 
     While a change of a running slice is unfinished, objects of both its designs are its own, and any may be missing.
-    Such a slice is in `_all` and `_live` with both designs, and not in `_running`.
+    Such a slice is in `_all` and `_live` with both designs, and not in `_running`. `elsewhere` are the
+    processes of VMs of other realms, which may be on workers of this one.
     """
 
-    def __init__(self, inventory: Inventory, slices: Iterable[Slice], facts_by_host: Mapping[str, Facts]) -> None:
+    def __init__(
+        self,
+        inventory: Inventory,
+        slices: Iterable[Slice],
+        facts_by_host: Mapping[str, Facts],
+        elsewhere: Collection[str] = (),
+    ) -> None:
         self._inventory = inventory
         self._internet = inventory.internet
         self._comparison = Comparison(inventory)
@@ -81,6 +88,7 @@ class Proof:
         self._live = [design for design in self._all if design.status == SliceStatus.RUNNING]
         changing = {slice_.slice_id for slice_ in self._all if slice_.before}
         self._running = [slice_ for slice_ in self._live if slice_.slice_id not in changing]
+        self._elsewhere = elsewhere
         self._facts_by_host = facts_by_host
         self._vlans = {link.vlan_id: slice_.slice_id for slice_ in self._all for link in slice_.links}
 
@@ -156,7 +164,8 @@ class Proof:
             what = f"VLAN {vlan} has the slices {_listed(slices)}"
             found.check("database", what, *slices, holds=len(slices) == 1 and vlan != self._internet.vlan_id)
         for host, facts in self._facts_by_host.items():
-            for port in facts.ports.values():
+            others = {realm.bridge for realm in self._inventory.realms.values()}
+            for port in (each for each in facts.ports.values() if each.bridge not in others):
                 slice_id = number_in(port.marks.get("slice", ""))
                 if port.is_ours and port.tag in owners and slice_id is not None:
                     what = f"port {port.name} of slice {slice_id} is on VLAN {port.tag}"
@@ -276,7 +285,8 @@ class Proof:
 
     def _machines(self) -> Iterator[tuple[str, Process]]:
         for host, facts in self._facts_by_host.items():
-            yield from ((host, process) for process in facts.processes.values() if process.is_qemu)
+            machines = (process for process in facts.processes.values() if process.is_qemu)
+            yield from ((host, process) for process in machines if process.name not in self._elsewhere)
 
     def _vms(self) -> Iterator[tuple[Slice, VM]]:
         yield from ((slice_, vm) for slice_ in self._live for vm in slice_.vms)

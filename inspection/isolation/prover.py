@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from core.errors import Refused
+from core.names import process_name
 from core.status import SliceStatus
 from database import Store
-from inspection.inspector import Inspector
 from inspection.isolation import probes, tunnel_proof
 from inspection.isolation.probes import Probe, Probes
 from inspection.isolation.proof import Proof, Property
-from models import ADMIN
+from inspection.realms import Inspectors
+from models import ADMIN, Slice
 from remote.host import Host
 from remote.runner import Runner
 
@@ -40,20 +41,27 @@ class Prover:
     def prove(self) -> Verdict:
         """Check all properties on all hosts. A slice that is being changed counts as a neighbour only."""
         state = self._database.load()
-        inventory = state.inventory
-        inspector = Inspector(self._database, inventory, self._connect)
-        survey = inspector.survey(state.slices.values(), inventory.hosts, thorough=True)
-        collected, slices = survey.collected, survey.slices
+        inspectors = Inspectors(self._database, state.inventory, self._connect)
+        whole, surveys = inspectors.survey(state.slices.values())
+        slices = whole.slices
         for slice_ in slices:
-            if slice_.status == SliceStatus.RUNNING and survey.is_busy(slice_.slice_id):
+            if slice_.status == SliceStatus.RUNNING and whole.is_busy(slice_.slice_id):
                 slice_.status = SliceStatus.DEPLOYING
-        seen = Proof(inventory, slices, collected.facts_by_host).properties()
-        seen += tunnel_proof.properties(inventory, collected.facts_by_host)
-        asked = Probes(inventory, slices, collected.facts_by_host).all()
-        answers = self._ask(asked, inventory.ssh.timeouts.read_only)
-        unseen = {*collected.incomplete, *(probe.host for probe in asked if probe.host not in answers)}
-        verdicts = probes.verdicts(asked, answers)
-        return Verdict((*seen, *verdicts), tuple(host for host in inventory.hosts if host in unseen))
+        seen: list[Property] = []
+        asked: list[Probe] = []
+        for realm, survey in surveys.items():
+            own = [slice_ for slice_ in slices if slice_.realm == realm]
+            others = [slice_ for slice_ in slices if slice_.realm != realm]
+            inventory, facts_by_host = inspectors.by_realm[realm].inventory, survey.collected.facts_by_host
+            seen += Proof(inventory, own, facts_by_host, _processes(others)).properties()
+            seen += tunnel_proof.properties(inventory, facts_by_host)
+            asked += Probes(inventory, own, facts_by_host).all()
+        answers = self._ask(asked, state.inventory.ssh.timeouts.read_only)
+        unseen = {probe.host for probe in asked if probe.host not in answers}.union(
+            *(survey.collected.incomplete for survey in surveys.values())
+        )
+        properties = (*_joined(seen), *probes.verdicts(asked, answers))
+        return Verdict(properties, tuple(host for host in state.inventory.all_hosts if host in unseen))
 
     def prove_for(self, actor: str) -> Verdict:
         """Prove isolation, and return the part of the verdict that this user may see."""
@@ -75,3 +83,19 @@ class Prover:
             for result in results
             if not result.error
         }
+
+
+def _processes(slices: Iterable[Slice]) -> set[str]:
+    """Return the names of the processes that slices may have."""
+    designs = (design for slice_ in slices for design in slice_.designs)
+    return {process_name(design.slice_id, vm.vm_id) for design in designs for vm in design.vms}
+
+
+def _joined(properties: Iterable[Property]) -> Iterable[Property]:
+    """Return the properties of all realms, each once."""
+    found: dict[str, Property] = {}
+    for each in properties:
+        whole = found.setdefault(each.title, Property(each.title))
+        whole.checked += each.checked
+        whole.breaches += each.breaches
+    return found.values()

@@ -105,14 +105,15 @@ def _things(state: State, slice_id: int) -> Iterable[str]:
     """Yield all that only this slice may have."""
     holdings = state.slices.held(slice_id)
     yield from holdings.claims if holdings else ()
-    yield from (f"VLAN {vlan_id}" for vlan_id in state.slices[slice_id].vlan_pool_used)
+    vlans = (f"VLAN {vlan_id}" for vlan_id in state.slices[slice_id].vlan_pool_used)
+    yield from map(holdings.in_realm, vlans) if holdings else ()
 
 
 def _text(holdings: Holdings | None) -> str | None:
     if holdings is None:
         return None
-    sets = {name: sorted(getattr(holdings, name)) for name in ("vm_ids", "vnc_ports", "macs", "addresses")}
-    single = {name: getattr(holdings, name) for name in ("slice_id", "owner", "vms")}
+    sets = {name: sorted(getattr(holdings, name)) for name in ("vm_ids", "vnc_ports", "macs", "addresses", "doors")}
+    single = {name: getattr(holdings, name) for name in ("slice_id", "owner", "vms", "realm")}
     return json.dumps({**single, **sets, "promised": {worker: [*size] for worker, size in holdings.promised.items()}})
 
 
@@ -126,4 +127,6 @@ def _holdings(record: Mapping[str, Any]) -> Holdings:
         frozenset(record["macs"]),
         frozenset(record["addresses"]),
         {worker: Promise(*size) for worker, size in record["promised"].items()},
+        record["realm"],
+        frozenset(record["doors"]),
     )

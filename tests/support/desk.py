@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -145,14 +147,17 @@ class Desk:
         return self.slice(slice_.slice_id, owner)
 
 
-def open_desk(folder: Path, url: ServerURL | None = None) -> Desk:
-    """Return a desk with `admin` and `student`, and one flavor; its store is a file, or the database at `url`."""
+def open_desk(folder: Path, url: ServerURL | None = None, further: Mapping[str, Any] = MappingProxyType({})) -> Desk:
+    """Return a desk with `admin` and `student`, and one flavor; its store is a file, or the database at `url`.
+
+    `further` are sections of the file.
+    """
     path = folder / "database.yaml"
     users = {
         name: {"username": name, "password_hash": PASSWORD_HASH, "quota_vms": quota, "used_vms": 0, "slices": []}
         for name, quota in (("admin", 10), ("student", 6))
     }
-    path.write_text(yaml.safe_dump({"users": users, "flavors": {"cirros": FLAVOR}}), encoding="utf-8")
+    path.write_text(yaml.safe_dump({"users": users, "flavors": {"cirros": FLAVOR}, **further}), encoding="utf-8")
     path.chmod(0o600)
     cloud = FakeHosts({address: ConsoleHost(address) for address in (*WORKERS, NETWORK)})
     if url:

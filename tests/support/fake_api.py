@@ -180,7 +180,8 @@ class FakeDesigns:
         return Demand(vms, len(design.links), vms / 2, 23.0, user.used_vms + vms, user.quota_vms)
 
     @answering
-    def create(self, actor: str, design: Design, listen: Listener) -> Slice:
+    def create(self, actor: str, design: Design, listen: Listener, *, realm: str = "") -> Slice:
+        self._api.realm = realm
         slice_ = value_of(self._api.create_slice(actor, design.name))
         ids = {}
         for vm in design.vms:
@@ -261,6 +262,7 @@ class FakeAPI:
         self.accounts = FakeAccounts(self.users)
         self.slices: dict[int, Slice] = {}
         self.files: dict[str, str] = {}
+        self.realm = ""
         self.broken: dict[int, SliceProblems] = {}
         self.designs = FakeDesigns(self)
         self.reach = FakeReach(self)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tests.support.fake_hosts import Answer, FakeHost
 
 
+UNTAGGED = -1
+"""The tag of a port that carries every VLAN."""
+
 NORMAL = "cookie=0x0, priority=0 actions=NORMAL"
 ROUTES = """default via 10.0.10.254 dev ens3 proto dhcp src 10.0.10.3 metric 100
 10.0.10.0/24 dev ens3 proto kernel scope link src 10.0.10.3
@@ -29,11 +32,12 @@ def ports(host: FakeHost) -> str:
     of_bridge: dict[str, list[Any]] = {BRIDGE: [], **{bridge: [] for bridge in host.further}}
     placed = {name: host.bridges.get(name, BRIDGE) for name in host.ports}
     data_port = {name: BRIDGE for name in host.namespaces[""] if name == "ens4"}
-    ways = {**data_port, **{port: bridge for bridge, port in host.further.items()}}
+    ways = {**data_port, **{port: bridge for bridge, port in host.further.items() if port}}
     for name, bridge in {BRIDGE: BRIDGE, **{each: each for each in host.further}, **ways, **placed}.items():
         identity = ["uuid", f"port-{name}"]
         protected = name in host.protected
-        tag, mode = host.ports.get(name, _set()), "dot1q-tunnel" if name in host.tunnels else _set()
+        vlan = host.ports.get(name, UNTAGGED)
+        tag, mode = _set() if vlan == UNTAGGED else vlan, "dot1q-tunnel" if name in host.tunnels else _set()
         of_bridge[bridge].append(identity)
         rows.append([identity, name, tag, _set(), mode, protected, ["uuid", f"interface-{name}"]])
         device = any(name in devices for devices in host.namespaces.values())
@@ -48,7 +52,7 @@ def ports(host: FakeHost) -> str:
     for bridge, made, joined in _tunnel(host):
         rows += made
         interfaces += joined
-        of_bridge[BRIDGE] += [row[0] for row in made if row[1] == host.tunnel[6]]
+        of_bridge[host.tunnel[5]] += [row[0] for row in made if row[1] == host.tunnel[6]]
         there = [row[0] for row in made if row[1] != host.tunnel[6]]
         beside = [[bridge, ["set", there], "secure", _map({}), _map(_marks(host))]]
     bridges = [[name, ["set", each], _set(), _map(passing), _map({})] for name, each in of_bridge.items()] + beside

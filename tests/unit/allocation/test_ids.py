@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from allocation.holdings import Holdings
-from allocation.ids import next_slice_id
+from allocation.holdings import Holdings, clash, door
+from allocation.ids import NoPool, next_slice_id, next_vm_id, next_vnc_port
 from core.errors import Refused
+from core.names import mac_address
 
 WITH_INTERNET = 1015
 """An id whose pool has VLAN 400."""
@@ -43,3 +46,48 @@ def test_a_slice_without_a_pool_is_refused(links: int, ids: list[int], sentence:
     with pytest.raises(Refused) as refusal:
         next_slice_id(1000, held(*ids), links)
     assert str(refusal.value) == sentence
+
+
+# --- Realms -----------------------------------------------------------------------------------------------------------
+
+
+def of(realm: str, slice_id: int, *vm_ids: int, port: int = 5901, worker: str = "10.0.10.1") -> Holdings:
+    """Return what a slice of a realm holds, with VMs that have one VNC port."""
+    macs = frozenset(mac_address(vm_id, 0) for vm_id in vm_ids)
+    doors = frozenset({door(worker, port)} if vm_ids else ())
+    none: frozenset[str] = frozenset()
+    ports = frozenset({port} if vm_ids else ())
+    return Holdings(slice_id, "one", 0, frozenset(vm_ids), ports, macs, none, {}, realm, doors)
+
+
+def test_pools_are_free_in_another_realm_and_ids_are_not() -> None:
+    live = [of("", slice_id) for slice_id in range(1000, 1100)]
+    assert next_slice_id(1000, live, realm="b") == 1100
+    assert next_slice_id(1000, [of("b", 1000)]) == 1001
+    with pytest.raises(NoPool, match="All 100 VLAN pools of realm b are in use"):
+        next_slice_id(1000, [replace(each, realm="b") for each in live], realm="b")
+
+
+def test_macs_are_free_in_another_realm_and_ids_are_not() -> None:
+    far = 1001 + 65_536
+    assert next_vm_id(far, [of("", 1000, 1001)]) == far + 1
+    assert next_vm_id(far, [of("", 1000, 1001)], "b") == far
+    assert next_vm_id(1001, [of("", 1000, 1001)], "b") == 1002
+
+
+@pytest.mark.parametrize(
+    ("realm", "worker", "port"),
+    [("", "10.0.10.9", 5902), ("b", "10.0.10.9", 5901), ("b", "10.0.10.1", 5902)],
+)
+def test_vnc_ports_are_free_in_another_realm_on_another_worker(realm: str, worker: str, port: int) -> None:
+    assert next_vnc_port([of("", 1000, 1001)], realm=realm, worker=worker) == port
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "meet"), [("", "", True), ("b", "b", True), ("", "b", False), ("b", "c", False)]
+)
+def test_slices_of_two_realms_may_hold_the_same(first: str, second: str, meet: bool) -> None:
+    one, other = of(first, 1000, 1001), of(second, 1100, 1001 + 65_536, worker="10.0.10.2")
+    assert one.macs == other.macs
+    assert clash([one], [other]) is meet
+    assert clash([one], [of(second, 1101, 1002)])  # one port of one worker

@@ -233,7 +233,7 @@ def test_a_forgotten_slice_leaves_the_internet_vlan_as_a_deleted_one_does(runnin
 def test_a_slice_that_joins_the_internet_vlan_meanwhile_keeps_it(running: Desk) -> None:
     """The doctor gives up a silent host and unlocks the file, but its commands may still arrive."""
     forget(running)
-    inspector = running.api.doctor._inspector(running.database.load())
+    inspector = running.api.doctor._inspectors(running.database.load()).by_realm[""]
     owners = Owners(inspector.comparison, [], lambda _slice_id: False)
     (facts,) = inspector.collect([NETWORK]).facts_by_host.values()
     late = [step for orphan in orphans(owners, facts) for step in orphan.steps]

@@ -121,7 +121,7 @@ def test_no_command_names_another_user_or_another_file() -> None:
         assert not options & {"--as", "--user", "--database"}
 
 
-PLAIN_WORDS = {"template", "flavor", "name", "ends", "link"}
+PLAIN_WORDS = {"template", "flavor", "name", "ends", "link", "realm"}
 """Words that are compared with what the cloud has, and that no program opens."""
 
 

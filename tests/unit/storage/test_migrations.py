@@ -66,6 +66,22 @@ def test_a_cloud_goes_on_after_the_step(
     assert open_store(database_url).load().slices[1000].name == "renamed"
 
 
+def test_slices_from_before_realms_hold_their_vnc_ports_on_workers(
+    database_url: ServerURL, old: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(database_url, old, 2, monkeypatch)
+    wanted = old.load().slices.holdings
+    assert any(holdings.doors for holdings in wanted.values())
+    with psycopg.connect(database_url.text) as connection:  # as the program of that version left it
+        connection.execute("UPDATE piece SET holdings = holdings - 'realm' - 'doors'")
+        connection.execute("DELETE FROM holding WHERE thing LIKE 'port % on %'")
+    store = open_store(database_url)
+    assert store.load().slices.holdings == wanted
+    with psycopg.connect(database_url.text) as connection:
+        found = {thing for (thing,) in connection.execute("SELECT thing FROM holding WHERE thing LIKE 'port % on %'")}
+    assert found == {door for holdings in wanted.values() for door in holdings.doors}
+
+
 def test_the_old_file_has_a_running_slice_and_one_in_design() -> None:
     slices = yaml.safe_load(OLD.read_text())["slices"]
     assert [each["status"] for each in slices.values()] == ["running", "design"]

@@ -1,0 +1,242 @@
+"""Two realms over fake hosts, which share a worker: the same VLANs, addresses and MACs in both, and none mixed up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from core.errors import Refused
+from core.status import SliceStatus
+from database import Database
+from inspection.doctor import Doctor
+from inspection.isolation.proof import Breach
+from lifecycle.requests import empty_slice
+from models import POOL_COUNT, Slice, User
+from storage.location import ServerURL
+from tests.support.desk import NETWORK, WORKERS, Desk
+from tests.support.fake_facts import UNTAGGED
+from tests.support.realms import BRIDGE, HOSTS, NODE, OWN, SHARED, open_realms
+from topology.templates import make
+
+
+@pytest.fixture(params=["file", pytest.param("postgres", marks=pytest.mark.long)])
+def realms(request: pytest.FixtureRequest, tmp_path: Path) -> Desk:
+    url: ServerURL | None = request.getfixturevalue("database_url") if request.param == "postgres" else None
+    return open_realms(tmp_path, url)
+
+
+def create(desk: Desk, name: str, realm: str = "", size: int = 3) -> Slice:
+    design = make(f"ring:{size}", name, "cirros", "all")
+    made = desk.ok(desk.api.designs.create("admin", design, realm=realm))
+    assert isinstance(made, Slice)
+    return made
+
+
+def pair(desk: Desk) -> tuple[Slice, Slice]:
+    """Deploy a slice in each realm, with the same pool, and VMs with the same MACs and addresses."""
+    first = create(desk, "one", "main")
+    with desk.database.transaction() as state:
+        state.next_vm_id = first.slice_id + POOL_COUNT
+    second = create(desk, "two", "b")
+    for slice_ in (first, second):
+        desk.ok(desk.api.deploy_slice("admin", slice_.slice_id))
+    return desk.slice(first.slice_id, "admin"), desk.slice(second.slice_id, "admin")
+
+
+def test_slices_of_two_realms_have_the_same_numbers_on_hosts_of_their_own(realms: Desk) -> None:
+    clean = realms.cloud.state()
+    one, two = pair(realms)
+    assert (one.realm, two.realm) == ("", "b")
+    assert [link.vlan_id for link in one.links] == [link.vlan_id for link in two.links]
+    assert addresses(one) == addresses(two)
+    for slice_, realm in ((one, ""), (two, "b")):
+        assert {*slice_.workers} <= HOSTS[realm]
+    node, other = (realms.cloud.hosts[host] for host in (NETWORK, NODE))
+    assert {*node.ports} == {*other.ports} > {"gw_vlan400", "gw_vlan100", "dhcp_v100"}
+    assert {*node.namespaces} ^ {*other.namespaces} == {"ns-gw-slice1000", "ns-gw-slice1100"}
+    shared = realms.cloud.hosts[SHARED]
+    assert {shared.bridges.get(port, "br-int") for port in shared.ports} == {"br-int", BRIDGE}
+    assert len({vm.vnc_port for slice_ in (one, two) for vm in slice_.vms if vm.worker_ip == SHARED}) == sum(
+        vm.worker_ip == SHARED for slice_ in (one, two) for vm in slice_.vms
+    )
+    assert realms.api.doctor.examine().findings == ()
+    verdict = realms.api.prover.prove()
+    assert (verdict.breaches, verdict.unseen) == (0, ())
+    assert all(each.checked for each in verdict.properties)
+    assert realms.ok(realms.api.problems("admin")) == {}
+    for slice_ in (one, two):
+        realms.ok(realms.api.delete_slice("admin", slice_.slice_id))
+    assert without_ports(realms.cloud.state()) == without_ports(clean)
+
+
+def test_a_realm_may_have_a_tunnel_beside_one_with_a_trunk(tmp_path: Path) -> None:
+    """The names and the key of the tunnel are the realm's own, also on the worker that both use."""
+    realms = open_realms(tmp_path, tunnel=True)
+    _, two = pair(realms)
+    made = {host: realms.cloud.hosts[host].tunnel for host in (*WORKERS, NETWORK, OWN, NODE)}
+    assert [host for host, tunnel in made.items() if tunnel] == [SHARED, OWN, NODE]
+    assert made[SHARED][1:2] + made[SHARED][4:8] == ("7", "br-tun-b", BRIDGE, "patch-tun-b", "patch-int-b")
+    assert realms.api.doctor.examine().findings == ()
+    assert realms.api.prover.prove().breaches == 0
+    assert realms.ok(realms.api.problems("admin")) == {}
+    realms.ok(realms.api.delete_slice("admin", two.slice_id))
+    assert realms.api.doctor.examine().findings == ()
+
+
+def addresses(slice_: Slice) -> list[str]:
+    return [str(slice_.address_of(vm, nic)) for vm in slice_.vms for nic in vm.interfaces]
+
+
+def without_ports(state: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
+    return {host: {key: value for key, value in held.items() if value} for host, held in state.items()}
+
+
+# --- what belongs to one realm is not another's -----------------------------------------------------------------------
+
+
+def test_macs_repeat_in_another_realm(realms: Desk) -> None:
+    one = create(realms, "one", "main")
+    two = realms.ok(realms.api.create_slice("admin", "two", realm="b"))
+    with realms.database.transaction() as state:
+        state.next_vm_id = one.vms[0].vm_id + 65_536
+    vm = realms.ok(realms.api.add_vm_to_slice("admin", two.slice_id, "vm", "cirros", 3, True))
+    assert vm.vm_id == one.vms[0].vm_id + 65_536
+    assert [nic.mac for nic in vm.interfaces] == [nic.mac for nic in one.vms[0].interfaces]
+    for slice_id in (one.slice_id, two.slice_id):
+        realms.ok(realms.api.deploy_slice("admin", slice_id))
+    assert realms.api.prover.prove().breaches == 0
+    assert realms.api.doctor.examine().findings == ()
+
+
+def breaches(desk: Desk) -> Iterator[Breach]:
+    return (breach for each in desk.api.prover.prove().properties for breach in each.breaches)
+
+
+def test_the_proof_finds_a_patch_between_the_bridges_of_a_worker(realms: Desk) -> None:
+    pair(realms)
+    worker = realms.cloud.hosts[SHARED]
+    for name, bridge in {"ens8": "br-int", "ens9": BRIDGE}.items():
+        worker.ports[name], worker.bridges[name] = UNTAGGED, bridge
+    assert {breach.host for breach in breaches(realms)} == {SHARED}
+
+
+def test_the_proof_finds_a_tap_on_the_bridge_of_another_realm(realms: Desk) -> None:
+    one, _ = pair(realms)
+    worker = realms.cloud.hosts[SHARED]
+    tap = next(f"tap_{vm.vm_id}_eth1" for vm in one.vms if vm.worker_ip == SHARED)
+    worker.bridges[tap] = BRIDGE
+    assert any(tap in breach.what and breach.host == SHARED for breach in breaches(realms))
+    assert {f.code for f in realms.api.doctor.examine().findings} >= {"port-missing"}
+    assert "is not on br-int" in str(realms.ok(realms.api.problems("admin")))
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_the_doctor_removes_what_a_forgotten_slice_left_in_its_realm_only(realms: Desk, gone: int) -> None:
+    slices = pair(realms)
+    lost, kept = slices[gone], slices[1 - gone]
+    with realms.database.transaction() as state:
+        del state.slices[lost.slice_id]
+        state.users["admin"].slices.remove(lost.slice_id)
+        state.users["admin"].used_vms -= len(lost.vms)
+    doctor = realms.api.doctor
+    assert isinstance(doctor, Doctor)
+    found = doctor.examine().findings
+    assert found
+    assert all(finding.host in HOSTS[lost.realm] for finding in found)
+    assert doctor.fix().findings == ()
+    assert realms.api.prover.prove().breaches == 0
+    assert realms.ok(realms.api.problems("admin")) == {}
+    nodes = {"": NETWORK, "b": NODE}
+    assert not realms.cloud.hosts[nodes[lost.realm]].ports
+    assert realms.cloud.hosts[nodes[kept.realm]].ports
+
+
+def test_a_vm_of_a_lost_worker_gets_another_one_of_its_realm(realms: Desk) -> None:
+    _, two = pair(realms)
+    realms.cloud.hosts[OWN].dead = True
+    realms.api.hosts.forget(OWN)
+    realms.ok(realms.api.repair_slice("admin", two.slice_id))
+    after = realms.slice(two.slice_id, "admin")
+    assert after.workers == [SHARED]
+    ports = [vm.vnc_port for s in realms.ok(realms.api.list_slices("admin")) for vm in s.vms if vm.worker_ip == SHARED]
+    assert len({*ports}) == len(ports)
+
+
+# --- which realm a new slice is in ------------------------------------------------------------------------------------
+
+
+def test_a_slice_is_in_the_realm_that_is_named_or_in_the_first_with_room(realms: Desk) -> None:
+    assert realms.ok(realms.api.create_slice("admin", "a")).realm == ""
+    assert realms.ok(realms.api.create_slice("admin", "c", realm="b")).realm == "b"
+    assert realms.no(realms.api.create_slice("admin", "d", realm="x")) == "There is no realm x; there are main, b"
+    with realms.database.transaction() as state:
+        state.workers[WORKERS[0]] = replace(state.workers[WORKERS[0]], max_ram_gb=0.1)
+        state.workers[SHARED] = replace(state.workers[SHARED], max_ram_gb=0.1)
+    full = realms.no(realms.api.designs.plan("admin", make("ring:3", "e", "cirros", "all"), "main"))
+    assert "No worker has room for cirros" in full
+    slice_, plan = realms.ok(realms.api.designs.plan("admin", make("ring:3", "e", "cirros", "all")))
+    assert slice_.realm == "b"
+    assert {step.host for step in plan.steps} == {OWN}
+    assert realms.ok(realms.api.create_slice("admin", "f")).realm == "b"
+
+
+def test_a_refused_design_leaves_no_trace_in_the_realm_without_room(realms: Desk) -> None:
+    with realms.database.transaction() as state:
+        state.workers[WORKERS[0]] = replace(state.workers[WORKERS[0]], max_ram_gb=1.0)
+        state.workers[SHARED] = replace(state.workers[SHARED], max_ram_gb=0.1)
+    made = create(realms, "big", size=6)
+    assert (made.realm, made.slice_id, [vm.vm_id for vm in made.vms]) == ("b", 1000, [*range(1001, 1007)])
+    state = realms.database.load()
+    assert [*state.slices] == state.users["admin"].slices == [1000]
+    assert state.users["admin"].used_vms == 6
+    assert state.workers[WORKERS[0]].used_ram_gb == 0
+
+
+@pytest.mark.long
+def test_the_101st_slice_is_in_the_second_realm_and_none_is_left_after_all_are_deleted(realms: Desk) -> None:
+    """Twelve slices are deployed, and the others stay in design."""
+    clean = without_ports(realms.cloud.state())
+    owners = iter(["admin", "student"])
+    owner, made = "", list[Slice]()
+    for number in range(POOL_COUNT + 20):
+        owner = next(owners) if number % POOL_COUNT == 0 else owner
+        made.append(realms.ok(realms.api.create_slice(owner, f"s{number}")))
+    assert [slice_.realm for slice_ in made] == [""] * POOL_COUNT + ["b"] * 20
+    assert len({slice_.slice_id for slice_ in made}) == len(made)
+    chosen = [*made[:6], *made[-6:]]
+    for slice_ in chosen:
+        for name in ("a", "b"):
+            realms.ok(realms.api.add_vm_to_slice(slice_.owner, slice_.slice_id, name, "cirros", 1, True))
+        first, second = realms.slice(slice_.slice_id, slice_.owner).vms
+        realms.ok(realms.api.create_link(slice_.owner, slice_.slice_id, first.vm_id, "eth1", second.vm_id, "eth1"))
+        deployed = realms.ok(realms.api.deploy_slice(slice_.owner, slice_.slice_id))
+        assert deployed.status == SliceStatus.RUNNING
+    assert realms.api.prover.prove().breaches == 0
+    for slice_ in made:
+        realms.ok(realms.api.delete_slice(slice_.owner, slice_.slice_id))
+    assert without_ports(realms.cloud.state()) == clean
+    assert not realms.database.load().slices
+
+
+@pytest.mark.long
+def test_twenty_realms_hold_2000_slices_and_no_more(tmp_path: Path) -> None:
+    hosts = {f"r{n}": {"network_node": f"10.0.{100 + n}.1", "workers_list": [f"10.0.{100 + n}.2"]} for n in range(19)}
+    users = {name: User(name, "a" * 64).to_dict() for name in map("u{}".format, range(20))}
+    path = tmp_path / "database.yaml"
+    users["last"] = User("last", "a" * 64).to_dict()
+    path.write_text(yaml.safe_dump({"users": users, "realms": hosts, "login": {"slices": POOL_COUNT}}))
+    database = Database(path)
+    for user in [*users][:-1]:
+        with database.transaction() as state:
+            made = [empty_slice(state, user, f"s{number}", "custom") for number in range(POOL_COUNT)]
+            assert len({slice_.realm for slice_ in made}) == 1
+    state = Database(path).load()
+    assert len(state.slices) == 2000
+    assert Counter(slice_.realm for slice_ in state.slices.values()) == dict.fromkeys(["", *hosts], POOL_COUNT)
+    with pytest.raises(Refused, match="All 100 VLAN pools are in use"):
+        empty_slice(state, "last", "more", "custom")
