@@ -48,6 +48,7 @@ def run_lab_tests() -> int:
 def main() -> int:
     """Return 0 when all runs were green."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it, and so would pytest
     times = int(sys.argv[1]) if len(sys.argv) > 1 else TIMES
     with busy_machine():
         red = [number for number in range(1, times + 1) if run_lab_tests()]
