@@ -6,6 +6,7 @@ guest had sent them, and are looked for at the other end's TAP.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import struct
@@ -18,10 +19,11 @@ import pytest
 import yaml
 
 from lab import Lab
+from network.tunnel import LEARNED, MOST_LEARNED
 from tests.lab.test_drift import Pair, cli, codes
 from tests.lab.test_lans import command
 from tests.support.lab import frames as f
-from tests.support.lab.visitor import DATABASES, Guest, Menu, traces
+from tests.support.lab.visitor import DATABASES, Guest, Menu, traces, wait_until
 
 pytestmark = pytest.mark.lab
 
@@ -178,9 +180,32 @@ def test_a_mac_may_be_at_another_host_on_each_link(pair: Tunnelled) -> None:
         answer = "02:00:00:00:00:77", f.LOCAL_EXPERIMENT, b""
         sent = [frame("02:00:00:00:00:78", answer, b"%s%02d" % (nic[-2:].encode(), number)) for number in range(10)]
         pair.send("network", f"gw_vlan{pair.vms['one'].vlans[nic]}", sent)
-    heard = {place: ear.hears(10) + ear.hears(0) for place, ear in ears.items()}
-    counts = {place: len(set(marks)) for place, marks in heard.items()}
-    assert counts == {("one", "eth1"): 10, ("two", "eth1"): 0, ("one", "eth2"): 0, ("two", "eth2"): 10}
+    wanted = {("one", "eth1"): 10, ("two", "eth1"): 0, ("one", "eth2"): 0, ("two", "eth2"): 10}
+    heard = {place: ears[place].hears(count) for place, count in wanted.items()}
+    assert {place: len(set(marks)) for place, marks in heard.items()} == wanted
+
+
+def test_a_flood_of_macs_costs_no_other_link_its_macs(pair: Tunnelled) -> None:
+    """Let a VM send from more MACs than the bridge may know; the other link's MAC was learned before."""
+    vlan = pair.vms["two"].vlans["eth2"]
+    other = f"vlan_tci=0x{vlan:04x}/0x0fff,dl_dst=02:00:00:00:00:77"
+    numbers = itertools.count()
+
+    def flood() -> str:
+        """Send from 2,000 further MACs, few at a time, and return what the other worker has learned."""
+        for _ in range(10):
+            sources = ["02:01:" + number.to_bytes(4).hex(":") for number in itertools.islice(numbers, 200)]
+            frames = [f.ethernet(source, f.BROADCAST, f.LOCAL_EXPERIMENT, b"") for source in sources]
+            pair.send(pair.vms["two"].worker, pair.tap("two", "eth1"), frames)
+        argv = ["ovs-ofctl", "dump-flows", "br-tun", f"table={LEARNED}"]
+        return pair.lab.exec(pair.vms["one"].worker, argv).stdout
+
+    wait_until(lambda: flood().count("dl_dst=") == MOST_LEARNED - 1, "a full table", 60)  # one flow is no learned one
+    learned = flood()
+    assert learned.count("dl_dst=") == MOST_LEARNED - 1
+    assert other in learned
+    assert codes(pair.lab) == set()
+    assert pair.guest.reaches(pair.peer)
 
 
 DAMAGE: dict[str, tuple[str, tuple[str, ...], set[str]]] = {
