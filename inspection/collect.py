@@ -93,6 +93,7 @@ def commands(inventory: Inventory, host: str, *, thorough: bool = False) -> dict
         }
     if thorough:
         asked |= {
+            **({"learned": ("ovs-appctl", "--timeout=5", "fdb/show", inventory.bridge)} if inventory.realms else {}),
             "stack": _LIST_STACK.argv(),
             "disks": _LIST_DISKS.argv(PROGRAM, MARK),
             "programs": _LIST_PROGRAMS.argv(*programs_of(inventory, host)),

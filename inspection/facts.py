@@ -167,6 +167,7 @@ class Facts:
     queues: Mapping[str, str] = field(default_factory=dict)  # TAP -> words of tc(8) in our row of its QoS
     flows: tuple[Flow, ...] = ()
     tunnel_flows: tuple[Flow, ...] = ()  # those of the tunnel's bridge, without the learned ones
+    learned: frozenset[tuple[int, str]] = frozenset()  # VLAN and MAC of frames that the bridge has seen
     devices: Mapping[str, Device] = field(default_factory=dict)
     processes: Mapping[int, Process] = field(default_factory=dict)
     states: Mapping[str, str] = field(default_factory=dict)  # QMP socket -> state of QEMU; empty: no answer

@@ -133,7 +133,7 @@ def of_host(inventory: Inventory, facts: Facts, began: float, ended: float) -> I
 def _of_collection(facts: Facts, bridge: str) -> Iterator[Finding]:
     """Yield the parts of the host that could not be read.
 
-    Without a bridge there are no flows. With one, only a dead ovs-vswitchd gives none.
+    Without a bridge there are neither flows nor MACs. With one, only a dead ovs-vswitchd gives none.
     """
     has_bridge = bridge in facts.bridges or not facts.knows("ports")
     if not has_bridge:
@@ -141,9 +141,9 @@ def _of_collection(facts: Facts, bridge: str) -> Iterator[Finding]:
     for part in facts.unread:
         if part in facts.invalid:
             yield Finding("invalid-answer", facts.host, f"gives an invalid answer about its {part}")
-        elif part != "flows":
+        elif part not in {"flows", "learned"}:
             yield Finding("unread", facts.host, f"its {part} could not be read")
-        elif has_bridge:
+        elif has_bridge and part == "flows":
             yield Finding("switch-down", facts.host, "ovs-vswitchd does not answer")
 
 

@@ -19,7 +19,7 @@ from core.errors import BadAnswer
 from inspection import checked, shared
 from inspection.facts import Device, DeviceSettings, Facts, Namespace, Process
 from inspection.parse_routes import parse_peers, parse_routes
-from inspection.parse_switch import parse_flows, parse_ports, parse_tunnel
+from inspection.parse_switch import parse_flows, parse_learned, parse_ports, parse_tunnel
 from machines.qemu import END_EVENT
 from network import stack
 
@@ -312,6 +312,7 @@ _PARSERS: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "ports": parse_ports,
     "flows": parse_flows,
     "tunnel": parse_tunnel,
+    "learned": parse_learned,
     "devices": _devices,
     "processes": _processes,
     "files": _files,

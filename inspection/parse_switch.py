@@ -28,6 +28,7 @@ _TUNNEL = "dot1q-tunnel"
 
 _MOST_VLAN = 4095
 _PRIORITY = re.compile(r"priority=[0-9]{1,5}").fullmatch
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}").fullmatch
 _HEX = re.compile(r"\b0x[0-9a-f]+\b")
 _FIRST_TABLE = {"table=0"}
 _FLOWS_KNOWN = 1 << 13
@@ -110,6 +111,18 @@ def _map(row: Mapping[str, Any], column: str, keys: Collection[str]) -> dict[str
     """Return the entries of a column that have these keys."""
     _, entries = row[column]
     return {key: checked.name(value) for key, value in entries if key in keys}
+
+
+def parse_learned(text: str) -> dict[str, Any]:
+    """Parse `fdb/show`: below a heading port, VLAN, MAC and age of each MAC that the bridge has seen."""
+    rows = (line.split() for line in text.splitlines()[1:])
+    return {"learned": frozenset((checked.number(vlan, _MOST_VLAN), _mac(mac)) for _, vlan, mac, _ in rows)}
+
+
+def _mac(text: str) -> str:
+    if not _MAC(text):
+        raise BadAnswer("a MAC")
+    return text
 
 
 def _table(line: str) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from database import Store
 from inspection.isolation import probes, tunnel_proof
 from inspection.isolation.probes import Probe, Probes
 from inspection.isolation.proof import Proof, Property
+from inspection.isolation.realms import apart
 from inspection.realms import Inspectors
 from models import ADMIN, Slice
 from remote.host import Host
@@ -55,6 +56,7 @@ class Prover:
             inventory, facts_by_host = inspectors.by_realm[realm].inventory, survey.collected.facts_by_host
             seen += Proof(inventory, own, facts_by_host, _processes(others)).properties()
             seen += tunnel_proof.properties(inventory, facts_by_host)
+            seen += [apart(inventory, own, others, facts_by_host)] if state.inventory.realms else []
             asked += Probes(inventory, own, facts_by_host).all()
         answers = self._ask(asked, state.inventory.ssh.timeouts.read_only)
         unseen = {probe.host for probe in asked if probe.host not in answers}.union(

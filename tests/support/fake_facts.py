@@ -242,7 +242,7 @@ def snapshots(host: FakeHost, images: str) -> str:
     return "".join(f"{disk.removeprefix(f'{images}/')} {tag}\n" for disk, tag in found)
 
 
-def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C901
+def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C901, PLR0912
     """Return the host's answer to a command of the collection; None for another command."""
     match argv:
         case ("ovs-vsctl", "--timeout=5", "--format=json", *_):
@@ -255,6 +255,8 @@ def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C90
             }
             flows = [NORMAL, *(flow for flows in own.values() for flow in flows)]
             said = "".join(f" {flow}\n" for flow in flows)
+        case ("ovs-appctl", "--timeout=5", "fdb/show", bridge):
+            said = learned(host, bridge)
         case ("ip", "-j", "-d", "addr"):
             said = devices(host, "")
         case ("ip", "-4", "-o", "route", "show"):
@@ -284,6 +286,17 @@ def answer(host: FakeHost, argv: tuple[str, ...]) -> Answer | None:  # noqa: C90
         case _:
             return None
     return 0, said, ""
+
+
+def learned(host: FakeHost, bridge: str) -> str:
+    """Return the MACs that a bridge has seen: those of TAPs on it, and those that the test adds."""
+    own = {
+        (tag, host.macs[name])
+        for name, tag in host.ports.items()
+        if name in host.macs and host.bridges.get(name, BRIDGE) == bridge
+    }
+    rows = sorted(own | host.heard.get(bridge, set()))
+    return " port  VLAN  MAC                Age\n" + "".join(f"    7  {vlan:4}  {mac}    3\n" for vlan, mac in rows)
 
 
 def _passed(host: FakeHost, packet: str) -> str:

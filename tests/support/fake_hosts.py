@@ -66,6 +66,7 @@ class FakeHost:
     reach the host's own IP stack. `states` and `links`: of QEMUs, by QMP socket. `signs`: VM id -> what the host sees
     of a VM beyond its process. `bridges`: those of ports, where it is not `br-int`; `further`: bridge -> its data port.
     `tunnel`: the words with which the end of the tunnel was made; it stays behind.
+    `heard`: bridge -> VLANs and MACs of frames that came from elsewhere.
     """
 
     address: str
@@ -76,6 +77,7 @@ class FakeHost:
     ports: dict[str, int] = field(default_factory=dict)
     bridges: dict[str, str] = field(default_factory=dict)
     further: dict[str, str] = field(default_factory=dict)
+    heard: dict[str, set[tuple[int, str]]] = field(default_factory=dict)
     ours: set[str] = field(default_factory=set)
     flows: dict[str, list[str]] = field(default_factory=dict)
     processes: dict[str, tuple[str, int]] = field(default_factory=dict)

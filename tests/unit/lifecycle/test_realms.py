@@ -11,9 +11,12 @@ import pytest
 import yaml
 
 from core.errors import Refused
+from core.inventory import Inventory
 from core.status import SliceStatus
 from database import Database
+from inspection import findings
 from inspection.doctor import Doctor
+from inspection.facts import Facts
 from inspection.isolation.proof import Breach
 from lifecycle.requests import empty_slice
 from models import POOL_COUNT, Slice, User
@@ -133,6 +136,22 @@ def test_the_proof_finds_a_tap_on_the_bridge_of_another_realm(realms: Desk) -> N
     assert any(tap in breach.what and breach.host == SHARED for breach in breaches(realms))
     assert {f.code for f in realms.api.doctor.examine().findings} >= {"port-missing"}
     assert "is not on br-int" in str(realms.ok(realms.api.problems("admin")))
+
+
+def test_the_proof_finds_frames_of_a_vm_that_arrive_in_another_realm(realms: Desk) -> None:
+    """A cable joins the data networks: the bridge of realm b sees a VM of realm main on a VLAN that both have."""
+    one, _ = pair(realms)
+    vm, nic = one.vms[0], one.vms[0].interfaces[1]
+    seen = (nic.vlan_id or 0, str(nic.mac))
+    for node, bridge in ((NODE, BRIDGE), (NETWORK, "br-int")):
+        realms.cloud.hosts[node].heard[bridge] = {seen, (seen[0], "02:00:00:00:00:07")}
+    what = f"frames of VM {vm.vm_id} of realm main arrive on VLAN {seen[0]} of {BRIDGE}"
+    assert [*breaches(realms)] == [Breach(NODE, what, frozenset({one.slice_id}))]
+
+
+def test_a_dead_switch_is_reported_once() -> None:
+    facts = Facts(SHARED, bridges=frozenset({"br-int"}), unread=("flows", "learned"))
+    assert [finding.code for finding in findings.of_host(Inventory(), facts, 0.0, 0.0)] == ["switch-down"]
 
 
 @pytest.mark.parametrize("gone", [0, 1])
