@@ -24,6 +24,10 @@ Changes = Mapping[Place, Any]
 
 GONE = object()
 
+_HOSTS = ("workers_list", "network_node", "data_ports", "underlay", "data_addresses", "realms")
+EVERYWHERE = frozenset((*_HOSTS, "internet", "flavors", "profiles"))
+"""The sections that have a say in every slice, or in each other."""
+
 
 def changed(before: Pieces, sections: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
     """Yield the changes in `sections`. Of many entries only the touched ones are compared."""
@@ -69,8 +73,7 @@ def check_shape(changes: Changes) -> None:
 
 def check_rules(state: State, before: Pieces, changes: Changes) -> None:
     """Raise `Broken` where `state` breaks a rule. The pieces before kept all rules; only the changes are checked."""
-    everywhere = {"internet", "flavors", "profiles", "realms"}  # they have a say in every slice
-    if not before or any(section in everywhere for section, _ in changes):
+    if not before or any(section in EVERYWHERE for section, _ in changes):
         rules.check(state)
         return
     slices, owners = set(), {key for section, key in changes if section == "users"}

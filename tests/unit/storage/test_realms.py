@@ -212,3 +212,21 @@ def test_a_realm_without_slices_may_change_and_go(path: Path) -> None:
     for new in (B.replace("20.3", "20.9"), ""):
         path.write_text(text.replace(B, new))
         assert len(Database(path).load().inventory.realms) == bool(new)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('"10.0.10.12"]', '"10.0.10.12", "10.0.20.1"]', "10.0.20.1 is a worker of realm main, too"),
+        ('"10.0.10.12"]', '"10.0.10.12", "10.0.20.3"]', "10.0.20.3 is the network node of realm b"),
+    ],
+)
+def test_an_edit_of_the_first_realm_is_compared_with_the_others_in_an_open_session(
+    path: Path, old: str, new: str, sentence: str
+) -> None:
+    """A session that has read the file checks only what changed."""
+    database = Database(written(path, "realms:\n  b: {network_node: 10.0.20.3, workers_list: [10.0.20.1]}\n"))
+    assert database.load().inventory.realms
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(FileFault, match=sentence):
+        database.load()
