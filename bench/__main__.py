@@ -10,7 +10,20 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from bench import booting, commands, copying, creating, designing, joining, machine, parts, report, startup, together
+from bench import (
+    booting,
+    commands,
+    copying,
+    creating,
+    designing,
+    faculty,
+    joining,
+    machine,
+    parts,
+    report,
+    startup,
+    together,
+)
 from bench.parts import PARTS, ROUNDS, Request
 from bench.rounds import ROOT, Arena, arena
 from bench.samples import BenchError, Sample, Samples
@@ -22,6 +35,13 @@ NOT_MEASURED = 2
 PROGRAMS = ROOT / ".cache/bench/bin"
 RESULTS = ROOT / ".cache/performance.json"
 PAGE = ROOT / "docs/performance.md"
+
+_WITHOUT_LAB: dict[str, Callable[[int, Callable[[str], None]], Iterator[Sample]]] = {
+    "start": startup.measure,
+    "commands": commands.measure,
+    "design": designing.measure,
+    "faculty": faculty.measure,
+}
 
 
 def main() -> int:
@@ -81,12 +101,7 @@ def _measure(request: Request, samples: Samples) -> list[str]:
 
 def _all(request: Request) -> Iterator[Iterator[Sample]]:
     """Yield every part, each with its own lab if it needs one."""
-    if "start" in request.parts:
-        yield startup.measure(request.rounds, _report)
-    if "commands" in request.parts:
-        yield commands.measure(request.rounds, _report)
-    if "design" in request.parts:
-        yield designing.measure(request.rounds, _report)
+    yield from (measure(request.rounds, _report) for part, measure in _WITHOUT_LAB.items() if part in request.parts)
     if "image" in request.parts:
         yield _on_lab(max(copying.WORKERS), partial(copying.measure, rounds=request.rounds))
     for processes, vms in request.together:

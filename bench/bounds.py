@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
 
-from bench import commands, copying, creating, designing, joining, startup, together
+from bench import commands, copying, creating, designing, faculty, joining, startup, together
 from bench.samples import Samples
 from bench.work import Work
 
@@ -20,6 +20,7 @@ TO_SCP = 1.2
 OPERATION_SECONDS = 0.025
 OPERATION_GROWTH_SECONDS = 0.015
 LOAD_SECONDS = 0.7
+FACULTY_GROWTH_SECONDS, SCREEN_SECONDS, SCREEN_MEGABYTES = 0.005, 0.3, 60.0
 MENU_SECONDS, MENU_MEGABYTES = 0.4, 60.0
 LARGE_SECONDS, LARGE_MEGABYTES = 1.5, 100.0
 COMMAND_SECONDS, VALIDATE_SECONDS = 0.4, 1.0
@@ -60,7 +61,7 @@ def ring(vms: int, delay: int = 0, workers: int = 2) -> str:
 def verdicts(samples: Samples) -> list[BoundVerdict]:
     """Return the verdict on every promise."""
     makers: tuple[Callable[[Samples], Iterator[BoundVerdict]], ...] = (
-        _floor, _links, _others, _status, _together, _image, _design, _start, _commands, _create, _join,
+        _floor, _links, _others, _status, _together, _image, _design, _faculty, _start, _commands, _create, _join,
     )  # fmt: skip
     return [verdict for maker in makers for verdict in maker(samples)]
 
@@ -157,6 +158,19 @@ def _design(samples: Samples) -> Iterator[BoundVerdict]:
         yield BoundVerdict(f"{operation} at 1,000 VMs: more than at 10", OPERATION_GROWTH_SECONDS, growth, "s")
     load = samples.spread(designing.series(1000), "ours", "load")
     yield BoundVerdict("loading 1,000 VMs", LOAD_SECONDS, load.median if load else None, "s")
+
+
+def _faculty(samples: Samples) -> Iterator[BoundVerdict]:
+    small, large = (faculty.series(vms) for vms in faculty.SIZES)
+    for operation in designing.OPERATIONS:
+        spread, before = samples.spread(large, "ours", operation), samples.spread(small, "ours", operation)
+        yield BoundVerdict(f"{large}: {operation}", OPERATION_SECONDS, spread.median if spread else None, "s")
+        growth = spread.median - before.median if spread and before else None
+        yield BoundVerdict(f"{large}: {operation}, more than at 10", FACULTY_GROWTH_SECONDS, growth, "s")
+    screen = samples.spread(large, "ours", faculty.FIRST_SCREEN)
+    yield BoundVerdict(f"{large}: first screen of a student", SCREEN_SECONDS, screen.median if screen else None, "s")
+    memory = [sample.facts["rest"] for sample in samples.of(large, "ours", faculty.FIRST_SCREEN)]
+    yield BoundVerdict(f"{large}: memory of a session", SCREEN_MEGABYTES, max(memory, default=None), "MB")
 
 
 def _start(samples: Samples) -> Iterator[BoundVerdict]:

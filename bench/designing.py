@@ -51,7 +51,11 @@ def _round(path: Path, name: str) -> Iterator[Sample]:
     Database(path).load()
     yield Sample(name, "ours", "load", time.monotonic() - began, {"bytes": path.stat().st_size})
     yield _saved(path, name)
-    api = OrchestratorAPI(Database(path), lambda _address: WillingHost())
+    yield from operations(OrchestratorAPI(Database(path), lambda _address: WillingHost()), name)
+
+
+def operations(api: OrchestratorAPI, name: str) -> Iterator[Sample]:
+    """Create a slice with two VMs and a link, and delete it; yield the time of each operation."""
     slice_, sample = _timed(name, "create slice", lambda: api.create_slice(ACTOR, "new"))
     yield sample
     one, sample = _timed(name, "add VM", lambda: api.add_vm_to_slice(ACTOR, slice_.slice_id, "vm1", "cirros", 1))

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from bench.rounds import SLOW, TITLES, Series
 from bench.work import Work
 
-PARTS = ("start", "commands", "design", "image", "together", "boot", "create", "join", "deploy", "links")
+PARTS = (
+    *("start", "commands", "design", "faculty", "image", "together"),
+    *("boot", "create", "join", "deploy", "links"),
+)
 ROUNDS = 5
 OTHERS = ("ours", "floor", "first", "pyinfra", "libvirt")
 EVERYBODY = (*OTHERS, *SLOW)

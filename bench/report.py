@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
-from bench import bounds, clock, copying, designing, startup
+from bench import bounds, clock, copying, designing, faculty, startup
 from bench.bounds import BoundVerdict
 from bench.rounds import TITLES
 from bench.samples import Samples, Spread, show
@@ -243,6 +243,12 @@ def _operations(samples: Samples) -> Iterator[str]:
         kinds = [("load", "ours"), (designing.SAVE, "floor"), *((op, "ours") for op in designing.OPERATIONS)]
         costs = [[op, *(_cell(samples.spread(designing.series(vms), who, op)) for vms in sizes)] for op, who in kinds]
         yield _table(("", *(f"{vms} VMs" for vms in sizes)), costs)
+
+    if large := [vms for vms in faculty.SIZES if faculty.series(vms) in samples.series]:
+        yield "## Operations on PostgreSQL\n"
+        phases = (*designing.OPERATIONS, faculty.FIRST_SCREEN)
+        rows = [[op, *(_cell(samples.spread(faculty.series(vms), "ours", op)) for vms in large)] for op in phases]
+        yield _table(("", *(f"{vms:,} VMs" for vms in large)), rows)
 
 
 def _memory(samples: Samples, series: str) -> str:

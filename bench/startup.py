@@ -57,14 +57,19 @@ def slowest_imports(text: str, count: int) -> list[tuple[str, float]]:
 
 
 def _start(database: Path) -> tuple[float, Facts]:
-    """Start the menu on pipes, log in, wait for its prompt; return the seconds from the start, and memory in MB."""
+    """Start the menu on a file and log in."""
     argv = [sys.executable, str(ROOT / "cli.py"), "--database", str(database)]
+    return until_menu(argv, f"{OWNERS[0]}\n{PASSWORD}\n")
+
+
+def until_menu(argv: list[str], typed: str = "") -> tuple[float, Facts]:
+    """Start a session, type, and wait for the menu's prompt; return the seconds from the start, and memory in MB."""
     began = time.monotonic()
     with subprocess.Popen(argv, env=usual_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdin  # noqa: S101 - for the type checker: it is a pipe
             assert process.stdout  # noqa: S101 - as above
-            process.stdin.write(f"{OWNERS[0]}\n{PASSWORD}\n".encode())
+            process.stdin.write(typed.encode())
             process.stdin.flush()
             _wait_for_menu(process.stdout.fileno(), began + DEADLINE_SECONDS)
             took = time.monotonic() - began

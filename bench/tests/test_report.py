@@ -254,7 +254,7 @@ def test_a_run_without_deployments_deploys_nothing() -> None:
     assert (request.series, request.together) == ([], ())
     assert set(PARTS) == {
         *("deploy", "links", "together", "boot", "image"),
-        *("design", "start", "commands", "create", "join"),
+        *("design", "faculty", "start", "commands", "create", "join"),
     }
 
 
