@@ -208,7 +208,7 @@ IN_USE = {
 """The keys of the section `in_use`, and the settings that they keep: slices depend on these."""
 
 EARLIER: Mapping[str, str] = {"underlay": TRUNK}
-"""The settings of slices that were made by versions which did not have these settings yet."""
+"""The settings of slices where the section says nothing: earlier versions had no other."""
 
 
 @value
@@ -280,7 +280,8 @@ class Inventory(Recorded):
     @property
     def in_use(self) -> dict[str, Any]:
         """Return the settings that slices depend on, as the section `in_use` of the file has them."""
-        own = {name: attrgetter(setting)(self) for name, setting in IN_USE.items()}
+        all_of_it = {name: attrgetter(setting)(self) for name, setting in IN_USE.items()}
+        own = {name: value for name, value in all_of_it.items() if value != EARLIER.get(name)}
         realms = {
             name: {key: attrgetter(setting)(realm) for key, setting in IN_USE_OF_REALM.items()}
             for name, realm in self.realms.items()

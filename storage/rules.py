@@ -59,9 +59,9 @@ def check_in_use(state: State, in_use: Record) -> None:
     """Raise `OtherInUse` where a setting differs from `in_use`, and the file has slices."""
     if not state.slices.entries.kept:
         return
-    now = state.inventory.in_use
+    now = {**EARLIER, **state.inventory.in_use}
     for key in IN_USE:
-        old = in_use.get(key, EARLIER.get(key, now[key]) if in_use else now[key])
+        old = ({**EARLIER, **in_use} if in_use else now).get(key, now[key])
         _check_kept(now[key], old, state.slices.entries.kept, IN_USE[key], key)
     realms = now.get("realms", {})
     for name, before in in_use.get("realms", {}).items():

@@ -48,6 +48,5 @@ def test_the_settings_in_use_are_those_of_the_inventory() -> None:
         "cidr": "172.20.0.0/24",
         "gateway": "172.20.0.1",
         "uplink": "eno1",
-        "underlay": "trunk",
     }
-    assert [*Inventory().in_use] == [*IN_USE]
+    assert [*Inventory(underlay="tunnel").in_use] == [*IN_USE]

@@ -74,15 +74,15 @@ def test_keys_that_the_section_lacks_are_added_with_the_next_change(path: Path) 
     assert section(path) == IN_USE
 
 
-@pytest.mark.parametrize("lacking", [False, True])
-def test_the_underlay_stays_while_there_are_slices(path: Path, lacking: bool) -> None:
-    """Read also a file of an earlier version, which knew trunks only."""
+@pytest.mark.parametrize(("before", "after"), [("trunk", "tunnel"), ("tunnel", "trunk")])
+def test_the_underlay_stays_while_there_are_slices(path: Path, before: str, after: str) -> None:
+    """Say nothing of a trunk, as earlier versions did, which knew no other."""
+    path.write_text(f"{path.read_text()}underlay: {before}\n")
     change(path)
     text = path.read_text()
-    assert "  underlay: trunk\n" in text
-    text = text.replace("  underlay: trunk\n", "") if lacking else text
-    path.write_text(f"{text}underlay: tunnel\n")
-    with pytest.raises(FileFault, match='underlay: "tunnel" cannot replace "trunk" while there are slices'):
+    assert section(path).get("underlay", "trunk") == before
+    path.write_text(text.replace(f"\nunderlay: {before}", f"\nunderlay: {after}"))
+    with pytest.raises(FileFault, match=f'underlay: "{after}" cannot replace "{before}" while there are slices'):
         Database(path).load()
 
 
