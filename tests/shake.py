@@ -12,6 +12,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from lab import Lab
+from tests.support.paths import ROOT
+
 TIMES = 5
 BUSY_PER_CORE = 2
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-n", "4", "--dist", "loadfile", "--no-loadscope-reorder", "-m", "lab")
@@ -35,13 +38,15 @@ def busy_machine() -> Iterator[None]:
 
 
 def run_lab_tests() -> int:
-    """Return pytest's status. When this process is ended, pytest takes its labs down first."""
+    """Return pytest's status. When this process is ended, pytest ends, too, and its labs are taken down."""
     with subprocess.Popen(PYTEST) as tests:
         try:
             return tests.wait()
         except BaseException:
             tests.send_signal(signal.SIGINT)
             tests.wait()
+            for folder in (ROOT / ".lab").glob("*-gw*"):  # its processes end before they have done so
+                Lab(folder.name).down()
             raise
 
 
