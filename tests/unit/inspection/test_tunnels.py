@@ -21,6 +21,8 @@ from tests.support.desk import NETWORK, WORKERS, Desk
 from tests.support.fake_hosts import FakeHost
 from tests.unit.inspection.test_foundation import NORMAL, device, port
 
+pytestmark = pytest.mark.on_a_file
+
 FIRST, SECOND = WORKERS
 INVENTORY = Inventory(underlay="tunnel")
 REALM = Tunnel.between(INVENTORY.hosts, {})
