@@ -164,7 +164,7 @@ class Proof:
             what = f"VLAN {vlan} has the slices {_listed(slices)}"
             found.check("database", what, *slices, holds=len(slices) == 1 and vlan != self._internet.vlan_id)
         for host, facts in self._facts_by_host.items():
-            others = {realm.bridge for realm in self._inventory.realms.values()}
+            others = {realm.bridge for realm in self._inventory.realms.values()} - {self._inventory.bridge}
             for port in (each for each in facts.ports.values() if each.bridge not in others):
                 slice_id = number_in(port.marks.get("slice", ""))
                 if port.is_ours and port.tag in owners and slice_id is not None:

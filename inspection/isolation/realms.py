@@ -23,12 +23,8 @@ def apart(
     Two realms may have a VM with one MAC on one VLAN; nothing can be said about these.
     """
     found = Property("realms: no frame of another realm's VM arrives")
-    known = {(nic.vlan_id, nic.mac) for _, _, nic in _linked(own)}
-    foreign = {
-        (nic.vlan_id, nic.mac): (slice_, vm)
-        for slice_, vm, nic in _linked(others)
-        if (nic.vlan_id, nic.mac) not in known
-    }
+    known = {_sender(nic) for _, _, nic in _linked(own)}
+    foreign = {_sender(nic): (slice_, vm) for slice_, vm, nic in _linked(others) if _sender(nic) not in known}
     for host, facts in facts_by_host.items():
         for vlan, mac in sorted(facts.learned):
             slice_, vm = foreign.get((vlan, mac), (None, None))
@@ -38,6 +34,11 @@ def apart(
                 what = f"frames of VM {vm.vm_id} of realm {slice_.realm or MAIN} arrive on {place}"
             found.check(host, what, *([slice_.slice_id] if slice_ else []), holds=slice_ is None)
     return found
+
+
+def _sender(nic: Interface) -> tuple[int | None, str]:
+    """Return the VLAN and the MAC of an interface as switches write them."""
+    return nic.vlan_id, f"{nic.mac}".lower()
 
 
 def _linked(slices: Iterable[Slice]) -> Iterator[tuple[Slice, VM, Interface]]:

@@ -11,13 +11,14 @@ import pytest
 import yaml
 
 from core.errors import Refused
-from core.inventory import Inventory
+from core.inventory import Inventory, Realm
 from core.status import SliceStatus
 from database import Database
 from inspection import findings
 from inspection.doctor import Doctor
 from inspection.facts import Facts
 from inspection.isolation.proof import Breach
+from inspection.isolation.realms import apart
 from lifecycle.requests import empty_slice
 from models import POOL_COUNT, Slice, User
 from storage.location import ServerURL
@@ -147,6 +148,29 @@ def test_the_proof_finds_frames_of_a_vm_that_arrive_in_another_realm(realms: Des
         realms.cloud.hosts[node].heard[bridge] = {seen, (seen[0], "02:00:00:00:00:07")}
     what = f"frames of VM {vm.vm_id} of realm main arrive on VLAN {seen[0]} of {BRIDGE}"
     assert [*breaches(realms)] == [Breach(NODE, what, frozenset({one.slice_id}))]
+
+
+def test_a_mac_in_capitals_is_found_in_another_realm(realms: Desk) -> None:
+    one, _ = pair(realms)
+    nic = one.vms[0].interfaces[1]
+    facts = Facts(NODE, learned=frozenset({(nic.vlan_id or 0, f"{nic.mac}".lower())}))
+    nic.mac = f"{nic.mac}".upper()
+    assert [breach.host for breach in apart(Inventory(), [], [one], {NODE: facts}).breaches] == [NODE]
+
+
+def test_the_proof_looks_at_all_ports_where_realms_name_their_bridges_alike(realms: Desk) -> None:
+    one = create(realms, "one", "main")
+    realms.ok(realms.api.deploy_slice("admin", one.slice_id))
+    before = checks(realms)
+    with realms.database.transaction() as state:
+        state.inventory = replace(state.inventory, realms={"b": Realm(NODE, (OWN,))})
+    for host in (OWN, NODE):
+        realms.cloud.hosts[host].further.clear()
+    assert checks(realms)["VLANs: each has one slice"] == before["VLANs: each has one slice"] > len(one.links)
+
+
+def checks(desk: Desk) -> dict[str, int]:
+    return {each.title: each.checked for each in desk.api.prover.prove().properties}
 
 
 def test_a_dead_switch_is_reported_once() -> None:
