@@ -19,8 +19,8 @@ _MAC_IDS = 65_536
 """Number of ids after which MACs repeat: a MAC holds the lower 16 bits of a VM's id."""
 
 
-class NoPool(Refused):
-    """A realm has no free pool of VLANs for a slice."""
+class NoNumber(Refused):
+    """A realm has no free pool of VLANs, VNC port or internet address."""
 
 
 def next_vm_id(start: int, live: Collection[Holdings], realm: str = "") -> int:
@@ -45,17 +45,17 @@ def next_slice_id(
 ) -> int:
     """Return the first id from `start` on whose pool of VLANs is free in the realm and holds so many links.
 
-    No link gets the VLAN `reserved`. Raise `NoPool` when no such pool is free.
+    No link gets the VLAN `reserved`. Raise `NoNumber` when no such pool is free.
     """
     free = {*range(POOL_COUNT)} - {holdings.pool for holdings in _of_realm(realm, live)}
     where = f" of realm {realm}" if realm else ""
     if not free:
-        raise NoPool(f"All {POOL_COUNT} VLAN pools{where} are in use: delete a slice first")
+        raise NoNumber(f"All {POOL_COUNT} VLAN pools{where} are in use: delete a slice first")
     pools = {pool for pool in free if most_links(pool, reserved) >= links}
     if links > POOL_SIZE:
         raise Refused(f"A slice can have {POOL_SIZE} links, and {links} are needed: use several slices")
     if not pools:
-        raise NoPool(
+        raise NoNumber(
             f"No free pool of VLANs{where} holds {links} links, as VLAN {reserved} is in it: delete a slice first"
         )
     taken = _vm_ids(live) | {holdings.slice_id for holdings in live}
@@ -73,7 +73,7 @@ def next_vnc_port(
     for port in range(FIRST_VNC_PORT, LAST_VNC_PORT + 1):
         if port not in taken and not is_held(door(worker, port), live):
             return port
-    raise Refused("All VNC ports are in use: delete a slice first")
+    raise NoNumber("All VNC ports are in use: delete a slice first")
 
 
 def is_held(place: str, live: Iterable[Holdings]) -> bool:
@@ -91,7 +91,7 @@ def next_internet_address(
     for address in (str(network[host]) for host in wanted):
         if address not in taken:
             return IPConfig(address, internet.cidr, internet.gateway)
-    raise Refused(
+    raise NoNumber(
         f"All addresses of the internet network {internet.cidr} are in use: add the VM without internet access"
     )
 

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 from itertools import permutations
 
 from accounts import rights
+from allocation.ids import NoNumber
 from allocation.placement import NoRoom, fair_share, recount
 from core import formats
 from core.errors import Refused
@@ -115,7 +116,7 @@ def designed_slice(state: State, actor: str, design: Design, realm: str = "") ->
     def make(name: str) -> Slice:
         try:
             return _designed_in(state, actor, design, name)
-        except NoRoom:
+        except (NoNumber, NoRoom):
             for slice_id in {*user.slices} - {*owned}:
                 del state.slices[slice_id]
             user.slices, user.used_vms, state.next_vm_id = [*owned], used, counter

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from allocation.ids import NoPool
+from allocation.ids import NoNumber
 from allocation.placement import NoRoom, has_room
 from core.errors import Refused
 from core.names import MAIN
@@ -29,15 +29,17 @@ def candidates(state: State, wanted: str = "") -> list[str]:
 
 
 def first_that_takes(realms: Iterable[str], make: Callable[[str], T]) -> T:
-    """Return what `make` makes in the first realm that has a pool and room; raise the refusal of the first one."""
-    refusal: Refused | None = None
+    """Return what `make` makes in the first realm that has free numbers and room.
+
+    Raise the refusal of the first one without room, because workers that are measured again may have some.
+    """
+    refusals: list[Refused] = []
     for realm in realms:
         try:
             return make(realm)
-        except (NoPool, NoRoom) as error:
-            refusal = refusal or error
-    assert refusal  # noqa: S101 - there is at least one realm
-    raise refusal
+        except (NoNumber, NoRoom) as error:
+            refusals.append(error)
+    raise next((each for each in refusals if isinstance(each, NoRoom)), refusals[0])
 
 
 def _named(state: State, wanted: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from allocation.holdings import Holdings, clash, door
-from allocation.ids import NoPool, next_slice_id, next_vm_id, next_vnc_port
+from allocation.ids import NoNumber, next_slice_id, next_vm_id, next_vnc_port
 from core.errors import Refused
 from core.names import mac_address
 
@@ -64,7 +64,7 @@ def test_pools_are_free_in_another_realm_and_ids_are_not() -> None:
     live = [of("", slice_id) for slice_id in range(1000, 1100)]
     assert next_slice_id(1000, live, realm="b") == 1100
     assert next_slice_id(1000, [of("b", 1000)]) == 1001
-    with pytest.raises(NoPool, match="All 100 VLAN pools of realm b are in use"):
+    with pytest.raises(NoNumber, match="All 100 VLAN pools of realm b are in use"):
         next_slice_id(1000, [replace(each, realm="b") for each in live], realm="b")
 
 

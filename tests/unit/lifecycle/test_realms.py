@@ -12,6 +12,7 @@ import yaml
 
 from core.errors import Refused
 from core.inventory import Inventory, Realm
+from core.names import DHCP_FIRST_HOST, DHCP_LAST_HOST
 from core.status import SliceStatus
 from database import Database
 from inspection import findings
@@ -19,7 +20,8 @@ from inspection.doctor import Doctor
 from inspection.facts import Facts
 from inspection.isolation.proof import Breach
 from inspection.isolation.realms import apart
-from lifecycle.requests import empty_slice
+from lifecycle.creation import designed_slice
+from lifecycle.requests import VMRequest, design_vm, empty_slice
 from models import POOL_COUNT, Slice, User
 from storage.location import ServerURL
 from tests.support.desk import NETWORK, WORKERS, Desk
@@ -226,6 +228,31 @@ def test_a_slice_is_in_the_realm_that_is_named_or_in_the_first_with_room(realms:
     assert slice_.realm == "b"
     assert {step.host for step in plan.steps} == {OWN}
     assert realms.ok(realms.api.create_slice("admin", "f")).realm == "b"
+
+
+def test_a_realm_without_free_addresses_leaves_a_design_to_the_next_one(realms: Desk) -> None:
+    with realms.database.transaction() as state:
+        for worker in state.workers.values():
+            worker.max_cores, worker.max_ram_gb, worker.max_disk_gb = 10_000, 10_000.0, 10_000.0
+        state.inventory = replace(state.inventory, hypervisor=replace(state.inventory.hypervisor, spread=0))
+        full = [empty_slice(state, "admin", f"s{number}", "custom", "main").slice_id for number in range(13)]
+        for number in range(DHCP_LAST_HOST - DHCP_FIRST_HOST + 1):
+            design_vm(state, VMRequest("admin", full[number // 20], f"vm{number}", "cirros", 0, internet=True))
+        made = designed_slice(state, "admin", make("ring:3", "next", "cirros", "all"))
+        assert made.realm == "b"
+        with pytest.raises(Refused, match="All addresses of the internet network"):
+            designed_slice(state, "admin", make("ring:3", "named", "cirros", "all"), "main")
+        assert [*state.slices] == state.users["admin"].slices == [*full, made.slice_id]
+
+
+def test_workers_are_measured_again_where_the_first_realm_has_no_pool(realms: Desk) -> None:
+    with realms.database.transaction() as state:
+        for number in range(POOL_COUNT):
+            empty_slice(state, "admin", f"s{number}", "custom", "main")
+        for address in (OWN, SHARED):
+            state.workers[address] = replace(state.workers[address], up=False, problem="does not answer", measured=1.0)
+    design = make("ring:3", "new", "cirros", "all")
+    assert realms.ok(realms.api.designs.create("student", design)).realm == "b"
 
 
 def test_a_refused_design_leaves_no_trace_in_the_realm_without_room(realms: Desk) -> None:
