@@ -79,8 +79,7 @@ class Survey:
 class Inspector:
     """Collects the facts of hosts, in one round trip to each host."""
 
-    def __init__(self, database: Store, inventory: Inventory, connect: Callable[[str], Host]) -> None:
-        self._database = database
+    def __init__(self, inventory: Inventory, connect: Callable[[str], Host]) -> None:
         self._connect = connect
         self.inventory = inventory
         self.comparison = Comparison(inventory)
@@ -108,19 +107,8 @@ class Inspector:
         answers = {name: end.stdout if end.status == 0 else None for name, end in result.answers.items()}
         return parse_answers(host, answers)
 
-    def survey(self, slices: Iterable[Slice], hosts: Iterable[str], *, thorough: bool = False) -> Survey:
-        """Collect the facts of the hosts, and read the slices again afterwards; `slices` come from a read before."""
-        return watched(self._database, slices, lambda: self.collect(hosts, thorough=thorough))
-
-    def problems(self, slices: Iterable[Slice]) -> dict[int, list[Finding]]:
-        """Return the findings of running slices by slice id. The error of a host counts for each slice on it."""
-        running = [slice_ for slice_ in slices if slice_.status == SliceStatus.RUNNING]
-        survey = self.survey(running, self.comparison.hosts_of(running))
-        return {
-            slice_.slice_id: self._of(slice_, survey.collected) for slice_ in survey.unchanged_in(SliceStatus.RUNNING)
-        }
-
-    def _of(self, slice_: Slice, collected: CollectedFacts) -> list[Finding]:
+    def problems_of(self, slice_: Slice, collected: CollectedFacts) -> list[Finding]:
+        """Return the findings of a slice, with the errors of its hosts."""
         hosts = self.comparison.hosts_of([slice_])
         errors = [finding for finding in collected.error_findings if finding.host in hosts]
         return [*errors, *self.comparison.of_slice(slice_, collected.facts_by_host)]

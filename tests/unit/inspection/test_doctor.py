@@ -478,7 +478,7 @@ BREAKS: dict[str, tuple[str, Callable[[Desk], object]]] = {
 
 def test_no_two_probes_of_a_host_have_one_question(running: Desk) -> None:
     state = running.database.load()
-    inspector = Inspector(running.database, state.inventory, running.cloud.connect)
+    inspector = Inspector(state.inventory, running.cloud.connect)
     facts = inspector.collect(state.inventory.hosts, thorough=True).facts_by_host
     asked = Probes(state.inventory, state.slices.values(), facts).all()
     assert {probe.kind for probe in asked} == {"frame", "way in", "way out"}

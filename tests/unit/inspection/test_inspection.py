@@ -21,6 +21,7 @@ from inspection.codes import CODES
 from inspection.facts import Device, Facts, SeenPort
 from inspection.findings import Finding
 from inspection.inspector import Inspector
+from inspection.realms import Inspectors
 from models import Slice
 from remote.runner import Runner
 from remote.transcript import Outcome, UploadProgress
@@ -64,7 +65,8 @@ class InspectedSlice:
         return self.cloud.hosts[NETWORK]
 
     def found(self) -> list[Finding]:
-        return self.inspector.problems([self.slice_])[self.slice_.slice_id]
+        inspectors = Inspectors(Remembered(self.slice_), Inventory(), self.cloud.connect)
+        return inspectors.problems([self.slice_])[self.slice_.slice_id]
 
     def repair(self) -> None:
         report = Runner(self.cloud.connect).run(DeploymentAPI(Inventory()).deploy_plan(self.slice_))
@@ -73,7 +75,7 @@ class InspectedSlice:
 
 def deployed(name: str) -> InspectedSlice:
     cloud, slice_ = FakeHosts(), design(name)
-    scene = InspectedSlice(cloud, slice_, Inspector(Remembered(slice_), Inventory(), cloud.connect))
+    scene = InspectedSlice(cloud, slice_, Inspector(Inventory(), cloud.connect))
     scene.repair()
     slice_.status = SliceStatus.RUNNING
     for vm in slice_.vms:

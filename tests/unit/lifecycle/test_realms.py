@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import yaml
@@ -20,9 +21,11 @@ from inspection.doctor import Doctor
 from inspection.facts import Facts
 from inspection.isolation.proof import Breach
 from inspection.isolation.realms import apart
+from inspection.realms import Inspectors
 from lifecycle.creation import designed_slice
 from lifecycle.requests import VMRequest, design_vm, empty_slice
 from models import POOL_COUNT, Slice, User
+from remote.host import Host
 from storage.location import ServerURL
 from tests.support.desk import NETWORK, WORKERS, Desk
 from tests.support.fake_facts import UNTAGGED
@@ -173,6 +176,18 @@ def test_the_proof_looks_at_all_ports_where_realms_name_their_bridges_alike(real
 
 def checks(desk: Desk) -> dict[str, int]:
     return {each.title: each.checked for each in desk.api.prover.prove().properties}
+
+
+def test_the_hosts_of_all_realms_are_asked_side_by_side(realms: Desk) -> None:
+    slices, both = pair(realms), Barrier(2)
+
+    def connect(address: str) -> Host:
+        if address in {NETWORK, NODE}:
+            both.wait(timeout=10)
+        return realms.cloud.connect(address)
+
+    inspectors = Inspectors(realms.database, realms.database.load().inventory, connect)
+    assert inspectors.problems(slices) == {slice_.slice_id: [] for slice_ in slices}
 
 
 def test_a_dead_switch_is_reported_once() -> None:
