@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from accounts.audit import Audit, AuditEntry, operator
 from core.errors import CloudError
 from core.status import SliceStatus
 from database import Store
 from inspection import findings, orphans
-from inspection.facts import Facts
 from inspection.findings import Finding
 from inspection.inspector import CollectedFacts, Inspector, Survey
 from inspection.orphans import Orphan, Owners
@@ -117,16 +117,16 @@ class Doctor:
 
     def _found(self, inspectors: Inspectors, surveys: Mapping[str, Survey]) -> Iterator[Finding]:
         everything = [facts for survey in surveys.values() for facts in survey.collected.facts_by_host.values()]
+        yield from findings.shared_folders(everything)
         for realm, inspector in inspectors.by_realm.items():
-            yield from self._found_in(inspector, surveys[realm], everything)
+            yield from self._found_in(inspector, surveys[realm])
 
-    def _found_in(self, inspector: Inspector, survey: Survey, everything: Sequence[Facts]) -> Iterator[Finding]:
+    def _found_in(self, inspector: Inspector, survey: Survey) -> Iterator[Finding]:
         collected, comparison = survey.collected, inspector.comparison
         yield from collected.error_findings
         for host in self._forgotten(self._database.load()):
             if host in collected.facts_by_host:
                 yield Finding("host-forgotten", host, "it was written off and answers again")
-        yield from findings.shared_folders(everything)
         for facts in collected.facts_by_host.values():
             yield from findings.of_host(inspector.inventory, facts, collected.began, collected.ended)
         for slice_ in survey.unchanged_in(SliceStatus.RUNNING):
@@ -146,17 +146,23 @@ class Doctor:
     ) -> list[Orphan]:
         """Return the objects without a slice. A worker may serve realms together, a network node serves its own."""
         staging, slices = self._database.images_are_claimed(), list(slices)
+        claimed = {slice_.slice_id for slice_ in slices if busy(slice_.slice_id)}
         found: list[Orphan] = []
         for realm, inspector in inspectors.by_realm.items():
+            owners = partial(Owners, inspector.comparison, busy=claimed.__contains__, staging=staging)
             own = [slice_ for slice_ in slices if slice_.realm == realm]
-            of_all = Owners(inspector.comparison, slices, busy, staging=staging)
-            of_node = of_all
-            if len(own) < len(slices):
-                of_node = Owners(inspector.comparison, own, busy, staging=staging)
+            others = [(slice_, _workers_of(slice_)) for slice_ in slices if slice_.realm != realm]
+            of_own = owners(own)
             for host, facts in collected[realm].facts_by_host.items():
-                owners = of_node if host == inspector.inventory.network_node else of_all
-                found += orphans.orphans(owners, facts)
+                also = [slice_ for slice_, workers in others if host in workers or slice_.slice_id in claimed]
+                alone = not also or host == inspector.inventory.network_node
+                found += orphans.orphans(of_own if alone else owners([*own, *also]), facts)
         return found
+
+
+def _workers_of(slice_: Slice) -> set[str]:
+    """Return the workers of a slice's VMs, also of those that an unfinished change removes."""
+    return {vm.worker_ip for design in slice_.designs for vm in design.vms}
 
 
 def _mark(host: str) -> str:

@@ -15,7 +15,7 @@ from core.errors import Refused
 from core.inventory import Inventory, Realm
 from core.names import DHCP_FIRST_HOST, DHCP_LAST_HOST
 from core.status import SliceStatus
-from database import Database
+from database import Database, Store
 from inspection import findings
 from inspection.doctor import Doctor
 from inspection.facts import Facts
@@ -214,6 +214,23 @@ def test_the_doctor_removes_what_a_forgotten_slice_left_in_its_realm_only(realms
     nodes = {"": NETWORK, "b": NODE}
     assert not realms.cloud.hosts[nodes[lost.realm]].ports
     assert realms.cloud.hosts[nodes[kept.realm]].ports
+
+
+def test_the_doctor_asks_once_whether_a_slice_is_claimed(realms: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database answers for each slice, while the state is locked. Each survey asks twice more."""
+    slices, asked = pair(realms), Counter[int]()
+
+    def is_claimed(_: Store, slice_id: int) -> bool:
+        asked[slice_id] += 1
+        return False
+
+    monkeypatch.setattr(Store, "is_claimed", is_claimed)
+    doctor = realms.api.doctor
+    assert isinstance(doctor, Doctor)
+    doctor.examine()
+    surveyed = dict(asked)
+    doctor.fix()
+    assert asked == {slice_.slice_id: 2 * surveyed[slice_.slice_id] + 1 for slice_ in slices}
 
 
 def test_a_vm_of_a_lost_worker_gets_another_one_of_its_realm(realms: Desk) -> None:
