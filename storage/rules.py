@@ -57,22 +57,32 @@ class OtherInUse(Broken):
 
 def check_in_use(state: State, in_use: Record) -> None:
     """Raise `OtherInUse` where a setting differs from `in_use`, and the file has slices."""
-    if not state.slices.entries.kept:
+    kept = state.slices.entries.kept
+    if not kept:
         return
     now = {**EARLIER, **state.inventory.in_use}
     for key in IN_USE:
         old = ({**EARLIER, **in_use} if in_use else now).get(key, now[key])
-        _check_kept(now[key], old, state.slices.entries.kept, IN_USE[key], key)
+        if now[key] != old:
+            _refuse(now[key], old, _kept_in(state, "") if key in IN_USE_OF_REALM else kept, IN_USE[key], key)
     realms = now.get("realms", {})
     for name, before in in_use.get("realms", {}).items():
-        held = [slice_id for slice_id, holdings in state.slices.holdings.items() if holdings.realm == name]
-        for key, setting in IN_USE_OF_REALM.items() if held and name in realms else ():
+        for key, setting in IN_USE_OF_REALM.items() if name in realms else ():
             new = realms[name][key]
-            _check_kept(new, before.get(key, new), held, f"realms.{name}.{setting}", f"realms.{name}.{key}")
+            if key in before and new != before[key]:
+                kept_in = _kept_in(state, name)
+                _refuse(new, before[key], kept_in, f"realms.{name}.{setting}", f"realms.{name}.{key}")
 
 
-def _check_kept(new: object, old: object, slices: Collection[object], setting: str, key: str) -> None:
-    if new != old:
+def _kept_in(state: State, realm: str) -> list[int]:
+    """Return the slices of a realm that were there before the present change."""
+    there = state.slices.entries.kept
+    return [each for each, holdings in state.slices.holdings.items() if holdings.realm == realm and str(each) in there]
+
+
+def _refuse(new: object, old: object, slices: Collection[object], setting: str, key: str) -> None:
+    """Raise `OtherInUse` if there are slices that the old value was for."""
+    if slices:
         raise OtherInUse(
             f"{show(new)} cannot replace {show(old)} while there are slices ({_some(slices)}): "
             f"write {show(old)} again, or delete the slices first; where the old one is lost for good, write "
@@ -184,12 +194,15 @@ class _Cloud:
     def __init__(self, inventory: Inventory) -> None:
         self._ids = _Owners("id")
         self._doors = _Owners("VNC")
-        realms = {name: inventory.of_realm(name) for name in ("", *inventory.realms)}
-        self._realms = {name: _RealmOwners(realm.internet) for name, realm in realms.items()}
+        self._inventory = inventory
+        self._realms: dict[str, _RealmOwners] = {}
 
     def add(self, slice_: Slice) -> None:
         """Record what the slice has; `Broken` where another has it."""
-        owner, realm = f"slice {slice_.slice_id}", self._realms[slice_.realm]
+        owner = f"slice {slice_.slice_id}"
+        if slice_.realm not in self._realms:
+            self._realms[slice_.realm] = _RealmOwners(self._inventory.of_realm(slice_.realm).internet)
+        realm = self._realms[slice_.realm]
         here = ("slices", str(slice_.slice_id))
         self._ids.give(slice_.slice_id, owner, *here)
         realm.pools.give(slice_.vlan_pool_start, owner, *here)

@@ -182,7 +182,11 @@ def test_what_realms_share_has_one_owner(
 
 
 def in_b(path: Path) -> Path:
-    with Database(written(path)).transaction() as state:
+    return added_to_b(written(path))
+
+
+def added_to_b(path: Path) -> Path:
+    with Database(path).transaction() as state:
         add(state, 1150, "b", 1151, "10.0.20.1")
     return path
 
@@ -212,6 +216,29 @@ def test_a_realm_without_slices_may_change_and_go(path: Path) -> None:
     for new in (B.replace("20.3", "20.9"), ""):
         path.write_text(text.replace(B, new))
         assert len(Database(path).load().inventory.realms) == bool(new)
+
+
+def test_an_empty_realm_that_was_changed_takes_slices(path: Path) -> None:
+    """The section in_use has its earlier settings until the next change."""
+    with Database(written(path)).transaction() as state:
+        state.next_vm_id += 1
+    path.write_text(path.read_text().replace(B, B.replace("20.3", "20.9")))
+    assert Database(added_to_b(path)).load().inventory.realms["b"].network_node == "10.0.20.9"
+
+
+def test_the_first_realm_may_change_while_slices_are_in_others_only(path: Path) -> None:
+    state = Database(written(path)).load()
+    for slice_id in [*state.slices]:
+        del state.slices[slice_id]
+    for user in state.users.values():
+        user.slices, user.used_vms = [], 0
+    path.write_text(yaml.safe_dump(state.to_dict()))
+    record = yaml.safe_load(added_to_b(path).read_text())
+    path.write_text(yaml.safe_dump(record | {"network_node": "10.0.10.9"}))
+    assert Database(path).load().inventory.network_node == "10.0.10.9"
+    path.write_text(yaml.safe_dump(record | {"ssh": {"user": "other"}}))
+    with pytest.raises(FileFault, match=r'ssh.user: "other" cannot replace "ubuntu" while there are slices \(1150\)'):
+        Database(path).load()
 
 
 @pytest.mark.parametrize(
