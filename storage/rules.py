@@ -92,13 +92,22 @@ def _refuse(new: object, old: object, slices: Collection[object], setting: str, 
 
 
 def _check_realm(slice_: Slice, inventory: Inventory) -> None:
-    """Raise `OtherInUse` where the slice's realm is gone."""
+    """Raise `OtherInUse` where the slice's realm is gone, or a worker of it is another realm's network node now."""
     if slice_.realm not in {"", *inventory.realms}:
         raise OtherInUse(
             f"there is no realm {slice_.realm}, in which slice {slice_.slice_id} is: write it again; it can be removed "
             "when no slice is in it",
             "realms",
         )
+    workers = {vm.worker_ip for design in slice_.designs for vm in design.vms}
+    for name, other in inventory.of_realm(slice_.realm).realms.items():
+        if other.network_node in workers:
+            raise OtherInUse(
+                f"{other.network_node} has VMs of slice {slice_.slice_id}, which is in another realm: name another "
+                "host, or delete the slice first",
+                *(() if name == names.MAIN else ("realms", name)),
+                "network_node",
+            )
 
 
 def _check_flavors(flavors: Mapping[str, Flavor]) -> None:

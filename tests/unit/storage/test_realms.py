@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +240,16 @@ def test_the_first_realm_may_change_while_slices_are_in_others_only(path: Path) 
     path.write_text(yaml.safe_dump(record | {"ssh": {"user": "other"}}))
     with pytest.raises(FileFault, match=r'ssh.user: "other" cannot replace "ubuntu" while there are slices \(1150\)'):
         Database(path).load()
+
+
+@pytest.mark.parametrize(("realm", "place"), [("", "realms.b.network_node"), ("b", "network_node")])
+def test_a_worker_with_vms_of_another_realm_is_no_network_node(path: Path, realm: str, place: str) -> None:
+    """The doctor would take the objects of these VMs for those of no slice."""
+    state = Database(written(path)).load()
+    state.inventory = replace(state.inventory, network_node="10.0.30.1")
+    add(state, 1150, realm, 1151, {"": "10.0.20.3", "b": "10.0.30.1"}[realm])
+    with pytest.raises(Broken, match=f"^{place}: 10.0.[23]0.[13] has VMs of slice 1150, which is in another realm"):
+        rules.check(state)
 
 
 @pytest.mark.parametrize(
