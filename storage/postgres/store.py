@@ -54,6 +54,7 @@ class PostgresStore(Store):
         self._require_tables()
         with acts.with_change() as write_act, self._session.transaction() as connection:
             revision = int(one(connection.execute("SELECT revision FROM cloud FOR UPDATE")))
+            tables.require_newest(connection)  # another manager may have brought the tables up meanwhile
             before = self._refreshed(connection)
             state = State.of_kept(before)
             yield state

@@ -24,10 +24,17 @@ def bring_up(connection: Connection) -> None:
     connection.execute("CREATE TABLE IF NOT EXISTS schema_version (number int NOT NULL PRIMARY KEY)")
     present = version(connection)
     require_known(present)
+    if 0 < present < NEWEST:
+        connection.execute("SELECT revision FROM cloud FOR UPDATE")  # changes that were begun end before
     for number, step in enumerate(STEPS, 1):
         if number > present:
             connection.execute(step.read_bytes())
             connection.execute("INSERT INTO schema_version VALUES (%s)", [number])
+
+
+def require_newest(connection: Connection) -> None:
+    """Raise `FileFault` where a newer program brought the tables up since this one read their version."""
+    require_known(int(one(connection.execute("SELECT max(number) FROM schema_version")) or 0))
 
 
 def require_known(present: int) -> None:

@@ -203,6 +203,14 @@ def test_tables_of_a_newer_program_are_left_alone(store: PostgresStore) -> None:
     assert "update this manager" in refusal(lambda: PostgresStore(store.url).create(store.load()))
 
 
+def test_an_open_session_of_an_older_program_changes_nothing_any_more(store: PostgresStore) -> None:
+    """Its rows would lack what newer programs read in them."""
+    number = store.get_next_vm_id()
+    asked(store, "INSERT INTO schema_version VALUES (%s)", tables.NEWEST + 1)
+    assert "update this manager" in refusal(store.get_next_vm_id)
+    assert store.load().next_vm_id == number + 1
+
+
 def test_tables_of_an_older_program_are_brought_up(
     store: PostgresStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
