@@ -19,8 +19,10 @@ for line in $said; do
   name=${line%%,*}
   case $line in
     *,patch,*"{"*owner=cloud-repositorio*)
-      [ $# = 0 ] || fail "port $name is of the tunnel that database.yaml had before (underlay); remove it with: \
+      case $members in *"$newline$name$newline"*)
+        [ $# = 0 ] || fail "port $name is of the tunnel that database.yaml had before (underlay); remove it with: \
 python3 cli.py doctor --fix";;
+      esac;;
     *,internal,*"{"* | *"{"*owner=cloud-repositorio*) inside="$inside $name ";;
     *,*"{"*) devices="$devices $name ";;
     *,*) ;;

@@ -120,6 +120,12 @@ def test_the_tunnel_of_an_earlier_setting_is_refused(tmp_path: Path) -> None:
     assert ready(tmp_path, switch) == "", "where no VLAN leaves the host"
 
 
+def test_the_tunnel_of_another_realm_is_no_earlier_one(tmp_path: Path) -> None:
+    """A worker of two realms has a bridge for each, and this patch is a port of the other one."""
+    switch = bridge({"p": PLAIN}, {"p": "patch,{}", "patch-tun-b": 'patch,"{owner=cloud-repositorio, tunnel=""2""}"'})
+    assert ready(tmp_path, switch, 100) == ""
+
+
 @pytest.mark.parametrize(
     ("ovs_vsctl", "said"),
     [
