@@ -185,14 +185,12 @@ def _ports(owners: Owners, facts: Facts) -> Iterator[Orphan]:
 
 def _tunnels(owners: Owners, facts: Facts) -> Iterator[Orphan]:
     """Yield the tunnels that the settings do not know, and the ports of the known one to hosts that left the cloud."""
-    realm = owners.comparison.inventory.tunnel
     inventory = owners.comparison.inventory
-    known, inner = inventory.tunnel_keys, inventory.bridge
+    realm = inventory.tunnel
     marked = [port.tunnel_key for port in facts.ports.values() if port.is_ours]
-    for key in sorted({*marked, *(bridge.tunnel for bridge in facts.bridge_settings.values())} - {"", *known}):
-        yield Orphan.of(
-            Finding("orphan-tunnel", facts.host, f"tunnel {key}, with its bridge"), tunnel.remove(key, inner)
-        )
+    keys = {*marked, *(bridge.tunnel for bridge in facts.bridge_settings.values())}
+    for key in sorted(keys - {"", *inventory.tunnel_keys}):
+        yield Orphan.of(Finding("orphan-tunnel", facts.host, f"tunnel {key}, with its bridge"), tunnel.remove(key))
     ends = realm.ends(facts.host) if realm else {}
     for port in facts.ports.values():
         if realm and port.bridge == realm.bridge and port.kind == "geneve" and port.name not in ends and port.is_ours:

@@ -65,9 +65,9 @@ def cookie(tunnel: Tunnel) -> str:
     return flow_cookie(tunnel.key)
 
 
-def remove(key: str, inner: str) -> Command:
-    """Remove the tunnel with this key, all bridges and ports of it, from the hosts' bridge `inner`."""
-    return Command(_REMOVE_TUNNEL.argv(ovs.OWNER, key, inner))
+def remove(key: str) -> Command:
+    """Remove the tunnel with this key: all bridges and ports of it."""
+    return Command(_REMOVE_TUNNEL.argv(ovs.OWNER, key))
 
 
 def remove_port(tunnel: Tunnel, port: str) -> Command:

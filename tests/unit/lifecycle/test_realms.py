@@ -95,6 +95,13 @@ def test_a_realm_may_have_a_tunnel_beside_one_with_a_trunk(tmp_path: Path) -> No
     assert realms.ok(realms.api.problems("admin")) == {}
     realms.ok(realms.api.delete_slice("admin", two.slice_id))
     assert realms.api.doctor.examine().findings == ()
+    settings = yaml.safe_load(realms.path.read_text())
+    settings["realms"]["b"]["underlay"] = "trunk"
+    realms.path.write_text(yaml.safe_dump(settings))
+    fixed = realms.api.doctor.fix()
+    title = "orphan-tunnel: tunnel 7, with its bridge"
+    assert sorted(fixed.removed) == [f"{host}: {title}" for host in (SHARED, OWN, NODE)]
+    assert fixed.not_removed == ()
 
 
 def addresses(slice_: Slice) -> list[str]:

@@ -301,15 +301,28 @@ def test_flows_are_compared_without_the_learned_ones(
     assert (tmp_path / "input").read_text().splitlines() == tunnel.marked_flows(ENDS, FIRST)
 
 
+MARKED = """case $* in
+  *'find Bridge'*) echo br-tun-b;;
+  *type=patch*) echo patch-tun-b;;
+  *'find Interface'*) printf 'patch-tun-b\\ntun2_0a000a02\\n';;
+  *'port-to-br patch-tun-b') echo br-int-b;;
+esac"""
+
+
 def test_a_tunnel_is_removed_by_its_marks(tmp_path: Path) -> None:
-    vsctl = "case $* in *'find Bridge'*) echo br-tun;; *'find Interface'*) printf 'patch-tun\\ntun1_0a000a02\\n';; esac"
-    assert run(tmp_path, tunnel.remove("1", "br-int").argv, ovs_vsctl=vsctl) == (0, "")
-    *asked, removed = (tmp_path / "asked").read_text().splitlines()
-    assert all("external_ids:owner=cloud-repositorio external_ids:tunnel=1" in words for words in asked)
+    """On a worker of two realms, the other one's bridge goes on passing BPDUs."""
+    assert run(tmp_path, tunnel.remove("2").argv, ovs_vsctl=MARKED) == (0, "")
+    *asked, _, removed = (tmp_path / "asked").read_text().splitlines()
+    assert all("external_ids:owner=cloud-repositorio external_ids:tunnel=2" in words for words in asked)
     assert removed == (
-        "--timeout=20 remove Bridge br-int other_config forward-bpdu -- --if-exists del-port patch-tun "
-        "-- --if-exists del-port tun1_0a000a02 -- --if-exists del-br br-tun"
+        "--timeout=20 -- remove Bridge br-int-b other_config forward-bpdu -- --if-exists del-port patch-tun-b "
+        "-- --if-exists del-port tun2_0a000a02 -- --if-exists del-br br-tun-b"
     )
+
+
+def test_a_tunnel_that_is_gone_is_not_removed_again(tmp_path: Path) -> None:
+    assert run(tmp_path, tunnel.remove("2").argv, ovs_vsctl="exit 0") == (0, "")
+    assert all("find" in words for words in (tmp_path / "asked").read_text().splitlines())
 
 
 @pytest.mark.parametrize(
