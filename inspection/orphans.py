@@ -29,6 +29,7 @@ from core.names import (
     vm_of_tap,
 )
 from core.status import SliceStatus
+from inspection import tunnels
 from inspection.facts import Facts
 from inspection.findings import Comparison, Finding
 from inspection.firewall_rules import our_rules
@@ -195,7 +196,8 @@ def _tunnels(owners: Owners, facts: Facts) -> Iterator[Orphan]:
     for port in facts.ports.values():
         if realm and port.bridge == realm.bridge and port.kind == "geneve" and port.name not in ends and port.is_ours:
             what = f"port {port.name} of the tunnel, to {port.options.get('remote_ip', 'nowhere')}"
-            yield Orphan.of(Finding("orphan-tunnel", facts.host, what), tunnel.remove_port(realm, port.name))
+            removal = tunnel.remove_port(tunnels.made(realm, facts), facts.host, port.name)
+            yield Orphan.of(Finding("orphan-tunnel", facts.host, what), *removal)
 
 
 def _taps(owners: Owners, facts: Facts) -> Iterator[Orphan]:

@@ -51,11 +51,11 @@ def problems(realm: Tunnel, facts: Facts, needed: Collection[str]) -> Iterator[P
         yield Problem("tunnel-wrong", f"the bridge {realm.bridge} would pass frames without our flows")
     if not facts.bridge_settings.get(realm.inner, bridge).passes_bpdus:
         yield Problem("tunnel-wrong", f"{realm.inner} drops the guests' STP and LLDP")
-    made = _made(realm, facts, needed)
-    for end in _ends(made, facts.host):
+    here = made(realm, facts, needed)
+    for end in _ends(here, facts.host):
         if problem := _problem(end, facts.ports.get(end.name)):
             yield problem
-    if facts.was_asked("tunnel") and wanted_flows(made, facts.host) != frozenset(facts.tunnel_flows):
+    if facts.was_asked("tunnel") and wanted_flows(here, facts.host) != frozenset(facts.tunnel_flows):
         yield Problem("tunnel-flows", f"the flows of {realm.bridge} are not ours, or some are missing")
 
 
@@ -68,7 +68,7 @@ def leaks(realm: Tunnel, facts: Facts) -> Iterator[str]:
             if end is None or not end.is_set(port):
                 yield f"port {port.name} of {realm.bridge} does not lead to a host of the cloud"
     flows = frozenset(facts.tunnel_flows)
-    if flows and facts.was_asked("tunnel") and flows != wanted_flows(_made(realm, facts), facts.host):
+    if flows and facts.was_asked("tunnel") and flows != wanted_flows(made(realm, facts), facts.host):
         yield f"the flows of {realm.bridge} are not ours"
 
 
@@ -77,7 +77,7 @@ def wanted_flows(realm: Tunnel, host: str) -> frozenset[Flow]:
     return frozenset(map(parse_flow, tunnel.marked_flows(realm, host)))
 
 
-def _made(realm: Tunnel, facts: Facts, needed: Collection[str] = ()) -> Tunnel:
+def made(realm: Tunnel, facts: Facts, needed: Collection[str] = ()) -> Tunnel:
     """Return the tunnel without the hosts to which this one has no port and needs none: they joined the cloud later."""
     there = {name for name, address in realm.addresses.items() if realm.port(address) in facts.ports}
     return realm.among({facts.host, *there, *needed})

@@ -43,11 +43,8 @@ def check_underlay(tunnel: Tunnel, host: str) -> Step:
 
 def make(tunnel: Tunnel, host: str) -> Step:
     """Return the step that makes the host's end, or repairs it. It has no undo, because other slices may use it."""
-    text = "".join(f"{flow}\n" for flow in marked_flows(tunnel, host))
-    replace = ("ovs-ofctl", "--timeout=20", "--bundle", "replace-flows", tunnel.bridge, "-")
     ports = Command(_SET_TUNNEL.argv(*_words(tunnel, host)), unless=_TUNNEL_IS_SET.argv(*_words(tunnel, host)))
-    flows = Command(replace, text, unless=_check_flows(tunnel, host))
-    return Step(host, TITLE, (ports, flows), lock=True, objects=(tunnel.bridge,))
+    return Step(host, TITLE, (ports, _set_flows(tunnel, host)), lock=True, objects=(tunnel.bridge,))
 
 
 def check(tunnel: Tunnel, host: str) -> Step:
@@ -70,9 +67,10 @@ def remove(key: str) -> Command:
     return Command(_REMOVE_TUNNEL.argv(ovs.OWNER, key))
 
 
-def remove_port(tunnel: Tunnel, port: str) -> Command:
-    """Remove a port of the tunnel's bridge."""
-    return Command(("ovs-vsctl", "--timeout=20", "--if-exists", "del-port", tunnel.bridge, port))
+def remove_port(rest: Tunnel, host: str, port: str) -> tuple[Command, Command]:
+    """Remove a port of the tunnel's bridge. The flows become those of the `rest` of the tunnel."""
+    gone = Command(("ovs-vsctl", "--timeout=20", "--if-exists", "del-port", rest.bridge, port))
+    return gone, _set_flows(rest, host)
 
 
 def _flows(tunnel: Tunnel, host: str) -> Iterator[str]:
@@ -101,6 +99,12 @@ def _words(tunnel: Tunnel, host: str) -> tuple[str, ...]:
     names = (tunnel.bridge, tunnel.inner, tunnel.patch, tunnel.peer, tunnel.addresses[host])
     ends = (word for end in tunnel.ends(host).items() for word in end)
     return (ovs.OWNER, str(tunnel.key), str(LEARNED), str(MOST_LEARNED), *names, *ends)
+
+
+def _set_flows(tunnel: Tunnel, host: str) -> Command:
+    text = "".join(f"{flow}\n" for flow in marked_flows(tunnel, host))
+    replace = ("ovs-ofctl", "--timeout=20", "--bundle", "replace-flows", tunnel.bridge, "-")
+    return Command(replace, text, unless=_check_flows(tunnel, host))
 
 
 def _check_flows(tunnel: Tunnel, host: str) -> tuple[str, ...]:

@@ -192,6 +192,9 @@ def test_a_port_to_a_host_that_left_the_cloud_is_an_orphan(running: Desk) -> Non
     removed = running.api.doctor.fix().removed
     assert set(removed) == {f"{host}: orphan-tunnel: {named}" for host in (FIRST, NETWORK)}
     assert codes(running) == []
+    for host in (FIRST, NETWORK):
+        flows = [flow for flow in running.cloud.hosts[host].tunnel_flows if TO_SECOND in flow]
+        assert flows == [], "else the proof would find flows that are not ours"
 
 
 def test_a_tunnel_that_the_settings_do_not_know_is_an_orphan(running: Desk) -> None:
