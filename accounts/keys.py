@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from accounts import rights
 from accounts.use_cases import UseCase, UseCases
 from core.errors import Refused
-from core.ssh_keys import BadKeyError, PublicKey, read_public_key
+from core.ssh_keys import BadKeyError, PublicKey, kept_public_key, read_public_key
 from core.status import SliceStatus
 from database import State
 from machines.seed import takes_seed
@@ -33,7 +33,7 @@ class PublicKeys(UseCases):
     @UseCase()
     def list(self, actor: str) -> builtins.list[PublicKey]:
         """Return the user's keys in the order of their numbers."""
-        return [read_public_key(line) for line in rights.user_of(self._database.load(), actor).keys]
+        return [kept_public_key(line) for line in rights.user_of(self._database.load(), actor).keys]
 
     @UseCase()
     def check(self, actor: str, text: str) -> KeyChange:
@@ -60,8 +60,8 @@ class PublicKeys(UseCases):
 
 def opening_keys(users: Iterable[User]) -> Iterator[tuple[str, PublicKey]]:
     """Yield each key with its user. A key that several users have opens no account."""
-    keys = [(user.username, read_public_key(line)) for user in users for line in user.keys]
-    owners = Counter(key.data for _, key in keys)
+    keys = [(user.username, kept_public_key(line)) for user in users for line in user.keys]
+    owners = Counter(data for _, data in {(username, key.data) for username, key in keys})
     return ((username, key) for username, key in keys if owners[key.data] == 1)
 
 
@@ -73,9 +73,9 @@ def _add(state: State, actor: str, text: str) -> KeyChange:
         raise Refused(f"This is no key for your VMs: {fault}") from None
     keys = rights.user_of(state, actor).keys
     for number, line in enumerate(keys, start=1):
-        if read_public_key(line).is_same(key):
+        if kept_public_key(line).is_same(key):
             raise Refused(f"You have this key already: it is number {number}")
-    if any(read_public_key(line).is_same(key) for user in state.users.values() for line in user.keys):
+    if any(kept_public_key(line).is_same(key) for user in state.users.values() for line in user.keys):
         raise Refused(
             "Another account has this key, and a key belongs to one: make a pair of your own with ssh-keygen -t ed25519"
         )
@@ -91,7 +91,7 @@ def _remove(state: State, actor: str, number: int) -> KeyChange:
     if not 1 <= number <= len(keys):
         known = "you have no keys yet" if not keys else f"your keys have the numbers 1 to {len(keys)}"
         raise Refused(f"You have no key {number}; {known}")
-    return KeyChange(read_public_key(keys.pop(number - 1)), _after_reset(state, actor))
+    return KeyChange(kept_public_key(keys.pop(number - 1)), _after_reset(state, actor))
 
 
 def _after_reset(state: State, actor: str) -> tuple[str, ...]:

@@ -158,8 +158,11 @@ def _check_ed25519(wire: _Wire) -> None:
 
 
 def _check_rsa(wire: _Wire) -> None:
-    exponent, modulus = (int.from_bytes(wire.string(), "big", signed=True) for _ in range(2))
+    parts = wire.string(), wire.string()
+    exponent, modulus = (int.from_bytes(part, "big", signed=True) for part in parts)
     wire.expect(exponent > 2 and modulus > 0)
+    # OpenSSH skips further zeros, so with them one key would have several texts.
+    wire.expect([len(part) for part in parts] == [number.bit_length() // 8 + 1 for number in (exponent, modulus)])
     if modulus.bit_length() < LEAST_RSA_BITS:
         raise BadKeyError(
             f"an RSA key needs {LEAST_RSA_BITS} bits or more, and this has {modulus.bit_length()}:"
@@ -204,6 +207,12 @@ _SECRET = re.compile(r"[A-Za-z0-9+/]{43}=")
 def is_public_key(line: str) -> bool:
     """Return whether a line has the form in which `read_public_key` writes keys."""
     return _LINE.fullmatch(line) is not None
+
+
+def kept_public_key(line: str) -> PublicKey:
+    """Return the key of a line that has this form. An operator may have written it, so its data may be any."""
+    kind, data, *comment = line.split(" ")
+    return PublicKey(kind, data, "".join(comment))
 
 
 def is_secret(text: str) -> bool:

@@ -33,9 +33,9 @@ def wire(*parts: bytes) -> str:
     return base64.b64encode(b"".join(struct.pack(">I", len(part)) + part for part in parts)).decode()
 
 
-def rsa(bits: int) -> str:
-    modulus = (1 << bits - 1) + 1
-    return "ssh-rsa " + wire(b"ssh-rsa", (65_537).to_bytes(3, "big"), modulus.to_bytes(bits // 8 + 1, "big"))
+def rsa(bits: int, zeros: int = 0) -> str:
+    modulus = ((1 << bits - 1) + 1).to_bytes(zeros + bits // 8 + 1, "big")
+    return "ssh-rsa " + wire(b"ssh-rsa", (65_537).to_bytes(3, "big"), modulus)
 
 
 @pytest.mark.parametrize("line", GOOD, ids=lambda line: line.split()[0])
@@ -62,6 +62,7 @@ def test_a_key_of_ssh_keygen_is_written_as_it_was(line: str) -> None:
         (f"{KIND} AAAA", "not whole"),
         (rsa(2048), "3072 bits or more, and this has 2048"),
         (rsa(16_392), "damaged"),
+        (rsa(3072, zeros=1), "damaged"),
         (f"ecdsa-sha2-nistp256 {wire(b'ecdsa-sha2-nistp256', b'nistp384', bytes([4] * 97))}", "damaged"),
         (f"ecdsa-sha2-nistp256 {wire(b'ecdsa-sha2-nistp256', b'nistp256', bytes([2] * 33))}", "damaged"),
         (f"{ED25519} {'x' * 9000}", "at most 8192"),

@@ -19,7 +19,7 @@ from storage.location import absolute
 from tests.support.desk import Desk
 from tests.support.paths import ROOT
 from tests.support.playing import screen_of
-from tests.unit.core.test_ssh_keys import ED25519, GOOD
+from tests.unit.core.test_ssh_keys import ED25519, GOOD, rsa
 
 URL = "postgresql://cloud@one,two/cloud?options=%2Dc%20a=%22b%22"
 
@@ -80,3 +80,13 @@ def test_a_key_belongs_to_one_account(desk: Desk) -> None:
     with desk.database.transaction() as state:  # by an older program
         state.users["admin"].keys.append(ED25519)
     assert lines(desk) == []
+
+
+@pytest.mark.on_a_file
+def test_a_key_that_an_operator_wrote_locks_out_no_other_user(desk: Desk) -> None:
+    """The form of a line in the state is checked, and not its data: this key is too short for `keys add`."""
+    with desk.database.transaction() as state:
+        state.users["admin"].keys += [rsa(2048), f"{rsa(2048)} again"]
+    desk.ok(desk.api.keys.add("student", ED25519))
+    assert [line.split()[-1] for line in lines(desk)] == ["admin", "admin", "student"]
+    assert [key.kind for key in desk.ok(desk.api.keys.list("admin"))] == ["ssh-rsa", "ssh-rsa"]
