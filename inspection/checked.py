@@ -7,14 +7,14 @@ from typing import Any
 from core.errors import BadAnswer, figure
 
 LONGEST_LINE = 4096
-"""Characters of a line that is searched by a pattern or kept; flows and rules are far shorter."""
+"""Characters of a line that is searched by a pattern or kept; flows of slices and rules are far shorter."""
 
 LONGEST_NAME = 255
 
 
-def line(text: str) -> str:
-    """Return `text`, or raise `BadAnswer` if it is longer than `LONGEST_LINE`."""
-    if len(text) > LONGEST_LINE:
+def line(text: str, longest: int = LONGEST_LINE) -> str:
+    """Return `text`, or raise `BadAnswer` if it has more than `longest` characters."""
+    if len(text) > longest:
         raise BadAnswer(text[:40])
     return text
 

@@ -9,7 +9,7 @@ from core.inventory import Inventory
 from core.underlay import Tunnel
 from inspection.facts import Facts, Flow, SeenPort
 from inspection.foundation import Problem
-from inspection.parse_switch import parse_flow
+from inspection.parse_switch import parse_tunnel_flow
 from models import Slice
 from network import tunnel, wire
 
@@ -74,7 +74,7 @@ def leaks(realm: Tunnel, facts: Facts) -> Iterator[str]:
 
 def wanted_flows(realm: Tunnel, host: str) -> frozenset[Flow]:
     """Return the flows of the tunnel's bridge, in the form of `Facts.tunnel_flows`."""
-    return frozenset(map(parse_flow, tunnel.marked_flows(realm, host)))
+    return frozenset(map(parse_tunnel_flow, tunnel.marked_flows(realm, host)))
 
 
 def made(realm: Tunnel, facts: Facts, needed: Collection[str] = ()) -> Tunnel:

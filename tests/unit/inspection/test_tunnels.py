@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,7 @@ from inspection.facts import BridgeSettings, Facts, SeenPort
 from inspection.isolation import tunnel_proof
 from inspection.parse import parse_answers
 from inspection.parse_switch import parse_flow
+from network import tunnel
 from tests.support import fake_facts
 from tests.support.desk import NETWORK, WORKERS, Desk
 from tests.support.fake_hosts import FakeHost
@@ -145,6 +147,17 @@ def test_without_a_tunnel_there_is_nothing_to_prove() -> None:
     assert tunnel_proof.properties(Inventory(), {FIRST: WHOLE}) == []
     assert "tunnel" not in commands(Inventory(), FIRST, thorough=True)
     assert "tunnel" in commands(INVENTORY, FIRST)
+
+
+def test_the_flows_of_a_thousand_hosts_are_read() -> None:
+    """ovs-ofctl puts names with an underscore into quotation marks."""
+    hosts = [f"10.0.{number // 250}.{number % 250 + 1}" for number in range(1000)]
+    many = Tunnel.between(hosts, {})
+    shown = (re.sub(r"(?<==|:)(tun\w+)", r'"\1"', flow) for flow in tunnel.marked_flows(many, hosts[0]))
+    facts = parse_answers(hosts[0], {"tunnel": "".join(f" {flow}\n" for flow in shown)})
+    assert facts.was_asked("tunnel")
+    assert len(facts.tunnel_flows) > len(hosts)
+    assert frozenset(facts.tunnel_flows) == tunnels.wanted_flows(many, hosts[0])
 
 
 # --- over fake hosts --------------------------------------------------------------------------------------------------
