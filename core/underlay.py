@@ -48,9 +48,12 @@ class Tunnel:
         return replace(self, addresses={host: address for host, address in self.addresses.items() if host in hosts})
 
     def ends(self, host: str) -> dict[str, str]:
-        """Return the ports of `host` to all other hosts, each with the address to which it leads."""
+        """Return the ports of `host` to all other hosts, each with the address to which it leads.
+
+        One flow has all of them, so they are in the order of their names: settings may list hosts in any order.
+        """
         others = (address for other, address in self.addresses.items() if other != host)
-        return {self.port(address): address for address in others}
+        return dict(sorted((self.port(address), address) for address in others))
 
     def port(self, address: str) -> str:
         """Return the name of the port to `address`: at most 15 characters for keys up to 999."""

@@ -25,6 +25,11 @@ def test_each_host_has_a_port_to_each_other_one() -> None:
     assert inventory.addresses == (*HOSTS, "172.16.0.2")
 
 
+def test_the_order_of_the_settings_is_not_that_of_the_flows() -> None:
+    ends = [list(Tunnel.between(hosts, {}).ends(HOSTS[0])) for hosts in (HOSTS, HOSTS[::-1])]
+    assert ends == [["tun1_0a000a02", "tun1_0a000a03"]] * 2
+
+
 def test_a_tunnel_among_some_hosts_has_no_port_to_the_others() -> None:
     tunnel = Tunnel.between(HOSTS, {}).among(HOSTS[:2])
     assert tunnel.ends(HOSTS[0]) == {"tun1_0a000a02": HOSTS[1]}

@@ -21,7 +21,7 @@ from tests.support.fake_hosts import FakeHosts
 FIRST, SECOND, NODE = "10.0.10.1", "10.0.10.2", "10.0.10.3"
 INVENTORY = Inventory(underlay="tunnel", data_addresses={FIRST: "172.16.0.1"})
 ENDS = Tunnel.between(INVENTORY.hosts, INVENTORY.data_addresses)
-PORTS = {FIRST: ("tun1_0a000a02", "tun1_0a000a03"), NODE: ("tun1_ac100001", "tun1_0a000a02")}
+PORTS = {FIRST: ("tun1_0a000a02", "tun1_0a000a03"), NODE: ("tun1_0a000a02", "tun1_ac100001")}
 
 
 def steps(name: str, inventory: Inventory = INVENTORY) -> dict[str, list[Step]]:
