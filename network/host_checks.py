@@ -66,5 +66,6 @@ class HostChecks:
     def _on_ends(self, slice_: Slice, step: Callable[[Tunnel, str], Step]) -> Iterator[Step]:
         """Yield the step for each host at which the tunnel carries VLANs of the slice."""
         if ends := self._inventory.tunnel:
-            for host in wire.hosts_of(self._spans(slice_)):
-                yield step(ends, host)
+            hosts = wire.hosts_of(self._spans(slice_))
+            for host in hosts:
+                yield step(ends.reaching(hosts), host)

@@ -210,6 +210,18 @@ def test_a_port_to_a_host_that_left_the_cloud_is_an_orphan(running: Desk) -> Non
         assert flows == [], "else the proof would find flows that are not ours"
 
 
+def test_a_port_to_a_worker_that_left_the_settings_stays_while_a_slice_uses_it(running: Desk) -> None:
+    setting = yaml.safe_load(running.path.read_text()) | {"workers_list": [FIRST]}
+    running.path.write_text(yaml.safe_dump(setting))
+    running.ok(running.api.problems("student"))
+    assert {*codes(running)} == {"rules-missing"}
+    assert running.api.doctor.fix().removed == ()
+    running.ok(running.api.repair_slice("student", 1000))
+    assert codes(running) == []
+    running.ok(running.api.delete_slice("student", 1000))
+    assert len(running.api.doctor.fix().removed) == 2
+
+
 def test_a_tunnel_that_the_settings_do_not_know_is_an_orphan(running: Desk) -> None:
     running.ok(running.api.delete_slice("student", 1000))
     text = running.path.read_text()

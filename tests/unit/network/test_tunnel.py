@@ -81,6 +81,16 @@ def test_the_tunnel_is_there_before_frames_are_sent_and_they_are_the_longest() -
     assert {len(line.split("packet=")[1].split()[0]) // 2 for line in lines} == {1518}
 
 
+def test_a_worker_that_left_the_settings_keeps_its_end_for_the_slices_on_it() -> None:
+    """Else such a slice could be neither repaired nor deleted."""
+    left = Inventory(underlay="tunnel", workers_list=(FIRST,))
+    plan = DeploymentAPI(left).deploy_plan(design("line", INVENTORY))
+    made = {step.host: argv(step) for stage in plan.stages for step in stage.steps if step.title == tunnel.TITLE}
+    assert {*made} == {FIRST, SECOND, NODE}
+    assert made[FIRST][-5:] == (FIRST, "tun1_0a000a02", SECOND, "tun1_0a000a03", NODE)
+    assert made[SECOND][-5:] == (SECOND, "tun1_0a000a01", FIRST, "tun1_0a000a03", NODE)
+
+
 def test_with_a_tunnel_no_data_port_is_asked_for() -> None:
     plan = DeploymentAPI(INVENTORY).deploy_plan(design("line", INVENTORY))
     checks = [argv(step) for step in plan.steps if step.title == "bridge br-int"]
