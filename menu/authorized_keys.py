@@ -43,6 +43,6 @@ def write_lines(accounts: Accounts, args: Namespace, screen: Screen) -> int:
 
 def _options(user: str, database: str) -> str:
     """Return the options of a line. There, sshd reads a backslash with a quotation mark as the latter alone."""
-    words = (sys.executable, "-Es", str(_PROGRAM), "--database", database, "--user", user)
+    words = (sys.executable, "-Es", str(_PROGRAM), "--database", database, f"--user={user}")
     command = f"trap '' INT QUIT TSTP; exec {shell(words)}".replace('"', '\\"')
     return f'restrict,pty,command="{command}"'

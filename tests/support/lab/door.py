@@ -166,7 +166,7 @@ def opened_door(lab: Lab, home: Path, more: Sequence[str] = ()) -> Iterator[Stud
     lab.exec(HOST, ["sh", "-euc", add_alice], input=f"{PASSWORDS['alice']}\n")
     lines = [
         re.sub(r"ssh-ed25519 AAAA\S* alice", keys[name].with_suffix(".pub").read_text().strip(), line).replace(
-            "--user alice", f"--user {name}"
+            "--user=alice", f"--user={name}"
         )
         for name in PASSWORDS
     ]

@@ -15,6 +15,7 @@ from accounts.accounts import Accounts
 from core.ssh_keys import read_public_key
 from menu.arguments import parse
 from menu.authorized_keys import write_lines
+from models import User
 from storage.location import absolute
 from tests.support.desk import Desk
 from tests.support.paths import ROOT
@@ -49,7 +50,15 @@ def test_each_key_opens_its_users_restricted_session(desk: Desk) -> None:
     trap, _, words = forced(found["student"]).partition("; exec ")
     assert trap == "trap '' INT QUIT TSTP"
     program = [sys.executable, "-Es", str(ROOT / "cli.py"), "--database", absolute(desk.location)]
-    assert shlex.split(words) == [*program, "--user", "student"]
+    assert shlex.split(words) == [*program, "--user=student"]
+
+
+def test_a_name_that_begins_as_an_option_is_a_name(desk: Desk) -> None:
+    with desk.database.transaction() as state:
+        state.users["-x"] = User("-x", "a" * 64)
+        state.users["-x"].keys.append(ED25519)
+    (line,) = lines(desk)
+    assert parse(shlex.split(forced(line).partition("; exec ")[2])[3:], "").restricted_user == "-x"
 
 
 @pytest.mark.on_a_file
