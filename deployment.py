@@ -13,10 +13,11 @@ from typing import Protocol
 
 import vlan_manager
 import vm_launcher
-from allocation.holdings import Holdings, door
-from allocation.ids import is_held, next_internet_address, next_vnc_port
+from allocation.holdings import door
+from allocation.ids import next_internet_address, next_vnc_port
 from allocation.measuring import KIB_PER_GIB, RESOURCES, measure, parse_resources
 from allocation.placement import place
+from allocation.taken import Taken
 from core.captures import CaptureRequest
 from core.errors import BadAnswer, printable
 from core.inventory import Inventory, Worker
@@ -91,22 +92,22 @@ class DeploymentAPI:
         data_interfaces_count: int,
         internet_enabled: bool,
         workers: Mapping[str, Worker],
-        live: Collection[Holdings],
+        taken: Taken,
         beside: Collection[str] = (),
     ) -> VM:
         """Design a VM and add it to `slice_`: worker, VNC port, MACs, address, disk; `disk_plan` makes the disk.
 
-        `live`: the holdings of all slices, `slice_` included. `beside`: the preferred workers. Raise `Refused` without
+        `taken`: what all slices hold, `slice_` included. `beside`: the preferred workers. Raise `Refused` without
         a worker or an address for it.
         """
         macs = self.generate_unique_macs(vm_id, data_interfaces_count + 1)
         interfaces = [Interface(f"eth{index}", mac=mac) for index, mac in enumerate(macs)]
         if internet_enabled:
             interfaces[0].vlan_id = self._inventory.internet.vlan_id
-            interfaces[0].ip_config = next_internet_address(vm_id, live, self._inventory.internet, slice_.realm)
+            interfaces[0].ip_config = next_internet_address(vm_id, taken, self._inventory.internet, slice_.realm)
         used = set(slice_.workers)
-        worker = place(flavor_name, flavor.size, self._inventory, workers, live, used, beside)
-        port = next_vnc_port(live, realm=slice_.realm, worker=worker)
+        worker = place(flavor_name, flavor.size, self._inventory, workers, taken, used, beside)
+        port = next_vnc_port(taken, realm=slice_.realm, worker=worker)
         vm = VM(vm_id, name, slice_.owner, worker, port, interfaces, flavor)
         vm.flavor_name = flavor_name
         credentials.new_disk(slice_, vm)
@@ -114,12 +115,12 @@ class DeploymentAPI:
         slice_.vms.append(vm)
         return vm
 
-    def place_again(self, slice_: Slice, vm: VM, workers: Mapping[str, Worker], live: Collection[Holdings]) -> None:
+    def place_again(self, slice_: Slice, vm: VM, workers: Mapping[str, Worker], taken: Taken) -> None:
         """Give a lost VM another worker; raise `Refused` when it fits on none."""
         used = set(slice_.workers)
-        vm.worker_ip = place(vm.flavor_name or vm.name, vm.size, self._inventory, workers, live, used)
-        if is_held(door(vm.worker_ip, vm.vnc_port), live):
-            vm.vnc_port = next_vnc_port(live, realm=slice_.realm, worker=vm.worker_ip)
+        vm.worker_ip = place(vm.flavor_name or vm.name, vm.size, self._inventory, workers, taken, used)
+        if taken.among([door(vm.worker_ip, vm.vnc_port)]):
+            vm.vnc_port = next_vnc_port(taken, realm=slice_.realm, worker=vm.worker_ip)
         if vm.disk_id:
             credentials.new_disk(slice_, vm)
 

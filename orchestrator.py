@@ -93,7 +93,7 @@ class OrchestratorAPI(Groups):
     @UseCase("run command")
     def open_command(self, actor: str) -> OpenSession:
         """Take a place of the account for one command of a restricted session."""
-        rights.require_commands(self._database.load(), actor)
+        rights.require_command(self._database.load(), actor)
         return self._sessions.open(actor)
 
     @UseCase()

@@ -37,16 +37,25 @@ def require_user(state: State, username: str) -> None:
         raise Refused(f"There is no user {username}; python3 cli.py user list shows all")
 
 
+_MENU_ONLY = "leave the command out, and the menu opens"
+
+
 def require_commands(state: State, username: str) -> None:
-    """Raise `Refused` unless the user may run commands in a restricted session, where the SSH key is the password."""
-    user, login = user_of(state, username), state.inventory.login
-    menu = "leave the command out, and the menu opens"
-    if user.role == ADMIN:
-        raise Refused(f"The account of an admin has the menu only here: {menu}")
-    if not login.commands:
-        raise Refused(f"Commands are switched off here: {menu}")
-    if login.shipped_passwords == "change" and passwords.is_of_shipped(username, user.password_hash):
-        raise Refused(f"Your password came with the program, so everyone knows it: {menu} and asks for another one")
+    """Raise `Refused` unless the user has commands in restricted sessions."""
+    if user_of(state, username).role == ADMIN:
+        raise Refused(f"The account of an admin has the menu only here: {_MENU_ONLY}")
+    if not state.inventory.login.commands:
+        raise Refused(f"Commands are switched off here: {_MENU_ONLY}")
+
+
+def require_command(state: State, username: str) -> None:
+    """Raise `Refused` unless the user may run a command in a restricted session, where the SSH key is the password."""
+    require_commands(state, username)
+    digest = user_of(state, username).password_hash
+    if state.inventory.login.shipped_passwords == "change" and passwords.is_of_shipped(username, digest):
+        raise Refused(
+            f"Your password came with the program, so everyone knows it: {_MENU_ONLY} and asks for another one"
+        )
 
 
 def require_admin(state: State, actor: str, act: str) -> None:
@@ -83,14 +92,14 @@ def require_room_for_vms(user: User, count: int, actor: str, leaving: int = 0) -
 
 def visible(state: State, actor: str) -> list[Slice]:
     """Return the slices that a user may work on, oldest first; others are answered as if they did not exist."""
-    return [state.slices[slice_id] for slice_id in _visible_ids(state, actor)]
+    return state.slices.of(visible_ids(state, actor))
 
 
 def permitted(state: State, actor: str, slice_id: int) -> Slice:
     """Return the slice if the user may work on it; raise `Refused` otherwise."""
     if _may_work_on(state, actor, state.slices.held(slice_id)):
         return state.slices[slice_id]
-    listed = ", ".join(map(str, _visible_ids(state, actor)))
+    listed = ", ".join(map(str, visible_ids(state, actor)))
     raise Refused(f"You have no slice {slice_id}; your slices: {listed or 'none yet, create one first'}")
 
 
@@ -159,13 +168,16 @@ def _listed(by_id: Mapping[int, _Named]) -> str:
     return ", ".join(named[:_MOST_LISTED]) + more
 
 
-def _visible_ids(state: State, actor: str) -> list[int]:
-    held = state.slices.holdings.items()
-    return sorted(slice_id for slice_id, holdings in held if _may_work_on(state, actor, holdings))
+def visible_ids(state: State, actor: str) -> list[int]:
+    """Return the ids of the slices that a user may work on, in their order."""
+    user = state.users.get(actor)
+    if user is None:
+        return []
+    return sorted(state.slices if user.role == ADMIN else user.slices)
 
 
 def _may_work_on(state: State, actor: str, holdings: Holdings | None) -> bool:
-    """Return whether a user may work on a slice: the one place for this rule, decided by holdings alone."""
+    """Return whether a user may work on a slice, decided by holdings alone."""
     user = state.users.get(actor)
     return user is not None and holdings is not None and user.may_work_on(holdings)
 

@@ -6,7 +6,7 @@ Every change needs them; therefore they are computed once per slice and kept.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -48,14 +48,10 @@ class Holdings:
     @cached_property
     def claims(self) -> frozenset[str]:
         """Return all exclusive resources as strings prefixed by kind."""
-        ids = (f"id {number}" for number in (self.slice_id, *self.vm_ids))
-        ports = (f"port {port}" for port in self.vnc_ports)
-        own = (f"pool {self.pool}", *ports, *self.macs, *self.addresses)
-        return frozenset((*ids, *self.doors, *(map(self.in_realm, own) if self.realm else own)))
-
-    def in_realm(self, thing: str) -> str:
-        """Return the name of something that each realm has once."""
-        return f"{self.realm}/{thing}" if self.realm else thing
+        own = (a_pool(self.pool), *map(a_port, self.vnc_ports), *self.macs, *self.addresses)
+        return frozenset(
+            (*map(an_id, (self.slice_id, *self.vm_ids)), *self.doors, *(in_realm(self.realm, thing) for thing in own))
+        )
 
     @classmethod
     def of(cls, slice_: Slice) -> Holdings:
@@ -83,24 +79,26 @@ class Holdings:
         )
 
 
+def an_id(number: int) -> str:
+    """Return the name of an id of a slice or VM."""
+    return f"id {number}"
+
+
+def a_pool(number: int) -> str:
+    """Return the name of a pool of VLANs in its realm."""
+    return f"pool {number}"
+
+
+def a_port(port: int) -> str:
+    """Return the name of a VNC port in its realm."""
+    return f"port {port}"
+
+
 def door(worker: str, port: int) -> str:
     """Return the name of a VNC port on a worker."""
     return f"port {port} on {worker}"
 
 
-def clash(fresh: Iterable[Holdings], rest: Iterable[Holdings]) -> bool:
-    """Return whether two of `fresh`, or one of `fresh` and one of `rest`, claim the same resource.
-
-    The claims of `fresh` are collected in one set: the cost grows with the number of slices, not with its square.
-    """
-    claimed: set[str] = set()
-    for holdings in fresh:
-        if not claimed.isdisjoint(holdings.claims):
-            return True
-        claimed |= holdings.claims
-    return not all(claimed.isdisjoint(holdings.claims) for holdings in rest)
-
-
-def holdings_of(slices: Iterable[Slice]) -> list[Holdings]:
-    """Return the present holdings of each slice."""
-    return [Holdings.of(slice_) for slice_ in slices]
+def in_realm(realm: str, thing: str) -> str:
+    """Return the name in the whole cloud of something that each realm has once."""
+    return f"{realm}/{thing}" if realm else thing

@@ -5,50 +5,45 @@ A link gets its VLAN from the pool of its slice: `Slice.get_next_vlan` in models
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
-from itertools import chain
+from collections.abc import Callable, Collection, Iterator
+from itertools import chain, islice
+from typing import TypeVar
 
-from allocation.holdings import Holdings, door
+from allocation.holdings import a_pool, a_port, an_id, door, in_realm
+from allocation.taken import Taken
 from core.errors import Refused
 from core.inventory import INTERNET_VLAN, InternetSettings
-from core.names import DHCP_FIRST_HOST, FIRST_ID, LAST_ID, LAST_SLICE_ID
+from core.names import DHCP_FIRST_HOST, FIRST_ID, LAST_ID, LAST_SLICE_ID, mac_address
 from core.values import IPConfig
 from models import FIRST_VNC_PORT, LAST_VNC_PORT, NOWHERE, POOL_COUNT, POOL_SIZE, most_links
 
-_MAC_IDS = 65_536
-"""Number of ids after which MACs repeat: a MAC holds the lower 16 bits of a VM's id."""
+T = TypeVar("T")
+
+_FEW, _MANY = 4, 256
+"""Number of candidates that a store is asked for at once: first, and then."""
 
 
 class NoNumber(Refused):
     """A realm has no free pool of VLANs, VNC port or internet address."""
 
 
-def next_vm_id(start: int, live: Collection[Holdings], realm: str = "") -> int:
+def next_vm_id(start: int, taken: Taken, realm: str = "") -> int:
     """Return the first id from `start` on that no slice or VM has and whose MACs are free in the realm.
 
-    A MAC holds the lower 16 bits of an id only, so it repeats after 65,536 ids.
+    A MAC holds the lower 16 bits of an id only, so it repeats after 65,536 ids; each VM has the one of its eth0.
     """
-    slices, vms = {holdings.slice_id for holdings in live}, _vm_ids(live)
-    own = _vm_ids(_of_realm(realm, live)) if realm or any(holdings.realm for holdings in live) else vms
-    return _first(
-        start,
-        lambda candidate: (
-            candidate not in slices
-            and candidate not in vms
-            and own.isdisjoint(range(candidate % _MAC_IDS, LAST_ID + 1, _MAC_IDS))
-        ),
+    return _first_free(
+        _ids_from(start, LAST_ID), taken, lambda vm_id: (an_id(vm_id), in_realm(realm, mac_address(vm_id, 0)))
     )
 
 
-def next_slice_id(
-    start: int, live: Collection[Holdings], links: int = 0, reserved: int = INTERNET_VLAN, realm: str = ""
-) -> int:
+def next_slice_id(start: int, taken: Taken, links: int = 0, reserved: int = INTERNET_VLAN, realm: str = "") -> int:
     """Return the first id from `start` on whose pool of VLANs is free in the realm and holds so many links.
 
     No link gets the VLAN `reserved`. Raise `NoNumber` when no such pool is free.
     """
-    free = {*range(POOL_COUNT)} - {holdings.pool for holdings in _of_realm(realm, live)}
     where = f" of realm {realm}" if realm else ""
+    free = _free_pools(taken, realm)
     if not free:
         raise NoNumber(f"All {POOL_COUNT} VLAN pools{where} are in use: delete a slice first")
     pools = {pool for pool in free if most_links(pool, reserved) >= links}
@@ -58,57 +53,57 @@ def next_slice_id(
         raise NoNumber(
             f"No free pool of VLANs{where} holds {links} links, as VLAN {reserved} is in it: delete a slice first"
         )
-    taken = _vm_ids(live) | {holdings.slice_id for holdings in live}
-    return _first(start, lambda candidate: candidate not in taken and candidate % POOL_COUNT in pools, LAST_SLICE_ID)
+    fitting = (number for number in _ids_from(start, LAST_SLICE_ID) if number % POOL_COUNT in pools)
+    return _first_free(fitting, taken, lambda slice_id: (an_id(slice_id),))
 
 
-def next_vnc_port(
-    live: Collection[Holdings], listening: Collection[int] = (), realm: str = "", worker: str = NOWHERE
-) -> int:
+def next_vnc_port(taken: Taken, listening: Collection[int] = (), realm: str = "", worker: str = NOWHERE) -> int:
     """Return the lowest VNC port that no VM of the realm holds, nor one of another realm on the worker.
 
     No program of the worker is `listening` on it.
     """
-    taken = {*listening}.union(*(holdings.vnc_ports for holdings in _of_realm(realm, live)))
-    for port in range(FIRST_VNC_PORT, LAST_VNC_PORT + 1):
-        if port not in taken and not is_held(door(worker, port), live):
-            return port
-    raise NoNumber("All VNC ports are in use: delete a slice first")
+    ports = (port for port in range(FIRST_VNC_PORT, LAST_VNC_PORT + 1) if port not in listening)
+    none = "All VNC ports are in use: delete a slice first"
+    return _first_free(ports, taken, lambda port: (in_realm(realm, a_port(port)), door(worker, port)), none)
 
 
-def is_held(place: str, live: Iterable[Holdings]) -> bool:
-    """Return whether a VM holds this VNC port on this worker."""
-    return any(place in holdings.doors for holdings in live)
-
-
-def next_internet_address(
-    vm_id: int, live: Iterable[Holdings], internet: InternetSettings, realm: str = ""
-) -> IPConfig:
+def next_internet_address(vm_id: int, taken: Taken, internet: InternetSettings, realm: str = "") -> IPConfig:
     """Return the `ip_config` of an `eth0` with internet: the documented address, or else the first free one."""
-    taken = {internet.gateway}.union(*(holdings.addresses for holdings in _of_realm(realm, live)))
     network = internet.network
     wanted = chain((100 + vm_id % 100,), range(DHCP_FIRST_HOST, internet.last_host + 1))
-    for address in (str(network[host]) for host in wanted):
-        if address not in taken:
-            return IPConfig(address, internet.cidr, internet.gateway)
-    raise NoNumber(
-        f"All addresses of the internet network {internet.cidr} are in use: add the VM without internet access"
-    )
+    addresses = (address for address in (str(network[host]) for host in wanted) if address != internet.gateway)
+    none = f"All addresses of the internet network {internet.cidr} are in use: add the VM without internet access"
+    free = _first_free(addresses, taken, lambda address: (in_realm(realm, address),), none)
+    return IPConfig(free, internet.cidr, internet.gateway)
 
 
-def _of_realm(realm: str, live: Iterable[Holdings]) -> Iterator[Holdings]:
-    return (holdings for holdings in live if holdings.realm == realm)
+def _free_pools(taken: Taken, realm: str) -> set[int]:
+    names = {pool: in_realm(realm, a_pool(pool)) for pool in range(POOL_COUNT)}
+    held = taken.among(names.values())
+    return {pool for pool, name in names.items() if name not in held}
 
 
-def _vm_ids(live: Iterable[Holdings]) -> set[int]:
-    return set[int]().union(*(holdings.vm_ids for holdings in live))
-
-
-def _first(start: int, is_free: Callable[[int], bool], last: int = LAST_ID) -> int:
-    """Return the first free id from `start` on; after the `last` id the search continues from the first."""
+def _ids_from(start: int, last: int) -> Iterator[int]:
+    """Yield all ids from `start` on; after the `last` id they continue from the first."""
     span = last - FIRST_ID + 1
-    for offset in range(span):
-        candidate = FIRST_ID + (start - FIRST_ID + offset) % span
-        if is_free(candidate):
-            return candidate
-    raise Refused("All ids are in use: delete a slice first")
+    return (FIRST_ID + (start - FIRST_ID + offset) % span for offset in range(span))
+
+
+def _first_free(
+    candidates: Iterator[T],
+    taken: Taken,
+    needs: Callable[[T], Collection[str]],
+    none: str = "All ids are in use: delete a slice first",
+) -> T:
+    """Return the first candidate all of whose `needs` are free; raise `NoNumber` with the sentence `none`.
+
+    A store is asked for many candidates at once, and at first for few, as the first one is free nearly always.
+    """
+    many = _FEW
+    while some := [(candidate, needs(candidate)) for candidate in islice(candidates, many)]:
+        held = taken.among([thing for _, things in some for thing in things])
+        for candidate, things in some:
+            if held.isdisjoint(things):
+                return candidate
+        many = _MANY
+    raise NoNumber(none)

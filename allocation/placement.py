@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, MutableMapping
 from dataclasses import replace
 
-from allocation.holdings import Holdings, Promise
+from allocation.holdings import Promise
+from allocation.taken import Taken
 from core.errors import Refused
 from core.inventory import Inventory, Worker
 from core.values import Size
@@ -18,21 +19,11 @@ class NoRoom(Refused):
     """A VM fits on no worker, by the last measurement."""
 
 
-def promised(live: Iterable[Holdings]) -> dict[str, Promise]:
-    """Return the resources that were promised to the VMs of each worker together."""
-    sums: dict[str, Promise] = defaultdict(Promise)
-    for holdings in live:
-        for address, (cores, ram_gb, disk_gb) in holdings.promised.items():
-            total = sums[address]
-            sums[address] = Promise(total.cores + cores, total.ram_gb + ram_gb, total.disk_gb + disk_gb)
-    return sums
-
-
-def recount(workers: MutableMapping[str, Worker], live: Iterable[Holdings]) -> None:
-    """Count the promised resources of all workers again, in one pass over the slices."""
-    sums = promised(live)
-    for address, worker in workers.items():
-        workers[address] = _with(worker, sums[address])
+def recount(workers: MutableMapping[str, Worker], taken: Taken, addresses: Collection[str]) -> None:
+    """Count the promised resources of the workers with these addresses again."""
+    known = [address for address in addresses if address in workers]
+    for address, promise in taken.promised(known).items():
+        workers[address] = _with(workers[address], promise)
 
 
 def _with(worker: Worker, promise: Promise) -> Worker:
@@ -45,7 +36,7 @@ def place(
     size: Size,
     inventory: Inventory,
     workers: Mapping[str, Worker],
-    live: Iterable[Holdings],
+    taken: Taken,
     used: Collection[str],
     beside: Collection[str] = (),
 ) -> str:
@@ -58,8 +49,8 @@ def place(
     up = [address for address in inventory.workers_list if address in workers and workers[address].up]
     if not up:
         raise NoRoom("No worker answers at present; ask the operator")
-    overcommit, sums = inventory.hypervisor.cpu_overcommit, promised(live)
-    filled = {address: _with(workers[address], sums[address]) for address in up}
+    overcommit = inventory.hypervisor.cpu_overcommit
+    filled = {address: _with(workers[address], promise) for address, promise in taken.promised(up).items()}
     gaps = {address: _gaps(size, worker, overcommit) for address, worker in filled.items()}
     emptiest = sorted(
         (address for address in up if not gaps[address]), key=lambda address: _fullness(filled[address], overcommit)

@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from bench.designing import operations
 from bench.samples import Sample
-from bench.startup import until_menu
+from bench.startup import at_menu
 from core import passwords
 from core.inventory import MAX_SLICES, Realm, Worker
 from database import Store, open_store
@@ -24,7 +24,7 @@ from orchestrator import OrchestratorAPI
 from storage.location import ServerURL
 from tests.support.many import PASSWORD, WillingHost, write_file
 from tests.support.paths import ROOT
-from tests.support.postgres import started
+from tests.support.postgres import PostgresServer, started
 from topology.templates import make
 
 SIZES = {10: 2, 10_000: 2000}
@@ -58,7 +58,7 @@ def measure(
             for _ in range(rounds):
                 _note_measurements(store)
                 yield from operations(api, series(vms))
-            yield from _sessions(store, url, series(vms), rounds)
+            yield from _sessions(store, server, url, series(vms), rounds)
 
 
 def _filled(url: ServerURL, file: Path, slices: int) -> Store:
@@ -103,10 +103,14 @@ def _owner(number: int) -> str:
     return f"student{number // _OWNER_SLICES}"
 
 
-def _sessions(store: Store, url: ServerURL, name: str, rounds: int) -> Iterator[Sample]:
-    """Open sessions of a student until the first screen, where another session has measured the workers just now."""
+def _sessions(store: Store, server: PostgresServer, url: ServerURL, name: str, rounds: int) -> Iterator[Sample]:
+    """Open sessions of a student, where another session has measured the workers just now.
+
+    The time is that from the session's connection, as the server notes it, to the first screen.
+    """
     argv = [sys.executable, str(ROOT / "cli.py"), "--database", url.text, "--user", _owner(0)]
     for _ in range(rounds):
         _note_measurements(store)
-        seconds, facts = until_menu(argv, f"{PASSWORD}\n")
-        yield Sample(name, "ours", FIRST_SCREEN, seconds, facts)
+        with at_menu(argv, f"{PASSWORD}\n") as (moment, facts):
+            began = server.newest_connection(url)
+        yield Sample(name, "ours", FIRST_SCREEN, moment - began, facts)

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench.samples import Facts, Sample
@@ -64,17 +65,23 @@ def _start(database: Path) -> tuple[float, Facts]:
 
 def until_menu(argv: list[str], typed: str = "") -> tuple[float, Facts]:
     """Start a session, type, and wait for the menu's prompt; return the seconds from the start, and memory in MB."""
-    began = time.monotonic()
+    began = time.time()
+    with at_menu(argv, typed) as (moment, facts):
+        return moment - began, facts
+
+
+@contextmanager
+def at_menu(argv: list[str], typed: str = "") -> Iterator[tuple[float, Facts]]:
+    """Start a session, type, and wait for the menu's prompt; yield the seconds since 1970 then, and memory in MB."""
     with subprocess.Popen(argv, env=usual_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdin  # noqa: S101 - for the type checker: it is a pipe
             assert process.stdout  # noqa: S101 - as above
             process.stdin.write(typed.encode())
             process.stdin.flush()
-            _wait_for_menu(process.stdout.fileno(), began + DEADLINE_SECONDS)
-            took = time.monotonic() - began
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            return took, {"peak": megabytes(status, "VmHWM"), "rest": megabytes(status, "VmRSS")}
+            _wait_for_menu(process.stdout.fileno(), time.monotonic() + DEADLINE_SECONDS)
+            moment, status = time.time(), Path(f"/proc/{process.pid}/status").read_text()
+            yield moment, {"peak": megabytes(status, "VmHWM"), "rest": megabytes(status, "VmRSS")}
         finally:
             process.kill()
 

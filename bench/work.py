@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from allocation.holdings import holdings_of
 from allocation.ids import next_slice_id
+from allocation.taken import taken_by
 from core.inventory import Inventory, Worker
 from deployment import DeploymentAPI
 from models import Flavor, Slice
@@ -93,12 +93,12 @@ class Work:
         made: list[Slice] = []
         next_id = FIRST_ID
         for vms in self.parts:
-            slice_ = Slice(next_slice_id(next_id, holdings_of(made)), OWNER)
+            slice_ = Slice(next_slice_id(next_id, taken_by(made)), OWNER)
             made.append(slice_)
             for number in range(1, vms + 1):
                 deployment.create_vm_with_qcow(
                     slice_, slice_.slice_id + number, f"vm{number}", FLAVOR, self.flavor(image), 2,
-                    internet_enabled=True, workers=workers, live=holdings_of(made),
+                    internet_enabled=True, workers=workers, taken=taken_by(made),
                 ).vnc_secret = SECRET  # fmt: skip
             for first, eth_a, second, eth_b in self.links(vms):
                 ids = slice_.vms[first].vm_id, slice_.vms[second].vm_id

@@ -15,7 +15,6 @@ from dataclasses import replace
 
 from accounts import rights
 from allocation.ids import next_vnc_port
-from allocation.placement import recount
 from core.errors import BadAnswer, CloudError, HostUnreachable, InvalidAnswer, Refused, printable
 from core.status import NetworkStatus, SliceStatus, VMStatus
 from database import State, Store
@@ -140,7 +139,7 @@ class Change:
                 vm.lost_with = None
             for network in stored.networks:
                 network.status = NetworkStatus.RUNNING
-            recount(state.workers, state.slices.holdings.values())
+            state.recount()
             return stored
 
     def repair(self, slice_: Slice) -> list[str]:
@@ -200,8 +199,8 @@ class Change:
             for vm in state.slices[slice_.slice_id].vms:
                 here = taken.get(vm.worker_ip)
                 if here and vm.vnc_port in here.wanted:
-                    old, live = vm.vnc_port, state.slices.holdings.values()
-                    vm.vnc_port = next_vnc_port(live, here.listening, slice_.realm, vm.worker_ip)
+                    old, held = vm.vnc_port, state.slices.taken
+                    vm.vnc_port = next_vnc_port(held, here.listening, slice_.realm, vm.worker_ip)
                     notices.append(
                         f"the VNC port of {vm.name} is {vm.vnc_port} now: another program on {vm.worker_ip} holds {old}"
                     )
@@ -294,7 +293,7 @@ class Change:
                 if lost.host in state.workers:  # no VM is placed there until it answers again
                     worker = state.workers[lost.host]
                     state.workers[lost.host] = replace(worker, up=False, problem=lost.problem, measured=now)
-            recount(state.workers, state.slices.holdings.values())
+            state.recount()
 
     def _undo_running(self, slice_: Slice) -> Plan:
         return self.deployment.running_plan(slice_).undone("take back")
@@ -329,7 +328,7 @@ def _drop(state: State, slice_: Slice) -> None:
     user.used_vms = max(0, user.used_vms - len(slice_.vms) - len(slice_.leaving))
     user.slices.remove(slice_.slice_id)
     del state.slices[slice_.slice_id]
-    recount(state.workers, state.slices.holdings.values())
+    state.recount()
 
 
 def drop_vms(state: State, slice_: Slice, vms: Sequence[VM]) -> None:

@@ -10,7 +10,7 @@ from itertools import permutations
 
 from accounts import rights
 from allocation.ids import NoNumber
-from allocation.placement import NoRoom, fair_share, recount
+from allocation.placement import NoRoom, fair_share
 from core import formats
 from core.errors import Refused
 from core.first_boot import MAX_BYTES_OF_USER
@@ -120,7 +120,7 @@ def designed_slice(state: State, actor: str, design: Design, realm: str = "") ->
             for slice_id in {*user.slices} - {*owned}:
                 del state.slices[slice_id]
             user.slices, user.used_vms, state.next_vm_id = [*owned], used, counter
-            recount(state.workers, state.slices.holdings.values())
+            state.recount()
             raise
 
     return realms.first_that_takes(realms.candidates(state, realm), make)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from allocation.measuring import RESOURCES
-from allocation.placement import NoRoom, recount
+from allocation.placement import NoRoom
 from core.errors import (
     UNUSABLE,
     BadAnswer,
@@ -163,5 +163,5 @@ def _merged(state: State, found: dict[str, Worker]) -> dict[str, Worker]:
             state.workers[address] = worker
     for address in _gone(state):
         del state.workers[address]
-    recount(state.workers, state.slices.holdings.values())
+    state.recount()
     return _listed(state)

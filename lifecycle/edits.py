@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from accounts import rights
 from accounts.use_cases import UseCase
 from allocation.ids import next_internet_address
-from allocation.placement import recount
 from core.errors import CloudError, Refused
 from core.links import LinkEnd, Network
 from core.names import mac_address
@@ -133,7 +132,7 @@ class Edits(SliceUseCases):
             note_disks(slice_, added)
             _rewire(state, edit)
             drop_vms(state, slice_, removed)
-            recount(state.workers, state.slices.holdings.values())
+            state.recount()
             return slice_
 
 
@@ -279,8 +278,7 @@ def _change_vm(state: State, slice_: Slice, vm: VM, wanted: DesignedVM) -> None:
         eth0.vlan_id = eth0.ip_config = None
     elif eth0.ip_config is None:
         eth0.vlan_id = internet.vlan_id
-        live = state.slices.holdings.values()
-        eth0.ip_config = next_internet_address(vm.vm_id, live, internet, slice_.realm)
+        eth0.ip_config = next_internet_address(vm.vm_id, state.slices.taken, internet, slice_.realm)
 
 
 def _change_link(slice_: Slice, link: Link, wanted: DesignedLink) -> None:

@@ -61,8 +61,7 @@ class Fences:
 
 def fences_plan(state: State) -> Plan:
     """Return the plan that asks all hosts, also those that have VMs and are not listed any more, for their fences."""
-    promised = (worker for holdings in state.slices.holdings.values() for worker in holdings.promised)
-    hosts = dict.fromkeys((*state.inventory.all_hosts, *state.workers, *promised))
+    hosts = dict.fromkeys((*state.inventory.all_hosts, *state.workers, *sorted(state.slices.taken.workers())))
     command = Command(_LIST_FENCES.argv(), name=_ANSWER)
     steps = tuple(Step(host, "fences", (command,)) for host in hosts)
     seconds = state.inventory.ssh.timeouts.read_only

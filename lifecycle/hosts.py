@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from accounts.audit import Audit, AuditEntry, operator
-from allocation.placement import recount
 from core.errors import CloudError, HostUnreachable, Refused
 from core.inventory import Worker
 from core.status import SliceStatus
@@ -102,7 +101,7 @@ class Hosts:
                 for loss in lost:
                     write_off(state, state.slices[loss.slice_id], address)
                 problems = {loss.slice_id: self._place(state, loss) for loss in lost}
-                recount(state.workers, state.slices.holdings.values())
+                state.recount()
         return lost, {slice_id: problem for slice_id, problem in problems.items() if problem}
 
     def _place(self, state: State, loss: Loss) -> str:
@@ -150,11 +149,10 @@ class Hosts:
 
 
 def _is_known(state: State, address: str) -> bool:
-    held = state.slices.holdings.values()
     return (
         address in state.inventory.all_workers
         or address in state.workers
-        or any(address in holdings.promised for holdings in held)
+        or bool(state.slices.taken.slices_on(address))
     )
 
 

@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from allocation.placement import recount
 from core.errors import CloudError, Refused
 from core.status import NetworkStatus, VMStatus
 from database import State
@@ -146,7 +145,7 @@ class LiveChange:
             for network in stored.networks:
                 network.status = NetworkStatus.RUNNING
             state.users[stored.owner].used_vms -= known - len(stored.vms)
-            recount(state.workers, state.slices.holdings.values())
+            state.recount()
             return stored
 
 

@@ -66,8 +66,8 @@ class Loss:
 
 def losses(state: State, address: str) -> list[Loss]:
     """Return the losses of all slices that hold something of the worker, in the order of ids."""
-    held = state.slices.holdings
-    return [Loss.of(state.slices[number], address) for number in sorted(held) if address in held[number].promised]
+    here = state.slices.taken.slices_on(address)
+    return [Loss.of(slice_, address) for slice_ in state.slices.of(sorted(here))]
 
 
 def write_off(state: State, slice_: Slice, address: str) -> None:
@@ -114,7 +114,7 @@ def place_again(state: State, slice_: Slice) -> list[str]:
     for vm in slice_.vms:
         if vm.worker_ip == NOWHERE:
             try:
-                deployment.place_again(slice_, vm, state.workers, state.slices.holdings.values())
+                deployment.place_again(slice_, vm, state.workers, state.slices.taken)
             except Refused as error:
                 problems.append(f"{vm.name} was lost with {vm.lost_with} and has no place yet: {error}")
     return problems

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from accounts import rights
 from accounts.use_cases import UseCase
-from allocation.placement import recount, require_room
+from allocation.placement import require_room
 from core.errors import Refused
 from database import State
 from deployment import DeploymentAPI
@@ -86,7 +86,7 @@ def _begin(state: State, slice_: Slice, act: Act, vm_ids: Collection[int]) -> se
         require_room(stopped, state.inventory_of(slice_), state.workers)
     for vm in vms:
         act.begin(slice_, vm)
-    recount(state.workers, state.slices.holdings.values())
+    state.recount()
     return {vm.vm_id for vm in vms}
 
 

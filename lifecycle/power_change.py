@@ -11,7 +11,6 @@ from copy import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from allocation.placement import recount
 from core.errors import Refused
 from core.status import VMStatus
 from core.values import OldDisk
@@ -133,7 +132,7 @@ class PowerChange:
                 raise Refused(f"{names} may have old disks already, which cannot be taken back; finish it")
             for vm in begun:
                 vm.status = vm.status_before or vm.status
-            recount(state.workers, state.slices.holdings.values())
+            state.recount()
         renewed = tuple(vm for vm in begun if vm.old_disk)
         off = tuple(vm for vm in begun if _must_be_off(vm))
         on = [vm for vm in begun if not vm.stopped]
@@ -161,7 +160,7 @@ class PowerChange:
             for vm in state.slices[slice_.slice_id].vms:
                 if vm.status_before and vm.vm_id not in unfinished:
                     _end(vm, outcome.pids.get(vm.vm_id), undone=vm.vm_id in undone)
-            recount(state.workers, state.slices.holdings.values())
+            state.recount()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from allocation.ids import NoNumber
@@ -10,6 +10,7 @@ from allocation.placement import NoRoom, has_room
 from core.errors import Refused
 from core.names import MAIN
 from database import State
+from models import POOL_COUNT
 
 T = TypeVar("T")
 
@@ -19,13 +20,28 @@ def names(state: State) -> list[str]:
     return ["", *state.inventory.realms]
 
 
-def candidates(state: State, wanted: str = "") -> list[str]:
-    """Return the realms for a new slice: the one that is `wanted`, or all, those without room for any VM last."""
+def candidates(state: State, wanted: str = "") -> Iterable[str]:
+    """Return the realms for a new slice, the best one first: the one that is `wanted`, or all that have a free pool.
+
+    Those without room for any VM come last.
+    """
     if wanted:
         return [_named(state, wanted)]
     if not state.inventory.realms:
         return names(state)
-    return sorted(names(state), key=lambda realm: not _has_room(state, realm))
+    slices = state.slices.by_realm()
+    return _roomy_first(state, [realm for realm in names(state) if slices[realm] < POOL_COUNT] or names(state))
+
+
+def _roomy_first(state: State, realms: Iterable[str]) -> Iterator[str]:
+    """Yield the realms, those without room for any VM last. Most callers need the first one only."""
+    full = []
+    for realm in realms:
+        if _has_room(state, realm):
+            yield realm
+        else:
+            full.append(realm)
+    yield from full
 
 
 def first_that_takes(realms: Iterable[str], make: Callable[[str], T]) -> T:

@@ -7,7 +7,6 @@ from functools import partial
 
 from accounts import rights
 from allocation.ids import next_slice_id, next_vm_id
-from allocation.placement import recount
 from core.errors import Refused
 from core.names import in_guests
 from core.status import VMStart
@@ -51,7 +50,7 @@ def new_slice(
     user = rights.user_of(state, actor)
     rights.require_room_for_slice(state, user, actor)
     reserved = state.inventory.of_realm(realm).internet.vlan_id
-    slice_id = next_slice_id(state.next_vm_id, state.slices.holdings.values(), links, reserved, realm)
+    slice_id = next_slice_id(state.next_vm_id, state.slices.taken, links, reserved, realm)
     slice_ = Slice(slice_id, actor, topology_type)
     slice_.name, slice_.realm = name, realm
     state.next_vm_id = slice_id + 1
@@ -74,14 +73,14 @@ def design_vm(state: State, request: VMRequest) -> VM:
         raise Refused(f"Slice {request.slice_id} has a VM {request.name} already; choose another name")
     if same := next((vm.name for vm in slice_.vms if in_guests(vm.name) == in_guests(request.name)), None):
         raise Refused(f"{request.name} and {same} have the same host name in the guest; choose another name")
-    live = state.slices.holdings.values()
-    vm_id = next_vm_id(state.next_vm_id, live, slice_.realm)
+    taken = state.slices.taken
+    vm_id = next_vm_id(state.next_vm_id, taken, slice_.realm)
     vm = DeploymentAPI(state.inventory_of(slice_)).create_vm_with_qcow(
         slice_, vm_id, request.name, request.flavor_name, flavor,
-        request.data_interfaces, request.internet, state.workers, live, request.beside,
+        request.data_interfaces, request.internet, state.workers, taken, request.beside,
     )  # fmt: skip
     vm.start = request.start
     state.next_vm_id = vm_id + 1
     user.used_vms += 1
-    recount(state.workers, state.slices.holdings.values())
+    state.recount()
     return vm

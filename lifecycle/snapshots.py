@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from accounts import rights
 from accounts.use_cases import UseCase
-from allocation.placement import recount, require_disk
+from allocation.placement import require_disk
 from core import formats
 from core.errors import BadAnswer, InvalidAnswer, Refused, figure
 from core.values import Snapshot
@@ -137,7 +137,7 @@ class Snapshots(SliceUseCases):
             for vm in state.slices[slice_id].vms:
                 if vm.vm_id in vm_ids:
                     vm.snapshots = [each for each in vm.snapshots if each.name != name]
-            recount(state.workers, state.slices.holdings.values())
+            state.recount()
 
 
 def _begun(slice_: Slice) -> dict[str, list[VM]]:
@@ -169,7 +169,7 @@ def _begin(state: State, slice_: Slice, name: str, vm_ids: Collection[int]) -> l
     for vm in vms:
         others = [each for each in vm.snapshots if each.name != name]
         vm.snapshots = [*others, Snapshot(name, float(int(time.time())), begun=True)]
-    recount(state.workers, state.slices.holdings.values())
+    state.recount()
     return vms
 
 
@@ -211,7 +211,7 @@ def _carry_out(change: Change, slice_: Slice, vms: Iterable[VM], name: str) -> l
             elif vm.vm_id in {each.vm_id for each in taken} and name in known:
                 known[name] = replace(known[name], size_mib=sizes.get(vm.vm_id, 0), begun=False)
             vm.snapshots = list(known.values())
-        recount(state.workers, state.slices.holdings.values())
+        state.recount()
     return _told(slice_, report, groups)
 
 

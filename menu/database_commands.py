@@ -101,5 +101,5 @@ def _known_hosts(state: State) -> str:
 
 def _size(state: State) -> str:
     """Return how much a state holds."""
-    vms = sum(holdings.vms for holdings in state.slices.holdings.values())
+    vms = sum(user.used_vms for user in state.users.values())
     return f"{len(state.users)} users, {len(state.slices)} slices and {vms} VMs"

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from allocation.holdings import Holdings
+from allocation.taken import Taken, TakenBy, TakenNow
 from core.rule import Record
 from storage import rules, schema
 from storage.state import Entries, Kept, State, entries_of, record_of
@@ -48,11 +49,12 @@ def changes_of(before: Pieces, state: State, in_use: Record) -> Changes:
 
     `in_use` are the settings with which the slices were made.
     """
-    if not any(changed(before, state.sections)):
+    sections = state.sections
+    if not any(changed(before, sections)):
         return {}
     rules.check_in_use(state, in_use)
     state.note_in_use()
-    changes = dict(changed(before, state.sections))
+    changes = dict(changed(before, sections if state.in_use is None else sections | {"in_use": state.in_use}))
     check_shape(changes)
     check_rules(state, before, changes)
     return changes
@@ -76,16 +78,22 @@ def check_rules(state: State, before: Pieces, changes: Changes) -> None:
     if not before or any(section in EVERYWHERE for section, _ in changes):
         rules.check(state)
         return
-    slices, owners = set(), {key for section, key in changes if section == "users"}
-    for section, key in changes:
-        if section == "slices" and key:
-            old, new = before[section].get(key), state.slices.get(int(key))
-            if old and old.holdings:
-                owners.add(old.holdings.owner)
-            if new:
-                owners.add(new.owner)
-                slices.add(new.slice_id)
-    rules.check(state, slices, owners)
+    kept, keys = before.get("slices", {}), [key for section, key in changes if section == "slices" and key]
+    gone = [holdings for key in keys if key in kept and (holdings := kept[key].holdings)]
+    fresh = [holdings for key in keys if (holdings := state.slices.held(int(key)))]
+    taken = TakenNow(_taken_before(state, kept), gone, fresh)
+    owners = {key for section, key in changes if section == "users"} | {each.owner for each in (*gone, *fresh)}
+    for owner in owners:
+        known = before.get("users", {}).get(owner)
+        rules.check_owner_of(state, owner, known.value if known else {}, taken)
+    rules.check_slices(state, [holdings.slice_id for holdings in fresh], taken)
+
+
+def _taken_before(state: State, kept: Mapping[str, Kept]) -> Taken:
+    """Return the resources that slices held before a change."""
+    if state.slices.entries.kept is kept:
+        return state.slices.kept_taken
+    return TakenBy(holdings for entry in kept.values() if (holdings := entry.holdings))
 
 
 def held(state: State, section: str, key: str) -> Holdings | None:

@@ -10,7 +10,8 @@ from ipaddress import IPv4Address
 from itertools import islice
 from pathlib import PurePosixPath
 
-from allocation.holdings import Holdings, clash, door
+from allocation.holdings import Holdings, door
+from allocation.taken import TakenBy, TakenNow
 from core import names
 from core.inventory import EARLIER, IN_USE, IN_USE_OF_REALM, ImportSettings, InternetSettings, Inventory
 from core.links import LONGEST_DHCP_PREFIX, NONE
@@ -26,29 +27,45 @@ _MOST_NAMED = 5
 """The highest number of slices that a sentence names."""
 
 
-def check(state: State, slices: Collection[int] | None = None, owners: Collection[str] | None = None) -> None:
-    """Raise `Broken` where the state does not keep a rule.
-
-    `slices` and `owners` name the only slices, and the only users, that differ from a state that keeps all rules. Then
-    only these are checked, and of the others only their claims.
-    """
+def check(state: State) -> None:
+    """Raise `Broken` where the state does not keep a rule."""
     live = state.slices.holdings
-    if slices is None:
-        check_hosts(state.inventory)
-        _check_flavors(state.all_flavors)
-        _check_imports(state.imports, state.all_flavors)
-    _check_ownership(state.users, live, owners)
-    fresh = live if slices is None else {slice_id: live[slice_id] for slice_id in slices}
+    check_hosts(state.inventory)
+    _check_flavors(state.all_flavors)
+    _check_imports(state.imports, state.all_flavors)
+    _check_ownership(state.users, live)
+    check_slices(state, live, TakenNow(TakenBy(()), (), live.values()))
+
+
+def check_slices(state: State, slices: Iterable[int], taken: TakenNow) -> None:
+    """Raise `Broken` where one of these slices does not keep a rule, or has what another one has.
+
+    The others keep all rules: only what they have `taken` is compared.
+    """
     profiles = state.inventory.all_profiles
-    for slice_id in fresh:
+    for slice_id in slices:
         _check_realm(state.slices[slice_id], state.inventory)
         _check_slice(state.slices[slice_id], state.inventory)
         _check_profiles(state.slices[slice_id], profiles)
-    rest = (holdings for slice_id, holdings in live.items() if slice_id not in fresh)
-    if clash(fresh.values(), rest):
+    if taken.clashes:
         cloud = _Cloud(state.inventory)  # all slices are looked into only now, to find out who
         for slice_ in state.slices.values():
             cloud.add(slice_)
+
+
+def check_owner_of(state: State, name: str, before: Record, taken: TakenNow) -> None:
+    """Raise `Broken` where a user of changed slices does not have the right ones.
+
+    The user's record `before` the change said rightly which ones, and the number of their VMs.
+    """
+    ids, vms = {*before.get("slices", ())}, before.get("used_vms", 0)
+    for holdings in taken.gone:
+        if holdings.owner == name:
+            ids, vms = ids - {holdings.slice_id}, vms - holdings.vms
+    for holdings in taken.fresh:
+        if holdings.owner == name:
+            ids, vms = ids | {holdings.slice_id}, vms + holdings.vms
+    _check_owner(state.users, name, sorted(ids), vms)
 
 
 class OtherInUse(Broken):
@@ -237,30 +254,26 @@ class _Cloud:
             realm.addresses.give(interface.ip_config.ip, owner, *here, "ip_config", "ip")
 
 
-def _check_ownership(
-    users: Mapping[str, User], live: Mapping[int, Holdings], owners: Collection[str] | None = None
-) -> None:
-    if owners is None:
-        owners = [*users, *(holdings.owner for holdings in live.values())]
-    owned: dict[str, list[Holdings]] = {name: [] for name in owners}
+def _check_ownership(users: Mapping[str, User], live: Mapping[int, Holdings]) -> None:
+    owned: dict[str, list[Holdings]] = {name: [] for name in users}
     for holdings in live.values():
-        if holdings.owner in owned:
-            owned[holdings.owner].append(holdings)
-    for name, theirs in owned.items():
-        if name not in users and theirs:
-            raise Broken(f"there is no user {show(name)}", "slices", str(theirs[0].slice_id), "owner")
-    for name, theirs in owned.items():
-        if name in users:
-            _check_owner(name, users[name], theirs)
+        owned.setdefault(holdings.owner, []).append(holdings)
+    for name in sorted(owned, key=users.__contains__):  # the slices of missing users first
+        theirs = owned[name]
+        _check_owner(users, name, [each.slice_id for each in theirs], sum(each.vms for each in theirs))
 
 
-def _check_owner(name: str, user: User, owned: Sequence[Holdings]) -> None:
+def _check_owner(users: Mapping[str, User], name: str, owned: Sequence[int], vms: int) -> None:
+    """Raise `Broken` where a user has not the slices that name it as owner, or counts their VMs wrongly."""
+    if name not in users:
+        if owned:
+            raise Broken(f"there is no user {show(name)}", "slices", str(owned[0]), "owner")
+        return
+    user = users[name]
     no_twice("slice", user.slices, "users", name, "slices")
-    ids = [holdings.slice_id for holdings in owned]
-    if set(user.slices) != set(ids):
-        raise Broken(f"must be the slices that {name} owns: {_listed(ids)}", "users", name, "slices")
-    count = sum(holdings.vms for holdings in owned)
-    equal(f"the number of VMs in the slices of {name},", count, user.used_vms, "users", name, "used_vms")
+    if set(user.slices) != set(owned):
+        raise Broken(f"must be the slices that {name} owns: {_listed(owned)}", "users", name, "slices")
+    equal(f"the number of VMs in the slices of {name},", vms, user.used_vms, "users", name, "used_vms")
 
 
 def _check_pool(slice_: Slice, internet: InternetSettings) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, ValuesView
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from allocation.holdings import Holdings
+from allocation.placement import recount
+from allocation.taken import Taken, TakenBy, TakenNow
 from core.inventory import ImportSettings, Inventory, Worker
 from core.names import FIRST_ID
 from core.records import Recorded
@@ -35,6 +38,11 @@ class Kept:
 
     value: Any
     holdings: Holdings | None = None
+
+    @property
+    def realm(self) -> str:
+        """Return the realm of a slice."""
+        return self.holdings.realm if self.holdings else ""
 
 
 class Entries(MutableMapping[str, V]):
@@ -76,11 +84,24 @@ class Entries(MutableMapping[str, V]):
         return repr(self._entries)
 
 
-class Slices(MutableMapping[int, Slice]):
-    """The slices by id. `entries` has them by the keys of the file."""
+class KeptSlices(Taken, Protocol):
+    """The slices that a store keeps, where it answers for them without reading them all."""
 
-    def __init__(self, slices: Mapping[int, Slice], kept: Mapping[str, Kept] | None = None) -> None:
+    def read(self, kept: Iterable[Kept]) -> None:
+        """Read these at once, which are read one by one otherwise."""
+
+
+class Slices(MutableMapping[int, Slice]):
+    """The slices by id. `entries` has them by the keys of the file.
+
+    `store` answers for the kept ones; without it they are all in memory.
+    """
+
+    def __init__(
+        self, slices: Mapping[int, Slice], kept: Mapping[str, Kept] | None = None, store: KeptSlices | None = None
+    ) -> None:
         self.entries = Entries(Slice.from_dict, kept or {})
+        self._store = store
         self.update(slices)
 
     def __getitem__(self, slice_id: int) -> Slice:
@@ -104,29 +125,57 @@ class Slices(MutableMapping[int, Slice]):
     def __repr__(self) -> str:
         return repr(self.entries)
 
+    def values(self) -> ValuesView[Slice]:
+        """Return all slices."""
+        self.read(self)
+        return super().values()
+
+    def of(self, slice_ids: Iterable[int]) -> list[Slice]:
+        """Return the slices with these ids."""
+        ids = [*slice_ids]
+        self.read(ids)
+        return [self[slice_id] for slice_id in ids]
+
+    def read(self, slice_ids: Iterable[int]) -> None:
+        """Let the store read several slices at once, which are asked for next."""
+        kept, touched = self.entries.kept, self.entries.touched
+        if self._store:
+            self._store.read([kept[key] for key in map(str, slice_ids) if key in kept and key not in touched])
+
     def held(self, slice_id: int) -> Holdings | None:
         """Return the present holdings of the slice, or None without one. A kept slice is not made for it."""
         key = str(slice_id)
-        kept = None if key in self.entries.touched else self.entries.kept.get(key)
-        if kept and kept.holdings:
-            return kept.holdings
+        if key not in self.entries.touched and key in self.entries.kept:
+            return self._held_before(key)
         return Holdings.of(self.entries[key]) if key in self.entries else None
+
+    def by_realm(self) -> Counter[str]:
+        """Return the number of slices in each realm."""
+        touched, kept = self.entries.touched, self.entries.kept
+        return Counter(self.entries[key].realm if key in touched else kept[key].realm for key in self.entries)
 
     @property
     def holdings(self) -> dict[int, Holdings]:
         """Return the present holdings of each slice, without making the slices that no caller asked for."""
-        held = dict(self._kept_holdings)
-        for key in self.entries.touched:
-            if key in self.entries:
-                held[int(key)] = Holdings.of(self.entries[key])
-            else:
-                held.pop(int(key), None)
-        return held
+        self.read(self)
+        return {slice_id: holdings for slice_id in self if (holdings := self.held(slice_id))}
+
+    @property
+    def taken(self) -> TakenNow:
+        """Return the resources that the slices hold at present."""
+        touched, kept = self.entries.touched, self.entries.kept
+        gone = [self._held_before(key) for key in touched if key in kept]
+        fresh = [Holdings.of(self.entries[key]) for key in touched if key in self.entries]
+        return TakenNow(self.kept_taken, gone, fresh)
 
     @cached_property
-    def _kept_holdings(self) -> dict[int, Holdings]:
-        kept = self.entries.kept.items()
-        return {int(key): entry.holdings or Holdings.of(self.entries[key]) for key, entry in kept}
+    def kept_taken(self) -> Taken:
+        """Return the resources that the kept slices hold, as they are kept."""
+        return self._store or TakenBy(map(self._held_before, self.entries.kept))
+
+    def _held_before(self, key: str) -> Holdings:
+        entry = self.entries.kept[key]
+        return entry.holdings or Holdings.of(Slice.from_dict(entry.value))
 
 
 @dataclass
@@ -153,12 +202,19 @@ class State:
         """Return the flavors by name: the file adds to the built-in ones, and replaces those with the same name."""
         return Flavor.built_in() | dict(self.flavors)
 
+    def recount(self) -> None:
+        """Count the promised resources of workers again, wherever this state may have changed them."""
+        touched = self.workers.touched if isinstance(self.workers, Entries) else self.workers
+        taken = self.slices.taken
+        recount(self.workers, taken, {**dict.fromkeys(touched), **dict.fromkeys(taken.changed_workers)})
+
     def inventory_of(self, slice_: Slice) -> Inventory:
         """Return the inventory of the slice's realm."""
         return self.inventory.of_realm(slice_.realm)
 
     def to_dict(self) -> Record:
         """Return the content of `database.yaml`, in values that only the caller has."""
+        self.slices.read(self.slices)
         return {
             section: {key: record_of(entry) for key, entry in value.items()} if section in ENTRIES else value
             for section, value in self.sections.items()
@@ -203,8 +259,11 @@ class State:
         return state
 
     @classmethod
-    def of_kept(cls, kept: Mapping[str, Mapping[str, Kept]]) -> State:
-        """Return the state of a file's pieces, by section and key. Each entry is made at its first use."""
+    def of_kept(cls, kept: Mapping[str, Mapping[str, Kept]], store: KeptSlices | None = None) -> State:
+        """Return the state of a file's pieces, by section and key. Each entry is made at its first use.
+
+        `store`: it answers for the slices where they are not all in memory.
+        """
         settings = {section: entries[""].value for section, entries in kept.items() if "" in entries}
         many = {section: {} if section in settings else kept.get(section, {}) for section in ENTRIES}
         return cls(
@@ -212,7 +271,7 @@ class State:
             Entries(Flavor.from_dict, many["flavors"]),
             Entries(User.from_dict, many["users"]),
             Entries(Worker.from_dict, many["workers"]),
-            Slices({}, many["slices"]),
+            Slices({}, many["slices"], store),
             settings.get("next_vm_id", FIRST_ID),
             settings.get("next_vlan_id", 100),
             settings.get("in_use"),

@@ -119,7 +119,7 @@ class Store(Protocol):
     def get_next_vm_id(self) -> int:
         """Take the next id of the counter that VMs and slices share."""
         with self.transaction() as state:
-            vm_id = next_vm_id(state.next_vm_id, state.slices.holdings.values())
+            vm_id = next_vm_id(state.next_vm_id, state.slices.taken)
             state.next_vm_id = vm_id + 1
             return vm_id
 

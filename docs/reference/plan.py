@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from allocation.holdings import holdings_of
+from allocation.taken import taken_by
 from core.inventory import Inventory, Worker
 from deployment import DeploymentAPI
 from docs.reference.markdown import page
@@ -36,7 +36,7 @@ def first_slice() -> Slice:
     slice_ = Slice(_FIRST_ID, "student")
     slice_.name = "first"
     for vm_id, name, internet in ((_FIRST_ID + 1, "web", True), (_FIRST_ID + 2, "db", False)):
-        live = holdings_of([slice_])
+        live = taken_by([slice_])
         deployment.create_vm_with_qcow(
             slice_, vm_id, name, "cirros", Flavor.from_dict(Flavor.FLAVORS["cirros"]), 1, internet, workers, live
         )

@@ -6,6 +6,7 @@ A connection that was lost is made again before the next transaction, and takes 
 from __future__ import annotations
 
 import hashlib
+import select
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -150,7 +151,8 @@ class ServerSession:
             return connection
         if connection:
             with suppress(psycopg.OperationalError):
-                connection.execute("")
+                if _has_news(connection):  # the server says nothing unasked but that it ends the connection
+                    connection.execute("")
                 return connection
             connection.close()
         self._connection = fresh = self._connected(RECONNECT_S if connection and waits else 0.0)
@@ -252,6 +254,11 @@ def one(cursor: psycopg.Cursor[tuple[Any, ...]]) -> Any:
     """Return the only value of the only row, or None without a row."""
     row = cursor.fetchone()
     return row[0] if row else None
+
+
+def _has_news(connection: Connection) -> bool:
+    """Return whether the server has sent something, or has closed the connection."""
+    return bool(select.select([connection], [], [], 0)[0])
 
 
 def _key(name: str) -> int:

@@ -33,6 +33,7 @@ class PostgresStore(Store):
         self.path = own_path(url)
         self._session = ServerSession(url)
         self._known = rows.NOTHING
+        self._slices = rows.RowSlices(self._session.reading)
         self._has_tables = False
         self._acts = acts.ActRows(self._session, self.path, self._require_tables)
         self._make_own_folder()
@@ -40,13 +41,13 @@ class PostgresStore(Store):
     @property
     def inventory(self) -> Inventory:
         """Return hosts and settings of the last read. Running work does not fail when the server is lost meanwhile."""
-        return (State.of_kept(self._known.pieces) if self._known.pieces else self.load()).inventory
+        return (State.of_kept(self._known.pieces, self._slices) if self._known.pieces else self.load()).inventory
 
     def load(self) -> State:
         """Return the present state, in objects that only the caller has."""
         self._require_tables()
         with self._session.reading() as connection:
-            return State.of_kept(self._refreshed(connection))
+            return State.of_kept(self._refreshed(connection), self._slices)
 
     @contextmanager
     def transaction(self) -> Iterator[State]:
@@ -56,7 +57,7 @@ class PostgresStore(Store):
             revision = int(one(connection.execute("SELECT revision FROM cloud FOR UPDATE")))
             tables.require_newest(connection)  # another manager may have brought the tables up meanwhile
             before = self._refreshed(connection)
-            state = State.of_kept(before)
+            state = State.of_kept(before, self._slices)
             yield state
             in_use = before["in_use"][""].value if "in_use" in before else {}
             if changes := self._changes(before, state, in_use):
@@ -160,7 +161,7 @@ class PostgresStore(Store):
         return self.path.with_name(f"{self.path.name}.{suffix}")
 
     def _refreshed(self, connection: Connection) -> Pieces:
-        self._known = rows.refreshed(connection, self._known)
+        self._known = rows.refreshed(connection, self._known, self._slices.read)
         return self._known.pieces
 
     def _changes(self, before: Pieces, state: State, in_use: Record) -> Changes:

@@ -190,7 +190,7 @@ def together(crowd: list[subprocess.Popen[str]]) -> list[str]:
     return [session.communicate(timeout=2 * SECONDS)[0] for session in crowd]
 
 
-class Taken:
+class TakenIds:
     """The ids that a session takes without rest, each with the time of its answer."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
@@ -217,7 +217,7 @@ def test_the_standby_takes_over_in_mid_deployment_and_nothing_is_lost(cloud: Man
         cloud.stopped_in(2, "deploy", slice_id, "stage", "3") as deploying,
         cloud.started(3, "counter.py", cloud.url) as counting,
     ):
-        taken = Taken(counting)
+        taken = TakenIds(counting)
         wait_until(lambda: len(taken.since()) >= 20, SECONDS, "a session takes ids")
         cloud.on_server(PRIMARY, f"{programs(cloud)}/pg_ctl", "stop", "-D", str(DATA), "-m", "immediate")
         assert asked_by_the_page(cloud, STANDBY, "pg_promote") == "t"

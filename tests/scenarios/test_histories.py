@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from accounts import rights
-from allocation.placement import recount
 from core.errors import Refused
 from core.rule import Record
 from core.status import SliceStatus, VMStatus
@@ -584,7 +583,7 @@ def forget(state: State, slice_: Slice) -> None:
     owner = state.users[slice_.owner]
     owner.slices.remove(slice_.slice_id)
     owner.used_vms -= len(slice_.vms)
-    recount(state.workers, state.slices.holdings.values())
+    state.recount()
 
 
 def disks(cloud: FakeHosts) -> dict[str, str]:

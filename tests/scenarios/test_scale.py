@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,17 +14,21 @@ import pytest
 import models
 from allocation import holdings as holdings_module
 from allocation import ids
-from allocation.holdings import Holdings, clash
-from core.inventory import Inventory
-from database import Database
+from allocation.holdings import Holdings
+from allocation.taken import TakenBy, TakenNow
+from core.inventory import Inventory, Worker
+from core.results import value_of
+from database import Database, open_store
 from deployment import DeploymentAPI
 from lifecycle.discovery import Discovery
 from models import Slice
+from orchestrator import OrchestratorAPI
 from remote.plan import Command, Stage, Step
 from remote.runner import Runner
 from storage.version import Version
 from tests.support.fake_hosts import FakeHosts
-from tests.support.many import write_file
+from tests.support.many import OWNERS, WillingHost, write_file
+from tests.support.postgres import PostgresServer
 
 HOSTS = 2000
 CPU_SECONDS = 2.0
@@ -133,14 +138,59 @@ def test_a_clash_among_many_slices_is_named_as_before() -> None:
         Version.read(content(500, two="ports"))
 
 
-def holdings(slice_id: int, owner: str = "one") -> Holdings:
-    return Holdings.of(Slice(slice_id, owner))
+def clash(fresh: Sequence[int], rest: Sequence[int], changed: Sequence[int] = ()) -> bool:
+    """Return whether fresh slices have something that is taken; those `changed` were there before."""
+    kept, gone, new = ([Holdings.of(Slice(number, "one")) for number in ids] for ids in (rest, changed, fresh))
+    return TakenNow(TakenBy(kept), gone, new).clashes
 
 
 def test_claims_clash_within_what_is_new_and_with_the_rest() -> None:
-    one, same_pool, other = holdings(1000), holdings(1100), holdings(1001)
+    one, same_pool, other = 1000, 1100, 1001
     assert clash([one, same_pool], [])
     assert clash([one], [other, same_pool])
     assert not clash([one, other], [])
     assert not clash([one], [other])
     assert not clash([], [one, same_pool])  # earlier slices are not compared with each other
+    assert not clash([one], [one, other], changed=[one])
+    assert not clash([same_pool], [one, other], changed=[one])  # it takes the pool of one that goes
+    assert clash([same_pool, other], [one, other], changed=[one])
+
+
+# --- Rows -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.long
+def test_a_change_of_a_design_costs_the_same_among_few_and_many_slices_in_a_database(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """The lowest free VNC port is looked for among those of the realm, so both clouds have as many VMs."""
+    few, many = (
+        calls_of(partial(design, session(postgres, tmp_path / f"{len(sizes)}.yaml", sizes)))
+        for sizes in ([18] * 10, [2] * 90)
+    )
+    assert many <= few * 1.02
+
+
+def session(server: PostgresServer, file: Path, sizes: list[int]) -> OrchestratorAPI:
+    """Return a session, whose statements are known to its server, on a cloud of slices with so many VMs."""
+    write_file(file, sizes)
+    store = open_store(server.new_database())
+    state = Database(file).load()
+    hosts = Inventory().workers_list
+    state.inventory = replace(state.inventory, workers_list=hosts)
+    state.workers = {address: Worker(10_000, 10_000.0, 100_000.0) for address in hosts}
+    state.users[OWNERS[0]].quota_vms += 2
+    store.create(state)
+    api = OrchestratorAPI(store, lambda _address: WillingHost())
+    for _ in range(6):  # psycopg lets the server keep a statement that was sent five times
+        design(api)
+    return api
+
+
+def design(api: OrchestratorAPI) -> None:
+    """Create a slice with two VMs and a link, and delete it."""
+    actor = OWNERS[0]
+    slice_id = value_of(api.create_slice(actor, "new")).slice_id
+    one, two = (value_of(api.add_vm_to_slice(actor, slice_id, name, "cirros", 1)).vm_id for name in ("vm1", "vm2"))
+    value_of(api.create_link(actor, slice_id, one, "eth1", two, "eth1"))
+    value_of(api.delete_slice(actor, slice_id))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from allocation.holdings import holdings_of
+from allocation.taken import taken_by
 from core.inventory import Inventory, Worker
 from core.links import DHCP, DHCP_GATEWAY, NONE
 from core.status import VMStart, VMStatus
@@ -99,7 +99,7 @@ def _made(wanted: SketchedSlice, inventory: Inventory) -> Slice:
             nics,
             number in wanted.internet,
             workers,
-            holdings_of([slice_]),
+            taken_by([slice_]),
         )
         if number in wanted.manual:
             vm.start = VMStart.MANUAL

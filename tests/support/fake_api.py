@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import cli
-from allocation.holdings import Holdings, holdings_of
 from allocation.ids import next_internet_address, next_slice_id, next_vm_id, next_vnc_port
+from allocation.taken import Taken, taken_by
 from core.captures import CaptureRequest
 from core.errors import CloudError, Interrupted, Refused
 from core.inventory import InternetSettings, LoginSettings, Worker
@@ -362,7 +362,7 @@ class FakeAPI:
 
     @answering
     def create_slice(self, actor: str, name: str) -> Slice:
-        slice_ = Slice(next_slice_id(self._next_id(), self._live()), actor)
+        slice_ = Slice(next_slice_id(self._next_id(), self._taken()), actor)
         slice_.name = name
         self.slices[slice_.slice_id] = slice_
         return slice_
@@ -377,14 +377,14 @@ class FakeAPI:
             raise Refused("Quota exceeded")
         if any(vm.name == name for vm in slice_.vms):
             raise Refused(f"Slice {slice_id} has a VM {name} already")
-        vm_id = next_vm_id(self._next_id(), self._live())
+        vm_id = next_vm_id(self._next_id(), self._taken())
         interfaces = [Interface(f"eth{i}", mac=mac_address(vm_id, i)) for i in range(count + 1)]
         if internet:
             interfaces[0].vlan_id = 400
-            interfaces[0].ip_config = next_internet_address(vm_id, self._live(), InternetSettings())
+            interfaces[0].ip_config = next_internet_address(vm_id, self._taken(), InternetSettings())
         worker = WORKERS[len(slice_.vms) % 2]
         self._play(Plan((Stage("prepare", (step(worker, f"base image and overlay of {name}"),)),)), listen, upload=True)
-        vm = VM(vm_id, name, owner, worker, next_vnc_port(self._live()), interfaces, Flavor.get(flavor_name))
+        vm = VM(vm_id, name, owner, worker, next_vnc_port(self._taken()), interfaces, Flavor.get(flavor_name))
         vm.flavor_name, vm.status = flavor_name, VMStatus.DESIGN
         slice_.vms.append(vm)
         self.users[owner].used_vms += 1
@@ -480,8 +480,8 @@ class FakeAPI:
     def _may(self, actor: str, slice_: Slice) -> bool:
         return self.users[actor].may_work_on(slice_)
 
-    def _live(self) -> list[Holdings]:
-        return holdings_of(self.slices.values())
+    def _taken(self) -> Taken:
+        return taken_by(self.slices.values())
 
     def _next_id(self) -> int:
         used = [*self.slices, *(vm.vm_id for slice_ in self.slices.values() for vm in slice_.vms)]

@@ -65,7 +65,7 @@ def write_file(path: Path, sizes: list[int]) -> None:
 
 def _add_slice(state: State, owner: User, vms: int, *, running: bool) -> None:
     """Add a ring of VMs, each with a link to the next."""
-    slice_ = Slice(next_slice_id(state.next_vm_id, state.slices.holdings.values()), owner.username)
+    slice_ = Slice(next_slice_id(state.next_vm_id, state.slices.taken), owner.username)
     slice_.name = f"ring-{slice_.slice_id}"
     state.slices[slice_.slice_id] = slice_
     owner.slices.append(slice_.slice_id)
@@ -80,12 +80,14 @@ def _add_slice(state: State, owner: User, vms: int, *, running: bool) -> None:
 
 
 def _add_vm(state: State, slice_: Slice, name: str, *, internet: bool) -> None:
-    inventory, live = Inventory(), state.slices.holdings.values()
+    inventory, taken = Inventory(), state.slices.taken
     workers = dict.fromkeys(inventory.workers_list, _BIG)
-    vm_id = next_vm_id(state.next_vm_id, live)
+    vm_id = next_vm_id(state.next_vm_id, taken)
     state.next_vm_id = vm_id + 1
     flavor = Flavor.from_dict(Flavor.FLAVORS["cirros"])
-    vm = DeploymentAPI(inventory).create_vm_with_qcow(slice_, vm_id, name, "cirros", flavor, 2, internet, workers, live)
+    vm = DeploymentAPI(inventory).create_vm_with_qcow(
+        slice_, vm_id, name, "cirros", flavor, 2, internet, workers, taken
+    )
     vm.status = VMStatus.DESIGN
 
 

@@ -59,6 +59,13 @@ class PostgresServer:
         with self._connection() as connection:
             connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
 
+    def newest_connection(self, url: ServerURL) -> float:
+        """Return when the newest connection to a database was made, in seconds since 1970."""
+        newest = "SELECT extract(epoch FROM max(backend_start))::float FROM pg_stat_activity WHERE datname = %s"
+        with self._connection() as connection:
+            (moment,) = connection.execute(newest, [conninfo_to_dict(url.text)["dbname"]]).fetchone() or (0.0,)
+            return float(moment)
+
     def start(self) -> None:
         """Start the server and wait until it answers."""
         settings = (*SETTINGS, f"unix_socket_directories={self.folder}", *self.settings)

@@ -15,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 import models
 from allocation import ids
-from allocation.holdings import Holdings, holdings_of
+from allocation.holdings import Holdings
+from allocation.taken import Taken, TakenBy, taken_by
 from core import formats, names
 from core.errors import Refused
 from core.inventory import INTERNET_VLAN, HypervisorSettings, InternetSettings, Inventory
@@ -411,64 +412,63 @@ def test_another_vlan_reserved_for_the_internet_is_kept_free_instead_of_400() ->
 
 
 def test_the_first_ids_are_the_documented_ones() -> None:
-    assert ids.next_slice_id(1000, []) == 1000
-    assert ids.next_vm_id(1001, holdings_of([Slice(1000, "admin")])) == 1001
-    assert ids.next_vnc_port([]) == 5901
+    assert ids.next_slice_id(1000, taken_by([])) == 1000
+    assert ids.next_vm_id(1001, taken_by([Slice(1000, "admin")])) == 1001
+    assert ids.next_vnc_port(taken_by([])) == 5901
 
 
 def test_the_lowest_free_vnc_port_is_given_again_after_deletion() -> None:
     slice_ = Slice(1000, "admin")
     slice_.vms = [machine(1001, port=5901), machine(1002, port=5903)]
-    assert ids.next_vnc_port(holdings_of([slice_])) == 5902
+    assert ids.next_vnc_port(taken_by([slice_])) == 5902
 
 
 def test_when_all_vnc_ports_are_held_the_next_is_refused() -> None:
     slice_ = Slice(1000, "admin")
     slice_.vms = [VM(i, "vm", "a", "w", port, []) for i, port in enumerate(range(5901, 65_536))]
     with pytest.raises(Refused, match="All VNC ports are in use"):
-        ids.next_vnc_port(holdings_of([slice_]))
+        ids.next_vnc_port(taken_by([slice_]))
 
 
 def test_a_slice_gets_an_id_whose_pool_is_free_and_the_last_pool_is_found() -> None:
     live = [Slice(1000 + i, "admin") for i in range(100) if i != 37]
-    assert ids.next_slice_id(1100, holdings_of(live)) == 1137
+    assert ids.next_slice_id(1100, taken_by(live)) == 1137
     with pytest.raises(Refused, match="All 100 VLAN pools are in use: delete a slice first"):
-        ids.next_slice_id(1100, holdings_of([*live, Slice(1037, "admin")]))
+        ids.next_slice_id(1100, taken_by([*live, Slice(1037, "admin")]))
 
 
 def test_after_the_last_id_the_first_free_one_is_next() -> None:
     slice_ = Slice(1000, "admin")
     slice_.vms = [machine(1001)]
-    assert ids.next_vm_id(names.LAST_ID + 1, holdings_of([slice_])) == 1002
+    assert ids.next_vm_id(names.LAST_ID + 1, taken_by([slice_])) == 1002
 
 
 def test_an_id_whose_macs_are_held_by_an_id_65536_away_is_skipped() -> None:
     slice_ = Slice(1000, "admin")
     slice_.vms = [machine(1001)]
     assert names.mac_address(1001 + 65_536, 0) == names.mac_address(1001, 0)
-    assert ids.next_vm_id(1001 + 65_536, holdings_of([slice_])) == 1002 + 65_536
+    assert ids.next_vm_id(1001 + 65_536, taken_by([slice_])) == 1002 + 65_536
 
 
-def with_addresses(*hosts: int) -> list[Holdings]:
+def with_addresses(*hosts: int) -> Taken:
     slice_ = Slice(1000, "admin")
     for number, host in enumerate(hosts):
         vm = machine(1001 + number)
         vm.interfaces[0].ip_config = IPConfig(f"10.60.7.{host}", INTERNET.cidr, INTERNET.gateway)
         slice_.vms.append(vm)
-    return holdings_of([slice_])
+    return taken_by([slice_])
 
 
 def test_the_documented_internet_address_is_given_where_it_is_free_and_else_the_first_free_one() -> None:
-    assert (
-        ids.next_internet_address(1001, [], INTERNET).to_dict() == sample(1000)["vms"][0]["interfaces"][0]["ip_config"]
-    )
+    documented = sample(1000)["vms"][0]["interfaces"][0]["ip_config"]
+    assert ids.next_internet_address(1001, taken_by([]), INTERNET).to_dict() == documented
     assert ids.next_internet_address(1101, with_addresses(101), INTERNET).ip == "10.60.7.10"
     assert ids.next_internet_address(1101, with_addresses(101, 10, 11, 13), INTERNET).ip == "10.60.7.12"
 
 
 def test_the_gateways_address_is_never_given_out() -> None:
     internet = InternetSettings(gateway="10.60.7.101")
-    assert ids.next_internet_address(1001, [], internet).ip == "10.60.7.10"
+    assert ids.next_internet_address(1001, taken_by([]), internet).ip == "10.60.7.10"
 
 
 def test_when_all_internet_addresses_are_held_the_next_is_refused() -> None:
@@ -482,15 +482,15 @@ def test_when_all_internet_addresses_are_held_the_next_is_refused() -> None:
 def test_a_larger_internet_network_has_more_addresses(cidr: str, last: str, addresses: int) -> None:
     internet = InternetSettings(cidr=cidr, gateway=cidr.replace(".0/", ".1/").partition("/")[0])
     base = int(internet.network[0])
-    taken = with_held(*(str(internet.network[host]) for host in range(10, addresses + 9)))
-    assert ids.next_internet_address(1001, taken, internet).ip == last
+    most = [str(internet.network[host]) for host in range(10, addresses + 9)]
+    assert ids.next_internet_address(1001, with_held(*most), internet).ip == last
     assert int(ipaddress.IPv4Address(last)) - base == internet.last_host
     with pytest.raises(Refused, match="are in use"):
-        ids.next_internet_address(1001, [*taken, *with_held(last)], internet)
+        ids.next_internet_address(1001, with_held(*most, last), internet)
 
 
-def with_held(*addresses: str) -> list[Holdings]:
-    return [replace(Holdings.of(Slice(1000, "admin")), addresses=frozenset(addresses))]
+def with_held(*addresses: str) -> Taken:
+    return TakenBy([replace(Holdings.of(Slice(1000, "admin")), addresses=frozenset(addresses))])
 
 
 @given(any_id, any_id, st.integers(0, models.MAX_DATA_INTERFACES))
@@ -520,8 +520,8 @@ def test_another_name_is_no_tap_of_a_vm(name: str) -> None:
 
 def test_slices_keep_ids_of_five_digits() -> None:
     slice_ = Slice(1000, "admin")
-    assert ids.next_slice_id(names.LAST_SLICE_ID + 1, holdings_of([slice_])) == 1001
-    assert ids.next_vm_id(names.LAST_SLICE_ID + 1, holdings_of([slice_])) == 100_000
+    assert ids.next_slice_id(names.LAST_SLICE_ID + 1, taken_by([slice_])) == 1001
+    assert ids.next_vm_id(names.LAST_SLICE_ID + 1, taken_by([slice_])) == 100_000
 
 
 @given(any_id, st.integers(0, models.MAX_DATA_INTERFACES))
@@ -593,7 +593,7 @@ class SlicesInAnyOrder(RuleBasedStateMachine):
     def create_slices(self, pools: int) -> None:
         for _ in range(pools):
             try:
-                slice_id = ids.next_slice_id(self.counter, holdings_of(self.live.values()))
+                slice_id = ids.next_slice_id(self.counter, taken_by(self.live.values()))
             except Refused:
                 assert len(self.live) == models.POOL_COUNT
                 return
@@ -605,7 +605,7 @@ class SlicesInAnyOrder(RuleBasedStateMachine):
     def add_vms(self, data: st.DataObject, count: int, nics: int, internet: bool) -> None:
         slice_ = self.live[data.draw(st.sampled_from(sorted(self.live)))]
         for _ in range(count):
-            everyone = holdings_of(self.live.values())
+            everyone = taken_by(self.live.values())
             vm_id = ids.next_vm_id(self.counter, everyone)
             self.counter = vm_id + 1
             vm = machine(vm_id, nics, port=ids.next_vnc_port(everyone))

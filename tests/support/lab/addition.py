@@ -11,7 +11,7 @@ import json
 import sys
 from dataclasses import replace
 
-from allocation.holdings import holdings_of
+from allocation.taken import taken_by
 from core.inventory import Worker
 from core.names import process_name, tap_name
 from database import Database
@@ -28,7 +28,7 @@ def addition(database: str, slice_id: int, worker: str) -> dict[str, object]:
     for number, name in enumerate(("late", "later")):
         deployment.create_vm_with_qcow(
             slice_, state.next_vm_id + number, name, "cirros", state.all_flavors["cirros"], 1,
-            internet_enabled=True, workers={worker: Worker(64, 64.0, 500.0)}, live=holdings_of([slice_]),
+            internet_enabled=True, workers={worker: Worker(64, 64.0, 500.0)}, taken=taken_by([slice_]),
         ).vnc_secret = "secret"  # fmt: skip
     *_, vm, other = slice_.vms
     slice_.connect(vm.vm_id, "eth1", other.vm_id, "eth1")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 
-from allocation.holdings import holdings_of
+from allocation.taken import taken_by
 from core.inventory import Worker
 from database import Database
 from deployment import DeploymentAPI
@@ -27,7 +27,7 @@ def template(database: str, slice_id: int) -> dict[str, list[int]]:
     for number in range(VMS):
         deployment.create_vm_with_qcow(
             slice_, slice_id + 1 + number, f"vm{number}", "cirros", state.all_flavors["cirros"], 1,
-            internet_enabled=False, workers=dict.fromkeys(workers, Worker(64, 64.0, 500.0)), live=holdings_of([slice_]),
+            internet_enabled=False, workers=dict.fromkeys(workers, Worker(64, 64.0, 500.0)), taken=taken_by([slice_]),
         )  # fmt: skip
     connections = Connections(state.inventory.ssh)
     plan = deployment.disk_plan(slice_, slice_.vms)

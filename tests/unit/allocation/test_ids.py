@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from allocation.holdings import Holdings, clash, door
+from allocation.holdings import Holdings, door
 from allocation.ids import NoNumber, next_slice_id, next_vm_id, next_vnc_port
+from allocation.taken import TakenBy, TakenNow
 from core.errors import Refused
 from core.names import mac_address
 
@@ -15,19 +16,19 @@ WITH_INTERNET = 1015
 """An id whose pool has VLAN 400."""
 
 
-def held(*ids: int) -> list[Holdings]:
+def held(*ids: int) -> TakenBy:
     """Return what slices with these ids hold."""
     none: frozenset[str] = frozenset()
-    return [Holdings(slice_id, "one", 0, frozenset(), frozenset(), none, none, {}) for slice_id in ids]
+    return TakenBy(Holdings(slice_id, "one", 0, frozenset(), frozenset(), none, none, {}) for slice_id in ids)
 
 
 @pytest.mark.parametrize(("links", "slice_id"), [(0, 1015), (19, 1015), (20, 1016)])
 def test_a_pool_with_the_internet_is_skipped_by_a_slice_that_needs_all_vlans(links: int, slice_id: int) -> None:
-    assert next_slice_id(WITH_INTERNET, [], links) == slice_id
+    assert next_slice_id(WITH_INTERNET, held(), links) == slice_id
 
 
 def test_another_vlan_may_be_reserved() -> None:
-    assert next_slice_id(1000, [], 20, reserved=105) == 1001
+    assert next_slice_id(1000, held(), 20, reserved=105) == 1001
 
 
 @pytest.mark.parametrize(
@@ -62,17 +63,18 @@ def of(realm: str, slice_id: int, *vm_ids: int, port: int = 5901, worker: str = 
 
 def test_pools_are_free_in_another_realm_and_ids_are_not() -> None:
     live = [of("", slice_id) for slice_id in range(1000, 1100)]
-    assert next_slice_id(1000, live, realm="b") == 1100
-    assert next_slice_id(1000, [of("b", 1000)]) == 1001
+    assert next_slice_id(1000, TakenBy(live), realm="b") == 1100
+    assert next_slice_id(1000, TakenBy([of("b", 1000)])) == 1001
     with pytest.raises(NoNumber, match="All 100 VLAN pools of realm b are in use"):
-        next_slice_id(1000, [replace(each, realm="b") for each in live], realm="b")
+        next_slice_id(1000, TakenBy(replace(each, realm="b") for each in live), realm="b")
 
 
 def test_macs_are_free_in_another_realm_and_ids_are_not() -> None:
     far = 1001 + 65_536
-    assert next_vm_id(far, [of("", 1000, 1001)]) == far + 1
-    assert next_vm_id(far, [of("", 1000, 1001)], "b") == far
-    assert next_vm_id(1001, [of("", 1000, 1001)], "b") == 1002
+    taken = TakenBy([of("", 1000, 1001)])
+    assert next_vm_id(far, taken) == far + 1
+    assert next_vm_id(far, taken, "b") == far
+    assert next_vm_id(1001, taken, "b") == 1002
 
 
 @pytest.mark.parametrize(
@@ -80,7 +82,7 @@ def test_macs_are_free_in_another_realm_and_ids_are_not() -> None:
     [("", "10.0.10.9", 5902), ("b", "10.0.10.9", 5901), ("b", "10.0.10.1", 5902)],
 )
 def test_vnc_ports_are_free_in_another_realm_on_another_worker(realm: str, worker: str, port: int) -> None:
-    assert next_vnc_port([of("", 1000, 1001)], realm=realm, worker=worker) == port
+    assert next_vnc_port(TakenBy([of("", 1000, 1001)]), realm=realm, worker=worker) == port
 
 
 @pytest.mark.parametrize(
@@ -89,5 +91,5 @@ def test_vnc_ports_are_free_in_another_realm_on_another_worker(realm: str, worke
 def test_slices_of_two_realms_may_hold_the_same(first: str, second: str, meet: bool) -> None:
     one, other = of(first, 1000, 1001), of(second, 1100, 1001 + 65_536, worker="10.0.10.2")
     assert one.macs == other.macs
-    assert clash([one], [other]) is meet
-    assert clash([one], [of(second, 1101, 1002)])  # one port of one worker
+    assert TakenNow(TakenBy([other]), (), [one]).clashes is meet
+    assert TakenNow(TakenBy([of(second, 1101, 1002)]), (), [one]).clashes  # one port of one worker

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from allocation.holdings import holdings_of
-from allocation.placement import fair_share, place, promised, recount, require_room
+from allocation.placement import fair_share, place, recount, require_room
+from allocation.taken import taken_by
 from core.errors import Refused
 from core.inventory import HypervisorSettings, Inventory, Worker
 from core.status import VMStatus
@@ -32,8 +32,8 @@ class LetteredWorkers:
         flavor = Flavor.from_dict(FLAVOR.to_dict() | size)
         for _ in range(count):
             used = {vm.worker_ip for vm in slice_.vms}
-            live = holdings_of(self.slices.values())
-            worker = place("small", flavor.size, self.inventory, self.workers, live, used)
+            taken = taken_by(self.slices.values())
+            worker = place("small", flavor.size, self.inventory, self.workers, taken, used)
             number = sum(len(each.vms) for each in self.slices.values())
             slice_.vms.append(VM(5000 + number, f"vm{number}", "one", worker, 5901 + number, [], flavor))
         return "".join(vm.worker_ip for vm in slice_.vms[-count:])
@@ -51,7 +51,7 @@ def test_a_slice_uses_so_many_workers_and_then_fills_them(spread: int, placed: s
 def test_preferred_workers_come_first_where_they_have_room(beside: str, placed: str) -> None:
     workers = dict.fromkeys(LETTERS, ROOMY) | {"e": Worker(16, 0.5, 1000.0)}
     inventory = Inventory(tuple(workers), "n", hypervisor=HypervisorSettings(spread=4))
-    assert place("small", FLAVOR.size, inventory, workers, [], "ab", beside) == placed
+    assert place("small", FLAVOR.size, inventory, workers, taken_by([]), "ab", beside) == placed
 
 
 @pytest.mark.parametrize(("vms", "spread", "share"), [(6, 4, 2), (8, 4, 2), (9, 4, 3), (6, 1, 6), (6, 0, 1), (7, 0, 2)])
@@ -130,7 +130,7 @@ def test_a_stopped_vm_counts_its_disk_only() -> None:
     cloud.add(1000, 2)
     (stopped, _) = cloud.slices[1000].vms
     stopped.status = VMStatus.STOPPED
-    assert promised(holdings_of(cloud.slices.values())) == {"a": (1, 1.0, 2.0)}
+    assert taken_by(cloud.slices.values()).promised("a") == {"a": (1, 1.0, 2.0)}
     with pytest.raises(Refused, match=r"a comes closest: 0 GiB of disk left"):
         cloud.add(1001)
 
@@ -142,7 +142,7 @@ def test_a_stopped_vm_starts_only_where_its_worker_has_room() -> None:
     for vm in stopped:
         vm.status = VMStatus.STOPPED
     cloud.workers["b"] = Worker(2, 1.5, 9.0)
-    recount(cloud.workers, holdings_of(cloud.slices.values()))
+    recount(cloud.workers, taken_by(cloud.slices.values()), "ab")
     with pytest.raises(
         Refused, match=r"b has no room to start vm1 \(1 cores and 1 GiB of memory\): 0.5 GiB of memory left; stop"
     ):
@@ -161,9 +161,9 @@ def test_a_worker_without_a_measurement_is_not_judged() -> None:
 def test_promises_are_counted_once_for_all_workers() -> None:
     cloud = LetteredWorkers(spread=2)
     cloud.add(1000, 3)
-    live = holdings_of(cloud.slices.values())
-    assert promised(live)["a"] == (2, 2.0, 2.0)
+    taken = taken_by(cloud.slices.values())
+    assert taken.promised("a") == {"a": (2, 2.0, 2.0)}
     workers = dict.fromkeys("abc", Worker(4, 8.0, 9.0, used_cores=9))
-    recount(workers, live)
+    recount(workers, taken, "abc")
     assert {name: worker.used_cores for name, worker in workers.items()} == {"a": 2, "b": 1, "c": 0}
     assert (workers["a"].used_ram_gb, workers["a"].max_cores) == (2.0, 4)

@@ -21,6 +21,7 @@ from core import passwords
 from core.errors import Refused
 from menu import file_commands, restricted
 from menu.arguments import parser, restricted_parser
+from menu.reach import MANAGER
 from menu.restricted import MOST_BYTES, MOST_WORDS, words_of
 from menu.screen import Screen
 from models import ADMIN
@@ -281,6 +282,12 @@ def test_a_shipped_password_is_replaced_first(
         call("list", desk=desk)
     desk.path.write_text(f"{desk.path.read_text()}login: {{shipped_passwords: keep}}\n")
     assert call("list", desk=desk)[0] == 0
+
+
+def test_a_menu_tells_the_manager_without_another_derivation(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A derivation takes 50 ms and 16 MiB, and thirty students may log in at once."""
+    monkeypatch.setattr(passwords, "_derive", None)
+    assert desk.ok(desk.api.command_address("student")) == MANAGER
 
 
 def test_commands_can_be_switched_off(desk: Desk, call: Call) -> None:

@@ -21,6 +21,9 @@ pytestmark = pytest.mark.long
 OLD = DATA / "old_files" / "cloud_0.2.0.yaml"
 """A file with a running slice and one in design, as 0.2.0 wrote it."""
 
+WITH_PROMISES = 4
+"""The first version that has a table of promises."""
+
 
 @pytest.fixture
 def old(tmp_path: Path) -> Database:
@@ -36,6 +39,8 @@ def filled(url: ServerURL, old: Database, number: int, monkeypatch: pytest.Monke
         with ServerSession(url).transaction() as connection:
             tables.bring_up(connection)
             state = old.load()
+            if number < WITH_PROMISES:
+                patch.setattr(rows, "_write_promises", lambda *_: None)
             rows.write(connection, PostgresStore(url)._changes({}, state, {}), state, 1)
 
 
@@ -80,6 +85,16 @@ def test_slices_from_before_realms_hold_their_vnc_ports_on_workers(
     with psycopg.connect(database_url.text) as connection:
         found = {thing for (thing,) in connection.execute("SELECT thing FROM holding WHERE thing LIKE 'port % on %'")}
     assert found == {door for holdings in wanted.values() for door in holdings.doors}
+
+
+def test_the_promises_of_workers_are_taken_from_the_slices(
+    database_url: ServerURL, old: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(database_url, old, WITH_PROMISES - 1, monkeypatch)
+    wanted = old.load().slices.taken
+    assert wanted.workers()
+    found = open_store(database_url).load().slices.taken
+    assert found.promised(wanted.workers()) == wanted.promised(wanted.workers())
 
 
 def test_the_old_file_has_a_running_slice_and_one_in_design() -> None:

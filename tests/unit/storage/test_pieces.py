@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from allocation.holdings import Holdings
-from allocation.placement import recount
 from core.errors import Refused
 from core.inventory import Inventory, Worker
 from database import Database
@@ -65,7 +64,7 @@ def furnish(path: Path, slices: int) -> None:
         state.users[OWNERS[0]].quota_vms += 10
         state.inventory = replace(state.inventory, workers_list=Inventory().workers_list)
         state.workers = {address: Worker(10_000, 10_000.0, 100_000.0) for address in Inventory().workers_list}
-        recount(state.workers, state.slices.holdings.values())
+        state.recount()
 
 
 @pytest.fixture

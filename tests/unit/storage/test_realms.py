@@ -176,7 +176,7 @@ def test_what_realms_share_has_one_owner(
     add(state, 1150, **(usual | {"vm_id": 1151} | first))
     add(state, 1250, **(usual | {"vm_id": 1251} | second))
     with pytest.raises(Broken, match=sentence):
-        rules.check(state, {1150, 1250})
+        rules.check_slices(state, (1150, 1250), state.slices.taken)
 
 
 # --- Settings that do not change while there are slices ---------------------------------------------------------------

@@ -1,0 +1,148 @@
+"""Slices in a PostgreSQL database: only those that a use-case asks for are read, and tables answer for the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from allocation.holdings import Holdings
+from allocation.taken import Taken, taken_by
+from core.errors import Refused
+from database import Database, State
+from storage.location import ServerURL
+from storage.postgres.rows import Row
+from storage.postgres.store import PostgresStore
+from tests.support.many import write_file
+
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture
+def store(database_url: ServerURL, tmp_path: Path) -> PostgresStore:
+    """Return a store with five slices of two VMs on three workers."""
+    path = tmp_path / "database.yaml"
+    write_file(path, [2] * 5)
+    store = PostgresStore(database_url)
+    store.create(Database(path).load())
+    return store
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the list of statements that sessions send from now on."""
+    sent: list[str] = []
+    execute = psycopg.Connection.execute
+
+    def noted(connection: psycopg.Connection, query: str, *words: Any) -> object:
+        sent.append(query)
+        return execute(connection, query, *words)
+
+    monkeypatch.setattr(psycopg.Connection, "execute", noted)
+    return sent
+
+
+def read_of(state: State) -> list[str]:
+    """Return the keys of the slices that were read."""
+    return [key for key, row in state.slices.entries.kept.items() if isinstance(row, Row) and row.is_read]
+
+
+def test_only_the_slices_that_are_asked_for_are_read(store: PostgresStore) -> None:
+    state = PostgresStore(store.url).load()
+    assert read_of(state) == []
+    first, second, *_ = state.slices
+    assert state.slices[first].slice_id == first
+    assert state.slices.held(second)
+    assert read_of(state) == [str(first), str(second)]
+
+
+def test_several_slices_are_read_by_one_statement(store: PostgresStore, statements: list[str]) -> None:
+    state = PostgresStore(store.url).load()
+    statements.clear()
+    assert len(state.slices.of([*state.slices][:3])) == 3
+    assert len(statements) == 1
+    assert len(state.slices.values()) == 5
+    assert len(statements) == 2
+    assert len(state.to_dict()["slices"]) == 5
+    assert len(statements) == 2
+
+
+def test_a_slice_that_was_changed_meanwhile_is_read_as_it_is_now(store: PostgresStore) -> None:
+    state = PostgresStore(store.url).load()
+    first = next(iter(state.slices))
+    with store.transaction() as other:
+        other.slices[first].name = "renamed"
+    assert state.slices[first].name == "renamed"
+
+
+def test_a_slice_that_was_deleted_meanwhile_is_refused_in_one_sentence(store: PostgresStore) -> None:
+    state = PostgresStore(store.url).load()
+    first = next(iter(state.slices))
+    with store.transaction() as other:
+        remove(other)
+    with pytest.raises(Refused, match=f"^Slice {first} was deleted by another session just now; look again$"):
+        state.slices[first]
+    assert first not in PostgresStore(store.url).load().slices
+
+
+# --- What slices hold -------------------------------------------------------------------------------------------------
+
+
+def move(state: State) -> None:
+    """Move a VM to another worker, and give it another VNC port."""
+    vm = next(iter(state.slices.values())).vms[0]
+    vm.worker_ip, vm.vnc_port = "10.0.10.9", 6100
+
+
+def remove(state: State) -> None:
+    slice_id = next(iter(state.slices))
+    owner = state.users[state.slices[slice_id].owner]
+    owner.used_vms -= len(state.slices[slice_id].vms)
+    owner.slices.remove(slice_id)
+    del state.slices[slice_id]
+
+
+def change_nothing(_: State) -> None:
+    """Leave the state as it is."""
+
+
+CHANGES = [move, remove, change_nothing]
+
+
+def agrees(taken: Taken, state: State) -> bool:
+    """Return whether a store answers as slices in memory do, also where nothing is held."""
+    wanted = taken_by(state.slices.values())
+    things = {"id 9", "pool 99", *(claim for each in state.slices.values() for claim in Holdings.of(each).claims)}
+    hosts = {*wanted.workers(), "10.0.10.8"}
+    return (
+        taken.among(things) == wanted.among(things) == things - {"id 9", "pool 99"}
+        and taken.promised(hosts) == wanted.promised(hosts)
+        and all(taken.slices_on(host) == wanted.slices_on(host) for host in hosts)
+        and taken.workers() >= wanted.workers()
+    )
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_tables_answer_as_slices_in_memory_do_before_a_change_is_saved_and_after(
+    store: PostgresStore, change: Callable[[State], None]
+) -> None:
+    with store.transaction() as state:
+        before = {claim for each in state.slices.values() for claim in Holdings.of(each).claims}
+        change(state)
+        assert agrees(state.slices.taken, state)
+        gone = before - {claim for each in state.slices.values() for claim in Holdings.of(each).claims}
+        assert not state.slices.taken.among(gone)
+        state.recount()
+    state = PostgresStore(store.url).load()
+    assert agrees(state.slices.taken, state)
+    assert not state.slices.taken.among(gone)
+
+
+def test_slices_are_counted_by_realm_without_reading_them(store: PostgresStore) -> None:
+    assert PostgresStore(store.url).load().slices.by_realm() == {"": 5}
+    with store.transaction() as state:
+        remove(state)
+        assert state.slices.by_realm() == {"": 4}
