@@ -33,12 +33,16 @@ from tests.support.lab.managers import MANAGERS, SECONDS, ManagersLab, go_on, ma
 from tests.support.lab.visitor import HOSTS
 from tests.support.many import OWNERS, write_file
 from tests.support.paths import ROOT
+from tests.support.scale import scaled
 from tests.unit.storage.test_stores import FREE_AFTER_S
 
 pytestmark = pytest.mark.lab
 
 FREE_WITHIN_S = 0.1
 """The bound for the better one of two tries: the tests share their cores."""
+
+STEPS = scaled(((4, 2),), tuple((step, step) for step in range(1, 100)))
+"""The steps of a deployment, and of the deletion after it, at which managers are killed."""
 
 CUT_OFF_S = 15.0
 RECONNECTED_S = 5.0
@@ -80,18 +84,38 @@ def test_every_manager_has_the_whole_cloud(cloud: ManagersLab) -> None:
     assert [line.split()[-1] for line in cloud.run(3, "log", "--slice", str(slice_id)).splitlines()]
 
 
+@pytest.mark.torture
 def test_another_manager_ends_what_a_killed_one_began(cloud: ManagersLab) -> None:
-    """Kill managers in the middle of a deployment and of a deletion; the timer's command ends both."""
-    slice_id, store, seconds = cloud.create("killed"), cloud.store(), list[float]()
-    for action, moment, sentence in (("deploy", "4", "is running"), ("delete", "2", "is deleted")):
-        with cloud.started(2, "mortal.py", cloud.url, action, str(slice_id), "step", moment) as manager:
-            assert manager.wait(SECONDS) == -signal.SIGKILL
-            seconds.append(seconds_until(lambda: not store.is_claimed(slice_id), FREE_AFTER_S, "the claim is free"))
-        noted(f"claim free {seconds[-1] * 1000:.0f} ms after the end of its manager in {action}")
-        assert cloud.run(3, "resume") == f"Slice {slice_id} {sentence}\n"
-        assert cloud.run(1, "doctor") == AGREED
+    """Kill managers at steps of deployments and deletions; the timer's command of another one ends what they left."""
+    seconds: list[float] = []
+    for number, steps in enumerate(STEPS):
+        slice_id = cloud.create(f"killed{number}")
+        killed = [
+            ended_by_another(cloud, action, slice_id, step, seconds)
+            for action, step in zip(("deploy", "delete"), steps, strict=True)
+        ]
+        if not any(killed):
+            break
+    assert len(seconds) >= 2
     assert min(seconds) <= FREE_WITHIN_S
+    noted(f"{len(seconds)} managers killed")
     assert cloud.run(2, "resume") == ""
+
+
+def ended_by_another(cloud: ManagersLab, action: str, slice_id: int, step: int, seconds: list[float]) -> bool:
+    """Begin an action, which is killed at a step, and let another manager end it; return whether it had that step."""
+    store = cloud.store()
+    with cloud.started(2, "mortal.py", cloud.url, action, str(slice_id), "step", str(step)) as manager:
+        was_killed = manager.wait(SECONDS) == -signal.SIGKILL
+        if was_killed:
+            seconds.append(seconds_until(lambda: not store.is_claimed(slice_id), FREE_AFTER_S, "the claim is free"))
+    if was_killed:
+        noted(f"claim free {seconds[-1] * 1000:.0f} ms after the end of its manager at step {step} of {action}")
+        done = {"deploy": "running", "delete": "deleted"}[action]
+        assert cloud.run(3, "resume") == f"Slice {slice_id} is {done}\n"
+    assert cloud.run(1, "doctor") == AGREED
+    assert (slice_id in store.load().slices) == (action == "deploy")
+    return was_killed
 
 
 def test_hosts_refuse_what_a_manager_sends_that_was_cut_off_meanwhile(cloud: ManagersLab) -> None:

@@ -18,7 +18,7 @@ from allocation.holdings import Holdings
 from allocation.taken import TakenBy, TakenNow
 from core.inventory import Inventory, Worker
 from core.results import value_of
-from database import Database, open_store
+from database import Database, Store, open_store
 from deployment import DeploymentAPI
 from lifecycle.discovery import Discovery
 from models import Slice
@@ -56,10 +56,8 @@ def calls_of(work: Callable[[], object]) -> int:
     return count
 
 
-@pytest.fixture
-def cloud_of_many(tmp_path: Path) -> Database:
-    """A file with 2,000 workers and ten slices."""
-    path = tmp_path / "database.yaml"
+def cloud_of_many(path: Path) -> Database:
+    """Return a file with 2,000 workers and ten slices."""
     write_file(path, [2] * 10)
     database = Database(path)
     with database.transaction() as state:
@@ -67,10 +65,22 @@ def cloud_of_many(tmp_path: Path) -> Database:
     return database
 
 
-def test_two_thousand_hosts_are_discovered_in_two_seconds_of_cpu(cloud_of_many: Database) -> None:
+@pytest.fixture(params=["file", pytest.param("rows", marks=pytest.mark.long)])
+def store_of_many(tmp_path: Path, request: pytest.FixtureRequest) -> Store:
+    """The same in a file, and in a database."""
+    file = cloud_of_many(tmp_path / "database.yaml")
+    if request.param == "file":
+        return file
+    server: PostgresServer = request.getfixturevalue("postgres")
+    store = open_store(server.new_database())
+    store.create(file.load())
+    return store
+
+
+def test_two_thousand_hosts_are_discovered_in_two_seconds_of_cpu(store_of_many: Store) -> None:
     cloud = FakeHosts()
     began = time.process_time()
-    found = Discovery(cloud_of_many, Runner(cloud.connect)).workers()
+    found = Discovery(store_of_many, Runner(cloud.connect)).workers()
     assert time.process_time() - began <= CPU_SECONDS
     assert [worker.up for worker in found.values()] == [True] * HOSTS
     assert {host.runs for host in cloud.hosts.values()} == {1}
