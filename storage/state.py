@@ -145,8 +145,9 @@ class Slices(MutableMapping[int, Slice]):
     def held(self, slice_id: int) -> Holdings | None:
         """Return the present holdings of the slice, or None without one. A kept slice is not made for it."""
         key = str(slice_id)
-        if key not in self.entries.touched and key in self.entries.kept:
-            return self._held_before(key)
+        kept = None if key in self.entries.touched else self.entries.kept.get(key)
+        if kept and kept.holdings:
+            return kept.holdings
         return Holdings.of(self.entries[key]) if key in self.entries else None
 
     def by_realm(self) -> Counter[str]:

@@ -37,6 +37,9 @@ CONNECT_S = 5
 RECONNECT_S = 15.0
 """Longer than a server needs to restart, or a standby to take over."""
 
+_FRESH_S = 1.0
+"""A connection that answered so many seconds ago still works, unless the server says otherwise."""
+
 _POLL_S = 0.1
 _TIMELINE: LiteralString = "left(pg_walfile_name(pg_current_wal_lsn()), 8)"
 """The number of the server's history, which begins the names of its WAL files."""
@@ -52,6 +55,7 @@ class ServerSession:
         self._guard = threading.RLock()
         self._connection: Connection | None = None
         self._in_transaction = False
+        self._answered = 0.0
         self._held: dict[str, int] = {}
         self._lost: set[str] = set()
 
@@ -60,6 +64,7 @@ class ServerSession:
         """Yield the connection for single statements."""
         with self._guard, self._as_faults():
             yield self._ready()
+            self._answered = time.monotonic()
 
     @contextmanager
     def transaction(
@@ -88,6 +93,7 @@ class ServerSession:
                 raise
             else:
                 self._commit(connection)
+                self._answered = time.monotonic()
             finally:
                 self._in_transaction = False
 
@@ -151,7 +157,8 @@ class ServerSession:
             return connection
         if connection:
             with suppress(psycopg.OperationalError):
-                if _has_news(connection):  # the server says nothing unasked but that it ends the connection
+                # A server says nothing unasked, but that it ends the connection. One that is cut off does not say that.
+                if _has_news(connection) or time.monotonic() - self._answered > _FRESH_S:
                     connection.execute("")
                 return connection
             connection.close()

@@ -14,6 +14,7 @@ from allocation.taken import Taken, taken_by
 from core.errors import Refused
 from database import Database, State
 from storage.location import ServerURL
+from storage.postgres import session
 from storage.postgres.rows import Row
 from storage.postgres.store import PostgresStore
 from tests.support.many import write_file
@@ -68,6 +69,21 @@ def test_several_slices_are_read_by_one_statement(store: PostgresStore, statemen
     assert len(statements) == 2
     assert len(state.to_dict()["slices"]) == 5
     assert len(statements) == 2
+
+
+def test_a_connection_that_was_idle_is_tried_before_it_is_used(
+    store: PostgresStore, statements: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its server may be cut off, which nothing but a missing answer tells."""
+    store.load()
+    statements.clear()
+    store.load()
+    assert len(statements) == 1
+    monkeypatch.setattr(session, "_FRESH_S", -1.0)
+    statements.clear()
+    store.load()
+    assert len(statements) == 2
+    assert statements[0] == ""
 
 
 def test_a_slice_that_was_changed_meanwhile_is_read_as_it_is_now(store: PostgresStore) -> None:
