@@ -7,13 +7,8 @@ guest had sent them, and are looked for at the other end's TAP.
 from __future__ import annotations
 
 import itertools
-import os
 import re
-import struct
-import subprocess
-import time
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 import yaml
@@ -23,43 +18,13 @@ from network.tunnel import LEARNED, MOST_LEARNED
 from tests.lab.test_drift import Pair, cli, codes
 from tests.lab.test_lans import command
 from tests.support.lab import frames as f
+from tests.support.lab.kinds import KINDS, TAGGED, Ear, frame, send
 from tests.support.lab.visitor import DATABASES, Guest, Menu, traces, wait_until
 
 pytestmark = pytest.mark.lab
 
-LLC, SNAP = b"\x42\x42\x03", b"\xaa\xaa\x03\x00\x00\x0c"
-BPDU = bytes(32)
 TO_WORKER2 = "tun1_0a001402"
 FULL_PING = "ping -c 1 -W 2 -s 1472"
-
-
-def _llc(target: str, payload: bytes) -> tuple[str, int, bytes]:
-    """Return a frame of IEEE 802.3, which has its length in place of a type."""
-    return target, len(payload) + 8, payload
-
-
-KINDS: Mapping[str, tuple[str, int, bytes]] = {
-    "STP": _llc("01:80:c2:00:00:00", LLC + b"\0\0\0\0" + BPDU),
-    "RSTP": _llc("01:80:c2:00:00:00", LLC + b"\0\0\2\2" + BPDU),
-    "PVST": _llc("01:00:0c:cc:cc:cd", SNAP + b"\x01\x0b" + BPDU),
-    "CDP": _llc("01:00:0c:cc:cc:cc", SNAP + b"\x20\x00" + BPDU),
-    "IS-IS": _llc("01:80:c2:00:00:14", b"\xfe\xfe\x03\x83" + BPDU),
-    "LLDP": ("01:80:c2:00:00:0e", 0x88CC, bytes(32)),
-    "LACP": ("01:80:c2:00:00:02", 0x8809, b"\x01\x01" + bytes(32)),
-    "PAUSE": ("01:80:c2:00:00:01", 0x8808, b"\x00\x01" + bytes(32)),
-    "802.1X": ("01:80:c2:00:00:03", 0x888E, b"\x02\x01\0\0"),
-    "MVRP": ("01:80:c2:00:00:21", 0x88F5, bytes(32)),
-    "MPLS": (f.BROADCAST, 0x8847, b"\x00\x01\x01\x40"),
-    "ARP": (f.BROADCAST, 0x0806, struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + bytes(20)),
-    "OSPF": ("01:00:5e:00:00:05", 0x0800, f.ipv4("10.9.9.1", "224.0.0.5", 89, bytes(24))),
-    "IPv6": (f.ALL_NODES, 0x86DD, struct.pack("!IHBB", 6 << 28, 40, 59, 1) + bytes(72)),
-    "802.1Q": (f.BROADCAST, 0x8100, struct.pack("!HH", 55, 0x88B5)),
-    "802.1ad": (f.BROADCAST, 0x88A8, struct.pack("!HH", 55, 0x88B5)),
-    "Q-in-Q": (f.BROADCAST, 0x8100, struct.pack("!HHHH", 55, 0x8100, 66, 0x88B5)),
-}
-"""Kinds of frames that a wire passes: target, type or length, and payload."""
-
-TAGGED = {"802.1Q", "802.1ad", "Q-in-Q"}
 
 
 @pytest.fixture(scope="module")
@@ -75,32 +40,6 @@ def lab(worker_id: str) -> Iterator[Lab]:
         lab.down()
 
 
-class Ear:
-    """A listener at a TAP, which hears the marks of frames."""
-
-    def __init__(self, lab: Lab, host: str, tap: str) -> None:
-        argv = ["timeout", "60", "tcpdump", "-i", tap, "-U", "-s", "0", "-Q", "out", "-w", "-"]
-        self._process = lab.popen_in(host, argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self._heard = b""
-        assert self._process.stderr
-        assert self._process.stdout
-        assert b"listening" in self._process.stderr.readline()
-        self._stream: Any = self._process.stdout
-        os.set_blocking(self._stream.fileno(), False)
-
-    def hears(self, count: int, seconds: float = 10) -> list[bytes]:
-        """Return the marks that arrive until there are `count`; with 0, those that arrive in a moment."""
-        deadline = time.monotonic() + (seconds if count else 1)
-        while len(self.marks) < (count or 1 << 30) and time.monotonic() < deadline:
-            self._heard += self._stream.read() or b""
-            time.sleep(0.05)
-        return self.marks
-
-    @property
-    def marks(self) -> list[bytes]:
-        return re.findall(rb"MARK(....)", self._heard)
-
-
 class Tunnelled(Pair):
     """Two linked VMs on two workers, whose second link passes frames with tags of their own."""
 
@@ -110,9 +49,7 @@ class Tunnelled(Pair):
         self.peer = self.vms["two"].addresses["eth1"]
 
     def send(self, host: str, port: str, frames: list[bytes]) -> None:
-        """Let the switch take frames as if they had arrived at the port."""
-        lines = "".join(f"packet-out in_port={port} packet={frame.hex()} actions=TABLE\n" for frame in frames)
-        self.lab.exec(host, ["ovs-ofctl", "bundle", "br-int", "-"], input=lines)
+        send(self.lab, host, "br-int", port, frames)
 
     def listen(self, name: str, nic: str = "eth1") -> Ear:
         return Ear(self.lab, self.vms[name].worker, self.tap(name, nic))
@@ -132,11 +69,6 @@ def pair(lab: Lab, before_the_tunnel: dict[str, str]) -> Iterator[Tunnelled]:  #
     made = Tunnelled(lab, menu)
     yield made
     menu.close()
-
-
-def frame(source: str, kind: tuple[str, int, bytes], mark: bytes) -> bytes:
-    target, ethertype, payload = kind
-    return f.ethernet(source, target, ethertype, payload + b"MARK" + mark)
 
 
 def test_guests_reach_each_other_and_the_internet(pair: Tunnelled) -> None:
