@@ -95,7 +95,7 @@ def _remove(state: State, actor: str, number: int) -> KeyChange:
 
 
 def _after_reset(state: State, actor: str) -> tuple[str, ...]:
-    owned = (state.slices[slice_id] for slice_id in rights.user_of(state, actor).slices)
+    owned = state.slices.of(rights.user_of(state, actor).slices)
     return tuple(
         f"{slice_.name or slice_.slice_id}/{vm.name}"
         for slice_ in owned

@@ -47,7 +47,7 @@ class Doctor:
 
     def examine(self) -> Diagnosis:
         """Return all problems on all hosts. This changes nothing."""
-        state = self._database.load()
+        state = self._database.load_whole()
         inspectors = self._inspectors(state)
         whole, surveys = inspectors.survey(state.slices.values())
         collected = {realm: survey.collected for realm, survey in surveys.items()}

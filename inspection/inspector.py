@@ -123,7 +123,7 @@ def watched(database: Store, slices: Iterable[Slice], collect: Callable[[], Coll
     before = {slice_.slice_id: slice_ for slice_ in slices}
     free = [number for number in before if not database.is_claimed(number)]
     collected = collect()
-    after = database.load().slices
+    after = {slice_.slice_id: slice_ for slice_ in database.load_whole().slices.values()}
     same = (n for n in free if n in after and after[n].to_dict() == before[n].to_dict())
     unchanged = frozenset(number for number in same if not database.is_claimed(number))
     return Survey(collected, before, after, unchanged)

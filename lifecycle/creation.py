@@ -135,9 +135,9 @@ def _designed_in(state: State, actor: str, design: Design, realm: str) -> Slice:
     check_internet(inventory, design)
     rights.check_new_name(design.name)
     user = rights.user_of(state, actor)
-    for slice_id in user.slices:
-        if state.slices[slice_id].name == design.name:
-            raise Refused(f"You have a slice {design.name} already ({slice_id}); choose another name")
+    for slice_ in state.slices.of(user.slices):
+        if slice_.name == design.name:
+            raise Refused(f"You have a slice {design.name} already ({slice_.slice_id}); choose another name")
     rights.require_room_for_vms(user, len(design.vms), actor)
     slice_ = new_slice(state, actor, design.name, links=len(design.links), realm=realm)
     share = fair_share(len(design.vms), inventory, state.workers)
@@ -166,7 +166,7 @@ def _designed_in(state: State, actor: str, design: Design, realm: str) -> Slice:
 
 def require_room_for_seeds(state: State, user: User) -> None:
     """Raise `Refused` where the seeds of all the user's slices are too large together."""
-    kept = (vm.seed for slice_id in user.slices for vm in state.slices[slice_id].vms)
+    kept = (vm.seed for slice_ in state.slices.of(user.slices) for vm in slice_.vms)
     total = sum(seed.size for seed in kept if seed)
     if total > MAX_BYTES_OF_USER:
         raise Refused(

@@ -34,7 +34,7 @@ def _export(store: Store, file: Path | None, screen: Screen) -> None:
     from database import Database  # noqa: PLC0415
     from storage.version import Version  # noqa: PLC0415
 
-    state = store.load()
+    state = store.load_whole()
     if file is None:
         screen.data(Version.first(state).content.decode())
         say("Left out: the audit log and the counts of wrong passwords, which go beside a file")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, ValuesView
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, ValuesView
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
@@ -71,6 +71,11 @@ class Entries(MutableMapping[str, V]):
         del self._entries[key]
         self.touched[key] = None
 
+    def forget(self, keys: Iterable[str]) -> None:
+        """Leave out entries that are gone from the file since it was read; this changes nothing there."""
+        for key in keys:
+            del self._entries[key]
+
     def __contains__(self, key: object) -> bool:
         return key in self._entries
 
@@ -87,8 +92,8 @@ class Entries(MutableMapping[str, V]):
 class KeptSlices(Taken, Protocol):
     """The slices that a store keeps, where it answers for them without reading them all."""
 
-    def read(self, kept: Iterable[Kept]) -> None:
-        """Read these at once, which are read one by one otherwise."""
+    def read(self, kept: Mapping[str, Kept]) -> Collection[str]:
+        """Read these at once, which are read one by one otherwise; return the keys of those that are gone meanwhile."""
 
 
 class Slices(MutableMapping[int, Slice]):
@@ -131,24 +136,25 @@ class Slices(MutableMapping[int, Slice]):
         return super().values()
 
     def of(self, slice_ids: Iterable[int]) -> list[Slice]:
-        """Return the slices with these ids."""
+        """Return the slices with these ids, without those that another session deleted or created meanwhile."""
         ids = [*slice_ids]
         self.read(ids)
-        return [self[slice_id] for slice_id in ids]
+        return [self[slice_id] for slice_id in ids if slice_id in self]
 
     def read(self, slice_ids: Iterable[int]) -> None:
-        """Let the store read several slices at once, which are asked for next."""
-        kept, touched = self.entries.kept, self.entries.touched
+        """Let the store read several slices at once, which are asked for next. Those that are gone meanwhile go."""
+        entries = self.entries
         if self._store:
-            self._store.read([kept[key] for key in map(str, slice_ids) if key in kept and key not in touched])
+            unread = [key for key in map(str, slice_ids) if key in entries.kept and key not in entries.touched]
+            entries.forget(self._store.read({key: entries.kept[key] for key in unread if key in entries}))
 
     def held(self, slice_id: int) -> Holdings | None:
         """Return the present holdings of the slice, or None without one. A kept slice is not made for it."""
         key = str(slice_id)
-        kept = None if key in self.entries.touched else self.entries.kept.get(key)
-        if kept and kept.holdings:
-            return kept.holdings
-        return Holdings.of(self.entries[key]) if key in self.entries else None
+        if key not in self.entries:
+            return None
+        kept = None if key in self.entries.touched else self.entries.kept[key].holdings
+        return kept or Holdings.of(self.entries[key])
 
     def by_realm(self) -> Counter[str]:
         """Return the number of slices in each realm."""

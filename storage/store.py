@@ -48,7 +48,14 @@ class Store(Protocol):
 
     @abstractmethod
     def load(self) -> State:
-        """Return the present state, in objects that only the caller has."""
+        """Return the present state, in objects that only the caller has.
+
+        A store may read a slice of it later, as it is then.
+        """
+
+    def load_whole(self) -> State:
+        """Return the present state with all slices, as one and the same change left them."""
+        return self.load()
 
     @abstractmethod
     def transaction(self) -> AbstractContextManager[State]:

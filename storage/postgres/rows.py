@@ -26,8 +26,8 @@ class Texts(NamedTuple):
     holdings: str | None = None
 
 
-Reader = Callable[["Iterable[Row]"], None]
-"""A function that gives rows their texts."""
+Reader = Callable[["Mapping[str, Row]"], object]
+"""A function that gives rows, by their keys, their texts."""
 
 
 class Row(Kept):
@@ -78,7 +78,7 @@ class Row(Kept):
 
     def _texts(self) -> Texts:
         if not self.is_read:
-            self.__dict__["reader"]([self])
+            self.__dict__["reader"]({self.place[1]: self})
         if not self.is_read:
             raise Refused(f"Slice {self.place[1]} was deleted by another session just now; look again")
         found: Texts = self.__dict__["texts"]
@@ -121,16 +121,17 @@ class RowSlices(KeptSlices):
             found = connection.execute("SELECT DISTINCT worker FROM promise").fetchall()
             return {worker for (worker,) in found}
 
-    def read(self, kept: Iterable[Kept]) -> None:
-        """Read the rows that have no texts yet. Those of slices that are gone meanwhile stay without."""
-        rows = {row.place[1]: row for row in kept if isinstance(row, Row) and not row.is_read}
+    def read(self, kept: Mapping[str, Kept]) -> Collection[str]:
+        """Read the rows that have no texts yet; return the keys of slices that are gone meanwhile."""
+        rows = {key: row for key, row in kept.items() if isinstance(row, Row) and not row.is_read}
         if not rows:
-            return
+            return ()
         query = """SELECT key, value::text, holdings::text FROM piece
             WHERE section = 'slices' AND value IS NOT NULL AND key = ANY(%s)"""
         with self._reading() as connection:
             for key, value, holdings in connection.execute(query, [[*rows]]):
                 rows[key].take(Texts(value, holdings))
+        return [key for key, row in rows.items() if not row.is_read]
 
 
 @dataclass(frozen=True)

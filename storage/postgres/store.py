@@ -49,6 +49,16 @@ class PostgresStore(Store):
         with self._session.reading() as connection:
             return State.of_kept(self._refreshed(connection), self._slices)
 
+    def load_whole(self) -> State:
+        """Return the present state with all slices, as one and the same change left them."""
+        self._require_tables()
+        with self._session.reading() as connection:
+            pieces: Pieces | None = None
+            while (present := self._refreshed(connection)) is not pieces:  # another session has changed something
+                pieces = present
+                self._slices.read(pieces.get("slices", {}))
+            return State.of_kept(present, self._slices)
+
     @contextmanager
     def transaction(self) -> Iterator[State]:
         """Yield the state under the lock. The changes of the body are saved at its end, and dropped when it raises."""

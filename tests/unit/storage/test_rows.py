@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +10,24 @@ import psycopg
 import pytest
 
 from allocation.holdings import Holdings
+from allocation.ids import next_slice_id, next_vm_id, next_vnc_port
 from allocation.taken import Taken, taken_by
 from core.errors import Refused
 from database import Database, State
+from lifecycle.losses import losses
+from models import VM, Interface, Slice
+from storage import rules
 from storage.location import ServerURL
 from storage.postgres import session
-from storage.postgres.rows import Row
+from storage.postgres.rows import Row, RowSlices
 from storage.postgres.store import PostgresStore
+from storage.state import Kept
+from storage.version import Version
 from tests.support.many import write_file
 
 pytestmark = pytest.mark.long
+
+WORKER = "10.0.10.7"
 
 
 @pytest.fixture
@@ -104,6 +112,48 @@ def test_a_slice_that_was_deleted_meanwhile_is_refused_in_one_sentence(store: Po
     assert first not in PostgresStore(store.url).load().slices
 
 
+def test_slices_that_were_deleted_meanwhile_are_in_no_list(store: PostgresStore) -> None:
+    state = PostgresStore(store.url).load()
+    first, *rest = state.slices
+    with store.transaction() as other:
+        remove(other)
+    assert [slice_.slice_id for slice_ in state.slices.of([first, rest[0]])] == rest[:1]
+    assert [slice_.slice_id for slice_ in state.slices.values()] == rest == [*state.slices.holdings]
+    assert first not in state.slices
+    assert state.slices.held(first) is None
+
+
+def test_slices_that_were_created_meanwhile_are_in_no_list(store: PostgresStore) -> None:
+    state = PostgresStore(store.url).load()
+    there = [*state.slices]
+    with store.transaction() as other:
+        add(other)
+    assert len(state.slices.taken.slices_on(WORKER)) == 1
+    assert losses(state, WORKER) == []
+    assert [slice_.slice_id for slice_ in state.slices.values()] == there
+
+
+@pytest.mark.parametrize("changes", [1, 3])
+def test_a_whole_state_is_of_one_moment(store: PostgresStore, monkeypatch: pytest.MonkeyPatch, changes: int) -> None:
+    """Let another session save changes in between, before slices are read, and check that the export is valid."""
+    read, left = RowSlices.read, [add, remove, add][:changes]
+
+    def late(rows: RowSlices, kept: Mapping[str, Kept]) -> Collection[str]:
+        if rows is reader._slices and left:
+            with store.transaction() as other:
+                left.pop()(other)
+        return read(rows, kept)
+
+    reader = PostgresStore(store.url)
+    monkeypatch.setattr(RowSlices, "read", late)
+    state = reader.load_whole()
+    assert not left
+    with store.transaction() as other:
+        remove(other)
+    assert Version.first(state).content.count(b"slice_id") == len(state.slices)
+    rules.check(state)
+
+
 # --- What slices hold -------------------------------------------------------------------------------------------------
 
 
@@ -111,6 +161,17 @@ def move(state: State) -> None:
     """Move a VM to another worker, and give it another VNC port."""
     vm = next(iter(state.slices.values())).vms[0]
     vm.worker_ip, vm.vnc_port = "10.0.10.9", 6100
+
+
+def add(state: State) -> None:
+    """Add a slice with a VM on a worker that has no other one."""
+    owner = next(iter(state.users.values()))
+    slice_ = Slice(next_slice_id(state.next_vm_id, state.slices.taken), owner.username)
+    state.slices[slice_.slice_id] = slice_
+    vm_id = next_vm_id(slice_.slice_id + 1, state.slices.taken)
+    slice_.vms = [VM(vm_id, "vm", owner.username, WORKER, next_vnc_port(state.slices.taken), [Interface("eth0")])]
+    owner.slices.append(slice_.slice_id)
+    owner.used_vms += 1
 
 
 def remove(state: State) -> None:
