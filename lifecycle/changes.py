@@ -242,6 +242,7 @@ class Change:
                     regained.append(f"{vm.name} was lost with {vm.lost_with}: it has a new disk on {vm.worker_ip}")
                     vm.status, vm.lost_with = status_now(vm), None
                 vm.pid = pids.get(vm.vm_id, vm.pid)
+            state.recount()
         for notice in regained:
             self.runner.emit(Notice(notice))
 

@@ -111,12 +111,14 @@ def has_unplaced(slice_: Slice) -> bool:
 def place_again(state: State, slice_: Slice) -> list[str]:
     """Place the VMs of a slice that have no worker; return why some of them still have none."""
     deployment, problems = DeploymentAPI(state.inventory_of(slice_)), []
-    for vm in slice_.vms:
-        if vm.worker_ip == NOWHERE:
-            try:
-                deployment.place_again(slice_, vm, state.workers, state.slices.taken)
-            except Refused as error:
-                problems.append(f"{vm.name} was lost with {vm.lost_with} and has no place yet: {error}")
+    unplaced = [vm for vm in slice_.vms if vm.worker_ip == NOWHERE]
+    for vm in unplaced:
+        try:
+            deployment.place_again(slice_, vm, state.workers, state.slices.taken)
+        except Refused as error:
+            problems.append(f"{vm.name} was lost with {vm.lost_with} and has no place yet: {error}")
+    if unplaced:
+        state.recount()
     return problems
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 
 from core.errors import Refused
-from core.status import SliceStatus, VMStatus
+from core.status import SliceStatus, VMStart, VMStatus
 from inspection.summary import SliceProblems
 from lifecycle.discovery import CLEAR_FIRST
 from menu.session import _found
 from orchestrator import OrchestratorAPI
 from remote.events import Event, Notice
 from tests.support.acts import read_log
-from tests.support.desk import NETWORK, WORKERS, ConsoleHost, Desk
+from tests.support.agreement import counts_are_right
+from tests.support.desk import NETWORK, WORKERS, ConsoleHost, Desk, deployed
 
 
 def with_one_vm(desk: Desk) -> None:
@@ -208,8 +209,20 @@ def test_a_vm_that_no_other_worker_has_room_for_waits_for_it(desk: Desk) -> None
     desk.ok(desk.api.plan_slice("student", 1000))
     desk.cloud.hosts[WORKERS[0]].memory_kib = 16 << 20  # the repair itself measures that worker
     desk.ok(desk.api.repair_slice("student", 1000))
+    counts_are_right(desk.database.load())
     desk.ok(desk.api.delete_slice("student", 1000))
     assert not desk.cloud.hosts[WORKERS[0]].processes
+
+
+def test_a_lost_vm_that_is_started_by_hand_takes_only_its_disk_after_the_repair(desk: Desk) -> None:
+    deployed(desk)
+    with desk.database.transaction() as state:
+        state.slices[1000].vms[1].start = VMStart.MANUAL
+    dead(desk)
+    desk.api.hosts.forget(WORKERS[1])
+    desk.ok(desk.api.repair_slice("student", 1000))
+    assert desk.slice().vms[1].status == VMStatus.STOPPED
+    counts_are_right(desk.database.load())
 
 
 @pytest.mark.parametrize("status", [SliceStatus.DESIGN, SliceStatus.RUNNING, SliceStatus.DELETING])
