@@ -10,6 +10,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import pytest
+
 from core import names
 from core.inventory import INTERNET_VLAN
 from core.status import SliceStatus, VMStatus
@@ -67,8 +69,11 @@ def counts_are_right(state: State) -> None:
         assert sorted(user.slices) == sorted(slice_.slice_id for slice_ in owned)
         assert user.used_vms == sum(len(slice_.vms) + len(slice_.leaving) for slice_ in owned)
     for address, worker in state.workers.items():
-        on_it = [vm for slice_ in state.slices.values() for vm in slice_.vms if vm.worker_ip == address]
-        assert worker.used_cores == sum(vm.held.cores for vm in on_it)
+        vms = [vm for slice_ in state.slices.values() for vm in (*slice_.vms, *slice_.leaving)]
+        held = [vm.held for vm in vms if vm.worker_ip == address]
+        assert worker.used_cores == sum(size.cores for size in held), address
+        assert worker.used_ram_gb == pytest.approx(sum(size.ram_gb for size in held), abs=0.001), address
+        assert worker.used_disk_gb == pytest.approx(sum(size.disks_gb for size in held), abs=0.001), address
 
 
 def hosts_agree(cloud: FakeHosts, state: State) -> None:
