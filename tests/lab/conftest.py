@@ -14,7 +14,7 @@ from core.errors import CloudError
 from database import Database
 from lab import Lab, paths
 from tests.support.lab.program import end_servers
-from tests.support.lab.visitor import DATABASES, Menu, age_measurements, traces
+from tests.support.lab.visitor import DATABASES, Menu, age_measurements, brought_up, traces
 from tests.support.paths import ROOT
 
 
@@ -66,15 +66,8 @@ def _slices(database: Path) -> list[int]:
 
 @pytest.fixture(scope="session")
 def lab(worker_id: str) -> Iterator[Lab]:
-    lab = Lab(f"test-{worker_id}", has_debian=False)
-    lab.down()
-    try:
-        lab.up()
-        DATABASES[lab.database] = lab
+    with brought_up(f"test-{worker_id}") as lab:
         yield lab
-    finally:
-        DATABASES.clear()
-        lab.down()
 
 
 @pytest.fixture(autouse=True)

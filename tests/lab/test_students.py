@@ -278,7 +278,9 @@ def test_another_students_slice_is_not_there(door: StudentDoor, slice_of_alice: 
     assert "hers" not in shown
 
 
-def test_a_window_closed_while_deploying_leaves_a_slice_that_runs(door: StudentDoor, slice_of_alice: int) -> None:
+@pytest.fixture(scope="module")
+def deployed_slice(door: StudentDoor, slice_of_alice: int) -> int:
+    """Deploy the slice in a session whose window is closed meanwhile; return the slice's id."""
     with door.terminal("alice") as terminal:
         log_in(terminal, "alice")
         terminal.type("6\r")
@@ -286,34 +288,38 @@ def test_a_window_closed_while_deploying_leaves_a_slice_that_runs(door: StudentD
         terminal.type(f"{slice_of_alice}\r")
         terminal.wait_for("prepare", 60)
     wait_until(lambda: not door.processes(), "the end of the unwatched session", 90)
+    return slice_of_alice
+
+
+def test_a_window_closed_while_deploying_leaves_a_slice_that_runs(door: StudentDoor, deployed_slice: int) -> None:
     shown = door.piped("alice", stdin=f"{PASSWORDS['alice']}\n5\n0\n")
-    assert f"Slice {slice_of_alice}: private, running" in shown, shown
+    assert f"Slice {deployed_slice}: private, running" in shown, shown
     assert "its manager stopped" not in shown
     log = door.root("cat /var/lib/cloud/database.yaml.audit/alice.acts.log")
     assert [line for line in log.splitlines() if '"deploy"' in line][-1].count('"result": "ok"') == 1
 
 
-def test_a_console_leads_back_to_the_menu_or_out_and_nowhere_else(door: StudentDoor, slice_of_alice: int) -> None:
+def test_a_console_leads_back_to_the_menu_or_out_and_nowhere_else(door: StudentDoor, deployed_slice: int) -> None:
     with door.terminal("alice") as terminal:
         log_in(terminal, "alice")
-        choose(terminal, ("9", "VM ID"), (str(slice_of_alice + 1), "Leave with Ctrl-]."), until="")
+        choose(terminal, ("9", "VM ID"), (str(deployed_slice + 1), "Leave with Ctrl-]."), until="")
         terminal.type("\r\x1a\x1c~.\r~^Z\r\x01c\x01x\x01h\r")  # of the shell, ssh, and QEMU's own monitor
         terminal.type("\x1d")
         shown = terminal.wait_for("Left the console", 60)
         assert "(qemu)" not in shown
         assert "VNC" in choose(terminal, ("5", "VLANs "))
         # A window that is closed in a console ends the session.
-        choose(terminal, ("9", "VM ID"), (str(slice_of_alice + 1), "Leave with Ctrl-]."), until="")
+        choose(terminal, ("9", "VM ID"), (str(deployed_slice + 1), "Leave with Ctrl-]."), until="")
     wait_until(lambda: not door.processes(), "the end of the session", 60)
 
 
-def test_a_pipe_that_breaks_while_deleting_lets_it_come_to_its_end(door: StudentDoor, slice_of_alice: int) -> None:
+def test_a_pipe_that_breaks_while_deleting_lets_it_come_to_its_end(door: StudentDoor, deployed_slice: int) -> None:
     client = subprocess.Popen(
         door.ssh("alice", "-T", f"cloud@{ADDRESS}"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert client.stdin
     assert client.stdout
-    client.stdin.write(f"{PASSWORDS['alice']}\n7\n{slice_of_alice}\ny\n".encode())
+    client.stdin.write(f"{PASSWORDS['alice']}\n7\n{deployed_slice}\ny\n".encode())
     client.stdin.flush()
     received = b""
     while b"[remove]" not in received:
@@ -326,8 +332,8 @@ def test_a_pipe_that_breaks_while_deleting_lets_it_come_to_its_end(door: Student
     assert "You have no slices yet" in door.piped("alice", stdin=f"{PASSWORDS['alice']}\n5\n0\n")
     for worker in ("worker1", "worker2"):
         listed = door.lab.exec(worker, ["sh", "-c", "ls /home/ubuntu/vm_images; ps -eo args"]).stdout
-        assert f"slice-{slice_of_alice}" not in listed
-        assert f"slice{slice_of_alice}-" not in listed
+        assert f"slice-{deployed_slice}" not in listed
+        assert f"slice{deployed_slice}-" not in listed
 
 
 def test_no_password_is_in_any_log_of_the_account(door: StudentDoor) -> None:

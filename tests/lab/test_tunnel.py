@@ -19,7 +19,7 @@ from tests.lab.test_drift import Pair, cli, codes
 from tests.lab.test_lans import command
 from tests.support.lab import frames as f
 from tests.support.lab.kinds import KINDS, TAGGED, Ear, frame, send
-from tests.support.lab.visitor import DATABASES, Guest, Menu, traces, wait_until
+from tests.support.lab.visitor import Guest, Menu, brought_up, traces, wait_until
 
 pytestmark = pytest.mark.lab
 
@@ -29,15 +29,8 @@ FULL_PING = "ping -c 1 -W 2 -s 1472"
 
 @pytest.fixture(scope="module")
 def lab(worker_id: str) -> Iterator[Lab]:
-    lab = Lab(f"tunnel-{worker_id}", has_debian=False, underlay="tunnel")
-    lab.down()
-    try:
-        lab.up()
-        DATABASES[lab.database] = lab
+    with brought_up(f"tunnel-{worker_id}", underlay="tunnel") as lab:
         yield lab
-    finally:
-        DATABASES.pop(lab.database, None)
-        lab.down()
 
 
 class Tunnelled(Pair):

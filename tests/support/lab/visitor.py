@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,7 +36,22 @@ def age_measurements(database: Path) -> None:
 
 
 DATABASES: dict[Path, Lab] = {}
-"""The databases that tests made beside those of the labs."""
+"""The databases of labs that tests brought up, and those that tests made beside them."""
+
+
+@contextmanager
+def brought_up(name: str, **options: Any) -> Iterator[Lab]:
+    """Bring up a lab without Debian's guest, and remove all of it afterwards. `options` are those of `Lab`."""
+    lab = Lab(name, has_debian=False, **options)
+    lab.down()
+    try:
+        lab.up()
+        DATABASES[lab.database] = lab
+        yield lab
+    finally:
+        for database in [path for path, its_lab in DATABASES.items() if its_lab is lab]:
+            del DATABASES[database]
+        lab.down()
 
 
 def empty_database(lab: Lab, path: Path, change: Callable[[dict[str, Any]], None] = lambda _: None) -> Path:
