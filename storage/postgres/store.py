@@ -65,7 +65,7 @@ class PostgresStore(Store):
         self._require_tables()
         with acts.with_change() as write_act, self._session.transaction() as connection:
             revision = int(one(connection.execute("SELECT revision FROM cloud FOR UPDATE")))
-            tables.require_newest(connection)  # another manager may have brought the tables up meanwhile
+            tables.require_newest(connection)  # another manager may have held the lock to bring the tables up
             before = self._refreshed(connection)
             state = State.of_kept(before, self._slices)
             yield state
@@ -181,10 +181,14 @@ class PostgresStore(Store):
             raise FileFault(f"{self.url} was not changed, the new state would be wrong: {fault}") from fault
 
     def _require_tables(self) -> None:
-        """Check once that the database has our tables; those of an older program are brought up."""
-        if self._has_tables:
-            return
+        """Check at each use that the database has our tables; those of an older program are brought up.
+
+        Another manager may have brought them up further since the last use.
+        """
         with self._session.reading() as connection:
+            if self._has_tables:
+                tables.require_newest(connection)
+                return
             present = tables.version(connection)
         tables.require_known(present)
         if present == 0:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -27,10 +26,11 @@ from database import Database, open_store
 from lab import paths
 from lab.errors import wait_until
 from lab.postgres import DATA
+from storage.postgres import tables
 from tests.support.agreement import counts_are_right, nothing_has_two_owners
 from tests.support.lab import door
 from tests.support.lab.managers import MANAGERS, SECONDS, ManagersLab, go_on, managers_lab
-from tests.support.lab.visitor import HOSTS
+from tests.support.lab.visitor import HOSTS, Menu
 from tests.support.many import OWNERS, write_file
 from tests.support.paths import ROOT
 from tests.support.scale import scaled
@@ -50,6 +50,7 @@ SESSIONS, SLICES_EACH, VMS_EACH = 8, 10, 10
 PRIMARY, STANDBY = "database1", "database2"
 PAGE = (ROOT / "docs/many-managers.md").read_text(encoding="utf-8")
 AGREED = "Database and hosts agree: no findings\n"
+BARE = "--tuples-only --no-align"
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,12 @@ def seconds_until(condition: Callable[[], bool], most: float, what: str) -> floa
     began = time.monotonic()
     wait_until(condition, most, what)
     return time.monotonic() - began
+
+
+def as_the_page_says(cloud: ManagersLab, server: str, word: str, more: str = "") -> str:
+    """Run the one command of the page with this word as the servers' user; return its output."""
+    (command,) = {line for line in re.findall(r"^sudo -u postgres .*$", PAGE, re.MULTILINE) if word in line}
+    return cloud.lab.exec(server, ["sh", "-c", f"cd /tmp && {command} {more}"]).stdout.strip()
 
 
 def test_every_manager_has_the_whole_cloud(cloud: ManagersLab) -> None:
@@ -138,6 +145,65 @@ def test_hosts_refuse_what_a_manager_sends_that_was_cut_off_meanwhile(cloud: Man
     assert store.load().slices[slice_id].status == SliceStatus.RUNNING
     assert cloud.run(2, "doctor") == AGREED
     cloud.run(2, "delete", str(slice_id), "--yes")
+
+
+@pytest.fixture
+def running(cloud: ManagersLab) -> Iterator[int]:
+    """Let a slice run whose VMs have to keep their processes during the test; return its id."""
+    slice_id = cloud.create("running", "line:2")
+    cloud.run(1, "deploy", "running")
+    before = cloud.processes(slice_id)
+    assert len(before) == 2
+    yield slice_id
+    assert cloud.processes(slice_id) == before
+    cloud.run(1, "delete", "running", "--yes")
+
+
+@pytest.mark.usefixtures("running")
+def test_managers_are_updated_one_after_the_other_while_a_slice_runs(cloud: ManagersLab) -> None:
+    """Update them to a program with one more version of the tables, and go back to the copy in the end."""
+    as_the_page_says(cloud, PRIMARY, "pg_dump")
+    newer, known = cloud.newer_checkout(), tables.NEWEST
+    (said,) = re.findall(r"^Error: (The tables have version \d+, .*)$", PAGE, re.MULTILINE)
+    too_old = re.sub(r"\d+(.*)\d+", rf"{known + 1}\g<1>{known}", said)
+    menu = Menu(cloud.lab, "admin", cloud.url, manager=3)
+    under_way = cloud.create("under-way", "line:2")
+    with cloud.stopped_in(1, "deploy", under_way, "stage", "3") as deploying:
+        cloud.checkouts[2] = newer
+        assert "running" in cloud.run(2, "list")
+        answer = go_on(deploying)
+    unsaved = f"The hosts run slice {under_way}, but that could not be written down: "
+    assert not answer["done"]
+    assert answer["answer"].startswith(f"{unsaved}tell the operator (the audit log says more)")
+    for status, command in ((1, "list"), (1, "delete running --yes"), (1, "authorized-keys"), (2, "doctor")):
+        refused = cloud.ended(1, *command.split())
+        assert (refused.returncode, refused.stdout, refused.stderr) == (status, "", f"Error: {too_old}\n")
+    assert f"Error: {too_old}" in menu.choose(5)
+    assert f"Error: {too_old}" in menu.choose(2, "late")
+    assert menu.close() == 0
+    assert cloud.run(2, "resume") == f"Slice {under_way} is running\n"
+    assert cloud.run(2, "doctor") == AGREED
+    cloud.checkouts |= {1: newer, 3: newer}
+    assert f"{unsaved}{too_old}; then log in again to finish it" in cloud.run(1, "log")
+    cloud.run(3, "delete", str(under_way), "--yes")
+    cloud.create("newer", "line:2")
+    cloud.run(3, "deploy", "newer")
+    cloud.run(1, "delete", "newer", "--yes")
+    assert cloud.run(3, "doctor") == AGREED
+    go_back(cloud)
+    assert cloud.create("again", "line:2") == under_way  # hosts have seen higher numbers of its claims
+    cloud.run(3, "delete", "again", "--yes")
+    assert too_old in cloud.run(3, "log")
+
+
+def go_back(cloud: ManagersLab) -> None:
+    """Bring the older program to all managers, and restore the copy."""
+    cloud.checkouts.clear()
+    cloud.asked(PRIMARY, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'cloud'")
+    for word in ("ALTER DATABASE", "createdb", "pg_restore"):
+        as_the_page_says(cloud, PRIMARY, word)
+    cloud.run(2, "resume", "--raise-fences")
+    assert cloud.run(2, "doctor") == AGREED
 
 
 def test_keys_in_the_database_let_students_in(cloud: ManagersLab) -> None:
@@ -236,7 +302,7 @@ class TakenIds:
 def test_the_standby_takes_over_in_mid_deployment_and_nothing_is_lost(cloud: ManagersLab) -> None:
     slice_id, kept = cloud.create("unlucky"), cloud.create("kept")
     before = cloud.run(1, "show", str(kept), "--json")
-    assert asked_by_the_page(cloud, PRIMARY, "sync_state") == f"{STANDBY}|sync"
+    assert as_the_page_says(cloud, PRIMARY, "sync_state", BARE) == f"{STANDBY}|sync"
     with (
         cloud.stopped_in(2, "deploy", slice_id, "stage", "3") as deploying,
         cloud.started(3, "counter.py", cloud.url) as counting,
@@ -244,7 +310,7 @@ def test_the_standby_takes_over_in_mid_deployment_and_nothing_is_lost(cloud: Man
         taken = TakenIds(counting)
         wait_until(lambda: len(taken.since()) >= 20, SECONDS, "a session takes ids")
         cloud.on_server(PRIMARY, f"{programs(cloud)}/pg_ctl", "stop", "-D", str(DATA), "-m", "immediate")
-        assert asked_by_the_page(cloud, STANDBY, "pg_promote") == "t"
+        assert as_the_page_says(cloud, STANDBY, "pg_promote", BARE) == "t"
         promoted = time.monotonic()
         wait_until(lambda: len(taken.since(promoted)) >= 20, SECONDS, "the session takes ids again")
         reconnected = taken.since(promoted)[0][1] - promoted
@@ -261,13 +327,6 @@ def test_the_standby_takes_over_in_mid_deployment_and_nothing_is_lost(cloud: Man
     assert cloud.run(1, "resume") == ""
     assert cloud.run(3, "doctor") == AGREED
     cloud.run(1, "delete", str(slice_id), "--yes")
-
-
-def asked_by_the_page(cloud: ManagersLab, server: str, word: str) -> str:
-    """Run the one command of the page with this word on a server; return its output as bare as psql can."""
-    commands = re.findall(r"^sudo -u postgres psql .*$", PAGE, re.MULTILINE)
-    (command,) = [shlex.split(line) for line in commands if word in line]
-    return cloud.lab.exec(server, [*command, "--tuples-only", "--no-align"]).stdout.strip()
 
 
 def programs(cloud: ManagersLab) -> str:

@@ -1,4 +1,7 @@
-"""The tables, as numbered steps: `N.sql` leads from version N - 1 to version N. A step that was released stays."""
+"""The tables, as numbered steps: `N.sql` leads from version N - 1 to version N. A step that was released stays.
+
+A key of the state that older programs do not know needs a step, too. It has no statement where no table changes.
+"""
 
 from __future__ import annotations
 
@@ -41,5 +44,6 @@ def require_known(present: int) -> None:
     """Raise `FileFault` where a newer program made the tables."""
     if present > NEWEST:
         raise FileFault(
-            f"The tables have version {present}, and this program knows versions up to {NEWEST}: update this manager"
+            f"The tables have version {present}, and this program knows versions up to {NEWEST}: update this manager",
+            "The cloud is being updated, nothing was done: log out, and log in again later",
         )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from database import Store, open_store
 from lab import Lab, paths, postgres, topology
 from lab.errors import wait_until
 from storage.location import ServerURL
+from storage.postgres import tables
 from tests.support.lab.visitor import HOSTS
 from tests.support.paths import ROOT
 
 SUPPORT = ROOT / "tests/support/lab"
 SECONDS = 120.0
 MANAGERS = 3
+NOT_COPIED = (".*", "tests", "docs", "bench", "lab", "database.yaml*")
 
 
 @dataclass
@@ -30,6 +33,8 @@ class ManagersLab:
     """The lab. Programs run on its managers; `local` is for the tests, which have no network to the lab."""
 
     lab: Lab
+    checkouts: dict[int, Path] = field(default_factory=dict)
+    """The program of each manager that has another one than this checkout."""
 
     @property
     def url(self) -> str:
@@ -53,7 +58,8 @@ class ManagersLab:
 
     def ended(self, manager: int, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the program at a manager to its end."""
-        return self.lab.run(program(*words), check=False, manager=manager, timeout=SECONDS)
+        argv = [sys.executable, str(self.checkouts.get(manager, ROOT) / "cli.py"), *words]
+        return self.lab.run(argv, check=False, manager=manager, timeout=SECONDS)
 
     def run(self, manager: int, *words: str) -> str:
         """Return the output of a command that succeeds at a manager."""
@@ -61,10 +67,24 @@ class ManagersLab:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def create(self, name: str) -> int:
-        """Create a ring of VMs with internet, so that every stage has work for each host; return its id."""
-        made = self.run(1, "create", "--template", "ring:4", "--internet", "all", "--name", name, "--json")
+    def create(self, name: str, template: str = "ring:4") -> int:
+        """Create VMs with internet, so that every stage has work for each host; return the slice's id."""
+        made = self.run(1, "create", "--template", template, "--internet", "all", "--name", name, "--json")
         return int(json.loads(made)["slice_id"])
+
+    def newer_checkout(self) -> Path:
+        """Return a copy of the program that knows one more version of the tables."""
+        copy = self.lab.folder / "newer"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*NOT_COPIED))
+        step = copy / "storage/postgres/tables" / f"{tables.NEWEST + 1}.sql"
+        step.write_text("ALTER TABLE piece ADD COLUMN later text;\n", encoding="utf-8")
+        return copy
+
+    def processes(self, slice_id: int) -> list[str]:
+        """Return the pids of a slice's VMs, each with its worker."""
+        argv = ["pgrep", "-f", f"^qemu-system.* -name slice{slice_id}-vm"]
+        workers = [host for host in HOSTS.values() if host.startswith("worker")]
+        return [f"{host} {pid}" for host in workers for pid in self.lab.exec(host, argv, check=False).stdout.split()]
 
     def fences(self, slice_id: int) -> dict[str, int]:
         """Return the highest fence of a slice that each host has seen."""
@@ -102,10 +122,6 @@ def go_on(process: subprocess.Popen[str]) -> dict[str, Any]:
     answer = json.loads(process.communicate(timeout=SECONDS)[0])
     assert isinstance(answer, dict)
     return answer
-
-
-def program(*words: str) -> list[str]:
-    return [sys.executable, str(ROOT / "cli.py"), *words]
 
 
 @contextmanager

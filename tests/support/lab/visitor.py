@@ -74,9 +74,12 @@ def empty_database(lab: Lab, path: Path, change: Callable[[dict[str, Any]], None
 class Menu:
     """One session of `cli.py`, scripted over a pipe, logged in; `answers` are for questions before the menu."""
 
-    def __init__(self, lab: Lab, user: str = "admin", database: Path | None = None, *answers: str) -> None:
+    def __init__(
+        self, lab: Lab, user: str = "admin", database: Path | str | None = None, *answers: str, manager: int = 1
+    ) -> None:
         self._process = lab.popen(
             [sys.executable, str(ROOT / "cli.py"), "--database", str(database or lab.database)],
+            manager=manager,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
