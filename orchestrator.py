@@ -231,14 +231,15 @@ class OrchestratorAPI(Groups):
         """Return the plan of a deployment, without running it."""
         state = self._database.load()
         slice_ = rights.permitted(state, actor, slice_id)
-        return DeploymentAPI(state.inventory_of(slice_)).deploy_plan(slice_, new=slice_.status == SliceStatus.DESIGN)
+        deployment = DeploymentAPI(state.inventory_in_use.of_realm(slice_.realm))
+        return deployment.deploy_plan(slice_, new=slice_.status == SliceStatus.DESIGN)
 
     @UseCase()
     def plan_deletion(self, actor: str, slice_id: int) -> Plan:
         """Return the plan of a deletion, without running it."""
         state = self._database.load()
         slice_ = rights.permitted(state, actor, slice_id)
-        return DeploymentAPI(state.inventory_of(slice_)).deletion_plan(slice_)
+        return DeploymentAPI(state.inventory_in_use.of_realm(slice_.realm)).deletion_plan(slice_)
 
     @UseCase("deploy", announced=True)
     def deploy_slice(self, actor: str, slice_id: int, listen: Listener = ignore) -> Slice:
@@ -275,7 +276,7 @@ class OrchestratorAPI(Groups):
 
         state = self._database.load()
         slices = rights.visible(state, actor) if slice_id is None else [rights.permitted(state, actor, slice_id)]
-        found = Inspectors(self._database, state.inventory, self._connect).problems(slices)
+        found = Inspectors(self._database, state.inventory_in_use, self._connect).problems(slices)
         for number, findings in found.items():
             if ended := {finding.vm_id for finding in findings if finding.code == BY_GUEST}:
                 self._take_carriers(number, ended)

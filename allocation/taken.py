@@ -30,6 +30,9 @@ class Taken(Protocol):
     def workers(self) -> AbstractSet[str]:
         """Return all workers that promised something."""
 
+    def places(self) -> AbstractSet[tuple[str, str]]:
+        """Return realms and workers: each worker that promised something to a slice of the realm."""
+
 
 class TakenBy(Taken):
     """The resources of slices in memory."""
@@ -55,6 +58,10 @@ class TakenBy(Taken):
     def workers(self) -> AbstractSet[str]:
         """Return all workers that promised something."""
         return self._promises.keys()
+
+    def places(self) -> AbstractSet[tuple[str, str]]:
+        """Return realms and workers: each worker that promised something to a slice of the realm."""
+        return {(holdings.realm, worker) for holdings in self.live for worker in holdings.promised}
 
     @cached_property
     def claims(self) -> frozenset[str]:
@@ -109,6 +116,10 @@ class TakenNow(Taken):
     def workers(self) -> AbstractSet[str]:
         """Return all workers that promised something, also if that was to slices `gone`."""
         return self._kept.workers() | self._fresh.workers()
+
+    def places(self) -> AbstractSet[tuple[str, str]]:
+        """Return realms and workers, also if a worker promised something to slices `gone`."""
+        return self._kept.places() | self._fresh.places()
 
     @property
     def changed_workers(self) -> AbstractSet[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from operator import attrgetter
 from typing import Any
@@ -250,6 +250,8 @@ class Inventory(Recorded):
     `underlay`: `trunk` means that these ports carry the VLANs, `tunnel` that a tunnel of ours does. `data_addresses`:
     host -> the address of its end of the tunnel, where it is not the host's own.
     `files_dir`: the manager's folder of slice files that users may choose from. `realms`: the others.
+    `unlisted`: by realm, workers that its `workers_list` names no more and that have VMs. No file has it; "" is the
+    realm of this inventory.
     """
 
     workers_list: tuple[str, ...] = sequence(list_of(formats.ADDRESS), default=("10.0.10.1", "10.0.10.2"))
@@ -266,6 +268,7 @@ class Inventory(Recorded):
     files_dir: str | None = key(or_nothing(formats.LOCAL_FOLDER), default=None)
     profiles: Mapping[str, Profile] = records_by_name(formats.PROFILE_NAME, Profile)
     realms: Mapping[str, Realm] = records_by_name(formats.REALM, Realm)
+    unlisted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def bridge(self) -> str:
@@ -294,9 +297,15 @@ class Inventory(Recorded):
         return tuple(dict.fromkeys((*self.workers_list, self.network_node)))
 
     @property
+    def workers(self) -> tuple[str, ...]:
+        """Return every worker that may have VMs of the realm, also those that are listed no more."""
+        return (*self.workers_list, *self.unlisted.get("", ()))
+
+    @property
     def tunnel(self) -> Tunnel | None:
         """Return the tunnel that carries the VLANs between the hosts, or None where ports of the operator do."""
-        return Tunnel.between(self.hosts, self.data_addresses) if self.underlay == TUNNEL else None
+        hosts = dict.fromkeys((*self.hosts, *self.workers))
+        return Tunnel.between(hosts, self.data_addresses) if self.underlay == TUNNEL else None
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -340,7 +349,8 @@ class Inventory(Recorded):
             self.network_node, self.workers_list, BRIDGE, self.internet, self.data_ports,
             self.underlay, self.data_addresses, MAIN_KEY,
         )  # fmt: skip
-        return InventoryOfRealm(**(vars(self) | vars(own) | {"realms": {MAIN: main} | others, "name": name}))
+        here = {"realms": {MAIN: main} | others, "name": name, "unlisted": {"": self.unlisted.get(name, ())}}
+        return InventoryOfRealm(**(vars(self) | vars(own) | here))
 
 
 @dataclass(frozen=True)

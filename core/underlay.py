@@ -47,10 +47,6 @@ class Tunnel:
         """Return the tunnel with only these hosts."""
         return replace(self, addresses={host: address for host, address in self.addresses.items() if host in hosts})
 
-    def reaching(self, hosts: Iterable[str]) -> Tunnel:
-        """Return the tunnel with these hosts, too: a worker that the settings name no more may still have VMs."""
-        return replace(self, addresses={**{host: host for host in hosts}, **self.addresses})
-
     def ends(self, host: str) -> dict[str, str]:
         """Return the ports of `host` to all other hosts, each with the address to which it leads.
 

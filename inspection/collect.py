@@ -55,7 +55,7 @@ _PORTS = (
 
 def programs_of(inventory: Inventory, host: str) -> list[str]:
     """Return the programs that a host needs, for deployments or, on a worker, for captures."""
-    on_worker = (*WORKER_PROGRAMS, CAPTURE_PROGRAM) if host in inventory.workers_list else ()
+    on_worker = (*WORKER_PROGRAMS, CAPTURE_PROGRAM) if host in inventory.workers else ()
     return sorted({*on_worker, *(NETWORK_PROGRAMS if host == inventory.network_node else ())})
 
 
@@ -73,7 +73,7 @@ def commands(inventory: Inventory, host: str, *, thorough: bool = False) -> dict
     }
     if inventory.tunnel:
         asked["tunnel"] = _LIST_TUNNEL.argv(inventory.tunnel.bridge, str(tunnel.LEARNED))
-    if host in inventory.workers_list:
+    if host in inventory.workers:
         asked["files"] = _LIST_FILES.argv(images)
     if host == inventory.network_node:
         asked |= {
@@ -98,7 +98,7 @@ def commands(inventory: Inventory, host: str, *, thorough: bool = False) -> dict
             "disks": _LIST_DISKS.argv(PROGRAM, MARK),
             "programs": _LIST_PROGRAMS.argv(*programs_of(inventory, host)),
         }
-        if host in inventory.workers_list:
+        if host in inventory.workers:
             asked["snapshots"] = _LIST_SNAPSHOTS.argv(images)
             asked["drops"] = ("nft", "list", "ruleset", "inet")
             asked["states"] = (*qmp.within(qmp.SECONDS), *_LIST_STATES.argv(images))

@@ -99,7 +99,7 @@ class Doctor:
         return removed, tuple(_not_removed(step.host, step.title, error) for step, error in failed.items())
 
     def _inspectors(self, state: State) -> Inspectors:
-        return Inspectors(self._database, state.inventory, self._connect)
+        return Inspectors(self._database, state.inventory_in_use, self._connect)
 
     @staticmethod
     def _forgotten(state: State) -> list[str]:

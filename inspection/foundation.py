@@ -137,7 +137,7 @@ def _of_data_port(inventory: Inventory, facts: Facts, vlans: Collection[int]) ->
 
 def _of_underlay(inventory: Inventory, tunnel: Tunnel, facts: Facts) -> Iterator[Problem]:
     """Yield the problems of the network beneath the tunnel, and the ports that lead to other hosts beside it."""
-    address = tunnel.reaching([facts.host]).addresses[facts.host]
+    address = tunnel.addresses[facts.host]
     device = next((device for device in facts.devices.values() if address in device.addresses), None)
     if device is None:
         yield Problem("tunnel-address", f"no interface has the address {address}, where the tunnel of this host ends")

@@ -34,7 +34,7 @@ from inspection.facts import Facts
 from inspection.findings import Comparison, Finding
 from inspection.firewall_rules import our_rules
 from machines.taps import remove_taps
-from models import NOWHERE, VM, Slice
+from models import VM, Slice
 from network import namespaces, ovs, shaping, stack, tunnel
 from network.dhcp import log_link, remove_log_links, remove_servers
 from remote.plan import Command, Plan, Stage, Step
@@ -123,12 +123,6 @@ class Owners:
         shared = host == self.comparison.inventory.network_node and port in {gateway_port(vlan), dhcp_port(vlan)}
         return shared and vlan not in self.vlans
 
-    @property
-    def left(self) -> list[str]:
-        """Return the workers that no realm names any more, and that slices still use."""
-        named = {*self.comparison.inventory.all_hosts, NOWHERE}
-        return sorted({vm.worker_ip for s in self.active.values() for vm in _all_vms(s)} - named)
-
     def ports(self, host: str) -> dict[str, ovs.Port]:
         """Return the ports that slices may have on the host, by name."""
         return {port.name: port for s in self._designs for port in self.comparison.ports(s, host)}
@@ -198,11 +192,11 @@ def _tunnels(owners: Owners, facts: Facts) -> Iterator[Orphan]:
     keys = {*marked, *(bridge.tunnel for bridge in facts.bridge_settings.values())}
     for key in sorted(keys - {"", *inventory.tunnel_keys}):
         yield Orphan.of(Finding("orphan-tunnel", facts.host, f"tunnel {key}, with its bridge"), tunnel.remove(key))
-    ends = realm.reaching(owners.left).ends(facts.host) if realm else {}
+    ends = realm.ends(facts.host) if realm else {}
     for port in facts.ports.values():
         if realm and port.bridge == realm.bridge and port.kind == "geneve" and port.name not in ends and port.is_ours:
             what = f"port {port.name} of the tunnel, to {port.options.get('remote_ip', 'nowhere')}"
-            rest = tunnels.made(realm.reaching(owners.left), facts)
+            rest = tunnels.made(realm, facts)
             removal = tunnel.remove_port(rest, facts.host, port.name)
             yield Orphan.of(Finding("orphan-tunnel", facts.host, what), *removal)
 

@@ -33,7 +33,7 @@ def of_slice(inventory: Inventory, slice_: Slice, facts: Facts) -> Iterator[Prob
     """Yield the problems of the host's end, if VLANs of the slice pass by it."""
     hosts = wire.hosts_of(wire.spans(inventory, slice_))
     if inventory.tunnel and facts.host in hosts:
-        yield from problems(inventory.tunnel.reaching(hosts), facts, hosts)
+        yield from problems(inventory.tunnel, facts, hosts)
 
 
 def problems(realm: Tunnel, facts: Facts, needed: Collection[str]) -> Iterator[Problem]:

@@ -64,7 +64,7 @@ class Change:
     def __init__(self, database: Store, state: State, realm: str, runner: Runner) -> None:
         self.state = state
         self.database = database
-        self.deployment = DeploymentAPI(state.inventory.of_realm(realm))
+        self.deployment = DeploymentAPI(state.inventory_in_use.of_realm(realm))
         self.runner = runner
 
     def make_disks(self, slice_: Slice, vms: list[VM], *, resumed: bool = False) -> None:

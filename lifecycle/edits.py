@@ -179,7 +179,7 @@ def _new_parts(now: Design, edit: Edit) -> Design:
 
 def _plan(state: State, actor: str, edit: Edit) -> Plan:
     """Return the plan of an edit, which is tried on `state`."""
-    deployment, before = DeploymentAPI(state.inventory_of(edit.slice_)), edit.slice_
+    deployment, before = DeploymentAPI(state.inventory_in_use.of_realm(edit.slice_.realm)), edit.slice_
     slice_, removed = state.slices[before.slice_id], _removed(edit)
     if not before.is_running:
         made = deployment.disk_plan(slice_, _add_vms(state, actor, edit))

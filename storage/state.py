@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, ValuesView
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
@@ -214,6 +214,18 @@ class State:
         touched = self.workers.touched if isinstance(self.workers, Entries) else self.workers
         taken = self.slices.taken
         recount(self.workers, taken, {**dict.fromkeys(touched), **dict.fromkeys(taken.changed_workers)})
+
+    @property
+    def inventory_in_use(self) -> Inventory:
+        """Return the inventory with the workers that are listed no more and have VMs: what runs still needs them."""
+        lists = {"": self.inventory.workers_list}
+        lists |= {name: realm.workers_list for name, realm in self.inventory.realms.items()}
+        used: dict[str, set[str]] = {name: set() for name in lists}
+        for name, worker in self.slices.taken.places():
+            used.setdefault(name, set()).add(worker)
+        return replace(
+            self.inventory, unlisted={name: tuple(sorted(used[name].difference(own))) for name, own in lists.items()}
+        )
 
     def inventory_of(self, slice_: Slice) -> Inventory:
         """Return the inventory of the slice's realm."""

@@ -42,7 +42,7 @@ class Prover:
     def prove(self) -> Verdict:
         """Check all properties on all hosts. A slice that is being changed counts as a neighbour only."""
         state = self._database.load_whole()
-        inspectors = Inspectors(self._database, state.inventory, self._connect)
+        inspectors = Inspectors(self._database, state.inventory_in_use, self._connect)
         whole, surveys = inspectors.survey(state.slices.values())
         slices = whole.slices
         for slice_ in slices:

@@ -121,6 +121,13 @@ class RowSlices(KeptSlices):
             found = connection.execute("SELECT DISTINCT worker FROM promise").fetchall()
             return {worker for (worker,) in found}
 
+    def places(self) -> set[tuple[str, str]]:
+        """Return realms and workers: each worker that promised something to a slice of the realm."""
+        query = """SELECT DISTINCT coalesce(piece.holdings ->> 'realm', ''), promise.worker FROM promise
+            JOIN piece ON piece.section = 'slices' AND piece.key = promise.slice_id"""
+        with self._reading() as connection:
+            return {(realm, worker) for realm, worker in connection.execute(query).fetchall()}
+
     def read(self, kept: Mapping[str, Kept]) -> Collection[str]:
         """Read the rows that have no texts yet; return the keys of slices that are gone meanwhile."""
         rows = {key: row for key, row in kept.items() if isinstance(row, Row) and not row.is_read}

@@ -30,12 +30,6 @@ def test_the_order_of_the_settings_is_not_that_of_the_flows() -> None:
     assert ends == [["tun1_0a000a02", "tun1_0a000a03"]] * 2
 
 
-def test_a_tunnel_that_reaches_further_hosts_has_their_own_addresses() -> None:
-    tunnel = Tunnel.between(HOSTS, {HOSTS[1]: "172.16.0.2"}).reaching(("10.0.10.9", HOSTS[1]))
-    assert tunnel.addresses[HOSTS[1]] == "172.16.0.2"
-    assert tunnel.ends(HOSTS[0])["tun1_0a000a09"] == "10.0.10.9"
-
-
 def test_a_tunnel_among_some_hosts_has_no_port_to_the_others() -> None:
     tunnel = Tunnel.between(HOSTS, {}).among(HOSTS[:2])
     assert tunnel.ends(HOSTS[0]) == {"tun1_0a000a02": HOSTS[1]}

@@ -54,6 +54,24 @@ def forget(desk: Desk) -> None:
         state.users["student"].used_vms = 0
 
 
+def list_workers(desk: Desk, *workers: str) -> None:
+    with desk.database.transaction() as state:
+        state.inventory = replace(state.inventory, workers_list=workers)
+
+
+@pytest.mark.parametrize("second", [WORKERS[1], NETWORK])
+def test_vms_on_a_worker_that_is_listed_no_more_have_their_disks(desk: Desk, second: str) -> None:
+    list_workers(desk, WORKER, second)
+    desk.ok(desk.api.discover_workers())
+    desk.ring(2)
+    desk.ok(desk.api.deploy_slice("student", 1000))
+    assert {vm.worker_ip for vm in desk.slice().vms} == {WORKER, second}
+    list_workers(desk, WORKER)
+    found = {sentence for each in desk.ok(desk.api.problems("student")).values() for sentence in each.sentences}
+    assert found <= {f"{NETWORK}: rules of VLAN 400 are missing, or not in their order"}
+    assert set(codes(desk)) <= {"rules-missing"}
+
+
 def codes(desk: Desk) -> list[str]:
     return sorted({finding.code for finding in desk.api.doctor.examine().findings})
 

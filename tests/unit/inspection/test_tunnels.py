@@ -210,9 +210,14 @@ def test_a_port_to_a_host_that_left_the_cloud_is_an_orphan(running: Desk) -> Non
         assert flows == [], "else the proof would find flows that are not ours"
 
 
+def leave_settings(desk: Desk) -> None:
+    """Take the second worker out of the settings."""
+    setting = yaml.safe_load(desk.path.read_text()) | {"workers_list": [FIRST]}
+    desk.path.write_text(yaml.safe_dump(setting))
+
+
 def test_a_port_to_a_worker_that_left_the_settings_stays_while_a_slice_uses_it(running: Desk) -> None:
-    setting = yaml.safe_load(running.path.read_text()) | {"workers_list": [FIRST]}
-    running.path.write_text(yaml.safe_dump(setting))
+    leave_settings(running)
     running.ok(running.api.problems("student"))
     assert {*codes(running)} == {"rules-missing"}
     assert running.api.doctor.fix().removed == ()
@@ -220,6 +225,22 @@ def test_a_port_to_a_worker_that_left_the_settings_stays_while_a_slice_uses_it(r
     assert codes(running) == []
     running.ok(running.api.delete_slice("student", 1000))
     assert len(running.api.doctor.fix().removed) == 2
+
+
+def test_the_deployment_of_another_slice_keeps_the_port_to_a_worker_that_left_the_settings(running: Desk) -> None:
+    before = {host: running.cloud.hosts[host].tunnel for host in (FIRST, NETWORK)}
+    leave_settings(running)
+    running.ok(running.api.repair_slice("student", 1000))
+    other = running.ring(2)
+    assert running.ok(running.api.plan_slice("student", other.slice_id)).stages
+    running.ok(running.api.deploy_slice("student", other.slice_id))
+    assert {host: running.cloud.hosts[host].tunnel for host in (FIRST, NETWORK)} == before
+    assert codes(running) == []
+    assert running.api.doctor.fix().removed == ()
+    assert running.ok(running.api.plan_deletion("student", 1000)).stages
+    assert running.ok(running.api.problems("student")) == {}
+    (leads,) = (each for each in running.api.prover.prove().properties if each.title.startswith("tunnel: it leads"))
+    assert leads.breaches == []
 
 
 def test_a_tunnel_that_the_settings_do_not_know_is_an_orphan(running: Desk) -> None:

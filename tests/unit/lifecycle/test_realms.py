@@ -57,6 +57,18 @@ def pair(desk: Desk) -> tuple[Slice, Slice]:
     return desk.slice(first.slice_id, "admin"), desk.slice(second.slice_id, "admin")
 
 
+def test_a_shared_worker_that_one_realm_lists_no_more_keeps_the_vms_of_that_realm(realms: Desk) -> None:
+    one, two = pair(realms)
+    assert SHARED in one.workers
+    with realms.database.transaction() as state:
+        state.inventory = replace(state.inventory, workers_list=(WORKERS[0],))
+        assert state.inventory_in_use.of_realm(one.realm).workers == WORKERS
+        assert state.inventory_in_use.of_realm(two.realm).workers == (OWN, SHARED)
+    found = realms.ok(realms.api.problems("admin"))
+    rules = "rules of VLAN 400 are missing, or not in their order"
+    assert {sentence for each in found.values() for sentence in each.sentences} == {f"{NETWORK}: {rules}"}
+
+
 def test_slices_of_two_realms_have_the_same_numbers_on_hosts_of_their_own(realms: Desk) -> None:
     clean = realms.cloud.state()
     one, two = pair(realms)

@@ -83,7 +83,7 @@ def test_the_tunnel_is_there_before_frames_are_sent_and_they_are_the_longest() -
 
 def test_a_worker_that_left_the_settings_keeps_its_end_for_the_slices_on_it() -> None:
     """Else such a slice could be neither repaired nor deleted."""
-    left = Inventory(underlay="tunnel", workers_list=(FIRST,))
+    left = Inventory(underlay="tunnel", workers_list=(FIRST,), unlisted={"": (SECOND,)})
     plan = DeploymentAPI(left).deploy_plan(design("line", INVENTORY))
     made = {step.host: argv(step) for stage in plan.stages for step in stage.steps if step.title == tunnel.TITLE}
     assert {*made} == {FIRST, SECOND, NODE}

@@ -200,6 +200,7 @@ def agrees(taken: Taken, state: State) -> bool:
         and taken.promised(hosts) == wanted.promised(hosts)
         and all(taken.slices_on(host) == wanted.slices_on(host) for host in hosts)
         and taken.workers() >= wanted.workers()
+        and taken.places() >= wanted.places()
     )
 
 
