@@ -26,7 +26,7 @@ Changes = Mapping[Place, Any]
 GONE = object()
 
 _HOSTS = ("workers_list", "network_node", "data_ports", "underlay", "data_addresses", "realms")
-EVERYWHERE = frozenset((*_HOSTS, "internet", "flavors", "profiles"))
+EVERYWHERE = frozenset((*_HOSTS, "internet", "flavors", "import", "profiles"))
 """The sections that have a say in every slice, or in each other."""
 
 
@@ -82,8 +82,8 @@ def check_rules(state: State, before: Pieces, changes: Changes) -> None:
     gone = [holdings for key in keys if key in kept and (holdings := kept[key].holdings)]
     fresh = [holdings for key in keys if (holdings := state.slices.held(int(key)))]
     taken = TakenNow(_taken_before(state, kept), gone, fresh)
-    owners = {key for section, key in changes if section == "users"} | {each.owner for each in (*gone, *fresh)}
-    for owner in owners:
+    named = (*(each.owner for each in (*fresh, *gone)), *(key for section, key in changes if section == "users"))
+    for owner in sorted(dict.fromkeys(named), key=state.users.__contains__):  # missing users first, as in the whole
         known = before.get("users", {}).get(owner)
         rules.check_owner_of(state, owner, known.value if known else {}, taken)
     rules.check_slices(state, [holdings.slice_id for holdings in fresh], taken)

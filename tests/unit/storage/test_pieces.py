@@ -287,6 +287,25 @@ def test_an_internet_network_that_is_gone_is_held_against_every_slice(path: Path
         database.load()
 
 
+def test_a_flavor_of_imports_that_is_not_there_is_refused_by_an_open_session(path: Path) -> None:
+    path.write_text(CLOUD)
+    database = Database(path)
+    database.load()
+    path.write_text(f"{CLOUD}import: {{default: ghost}}\n")
+    with pytest.raises(Refused, match='import.default: there is no flavor "ghost"'):
+        database.load()
+
+
+@pytest.mark.parametrize("ghost", [f"ghost{number}" for number in range(2)])
+def test_a_missing_owner_is_named_before_users_who_lack_slices(path: Path, ghost: str) -> None:
+    path.write_text(CLOUD)
+    with (
+        pytest.raises(Refused, match=f'slices.1000.owner: there is no user "{ghost}"'),
+        Database(path).transaction() as state,
+    ):
+        state.slices[1000].owner = ghost
+
+
 def same_id(vm: VM, other: VM) -> None:
     vm.vm_id = other.vm_id
 
