@@ -12,6 +12,7 @@ from typing import TypeVar
 from allocation.holdings import a_pool, a_port, an_id, door, in_realm
 from allocation.taken import Taken
 from core.errors import Refused
+from core.flavors import MAX_DATA_INTERFACES
 from core.inventory import INTERNET_VLAN, InternetSettings
 from core.names import DHCP_FIRST_HOST, FIRST_ID, LAST_ID, LAST_SLICE_ID, mac_address
 from core.values import IPConfig
@@ -30,10 +31,13 @@ class NoNumber(Refused):
 def next_vm_id(start: int, taken: Taken, realm: str = "") -> int:
     """Return the first id from `start` on that no slice or VM has and whose MACs are free in the realm.
 
-    A MAC holds the lower 16 bits of an id only, so it repeats after 65,536 ids; each VM has the one of its eth0.
+    A MAC holds the lower 16 bits of an id only, so it repeats after 65,536 ids, and a file may give any to any VM.
     """
+    nics = range(MAX_DATA_INTERFACES + 1)
     return _first_free(
-        _ids_from(start, LAST_ID), taken, lambda vm_id: (an_id(vm_id), in_realm(realm, mac_address(vm_id, 0)))
+        _ids_from(start, LAST_ID),
+        taken,
+        lambda vm_id: (an_id(vm_id), *(in_realm(realm, mac_address(vm_id, index)) for index in nics)),
     )
 
 

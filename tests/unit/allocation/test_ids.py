@@ -77,6 +77,16 @@ def test_macs_are_free_in_another_realm_and_ids_are_not() -> None:
     assert next_vm_id(1001, taken, "b") == 1002
 
 
+def test_macs_of_a_vm_whose_eth0_was_edited_by_hand_come_to_no_other_vm() -> None:
+    """Otherwise each new VM would be refused, as its `eth1` had a MAC of that VM."""
+    far, none = 1001 + 65_536, frozenset[str]()
+    edited = frozenset({"52:54:00:aa:bb:cc", mac_address(1001, 1)})
+    vm = Holdings(1000, "one", 1, frozenset({1001}), frozenset({5901}), edited, none, {})
+    assert next_vm_id(far, TakenBy([vm])) == far + 1
+    given = Holdings(1000, "one", 1, frozenset({1001}), frozenset({5901}), frozenset({mac_address(1005, 2)}), none, {})
+    assert next_vm_id(1005, TakenBy([given])) == 1006
+
+
 @pytest.mark.parametrize(
     ("realm", "worker", "port"),
     [("", "10.0.10.9", 5902), ("b", "10.0.10.9", 5901), ("b", "10.0.10.1", 5902)],
