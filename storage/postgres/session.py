@@ -265,7 +265,9 @@ def one(cursor: psycopg.Cursor[tuple[Any, ...]]) -> Any:
 
 def _has_news(connection: Connection) -> bool:
     """Return whether the server has sent something, or has closed the connection."""
-    return bool(select.select([connection], [], [], 0)[0])
+    polled = select.poll()  # `select` takes no file descriptor above 1023
+    polled.register(connection, select.POLLIN)
+    return bool(polled.poll(0))
 
 
 def _key(name: str) -> int:

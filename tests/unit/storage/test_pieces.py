@@ -292,7 +292,7 @@ def test_a_flavor_of_imports_that_is_not_there_is_refused_by_an_open_session(pat
     database = Database(path)
     database.load()
     path.write_text(f"{CLOUD}import: {{default: ghost}}\n")
-    with pytest.raises(Refused, match='import.default: there is no flavor "ghost"'):
+    with pytest.raises(Refused, match=r'import\.default: there is no flavor "ghost"'):
         database.load()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -93,6 +95,20 @@ def test_a_connection_that_was_idle_is_tried_before_it_is_used(
     statements.clear()
     store.load()
     assert statements == [sent for statement in usual for sent in ("", statement)]
+
+
+def test_a_session_with_many_open_files_reads_as_well(store: PostgresStore) -> None:
+    """Check that, as `cli.py log` opens a file for each actor, and the server may be restarted meanwhile."""
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(2048, usual[0]), usual[1]))
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1024)]
+    try:
+        late = PostgresStore(store.url)
+        assert late.load().slices.keys() == late.load().slices.keys()
+    finally:
+        for file in files:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, usual)
 
 
 def test_a_slice_that_was_changed_meanwhile_is_read_as_it_is_now(store: PostgresStore) -> None:
