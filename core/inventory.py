@@ -335,10 +335,14 @@ class Inventory(Recorded):
         return tuple(dict.fromkeys(chain(self.hosts, *(realm.hosts for realm in self.realms.values()))))
 
     @property
-    def tunnel_keys(self) -> frozenset[str]:
-        """Return the keys of the tunnels of all realms, as Open vSwitch has them."""
-        others = (str(realm.tunnel_key) for realm in self.realms.values() if realm.underlay == TUNNEL)
-        return frozenset((*others, *([str(self.tunnel.key)] if self.tunnel else [])))
+    def tunnel_bridges(self) -> dict[str, str]:
+        """Return the bridges of the tunnels of all realms by key, as Open vSwitch has them."""
+        found = [self.tunnel] if self.tunnel else []
+        for name, realm in self.realms.items():
+            if realm.underlay == TUNNEL:
+                of_main = Tunnel({})
+                found.append(of_main if name == MAIN else of_main.of_realm(name, realm.tunnel_key, realm.bridge))
+        return {str(tunnel.key): tunnel.bridge for tunnel in found}
 
     def of_realm(self, name: str) -> Inventory:
         """Return the inventory as the slices of a realm have it; "" is the realm at the top of the file."""

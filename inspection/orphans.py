@@ -189,9 +189,14 @@ def _tunnels(owners: Owners, facts: Facts) -> Iterator[Orphan]:
     inventory = owners.comparison.inventory
     realm = inventory.tunnel
     marked = [port.tunnel_key for port in facts.ports.values() if port.is_ours]
-    keys = {*marked, *(bridge.tunnel for bridge in facts.bridge_settings.values())}
-    for key in sorted(keys - {"", *inventory.tunnel_keys}):
+    bridges = {name: bridge.tunnel for name, bridge in facts.bridge_settings.items()}
+    known = inventory.tunnel_bridges
+    for key in sorted({*marked, *bridges.values()} - {"", *known}):
         yield Orphan.of(Finding("orphan-tunnel", facts.host, f"tunnel {key}, with its bridge"), tunnel.remove(key))
+    for name, key in bridges.items():
+        if known.get(key, name) != name and known[key] not in bridges:
+            what = f"tunnel {key}, with the bridge {name}: a realm had another name"
+            yield Orphan.of(Finding("orphan-tunnel", facts.host, what), tunnel.remove(key))
     ends = realm.ends(facts.host) if realm else {}
     for port in facts.ports.values():
         if realm and port.bridge == realm.bridge and port.kind == "geneve" and port.name not in ends and port.is_ours:

@@ -35,8 +35,8 @@ _REMOVE_TUNNEL = load("tunnel/remove-tunnel")
 
 
 def check_underlay(tunnel: Tunnel, host: str) -> Step:
-    """Return the check that the host can have its end: address, MTU, names, and no other way to the other hosts."""
-    words = (ovs.OWNER, str(LEAST_MTU), tunnel.addresses[host], tunnel.bridge, tunnel.inner)
+    """Return the check that the host can have its end: address, MTU, key, names, and no other way to other hosts."""
+    words = (ovs.OWNER, str(tunnel.key), str(LEAST_MTU), tunnel.addresses[host], tunnel.bridge, tunnel.inner)
     names = ovs.check_port_names((tunnel.patch, tunnel.peer, *tunnel.ends(host)))
     return Step(host, TITLE, (Command(_CHECK_UNDERLAY.argv(*words)), Command(names.argv)))
 

@@ -1,8 +1,8 @@
-# usage: check-underlay.sh OWNER LEAST_MTU ADDRESS BRIDGE INNER
+# usage: check-underlay.sh OWNER KEY LEAST_MTU ADDRESS BRIDGE INNER
 # Fails where this host cannot have an end of the tunnel at ADDRESS, or where a port of the bridge INNER leads to other
-# hosts already. ovs-vsctl prints names of ports alone, bridges with a map, ports with three further columns, and
-# interfaces with type and map.
-owner=$1 least=$2 address=$3 bridge=$4 inner=$5 newline='
+# hosts already. Fails also where another bridge has the KEY, and so the ports. ovs-vsctl prints names of ports alone,
+# bridges with a map, ports with three further columns, and interfaces with type and map.
+owner=$1 key=$2 least=$3 address=$4 bridge=$5 inner=$6 newline='
 '
 fail() { echo "$1" >&2; exit 1; }
 line=$(ip -o -4 addr show to "$address/32") || exit
@@ -24,6 +24,8 @@ for line in $said; do
       case $line in *"owner=$owner"*) ;; *)
         fail "a bridge $bridge is there that is not ours; remove it: ovs-vsctl del-br $bridge";;
       esac;;
+    "$name,\"{owner=$owner, tunnel=\"\"$key\"\"}\"")
+      fail "the bridge $name has the key $key, too; a realm with another name left it: doctor --fix removes it";;
     *,internal,*"{"* | *"{"*"owner=$owner"*) inside="$inside $name ";;
     *"{"*) ;;
     *,"[]",*,* | *,trunk | *,native-*) trunks="$trunks $name ";;

@@ -69,6 +69,22 @@ def test_a_shared_worker_that_one_realm_lists_no_more_keeps_the_vms_of_that_real
     assert {sentence for each in found.values() for sentence in each.sentences} == {f"{NETWORK}: {rules}"}
 
 
+def test_the_tunnel_of_a_realm_that_was_renamed_is_an_orphan(tmp_path: Path) -> None:
+    """Its ports have the names that those of the new tunnel need, as they have the same key."""
+    desk = open_realms(tmp_path, tunnel=True)
+    made = create(desk, "one", "b")
+    desk.ok(desk.api.deploy_slice("admin", made.slice_id))
+    desk.ok(desk.api.delete_slice("admin", made.slice_id))
+    assert desk.api.doctor.fix().removed == ()
+    record = yaml.safe_load(desk.path.read_text())
+    record["realms"] = {"c": record["realms"]["b"]}
+    desk.path.write_text(yaml.safe_dump(record))
+    ends = {address for address, host in desk.cloud.hosts.items() if host.tunnel}
+    what = "orphan-tunnel: tunnel 7, with the bridge br-tun-b: a realm had another name"
+    assert {*desk.api.doctor.fix().removed} == {f"{host}: {what}" for host in ends}
+    assert not any(host.tunnel for host in desk.cloud.hosts.values())
+
+
 def test_slices_of_two_realms_have_the_same_numbers_on_hosts_of_their_own(realms: Desk) -> None:
     clean = realms.cloud.state()
     one, two = pair(realms)

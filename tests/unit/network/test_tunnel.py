@@ -57,6 +57,7 @@ def test_each_host_between_which_vlans_pass_has_its_end() -> None:
     assert argv(found["preflight"][0]) == (
         "check-underlay.sh",
         "cloud-repositorio",
+        "1",
         "1600",
         "172.16.0.1",
         "br-tun",
@@ -159,7 +160,7 @@ def lines(*texts: str) -> str:
 
 
 OURS = '"{owner=cloud-repositorio, tunnel=""1""}"'
-UNDERLAY = load("tunnel/check-underlay").argv("cloud-repositorio", str(LEAST_MTU), "127.0.0.1", "br-tun", "br-int")
+UNDERLAY = load("tunnel/check-underlay").argv("cloud-repositorio", "1", str(LEAST_MTU), "127.0.0.1", "br-tun", "br-int")
 
 
 @pytest.mark.parametrize(
@@ -172,6 +173,8 @@ UNDERLAY = load("tunnel/check-underlay").argv("cloud-repositorio", str(LEAST_MTU
         (("br-int,{}", "br-tun,{}"), "a bridge br-tun is there that is not ours; remove it: ovs-vsctl del-br br-tun"),
         (("p", "br-int,{}", "p,[],[],[]", "p,patch,{}"), "port p of br-int leads to other hosts beside the tunnel"),
         (("p", "br-int,{}", '"p,[],""[7, 8]"",[]"', "p,1,[],trunk", "p,patch,{}"), "port p of br-int leads to other"),
+        (("br-int,{}", f"br-tun-b,{OURS.replace('1', '7')}", f"patch-int-b,patch,{OURS}"), ""),
+        (("br-int,{}", f"br-tun-b,{OURS}"), "the bridge br-tun-b has the key 1, too; a realm with another"),
         (("bond0", "br-int,{}", "bond0,[],[],[]", 'ens4,"""""",{}'), "port bond0 of br-int leads to other hosts"),
     ],
 )  # fmt: skip
