@@ -35,6 +35,7 @@ class PostgresStore(Store):
         self._known = rows.NOTHING
         self._slices = rows.RowSlices(self._session.reading)
         self._has_tables = False
+        self._keys: PostgresStore | None = None
         self._acts = acts.ActRows(self._session, self.path, self._require_tables)
         self._make_own_folder()
 
@@ -122,8 +123,13 @@ class PostgresStore(Store):
 
     @property
     def shared_keys(self) -> SharedKeys:
-        """Return the host keys that all managers share."""
-        return self
+        """Return the host keys that all managers share, over a connection of their own.
+
+        A thread may meet a host for the first time while another one has the state's lock and waits for it.
+        """
+        if self._keys is None:
+            self._keys = PostgresStore(self.url)
+        return self._keys
 
     def host_keys(self) -> AbstractContextManager[Note]:
         """Yield the shared host keys under their lock, in the format of known_hosts."""

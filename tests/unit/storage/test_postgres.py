@@ -401,6 +401,20 @@ def test_a_claim_that_another_session_had_meanwhile_is_lost_though_it_is_free_ag
         assert "another session has begun" in refusal(lambda: renamed(store, "x"))
 
 
+def test_a_host_may_be_met_for_the_first_time_while_the_state_is_changed(store: PostgresStore) -> None:
+    """Check that, as `doctor --fix` asks all hosts in other threads while it keeps others from changing the state."""
+
+    def meet() -> None:
+        with store.shared_keys.host_keys() as keys:
+            keys.content = b"host key"
+
+    with ThreadPoolExecutor(1) as pool, store.transaction() as state:
+        state.slices[1000].name = "renamed"
+        pool.submit(meet).result(timeout=10)
+    assert asked(store, "SELECT content FROM note") == [b"host key"]
+    assert store.load().slices[1000].name == "renamed"
+
+
 def test_operators_are_warned_of_a_server_without_a_standby(own_server: PostgresServer, file: Path) -> None:
     store = filled(own_server.new_database(), file)
     folder = f"host={own_server.folder}"
