@@ -289,7 +289,8 @@ class OrchestratorAPI(Groups):
         A session that changes the slice sets the carriers itself.
         """
         with suppress(Refused), self._changes.of(slice_id, ignore) as change:
-            change.runner.run(change.deployment.carriers_plan(change.state.slices[slice_id], ended), keep_going=True)
+            if slice_ := change.state.slices.get(slice_id):  # another session may have deleted it meanwhile
+                change.runner.run(change.deployment.carriers_plan(slice_, ended), keep_going=True)
 
     @UseCase()
     def prove_isolation(self, actor: str) -> Verdict:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from core.status import VMStatus
+from inspection.findings import Finding
+from inspection.realms import Inspectors
+from models import Slice
 from remote.events import Event, StepDone
 from tests.support.desk import WORKERS, Desk, deployed, open_desk
 from tests.support.dying import ManagerDiesError
@@ -161,6 +164,22 @@ def test_a_vm_that_powered_itself_off_is_told_from_one_that_died_and_is_started(
     desk.ok(desk.api.power.start("student", 1000, [1001]))
     assert desk.ok(desk.api.problems("student")) == {}
     assert all(carriers(desk, "vm1").values())
+
+
+def test_a_slice_that_is_deleted_while_it_is_looked_at_is_no_fault(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployed(desk)
+    worker, look = desk.cloud.hosts[WORKERS[0]], Inspectors.problems
+    worker.stop(("KILL", "vm_images/slice-1000/vm0.pid", "slice1000-vm1001"), "")
+    worker.files["vm_images/slice-1000/vm0.qemu"] = "qemu_system_shutdown_request reason=6"
+
+    def deleted_then(inspectors: Inspectors, slices: Iterable[Slice]) -> dict[int, list[Finding]]:
+        found = look(inspectors, slices)
+        desk.ok(desk.api.delete_slice("student", 1000))
+        return found
+
+    monkeypatch.setattr(Inspectors, "problems", deleted_then)
+    assert 1000 in desk.ok(desk.api.problems("student"))
+    assert 1000 not in desk.database.load().slices
 
 
 @pytest.mark.parametrize("count", [3, 20])
