@@ -16,7 +16,7 @@ from storage.pieces import GONE, Changes, Pieces, Place, check_shape, held
 from storage.postgres.session import Connection
 from storage.state import Kept, KeptSlices, State
 
-_Promised = tuple[str, str, int, float, float]
+_Promised = tuple[str, str, str, int, float, float]
 
 
 class Texts(NamedTuple):
@@ -123,10 +123,9 @@ class RowSlices(KeptSlices):
 
     def places(self) -> set[tuple[str, str]]:
         """Return realms and workers: each worker that promised something to a slice of the realm."""
-        query = """SELECT DISTINCT coalesce(piece.holdings ->> 'realm', ''), promise.worker FROM promise
-            JOIN piece ON piece.section = 'slices' AND piece.key = promise.slice_id"""
         with self._reading() as connection:
-            return {(realm, worker) for realm, worker in connection.execute(query).fetchall()}
+            found = connection.execute("SELECT DISTINCT realm, worker FROM promise").fetchall()
+            return {(realm, worker) for realm, worker in found}
 
     def read(self, kept: Mapping[str, Kept]) -> Collection[str]:
         """Read the rows that have no texts yet; return the keys of slices that are gone meanwhile."""
@@ -206,21 +205,21 @@ def _write_holdings(connection: Connection, state: State, slices: Sequence[str])
 
 
 def _write_promises(connection: Connection, slices: Sequence[str], after: set[_Promised]) -> None:
-    query = "SELECT slice_id, worker, cores, ram_gb, disk_gb FROM promise WHERE slice_id = ANY(%s)"
+    query = "SELECT slice_id, realm, worker, cores, ram_gb, disk_gb FROM promise WHERE slice_id = ANY(%s)"
     if after == {*connection.execute(query, [slices])}:
         return
     connection.execute("DELETE FROM promise WHERE slice_id = ANY(%s)", [slices])
-    query = """INSERT INTO promise (slice_id, worker, cores, ram_gb, disk_gb)
-        SELECT * FROM unnest(%s::text[], %s::text[], %s::integer[], %s::double precision[], %s::double precision[])"""
+    query = """INSERT INTO promise (slice_id, realm, worker, cores, ram_gb, disk_gb)
+        SELECT * FROM unnest(
+            %s::text[], %s::text[], %s::text[], %s::integer[], %s::double precision[], %s::double precision[])"""
     if after:
         connection.execute(query, [[*column] for column in zip(*after, strict=True)])
 
 
 def _promises(state: State, key: str) -> Iterator[_Promised]:
     """Yield what each worker promised to a slice."""
-    holdings = state.slices.held(int(key))
-    for worker, size in holdings.promised.items() if holdings else ():
-        yield key, worker, *size
+    if holdings := state.slices.held(int(key)):
+        yield from ((key, holdings.realm, worker, *size) for worker, size in holdings.promised.items())
 
 
 def _things(state: State, slice_id: int) -> Iterator[str]:
