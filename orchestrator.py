@@ -284,10 +284,7 @@ class OrchestratorAPI(Groups):
         return {slice_id: summary(each, for_admin=for_admin) for slice_id, each in found.items() if each}
 
     def _take_carriers(self, slice_id: int, ended: Collection[int | None]) -> None:
-        """Take the carrier from the other ends of links of VMs that powered themselves off.
-
-        A session that changes the slice sets the carriers itself.
-        """
+        """Take the carrier from the other ends of links of VMs that ended. A session that changes the slice does so."""
         with suppress(Refused), self._changes.of(slice_id, ignore) as change:
             if slice_ := change.state.slices.get(slice_id):  # another session may have deleted it meanwhile
                 change.runner.run(change.deployment.carriers_plan(slice_, ended), keep_going=True)
