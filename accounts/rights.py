@@ -92,14 +92,14 @@ def require_room_for_vms(user: User, count: int, actor: str, leaving: int = 0) -
 
 def visible(state: State, actor: str) -> list[Slice]:
     """Return the slices that a user may work on, oldest first; others are answered as if they did not exist."""
-    return state.slices.of(visible_ids(state, actor))
+    return state.slices.of(_visible_ids(state, actor))
 
 
 def permitted(state: State, actor: str, slice_id: int) -> Slice:
     """Return the slice if the user may work on it; raise `Refused` otherwise."""
     if _may_work_on(state, actor, state.slices.held(slice_id)):
         return state.slices[slice_id]
-    listed = ", ".join(map(str, visible_ids(state, actor)))
+    listed = ", ".join(map(str, _visible_ids(state, actor)))
     raise Refused(f"You have no slice {slice_id}; your slices: {listed or 'none yet, create one first'}")
 
 
@@ -168,7 +168,7 @@ def _listed(by_id: Mapping[int, _Named]) -> str:
     return ", ".join(named[:_MOST_LISTED]) + more
 
 
-def visible_ids(state: State, actor: str) -> list[int]:
+def _visible_ids(state: State, actor: str) -> list[int]:
     """Return the ids of the slices that a user may work on, in their order."""
     user = state.users.get(actor)
     if user is None:

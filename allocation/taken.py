@@ -27,9 +27,6 @@ class Taken(Protocol):
     def slices_on(self, worker: str) -> AbstractSet[int]:
         """Return the slices to whose VMs a worker promised something."""
 
-    def workers(self) -> AbstractSet[str]:
-        """Return all workers that promised something."""
-
     def places(self) -> AbstractSet[tuple[str, str]]:
         """Return realms and workers: each worker that promised something to a slice of the realm."""
 
@@ -54,10 +51,6 @@ class TakenBy(Taken):
     def slices_on(self, worker: str) -> AbstractSet[int]:
         """Return the slices to whose VMs a worker promised something."""
         return self._promises.get(worker, {}).keys()
-
-    def workers(self) -> AbstractSet[str]:
-        """Return all workers that promised something."""
-        return self._promises.keys()
 
     def places(self) -> AbstractSet[tuple[str, str]]:
         """Return realms and workers: each worker that promised something to a slice of the realm."""
@@ -113,10 +106,6 @@ class TakenNow(Taken):
         """Return the slices to whose VMs a worker promised something."""
         return self._kept.slices_on(worker) - self._changed | self._fresh.slices_on(worker)
 
-    def workers(self) -> AbstractSet[str]:
-        """Return all workers that promised something, also if that was to slices `gone`."""
-        return self._kept.workers() | self._fresh.workers()
-
     def places(self) -> AbstractSet[tuple[str, str]]:
         """Return realms and workers, also if a worker promised something to slices `gone`."""
         return self._kept.places() | self._fresh.places()
@@ -124,7 +113,7 @@ class TakenNow(Taken):
     @property
     def changed_workers(self) -> AbstractSet[str]:
         """Return the workers whose promises differ from the kept ones."""
-        return self._gone.workers() | self._fresh.workers()
+        return {worker for _, worker in self._gone.places() | self._fresh.places()}
 
     @property
     def clashes(self) -> bool:

@@ -61,7 +61,8 @@ class Fences:
 
 def fences_plan(state: State) -> Plan:
     """Return the plan that asks all hosts, also those that have VMs and are not listed any more, for their fences."""
-    hosts = dict.fromkeys((*state.inventory.all_hosts, *state.workers, *sorted(state.slices.taken.workers())))
+    used = sorted(worker for _, worker in state.slices.taken.places())
+    hosts = dict.fromkeys((*state.inventory.all_hosts, *state.workers, *used))
     command = Command(_LIST_FENCES.argv(), name=_ANSWER)
     steps = tuple(Step(host, "fences", (command,)) for host in hosts)
     seconds = state.inventory.ssh.timeouts.read_only

@@ -115,12 +115,6 @@ class RowSlices(KeptSlices):
             found = connection.execute("SELECT slice_id FROM promise WHERE worker = %s", [worker]).fetchall()
             return {int(slice_id) for (slice_id,) in found}
 
-    def workers(self) -> set[str]:
-        """Return all workers that promised something."""
-        with self._reading() as connection:
-            found = connection.execute("SELECT DISTINCT worker FROM promise").fetchall()
-            return {worker for (worker,) in found}
-
     def places(self) -> set[tuple[str, str]]:
         """Return realms and workers: each worker that promised something to a slice of the realm."""
         with self._reading() as connection:
